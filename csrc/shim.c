@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * The C backend of rawpipe: what src/sys/ does in assembly elsewhere, over the C library.
+ * Contract: src/sys/mod.rs. Every symbol is static or begins with RAWPIPE_PREFIX, which build.rs
+ * sets and which has the version in it. Nothing here may change errno: the assembly does not.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/time_types.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#if defined(__x86_64__) && defined(__ILP32__)
+#error "rawpipe: x32 is not supported: a system call's argument is wider than a pointer there"
+#endif
+
+#define JOIN2(a, b) a##b
+#define JOIN(a, b) JOIN2(a, b)
+#define NAME(x) JOIN(RAWPIPE_PREFIX, x)
+
+/* One call, six arguments; the answer as the kernel gives it: -errno on failure. */
+long NAME(syscall)(long nr, long a, long b, long c, long d, long e, long f);
+long NAME(syscall)(long nr, long a, long b, long c, long d, long e, long f)
+{
+	const int saved = errno;
+	const long answer = syscall(nr, a, b, c, d, e, f);
+	const int error = errno;
+
+	errno = saved;
+	return answer == -1 ? -(long)error : answer;
+}
+
+/* libc's fork, so that atfork handlers run and the child's libc knows its thread id. */
+long NAME(fork)(void);
+long NAME(fork)(void)
+{
+	const int saved = errno;
+	const pid_t pid = fork();
+	const int error = errno;
+
+	errno = saved;
+	return pid == -1 ? -(long)error : (long)pid;
+}
+
+/* The numbers. 32-bit targets have two forms of some calls: the one with 64-bit times and offsets. */
+#if !defined(SYS_pidfd_open) || !defined(SYS_clone3) || !defined(SYS_pidfd_send_signal)
+#error "rawpipe: the kernel headers of this target are older than Linux 5.4 and lack calls"
+#endif
+
+#ifdef SYS_fcntl64
+#define NR_fcntl SYS_fcntl64
+#else
+#define NR_fcntl SYS_fcntl
+#endif
+#ifdef SYS_ppoll_time64
+#define NR_ppoll SYS_ppoll_time64
+#else
+#define NR_ppoll SYS_ppoll
+#endif
+#ifdef SYS_pselect6_time64
+#define NR_pselect6 SYS_pselect6_time64
+#else
+#define NR_pselect6 SYS_pselect6
+#endif
+#ifdef SYS_rt_sigtimedwait_time64
+#define NR_rt_sigtimedwait SYS_rt_sigtimedwait_time64
+#else
+#define NR_rt_sigtimedwait SYS_rt_sigtimedwait
+#endif
+#ifdef SYS_sendfile64
+#define NR_sendfile SYS_sendfile64
+#else
+#define NR_sendfile SYS_sendfile
+#endif
+
+#define NUMBER(call, value)                  \
+	extern const size_t NAME(nr_##call); \
+	const size_t NAME(nr_##call) = (value)
+#define CALL(call) NUMBER(call, SYS_##call)
+
+CALL(clone);
+CALL(clone3);
+CALL(close);
+CALL(copy_file_range);
+CALL(dup);
+CALL(dup3);
+CALL(epoll_create1);
+CALL(epoll_ctl);
+CALL(epoll_pwait);
+CALL(eventfd2);
+CALL(execve);
+CALL(execveat);
+CALL(exit_group);
+NUMBER(fcntl, NR_fcntl);
+CALL(getpid);
+CALL(getppid);
+CALL(gettid);
+CALL(ioctl);
+CALL(kill);
+CALL(madvise);
+CALL(memfd_create);
+CALL(munmap);
+CALL(openat);
+CALL(pidfd_open);
+CALL(pidfd_send_signal);
+CALL(pipe2);
+NUMBER(ppoll, NR_ppoll);
+CALL(prctl);
+CALL(preadv2);
+CALL(prlimit64);
+NUMBER(pselect6, NR_pselect6);
+CALL(pwritev2);
+CALL(read);
+CALL(readv);
+CALL(rt_sigaction);
+CALL(rt_sigpending);
+CALL(rt_sigprocmask);
+NUMBER(rt_sigtimedwait, NR_rt_sigtimedwait);
+NUMBER(sendfile, NR_sendfile);
+CALL(setpgid);
+CALL(setsid);
+CALL(splice);
+CALL(tee);
+CALL(tgkill);
+CALL(unshare);
+CALL(vmsplice);
+CALL(waitid);
+CALL(write);
+CALL(writev);
+
+/* What the Rust side takes for granted (src/abi.rs, src/errno.rs), for the test that compares. A
+ * program that does not use it does not link it. */
+struct fact {
+	const char *name;
+	size_t value;
+};
+
+#define FACT(name) { #name, (size_t)(name) }
+#define SIZE(name, type) { "sizeof " name, sizeof(type) }
+#define OFFSET(name, type, member) { "offsetof " name, offsetof(type, member) }
+
+extern const struct fact NAME(facts)[];
+const struct fact NAME(facts)[] = {
+	FACT(O_NONBLOCK), FACT(O_DIRECT), FACT(O_CLOEXEC), FACT(FD_CLOEXEC),
+	FACT(F_GETFD), FACT(F_SETFD), FACT(F_GETFL), FACT(F_SETFL),
+	FACT(F_DUPFD_CLOEXEC), FACT(F_SETPIPE_SZ), FACT(F_GETPIPE_SZ),
+	FACT(SPLICE_F_MOVE), FACT(SPLICE_F_NONBLOCK), FACT(SPLICE_F_MORE),
+	FACT(PIPE_BUF), FACT(UIO_MAXIOV), FACT(FIONREAD),
+	FACT(SIGABRT), FACT(SIGCHLD), FACT(WNOHANG), FACT(WEXITED), FACT(P_PID),
+	FACT(CLD_EXITED), FACT(CLD_DUMPED), FACT(MADV_NORMAL),
+	FACT(CLONE_CHILD_CLEARTID), FACT(CLONE_CHILD_SETTID), FACT(PR_GET_TID_ADDRESS),
+	FACT(POLLIN), FACT(POLLPRI), FACT(POLLOUT), FACT(POLLERR),
+	FACT(POLLHUP), FACT(POLLNVAL), FACT(POLLRDHUP),
+	SIZE("pollfd", struct pollfd), OFFSET("pollfd.revents", struct pollfd, revents),
+	SIZE("__kernel_timespec", struct __kernel_timespec),
+	SIZE("siginfo_t", siginfo_t),
+	OFFSET("siginfo_t.si_code", siginfo_t, si_code),
+	OFFSET("siginfo_t.si_pid", siginfo_t, si_pid),
+	OFFSET("siginfo_t.si_status", siginfo_t, si_status),
+	SIZE("iovec", struct iovec), SIZE("int", int), SIZE("long", long),
+	SIZE("void *", void *),
+	FACT(EPERM), FACT(ENOENT), FACT(ESRCH), FACT(EINTR), FACT(EIO), FACT(ENXIO), FACT(E2BIG),
+	FACT(ENOEXEC), FACT(EBADF), FACT(ECHILD), FACT(EAGAIN), FACT(ENOMEM), FACT(EACCES),
+	FACT(EFAULT), FACT(ENOTBLK), FACT(EBUSY), FACT(EEXIST), FACT(EXDEV), FACT(ENODEV),
+	FACT(ENOTDIR), FACT(EISDIR), FACT(EINVAL), FACT(ENFILE), FACT(EMFILE), FACT(ENOTTY),
+	FACT(ETXTBSY), FACT(EFBIG), FACT(ENOSPC), FACT(ESPIPE), FACT(EROFS), FACT(EMLINK),
+	FACT(EPIPE), FACT(EDOM), FACT(ERANGE), FACT(EDEADLK), FACT(ENAMETOOLONG), FACT(ENOLCK),
+	FACT(ENOSYS), FACT(ENOTEMPTY), FACT(ELOOP), FACT(ENOMSG), FACT(EIDRM), FACT(ECHRNG),
+	FACT(EL2NSYNC), FACT(EL3HLT), FACT(EL3RST), FACT(ELNRNG), FACT(EUNATCH), FACT(ENOCSI),
+	FACT(EL2HLT), FACT(EBADE), FACT(EBADR), FACT(EXFULL), FACT(ENOANO), FACT(EBADRQC),
+	FACT(EBADSLT), FACT(EBFONT), FACT(ENOSTR), FACT(ENODATA), FACT(ETIME), FACT(ENOSR),
+	FACT(ENONET), FACT(ENOPKG), FACT(EREMOTE), FACT(ENOLINK), FACT(EADV), FACT(ESRMNT),
+	FACT(ECOMM), FACT(EPROTO), FACT(EMULTIHOP), FACT(EDOTDOT), FACT(EBADMSG), FACT(EOVERFLOW),
+	FACT(ENOTUNIQ), FACT(EBADFD), FACT(EREMCHG), FACT(ELIBACC), FACT(ELIBBAD), FACT(ELIBSCN),
+	FACT(ELIBMAX), FACT(ELIBEXEC), FACT(EILSEQ), FACT(ERESTART), FACT(ESTRPIPE), FACT(EUSERS),
+	FACT(ENOTSOCK), FACT(EDESTADDRREQ), FACT(EMSGSIZE), FACT(EPROTOTYPE), FACT(ENOPROTOOPT),
+	FACT(EPROTONOSUPPORT), FACT(ESOCKTNOSUPPORT), FACT(EOPNOTSUPP), FACT(EPFNOSUPPORT),
+	FACT(EAFNOSUPPORT), FACT(EADDRINUSE), FACT(EADDRNOTAVAIL), FACT(ENETDOWN),
+	FACT(ENETUNREACH), FACT(ENETRESET), FACT(ECONNABORTED), FACT(ECONNRESET), FACT(ENOBUFS),
+	FACT(EISCONN), FACT(ENOTCONN), FACT(ESHUTDOWN), FACT(ETOOMANYREFS), FACT(ETIMEDOUT),
+	FACT(ECONNREFUSED), FACT(EHOSTDOWN), FACT(EHOSTUNREACH), FACT(EALREADY), FACT(EINPROGRESS),
+	FACT(ESTALE), FACT(EUCLEAN), FACT(ENOTNAM), FACT(ENAVAIL), FACT(EISNAM), FACT(EREMOTEIO),
+	FACT(EDQUOT), FACT(ENOMEDIUM), FACT(EMEDIUMTYPE), FACT(ECANCELED), FACT(ENOKEY),
+	FACT(EKEYEXPIRED), FACT(EKEYREVOKED), FACT(EKEYREJECTED), FACT(EOWNERDEAD),
+	FACT(ENOTRECOVERABLE), FACT(ERFKILL), FACT(EHWPOISON),
+	{ NULL, 0 },
+};

@@ -1,0 +1,267 @@
+//! L2, the calls: one typed function per system call, in alphabetical order.
+//!
+//! A descriptor comes in as `BorrowedFd` and goes out as `OwnedFd`; integers and pointers stop here.
+//! Each function makes its call once: what to do about `EINTR` is for the caller to say.
+//!
+//! # Safety
+//!
+//! This file is trusted to give each call arguments that let the kernel touch only memory that was
+//! lent for it, and to make an owner of exactly the descriptors that the kernel has just made.
+//!
+//! A borrowed descriptor is open, so no call here acts on a number that may be somebody else's.
+//! References become integers by `expose_provenance`, and the trap is opaque to the compiler, which
+//! must therefore assume that the kernel reads and writes through them during the call.
+#![allow(unsafe_code, reason = "system calls")]
+
+use crate::abi::{self, PollFd, SigInfo, Timespec};
+use crate::errno::{Result, decode};
+use crate::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use crate::iovec::{IoSlice, IoSliceMut};
+use crate::sys::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+use core::mem::MaybeUninit;
+
+/// The register for a descriptor: the kernel looks at its lower 32 bits.
+#[expect(clippy::cast_sign_loss, reason = "the bits matter, not the sign")]
+fn arg(fd: BorrowedFd<'_>) -> usize {
+    fd.as_raw_fd() as usize
+}
+
+/// Owns the descriptor that a call has just made.
+///
+/// # Safety
+///
+/// `answer` is the success of a call whose answer is a new descriptor.
+unsafe fn owned(answer: usize) -> OwnedFd {
+    #[expect(clippy::cast_possible_truncation, reason = "descriptors are C ints")]
+    #[expect(clippy::cast_possible_wrap, reason = "descriptors are not negative")]
+    let fd = answer as RawFd;
+    // SAFETY: by this function's own condition the descriptor is open and nobody owns it yet.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+pub(crate) fn close(fd: OwnedFd) -> Result<()> {
+    close_raw(fd.into_raw_fd())
+}
+
+/// Closes the descriptor with this number. For `close` above and for the owner's `Drop` only: both
+/// hold the one right to it.
+pub(crate) fn close_raw(fd: RawFd) -> Result<()> {
+    #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
+    let fd = fd as usize;
+    // SAFETY: `close` touches no memory; the two callers own the descriptor.
+    decode(unsafe { syscall1(nr::CLOSE, fd) }).map(drop)
+}
+
+pub(crate) fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    // SAFETY: `dup` touches no memory.
+    let answer = decode(unsafe { syscall1(nr::DUP, arg(fd)) })?;
+    // SAFETY: `dup` answers a new descriptor.
+    Ok(unsafe { owned(answer) })
+}
+
+/// `dup3`: `new` keeps its number and owns the copy from now on.
+pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<()> {
+    #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
+    let number = new.as_raw_fd() as usize;
+    // SAFETY: `dup3` touches no memory; what it closes is owned by `new`, which nobody else can be
+    // using while it is borrowed exclusively.
+    decode(unsafe { syscall3(nr::DUP3, arg(fd), number, flags as usize) }).map(drop)
+}
+
+/// Ends the process. The kernel takes the lower 8 bits of `status`.
+pub(crate) fn exit_group(status: u8) -> ! {
+    loop {
+        // SAFETY: `exit_group` touches no memory of this process that anyone could look at later.
+        // It does not come back, unless a seccomp filter makes it, and then it is tried again.
+        unsafe { syscall1(nr::EXIT_GROUP, status.into()) };
+    }
+}
+
+/// `fcntl` for the operations that take an integer.
+fn fcntl(fd: BorrowedFd<'_>, operation: usize, argument: usize) -> Result<usize> {
+    // SAFETY: each operation used below takes an integer, none a pointer.
+    decode(unsafe { syscall3(nr::FCNTL, arg(fd), operation, argument) })
+}
+
+pub(crate) fn fcntl_dupfd_cloexec(fd: BorrowedFd<'_>, minimum: usize) -> Result<OwnedFd> {
+    let answer = fcntl(fd, abi::F_DUPFD_CLOEXEC, minimum)?;
+    // SAFETY: `F_DUPFD_CLOEXEC` answers a new descriptor.
+    Ok(unsafe { owned(answer) })
+}
+
+pub(crate) fn fcntl_getfd(fd: BorrowedFd<'_>) -> Result<usize> {
+    fcntl(fd, abi::F_GETFD, 0)
+}
+
+pub(crate) fn fcntl_getfl(fd: BorrowedFd<'_>) -> Result<usize> {
+    fcntl(fd, abi::F_GETFL, 0)
+}
+
+pub(crate) fn fcntl_getpipe_sz(fd: BorrowedFd<'_>) -> Result<usize> {
+    fcntl(fd, abi::F_GETPIPE_SZ, 0)
+}
+
+pub(crate) fn fcntl_setfd(fd: BorrowedFd<'_>, flags: usize) -> Result<()> {
+    fcntl(fd, abi::F_SETFD, flags).map(drop)
+}
+
+pub(crate) fn fcntl_setfl(fd: BorrowedFd<'_>, flags: usize) -> Result<()> {
+    fcntl(fd, abi::F_SETFL, flags).map(drop)
+}
+
+pub(crate) fn fcntl_setpipe_sz(fd: BorrowedFd<'_>, bytes: u32) -> Result<usize> {
+    fcntl(fd, abi::F_SETPIPE_SZ, bytes as usize)
+}
+
+/// `None` in the child, the child's process id in the parent.
+///
+/// # Safety
+///
+/// As for [`process::fork`](crate::process::fork).
+pub(crate) unsafe fn fork() -> Result<Option<i32>> {
+    // SAFETY: passed on to the caller.
+    let answer = decode(unsafe { sys::fork() })?;
+    #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
+    #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
+    let pid = answer as i32;
+    Ok((pid != 0).then_some(pid))
+}
+
+pub(crate) fn getpid() -> usize {
+    // SAFETY: `getpid` has no arguments and no effects.
+    let answer = unsafe { syscall0(nr::GETPID) };
+    decode(answer).unwrap_or(0)
+}
+
+pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
+    let mut bytes: i32 = 0;
+    let place = (&raw mut bytes).expose_provenance();
+    // SAFETY: `FIONREAD` writes one `int`, to the place given.
+    decode(unsafe { syscall3(nr::IOCTL, arg(fd), abi::FIONREAD, place) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// Sends `signal` to this process.
+pub(crate) fn kill_self(signal: usize) -> Result<()> {
+    // SAFETY: `kill` touches no memory. What a handler does is its own matter.
+    decode(unsafe { syscall2(nr::KILL, getpid(), signal) }).map(drop)
+}
+
+/// `madvise` on no bytes at all at `address`: does nothing, but answers `EINVAL` where `address` is
+/// not the beginning of a page.
+pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
+    // SAFETY: the range is empty.
+    decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
+}
+
+/// Read end and write end.
+pub(crate) fn pipe2(flags: u32) -> Result<(OwnedFd, OwnedFd)> {
+    let mut ends = MaybeUninit::<[OwnedFd; 2]>::uninit();
+    let place = (&raw mut ends).expose_provenance();
+    // SAFETY: `pipe2` writes two descriptors, to the place given, which has room for two.
+    decode(unsafe { syscall2(nr::PIPE2, place, flags as usize) })?;
+    // SAFETY: `pipe2` has succeeded, so both were written, are open, and nobody owns them yet;
+    // `OwnedFd` has the layout of a C int.
+    let [reader, writer] = unsafe { ends.assume_init() };
+    Ok((reader, writer))
+}
+
+/// Without a signal mask. The kernel writes the time left into `timeout`.
+pub(crate) fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<&mut Timespec>) -> Result<usize> {
+    let list = fds.as_mut_ptr().expose_provenance();
+    let timeout = timeout.map_or(0, |timeout| (&raw mut *timeout).expose_provenance());
+    // SAFETY: the kernel reads the entries of the list and writes their `revents`, and the timeout;
+    // both are lent exclusively.
+    decode(unsafe { syscall5(nr::PPOLL, list, fds.len(), timeout, 0, 0) })
+}
+
+pub(crate) fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
+    let place = buf.as_mut_ptr().expose_provenance();
+    // SAFETY: the kernel writes at most `buf.len()` bytes, into `buf`, which is lent exclusively.
+    decode(unsafe { syscall3(nr::READ, arg(fd), place, buf.len()) })
+}
+
+/// Reads into what `buf` has allocated and does not use, and appends it. `buf` does not grow.
+#[cfg(feature = "alloc")]
+pub(crate) fn read_spare(fd: BorrowedFd<'_>, buf: &mut Vec<u8>) -> Result<usize> {
+    let count = read_uninit(fd, buf.spare_capacity_mut())?.len();
+    let len = buf.len() + count;
+    // SAFETY: the kernel has written the `count` bytes behind the old end, within the capacity.
+    unsafe { buf.set_len(len) };
+    Ok(count)
+}
+
+pub(crate) fn read_uninit<'a>(
+    fd: BorrowedFd<'_>,
+    buf: &'a mut [MaybeUninit<u8>],
+) -> Result<&'a mut [u8]> {
+    let place = buf.as_mut_ptr().expose_provenance();
+    // SAFETY: the kernel writes at most `buf.len()` bytes, into `buf`, which is lent exclusively.
+    let count = decode(unsafe { syscall3(nr::READ, arg(fd), place, buf.len()) })?;
+    let (filled, _) = buf.split_at_mut(count.min(buf.len()));
+    // SAFETY: the kernel has written these `count` bytes, and `u8` has the layout of its
+    // `MaybeUninit`.
+    Ok(unsafe { &mut *(&raw mut *filled as *mut [u8]) })
+}
+
+pub(crate) fn readv(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
+    let list = bufs.as_mut_ptr().expose_provenance();
+    // SAFETY: `IoSliceMut` has the layout of `struct iovec`; the kernel writes into the buffers of
+    // the list only, which are lent exclusively.
+    decode(unsafe { syscall3(nr::READV, arg(fd), list, bufs.len()) })
+}
+
+/// Offsets are read and written where they are given.
+pub(crate) fn splice(
+    from: BorrowedFd<'_>,
+    from_offset: Option<&mut u64>,
+    to: BorrowedFd<'_>,
+    to_offset: Option<&mut u64>,
+    len: usize,
+    flags: u32,
+) -> Result<usize> {
+    let from_offset = from_offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
+    let to_offset = to_offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
+    let len = len.min(abi::MAX_RW_COUNT);
+    // SAFETY: the kernel reads and writes the two offsets, which are lent exclusively, and no other
+    // memory of this process.
+    decode(unsafe {
+        syscall6(nr::SPLICE, arg(from), from_offset, arg(to), to_offset, len, flags as usize)
+    })
+}
+
+pub(crate) fn tee(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    len: usize,
+    flags: u32,
+) -> Result<usize> {
+    let len = len.min(abi::MAX_RW_COUNT);
+    // SAFETY: `tee` touches no memory of this process.
+    decode(unsafe { syscall4(nr::TEE, arg(from), arg(to), len, flags as usize) })
+}
+
+/// What became of the child `pid`, or `None` if `options` say not to wait and there is nothing yet.
+pub(crate) fn waitid(pid: i32, options: usize) -> Result<Option<SigInfo>> {
+    let mut info = SigInfo::empty();
+    let place = (&raw mut info).expose_provenance();
+    #[expect(clippy::cast_sign_loss, reason = "process ids are not negative")]
+    let pid = pid as usize;
+    // SAFETY: `waitid` writes one `siginfo_t`, to the place given.
+    decode(unsafe { syscall5(nr::WAITID, abi::P_PID, pid, place, options, 0) })?;
+    Ok((info.si_pid != 0).then_some(info))
+}
+
+pub(crate) fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> Result<usize> {
+    let place = buf.as_ptr().expose_provenance();
+    // SAFETY: the kernel reads `buf.len()` bytes at most, of `buf`.
+    decode(unsafe { syscall3(nr::WRITE, arg(fd), place, buf.len()) })
+}
+
+pub(crate) fn writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
+    let list = bufs.as_ptr().expose_provenance();
+    // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the buffers of the list.
+    decode(unsafe { syscall3(nr::WRITEV, arg(fd), list, bufs.len()) })
+}

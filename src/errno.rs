@@ -1,0 +1,384 @@
+//! L1: the kernel's error numbers, and the one place where an answer of the kernel is taken apart.
+//!
+//! A file of its own length because of the table: every error number of Linux, with its name and a
+//! message, so that an error means something to a reader without a C library and without `std`.
+
+use core::fmt;
+use core::num::NonZeroI32;
+
+/// What a call of this crate answers: a value, or the kernel's [`Errno`].
+pub type Result<T> = core::result::Result<T, Errno>;
+
+/// An error number of the kernel, such as [`EPIPE`](Errno::EPIPE).
+///
+/// Every non-zero code can be held: one that this crate does not know keeps its value, has no
+/// [`name`](Errno::name), and is printed by number.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::Errno;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// drop(reader);
+/// let error = writer.write(b"hello?").unwrap_err();
+/// assert_eq!(error, Errno::EPIPE);
+/// assert_eq!(error.name(), Some("EPIPE"));
+/// assert_eq!(error.to_string(), "broken pipe: nobody is left to read (EPIPE)");
+///
+/// // It is an error like others, and becomes one of std's by `?`.
+/// let error = std::io::Error::from(error);
+/// assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// [errno(3)](https://man7.org/linux/man-pages/man3/errno.3.html)
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Errno(NonZeroI32);
+
+impl Errno {
+    /// The error with this code, or `None` for 0, which means success.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    ///
+    /// assert_eq!(Errno::from_raw_os_error(Errno::EAGAIN.raw_os_error()), Some(Errno::EAGAIN));
+    /// assert_eq!(Errno::from_raw_os_error(0), None);
+    /// ```
+    #[must_use]
+    pub const fn from_raw_os_error(code: i32) -> Option<Self> {
+        match NonZeroI32::new(code) {
+            Some(code) => Some(Self(code)),
+            None => None,
+        }
+    }
+
+    /// The code, as in C's `errno`.
+    #[must_use]
+    pub const fn raw_os_error(self) -> i32 {
+        self.0.get()
+    }
+
+    /// The name of the constant, such as `"EPIPE"`, or `None` for a code that Linux does not name.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        match self.entry() {
+            Some((name, _)) => Some(name),
+            None => None,
+        }
+    }
+
+    /// What the error means, in a few words, or `None` for a code that Linux does not name.
+    #[must_use]
+    pub const fn message(self) -> Option<&'static str> {
+        match self.entry() {
+            Some((_, message)) => Some(message),
+            None => None,
+        }
+    }
+
+    /// The error that a [`std::io::Error`] carries, or `None` if it did not come from the system.
+    ///
+    /// `Errno::try_from(error)` does the same by value and gives the error back in that case.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn from_io_error(error: &std::io::Error) -> Option<Self> {
+        error.raw_os_error().and_then(Self::from_raw_os_error)
+    }
+}
+
+/// Takes the kernel's answer apart: −4095..=−1 is an error, anything else a success.
+///
+/// Successes may be as large as an address, so the test is on the range and not on the sign.
+#[inline]
+pub(crate) const fn decode(answer: isize) -> Result<usize> {
+    if answer < 0 && answer >= -4095 {
+        #[expect(clippy::cast_possible_truncation, reason = "1..=4095 fits in any integer")]
+        let code = -answer as i32;
+        match NonZeroI32::new(code) {
+            Some(code) => Err(Errno(code)),
+            None => Ok(0),
+        }
+    } else {
+        #[expect(clippy::cast_sign_loss, reason = "an address above the middle is a success")]
+        Ok(answer as usize)
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.entry() {
+            Some((name, message)) => write!(f, "{message} ({name})"),
+            None => write!(f, "unknown error {}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "Errno({})", self.0),
+        }
+    }
+}
+
+impl core::error::Error for Errno {}
+
+#[cfg(feature = "std")]
+impl From<Errno> for std::io::Error {
+    fn from(errno: Errno) -> Self {
+        Self::from_raw_os_error(errno.raw_os_error())
+    }
+}
+
+#[cfg(feature = "std")]
+impl TryFrom<std::io::Error> for Errno {
+    type Error = std::io::Error;
+
+    /// The error number inside; an error that did not come from the system is given back.
+    fn try_from(error: std::io::Error) -> core::result::Result<Self, std::io::Error> {
+        Self::from_io_error(&error).ok_or(error)
+    }
+}
+
+/// Makes the constants and the table that `name` and `message` read. MIPS and SPARC number the later
+/// errors their own way; all other architectures have the first column.
+macro_rules! errnos {
+    ($($name:ident $generic:literal $mips:literal $sparc:literal $message:literal;)*) => {
+        impl Errno {
+            $(
+                #[doc = concat!("`", stringify!($name), "`: ", $message, ".")]
+                pub const $name: Self = Self(
+                    NonZeroI32::new(if cfg!(any(
+                        target_arch = "mips", target_arch = "mips64",
+                        target_arch = "mips32r6", target_arch = "mips64r6",
+                    )) {
+                        $mips
+                    } else if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
+                        $sparc
+                    } else {
+                        $generic
+                    })
+                    .unwrap(),
+                );
+            )*
+
+            const fn entry(self) -> Option<(&'static str, &'static str)> {
+                match self {
+                    $(Self::$name => Some((stringify!($name), $message)),)*
+                    _ => None,
+                }
+            }
+
+            /// Every error that Linux names.
+            #[cfg(test)]
+            pub(crate) const ALL: &[(&str, Self)] = &[$((stringify!($name), Self::$name)),*];
+        }
+    };
+}
+
+errnos! {
+    // constant     most mips sparc  message
+    EPERM              1    1    1  "operation not permitted";
+    ENOENT             2    2    2  "no such file or directory";
+    ESRCH              3    3    3  "no such process";
+    EINTR              4    4    4  "interrupted by a signal";
+    EIO                5    5    5  "input/output error";
+    ENXIO              6    6    6  "no such device or address";
+    E2BIG              7    7    7  "argument list too long";
+    ENOEXEC            8    8    8  "not an executable format";
+    EBADF              9    9    9  "bad file descriptor: closed, or opened for the other direction";
+    ECHILD            10   10   10  "no such child process";
+    EAGAIN            11   11   11  "would block: try again later";
+    ENOMEM            12   12   12  "out of memory";
+    EACCES            13   13   13  "permission denied";
+    EFAULT            14   14   14  "bad address";
+    ENOTBLK           15   15   15  "block device required";
+    EBUSY             16   16   16  "device or resource busy";
+    EEXIST            17   17   17  "file exists";
+    EXDEV             18   18   18  "on different file systems";
+    ENODEV            19   19   19  "no such device";
+    ENOTDIR           20   20   20  "not a directory";
+    EISDIR            21   21   21  "is a directory";
+    EINVAL            22   22   22  "invalid argument";
+    ENFILE            23   23   23  "too many open files in the system";
+    EMFILE            24   24   24  "too many open files in this process";
+    ENOTTY            25   25   25  "request not supported by this device";
+    ETXTBSY           26   26   26  "executable file is open for writing";
+    EFBIG             27   27   27  "file too large";
+    ENOSPC            28   28   28  "no space left on device";
+    ESPIPE            29   29   29  "cannot seek: it is a pipe or socket";
+    EROFS             30   30   30  "read-only file system";
+    EMLINK            31   31   31  "too many links";
+    EPIPE             32   32   32  "broken pipe: nobody is left to read";
+    EDOM              33   33   33  "argument outside the domain of the function";
+    ERANGE            34   34   34  "result out of range";
+    EDEADLK           35   45   78  "would deadlock";
+    ENAMETOOLONG      36   78   63  "file name too long";
+    ENOLCK            37   46   79  "no locks available";
+    ENOSYS            38   89   90  "system call not implemented";
+    ENOTEMPTY         39   93   66  "directory not empty";
+    ELOOP             40   90   62  "too many levels of symbolic links";
+    ENOMSG            42   35   75  "no message of the wanted type";
+    EIDRM             43   36   77  "identifier removed";
+    ECHRNG            44   37   94  "channel number out of range";
+    EL2NSYNC          45   38   95  "level 2 not synchronized";
+    EL3HLT            46   39   96  "level 3 halted";
+    EL3RST            47   40   97  "level 3 reset";
+    ELNRNG            48   41   98  "link number out of range";
+    EUNATCH           49   42   99  "protocol driver not attached";
+    ENOCSI            50   43  100  "no CSI structure available";
+    EL2HLT            51   44  101  "level 2 halted";
+    EBADE             52   50  102  "invalid exchange";
+    EBADR             53   51  103  "invalid request descriptor";
+    EXFULL            54   52  104  "exchange full";
+    ENOANO            55   53  105  "no anode";
+    EBADRQC           56   54  106  "invalid request code";
+    EBADSLT           57   55  107  "invalid slot";
+    EBFONT            59   59  109  "bad font file format";
+    ENOSTR            60   60   72  "not a stream device";
+    ENODATA           61   61  111  "no data available";
+    ETIME             62   62   73  "timer expired";
+    ENOSR             63   63   74  "out of streams resources";
+    ENONET            64   64   80  "machine is not on the network";
+    ENOPKG            65   65  113  "package not installed";
+    EREMOTE           66   66   71  "object is remote";
+    ENOLINK           67   67   82  "link has been severed";
+    EADV              68   68   83  "advertise error";
+    ESRMNT            69   69   84  "srmount error";
+    ECOMM             70   70   85  "communication error on send";
+    EPROTO            71   71   86  "protocol error";
+    EMULTIHOP         72   74   87  "multihop attempted";
+    EDOTDOT           73   73   88  "RFS specific error";
+    EBADMSG           74   77   76  "bad message";
+    EOVERFLOW         75   79   92  "value too large for its type";
+    ENOTUNIQ          76   80  115  "name not unique on the network";
+    EBADFD            77   81   93  "file descriptor in a bad state";
+    EREMCHG           78   82   89  "remote address changed";
+    ELIBACC           79   83  114  "cannot access a needed shared library";
+    ELIBBAD           80   84  112  "a shared library is corrupted";
+    ELIBSCN           81   85  124  ".lib section is corrupted";
+    ELIBMAX           82   86  123  "too many shared libraries";
+    ELIBEXEC          83   87  110  "a shared library cannot be executed";
+    EILSEQ            84   88  122  "invalid byte sequence";
+    ERESTART          85   91  116  "system call should be restarted";
+    ESTRPIPE          86   92   91  "streams pipe error";
+    EUSERS            87   94   68  "too many users";
+    ENOTSOCK          88   95   38  "not a socket";
+    EDESTADDRREQ      89   96   39  "destination address required";
+    EMSGSIZE          90   97   40  "message too long";
+    EPROTOTYPE        91   98   41  "wrong protocol type for the socket";
+    ENOPROTOOPT       92   99   42  "protocol option not available";
+    EPROTONOSUPPORT   93  120   43  "protocol not supported";
+    ESOCKTNOSUPPORT   94  121   44  "socket type not supported";
+    EOPNOTSUPP        95  122   45  "operation not supported";
+    EPFNOSUPPORT      96  123   46  "protocol family not supported";
+    EAFNOSUPPORT      97  124   47  "address family not supported";
+    EADDRINUSE        98  125   48  "address already in use";
+    EADDRNOTAVAIL     99  126   49  "address not available";
+    ENETDOWN         100  127   50  "network is down";
+    ENETUNREACH      101  128   51  "network is unreachable";
+    ENETRESET        102  129   52  "connection dropped by a network reset";
+    ECONNABORTED     103  130   53  "connection aborted";
+    ECONNRESET       104  131   54  "connection reset by the peer";
+    ENOBUFS          105  132   55  "no buffer space available";
+    EISCONN          106  133   56  "already connected";
+    ENOTCONN         107  134   57  "not connected";
+    ESHUTDOWN        108  143   58  "cannot send after shutdown";
+    ETOOMANYREFS     109  144   59  "too many references";
+    ETIMEDOUT        110  145   60  "timed out";
+    ECONNREFUSED     111  146   61  "connection refused";
+    EHOSTDOWN        112  147   64  "host is down";
+    EHOSTUNREACH     113  148   65  "no route to the host";
+    EALREADY         114  149   37  "already in progress";
+    EINPROGRESS      115  150   36  "now in progress";
+    ESTALE           116  151   70  "stale file handle";
+    EUCLEAN          117  135  117  "structure needs cleaning";
+    ENOTNAM          118  137  118  "not a XENIX named type file";
+    ENAVAIL          119  138  119  "no XENIX semaphores available";
+    EISNAM           120  139  120  "is a named type file";
+    EREMOTEIO        121  140  121  "remote input/output error";
+    EDQUOT           122 1133   69  "disk quota exceeded";
+    ENOMEDIUM        123  159  125  "no medium found";
+    EMEDIUMTYPE      124  160  126  "wrong medium type";
+    ECANCELED        125  158  127  "operation canceled";
+    ENOKEY           126  161  128  "required key not available";
+    EKEYEXPIRED      127  162  129  "key has expired";
+    EKEYREVOKED      128  163  130  "key has been revoked";
+    EKEYREJECTED     129  164  131  "key was rejected";
+    EOWNERDEAD       130  165  132  "owner of the lock died";
+    ENOTRECOVERABLE  131  166  133  "state not recoverable";
+    ERFKILL          132  167  134  "blocked by rfkill";
+    EHWPOISON        133  168  135  "memory page has a hardware error";
+}
+
+impl Errno {
+    /// The same error as [`EAGAIN`](Errno::EAGAIN), under its other name.
+    pub const EWOULDBLOCK: Self = Self::EAGAIN;
+    /// The same error as [`EOPNOTSUPP`](Errno::EOPNOTSUPP), under its other name.
+    pub const ENOTSUP: Self = Self::EOPNOTSUPP;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn decode_edges() {
+        assert_eq!(decode(-4096), Ok(usize::MAX - 4095));
+        assert_eq!(decode(-4095), Err(Errno(NonZeroI32::new(4095).unwrap())));
+        assert_eq!(decode(-1), Err(Errno::EPERM));
+        assert_eq!(decode(0), Ok(0));
+        assert_eq!(decode(1), Ok(1));
+        assert_eq!(decode(isize::MAX), Ok(usize::MAX / 2));
+        assert_eq!(decode(isize::MIN), Ok(usize::MAX / 2 + 1));
+    }
+
+    #[test]
+    fn errno_names_are_const_and_complete() {
+        const NAME: Option<&str> = Errno::EPIPE.name();
+        const MESSAGE: Option<&str> = Errno::EPIPE.message();
+        assert_eq!(NAME, Some("EPIPE"));
+        assert!(MESSAGE.is_some());
+        assert_eq!(Errno::ALL.len(), 131);
+        for &(name, errno) in Errno::ALL {
+            assert_eq!(errno.name(), Some(name));
+            assert!(errno.message().is_some_and(|m| !m.is_empty()));
+        }
+    }
+
+    #[test]
+    fn errno_unknown_code_is_kept() {
+        for code in [4000, 524, -7, i32::MAX, i32::MIN] {
+            let errno = Errno::from_raw_os_error(code).unwrap();
+            assert_eq!(errno.raw_os_error(), code);
+            assert_eq!(errno.name(), None);
+            assert_eq!(errno.message(), None);
+            assert_eq!(errno.to_string(), std::format!("unknown error {code}"));
+        }
+        assert_eq!(Errno::from_raw_os_error(0), None);
+    }
+
+    #[test]
+    fn errno_option_costs_nothing() {
+        assert_eq!(size_of::<Option<Errno>>(), size_of::<i32>());
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn errno_to_io_error_and_back() {
+        for &(_, errno) in Errno::ALL {
+            let error = std::io::Error::from(errno);
+            assert_eq!(error.raw_os_error(), Some(errno.raw_os_error()));
+            assert_eq!(Errno::try_from(error).unwrap(), errno);
+        }
+        let own = std::io::Error::other("not from the system");
+        let back = Errno::try_from(own).unwrap_err();
+        assert_eq!(back.to_string(), "not from the system");
+    }
+}

@@ -1,0 +1,152 @@
+//! The descriptor types without std: a part of `std::os::fd`, with the same signatures.
+//!
+//! # Safety
+//!
+//! This file is trusted to close a descriptor once, when its owner is dropped.
+#![allow(unsafe_code, reason = "the constructors from a number, as in std")]
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+
+/// The number of a file descriptor.
+pub type RawFd = i32;
+
+/// A file descriptor that is closed when it is dropped.
+///
+/// An error of that `close` is lost: use [`io::close`](crate::io::close) where it matters.
+#[repr(transparent)]
+pub struct OwnedFd {
+    fd: RawFd,
+}
+
+/// A file descriptor that is open for as long as `'fd`, owned by somebody else.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct BorrowedFd<'fd> {
+    fd: RawFd,
+    owner: PhantomData<&'fd OwnedFd>,
+}
+
+/// Whatever has a file descriptor to lend.
+pub trait AsFd {
+    /// Borrows the file descriptor.
+    fn as_fd(&self) -> BorrowedFd<'_>;
+}
+
+/// Whatever can tell the number of its file descriptor.
+pub trait AsRawFd {
+    /// The number.
+    fn as_raw_fd(&self) -> RawFd;
+}
+
+/// Whatever can give up its file descriptor.
+pub trait IntoRawFd {
+    /// Gives up the descriptor: it is now the caller's to close.
+    fn into_raw_fd(self) -> RawFd;
+}
+
+/// Whatever can be made of the number of a file descriptor.
+pub trait FromRawFd {
+    /// Takes over the descriptor with this number.
+    ///
+    /// # Safety
+    ///
+    /// `fd` is open, and nobody else owns it.
+    unsafe fn from_raw_fd(fd: RawFd) -> Self;
+}
+
+impl BorrowedFd<'_> {
+    /// Borrows the descriptor with this number.
+    ///
+    /// # Safety
+    ///
+    /// `fd` is open and stays open for as long as the value is used, and it is not −1.
+    #[must_use]
+    pub const unsafe fn borrow_raw(fd: RawFd) -> Self {
+        Self { fd, owner: PhantomData }
+    }
+}
+
+impl Drop for OwnedFd {
+    fn drop(&mut self) {
+        // `close` takes the descriptor away even when it reports an error, so there is nothing to
+        // try again: the number may already be somebody else's.
+        let _ = crate::call::close_raw(self.fd);
+    }
+}
+
+impl AsFd for OwnedFd {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        BorrowedFd { fd: self.fd, owner: PhantomData }
+    }
+}
+
+impl AsFd for BorrowedFd<'_> {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        *self
+    }
+}
+
+impl<T: AsFd + ?Sized> AsFd for &T {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        T::as_fd(self)
+    }
+}
+
+impl<T: AsFd + ?Sized> AsFd for &mut T {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        T::as_fd(self)
+    }
+}
+
+impl AsRawFd for OwnedFd {
+    #[inline]
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd
+    }
+}
+
+impl AsRawFd for BorrowedFd<'_> {
+    #[inline]
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd
+    }
+}
+
+impl AsRawFd for RawFd {
+    #[inline]
+    fn as_raw_fd(&self) -> RawFd {
+        *self
+    }
+}
+
+impl IntoRawFd for OwnedFd {
+    #[inline]
+    fn into_raw_fd(self) -> RawFd {
+        ManuallyDrop::new(self).fd
+    }
+}
+
+impl FromRawFd for OwnedFd {
+    #[inline]
+    unsafe fn from_raw_fd(fd: RawFd) -> Self {
+        Self { fd }
+    }
+}
+
+impl fmt::Debug for OwnedFd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedFd").field("fd", &self.fd).finish()
+    }
+}
+
+impl fmt::Debug for BorrowedFd<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BorrowedFd").field("fd", &self.fd).finish()
+    }
+}

@@ -1,0 +1,39 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("rawpipe is for Linux: it speaks to its kernel directly");
+
+// L0, the machine.
+mod sys;
+
+// L1, the vocabulary.
+mod abi;
+mod errno;
+pub mod fd;
+mod flags;
+mod iovec;
+
+// L2, the calls.
+mod call;
+mod page;
+
+// L3, the topics.
+pub mod io;
+pub mod pipe;
+pub mod poll;
+pub mod process;
+pub mod raw;
+pub mod splice;
+
+pub use errno::{Errno, Result};
+pub use flags::PipeFlags;
+pub use io::{close, dup, dup3, read, write};
+pub use pipe::{PipeReader, PipeWriter, pipe, pipe2};
+pub use process::{Fork, fork};

@@ -1,0 +1,114 @@
+//! What the two ends of a pipe have in common, written once.
+
+/// Gives an end (`struct $End(OwnedFd)`) the methods and conversions that both ends have.
+macro_rules! common_to_both_ends {
+    ($End:ident) => {
+        impl $End {
+            /// The capacity of the pipe in bytes.
+            ///
+            /// # Errors
+            ///
+            /// As [`pipe::capacity`](crate::pipe::capacity).
+            pub fn capacity(&self) -> Result<usize> {
+                crate::pipe::capacity(self)
+            }
+
+            /// Sets the capacity of the pipe and returns what was granted, in bytes.
+            ///
+            /// # Errors
+            ///
+            /// As [`pipe::set_capacity`](crate::pipe::set_capacity).
+            pub fn set_capacity(&self, capacity: Capacity) -> Result<usize> {
+                crate::pipe::set_capacity(self, capacity)
+            }
+
+            /// How many bytes are in the pipe, waiting to be read.
+            ///
+            /// # Errors
+            ///
+            /// As [`pipe::available`](crate::pipe::available).
+            pub fn available(&self) -> Result<usize> {
+                crate::pipe::available(self)
+            }
+
+            /// Whether the pipe has only one or two pages, because this user's pipes hold too many.
+            ///
+            /// # Errors
+            ///
+            /// As [`pipe::is_degraded`](crate::pipe::is_degraded).
+            pub fn is_degraded(&self) -> Result<bool> {
+                crate::pipe::is_degraded(self)
+            }
+
+            /// Whether this end answers [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
+            ///
+            /// # Errors
+            ///
+            /// As [`io::is_nonblocking`](crate::io::is_nonblocking).
+            pub fn is_nonblocking(&self) -> Result<bool> {
+                io::is_nonblocking(self)
+            }
+
+            /// Says whether this end answers [`EAGAIN`](crate::Errno::EAGAIN) rather than wait. All
+            /// duplicates of this end share the flag; the other end does not.
+            ///
+            /// # Errors
+            ///
+            /// As [`io::set_nonblocking`](crate::io::set_nonblocking).
+            pub fn set_nonblocking(&self, on: bool) -> Result<()> {
+                io::set_nonblocking(self, on)
+            }
+
+            /// Makes another handle on the same end, close-on-exec.
+            ///
+            /// # Errors
+            ///
+            /// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
+            pub fn try_clone(&self) -> Result<Self> {
+                io::dup_cloexec(self).map(Self)
+            }
+        }
+
+        impl AsFd for $End {
+            #[inline]
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.0.as_fd()
+            }
+        }
+
+        impl AsRawFd for $End {
+            #[inline]
+            fn as_raw_fd(&self) -> RawFd {
+                self.0.as_raw_fd()
+            }
+        }
+
+        impl IntoRawFd for $End {
+            fn into_raw_fd(self) -> RawFd {
+                self.0.into_raw_fd()
+            }
+        }
+
+        impl From<OwnedFd> for $End {
+            /// Nothing is checked: the calls on a descriptor of another kind or direction fail.
+            fn from(fd: OwnedFd) -> Self {
+                Self(fd)
+            }
+        }
+
+        impl From<$End> for OwnedFd {
+            fn from(end: $End) -> Self {
+                end.0
+            }
+        }
+
+        #[cfg(feature = "std")]
+        impl From<$End> for std::process::Stdio {
+            fn from(end: $End) -> Self {
+                end.0.into()
+            }
+        }
+    };
+}
+
+pub(super) use common_to_both_ends;

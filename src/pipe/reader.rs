@@ -1,0 +1,146 @@
+//! The read end.
+
+use super::Capacity;
+use super::end::common_to_both_ends;
+use crate::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use crate::io::{self, Incomplete, IoSliceMut};
+use crate::{Result, call};
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+use core::mem::MaybeUninit;
+
+/// The read end of a pipe. Dropping it closes it.
+///
+/// Its methods take `&self` and answer the kernel's [`Errno`](crate::Errno); with feature `std` it
+/// is also a [`std::io::Read`], and so is a reference to it.
+///
+/// # Buffered reading (Python's `os.fdopen`)
+///
+/// [`BufReader::new(reader)`](std::io::BufReader) reads lines; `File::from(OwnedFd::from(reader))`
+/// makes a file of it.
+///
+/// ```
+/// use rawpipe::fd::OwnedFd;
+/// use std::fs::File;
+/// use std::io::{BufRead, BufReader, Read};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// writer.write_all(b"first\nsecond\n")?;
+/// drop(writer);
+///
+/// let mut lines = BufReader::new(reader);
+/// let mut line = String::new();
+/// lines.read_line(&mut line)?;
+/// assert_eq!(line, "first\n");
+///
+/// let mut file = File::from(OwnedFd::from(lines.into_inner()));
+/// assert_eq!(file.read(&mut [0; 8])?, 0); // BufReader had read all there was
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html)
+#[doc(alias = "fdopen")]
+#[derive(Debug)]
+pub struct PipeReader(OwnedFd);
+
+common_to_both_ends!(PipeReader);
+
+impl PipeReader {
+    /// Reads up to `buf.len()` bytes into `buf` and returns how many; 0 is end of file: the pipe is
+    /// empty and no write end is left open.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::read`]: among them [`EAGAIN`](crate::Errno::EAGAIN) and
+    /// [`EINTR`](crate::Errno::EINTR).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// writer.write(b"abc")?;
+    /// drop(writer);
+    ///
+    /// let mut buf = [0; 8];
+    /// assert_eq!(reader.read(&mut buf)?, 3);
+    /// assert_eq!(reader.read(&mut buf)?, 0);
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    #[inline]
+    pub fn read(&self, buf: &mut [u8]) -> Result<usize> {
+        call::read(self.as_fd(), buf)
+    }
+
+    /// Reads up to `buf.len()` bytes into memory that need not be initialised, and returns the part
+    /// that now is; an empty part is end of file.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::read`].
+    #[inline]
+    pub fn read_uninit<'a>(&self, buf: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8]> {
+        call::read_uninit(self.as_fd(), buf)
+    }
+
+    /// Reads into several buffers, one after the other, and returns the number of bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::readv`].
+    #[inline]
+    pub fn readv(&self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
+        call::readv(self.as_fd(), bufs)
+    }
+
+    /// Reads exactly `buf.len()` bytes. Goes on after a short count and after a signal.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::read_exact`].
+    pub fn read_exact(&self, buf: &mut [u8]) -> core::result::Result<(), Incomplete> {
+        io::read_exact(self, buf)
+    }
+
+    /// Reads until no write end is left open, appends to `buf`, and returns the number of bytes
+    /// appended. The caller's own write end must be dropped first.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::read_to_end`].
+    #[cfg(feature = "alloc")]
+    pub fn read_to_end(&self, buf: &mut Vec<u8>) -> Result<usize> {
+        io::read_to_end(self, buf)
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::io::Read for &PipeReader {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        Ok(PipeReader::read(self, buf)?)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> std::io::Result<usize> {
+        // A short count is allowed here, an error for too many buffers is not.
+        let count = bufs.len().min(crate::abi::IOV_MAX);
+        Ok(self.readv(&mut bufs[..count])?)
+    }
+
+    fn read_to_end(&mut self, buf: &mut Vec<u8>) -> std::io::Result<usize> {
+        Ok(PipeReader::read_to_end(self, buf)?)
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::io::Read for PipeReader {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        std::io::Read::read(&mut &*self, buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> std::io::Result<usize> {
+        std::io::Read::read_vectored(&mut &*self, bufs)
+    }
+
+    fn read_to_end(&mut self, buf: &mut Vec<u8>) -> std::io::Result<usize> {
+        std::io::Read::read_to_end(&mut &*self, buf)
+    }
+}

@@ -1,0 +1,110 @@
+//! The write end.
+
+use super::Capacity;
+use super::end::common_to_both_ends;
+use crate::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use crate::io::{self, Incomplete, IoSlice};
+use crate::{Result, call};
+
+/// The write end of a pipe. Dropping it closes it, and when it was the last one the reader finds end
+/// of file behind the bytes that are still in the pipe.
+///
+/// Its methods take `&self` and answer the kernel's [`Errno`](crate::Errno); with feature `std` it
+/// is also a [`std::io::Write`], and so is a reference to it.
+///
+/// [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html)
+#[doc(alias = "fdopen")]
+#[derive(Debug)]
+pub struct PipeWriter(OwnedFd);
+
+common_to_both_ends!(PipeWriter);
+
+impl PipeWriter {
+    /// Writes up to `buf.len()` bytes of `buf` and returns how many: all of them, unless the pipe is
+    /// nonblocking or a signal came in the middle.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::write`]: among them [`EPIPE`](crate::Errno::EPIPE) when no read end is left,
+    /// [`EAGAIN`](crate::Errno::EAGAIN) and [`EINTR`](crate::Errno::EINTR).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// assert_eq!(writer.write(b"abc")?, 3);
+    /// drop(reader);
+    /// assert_eq!(writer.write(b"abc"), Err(Errno::EPIPE));
+    /// # Ok::<(), Errno>(())
+    /// ```
+    #[inline]
+    pub fn write(&self, buf: &[u8]) -> Result<usize> {
+        call::write(self.as_fd(), buf)
+    }
+
+    /// Writes several buffers, one after the other, and returns the number of bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::writev`].
+    #[inline]
+    pub fn writev(&self, bufs: &[IoSlice<'_>]) -> Result<usize> {
+        call::writev(self.as_fd(), bufs)
+    }
+
+    /// Writes all of `buf`. Goes on after a short count and after a signal.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::write_all`].
+    pub fn write_all(&self, buf: &[u8]) -> core::result::Result<(), Incomplete> {
+        io::write_all(self, buf)
+    }
+
+    /// Writes all of several buffers, any number of them. Goes on after a short count and after a
+    /// signal.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::write_all_vectored`].
+    pub fn write_all_vectored(
+        &self,
+        bufs: &mut [IoSlice<'_>],
+    ) -> core::result::Result<(), Incomplete> {
+        io::write_all_vectored(self, bufs)
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::io::Write for &PipeWriter {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        Ok(PipeWriter::write(self, buf)?)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> std::io::Result<usize> {
+        // A short count is allowed here, an error for too many buffers is not.
+        let count = bufs.len().min(crate::abi::IOV_MAX);
+        Ok(self.writev(&bufs[..count])?)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::io::Write for PipeWriter {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        std::io::Write::write(&mut &*self, buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> std::io::Result<usize> {
+        std::io::Write::write_vectored(&mut &*self, bufs)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

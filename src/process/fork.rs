@@ -1,0 +1,171 @@
+//! `fork`, as honest as it can be.
+//!
+//! # What a child is
+//!
+//! A copy of this process with one thread: the one that forked. It has a copy of all memory and of
+//! all descriptors, close-on-exec ones included, and no other thread, so a lock that another thread
+//! held at that moment stays locked for ever.
+//!
+//! # What a child may do
+//!
+//! If the process has other threads, only what a signal handler may do, until it calls
+//! [`exit`] or starts another program: system calls through this crate, yes; allocating, printing by
+//! `println!`, panicking, `std::thread`, no. If it is the only thread the child may do anything, but
+//! for what is listed under `# Safety` of [`fork`].
+//!
+//! # What the C library does not know
+//!
+//! With the assembly backends the C library does not see the fork. Its record of the thread's id is
+//! repaired where it can be found (glibc: yes; musl: not, so there `pthread_mutex` of the
+//! error-checking and recursive kinds, `raise` and `pthread_kill` misbehave in the child). Handlers
+//! registered by `pthread_atfork` do not run, so locks of the allocator and of stdio are not taken
+//! care of. Feature `c-shim` forks by the C library instead, where all of this is done.
+//!
+//! # Safety
+//!
+//! This file is trusted with the one call that returns twice, and with not letting the child run
+//! out of the closure of [`fork_with`].
+#![allow(unsafe_code, reason = "fork is unsafe to call, and this is the function")]
+
+use super::Child;
+use crate::{Result, abi, call};
+
+/// Which of the two processes this is, after [`fork`].
+#[derive(Debug)]
+pub enum Fork {
+    /// The child.
+    Child,
+    /// The parent, with a handle on the child.
+    Parent(Child),
+}
+
+/// Makes a child process: a copy of this one that goes on from here.
+///
+/// The call returns twice. Every value that the parent's code will drop is dropped in the child, too,
+/// if the child returns through that code: end the child by [`exit`], or use [`fork_with`].
+///
+/// # Errors
+///
+/// - [`EAGAIN`](crate::Errno::EAGAIN): as many processes as the user or the control group may have.
+/// - [`ENOMEM`](crate::Errno::ENOMEM): the kernel has not enough memory.
+///
+/// # Safety
+///
+/// All of these hold:
+///
+/// - If the process has other threads, the child does only what a signal handler may do (see
+///   [above](self)), until it ends or starts another program.
+/// - The child does not touch memory that it has no copy of: mapped `MADV_DONTFORK` or
+///   `MADV_WIPEONFORK`, or mapped shared and relied on to be exclusive.
+/// - Random number generators with their state in memory are not used on both sides as if they were
+///   independent.
+/// - Values whose `Drop` acts outside this process (they remove a file, kill a process, say goodbye to
+///   a server) are not dropped on both sides, unless that is harmless.
+/// - With the assembly backends: nothing that the child does needs a `pthread_atfork` handler.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::{Fork, process};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// // SAFETY: the child only writes to a pipe and exits.
+/// match unsafe { rawpipe::fork() }? {
+///     Fork::Child => {
+///         let written = writer.write(b"Hello from the child");
+///         process::exit(if written == Ok(20) { 0 } else { 1 });
+///     }
+///     Fork::Parent(mut child) => {
+///         drop(writer); // or the next line would wait for ever
+///         let mut text = Vec::new();
+///         reader.read_to_end(&mut text)?;
+///         assert_eq!(text, b"Hello from the child");
+///         assert!(child.wait()?.success());
+///     }
+/// }
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html)
+pub unsafe fn fork() -> Result<Fork> {
+    // SAFETY: passed on to the caller.
+    let pid = unsafe { call::fork() }?;
+    Ok(match pid {
+        None => Fork::Child,
+        Some(pid) => Fork::Parent(Child::new(pid)),
+    })
+}
+
+/// Makes a child process that runs `body`, exits with the code that it returns, and nothing else: it
+/// never returns into the code of the parent, does not unwind into it, and drops none of its values.
+///
+/// What `body` owns is dropped in both processes, so a pipe end moved into it is closed in the parent,
+/// as it should be. A panic in `body` ends the child by `SIGABRT`, after the panic hook has run.
+///
+/// # Errors
+///
+/// As [`fork`].
+///
+/// # Safety
+///
+/// As [`fork`], for what `body` does and for the values that it owns.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::process;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// // SAFETY: the child only writes to a pipe.
+/// let mut child = unsafe {
+///     process::fork_with(|| match writer.write(b"done") {
+///         Ok(4) => 0,
+///         _ => 1,
+///     })
+/// }?;
+/// assert!(child.wait()?.success());
+/// assert_eq!(reader.available()?, 4);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html)
+pub unsafe fn fork_with<F: FnOnce() -> u8>(body: F) -> Result<Child> {
+    // SAFETY: passed on to the caller.
+    match unsafe { fork() }? {
+        Fork::Parent(child) => Ok(child),
+        Fork::Child => {
+            let unwinding = AbortOnDrop;
+            let status = body();
+            core::mem::forget(unwinding);
+            exit(status)
+        }
+    }
+}
+
+/// Ends the process when a panic unwinds through its scope.
+struct AbortOnDrop;
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        // Where SIGABRT is blocked or handled it does not end the process, and the exit code of a
+        // process that did die of it, as a shell reports it, does.
+        let _ = call::kill_self(abi::SIGABRT);
+        exit(128 + 6)
+    }
+}
+
+/// Ends the process at once with this exit code. No destructor and no `atexit` handler runs, and what
+/// stdio has buffered is not written: that is the parent's to do.
+///
+/// # Examples
+///
+/// ```no_run
+/// rawpipe::process::exit(3);
+/// ```
+///
+/// [exit_group(2)](https://man7.org/linux/man-pages/man2/exit_group.2.html)
+#[doc(alias = "exit_group")]
+#[doc(alias = "_exit")]
+pub fn exit(code: u8) -> ! {
+    call::exit_group(code)
+}

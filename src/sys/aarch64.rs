@@ -1,0 +1,143 @@
+//! aarch64, 64-bit ABI.
+//!
+//! - number: x8
+//! - arguments: x0, x1, x2, x3, x4, x5
+//! - trap: `svc 0`
+//! - return: x0
+//! - clobbered: nothing else; but where the target has SVE the kernel zeroes, in every call, the
+//!   bits of z0-z31 above 127, p0-p15 and ffr, so a build with `+sve` names them as clobbered
+//!
+//! # Safety
+//!
+//! This file is trusted to name these registers right. What a call does to memory is its caller's
+//! matter.
+#![allow(unsafe_code, reason = "the trap instruction")]
+
+use core::arch::asm;
+
+#[cfg(not(target_feature = "sve"))]
+macro_rules! trap {
+    ($nr:expr, $first:expr $(, $register:tt = $argument:expr)*) => {{
+        let answer: isize;
+        // SAFETY: the register list is the one above, and the caller answers for the call itself.
+        unsafe {
+            asm!(
+                "svc 0",
+                in("x8") $nr,
+                inlateout("x0") $first => answer,
+                $(in($register) $argument,)*
+                options(nostack, preserves_flags),
+            );
+        }
+        answer
+    }};
+}
+
+// `clobber_abi("C")` covers z0-z31 (as v0-v31), p0-p15 and ffr, and some that need not be: a build
+// for SVE pays a few moves for it.
+#[cfg(target_feature = "sve")]
+macro_rules! trap {
+    ($nr:expr, $first:expr $(, $register:tt = $argument:expr)*) => {{
+        let answer: isize;
+        // SAFETY: the register list is the one above, and the caller answers for the call itself.
+        unsafe {
+            asm!(
+                "svc 0",
+                in("x8") $nr,
+                inlateout("x0") $first => answer,
+                $(in($register) $argument,)*
+                clobber_abi("C"),
+                options(nostack, preserves_flags),
+            );
+        }
+        answer
+    }};
+}
+
+/// Makes system call `nr` without arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall0(nr: usize) -> isize {
+    trap!(nr, 0_usize)
+}
+
+/// Makes system call `nr` with one argument.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall1(nr: usize, a: usize) -> isize {
+    trap!(nr, a)
+}
+
+/// Makes system call `nr` with two arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall2(nr: usize, a: usize, b: usize) -> isize {
+    trap!(nr, a, "x1" = b)
+}
+
+/// Makes system call `nr` with three arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall3(nr: usize, a: usize, b: usize, c: usize) -> isize {
+    trap!(nr, a, "x1" = b, "x2" = c)
+}
+
+/// Makes system call `nr` with four arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall4(nr: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
+    trap!(nr, a, "x1" = b, "x2" = c, "x3" = d)
+}
+
+/// Makes system call `nr` with five arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall5(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
+    trap!(nr, a, "x1" = b, "x2" = c, "x3" = d, "x4" = e)
+}
+
+/// Makes system call `nr` with six arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall6(
+    nr: usize,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> isize {
+    trap!(nr, a, "x1" = b, "x2" = c, "x3" = d, "x4" = e, "x5" = f)
+}
+
+/// `clone` without a new stack: aarch64 takes flags, stack, ptid, **tls, ctid**.
+///
+/// # Safety
+///
+/// As for `fork`; `ctid` must be null or an address that the child may write.
+pub(super) unsafe fn clone(flags: usize, ctid: usize) -> isize {
+    // SAFETY: no flag that shares memory is ever passed here, and the caller answers for `ctid`.
+    unsafe { syscall5(super::nr::CLONE, flags, 0, 0, 0, ctid) }
+}

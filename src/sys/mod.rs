@@ -1,0 +1,72 @@
+//! L0, the machine: the only assembly, the only `extern "C"`, and the choice between them.
+//!
+//! # The contract
+//!
+//! Each backend provides exactly these names, and nothing else crosses the seam:
+//!
+//! | name | what it must do |
+//! |---|---|
+//! | `syscall0` … `syscall6` | trap into the kernel with the number and the arguments as given, and return the kernel's answer: a success ≥ 0, or −errno in −4095..=−1 |
+//! | `fork` | make a child that shares nothing with its parent; 0 in the child, its process id in the parent, −errno on failure |
+//! | `nr::*` | the numbers of this target |
+//!
+//! A backend MUST NOT touch `errno` or any other thread-local state, MUST NOT retry, and MUST let
+//! the compiler assume that the call has read and written all memory (no `nomem`, no `readonly`):
+//! the kernel writes through pointers that the compiler sees as integers.
+//!
+//! A missing name is a compile error. [`errno::decode`](crate::errno::decode) is the one place that
+//! takes a returned value apart.
+//!
+//! # The choice
+//!
+//! Feature `c-shim` → `shim`, on any Linux target. Otherwise x86_64 and aarch64 with 64-bit pointers
+//! (x32 and ilp32 pass arguments differently) → their assembly. Anything else stops the build.
+
+/// Spells a symbol of this crate's own: with the version in it, so that two versions of the crate in
+/// one program do not silently share code.
+#[cfg(feature = "c-shim")]
+macro_rules! symbol {
+    ($($name:literal),+) => {
+        concat!(
+            "rawpipe_", env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"), "_",
+            env!("CARGO_PKG_VERSION_PATCH"), "_", $($name),+
+        )
+    };
+}
+#[cfg(feature = "c-shim")]
+use symbol;
+
+pub(crate) mod nr;
+
+#[cfg(feature = "c-shim")]
+#[path = "shim.rs"]
+mod backend;
+
+#[cfg(all(not(feature = "c-shim"), target_arch = "x86_64", target_pointer_width = "64"))]
+#[path = "x86_64.rs"]
+mod backend;
+
+#[cfg(all(not(feature = "c-shim"), target_arch = "aarch64", target_pointer_width = "64"))]
+#[path = "aarch64.rs"]
+mod backend;
+
+/// The half of `fork` that the two assembly backends share.
+#[cfg(not(feature = "c-shim"))]
+mod fork;
+
+#[cfg(not(any(
+    feature = "c-shim",
+    all(target_arch = "x86_64", target_pointer_width = "64"),
+    all(target_arch = "aarch64", target_pointer_width = "64"),
+)))]
+compile_error!(
+    "rawpipe has no assembly for this target. Route its calls through the C library instead, \
+     which needs a C compiler for the target: write in Cargo.toml \
+     `rawpipe = { version = \"0.1\", features = [\"c-shim\"] }`"
+);
+
+#[cfg(feature = "c-shim")]
+pub(crate) use backend::fork;
+pub use backend::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
+#[cfg(not(feature = "c-shim"))]
+pub(crate) use fork::fork;

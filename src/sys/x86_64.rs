@@ -1,0 +1,122 @@
+//! x86_64, 64-bit ABI.
+//!
+//! - number: rax
+//! - arguments: rdi, rsi, rdx, r10, r8, r9
+//! - trap: `syscall`
+//! - return: rax
+//! - clobbered: rcx (return address) and r11 (flags) by the instruction itself; the flags are
+//!   restored from r11, all other registers are kept
+//!
+//! # Safety
+//!
+//! This file is trusted to name these registers right. What a call does to memory is its caller's
+//! matter.
+#![allow(unsafe_code, reason = "the trap instruction")]
+
+use core::arch::asm;
+
+macro_rules! trap {
+    ($nr:expr $(, $register:tt = $argument:expr)*) => {{
+        let answer: isize;
+        // SAFETY: the register list is the one above, and the caller answers for the call itself.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") $nr => answer,
+                $(in($register) $argument,)*
+                lateout("rcx") _,
+                lateout("r11") _,
+                options(nostack, preserves_flags),
+            );
+        }
+        answer
+    }};
+}
+
+/// Makes system call `nr` without arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall0(nr: usize) -> isize {
+    trap!(nr)
+}
+
+/// Makes system call `nr` with one argument.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall1(nr: usize, a: usize) -> isize {
+    trap!(nr, "rdi" = a)
+}
+
+/// Makes system call `nr` with two arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall2(nr: usize, a: usize, b: usize) -> isize {
+    trap!(nr, "rdi" = a, "rsi" = b)
+}
+
+/// Makes system call `nr` with three arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall3(nr: usize, a: usize, b: usize, c: usize) -> isize {
+    trap!(nr, "rdi" = a, "rsi" = b, "rdx" = c)
+}
+
+/// Makes system call `nr` with four arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall4(nr: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
+    trap!(nr, "rdi" = a, "rsi" = b, "rdx" = c, "r10" = d)
+}
+
+/// Makes system call `nr` with five arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall5(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
+    trap!(nr, "rdi" = a, "rsi" = b, "rdx" = c, "r10" = d, "r8" = e)
+}
+
+/// Makes system call `nr` with six arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall6(
+    nr: usize,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> isize {
+    trap!(nr, "rdi" = a, "rsi" = b, "rdx" = c, "r10" = d, "r8" = e, "r9" = f)
+}
+
+/// `clone` without a new stack: x86_64 takes flags, stack, ptid, **ctid, tls**.
+///
+/// # Safety
+///
+/// As for `fork`; `ctid` must be null or an address that the child may write.
+pub(super) unsafe fn clone(flags: usize, ctid: usize) -> isize {
+    // SAFETY: no flag that shares memory is ever passed here, and the caller answers for `ctid`.
+    unsafe { syscall5(super::nr::CLONE, flags, 0, 0, ctid, 0) }
+}

@@ -1,0 +1,255 @@
+//! What the tests share: running a test in a process of its own, running other programs of this
+//! package, and looking at descriptors.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(unsafe_code, reason = "a closed descriptor, and signals by number")]
+
+use rawpipe::fd::BorrowedFd;
+use rawpipe::raw;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime};
+use std::{env, fs, thread};
+
+/// How long a process may take before it counts as hung. Emulators are slow.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Set in a process that [`run_each_alone`] has started, to the name of its test.
+const ALONE: &str = "RAWPIPE_TEST_ALONE";
+/// Set in a process that [`role_command`] describes, to its role.
+const ROLE: &str = "RAWPIPE_TEST_ROLE";
+
+/// The `main` of a test binary without the usual harness (`harness = false`), whose tests fork: each
+/// runs in a process of its own, in its only thread. The usual harness has threads, and a forked
+/// child would have the locks that they hold.
+///
+/// Takes a filter as the usual harness does, and `--list`; prints the same closing line.
+pub(crate) fn run_each_alone(tests: &[(&str, fn())]) {
+    if let Some(name) = env::var_os(ALONE) {
+        let (_, test) = tests.iter().find(|(known, _)| name == **known).expect("a test's name");
+        assert_eq!(fs::read_dir("/proc/self/task").map_or(1, Iterator::count), 1, "threads");
+        return test();
+    }
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let exact = arguments.iter().any(|argument| argument == "--exact");
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let wanted = |name: &str| match filter {
+        Some(filter) => {
+            if exact {
+                name == filter
+            } else {
+                name.contains(filter.as_str())
+            }
+        }
+        None => true,
+    };
+    let chosen: Vec<_> = tests.iter().filter(|(name, _)| wanted(name)).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        for (name, _) in chosen {
+            println!("{name}: test");
+        }
+        return;
+    }
+    println!("\nrunning {} tests", chosen.len());
+    let mut failed = 0;
+    for (name, _) in &chosen {
+        let output = finish(program(&env::current_exe().expect("a path")).env(ALONE, name));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            println!("test {name} ... ok");
+            errors.lines().filter(|line| line.starts_with("SKIPPED")).for_each(say);
+        } else {
+            failed += 1;
+            println!("test {name} ... FAILED ({})", output.status);
+            println!("{}{errors}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+    let passed = chosen.len() - failed;
+    let out = tests.len() - chosen.len();
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {out} filtered out"
+    );
+    std::process::exit(if failed == 0 { 0 } else { 101 });
+}
+
+/// The command that runs the test `name` of this binary again in a role, for a test that needs a
+/// program to start. The test function begins with `if common::in_role("role") { … }`.
+pub(crate) fn role_command(name: &str, role: &str) -> Command {
+    let mut command = program(&env::current_exe().expect("the path of this test"));
+    command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(ROLE, role);
+    command
+}
+
+/// Whether this process was started by [`role_command`] in this role. What it prints from here on is
+/// its [`role_output`].
+pub(crate) fn in_role(role: &str) -> bool {
+    let is = env::var_os(ROLE).is_some_and(|set| set == *role);
+    if is {
+        println!("\nROLE BEGINS");
+    }
+    is
+}
+
+/// What a role printed.
+pub(crate) fn role_output(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "role: {}\n{text}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let (_, said) = text.split_once("ROLE BEGINS\n").expect("the role ran");
+    let (said, _) = said.split_once("test result:").unwrap_or((said, ""));
+    said.to_owned()
+}
+
+/// A command that runs a program built for the target: under the emulator that cargo would use.
+pub(crate) fn program(path: &Path) -> Command {
+    let mut words = runner();
+    words.push(path.as_os_str().to_owned());
+    let mut command = Command::new(words.remove(0));
+    command.args(words);
+    command
+}
+
+/// The words of `CARGO_TARGET_<TRIPLE>_RUNNER` for this target; none when it runs natively.
+pub(crate) fn runner() -> Vec<OsString> {
+    let arch = match env::consts::ARCH {
+        "arm" => "ARMV7",
+        "x86" => "I686",
+        "powerpc64" => "POWERPC64LE",
+        other => other,
+    };
+    let prefix = format!("CARGO_TARGET_{}_", arch.to_uppercase());
+    env::vars()
+        .find(|(key, _)| key.starts_with(&prefix) && key.ends_with("_RUNNER"))
+        .map(|(_, words)| words.split_whitespace().map(OsString::from).collect())
+        .unwrap_or_default()
+}
+
+/// Whether this test runs under an emulator of user programs, whose system calls are not Linux's own.
+pub(crate) fn emulated() -> bool {
+    !runner().is_empty()
+}
+
+/// Runs a command to its end and returns what it printed. Kills it when it hangs.
+pub(crate) fn finish(command: &mut Command) -> Output {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let pid = child.id() as usize;
+    let (sender, receiver) = mpsc::channel();
+    let reader = thread::spawn(move || sender.send(child.wait_with_output()));
+    let output = match receiver.recv_timeout(PATIENCE) {
+        Ok(output) => output.expect("the output of a child"),
+        Err(_) => {
+            // SAFETY: `kill` touches no memory; the child is not reaped before `output` is sent.
+            unsafe { raw::syscall2(raw::nr::KILL, pid, 9) };
+            panic!("hung: {command:?}\n{:?}", receiver.recv());
+        }
+    };
+    reader.join().expect("the reading thread").expect("the output was wanted");
+    output
+}
+
+/// The path of an example of this package. Builds it when it is missing or older than the sources.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let this = env::current_exe().expect("the path of this test");
+    let deps = this.parent().expect("a folder");
+    let profile = deps.parent().expect("a folder");
+    let path = profile.join("examples").join(name);
+    if built(&path) < newest_source() {
+        build_example(name, profile);
+    }
+    assert!(path.exists(), "{} was not built", path.display());
+    path
+}
+
+fn built(path: &Path) -> SystemTime {
+    fs::metadata(path).and_then(|file| file.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// When the newest of this package's sources was changed, as far as they are there: a test that was
+/// copied elsewhere with its examples has none.
+fn newest_source() -> SystemTime {
+    fn newest_in(path: &Path) -> SystemTime {
+        let here = if path.is_dir() { SystemTime::UNIX_EPOCH } else { built(path) };
+        let inside = fs::read_dir(path).into_iter().flatten().flatten();
+        inside.map(|entry| newest_in(&entry.path())).fold(here, SystemTime::max)
+    }
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = ["src", "csrc", "examples", "Cargo.toml", "build.rs"];
+    sources
+        .map(|part| newest_in(&top.join(part)))
+        .into_iter()
+        .fold(SystemTime::UNIX_EPOCH, SystemTime::max)
+}
+
+/// Runs `cargo build --example` as this test itself was built.
+fn build_example(name: &str, profile: &Path) {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--example", name]);
+    let above = profile.parent().expect("a folder");
+    // `target/<triple>/debug` when cargo was given a target, else `target/debug`.
+    let triple =
+        above.file_name().and_then(|name| name.to_str()).filter(|name| name.contains("-linux-"));
+    match triple {
+        Some(triple) => {
+            let target = above.parent().expect("a folder");
+            command.arg("--target").arg(triple).arg("--target-dir").arg(target);
+        }
+        None => {
+            command.arg("--target-dir").arg(above);
+        }
+    }
+    if profile.ends_with("release") {
+        command.arg("--release");
+    }
+    if cfg!(feature = "c-shim") {
+        command.args(["--features", "c-shim"]);
+    }
+    let output = finish(&mut command);
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Prints a line in spite of the harness, which keeps what a passing test prints to itself.
+pub(crate) fn say(line: &str) {
+    let _ = rawpipe::io::write_all(std::io::stderr(), format!("{line}\n").as_bytes());
+}
+
+/// Says that a test, or a part of one, cannot run here.
+pub(crate) fn skip(test: &str, reason: &str) {
+    say(&format!("SKIPPED {test}: {reason}"));
+}
+
+/// A descriptor that is not open: a number above what this process may have.
+pub(crate) fn closed_fd() -> BorrowedFd<'static> {
+    // SAFETY: borrowed only for calls that are to fail; the kernel never gives out this number.
+    unsafe { BorrowedFd::borrow_raw(i32::MAX - 7) }
+}
+
+/// The open descriptors of this process, but for the one that lists them.
+pub(crate) fn open_fds() -> BTreeSet<i32> {
+    let listed: Vec<i32> = fs::read_dir("/proc/self/fd")
+        .expect("/proc")
+        .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
+        .collect();
+    // The listing had one of its own, which is closed now.
+    listed.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
+}
+
+/// A folder for a test's files, in memory where that is to be had.
+pub(crate) fn tmp() -> PathBuf {
+    let shm = Path::new("/dev/shm");
+    let writable = fs::metadata(shm).is_ok_and(|folder| !folder.permissions().readonly());
+    if writable { shm.to_owned() } else { env::temp_dir() }
+}
+
+/// How a process that was killed by a signal is reported, for comparing with a number.
+pub(crate) fn signal(status: ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}

@@ -5,7 +5,8 @@
 //! - trap: `svc 0`
 //! - return: x0
 //! - clobbered: nothing else; but where the target has SVE the kernel zeroes, in every call, the
-//!   bits of z0-z31 above 127, p0-p15 and ffr, so a build with `+sve` names them as clobbered
+//!   bits of z0-z31 above 127, p0-p15 and ffr, so a build with `+sve` names z (as v) and p as
+//!   clobbered; ffr is never live across a call, the compiler does not allocate it
 //!
 //! # Safety
 //!
@@ -33,9 +34,8 @@ macro_rules! trap {
     }};
 }
 
-// `clobber_abi("C")` covers z0-z31 (as v0-v31), p0-p15 and ffr, and some that need not be: a build
-// for SVE pays a few moves for it.
 #[cfg(target_feature = "sve")]
+#[rustfmt::skip]
 macro_rules! trap {
     ($nr:expr, $first:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
@@ -46,7 +46,18 @@ macro_rules! trap {
                 in("x8") $nr,
                 inlateout("x0") $first => answer,
                 $(in($register) $argument,)*
-                clobber_abi("C"),
+                lateout("v0") _, lateout("v1") _, lateout("v2") _, lateout("v3") _,
+                lateout("v4") _, lateout("v5") _, lateout("v6") _, lateout("v7") _,
+                lateout("v8") _, lateout("v9") _, lateout("v10") _, lateout("v11") _,
+                lateout("v12") _, lateout("v13") _, lateout("v14") _, lateout("v15") _,
+                lateout("v16") _, lateout("v17") _, lateout("v18") _, lateout("v19") _,
+                lateout("v20") _, lateout("v21") _, lateout("v22") _, lateout("v23") _,
+                lateout("v24") _, lateout("v25") _, lateout("v26") _, lateout("v27") _,
+                lateout("v28") _, lateout("v29") _, lateout("v30") _, lateout("v31") _,
+                lateout("p0") _, lateout("p1") _, lateout("p2") _, lateout("p3") _,
+                lateout("p4") _, lateout("p5") _, lateout("p6") _, lateout("p7") _,
+                lateout("p8") _, lateout("p9") _, lateout("p10") _, lateout("p11") _,
+                lateout("p12") _, lateout("p13") _, lateout("p14") _, lateout("p15") _,
                 options(nostack, preserves_flags),
             );
         }

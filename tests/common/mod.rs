@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime};
 use std::{env, fs, thread};
 
@@ -76,10 +76,10 @@ pub(crate) fn run_each_alone(tests: &[(&str, fn())]) {
 }
 
 /// The command that runs the test `name` of this binary again in a role, for a test that needs a
-/// program to start. The test function begins with `if common::in_role("role") { … }`.
+/// program to start; in a binary of [`run_each_alone`]. The test function begins with `if common::in_role("role") { … }`.
 pub(crate) fn role_command(name: &str, role: &str) -> Command {
     let mut command = program(&env::current_exe().expect("the path of this test"));
-    command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(ROLE, role);
+    command.env(ALONE, name).env(ROLE, role);
     command
 }
 
@@ -103,7 +103,6 @@ pub(crate) fn role_output(output: &Output) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     let (_, said) = text.split_once("ROLE BEGINS\n").expect("the role ran");
-    let (said, _) = said.split_once("test result:").unwrap_or((said, ""));
     said.to_owned()
 }
 
@@ -155,16 +154,25 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     output
 }
 
-/// The path of an example of this package. Builds it when it is missing or older than the sources.
+/// The path of an example of this package. Builds it first, where cargo runs the test; else when it
+/// is missing or older than the sources.
 pub(crate) fn example(name: &str) -> PathBuf {
+    /// The examples that need no second look. Locked while cargo builds: one at a time.
+    static READY: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
     let this = env::current_exe().expect("the path of this test");
     let deps = this.parent().expect("a folder");
     let profile = deps.parent().expect("a folder");
     let path = profile.join("examples").join(name);
-    if built(&path) < newest_source() {
-        build_example(name, profile);
+    let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
+    if !ready.contains(name) {
+        // Only cargo knows whether the file there was built with the same features.
+        if env::var_os("CARGO").is_some() || built(&path) < newest_source() {
+            build_example(name, profile);
+        }
+        assert!(path.exists(), "{} was not built", path.display());
+        ready.insert(name.to_owned());
     }
-    assert!(path.exists(), "{} was not built", path.display());
     path
 }
 

@@ -1,0 +1,51 @@
+//! Sends more than a pipe holds, in chunks: the writer waits while the pipe is full, the reader while
+//! it is empty.
+//!
+//! Python: `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read`, `os._exit`.
+//!
+//! Run it by `cargo run --example large_data`.
+#![allow(unsafe_code, reason = "fork")]
+
+use rawpipe::{Fork, process};
+use std::io;
+
+const CHUNK: usize = 4096;
+
+fn main() -> io::Result<()> {
+    let (reader, writer) = rawpipe::pipe()?;
+
+    // SAFETY: this process has one thread, and owns nothing but memory and descriptors.
+    match unsafe { rawpipe::fork() }? {
+        Fork::Child => {
+            // With a reader left here, the child would wait for ever to write to a parent that is gone.
+            drop(reader);
+
+            let large_data = vec![b'X'; 1_000_000];
+            for chunk in large_data.chunks(CHUNK) {
+                writer.write_all(chunk)?;
+            }
+            process::exit(0) // closes the writer
+        }
+        Fork::Parent(mut child) => {
+            // With a writer left here, the loop below would never see the end of file.
+            drop(writer);
+
+            let mut received = Vec::new();
+            let mut chunk = [0; CHUNK];
+            loop {
+                let count = reader.read(&mut chunk)?;
+                if count == 0 {
+                    break; // end of file: no writer is left
+                }
+                received.extend_from_slice(&chunk[..count]);
+            }
+            println!("Received {} bytes", received.len());
+
+            let status = child.wait()?;
+            if !status.success() {
+                return Err(io::Error::other(format!("child: {status}")));
+            }
+            Ok(())
+        }
+    }
+}

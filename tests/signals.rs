@@ -1,0 +1,178 @@
+//! What a signal handler does to each call. Each test runs alone in a process.
+#![allow(unsafe_code, reason = "fork, signal handlers")]
+
+mod common;
+
+use rawpipe::io::IoSlice;
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::process::{Child, fork_with};
+use rawpipe::splice::{SpliceFlags, splice, tee};
+use rawpipe::{Errno, PipeReader, PipeWriter, raw};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const SIGUSR1: i32 = 10; // generic; MIPS and SPARC differ
+
+static HANDLED: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn handler(_signal: i32) {
+    HANDLED.fetch_add(1, Ordering::SeqCst);
+}
+
+fn child(body: impl FnOnce() -> u8) -> Child {
+    // SAFETY: there is no other thread, and the two sides share nothing that both act on.
+    unsafe { fork_with(body) }.unwrap()
+}
+
+/// A child that sends this process a signal every `pause` for as long as the value lives.
+struct Storm {
+    child: Child,
+    stop: Option<PipeWriter>,
+}
+
+impl Storm {
+    /// The handler is installed so that it interrupts calls (without `SA_RESTART`).
+    fn begin(pause: Duration) -> Self {
+        unsafe extern "C" {
+            safe fn signal(signal: i32, handler: extern "C" fn(i32)) -> usize;
+            safe fn siginterrupt(signal: i32, interrupt: i32) -> i32;
+        }
+        signal(SIGUSR1, handler);
+        assert_eq!(siginterrupt(SIGUSR1, 1), 0);
+        let parent = std::process::id() as usize;
+        let (gate, stop) = rawpipe::pipe().unwrap();
+        let copy = &stop;
+        let child = child(move || {
+            // The child's own copy of the write end would keep the gate from ending.
+            let number = rawpipe::fd::AsRawFd::as_raw_fd(copy);
+            // SAFETY: `close` touches no memory, and this is the child's copy.
+            unsafe { raw::syscall1(raw::nr::CLOSE, number as usize) };
+            let mut fds = [PollFd::new(&gate, PollEvents::IN)];
+            while poll(&mut fds, Some(pause)) == Ok(0) {
+                // SAFETY: `kill` touches no memory.
+                unsafe { raw::syscall2(raw::nr::KILL, parent, SIGUSR1 as usize) };
+            }
+            0
+        });
+        Self { child, stop: Some(stop) }
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        self.stop = None;
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+fn storm() -> Storm {
+    Storm::begin(Duration::from_millis(1))
+}
+
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let data = vec![0; writer.capacity().unwrap()];
+    writer.write_all(&data).unwrap();
+    (reader, writer)
+}
+
+fn read_interrupted_eintr() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let _storm = storm();
+    let _writer = writer; // dropped before the storm ends, after the calls
+    assert_eq!(reader.read(&mut [0; 8]), Err(Errno::EINTR));
+    let mut buf = [std::mem::MaybeUninit::uninit(); 8];
+    assert_eq!(reader.read_uninit(&mut buf).unwrap_err(), Errno::EINTR);
+    let mut bytes = [0; 8];
+    let mut bufs = [rawpipe::io::IoSliceMut::new(&mut bytes)];
+    assert_eq!(reader.readv(&mut bufs), Err(Errno::EINTR));
+    assert!(HANDLED.load(Ordering::SeqCst) >= 3);
+}
+
+fn write_interrupted_eintr() {
+    let (reader, writer) = full_pipe();
+    let _storm = storm();
+    assert_eq!(writer.write(b"x"), Err(Errno::EINTR));
+    assert_eq!(writer.writev(&[IoSlice::new(b"x")]), Err(Errno::EINTR));
+    assert_eq!(reader.available(), writer.capacity(), "nothing was written");
+}
+
+fn write_interrupted_in_the_middle_is_short() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let capacity = writer.capacity().unwrap();
+    let data = vec![1; 3 * capacity];
+    let _storm = Storm::begin(Duration::from_millis(20));
+    assert_eq!(writer.write(&data), Ok(capacity));
+    assert_eq!(reader.available(), Ok(capacity));
+}
+
+fn splice_and_tee_interrupted_eintr() {
+    let (empty, _held) = rawpipe::pipe().unwrap();
+    let (_reader, writer) = rawpipe::pipe().unwrap();
+    let _storm = storm();
+    let none = SpliceFlags::empty();
+    assert_eq!(splice(&empty, None, &writer, None, 100, none), Err(Errno::EINTR));
+    assert_eq!(tee(&empty, &writer, 100, none), Err(Errno::EINTR));
+}
+
+fn poll_interrupted_eintr() {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let _storm = storm();
+    let mut fds = [PollFd::new(&reader, PollEvents::IN)];
+    assert_eq!(poll(&mut fds, None), Err(Errno::EINTR));
+    assert_eq!(poll(&mut fds, Some(Duration::from_secs(3600))), Err(Errno::EINTR));
+    assert_eq!(poll(&mut [], None), Err(Errno::EINTR));
+}
+
+fn wait_goes_on_after_signals() {
+    let mut slow = child(|| {
+        let _ = poll(&mut [], Some(Duration::from_millis(200)));
+        6
+    });
+    let _storm = storm();
+    assert_eq!(slow.wait().unwrap().code(), Some(6));
+    assert!(HANDLED.load(Ordering::SeqCst) > 2);
+}
+
+/// 8 MiB through a small pipe while signals arrive, by the functions that go on after them.
+fn transfers_go_on_after_signals() {
+    const LEN: usize = 8 << 20;
+    let byte = |index: usize| (index * 31 + index / 253).to_le_bytes()[0];
+    let (reader, writer) = Builder::new().capacity(Capacity::Bytes(16384)).build().unwrap();
+
+    let mut writing = child(move || {
+        let storm = Storm::begin(Duration::from_micros(50));
+        let data: Vec<u8> = (0..LEN).map(byte).collect();
+        let (half, rest) = data.split_at(LEN / 2);
+        let mut bufs: Vec<_> = rest.chunks(1000).map(IoSlice::new).collect();
+        let done = writer.write_all(half).is_ok() && writer.write_all_vectored(&mut bufs).is_ok();
+        // The storm's child has a copy of the write end: it ends first.
+        drop(storm);
+        u8::from(!(done && HANDLED.load(Ordering::SeqCst) > 0))
+    });
+    let storm = Storm::begin(Duration::from_micros(50));
+    let mut half = vec![0; LEN / 2];
+    reader.read_exact(&mut half).unwrap();
+    let mut rest = Vec::new();
+    assert_eq!(reader.read_to_end(&mut rest), Ok(LEN - LEN / 2));
+    drop(storm);
+    assert!(writing.wait().unwrap().success());
+    assert!(half.iter().chain(&rest).enumerate().all(|(index, &got)| got == byte(index)));
+    assert!(HANDLED.load(Ordering::SeqCst) > 0, "no signal came");
+}
+
+fn main() {
+    macro_rules! tests {
+        ($($test:ident),* $(,)?) => { &[$((stringify!($test), $test as fn())),*] };
+    }
+    common::run_each_alone(tests![
+        read_interrupted_eintr,
+        write_interrupted_eintr,
+        write_interrupted_in_the_middle_is_short,
+        splice_and_tee_interrupted_eintr,
+        poll_interrupted_eintr,
+        wait_goes_on_after_signals,
+        transfers_go_on_after_signals,
+    ]);
+}

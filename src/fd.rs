@@ -12,6 +12,8 @@
 
 #[cfg(not(feature = "std"))]
 mod owned;
+#[cfg(test)]
+mod tests;
 
 #[cfg(not(feature = "std"))]
 pub use owned::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};

@@ -3,35 +3,22 @@
 
 mod common;
 
-use common::skip;
+use common::{child, close_copy, kill, skip};
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::io::{self, DupFlags};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::process::{self, Child, fork_with};
+use rawpipe::process::{self, fork_with};
 use rawpipe::{Errno, Fork, PipeFlags, PipeWriter, pipe2, raw};
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Read;
 
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 const SIGPIPE: i32 = 13;
 
-/// Forks a child that runs `body`. The test is the only thread of its process.
-fn child(body: impl FnOnce() -> u8) -> Child {
-    // SAFETY: there is no other thread, and no test shares memory or state outside the process that
-    // the two sides would both act on.
-    unsafe { fork_with(body) }.unwrap()
-}
-
 /// The exit code of a child that runs `body`.
 fn code_of(body: impl FnOnce() -> u8) -> Option<i32> {
     child(body).wait().unwrap().code()
-}
-
-fn kill(child: &Child, signal: i32) {
-    // SAFETY: `kill` touches no memory; the child has not been waited for.
-    let answer = unsafe { raw::syscall2(raw::nr::KILL, child.id() as usize, signal as usize) };
-    assert_eq!(answer, 0);
 }
 
 fn getpid() -> u32 {
@@ -57,7 +44,7 @@ fn become_nobody_else(test: &str) -> Option<()> {
 fn fork_both_sides_go_on() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let parent = getpid();
-    // SAFETY: as in `child`.
+    // SAFETY: as in `common::child`.
     match unsafe { rawpipe::fork() }.unwrap() {
         Fork::Child => {
             assert_ne!(getpid(), parent);
@@ -96,11 +83,7 @@ fn fork_memory_is_a_copy() {
 }
 
 fn fork_descriptors_are_copies_of_one_open_file() {
-    let path = common::tmp().join(format!("rawpipe-offset-{}", getpid()));
-    let mut file = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
-    fs::remove_file(&path).unwrap();
-    file.write_all(b"abcdef").unwrap();
-    file.seek(SeekFrom::Start(0)).unwrap();
+    let mut file = common::file(b"abcdef");
     let copy = &file;
     assert_eq!(code_of(move || io::read_exact(copy, &mut [0; 2]).is_err().into()), Some(0));
     let mut rest = String::new();
@@ -110,12 +93,10 @@ fn fork_descriptors_are_copies_of_one_open_file() {
 
 fn fork_child_closes_only_its_own() {
     let (reader, writer) = rawpipe::pipe().unwrap();
-    let (r, w) = (reader.as_raw_fd(), writer.as_raw_fd());
+    let (r, w) = (&reader, &writer);
     let code = code_of(move || {
-        for fd in [r, w] {
-            // SAFETY: `close` touches no memory; the child's copies are nobody else's.
-            unsafe { raw::syscall1(raw::nr::CLOSE, fd as usize) };
-        }
+        close_copy(r);
+        close_copy(w);
         0
     });
     assert_eq!(code, Some(0));
@@ -195,7 +176,7 @@ fn fork_out_of_processes_eagain() {
     // SAFETY: `prlimit64` reads one `struct rlimit64` at the place given.
     let answer = unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_NPROC, place, 0) };
     assert_eq!(answer, 0);
-    // SAFETY: as in `child`; it is to fail.
+    // SAFETY: as in `common::child`; it is to fail.
     let refused = unsafe { fork_with(|| 0) };
     assert_eq!(refused.unwrap_err(), Errno::EAGAIN);
 }
@@ -312,8 +293,7 @@ fn read_no_end_of_file_while_a_sibling_holds_the_writer() {
     let mut sibling = child(move || {
         let _held = held;
         // The child's own copy of the opener would keep the gate shut for ever.
-        // SAFETY: `close` touches no memory, and this is the child's copy.
-        unsafe { raw::syscall1(raw::nr::CLOSE, o.as_raw_fd() as usize) };
+        close_copy(o);
         u8::from(g.read(&mut [0]) != Ok(0))
     });
     drop(writer);
@@ -347,7 +327,7 @@ fn write_epipe_at_once_when_the_last_reader_dies() {
     });
     drop(reader);
     assert_eq!(writer.write(b"x"), Ok(1), "the child has a read end");
-    kill(&holder, SIGKILL);
+    kill(holder.id(), SIGKILL);
     assert_eq!(holder.wait().unwrap().signal(), Some(SIGKILL));
     assert_eq!(writer.write(b"x"), Err(Errno::EPIPE));
 }
@@ -387,7 +367,7 @@ fn try_wait_nothing_yet_then_killed() {
         0
     });
     assert_eq!(child.try_wait(), Ok(None));
-    kill(&child, SIGKILL);
+    kill(child.id(), SIGKILL);
     let status = child.wait().unwrap();
     assert_eq!((status.code(), status.signal()), (None, Some(SIGKILL)));
     assert_eq!(common::signal(status.into()), Some(SIGKILL));
@@ -400,10 +380,10 @@ fn wait_stopped_child_is_not_an_end() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let r = &reader;
     let mut child = child(move || u8::from(r.read(&mut [0]) != Ok(1)));
-    kill(&child, SIGSTOP);
+    kill(child.id(), SIGSTOP);
     rawpipe::poll::poll(&mut [], Some(std::time::Duration::from_millis(20))).unwrap();
     assert_eq!(child.try_wait(), Ok(None));
-    kill(&child, SIGCONT);
+    kill(child.id(), SIGCONT);
     writer.write_all(b"x").unwrap();
     assert!(child.wait().unwrap().success());
 }

@@ -3,12 +3,13 @@
 
 mod common;
 
+use common::{child, close_copy, kill};
 use rawpipe::io::IoSlice;
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::poll::{PollEvents, PollFd, poll};
-use rawpipe::process::{Child, fork_with};
+use rawpipe::process::Child;
 use rawpipe::splice::{SpliceFlags, splice, tee};
-use rawpipe::{Errno, PipeReader, PipeWriter, raw};
+use rawpipe::{Errno, PipeReader, PipeWriter};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -18,11 +19,6 @@ static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn handler(_signal: i32) {
     HANDLED.fetch_add(1, Ordering::SeqCst);
-}
-
-fn child(body: impl FnOnce() -> u8) -> Child {
-    // SAFETY: there is no other thread, and the two sides share nothing that both act on.
-    unsafe { fork_with(body) }.unwrap()
 }
 
 /// A child that sends this process a signal every `pause` for as long as the value lives.
@@ -40,18 +36,15 @@ impl Storm {
         }
         signal(SIGUSR1, handler);
         assert_eq!(siginterrupt(SIGUSR1, 1), 0);
-        let parent = std::process::id() as usize;
+        let parent = std::process::id();
         let (gate, stop) = rawpipe::pipe().unwrap();
         let copy = &stop;
         let child = child(move || {
             // The child's own copy of the write end would keep the gate from ending.
-            let number = rawpipe::fd::AsRawFd::as_raw_fd(copy);
-            // SAFETY: `close` touches no memory, and this is the child's copy.
-            unsafe { raw::syscall1(raw::nr::CLOSE, number as usize) };
+            close_copy(copy);
             let mut fds = [PollFd::new(&gate, PollEvents::IN)];
             while poll(&mut fds, Some(pause)) == Ok(0) {
-                // SAFETY: `kill` touches no memory.
-                unsafe { raw::syscall2(raw::nr::KILL, parent, SIGUSR1 as usize) };
+                kill(parent, SIGUSR1);
             }
             0
         });

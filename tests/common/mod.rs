@@ -3,12 +3,16 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(unsafe_code, reason = "a closed descriptor, and signals by number")]
 
-use rawpipe::fd::BorrowedFd;
+use rawpipe::fd::{AsRawFd, BorrowedFd};
+use rawpipe::process::{Child, fork_with};
 use rawpipe::raw;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime};
 use std::{env, fs, thread};
@@ -139,14 +143,13 @@ pub(crate) fn emulated() -> bool {
 pub(crate) fn finish(command: &mut Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let pid = child.id() as usize;
+    let pid = child.id();
     let (sender, receiver) = mpsc::channel();
     let reader = thread::spawn(move || sender.send(child.wait_with_output()));
     let output = match receiver.recv_timeout(PATIENCE) {
         Ok(output) => output.expect("the output of a child"),
         Err(_) => {
-            // SAFETY: `kill` touches no memory; the child is not reaped before `output` is sent.
-            unsafe { raw::syscall2(raw::nr::KILL, pid, 9) };
+            kill(pid, 9); // not reaped: its output was not sent
             panic!("hung: {command:?}\n{:?}", receiver.recv());
         }
     };
@@ -224,6 +227,27 @@ fn build_example(name: &str, profile: &Path) {
     assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Forks a child that runs `body`, in a test of [`run_each_alone`].
+pub(crate) fn child(body: impl FnOnce() -> u8) -> Child {
+    // SAFETY: there is no other thread, and no test shares memory or state outside the process that
+    // the two sides would both act on.
+    unsafe { fork_with(body) }.unwrap()
+}
+
+/// Closes a forked child's own copy of a descriptor that its code has only borrowed.
+pub(crate) fn close_copy(fd: &impl AsRawFd) {
+    let number = usize::try_from(fd.as_raw_fd()).expect("descriptors are not negative");
+    // SAFETY: `close` touches no memory, and in the child nobody else uses its copy.
+    unsafe { raw::syscall1(raw::nr::CLOSE, number) };
+}
+
+/// Sends a signal to a process that has not been waited for.
+pub(crate) fn kill(pid: u32, signal: i32) {
+    let signal = usize::try_from(signal).expect("signals are not negative");
+    // SAFETY: `kill` touches no memory.
+    assert_eq!(unsafe { raw::syscall2(raw::nr::KILL, pid as usize, signal) }, 0);
+}
+
 /// Prints a line in spite of the harness, which keeps what a passing test prints to itself.
 pub(crate) fn say(line: &str) {
     let _ = rawpipe::io::write_all(std::io::stderr(), format!("{line}\n").as_bytes());
@@ -255,6 +279,32 @@ pub(crate) fn tmp() -> PathBuf {
     let shm = Path::new("/dev/shm");
     let writable = fs::metadata(shm).is_ok_and(|folder| !folder.permissions().readonly());
     if writable { shm.to_owned() } else { env::temp_dir() }
+}
+
+/// A path there that no other test has.
+pub(crate) fn tmp_path() -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    tmp().join(format!("rawpipe-test-{}-{count}", std::process::id()))
+}
+
+/// An open file without a name, with these contents and its position at 0.
+pub(crate) fn file(contents: &[u8]) -> File {
+    let file = nameless(File::options().read(true).write(true));
+    file.write_all_at(contents, 0).expect("room for a test's file");
+    file
+}
+
+/// An open, empty file without a name, in append mode.
+pub(crate) fn append_file() -> File {
+    nameless(File::options().append(true))
+}
+
+fn nameless(options: &mut OpenOptions) -> File {
+    let path = tmp_path();
+    let file = options.create_new(true).open(&path).expect("a file that was not there");
+    fs::remove_file(&path).expect("the file just made");
+    file
 }
 
 /// How a process that was killed by a signal is reported, for comparing with a number.

@@ -1,0 +1,284 @@
+//! One line per (call, situation) → answer, held against the C library's function of the same name.
+#![cfg(feature = "std")]
+#![allow(unsafe_code, reason = "the C library's own functions are the reference")]
+
+mod common;
+
+use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut};
+use rawpipe::pipe::Builder;
+use rawpipe::splice::{SpliceFlags, splice, tee};
+use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter};
+use std::ffi::c_void;
+use std::fs::File;
+
+mod libc {
+    use std::ffi::c_void;
+
+    unsafe extern "C" {
+        pub(crate) fn read(fd: i32, buf: *mut c_void, count: usize) -> isize;
+        pub(crate) fn write(fd: i32, buf: *const c_void, count: usize) -> isize;
+        pub(crate) fn readv(fd: i32, vector: *const c_void, count: i32) -> isize;
+        pub(crate) fn writev(fd: i32, vector: *const c_void, count: i32) -> isize;
+        pub(crate) safe fn dup(fd: i32) -> i32;
+        pub(crate) safe fn dup3(fd: i32, new: i32, flags: i32) -> i32;
+        pub(crate) fn pipe2(fds: *mut i32, flags: i32) -> i32;
+        pub(crate) fn splice(
+            from: i32,
+            from_offset: *mut i64,
+            to: i32,
+            to_offset: *mut i64,
+            len: usize,
+            flags: u32,
+        ) -> isize;
+        pub(crate) safe fn tee(from: i32, to: i32, len: usize, flags: u32) -> isize;
+    }
+}
+
+/// The answer of a C function: its count, or errno.
+fn answer(returned: isize) -> Result<usize, Errno> {
+    usize::try_from(returned)
+        .map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap())
+}
+
+/// What the situations are made of.
+struct Ends {
+    /// Blocking and empty, with a writer.
+    reader: PipeReader,
+    writer: PipeWriter,
+    /// Nonblocking and empty, with a writer.
+    empty: PipeReader,
+    _empty_writer: PipeWriter,
+    /// Nonblocking and full, with a reader.
+    full: PipeWriter,
+    full_reader: PipeReader,
+    /// Without writer, without reader.
+    ended: PipeReader,
+    broken: PipeWriter,
+    /// A pipe with a few bytes in it.
+    filled: PipeReader,
+    filled_writer: PipeWriter,
+    folder: File,
+    null: File,
+    full_device: File,
+    append: File,
+}
+
+impl Ends {
+    fn new() -> Self {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let (empty, _empty_writer) = Builder::new().nonblocking().build().unwrap();
+        let (full_reader, full) = Builder::new().nonblocking().build().unwrap();
+        full.write_all(&vec![0; full.capacity().unwrap()]).unwrap();
+        let (ended, writer_of_ended) = rawpipe::pipe().unwrap();
+        drop(writer_of_ended);
+        let (reader_of_broken, broken) = rawpipe::pipe().unwrap();
+        drop(reader_of_broken);
+        let (filled, filled_writer) = rawpipe::pipe().unwrap();
+        filled_writer.write_all(b"some bytes").unwrap();
+        Self {
+            reader,
+            writer,
+            empty,
+            _empty_writer,
+            full,
+            full_reader,
+            ended,
+            broken,
+            filled,
+            filled_writer,
+            folder: File::open("/").unwrap(),
+            null: File::options().read(true).write(true).open("/dev/null").unwrap(),
+            full_device: File::options().write(true).open("/dev/full").unwrap(),
+            append: common::append_file(),
+        }
+    }
+}
+
+const OK_0: Result<usize, Errno> = Ok(0);
+
+fn same(
+    what: &str,
+    wanted: Result<usize, Errno>,
+    ours: Result<usize, Errno>,
+    theirs: Result<usize, Errno>,
+) {
+    assert_eq!(ours, wanted, "{what}: rawpipe");
+    assert_eq!(theirs, wanted, "{what}: the C library");
+}
+
+#[test]
+fn table_read_and_readv() {
+    let ends = Ends::new();
+    let table: &[(&str, BorrowedFd<'_>, usize, Result<usize, Errno>)] = &[
+        ("closed", common::closed_fd(), 1, Err(Errno::EBADF)),
+        ("write end", ends.writer.as_fd(), 1, Err(Errno::EBADF)),
+        ("empty, nonblocking", ends.empty.as_fd(), 1, Err(Errno::EAGAIN)),
+        ("empty, nothing wanted", ends.reader.as_fd(), 0, OK_0),
+        ("no writer", ends.ended.as_fd(), 1, OK_0),
+        ("folder", ends.folder.as_fd(), 1, Err(Errno::EISDIR)),
+        ("null device", ends.null.as_fd(), 1, OK_0),
+    ];
+    for &(what, fd, len, wanted) in table {
+        let mut buf = vec![0; len];
+        let ours = rawpipe::read(fd, &mut buf);
+        let place = buf.as_mut_ptr().cast::<c_void>();
+        // SAFETY: `buf` has `len` bytes.
+        let theirs = answer(unsafe { libc::read(fd.as_raw_fd(), place, len) });
+        same(&format!("read, {what}"), wanted, ours, theirs);
+
+        let mut bufs = [IoSliceMut::new(&mut buf)];
+        let ours = io::readv(fd, &mut bufs);
+        let list = bufs.as_mut_ptr().cast::<c_void>();
+        // SAFETY: one vector, as `struct iovec`.
+        let theirs = answer(unsafe { libc::readv(fd.as_raw_fd(), list, 1) });
+        same(&format!("readv, {what}"), wanted, ours, theirs);
+    }
+}
+
+#[test]
+fn table_write_and_writev() {
+    let ends = Ends::new();
+    let table: &[(&str, BorrowedFd<'_>, usize, Result<usize, Errno>)] = &[
+        ("closed", common::closed_fd(), 1, Err(Errno::EBADF)),
+        ("read end", ends.reader.as_fd(), 1, Err(Errno::EBADF)),
+        ("full, nonblocking", ends.full.as_fd(), 1, Err(Errno::EAGAIN)),
+        ("full, nothing to write", ends.full.as_fd(), 0, OK_0),
+        ("no reader", ends.broken.as_fd(), 1, Err(Errno::EPIPE)),
+        ("no reader, nothing to write", ends.broken.as_fd(), 0, OK_0),
+        ("folder", ends.folder.as_fd(), 1, Err(Errno::EBADF)),
+        ("null device", ends.null.as_fd(), 5, Ok(5)),
+        ("full device", ends.full_device.as_fd(), 1, Err(Errno::ENOSPC)),
+    ];
+    for &(what, fd, len, wanted) in table {
+        let buf = vec![0; len];
+        let ours = rawpipe::write(fd, &buf);
+        let place = buf.as_ptr().cast::<c_void>();
+        // SAFETY: `buf` has `len` bytes.
+        let theirs = answer(unsafe { libc::write(fd.as_raw_fd(), place, len) });
+        same(&format!("write, {what}"), wanted, ours, theirs);
+
+        let bufs = [IoSlice::new(&buf)];
+        let ours = io::writev(fd, &bufs);
+        let list = bufs.as_ptr().cast::<c_void>();
+        // SAFETY: one vector, as `struct iovec`.
+        let theirs = answer(unsafe { libc::writev(fd.as_raw_fd(), list, 1) });
+        same(&format!("writev, {what}"), wanted, ours, theirs);
+    }
+    let bufs = vec![IoSlice::new(b"x"); 1025];
+    let ours = io::writev(&ends.null, &bufs);
+    let list = bufs.as_ptr().cast::<c_void>();
+    // SAFETY: 1025 vectors, as `struct iovec`.
+    let theirs = answer(unsafe { libc::writev(ends.null.as_raw_fd(), list, 1025) });
+    same("writev, too many", Err(Errno::EINVAL), ours, theirs);
+}
+
+#[test]
+fn table_splice_and_tee() {
+    let ends = Ends::new();
+    let closed = common::closed_fd();
+    let (filled, writer) = (ends.filled.as_fd(), ends.writer.as_fd());
+    // From, to, whether offsets are given, flags; then what `splice` and what `tee` answer.
+    type Line<'a> = (
+        &'a str,
+        BorrowedFd<'a>,
+        BorrowedFd<'a>,
+        (bool, bool),
+        Result<usize, Errno>,
+        Result<usize, Errno>,
+    );
+    const BAD: Result<usize, Errno> = Err(Errno::EBADF);
+    const INVALID: Result<usize, Errno> = Err(Errno::EINVAL);
+    const SEEK: Result<usize, Errno> = Err(Errno::ESPIPE);
+    const AGAIN: Result<usize, Errno> = Err(Errno::EAGAIN);
+    let table: &[Line<'_>] = &[
+        ("from closed", closed, writer, (false, false), BAD, BAD),
+        ("to closed", filled, closed, (false, false), BAD, BAD),
+        ("from a write end", ends.full.as_fd(), writer, (false, false), BAD, BAD),
+        ("to a read end", filled, ends.reader.as_fd(), (false, false), BAD, BAD),
+        ("one pipe", filled, ends.filled_writer.as_fd(), (false, false), INVALID, INVALID),
+        ("no pipe", ends.null.as_fd(), ends.null.as_fd(), (false, false), INVALID, INVALID),
+        ("to append mode", filled, ends.append.as_fd(), (false, false), INVALID, INVALID),
+        ("offset in a source pipe", filled, writer, (true, false), SEEK, Ok(10)),
+        ("offset in a target pipe", filled, writer, (false, true), SEEK, Ok(10)),
+        ("empty", ends.empty.as_fd(), writer, (false, false), AGAIN, AGAIN),
+        ("full", filled, ends.full.as_fd(), (false, false), AGAIN, AGAIN),
+        ("no writer", ends.ended.as_fd(), writer, (false, false), OK_0, OK_0),
+        (
+            "no reader",
+            filled,
+            ends.broken.as_fd(),
+            (false, false),
+            Err(Errno::EPIPE),
+            Err(Errno::EPIPE),
+        ),
+    ];
+    let now = SpliceFlags::NONBLOCK;
+    for &(what, from, to, (from_offset, to_offset), spliced, teed) in table {
+        let mut places = (0_u64, 0_u64);
+        let ours = splice(
+            from,
+            from_offset.then_some(&mut places.0),
+            to,
+            to_offset.then_some(&mut places.1),
+            100,
+            now,
+        );
+        let mut places = (0_i64, 0_i64);
+        let null = std::ptr::null_mut();
+        let from_place = if from_offset { &raw mut places.0 } else { null };
+        let to_place = if to_offset { &raw mut places.1 } else { null };
+        let (f, t) = (from.as_raw_fd(), to.as_raw_fd());
+        // SAFETY: the offsets are null or in `places`.
+        let theirs = answer(unsafe { libc::splice(f, from_place, t, to_place, 100, now.bits()) });
+        same(&format!("splice, {what}"), spliced, ours, theirs);
+
+        let ours = tee(from, to, 100, now);
+        let theirs = answer(libc::tee(f, t, 100, now.bits()));
+        same(&format!("tee, {what}"), teed, ours, theirs);
+    }
+    assert_eq!(ends.filled.available(), Ok(10));
+    assert!(ends.full_reader.available().is_ok());
+}
+
+#[test]
+fn table_pipe2_and_dup() {
+    for flags in [1 << 27, 1, u32::MAX] {
+        let ours = rawpipe::pipe2(PipeFlags::from_bits_retain(flags)).map(|_| 0);
+        let mut fds = [0; 2];
+        // SAFETY: room for two descriptors.
+        let theirs =
+            answer(
+                unsafe { libc::pipe2(fds.as_mut_ptr(), i32::from_ne_bytes(flags.to_ne_bytes())) }
+                    as isize,
+            );
+        same(&format!("pipe2, flags {flags:#x}"), Err(Errno::EINVAL), ours, theirs);
+    }
+    let closed = common::closed_fd();
+    let theirs = answer(libc::dup(closed.as_raw_fd()) as isize);
+    same("dup, closed", Err(Errno::EBADF), rawpipe::dup(closed).map(|_| 0), theirs);
+
+    let ends = Ends::new();
+    let mut target = OwnedFd::from(ends.reader);
+    let number = target.as_raw_fd();
+    let ours = rawpipe::dup3(closed, &mut target, DupFlags::CLOEXEC).map(|()| 0);
+    let theirs = answer(libc::dup3(closed.as_raw_fd(), number, 0) as isize);
+    same("dup3, closed", Err(Errno::EBADF), ours, theirs);
+    let unknown = DupFlags::from_bits_retain(1 << 27);
+    let ours = rawpipe::dup3(&ends.writer, &mut target, unknown).map(|()| 0);
+    let theirs = answer(libc::dup3(ends.writer.as_raw_fd(), number, 1 << 27) as isize);
+    same("dup3, unknown flag", Err(Errno::EINVAL), ours, theirs);
+}
+
+#[test]
+fn errno_of_the_c_library_is_left_alone() {
+    let ends = Ends::new();
+    let place = std::ptr::null_mut();
+    // SAFETY: fails before it writes anything.
+    assert_eq!(unsafe { libc::read(ends.folder.as_raw_fd(), place, 1) }, -1);
+    let eisdir = std::io::Error::last_os_error().raw_os_error();
+    assert_eq!(eisdir, Some(Errno::EISDIR.raw_os_error()));
+    assert_eq!(rawpipe::read(common::closed_fd(), &mut [0]), Err(Errno::EBADF));
+    assert_eq!(rawpipe::write(&ends.null, b"x"), Ok(1));
+    assert_eq!(std::io::Error::last_os_error().raw_os_error(), eisdir);
+}

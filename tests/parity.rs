@@ -1,0 +1,172 @@
+//! The same operations through std and through this crate: the same bytes, counts, ends and kinds of
+//! error; and a model, a plain queue of bytes, beside a real pipe under random operations.
+#![cfg(feature = "std")]
+
+use rawpipe::fd::OwnedFd;
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::{Errno, PipeReader, PipeWriter, io};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+
+/// The two ends as files of std, which go through the C library.
+fn std_ends(nonblocking: bool) -> (File, File) {
+    let builder = if nonblocking { Builder::new().nonblocking() } else { Builder::new() };
+    let (reader, writer) = builder.build().unwrap();
+    (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
+}
+
+fn raw_ends(nonblocking: bool) -> (PipeReader, PipeWriter) {
+    let (reader, writer) = std_ends(nonblocking);
+    (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
+}
+
+/// One story through any pair of ends; what is told is compared.
+fn story(mut reader: impl Read, mut writer: impl Write, capacity: usize) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut tell = |what: &str, result: std::io::Result<usize>| {
+        told.push(match result {
+            Ok(count) => format!("{what}: {count}"),
+            Err(error) => format!("{what}: {:?} {:?}", error.kind(), error.raw_os_error()),
+        });
+    };
+    let mut buf = vec![0; capacity];
+    tell("read empty", reader.read(&mut buf));
+    tell("write", writer.write(b"hello"));
+    tell("write nothing", writer.write(b""));
+    tell("read part", reader.read(&mut buf[..3]));
+    tell("read rest", reader.read(&mut buf));
+    tell("read exactly too much", {
+        writer.write_all(b"abc").unwrap();
+        reader.read_exact(&mut buf[..5]).map(|()| 5)
+    });
+    tell("write too much", writer.write(&vec![7; 2 * capacity]));
+    tell("write more", writer.write(b"x"));
+    tell("write all", writer.write_all(b"x").map(|()| 1));
+    tell("flush", writer.flush().map(|()| 0));
+    tell("read all there is", reader.read_exact(&mut buf).map(|()| capacity));
+    assert!(buf.iter().all(|&byte| byte == 7));
+    writer.write_all(b"tail").unwrap();
+    drop(writer);
+    let mut rest = Vec::new();
+    tell("read to end", reader.read_to_end(&mut rest));
+    assert_eq!(rest, b"tail");
+    tell("read after the end", reader.read(&mut buf));
+    tell("read exactly after the end", reader.read_exact(&mut buf[..1]).map(|()| 1));
+    told
+}
+
+#[test]
+fn parity_nonblocking_story_is_the_same() {
+    let (reader, writer) = raw_ends(true);
+    let capacity = reader.capacity().unwrap();
+    let ours = story(reader, writer, capacity);
+    let (reader, writer) = std_ends(true);
+    assert_eq!(ours, story(reader, writer, capacity));
+    let (reader, writer) = raw_ends(true);
+    assert_eq!(ours, story(&reader, writer, capacity), "through a reference");
+}
+
+#[test]
+fn parity_broken_pipe_is_the_same() {
+    let (reader, writer) = raw_ends(false);
+    drop(reader);
+    let ours = Write::write(&mut &writer, b"x").unwrap_err();
+    let (reader, mut writer) = std_ends(false);
+    drop(reader);
+    let theirs = writer.write(b"x").unwrap_err();
+    assert_eq!(ours.kind(), ErrorKind::BrokenPipe);
+    assert_eq!((ours.kind(), ours.raw_os_error()), (theirs.kind(), theirs.raw_os_error()));
+}
+
+#[test]
+fn parity_io_copy_between_both_worlds() {
+    let data: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+    let (mut reader, mut writer) = raw_ends(false);
+    let (mut std_reader, mut std_writer) = std_ends(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            Write::write_all(&mut writer, &data).unwrap();
+            drop(writer);
+        });
+        scope.spawn(|| {
+            assert_eq!(std::io::copy(&mut reader, &mut std_writer).unwrap(), 300_000);
+            drop(std_writer);
+        });
+        let mut back = Vec::new();
+        std_reader.read_to_end(&mut back).unwrap();
+        assert!(back == data);
+    });
+}
+
+/// A small generator, so that a run can be repeated by its seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).unwrap()
+    }
+}
+
+#[test]
+fn model_random_operations_beside_a_queue_of_bytes() {
+    let seed = std::env::var("RAWPIPE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(42);
+    println!("RAWPIPE_SEED={seed}");
+    let mut random = Random(seed);
+    let (reader, writer) = Builder::new().nonblocking().build().unwrap();
+    let mut model = VecDeque::new();
+    let mut next = 0_u8;
+    let mut buf = vec![0; 20_000];
+    for step in 0..20_000 {
+        let bound = [1, 10, 5000, 20_000][random.below(4)];
+        let len = random.below(bound) + 1;
+        match random.below(5) {
+            0 | 1 => {
+                let bytes: Vec<u8> = (0..len)
+                    .map(|_| {
+                        next = next.wrapping_mul(5).wrapping_add(1);
+                        next
+                    })
+                    .collect();
+                let count = if random.below(2) == 0 {
+                    writer.write(&bytes)
+                } else {
+                    let (head, tail) = bytes.split_at(len / 3);
+                    writer.writev(&[io::IoSlice::new(head), io::IoSlice::new(tail)])
+                };
+                match count {
+                    Ok(count) => model.extend(&bytes[..count]),
+                    Err(errno) => assert_eq!(errno, Errno::EAGAIN, "step {step}"),
+                }
+            }
+            2 | 3 => match reader.read(&mut buf[..len]) {
+                Ok(count) => {
+                    assert_eq!(count, len.min(model.len()), "step {step}");
+                    let expected: Vec<u8> = model.drain(..count).collect();
+                    assert!(buf[..count] == expected, "step {step}");
+                }
+                Err(errno) => {
+                    assert_eq!(errno, Errno::EAGAIN, "step {step}");
+                    assert!(model.is_empty(), "step {step}");
+                }
+            },
+            _ => {
+                let pages = 4 << random.below(6);
+                match writer.set_capacity(Capacity::Bytes(pages * 4096)) {
+                    Ok(granted) => assert!(granted >= pages * 4096, "step {step}"),
+                    Err(errno) => {
+                        assert!(matches!(errno, Errno::EBUSY | Errno::EPERM), "step {step}");
+                    }
+                }
+            }
+        }
+        assert_eq!(reader.available(), Ok(model.len()), "step {step}");
+    }
+    drop(writer);
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).unwrap();
+    assert!(model == rest);
+}

@@ -144,7 +144,7 @@ pub fn write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// As [`write`], and
+/// As [`write()`], and
 ///
 /// - [`EINVAL`](Errno::EINVAL): there are more than 1024 buffers, or their lengths together are more
 ///   than an `isize` holds.
@@ -210,7 +210,7 @@ pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> core::result::Result<(), Inc
 ///
 /// # Errors
 ///
-/// An [`Incomplete`] says how many bytes were written and what stopped it: an error of [`write`]
+/// An [`Incomplete`] says how many bytes were written and what stopped it: an error of [`write()`]
 /// other than [`EINTR`](Errno::EINTR).
 ///
 /// # Examples

@@ -243,7 +243,11 @@ fn table_splice_and_tee() {
 
 #[test]
 fn table_pipe2_and_dup() {
-    for flags in [1 << 27, 1, u32::MAX] {
+    let unknown: &[u32] = &[1 << 27, 1, u32::MAX];
+    if common::emulated() {
+        common::skip("table_pipe2_and_dup", "the emulator drops unknown flags of pipe2");
+    }
+    for &flags in unknown.iter().filter(|_| !common::emulated()) {
         let ours = rawpipe::pipe2(PipeFlags::from_bits_retain(flags)).map(|_| 0);
         let mut fds = [0; 2];
         // SAFETY: room for two descriptors.
@@ -273,8 +277,9 @@ fn table_pipe2_and_dup() {
 #[test]
 fn errno_of_the_c_library_is_left_alone() {
     let ends = Ends::new();
-    let place = std::ptr::null_mut();
-    // SAFETY: fails before it writes anything.
+    let mut byte = [0_u8];
+    let place = byte.as_mut_ptr().cast::<c_void>();
+    // SAFETY: room for one byte.
     assert_eq!(unsafe { libc::read(ends.folder.as_raw_fd(), place, 1) }, -1);
     let eisdir = std::io::Error::last_os_error().raw_os_error();
     assert_eq!(eisdir, Some(Errno::EISDIR.raw_os_error()));

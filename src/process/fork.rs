@@ -1,25 +1,4 @@
-//! `fork`, as honest as it can be.
-//!
-//! # What a child is
-//!
-//! A copy of this process with one thread: the one that forked. It has a copy of all memory and of
-//! all descriptors, close-on-exec ones included, and no other thread, so a lock that another thread
-//! held at that moment stays locked for ever.
-//!
-//! # What a child may do
-//!
-//! If the process has other threads, only what a signal handler may do, until it calls
-//! [`exit`] or starts another program: system calls through this crate, yes; allocating, printing by
-//! `println!`, panicking, `std::thread`, no. If it is the only thread the child may do anything, but
-//! for what is listed under `# Safety` of [`fork`].
-//!
-//! # What the C library does not know
-//!
-//! With the assembly backends the C library does not see the fork. Its record of the thread's id is
-//! repaired where it can be found (glibc: yes; musl: not, so there `pthread_mutex` of the
-//! error-checking and recursive kinds, `raise` and `pthread_kill` misbehave in the child). Handlers
-//! registered by `pthread_atfork` do not run, so locks of the allocator and of stdio are not taken
-//! care of. Feature `c-shim` forks by the C library instead, where all of this is done.
+//! `fork`, and the exit that a child needs. The rules are in [`process`](crate::process).
 //!
 //! # Safety
 //!
@@ -53,8 +32,8 @@ pub enum Fork {
 ///
 /// All of these hold:
 ///
-/// - If the process has other threads, the child does only what a signal handler may do (see
-///   [above](self)), until it ends or starts another program.
+/// - If the process has other threads, the child does only [what a signal handler may
+///   do](crate::process#what-a-child-may-do), until it ends or starts another program.
 /// - The child does not touch memory that it has no copy of: mapped `MADV_DONTFORK` or
 ///   `MADV_WIPEONFORK`, or mapped shared and relied on to be exclusive.
 /// - Random number generators with their state in memory are not used on both sides as if they were

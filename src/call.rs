@@ -42,15 +42,19 @@ unsafe fn owned(answer: usize) -> OwnedFd {
 }
 
 pub(crate) fn close(fd: OwnedFd) -> Result<()> {
-    close_raw(fd.into_raw_fd())
+    // SAFETY: it was owned until the line below and is nobody's now.
+    unsafe { close_raw(fd.into_raw_fd()) }
 }
 
-/// Closes the descriptor with this number. For `close` above and for the owner's `Drop` only: both
-/// hold the one right to it.
-pub(crate) fn close_raw(fd: RawFd) -> Result<()> {
+/// Closes the descriptor with this number.
+///
+/// # Safety
+///
+/// The caller owns it, and does not use it again, whatever the answer.
+pub(crate) unsafe fn close_raw(fd: RawFd) -> Result<()> {
     #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
     let fd = fd as usize;
-    // SAFETY: `close` touches no memory; the two callers own the descriptor.
+    // SAFETY: `close` touches no memory; the caller owns the descriptor.
     decode(unsafe { syscall1(nr::CLOSE, fd) }).map(drop)
 }
 

@@ -435,6 +435,18 @@ pub fn dup3(fd: impl AsFd, new: &mut OwnedFd, flags: DupFlags) -> Result<()> {
 ///
 /// None that a caller can bring about: a borrowed descriptor is open.
 ///
+/// # Examples
+///
+/// ```
+/// use rawpipe::{PipeFlags, io};
+///
+/// let (reader, _writer) = rawpipe::pipe()?;
+/// assert!(io::is_close_on_exec(&reader)?);
+/// let (reader, _writer) = rawpipe::pipe2(PipeFlags::empty())?;
+/// assert!(!io::is_close_on_exec(&reader)?);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
 /// [F_GETFD in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
 #[doc(alias = "F_GETFD")]
 pub fn is_close_on_exec(fd: impl AsFd) -> Result<bool> {
@@ -477,6 +489,16 @@ pub fn set_close_on_exec(fd: impl AsFd, on: bool) -> Result<()> {
 ///
 /// None that a caller can bring about: a borrowed descriptor is open.
 ///
+/// # Examples
+///
+/// ```
+/// use rawpipe::{PipeFlags, io};
+///
+/// let (reader, _writer) = rawpipe::pipe2(PipeFlags::NONBLOCK)?;
+/// assert!(io::is_nonblocking(&reader)?);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
 /// [F_GETFL in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
 #[doc(alias = "F_GETFL")]
 pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
@@ -517,6 +539,19 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
 
 /// Why [`read_exact`], [`write_all`] or [`write_all_vectored`] stopped before the end, and after how
 /// many bytes.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::Errno;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// drop(reader);
+/// let stopped = writer.write_all(b"nobody reads this").unwrap_err();
+/// assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EPIPE)));
+/// assert_eq!(stopped.to_string(), "broken pipe: nobody is left to read (EPIPE) after 0 bytes");
+/// # Ok::<(), Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incomplete {
     bytes: usize,

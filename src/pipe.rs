@@ -88,6 +88,17 @@ pub fn pipe2(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
 }
 
 /// How many bytes a pipe shall hold.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::pipe::{self, Capacity};
+///
+/// let (_reader, writer) = rawpipe::pipe()?;
+/// let before = writer.capacity()?;
+/// assert!(writer.set_capacity(Capacity::Max)? >= before);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Capacity {
@@ -281,6 +292,16 @@ pub fn available(fd: impl AsFd) -> Result<usize> {
 /// # Errors
 ///
 /// - [`EBADF`](Errno::EBADF): it is not a pipe.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::pipe::{self, Capacity};
+///
+/// let (reader, _writer) = pipe::Builder::new().capacity(Capacity::Bytes(1)).build()?;
+/// assert!(pipe::is_degraded(&reader)?);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
 ///
 /// [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html)
 pub fn is_degraded(fd: impl AsFd) -> Result<bool> {

@@ -34,7 +34,7 @@ impl<'fd> PollFd<'fd> {
         Self { fd, events, revents: PollEvents::empty() }
     }
 
-    /// Watches another descriptor from the next call on.
+    /// Watches another descriptor from the next call on, and keeps the events.
     pub fn set_fd(&mut self, fd: &'fd impl AsFd) {
         self.fd = fd.as_fd();
     }

@@ -18,7 +18,8 @@
 //! With the assembly backends the C library does not see the fork. Its record of the thread's id is
 //! repaired where it can be found (glibc: yes; musl: not, so there mutexes of the error-checking and
 //! recursive kinds, `raise` and `pthread_kill` misbehave in the child). Handlers registered by
-//! `pthread_atfork` do not run, so the locks of the allocator and of stdio are not taken care of.
+//! `pthread_atfork` do not run, so the locks of the allocator and of stdio are not taken care of, and
+//! the thread's list of robust mutexes is not registered anew.
 //! Feature `c-shim` forks by the C library instead, where all of this is done.
 
 mod fork;

@@ -72,7 +72,8 @@ impl Drop for OwnedFd {
     fn drop(&mut self) {
         // `close` takes the descriptor away even when it reports an error, so there is nothing to
         // try again: the number may already be somebody else's.
-        let _ = crate::call::close_raw(self.fd);
+        // SAFETY: this is the owner, and it is gone after this.
+        let _ = unsafe { crate::call::close_raw(self.fd) };
     }
 }
 

@@ -18,6 +18,17 @@ macro_rules! common_to_both_ends {
             /// # Errors
             ///
             /// As [`pipe::set_capacity`](crate::pipe::set_capacity).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use rawpipe::pipe::Capacity;
+            ///
+            /// let (reader, writer) = rawpipe::pipe()?;
+            /// let granted = writer.set_capacity(Capacity::Bytes(300_000))?;
+            /// assert_eq!((granted, reader.capacity()?), (524_288, 524_288));
+            /// # Ok::<(), rawpipe::Errno>(())
+            /// ```
             pub fn set_capacity(&self, capacity: Capacity) -> Result<usize> {
                 crate::pipe::set_capacity(self, capacity)
             }
@@ -27,6 +38,15 @@ macro_rules! common_to_both_ends {
             /// # Errors
             ///
             /// As [`pipe::available`](crate::pipe::available).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// let (reader, writer) = rawpipe::pipe()?;
+            /// writer.write(b"12345")?;
+            /// assert_eq!((reader.available()?, writer.available()?), (5, 5));
+            /// # Ok::<(), rawpipe::Errno>(())
+            /// ```
             pub fn available(&self) -> Result<usize> {
                 crate::pipe::available(self)
             }
@@ -55,6 +75,18 @@ macro_rules! common_to_both_ends {
             /// # Errors
             ///
             /// As [`io::set_nonblocking`](crate::io::set_nonblocking).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use rawpipe::Errno;
+            ///
+            /// let (reader, writer) = rawpipe::pipe()?;
+            /// reader.set_nonblocking(true)?;
+            /// assert_eq!(reader.read(&mut [0; 1]), Err(Errno::EAGAIN));
+            /// assert_eq!((reader.is_nonblocking()?, writer.is_nonblocking()?), (true, false));
+            /// # Ok::<(), Errno>(())
+            /// ```
             pub fn set_nonblocking(&self, on: bool) -> Result<()> {
                 io::set_nonblocking(self, on)
             }
@@ -64,6 +96,19 @@ macro_rules! common_to_both_ends {
             /// # Errors
             ///
             /// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// let (reader, writer) = rawpipe::pipe()?;
+            /// let copy = writer.try_clone()?;
+            /// drop(writer);
+            /// copy.write(b"not the end yet")?;
+            /// drop(copy);
+            /// let mut all = Vec::new();
+            /// assert_eq!(reader.read_to_end(&mut all)?, 15);
+            /// # Ok::<(), rawpipe::Errno>(())
+            /// ```
             pub fn try_clone(&self) -> Result<Self> {
                 io::dup_cloexec(self).map(Self)
             }

@@ -12,6 +12,22 @@ use crate::{Result, call};
 /// Its methods take `&self` and answer the kernel's [`Errno`](crate::Errno); with feature `std` it
 /// is also a [`std::io::Write`], and so is a reference to it.
 ///
+/// # Examples
+///
+/// ```
+/// use std::io::Write;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// writeln!(&writer, "line {}", 1)?; // std's trait, by reference
+/// writer.write_all(b"line 2\n")?; // the end's own method
+/// drop(writer);
+///
+/// let mut text = Vec::new();
+/// reader.read_to_end(&mut text)?;
+/// assert_eq!(text, b"line 1\nline 2\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html)
 #[doc(alias = "fdopen")]
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use core::fmt;
 ///
 /// Dropping it does nothing: the child runs on, and when it has ended it stays a zombie until this
 /// process ends. Call [`wait`](Self::wait).
+#[must_use = "a child that is not waited for stays a zombie when it has ended"]
 #[derive(Debug)]
 pub struct Child {
     pid: i32,
@@ -111,6 +112,18 @@ impl Child {
 }
 
 /// How a child ended: by itself with an exit code, or killed by a signal.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::process;
+///
+/// // SAFETY: the child does nothing but end.
+/// let status = unsafe { process::fork_with(|| process::exit(3)) }?.wait()?;
+/// assert_eq!((status.code(), status.signal()), (Some(3), None));
+/// assert_eq!(status.to_string(), "exit code 3");
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
 ///
 /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

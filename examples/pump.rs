@@ -224,7 +224,9 @@ fn parse_bytes(text: &str) -> Option<usize> {
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None; // `parse` would take a sign
     }
-    digits.parse::<usize>().ok()?.checked_mul(unit).filter(|bytes| *bytes > 0)
+    let bytes = digits.parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes > 0)?;
+    // No call moves more than a `usize` can say.
+    Some(usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
 /// The progress line: `12.3 MiB  45.6 MiB/s  78%  0:00:09 left`, the last two if the size is known.

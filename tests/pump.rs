@@ -479,7 +479,7 @@ fn pump_chunk_sizes() {
         ("65536", 1 << 20),
         ("5M", (6 << 20) + 5),
         ("1G", 1 << 20),
-        ("4000000000", 1 << 20),
+        ("5G", 1 << 20),
     ];
     for (chunk, bytes) in sizes {
         let source = Source::new(bytes);
@@ -988,7 +988,7 @@ fn pump_progress_of_known_size() {
         let rest = behind_rate(line);
         let [percent, left, "left"] = rest[..] else { panic!("{shown:?}") };
         let percent: u32 = percent.strip_suffix('%').unwrap().parse().unwrap();
-        assert!((1..=100).contains(&percent), "{shown:?}");
+        assert!(percent <= 100, "{shown:?}");
         let left: Vec<u32> = left.split(':').map(|part| part.parse().unwrap()).collect();
         let [_hours, 0..60, 0..60] = left[..] else { panic!("{shown:?}") };
     }

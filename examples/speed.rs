@@ -1,2 +1,503 @@
-//! Being written.
-fn main() {}
+//! std beside rawpipe: what each path through a pipe takes, in one run of about 24 seconds.
+//!
+//! ```text
+//! cargo run --release --example speed
+//! cargo run --release --example speed -- --csv > speed.csv
+//! ```
+//!
+//! [`QUESTIONS`] lists what is compared. All engines run in processes forked in the same way, and in
+//! turns: std, rawpipe, rawpipe, std, std …, at least 7 rounds, each turn of about the same duration.
+//! A value is the median of the rounds. A ratio is the median of the ratios in each round, so it is
+//! not quite the ratio of the values, and differs less from run to run.
+//!
+//! The clock runs in a process that does nothing else, from the word to go until all others have said
+//! that they are done; they are forked, and their files and buffers are ready, before. Every turn is
+//! checked for the exact number of bytes, and each engine once, without the clock, for every byte.
+//!
+//! It needs Rust 1.87, for `std::io::pipe`.
+#![allow(unsafe_code, reason = "fork, and the C library's own to compare with")]
+#![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
+
+#[path = "../benches/common/mod.rs"]
+mod common;
+
+use common::{
+    Input, KIB, Link, Move, RAW, RAW_FILE, SOCKETS, STD, STD_FILE, Sink, broker, copy_all, finish,
+    io_copy_to_file, large_pipe, raw_pipe, require, splice_all, start, std_pipe,
+};
+use rawpipe::process;
+use rawpipe::{PipeReader as RawReader, PipeWriter as RawWriter};
+use std::ffi::{OsString, c_int};
+use std::fs;
+use std::hint::black_box;
+use std::io::{self, IsTerminal, PipeReader as StdReader, PipeWriter as StdWriter, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+const HELP: &str = "\
+Usage: speed [OPTIONS]
+Measures paths through pipes, by std and by rawpipe, and prints a table.
+
+  --csv        print path,engine,unit,value,ratio_to_std instead
+  --seconds N  take about so long (default 24)
+  --help       show this
+
+A ratio above 1 is better than std, for times as well.
+Exit status: 0 all measured; 1 something failed, or moved wrong bytes; 2 wrong usage.
+";
+
+// ---------------------------------------------------------------- what is compared
+
+struct Question {
+    path: &'static str,
+    unit: Unit,
+    /// The first is std's.
+    engines: &'static [(&'static str, Work)],
+    /// The engine to use where `rawpipe` has several: it is listed as `rawpipe`, too.
+    advised: Option<&'static str>,
+}
+
+enum Work {
+    /// Bytes from process to process.
+    Move(Move),
+    /// A call or an exchange, so many times.
+    Repeat(fn(u64) -> io::Result<Duration>),
+}
+
+const QUESTIONS: &[Question] = &[
+    Question {
+        path: "mem_to_read",
+        unit: GIB_PER_SECOND,
+        engines: &[("std", Work::Move(STD)), ("rawpipe", Work::Move(RAW))],
+        advised: None,
+    },
+    Question {
+        path: "file_to_null",
+        unit: GIB_PER_SECOND,
+        engines: &[
+            ("std", Work::Move(Move { sink: Sink::Null(io_copy_to_file), ..STD_FILE })),
+            ("rawpipe", Work::Move(Move { sink: Sink::Null(splice_all), ..RAW_FILE })),
+        ],
+        advised: None,
+    },
+    Question {
+        path: "file_to_read",
+        unit: GIB_PER_SECOND,
+        engines: &[("std", Work::Move(STD_FILE)), ("rawpipe", Work::Move(RAW_FILE))],
+        advised: None,
+    },
+    Question {
+        path: "pipe_to_file",
+        unit: GIB_PER_SECOND,
+        engines: &[
+            ("std", Work::Move(Move { sink: Sink::File(io_copy_to_file), ..STD })),
+            ("rawpipe-copy", Work::Move(Move { sink: Sink::File(copy_all), ..RAW })),
+            ("rawpipe-splice", Work::Move(Move { sink: Sink::File(splice_all), ..RAW })),
+        ],
+        advised: Some("rawpipe-copy"),
+    },
+    Question {
+        path: "socket_to_socket",
+        unit: GIB_PER_SECOND,
+        engines: &[
+            ("std", Work::Move(SOCKETS)),
+            ("rawpipe-broker", Work::Move(Move { middle: Some((broker, RAW.chunk)), ..SOCKETS })),
+            ("rawpipe-copy", Work::Move(Move { middle: Some((copy_all, RAW.chunk)), ..SOCKETS })),
+        ],
+        advised: Some("rawpipe-broker"),
+    },
+    Question {
+        path: "pingpong",
+        unit: MICROSECONDS,
+        engines: &[
+            ("std", Work::Repeat(|n| pingpong::<StdReader, StdWriter>(n, std_pipe))),
+            ("rawpipe", Work::Repeat(|n| pingpong::<RawReader, RawWriter>(n, raw_pipe))),
+        ],
+        advised: None,
+    },
+    Question {
+        path: "pipe2_close",
+        unit: NANOSECONDS,
+        engines: &[
+            ("std", Work::Repeat(|n| pipe2_close(n, io::pipe))),
+            ("rawpipe", Work::Repeat(|n| pipe2_close(n, || Ok(rawpipe::pipe()?)))),
+        ],
+        advised: None,
+    },
+    Question {
+        path: "fork_wait",
+        unit: MICROSECONDS,
+        engines: &[
+            ("std", Work::Repeat(|n| repeat(n, c_fork_wait))),
+            ("rawpipe", Work::Repeat(|n| repeat(n, raw_fork_wait))),
+        ],
+        advised: None,
+    },
+];
+
+const NOTE: &str = "std has no fork: that row is the C library's fork, _exit and waitpid.\n";
+
+// ---------------------------------------------------------------- calls and exchanges
+
+/// A byte there, its successor back. The child answers until end of file.
+fn pingpong<R, W>(count: u64, link: Link) -> io::Result<Duration>
+where
+    R: Read + From<OwnedFd>,
+    W: Write + From<OwnedFd>,
+{
+    let (there, to) = link()?;
+    let (from, back) = link()?;
+    let (mut to, mut from) = (Some(W::from(to)), R::from(from));
+    let child = start(|| {
+        to = None; // with this copy open, it would never see the end of file
+        let (mut there, mut back) = (R::from(there), W::from(back));
+        let mut byte = [0];
+        while there.read(&mut byte)? == 1 {
+            byte[0] = byte[0].wrapping_add(1);
+            back.write_all(&byte)?;
+        }
+        Ok(())
+    })?;
+    let mut to = to.expect("only the child's copy was closed");
+    let mut exchange = |ping: u8| {
+        let mut pong = [0];
+        to.write_all(&[ping])?;
+        from.read_exact(&mut pong)?;
+        require(pong[0] == ping.wrapping_add(1), || format!("{} came back for {ping}", pong[0]))
+    };
+    exchange(0)?; // the child runs
+    let clock = Instant::now();
+    for turn in 0..count {
+        exchange(turn.to_le_bytes()[0])?;
+    }
+    let elapsed = clock.elapsed();
+    drop(to);
+    finish(child)?;
+    Ok(elapsed)
+}
+
+/// Makes a pipe and drops it, so many times.
+fn pipe2_close<R: Read + AsRawFd, W: Write>(
+    count: u64,
+    make: impl Fn() -> io::Result<(R, W)>,
+) -> io::Result<Duration> {
+    let works = || {
+        let (mut reader, mut writer) = make()?;
+        let mut byte = [0];
+        writer.write_all(b"!")?;
+        reader.read_exact(&mut byte)?;
+        require(byte == *b"!", || "it is not a pipe".to_owned())?;
+        Ok::<_, io::Error>(reader.as_raw_fd())
+    };
+    let before = works()?;
+    let elapsed = repeat(count, &make)?;
+    require(works()? == before, || "not all were closed".to_owned())?;
+    Ok(elapsed)
+}
+
+/// Makes something and drops it, so many times.
+fn repeat<T>(count: u64, make: impl Fn() -> io::Result<T>) -> io::Result<Duration> {
+    let clock = Instant::now();
+    for _ in 0..count {
+        drop(black_box(make()?));
+    }
+    Ok(clock.elapsed())
+}
+
+unsafe extern "C" {
+    fn fork() -> c_int;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    safe fn _exit(status: c_int) -> !;
+}
+
+const EXIT_CODE: u8 = 7;
+
+fn c_fork_wait() -> io::Result<()> {
+    // SAFETY: this process has one thread, and its child does nothing but exit.
+    let pid = unsafe { fork() };
+    if pid == 0 {
+        _exit(EXIT_CODE.into());
+    }
+    let mut status = 0;
+    // SAFETY: `status` lives until it has returned.
+    if pid < 0 || unsafe { waitpid(pid, &raw mut status, 0) } != pid {
+        return Err(io::Error::last_os_error());
+    }
+    require(status == c_int::from(EXIT_CODE) << 8, || format!("wait status {status:#x}"))
+}
+
+fn raw_fork_wait() -> io::Result<()> {
+    // SAFETY: this process has one thread, and its child does nothing but exit.
+    let mut child = unsafe { process::fork_with(|| EXIT_CODE) }?;
+    let status = child.wait()?;
+    require(status.code() == Some(EXIT_CODE.into()), || status.to_string())
+}
+
+// ---------------------------------------------------------------- all rounds
+
+const LEAST_ROUNDS: u32 = 7;
+
+impl Work {
+    /// No round is longer, so that there are many: a process stays for a while where the kernel has
+    /// placed it, on the CPU of the other or not, and one round shows one placement only.
+    const fn longest(&self) -> Duration {
+        match self {
+            Self::Move(_) => Duration::from_millis(40),
+            Self::Repeat(_) => Duration::from_millis(2),
+        }
+    }
+
+    fn run(&self, input: &Input, amount: u64) -> io::Result<Duration> {
+        match self {
+            Self::Move(work) => work.run(input, amount),
+            Self::Repeat(work) => work(amount),
+        }
+    }
+
+    /// Checks it, and finds the amount that takes about so long.
+    fn prepare(&self, input: &Input, target: Duration) -> io::Result<u64> {
+        let (mut amount, most) = match self {
+            Self::Repeat(_) => (16, u64::MAX),
+            Self::Move(work) => {
+                work.check(input)?;
+                // A file in memory stays small.
+                (1 << 20, if matches!(work.sink, Sink::File(_)) { 32 << 20 } else { u64::MAX })
+            }
+        };
+        loop {
+            let elapsed = self.run(input, amount)?;
+            if elapsed * 4 >= target || amount >= most {
+                let exact = u128::from(amount) * target.as_nanos() / elapsed.as_nanos().max(1);
+                return Ok(u64::try_from(exact).unwrap_or(u64::MAX).clamp(1, most));
+            }
+            amount *= 4;
+        }
+    }
+}
+
+impl Question {
+    /// How much of the time it takes.
+    fn weight(&self) -> u32 {
+        u32::try_from(self.engines.len()).expect("few engines")
+    }
+
+    /// The rows of the table, of which the first is std's.
+    fn answer(&self, input: &Input, time: Duration) -> io::Result<Vec<Row>> {
+        let clock = Instant::now();
+        let count = self.engines.len();
+        let blame = |index: usize, error: io::Error| {
+            io::Error::other(format!("{} by {}: {error}", self.path, self.engines[index].0))
+        };
+        let mut amounts = vec![0; count];
+        for (index, (_, work)) in self.engines.iter().enumerate() {
+            // Half as long as they may be, for more rounds than must be.
+            let target = time / (2 * LEAST_ROUNDS * self.weight());
+            let target = target.clamp(Duration::from_millis(1), work.longest());
+            amounts[index] = work.prepare(input, target).map_err(|error| blame(index, error))?;
+        }
+        let mut values = vec![Vec::new(); count];
+        let first = clock.elapsed();
+        for round in 0.. {
+            let elapsed = clock.elapsed();
+            if round >= LEAST_ROUNDS && elapsed + (elapsed - first) / round > time {
+                break;
+            }
+            for turn in 0..count {
+                let index = (round as usize + turn) % count;
+                let work = &self.engines[index].1;
+                let taken = work.run(input, amounts[index]).map_err(|error| blame(index, error))?;
+                values[index].push(self.unit.value(amounts[index], taken));
+            }
+        }
+        Ok(self.rows(&values))
+    }
+
+    fn rows(&self, values: &[Vec<f64>]) -> Vec<Row> {
+        let ratios = |own: &[f64]| {
+            let pairs = own.iter().zip(&values[0]);
+            median(pairs.map(|(own, std)| self.unit.ratio(*own, *std)).collect())
+        };
+        let mut rows: Vec<_> = self
+            .engines
+            .iter()
+            .zip(values)
+            .map(|((engine, _), own)| Row {
+                engine,
+                value: median(own.clone()),
+                ratio: ratios(own),
+            })
+            .collect();
+        let advised = rows.iter().position(|row| Some(row.engine) == self.advised);
+        if let Some(index) = advised {
+            rows.insert(1, Row { engine: "rawpipe", ..rows[index] });
+        }
+        rows
+    }
+}
+
+struct Row {
+    engine: &'static str,
+    value: f64,
+    ratio: f64,
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+struct Unit {
+    name: &'static str,
+    per_second: bool,
+    scale: f64,
+}
+
+const GIB_PER_SECOND: Unit = Unit { name: "GiB/s", per_second: true, scale: 1.0 / 1_073_741_824.0 };
+const MICROSECONDS: Unit = Unit { name: "us", per_second: false, scale: 1e6 };
+const NANOSECONDS: Unit = Unit { name: "ns", per_second: false, scale: 1e9 };
+
+impl Unit {
+    #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
+    fn value(&self, amount: u64, taken: Duration) -> f64 {
+        let (amount, seconds) = (amount as f64, taken.as_secs_f64().max(1e-9));
+        self.scale * if self.per_second { amount / seconds } else { seconds / amount }
+    }
+
+    /// Above 1 when `value` is the better one.
+    fn ratio(&self, value: f64, std: f64) -> f64 {
+        if self.per_second { value / std } else { std / value }
+    }
+}
+
+// ---------------------------------------------------------------- what is printed
+
+fn table_head(input: &Input) -> io::Result<String> {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let capacity = |(end, _): (OwnedFd, OwnedFd)| rawpipe::pipe::capacity(end);
+    Ok(format!(
+        "Linux {} {}, {} CPUs, backend {}, pipes of {} KiB for std and {} KiB for rawpipe, \
+         files {}\n\n{:17} {:14} {:>16}   ratio\n",
+        kernel.trim(),
+        env::consts::ARCH,
+        thread::available_parallelism()?,
+        if cfg!(feature = "c-shim") { "c-shim" } else { "asm" },
+        capacity(std_pipe()?)? / KIB,
+        capacity(large_pipe()?)? / KIB,
+        input.folders,
+        "path",
+        "engine",
+        "value",
+    ))
+}
+
+/// The rows of one question, for people or for programs.
+fn lines(question: &Question, rows: &[Row], csv: bool) -> String {
+    let (path, unit) = (question.path, question.unit.name);
+    let best = rows.iter().map(|row| row.ratio).fold(0.0, f64::max);
+    let line = |Row { engine, value, ratio }: &Row| {
+        if csv {
+            return format!("{path},{engine},{unit},{value:.4},{ratio:.2}\n");
+        }
+        let bar = bar(ratio / best);
+        format!("{path:17} {engine:14} {value:10.3} {unit:5} {ratio:6.2}×  {bar}\n")
+    };
+    rows.iter().map(line).collect::<String>() + if csv { "" } else { "\n" }
+}
+
+/// A bar of up to 24 characters, to an eighth of a character.
+fn bar(part: f64) -> String {
+    let eighths = (1..=24 * 8).filter(|eighth| f64::from(*eighth) <= part * 192.5).count();
+    let last = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
+    "█".repeat(eighths / 8) + last
+}
+
+/// To standard output, now.
+fn print(text: &str) -> io::Result<()> {
+    Ok(rawpipe::io::write_all(io::stdout(), text.as_bytes())?)
+}
+
+/// To standard error, in one piece. If that fails there is nobody to tell.
+fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+// ---------------------------------------------------------------- the program
+
+fn main() -> ExitCode {
+    let result = match Options::parse(env::args_os().skip(1)) {
+        Ok(Options { help: true, .. }) => print(HELP),
+        Ok(options) => run(&options),
+        Err(message) => {
+            say(&format!("speed: {message}; see speed --help\n"));
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("speed: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> io::Result<()> {
+    let clock = Instant::now();
+    let input = Input::new()?;
+    if options.csv {
+        print("path,engine,unit,value,ratio_to_std\n")?;
+    } else {
+        print(&table_head(&input)?)?;
+    }
+    let show = io::stderr().is_terminal();
+    let mut left: u32 = QUESTIONS.iter().map(Question::weight).sum();
+    for (index, question) in QUESTIONS.iter().enumerate() {
+        if show {
+            say(&format!("\r{} of {}: {} ", index + 1, QUESTIONS.len(), question.path));
+        }
+        let time = options.time.saturating_sub(clock.elapsed()) * question.weight() / left;
+        left -= question.weight();
+        let answer = question.answer(&input, time);
+        if show {
+            say("\r\x1b[K"); // to the start of the line, and the line is empty
+        }
+        print(&lines(question, &answer?, options.csv))?;
+    }
+    if !options.csv {
+        print(NOTE)?;
+    }
+    if cfg!(debug_assertions) {
+        say("speed: a debug build: use cargo run --release\n");
+    }
+    Ok(())
+}
+
+struct Options {
+    csv: bool,
+    help: bool,
+    time: Duration,
+}
+
+impl Options {
+    fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Self, String> {
+        let mut options = Self { csv: false, help: false, time: Duration::from_secs(24) };
+        while let Some(word) = words.next() {
+            match word.to_string_lossy().as_ref() {
+                "--csv" => options.csv = true,
+                "--help" => options.help = true,
+                "--seconds" => {
+                    let value = words.next().unwrap_or_default();
+                    let seconds = value.to_str().and_then(|value| value.parse().ok());
+                    options.time = seconds
+                        .filter(|seconds| (0.1..=3600.0).contains(seconds))
+                        .map(Duration::from_secs_f64)
+                        .ok_or("--seconds needs a number from 0.1 to 3600")?;
+                }
+                other => return Err(format!("unknown option '{other}'")),
+            }
+        }
+        Ok(options)
+    }
+}

@@ -194,7 +194,7 @@ fn newest_source() -> SystemTime {
         inside.map(|entry| newest_in(&entry.path())).fold(here, SystemTime::max)
     }
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources = ["src", "csrc", "examples", "Cargo.toml", "build.rs"];
+    let sources = ["src", "csrc", "examples", "benches", "Cargo.toml", "build.rs"];
     sources
         .map(|part| newest_in(&top.join(part)))
         .into_iter()

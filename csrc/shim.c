@@ -16,9 +16,11 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #if defined(__x86_64__) && defined(__ILP32__)
@@ -29,12 +31,36 @@
 #define JOIN(a, b) JOIN2(a, b)
 #define NAME(x) JOIN(RAWPIPE_PREFIX, x)
 
+/* mmap and ftruncate differ between targets when called by number: 32-bit ones have mmap2, with its
+ * offset in units of pages, and 64-bit lengths in pairs of registers; s390x has mmap with a pointer
+ * to its arguments. libc knows, so its functions make these two calls, and the Rust side is the same
+ * everywhere: six registers, an offset or a length in bytes. */
+#ifdef SYS_mmap2
+#define NR_mmap SYS_mmap2
+#else
+#define NR_mmap SYS_mmap
+#endif
+#ifdef SYS_ftruncate64
+#define NR_ftruncate SYS_ftruncate64
+#else
+#define NR_ftruncate SYS_ftruncate
+#endif
+
+static long call(long nr, long a, long b, long c, long d, long e, long f)
+{
+	if (nr == NR_mmap) /* MAP_FAILED is -1 */
+		return (long)mmap((void *)a, (size_t)b, (int)c, (int)d, (int)e, (off_t)f);
+	if (nr == NR_ftruncate)
+		return ftruncate((int)a, (off_t)b);
+	return syscall(nr, a, b, c, d, e, f);
+}
+
 /* One call, six arguments; the answer as the kernel gives it: -errno on failure. */
 long NAME(syscall)(long nr, long a, long b, long c, long d, long e, long f);
 long NAME(syscall)(long nr, long a, long b, long c, long d, long e, long f)
 {
 	const int saved = errno;
-	const long answer = syscall(nr, a, b, c, d, e, f);
+	const long answer = call(nr, a, b, c, d, e, f);
 	const int error = errno;
 
 	errno = saved;
@@ -58,6 +84,11 @@ long NAME(fork)(void)
 #error "rawpipe: the kernel headers of this target are older than Linux 5.4 and lack calls"
 #endif
 
+#ifdef SYS_clock_gettime64
+#define NR_clock_gettime SYS_clock_gettime64
+#else
+#define NR_clock_gettime SYS_clock_gettime
+#endif
 #ifdef SYS_fcntl64
 #define NR_fcntl SYS_fcntl64
 #else
@@ -89,6 +120,7 @@ long NAME(fork)(void)
 	const size_t NAME(nr_##call) = (value)
 #define CALL(call) NUMBER(call, SYS_##call)
 
+NUMBER(clock_gettime, NR_clock_gettime);
 CALL(clone);
 CALL(clone3);
 CALL(close);
@@ -103,6 +135,7 @@ CALL(execve);
 CALL(execveat);
 CALL(exit_group);
 NUMBER(fcntl, NR_fcntl);
+NUMBER(ftruncate, NR_ftruncate);
 CALL(getpid);
 CALL(getppid);
 CALL(gettid);
@@ -110,6 +143,7 @@ CALL(ioctl);
 CALL(kill);
 CALL(madvise);
 CALL(memfd_create);
+NUMBER(mmap, NR_mmap);
 CALL(munmap);
 CALL(openat);
 CALL(pidfd_open);
@@ -127,10 +161,12 @@ CALL(rt_sigaction);
 CALL(rt_sigpending);
 CALL(rt_sigprocmask);
 NUMBER(rt_sigtimedwait, NR_rt_sigtimedwait);
+CALL(sched_getaffinity);
 NUMBER(sendfile, NR_sendfile);
 CALL(setpgid);
 CALL(setsid);
 CALL(splice);
+CALL(statx);
 CALL(tee);
 CALL(tgkill);
 CALL(unshare);
@@ -155,7 +191,19 @@ const struct fact NAME(facts)[] = {
 	FACT(O_NONBLOCK), FACT(O_DIRECT), FACT(O_CLOEXEC), FACT(FD_CLOEXEC),
 	FACT(F_GETFD), FACT(F_SETFD), FACT(F_GETFL), FACT(F_SETFL),
 	FACT(F_DUPFD_CLOEXEC), FACT(F_SETPIPE_SZ), FACT(F_GETPIPE_SZ),
+	FACT(O_ACCMODE), FACT(O_RDONLY), FACT(F_ADD_SEALS),
+	FACT(F_SEAL_SEAL), FACT(F_SEAL_SHRINK), FACT(F_SEAL_GROW),
+	FACT(MFD_CLOEXEC), FACT(MFD_ALLOW_SEALING), FACT(PROT_READ), FACT(PROT_WRITE),
+	FACT(MAP_SHARED), FACT(MAP_PRIVATE), FACT(MAP_ANONYMOUS),
+	FACT(MADV_DONTNEED), FACT(MADV_HUGEPAGE), FACT(MADV_WIPEONFORK),
 	FACT(SPLICE_F_MOVE), FACT(SPLICE_F_NONBLOCK), FACT(SPLICE_F_MORE),
+	FACT(O_WRONLY), FACT(AT_FDCWD), FACT(AT_EMPTY_PATH),
+	FACT(S_IFMT), FACT(S_IFREG), FACT(S_IFIFO), FACT(S_IFSOCK), FACT(CLOCK_MONOTONIC),
+	FACT(STATX_TYPE), FACT(STATX_INO), SIZE("statx", struct statx),
+	OFFSET("statx.stx_mode", struct statx, stx_mode),
+	OFFSET("statx.stx_ino", struct statx, stx_ino),
+	OFFSET("statx.stx_dev_major", struct statx, stx_dev_major),
+	FACT(SIGPIPE), FACT(SIG_BLOCK), FACT(SIG_SETMASK), SIZE("kernel sigset_t", char[(_NSIG - 1) / CHAR_BIT]),
 	FACT(PIPE_BUF), FACT(UIO_MAXIOV), FACT(FIONREAD),
 	FACT(SIGABRT), FACT(SIGCHLD), FACT(WNOHANG), FACT(WEXITED), FACT(P_PID),
 	FACT(CLD_EXITED), FACT(CLD_DUMPED), FACT(MADV_NORMAL),

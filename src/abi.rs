@@ -3,6 +3,8 @@
 //! Sizes are asserted at compile time. Where architectures differ the value is chosen here, and a
 //! build with `c-shim` compares every line with the C headers of its target in a test.
 
+#![cfg_attr(not(feature = "transfer"), allow(dead_code, reason = "some serve that feature only"))]
+
 use crate::fd::BorrowedFd;
 use crate::flags::PollEvents;
 
@@ -32,6 +34,11 @@ pub(crate) const O_NONBLOCK: u32 = per_arch(0x80, 0x4000, 0o4000, 0o4000, 0o4000
 pub(crate) const O_DIRECT: u32 = per_arch(0x8000, 0x10_0000, 0o400_000, 0o200_000, 0o40_000);
 pub(crate) const O_CLOEXEC: u32 =
     per_arch(0o2_000_000, 0x40_0000, 0o2_000_000, 0o2_000_000, 0o2_000_000);
+pub(crate) const O_WRONLY: u32 = 1;
+pub(crate) const O_ACCMODE: u32 = 3;
+#[expect(clippy::cast_sign_loss, reason = "a register has bits")]
+pub(crate) const AT_FDCWD: usize = -100_isize as usize;
+pub(crate) const AT_EMPTY_PATH: usize = 0x1000;
 pub(crate) const FD_CLOEXEC: usize = 1;
 pub(crate) const F_GETFD: usize = 1;
 pub(crate) const F_SETFD: usize = 2;
@@ -44,6 +51,17 @@ pub(crate) const SPLICE_F_MOVE: u32 = 1;
 pub(crate) const SPLICE_F_NONBLOCK: u32 = 2;
 pub(crate) const SPLICE_F_MORE: u32 = 4;
 
+// stat.h
+pub(crate) const S_IFMT: u16 = 0o170_000;
+pub(crate) const S_IFREG: u16 = 0o100_000;
+pub(crate) const S_IFIFO: u16 = 0o010_000;
+pub(crate) const S_IFSOCK: u16 = 0o140_000;
+pub(crate) const STATX_TYPE: usize = 1;
+pub(crate) const STATX_INO: usize = 0x100;
+
+// time.h
+pub(crate) const CLOCK_MONOTONIC: usize = 1;
+
 // limits.h, uio.h, and MAX_RW_COUNT of fs.h for a page of 4096 bytes: no call moves more at once.
 pub(crate) const PIPE_BUF: usize = 4096;
 pub(crate) const IOV_MAX: usize = 1024;
@@ -54,13 +72,39 @@ pub(crate) const FIONREAD: usize =
     per_arch(0x467f, 0x4004_667f, 0x4004_667f, 0x541b, 0x541b) as usize;
 
 // signal.h, wait.h, mman.h
+pub(crate) const SIG_BLOCK: usize = per_arch(1, 1, 0, 0, 0) as usize;
+pub(crate) const SIG_SETMASK: usize = per_arch(3, 4, 2, 2, 2) as usize;
 pub(crate) const SIGABRT: usize = 6;
+pub(crate) const SIGPIPE: u32 = 13;
 pub(crate) const WNOHANG: usize = 1;
 pub(crate) const WEXITED: usize = 4;
 pub(crate) const P_PID: usize = 1;
 pub(crate) const CLD_EXITED: i32 = 1;
 pub(crate) const CLD_DUMPED: i32 = 3;
 pub(crate) const MADV_NORMAL: usize = 0;
+
+/// Memory of the crate's own, and the files it may lie in: mman.h, memfd.h, fcntl.h.
+#[cfg(any(feature = "transfer", test))]
+pub(crate) mod memory {
+    pub(crate) const PROT_READ: usize = 1;
+    pub(crate) const PROT_WRITE: usize = 2;
+    pub(crate) const MAP_SHARED: usize = 1;
+    pub(crate) const MAP_PRIVATE: usize = 2;
+    pub(crate) const MAP_ANONYMOUS: usize = super::per_arch(0x800, 0x20, 0x20, 0x20, 0x20) as usize;
+    pub(crate) const MADV_DONTNEED: usize = 4;
+    pub(crate) const MADV_HUGEPAGE: usize = 14;
+    pub(crate) const MADV_WIPEONFORK: usize = 18;
+    pub(crate) const MFD_CLOEXEC: usize = 1;
+    pub(crate) const MFD_ALLOW_SEALING: usize = 2;
+    /// Since Linux 6.3, and not in older headers: the one value here that no test compares.
+    pub(crate) const MFD_NOEXEC_SEAL: usize = 8;
+    pub(crate) const F_ADD_SEALS: usize = 1033;
+    pub(crate) const F_SEAL_SEAL: usize = 1;
+    pub(crate) const F_SEAL_SHRINK: usize = 2;
+    pub(crate) const F_SEAL_GROW: usize = 4;
+    pub(crate) const O_ACCMODE: usize = 3;
+    pub(crate) const O_RDONLY: usize = 0;
+}
 
 /// For making `fork` of `clone`, which the assembly backends do: sched.h, signal.h, prctl.h.
 #[cfg(any(not(feature = "c-shim"), test))]
@@ -101,6 +145,23 @@ pub(crate) struct Timespec {
     pub(crate) tv_nsec: i64,
 }
 const _: () = assert!(size_of::<Timespec>() == 16);
+
+/// The kernel's `sigset_t`: signal `n` is bit `n - 1`. MIPS has twice as many signals.
+pub(crate) type SigSet = [u32; if MIPS { 4 } else { 2 }];
+
+/// `struct statx`, as far as it is read.
+#[repr(C)]
+pub(crate) struct Statx {
+    _before_mode: [u32; 7],
+    pub(crate) stx_mode: u16,
+    _pad: u16,
+    pub(crate) stx_ino: u64,
+    _before_dev: [u64; 12],
+    /// Major and minor number.
+    pub(crate) stx_dev: [u32; 2],
+    _rest: [u64; 14],
+}
+const _: () = assert!(size_of::<Statx>() == 256);
 
 /// `siginfo_t`, as far as `waitid` fills it.
 #[repr(C)]
@@ -153,9 +214,43 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("F_DUPFD_CLOEXEC", F_DUPFD_CLOEXEC),
         ("F_SETPIPE_SZ", F_SETPIPE_SZ),
         ("F_GETPIPE_SZ", F_GETPIPE_SZ),
+        ("O_ACCMODE", memory::O_ACCMODE),
+        ("O_RDONLY", memory::O_RDONLY),
+        ("F_ADD_SEALS", memory::F_ADD_SEALS),
+        ("F_SEAL_SEAL", memory::F_SEAL_SEAL),
+        ("F_SEAL_SHRINK", memory::F_SEAL_SHRINK),
+        ("F_SEAL_GROW", memory::F_SEAL_GROW),
+        ("MFD_CLOEXEC", memory::MFD_CLOEXEC),
+        ("MFD_ALLOW_SEALING", memory::MFD_ALLOW_SEALING),
+        ("PROT_READ", memory::PROT_READ),
+        ("PROT_WRITE", memory::PROT_WRITE),
+        ("MAP_SHARED", memory::MAP_SHARED),
+        ("MAP_PRIVATE", memory::MAP_PRIVATE),
+        ("MAP_ANONYMOUS", memory::MAP_ANONYMOUS),
+        ("MADV_DONTNEED", memory::MADV_DONTNEED),
+        ("MADV_HUGEPAGE", memory::MADV_HUGEPAGE),
+        ("MADV_WIPEONFORK", memory::MADV_WIPEONFORK),
         ("SPLICE_F_MOVE", SPLICE_F_MOVE as usize),
         ("SPLICE_F_NONBLOCK", SPLICE_F_NONBLOCK as usize),
         ("SPLICE_F_MORE", SPLICE_F_MORE as usize),
+        ("O_WRONLY", O_WRONLY as usize),
+        ("AT_FDCWD", AT_FDCWD),
+        ("AT_EMPTY_PATH", AT_EMPTY_PATH),
+        ("S_IFMT", S_IFMT.into()),
+        ("S_IFREG", S_IFREG.into()),
+        ("S_IFIFO", S_IFIFO.into()),
+        ("S_IFSOCK", S_IFSOCK.into()),
+        ("CLOCK_MONOTONIC", CLOCK_MONOTONIC),
+        ("STATX_TYPE", STATX_TYPE),
+        ("STATX_INO", STATX_INO),
+        ("sizeof statx", size_of::<Statx>()),
+        ("offsetof statx.stx_mode", offset_of!(Statx, stx_mode)),
+        ("offsetof statx.stx_ino", offset_of!(Statx, stx_ino)),
+        ("offsetof statx.stx_dev_major", offset_of!(Statx, stx_dev)),
+        ("SIGPIPE", SIGPIPE as usize),
+        ("SIG_BLOCK", SIG_BLOCK),
+        ("SIG_SETMASK", SIG_SETMASK),
+        ("sizeof kernel sigset_t", size_of::<SigSet>()),
         ("PIPE_BUF", PIPE_BUF),
         ("UIO_MAXIOV", IOV_MAX),
         ("FIONREAD", FIONREAD),

@@ -12,15 +12,21 @@
 //! References become integers by `expose_provenance`, and the trap is opaque to the compiler, which
 //! must therefore assume that the kernel reads and writes through them during the call.
 #![allow(unsafe_code, reason = "system calls")]
+#![cfg_attr(not(feature = "transfer"), allow(dead_code, reason = "some serve that feature only"))]
 
-use crate::abi::{self, PollFd, SigInfo, Timespec};
+use crate::abi::{self, PollFd, SigInfo, SigSet, Statx, Timespec};
 use crate::errno::{Result, decode};
 use crate::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use crate::iovec::{IoSlice, IoSliceMut};
 use crate::sys::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::mem::MaybeUninit;
+
+/// Memory of the crate's own: mapping it, and files for it.
+#[cfg(feature = "transfer")]
+pub(crate) mod memory;
 
 /// The register for a descriptor: the kernel looks at its lower 32 bits.
 #[expect(clippy::cast_sign_loss, reason = "the bits matter, not the sign")]
@@ -41,6 +47,15 @@ unsafe fn owned(answer: usize) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// The time of `CLOCK_MONOTONIC`.
+pub(crate) fn clock_gettime() -> Result<Timespec> {
+    let mut time = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let place = (&raw mut time).expose_provenance();
+    // SAFETY: `clock_gettime` writes one `timespec`, to the place given.
+    decode(unsafe { syscall2(nr::CLOCK_GETTIME, abi::CLOCK_MONOTONIC, place) })?;
+    Ok(time)
+}
+
 pub(crate) fn close(fd: OwnedFd) -> Result<()> {
     // SAFETY: it was owned until the line below and is nobody's now.
     unsafe { close_raw(fd.into_raw_fd()) }
@@ -56,6 +71,24 @@ pub(crate) unsafe fn close_raw(fd: RawFd) -> Result<()> {
     let fd = fd as usize;
     // SAFETY: `close` touches no memory; the caller owns the descriptor.
     decode(unsafe { syscall1(nr::CLOSE, fd) }).map(drop)
+}
+
+/// Offsets are read and written where they are given.
+pub(crate) fn copy_file_range(
+    from: BorrowedFd<'_>,
+    from_offset: Option<&mut u64>,
+    to: BorrowedFd<'_>,
+    to_offset: Option<&mut u64>,
+    len: usize,
+) -> Result<usize> {
+    let from_offset = from_offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
+    let to_offset = to_offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
+    let len = len.min(abi::MAX_RW_COUNT);
+    // SAFETY: the kernel reads and writes the two offsets, which are lent exclusively, and no other
+    // memory of this process.
+    decode(unsafe {
+        syscall6(nr::COPY_FILE_RANGE, arg(from), from_offset, arg(to), to_offset, len, 0)
+    })
 }
 
 pub(crate) fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
@@ -160,6 +193,16 @@ pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
     decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
 }
 
+/// Opens an existing file for writing, close-on-exec.
+pub(crate) fn openat_for_writing(path: &CStr) -> Result<OwnedFd> {
+    let flags = abi::O_WRONLY | abi::O_CLOEXEC;
+    let path = path.as_ptr().expose_provenance();
+    // SAFETY: the kernel reads the path up to its NUL.
+    let answer = decode(unsafe { syscall4(nr::OPENAT, abi::AT_FDCWD, path, flags as usize, 0) })?;
+    // SAFETY: `openat` answers a new descriptor.
+    Ok(unsafe { owned(answer) })
+}
+
 /// Read end and write end.
 pub(crate) fn pipe2(flags: u32) -> Result<(OwnedFd, OwnedFd)> {
     let mut ends = MaybeUninit::<[OwnedFd; 2]>::uninit();
@@ -217,6 +260,48 @@ pub(crate) fn readv(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> Result<u
     decode(unsafe { syscall3(nr::READV, arg(fd), list, bufs.len()) })
 }
 
+/// The signals that are pending for this thread or process.
+pub(crate) fn rt_sigpending() -> Result<SigSet> {
+    let mut pending = SigSet::default();
+    let place = (&raw mut pending).expose_provenance();
+    // SAFETY: writes one signal set, to the place given.
+    decode(unsafe { syscall2(nr::RT_SIGPENDING, place, size_of::<SigSet>()) })?;
+    Ok(pending)
+}
+
+/// Changes the signal mask of this thread and returns what it was.
+pub(crate) fn rt_sigprocmask(how: usize, set: &SigSet) -> Result<SigSet> {
+    let mut old = SigSet::default();
+    let place = (&raw mut old).expose_provenance();
+    let set = (&raw const *set).expose_provenance();
+    // SAFETY: reads one signal set and writes another one, at the places given.
+    decode(unsafe { syscall4(nr::RT_SIGPROCMASK, how, set, place, size_of::<SigSet>()) })?;
+    Ok(old)
+}
+
+/// Takes one pending signal of `set`, without waiting.
+pub(crate) fn rt_sigtimedwait_now(set: &SigSet) -> Result<usize> {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let timeout = (&raw const now).expose_provenance();
+    let set = (&raw const *set).expose_provenance();
+    // SAFETY: reads one signal set and one `timespec`, at the places given.
+    decode(unsafe { syscall4(nr::RT_SIGTIMEDWAIT, set, 0, timeout, size_of::<SigSet>()) })
+}
+
+/// By `offset`, which is read and written, or by the file's position.
+pub(crate) fn sendfile(
+    to: BorrowedFd<'_>,
+    from: BorrowedFd<'_>,
+    offset: Option<&mut u64>,
+    len: usize,
+) -> Result<usize> {
+    let offset = offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
+    let len = len.min(abi::MAX_RW_COUNT);
+    // SAFETY: the kernel reads and writes the offset, which is lent exclusively, and no other memory
+    // of this process.
+    decode(unsafe { syscall4(nr::SENDFILE, arg(to), arg(from), offset, len) })
+}
+
 /// Offsets are read and written where they are given.
 pub(crate) fn splice(
     from: BorrowedFd<'_>,
@@ -236,6 +321,18 @@ pub(crate) fn splice(
     })
 }
 
+/// What kind of file a descriptor is, and which.
+pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx> {
+    let mut answer = MaybeUninit::<Statx>::zeroed();
+    let place = (&raw mut answer).expose_provenance();
+    let path = c"".as_ptr().expose_provenance();
+    let mask = abi::STATX_TYPE | abi::STATX_INO;
+    // SAFETY: reads an empty path and writes one `struct statx`, to the place given.
+    decode(unsafe { syscall5(nr::STATX, arg(fd), path, abi::AT_EMPTY_PATH, mask, place) })?;
+    // SAFETY: it consists of integers, which were zeros and which the kernel has overwritten.
+    Ok(unsafe { answer.assume_init() })
+}
+
 pub(crate) fn tee(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
@@ -245,6 +342,22 @@ pub(crate) fn tee(
     let len = len.min(abi::MAX_RW_COUNT);
     // SAFETY: `tee` touches no memory of this process.
     decode(unsafe { syscall4(nr::TEE, arg(from), arg(to), len, flags as usize) })
+}
+
+/// Hands pages to a pipe by reference.
+///
+/// # Safety
+///
+/// As for [`splice::vmsplice`](crate::splice::vmsplice).
+pub(crate) unsafe fn vmsplice(
+    to: BorrowedFd<'_>,
+    bufs: &[IoSlice<'_>],
+    flags: u32,
+) -> Result<usize> {
+    let list = bufs.as_ptr().expose_provenance();
+    // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the list, and takes
+    // references to the pages of its buffers, for which the caller answers.
+    decode(unsafe { syscall4(nr::VMSPLICE, arg(to), list, bufs.len(), flags as usize) })
 }
 
 /// What became of the child `pid`, or `None` if `options` say not to wait and there is nothing yet.

@@ -537,8 +537,8 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
     if new == old { Ok(()) } else { call::fcntl_setfl(fd, new) }
 }
 
-/// Why [`read_exact`], [`write_all`] or [`write_all_vectored`] stopped before the end, and after how
-/// many bytes.
+/// Why a call that moves a given number of bytes, such as [`read_exact`] and [`write_all`], stopped
+/// before the end, and after how many bytes.
 ///
 /// # Examples
 ///
@@ -554,8 +554,8 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incomplete {
-    bytes: usize,
-    errno: Option<Errno>,
+    pub(crate) bytes: usize,
+    pub(crate) errno: Option<Errno>,
 }
 
 impl Incomplete {

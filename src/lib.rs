@@ -22,7 +22,11 @@ mod iovec;
 
 // L2, the calls.
 mod call;
+#[cfg(feature = "transfer")]
+mod map;
 mod page;
+#[cfg(feature = "transfer")]
+mod sigpipe;
 
 // L3, the topics.
 pub mod io;
@@ -31,6 +35,17 @@ pub mod poll;
 pub mod process;
 pub mod raw;
 pub mod splice;
+pub mod time;
+
+// L4, compositions.
+#[cfg(feature = "transfer")]
+pub mod transfer;
+
+// L4, compositions.
+#[cfg(feature = "transfer")]
+pub mod chunk;
+#[cfg(feature = "transfer")]
+pub mod spin;
 
 pub use errno::{Errno, Result};
 pub use flags::PipeFlags;

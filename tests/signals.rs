@@ -3,11 +3,13 @@
 
 mod common;
 
-use common::{child, close_copy, kill};
+use common::{child, close_copy, kill, skip};
+use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
 use rawpipe::io::IoSlice;
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::Child;
+use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, splice, tee};
 use rawpipe::{Errno, PipeReader, PipeWriter};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -155,6 +157,59 @@ fn transfers_go_on_after_signals() {
     assert!(HANDLED.load(Ordering::SeqCst) > 0, "no signal came");
 }
 
+/// 256 MiB by each way of handing over pages, while both sides get a signal every 50 µs.
+fn chunks_go_on_after_signals() {
+    const CHUNK: usize = 300_000;
+    const LEN: usize = (256 << 20) / CHUNK * CHUNK;
+    let pattern: Vec<u8> = (0..2 * CHUNK).map(|at| (at * 31 + at / 253).to_le_bytes()[0]).collect();
+    for way in [
+        (Mechanism::Vmsplice, Reuse::AfterRead, Wait::Adaptive),
+        (Mechanism::Vmsplice, Reuse::Never, Wait::Block),
+        (Mechanism::Memfd, Reuse::AfterRead, Wait::Block),
+        (Mechanism::Write, Reuse::Never, Wait::Block),
+    ] {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let builder = ChunkWriter::builder().mechanism(way.0).reuse(way.1).wait(way.2);
+        let Ok(mut writer) = builder.chunk(CHUNK).build(writer) else {
+            skip("chunks_go_on_after_signals", &format!("{:?} does not work here", way.0));
+            continue;
+        };
+        HANDLED.store(0, Ordering::SeqCst);
+        let pattern = &pattern;
+        let mut writing = child(move || {
+            let storm = Storm::begin(Duration::from_micros(50));
+            for number in 0..LEN / CHUNK {
+                let chunk = writer.chunk().unwrap();
+                chunk.copy_from_slice(&pattern[number % CHUNK..][..CHUNK]);
+                writer.send(CHUNK).unwrap();
+            }
+            drop(storm);
+            u8::from(HANDLED.load(Ordering::SeqCst) == 0)
+        });
+        let storm = Storm::begin(Duration::from_micros(50));
+        let mut reader = ChunkReader::builder().wait(way.2).build(reader).unwrap();
+        let mut total = 0;
+        loop {
+            let got = reader.read_chunk().unwrap();
+            if got.is_empty() {
+                break;
+            }
+            let mut rest = got;
+            while !rest.is_empty() {
+                let (number, at) = (total / CHUNK, total % CHUNK);
+                let len = rest.len().min(CHUNK - at);
+                assert!(rest[..len] == pattern[number % CHUNK + at..][..len], "{way:?} at {total}");
+                rest = &rest[len..];
+                total += len;
+            }
+        }
+        drop(storm);
+        assert_eq!(writing.wait().unwrap().code(), Some(0), "{way:?}");
+        assert_eq!(total, LEN, "{way:?}");
+        assert!(HANDLED.load(Ordering::SeqCst) > 0, "no signal came");
+    }
+}
+
 fn main() {
     macro_rules! tests {
         ($($test:ident),* $(,)?) => { &[$((stringify!($test), $test as fn())),*] };
@@ -167,5 +222,6 @@ fn main() {
         poll_interrupted_eintr,
         wait_goes_on_after_signals,
         transfers_go_on_after_signals,
+        chunks_go_on_after_signals,
     ]);
 }

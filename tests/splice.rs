@@ -6,7 +6,7 @@ mod common;
 use common::{append_file, closed_fd, file};
 use rawpipe::fd::AsFd;
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::splice::{SpliceFlags, splice, tee};
+use rawpipe::splice::{SpliceFlags, copy_file_range, sendfile, splice, tee};
 use rawpipe::{Errno, PipeReader, Result, io};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -284,4 +284,98 @@ fn splice_full_by_slots_with_few_bytes() {
     assert!(moved < 64 && moved < capacity, "{moved} bytes fill {capacity}");
     assert_eq!(contents(&reader), vec![7; moved]);
     assert_eq!(io::is_nonblocking(&writer), Ok(true));
+}
+
+#[test]
+fn sendfile_by_offset_or_by_position() {
+    let mut source = file(b"0123456789");
+    let (mut near, far) = UnixStream::pair().unwrap();
+    let mut offset = 3;
+    assert_eq!(sendfile(&source, Some(&mut offset), &far, 4), Ok(4));
+    assert_eq!((offset, source.stream_position().unwrap()), (7, 0));
+    assert_eq!(sendfile(&source, None, &far, usize::MAX), Ok(10));
+    assert_eq!(source.stream_position().unwrap(), 10);
+    assert_eq!(sendfile(&source, None, &far, 1), Ok(0));
+    let mut arrived = [0; 14];
+    near.read_exact(&mut arrived).unwrap();
+    assert_eq!(&arrived, b"34560123456789");
+    // Where it lands in a file is the target's position, not the source's.
+    let mut target = file(b"..........");
+    target.seek(SeekFrom::Start(5)).unwrap();
+    assert_eq!(sendfile(&source, Some(&mut 0), &target, 3), Ok(3));
+    target.seek(SeekFrom::Start(0)).unwrap();
+    let mut text = String::new();
+    target.read_to_string(&mut text).unwrap();
+    assert_eq!(text, ".....012..");
+}
+
+#[test]
+fn sendfile_what_it_cannot() {
+    let source = file(b"0123456789");
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(b"x").unwrap();
+    let bad = Err(Errno::EBADF);
+    assert_eq!(sendfile(closed_fd(), None, &writer, 1), bad);
+    assert_eq!(sendfile(&source, None, closed_fd(), 1), bad);
+    assert_eq!(sendfile(append_file(), None, &writer, 1), bad, "not open for reading");
+    assert_eq!(sendfile(&source, None, &reader, 1), bad, "not open for writing");
+    assert_eq!(sendfile(&reader, None, &writer, 1), Err(Errno::EINVAL), "a pipe as source");
+    assert_eq!(sendfile(&source, None, append_file(), 1), Err(Errno::EINVAL), "append mode");
+    let beyond = sendfile(&source, Some(&mut (1 << 63)), &writer, 1);
+    assert_eq!(beyond, Err(Errno::EINVAL), "an offset above the signed maximum");
+    let (gone, broken) = rawpipe::pipe().unwrap();
+    drop(gone);
+    assert_eq!(sendfile(&source, None, &broken, 1), Err(Errno::EPIPE));
+    let (_full_reader, full) = Builder::new().nonblocking().build().unwrap();
+    full.write_all(&vec![0; full.capacity().unwrap()]).unwrap();
+    assert_eq!(sendfile(&source, None, &full, 1), Err(Errno::EAGAIN));
+    assert_eq!(reader.available(), Ok(1));
+}
+
+#[test]
+fn copy_file_range_by_offsets_or_by_positions() {
+    let mut source = file(b"0123456789");
+    let mut target = file(b"");
+    let mut from = 3;
+    match copy_file_range(&source, Some(&mut from), &target, None, 3) {
+        Err(errno) => {
+            assert!(matches!(errno, Errno::EXDEV | Errno::EOPNOTSUPP), "{errno}");
+            return common::skip(
+                "copy_file_range_by_offsets_or_by_positions",
+                "not this file system",
+            );
+        }
+        Ok(count) => assert_eq!(count, 3),
+    }
+    assert_eq!((from, source.stream_position().unwrap()), (6, 0));
+    assert_eq!(target.stream_position().unwrap(), 3);
+    assert_eq!(copy_file_range(&source, None, &target, None, usize::MAX), Ok(10));
+    assert_eq!(source.stream_position().unwrap(), 10);
+    assert_eq!(copy_file_range(&source, None, &target, None, 1), Ok(0));
+    let mut to = 20;
+    assert_eq!(copy_file_range(&source, Some(&mut 8), &target, Some(&mut to), 9), Ok(2));
+    assert_eq!(to, 22);
+    target.seek(SeekFrom::Start(0)).unwrap();
+    let mut text = Vec::new();
+    target.read_to_end(&mut text).unwrap();
+    assert_eq!(text, b"3450123456789\0\0\0\0\0\0\089");
+}
+
+#[test]
+fn copy_file_range_what_it_cannot() {
+    let (source, target) = (file(b"0123456789"), file(b""));
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let copy =
+        |from: &dyn AsFd, to: &dyn AsFd| copy_file_range(from.as_fd(), None, to.as_fd(), None, 1);
+    let (bad, invalid) = (Err(Errno::EBADF), Err(Errno::EINVAL));
+    assert_eq!(copy(&closed_fd(), &target), bad);
+    assert_eq!(copy(&source, &closed_fd()), bad);
+    assert_eq!(copy(&source, &append_file()), bad, "append mode");
+    assert_eq!(copy(&append_file(), &target), bad, "not open for reading");
+    let read_only = File::open("/proc/self/exe").unwrap();
+    assert_eq!(copy(&source, &read_only), bad, "not open for writing");
+    assert_eq!(copy(&source, &writer), invalid, "to a pipe");
+    assert_eq!(copy(&reader, &target), invalid, "from a pipe");
+    let overlap = copy_file_range(&source, Some(&mut 0), &source, Some(&mut 2), 5);
+    assert_eq!(overlap, invalid, "overlapping ranges of one file");
 }

@@ -38,6 +38,7 @@ macro_rules! numbers {
 
 numbers! {
     // constant         call               x86_64 aarch64
+    CLOCK_GETTIME      "clock_gettime"       228  113;
     CLONE              "clone"                56  220;
     CLONE3             "clone3"              435  435;
     CLOSE              "close"                 3   57;
@@ -52,6 +53,7 @@ numbers! {
     EXECVEAT           "execveat"            322  281;
     EXIT_GROUP         "exit_group"          231   94;
     FCNTL              "fcntl"                72   25;
+    FTRUNCATE          "ftruncate"            77   46;
     GETPID             "getpid"               39  172;
     GETPPID            "getppid"             110  173;
     GETTID             "gettid"              186  178;
@@ -59,6 +61,7 @@ numbers! {
     KILL               "kill"                 62  129;
     MADVISE            "madvise"              28  233;
     MEMFD_CREATE       "memfd_create"        319  279;
+    MMAP               "mmap"                  9  222;
     MUNMAP             "munmap"               11  215;
     OPENAT             "openat"              257   56;
     PIDFD_OPEN         "pidfd_open"          434  434;
@@ -76,10 +79,12 @@ numbers! {
     RT_SIGPENDING      "rt_sigpending"       127  136;
     RT_SIGPROCMASK     "rt_sigprocmask"       14  135;
     RT_SIGTIMEDWAIT    "rt_sigtimedwait"     128  137;
+    SCHED_GETAFFINITY  "sched_getaffinity"   204  123;
     SENDFILE           "sendfile"             40   71;
     SETPGID            "setpgid"             109  154;
     SETSID             "setsid"              112  157;
     SPLICE             "splice"              275   76;
+    STATX              "statx"               332  291;
     TEE                "tee"                 276   77;
     TGKILL             "tgkill"              234  131;
     UNSHARE            "unshare"             272   97;

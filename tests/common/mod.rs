@@ -5,7 +5,7 @@
 
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::process::{Child, fork_with};
-use rawpipe::raw;
+use rawpipe::{Errno, raw};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -248,6 +248,52 @@ pub(crate) fn kill(pid: u32, signal: i32) {
     let signal = usize::try_from(signal).expect("signals are not negative");
     // SAFETY: `kill` touches no memory.
     assert_eq!(unsafe { raw::syscall2(raw::nr::KILL, pid as usize, signal) }, 0);
+}
+
+/// A filter of seccomp, by which the kernel refuses system calls with an error.
+pub(crate) struct Filter(Vec<Instruction>);
+
+/// `struct sock_filter`.
+#[repr(C)]
+struct Instruction(u16, u8, u8, u32);
+
+impl Filter {
+    pub(crate) fn new(calls: &[usize], errno: Errno) -> Self {
+        const LOAD_WORD: u16 = 0x20;
+        const JUMP_IF_EQUAL: u16 = 0x15;
+        const RETURN: u16 = 0x06;
+        const ERRNO: u32 = 0x0005_0000;
+        const ALLOW: u32 = 0x7fff_0000;
+        let refusal = ERRNO | errno.raw_os_error().unsigned_abs();
+        let mut filter = vec![Instruction(LOAD_WORD, 0, 0, 0)]; // the number of the call
+        for call in calls {
+            let number = u32::try_from(*call).expect("a small number");
+            filter.push(Instruction(JUMP_IF_EQUAL, 0, 1, number));
+            filter.push(Instruction(RETURN, 0, 0, refusal));
+        }
+        filter.push(Instruction(RETURN, 0, 0, ALLOW));
+        Self(filter)
+    }
+
+    /// From here on it holds for this thread, and what it forks and executes. Whether the kernel takes
+    /// it: an emulator does not. Does not allocate.
+    pub(crate) fn install(&self) -> bool {
+        const PR_SET_SECCOMP: usize = 22;
+        const PR_SET_NO_NEW_PRIVS: usize = 38;
+        const SECCOMP_MODE_FILTER: usize = 2;
+        /// `struct sock_fprog`.
+        #[repr(C)]
+        struct Program(u16, *const Instruction);
+
+        let program = Program(u16::try_from(self.0.len()).expect("short"), self.0.as_ptr());
+        let place = (&raw const program).expose_provenance();
+        // SAFETY: takes integers only.
+        let silent = unsafe { raw::syscall5(raw::nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        let mode = SECCOMP_MODE_FILTER;
+        // SAFETY: reads the program at the place given, and its instructions.
+        let answer = unsafe { raw::syscall5(raw::nr::PRCTL, PR_SET_SECCOMP, mode, place, 0, 0) };
+        (silent, answer) == (0, 0)
+    }
 }
 
 /// Prints a line in spite of the harness, which keeps what a passing test prints to itself.

@@ -1,0 +1,109 @@
+//! The pages that a writer owns, and how they get into a pipe by reference.
+//!
+//! # Safety
+//!
+//! This file is trusted to hand only pages of its own mapping to a pipe; see
+//! [`chunk`](crate::chunk#why-this-is-sound).
+#![allow(unsafe_code, reason = "vmsplice, of memory of its own")]
+
+use super::Mechanism;
+use crate::abi::SPLICE_F_NONBLOCK;
+use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::io::IoSlice;
+use crate::map::Map;
+use crate::{Errno, Result, call};
+use core::ops::Range;
+
+/// What the marker holds in the process that made it. Wiped, it is 0.
+const MADE_HERE: u8 = 1;
+
+/// Memory of one writer.
+#[derive(Debug)]
+pub(super) struct Memory {
+    map: Map,
+    /// The file that is mapped, with [`Mechanism::Memfd`].
+    file: Option<OwnedFd>,
+    /// A page that a forked child finds wiped; none for plain writes, after which nobody has a
+    /// reference to the pages, so that the child's copy is as good as any memory.
+    marker: Option<Map>,
+}
+
+impl Memory {
+    /// At least `len` bytes.
+    pub(super) fn new(mechanism: Mechanism, len: usize) -> Result<Self> {
+        if mechanism == Mechanism::Write {
+            return Ok(Self { map: Map::anonymous(len)?, file: None, marker: None });
+        }
+        let mut marker = Map::page()?;
+        marker.wipe_on_fork()?;
+        marker.bytes_mut()[0] = MADE_HERE;
+        let (map, file) = pages(mechanism, len)?;
+        Ok(Self { map, file, marker: Some(marker) })
+    }
+
+    /// Whether this is a child of the process that made it, so that it must be let go.
+    pub(super) fn is_forked(&self) -> bool {
+        self.marker.as_ref().is_some_and(|marker| marker.bytes()[0] != MADE_HERE)
+    }
+
+    /// Parts with the pages: from here on the memory is on new ones.
+    pub(super) fn renew(&mut self) -> Result<()> {
+        if self.file.is_none() && self.map.discard().is_ok() {
+            return Ok(());
+        }
+        // A file's pages cannot be parted with, and locked ones (`mlockall`) are not discarded.
+        let mechanism = if self.file.is_some() { Mechanism::Memfd } else { Mechanism::Vmsplice };
+        (self.map, self.file) = pages(mechanism, self.map.len())?;
+        Ok(())
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
+        &self.map.bytes()[range]
+    }
+
+    pub(super) fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        &mut self.map.bytes_mut()[range]
+    }
+
+    /// Hands bytes to a pipe by reference and returns how many it took.
+    pub(super) fn hand_over(
+        &self,
+        range: Range<usize>,
+        pipe: BorrowedFd<'_>,
+        wait: bool,
+    ) -> Result<usize> {
+        let flags = if wait { 0 } else { SPLICE_F_NONBLOCK };
+        match &self.file {
+            Some(file) => {
+                let mut offset = u64::try_from(range.start).map_err(|_| Errno::EINVAL)?;
+                call::splice(file.as_fd(), Some(&mut offset), pipe, None, range.len(), flags)
+            }
+            None => {
+                let bufs = [IoSlice::new(self.bytes(range))];
+                // SAFETY: the pages are mapped by this value, for this purpose, and are nobody
+                // else's memory now or later (point 1 and 2 of the module's argument); when the
+                // writer may write to them again is the pool's to say (3 and 4). The descriptor is
+                // a write end: the builder has looked (7).
+                unsafe { call::vmsplice(pipe, &bufs, flags) }
+            }
+        }
+    }
+}
+
+fn pages(mechanism: Mechanism, len: usize) -> Result<(Map, Option<OwnedFd>)> {
+    if mechanism != Mechanism::Memfd {
+        let mut map = Map::anonymous(len)?;
+        map.wipe_on_fork()?;
+        return Ok((map, None));
+    }
+    let len = crate::map::round_up(len, crate::page::size())?;
+    let file = call::memory::memfd_create(c"rawpipe-chunks")?;
+    call::memory::ftruncate(file.as_fd(), len)?;
+    // From here on nobody can take pages away from the mapping, whoever gets hold of the file.
+    call::memory::fcntl_seal_size(file.as_fd())?;
+    Ok((Map::of_file(file.as_fd(), len)?, Some(file)))
+}

@@ -1,0 +1,85 @@
+//! Whether a mechanism does here what it is used for. Asked once per process, by trying.
+
+use super::Mechanism;
+use super::memory::Memory;
+use crate::fd::AsFd;
+use crate::pipe::{Builder, PipeReader, PipeWriter};
+use crate::{Errno, Result, page};
+use core::sync::atomic::{AtomicU8, Ordering};
+
+/// What a mechanism does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// The pipe has the page itself, and keeps it as it is when the writer parts with it.
+    References,
+    /// The pipe has a copy: right, but a plain write does the same for less.
+    Copies,
+    /// The kernel refuses, or what was sent does not arrive.
+    Unusable,
+}
+
+/// What a mechanism that hands over pages does here.
+pub(super) fn find(mechanism: Mechanism) -> Finding {
+    static VMSPLICE: AtomicU8 = AtomicU8::new(0);
+    static MEMFD: AtomicU8 = AtomicU8::new(0);
+    let known = if mechanism == Mechanism::Memfd { &MEMFD } else { &VMSPLICE };
+    match known.load(Ordering::Relaxed) {
+        1 => return Finding::References,
+        2 => return Finding::Copies,
+        3 => return Finding::Unusable,
+        _ => {}
+    }
+    let (finding, code) = match try_out(mechanism) {
+        Ok(finding @ Finding::References) => (finding, 1),
+        Ok(finding @ Finding::Copies) => (finding, 2),
+        Ok(finding @ Finding::Unusable) => (finding, 3),
+        // For want of descriptors or memory: next time there may be enough.
+        Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN) => {
+            (Finding::Unusable, 0)
+        }
+        Err(_) => (Finding::Unusable, 3),
+    };
+    known.store(code, Ordering::Relaxed);
+    finding
+}
+
+fn try_out(mechanism: Mechanism) -> Result<Finding> {
+    let (reader, writer) = Builder::new().nonblocking().build()?;
+    let page = page::size();
+    let mut memory = Memory::new(mechanism, page)?;
+
+    send(&mut memory, page, &writer, 1)?;
+    memory.bytes_mut(0..page).fill(2);
+    let seen = receive(&reader, page)?;
+
+    send(&mut memory, page, &writer, 3)?;
+    memory.renew()?;
+    memory.bytes_mut(0..page).fill(4);
+    let kept = receive(&reader, page)?;
+    Ok(match (seen, kept) {
+        (Some(2), Some(3)) => Finding::References,
+        (Some(1), Some(3)) => Finding::Copies,
+        _ => Finding::Unusable,
+    })
+}
+
+fn send(memory: &mut Memory, page: usize, writer: &PipeWriter, byte: u8) -> Result<()> {
+    memory.bytes_mut(0..page).fill(byte);
+    if memory.hand_over(0..page, writer.as_fd(), false)? == page { Ok(()) } else { Err(Errno::EIO) }
+}
+
+/// The byte that the pipe holds a page of, if it is one and the same.
+fn receive(reader: &PipeReader, page: usize) -> Result<Option<u8>> {
+    let mut buf = [0; 512];
+    let mut bytes = 0;
+    let mut byte = None;
+    while bytes < page {
+        let count = reader.read(&mut buf)?;
+        let first = *byte.get_or_insert(buf[0]);
+        if count == 0 || buf[..count].iter().any(|&other| other != first) {
+            return Ok(None);
+        }
+        bytes += count;
+    }
+    Ok(byte)
+}

@@ -1,0 +1,207 @@
+//! The consumer.
+
+use super::CHUNK;
+use crate::fd::{AsFd, BorrowedFd};
+use crate::map::Map;
+use crate::poll::PollEvents;
+use crate::spin::{Spin, Wait};
+use crate::{Errno, PipeReader, Result, call, io};
+
+/// Reads a pipe in large chunks, into memory of its own, or hands the bytes on unseen.
+///
+/// [`read_chunk`](Self::read_chunk) copies, so it may be the other end of a
+/// [`ChunkWriter`](super::ChunkWriter) with [`Reuse::AfterRead`](super::Reuse::AfterRead).
+/// [`splice_to`](Self::splice_to) passes pages on by reference, so it may not, unless they go where
+/// nobody looks at them.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::chunk::ChunkReader;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// writer.write_all(b"some bytes")?;
+/// drop(writer);
+///
+/// let mut reader = ChunkReader::new(reader)?;
+/// let mut total = 0;
+/// loop {
+///     let chunk = reader.read_chunk()?;
+///     if chunk.is_empty() {
+///         break;
+///     }
+///     total += chunk.len();
+/// }
+/// assert_eq!(total, 10);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ChunkReader {
+    pipe: PipeReader,
+    chunk: usize,
+    map: Map,
+    spin: Spin,
+    /// The last call took less than it could have: there may be nothing left.
+    drained: bool,
+}
+
+impl ChunkReader {
+    /// A reader with a chunk of 256 KiB.
+    ///
+    /// # Errors
+    ///
+    /// - [`ENOMEM`](Errno::ENOMEM): not enough memory.
+    pub fn new(pipe: PipeReader) -> Result<Self> {
+        Self::builder().build(pipe)
+    }
+
+    /// Makes a reader step by step.
+    pub const fn builder() -> ReaderBuilder {
+        ReaderBuilder { chunk: CHUNK, wait: Wait::Block }
+    }
+
+    /// Reads up to a chunk of bytes and lends them; none are end of file. Goes on after a signal.
+    ///
+    /// Waits until there is at least one byte or no write end is left, unless the pipe is nonblocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::read`] but for [`EINTR`](Errno::EINTR): among them [`EAGAIN`](Errno::EAGAIN).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::chunk::ChunkReader;
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// writer.write_all(&[7; 5000])?;
+    /// let mut reader = ChunkReader::builder().chunk(4096).build(reader)?;
+    /// assert_eq!(reader.read_chunk()?, [7; 4096]);
+    /// assert_eq!(reader.read_chunk()?, [7; 904]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// [read(2)](https://man7.org/linux/man-pages/man2/read.2.html)
+    pub fn read_chunk(&mut self) -> Result<&[u8]> {
+        self.look_out();
+        let count = loop {
+            let buf = &mut self.map.bytes_mut()[..self.chunk];
+            match call::read(self.pipe.as_fd(), buf) {
+                Err(Errno::EINTR) => {}
+                answer => break answer?,
+            }
+        };
+        self.drained = count < self.chunk;
+        Ok(&self.map.bytes()[..count])
+    }
+
+    /// Moves up to `len` bytes to another descriptor without reading them, and returns how many; 0 is
+    /// end of file. Goes on after a signal. One call: it may move fewer bytes than asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`splice`](crate::splice::splice) but for [`EINTR`](Errno::EINTR). Bytes that were not
+    /// moved are still in the pipe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::chunk::ChunkReader;
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let (next_reader, next_writer) = rawpipe::pipe()?;
+    /// writer.write_all(b"pass it on")?;
+    /// let mut reader = ChunkReader::new(reader)?;
+    /// assert_eq!(reader.splice_to(&next_writer, usize::MAX)?, 10);
+    /// assert_eq!(next_reader.available()?, 10);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html)
+    #[doc(alias = "splice")]
+    pub fn splice_to(&mut self, to: impl AsFd, len: usize) -> Result<usize> {
+        self.look_out();
+        let (from, to) = (self.pipe.as_fd(), to.as_fd());
+        let count = loop {
+            match call::splice(from, None, to, None, len, 0) {
+                Err(Errno::EINTR) => {}
+                answer => break answer?,
+            }
+        };
+        self.drained = count < len;
+        Ok(count)
+    }
+
+    /// Waits a moment for bytes if there are perhaps none and the pipe would have to wait for them.
+    fn look_out(&mut self) {
+        if self.drained && self.spin.is_on() && io::is_nonblocking(&self.pipe) == Ok(false) {
+            self.spin.wait(self.pipe.as_fd(), PollEvents::IN);
+        }
+    }
+
+    /// The read end. What is read from it directly is missing from the chunks.
+    #[must_use]
+    pub const fn get_ref(&self) -> &PipeReader {
+        &self.pipe
+    }
+
+    /// Gives the read end back. No byte is kept here.
+    #[must_use]
+    pub fn into_inner(self) -> PipeReader {
+        self.pipe
+    }
+}
+
+impl AsFd for ChunkReader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
+/// Makes a [`ChunkReader`] step by step.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::chunk::ChunkReader;
+/// use rawpipe::spin::Wait;
+///
+/// let (reader, _writer) = rawpipe::pipe()?;
+/// let reader = ChunkReader::builder().chunk(1 << 20).wait(Wait::Adaptive).build(reader)?;
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a builder makes no reader until `build` is called"]
+pub struct ReaderBuilder {
+    chunk: usize,
+    wait: Wait,
+}
+
+impl ReaderBuilder {
+    /// Reads at most this many bytes at once; 0 counts as 1.
+    pub const fn chunk(mut self, bytes: usize) -> Self {
+        self.chunk = if bytes == 0 { 1 } else { bytes };
+        self
+    }
+
+    /// How to wait for bytes in a pipe that is not nonblocking.
+    pub const fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Makes the reader.
+    ///
+    /// # Errors
+    ///
+    /// - [`ENOMEM`](Errno::ENOMEM): not enough memory.
+    pub fn build(self, pipe: PipeReader) -> Result<ChunkReader> {
+        Ok(ChunkReader {
+            pipe,
+            chunk: self.chunk,
+            map: Map::anonymous(self.chunk)?,
+            spin: Spin::new(self.wait),
+            drained: true,
+        })
+    }
+}

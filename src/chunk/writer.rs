@@ -1,0 +1,417 @@
+//! The producer.
+
+use super::memory::Memory;
+use super::pool::Pool;
+use super::probe::{Finding, find};
+use super::{CHUNK, Mechanism, Reuse, SMALL};
+use crate::abi::memory as abi;
+use crate::fd::{AsFd, BorrowedFd};
+use crate::io::{self, Incomplete};
+use crate::map::{HUGE, round_up};
+use crate::pipe::{self, Capacity};
+use crate::poll::PollEvents;
+use crate::spin::{Spin, Wait};
+use crate::{Errno, PipeWriter, Result, call, page};
+
+/// However small the chunks that are sent of it, a writer's memory has at most this many bytes of
+/// addresses, or what the pipe holds and two chunks more.
+const MOST: usize = 32 << 20;
+
+/// Sends chunks through a pipe without copying them: it lends memory of its own to be filled, and
+/// hands the pages to the pipe.
+///
+/// Each round is a [`chunk`](Self::chunk) and a [`send`](Self::send). Why this is safe, and for which
+/// consumers which [`Reuse`] is right, is said in the [module](crate::chunk). Dropping it closes the
+/// write end; what was sent and not yet read stays in the pipe.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::chunk::{ChunkWriter, Reuse};
+/// use std::thread;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let reading = thread::spawn(move || {
+///     let mut all = Vec::new();
+///     reader.read_to_end(&mut all).map(|_| all)
+/// });
+/// let mut writer = ChunkWriter::builder().reuse(Reuse::AfterRead).chunk(65536).build(writer)?;
+/// for number in 0..10 {
+///     writer.chunk()?.fill(number);
+///     writer.send(65536)?;
+/// }
+/// drop(writer); // or the reader would wait for ever
+/// let all = reading.join().unwrap()?;
+/// assert!(all.iter().zip(0..10 * 65536).all(|(&byte, at)| usize::from(byte) == at / 65536));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ChunkWriter {
+    pipe: PipeWriter,
+    reuse: Reuse,
+    mechanism: Mechanism,
+    /// The mechanism was not the caller's choice, so another may take its place.
+    replaceable: bool,
+    chunk: usize,
+    memory: Memory,
+    pool: Pool,
+    lent: Option<Lent>,
+    /// Bytes that this writer has put into the pipe.
+    sent: u64,
+    spin: Spin,
+}
+
+/// A chunk that is lent, or of which a part could not be sent.
+#[derive(Clone, Copy, Debug)]
+struct Lent {
+    /// Where it begins in the memory.
+    start: usize,
+    /// How many of its bytes have been sent.
+    done: usize,
+    /// As `done`, of those that were handed over by reference, with `sent` after them.
+    referenced: Option<(usize, u64)>,
+}
+
+impl ChunkWriter {
+    /// A writer with chunks of 256 KiB, right for every consumer ([`Reuse::Never`]), by the best
+    /// mechanism. The capacity of the pipe is raised to [`Capacity::Max`], if that is granted.
+    ///
+    /// # Errors
+    ///
+    /// As [`WriterBuilder::build`].
+    pub fn new(pipe: PipeWriter) -> Result<Self> {
+        Self::builder().build(pipe)
+    }
+
+    /// Makes a writer step by step.
+    pub const fn builder() -> WriterBuilder {
+        WriterBuilder {
+            chunk: CHUNK,
+            reuse: Reuse::Never,
+            mechanism: None,
+            wait: Wait::Block,
+            keep_capacity: false,
+        }
+    }
+
+    /// Lends the next chunk to be filled: as many bytes as the builder was told. Does not wait.
+    ///
+    /// What is in it is unspecified: zeros, or something of an earlier chunk. A chunk that was lent
+    /// before and not sent is given up, and so is the rest of one that was sent in part.
+    ///
+    /// In a forked child the first call makes new memory. The parent's is not touched.
+    ///
+    /// # Errors
+    ///
+    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): new memory
+    ///   was needed, and there is none to be had. What was sent is in the pipe. Try again later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::chunk::ChunkWriter;
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let mut writer = ChunkWriter::builder().chunk(50_000).build(writer)?;
+    /// let chunk = writer.chunk()?;
+    /// assert_eq!(chunk.len(), 50_000);
+    /// chunk[..5].copy_from_slice(b"hello");
+    /// writer.send(5)?;
+    /// assert_eq!(reader.available()?, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn chunk(&mut self) -> Result<&mut [u8]> {
+        self.leave_the_parent_alone()?;
+        self.give_up();
+        let (sent, pipe) = (self.sent, self.pipe.as_fd());
+        // If the pipe does not tell, nothing is known to have left it.
+        let read = || match call::ioctl_fionread(pipe) {
+            Ok(unread) => sent.saturating_sub(u64::try_from(unread).unwrap_or(u64::MAX)),
+            Err(_) => 0,
+        };
+        let start = match self.pool.take(read) {
+            Some(start) => start,
+            None => {
+                self.memory.renew()?;
+                self.pool.reset();
+                self.pool.take(|| 0).ok_or(Errno::ENOMEM)?
+            }
+        };
+        self.lent = Some(Lent { start, done: 0, referenced: None });
+        Ok(self.memory.bytes_mut(start..start + self.chunk))
+    }
+
+    /// Sends the first `len` bytes of the chunk that is lent. Goes on until the pipe has all of them:
+    /// after a short count, and after a signal.
+    ///
+    /// Less than [`SMALL`](super::SMALL) bytes are copied, which is faster for so few. 0 bytes are
+    /// sent without looking at the pipe, and the chunk stays lent.
+    ///
+    /// # Errors
+    ///
+    /// An [`Incomplete`] says how many bytes the pipe has got, exactly, and why not more. The rest
+    /// stays lent as it is: another `send` of as many bytes or less goes on behind them.
+    ///
+    /// - [`EAGAIN`](Errno::EAGAIN): the pipe is nonblocking and full.
+    /// - [`EINVAL`](Errno::EINVAL): `len` is more than the (rest of the) chunk, or no chunk is lent,
+    ///   or it was lent before a fork and this is the child. Nothing was sent.
+    /// - [`EPIPE`](Errno::EPIPE): nobody is left to read. The process also gets `SIGPIPE`, which
+    ///   kills it unless it is ignored, as it is in Rust programs with a `main`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::chunk::ChunkWriter;
+    /// use rawpipe::{Errno, pipe};
+    ///
+    /// let (reader, writer) = pipe::Builder::new().nonblocking().build()?;
+    /// let mut writer = ChunkWriter::builder().chunk(4 << 20).build(writer)?;
+    /// writer.chunk()?.fill(b'x');
+    /// let stopped = writer.send(4 << 20).unwrap_err();
+    /// assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
+    /// assert_eq!(stopped.bytes(), reader.available()?);
+    ///
+    /// reader.read_exact(&mut vec![0; stopped.bytes()])?;
+    /// writer.send(100_000)?; // of the rest
+    /// assert_eq!(reader.available()?, 100_000);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// [vmsplice(2)](https://man7.org/linux/man-pages/man2/vmsplice.2.html)
+    #[doc(alias = "vmsplice")]
+    pub fn send(&mut self, len: usize) -> core::result::Result<(), Incomplete> {
+        if len == 0 {
+            return Ok(());
+        }
+        if self.memory.is_forked() {
+            self.lent = None;
+        }
+        let Some(mut lent) = self.lent.filter(|lent| len <= self.chunk - lent.done) else {
+            return Err(Incomplete { bytes: 0, errno: Some(Errno::EINVAL) });
+        };
+        let before = lent.done;
+        let stopped = self.push(&mut lent, len);
+        self.lent = Some(lent);
+        match stopped {
+            Ok(()) => {
+                self.give_up();
+                Ok(())
+            }
+            Err(errno) => Err(Incomplete { bytes: lent.done - before, errno }),
+        }
+    }
+
+    /// Sends `len` bytes behind those that are done. An error without a number is a call that moved
+    /// nothing.
+    fn push(&mut self, lent: &mut Lent, len: usize) -> core::result::Result<(), Option<Errno>> {
+        let end = lent.done + len;
+        let mut by_reference = self.mechanism != Mechanism::Write && len >= SMALL;
+        let mut wait = false;
+        while lent.done < end {
+            let range = lent.start + lent.done..lent.start + end;
+            let answer = if by_reference {
+                self.memory.hand_over(range, self.pipe.as_fd(), wait)
+            } else {
+                call::write(self.pipe.as_fd(), self.memory.bytes(range))
+            };
+            match answer {
+                Ok(0) => return Err(None),
+                Ok(count) => {
+                    lent.done += count;
+                    self.sent += count as u64;
+                    if by_reference {
+                        lent.referenced = Some((lent.done, self.sent));
+                    }
+                    wait = false;
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) if by_reference && !wait => {
+                    if io::is_nonblocking(&self.pipe)? {
+                        return Err(Some(Errno::EAGAIN));
+                    }
+                    self.spin.wait(self.pipe.as_fd(), PollEvents::OUT);
+                    wait = true;
+                }
+                Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EPERM)
+                    if by_reference && self.replaceable =>
+                {
+                    // What was handed over so far is in the pipe, and the rest is still here.
+                    self.mechanism = Mechanism::Write;
+                    by_reference = false;
+                }
+                Err(errno) => return Err(Some(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is lent any more.
+    fn give_up(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            let used = lent.referenced.map_or(0, |(used, _)| used);
+            self.pool.put(lent.start, used, lent.referenced.map(|(_, sent)| sent));
+        }
+    }
+
+    /// In a forked child: takes memory of its own in the place of the parent's.
+    fn leave_the_parent_alone(&mut self) -> Result<()> {
+        if self.memory.is_forked() {
+            self.lent = None;
+            self.memory = Memory::new(self.mechanism, self.memory.len())?;
+            self.pool.reset();
+            self.sent = 0;
+        }
+        Ok(())
+    }
+
+    /// How chunks get into the pipe. It becomes [`Mechanism::Write`] when the kernel refuses another
+    /// one that the caller has not asked for.
+    #[must_use]
+    pub const fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    /// When memory that was handed over is written again.
+    #[must_use]
+    pub const fn reuse(&self) -> Reuse {
+        self.reuse
+    }
+
+    /// The write end. What is written to it directly comes between the chunks.
+    #[must_use]
+    pub const fn get_ref(&self) -> &PipeWriter {
+        &self.pipe
+    }
+
+    /// Gives the write end back. What was sent stays in the pipe.
+    #[must_use]
+    pub fn into_inner(self) -> PipeWriter {
+        self.pipe
+    }
+}
+
+impl AsFd for ChunkWriter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
+/// Makes a [`ChunkWriter`] step by step.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::chunk::{ChunkWriter, Reuse};
+/// use rawpipe::spin::Wait;
+///
+/// let (_reader, writer) = rawpipe::pipe()?;
+/// let before = writer.capacity()?;
+/// let writer = ChunkWriter::builder()
+///     .chunk(256 << 10)
+///     .reuse(Reuse::AfterRead)
+///     .wait(Wait::Adaptive)
+///     .keep_capacity()
+///     .build(writer)?;
+/// assert_eq!((writer.reuse(), writer.get_ref().capacity()?), (Reuse::AfterRead, before));
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a builder makes no writer until `build` is called"]
+pub struct WriterBuilder {
+    chunk: usize,
+    reuse: Reuse,
+    mechanism: Option<Mechanism>,
+    wait: Wait,
+    keep_capacity: bool,
+}
+
+impl WriterBuilder {
+    /// Chunks of this many bytes; 0 counts as 1. Memory is used in whole pages.
+    pub const fn chunk(mut self, bytes: usize) -> Self {
+        self.chunk = if bytes == 0 { 1 } else { bytes };
+        self
+    }
+
+    /// When memory that was handed over may be written again.
+    pub const fn reuse(mut self, reuse: Reuse) -> Self {
+        self.reuse = reuse;
+        self
+    }
+
+    /// This mechanism and no other, even where it is slower, or only makes copies.
+    pub const fn mechanism(mut self, mechanism: Mechanism) -> Self {
+        self.mechanism = Some(mechanism);
+        self
+    }
+
+    /// How to wait for room in a pipe that is not nonblocking. Plain writes always wait asleep.
+    pub const fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Leaves the pipe as large as it is.
+    pub const fn keep_capacity(mut self) -> Self {
+        self.keep_capacity = true;
+        self
+    }
+
+    /// Makes the writer.
+    ///
+    /// # Errors
+    ///
+    /// - [`EBADF`](Errno::EBADF): `pipe` was made of a descriptor that is not the write end of a
+    ///   pipe.
+    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): not enough
+    ///   memory, or, for [`Mechanism::Memfd`], descriptors.
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): the mechanism that was asked for does not work here.
+    pub fn build(self, pipe: PipeWriter) -> Result<ChunkWriter> {
+        let capacity = pipe.capacity()?;
+        if call::fcntl_getfl(pipe.as_fd())? & abi::O_ACCMODE == abi::O_RDONLY {
+            return Err(Errno::EBADF);
+        }
+        let capacity = match self.keep_capacity {
+            true => capacity,
+            false => pipe::set_capacity(&pipe, Capacity::Max).unwrap_or(capacity),
+        };
+        let page = page::size();
+        let mechanism = match self.mechanism {
+            Some(Mechanism::Write) => Mechanism::Write,
+            Some(wanted) if find(wanted) == Finding::Unusable => return Err(Errno::EOPNOTSUPP),
+            Some(wanted) => wanted,
+            // A page takes a slot: with one or two of them each page would be a call and a wait.
+            None if capacity <= 2 * page => Mechanism::Write,
+            None => [Mechanism::Vmsplice, Mechanism::Memfd]
+                .into_iter()
+                .find(|&mechanism| find(mechanism) == Finding::References)
+                .unwrap_or(Mechanism::Write),
+        };
+        let stride = round_up(self.chunk, page)?;
+        let memory = Memory::new(mechanism, self.memory_len(mechanism, stride, capacity))?;
+        Ok(ChunkWriter {
+            pool: Pool::new(self.reuse, page, stride, memory.len())?,
+            pipe,
+            reuse: self.reuse,
+            mechanism,
+            replaceable: self.mechanism.is_none(),
+            chunk: self.chunk,
+            memory,
+            lent: None,
+            sent: 0,
+            spin: Spin::new(self.wait),
+        })
+    }
+
+    /// How much memory is worth having: what is never lent is never touched and costs addresses only.
+    fn memory_len(&self, mechanism: Mechanism, stride: usize, capacity: usize) -> usize {
+        match (mechanism, self.reuse) {
+            (Mechanism::Write, _) => stride,
+            (_, Reuse::Never) => stride.max(HUGE),
+            (_, Reuse::AfterRead) => {
+                // As many chunks as the pipe can hold, and then one to fill, and one half sent.
+                let enough = (capacity / SMALL + 2).saturating_mul(stride).min(MOST);
+                enough.max(capacity.saturating_add(stride.saturating_mul(2)))
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Waiting for the other side of a pipe: in the kernel, or for a moment by asking again and again.
+//!
+//! A process that sleeps until its peer is ready pays for being woken: some microseconds, and tens
+//! of them where the processor has gone to sleep as well. In that time a pipe could have moved a
+//! hundred KiB. So where the peer runs on another processor it pays to ask for a moment before
+//! sleeping. Where the two share one, it does not: the peer cannot get ready while this one asks.
+
+use crate::call;
+use crate::fd::BorrowedFd;
+use crate::poll::{PollEvents, PollFd, poll};
+use core::time::Duration;
+
+/// How a [`ChunkWriter`](crate::chunk::ChunkWriter) or [`ChunkReader`](crate::chunk::ChunkReader)
+/// waits for the other side of a pipe. Nonblocking ends never wait.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::chunk::ChunkReader;
+/// use rawpipe::spin::Wait;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// writer.write(b"soon")?;
+/// let mut reader = ChunkReader::builder().wait(Wait::Adaptive).build(reader)?;
+/// assert_eq!(reader.read_chunk()?, b"soon");
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Wait {
+    /// Sleep in the kernel at once: no processor time is spent on waiting.
+    #[default]
+    Block,
+    /// Ask again and again for a bounded moment, some tens of microseconds, and then sleep.
+    ///
+    /// Each time that this was in vain the next waits are spent asleep, twice as many as after the
+    /// last failure, and each success halves them; where this thread may run on one processor only
+    /// it always sleeps. Costs processor time that another process could have used.
+    Adaptive,
+}
+
+/// How often it asks before it gives up. One time takes between a tenth of a microsecond and one.
+const ASKS: u32 = 128;
+
+/// After many failures, this many waits are spent asleep before it tries again.
+const MAX_PENALTY: u32 = 1 << 10;
+
+/// The adaptive policy for one end of one pipe.
+#[derive(Debug)]
+pub(crate) struct Spin {
+    on: bool,
+    /// How many of the next waits are to be spent asleep.
+    skip: u32,
+    /// How many there were after the last failure.
+    penalty: u32,
+}
+
+impl Spin {
+    pub(crate) fn new(wait: Wait) -> Self {
+        // Where the kernel does not tell there are more processors than it was asked for.
+        let alone = || call::memory::sched_getaffinity() == Ok(1);
+        Self { on: wait == Wait::Adaptive && !alone(), skip: 0, penalty: 0 }
+    }
+
+    pub(crate) const fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// Waits for a moment, actively, if that has paid lately. Whatever it finds, the caller makes its
+    /// blocking call next: another process may have been quicker.
+    pub(crate) fn wait(&mut self, fd: BorrowedFd<'_>, events: PollEvents) {
+        if !self.on {
+            return;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return;
+        }
+        let mut fds = [PollFd::from_borrowed_fd(fd, events)];
+        for _ in 0..ASKS {
+            if matches!(poll(&mut fds, Some(Duration::ZERO)), Ok(1..)) {
+                self.penalty /= 2;
+                return;
+            }
+            core::hint::spin_loop();
+        }
+        self.penalty = (2 * self.penalty).clamp(1, MAX_PENALTY);
+        self.skip = self.penalty;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fd::AsFd;
+
+    #[test]
+    fn spin_backs_off_and_comes_back() {
+        let (reader, writer) = crate::pipe().unwrap();
+        let mut spin = Spin { on: true, skip: 0, penalty: 0 };
+        let mut failures = 0;
+        for _ in 0..100 {
+            let before = spin.penalty;
+            spin.wait(reader.as_fd(), PollEvents::IN);
+            failures += u32::from(spin.penalty != before);
+        }
+        // The waits 1, 3, 6, 11, 20, 37 and 70; the next would be the 135th.
+        assert_eq!((failures, spin.penalty), (7, 64));
+        spin.skip = 0;
+        writer.write(b"x").unwrap();
+        for _ in 0..7 {
+            spin.wait(reader.as_fd(), PollEvents::IN);
+        }
+        assert_eq!((spin.skip, spin.penalty), (0, 0));
+    }
+
+    #[test]
+    fn spin_is_off_for_block() {
+        assert!(!Spin::new(Wait::Block).on);
+    }
+}

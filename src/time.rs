@@ -1,0 +1,63 @@
+//! Deadlines: points in time on the clock that neither jumps nor can be set.
+
+use crate::call;
+use core::time::Duration;
+
+/// A point in time, after which a call gives up. Unlike a timeout it stays what it is however often a
+/// call is interrupted and begun anew.
+///
+/// On `CLOCK_MONOTONIC`, as [`std::time::Instant`], from which it can be made.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::time::Deadline;
+/// use std::time::{Duration, Instant};
+///
+/// let deadline = Deadline::after(Duration::from_secs(3));
+/// assert!(!deadline.has_passed());
+/// assert!(deadline.remaining() <= Duration::from_secs(3));
+/// assert!(Deadline::from(Instant::now()).has_passed());
+/// ```
+///
+/// [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline {
+    /// On the clock; `Duration::MAX` is never.
+    at: Duration,
+}
+
+impl Deadline {
+    /// The deadline that is `timeout` away from now. One that is too far away is never.
+    #[must_use]
+    pub fn after(timeout: Duration) -> Self {
+        Self { at: now().saturating_add(timeout) }
+    }
+
+    /// The time until then, or zero.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.at.saturating_sub(now())
+    }
+
+    /// Whether it has passed.
+    #[must_use]
+    pub fn has_passed(&self) -> bool {
+        self.remaining().is_zero()
+    }
+}
+
+/// The time on the clock. It exists on every Linux and asking for it does not fail.
+fn now() -> Duration {
+    call::clock_gettime().map_or(Duration::ZERO, |time| {
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+    })
+}
+
+#[cfg(feature = "std")]
+impl From<std::time::Instant> for Deadline {
+    fn from(instant: std::time::Instant) -> Self {
+        Self::after(instant.saturating_duration_since(std::time::Instant::now()))
+    }
+}

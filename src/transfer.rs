@@ -1,0 +1,271 @@
+//! Moving bytes from any descriptor to any other, by the best mechanism that the kernel has for the
+//! two, and saying the truth about it.
+//!
+//! | from → to | mechanism |
+//! |---|---|
+//! | one is a pipe | [`Splice`](Mechanism::Splice): `splice` between the two |
+//! | file → file | [`CopyFileRange`](Mechanism::CopyFileRange), which may share blocks; else `Sendfile` |
+//! | file → socket or device | [`Sendfile`](Mechanism::Sendfile) |
+//! | socket or device → anything but a pipe | [`Broker`](Mechanism::Broker): `splice` through a pipe of its own |
+//! | whatever the kernel refuses | [`Copy`](Mechanism::Copy): `read` and `write` through a buffer |
+//!
+//! Which it is depends on what the descriptors are and then on what the kernel answers. Falling back
+//! to the next mechanism happens at an exact byte boundary: what a mechanism has taken from the
+//! source it delivers before the next one begins. Files of procfs, sysfs and some network and FUSE
+//! file systems answer "nothing" to the fast mechanisms while there is something to read, so the end
+//! of a file is only believed when a `read` says so.
+//!
+//! # By reference
+//!
+//! `splice` and `sendfile` put pages of a file into a pipe or socket by reference. What a reader finds
+//! there is what is in the file when it is read, not when it was sent. [`Transfer::copy_semantics`]
+//! forbids these mechanisms.
+//!
+//! # Signals
+//!
+//! A transfer goes on after a signal handler has run. `SIGPIPE` is not raised: it is blocked for the
+//! calling thread meanwhile, and taken away if the transfer caused it.
+//!
+//! # Speed
+//!
+//! The larger a pipe the fewer calls: give the pipes at both ends
+//! [`Capacity::Max`](crate::pipe::Capacity::Max).
+
+mod end;
+mod engine;
+mod error;
+mod fallback;
+mod fanout;
+
+pub use error::{Side, TransferError};
+pub use fanout::{Fanout, FanoutSink, fanout};
+
+use crate::fd::AsFd;
+use crate::sigpipe;
+use crate::time::Deadline;
+use core::fmt;
+use core::ops::ControlFlow;
+
+/// Moves bytes from `from` to `to` until end of file, as [`Transfer`] does without any option.
+///
+/// Files are read and written at their positions. Waits on either side, whether nonblocking or not.
+///
+/// # Errors
+///
+/// A [`TransferError`] says which side failed, how many bytes arrived before, and holds those that
+/// were taken and did not arrive. See [`Transfer::run`].
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::transfer::{Mechanism, transfer};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let (next_reader, next_writer) = rawpipe::pipe()?;
+/// writer.write_all(b"moved inside the kernel")?;
+/// drop(writer);
+///
+/// let transferred = transfer(&reader, &next_writer)?;
+/// assert_eq!(transferred.bytes(), 23);
+/// assert_eq!(transferred.mechanism(), Mechanism::Splice);
+/// assert_eq!(next_reader.available()?, 23);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn transfer(from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
+    Transfer::new().run(from, to)
+}
+
+/// How bytes were moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mechanism {
+    /// `splice` from or to a pipe.
+    Splice,
+    /// `splice` through a pipe of the transfer's own.
+    Broker,
+    /// `copy_file_range`.
+    CopyFileRange,
+    /// `sendfile`.
+    Sendfile,
+    /// `read` and `write` through a buffer.
+    Copy,
+}
+
+impl Mechanism {
+    /// A short name: `splice`, `broker`, `copy_file_range`, `sendfile` or `copy`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Splice => "splice",
+            Self::Broker => "broker",
+            Self::CopyFileRange => "copy_file_range",
+            Self::Sendfile => "sendfile",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+impl fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What a transfer has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transferred {
+    bytes: u64,
+    mechanism: Mechanism,
+    fell_back: bool,
+}
+
+impl Transferred {
+    /// How many bytes arrived at the sink.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The mechanism that moved the last of them; without any, the one that was first chosen.
+    #[must_use]
+    pub const fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    /// Whether that is another one than was first chosen for these two descriptors, because the
+    /// kernel refused that one.
+    #[must_use]
+    pub const fn fell_back(&self) -> bool {
+        self.fell_back
+    }
+}
+
+/// A transfer with options.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::transfer::Transfer;
+/// use std::ops::ControlFlow;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let null = std::fs::File::options().write(true).open("/dev/null")?;
+/// writer.write_all(&[0; 10_000])?;
+///
+/// let mut seen = 0;
+/// let mut watch = |done| {
+///     seen = done;
+///     ControlFlow::Continue(())
+/// };
+/// let transferred = Transfer::new().exact(9_000).progress(&mut watch).run(&reader, &null)?;
+/// assert_eq!((transferred.bytes(), seen), (9_000, 9_000));
+/// assert_eq!(reader.available()?, 1_000);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "a transfer moves nothing until `run` is called"]
+#[derive(Default)]
+pub struct Transfer<'p> {
+    exact: Option<u64>,
+    chunk: Option<usize>,
+    deadline: Option<Deadline>,
+    copy_semantics: bool,
+    progress: Option<&'p mut dyn FnMut(u64) -> ControlFlow<()>>,
+}
+
+impl<'p> Transfer<'p> {
+    /// A transfer until end of file.
+    pub const fn new() -> Self {
+        Self { exact: None, chunk: None, deadline: None, copy_semantics: false, progress: None }
+    }
+
+    /// Moves exactly `bytes`, and leaves the rest in the source. A source that ends before is an
+    /// error.
+    pub const fn exact(mut self, bytes: u64) -> Self {
+        self.exact = Some(bytes);
+        self
+    }
+
+    /// Moves at most `bytes` in one system call, which is also how often `progress` is told. 0 counts
+    /// as 1.
+    ///
+    /// Below one page the mechanism is always [`Copy`](Mechanism::Copy): a spliced byte takes a whole
+    /// page's slot in a pipe, so that a handful of them fill it.
+    pub const fn chunk(mut self, bytes: usize) -> Self {
+        self.chunk = Some(if bytes == 0 { 1 } else { bytes });
+        self
+    }
+
+    /// Calls `progress` with the number of bytes that have arrived, after each system call that moved
+    /// some, and after each signal. When it answers `Break` the transfer ends there, with success:
+    /// all that was taken from the source has arrived.
+    pub fn progress(mut self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// Gives up at `deadline`, with [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) on the side that is not
+    /// ready.
+    ///
+    /// Holds on pipes, and on other descriptors that are nonblocking. A blocking socket that accepts a
+    /// part of what it is given makes the kernel wait for the rest, whatever the deadline.
+    pub const fn deadline(mut self, deadline: Deadline) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Forbids passing pages by reference: what arrives is what was in the source when it was taken
+    /// from it.
+    pub const fn copy_semantics(mut self) -> Self {
+        self.copy_semantics = true;
+        self
+    }
+
+    /// Moves the bytes.
+    ///
+    /// # Errors
+    ///
+    /// A [`TransferError`] with the side that failed, the bytes that arrived, those in hand, and
+    ///
+    /// - an error of `read` on the source or of `write` on the sink, such as
+    ///   [`EPIPE`](crate::Errno::EPIPE), [`ENOSPC`](crate::Errno::ENOSPC) or
+    ///   [`EBADF`](crate::Errno::EBADF) for a wrong direction;
+    /// - [`EINVAL`](crate::Errno::EINVAL) on the sink: both are the same pipe;
+    /// - [`ENOMEM`](crate::Errno::ENOMEM): no memory for the buffer of [`Copy`](Mechanism::Copy);
+    /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed;
+    /// - none: the source ended before the [exact](Self::exact) number of bytes.
+    pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
+        let _no_sigpipe = sigpipe::Guard::new();
+        engine::Engine::new(self, from.as_fd(), to.as_fd()).run()
+    }
+}
+
+impl fmt::Debug for Transfer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transfer")
+            .field("exact", &self.exact)
+            .field("chunk", &self.chunk)
+            .field("deadline", &self.deadline)
+            .field("copy_semantics", &self.copy_semantics)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Drops up to `bytes` bytes of a source (`None`: all until end of file) and returns how many. Inside
+/// the kernel where the source is a pipe.
+///
+/// # Errors
+///
+/// As [`Transfer::run`]; the source's end before `bytes` is none.
+///
+/// # Examples
+///
+/// ```
+/// let (reader, writer) = rawpipe::pipe()?;
+/// writer.write_all(b"header and body")?;
+/// assert_eq!(rawpipe::transfer::discard(&reader, Some(11))?, 11);
+/// assert_eq!(reader.available()?, 4);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn discard(from: impl AsFd, bytes: Option<u64>) -> Result<u64, TransferError> {
+    engine::discard(from.as_fd(), bytes)
+}

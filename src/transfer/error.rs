@@ -1,0 +1,160 @@
+//! What a transfer answers when it ends early, and what it had in hand.
+
+use super::Transferred;
+use crate::map::Map;
+use crate::{Errno, PipeReader, Result};
+use core::fmt;
+use core::ops::Range;
+
+/// An end of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Where the bytes come from.
+    Source,
+    /// Where they go to.
+    Sink,
+}
+
+/// Why a transfer ended early, on which side, and after how many bytes.
+///
+/// Bytes that were taken from the source and did not arrive at the sink are not lost: see
+/// [`undelivered`](Self::undelivered).
+pub struct TransferError {
+    pub(super) transferred: Transferred,
+    pub(super) side: Side,
+    pub(super) errno: Option<Errno>,
+    pub(super) held: Held,
+}
+
+/// What was taken from the source and has not arrived: first the pages, then the pipe.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) pages: Option<(Map, Range<usize>)>,
+    pub(super) pipe: Option<(PipeReader, usize)>,
+}
+
+impl TransferError {
+    /// How many bytes arrived at the sink.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.transferred.bytes()
+    }
+
+    /// What was done until then.
+    #[must_use]
+    pub const fn transferred(&self) -> Transferred {
+        self.transferred
+    }
+
+    /// Which side failed.
+    #[must_use]
+    pub const fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The kernel's error; [`ETIMEDOUT`](Errno::ETIMEDOUT) when the deadline has passed, and `side` is
+    /// the one that was not ready; `None` when the source ended before the bytes that were asked for.
+    #[must_use]
+    pub const fn errno(&self) -> Option<Errno> {
+        self.errno
+    }
+
+    /// How many bytes were taken from the source and did not arrive at the sink. A copy through a
+    /// buffer or through a pipe of its own can have some in hand when the sink fails; so the source
+    /// has given `bytes() + undelivered()`.
+    #[must_use]
+    pub fn undelivered(&self) -> usize {
+        let pages = self.held.pages.as_ref().map_or(0, |(_, range)| range.len());
+        pages + self.held.pipe.as_ref().map_or(0, |(_, len)| *len)
+    }
+
+    /// Reads up to `buf.len()` of the [undelivered](Self::undelivered) bytes, in their order, and
+    /// returns how many; 0 when there are no more.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINTR`](Errno::EINTR): a signal handler ran before anything was read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::transfer::{Side, transfer};
+    /// use std::fs::File;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let (source, far) = UnixStream::pair()?;
+    /// rawpipe::io::write_all(&far, b"nowhere to go")?;
+    /// let full = File::options().write(true).open("/dev/full")?;
+    ///
+    /// let mut error = transfer(&source, &full).unwrap_err();
+    /// assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::ENOSPC)));
+    /// assert_eq!((error.bytes(), error.undelivered()), (0, 13));
+    /// let mut rescued = [0; 64];
+    /// let count = error.read_undelivered(&mut rescued)?;
+    /// assert_eq!(&rescued[..count], b"nowhere to go");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn read_undelivered(&mut self, buf: &mut [u8]) -> Result<usize> {
+        if let Some((pages, range)) = &mut self.held.pages {
+            if range.start < range.end {
+                let count = range.len().min(buf.len());
+                buf[..count].copy_from_slice(&pages.bytes()[range.start..range.start + count]);
+                range.start += count;
+                return Ok(count);
+            }
+        }
+        match &mut self.held.pipe {
+            Some((pipe, left)) if *left > 0 => {
+                let count = (*left).min(buf.len());
+                let count = pipe.read(&mut buf[..count])?;
+                *left -= count;
+                Ok(count)
+            }
+            _ => Ok(0),
+        }
+    }
+}
+
+impl fmt::Display for TransferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.side {
+            Side::Source => "source: ",
+            Side::Sink => "sink: ",
+        })?;
+        match self.errno {
+            Some(errno) => write!(f, "{errno}")?,
+            None => f.write_str("end of file")?,
+        }
+        write!(f, " after {} bytes", self.bytes())?;
+        match self.undelivered() {
+            0 => Ok(()),
+            held => write!(f, ", {held} undelivered"),
+        }
+    }
+}
+
+impl fmt::Debug for TransferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransferError")
+            .field("transferred", &self.transferred)
+            .field("side", &self.side)
+            .field("errno", &self.errno)
+            .field("undelivered", &self.undelivered())
+            .finish()
+    }
+}
+
+impl core::error::Error for TransferError {}
+
+#[cfg(feature = "std")]
+impl From<TransferError> for std::io::Error {
+    /// The system's error, or one of kind `UnexpectedEof`. Side and counts are not in it, and what was
+    /// undelivered is gone.
+    fn from(error: TransferError) -> Self {
+        match error.errno {
+            Some(errno) => errno.into(),
+            None => Self::new(std::io::ErrorKind::UnexpectedEof, "the source ended early"),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The last mechanism, which never refuses: `read` and `write` through a buffer.
+
+use super::Mechanism;
+use super::engine::{Engine, Failure, Outcome};
+use super::error::{Held, Side};
+use crate::map::Map;
+use crate::pipe::PIPE_BUF;
+use crate::{Errno, PipeReader, call};
+use core::ops::Range;
+
+/// Bytes of the buffer: larger ones leave the second-level cache.
+const BUFFER: usize = 256 << 10;
+
+impl Engine<'_, '_> {
+    pub(super) fn copy(&mut self) -> Result<Outcome, Failure> {
+        // The end of a file, after a mechanism that has seen it, is found without a large buffer.
+        let wanted = match self.wanted() {
+            Ok(wanted) => wanted.min(BUFFER),
+            Err(outcome) => return Ok(outcome),
+        };
+        let mut pages =
+            Map::anonymous(wanted).map_err(|errno| Failure::new(Side::Source, errno))?;
+        loop {
+            let wanted = match self.wanted() {
+                Ok(wanted) => wanted.min(pages.len()),
+                Err(outcome) => return Ok(outcome),
+            };
+            if self.has_deadline() {
+                self.wait_for(self.from)?;
+            }
+            match call::read(self.from.fd, &mut pages.bytes_mut()[..wanted]) {
+                Ok(0) => return Ok(Outcome::Finished),
+                Ok(count) => {
+                    let mut range = 0..count;
+                    if let Err(failure) = self.deliver(&pages, &mut range) {
+                        let held = Held { pages: Some((pages, range)), pipe: None };
+                        return Err(failure.holding(held));
+                    }
+                    self.report();
+                }
+                Err(Errno::EINTR) => self.report(),
+                Err(Errno::EAGAIN) => self.wait_for(self.from)?,
+                Err(errno) => return Err(Failure::new(Side::Source, errno)),
+            }
+        }
+    }
+
+    /// Writes `pages[range]` to the sink. What did not arrive is left in `range`.
+    fn deliver(&mut self, pages: &Map, range: &mut Range<usize>) -> Result<(), Failure> {
+        while range.start < range.end {
+            let mut end = range.end;
+            if self.has_deadline() {
+                self.wait_for(self.to)?;
+                // A blocking pipe that is ready takes this much without waiting.
+                end = end.min(range.start + PIPE_BUF);
+            }
+            match call::write(self.to.fd, &pages.bytes()[range.start..end]) {
+                Ok(0) => {
+                    return Err(Failure { side: Side::Sink, errno: None, held: Held::default() });
+                }
+                Ok(count) => {
+                    range.start += count;
+                    self.arrived(count);
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => self.wait_for(self.to)?,
+                Err(errno) => return Err(Failure::new(Side::Sink, errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The sink does not take what is in the broker pipe by `splice`: delivers it by `write`, so that
+    /// the next mechanism begins with nothing in hand.
+    pub(super) fn drain_by_copy(
+        &mut self,
+        reader: PipeReader,
+        mut held: usize,
+    ) -> Result<Outcome, Failure> {
+        let pipe = |reader, held| Some((reader, held));
+        self.mechanism = Mechanism::Copy;
+        let mut pages = match Map::anonymous(BUFFER.min(held)) {
+            Ok(pages) => pages,
+            Err(errno) => {
+                let held = Held { pages: None, pipe: pipe(reader, held) };
+                return Err(Failure::new(Side::Sink, errno).holding(held));
+            }
+        };
+        while held > 0 {
+            let wanted = held.min(pages.len());
+            match reader.read(&mut pages.bytes_mut()[..wanted]) {
+                // Nobody else reads this pipe, so what was put into it is there.
+                Ok(count) => {
+                    held -= count;
+                    let mut range = 0..count;
+                    if let Err(failure) = self.deliver(&pages, &mut range) {
+                        let held = Held { pages: Some((pages, range)), pipe: pipe(reader, held) };
+                        return Err(failure.holding(held));
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    let held = Held { pages: None, pipe: pipe(reader, held) };
+                    return Err(Failure::new(Side::Sink, errno).holding(held));
+                }
+            }
+        }
+        self.report();
+        Ok(Outcome::Refused)
+    }
+}

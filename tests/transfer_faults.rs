@@ -1,0 +1,347 @@
+//! Transfers under signals, without `SIGPIPE`, on a kernel that refuses, and on a full disk. Each
+//! test runs alone in a process.
+#![allow(unsafe_code, reason = "signals, and a mount namespace")]
+
+mod common;
+
+use common::{child, close_copy, file, kill, skip};
+use rawpipe::fd::{AsFd, OwnedFd};
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::process::Child;
+use rawpipe::transfer::{Mechanism, Side, Transfer, Transferred, transfer};
+use rawpipe::{Errno, io, raw};
+use std::ffi::{CString, c_char};
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const SIGPIPE: i32 = 13;
+
+unsafe extern "C" {
+    safe fn signal(signal: i32, handler: usize) -> usize;
+}
+
+fn data(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n ^ (n >> 8) ^ (n >> 16)).to_le_bytes()[0]).collect()
+}
+
+// ---- SIGPIPE ----
+
+fn transfer_without_reader_does_not_raise_sigpipe() {
+    signal(SIGPIPE, 0); // the default: it kills
+    let bytes = data(10_000);
+    let broken = || {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    let (near, far) = UnixStream::pair().unwrap();
+    io::write_all(&far, &bytes).unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(&bytes).unwrap();
+    let (gone, sink) = UnixStream::pair().unwrap();
+    drop(gone);
+    for error in [
+        transfer(file(&bytes), broken()),
+        transfer(&near, broken()),
+        transfer(&reader, broken()),
+        Transfer::new().chunk(10).run(file(&bytes), broken()),
+        transfer(file(&bytes), &sink),
+    ] {
+        assert_eq!(error.unwrap_err().errno(), Some(Errno::EPIPE));
+    }
+    // The mask is what it was: a plain write is deadly again.
+    let status = child(|| u8::from(broken().write(b"x").is_ok())).wait().unwrap();
+    assert_eq!(status.signal(), Some(SIGPIPE));
+}
+
+fn transfer_leaves_a_pending_sigpipe_alone() {
+    unsafe extern "C" {
+        fn sigemptyset(set: *mut u64) -> i32;
+        fn sigaddset(set: *mut u64, signal: i32) -> i32;
+        fn sigismember(set: *const u64, signal: i32) -> i32;
+        fn sigprocmask(how: i32, set: *const u64, old: *mut u64) -> i32;
+        fn sigpending(set: *mut u64) -> i32;
+    }
+    const SIG_BLOCK: i32 = 0; // generic; MIPS and SPARC differ
+    signal(SIGPIPE, 0);
+    let mut set = [0_u64; 16];
+    let place = set.as_mut_ptr();
+    // SAFETY: the memory is that of a `sigset_t`.
+    assert_eq!(unsafe { sigemptyset(place) }, 0);
+    // SAFETY: initialised the line above.
+    assert_eq!(unsafe { sigaddset(place, SIGPIPE) }, 0);
+    // SAFETY: initialised above; the old mask is not wanted.
+    assert_eq!(unsafe { sigprocmask(SIG_BLOCK, place, std::ptr::null_mut()) }, 0);
+    let pending = || {
+        let mut set = [0_u64; 16];
+        // SAFETY: the memory is that of a `sigset_t`.
+        assert_eq!(unsafe { sigpending(set.as_mut_ptr()) }, 0);
+        // SAFETY: filled the line above.
+        unsafe { sigismember(set.as_ptr(), SIGPIPE) == 1 }
+    };
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    drop(reader);
+    assert!(transfer(file(b"x"), &writer).is_err());
+    assert!(!pending(), "the transfer's own is left over");
+    assert_eq!(writer.write(b"x"), Err(Errno::EPIPE));
+    assert!(pending());
+    assert!(transfer(file(b"x"), &writer).is_err());
+    assert!(pending(), "the caller's own is gone");
+}
+
+// ---- signals ----
+
+static HANDLED: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn handler(_signal: i32) {
+    HANDLED.fetch_add(1, Ordering::SeqCst);
+}
+
+/// A child that sends this process a signal every 50 µs until the returned writer is dropped. The
+/// handler interrupts calls (no `SA_RESTART`).
+fn storm() -> (Child, rawpipe::PipeWriter) {
+    const SIGUSR1: i32 = 10; // generic; MIPS and SPARC differ
+    unsafe extern "C" {
+        safe fn siginterrupt(signal: i32, interrupt: i32) -> i32;
+    }
+    signal(SIGUSR1, handler as extern "C" fn(i32) as usize);
+    siginterrupt(SIGUSR1, 1);
+    let parent = std::process::id();
+    let (gate, stop) = rawpipe::pipe().unwrap();
+    let copy = &stop;
+    let storm = child(move || {
+        close_copy(copy);
+        let mut fds = [PollFd::new(&gate, PollEvents::IN)];
+        while poll(&mut fds, Some(Duration::from_micros(50))) == Ok(0) {
+            kill(parent, SIGUSR1);
+        }
+        0
+    });
+    (storm, stop)
+}
+
+/// Through a pipe, a socket and a file, while signals arrive.
+fn transfer_goes_on_after_signals() {
+    let len: u64 = if common::emulated() { 4 << 20 } else { 256 << 20 };
+    let bytes = data(1 << 20);
+    let blocks = len >> 20;
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let (near, far) = UnixStream::pair().unwrap();
+    let feed = bytes.clone();
+    let mut feeding =
+        child(move || u8::from(!(0..blocks).all(|_| writer.write_all(&feed).is_ok())));
+    let mut moving = child(move || {
+        // A storm of its own; it has copies of both ends and is gone when they are to end.
+        let (mut storm, stop) = storm();
+        let moved = Transfer::new().exact(len).run(&reader, &near);
+        drop(stop);
+        let calm = storm.wait().is_ok_and(|status| status.success());
+        let moved = moved.is_ok_and(|done| done.bytes() == len);
+        u8::from(!(moved && calm && HANDLED.load(Ordering::SeqCst) > 0))
+    });
+    let (mut storm, stop) = storm();
+    let sink = file(b"");
+    let done = transfer(&far, &sink).unwrap();
+    drop(stop);
+    assert!(storm.wait().unwrap().success());
+    assert!(feeding.wait().unwrap().success());
+    assert!(moving.wait().unwrap().success());
+    assert_eq!(done.bytes(), len);
+    assert!(HANDLED.load(Ordering::SeqCst) > 0, "no signal came");
+    let mut block = vec![0; 1 << 20];
+    for index in 0..blocks {
+        sink.read_exact_at(&mut block, index * (1 << 20)).unwrap();
+        assert!(block == bytes, "block {index}");
+    }
+}
+
+/// `progress` is told after a signal, so that a program can stop a transfer that waits.
+fn transfer_can_be_broken_off_by_a_signal() {
+    let (_near, far) = UnixStream::pair().unwrap();
+    let (mut storm, stop) = storm();
+    let mut watch = |_| match HANDLED.load(Ordering::SeqCst) {
+        0 => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    };
+    let done = Transfer::new().progress(&mut watch).run(&far, file(b"")).unwrap();
+    assert_eq!(done.bytes(), 0);
+    drop(stop);
+    assert!(storm.wait().unwrap().success());
+}
+
+// ---- a kernel that refuses ----
+
+/// What arrives, and how, in a child for which the kernel refuses some calls: the exit code is 0 when
+/// all is well, 1 when not, 2 when there is no filter to be had.
+fn refused(calls: &[usize], errno: Errno, wanted: Mechanism, make: fn() -> (OwnedFd, File)) -> u8 {
+    child(|| {
+        let (from, sink) = make();
+        if !common::Filter::new(calls, errno).install() {
+            return 2;
+        }
+        let done: Transferred = match transfer(&from, &sink) {
+            Ok(done) => done,
+            Err(_) => return 1,
+        };
+        let mut arrived = vec![0; 300_000];
+        let bytes = sink.read_exact_at(&mut arrived, 0).is_ok() && arrived == data(300_000);
+        let right = bytes && done.bytes() == 300_000 && done.mechanism() == wanted;
+        u8::from(!(right && done.fell_back()))
+    })
+    .wait()
+    .unwrap()
+    .code()
+    .and_then(|code| u8::try_from(code).ok())
+    .unwrap_or(1)
+}
+
+fn transfer_falls_back_when_the_kernel_refuses() {
+    use raw::nr;
+    let test = "transfer_falls_back_when_the_kernel_refuses";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    fn from_file() -> (OwnedFd, File) {
+        (file(&data(300_000)).into(), file(b""))
+    }
+    fn from_pipe() -> (OwnedFd, File) {
+        let (reader, writer) = Builder::new().capacity(Capacity::Max).build().unwrap();
+        writer.write_all(&data(300_000)).unwrap();
+        (reader.into(), file(b""))
+    }
+    fn from_socket() -> (OwnedFd, File) {
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut feeding = child(|| u8::from(io::write_all(&far, &data(300_000)).is_err()));
+        drop(far);
+        // It is fed while the transfer runs, and reaped when this process ends.
+        let _ = feeding.try_wait();
+        (near.into(), file(b""))
+    }
+    for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP, Errno::EXDEV] {
+        let copying = [nr::COPY_FILE_RANGE, nr::SENDFILE, nr::SPLICE];
+        let sendfile = refused(&copying[..1], errno, Mechanism::Sendfile, from_file);
+        if sendfile == 2 {
+            return skip(test, "no seccomp filter here");
+        }
+        assert_eq!(sendfile, 0, "{errno}");
+        assert_eq!(refused(&copying, errno, Mechanism::Copy, from_file), 0, "{errno}");
+        assert_eq!(refused(&copying, errno, Mechanism::Copy, from_pipe), 0, "{errno}");
+        assert_eq!(refused(&copying, errno, Mechanism::Copy, from_socket), 0, "{errno}");
+        // Without a way to ask what the descriptors are.
+        let blind = [nr::STATX, nr::RT_SIGPENDING, nr::SPLICE];
+        assert_eq!(refused(&blind, errno, Mechanism::Copy, from_pipe), 0, "{errno}");
+    }
+}
+
+fn transfer_without_descriptors_for_a_broker_copies() {
+    const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
+    let (near, far) = UnixStream::pair().unwrap();
+    io::write_all(&far, &data(50_000)).unwrap();
+    drop(far);
+    let sink = file(b"");
+    let limit: [u64; 2] = [3, 3];
+    let place = (&raw const limit).expose_provenance();
+    // SAFETY: reads one `struct rlimit64` at the place given.
+    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    let done = transfer(&near, &sink).unwrap();
+    assert_eq!((done.bytes(), done.mechanism()), (50_000, Mechanism::Copy));
+    assert!(done.fell_back());
+}
+
+// ---- a full disk ----
+
+fn transfer_full_disk_enospc_loses_nothing() {
+    let test = "transfer_full_disk_enospc_loses_nothing";
+    const CLONE_NEWNS: usize = 0x0002_0000;
+    unsafe extern "C" {
+        fn mount(
+            source: *const c_char,
+            target: *const c_char,
+            kind: *const c_char,
+            flags: usize,
+            data: *const c_char,
+        ) -> i32;
+        fn umount(target: *const c_char) -> i32;
+    }
+    // SAFETY: takes an integer.
+    if unsafe { raw::syscall1(raw::nr::UNSHARE, CLONE_NEWNS) } != 0 {
+        return skip(test, "needs root, for a small file system");
+    }
+    let folder = common::tmp_path();
+    std::fs::create_dir(&folder).unwrap();
+    let target = CString::new(folder.to_str().unwrap()).unwrap();
+    const PRIVATE_RECURSIVE: usize = 1 << 18 | 1 << 14;
+    let none = std::ptr::null();
+    // SAFETY: the strings end with NUL, or are null where they are not looked at.
+    unsafe { mount(none, c"/".as_ptr().cast(), none, PRIVATE_RECURSIVE, none) };
+    let (tmpfs, size) = (c"tmpfs".as_ptr().cast(), c"size=1m".as_ptr().cast());
+    // SAFETY: the strings end with NUL.
+    if unsafe { mount(tmpfs, target.as_ptr().cast(), tmpfs, 0, size) } != 0 {
+        std::fs::remove_dir(&folder).unwrap();
+        return skip(test, "no tmpfs can be mounted");
+    }
+    let bytes = data(3 << 20);
+    for source in ["file", "pipe", "socket"] {
+        let path = folder.join(source);
+        let sink = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
+        let (from, mut feeding): (OwnedFd, Option<Child>) = match source {
+            "file" => (file(&bytes).into(), None),
+            "pipe" => {
+                let (reader, writer) = rawpipe::pipe().unwrap();
+                let feeding = child(|| u8::from(writer.write_all(&bytes).is_err()));
+                drop(writer);
+                (reader.into(), Some(feeding))
+            }
+            _ => {
+                let (near, far) = UnixStream::pair().unwrap();
+                let feeding = child(|| u8::from(io::write_all(&far, &bytes).is_err()));
+                drop(far);
+                (near.into(), Some(feeding))
+            }
+        };
+        let mut error = transfer(from.as_fd(), &sink).unwrap_err();
+        let what = format!("{source}: {error}");
+        assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::ENOSPC)), "{what}");
+        let mut all = vec![0; usize::try_from(error.bytes()).unwrap()];
+        assert_eq!(sink.metadata().unwrap().len(), error.bytes(), "{what}");
+        sink.read_exact_at(&mut all, 0).unwrap();
+        let mut rescued = vec![0; error.undelivered()];
+        let mut count = 0;
+        while let Ok(more @ 1..) = error.read_undelivered(&mut rescued[count..]) {
+            count += more;
+        }
+        assert_eq!(count, rescued.len(), "{what}");
+        all.extend(rescued);
+        io::read_to_end(&from, &mut all).unwrap();
+        assert_eq!(all.len(), bytes.len(), "{what}");
+        assert!(all == bytes, "{what}");
+        if let Some(feeding) = &mut feeding {
+            assert!(feeding.wait().unwrap().success());
+        }
+        drop(sink);
+        std::fs::remove_file(&path).unwrap();
+    }
+    // SAFETY: the string ends with NUL.
+    assert_eq!(unsafe { umount(target.as_ptr().cast()) }, 0);
+    std::fs::remove_dir(&folder).unwrap();
+}
+
+fn main() {
+    macro_rules! tests {
+        ($($test:ident),* $(,)?) => { &[$((stringify!($test), $test as fn())),*] };
+    }
+    common::run_each_alone(tests![
+        transfer_without_reader_does_not_raise_sigpipe,
+        transfer_leaves_a_pending_sigpipe_alone,
+        transfer_goes_on_after_signals,
+        transfer_can_be_broken_off_by_a_signal,
+        transfer_falls_back_when_the_kernel_refuses,
+        transfer_without_descriptors_for_a_broker_copies,
+        transfer_full_disk_enospc_loses_nothing,
+    ]);
+}

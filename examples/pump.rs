@@ -3,17 +3,21 @@
 //! ```text
 //! pump disk.img | gzip > disk.img.gz
 //! tar c folder | pump --stats > folder.tar
+//! make 2>&1 | pump --tee build.log
 //! ```
 //!
-//! `pump --help` lists the options. The part that moves is the module `moving`; what is above it is
-//! the tool: options, progress, messages.
+//! `pump --help` lists the options. What moves is [`rawpipe::transfer`]; this is the tool around it:
+//! options, progress, messages.
 
-use moving::{Side, Stopped};
 use rawpipe::Errno;
+use rawpipe::fd::AsFd;
+use rawpipe::pipe::{self, Capacity};
+use rawpipe::transfer::{Fanout, FanoutSink, Side, Transfer, TransferError};
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, IsTerminal, Seek, Write as _};
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,9 +28,11 @@ Usage: pump [OPTIONS] [FILE]
 Moves FILE, or standard input without FILE or when it is -, to standard output.
 
   --chunk BYTES  move at most so many bytes at a time (default 1M; K, M, G: times 1024)
+  --tee FILE     write the same bytes to FILE, too; may be given several times
   --quiet        no progress line, which else is shown when standard error is a terminal
   --stats        at the end say on standard error: bytes, seconds, GiB/s and the mechanism,
-                 which is splice, broker (splice through a pipe of its own) or copy
+                 (splice, broker for splice through a pipe of its own, copy_file_range,
+                 sendfile, tee with --tee, or copy)
   --help         show this
 
 Exit status: 0 all moved; 1 input or output failed; 2 wrong usage; 141 broken output pipe.
@@ -68,28 +74,76 @@ fn run() -> Result<(), Failure> {
     let show = !options.quiet && io::stderr().is_terminal() && !output.is_terminal();
     let mut progress = show.then(|| Progress::new(left));
     let start = Instant::now();
-    let moved = moving::transfer(&input, &output, options.chunk, |bytes| {
+    // Few, large calls: where an end is a pipe, make it as large as it may be, or leave it.
+    for end in [input.as_fd(), output.as_fd()] {
+        let _ = pipe::set_capacity(end, Capacity::Max);
+    }
+    let mut watch = |bytes| {
         if let Some(progress) = &mut progress {
             progress.update(bytes);
         }
-    });
+        ControlFlow::Continue(())
+    };
+    let moved = if options.tee.is_empty() {
+        Transfer::new()
+            .chunk(options.chunk)
+            .progress(&mut watch)
+            .run(&input, &output)
+            .map(|moved| (moved.bytes(), moved.mechanism().name()))
+            .map_err(|error| Failure::of(&error, &name))
+    } else {
+        pump_to_all(&input, &name, &output, &options.tee, &mut watch).map(|bytes| (bytes, "tee"))
+    };
     let elapsed = start.elapsed();
     if let Some(progress) = progress {
         progress.clear();
     }
-    let moved = moved.map_err(|Stopped { side, errno }| match side {
-        Side::Input => Failure::input(&name, errno),
-        Side::Output => Failure::output(errno),
-    })?;
+    let (bytes, mechanism) = moved?;
     // Some file systems tell only now that they could not keep what was written.
     rawpipe::close(output).map_err(Failure::output)?;
 
     if options.stats {
-        let (bytes, seconds) = (moved.bytes, elapsed.as_secs_f64());
+        let seconds = elapsed.as_secs_f64();
         let rate = float(bytes) / f64::from(1 << 30) / seconds.max(1e-9);
-        say(&format!("{bytes} bytes, {seconds:.3} s, {rate:.3} GiB/s, {}\n", moved.mechanism));
+        say(&format!("{bytes} bytes, {seconds:.3} s, {rate:.3} GiB/s, {mechanism}\n"));
     }
     Ok(())
+}
+
+/// Moves the input to the output and to all these files, and returns how many bytes. One that fails is
+/// told of, and the others get everything; then it is a failure after all.
+fn pump_to_all(
+    input: &File,
+    name: &str,
+    output: &File,
+    files: &[OsString],
+    watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<u64, Failure> {
+    let because = |file: &OsString, errno| {
+        Failure::because(1, format!("output {}: {errno}", Path::new(file).display()))
+    };
+    let mut copies = Vec::new();
+    for file in files {
+        copies.push(File::create(file).map_err(|error| because(file, errno_of(&error)))?);
+    }
+    let mut sinks = Vec::new();
+    for file in [output].into_iter().chain(&copies) {
+        sinks.push(FanoutSink::new(file).map_err(|errno| Failure::because(1, errno.to_string()))?);
+    }
+    let moved = Fanout::new().progress(watch).run(input, &mut sinks);
+    let mut failure = None;
+    for (index, sink) in sinks.iter_mut().enumerate() {
+        let Some(errno) = sink.take_error().and_then(|error| error.errno()) else { continue };
+        failure.get_or_insert(match index.checked_sub(1) {
+            None => Failure::output(errno),
+            Some(index) => because(&files[index], errno),
+        });
+    }
+    match (moved, failure) {
+        (_, Some(failure)) => Err(failure),
+        (Ok(bytes), None) => Ok(bytes),
+        (Err(error), None) => Err(Failure::of(&error, name)),
+    }
 }
 
 /// Writes to standard error in one piece. If that fails there is nobody to tell.
@@ -97,7 +151,7 @@ fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-fn duplicate(fd: impl rawpipe::fd::AsFd) -> io::Result<File> {
+fn duplicate(fd: impl AsFd) -> io::Result<File> {
     Ok(File::from(rawpipe::io::dup_cloexec(fd)?))
 }
 
@@ -144,6 +198,14 @@ impl Failure {
         Self::because(1, format!("{name}: {errno}"))
     }
 
+    fn of(error: &TransferError, input: &str) -> Self {
+        let errno = error.errno().unwrap_or(Errno::EIO);
+        match error.side() {
+            Side::Source => Self::input(input, errno),
+            Side::Sink => Self::output(errno),
+        }
+    }
+
     fn output(errno: Errno) -> Self {
         match errno {
             // What a shell reports of a program that SIGPIPE ended, which is as silent.
@@ -156,6 +218,8 @@ impl Failure {
 struct Options {
     /// `None` is standard input.
     file: Option<OsString>,
+    /// Where else to write.
+    tee: Vec<OsString>,
     chunk: usize,
     quiet: bool,
     stats: bool,
@@ -164,8 +228,14 @@ struct Options {
 
 impl Options {
     fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Self, Failure> {
-        let mut options =
-            Self { file: None, chunk: 1 << 20, quiet: false, stats: false, help: false };
+        let mut options = Self {
+            file: None,
+            tee: Vec::new(),
+            chunk: 1 << 20,
+            quiet: false,
+            stats: false,
+            help: false,
+        };
         let mut files = Vec::new();
         while let Some(word) = words.next() {
             match word.to_str() {
@@ -201,6 +271,10 @@ impl Options {
                     let value = value.to_string_lossy();
                     Failure::usage(&format!("--chunk: '{value}' is not a number of bytes above 0"))
                 })?;
+            }
+            ("--tee", _) => {
+                let value = value.or_else(|| words.next());
+                self.tee.push(value.ok_or_else(|| Failure::usage("--tee needs a file"))?);
             }
             ("--quiet", None) => self.quiet = true,
             ("--stats", None) => self.stats = true,
@@ -299,285 +373,5 @@ impl fmt::Display for Size {
         }
         let digits = usize::from(unit > 0);
         write!(f, "{value:.digits$} {}", UNITS[unit])
-    }
-}
-
-/// Moving bytes from one descriptor to another, whatever they are.
-mod moving {
-    use rawpipe::Errno;
-    use rawpipe::fd::{AsFd, BorrowedFd};
-    use rawpipe::pipe::{self, Capacity};
-    use rawpipe::poll::{PollEvents, PollFd, poll};
-    use rawpipe::splice::{SpliceFlags, splice};
-    use std::fmt;
-    use std::fs::File;
-    use std::time::Duration;
-
-    /// How bytes were moved.
-    #[derive(Clone, Copy)]
-    pub(super) enum Mechanism {
-        /// `splice` from the input to the output, one of which is a pipe.
-        Splice,
-        /// `splice` into a pipe of our own, and from there to the output.
-        Broker,
-        /// `read` and `write`.
-        Copy,
-    }
-
-    impl fmt::Display for Mechanism {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(match self {
-                Self::Splice => "splice",
-                Self::Broker => "broker",
-                Self::Copy => "copy",
-            })
-        }
-    }
-
-    /// All was moved.
-    pub(super) struct Moved {
-        pub(super) bytes: u64,
-        /// The one that was in use at the end.
-        pub(super) mechanism: Mechanism,
-    }
-
-    #[derive(Clone, Copy)]
-    pub(super) enum Side {
-        Input,
-        Output,
-    }
-
-    /// It stopped before the end.
-    pub(super) struct Stopped {
-        pub(super) side: Side,
-        pub(super) errno: Errno,
-    }
-
-    /// Moves all that is left in `input` to `output`, at most `chunk` bytes at a time, and reports
-    /// after each step how many have arrived in all.
-    ///
-    /// Goes on after signals, and waits where a nonblocking descriptor would not.
-    pub(super) fn transfer(
-        input: &File,
-        output: &File,
-        chunk: usize,
-        progress: impl FnMut(u64),
-    ) -> Result<Moved, Stopped> {
-        let from_pipe = is_pipe(input);
-        let to_pipe = is_pipe(output);
-        for end in [input, output] {
-            // As good as it gets: it is faster, and moves the same bytes without.
-            let _ = pipe::set_capacity(end, Capacity::Max);
-        }
-        let mut mover = Mover {
-            input: input.as_fd(),
-            output: output.as_fd(),
-            from_pipe,
-            from_file: input.metadata().is_ok_and(|input| input.is_file()),
-            chunk,
-            bytes: 0,
-            refusals: 0,
-            progress,
-        };
-        let (mechanism, outcome) = if from_pipe || to_pipe {
-            (Mechanism::Splice, mover.splice()?)
-        } else {
-            (Mechanism::Broker, mover.broker()?)
-        };
-        match outcome {
-            Outcome::End => Ok(Moved { bytes: mover.bytes, mechanism }),
-            Outcome::Unsuited => {
-                mover.copy(mover.input)?;
-                Ok(Moved { bytes: mover.bytes, mechanism: Mechanism::Copy })
-            }
-        }
-    }
-
-    /// Only pipes have a capacity.
-    fn is_pipe(file: &File) -> bool {
-        pipe::capacity(file).is_ok()
-    }
-
-    struct Mover<'fd, P> {
-        input: BorrowedFd<'fd>,
-        output: BorrowedFd<'fd>,
-        from_pipe: bool,
-        from_file: bool,
-        chunk: usize,
-        /// How many bytes have arrived at the output.
-        bytes: u64,
-        /// How often a side was not ready since bytes arrived.
-        refusals: u32,
-        progress: P,
-    }
-
-    /// What a mechanism came to.
-    enum Outcome {
-        /// All was moved.
-        End,
-        /// The kernel does not do it with these two. All that was taken from the input has arrived
-        /// at the output, so that another mechanism can take over.
-        Unsuited,
-    }
-
-    impl<P: FnMut(u64)> Mover<'_, P> {
-        /// One end is a pipe.
-        ///
-        /// Invariant: whatever was taken from the input has arrived at the output. A call moves what
-        /// it says, or fails and has moved nothing, so there is an exact boundary after each.
-        fn splice(&mut self) -> Result<Outcome, Stopped> {
-            loop {
-                match splice(self.input, None, self.output, None, self.chunk, SpliceFlags::empty())
-                {
-                    Ok(0) => return Ok(self.end()),
-                    Ok(count) => self.arrived(count),
-                    Err(Errno::EINTR) => {}
-                    Err(Errno::EAGAIN) => {
-                        // It does not say whose: go on when both are ready.
-                        self.wait(Side::Input)?;
-                        self.wait(Side::Output)?;
-                    }
-                    Err(errno) if self.unsuited(errno) => return Ok(Outcome::Unsuited),
-                    Err(errno) => return Err(Stopped { side: self.side_of(errno), errno }),
-                }
-            }
-        }
-
-        /// Neither end is a pipe: bytes pass through one of our own.
-        ///
-        /// Invariant: it is empty before it is filled, so whatever was taken from the input has
-        /// arrived at the output, there is room, and only the input can be not ready. While it is
-        /// drained, it holds what was taken and has not arrived, and only the output is waited for.
-        fn broker(&mut self) -> Result<Outcome, Stopped> {
-            let Ok((reader, writer)) = pipe::Builder::new().capacity(Capacity::Max).build() else {
-                return Ok(Outcome::Unsuited);
-            };
-            let flags = SpliceFlags::empty();
-            loop {
-                let mut held = match splice(self.input, None, &writer, None, self.chunk, flags) {
-                    Ok(0) => return Ok(self.end()),
-                    Ok(count) => count,
-                    Err(Errno::EINTR) => continue,
-                    Err(Errno::EAGAIN) => {
-                        self.wait(Side::Input)?;
-                        continue;
-                    }
-                    Err(errno) if self.unsuited(errno) => return Ok(Outcome::Unsuited),
-                    Err(errno) => return Err(Stopped { side: Side::Input, errno }),
-                };
-                while held > 0 {
-                    match splice(&reader, None, self.output, None, held, flags) {
-                        Ok(0) => return Err(takes_nothing()),
-                        Ok(count) => {
-                            held -= count;
-                            self.arrived(count);
-                        }
-                        Err(Errno::EINTR) => {}
-                        Err(Errno::EAGAIN) => self.wait(Side::Output)?,
-                        Err(errno) if self.unsuited(errno) => {
-                            // Without a writer it has an end, behind the bytes that it holds.
-                            drop(writer);
-                            self.copy(reader.as_fd())?;
-                            return Ok(Outcome::Unsuited);
-                        }
-                        Err(errno) => return Err(Stopped { side: Side::Output, errno }),
-                    }
-                }
-            }
-        }
-
-        /// By `read` and `write`, from the input or from a pipe that holds a part of it.
-        ///
-        /// Invariant: whatever was taken has arrived before more is taken.
-        fn copy(&mut self, from: BorrowedFd<'_>) -> Result<(), Stopped> {
-            /// Larger ones do not stay in the cache between the read and the write.
-            const MOST: usize = 256 << 10;
-            /// Pipes and sockets may carry packets, and what a read has no room for is lost.
-            const PACKET: usize = 64 << 10;
-
-            let least = if self.from_file { 1 } else { PACKET };
-            let mut buffer = vec![0; self.chunk.clamp(least, MOST)];
-            loop {
-                let mut rest = match rawpipe::read(from, &mut buffer) {
-                    Ok(0) => return Ok(()),
-                    Ok(count) => &buffer[..count],
-                    Err(Errno::EINTR) => continue,
-                    Err(Errno::EAGAIN) => {
-                        self.wait(Side::Input)?;
-                        continue;
-                    }
-                    Err(errno) => return Err(Stopped { side: Side::Input, errno }),
-                };
-                while !rest.is_empty() {
-                    match rawpipe::write(self.output, rest) {
-                        Ok(0) => return Err(takes_nothing()),
-                        Ok(count) => {
-                            rest = &rest[count..];
-                            self.arrived(count);
-                        }
-                        Err(Errno::EINTR) => {}
-                        Err(Errno::EAGAIN) => self.wait(Side::Output)?,
-                        Err(errno) => return Err(Stopped { side: Side::Output, errno }),
-                    }
-                }
-            }
-        }
-
-        fn arrived(&mut self, count: usize) {
-            self.bytes += count as u64;
-            self.refusals = 0;
-            (self.progress)(self.bytes);
-        }
-
-        /// `splice` has answered 0. Files that are made up as they are read (procfs, sysfs, FUSE) may
-        /// say so of a file that `read` finds full.
-        fn end(&self) -> Outcome {
-            if self.bytes == 0 && self.from_file { Outcome::Unsuited } else { Outcome::End }
-        }
-
-        /// Whether an error of `splice` says that this is not for `splice`, rather than that
-        /// something went wrong. After bytes have arrived nothing does.
-        fn unsuited(&self, errno: Errno) -> bool {
-            self.bytes == 0
-                && matches!(
-                    errno,
-                    Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EPERM | Errno::EBADF
-                )
-        }
-
-        /// Whose an error is when one call had to do with both. A pipe has none but `EPIPE`.
-        fn side_of(&self, errno: Errno) -> Side {
-            match errno {
-                Errno::EPIPE | Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG => Side::Output,
-                _ if self.from_pipe => Side::Output,
-                _ => Side::Input,
-            }
-        }
-
-        /// Waits until a side is ready; it also is when it has failed or come to its end, as the next
-        /// call will say.
-        fn wait(&mut self, side: Side) -> Result<(), Stopped> {
-            self.refusals += 1;
-            if self.refusals > 4 {
-                // Something that is always ready and never gives or takes: no reason to spin.
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            let (fd, events) = match side {
-                Side::Input => (self.input, PollEvents::IN),
-                Side::Output => (self.output, PollEvents::OUT),
-            };
-            loop {
-                match poll(&mut [PollFd::from_borrowed_fd(fd, events)], None) {
-                    Ok(_) => return Ok(()),
-                    Err(Errno::EINTR) => {}
-                    Err(errno) => return Err(Stopped { side, errno }),
-                }
-            }
-        }
-    }
-
-    /// The output has taken none of the bytes that it was given, and named no error.
-    fn takes_nothing() -> Stopped {
-        Stopped { side: Side::Output, errno: Errno::EIO }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Pool {
     next: usize,
     /// In the order in which they were sent. Empty with `Reuse::Never`.
     in_flight: VecDeque<InFlight>,
+    /// One was sent since the pipe was asked what has left it.
+    ask: bool,
     /// The last one to become free is the first to be lent: the caches know it.
     free: Vec<usize>,
 }
@@ -39,6 +41,7 @@ impl Pool {
             len,
             next: 0,
             in_flight: VecDeque::new(),
+            ask: false,
             free: Vec::new(),
         };
         if reuse == Reuse::AfterRead {
@@ -51,8 +54,10 @@ impl Pool {
     /// Where a chunk may be written, or `None` if the memory must be renewed. `read` tells how many
     /// bytes of the stream have certainly left the pipe.
     pub(super) fn take(&mut self, read: impl FnOnce() -> u64) -> Option<usize> {
-        if !self.in_flight.is_empty() {
+        // Small sends leave their chunk free: they need not pay for asking.
+        if !self.in_flight.is_empty() && (self.ask || self.free.is_empty()) {
             let read = read();
+            self.ask = false;
             while let Some(chunk) = self.in_flight.front() {
                 if chunk.end_in_stream > read {
                     break;
@@ -83,6 +88,7 @@ impl Pool {
             (Reuse::AfterRead, None) => self.free.push(start),
             (Reuse::AfterRead, Some(end_in_stream)) => {
                 self.in_flight.push_back(InFlight { start, end_in_stream });
+                self.ask = true;
             }
         }
     }
@@ -129,6 +135,8 @@ mod tests {
         assert_eq!(pool.take(|| 299), Some(0));
         pool.put(0, 0, None);
         assert_eq!(pool.take(|| 299), Some(0), "it was not sent");
+        pool.put(0, 0, None);
+        assert_eq!(pool.take(|| panic!("one is free")), Some(0));
         assert_eq!(pool.take(|| 299), None);
         assert_eq!(pool.take(|| 300), Some(2 * PAGE));
         pool.reset();

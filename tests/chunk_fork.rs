@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{child, close_copy, skip};
+use common::{child, close_copy, skip, tests};
 use rawpipe::chunk::{ChunkWriter, Mechanism, Reuse};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::Child;
@@ -201,9 +201,6 @@ fn still_there(page: *mut u8) -> bool {
 }
 
 fn main() {
-    macro_rules! tests {
-        ($($test:ident),* $(,)?) => { &[$((stringify!($test), $test as fn())),*] };
-    }
     common::run_each_alone(tests![
         fork_writer_used_and_dropped_in_both,
         fork_lent_chunk_stays_with_the_parent,

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{child, close_copy, kill, skip};
+use common::{child, close_copy, kill, skip, tests};
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::io::{self, DupFlags};
 use rawpipe::pipe::{Builder, Capacity};
@@ -616,9 +616,6 @@ fn is_degraded_when_the_user_has_too_many_pages() {
 }
 
 fn main() {
-    macro_rules! tests {
-        ($($test:ident),* $(,)?) => { &[$((stringify!($test), $test as fn())),*] };
-    }
     common::run_each_alone(tests![
         fork_both_sides_go_on,
         fork_many_children_each_with_its_code,

@@ -4,10 +4,9 @@
 
 mod common;
 
-use common::{child, close_copy, file, kill, skip};
+use common::{HANDLED, Storm, child, file, skip, tests};
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::Child;
 use rawpipe::transfer::{Mechanism, Side, Transfer, Transferred, transfer};
 use rawpipe::{Errno, io, raw};
@@ -16,7 +15,7 @@ use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const SIGPIPE: i32 = 13;
@@ -96,33 +95,8 @@ fn transfer_leaves_a_pending_sigpipe_alone() {
 
 // ---- signals ----
 
-static HANDLED: AtomicUsize = AtomicUsize::new(0);
-
-extern "C" fn handler(_signal: i32) {
-    HANDLED.fetch_add(1, Ordering::SeqCst);
-}
-
-/// A child that sends this process a signal every 50 µs until the returned writer is dropped. The
-/// handler interrupts calls (no `SA_RESTART`).
-fn storm() -> (Child, rawpipe::PipeWriter) {
-    const SIGUSR1: i32 = 10; // generic; MIPS and SPARC differ
-    unsafe extern "C" {
-        safe fn siginterrupt(signal: i32, interrupt: i32) -> i32;
-    }
-    signal(SIGUSR1, handler as extern "C" fn(i32) as usize);
-    siginterrupt(SIGUSR1, 1);
-    let parent = std::process::id();
-    let (gate, stop) = rawpipe::pipe().unwrap();
-    let copy = &stop;
-    let storm = child(move || {
-        close_copy(copy);
-        let mut fds = [PollFd::new(&gate, PollEvents::IN)];
-        while poll(&mut fds, Some(Duration::from_micros(50))) == Ok(0) {
-            kill(parent, SIGUSR1);
-        }
-        0
-    });
-    (storm, stop)
+fn storm() -> Storm {
+    Storm::begin(Duration::from_micros(50))
 }
 
 /// Through a pipe, a socket and a file, while signals arrive.
@@ -137,18 +111,16 @@ fn transfer_goes_on_after_signals() {
         child(move || u8::from(!(0..blocks).all(|_| writer.write_all(&feed).is_ok())));
     let mut moving = child(move || {
         // A storm of its own; it has copies of both ends and is gone when they are to end.
-        let (mut storm, stop) = storm();
+        let storm = storm();
         let moved = Transfer::new().exact(len).run(&reader, &near);
-        drop(stop);
-        let calm = storm.wait().is_ok_and(|status| status.success());
+        drop(storm);
         let moved = moved.is_ok_and(|done| done.bytes() == len);
-        u8::from(!(moved && calm && HANDLED.load(Ordering::SeqCst) > 0))
+        u8::from(!(moved && HANDLED.load(Ordering::SeqCst) > 0))
     });
-    let (mut storm, stop) = storm();
+    let storm = storm();
     let sink = file(b"");
     let done = transfer(&far, &sink).unwrap();
-    drop(stop);
-    assert!(storm.wait().unwrap().success());
+    drop(storm);
     assert!(feeding.wait().unwrap().success());
     assert!(moving.wait().unwrap().success());
     assert_eq!(done.bytes(), len);
@@ -163,15 +135,14 @@ fn transfer_goes_on_after_signals() {
 /// `progress` is told after a signal, so that a program can stop a transfer that waits.
 fn transfer_can_be_broken_off_by_a_signal() {
     let (_near, far) = UnixStream::pair().unwrap();
-    let (mut storm, stop) = storm();
+    let storm = storm();
     let mut watch = |_| match HANDLED.load(Ordering::SeqCst) {
         0 => ControlFlow::Continue(()),
         _ => ControlFlow::Break(()),
     };
     let done = Transfer::new().progress(&mut watch).run(&far, file(b"")).unwrap();
     assert_eq!(done.bytes(), 0);
-    drop(stop);
-    assert!(storm.wait().unwrap().success());
+    drop(storm);
 }
 
 // ---- a kernel that refuses ----
@@ -332,9 +303,6 @@ fn transfer_full_disk_enospc_loses_nothing() {
 }
 
 fn main() {
-    macro_rules! tests {
-        ($($test:ident),* $(,)?) => { &[$((stringify!($test), $test as fn())),*] };
-    }
     common::run_each_alone(tests![
         transfer_without_reader_does_not_raise_sigpipe,
         transfer_leaves_a_pending_sigpipe_alone,

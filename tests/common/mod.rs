@@ -1,11 +1,12 @@
 //! What the tests share: running a test in a process of its own, running other programs of this
 //! package, and looking at descriptors.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 #![allow(unsafe_code, reason = "a closed descriptor, and signals by number")]
 
 use rawpipe::fd::{AsRawFd, BorrowedFd};
+use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{Child, fork_with};
-use rawpipe::{Errno, raw};
+use rawpipe::{Errno, PipeWriter, raw};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -24,6 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const ALONE: &str = "RAWPIPE_TEST_ALONE";
 /// Set in a process that [`role_command`] describes, to its role.
 const ROLE: &str = "RAWPIPE_TEST_ROLE";
+
+/// The list of tests for [`run_each_alone`].
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => { &[$((stringify!($test), $test as fn())),*] };
+}
+pub(crate) use tests;
 
 /// The `main` of a test binary without the usual harness (`harness = false`), whose tests fork: each
 /// runs in a process of its own, in its only thread. The usual harness has threads, and a forked
@@ -248,6 +255,51 @@ pub(crate) fn kill(pid: u32, signal: i32) {
     let signal = usize::try_from(signal).expect("signals are not negative");
     // SAFETY: `kill` touches no memory.
     assert_eq!(unsafe { raw::syscall2(raw::nr::KILL, pid as usize, signal) }, 0);
+}
+
+/// How many signals of a [`Storm`] this process has handled.
+pub(crate) static HANDLED: AtomicUsize = AtomicUsize::new(0);
+
+/// A child that sends this process a signal every so often for as long as the value lives.
+pub(crate) struct Storm {
+    child: Child,
+    stop: Option<PipeWriter>,
+}
+
+impl Storm {
+    /// The handler is installed so that it interrupts calls (without `SA_RESTART`).
+    pub(crate) fn begin(pause: Duration) -> Self {
+        const SIGUSR1: i32 = 10; // generic; MIPS and SPARC differ
+        unsafe extern "C" {
+            safe fn signal(signal: i32, handler: usize) -> usize;
+            safe fn siginterrupt(signal: i32, interrupt: i32) -> i32;
+        }
+        extern "C" fn handler(_signal: i32) {
+            HANDLED.fetch_add(1, Ordering::SeqCst);
+        }
+        signal(SIGUSR1, handler as extern "C" fn(i32) as usize);
+        assert_eq!(siginterrupt(SIGUSR1, 1), 0);
+        let parent = std::process::id();
+        let (gate, stop) = rawpipe::pipe().unwrap();
+        let copy = &stop;
+        let child = child(move || {
+            // The child's own copy of the write end would keep the gate from ending.
+            close_copy(copy);
+            let mut fds = [PollFd::new(&gate, PollEvents::IN)];
+            while poll(&mut fds, Some(pause)) == Ok(0) {
+                kill(parent, SIGUSR1);
+            }
+            0
+        });
+        Self { child, stop: Some(stop) }
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        self.stop = None;
+        assert!(self.child.wait().unwrap().success());
+    }
 }
 
 /// A filter of seccomp, by which the kernel refuses system calls with an error.

@@ -3,6 +3,7 @@
 //!
 //! `RAWPIPE_PUMP_BYTES` says how much is moved (16 MiB without; 1 MiB under an emulator).
 #![allow(unsafe_code, reason = "a pseudo terminal and a seccomp filter by raw system calls")]
+#![cfg(all(feature = "std", feature = "transfer"))]
 
 mod common;
 

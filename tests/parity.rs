@@ -1,11 +1,10 @@
 //! The same operations through std and through this crate: the same bytes, counts, ends and kinds of
-//! error; and a model, a plain queue of bytes, beside a real pipe under random operations.
+//! error.
 #![cfg(feature = "std")]
 
 use rawpipe::fd::OwnedFd;
-use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::{Errno, PipeReader, PipeWriter, io};
-use std::collections::VecDeque;
+use rawpipe::pipe::Builder;
+use rawpipe::{PipeReader, PipeWriter};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 
@@ -97,76 +96,4 @@ fn parity_io_copy_between_both_worlds() {
         std_reader.read_to_end(&mut back).unwrap();
         assert!(back == data);
     });
-}
-
-/// A small generator, so that a run can be repeated by its seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).unwrap()
-    }
-}
-
-#[test]
-fn model_random_operations_beside_a_queue_of_bytes() {
-    let seed = std::env::var("RAWPIPE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(42);
-    println!("RAWPIPE_SEED={seed}");
-    let mut random = Random(seed);
-    let (reader, writer) = Builder::new().nonblocking().build().unwrap();
-    let mut model = VecDeque::new();
-    let mut next = 0_u8;
-    let mut buf = vec![0; 20_000];
-    for step in 0..20_000 {
-        let bound = [1, 10, 5000, 20_000][random.below(4)];
-        let len = random.below(bound) + 1;
-        match random.below(5) {
-            0 | 1 => {
-                let bytes: Vec<u8> = (0..len)
-                    .map(|_| {
-                        next = next.wrapping_mul(5).wrapping_add(1);
-                        next
-                    })
-                    .collect();
-                let count = if random.below(2) == 0 {
-                    writer.write(&bytes)
-                } else {
-                    let (head, tail) = bytes.split_at(len / 3);
-                    writer.writev(&[io::IoSlice::new(head), io::IoSlice::new(tail)])
-                };
-                match count {
-                    Ok(count) => model.extend(&bytes[..count]),
-                    Err(errno) => assert_eq!(errno, Errno::EAGAIN, "step {step}"),
-                }
-            }
-            2 | 3 => match reader.read(&mut buf[..len]) {
-                Ok(count) => {
-                    assert_eq!(count, len.min(model.len()), "step {step}");
-                    let expected: Vec<u8> = model.drain(..count).collect();
-                    assert!(buf[..count] == expected, "step {step}");
-                }
-                Err(errno) => {
-                    assert_eq!(errno, Errno::EAGAIN, "step {step}");
-                    assert!(model.is_empty(), "step {step}");
-                }
-            },
-            _ => {
-                let pages = 4 << random.below(6);
-                match writer.set_capacity(Capacity::Bytes(pages * 4096)) {
-                    Ok(granted) => assert!(granted >= pages * 4096, "step {step}"),
-                    Err(errno) => {
-                        assert!(matches!(errno, Errno::EBUSY | Errno::EPERM), "step {step}");
-                    }
-                }
-            }
-        }
-        assert_eq!(reader.available(), Ok(model.len()), "step {step}");
-    }
-    drop(writer);
-    let mut rest = Vec::new();
-    reader.read_to_end(&mut rest).unwrap();
-    assert!(model == rest);
 }

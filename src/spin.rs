@@ -10,8 +10,8 @@ use crate::fd::BorrowedFd;
 use crate::poll::{PollEvents, PollFd, poll};
 use core::time::Duration;
 
-/// How a [`ChunkWriter`](crate::chunk::ChunkWriter) or [`ChunkReader`](crate::chunk::ChunkReader)
-/// waits for the other side of a pipe. Nonblocking ends never wait.
+/// How a [`Transfer`](crate::transfer::Transfer), a [`ChunkWriter`](crate::chunk::ChunkWriter) or a
+/// [`ChunkReader`](crate::chunk::ChunkReader) waits for the other side of a pipe. Nonblocking ends never wait.
 ///
 /// # Examples
 ///

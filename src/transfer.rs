@@ -42,6 +42,7 @@ pub use fanout::{Fanout, FanoutSink, fanout};
 
 use crate::fd::AsFd;
 use crate::sigpipe;
+use crate::spin::Wait;
 use crate::time::Deadline;
 use core::fmt;
 use core::ops::ControlFlow;
@@ -169,13 +170,22 @@ pub struct Transfer<'p> {
     chunk: Option<usize>,
     deadline: Option<Deadline>,
     copy_semantics: bool,
+    wait: Wait,
     progress: Option<&'p mut dyn FnMut(u64) -> ControlFlow<()>>,
 }
 
 impl<'p> Transfer<'p> {
     /// A transfer until end of file.
     pub const fn new() -> Self {
-        Self { exact: None, chunk: None, deadline: None, copy_semantics: false, progress: None }
+        let wait = Wait::Block;
+        Self {
+            exact: None,
+            chunk: None,
+            deadline: None,
+            copy_semantics: false,
+            wait,
+            progress: None,
+        }
     }
 
     /// Moves exactly `bytes`, and leaves the rest in the source. A source that ends before is an
@@ -220,6 +230,13 @@ impl<'p> Transfer<'p> {
         self
     }
 
+    /// How to wait for the other side of a pipe, where the mechanism is
+    /// [`Splice`](Mechanism::Splice). The others always sleep.
+    pub const fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
     /// Moves the bytes.
     ///
     /// # Errors
@@ -246,6 +263,7 @@ impl fmt::Debug for Transfer<'_> {
             .field("chunk", &self.chunk)
             .field("deadline", &self.deadline)
             .field("copy_semantics", &self.copy_semantics)
+            .field("wait", &self.wait)
             .finish_non_exhaustive()
     }
 }

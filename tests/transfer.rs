@@ -8,6 +8,7 @@ mod common;
 use common::{append_file, closed_fd, file};
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::spin::Wait;
 use rawpipe::time::Deadline;
 use rawpipe::transfer::{Mechanism, Side, Transfer, discard, transfer};
 use rawpipe::{Errno, io};
@@ -592,6 +593,17 @@ fn transfer_deadline_far_away_moves_everything() {
             let options = Transfer::new().deadline(Deadline::after(Duration::from_secs(600)));
             let (arrived, done) = moved(options, source, sink, &bytes);
             assert_eq!(done.bytes(), 1_000_000, "{source:?} → {sink:?}");
+            assert!(arrived == bytes, "{source:?} → {sink:?}");
+        }
+    }
+}
+
+#[test]
+fn transfer_adaptive_moves_everything() {
+    let bytes = data(2_000_000);
+    for source in Source::ALL {
+        for sink in Sink::ALL {
+            let (arrived, _) = moved(Transfer::new().wait(Wait::Adaptive), source, sink, &bytes);
             assert!(arrived == bytes, "{source:?} → {sink:?}");
         }
     }

@@ -16,6 +16,7 @@ use crate::fd::{AsFd, BorrowedFd};
 use crate::flags::{PollEvents, SpliceFlags};
 use crate::pipe::{Builder, Capacity};
 use crate::poll::{PollFd, poll};
+use crate::spin::Spin;
 use crate::time::Deadline;
 use crate::{Errno, PipeReader, call, page};
 use core::ops::ControlFlow;
@@ -234,20 +235,30 @@ impl<'a, 'p> Engine<'a, 'p> {
 
     /// One end is a pipe, and the kernel moves from one to the other. Nothing is ever in hand.
     fn splice(&mut self) -> Result<Outcome, Failure> {
+        let mut spin = Spin::new(self.options.wait);
+        let mut asleep = false;
         loop {
             let wanted = match self.wanted() {
                 Ok(wanted) => wanted,
                 Err(outcome) => return Ok(outcome),
             };
             self.before_call()?;
-            match call::splice(self.from.fd, None, self.to.fd, None, wanted, self.flags()) {
+            let awake = spin.is_on() && !asleep;
+            let flags = if awake { SpliceFlags::NONBLOCK.bits() } else { self.flags() };
+            match call::splice(self.from.fd, None, self.to.fd, None, wanted, flags) {
                 Ok(0) if self.from.end_is_sure() => return Ok(Outcome::Finished),
                 Ok(0) => return Ok(Outcome::PerhapsEnd),
                 Ok(count) => {
                     self.arrived(count);
                     self.report();
+                    asleep = false;
                 }
                 Err(Errno::EINTR) => self.report(),
+                Err(Errno::EAGAIN) if awake => {
+                    // For a moment; then the call waits, in the kernel.
+                    spin.wait(self.from.fd, PollEvents::IN);
+                    asleep = true;
+                }
                 Err(Errno::EAGAIN) => self.wait_for_the_one_not_ready()?,
                 Err(errno) if is_refusal(errno) => return Ok(Outcome::Refused),
                 Err(errno) => return Err(Failure::new(self.side_of(errno), errno)),

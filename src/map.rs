@@ -108,13 +108,6 @@ impl Map {
         self.advise(abi::MADV_WIPEONFORK)
     }
 
-    /// Whether advice is looked at, which shows by nonsense being refused. Emulators of user programs
-    /// take any advice and do nothing.
-    pub(crate) fn takes_advice(&mut self) -> bool {
-        const NONSENSE: usize = 0x7fff;
-        self.advise(NONSENSE).is_err()
-    }
-
     /// Parts with the pages: the bytes are zeros again, on new pages. Whoever has a reference to the
     /// old ones keeps them as they are. Not for files, whose pages would come back.
     pub(crate) fn discard(&mut self) -> Result<()> {

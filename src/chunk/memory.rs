@@ -26,29 +26,24 @@ pub(super) struct Memory {
     /// A page that a forked child finds wiped; none for plain writes, after which nobody has a
     /// reference to the pages, so that the child's copy is as good as any memory.
     marker: Option<Map>,
-    /// Who made it, where the kernel does not wipe the marker: an emulator that drops the advice.
-    maker: Option<usize>,
 }
 
 impl Memory {
     /// At least `len` bytes.
     pub(super) fn new(mechanism: Mechanism, len: usize) -> Result<Self> {
         if mechanism == Mechanism::Write {
-            let map = Map::anonymous(len)?;
-            return Ok(Self { map, file: None, marker: None, maker: None });
+            return Ok(Self { map: Map::anonymous(len)?, file: None, marker: None });
         }
         let mut marker = Map::page()?;
         marker.wipe_on_fork()?;
         marker.bytes_mut()[0] = MADE_HERE;
-        let maker = (!marker.takes_advice()).then(call::getpid);
         let (map, file) = pages(mechanism, len)?;
-        Ok(Self { map, file, marker: Some(marker), maker })
+        Ok(Self { map, file, marker: Some(marker) })
     }
 
     /// Whether this is a child of the process that made it, so that it must be let go.
     pub(super) fn is_forked(&self) -> bool {
         self.marker.as_ref().is_some_and(|marker| marker.bytes()[0] != MADE_HERE)
-            || self.maker.is_some_and(|maker| maker != call::getpid())
     }
 
     /// Parts with the pages: from here on the memory is on new ones.

@@ -84,7 +84,7 @@ pub(crate) const CLD_DUMPED: i32 = 3;
 pub(crate) const MADV_NORMAL: usize = 0;
 
 /// Memory of the crate's own, and the files it may lie in: mman.h, memfd.h, fcntl.h.
-#[cfg(any(feature = "transfer", test))]
+#[cfg(any(feature = "transfer", all(test, feature = "c-shim")))]
 pub(crate) mod memory {
     pub(crate) const PROT_READ: usize = 1;
     pub(crate) const PROT_WRITE: usize = 2;

@@ -7,7 +7,7 @@ mod common;
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut};
 use rawpipe::pipe::Builder;
-use rawpipe::splice::{SpliceFlags, splice, tee};
+use rawpipe::splice::{SpliceFlags, splice, tee, vmsplice};
 use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter};
 use std::ffi::c_void;
 use std::fs::File;
@@ -31,6 +31,7 @@ mod libc {
             len: usize,
             flags: u32,
         ) -> isize;
+        pub(crate) fn vmsplice(fd: i32, list: *const c_void, count: usize, flags: u32) -> isize;
         pub(crate) safe fn tee(from: i32, to: i32, len: usize, flags: u32) -> isize;
     }
 }
@@ -239,6 +240,30 @@ fn table_splice_and_tee() {
     }
     assert_eq!(ends.filled.available(), Ok(10));
     assert!(ends.full_reader.available().is_ok());
+}
+
+#[test]
+fn table_vmsplice() {
+    static BYTES: [u8; 4] = *b"page";
+    let ends = Ends::new();
+    let null = PipeWriter::from(OwnedFd::from(ends.null.try_clone().unwrap()));
+    let table: &[(&str, &PipeWriter, usize, Result<usize, Errno>)] = &[
+        ("no pipe", &null, 1, Err(Errno::EBADF)),
+        ("full", &ends.full, 1, Err(Errno::EAGAIN)),
+        ("nothing to send", &ends.writer, 0, OK_0),
+        ("too many", &ends.writer, 1025, Err(Errno::EINVAL)),
+        ("no reader", &ends.broken, 1, Err(Errno::EPIPE)),
+    ];
+    let now = SpliceFlags::NONBLOCK;
+    for &(what, writer, count, wanted) in table {
+        let bufs = vec![IoSlice::new(&BYTES); count];
+        // SAFETY: a static that is not `mut` never changes, and no line here is a read end.
+        let ours = unsafe { vmsplice(writer, &bufs, now) };
+        let list = bufs.as_ptr().cast::<c_void>();
+        // SAFETY: as above; `IoSlice` is `struct iovec`.
+        let theirs = answer(unsafe { libc::vmsplice(writer.as_raw_fd(), list, count, now.bits()) });
+        same(&format!("vmsplice, {what}"), wanted, ours, theirs);
+    }
 }
 
 #[test]

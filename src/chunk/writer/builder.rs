@@ -1,0 +1,134 @@
+//! Making a producer.
+
+use super::super::probe::{Finding, find};
+use super::{ChunkWriter, Mechanism, Memory, Pool, Reuse, SMALL};
+use crate::abi::memory as abi;
+use crate::fd::AsFd;
+use crate::map::{HUGE, round_up};
+use crate::pipe::{self, Capacity};
+use crate::spin::{Spin, Wait};
+use crate::{Errno, PipeWriter, Result, call, page};
+
+/// However small the chunks that are sent of it, a writer's memory has at most this many bytes of
+/// addresses, or what the pipe holds and two chunks more.
+const MOST: usize = 32 << 20;
+
+/// Makes a [`ChunkWriter`] step by step.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::chunk::{ChunkWriter, Reuse};
+/// use rawpipe::spin::Wait;
+///
+/// let (_reader, writer) = rawpipe::pipe()?;
+/// let before = writer.capacity()?;
+/// let writer = ChunkWriter::builder()
+///     .chunk(256 << 10)
+///     .reuse(Reuse::AfterRead)
+///     .wait(Wait::Adaptive)
+///     .keep_capacity()
+///     .build(writer)?;
+/// assert_eq!((writer.reuse(), writer.get_ref().capacity()?), (Reuse::AfterRead, before));
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a builder makes no writer until `build` is called"]
+pub struct WriterBuilder {
+    pub(super) chunk: usize,
+    pub(super) reuse: Reuse,
+    pub(super) mechanism: Option<Mechanism>,
+    pub(super) wait: Wait,
+    pub(super) keep_capacity: bool,
+}
+
+impl WriterBuilder {
+    /// Chunks of this many bytes; 0 counts as 1. Memory is used in whole pages.
+    pub const fn chunk(mut self, bytes: usize) -> Self {
+        self.chunk = if bytes == 0 { 1 } else { bytes };
+        self
+    }
+
+    /// When memory that was handed over may be written again.
+    pub const fn reuse(mut self, reuse: Reuse) -> Self {
+        self.reuse = reuse;
+        self
+    }
+
+    /// This mechanism and no other, even where it is slower, or only makes copies.
+    pub const fn mechanism(mut self, mechanism: Mechanism) -> Self {
+        self.mechanism = Some(mechanism);
+        self
+    }
+
+    /// How to wait for room in a pipe that is not nonblocking. Plain writes always wait asleep.
+    pub const fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Leaves the pipe as large as it is.
+    pub const fn keep_capacity(mut self) -> Self {
+        self.keep_capacity = true;
+        self
+    }
+
+    /// Makes the writer.
+    ///
+    /// # Errors
+    ///
+    /// - [`EBADF`](Errno::EBADF): `pipe` was made of a descriptor that is not the write end of a
+    ///   pipe.
+    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): not enough
+    ///   memory, or, for [`Mechanism::Memfd`], descriptors.
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): the mechanism that was asked for does not work here.
+    pub fn build(self, pipe: PipeWriter) -> Result<ChunkWriter> {
+        let capacity = pipe.capacity()?;
+        if call::fcntl_getfl(pipe.as_fd())? & abi::O_ACCMODE == abi::O_RDONLY {
+            return Err(Errno::EBADF);
+        }
+        let capacity = match self.keep_capacity {
+            true => capacity,
+            false => pipe::set_capacity(&pipe, Capacity::Max).unwrap_or(capacity),
+        };
+        let page = page::size();
+        let mechanism = match self.mechanism {
+            Some(Mechanism::Write) => Mechanism::Write,
+            Some(wanted) if find(wanted) == Finding::Unusable => return Err(Errno::EOPNOTSUPP),
+            Some(wanted) => wanted,
+            // A page takes a slot: with one or two of them each page would be a call and a wait.
+            None if capacity <= 2 * page => Mechanism::Write,
+            None => [Mechanism::Vmsplice, Mechanism::Memfd]
+                .into_iter()
+                .find(|&mechanism| find(mechanism) == Finding::References)
+                .unwrap_or(Mechanism::Write),
+        };
+        let stride = round_up(self.chunk, page)?;
+        let memory = Memory::new(mechanism, self.memory_len(mechanism, stride, capacity))?;
+        Ok(ChunkWriter {
+            pool: Pool::new(self.reuse, page, stride, memory.len())?,
+            pipe,
+            reuse: self.reuse,
+            mechanism,
+            replaceable: self.mechanism.is_none(),
+            chunk: self.chunk,
+            memory,
+            lent: None,
+            sent: 0,
+            spin: Spin::new(self.wait),
+        })
+    }
+
+    /// How much memory is worth having: what is never lent is never touched and costs addresses only.
+    fn memory_len(&self, mechanism: Mechanism, stride: usize, capacity: usize) -> usize {
+        match (mechanism, self.reuse) {
+            (Mechanism::Write, _) => stride,
+            (_, Reuse::Never) => stride.max(HUGE),
+            (_, Reuse::AfterRead) => {
+                // As many chunks as the pipe can hold, and then one to fill, and one half sent.
+                let enough = (capacity / SMALL + 2).saturating_mul(stride).min(MOST);
+                enough.max(capacity.saturating_add(stride.saturating_mul(2)))
+            }
+        }
+    }
+}

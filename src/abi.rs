@@ -94,6 +94,8 @@ pub(crate) mod memory {
     pub(crate) const MADV_DONTNEED: usize = 4;
     pub(crate) const MADV_HUGEPAGE: usize = 14;
     pub(crate) const MADV_WIPEONFORK: usize = 18;
+    /// No kernel knows this one.
+    pub(crate) const NO_ADVICE: usize = 0x7fff_fff0;
     pub(crate) const MFD_CLOEXEC: usize = 1;
     pub(crate) const MFD_ALLOW_SEALING: usize = 2;
     /// Since Linux 6.3, and not in older headers: the one value here that no test compares.

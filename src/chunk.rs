@@ -67,7 +67,8 @@
 //!    zeros, the parent takes no copy-on-write faults, and the pages in the pipe are the parent's
 //!    only. A memfd's mapping stays shared with the parent. So each writer has one more page that the
 //!    kernel wipes in a child; [`chunk`](ChunkWriter::chunk) and [`send`](ChunkWriter::send) look at
-//!    it, and a wiped one makes the writer map new memory before it does anything else. A chunk that
+//!    it, and a wiped one makes the writer map new memory before it does anything else. (Where no page
+//!    is wiped, because the kernel is older than 4.14 or an emulator, only plain writes are used.) A chunk that
 //!    was lent before the fork cannot be sent by the child: `send` refuses. (To go on *writing* to it
 //!    in the child is against the contract of [`fork`](crate::fork()).) Dropping the writer unmaps, in
 //!    each process, what lies at these addresses there: the very mapping, which was never anyone

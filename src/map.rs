@@ -104,7 +104,13 @@ impl Map {
     }
 
     /// In a child forked from here on the bytes are zeros. Not for files (`EINVAL`).
+    ///
+    /// `EOPNOTSUPP` where whoever plays the kernel takes advice that does not exist: emulators of user
+    /// programs answer all advice with success, and need not follow it.
     pub(crate) fn wipe_on_fork(&mut self) -> Result<()> {
+        if self.advise(abi::NO_ADVICE).is_ok() {
+            return Err(Errno::EOPNOTSUPP);
+        }
         self.advise(abi::MADV_WIPEONFORK)
     }
 
@@ -163,6 +169,24 @@ mod tests {
             map.discard().unwrap();
             assert!(map.bytes().iter().all(|&byte| byte == 0));
         }
+    }
+
+    #[test]
+    fn map_of_a_sealed_file_is_the_file() {
+        use crate::fd::AsFd;
+        let len = 3 * page::size();
+        let file = call::memfd_create(c"test").unwrap();
+        call::ftruncate(file.as_fd(), len).unwrap();
+        call::fcntl_seal_size(file.as_fd()).unwrap();
+        assert_eq!(call::ftruncate(file.as_fd(), 0), Err(Errno::EPERM));
+        let mut map = Map::of_file(file.as_fd(), len).unwrap();
+        map.bytes_mut()[len - 1] = 9;
+        let (reader, writer) = crate::pipe().unwrap();
+        let mut offset = u64::try_from(len - 2).unwrap();
+        let (from, to) = (file.as_fd(), writer.as_fd());
+        assert_eq!(crate::call::splice(from, Some(&mut offset), to, None, 10, 0), Ok(2));
+        let mut got = [1; 3];
+        assert_eq!((reader.read(&mut got), got), (Ok(2), [0, 9, 1]));
     }
 
     #[test]

@@ -150,7 +150,8 @@ impl ChunkWriter {
     ///
     /// - [`EAGAIN`](Errno::EAGAIN): the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL): `len` is more than the (rest of the) chunk, or no chunk is lent,
-    ///   or it was lent before a fork and this is the child. Nothing was sent.
+    ///   or it was lent before a fork and this is the child (but with [`Mechanism::Write`] the child
+    ///   may send its copy). Nothing was sent.
     /// - [`EPIPE`](Errno::EPIPE): nobody is left to read. The process also gets `SIGPIPE`, which
     ///   kills it unless it is ignored, as it is in Rust programs with a `main`.
     ///

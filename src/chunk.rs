@@ -92,7 +92,8 @@ mod writer;
 pub use reader::{ChunkReader, ReaderBuilder};
 pub use writer::{ChunkWriter, WriterBuilder};
 
-/// Sends of less than this many bytes are plain writes, whatever the mechanism: 16 KiB.
+/// Sends of less than this many bytes are plain writes, whatever the mechanism: 16 KiB. (Less than a
+/// page, where pages are larger.)
 ///
 /// Measured: below it copying costs less than handing over pages, each of which takes a slot.
 pub const SMALL: usize = 16 << 10;

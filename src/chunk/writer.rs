@@ -9,7 +9,7 @@ use crate::fd::{AsFd, BorrowedFd};
 use crate::io::{self, Incomplete};
 use crate::poll::PollEvents;
 use crate::spin::{Spin, Wait};
-use crate::{Errno, PipeWriter, Result, call};
+use crate::{Errno, PipeWriter, Result, call, page};
 pub use builder::WriterBuilder;
 
 /// Sends chunks through a pipe without copying them: it lends memory of its own to be filled, and
@@ -202,7 +202,7 @@ impl ChunkWriter {
     /// nothing.
     fn push(&mut self, lent: &mut Lent, len: usize) -> core::result::Result<(), Option<Errno>> {
         let end = lent.done + len;
-        let mut by_reference = self.mechanism != Mechanism::Write && len >= SMALL;
+        let mut by_reference = self.mechanism != Mechanism::Write && len >= SMALL.max(page::size());
         let mut wait = false;
         while lent.done < end {
             let range = lent.start + lent.done..lent.start + end;

@@ -3,7 +3,7 @@
 //! # What a signal does
 //!
 //! The functions named after a system call make it once: interrupted by a signal handler before
-//! anything moved, they answer [`EINTR`](Errno::EINTR). [`read_exact`], [`write_all`],
+//! anything moved, they answer [`EINTR`](crate::Errno::EINTR). [`read_exact`], [`write_all`],
 //! [`write_all_vectored`] and [`read_to_end`] go on after a signal. [`close`] is never repeated.
 //!
 //! # Short counts
@@ -11,17 +11,19 @@
 //! A read or write may move fewer bytes than asked: the count is the answer. The kernel moves at
 //! most 2,147,479,552 bytes (0x7ffff000) in one call, whatever the length.
 
-#[cfg(feature = "alloc")]
-use alloc::vec::Vec;
-use core::fmt;
+mod whole;
+
 use core::mem::MaybeUninit;
 
 pub use crate::flags::DupFlags;
 pub use crate::iovec::{IoSlice, IoSliceMut};
+#[cfg(feature = "alloc")]
+pub use whole::read_to_end;
+pub use whole::{Incomplete, read_exact, write_all, write_all_vectored};
 
 use crate::abi;
 use crate::call;
-use crate::errno::{Errno, Result};
+use crate::errno::Result;
 use crate::fd::{AsFd, OwnedFd};
 
 /// Reads up to `buf.len()` bytes into `buf` and returns how many; 0 is end of file.
@@ -31,10 +33,10 @@ use crate::fd::{AsFd, OwnedFd};
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](Errno::EAGAIN): the descriptor is nonblocking and there is nothing to read.
-/// - [`EBADF`](Errno::EBADF): it is not open for reading, for instance a write end.
-/// - [`EINTR`](Errno::EINTR): a signal handler ran before anything was read.
-/// - [`EISDIR`](Errno::EISDIR): it is a directory.
+/// - [`EAGAIN`](crate::Errno::EAGAIN): the descriptor is nonblocking and there is nothing to read.
+/// - [`EBADF`](crate::Errno::EBADF): it is not open for reading, for instance a write end.
+/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran before anything was read.
+/// - [`EISDIR`](crate::Errno::EISDIR): it is a directory.
 ///
 /// # Examples
 ///
@@ -88,7 +90,7 @@ pub fn read_uninit(fd: impl AsFd, buf: &mut [MaybeUninit<u8>]) -> Result<&mut [u
 ///
 /// As [`read`], and
 ///
-/// - [`EINVAL`](Errno::EINVAL): there are more than 1024 buffers.
+/// - [`EINVAL`](crate::Errno::EINVAL): there are more than 1024 buffers.
 ///
 /// # Examples
 ///
@@ -119,10 +121,10 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](Errno::EAGAIN): the descriptor is nonblocking and there is no room.
-/// - [`EBADF`](Errno::EBADF): it is not open for writing, for instance a read end.
-/// - [`EINTR`](Errno::EINTR): a signal handler ran before anything was written.
-/// - [`EPIPE`](Errno::EPIPE): no read end is left open. The process also gets `SIGPIPE`, which kills
+/// - [`EAGAIN`](crate::Errno::EAGAIN): the descriptor is nonblocking and there is no room.
+/// - [`EBADF`](crate::Errno::EBADF): it is not open for writing, for instance a read end.
+/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran before anything was written.
+/// - [`EPIPE`](crate::Errno::EPIPE): no read end is left open. The process also gets `SIGPIPE`, which kills
 ///   it unless it is ignored, as it is in Rust programs with a `main`.
 ///
 /// # Examples
@@ -146,7 +148,7 @@ pub fn write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 ///
 /// As [`write()`], and
 ///
-/// - [`EINVAL`](Errno::EINVAL): there are more than 1024 buffers, or their lengths together are more
+/// - [`EINVAL`](crate::Errno::EINVAL): there are more than 1024 buffers, or their lengths together are more
 ///   than an `isize` holds.
 ///
 /// # Examples
@@ -167,173 +169,15 @@ pub fn writev(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
     call::writev(fd.as_fd(), bufs)
 }
 
-/// Reads exactly `buf.len()` bytes. Goes on after a short count and after a signal.
-///
-/// # Errors
-///
-/// An [`Incomplete`] says how many bytes are in `buf` and why there are no more: end of file, or an
-/// error of [`read`] other than [`EINTR`](Errno::EINTR).
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::io;
-///
-/// let (reader, writer) = rawpipe::pipe()?;
-/// rawpipe::write(&writer, b"123456")?;
-/// drop(writer);
-///
-/// let mut buf = [0; 4];
-/// io::read_exact(&reader, &mut buf)?;
-/// assert_eq!(&buf, b"1234");
-///
-/// let short = io::read_exact(&reader, &mut buf).unwrap_err();
-/// assert_eq!((short.bytes(), short.errno()), (2, None));
-/// assert_eq!(&buf[..2], b"56");
-/// # Ok::<(), std::io::Error>(())
-/// ```
-pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> core::result::Result<(), Incomplete> {
-    let fd = fd.as_fd();
-    let mut bytes = 0;
-    while bytes < buf.len() {
-        match call::read(fd, &mut buf[bytes..]) {
-            Ok(0) => return Err(Incomplete { bytes, errno: None }),
-            Ok(count) => bytes += count,
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Incomplete { bytes, errno: Some(errno) }),
-        }
-    }
-    Ok(())
-}
-
-/// Writes all of `buf`. Goes on after a short count and after a signal.
-///
-/// # Errors
-///
-/// An [`Incomplete`] says how many bytes were written and what stopped it: an error of [`write()`]
-/// other than [`EINTR`](Errno::EINTR).
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::{Errno, io, pipe};
-///
-/// // A nonblocking pipe takes what it has room for; the rest is the caller's to send later.
-/// let (reader, writer) = pipe::Builder::new().nonblocking().build()?;
-/// let data = vec![b'x'; writer.capacity()? + 1000];
-/// let stopped = io::write_all(&writer, &data).unwrap_err();
-/// assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
-/// assert_eq!(stopped.bytes(), reader.available()?);
-/// # Ok::<(), Errno>(())
-/// ```
-pub fn write_all(fd: impl AsFd, buf: &[u8]) -> core::result::Result<(), Incomplete> {
-    let fd = fd.as_fd();
-    let mut bytes = 0;
-    while bytes < buf.len() {
-        match call::write(fd, &buf[bytes..]) {
-            Ok(0) => return Err(Incomplete { bytes, errno: None }),
-            Ok(count) => bytes += count,
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Incomplete { bytes, errno: Some(errno) }),
-        }
-    }
-    Ok(())
-}
-
-/// Writes all of several buffers, any number of them. Goes on after a short count, in the middle of
-/// a buffer if need be, and after a signal.
-///
-/// What is left in `bufs` afterwards is unspecified.
-///
-/// # Errors
-///
-/// An [`Incomplete`] says how many bytes were written and what stopped it: an error of [`writev`]
-/// other than [`EINTR`](Errno::EINTR).
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::io::{self, IoSlice};
-///
-/// let (reader, writer) = rawpipe::pipe()?;
-/// let mut bufs = vec![IoSlice::new(b"ab"); 3000];
-/// io::write_all_vectored(&writer, &mut bufs)?;
-/// assert_eq!(reader.available()?, 6000);
-/// # Ok::<(), std::io::Error>(())
-/// ```
-pub fn write_all_vectored(
-    fd: impl AsFd,
-    mut bufs: &mut [IoSlice<'_>],
-) -> core::result::Result<(), Incomplete> {
-    let fd = fd.as_fd();
-    let mut bytes = 0;
-    // Buffers that are empty from the start would make a call that has nothing to write.
-    IoSlice::advance_slices(&mut bufs, 0);
-    while !bufs.is_empty() {
-        match call::writev(fd, &bufs[..bufs.len().min(abi::IOV_MAX)]) {
-            Ok(0) => return Err(Incomplete { bytes, errno: None }),
-            Ok(count) => {
-                bytes += count;
-                IoSlice::advance_slices(&mut bufs, count);
-            }
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Incomplete { bytes, errno: Some(errno) }),
-        }
-    }
-    Ok(())
-}
-
-/// Reads until end of file, appends to `buf`, and returns the number of bytes appended. Goes on
-/// after a signal.
-///
-/// On a pipe the end comes when every write end is closed: the caller's own copies must be dropped
-/// first, or it waits for ever.
-///
-/// # Errors
-///
-/// As [`read`] but for [`EINTR`](Errno::EINTR), and [`ENOMEM`](Errno::ENOMEM) when `buf` cannot
-/// grow. What was read until then is in `buf`.
-///
-/// # Examples
-///
-/// ```
-/// let (reader, writer) = rawpipe::pipe()?;
-/// rawpipe::write(&writer, b"all of it")?;
-/// drop(writer); // or the next line would wait for ever
-///
-/// let mut buf = Vec::new();
-/// assert_eq!(rawpipe::io::read_to_end(&reader, &mut buf)?, 9);
-/// assert_eq!(buf, b"all of it");
-/// # Ok::<(), rawpipe::Errno>(())
-/// ```
-#[cfg(feature = "alloc")]
-pub fn read_to_end(fd: impl AsFd, buf: &mut Vec<u8>) -> Result<usize> {
-    /// The least room worth a call. The room doubles as `buf` grows.
-    const ROOM: usize = 8192;
-
-    let fd = fd.as_fd();
-    let before = buf.len();
-    loop {
-        if buf.capacity() - buf.len() < ROOM {
-            buf.try_reserve(ROOM).map_err(|_| Errno::ENOMEM)?;
-        }
-        match call::read_spare(fd, buf) {
-            Ok(0) => return Ok(buf.len() - before),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-}
-
 /// Closes a descriptor and reports what the kernel says of it, which dropping it does not.
 ///
-/// The descriptor is gone whatever the answer is, also after [`EINTR`](Errno::EINTR): there is
+/// The descriptor is gone whatever the answer is, also after [`EINTR`](crate::Errno::EINTR): there is
 /// nothing to repeat, and the number may already be somebody else's.
 ///
 /// # Errors
 ///
-/// - [`EINTR`](Errno::EINTR), [`EIO`](Errno::EIO), [`ENOSPC`](Errno::ENOSPC),
-///   [`EDQUOT`](Errno::EDQUOT): an earlier write could not be completed. File systems over a network
+/// - [`EINTR`](crate::Errno::EINTR), [`EIO`](crate::Errno::EIO), [`ENOSPC`](crate::Errno::ENOSPC),
+///   [`EDQUOT`](crate::Errno::EDQUOT): an earlier write could not be completed. File systems over a network
 ///   report them; a pipe never does.
 ///
 /// # Examples
@@ -357,7 +201,7 @@ pub fn close(fd: impl Into<OwnedFd>) -> Result<()> {
 ///
 /// # Errors
 ///
-/// - [`EMFILE`](Errno::EMFILE): the process has as many descriptors as it may.
+/// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
 ///
 /// # Examples
 ///
@@ -380,7 +224,7 @@ pub fn dup(fd: impl AsFd) -> Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// - [`EMFILE`](Errno::EMFILE): the process has as many descriptors as it may.
+/// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
 ///
 /// # Examples
 ///
@@ -404,8 +248,8 @@ pub fn dup_cloexec(fd: impl AsFd) -> Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// - [`EINVAL`](Errno::EINVAL): `flags` has unknown bits, or both have the same number.
-/// - [`EBUSY`](Errno::EBUSY): another thread is about to open a descriptor with that number.
+/// - [`EINVAL`](crate::Errno::EINVAL): `flags` has unknown bits, or both have the same number.
+/// - [`EBUSY`](crate::Errno::EBUSY): another thread is about to open a descriptor with that number.
 ///
 /// # Examples
 ///
@@ -483,7 +327,7 @@ pub fn set_close_on_exec(fd: impl AsFd, on: bool) -> Result<()> {
     if new == old { Ok(()) } else { call::fcntl_setfd(fd, new) }
 }
 
-/// Whether calls on the descriptor answer [`EAGAIN`](Errno::EAGAIN) rather than wait.
+/// Whether calls on the descriptor answer [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
 ///
 /// # Errors
 ///
@@ -505,14 +349,14 @@ pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
     Ok(call::fcntl_getfl(fd.as_fd())? & abi::O_NONBLOCK as usize != 0)
 }
 
-/// Says whether calls on the descriptor answer [`EAGAIN`](Errno::EAGAIN) rather than wait.
+/// Says whether calls on the descriptor answer [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
 ///
 /// The flag belongs to the open file: all duplicates of the descriptor share it, also those in other
 /// processes. The other end of a pipe has one of its own. Other flags are left as they are.
 ///
 /// # Errors
 ///
-/// - [`EPERM`](Errno::EPERM): the file is append-only and may not change.
+/// - [`EPERM`](crate::Errno::EPERM): the file is append-only and may not change.
 ///
 /// # Examples
 ///
@@ -521,7 +365,7 @@ pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
 /// io::set_nonblocking(&reader, true)?;
-/// assert_eq!(rawpipe::read(&reader, &mut [0; 8]), Err(Errno::EAGAIN));
+/// assert_eq!(rawpipe::read(&reader, &mut [0; 8]), Err(crate::Errno::EAGAIN));
 /// assert!(!io::is_nonblocking(&writer)?);
 /// # Ok::<(), Errno>(())
 /// ```
@@ -535,62 +379,4 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
     let flag = abi::O_NONBLOCK as usize;
     let new = if on { old | flag } else { old & !flag };
     if new == old { Ok(()) } else { call::fcntl_setfl(fd, new) }
-}
-
-/// Why a call that moves a given number of bytes, such as [`read_exact`] and [`write_all`], stopped
-/// before the end, and after how many bytes.
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::Errno;
-///
-/// let (reader, writer) = rawpipe::pipe()?;
-/// drop(reader);
-/// let stopped = writer.write_all(b"nobody reads this").unwrap_err();
-/// assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EPIPE)));
-/// assert_eq!(stopped.to_string(), "broken pipe: nobody is left to read (EPIPE) after 0 bytes");
-/// # Ok::<(), Errno>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Incomplete {
-    pub(crate) bytes: usize,
-    pub(crate) errno: Option<Errno>,
-}
-
-impl Incomplete {
-    /// How many bytes were read or written before it stopped.
-    #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The kernel's error, or `None` for end of file, and for a write that took no byte.
-    #[must_use]
-    pub const fn errno(&self) -> Option<Errno> {
-        self.errno
-    }
-}
-
-impl fmt::Display for Incomplete {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = self.bytes;
-        match self.errno {
-            Some(errno) => write!(f, "{errno} after {bytes} bytes"),
-            None => write!(f, "end of file after {bytes} bytes"),
-        }
-    }
-}
-
-impl core::error::Error for Incomplete {}
-
-#[cfg(feature = "std")]
-impl From<Incomplete> for std::io::Error {
-    /// The system's error, or one of kind `UnexpectedEof`. The count is not in it.
-    fn from(incomplete: Incomplete) -> Self {
-        match incomplete.errno {
-            Some(errno) => errno.into(),
-            None => Self::new(std::io::ErrorKind::UnexpectedEof, incomplete),
-        }
-    }
 }

@@ -310,54 +310,42 @@ impl<'a, 'p> Engine<'a, 'p> {
             if self.has_deadline() {
                 self.wait_for(self.from)?;
             }
-            let mut held = match call::splice(
-                self.from.fd,
-                None,
-                writer.as_fd(),
-                None,
-                wanted,
-                self.flags(),
-            ) {
+            match call::splice(self.from.fd, None, writer.as_fd(), None, wanted, self.flags()) {
                 Ok(0) if self.from.end_is_sure() => return Ok(Outcome::Finished),
                 Ok(0) => return Ok(Outcome::PerhapsEnd),
-                Ok(count) => count,
-                Err(Errno::EINTR) => {
-                    self.report();
-                    continue;
-                }
-                Err(Errno::EAGAIN) => {
-                    self.wait_for(self.from)?;
-                    continue;
-                }
+                Ok(mut held) => match self.drain(&reader, &mut held) {
+                    Ok(true) => self.report(),
+                    Ok(false) => return self.drain_by_copy(reader, held),
+                    Err(failure) => return Err(failure.holding(in_pipe(reader, held))),
+                },
+                Err(Errno::EINTR) => self.report(),
+                Err(Errno::EAGAIN) => self.wait_for(self.from)?,
                 Err(errno) if is_refusal(errno) => return Ok(Outcome::Refused),
                 Err(errno) => return Err(Failure::new(Side::Source, errno)),
-            };
-            while held > 0 {
-                if self.has_deadline() {
-                    if let Err(failure) = self.wait_for(self.to) {
-                        return Err(failure.holding(in_pipe(reader, held)));
-                    }
-                }
-                match call::splice(reader.as_fd(), None, self.to.fd, None, held, self.flags()) {
-                    Ok(count) if count > 0 => {
-                        held -= count;
-                        self.arrived(count);
-                    }
-                    Err(Errno::EINTR) => {}
-                    Err(Errno::EAGAIN) => {
-                        if let Err(failure) = self.wait_for(self.to) {
-                            return Err(failure.holding(in_pipe(reader, held)));
-                        }
-                    }
-                    Ok(_) => return self.drain_by_copy(reader, held),
-                    Err(errno) if is_refusal(errno) => return self.drain_by_copy(reader, held),
-                    Err(errno) => {
-                        return Err(Failure::new(Side::Sink, errno).holding(in_pipe(reader, held)));
-                    }
-                }
             }
-            self.report();
         }
+    }
+
+    /// Moves what the broker pipe holds to the sink. Whether the sink takes it by `splice`; what is
+    /// left is in `held`.
+    fn drain(&mut self, reader: &PipeReader, held: &mut usize) -> Result<bool, Failure> {
+        while *held > 0 {
+            if self.has_deadline() {
+                self.wait_for(self.to)?;
+            }
+            match call::splice(reader.as_fd(), None, self.to.fd, None, *held, self.flags()) {
+                Ok(0) => return Ok(false),
+                Ok(count) => {
+                    *held -= count;
+                    self.arrived(count);
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => self.wait_for(self.to)?,
+                Err(errno) if is_refusal(errno) => return Ok(false),
+                Err(errno) => return Err(Failure::new(Side::Sink, errno)),
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -1,0 +1,226 @@
+//! Calls repeated until all is done, and how far they came when it is not.
+
+use crate::abi;
+use crate::call;
+use crate::errno::Errno;
+use crate::fd::AsFd;
+use crate::iovec::IoSlice;
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Reads exactly `buf.len()` bytes. Goes on after a short count and after a signal.
+///
+/// # Errors
+///
+/// An [`Incomplete`] says how many bytes are in `buf` and why there are no more: end of file, or an
+/// error of [`read`](super::read) other than [`EINTR`](Errno::EINTR).
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::io;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// rawpipe::write(&writer, b"123456")?;
+/// drop(writer);
+///
+/// let mut buf = [0; 4];
+/// io::read_exact(&reader, &mut buf)?;
+/// assert_eq!(&buf, b"1234");
+///
+/// let short = io::read_exact(&reader, &mut buf).unwrap_err();
+/// assert_eq!((short.bytes(), short.errno()), (2, None));
+/// assert_eq!(&buf[..2], b"56");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> core::result::Result<(), Incomplete> {
+    let fd = fd.as_fd();
+    let mut bytes = 0;
+    while bytes < buf.len() {
+        match call::read(fd, &mut buf[bytes..]) {
+            Ok(0) => return Err(Incomplete { bytes, errno: None }),
+            Ok(count) => bytes += count,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Incomplete { bytes, errno: Some(errno) }),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `buf`. Goes on after a short count and after a signal.
+///
+/// # Errors
+///
+/// An [`Incomplete`] says how many bytes were written and what stopped it: an error of [`write`](super::write)
+/// other than [`EINTR`](Errno::EINTR).
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::{Errno, io, pipe};
+///
+/// // A nonblocking pipe takes what it has room for; the rest is the caller's to send later.
+/// let (reader, writer) = pipe::Builder::new().nonblocking().build()?;
+/// let data = vec![b'x'; writer.capacity()? + 1000];
+/// let stopped = io::write_all(&writer, &data).unwrap_err();
+/// assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
+/// assert_eq!(stopped.bytes(), reader.available()?);
+/// # Ok::<(), Errno>(())
+/// ```
+pub fn write_all(fd: impl AsFd, buf: &[u8]) -> core::result::Result<(), Incomplete> {
+    let fd = fd.as_fd();
+    let mut bytes = 0;
+    while bytes < buf.len() {
+        match call::write(fd, &buf[bytes..]) {
+            Ok(0) => return Err(Incomplete { bytes, errno: None }),
+            Ok(count) => bytes += count,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Incomplete { bytes, errno: Some(errno) }),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of several buffers, any number of them. Goes on after a short count, in the middle of
+/// a buffer if need be, and after a signal.
+///
+/// What is left in `bufs` afterwards is unspecified.
+///
+/// # Errors
+///
+/// An [`Incomplete`] says how many bytes were written and what stopped it: an error of [`writev`](super::writev)
+/// other than [`EINTR`](Errno::EINTR).
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::io::{self, IoSlice};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let mut bufs = vec![IoSlice::new(b"ab"); 3000];
+/// io::write_all_vectored(&writer, &mut bufs)?;
+/// assert_eq!(reader.available()?, 6000);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn write_all_vectored(
+    fd: impl AsFd,
+    mut bufs: &mut [IoSlice<'_>],
+) -> core::result::Result<(), Incomplete> {
+    let fd = fd.as_fd();
+    let mut bytes = 0;
+    // Buffers that are empty from the start would make a call that has nothing to write.
+    IoSlice::advance_slices(&mut bufs, 0);
+    while !bufs.is_empty() {
+        match call::writev(fd, &bufs[..bufs.len().min(abi::IOV_MAX)]) {
+            Ok(0) => return Err(Incomplete { bytes, errno: None }),
+            Ok(count) => {
+                bytes += count;
+                IoSlice::advance_slices(&mut bufs, count);
+            }
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Incomplete { bytes, errno: Some(errno) }),
+        }
+    }
+    Ok(())
+}
+
+/// Reads until end of file, appends to `buf`, and returns the number of bytes appended. Goes on
+/// after a signal.
+///
+/// On a pipe the end comes when every write end is closed: the caller's own copies must be dropped
+/// first, or it waits for ever.
+///
+/// # Errors
+///
+/// As [`read`](super::read) but for [`EINTR`](Errno::EINTR), and [`ENOMEM`](Errno::ENOMEM) when `buf` cannot
+/// grow. What was read until then is in `buf`.
+///
+/// # Examples
+///
+/// ```
+/// let (reader, writer) = rawpipe::pipe()?;
+/// rawpipe::write(&writer, b"all of it")?;
+/// drop(writer); // or the next line would wait for ever
+///
+/// let mut buf = Vec::new();
+/// assert_eq!(rawpipe::io::read_to_end(&reader, &mut buf)?, 9);
+/// assert_eq!(buf, b"all of it");
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+#[cfg(feature = "alloc")]
+pub fn read_to_end(fd: impl AsFd, buf: &mut Vec<u8>) -> crate::Result<usize> {
+    /// The least room worth a call. The room doubles as `buf` grows.
+    const ROOM: usize = 8192;
+
+    let fd = fd.as_fd();
+    let before = buf.len();
+    loop {
+        if buf.capacity() - buf.len() < ROOM {
+            buf.try_reserve(ROOM).map_err(|_| Errno::ENOMEM)?;
+        }
+        match call::read_spare(fd, buf) {
+            Ok(0) => return Ok(buf.len() - before),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Why a call that moves a given number of bytes, such as [`read_exact`] and [`write_all`], stopped
+/// before the end, and after how many bytes.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::Errno;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// drop(reader);
+/// let stopped = writer.write_all(b"nobody reads this").unwrap_err();
+/// assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EPIPE)));
+/// assert_eq!(stopped.to_string(), "broken pipe: nobody is left to read (EPIPE) after 0 bytes");
+/// # Ok::<(), Errno>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incomplete {
+    pub(crate) bytes: usize,
+    pub(crate) errno: Option<Errno>,
+}
+
+impl Incomplete {
+    /// How many bytes were read or written before it stopped.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The kernel's error, or `None` for end of file, and for a write that took no byte.
+    #[must_use]
+    pub const fn errno(&self) -> Option<Errno> {
+        self.errno
+    }
+}
+
+impl fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.bytes;
+        match self.errno {
+            Some(errno) => write!(f, "{errno} after {bytes} bytes"),
+            None => write!(f, "end of file after {bytes} bytes"),
+        }
+    }
+}
+
+impl core::error::Error for Incomplete {}
+
+#[cfg(feature = "std")]
+impl From<Incomplete> for std::io::Error {
+    /// The system's error, or one of kind `UnexpectedEof`. The count is not in it.
+    fn from(incomplete: Incomplete) -> Self {
+        match incomplete.errno {
+            Some(errno) => errno.into(),
+            None => Self::new(std::io::ErrorKind::UnexpectedEof, incomplete),
+        }
+    }
+}

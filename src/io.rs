@@ -365,7 +365,7 @@ pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
 /// io::set_nonblocking(&reader, true)?;
-/// assert_eq!(rawpipe::read(&reader, &mut [0; 8]), Err(crate::Errno::EAGAIN));
+/// assert_eq!(rawpipe::read(&reader, &mut [0; 8]), Err(Errno::EAGAIN));
 /// assert!(!io::is_nonblocking(&writer)?);
 /// # Ok::<(), Errno>(())
 /// ```

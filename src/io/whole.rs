@@ -34,7 +34,7 @@ use core::fmt;
 /// assert_eq!(&buf[..2], b"56");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> core::result::Result<(), Incomplete> {
+pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> Result<(), Incomplete> {
     let fd = fd.as_fd();
     let mut bytes = 0;
     while bytes < buf.len() {
@@ -68,7 +68,7 @@ pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> core::result::Result<(), Inc
 /// assert_eq!(stopped.bytes(), reader.available()?);
 /// # Ok::<(), Errno>(())
 /// ```
-pub fn write_all(fd: impl AsFd, buf: &[u8]) -> core::result::Result<(), Incomplete> {
+pub fn write_all(fd: impl AsFd, buf: &[u8]) -> Result<(), Incomplete> {
     let fd = fd.as_fd();
     let mut bytes = 0;
     while bytes < buf.len() {
@@ -103,10 +103,7 @@ pub fn write_all(fd: impl AsFd, buf: &[u8]) -> core::result::Result<(), Incomple
 /// assert_eq!(reader.available()?, 6000);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn write_all_vectored(
-    fd: impl AsFd,
-    mut bufs: &mut [IoSlice<'_>],
-) -> core::result::Result<(), Incomplete> {
+pub fn write_all_vectored(fd: impl AsFd, mut bufs: &mut [IoSlice<'_>]) -> Result<(), Incomplete> {
     let fd = fd.as_fd();
     let mut bytes = 0;
     // Buffers that are empty from the start would make a call that has nothing to write.

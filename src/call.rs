@@ -48,6 +48,7 @@ unsafe fn owned(answer: usize) -> OwnedFd {
 }
 
 /// The time of `CLOCK_MONOTONIC`.
+#[inline]
 pub(crate) fn clock_gettime() -> Result<Timespec> {
     let mut time = Timespec { tv_sec: 0, tv_nsec: 0 };
     let place = (&raw mut time).expose_provenance();
@@ -56,6 +57,7 @@ pub(crate) fn clock_gettime() -> Result<Timespec> {
     Ok(time)
 }
 
+#[inline]
 pub(crate) fn close(fd: OwnedFd) -> Result<()> {
     // SAFETY: it was owned until the line below and is nobody's now.
     unsafe { close_raw(fd.into_raw_fd()) }
@@ -66,6 +68,7 @@ pub(crate) fn close(fd: OwnedFd) -> Result<()> {
 /// # Safety
 ///
 /// The caller owns it, and does not use it again, whatever the answer.
+#[inline]
 pub(crate) unsafe fn close_raw(fd: RawFd) -> Result<()> {
     #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
     let fd = fd as usize;
@@ -74,6 +77,7 @@ pub(crate) unsafe fn close_raw(fd: RawFd) -> Result<()> {
 }
 
 /// Offsets are read and written where they are given.
+#[inline]
 pub(crate) fn copy_file_range(
     from: BorrowedFd<'_>,
     from_offset: Option<&mut u64>,
@@ -91,6 +95,7 @@ pub(crate) fn copy_file_range(
     })
 }
 
+#[inline]
 pub(crate) fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     // SAFETY: `dup` touches no memory.
     let answer = decode(unsafe { syscall1(nr::DUP, arg(fd)) })?;
@@ -99,6 +104,7 @@ pub(crate) fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
 }
 
 /// `dup3`: `new` keeps its number and owns the copy from now on.
+#[inline]
 pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<()> {
     #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
     let number = new.as_raw_fd() as usize;
@@ -108,6 +114,7 @@ pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<
 }
 
 /// Ends the process. The kernel takes the lower 8 bits of `status`.
+#[inline]
 pub(crate) fn exit_group(status: u8) -> ! {
     loop {
         // SAFETY: `exit_group` touches no memory of this process that anyone could look at later.
@@ -122,32 +129,39 @@ fn fcntl(fd: BorrowedFd<'_>, operation: usize, argument: usize) -> Result<usize>
     decode(unsafe { syscall3(nr::FCNTL, arg(fd), operation, argument) })
 }
 
+#[inline]
 pub(crate) fn fcntl_dupfd_cloexec(fd: BorrowedFd<'_>, minimum: usize) -> Result<OwnedFd> {
     let answer = fcntl(fd, abi::F_DUPFD_CLOEXEC, minimum)?;
     // SAFETY: `F_DUPFD_CLOEXEC` answers a new descriptor.
     Ok(unsafe { owned(answer) })
 }
 
+#[inline]
 pub(crate) fn fcntl_getfd(fd: BorrowedFd<'_>) -> Result<usize> {
     fcntl(fd, abi::F_GETFD, 0)
 }
 
+#[inline]
 pub(crate) fn fcntl_getfl(fd: BorrowedFd<'_>) -> Result<usize> {
     fcntl(fd, abi::F_GETFL, 0)
 }
 
+#[inline]
 pub(crate) fn fcntl_getpipe_sz(fd: BorrowedFd<'_>) -> Result<usize> {
     fcntl(fd, abi::F_GETPIPE_SZ, 0)
 }
 
+#[inline]
 pub(crate) fn fcntl_setfd(fd: BorrowedFd<'_>, flags: usize) -> Result<()> {
     fcntl(fd, abi::F_SETFD, flags).map(drop)
 }
 
+#[inline]
 pub(crate) fn fcntl_setfl(fd: BorrowedFd<'_>, flags: usize) -> Result<()> {
     fcntl(fd, abi::F_SETFL, flags).map(drop)
 }
 
+#[inline]
 pub(crate) fn fcntl_setpipe_sz(fd: BorrowedFd<'_>, bytes: u32) -> Result<usize> {
     fcntl(fd, abi::F_SETPIPE_SZ, bytes as usize)
 }
@@ -157,6 +171,7 @@ pub(crate) fn fcntl_setpipe_sz(fd: BorrowedFd<'_>, bytes: u32) -> Result<usize> 
 /// # Safety
 ///
 /// As for [`process::fork`](crate::process::fork).
+#[inline]
 pub(crate) unsafe fn fork() -> Result<Option<i32>> {
     // SAFETY: passed on to the caller.
     let answer = decode(unsafe { sys::fork() })?;
@@ -166,12 +181,14 @@ pub(crate) unsafe fn fork() -> Result<Option<i32>> {
     Ok((pid != 0).then_some(pid))
 }
 
+#[inline]
 pub(crate) fn getpid() -> usize {
     // SAFETY: `getpid` has no arguments and no effects.
     let answer = unsafe { syscall0(nr::GETPID) };
     decode(answer).unwrap_or(0)
 }
 
+#[inline]
 pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
     let mut bytes: i32 = 0;
     let place = (&raw mut bytes).expose_provenance();
@@ -181,6 +198,7 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
 }
 
 /// Sends `signal` to this process.
+#[inline]
 pub(crate) fn kill_self(signal: usize) -> Result<()> {
     // SAFETY: `kill` touches no memory. What a handler does is its own matter.
     decode(unsafe { syscall2(nr::KILL, getpid(), signal) }).map(drop)
@@ -188,12 +206,14 @@ pub(crate) fn kill_self(signal: usize) -> Result<()> {
 
 /// `madvise` on no bytes at all at `address`: does nothing, but answers `EINVAL` where `address` is
 /// not the beginning of a page.
+#[inline]
 pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
     // SAFETY: the range is empty.
     decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
 }
 
 /// Opens an existing file for writing, close-on-exec.
+#[inline]
 pub(crate) fn openat_for_writing(path: &CStr) -> Result<OwnedFd> {
     let flags = abi::O_WRONLY | abi::O_CLOEXEC;
     let path = path.as_ptr().expose_provenance();
@@ -204,6 +224,7 @@ pub(crate) fn openat_for_writing(path: &CStr) -> Result<OwnedFd> {
 }
 
 /// Read end and write end.
+#[inline]
 pub(crate) fn pipe2(flags: u32) -> Result<(OwnedFd, OwnedFd)> {
     let mut ends = MaybeUninit::<[OwnedFd; 2]>::uninit();
     let place = (&raw mut ends).expose_provenance();
@@ -216,6 +237,7 @@ pub(crate) fn pipe2(flags: u32) -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Without a signal mask. The kernel writes the time left into `timeout`.
+#[inline]
 pub(crate) fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<&mut Timespec>) -> Result<usize> {
     let list = fds.as_mut_ptr().expose_provenance();
     let timeout = timeout.map_or(0, |timeout| (&raw mut *timeout).expose_provenance());
@@ -224,6 +246,7 @@ pub(crate) fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<&mut Timespec>) -> R
     decode(unsafe { syscall5(nr::PPOLL, list, fds.len(), timeout, 0, 0) })
 }
 
+#[inline]
 pub(crate) fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     let place = buf.as_mut_ptr().expose_provenance();
     // SAFETY: the kernel writes at most `buf.len()` bytes, into `buf`, which is lent exclusively.
@@ -232,6 +255,7 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
 
 /// Reads into what `buf` has allocated and does not use, and appends it. `buf` does not grow.
 #[cfg(feature = "alloc")]
+#[inline]
 pub(crate) fn read_spare(fd: BorrowedFd<'_>, buf: &mut Vec<u8>) -> Result<usize> {
     let count = read_uninit(fd, buf.spare_capacity_mut())?.len();
     let len = buf.len() + count;
@@ -240,6 +264,7 @@ pub(crate) fn read_spare(fd: BorrowedFd<'_>, buf: &mut Vec<u8>) -> Result<usize>
     Ok(count)
 }
 
+#[inline]
 pub(crate) fn read_uninit<'a>(
     fd: BorrowedFd<'_>,
     buf: &'a mut [MaybeUninit<u8>],
@@ -253,6 +278,7 @@ pub(crate) fn read_uninit<'a>(
     Ok(unsafe { &mut *(&raw mut *filled as *mut [u8]) })
 }
 
+#[inline]
 pub(crate) fn readv(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
     let list = bufs.as_mut_ptr().expose_provenance();
     // SAFETY: `IoSliceMut` has the layout of `struct iovec`; the kernel writes into the buffers of
@@ -261,6 +287,7 @@ pub(crate) fn readv(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> Result<u
 }
 
 /// The signals that are pending for this thread or process.
+#[inline]
 pub(crate) fn rt_sigpending() -> Result<SigSet> {
     let mut pending = SigSet::default();
     let place = (&raw mut pending).expose_provenance();
@@ -270,6 +297,7 @@ pub(crate) fn rt_sigpending() -> Result<SigSet> {
 }
 
 /// Changes the signal mask of this thread and returns what it was.
+#[inline]
 pub(crate) fn rt_sigprocmask(how: usize, set: &SigSet) -> Result<SigSet> {
     let mut old = SigSet::default();
     let place = (&raw mut old).expose_provenance();
@@ -280,6 +308,7 @@ pub(crate) fn rt_sigprocmask(how: usize, set: &SigSet) -> Result<SigSet> {
 }
 
 /// Takes one pending signal of `set`, without waiting.
+#[inline]
 pub(crate) fn rt_sigtimedwait_now(set: &SigSet) -> Result<usize> {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let timeout = (&raw const now).expose_provenance();
@@ -289,6 +318,7 @@ pub(crate) fn rt_sigtimedwait_now(set: &SigSet) -> Result<usize> {
 }
 
 /// By `offset`, which is read and written, or by the file's position.
+#[inline]
 pub(crate) fn sendfile(
     to: BorrowedFd<'_>,
     from: BorrowedFd<'_>,
@@ -303,6 +333,7 @@ pub(crate) fn sendfile(
 }
 
 /// Offsets are read and written where they are given.
+#[inline]
 pub(crate) fn splice(
     from: BorrowedFd<'_>,
     from_offset: Option<&mut u64>,
@@ -322,6 +353,7 @@ pub(crate) fn splice(
 }
 
 /// What kind of file a descriptor is, and which.
+#[inline]
 pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx> {
     let mut answer = MaybeUninit::<Statx>::zeroed();
     let place = (&raw mut answer).expose_provenance();
@@ -333,6 +365,7 @@ pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx> {
     Ok(unsafe { answer.assume_init() })
 }
 
+#[inline]
 pub(crate) fn tee(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
@@ -349,6 +382,7 @@ pub(crate) fn tee(
 /// # Safety
 ///
 /// As for [`splice::vmsplice`](crate::splice::vmsplice).
+#[inline]
 pub(crate) unsafe fn vmsplice(
     to: BorrowedFd<'_>,
     bufs: &[IoSlice<'_>],
@@ -361,6 +395,7 @@ pub(crate) unsafe fn vmsplice(
 }
 
 /// What became of the child `pid`, or `None` if `options` say not to wait and there is nothing yet.
+#[inline]
 pub(crate) fn waitid(pid: i32, options: usize) -> Result<Option<SigInfo>> {
     let mut info = SigInfo::empty();
     let place = (&raw mut info).expose_provenance();
@@ -371,12 +406,14 @@ pub(crate) fn waitid(pid: i32, options: usize) -> Result<Option<SigInfo>> {
     Ok((info.si_pid != 0).then_some(info))
 }
 
+#[inline]
 pub(crate) fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> Result<usize> {
     let place = buf.as_ptr().expose_provenance();
     // SAFETY: the kernel reads `buf.len()` bytes at most, of `buf`.
     decode(unsafe { syscall3(nr::WRITE, arg(fd), place, buf.len()) })
 }
 
+#[inline]
 pub(crate) fn writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
     let list = bufs.as_ptr().expose_provenance();
     // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the buffers of the list.

@@ -64,6 +64,7 @@ impl Errno {
 
     /// The name of the constant, such as `"EPIPE"`, or `None` for a code that Linux does not name.
     #[must_use]
+    #[inline]
     pub const fn name(self) -> Option<&'static str> {
         match self.entry() {
             Some((name, _)) => Some(name),
@@ -73,6 +74,7 @@ impl Errno {
 
     /// What the error means, in a few words, or `None` for a code that Linux does not name.
     #[must_use]
+    #[inline]
     pub const fn message(self) -> Option<&'static str> {
         match self.entry() {
             Some((_, message)) => Some(message),
@@ -167,6 +169,7 @@ macro_rules! errnos {
                 );
             )*
 
+            #[inline]
             const fn entry(self) -> Option<(&'static str, &'static str)> {
                 match self {
                     $(Self::$name => Some((stringify!($name), $message)),)*

@@ -47,6 +47,7 @@ unsafe impl Sync for Map {}
 
 impl Map {
     /// At least `len` bytes, rounded up to pages; large ones to huge pages.
+    #[inline]
     pub(crate) fn anonymous(len: usize) -> Result<Self> {
         if len < LARGE {
             return Self::new(round_up(len.max(1), page::size())?, None);
@@ -62,11 +63,13 @@ impl Map {
     }
 
     /// A page for this process and none that it forks: they find zeros instead.
+    #[inline]
     pub(crate) fn page() -> Result<Self> {
         Self::new(page::size(), None)
     }
 
     /// The file's first `len` bytes, which it must have.
+    #[inline]
     pub(crate) fn of_file(file: BorrowedFd<'_>, len: usize) -> Result<Self> {
         Self::new(len, Some(file))
     }
@@ -107,6 +110,7 @@ impl Map {
     ///
     /// `EOPNOTSUPP` where whoever plays the kernel takes advice that does not exist: emulators of user
     /// programs answer all advice with success, and need not follow it.
+    #[inline]
     pub(crate) fn wipe_on_fork(&mut self) -> Result<()> {
         if self.advise(abi::NO_ADVICE).is_ok() {
             return Err(Errno::EOPNOTSUPP);
@@ -116,6 +120,7 @@ impl Map {
 
     /// Parts with the pages: the bytes are zeros again, on new pages. Whoever has a reference to the
     /// old ones keeps them as they are. Not for files, whose pages would come back.
+    #[inline]
     pub(crate) fn discard(&mut self) -> Result<()> {
         self.advise(abi::MADV_DONTNEED)
     }

@@ -15,12 +15,14 @@ use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 
 /// `F_ADD_SEALS`: the file keeps its size, and this is final.
+#[inline]
 pub(crate) fn fcntl_seal_size(fd: BorrowedFd<'_>) -> Result<()> {
     let seals = abi::F_SEAL_SHRINK | abi::F_SEAL_GROW | abi::F_SEAL_SEAL;
     fcntl(fd, abi::F_ADD_SEALS, seals).map(drop)
 }
 
 /// For an empty file: nobody can have its pages mapped.
+#[inline]
 pub(crate) fn ftruncate(fd: BorrowedFd<'_>, len: usize) -> Result<()> {
     // SAFETY: touches no memory of this process.
     decode(unsafe { syscall2(nr::FTRUNCATE, arg(fd), len) }).map(drop)
@@ -29,6 +31,7 @@ pub(crate) fn ftruncate(fd: BorrowedFd<'_>, len: usize) -> Result<()> {
 /// # Safety
 ///
 /// The range is mapped, by the caller, and nobody is using what this advice may change.
+#[inline]
 pub(crate) unsafe fn madvise(base: NonNull<u8>, len: usize, advice: usize) -> Result<()> {
     let address = base.as_ptr().expose_provenance();
     // SAFETY: passed on to the caller.
@@ -36,6 +39,7 @@ pub(crate) unsafe fn madvise(base: NonNull<u8>, len: usize, advice: usize) -> Re
 }
 
 /// An empty file in memory, close-on-exec, that can be sealed.
+#[inline]
 pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
     let name = name.as_ptr().expose_provenance();
     let make = |flags| {
@@ -55,6 +59,7 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
 
 /// Maps `len` bytes, for reading and writing, where the kernel likes: of a file from its beginning,
 /// shared with all who map it, or of nothing (zeros), for this process alone.
+#[inline]
 pub(crate) fn mmap(len: usize, file: Option<BorrowedFd<'_>>) -> Result<NonNull<u8>> {
     let protection = abi::PROT_READ | abi::PROT_WRITE;
     let (flags, fd) = match file {
@@ -70,6 +75,7 @@ pub(crate) fn mmap(len: usize, file: Option<BorrowedFd<'_>>) -> Result<NonNull<u
 /// # Safety
 ///
 /// The range is mapped, by the caller, and nobody uses it again.
+#[inline]
 pub(crate) unsafe fn munmap(base: NonNull<u8>, len: usize) -> Result<()> {
     // SAFETY: passed on to the caller.
     decode(unsafe { syscall2(nr::MUNMAP, base.as_ptr().expose_provenance(), len) }).map(drop)
@@ -77,6 +83,7 @@ pub(crate) unsafe fn munmap(base: NonNull<u8>, len: usize) -> Result<()> {
 
 /// On how many processors the calling thread may run. `EINVAL` where the machine may have more than
 /// 1024 of them.
+#[inline]
 pub(crate) fn sched_getaffinity() -> Result<u32> {
     let mut mask = [0_usize; 1024 / usize::BITS as usize];
     let place = mask.as_mut_ptr().expose_provenance();

@@ -1,87 +1,180 @@
-//! A file in the page cache → pipe → `/dev/null` in another process, by chunks of three sizes.
+//! From descriptor to descriptor, by chunks of several sizes.
 //!
-//! - `std`: `io::copy` on both sides of `std::io::pipe`. It takes no chunk; from the file it uses
-//!   the buffer of a `BufReader` that has more than its own 8 KiB, so it is given one of a chunk.
-//! - `rawpipe`: what a caller should do, `splice` on both sides of a pipe as large as is useful.
-//! - `rawpipe-splice`: the same, by the name of its mechanism. The two differ by noise only, as long
-//!   as the crate does not choose mechanisms by itself.
-//! - `rawpipe-copy`: `read` and `write` of a chunk on both sides of such a pipe.
+//! - `file_to_null`, `file_to_read`: a file in the page cache → pipe → another process, which gets rid
+//!   of the bytes, or reads them.
+//! - `file_to_file`: a file in memory → a new one, in this process.
+//! - `pipe_to_file`: memory → pipe → a new file in memory, by another process.
+//! - `pipe_to_pipe`: a process in the middle moves from one pipe to another. Bytes come from a file and
+//!   go nowhere, both inside the kernel, so that neither end is what it waits for.
+//! - `socket_to_socket`: a process in the middle moves from one socket to another.
+//! - `fanout`: a process in the middle moves from one pipe to two.
 //!
-//! An iteration is [`BYTES`], and a sample one run of two processes, forked before its clock starts;
+//! Engines:
+//!
+//! - `std`: `io::copy`, and for `fanout`, which std has not, `read` and two `write_all`. `io::copy`
+//!   takes no chunk; from a file into a pipe it uses the buffer of a `BufReader` that has more than its
+//!   own 8 KiB, so it is given one of a chunk there. Elsewhere its rows differ by noise.
+//! - `rawpipe`: `transfer`, told the chunk, on pipes as large as is useful.
+//! - `rawpipe-copy`: `read` and `write` of a chunk.
+//!
+//! An iteration is [`BYTES`], and a sample one run of the processes, forked before its clock starts;
 //! it fails unless exactly as many bytes arrive. All bytes of each engine are compared once before,
 //! in a file. Each engine's code is called through a pointer, so none of it is inlined here.
-#![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 
 mod common;
 
-use common::{
-    FILE, Input, KIB, MIB, Move, RAW_FILE, STD_FILE, Sink, Stream, copy_all, io_copy_to_file,
-    require, splice_all,
-};
-use criterion::{BenchmarkId, Criterion, Throughput};
-use std::io::{self, BufReader, PipeWriter, Read, Seek};
-use std::os::fd::OwnedFd;
+use common::*;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use std::time::Duration;
 
 const BYTES: u64 = FILE as u64;
+const SECOND: Duration = Duration::from_secs(1);
+
+const CHUNKS: [usize; 3] = [4 * KIB, 64 * KIB, MIB];
 
 fn main() {
-    // A tenth of the usual resampling: most of the time went there.
-    let mut criterion = Criterion::default().nresamples(10_000).configure_from_args();
-    file_to_null(&mut criterion);
+    // Less than usual, and a tenth of the resampling: there are many, and most of the time went there.
+    let criterion =
+        Criterion::default().nresamples(10_000).warm_up_time(SECOND).measurement_time(2 * SECOND);
+    let mut criterion = criterion.configure_from_args();
+    let input = Input::new().expect("files to work with");
+    file_to_null(&mut criterion, &input);
+    file_to_read(&mut criterion, &input);
+    file_to_file(&mut criterion, &input);
+    pipe_to_file(&mut criterion, &input);
+    pipe_to_pipe(&mut criterion, &input);
+    socket_to_socket(&mut criterion, &input);
+    fan_out(&mut criterion, &input);
     criterion.final_summary();
 }
 
-fn file_to_null(criterion: &mut Criterion) {
-    let input = Input::new().expect("files to work with");
-    let mut group = criterion.benchmark_group("file_to_null");
-    group.throughput(Throughput::Bytes(BYTES));
-    for chunk in [4 * KIB, 64 * KIB, MIB] {
+fn file_to_null(criterion: &mut Criterion, input: &Input) {
+    let mut group = group(criterion, "file_to_null");
+    for chunk in CHUNKS {
         let std = Sink::Null(io_copy_to_file);
-        let splice = || Move { sink: Sink::Null(splice_all), chunk, ..RAW_FILE };
-        let copy = Sink::Null(copy_all);
+        let (raw, copy) = (Sink::Null(transfer_by_chunks), Sink::Null(copy_all));
         let engines = [
-            ("std", Move { source: io_copy_buffered, sink: std, chunk, ..STD_FILE }),
-            ("rawpipe", splice()),
-            ("rawpipe-splice", splice()),
-            ("rawpipe-copy", Move { source: copy_file, sink: copy, chunk, ..RAW_FILE }),
+            ("std", Move { source: io_copy_buffered, sink: std, ..STD_FILE }),
+            ("rawpipe", Move { source: transfer_file_by_chunks, sink: raw, ..RAW_FILE }),
+            ("rawpipe-copy", Move { source: copy_file, sink: copy, ..RAW_FILE }),
         ];
-        for (name, work) in engines {
-            work.check(&input).expect("the bytes that were sent");
-            group.bench_function(BenchmarkId::new(name, chunk), |bencher| {
-                bencher.iter_custom(|turns| work.run(&input, turns * BYTES).expect("all bytes"));
+        for (engine, work) in engines {
+            bench(&mut group, input, engine, chunk, Move { chunk, ..work });
+        }
+    }
+    group.finish();
+}
+
+fn file_to_read(criterion: &mut Criterion, input: &Input) {
+    let mut group = group(criterion, "file_to_read");
+    for chunk in CHUNKS {
+        let engines = [
+            ("std", Move { source: io_copy_buffered, ..STD_FILE }),
+            ("rawpipe", Move { source: transfer_file_by_chunks, ..RAW_FILE }),
+            ("rawpipe-copy", Move { source: copy_file, ..RAW_FILE }),
+        ];
+        for (engine, work) in engines {
+            bench(&mut group, input, engine, chunk, Move { chunk, ..work });
+        }
+    }
+    group.finish();
+}
+
+fn file_to_file(criterion: &mut Criterion, input: &Input) {
+    let mut group = group(criterion, "file_to_file");
+    for chunk in CHUNKS {
+        let engines = [
+            ("std", Copy { copy: io_copy_files, chunk }),
+            ("rawpipe", Copy { copy: transfer_files_by_chunks, chunk }),
+            ("rawpipe-copy", Copy { copy: copy_files, chunk }),
+        ];
+        for (engine, work) in engines {
+            work.check(input).expect("the bytes that were sent");
+            group.bench_function(BenchmarkId::new(engine, chunk), |bencher| {
+                bencher.iter_custom(|turns| work.run(input, turns).expect("all bytes").elapsed);
             });
         }
     }
     group.finish();
 }
 
-fn io_copy_buffered(
-    to: OwnedFd,
-    from: &Input,
-    stream: &Stream,
-    buffer: &mut [u8],
-) -> io::Result<()> {
-    let mut to = PipeWriter::from(to);
-    stream.send(|length| {
-        let mut file = &from.file;
-        file.rewind()?;
-        let mut part = BufReader::with_capacity(buffer.len(), file.take(length as u64));
-        let copied = io::copy(&mut part, &mut to)?;
-        require(copied == length as u64, || format!("copied {copied} of {length} bytes"))
-    })
+fn pipe_to_file(criterion: &mut Criterion, input: &Input) {
+    let mut group = group(criterion, "pipe_to_file");
+    for chunk in CHUNKS {
+        let engines = [
+            ("std", Move { sink: Sink::File(io_copy_to_file), ..STD }),
+            ("rawpipe", Move { sink: Sink::File(transfer_by_chunks), ..RAW }),
+            ("rawpipe-copy", Move { sink: Sink::File(copy_all), ..RAW }),
+        ];
+        for (engine, work) in engines {
+            bench(&mut group, input, engine, chunk, Move { period: chunk, chunk, ..work });
+        }
+    }
+    group.finish();
 }
 
-fn copy_file(to: OwnedFd, from: &Input, stream: &Stream, buffer: &mut [u8]) -> io::Result<()> {
-    stream.send(|length| {
-        (&from.file).rewind()?;
-        let mut left = length;
-        while left > 0 {
-            let most = left.min(buffer.len());
-            let count = rawpipe::read(&from.file, &mut buffer[..most])?;
-            require(count > 0, || "the file is shorter than it was".to_owned())?;
-            rawpipe::io::write_all(&to, &buffer[..count])?;
-            left -= count;
+fn pipe_to_pipe(criterion: &mut Criterion, input: &Input) {
+    let mut group = group(criterion, "pipe_to_pipe");
+    for chunk in CHUNKS {
+        let engines = [
+            ("std", STD_PIPES),
+            ("rawpipe", Move { middle: Some((transfer_by_chunks, chunk)), ..RAW_PIPES }),
+            ("rawpipe-copy", Move { middle: Some((copy_all, chunk)), ..RAW_PIPES }),
+        ];
+        for (engine, work) in engines {
+            bench(&mut group, input, engine, chunk, work);
         }
-        Ok(())
-    })
+    }
+    group.finish();
+}
+
+fn socket_to_socket(criterion: &mut Criterion, input: &Input) {
+    let mut group = group(criterion, "socket_to_socket");
+    for chunk in CHUNKS {
+        let engines = [
+            ("std", SOCKETS),
+            ("rawpipe", Move { middle: Some((transfer_by_chunks, chunk)), ..SOCKETS }),
+            ("rawpipe-copy", Move { middle: Some((copy_all, chunk)), ..SOCKETS }),
+        ];
+        for (engine, work) in engines {
+            bench(&mut group, input, engine, chunk, work);
+        }
+    }
+    group.finish();
+}
+
+fn fan_out(criterion: &mut Criterion, input: &Input) {
+    let mut group = group(criterion, "fanout");
+    // `fanout` takes none: it is that of the source, and of std's buffer.
+    for chunk in CHUNKS {
+        let sink = || Sink::Null(drain);
+        let engines = [
+            ("std", Move { middle: Some((std_fanout, chunk)), sink: sink(), ..STD }),
+            ("rawpipe", Move { middle: Some((raw_fanout, 0)), sink: sink(), ..RAW }),
+        ];
+        for (engine, work) in engines {
+            bench(&mut group, input, engine, chunk, Move { period: chunk, chunk, ..work });
+        }
+    }
+    group.finish();
+}
+
+fn group<'c>(criterion: &'c mut Criterion, name: &str) -> BenchmarkGroup<'c, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Bytes(BYTES));
+    group
+}
+
+fn bench(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    input: &Input,
+    engine: &str,
+    chunk: usize,
+    work: Move,
+) {
+    work.check(input).expect("the bytes that were sent");
+    group.bench_function(BenchmarkId::new(engine, chunk), |bencher| {
+        bencher.iter_custom(|turns| work.run(input, turns * BYTES).expect("all bytes").elapsed);
+    });
 }

@@ -21,10 +21,7 @@
 #[path = "../benches/common/mod.rs"]
 mod common;
 
-use common::{
-    Input, KIB, Link, Move, RAW, RAW_FILE, SOCKETS, STD, STD_FILE, Sink, broker, copy_all, finish,
-    io_copy_to_file, large_pipe, raw_pipe, require, splice_all, start, std_pipe,
-};
+use common::*;
 use rawpipe::process;
 use rawpipe::{PipeReader as RawReader, PipeWriter as RawWriter};
 use std::ffi::{OsString, c_int};
@@ -53,15 +50,15 @@ Exit status: 0 all measured; 1 something failed, or moved wrong bytes; 2 wrong u
 struct Question {
     path: &'static str,
     unit: Unit,
-    /// The first is std's.
+    /// The first is std's, the second what a caller gets from `rawpipe` without asking for more.
     engines: &'static [(&'static str, Work)],
-    /// The engine to use where `rawpipe` has several: it is listed as `rawpipe`, too.
-    advised: Option<&'static str>,
 }
 
 enum Work {
     /// Bytes from process to process.
     Move(Move),
+    /// Bytes from file to file.
+    Copy(Copy),
     /// A call or an exchange, so many times.
     Repeat(fn(u64) -> io::Result<Duration>),
 }
@@ -70,43 +67,76 @@ const QUESTIONS: &[Question] = &[
     Question {
         path: "mem_to_read",
         unit: GIB_PER_SECOND,
-        engines: &[("std", Work::Move(STD)), ("rawpipe", Work::Move(RAW))],
-        advised: None,
+        engines: &[
+            ("std", Work::Move(STD_MEM)),
+            ("rawpipe", Work::Move(RAW_MEM)),
+            ("rawpipe-vmsplice-afterread", Work::Move(AFTER_READ_MEM)),
+            ("rawpipe-memfd-afterread", Work::Move(MEMFD_AFTER_READ_MEM)),
+            ("rawpipe-vmsplice", Work::Move(VMSPLICE_MEM)),
+            ("rawpipe-memfd", Work::Move(MEMFD_MEM)),
+            ("rawpipe-copy", Work::Move(RAW_COPY_MEM)),
+        ],
+    },
+    Question {
+        path: "mem_to_null",
+        unit: GIB_PER_SECOND,
+        engines: &[
+            ("std", Work::Move(Move { sink: Sink::Null(io_copy_to_file), ..STD_MEM })),
+            ("rawpipe", Work::Move(Move { sink: Sink::Null(transfer_all), ..RAW_MEM })),
+            (
+                "rawpipe-vmsplice-afterread",
+                Work::Move(Move { sink: Sink::Null(transfer_all), ..AFTER_READ_MEM }),
+            ),
+            ("rawpipe-copy", Work::Move(Move { sink: Sink::Null(transfer_all), ..RAW_COPY_MEM })),
+        ],
     },
     Question {
         path: "file_to_null",
         unit: GIB_PER_SECOND,
         engines: &[
             ("std", Work::Move(Move { sink: Sink::Null(io_copy_to_file), ..STD_FILE })),
-            ("rawpipe", Work::Move(Move { sink: Sink::Null(splice_all), ..RAW_FILE })),
+            ("rawpipe", Work::Move(Move { sink: Sink::Null(transfer_all), ..RAW_FILE })),
         ],
-        advised: None,
     },
     Question {
         path: "file_to_read",
         unit: GIB_PER_SECOND,
         engines: &[("std", Work::Move(STD_FILE)), ("rawpipe", Work::Move(RAW_FILE))],
-        advised: None,
+    },
+    Question {
+        path: "file_to_file",
+        unit: GIB_PER_SECOND,
+        engines: &[
+            ("std", Work::Copy(Copy { copy: io_copy_files, chunk: 0 })),
+            ("rawpipe", Work::Copy(Copy { copy: transfer_files, chunk: 0 })),
+        ],
     },
     Question {
         path: "pipe_to_file",
         unit: GIB_PER_SECOND,
         engines: &[
             ("std", Work::Move(Move { sink: Sink::File(io_copy_to_file), ..STD })),
+            ("rawpipe", Work::Move(Move { sink: Sink::File(transfer_all), ..RAW })),
             ("rawpipe-copy", Work::Move(Move { sink: Sink::File(copy_all), ..RAW })),
-            ("rawpipe-splice", Work::Move(Move { sink: Sink::File(splice_all), ..RAW })),
         ],
-        advised: Some("rawpipe-copy"),
+    },
+    Question {
+        path: "pipe_to_pipe",
+        unit: GIB_PER_SECOND,
+        engines: &[
+            ("std", Work::Move(STD_PIPES)),
+            ("rawpipe", Work::Move(RAW_PIPES)),
+            ("rawpipe-copy", Work::Move(Move { middle: Some((copy_all, RAW.chunk)), ..RAW_PIPES })),
+        ],
     },
     Question {
         path: "socket_to_socket",
         unit: GIB_PER_SECOND,
         engines: &[
             ("std", Work::Move(SOCKETS)),
-            ("rawpipe-broker", Work::Move(Move { middle: Some((broker, RAW.chunk)), ..SOCKETS })),
+            ("rawpipe", Work::Move(Move { middle: Some((transfer_all, 0)), ..SOCKETS })),
             ("rawpipe-copy", Work::Move(Move { middle: Some((copy_all, RAW.chunk)), ..SOCKETS })),
         ],
-        advised: Some("rawpipe-broker"),
     },
     Question {
         path: "pingpong",
@@ -115,7 +145,6 @@ const QUESTIONS: &[Question] = &[
             ("std", Work::Repeat(|n| pingpong::<StdReader, StdWriter>(n, std_pipe))),
             ("rawpipe", Work::Repeat(|n| pingpong::<RawReader, RawWriter>(n, raw_pipe))),
         ],
-        advised: None,
     },
     Question {
         path: "pipe2_close",
@@ -124,7 +153,6 @@ const QUESTIONS: &[Question] = &[
             ("std", Work::Repeat(|n| pipe2_close(n, io::pipe))),
             ("rawpipe", Work::Repeat(|n| pipe2_close(n, || Ok(rawpipe::pipe()?)))),
         ],
-        advised: None,
     },
     Question {
         path: "fork_wait",
@@ -133,7 +161,6 @@ const QUESTIONS: &[Question] = &[
             ("std", Work::Repeat(|n| repeat(n, c_fork_wait))),
             ("rawpipe", Work::Repeat(|n| repeat(n, raw_fork_wait))),
         ],
-        advised: None,
     },
 ];
 
@@ -244,22 +271,32 @@ impl Work {
     /// placed it, on the CPU of the other or not, and one round shows one placement only.
     const fn longest(&self) -> Duration {
         match self {
-            Self::Move(_) => Duration::from_millis(40),
+            Self::Move(_) | Self::Copy(_) => Duration::from_millis(40),
             Self::Repeat(_) => Duration::from_millis(2),
         }
     }
 
-    fn run(&self, input: &Input, amount: u64) -> io::Result<Duration> {
+    fn run(&self, input: &Input, amount: u64) -> io::Result<Run> {
         match self {
             Self::Move(work) => work.run(input, amount),
-            Self::Repeat(work) => work(amount),
+            Self::Copy(work) => work.run(input, amount / FILE as u64),
+            Self::Repeat(work) => Ok(Run { elapsed: work(amount)?, by: String::new() }),
         }
+    }
+
+    /// An amount is a multiple of it.
+    const fn unit(&self) -> u64 {
+        if matches!(self, Self::Copy(_)) { FILE as u64 } else { 1 }
     }
 
     /// Checks it, and finds the amount that takes about so long.
     fn prepare(&self, input: &Input, target: Duration) -> io::Result<u64> {
         let (mut amount, most) = match self {
             Self::Repeat(_) => (16, u64::MAX),
+            Self::Copy(work) => {
+                work.check(input)?;
+                (FILE as u64, u64::MAX)
+            }
             Self::Move(work) => {
                 work.check(input)?;
                 // A file in memory stays small.
@@ -267,10 +304,11 @@ impl Work {
             }
         };
         loop {
-            let elapsed = self.run(input, amount)?;
+            let elapsed = self.run(input, amount)?.elapsed;
             if elapsed * 4 >= target || amount >= most {
                 let exact = u128::from(amount) * target.as_nanos() / elapsed.as_nanos().max(1);
-                return Ok(u64::try_from(exact).unwrap_or(u64::MAX).clamp(1, most));
+                let exact = u64::try_from(exact).unwrap_or(u64::MAX) / self.unit() * self.unit();
+                return Ok(exact.clamp(self.unit(), most));
             }
             amount *= 4;
         }
@@ -279,25 +317,32 @@ impl Work {
 
 impl Question {
     /// How much of the time it takes.
-    fn weight(&self) -> u32 {
-        u32::try_from(self.engines.len()).expect("few engines")
+    fn weight(&self, input: &Input) -> u32 {
+        u32::try_from(self.engines(input).len()).expect("few engines")
+    }
+
+    /// Those that can work here.
+    fn engines(&self, input: &Input) -> Vec<&'static (&'static str, Work)> {
+        self.engines.iter().filter(|(engine, _)| input.allows(engine)).collect()
     }
 
     /// The rows of the table, of which the first is std's.
     fn answer(&self, input: &Input, time: Duration) -> io::Result<Vec<Row>> {
         let clock = Instant::now();
-        let count = self.engines.len();
+        let engines = self.engines(input);
+        let count = engines.len();
         let blame = |index: usize, error: io::Error| {
-            io::Error::other(format!("{} by {}: {error}", self.path, self.engines[index].0))
+            io::Error::other(format!("{} by {}: {error}", self.path, engines[index].0))
         };
         let mut amounts = vec![0; count];
-        for (index, (_, work)) in self.engines.iter().enumerate() {
+        for (index, (_, work)) in engines.iter().enumerate() {
             // Half as long as they may be, for more rounds than must be.
-            let target = time / (2 * LEAST_ROUNDS * self.weight());
+            let target = time / (2 * LEAST_ROUNDS * self.weight(input));
             let target = target.clamp(Duration::from_millis(1), work.longest());
             amounts[index] = work.prepare(input, target).map_err(|error| blame(index, error))?;
         }
         let mut values = vec![Vec::new(); count];
+        let mut by = vec![String::new(); count];
         let first = clock.elapsed();
         for round in 0.. {
             let elapsed = clock.elapsed();
@@ -306,34 +351,19 @@ impl Question {
             }
             for turn in 0..count {
                 let index = (round as usize + turn) % count;
-                let work = &self.engines[index].1;
-                let taken = work.run(input, amounts[index]).map_err(|error| blame(index, error))?;
-                values[index].push(self.unit.value(amounts[index], taken));
+                let run = engines[index].1.run(input, amounts[index]);
+                let run = run.map_err(|error| blame(index, error))?;
+                values[index].push(self.unit.value(amounts[index], run.elapsed));
+                by[index] = run.by;
             }
         }
-        Ok(self.rows(&values))
-    }
-
-    fn rows(&self, values: &[Vec<f64>]) -> Vec<Row> {
-        let ratios = |own: &[f64]| {
-            let pairs = own.iter().zip(&values[0]);
-            median(pairs.map(|(own, std)| self.unit.ratio(*own, *std)).collect())
-        };
-        let mut rows: Vec<_> = self
-            .engines
-            .iter()
-            .zip(values)
-            .map(|((engine, _), own)| Row {
-                engine,
-                value: median(own.clone()),
-                ratio: ratios(own),
-            })
-            .collect();
-        let advised = rows.iter().position(|row| Some(row.engine) == self.advised);
-        if let Some(index) = advised {
-            rows.insert(1, Row { engine: "rawpipe", ..rows[index] });
-        }
-        rows
+        let row =
+            |(((engine, _), own), by): ((&&'static (&'static str, Work), &Vec<f64>), String)| {
+                let pairs = own.iter().zip(&values[0]);
+                let ratio = median(pairs.map(|(own, std)| self.unit.ratio(*own, *std)).collect());
+                Row { engine, value: median(own.clone()), ratio, by }
+            };
+        Ok(engines.iter().zip(&values).zip(by).map(row).collect())
     }
 }
 
@@ -341,6 +371,8 @@ struct Row {
     engine: &'static str,
     value: f64,
     ratio: f64,
+    /// By which mechanism of the library.
+    by: String,
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -378,7 +410,7 @@ fn table_head(input: &Input) -> io::Result<String> {
     let capacity = |(end, _): (OwnedFd, OwnedFd)| rawpipe::pipe::capacity(end);
     Ok(format!(
         "Linux {} {}, {} CPUs, backend {}, pipes of {} KiB for std and {} KiB for rawpipe, \
-         files {}\n\n{:17} {:14} {:>16}   ratio\n",
+         files {}\n\n{:17} {:26} {:>16}   ratio  {:24} mechanism\n",
         kernel.trim(),
         env::consts::ARCH,
         thread::available_parallelism()?,
@@ -389,6 +421,7 @@ fn table_head(input: &Input) -> io::Result<String> {
         "path",
         "engine",
         "value",
+        "",
     ))
 }
 
@@ -396,12 +429,14 @@ fn table_head(input: &Input) -> io::Result<String> {
 fn lines(question: &Question, rows: &[Row], csv: bool) -> String {
     let (path, unit) = (question.path, question.unit.name);
     let best = rows.iter().map(|row| row.ratio).fold(0.0, f64::max);
-    let line = |Row { engine, value, ratio }: &Row| {
+    let line = |Row { engine, value, ratio, by }: &Row| {
         if csv {
             return format!("{path},{engine},{unit},{value:.4},{ratio:.2}\n");
         }
         let bar = bar(ratio / best);
-        format!("{path:17} {engine:14} {value:10.3} {unit:5} {ratio:6.2}×  {bar}\n")
+        let line =
+            format!("{path:17} {engine:26} {value:10.3} {unit:5} {ratio:6.2}×  {bar:24} {by}");
+        format!("{}\n", line.trim_end())
     };
     rows.iter().map(line).collect::<String>() + if csv { "" } else { "\n" }
 }
@@ -452,13 +487,13 @@ fn run(options: &Options) -> io::Result<()> {
         print(&table_head(&input)?)?;
     }
     let show = io::stderr().is_terminal();
-    let mut left: u32 = QUESTIONS.iter().map(Question::weight).sum();
+    let mut left: u32 = QUESTIONS.iter().map(|question| question.weight(&input)).sum();
     for (index, question) in QUESTIONS.iter().enumerate() {
         if show {
             say(&format!("\r{} of {}: {} ", index + 1, QUESTIONS.len(), question.path));
         }
-        let time = options.time.saturating_sub(clock.elapsed()) * question.weight() / left;
-        left -= question.weight();
+        let time = options.time.saturating_sub(clock.elapsed()) * question.weight(&input) / left;
+        left -= question.weight(&input);
         let answer = question.answer(&input, time);
         if show {
             say("\r\x1b[K"); // to the start of the line, and the line is empty

@@ -10,18 +10,33 @@ use std::fs::File;
 use std::process::{Command, Output, Stdio};
 
 /// What is measured, and in what.
-const PATHS: [(&str, &str); 8] = [
+const PATHS: [(&str, &str); 11] = [
     ("mem_to_read", "GiB/s"),
+    ("mem_to_null", "GiB/s"),
     ("file_to_null", "GiB/s"),
     ("file_to_read", "GiB/s"),
+    ("file_to_file", "GiB/s"),
     ("pipe_to_file", "GiB/s"),
+    ("pipe_to_pipe", "GiB/s"),
     ("socket_to_socket", "GiB/s"),
     ("pingpong", "us"),
     ("pipe2_close", "ns"),
     ("fork_wait", "us"),
 ];
 
-const ENGINES: [&str; 5] = ["std", "rawpipe", "rawpipe-splice", "rawpipe-broker", "rawpipe-copy"];
+const ENGINES: [&str; 7] = [
+    "std",
+    "rawpipe",
+    "rawpipe-copy",
+    "rawpipe-memfd",
+    "rawpipe-memfd-afterread",
+    "rawpipe-vmsplice",
+    "rawpipe-vmsplice-afterread",
+];
+
+/// What the library may say of how it has moved bytes.
+const MECHANISMS: [&str; 7] =
+    ["vmsplice", "memfd", "splice", "broker", "copy_file_range", "sendfile", "copy"];
 
 /// Whoever chose a compiler that is too old for the example says so.
 fn left_out(test: &str) -> bool {
@@ -115,6 +130,10 @@ fn table_has_every_path_and_the_environment() {
     for (path, _) in PATHS {
         let lines: Vec<_> = table.lines().filter(|line| line.starts_with(path)).collect();
         assert!(lines.len() >= 2 && lines.iter().all(|line| line.contains('×')), "{table}");
+        if path.contains("_to_") {
+            let last = lines[1].rsplit(' ').next().unwrap_or_default();
+            assert!(MECHANISMS.contains(&last), "no mechanism: {}", lines[1]);
+        }
     }
     assert!(table.contains("std has no fork"), "{table}");
 }

@@ -4,20 +4,28 @@
 //! A [`Move`] describes the processes and how each does its part. [`Move::run`] forks them, gets
 //! them all ready, and measures from the word to go until all have said that they are done: forking,
 //! files and buffers are not in it. The processes of both engines are made in the same way.
+//! A [`Copy`] is a file after file in this process.
+//!
+//! The parts are in [`parts`], and [`Busy`] keeps the CPUs from all of them.
 #![allow(dead_code, reason = "each program uses a part of it")]
+#![allow(unused_imports, reason = "each program uses a part of it")]
 #![allow(unsafe_code, reason = "fork")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 
-use rawpipe::pipe::{Builder, Capacity};
+mod busy;
+mod parts;
+
+pub(crate) use busy::Busy;
+pub(crate) use parts::*;
+
+use rawpipe::PipeWriter;
+use rawpipe::chunk::{ChunkWriter, Mechanism};
 use rawpipe::process::{self, Child};
-use rawpipe::splice::{SpliceFlags, splice};
-use rawpipe::{PipeReader, PipeWriter};
 use std::fs::{self, File};
 use std::hint::black_box;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{env, process as this_process};
@@ -41,12 +49,24 @@ pub(crate) struct Move {
 /// Makes the read end and the write end.
 pub(crate) type Link = fn() -> io::Result<(OwnedFd, OwnedFd)>;
 
-/// Sends the stream. The buffer's length is the most that one `splice` is asked for.
-pub(crate) type Source = fn(OwnedFd, &Input, &Stream, &mut [u8]) -> io::Result<()>;
+/// Sends the stream, and names the mechanism. The buffer's length is the chunk.
+pub(crate) type Source = fn(OwnedFd, &Input, &Stream, &mut [u8]) -> io::Result<&'static str>;
 
 /// Moves from one descriptor to the other until the end, and counts. The buffer's length is the
-/// most that one `splice` is asked for.
-pub(crate) type Mover = fn(OwnedFd, OwnedFd, &mut [u8]) -> io::Result<u64>;
+/// chunk.
+pub(crate) type Mover = fn(OwnedFd, OwnedFd, &mut [u8]) -> io::Result<Moved>;
+
+/// How many bytes, and by which mechanism of the library, if by one.
+pub(crate) struct Moved {
+    pub(crate) bytes: u64,
+    pub(crate) by: &'static str,
+}
+
+/// What a run took, and by which mechanisms, from the source to the sink.
+pub(crate) struct Run {
+    pub(crate) elapsed: Duration,
+    pub(crate) by: String,
+}
 
 pub(crate) enum Sink {
     /// Reads, and shows each piece.
@@ -79,183 +99,12 @@ impl Stream {
 }
 
 /// As much of `left` as goes into `most`.
-fn least(left: u64, most: usize) -> usize {
+pub(crate) fn least(left: u64, most: usize) -> usize {
     usize::try_from(left).map_or(most, |left| left.min(most))
 }
 
 pub(crate) fn require(holds: bool, message: impl FnOnce() -> String) -> io::Result<()> {
     if holds { Ok(()) } else { Err(io::Error::other(message())) }
-}
-
-// ---------------------------------------------------------------- the two engines
-
-/// std's pipe as it comes, `write_all` and `read` by 64 KiB.
-pub(crate) const STD: Move = Move {
-    link: std_pipe,
-    source: write_memory::<io::PipeWriter>,
-    period: 64 * KIB,
-    middle: None,
-    sink: Sink::Read(read::<io::PipeReader>),
-    chunk: 64 * KIB,
-};
-
-/// As large a pipe as is useful, and few, long calls: a quarter of the pipe, so that one side fills
-/// while the other drains; larger buffers are slower, because they leave the caches.
-pub(crate) const RAW: Move = Move {
-    link: large_pipe,
-    source: write_memory::<PipeWriter>,
-    period: 256 * KIB,
-    middle: None,
-    sink: Sink::Read(read::<PipeReader>),
-    chunk: 256 * KIB,
-};
-
-/// The length of the file that is sent.
-pub(crate) const FILE: usize = 16 * MIB;
-
-pub(crate) const STD_FILE: Move = Move { source: io_copy_file, period: FILE, ..STD };
-pub(crate) const RAW_FILE: Move = Move { source: splice_file, period: FILE, ..RAW };
-
-/// Only the process in the middle is to differ from engine to engine.
-pub(crate) const SOCKETS: Move = Move {
-    link: socket_pair,
-    source: write_memory::<UnixStream>,
-    sink: Sink::Read(read::<UnixStream>),
-    middle: Some((io_copy_sockets, 0)),
-    ..STD
-};
-
-// ---------------------------------------------------------------- the same code for both
-
-pub(crate) fn write_memory<W: Write + From<OwnedFd>>(
-    to: OwnedFd,
-    from: &Input,
-    stream: &Stream,
-    _: &mut [u8],
-) -> io::Result<()> {
-    let mut to = W::from(to);
-    stream.send(|length| to.write_all(black_box(&from.memory[..length])))
-}
-
-pub(crate) fn read<R: Read + From<OwnedFd>>(
-    from: OwnedFd,
-    buffer: &mut [u8],
-    show: Show<'_>,
-) -> io::Result<u64> {
-    let mut from = R::from(from);
-    let mut bytes = 0;
-    loop {
-        let count = from.read(buffer)?;
-        if count == 0 {
-            return Ok(bytes);
-        }
-        bytes += count as u64;
-        show(&buffer[..count])?;
-    }
-}
-
-// ---------------------------------------------------------------- std
-
-pub(crate) fn std_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (reader, writer) = io::pipe()?;
-    Ok((reader.into(), writer.into()))
-}
-
-pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (one, other) = UnixStream::pair()?;
-    Ok((one.into(), other.into()))
-}
-
-pub(crate) fn io_copy_file(
-    to: OwnedFd,
-    from: &Input,
-    stream: &Stream,
-    _: &mut [u8],
-) -> io::Result<()> {
-    let mut to = io::PipeWriter::from(to);
-    stream.send(|length| {
-        let mut file = &from.file;
-        file.rewind()?;
-        let copied = io::copy(&mut file.take(length as u64), &mut to)?;
-        require(copied == length as u64, || format!("copied {copied} of {length} bytes"))
-    })
-}
-
-pub(crate) fn io_copy_to_file(from: OwnedFd, to: OwnedFd, _: &mut [u8]) -> io::Result<u64> {
-    io::copy(&mut io::PipeReader::from(from), &mut File::from(to))
-}
-
-pub(crate) fn io_copy_sockets(from: OwnedFd, to: OwnedFd, _: &mut [u8]) -> io::Result<u64> {
-    io::copy(&mut UnixStream::from(from), &mut UnixStream::from(to))
-}
-
-// ---------------------------------------------------------------- rawpipe
-
-pub(crate) fn raw_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (reader, writer) = rawpipe::pipe()?;
-    Ok((reader.into(), writer.into()))
-}
-
-pub(crate) fn large_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (reader, writer) = Builder::new().capacity(Capacity::Max).build()?;
-    Ok((reader.into(), writer.into()))
-}
-
-pub(crate) fn splice_file(
-    to: OwnedFd,
-    from: &Input,
-    stream: &Stream,
-    buffer: &mut [u8],
-) -> io::Result<()> {
-    stream.send(|length| {
-        let (mut at, end) = (0, length as u64);
-        while at < end {
-            let most = least(end - at, buffer.len());
-            let moved = splice(&from.file, Some(&mut at), &to, None, most, SpliceFlags::empty())?;
-            require(moved > 0, || "the file is shorter than it was".to_owned())?;
-        }
-        Ok(())
-    })
-}
-
-pub(crate) fn splice_all(from: OwnedFd, to: OwnedFd, buffer: &mut [u8]) -> io::Result<u64> {
-    let mut bytes = 0;
-    loop {
-        match splice(&from, None, &to, None, buffer.len(), SpliceFlags::empty())? {
-            0 => return Ok(bytes),
-            moved => bytes += moved as u64,
-        }
-    }
-}
-
-pub(crate) fn copy_all(from: OwnedFd, to: OwnedFd, buffer: &mut [u8]) -> io::Result<u64> {
-    let mut bytes = 0;
-    loop {
-        let count = rawpipe::read(&from, buffer)?;
-        if count == 0 {
-            return Ok(bytes);
-        }
-        rawpipe::io::write_all(&to, &buffer[..count])?;
-        bytes += count as u64;
-    }
-}
-
-/// From socket to socket, through a pipe that is drained each time before it is filled.
-pub(crate) fn broker(from: OwnedFd, to: OwnedFd, buffer: &mut [u8]) -> io::Result<u64> {
-    let (reader, writer) = large_pipe()?;
-    let mut bytes = 0;
-    loop {
-        let mut held = splice(&from, None, &writer, None, buffer.len(), SpliceFlags::empty())?;
-        if held == 0 {
-            return Ok(bytes);
-        }
-        bytes += held as u64;
-        while held > 0 {
-            let moved = splice(&reader, None, &to, None, held, SpliceFlags::empty())?;
-            require(moved > 0, || "the socket takes nothing".to_owned())?;
-            held -= moved;
-        }
-    }
 }
 
 // ---------------------------------------------------------------- running them
@@ -266,10 +115,14 @@ pub(crate) struct Input {
     pub(crate) memory: &'static [u8],
     /// The same, over and over, up to [`FILE`].
     pub(crate) file: File,
+    /// As `file`, where the output is, too.
+    near: File,
     null: File,
     output: File,
     /// Where the files are.
     pub(crate) folders: String,
+    /// The mechanisms of a `ChunkWriter` that do not work here.
+    missing: Vec<&'static str>,
 }
 
 impl Input {
@@ -285,15 +138,53 @@ impl Input {
             word.copy_from_slice(&state.to_le_bytes());
         }
         let (disk, in_memory) = (env::temp_dir(), Path::new("/dev/shm"));
-        let (mut file, from) = scratch_file(&[&disk, in_memory])?;
-        for _ in 0..FILE / memory.len() {
-            file.write_all(memory)?;
-        }
-        file.sync_all()?; // so that nobody writes it to the disk while the clock runs
+        let fill = |(mut file, folder): (File, _)| {
+            for _ in 0..FILE / memory.len() {
+                file.write_all(memory)?;
+            }
+            file.sync_all()?; // so that nobody writes it to the disk while the clock runs
+            Ok::<_, io::Error>((file, folder))
+        };
+        let (file, from) = fill(scratch_file(&[&disk, in_memory])?)?;
+        let (near, _) = fill(scratch_file(&[in_memory, &disk])?)?;
         let null = File::options().write(true).open("/dev/null")?;
         let (output, to) = scratch_file(&[in_memory, &disk])?;
         let folders = format!("{} to {}", from.display(), to.display());
-        Ok(Self { memory, file, null, output, folders })
+        // The first writer of a process tries out what works. Those that are forked know it then.
+        let works = |mechanism| {
+            let builder = ChunkWriter::builder().mechanism(mechanism);
+            rawpipe::pipe().and_then(|(_reader, writer)| builder.build(writer)).is_ok()
+        };
+        let missing = [("vmsplice", Mechanism::Vmsplice), ("memfd", Mechanism::Memfd)]
+            .into_iter()
+            .filter(|(_, mechanism)| !works(*mechanism))
+            .map(|(name, _)| name)
+            .collect();
+        Ok(Self { memory, file, near, null, output, folders, missing })
+    }
+
+    /// Whether an engine of this name can work here.
+    pub(crate) fn allows(&self, engine: &str) -> bool {
+        !self.missing.iter().any(|mechanism| engine.contains(mechanism))
+    }
+
+    /// Empties the file that the sinks fill.
+    fn clear_output(&self) -> io::Result<()> {
+        self.output.set_len(0)?;
+        (&self.output).rewind()
+    }
+
+    /// Whether there is this many times the first `period` bytes of the memory in the output.
+    fn check_output(&self, bytes: u64, period: usize) -> io::Result<()> {
+        let mut got = vec![0; least(bytes, usize::MAX)];
+        self.output.read_exact_at(&mut got, 0)?;
+        let right = got.chunks(period).all(|part| *part == self.memory[..part.len()]);
+        require(right, || "other bytes than were sent".to_owned())
+    }
+
+    fn check_output_len(&self, bytes: u64) -> io::Result<()> {
+        let length = self.output.metadata()?.len();
+        require(length == bytes, || format!("{length} bytes in the file"))
     }
 }
 
@@ -320,7 +211,7 @@ fn touched(bytes: usize) -> &'static mut [u8] {
 
 impl Move {
     /// Moves so many bytes, checks that as many have arrived, and says how long it took.
-    pub(crate) fn run(&self, input: &Input, bytes: u64) -> io::Result<Duration> {
+    pub(crate) fn run(&self, input: &Input, bytes: u64) -> io::Result<Run> {
         self.run_stream(input, &Stream { bytes, period: self.period }, false)
     }
 
@@ -330,41 +221,37 @@ impl Move {
         let period = self.period.min(input.memory.len());
         let stream = Stream { bytes: (5 << 18) + 4321, period };
         self.run_stream(input, &stream, true)?;
-
-        let mut got = vec![0; least(stream.bytes, usize::MAX)];
-        input.output.read_exact_at(&mut got, 0)?;
-        let right = got.chunks(period).all(|part| *part == input.memory[..part.len()]);
-        require(right, || "other bytes than were sent".to_owned())
+        input.check_output(stream.bytes, period)
     }
 
-    fn run_stream(&self, input: &Input, stream: &Stream, checked: bool) -> io::Result<Duration> {
-        input.output.set_len(0)?;
-        (&input.output).rewind()?;
-        let (counts, counter) = rawpipe::pipe()?;
-        let (stages, go) = self.start_stages(input, stream, checked, &counter)?;
-        drop(counter); // from here on it breaks when all stages have ended
+    fn run_stream(&self, input: &Input, stream: &Stream, checked: bool) -> io::Result<Run> {
+        input.clear_output()?;
+        let (reports, reporter) = rawpipe::pipe()?;
+        let (stages, go) = self.start_stages(input, stream, checked, &reporter)?;
+        drop(reporter); // from here on it breaks when all stages have ended
 
-        let count = || {
-            let mut count = [0; 8];
-            counts.read_exact(&mut count).map(|()| u64::from_le_bytes(count))
-        };
         for _ in &stages {
-            count()?; // ready
+            Report::receive(&reports)?; // ready
         }
         let clock = Instant::now();
         drop(go);
-        let moved: Result<Vec<_>, _> = stages.iter().map(|_| count()).collect();
+        let done: Result<Vec<_>, _> = stages.iter().map(|_| Report::receive(&reports)).collect();
         let elapsed = clock.elapsed();
 
         stages.into_iter().try_for_each(finish)?;
-        for moved in moved? {
-            require(moved == stream.bytes, || format!("{moved} of {} bytes", stream.bytes))?;
+        let mut done = done?;
+        for Report { bytes, .. } in &done {
+            require(*bytes == stream.bytes, || format!("{bytes} of {} bytes", stream.bytes))?;
         }
         if checked || matches!(self.sink, Sink::File(_)) {
-            let length = input.output.metadata()?.len();
-            require(length == stream.bytes, || format!("{length} bytes in the file"))?;
+            input.check_output_len(stream.bytes)?;
         }
-        Ok(elapsed)
+        // They are numbered from the sink, and come as they end.
+        done.sort_by_key(|report| std::cmp::Reverse(report.stage));
+        let mut by: Vec<_> = done.into_iter().map(|report| report.by).collect();
+        by.retain(|name| !name.is_empty());
+        by.dedup();
+        Ok(Run { elapsed, by: by.join(", ") })
     }
 
     /// Starts them from the last to the first, so that none has a copy of another's write end. The
@@ -374,18 +261,18 @@ impl Move {
         input: &Input,
         stream: &Stream,
         checked: bool,
-        counter: &PipeWriter,
+        reporter: &PipeWriter,
     ) -> io::Result<(Vec<Child>, PipeWriter)> {
         let (from, to) = (self.link)()?;
         let mut to = Some(to);
-        let mut stages = vec![start_stage(counter, self.chunk, |buffer| {
+        let mut stages = vec![start_stage(reporter, 0, self.chunk, |buffer| {
             to = None; // here, in the child
             self.sink.run(from, input, buffer, checked)
         })?];
         if let Some((middle, chunk)) = self.middle {
             let (from, next) = (self.link)()?;
             let onward = to.replace(next).expect("only the child's copy was closed");
-            stages.push(start_stage(counter, chunk, |buffer| {
+            stages.push(start_stage(reporter, 1, chunk, |buffer| {
                 to = None;
                 middle(from, onward, buffer)
             })?);
@@ -393,41 +280,110 @@ impl Move {
         let (gate, go) = rawpipe::pipe()?;
         let mut go = Some(go);
         let to = to.expect("only the child's copy was closed");
-        stages.push(start_stage(counter, self.chunk, |buffer| {
+        stages.push(start_stage(reporter, 2, self.chunk, |buffer| {
             go = None;
             gate.read(&mut [0])?; // end of file: go
-            (self.source)(to, input, stream, buffer).map(|()| stream.bytes)
+            let by = (self.source)(to, input, stream, buffer)?;
+            Ok(Moved { bytes: stream.bytes, by })
         })?);
         Ok((stages, go.expect("only the child's copy was closed")))
     }
 }
 
+/// What a stage says when it is ready, and when it is done.
+struct Report {
+    bytes: u64,
+    stage: u8,
+    by: String,
+}
+
+impl Report {
+    /// The number of bytes, that of the stage, and the mechanism up to a byte that is 0.
+    const LEN: usize = 32;
+
+    fn send(to: &PipeWriter, stage: u8, moved: &Moved) -> io::Result<()> {
+        let mut line = [0; Self::LEN];
+        line[..8].copy_from_slice(&moved.bytes.to_le_bytes());
+        line[8] = stage;
+        line[9..][..moved.by.len()].copy_from_slice(moved.by.as_bytes());
+        Ok(to.write_all(&line)?)
+    }
+
+    fn receive(from: &rawpipe::PipeReader) -> io::Result<Self> {
+        let mut line = [0; Self::LEN];
+        from.read_exact(&mut line)?;
+        let (bytes, rest) = line.split_first_chunk().expect("as long as a number");
+        let by = rest[1..].split(|byte| *byte == 0).next().unwrap_or_default();
+        let by = String::from_utf8_lossy(by).into_owned();
+        Ok(Self { bytes: u64::from_le_bytes(*bytes), stage: rest[0], by })
+    }
+}
+
 /// Starts a process that gets its buffer ready, says so, does its part, and says how many bytes.
 fn start_stage(
-    counter: &PipeWriter,
+    reporter: &PipeWriter,
+    stage: u8,
     chunk: usize,
-    part: impl FnOnce(&mut [u8]) -> io::Result<u64>,
+    part: impl FnOnce(&mut [u8]) -> io::Result<Moved>,
 ) -> io::Result<Child> {
     start(|| {
         let buffer = touched(chunk);
-        counter.write_all(&0_u64.to_le_bytes())?;
-        let bytes = part(buffer)?;
-        Ok(counter.write_all(&bytes.to_le_bytes())?)
+        Report::send(reporter, stage, &Moved { bytes: 0, by: "" })?;
+        let moved = part(buffer)?;
+        Report::send(reporter, stage, &moved)
     })
 }
 
 impl Sink {
-    fn run(&self, from: OwnedFd, to: &Input, buffer: &mut [u8], checked: bool) -> io::Result<u64> {
+    fn run(
+        &self,
+        from: OwnedFd,
+        to: &Input,
+        buffer: &mut [u8],
+        checked: bool,
+    ) -> io::Result<Moved> {
         let file = if checked || matches!(self, Self::File(_)) { &to.output } else { &to.null };
         let mut file = file.try_clone()?;
-        match self {
+        let bytes = match self {
             Self::Read(read) if checked => read(from, buffer, &mut |piece| file.write_all(piece)),
             Self::Read(read) => read(from, buffer, &mut |piece| {
                 black_box(piece);
                 Ok(())
             }),
-            Self::Null(mover) | Self::File(mover) => mover(from, file.into(), buffer),
+            Self::Null(mover) | Self::File(mover) => return mover(from, file.into(), buffer),
+        };
+        bytes.map(|bytes| Moved { bytes, by: "" })
+    }
+}
+
+/// From a file to a new one, in this process. The buffer's length is the chunk.
+pub(crate) struct Copy {
+    pub(crate) copy: fn(&File, &File, &mut [u8]) -> io::Result<Moved>,
+    pub(crate) chunk: usize,
+}
+
+impl Copy {
+    /// Copies a file of [`FILE`] bytes so often.
+    pub(crate) fn run(&self, input: &Input, count: u64) -> io::Result<Run> {
+        let buffer = &mut vec![1; self.chunk][..];
+        let mut run = Run { elapsed: Duration::ZERO, by: String::new() };
+        for _ in 0..count {
+            input.clear_output()?;
+            (&input.near).rewind()?;
+            let clock = Instant::now();
+            let moved = (self.copy)(&input.near, &input.output, buffer)?;
+            run.elapsed += clock.elapsed();
+            moved.by.clone_into(&mut run.by);
+            require(moved.bytes == FILE as u64, || format!("{} of {FILE} bytes", moved.bytes))?;
+            input.check_output_len(FILE as u64)?;
         }
+        Ok(run)
+    }
+
+    /// Copies it once and checks each byte.
+    pub(crate) fn check(&self, input: &Input) -> io::Result<()> {
+        self.run(input, 1)?;
+        input.check_output(FILE as u64, input.memory.len())
     }
 }
 

@@ -1,0 +1,48 @@
+//! Processes that keep every CPU busy.
+
+use super::{finish, start};
+use rawpipe::PipeWriter;
+use rawpipe::process::Child;
+use std::hint::black_box;
+use std::{io, thread};
+
+/// As long as it lives, there is a process for each CPU that does nothing but count.
+///
+/// They end when the write end is closed that this has: when it is dropped, and also if this process
+/// is killed.
+pub(crate) struct Busy {
+    held: Option<PipeWriter>,
+    children: Vec<Child>,
+}
+
+impl Busy {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (held, hold) = rawpipe::pipe::Builder::new().nonblocking().build()?;
+        let mut busy = Self { held: Some(hold), children: Vec::new() };
+        for _ in 0..thread::available_parallelism()?.get() {
+            let hold = &mut busy.held;
+            let child = start(|| {
+                *hold = None; // here, in the child
+                while held.read(&mut [0]).is_err() {
+                    for turn in 0..1 << 18 {
+                        black_box(turn);
+                    }
+                }
+                Ok(()) // end of file
+            })?;
+            busy.children.push(child);
+        }
+        Ok(busy)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.held = None;
+        for child in self.children.drain(..) {
+            if let Err(error) = finish(child) {
+                eprintln!("a busy process: {error}");
+            }
+        }
+    }
+}

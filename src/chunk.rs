@@ -25,10 +25,12 @@
 //! `vmsplice` hands over pages of ordinary memory; `splice` does the same with pages of a file in
 //! memory (a memfd) that the writer has mapped. Both are checked, once per process, by sending a page
 //! to oneself: does the pipe have the page or a copy, and does it keep what was sent when the writer
-//! parts with the page? What fails the check is not used. The last resort is a plain `write`, which
-//! is also used for sends of less than [`SMALL`] bytes, where it is the faster one, since a page in a
-//! pipe takes a whole slot, however few of its bytes were sent.
-//! [`mechanism`](ChunkWriter::mechanism) tells.
+//! parts with the page? What fails the check is not used. A memfd is also not used with
+//! [`Reuse::Never`] unless the caller asks for it: a new file for each memory costs more than a copy.
+//!
+//! The last resort is a plain `write`, which is also used for sends of less than [`SMALL`] bytes,
+//! where it is the faster one, since a page in a pipe takes a whole slot, however few of its bytes
+//! were sent. [`mechanism`](ChunkWriter::mechanism) tells.
 //!
 //! # Why this is sound
 //!

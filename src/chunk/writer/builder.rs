@@ -98,10 +98,14 @@ impl WriterBuilder {
             Some(wanted) => wanted,
             // A page takes a slot: with one or two of them each page would be a call and a wait.
             None if capacity <= 2 * page => Mechanism::Write,
-            None => [Mechanism::Vmsplice, Mechanism::Memfd]
-                .into_iter()
-                .find(|&mechanism| find(mechanism) == Finding::References)
-                .unwrap_or(Mechanism::Write),
+            None if find(Mechanism::Vmsplice) == Finding::References => Mechanism::Vmsplice,
+            // Without reuse each memory is a new file, which costs more than a copy.
+            None if self.reuse == Reuse::AfterRead
+                && find(Mechanism::Memfd) == Finding::References =>
+            {
+                Mechanism::Memfd
+            }
+            None => Mechanism::Write,
         };
         let stride = round_up(self.chunk, page)?;
         let memory = Memory::new(mechanism, self.memory_len(mechanism, stride, capacity))?;

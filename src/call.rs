@@ -14,7 +14,7 @@
 #![allow(unsafe_code, reason = "system calls")]
 #![cfg_attr(not(feature = "transfer"), allow(dead_code, reason = "some serve that feature only"))]
 
-use crate::abi::{self, PollFd, SigInfo, SigSet, Statx, Timespec};
+use crate::abi::{self, PollFd, SigInfo, Statx, Timespec};
 use crate::errno::{Result, decode};
 use crate::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use crate::iovec::{IoSlice, IoSliceMut};
@@ -27,6 +27,9 @@ use core::mem::MaybeUninit;
 /// Memory of the crate's own: mapping it, and files for it.
 #[cfg(feature = "transfer")]
 pub(crate) mod memory;
+/// The signals of this thread.
+#[cfg(feature = "transfer")]
+pub(crate) mod signal;
 
 /// The register for a descriptor: the kernel looks at its lower 32 bits.
 #[expect(clippy::cast_sign_loss, reason = "the bits matter, not the sign")]
@@ -284,37 +287,6 @@ pub(crate) fn readv(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> Result<u
     // SAFETY: `IoSliceMut` has the layout of `struct iovec`; the kernel writes into the buffers of
     // the list only, which are lent exclusively.
     decode(unsafe { syscall3(nr::READV, arg(fd), list, bufs.len()) })
-}
-
-/// The signals that are pending for this thread or process.
-#[inline]
-pub(crate) fn rt_sigpending() -> Result<SigSet> {
-    let mut pending = SigSet::default();
-    let place = (&raw mut pending).expose_provenance();
-    // SAFETY: writes one signal set, to the place given.
-    decode(unsafe { syscall2(nr::RT_SIGPENDING, place, size_of::<SigSet>()) })?;
-    Ok(pending)
-}
-
-/// Changes the signal mask of this thread and returns what it was.
-#[inline]
-pub(crate) fn rt_sigprocmask(how: usize, set: &SigSet) -> Result<SigSet> {
-    let mut old = SigSet::default();
-    let place = (&raw mut old).expose_provenance();
-    let set = (&raw const *set).expose_provenance();
-    // SAFETY: reads one signal set and writes another one, at the places given.
-    decode(unsafe { syscall4(nr::RT_SIGPROCMASK, how, set, place, size_of::<SigSet>()) })?;
-    Ok(old)
-}
-
-/// Takes one pending signal of `set`, without waiting.
-#[inline]
-pub(crate) fn rt_sigtimedwait_now(set: &SigSet) -> Result<usize> {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let timeout = (&raw const now).expose_provenance();
-    let set = (&raw const *set).expose_provenance();
-    // SAFETY: reads one signal set and one `timespec`, at the places given.
-    decode(unsafe { syscall4(nr::RT_SIGTIMEDWAIT, set, 0, timeout, size_of::<SigSet>()) })
 }
 
 /// By `offset`, which is read and written, or by the file's position.

@@ -5,8 +5,9 @@
 //! that was pending before is left alone: it is somebody else's. The kernel sends it to the thread
 //! that made the call, so no other thread can get it meanwhile.
 
+use crate::Errno;
 use crate::abi::{SIG_BLOCK, SIG_SETMASK, SIGPIPE, SigSet};
-use crate::{Errno, call};
+use crate::call::signal as call;
 
 /// Blocks `SIGPIPE` for this thread, for as long as it lives.
 pub(crate) struct Guard {

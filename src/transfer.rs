@@ -40,7 +40,7 @@ mod fanout;
 pub use error::{Side, TransferError};
 pub use fanout::{Fanout, FanoutSink, fanout};
 
-use crate::fd::AsFd;
+use crate::fd::{AsFd, BorrowedFd};
 use crate::sigpipe;
 use crate::spin::Wait;
 use crate::time::Deadline;
@@ -252,7 +252,16 @@ impl<'p> Transfer<'p> {
     /// - none: the source ended before the [exact](Self::exact) number of bytes.
     pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
         let _no_sigpipe = sigpipe::Guard::new();
-        engine::Engine::new(self, from.as_fd(), to.as_fd()).run()
+        self.run_guarded(from.as_fd(), to.as_fd())
+    }
+
+    /// For a caller that has the guard already.
+    fn run_guarded(
+        self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+    ) -> Result<Transferred, TransferError> {
+        engine::Engine::new(self, from, to).run()
     }
 }
 

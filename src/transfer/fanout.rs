@@ -66,7 +66,7 @@ impl<'fd> FanoutSink<'fd> {
     /// Moves the `len` bytes in its pipe to the sink, if it is still one.
     fn deliver(&mut self, len: usize) {
         let Some((reader, _)) = &self.pipe else { return };
-        match Transfer::new().exact(len as u64).run(reader, self.fd) {
+        match Transfer::new().exact(len as u64).run_guarded(reader.as_fd(), self.fd) {
             Ok(transferred) => self.bytes += transferred.bytes(),
             Err(mut error) => {
                 self.bytes += error.bytes();
@@ -263,7 +263,11 @@ fn fill(from: BorrowedFd<'_>, writer: &PipeWriter, room: usize) -> Result<usize>
         0 => ControlFlow::Continue(()),
         _ => ControlFlow::Break(()),
     };
-    match Transfer::new().chunk(room.max(page::size())).progress(stop).run(from, writer) {
+    match Transfer::new()
+        .chunk(room.max(page::size()))
+        .progress(stop)
+        .run_guarded(from, writer.as_fd())
+    {
         Ok(transferred) => Ok(usize::try_from(transferred.bytes()).unwrap_or(room)),
         Err(error) => Err(error.errno().unwrap_or(Errno::EIO)),
     }

@@ -8,7 +8,7 @@ use common::{HANDLED, Storm, child, file, skip, tests};
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::Child;
-use rawpipe::transfer::{Mechanism, Side, Transfer, Transferred, transfer};
+use rawpipe::transfer::{FanoutSink, Mechanism, Side, Transfer, Transferred, fanout, transfer};
 use rawpipe::{Errno, io, raw};
 use std::ffi::{CString, c_char};
 use std::fs::File;
@@ -53,6 +53,9 @@ fn transfer_without_reader_does_not_raise_sigpipe() {
     ] {
         assert_eq!(error.unwrap_err().errno(), Some(Errno::EPIPE));
     }
+    let sink = broken();
+    let mut sinks = [FanoutSink::new(&sink).unwrap()];
+    assert_eq!(fanout(file(&bytes), &mut sinks).unwrap_err().errno(), Some(Errno::EPIPE));
     // The mask is what it was: a plain write is deadly again.
     let status = child(|| u8::from(broken().write(b"x").is_ok())).wait().unwrap();
     assert_eq!(status.signal(), Some(SIGPIPE));

@@ -9,14 +9,14 @@ use crate::fd::BorrowedFd;
 use crate::flags::PollEvents;
 
 const ARM: bool = cfg!(any(target_arch = "arm", target_arch = "aarch64", target_arch = "m68k"));
-const MIPS: bool = cfg!(any(
+pub(crate) const MIPS: bool = cfg!(any(
     target_arch = "mips",
     target_arch = "mips64",
     target_arch = "mips32r6",
     target_arch = "mips64r6"
 ));
 const POWERPC: bool = cfg!(any(target_arch = "powerpc", target_arch = "powerpc64"));
-const SPARC: bool = cfg!(any(target_arch = "sparc", target_arch = "sparc64"));
+pub(crate) const SPARC: bool = cfg!(any(target_arch = "sparc", target_arch = "sparc64"));
 
 /// Picks the value of this architecture: MIPS, SPARC, PowerPC, ARM (with m68k), or all others.
 const fn per_arch(mips: u32, sparc: u32, powerpc: u32, arm: u32, other: u32) -> u32 {
@@ -74,8 +74,6 @@ pub(crate) const FIONREAD: usize =
 // signal.h, wait.h, mman.h
 pub(crate) const SIG_BLOCK: usize = per_arch(1, 1, 0, 0, 0) as usize;
 pub(crate) const SIG_SETMASK: usize = per_arch(3, 4, 2, 2, 2) as usize;
-pub(crate) const SIGABRT: usize = 6;
-pub(crate) const SIGPIPE: u32 = 13;
 pub(crate) const WNOHANG: usize = 1;
 pub(crate) const WEXITED: usize = 4;
 pub(crate) const P_PID: usize = 1;
@@ -148,8 +146,9 @@ pub(crate) struct Timespec {
 }
 const _: () = assert!(size_of::<Timespec>() == 16);
 
-/// The kernel's `sigset_t`: signal `n` is bit `n - 1`. MIPS has twice as many signals.
-pub(crate) type SigSet = [u32; if MIPS { 4 } else { 2 }];
+/// The kernel's `sigset_t`: words of the size of a pointer. MIPS has twice as many signals.
+pub(crate) type SigSet = [usize; SIGSET_WORDS];
+pub(crate) const SIGSET_WORDS: usize = (if MIPS { 128 } else { 64 }) / usize::BITS as usize;
 
 /// `struct statx`, as far as it is read.
 #[repr(C)]
@@ -249,15 +248,12 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("offsetof statx.stx_mode", offset_of!(Statx, stx_mode)),
         ("offsetof statx.stx_ino", offset_of!(Statx, stx_ino)),
         ("offsetof statx.stx_dev_major", offset_of!(Statx, stx_dev)),
-        ("SIGPIPE", SIGPIPE as usize),
         ("SIG_BLOCK", SIG_BLOCK),
         ("SIG_SETMASK", SIG_SETMASK),
         ("sizeof kernel sigset_t", size_of::<SigSet>()),
         ("PIPE_BUF", PIPE_BUF),
         ("UIO_MAXIOV", IOV_MAX),
         ("FIONREAD", FIONREAD),
-        ("SIGABRT", SIGABRT),
-        ("SIGCHLD", clone::SIGCHLD),
         ("CLONE_CHILD_CLEARTID", clone::CLONE_CHILD_CLEARTID),
         ("CLONE_CHILD_SETTID", clone::CLONE_CHILD_SETTID),
         ("PR_GET_TID_ADDRESS", clone::PR_GET_TID_ADDRESS),
@@ -286,6 +282,9 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("sizeof long", size_of::<isize>()),
         ("sizeof void *", size_of::<usize>()),
     ];
+    for &(name, signal) in crate::process::SIGNALS {
+        facts.push((name, signal.as_raw().unsigned_abs() as usize));
+    }
     for &(name, errno) in crate::Errno::ALL {
         facts.push((name, usize::try_from(errno.raw_os_error()).unwrap()));
     }

@@ -202,7 +202,8 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
 
 /// Sends `signal` to this process.
 #[inline]
-pub(crate) fn kill_self(signal: usize) -> Result<()> {
+pub(crate) fn kill_self(signal: i32) -> Result<()> {
+    let signal = signal.unsigned_abs() as usize;
     // SAFETY: `kill` touches no memory. What a handler does is its own matter.
     decode(unsafe { syscall2(nr::KILL, getpid(), signal) }).map(drop)
 }

@@ -23,7 +23,11 @@
 //! Feature `c-shim` forks by the C library instead, where all of this is done.
 
 mod fork;
+mod signal;
 mod wait;
 
 pub use fork::{Fork, exit, fork, fork_with};
+#[cfg(all(test, feature = "c-shim"))]
+pub(crate) use signal::ALL as SIGNALS;
+pub use signal::{Signal, SignalSet};
 pub use wait::{Child, ExitStatus};

@@ -6,8 +6,11 @@
 //! that made the call, so no other thread can get it meanwhile.
 
 use crate::Errno;
-use crate::abi::{SIG_BLOCK, SIG_SETMASK, SIGPIPE, SigSet};
+use crate::abi::{SIG_BLOCK, SIG_SETMASK, SigSet};
 use crate::call::signal as call;
+use crate::process::{Signal, SignalSet};
+
+const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 
 /// Blocks `SIGPIPE` for this thread, for as long as it lives.
 pub(crate) struct Guard {
@@ -20,7 +23,7 @@ impl Guard {
     /// nothing is done.
     pub(crate) fn new() -> Option<Self> {
         let pending_before = is_pending()?;
-        let old = call::rt_sigprocmask(SIG_BLOCK, &only_sigpipe()).ok()?;
+        let old = call::rt_sigprocmask(SIG_BLOCK, &ONLY_SIGPIPE).ok()?;
         Some(Self { old, pending_before })
     }
 }
@@ -30,22 +33,13 @@ impl Drop for Guard {
         // Whatever the call has answered: a reader that leaves in the middle makes a short count,
         // and the signal is there all the same.
         if !self.pending_before && is_pending() == Some(true) {
-            while call::rt_sigtimedwait_now(&only_sigpipe()) == Err(Errno::EINTR) {}
+            while call::rt_sigtimedwait_now(&ONLY_SIGPIPE) == Err(Errno::EINTR) {}
         }
         let _ = call::rt_sigprocmask(SIG_SETMASK, &self.old);
     }
 }
 
-fn only_sigpipe() -> SigSet {
-    let mut set = SigSet::default();
-    // Signal n is bit n - 1 of words of the size of a pointer.
-    let bit = SIGPIPE - 1;
-    let high_word_first = cfg!(all(target_endian = "big", target_pointer_width = "64"));
-    set[usize::from(high_word_first)] = 1 << bit;
-    set
-}
-
 fn is_pending() -> Option<bool> {
     let pending = call::rt_sigpending().ok()?;
-    Some(pending.iter().zip(only_sigpipe()).any(|(word, bit)| word & bit != 0))
+    Some(SignalSet(pending).contains(Signal::PIPE))
 }

@@ -6,8 +6,8 @@
 //! out of the closure of [`fork_with`].
 #![allow(unsafe_code, reason = "fork is unsafe to call, and this is the function")]
 
-use super::Child;
-use crate::{Result, abi, call};
+use super::{Child, Signal};
+use crate::{Result, call};
 
 /// Which of the two processes this is, after [`fork`].
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         // Where SIGABRT is blocked or handled it does not end the process, and the exit code of a
         // process that did die of it, as a shell reports it, does.
-        let _ = call::kill_self(abi::SIGABRT);
+        let _ = call::kill_self(Signal::ABRT.as_raw());
         exit(128 + 6)
     }
 }

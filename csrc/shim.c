@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -79,9 +80,21 @@ long NAME(fork)(void)
 	return pid == -1 ? -(long)error : (long)pid;
 }
 
+/* libc's clone. The child may run on this thread's errno while the thread is stopped. */
+long NAME(clone_on_stack)(long flags, void *top, int (*child)(void *), void *arg, int *pidfd);
+long NAME(clone_on_stack)(long flags, void *top, int (*child)(void *), void *arg, int *pidfd)
+{
+	const int saved = errno;
+	const int pid = clone(child, top, (int)flags, arg, pidfd, NULL, NULL);
+	const int error = errno;
+
+	errno = saved;
+	return pid == -1 ? -(long)error : (long)pid;
+}
+
 /* The numbers. 32-bit targets have two forms of some calls: the one with 64-bit times and offsets. */
-#if !defined(SYS_pidfd_open) || !defined(SYS_clone3) || !defined(SYS_pidfd_send_signal)
-#error "rawpipe: the kernel headers of this target are older than Linux 5.4 and lack calls"
+#if !defined(SYS_pidfd_open) || !defined(SYS_clone3) || !defined(SYS_close_range)
+#error "rawpipe: the kernel headers of this target are older than Linux 5.9 and lack calls"
 #endif
 
 #ifdef SYS_clock_gettime64
@@ -114,16 +127,27 @@ long NAME(fork)(void)
 #else
 #define NR_sendfile SYS_sendfile
 #endif
+#ifdef SYS_setgroups32 /* ids of 32 bits */
+#define NR_setgroups SYS_setgroups32
+#define NR_setresgid SYS_setresgid32
+#define NR_setresuid SYS_setresuid32
+#else
+#define NR_setgroups SYS_setgroups
+#define NR_setresgid SYS_setresgid
+#define NR_setresuid SYS_setresuid
+#endif
 
 #define NUMBER(call, value)                  \
 	extern const size_t NAME(nr_##call); \
 	const size_t NAME(nr_##call) = (value)
 #define CALL(call) NUMBER(call, SYS_##call)
 
+CALL(chdir);
 NUMBER(clock_gettime, NR_clock_gettime);
 CALL(clone);
 CALL(clone3);
 CALL(close);
+CALL(close_range);
 CALL(copy_file_range);
 CALL(dup);
 CALL(dup3);
@@ -138,12 +162,14 @@ NUMBER(fcntl, NR_fcntl);
 NUMBER(ftruncate, NR_ftruncate);
 CALL(getpid);
 CALL(getppid);
+CALL(getpriority);
 CALL(gettid);
 CALL(ioctl);
 CALL(kill);
 CALL(madvise);
 CALL(memfd_create);
 NUMBER(mmap, NR_mmap);
+CALL(mprotect);
 CALL(munmap);
 CALL(openat);
 CALL(pidfd_open);
@@ -163,12 +189,17 @@ CALL(rt_sigprocmask);
 NUMBER(rt_sigtimedwait, NR_rt_sigtimedwait);
 CALL(sched_getaffinity);
 NUMBER(sendfile, NR_sendfile);
+NUMBER(setgroups, NR_setgroups);
 CALL(setpgid);
+CALL(setpriority);
+NUMBER(setresgid, NR_setresgid);
+NUMBER(setresuid, NR_setresuid);
 CALL(setsid);
 CALL(splice);
 CALL(statx);
 CALL(tee);
 CALL(tgkill);
+CALL(umask);
 CALL(unshare);
 CALL(vmsplice);
 CALL(waitid);
@@ -208,6 +239,13 @@ const struct fact NAME(facts)[] = {
 	FACT(WNOHANG), FACT(WEXITED), FACT(P_PID),
 	FACT(CLD_EXITED), FACT(CLD_DUMPED), FACT(MADV_NORMAL),
 	FACT(CLONE_CHILD_CLEARTID), FACT(CLONE_CHILD_SETTID), FACT(PR_GET_TID_ADDRESS),
+	FACT(CLONE_PIDFD), FACT(CLONE_VFORK), FACT(CLONE_VM), FACT(PR_GET_DUMPABLE),
+	FACT(PR_SET_DUMPABLE), FACT(PR_SET_PDEATHSIG), FACT(PROT_NONE), FACT(SIGKILL), FACT(SIGSTOP),
+	FACT(AT_SYMLINK_NOFOLLOW),
+	FACT(RLIMIT_CPU), FACT(RLIMIT_FSIZE), FACT(RLIMIT_DATA), FACT(RLIMIT_STACK),
+	FACT(RLIMIT_CORE), FACT(RLIMIT_RSS), FACT(RLIMIT_NPROC), FACT(RLIMIT_NOFILE),
+	FACT(RLIMIT_MEMLOCK), FACT(RLIMIT_AS), FACT(RLIMIT_LOCKS), FACT(RLIMIT_SIGPENDING),
+	FACT(RLIMIT_MSGQUEUE), FACT(RLIMIT_NICE), FACT(RLIMIT_RTPRIO), FACT(RLIMIT_RTTIME),
 	FACT(POLLIN), FACT(POLLPRI), FACT(POLLOUT), FACT(POLLERR),
 	FACT(POLLHUP), FACT(POLLNVAL), FACT(POLLRDHUP),
 	SIZE("pollfd", struct pollfd), OFFSET("pollfd.revents", struct pollfd, revents),

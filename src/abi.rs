@@ -3,7 +3,10 @@
 //! Sizes are asserted at compile time. Where architectures differ the value is chosen here, and a
 //! build with `c-shim` compares every line with the C headers of its target in a test.
 
-#![cfg_attr(not(feature = "transfer"), allow(dead_code, reason = "some serve that feature only"))]
+#![cfg_attr(
+    not(all(feature = "process", feature = "transfer")),
+    allow(dead_code, reason = "some serve these features only")
+)]
 
 use crate::fd::BorrowedFd;
 use crate::flags::PollEvents;
@@ -38,7 +41,8 @@ pub(crate) const O_WRONLY: u32 = 1;
 pub(crate) const O_ACCMODE: u32 = 3;
 #[expect(clippy::cast_sign_loss, reason = "a register has bits")]
 pub(crate) const AT_FDCWD: usize = -100_isize as usize;
-pub(crate) const AT_EMPTY_PATH: usize = 0x1000;
+pub(crate) const AT_EMPTY_PATH: u32 = 0x1000;
+pub(crate) const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
 pub(crate) const FD_CLOEXEC: usize = 1;
 pub(crate) const F_GETFD: usize = 1;
 pub(crate) const F_SETFD: usize = 2;
@@ -74,6 +78,7 @@ pub(crate) const FIONREAD: usize =
 // signal.h, wait.h, mman.h
 pub(crate) const SIG_BLOCK: usize = per_arch(1, 1, 0, 0, 0) as usize;
 pub(crate) const SIG_SETMASK: usize = per_arch(3, 4, 2, 2, 2) as usize;
+pub(crate) const SIGCHLD: usize = per_arch(18, 20, 17, 17, 17) as usize;
 pub(crate) const WNOHANG: usize = 1;
 pub(crate) const WEXITED: usize = 4;
 pub(crate) const P_PID: usize = 1;
@@ -82,8 +87,8 @@ pub(crate) const CLD_DUMPED: i32 = 3;
 pub(crate) const MADV_NORMAL: usize = 0;
 
 /// Memory of the crate's own, and the files it may lie in: mman.h, memfd.h, fcntl.h.
-#[cfg(any(feature = "transfer", all(test, feature = "c-shim")))]
 pub(crate) mod memory {
+    pub(crate) const PROT_NONE: usize = 0;
     pub(crate) const PROT_READ: usize = 1;
     pub(crate) const PROT_WRITE: usize = 2;
     pub(crate) const MAP_SHARED: usize = 1;
@@ -112,7 +117,55 @@ pub(crate) mod clone {
     pub(crate) const CLONE_CHILD_CLEARTID: usize = 0x0020_0000;
     pub(crate) const CLONE_CHILD_SETTID: usize = 0x0100_0000;
     pub(crate) const PR_GET_TID_ADDRESS: usize = 40;
-    pub(crate) const SIGCHLD: usize = super::per_arch(18, 20, 17, 17, 17) as usize;
+    pub(crate) use super::SIGCHLD;
+}
+
+/// What a child does to itself before it executes a program: sched.h, prctl.h, resource.h, signal.h.
+pub(crate) mod child {
+    use super::{MIPS, SigSet, per_arch};
+
+    pub(crate) const CLONE_VM: usize = 0x100;
+    pub(crate) const CLONE_PIDFD: usize = 0x1000;
+    pub(crate) const CLONE_VFORK: usize = 0x4000;
+    pub(crate) const PR_SET_PDEATHSIG: usize = 1;
+    pub(crate) const PR_GET_DUMPABLE: usize = 3;
+    pub(crate) const PR_SET_DUMPABLE: usize = 4;
+    pub(crate) const SIGKILL: usize = 9;
+    pub(crate) const SIGSTOP: usize = per_arch(23, 17, 19, 19, 19) as usize;
+    /// Signals are numbered from 1 to this.
+    pub(crate) const LAST_SIGNAL: usize = size_of::<SigSet>() * 8;
+
+    pub(crate) const RLIMIT_CPU: u32 = 0;
+    pub(crate) const RLIMIT_FSIZE: u32 = 1;
+    pub(crate) const RLIMIT_DATA: u32 = 2;
+    pub(crate) const RLIMIT_STACK: u32 = 3;
+    pub(crate) const RLIMIT_CORE: u32 = 4;
+    pub(crate) const RLIMIT_RSS: u32 = per_arch(7, 5, 5, 5, 5);
+    pub(crate) const RLIMIT_NPROC: u32 = per_arch(8, 7, 6, 6, 6);
+    pub(crate) const RLIMIT_NOFILE: u32 = per_arch(5, 6, 7, 7, 7);
+    pub(crate) const RLIMIT_MEMLOCK: u32 = per_arch(9, 8, 8, 8, 8);
+    pub(crate) const RLIMIT_AS: u32 = per_arch(6, 9, 9, 9, 9);
+    pub(crate) const RLIMIT_LOCKS: u32 = 10;
+    pub(crate) const RLIMIT_SIGPENDING: u32 = 11;
+    pub(crate) const RLIMIT_MSGQUEUE: u32 = 12;
+    pub(crate) const RLIMIT_NICE: u32 = 13;
+    pub(crate) const RLIMIT_RTPRIO: u32 = 14;
+    pub(crate) const RLIMIT_RTTIME: u32 = 15;
+
+    /// The kernel's `struct sigaction`, which no two architectures have alike: as words, enough for all
+    /// of them. All zeros are `SIG_DFL`, no flags and an empty mask in each.
+    #[derive(Clone, Copy, Default)]
+    pub(crate) struct SigAction([usize; 8]);
+
+    impl SigAction {
+        /// 0 is `SIG_DFL`, 1 is `SIG_IGN`, anything else the address of a function.
+        pub(crate) const fn handler(&self) -> usize {
+            self.0[if MIPS { 1 } else { 0 }]
+        }
+    }
+
+    pub(crate) const SIG_DFL: usize = 0;
+    pub(crate) const SIG_IGN: usize = 1;
 }
 
 // poll.h
@@ -236,7 +289,7 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("SPLICE_F_MORE", SPLICE_F_MORE as usize),
         ("O_WRONLY", O_WRONLY as usize),
         ("AT_FDCWD", AT_FDCWD),
-        ("AT_EMPTY_PATH", AT_EMPTY_PATH),
+        ("AT_EMPTY_PATH", AT_EMPTY_PATH as usize),
         ("S_IFMT", S_IFMT.into()),
         ("S_IFREG", S_IFREG.into()),
         ("S_IFIFO", S_IFIFO.into()),
@@ -257,6 +310,32 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("CLONE_CHILD_CLEARTID", clone::CLONE_CHILD_CLEARTID),
         ("CLONE_CHILD_SETTID", clone::CLONE_CHILD_SETTID),
         ("PR_GET_TID_ADDRESS", clone::PR_GET_TID_ADDRESS),
+        ("CLONE_PIDFD", child::CLONE_PIDFD),
+        ("CLONE_VFORK", child::CLONE_VFORK),
+        ("CLONE_VM", child::CLONE_VM),
+        ("PR_GET_DUMPABLE", child::PR_GET_DUMPABLE),
+        ("PR_SET_DUMPABLE", child::PR_SET_DUMPABLE),
+        ("PR_SET_PDEATHSIG", child::PR_SET_PDEATHSIG),
+        ("PROT_NONE", memory::PROT_NONE),
+        ("SIGKILL", child::SIGKILL),
+        ("SIGSTOP", child::SIGSTOP),
+        ("AT_SYMLINK_NOFOLLOW", AT_SYMLINK_NOFOLLOW as usize),
+        ("RLIMIT_CPU", child::RLIMIT_CPU as usize),
+        ("RLIMIT_FSIZE", child::RLIMIT_FSIZE as usize),
+        ("RLIMIT_DATA", child::RLIMIT_DATA as usize),
+        ("RLIMIT_STACK", child::RLIMIT_STACK as usize),
+        ("RLIMIT_CORE", child::RLIMIT_CORE as usize),
+        ("RLIMIT_RSS", child::RLIMIT_RSS as usize),
+        ("RLIMIT_NPROC", child::RLIMIT_NPROC as usize),
+        ("RLIMIT_NOFILE", child::RLIMIT_NOFILE as usize),
+        ("RLIMIT_MEMLOCK", child::RLIMIT_MEMLOCK as usize),
+        ("RLIMIT_AS", child::RLIMIT_AS as usize),
+        ("RLIMIT_LOCKS", child::RLIMIT_LOCKS as usize),
+        ("RLIMIT_SIGPENDING", child::RLIMIT_SIGPENDING as usize),
+        ("RLIMIT_MSGQUEUE", child::RLIMIT_MSGQUEUE as usize),
+        ("RLIMIT_NICE", child::RLIMIT_NICE as usize),
+        ("RLIMIT_RTPRIO", child::RLIMIT_RTPRIO as usize),
+        ("RLIMIT_RTTIME", child::RLIMIT_RTTIME as usize),
         ("WNOHANG", WNOHANG),
         ("WEXITED", WEXITED),
         ("P_PID", P_PID),

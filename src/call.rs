@@ -12,7 +12,10 @@
 //! References become integers by `expose_provenance`, and the trap is opaque to the compiler, which
 //! must therefore assume that the kernel reads and writes through them during the call.
 #![allow(unsafe_code, reason = "system calls")]
-#![cfg_attr(not(feature = "transfer"), allow(dead_code, reason = "some serve that feature only"))]
+#![cfg_attr(
+    not(all(feature = "process", feature = "transfer")),
+    allow(dead_code, reason = "some serve these features only")
+)]
 
 use crate::abi::{self, PollFd, SigInfo, Statx, Timespec};
 use crate::errno::{Result, decode};
@@ -24,11 +27,16 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
+/// Replacing the program.
+pub(crate) mod exec;
 /// Memory of the crate's own: mapping it, and files for it.
-#[cfg(feature = "transfer")]
+#[cfg(any(feature = "process", feature = "transfer"))]
 pub(crate) mod memory;
+/// What a child does to itself before it starts a program, and the clone that makes it.
+#[cfg(feature = "process")]
+pub(crate) mod setup;
 /// The signals of this thread.
-#[cfg(feature = "transfer")]
+#[cfg(any(feature = "process", feature = "transfer"))]
 pub(crate) mod signal;
 
 /// The register for a descriptor: the kernel looks at its lower 32 bits.
@@ -331,9 +339,9 @@ pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx> {
     let mut answer = MaybeUninit::<Statx>::zeroed();
     let place = (&raw mut answer).expose_provenance();
     let path = c"".as_ptr().expose_provenance();
-    let mask = abi::STATX_TYPE | abi::STATX_INO;
+    let (flags, mask) = (abi::AT_EMPTY_PATH as usize, abi::STATX_TYPE | abi::STATX_INO);
     // SAFETY: reads an empty path and writes one `struct statx`, to the place given.
-    decode(unsafe { syscall5(nr::STATX, arg(fd), path, abi::AT_EMPTY_PATH, mask, place) })?;
+    decode(unsafe { syscall5(nr::STATX, arg(fd), path, flags, mask, place) })?;
     // SAFETY: it consists of integers, which were zeros and which the kernel has overwritten.
     Ok(unsafe { answer.assume_init() })
 }

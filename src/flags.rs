@@ -149,6 +149,17 @@ flags! {
 }
 
 flags! {
+    /// Flags of [`execveat`](crate::process::execveat).
+    ///
+    /// [execveat(2)](https://man7.org/linux/man-pages/man2/execveat.2.html)
+    pub struct ExecFlags: u32;
+    /// With an empty path: execute the file that the descriptor is open on.
+    const EMPTY_PATH = abi::AT_EMPTY_PATH;
+    /// Do not follow the path's last part if it is a symbolic link: `ELOOP`.
+    const SYMLINK_NOFOLLOW = abi::AT_SYMLINK_NOFOLLOW;
+}
+
+flags! {
     /// Flags of [`splice`](crate::splice::splice) and [`tee`](crate::splice::tee).
     ///
     /// [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html)

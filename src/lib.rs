@@ -15,6 +15,7 @@ mod sys;
 
 // L1, the vocabulary.
 mod abi;
+mod arg;
 mod errno;
 pub mod fd;
 mod flags;

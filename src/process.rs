@@ -22,12 +22,24 @@
 //! the thread's list of robust mutexes is not registered anew.
 //! Feature `c-shim` forks by the C library instead, where all of this is done.
 
+mod exec;
 mod fork;
+#[cfg(feature = "process")]
+mod limit;
 mod signal;
+#[cfg(feature = "process")]
+mod spawn;
 mod wait;
 
+pub use crate::arg::Arg;
+pub use crate::flags::ExecFlags;
+pub use exec::{DEFAULT_PATH, execve, execveat, execvpe, fexecve};
 pub use fork::{Fork, exit, fork, fork_with};
+#[cfg(feature = "process")]
+pub use limit::{Limit, Resource};
 #[cfg(all(test, feature = "c-shim"))]
 pub(crate) use signal::ALL as SIGNALS;
 pub use signal::{Signal, SignalSet};
-pub use wait::{Child, ExitStatus};
+#[cfg(feature = "process")]
+pub use spawn::{Spawn, SpawnError, Stage};
+pub use wait::{Child, ExitStatus, Method};

@@ -5,6 +5,7 @@
 //! This file is trusted to map only where nothing is mapped, which is for the kernel to choose, and
 //! leaves it to [`map`](crate::map) to unmap and to discard only what that has mapped.
 #![allow(unsafe_code, reason = "system calls")]
+#![cfg_attr(not(feature = "transfer"), allow(dead_code, reason = "some serve that feature only"))]
 
 use super::{arg, fcntl, owned};
 use crate::abi::memory as abi;
@@ -70,6 +71,19 @@ pub(crate) fn mmap(len: usize, file: Option<BorrowedFd<'_>>) -> Result<NonNull<u
     // memory that anyone has changes.
     let address = decode(unsafe { syscall6(nr::MMAP, 0, len, protection, flags, fd, 0) })?;
     NonNull::new(ptr::with_exposed_provenance_mut(address)).ok_or(Errno::ENOMEM)
+}
+
+/// Takes all access to a range away: whoever touches it dies of it.
+///
+/// # Safety
+///
+/// The range is mapped, by the caller, and nobody has borrowed it or will.
+#[cfg(feature = "process")]
+#[inline]
+pub(crate) unsafe fn mprotect_none(base: NonNull<u8>, len: usize) -> Result<()> {
+    let address = base.as_ptr().expose_provenance();
+    // SAFETY: passed on to the caller.
+    decode(unsafe { syscall3(nr::MPROTECT, address, len, abi::PROT_NONE) }).map(drop)
 }
 
 /// # Safety

@@ -71,7 +71,7 @@ pub unsafe fn fork() -> Result<Fork> {
     let pid = unsafe { call::fork() }?;
     Ok(match pid {
         None => Fork::Child,
-        Some(pid) => Fork::Parent(Child::new(pid)),
+        Some(pid) => Fork::Parent(Child::new(pid, None)),
     })
 }
 

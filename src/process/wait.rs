@@ -16,8 +16,16 @@ pub struct Child {
 }
 
 impl Child {
-    pub(super) const fn new(pid: i32) -> Self {
+    pub(super) fn new(pid: i32, _pidfd: Option<crate::fd::OwnedFd>) -> Self {
         Self { pid, end: None }
+    }
+    #[cfg(feature = "process")]
+    pub(super) fn set_method(&mut self, _: Method) {}
+    #[cfg(feature = "process")]
+    pub(super) fn set_leads_group(&mut self, _: bool) {}
+    /// How.
+    pub fn method(&self) -> Method {
+        Method::Vfork
     }
 
     /// The process id.
@@ -109,6 +117,16 @@ impl Child {
         self.end = Some(end);
         end.map(Some)
     }
+}
+
+/// How a child was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Method {
+    /// Sharing memory with its parent until it had its program: nothing was copied.
+    Vfork,
+    /// As a copy of its parent: by a fork, or because the kernel refuses the other way.
+    Fork,
 }
 
 /// How a child ended: by itself with an exit code, or killed by a signal.

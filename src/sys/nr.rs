@@ -38,10 +38,12 @@ macro_rules! numbers {
 
 numbers! {
     // constant         call               x86_64 aarch64
+    CHDIR              "chdir"               80   49;
     CLOCK_GETTIME      "clock_gettime"       228  113;
     CLONE              "clone"                56  220;
     CLONE3             "clone3"              435  435;
     CLOSE              "close"                 3   57;
+    CLOSE_RANGE        "close_range"        436  436;
     COPY_FILE_RANGE    "copy_file_range"     326  285;
     DUP                "dup"                  32   23;
     DUP3               "dup3"                292   24;
@@ -56,12 +58,14 @@ numbers! {
     FTRUNCATE          "ftruncate"            77   46;
     GETPID             "getpid"               39  172;
     GETPPID            "getppid"             110  173;
+    GETPRIORITY        "getpriority"        140  141;
     GETTID             "gettid"              186  178;
     IOCTL              "ioctl"                16   29;
     KILL               "kill"                 62  129;
     MADVISE            "madvise"              28  233;
     MEMFD_CREATE       "memfd_create"        319  279;
     MMAP               "mmap"                  9  222;
+    MPROTECT           "mprotect"            10  226;
     MUNMAP             "munmap"               11  215;
     OPENAT             "openat"              257   56;
     PIDFD_OPEN         "pidfd_open"          434  434;
@@ -81,12 +85,17 @@ numbers! {
     RT_SIGTIMEDWAIT    "rt_sigtimedwait"     128  137;
     SCHED_GETAFFINITY  "sched_getaffinity"   204  123;
     SENDFILE           "sendfile"             40   71;
+    SETGROUPS          "setgroups"          116  159;
     SETPGID            "setpgid"             109  154;
+    SETPRIORITY        "setpriority"        141  140;
+    SETRESGID          "setresgid"          119  149;
+    SETRESUID          "setresuid"          117  147;
     SETSID             "setsid"              112  157;
     SPLICE             "splice"              275   76;
     STATX              "statx"               332  291;
     TEE                "tee"                 276   77;
     TGKILL             "tgkill"              234  131;
+    UMASK              "umask"               95  166;
     UNSHARE            "unshare"             272   97;
     VMSPLICE           "vmsplice"            278   75;
     WAITID             "waitid"              247   95;

@@ -15,6 +15,16 @@ unsafe extern "C" {
     fn shim_syscall(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize)
     -> isize;
 
+    #[cfg(feature = "process")]
+    #[link_name = super::symbol!("clone_on_stack")]
+    fn shim_clone_on_stack(
+        flags: usize,
+        stack_top: *mut u8,
+        child: extern "C" fn(*const ()) -> !,
+        arg: *const (),
+        pidfd: *mut i32,
+    ) -> isize;
+
     #[link_name = super::symbol!("fork")]
     fn shim_fork() -> isize;
 }
@@ -102,6 +112,23 @@ pub unsafe fn syscall6(
 ) -> isize {
     // SAFETY: passed on to the caller.
     unsafe { shim_syscall(nr, a, b, c, d, e, f) }
+}
+
+/// libc's `clone`, which leaves the thread's `errno` as it was.
+///
+/// # Safety
+///
+/// As the same function of the assembly backends.
+#[cfg(feature = "process")]
+pub(crate) unsafe fn clone_on_stack(
+    flags: usize,
+    stack_top: *mut u8,
+    child: extern "C" fn(*const ()) -> !,
+    arg: *const (),
+    pidfd: *mut i32,
+) -> isize {
+    // SAFETY: passed on to the caller.
+    unsafe { shim_clone_on_stack(flags, stack_top, child, arg, pidfd) }
 }
 
 /// libc's `fork`: its atfork handlers run, and the child's libc knows its own thread id.

@@ -1,0 +1,204 @@
+//! The calls by which a child becomes what it is to be before it starts a program, and the clone that
+//! makes it.
+//!
+//! None allocates, locks or touches thread-local storage: they are made by a child that shares its
+//! parent's memory. What they change is the child's own: its table of descriptors, its handlers and
+//! mask, its ids, its folder.
+//!
+//! # Safety
+//!
+//! This file is trusted to give each call places and lists of the kernel's own layout.
+#![allow(unsafe_code, reason = "system calls")]
+
+use super::arg;
+use crate::abi::SigSet;
+use crate::abi::child as abi;
+use crate::abi::child::SigAction;
+use crate::errno::{Result, decode};
+use crate::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use crate::sys::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
+use core::ffi::CStr;
+
+#[inline]
+pub(crate) fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: the kernel reads the path up to its NUL.
+    decode(unsafe { syscall1(nr::CHDIR, path.as_ptr().expose_provenance()) }).map(drop)
+}
+
+/// Makes a child that begins with `child(arg)` at the end `stack_top` of its stack, and gives its
+/// process id and, where `flags` ask for one, its pidfd.
+///
+/// # Safety
+///
+/// As for `sys::clone_on_stack`, but for the pidfd.
+#[inline]
+pub(crate) unsafe fn clone_on_stack(
+    flags: usize,
+    stack_top: *mut u8,
+    child: extern "C" fn(*const ()) -> !,
+    arg: *const (),
+) -> Result<(i32, Option<OwnedFd>)> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: passed on to the caller; `pidfd` has room for an `int`.
+    let answer = unsafe { sys::clone_on_stack(flags, stack_top, child, arg, &raw mut pidfd) };
+    #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
+    #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
+    let pid = decode(answer)? as i32;
+    // SAFETY: the kernel has written the number of a descriptor that it has just made: nobody owns it.
+    let own = |pidfd| unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok((pid, (pidfd >= 0).then(|| own(pidfd))))
+}
+
+/// Closes all descriptors from `first` to `last`.
+///
+/// # Safety
+///
+/// None of them is used again in this process: it is a child on its way to its program.
+#[inline]
+pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
+    let (first, last) = (number(first), number(last));
+    // SAFETY: touches no memory; the caller answers for the descriptors.
+    decode(unsafe { syscall3(nr::CLOSE_RANGE, first, last, 0) }).map(drop)
+}
+
+/// Makes `to` a copy of `from`, to be kept open by an exec. What `to` was before is closed.
+///
+/// # Safety
+///
+/// What `to` was before is not used again in this process: it is a child on its way to its program.
+#[inline]
+pub(crate) unsafe fn dup_onto(from: BorrowedFd<'_>, to: RawFd) -> Result<()> {
+    // SAFETY: touches no memory; the caller answers for `to`.
+    decode(unsafe { syscall3(nr::DUP3, arg(from), number(to), 0) }).map(drop)
+}
+
+fn number(fd: RawFd) -> usize {
+    #[expect(clippy::cast_sign_loss, reason = "the bits matter, not the sign")]
+    let number = fd as usize;
+    number
+}
+
+#[inline]
+pub(crate) fn getppid() -> usize {
+    // SAFETY: `getppid` has no arguments and no effects.
+    decode(unsafe { syscall0(nr::GETPPID) }).unwrap_or(0)
+}
+
+/// Adds `increment` to the niceness, within what it may be.
+#[inline]
+pub(crate) fn nice(increment: i32) -> Result<()> {
+    const PRIO_PROCESS: usize = 0;
+    // SAFETY: `getpriority` takes integers.
+    let answer = decode(unsafe { syscall2(nr::GETPRIORITY, PRIO_PROCESS, 0) })?;
+    // The kernel answers 20 minus the niceness, so that it is no error.
+    let nice = 20_i32.saturating_sub(i32::try_from(answer).unwrap_or(20));
+    let nice = number(nice.saturating_add(increment).clamp(-20, 19));
+    // SAFETY: `setpriority` takes integers.
+    decode(unsafe { syscall3(nr::SETPRIORITY, PRIO_PROCESS, 0, nice) }).map(drop)
+}
+
+/// `prctl` for the operations on a process that take one integer.
+fn prctl(operation: usize, argument: usize) -> Result<usize> {
+    // SAFETY: the operations used here take integers.
+    decode(unsafe { syscall5(nr::PRCTL, operation, argument, 0, 0, 0) })
+}
+
+/// Whether this process can be traced and dumped: 0, 1 or 2.
+#[inline]
+pub(crate) fn prctl_get_dumpable() -> Result<usize> {
+    prctl(abi::PR_GET_DUMPABLE, 0)
+}
+
+#[inline]
+pub(crate) fn prctl_set_dumpable(dumpable: usize) -> Result<()> {
+    prctl(abi::PR_SET_DUMPABLE, dumpable).map(drop)
+}
+
+#[inline]
+pub(crate) fn prctl_set_pdeathsig(signal: usize) -> Result<()> {
+    prctl(abi::PR_SET_PDEATHSIG, signal).map(drop)
+}
+
+#[inline]
+pub(crate) fn prlimit64(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = [soft, hard]; // `struct rlimit64`
+    let place = (&raw const limit).expose_provenance();
+    // SAFETY: reads one `struct rlimit64`, at the place given.
+    decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, place, 0) }).map(drop)
+}
+
+/// What a limit is now.
+#[inline]
+pub(crate) fn prlimit64_get_soft(resource: u32) -> Result<u64> {
+    let mut limit = [0_u64; 2]; // `struct rlimit64`
+    let place = (&raw mut limit).expose_provenance();
+    // SAFETY: writes one `struct rlimit64`, to the place given.
+    decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, 0, place) })?;
+    Ok(limit[0])
+}
+
+/// What this process does on a signal.
+#[inline]
+pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
+    let mut action = SigAction::default();
+    let place = (&raw mut action).expose_provenance();
+    let size = size_of::<SigSet>();
+    // The fourth argument is the size of a set; on SPARC, which has one more, the fifth.
+    // SAFETY: writes one `struct sigaction`, to the place given, which has room for any.
+    decode(unsafe { syscall5(nr::RT_SIGACTION, signal, 0, place, size, size) })?;
+    Ok(action)
+}
+
+/// From here on the signal has its default effect.
+#[inline]
+pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
+    let action = SigAction::default();
+    let place = (&raw const action).expose_provenance();
+    let size = size_of::<SigSet>();
+    // SAFETY: reads one `struct sigaction`, at the place given, which is as long as any. No handler
+    // is installed.
+    decode(unsafe { syscall5(nr::RT_SIGACTION, signal, place, 0, size, size) }).map(drop)
+}
+
+#[inline]
+pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
+    let list = groups.as_ptr().expose_provenance();
+    // SAFETY: reads as many group ids as the list has.
+    decode(unsafe { syscall2(nr::SETGROUPS, groups.len(), list) }).map(drop)
+}
+
+/// Puts this process into a process group: its own for 0.
+#[inline]
+pub(crate) fn setpgid(group: i32) -> Result<()> {
+    // SAFETY: takes integers.
+    decode(unsafe { syscall2(nr::SETPGID, 0, number(group)) }).map(drop)
+}
+
+/// The real, effective and saved group id, all to the same.
+#[inline]
+pub(crate) fn setresgid(gid: u32) -> Result<()> {
+    let gid = gid as usize;
+    // SAFETY: takes integers.
+    decode(unsafe { syscall3(nr::SETRESGID, gid, gid, gid) }).map(drop)
+}
+
+/// The real, effective and saved user id, all to the same.
+#[inline]
+pub(crate) fn setresuid(uid: u32) -> Result<()> {
+    let uid = uid as usize;
+    // SAFETY: takes integers.
+    decode(unsafe { syscall3(nr::SETRESUID, uid, uid, uid) }).map(drop)
+}
+
+#[inline]
+pub(crate) fn setsid() -> Result<()> {
+    // SAFETY: has no arguments.
+    decode(unsafe { syscall0(nr::SETSID) }).map(drop)
+}
+
+#[inline]
+pub(crate) fn umask(mask: u32) {
+    // It does not fail.
+    // SAFETY: takes an integer.
+    let _ = unsafe { syscall1(nr::UMASK, mask as usize) };
+}

@@ -1,0 +1,412 @@
+//! Starting a program, without an allocator and without a C library.
+//!
+//! # How
+//!
+//! The child is made by `clone` with `CLONE_VM | CLONE_VFORK`: it shares the parent's memory, and the
+//! calling thread stands still until the child has its program or has failed. Nothing is copied, so the
+//! price does not depend on how large the parent is, whatever is asked for. All that the child needs
+//! is laid out before, and the child only makes system calls. If the kernel refuses such a child, an
+//! ordinary fork does the same, and [`Child::method`] says so.
+//!
+//! # Why this is sound
+//!
+//! - *Stack.* The child has one of its own, with a guard page, and never returns into a frame of its
+//!   parent.
+//! - *Signals.* All are blocked in the parent's thread before, so in the child from its beginning, and
+//!   the child unblocks them only when it has no handler left: none runs in the shared memory.
+//! - *Other threads* of the parent go on meanwhile. What the child reads and writes is lent to this
+//!   call (the plan, the report, the stack) and to nobody else. The child takes no lock, allocates
+//!   nothing and does not touch thread-local storage, `errno` included.
+//! - *Descriptors, handlers, mask, ids, folder, limits* are the child's own copies. Only what belongs
+//!   to the memory itself is not: a change of ids takes away the flag by which a process may be dumped
+//!   and traced, so that is set again behind it.
+//!
+//! # How a failure is told
+//!
+//! By the shared memory, if it is shared: emulators of user programs make an ordinary fork of such a
+//! clone, and what its child stores is lost. So the first spawn of a process also makes a pipe, and
+//! whether the child's mark was seen says which of the two all later ones use.
+//!
+//! # Safety
+//!
+//! This file is trusted to give the child a stack and a plan that stay as they are until it has left
+//! them.
+#![allow(unsafe_code, reason = "a child in shared memory")]
+
+mod child;
+mod dumpable;
+mod error;
+mod stack;
+
+use super::exec::path_of;
+use super::{Child, Limit, Method, Resource, Signal, SignalSet};
+use crate::abi::{SIG_SETMASK, SIGCHLD, child as abi};
+use crate::arg::Arg;
+use crate::call::{self, setup, signal};
+use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use crate::{Errno, PipeFlags};
+use child::{Move, Plan, Report};
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicU8, Ordering};
+use dumpable::Dumpable;
+pub use error::{SpawnError, Stage};
+use stack::Stack;
+
+/// A program to start, and how: the form that allocates nothing. With feature `std`,
+/// [`Command`](crate::process::Command) is the comfortable one.
+///
+/// The child has the environment `envp` and nothing of this process's own. It has those descriptors
+/// that are not close-on-exec, and those of [`fds`](Self::fds). No signal is blocked in it but for
+/// [`signal_mask`](Self::signal_mask); ignored signals stay ignored, but for `SIGPIPE`, which Rust
+/// programs ignore and others do not expect to be.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::fd::AsFd;
+/// use rawpipe::process::{Arg, Spawn};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"echo $WORD >&7"), Arg::END];
+/// let envp = [Arg::new(c"WORD=hello"), Arg::END];
+/// let mut child = Spawn::new(c"sh", &argv, &envp).fds(&[(writer.as_fd(), 7)]).spawn()?;
+/// drop(writer); // or the next line would wait for ever
+/// let mut text = String::new();
+/// std::io::Read::read_to_string(&mut &reader, &mut text)?;
+/// assert_eq!(text, "hello\n");
+/// assert!(child.wait()?.success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html),
+/// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html)
+#[derive(Clone, Copy, Debug)]
+#[must_use = "nothing is started before `spawn`"]
+pub struct Spawn<'a> {
+    program: &'a CStr,
+    argv: &'a [Arg<'a>],
+    envp: &'a [Arg<'a>],
+    fds: &'a [(BorrowedFd<'a>, RawFd)],
+    close_others: bool,
+    folder: Option<&'a CStr>,
+    session: bool,
+    group: Option<i32>,
+    cgroup: Option<BorrowedFd<'a>>,
+    nice: Option<i32>,
+    limits: &'a [(Resource, Limit)],
+    groups: Option<&'a [u32]>,
+    gid: Option<u32>,
+    uid: Option<u32>,
+    umask: Option<u32>,
+    death_signal: Option<Signal>,
+    signal_mask: SignalSet,
+    default_signals: SignalSet,
+}
+
+impl<'a> Spawn<'a> {
+    /// The program, its arguments from its own name on, and its environment; both lists end with
+    /// [`Arg::END`].
+    ///
+    /// A program without a slash in its name is looked for in the folders of `PATH` in `envp`, or of
+    /// [`DEFAULT_PATH`](crate::process::DEFAULT_PATH) if that has none, as
+    /// [`execvpe`](crate::process::execvpe) does.
+    pub const fn new(program: &'a CStr, argv: &'a [Arg<'a>], envp: &'a [Arg<'a>]) -> Self {
+        Self {
+            program,
+            argv,
+            envp,
+            fds: &[],
+            close_others: false,
+            folder: None,
+            session: false,
+            group: None,
+            cgroup: None,
+            nice: None,
+            limits: &[],
+            groups: None,
+            gid: None,
+            uid: None,
+            umask: None,
+            death_signal: None,
+            signal_mask: SignalSet::empty(),
+            default_signals: SignalSet::empty().with(Signal::PIPE),
+        }
+    }
+
+    /// Which descriptors the child is to have at which numbers, whatever those numbers are here: they
+    /// may be permuted, and one may be given twice. Each is kept open by the exec.
+    pub const fn fds(mut self, fds: &'a [(BorrowedFd<'a>, RawFd)]) -> Self {
+        self.fds = fds;
+        self
+    }
+
+    /// Closes all descriptors in the child but for 0, 1, 2 and those of [`fds`](Self::fds).
+    ///
+    /// Since Linux 5.9 in a few calls; before that one by one, up to `RLIMIT_NOFILE`.
+    pub const fn close_other_fds(mut self) -> Self {
+        self.close_others = true;
+        self
+    }
+
+    /// The folder in which the child starts. A program or folder of `PATH` that is given by a relative
+    /// path is looked for from there.
+    pub const fn current_dir(mut self, folder: &'a CStr) -> Self {
+        self.folder = Some(folder);
+        self
+    }
+
+    /// The child leads a session of its own, without a terminal, and a process group in it.
+    pub const fn setsid(mut self) -> Self {
+        self.session = true;
+        self
+    }
+
+    /// The child goes to this process group; for 0 it leads one of its own.
+    pub const fn process_group(mut self, group: i32) -> Self {
+        self.group = Some(group);
+        self
+    }
+
+    /// The child goes to the control group whose file `cgroup.procs` is open here for writing.
+    pub const fn cgroup(mut self, processes: BorrowedFd<'a>) -> Self {
+        self.cgroup = Some(processes);
+        self
+    }
+
+    /// Adds this to the child's niceness (a negative one takes privileges), within −20 and 19.
+    pub const fn nice(mut self, increment: i32) -> Self {
+        self.nice = Some(increment);
+        self
+    }
+
+    /// What the child may use.
+    pub const fn limits(mut self, limits: &'a [(Resource, Limit)]) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The child's supplementary groups.
+    pub const fn groups(mut self, groups: &'a [u32]) -> Self {
+        self.groups = Some(groups);
+        self
+    }
+
+    /// The child's group, real, effective and saved.
+    pub const fn gid(mut self, gid: u32) -> Self {
+        self.gid = Some(gid);
+        self
+    }
+
+    /// The child's user, real, effective and saved.
+    ///
+    /// The supplementary groups are dropped if the process may do that, unless [`groups`](Self::groups)
+    /// says which ones to have. The group does not change: see [`gid`](Self::gid).
+    ///
+    /// From the change on until it has its program, any process of that user may stop the child, and
+    /// with it the thread that spawns it.
+    pub const fn uid(mut self, uid: u32) -> Self {
+        self.uid = Some(uid);
+        self
+    }
+
+    /// Which permissions the files that the child makes do not have.
+    pub const fn umask(mut self, mask: u32) -> Self {
+        self.umask = Some(mask);
+        self
+    }
+
+    /// The child gets this signal when the *thread* that spawns it ends, also if that happens before it
+    /// has its program. A program with set-user-id or capabilities loses it.
+    pub const fn parent_death_signal(mut self, signal: Signal) -> Self {
+        self.death_signal = Some(signal);
+        self
+    }
+
+    /// Which signals are blocked when the program begins. None, if this is not called.
+    pub const fn signal_mask(mut self, signals: SignalSet) -> Self {
+        self.signal_mask = signals;
+        self
+    }
+
+    /// Which signals have their default effect in the program even if they are ignored here. `SIGPIPE`,
+    /// if this is not called. (Those that are handled here always have it.)
+    pub const fn default_signals(mut self, signals: SignalSet) -> Self {
+        self.default_signals = signals;
+        self
+    }
+
+    /// Starts the program. Goes on after signals.
+    ///
+    /// Returns when the child has its program. What is asked for is done in this order: session and
+    /// process group, control group, descriptors, niceness, limits, groups and user, folder, umask,
+    /// parent-death signal, signals.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`] with the stage and the errno: of the program, see
+    /// [`execve`](crate::process::execve); at [`Stage::Clone`]:
+    ///
+    /// - [`EAGAIN`](Errno::EAGAIN): as many processes as the user or the control group may have.
+    /// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
+    /// - [`EPERM`](Errno::EPERM) or [`ENOSYS`](Errno::ENOSYS): the kernel, or a filter in front of it,
+    ///   refuses any child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::process::{Arg, Method, Spawn, Stage};
+    ///
+    /// let argv = [Arg::new(c"true"), Arg::END];
+    /// let spawn = Spawn::new(c"true", &argv, &[Arg::END]);
+    /// let mut child = spawn.spawn()?;
+    /// assert_eq!(child.method(), Method::Vfork);
+    /// assert!(child.wait()?.success());
+    ///
+    /// let error = spawn.current_dir(c"/no/such/folder").spawn().unwrap_err();
+    /// assert_eq!((error.stage(), error.errno()), (Stage::Chdir, Errno::ENOENT));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn(&self) -> Result<Child, SpawnError> {
+        self.check().map_err(SpawnError::at(Stage::Arguments))?;
+        let mut stack = Stack::new(self.fds.len()).map_err(SpawnError::at(Stage::Stack))?;
+        let top = stack.top();
+        let moves = stack.moves();
+        for (step, (from, to)) in moves.iter_mut().zip(self.fds) {
+            *step = Move { from: from.as_raw_fd(), to: *to };
+        }
+        moves.sort_unstable_by_key(|step| step.to);
+        if moves.windows(2).any(|pair| pair[0].to == pair[1].to) {
+            return Err(SpawnError::at(Stage::Arguments)(Errno::EINVAL));
+        }
+        let report = Report::default();
+        let plan = Plan {
+            spawn: self,
+            moves,
+            path: path_of(self.envp),
+            parent: call::getpid(),
+            report: &report,
+            channel: None,
+        };
+        let changes_ids = self.uid.is_some() || self.gid.is_some();
+        let dumpable = changes_ids.then(Dumpable::remember);
+        let mask = signal::rt_sigprocmask(SIG_SETMASK, &SignalSet::full().0);
+        let mask = mask.map_err(SpawnError::at(Stage::Signals))?;
+        let made = make(plan, top, &report);
+        drop(dumpable);
+        let _ = signal::rt_sigprocmask(SIG_SETMASK, &mask);
+        let made = made?;
+
+        let mut child = Child::new(made.pid, made.pidfd);
+        let failure = if report.started.load(Ordering::SeqCst) {
+            let words = report.words.each_ref().map(|word| word.load(Ordering::SeqCst));
+            SpawnError::decode(words)
+        } else {
+            made.channel.and_then(|channel| listen(&channel))
+        };
+        if let Some(failure) = failure {
+            // It has nothing left to do but to end.
+            let _ = child.wait();
+            return Err(failure);
+        }
+        child.set_method(made.method);
+        child.set_leads_group(self.session || self.group == Some(0));
+        Ok(child)
+    }
+
+    /// What the kernel would not refuse, or not for certain.
+    fn check(&self) -> crate::Result<()> {
+        let ended = |list: &[Arg<'_>]| list.last().is_some_and(|last| last.as_c_str().is_none());
+        // The id −1 means to the kernel: stay what you are.
+        let ids = [self.uid, self.gid].into_iter().flatten();
+        let mut ids = ids.chain(self.groups.into_iter().flatten().copied());
+        let valid = ended(self.argv)
+            && ended(self.envp)
+            && self.group.is_none_or(|group| group >= 0)
+            && self.fds.iter().all(|(_, to)| *to >= 0)
+            && ids.all(|id| id != u32::MAX);
+        if valid { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+}
+
+/// A child that has been made, and what its parent needs to hear of it.
+struct Made {
+    pid: i32,
+    pidfd: Option<OwnedFd>,
+    channel: Option<OwnedFd>,
+    method: Method,
+}
+
+/// What is tried, each if the kernel refuses the one before. Linux 5.2 has pidfds; an emulator, or a
+/// filter, may refuse shared memory.
+const ATTEMPTS: [(usize, Method); 4] = [
+    (abi::CLONE_VM | abi::CLONE_VFORK | abi::CLONE_PIDFD | SIGCHLD, Method::Vfork),
+    (abi::CLONE_VM | abi::CLONE_VFORK | SIGCHLD, Method::Vfork),
+    (abi::CLONE_PIDFD | SIGCHLD, Method::Fork),
+    (SIGCHLD, Method::Fork),
+];
+
+/// Whether a child in shared memory has been seen to share it.
+static SHARED: AtomicU8 = AtomicU8::new(UNKNOWN);
+const UNKNOWN: u8 = 0;
+const SHARES: u8 = 1;
+const COPIES: u8 = 2;
+
+fn make(mut plan: Plan<'_>, top: *mut u8, report: &Report) -> Result<Made, SpawnError> {
+    let last = plan.moves.last().map_or(Move { from: -1, to: -1 }, |last| *last);
+    let mut channel = None;
+    let mut refusal = Errno::ENOSYS;
+    for (flags, method) in ATTEMPTS {
+        if channel.is_none() && (method == Method::Fork || SHARED.load(Ordering::Relaxed) != SHARES)
+        {
+            let (reader, writer) = open_channel(last)?;
+            plan.channel = Some(writer.as_raw_fd());
+            channel = Some((reader, writer));
+        }
+        let arg = (&raw mut plan).cast::<()>().cast_const();
+        // SAFETY: `top` is the aligned end of a stack that lives in `spawn`, 64 KiB below it the child's
+        // alone. Shared memory comes with CLONE_VFORK, and `child::begin` may run in it: see the top of
+        // its file. The plan and all that it refers to live until behind this call, and are not touched
+        // here while it runs, except the report, which is atomic.
+        match unsafe { setup::clone_on_stack(flags, top, child::begin, arg) } {
+            Ok((pid, pidfd)) => {
+                if method == Method::Vfork && SHARED.load(Ordering::Relaxed) == UNKNOWN {
+                    let shares = report.started.load(Ordering::SeqCst);
+                    SHARED.store(if shares { SHARES } else { COPIES }, Ordering::Relaxed);
+                }
+                // Dropped here: the write end, so that the child's is the last.
+                let channel = channel.map(|(reader, _)| reader);
+                return Ok(Made { pid, pidfd, channel, method });
+            }
+            Err(errno @ (Errno::EINVAL | Errno::ENOSYS | Errno::EPERM)) => refusal = errno,
+            Err(errno) => return Err(SpawnError::at(Stage::Clone)(errno)),
+        }
+    }
+    Err(SpawnError::at(Stage::Clone)(refusal))
+}
+
+/// A pipe, close-on-exec, with its write end above the highest number that the child maps.
+fn open_channel(last: Move) -> Result<(OwnedFd, OwnedFd), SpawnError> {
+    let failed = SpawnError::at(Stage::Channel);
+    let (reader, writer) = call::pipe2(PipeFlags::CLOEXEC.bits()).map_err(&failed)?;
+    let above = usize::try_from(last.to.saturating_add(1)).unwrap_or(0).max(3);
+    match call::fcntl_dupfd_cloexec(writer.as_fd(), above) {
+        Ok(writer) => Ok((reader, writer)),
+        // There is no number above that one, and the child would find that there is not even that one.
+        Err(Errno::EINVAL) => {
+            Err(SpawnError::at(Stage::Dup { from: last.from, to: last.to })(Errno::EBADF))
+        }
+        Err(errno) => Err(failed(errno)),
+    }
+}
+
+/// What the child says, or `None` if the pipe ends because its program has begun.
+fn listen(channel: &OwnedFd) -> Option<SpawnError> {
+    let mut bytes = [0; 16];
+    crate::io::read_exact(channel, &mut bytes).ok()?;
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+        *word = i32::from_ne_bytes(bytes.try_into().ok()?);
+    }
+    SpawnError::decode(words)
+}

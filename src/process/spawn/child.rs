@@ -1,0 +1,224 @@
+//! The child's half of a spawn: what it does between its making and its program.
+//!
+//! It usually runs in its parent's memory, on the thread-local storage of a thread that is stopped
+//! meanwhile. So nothing here allocates, locks, panics, touches thread-local storage, or drops a value
+//! that owns anything: only calls to the kernel, by values that the parent has prepared.
+//!
+//! # Safety
+//!
+//! This file is trusted with descriptors by number: they are the child's own copies, all of them, and
+//! no other code runs in the child that could be using them.
+#![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
+
+use super::super::{Signal, execvpe};
+use super::{Spawn, SpawnError, Stage};
+use crate::abi::{SIG_SETMASK, child as abi};
+use crate::call::{setup as call, signal};
+use crate::errno::{Errno, Result};
+use crate::fd::{BorrowedFd, IntoRawFd, RawFd};
+use core::convert::Infallible;
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+/// A descriptor of the parent, and the number that it is to have in the child.
+#[derive(Clone, Copy)]
+pub(super) struct Move {
+    pub(super) from: RawFd,
+    pub(super) to: RawFd,
+}
+
+/// What the child tells its parent, where they share memory.
+#[derive(Default)]
+pub(super) struct Report {
+    /// That it does share it.
+    pub(super) started: AtomicBool,
+    pub(super) words: [AtomicI32; 4],
+}
+
+/// All that the child needs.
+pub(super) struct Plan<'a> {
+    pub(super) spawn: &'a Spawn<'a>,
+    /// In the order of the numbers in the child.
+    pub(super) moves: &'a mut [Move],
+    pub(super) path: &'a [u8],
+    pub(super) parent: usize,
+    pub(super) report: &'a Report,
+    /// The write end of the pipe for failures; its number is above all of those in `moves`.
+    pub(super) channel: Option<RawFd>,
+}
+
+/// Where the child begins.
+pub(super) extern "C" fn begin(plan: *const ()) -> ! {
+    // SAFETY: the parent has given the address of a `Plan`, which it does not touch until this child
+    // has ended or has its program; or the child has a copy of it all.
+    let plan = unsafe { &mut *plan.cast_mut().cast::<Plan<'_>>() };
+    plan.report.started.store(true, Ordering::SeqCst);
+    let Err(failure) = carry_out(plan);
+    let told = failure.encode();
+    for (place, word) in plan.report.words.iter().zip(told) {
+        place.store(word, Ordering::SeqCst);
+    }
+    if let Some(channel) = plan.channel {
+        let mut bytes = [0; 16];
+        for (place, word) in bytes.chunks_exact_mut(4).zip(told) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        // SAFETY: the parent has it open during the clone, so it was copied, and nothing closes it.
+        let channel = unsafe { BorrowedFd::borrow_raw(channel) };
+        // All at once, it is shorter than `PIPE_BUF`. Without anyone to read there is nobody to tell.
+        while crate::call::write(channel, &bytes) == Err(Errno::EINTR) {}
+    }
+    crate::call::exit_group(127)
+}
+
+fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError> {
+    use SpawnError as E;
+    let spawn = plan.spawn;
+    if spawn.session {
+        call::setsid().map_err(E::at(Stage::Setsid))?;
+    }
+    // The leader of a session leads a group of its own already, and cannot leave it.
+    if let Some(group) = spawn.group.filter(|group| !(spawn.session && *group == 0)) {
+        call::setpgid(group).map_err(E::at(Stage::Setpgid))?;
+    }
+    if let Some(processes) = spawn.cgroup {
+        crate::call::write(processes, b"0").map_err(E::at(Stage::Cgroup))?;
+    }
+    map_descriptors(plan.moves)?;
+    if spawn.close_others {
+        close_others(plan).map_err(E::at(Stage::CloseOthers))?;
+    }
+    if let Some(increment) = spawn.nice {
+        call::nice(increment).map_err(E::at(Stage::Nice))?;
+    }
+    for (resource, limit) in spawn.limits {
+        call::prlimit64(resource.as_raw(), limit.soft, limit.hard)
+            .map_err(E::at(Stage::Setrlimit(*resource)))?;
+    }
+    change_ids(spawn)?;
+    if let Some(folder) = spawn.folder {
+        call::chdir(folder).map_err(E::at(Stage::Chdir))?;
+    }
+    if let Some(mask) = spawn.umask {
+        call::umask(mask);
+    }
+    // After the ids: the kernel forgets it when they change.
+    if let Some(signal) = spawn.death_signal {
+        let signal = signal.as_raw().unsigned_abs() as usize;
+        call::prctl_set_pdeathsig(signal).map_err(E::at(Stage::DeathSignal))?;
+        // A parent that has died before that sends nothing, and leaves nobody to tell.
+        if call::getppid() != plan.parent {
+            crate::call::exit_group(u8::try_from(signal | 128).unwrap_or(u8::MAX));
+        }
+    }
+    reset_handlers(spawn).map_err(E::at(Stage::Signals))?;
+    // Last: from here on signals arrive, and there is no handler left that could run in this memory.
+    signal::rt_sigprocmask(SIG_SETMASK, &spawn.signal_mask.0).map_err(E::at(Stage::Signals))?;
+    execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(Stage::Exec))
+}
+
+/// Gives each descriptor its number. One that lies where another is to be goes out of the way first,
+/// above them all.
+fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
+    let above = moves.last().map_or(0, |last| last.to.saturating_add(1));
+    let failed = |step: Move| SpawnError::at(Stage::Dup { from: step.from, to: step.to });
+    // SAFETY: only used for the call that it is borrowed for, which fails if it is not open.
+    let borrow = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
+    for index in 0..moves.len() {
+        let Some(step) = moves.get(index).copied() else { break };
+        let in_the_way = moves.binary_search_by_key(&step.from, |other| other.to).is_ok();
+        if in_the_way && step.from != step.to {
+            let above = usize::try_from(above).unwrap_or(0);
+            let copy = crate::call::fcntl_dupfd_cloexec(borrow(step.from), above);
+            // Owned by nobody, and closed by the exec.
+            let copy = copy.map_err(failed(step))?.into_raw_fd();
+            moves.iter_mut().skip(index).take(1).for_each(|step| step.from = copy);
+        }
+    }
+    for step in moves {
+        let done = if step.from == step.to {
+            crate::call::fcntl_setfd(borrow(step.from), 0)
+        } else {
+            // SAFETY: this code is all that runs in this process, and does not use what it replaces:
+            // what is still to be mapped has gone out of the way.
+            unsafe { call::dup_onto(borrow(step.from), step.to) }
+        };
+        done.map_err(failed(*step))?;
+    }
+    Ok(())
+}
+
+/// Closes what is neither a standard stream nor mapped nor the channel.
+fn close_others(plan: &Plan<'_>) -> Result<()> {
+    let kept = plan.moves.iter().map(|step| step.to).chain(plan.channel);
+    let mut next = 3;
+    for fd in kept.chain([RawFd::MAX]) {
+        if fd > next {
+            close_range(next, fd - 1)?;
+        }
+        next = next.max(fd.saturating_add(1));
+    }
+    Ok(())
+}
+
+fn close_range(first: RawFd, last: RawFd) -> Result<()> {
+    // SAFETY: this code is all that runs in this process, and has no use for them any more.
+    match unsafe { call::close_range(first, last) } {
+        // Before Linux 5.9, or by a filter that does not know it: one by one.
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            let limit = call::prlimit64_get_soft(abi::RLIMIT_NOFILE)?;
+            let end = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
+            for fd in first..=last.min(end) {
+                // SAFETY: as above. It need not be open.
+                let _ = unsafe { crate::call::close_raw(fd) };
+            }
+            Ok(())
+        }
+        answer => answer,
+    }
+}
+
+/// Groups, group and user, in the order in which the right to change them goes.
+fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
+    match spawn.groups {
+        Some(groups) => call::setgroups(groups).map_err(SpawnError::at(Stage::Setgroups))?,
+        // Another user has no use for the groups of this one. Without the right to change them, they
+        // are those that the user had anyway.
+        None if spawn.uid.is_some() => match call::setgroups(&[]) {
+            Ok(()) | Err(Errno::EPERM) => {}
+            Err(errno) => return Err(SpawnError::at(Stage::Setgroups)(errno)),
+        },
+        None => {}
+    }
+    if let Some(gid) = spawn.gid {
+        call::setresgid(gid).map_err(SpawnError::at(Stage::Setgid))?;
+    }
+    if let Some(uid) = spawn.uid {
+        call::setresuid(uid).map_err(SpawnError::at(Stage::Setuid))?;
+    }
+    Ok(())
+}
+
+/// Handlers would run in the parent's memory. Signals that are ignored stay so, but for those that are
+/// to have their default effect.
+fn reset_handlers(spawn: &Spawn<'_>) -> Result<()> {
+    for number in 1..=abi::LAST_SIGNAL {
+        if number == abi::SIGKILL || number == abi::SIGSTOP {
+            continue;
+        }
+        // An emulator keeps some to itself.
+        let Ok(action) = call::rt_sigaction_get(number) else { continue };
+        let asked = || {
+            let signal = i32::try_from(number).ok().and_then(Signal::from_raw);
+            signal.is_some_and(|signal| spawn.default_signals.contains(signal))
+        };
+        let reset = match action.handler() {
+            abi::SIG_DFL => false,
+            abi::SIG_IGN => asked(),
+            _ => true,
+        };
+        if reset {
+            call::rt_sigaction_default(number)?;
+        }
+    }
+    Ok(())
+}

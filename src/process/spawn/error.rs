@@ -1,0 +1,202 @@
+//! At what a child has failed to start, and how it tells its parent.
+
+use super::super::Resource;
+use crate::Errno;
+use crate::fd::RawFd;
+use core::fmt;
+use core::mem::discriminant;
+
+/// What a spawn was about when it failed, in the order in which it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Looking at what was asked for: a NUL within a string (`EINVAL`), a list without an end
+    /// (`EINVAL`), a descriptor's number twice or negative (`EINVAL`).
+    Arguments,
+    /// Opening what the child's standard streams are to be.
+    Stdio,
+    /// Mapping a stack for the child.
+    Stack,
+    /// Making the pipe by which the child tells of a failure, where it needs one.
+    Channel,
+    /// Blocking the signals of this thread, or resetting those of the child.
+    Signals,
+    /// Making the child.
+    Clone,
+    /// Becoming the leader of a new session.
+    Setsid,
+    /// Going to a process group.
+    Setpgid,
+    /// Going to a control group.
+    Cgroup,
+    /// Giving a descriptor its number in the child.
+    Dup {
+        /// Its number in the parent.
+        from: RawFd,
+        /// Its number in the child.
+        to: RawFd,
+    },
+    /// Closing all other descriptors.
+    CloseOthers,
+    /// Changing the niceness.
+    Nice,
+    /// Setting a limit.
+    Setrlimit(Resource),
+    /// Setting the supplementary groups.
+    Setgroups,
+    /// Changing the group.
+    Setgid,
+    /// Changing the user.
+    Setuid,
+    /// Going to a folder.
+    Chdir,
+    /// Asking for a signal when the parent dies.
+    DeathSignal,
+    /// Starting the program.
+    Exec,
+}
+
+impl Stage {
+    /// Those at which the child itself can fail. The first is for what none of them is.
+    const IN_CHILD: [Self; 14] = [
+        Self::Exec,
+        Self::Signals,
+        Self::Setsid,
+        Self::Setpgid,
+        Self::Cgroup,
+        Self::Dup { from: 0, to: 0 },
+        Self::CloseOthers,
+        Self::Nice,
+        Self::Setrlimit(Resource::CPU),
+        Self::Setgroups,
+        Self::Setgid,
+        Self::Setuid,
+        Self::Chdir,
+        Self::DeathSignal,
+    ];
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arguments => "what was asked for",
+            Self::Stdio => "opening the standard streams",
+            Self::Stack => "mapping a stack",
+            Self::Channel => "making a pipe for its errors",
+            Self::Signals => "blocking or resetting signals",
+            Self::Clone => "making a process",
+            Self::Setsid => "beginning a session",
+            Self::Setpgid => "going to a process group",
+            Self::Cgroup => "going to a control group",
+            Self::Dup { from, to } => {
+                return write!(f, "making descriptor {from} the child's {to}");
+            }
+            Self::CloseOthers => "closing all other descriptors",
+            Self::Nice => "changing the niceness",
+            Self::Setrlimit(_) => "setting a limit",
+            Self::Setgroups => "setting the groups",
+            Self::Setgid => "changing the group",
+            Self::Setuid => "changing the user",
+            Self::Chdir => "going to the folder",
+            Self::DeathSignal => "asking for a signal at the parent's death",
+            Self::Exec => "starting the program",
+        })
+    }
+}
+
+/// A spawn that has failed: at what, and how. No child is left of it.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::Errno;
+/// use rawpipe::process::{Arg, Spawn, Stage};
+///
+/// let argv = [Arg::new(c"program"), Arg::END];
+/// let error = Spawn::new(c"/no/such/program", &argv, &[Arg::END]).spawn().unwrap_err();
+/// assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT));
+/// assert_eq!(error.to_string(), "starting the program: no such file or directory (ENOENT)");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpawnError {
+    stage: Stage,
+    errno: Errno,
+}
+
+impl SpawnError {
+    /// For `map_err`.
+    pub(crate) const fn at(stage: Stage) -> impl Fn(Errno) -> Self {
+        move |errno| Self { stage, errno }
+    }
+
+    /// At what it failed.
+    #[must_use]
+    pub const fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// How it failed.
+    #[must_use]
+    pub const fn errno(&self) -> Errno {
+        self.errno
+    }
+
+    /// As the child tells it.
+    pub(super) fn encode(&self) -> [i32; 4] {
+        let same = |stage: &Stage| discriminant(stage) == discriminant(&self.stage);
+        let index = Stage::IN_CHILD.iter().position(same).unwrap_or(0);
+        let (a, b) = match self.stage {
+            Stage::Dup { from, to } => (from, to),
+            Stage::Setrlimit(resource) => (i32::try_from(resource.as_raw()).unwrap_or(-1), 0),
+            _ => (0, 0),
+        };
+        [self.errno.raw_os_error(), i32::try_from(index).unwrap_or(0), a, b]
+    }
+
+    /// What the child has told, if it has told anything.
+    pub(super) fn decode([errno, index, a, b]: [i32; 4]) -> Option<Self> {
+        let errno = Errno::from_raw_os_error(errno)?;
+        let index = usize::try_from(index).unwrap_or(0);
+        let stage = match Stage::IN_CHILD.get(index).unwrap_or(&Stage::Exec) {
+            Stage::Dup { .. } => Stage::Dup { from: a, to: b },
+            Stage::Setrlimit(_) => Stage::Setrlimit(Resource::from_raw(a.unsigned_abs())),
+            stage => *stage,
+        };
+        Some(Self { stage, errno })
+    }
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.stage, self.errno)
+    }
+}
+
+impl core::error::Error for SpawnError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.errno)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<SpawnError> for std::io::Error {
+    /// Keeps the errno, not the stage.
+    fn from(error: SpawnError) -> Self {
+        error.errno.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spawn_error_survives_its_way_from_the_child() {
+        let others = [Stage::Dup { from: 7, to: -3 }, Stage::Setrlimit(Resource::NOFILE)];
+        for stage in Stage::IN_CHILD.into_iter().chain(others) {
+            let error = SpawnError { stage, errno: Errno::EACCES };
+            assert_eq!(SpawnError::decode(error.encode()), Some(error));
+        }
+        assert_eq!(SpawnError::decode([0; 4]), None);
+    }
+}

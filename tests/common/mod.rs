@@ -327,6 +327,19 @@ impl Filter {
         Self(filter)
     }
 
+    /// Refuses one call, where its first argument has this flag.
+    pub(crate) fn with_flag(call: usize, flag: u32, errno: Errno) -> Self {
+        let mut filter = Self::new(&[call], errno).0;
+        // `struct seccomp_data`: the number, the architecture, an address, and the arguments.
+        let low_word = if cfg!(target_endian = "big") { 20 } else { 16 };
+        const LOAD_WORD: u16 = 0x20;
+        const JUMP_IF_SET: u16 = 0x45;
+        filter[1] = Instruction(filter[1].0, 0, 3, filter[1].3);
+        filter.insert(2, Instruction(LOAD_WORD, 0, 0, low_word));
+        filter.insert(3, Instruction(JUMP_IF_SET, 0, 1, flag));
+        Self(filter)
+    }
+
     /// From here on it holds for this thread, and what it forks and executes. Whether the kernel takes
     /// it: an emulator does not. Does not allocate.
     pub(crate) fn install(&self) -> bool {

@@ -80,10 +80,16 @@ pub(crate) const SIG_BLOCK: usize = per_arch(1, 1, 0, 0, 0) as usize;
 pub(crate) const SIG_SETMASK: usize = per_arch(3, 4, 2, 2, 2) as usize;
 pub(crate) const SIGCHLD: usize = per_arch(18, 20, 17, 17, 17) as usize;
 pub(crate) const WNOHANG: usize = 1;
+pub(crate) const WSTOPPED: usize = 2;
 pub(crate) const WEXITED: usize = 4;
+pub(crate) const WCONTINUED: usize = 8;
+pub(crate) const WNOWAIT: usize = 0x0100_0000;
 pub(crate) const P_PID: usize = 1;
+pub(crate) const P_PIDFD: usize = 3;
 pub(crate) const CLD_EXITED: i32 = 1;
+pub(crate) const CLD_KILLED: i32 = 2;
 pub(crate) const CLD_DUMPED: i32 = 3;
+pub(crate) const CLD_CONTINUED: i32 = 6;
 pub(crate) const MADV_NORMAL: usize = 0;
 
 /// Memory of the crate's own, and the files it may lie in: mman.h, memfd.h, fcntl.h.
@@ -167,6 +173,20 @@ pub(crate) mod child {
     pub(crate) const SIG_DFL: usize = 0;
     pub(crate) const SIG_IGN: usize = 1;
 }
+
+/// pidfd.h. Newer than many headers, so no test compares these.
+pub(crate) const PIDFD_SIGNAL_PROCESS_GROUP: usize = 4;
+pub(crate) const PIDFD_GET_INFO: usize = 0xc040_ff0b;
+pub(crate) const PIDFD_INFO_EXIT: u64 = 8;
+
+/// The first version of `struct pidfd_info`, as far as it is read.
+#[repr(C)]
+pub(crate) struct PidfdInfo {
+    pub(crate) mask: u64,
+    pub(crate) _between: [u32; 13],
+    pub(crate) exit_code: i32,
+}
+const _: () = assert!(size_of::<PidfdInfo>() == 64);
 
 // poll.h
 pub(crate) const POLLIN: u16 = 0x001;
@@ -337,10 +357,16 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("RLIMIT_RTPRIO", child::RLIMIT_RTPRIO as usize),
         ("RLIMIT_RTTIME", child::RLIMIT_RTTIME as usize),
         ("WNOHANG", WNOHANG),
+        ("WSTOPPED", WSTOPPED),
         ("WEXITED", WEXITED),
+        ("WCONTINUED", WCONTINUED),
+        ("WNOWAIT", WNOWAIT),
         ("P_PID", P_PID),
+        ("P_PIDFD", P_PIDFD),
         ("CLD_EXITED", CLD_EXITED as usize),
+        ("CLD_KILLED", CLD_KILLED as usize),
         ("CLD_DUMPED", CLD_DUMPED as usize),
+        ("CLD_CONTINUED", CLD_CONTINUED as usize),
         ("MADV_NORMAL", MADV_NORMAL),
         ("POLLIN", POLLIN.into()),
         ("POLLPRI", POLLPRI.into()),

@@ -17,11 +17,11 @@
     allow(dead_code, reason = "some serve these features only")
 )]
 
-use crate::abi::{self, PollFd, SigInfo, Statx, Timespec};
+use crate::abi::{self, PollFd, Statx, Timespec};
 use crate::errno::{Result, decode};
 use crate::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use crate::iovec::{IoSlice, IoSliceMut};
-use crate::sys::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
+use crate::sys::{nr, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -32,6 +32,8 @@ pub(crate) mod exec;
 /// Memory of the crate's own: mapping it, and files for it.
 #[cfg(any(feature = "process", feature = "transfer"))]
 pub(crate) mod memory;
+/// Processes.
+pub(crate) mod process;
 /// What a child does to itself before it starts a program, and the clone that makes it.
 #[cfg(feature = "process")]
 pub(crate) mod setup;
@@ -124,16 +126,6 @@ pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<
     decode(unsafe { syscall3(nr::DUP3, arg(fd), number, flags as usize) }).map(drop)
 }
 
-/// Ends the process. The kernel takes the lower 8 bits of `status`.
-#[inline]
-pub(crate) fn exit_group(status: u8) -> ! {
-    loop {
-        // SAFETY: `exit_group` touches no memory of this process that anyone could look at later.
-        // It does not come back, unless a seccomp filter makes it, and then it is tried again.
-        unsafe { syscall1(nr::EXIT_GROUP, status.into()) };
-    }
-}
-
 /// `fcntl` for the operations that take an integer.
 fn fcntl(fd: BorrowedFd<'_>, operation: usize, argument: usize) -> Result<usize> {
     // SAFETY: each operation used below takes an integer, none a pointer.
@@ -177,28 +169,6 @@ pub(crate) fn fcntl_setpipe_sz(fd: BorrowedFd<'_>, bytes: u32) -> Result<usize> 
     fcntl(fd, abi::F_SETPIPE_SZ, bytes as usize)
 }
 
-/// `None` in the child, the child's process id in the parent.
-///
-/// # Safety
-///
-/// As for [`process::fork`](crate::process::fork).
-#[inline]
-pub(crate) unsafe fn fork() -> Result<Option<i32>> {
-    // SAFETY: passed on to the caller.
-    let answer = decode(unsafe { sys::fork() })?;
-    #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
-    #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
-    let pid = answer as i32;
-    Ok((pid != 0).then_some(pid))
-}
-
-#[inline]
-pub(crate) fn getpid() -> usize {
-    // SAFETY: `getpid` has no arguments and no effects.
-    let answer = unsafe { syscall0(nr::GETPID) };
-    decode(answer).unwrap_or(0)
-}
-
 #[inline]
 pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
     let mut bytes: i32 = 0;
@@ -206,14 +176,6 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
     // SAFETY: `FIONREAD` writes one `int`, to the place given.
     decode(unsafe { syscall3(nr::IOCTL, arg(fd), abi::FIONREAD, place) })?;
     Ok(usize::try_from(bytes).unwrap_or(0))
-}
-
-/// Sends `signal` to this process.
-#[inline]
-pub(crate) fn kill_self(signal: i32) -> Result<()> {
-    let signal = signal.unsigned_abs() as usize;
-    // SAFETY: `kill` touches no memory. What a handler does is its own matter.
-    decode(unsafe { syscall2(nr::KILL, getpid(), signal) }).map(drop)
 }
 
 /// `madvise` on no bytes at all at `address`: does nothing, but answers `EINVAL` where `address` is
@@ -373,18 +335,6 @@ pub(crate) unsafe fn vmsplice(
     // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the list, and takes
     // references to the pages of its buffers, for which the caller answers.
     decode(unsafe { syscall4(nr::VMSPLICE, arg(to), list, bufs.len(), flags as usize) })
-}
-
-/// What became of the child `pid`, or `None` if `options` say not to wait and there is nothing yet.
-#[inline]
-pub(crate) fn waitid(pid: i32, options: usize) -> Result<Option<SigInfo>> {
-    let mut info = SigInfo::empty();
-    let place = (&raw mut info).expose_provenance();
-    #[expect(clippy::cast_sign_loss, reason = "process ids are not negative")]
-    let pid = pid as usize;
-    // SAFETY: `waitid` writes one `siginfo_t`, to the place given.
-    decode(unsafe { syscall5(nr::WAITID, abi::P_PID, pid, place, options, 0) })?;
-    Ok((info.si_pid != 0).then_some(info))
 }
 
 #[inline]

@@ -22,6 +22,7 @@
 //! the thread's list of robust mutexes is not registered anew.
 //! Feature `c-shim` forks by the C library instead, where all of this is done.
 
+mod child;
 mod exec;
 mod fork;
 #[cfg(feature = "process")]
@@ -29,10 +30,11 @@ mod limit;
 mod signal;
 #[cfg(feature = "process")]
 mod spawn;
-mod wait;
+mod status;
 
 pub use crate::arg::Arg;
 pub use crate::flags::ExecFlags;
+pub use child::{Child, Method, OnDrop};
 pub use exec::{DEFAULT_PATH, execve, execveat, execvpe, fexecve};
 pub use fork::{Fork, exit, fork, fork_with};
 #[cfg(feature = "process")]
@@ -42,4 +44,4 @@ pub(crate) use signal::ALL as SIGNALS;
 pub use signal::{Signal, SignalSet};
 #[cfg(feature = "process")]
 pub use spawn::{Spawn, SpawnError, Stage};
-pub use wait::{Child, ExitStatus, Method};
+pub use status::ExitStatus;

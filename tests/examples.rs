@@ -234,7 +234,7 @@ fn parent_child_fails_child_killed() {
 
     let (status, text, errors) = example.finish();
     assert_eq!((status, text.as_str()), (Some(1), "Parent sent message to child\n"));
-    assert!(errors.contains("child: killed by signal 9"), "{errors}");
+    assert!(errors.contains("child: killed by SIGKILL"), "{errors}");
 }
 
 /// Runs an example that is to fail, and returns what it says on standard error.

@@ -7,7 +7,7 @@ mod common;
 use common::{HANDLED, Storm, child, file, skip, tests};
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::process::Child;
+use rawpipe::process::{Child, Signal};
 use rawpipe::transfer::{FanoutSink, Mechanism, Side, Transfer, Transferred, fanout, transfer};
 use rawpipe::{Errno, io, raw};
 use std::ffi::{CString, c_char};
@@ -18,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-const SIGPIPE: i32 = 13;
+const SIGPIPE: i32 = Signal::PIPE.as_raw();
 
 unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
@@ -58,7 +58,7 @@ fn transfer_without_reader_does_not_raise_sigpipe() {
     assert_eq!(fanout(file(&bytes), &mut sinks).unwrap_err().errno(), Some(Errno::EPIPE));
     // The mask is what it was: a plain write is deadly again.
     let status = child(|| u8::from(broken().write(b"x").is_ok())).wait().unwrap();
-    assert_eq!(status.signal(), Some(SIGPIPE));
+    assert_eq!(status.signal(), Some(Signal::PIPE));
 }
 
 fn transfer_leaves_a_pending_sigpipe_alone() {

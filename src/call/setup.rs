@@ -79,9 +79,10 @@ fn number(fd: RawFd) -> usize {
 }
 
 #[inline]
-pub(crate) fn getppid() -> usize {
+pub(crate) fn getppid() -> i32 {
     // SAFETY: `getppid` has no arguments and no effects.
-    decode(unsafe { syscall0(nr::GETPPID) }).unwrap_or(0)
+    let answer = unsafe { syscall0(nr::GETPPID) };
+    i32::try_from(answer).unwrap_or(0)
 }
 
 /// Adds `increment` to the niceness, within what it may be.
@@ -165,13 +166,6 @@ pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
     let list = groups.as_ptr().expose_provenance();
     // SAFETY: reads as many group ids as the list has.
     decode(unsafe { syscall2(nr::SETGROUPS, groups.len(), list) }).map(drop)
-}
-
-/// Puts this process into a process group: its own for 0.
-#[inline]
-pub(crate) fn setpgid(group: i32) -> Result<()> {
-    // SAFETY: takes integers.
-    decode(unsafe { syscall2(nr::SETPGID, 0, number(group)) }).map(drop)
 }
 
 /// The real, effective and saved group id, all to the same.

@@ -7,7 +7,7 @@
 #![allow(unsafe_code, reason = "fork is unsafe to call, and this is the function")]
 
 use super::{Child, Signal};
-use crate::{Result, call};
+use crate::{Result, call::process as call};
 
 /// Which of the two processes this is, after [`fork`].
 #[derive(Debug)]
@@ -68,8 +68,7 @@ pub enum Fork {
 /// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html)
 pub unsafe fn fork() -> Result<Fork> {
     // SAFETY: passed on to the caller.
-    let pid = unsafe { call::fork() }?;
-    Ok(match pid {
+    Ok(match unsafe { call::fork() }? {
         None => Fork::Child,
         Some(pid) => Fork::Parent(Child::new(pid, None)),
     })
@@ -128,7 +127,7 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         // Where SIGABRT is blocked or handled it does not end the process, and the exit code of a
         // process that did die of it, as a shell reports it, does.
-        let _ = call::kill_self(Signal::ABRT.as_raw());
+        let _ = call::kill(call::getpid(), Signal::ABRT.as_raw());
         exit(128 + 6)
     }
 }

@@ -42,7 +42,7 @@ use super::exec::path_of;
 use super::{Child, Limit, Method, Resource, Signal, SignalSet};
 use crate::abi::{SIG_SETMASK, SIGCHLD, child as abi};
 use crate::arg::Arg;
-use crate::call::{self, setup, signal};
+use crate::call::{self, process, setup, signal};
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use crate::{Errno, PipeFlags};
 use child::{Move, Plan, Report};
@@ -284,7 +284,7 @@ impl<'a> Spawn<'a> {
             spawn: self,
             moves,
             path: path_of(self.envp),
-            parent: call::getpid(),
+            parent: process::getpid(),
             report: &report,
             channel: None,
         };
@@ -309,8 +309,8 @@ impl<'a> Spawn<'a> {
             let _ = child.wait();
             return Err(failure);
         }
-        child.set_method(made.method);
-        child.set_leads_group(self.session || self.group == Some(0));
+        child.method = made.method;
+        child.leads_group = self.session || self.group == Some(0);
         Ok(child)
     }
 

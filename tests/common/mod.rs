@@ -305,6 +305,12 @@ impl Drop for Storm {
 /// A filter of seccomp, by which the kernel refuses system calls with an error.
 pub(crate) struct Filter(Vec<Instruction>);
 
+/// What an argument is for [`Filter::on_argument`].
+pub(crate) enum Value {
+    Is(u32),
+    Has(u32),
+}
+
 /// `struct sock_filter`.
 #[repr(C)]
 struct Instruction(u16, u8, u8, u32);
@@ -327,16 +333,22 @@ impl Filter {
         Self(filter)
     }
 
-    /// Refuses one call, where its first argument has this flag.
-    pub(crate) fn with_flag(call: usize, flag: u32, errno: Errno) -> Self {
-        let mut filter = Self::new(&[call], errno).0;
-        // `struct seccomp_data`: the number, the architecture, an address, and the arguments.
-        let low_word = if cfg!(target_endian = "big") { 20 } else { 16 };
+    /// Refuses `call` only where the lower half of its argument `index` has `value` in it: exactly,
+    /// or as bits.
+    pub(crate) fn on_argument(call: usize, index: u32, value: Value, errno: Errno) -> Self {
         const LOAD_WORD: u16 = 0x20;
-        const JUMP_IF_SET: u16 = 0x45;
-        filter[1] = Instruction(filter[1].0, 0, 3, filter[1].3);
-        filter.insert(2, Instruction(LOAD_WORD, 0, 0, low_word));
-        filter.insert(3, Instruction(JUMP_IF_SET, 0, 1, flag));
+        const JUMP_IF_EQUAL: u16 = 0x15;
+        const JUMP_IF_ANY_BIT: u16 = 0x45;
+        let mut filter = Self::new(&[call], errno).0;
+        let low_half = 16 + 8 * index + if cfg!(target_endian = "big") { 4 } else { 0 };
+        let (jump, value) = match value {
+            Value::Is(value) => (JUMP_IF_EQUAL, value),
+            Value::Has(bits) => (JUMP_IF_ANY_BIT, bits),
+        };
+        // Between the look at the number and the refusal.
+        filter[1] = Instruction(JUMP_IF_EQUAL, 0, 3, filter[1].3);
+        filter.insert(2, Instruction(LOAD_WORD, 0, 0, low_half));
+        filter.insert(3, Instruction(jump, 0, 1, value));
         Self(filter)
     }
 

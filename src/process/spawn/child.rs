@@ -13,7 +13,7 @@
 use super::super::{Signal, execvpe};
 use super::{Spawn, SpawnError, Stage};
 use crate::abi::{SIG_SETMASK, child as abi};
-use crate::call::{setup as call, signal};
+use crate::call::{process, setup as call, signal};
 use crate::errno::{Errno, Result};
 use crate::fd::{BorrowedFd, IntoRawFd, RawFd};
 use core::convert::Infallible;
@@ -40,7 +40,7 @@ pub(super) struct Plan<'a> {
     /// In the order of the numbers in the child.
     pub(super) moves: &'a mut [Move],
     pub(super) path: &'a [u8],
-    pub(super) parent: usize,
+    pub(super) parent: i32,
     pub(super) report: &'a Report,
     /// The write end of the pipe for failures; its number is above all of those in `moves`.
     pub(super) channel: Option<RawFd>,
@@ -67,7 +67,7 @@ pub(super) extern "C" fn begin(plan: *const ()) -> ! {
         // All at once, it is shorter than `PIPE_BUF`. Without anyone to read there is nobody to tell.
         while crate::call::write(channel, &bytes) == Err(Errno::EINTR) {}
     }
-    crate::call::exit_group(127)
+    process::exit_group(127)
 }
 
 fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError> {
@@ -78,7 +78,7 @@ fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError
     }
     // The leader of a session leads a group of its own already, and cannot leave it.
     if let Some(group) = spawn.group.filter(|group| !(spawn.session && *group == 0)) {
-        call::setpgid(group).map_err(E::at(Stage::Setpgid))?;
+        process::setpgid(0, group).map_err(E::at(Stage::Setpgid))?;
     }
     if let Some(processes) = spawn.cgroup {
         crate::call::write(processes, b"0").map_err(E::at(Stage::Cgroup))?;
@@ -107,7 +107,7 @@ fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError
         call::prctl_set_pdeathsig(signal).map_err(E::at(Stage::DeathSignal))?;
         // A parent that has died before that sends nothing, and leaves nobody to tell.
         if call::getppid() != plan.parent {
-            crate::call::exit_group(u8::try_from(signal | 128).unwrap_or(u8::MAX));
+            process::exit_group(u8::try_from(signal | 128).unwrap_or(u8::MAX));
         }
     }
     reset_handlers(spawn).map_err(E::at(Stage::Signals))?;

@@ -1,0 +1,528 @@
+//! A child process: waiting for it, signalling it, and what is done when its handle goes.
+
+use super::{ExitStatus, Signal};
+use crate::abi::{self, SigInfo};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::poll::{PollEvents, PollFd, poll};
+use crate::time::Deadline;
+use crate::{Errno, PipeReader, PipeWriter, Result, call::process as call};
+use core::time::Duration;
+
+/// A child process, made by [`fork`](crate::fork) or [`fork_with`](crate::process::fork_with).
+///
+/// It is held by a *pidfd*, a descriptor of the process itself, where the kernel has them (Linux 5.3).
+/// Then a signal reaches this child or nobody, whatever happens to its number. Where there is none
+/// ([`pidfd`](Self::pidfd) tells) the number is used, as long as no `wait` of this handle has answered
+/// and the kernel says that the number is that of a child of this process.
+///
+/// Dropping the handle does nothing, unless [`on_drop`](Self::on_drop) says otherwise: the child runs
+/// on, and when it has ended it stays a zombie until this process ends. Call [`wait`](Self::wait).
+///
+/// # Lost status
+///
+/// How a child ended is told once, to one who waits. If that was somebody else (`waitpid(-1, …)` in a
+/// library), or nobody is to be told (`SIGCHLD` is ignored or has `SA_NOCLDWAIT`), or this process is
+/// not the child's parent, there is nothing to wait for, and the answer is
+/// [`ECHILD`](Errno::ECHILD), which means: the child is gone, and its status is lost. From Linux 6.15
+/// on the pidfd still knows it, and the answer is the status all the same.
+#[must_use = "a child that is not waited for stays a zombie when it has ended"]
+#[derive(Debug)]
+pub struct Child {
+    pid: i32,
+    pidfd: Option<OwnedFd>,
+    /// The process that made it, and that may wait for it.
+    owner: i32,
+    /// The answer of a wait, after which the process id may be another's.
+    end: Option<Result<ExitStatus>>,
+    on_drop: OnDrop,
+    pub(super) method: Method,
+    /// Whether it was made the leader of a process group of its own.
+    pub(super) leads_group: bool,
+    pub(super) stdin: Option<PipeWriter>,
+    pub(super) stdout: Option<PipeReader>,
+    pub(super) stderr: Option<PipeReader>,
+}
+
+/// What dropping a [`Child`] does that was not waited for. See [`Child::on_drop`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum OnDrop {
+    /// Nothing: the child runs on, and stays a zombie when it has ended. So does std's.
+    #[default]
+    Leave,
+    /// Close the pipes to it and wait until it has ended, however long that takes.
+    Reap,
+    /// Close the pipes to it, kill it, and wait until it is gone, which it soon is.
+    Kill,
+    /// As `Kill`, with all processes of its process group.
+    KillGroup,
+}
+
+/// How a child was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Method {
+    /// Sharing memory with its parent until it had its program: nothing was copied.
+    Vfork,
+    /// As a copy of its parent: by a fork, or because the kernel refuses the other way.
+    Fork,
+}
+
+impl Child {
+    /// A child of this process, just made, with the pidfd that came with it.
+    pub(super) fn new(pid: i32, pidfd: Option<OwnedFd>) -> Self {
+        Self {
+            pid,
+            pidfd: pidfd.or_else(|| call::pidfd_open_child(pid)),
+            owner: call::getpid(),
+            end: None,
+            on_drop: OnDrop::Leave,
+            method: Method::Fork,
+            leads_group: false,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+        }
+    }
+
+    /// The process id.
+    ///
+    /// It is this child's until a `wait` has answered. After that the kernel may give it to another
+    /// process.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        self.pid.unsigned_abs()
+    }
+
+    /// How it was made.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The descriptor of the process, for [`poll`] and the like: it is readable when the
+    /// child has ended. `None` where the kernel has none, or refuses.
+    ///
+    /// It is close-on-exec.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::poll::{PollEvents, PollFd, poll};
+    /// use rawpipe::process;
+    ///
+    /// // SAFETY: the child does nothing but return a number.
+    /// let mut child = unsafe { process::fork_with(|| 0) }?;
+    /// if let Some(pidfd) = child.pidfd() {
+    ///     poll(&mut [PollFd::from_borrowed_fd(pidfd, PollEvents::IN)], None)?;
+    ///     assert!(child.try_wait()?.is_some());
+    /// }
+    /// # child.wait()?;
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html), since Linux 5.3
+    #[must_use]
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// The write end of the pipe that is the child's standard input, if there is one.
+    #[must_use]
+    pub const fn stdin(&self) -> Option<&PipeWriter> {
+        self.stdin.as_ref()
+    }
+
+    /// The read end of the pipe that is the child's standard output, if there is one.
+    #[must_use]
+    pub const fn stdout(&self) -> Option<&PipeReader> {
+        self.stdout.as_ref()
+    }
+
+    /// The read end of the pipe that is the child's standard error, if there is one.
+    #[must_use]
+    pub const fn stderr(&self) -> Option<&PipeReader> {
+        self.stderr.as_ref()
+    }
+
+    /// Takes [`stdin`](Self::stdin) out of the handle. Dropping it is the end of the child's input.
+    pub const fn take_stdin(&mut self) -> Option<PipeWriter> {
+        self.stdin.take()
+    }
+
+    /// Takes [`stdout`](Self::stdout) out of the handle.
+    pub const fn take_stdout(&mut self) -> Option<PipeReader> {
+        self.stdout.take()
+    }
+
+    /// Takes [`stderr`](Self::stderr) out of the handle.
+    pub const fn take_stderr(&mut self) -> Option<PipeReader> {
+        self.stderr.take()
+    }
+
+    /// Waits until the child has ended and says how. Goes on after a signal.
+    ///
+    /// Closes [`stdin`](Self::stdin) first, as std does, so that the child and this process do not
+    /// wait for each other. Asked again, it gives the same answer, without a system call.
+    ///
+    /// # Errors
+    ///
+    /// - [`ECHILD`](Errno::ECHILD): the child is gone, or not this process's, and how it ended [is
+    ///   lost](Self#lost-status).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process;
+    ///
+    /// // SAFETY: the child does nothing but return a number.
+    /// let mut child = unsafe { process::fork_with(|| 7) }?;
+    /// let status = child.wait()?;
+    /// assert_eq!(status.code(), Some(7));
+    /// assert!(!status.success());
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
+    #[doc(alias = "waitpid")]
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.stdin = None;
+        loop {
+            if let Some(status) = self.ask(0)? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Waits until the child has ended, or was stopped by a signal, or goes on after that, and says
+    /// which. Goes on after a signal to this process.
+    ///
+    /// [`stdin`](Self::stdin) stays open. Each stop and each going on is told once, and a later one
+    /// replaces one that nobody has asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{self, OnDrop, Signal};
+    ///
+    /// let (reader, _writer) = rawpipe::pipe()?;
+    /// // SAFETY: the child only reads from a pipe.
+    /// let mut child = unsafe { process::fork_with(|| reader.read(&mut [0]).is_err().into()) }?;
+    /// child.send_signal(Signal::STOP)?;
+    /// assert_eq!(child.wait_change()?.stopped_signal(), Some(Signal::STOP));
+    /// child.send_signal(Signal::CONT)?;
+    /// assert!(child.wait_change()?.continued());
+    /// child.kill()?;
+    /// assert_eq!(child.wait_change()?.signal(), Some(Signal::KILL));
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
+    #[doc(alias = "WUNTRACED")]
+    #[doc(alias = "WCONTINUED")]
+    pub fn wait_change(&mut self) -> Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.ask(abi::WSTOPPED | abi::WCONTINUED)? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Says how the child has ended, or `None` if it still runs. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process;
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// // SAFETY: the child only reads from a pipe.
+    /// let mut child = unsafe {
+    ///     process::fork_with(|| {
+    ///         let _ = reader.read(&mut [0]);
+    ///         0
+    ///     })
+    /// }?;
+    /// assert_eq!(child.try_wait()?, None);
+    /// writer.write(b"!")?;
+    /// assert!(child.wait()?.success());
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        self.ask(abi::WNOHANG)
+    }
+
+    /// Waits until the child has ended, at most for `timeout`: `None` if it still runs then. Goes on
+    /// after a signal.
+    ///
+    /// As [`wait_deadline`](Self::wait_deadline) at that time from now.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process;
+    /// use std::time::Duration;
+    ///
+    /// let (reader, _writer) = rawpipe::pipe()?;
+    /// // SAFETY: the child only reads from a pipe.
+    /// let mut child = unsafe { process::fork_with(|| reader.read(&mut [0]).is_err().into()) }?;
+    /// assert_eq!(child.wait_timeout(Duration::from_millis(10))?, None);
+    /// child.kill()?;
+    /// assert!(child.wait_timeout(Duration::from_secs(60))?.is_some());
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<ExitStatus>> {
+        self.wait_deadline(Deadline::after(timeout))
+    }
+
+    /// Waits until the child has ended, at most until `deadline`: `None` if it still runs then. Goes
+    /// on after a signal.
+    ///
+    /// [`stdin`](Self::stdin) stays open: a child that reads it to the end does not end before that is
+    /// dropped. Without a [`pidfd`](Self::pidfd) this asks again and again, after sleeps of 0.1 ms at
+    /// first and of 10 ms at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
+    pub fn wait_deadline(&mut self, deadline: Deadline) -> Result<Option<ExitStatus>> {
+        let mut pause = Duration::from_micros(100);
+        loop {
+            let answer = self.try_wait()?;
+            if answer.is_some() || deadline.has_passed() {
+                return Ok(answer);
+            }
+            // Whatever this answers, a signal included, the child is asked again.
+            let _ = match self.pidfd() {
+                Some(fd) => poll(
+                    &mut [PollFd::from_borrowed_fd(fd, PollEvents::IN)],
+                    Some(deadline.remaining()),
+                ),
+                None => poll(&mut [], Some(pause.min(deadline.remaining()))),
+            };
+            pause = (pause * 2).min(Duration::from_millis(10));
+        }
+    }
+
+    /// Asks the kernel, unless the answer is known: a second call could hit another child that has
+    /// been given the same process id.
+    fn ask(&mut self, options: usize) -> Result<Option<ExitStatus>> {
+        if let Some(end) = self.end {
+            return end.map(Some);
+        }
+        let end = loop {
+            match self.waitid(abi::WEXITED | options) {
+                Ok(None) => return Ok(None),
+                Ok(Some(info)) => break Ok(ExitStatus::new(&info)),
+                Err(Errno::EINTR) => {}
+                Err(Errno::ECHILD) => break self.end_by_pidfd().ok_or(Errno::ECHILD),
+                Err(errno) => return Err(errno),
+            }
+        };
+        let is_end = end.map_or(true, |end| end.code().is_some() || end.signal().is_some());
+        self.end = is_end.then_some(end);
+        end.map(Some)
+    }
+
+    fn waitid(&self, options: usize) -> Result<Option<SigInfo>> {
+        match self.pidfd().map(|pidfd| call::waitid_pidfd(pidfd, options)) {
+            // Linux 5.3 has pidfds, and does not wait for them.
+            None | Some(Err(Errno::EINVAL)) => call::waitid_pid(self.pid, options),
+            Some(answer) => answer,
+        }
+    }
+
+    /// How it ended, where `waitid` has nothing to say.
+    fn end_by_pidfd(&self) -> Option<ExitStatus> {
+        call::pidfd_get_info_exit(self.pidfd()?).ok().flatten().map(ExitStatus::from_raw)
+    }
+
+    /// Kills the child, by `SIGKILL`. It is gone some time later: [`wait`](Self::wait) for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_signal`](Self::send_signal).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{self, Signal};
+    /// use rawpipe::Errno;
+    ///
+    /// let (reader, _writer) = rawpipe::pipe()?;
+    /// // SAFETY: the child only reads from a pipe.
+    /// let mut child = unsafe { process::fork_with(|| reader.read(&mut [0]).is_err().into()) }?;
+    /// child.kill()?;
+    /// assert_eq!(child.wait()?.signal(), Some(Signal::KILL));
+    /// assert_eq!(child.kill(), Err(Errno::ESRCH));
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
+    pub fn kill(&self) -> Result<()> {
+        self.send_signal(Signal::KILL)
+    }
+
+    /// Sends the child a signal. It never reaches another process that has been given the same number.
+    ///
+    /// A child that has ended and was not waited for takes any signal, and nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// - [`ESRCH`](Errno::ESRCH): the child is gone: it has ended and was waited for.
+    /// - [`EPERM`](Errno::EPERM): the child runs as another user by now.
+    ///
+    /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
+    pub fn send_signal(&self, signal: Signal) -> Result<()> {
+        self.signal(signal, false)
+    }
+
+    /// Makes the child the leader of a new process group, in which what it starts will be, too.
+    ///
+    /// For a child of a fork: it may do the same itself, and one of the two is the first.
+    ///
+    /// # Errors
+    ///
+    /// - [`EACCES`](Errno::EACCES): it has started another program already.
+    /// - [`EPERM`](Errno::EPERM): it leads a session.
+    /// - [`ESRCH`](Errno::ESRCH): it was waited for, or is not a child of this process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{self, OnDrop};
+    ///
+    /// let (reader, _writer) = rawpipe::pipe()?;
+    /// // SAFETY: the child only reads from a pipe.
+    /// let mut child = unsafe { process::fork_with(|| reader.read(&mut [0]).is_err().into()) }?;
+    /// child.lead_group()?;
+    /// child.on_drop(OnDrop::KillGroup)?;
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [setpgid(2)](https://man7.org/linux/man-pages/man2/setpgid.2.html)
+    #[doc(alias = "setpgid")]
+    pub fn lead_group(&mut self) -> Result<()> {
+        if self.end.is_some() {
+            return Err(Errno::ESRCH);
+        }
+        call::setpgid(self.pid, self.pid)?;
+        self.leads_group = true;
+        Ok(())
+    }
+
+    /// Kills all processes of the group that the child leads, by `SIGKILL`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_signal_group`](Self::send_signal_group).
+    ///
+    /// [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html)
+    #[doc(alias = "killpg")]
+    pub fn kill_group(&self) -> Result<()> {
+        self.send_signal_group(Signal::KILL)
+    }
+
+    /// Sends a signal to all processes of the group that the child leads: itself, and those that it
+    /// has started, unless they have gone to a group of their own.
+    ///
+    /// When the child was waited for its number may be given to another group once this one is empty.
+    /// From Linux 6.9 on the pidfd says which one is meant; before that the answer is `ESRCH` then.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`](Errno::EINVAL): the child was not made the leader of a group of its own.
+    /// - [`ESRCH`](Errno::ESRCH): no process is left in the group, or see above.
+    /// - [`EPERM`](Errno::EPERM): all of them run as another user by now.
+    ///
+    /// [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html)
+    pub fn send_signal_group(&self, signal: Signal) -> Result<()> {
+        if !self.leads_group {
+            return Err(Errno::EINVAL);
+        }
+        self.signal(signal, true)
+    }
+
+    fn signal(&self, signal: Signal, group: bool) -> Result<()> {
+        let (id, flags) =
+            if group { (-self.pid, abi::PIDFD_SIGNAL_PROCESS_GROUP) } else { (self.pid, 0) };
+        match self.pidfd().map(|fd| call::pidfd_send_signal(fd, signal.as_raw(), flags)) {
+            // Not there, refused by a filter, or too old for groups.
+            None | Some(Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL)) => {}
+            Some(answer) => return answer,
+        }
+        // By number, then: only while it is that of a child that nobody has waited for.
+        let look = abi::WEXITED | abi::WNOHANG | abi::WNOWAIT;
+        if self.end.is_some() || call::waitid_pid(self.pid, look).is_err() {
+            return Err(Errno::ESRCH);
+        }
+        call::kill(id, signal.as_raw())
+    }
+
+    /// Says what is to be done when this handle is dropped before a wait has answered. `Leave`, which
+    /// is the default, is the only policy by which a drop never waits.
+    ///
+    /// Only in the process that made the child: the copy of the handle that a forked child has does
+    /// nothing but close its descriptors.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`](Errno::EINVAL): `KillGroup` for a child that was not made the leader of a process
+    ///   group of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{self, OnDrop};
+    ///
+    /// let (reader, _writer) = rawpipe::pipe()?;
+    /// // SAFETY: the child only reads from a pipe.
+    /// let mut child = unsafe { process::fork_with(|| reader.read(&mut [0]).is_err().into()) }?;
+    /// child.on_drop(OnDrop::Kill)?;
+    /// let place = format!("/proc/{}", child.id());
+    /// drop(child);
+    /// assert!(!std::path::Path::new(&place).exists());
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    pub fn on_drop(&mut self, policy: OnDrop) -> Result<()> {
+        if policy == OnDrop::KillGroup && !self.leads_group {
+            return Err(Errno::EINVAL);
+        }
+        self.on_drop = policy;
+        Ok(())
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.on_drop == OnDrop::Leave || self.owner != call::getpid() {
+            return;
+        }
+        // Neither is to wait for the other.
+        (self.stdin, self.stdout, self.stderr) = (None, None, None);
+        if self.on_drop == OnDrop::KillGroup {
+            let _ = self.kill_group();
+        }
+        // The leader too, in case it has gone to another group.
+        if self.on_drop == OnDrop::Reap || self.kill().is_ok() {
+            let _ = self.wait();
+        }
+    }
+}

@@ -23,6 +23,8 @@
 //! Feature `c-shim` forks by the C library instead, where all of this is done.
 
 mod child;
+#[cfg(all(feature = "process", feature = "std"))]
+mod command;
 mod exec;
 mod fork;
 #[cfg(feature = "process")]
@@ -35,6 +37,8 @@ mod status;
 pub use crate::arg::Arg;
 pub use crate::flags::ExecFlags;
 pub use child::{Child, Method, OnDrop};
+#[cfg(all(feature = "process", feature = "std"))]
+pub use command::{Command, Stdio};
 pub use exec::{DEFAULT_PATH, execve, execveat, execvpe, fexecve};
 pub use fork::{Fork, exit, fork, fork_with};
 #[cfg(feature = "process")]

@@ -133,6 +133,25 @@ impl<'a> Spawn<'a> {
         }
     }
 
+    /// The same, for this program.
+    #[cfg(feature = "std")]
+    pub(super) const fn lists<'b>(
+        self,
+        program: &'b CStr,
+        argv: &'b [Arg<'b>],
+        envp: &'b [Arg<'b>],
+    ) -> Spawn<'b>
+    where
+        'a: 'b,
+    {
+        Spawn { program, argv, envp, ..self }
+    }
+
+    /// Whether the child will lead a process group of its own.
+    pub(super) const fn leads_group(&self) -> bool {
+        self.session || matches!(self.group, Some(0))
+    }
+
     /// Which descriptors the child is to have at which numbers, whatever those numbers are here: they
     /// may be permuted, and one may be given twice. Each is kept open by the exec.
     pub const fn fds(mut self, fds: &'a [(BorrowedFd<'a>, RawFd)]) -> Self {
@@ -310,7 +329,7 @@ impl<'a> Spawn<'a> {
             return Err(failure);
         }
         child.method = made.method;
-        child.leads_group = self.session || self.group == Some(0);
+        child.leads_group = self.leads_group();
         Ok(child)
     }
 

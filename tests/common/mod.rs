@@ -3,6 +3,9 @@
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 #![allow(unsafe_code, reason = "a closed descriptor, and signals by number")]
 
+#[cfg(feature = "process")]
+pub(crate) mod programs;
+
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{Child, fork_with};
@@ -137,7 +140,9 @@ pub(crate) fn runner() -> Vec<OsString> {
         other => other,
     };
     let prefix = format!("CARGO_TARGET_{}_", arch.to_uppercase());
-    env::vars()
+    // A test may have variables that are no text.
+    env::vars_os()
+        .filter_map(|(key, words)| Some((key.into_string().ok()?, words.into_string().ok()?)))
         .find(|(key, _)| key.starts_with(&prefix) && key.ends_with("_RUNNER"))
         .map(|(_, words)| words.split_whitespace().map(OsString::from).collect())
         .unwrap_or_default()

@@ -1,0 +1,390 @@
+//! The comfortable way to start a program: a builder with the names of [`std::process::Command`] over
+//! [`Spawn`].
+
+mod environment;
+mod stdio;
+
+use super::{Child, Limit, OnDrop, Resource, Signal, SignalSet, Spawn, SpawnError, Stage};
+use crate::Errno;
+use crate::fd::{AsFd, OwnedFd, RawFd};
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::fmt;
+use environment::{Environment, Strings};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+pub(super) use stdio::Source;
+pub use stdio::Stdio;
+
+/// A program to start, and how.
+///
+/// What [`std::process::Command`] can do has the same name here. Beyond that: any descriptor at any
+/// number ([`fd_map`](Self::fd_map)), sessions, limits, signals and the rest of what a child may be
+/// asked to do to itself before it begins. Whatever is asked for, the child is made in the same fast
+/// way, see [`Spawn`]; a failure says at what ([`SpawnError::stage`]).
+///
+/// A command may be started any number of times, by several threads at once, too.
+///
+/// Unless told otherwise the child has the environment of this process at the time of its start, its
+/// standard streams, and its folder; it has no other descriptor, unless somebody has made one that is
+/// not close-on-exec. A program without a slash in its name is looked for in the folders of `PATH` *as
+/// the child will have it*. About signals see [`Spawn`].
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::process::{Command, Stdio};
+///
+/// let mut child = Command::new("sh")
+///     .args(["-c", "read word; echo $GREETING $word"])
+///     .env("GREETING", "hello")
+///     .stdin(Stdio::piped())
+///     .stdout(Stdio::piped())
+///     .spawn()?;
+/// child.take_stdin().unwrap().write_all(b"world\n")?;
+/// let mut text = Vec::new();
+/// child.stdout().unwrap().read_to_end(&mut text)?;
+/// assert_eq!(text, b"hello world\n");
+/// assert!(child.wait()?.success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html)
+pub struct Command {
+    program: CString,
+    arg0: Option<CString>,
+    args: Strings,
+    environment: Environment,
+    folder: Option<CString>,
+    cgroup: Option<PathBuf>,
+    streams: [Option<Stdio>; 3],
+    fds: Vec<(OwnedFd, RawFd)>,
+    limits: Vec<(Resource, Limit)>,
+    groups: Option<Vec<u32>>,
+    /// What fits in there as it is.
+    settings: Spawn<'static>,
+    on_drop: OnDrop,
+    /// Something could not be passed on as it was given.
+    invalid: bool,
+}
+
+impl Command {
+    /// A program by its path, or by its name in the folders of `PATH`, without arguments.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        let mut new = Self {
+            program: CString::default(),
+            arg0: None,
+            args: Strings::default(),
+            environment: Environment::default(),
+            folder: None,
+            cgroup: None,
+            streams: [const { None }; 3],
+            fds: Vec::new(),
+            limits: Vec::new(),
+            groups: None,
+            settings: Spawn::new(c"", &[], &[]),
+            on_drop: OnDrop::Leave,
+            invalid: false,
+        };
+        new.program = new.string(program.as_ref()).unwrap_or_default();
+        new
+    }
+
+    /// Adds an argument.
+    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
+        let arg = arg.as_ref().as_bytes();
+        self.invalid |= arg.contains(&0);
+        self.args.push(&[arg]);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(&mut self, args: impl IntoIterator<Item: AsRef<OsStr>>) -> &mut Self {
+        args.into_iter().for_each(|arg| _ = self.arg(arg));
+        self
+    }
+
+    /// The name by which the program is called, its argument 0. If this is not called, it is what the
+    /// command was made with.
+    pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
+        self.arg0 = self.string(name.as_ref());
+        self
+    }
+
+    /// Sets a variable of the child's environment.
+    ///
+    /// A name that is empty, or has a `=` behind its first byte, is no name: then `spawn` fails.
+    pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
+        let (name, value) = (name.as_ref().as_bytes(), value.as_ref().as_bytes());
+        let no_name = name.get(1..).is_none_or(|rest| rest.contains(&b'='));
+        self.invalid |= no_name || name.contains(&0) || value.contains(&0);
+        self.environment.set(name, Some(value));
+        self
+    }
+
+    /// Sets variables of the child's environment.
+    pub fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        &mut self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> &mut Self {
+        variables.into_iter().for_each(|(name, value)| _ = self.env(name, value));
+        self
+    }
+
+    /// Takes a variable out of the child's environment.
+    pub fn env_remove(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
+        self.environment.set(name.as_ref().as_bytes(), None);
+        self
+    }
+
+    /// Empties the child's environment: it will have those variables only that are set after this.
+    pub fn env_clear(&mut self) -> &mut Self {
+        self.environment.clear();
+        self
+    }
+
+    /// The folder in which the child starts. If the program, or a folder of `PATH`, is given by a
+    /// relative path, it is looked for from there.
+    pub fn current_dir(&mut self, folder: impl AsRef<Path>) -> &mut Self {
+        self.folder = self.string(folder.as_ref().as_os_str());
+        self
+    }
+
+    /// The child's standard input. If this is not called, that of this process.
+    pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Self {
+        self.streams[0] = Some(stdin.into());
+        self
+    }
+
+    /// The child's standard output. If this is not called, that of this process.
+    ///
+    /// The command owns a descriptor that is given here. A write end of a pipe stays open, and its
+    /// reader does not come to the end, before the command is dropped.
+    pub fn stdout(&mut self, stdout: impl Into<Stdio>) -> &mut Self {
+        self.streams[1] = Some(stdout.into());
+        self
+    }
+
+    /// The child's standard error; else as [`stdout`](Self::stdout).
+    pub fn stderr(&mut self, stderr: impl Into<Stdio>) -> &mut Self {
+        self.streams[2] = Some(stderr.into());
+        self
+    }
+
+    /// Gives the child a descriptor at this number, whatever number it has here.
+    ///
+    /// Any set of numbers will do, those that are in use here included. One that is given twice, also
+    /// to a standard stream that is not inherited, or is negative, makes `spawn` fail. The command owns
+    /// the descriptor, as with [`stdout`](Self::stdout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::Command;
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let mut command = Command::new("sh");
+    /// let mut child = command.args(["-c", "echo seven >&7"]).fd_map(writer, 7).spawn()?;
+    /// drop(command); // it has a write end
+    /// let mut text = Vec::new();
+    /// reader.read_to_end(&mut text)?;
+    /// assert_eq!(text, b"seven\n");
+    /// assert!(child.wait()?.success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fd_map(&mut self, fd: impl Into<OwnedFd>, number: RawFd) -> &mut Self {
+        self.fds.push((fd.into(), number));
+        self
+    }
+
+    /// Closes all other descriptors in the child: see [`Spawn::close_other_fds`].
+    pub fn close_other_fds(&mut self) -> &mut Self {
+        self.set(Spawn::close_other_fds)
+    }
+
+    /// The child leads a session of its own: see [`Spawn::setsid`].
+    pub fn setsid(&mut self) -> &mut Self {
+        self.set(Spawn::setsid)
+    }
+
+    /// The child's process group; for 0 it leads one of its own: see [`Spawn::process_group`].
+    pub fn process_group(&mut self, group: i32) -> &mut Self {
+        self.set(|spawn| spawn.process_group(group))
+    }
+
+    /// The control group that the child goes to, by the path of its folder.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::process::{Command, Stage};
+    ///
+    /// let error = Command::new("true").cgroup("/sys/fs/cgroup/no/such").spawn().unwrap_err();
+    /// assert_eq!((error.stage(), error.errno()), (Stage::Cgroup, Errno::ENOENT));
+    /// ```
+    ///
+    /// [cgroups(7)](https://man7.org/linux/man-pages/man7/cgroups.7.html)
+    pub fn cgroup(&mut self, folder: impl AsRef<Path>) -> &mut Self {
+        let folder = folder.as_ref();
+        self.invalid |= folder.as_os_str().as_bytes().contains(&0);
+        self.cgroup = Some(folder.join("cgroup.procs"));
+        self
+    }
+
+    /// Adds this to the child's niceness: see [`Spawn::nice`].
+    pub fn nice(&mut self, increment: i32) -> &mut Self {
+        self.set(|spawn| spawn.nice(increment))
+    }
+
+    /// How much of a resource the child may use.
+    pub fn rlimit(&mut self, resource: Resource, limit: Limit) -> &mut Self {
+        self.limits.push((resource, limit));
+        self
+    }
+
+    /// The child's supplementary groups.
+    pub fn groups(&mut self, groups: &[u32]) -> &mut Self {
+        self.groups = Some(groups.to_vec());
+        self
+    }
+
+    /// The child's group: see [`Spawn::gid`].
+    pub fn gid(&mut self, gid: u32) -> &mut Self {
+        self.set(|spawn| spawn.gid(gid))
+    }
+
+    /// The child's user: see [`Spawn::uid`].
+    pub fn uid(&mut self, uid: u32) -> &mut Self {
+        self.set(|spawn| spawn.uid(uid))
+    }
+
+    /// Which permissions the files that the child makes do not have.
+    pub fn umask(&mut self, mask: u32) -> &mut Self {
+        self.set(|spawn| spawn.umask(mask))
+    }
+
+    /// The child gets this signal when the *thread* that starts it ends: see
+    /// [`Spawn::parent_death_signal`].
+    pub fn parent_death_signal(&mut self, signal: Signal) -> &mut Self {
+        self.set(|spawn| spawn.parent_death_signal(signal))
+    }
+
+    /// Which signals are blocked when the program begins: see [`Spawn::signal_mask`].
+    pub fn signal_mask(&mut self, signals: SignalSet) -> &mut Self {
+        self.set(|spawn| spawn.signal_mask(signals))
+    }
+
+    /// Which ignored signals are to have their default effect: see [`Spawn::default_signals`].
+    pub fn default_signals(&mut self, signals: SignalSet) -> &mut Self {
+        self.set(|spawn| spawn.default_signals(signals))
+    }
+
+    /// What dropping the [`Child`] does: see [`Child::on_drop`].
+    ///
+    /// `KillGroup` needs [`setsid`](Self::setsid) or [`process_group(0)`](Self::process_group); without
+    /// them `spawn` fails.
+    pub fn on_drop(&mut self, policy: OnDrop) -> &mut Self {
+        self.on_drop = policy;
+        self
+    }
+
+    /// Starts the program. Goes on after signals.
+    ///
+    /// Standard streams that are not set are those of this process.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Spawn::spawn`], and
+    ///
+    /// - at [`Stage::Arguments`] [`EINVAL`](Errno::EINVAL): one of the strings that were given has a
+    ///   NUL in it; or see [`env`](Self::env), [`fd_map`](Self::fd_map), [`on_drop`](Self::on_drop).
+    /// - at [`Stage::Stdio`] those of [`pipe`](crate::pipe()), and of opening `/dev/null`.
+    /// - at [`Stage::Cgroup`] those of opening the file `cgroup.procs`, such as
+    ///   [`ENOENT`](Errno::ENOENT) and [`EACCES`](Errno::EACCES).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::process::{Command, Stage};
+    ///
+    /// let mut child = Command::new("true").spawn()?;
+    /// assert!(child.wait()?.success());
+    ///
+    /// let error = Command::new("no-such-program").spawn().unwrap_err();
+    /// assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn(&self) -> Result<Child, SpawnError> {
+        self.start(self.sources([Source::Inherit; 3]))
+    }
+
+    /// What the standard streams are to be, with these where nothing is set.
+    pub(super) fn sources<'a>(&'a self, defaults: [Source<'a>; 3]) -> [Source<'a>; 3] {
+        let mut sources = defaults;
+        for (source, stdio) in sources.iter_mut().zip(&self.streams) {
+            *source = stdio.as_ref().map_or(*source, Stdio::source);
+        }
+        sources
+    }
+
+    /// Starts the program with these standard streams.
+    pub(super) fn start(&self, sources: [Source<'_>; 3]) -> Result<Child, SpawnError> {
+        let no_group = self.on_drop == OnDrop::KillGroup && !self.settings.leads_group();
+        if self.invalid || no_group {
+            return Err(SpawnError::at(Stage::Arguments)(Errno::EINVAL));
+        }
+        let variables = self.environment.variables();
+        let envp = variables.list(None);
+        let argv = self.args.list(Some(self.arg0.as_deref().unwrap_or(&self.program)));
+        let (ends, theirs) = stdio::open(sources).map_err(SpawnError::at(Stage::Stdio))?;
+        let cgroup = self.open_cgroup().map_err(SpawnError::at(Stage::Cgroup))?;
+        let mut fds = Vec::with_capacity(theirs.len() + self.fds.len());
+        fds.extend(theirs.iter().map(|(fd, number)| (fd.as_fd(), *number)));
+        fds.extend(self.fds.iter().map(|(fd, number)| (fd.as_fd(), *number)));
+
+        let spawn = self.settings.lists(&self.program, &argv, &envp);
+        let mut spawn = spawn.fds(&fds).limits(&self.limits);
+        if let Some(folder) = &self.folder {
+            spawn = spawn.current_dir(folder);
+        }
+        if let Some(cgroup) = &cgroup {
+            spawn = spawn.cgroup(cgroup.as_fd());
+        }
+        if let Some(groups) = &self.groups {
+            spawn = spawn.groups(groups);
+        }
+        let mut child = spawn.spawn()?;
+        (child.stdin, child.stdout, child.stderr) = ends;
+        child.on_drop(self.on_drop).map_err(SpawnError::at(Stage::Arguments))?;
+        Ok(child)
+    }
+
+    fn open_cgroup(&self) -> crate::Result<Option<File>> {
+        let open = |path| File::options().write(true).open(path);
+        self.cgroup.as_ref().map(open).transpose().map_err(stdio::errno)
+    }
+
+    fn set(&mut self, setting: impl FnOnce(Spawn<'static>) -> Spawn<'static>) -> &mut Self {
+        self.settings = setting(self.settings);
+        self
+    }
+
+    /// The string as the kernel wants it. One with a NUL in it is not lost: `spawn` answers it.
+    fn string(&mut self, string: &OsStr) -> Option<CString> {
+        let string = CString::new(string.as_bytes()).ok();
+        self.invalid |= string.is_none();
+        string
+    }
+}
+
+/// The command line: the program and its arguments, quoted.
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.program)?;
+        self.args.iter().try_for_each(|arg| write!(f, " {arg:?}"))
+    }
+}

@@ -1,0 +1,175 @@
+//! Small programs for tests to start: the test binary itself, told by its arguments what to be.
+
+use rawpipe::process::{self, Command, Signal, Stdio};
+use rawpipe::{PipeReader, PipeWriter};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+use std::{env, fs, thread};
+
+/// Before the name of the program, in argument 1.
+const MARK: &str = "test-program:";
+
+/// A command that starts one of the programs below, with arguments.
+pub(crate) fn program(name: &str, args: &[&str]) -> Command {
+    let std = std_program(name, args);
+    let mut command = Command::new(std.get_program());
+    command.args(std.get_args());
+    command
+}
+
+/// The same for std, to compare with.
+pub(crate) fn std_program(name: &str, args: &[&str]) -> std::process::Command {
+    let mut command = super::program(&env::current_exe().expect("the path of this test"));
+    command.arg(format!("{MARK}{name}")).args(args);
+    command
+}
+
+/// Becomes such a program, if that is what this process was started for: the first thing in `main`.
+pub(crate) fn become_program() {
+    let mut args = env::args_os();
+    let arg0 = args.next().unwrap_or_default();
+    let Some(name) = args.next().and_then(|arg| arg.to_str()?.strip_prefix(MARK).map(String::from))
+    else {
+        return;
+    };
+    let args: Vec<OsString> = args.collect();
+    let code = run(&name, &arg0, &args).unwrap_or_else(|error| {
+        eprintln!("{name}: {error}");
+        99
+    });
+    process::exit(code);
+}
+
+fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
+    let word = |i: usize| args.get(i).and_then(|arg| arg.to_str()).unwrap_or("");
+    let number = |i: usize| word(i).parse::<usize>().unwrap_or(0);
+    let mut stdout = io::stdout().lock();
+    match name {
+        // Each argument with a NUL behind it, from its own name on.
+        "args" => {
+            let words = [arg0].into_iter().chain(args.iter().map(OsString::as_os_str));
+            words
+                .into_iter()
+                .try_for_each(|word| stdout.write_all(&zero_ended(word.as_bytes())))?;
+        }
+        // Its standard input.
+        "cat" => drop(io::copy(&mut io::stdin(), &mut stdout)?),
+        "cwd" => stdout.write_all(env::current_dir()?.as_os_str().as_bytes())?,
+        // Its environment, each variable with a NUL behind it, sorted.
+        "env" => {
+            let mut all: Vec<_> = env::vars_os().collect();
+            all.sort();
+            for (name, value) in all {
+                let variable = [name.as_bytes(), b"=", value.as_bytes()].concat();
+                stdout.write_all(&zero_ended(&variable))?;
+            }
+        }
+        "exit" => return Ok(u8::try_from(number(0)).unwrap_or(98)),
+        // A word on each of standard output and error.
+        "both" => {
+            stdout.write_all(b"out")?;
+            stdout.flush()?;
+            io::stderr().write_all(b"err")?;
+        }
+        // So many bytes on standard output, and on standard error.
+        "flood" => {
+            let err = thread::spawn({
+                let count = number(1);
+                move || write_pattern(&mut io::stderr(), count)
+            });
+            write_pattern(&mut stdout, number(0))?;
+            err.join().expect("the writing thread")?;
+        }
+        // A file of /proc/self.
+        "proc" => stdout.write_all(&fs::read(format!("/proc/self/{}", word(0)))?)?,
+        // What the descriptor with this number has to say.
+        "read" => {
+            let number = i32::try_from(number(0)).unwrap_or(-1);
+            #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
+            // SAFETY: nothing else in this process uses it.
+            let fd = unsafe { rawpipe::fd::take_inherited(number) }?;
+            io::copy(&mut PipeReader::from(fd), &mut stdout)?;
+        }
+        // Kills itself after so many bytes of input.
+        "suicide" => {
+            io::stdin().read_exact(&mut vec![0; number(0)])?;
+            let pid = std::process::id();
+            super::kill(pid, Signal::KILL.as_raw());
+        }
+        // Says so, closes its input and takes a moment.
+        "deaf" => {
+            // SAFETY: nobody reads from it any more.
+            #[allow(unsafe_code, reason = "closing standard input")]
+            drop(unsafe { rawpipe::fd::take_inherited(0) }?);
+            stdout.write_all(b"deaf")?;
+            stdout.flush()?;
+            thread::sleep(Duration::from_millis(50));
+        }
+        // Leaves a child that has its standard streams, and that ends when it is told to: when nobody
+        // has the other end of descriptor 7 any more. Its id is on standard output.
+        "parent" => {
+            let mut waiter = program("waiter", &[]);
+            waiter.stdin(Stdio::null());
+            let child = waiter.spawn()?;
+            write!(stdout, "{}", child.id())?;
+        }
+        "waiter" => {
+            // SAFETY: nobody else uses it.
+            #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
+            let gate = unsafe { rawpipe::fd::take_inherited(7) }?;
+            io::copy(&mut PipeReader::from(gate), &mut io::sink())?;
+        }
+        // Waits until it is killed.
+        "sleep" => loop {
+            thread::sleep(Duration::from_secs(1000));
+        },
+        _ => return Ok(97),
+    }
+    stdout.flush()?;
+    Ok(0)
+}
+
+fn zero_ended(bytes: &[u8]) -> Vec<u8> {
+    [bytes, b"\0"].concat()
+}
+
+/// Byte number i of a flood.
+pub(crate) fn pattern(i: usize) -> u8 {
+    u8::try_from(i % 251).expect("less than 256")
+}
+
+pub(crate) fn is_pattern(bytes: &[u8]) -> bool {
+    bytes.iter().enumerate().all(|(i, byte)| *byte == pattern(i))
+}
+
+fn write_pattern(to: &mut dyn Write, count: usize) -> io::Result<()> {
+    let whole: Vec<u8> = (0..251 * 512).map(pattern).collect();
+    let mut left = count;
+    while left > 0 {
+        let part = left.min(whole.len());
+        to.write_all(&whole[..part])?;
+        left -= part;
+    }
+    Ok(())
+}
+
+/// All that comes out of a pipe.
+pub(crate) fn all_of(reader: Option<PipeReader>) -> Vec<u8> {
+    let mut all = Vec::new();
+    reader.expect("a pipe").read_to_end(&mut all).unwrap();
+    all
+}
+
+/// Starts it with its standard output in a pipe, and returns that and its exit code.
+pub(crate) fn output_of(command: &mut Command) -> (Vec<u8>, Option<i32>) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let output = all_of(child.take_stdout());
+    (output, child.wait().unwrap().code())
+}
+
+/// A pipe that ends when the writer goes, for `waiter`.
+pub(crate) fn gate() -> (PipeReader, PipeWriter) {
+    rawpipe::pipe().unwrap()
+}

@@ -337,6 +337,13 @@ fn spawn_signals_are_reset() {
     }
 }
 
+fn spawn_signals_are_reset_one_by_one_without_clone3() {
+    if !common::Filter::new(&[raw::nr::CLONE3], Errno::ENOSYS).install() {
+        return skip("spawn_signals_are_reset_one_by_one_without_clone3", "no seccomp here");
+    }
+    spawn_signals_are_reset();
+}
+
 fn spawn_leaves_the_threads_mask_as_it_was() {
     let mask = || {
         let mut mask = [0_usize; 8 / size_of::<usize>()];
@@ -771,10 +778,11 @@ fn spawn_without_memory_enomem() {
     assert_eq!((error.stage(), error.errno()), (Stage::Stack, Errno::ENOMEM));
 }
 
-/// `CLONE_VM` among the flags of `clone`.
+/// `CLONE_VM` among the flags of `clone`, and `clone3`, whose flags a filter does not see.
 fn refuse_shared_memory(errno: Errno) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 }; // behind the stack there
     common::Filter::on_argument(raw::nr::CLONE, index, Value::Has(0x100), errno).install()
+        && common::Filter::new(&[raw::nr::CLONE3], Errno::ENOSYS).install()
 }
 
 fn by_fork() {
@@ -978,6 +986,7 @@ fn main() {
         spawn_shared_memory_refused_enosys_later_forks,
         spawn_shared_memory_refused_eperm_forks,
         spawn_signals_are_reset,
+        spawn_signals_are_reset_one_by_one_without_clone3,
         spawn_stopped_for_long_by_a_storm_goes_on,
         spawn_umask_nice_and_limits,
         spawn_user_group_and_groups,

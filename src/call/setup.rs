@@ -25,7 +25,7 @@ pub(crate) fn chdir(path: &CStr) -> Result<()> {
     decode(unsafe { syscall1(nr::CHDIR, path.as_ptr().expose_provenance()) }).map(drop)
 }
 
-/// Makes a child that begins with `child(arg)` at the end `stack_top` of its stack, and gives its
+/// Makes a child that begins with `child(arg)` on `stack`, its lowest address and its size, and gives its
 /// process id and, where `flags` ask for one, its pidfd.
 ///
 /// # Safety
@@ -33,14 +33,14 @@ pub(crate) fn chdir(path: &CStr) -> Result<()> {
 /// As for `sys::clone_on_stack`, but for the pidfd.
 #[inline]
 pub(crate) unsafe fn clone_on_stack(
-    flags: usize,
-    stack_top: *mut u8,
+    flags: u64,
+    stack: (*mut u8, usize),
     child: extern "C" fn(*const ()) -> !,
     arg: *const (),
 ) -> Result<(i32, Option<OwnedFd>)> {
     let mut pidfd: RawFd = -1;
     // SAFETY: passed on to the caller; `pidfd` has room for an `int`.
-    let answer = unsafe { sys::clone_on_stack(flags, stack_top, child, arg, &raw mut pidfd) };
+    let answer = unsafe { sys::clone_on_stack(flags, stack, child, arg, &raw mut pidfd) };
     #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
     let pid = decode(answer)? as i32;

@@ -170,6 +170,12 @@ pub fn execvpe(
     if name.is_empty() || name.contains(&b'/') {
         return execve(program, argv, envp);
     }
+    search(name, path, argv, envp)
+}
+
+/// Apart from [`execvpe`], which needs no such buffer, nor its pages, where there is nothing to search.
+#[inline(never)]
+fn search(name: &[u8], path: &[u8], argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let mut error = Errno::ENOENT;
     let mut place = [0; PATH_MAX];
     for folder in path.split(|&byte| byte == b':') {

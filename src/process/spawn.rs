@@ -289,7 +289,7 @@ impl<'a> Spawn<'a> {
     pub fn spawn(&self) -> Result<Child, SpawnError> {
         self.check().map_err(SpawnError::at(Stage::Arguments))?;
         let mut stack = Stack::new(self.fds.len()).map_err(SpawnError::at(Stage::Stack))?;
-        let top = stack.top();
+        let place = stack.stack();
         let moves = stack.moves();
         for (step, (from, to)) in moves.iter_mut().zip(self.fds) {
             *step = Move { from: from.as_raw_fd(), to: *to };
@@ -303,15 +303,16 @@ impl<'a> Spawn<'a> {
             spawn: self,
             moves,
             path: path_of(self.envp),
-            parent: process::getpid(),
+            parent: self.death_signal.map(|_| process::getpid()),
             report: &report,
             channel: None,
+            handlers_cleared: false,
         };
         let changes_ids = self.uid.is_some() || self.gid.is_some();
         let dumpable = changes_ids.then(Dumpable::remember);
         let mask = signal::rt_sigprocmask(SIG_SETMASK, &SignalSet::full().0);
         let mask = mask.map_err(SpawnError::at(Stage::Signals))?;
-        let made = make(plan, top, &report);
+        let made = make(plan, place, &report);
         drop(dumpable);
         let _ = signal::rt_sigprocmask(SIG_SETMASK, &mask);
         let made = made?;
@@ -356,14 +357,16 @@ struct Made {
     method: Method,
 }
 
-/// What is tried, each if the kernel refuses the one before. Linux 5.2 has pidfds; an emulator, or a
-/// filter, may refuse shared memory.
-const ATTEMPTS: [(usize, Method); 4] = [
-    (abi::CLONE_VM | abi::CLONE_VFORK | abi::CLONE_PIDFD | SIGCHLD, Method::Vfork),
-    (abi::CLONE_VM | abi::CLONE_VFORK | SIGCHLD, Method::Vfork),
-    (abi::CLONE_PIDFD | SIGCHLD, Method::Fork),
-    (SIGCHLD, Method::Fork),
+/// What is tried, each if the kernel refuses the one before. Linux 5.5 clears handlers itself, and 5.2 has
+/// pidfds; an emulator, or a filter, may refuse shared memory.
+const ATTEMPTS: [(u64, Method); 5] = [
+    (VFORK | abi::CLONE_PIDFD | abi::CLONE_CLEAR_SIGHAND, Method::Vfork),
+    (VFORK | abi::CLONE_PIDFD, Method::Vfork),
+    (VFORK, Method::Vfork),
+    (abi::CLONE_PIDFD | SIGCHLD as u64, Method::Fork),
+    (SIGCHLD as u64, Method::Fork),
 ];
+const VFORK: u64 = abi::CLONE_VM | abi::CLONE_VFORK | SIGCHLD as u64;
 
 /// Whether a child in shared memory has been seen to share it.
 static SHARED: AtomicU8 = AtomicU8::new(UNKNOWN);
@@ -371,7 +374,7 @@ const UNKNOWN: u8 = 0;
 const SHARES: u8 = 1;
 const COPIES: u8 = 2;
 
-fn make(mut plan: Plan<'_>, top: *mut u8, report: &Report) -> Result<Made, SpawnError> {
+fn make(mut plan: Plan<'_>, stack: (*mut u8, usize), report: &Report) -> Result<Made, SpawnError> {
     let last = plan.moves.last().map_or(Move { from: -1, to: -1 }, |last| *last);
     let mut channel = None;
     let mut refusal = Errno::ENOSYS;
@@ -382,12 +385,12 @@ fn make(mut plan: Plan<'_>, top: *mut u8, report: &Report) -> Result<Made, Spawn
             plan.channel = Some(writer.as_raw_fd());
             channel = Some((reader, writer));
         }
+        plan.handlers_cleared = flags & abi::CLONE_CLEAR_SIGHAND != 0;
         let arg = (&raw mut plan).cast::<()>().cast_const();
-        // SAFETY: `top` is the aligned end of a stack that lives in `spawn`, 64 KiB below it the child's
-        // alone. Shared memory comes with CLONE_VFORK, and `child::begin` may run in it: see the top of
+        // SAFETY: the stack lives in `spawn`; its end is aligned, and it is the child's alone. Shared memory comes with CLONE_VFORK, and `child::begin` may run in it: see the top of
         // its file. The plan and all that it refers to live until behind this call, and are not touched
         // here while it runs, except the report, which is atomic.
-        match unsafe { setup::clone_on_stack(flags, top, child::begin, arg) } {
+        match unsafe { setup::clone_on_stack(flags, stack, child::begin, arg) } {
             Ok((pid, pidfd)) => {
                 if method == Method::Vfork && SHARED.load(Ordering::Relaxed) == UNKNOWN {
                     let shares = report.started.load(Ordering::SeqCst);

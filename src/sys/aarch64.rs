@@ -153,28 +153,24 @@ pub(super) unsafe fn clone(flags: usize, ctid: usize) -> isize {
     unsafe { syscall5(super::nr::CLONE, flags, 0, 0, 0, ctid) }
 }
 
-/// `clone` onto a stack of its own, in one block that the child never leaves: it calls `child` with
-/// `arg` there. Answers in the parent only. The child's process id, and where `flags` have
-/// `CLONE_PIDFD` its descriptor at `pidfd`.
+/// `clone` or `clone3` (`nr`) with these three arguments, in one block that the child never leaves: it
+/// calls `child` with `arg`, on the stack that the call has given it. Answers in the parent only.
 ///
 /// # Safety
 ///
-/// `stack_top` is the end, aligned to 16 bytes, of memory that is the child's alone and large enough
-/// for what `child` does. If `flags` share memory with the child then also `CLONE_VFORK` is among
-/// them, and `child` may run while the calling thread is stopped, on its thread-local storage. `pidfd`
-/// is null or has room for an `int`. `flags` have neither `CLONE_SETTLS` nor a set or cleared tid.
+/// As for `clone_on_stack`, with arguments that say what it is to say.
 #[cfg(feature = "process")]
-pub(crate) unsafe fn clone_on_stack(
-    flags: usize,
-    stack_top: *mut u8,
+pub(super) unsafe fn enter(
+    nr: usize,
+    [a, b, c]: [usize; 3],
     child: extern "C" fn(*const ()) -> !,
     arg: *const (),
-    pidfd: *mut i32,
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers are those above, with ptid in x2, tls in x3 and ctid in x4, and x5 and x6
-    // carry what the child needs over the trap. In the parent the block ends as any system call does;
-    // the vector registers that the kernel may zero are among those that a C function may change.
+    // SAFETY: the registers are those above; x3 and x4, tls and ctid of `clone`, are not looked at
+    // without their flags, and x5 and x6 carry what the child needs over the trap. In the parent the
+    // block ends as any system call does; the vector registers that the kernel may zero are among those
+    // that a C function may change.
     unsafe {
         asm!(
             "svc 0",
@@ -185,10 +181,10 @@ pub(crate) unsafe fn clone_on_stack(
             "blr x5",
             "brk #1",
             "2:",
-            in("x8") super::nr::CLONE,
-            inlateout("x0") flags => answer,
-            in("x1") stack_top,
-            in("x2") pidfd,
+            in("x8") nr,
+            inlateout("x0") a => answer,
+            in("x1") b,
+            in("x2") c,
             in("x3") 0_usize,
             in("x4") 0_usize,
             in("x5") child,

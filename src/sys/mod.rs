@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `syscall0` … `syscall6` | trap into the kernel with the number and the arguments as given, and return the kernel's answer: a success ≥ 0, or −errno in −4095..=−1 |
 //! | `fork` | make a child that shares nothing with its parent; 0 in the child, its process id in the parent, −errno on failure |
-//! | `clone_on_stack` | make a child that begins in a given function, on a given stack, with exactly the given flags, and never returns through its parent's frames |
+//! | `clone_on_stack` | make a child that begins in a given function, on a given stack, with exactly the given flags (or none at all: `EINVAL`), and never returns through its parent's frames |
 //! | `nr::*` | the numbers of this target |
 //!
 //! A backend MUST NOT touch `errno` or any other thread-local state, MUST NOT retry, and MUST let
@@ -51,6 +51,9 @@ mod backend;
 #[path = "aarch64.rs"]
 mod backend;
 
+/// The half of `clone_on_stack` that the two assembly backends share.
+#[cfg(all(feature = "process", not(feature = "c-shim")))]
+mod clone;
 /// The half of `fork` that the two assembly backends share.
 #[cfg(not(feature = "c-shim"))]
 mod fork;
@@ -66,10 +69,12 @@ compile_error!(
      `rawpipe = { version = \"0.1\", features = [\"c-shim\"] }`"
 );
 
-#[cfg(feature = "process")]
+#[cfg(all(feature = "c-shim", feature = "process"))]
 pub(crate) use backend::clone_on_stack;
 #[cfg(feature = "c-shim")]
 pub(crate) use backend::fork;
 pub use backend::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
+#[cfg(all(feature = "process", not(feature = "c-shim")))]
+pub(crate) use clone::clone_on_stack;
 #[cfg(not(feature = "c-shim"))]
 pub(crate) use fork::fork;

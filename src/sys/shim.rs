@@ -114,22 +114,28 @@ pub unsafe fn syscall6(
     unsafe { shim_syscall(nr, a, b, c, d, e, f) }
 }
 
-/// libc's `clone`, which leaves the thread's `errno` as it was.
+/// libc's `clone`, which leaves the thread's `errno` as it was. It has no flags above 32 bits
+/// (`EINVAL`).
 ///
 /// # Safety
 ///
 /// As the same function of the assembly backends.
 #[cfg(feature = "process")]
 pub(crate) unsafe fn clone_on_stack(
-    flags: usize,
-    stack_top: *mut u8,
+    flags: u64,
+    stack: (*mut u8, usize),
     child: extern "C" fn(*const ()) -> !,
     arg: *const (),
     pidfd: *mut i32,
 ) -> isize {
+    let Ok(flags) = u32::try_from(flags) else { return -EINVAL };
+    let top = stack.0.wrapping_add(stack.1);
     // SAFETY: passed on to the caller.
-    unsafe { shim_clone_on_stack(flags, stack_top, child, arg, pidfd) }
+    unsafe { shim_clone_on_stack(flags as usize, top, child, arg, pidfd) }
 }
+
+#[cfg(feature = "process")]
+const EINVAL: isize = 22;
 
 /// libc's `fork`: its atfork handlers run, and the child's libc knows its own thread id.
 ///

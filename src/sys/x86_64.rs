@@ -121,29 +121,24 @@ pub(super) unsafe fn clone(flags: usize, ctid: usize) -> isize {
     unsafe { syscall5(super::nr::CLONE, flags, 0, 0, ctid, 0) }
 }
 
-/// `clone` onto a stack of its own, in one block that the child never leaves: it calls `child` with
-/// `arg` there. Answers in the parent only. The child's process id, and where `flags` have
-/// `CLONE_PIDFD` its descriptor at `pidfd`.
+/// `clone` or `clone3` (`nr`) with these three arguments, in one block that the child never leaves: it
+/// calls `child` with `arg`, on the stack that the call has given it. Answers in the parent only.
 ///
 /// # Safety
 ///
-/// `stack_top` is the end, aligned to 16 bytes, of memory that is the child's alone and large enough
-/// for what `child` does. If `flags` share memory with the child then also `CLONE_VFORK` is among
-/// them, and `child` may run while the calling thread is stopped, on its thread-local storage. `pidfd`
-/// is null or has room for an `int`. `flags` have neither `CLONE_SETTLS` nor a set or cleared tid.
+/// As for `clone_on_stack`, with arguments that say what it is to say.
 #[cfg(feature = "process")]
-pub(crate) unsafe fn clone_on_stack(
-    flags: usize,
-    stack_top: *mut u8,
+pub(super) unsafe fn enter(
+    nr: usize,
+    [a, b, c]: [usize; 3],
     child: extern "C" fn(*const ()) -> !,
     arg: *const (),
-    pidfd: *mut i32,
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers are those above, with ptid in rdx; r10 and r8, ctid and tls, are not looked
-    // at without their flags, so r8 and r9 carry what the child needs over the trap. The stack is
-    // aligned for a call, and the return address is beyond what was there. In the parent the block ends
-    // as any system call does. The flags and the red zone are not claimed to be kept.
+    // SAFETY: the registers are those above; r10 and r8, ctid and tls of `clone`, are not looked at
+    // without their flags, so r8 and r9 carry what the child needs over the trap. The stack is aligned
+    // for a call, and there is nothing on it yet. In the parent the block ends as any system call does.
+    // The flags and the red zone are not claimed to be kept.
     unsafe {
         asm!(
             "syscall",
@@ -154,10 +149,10 @@ pub(crate) unsafe fn clone_on_stack(
             "call r9",
             "ud2",
             "2:",
-            inlateout("rax") super::nr::CLONE => answer,
-            in("rdi") flags,
-            in("rsi") stack_top,
-            in("rdx") pidfd,
+            inlateout("rax") nr => answer,
+            in("rdi") a,
+            in("rsi") b,
+            in("rdx") c,
             in("r10") 0_usize,
             in("r8") arg,
             in("r9") child,

@@ -61,7 +61,7 @@ impl Environment {
 
     /// All variables, `NAME=value`.
     pub(super) fn variables(&self) -> Strings {
-        let mut all = Strings::default();
+        let mut all = Strings { bytes: Vec::with_capacity(4096), count: 0 };
         if !self.cleared {
             for (name, value) in std::env::vars_os() {
                 let (name, value) = (name.as_bytes(), value.as_bytes());

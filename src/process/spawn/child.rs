@@ -40,10 +40,13 @@ pub(super) struct Plan<'a> {
     /// In the order of the numbers in the child.
     pub(super) moves: &'a mut [Move],
     pub(super) path: &'a [u8],
-    pub(super) parent: i32,
+    /// Where it matters: the parent's process id.
+    pub(super) parent: Option<i32>,
     pub(super) report: &'a Report,
     /// The write end of the pipe for failures; its number is above all of those in `moves`.
     pub(super) channel: Option<RawFd>,
+    /// The kernel has taken away all handlers already.
+    pub(super) handlers_cleared: bool,
 }
 
 /// Where the child begins.
@@ -106,11 +109,11 @@ fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError
         let signal = signal.as_raw().unsigned_abs() as usize;
         call::prctl_set_pdeathsig(signal).map_err(E::at(Stage::DeathSignal))?;
         // A parent that has died before that sends nothing, and leaves nobody to tell.
-        if call::getppid() != plan.parent {
+        if Some(call::getppid()) != plan.parent {
             process::exit_group(u8::try_from(signal | 128).unwrap_or(u8::MAX));
         }
     }
-    reset_handlers(spawn).map_err(E::at(Stage::Signals))?;
+    reset_handlers(plan).map_err(E::at(Stage::Signals))?;
     // Last: from here on signals arrive, and there is no handler left that could run in this memory.
     signal::rt_sigprocmask(SIG_SETMASK, &spawn.signal_mask.0).map_err(E::at(Stage::Signals))?;
     execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(Stage::Exec))
@@ -200,23 +203,15 @@ fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
 
 /// Handlers would run in the parent's memory. Signals that are ignored stay so, but for those that are
 /// to have their default effect.
-fn reset_handlers(spawn: &Spawn<'_>) -> Result<()> {
-    for number in 1..=abi::LAST_SIGNAL {
-        if number == abi::SIGKILL || number == abi::SIGSTOP {
-            continue;
-        }
-        // An emulator keeps some to itself.
-        let Ok(action) = call::rt_sigaction_get(number) else { continue };
-        let asked = || {
-            let signal = i32::try_from(number).ok().and_then(Signal::from_raw);
-            signal.is_some_and(|signal| spawn.default_signals.contains(signal))
-        };
-        let reset = match action.handler() {
-            abi::SIG_DFL => false,
-            abi::SIG_IGN => asked(),
-            _ => true,
-        };
-        if reset {
+fn reset_handlers(plan: &Plan<'_>) -> Result<()> {
+    for signal in (1..).map_while(Signal::from_raw) {
+        let number = signal.as_raw().unsigned_abs() as usize;
+        // Some have no other effect anyway (`EINVAL`), and emulators keep some to themselves.
+        if plan.spawn.default_signals.contains(signal) {
+            let _ = call::rt_sigaction_default(number);
+        } else if !plan.handlers_cleared
+            && call::rt_sigaction_get(number).is_ok_and(|action| action.is_handled())
+        {
             call::rt_sigaction_default(number)?;
         }
     }

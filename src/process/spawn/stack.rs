@@ -4,20 +4,34 @@
 //! # Safety
 //!
 //! This file is trusted with one mapping. A [`Stack`] is the only owner of its addresses. Its upper
-//! part, from [`top`](Stack::top) on, is a list of integers that it lends as a slice; the part below is
+//! part, behind the [`stack`](Stack::stack), is a list of integers that it lends as a slice; the part below is
 //! never lent, so that it may be a child's stack while a `Stack` is borrowed; the lowest page is
 //! nobody's: touching it ends the process.
+//!
+//! Mapping and touching a stack is a seventh of what it costs to start a small program. So one is kept
+//! for the next spawn, in [`SPARE`]: whoever takes it out of there is its only owner, and in a forked
+//! process it is a copy, as all memory is.
 #![allow(unsafe_code, reason = "mapped memory as a stack and as a slice")]
 
 use super::child::Move;
 use crate::call::memory as call;
 use crate::{Errno, Result, page};
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::slice;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
-/// Enough for a path and the frames of the child's code in a build without optimisation. Only pages
-/// that are touched cost anything.
+/// Enough for a path, the moves of an ordinary spawn, and the frames of the child's code in a build without
+/// optimisation. Only pages that are touched cost anything.
 const SIZE: usize = 64 << 10;
+
+/// For as many moves there is room in an ordinary stack.
+const FEW: usize = 512;
+
+/// What every architecture wants of a stack.
+const ALIGN: usize = 16;
+
+/// An ordinary stack that nobody uses, or null.
+static SPARE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 
 pub(super) struct Stack {
     base: NonNull<u8>,
@@ -26,39 +40,56 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// A stack, and room for this many moves, all zeros.
+    /// A stack, and room for this many moves, with any numbers in them.
     pub(super) fn new(moves: usize) -> Result<Self> {
         let page = page::size();
-        let room = moves.checked_mul(size_of::<Move>()).ok_or(Errno::ENOMEM)?;
-        let len = room.checked_add(page + SIZE + ALIGN).ok_or(Errno::ENOMEM)?;
-        let len = len.checked_next_multiple_of(page).ok_or(Errno::ENOMEM)?;
+        let mut len = page + SIZE;
+        if moves <= FEW {
+            if let Some(base) = NonNull::new(SPARE.swap(ptr::null_mut(), Ordering::Acquire)) {
+                return Ok(Self { base, len, moves });
+            }
+        } else {
+            let room = moves.checked_mul(size_of::<Move>()).ok_or(Errno::ENOMEM)?;
+            len = room.checked_add(len).ok_or(Errno::ENOMEM)?;
+            len = len.checked_next_multiple_of(page).ok_or(Errno::ENOMEM)?;
+        }
         let stack = Self { base: call::mmap(len, None)?, len, moves };
         // SAFETY: the mapping's lowest page, which is never lent.
         unsafe { call::mprotect_none(stack.base, page) }?;
         Ok(stack)
     }
 
-    /// Where the stack begins, growing down, and the moves begin, growing up.
-    pub(super) fn top(&self) -> *mut u8 {
+    /// The stack's lowest address and its size, without the guard page. The moves begin at its end.
+    pub(super) fn stack(&self) -> (*mut u8, usize) {
         let room = (self.moves * size_of::<Move>()).next_multiple_of(ALIGN);
-        // SAFETY: `new` has added the room to the length.
-        unsafe { self.base.add(self.len - room) }.as_ptr()
+        let guard = page::size();
+        // SAFETY: a page and `SIZE` bytes at least are mapped.
+        let lowest = unsafe { self.base.add(guard) };
+        (lowest.as_ptr(), self.len - guard - room)
     }
 
     pub(super) fn moves(&mut self) -> &mut [Move] {
-        #[expect(clippy::cast_ptr_alignment, reason = "`top` is aligned for anything")]
-        let first = self.top().cast::<Move>();
-        // SAFETY: so many are mapped from there on (`new`), `top` is aligned, they were zeros, which
-        // are integers, and nobody else has borrowed them: `self` is borrowed exclusively.
+        let (lowest, size) = self.stack();
+        // SAFETY: the end of the stack is within the mapping, or its end.
+        let end = unsafe { lowest.add(size) };
+        #[expect(
+            clippy::cast_ptr_alignment,
+            reason = "the end of the stack is aligned for anything"
+        )]
+        let first = end.cast::<Move>();
+        // SAFETY: so many are mapped from there on (`new`), they are aligned, all bytes are
+        // integers, and nobody else has borrowed them: `self` is borrowed exclusively.
         unsafe { slice::from_raw_parts_mut(first, self.moves) }
     }
 }
 
-/// What every architecture wants of a stack.
-const ALIGN: usize = 16;
-
 impl Drop for Stack {
     fn drop(&mut self) {
+        let (none, ours) = (ptr::null_mut(), self.base.as_ptr());
+        let place = || SPARE.compare_exchange(none, ours, Ordering::Release, Ordering::Relaxed);
+        if self.moves <= FEW && place().is_ok() {
+            return;
+        }
         // SAFETY: the range is this mapping's own, nobody can borrow it any more, and the child has
         // ended or has left it for a program of its own.
         let _ = unsafe { call::munmap(self.base, self.len) };

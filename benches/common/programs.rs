@@ -1,0 +1,270 @@
+//! Programs to start, and memory to be in the way: what the benchmark `spawn` and the example `speed`
+//! have in common.
+#![allow(dead_code, reason = "each program uses a part of it")]
+#![allow(unsafe_code, reason = "fork, and the C library's own to compare with")]
+
+use rawpipe::process;
+use std::ffi::{c_int, c_void};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, ptr};
+
+/// The smallest program: it exits with 0. Without libraries, so that starting it is all there is.
+pub(crate) struct Tiny {
+    folder: PathBuf,
+    path: PathBuf,
+}
+
+impl Tiny {
+    /// Written into a new folder.
+    pub(crate) fn new() -> io::Result<Self> {
+        let folder = env::temp_dir().join(format!("rawpipe-tiny-{}", std::process::id()));
+        fs::create_dir(&folder)?;
+        let path = folder.join("tiny");
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(&path)?;
+        file.write_all(&tiny_elf()?)?;
+        Ok(Self { folder, path })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A static executable for this machine: its header, one segment, and `exit(0)`.
+fn tiny_elf() -> io::Result<Vec<u8>> {
+    const BASE: u64 = 0x40_0000;
+    const HEADERS: u64 = 64 + 56;
+    let (machine, code): (u16, &[u8]) = if cfg!(target_arch = "x86_64") {
+        // mov eax, 60; xor edi, edi; syscall
+        (62, &[0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05])
+    } else if cfg!(target_arch = "aarch64") {
+        // mov x8, 93; mov x0, 0; svc 0
+        (183, &[0xa8, 0x0b, 0x80, 0xd2, 0, 0, 0x80, 0xd2, 0x01, 0, 0, 0xd4])
+    } else {
+        return Err(io::Error::other("no tiny program for this machine"));
+    };
+    let length = HEADERS + code.len() as u64;
+    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec(); // 64 bits, little-endian
+    let half = |elf: &mut Vec<u8>, value: u16| elf.extend(value.to_le_bytes());
+    let word = |elf: &mut Vec<u8>, value: u32| elf.extend(value.to_le_bytes());
+    let double = |elf: &mut Vec<u8>, value: u64| elf.extend(value.to_le_bytes());
+    half(&mut elf, 2); // an executable
+    half(&mut elf, machine);
+    word(&mut elf, 1);
+    double(&mut elf, BASE + HEADERS); // where it begins
+    double(&mut elf, 64); // where the segments are described
+    double(&mut elf, 0);
+    word(&mut elf, 0);
+    for value in [64, 56, 1, 0, 0, 0] {
+        half(&mut elf, value);
+    }
+    word(&mut elf, 1); // to be loaded
+    word(&mut elf, 5); // readable, executable
+    double(&mut elf, 0);
+    double(&mut elf, BASE);
+    double(&mut elf, BASE);
+    double(&mut elf, length);
+    double(&mut elf, length);
+    double(&mut elf, 0x1000);
+    elf.extend(code);
+    Ok(elf)
+}
+
+/// Memory that this process has, each page of it touched.
+pub(crate) struct Ballast {
+    address: *mut c_void,
+    length: usize,
+}
+
+impl Ballast {
+    /// In pages of the usual size, or in huge ones, where there are any.
+    pub(crate) fn new(length: usize, huge: bool) -> io::Result<Self> {
+        const READ_WRITE: c_int = 3;
+        const PRIVATE_ANONYMOUS: c_int = 0x22;
+        const MADV_HUGEPAGE: c_int = 14;
+        const MADV_NOHUGEPAGE: c_int = 15;
+        unsafe extern "C" {
+            fn mmap(
+                at: *mut c_void,
+                n: usize,
+                p: c_int,
+                f: c_int,
+                fd: c_int,
+                o: isize,
+            ) -> *mut c_void;
+            fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int;
+        }
+        if length == 0 {
+            return Ok(Self { address: ptr::null_mut(), length });
+        }
+        // SAFETY: the kernel chooses where, and nothing is there.
+        let address =
+            unsafe { mmap(ptr::null_mut(), length, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0) };
+        if address.addr() == usize::MAX {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: mapped the line above, and nobody else's.
+        unsafe { madvise(address, length, if huge { MADV_HUGEPAGE } else { MADV_NOHUGEPAGE }) };
+        for offset in (0..length).step_by(4096) {
+            // SAFETY: within the mapping, which is writable.
+            let place = unsafe { address.cast::<u8>().add(offset) };
+            // SAFETY: as above.
+            unsafe { place.write_volatile(1) };
+        }
+        Ok(Self { address, length })
+    }
+}
+
+impl Drop for Ballast {
+    fn drop(&mut self) {
+        unsafe extern "C" {
+            fn munmap(address: *mut c_void, length: usize) -> c_int;
+        }
+        if self.length > 0 {
+            // SAFETY: mapped by `new`, and nobody has its address.
+            unsafe { munmap(self.address, self.length) };
+        }
+    }
+}
+
+fn succeeded(success: bool) -> io::Result<()> {
+    if success { Ok(()) } else { Err(io::Error::other("the program failed")) }
+}
+
+/// Starts a program and waits for its end, by std.
+#[inline(never)]
+pub(crate) fn std_spawn(program: &Path) -> io::Result<()> {
+    succeeded(Command::new(program).spawn()?.wait()?.success())
+}
+
+/// The same by this crate.
+#[inline(never)]
+pub(crate) fn raw_spawn(program: &Path) -> io::Result<()> {
+    succeeded(process::Command::new(program).spawn()?.wait()?.success())
+}
+
+/// The number that [`std_spawn_mapped`] and [`raw_spawn_mapped`] give to a descriptor.
+const MAPPED: c_int = 9;
+
+/// In a session of its own and with a descriptor at a number, by std: in code of ours, behind a fork.
+#[inline(never)]
+pub(crate) fn std_spawn_mapped(program: &Path, fd: BorrowedFd<'_>) -> io::Result<()> {
+    unsafe extern "C" {
+        safe fn setsid() -> c_int;
+        safe fn dup2(from: c_int, to: c_int) -> c_int;
+    }
+    let from = fd.as_raw_fd();
+    let mut command = Command::new(program);
+    let change = move || {
+        if setsid() < 0 || dup2(from, MAPPED) < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    };
+    // SAFETY: two calls that are async-signal-safe, and an error that does not allocate.
+    unsafe { command.pre_exec(change) };
+    succeeded(command.spawn()?.wait()?.success())
+}
+
+/// The same by this crate.
+#[inline(never)]
+pub(crate) fn raw_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
+    let mut command = process::Command::new(program);
+    command.setsid().fd_map(fd.try_clone()?, MAPPED);
+    succeeded(command.spawn()?.wait()?.success())
+}
+
+/// One turn.
+pub(crate) type Work = fn() -> io::Result<()>;
+
+/// Making a child that only exits, and waiting for it, by engine.
+pub(crate) const FORKS: [(&str, Work); 3] =
+    [("std", libc_fork), ("rawpipe", raw_fork), ("rawpipe-fork_with", raw_fork_with)];
+
+#[inline(never)]
+fn libc_fork() -> io::Result<()> {
+    unsafe extern "C" {
+        fn fork() -> c_int;
+        safe fn _exit(status: c_int) -> !;
+        fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    }
+    // SAFETY: the child only exits.
+    let pid = unsafe { fork() };
+    if pid == 0 {
+        _exit(0);
+    }
+    let mut status = -1;
+    // SAFETY: writes one `int`, to the place given.
+    let waited = unsafe { waitpid(pid, &raw mut status, 0) };
+    succeeded(pid > 0 && waited == pid && status == 0)
+}
+
+#[inline(never)]
+fn raw_fork() -> io::Result<()> {
+    // SAFETY: the child only exits.
+    match unsafe { process::fork() }? {
+        process::Fork::Child => process::exit(0),
+        process::Fork::Parent(mut child) => succeeded(child.wait()?.success()),
+    }
+}
+
+#[inline(never)]
+fn raw_fork_with() -> io::Result<()> {
+    // SAFETY: the child only exits.
+    let mut child = unsafe { process::fork_with(|| 0) }?;
+    succeeded(child.wait()?.success())
+}
+
+/// How much a program in the role of [`WRITER`] writes.
+pub(crate) const OUTPUT: u64 = 64 << 20;
+
+/// The argument by which a program is told to write.
+pub(crate) const WRITER: &str = "write-64-mib";
+
+/// Writes [`OUTPUT`] bytes to standard output, by 64 KiB, as many programs do.
+pub(crate) fn write_output() -> io::Result<()> {
+    let buffer = vec![b'x'; 64 << 10];
+    let mut out = io::stdout().lock();
+    for _ in 0..OUTPUT / buffer.len() as u64 {
+        out.write_all(&buffer)?;
+    }
+    out.flush()
+}
+
+/// Runs a program that writes and gives all of it.
+pub(crate) type Output = fn(&Path) -> io::Result<Vec<u8>>;
+
+pub(crate) fn check_output(bytes: &[u8]) {
+    assert_eq!(bytes.len() as u64, OUTPUT);
+    assert!(bytes.iter().all(|&byte| byte == b'x'));
+}
+
+#[inline(never)]
+pub(crate) fn std_output(program: &Path) -> io::Result<Vec<u8>> {
+    let output = Command::new(program).arg(WRITER).output()?;
+    succeeded(output.status.success())?;
+    Ok(output.stdout)
+}
+
+#[inline(never)]
+pub(crate) fn raw_output(program: &Path) -> io::Result<Vec<u8>> {
+    let mut command = process::Command::new(program);
+    let mut child = command.arg(WRITER).stdout(process::Stdio::piped()).spawn()?;
+    let mut all = Vec::new();
+    child.stdout().expect("piped").read_to_end(&mut all)?;
+    succeeded(child.wait()?.success())?;
+    Ok(all)
+}

@@ -216,8 +216,13 @@ impl<'p> Transfer<'p> {
     /// Gives up at `deadline`, with [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) on the side that is not
     /// ready.
     ///
-    /// Holds on pipes, and on other descriptors that are nonblocking. A blocking socket that accepts a
-    /// part of what it is given makes the kernel wait for the rest, whatever the deadline.
+    /// It bounds the waiting: what is ready is moved also when it has passed, so that one in the past
+    /// moves what can be moved at once. To bound a transfer that need not wait, break it off by
+    /// [`progress`](Self::progress).
+    ///
+    /// Holds on pipes, and on other descriptors that are nonblocking from the beginning to the end. A
+    /// blocking socket that accepts a part of what it is given makes the kernel wait for the rest,
+    /// whatever the deadline.
     pub const fn deadline(mut self, deadline: Deadline) -> Self {
         self.deadline = Some(deadline);
         self

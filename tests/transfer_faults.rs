@@ -8,6 +8,7 @@ use common::{HANDLED, Storm, child, file, skip, tests};
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{Child, Signal};
+use rawpipe::time::Deadline;
 use rawpipe::transfer::{FanoutSink, Mechanism, Side, Transfer, Transferred, fanout, transfer};
 use rawpipe::{Errno, io, raw};
 use std::ffi::{CString, c_char};
@@ -212,6 +213,65 @@ fn transfer_falls_back_when_the_kernel_refuses() {
     }
 }
 
+/// Where the kernel can be asked not to wait, the call is tried first: to look before is one call more.
+fn transfer_deadline_polls_only_what_could_wait() {
+    let test = "transfer_deadline_polls_only_what_could_wait";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    let bytes = data(40_000);
+    let run = |from: &dyn Fn() -> OwnedFd, to: &dyn Fn() -> OwnedFd, chunk: usize| {
+        let mut moving = child(|| {
+            let (from, to) = (from(), to());
+            if !common::Filter::new(&[raw::nr::PPOLL], Errno::EDOM).install() {
+                return 2;
+            }
+            let later = Deadline::after(Duration::from_secs(600));
+            match Transfer::new().deadline(later).chunk(chunk).run(&from, &to) {
+                Ok(done) if done.bytes() == 40_000 => 0,
+                Err(error) if error.errno() == Some(Errno::EDOM) => 3,
+                _ => 1,
+            }
+        });
+        moving.wait().unwrap().code().unwrap()
+    };
+    let full_pipe = |nonblocking: bool| {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        writer.write_all(&bytes).unwrap();
+        reader.set_nonblocking(nonblocking).unwrap();
+        OwnedFd::from(reader)
+    };
+    // The read ends are never closed: these processes end soon.
+    let empty_pipe = |nonblocking: bool| {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        std::mem::forget(reader);
+        writer.set_nonblocking(nonblocking).unwrap();
+        OwnedFd::from(writer)
+    };
+    let full_socket = |nonblocking: bool| {
+        let (near, far) = UnixStream::pair().unwrap();
+        io::write_all(&far, &bytes).unwrap();
+        near.set_nonblocking(nonblocking).unwrap();
+        OwnedFd::from(near)
+    };
+    let new_file = || OwnedFd::from(file(b""));
+    if run(&|| full_pipe(false), &new_file, 4096) == 2 {
+        return skip(test, "no seccomp filter here");
+    }
+    const SMALL: usize = 1000; // by `read` and `write`
+    for chunk in [1 << 20, SMALL] {
+        assert_eq!(run(&|| full_pipe(true), &new_file, chunk), 0, "{chunk}");
+        assert_eq!(run(&|| full_pipe(true), &|| empty_pipe(true), chunk), 0, "{chunk}");
+        assert_eq!(run(&|| full_socket(true), &new_file, chunk), 0, "{chunk}");
+        assert_eq!(run(&|| full_socket(true), &|| empty_pipe(true), chunk), 0, "{chunk}");
+        assert_eq!(run(&|| full_socket(false), &new_file, chunk), 3, "{chunk}");
+        // `splice` can be told not to wait for a pipe, `read` and `write` cannot.
+        let blocking = if chunk == SMALL { 3 } else { 0 };
+        assert_eq!(run(&|| full_pipe(false), &new_file, chunk), blocking, "{chunk}");
+        assert_eq!(run(&|| full_pipe(false), &|| empty_pipe(false), chunk), blocking, "{chunk}");
+    }
+}
+
 fn transfer_without_descriptors_for_a_broker_copies() {
     const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
     let (near, far) = UnixStream::pair().unwrap();
@@ -312,6 +372,7 @@ fn main() {
         transfer_goes_on_after_signals,
         transfer_can_be_broken_off_by_a_signal,
         transfer_falls_back_when_the_kernel_refuses,
+        transfer_deadline_polls_only_what_could_wait,
         transfer_without_descriptors_for_a_broker_copies,
         transfer_full_disk_enospc_loses_nothing,
     ]);

@@ -2,7 +2,7 @@
 
 use super::error::Side;
 use crate::fd::BorrowedFd;
-use crate::{abi, call};
+use crate::{abi, call, io};
 
 /// What a descriptor is, as far as the choice of a mechanism depends on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,10 +22,12 @@ pub(super) struct End<'a> {
     pub(super) kind: Kind,
     /// Inode and device, to find out whether both ends are one pipe.
     pub(super) identity: Option<(u64, [u32; 2])>,
+    /// There is a deadline, and a plain call on this end could wait beyond it.
+    pub(super) may_wait: bool,
 }
 
 impl<'a> End<'a> {
-    pub(super) fn new(fd: BorrowedFd<'a>, side: Side) -> Self {
+    pub(super) fn new(fd: BorrowedFd<'a>, side: Side, deadline: bool) -> Self {
         let (kind, identity) = match call::statx(fd) {
             Ok(stat) => (
                 match stat.stx_mode & abi::S_IFMT {
@@ -40,7 +42,8 @@ impl<'a> End<'a> {
             Err(_) if call::fcntl_getpipe_sz(fd).is_ok() => (Kind::Pipe, None),
             Err(_) => (Kind::Other, None),
         };
-        Self { fd, side, kind, identity }
+        let may_wait = deadline && kind != Kind::File && io::is_nonblocking(fd) != Ok(true);
+        Self { fd, side, kind, identity, may_wait }
     }
 
     /// Whether the end of this source, as `splice` and the like report it, is the end. That of a file

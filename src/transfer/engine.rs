@@ -67,7 +67,9 @@ pub(super) struct Engine<'a, 'p> {
 
 impl<'a, 'p> Engine<'a, 'p> {
     pub(super) fn new(options: Transfer<'p>, from: BorrowedFd<'a>, to: BorrowedFd<'a>) -> Self {
-        let (from, to) = (End::new(from, Side::Source), End::new(to, Side::Sink));
+        let deadline = options.deadline.is_some();
+        let from = End::new(from, Side::Source, deadline);
+        let to = End::new(to, Side::Sink, deadline);
         let mechanism = Mechanism::Copy;
         let (done, moved_by, ended, short_is_fine) = (0, None, false, false);
         Self { options, from, to, done, mechanism, moved_by, ended, short_is_fine }
@@ -163,21 +165,19 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// For one call on a blocking descriptor that must not wait beyond the deadline.
+    /// For a `splice` that must not wait beyond the deadline: it keeps it from waiting for a pipe.
     fn flags(&self) -> u32 {
         if self.options.deadline.is_some() { SpliceFlags::NONBLOCK.bits() } else { 0 }
     }
 
-    pub(super) fn has_deadline(&self) -> bool {
-        self.options.deadline.is_some()
-    }
-
-    /// With a deadline: waits for both ends before a call that could wait for ever. Without one the
-    /// call itself waits.
+    /// With a deadline: waits for the ends for which a call with these [`flags`](Self::flags) could
+    /// wait beyond it. For the others the call is tried first, and waited for when it says `EAGAIN`.
+    /// Without a deadline the call itself waits.
     fn before_call(&self) -> Result<(), Failure> {
-        if self.has_deadline() {
-            self.wait_for(self.from)?;
-            self.wait_for(self.to)?;
+        for end in [self.from, self.to] {
+            if end.may_wait && end.kind != Kind::Pipe {
+                self.wait_for(end)?;
+            }
         }
         Ok(())
     }
@@ -211,7 +211,12 @@ impl<'a, 'p> Engine<'a, 'p> {
             // asking it again at once would be a busy loop.
             _ => {
                 let _ = poll(&mut [], Some(Duration::from_millis(1)));
-                self.before_call()
+                match &self.options.deadline {
+                    Some(deadline) if deadline.has_passed() => {
+                        Err(Failure::new(Side::Sink, Errno::ETIMEDOUT))
+                    }
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -307,7 +312,7 @@ impl<'a, 'p> Engine<'a, 'p> {
                 Ok(wanted) => wanted,
                 Err(outcome) => return Ok(outcome),
             };
-            if self.has_deadline() {
+            if self.from.may_wait {
                 self.wait_for(self.from)?;
             }
             match call::splice(self.from.fd, None, writer.as_fd(), None, wanted, self.flags()) {
@@ -330,7 +335,7 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// left is in `held`.
     fn drain(&mut self, reader: &PipeReader, held: &mut usize) -> Result<bool, Failure> {
         while *held > 0 {
-            if self.has_deadline() {
+            if self.to.may_wait {
                 self.wait_for(self.to)?;
             }
             match call::splice(reader.as_fd(), None, self.to.fd, None, *held, self.flags()) {

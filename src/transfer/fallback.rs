@@ -25,7 +25,7 @@ impl Engine<'_, '_> {
                 Ok(wanted) => wanted.min(pages.len()),
                 Err(outcome) => return Ok(outcome),
             };
-            if self.has_deadline() {
+            if self.from.may_wait {
                 self.wait_for(self.from)?;
             }
             match call::read(self.from.fd, &mut pages.bytes_mut()[..wanted]) {
@@ -49,7 +49,7 @@ impl Engine<'_, '_> {
     fn deliver(&mut self, pages: &Map, range: &mut Range<usize>) -> Result<(), Failure> {
         while range.start < range.end {
             let mut end = range.end;
-            if self.has_deadline() {
+            if self.to.may_wait {
                 self.wait_for(self.to)?;
                 // A blocking pipe that is ready takes this much without waiting.
                 end = end.min(range.start + PIPE_BUF);

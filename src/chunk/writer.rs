@@ -101,6 +101,9 @@ impl ChunkWriter {
     ///
     /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): new memory
     ///   was needed, and there is none to be had. What was sent is in the pipe. Try again later.
+    /// - [`EPERM`](Errno::EPERM), or what else a filter answers: new memory was needed, `madvise` or
+    ///   `memfd_create` has worked before and is refused now, and the caller has asked for this
+    ///   mechanism.
     ///
     /// # Examples
     ///
@@ -128,7 +131,7 @@ impl ChunkWriter {
         let start = match self.pool.take(read) {
             Some(start) => start,
             None => {
-                self.memory.renew()?;
+                self.renew()?;
                 self.pool.reset();
                 self.pool.take(|| 0).ok_or(Errno::ENOMEM)?
             }
@@ -247,6 +250,21 @@ impl ChunkWriter {
         if let Some(lent) = self.lent.take() {
             let used = lent.referenced.map_or(0, |(used, _)| used);
             self.pool.put(lent.start, used, lent.referenced.map(|(_, sent)| sent));
+        }
+    }
+
+    /// Parts with all the memory. Where the kernel, or a filter in front of it, has begun to refuse what
+    /// pages need that are to be handed over, the new ones are for plain writes.
+    fn renew(&mut self) -> Result<()> {
+        match self.memory.renew() {
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EPERM)
+                if self.replaceable =>
+            {
+                self.memory = Memory::new(Mechanism::Write, self.memory.len())?;
+                self.mechanism = Mechanism::Write;
+                Ok(())
+            }
+            answer => answer,
         }
     }
 

@@ -8,7 +8,7 @@
 //! let mut writer = ChunkWriter::new(writer)?;
 //! let mut reader = ChunkReader::new(reader)?;
 //! for round in 1..=3 {
-//!     let chunk = writer.chunk()?; // 256 KiB to fill, all or a part
+//!     let chunk = writer.chunk()?; // 1 MiB to fill, all or a part
 //!     chunk[..40_000].fill(round);
 //!     writer.send(40_000)?; // the pipe has the pages now, not a copy
 //!
@@ -100,8 +100,12 @@ pub use writer::{ChunkWriter, WriterBuilder};
 /// Measured: below it copying costs less than handing over pages, each of which takes a slot.
 pub const SMALL: usize = 16 << 10;
 
-/// How many bytes a chunk has unless the caller says otherwise.
-const CHUNK: usize = 256 << 10;
+/// How many bytes a writer's chunk has unless the caller says otherwise: as many as go into a pipe of
+/// [`Capacity::Max`](crate::pipe::Capacity::Max). One is filled while the other is read.
+const WRITE_CHUNK: usize = 1 << 20;
+
+/// As many as a reader takes at once: more would leave the second-level cache before it looks at them.
+const READ_CHUNK: usize = 256 << 10;
 
 /// How the bytes of a [`ChunkWriter`] get into the pipe.
 ///

@@ -1,5 +1,6 @@
 //! `ChunkWriter`, `ChunkReader` and `vmsplice` within one process. What forks is in
-//! `tests/chunk_fork.rs`, what is interrupted by signals in `tests/signals.rs`.
+//! `tests/chunk_fork.rs`, what is interrupted by signals in `tests/signals.rs`, and what a kernel refuses
+//! in `tests/chunk_faults.rs`.
 //!
 //! No test here makes a process: see `tests/pipe.rs`.
 #![cfg(all(feature = "std", feature = "transfer"))]
@@ -409,6 +410,48 @@ fn after_read_with_another_writer_on_the_pipe() {
 }
 
 /// A pipe made larger behind the writer's back holds more than its memory has chunks for.
+/// What its documentation promises to those who send the same again and again.
+#[test]
+fn after_read_chunk_is_new_or_as_it_was_given_back() {
+    const CHUNK: usize = 5 * 4096 + 7;
+    for (mechanism, reuse) in ways() {
+        if reuse == Reuse::Never {
+            continue;
+        }
+        let (reader, writer) = pipe_of(256 << 10);
+        let mut writer = builder((mechanism, reuse)).chunk(CHUNK).build(writer).unwrap();
+        let (mut new, mut old, mut unread) = (0, 0, 0);
+        let mut random = 1_u32;
+        for round in 0..500 {
+            let chunk = writer.chunk().unwrap();
+            if chunk[0] == 0 {
+                assert!(chunk.iter().all(|&byte| byte == 0), "{mechanism:?} {round}");
+                chunk.fill(7);
+                chunk[CHUNK - 1] = 9;
+                new += 1;
+            } else {
+                let (last, others) = chunk.split_last().unwrap();
+                assert!(
+                    *last == 9 && others.iter().all(|&byte| byte == 7),
+                    "{mechanism:?} {round}"
+                );
+                old += 1;
+            }
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let len = [1, 4096, SMALL, CHUNK][random as usize >> 30];
+            writer.send(len).unwrap();
+            unread += len;
+            // All of it, or almost; before the pipe is full.
+            let leave = [0, 5_000, 40_000, 80_000][random as usize >> 28 & 3];
+            if unread > leave {
+                reader.read_exact(&mut vec![0; unread - leave]).unwrap();
+                unread = leave;
+            }
+        }
+        assert!(new >= 1 && old > 200, "{mechanism:?} {new} {old}");
+    }
+}
+
 #[test]
 fn after_read_nobody_reads_and_the_pipe_grows() {
     for (mechanism, reuse) in ways() {

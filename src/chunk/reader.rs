@@ -1,6 +1,6 @@
 //! The consumer.
 
-use super::CHUNK;
+use super::READ_CHUNK;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::map::Map;
 use crate::poll::PollEvents;
@@ -57,7 +57,7 @@ impl ChunkReader {
 
     /// Makes a reader step by step.
     pub const fn builder() -> ReaderBuilder {
-        ReaderBuilder { chunk: CHUNK, wait: Wait::Block }
+        ReaderBuilder { chunk: READ_CHUNK, wait: Wait::Block }
     }
 
     /// Reads up to a chunk of bytes and lends them; none are end of file. Goes on after a signal.

@@ -4,7 +4,7 @@ mod builder;
 
 use super::memory::Memory;
 use super::pool::Pool;
-use super::{CHUNK, Mechanism, Reuse, SMALL};
+use super::{Mechanism, Reuse, SMALL, WRITE_CHUNK};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::{self, Incomplete};
 use crate::poll::PollEvents;
@@ -68,7 +68,7 @@ struct Lent {
 }
 
 impl ChunkWriter {
-    /// A writer with chunks of 256 KiB, right for every consumer ([`Reuse::Never`]), by the best
+    /// A writer with chunks of 1 MiB, right for every consumer ([`Reuse::Never`]), by the best
     /// mechanism. The capacity of the pipe is raised to [`Max`](crate::pipe::Capacity::Max), as far as
     /// that is granted.
     ///
@@ -82,7 +82,7 @@ impl ChunkWriter {
     /// Makes a writer step by step.
     pub const fn builder() -> WriterBuilder {
         WriterBuilder {
-            chunk: CHUNK,
+            chunk: WRITE_CHUNK,
             reuse: Reuse::Never,
             mechanism: None,
             wait: Wait::Block,
@@ -92,8 +92,11 @@ impl ChunkWriter {
 
     /// Lends the next chunk to be filled: as many bytes as the builder was told. Does not wait.
     ///
-    /// What is in it is unspecified: zeros, or something of an earlier chunk. A chunk that was lent
-    /// before and not sent is given up, and so is the rest of one that was sent in part.
+    /// What is in it is unspecified: zeros, or something of an earlier chunk. With
+    /// [`Reuse::AfterRead`] it is one or the other as a whole: all zeros, or, byte for byte, what an
+    /// earlier chunk was when it was given back. So a program that sends the same over and over need not
+    /// fill each. A chunk that was lent before and not sent is given up, and so is the rest of one
+    /// that was sent in part.
     ///
     /// In a forked child the first call makes new memory. The parent's is not touched.
     ///
@@ -117,6 +120,28 @@ impl ChunkWriter {
     /// chunk[..5].copy_from_slice(b"hello");
     /// writer.send(5)?;
     /// assert_eq!(reader.available()?, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// The same lines for ever, as `yes` sends them:
+    ///
+    /// ```
+    /// use rawpipe::chunk::{ChunkWriter, Reuse};
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let mut writer = ChunkWriter::builder().chunk(65536).reuse(Reuse::AfterRead).build(writer)?;
+    /// let (mut filled, mut received) = (0, vec![0; 65536]);
+    /// for _ in 0..100 {
+    ///     let chunk = writer.chunk()?;
+    ///     if chunk[0] == 0 {
+    ///         chunk.chunks_exact_mut(2).for_each(|line| line.copy_from_slice(b"y\n"));
+    ///         filled += 1;
+    ///     }
+    ///     writer.send(65536)?;
+    ///     reader.read_exact(&mut received)?;
+    ///     assert!(received.chunks(2).all(|line| line == b"y\n"));
+    /// }
+    /// assert_eq!(filled, 1);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn chunk(&mut self) -> Result<&mut [u8]> {

@@ -13,6 +13,12 @@ use core::time::Duration;
 /// How a [`Transfer`](crate::transfer::Transfer), a [`ChunkWriter`](crate::chunk::ChunkWriter) or a
 /// [`ChunkReader`](crate::chunk::ChunkReader) waits for the other side of a pipe. Nonblocking ends never wait.
 ///
+/// `Adaptive` pays most where both sides have little to do for each byte: twice the speed and more. It
+/// is not the default, because it takes processor time, and because two processes that sleep and wake
+/// each other are more often put on one processor, which is the better place for them when all are
+/// busy with other work. Held in place, it cost nothing there (0.98 to 1.06 of `Block`); left to the
+/// scheduler, both ways differed from themselves by more than from each other.
+///
 /// # Examples
 ///
 /// ```

@@ -1,11 +1,16 @@
 //! Memory → pipe → another process, by chunks of several sizes.
 //!
-//! - `mem_to_read`: the other process reads into its memory.
+//! - `mem_to_read`: the bytes are there, and are sent again and again. The other process reads into its
+//!   memory.
 //! - `mem_to_null`: it gets rid of the bytes.
-//! - `contended`: as `mem_to_read`, while another process for each CPU does nothing but count.
+//! - `mem_to_read_filled`, `mem_to_null_filled`: every byte is made, in a buffer of a chunk, just before
+//!   it is sent.
+//! - `contended`: as `mem_to_read_filled`, while on each CPU another process does nothing but count.
 //!
-//! Every engine makes the bytes, in a buffer of a chunk, before it sends them: std's `write_all` copies
-//! from there, and a `ChunkWriter` hands the buffer over.
+//! std's `write_all` copies from a buffer, a `ChunkWriter` hands its chunk over. With `-afterread` it
+//! has the bytes in a chunk that was sent before, and there is nothing to do where they are ready. The
+//! other writers, `rawpipe` among them, never use a page again that they have handed over: they have
+//! nothing ready, and fill every chunk in all groups.
 //!
 //! - `std`: `std::io::pipe` as it comes, `write_all` and `read` of a chunk, or `io::copy`.
 //! - `rawpipe`: `ChunkWriter` and `ChunkReader`, or `transfer`, with nothing but the size of a chunk.
@@ -13,7 +18,13 @@
 //!   memory may be used again when it was read. Below a few pages a chunk is sent by `write`, whatever
 //!   it was told.
 //! - `rawpipe-copy`: `write_all` and `read` on a pipe as large as is useful.
-//! - `rawpipe-block`, `rawpipe-adaptive`: how both sides wait for each other.
+//! - `rawpipe-adaptive`: as `rawpipe-vmsplice-afterread`, and both sides ask for a moment before they
+//!   sleep. In `contended` it stands beside `rawpipe-block`, where they do not.
+//!
+//! In `contended` the two processes run `apart`, on two CPUs, `together`, on one, or `free`, where the
+//! scheduler puts them. That makes more of a difference than anything else: left free, the same engine
+//! differs from itself by a factor of three from run to run, while the other two stay within a few
+//! hundredths. To compare how to wait, compare within these two.
 //!
 //! An iteration is [`BYTES`], and a sample one run of two processes, forked before its clock starts;
 //! it fails unless exactly as many bytes arrive. All bytes of each engine are compared once before.
@@ -30,6 +41,7 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use std::time::Duration;
 
 const BYTES: u64 = 16 << 20;
+const READ_CHUNKS: [usize; 4] = [512, 4 * KIB, 64 * KIB, MIB];
 const SECOND: Duration = Duration::from_secs(1);
 
 fn main() {
@@ -39,22 +51,42 @@ fn main() {
     let mut criterion = criterion.configure_from_args();
     let input = Input::new().expect("files to work with");
     mem_to_read(&mut criterion, &input);
+    mem_to_read_filled(&mut criterion, &input);
     mem_to_null(&mut criterion, &input);
+    mem_to_null_filled(&mut criterion, &input);
     contended(&mut criterion, &input);
     criterion.final_summary();
 }
 
 fn mem_to_read(criterion: &mut Criterion, input: &Input) {
-    let mut group = group(criterion, "mem_to_read");
-    for chunk in [512, 4 * KIB, 64 * KIB, MIB] {
+    let mut group = group(criterion, "mem_to_read", BYTES);
+    for chunk in READ_CHUNKS {
         let engines = [
-            ("std", STD_MEM),
-            ("rawpipe", RAW_MEM),
-            ("rawpipe-vmsplice-afterread", AFTER_READ_MEM),
-            ("rawpipe-memfd-afterread", MEMFD_AFTER_READ_MEM),
-            ("rawpipe-vmsplice", VMSPLICE_MEM),
-            ("rawpipe-memfd", MEMFD_MEM),
-            ("rawpipe-copy", RAW_COPY_MEM),
+            ("std", STD),
+            ("rawpipe", CHUNKS),
+            ("rawpipe-vmsplice-afterread", CHUNKS_AFTER_READ),
+            ("rawpipe-memfd-afterread", CHUNKS_MEMFD_AFTER_READ),
+            ("rawpipe-adaptive", CHUNKS_AFTER_READ_ADAPTIVE),
+            ("rawpipe-copy", RAW),
+        ];
+        for (engine, work) in engines {
+            bench(&mut group, input, engine, Move { period: chunk, chunk, ..work });
+        }
+    }
+    group.finish();
+}
+
+fn mem_to_read_filled(criterion: &mut Criterion, input: &Input) {
+    let mut group = group(criterion, "mem_to_read_filled", BYTES);
+    for chunk in READ_CHUNKS {
+        let engines = [
+            ("std", STD_FILLED),
+            ("rawpipe", CHUNKS_FILLED),
+            ("rawpipe-vmsplice-afterread", CHUNKS_FILLED_AFTER_READ),
+            ("rawpipe-memfd-afterread", CHUNKS_FILLED_MEMFD_AFTER_READ),
+            ("rawpipe-vmsplice", CHUNKS_FILLED_VMSPLICE),
+            ("rawpipe-memfd", CHUNKS_FILLED_MEMFD),
+            ("rawpipe-copy", RAW_FILLED),
         ];
         for (engine, work) in engines {
             bench(&mut group, input, engine, Move { period: chunk, chunk, ..work });
@@ -64,41 +96,71 @@ fn mem_to_read(criterion: &mut Criterion, input: &Input) {
 }
 
 fn mem_to_null(criterion: &mut Criterion, input: &Input) {
-    let mut group = group(criterion, "mem_to_null");
+    let engines = [
+        ("std", STD),
+        ("rawpipe", CHUNKS),
+        ("rawpipe-vmsplice-afterread", CHUNKS_AFTER_READ),
+        ("rawpipe-adaptive", CHUNKS_AFTER_READ_ADAPTIVE),
+        ("rawpipe-copy", RAW),
+    ];
+    to_null(criterion, input, "mem_to_null", &engines);
+}
+
+fn mem_to_null_filled(criterion: &mut Criterion, input: &Input) {
+    let engines = [
+        ("std", STD_FILLED),
+        ("rawpipe", CHUNKS_FILLED),
+        ("rawpipe-vmsplice-afterread", CHUNKS_FILLED_AFTER_READ),
+        ("rawpipe-copy", RAW_FILLED),
+    ];
+    to_null(criterion, input, "mem_to_null_filled", &engines);
+}
+
+fn to_null(criterion: &mut Criterion, input: &Input, name: &str, engines: &[(&str, Move)]) {
+    let mut group = group(criterion, name, BYTES);
     for chunk in [4 * KIB, 64 * KIB, MIB] {
-        let sink = || Sink::Null(transfer_all);
-        let engines = [
-            ("std", Move { sink: Sink::Null(io_copy_to_file), ..STD_MEM }),
-            ("rawpipe", Move { sink: sink(), ..RAW_MEM }),
-            ("rawpipe-vmsplice-afterread", Move { sink: sink(), ..AFTER_READ_MEM }),
-            ("rawpipe-copy", Move { sink: sink(), ..RAW_COPY_MEM }),
-        ];
         for (engine, work) in engines {
-            bench(&mut group, input, engine, Move { period: chunk, chunk, ..work });
+            let mover = match *engine {
+                "std" => io_copy_to_file,
+                "rawpipe-adaptive" => transfer_adaptively,
+                _ => transfer_all,
+            };
+            let work = Move { sink: Sink::Null(mover), period: chunk, chunk, ..*work };
+            bench(&mut group, input, engine, work);
         }
     }
     group.finish();
 }
 
 fn contended(criterion: &mut Criterion, input: &Input) {
+    /// So many that a run goes on through many turns of the processes that count.
+    const BYTES: u64 = 64 << 20;
+
     let _busy = Busy::new().expect("busy processes");
-    let mut group = group(criterion, "contended");
-    for chunk in [4 * KIB, 64 * KIB, 256 * KIB] {
-        let engines = [
-            ("std", STD_MEM),
-            ("rawpipe-block", AFTER_READ_MEM),
-            ("rawpipe-adaptive", ADAPTIVE_MEM),
-        ];
-        for (engine, work) in engines {
-            bench(&mut group, input, engine, Move { period: chunk, chunk, ..work });
+    let mut group = group(criterion, "contended", BYTES);
+    group.sample_size(40);
+    for (name, place) in
+        [("apart", Place::Apart), ("together", Place::Together), ("free", Place::Free)]
+    {
+        for chunk in [4 * KIB, 64 * KIB, 256 * KIB] {
+            let engines = [
+                ("std", STD_FILLED),
+                ("rawpipe-block", CHUNKS_BLOCK),
+                ("rawpipe-adaptive", CHUNKS_ADAPTIVE),
+            ];
+            for (engine, work) in engines {
+                let work = Move { period: chunk, chunk, place, ..work };
+                let id = BenchmarkId::new(engine, format!("{name}-{chunk}"));
+                bench_as(&mut group, input, id, work, BYTES);
+            }
         }
     }
     group.finish();
 }
 
-fn group<'c>(criterion: &'c mut Criterion, name: &str) -> BenchmarkGroup<'c, WallTime> {
+fn group<'c>(criterion: &'c mut Criterion, name: &str, bytes: u64) -> BenchmarkGroup<'c, WallTime> {
     let mut group = criterion.benchmark_group(name);
-    group.throughput(Throughput::Bytes(BYTES));
+    group.throughput(Throughput::Bytes(bytes));
     group
 }
 
@@ -107,8 +169,19 @@ fn bench(group: &mut BenchmarkGroup<'_, WallTime>, input: &Input, engine: &str, 
         eprintln!("{engine}: not on this kernel");
         return;
     }
+    bench_as(group, input, BenchmarkId::new(engine, work.chunk), work, BYTES);
+}
+
+/// An iteration moves so many bytes.
+fn bench_as(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    input: &Input,
+    id: BenchmarkId,
+    work: Move,
+    bytes: u64,
+) {
     work.check(input).expect("the bytes that were sent");
-    group.bench_function(BenchmarkId::new(engine, work.chunk), |bencher| {
-        bencher.iter_custom(|turns| work.run(input, turns * BYTES).expect("all bytes").elapsed);
+    group.bench_function(id, |bencher| {
+        bencher.iter_custom(|turns| work.run(input, turns * bytes).expect("all bytes").elapsed);
     });
 }

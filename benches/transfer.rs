@@ -11,9 +11,9 @@
 //!
 //! Engines:
 //!
-//! - `std`: `io::copy`, and for `fanout`, which std has not, `read` and two `write_all`. `io::copy`
-//!   takes no chunk; from a file into a pipe it uses the buffer of a `BufReader` that has more than its
-//!   own 8 KiB, so it is given one of a chunk there. Elsewhere its rows differ by noise.
+//! - `std`: `io::copy`, which takes no chunk, so that its rows differ by noise. From a file into a pipe it
+//!   is the loop that one writes who wants chunks, `read` and `write_all`; for `fanout`, which std has
+//!   not, `read` and two `write_all`.
 //! - `rawpipe`: `transfer`, told the chunk, on pipes as large as is useful.
 //! - `rawpipe-copy`: `read` and `write` of a chunk.
 //!
@@ -32,6 +32,7 @@ const BYTES: u64 = FILE as u64;
 const SECOND: Duration = Duration::from_secs(1);
 
 const CHUNKS: [usize; 3] = [4 * KIB, 64 * KIB, MIB];
+const FILE_CHUNKS: [usize; 4] = [512, 4 * KIB, 64 * KIB, MIB];
 
 fn main() {
     // Less than usual, and a tenth of the resampling: there are many, and most of the time went there.
@@ -51,11 +52,11 @@ fn main() {
 
 fn file_to_null(criterion: &mut Criterion, input: &Input) {
     let mut group = group(criterion, "file_to_null");
-    for chunk in CHUNKS {
+    for chunk in FILE_CHUNKS {
         let std = Sink::Null(io_copy_to_file);
         let (raw, copy) = (Sink::Null(transfer_by_chunks), Sink::Null(copy_all));
         let engines = [
-            ("std", Move { source: io_copy_buffered, sink: std, ..STD_FILE }),
+            ("std", Move { source: read_and_write, sink: std, ..STD_FILE }),
             ("rawpipe", Move { source: transfer_file_by_chunks, sink: raw, ..RAW_FILE }),
             ("rawpipe-copy", Move { source: copy_file, sink: copy, ..RAW_FILE }),
         ];
@@ -68,9 +69,9 @@ fn file_to_null(criterion: &mut Criterion, input: &Input) {
 
 fn file_to_read(criterion: &mut Criterion, input: &Input) {
     let mut group = group(criterion, "file_to_read");
-    for chunk in CHUNKS {
+    for chunk in FILE_CHUNKS {
         let engines = [
-            ("std", Move { source: io_copy_buffered, ..STD_FILE }),
+            ("std", Move { source: read_and_write, ..STD_FILE }),
             ("rawpipe", Move { source: transfer_file_by_chunks, ..RAW_FILE }),
             ("rawpipe-copy", Move { source: copy_file, ..RAW_FILE }),
         ];

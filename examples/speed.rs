@@ -10,6 +10,11 @@
 //! A value is the median of the rounds. A ratio is the median of the ratios in each round, so it is
 //! not quite the ratio of the values, and differs less from run to run.
 //!
+//! `mem_to_read` and `mem_to_null` send bytes that are there, again and again; in the rows `_filled` the
+//! source makes every byte just before it sends it. A `ChunkWriter` that never uses a page again (which
+//! is the default, in row `rawpipe`) has no bytes that are there: it makes them in both.
+//! `rawpipe-adaptive` is `rawpipe-vmsplice-afterread` when both sides ask for a moment before they sleep.
+//!
 //! The clock runs in a process that does nothing else, from the word to go until all others have said
 //! that they are done; they are forked, and their files and buffers are ready, before. Every turn is
 //! checked for the exact number of bytes, and each engine once, without the clock, for every byte.
@@ -64,30 +69,64 @@ enum Work {
 }
 
 const QUESTIONS: &[Question] = &[
+    // The bytes are there.
     Question {
         path: "mem_to_read",
         unit: GIB_PER_SECOND,
         engines: &[
-            ("std", Work::Move(STD_MEM)),
-            ("rawpipe", Work::Move(RAW_MEM)),
-            ("rawpipe-vmsplice-afterread", Work::Move(AFTER_READ_MEM)),
-            ("rawpipe-memfd-afterread", Work::Move(MEMFD_AFTER_READ_MEM)),
-            ("rawpipe-vmsplice", Work::Move(VMSPLICE_MEM)),
-            ("rawpipe-memfd", Work::Move(MEMFD_MEM)),
-            ("rawpipe-copy", Work::Move(RAW_COPY_MEM)),
+            ("std", Work::Move(STD)),
+            ("rawpipe", Work::Move(CHUNKS)),
+            ("rawpipe-vmsplice-afterread", Work::Move(CHUNKS_AFTER_READ)),
+            ("rawpipe-memfd-afterread", Work::Move(CHUNKS_MEMFD_AFTER_READ)),
+            ("rawpipe-adaptive", Work::Move(CHUNKS_AFTER_READ_ADAPTIVE)),
+            ("rawpipe-copy", Work::Move(RAW)),
+        ],
+    },
+    // Every byte is made just before it is sent.
+    Question {
+        path: "mem_to_read_filled",
+        unit: GIB_PER_SECOND,
+        engines: &[
+            ("std", Work::Move(STD_FILLED)),
+            ("rawpipe", Work::Move(CHUNKS_FILLED)),
+            ("rawpipe-vmsplice-afterread", Work::Move(CHUNKS_FILLED_AFTER_READ)),
+            ("rawpipe-memfd-afterread", Work::Move(CHUNKS_FILLED_MEMFD_AFTER_READ)),
+            ("rawpipe-vmsplice", Work::Move(CHUNKS_FILLED_VMSPLICE)),
+            ("rawpipe-memfd", Work::Move(CHUNKS_FILLED_MEMFD)),
+            ("rawpipe-copy", Work::Move(RAW_FILLED)),
         ],
     },
     Question {
         path: "mem_to_null",
         unit: GIB_PER_SECOND,
         engines: &[
-            ("std", Work::Move(Move { sink: Sink::Null(io_copy_to_file), ..STD_MEM })),
-            ("rawpipe", Work::Move(Move { sink: Sink::Null(transfer_all), ..RAW_MEM })),
+            ("std", Work::Move(Move { sink: Sink::Null(io_copy_to_file), ..STD })),
+            ("rawpipe", Work::Move(Move { sink: Sink::Null(transfer_all), ..CHUNKS })),
             (
                 "rawpipe-vmsplice-afterread",
-                Work::Move(Move { sink: Sink::Null(transfer_all), ..AFTER_READ_MEM }),
+                Work::Move(Move { sink: Sink::Null(transfer_all), ..CHUNKS_AFTER_READ }),
             ),
-            ("rawpipe-copy", Work::Move(Move { sink: Sink::Null(transfer_all), ..RAW_COPY_MEM })),
+            (
+                "rawpipe-adaptive",
+                Work::Move(Move {
+                    sink: Sink::Null(transfer_adaptively),
+                    ..CHUNKS_AFTER_READ_ADAPTIVE
+                }),
+            ),
+            ("rawpipe-copy", Work::Move(Move { sink: Sink::Null(transfer_all), ..RAW })),
+        ],
+    },
+    Question {
+        path: "mem_to_null_filled",
+        unit: GIB_PER_SECOND,
+        engines: &[
+            ("std", Work::Move(Move { sink: Sink::Null(io_copy_to_file), ..STD_FILLED })),
+            ("rawpipe", Work::Move(Move { sink: Sink::Null(transfer_all), ..CHUNKS_FILLED })),
+            (
+                "rawpipe-vmsplice-afterread",
+                Work::Move(Move { sink: Sink::Null(transfer_all), ..CHUNKS_FILLED_AFTER_READ }),
+            ),
+            ("rawpipe-copy", Work::Move(Move { sink: Sink::Null(transfer_all), ..RAW_FILLED })),
         ],
     },
     Question {
@@ -164,7 +203,11 @@ const QUESTIONS: &[Question] = &[
     },
 ];
 
-const NOTE: &str = "std has no fork: that row is the C library's fork, _exit and waitpid.\n";
+const NOTE: &str = "\
+_filled: the source makes every byte just before it sends it. Else they are there and sent again, but
+for row rawpipe, a ChunkWriter that gives its pages away for good: it makes them every time.
+std has no fork: that row is the C library's fork, _exit and waitpid.
+";
 
 // ---------------------------------------------------------------- calls and exchanges
 
@@ -410,7 +453,7 @@ fn table_head(input: &Input) -> io::Result<String> {
     let capacity = |(end, _): (OwnedFd, OwnedFd)| rawpipe::pipe::capacity(end);
     Ok(format!(
         "Linux {} {}, {} CPUs, backend {}, pipes of {} KiB for std and {} KiB for rawpipe, \
-         files {}\n\n{:17} {:26} {:>16}   ratio  {:24} mechanism\n",
+         files {}\n\n{:18} {:26} {:>16}   ratio  {:24} mechanism\n",
         kernel.trim(),
         env::consts::ARCH,
         thread::available_parallelism()?,
@@ -435,7 +478,7 @@ fn lines(question: &Question, rows: &[Row], csv: bool) -> String {
         }
         let bar = bar(ratio / best);
         let line =
-            format!("{path:17} {engine:26} {value:10.3} {unit:5} {ratio:6.2}×  {bar:24} {by}");
+            format!("{path:18} {engine:26} {value:10.3} {unit:5} {ratio:6.2}×  {bar:24} {by}");
         format!("{}\n", line.trim_end())
     };
     rows.iter().map(line).collect::<String>() + if csv { "" } else { "\n" }

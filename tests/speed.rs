@@ -10,9 +10,11 @@ use std::fs::File;
 use std::process::{Command, Output, Stdio};
 
 /// What is measured, and in what.
-const PATHS: [(&str, &str); 11] = [
+const PATHS: [(&str, &str); 13] = [
     ("mem_to_read", "GiB/s"),
+    ("mem_to_read_filled", "GiB/s"),
     ("mem_to_null", "GiB/s"),
+    ("mem_to_null_filled", "GiB/s"),
     ("file_to_null", "GiB/s"),
     ("file_to_read", "GiB/s"),
     ("file_to_file", "GiB/s"),
@@ -24,9 +26,10 @@ const PATHS: [(&str, &str); 11] = [
     ("fork_wait", "us"),
 ];
 
-const ENGINES: [&str; 7] = [
+const ENGINES: [&str; 8] = [
     "std",
     "rawpipe",
+    "rawpipe-adaptive",
     "rawpipe-copy",
     "rawpipe-memfd",
     "rawpipe-memfd-afterread",
@@ -128,7 +131,8 @@ fn table_has_every_path_and_the_environment() {
         assert!(environment.contains(part), "{environment}");
     }
     for (path, _) in PATHS {
-        let lines: Vec<_> = table.lines().filter(|line| line.starts_with(path)).collect();
+        let lines: Vec<_> =
+            table.lines().filter(|line| line.split(' ').next() == Some(path)).collect();
         assert!(lines.len() >= 2 && lines.iter().all(|line| line.contains('×')), "{table}");
         if path.contains("_to_") {
             let last = lines[1].rsplit(' ').next().unwrap_or_default();

@@ -1,12 +1,14 @@
 //! Processes that keep every CPU busy.
 
+use super::cpus::Cpus;
 use super::{finish, start};
 use rawpipe::PipeWriter;
 use rawpipe::process::Child;
 use std::hint::black_box;
-use std::{io, thread};
+use std::io;
 
-/// As long as it lives, there is a process for each CPU that does nothing but count.
+/// As long as it lives, there is a process on each CPU that this one may use that does nothing but
+/// count. It stays there: the scheduler cannot put two on one CPU and leave another one idle.
 ///
 /// They end when the write end is closed that this has: when it is dropped, and also if this process
 /// is killed.
@@ -19,10 +21,11 @@ impl Busy {
     pub(crate) fn new() -> io::Result<Self> {
         let (held, hold) = rawpipe::pipe::Builder::new().nonblocking().build()?;
         let mut busy = Self { held: Some(hold), children: Vec::new() };
-        for _ in 0..thread::available_parallelism()?.get() {
+        for cpu in Cpus::allowed()?.each() {
             let hold = &mut busy.held;
             let child = start(|| {
                 *hold = None; // here, in the child
+                cpu.stay()?;
                 while held.read(&mut [0]).is_err() {
                     for turn in 0..1 << 18 {
                         black_box(turn);

@@ -6,16 +6,19 @@
 //! files and buffers are not in it. The processes of both engines are made in the same way.
 //! A [`Copy`] is a file after file in this process.
 //!
-//! The parts are in [`parts`], and [`Busy`] keeps the CPUs from all of them.
+//! The parts are in [`parts`]. [`Busy`] keeps the CPUs from all of them, and [`Place`] says on which
+//! they run.
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unused_imports, reason = "each program uses a part of it")]
 #![allow(unsafe_code, reason = "fork")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 
 mod busy;
+mod cpus;
 mod parts;
 
 pub(crate) use busy::Busy;
+pub(crate) use cpus::Place;
 pub(crate) use parts::*;
 
 use rawpipe::PipeWriter;
@@ -44,6 +47,7 @@ pub(crate) struct Move {
     pub(crate) sink: Sink,
     /// The length of the buffer of source and sink.
     pub(crate) chunk: usize,
+    pub(crate) place: Place,
 }
 
 /// Makes the read end and the write end.
@@ -165,7 +169,11 @@ impl Input {
 
     /// Whether an engine of this name can work here.
     pub(crate) fn allows(&self, engine: &str) -> bool {
-        !self.missing.iter().any(|mechanism| engine.contains(mechanism))
+        // The adaptive one hands over by `vmsplice`.
+        let needs = |mechanism: &&str| {
+            engine.contains(*mechanism) || engine.ends_with("-adaptive") && *mechanism == "vmsplice"
+        };
+        !self.missing.iter().any(needs)
     }
 
     /// Empties the file that the sinks fill.
@@ -265,14 +273,14 @@ impl Move {
     ) -> io::Result<(Vec<Child>, PipeWriter)> {
         let (from, to) = (self.link)()?;
         let mut to = Some(to);
-        let mut stages = vec![start_stage(reporter, 0, self.chunk, |buffer| {
+        let mut stages = vec![self.start_stage(reporter, 0, self.chunk, |buffer| {
             to = None; // here, in the child
             self.sink.run(from, input, buffer, checked)
         })?];
         if let Some((middle, chunk)) = self.middle {
             let (from, next) = (self.link)()?;
             let onward = to.replace(next).expect("only the child's copy was closed");
-            stages.push(start_stage(reporter, 1, chunk, |buffer| {
+            stages.push(self.start_stage(reporter, 1, chunk, |buffer| {
                 to = None;
                 middle(from, onward, buffer)
             })?);
@@ -280,7 +288,7 @@ impl Move {
         let (gate, go) = rawpipe::pipe()?;
         let mut go = Some(go);
         let to = to.expect("only the child's copy was closed");
-        stages.push(start_stage(reporter, 2, self.chunk, |buffer| {
+        stages.push(self.start_stage(reporter, SOURCE, self.chunk, |buffer| {
             go = None;
             gate.read(&mut [0])?; // end of file: go
             let by = (self.source)(to, input, stream, buffer)?;
@@ -288,7 +296,27 @@ impl Move {
         })?);
         Ok((stages, go.expect("only the child's copy was closed")))
     }
+
+    /// Starts a process that gets its buffer ready, says so, does its part, and says how many bytes.
+    fn start_stage(
+        &self,
+        reporter: &PipeWriter,
+        stage: u8,
+        chunk: usize,
+        part: impl FnOnce(&mut [u8]) -> io::Result<Moved>,
+    ) -> io::Result<Child> {
+        start(|| {
+            self.place.take(stage == SOURCE)?;
+            let buffer = touched(chunk);
+            Report::send(reporter, stage, &Moved { bytes: 0, by: "" })?;
+            let moved = part(buffer)?;
+            Report::send(reporter, stage, &moved)
+        })
+    }
 }
+
+/// The number of the first stage. The sink's is 0.
+const SOURCE: u8 = 2;
 
 /// What a stage says when it is ready, and when it is done.
 struct Report {
@@ -317,21 +345,6 @@ impl Report {
         let by = String::from_utf8_lossy(by).into_owned();
         Ok(Self { bytes: u64::from_le_bytes(*bytes), stage: rest[0], by })
     }
-}
-
-/// Starts a process that gets its buffer ready, says so, does its part, and says how many bytes.
-fn start_stage(
-    reporter: &PipeWriter,
-    stage: u8,
-    chunk: usize,
-    part: impl FnOnce(&mut [u8]) -> io::Result<Moved>,
-) -> io::Result<Child> {
-    start(|| {
-        let buffer = touched(chunk);
-        Report::send(reporter, stage, &Moved { bytes: 0, by: "" })?;
-        let moved = part(buffer)?;
-        Report::send(reporter, stage, &moved)
-    })
 }
 
 impl Sink {

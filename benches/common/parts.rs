@@ -1,6 +1,6 @@
 //! What the processes do, by std and by this crate.
 
-use super::{Input, KIB, MIB, Move, Moved, Show, Sink, Stream, finish, require, start};
+use super::{Input, KIB, MIB, Move, Moved, Place, Show, Sink, Stream, finish, require, start};
 use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, ReaderBuilder, Reuse, WriterBuilder};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::spin::Wait;
@@ -8,7 +8,7 @@ use rawpipe::transfer::{FanoutSink, Transfer, Transferred, discard, fanout, tran
 use rawpipe::{PipeReader, PipeWriter};
 use std::fs::File;
 use std::hint::black_box;
-use std::io::{self, BufReader, Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -22,6 +22,7 @@ pub(crate) const STD: Move = Move {
     middle: None,
     sink: Sink::Read(read::<io::PipeReader>),
     chunk: 64 * KIB,
+    place: Place::Free,
 };
 
 /// As large a pipe as is useful, and few, long calls: a quarter of the pipe, so that one side fills
@@ -33,45 +34,54 @@ pub(crate) const RAW: Move = Move {
     middle: None,
     sink: Sink::Read(read::<PipeReader>),
     chunk: 256 * KIB,
+    place: Place::Free,
 };
 
-/// The bytes are made, in a buffer, and then sent.
-pub(crate) const STD_MEM: Move = Move { source: fill_and_write::<io::PipeWriter>, ..STD };
-pub(crate) const RAW_COPY_MEM: Move = Move { source: fill_and_write::<PipeWriter>, ..RAW };
-/// A `ChunkWriter` and a `ChunkReader` as they come.
-pub(crate) const RAW_MEM: Move = Move {
-    link: raw_pipe,
-    source: |to, from, stream, buffer| send_chunks(to, from, stream, buffer, DEFAULT),
-    sink: Sink::Read(read_chunks),
-    ..RAW
-};
-pub(crate) const AFTER_READ_MEM: Move = Move {
-    source: |to, from, stream, buffer| send_chunks(to, from, stream, buffer, AFTER_READ),
-    ..RAW_MEM
-};
-pub(crate) const VMSPLICE_MEM: Move = Move {
-    source: |to, from, stream, buffer| send_chunks(to, from, stream, buffer, VMSPLICE),
-    ..RAW_MEM
-};
-pub(crate) const MEMFD_MEM: Move = Move {
-    source: |to, from, stream, buffer| send_chunks(to, from, stream, buffer, MEMFD),
-    ..RAW_MEM
-};
-pub(crate) const MEMFD_AFTER_READ_MEM: Move = Move {
-    source: |to, from, stream, buffer| send_chunks(to, from, stream, buffer, MEMFD_AFTER_READ),
-    ..RAW_MEM
-};
-
-pub(crate) const ADAPTIVE_MEM: Move = Move {
-    source: |to, from, stream, buffer| send_chunks(to, from, stream, buffer, ADAPTIVE),
+/// Through a pipe as it comes, by a `ChunkWriter` of this builder, to a `ChunkReader`. By its own
+/// chunk.
+macro_rules! chunks {
+    ($send:ident, $builder:expr) => {
+        Move {
+            link: raw_pipe,
+            source: |to, from, stream, buffer| $send(to, from, stream, buffer, $builder),
+            sink: Sink::Read(read_chunks),
+            period: MIB,
+            chunk: MIB,
+            ..RAW
+        }
+    };
+}
+/// The bytes are there, and are sent again and again: by std and by [`RAW`] out of one buffer, and by
+/// these two, a `ChunkWriter` and a `ChunkReader`, out of its chunks. One that has the bytes from an
+/// earlier round is sent as it is, and one that is new is filled; with `Reuse::Never` each is new.
+pub(crate) const CHUNKS: Move = chunks!(send_ready, DEFAULT);
+pub(crate) const CHUNKS_AFTER_READ: Move = chunks!(send_ready, AFTER_READ);
+pub(crate) const CHUNKS_MEMFD_AFTER_READ: Move = chunks!(send_ready, MEMFD_AFTER_READ);
+/// Both sides ask for a moment before they sleep.
+pub(crate) const CHUNKS_AFTER_READ_ADAPTIVE: Move = Move {
     sink: Sink::Read(read_chunks_adaptively),
-    ..RAW_MEM
+    ..chunks!(send_ready, AFTER_READ.wait(Wait::Adaptive))
+};
+
+/// Every byte is made, in a buffer or in a chunk, just before it is sent.
+pub(crate) const STD_FILLED: Move = Move { source: fill_and_write::<io::PipeWriter>, ..STD };
+pub(crate) const RAW_FILLED: Move = Move { source: fill_and_write::<PipeWriter>, ..RAW };
+pub(crate) const CHUNKS_FILLED: Move = chunks!(fill_and_send, DEFAULT);
+pub(crate) const CHUNKS_FILLED_AFTER_READ: Move = chunks!(fill_and_send, AFTER_READ);
+pub(crate) const CHUNKS_FILLED_VMSPLICE: Move = chunks!(fill_and_send, VMSPLICE);
+pub(crate) const CHUNKS_FILLED_MEMFD: Move = chunks!(fill_and_send, MEMFD);
+pub(crate) const CHUNKS_FILLED_MEMFD_AFTER_READ: Move = chunks!(fill_and_send, MEMFD_AFTER_READ);
+
+/// Both sides wait as they are told.
+pub(crate) const CHUNKS_BLOCK: Move = chunks!(fill_and_send, AFTER_READ);
+pub(crate) const CHUNKS_ADAPTIVE: Move = Move {
+    sink: Sink::Read(read_chunks_adaptively),
+    ..chunks!(fill_and_send, AFTER_READ.wait(Wait::Adaptive))
 };
 
 const DEFAULT: WriterBuilder = ChunkWriter::builder();
 const VMSPLICE: WriterBuilder = DEFAULT.mechanism(Mechanism::Vmsplice);
 const AFTER_READ: WriterBuilder = VMSPLICE.reuse(Reuse::AfterRead);
-const ADAPTIVE: WriterBuilder = AFTER_READ.wait(Wait::Adaptive);
 const MEMFD: WriterBuilder = DEFAULT.mechanism(Mechanism::Memfd);
 const MEMFD_AFTER_READ: WriterBuilder = MEMFD.reuse(Reuse::AfterRead);
 
@@ -100,6 +110,7 @@ pub(crate) const STD_PIPES: Move = Move {
     sink: Sink::Null(drain),
     middle: Some((io_copy_pipes, 0)),
     chunk: 0,
+    place: Place::Free,
 };
 pub(crate) const RAW_PIPES: Move =
     Move { link: large_pipe, middle: Some((transfer_all, 0)), ..STD_PIPES };
@@ -181,8 +192,8 @@ pub(crate) fn io_copy_file(
     Ok("")
 }
 
-/// As `io_copy_file`, by chunks.
-pub(crate) fn io_copy_buffered(
+/// By chunks, of which `io::copy` knows nothing: as std's own loop.
+pub(crate) fn read_and_write(
     to: OwnedFd,
     from: &Input,
     stream: &Stream,
@@ -192,9 +203,15 @@ pub(crate) fn io_copy_buffered(
     stream.send(|length| {
         let mut file = &from.file;
         file.rewind()?;
-        let mut part = BufReader::with_capacity(buffer.len(), file.take(length as u64));
-        let copied = io::copy(&mut part, &mut to)?;
-        require(copied == length as u64, || format!("copied {copied} of {length} bytes"))
+        let mut left = length;
+        while left > 0 {
+            let most = left.min(buffer.len());
+            let count = file.read(&mut buffer[..most])?;
+            require(count > 0, || "the file is shorter than it was".to_owned())?;
+            to.write_all(&buffer[..count])?;
+            left -= count;
+        }
+        Ok(())
     })?;
     Ok("")
 }
@@ -253,16 +270,45 @@ pub(crate) fn large_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader.into(), writer.into()))
 }
 
-pub(crate) fn send_chunks(
+/// Fills only the chunks that have not the bytes of an earlier round. As all rounds send the same, and
+/// new memory is zeros, which the input is not, the first bytes tell.
+pub(crate) fn send_ready(
     to: OwnedFd,
     from: &Input,
     stream: &Stream,
     buffer: &mut [u8],
     builder: WriterBuilder,
 ) -> io::Result<&'static str> {
-    let mut to = builder.chunk(buffer.len()).build(PipeWriter::from(to))?;
+    send_chunks(to, from, stream, builder.chunk(buffer.len()), |chunk, bytes| {
+        let first = bytes.len().min(8);
+        chunk[..first] != bytes[..first]
+    })
+}
+
+pub(crate) fn fill_and_send(
+    to: OwnedFd,
+    from: &Input,
+    stream: &Stream,
+    buffer: &mut [u8],
+    builder: WriterBuilder,
+) -> io::Result<&'static str> {
+    send_chunks(to, from, stream, builder.chunk(buffer.len()), |_, _| true)
+}
+
+fn send_chunks(
+    to: OwnedFd,
+    from: &Input,
+    stream: &Stream,
+    builder: WriterBuilder,
+    must_fill: impl Fn(&[u8], &[u8]) -> bool,
+) -> io::Result<&'static str> {
+    let mut to = builder.build(PipeWriter::from(to))?;
     stream.send(|length| {
-        to.chunk()?[..length].copy_from_slice(black_box(&from.memory[..length]));
+        let bytes = black_box(&from.memory[..length]);
+        let chunk = &mut to.chunk()?[..length];
+        if must_fill(chunk, bytes) {
+            chunk.copy_from_slice(bytes);
+        }
         Ok(to.send(length)?)
     })?;
     Ok(match to.mechanism() {
@@ -272,8 +318,9 @@ pub(crate) fn send_chunks(
     })
 }
 
+/// By chunks, but none longer than a `ChunkReader` has of its own.
 pub(crate) fn read_chunks(from: OwnedFd, buffer: &mut [u8], show: Show<'_>) -> io::Result<u64> {
-    read_chunks_by(ChunkReader::builder().chunk(buffer.len()), from, show)
+    read_chunks_by(ChunkReader::builder().chunk(buffer.len().min(256 * KIB)), from, show)
 }
 
 pub(crate) fn read_chunks_adaptively(
@@ -281,8 +328,8 @@ pub(crate) fn read_chunks_adaptively(
     buffer: &mut [u8],
     show: Show<'_>,
 ) -> io::Result<u64> {
-    let builder = ChunkReader::builder().chunk(buffer.len()).wait(Wait::Adaptive);
-    read_chunks_by(builder, from, show)
+    let builder = ChunkReader::builder().chunk(buffer.len().min(256 * KIB));
+    read_chunks_by(builder.wait(Wait::Adaptive), from, show)
 }
 
 fn read_chunks_by(builder: ReaderBuilder, from: OwnedFd, show: Show<'_>) -> io::Result<u64> {
@@ -339,6 +386,10 @@ fn by_transfer(moved: Transferred) -> Moved {
 
 pub(crate) fn transfer_all(from: OwnedFd, to: OwnedFd, _: &mut [u8]) -> io::Result<Moved> {
     Ok(transfer(&from, &to).map(by_transfer)?)
+}
+
+pub(crate) fn transfer_adaptively(from: OwnedFd, to: OwnedFd, _: &mut [u8]) -> io::Result<Moved> {
+    Ok(Transfer::new().wait(Wait::Adaptive).run(&from, &to).map(by_transfer)?)
 }
 
 pub(crate) fn transfer_by_chunks(

@@ -1,0 +1,66 @@
+//! On which CPUs processes run.
+#![allow(unsafe_code, reason = "the C library's functions for it")]
+
+use std::io;
+
+/// Where the processes of a [`Move`](super::Move) run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Where the scheduler likes, and that makes a difference of several times from run to run.
+    Free,
+    /// The source on one CPU, all others on another.
+    Apart,
+    /// All on one.
+    Together,
+}
+
+impl Place {
+    /// Sends this process to its CPU.
+    pub(super) fn take(self, is_source: bool) -> io::Result<()> {
+        let allowed = Cpus::allowed()?;
+        let mut cpus = allowed.each();
+        let cpu = match self {
+            Self::Free => return Ok(()),
+            Self::Apart if is_source => cpus.last(),
+            Self::Apart | Self::Together => cpus.next(),
+        };
+        cpu.expect("this process runs on one").stay()
+    }
+}
+
+/// A set of CPUs, as the kernel has it: a bit for each.
+pub(super) struct Cpus([usize; Self::WORDS]);
+
+unsafe extern "C" {
+    fn sched_getaffinity(pid: i32, size: usize, mask: *mut usize) -> i32;
+    fn sched_setaffinity(pid: i32, size: usize, mask: *const usize) -> i32;
+}
+
+impl Cpus {
+    const WORDS: usize = 1024 / usize::BITS as usize;
+
+    pub(super) fn allowed() -> io::Result<Self> {
+        let mut set = Self([0; Self::WORDS]);
+        // SAFETY: it writes at most the size of the mask to it.
+        let answer = unsafe { sched_getaffinity(0, size_of_val(&set.0), set.0.as_mut_ptr()) };
+        if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(set) }
+    }
+
+    /// A set for each of them.
+    pub(super) fn each(&self) -> impl Iterator<Item = Self> {
+        self.0.iter().enumerate().flat_map(|(index, &word)| {
+            (0..usize::BITS).filter(move |bit| word >> bit & 1 == 1).map(move |bit| {
+                let mut one = Self([0; Self::WORDS]);
+                one.0[index] = 1 << bit;
+                one
+            })
+        })
+    }
+
+    /// From here on this process runs on these only.
+    pub(super) fn stay(&self) -> io::Result<()> {
+        // SAFETY: it reads the mask, of the size given.
+        let answer = unsafe { sched_setaffinity(0, size_of_val(&self.0), self.0.as_ptr()) };
+        if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}

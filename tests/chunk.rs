@@ -568,6 +568,15 @@ fn build_larger_than_memory_enomem() {
 }
 
 #[test]
+fn build_small_chunk_makes_the_pipe_no_larger_than_it_pays() {
+    for (before, after) in [(4096, 128 << 10), (64 << 10, 128 << 10), (256 << 10, 256 << 10)] {
+        let (_reader, writer) = pipe_of(before);
+        let writer = ChunkWriter::builder().chunk(100).build(writer).unwrap();
+        assert_eq!(writer.get_ref().capacity(), Ok(after));
+    }
+}
+
+#[test]
 fn build_one_page_pipe_writes() {
     let (_reader, writer) = pipe_of(4096);
     let writer = ChunkWriter::builder().keep_capacity().build(writer).unwrap();

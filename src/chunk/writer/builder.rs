@@ -13,6 +13,10 @@ use crate::{Errno, PipeWriter, Result, call, page};
 /// addresses, or what the pipe holds and two chunks more.
 const MOST: usize = 32 << 20;
 
+/// How large a pipe is made that only gets plain writes: what is copied into a larger one has left the
+/// cache when it is copied out again.
+const SMALL_PIPE: usize = 128 << 10;
+
 /// Makes a [`ChunkWriter`] step by step.
 ///
 /// # Examples
@@ -44,6 +48,9 @@ pub struct WriterBuilder {
 
 impl WriterBuilder {
     /// Chunks of this many bytes; 0 counts as 1. Memory is used in whole pages.
+    ///
+    /// When they have less than [`SMALL`](crate::chunk::SMALL) bytes, so that each is written, the pipe
+    /// is made no larger than 128 KiB.
     pub const fn chunk(mut self, bytes: usize) -> Self {
         self.chunk = if bytes == 0 { 1 } else { bytes };
         self
@@ -87,11 +94,15 @@ impl WriterBuilder {
         if call::fcntl_getfl(pipe.as_fd())? & abi::O_ACCMODE == abi::O_RDONLY {
             return Err(Errno::EBADF);
         }
+        let page = page::size();
+        let wanted = match self.chunk < SMALL.max(page) {
+            true => Capacity::Bytes(SMALL_PIPE.max(capacity)),
+            false => Capacity::Max,
+        };
         let capacity = match self.keep_capacity {
             true => capacity,
-            false => pipe::set_capacity(&pipe, Capacity::Max).unwrap_or(capacity),
+            false => pipe::set_capacity(&pipe, wanted).unwrap_or(capacity),
         };
-        let page = page::size();
         let mechanism = match self.mechanism {
             Some(Mechanism::Write) => Mechanism::Write,
             Some(wanted) if find(wanted) == Finding::Unusable => return Err(Errno::EOPNOTSUPP),

@@ -61,6 +61,7 @@ pub(crate) const S_IFREG: u16 = 0o100_000;
 pub(crate) const S_IFIFO: u16 = 0o010_000;
 pub(crate) const S_IFSOCK: u16 = 0o140_000;
 pub(crate) const STATX_TYPE: usize = 1;
+pub(crate) const STATX_NLINK: usize = 4;
 pub(crate) const STATX_INO: usize = 0x100;
 
 // time.h
@@ -221,7 +222,9 @@ pub(crate) const SIGSET_WORDS: usize = (if MIPS { 128 } else { 64 }) / usize::BI
 /// `struct statx`, as far as it is read.
 #[repr(C)]
 pub(crate) struct Statx {
-    _before_mode: [u32; 7],
+    _before_nlink: [u32; 4],
+    pub(crate) stx_nlink: u32,
+    _ids: [u32; 2],
     pub(crate) stx_mode: u16,
     _pad: u16,
     pub(crate) stx_ino: u64,
@@ -311,8 +314,10 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("S_IFSOCK", S_IFSOCK.into()),
         ("CLOCK_MONOTONIC", CLOCK_MONOTONIC),
         ("STATX_TYPE", STATX_TYPE),
+        ("STATX_NLINK", STATX_NLINK),
         ("STATX_INO", STATX_INO),
         ("sizeof statx", size_of::<Statx>()),
+        ("offsetof statx.stx_nlink", offset_of!(Statx, stx_nlink)),
         ("offsetof statx.stx_mode", offset_of!(Statx, stx_mode)),
         ("offsetof statx.stx_ino", offset_of!(Statx, stx_ino)),
         ("offsetof statx.stx_dev_major", offset_of!(Statx, stx_dev)),

@@ -298,14 +298,24 @@ pub(crate) fn splice(
 /// What kind of file a descriptor is, and which.
 #[inline]
 pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx> {
+    let mask = abi::STATX_TYPE | abi::STATX_INO;
+    statx_at(arg(fd), c"", abi::AT_EMPTY_PATH as usize, mask)
+}
+
+fn statx_at(folder: usize, path: &CStr, flags: usize, mask: usize) -> Result<Statx> {
     let mut answer = MaybeUninit::<Statx>::zeroed();
     let place = (&raw mut answer).expose_provenance();
-    let path = c"".as_ptr().expose_provenance();
-    let (flags, mask) = (abi::AT_EMPTY_PATH as usize, abi::STATX_TYPE | abi::STATX_INO);
-    // SAFETY: reads an empty path and writes one `struct statx`, to the place given.
-    decode(unsafe { syscall5(nr::STATX, arg(fd), path, flags, mask, place) })?;
+    let path = path.as_ptr().expose_provenance();
+    // SAFETY: reads the path up to its NUL and writes one `struct statx`, to the place given.
+    decode(unsafe { syscall5(nr::STATX, folder, path, flags, mask, place) })?;
     // SAFETY: it consists of integers, which were zeros and which the kernel has overwritten.
     Ok(unsafe { answer.assume_init() })
+}
+
+/// How many links the file at `path` has.
+#[inline]
+pub(crate) fn statx_nlink(path: &CStr) -> Result<u32> {
+    Ok(statx_at(abi::AT_FDCWD, path, 0, abi::STATX_NLINK)?.stx_nlink)
 }
 
 #[inline]

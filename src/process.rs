@@ -1,4 +1,4 @@
-//! Processes: making one by [`fork()`], ending this one, waiting for a child.
+//! Processes: making one by [`fork()`], ending this one, waiting for a child and signalling it.
 //!
 //! # What a child is
 //!
@@ -8,10 +8,24 @@
 //!
 //! # What a child may do
 //!
-//! If the process has other threads, only what a signal handler may do, until it calls [`exit`] or
-//! starts another program: system calls through this crate, yes; allocating, printing by `println!`,
-//! panicking, `std::thread`, no. If it is the only thread the child may do anything, but for what is
-//! listed under `# Safety` of [`fork()`].
+//! Until it ends, or starts another program:
+//!
+//! | | other threads in the parent | none ([`fork_single_threaded`]) |
+//! |---|---|---|
+//! | functions of this crate without `alloc` and `std`: they are system calls | yes | yes |
+//! | reading and writing memory of its own | yes | yes |
+//! | [`exit`], [`execve`] and the like | yes | yes |
+//! | dropping this crate's handles: they close descriptors, and what acts beyond that ([`OnDrop`], pages of a `ChunkWriter`) does so in the process that made it only | yes | yes |
+//! | allocating and freeing: `Box`, `Vec`, `String`, `format!` | no: the allocator's lock | yes |
+//! | `println!`, `eprintln!`, logging | no: locks | yes; what stdio holds is printed twice unless it is flushed before the fork, or the child ends by [`exit`] |
+//! | panicking | no: the message is formatted and locked for | yes; caught at the end of [`fork_with`], elsewhere it goes on into the parent's code |
+//! | `std::sync`, thread-locals with a destructor, `std::thread` | no | yes, see below for C libraries other than glibc |
+//! | `std::process::exit`, or returning from `main` | no | it may: `atexit` handlers run, and stdio is flushed, in both processes |
+//! | returning into code that the parent goes on with, too | no | only if both may do what comes |
+//! | random numbers from memory, connections, locks on files, removal of temporary files at a drop | no | not on both sides |
+//! | memory mapped `MADV_DONTFORK`, `MADV_WIPEONFORK`, or shared | no | no, but for shared memory made to be used by two processes |
+//!
+//! With other threads, that is what a signal handler may do.
 //!
 //! # What the C library does not know
 //!
@@ -40,7 +54,7 @@ pub use child::{Child, Method, OnDrop};
 #[cfg(all(feature = "process", feature = "std"))]
 pub use command::{Command, Stdio};
 pub use exec::{DEFAULT_PATH, execve, execveat, execvpe, fexecve};
-pub use fork::{Fork, exit, fork, fork_with};
+pub use fork::{Fork, exit, fork, fork_single_threaded, fork_with};
 #[cfg(feature = "process")]
 pub use limit::{Limit, Resource};
 #[cfg(all(test, feature = "c-shim"))]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{child, close_copy, skip, tests};
+use common::{Filter, child, close_copy, skip, tests};
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::io::{self, DupFlags};
 use rawpipe::pipe::{Builder, Capacity};
@@ -148,15 +148,151 @@ fn fork_with_panic_with_sigabrt_ignored_still_ends() {
     assert_eq!(code_of(|| panic!("in the child")), Some(128 + SIGABRT));
 }
 
-fn fork_with_what_stdio_buffers_is_written_once() {
+/// By Rust's buffer and by the C library's, whichever way the child is made and ends.
+fn fork_what_stdio_buffers_is_written_once() {
+    unsafe extern "C" {
+        fn puts(line: *const std::ffi::c_char) -> i32;
+    }
     if common::in_role("print") {
-        print!("buffered");
+        print!("rust's");
+        // SAFETY: the text ends with a NUL.
+        assert!(unsafe { puts(c"the C library's".as_ptr()) } >= 0);
         assert_eq!(code_of(|| 0), Some(0));
+        for single_threaded in [false, true] {
+            let way = if single_threaded { process::fork_single_threaded } else { rawpipe::fork };
+            // SAFETY: as in `common::child`.
+            let forked = unsafe { way() };
+            match forked {
+                Ok(Fork::Child) => process::exit(7),
+                Ok(Fork::Parent(mut child)) => assert_eq!(child.wait().unwrap().code(), Some(7)),
+                Err(errno) => assert!(errno == Errno::EBUSY && common::emulated()),
+            }
+        }
         return;
     }
-    let mut command = common::role_command("fork_with_what_stdio_buffers_is_written_once", "print");
+    let mut command = common::role_command("fork_what_stdio_buffers_is_written_once", "print");
     let output = common::role_output(&common::finish(&mut command));
-    assert_eq!(output.matches("buffered").count(), 1, "{output}");
+    assert_eq!(output.matches("rust's").count(), 1, "{output}");
+    assert_eq!(output.matches("the C library's").count(), 1, "{output}");
+}
+
+/// The proof that the test above could fail: a child that ends as programs end writes it again.
+fn fork_what_stdio_buffers_is_written_twice_by_an_ordinary_end() {
+    let name = "fork_what_stdio_buffers_is_written_twice_by_an_ordinary_end";
+    if common::in_role("print") {
+        print!("buffered");
+        assert_eq!(code_of(|| std::process::exit(3)), Some(3));
+        return;
+    }
+    let output = common::role_output(&common::finish(&mut common::role_command(name, "print")));
+    assert_eq!(output.matches("buffered").count(), 2, "{output}");
+}
+
+// ---- fork_single_threaded ----
+
+/// In the parent: `Ok` with the child's exit code, which is 3.
+fn fork_alone() -> Result<Option<i32>, Errno> {
+    // SAFETY: the child only exits.
+    match unsafe { process::fork_single_threaded() }? {
+        Fork::Child => process::exit(3),
+        Fork::Parent(mut child) => Ok(child.wait().unwrap().code()),
+    }
+}
+
+fn emulated(test: &str) -> bool {
+    if common::emulated() {
+        skip(test, "the emulator has threads of its own");
+    }
+    common::emulated()
+}
+
+fn fork_single_threaded_alone_and_beside_a_thread_ebusy() {
+    if emulated("fork_single_threaded_alone_and_beside_a_thread_ebusy") {
+        return;
+    }
+    assert_eq!(fork_alone(), Ok(Some(3)));
+    let (gate, opener) = rawpipe::pipe().unwrap();
+    let thread = std::thread::spawn(move || gate.read(&mut [0]));
+    assert_eq!(fork_alone(), Err(Errno::EBUSY));
+    drop(opener);
+    assert_eq!(thread.join().unwrap(), Ok(0));
+    // The kernel may need a moment to forget it.
+    while fork_alone() == Err(Errno::EBUSY) {
+        let _ = rawpipe::poll::poll(&mut [], Some(std::time::Duration::from_millis(1)));
+    }
+    assert_eq!(fork_alone(), Ok(Some(3)));
+    // A child of a fork shares nothing, and so is alone, too.
+    assert_eq!(code_of(|| u8::from(fork_alone() != Ok(Some(3)))), Some(0));
+}
+
+/// Not a thread: a process of its own, in this one's memory.
+fn fork_single_threaded_beside_a_process_with_its_memory_ebusy() {
+    use std::ffi::c_void;
+    unsafe extern "C" {
+        fn clone(
+            child: extern "C" fn(*mut c_void) -> i32,
+            stack: *mut c_void,
+            flags: i32,
+            argument: *mut c_void,
+            ...
+        ) -> i32;
+        fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+    }
+    extern "C" fn wait_for_gate(gate: *mut c_void) -> i32 {
+        // SAFETY: the parent has the reader as long as this runs.
+        let gate = unsafe { &*gate.cast::<rawpipe::PipeReader>() };
+        let answer = gate.read(&mut [0]);
+        process::exit(u8::from(answer != Ok(1)))
+    }
+    const CLONE_VM: i32 = 0x100;
+
+    if emulated("fork_single_threaded_beside_a_process_with_its_memory_ebusy") {
+        return;
+    }
+    let (mut gate, opener) = rawpipe::pipe().unwrap();
+    let mut stack = vec![0_u128; 64 << 10];
+    let top = stack.as_mut_ptr_range().end.cast::<c_void>();
+    let place = (&raw mut gate).cast::<c_void>();
+    let flags = CLONE_VM | Signal::CHLD.as_raw();
+    // SAFETY: the child has a stack of its own, and only reads from a pipe and exits.
+    let pid = unsafe { clone(wait_for_gate, top, flags, place) };
+    assert!(pid > 0);
+    assert_eq!(fork_alone(), Err(Errno::EBUSY));
+    opener.write_all(b"!").unwrap();
+    let mut status = -1;
+    // SAFETY: writes one `int` to the place given.
+    assert_eq!(unsafe { waitpid(pid, &raw mut status, 0) }, pid);
+    assert_eq!(status, 0);
+    assert_eq!(fork_alone(), Ok(Some(3)));
+}
+
+/// As in a container that refuses `unshare`: the threads are counted. Where that is refused, too, it
+/// cannot be known.
+fn fork_single_threaded_unshare_refused_counts_threads() {
+    let test = "fork_single_threaded_unshare_refused_counts_threads";
+    for refusal in [Errno::EPERM, Errno::ENOSYS] {
+        let code = code_of(|| {
+            if !Filter::new(&[raw::nr::UNSHARE], refusal).install() {
+                return 77;
+            }
+            let (gate, opener) = rawpipe::pipe().unwrap();
+            assert_eq!(fork_alone(), Ok(Some(3)));
+            let thread = std::thread::spawn(move || gate.read(&mut [0]));
+            assert_eq!(fork_alone(), Err(Errno::EBUSY));
+            drop(opener);
+            assert_eq!(thread.join().unwrap(), Ok(0));
+            while fork_alone() == Err(Errno::EBUSY) {
+                let _ = rawpipe::poll::poll(&mut [], Some(std::time::Duration::from_millis(1)));
+            }
+            assert!(Filter::new(&[raw::nr::STATX], Errno::ENOSYS).install());
+            assert_eq!(fork_alone(), Err(Errno::EBUSY));
+            0
+        });
+        if code == Some(77) {
+            return skip(test, "no filter of system calls here");
+        }
+        assert_eq!(code, Some(0), "{refusal}");
+    }
 }
 
 fn exit_code_is_the_lower_byte() {
@@ -476,6 +612,23 @@ fn out_of_descriptors_emfile_leaks_nothing() {
     assert_eq!(common::open_fds(), before);
 }
 
+fn fork_at_the_limit_of_descriptors_has_no_pidfd() {
+    let before = common::open_fds();
+    let highest = u64::try_from(*before.last().unwrap()).unwrap();
+    let free: Vec<File> =
+        (before.len() as u64..=highest).map(|_| File::open("/dev/null").unwrap()).collect();
+    limit_descriptors(highest + 1);
+    let mut held = child(|| {
+        let _ = rawpipe::poll::poll(&mut [], None);
+        0
+    });
+    assert!(held.pidfd().is_none());
+    held.kill().unwrap();
+    let second = std::time::Duration::from_secs(60);
+    assert_eq!(held.wait_timeout(second).unwrap().unwrap().signal(), Some(Signal::KILL));
+    drop(free);
+}
+
 fn builder_capacity_refused_leaves_no_pipe() {
     let before = common::open_fds();
     for _ in 0..100 {
@@ -560,7 +713,12 @@ fn main() {
         fork_with_ends_moved_into_the_child_are_closed_in_the_parent,
         fork_with_panic_ends_by_abort_and_does_not_unwind,
         fork_with_panic_with_sigabrt_ignored_still_ends,
-        fork_with_what_stdio_buffers_is_written_once,
+        fork_what_stdio_buffers_is_written_once,
+        fork_what_stdio_buffers_is_written_twice_by_an_ordinary_end,
+        fork_single_threaded_alone_and_beside_a_thread_ebusy,
+        fork_single_threaded_beside_a_process_with_its_memory_ebusy,
+        fork_single_threaded_unshare_refused_counts_threads,
+        fork_at_the_limit_of_descriptors_has_no_pidfd,
         exit_code_is_the_lower_byte,
         fork_out_of_processes_eagain,
         fork_thread_id_is_right_from_the_main_thread,

@@ -9,7 +9,7 @@
 use super::{arg, owned};
 use crate::abi::{self, PidfdInfo, SigInfo};
 use crate::errno::{Errno, Result, decode};
-use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use crate::sys::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
 
 /// The register for a process id, of which the kernel looks at the lower 32 bits.
@@ -28,19 +28,22 @@ pub(crate) fn exit_group(status: u8) -> ! {
     }
 }
 
-/// `None` in the child, the child's process id in the parent.
+/// `None` in the child; in the parent the child's process id, and its pidfd if it came with one.
 ///
 /// # Safety
 ///
 /// As for [`process::fork`](crate::process::fork).
 #[inline]
-pub(crate) unsafe fn fork() -> Result<Option<i32>> {
+pub(crate) unsafe fn fork() -> Result<Option<(i32, Option<OwnedFd>)>> {
+    let mut pidfd = -1;
     // SAFETY: passed on to the caller.
-    let answer = decode(unsafe { sys::fork() })?;
+    let answer = decode(unsafe { sys::fork(&mut pidfd) })?;
     #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
     let pid = answer as i32;
-    Ok((pid != 0).then_some(pid))
+    // SAFETY: a descriptor that the kernel has just made: nobody owns it.
+    let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok((pid != 0).then(|| (pid, (pidfd >= 0).then(|| own(pidfd)))))
 }
 
 #[inline]
@@ -98,6 +101,13 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: usize
 pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
     // SAFETY: takes integers only.
     decode(unsafe { syscall2(nr::SETPGID, number(pid), number(group)) }).map(drop)
+}
+
+/// Does nothing, but answers `EINVAL` where another thread or process has the memory of this one.
+#[inline]
+pub(crate) fn unshare_memory() -> Result<()> {
+    // SAFETY: takes integers only. Memory that is not shared stays as it is, and other memory, too.
+    decode(unsafe { syscall1(nr::UNSHARE, abi::child::CLONE_VM as usize) }).map(drop)
 }
 
 /// What became of a child, or `None` if `options` say not to wait and there is nothing yet.

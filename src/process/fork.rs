@@ -7,7 +7,7 @@
 #![allow(unsafe_code, reason = "fork is unsafe to call, and this is the function")]
 
 use super::{Child, Signal};
-use crate::{Result, call::process as call};
+use crate::{Errno, Result, call::process as call};
 
 /// Which of the two processes this is, after [`fork`].
 #[derive(Debug)]
@@ -70,8 +70,67 @@ pub unsafe fn fork() -> Result<Fork> {
     // SAFETY: passed on to the caller.
     Ok(match unsafe { call::fork() }? {
         None => Fork::Child,
-        Some(pid) => Fork::Parent(Child::new(pid, None)),
+        Some((pid, pidfd)) => Fork::Parent(Child::new(pid, pidfd)),
     })
+}
+
+/// Makes a child process as [`fork`] does, but refuses where this process has other threads, or another
+/// process shares its memory.
+///
+/// So the child may do [all that is not listed below](crate::process#what-a-child-may-do): no other
+/// thread holds a lock that stays locked in the child, or has left something half done.
+///
+/// The kernel is asked (by `unshare`, of which nothing comes). Where it refuses to say, as in many
+/// containers, the threads in `/proc` are counted, and a process that shares memory is not seen.
+///
+/// # Errors
+///
+/// - [`EBUSY`](crate::Errno::EBUSY): there is another thread, or another process with this memory, or
+///   there is no way to know. An emulator of user programs may have threads of its own.
+/// - As [`fork`].
+///
+/// # Safety
+///
+/// What remains of [`fork`]'s list, in both processes:
+///
+/// - Memory that the child has no copy of is not touched by it: mapped `MADV_DONTFORK` or
+///   `MADV_WIPEONFORK`, or mapped shared and relied on to be exclusive.
+/// - Random number generators with their state in memory are not used on both sides as if they were
+///   independent.
+/// - Values whose `Drop` acts outside this process are not dropped on both sides, unless that is
+///   harmless. What stdio has buffered is such a value: flush it before, or end the child by [`exit`].
+/// - With the assembly backends: nothing that the child does needs a `pthread_atfork` handler; with a C
+///   library other than glibc the child does not use that library's threads.
+/// - Where the kernel refuses to say: no other process shares this one's memory.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::{Errno, Fork, process};
+///
+/// // SAFETY: the child only exits.
+/// match unsafe { process::fork_single_threaded() } {
+///     Ok(Fork::Child) => process::exit(0),
+///     Ok(Fork::Parent(mut child)) => assert!(child.wait()?.success()),
+///     Err(errno) => assert_eq!(errno, Errno::EBUSY), // a test has threads
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html),
+/// [unshare(2)](https://man7.org/linux/man-pages/man2/unshare.2.html)
+pub unsafe fn fork_single_threaded() -> Result<Fork> {
+    let alone = match call::unshare_memory() {
+        Ok(()) => true,
+        Err(Errno::EINVAL) => false,
+        // A filter. A folder of procfs has a link for each folder in it, and two of its own.
+        Err(_) => crate::call::statx_nlink(c"/proc/self/task") == Ok(3),
+    };
+    if !alone {
+        return Err(Errno::EBUSY);
+    }
+    // SAFETY: passed on to the caller; there is no other thread.
+    unsafe { fork() }
 }
 
 /// Makes a child process that runs `body`, exits with the code that it returns, and nothing else: it
@@ -86,7 +145,8 @@ pub unsafe fn fork() -> Result<Fork> {
 ///
 /// # Safety
 ///
-/// As [`fork`], for what `body` does and for the values that it owns.
+/// As [`fork`], for what `body` does and for the values that it owns. The parent's other values are
+/// not dropped in the child, so they are no matter.
 ///
 /// # Examples
 ///

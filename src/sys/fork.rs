@@ -16,19 +16,28 @@
 #![allow(unsafe_code, reason = "clone, and the word that clone repairs")]
 
 use super::{nr, syscall0, syscall2};
+use crate::abi::child::CLONE_PIDFD;
 use crate::abi::clone::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, PR_GET_TID_ADDRESS, SIGCHLD};
 
-/// Makes a child process that shares nothing with this one.
+/// Makes a child process that shares nothing with this one, with its descriptor at `pidfd`, or without
+/// one where there is none to be had: on Linux before 5.2, under an emulator, or at the limit.
 ///
 /// # Safety
 ///
 /// As for [`process::fork`](crate::process::fork).
-pub(crate) unsafe fn fork() -> isize {
+pub(crate) unsafe fn fork(pidfd: &mut i32) -> isize {
     let tid_address = own_tid_address();
     let repair = if tid_address == 0 { 0 } else { CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID };
+    let flags = SIGCHLD | repair;
     // SAFETY: no flag shares memory, so the child has a copy of all of it; the address is null or
-    // that of the thread id in this thread's control block, which the child has a copy of.
-    unsafe { super::backend::clone(SIGCHLD | repair, tid_address) }
+    // that of the thread id in this thread's control block, which the child has a copy of; `pidfd` has
+    // room for an `int`.
+    let answer = unsafe { super::backend::clone(flags | CLONE_PIDFD as usize, pidfd, tid_address) };
+    if answer >= 0 {
+        return answer;
+    }
+    // SAFETY: as above.
+    unsafe { super::backend::clone(flags, pidfd, tid_address) }
 }
 
 /// Where the C library keeps this thread's id, or 0 if it keeps none that can be found.

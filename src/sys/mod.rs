@@ -7,7 +7,7 @@
 //! | name | what it must do |
 //! |---|---|
 //! | `syscall0` … `syscall6` | trap into the kernel with the number and the arguments as given, and return the kernel's answer: a success ≥ 0, or −errno in −4095..=−1 |
-//! | `fork` | make a child that shares nothing with its parent; 0 in the child, its process id in the parent, −errno on failure |
+//! | `fork` | make a child that shares nothing with its parent; 0 in the child, its process id in the parent, −errno on failure; may give the child's pidfd, too |
 //! | `clone_on_stack` | make a child that begins in a given function, on a given stack, with exactly the given flags (or none at all: `EINVAL`), and never returns through its parent's frames |
 //! | `nr::*` | the numbers of this target |
 //!

@@ -137,12 +137,13 @@ pub(crate) unsafe fn clone_on_stack(
 #[cfg(feature = "process")]
 const EINVAL: isize = 22;
 
-/// libc's `fork`: its atfork handlers run, and the child's libc knows its own thread id.
+/// libc's `fork`: its atfork handlers run, and the child's libc knows its own thread id. It gives no
+/// pidfd.
 ///
 /// # Safety
 ///
 /// As for [`process::fork`](crate::process::fork).
-pub(crate) unsafe fn fork() -> isize {
+pub(crate) unsafe fn fork(_pidfd: &mut i32) -> isize {
     // SAFETY: passed on to the caller.
     unsafe { shim_fork() }
 }

@@ -116,9 +116,11 @@ pub unsafe fn syscall6(
 /// # Safety
 ///
 /// As for `fork`; `ctid` must be null or an address that the child may write.
-pub(super) unsafe fn clone(flags: usize, ctid: usize) -> isize {
-    // SAFETY: no flag that shares memory is ever passed here, and the caller answers for `ctid`.
-    unsafe { syscall5(super::nr::CLONE, flags, 0, 0, ctid, 0) }
+pub(super) unsafe fn clone(flags: usize, ptid: &mut i32, ctid: usize) -> isize {
+    let ptid = (&raw mut *ptid).expose_provenance();
+    // SAFETY: no flag that shares memory is ever passed here, the kernel writes an `int` to `ptid`, and
+    // the caller answers for `ctid`.
+    unsafe { syscall5(super::nr::CLONE, flags, 0, ptid, ctid, 0) }
 }
 
 /// `clone` or `clone3` (`nr`) with these three arguments, in one block that the child never leaves: it

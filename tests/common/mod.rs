@@ -8,7 +8,7 @@ pub(crate) mod programs;
 
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::poll::{PollEvents, PollFd, poll};
-use rawpipe::process::{Child, fork_with};
+use rawpipe::process::{Child, Signal, fork_with};
 use rawpipe::{Errno, PipeWriter, raw};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -274,7 +274,7 @@ pub(crate) struct Storm {
 impl Storm {
     /// The handler is installed so that it interrupts calls (without `SA_RESTART`).
     pub(crate) fn begin(pause: Duration) -> Self {
-        const SIGUSR1: i32 = 10; // generic; MIPS and SPARC differ
+        const SIGUSR1: i32 = Signal::USR1.as_raw();
         unsafe extern "C" {
             safe fn signal(signal: i32, handler: usize) -> usize;
             safe fn siginterrupt(signal: i32, interrupt: i32) -> i32;

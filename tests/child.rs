@@ -4,9 +4,10 @@
 
 mod common;
 
+use common::programs::program;
 use common::{Filter, HANDLED, Storm, Value, child, close_copy, skip, tests};
 use rawpipe::poll::{PollEvents, PollFd, poll};
-use rawpipe::process::{self, Child, ExitStatus, OnDrop, Signal};
+use rawpipe::process::{self, Child, ExitStatus, OnDrop, Signal, Stdio};
 use rawpipe::time::Deadline;
 use rawpipe::{Errno, Fork, PipeReader, PipeWriter, io, raw};
 use std::os::unix::process::ExitStatusExt;
@@ -580,19 +581,30 @@ fn kill_never_hits_a_recycled_number() {
     });
 }
 
-/// Even a child of this very process that has got the number is not hit by a handle with a pidfd.
-fn kill_by_pidfd_never_hits_a_brother_with_the_number() {
-    let test = "kill_by_pidfd_never_hits_a_brother_with_the_number";
-    let mut gone = child(|| 1);
-    if gone.pidfd().is_none() {
-        return skip(test, "no pidfd here");
-    }
-    assert_eq!(wait_for_any(), Some(1 << 8));
-    let Some(_) = child_with_number(test, gone.id()) else { return };
-    assert_eq!(gone.kill(), Err(Errno::ESRCH));
-    assert_lost(&mut gone, 1, "all");
-    common::kill(gone.id(), Signal::USR2.as_raw());
-    assert_eq!(wait_for_any(), Some(Signal::USR2.as_raw()));
+/// Nor is a child of this very process that has got the number: not by pidfd, and by number not after
+/// this handle has waited.
+fn kill_never_hits_a_brother_with_the_number() {
+    let test = "kill_never_hits_a_brother_with_the_number";
+    with_ever_less(test, |way| {
+        for stolen in [true, false] {
+            if stolen && way != "all" && way != "no P_PIDFD" {
+                continue; // by number nobody could know
+            }
+            let mut gone = child(|| 1);
+            if stolen {
+                assert_eq!(wait_for_any(), Some(1 << 8));
+            } else {
+                assert_eq!(gone.wait().unwrap().code(), Some(1), "{way}");
+            }
+            let Some(_) = child_with_number(test, gone.id()) else { return };
+            assert_eq!(gone.kill(), Err(Errno::ESRCH), "{way}");
+            if !stolen {
+                assert_eq!(gone.lead_group(), Err(Errno::ESRCH), "{way}");
+            }
+            common::kill(gone.id(), Signal::USR2.as_raw());
+            assert_eq!(wait_for_any(), Some(Signal::USR2.as_raw()));
+        }
+    });
 }
 
 // ---- pidfd ----
@@ -853,6 +865,80 @@ fn lead_group_of_a_session_leader_eperm() {
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
 }
 
+// ---- streams, of a child that is another program ----
+
+fn wait_closes_stdin_first() {
+    let mut child =
+        program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    assert!(child.stdin().is_some());
+    assert!(child.wait().unwrap().success());
+    assert!(child.stdin().is_none());
+}
+
+fn wait_timeout_and_wait_change_leave_stdin_open() {
+    let mut child =
+        program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.try_wait(), Ok(None));
+    child.send_signal(Signal::STOP).unwrap();
+    assert_eq!(child.wait_change().unwrap().stopped_signal(), Some(Signal::STOP));
+    child.send_signal(Signal::CONT).unwrap();
+    child.stdin().unwrap().write_all(b"still open").unwrap();
+    drop(child.take_stdin());
+    let mut output = Vec::new();
+    child.stdout().unwrap().read_to_end(&mut output).unwrap();
+    assert_eq!(output, b"still open");
+    assert!(child.wait().unwrap().success());
+}
+
+/// Neither for more input nor for somebody to read what it writes.
+fn drop_that_reaps_closes_the_pipes_so_that_the_child_ends() {
+    for (name, arguments) in [("cat", &[][..]), ("flood", &["3000000", "3000000"])] {
+        let mut command = program(name, arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.on_drop(OnDrop::Reap).spawn().unwrap();
+        drop(child);
+        assert_eq!(wait_for_any(), None, "{name}");
+    }
+}
+
+fn lead_group_of_a_started_program_eacces() {
+    let mut child =
+        program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    assert_eq!(child.lead_group(), Err(Errno::EACCES));
+    assert_eq!(child.kill_group(), Err(Errno::EINVAL));
+    assert!(child.wait().unwrap().success());
+}
+
+/// A policy that cannot be carried out is no reason for a drop to wait for ever.
+fn kill_another_users_process_eperm_and_drop_does_not_wait() {
+    unsafe extern "C" {
+        safe fn getuid() -> u32;
+        safe fn setuid(uid: u32) -> i32;
+    }
+    if getuid() != 0 {
+        let test = "kill_another_users_process_eperm_and_drop_does_not_wait";
+        return skip(test, "needs root, to make a process of another user");
+    }
+    let (ready, tell) = rawpipe::pipe().unwrap();
+    let (gate, opener) = rawpipe::pipe().unwrap();
+    let copy = &opener;
+    let mut child = child(move || {
+        close_copy(copy);
+        let other = setuid(0x3_0001) == 0 && tell.write(b"!") == Ok(1);
+        let _ = gate.read(&mut [0]);
+        u8::from(!other)
+    });
+    ready.read_exact(&mut [0]).unwrap();
+    assert_eq!(setuid(0x3_0002), 0);
+    assert_eq!(child.send_signal(Signal::TERM), Err(Errno::EPERM));
+    assert_eq!(child.kill(), Err(Errno::EPERM));
+    child.on_drop(OnDrop::Kill).unwrap();
+    drop(child);
+    drop(opener);
+    assert_eq!(wait_for_any(), Some(0), "it has run to its end");
+}
+
 fn handles_are_send_and_sync() {
     fn check<T: Send + Sync + std::fmt::Debug>() {}
     check::<Child>();
@@ -861,6 +947,7 @@ fn handles_are_send_and_sync() {
 }
 
 fn main() {
+    common::programs::become_program();
     common::run_each_alone(tests![
         status_equals_stds_in_every_encoding,
         status_in_words,
@@ -886,7 +973,7 @@ fn main() {
         send_signal_to_a_zombie_does_nothing,
         send_signal_reaches_a_handler,
         kill_never_hits_a_recycled_number,
-        kill_by_pidfd_never_hits_a_brother_with_the_number,
+        kill_never_hits_a_brother_with_the_number,
         pidfd_is_close_on_exec_and_readable_at_the_end,
         pidfd_is_not_in_the_child,
         accessors_of_a_forked_child_are_empty,
@@ -903,6 +990,11 @@ fn main() {
         drop_kills_a_leader_that_has_left_its_group,
         kill_group_without_leading_one_einval,
         lead_group_of_a_session_leader_eperm,
+        wait_closes_stdin_first,
+        wait_timeout_and_wait_change_leave_stdin_open,
+        drop_that_reaps_closes_the_pipes_so_that_the_child_ends,
+        lead_group_of_a_started_program_eacces,
+        kill_another_users_process_eperm_and_drop_does_not_wait,
         handles_are_send_and_sync,
     ]);
 }

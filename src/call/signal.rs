@@ -39,3 +39,35 @@ pub(crate) fn rt_sigtimedwait_now(set: &SigSet) -> Result<usize> {
     // SAFETY: reads one signal set and one `timespec`, at the places given.
     decode(unsafe { syscall4(nr::RT_SIGTIMEDWAIT, set, 0, timeout, size_of::<SigSet>()) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::SIG_SETMASK;
+    use crate::process::{Signal, SignalSet};
+    use crate::sys::{syscall0, syscall3};
+
+    /// The kernel's own view of the layout: what is blocked is what becomes pending.
+    #[test]
+    fn signal_set_is_the_kernels() {
+        let chosen = [Signal::URG, Signal::from_raw(36).unwrap()];
+        let set: SignalSet = chosen.into_iter().collect();
+        let before = rt_sigprocmask(SIG_SETMASK, &set.0).unwrap();
+        // SAFETY: takes no arguments.
+        let [process, thread] = [nr::GETPID, nr::GETTID].map(|nr| unsafe { syscall0(nr) });
+        for signal in chosen {
+            let (process, thread) = (process.unsigned_abs(), thread.unsigned_abs());
+            let signal = signal.as_raw().unsigned_abs() as usize;
+            // SAFETY: takes integers only; the signal is blocked in this thread.
+            assert_eq!(unsafe { syscall3(nr::TGKILL, process, thread, signal) }, 0);
+        }
+        assert_eq!(rt_sigpending().map(SignalSet), Ok(set));
+        for signal in chosen {
+            let one = SignalSet::empty().with(signal);
+            let number = signal.as_raw().unsigned_abs() as usize;
+            assert_eq!(rt_sigtimedwait_now(&one.0), Ok(number));
+        }
+        assert_eq!(rt_sigpending().map(SignalSet), Ok(SignalSet::empty()));
+        assert_eq!(rt_sigprocmask(SIG_SETMASK, &before), Ok(set.0));
+    }
+}

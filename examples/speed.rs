@@ -20,20 +20,22 @@
 //! checked for the exact number of bytes, and each engine once, without the clock, for every byte.
 //!
 //! It needs Rust 1.87, for `std::io::pipe`.
-#![allow(unsafe_code, reason = "fork, and the C library's own to compare with")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 
 #[path = "../benches/common/mod.rs"]
 mod common;
+#[path = "../benches/common/programs.rs"]
+mod programs;
 
 use common::*;
-use rawpipe::process;
+use programs::{Ballast, Tiny};
 use rawpipe::{PipeReader as RawReader, PipeWriter as RawWriter};
-use std::ffi::{OsString, c_int};
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{self, IsTerminal, PipeReader as StdReader, PipeWriter as StdWriter, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -66,6 +68,15 @@ enum Work {
     Copy(Copy),
     /// A call or an exchange, so many times.
     Repeat(fn(u64) -> io::Result<Duration>),
+    /// Starting a program and waiting for its end, beside so many bytes of other memory.
+    Start(fn(&Path) -> io::Result<()>, usize),
+}
+
+/// What there is to work with.
+struct Here {
+    input: Input,
+    /// On machines for which there is one.
+    tiny: Option<Tiny>,
 }
 
 const QUESTIONS: &[Question] = &[
@@ -197,16 +208,44 @@ const QUESTIONS: &[Question] = &[
         path: "fork_wait",
         unit: MICROSECONDS,
         engines: &[
-            ("std", Work::Repeat(|n| repeat(n, c_fork_wait))),
-            ("rawpipe", Work::Repeat(|n| repeat(n, raw_fork_wait))),
+            ("std", Work::Repeat(|n| repeat(n, programs::libc_fork))),
+            ("rawpipe", Work::Repeat(|n| repeat(n, programs::raw_fork_with))),
+        ],
+    },
+    Question {
+        path: "spawn_plain",
+        unit: MICROSECONDS,
+        engines: &[
+            ("std", Work::Start(programs::std_spawn, 0)),
+            ("rawpipe", Work::Start(programs::raw_spawn, 0)),
+        ],
+    },
+    Question {
+        path: "spawn_mapped",
+        unit: MICROSECONDS,
+        engines: &[
+            ("std", Work::Start(|program| programs::std_spawn_mapped(program, &null()?), RESIDENT)),
+            (
+                "rawpipe",
+                Work::Start(|program| programs::raw_spawn_mapped(program, null()?), RESIDENT),
+            ),
         ],
     },
 ];
+
+/// What this process has beside it in `spawn_mapped`.
+const RESIDENT: usize = 256 << 20;
+
+fn null() -> io::Result<OwnedFd> {
+    Ok(File::open("/dev/null")?.into())
+}
 
 const NOTE: &str = "\
 _filled: the source makes every byte just before it sends it. Else they are there and sent again, but
 for row rawpipe, a ChunkWriter that gives its pages away for good: it makes them every time.
 std has no fork: that row is the C library's fork, _exit and waitpid.
+spawn_plain: a program that only exits. spawn_mapped: in a session of its own and with a descriptor at
+a number, for which std runs code in the child (pre_exec), beside 256 MiB in pages of 4 KiB.
 ";
 
 // ---------------------------------------------------------------- calls and exchanges
@@ -276,35 +315,6 @@ fn repeat<T>(count: u64, make: impl Fn() -> io::Result<T>) -> io::Result<Duratio
     Ok(clock.elapsed())
 }
 
-unsafe extern "C" {
-    fn fork() -> c_int;
-    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
-    safe fn _exit(status: c_int) -> !;
-}
-
-const EXIT_CODE: u8 = 7;
-
-fn c_fork_wait() -> io::Result<()> {
-    // SAFETY: this process has one thread, and its child does nothing but exit.
-    let pid = unsafe { fork() };
-    if pid == 0 {
-        _exit(EXIT_CODE.into());
-    }
-    let mut status = 0;
-    // SAFETY: `status` lives until it has returned.
-    if pid < 0 || unsafe { waitpid(pid, &raw mut status, 0) } != pid {
-        return Err(io::Error::last_os_error());
-    }
-    require(status == c_int::from(EXIT_CODE) << 8, || format!("wait status {status:#x}"))
-}
-
-fn raw_fork_wait() -> io::Result<()> {
-    // SAFETY: this process has one thread, and its child does nothing but exit.
-    let mut child = unsafe { process::fork_with(|| EXIT_CODE) }?;
-    let status = child.wait()?;
-    require(status.code() == Some(EXIT_CODE.into()), || status.to_string())
-}
-
 // ---------------------------------------------------------------- all rounds
 
 const LEAST_ROUNDS: u32 = 7;
@@ -315,16 +325,22 @@ impl Work {
     const fn longest(&self) -> Duration {
         match self {
             Self::Move(_) | Self::Copy(_) => Duration::from_millis(40),
-            Self::Repeat(_) => Duration::from_millis(2),
+            Self::Repeat(_) | Self::Start(..) => Duration::from_millis(2),
         }
     }
 
-    fn run(&self, input: &Input, amount: u64) -> io::Result<Run> {
-        match self {
-            Self::Move(work) => work.run(input, amount),
-            Self::Copy(work) => work.run(input, amount / FILE as u64),
-            Self::Repeat(work) => Ok(Run { elapsed: work(amount)?, by: String::new() }),
-        }
+    fn run(&self, here: &Here, amount: u64) -> io::Result<Run> {
+        let elapsed = match self {
+            Self::Move(work) => return work.run(&here.input, amount),
+            Self::Copy(work) => return work.run(&here.input, amount / FILE as u64),
+            Self::Repeat(work) => work(amount)?,
+            Self::Start(start, resident) => {
+                let tiny = here.tiny.as_ref().expect("not without");
+                let _ballast = Ballast::new(*resident, false)?;
+                repeat(amount, || start(tiny.path()))?
+            }
+        };
+        Ok(Run { elapsed, by: String::new() })
     }
 
     /// An amount is a multiple of it.
@@ -333,21 +349,22 @@ impl Work {
     }
 
     /// Checks it, and finds the amount that takes about so long.
-    fn prepare(&self, input: &Input, target: Duration) -> io::Result<u64> {
+    fn prepare(&self, here: &Here, target: Duration) -> io::Result<u64> {
         let (mut amount, most) = match self {
             Self::Repeat(_) => (16, u64::MAX),
+            Self::Start(..) => (1, u64::MAX),
             Self::Copy(work) => {
-                work.check(input)?;
+                work.check(&here.input)?;
                 (FILE as u64, u64::MAX)
             }
             Self::Move(work) => {
-                work.check(input)?;
+                work.check(&here.input)?;
                 // A file in memory stays small.
                 (1 << 20, if matches!(work.sink, Sink::File(_)) { 32 << 20 } else { u64::MAX })
             }
         };
         loop {
-            let elapsed = self.run(input, amount)?.elapsed;
+            let elapsed = self.run(here, amount)?.elapsed;
             if elapsed * 4 >= target || amount >= most {
                 let exact = u128::from(amount) * target.as_nanos() / elapsed.as_nanos().max(1);
                 let exact = u64::try_from(exact).unwrap_or(u64::MAX) / self.unit() * self.unit();
@@ -360,19 +377,23 @@ impl Work {
 
 impl Question {
     /// How much of the time it takes.
-    fn weight(&self, input: &Input) -> u32 {
-        u32::try_from(self.engines(input).len()).expect("few engines")
+    fn weight(&self, here: &Here) -> u32 {
+        u32::try_from(self.engines(here).len()).expect("few engines")
     }
 
     /// Those that can work here.
-    fn engines(&self, input: &Input) -> Vec<&'static (&'static str, Work)> {
-        self.engines.iter().filter(|(engine, _)| input.allows(engine)).collect()
+    fn engines(&self, here: &Here) -> Vec<&'static (&'static str, Work)> {
+        let works = |(engine, work): &&'static (&'static str, Work)| match work {
+            Work::Start(..) => here.tiny.is_some(),
+            _ => here.input.allows(engine),
+        };
+        self.engines.iter().filter(works).collect()
     }
 
     /// The rows of the table, of which the first is std's.
-    fn answer(&self, input: &Input, time: Duration) -> io::Result<Vec<Row>> {
+    fn answer(&self, here: &Here, time: Duration) -> io::Result<Vec<Row>> {
         let clock = Instant::now();
-        let engines = self.engines(input);
+        let engines = self.engines(here);
         let count = engines.len();
         let blame = |index: usize, error: io::Error| {
             io::Error::other(format!("{} by {}: {error}", self.path, engines[index].0))
@@ -380,9 +401,9 @@ impl Question {
         let mut amounts = vec![0; count];
         for (index, (_, work)) in engines.iter().enumerate() {
             // Half as long as they may be, for more rounds than must be.
-            let target = time / (2 * LEAST_ROUNDS * self.weight(input));
+            let target = time / (2 * LEAST_ROUNDS * self.weight(here));
             let target = target.clamp(Duration::from_millis(1), work.longest());
-            amounts[index] = work.prepare(input, target).map_err(|error| blame(index, error))?;
+            amounts[index] = work.prepare(here, target).map_err(|error| blame(index, error))?;
         }
         let mut values = vec![Vec::new(); count];
         let mut by = vec![String::new(); count];
@@ -394,7 +415,7 @@ impl Question {
             }
             for turn in 0..count {
                 let index = (round as usize + turn) % count;
-                let run = engines[index].1.run(input, amounts[index]);
+                let run = engines[index].1.run(here, amounts[index]);
                 let run = run.map_err(|error| blame(index, error))?;
                 values[index].push(self.unit.value(amounts[index], run.elapsed));
                 by[index] = run.by;
@@ -523,21 +544,21 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> io::Result<()> {
     let clock = Instant::now();
-    let input = Input::new()?;
+    let here = Here { input: Input::new()?, tiny: Tiny::new().ok() };
     if options.csv {
         print("path,engine,unit,value,ratio_to_std\n")?;
     } else {
-        print(&table_head(&input)?)?;
+        print(&table_head(&here.input)?)?;
     }
     let show = io::stderr().is_terminal();
-    let mut left: u32 = QUESTIONS.iter().map(|question| question.weight(&input)).sum();
+    let mut left: u32 = QUESTIONS.iter().map(|question| question.weight(&here)).sum();
     for (index, question) in QUESTIONS.iter().enumerate() {
         if show {
             say(&format!("\r{} of {}: {} ", index + 1, QUESTIONS.len(), question.path));
         }
-        let time = options.time.saturating_sub(clock.elapsed()) * question.weight(&input) / left;
-        left -= question.weight(&input);
-        let answer = question.answer(&input, time);
+        let time = options.time.saturating_sub(clock.elapsed()) * question.weight(&here) / left;
+        left -= question.weight(&here);
+        let answer = question.answer(&here, time);
         if show {
             say("\r\x1b[K"); // to the start of the line, and the line is empty
         }

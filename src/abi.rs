@@ -131,9 +131,9 @@ pub(crate) mod clone {
 pub(crate) mod child {
     use super::{MIPS, per_arch};
 
-    pub(crate) const CLONE_VM: u64 = 0x100;
-    pub(crate) const CLONE_PIDFD: u64 = 0x1000;
-    pub(crate) const CLONE_VFORK: u64 = 0x4000;
+    pub(crate) const CLONE_VM: usize = 0x100;
+    pub(crate) const CLONE_PIDFD: usize = 0x1000;
+    pub(crate) const CLONE_VFORK: usize = 0x4000;
     /// In `clone3` only, and beyond a `long` of 32 bits, so that no test compares it.
     pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
     pub(crate) const PR_SET_PDEATHSIG: usize = 1;
@@ -330,9 +330,9 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("CLONE_CHILD_CLEARTID", clone::CLONE_CHILD_CLEARTID),
         ("CLONE_CHILD_SETTID", clone::CLONE_CHILD_SETTID),
         ("PR_GET_TID_ADDRESS", clone::PR_GET_TID_ADDRESS),
-        ("CLONE_PIDFD", usize::try_from(child::CLONE_PIDFD).unwrap()),
-        ("CLONE_VFORK", usize::try_from(child::CLONE_VFORK).unwrap()),
-        ("CLONE_VM", usize::try_from(child::CLONE_VM).unwrap()),
+        ("CLONE_PIDFD", child::CLONE_PIDFD),
+        ("CLONE_VFORK", child::CLONE_VFORK),
+        ("CLONE_VM", child::CLONE_VM),
         ("PR_GET_DUMPABLE", child::PR_GET_DUMPABLE),
         ("PR_SET_DUMPABLE", child::PR_SET_DUMPABLE),
         ("PR_SET_PDEATHSIG", child::PR_SET_PDEATHSIG),

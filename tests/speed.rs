@@ -1,6 +1,6 @@
 //! The example `speed`: what it prints, and that it says when it cannot. Not how large the ratios
 //! are: the machine has other work while tests run, and the build may not be optimised.
-#![cfg(all(feature = "std", feature = "transfer"))]
+#![cfg(all(feature = "std", feature = "process", feature = "transfer"))]
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::process::{Command, Output, Stdio};
 
 /// What is measured, and in what.
-const PATHS: [(&str, &str); 13] = [
+const PATHS: [(&str, &str); 15] = [
     ("mem_to_read", "GiB/s"),
     ("mem_to_read_filled", "GiB/s"),
     ("mem_to_null", "GiB/s"),
@@ -24,6 +24,8 @@ const PATHS: [(&str, &str); 13] = [
     ("pingpong", "us"),
     ("pipe2_close", "ns"),
     ("fork_wait", "us"),
+    ("spawn_plain", "us"),
+    ("spawn_mapped", "us"),
 ];
 
 const ENGINES: [&str; 8] = [

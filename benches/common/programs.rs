@@ -7,7 +7,7 @@ use rawpipe::process;
 use std::ffi::{c_int, c_void};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -160,7 +160,7 @@ const MAPPED: c_int = 9;
 
 /// In a session of its own and with a descriptor at a number, by std: in code of ours, behind a fork.
 #[inline(never)]
-pub(crate) fn std_spawn_mapped(program: &Path, fd: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn std_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
     unsafe extern "C" {
         safe fn setsid() -> c_int;
         safe fn dup2(from: c_int, to: c_int) -> c_int;
@@ -181,11 +181,14 @@ pub(crate) fn std_spawn_mapped(program: &Path, fd: BorrowedFd<'_>) -> io::Result
 
 /// The same by this crate.
 #[inline(never)]
-pub(crate) fn raw_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
+pub(crate) fn raw_spawn_mapped(program: &Path, fd: OwnedFd) -> io::Result<()> {
     let mut command = process::Command::new(program);
-    command.setsid().fd_map(fd.try_clone()?, MAPPED);
+    command.setsid().fd_map(fd, MAPPED);
     succeeded(command.spawn()?.wait()?.success())
 }
+
+/// Of a forked child, so that it is seen that it came so far.
+const EXIT_CODE: u8 = 7;
 
 /// One turn.
 pub(crate) type Work = fn() -> io::Result<()>;
@@ -195,7 +198,7 @@ pub(crate) const FORKS: [(&str, Work); 3] =
     [("std", libc_fork), ("rawpipe", raw_fork), ("rawpipe-fork_with", raw_fork_with)];
 
 #[inline(never)]
-fn libc_fork() -> io::Result<()> {
+pub(crate) fn libc_fork() -> io::Result<()> {
     unsafe extern "C" {
         fn fork() -> c_int;
         safe fn _exit(status: c_int) -> !;
@@ -204,28 +207,30 @@ fn libc_fork() -> io::Result<()> {
     // SAFETY: the child only exits.
     let pid = unsafe { fork() };
     if pid == 0 {
-        _exit(0);
+        _exit(EXIT_CODE.into());
     }
     let mut status = -1;
     // SAFETY: writes one `int`, to the place given.
     let waited = unsafe { waitpid(pid, &raw mut status, 0) };
-    succeeded(pid > 0 && waited == pid && status == 0)
+    succeeded(pid > 0 && waited == pid && status == c_int::from(EXIT_CODE) << 8)
 }
 
 #[inline(never)]
 fn raw_fork() -> io::Result<()> {
     // SAFETY: the child only exits.
     match unsafe { process::fork() }? {
-        process::Fork::Child => process::exit(0),
-        process::Fork::Parent(mut child) => succeeded(child.wait()?.success()),
+        process::Fork::Child => process::exit(EXIT_CODE),
+        process::Fork::Parent(mut child) => {
+            succeeded(child.wait()?.code() == Some(EXIT_CODE.into()))
+        }
     }
 }
 
 #[inline(never)]
-fn raw_fork_with() -> io::Result<()> {
+pub(crate) fn raw_fork_with() -> io::Result<()> {
     // SAFETY: the child only exits.
-    let mut child = unsafe { process::fork_with(|| 0) }?;
-    succeeded(child.wait()?.success())
+    let mut child = unsafe { process::fork_with(|| EXIT_CODE) }?;
+    succeeded(child.wait()?.code() == Some(EXIT_CODE.into()))
 }
 
 /// How much a program in the role of [`WRITER`] writes.

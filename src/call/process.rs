@@ -107,7 +107,7 @@ pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
 #[inline]
 pub(crate) fn unshare_memory() -> Result<()> {
     // SAFETY: takes integers only. Memory that is not shared stays as it is, and other memory, too.
-    decode(unsafe { syscall1(nr::UNSHARE, abi::child::CLONE_VM as usize) }).map(drop)
+    decode(unsafe { syscall1(nr::UNSHARE, abi::child::CLONE_VM) }).map(drop)
 }
 
 /// What became of a child, or `None` if `options` say not to wait and there is nothing yet.

@@ -360,13 +360,14 @@ struct Made {
 /// What is tried, each if the kernel refuses the one before. Linux 5.5 clears handlers itself, and 5.2 has
 /// pidfds; an emulator, or a filter, may refuse shared memory.
 const ATTEMPTS: [(u64, Method); 5] = [
-    (VFORK | abi::CLONE_PIDFD | abi::CLONE_CLEAR_SIGHAND, Method::Vfork),
-    (VFORK | abi::CLONE_PIDFD, Method::Vfork),
+    (VFORK | PIDFD | abi::CLONE_CLEAR_SIGHAND, Method::Vfork),
+    (VFORK | PIDFD, Method::Vfork),
     (VFORK, Method::Vfork),
-    (abi::CLONE_PIDFD | SIGCHLD as u64, Method::Fork),
+    (PIDFD | SIGCHLD as u64, Method::Fork),
     (SIGCHLD as u64, Method::Fork),
 ];
-const VFORK: u64 = abi::CLONE_VM | abi::CLONE_VFORK | SIGCHLD as u64;
+const VFORK: u64 = (abi::CLONE_VM | abi::CLONE_VFORK | SIGCHLD) as u64;
+const PIDFD: u64 = abi::CLONE_PIDFD as u64;
 
 /// Whether a child in shared memory has been seen to share it.
 static SHARED: AtomicU8 = AtomicU8::new(UNKNOWN);

@@ -32,7 +32,7 @@ pub(crate) unsafe fn fork(pidfd: &mut i32) -> isize {
     // SAFETY: no flag shares memory, so the child has a copy of all of it; the address is null or
     // that of the thread id in this thread's control block, which the child has a copy of; `pidfd` has
     // room for an `int`.
-    let answer = unsafe { super::backend::clone(flags | CLONE_PIDFD as usize, pidfd, tid_address) };
+    let answer = unsafe { super::backend::clone(flags | CLONE_PIDFD, pidfd, tid_address) };
     if answer >= 0 {
         return answer;
     }

@@ -227,11 +227,14 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     decode(unsafe { syscall3(nr::READ, arg(fd), place, buf.len()) })
 }
 
-/// Reads into what `buf` has allocated and does not use, and appends it. `buf` does not grow.
+/// Reads into what `buf` has allocated and does not use, and appends it: at most so many bytes, and
+/// `buf` does not grow.
 #[cfg(feature = "alloc")]
 #[inline]
-pub(crate) fn read_spare(fd: BorrowedFd<'_>, buf: &mut Vec<u8>) -> Result<usize> {
-    let count = read_uninit(fd, buf.spare_capacity_mut())?.len();
+pub(crate) fn read_spare(fd: BorrowedFd<'_>, buf: &mut Vec<u8>, most: usize) -> Result<usize> {
+    let spare = buf.spare_capacity_mut();
+    let most = most.min(spare.len());
+    let count = read_uninit(fd, &mut spare[..most])?.len();
     let len = buf.len() + count;
     // SAFETY: the kernel has written the `count` bytes behind the old end, within the capacity.
     unsafe { buf.set_len(len) };

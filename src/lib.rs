@@ -26,7 +26,7 @@ mod call;
 #[cfg(feature = "transfer")]
 mod map;
 mod page;
-#[cfg(feature = "transfer")]
+#[cfg(any(all(feature = "process", feature = "std"), feature = "transfer"))]
 mod sigpipe;
 
 // L3, the topics.

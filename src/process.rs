@@ -39,6 +39,8 @@
 mod child;
 #[cfg(all(feature = "process", feature = "std"))]
 mod command;
+#[cfg(all(feature = "process", feature = "std"))]
+mod communicate;
 mod exec;
 mod fork;
 #[cfg(feature = "process")]
@@ -53,6 +55,8 @@ pub use crate::flags::ExecFlags;
 pub use child::{Child, Method, OnDrop};
 #[cfg(all(feature = "process", feature = "std"))]
 pub use command::{Command, Stdio};
+#[cfg(all(feature = "process", feature = "std"))]
+pub use communicate::{Communicate, CommunicateError, Output, Reason, RunError, Stream};
 pub use exec::{DEFAULT_PATH, execve, execveat, execvpe, fexecve};
 pub use fork::{Fork, exit, fork, fork_single_threaded, fork_with};
 #[cfg(feature = "process")]

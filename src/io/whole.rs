@@ -156,7 +156,7 @@ pub fn read_to_end(fd: impl AsFd, buf: &mut Vec<u8>) -> crate::Result<usize> {
         if buf.capacity() - buf.len() < ROOM {
             buf.try_reserve(ROOM).map_err(|_| Errno::ENOMEM)?;
         }
-        match call::read_spare(fd, buf) {
+        match call::read_spare(fd, buf, usize::MAX) {
             Ok(0) => return Ok(buf.len() - before),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),

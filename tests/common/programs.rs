@@ -121,6 +121,12 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             let gate = unsafe { rawpipe::fd::take_inherited(7) }?;
             io::copy(&mut PipeReader::from(gate), &mut io::sink())?;
         }
+        // Writes so many bytes, then waits until it is killed.
+        "stall" => {
+            write_pattern(&mut stdout, number(0))?;
+            stdout.flush()?;
+            return run("sleep", arg0, args);
+        }
         // Waits until it is killed.
         "sleep" => loop {
             thread::sleep(Duration::from_secs(1000));

@@ -1,0 +1,225 @@
+//! Talking with a child: feeding its input and collecting its output at the same time, in one thread.
+//!
+//! Who writes all of the input first, or reads one of the two outputs first, waits for a child that
+//! waits for him: a pipe holds so much and no more. So all pipes are polled, and each is read or
+//! written as it is ready. Only this process's ends are made nonblocking; the child's are other open
+//! files and stay as they are.
+
+mod error;
+mod talk;
+
+use super::command::Source;
+use super::{Child, Command, ExitStatus};
+use crate::time::Deadline;
+use alloc::vec::Vec;
+use core::slice;
+use core::time::Duration;
+pub use error::{CommunicateError, Reason, RunError, Stream};
+pub(super) use talk::Talk;
+
+/// How a child ended, and what it has written to those of its standard streams that were pipes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output; empty if that was no pipe.
+    pub stdout: Vec<u8>,
+    /// Its standard error; empty if that was no pipe.
+    pub stderr: Vec<u8>,
+}
+
+impl From<Output> for std::process::Output {
+    fn from(output: Output) -> Self {
+        let Output { status, stdout, stderr } = output;
+        Self { status: status.into(), stdout, stderr }
+    }
+}
+
+/// How to talk with a child: what it is fed, and for how long and up to how much is listened to it.
+///
+/// [`Child::communicate`] and [`Command::output`] are what this does by default.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::process::{Command, Communicate, Reason, Stdio};
+/// use rawpipe::time::Deadline;
+/// use std::time::Duration;
+///
+/// let mut sort = Command::new("sort");
+/// sort.stdin(Stdio::piped()).stdout(Stdio::piped());
+/// let minute = Deadline::after(Duration::from_secs(60));
+/// let talk = Communicate::new().input(b"b\na\n").limit(1 << 20).deadline(minute);
+/// assert_eq!(talk.run(&mut sort.spawn()?)?.stdout, b"a\nb\n");
+///
+/// let mut child = Command::new("sh")
+///     .args(["-c", "echo begun; exec sleep 1000"])
+///     .stdout(Stdio::piped())
+///     .spawn()?;
+/// let soon = Deadline::after(Duration::from_millis(200));
+/// let error = Communicate::new().deadline(soon).run(&mut child).unwrap_err();
+/// assert_eq!(error.reason(), Reason::Deadline);
+/// assert!(b"begun\n".starts_with(error.stdout())); // as far as it has come by then
+/// child.kill()?;
+/// child.wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
+#[derive(Clone, Copy, Debug)]
+#[must_use = "nothing is done before `run`"]
+pub struct Communicate<'a> {
+    input: &'a [u8],
+    limit: usize,
+    deadline: Option<Deadline>,
+    grace: Option<Duration>,
+}
+
+impl<'a> Communicate<'a> {
+    /// No input, no limit, and no end but the child's.
+    pub const fn new() -> Self {
+        Self { input: &[], limit: usize::MAX, deadline: None, grace: None }
+    }
+
+    /// What is written to the child's standard input, which is closed behind it.
+    pub const fn input(mut self, input: &'a [u8]) -> Self {
+        self.input = input;
+        self
+    }
+
+    /// How many bytes of its standard output, and how many of its standard error, are read at most.
+    pub const fn limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// Until when all must be done, the end of the child included.
+    pub const fn deadline(mut self, deadline: Deadline) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// How long to wait for the end of the outputs when the child has ended. If this is not called, as
+    /// long as it takes.
+    ///
+    /// A process that the child has started and left behind, such as a daemon, may have them still
+    /// open.
+    #[doc(alias = "WaitDelay")]
+    pub const fn grace(mut self, after_exit: Duration) -> Self {
+        self.grace = Some(after_exit);
+        self
+    }
+
+    /// Feeds the child, collects its output, and waits for its end. Goes on after signals.
+    ///
+    /// Uses the pipes that the child's handle has: without one for the input nothing is fed. A child
+    /// that closes its input early, or ends, is fed no further, which is no error, and raises no
+    /// `SIGPIPE`. Pipes that turn out to be narrow are grown.
+    ///
+    /// # Errors
+    ///
+    /// [`CommunicateError`] with a [`Reason`] and all that was read. The child is left to itself, and
+    /// the pipes that have not ended are in its handle again: call this once more to go on, with the
+    /// rest of the input, or [`kill`](Child::kill) it.
+    pub fn run(&self, child: &mut Child) -> Result<Output, CommunicateError> {
+        let ends = (child.take_stdin(), child.take_stdout(), child.take_stderr());
+        let mut talk = Talk::new(self, ends);
+        let done = talk.run(slice::from_mut(child));
+        match done.and_then(|()| self.end_of(child)) {
+            Ok(status) => {
+                let (stdout, stderr) = talk.collected();
+                Ok(Output { status, stdout, stderr })
+            }
+            Err(reason) => {
+                (child.stdin, child.stdout, child.stderr) = talk.ends();
+                Err(talk.error(reason))
+            }
+        }
+    }
+
+    /// How the child has ended.
+    pub(super) fn end_of(&self, child: &mut Child) -> Result<ExitStatus, Reason> {
+        match self.deadline {
+            None => child.wait().map_err(Reason::Wait),
+            Some(deadline) => {
+                child.wait_deadline(deadline).map_err(Reason::Wait)?.ok_or(Reason::Deadline)
+            }
+        }
+    }
+}
+
+impl Default for Communicate<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Child {
+    /// Feeds the child with `input`, collects its output, and waits for its end: see
+    /// [`Communicate::run`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Communicate::run`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{Command, Stdio};
+    ///
+    /// let mut cat = Command::new("cat");
+    /// let input = vec![b'x'; 1 << 20]; // more than fits into two pipes
+    /// let output = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?.communicate(&input)?;
+    /// assert!(output.status.success());
+    /// assert_eq!(output.stdout, input);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn communicate(&mut self, input: &[u8]) -> Result<Output, CommunicateError> {
+        Communicate::new().input(input).run(self)
+    }
+}
+
+impl Command {
+    /// Starts the program, waits for its end, and returns that and what it has written.
+    ///
+    /// Standard output and error are collected, and standard input is `/dev/null`, unless something
+    /// else is set.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn`](Self::spawn) and of [`Communicate::run`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::Command;
+    ///
+    /// let output = Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]).output()?;
+    /// assert_eq!(output.status.code(), Some(3));
+    /// assert_eq!((&*output.stdout, &*output.stderr), (&b"out\n"[..], &b"err\n"[..]));
+    /// # Ok::<(), rawpipe::process::RunError>(())
+    /// ```
+    pub fn output(&self) -> Result<Output, RunError> {
+        let sources = self.sources([Source::Null, Source::Piped, Source::Piped]);
+        Ok(self.start(sources)?.communicate(&[])?)
+    }
+
+    /// Starts the program, waits for its end, and says how it ended.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn`](Self::spawn) and of [`Child::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::Command;
+    ///
+    /// assert_eq!(Command::new("sh").args(["-c", "exit 4"]).status()?.code(), Some(4));
+    /// # Ok::<(), rawpipe::process::RunError>(())
+    /// ```
+    pub fn status(&self) -> Result<ExitStatus, RunError> {
+        self.spawn()?.wait().map_err(|errno| CommunicateError::lost(Reason::Wait(errno)).into())
+    }
+}

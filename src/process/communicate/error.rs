@@ -1,0 +1,180 @@
+//! Why a conversation with a child has stopped, with what was said until then.
+
+use super::super::SpawnError;
+use crate::Errno;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// One of a child's standard streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// Its input.
+    Stdin,
+    /// Its output.
+    Stdout,
+    /// Its output for errors.
+    Stderr,
+}
+
+/// Why a conversation with a child has stopped before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The deadline has passed.
+    Deadline,
+    /// This stream has more to say than the limit.
+    Limit(Stream),
+    /// The child has ended, and the time after that, too; somebody else has its streams still open.
+    Grace,
+    /// A read or write failed; [`ENOMEM`](Errno::ENOMEM) also if there is no memory for more output.
+    Io(Stream, Errno),
+    /// Waiting for the streams failed.
+    Poll(Errno),
+    /// How the child ended is not known: see [`Child::wait`](crate::process::Child::wait).
+    Wait(Errno),
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stdin => "standard input",
+            Self::Stdout => "standard output",
+            Self::Stderr => "standard error",
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deadline => f.write_str("the deadline has passed"),
+            Self::Limit(stream) => write!(f, "more than the limit on {stream}"),
+            Self::Grace => f.write_str("the child has ended, and its output has not"),
+            Self::Io(stream, errno) => write!(f, "{stream} of the child: {errno}"),
+            Self::Poll(errno) => write!(f, "waiting for the child's streams: {errno}"),
+            Self::Wait(errno) => write!(f, "waiting for the child: {errno}"),
+        }
+    }
+}
+
+/// A conversation with a child that has stopped before its end: why, and what was said until then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommunicateError {
+    pub(super) reason: Reason,
+    pub(super) fed: usize,
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
+}
+
+impl CommunicateError {
+    /// Without a conversation.
+    pub(in super::super) const fn lost(reason: Reason) -> Self {
+        Self { reason, fed: 0, stdout: Vec::new(), stderr: Vec::new() }
+    }
+
+    /// Why.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// How many bytes of the input were written.
+    #[must_use]
+    pub const fn fed(&self) -> usize {
+        self.fed
+    }
+
+    /// What was read of standard output.
+    #[must_use]
+    pub fn stdout(&self) -> &[u8] {
+        &self.stdout
+    }
+
+    /// What was read of standard error.
+    #[must_use]
+    pub fn stderr(&self) -> &[u8] {
+        &self.stderr
+    }
+
+    /// What was read: of standard output, and of standard error.
+    #[must_use]
+    pub fn into_outputs(self) -> (Vec<u8>, Vec<u8>) {
+        (self.stdout, self.stderr)
+    }
+}
+
+impl fmt::Display for CommunicateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (out, err) = (self.stdout.len(), self.stderr.len());
+        write!(f, "{} after {out} bytes of output and {err} of errors", self.reason)
+    }
+}
+
+impl core::error::Error for CommunicateError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match &self.reason {
+            Reason::Io(_, errno) | Reason::Poll(errno) | Reason::Wait(errno) => Some(errno),
+            _ => None,
+        }
+    }
+}
+
+impl From<CommunicateError> for std::io::Error {
+    /// The system's error, or one that holds this one: of kind `TimedOut`, or for a limit `Other`.
+    fn from(error: CommunicateError) -> Self {
+        match error.reason {
+            Reason::Io(_, errno) | Reason::Poll(errno) | Reason::Wait(errno) => errno.into(),
+            Reason::Deadline | Reason::Grace => Self::new(std::io::ErrorKind::TimedOut, error),
+            Reason::Limit(_) => Self::other(error),
+        }
+    }
+}
+
+/// A program that could not be started, or not be listened to until its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunError {
+    /// It could not be started.
+    Spawn(SpawnError),
+    /// It was started.
+    Communicate(CommunicateError),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spawn(error) => error.fmt(f),
+            Self::Communicate(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Spawn(error) => error.source(),
+            Self::Communicate(error) => error.source(),
+        }
+    }
+}
+
+impl From<SpawnError> for RunError {
+    fn from(error: SpawnError) -> Self {
+        Self::Spawn(error)
+    }
+}
+
+impl From<CommunicateError> for RunError {
+    fn from(error: CommunicateError) -> Self {
+        Self::Communicate(error)
+    }
+}
+
+impl From<RunError> for std::io::Error {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Spawn(error) => error.into(),
+            RunError::Communicate(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! A conversation with children: feeding and collecting in one thread, by poll.
+
+use super::super::Child;
+use super::{Communicate, CommunicateError, Reason, Stream};
+use crate::fd::{AsFd, BorrowedFd};
+use crate::pipe::Capacity;
+use crate::poll::{PollEvents, PollFd, poll};
+use crate::time::Deadline;
+use crate::{Errno, PipeReader, PipeWriter, call, sigpipe};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// The ends of a child's pipes that this process has.
+pub(in super::super) type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
+
+/// A conversation: an end that is gone has come to its end.
+pub(in super::super) struct Talk<'a> {
+    how: &'a Communicate<'a>,
+    input: Option<PipeWriter>,
+    fed: usize,
+    input_grown: bool,
+    outputs: [Collected; 2],
+}
+
+struct Collected {
+    reader: Option<PipeReader>,
+    stream: Stream,
+    bytes: Vec<u8>,
+    /// Of the pipe, in bytes; 0 if it is not known yet.
+    capacity: usize,
+    grown: bool,
+}
+
+impl<'a> Talk<'a> {
+    pub(in super::super) fn new(how: &'a Communicate<'a>, (input, stdout, stderr): Ends) -> Self {
+        let collected = |reader, stream| Collected {
+            reader,
+            stream,
+            bytes: Vec::new(),
+            capacity: 0,
+            grown: false,
+        };
+        let outputs = [collected(stdout, Stream::Stdout), collected(stderr, Stream::Stderr)];
+        Self { how, input, fed: 0, input_grown: false, outputs }
+    }
+
+    /// Feeds and collects until all pipes have ended. These children are who is at their other ends.
+    pub(in super::super) fn run(&mut self, children: &mut [Child]) -> Result<(), Reason> {
+        self.prepare()?;
+        let deadline = self.how.deadline.map(|at| (at, Reason::Deadline));
+        let mut running = children.iter_mut();
+        let mut watched = self.how.grace.and_then(|_| running.next());
+        let (mut grace, mut last_rounds) = (None, LAST_ROUNDS);
+        while self.is_open() {
+            let until = [deadline, grace].into_iter().flatten().min_by_key(|(at, _)| *at);
+            let mut wait = until.map(|(at, _)| at.remaining());
+            if let Some((_, reason)) = until.filter(|_| wait == Some(Duration::ZERO)) {
+                if last_rounds == 0 {
+                    return Err(reason);
+                }
+                last_rounds -= 1;
+            }
+            let pidfd = watched.as_ref().and_then(|child| child.pidfd());
+            if watched.is_some() && pidfd.is_none() {
+                wait = Some(wait.map_or(WITHOUT_PIDFD, |wait| wait.min(WITHOUT_PIDFD)));
+            }
+            let [input, stdout, stderr, _] = self.poll(pidfd, wait).map_err(Reason::Poll)?;
+            if !input.is_empty() {
+                self.feed()?;
+            }
+            for (output, found) in self.outputs.iter_mut().zip([stdout, stderr]) {
+                if !found.is_empty() {
+                    output.read(found, self.how.limit)?;
+                }
+            }
+            while let Some(child) = &mut watched {
+                // An error is an end, too, and told when all is done.
+                if child.try_wait() == Ok(None) {
+                    break;
+                }
+                watched = running.next();
+                if watched.is_none() {
+                    grace = self.how.grace.map(|grace| (Deadline::after(grace), Reason::Grace));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        self.input.is_some() || self.outputs.iter().any(|output| output.reader.is_some())
+    }
+
+    fn prepare(&mut self) -> Result<(), Reason> {
+        if self.how.input.is_empty() {
+            self.input = None;
+        }
+        if let Some(input) = &self.input {
+            input.set_nonblocking(true).map_err(|errno| Reason::Io(Stream::Stdin, errno))?;
+        }
+        for output in &mut self.outputs {
+            if let Some(reader) = &output.reader {
+                let failed = |errno| Reason::Io(output.stream, errno);
+                reader.set_nonblocking(true).map_err(failed)?;
+                output.capacity = reader.capacity().map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until something can be done, and says what was found at each of the ends and the child.
+    /// After a signal nothing was.
+    fn poll(
+        &self,
+        child: Option<BorrowedFd<'_>>,
+        wait: Option<Duration>,
+    ) -> crate::Result<[PollEvents; 4]> {
+        let [stdout, stderr] = self.outputs.each_ref().map(|output| output.reader.as_ref());
+        let ends = [
+            (self.input.as_ref().map(AsFd::as_fd), PollEvents::OUT),
+            (stdout.map(AsFd::as_fd), PollEvents::IN),
+            (stderr.map(AsFd::as_fd), PollEvents::IN),
+            (child, PollEvents::IN),
+        ];
+        let mut fds = Vec::with_capacity(ends.len());
+        let entry = |(fd, events)| Option::map(fd, |fd| PollFd::from_borrowed_fd(fd, events));
+        fds.extend(ends.into_iter().filter_map(entry));
+        match poll(&mut fds, wait) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok([PollEvents::empty(); 4]),
+            Err(errno) => return Err(errno),
+        }
+        let mut found = fds.iter().map(PollFd::revents);
+        Ok(ends.map(|(fd, _)| fd.and_then(|_| found.next()).unwrap_or(PollEvents::empty())))
+    }
+
+    /// Writes as much as fits.
+    fn feed(&mut self) -> Result<(), Reason> {
+        let Some(input) = &self.input else { return Ok(()) };
+        let rest = self.how.input.get(self.fed..).unwrap_or_default();
+        let answer = {
+            let _no_sigpipe = sigpipe::Guard::new();
+            input.write(rest)
+        };
+        match answer {
+            Ok(count) => {
+                self.fed += count;
+                if count == rest.len() {
+                    self.input = None;
+                } else if !self.input_grown {
+                    self.input_grown = true;
+                    // As far as it can be.
+                    let _ = input.set_capacity(Capacity::Max);
+                }
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            // Nobody wants the rest.
+            Err(Errno::EPIPE) => self.input = None,
+            Err(errno) => return Err(Reason::Io(Stream::Stdin, errno)),
+        }
+        Ok(())
+    }
+
+    /// What was read.
+    pub(in super::super) fn collected(self) -> (Vec<u8>, Vec<u8>) {
+        let [stdout, stderr] = self.outputs.map(|mut output| {
+            // The room for a whole pipe, for a few bytes.
+            if output.bytes.len() < output.bytes.capacity() / 2 {
+                output.bytes.shrink_to_fit();
+            }
+            output.bytes
+        });
+        (stdout, stderr)
+    }
+
+    /// The ends that have not come to an end, as they were.
+    pub(in super::super) fn ends(&mut self) -> Ends {
+        let input = self.input.take();
+        let [stdout, stderr] = self.outputs.each_mut().map(|output| output.reader.take());
+        // They could be made nonblocking, so they can be made blocking.
+        let _ = input.as_ref().map(|end| end.set_nonblocking(false));
+        let _ = stdout.as_ref().map(|end| end.set_nonblocking(false));
+        let _ = stderr.as_ref().map(|end| end.set_nonblocking(false));
+        (input, stdout, stderr)
+    }
+
+    pub(in super::super) fn error(self, reason: Reason) -> CommunicateError {
+        let fed = self.fed;
+        let (stdout, stderr) = self.collected();
+        CommunicateError { reason, fed, stdout, stderr }
+    }
+}
+
+/// How often to ask for the end of a child that nobody tells of.
+const WITHOUT_PIDFD: Duration = Duration::from_millis(10);
+
+/// How often to look at the pipes when the time is over: what is there is not to be lost, and then
+/// there may be an end behind it.
+const LAST_ROUNDS: usize = 2;
+
+impl Collected {
+    /// Reads what the pipe holds, in one call, up to the limit.
+    fn read(&mut self, found: PollEvents, limit: usize) -> Result<(), Reason> {
+        let Some(reader) = &self.reader else { return Ok(()) };
+        let failed = |errno| Reason::Io(self.stream, errno);
+        let left = limit - self.bytes.len();
+        if left == 0 && found.contains(PollEvents::IN) {
+            return Err(Reason::Limit(self.stream));
+        }
+        if left == 0 {
+            // There is nothing left in the pipe, and nobody to write to it.
+            self.reader = None;
+            return Ok(());
+        }
+        let room = self.capacity.min(left);
+        if self.bytes.capacity() - self.bytes.len() < room {
+            self.bytes.try_reserve(room).map_err(|_| failed(Errno::ENOMEM))?;
+        }
+        match call::read_spare(reader.as_fd(), &mut self.bytes, left) {
+            Ok(0) => self.reader = None,
+            // It was full, and so the child has waited.
+            Ok(count) if count >= self.capacity && !self.grown => {
+                self.grown = true;
+                self.capacity = reader.set_capacity(Capacity::Max).map_err(failed)?;
+            }
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+        Ok(())
+    }
+}

@@ -266,10 +266,7 @@ pub(crate) fn std_output(program: &Path) -> io::Result<Vec<u8>> {
 
 #[inline(never)]
 pub(crate) fn raw_output(program: &Path) -> io::Result<Vec<u8>> {
-    let mut command = process::Command::new(program);
-    let mut child = command.arg(WRITER).stdout(process::Stdio::piped()).spawn()?;
-    let mut all = Vec::new();
-    child.stdout().expect("piped").read_to_end(&mut all)?;
-    succeeded(child.wait()?.success())?;
-    Ok(all)
+    let output = process::Command::new(program).arg(WRITER).output().map_err(io::Error::from)?;
+    succeeded(output.status.success())?;
+    Ok(output.stdout)
 }

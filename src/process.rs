@@ -1,4 +1,13 @@
-//! Processes: making one by [`fork()`], ending this one, waiting for a child and signalling it.
+//! Processes: starting a program, making one by [`fork()`], replacing or ending this one, waiting for a
+//! child and signalling it.
+//!
+//! # Which one
+//!
+//! - A program, in whatever state: `Command` (features `process` and `std`), with `Communicate` to feed it
+//!   and listen to it, and `Pipeline` for several; or `Spawn` (feature `process` alone), which allocates
+//!   nothing. The price does not grow with this process.
+//! - A copy of this process that goes on: [`fork_with`], or [`fork()`], whose rules are below.
+//! - This process, as another program: [`execve`] and its relatives.
 //!
 //! # What a child is
 //!

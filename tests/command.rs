@@ -116,9 +116,12 @@ fn errors_are_of_the_kinds_of_std() {
     ];
     for path in paths {
         let ours = Command::new(&path).spawn().unwrap_err();
+        assert_eq!(ours.stage(), Stage::Exec);
+        if emulated() {
+            continue; // std takes the failure for a success where memory is not shared
+        }
         let std = std::process::Command::new(&path).spawn().unwrap_err();
         assert_eq!(Some(ours.errno().raw_os_error()), std.raw_os_error(), "{path:?}");
-        assert_eq!(ours.stage(), Stage::Exec);
         assert_eq!(std::io::Error::from(ours).kind(), std.kind());
     }
     fs::remove_dir_all(&folder).unwrap();

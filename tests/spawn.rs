@@ -7,7 +7,7 @@ mod common;
 use common::{Value, closed_fd, skip, tests, tmp_path};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rawpipe::process::{
-    self, Arg, Limit, Method, Resource, Signal, SignalSet, Spawn, SpawnError, Stage,
+    self, Arg, ExecFlags, Limit, Method, Resource, Signal, SignalSet, Spawn, SpawnError, Stage,
 };
 use rawpipe::{Errno, raw};
 use std::collections::{BTreeMap, BTreeSet};
@@ -756,11 +756,7 @@ fn spawn_as_many_processes_as_allowed_eagain() {
         return skip("spawn_as_many_processes_as_allowed_eagain", "an emulator has threads");
     }
     become_nobody();
-    let nproc = Resource::NPROC.as_raw() as usize;
-    let limit = [0_u64; 2];
-    let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64`.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, nproc, place, 0) }, 0);
+    set_limit(Resource::NPROC, 0);
     assert_eq!(failure(reporter(&[])), (Stage::Clone, Errno::EAGAIN));
 }
 
@@ -769,11 +765,7 @@ fn spawn_without_memory_enomem() {
         return skip("spawn_without_memory_enomem", "an emulator needs the memory itself");
     }
     let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
-    let limit = [1_u64 << 20; 2]; // less than there is already
-    let place = (&raw const limit).expose_provenance();
-    let space = Resource::AS.as_raw() as usize;
-    // SAFETY: reads one `struct rlimit64`.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, space, place, 0) }, 0);
+    set_limit(Resource::AS, 1 << 20); // less than there is already
     let error = spawn.spawn().map(drop).unwrap_err();
     assert_eq!((error.stage(), error.errno()), (Stage::Stack, Errno::ENOMEM));
 }
@@ -839,6 +831,29 @@ fn spawn_any_clone_refused() {
     }
 }
 
+fn spawn_without_a_number_for_a_pidfd() {
+    if common::emulated() {
+        return skip("spawn_without_a_number_for_a_pidfd", "an emulator needs some itself");
+    }
+    let script = Spawn::new(c"/bin/sh", list(["sh", "-c", "exit 5"]), list::<&str>([]));
+    assert_eq!(script.spawn().unwrap().wait().unwrap().code(), Some(5));
+    let none_left = File::open("/").unwrap();
+    set_limit(Resource::NOFILE, u64::try_from(none_left.as_raw_fd()).unwrap() + 1);
+    assert!(File::open("/").is_err());
+    let mut child = script.spawn().unwrap();
+    assert!(child.pidfd().is_none());
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+}
+
+/// Of this process.
+fn set_limit(resource: Resource, limit: u64) {
+    let limit = [limit; 2];
+    let place = (&raw const limit).expose_provenance();
+    let resource = resource.as_raw() as usize;
+    // SAFETY: reads one `struct rlimit64`.
+    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, resource, place, 0) }, 0);
+}
+
 fn spawn_without_newer_calls() {
     let calls = [raw::nr::CLONE3, raw::nr::PIDFD_OPEN, raw::nr::CLOSE_RANGE];
     if !common::Filter::new(&calls, Errno::ENOSYS).install() {
@@ -846,6 +861,64 @@ fn spawn_without_newer_calls() {
     }
     let given = facts(reporter(&["y"]).close_other_fds());
     assert_eq!(given["args"], "y");
+}
+
+// ---- replacing this program ----
+
+/// The exit code of a forked child that replaces itself.
+fn code_of(exec: impl FnOnce() -> Result<std::convert::Infallible, Errno>) -> Option<i32> {
+    let failed = |errno: Errno| u8::try_from(errno.raw_os_error()).unwrap_or(255);
+    let mut child = common::child(|| match exec() {
+        Err(errno) => failed(errno),
+    });
+    child.wait().unwrap().code()
+}
+
+fn exec_by_every_function_behind_a_fork() {
+    let argv = list(["sh", "-c", "exit $CODE"]);
+    let envp = list(["CODE=9"]);
+    let file = File::open("/bin/sh").unwrap();
+    let folder = File::open("/bin").unwrap();
+    assert_eq!(code_of(|| process::execve(c"/bin/sh", argv, envp)), Some(9));
+    assert_eq!(code_of(|| process::execvpe(c"sh", b"/no/such:/bin", argv, envp)), Some(9));
+    assert_eq!(code_of(|| process::execvpe(c"/bin/sh", b"", argv, envp)), Some(9));
+    assert_eq!(code_of(|| process::fexecve(&file, argv, envp)), Some(9));
+    let none = ExecFlags::empty();
+    let code = code_of(|| process::execveat(&folder, c"sh", argv, envp, none));
+    let enosys = Some(Errno::ENOSYS.raw_os_error());
+    assert!(code == Some(9) || common::emulated() && code == enosys, "{code:?}");
+}
+
+fn exec_that_fails_comes_back() {
+    let argv = list(["x"]);
+    let failed = |errno: Errno| Some(errno.raw_os_error());
+    assert_eq!(code_of(|| process::execve(c"/no/such", argv, argv)), failed(Errno::ENOENT));
+    assert_eq!(code_of(|| process::execve(c"/", argv, argv)), failed(Errno::EACCES));
+    assert_eq!(code_of(|| process::execvpe(c"", b"/bin", argv, argv)), failed(Errno::ENOENT));
+    assert_eq!(code_of(|| process::execvpe(c"x", b"/dev", argv, argv)), failed(Errno::ENOENT));
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    assert_eq!(code_of(|| process::fexecve(&reader, argv, argv)), failed(Errno::EACCES));
+    if !common::emulated() {
+        assert_eq!(code_of(|| process::fexecve(closed_fd(), argv, argv)), failed(Errno::EBADF));
+    }
+}
+
+fn fexecve_without_execveat_goes_by_proc() {
+    for errno in [Errno::ENOSYS, Errno::ENOENT] {
+        let argv = list(["sh", "-c", "exit 8"]);
+        let file = File::open("/bin/sh").unwrap();
+        let refuse = common::Filter::new(&[raw::nr::EXECVEAT], errno);
+        let code = code_of(|| {
+            if !refuse.install() {
+                process::exit(77);
+            }
+            process::fexecve(&file, argv, argv)
+        });
+        if code == Some(77) {
+            return skip("fexecve_without_execveat_goes_by_proc", "no seccomp here");
+        }
+        assert_eq!(code, Some(8), "{errno}");
+    }
 }
 
 // ---- many at once ----
@@ -953,6 +1026,9 @@ fn main() {
         return report();
     }
     common::run_each_alone(tests![
+        exec_by_every_function_behind_a_fork,
+        exec_that_fails_comes_back,
+        fexecve_without_execveat_goes_by_proc,
         spawn_any_clone_refused,
         spawn_arguments_and_environment_are_as_given,
         spawn_arguments_too_long_e2big,
@@ -992,6 +1068,7 @@ fn main() {
         spawn_user_group_and_groups,
         spawn_user_of_many_threads_leaves_dumpable,
         spawn_user_without_the_right_eperm,
+        spawn_without_a_number_for_a_pidfd,
         spawn_without_memory_enomem,
         spawn_without_newer_calls,
     ]);

@@ -401,7 +401,14 @@ fn make(mut plan: Plan<'_>, stack: (*mut u8, usize), report: &Report) -> Result<
                 let channel = channel.map(|(reader, _)| reader);
                 return Ok(Made { pid, pidfd, channel, method });
             }
-            Err(errno @ (Errno::EINVAL | Errno::ENOSYS | Errno::EPERM)) => refusal = errno,
+            // Refused, or no number is left for a pidfd.
+            Err(
+                errno @ (Errno::EINVAL
+                | Errno::ENOSYS
+                | Errno::EPERM
+                | Errno::EMFILE
+                | Errno::ENFILE),
+            ) => refusal = errno,
             Err(errno) => return Err(SpawnError::at(Stage::Clone)(errno)),
         }
     }

@@ -388,9 +388,10 @@ fn make(mut plan: Plan<'_>, stack: (*mut u8, usize), report: &Report) -> Result<
         }
         plan.handlers_cleared = flags & abi::CLONE_CLEAR_SIGHAND != 0;
         let arg = (&raw mut plan).cast::<()>().cast_const();
-        // SAFETY: the stack lives in `spawn`; its end is aligned, and it is the child's alone. Shared memory comes with CLONE_VFORK, and `child::begin` may run in it: see the top of
-        // its file. The plan and all that it refers to live until behind this call, and are not touched
-        // here while it runs, except the report, which is atomic.
+        // SAFETY: the stack lives in `spawn`; its end is aligned, and it is the child's alone. Shared
+        // memory comes with CLONE_VFORK, and `child::begin` may run in it: see the top of its file. The
+        // plan and all that it refers to live until behind this call, and are not touched here while it
+        // runs, except the report, which is atomic.
         match unsafe { setup::clone_on_stack(flags, stack, child::begin, arg) } {
             Ok((pid, pidfd)) => {
                 if method == Method::Vfork && SHARED.load(Ordering::Relaxed) == UNKNOWN {

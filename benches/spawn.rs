@@ -55,10 +55,12 @@ fn beside_memory(
 ) {
     let name = program.file_name().expect("a file").to_string_lossy();
     for (mib, huge) in RESIDENT {
-        let _ballast = Ballast::new(mib << 20, huge).expect("memory");
+        // Made when it is needed, and not for what is filtered out.
+        let mut ballast = None;
         let parameter = format!("{name}/{mib}{}", if huge { "-huge" } else { "" });
         for (engine, start) in engines {
             group.bench_function(BenchmarkId::new(*engine, &parameter), |bencher| {
+                ballast.get_or_insert_with(|| Ballast::new(mib << 20, huge).expect("memory"));
                 bencher.iter(|| start(program).expect("a program that exits with 0"));
             });
         }

@@ -54,6 +54,8 @@ mod exec;
 mod fork;
 #[cfg(feature = "process")]
 mod limit;
+#[cfg(all(feature = "process", feature = "std"))]
+mod pipeline;
 mod signal;
 #[cfg(feature = "process")]
 mod spawn;
@@ -70,6 +72,8 @@ pub use exec::{DEFAULT_PATH, execve, execveat, execvpe, fexecve};
 pub use fork::{Fork, exit, fork, fork_single_threaded, fork_with};
 #[cfg(feature = "process")]
 pub use limit::{Limit, Resource};
+#[cfg(all(feature = "process", feature = "std"))]
+pub use pipeline::{Pipeline, PipelineChildren, PipelineError, PipelineOutput};
 #[cfg(all(test, feature = "c-shim"))]
 pub(crate) use signal::ALL as SIGNALS;
 pub use signal::{Signal, SignalSet};

@@ -45,7 +45,7 @@ pub(crate) fn become_program() {
 fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
     let word = |i: usize| args.get(i).and_then(|arg| arg.to_str()).unwrap_or("");
     let number = |i: usize| word(i).parse::<usize>().unwrap_or(0);
-    let mut stdout = io::stdout().lock();
+    let mut stdout = io::stdout();
     match name {
         // Each argument with a NUL behind it, from its own name on.
         "args" => {
@@ -54,8 +54,23 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
                 .into_iter()
                 .try_for_each(|word| stdout.write_all(&zero_ended(word.as_bytes())))?;
         }
-        // Its standard input.
-        "cat" => drop(io::copy(&mut io::stdin(), &mut stdout)?),
+        // A word on standard error, and its standard input.
+        "aside" => {
+            io::stderr().write_all(b"err")?;
+            return run("cat", arg0, args);
+        }
+        // Its standard input, as it comes.
+        "cat" => {
+            let mut bytes = vec![0; 65_536];
+            loop {
+                let count = io::stdin().read(&mut bytes)?;
+                if count == 0 {
+                    break;
+                }
+                stdout.write_all(&bytes[..count])?;
+                stdout.flush()?;
+            }
+        }
         "cwd" => stdout.write_all(env::current_dir()?.as_os_str().as_bytes())?,
         // Its environment, each variable with a NUL behind it, sorted.
         "env" => {

@@ -1,6 +1,6 @@
 //! Why a conversation with a child has stopped, with what was said until then.
 
-use super::super::SpawnError;
+use super::super::{PipelineError, SpawnError};
 use crate::Errno;
 use alloc::vec::Vec;
 use core::fmt;
@@ -136,6 +136,8 @@ impl From<CommunicateError> for std::io::Error {
 pub enum RunError {
     /// It could not be started.
     Spawn(SpawnError),
+    /// One of a pipeline could not be started.
+    Pipeline(PipelineError),
     /// It was started.
     Communicate(CommunicateError),
 }
@@ -144,6 +146,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spawn(error) => error.fmt(f),
+            Self::Pipeline(error) => error.fmt(f),
             Self::Communicate(error) => error.fmt(f),
         }
     }
@@ -153,6 +156,7 @@ impl core::error::Error for RunError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Spawn(error) => error.source(),
+            Self::Pipeline(error) => error.source(),
             Self::Communicate(error) => error.source(),
         }
     }
@@ -161,6 +165,12 @@ impl core::error::Error for RunError {
 impl From<SpawnError> for RunError {
     fn from(error: SpawnError) -> Self {
         Self::Spawn(error)
+    }
+}
+
+impl From<PipelineError> for RunError {
+    fn from(error: PipelineError) -> Self {
+        Self::Pipeline(error)
     }
 }
 
@@ -174,6 +184,7 @@ impl From<RunError> for std::io::Error {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Spawn(error) => error.into(),
+            RunError::Pipeline(error) => error.into(),
             RunError::Communicate(error) => error.into(),
         }
     }

@@ -1,0 +1,345 @@
+//! Programs in a row, each of which reads what the one before it writes: `a | b | c`.
+
+use super::command::{Source, Stdio};
+use super::communicate::{Communicate, CommunicateError, RunError, Talk};
+use super::{Child, Command, ExitStatus, OnDrop, SpawnError, Stage};
+use crate::fd::AsFd;
+use crate::{Errno, PipeReader, PipeWriter};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Programs in a row: the output of each is the input of the next one, by a pipe that this process
+/// has no part in.
+///
+/// Made by [`Command::pipe`], or of a list by `collect`. The standard input of the first command and
+/// the standard output of the last one are those that are set here, else those of the command, else
+/// those of this process. What is set for these two streams between them is not looked at. Standard
+/// error is set here for all, or else by each command for itself: who makes a pipe of it there has to
+/// read that.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::process::Command;
+///
+/// let output = Command::new("printf")
+///     .arg("b\\na\\nc\\n")
+///     .pipe(&Command::new("sort"))
+///     .pipe(Command::new("head").args(["-n", "2"]))
+///     .output()?;
+/// assert_eq!(output.stdout, b"a\nb\n");
+/// assert!(output.success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html)
+#[derive(Debug, Default)]
+#[must_use = "nothing is started before `spawn` or `output`"]
+pub struct Pipeline<'a> {
+    commands: Vec<&'a Command>,
+    stdin: Option<Stdio>,
+    stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
+}
+
+impl Command {
+    /// This program and behind it, fed by its output, the next one.
+    pub fn pipe<'a>(&'a self, next: &'a Command) -> Pipeline<'a> {
+        [self, next].into_iter().collect()
+    }
+}
+
+impl<'a> FromIterator<&'a Command> for Pipeline<'a> {
+    fn from_iter<I: IntoIterator<Item = &'a Command>>(commands: I) -> Self {
+        Self { commands: commands.into_iter().collect(), ..Self::default() }
+    }
+}
+
+impl<'a> Pipeline<'a> {
+    /// One more program behind the last one.
+    pub fn pipe(mut self, next: &'a Command) -> Self {
+        self.commands.push(next);
+        self
+    }
+
+    /// The standard input of the first program.
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = Some(stdin.into());
+        self
+    }
+
+    /// The standard output of the last program.
+    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.stdout = Some(stdout.into());
+        self
+    }
+
+    /// The standard error of all of them: one pipe for all, if it is [`Stdio::piped`].
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.stderr = Some(stderr.into());
+        self
+    }
+
+    /// Starts the programs, the first one first. Goes on after signals.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError`] with the number of the program that could not be started, and why. Those
+    /// before it have been killed and waited for. If there is no program at all, it is number 0 that
+    /// fails, at [`Stage::Arguments`] with [`EINVAL`](Errno::EINVAL).
+    pub fn spawn(&self) -> Result<PipelineChildren, PipelineError> {
+        self.start([Source::Inherit; 3])
+    }
+
+    /// Starts the programs, waits for them, and returns how they ended and what the last one has
+    /// written.
+    ///
+    /// Standard output of the last one and standard error of all are collected, and standard input of
+    /// the first one is `/dev/null`, unless something else is set.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn`](Self::spawn), as [`RunError::Pipeline`], and of
+    /// [`PipelineChildren::communicate`].
+    pub fn output(&self) -> Result<PipelineOutput, RunError> {
+        Ok(self.start([Source::Null, Source::Piped, Source::Piped])?.communicate(&[])?)
+    }
+
+    /// With these standard streams where nothing is set.
+    fn start(&self, defaults: [Source<'_>; 3]) -> Result<PipelineChildren, PipelineError> {
+        let mut children = Vec::with_capacity(self.commands.len());
+        match self.start_each(defaults, &mut children) {
+            Ok(stderr) => Ok(PipelineChildren { children, stderr }),
+            Err(error) => {
+                // They are killed and waited for.
+                children.iter_mut().for_each(|child| _ = child.on_drop(OnDrop::Kill));
+                Err(error)
+            }
+        }
+    }
+
+    fn start_each(
+        &self,
+        defaults: [Source<'_>; 3],
+        children: &mut Vec<Child>,
+    ) -> Result<Option<PipeReader>, PipelineError> {
+        let last = self.commands.len().checked_sub(1).ok_or(PipelineError {
+            index: 0,
+            error: SpawnError::at(Stage::Arguments)(Errno::EINVAL),
+        })?;
+        let set = [&self.stdin, &self.stdout, &self.stderr];
+        let [stdin, stdout, stderr] = set.map(|stdio| stdio.as_ref().map(Stdio::source));
+        let piped = matches!(stderr.unwrap_or(defaults[2]), Source::Piped);
+        let (errors, for_errors) = wire(0, piped)?;
+        let one_for_all = |source| match (source, &for_errors) {
+            (Source::Piped, Some(writer)) => lent(writer),
+            _ => source,
+        };
+        let defaults = [defaults[0], defaults[1], one_for_all(defaults[2])];
+        let stderr = stderr.map(one_for_all);
+        let mut before: Option<PipeReader> = None;
+        for (index, command) in self.commands.iter().enumerate() {
+            let (after, writer) = wire(index, index < last)?;
+            let own = command.sources(defaults);
+            let sources = [
+                before.as_ref().map(lent).or(stdin).unwrap_or(own[0]),
+                writer.as_ref().map(lent).or(stdout).unwrap_or(own[1]),
+                stderr.unwrap_or(own[2]),
+            ];
+            let child = command.start(sources).map_err(|error| PipelineError { index, error })?;
+            children.push(child);
+            // Closes the read end that the child has now. The write end goes here, too.
+            before = after;
+        }
+        Ok(errors)
+    }
+}
+
+fn lent(end: &impl AsFd) -> Source<'_> {
+    Source::Fd(end.as_fd())
+}
+
+/// A pipe, if one is needed.
+fn wire(index: usize, needed: bool) -> Result<Wire, PipelineError> {
+    if !needed {
+        return Ok((None, None));
+    }
+    let failed = |errno| PipelineError { index, error: SpawnError::at(Stage::Stdio)(errno) };
+    crate::pipe().map(|(reader, writer)| (Some(reader), Some(writer))).map_err(failed)
+}
+
+type Wire = (Option<PipeReader>, Option<PipeWriter>);
+
+/// The programs of a [`Pipeline`], started.
+///
+/// Dropping it drops the handles of all of them: see [`Command::on_drop`].
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::process::{Command, Stdio};
+///
+/// let (one, other) = (Command::new("cat"), Command::new("cat"));
+/// let mut children = one.pipe(&other).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+/// let output = children.communicate(b"through both")?;
+/// assert_eq!(output.stdout, b"through both");
+/// assert_eq!(output.statuses.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a child that is not waited for stays a zombie when it has ended"]
+#[derive(Debug)]
+pub struct PipelineChildren {
+    children: Vec<Child>,
+    stderr: Option<PipeReader>,
+}
+
+impl PipelineChildren {
+    /// The programs, in their order. The first one has the write end of the pipe to its standard input,
+    /// and the last one the read end of that from its standard output, if these are pipes.
+    pub fn children(&self) -> &[Child] {
+        &self.children
+    }
+
+    /// The programs, in their order, to take their ends or to wait for one.
+    pub fn children_mut(&mut self) -> &mut [Child] {
+        &mut self.children
+    }
+
+    /// Takes the read end of the pipe that is the standard error of all of them, if there is one.
+    pub const fn take_stderr(&mut self) -> Option<PipeReader> {
+        self.stderr.take()
+    }
+
+    /// Kills all of them that have not been waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`EPERM`](Errno::EPERM): one runs as another user by now; the others are killed all the same.
+    pub fn kill(&self) -> crate::Result<()> {
+        let kills = self.children.iter().map(Child::kill).filter(|kill| *kill != Err(Errno::ESRCH));
+        kills.fold(Ok(()), crate::Result::and)
+    }
+
+    /// Waits until all have ended and says how, in their order. Goes on after signals.
+    ///
+    /// Closes the pipe to the first one's standard input first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::wait`]. All have ended then, too; [`children_mut`](Self::children_mut) knows of each.
+    pub fn wait(&mut self) -> crate::Result<Vec<ExitStatus>> {
+        // All of them, whatever one of them answers.
+        let ends: Vec<_> = self.children.iter_mut().map(Child::wait).collect();
+        ends.into_iter().collect()
+    }
+
+    /// Feeds the first program with `input`, collects the output of the last one and the errors of all,
+    /// as far as these are pipes, and waits for all: see [`Communicate::run`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Communicate::run`].
+    pub fn communicate(&mut self, input: &[u8]) -> Result<PipelineOutput, CommunicateError> {
+        Communicate::new().input(input).run_pipeline(self)
+    }
+}
+
+impl Communicate<'_> {
+    /// As [`run`](Self::run), with a pipeline: its first program is fed, its last one listened to, and
+    /// the pipe for the errors of all of them. The time of grace begins when all have ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_pipeline(
+        &self,
+        pipeline: &mut PipelineChildren,
+    ) -> Result<PipelineOutput, CommunicateError> {
+        let PipelineChildren { children, stderr } = pipeline;
+        let stdin = children.first_mut().and_then(Child::take_stdin);
+        let stdout = children.last_mut().and_then(Child::take_stdout);
+        let mut talk = Talk::new(self, (stdin, stdout, stderr.take()));
+        let done = talk.run(children);
+        let ends =
+            done.and_then(|()| children.iter_mut().map(|child| self.end_of(child)).collect());
+        match ends {
+            Ok(statuses) => {
+                let (stdout, stderr) = talk.collected();
+                Ok(PipelineOutput { statuses, stdout, stderr })
+            }
+            Err(reason) => {
+                let (stdin, stdout, errors) = talk.ends();
+                *stderr = errors;
+                if let Some(first) = children.first_mut() {
+                    first.stdin = stdin;
+                }
+                if let Some(last) = children.last_mut() {
+                    last.stdout = stdout;
+                }
+                Err(talk.error(reason))
+            }
+        }
+    }
+}
+
+/// How the programs of a pipeline ended, and what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PipelineOutput {
+    /// How each of them ended, in their order.
+    pub statuses: Vec<ExitStatus>,
+    /// The standard output of the last one; empty if that was no pipe.
+    pub stdout: Vec<u8>,
+    /// The standard error of all; empty if that was no pipe.
+    pub stderr: Vec<u8>,
+}
+
+impl PipelineOutput {
+    /// Whether all of them exited with code 0.
+    ///
+    /// One that writes more than the next one wants to read is killed by `SIGPIPE`, and so has not.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.statuses.iter().all(ExitStatus::success)
+    }
+}
+
+/// A pipeline that could not be started: which of its programs, and why. Nothing is left of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PipelineError {
+    index: usize,
+    error: SpawnError,
+}
+
+impl PipelineError {
+    /// The number of the program, from 0 on.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Why it could not be started.
+    #[must_use]
+    pub const fn error(&self) -> SpawnError {
+        self.error
+    }
+}
+
+impl fmt::Display for PipelineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "program {} of a pipeline: {}", self.index, self.error)
+    }
+}
+
+impl core::error::Error for PipelineError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl From<PipelineError> for std::io::Error {
+    /// Keeps the errno only.
+    fn from(error: PipelineError) -> Self {
+        error.error.into()
+    }
+}

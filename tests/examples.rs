@@ -82,6 +82,23 @@ const EXAMPLES: &[Example] = &[
         },
         needs_187: false,
     },
+    Example {
+        name: "pipeline",
+        tested: Tested::Here {
+            parent: &[
+                "999",
+                "998",
+                "997",
+                "996",
+                "995",
+                "seq: exit code 0",
+                "sort: exit code 0",
+                "head: exit code 0",
+            ],
+            child: &[],
+        },
+        needs_187: false,
+    },
     Example { name: "pump", tested: Tested::Elsewhere("tests/pump.rs"), needs_187: false },
     Example {
         name: "simple_pipe",
@@ -89,6 +106,14 @@ const EXAMPLES: &[Example] = &[
         needs_187: false,
     },
     Example { name: "speed", tested: Tested::Elsewhere("tests/speed.rs"), needs_187: true },
+    Example {
+        name: "subprocess_cat",
+        tested: Tested::Here {
+            parent: &["Received from subprocess: Data for subprocess", ""],
+            child: &[],
+        },
+        needs_187: false,
+    },
 ];
 
 // ---------------------------------------------------------------- the table
@@ -193,6 +218,18 @@ fn let_the_child_read_first(name: &str) {
     let (status, rest, errors) = example.finish();
     assert_eq!((status, errors.as_str()), (Some(0), ""), "{name}");
     check_lines(row(name), &(text + &rest));
+}
+
+/// Each of a pipeline's programs has a status of its own: `head` has enough, and `sort` is told so.
+#[test]
+fn pipeline_program_that_is_not_read_to_its_end() {
+    let path = common::example("pipeline");
+    let output = common::finish(common::program(&path).args(["300000", "1"]));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    assert_eq!((lines[0], lines[1], lines[3]), ("99999", "seq: exit code 0", "head: exit code 0"));
+    assert!(lines[2].starts_with("sort: killed by "), "{text}");
 }
 
 // ---------------------------------------------------------------- failing

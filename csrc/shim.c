@@ -13,6 +13,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -102,6 +104,11 @@ long NAME(clone_on_stack)(long flags, void *top, int (*child)(void *), void *arg
 #else
 #define NR_clock_gettime SYS_clock_gettime
 #endif
+#ifdef SYS_epoll_pwait2
+#define NR_epoll_pwait2 SYS_epoll_pwait2
+#else /* headers older than Linux 5.11; calls as new as these have the same distance everywhere */
+#define NR_epoll_pwait2 (SYS_clone3 + 6)
+#endif
 #ifdef SYS_fcntl64
 #define NR_fcntl SYS_fcntl64
 #else
@@ -154,6 +161,7 @@ CALL(dup3);
 CALL(epoll_create1);
 CALL(epoll_ctl);
 CALL(epoll_pwait);
+NUMBER(epoll_pwait2, NR_epoll_pwait2);
 CALL(eventfd2);
 CALL(execve);
 CALL(execveat);
@@ -236,7 +244,7 @@ const struct fact NAME(facts)[] = {
 	OFFSET("statx.stx_ino", struct statx, stx_ino),
 	OFFSET("statx.stx_dev_major", struct statx, stx_dev_major),
 	FACT(SIG_BLOCK), FACT(SIG_SETMASK), SIZE("kernel sigset_t", char[(_NSIG - 1) / CHAR_BIT]),
-	FACT(PIPE_BUF), FACT(UIO_MAXIOV), FACT(FIONREAD),
+	FACT(PIPE_BUF), FACT(UIO_MAXIOV), FACT(RWF_NOWAIT), FACT(FIONREAD),
 	FACT(WNOHANG), FACT(WSTOPPED), FACT(WEXITED), FACT(WCONTINUED), FACT(WNOWAIT),
 	FACT(P_PID), FACT(P_PIDFD), FACT(CLD_EXITED), FACT(CLD_KILLED), FACT(CLD_DUMPED),
 	FACT(CLD_CONTINUED), FACT(MADV_NORMAL),
@@ -250,6 +258,12 @@ const struct fact NAME(facts)[] = {
 	FACT(RLIMIT_MSGQUEUE), FACT(RLIMIT_NICE), FACT(RLIMIT_RTPRIO), FACT(RLIMIT_RTTIME),
 	FACT(POLLIN), FACT(POLLPRI), FACT(POLLOUT), FACT(POLLERR),
 	FACT(POLLHUP), FACT(POLLNVAL), FACT(POLLRDHUP),
+	FACT(EPOLL_CTL_ADD), FACT(EPOLL_CTL_DEL), FACT(EPOLL_CTL_MOD), FACT(EPOLL_CLOEXEC),
+	FACT(EPOLLIN), FACT(EPOLLPRI), FACT(EPOLLOUT), FACT(EPOLLERR), FACT(EPOLLHUP),
+	FACT(EPOLLRDHUP), FACT(EPOLLEXCLUSIVE), FACT(EPOLLONESHOT), FACT(EPOLLET),
+	SIZE("epoll_event", struct epoll_event),
+	OFFSET("epoll_event.data", struct epoll_event, data),
+	FACT(EFD_CLOEXEC), FACT(EFD_NONBLOCK), FACT(EFD_SEMAPHORE),
 	SIZE("pollfd", struct pollfd), OFFSET("pollfd.revents", struct pollfd, revents),
 	SIZE("__kernel_timespec", struct __kernel_timespec),
 	SIZE("siginfo_t", siginfo_t),

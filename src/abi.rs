@@ -4,7 +4,7 @@
 //! build with `c-shim` compares every line with the C headers of its target in a test.
 
 #![cfg_attr(
-    not(all(feature = "process", feature = "transfer")),
+    not(all(feature = "message", feature = "process", feature = "transfer")),
     allow(dead_code, reason = "some serve these features only")
 )]
 
@@ -39,6 +39,7 @@ pub(crate) const O_CLOEXEC: u32 =
     per_arch(0o2_000_000, 0x40_0000, 0o2_000_000, 0o2_000_000, 0o2_000_000);
 pub(crate) const O_WRONLY: u32 = 1;
 pub(crate) const O_ACCMODE: u32 = 3;
+pub(crate) const O_RDONLY: usize = 0;
 #[expect(clippy::cast_sign_loss, reason = "a register has bits")]
 pub(crate) const AT_FDCWD: usize = -100_isize as usize;
 pub(crate) const AT_EMPTY_PATH: u32 = 0x1000;
@@ -71,6 +72,9 @@ pub(crate) const CLOCK_MONOTONIC: usize = 1;
 pub(crate) const PIPE_BUF: usize = 4096;
 pub(crate) const IOV_MAX: usize = 1024;
 pub(crate) const MAX_RW_COUNT: usize = 0x7fff_f000;
+pub(crate) const RWF_NOWAIT: usize = 8;
+/// Since Linux 6.18, and not in older headers: no test compares it.
+pub(crate) const RWF_NOSIGNAL: usize = 0x100;
 
 // ioctls.h
 pub(crate) const FIONREAD: usize =
@@ -108,14 +112,14 @@ pub(crate) mod memory {
     pub(crate) const NO_ADVICE: usize = 0x7fff_fff0;
     pub(crate) const MFD_CLOEXEC: usize = 1;
     pub(crate) const MFD_ALLOW_SEALING: usize = 2;
-    /// Since Linux 6.3, and not in older headers: the one value here that no test compares.
+    /// Since Linux 6.3, and not in older headers: no test compares it.
     pub(crate) const MFD_NOEXEC_SEAL: usize = 8;
     pub(crate) const F_ADD_SEALS: usize = 1033;
     pub(crate) const F_SEAL_SEAL: usize = 1;
     pub(crate) const F_SEAL_SHRINK: usize = 2;
     pub(crate) const F_SEAL_GROW: usize = 4;
-    pub(crate) const O_ACCMODE: usize = 3;
-    pub(crate) const O_RDONLY: usize = 0;
+    pub(crate) const O_RDONLY: usize = super::O_RDONLY;
+    pub(crate) const O_ACCMODE: usize = super::O_ACCMODE as usize;
 }
 
 /// For making `fork` of `clone`, which the assembly backends do: sched.h, signal.h, prctl.h.
@@ -192,6 +196,34 @@ pub(crate) const POLLERR: u16 = 0x008;
 pub(crate) const POLLHUP: u16 = 0x010;
 pub(crate) const POLLNVAL: u16 = 0x020;
 pub(crate) const POLLRDHUP: u16 = if SPARC { 0x800 } else { 0x2000 };
+
+// epoll.h, whose first events are those of poll.h on every architecture, and eventfd.h
+pub(crate) const EPOLL_CTL_ADD: usize = 1;
+pub(crate) const EPOLL_CTL_DEL: usize = 2;
+pub(crate) const EPOLL_CTL_MOD: usize = 3;
+pub(crate) const EPOLLIN: u32 = 0x001;
+pub(crate) const EPOLLPRI: u32 = 0x002;
+pub(crate) const EPOLLOUT: u32 = 0x004;
+pub(crate) const EPOLLERR: u32 = 0x008;
+pub(crate) const EPOLLHUP: u32 = 0x010;
+pub(crate) const EPOLLRDHUP: u32 = 0x2000;
+pub(crate) const EPOLLEXCLUSIVE: u32 = 1 << 28;
+pub(crate) const EPOLLONESHOT: u32 = 1 << 30;
+pub(crate) const EPOLLET: u32 = 1 << 31;
+pub(crate) const EFD_SEMAPHORE: u32 = 1;
+
+/// `struct epoll_event`; its methods are in [`epoll`](crate::epoll).
+///
+/// What [`Epoll::wait`](crate::epoll::Epoll::wait) has found: what is ready, and the token that it was
+/// added with.
+#[cfg(feature = "message")]
+#[cfg_attr(target_arch = "x86_64", repr(C, packed))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Event {
+    pub(crate) events: u32,
+    pub(crate) data: u64,
+}
 
 /// `struct pollfd`; its methods are in [`poll`](crate::poll).
 ///
@@ -286,8 +318,8 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("F_DUPFD_CLOEXEC", F_DUPFD_CLOEXEC),
         ("F_SETPIPE_SZ", F_SETPIPE_SZ),
         ("F_GETPIPE_SZ", F_GETPIPE_SZ),
-        ("O_ACCMODE", memory::O_ACCMODE),
-        ("O_RDONLY", memory::O_RDONLY),
+        ("O_ACCMODE", O_ACCMODE as usize),
+        ("O_RDONLY", O_RDONLY),
         ("F_ADD_SEALS", memory::F_ADD_SEALS),
         ("F_SEAL_SEAL", memory::F_SEAL_SEAL),
         ("F_SEAL_SHRINK", memory::F_SEAL_SHRINK),
@@ -326,6 +358,7 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("sizeof kernel sigset_t", size_of::<SigSet>()),
         ("PIPE_BUF", PIPE_BUF),
         ("UIO_MAXIOV", IOV_MAX),
+        ("RWF_NOWAIT", RWF_NOWAIT),
         ("FIONREAD", FIONREAD),
         ("CLONE_CHILD_CLEARTID", clone::CLONE_CHILD_CLEARTID),
         ("CLONE_CHILD_SETTID", clone::CLONE_CHILD_SETTID),
@@ -373,6 +406,26 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("POLLHUP", POLLHUP.into()),
         ("POLLNVAL", POLLNVAL.into()),
         ("POLLRDHUP", POLLRDHUP.into()),
+        ("EPOLL_CTL_ADD", EPOLL_CTL_ADD),
+        ("EPOLL_CTL_DEL", EPOLL_CTL_DEL),
+        ("EPOLL_CTL_MOD", EPOLL_CTL_MOD),
+        ("EPOLL_CLOEXEC", O_CLOEXEC as usize),
+        ("EPOLLIN", EPOLLIN as usize),
+        ("EPOLLPRI", EPOLLPRI as usize),
+        ("EPOLLOUT", EPOLLOUT as usize),
+        ("EPOLLERR", EPOLLERR as usize),
+        ("EPOLLHUP", EPOLLHUP as usize),
+        ("EPOLLRDHUP", EPOLLRDHUP as usize),
+        ("EPOLLEXCLUSIVE", EPOLLEXCLUSIVE as usize),
+        ("EPOLLONESHOT", EPOLLONESHOT as usize),
+        ("EPOLLET", EPOLLET as usize),
+        #[cfg(feature = "message")]
+        ("sizeof epoll_event", size_of::<Event>()),
+        #[cfg(feature = "message")]
+        ("offsetof epoll_event.data", offset_of!(Event, data)),
+        ("EFD_CLOEXEC", O_CLOEXEC as usize),
+        ("EFD_NONBLOCK", O_NONBLOCK as usize),
+        ("EFD_SEMAPHORE", EFD_SEMAPHORE as usize),
         ("sizeof pollfd", size_of::<PollFd<'_>>()),
         ("offsetof pollfd.revents", offset_of!(PollFd<'_>, revents)),
         ("sizeof __kernel_timespec", size_of::<Timespec>()),

@@ -13,7 +13,7 @@
 //! must therefore assume that the kernel reads and writes through them during the call.
 #![allow(unsafe_code, reason = "system calls")]
 #![cfg_attr(
-    not(all(feature = "process", feature = "transfer")),
+    not(all(feature = "message", feature = "process", feature = "transfer")),
     allow(dead_code, reason = "some serve these features only")
 )]
 
@@ -29,16 +29,22 @@ use core::mem::MaybeUninit;
 
 /// Replacing the program.
 pub(crate) mod exec;
+/// Reading and writing with flags.
+#[cfg(feature = "message")]
+pub(crate) mod flagged;
 /// Memory of the crate's own: mapping it, and files for it.
 #[cfg(any(feature = "process", feature = "transfer"))]
 pub(crate) mod memory;
 /// Processes.
 pub(crate) mod process;
+/// Waiting for many descriptors at once.
+#[cfg(feature = "message")]
+pub(crate) mod ready;
 /// What a child does to itself before it starts a program, and the clone that makes it.
 #[cfg(feature = "process")]
 pub(crate) mod setup;
 /// The signals of this thread.
-#[cfg(any(feature = "process", feature = "transfer"))]
+#[cfg(any(feature = "message", feature = "process", feature = "transfer"))]
 pub(crate) mod signal;
 
 /// The register for a descriptor: the kernel looks at its lower 32 bits.

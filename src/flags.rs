@@ -195,6 +195,47 @@ flags! {
     const RDHUP = abi::POLLRDHUP;
 }
 
+#[cfg(feature = "message")]
+flags! {
+    /// What to wait for with an [`Epoll`](crate::epoll::Epoll), and how.
+    ///
+    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
+    pub struct EpollEvents: u32;
+    /// As [`PollEvents::IN`].
+    const IN = abi::EPOLLIN;
+    /// As [`PollEvents::PRI`].
+    const PRI = abi::EPOLLPRI;
+    /// As [`PollEvents::OUT`].
+    const OUT = abi::EPOLLOUT;
+    /// As [`PollEvents::ERR`].
+    const ERR = abi::EPOLLERR;
+    /// As [`PollEvents::HUP`].
+    const HUP = abi::EPOLLHUP;
+    /// As [`PollEvents::RDHUP`].
+    const RDHUP = abi::EPOLLRDHUP;
+    /// Of several epolls that watch the same descriptor, wake one and not all.
+    const EXCLUSIVE = abi::EPOLLEXCLUSIVE;
+    /// Report once; [`modify`](crate::epoll::Epoll::modify) arms it again.
+    const ONESHOT = abi::EPOLLONESHOT;
+    /// Edge-triggered: report when something has happened, not as long as it is so. Read or write
+    /// until [`EAGAIN`](crate::Errno::EAGAIN) before the next wait.
+    const ET = abi::EPOLLET;
+}
+
+#[cfg(feature = "message")]
+flags! {
+    /// Flags of [`EventFd::with_flags`](crate::epoll::EventFd::with_flags).
+    ///
+    /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
+    pub struct EventFdFlags: u32;
+    /// Close-on-exec: the descriptor does not stay open in a program started by `exec`.
+    const CLOEXEC = abi::O_CLOEXEC;
+    /// Nonblocking: a call that would wait answers [`EAGAIN`](crate::Errno::EAGAIN).
+    const NONBLOCK = abi::O_NONBLOCK;
+    /// A read takes 1 off the counter, not all of it.
+    const SEMAPHORE = abi::EFD_SEMAPHORE;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,15 +11,21 @@
 //! A read or write may move fewer bytes than asked: the count is the answer. The kernel moves at
 //! most 2,147,479,552 bytes (0x7ffff000) in one call, whatever the length.
 
+#[cfg(feature = "message")]
+mod nosignal;
 mod whole;
 
 use core::mem::MaybeUninit;
 
 pub use crate::flags::DupFlags;
 pub use crate::iovec::{IoSlice, IoSliceMut};
+#[cfg(feature = "message")]
+pub use nosignal::{write_nosignal, writev_nosignal};
 #[cfg(feature = "alloc")]
 pub use whole::read_to_end;
 pub use whole::{Incomplete, read_exact, write_all, write_all_vectored};
+#[cfg(feature = "message")]
+pub(crate) use whole::{read_exact_by, write_all_by};
 
 use crate::abi;
 use crate::call;
@@ -125,7 +131,7 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 /// - [`EBADF`](crate::Errno::EBADF): it is not open for writing, for instance a read end.
 /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran before anything was written.
 /// - [`EPIPE`](crate::Errno::EPIPE): no read end is left open. The process also gets `SIGPIPE`, which kills
-///   it unless it is ignored, as it is in Rust programs with a `main`.
+///   it unless it is ignored, as it is in Rust programs with a `main`; [`write_nosignal`] spares it.
 ///
 /// # Examples
 ///

@@ -18,6 +18,8 @@ mod abi;
 mod arg;
 mod errno;
 pub mod fd;
+#[cfg(all(feature = "alloc", feature = "message"))]
+mod fd_set;
 mod flags;
 mod iovec;
 
@@ -26,27 +28,33 @@ mod call;
 #[cfg(feature = "transfer")]
 mod map;
 mod page;
-#[cfg(any(all(feature = "process", feature = "std"), feature = "transfer"))]
-mod sigpipe;
 
 // L3, the topics.
+#[cfg(feature = "message")]
+pub mod epoll;
 pub mod io;
 pub mod pipe;
 pub mod poll;
 pub mod process;
 pub mod raw;
+#[cfg(all(feature = "alloc", feature = "message"))]
+pub mod select;
+#[cfg(any(feature = "message", all(feature = "process", feature = "std"), feature = "transfer"))]
+pub mod sigpipe;
 pub mod splice;
 pub mod time;
-
-// L4, compositions.
-#[cfg(feature = "transfer")]
-pub mod transfer;
+#[cfg(feature = "message")]
+pub mod timed;
 
 // L4, compositions.
 #[cfg(feature = "transfer")]
 pub mod chunk;
-#[cfg(feature = "transfer")]
+#[cfg(feature = "message")]
+pub mod message;
+#[cfg(any(feature = "message", feature = "transfer"))]
 pub mod spin;
+#[cfg(feature = "transfer")]
+pub mod transfer;
 
 pub use errno::{Errno, Result};
 pub use flags::PipeFlags;

@@ -17,10 +17,61 @@
 pub use crate::abi::PollFd;
 pub use crate::flags::PollEvents;
 
-use crate::abi::Timespec;
 use crate::fd::{AsFd, BorrowedFd};
-use crate::{Result, call};
+use crate::time::{Deadline, Timespec};
+use crate::{Errno, Result, call};
 use core::time::Duration;
+
+/// What was found, in words.
+impl PollEvents {
+    /// Whether a read does not wait: there are bytes, or it answers the end of file or an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::poll::{PollEvents, PollFd, poll};
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// writer.write(b"last words")?;
+    /// drop(writer);
+    /// let mut fds = [PollFd::new(&reader, PollEvents::IN)];
+    /// poll(&mut fds, None)?;
+    /// let found = fds[0].revents();
+    /// assert!(found.can_read() && found.no_writer_left());
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    #[must_use]
+    pub const fn can_read(self) -> bool {
+        self.intersects(Self::IN.union(Self::HUP).union(Self::ERR))
+    }
+
+    /// Whether a write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes does not wait: there is
+    /// room, or it answers an error.
+    #[must_use]
+    pub const fn can_write(self) -> bool {
+        self.intersects(Self::OUT.union(Self::ERR))
+    }
+
+    /// Of the read end of a pipe: no write end is left. What is in it can still be read; behind it
+    /// comes the end of file.
+    #[must_use]
+    pub const fn no_writer_left(self) -> bool {
+        self.contains(Self::HUP)
+    }
+
+    /// Of the write end of a pipe: no read end is left. A write answers
+    /// [`EPIPE`](crate::Errno::EPIPE).
+    #[must_use]
+    pub const fn no_reader_left(self) -> bool {
+        self.contains(Self::ERR)
+    }
+
+    /// The descriptor is not open.
+    #[must_use]
+    pub const fn not_open(self) -> bool {
+        self.contains(Self::NVAL)
+    }
+}
 
 impl<'fd> PollFd<'fd> {
     /// An entry that waits for `events` on a descriptor.
@@ -70,9 +121,10 @@ impl AsFd for PollFd<'_> {
 ///
 /// # Errors
 ///
-/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran. Nothing was found.
-/// - [`EINVAL`](crate::Errno::EINVAL): more descriptors than `RLIMIT_NOFILE`.
-/// - [`ENOMEM`](crate::Errno::ENOMEM): the kernel has not enough memory.
+/// - [`EINTR`](Errno::EINTR): a signal handler ran. Nothing was found. [`poll_left`] says what time is
+///   left.
+/// - [`EINVAL`](Errno::EINVAL): more descriptors than `RLIMIT_NOFILE`.
+/// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
 ///
 /// # Examples
 ///
@@ -95,10 +147,60 @@ impl AsFd for PollFd<'_> {
 #[doc(alias = "ppoll")]
 pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> {
     // The kernel writes the time left into its argument: this copy.
-    let mut timeout = timeout.map(|timeout| Timespec {
-        // More than this is for ever.
-        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(timeout.subsec_nanos()),
-    });
-    call::ppoll(fds, timeout.as_mut())
+    call::ppoll(fds, timeout.map(Timespec::from).as_mut())
+}
+
+/// As [`poll`], and `timeout` is what is left of it afterwards, whatever the answer.
+///
+/// # Errors
+///
+/// As [`poll`].
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::poll::{PollEvents, PollFd, poll_left};
+/// use std::time::Duration;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// writer.write(b"x")?;
+/// let mut left = Duration::from_secs(60);
+/// assert_eq!(poll_left(&mut [PollFd::new(&reader, PollEvents::IN)], &mut left)?, 1);
+/// assert!(left > Duration::ZERO && left <= Duration::from_secs(60));
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+pub fn poll_left(fds: &mut [PollFd<'_>], timeout: &mut Duration) -> Result<usize> {
+    // By the clock: what is written back after a signal differs where an emulator does it.
+    let deadline = Deadline::after(*timeout);
+    let answer = poll(fds, Some(*timeout));
+    *timeout = deadline.remaining();
+    answer
+}
+
+/// As [`poll`], at most until `deadline`; goes on after a signal.
+///
+/// # Errors
+///
+/// As [`poll`], but for [`EINTR`](Errno::EINTR).
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::poll::{PollEvents, PollFd, poll_deadline};
+/// use rawpipe::time::Deadline;
+/// use std::time::Duration;
+///
+/// let (reader, _writer) = rawpipe::pipe()?;
+/// let deadline = Deadline::after(Duration::from_millis(5));
+/// assert_eq!(poll_deadline(&mut [PollFd::new(&reader, PollEvents::IN)], deadline)?, 0);
+/// assert!(deadline.has_passed());
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+pub fn poll_deadline(fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<usize> {
+    loop {
+        match poll(fds, Some(deadline.remaining())) {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
 }

@@ -5,13 +5,20 @@
 //! hundred KiB. So where the peer runs on another processor it pays to ask for a moment before
 //! sleeping. Where the two share one, it does not: the peer cannot get ready while this one asks.
 
-use crate::call;
+#[cfg(feature = "message")]
+pub(crate) mod with_wait;
+
+#[cfg(feature = "message")]
+pub use with_wait::WithWait;
+
 use crate::fd::BorrowedFd;
 use crate::poll::{PollEvents, PollFd, poll};
 use core::time::Duration;
 
-/// How a [`Transfer`](crate::transfer::Transfer), a [`ChunkWriter`](crate::chunk::ChunkWriter) or a
-/// [`ChunkReader`](crate::chunk::ChunkReader) waits for the other side of a pipe. Nonblocking ends never wait.
+/// How to wait for the other side of a pipe: for [`PipeReader::with_wait`](crate::PipeReader::with_wait)
+/// and [`PipeWriter::with_wait`](crate::PipeWriter::with_wait), a message
+/// [`Receiver`](crate::message::Receiver), a [`Transfer`](crate::transfer::Transfer), and the chunks of [`chunk`](mod@crate::chunk).
+/// Nonblocking ends never wait.
 ///
 /// `Adaptive` pays most where both sides have little to do for each byte: twice the speed and more. It
 /// is not the default, because it takes processor time, and because two processes that sleep and wake
@@ -22,13 +29,12 @@ use core::time::Duration;
 /// # Examples
 ///
 /// ```
-/// use rawpipe::chunk::ChunkReader;
 /// use rawpipe::spin::Wait;
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
 /// writer.write(b"soon")?;
-/// let mut reader = ChunkReader::builder().wait(Wait::Adaptive).build(reader)?;
-/// assert_eq!(reader.read_chunk()?, b"soon");
+/// let mut reader = reader.with_wait(Wait::Adaptive);
+/// assert_eq!(reader.read(&mut [0; 8])?, 4);
 /// # Ok::<(), rawpipe::Errno>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,8 +46,11 @@ pub enum Wait {
     /// Ask again and again for a bounded moment, some tens of microseconds, and then sleep.
     ///
     /// Each time that this was in vain the next waits are spent asleep, twice as many as after the
-    /// last failure, and each success halves them; where this thread may run on one processor only
-    /// it always sleeps. Costs processor time that another process could have used.
+    /// last failure, and each success halves them. Costs processor time that another process could
+    /// have used.
+    ///
+    /// Where this thread may run on one processor only, transfers and chunks always sleep. Reads and
+    /// writes of ends and channels find out: the other side may be pinned to another one.
     Adaptive,
 }
 
@@ -62,10 +71,17 @@ pub(crate) struct Spin {
 }
 
 impl Spin {
+    #[cfg(feature = "transfer")]
     pub(crate) fn new(wait: Wait) -> Self {
         // Where the kernel does not tell there are more processors than it was asked for.
-        let alone = || call::memory::sched_getaffinity() == Ok(1);
+        let alone = || crate::call::memory::sched_getaffinity() == Ok(1);
         Self { on: wait == Wait::Adaptive && !alone(), skip: 0, penalty: 0 }
+    }
+
+    /// Where it is not known that the other side runs on the processors of this one.
+    #[cfg(feature = "message")]
+    pub(crate) const fn with_peer_anywhere(wait: Wait) -> Self {
+        Self { on: matches!(wait, Wait::Adaptive), skip: 0, penalty: 0 }
     }
 
     pub(crate) const fn is_on(&self) -> bool {
@@ -75,21 +91,30 @@ impl Spin {
     /// Waits for a moment, actively, if that has paid lately. Whatever it finds, the caller makes its
     /// blocking call next: another process may have been quicker.
     pub(crate) fn wait(&mut self, fd: BorrowedFd<'_>, events: PollEvents) {
-        if !self.on {
-            return;
-        }
-        if self.skip > 0 {
-            self.skip -= 1;
+        if !self.on || self.is_skipped() {
             return;
         }
         let mut fds = [PollFd::from_borrowed_fd(fd, events)];
         for _ in 0..ASKS {
             if matches!(poll(&mut fds, Some(Duration::ZERO)), Ok(1..)) {
-                self.penalty /= 2;
-                return;
+                return self.paid();
             }
             core::hint::spin_loop();
         }
+        self.failed();
+    }
+
+    fn is_skipped(&mut self) -> bool {
+        let skipped = self.skip > 0;
+        self.skip = self.skip.saturating_sub(1);
+        skipped
+    }
+
+    fn paid(&mut self) {
+        self.penalty /= 2;
+    }
+
+    fn failed(&mut self) {
         self.penalty = (2 * self.penalty).clamp(1, MAX_PENALTY);
         self.skip = self.penalty;
     }
@@ -120,6 +145,7 @@ mod tests {
         assert_eq!((spin.skip, spin.penalty), (0, 0));
     }
 
+    #[cfg(feature = "transfer")]
     #[test]
     fn spin_is_off_for_block() {
         assert!(!Spin::new(Wait::Block).on);

@@ -33,7 +33,7 @@ use crate::{PipeWriter, Result, call};
 /// - [`EINVAL`](crate::Errno::EINVAL): neither is a pipe; both are the same pipe; `to` is open for
 ///   appending; or the file system or device cannot do it.
 /// - [`EPIPE`](crate::Errno::EPIPE): `to` is a pipe without a reader. The process also gets
-///   `SIGPIPE`, which kills it unless it is ignored, as it is in Rust programs with a `main`.
+///   `SIGPIPE`, unless [`without_sigpipe`](crate::sigpipe::without_sigpipe).
 /// - [`ESPIPE`](crate::Errno::ESPIPE): an offset was given for a pipe.
 ///
 /// # Examples
@@ -77,7 +77,8 @@ pub fn splice(
 /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran before anything moved.
 /// - [`EINVAL`](crate::Errno::EINVAL): `from` cannot be mapped, as a pipe or socket; or `to` is open
 ///   for appending.
-/// - [`EPIPE`](crate::Errno::EPIPE): nobody is left to read `to`. The process also gets `SIGPIPE`.
+/// - [`EPIPE`](crate::Errno::EPIPE): nobody is left to read `to`. The process also gets `SIGPIPE`,
+///   unless [`without_sigpipe`](crate::sigpipe::without_sigpipe).
 ///
 /// # Examples
 ///
@@ -161,8 +162,8 @@ pub fn copy_file_range(
 /// - [`EBADF`](crate::Errno::EBADF): an end is not open in the direction needed.
 /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran while it waited.
 /// - [`EINVAL`](crate::Errno::EINVAL): one is not a pipe, or both are the same pipe.
-/// - [`EPIPE`](crate::Errno::EPIPE): `to` has no reader. The process also gets `SIGPIPE`, which kills
-///   it unless it is ignored, as it is in Rust programs with a `main`.
+/// - [`EPIPE`](crate::Errno::EPIPE): `to` has no reader. The process also gets `SIGPIPE`,
+///   unless [`without_sigpipe`](crate::sigpipe::without_sigpipe).
 ///
 /// # Examples
 ///
@@ -201,8 +202,8 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
 /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran while it waited.
 /// - [`EINVAL`](crate::Errno::EINVAL): more than 1024 buffers.
 /// - [`ENOMEM`](crate::Errno::ENOMEM): the kernel has not enough memory.
-/// - [`EPIPE`](crate::Errno::EPIPE): nobody is left to read. The process also gets `SIGPIPE`, which
-///   kills it unless it is ignored, as it is in Rust programs with a `main`.
+/// - [`EPIPE`](crate::Errno::EPIPE): nobody is left to read. The process also gets `SIGPIPE`,
+///   unless [`without_sigpipe`](crate::sigpipe::without_sigpipe).
 ///
 /// # Safety
 ///

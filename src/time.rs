@@ -1,5 +1,7 @@
 //! Deadlines: points in time on the clock that neither jumps nor can be set.
 
+pub(crate) use crate::abi::Timespec;
+
 use crate::call;
 use core::time::Duration;
 
@@ -28,6 +30,9 @@ pub struct Deadline {
 }
 
 impl Deadline {
+    /// The deadline that does not come.
+    pub const NEVER: Self = Self { at: Duration::MAX };
+
     /// The deadline that is `timeout` away from now. One that is too far away is never.
     #[must_use]
     pub fn after(timeout: Duration) -> Self {
@@ -49,10 +54,22 @@ impl Deadline {
 
 /// The time on the clock. It exists on every Linux and asking for it does not fail.
 fn now() -> Duration {
-    call::clock_gettime().map_or(Duration::ZERO, |time| {
+    call::clock_gettime().map_or(Duration::ZERO, Duration::from)
+}
+
+impl From<Duration> for Timespec {
+    /// More seconds than it holds are for ever.
+    fn from(time: Duration) -> Self {
+        let tv_sec = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        Self { tv_sec, tv_nsec: i64::from(time.subsec_nanos()) }
+    }
+}
+
+impl From<Timespec> for Duration {
+    fn from(time: Timespec) -> Self {
         let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
-    })
+        Self::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
 }
 
 #[cfg(feature = "std")]

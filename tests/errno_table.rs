@@ -1,16 +1,19 @@
 //! One line per (call, situation) → answer, held against the C library's function of the same name.
-#![cfg(feature = "std")]
+#![cfg(all(feature = "std", feature = "message"))]
 #![allow(unsafe_code, reason = "the C library's own functions are the reference")]
 
 mod common;
 
+use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd, EventFdFlags};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut};
 use rawpipe::pipe::Builder;
+use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::splice::{SpliceFlags, splice, tee, vmsplice};
 use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter};
 use std::ffi::c_void;
 use std::fs::File;
+use std::time::Duration;
 
 mod libc {
     use std::ffi::c_void;
@@ -32,6 +35,10 @@ mod libc {
             flags: u32,
         ) -> isize;
         pub(crate) fn vmsplice(fd: i32, list: *const c_void, count: usize, flags: u32) -> isize;
+        pub(crate) fn poll(fds: *mut c_void, count: usize, timeout: i32) -> i32;
+        pub(crate) fn epoll_ctl(epoll: i32, operation: i32, fd: i32, event: *mut c_void) -> i32;
+        pub(crate) fn epoll_wait(epoll: i32, events: *mut c_void, room: i32, timeout: i32) -> i32;
+        pub(crate) safe fn eventfd(count: u32, flags: i32) -> i32;
         pub(crate) safe fn tee(from: i32, to: i32, len: usize, flags: u32) -> isize;
     }
 }
@@ -297,6 +304,63 @@ fn table_pipe2_and_dup() {
     let ours = rawpipe::dup3(&ends.writer, &mut target, unknown).map(|()| 0);
     let theirs = answer(libc::dup3(ends.writer.as_raw_fd(), number, 1 << 27) as isize);
     same("dup3, unknown flag", Err(Errno::EINVAL), ours, theirs);
+}
+
+#[test]
+fn table_poll_and_epoll() {
+    const ADD: i32 = 1;
+    const DELETE: i32 = 2;
+    const MODIFY: i32 = 3;
+    let ends = Ends::new();
+    let epoll = Epoll::new().unwrap();
+    epoll.add(&ends.filled, EpollEvents::IN, 0).unwrap();
+    let table: &[(&str, BorrowedFd<'_>, i32, Errno)] = &[
+        ("closed, add", common::closed_fd(), ADD, Errno::EBADF),
+        ("closed, delete", common::closed_fd(), DELETE, Errno::EBADF),
+        ("closed, modify", common::closed_fd(), MODIFY, Errno::EBADF),
+        ("folder", ends.folder.as_fd(), ADD, Errno::EPERM),
+        ("file", ends.append.as_fd(), ADD, Errno::EPERM),
+        ("itself", epoll.as_fd(), ADD, Errno::EINVAL),
+        ("watched already", ends.filled.as_fd(), ADD, Errno::EEXIST),
+        ("not watched, delete", ends.reader.as_fd(), DELETE, Errno::ENOENT),
+        ("not watched, modify", ends.reader.as_fd(), MODIFY, Errno::ENOENT),
+    ];
+    for &(what, fd, operation, wanted) in table {
+        let ours = match operation {
+            ADD => epoll.add(fd, EpollEvents::IN, 0),
+            DELETE => epoll.delete(fd),
+            _ => epoll.modify(fd, EpollEvents::IN, 0),
+        };
+        let mut event = [1_u32, 0, 0, 0];
+        let place = event.as_mut_ptr().cast::<c_void>();
+        let (epoll, fd) = (epoll.as_fd().as_raw_fd(), fd.as_raw_fd());
+        // SAFETY: reads one event, which has at most 16 bytes.
+        let theirs = answer(unsafe { libc::epoll_ctl(epoll, operation, fd, place) } as isize);
+        same(&format!("epoll_ctl, {what}"), Err(wanted), ours.map(|()| 0), theirs);
+    }
+    let ours = epoll.wait(&mut [], Some(Duration::ZERO)).map(<[Event]>::len);
+    let null = std::ptr::null_mut();
+    // SAFETY: writes no event.
+    let theirs =
+        answer(unsafe { libc::epoll_wait(epoll.as_fd().as_raw_fd(), null, 0, 0) } as isize);
+    same("epoll_wait, no room", Err(Errno::EINVAL), ours, theirs);
+
+    let ours = EventFd::with_flags(0, EventFdFlags::from_bits_retain(1 << 27)).map(|_| 0);
+    if common::emulated() {
+        common::skip("table_poll_and_epoll", "the emulator drops unknown flags of eventfd");
+    } else {
+        let theirs = answer(libc::eventfd(0, 1 << 27) as isize);
+        same("eventfd, unknown flag", Err(Errno::EINVAL), ours, theirs);
+    }
+
+    let closed = common::closed_fd();
+    let mut fds = [PollFd::from_borrowed_fd(closed, PollEvents::IN); 2];
+    let ours = poll(&mut fds[..1], None);
+    let place = (&raw mut fds[1]).cast::<c_void>();
+    // SAFETY: one entry, as `struct pollfd`.
+    let theirs = answer(unsafe { libc::poll(place, 1, -1) } as isize);
+    same("poll, closed", Ok(1), ours, theirs);
+    assert_eq!(fds.map(|fd| fd.revents()), [PollEvents::NVAL; 2]);
 }
 
 #[test]

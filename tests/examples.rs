@@ -1,6 +1,6 @@
 //! The programs in `examples/`: what each prints, from the first byte to the last, in whatever order
 //! its processes run, and that it fails where it cannot do its work.
-#![cfg(all(feature = "std", feature = "transfer"))]
+#![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 
 mod common;
 
@@ -42,6 +42,18 @@ const EXAMPLES: &[Example] = &[
         tested: Tested::Here {
             parent: &["Parent received: Child says hi back"],
             child: &["Child received: Parent says hello"],
+        },
+        needs_187: false,
+    },
+    Example {
+        name: "duplex",
+        tested: Tested::Here {
+            parent: &[
+                "\"How long is this?\" has 17 bytes",
+                "\"And this one?\" has 13 bytes",
+                "\"\" has 0 bytes",
+            ],
+            child: &[],
         },
         needs_187: false,
     },
@@ -101,6 +113,14 @@ const EXAMPLES: &[Example] = &[
     },
     Example { name: "pump", tested: Tested::Elsewhere("tests/pump.rs"), needs_187: false },
     Example {
+        name: "select_pipes",
+        tested: Tested::Here {
+            parent: &["Pipe 2 has data", "Received: Data in pipe 2"],
+            child: &[],
+        },
+        needs_187: false,
+    },
+    Example {
         name: "simple_pipe",
         tested: Tested::Here { parent: &["Received: Hello from pipe!"], child: &[] },
         needs_187: false,
@@ -110,6 +130,20 @@ const EXAMPLES: &[Example] = &[
         name: "subprocess_cat",
         tested: Tested::Here {
             parent: &["Received from subprocess: Data for subprocess", ""],
+            child: &[],
+        },
+        needs_187: false,
+    },
+    Example {
+        name: "try_read",
+        tested: Tested::Here {
+            parent: &[
+                "At first: nothing yet",
+                "Then: at once",
+                "Later: late",
+                "At last: the end",
+                "The pipe is still blocking",
+            ],
             child: &[],
         },
         needs_187: false,

@@ -425,6 +425,24 @@ fn set_nonblocking_is_of_one_end_and_its_duplicates() {
 }
 
 #[test]
+fn set_nonblocking_on_the_read_end_leaves_the_write_end_blocking() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    reader.set_nonblocking(true).unwrap();
+    let capacity = writer.capacity().unwrap();
+    writer.write_all(&vec![0; capacity]).unwrap();
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| writer.write(b"waits for room"));
+        thread::sleep(Duration::from_millis(30));
+        assert!(!writing.is_finished());
+        reader.read_exact(&mut vec![0; capacity]).unwrap();
+        assert_eq!(writing.join().unwrap(), Ok(14));
+    });
+    let mut buf = [0; 100];
+    assert_eq!(reader.read(&mut buf), Ok(14));
+    assert_eq!(reader.read(&mut buf), Err(Errno::EAGAIN));
+}
+
+#[test]
 fn try_clone_is_close_on_exec_and_above_stdio() {
     let (reader, writer) = pipe2(PipeFlags::empty()).unwrap();
     let copies = (reader.try_clone().unwrap(), writer.try_clone().unwrap());

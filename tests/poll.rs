@@ -5,7 +5,8 @@ mod common;
 
 use common::closed_fd;
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::poll::{PollEvents, PollFd, poll, poll_deadline, poll_left};
+use rawpipe::time::Deadline;
 use rawpipe::{PipeReader, PipeWriter};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,6 +50,54 @@ fn poll_write_end_in_each_situation() {
     drop(reader);
     assert!(write_events(&writer).contains(PollEvents::ERR));
     assert_eq!(events(&writer, PollEvents::empty()), PollEvents::ERR, "asked for or not");
+}
+
+#[test]
+fn poll_events_say_what_they_mean_for_a_pipe() {
+    let words = |found: PollEvents| {
+        [found.can_read(), found.can_write(), found.no_writer_left(), found.no_reader_left()]
+    };
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    assert_eq!(words(read_events(&reader)), [false; 4]);
+    assert_eq!(words(write_events(&writer)), [false, true, false, false]);
+    writer.write_all(b"x").unwrap();
+    assert_eq!(words(read_events(&reader)), [true, false, false, false]);
+    drop(writer);
+    assert_eq!(words(read_events(&reader)), [true, false, true, false]);
+    reader.read_exact(&mut [0; 1]).unwrap();
+    assert_eq!(words(read_events(&reader)), [true, false, true, false], "the end of file");
+
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(&vec![0; writer.capacity().unwrap()]).unwrap();
+    assert_eq!(words(write_events(&writer)), [false; 4]);
+    drop(reader);
+    assert_eq!(words(write_events(&writer))[1..], [true, false, true], "the error");
+    assert!(events(&closed_fd(), PollEvents::IN).not_open());
+}
+
+#[test]
+fn poll_left_says_what_is_left() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    for asked in [Duration::from_secs(1000), Duration::from_secs(1 << 40)] {
+        let mut left = asked;
+        assert_eq!(poll_left(&mut [PollFd::new(&writer, PollEvents::OUT)], &mut left), Ok(1));
+        assert!(left > asked / 2 && left <= asked, "{left:?}");
+    }
+    let mut left = Duration::from_millis(3);
+    assert_eq!(poll_left(&mut [PollFd::new(&reader, PollEvents::IN)], &mut left), Ok(0));
+    assert_eq!(left, Duration::ZERO);
+}
+
+#[test]
+fn poll_deadline_already_past_still_looks() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let past = Deadline::after(Duration::ZERO);
+    let mut fds = [PollFd::new(&reader, PollEvents::IN)];
+    assert_eq!(poll_deadline(&mut fds, past), Ok(0));
+    writer.write_all(b"x").unwrap();
+    assert_eq!(poll_deadline(&mut fds, past), Ok(1));
+    assert_eq!(poll_deadline(&mut fds, Deadline::NEVER), Ok(1));
+    assert!(!Deadline::NEVER.has_passed());
 }
 
 #[test]

@@ -4,11 +4,13 @@ mod common;
 
 use common::{HANDLED, Storm, child, skip, tests};
 use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
+use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd};
 use rawpipe::io::IoSlice;
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::poll::{PollEvents, PollFd, poll, poll_deadline, poll_left};
 use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, splice, tee};
+use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader, PipeWriter};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -70,6 +72,46 @@ fn poll_interrupted_eintr() {
     assert_eq!(poll(&mut fds, None), Err(Errno::EINTR));
     assert_eq!(poll(&mut fds, Some(Duration::from_secs(3600))), Err(Errno::EINTR));
     assert_eq!(poll(&mut [], None), Err(Errno::EINTR));
+}
+
+fn poll_left_interrupted_eintr_keeps_the_time() {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let _storm = storm();
+    let mut fds = [PollFd::new(&reader, PollEvents::IN)];
+    let asked = Duration::from_secs(1000);
+    let mut left = asked;
+    for _ in 0..3 {
+        let before = left;
+        assert_eq!(poll_left(&mut fds, &mut left), Err(Errno::EINTR));
+        assert!(left > asked / 2 && left < before, "{left:?}");
+    }
+    let deadline = Deadline::after(Duration::from_millis(20));
+    assert_eq!(poll_deadline(&mut fds, deadline), Ok(0));
+    assert!(deadline.has_passed());
+}
+
+fn epoll_interrupted_eintr_keeps_the_time() {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let epoll = Epoll::new().unwrap();
+    epoll.add(&reader, EpollEvents::IN, 0).unwrap();
+    let _storm = storm();
+    let mut buf = [Event::default(); 2];
+    assert_eq!(epoll.wait(&mut buf, None).unwrap_err(), Errno::EINTR);
+    let asked = Duration::from_secs(1000);
+    let mut left = asked;
+    assert_eq!(epoll.wait_left(&mut buf, &mut left).unwrap_err(), Errno::EINTR);
+    assert!(left > asked / 2 && left < asked, "{left:?}");
+    let deadline = Deadline::after(Duration::from_millis(20));
+    assert!(epoll.wait_deadline(&mut buf, deadline).unwrap().is_empty());
+    assert!(deadline.has_passed());
+}
+
+fn eventfd_interrupted_eintr() {
+    let event = EventFd::new(0).unwrap();
+    let _storm = storm();
+    assert_eq!(event.read(), Err(Errno::EINTR));
+    event.write(u64::MAX - 1).unwrap();
+    assert_eq!(event.write(1), Err(Errno::EINTR));
 }
 
 fn wait_goes_on_after_signals() {
@@ -170,6 +212,9 @@ fn main() {
         write_interrupted_in_the_middle_is_short,
         splice_and_tee_interrupted_eintr,
         poll_interrupted_eintr,
+        poll_left_interrupted_eintr_keeps_the_time,
+        epoll_interrupted_eintr_keeps_the_time,
+        eventfd_interrupted_eintr,
         wait_goes_on_after_signals,
         transfers_go_on_after_signals,
         chunks_go_on_after_signals,

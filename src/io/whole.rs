@@ -36,9 +36,18 @@ use core::fmt;
 /// ```
 pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> Result<(), Incomplete> {
     let fd = fd.as_fd();
+    read_exact_by(buf, |rest| call::read(fd, rest))
+}
+
+/// The loop of [`read_exact`], over any way to read once.
+#[inline]
+pub(crate) fn read_exact_by(
+    buf: &mut [u8],
+    mut read: impl FnMut(&mut [u8]) -> crate::Result<usize>,
+) -> Result<(), Incomplete> {
     let mut bytes = 0;
     while bytes < buf.len() {
-        match call::read(fd, &mut buf[bytes..]) {
+        match read(&mut buf[bytes..]) {
             Ok(0) => return Err(Incomplete { bytes, errno: None }),
             Ok(count) => bytes += count,
             Err(Errno::EINTR) => {}
@@ -103,13 +112,22 @@ pub fn write_all(fd: impl AsFd, buf: &[u8]) -> Result<(), Incomplete> {
 /// assert_eq!(reader.available()?, 6000);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn write_all_vectored(fd: impl AsFd, mut bufs: &mut [IoSlice<'_>]) -> Result<(), Incomplete> {
+pub fn write_all_vectored(fd: impl AsFd, bufs: &mut [IoSlice<'_>]) -> Result<(), Incomplete> {
     let fd = fd.as_fd();
+    write_all_by(bufs, |rest| call::writev(fd, rest))
+}
+
+/// The loop of [`write_all_vectored`], over any way to write once.
+#[inline]
+pub(crate) fn write_all_by(
+    mut bufs: &mut [IoSlice<'_>],
+    mut write: impl FnMut(&[IoSlice<'_>]) -> crate::Result<usize>,
+) -> Result<(), Incomplete> {
     let mut bytes = 0;
     // Buffers that are empty from the start would make a call that has nothing to write.
     IoSlice::advance_slices(&mut bufs, 0);
     while !bufs.is_empty() {
-        match call::writev(fd, &bufs[..bufs.len().min(abi::IOV_MAX)]) {
+        match write(&bufs[..bufs.len().min(abi::IOV_MAX)]) {
             Ok(0) => return Err(Incomplete { bytes, errno: None }),
             Ok(count) => {
                 bytes += count;

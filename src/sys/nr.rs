@@ -50,6 +50,7 @@ numbers! {
     EPOLL_CREATE1      "epoll_create1"       291   20;
     EPOLL_CTL          "epoll_ctl"           233   21;
     EPOLL_PWAIT        "epoll_pwait"         281   22;
+    EPOLL_PWAIT2       "epoll_pwait2"        441  441;
     EVENTFD2           "eventfd2"            290   19;
     EXECVE             "execve"               59  221;
     EXECVEAT           "execveat"            322  281;

@@ -1,0 +1,43 @@
+//! A parent asks its child questions over one two-way link, message by message.
+//!
+//! Python: `multiprocessing.Pipe`, `Connection.send_bytes`, `Connection.recv_bytes`, `EOFError`.
+//! `bidirectional` does it by hand, with two pipes.
+//!
+//! Run it by `cargo run --example duplex`.
+#![allow(unsafe_code, reason = "fork")]
+
+use rawpipe::message::{Channel, Duplex, MessageError};
+use std::io;
+
+fn main() -> io::Result<()> {
+    // SAFETY: this process has one thread, and owns nothing but memory and descriptors.
+    let (mut child, link) = unsafe {
+        Duplex::fork(|link| match answer(link) {
+            Ok(()) => 0,
+            Err(_) => 1,
+        })
+    }?;
+
+    let mut channel = Channel::from(link);
+    for question in ["How long is this?", "And this one?", ""] {
+        channel.send(&[question.as_bytes()])?;
+        let answer = channel.recv()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        println!("{question:?} has {} bytes", String::from_utf8_lossy(&answer));
+    }
+    drop(channel); // the child receives the end
+
+    let status = child.wait()?;
+    if !status.success() {
+        return Err(io::Error::other(format!("child: {status}")));
+    }
+    Ok(())
+}
+
+/// Answers until nobody asks any more.
+fn answer(link: Duplex) -> Result<(), MessageError> {
+    let mut channel = Channel::from(link);
+    while let Some(question) = channel.recv()? {
+        channel.send(&[question.len().to_string().as_bytes()])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! Reads what is there, and then waits for more, but not for ever, while the pipe stays blocking for
+//! everybody else who has it.
+//!
+//! Python has this only by `select` and `os.read`, which waits if another reader is quicker.
+//! `nonblocking` sets the flag that all who share the end share, too.
+//!
+//! Run it by `cargo run --example try_read`.
+
+use rawpipe::{Errno, PipeReader};
+use std::time::Duration;
+use std::{io, thread};
+
+fn main() -> io::Result<()> {
+    let (reader, writer) = rawpipe::pipe()?;
+    let mut data = [0; 1024];
+
+    print_what_came("At first", reader.try_read(&mut data), &data)?;
+    writer.write_all(b"at once")?;
+    print_what_came("Then", reader.try_read(&mut data), &data)?;
+
+    let late = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        writer.write_all(b"late") // and drops the writer
+    });
+    let long = Duration::from_secs(10);
+    print_what_came("Later", reader.read_timeout(&mut data, long), &data)?;
+    print_what_came("At last", reader.read_timeout(&mut data, long), &data)?;
+    late.join().expect("a thread that does not panic")?;
+
+    println!("The pipe is {}", kind(&reader)?);
+    Ok(())
+}
+
+/// Nothing there is no failure here, every other error is.
+fn print_what_came(when: &str, answer: rawpipe::Result<usize>, data: &[u8]) -> io::Result<()> {
+    match answer {
+        Ok(0) => println!("{when}: the end"),
+        Ok(count) => println!("{when}: {}", String::from_utf8_lossy(&data[..count])),
+        Err(Errno::EAGAIN) => println!("{when}: nothing yet"),
+        Err(errno) => return Err(errno.into()),
+    }
+    Ok(())
+}
+
+fn kind(reader: &PipeReader) -> io::Result<&'static str> {
+    Ok(if reader.is_nonblocking()? { "nonblocking" } else { "still blocking" })
+}

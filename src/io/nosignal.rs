@@ -1,0 +1,76 @@
+//! Writing without `SIGPIPE`.
+
+use crate::call::flagged as call;
+use crate::errno::{Errno, Result};
+use crate::fd::AsFd;
+use crate::iovec::IoSlice;
+use crate::sigpipe::Guard;
+use crate::{PipeWriter, abi, pipe};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// As [`write()`](super::write), and when nobody is left to read the answer is
+/// [`EPIPE`](Errno::EPIPE) and nothing else: no `SIGPIPE`, which would kill a program that does not
+/// ignore it.
+///
+/// By a flag of the call where the kernel has it (Linux 6.18), else by blocking the signal for this
+/// thread meanwhile ([`sigpipe`](crate::sigpipe)). Nothing that other threads can notice changes.
+///
+/// # Errors
+///
+/// As [`write()`](super::write), and
+///
+/// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): a filter refuses both ways; nothing was written.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::{Errno, io};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// assert_eq!(io::write_nosignal(&writer, b"read by somebody")?, 16);
+/// drop(reader);
+/// assert_eq!(io::write_nosignal(&writer, b"by nobody"), Err(Errno::EPIPE));
+/// # Ok::<(), Errno>(())
+/// ```
+///
+/// [RWF_NOSIGNAL in pwritev2(2)](https://man7.org/linux/man-pages/man2/pwritev2.2.html)
+#[doc(alias = "RWF_NOSIGNAL")]
+#[doc(alias = "MSG_NOSIGNAL")]
+pub fn write_nosignal(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
+    writev_nosignal(fd, &[IoSlice::new(buf)])
+}
+
+/// As [`writev`](super::writev), without `SIGPIPE`, as [`write_nosignal`].
+///
+/// # Errors
+///
+/// As [`writev`](super::writev) and [`write_nosignal`].
+pub fn writev_nosignal(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
+    /// That the kernel does not have the flag. Files may refuse it that are not pipes.
+    static MISSING: AtomicBool = AtomicBool::new(false);
+
+    let fd = fd.as_fd();
+    if !MISSING.load(Ordering::Relaxed) {
+        match call::pwritev2(fd, bufs, abi::RWF_NOSIGNAL) {
+            // Also too many buffers, of which the other call says the same.
+            Err(Errno::EINVAL) => {}
+            Err(errno) if call::is_refusal(errno) => {
+                MISSING.store(pipe::capacity(fd).is_ok(), Ordering::Relaxed);
+            }
+            answer => return answer,
+        }
+    }
+    let _guard = Guard::new().map_err(|_| Errno::EOPNOTSUPP)?;
+    super::writev(fd, bufs)
+}
+
+impl PipeWriter {
+    /// As [`write`](Self::write), without `SIGPIPE` when nobody is left to read.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::write_nosignal`](write_nosignal).
+    pub fn write_nosignal(&self, buf: &[u8]) -> Result<usize> {
+        write_nosignal(self, buf)
+    }
+}

@@ -1,0 +1,47 @@
+//! Messages over pipes: what is sent as one arrives as one.
+//!
+//! A pipe is a stream of bytes: two writes may arrive as one read, and one as two. Three ways out:
+//!
+//! | type | a message is | for |
+//! |---|---|---|
+//! | [`Channel`], [`Sender`], [`Receiver`] | any bytes up to a limit, behind its length | any two descriptors |
+//! | [`PacketWriter`], [`PacketReader`] | 1 to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, kept apart by the kernel | several writers or readers of one pipe |
+//! | [`Atomic`] | up to `PIPE_BUF` bytes, not mixed with what others write | several writers, and a reader who finds the borders |
+//!
+//! [`Duplex`] is the link under a channel: two pipes, one for each direction.
+//!
+//! Nothing here raises `SIGPIPE`: when nobody is left to read, sending answers
+//! [`EPIPE`](crate::Errno::EPIPE).
+//!
+//! # Deadlocks
+//!
+//! A link has room for what its pipes hold. Two sides that both send more than that before they receive
+//! wait for each other for ever; the deadline forms give up.
+
+mod atomic;
+#[cfg(feature = "alloc")]
+mod channel;
+mod duplex;
+#[cfg(feature = "alloc")]
+mod error;
+mod packet;
+#[cfg(feature = "alloc")]
+mod receiver;
+#[cfg(feature = "alloc")]
+mod sender;
+
+pub use atomic::Atomic;
+#[cfg(feature = "alloc")]
+pub use channel::Channel;
+pub use duplex::Duplex;
+#[cfg(feature = "alloc")]
+pub use error::MessageError;
+pub use packet::{PacketReader, PacketWriter, packets};
+#[cfg(feature = "alloc")]
+pub use receiver::Receiver;
+#[cfg(feature = "alloc")]
+pub use sender::Sender;
+
+/// How long a message may be unless another limit is set: 64 MiB.
+#[cfg(feature = "alloc")]
+const LIMIT: usize = 64 << 20;

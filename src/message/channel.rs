@@ -1,0 +1,162 @@
+//! Messages both ways.
+
+use super::{Duplex, MessageError, Receiver, Sender};
+use crate::fd::AsFd;
+use crate::pipe::{Builder, Capacity};
+use crate::spin::Wait;
+use crate::time::Deadline;
+use crate::{PipeReader, PipeWriter};
+use alloc::vec::Vec;
+
+/// A [`Sender`] and a [`Receiver`]: messages both ways, as Python's `multiprocessing.Connection`.
+///
+/// Over any two descriptors, or one that is both: `Channel::new(&stream, &stream)` over a socket.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::message::{Channel, Duplex};
+///
+/// // SAFETY: the program has no other thread, and the child only reads and writes.
+/// let (mut child, link) = unsafe {
+///     Duplex::fork(|link| {
+///         let mut channel = Channel::from(link);
+///         while let Ok(Some(message)) = channel.recv() {
+///             let _ = channel.send(&[b"you said: ", &message]);
+///         }
+///         0
+///     })
+/// }?;
+/// let mut channel = Channel::from(link);
+/// channel.send(&[b"hello"])?;
+/// assert_eq!(channel.recv()?.as_deref(), Some(&b"you said: hello"[..]));
+/// drop(channel);
+/// assert!(child.wait()?.success());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "Connection")]
+#[derive(Debug)]
+pub struct Channel<R, W> {
+    receiver: Receiver<R>,
+    sender: Sender<W>,
+}
+
+impl Channel<PipeReader, PipeWriter> {
+    /// Makes a link of two pipes: both of its sides, close-on-exec. Each pipe has 256 KiB, where the
+    /// user may have that: a message longer than its pipe makes both sides wait for each other.
+    ///
+    /// # Errors
+    ///
+    /// As [`pipe`](crate::pipe()).
+    pub fn pair() -> crate::Result<(Self, Self)> {
+        let (left, right) = Duplex::pair()?;
+        for writer in [left.writer(), right.writer()] {
+            // More would be faster still, but all pipes of a user together have a limit, beyond which
+            // those of other programs are made too small.
+            let _ = writer.set_capacity(Capacity::Bytes(256 << 10));
+        }
+        Ok((left.into(), right.into()))
+    }
+
+    /// Makes a link of two such pipes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    pub fn pair_of(builder: Builder) -> crate::Result<(Self, Self)> {
+        let (left, right) = Duplex::pair_of(builder)?;
+        Ok((left.into(), right.into()))
+    }
+}
+
+impl From<Duplex> for Channel<PipeReader, PipeWriter> {
+    fn from(link: Duplex) -> Self {
+        let (reader, writer) = link.into_ends();
+        Self::new(reader, writer)
+    }
+}
+
+impl<R: AsFd, W: AsFd> Channel<R, W> {
+    /// Receives over `reader` and sends over `writer`.
+    pub fn new(reader: R, writer: W) -> Self {
+        Self { receiver: Receiver::new(reader), sender: Sender::new(writer) }
+    }
+
+    /// Refuses messages of more than `limit` bytes, both ways; without this, of more than 64 MiB.
+    #[must_use]
+    pub fn with_limit(self, limit: usize) -> Self {
+        let Self { receiver, sender } = self;
+        Self { receiver: receiver.with_limit(limit), sender: sender.with_limit(limit) }
+    }
+
+    /// Waits for a message as `wait` says.
+    #[must_use]
+    pub fn with_wait(self, wait: Wait) -> Self {
+        Self { receiver: self.receiver.with_wait(wait), ..self }
+    }
+
+    /// Both sides, to be used apart, for instance in two threads.
+    pub fn split(self) -> (Receiver<R>, Sender<W>) {
+        (self.receiver, self.sender)
+    }
+
+    /// The receiving side.
+    pub const fn receiver(&mut self) -> &mut Receiver<R> {
+        &mut self.receiver
+    }
+
+    /// The sending side.
+    pub const fn sender(&mut self) -> &mut Sender<W> {
+        &mut self.sender
+    }
+
+    /// Sends a message that consists of these parts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`].
+    pub fn send(&mut self, parts: &[&[u8]]) -> Result<(), MessageError> {
+        self.sender.send(parts)
+    }
+
+    /// Sends a message that consists of these parts, at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send_deadline`].
+    pub fn send_deadline(
+        &mut self,
+        parts: &[&[u8]],
+        deadline: Deadline,
+    ) -> Result<(), MessageError> {
+        self.sender.send_deadline(parts, deadline)
+    }
+
+    /// Receives a message; `None` when the stream ends behind the last one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::recv`].
+    pub fn recv(&mut self) -> Result<Option<Vec<u8>>, MessageError> {
+        self.receiver.recv()
+    }
+
+    /// Receives a message, at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::recv_deadline`].
+    pub fn recv_deadline(&mut self, deadline: Deadline) -> Result<Option<Vec<u8>>, MessageError> {
+        self.receiver.recv_deadline(deadline)
+    }
+
+    /// Receives a message into `buf` and returns its length in bytes; `None` when the stream ends
+    /// behind the last one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::recv_into`].
+    pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
+        self.receiver.recv_into(buf)
+    }
+}

@@ -1,0 +1,186 @@
+//! Two pipes as one link.
+//!
+//! # Safety
+//!
+//! This file is trusted with nothing of its own: [`Duplex::fork`] is unsafe to call, and says why.
+#![allow(unsafe_code, reason = "Duplex::fork is unsafe to call, and this is the function")]
+
+use crate::io::{self, Incomplete, IoSlice};
+use crate::pipe::Builder;
+use crate::process::{self, Child};
+use crate::{PipeReader, PipeWriter, Result};
+
+/// One side of a two-way link: what is written to it is read on the other side, and the other way
+/// round.
+///
+/// When one side is dropped, the other reads the end of file behind what is still in the link, and its
+/// writes fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. That holds only if nobody else
+/// has a copy of that side: [`fork`](Self::fork) sees to it.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::message::Duplex;
+///
+/// let (left, right) = Duplex::pair()?;
+/// left.write_all(b"ping")?;
+/// let mut word = [0; 4];
+/// right.read_exact(&mut word)?;
+/// right.write_all(b"pong")?;
+/// left.read_exact(&mut word)?;
+/// assert_eq!(&word, b"pong");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Duplex {
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+impl Duplex {
+    /// Makes a link: both of its sides, close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// As [`pipe`](crate::pipe()).
+    pub fn pair() -> Result<(Self, Self)> {
+        Self::pair_of(Builder::new())
+    }
+
+    /// Makes a link of two such pipes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    pub fn pair_of(builder: Builder) -> Result<(Self, Self)> {
+        let (left_reader, right_writer) = builder.build()?;
+        let (right_reader, left_writer) = builder.build()?;
+        let left = Self::new(left_reader, left_writer);
+        Ok((left, Self::new(right_reader, right_writer)))
+    }
+
+    /// A side that reads from one pipe and writes to another.
+    pub const fn new(reader: PipeReader, writer: PipeWriter) -> Self {
+        Self { reader, writer }
+    }
+
+    /// Makes a link and a child process that has one side of it. The child runs `body` and exits with
+    /// the code that it returns; the parent gets the other side. Neither has a copy of the other's, so
+    /// that each learns when the other is gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`pair`](Self::pair) and [`fork`](crate::process::fork).
+    ///
+    /// # Safety
+    ///
+    /// As [`process::fork_with`], for `body`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::message::Duplex;
+    ///
+    /// // SAFETY: the program has no other thread, and the child only reads and writes.
+    /// let (mut child, link) = unsafe {
+    ///     Duplex::fork(|link| {
+    ///         let mut word = [0; 5];
+    ///         let answered = link.read_exact(&mut word).and_then(|()| link.write_all(&word));
+    ///         if answered.is_ok() { 0 } else { 1 }
+    ///     })
+    /// }?;
+    /// link.write_all(b"hello")?;
+    /// let mut word = [0; 5];
+    /// link.read_exact(&mut word)?;
+    /// assert_eq!(&word, b"hello");
+    /// assert!(child.wait()?.success());
+    /// assert_eq!(link.read(&mut word)?, 0); // nobody is there any more
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[expect(clippy::missing_panics_doc, reason = "it is there in the parent")]
+    pub unsafe fn fork(body: impl FnOnce(Self) -> u8) -> Result<(Child, Self)> {
+        let (ours, theirs) = Self::pair()?;
+        let mut ours = Some(ours);
+        // Dropped in the child alone: the closure has `theirs` by value, so that the parent's copy goes
+        // when this returns, and `ours` by reference.
+        let run = || {
+            ours = None;
+            body(theirs)
+        };
+        // SAFETY: passed on to the caller; the child's copies of both sides are its own.
+        let child = unsafe { process::fork_with(run) }?;
+        let ours = ours.expect("only the child's copy was dropped");
+        Ok((child, ours))
+    }
+
+    /// The end to read from.
+    pub const fn reader(&self) -> &PipeReader {
+        &self.reader
+    }
+
+    /// The end to write to.
+    pub const fn writer(&self) -> &PipeWriter {
+        &self.writer
+    }
+
+    /// Both ends, to be used apart: dropping the writer alone tells the other side that no more
+    /// comes.
+    pub fn into_ends(self) -> (PipeReader, PipeWriter) {
+        (self.reader, self.writer)
+    }
+
+    /// Reads up to `buf.len()` bytes and returns how many; 0 is end of file.
+    ///
+    /// # Errors
+    ///
+    /// As [`PipeReader::read`].
+    pub fn read(&self, buf: &mut [u8]) -> Result<usize> {
+        self.reader.read(buf)
+    }
+
+    /// Reads exactly `buf.len()` bytes. Goes on after a short count and after a signal.
+    ///
+    /// # Errors
+    ///
+    /// As [`PipeReader::read_exact`].
+    pub fn read_exact(&self, buf: &mut [u8]) -> core::result::Result<(), Incomplete> {
+        self.reader.read_exact(buf)
+    }
+
+    /// Writes up to `buf.len()` bytes and returns how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`PipeWriter::write_nosignal`].
+    pub fn write(&self, buf: &[u8]) -> Result<usize> {
+        self.writer.write_nosignal(buf)
+    }
+
+    /// Writes all of `buf`. Goes on after a short count and after a signal.
+    ///
+    /// # Errors
+    ///
+    /// As [`PipeWriter::write_all`], without `SIGPIPE`.
+    pub fn write_all(&self, buf: &[u8]) -> core::result::Result<(), Incomplete> {
+        let bufs = &mut [IoSlice::new(buf)];
+        io::write_all_by(bufs, |rest| io::writev_nosignal(&self.writer, rest))
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::io::Read for Duplex {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        Ok(Self::read(self, buf)?)
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::io::Write for Duplex {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        Ok(Self::write(self, buf)?)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! Why a message was not sent or not received.
+
+use crate::Errno;
+use core::fmt;
+
+/// Why a message was not sent or not received.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::message::{MessageError, Receiver};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// writer.write_all(&u64::MAX.to_le_bytes())?; // a message longer than any
+/// let mut receiver = Receiver::new(reader);
+/// let error = receiver.recv().unwrap_err();
+/// assert_eq!(error, MessageError::TooLong(u64::MAX));
+/// assert_eq!(error.to_string(), "a message of 18446744073709551615 bytes is longer than the limit");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// An error of the kernel. After [`ETIMEDOUT`](Errno::ETIMEDOUT) of a receiving call the next one
+    /// goes on where it stopped.
+    Io(Errno),
+    /// The message has so many bytes, and the limit is lower. Sending: nothing was sent. Receiving: the
+    /// other side is broken or hostile, and every further call answers the same.
+    TooLong(u64),
+    /// The message has so many bytes, and the buffer fewer. It is still there, to be received into a
+    /// larger one.
+    BufferTooShort(usize),
+    /// The stream ended in the middle of a message.
+    Truncated,
+    /// An earlier message was sent in part, so that nothing can follow it.
+    Torn,
+}
+
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(errno) => errno.fmt(f),
+            Self::TooLong(len) => write!(f, "a message of {len} bytes is longer than the limit"),
+            Self::BufferTooShort(len) => {
+                write!(f, "a message of {len} bytes does not fit into the buffer")
+            }
+            Self::Truncated => f.write_str("the stream ended in the middle of a message"),
+            Self::Torn => f.write_str("an earlier message was sent in part"),
+        }
+    }
+}
+
+impl core::error::Error for MessageError {}
+
+impl From<Errno> for MessageError {
+    fn from(errno: Errno) -> Self {
+        Self::Io(errno)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<MessageError> for std::io::Error {
+    /// The system's error, or one of kind `InvalidData`, `UnexpectedEof`, `InvalidInput` or
+    /// `BrokenPipe`.
+    fn from(error: MessageError) -> Self {
+        let kind = match error {
+            MessageError::Io(errno) => return errno.into(),
+            MessageError::TooLong(_) => std::io::ErrorKind::InvalidData,
+            MessageError::BufferTooShort(_) => std::io::ErrorKind::InvalidInput,
+            MessageError::Truncated => std::io::ErrorKind::UnexpectedEof,
+            MessageError::Torn => std::io::ErrorKind::BrokenPipe,
+        };
+        Self::new(kind, error)
+    }
+}

@@ -1,0 +1,171 @@
+//! Packet pipes: `O_DIRECT`, without its traps.
+
+use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::io::IoSliceMut;
+use crate::pipe::{Builder, PIPE_BUF};
+use crate::{Errno, PipeReader, PipeWriter, Result, abi, call};
+
+/// Makes a packet pipe, both ends close-on-exec.
+///
+/// # Errors
+///
+/// As [`pipe`](crate::pipe()).
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::message::packets;
+///
+/// let (reader, writer) = packets()?;
+/// writer.send(b"first")?;
+/// writer.send(b"second")?;
+/// drop(writer);
+///
+/// let mut buf = [0; rawpipe::pipe::PIPE_BUF];
+/// assert_eq!(reader.recv(&mut buf)?, Some(&b"first"[..]));
+/// assert_eq!(reader.recv(&mut buf)?, Some(&b"second"[..]));
+/// assert_eq!(reader.recv(&mut buf)?, None);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [O_DIRECT in pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html)
+#[doc(alias = "O_DIRECT")]
+pub fn packets() -> Result<(PacketReader, PacketWriter)> {
+    let (reader, writer) = Builder::new().packet().build()?;
+    Ok((PacketReader(reader), PacketWriter(writer)))
+}
+
+/// The read end of a packet pipe. No packet is cut short without an error.
+#[derive(Debug)]
+pub struct PacketReader(PipeReader);
+
+impl PacketReader {
+    /// Receives a packet into a buffer that has room for any, and returns it; `None` when no writer is
+    /// left. Goes on after a signal.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_into`](Self::recv_into).
+    pub fn recv<'b>(&self, buf: &'b mut [u8; PIPE_BUF]) -> Result<Option<&'b [u8]>> {
+        let len = self.recv_into(buf)?;
+        Ok(len.map(|len| &buf[..len]))
+    }
+
+    /// Receives a packet and returns its length; `None` when no writer is left. Goes on after a signal.
+    ///
+    /// # Errors
+    ///
+    /// - [`EAGAIN`](Errno::EAGAIN): this end is nonblocking and there is no packet.
+    /// - [`EMSGSIZE`](Errno::EMSGSIZE): the packet is longer than `buf`. Its rest is lost: that is what
+    ///   the kernel does with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::message::packets;
+    ///
+    /// let (reader, writer) = packets()?;
+    /// writer.send(b"four")?;
+    /// writer.send(b"sixsix")?;
+    /// let mut buf = [0; 4];
+    /// assert_eq!(reader.recv_into(&mut buf)?, Some(4));
+    /// assert_eq!(reader.recv_into(&mut buf), Err(Errno::EMSGSIZE));
+    /// # Ok::<(), Errno>(())
+    /// ```
+    pub fn recv_into(&self, buf: &mut [u8]) -> Result<Option<usize>> {
+        let room = buf.len();
+        // One byte more than there is room for: a packet that reaches it is too long.
+        let mut beyond = [0];
+        let mut bufs = [IoSliceMut::new(buf), IoSliceMut::new(&mut beyond)];
+        loop {
+            match self.0.readv(&mut bufs) {
+                Ok(0) => return Ok(None), // there are no empty packets
+                Ok(len) if len > room => return Err(Errno::EMSGSIZE),
+                Ok(len) => return Ok(Some(len)),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+impl From<PipeReader> for PacketReader {
+    /// Nothing is checked: whether a pipe has packets is known to its write end alone. Of a stream, a
+    /// read of what happens to be there counts as a packet.
+    fn from(reader: PipeReader) -> Self {
+        Self(reader)
+    }
+}
+
+impl From<PacketReader> for PipeReader {
+    fn from(reader: PacketReader) -> Self {
+        reader.0
+    }
+}
+
+impl From<PacketReader> for OwnedFd {
+    fn from(reader: PacketReader) -> Self {
+        reader.0.into()
+    }
+}
+
+impl AsFd for PacketReader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The write end of a packet pipe.
+#[derive(Debug)]
+pub struct PacketWriter(PipeWriter);
+
+impl PacketWriter {
+    /// Makes one of a write end that is in packet mode, for instance one that this program was started
+    /// with.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`](Errno::EINVAL): it is not in packet mode.
+    pub fn new(writer: PipeWriter) -> Result<Self> {
+        let flags = call::fcntl_getfl(writer.as_fd())?;
+        if flags & abi::O_DIRECT as usize == 0 {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Self(writer))
+    }
+
+    /// Sends a packet of 1 to [`PIPE_BUF`] bytes. Waits until there is room, unless this end is
+    /// nonblocking; goes on after a signal. Each packet takes a slot, a page, of the pipe.
+    ///
+    /// # Errors
+    ///
+    /// - [`EAGAIN`](Errno::EAGAIN): this end is nonblocking and there is no room.
+    /// - [`EINVAL`](Errno::EINVAL): it has no bytes. The kernel makes no packet of nothing.
+    /// - [`EMSGSIZE`](Errno::EMSGSIZE): it has more than [`PIPE_BUF`] bytes. The kernel would split it.
+    /// - [`EPIPE`](Errno::EPIPE): no reader is left.
+    pub fn send(&self, packet: &[u8]) -> Result<()> {
+        if packet.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        self.0.write_atomic(super::Atomic::new(packet).ok_or(Errno::EMSGSIZE)?)
+    }
+}
+
+impl From<PacketWriter> for PipeWriter {
+    fn from(writer: PacketWriter) -> Self {
+        writer.0
+    }
+}
+
+impl From<PacketWriter> for OwnedFd {
+    fn from(writer: PacketWriter) -> Self {
+        writer.0.into()
+    }
+}
+
+impl AsFd for PacketWriter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

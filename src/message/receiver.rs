@@ -1,0 +1,233 @@
+//! The receiving side.
+
+use super::{LIMIT, MessageError};
+use crate::fd::{AsFd, BorrowedFd};
+use crate::flags::PollEvents;
+use crate::poll::{PollFd, poll};
+use crate::spin::{Spin, Wait, with_wait};
+use crate::time::Deadline;
+use crate::{Errno, call, timed};
+use alloc::vec::Vec;
+
+/// Receives the messages of a [`Sender`](super::Sender), over any descriptor that gives a stream of
+/// bytes.
+///
+/// It reads no further than to the end of a message, so that the descriptor can be waited for by
+/// [`poll`](crate::poll) and be given back between two messages.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::message::{Receiver, Sender};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let mut receiver = Receiver::new(reader).with_limit(1000);
+/// Sender::new(writer).send(&[b"into a buffer"])?;
+/// let mut buf = [0; 1000];
+/// assert_eq!(receiver.recv_into(&mut buf)?, Some(13));
+/// assert_eq!(&buf[..13], b"into a buffer");
+/// assert_eq!(receiver.recv_into(&mut buf)?, None);
+/// # Ok::<(), rawpipe::message::MessageError>(())
+/// ```
+#[derive(Debug)]
+pub struct Receiver<R> {
+    reader: R,
+    limit: usize,
+    spin: Spin,
+    header: [u8; 8],
+    /// How much of the header of the next message is there.
+    have: usize,
+    /// The beginning of its body, when the deadline of an earlier call came in between.
+    body: Vec<u8>,
+}
+
+impl<R: AsFd> Receiver<R> {
+    /// Receives over `reader`.
+    pub fn new(reader: R) -> Self {
+        let (spin, header) = (Spin::with_peer_anywhere(Wait::Block), [0; 8]);
+        Self { reader, limit: LIMIT, spin, header, have: 0, body: Vec::new() }
+    }
+
+    /// Refuses messages of more than `limit` bytes; without this, of more than 64 MiB. Nothing is
+    /// allocated for one that is refused.
+    #[must_use]
+    pub fn with_limit(self, limit: usize) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Waits for a message as `wait` says.
+    #[must_use]
+    pub fn with_wait(self, wait: Wait) -> Self {
+        Self { spin: Spin::with_peer_anywhere(wait), ..self }
+    }
+
+    /// The descriptor, unless a message was received in part.
+    ///
+    /// # Errors
+    ///
+    /// - [`Torn`](MessageError::Torn): one was.
+    pub fn into_inner(self) -> Result<R, MessageError> {
+        if self.have > 0 { Err(MessageError::Torn) } else { Ok(self.reader) }
+    }
+
+    /// Receives a message; `None` when the stream ends behind the last one. Waits for it, whether the
+    /// descriptor is nonblocking or not, and goes on after a signal.
+    ///
+    /// # Errors
+    ///
+    /// - [`Io`](MessageError::Io): an error of [`io::read`](crate::io::read), or
+    ///   [`ENOMEM`](Errno::ENOMEM): no memory for it.
+    /// - [`TooLong`](MessageError::TooLong): it has more bytes than the limit.
+    /// - [`Truncated`](MessageError::Truncated): the stream ended in the middle of it.
+    pub fn recv(&mut self) -> Result<Option<Vec<u8>>, MessageError> {
+        self.recv_until(None)
+    }
+
+    /// As [`recv`](Self::recv), at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`Io`](MessageError::Io) with
+    ///
+    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. What has come of a message is kept,
+    ///   and the next call goes on.
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see [`timed`](crate::timed).
+    pub fn recv_deadline(&mut self, deadline: Deadline) -> Result<Option<Vec<u8>>, MessageError> {
+        self.recv_until(Some(deadline))
+    }
+
+    /// Receives a message into `buf` and returns its length in bytes; `None` when the stream ends
+    /// behind the last one. Waits as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and
+    ///
+    /// - [`BufferTooShort`](MessageError::BufferTooShort): it has more bytes than `buf`; the next call
+    ///   receives it, into a larger one.
+    pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
+        self.recv_into_until(buf, None)
+    }
+
+    /// As [`recv_into`](Self::recv_into), at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_into`](Self::recv_into) and [`recv_deadline`](Self::recv_deadline).
+    pub fn recv_into_deadline(
+        &mut self,
+        buf: &mut [u8],
+        deadline: Deadline,
+    ) -> Result<Option<usize>, MessageError> {
+        self.recv_into_until(buf, Some(deadline))
+    }
+
+    fn recv_until(&mut self, deadline: Option<Deadline>) -> Result<Option<Vec<u8>>, MessageError> {
+        let Some(len) = self.recv_header(deadline)? else { return Ok(None) };
+        self.body.try_reserve_exact(len - self.body.len()).map_err(|_| Errno::ENOMEM)?;
+        while self.body.len() < len {
+            if self.recv_body(len - self.body.len(), deadline)? == 0 {
+                return Err(MessageError::Truncated);
+            }
+        }
+        self.have = 0;
+        Ok(Some(core::mem::take(&mut self.body)))
+    }
+
+    fn recv_into_until(
+        &mut self,
+        buf: &mut [u8],
+        deadline: Option<Deadline>,
+    ) -> Result<Option<usize>, MessageError> {
+        let Some(len) = self.recv_header(deadline)? else { return Ok(None) };
+        let buf = buf.get_mut(..len).ok_or(MessageError::BufferTooShort(len))?;
+        let mut done = self.body.len();
+        buf[..done].copy_from_slice(&self.body);
+        while done < len {
+            let fd = self.reader.as_fd();
+            match read(&mut self.spin, fd, &mut buf[done..], deadline) {
+                Ok(count @ 1..) => done += count,
+                answer => {
+                    // For the next call.
+                    self.body.clear();
+                    self.body.extend_from_slice(&buf[..done]);
+                    return Err(answer.map_or_else(MessageError::Io, |_| MessageError::Truncated));
+                }
+            }
+        }
+        self.body.clear();
+        self.have = 0;
+        Ok(Some(len))
+    }
+
+    /// The length of the next message, or `None` at the end. The header stays until its body has come.
+    fn recv_header(&mut self, deadline: Option<Deadline>) -> Result<Option<usize>, MessageError> {
+        while self.have < self.header.len() {
+            let (fd, rest) = (self.reader.as_fd(), &mut self.header[self.have..]);
+            match read(&mut self.spin, fd, rest, deadline)? {
+                0 if self.have == 0 => return Ok(None),
+                0 => return Err(MessageError::Truncated),
+                count => self.have += count,
+            }
+        }
+        let len = u64::from_le_bytes(self.header);
+        match usize::try_from(len) {
+            Ok(short) if short <= self.limit => Ok(Some(short)),
+            _ => Err(MessageError::TooLong(len)),
+        }
+    }
+
+    /// Reads a part of the body, at most `most` bytes, behind what there is of it. 0 is end of file.
+    fn recv_body(&mut self, most: usize, deadline: Option<Deadline>) -> crate::Result<usize> {
+        /// What is read with a deadline is zeroed before, so not all of a long message at once.
+        const PIECE: usize = 1 << 16;
+
+        let fd = self.reader.as_fd();
+        let Some(deadline) = deadline else {
+            return again(fd, || call::read_spare(fd, &mut self.body, most));
+        };
+        let have = self.body.len();
+        self.body.resize(have + most.min(PIECE), 0);
+        let answer = timed::read_deadline(fd, &mut self.body[have..], deadline);
+        self.body.truncate(have + answer.unwrap_or(0));
+        answer
+    }
+}
+
+fn read(
+    spin: &mut Spin,
+    fd: BorrowedFd<'_>,
+    buf: &mut [u8],
+    deadline: Option<Deadline>,
+) -> crate::Result<usize> {
+    match deadline {
+        Some(deadline) => timed::read_deadline(fd, buf, deadline),
+        None => again(fd, || with_wait::read(spin, fd, buf)),
+    }
+}
+
+/// Repeats a call that a signal has interrupted; when there is nothing on a nonblocking descriptor,
+/// after waiting for it.
+fn again(
+    fd: BorrowedFd<'_>,
+    mut call: impl FnMut() -> crate::Result<usize>,
+) -> crate::Result<usize> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                match poll(&mut [PollFd::from_borrowed_fd(fd, PollEvents::IN)], None) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+            answer => return answer,
+        }
+    }
+}
+
+impl<R: AsFd> AsFd for Receiver<R> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}

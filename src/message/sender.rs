@@ -1,0 +1,135 @@
+//! The sending side: a length, and that many bytes.
+
+use super::{LIMIT, MessageError};
+use crate::fd::{AsFd, BorrowedFd};
+use crate::flags::PollEvents;
+use crate::io::{self, IoSlice};
+use crate::poll::{PollFd, poll};
+use crate::sigpipe::Guard;
+use crate::time::Deadline;
+use crate::{Errno, timed};
+use alloc::vec::Vec;
+
+/// Sends messages to a [`Receiver`](super::Receiver), over any descriptor that takes a stream of bytes.
+///
+/// On the wire a message is its length, 8 bytes with the lowest first, and its bytes.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::message::{Receiver, Sender};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let (mut sender, mut receiver) = (Sender::new(writer), Receiver::new(reader));
+/// sender.send(&[b"one message ", b"of two parts"])?;
+/// sender.send(&[])?; // an empty message is one, too
+/// drop(sender);
+/// assert_eq!(receiver.recv()?.as_deref(), Some(&b"one message of two parts"[..]));
+/// assert_eq!(receiver.recv()?.as_deref(), Some(&b""[..]));
+/// assert_eq!(receiver.recv()?, None);
+/// # Ok::<(), rawpipe::message::MessageError>(())
+/// ```
+#[derive(Debug)]
+pub struct Sender<W> {
+    writer: W,
+    limit: usize,
+    /// Whether a message was sent in part.
+    torn: bool,
+}
+
+impl<W: AsFd> Sender<W> {
+    /// Sends over `writer`.
+    pub const fn new(writer: W) -> Self {
+        Self { writer, limit: LIMIT, torn: false }
+    }
+
+    /// Refuses messages of more than `limit` bytes; without this, of more than 64 MiB.
+    #[must_use]
+    pub fn with_limit(self, limit: usize) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// The descriptor, unless a message was sent over it in part.
+    ///
+    /// # Errors
+    ///
+    /// - [`Torn`](MessageError::Torn): one was.
+    pub fn into_inner(self) -> Result<W, MessageError> {
+        if self.torn { Err(MessageError::Torn) } else { Ok(self.writer) }
+    }
+
+    /// Sends a message that consists of these parts, by one system call if there is room for all of it.
+    /// Waits for room, whether the descriptor is nonblocking or not, and goes on after a signal.
+    ///
+    /// # Errors
+    ///
+    /// - [`Io`](MessageError::Io): an error of [`io::writev_nosignal`], such as
+    ///   [`EPIPE`](Errno::EPIPE) when nobody is left to read.
+    /// - [`TooLong`](MessageError::TooLong): it has more bytes than the limit. Nothing was sent.
+    /// - [`Torn`](MessageError::Torn): an earlier message was sent in part.
+    pub fn send(&mut self, parts: &[&[u8]]) -> Result<(), MessageError> {
+        self.send_by(parts, |fd, bufs| match io::writev_nosignal(fd, bufs) {
+            Err(Errno::EAGAIN) => {
+                poll(&mut [PollFd::from_borrowed_fd(fd, PollEvents::OUT)], None)?;
+                Err(Errno::EINTR) // that is: again
+            }
+            answer => answer,
+        })
+    }
+
+    /// As [`send`](Self::send), at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and
+    ///
+    /// - [`Io`](MessageError::Io) with [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. If a
+    ///   part was sent, no message can follow: [`Torn`](MessageError::Torn).
+    /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see
+    ///   [`timed`](crate::timed).
+    pub fn send_deadline(
+        &mut self,
+        parts: &[&[u8]],
+        deadline: Deadline,
+    ) -> Result<(), MessageError> {
+        let _no_sigpipe = Guard::new().map_err(|_| Errno::EOPNOTSUPP)?;
+        self.send_by(parts, |fd, bufs| timed::writev_deadline(fd, bufs, deadline))
+    }
+
+    fn send_by(
+        &mut self,
+        parts: &[&[u8]],
+        mut write: impl FnMut(BorrowedFd<'_>, &[IoSlice<'_>]) -> crate::Result<usize>,
+    ) -> Result<(), MessageError> {
+        if self.torn {
+            return Err(MessageError::Torn);
+        }
+        let len = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.len() as u64));
+        if len > self.limit as u64 {
+            return Err(MessageError::TooLong(len));
+        }
+        let header = len.to_le_bytes();
+        let first = IoSlice::new(&header);
+        let (mut few, mut many) = ([first; 8], Vec::new());
+        let bufs = match few.get_mut(..=parts.len()) {
+            Some(bufs) => bufs,
+            None => {
+                many.resize(parts.len() + 1, first);
+                &mut many[..]
+            }
+        };
+        bufs[1..].iter_mut().zip(parts).for_each(|(buf, part)| *buf = IoSlice::new(part));
+        let fd = self.writer.as_fd();
+        io::write_all_by(bufs, |rest| write(fd, rest)).map_err(|stopped| {
+            self.torn = stopped.bytes() > 0;
+            // A descriptor that takes nothing and says no error is no stream.
+            MessageError::Io(stopped.errno().unwrap_or(Errno::EIO))
+        })
+    }
+}
+
+impl<W: AsFd> AsFd for Sender<W> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.writer.as_fd()
+    }
+}

@@ -1,0 +1,232 @@
+//! The ends of a pipe, with a policy of waiting.
+
+use super::{ASKS, Spin, Wait};
+use crate::call::{self, flagged};
+use crate::fd::{AsFd, BorrowedFd};
+use crate::flags::PollEvents;
+use crate::io::Incomplete;
+use crate::iovec::{IoSlice, IoSliceMut};
+use crate::pipe::PIPE_BUF;
+use crate::{Errno, PipeReader, PipeWriter, Result, abi, io};
+
+impl Spin {
+    /// Asks until the answer is another than `EAGAIN`: again and again for a moment, if that has paid
+    /// lately. After `EAGAIN` the caller makes its blocking call.
+    #[inline]
+    pub(crate) fn ask<T>(&mut self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+        if !self.is_on() || self.is_skipped() {
+            return Err(Errno::EAGAIN);
+        }
+        for turn in 0..ASKS {
+            match ask() {
+                Err(Errno::EAGAIN) => core::hint::spin_loop(),
+                answer => {
+                    if turn > 0 {
+                        self.paid();
+                    }
+                    return answer;
+                }
+            }
+        }
+        self.failed();
+        Err(Errno::EAGAIN)
+    }
+}
+
+/// An end of a pipe whose reads or writes wait as a [`Wait`] says: for short messages back and forth
+/// between two processes that both have a processor.
+///
+/// Asking is by reading and writing itself, with `RWF_NOWAIT`; where the kernel does not have it for
+/// this end, by `poll` before a blocking call.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::process;
+/// use rawpipe::spin::Wait;
+///
+/// let (questions, ask) = rawpipe::pipe()?;
+/// let (answers, answer) = rawpipe::pipe()?;
+/// // SAFETY: the child only reads and writes.
+/// let mut child = unsafe {
+///     process::fork_with(|| {
+///         let mut questions = questions.with_wait(Wait::Adaptive);
+///         let mut byte = [0];
+///         while questions.read_exact(&mut byte).is_ok() && byte[0] != 0 {
+///             let _ = answer.write(&[byte[0] + 1]);
+///         }
+///         0
+///     })
+/// }?;
+/// let mut answers = answers.with_wait(Wait::Adaptive);
+/// let mut byte = [0];
+/// for number in 1..100 {
+///     ask.write_all(&[number])?;
+///     answers.read_exact(&mut byte)?;
+///     assert_eq!(byte[0], number + 1);
+/// }
+/// ask.write_all(&[0])?;
+/// assert!(child.wait()?.success());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct WithWait<End> {
+    end: End,
+    spin: Spin,
+}
+
+impl<End: AsFd> WithWait<End> {
+    fn new(end: End, wait: Wait) -> Self {
+        let wait = if io::is_nonblocking(&end) == Ok(true) { Wait::Block } else { wait };
+        Self { end, spin: Spin::with_peer_anywhere(wait) }
+    }
+
+    /// The end itself.
+    pub const fn get_ref(&self) -> &End {
+        &self.end
+    }
+
+    /// Gives the end back.
+    pub fn into_inner(self) -> End {
+        self.end
+    }
+}
+
+impl<End: AsFd> AsFd for WithWait<End> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
+    }
+}
+
+impl PipeReader {
+    /// This end, with reads that wait as `wait` says. An end that is nonblocking now never waits.
+    pub fn with_wait(self, wait: Wait) -> WithWait<Self> {
+        WithWait::new(self, wait)
+    }
+}
+
+impl PipeWriter {
+    /// This end, with writes that wait as `wait` says. An end that is nonblocking now never waits.
+    pub fn with_wait(self, wait: Wait) -> WithWait<Self> {
+        WithWait::new(self, wait)
+    }
+}
+
+/// Reads, and waits for the first byte as `spin` says.
+#[inline]
+pub(crate) fn read(spin: &mut Spin, fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
+    let flags = abi::RWF_NOWAIT;
+    match spin.ask(|| flagged::preadv2(fd, &mut [IoSliceMut::new(buf)], flags)) {
+        Err(Errno::EAGAIN) => {}
+        Err(errno) if flagged::is_refusal(errno) => spin.wait(fd, PollEvents::IN),
+        answer => return answer,
+    }
+    call::read(fd, buf)
+}
+
+impl WithWait<PipeReader> {
+    /// Reads up to `buf.len()` bytes into `buf` and returns how many; 0 is end of file.
+    ///
+    /// # Errors
+    ///
+    /// As [`PipeReader::read`].
+    #[inline]
+    pub fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
+        read(&mut self.spin, self.end.as_fd(), buf)
+    }
+
+    /// Reads exactly `buf.len()` bytes. Goes on after a short count and after a signal.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::read_exact`].
+    pub fn read_exact(&mut self, buf: &mut [u8]) -> core::result::Result<(), Incomplete> {
+        io::read_exact_by(buf, |rest| self.read(rest))
+    }
+}
+
+impl WithWait<PipeWriter> {
+    /// Writes up to `buf.len()` bytes and returns how many: with [`Wait::Adaptive`] and more than
+    /// [`PIPE_BUF`] bytes as many as there is room for, also where the end is blocking.
+    ///
+    /// Up to [`PIPE_BUF`] bytes nearly always find room. To ask for it each time would cost more than
+    /// it saves, so they sleep when they do not.
+    ///
+    /// # Errors
+    ///
+    /// As [`PipeWriter::write`].
+    #[inline]
+    pub fn write(&mut self, buf: &[u8]) -> Result<usize> {
+        let (fd, flags) = (self.end.as_fd(), abi::RWF_NOWAIT);
+        if buf.len() <= PIPE_BUF {
+            return call::write(fd, buf);
+        }
+        match self.spin.ask(|| flagged::pwritev2(fd, &[IoSlice::new(buf)], flags)) {
+            Err(Errno::EAGAIN) => {}
+            Err(errno) if flagged::is_refusal(errno) => self.spin.wait(fd, PollEvents::OUT),
+            answer => return answer,
+        }
+        call::write(fd, buf)
+    }
+
+    /// Writes all of `buf`. Goes on after a short count and after a signal.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::write_all`].
+    pub fn write_all(&mut self, buf: &[u8]) -> core::result::Result<(), Incomplete> {
+        let mut bytes = 0;
+        while bytes < buf.len() {
+            match self.write(&buf[bytes..]) {
+                Ok(0) => return Err(Incomplete { bytes, errno: None }),
+                Ok(count) => bytes += count,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Incomplete { bytes, errno: Some(errno) }),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::io::Read for WithWait<PipeReader> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        Ok(WithWait::<PipeReader>::read(self, buf)?)
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::io::Write for WithWait<PipeWriter> {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        Ok(WithWait::<PipeWriter>::write(self, buf)?)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spin_asks_back_off_and_come_back() {
+        let mut spin = Spin { on: true, skip: 0, penalty: 0 };
+        let mut asked = 0;
+        for _ in 0..100 {
+            let answer: Result<()> = spin.ask(|| {
+                asked += 1;
+                Err(Errno::EAGAIN)
+            });
+            assert_eq!(answer, Err(Errno::EAGAIN));
+        }
+        assert_eq!((asked, spin.penalty), (7 * ASKS, 64));
+        // What is there at once says nothing about waiting; what comes after a moment does.
+        spin.skip = 0;
+        assert_eq!((spin.ask(|| Ok(1)), spin.penalty), (Ok(1), 64));
+        let mut turns = [Err(Errno::EAGAIN), Err(Errno::EPIPE)].into_iter();
+        let answer: Result<()> = spin.ask(|| turns.next().unwrap());
+        assert_eq!((answer, spin.penalty), (Err(Errno::EPIPE), 32));
+    }
+}

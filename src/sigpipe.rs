@@ -1,9 +1,5 @@
 //! Calls that raise `SIGPIPE` when nobody reads, without the signal.
 //!
-//! `splice`, `tee` and `sendfile` have no flag against it, and `write` has none. So it is blocked for this thread during
-//! the call, and if the call has raised it, it is taken away again before the mask is restored. One
-//! that was pending before is left alone: it is somebody else's. The kernel sends it to the thread
-//! that made the call, so no other thread can get it meanwhile.
 //! `write` has a flag against it ([`write_nosignal`](crate::io::write_nosignal)); `splice`, `tee` and
 //! `sendfile` have none. So the signal is blocked for this thread during the call, and if the call has
 //! raised it, it is taken away again before the mask is restored. One that was pending before is left

@@ -12,6 +12,8 @@ use crate::abi::memory as abi;
 use crate::errno::{Errno, Result, decode};
 use crate::fd::{BorrowedFd, OwnedFd};
 use crate::sys::{nr, syscall2, syscall3, syscall6};
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 
@@ -37,6 +39,18 @@ pub(crate) unsafe fn madvise(base: NonNull<u8>, len: usize, advice: usize) -> Re
     let address = base.as_ptr().expose_provenance();
     // SAFETY: passed on to the caller.
     decode(unsafe { syscall3(nr::MADVISE, address, len, advice) }).map(drop)
+}
+
+/// Asks for huge pages in all that `buf` has allocated, its first and last page included: a mapping that
+/// the allocator has made for it stays one mapping, which can be grown by being moved.
+#[cfg(feature = "alloc")]
+pub(crate) fn madvise_hugepage(buf: &Vec<u8>) {
+    let page = crate::page::size();
+    let start = buf.as_ptr().expose_provenance();
+    let end = (start + buf.capacity()).next_multiple_of(page);
+    let start = start / page * page;
+    // SAFETY: this advice changes the contents of no memory, whoever has the rest of those two pages.
+    let _ = unsafe { syscall3(nr::MADVISE, start, end - start, abi::MADV_HUGEPAGE) };
 }
 
 /// An empty file in memory, close-on-exec, that can be sealed.

@@ -6,7 +6,7 @@ use crate::fd::{AsFd, BorrowedFd};
 use crate::pipe::Capacity;
 use crate::poll::{PollEvents, PollFd, poll};
 use crate::time::Deadline;
-use crate::{Errno, PipeReader, PipeWriter, call, sigpipe};
+use crate::{Errno, PipeReader, PipeWriter, call, page, sigpipe};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -29,6 +29,8 @@ struct Collected {
     /// Of the pipe, in bytes; 0 if it is not known yet.
     capacity: usize,
     grown: bool,
+    /// How many bytes the last read gave.
+    last: usize,
 }
 
 impl<'a> Talk<'a> {
@@ -39,6 +41,7 @@ impl<'a> Talk<'a> {
             bytes: Vec::new(),
             capacity: 0,
             grown: false,
+            last: 0,
         };
         let outputs = [collected(stdout, Stream::Stdout), collected(stderr, Stream::Stderr)];
         Self { how, input, fed: 0, input_grown: false, outputs }
@@ -198,6 +201,10 @@ const WITHOUT_PIDFD: Duration = Duration::from_millis(10);
 /// there may be an end behind it.
 const LAST_ROUNDS: usize = 2;
 
+/// From this size on the output is worth huge pages, where the system has them for who asks: making
+/// 512 small ones takes longer than copying what goes there.
+const LARGE: usize = 2 << 20;
+
 impl Collected {
     /// Reads what the pipe holds, in one call, up to the limit.
     fn read(&mut self, found: PollEvents, limit: usize) -> Result<(), Reason> {
@@ -215,6 +222,14 @@ impl Collected {
         let room = self.capacity.min(left);
         if self.bytes.capacity() - self.bytes.len() < room {
             self.bytes.try_reserve(room).map_err(|_| failed(Errno::ENOMEM))?;
+            if self.bytes.capacity() >= LARGE {
+                call::memory::madvise_hugepage(&self.bytes);
+            }
+        }
+        if self.grown {
+            // During a read the pipe is locked, and the child waits. So its pages are made before.
+            let next = self.bytes.spare_capacity_mut().iter_mut().take(self.last);
+            next.step_by(page::size()).for_each(|byte| _ = byte.write(0));
         }
         match call::read_spare(reader.as_fd(), &mut self.bytes, left) {
             Ok(0) => self.reader = None,
@@ -223,7 +238,8 @@ impl Collected {
                 self.grown = true;
                 self.capacity = reader.set_capacity(Capacity::Max).map_err(failed)?;
             }
-            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Ok(count) => self.last = count,
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(errno) => return Err(failed(errno)),
         }
         Ok(())

@@ -39,13 +39,6 @@ fn waiting_child() -> Child {
     child
 }
 
-/// A kernel, or an emulator, whose `clone` makes no pidfd.
-fn no_pidfd_by_clone() -> Filter {
-    const CLONE_PIDFD: u32 = 0x1000;
-    let index = u32::from(cfg!(target_arch = "s390x"));
-    Filter::on_argument(raw::nr::CLONE, index, Value::Has(CLONE_PIDFD), Errno::EINVAL)
-}
-
 /// Whether the kernel is at least this one.
 fn linux(major: u32, minor: u32) -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
@@ -100,7 +93,10 @@ fn with_ever_less(test: &str, body: impl Fn(&str)) {
             ],
         ),
         ("no signals", &[Filter::new(&[raw::nr::PIDFD_SEND_SIGNAL], Errno::EPERM)]),
-        ("no pidfd", &[Filter::new(&[raw::nr::PIDFD_OPEN], Errno::ENOSYS), no_pidfd_by_clone()]),
+        (
+            "no pidfd",
+            &[Filter::new(&[raw::nr::PIDFD_OPEN], Errno::ENOSYS), common::no_pidfd_by_clone()],
+        ),
     ];
     for (way, filters) in ways {
         if !filters.iter().all(Filter::install) {
@@ -632,7 +628,7 @@ fn pidfd_is_close_on_exec_and_readable_at_the_end() {
 fn pidfd_opened_after_the_fork_is_checked() {
     let test = "pidfd_opened_after_the_fork_is_checked";
     let has_pidfd = || waiting_child().pidfd().is_some();
-    if !has_pidfd() || !no_pidfd_by_clone().install() {
+    if !has_pidfd() || !common::no_pidfd_by_clone().install() {
         return skip(test, "no pidfd, or no filter of system calls here");
     }
     assert!(has_pidfd());

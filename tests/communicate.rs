@@ -4,12 +4,12 @@
 mod common;
 
 use common::programs::{all_of, is_pattern, pattern, program, std_program};
-use common::{Storm, tests};
+use common::{Filter, Storm, skip, tests};
 use rawpipe::process::{
     Child, Communicate, OnDrop, Output, Reason, RunError, Signal, Stdio, Stream,
 };
 use rawpipe::time::Deadline;
-use rawpipe::{Errno, io as raw_io};
+use rawpipe::{Errno, io as raw_io, raw};
 use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -325,6 +325,18 @@ fn communicate_grace_zero_reads_all_that_the_child_wrote() {
     }
 }
 
+fn communicate_grace_without_a_pidfd() {
+    let calls = [raw::nr::PIDFD_OPEN, raw::nr::CLONE3];
+    let filters = [Filter::new(&calls, Errno::ENOSYS), common::no_pidfd_by_clone()];
+    if !filters.iter().all(Filter::install) {
+        return skip("communicate_grace_without_a_pidfd", "no filter of system calls here");
+    }
+    assert!(start("exit", &["0"]).pidfd().is_none());
+    communicate_grace_ends_though_a_grandchild_has_the_pipe();
+    communicate_grace_is_long_enough();
+    communicate_deadline_for_the_end_of_the_child();
+}
+
 fn communicate_grace_is_long_enough() {
     let (mut child, gate) = with_grandchild();
     let closer = thread::spawn(move || {
@@ -383,6 +395,7 @@ fn main() {
         communicate_deadline_for_the_end_of_the_child,
         communicate_grace_ends_though_a_grandchild_has_the_pipe,
         communicate_grace_zero_reads_all_that_the_child_wrote,
+        communicate_grace_without_a_pidfd,
         communicate_grace_is_long_enough,
         communicate_without_grace_waits_for_the_grandchild,
         communicate_sigchld_ignored_keeps_the_output,

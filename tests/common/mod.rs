@@ -378,6 +378,13 @@ impl Filter {
     }
 }
 
+/// A kernel, or an emulator, whose `clone` makes no pidfd.
+pub(crate) fn no_pidfd_by_clone() -> Filter {
+    const CLONE_PIDFD: u32 = 0x1000;
+    let index = u32::from(cfg!(target_arch = "s390x"));
+    Filter::on_argument(raw::nr::CLONE, index, Value::Has(CLONE_PIDFD), Errno::EINVAL)
+}
+
 /// Prints a line in spite of the harness, which keeps what a passing test prints to itself.
 pub(crate) fn say(line: &str) {
     let _ = rawpipe::io::write_all(std::io::stderr(), format!("{line}\n").as_bytes());

@@ -2,6 +2,10 @@
 //!
 //! - `spawn_plain`: nothing asked for; the smallest program there is (`tiny`, a static file that only
 //!   exits), and `/bin/true`.
+//! - `spawn_together`: the same on one CPU. Left free, one process that starts tiny programs and does
+//!   nothing else is what the scheduler makes of it: whether parent and child are put on one CPU or on
+//!   two, where each waits for the other's to wake up, differs by more than the engines do, and a child
+//!   that is quick is put on the other one more often.
 //! - `spawn_mapped`: in a session of its own, with a descriptor at a number. std has no name for either
 //!   and runs code of its caller in the child (`pre_exec`), for which it forks.
 //! - `fork_wait`: a child that only exits. `std` is the C library's `fork` and `waitpid`; `rawpipe` is
@@ -11,9 +15,13 @@
 //! The number behind the program is how much memory this process has meanwhile, in MiB, each page of it
 //! touched: what a fork copies the tables of. `huge` are huge pages, where there are any.
 
+#[path = "common/cpus.rs"]
+#[allow(dead_code, reason = "a part of it is for other benchmarks")]
+mod cpus;
 #[path = "common/programs.rs"]
 mod programs;
 
+use cpus::Cpus;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use programs::*;
@@ -35,7 +43,11 @@ fn main() {
         .measurement_time(second);
     let mut criterion = criterion.configure_from_args();
     let tiny = Tiny::new().expect("a folder for a program");
-    spawn_plain(&mut criterion, &tiny);
+    spawn_plain(&mut criterion, &tiny, "spawn_plain");
+    let all = Cpus::allowed().expect("a set of CPUs");
+    all.each().next().expect("one at least").stay().expect("one of them");
+    spawn_plain(&mut criterion, &tiny, "spawn_together");
+    all.stay().expect("all of them again");
     spawn_mapped(&mut criterion, &tiny);
     fork_wait(&mut criterion);
     output(&mut criterion);
@@ -67,8 +79,8 @@ fn beside_memory(
     }
 }
 
-fn spawn_plain(criterion: &mut Criterion, tiny: &Tiny) {
-    let mut group = criterion.benchmark_group("spawn_plain");
+fn spawn_plain(criterion: &mut Criterion, tiny: &Tiny, name: &str) {
+    let mut group = criterion.benchmark_group(name);
     for program in [tiny.path(), Path::new("/bin/true")] {
         beside_memory(&mut group, program, &[("std", &std_spawn), ("rawpipe", &raw_spawn)]);
     }

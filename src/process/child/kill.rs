@@ -1,0 +1,129 @@
+//! Signals to a child, and to the process group that it leads.
+
+use super::Child;
+use crate::process::Signal;
+use crate::{Errno, Result, abi, call::process as call};
+
+impl Child {
+    /// Kills the child, by `SIGKILL`. It is gone some time later: [`wait`](Self::wait) for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_signal`](Self::send_signal).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{self, Signal};
+    /// use rawpipe::Errno;
+    ///
+    /// let (reader, _writer) = rawpipe::pipe()?;
+    /// // SAFETY: the child only reads from a pipe.
+    /// let mut child = unsafe { process::fork_with(|| reader.read(&mut [0]).is_err().into()) }?;
+    /// child.kill()?;
+    /// assert_eq!(child.wait()?.signal(), Some(Signal::KILL));
+    /// assert_eq!(child.kill(), Err(Errno::ESRCH));
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
+    pub fn kill(&self) -> Result<()> {
+        self.send_signal(Signal::KILL)
+    }
+
+    /// Sends the child a signal. It never reaches another process that has been given the same number.
+    ///
+    /// A child that has ended and was not waited for takes any signal, and nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// - [`ESRCH`](Errno::ESRCH): the child is gone: it has ended and was waited for.
+    /// - [`EPERM`](Errno::EPERM): the child runs as another user by now.
+    ///
+    /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
+    pub fn send_signal(&self, signal: Signal) -> Result<()> {
+        self.signal(signal, false)
+    }
+
+    /// Makes the child the leader of a new process group, in which what it starts will be, too.
+    ///
+    /// For a child of a fork: it may do the same itself, and one of the two is the first.
+    ///
+    /// # Errors
+    ///
+    /// - [`EACCES`](Errno::EACCES): it has started another program already.
+    /// - [`EPERM`](Errno::EPERM): it leads a session.
+    /// - [`ESRCH`](Errno::ESRCH): it was waited for, or is not a child of this process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{self, OnDrop};
+    ///
+    /// let (reader, _writer) = rawpipe::pipe()?;
+    /// // SAFETY: the child only reads from a pipe.
+    /// let mut child = unsafe { process::fork_with(|| reader.read(&mut [0]).is_err().into()) }?;
+    /// child.lead_group()?;
+    /// child.on_drop(OnDrop::KillGroup)?;
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [setpgid(2)](https://man7.org/linux/man-pages/man2/setpgid.2.html)
+    #[doc(alias = "setpgid")]
+    pub fn lead_group(&mut self) -> Result<()> {
+        if self.end.is_some() {
+            return Err(Errno::ESRCH);
+        }
+        call::setpgid(self.pid, self.pid)?;
+        self.leads_group = true;
+        Ok(())
+    }
+
+    /// Kills all processes of the group that the child leads, by `SIGKILL`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_signal_group`](Self::send_signal_group).
+    ///
+    /// [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html)
+    #[doc(alias = "killpg")]
+    pub fn kill_group(&self) -> Result<()> {
+        self.send_signal_group(Signal::KILL)
+    }
+
+    /// Sends a signal to all processes of the group that the child leads: itself, and those that it
+    /// has started, unless they have gone to a group of their own.
+    ///
+    /// When the child was waited for its number may be given to another group once this one is empty.
+    /// From Linux 6.9 on the pidfd says which one is meant; before that the answer is `ESRCH` then.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`](Errno::EINVAL): the child was not made the leader of a group of its own.
+    /// - [`ESRCH`](Errno::ESRCH): no process is left in the group, or see above.
+    /// - [`EPERM`](Errno::EPERM): all of them run as another user by now.
+    ///
+    /// [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html)
+    pub fn send_signal_group(&self, signal: Signal) -> Result<()> {
+        if !self.leads_group {
+            return Err(Errno::EINVAL);
+        }
+        self.signal(signal, true)
+    }
+
+    fn signal(&self, signal: Signal, group: bool) -> Result<()> {
+        let (id, flags) =
+            if group { (-self.pid, abi::PIDFD_SIGNAL_PROCESS_GROUP) } else { (self.pid, 0) };
+        match self.pidfd().map(|fd| call::pidfd_send_signal(fd, signal.as_raw(), flags)) {
+            // Not there, refused by a filter, or too old for groups.
+            None | Some(Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL)) => {}
+            Some(answer) => return answer,
+        }
+        // By number, then: only while it is that of a child that nobody has waited for.
+        let look = abi::WEXITED | abi::WNOHANG | abi::WNOWAIT;
+        if self.end.is_some() || call::waitid_pid(self.pid, look).is_err() {
+            return Err(Errno::ESRCH);
+        }
+        call::kill(id, signal.as_raw())
+    }
+}

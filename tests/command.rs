@@ -85,6 +85,8 @@ fn program_by_the_childs_path() {
     symlink(env::current_exe().unwrap(), folder.join("rawpipe-test-program")).unwrap();
     let mut command = Command::new("rawpipe-test-program");
     command.args(std_program("exit", &["7"]).get_args());
+    // This process's own may have a folder that is closed to this user: EACCES.
+    command.env("PATH", "/no/such/folder");
     assert_eq!(failure(&command), (Stage::Exec, Errno::ENOENT));
     command.env("PATH", &folder);
     assert_eq!(command.spawn().unwrap().wait().unwrap().code(), Some(7));

@@ -124,12 +124,22 @@ fn wait_goes_on_after_signals() {
     assert!(HANDLED.load(Ordering::SeqCst) > 2);
 }
 
+/// How often to try again when no signal came meanwhile: on a busy machine, who sends them may not get
+/// a processor for as long.
+const TURNS: usize = 50;
+
 /// 8 MiB through a small pipe while signals arrive, by the functions that go on after them.
 fn transfers_go_on_after_signals() {
+    assert!((0..TURNS).any(|_| transfer_while_signals_arrive()), "no signal came");
+}
+
+/// Whether both sides got a signal.
+fn transfer_while_signals_arrive() -> bool {
     const LEN: usize = 8 << 20;
     let byte = |index: usize| (index * 31 + index / 253).to_le_bytes()[0];
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(16384)).build().unwrap();
 
+    HANDLED.store(0, Ordering::SeqCst);
     let mut writing = child(move || {
         let storm = Storm::begin(Duration::from_micros(50));
         let data: Vec<u8> = (0..LEN).map(byte).collect();
@@ -138,7 +148,7 @@ fn transfers_go_on_after_signals() {
         let done = writer.write_all(half).is_ok() && writer.write_all_vectored(&mut bufs).is_ok();
         // The storm's child has a copy of the write end: it ends first.
         drop(storm);
-        u8::from(!(done && HANDLED.load(Ordering::SeqCst) > 0))
+        if done { u8::from(HANDLED.load(Ordering::SeqCst) > 0) } else { 2 }
     });
     let storm = Storm::begin(Duration::from_micros(50));
     let mut half = vec![0; LEN / 2];
@@ -146,63 +156,75 @@ fn transfers_go_on_after_signals() {
     let mut rest = Vec::new();
     assert_eq!(reader.read_to_end(&mut rest), Ok(LEN - LEN / 2));
     drop(storm);
-    assert!(writing.wait().unwrap().success());
+    let code = writing.wait().unwrap().code();
+    assert!(matches!(code, Some(0 | 1)), "{code:?}");
     assert!(half.iter().chain(&rest).enumerate().all(|(index, &got)| got == byte(index)));
-    assert!(HANDLED.load(Ordering::SeqCst) > 0, "no signal came");
+    code == Some(1) && HANDLED.load(Ordering::SeqCst) > 0
 }
 
 /// 256 MiB by each way of handing over pages, while both sides get a signal every 50 µs.
 fn chunks_go_on_after_signals() {
-    const CHUNK: usize = 300_000;
-    let len: usize = if common::emulated() { 4 << 20 } else { 256 << 20 };
-    let chunks = len / CHUNK;
-    let pattern: Vec<u8> = (0..2 * CHUNK).map(|at| (at * 31 + at / 253).to_le_bytes()[0]).collect();
     for way in [
         (Mechanism::Vmsplice, Reuse::AfterRead, Wait::Adaptive),
         (Mechanism::Vmsplice, Reuse::Never, Wait::Block),
         (Mechanism::Memfd, Reuse::AfterRead, Wait::Block),
         (Mechanism::Write, Reuse::Never, Wait::Block),
     ] {
-        let (reader, writer) = rawpipe::pipe().unwrap();
-        let builder = ChunkWriter::builder().mechanism(way.0).reuse(way.1).wait(way.2);
-        let Ok(mut writer) = builder.chunk(CHUNK).build(writer) else {
-            skip("chunks_go_on_after_signals", &format!("{:?} does not work here", way.0));
-            continue;
-        };
-        HANDLED.store(0, Ordering::SeqCst);
-        let pattern = &pattern;
-        let mut writing = child(move || {
-            let storm = Storm::begin(Duration::from_micros(50));
-            for number in 0..chunks {
-                let chunk = writer.chunk().unwrap();
-                chunk.copy_from_slice(&pattern[number % CHUNK..][..CHUNK]);
-                writer.send(CHUNK).unwrap();
+        let mut turns = (0..TURNS).map(|_| chunks_while_signals_arrive(way));
+        // Until a signal came, or it is known that there is no such way.
+        match turns.find(|came| *came != Some(false)) {
+            Some(Some(_)) => {}
+            Some(None) => {
+                skip("chunks_go_on_after_signals", &format!("{:?} does not work here", way.0));
             }
-            drop(storm);
-            u8::from(HANDLED.load(Ordering::SeqCst) == 0)
-        });
+            None => panic!("{way:?}: no signal came"),
+        }
+    }
+}
+
+/// Whether both sides got a signal; `None` where there is no such way.
+fn chunks_while_signals_arrive(way: (Mechanism, Reuse, Wait)) -> Option<bool> {
+    const CHUNK: usize = 300_000;
+    let len: usize = if common::emulated() { 4 << 20 } else { 256 << 20 };
+    let chunks = len / CHUNK;
+    let pattern: Vec<u8> = (0..2 * CHUNK).map(|at| (at * 31 + at / 253).to_le_bytes()[0]).collect();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let builder = ChunkWriter::builder().mechanism(way.0).reuse(way.1).wait(way.2);
+    let mut writer = builder.chunk(CHUNK).build(writer).ok()?;
+    HANDLED.store(0, Ordering::SeqCst);
+    let copy = &pattern;
+    let mut writing = child(move || {
         let storm = Storm::begin(Duration::from_micros(50));
-        let mut reader = ChunkReader::builder().wait(way.2).build(reader).unwrap();
-        let mut total = 0;
-        loop {
-            let got = reader.read_chunk().unwrap();
-            if got.is_empty() {
-                break;
-            }
-            let mut rest = got;
-            while !rest.is_empty() {
-                let (number, at) = (total / CHUNK, total % CHUNK);
-                let len = rest.len().min(CHUNK - at);
-                assert!(rest[..len] == pattern[number % CHUNK + at..][..len], "{way:?} at {total}");
-                rest = &rest[len..];
-                total += len;
-            }
+        for number in 0..chunks {
+            let chunk = writer.chunk().unwrap();
+            chunk.copy_from_slice(&copy[number % CHUNK..][..CHUNK]);
+            writer.send(CHUNK).unwrap();
         }
         drop(storm);
-        assert_eq!(writing.wait().unwrap().code(), Some(0), "{way:?}");
-        assert_eq!(total, chunks * CHUNK, "{way:?}");
-        assert!(HANDLED.load(Ordering::SeqCst) > 0, "no signal came");
+        u8::from(HANDLED.load(Ordering::SeqCst) > 0)
+    });
+    let storm = Storm::begin(Duration::from_micros(50));
+    let mut reader = ChunkReader::builder().wait(way.2).build(reader).unwrap();
+    let mut total = 0;
+    loop {
+        let got = reader.read_chunk().unwrap();
+        if got.is_empty() {
+            break;
+        }
+        let mut rest = got;
+        while !rest.is_empty() {
+            let (number, at) = (total / CHUNK, total % CHUNK);
+            let len = rest.len().min(CHUNK - at);
+            assert!(rest[..len] == pattern[number % CHUNK + at..][..len], "{way:?} at {total}");
+            rest = &rest[len..];
+            total += len;
+        }
     }
+    drop(storm);
+    let code = writing.wait().unwrap().code();
+    assert!(matches!(code, Some(0 | 1)), "{way:?}: {code:?}");
+    assert_eq!(total, chunks * CHUNK, "{way:?}");
+    Some(code == Some(1) && HANDLED.load(Ordering::SeqCst) > 0)
 }
 
 fn main() {

@@ -467,22 +467,29 @@ fn spawn_death_signal_is_set_also_with_another_user() {
 }
 
 fn spawn_death_signal_arrives() {
-    // A parent that dies while its child waits for ever.
+    // A parent that dies while its child waits for ever: for the gate, of which this process has the
+    // other end, so that the parent's death does not end the waiting.
     let (reader, writer) = rawpipe::pipe().unwrap();
+    let (gate, keeper) = rawpipe::pipe().unwrap();
+    let (word, to_say) = rawpipe::pipe().unwrap();
+    let copy = &to_say;
     let mut parent = common::child(move || {
-        let (gate, keeper) = rawpipe::pipe().unwrap();
+        common::close_copy(copy);
         let fds = [(gate.as_fd(), 0), (writer.as_fd(), 5)];
         let argv = list(["sh", "-c", "echo up >&5; read line; echo late >&5"]);
         let spawn = Spawn::new(c"sh", argv, list::<&str>([]));
-        let child = spawn.fds(&fds).parent_death_signal(Signal::KILL).spawn();
-        std::mem::forget((keeper, child));
-        thread::sleep(Duration::from_millis(300));
-        0
+        std::mem::forget(spawn.fds(&fds).parent_death_signal(Signal::KILL).spawn());
+        word.read(&mut [0]).map_or(1, |_| 0)
     });
-    let mut text = Vec::new();
-    reader.read_to_end(&mut text).unwrap();
-    assert_eq!(text, b"up\n");
+    let mut text = [0; 3];
+    reader.read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"up\n");
+    to_say.write_all(b"x").unwrap();
+    // The signal is sent before the parent can be waited for.
     assert!(parent.wait().unwrap().success());
+    drop(keeper);
+    let mut rest = Vec::new();
+    assert_eq!(reader.read_to_end(&mut rest), Ok(0), "{rest:?}");
 }
 
 fn spawn_control_group() {

@@ -1,0 +1,239 @@
+//! The limits of the system, and going there.
+
+use crate::common::{emulated, programs};
+use rawpipe::process::{Limit, Resource};
+use rawpipe::raw;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
+
+unsafe extern "C" {
+    safe fn getuid() -> u32;
+    safe fn setuid(uid: u32) -> i32;
+    safe fn prctl(operation: i32, argument: usize, ...) -> i32;
+}
+
+// Generic numbers; MIPS and SPARC differ.
+const RLIMIT_NPROC: usize = 6;
+pub(crate) const RLIMIT_NOFILE: usize = 7;
+pub(crate) const RLIMIT_AS: usize = 9;
+
+/// What there is little of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Nothing.
+    Plain,
+    Descriptors,
+    Memory,
+    Pages,
+    Processes,
+}
+
+impl Role {
+    pub(crate) const fn test(self) -> &'static str {
+        match self {
+            Self::Plain => "soak_everything_at_once",
+            Self::Descriptors => "soak_at_the_limit_of_descriptors_emfile",
+            Self::Memory => "soak_at_the_limit_of_memory_enomem",
+            Self::Pages => "soak_at_the_limit_of_pipe_pages_eperm",
+            Self::Processes => "soak_at_the_limit_of_processes_eagain",
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "soak",
+            Self::Descriptors => "soak at RLIMIT_NOFILE",
+            Self::Memory => "soak at RLIMIT_AS",
+            Self::Pages => "soak at pipe-user-pages-soft",
+            Self::Processes => "soak at RLIMIT_NPROC",
+        }
+    }
+
+    /// What calls are refused with.
+    pub(crate) const fn refusal(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Descriptors => Some("EMFILE"),
+            Self::Memory => Some("ENOMEM"),
+            Self::Pages => Some("EPERM or two pages"),
+            Self::Processes => Some("EAGAIN"),
+        }
+    }
+}
+
+/// The soft and the hard limit.
+fn limit(resource: usize) -> [u64; 2] {
+    let mut limit = [0_u64; 2];
+    let place = (&raw mut limit).expose_provenance();
+    // SAFETY: writes one `struct rlimit64` at the place given.
+    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, resource, 0, place) }, 0);
+    limit
+}
+
+/// Sets the soft limit, up to the hard one.
+pub(crate) fn set_limit(resource: usize, soft: u64) {
+    let hard = limit(resource)[1];
+    let wanted = [soft.min(hard), hard];
+    let place = (&raw const wanted).expose_provenance();
+    // SAFETY: reads one `struct rlimit64` at the place given.
+    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, resource, place, 0) }, 0);
+}
+
+/// As far as this process may go.
+pub(crate) fn hard(resource: Resource) -> Limit {
+    Limit::both(limit(resource.as_raw() as usize)[1])
+}
+
+/// How many pipes this process may have beside its children's and what else there is for a moment.
+pub(crate) fn most_pipes() -> usize {
+    set_limit(RLIMIT_NOFILE, u64::MAX);
+    usize::try_from(limit(RLIMIT_NOFILE)[0] / 2).unwrap_or(usize::MAX).saturating_sub(300).max(50)
+}
+
+/// Goes to where the limit is, or says why not.
+/// There will be so many threads, and more children.
+pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &'static str> {
+    match role {
+        Role::Plain | Role::Descriptors => Ok(()),
+        Role::Memory => memory_ahead(),
+        Role::Pages => {
+            let soft = fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").unwrap_or_default();
+            match soft.trim().parse() {
+                Ok(1..=20_000) => become_somebody(),
+                _ => Err("pipe-user-pages-soft is no limit to these few pipes"),
+            }
+        }
+        Role::Processes => {
+            become_somebody()?;
+            let uid = getuid();
+            let tasks: usize = fs::read_dir("/proc")
+                .map_err(|_| "no /proc")?
+                .flatten()
+                .filter(|entry| entry.metadata().is_ok_and(|data| data.uid() == uid))
+                .map(|entry| fs::read_dir(entry.path().join("task")).map_or(0, Iterator::count))
+                .sum();
+            // This thread is one of the tasks.
+            set_limit(RLIMIT_NPROC, (tasks + threads - 1 + children / 3) as u64);
+            Ok(())
+        }
+    }
+}
+
+/// This program's file: for a user who may not go to its folder.
+static PROGRAM: OnceLock<File> = OnceLock::new();
+
+/// Becomes a user who has no process and no pipe, if it is root who runs this. Who is nobody
+/// particular already has these limits.
+fn become_somebody() -> Result<(), &'static str> {
+    const PR_SET_DUMPABLE: i32 = 4;
+    if getuid() != 0 {
+        return Ok(());
+    }
+    if !emulated() {
+        let file = File::open("/proc/self/exe").map_err(|_| "cannot open this program")?;
+        let _ = PROGRAM.set(file);
+    }
+    if setuid(0x4_0000 + std::process::id() % 0x1_0000) != 0 {
+        return Err("there is no user to become");
+    }
+    // Changing the user has closed /proc/self to it.
+    if prctl(PR_SET_DUMPABLE, 1_usize) != 0 {
+        return Err("cannot open /proc/self to the new user");
+    }
+    Ok(())
+}
+
+/// The words that start a program of `common::programs`.
+pub(crate) fn program(name: &str, args: &[&str]) -> Vec<OsString> {
+    let std = programs::std_program(name, args);
+    let program = match PROGRAM.get() {
+        Some(file) => format!("/proc/self/fd/{}", file.as_raw_fd()).into(),
+        None => std.get_program().to_owned(),
+    };
+    [program].into_iter().chain(std.get_args().map(ToOwned::to_owned)).collect()
+}
+
+/// Makes the memory ready that the test itself will allocate, and those parts of the crate that have
+/// no way to say that there is none: free, in the heap, below something that stays.
+fn memory_ahead() -> Result<(), &'static str> {
+    /// Deeper than any call here goes.
+    #[inline(never)]
+    fn touch_the_stack() -> u8 {
+        std::hint::black_box([1_u8; 1 << 20])[12_345]
+    }
+
+    touch_the_stack();
+    // The compiler leaves out what nobody looks at.
+    let block = || std::hint::black_box(Vec::<u8>::with_capacity(100 << 10));
+    let blocks: Vec<_> = (0..1500).map(|_| block()).collect();
+    std::mem::forget(block());
+    drop(blocks);
+    set_limit(RLIMIT_AS, address_space());
+    let mut large = Vec::<u8>::new();
+    let heap = std::hint::black_box(&mut large).try_reserve_exact(8 << 20).is_ok();
+    drop(large);
+    let (_reader, writer) = rawpipe::pipe().expect("a pipe");
+    let mapped = rawpipe::chunk::ChunkWriter::builder().chunk(16 << 20).build(writer);
+    set_limit(RLIMIT_AS, u64::MAX);
+    match (heap, mapped.err()) {
+        (true, Some(rawpipe::Errno::ENOMEM)) => Ok(()),
+        (true, _) => Err("RLIMIT_AS does not limit mappings"),
+        (false, _) => Err("the allocator keeps no memory ahead"),
+    }
+}
+
+/// The numbers of the descriptors that are open.
+pub(crate) fn descriptors() -> Option<BTreeSet<u64>> {
+    let listed = fs::read_dir("/proc/self/fd").ok()?;
+    listed.map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// A number of a file of /proc/self, without allocating.
+fn number(path: &str, nth: usize) -> u64 {
+    let mut text = [0; 256];
+    let count = File::open(path).and_then(|mut file| file.read(&mut text)).unwrap_or(0);
+    let words = std::str::from_utf8(&text[..count]).unwrap_or("").split_whitespace();
+    words.skip(nth).find_map(|word| word.parse().ok()).unwrap_or(0)
+}
+
+/// The size of this process's address space.
+pub(crate) fn address_space() -> u64 {
+    number("/proc/self/statm", 0) * page()
+}
+
+/// How much memory it really has.
+pub(crate) fn resident() -> u64 {
+    number("/proc/self/statm", 1) * page()
+}
+
+fn page() -> u64 {
+    unsafe extern "C" {
+        safe fn getpagesize() -> i32;
+    }
+    u64::try_from(getpagesize()).expect("a page has a size")
+}
+
+/// How many mappings it has.
+pub(crate) fn maps() -> usize {
+    fs::read_to_string("/proc/self/maps").expect("/proc").lines().count()
+}
+
+/// Kills what this process has started.
+pub(crate) fn kill_children() {
+    let own = std::process::id().to_string();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // pid (name) state parent
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
+        let pid = entry.file_name().to_str().and_then(|name| name.parse::<usize>().ok());
+        if let (true, Some(pid)) = (parent == Some(&own), pid) {
+            // SAFETY: `kill` touches no memory.
+            unsafe { raw::syscall2(raw::nr::KILL, pid, 9) };
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! A worker: what it has, and what it does in which order.
+
+use crate::children::Cat;
+use crate::limits::{self, Role};
+use crate::pipes::Slot;
+use crate::stream::{Held, Random, Run, fill};
+use crate::{Beat, pthread_self};
+use rawpipe::Errno;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What the workers share.
+pub(crate) struct Shared {
+    pub(crate) role: Role,
+    pub(crate) seed: u64,
+    started: Mutex<(Instant, Duration)>,
+    beats: Vec<Beat>,
+    threads: Mutex<Vec<usize>>,
+    violations: Mutex<Vec<String>>,
+    /// Of all workers: what was taken, and what has arrived or was told of.
+    taken: AtomicU64,
+    accounted: AtomicU64,
+    /// Whether any of them has met a refusal, in this run.
+    refused: AtomicBool,
+    /// Children at this moment.
+    children: AtomicU64,
+    most_children: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(role: Role, workers: usize, seed: u64) -> Self {
+        Self {
+            role,
+            seed,
+            started: Mutex::new((Instant::now(), Duration::ZERO)),
+            beats: (0..workers).map(|_| Beat::default()).collect(),
+            threads: Mutex::new(Vec::with_capacity(workers)),
+            violations: Mutex::new(Vec::new()),
+            taken: AtomicU64::new(0),
+            accounted: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
+            children: AtomicU64::new(0),
+            most_children: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn begin(&self, time: Duration) {
+        *self.started.lock().expect("the time") = (Instant::now(), time);
+        self.most_children.store(0, Ordering::Relaxed);
+        self.refused.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the time is over. Where there are refusals to be met it goes on until there was one, but
+    /// not for ever.
+    fn is_over(&self) -> bool {
+        const AT_MOST: Duration = Duration::from_secs(60);
+        let (begin, time) = *self.started.lock().expect("the time");
+        let wanting = self.role.refusal().is_some() && !self.refused.load(Ordering::Relaxed);
+        begin.elapsed() >= if wanting { time.max(AT_MOST) } else { time }
+    }
+
+    pub(crate) fn beats(&self) -> &[Beat] {
+        &self.beats
+    }
+
+    pub(crate) fn threads(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is not as it must be is kept, up to a number of which somebody may read all.
+    pub(crate) fn require(&self, holds: bool, otherwise: impl FnOnce() -> String) {
+        if !holds {
+            let mut violations = self.violations();
+            if violations.len() < 50 {
+                let text = otherwise();
+                crate::common::say(&format!("VIOLATION: {text}"));
+                violations.push(text);
+            }
+        }
+    }
+
+    pub(crate) fn violations(&self) -> MutexGuard<'_, Vec<String>> {
+        self.violations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every byte that was taken has arrived, or was told of.
+    pub(crate) fn check_totals(&self, when: &str) {
+        let (taken, accounted) =
+            (self.taken.load(Ordering::Relaxed), self.accounted.load(Ordering::Relaxed));
+        self.require(taken == accounted, || {
+            format!("{when}: {taken} taken, {accounted} accounted")
+        });
+        let children = self.children.load(Ordering::Relaxed);
+        self.require(children == 0, || format!("{when}: {children} children"));
+    }
+
+    pub(crate) fn child_begins(&self) {
+        let now = self.children.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_children.fetch_max(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn child_ends(&self) {
+        self.children.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) operations: u64,
+    pub(crate) pipes: u64,
+    pub(crate) children: u64,
+    pub(crate) most_children: u64,
+    pub(crate) transfers: u64,
+    pub(crate) messages: u64,
+    /// Bytes that a call said it has taken, or has doubled.
+    pub(crate) taken: u64,
+    /// Bytes that came out where they should, and were compared.
+    pub(crate) delivered: u64,
+    /// Bytes of which it is known where they stayed: undelivered ones of an error, and what was in a
+    /// pipe, by its own count, when it was given up.
+    pub(crate) reported: u64,
+    pub(crate) refusals: u64,
+    pub(crate) timeouts: u64,
+    pub(crate) kills: u64,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.operations += other.operations;
+        self.pipes += other.pipes;
+        self.children += other.children;
+        self.most_children = self.most_children.max(other.most_children);
+        self.transfers += other.transfers;
+        self.messages += other.messages;
+        self.taken += other.taken;
+        self.delivered += other.delivered;
+        self.reported += other.reported;
+        self.refusals += other.refusals;
+        self.timeouts += other.timeouts;
+        self.kills += other.kills;
+    }
+}
+
+/// How long the longest piece of data is.
+pub(crate) const LONGEST: usize = 200_000;
+
+/// How much a worker leaves in its pipes.
+const MOST_HELD: usize = 64 << 20;
+
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    index: usize,
+    pub(crate) random: Random,
+    pub(crate) counts: Counts,
+    pub(crate) slots: Vec<Option<Slot>>,
+    pub(crate) cats: Vec<Cat>,
+    pub(crate) most_cats: usize,
+    pub(crate) buf: Vec<u8>,
+    streams: u64,
+    /// Whether the other user can start programs.
+    pub(crate) programs: bool,
+}
+
+type Operation = fn(&mut Worker);
+
+/// What a worker may do next, how often, and its name.
+const OPERATIONS: &[(usize, &str, Operation)] = &[
+    (30, "write", Worker::write),
+    (30, "read", Worker::read),
+    (6, "capacity", Worker::capacity),
+    (12, "transfer", Worker::transfer),
+    (8, "splice", Worker::splice),
+    (4, "tee", Worker::tee),
+    (3, "fanout", Worker::fanout),
+    (3, "discard", Worker::discard),
+    (8, "ready", Worker::ready),
+    (4, "duplicate", Worker::duplicate),
+    (6, "close", Worker::close),
+    (4, "messages", Worker::messages),
+    (3, "packets", Worker::packets),
+    (3, "chunks", Worker::chunks),
+    (3, "sockets", Worker::sockets),
+    (2, "files", Worker::files),
+    (3, "fork", Worker::fork),
+    (4, "cat: start", Worker::cat_start),
+    (16, "cat: feed", Worker::cat_feed),
+    (16, "cat: read", Worker::cat_read),
+    (5, "cat: signal", Worker::cat_signal),
+    (3, "cat: end", Worker::cat_end),
+    (1, "output", Worker::output),
+    (2, "communicate", Worker::communicate),
+    (1, "pipeline", Worker::pipeline),
+    (2, "spawn", Worker::spawn),
+    (2, "failures", Worker::failures),
+];
+
+/// The names of the operations, for who watches.
+pub(crate) const NAMES: [&str; OPERATIONS.len()] = {
+    let mut names = [""; OPERATIONS.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = OPERATIONS[i].1;
+        i += 1;
+    }
+    names
+};
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, index: usize, pipes: usize, children: usize) -> Self {
+        let seed = shared.seed.wrapping_add((index as u64) << 32);
+        Self {
+            index,
+            random: Random::new(seed),
+            counts: Counts::default(),
+            slots: (0..pipes).map(|_| None).collect(),
+            cats: Vec::with_capacity(children),
+            most_cats: children,
+            buf: vec![0; 2 << 20],
+            streams: (index as u64) << 48,
+            programs: true,
+            shared,
+        }
+    }
+
+    /// Works until the time is over, and brings everything to its end.
+    pub(crate) fn work(mut self) -> Counts {
+        self.shared.threads().push(pthread_self());
+        self.programs = self.can_start_programs();
+        if !self.programs {
+            crate::common::say("soak: this user cannot start programs; forks only");
+        }
+        for index in 0..self.slots.len() {
+            self.open(index);
+        }
+        let weights: usize = OPERATIONS.iter().map(|(weight, ..)| weight).sum();
+        while !self.shared.is_over() {
+            let mut ticket = self.random.below(weights);
+            let next =
+                OPERATIONS.iter().position(|(weight, ..)| match ticket.checked_sub(*weight) {
+                    Some(rest) => {
+                        ticket = rest;
+                        false
+                    }
+                    None => true,
+                });
+            let next = next.expect("below the sum of the weights");
+            let beat = &self.shared.beats()[self.index];
+            beat.operation.store(next, Ordering::Relaxed);
+            beat.count.fetch_add(1, Ordering::Relaxed);
+            if self.random.one_in(8) {
+                self.move_the_limit();
+            }
+            OPERATIONS[next].2(&mut self);
+            self.counts.operations += 1;
+            if self.slots.iter().flatten().map(|slot| slot.held.len()).sum::<usize>() > MOST_HELD {
+                for index in 0..self.slots.len() {
+                    self.drain(index);
+                }
+            }
+        }
+        self.leave_the_limit();
+        self.end_cats();
+        for index in 0..self.slots.len() {
+            self.drain(index);
+            self.slots[index] = None;
+        }
+        let own = pthread_self();
+        self.shared.threads().retain(|thread| *thread != own);
+        self.counts.most_children = self.shared.most_children.load(Ordering::Relaxed);
+        self.shared.taken.fetch_add(self.counts.taken, Ordering::Relaxed);
+        let accounted = self.counts.delivered + self.counts.reported;
+        self.shared.accounted.fetch_add(accounted, Ordering::Relaxed);
+        self.counts
+    }
+
+    /// Puts the limit near to where this process is, or far away.
+    fn move_the_limit(&mut self) {
+        match self.shared.role {
+            Role::Descriptors => {
+                // It is on the numbers: so many of those below it are free.
+                let room = self.random.below(12);
+                limits::set_limit(limits::RLIMIT_NOFILE, u64::MAX);
+                // The other workers do this, too: then it is their turn.
+                let Some(open) = limits::descriptors() else { return };
+                let soft = (0..).filter(|number| !open.contains(number)).nth(room).unwrap_or(0);
+                limits::set_limit(limits::RLIMIT_NOFILE, soft);
+            }
+            Role::Memory => {
+                let room = [0, 4096, 100_000, 1 << 20, 5 << 20, 1 << 30][self.random.below(6)];
+                limits::set_limit(limits::RLIMIT_AS, limits::address_space() + room);
+            }
+            Role::Plain | Role::Pages | Role::Processes => {}
+        }
+    }
+
+    /// Puts the limit far away.
+    fn leave_the_limit(&self) {
+        match self.shared.role {
+            Role::Descriptors => limits::set_limit(limits::RLIMIT_NOFILE, u64::MAX),
+            Role::Memory => limits::set_limit(limits::RLIMIT_AS, u64::MAX),
+            Role::Plain | Role::Pages | Role::Processes => {}
+        }
+    }
+
+    /// Whether a call that makes something new may fail with this error here; counts it.
+    pub(crate) fn refused(&mut self, errno: Errno) -> bool {
+        let refused = match self.shared.role {
+            Role::Descriptors => errno == Errno::EMFILE,
+            Role::Memory => errno == Errno::ENOMEM,
+            Role::Processes => errno == Errno::EAGAIN,
+            Role::Plain | Role::Pages => false,
+        };
+        self.count_refusal(refused);
+        refused
+    }
+
+    pub(crate) fn count_refusal(&mut self, refused: bool) {
+        if refused {
+            self.counts.refusals += 1;
+            self.shared.refused.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes a violation unless the error is a refusal.
+    pub(crate) fn only_refused(&mut self, what: &str, errno: Errno) {
+        let refused = self.refused(errno);
+        self.require(refused, || format!("{what}: {errno:?}"));
+    }
+
+    /// As `only_refused`, for an error of std.
+    pub(crate) fn only_refused_io(&mut self, what: &str, error: &std::io::Error) {
+        match Errno::from_io_error(error) {
+            Some(errno) => self.only_refused(what, errno),
+            None => self.require(false, || format!("{what}: {error}")),
+        }
+    }
+
+    pub(crate) fn require(&self, holds: bool, otherwise: impl FnOnce() -> String) {
+        self.shared.require(holds, || format!("worker {}: {}", self.index, otherwise()));
+    }
+
+    /// The next `len` bytes of a new stream, in `buf`.
+    pub(crate) fn new_bytes(&mut self, len: usize) -> Run {
+        self.streams += 1;
+        let run = Run { stream: self.streams, at: 0, len };
+        fill(run.stream, 0, &mut self.buf[..len]);
+        run
+    }
+
+    /// Compares the first `count` bytes of `buf`, which were read, with what was held.
+    pub(crate) fn arrived(&mut self, what: &str, held: &mut Held, count: usize) {
+        let matches = held.matches(&self.buf[..count]);
+        self.require(matches, || format!("{what}: {count} bytes are not what was written"));
+        self.counts.delivered += count as u64;
+    }
+
+    /// A time that is short.
+    pub(crate) fn moment(&mut self) -> Duration {
+        Duration::from_micros(self.random.below(3000) as u64)
+    }
+}

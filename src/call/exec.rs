@@ -9,6 +9,7 @@
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::arg;
+use crate::abi::AT_EMPTY_PATH;
 use crate::arg::Arg;
 use crate::errno::{Errno, Result, decode};
 use crate::fd::BorrowedFd;
@@ -39,6 +40,17 @@ pub(crate) fn execveat(
     // SAFETY: as in `execve`.
     let answer = unsafe { syscall5(nr::EXECVEAT, arg(folder), path, argv, envp, flags as usize) };
     Err(failure(answer))
+}
+
+/// Whether the kernel refuses an empty path as such, with `ENOENT`, before it looks at the descriptor:
+/// here at one that is never open.
+pub(crate) fn refuses_empty_path() -> bool {
+    let nothing = [Arg::END];
+    let (path, list) = (c"".as_ptr().expose_provenance(), nothing.as_ptr().expose_provenance());
+    let flags = AT_EMPTY_PATH as usize;
+    // SAFETY: the kernel reads the path and a list that is its end only.
+    let answer = unsafe { syscall5(nr::EXECVEAT, usize::MAX, path, list, list, flags) };
+    failure(answer) == Errno::ENOENT
 }
 
 /// The address of a list, if it has an end.

@@ -168,6 +168,8 @@ impl Child {
     ///
     /// # Errors
     ///
+    /// - [`EAGAIN`](Errno::EAGAIN): somebody has made the [`pidfd`](Self::pidfd) nonblocking, and the
+    ///   child still runs.
     /// - [`ECHILD`](Errno::ECHILD): the child is gone, or not this process's, and how it ended [is
     ///   lost](Self#lost-status).
     ///

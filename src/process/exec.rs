@@ -116,8 +116,10 @@ pub fn execveat(
 pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let file = file.as_fd();
     match execveat(file, c"", argv, envp, ExecFlags::EMPTY_PATH) {
-        // ENOENT is what some releases of Linux 5.10 answer to an empty path.
-        Err(Errno::ENOSYS | Errno::ENOENT) => {}
+        Err(Errno::ENOSYS) => {}
+        // From some releases of Linux 5.10, whose answer it is to any empty path. Else it is about a
+        // script, whose interpreter would begin by the other way, and not find it.
+        Err(Errno::ENOENT) if call::exec::refuses_empty_path() => {}
         answer => return answer,
     }
     // Written out by hand: formatting may be more than a forked child has a stack for.

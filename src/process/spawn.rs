@@ -101,7 +101,7 @@ pub struct Spawn<'a> {
 
 impl<'a> Spawn<'a> {
     /// The program, its arguments from its own name on, and its environment; both lists end with
-    /// [`Arg::END`].
+    /// [`Arg::END`]. Without the name `spawn` fails.
     ///
     /// A program without a slash in its name is looked for in the folders of `PATH` in `envp`, or of
     /// [`DEFAULT_PATH`](crate::process::DEFAULT_PATH) if that has none, as
@@ -336,7 +336,9 @@ impl<'a> Spawn<'a> {
         // The id −1 means to the kernel: stay what you are.
         let ids = [self.uid, self.gid].into_iter().flatten();
         let mut ids = ids.chain(self.groups.into_iter().flatten().copied());
+        // A program without an argument 0 takes what lies behind it, its environment, for arguments.
         let valid = ended(self.argv)
+            && self.argv.len() > 1
             && ended(self.envp)
             && self.group.is_none_or(|group| group >= 0)
             && self.fds.iter().all(|(_, to)| *to >= 0)

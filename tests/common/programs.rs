@@ -71,6 +71,8 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
                 stdout.flush()?;
             }
         }
+        // Leaves a child that has its standard streams, input included, as "parent" does.
+        "bequeath" => drop(program("waiter", &[]).spawn()?),
         "cwd" => stdout.write_all(env::current_dir()?.as_os_str().as_bytes())?,
         // Its environment, each variable with a NUL behind it, sorted.
         "env" => {
@@ -88,6 +90,15 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             stdout.flush()?;
             io::stderr().write_all(b"err")?;
         }
+        // Leaves a child as "parent" does, and waits until it is killed.
+        "family" => {
+            run("parent", arg0, args)?;
+            return run("sleep", arg0, args);
+        }
+        // The numbers of its descriptors, a line each.
+        "fds" => {
+            super::open_fds().iter().try_for_each(|number| writeln!(stdout, "{number}"))?;
+        }
         // So many bytes on standard output, and on standard error.
         "flood" => {
             let err = thread::spawn({
@@ -96,6 +107,30 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             });
             write_pattern(&mut stdout, number(0))?;
             err.join().expect("the writing thread")?;
+        }
+        // Ends its first thread, alone. Another says so, and ends the process with code 5 when it is
+        // told to, as "waiter" is.
+        "leaderless" => {
+            thread::spawn(|| {
+                let leader = format!("/proc/self/task/{}/stat", std::process::id());
+                while !fs::read_to_string(&leader).is_ok_and(|stat| stat.contains(") Z ")) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                let told = io::stdout().write_all(b"!").and_then(|()| io::stdout().flush());
+                let waited = run("waiter", OsStr::new(""), &[]);
+                process::exit(if told.is_ok() && waited.is_ok() { 5 } else { 95 });
+            });
+            end_this_thread();
+        }
+        // Writes its number to each of these descriptors, if that is open.
+        "mark" => {
+            for word in args.iter().filter_map(|word| word.to_str()) {
+                let number = word.parse().unwrap_or(-1);
+                // SAFETY: only used for one call, which fails if it is not open.
+                #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
+                let fd = unsafe { rawpipe::fd::BorrowedFd::borrow_raw(number) };
+                let _ = rawpipe::write(fd, word.as_bytes());
+            }
         }
         // A file of /proc/self.
         "proc" => stdout.write_all(&fs::read(format!("/proc/self/{}", word(0)))?)?,
@@ -121,6 +156,30 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             stdout.write_all(b"deaf")?;
             stdout.flush()?;
             thread::sleep(Duration::from_millis(50));
+        }
+        // Closes its outputs, and ends when it is told to, as "waiter" does.
+        "shut" => {
+            for number in [1, 2] {
+                // SAFETY: nobody writes to it any more.
+                #[allow(unsafe_code, reason = "closing standard streams")]
+                drop(unsafe { rawpipe::fd::take_inherited(number) }?);
+            }
+            return run("waiter", arg0, args);
+        }
+        // A thread that is not the first becomes the program "stall", with one byte.
+        "successor" => {
+            let exec = thread::spawn(|| {
+                use std::os::unix::process::CommandExt;
+                std_program("stall", &["1"]).exec()
+            });
+            return Err(exec.join().expect("the thread that became another program"));
+        }
+        // Ends beside threads that go on.
+        "threads" => {
+            for _ in 0..3 {
+                thread::spawn(|| run("sleep", OsStr::new(""), &[]));
+            }
+            process::exit(6);
         }
         // Leaves a child that has its standard streams, and that ends when it is told to: when nobody
         // has the other end of descriptor 7 any more. Its id is on standard output.
@@ -150,6 +209,21 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
     }
     stdout.flush()?;
     Ok(0)
+}
+
+/// The thread, and not the process: `exit`, and not `exit_group`.
+fn end_this_thread() -> ! {
+    let number = match env::consts::ARCH {
+        "x86_64" => 60,
+        "aarch64" | "riscv64" | "riscv32" | "loongarch64" => 93,
+        "mips" => 4001,
+        "mips64" => 5058,
+        _ => 1,
+    };
+    #[allow(unsafe_code, reason = "a call that the crate has no name for")]
+    // SAFETY: the thread's stack stays as it is, and nobody waits for the thread.
+    let answer = unsafe { rawpipe::raw::syscall1(number, 0) };
+    panic!("a thread that has ended goes on: {answer}");
 }
 
 fn zero_ended(bytes: &[u8]) -> Vec<u8> {

@@ -297,6 +297,43 @@ fn offsets_beyond_four_gigabytes() {
     }
 }
 
+/// Nothing is copied, and the offset is what it was.
+fn copy_file_range_offsets_above_the_signed_maximum() {
+    let (source, target) = (file(b"0123456789"), file(b""));
+    for at in [1 << 63, u64::MAX - 4] {
+        for side in [0, 1] {
+            let mut offsets = [0, 0];
+            offsets[side] = at;
+            let [from, to] = &mut offsets;
+            let answer = copy_file_range(&source, Some(from), &target, Some(to), 3);
+            let errno = answer.expect_err("an offset that is none");
+            // Which one is a matter of the kernel's version.
+            let known = [Errno::EINVAL, Errno::EOVERFLOW, Errno::EFBIG, Errno::EXDEV];
+            assert!(known.contains(&errno), "{at:#x}, side {side}: {errno}");
+            assert_eq!(offsets[side], at);
+        }
+    }
+    assert_eq!(target.metadata().unwrap().len(), 0);
+}
+
+fn copy_file_range_of_what_is_no_file() {
+    let (source, target) = (file(b"0123456789"), file(b""));
+    let folder = File::open("/").unwrap();
+    let device = File::options().read(true).write(true).open("/dev/null").unwrap();
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let copy =
+        |from: &dyn AsFd, to: &dyn AsFd| copy_file_range(from.as_fd(), None, to.as_fd(), None, 1);
+    assert_eq!(copy(&source, &folder), Err(Errno::EISDIR));
+    assert_eq!(copy(&folder, &target), Err(Errno::EISDIR));
+    let others: [&dyn AsFd; 4] = [&device, &socket, &reader, &writer];
+    for other in others {
+        assert_eq!(copy(&source, other), Err(Errno::EINVAL));
+        assert_eq!(copy(other, &target), Err(Errno::EINVAL));
+    }
+    assert_eq!(target.metadata().unwrap().len(), 0);
+}
+
 // ---- waiting ----
 
 /// The flag of the open file counts as well as that of the call.
@@ -437,6 +474,8 @@ fn main() {
         splice_of_an_empty_device_again_and_again,
         splice_of_a_device_to_a_device,
         offsets_beyond_four_gigabytes,
+        copy_file_range_offsets_above_the_signed_maximum,
+        copy_file_range_of_what_is_no_file,
         splice_by_a_nonblocking_end_eagain,
         vmsplice_full_pipe_waits,
         vmsplice_buffers_arrive_as_one_stream,

@@ -32,7 +32,8 @@ const PATH_MAX: usize = 4096;
 /// - [`ENOENT`](Errno::ENOENT): there is no such file, or not the interpreter that it names.
 /// - [`ENOEXEC`](Errno::ENOEXEC): the kernel does not know what it is, such as a script without `#!`.
 /// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
-/// - [`ETXTBSY`](Errno::ETXTBSY): it is open for writing.
+/// - [`ETXTBSY`](Errno::ETXTBSY): it is open for writing: perhaps only in a child that another thread
+///   has just forked from who wrote it, until that child execs. Then it is worth another try.
 ///
 /// # Examples
 ///

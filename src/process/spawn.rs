@@ -20,6 +20,9 @@
 //! - *Descriptors, handlers, mask, ids, folder, limits* are the child's own copies. Only what belongs
 //!   to the memory itself is not: a change of ids takes away the flag by which a process may be dumped
 //!   and traced, so that is set again behind it.
+//! - *Ids that another thread changes meanwhile*, by a C library that does it in all threads, are not
+//!   the child's: it is no thread of this process, and has those of the moment of its making. So do not
+//!   give up privileges in one thread while another one spawns.
 //!
 //! # How a failure is told
 //!

@@ -366,7 +366,7 @@ fn in_pipe(reader: PipeReader, len: usize) -> Held {
 
 /// Whether an error says that the kernel, the file system, or a filter in front of them does not do
 /// this, rather than that it went wrong.
-fn is_refusal(errno: Errno) -> bool {
+pub(super) fn is_refusal(errno: Errno) -> bool {
     matches!(errno, Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EXDEV | Errno::EPERM)
 }
 

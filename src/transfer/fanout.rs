@@ -12,15 +12,19 @@
 //!    `splice`d: now it is consumed, once.
 //! 3. Move each pipe to its sink to the last byte. What goes wrong here is that sink's matter alone.
 
+use super::engine::is_refusal;
 use super::error::{Held, Side, TransferError};
 use super::{Mechanism, Transfer, Transferred};
 use crate::abi::MAX_RW_COUNT;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::flags::PollEvents;
+use crate::io::Incomplete;
+use crate::map::Map;
 use crate::pipe::{self, Builder, Capacity};
 use crate::poll::{PollFd, poll};
 use crate::{Errno, PipeReader, PipeWriter, Result, call, page, sigpipe};
 use core::fmt;
+use core::iter::once;
 use core::ops::ControlFlow;
 
 /// One of the sinks of a [`fanout`]: a descriptor to write to, what has arrived there, and why it is
@@ -161,7 +165,7 @@ impl<'p> Fanout<'p> {
 
     /// Moves the bytes and returns how many the source gave.
     ///
-    /// They are duplicated inside the kernel by `tee`. A sink that is slow makes the others wait. One
+    /// They are duplicated inside the kernel by `tee`, or copied where that is refused. A sink that is slow makes the others wait. One
     /// that fails is dropped, with its [`error`](FanoutSink::error), and the others go on. Nobody else
     /// may read from the source meanwhile. Goes on after signals, and raises no `SIGPIPE`.
     ///
@@ -281,29 +285,51 @@ fn round(source: BorrowedFd<'_>, sinks: &[FanoutSink<'_>]) -> Result<usize> {
     let mut len = MAX_RW_COUNT;
     for writer in pipes {
         // The first says how much it is. The others have as much room, and what was there still is.
-        len = wait_and(source, || call::tee(source, writer.as_fd(), len, 0))?;
-        if len == 0 {
-            return Ok(0);
-        }
+        len = match wait_and(source, || call::tee(source, writer.as_fd(), len, 0)) {
+            Ok(0) => return Ok(0),
+            Err(errno) if is_refusal(errno) && len == MAX_RW_COUNT => {
+                let pipes = sinks.iter().filter_map(|sink| sink.pipe.as_ref());
+                return copy(source, MAX_RW_COUNT, pipes.map(|(_, writer)| writer));
+            }
+            answer => answer?,
+        };
     }
     let mut consumed = 0;
     while consumed < len {
         let to = last.as_fd();
-        match wait_and(source, || call::splice(source, None, to, None, len - consumed, 0))? {
-            0 => break,
-            count => consumed += count,
-        }
+        let left = len - consumed;
+        let count = match wait_and(source, || call::splice(source, None, to, None, left, 0)) {
+            Err(errno) if is_refusal(errno) => copy(source, left, once(last))?,
+            answer => answer?,
+        };
+        consumed += count;
         // With one sink there is no tee that said how much: it is what the first call moved.
-        if len == MAX_RW_COUNT {
+        if count == 0 || len == MAX_RW_COUNT {
             break;
         }
     }
     Ok(consumed)
 }
 
+/// Where the kernel does not move the bytes by itself: reads up to `most` of them, writes them to all of
+/// these pipes, which are empty and have the same capacity, and returns how many.
+fn copy<'a>(
+    source: BorrowedFd<'_>,
+    most: usize,
+    mut pipes: impl Iterator<Item = &'a PipeWriter> + Clone,
+) -> Result<usize> {
+    let room = pipes.clone().next().map_or(Ok(0), PipeWriter::capacity)?;
+    let mut pages = Map::anonymous(most.min(room))?;
+    let buf = &mut pages.bytes_mut()[..most.min(room)];
+    let count = wait_and(source, || call::read(source, buf))?;
+    let failed = |stopped: Incomplete| stopped.errno().unwrap_or(Errno::EIO);
+    pipes.try_for_each(|pipe| pipe.write_all(&pages.bytes()[..count]).map_err(failed))?;
+    Ok(count)
+}
+
 /// Makes a call on the source until it answers something: goes on after signals, and waits where the
 /// source is nonblocking and has nothing. The other end is a pipe of our own with room in it.
-fn wait_and(source: BorrowedFd<'_>, call: impl Fn() -> Result<usize>) -> Result<usize> {
+fn wait_and(source: BorrowedFd<'_>, mut call: impl FnMut() -> Result<usize>) -> Result<usize> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}

@@ -164,9 +164,56 @@ fn never_with_advice_refused_writes_or_says_so() {
     }
 }
 
+/// A child that shuts itself in first: it cannot have memory that its own children would not have, and
+/// must not touch that of its parent.
+fn forked_child_with_advice_refused_writes_or_says_so() {
+    let test = "forked_child_with_advice_refused_writes_or_says_so";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    if made(vmsplice()).is_err() {
+        return skip(test, "no vmsplice, or no pipe that is large enough");
+    }
+    for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL] {
+        let (Ok((mut by_choice, own)), Ok((mut told, _other))) =
+            (made(ChunkWriter::builder()), made(vmsplice()))
+        else {
+            return skip(test, "no memory, or no descriptors");
+        };
+        assert_eq!(by_choice.mechanism(), Mechanism::Vmsplice);
+        fill(by_choice.chunk().unwrap(), 77);
+        by_choice.send(CHUNK).unwrap();
+        let code = child(|| {
+            if !Filter::new(&[raw::nr::MADVISE], errno).install() {
+                return 2;
+            }
+            let Ok(chunk) = by_choice.chunk() else { return 3 };
+            fill(chunk, 78);
+            if by_choice.send(CHUNK).is_err() || by_choice.mechanism() != Mechanism::Write {
+                return 4;
+            }
+            u8::from(told.chunk().err() != Some(errno))
+        })
+        .wait()
+        .unwrap()
+        .code();
+        if code == Some(2) {
+            return skip(test, "no seccomp filter here");
+        }
+        assert_eq!(code, Some(0), "{errno}");
+        let (mut got, mut expected) = (vec![0; CHUNK], vec![0; CHUNK]);
+        for number in [77, 78] {
+            own.read_exact(&mut got).unwrap();
+            fill(&mut expected, number);
+            assert!(got == expected, "chunk {number}");
+        }
+    }
+}
+
 fn main() {
     common::run_each_alone(tests![
         never_with_locked_memory_sends_what_was_written,
         never_with_advice_refused_writes_or_says_so,
+        forked_child_with_advice_refused_writes_or_says_so,
     ]);
 }

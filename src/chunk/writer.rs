@@ -281,7 +281,12 @@ impl ChunkWriter {
     /// Parts with all the memory. Where the kernel, or a filter in front of it, has begun to refuse what
     /// pages need that are to be handed over, the new ones are for plain writes.
     fn renew(&mut self) -> Result<()> {
-        match self.memory.renew() {
+        let renewed = self.memory.renew();
+        self.or_for_writes(renewed)
+    }
+
+    fn or_for_writes(&mut self, renewed: Result<()>) -> Result<()> {
+        match renewed {
             Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EPERM)
                 if self.replaceable =>
             {
@@ -297,7 +302,9 @@ impl ChunkWriter {
     fn leave_the_parent_alone(&mut self) -> Result<()> {
         if self.memory.is_forked() {
             self.lent = None;
-            self.memory = Memory::new(self.mechanism, self.memory.len())?;
+            let made = Memory::new(self.mechanism, self.memory.len());
+            let made = made.map(|memory| self.memory = memory);
+            self.or_for_writes(made)?;
             self.pool.reset();
             self.sent = 0;
         }

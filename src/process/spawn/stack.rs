@@ -1,11 +1,11 @@
-//! The memory that a child starts on: a stack with a guard page below it, and above it the list of
+//! The memory that a child starts on: a stack with a guard below it, and above it the list of
 //! its descriptors.
 //!
 //! # Safety
 //!
 //! This file is trusted with one mapping. A [`Stack`] is the only owner of its addresses. Its upper
 //! part, behind the [`stack`](Stack::stack), is a list of integers that it lends as a slice; the part below is
-//! never lent, so that it may be a child's stack while a `Stack` is borrowed; the lowest page is
+//! never lent, so that it may be a child's stack while a `Stack` is borrowed; the lowest pages are
 //! nobody's: touching it ends the process.
 //!
 //! Mapping and touching a stack is a seventh of what it costs to start a small program. So one is kept
@@ -23,6 +23,12 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 /// Enough for a path, the moves of an ordinary spawn, and the frames of the child's code in a build without
 /// optimisation. Only pages that are touched cost anything.
 const SIZE: usize = 64 << 10;
+
+/// Bytes below the stack that nobody may touch: a page; more of them where pages are small, so that it
+/// is whole pages also where the kernel does not say how large they are.
+fn guard() -> usize {
+    page::size().max(64 << 10)
+}
 
 /// For as many moves there is room in an ordinary stack.
 const FEW: usize = 512;
@@ -42,8 +48,7 @@ pub(super) struct Stack {
 impl Stack {
     /// A stack, and room for this many moves, with any numbers in them.
     pub(super) fn new(moves: usize) -> Result<Self> {
-        let page = page::size();
-        let mut len = page + SIZE;
+        let mut len = guard() + SIZE;
         if moves <= FEW {
             if let Some(base) = NonNull::new(SPARE.swap(ptr::null_mut(), Ordering::Acquire)) {
                 return Ok(Self { base, len, moves });
@@ -51,21 +56,20 @@ impl Stack {
         } else {
             let room = moves.checked_mul(size_of::<Move>()).ok_or(Errno::ENOMEM)?;
             len = room.checked_add(len).ok_or(Errno::ENOMEM)?;
-            len = len.checked_next_multiple_of(page).ok_or(Errno::ENOMEM)?;
+            len = len.checked_next_multiple_of(guard()).ok_or(Errno::ENOMEM)?;
         }
         let stack = Self { base: call::mmap(len, None)?, len, moves };
-        // SAFETY: the mapping's lowest page, which is never lent.
-        unsafe { call::mprotect_none(stack.base, page) }?;
+        // SAFETY: the mapping's lowest pages, which are never lent.
+        unsafe { call::mprotect_none(stack.base, guard()) }?;
         Ok(stack)
     }
 
-    /// The stack's lowest address and its size, without the guard page. The moves begin at its end.
+    /// The stack's lowest address and its size, without the guard. The moves begin at its end.
     pub(super) fn stack(&self) -> (*mut u8, usize) {
         let room = (self.moves * size_of::<Move>()).next_multiple_of(ALIGN);
-        let guard = page::size();
-        // SAFETY: a page and `SIZE` bytes at least are mapped.
-        let lowest = unsafe { self.base.add(guard) };
-        (lowest.as_ptr(), self.len - guard - room)
+        // SAFETY: the guard and `SIZE` bytes at least are mapped.
+        let lowest = unsafe { self.base.add(guard()) };
+        (lowest.as_ptr(), self.len - guard() - room)
     }
 
     pub(super) fn moves(&mut self) -> &mut [Move] {

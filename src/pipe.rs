@@ -103,7 +103,8 @@ pub fn pipe2(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
 #[non_exhaustive]
 pub enum Capacity {
     /// As large as is useful and allowed: 1 MiB, or half of it, or half of that, … as the kernel
-    /// grants; never less than the pipe has. Does not fail for want of permission or memory.
+    /// grants; never less than the pipe has. Does not fail for want of permission or memory, nor where
+    /// the kernel does not let it be changed.
     Max,
     /// At least this many bytes: the kernel rounds up to a power of two of pages.
     Bytes(usize),
@@ -254,7 +255,7 @@ pub fn set_capacity(fd: impl AsFd, capacity: Capacity) -> Result<usize> {
     while bytes as usize > current {
         match call::fcntl_setpipe_sz(fd, bytes) {
             Ok(granted) => return Ok(granted),
-            Err(Errno::EPERM | Errno::ENOMEM) => bytes /= 2,
+            Err(Errno::EPERM | Errno::ENOMEM | Errno::EINVAL | Errno::ENOSYS) => bytes /= 2,
             Err(Errno::EBUSY) => break,
             Err(errno) => return Err(errno),
         }

@@ -65,7 +65,7 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
     // kernel is older than 6.3, it does not know the flag, which also means that it can be sealed.
     let flags = abi::MFD_CLOEXEC | abi::MFD_ALLOW_SEALING;
     let answer = match make(flags | abi::MFD_NOEXEC_SEAL) {
-        Err(Errno::EINVAL) => make(flags)?,
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => make(flags)?,
         answer => answer?,
     };
     // SAFETY: `memfd_create` answers a new descriptor.

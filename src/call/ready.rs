@@ -53,8 +53,8 @@ pub(crate) fn epoll_pwait(
         // SAFETY: the kernel writes at most `len` events, into `buf`, which is lent exclusively, and
         // reads one `timespec` with 64-bit members.
         match decode(unsafe { syscall6(nr::EPOLL_PWAIT2, arg(epoll), place, len, time, 0, 0) }) {
-            // Before Linux 5.11, or behind a filter.
-            Err(Errno::ENOSYS | Errno::EPERM) => {}
+            // Before Linux 5.11, or behind a filter. A wrong argument is wrong for the other call, too.
+            Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => {}
             answer => return answer,
         }
     }

@@ -347,8 +347,10 @@ impl Child {
 
     fn waitid(&self, options: usize) -> Result<Option<SigInfo>> {
         match self.pidfd().map(|pidfd| call::waitid_pidfd(pidfd, options)) {
-            // Linux 5.3 has pidfds, and does not wait for them.
-            None | Some(Err(Errno::EINVAL)) => call::waitid_pid(self.pid, options),
+            // Linux 5.3 has pidfds, and does not wait for them; nor does a filter that does not know it.
+            None | Some(Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM)) => {
+                call::waitid_pid(self.pid, options)
+            }
             Some(answer) => answer,
         }
     }

@@ -117,7 +117,8 @@ pub fn execveat(
 pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let file = file.as_fd();
     match execveat(file, c"", argv, envp, ExecFlags::EMPTY_PATH) {
-        Err(Errno::ENOSYS) => {}
+        // EPERM and EINVAL are a filter's, or of the program, and then the other call says the same.
+        Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => {}
         // From some releases of Linux 5.10, whose answer it is to any empty path. Else it is about a
         // script, whose interpreter would begin by the other way, and not find it.
         Err(Errno::ENOENT) if call::exec::refuses_empty_path() => {}

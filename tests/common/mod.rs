@@ -75,7 +75,8 @@ pub(crate) fn run_each_alone(tests: &[(&str, fn())]) {
         let errors = String::from_utf8_lossy(&output.stderr);
         if output.status.success() {
             println!("test {name} ... ok");
-            errors.lines().filter(|line| line.starts_with("SKIPPED")).for_each(say);
+            let told = |line: &&str| line.starts_with("SKIPPED") || line.starts_with("result: ");
+            errors.lines().filter(told).for_each(say);
         } else {
             failed += 1;
             println!("test {name} ... FAILED ({})", output.status);
@@ -89,6 +90,11 @@ pub(crate) fn run_each_alone(tests: &[(&str, fn())]) {
         "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {out} filtered out"
     );
     std::process::exit(if failed == 0 { 0 } else { 101 });
+}
+
+/// The name of the test that this process was started for by [`run_each_alone`].
+pub(crate) fn name_alone() -> String {
+    env::var(ALONE).expect("a test that runs alone")
 }
 
 /// The command that runs the test `name` of this binary again in a role, for a test that needs a
@@ -358,6 +364,16 @@ impl Filter {
         filter.insert(2, Instruction(LOAD_WORD, 0, 0, low_half));
         filter.insert(3, Instruction(jump, 0, 1, value));
         Self(filter)
+    }
+
+    /// The same, but whoever makes such a call dies of `SIGSYS`: to see whether anybody does.
+    pub(crate) fn that_kills(mut self) -> Self {
+        const RETURN: u16 = 0x06;
+        const ALLOW: u32 = 0x7fff_0000;
+        const KILL_PROCESS: u32 = 0x8000_0000;
+        let refusals = self.0.iter_mut().filter(|step| step.0 == RETURN && step.3 != ALLOW);
+        refusals.for_each(|step| step.3 = KILL_PROCESS);
+        self
     }
 
     /// From here on it holds for this thread, and what it forks and executes. Whether the kernel takes

@@ -167,7 +167,7 @@ fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     // SAFETY: this code is all that runs in this process, and has no use for them any more.
     match unsafe { call::close_range(first, last) } {
         // Before Linux 5.9, or by a filter that does not know it: one by one.
-        Err(Errno::ENOSYS | Errno::EPERM) => {
+        Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => {
             let limit = call::prlimit64_get_soft(abi::RLIMIT_NOFILE)?;
             let end = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
             for fd in first..=last.min(end) {

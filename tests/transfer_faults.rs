@@ -9,10 +9,13 @@ use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{Child, Signal};
 use rawpipe::time::Deadline;
-use rawpipe::transfer::{FanoutSink, Mechanism, Side, Transfer, Transferred, fanout, transfer};
+use rawpipe::transfer::{
+    Fanout, FanoutSink, Mechanism, Side, Transfer, Transferred, fanout, transfer,
+};
 use rawpipe::{Errno, io, raw};
 use std::ffi::{CString, c_char};
 use std::fs::File;
+use std::io::Seek;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
@@ -365,6 +368,61 @@ fn transfer_full_disk_enospc_loses_nothing() {
     std::fs::remove_dir(&folder).unwrap();
 }
 
+// ---- few pages ----
+
+/// The pipe through which a file goes is granted many pages, and those of the sinks are not: then what
+/// was taken from the file must not be more than the sinks' pipes hold, or the rest is lost with the
+/// pipe when the fan-out ends.
+fn fanout_few_pages_for_the_sinks_loses_nothing() {
+    const MAX: usize = 1 << 20;
+    unsafe extern "C" {
+        safe fn getuid() -> u32;
+        safe fn setuid(uid: u32) -> i32;
+    }
+    let test = "fanout_few_pages_for_the_sinks_loses_nothing";
+    if getuid() != 0 {
+        return skip(test, "needs root, to become a user without pipes");
+    }
+    let bytes = data(3 * MAX);
+    // So that one can grow, and then no other.
+    let grown = || {
+        let pipe = rawpipe::pipe().unwrap();
+        (pipe.0.set_capacity(Capacity::Bytes(MAX)), pipe)
+    };
+    assert_eq!(setuid(0x3_0000 + std::process::id() % 0x1_0000), 0);
+    let mut filling = Vec::new();
+    while let (Ok(_), pipe) = grown() {
+        filling.push(pipe);
+        if filling.len() == 500 {
+            return skip(test, "no limit to the pages of pipes was found");
+        }
+    }
+    filling.pop();
+
+    for broken in [false, true] {
+        let mut source = file(&bytes);
+        let [(one, to_one), (two, to_two)] = [0, 1].map(|_| rawpipe::pipe().unwrap());
+        let readers = (!broken).then_some((one, two));
+        let mut sinks = [FanoutSink::new(&to_one).unwrap(), FanoutSink::new(&to_two).unwrap()];
+        let mut once = |_| ControlFlow::Break(());
+        let answer = Fanout::new().progress(&mut once).run(&source, &mut sinks);
+        let taken = source.stream_position().unwrap();
+        let held =
+            |sink: &FanoutSink<'_>| sink.error().map_or(0, |error| error.undelivered() as u64);
+        for sink in &sinks {
+            assert_eq!(sink.bytes() + held(sink), taken, "{sink:?}");
+        }
+        match readers {
+            Some((one, two)) => {
+                assert_eq!(answer.unwrap(), taken);
+                let found = (one.available().unwrap() as u64, two.available().unwrap() as u64);
+                assert_eq!(found, (taken, taken));
+            }
+            None => assert_eq!(answer.unwrap_err().errno(), Some(Errno::EPIPE)),
+        }
+    }
+}
+
 fn main() {
     common::run_each_alone(tests![
         transfer_without_reader_does_not_raise_sigpipe,
@@ -375,5 +433,6 @@ fn main() {
         transfer_deadline_polls_only_what_could_wait,
         transfer_without_descriptors_for_a_broker_copies,
         transfer_full_disk_enospc_loses_nothing,
+        fanout_few_pages_for_the_sinks_loses_nothing,
     ]);
 }

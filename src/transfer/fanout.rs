@@ -198,7 +198,12 @@ impl<'p> Fanout<'p> {
         };
         let source = own.as_ref().map_or(from, |(reader, _)| reader.as_fd());
         let room = pipe::capacity(source).map_err(|errno| failed(0, Side::Source, errno))?;
-        make_alike(sinks, room);
+        let room = make_alike(sinks, room);
+        if let Some((_, writer)) = &own {
+            // A round leaves nothing in it, so that nothing is lost with it.
+            let answer = writer.set_capacity(Capacity::Bytes(room));
+            answer.map_err(|errno| failed(0, Side::Source, errno))?;
+        }
         let mut bytes = 0;
         loop {
             let len = match next_round(from, own.as_ref(), room, sinks) {
@@ -249,15 +254,19 @@ fn next_round(
 }
 
 /// Gives the pipes of all sinks the same number of slots: that of the source, or if one of them is not
-/// granted as many, as many as that one has. (An empty pipe can always be made smaller.)
-fn make_alike(sinks: &[FanoutSink<'_>], room: usize) {
+/// granted as many, as many as that one has; and returns it, in bytes. (An empty pipe can always be made
+/// smaller.)
+fn make_alike(sinks: &[FanoutSink<'_>], room: usize) -> usize {
     for sink in sinks {
         sink.set_capacity(room);
     }
-    let least = sinks.iter().map(FanoutSink::capacity).min().unwrap_or(room);
+    // One that was dropped in an earlier run has none, and is no measure for the others.
+    let left = sinks.iter().filter(|sink| sink.pipe.is_some());
+    let least = left.map(FanoutSink::capacity).min().unwrap_or(room);
     for sink in sinks {
         sink.set_capacity(least);
     }
+    least
 }
 
 /// Moves up to `room` bytes of a source that is no pipe into one that is empty; 0 is its end.

@@ -437,11 +437,13 @@ pub(crate) fn tmp() -> PathBuf {
     if writable { shm.to_owned() } else { env::temp_dir() }
 }
 
-/// A path there that no other test has.
+/// A path there that no other test has, nor has left there: numbers of processes come again.
 pub(crate) fn tmp_path() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    tmp().join(format!("rawpipe-test-{}-{count}", std::process::id()))
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = now.as_nanos();
+    tmp().join(format!("rawpipe-test-{}-{count}-{now:x}", std::process::id()))
 }
 
 /// An open file without a name, with these contents and its position at 0.

@@ -218,9 +218,10 @@ fn page() -> u64 {
     u64::try_from(getpagesize()).expect("a page has a size")
 }
 
-/// How many mappings it has.
-pub(crate) fn maps() -> usize {
-    fs::read_to_string("/proc/self/maps").expect("/proc").lines().count()
+/// Its mappings.
+pub(crate) fn maps() -> Vec<String> {
+    let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
+    maps.lines().map(String::from).collect()
 }
 
 /// Kills what this process has started.

@@ -625,7 +625,9 @@ impl Worker {
     /// Chunks through a nonblocking pipe: sent until it is full, and read until it is empty.
     pub(crate) fn chunks(&mut self) {
         let Some((reader, writer)) = self.made(Builder::new().nonblocking()) else { return };
-        let len = self.random.length(LONGEST);
+        // Short ones are copied.
+        let long = self.random.one_in(2);
+        let len = if long { LONGEST } else { self.random.length(LONGEST) };
         let mut builder = ChunkWriter::builder().chunk(len);
         builder = match self.random.below(4) {
             0 => builder.mechanism(Mechanism::Vmsplice),
@@ -653,8 +655,8 @@ impl Worker {
         let mut held = Held::default();
         for _ in 0..1 + self.random.below(8) {
             let run = {
-                let len = 1 + self.random.below(len);
-                self.new_bytes(len)
+                let less = self.random.below(if long { len / 4 } else { len });
+                self.new_bytes(len - less)
             };
             match writer.chunk() {
                 Ok(chunk) => chunk[..run.len].copy_from_slice(&self.buf[..run.len]),
@@ -676,7 +678,7 @@ impl Worker {
                 held.push(Run { at: done as u64, len: now, ..run });
                 self.counts.taken += now as u64;
                 done += now;
-                if done < run.len || self.random.one_in(2) {
+                if done < run.len || self.random.one_in(4) {
                     self.read_chunks(&mut reader, &mut held);
                 }
             }

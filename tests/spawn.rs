@@ -777,6 +777,17 @@ fn spawn_without_memory_enomem() {
     assert_eq!((error.stage(), error.errno()), (Stage::Stack, Errno::ENOMEM));
 }
 
+/// A stack that got no guard page is not kept for the next child.
+fn spawn_without_a_guard_page_enomem() {
+    let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
+    if !common::Filter::new(&[raw::nr::MPROTECT], Errno::ENOMEM).install() {
+        return skip("spawn_without_a_guard_page_enomem", "filters do not work here");
+    }
+    for _ in 0..2 {
+        assert_eq!(failure(spawn), (Stage::Stack, Errno::ENOMEM));
+    }
+}
+
 /// `CLONE_VM` among the flags of `clone`, and `clone3`, whose flags a filter does not see.
 fn refuse_shared_memory(errno: Errno) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 }; // behind the stack there
@@ -1075,6 +1086,7 @@ fn main() {
         spawn_user_group_and_groups,
         spawn_user_of_many_threads_leaves_dumpable,
         spawn_user_without_the_right_eperm,
+        spawn_without_a_guard_page_enomem,
         spawn_without_a_number_for_a_pidfd,
         spawn_without_memory_enomem,
         spawn_without_newer_calls,

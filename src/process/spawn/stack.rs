@@ -58,9 +58,11 @@ impl Stack {
             len = room.checked_add(len).ok_or(Errno::ENOMEM)?;
             len = len.checked_next_multiple_of(guard()).ok_or(Errno::ENOMEM)?;
         }
-        let stack = Self { base: call::mmap(len, None)?, len, moves };
+        // As long as it has no guard it is not one that is kept.
+        let mut stack = Self { base: call::mmap(len, None)?, len, moves: usize::MAX };
         // SAFETY: the mapping's lowest pages, which are never lent.
         unsafe { call::mprotect_none(stack.base, guard()) }?;
+        stack.moves = moves;
         Ok(stack)
     }
 

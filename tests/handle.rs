@@ -200,7 +200,8 @@ fn pidfd_not_readable_when_only_the_first_thread_has_ended() {
     }
     let (gate, opener) = rawpipe::pipe().unwrap();
     let mut command = program("leaderless", &[]);
-    let mut child = command.stdout(Stdio::piped()).fd_map(gate, 7).spawn().unwrap();
+    command.stdout(Stdio::piped()).fd_map(gate, 7).on_drop(OnDrop::Kill);
+    let mut child = command.spawn().unwrap();
     drop(command);
     child.stdout().unwrap().read_exact(&mut [0]).unwrap();
     if let Some(pidfd) = child.pidfd() {
@@ -221,7 +222,8 @@ fn pidfd_not_readable_when_another_thread_execs() {
         let test = "pidfd_not_readable_when_another_thread_execs";
         return skip(test, "an emulator has threads of its own");
     }
-    let mut child = program("successor", &[]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        program("successor", &[]).stdout(Stdio::piped()).on_drop(OnDrop::Kill).spawn().unwrap();
     child.stdout().unwrap().read_exact(&mut [0]).unwrap(); // by the new program
     let words = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
     assert!(words.windows(5).any(|word| word == b"stall"));

@@ -9,7 +9,7 @@ use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd};
 use rawpipe::message::{Channel, Duplex, Receiver, Sender};
 use rawpipe::pipe::{Builder, Capacity, PIPE_BUF};
 use rawpipe::poll::{PollEvents, PollFd, poll};
-use rawpipe::process::{Child, Signal};
+use rawpipe::process::{Child, OnDrop, Signal};
 use rawpipe::{Errno, PipeFlags, PipeWriter, io, pipe2, raw};
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
@@ -39,6 +39,13 @@ fn wait_until_asleep(pid: u32) {
     }
 }
 
+/// A child that goes with its handle, also when a test fails: it may wait for ever.
+fn waiting_child(body: impl FnOnce() -> u8) -> Child {
+    let mut child = child(body);
+    child.on_drop(OnDrop::Kill).unwrap();
+    child
+}
+
 fn full_pipe() -> (rawpipe::PipeReader, PipeWriter) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     writer.write_all(&vec![0; writer.capacity().unwrap()]).unwrap();
@@ -52,7 +59,7 @@ fn write_blocked_processes_are_killed_or_go_on() {
     let (reader, writer) = full_pipe();
     let capacity = writer.capacity().unwrap();
     let blocked = |writer: &PipeWriter| {
-        let child = child(|| u8::from(writer.write(b"more") != Ok(4)));
+        let child = waiting_child(|| u8::from(writer.write(b"more") != Ok(4)));
         wait_until_asleep(child.id());
         child
     };
@@ -76,7 +83,7 @@ fn read_blocked_processes_all_see_the_end() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (end, copy) = (&reader, &writer);
     let mut reading: Vec<Child> = iter::repeat_with(|| {
-        child(move || {
+        waiting_child(move || {
             close_copy(copy);
             u8::from(end.read(&mut [0; 8]) != Ok(0))
         })
@@ -96,7 +103,7 @@ fn read_blocked_processes_each_get_their_share() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (end, copy) = (&reader, &writer);
     let mut reading: Vec<Child> = iter::repeat_with(|| {
-        child(move || {
+        waiting_child(move || {
             close_copy(copy);
             let mut share = [0; SHARE];
             u8::from(end.read(&mut share) != Ok(SHARE) || share != [7; SHARE])
@@ -122,7 +129,7 @@ fn writes_longer_than_pipe_buf_lose_nothing() {
     let mut writing: Vec<Child> = Vec::new();
     for name in 0..4_u8 {
         let writer = &writer;
-        writing.push(child(move || {
+        writing.push(waiting_child(move || {
             let data = vec![name; LEN];
             u8::from((0..COUNT).any(|_| writer.write_all(&data).is_err()))
         }));
@@ -147,7 +154,7 @@ fn writes_up_to_pipe_buf_of_processes_are_whole() {
     let mut writing: Vec<Child> = Vec::new();
     for name in 0..4_u8 {
         let writer = &writer;
-        writing.push(child(move || {
+        writing.push(waiting_child(move || {
             let data = [name; PIPE_BUF];
             u8::from((0..COUNT).any(|_| writer.write(&data) != Ok(PIPE_BUF)))
         }));

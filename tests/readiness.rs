@@ -8,7 +8,7 @@ use common::{child, close_copy, skip, tests};
 use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd, PollEvents};
 use rawpipe::fd::{AsFd, AsRawFd, OwnedFd};
 use rawpipe::poll::{PollFd, poll};
-use rawpipe::process::Child;
+use rawpipe::process::{Child, OnDrop};
 use rawpipe::select::{FdSet, select};
 use rawpipe::{Errno, PipeReader, raw};
 use std::collections::{BTreeMap, BTreeSet};
@@ -273,7 +273,7 @@ fn waiters(count: u8, events: EpollEvents, reader: &PipeReader) -> (Vec<Child>, 
     let (woken, tell) = rawpipe::pipe().unwrap();
     let children = (0..count).map(|number| {
         let (tell, woken) = (&tell, &woken);
-        child(move || {
+        let mut waiting = child(move || {
             close_copy(woken);
             let epoll = Epoll::new().unwrap();
             epoll.add(reader, events, 0).unwrap();
@@ -284,7 +284,10 @@ fn waiters(count: u8, events: EpollEvents, reader: &PipeReader) -> (Vec<Child>, 
             }
             let _ = poll(&mut [], None); // until it is killed
             0
-        })
+        });
+        // Also when the test fails, which would else wait for the end of all output.
+        waiting.on_drop(OnDrop::Kill).unwrap();
+        waiting
     });
     (children.collect(), woken)
 }

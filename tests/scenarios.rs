@@ -1,5 +1,6 @@
 //! That each line of `SCENARIOS.md` and `HAZARDS.md` is still true: that the tests it names are there,
 //! and run, and that the words it quotes still stand in the documentation.
+#![cfg(feature = "std")]
 
 mod common;
 

@@ -449,7 +449,8 @@ fn env_of_nothing() {
 /// As `yes | head`: who writes to nobody is ended by SIGPIPE, which this process ignores.
 fn pipeline_writer_ends_by_sigpipe() {
     let mut yes = Command::new("/bin/sh");
-    yes.args(["-c", "while :; do echo yes; done"]);
+    // More than any pipe holds, and not without end if it is not told.
+    yes.args(["-c", "n=0; while [ $n -lt 400000 ]; do echo yes; n=$((n + 1)); done"]);
     let mut head = Command::new("/bin/sh");
     head.args(["-c", "read line; echo $line"]);
     let output = yes.pipe(&head).output().unwrap();

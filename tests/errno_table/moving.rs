@@ -42,7 +42,6 @@ pub(crate) fn sendfile_and_copy_file_range() {
         ("from what is open to write", write_only, to, None, BAD),
         ("to what is open to read", from, read_only.as_fd(), None, BAD),
         ("to append mode", from, ends.append.as_fd(), None, INVALID),
-        ("from a folder", ends.folder.as_fd(), to, None, INVALID),
         ("offset beyond any", from, to, Some(BEYOND), INVALID),
         ("to a full socket", from, socket.as_fd(), Some(0), Err(Errno::EAGAIN)),
         ("from the end", from, to, Some(100), OK_0),
@@ -58,6 +57,13 @@ pub(crate) fn sendfile_and_copy_file_range() {
         let theirs = unsafe { libc::sendfile64(to.as_raw_fd(), from.as_raw_fd(), offset, 100) };
         row("splice::sendfile", what, wanted, ours, answer(theirs));
     }
+
+    let folder = ends.folder.as_fd();
+    let ours = sendfile(folder, None, to, 100);
+    let null = std::ptr::null_mut();
+    // SAFETY: without an offset.
+    let theirs = unsafe { libc::sendfile64(to.as_raw_fd(), folder.as_raw_fd(), null, 100) };
+    alike("splice::sendfile", "from a folder", ours, answer(theirs));
 
     let (reader, writer) = (ends.filled.as_fd(), ends.writer.as_fd());
     let copies: &[Line<'_>] = &[

@@ -106,7 +106,6 @@ pub(crate) fn calls_by_number() {
         line("EPOLL_PWAIT2", nr::EPOLL_PWAIT2, "no room", &[epoll, place, 0, 0], E::EINVAL),
         line("EVENTFD2", nr::EVENTFD2, "unknown flag", &[0, 1 << 20], E::EINVAL),
         line("EXECVE", nr::EXECVE, "bad address", &[BAD_ADDRESS, 0, 0], E::EFAULT),
-        line("EXECVE", nr::EXECVE, "bad list", &[name, BAD_ADDRESS, 0], E::ENOENT),
         line("EXECVEAT", nr::EXECVEAT, "unknown flag", &[at_here, name, 0, 0, 1 << 20], E::EINVAL),
         line("FCNTL", nr::FCNTL, "unknown operation", &[null, 9999], E::EINVAL),
         line("FCNTL", nr::FCNTL, "number too large", &[null, 1030, 1 << 30], E::EINVAL),
@@ -202,6 +201,11 @@ pub(crate) fn calls_by_number() {
     ];
     let mut absent = BTreeMap::new();
     for (call, number, what, arguments, wanted) in table {
+        // Where these have another form by number, the shim makes them by name.
+        let by_name = matches!(call, "MMAP" | "FTRUNCATE");
+        if by_name && cfg!(any(target_pointer_width = "32", target_arch = "s390x")) {
+            continue;
+        }
         let (ours, theirs) = (ours(number, arguments), theirs(number, arguments));
         // A kernel, or a filter in front of it, that does not have the call.
         if theirs == Err(Errno::ENOSYS) {

@@ -43,7 +43,6 @@ pub(crate) fn sendfile_and_copy_file_range() {
         ("to what is open to read", from, read_only.as_fd(), None, BAD),
         ("to append mode", from, ends.append.as_fd(), None, INVALID),
         ("offset beyond any", from, to, Some(BEYOND), INVALID),
-        ("to a full socket", from, socket.as_fd(), Some(0), Err(Errno::EAGAIN)),
         ("from the end", from, to, Some(100), OK_0),
         ("contents", from, to, Some(5), Ok(8)),
     ];
@@ -58,6 +57,14 @@ pub(crate) fn sendfile_and_copy_file_range() {
         row("splice::sendfile", what, wanted, ours, answer(theirs));
     }
 
+    // Old kernels hang a page on the last buffer of a full socket, newer ones answer EAGAIN.
+    let ours = sendfile(from, Some(&mut 0), &socket, 100);
+    let mut start = 0;
+    let (to_socket, from_file) = (socket.as_raw_fd(), from.as_raw_fd());
+    // SAFETY: the offset is valid for the call.
+    let theirs = answer(unsafe { libc::sendfile64(to_socket, from_file, &raw mut start, 100) });
+    assert!(matches!(theirs, Ok(13) | Err(Errno::EAGAIN)), "{theirs:?}");
+    row("splice::sendfile", "to a full socket", theirs, ours, theirs);
     let folder = ends.folder.as_fd();
     let ours = sendfile(folder, None, to, 100);
     let null = std::ptr::null_mut();

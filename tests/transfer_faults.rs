@@ -216,6 +216,78 @@ fn transfer_falls_back_when_the_kernel_refuses() {
     }
 }
 
+/// A source that is no pipe is moved into one of the fan-out's own: when the kernel then does not
+/// duplicate what is there, it has been taken from the source and must be told.
+fn fanout_refused_tee_keeps_what_it_has_taken_eperm() {
+    let test = "fanout_refused_tee_keeps_what_it_has_taken_eperm";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    let code = child(|| {
+        let bytes = data(20_000);
+        let (near, far) = UnixStream::pair().unwrap();
+        io::write_all(&far, &bytes).unwrap();
+        drop(far);
+        let (one, two) = (file(b""), file(b""));
+        let mut sinks = [FanoutSink::new(&one).unwrap(), FanoutSink::new(&two).unwrap()];
+        if !common::Filter::new(&[raw::nr::TEE], Errno::EPERM).install() {
+            return 2;
+        }
+        let Err(mut error) = fanout(&near, &mut sinks) else { return 1 };
+        let mut all = vec![0; error.undelivered()];
+        let read = error.read_undelivered(&mut all);
+        let told = (error.side(), error.errno(), error.bytes());
+        let right = told == (Side::Source, Some(Errno::EPERM), 0)
+            && read == Ok(all.len())
+            && !all.is_empty()
+            && io::read_to_end(&near, &mut all).is_ok()
+            && all == bytes;
+        u8::from(!right)
+    })
+    .wait()
+    .unwrap()
+    .code();
+    if code == Some(2) {
+        return skip(test, "no seccomp filter here");
+    }
+    assert_eq!(code, Some(0));
+}
+
+/// What a sink that failed did not get is counted without asking its pipe.
+fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
+    let test = "fanout_broken_sink_without_fionread_epipe_loses_nothing";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    let code = child(|| {
+        let bytes = data(20_000);
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        writer.write_all(&bytes).unwrap();
+        drop(writer);
+        let (gone, broken) = rawpipe::pipe().unwrap();
+        drop(gone);
+        let mut sinks = [FanoutSink::new(&broken).unwrap()];
+        if !common::Filter::new(&[raw::nr::IOCTL], Errno::EPERM).install() {
+            return 2;
+        }
+        let failed = fanout(&reader, &mut sinks).is_err();
+        let Some(mut error) = sinks[0].take_error() else { return 1 };
+        let mut all = Vec::new();
+        let mut buf = [0; 4096];
+        while let Ok(count @ 1..) = error.read_undelivered(&mut buf) {
+            all.extend_from_slice(&buf[..count]);
+        }
+        u8::from(!(failed && error.errno() == Some(Errno::EPIPE) && all == bytes))
+    })
+    .wait()
+    .unwrap()
+    .code();
+    if code == Some(2) {
+        return skip(test, "no seccomp filter here");
+    }
+    assert_eq!(code, Some(0));
+}
+
 /// Where the kernel can be asked not to wait, the call is tried first: to look before is one call more.
 fn transfer_deadline_polls_only_what_could_wait() {
     let test = "transfer_deadline_polls_only_what_could_wait";
@@ -425,6 +497,8 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
 
 fn main() {
     common::run_each_alone(tests![
+        fanout_refused_tee_keeps_what_it_has_taken_eperm,
+        fanout_broken_sink_without_fionread_epipe_loses_nothing,
         transfer_without_reader_does_not_raise_sigpipe,
         transfer_leaves_a_pending_sigpipe_alone,
         transfer_goes_on_after_signals,

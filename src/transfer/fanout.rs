@@ -14,18 +14,17 @@
 
 use super::engine::is_refusal;
 use super::error::{Held, Side, TransferError};
-use super::{Mechanism, Transfer, Transferred};
+use super::{Mechanism, Transfer, Transferred, discard};
 use crate::abi::MAX_RW_COUNT;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::flags::PollEvents;
-use crate::io::Incomplete;
 use crate::map::Map;
 use crate::pipe::{self, Builder, Capacity};
 use crate::poll::{PollFd, poll};
 use crate::{Errno, PipeReader, PipeWriter, Result, call, page, sigpipe};
 use core::fmt;
 use core::iter::once;
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 
 /// One of the sinks of a [`fanout`]: a descriptor to write to, what has arrived there, and why it is
 /// no longer written to, if so.
@@ -75,12 +74,20 @@ impl<'fd> FanoutSink<'fd> {
             Err(mut error) => {
                 self.bytes += error.bytes();
                 // What the failed transfer has not even taken is in the pipe still.
-                error.held.pipe = self.pipe.take().map(|(reader, _)| {
-                    let left = reader.available().unwrap_or(0);
-                    (reader, left)
-                });
+                let arrived = usize::try_from(error.bytes()).unwrap_or(len);
+                let left = len - arrived - error.undelivered();
+                error.held.pipe = self.pipe.take().map(|(reader, _)| (reader, left));
                 self.error = Some(error);
             }
+        }
+    }
+
+    /// Takes what it was given too much of out of its pipe, or drops it from the fan-out.
+    fn empty(&mut self) {
+        let Some((reader, _)) = &self.pipe else { return };
+        let left = reader.available().map_err(|errno| failed(0, Side::Source, errno));
+        if let Err(error) = left.and_then(|left| discard(reader.as_fd(), Some(left as u64))) {
+            (self.pipe, self.error) = (None, Some(error));
         }
     }
 
@@ -199,26 +206,46 @@ impl<'p> Fanout<'p> {
         let source = own.as_ref().map_or(from, |(reader, _)| reader.as_fd());
         let room = pipe::capacity(source).map_err(|errno| failed(0, Side::Source, errno))?;
         let room = make_alike(sinks, room);
-        if let Some((_, writer)) = &own {
-            // A round leaves nothing in it, so that nothing is lost with it.
-            let answer = writer.set_capacity(Capacity::Bytes(room));
-            answer.map_err(|errno| failed(0, Side::Source, errno))?;
-        }
         let mut bytes = 0;
+        // How much there is in our own pipe, and why there will be no more.
+        let (mut in_own, mut last) = (0, None);
         loop {
-            let len = match next_round(from, own.as_ref(), room, sinks) {
-                Ok(0) => return Ok(bytes),
-                Ok(len) => len,
-                Err(errno) => return Err(failed(bytes, Side::Source, errno)),
-            };
+            if let Some((_, writer)) = own.as_ref().filter(|_| in_own == 0) {
+                if let Some(error) = last {
+                    return Err(TransferError { transferred: through_pipes(bytes), ..error });
+                }
+                match fill(from, writer, room) {
+                    Ok(0) => return Ok(bytes),
+                    Ok(count) => in_own = count,
+                    Err(error) => {
+                        in_own = usize::try_from(error.bytes()).unwrap_or(0);
+                        last = Some(error);
+                        continue;
+                    }
+                }
+            }
+            let Round { most, len, stopped, pages } = round(source, sinks);
+            if len == 0 && stopped.is_none() {
+                return Ok(bytes);
+            }
+            let in_hand = pages.as_ref().map_or(0, |(_, range)| range.len());
+            in_own = in_own.saturating_sub(len + in_hand);
             for sink in sinks.iter_mut() {
                 sink.deliver(len);
+                if most > len {
+                    sink.empty();
+                }
             }
-            match last_error(sinks) {
-                Some((side, errno)) => return Err(failed(bytes, side, errno)),
-                None => bytes += len as u64,
+            let of_sinks = last_error(sinks);
+            if of_sinks.is_none() {
+                bytes += len as u64;
             }
-            if let Some(progress) = &mut self.progress {
+            if let Some((side, errno)) = of_sinks.or(stopped.map(|errno| (Side::Source, errno))) {
+                let mut error = failed(bytes, side, errno);
+                error.held = Held { pages, pipe: own.map(|(reader, _)| (reader, in_own)) };
+                return Err(error);
+            }
+            if let Some(progress) = self.progress.as_mut().filter(|_| in_own == 0) {
                 if progress(bytes).is_break() {
                     return Ok(bytes);
                 }
@@ -233,29 +260,18 @@ impl fmt::Debug for Fanout<'_> {
     }
 }
 
-fn failed(bytes: u64, side: Side, errno: Errno) -> TransferError {
-    let transferred = Transferred { bytes, mechanism: Mechanism::Splice, fell_back: false };
-    TransferError { transferred, side, errno: Some(errno), held: Held::default() }
+fn through_pipes(bytes: u64) -> Transferred {
+    Transferred { bytes, mechanism: Mechanism::Splice, fell_back: false }
 }
 
-/// Puts what comes next into the pipes of all sinks, by way of a pipe of our own where the source is
-/// none, and returns how many bytes; 0 is the source's end.
-fn next_round(
-    from: BorrowedFd<'_>,
-    own: Option<&(PipeReader, PipeWriter)>,
-    room: usize,
-    sinks: &[FanoutSink<'_>],
-) -> Result<usize> {
-    let Some((reader, writer)) = own else { return round(from, sinks) };
-    if reader.available()? == 0 && fill(from, writer, room)? == 0 {
-        return Ok(0);
-    }
-    round(reader.as_fd(), sinks)
+fn failed(bytes: u64, side: Side, errno: Errno) -> TransferError {
+    let held = Held::default();
+    TransferError { transferred: through_pipes(bytes), side, errno: Some(errno), held }
 }
 
 /// Gives the pipes of all sinks the same number of slots: that of the source, or if one of them is not
-/// granted as many, as many as that one has; and returns it, in bytes. (An empty pipe can always be made
-/// smaller.)
+/// granted as many, as many as that one has. (An empty pipe can always be made smaller.) Returns for
+/// how many bytes that is room.
 fn make_alike(sinks: &[FanoutSink<'_>], room: usize) -> usize {
     for sink in sinks {
         sink.set_capacity(room);
@@ -266,74 +282,105 @@ fn make_alike(sinks: &[FanoutSink<'_>], room: usize) -> usize {
     for sink in sinks {
         sink.set_capacity(least);
     }
-    least
+    least.min(room)
 }
 
-/// Moves up to `room` bytes of a source that is no pipe into one that is empty; 0 is its end.
-fn fill(from: BorrowedFd<'_>, writer: &PipeWriter, room: usize) -> Result<usize> {
+/// Moves up to `room` bytes of a source that is no pipe into one that is empty; 0 is its end. What is
+/// in the pipe when it fails is what the error says has arrived.
+fn fill(
+    from: BorrowedFd<'_>,
+    writer: &PipeWriter,
+    room: usize,
+) -> core::result::Result<usize, TransferError> {
     // One call that moves something: what is more than the pipe holds would wait for ever.
     let stop = &mut |done| match done {
         0 => ControlFlow::Continue(()),
         _ => ControlFlow::Break(()),
     };
-    match Transfer::new()
-        .chunk(room.max(page::size()))
-        .progress(stop)
-        .run_guarded(from, writer.as_fd())
-    {
-        Ok(transferred) => Ok(usize::try_from(transferred.bytes()).unwrap_or(room)),
-        Err(error) => Err(error.errno().unwrap_or(Errno::EIO)),
-    }
+    let transfer = Transfer::new().chunk(room.max(page::size())).progress(stop);
+    let transferred = transfer.run_guarded(from, writer.as_fd())?;
+    Ok(usize::try_from(transferred.bytes()).unwrap_or(room))
 }
 
-/// Puts the same bytes into the pipes of all sinks that are left, consumes them from the source, and
-/// returns how many; 0 is its end.
-fn round(source: BorrowedFd<'_>, sinks: &[FanoutSink<'_>]) -> Result<usize> {
+/// What a round has put into the pipes of the sinks.
+#[derive(Default)]
+struct Round {
+    /// The most that one of them was given.
+    most: usize,
+    /// What all of them have, and what was consumed. 0: the source has ended, or has failed.
+    len: usize,
+    /// Why it is less than `most`, if an error is the reason.
+    stopped: Option<Errno>,
+    /// What was consumed, and not all of them have.
+    pages: Option<(Map, Range<usize>)>,
+}
+
+/// Puts the same bytes into the pipes of all sinks that are left, and consumes them from the source.
+fn round(source: BorrowedFd<'_>, sinks: &[FanoutSink<'_>]) -> Round {
     let mut pipes = sinks.iter().filter_map(|sink| sink.pipe.as_ref()).map(|(_, writer)| writer);
-    let Some(last) = pipes.next_back() else { return Ok(0) };
-    let mut len = MAX_RW_COUNT;
+    let mut round = Round::default();
+    let Some(last) = pipes.next_back() else { return round };
+    let mut wanted = MAX_RW_COUNT;
     for writer in pipes {
         // The first says how much it is. The others have as much room, and what was there still is.
-        len = match wait_and(source, || call::tee(source, writer.as_fd(), len, 0)) {
-            Ok(0) => return Ok(0),
-            Err(errno) if is_refusal(errno) && len == MAX_RW_COUNT => {
+        match wait_and(source, || call::tee(source, writer.as_fd(), wanted, 0)) {
+            Ok(0) => return round,
+            Ok(count) => wanted = count,
+            Err(errno) if is_refusal(errno) && round.most == 0 => {
                 let pipes = sinks.iter().filter_map(|sink| sink.pipe.as_ref());
                 return copy(source, MAX_RW_COUNT, pipes.map(|(_, writer)| writer));
             }
-            answer => answer?,
-        };
+            Err(errno) => return Round { stopped: Some(errno), ..round },
+        }
+        round.most = round.most.max(wanted);
     }
-    let mut consumed = 0;
-    while consumed < len {
-        let to = last.as_fd();
-        let left = len - consumed;
-        let count = match wait_and(source, || call::splice(source, None, to, None, left, 0)) {
-            Err(errno) if is_refusal(errno) => copy(source, left, once(last))?,
-            answer => answer?,
-        };
-        consumed += count;
+    while round.len < wanted {
+        let (to, rest) = (last.as_fd(), wanted - round.len);
+        match wait_and(source, || call::splice(source, None, to, None, rest, 0)) {
+            Ok(0) => break,
+            Ok(count) => round.len += count,
+            Err(errno) if is_refusal(errno) => {
+                let copied = copy(source, rest, once(last));
+                let (most, len) = (round.most.max(copied.most), round.len + copied.len);
+                round = Round { most, len, ..copied };
+                if copied.len == 0 || round.stopped.is_some() {
+                    break;
+                }
+            }
+            Err(errno) => return Round { stopped: Some(errno), ..round },
+        }
         // With one sink there is no tee that said how much: it is what the first call moved.
-        if count == 0 || len == MAX_RW_COUNT {
+        if wanted == MAX_RW_COUNT {
             break;
         }
     }
-    Ok(consumed)
+    round
 }
 
-/// Where the kernel does not move the bytes by itself: reads up to `most` of them, writes them to all of
-/// these pipes, which are empty and have the same capacity, and returns how many.
+/// A round where the kernel does not move the bytes by itself: reads up to `most` of them, and writes
+/// them to all of these pipes, which are empty and have the same capacity.
 fn copy<'a>(
     source: BorrowedFd<'_>,
     most: usize,
     mut pipes: impl Iterator<Item = &'a PipeWriter> + Clone,
-) -> Result<usize> {
-    let room = pipes.clone().next().map_or(Ok(0), PipeWriter::capacity)?;
-    let mut pages = Map::anonymous(most.min(room))?;
-    let buf = &mut pages.bytes_mut()[..most.min(room)];
-    let count = wait_and(source, || call::read(source, buf))?;
-    let failed = |stopped: Incomplete| stopped.errno().unwrap_or(Errno::EIO);
-    pipes.try_for_each(|pipe| pipe.write_all(&pages.bytes()[..count]).map_err(failed))?;
-    Ok(count)
+) -> Round {
+    let take = || {
+        let room = pipes.clone().next().map_or(Ok(0), PipeWriter::capacity)?;
+        let mut pages = Map::anonymous(most.min(room))?;
+        let buf = &mut pages.bytes_mut()[..most.min(room)];
+        let count = wait_and(source, || call::read(source, buf))?;
+        Ok((pages, count))
+    };
+    match take() {
+        Err(errno) => Round { stopped: Some(errno), ..Round::default() },
+        Ok((pages, most)) => match pipes.try_for_each(|to| to.write_all(&pages.bytes()[..most])) {
+            Ok(()) => Round { most, len: most, ..Round::default() },
+            Err(incomplete) => {
+                let stopped = incomplete.errno().or(Some(Errno::EIO));
+                Round { most, len: 0, stopped, pages: Some((pages, 0..most)) }
+            }
+        },
+    }
 }
 
 /// Makes a call on the source until it answers something: goes on after signals, and waits where the

@@ -13,6 +13,7 @@ use rawpipe::{Errno, PipeWriter, raw};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
@@ -459,10 +460,18 @@ pub(crate) fn append_file() -> File {
 }
 
 fn nameless(options: &mut OpenOptions) -> File {
-    let path = tmp_path();
-    let file = options.create_new(true).open(&path).expect("a file that was not there");
-    fs::remove_file(&path).expect("the file just made");
-    file
+    loop {
+        let path = tmp_path();
+        match options.create_new(true).open(&path) {
+            // Left behind by a process with the same number that was killed at the wrong moment.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            file => {
+                let file = file.expect("a file of this test's own");
+                fs::remove_file(&path).expect("the file just made");
+                return file;
+            }
+        }
+    }
 }
 
 /// How a process that was killed by a signal is reported, for comparing with a number.

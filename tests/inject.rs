@@ -19,8 +19,12 @@ mod check;
 mod common;
 #[path = "inject/machine.rs"]
 mod machine;
+#[path = "inject/messages.rs"]
+mod messages;
 #[path = "inject/moving.rs"]
 mod moving;
+#[path = "inject/streams.rs"]
+mod streams;
 #[path = "inject/tracer.rs"]
 mod tracer;
 
@@ -71,7 +75,7 @@ pub(crate) fn may_fail(
 ) -> bool {
     const SETMASK: u64 = 2;
     let cleanup = [nr::CLOSE, nr::MUNMAP, nr::EXIT_GROUP, nr::RT_SIGTIMEDWAIT];
-    let infallible = [nr::GETPID, nr::GETPPID, nr::GETTID, nr::UMASK];
+    let infallible = [nr::CLOCK_GETTIME, nr::GETPID, nr::GETPPID, nr::GETTID, nr::UMASK];
     let sets_back = call == nr::RT_SIGPROCMASK && arguments[0] == SETMASK && !child && !full_set();
     !cleanup.contains(&call) && !infallible.contains(&call) && !sets_back
 }
@@ -254,7 +258,8 @@ fn impossible() -> Option<&'static str> {
 }
 
 fn operations() -> Vec<Operation> {
-    moving::operations()
+    let all = [moving::operations(), streams::operations(), messages::operations()];
+    all.into_iter().flatten().collect()
 }
 
 fn main() {

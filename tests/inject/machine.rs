@@ -21,6 +21,8 @@ mod here {
     const WORDS: usize = 27;
     const ANSWER: usize = 10;
     const NUMBER: usize = 15;
+    /// The argument whose register the answer is in: none.
+    pub(crate) const ANSWER_ARGUMENT: usize = usize::MAX;
     const ARGUMENTS: [usize; 6] = [14, 13, 12, 7, 9, 8];
 
     fn set(pid: i32, index: usize, word: u64) {
@@ -58,6 +60,8 @@ mod here {
     const WORDS: usize = 34;
     /// `NT_ARM_SYSTEM_CALL`: the number, an `int`.
     const NUMBER: u64 = 0x404;
+    /// The argument whose register the answer is in.
+    pub(crate) const ANSWER_ARGUMENT: usize = 0;
 
     fn set(pid: i32, index: usize, word: u64) {
         let mut all = [0; WORDS * 8];
@@ -87,6 +91,7 @@ mod here {
     pub(crate) const BRK: usize = usize::MAX;
     pub(crate) const MREMAP: usize = usize::MAX;
     pub(crate) const WAIT4: usize = usize::MAX;
+    pub(crate) const ANSWER_ARGUMENT: usize = usize::MAX;
 
     pub(crate) fn skip_call(_pid: i32) {}
     pub(crate) fn set_argument(_pid: i32, _index: usize, _word: u64) {}

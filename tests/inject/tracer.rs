@@ -203,15 +203,18 @@ struct Tracee {
     /// It has not had the signal with which a new tracee begins.
     fresh: bool,
     /// What is to be done when its call returns.
-    after: Option<After>,
+    after: After,
     /// Which of the calls that were noted it is in.
     call: Option<usize>,
 }
 
-#[derive(Clone, Copy)]
-enum After {
-    Answer(i32),
-    Restore { place: u64, word: u64 },
+/// A call leaves its arguments as they are, in registers and in memory, and compilers count on it: what
+/// was changed for the kernel is changed back.
+#[derive(Clone, Copy, Default)]
+struct After {
+    errno: Option<i32>,
+    argument: Option<(usize, u64)>,
+    memory: Option<(u64, u64)>,
 }
 
 struct Tracer<'a> {
@@ -368,7 +371,7 @@ impl Tracer<'_> {
         match fault.action {
             // The kernel's own way to say that there is no more: the break stays where it is.
             Action::Error(_) if nr == machine::BRK => {
-                machine::set_argument(pid, 0, 0);
+                self.set_argument(pid, 0, arguments, 0);
                 self.fired = true;
             }
             Action::Error(errno) => {
@@ -382,14 +385,21 @@ impl Tracer<'_> {
     fn refuse(&mut self, pid: i32, errno: i32) {
         machine::skip_call(pid);
         if let Some(tracee) = self.tracees.get_mut(&pid) {
-            tracee.after = Some(After::Answer(errno));
+            tracee.after.errno = Some(errno);
+        }
+    }
+
+    fn set_argument(&mut self, pid: i32, index: usize, arguments: &[u64; 6], word: u64) {
+        machine::set_argument(pid, index, word);
+        if let Some(tracee) = self.tracees.get_mut(&pid) {
+            tracee.after.argument = Some((index, arguments[index]));
         }
     }
 
     fn shorten(&mut self, pid: i32, nr: usize, arguments: &[u64; 6], len: u64) {
         if let Some(index) = super::length_argument(nr) {
             if arguments[index] > len {
-                machine::set_argument(pid, index, len);
+                self.set_argument(pid, index, arguments, len);
                 self.fired = true;
             }
         } else if super::is_vectored(nr) {
@@ -403,9 +413,9 @@ impl Tracer<'_> {
                         return; // no less than it was
                     }
                     poke(pid, place, left);
-                    machine::set_argument(pid, 2, index + 1);
+                    self.set_argument(pid, 2, arguments, index + 1);
                     if let Some(tracee) = self.tracees.get_mut(&pid) {
-                        tracee.after = Some(After::Restore { place, word });
+                        tracee.after.memory = Some((place, word));
                     }
                     self.fired = true;
                     return;
@@ -417,10 +427,17 @@ impl Tracer<'_> {
 
     fn leave(&mut self, pid: i32, answer: i64) {
         let Some(tracee) = self.tracees.get_mut(&pid) else { return };
-        match tracee.after.take() {
-            Some(After::Answer(errno)) => machine::set_answer(pid, -i64::from(errno)),
-            Some(After::Restore { place, word }) => poke(pid, place, word),
-            None => {}
+        let After { errno, argument, memory } = core::mem::take(&mut tracee.after);
+        if let Some((index, word)) =
+            argument.filter(|(index, _)| *index != machine::ANSWER_ARGUMENT)
+        {
+            machine::set_argument(pid, index, word);
+        }
+        if let Some((place, word)) = memory {
+            poke(pid, place, word);
+        }
+        if let Some(errno) = errno {
+            machine::set_answer(pid, -i64::from(errno));
         }
         if let Some(call) = tracee.call.take().and_then(|index| self.calls.get_mut(index)) {
             call.answer = Some(answer);

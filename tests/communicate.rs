@@ -373,6 +373,29 @@ fn communicate_sigchld_ignored_keeps_the_output() {
     }
 }
 
+/// Nobody could wait for it any more.
+fn output_that_fails_leaves_no_child_enomem() {
+    let test = "output_that_fails_leaves_no_child_enomem";
+    unsafe extern "C" {
+        fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+    }
+    // They end when they are killed, and not before.
+    let (sleeps, too) = (program("sleep", &[]), program("sleep", &[]));
+    // A standard library that polls when it begins has another way for this error.
+    if !Filter::new(&[raw::nr::PPOLL], Errno::ENOMEM).install() {
+        return skip(test, "no seccomp filter here");
+    }
+    let failed = Err(Reason::Poll(Errno::ENOMEM));
+    let reason = |error: RunError| match error {
+        RunError::Communicate(error) => error.reason(),
+        error => panic!("{error}"),
+    };
+    assert_eq!(sleeps.output().map(drop).map_err(reason), failed);
+    assert_eq!(sleeps.pipe(&too).output().map(drop).map_err(reason), failed);
+    // SAFETY: the status is not wanted.
+    assert_eq!(unsafe { waitpid(-1, std::ptr::null_mut(), 1) }, -1, "a child is left");
+}
+
 fn main() {
     common::programs::become_program();
     common::run_each_alone(tests![
@@ -399,5 +422,6 @@ fn main() {
         communicate_grace_is_long_enough,
         communicate_without_grace_waits_for_the_grandchild,
         communicate_sigchld_ignored_keeps_the_output,
+        output_that_fails_leaves_no_child_enomem,
     ]);
 }

@@ -36,7 +36,7 @@ pub struct Child {
     owner: i32,
     /// The answer of a wait, after which the process id may be another's.
     end: Option<Result<ExitStatus>>,
-    on_drop: OnDrop,
+    pub(super) on_drop: OnDrop,
     pub(super) method: Method,
     /// Whether it was made the leader of a process group of its own.
     pub(super) leads_group: bool,

@@ -9,7 +9,7 @@ mod error;
 mod talk;
 
 use super::command::Source;
-use super::{Child, Command, ExitStatus};
+use super::{Child, Command, ExitStatus, OnDrop};
 use crate::time::Deadline;
 use alloc::vec::Vec;
 use core::slice;
@@ -178,6 +178,13 @@ impl Child {
     pub fn communicate(&mut self, input: &[u8]) -> Result<Output, CommunicateError> {
         Communicate::new().input(input).run(self)
     }
+
+    /// For one that is dropped where its maker has no handle of it: somebody has to wait for it.
+    pub(super) fn do_not_leave(&mut self) {
+        if self.on_drop == OnDrop::Leave {
+            self.on_drop = OnDrop::Kill;
+        }
+    }
 }
 
 impl Command {
@@ -185,6 +192,9 @@ impl Command {
     ///
     /// Standard output and error are collected, and standard input is `/dev/null`, unless something
     /// else is set.
+    ///
+    /// When the conversation fails nobody has a handle of the child any more: it is killed and waited
+    /// for, unless [`on_drop`](Self::on_drop) is set to something else than `Leave`.
     ///
     /// # Errors
     ///
@@ -202,7 +212,8 @@ impl Command {
     /// ```
     pub fn output(&self) -> Result<Output, RunError> {
         let sources = self.sources([Source::Null, Source::Piped, Source::Piped]);
-        Ok(self.start(sources)?.communicate(&[])?)
+        let mut child = self.start(sources)?;
+        Ok(child.communicate(&[]).inspect_err(|_| child.do_not_leave())?)
     }
 
     /// Starts the program, waits for its end, and says how it ended.

@@ -97,12 +97,17 @@ impl<'a> Pipeline<'a> {
     /// Standard output of the last one and standard error of all are collected, and standard input of
     /// the first one is `/dev/null`, unless something else is set.
     ///
+    /// When the conversation fails nobody has a handle of the children any more: they are killed and
+    /// waited for, unless [`on_drop`](Command::on_drop) is set to something else than `Leave`.
+    ///
     /// # Errors
     ///
     /// Those of [`spawn`](Self::spawn), as [`RunError::Pipeline`], and of
     /// [`PipelineChildren::communicate`].
     pub fn output(&self) -> Result<PipelineOutput, RunError> {
-        Ok(self.start([Source::Null, Source::Piped, Source::Piped])?.communicate(&[])?)
+        let mut pipeline = self.start([Source::Null, Source::Piped, Source::Piped])?;
+        let output = pipeline.communicate(&[]);
+        Ok(output.inspect_err(|_| pipeline.children.iter_mut().for_each(Child::do_not_leave))?)
     }
 
     /// With these standard streams where nothing is set.

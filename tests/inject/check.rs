@@ -27,14 +27,15 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
 pub(crate) struct Holdings {
     fds: BTreeSet<i32>,
     mapped: usize,
+    blocked: String,
 }
 
 impl Holdings {
     /// What it has now; to be asked when all is made that the operation is given.
     pub(crate) fn now() -> Self {
         // The first look may need memory for looking.
-        let _ = (common::open_fds(), mapped());
-        Self { fds: common::open_fds(), mapped: mapped() }
+        let _ = (common::open_fds(), mapped(), blocked());
+        Self { fds: common::open_fds(), mapped: mapped(), blocked: blocked() }
     }
 
     /// After the operation, when what it has returned is dropped. `kept`: bytes that may be mapped on
@@ -47,8 +48,16 @@ impl Holdings {
         let allocator = fault().is_some_and(|fault| fault.key.nr == machine::BRK);
         let allowed = mapped == self.mapped || mapped == self.mapped + kept;
         ensure!(allocator || allowed, "mapped: {} before, {mapped} after", self.mapped);
+        let blocked = blocked();
+        ensure!(blocked == self.blocked, "signals: {} before, {blocked} after", self.blocked);
         childless()
     }
+}
+
+/// Which signals this process has blocked.
+fn blocked() -> String {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc");
+    status.lines().find(|line| line.starts_with("SigBlk")).expect("a mask").to_owned()
 }
 
 /// Bytes of mappings, but for the heap and the stack.

@@ -2,6 +2,9 @@
 
 pub(crate) use here::*;
 
+/// Which argument of `clone` has the flags, where this is known.
+pub(crate) const CLONE_FLAGS: usize = 0;
+
 /// `NT_PRSTATUS`: the general registers.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const GENERAL: u64 = 1;

@@ -10,7 +10,8 @@
 //! set back), nor into calls that cannot fail; into waiting for a child and signalling one only what
 //! these can answer.
 //!
-//! `RAWPIPE_INJECT=full` runs the whole product, without it the first position and the last are run.
+//! `RAWPIPE_INJECT=full` runs the whole product. Without it the first position and the last are run, and
+//! conversations with children only on the kernel as it is.
 //! An argument chooses operations by a part of their names, and `--list` lists them.
 #![allow(unsafe_code, reason = "a tracer, by system calls")]
 
@@ -41,6 +42,8 @@ pub(crate) struct Operation {
     name: String,
     body: Box<dyn Fn() -> check::Verdict>,
     missing: Vec<Missing>,
+    /// Left out unless the whole product is asked for: so much alike is there already.
+    in_full: bool,
 }
 
 impl Operation {
@@ -48,12 +51,16 @@ impl Operation {
         name: impl Into<String>,
         body: impl Fn() -> check::Verdict + 'static,
     ) -> Self {
-        Self { name: name.into(), body: Box::new(body), missing: Vec::new() }
+        Self { name: name.into(), body: Box::new(body), missing: Vec::new(), in_full: false }
     }
 
     /// On a kernel that does not have these.
     pub(crate) fn without(self, missing: Vec<Missing>) -> Self {
         Self { missing, ..self }
+    }
+
+    pub(crate) fn only_in_full(self, in_full: bool) -> Self {
+        Self { in_full, ..self }
     }
 }
 
@@ -250,7 +257,7 @@ fn impossible() -> Option<&'static str> {
         return Some("the registers of this architecture are not known here");
     }
     // One fault, whose coming is the proof.
-    let probe = || match tracer::operation(|| rawpipe::pipe()) {
+    let probe = || match tracer::operation(rawpipe::pipe) {
         Err(Errno::EDOM) => Ok(()),
         _ => Err("not traced".to_owned()),
     };
@@ -277,23 +284,28 @@ fn main() {
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     let wanted = |name: &str| filter.is_none_or(|filter| name.contains(filter.as_str()));
     let all = operations();
-    let chosen: Vec<_> = all.iter().filter(|operation| wanted(&operation.name)).collect();
+    let full = std::env::var_os("RAWPIPE_INJECT").is_some_and(|how| how == *"full");
+    let chosen: Vec<_> = all
+        .iter()
+        .filter(|operation| wanted(&operation.name) && (full || !operation.in_full))
+        .collect();
     if arguments.iter().any(|argument| argument == "--list") {
         chosen.iter().for_each(|operation| println!("{}: test", operation.name));
         return;
     }
     println!("\nrunning {} tests", chosen.len());
     few_descriptors();
+    check::pattern(0);
     if let Some(reason) = impossible() {
         return common::skip(test, reason);
     }
-    let full = std::env::var_os("RAWPIPE_INJECT").is_some_and(|how| how == *"full");
     let count = in_two(&chosen, full);
     let Count { operations, errors, shorts, silent, violated } = count;
     let faults = errors + shorts;
     println!(
-        "result: injected faults | {faults} faults over {operations} operations \
-         ({shorts} short counts, {errors} errors), {violated} violated"
+        "result: injected faults{} | {faults} faults over {operations} operations \
+         ({shorts} short counts, {errors} errors), {violated} violated",
+        if full { ", whole product" } else { "" }
     );
     println!("({silent} runs in which the call was not made again; not counted)");
     let verdict = if violated == 0 { "ok" } else { "FAILED" };

@@ -6,6 +6,7 @@ use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::{Errno, raw};
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::OnceLock;
 
 pub(crate) type Verdict = Result<(), String>;
 
@@ -19,8 +20,13 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
+/// Bytes of which each block differs from the others. They are made once, before anything is forked.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|n| (n ^ (n >> 8) ^ (n >> 16)).to_le_bytes()[0]).collect()
+    static ALL: OnceLock<Vec<u8>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        (0..256_usize << 10).map(|n| (n ^ (n >> 8) ^ (n >> 16)).to_le_bytes()[0]).collect()
+    });
+    all[..len].to_vec()
 }
 
 /// What a process has that must not become more.

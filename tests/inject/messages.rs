@@ -93,7 +93,7 @@ fn channel(how: How) -> Verdict {
 /// Sends chunks of several sizes and takes them out again, by reading and by splicing on. After a
 /// failure the rest of the chunk is sent.
 fn chunks(reuse: Reuse, mechanism: Option<Mechanism>, chunk: usize) -> Verdict {
-    const SIZES: [usize; 6] = [40_000, 100, 70_000, 16_384, 40_000, 65_536];
+    const SIZES: [usize; 5] = [40_000, 100, 70_000, 16_384, 40_000];
     let holdings = Holdings::now();
     let told = operation(|| {
         let (reader, writer) = Builder::new().capacity(Capacity::Bytes(512 << 10)).build()?;
@@ -102,10 +102,9 @@ fn chunks(reuse: Reuse, mechanism: Option<Mechanism>, chunk: usize) -> Verdict {
         let builder = mechanism.map_or(builder, |mechanism| builder.mechanism(mechanism));
         let mut writer = builder.build(writer)?;
         let mut reader = ChunkReader::builder().chunk(64 << 10).build(reader)?;
-        let (mut sent, mut received) = (Vec::with_capacity(1 << 20), Vec::with_capacity(1 << 20));
-        // Often enough that the memory is used up and begun anew.
-        for round in 0..12 {
-            let len = SIZES[round % SIZES.len()].min(chunk);
+        let (mut sent, mut received) = (Vec::with_capacity(1 << 19), Vec::with_capacity(1 << 19));
+        for (round, len) in SIZES.into_iter().enumerate() {
+            let len = len.min(chunk);
             let lent = match writer.chunk() {
                 Ok(lent) => lent,
                 Err(_) => writer.chunk()?,
@@ -166,7 +165,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         [None, Some(Mechanism::Vmsplice), Some(Mechanism::Memfd), Some(Mechanism::Write)];
     for reuse in [Reuse::Never, Reuse::AfterRead] {
         for mechanism in mechanisms {
-            for chunk in [70_000, 256 << 10] {
+            // With the long ones the memory is used up and begun anew for each.
+            for chunk in [70_000, 2 << 20] {
                 let name = format!("ChunkWriter {reuse:?}, {mechanism:?}, chunks of {chunk}");
                 all.push(Operation::new(name, move || chunks(reuse, mechanism, chunk)));
             }

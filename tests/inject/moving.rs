@@ -201,14 +201,17 @@ fn moved(from: From, to: To, how: How) -> Verdict {
     Ok(())
 }
 
-fn discarded(from: From, bytes: Option<u64>) -> Verdict {
+fn discarded(from: From, bytes: Option<u32>) -> Verdict {
     let whole = pattern(LEN);
     let source = source(from);
     let holdings = Holdings::now();
-    let mut done = operation(|| discard(&source, bytes));
+    let mut done = operation(|| discard(&source, bytes.map(u64::from)));
     let (count, rescued) = account(&mut done)?;
     match &done {
-        Ok(_) => ensure!(count == bytes.map_or(LEN, |n| n as usize), "{count} bytes, no error"),
+        Ok(_) => {
+            let wanted = bytes.map_or(LEN, |bytes| usize::try_from(bytes).unwrap());
+            ensure!(count == wanted, "{count} bytes of {wanted}, and no error");
+        }
         Err(error) => ensure!(!is_promised(), "{error}"),
     }
     drop(done);
@@ -249,7 +252,7 @@ fn fanned_out(from: From, to: &[To], progress: bool) -> Verdict {
         }
     };
     let (bytes, held) = account(&mut done)?;
-    if let Ok(_) = &done {
+    if done.is_ok() {
         ensure!(bytes == LEN, "{bytes} of {LEN} bytes, and no error");
     }
     drop(done);

@@ -270,7 +270,8 @@ pub(crate) fn operations() -> Vec<Operation> {
     });
     add(&mut all, "write_atomic", atomic);
     add(&mut all, "Duplex", duplex);
-    let kinds: [(&str, fn() -> Vec<Missing>); 3] = [
+    type Kernel = (&'static str, fn() -> Vec<Missing>);
+    let kinds: [Kernel; 3] = [
         ("", Vec::new),
         (" without RWF flags", || {
             let refuse = |nr| missing(nr, Errno::EOPNOTSUPP);

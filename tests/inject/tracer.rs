@@ -10,6 +10,7 @@
 use super::machine;
 use rawpipe::raw;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -162,14 +163,11 @@ pub(crate) fn run(
 
 /// The calls of `body` are those that are counted, and among which one goes wrong.
 pub(crate) fn operation<T>(body: impl FnOnce() -> T) -> T {
-    let result;
-    {
-        // Noticed by the tracer, which does not pass it on.
-        kill(getpid(), SIGSTOP);
-        result = body();
-        // SAFETY: no such call: the kernel does nothing.
-        unsafe { raw::syscall0(OVER) };
-    }
+    // Noticed by the tracer, which does not pass it on.
+    kill(getpid(), SIGSTOP);
+    let result = body();
+    // SAFETY: no such call: the kernel does nothing.
+    unsafe { raw::syscall0(OVER) };
     result
 }
 
@@ -291,9 +289,9 @@ impl Tracer<'_> {
     fn stopped(&mut self, pid: i32, signal: i32, event: i32) {
         let mut pass_on = 0;
         let mut go_on = SYSCALL;
-        if !self.tracees.contains_key(&pid) {
+        if let Entry::Vacant(place) = self.tracees.entry(pid) {
             // Its first stop may come before the news of its making.
-            self.tracees.insert(pid, Tracee { child: true, ..Tracee::default() });
+            place.insert(Tracee { child: true, ..Tracee::default() });
         } else if signal == SIGTRAP | 0x80 {
             if self.at_a_call(pid) {
                 go_on = DETACH;
@@ -339,7 +337,7 @@ impl Tracer<'_> {
                 }
                 self.enter(pid, nr, &arguments);
             }
-            EXIT => self.leave(pid, info.words[0].cast_signed_here()),
+            EXIT => self.leave(pid, i64::from_ne_bytes(info.words[0].to_ne_bytes())),
             _ => {}
         }
         false
@@ -454,16 +452,6 @@ fn peek(pid: i32, place: u64) -> u64 {
 
 fn poke(pid: i32, place: u64, word: u64) {
     assert_eq!(ptrace(POKEDATA, pid, place, word), 0, "a word of a tracee");
-}
-
-trait Bits {
-    fn cast_signed_here(self) -> i64;
-}
-
-impl Bits for u64 {
-    fn cast_signed_here(self) -> i64 {
-        i64::from_ne_bytes(self.to_ne_bytes())
-    }
 }
 
 /// Registers of a stopped tracee, for the two requests that are made of them.

@@ -454,7 +454,8 @@ fn poke(pid: i32, place: u64, word: u64) {
     assert_eq!(ptrace(POKEDATA, pid, place, word), 0, "a word of a tracee");
 }
 
-/// Registers of a stopped tracee, for the two requests that are made of them.
+/// Sets registers of a stopped tracee.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn set_register_set(pid: i32, set: u64, words: &[u8]) {
     const SETREGSET: usize = 0x4205;
     let vector = [words.as_ptr().expose_provenance() as u64, words.len() as u64];
@@ -462,6 +463,8 @@ pub(super) fn set_register_set(pid: i32, set: u64, words: &[u8]) {
     assert_eq!(ptrace(SETREGSET, pid, set, place), 0, "registers of a tracee");
 }
 
+/// Reads them.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn register_set(pid: i32, set: u64, words: &mut [u8]) {
     const GETREGSET: usize = 0x4204;
     let vector = [words.as_mut_ptr().expose_provenance() as u64, words.len() as u64];

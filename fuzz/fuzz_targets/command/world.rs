@@ -1,0 +1,207 @@
+//! What all cases share: folders with programs, and what this process is.
+//!
+//! # Safety
+//!
+//! This file is trusted with three calls that take integers or fill a struct, and with owning the
+//! descriptor that one of them makes.
+#![allow(unsafe_code, reason = "calls for which std has no function")]
+
+use super::{FOLDERS, Program, Source};
+use rawpipe::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::collections::BTreeMap;
+use std::fs::{self, File, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+unsafe extern "C" {
+    safe fn fcntl(fd: i32, command: i32, ...) -> i32;
+    safe fn getpgrp() -> i32;
+    safe fn signal(signal: i32, handler: usize) -> usize;
+}
+
+/// The file's name, which is nobody else's.
+const CHILD: &str = "rawpipe-fuzz-child";
+
+pub(crate) struct World {
+    folder: PathBuf,
+    pub(crate) may_change_ids: bool,
+    pub(crate) group: i32,
+    /// How many descriptors this process may have.
+    pub(crate) limit: i32,
+    /// The least of the hard limits on what the cases change.
+    pub(crate) least_hard_limit: u64,
+}
+
+/// What this process has that a start might leave changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    fds: BTreeMap<i32, PathBuf>,
+    status: Vec<String>,
+}
+
+impl World {
+    pub(crate) fn get() -> &'static Self {
+        static WORLD: OnceLock<World> = OnceLock::new();
+        WORLD.get_or_init(|| Self::new(&std::env::temp_dir()))
+    }
+
+    fn new(above: &Path) -> Self {
+        const SIG_IGN: usize = 1;
+        // The child is to inherit these, or not. (SIGPIPE is as in programs with a `main` of Rust.)
+        for ignored in [10, 13, 34, 64] {
+            signal(ignored, SIG_IGN);
+        }
+        let folder = above.join(format!("rawpipe-fuzz-{}", std::process::id()));
+        for name in ["bin", "other", "closed", "empty"] {
+            fs::create_dir_all(folder.join(name)).unwrap();
+        }
+        for (name, mode) in [("bin", 0o755), ("other", 0o755), ("closed", 0o644)] {
+            let place = folder.join(name).join(CHILD);
+            fs::copy(concat!(env!("OUT_DIR"), "/child"), &place).unwrap();
+            fs::set_permissions(&place, Permissions::from_mode(mode)).unwrap();
+        }
+        fs::write(folder.join("file"), "no folder").unwrap();
+        fs::write(folder.join("report"), "").unwrap();
+        fs::set_permissions(folder.join("report"), Permissions::from_mode(0o666)).unwrap();
+        let here = std::env::current_dir().unwrap();
+        let open = |path: &Path| {
+            path.ancestors().all(|each| fs::metadata(each).is_ok_and(|it| it.mode() & 1 == 1))
+        };
+        let root = fs::metadata("/proc/self").unwrap().uid() == 0;
+        let limit = lower_limit_of_descriptors();
+        Self {
+            may_change_ids: root && open(&folder.join("bin")) && open(&here),
+            folder,
+            group: getpgrp(),
+            limit,
+            least_hard_limit: least_hard_limit(),
+        }
+    }
+
+    pub(crate) fn absolute(&self, folder: &str) -> PathBuf {
+        self.folder.join(folder)
+    }
+
+    pub(crate) fn path_variable(&self, indices: &[u8]) -> Vec<u8> {
+        let folders = indices.iter().take(12).map(|&index| {
+            let folder = FOLDERS[usize::from(index) % FOLDERS.len()];
+            // The rest of the index says whether it is relative to the child's folder.
+            if index >= 128 || folder.is_empty() {
+                folder.as_bytes().to_vec()
+            } else {
+                self.absolute(folder).as_os_str().as_bytes().to_vec()
+            }
+        });
+        folders.collect::<Vec<_>>().join(&b':')
+    }
+
+    /// A program as it is given, and whether it can be.
+    pub(crate) fn program(&self, program: Program) -> (Vec<u8>, bool) {
+        let path = |place: &str| self.folder.join(place).as_os_str().as_bytes().to_vec();
+        let name = match program {
+            Program::Name => CHILD.into(),
+            Program::Path => path(&format!("bin/{CHILD}")),
+            Program::OtherPath => path(&format!("other/../other/{CHILD}")),
+            Program::FromHere => format!("./{CHILD}").into(),
+            Program::Missing => path("bin/missing"),
+            Program::NotExecutable => path(&format!("closed/{CHILD}")),
+            Program::Folder => path("bin"),
+            Program::ThroughFile => path("file/child"),
+            Program::Empty => Vec::new(),
+            Program::WithNul => b"bin\0child".to_vec(),
+        };
+        let invalid = name.contains(&0);
+        (name, invalid)
+    }
+
+    /// A new descriptor at this number or the next one that is free, close-on-exec.
+    pub(crate) fn open(&self, source: Source, at: u8) -> OwnedFd {
+        let file = self.folder.join("file");
+        let fd: OwnedFd = match source {
+            Source::File => File::open(self.folder.join("bin").join(CHILD)).unwrap().into(),
+            Source::Append => File::options().append(true).open(file).unwrap().into(),
+            Source::PipeReader => rawpipe::pipe().unwrap().0.into(),
+            Source::PipeWriter => rawpipe::pipe().unwrap().1.into(),
+            Source::Socket => UnixStream::pair().unwrap().0.into(),
+            Source::Null => File::open("/dev/null").unwrap().into(),
+        };
+        const F_DUPFD_CLOEXEC: i32 = 1030;
+        let number = fcntl(fd.as_raw_fd(), F_DUPFD_CLOEXEC, i32::from(at % 64));
+        assert!(number >= 0);
+        // SAFETY: made by the line above, and nobody else's.
+        unsafe { OwnedFd::from_raw_fd(number) }
+    }
+
+    fn report(&self) -> PathBuf {
+        self.folder.join("report")
+    }
+
+    pub(crate) fn clear_report(&self) {
+        File::options().write(true).truncate(true).open(self.report()).unwrap();
+    }
+
+    pub(crate) fn is_report_empty(&self) -> bool {
+        fs::metadata(self.report()).unwrap().len() == 0
+    }
+
+    pub(crate) fn read_report(&self) -> String {
+        fs::read_to_string(self.report()).unwrap()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        let fds = descriptors();
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let kept = ["Sig", "Shd", "Umask", "Uid", "Gid", "Groups"];
+        let lines = status.lines().filter(|line| kept.iter().any(|start| line.starts_with(start)));
+        // How many signals are queued is the business of all processes of the user.
+        let status = lines.filter(|line| !line.starts_with("SigQ")).map(str::to_owned).collect();
+        State { fds, status }
+    }
+}
+
+/// The open descriptors, and what they are.
+pub(crate) fn descriptors() -> BTreeMap<i32, PathBuf> {
+    let numbers: Vec<i32> = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
+        .collect();
+    // The listing had one of its own, which is closed now.
+    let named = |fd| Some((fd, fs::read_link(format!("/proc/self/fd/{fd}")).ok()?));
+    numbers.into_iter().filter_map(named).collect()
+}
+
+/// So that the numbers above it are in reach, and a table up to it is small.
+fn lower_limit_of_descriptors() -> i32 {
+    const RLIMIT_NOFILE: usize = 7;
+    const SOFT: u64 = 512;
+    let limits = fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let hard = line.split_whitespace().nth(4).unwrap().parse().unwrap();
+    let limit = [SOFT, hard];
+    let place = (&raw const limit).expose_provenance();
+    let call = rawpipe::raw::nr::PRLIMIT64;
+    // SAFETY: reads the two words at the place given.
+    let answer = unsafe { rawpipe::raw::syscall4(call, 0, RLIMIT_NOFILE, place, 0) };
+    assert_eq!(answer, 0);
+    i32::try_from(SOFT).unwrap()
+}
+
+fn least_hard_limit() -> u64 {
+    let names = [
+        "Max core file size",
+        "Max file locks",
+        "Max msgqueue size",
+        "Max resident set",
+        "Max pending signals",
+        "Max realtime timeout",
+    ];
+    let limits = fs::read_to_string("/proc/self/limits").unwrap();
+    let hard = names.iter().map(|name| {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap_or(u64::MAX)
+    });
+    hard.min().unwrap()
+}

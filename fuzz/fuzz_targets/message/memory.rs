@@ -1,0 +1,77 @@
+//! The memory of this program: how much a call has asked for at once, and a bound above which there is
+//! none.
+//!
+//! # Safety
+//!
+//! This file is trusted to pass on what it is asked for, to the system's allocator.
+#![allow(unsafe_code, reason = "an allocator")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// More than this at once is refused while a call is watched.
+pub(crate) const MOST: usize = 4 << 20;
+
+static WATCHED: AtomicBool = AtomicBool::new(false);
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs a call and returns the largest size of memory that it has asked for and got.
+pub(crate) fn requested_by<T>(call: impl FnOnce() -> T) -> (T, usize) {
+    LARGEST.store(0, Ordering::Relaxed);
+    WATCHED.store(true, Ordering::Relaxed);
+    let answer = call();
+    WATCHED.store(false, Ordering::Relaxed);
+    (answer, LARGEST.load(Ordering::Relaxed))
+}
+
+struct Watch;
+
+#[global_allocator]
+static ALLOCATOR: Watch = Watch;
+
+/// Whether so much may be had.
+fn granted(size: usize) -> bool {
+    if !WATCHED.load(Ordering::Relaxed) {
+        return true;
+    }
+    let granted = size <= MOST;
+    if granted {
+        LARGEST.fetch_max(size, Ordering::Relaxed);
+    }
+    granted
+}
+
+// SAFETY: the system's allocator, or null, which means that there is no memory.
+unsafe impl GlobalAlloc for Watch {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if granted(layout.size()) {
+            // SAFETY: passed on as it is.
+            unsafe { System.alloc(layout) }
+        } else {
+            std::ptr::null_mut()
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if granted(layout.size()) {
+            // SAFETY: passed on as it is.
+            unsafe { System.alloc_zeroed(layout) }
+        } else {
+            std::ptr::null_mut()
+        }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if granted(size) {
+            // SAFETY: passed on as it is.
+            unsafe { System.realloc(memory, layout, size) }
+        } else {
+            std::ptr::null_mut()
+        }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: passed on as it is.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}

@@ -1,0 +1,137 @@
+//! Whole streams: a thread that writes at one end, one that reads at the other, and a transfer between
+//! them that waits for both as long as it has to.
+
+use super::ends::{Pattern, capacity};
+use arbitrary::Arbitrary;
+use rawpipe::fd::OwnedFd;
+use rawpipe::pipe::Builder;
+use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::spin::Wait;
+use rawpipe::transfer::{Side, Transfer};
+use rawpipe::{Errno, io};
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+#[derive(Arbitrary, Debug)]
+pub(crate) struct Streams {
+    from: End,
+    to: End,
+    len: u32,
+    feeds: Vec<u16>,
+    drains: Vec<u16>,
+    exact: Option<u32>,
+    chunk: Option<u16>,
+    copy_semantics: bool,
+    adaptive: bool,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub(crate) struct End {
+    pub(crate) socket: bool,
+    nonblocking: bool,
+    pub(crate) packet: bool,
+    doubled: u8,
+}
+
+impl End {
+    /// A stream's reading and its writing side.
+    pub(crate) fn open(self) -> (OwnedFd, OwnedFd) {
+        if self.socket {
+            let (one, other) = UnixStream::pair().unwrap();
+            return (one.into(), other.into());
+        }
+        let builder = if self.packet { Builder::new().packet() } else { Builder::new() };
+        let (reader, writer) = builder.build().unwrap();
+        writer.set_capacity(capacity(self.doubled)).unwrap();
+        (reader.into(), writer.into())
+    }
+}
+
+/// Writes it all in pieces of these lengths, as far as somebody reads.
+pub(crate) fn feed(fd: &OwnedFd, mut bytes: &[u8], pieces: &[u16]) {
+    let mut lens = pieces.iter().map(|&len| usize::from(len).max(1)).cycle();
+    while !bytes.is_empty() {
+        let len = lens.next().unwrap_or(1 << 16).min(bytes.len());
+        match io::write_nosignal(fd, &bytes[..len]) {
+            Ok(count) => bytes = &bytes[count..],
+            // The latter of a socket that was closed with something unread in it.
+            Err(errno) => return assert!(matches!(errno, Errno::EPIPE | Errno::ECONNRESET)),
+        }
+    }
+}
+
+/// Reads to the end, in pieces of these lengths.
+pub(crate) fn drain(fd: &OwnedFd, pieces: &[u16], packets: bool) -> Vec<u8> {
+    let mut lens = pieces.iter().map(|&len| usize::from(len).max(1)).cycle();
+    let mut all = Vec::new();
+    loop {
+        // What does not fit is lost, of a packet.
+        let len = if packets { 4096 } else { lens.next().unwrap_or(1 << 16) };
+        let start = all.len();
+        all.resize(start + len, 0);
+        let count = loop {
+            match io::read(fd, &mut all[start..]) {
+                Err(Errno::EINTR) => {}
+                answer => break answer.unwrap(),
+            }
+        };
+        all.truncate(start + count);
+        if count == 0 {
+            return all;
+        }
+    }
+}
+
+pub(crate) fn run(streams: &Streams) {
+    let mut len = streams.len as usize % 300_000;
+    // One call for each byte is slow, on either side.
+    let pieces = streams.feeds.iter().chain(&streams.drains).chain(&streams.chunk);
+    if let Some(least) = pieces.min() {
+        len = len.min(usize::from(*least).max(1) * 300);
+    }
+    let content = Pattern::new().bytes(len);
+    let (source, feeder) = streams.from.open();
+    let (drained, sink) = streams.to.open();
+    io::set_nonblocking(&source, streams.from.nonblocking).unwrap();
+    io::set_nonblocking(&sink, streams.to.nonblocking).unwrap();
+    let mut transfer = Transfer::new();
+    if let Some(exact) = streams.exact {
+        transfer = transfer.exact((exact % 400_000).into());
+    }
+    if let Some(chunk) = streams.chunk {
+        // A packet of which a part is read loses the rest.
+        let least = if streams.from.packet { 4096 } else { 0 };
+        transfer = transfer.chunk(usize::from(chunk).max(least));
+    }
+    if streams.copy_semantics {
+        transfer = transfer.copy_semantics();
+    }
+    if streams.adaptive {
+        transfer = transfer.wait(Wait::Adaptive);
+    }
+    let expected = streams.exact.map_or(content.len(), |exact| exact as usize % 400_000);
+    let arrived = thread::scope(|scope| {
+        scope.spawn(|| {
+            let feeder = feeder;
+            feed(&feeder, &content, &streams.feeds);
+        });
+        let packets = streams.to.packet && !streams.to.socket;
+        let drained = &drained;
+        let draining = scope.spawn(move || drain(drained, &streams.drains, packets));
+        match transfer.run(&source, &sink) {
+            Ok(done) => assert_eq!(done.bytes(), expected as u64),
+            Err(error) => {
+                assert!(content.len() < expected, "{error}");
+                assert_eq!((error.side(), error.errno()), (Side::Source, None));
+                assert_eq!((error.bytes(), error.undelivered()), (content.len() as u64, 0));
+                let mut fds = [PollFd::new(&source, PollEvents::IN)];
+                assert!(poll(&mut fds, None) == Ok(1), "not at its end");
+            }
+        }
+        // So that whoever feeds or drains comes to an end.
+        drop(source);
+        drop(sink);
+        draining.join().unwrap()
+    });
+    assert!(arrived == content[..expected.min(content.len())]);
+}

@@ -21,6 +21,14 @@
 //! there is what is in the file when it is read, not when it was sent. [`Transfer::copy_semantics`]
 //! forbids these mechanisms.
 //!
+//! # Packets
+//!
+//! Whoever reads less than a packet of a [packet pipe](crate::message::packets) loses its rest. From
+//! one pipe to another packets are moved as what they are, so that this holds for the reader of the
+//! second, too, whatever kind of pipe that is. And it holds for [`Copy`](Mechanism::Copy), which reads:
+//! where packets are copied, neither [`chunk`](Transfer::chunk) nor [`exact`](Transfer::exact) may end
+//! within one.
+//!
 //! # Signals
 //!
 //! A transfer goes on after a signal handler has run. `SIGPIPE` is not raised: it is blocked for the

@@ -291,6 +291,8 @@ pub(crate) struct Sink {
     sum: u64,
     /// Nobody reads any more.
     pub(crate) gone: bool,
+    /// What does not fit into a buffer is lost, of a packet.
+    pub(crate) packets: bool,
 }
 
 impl Sink {
@@ -348,7 +350,8 @@ impl Sink {
             io::set_nonblocking(drain, true).unwrap();
         }
         let (position, queue) = (at, VecDeque::new());
-        Self { kind, fd, drain, queue, image, position, sum: 0, gone: false }
+        let packets = matches!(kind, To::Pipe { packet: true, .. });
+        Self { kind, fd, drain, queue, image, position, sum: 0, gone: false, packets }
     }
 
     /// Whether all that is written to it is taken at once, or refused at once.
@@ -404,8 +407,7 @@ impl Sink {
             return;
         }
         // All of a datagram, or its rest is lost; and at once all that there is of a packet pipe.
-        let packets = matches!(self.kind, To::Pipe { packet: true, .. });
-        let mut buf = vec![0; if datagrams || packets { 300_000 } else { most }];
+        let mut buf = vec![0; if datagrams || self.packets { 300_000 } else { most }];
         match io::read(drain, &mut buf) {
             Ok(count) => {
                 let expected: Vec<u8> = self.queue.drain(..count).collect();

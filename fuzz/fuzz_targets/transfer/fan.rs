@@ -81,6 +81,8 @@ pub(crate) fn run(fan: &Fan) {
             (source.fd, None, content, &[][..])
         }
     };
+    // Spliced from one pipe to another, packets stay packets.
+    let packets = matches!(&fan.from, Origin::Stream { end, .. } if end.has_packets());
     let opened: Vec<_> = branches.iter().map(Branch::open).collect();
     let (fds, seen): (Vec<OwnedFd>, Vec<Option<OwnedFd>>) = opened.into_iter().unzip();
     let (reports, last) = (Cell::new(0_u8), Cell::new(0));
@@ -105,7 +107,7 @@ pub(crate) fn run(fan: &Fan) {
                     // One call for each byte is slow.
                     let least = drains.iter().all(|&len| len > 500);
                     let pieces = if least { drains.as_slice() } else { &[] };
-                    Some(scope.spawn(move || drain(seen, pieces, end.packet && !end.socket)))
+                    Some(scope.spawn(move || drain(seen, pieces, packets || end.has_packets())))
                 }
                 _ => None,
             })

@@ -63,7 +63,9 @@ struct State {
 pub(crate) fn run(moves: &Moves) {
     let mut pattern = Pattern::new();
     let source = Source::new(moves.from, &mut pattern);
-    let sink = Sink::new(moves.to, &mut pattern);
+    let mut sink = Sink::new(moves.to, &mut pattern);
+    // Spliced from one pipe to another, packets stay packets.
+    sink.packets |= matches!(moves.from, From::Pipe { packet: true, .. });
     let mut state = State { source, sink, pattern, by_reference: false };
     for operation in moves.operations.iter().take(40) {
         state.apply(operation);

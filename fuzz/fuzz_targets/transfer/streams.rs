@@ -27,13 +27,17 @@ pub(crate) struct Streams {
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub(crate) struct End {
-    pub(crate) socket: bool,
+    socket: bool,
     nonblocking: bool,
-    pub(crate) packet: bool,
+    packet: bool,
     doubled: u8,
 }
 
 impl End {
+    pub(crate) fn has_packets(self) -> bool {
+        self.packet && !self.socket
+    }
+
     /// A stream's reading and its writing side.
     pub(crate) fn open(self) -> (OwnedFd, OwnedFd) {
         if self.socket {
@@ -100,7 +104,7 @@ pub(crate) fn run(streams: &Streams) {
     }
     if let Some(chunk) = streams.chunk {
         // A packet of which a part is read loses the rest.
-        let least = if streams.from.packet { 4096 } else { 0 };
+        let least = if streams.from.has_packets() { 4096 } else { 0 };
         transfer = transfer.chunk(usize::from(chunk).max(least));
     }
     if streams.copy_semantics {
@@ -115,7 +119,8 @@ pub(crate) fn run(streams: &Streams) {
             let feeder = feeder;
             feed(&feeder, &content, &streams.feeds);
         });
-        let packets = streams.to.packet && !streams.to.socket;
+        // Spliced from one pipe to another, packets stay packets.
+        let packets = streams.to.has_packets() || streams.from.has_packets();
         let drained = &drained;
         let draining = scope.spawn(move || drain(drained, &streams.drains, packets));
         match transfer.run(&source, &sink) {

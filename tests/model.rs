@@ -115,6 +115,8 @@ struct Model {
     operations: [u64; 9],
 }
 
+type Operation = fn(&mut Model);
+
 /// A count, or 0 for what is not possible now, which is the only error here.
 fn count(answer: Result<usize>) -> usize {
     match answer {
@@ -160,7 +162,7 @@ impl Model {
 
     /// One operation, which is counted.
     fn operate(&mut self) {
-        let kinds: [(usize, fn(&mut Self)); 9] = [
+        let kinds: [(usize, Operation); 9] = [
             (6, Self::write),
             (6, Self::read),
             (4, Self::splice_or_tee),

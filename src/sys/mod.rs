@@ -23,6 +23,11 @@
 //! Feature `c-shim` → `shim`, on any Linux target. Otherwise x86_64 and aarch64 with 64-bit pointers
 //! (x32 and ilp32 pass arguments differently) → their assembly. Anything else stops the build.
 
+#![cfg_attr(
+    any(rawpipe_sanitize = "address", rawpipe_sanitize = "memory", rawpipe_sanitize = "thread"),
+    allow(unreachable_pub, reason = "the names of sanitize go before those of the backend")
+)]
+
 /// Spells a symbol of this crate's own: with the version in it, so that two versions of the crate in
 /// one program do not silently share code.
 #[cfg(feature = "c-shim")]
@@ -69,12 +74,26 @@ compile_error!(
      `rawpipe = { version = \"0.1\", features = [\"c-shim\"] }`"
 );
 
-#[cfg(all(feature = "c-shim", feature = "process"))]
-pub(crate) use backend::clone_on_stack;
-#[cfg(feature = "c-shim")]
-pub(crate) use backend::fork;
-pub use backend::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
+// By globs, which the sanitizers' names go before.
+pub use backend::*;
 #[cfg(all(feature = "process", not(feature = "c-shim")))]
-pub(crate) use clone::clone_on_stack;
+pub(crate) use clone::*;
 #[cfg(not(feature = "c-shim"))]
-pub(crate) use fork::fork;
+pub(crate) use fork::*;
+
+/// Before the backend, in a build for a sanitizer.
+#[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "memory", rawpipe_sanitize = "thread"))]
+mod sanitize;
+#[cfg(feature = "process")]
+#[cfg(any(
+    rawpipe_sanitize = "address",
+    rawpipe_sanitize = "memory",
+    rawpipe_sanitize = "thread"
+))]
+pub(crate) use sanitize::clone_on_stack;
+#[cfg(any(
+    rawpipe_sanitize = "address",
+    rawpipe_sanitize = "memory",
+    rawpipe_sanitize = "thread"
+))]
+pub use sanitize::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};

@@ -661,7 +661,7 @@ fn accessors_of_a_forked_child_are_empty() {
 
 fn fork_ten_thousand_leave_no_descriptor_and_no_zombie() {
     let before = common::open_fds();
-    for turn in 0..if common::emulated() { 300 } else { 10_000 } {
+    for turn in 0..if common::slow() { 300 } else { 10_000 } {
         let code = u8::try_from(turn % 256).unwrap();
         assert_eq!(child(move || code).wait().unwrap().code(), Some(code.into()));
     }

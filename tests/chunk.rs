@@ -112,7 +112,7 @@ fn send_every_way_chunk_size_and_capacity() {
         for chunk in [1, 1000, 4096, 5000, 65536, 262_144, (1 << 20) + 1] {
             for capacity in [4096, 65536, 1 << 20] {
                 let (reader, writer) = pipe_of(capacity);
-                let bytes = if common::emulated() { 300 << 10 } else { 3 << 20 };
+                let bytes = if common::slow() { 300 << 10 } else { 3 << 20 };
                 let rounds = if chunk < 4096 { 50 } else { bytes / chunk + 1 };
                 let reading = thread::spawn(move || read_stream(&reader, 10_000));
                 let mut writer = builder(way).chunk(chunk).build(writer).unwrap();
@@ -505,7 +505,7 @@ fn model_of_a_writer_and_a_queue_of_bytes() {
         let mut queue = VecDeque::new();
         let (mut sent, mut lent) = (0, 0);
         let mut buf = vec![0; 2 * CAPACITY];
-        for _ in 0..if common::emulated() { 2_000 } else { 20_000 } {
+        for _ in 0..if common::slow() { 2_000 } else { 20_000 } {
             match random.below(3) {
                 0 => {
                     // Filled or not, the rest of the last one is gone.

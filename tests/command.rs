@@ -4,7 +4,7 @@
 mod common;
 
 use common::programs::{all_of, output_of, program, std_program};
-use common::{emulated, skip, tests};
+use common::{emulated, skip, slow, tests};
 use rawpipe::fd::OwnedFd;
 use rawpipe::process::{Command, Limit, OnDrop, Resource, Signal, SignalSet, Stage, Stdio};
 use rawpipe::{Errno, io as raw_io};
@@ -426,7 +426,7 @@ fn command_is_reusable() {
 
 /// A pipe end that got into another thread's child would keep this one's output from ending.
 fn spawn_from_eight_threads_ends_of_file_arrive() {
-    let rounds = if emulated() { 3 } else { 25 };
+    let rounds = if slow() { 3 } else { 25 };
     let shared = &{
         let mut command = program("cat", &[]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -449,7 +449,7 @@ fn spawn_from_eight_threads_ends_of_file_arrive() {
 }
 
 fn nothing_is_left_of_ten_thousand_spawns() {
-    let count = if emulated() { 200 } else { 10_000 };
+    let count = if slow() { 200 } else { 10_000 };
     let mut fine = program("exit", &["0"]);
     fine.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut missing = Command::new("/no/such/program");

@@ -76,7 +76,7 @@ fn everywhere(bytes: &[u8], source: &str, capacity: Capacity) {
 
 #[test]
 fn fanout_every_sink_gets_every_byte() {
-    let bytes = data(if common::emulated() { 200_001 } else { 5_000_001 });
+    let bytes = data(if common::slow() { 200_001 } else { 5_000_001 });
     for source in ["pipe", "socket", "file"] {
         for capacity in [Capacity::Bytes(1), Capacity::Bytes(65_536), Capacity::Max] {
             everywhere(&bytes, source, capacity);

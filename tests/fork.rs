@@ -246,8 +246,12 @@ fn fork_single_threaded_beside_a_process_with_its_memory_ebusy() {
     }
     const CLONE_VM: i32 = 0x100;
 
-    if emulated("fork_single_threaded_beside_a_process_with_its_memory_ebusy") {
+    let test = "fork_single_threaded_beside_a_process_with_its_memory_ebusy";
+    if emulated(test) {
         return;
+    }
+    if common::tool() == Some(common::Tool::Thread) {
+        return skip(test, "ThreadSanitizer takes the other process for a copy");
     }
     let (mut gate, opener) = rawpipe::pipe().unwrap();
     let mut stack = vec![0_u128; 64 << 10];

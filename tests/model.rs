@@ -480,7 +480,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 /// Without optimisation the model is the slow part.
 fn usual_operations() -> u64 {
-    match (common::emulated(), cfg!(debug_assertions)) {
+    match (common::slow(), cfg!(debug_assertions)) {
         (true, _) => 3_000,
         (_, true) => 20_000,
         _ => 100_000,

@@ -61,7 +61,7 @@ impl Source {
             Self::new(match env::var("RAWPIPE_PUMP_BYTES") {
                 Ok(bytes) => bytes.parse().expect("a number of bytes"),
                 // Not a whole number of pages.
-                Err(_) if common::emulated() => (1 << 20) - 1,
+                Err(_) if common::slow() => (1 << 20) - 1,
                 Err(_) => (16 << 20) - 1,
             })
         })

@@ -185,7 +185,7 @@ fn chunks_go_on_after_signals() {
 /// Whether both sides got a signal; `None` where there is no such way.
 fn chunks_while_signals_arrive(way: (Mechanism, Reuse, Wait)) -> Option<bool> {
     const CHUNK: usize = 300_000;
-    let len: usize = if common::emulated() { 4 << 20 } else { 256 << 20 };
+    let len: usize = if common::slow() { 4 << 20 } else { 256 << 20 };
     let chunks = len / CHUNK;
     let pattern: Vec<u8> = (0..2 * CHUNK).map(|at| (at * 31 + at / 253).to_le_bytes()[0]).collect();
     let (reader, writer) = rawpipe::pipe().unwrap();

@@ -947,7 +947,7 @@ fn spawn_from_threads_with_signals_and_allocations() {
     }
     signal(Signal::USR1.as_raw(), handler as extern "C" fn(i32) as usize);
     let stop = AtomicBool::new(false);
-    let (turns, spawners) = if common::emulated() { (3, 2) } else { (100, 8) };
+    let (turns, spawners) = if common::slow() { (3, 2) } else { (100, 8) };
     thread::scope(|scope| {
         scope.spawn(|| {
             // To the process: any thread takes it.
@@ -1000,7 +1000,7 @@ fn spawn_from_threads_with_signals_and_allocations() {
 fn spawn_stopped_for_long_by_a_storm_goes_on() {
     let storm = common::Storm::begin(Duration::from_micros(100));
     let begin = Instant::now();
-    for turn in 0..if common::emulated() { 3 } else { 100 } {
+    for turn in 0..if common::slow() { 3 } else { 100 } {
         let word = turn.to_string();
         assert_eq!(facts(reporter(&[&word]))["args"], word);
     }
@@ -1019,7 +1019,7 @@ fn spawn_leaves_nothing_behind() {
     };
     turn();
     let before = (common::open_fds(), count("task"), maps());
-    for _ in 0..if common::emulated() { 20 } else { 500 } {
+    for _ in 0..if common::slow() { 20 } else { 500 } {
         turn();
     }
     assert_eq!((common::open_fds(), count("task"), maps()), before);

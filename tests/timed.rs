@@ -182,7 +182,7 @@ fn try_leaves_o_nonblock_alone() {
 /// Nobody waits, whoever gets the byte.
 #[test]
 fn try_read_two_readers_race_for_one_byte() {
-    let rounds = if common::emulated() { 500 } else { 10_000 };
+    let rounds = if common::slow() { 500 } else { 10_000 };
     for (kind, reader, writer) in pipes() {
         let (begin, end) = (Barrier::new(3), Barrier::new(3));
         let got = AtomicUsize::new(0);

@@ -145,7 +145,7 @@ fn moved(
 
 #[test]
 fn transfer_every_source_to_every_sink() {
-    let len = if common::emulated() { 300_001 } else { 3_000_001 };
+    let len = if common::slow() { 300_001 } else { 3_000_001 };
     let bytes = data(len);
     for source in Source::ALL {
         for sink in Sink::ALL {

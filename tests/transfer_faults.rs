@@ -108,7 +108,7 @@ fn storm() -> Storm {
 
 /// Through a pipe, a socket and a file, while signals arrive.
 fn transfer_goes_on_after_signals() {
-    let len: u64 = if common::emulated() { 4 << 20 } else { 256 << 20 };
+    let len: u64 = if common::slow() { 4 << 20 } else { 256 << 20 };
     let bytes = data(1 << 20);
     let blocks = len >> 20;
     let (reader, writer) = rawpipe::pipe().unwrap();

@@ -231,7 +231,7 @@ fn read_deadline_under_signals_is_exact() {
     }
     drop(storm);
     assert!(HANDLED.load(Ordering::SeqCst) > 5, "no signal came");
-    let idle = !common::emulated()
+    let idle = !common::slow()
         && std::fs::read_to_string("/proc/loadavg").is_ok_and(|load| load.starts_with("0."));
     let bound = Duration::from_millis(if idle { 20 } else { 5000 });
     assert!(late <= bound, "{late:?} late at best");
@@ -332,7 +332,7 @@ fn epoll_pwait2_refused_is_not_shorter_than_asked() {
 fn with_wait_ping_pong() {
     let pairs: [(PipeReader, PipeWriter); 2] = [(); 2].map(|()| rawpipe::pipe().unwrap());
     let [(there, ask), (back, answer)] = pairs;
-    let rounds = if common::emulated() { 200 } else { 5000_u32 };
+    let rounds = if common::slow() { 200 } else { 5000_u32 };
     let copies = (&ask, &back);
     let mut answering = child(move || {
         common::close_copy(copies.0);

@@ -22,8 +22,10 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime};
 use std::{env, fs, thread};
 
-/// How long a process may take before it counts as hung. Emulators are slow.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a process may take before it counts as hung. Emulators are slow, and so are tools.
+fn patience() -> Duration {
+    Duration::from_secs(if tool().is_some() { 1200 } else { 300 })
+}
 
 /// Set in a process that [`run_each_alone`] has started, to the name of its test.
 const ALONE: &str = "RAWPIPE_TEST_ALONE";
@@ -160,6 +162,38 @@ pub(crate) fn emulated() -> bool {
     !runner().is_empty()
 }
 
+/// A tool that looks at what a program does with its memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Tool {
+    Address,
+    Leak,
+    Memory,
+    Thread,
+    Valgrind,
+}
+
+/// The one that this test was built for, or runs under: see `.ci/sanitize`.
+pub(crate) fn tool() -> Option<Tool> {
+    let under_valgrind =
+        || env::var("LD_PRELOAD").is_ok_and(|libraries| libraries.contains("vgpreload_core"));
+    if cfg!(rawpipe_sanitize = "address") {
+        Some(Tool::Address)
+    } else if cfg!(rawpipe_sanitize = "leak") {
+        Some(Tool::Leak)
+    } else if cfg!(rawpipe_sanitize = "memory") {
+        Some(Tool::Memory)
+    } else if cfg!(rawpipe_sanitize = "thread") {
+        Some(Tool::Thread)
+    } else {
+        under_valgrind().then_some(Tool::Valgrind)
+    }
+}
+
+/// Whether everything takes ten times as long here, so that a tenth of the rounds must do.
+pub(crate) fn slow() -> bool {
+    emulated() || tool().is_some()
+}
+
 /// Runs a command to its end and returns what it printed. Kills it when it hangs.
 pub(crate) fn finish(command: &mut Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -167,7 +201,7 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     let pid = child.id();
     let (sender, receiver) = mpsc::channel();
     let reader = thread::spawn(move || sender.send(child.wait_with_output()));
-    let output = match receiver.recv_timeout(PATIENCE) {
+    let output = match receiver.recv_timeout(patience()) {
         Ok(output) => output.expect("the output of a child"),
         Err(_) => {
             kill(pid, 9); // not reaped: its output was not sent

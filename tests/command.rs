@@ -4,7 +4,7 @@
 mod common;
 
 use common::programs::{all_of, output_of, program, std_program};
-use common::{emulated, skip, slow, tests};
+use common::{emulated, skip, slow, tests, tool};
 use rawpipe::fd::OwnedFd;
 use rawpipe::process::{Command, Limit, OnDrop, Resource, Signal, SignalSet, Stage, Stdio};
 use rawpipe::{Errno, io as raw_io};
@@ -466,7 +466,7 @@ fn nothing_is_left_of_ten_thousand_spawns() {
         let mut maps = String::new();
         File::open("/proc/self/maps").unwrap().read_to_string(&mut maps).unwrap();
         let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        // The allocator may map another piece of its own.
+        // The allocator may map another piece of its own, and a tool's does so all the time.
         (entries("fd"), entries("task"), maps.lines().count(), children)
     };
     (0..8).for_each(round);
@@ -474,7 +474,8 @@ fn nothing_is_left_of_ten_thousand_spawns() {
     (0..count).for_each(round);
     let after = left();
     assert_eq!((after.0, after.1, &after.3), (before.0, before.1, &before.3));
-    assert!(after.2 <= before.2 + 2, "{} mappings, then {}", before.2, after.2);
+    let more = if tool().is_some() { 50 } else { 2 };
+    assert!(after.2 <= before.2 + more, "{} mappings, then {}", before.2, after.2);
     assert_eq!(after.3, "");
 }
 

@@ -317,6 +317,7 @@ fn fork_out_of_processes_eagain() {
     // SAFETY: as in `common::child`; it is to fail.
     let refused = unsafe { fork_with(|| 0) };
     assert_eq!(refused.unwrap_err(), Errno::EAGAIN);
+    common::end_without_a_look_at_leaks();
 }
 
 // ---- the C library's view of the child ----

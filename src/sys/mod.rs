@@ -25,7 +25,7 @@
 
 #![cfg_attr(
     any(rawpipe_sanitize = "address", rawpipe_sanitize = "memory", rawpipe_sanitize = "thread"),
-    allow(unreachable_pub, reason = "the names of sanitize go before those of the backend")
+    allow(unreachable_pub, unused_imports, reason = "names of sanitize go before the backend's")
 )]
 
 /// Spells a symbol of this crate's own: with the version in it, so that two versions of the crate in

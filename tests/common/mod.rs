@@ -189,6 +189,14 @@ pub(crate) fn tool() -> Option<Tool> {
     }
 }
 
+/// The end of a test after which this process can make no other one or has no memory left. A tool that
+/// looks for leaks when a process ends needs both.
+pub(crate) fn end_without_a_look_at_leaks() {
+    if matches!(tool(), Some(Tool::Address | Tool::Leak)) {
+        rawpipe::process::exit(0);
+    }
+}
+
 /// Whether everything takes ten times as long here, so that a tenth of the rounds must do.
 pub(crate) fn slow() -> bool {
     emulated() || tool().is_some()

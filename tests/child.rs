@@ -421,6 +421,18 @@ fn wait_sa_nocldwait_echild() {
     with_ever_less("wait_sa_nocldwait_echild", |way| assert_lost(&mut child(|| 3), 3, way));
 }
 
+/// Linux answers the wait for such a child a moment before it removes it, and until then it takes
+/// signals: whoever knows that it is gone does not ask.
+fn kill_lost_child_esrch_without_asking() {
+    c_signal(Signal::CHLD.as_raw(), 1);
+    let mut lost = child(|| 5);
+    let _ = lost.wait();
+    if !Filter::new(&[raw::nr::PIDFD_SEND_SIGNAL, raw::nr::KILL], Errno::EIO).install() {
+        return skip("kill_lost_child_esrch_without_asking", "no filter of system calls here");
+    }
+    assert_eq!(lost.kill(), Err(Errno::ESRCH));
+}
+
 fn wait_stolen_status_echild_and_never_a_stranger() {
     with_ever_less("wait_stolen_status_echild_and_never_a_stranger", |way| {
         let mut stolen = child(|| 5);
@@ -983,6 +995,7 @@ fn main() {
         wait_refused_is_not_remembered,
         wait_sigchld_ignored_echild,
         wait_sa_nocldwait_echild,
+        kill_lost_child_esrch_without_asking,
         wait_stolen_status_echild_and_never_a_stranger,
         wait_by_a_process_that_is_not_the_parent_echild,
         kill_after_wait_esrch_as_the_c_library,

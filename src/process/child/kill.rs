@@ -112,6 +112,11 @@ impl Child {
     }
 
     fn signal(&self, signal: Signal, group: bool) -> Result<()> {
+        // Linux answers the wait for a child whose status nobody is to have a moment before it removes
+        // it, and until then takes signals for it. To another process than its parent ECHILD says less.
+        if !group && self.end.is_some_and(|end| end.is_ok() || self.owner == call::getpid()) {
+            return Err(Errno::ESRCH);
+        }
         let (id, flags) =
             if group { (-self.pid, abi::PIDFD_SIGNAL_PROCESS_GROUP) } else { (self.pid, 0) };
         match self.pidfd().map(|fd| call::pidfd_send_signal(fd, signal.as_raw(), flags)) {

@@ -187,6 +187,7 @@ int main(void)
 	FILE *plan;
 
 	settle();
+	printf("\n"); /* firmware and kernel may have left the line begun */
 	uname(&name);
 	say("release %s %s, %ld processors, pages of %ld bytes", name.release, name.machine,
 	    sysconf(_SC_NPROCESSORS_ONLN), sysconf(_SC_PAGESIZE));

@@ -17,7 +17,7 @@ use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::io;
 use rawpipe::message::packets;
 use rawpipe::pipe::{self, Builder, Capacity};
-use rawpipe::process::{self, Arg, Child, Command, Fork, Method, Signal, Stage, Stdio};
+use rawpipe::process::{self, Arg, Child, Command, Fork, Method, Signal, Spawn, Stage, Stdio};
 use rawpipe::sigpipe::without_sigpipe;
 use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, copy_file_range, splice, tee};
@@ -820,11 +820,11 @@ fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
         assert_eq!(mechanism, By::Write);
         assert_eq!(asked_for(By::Vmsplice), Err(Errno::EOPNOTSUPP));
     }
-    let many: Vec<_> =
-        (0..700).map(|n| (writer.as_fd().try_clone_to_owned().unwrap(), n + 10)).collect();
-    let mut command = programs::program("exit", &["5"]);
-    many.into_iter().for_each(|(fd, number)| _ = command.fd_map(fd, number));
-    assert_eq!(command.spawn().unwrap().wait().unwrap().code(), Some(5));
+    // More descriptors than an ordinary stack has room for.
+    let many: Vec<_> = (100..700).map(|number| (writer.as_fd(), number)).collect();
+    let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"exit 5"), Arg::END];
+    let spawn = Spawn::new(c"/bin/sh", &argv, &[Arg::END]).fds(&many);
+    assert_eq!(spawn.spawn().unwrap().wait().unwrap().code(), Some(5));
     spawn_works(Method::Vfork);
     long_output();
     let (bytes, sink) = (data(150_000), file(b""));

@@ -229,7 +229,12 @@ pub(crate) fn groups() {
     if common::emulated() {
         return skip("groups", "an emulator is another program from the beginning");
     }
-    let mut cat = Command::new("/bin/cat").stdin(process::Stdio::piped()).spawn().unwrap();
+    let piped = process::Stdio::piped;
+    let mut cat = Command::new("/bin/cat").stdin(piped()).stdout(piped()).spawn().unwrap();
+    // The parent goes on when the child has left its memory, a moment before the kernel counts it as
+    // another program. Now it runs.
+    cat.stdin().unwrap().write_all(b"x").unwrap();
+    cat.stdout().unwrap().read_exact(&mut [0]).unwrap();
     let theirs = c_group(&cat);
     let ours = cat.lead_group().map(|()| 0);
     row("Child::lead_group", "another program", Err(Errno::EACCES), ours, theirs);

@@ -28,23 +28,23 @@ mod here {
     pub(crate) const ANSWER_ARGUMENT: usize = usize::MAX;
     const ARGUMENTS: [usize; 6] = [14, 13, 12, 7, 9, 8];
 
-    fn set(pid: i32, index: usize, word: u64) {
+    fn set(pid: i32, index: usize, word: u64) -> bool {
         let mut all = [0; WORDS * 8];
-        register_set(pid, GENERAL, &mut all);
+        let got = register_set(pid, GENERAL, &mut all);
         all[index * 8..][..8].copy_from_slice(&word.to_ne_bytes());
-        set_register_set(pid, GENERAL, &all);
+        got && set_register_set(pid, GENERAL, &all)
     }
 
-    pub(crate) fn skip_call(pid: i32) {
-        set(pid, NUMBER, u64::MAX);
+    pub(crate) fn skip_call(pid: i32) -> bool {
+        set(pid, NUMBER, u64::MAX)
     }
 
-    pub(crate) fn set_argument(pid: i32, index: usize, word: u64) {
-        set(pid, ARGUMENTS[index], word);
+    pub(crate) fn set_argument(pid: i32, index: usize, word: u64) -> bool {
+        set(pid, ARGUMENTS[index], word)
     }
 
-    pub(crate) fn set_answer(pid: i32, answer: i64) {
-        set(pid, ANSWER, u64::from_ne_bytes(answer.to_ne_bytes()));
+    pub(crate) fn set_answer(pid: i32, answer: i64) -> bool {
+        set(pid, ANSWER, u64::from_ne_bytes(answer.to_ne_bytes()))
     }
 }
 
@@ -66,23 +66,23 @@ mod here {
     /// The argument whose register the answer is in.
     pub(crate) const ANSWER_ARGUMENT: usize = 0;
 
-    fn set(pid: i32, index: usize, word: u64) {
+    fn set(pid: i32, index: usize, word: u64) -> bool {
         let mut all = [0; WORDS * 8];
-        register_set(pid, GENERAL, &mut all);
+        let got = register_set(pid, GENERAL, &mut all);
         all[index * 8..][..8].copy_from_slice(&word.to_ne_bytes());
-        set_register_set(pid, GENERAL, &all);
+        got && set_register_set(pid, GENERAL, &all)
     }
 
-    pub(crate) fn skip_call(pid: i32) {
-        set_register_set(pid, NUMBER, &(-1_i32).to_ne_bytes());
+    pub(crate) fn skip_call(pid: i32) -> bool {
+        set_register_set(pid, NUMBER, &(-1_i32).to_ne_bytes())
     }
 
-    pub(crate) fn set_argument(pid: i32, index: usize, word: u64) {
-        set(pid, index, word);
+    pub(crate) fn set_argument(pid: i32, index: usize, word: u64) -> bool {
+        set(pid, index, word)
     }
 
-    pub(crate) fn set_answer(pid: i32, answer: i64) {
-        set(pid, 0, u64::from_ne_bytes(answer.to_ne_bytes()));
+    pub(crate) fn set_answer(pid: i32, answer: i64) -> bool {
+        set(pid, 0, u64::from_ne_bytes(answer.to_ne_bytes()))
     }
 }
 
@@ -96,7 +96,13 @@ mod here {
     pub(crate) const WAIT4: usize = usize::MAX;
     pub(crate) const ANSWER_ARGUMENT: usize = usize::MAX;
 
-    pub(crate) fn skip_call(_pid: i32) {}
-    pub(crate) fn set_argument(_pid: i32, _index: usize, _word: u64) {}
-    pub(crate) fn set_answer(_pid: i32, _answer: i64) {}
+    pub(crate) fn skip_call(_pid: i32) -> bool {
+        false
+    }
+    pub(crate) fn set_argument(_pid: i32, _index: usize, _word: u64) -> bool {
+        false
+    }
+    pub(crate) fn set_answer(_pid: i32, _answer: i64) -> bool {
+        false
+    }
 }

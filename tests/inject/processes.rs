@@ -15,12 +15,12 @@ use std::time::Duration;
 
 const LATE: Duration = Duration::from_secs(600);
 
-/// What a spawn keeps mapped for the next one: a stack and its guard page.
+/// What a spawn keeps mapped for the next one: a stack and its guard.
 fn spare_stack() -> usize {
     unsafe extern "C" {
         safe fn getpagesize() -> i32;
     }
-    usize::try_from(getpagesize()).expect("a size") + (64 << 10)
+    usize::try_from(getpagesize()).expect("a size").max(64 << 10) + (64 << 10)
 }
 
 // ---- starting ----

@@ -348,7 +348,8 @@ impl Tracer<'_> {
         if let Some(missing) = self.missing.iter().find(|missing| {
             missing.nr == nr && arguments[missing.argument] & missing.bits == missing.bits
         }) {
-            return self.refuse(pid, missing.errno);
+            self.refuse(pid, missing.errno);
+            return;
         }
         let full_set = || peek(pid, arguments[1]) == u64::MAX;
         if !super::may_fail(child, nr, arguments, &full_set) {
@@ -369,36 +370,35 @@ impl Tracer<'_> {
         match fault.action {
             // The kernel's own way to say that there is no more: the break stays where it is.
             Action::Error(_) if nr == machine::BRK => {
-                self.set_argument(pid, 0, arguments, 0);
-                self.fired = true;
+                self.fired = self.set_argument(pid, 0, arguments, 0);
             }
-            Action::Error(errno) => {
-                self.refuse(pid, errno);
-                self.fired = true;
-            }
+            Action::Error(errno) => self.fired = self.refuse(pid, errno),
             Action::Short(len) => self.shorten(pid, nr, arguments, len),
         }
     }
 
-    fn refuse(&mut self, pid: i32, errno: i32) {
-        machine::skip_call(pid);
+    /// Whether it is done: a tracee that was killed meanwhile makes no call.
+    fn refuse(&mut self, pid: i32, errno: i32) -> bool {
+        let done = machine::skip_call(pid);
         if let Some(tracee) = self.tracees.get_mut(&pid) {
             tracee.after.errno = Some(errno);
         }
+        done
     }
 
-    fn set_argument(&mut self, pid: i32, index: usize, arguments: &[u64; 6], word: u64) {
-        machine::set_argument(pid, index, word);
+    /// Whether it is done, as in [`refuse`](Self::refuse).
+    fn set_argument(&mut self, pid: i32, index: usize, arguments: &[u64; 6], word: u64) -> bool {
+        let done = machine::set_argument(pid, index, word);
         if let Some(tracee) = self.tracees.get_mut(&pid) {
             tracee.after.argument = Some((index, arguments[index]));
         }
+        done
     }
 
     fn shorten(&mut self, pid: i32, nr: usize, arguments: &[u64; 6], len: u64) {
         if let Some(index) = super::length_argument(nr) {
             if arguments[index] > len {
-                self.set_argument(pid, index, arguments, len);
-                self.fired = true;
+                self.fired = self.set_argument(pid, index, arguments, len);
             }
         } else if super::is_vectored(nr) {
             // So many buffers that they hold as much, and less of the last of them.
@@ -411,11 +411,10 @@ impl Tracer<'_> {
                         return; // no less than it was
                     }
                     poke(pid, place, left);
-                    self.set_argument(pid, 2, arguments, index + 1);
+                    self.fired = self.set_argument(pid, 2, arguments, index + 1);
                     if let Some(tracee) = self.tracees.get_mut(&pid) {
                         tracee.after.memory = Some((place, word));
                     }
-                    self.fired = true;
                     return;
                 }
                 left -= word;
@@ -450,24 +449,31 @@ fn peek(pid: i32, place: u64) -> u64 {
     word
 }
 
-fn poke(pid: i32, place: u64, word: u64) {
-    assert_eq!(ptrace(POKEDATA, pid, place, word), 0, "a word of a tracee");
+/// Whether a request was granted, or the tracee is stopped no more: somebody has killed it.
+fn granted(answer: isize, what: &str) -> bool {
+    const ESRCH: isize = 3;
+    assert!([0, -ESRCH].contains(&answer), "{what} of a tracee: {answer}");
+    answer == 0
 }
 
-/// Sets registers of a stopped tracee.
+fn poke(pid: i32, place: u64, word: u64) -> bool {
+    granted(ptrace(POKEDATA, pid, place, word), "a word")
+}
+
+/// Sets registers of a stopped tracee, and says whether it still was one.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) fn set_register_set(pid: i32, set: u64, words: &[u8]) {
+pub(super) fn set_register_set(pid: i32, set: u64, words: &[u8]) -> bool {
     const SETREGSET: usize = 0x4205;
     let vector = [words.as_ptr().expose_provenance() as u64, words.len() as u64];
     let place = (&raw const vector).expose_provenance() as u64;
-    assert_eq!(ptrace(SETREGSET, pid, set, place), 0, "registers of a tracee");
+    granted(ptrace(SETREGSET, pid, set, place), "registers")
 }
 
 /// Reads them.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) fn register_set(pid: i32, set: u64, words: &mut [u8]) {
+pub(super) fn register_set(pid: i32, set: u64, words: &mut [u8]) -> bool {
     const GETREGSET: usize = 0x4204;
     let vector = [words.as_mut_ptr().expose_provenance() as u64, words.len() as u64];
     let place = (&raw const vector).expose_provenance() as u64;
-    assert_eq!(ptrace(GETREGSET, pid, set, place), 0, "registers of a tracee");
+    granted(ptrace(GETREGSET, pid, set, place), "registers")
 }

@@ -11,7 +11,7 @@
 //! these can answer.
 //!
 //! `RAWPIPE_INJECT=full` runs the whole product. Without it the first position and the last are run, and
-//! conversations with children only on the kernel as it is.
+//! conversations with children only on the kernel as it is. Where everything takes longer, a sample is.
 //! An argument chooses operations by a part of their names, and `--list` lists them.
 #![allow(unsafe_code, reason = "a tracer, by system calls")]
 
@@ -217,7 +217,27 @@ struct Count {
 /// Without any fault a process is given so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn try_out(operation: &Operation, full: bool, count: &mut Count) {
+/// How much is run: of so many one.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    operations: usize,
+    faults: usize,
+}
+
+impl Sample {
+    fn usual(full: bool) -> Self {
+        // Primes, so that what stands in a list at regular distances is not always met, or never.
+        let (operations, faults) = if !full && common::slow() { (3, 7) } else { (1, 1) };
+        Self { operations, faults }
+    }
+
+    /// Which of an operation's faults: for each operation others.
+    fn chooses(self, operation: usize, fault: usize) -> bool {
+        (operation + fault) % self.faults == 0
+    }
+}
+
+fn try_out(operation: &Operation, full: bool, wanted: impl Fn(usize) -> bool, count: &mut Count) {
     let run = |fault, patience| run(&operation.body, fault, &operation.missing, patience);
     let plain = run(None, PATIENCE * 3);
     count.operations += 1;
@@ -228,7 +248,8 @@ fn try_out(operation: &Operation, full: bool, count: &mut Count) {
     }
     // On a slow machine a process is given longer.
     let patience = PATIENCE.max(plain.time * 100);
-    for fault in faults(&plain.calls, full) {
+    let faults = faults(&plain.calls, full).into_iter().enumerate();
+    for (_, fault) in faults.filter(|(index, _)| wanted(*index)) {
         let done = run(Some(fault), patience);
         if done.end != End::Exit(0) {
             count.violated += 1;
@@ -255,6 +276,9 @@ fn try_out(operation: &Operation, full: bool, count: &mut Count) {
 fn impossible() -> Option<&'static str> {
     if !machine::KNOWN {
         return Some("the registers of this architecture are not known here");
+    }
+    if common::tool().is_some() {
+        return Some("a tool makes calls of its own in the middle of the crate's");
     }
     // One fault, whose coming is the proof.
     let probe = || match tracer::operation(rawpipe::pipe) {
@@ -285,9 +309,11 @@ fn main() {
     let wanted = |name: &str| filter.is_none_or(|filter| name.contains(filter.as_str()));
     let all = operations();
     let full = std::env::var_os("RAWPIPE_INJECT").is_some_and(|how| how == *"full");
+    let sample = Sample::usual(full);
     let chosen: Vec<_> = all
         .iter()
         .filter(|operation| wanted(&operation.name) && (full || !operation.in_full))
+        .step_by(sample.operations)
         .collect();
     if arguments.iter().any(|argument| argument == "--list") {
         chosen.iter().for_each(|operation| println!("{}: test", operation.name));
@@ -299,13 +325,17 @@ fn main() {
     if let Some(reason) = impossible() {
         return common::skip(test, reason);
     }
-    let count = in_two(&chosen, full);
+    let count = in_two(&chosen, full, sample);
     let Count { operations, errors, shorts, silent, violated } = count;
     let faults = errors + shorts;
     println!(
         "result: injected faults{} | {faults} faults over {operations} operations \
          ({shorts} short counts, {errors} errors), {violated} violated",
-        if full { ", whole product" } else { "" }
+        match (full, sample.operations) {
+            (true, _) => ", whole product",
+            (false, 1) => "",
+            (false, _) => ", a sample",
+        }
     );
     println!("({silent} runs in which the call was not made again; not counted)");
     let verdict = if violated == 0 { "ok" } else { "FAILED" };
@@ -328,15 +358,17 @@ fn few_descriptors() {
 }
 
 /// Every other operation in another process, as most machines have two processors.
-fn in_two(chosen: &[&Operation], full: bool) -> Count {
+fn in_two(chosen: &[&Operation], full: bool, sample: Sample) -> Count {
     const WORKERS: usize = 2;
     let workers: Vec<_> = (0..WORKERS)
         .map(|worker| {
             let (reader, writer) = rawpipe::pipe().expect("a pipe");
             let child = common::child(|| {
                 let mut count = Count::default();
-                let own = chosen.iter().skip(worker).step_by(WORKERS);
-                own.for_each(|operation| try_out(operation, full, &mut count));
+                let own = chosen.iter().enumerate().skip(worker).step_by(WORKERS);
+                own.for_each(|(index, operation)| {
+                    try_out(operation, full, |fault| sample.chooses(index, fault), &mut count);
+                });
                 let Count { operations, errors, shorts, silent, violated } = count;
                 let told = [operations, errors, shorts, silent, violated].map(u64::to_ne_bytes);
                 u8::from(io::write_all(&writer, told.as_flattened()).is_err())

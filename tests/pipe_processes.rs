@@ -22,6 +22,7 @@ use std::{iter, thread};
 const LONG: Duration = Duration::from_secs(120);
 /// Only to say which file is meant.
 const O_PATH: i32 = 0x20_0000;
+const SIG_DFL: usize = 0;
 
 unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
@@ -63,6 +64,8 @@ fn write_blocked_processes_are_killed_or_go_on() {
         wait_until_asleep(child.id());
         child
     };
+    // Who is started in the background ignores it, and so do the children.
+    signal(Signal::INT.as_raw(), SIG_DFL);
     for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
         let mut writing: Vec<Child> = (0..3).map(|_| blocked(&writer)).collect();
         for child in &mut writing {

@@ -58,6 +58,12 @@ const TIMESPEC: usize = 16;
 /// Of what a program can have, with four levels of page tables, which the sanitizers are made for.
 const END: usize = 1 << if cfg!(target_arch = "x86_64") { 47 } else { 48 };
 
+/// Whether a program can have memory there. Null is for what is left out, and in its page and beyond the
+/// end there is none (`EFAULT`).
+fn is_memory(address: usize, len: usize) -> bool {
+    address >= 4096 && address.checked_add(len).is_some_and(|end| end <= END)
+}
+
 /// What the kernel does with a range of memory.
 #[derive(Clone, Copy, PartialEq)]
 enum Use {
@@ -123,10 +129,8 @@ fn visit(
     each: &mut dyn FnMut(Use, usize, usize),
 ) {
     let mut each = |what: Use, address: usize, len: usize| {
-        // Null is for what is left out, and beyond the end there is no memory of programs (`EFAULT`).
-        let is_memory = address != 0 && address.checked_add(len).is_some_and(|end| end <= END);
         // What is only read was looked at before.
-        if is_memory && len != 0 && (what == Writes || answer.is_none()) {
+        if is_memory(address, len) && len != 0 && (what == Writes || answer.is_none()) {
             each(what, address, len);
         }
     };
@@ -257,8 +261,10 @@ fn vector(
     moved: Option<usize>,
     each: &mut impl FnMut(Use, usize, usize),
 ) {
-    // The kernel takes no longer ones, and no address is beyond what is.
-    let count = if list == 0 || count > abi::IOV_MAX { 0 } else { count };
+    // The kernel takes no longer ones.
+    if count > abi::IOV_MAX || !is_memory(list, count * PAIR) {
+        return;
+    }
     each(Reads, list, count * PAIR);
     let mut left = moved.unwrap_or(usize::MAX);
     for index in 0..count {
@@ -272,7 +278,7 @@ fn vector(
 
 /// A text up to its NUL. Reading it here shows it to the sanitizer.
 fn string(text: usize, each: &mut impl FnMut(Use, usize, usize)) {
-    if text != 0 {
+    if is_memory(text, 1) {
         // SAFETY: the kernel reads the text as well, up to its NUL.
         let len = unsafe { core::ffi::CStr::from_ptr(place(text)) }.count_bytes();
         each(Reads, text, len + 1);
@@ -283,7 +289,7 @@ fn string(text: usize, each: &mut impl FnMut(Use, usize, usize)) {
 fn strings(list: usize, each: &mut impl FnMut(Use, usize, usize)) {
     for index in 0.. {
         let entry = list + index * size_of::<usize>();
-        if list == 0 {
+        if !is_memory(list, size_of::<usize>()) {
             return;
         }
         each(Reads, entry, size_of::<usize>());

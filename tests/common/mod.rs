@@ -197,6 +197,17 @@ pub(crate) fn end_without_a_look_at_leaks() {
     }
 }
 
+/// LeakSanitizer asks this when a process ends. It looks from a process that it makes with calls that
+/// [`Filter`]s refuse; programs inherit these, and that the filters have set `no_new_privs`.
+#[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "leak"))]
+#[unsafe(no_mangle)]
+extern "C" fn __lsan_is_turned_off() -> i32 {
+    const PR_GET_NO_NEW_PRIVS: usize = 39;
+    // SAFETY: takes integers only.
+    let set = unsafe { raw::syscall5(raw::nr::PRCTL, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) };
+    i32::from(set == 1)
+}
+
 /// Whether less must do, as everything takes ten times as long here or more: under a tool, or in an
 /// emulator. That may be one of a whole machine, whose kernel is Linux itself: who starts it says so.
 pub(crate) fn slow() -> bool {

@@ -1,6 +1,6 @@
 //! The limits of the system, and going there.
 
-use crate::common::{emulated, programs};
+use crate::common::{emulated, programs, tool};
 use rawpipe::process::{Limit, Resource};
 use rawpipe::raw;
 use std::collections::BTreeSet;
@@ -100,6 +100,7 @@ pub(crate) fn most_pipes() -> usize {
 pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &'static str> {
     match role {
         Role::Plain | Role::Descriptors => Ok(()),
+        Role::Memory if tool().is_some() => Err("a tool needs memory of its own, and ends without"),
         Role::Memory => memory_ahead(),
         Role::Pages => {
             let soft = fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").unwrap_or_default();
@@ -107,6 +108,9 @@ pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &
                 Ok(1..=20_000) => become_somebody(),
                 _ => Err("pipe-user-pages-soft is no limit to these few pipes"),
             }
+        }
+        Role::Processes if emulated() => {
+            Err("an emulator has threads of its own, and dies without")
         }
         Role::Processes => {
             become_somebody()?;

@@ -131,12 +131,13 @@ fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usiz
 fn unsupported(fd: BorrowedFd<'_>, wrong: usize, first: Errno, second: Errno) -> Errno {
     // Where the call is missing it has not looked at the descriptor.
     let mode = call::fcntl_getfl(fd).map(|flags| flags & abi::O_ACCMODE as usize);
-    match second {
-        _ if mode.is_err() || mode == Ok(wrong) => Errno::EBADF,
+    match (mode, second) {
+        (Err(closed), _) => closed,
+        (Ok(mode), _) if mode == wrong => Errno::EBADF,
         // Not a pipe; so a wrong argument was meant as such.
-        Errno::EBADF | Errno::EOPNOTSUPP if first == Errno::EINVAL => first,
-        Errno::EBADF | Errno::ENOSYS | Errno::EPERM => Errno::EOPNOTSUPP,
-        second => second,
+        (_, Errno::EBADF | Errno::EOPNOTSUPP) if first == Errno::EINVAL => first,
+        (_, Errno::EBADF | Errno::ENOSYS | Errno::EPERM) => Errno::EOPNOTSUPP,
+        (_, second) => second,
     }
 }
 

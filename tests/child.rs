@@ -932,7 +932,11 @@ fn drop_that_reaps_closes_the_pipes_so_that_the_child_ends() {
 
 fn lead_group_of_a_started_program_eacces() {
     let mut child =
-        program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // The parent goes on when the child has left its memory, a moment before the kernel counts it as
+    // another program. Now it runs.
+    child.stdin().unwrap().write_all(b"x").unwrap();
+    child.stdout().unwrap().read_exact(&mut [0]).unwrap();
     assert_eq!(child.lead_group(), Err(Errno::EACCES));
     assert_eq!(child.kill_group(), Err(Errno::EINVAL));
     assert!(child.wait().unwrap().success());

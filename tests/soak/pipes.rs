@@ -670,8 +670,12 @@ impl Worker {
                 let now = match writer.send(run.len - done) {
                     Ok(()) => run.len - done,
                     Err(stopped) => {
-                        let errno = stopped.errno();
-                        self.require(errno == Some(Errno::EAGAIN), || format!("{stopped:?}"));
+                        let full = stopped.errno() == Some(Errno::EAGAIN);
+                        let moves = stopped.bytes() + held.len() > 0;
+                        self.require(full && moves, || format!("{writer:?}: {stopped:?}"));
+                        if !(full && moves) {
+                            return;
+                        }
                         stopped.bytes()
                     }
                 };

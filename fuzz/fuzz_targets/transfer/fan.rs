@@ -95,10 +95,10 @@ pub(crate) fn run(fan: &Fan) {
         }
     };
     thread::scope(|scope| {
-        if let Some(feeder) = feeder {
+        let feeding = feeder.map(|feeder| {
             let content = &content;
-            scope.spawn(move || feed(&feeder, content, feeds));
-        }
+            scope.spawn(move || feed(&feeder, content, feeds))
+        });
         let draining: Vec<_> = branches
             .iter()
             .zip(&seen)
@@ -157,6 +157,10 @@ pub(crate) fn run(fan: &Fan) {
         // So that whoever feeds or drains comes to an end.
         drop(source);
         drop(fds);
+        // A scope waits until a thread is done, not until it has ended and has left no memory.
+        if let Some(feeding) = feeding {
+            feeding.join().unwrap();
+        }
         for (index, thread) in draining.into_iter().enumerate() {
             let arrived = match (&branches[index], &seen[index], thread) {
                 (_, _, Some(thread)) => thread.join().unwrap(),

@@ -115,7 +115,7 @@ pub(crate) fn run(streams: &Streams) {
     }
     let expected = streams.exact.map_or(content.len(), |exact| exact as usize % 400_000);
     let arrived = thread::scope(|scope| {
-        scope.spawn(|| {
+        let feeding = scope.spawn(|| {
             let feeder = feeder;
             feed(&feeder, &content, &streams.feeds);
         });
@@ -136,6 +136,8 @@ pub(crate) fn run(streams: &Streams) {
         // So that whoever feeds or drains comes to an end.
         drop(source);
         drop(sink);
+        // A scope waits until a thread is done, not until it has ended and has left no memory.
+        feeding.join().unwrap();
         draining.join().unwrap()
     });
     assert!(arrived == content[..expected.min(content.len())]);

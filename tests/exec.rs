@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{child, closed_fd, skip, tests, tmp_path};
+use common::{child, closed_fd, keep, skip, tests, tmp_path};
 use rawpipe::fd::AsFd;
 use rawpipe::process::{self, Arg, ExecFlags, Spawn, Stage};
 use rawpipe::{Errno, io};
@@ -26,11 +26,11 @@ const EMPTY: ExecFlags = ExecFlags::EMPTY_PATH;
 /// A list that ends, for the rest of the test's life.
 fn list(words: &[&str]) -> &'static [Arg<'static>] {
     let words = words.iter().map(|word| Arg::new(c_string(Path::new(word))));
-    Box::leak(words.chain([Arg::END]).collect())
+    keep(words.chain([Arg::END]).collect())
 }
 
 fn c_string(path: &Path) -> &'static CStr {
-    Box::leak(CString::new(path.as_os_str().as_bytes()).unwrap().into_boxed_c_str())
+    keep(CString::new(path.as_os_str().as_bytes()).unwrap().into_boxed_c_str())
 }
 
 /// What a forked child came to that replaces itself: the program's exit code, or the error.

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{append_file, child, closed_fd, file, skip, tests};
+use common::{append_file, child, closed_fd, file, keep, skip, tests};
 use rawpipe::epoll::{Epoll, EventFd};
 use rawpipe::fd::{AsFd, BorrowedFd};
 use rawpipe::io::{self, IoSlice};
@@ -407,7 +407,7 @@ fn vmsplice_pages_outlive_their_process() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut sender = child(|| {
         // Written in the child, so that the pages are its own; it changes them no more.
-        let memory: &'static mut [u8] = Box::leak(vec![0_u8; 20_000].into_boxed_slice());
+        let memory: &'static mut [u8] = keep(vec![0_u8; 20_000].into_boxed_slice());
         memory.copy_from_slice(&pages()[..20_000]);
         u8::from(send(&writer, &[memory], NONE) != Ok(20_000))
     });

@@ -10,7 +10,7 @@
 mod common;
 
 use common::programs::{self, output_of};
-use common::{Filter, Value, child, file, open_fds, skip};
+use common::{Filter, Value, child, file, keep, open_fds, skip};
 use rawpipe::chunk::{ChunkWriter, Mechanism as By, Reuse, WriterBuilder};
 use rawpipe::epoll::{Epoll, EpollEvents, Event};
 use rawpipe::fd::{AsFd, OwnedFd};
@@ -317,7 +317,7 @@ fn main() {
         vec![("readme_has_a_row_for_each_feature", readme_has_a_row_for_each_feature)];
     // An emulator takes no filters.
     for row in rows().iter().filter(|_| !common::emulated()) {
-        tests.push((String::leak(test_name(row.feature)), run_row));
+        tests.push((keep(test_name(row.feature).into_boxed_str()), run_row));
     }
     common::run_each_alone(&tests);
 }

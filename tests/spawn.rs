@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Value, closed_fd, skip, tests, tmp_path};
+use common::{Value, closed_fd, keep, skip, tests, tmp_path};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rawpipe::process::{
     self, Arg, ExecFlags, Limit, Method, Resource, Signal, SignalSet, Spawn, SpawnError, Stage,
@@ -16,7 +16,6 @@ use std::fs::{self, File};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -125,15 +124,6 @@ fn report() {
 }
 
 type Facts = BTreeMap<String, String>;
-
-/// Where what the tests keep for ever is, so that a tool that looks for leaks finds it.
-static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-
-fn keep<T: ?Sized>(value: Box<T>) -> &'static T {
-    let value = Box::leak(value);
-    KEPT.lock().unwrap().push((&raw const *value).cast::<u8>().addr());
-    value
-}
 
 fn leak(string: impl Into<Vec<u8>>) -> &'static CStr {
     keep(CString::new(string).unwrap().into_boxed_c_str())

@@ -5,7 +5,7 @@
 mod common;
 
 use common::programs::{all_of, output_of, program, std_program};
-use common::{Filter, Value, skip, tests};
+use common::{Filter, Value, keep, skip, tests};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rawpipe::process::{
     Arg, Command, Limit, Method, OnDrop, Resource, Signal, Spawn, Stage, Stdio,
@@ -71,12 +71,12 @@ fn no_shared_memory(test: &str) -> bool {
 }
 
 fn leak(string: impl Into<Vec<u8>>) -> &'static CStr {
-    Box::leak(CString::new(string).unwrap().into_boxed_c_str())
+    keep(CString::new(string).unwrap().into_boxed_c_str())
 }
 
 fn list(strings: impl IntoIterator<Item = OsString>) -> &'static [Arg<'static>] {
     let strings = strings.into_iter().map(|string| Arg::new(leak(string.into_vec())));
-    Box::leak(strings.chain([Arg::END]).collect())
+    keep(strings.chain([Arg::END]).collect())
 }
 
 /// The program that writes its number to each of these descriptors.

@@ -360,6 +360,7 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     let done = transfer(&near, &sink).unwrap();
     assert_eq!((done.bytes(), done.mechanism()), (50_000, Mechanism::Copy));
     assert!(done.fell_back());
+    common::end_without_a_look_at_leaks();
 }
 
 // ---- a full disk ----

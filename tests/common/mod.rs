@@ -189,8 +189,17 @@ pub(crate) fn tool() -> Option<Tool> {
     }
 }
 
-/// The end of a test after which this process can make no other one or has no memory left. A tool that
-/// looks for leaks when a process ends needs both.
+/// Keeps a value for ever, where a tool that looks for leaks finds it.
+pub(crate) fn keep<T: ?Sized>(value: Box<T>) -> &'static mut T {
+    static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let value = Box::leak(value);
+    let address = (&raw const *value).cast::<u8>().addr();
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(address);
+    value
+}
+
+/// The end of a test after which this process can make no other one, or has no memory or no descriptors
+/// left. A tool that looks for leaks when a process ends needs them.
 pub(crate) fn end_without_a_look_at_leaks() {
     if matches!(tool(), Some(Tool::Address | Tool::Leak)) {
         rawpipe::process::exit(0);

@@ -235,6 +235,9 @@ fn calls_that_fail() {
     silent("calls_that_fail", tool, || {
         let closed: BorrowedFd<'_> = common::closed_fd();
         assert!(rawpipe::read(closed, &mut [0; 4]).is_err());
+        if common::tool() == Some(Tool::Valgrind) {
+            return; // which reports each address that is none, whatever the kernel says
+        }
         let (reader, _writer) = rawpipe::pipe().unwrap();
         // SAFETY: no program has memory there.
         let answer = unsafe { raw::syscall3(raw::nr::READ, number(&reader), usize::MAX - 4095, 8) };

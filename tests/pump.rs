@@ -60,8 +60,8 @@ impl Source {
         SHARED.get_or_init(|| {
             Self::new(match env::var("RAWPIPE_PUMP_BYTES") {
                 Ok(bytes) => bytes.parse().expect("a number of bytes"),
-                // Not a whole number of pages.
-                Err(_) if common::slow() => (1 << 20) - 1,
+                // Not a whole number of pages, and more than a pipe takes: its reader may be gone late.
+                Err(_) if common::slow() => (5 << 18) - 1,
                 Err(_) => (16 << 20) - 1,
             })
         })

@@ -29,7 +29,7 @@ impl Place {
 }
 
 /// A set of CPUs, as the kernel has it: a bit for each.
-pub(super) struct Cpus([usize; Self::WORDS]);
+pub(crate) struct Cpus([usize; Self::WORDS]);
 
 unsafe extern "C" {
     fn sched_getaffinity(pid: i32, size: usize, mask: *mut usize) -> i32;
@@ -39,7 +39,7 @@ unsafe extern "C" {
 impl Cpus {
     const WORDS: usize = 1024 / usize::BITS as usize;
 
-    pub(super) fn allowed() -> io::Result<Self> {
+    pub(crate) fn allowed() -> io::Result<Self> {
         let mut set = Self([0; Self::WORDS]);
         // SAFETY: it writes at most the size of the mask to it.
         let answer = unsafe { sched_getaffinity(0, size_of_val(&set.0), set.0.as_mut_ptr()) };
@@ -47,7 +47,7 @@ impl Cpus {
     }
 
     /// A set for each of them.
-    pub(super) fn each(&self) -> impl Iterator<Item = Self> {
+    pub(crate) fn each(&self) -> impl Iterator<Item = Self> {
         self.0.iter().enumerate().flat_map(|(index, &word)| {
             (0..usize::BITS).filter(move |bit| word >> bit & 1 == 1).map(move |bit| {
                 let mut one = Self([0; Self::WORDS]);
@@ -58,7 +58,7 @@ impl Cpus {
     }
 
     /// From here on this process runs on these only.
-    pub(super) fn stay(&self) -> io::Result<()> {
+    pub(crate) fn stay(&self) -> io::Result<()> {
         // SAFETY: it reads the mask, of the size given.
         let answer = unsafe { sched_setaffinity(0, size_of_val(&self.0), self.0.as_ptr()) };
         if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

@@ -18,7 +18,7 @@ mod cpus;
 mod parts;
 
 pub(crate) use busy::Busy;
-pub(crate) use cpus::Place;
+pub(crate) use cpus::{Cpus, Place};
 pub(crate) use parts::*;
 
 use rawpipe::PipeWriter;

@@ -1,0 +1,38 @@
+//! The questions by criterion, one group for each: `cargo bench` here. One crate is measured after the
+//! other, so that on a machine with more to do a ratio of two of them may mean nothing: `rounds` is for
+//! ratios.
+
+use criterion::{Criterion, Throughput};
+use peers::{Here, QUESTIONS};
+use std::time::Duration;
+
+fn main() {
+    if peers::is_writer().expect("a reader") {
+        return;
+    }
+    let here = Here::new().expect("files to work with");
+    let mut criterion = Criterion::default()
+        .nresamples(10_000)
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_millis(1500))
+        .configure_from_args();
+    for question in QUESTIONS {
+        let mut group = criterion.benchmark_group(question.name);
+        if let Some(bytes) = question.bytes {
+            group.throughput(Throughput::Bytes(bytes));
+        }
+        for engine in question.engines {
+            let mut checked = false; // once, and not for what is filtered out
+            group.bench_function(engine.name, |bencher| {
+                if !checked {
+                    engine.check(&here).expect("the bytes that were sent");
+                    checked = true;
+                }
+                bencher.iter_custom(|turns| engine.run(&here, turns).expect("all of it"));
+            });
+        }
+        group.finish();
+    }
+    criterion.final_summary();
+}

@@ -1,0 +1,310 @@
+//! The same questions to std, rawpipe and other crates: what `criterion.rs` and `rounds.rs` measure.
+//!
+//! [`QUESTIONS`] is all of it. An [`Engine`] is named after its crate; `rawpipe` is what this crate does
+//! without being asked for more, `rawpipe-…` and `…-vmsplice` are what it is told to do. What crates do
+//! stands in [`engines`], one `impl` for each of them; the code around their calls is the same for all,
+//! in [`work`]. Processes, files and the check of each byte are those of the crate's own benchmarks.
+
+#[path = "../../common/mod.rs"]
+mod common;
+mod engines;
+#[path = "../../common/programs.rs"]
+mod programs;
+mod work;
+
+use common::{Input, Move, Place, Sink};
+use engines::{
+    Duct, Interprocess, Libc, Nix, OsPipe, Rawpipe, RawpipeSpawn, Rustix, Std, Subprocess,
+};
+use programs::Tiny;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use work::{Program, Repeated};
+
+/// Something that several crates can do.
+pub struct Question {
+    pub name: &'static str,
+    /// What it is, in words.
+    pub text: &'static str,
+    /// How many bytes are moved by one turn, if that is the question.
+    pub bytes: Option<u64>,
+    /// Of which `rawpipe` is one.
+    pub engines: &'static [Engine],
+}
+
+/// A crate, or one of its ways.
+pub struct Engine {
+    pub name: &'static str,
+    work: Work,
+}
+
+enum Work {
+    /// From process to process.
+    Move(Move),
+    Repeat(Repeated),
+    /// A program, and what is fed to it.
+    Run(Program, usize),
+}
+
+/// What there is to work with.
+pub struct Here {
+    input: Input,
+    tiny: Tiny,
+    program: PathBuf,
+}
+
+const KIB: usize = common::KIB;
+const MIB: usize = common::MIB;
+
+/// Of one turn, where bytes are moved from process to process.
+const MOVED: u64 = 16 << 20;
+
+const fn engine(name: &'static str, work: Work) -> Engine {
+    Engine { name, work }
+}
+
+/// The source on one CPU, the other process on another: left to the scheduler, the same crate differs
+/// from itself by a factor of three from run to run.
+const fn moves(name: &'static str, work: Move) -> Engine {
+    engine(name, Work::Move(Move { place: Place::Apart, ..work }))
+}
+
+const fn repeats(name: &'static str, work: Repeated) -> Engine {
+    engine(name, Work::Repeat(work))
+}
+
+const fn runs(name: &'static str, program: Program, fed: usize) -> Engine {
+    engine(name, Work::Run(program, fed))
+}
+
+pub const QUESTIONS: &[Question] = &[
+    Question {
+        name: "write_read",
+        text: "memory → a pipe as it comes → the buffer of another process on another CPU, by `write` and \
+               `read` of 64 KiB",
+        bytes: Some(MOVED),
+        engines: &[
+            moves("std", work::plain::<Std>()),
+            moves("rawpipe", work::plain::<Rawpipe>()),
+            moves("rustix", work::plain::<Rustix>()),
+            moves("nix", work::plain::<Nix>()),
+            moves("libc", work::plain::<Libc>()),
+            moves("os_pipe", work::plain::<OsPipe>()),
+            moves("interprocess", work::plain::<Interprocess>()),
+        ],
+    },
+    Question {
+        name: "mem_to_read",
+        text: "the same, by the best that each has; the bytes are there and are sent again and again. \
+               rawpipe's `ChunkWriter` takes new pages each time and fills them, unless it is told that the \
+               other process reads (`-afterread`); rustix, nix and libc have a pipe of 1 MiB, and `-vmsplice` \
+               lends the memory itself to the pipe: sound only because nobody writes to it any more. \
+               `rawpipe-vmsplice` is the same call by this crate",
+        bytes: Some(MOVED),
+        engines: &[
+            moves("std", work::plain::<Std>()),
+            moves("rawpipe", common::CHUNKS),
+            moves("rawpipe-afterread", common::CHUNKS_AFTER_READ),
+            moves("rawpipe-copy", work::large::<Rawpipe>()),
+            moves("rawpipe-vmsplice", work::lend::<Rawpipe>()),
+            moves("rustix", work::large::<Rustix>()),
+            moves("rustix-vmsplice", work::lend::<Rustix>()),
+            moves("nix", work::large::<Nix>()),
+            moves("nix-vmsplice", work::lend::<Nix>()),
+            moves("libc", work::large::<Libc>()),
+            moves("libc-vmsplice", work::lend::<Libc>()),
+        ],
+    },
+    Question {
+        name: "mem_to_read_filled",
+        text: "the same; every byte is made just before it is sent. To lend such memory one must know when \
+               the pipe has done with it, which is what a `ChunkWriter` is for: the others write",
+        bytes: Some(MOVED),
+        engines: &[
+            moves("std", work::filled(work::plain::<Std>(), work::fill_and_write::<Std>)),
+            moves("rawpipe", common::CHUNKS_FILLED),
+            moves("rawpipe-afterread", common::CHUNKS_FILLED_AFTER_READ),
+            moves(
+                "rawpipe-copy",
+                work::filled(work::large::<Rawpipe>(), work::fill_and_write::<Rawpipe>),
+            ),
+            moves("rustix", work::filled(work::large::<Rustix>(), work::fill_and_write::<Rustix>)),
+            moves("nix", work::filled(work::large::<Nix>(), work::fill_and_write::<Nix>)),
+            moves("libc", work::filled(work::large::<Libc>(), work::fill_and_write::<Libc>)),
+        ],
+    },
+    Question {
+        name: "file_to_null",
+        text: "a file in the page cache → pipe → `/dev/null` in another process: `io::copy`, `transfer`, and \
+               loops of `splice` over a pipe of 1 MiB. os_pipe's types are not those for which `io::copy` \
+               splices",
+        bytes: Some(MOVED),
+        engines: &[
+            moves("std", Move { sink: Sink::Null(common::io_copy_to_file), ..common::STD_FILE }),
+            moves("rawpipe", Move { sink: Sink::Null(common::transfer_all), ..common::RAW_FILE }),
+            moves("rawpipe-splice", work::spliced::<Rawpipe>()),
+            moves("rustix", work::spliced::<Rustix>()),
+            moves("nix", work::spliced::<Nix>()),
+            moves("libc", work::spliced::<Libc>()),
+            moves("os_pipe", work::copied::<OsPipe>()),
+        ],
+    },
+    Question {
+        name: "pingpong",
+        text: "a byte to another process and its successor back, by two pipes; both on one CPU",
+        bytes: None,
+        engines: &[
+            repeats("std", work::pingpong::<Std>),
+            repeats("rawpipe", work::pingpong::<Rawpipe>),
+            repeats("rustix", work::pingpong::<Rustix>),
+            repeats("nix", work::pingpong::<Nix>),
+            repeats("libc", work::pingpong::<Libc>),
+            repeats("os_pipe", work::pingpong::<OsPipe>),
+            repeats("interprocess", work::pingpong::<Interprocess>),
+        ],
+    },
+    Question {
+        name: "pipe_close",
+        text: "a pipe made and both ends closed; all but interprocess make it close-on-exec",
+        bytes: None,
+        engines: &[
+            repeats("std", work::pipe_close::<Std>),
+            repeats("rawpipe", work::pipe_close::<Rawpipe>),
+            repeats("rustix", work::pipe_close::<Rustix>),
+            repeats("nix", work::pipe_close::<Nix>),
+            repeats("libc", work::pipe_close::<Libc>),
+            repeats("os_pipe", work::pipe_close::<OsPipe>),
+            repeats("interprocess", work::pipe_close::<Interprocess>),
+        ],
+    },
+    Question {
+        name: "spawn_wait",
+        text: "the smallest program there is started and awaited: `Command`, `Exec`, `cmd`, and \
+               `posix_spawn` with `waitpid`; `rawpipe-spawn` is the form that allocates nothing. rustix has none. \
+               All on one CPU",
+        bytes: None,
+        engines: &[
+            repeats("std", work::spawn_wait::<Std>),
+            repeats("rawpipe", work::spawn_wait::<Rawpipe>),
+            repeats("rawpipe-spawn", work::spawn_wait::<RawpipeSpawn>),
+            repeats("nix", work::spawn_wait::<Nix>),
+            repeats("libc", work::spawn_wait::<Libc>),
+            repeats("subprocess", work::spawn_wait::<Subprocess>),
+            repeats("duct", work::spawn_wait::<Duct>),
+        ],
+    },
+    Question {
+        name: "fork_wait",
+        text: "a child that only exits, and its status. std has no fork; rustix's is not public. Both on one CPU",
+        bytes: None,
+        engines: &[
+            repeats("rawpipe", work::fork_wait::<Rawpipe>),
+            repeats("nix", work::fork_wait::<Nix>),
+            repeats("libc", work::fork_wait::<Libc>),
+        ],
+    },
+    Question {
+        name: "communicate_64k",
+        text: "64 KiB fed to `cat`, and its output collected; std needs a thread for that",
+        bytes: Some(64 * KIB as u64),
+        engines: &[
+            runs("std", work::communicate::<Std>, 64 * KIB),
+            runs("rawpipe", work::communicate::<Rawpipe>, 64 * KIB),
+            runs("subprocess", work::communicate::<Subprocess>, 64 * KIB),
+            runs("duct", work::communicate::<Duct>, 64 * KIB),
+        ],
+    },
+    Question {
+        name: "communicate_1m",
+        text: "1 MiB, the same way",
+        bytes: Some(MIB as u64),
+        engines: &[
+            runs("std", work::communicate::<Std>, MIB),
+            runs("rawpipe", work::communicate::<Rawpipe>, MIB),
+            runs("subprocess", work::communicate::<Subprocess>, MIB),
+            runs("duct", work::communicate::<Duct>, MIB),
+        ],
+    },
+    Question {
+        name: "output",
+        text: "all of the 16 MiB that a program writes, by 64 KiB",
+        bytes: Some(work::WRITTEN as u64),
+        engines: &[
+            runs("std", work::output::<Std>, 0),
+            runs("rawpipe", work::output::<Rawpipe>, 0),
+            runs("subprocess", work::output::<Subprocess>, 0),
+            runs("duct", work::output::<Duct>, 0),
+        ],
+    },
+];
+
+impl Here {
+    /// To be made before there is a thread.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { input: Input::new()?, tiny: Tiny::new()?, program: std::env::current_exe()? })
+    }
+
+    /// Of a pipe as it comes, and of the largest that is useful, in bytes.
+    pub fn capacities(&self) -> io::Result<[usize; 2]> {
+        let capacity = |(end, _other)| rawpipe::pipe::capacity(&end);
+        Ok([capacity(common::raw_pipe()?)?, capacity(common::large_pipe()?)?])
+    }
+
+    /// The smallest program.
+    fn tiny(&self) -> &Path {
+        self.tiny.path()
+    }
+
+    /// What so many bytes of input are.
+    fn fed(&self, bytes: usize) -> &'static [u8] {
+        &self.input.memory[..bytes]
+    }
+}
+
+impl Engine {
+    /// Does it once, and compares each byte.
+    pub fn check(&self, here: &Here) -> io::Result<()> {
+        match &self.work {
+            Work::Move(work) => work.check(&here.input),
+            Work::Repeat(work) => work(here, 1).map(drop),
+            Work::Run(program, fed) => {
+                let got = program(here, here.fed(*fed))?;
+                let right = if *fed == 0 {
+                    got.len() == work::WRITTEN && got.iter().all(|byte| *byte == b'x')
+                } else {
+                    got == here.fed(*fed)
+                };
+                common::require(right, || "other bytes than were sent".to_owned())
+            }
+        }
+    }
+
+    /// How long so many turns take. Their number of bytes is checked.
+    pub fn run(&self, here: &Here, turns: u64) -> io::Result<Duration> {
+        match &self.work {
+            Work::Move(work) => Ok(work.run(&here.input, turns * MOVED)?.elapsed),
+            Work::Repeat(work) => work(here, turns),
+            Work::Run(program, fed) => {
+                let right = if *fed == 0 { work::WRITTEN } else { *fed };
+                work::repeat(turns, || {
+                    let got = program(here, here.fed(*fed))?.len();
+                    common::require(got == right, || format!("{got} of {right} bytes"))
+                })
+            }
+        }
+    }
+}
+
+/// Whether this process is one that an engine has started, to write. Then it has done so.
+pub fn is_writer() -> io::Result<bool> {
+    let asked = std::env::args().nth(1).as_deref() == Some(work::WRITER);
+    if asked {
+        let mut out = io::stdout().lock();
+        for _ in 0..work::WRITTEN / (64 * KIB) {
+            out.write_all(&[b'x'; 64 * KIB])?;
+        }
+        out.flush()?;
+    }
+    Ok(asked)
+}

@@ -1,0 +1,50 @@
+//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: by the functions
+//! of the C library, which is linked in the usual way, and without std.
+#![no_std]
+#![no_main]
+
+const WORDS: &[u8; 20] = b"Hello from the child";
+
+/// What the C library calls.
+// SAFETY: nobody else has this name.
+#[unsafe(no_mangle)]
+extern "C" fn main() -> i32 {
+    let mut fds = [-1; 2];
+    // SAFETY: writes two numbers, and there is room for two.
+    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
+        return 1;
+    }
+    let [reader, writer] = fds;
+    // SAFETY: there is one thread, and the child writes to the pipe and exits.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: reads the words only.
+        let count = unsafe { libc::write(writer, WORDS.as_ptr().cast(), WORDS.len()) };
+        // SAFETY: no handler of `atexit` runs, and nothing is dropped.
+        unsafe { libc::_exit((count != 20).into()) }
+    }
+    if pid < 0 {
+        return 2;
+    }
+    // SAFETY: this program's own, and nobody uses it any more.
+    unsafe { libc::close(writer) };
+    let mut got = [0_u8; 32];
+    // SAFETY: writes at most the length of the buffer to it.
+    let count = unsafe { libc::read(reader, got.as_mut_ptr().cast(), got.len()) };
+    if count != 20 || !got.iter().zip(WORDS).all(|(got, word)| got == word) {
+        return 3;
+    }
+    let mut status = -1;
+    // SAFETY: writes one number, to the place given.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    if waited == pid && status == 0 { 0 } else { 4 }
+}
+
+#[link(name = "c")]
+unsafe extern "C" {}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: no handler of `atexit` runs, and nothing is dropped.
+    unsafe { libc::_exit(5) }
+}

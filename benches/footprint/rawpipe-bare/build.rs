@@ -1,0 +1,17 @@
+//! Linker flags: no start files and no libraries; at a fixed address, so that there is nothing to
+//! relocate; the sections as in `layout.ld`.
+fn main() {
+    let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where");
+    for flag in [
+        "-nostartfiles",
+        "-nostdlib",
+        "-static",
+        "-no-pie",
+        "-Wl,--build-id=none,--gc-sections",
+        &format!("-Wl,-T,{folder}/layout.ld"),
+    ] {
+        println!("cargo::rustc-link-arg-bins={flag}");
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=layout.ld");
+}

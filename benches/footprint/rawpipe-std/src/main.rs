@@ -1,0 +1,22 @@
+//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: by rawpipe.
+
+use rawpipe::process;
+use std::process::ExitCode;
+
+const WORDS: &[u8; 20] = b"Hello from the child";
+
+fn main() -> ExitCode {
+    let Ok((reader, writer)) = rawpipe::pipe() else { return 1.into() };
+    let write = move || u8::from(writer.write(WORDS) != Ok(WORDS.len()));
+    // SAFETY: there is one thread, and the child writes to the pipe and exits.
+    let Ok(mut child) = (unsafe { process::fork_with(write) }) else { return 2.into() };
+    let mut got = [0; 32];
+    let count = reader.read(&mut got);
+    if count != Ok(WORDS.len()) || got[..WORDS.len()] != WORDS[..] {
+        return 3.into();
+    }
+    match child.wait() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        _ => 4.into(),
+    }
+}

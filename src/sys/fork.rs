@@ -15,7 +15,7 @@
 //! This file is trusted to read one word at an address that the kernel holds for this thread.
 #![allow(unsafe_code, reason = "clone, and the word that clone repairs")]
 
-use super::{nr, syscall0, syscall2};
+use super::{nr, syscall0, syscall5};
 use crate::abi::child::CLONE_PIDFD;
 use crate::abi::clone::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, PR_GET_TID_ADDRESS, SIGCHLD};
 
@@ -43,9 +43,9 @@ pub(crate) unsafe fn fork(pidfd: &mut i32) -> isize {
 /// Where the C library keeps this thread's id, or 0 if it keeps none that can be found.
 fn own_tid_address() -> usize {
     let mut address: usize = 0;
+    let place = (&raw mut address).expose_provenance();
     // SAFETY: `PR_GET_TID_ADDRESS` writes one word, to the place given.
-    let answer =
-        unsafe { syscall2(nr::PRCTL, PR_GET_TID_ADDRESS, (&raw mut address).expose_provenance()) };
+    let answer = unsafe { syscall5(nr::PRCTL, PR_GET_TID_ADDRESS, place, 0, 0, 0) };
     if answer != 0 || address % align_of::<u32>() != 0 || address == 0 {
         return 0;
     }

@@ -111,12 +111,17 @@ fn errors_are_of_the_kinds_of_std() {
         plain.clone(),
         folder.clone(),
         script,
-        interpreter,
+        interpreter.clone(),
         plain.join("below"),
         "no-such-program-anywhere".into(),
         "".into(),
     ];
     for path in paths {
+        if path == interpreter && tool() == Some(common::Tool::Valgrind) {
+            let reason = "Valgrind dies of an execve that it did not expect to fail";
+            skip("errors_are_of_the_kinds_of_std", reason);
+            continue;
+        }
         let ours = Command::new(&path).spawn().unwrap_err();
         assert_eq!(ours.stage(), Stage::Exec);
         if emulated() {
@@ -182,7 +187,11 @@ fn env_name_that_is_none_einval() {
         assert_eq!(failure(program("exit", &["0"]).env(name, "1")), INVALID, "{name:?}");
     }
     let (output, _) = output_of(program("env", &[]).env_clear().envs([("A", "1"), ("B", "2")]));
-    assert_eq!(output, b"A=1\0B=2\0");
+    let wanted = b"A=1\0B=2\0";
+    // Valgrind gives a program variables of its own, behind these.
+    let more = output.len() - wanted.len().min(output.len());
+    let kept = output.len() - if tool() == Some(common::Tool::Valgrind) { more } else { 0 };
+    assert_eq!(output[..kept], *wanted);
 }
 
 fn current_dir_is_the_childs_alone() {

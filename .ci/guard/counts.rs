@@ -1,0 +1,84 @@
+//! Each of these does one thing [`TURNS`] times, with all that it needs made before. `.ci/guard/run` has callgrind count
+//! the instructions of one at a time.
+
+use rawpipe::process::Command;
+use rawpipe::transfer::Transfer;
+use rawpipe::{PipeReader, PipeWriter};
+use std::fs::File;
+use std::hint::black_box;
+
+const TURNS: usize = 100;
+/// Of a transfer: two pages by chunks of half a page, so that its loop goes round.
+const BYTES: usize = 8192;
+
+struct Setting {
+    reader: PipeReader,
+    writer: PipeWriter,
+    null: File,
+    bytes: Vec<u8>,
+}
+
+/// One byte into a pipe that has room.
+#[unsafe(no_mangle)]
+#[inline(never)]
+fn counted_write(setting: &mut Setting) {
+    for _ in 0..TURNS {
+        assert_eq!(setting.writer.write(black_box(&[1])), Ok(1));
+    }
+}
+
+/// One byte that is there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+fn counted_read(setting: &mut Setting) {
+    for _ in 0..TURNS {
+        assert_eq!(setting.reader.read(black_box(&mut [0])), Ok(1));
+    }
+}
+
+/// A pipe, and both its ends closed.
+#[unsafe(no_mangle)]
+#[inline(never)]
+fn counted_pipe2(_: &mut Setting) {
+    for _ in 0..TURNS {
+        black_box(rawpipe::pipe().expect("a pipe"));
+    }
+}
+
+/// Bytes into a pipe and from there to `/dev/null`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+fn counted_transfer(setting: &mut Setting) {
+    for _ in 0..TURNS {
+        setting.writer.write_all(&setting.bytes).expect("room");
+        let bytes = BYTES as u64;
+        let done = Transfer::new()
+            .exact(bytes)
+            .chunk(2048)
+            .run(&setting.reader, &setting.null)
+            .expect("moved");
+        assert_eq!(done.bytes(), bytes);
+    }
+}
+
+/// All that a command needs before there is a process: it fails because its folder is missing.
+#[unsafe(no_mangle)]
+#[inline(never)]
+fn counted_command(_: &mut Setting) {
+    for _ in 0..TURNS {
+        let mut command = Command::new("/nowhere/program");
+        command.args(["one", "two", "three"]).env_clear().env("NAME", "value");
+        assert!(black_box(command.spawn()).is_err());
+    }
+}
+
+fn main() {
+    let (reader, writer) = rawpipe::pipe().expect("a pipe");
+    let null = File::options().write(true).open("/dev/null").expect("/dev/null");
+    let mut setting = Setting { reader, writer, null, bytes: vec![7; BYTES] };
+    counted_write(&mut setting);
+    counted_read(&mut setting);
+    counted_pipe2(&mut setting);
+    counted_transfer(&mut setting);
+    counted_command(&mut setting);
+}

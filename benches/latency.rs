@@ -67,6 +67,7 @@ fn main() {
     let criterion =
         Criterion::default().nresamples(10_000).warm_up_time(SECOND / 4).measurement_time(SECOND);
     let mut criterion = criterion.configure_from_args();
+    common::machine::print();
     let cpus = Cpus::allowed();
     pingpong(&mut criterion, &cpus);
     call(&mut criterion);

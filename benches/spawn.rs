@@ -18,6 +18,8 @@
 #[path = "common/cpus.rs"]
 #[allow(dead_code, reason = "a part of it is for other benchmarks")]
 mod cpus;
+#[path = "common/machine.rs"]
+mod machine;
 #[path = "common/programs.rs"]
 mod programs;
 
@@ -42,6 +44,7 @@ fn main() {
         .warm_up_time(second / 2)
         .measurement_time(second);
     let mut criterion = criterion.configure_from_args();
+    machine::print();
     let tiny = Tiny::new().expect("a folder for a program");
     spawn_plain(&mut criterion, &tiny, "spawn_plain");
     let all = Cpus::allowed().expect("a set of CPUs");

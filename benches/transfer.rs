@@ -39,6 +39,7 @@ fn main() {
     let criterion =
         Criterion::default().nresamples(10_000).warm_up_time(SECOND).measurement_time(2 * SECOND);
     let mut criterion = criterion.configure_from_args();
+    machine::print();
     let input = Input::new().expect("files to work with");
     file_to_null(&mut criterion, &input);
     file_to_read(&mut criterion, &input);

@@ -30,15 +30,15 @@ mod programs;
 use common::*;
 use programs::{Ballast, Tiny};
 use rawpipe::{PipeReader as RawReader, PipeWriter as RawWriter};
+use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::hint::black_box;
 use std::io::{self, IsTerminal, PipeReader as StdReader, PipeWriter as StdWriter, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
 const HELP: &str = "\
 Usage: speed [OPTIONS]
@@ -470,15 +470,11 @@ impl Unit {
 // ---------------------------------------------------------------- what is printed
 
 fn table_head(input: &Input) -> io::Result<String> {
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let capacity = |(end, _): (OwnedFd, OwnedFd)| rawpipe::pipe::capacity(end);
     Ok(format!(
-        "Linux {} {}, {} CPUs, backend {}, pipes of {} KiB for std and {} KiB for rawpipe, \
-         files {}\n\n{:18} {:26} {:>16}   ratio  {:24} mechanism\n",
-        kernel.trim(),
-        env::consts::ARCH,
-        thread::available_parallelism()?,
-        if cfg!(feature = "c-shim") { "c-shim" } else { "asm" },
+        "{}; pipes of {} KiB for std and {} KiB for rawpipe, files {}\n\n\
+         {:18} {:26} {:>16}   ratio  {:24} mechanism\n",
+        machine::line(),
         capacity(std_pipe()?)? / KIB,
         capacity(large_pipe()?)? / KIB,
         input.folders,

@@ -15,6 +15,7 @@
 
 mod busy;
 mod cpus;
+pub(crate) mod machine;
 mod parts;
 
 pub(crate) use busy::Busy;

@@ -1,0 +1,29 @@
+//! Where a benchmark runs, in one line: what its figures depend on.
+
+use std::fmt::Write;
+use std::{env, fs, thread};
+
+/// Kernel, architecture, CPUs, limits of pipes, huge pages, and the backend.
+pub(crate) fn line() -> String {
+    let setting = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let pipes = |name: &str| setting(&format!("/proc/sys/fs/pipe-{name}"));
+    let mut line = format!(
+        "Linux {} {}, {} CPUs, backend {}",
+        setting("/proc/sys/kernel/osrelease"),
+        env::consts::ARCH,
+        thread::available_parallelism().map_or(0, usize::from),
+        if cfg!(feature = "c-shim") { "c-shim" } else { "asm" },
+    );
+    let huge = setting("/sys/kernel/mm/transparent_hugepage/enabled");
+    let chosen = huge.split(['[', ']']).nth(1).unwrap_or("none");
+    let largest = pipes("max-size").parse().unwrap_or(0_u64) >> 10;
+    let user = pipes("user-pages-soft");
+    write!(line, ", pipes up to {largest} KiB, {user} pages for a user, huge pages: {chosen}")
+        .expect("a text takes it");
+    line
+}
+
+/// To standard error, before criterion's own lines.
+pub(crate) fn print() {
+    eprintln!("{}", line());
+}

@@ -16,7 +16,7 @@ pub(crate) enum Place {
 
 impl Place {
     /// Sends this process to its CPU.
-    pub(super) fn take(self, is_source: bool) -> io::Result<()> {
+    pub(crate) fn take(self, is_source: bool) -> io::Result<()> {
         let allowed = Cpus::allowed()?;
         let mut cpus = allowed.each();
         let cpu = match self {

@@ -135,7 +135,7 @@ impl Input {
     pub(crate) fn new() -> io::Result<Self> {
         let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         require(threads == 1, || format!("{threads} threads, and it is to fork"))?;
-        let memory = touched(MIB);
+        let memory = touched(4 * MIB);
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         for word in memory.chunks_exact_mut(8) {
             state ^= state << 13;

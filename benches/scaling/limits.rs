@@ -1,0 +1,133 @@
+//! What no library can be faster than, measured by hand: no checks, no fallbacks, nothing that a user could call.
+//!
+//! - `trap`: a system call that does nothing (`getppid`), by the instruction.
+//! - `write_read`: a byte into a pipe and out again, by two traps.
+//! - `copy`: memory to memory by `memcpy`, out of 64 KiB that stay in the caches into other 64 KiB: what one copy costs.
+//! - `copy_large`: the same by 64 MiB, that do not stay.
+//! - `lend`: two processes on two CPUs, a pipe of 1 MiB, huge pages that are lent again and again and spliced away, both
+//!   asking in a loop and never sleeping. Nobody reads the bytes. The fastest that a pipe can be, and of no other use.
+
+use super::common::*;
+use rawpipe::io::IoSlice;
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::splice::{SpliceFlags, splice, vmsplice};
+use rawpipe::{Errno, raw};
+use std::fs::File;
+use std::hint::black_box;
+use std::io;
+use std::time::{Duration, Instant};
+
+pub(crate) fn all() -> io::Result<()> {
+    println!("# limit\tunit\tmedian");
+    print("trap", "ns", &mut || {
+        per(1_000_000, || {
+            // SAFETY: takes nothing, touches nothing.
+            black_box(unsafe { raw::syscall0(raw::nr::GETPPID) });
+        })
+    })?;
+    let (reader, writer) = rawpipe::pipe()?;
+    let (mut byte, number) =
+        ([1_u8], |fd: &dyn std::os::fd::AsRawFd| fd.as_raw_fd().unsigned_abs() as usize);
+    let (from, to, place) =
+        (number(&reader), number(&writer), byte.as_mut_ptr().expose_provenance());
+    print("write_read", "ns", &mut || {
+        per(300_000, || {
+            // SAFETY: reads the one byte of the array, which outlives the call.
+            black_box(unsafe { raw::syscall3(raw::nr::WRITE, to, place, 1) });
+            // SAFETY: writes the one byte of the array, which nobody looks at meanwhile.
+            black_box(unsafe { raw::syscall3(raw::nr::READ, from, place, 1) });
+        })
+    })?;
+    copy("copy", 64 << 10, 20_000)?;
+    copy("copy_large", 64 << 20, 5)?;
+    print("lend", "GiB/s", &mut lend)
+}
+
+fn print(name: &str, unit: &str, measure: &mut dyn FnMut() -> io::Result<f64>) -> io::Result<()> {
+    measure()?; // nothing is new any more
+    let values: io::Result<Vec<_>> = (0..super::ROUNDS).map(|_| measure()).collect();
+    println!("{name}\t{unit}\t{:.2}", super::median(values?));
+    Ok(())
+}
+
+/// Nanoseconds for each turn.
+fn per(turns: u32, mut work: impl FnMut()) -> io::Result<f64> {
+    let clock = Instant::now();
+    (0..turns).for_each(|_| work());
+    Ok(clock.elapsed().as_secs_f64() * 1e9 / f64::from(turns))
+}
+
+fn copy(name: &str, len: usize, turns: u32) -> io::Result<()> {
+    let (from, mut to) = (vec![1_u8; len], vec![2_u8; len]);
+    #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
+    let gib = len as f64 / super::GIB;
+    print(name, "GiB/s", &mut || {
+        let nanos = per(turns, || black_box(&mut to).copy_from_slice(black_box(&from)))?;
+        Ok(gib / (nanos / 1e9))
+    })
+}
+
+/// GiB/s of pages that are lent and thrown away.
+fn lend() -> io::Result<f64> {
+    const ALL: u64 = 16 << 30;
+    const LEN: usize = 2 << 20;
+    let (reader, writer) = Builder::new().capacity(Capacity::Max).nonblocking().build()?;
+    let mut source = Some(writer);
+    let null = File::options().write(true).open("/dev/null")?;
+    let (reports, reporter) = rawpipe::pipe()?;
+    let sink = start(|| {
+        source = None; // here, in the child
+        Place::Apart.take(false)?;
+        reporter.write_all(b"r")?;
+        let mut left = ALL;
+        while left > 0 {
+            match splice(&reader, None, &null, None, LEN, SpliceFlags::NONBLOCK) {
+                Ok(count) => left -= count as u64,
+                Err(Errno::EAGAIN) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    })?;
+    let writer = source.expect("only the child's copy was closed");
+    let (report, told) = rawpipe::pipe()?;
+    let lender = start(|| {
+        Place::Apart.take(true)?;
+        let pages = huge(LEN)?;
+        report.read(&mut [0])?; // go
+        let mut left = ALL;
+        while left > 0 {
+            let bufs = [IoSlice::new(&pages[..LEN.min(usize::try_from(left).unwrap_or(LEN))])];
+            // SAFETY: nobody ever writes to these pages again: the process ends with them.
+            match unsafe { vmsplice(&writer, &bufs, SpliceFlags::NONBLOCK) } {
+                Ok(count) => left -= count as u64,
+                Err(Errno::EAGAIN) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    })?;
+    reports.read(&mut [0])?;
+    let clock = Instant::now();
+    told.write_all(b"g")?;
+    finish(lender)?;
+    finish(sink)?;
+    let seconds: Duration = clock.elapsed();
+    #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
+    let gib = ALL as f64 / super::GIB;
+    Ok(gib / seconds.as_secs_f64())
+}
+
+/// Memory in huge pages, if there are any, that is there.
+fn huge(len: usize) -> io::Result<&'static [u8]> {
+    const MADV_HUGEPAGE: usize = 14;
+    let memory = vec![0_u8; 2 * len].leak();
+    let start = memory.as_ptr().align_offset(len);
+    let pages = &mut memory[start..][..len];
+    // SAFETY: says only of which size these pages are to be.
+    unsafe {
+        raw::syscall3(raw::nr::MADVISE, pages.as_mut_ptr().expose_provenance(), len, MADV_HUGEPAGE)
+    };
+    pages.fill(1);
+    Ok(pages)
+}

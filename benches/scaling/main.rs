@@ -1,0 +1,351 @@
+//! How std and rawpipe grow, and the limits above both: `scaling SERIES` prints one series as a data file.
+//!
+//! - `chunk`: memory → pipe → another process, and a file → pipe → `/dev/null`, by the length of a chunk; beside the
+//!   throughput the CPU time that all processes took.
+//! - `capacity`: the same by the capacity of the pipe.
+//! - `pipes`: so many pipes at once, each between two processes of its own; all together move the same bytes.
+//! - `spawn`: starting a program and waiting for it, by the memory that this process has meanwhile.
+//! - `epoll`: one ready pipe among so many.
+//! - `limits`: what no library can be faster than: the trap alone, memory copied, pages lent and spliced by hand.
+//!
+//! Engines take turns, in [`ROUNDS`] rounds; a figure is the median of its rounds, and a ratio to std that of the
+//! ratios in each round.
+#![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
+#![allow(unsafe_code, reason = "the C library's calls, to compare with, and pages lent by hand")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod limits;
+#[path = "../common/programs.rs"]
+mod programs;
+
+use common::*;
+use programs::{Ballast, Tiny};
+use rawpipe::epoll::{Epoll, EpollEvents, Event};
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::poll::{PollEvents, PollFd, poll};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, io};
+
+const ROUNDS: usize = 7;
+
+fn main() -> io::Result<()> {
+    let series = env::args().nth(1).unwrap_or_default();
+    match series.as_str() {
+        "chunk" => chunk(),
+        "capacity" => capacity(),
+        "pipes" => pipes(),
+        "spawn" => spawn(),
+        "epoll" => epoll(),
+        "limits" => limits::all(),
+        "machine" => {
+            println!("{}", machine::line());
+            Ok(())
+        }
+        _ => Err(io::Error::other("scaling chunk|capacity|pipes|spawn|epoll|limits|machine")),
+    }
+}
+
+// ---------------------------------------------------------------- what the series share
+
+/// What one turn took: by the clock, and of CPUs.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    clock: Duration,
+    cpu: Duration,
+}
+
+type Turn<'a> = (&'static str, Box<dyn FnMut() -> io::Result<Taken> + 'a>);
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Prints a line for each engine: size, engine, the median of `value`, of the CPU time of a unit, and of the ratio to
+/// the first engine, above 1 where this one is faster. A turn does `units` of what is measured.
+fn rounds(
+    size: usize,
+    turns: &mut [Turn<'_>],
+    units: f64,
+    value: fn(f64) -> f64,
+) -> io::Result<()> {
+    let mut taken = vec![Vec::new(); turns.len()];
+    for (_, turn) in &mut *turns {
+        turn()?; // nothing is new any more
+    }
+    for round in 0..ROUNDS {
+        for index in 0..turns.len() {
+            // There and back, so that none always comes after the same one.
+            let index = if round % 2 == 0 { index } else { turns.len() - 1 - index };
+            taken[index].push(turns[index].1()?);
+        }
+    }
+    for (index, (engine, _)) in turns.iter().enumerate() {
+        let seconds = |taken: &Taken| taken.clock.as_secs_f64() / units;
+        let clock = median(taken[index].iter().map(seconds).collect());
+        let cpu =
+            median(taken[index].iter().map(|taken| taken.cpu.as_secs_f64() / units).collect());
+        let ratios =
+            taken[0].iter().zip(&taken[index]).map(|(std, this)| seconds(std) / seconds(this));
+        println!(
+            "{size}\t{engine}\t{:.5}\t{cpu:.9}\t{:.3}",
+            value(clock),
+            median(ratios.collect())
+        );
+    }
+    Ok(())
+}
+
+/// What all children that were waited for have taken of CPUs until now.
+fn children_cpu() -> Duration {
+    const RUSAGE_CHILDREN: i32 = -1;
+    unsafe extern "C" {
+        fn getrusage(who: i32, usage: *mut [i64; 18]) -> i32;
+    }
+    let mut usage = [0; 18]; // two `struct timeval` and fourteen numbers, of 64 bits
+    // SAFETY: writes one `struct rusage`, which is this long where `long` has 64 bits.
+    unsafe { getrusage(RUSAGE_CHILDREN, &raw mut usage) };
+    let time = |seconds: i64, micros: i64| {
+        Duration::from_micros(u64::try_from(seconds * 1_000_000 + micros).unwrap_or(0))
+    };
+    time(usage[0], usage[1]) + time(usage[2], usage[3])
+}
+
+fn moved(work: &Move, input: &Input, bytes: u64) -> io::Result<Taken> {
+    let before = children_cpu();
+    let clock = work.run(input, bytes)?.elapsed;
+    Ok(Taken { clock, cpu: children_cpu().saturating_sub(before) })
+}
+
+const GIB: f64 = 1_073_741_824.0;
+
+/// By one series of moves, whose figures are GiB/s and CPU seconds for each GiB.
+fn moves(
+    input: &Input,
+    size: usize,
+    bytes: u64,
+    engines: Vec<(&'static str, Move)>,
+) -> io::Result<()> {
+    let mut turns: Vec<Turn<'_>> = Vec::new();
+    for (name, work) in engines {
+        turns.push((name, Box::new(move || moved(&work, input, bytes))));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
+    let units = bytes as f64 / GIB;
+    rounds(size, &mut turns, units, |seconds| 1.0 / seconds)
+}
+
+// ---------------------------------------------------------------- chunk and capacity
+
+fn chunk() -> io::Result<()> {
+    println!("# chunk (bytes)\tengine\tGiB/s\tCPU seconds per GiB\tratio to std");
+    let input = Input::new()?;
+    for shift in 0..=22 {
+        let chunk = 1_usize << shift;
+        // About a fifth of a second at most by short chunks, and by long ones what the caches do not hold.
+        let bytes = (chunk as u64 * 100_000).clamp(1 << 16, 128 << 20);
+        let of = |work| Move { period: chunk, chunk, ..work };
+        let file = |source, mover, work| Move { source, chunk, sink: Sink::Null(mover), ..work };
+        let engines = vec![
+            ("std", of(STD_FILLED)),
+            ("rawpipe", of(CHUNKS_FILLED)),
+            ("rawpipe-afterread", of(CHUNKS_FILLED_AFTER_READ)),
+            ("rawpipe-copy", of(RAW_FILLED)),
+        ];
+        moves(&input, chunk, bytes, engines)?;
+        if chunk >= 512 {
+            let engines = vec![
+                ("file-std", file(read_and_write, io_copy_to_file, STD_FILE)),
+                ("file-rawpipe", file(transfer_file_by_chunks, transfer_by_chunks, RAW_FILE)),
+            ];
+            moves(&input, chunk, bytes, engines)?;
+        }
+    }
+    Ok(())
+}
+
+/// Of the pipes of the next turn. A [`Link`] is a function and no closure.
+static CAPACITY: AtomicUsize = AtomicUsize::new(0);
+
+fn link_of_capacity() -> io::Result<(OwnedFd, OwnedFd)> {
+    let capacity = Capacity::Bytes(CAPACITY.load(Ordering::Relaxed));
+    let (reader, writer) = Builder::new().capacity(capacity).build()?;
+    Ok((reader.into(), writer.into()))
+}
+
+fn capacity() -> io::Result<()> {
+    println!("# capacity (bytes)\tengine\tGiB/s\tCPU seconds per GiB\tratio to std");
+    let input = Input::new()?;
+    for shift in 12..=20 {
+        let capacity = 1 << shift;
+        CAPACITY.store(capacity, Ordering::Relaxed);
+        let link = link_of_capacity;
+        let chunk = 64 * KIB;
+        let of = |work| Move { link, period: chunk, chunk, ..work };
+        let engines = vec![
+            // std cannot make one of another size than the usual: only its calls are std's.
+            ("std", of(STD_FILLED)),
+            ("rawpipe", of(CHUNKS_FILLED)),
+            ("rawpipe-copy", of(RAW_FILLED)),
+        ];
+        moves(&input, capacity, 64 << 20, engines)?;
+        let file =
+            |source, mover, work| Move { link, source, chunk, sink: Sink::Null(mover), ..work };
+        let engines = vec![
+            ("file-std", file(read_and_write, io_copy_to_file, STD_FILE)),
+            ("file-rawpipe", file(transfer_file_by_chunks, transfer_by_chunks, RAW_FILE)),
+        ];
+        moves(&input, capacity, 64 << 20, engines)?;
+    }
+    Ok(())
+}
+
+// ---------------------------------------------------------------- pipes at once
+
+/// Each pipe has a process that measures nothing but itself; the clock here stops when all have ended.
+fn pipes() -> io::Result<()> {
+    println!("# pipes at once\tengine\tGiB/s\tCPU seconds per GiB\tratio to std");
+    const ALL: u64 = 256 << 20;
+    let input = Input::new()?;
+    for shift in 0..=6 {
+        let count = 1 << shift;
+        let mut turns: Vec<Turn<'_>> = Vec::new();
+        for (name, work) in [
+            ("std", STD_FILLED),
+            ("rawpipe", Move { period: 256 * KIB, chunk: 256 * KIB, ..CHUNKS_FILLED }),
+            ("rawpipe-copy", RAW_FILLED),
+        ] {
+            let input = &input;
+            turns.push((name, Box::new(move || at_once(&work, input, count, ALL))));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
+        let units = ALL as f64 / GIB;
+        rounds(count, &mut turns, units, |seconds| 1.0 / seconds)?;
+    }
+    Ok(())
+}
+
+fn at_once(work: &Move, input: &Input, count: usize, all: u64) -> io::Result<Taken> {
+    let bytes = all / count as u64;
+    let before = children_cpu();
+    let clock = Instant::now();
+    let children: Result<Vec<_>, _> =
+        (0..count).map(|_| start(|| work.run(input, bytes).map(drop))).collect();
+    children?.into_iter().try_for_each(finish)?;
+    Ok(Taken { clock: clock.elapsed(), cpu: children_cpu().saturating_sub(before) })
+}
+
+// ---------------------------------------------------------------- spawn
+
+fn spawn() -> io::Result<()> {
+    const TURNS: u32 = 20;
+    println!("# resident memory (MiB)\tengine\tmicroseconds\tCPU seconds\tratio to std");
+    let tiny = Tiny::new()?;
+    let null = || io::Result::Ok(OwnedFd::from(File::open("/dev/null")?));
+    for mib in [0, 16, 64, 256, 1024, 2048, 4096] {
+        let _ballast = Ballast::new(mib << 20, false)?;
+        let often = |work: &dyn Fn() -> io::Result<()>| {
+            let (before, clock) = (children_cpu(), Instant::now());
+            (0..TURNS).try_for_each(|_| work())?;
+            Ok(Taken { clock: clock.elapsed(), cpu: children_cpu().saturating_sub(before) })
+        };
+        let path = tiny.path();
+        let mut turns: Vec<Turn<'_>> = vec![
+            ("std", Box::new(move || often(&|| programs::std_spawn(path)))),
+            ("rawpipe", Box::new(move || often(&|| programs::raw_spawn(path)))),
+        ];
+        rounds(mib, &mut turns, f64::from(TURNS), |seconds| seconds * 1e6)?;
+        let mut turns: Vec<Turn<'_>> = vec![
+            ("mapped-std", Box::new(move || often(&|| programs::std_spawn_mapped(path, &null()?)))),
+            (
+                "mapped-rawpipe",
+                Box::new(move || often(&|| programs::raw_spawn_mapped(path, null()?))),
+            ),
+        ];
+        rounds(mib, &mut turns, f64::from(TURNS), |seconds| seconds * 1e6)?;
+    }
+    Ok(())
+}
+
+// ---------------------------------------------------------------- epoll
+
+fn epoll() -> io::Result<()> {
+    const RLIMIT_NOFILE: i32 = 7;
+    unsafe extern "C" {
+        fn setrlimit(resource: i32, limit: *const [u64; 2]) -> i32;
+        fn epoll_wait(epoll: i32, events: *mut Event, room: i32, timeout: i32) -> i32;
+        fn ppoll(
+            fds: *mut PollFd<'_>,
+            count: usize,
+            timeout: *const [u64; 2],
+            mask: *const u8,
+        ) -> i32;
+    }
+    // SAFETY: reads two words, the soft limit and the hard one; where they are too high the pipes tell.
+    unsafe { setrlimit(RLIMIT_NOFILE, &[20_200; 2]) };
+    println!("# pipes\tengine\tnanoseconds\tCPU seconds\tratio to std");
+    for count in [10, 100, 1000, 10_000] {
+        let turns_each: u32 = if count == 10_000 { 200 } else { 2000 };
+        let pipes: Vec<_> = (0..count).map(|_| rawpipe::pipe()).collect::<Result<_, _>>()?;
+        pipes[count / 2].1.write_all(b"x")?;
+        let list = Epoll::new()?;
+        for (token, (reader, _)) in (0..).zip(&pipes) {
+            list.add(reader, EpollEvents::IN, token)?;
+        }
+        let mut fds: Vec<_> =
+            pipes.iter().map(|(reader, _)| PollFd::new(reader, PollEvents::IN)).collect();
+        let mut same: Vec<_> =
+            pipes.iter().map(|(reader, _)| PollFd::new(reader, PollEvents::IN)).collect();
+        let number = list.as_fd().as_raw_fd();
+        let (mut buf, mut room) = ([Event::default(); 16], [Event::default(); 16]);
+        let timed = |work: &mut dyn FnMut() -> bool| {
+            let clock = Instant::now();
+            let found = (0..turns_each).all(|_| work());
+            require(found, || "not the one that is ready".into())?;
+            Ok(Taken { clock: clock.elapsed(), cpu: Duration::ZERO })
+        };
+        let list = &list;
+        let mut turns: Vec<Turn<'_>> = vec![
+            // SAFETY: room for 16 events, which have the layout of `struct epoll_event`.
+            (
+                "std",
+                Box::new(|| {
+                    timed(&mut || unsafe { epoll_wait(number, room.as_mut_ptr(), 16, 0) } == 1)
+                }),
+            ),
+            (
+                "rawpipe",
+                Box::new(|| {
+                    timed(&mut || {
+                        list.wait(&mut buf, Some(Duration::ZERO))
+                            .is_ok_and(|found| found.len() == 1)
+                    })
+                }),
+            ),
+        ];
+        rounds(count, &mut turns, f64::from(turns_each), |seconds| seconds * 1e9)?;
+        drop(turns);
+        let mut turns: Vec<Turn<'_>> = vec![
+            (
+                "poll-std",
+                Box::new(|| {
+                    timed(&mut || {
+                        // SAFETY: `PollFd` has the layout of `struct pollfd`, there are so many, and the time is there.
+                        (unsafe { ppoll(fds.as_mut_ptr(), fds.len(), &[0; 2], std::ptr::null()) })
+                            == 1
+                    })
+                }),
+            ),
+            (
+                "poll-rawpipe",
+                Box::new(|| timed(&mut || poll(&mut same, Some(Duration::ZERO)) == Ok(1))),
+            ),
+        ];
+        rounds(count, &mut turns, f64::from(turns_each), |seconds| seconds * 1e9)?;
+    }
+    Ok(())
+}

@@ -290,7 +290,12 @@ fn epoll() -> io::Result<()> {
     println!("# pipes\tengine\tnanoseconds\tCPU seconds\tratio to std");
     for count in [10, 100, 1000, 10_000] {
         let turns_each: u32 = if count == 10_000 { 200 } else { 2000 };
-        let pipes: Vec<_> = (0..count).map(|_| rawpipe::pipe()).collect::<Result<_, _>>()?;
+        // Or as many as are allowed, but for a few descriptors.
+        let mut pipes: Vec<_> = (0..count).map_while(|_| rawpipe::pipe().ok()).collect();
+        if pipes.len() < count {
+            pipes.truncate(pipes.len() - 10);
+        }
+        let count = pipes.len();
         pipes[count / 2].1.write_all(b"x")?;
         let list = Epoll::new()?;
         for (token, (reader, _)) in (0..).zip(&pipes) {

@@ -147,7 +147,7 @@ fn environment(more: &[&str]) -> &'static [Arg<'static>] {
 
 /// This program in the role of reporting, under the emulator if there is one, with these arguments.
 fn reporter(arguments: &[&str]) -> Spawn<'static> {
-    let role = common::role_command("", "report");
+    let role = common::plain_program(&env::current_exe().unwrap());
     let program = leak(role.get_program().as_bytes());
     let words = [role.get_program()].into_iter().chain(role.get_args());
     let words = words.map(|word| word.as_bytes().to_vec());
@@ -286,6 +286,9 @@ fn spawn_process_group_of_strangers_eperm() {
 }
 
 fn spawn_umask_nice_and_limits() {
+    if common::descriptors_without_limit("spawn_umask_nice_and_limits") {
+        return;
+    }
     let limits = [(Resource::NOFILE, Limit::new(50, 60)), (Resource::CORE, Limit::both(0))];
     let before = umask(0o22);
     let facts = facts(reporter(&[]).umask(0o137).nice(3).limits(&limits));
@@ -398,7 +401,7 @@ struct Reachable(std::path::PathBuf);
 
 impl Reachable {
     fn spawn(&self) -> Spawn<'static> {
-        let command = common::program(&self.0);
+        let command = common::plain_program(&self.0);
         let words = [command.get_program()].into_iter().chain(command.get_args());
         let argv = list(words.map(|word| word.as_bytes().to_vec()));
         Spawn::new(leak(command.get_program().as_bytes()), argv, reporter_environment())
@@ -852,6 +855,9 @@ fn spawn_any_clone_refused() {
 }
 
 fn spawn_without_a_number_for_a_pidfd() {
+    if common::descriptors_without_limit("spawn_without_a_number_for_a_pidfd") {
+        return;
+    }
     if common::emulated() {
         return skip("spawn_without_a_number_for_a_pidfd", "an emulator needs some itself");
     }

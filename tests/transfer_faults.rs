@@ -348,6 +348,9 @@ fn transfer_deadline_polls_only_what_could_wait() {
 }
 
 fn transfer_without_descriptors_for_a_broker_copies() {
+    if common::descriptors_without_limit("transfer_without_descriptors_for_a_broker_copies") {
+        return;
+    }
     const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
     let (near, far) = UnixStream::pair().unwrap();
     io::write_all(&far, &data(50_000)).unwrap();

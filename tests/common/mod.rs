@@ -158,8 +158,20 @@ pub(crate) fn runner() -> Vec<OsString> {
 }
 
 /// Whether this test runs under an emulator of user programs, whose system calls are not Linux's own.
+/// Valgrind is started in the same way, and hands calls to the kernel it runs on.
 pub(crate) fn emulated() -> bool {
-    !runner().is_empty()
+    !runner().is_empty() && !runner_is_valgrind()
+}
+
+fn runner_is_valgrind() -> bool {
+    runner().iter().any(|word| Path::new(word).file_stem().is_some_and(|name| name == "valgrind"))
+}
+
+/// A command that runs a program built for the target as nothing but itself where the kernel can start
+/// it: Valgrind has arguments, variables and descriptors of its own, and opens the standard streams
+/// that are closed. It does not watch this program then.
+pub(crate) fn plain_program(path: &Path) -> Command {
+    if runner_is_valgrind() { Command::new(path) } else { program(path) }
 }
 
 /// A tool that looks at what a program does with its memory.
@@ -483,6 +495,16 @@ pub(crate) fn say(line: &str) {
 /// Says that a test, or a part of one, cannot run here.
 pub(crate) fn skip(test: &str, reason: &str) {
     say(&format!("SKIPPED {test}: {reason}"));
+}
+
+/// Whether a limit of descriptors does not hold here, and says so: Valgrind needs some above it, notes the
+/// soft limit, and refuses to move the hard one.
+pub(crate) fn descriptors_without_limit(test: &str) -> bool {
+    let unlimited = tool() == Some(Tool::Valgrind);
+    if unlimited {
+        skip(test, "Valgrind does not limit descriptors as asked");
+    }
+    unlimited
 }
 
 /// A descriptor that is not open: a number above what this process may have.

@@ -21,7 +21,7 @@ pub(crate) fn program(name: &str, args: &[&str]) -> Command {
 
 /// The same for std, to compare with.
 pub(crate) fn std_program(name: &str, args: &[&str]) -> std::process::Command {
-    let mut command = super::program(&env::current_exe().expect("the path of this test"));
+    let mut command = super::plain_program(&env::current_exe().expect("the path of this test"));
     command.arg(format!("{MARK}{name}")).args(args);
     command
 }

@@ -316,6 +316,9 @@ pub(crate) fn spawns() {
 
     nobodys(&spawn);
 
+    if common::descriptors_without_limit("spawns") {
+        return;
+    }
     let next = File::open("/").unwrap();
     set_limit(Resource::NOFILE, u64::try_from(next.as_raw_fd()).unwrap());
     drop(next);

@@ -9,17 +9,21 @@ use rawpipe::chunk::{ChunkWriter, Mechanism, WriterBuilder};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::splice::{SpliceFlags, splice};
 use rawpipe::{Errno, PipeReader, raw};
+use std::sync::LazyLock;
 
 const CHUNK: usize = 32 << 10;
 const CHUNKS: usize = 200;
 /// As many as go into a writer's memory.
 const MEMORY: usize = (2 << 20) / CHUNK;
 
+/// Numbers from the chunk's own on, so that no two chunks have the same one anywhere. Copied: a tool takes
+/// minutes to make them each time.
 fn fill(chunk: &mut [u8], number: usize) {
-    for (word, place) in chunk.chunks_exact_mut(4).enumerate() {
-        let [low, high, ..] = (number * 77 + word).to_le_bytes();
-        place.copy_from_slice(&[low, high, number.to_le_bytes()[0], 1]);
-    }
+    static NUMBERS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let last = 77 * u32::try_from(CHUNKS).unwrap() + u32::try_from(CHUNK / 4).unwrap();
+        (1..=last).flat_map(u32::to_le_bytes).collect()
+    });
+    chunk.copy_from_slice(&NUMBERS[number * 77 * 4..][..chunk.len()]);
 }
 
 /// How many chunks are held back unread, in pipes of their own: more than the memory of a writer, so that

@@ -210,8 +210,10 @@ fn assert_no_children() {
     const P_ALL: usize = 0;
     const WEXITED: usize = 4;
     const WNOHANG: usize = 1;
-    // SAFETY: without a place for the answer nothing is written.
-    let answer = unsafe { raw::syscall5(raw::nr::WAITID, P_ALL, 0, 0, WEXITED | WNOHANG, 0) };
+    let mut info = [0_u64; 16]; // a `siginfo_t`
+    let place = (&raw mut info).expose_provenance();
+    // SAFETY: writes to the place given, which has 128 bytes.
+    let answer = unsafe { raw::syscall5(raw::nr::WAITID, P_ALL, 0, place, WEXITED | WNOHANG, 0) };
     assert_eq!(answer, -isize::try_from(Errno::ECHILD.raw_os_error()).unwrap(), "a child is left");
 }
 
@@ -702,6 +704,10 @@ fn spawn_program_open_for_writing_etxtbsy() {
 }
 
 fn spawn_arguments_too_long_e2big() {
+    if common::tool() == Some(common::Tool::Valgrind) {
+        let reason = "Valgrind dies of an execve that it did not expect to fail";
+        return skip("spawn_arguments_too_long_e2big", reason);
+    }
     // One string may have 32 pages; Linux allows no more since 2.6.23.
     let page = 1 << 16; // at least a page on any kernel
     let long = "x".repeat(33 * page);
@@ -922,6 +928,10 @@ fn exec_that_fails_comes_back() {
     assert_eq!(code_of(|| process::execve(c"/", argv, argv)), failed(Errno::EACCES));
     assert_eq!(code_of(|| process::execvpe(c"", b"/bin", argv, argv)), failed(Errno::ENOENT));
     assert_eq!(code_of(|| process::execvpe(c"x", b"/dev", argv, argv)), failed(Errno::ENOENT));
+    if common::tool() == Some(common::Tool::Valgrind) {
+        let reason = "Valgrind looks for the program of a descriptor by a path";
+        return skip("exec_that_fails_comes_back", reason);
+    }
     let (reader, _writer) = rawpipe::pipe().unwrap();
     assert_eq!(code_of(|| process::fexecve(&reader, argv, argv)), failed(Errno::EACCES));
     if !common::emulated() {
@@ -1045,7 +1055,8 @@ fn spawn_error_is_an_io_error() {
     let error = std::io::Error::from(error);
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     // std takes such a failure for a success where the memory is not shared, as under an emulator.
-    if !common::emulated() {
+    // std takes the failure for a success where memory is not shared.
+    if !common::emulated() && common::tool() != Some(common::Tool::Valgrind) {
         let oracle = std::process::Command::new("/no/such/program").spawn().unwrap_err();
         assert_eq!(error.raw_os_error(), oracle.raw_os_error());
     }

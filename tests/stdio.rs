@@ -63,9 +63,11 @@ fn no_shared_memory(test: &str) -> bool {
         Filter::on_argument(raw::nr::CLONE, index, Value::Has(0x100), Errno::EPERM),
         Filter::new(&[raw::nr::CLONE3], Errno::ENOSYS),
     ];
-    let installed = filters.iter().all(Filter::install);
+    // Valgrind makes a fork of it, which no filter sees to be anything else.
+    let seen = common::tool() != Some(common::Tool::Valgrind);
+    let installed = seen && filters.iter().all(Filter::install);
     if !installed {
-        skip(test, "no filter of system calls here");
+        skip(test, "no filter of system calls here that sees it");
     }
     installed
 }

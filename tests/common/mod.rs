@@ -163,6 +163,12 @@ pub(crate) fn emulated() -> bool {
     !runner().is_empty() && !runner_is_valgrind()
 }
 
+/// Who has answers of its own to some calls, in front of the kernel.
+pub(crate) fn in_front() -> Option<&'static str> {
+    let valgrind = (tool() == Some(Tool::Valgrind)).then_some("Valgrind");
+    valgrind.or(emulated().then_some("an emulator"))
+}
+
 fn runner_is_valgrind() -> bool {
     runner().iter().any(|word| Path::new(word).file_stem().is_some_and(|name| name == "valgrind"))
 }

@@ -329,13 +329,14 @@ fn main() {
     let Count { operations, errors, shorts, silent, violated } = count;
     let faults = errors + shorts;
     println!(
-        "result: injected faults{} | {faults} faults over {operations} operations \
+        "result: injected faults{}, on {} | {faults} faults over {operations} operations \
          ({shorts} short counts, {errors} errors), {violated} violated",
         match (full, sample.operations) {
             (true, _) => ", whole product",
             (false, 1) => "",
             (false, _) => ", a sample",
-        }
+        },
+        if cfg!(feature = "c-shim") { "shim" } else { "asm" },
     );
     println!("({silent} runs in which the call was not made again; not counted)");
     let verdict = if violated == 0 { "ok" } else { "FAILED" };

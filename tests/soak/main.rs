@@ -18,8 +18,8 @@ mod worker;
 
 use common::{HANDLED, emulated, open_fds, skip, tests, tool};
 use limits::Role;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs, thread};
 use worker::{Counts, Shared, Worker};
@@ -185,16 +185,30 @@ fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
         return worker(0).work();
     }
     let over = Arc::new(AtomicBool::new(false));
+    // The allocator gives a thread a heap of its own by its first block, and a worker makes the system
+    // refuse mappings: not before the others have theirs.
+    let ready = Arc::new(Barrier::new(3));
+    let with_a_heap = |ready: &Barrier| {
+        drop(std::hint::black_box(vec![0_u8; 100]));
+        ready.wait();
+    };
     let helpers = [
         thread::spawn({
-            let (shared, over) = (shared.clone(), over.clone());
-            move || watch(&shared, &over)
+            let (shared, over, ready) = (shared.clone(), over.clone(), ready.clone());
+            move || {
+                with_a_heap(&ready);
+                watch(&shared, &over);
+            }
         }),
         thread::spawn({
-            let (shared, over) = (shared.clone(), over.clone());
-            move || storm(&shared, &over)
+            let (shared, over, ready) = (shared.clone(), over.clone(), ready.clone());
+            move || {
+                with_a_heap(&ready);
+                storm(&shared, &over);
+            }
         }),
     ];
+    ready.wait();
     let mut counts = Counts::default();
     // One works in this thread, whose memory is the heap that `limits` has made ready.
     let others: Vec<_> = (1..size.workers)

@@ -11,7 +11,9 @@ use rawpipe::raw;
 use std::cell::UnsafeCell;
 use std::hint::black_box;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// Runs `mistake` in another process if one of these tools is there, and wants the words that it has for
 /// this.
@@ -169,11 +171,27 @@ fn store(value: u8) {
     unsafe { SHARED.0.get().write([value; 64]) };
 }
 
+/// Waits for the other of two threads, in no order that counts: to the tool, a thread that begins when
+/// another has ended may be that one.
+fn both_are_here() {
+    static HERE: AtomicU8 = AtomicU8::new(0);
+    HERE.fetch_add(1, Ordering::Relaxed);
+    while HERE.load(Ordering::Relaxed) < 2 {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 fn threads_in_no_order() {
     reported("threads_in_no_order", &[(Tool::Thread, "data race")], || {
         thread::scope(|scope| {
-            scope.spawn(|| store(1));
-            scope.spawn(|| store(2));
+            scope.spawn(|| {
+                store(1);
+                both_are_here();
+            });
+            scope.spawn(|| {
+                store(2);
+                both_are_here();
+            });
         });
     });
 }
@@ -183,11 +201,15 @@ fn write_of_what_another_thread_stores() {
     reported("write_of_what_another_thread_stores", &[(Tool::Thread, "data race")], || {
         let (_reader, writer) = rawpipe::pipe().unwrap();
         thread::scope(|scope| {
-            scope.spawn(|| store(1));
+            scope.spawn(|| {
+                store(1);
+                both_are_here();
+            });
             scope.spawn(|| {
                 let place = SHARED.0.get().expose_provenance();
                 // SAFETY: none for the other thread.
                 black_box(unsafe { raw::syscall3(raw::nr::WRITE, number(&writer), place, 64) });
+                both_are_here();
             });
         });
     });
@@ -203,10 +225,12 @@ fn threads_in_the_order_of_two_pipes() {
             scope.spawn(move || {
                 store(1);
                 writer.write_all(b"x").unwrap();
+                both_are_here();
             });
             scope.spawn(move || {
                 reader.read_exact(&mut [0]).unwrap();
                 store(2);
+                both_are_here();
             });
         });
     });

@@ -247,6 +247,9 @@ fn no_core() {
 fn run_row() {
     let name = common::name_alone();
     let row = rows().into_iter().find(|row| test_name(row.feature) == name).expect("a row");
+    if common::tool() == Some(common::Tool::Thread) && row.feature == "madvise" {
+        return skip(&name, "the tool itself cannot begin without it");
+    }
     let beside = || row.beside.iter().map(|refused| refused.filter(Errno::ENOSYS));
     match checked(&row, &[], None) {
         Some(0) => {}

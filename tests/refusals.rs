@@ -920,6 +920,9 @@ fn fork_and_wait(_refused: Option<Errno>) -> Result<(), &'static str> {
 
 /// Threads are counted, then; if the answer is that there are others, it is believed.
 fn fork_when_alone(refused: Option<Errno>) -> Result<(), &'static str> {
+    if common::tool() == Some(common::Tool::Thread) {
+        return Err("the tool gives a child a thread of its own");
+    }
     let fork_alone = || {
         // SAFETY: the child only exits.
         match unsafe { process::fork_single_threaded() } {

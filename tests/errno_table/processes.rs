@@ -1,6 +1,6 @@
 //! Making processes, waiting for them, and signals to them.
 
-use crate::common::{self, child, close_copy, skip};
+use crate::common::{self, Tool, child, close_copy, skip};
 use crate::{Answer, answer, become_nobody, in_child, libc, own, row, set_limit};
 use rawpipe::Errno;
 use rawpipe::message::Duplex;
@@ -92,6 +92,10 @@ pub(crate) fn forks() {
             }
             [make(), c_fork()]
         });
+        if call == "process::fork_single_threaded" && common::tool() == Some(Tool::Thread) {
+            own(call, "a thread of the tool's", true, ours.is_err());
+            continue;
+        }
         if theirs.is_ok() {
             skip("forks", "this user is not limited");
             own(call, "allowed", true, make().is_ok());

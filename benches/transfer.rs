@@ -36,8 +36,10 @@ const FILE_CHUNKS: [usize; 4] = [512, 4 * KIB, 64 * KIB, MIB];
 
 fn main() {
     // Less than usual, and a tenth of the resampling: there are many, and most of the time went there.
-    let criterion =
-        Criterion::default().nresamples(10_000).warm_up_time(SECOND).measurement_time(2 * SECOND);
+    let criterion = Criterion::default()
+        .nresamples(10_000)
+        .warm_up_time(SECOND / 2)
+        .measurement_time(3 * SECOND / 2);
     let mut criterion = criterion.configure_from_args();
     machine::print();
     let input = Input::new().expect("files to work with");

@@ -60,6 +60,7 @@ impl Duplex {
     }
 
     /// A side that reads from one pipe and writes to another.
+    #[must_use]
     pub const fn new(reader: PipeReader, writer: PipeWriter) -> Self {
         Self { reader, writer }
     }
@@ -114,17 +115,20 @@ impl Duplex {
     }
 
     /// The end to read from.
+    #[must_use]
     pub const fn reader(&self) -> &PipeReader {
         &self.reader
     }
 
     /// The end to write to.
+    #[must_use]
     pub const fn writer(&self) -> &PipeWriter {
         &self.writer
     }
 
     /// Both ends, to be used apart: dropping the writer alone tells the other side that no more
     /// comes.
+    #[must_use]
     pub fn into_ends(self) -> (PipeReader, PipeWriter) {
         (self.reader, self.writer)
     }

@@ -47,6 +47,7 @@ pub struct Child {
 
 /// What dropping a [`Child`] does that was not waited for. See [`Child::on_drop`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum OnDrop {
     /// Nothing: the child runs on, and stays a zombie when it has ended. So does std's.
     #[default]

@@ -100,6 +100,7 @@ impl<End: AsFd> AsFd for WithWait<End> {
 
 impl PipeReader {
     /// This end, with reads that wait as `wait` says. An end that is nonblocking now never waits.
+    #[must_use]
     pub fn with_wait(self, wait: Wait) -> WithWait<Self> {
         WithWait::new(self, wait)
     }
@@ -107,6 +108,7 @@ impl PipeReader {
 
 impl PipeWriter {
     /// This end, with writes that wait as `wait` says. An end that is nonblocking now never waits.
+    #[must_use]
     pub fn with_wait(self, wait: Wait) -> WithWait<Self> {
         WithWait::new(self, wait)
     }

@@ -23,6 +23,7 @@
 //! Feature `c-shim` → `shim`, on any Linux target. Otherwise x86_64 and aarch64 with 64-bit pointers
 //! (x32 and ilp32 pass arguments differently) → their assembly. Anything else stops the build.
 
+#![allow(clippy::must_use_candidate, reason = "a call by its number may be made for what it does")]
 #![cfg_attr(
     any(rawpipe_sanitize = "address", rawpipe_sanitize = "memory", rawpipe_sanitize = "thread"),
     allow(unreachable_pub, unused_imports, reason = "names of sanitize go before the backend's")

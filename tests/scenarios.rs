@@ -1,5 +1,6 @@
-//! That each line of `SCENARIOS.md` and `HAZARDS.md` is still true: that the tests it names are there,
-//! and run, and that the words it quotes still stand in the documentation.
+//! That each line of `SCENARIOS.md`, `HAZARDS.md` and `UNSAFE.md` is still true: that the tests it names
+//! are there, and run, that the words it quotes still stand in the documentation, and that no file with
+//! unsafe code is missing.
 #![cfg(feature = "std")]
 
 mod common;
@@ -47,18 +48,20 @@ fn tests_of(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// All tests: those of each binary under its name, those beside the sources under `lib`.
-fn all_tests(top: &Path) -> BTreeMap<String, BTreeSet<String>> {
-    fn below(folder: &Path, files: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                below(&path, files);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                files.push(path);
-            }
+/// The Rust files in a folder and all folders in it.
+fn below(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            below(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
         }
     }
+}
+
+/// All tests: those of each binary under its name, those beside the sources under `lib`.
+fn all_tests(top: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut files = Vec::new();
     below(&top.join("src"), &mut files);
@@ -176,6 +179,86 @@ fn hazards_have_a_test_or_words_in_the_documentation() {
     ));
 }
 
+/// How many unsafe blocks a source file has; `None` where the word is in no code.
+fn unsafe_blocks(text: &str) -> Option<usize> {
+    let code = text.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+    let code: Vec<_> = code.map(|line| line.split(" // ").next().unwrap_or(line)).collect();
+    let word =
+        |line: &&str| line.split(|c: char| c != '_' && !c.is_alphanumeric()).any(|w| w == "unsafe");
+    let blocks = code.iter().map(|line| line.matches("unsafe {").count()).sum();
+    code.iter().any(word).then_some(blocks)
+}
+
+/// The public unsafe functions in a listing of the interface, without the name of the crate.
+fn unsafe_functions(listing: &str) -> BTreeSet<String> {
+    let lines = listing.lines().filter_map(|line| line.split_once("unsafe fn rawpipe::"));
+    let names = lines.map(|(_, rest)| rest.split('(').next().unwrap_or_default());
+    // Without what a type or a function is generic over.
+    let plain = |name: &str| {
+        let mut depth = 0;
+        let kept = name.chars().filter(|c| {
+            depth += i32::from(*c == '<');
+            let kept = depth == 0;
+            depth -= i32::from(*c == '>');
+            kept
+        });
+        kept.collect()
+    };
+    names.map(plain).collect()
+}
+
+#[test]
+fn unsafe_code_is_all_listed_with_tests_that_exist() {
+    let Some(top) = sources("unsafe_code_is_all_listed_with_tests_that_exist") else { return };
+    let (all, mut wrong) = (all_tests(&top), Vec::new());
+    let text = fs::read_to_string(top.join("UNSAFE.md")).unwrap();
+    let (mut files, mut here) = (Vec::new(), BTreeMap::new());
+    below(&top.join("src"), &mut files);
+    for path in files {
+        if let Some(blocks) = unsafe_blocks(&fs::read_to_string(&path).unwrap()) {
+            let file = path.strip_prefix(&top).unwrap().to_str().unwrap().to_owned();
+            here.insert(file, blocks.to_string());
+        }
+    }
+    here.insert("csrc/shim.c".to_owned(), String::new());
+    let count = here.len();
+    let mut tests = BTreeSet::new();
+    let mut functions = BTreeSet::new();
+    for row in text.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [file, blocks, trusted, attacked] = cells[..] else {
+            functions.extend(cells[0].split(['`', ',', ' ']).map(str::to_owned));
+            continue;
+        };
+        let file = file.trim_end_matches('`');
+        match here.remove(file) {
+            None => wrong.push(format!("{file}: has no unsafe code, or is listed twice")),
+            Some(now) if now != blocks => wrong.push(format!("{file}: {now} blocks, not {blocks}")),
+            Some(_) => (),
+        }
+        let named = names(attacked);
+        for (binary, test) in &named {
+            if !all.get(*binary).is_some_and(|tests| tests.contains(*test)) {
+                wrong.push(format!("{file}: there is no test {binary}::{test}"));
+            }
+        }
+        if trusted.is_empty() || (named.is_empty() && !attacked.starts_with("the same")) {
+            wrong.push(format!("{file}: not said what for, or attacked by nothing"));
+        }
+        tests.extend(named);
+    }
+    wrong.extend(here.into_keys().map(|file| format!("{file}: is not listed")));
+    for listing in ["default", "no-default-features"] {
+        let listing = fs::read_to_string(top.join(format!("tests/api/{listing}.txt"))).unwrap();
+        let public = unsafe_functions(&listing);
+        assert!(public.len() > 10, "{public:?}");
+        wrong.extend(public.difference(&functions).map(|name| format!("{name}: is not listed")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let tests = tests.len();
+    common::say(&format!("result: unsafe code | {count} files, attacked by {tests} tests"));
+}
+
 /// The tests above can fail: what they look for is not found where it is not.
 #[test]
 fn tests_of_a_source_are_those_that_run() {
@@ -188,4 +271,10 @@ fn tests_of_a_source_are_those_that_run() {
     assert_eq!(row, [["a", "b", "`x::y`, c"]]);
     assert_eq!(names(&row[0][2]), [("x", "y")]);
     assert_eq!(prose("/// One\n    //! two.\n"), "One two.");
+    let source = "// unsafe {\n#![allow(unsafe_code)]\n";
+    assert_eq!(unsafe_blocks(source), None);
+    assert_eq!(unsafe_blocks(&format!("{source}pub unsafe fn f() {{}}")), Some(0));
+    assert_eq!(unsafe_blocks(&format!("{source}x = unsafe {{ f() }}; // unsafe {{")), Some(1));
+    let listing = "pub fn rawpipe::a()\n#[must_use] pub const unsafe fn rawpipe::b::C<'_>::d<T: F() -> u8>(x: T)";
+    assert_eq!(unsafe_functions(listing), ["b::C::d".to_owned()].into());
 }

@@ -61,3 +61,8 @@ pub use flags::PipeFlags;
 pub use io::{close, dup, dup3, read, write};
 pub use pipe::{PipeReader, PipeWriter, pipe, pipe2};
 pub use process::{Fork, fork};
+
+// Pages only. It names all modules, so that it is there when they are.
+#[cfg(any(doc, doctest))]
+#[cfg(all(feature = "message", feature = "process", feature = "std", feature = "transfer"))]
+pub mod guide;

@@ -5,9 +5,17 @@
 //! |---|---|
 //! | [`from_python`] | those who know `os.pipe`, `os.fork`, `select` and `subprocess`: call by call |
 //! | [`deadlocks`] | programs that wait for each other, and how not to |
+//! | [`choosing`] | those who know the task and not the function |
+//! | [`alternatives`] | those who may need something else than a pipe |
 
 #[doc = include_str!("../docs/from_python.md")]
 pub mod from_python {}
 
 #[doc = include_str!("../docs/deadlocks.md")]
 pub mod deadlocks {}
+
+#[doc = include_str!("../docs/choosing.md")]
+pub mod choosing {}
+
+#[doc = include_str!("../docs/alternatives.md")]
+pub mod alternatives {}

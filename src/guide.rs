@@ -7,6 +7,7 @@
 //! | [`deadlocks`] | programs that wait for each other, and how not to |
 //! | [`choosing`] | those who know the task and not the function |
 //! | [`alternatives`] | those who may need something else than a pipe |
+//! | [`access`] | those who must know which descriptors a child gets, and who else can get at a pipe |
 
 #[doc = include_str!("../docs/from_python.md")]
 pub mod from_python {}
@@ -19,3 +20,6 @@ pub mod choosing {}
 
 #[doc = include_str!("../docs/alternatives.md")]
 pub mod alternatives {}
+
+#[doc = include_str!("../docs/access.md")]
+pub mod access {}

@@ -8,6 +8,7 @@
 //! | [`choosing`] | those who know the task and not the function |
 //! | [`alternatives`] | those who may need something else than a pipe |
 //! | [`access`] | those who must know which descriptors a child gets, and who else can get at a pipe |
+//! | [`no_std`] | those who write a tool without a C library, from `_start` to a static binary |
 
 #[doc = include_str!("../docs/from_python.md")]
 pub mod from_python {}
@@ -23,3 +24,6 @@ pub mod alternatives {}
 
 #[doc = include_str!("../docs/access.md")]
 pub mod access {}
+
+#[doc = include_str!("../docs/no_std.md")]
+pub mod no_std {}

@@ -51,7 +51,7 @@ fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errn
 fn by_valgrind(test: &str) -> bool {
     let here = common::tool() == Some(common::Tool::Valgrind);
     if here {
-        common::skip(test, "Valgrind looks at programs in its own way");
+        skip(test, "Valgrind looks at programs in its own way");
     }
     here
 }

@@ -320,11 +320,11 @@ fn main() {
         return;
     }
     println!("\nrunning {} tests", chosen.len());
-    few_descriptors();
     check::pattern(0);
     if let Some(reason) = impossible() {
         return common::skip(test, reason);
     }
+    few_descriptors();
     let count = in_two(&chosen, full, sample);
     let Count { operations, errors, shorts, silent, violated } = count;
     let faults = errors + shorts;

@@ -8,6 +8,7 @@
 
 mod common;
 
+use common::bytes::Random;
 use common::{file, say, skip};
 use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse, SMALL, WriterBuilder};
 use rawpipe::fd::OwnedFd;
@@ -20,7 +21,7 @@ use std::collections::VecDeque;
 use std::iter;
 use std::sync::LazyLock;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 const MECHANISMS: [Mechanism; 3] = [Mechanism::Vmsplice, Mechanism::Memfd, Mechanism::Write];
 const REUSES: [Reuse; 2] = [Reuse::Never, Reuse::AfterRead];
@@ -471,25 +472,6 @@ fn after_read_nobody_reads_and_the_pipe_grows() {
 
 fn page() -> usize {
     pipe_of(1).1.capacity().unwrap()
-}
-
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let seed = u64::from(time.subsec_nanos()) | 1;
-        println!("seed {seed}");
-        Self(seed)
-    }
-
-    /// xorshift64.
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % limit
-    }
 }
 
 /// Random operations on a nonblocking pipe and on a queue of bytes: the same bytes and counts.

@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::bytes::{all_of, data};
 use common::{append_file, closed_fd, file};
 use rawpipe::Errno;
 use rawpipe::fd::AsFd;
@@ -12,19 +13,8 @@ use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::transfer::{FanoutSink, Side, fanout};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::thread;
-
-fn data(len: usize) -> Vec<u8> {
-    (0..len).map(|n| (n ^ (n >> 7) ^ (n >> 15)).to_le_bytes()[0]).collect()
-}
-
-fn all_of(file: &File) -> Vec<u8> {
-    let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
-    file.read_exact_at(&mut bytes, 0).unwrap();
-    bytes
-}
 
 /// From a pipe that another thread feeds, to a file, a pipe and a socket that others read.
 fn everywhere(bytes: &[u8], source: &str, capacity: Capacity) {

@@ -203,31 +203,35 @@ fn fork_alone() -> Result<Option<i32>, Errno> {
     }
 }
 
-fn emulated(test: &str) -> bool {
-    if common::emulated() {
-        skip(test, "the emulator has threads of its own");
+/// Whether there is always another thread: an emulator's, or ThreadSanitizer's, which begins one in a child, and
+/// beside the first thread.
+fn never_alone(test: &str) -> bool {
+    let never = common::emulated() || common::tool() == Some(common::Tool::Thread);
+    if never {
+        skip(test, "the emulator, or the tool, has threads of its own");
     }
-    common::emulated()
+    never
 }
 
-fn fork_single_threaded_alone_and_beside_a_thread_ebusy() {
-    let test = "fork_single_threaded_alone_and_beside_a_thread_ebusy";
-    if emulated(test) {
-        return;
-    }
+/// A fork while there is no other thread, and while there is one, until that is gone.
+fn alone_and_beside_a_thread() {
     assert_eq!(fork_alone(), Ok(Some(3)));
     let (gate, opener) = rawpipe::pipe().unwrap();
     let thread = std::thread::spawn(move || gate.read(&mut [0]));
     assert_eq!(fork_alone(), Err(Errno::EBUSY));
     drop(opener);
     assert_eq!(thread.join().unwrap(), Ok(0));
-    if common::tool() == Some(common::Tool::Thread) {
-        return skip(test, "beside the first thread, the tool begins one that does not end");
-    }
     // The kernel may need a moment to forget it.
     while fork_alone() == Err(Errno::EBUSY) {
         let _ = rawpipe::poll::poll(&mut [], Some(std::time::Duration::from_millis(1)));
     }
+}
+
+fn fork_single_threaded_alone_and_beside_a_thread_ebusy() {
+    if never_alone("fork_single_threaded_alone_and_beside_a_thread_ebusy") {
+        return;
+    }
+    alone_and_beside_a_thread();
     assert_eq!(fork_alone(), Ok(Some(3)));
     // A child of a fork shares nothing, and so is alone, too.
     assert_eq!(code_of(|| u8::from(fork_alone() != Ok(Some(3)))), Some(0));
@@ -255,11 +259,8 @@ fn fork_single_threaded_beside_a_process_with_its_memory_ebusy() {
     const CLONE_VM: i32 = 0x100;
 
     let test = "fork_single_threaded_beside_a_process_with_its_memory_ebusy";
-    if emulated(test) {
+    if never_alone(test) {
         return;
-    }
-    if common::tool() == Some(common::Tool::Thread) {
-        return skip(test, "ThreadSanitizer takes the other process for a copy");
     }
     if common::tool() == Some(common::Tool::Valgrind) {
         return skip(test, "Valgrind has no such clone");
@@ -285,23 +286,15 @@ fn fork_single_threaded_beside_a_process_with_its_memory_ebusy() {
 /// cannot be known.
 fn fork_single_threaded_unshare_refused_counts_threads() {
     let test = "fork_single_threaded_unshare_refused_counts_threads";
-    if common::tool() == Some(common::Tool::Thread) {
-        return skip(test, "the tool gives a child a thread of its own");
+    if never_alone(test) {
+        return;
     }
     for refusal in [Errno::EPERM, Errno::ENOSYS] {
         let code = code_of(|| {
             if !Filter::new(&[raw::nr::UNSHARE], refusal).install() {
                 return 77;
             }
-            let (gate, opener) = rawpipe::pipe().unwrap();
-            assert_eq!(fork_alone(), Ok(Some(3)));
-            let thread = std::thread::spawn(move || gate.read(&mut [0]));
-            assert_eq!(fork_alone(), Err(Errno::EBUSY));
-            drop(opener);
-            assert_eq!(thread.join().unwrap(), Ok(0));
-            while fork_alone() == Err(Errno::EBUSY) {
-                let _ = rawpipe::poll::poll(&mut [], Some(std::time::Duration::from_millis(1)));
-            }
+            alone_and_beside_a_thread();
             assert!(Filter::new(&[raw::nr::STATX], Errno::ENOSYS).install());
             assert_eq!(fork_alone(), Err(Errno::EBUSY));
             0

@@ -11,6 +11,7 @@
 
 mod common;
 
+use common::bytes::Random;
 use rawpipe::chunk::{ChunkReader, ChunkWriter, Reuse};
 use rawpipe::io::{IoSlice, IoSliceMut};
 use rawpipe::message::{Channel, Duplex, MessageError, PacketReader, PacketWriter};
@@ -22,24 +23,6 @@ use rawpipe::transfer::{Side, Transfer, discard};
 use rawpipe::{Errno, PipeReader, PipeWriter, Result};
 use std::collections::VecDeque;
 use std::time::Duration;
-
-/// A small generator, so that a run can be repeated by its seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).unwrap()
-    }
-
-    /// Short ones, pages, and longer ones than a pipe may hold.
-    fn len(&mut self) -> usize {
-        let bound = [2, 100, 5_000, 30_000, 300_000][self.below(5)];
-        self.below(bound)
-    }
-}
 
 /// A pipe and what is in it.
 struct Pipe {
@@ -139,6 +122,12 @@ fn now() -> Deadline {
 }
 
 impl Model {
+    /// Short ones, pages, and longer ones than a pipe may hold.
+    fn len(&mut self) -> usize {
+        let bound = [2, 100, 5_000, 30_000, 300_000][self.random.below(5)];
+        self.random.below(bound)
+    }
+
     fn new(seed: u64) -> Self {
         let (reader, writer) = Builder::new().packet().nonblocking().build().unwrap();
         let (near, far) = Duplex::pair().unwrap();
@@ -193,7 +182,7 @@ impl Model {
     }
 
     fn write(&mut self) {
-        let len = self.random.len();
+        let len = self.len();
         let bytes = self.bytes(len);
         let kind = self.random.below(6);
         let pipe = if self.random.below(4) > 0 { &mut self.first } else { &mut self.second };
@@ -227,7 +216,7 @@ impl Model {
     }
 
     fn read(&mut self) {
-        let len = self.random.len();
+        let len = self.len();
         let kind = self.random.below(5);
         let second = self.random.below(3) > 0;
         let pipe = if second { &mut self.second } else { &mut self.first };
@@ -265,7 +254,7 @@ impl Model {
     }
 
     fn splice_or_tee(&mut self) {
-        let len = self.random.len();
+        let len = self.len();
         let (from, to) = (&self.first.reader, &self.second.writer);
         let duplicate = self.random.below(2) == 0;
         let moved = count(if duplicate {
@@ -284,10 +273,10 @@ impl Model {
 
     /// As far as it goes at once: the deadline has passed.
     fn transfer(&mut self) {
-        let mut wanted = self.random.len();
+        let mut wanted = self.len();
         let mut options = Transfer::new().deadline(now());
         if self.random.below(2) == 0 {
-            let chunk = self.random.len().max(1);
+            let chunk = self.len().max(1);
             wanted = wanted.min(50 * chunk);
             options = options.chunk(chunk);
         }
@@ -322,7 +311,7 @@ impl Model {
         let pipe = if self.random.below(2) == 0 { &self.first } else { &self.second };
         match self.random.below(3) {
             0 => {
-                let wanted = self.random.len().min(self.first.queue.len());
+                let wanted = self.len().min(self.first.queue.len());
                 assert_eq!(
                     discard(&self.first.reader, Some(wanted as u64)).unwrap(),
                     wanted as u64
@@ -340,7 +329,7 @@ impl Model {
     fn chunk(&mut self) {
         let kind = self.random.below(4);
         if kind == 3 {
-            let len = self.random.len();
+            let len = self.len();
             // The sink may wait for room, and the source for bytes.
             if self.first.reader_waits || self.second.writer_waits {
                 return;
@@ -351,7 +340,7 @@ impl Model {
             self.second.queue.extend(bytes);
             return;
         }
-        let len = self.random.len() % (CHUNK + 1);
+        let len = self.len() % (CHUNK + 1);
         let bytes = self.bytes(len);
         let pipe = if kind == 0 { &mut self.second } else { &mut self.first };
         let chunk = pipe.chunks.chunk().unwrap();
@@ -384,7 +373,7 @@ impl Model {
     }
 
     fn packet(&mut self) {
-        let len = 1 + self.random.len() % PIPE_BUF;
+        let len = 1 + self.len() % PIPE_BUF;
         match self.random.below(4) {
             0 | 1 => {
                 let packet = self.bytes(len);
@@ -423,7 +412,7 @@ impl Model {
         /// So much is in the smallest pipe that a link is made of, however it is cut up.
         const ROOM: usize = 4000;
 
-        let len = self.random.len() % ROOM;
+        let len = self.len() % ROOM;
         let on_the_way: usize = self.messages.queue.iter().map(|message| message.len() + 8).sum();
         let far = &mut self.messages.far;
         let expected = self.messages.queue.front();

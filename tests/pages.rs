@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::bytes::waiting_in;
 use common::{append_file, child, closed_fd, file, keep, skip, tests};
 use rawpipe::epoll::{Epoll, EventFd};
 use rawpipe::fd::{AsFd, BorrowedFd};
@@ -24,13 +25,6 @@ const NONE: SpliceFlags = SpliceFlags::empty();
 const NOW: SpliceFlags = SpliceFlags::NONBLOCK;
 /// Only to say which file is meant.
 const O_PATH: i32 = 0x20_0000;
-
-/// What is in the pipe now.
-fn contents(reader: &PipeReader) -> Vec<u8> {
-    let mut bytes = vec![0; reader.available().unwrap()];
-    reader.read_exact(&mut bytes).unwrap();
-    bytes
-}
 
 /// Sends memory that never changes.
 fn send(writer: &PipeWriter, bufs: &[&'static [u8]], flags: SpliceFlags) -> Result<usize> {
@@ -159,7 +153,7 @@ fn tee_every_pair_of_kinds() {
             match tee(source, target, 4, NOW) {
                 Ok(count) => {
                     assert_eq!((from, to, count), ("reader", "other writer", 4));
-                    assert_eq!(contents(&kinds.other.0), b"pipe");
+                    assert_eq!(waiting_in(&kinds.other.0), b"pipe");
                 }
                 Err(Errno::EAGAIN) => assert_eq!((from, to), ("other reader", "writer"), "{what}"),
                 Err(errno) => {
@@ -169,7 +163,7 @@ fn tee_every_pair_of_kinds() {
             }
         }
     }
-    assert_eq!(contents(&kinds.pipe.0), b"pipe");
+    assert_eq!(waiting_in(&kinds.pipe.0), b"pipe");
 }
 
 // ---- odd files ----
@@ -190,7 +184,7 @@ fn splice_of_proc_files_is_what_a_read_gives() {
                     Ok(0) => break Ok(()),
                     Ok(count) => {
                         assert!(count <= len);
-                        let bytes = contents(&reader);
+                        let bytes = waiting_in(&reader);
                         assert_eq!(bytes.len(), count);
                         all.extend(bytes);
                     }
@@ -236,7 +230,7 @@ fn splice_of_a_device_to_a_device() {
     for device in ["/dev/zero", "/dev/full"] {
         let source = File::open(device).unwrap();
         match splice(&source, None, &writer, None, 10_000, NONE) {
-            Ok(count) => assert_eq!(contents(&reader), vec![0; count], "{device}"),
+            Ok(count) => assert_eq!(waiting_in(&reader), vec![0; count], "{device}"),
             Err(errno) => assert_eq!(errno, Errno::EINVAL), // as above
         }
     }
@@ -250,7 +244,7 @@ fn splice_of_a_device_to_a_device() {
                 // Before Linux 6.7 not to that one.
                 Err(errno) => {
                     assert_eq!((errno, device, moved), (Errno::EINVAL, "/dev/zero", 0));
-                    moved += contents(&reader).len();
+                    moved += waiting_in(&reader).len();
                 }
             }
         }
@@ -275,9 +269,9 @@ fn offsets_beyond_four_gigabytes() {
         let (reader, writer) = rawpipe::pipe().unwrap();
         let mut offset = at;
         assert_eq!(splice(&source, Some(&mut offset), &writer, None, 3, NONE), Ok(3));
-        assert_eq!((offset, contents(&reader)), (at + 3, b"far".to_vec()));
+        assert_eq!((offset, waiting_in(&reader)), (at + 3, b"far".to_vec()));
         assert_eq!(sendfile(&source, Some(&mut offset), &writer, 100), Ok(5));
-        assert_eq!((offset, contents(&reader)), (at + 8, b" away".to_vec()));
+        assert_eq!((offset, waiting_in(&reader)), (at + 8, b" away".to_vec()));
 
         let mut target = file(b"");
         writer.write_all(b"there").unwrap();
@@ -292,7 +286,7 @@ fn offsets_beyond_four_gigabytes() {
         // The file's own position, too.
         target.seek(SeekFrom::Start(at)).unwrap();
         assert_eq!(splice(&target, None, &writer, None, 5, NONE), Ok(5));
-        assert_eq!(contents(&reader), b"there");
+        assert_eq!(waiting_in(&reader), b"there");
         assert_eq!(target.stream_position().unwrap(), at + 5);
     }
 }
@@ -366,7 +360,7 @@ fn vmsplice_full_pipe_waits() {
         reader.read_exact(&mut vec![0; capacity]).unwrap();
         assert_eq!(sending.join().unwrap(), Ok(5));
     });
-    assert_eq!(contents(&reader), b"later");
+    assert_eq!(waiting_in(&reader), b"later");
 }
 
 // ---- vmsplice ----
@@ -375,7 +369,7 @@ fn vmsplice_buffers_arrive_as_one_stream() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let bufs: [&[u8]; 5] = [b"abcdef", b"", b"ghi", &pages()[..5000], b"."];
     assert_eq!(send(&writer, &bufs, NONE), Ok(6 + 3 + 5000 + 1));
-    assert!(contents(&reader) == bufs.concat());
+    assert!(waiting_in(&reader) == bufs.concat());
 }
 
 /// Through a pipe that is smaller, with a poll for room, to a file; each count is taken as it is.
@@ -415,7 +409,7 @@ fn vmsplice_pages_outlive_their_process() {
     drop(writer);
     // Something else may want the memory meanwhile.
     let other = vec![0xff_u8; 10 << 20];
-    assert!(contents(&reader) == pages()[..20_000]);
+    assert!(waiting_in(&reader) == pages()[..20_000]);
     assert_eq!(reader.read(&mut [0]), Ok(0));
     drop(other);
 }

@@ -512,12 +512,5 @@ fn ends_are_send_and_sync() {
 #[test]
 fn pipe_many_at_once() {
     let pipes: Vec<_> = (0..200).map(|_| rawpipe::pipe().unwrap()).collect();
-    for (index, (_, writer)) in pipes.iter().enumerate() {
-        writer.write_all(&index.to_ne_bytes()).unwrap();
-    }
-    for (index, (reader, _)) in pipes.iter().enumerate() {
-        let mut word = [0; size_of::<usize>()];
-        reader.read_exact(&mut word).unwrap();
-        assert_eq!(usize::from_ne_bytes(word), index);
-    }
+    common::bytes::assert_no_two_are_one(&pipes);
 }

@@ -9,6 +9,7 @@
 
 mod common;
 
+use common::bytes::data;
 use common::programs::{self, output_of};
 use common::{Filter, Value, child, file, keep, open_fds, skip};
 use rawpipe::chunk::{ChunkWriter, Mechanism as By, Reuse, WriterBuilder};
@@ -326,10 +327,6 @@ fn main() {
 }
 
 // ---------------------------------------------------------------- what the checks share
-
-fn data(len: usize) -> Vec<u8> {
-    (0..len).map(|n| (n ^ (n >> 7) ^ (n >> 15)).to_le_bytes()[0]).collect()
-}
 
 /// As many bytes as an ordinary pipe takes without a reader, or fewer where it is a small one.
 fn pipeful() -> Vec<u8> {

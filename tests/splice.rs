@@ -3,11 +3,12 @@
 
 mod common;
 
+use common::bytes::waiting_in;
 use common::{append_file, closed_fd, file};
 use rawpipe::fd::AsFd;
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::splice::{SpliceFlags, copy_file_range, sendfile, splice, tee};
-use rawpipe::{Errno, PipeReader, Result, io};
+use rawpipe::{Errno, Result, io};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::net::UnixStream;
@@ -17,12 +18,6 @@ const NOW: SpliceFlags = SpliceFlags::NONBLOCK;
 
 fn move_all(from: impl AsFd, to: impl AsFd) -> Result<usize> {
     splice(from, None, to, None, usize::MAX, NONE)
-}
-
-fn contents(reader: &PipeReader) -> Vec<u8> {
-    let mut bytes = vec![0; reader.available().unwrap()];
-    reader.read_exact(&mut bytes).unwrap();
-    bytes
 }
 
 #[test]
@@ -93,7 +88,7 @@ fn splice_pipe_to_pipe_keeps_order() {
             moved += move_all(&reader, &next_writer).unwrap();
         }
         assert_eq!(moved, chunk.len());
-        back.extend(contents(&next_reader));
+        back.extend(waiting_in(&next_reader));
     }
     assert!(back == data);
 }
@@ -123,13 +118,13 @@ fn splice_from_proc_and_dev() {
         Err(errno) => assert_eq!(errno, Errno::EINVAL),
         Ok(count) => {
             assert_eq!(count, wanted.len());
-            assert_eq!(contents(&reader), wanted);
+            assert_eq!(waiting_in(&reader), wanted);
         }
     }
     let zero = File::open("/dev/zero").unwrap();
     match splice(&zero, None, &writer, None, 100, NONE) {
         Err(errno) => assert_eq!(errno, Errno::EINVAL), // Linux 6.5 and 6.6
-        Ok(count) => assert_eq!(contents(&reader), vec![0; count]),
+        Ok(count) => assert_eq!(waiting_in(&reader), vec![0; count]),
     }
     let null = File::open("/dev/null").unwrap();
     // Its end of file, or a refusal, as the kernel's version has it; never bytes.
@@ -173,7 +168,7 @@ fn splice_empty_or_full_pipe_nonblocking_eagain() {
     assert_eq!(reader.available(), Ok(1), "nothing is lost");
     assert_eq!(next_reader.available(), Ok(capacity));
     drop(writer);
-    assert_eq!(contents(&reader), b"x");
+    assert_eq!(waiting_in(&reader), b"x");
     let (_other, other_writer) = rawpipe::pipe().unwrap();
     assert_eq!(splice(&reader, None, &other_writer, None, 9, NOW), Ok(0), "no writer is left");
 }
@@ -246,11 +241,11 @@ fn tee_duplicates_and_does_not_consume() {
     let (copy_reader, copy_writer) = rawpipe::pipe().unwrap();
     writer.write_all(b"abcdef").unwrap();
     assert_eq!(tee(&reader, &copy_writer, 4, NONE), Ok(4));
-    assert_eq!(contents(&copy_reader), b"abcd");
+    assert_eq!(waiting_in(&copy_reader), b"abcd");
     // Again: the same bytes from the beginning.
     assert_eq!(tee(&reader, &copy_writer, 100, NONE), Ok(6));
-    assert_eq!(contents(&copy_reader), b"abcdef");
-    assert_eq!(contents(&reader), b"abcdef");
+    assert_eq!(waiting_in(&copy_reader), b"abcdef");
+    assert_eq!(waiting_in(&reader), b"abcdef");
 }
 
 #[test]
@@ -261,7 +256,7 @@ fn tee_empty_or_full_nonblocking_eagain_and_end_of_file() {
     writer.write_all(b"x").unwrap();
     copy_writer.write_all(&vec![0; copy_writer.capacity().unwrap()]).unwrap();
     assert_eq!(tee(&reader, &copy_writer, 9, NOW), Err(Errno::EAGAIN));
-    assert_eq!(contents(&reader), b"x");
+    assert_eq!(waiting_in(&reader), b"x");
     drop(writer);
     let (_next_reader, next_writer) = rawpipe::pipe().unwrap();
     assert_eq!(tee(&reader, &next_writer, 9, NONE), Ok(0));
@@ -282,7 +277,7 @@ fn splice_full_by_slots_with_few_bytes() {
     assert_eq!(full, Errno::EAGAIN);
     let capacity = writer.capacity().unwrap();
     assert!(moved < 64 && moved < capacity, "{moved} bytes fill {capacity}");
-    assert_eq!(contents(&reader), vec![7; moved]);
+    assert_eq!(waiting_in(&reader), vec![7; moved]);
     assert_eq!(io::is_nonblocking(&writer), Ok(true));
 }
 

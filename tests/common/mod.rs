@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 #![allow(unsafe_code, reason = "a closed descriptor, and signals by number")]
 
+pub(crate) mod bytes;
 #[cfg(feature = "process")]
 pub(crate) mod programs;
 
@@ -337,6 +338,27 @@ pub(crate) fn child(body: impl FnOnce() -> u8) -> Child {
     // SAFETY: there is no other thread, and no test shares memory or state outside the process that
     // the two sides would both act on.
     unsafe { fork_with(body) }.unwrap()
+}
+
+/// What such a child answers when the kernel, or what is in front of it, takes no [`Filter`].
+pub(crate) const NO_FILTER: u8 = 77;
+
+/// Runs `body`, which installs a [`Filter`] or answers [`NO_FILTER`], in a child that must end with 0.
+/// Says that the test is skipped, and answers no, where there can be no filter.
+#[track_caller]
+pub(crate) fn filtered(
+    test: &str,
+    what: &dyn std::fmt::Display,
+    body: impl FnOnce() -> u8,
+) -> bool {
+    let code = child(body).wait().unwrap().code();
+    let possible = code != Some(NO_FILTER.into());
+    if possible {
+        assert_eq!(code, Some(0), "{what}");
+    } else {
+        skip(test, "no seccomp filter here");
+    }
+    possible
 }
 
 /// Closes a forked child's own copy of a descriptor that its code has only borrowed.

@@ -1,0 +1,67 @@
+//! The bytes that tests send: made in order, made at random, and read back.
+
+use rawpipe::{PipeReader, PipeWriter};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::SystemTime;
+
+/// Bytes in which every place is different from its neighbours at all usual distances.
+pub(crate) fn data(len: usize) -> Vec<u8> {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        bytes.extend_from_slice(&random.next().to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// A small generator (xorshift64), so that a run can be repeated by its seed, which is not 0.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// Seeded by the time, and says by what.
+    pub(crate) fn new() -> Self {
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let seed = u64::from(time.subsec_nanos()) | 1;
+        println!("seed {seed}");
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap()
+    }
+}
+
+/// What is in the pipe now.
+pub(crate) fn waiting_in(reader: &PipeReader) -> Vec<u8> {
+    let mut bytes = vec![0; reader.available().unwrap()];
+    reader.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+/// What is in the file, wherever its position is.
+pub(crate) fn all_of(file: &File) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+/// What is written into each of these pipes is read from it.
+pub(crate) fn assert_no_two_are_one(pipes: &[(PipeReader, PipeWriter)]) {
+    for (index, (_, writer)) in pipes.iter().enumerate() {
+        writer.write_all(&index.to_ne_bytes()).unwrap();
+    }
+    for (index, (reader, _)) in pipes.iter().enumerate() {
+        let mut word = [0; size_of::<usize>()];
+        reader.read_exact(&mut word).unwrap();
+        assert_eq!(usize::from_ne_bytes(word), index);
+    }
+}

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Filter, NO_FILTER, child, filtered, skip, tests};
+use common::{Filter, NO_FILTER, filtered, skip, tests};
 use rawpipe::chunk::{ChunkWriter, Mechanism, WriterBuilder};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::splice::{SpliceFlags, splice};

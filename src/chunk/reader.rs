@@ -1,4 +1,4 @@
-//! The consumer.
+//! The consumer: what comes out of a pipe, in memory of its own, or handed on unseen.
 
 use super::READ_CHUNK;
 use crate::fd::{AsFd, BorrowedFd};

@@ -1,4 +1,4 @@
-//! The producer.
+//! The producer: lends memory to be filled, and hands it to a pipe.
 
 mod builder;
 

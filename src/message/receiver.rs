@@ -1,4 +1,4 @@
-//! The receiving side.
+//! The receiving side: a length, and that many bytes, however they come in.
 
 use super::{LIMIT, MessageError};
 use crate::fd::{AsFd, BorrowedFd};

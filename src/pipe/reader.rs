@@ -1,4 +1,4 @@
-//! The read end.
+//! The read end: every way to read, by methods.
 
 use super::Capacity;
 use super::end::common_to_both_ends;

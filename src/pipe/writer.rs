@@ -1,4 +1,4 @@
-//! The write end.
+//! The write end: every way to write, by methods.
 
 use super::Capacity;
 use super::end::common_to_both_ends;

@@ -11,6 +11,7 @@ use crate::{Errno, Result, call::process as call};
 
 /// Which of the two processes this is, after [`fork`].
 #[derive(Debug)]
+#[must_use = "the child goes on from here, too, and must not run the parent's code"]
 pub enum Fork {
     /// The child.
     Child,

@@ -1,4 +1,4 @@
-//! Making a producer.
+//! Making a producer: the choice of mechanism, the size of a chunk, and the capacity of the pipe.
 
 use super::super::probe::{Finding, find};
 use super::{ChunkWriter, Mechanism, Memory, Pool, Reuse, SMALL};

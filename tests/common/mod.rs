@@ -4,8 +4,15 @@
 #![allow(unsafe_code, reason = "a closed descriptor, and signals by number")]
 
 pub(crate) mod bytes;
+mod examples;
+mod files;
+mod filter;
 #[cfg(feature = "process")]
 pub(crate) mod programs;
+
+pub(crate) use examples::example;
+pub(crate) use files::{append_file, file, tmp, tmp_path};
+pub(crate) use filter::{Filter, NO_FILTER, Value, filtered, no_pidfd_by_clone};
 
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::poll::{PollEvents, PollFd, poll};
@@ -13,14 +20,11 @@ use rawpipe::process::{Child, Signal, fork_with};
 use rawpipe::{Errno, PipeWriter, raw};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use std::{env, fs, thread};
 
 /// How long a process may take before it counts as hung. Emulators are slow, and so are tools.
@@ -260,105 +264,11 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     output
 }
 
-/// The path of an example of this package. Builds it first, where cargo runs the test; else when it
-/// is missing or older than the sources.
-pub(crate) fn example(name: &str) -> PathBuf {
-    /// The examples that need no second look. Locked while cargo builds: one at a time.
-    static READY: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-
-    let this = env::current_exe().expect("the path of this test");
-    let deps = this.parent().expect("a folder");
-    let profile = deps.parent().expect("a folder");
-    let path = profile.join("examples").join(name);
-    let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
-    if !ready.contains(name) {
-        // Only cargo knows whether the file there was built with the same features. Under an emulator it
-        // is not asked: a fork of a process with threads may hang there, and who runs the tests has
-        // built the examples before.
-        let ask = env::var_os("CARGO").is_some() && !emulated();
-        if ask || built(&path) < newest_source() {
-            build_example(name, profile);
-        }
-        assert!(path.exists(), "{} was not built", path.display());
-        ready.insert(name.to_owned());
-    }
-    path
-}
-
-fn built(path: &Path) -> SystemTime {
-    fs::metadata(path).and_then(|file| file.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-/// When the newest of this package's sources was changed, as far as they are there: a test that was
-/// copied elsewhere with its examples has none.
-fn newest_source() -> SystemTime {
-    fn newest_in(path: &Path) -> SystemTime {
-        let here = if path.is_dir() { SystemTime::UNIX_EPOCH } else { built(path) };
-        let inside = fs::read_dir(path).into_iter().flatten().flatten();
-        inside.map(|entry| newest_in(&entry.path())).fold(here, SystemTime::max)
-    }
-    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources = ["src", "csrc", "examples", "benches", "Cargo.toml", "build.rs"];
-    sources
-        .map(|part| newest_in(&top.join(part)))
-        .into_iter()
-        .fold(SystemTime::UNIX_EPOCH, SystemTime::max)
-}
-
-/// Runs `cargo build --example` as this test itself was built.
-fn build_example(name: &str, profile: &Path) {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--example", name]);
-    let above = profile.parent().expect("a folder");
-    // `target/<triple>/debug` when cargo was given a target, else `target/debug`.
-    let triple =
-        above.file_name().and_then(|name| name.to_str()).filter(|name| name.contains("-linux-"));
-    match triple {
-        Some(triple) => {
-            let target = above.parent().expect("a folder");
-            command.arg("--target").arg(triple).arg("--target-dir").arg(target);
-        }
-        None => {
-            command.arg("--target-dir").arg(above);
-        }
-    }
-    if profile.ends_with("release") {
-        command.arg("--release");
-    }
-    if cfg!(feature = "c-shim") {
-        command.args(["--features", "c-shim"]);
-    }
-    let output = finish(&mut command);
-    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
-}
-
 /// Forks a child that runs `body`, in a test of [`run_each_alone`].
 pub(crate) fn child(body: impl FnOnce() -> u8) -> Child {
     // SAFETY: there is no other thread, and no test shares memory or state outside the process that
     // the two sides would both act on.
     unsafe { fork_with(body) }.unwrap()
-}
-
-/// What such a child answers when the kernel, or what is in front of it, takes no [`Filter`].
-pub(crate) const NO_FILTER: u8 = 77;
-
-/// Runs `body`, which installs a [`Filter`] or answers [`NO_FILTER`], in a child that must end with 0.
-/// Says that the test is skipped, and answers no, where there can be no filter.
-#[track_caller]
-pub(crate) fn filtered(
-    test: &str,
-    what: &dyn std::fmt::Display,
-    body: impl FnOnce() -> u8,
-) -> bool {
-    let code = child(body).wait().unwrap().code();
-    let possible = code != Some(NO_FILTER.into());
-    if possible {
-        assert_eq!(code, Some(0), "{what}");
-    } else {
-        skip(test, "no seccomp filter here");
-    }
-    possible
 }
 
 /// Closes a forked child's own copy of a descriptor that its code has only borrowed.
@@ -420,99 +330,11 @@ impl Drop for Storm {
     }
 }
 
-/// A filter of seccomp, by which the kernel refuses system calls with an error.
-pub(crate) struct Filter(Vec<Instruction>);
-
-/// What an argument is for [`Filter::on_argument`].
-pub(crate) enum Value {
-    Is(u32),
-    Has(u32),
-}
-
-/// `struct sock_filter`.
-#[repr(C)]
-struct Instruction(u16, u8, u8, u32);
-
-impl Filter {
-    pub(crate) fn new(calls: &[usize], errno: Errno) -> Self {
-        const LOAD_WORD: u16 = 0x20;
-        const JUMP_IF_EQUAL: u16 = 0x15;
-        const RETURN: u16 = 0x06;
-        const ERRNO: u32 = 0x0005_0000;
-        const ALLOW: u32 = 0x7fff_0000;
-        let refusal = ERRNO | errno.raw_os_error().unsigned_abs();
-        let mut filter = vec![Instruction(LOAD_WORD, 0, 0, 0)]; // the number of the call
-        for call in calls {
-            let number = u32::try_from(*call).expect("a small number");
-            filter.push(Instruction(JUMP_IF_EQUAL, 0, 1, number));
-            filter.push(Instruction(RETURN, 0, 0, refusal));
-        }
-        filter.push(Instruction(RETURN, 0, 0, ALLOW));
-        Self(filter)
-    }
-
-    /// Refuses `call` only where the lower half of its argument `index` has `value` in it: exactly,
-    /// or as bits.
-    pub(crate) fn on_argument(call: usize, index: u32, value: Value, errno: Errno) -> Self {
-        const LOAD_WORD: u16 = 0x20;
-        const JUMP_IF_EQUAL: u16 = 0x15;
-        const JUMP_IF_ANY_BIT: u16 = 0x45;
-        let mut filter = Self::new(&[call], errno).0;
-        let low_half = 16 + 8 * index + if cfg!(target_endian = "big") { 4 } else { 0 };
-        let (jump, value) = match value {
-            Value::Is(value) => (JUMP_IF_EQUAL, value),
-            Value::Has(bits) => (JUMP_IF_ANY_BIT, bits),
-        };
-        // Between the look at the number and the refusal.
-        filter[1] = Instruction(JUMP_IF_EQUAL, 0, 3, filter[1].3);
-        filter.insert(2, Instruction(LOAD_WORD, 0, 0, low_half));
-        filter.insert(3, Instruction(jump, 0, 1, value));
-        Self(filter)
-    }
-
-    /// The same, but whoever makes such a call dies of `SIGSYS`: to see whether anybody does.
-    pub(crate) fn that_kills(mut self) -> Self {
-        const RETURN: u16 = 0x06;
-        const ALLOW: u32 = 0x7fff_0000;
-        const KILL_PROCESS: u32 = 0x8000_0000;
-        let refusals = self.0.iter_mut().filter(|step| step.0 == RETURN && step.3 != ALLOW);
-        refusals.for_each(|step| step.3 = KILL_PROCESS);
-        self
-    }
-
-    /// From here on it holds for this thread, and what it forks and executes. Whether the kernel takes
-    /// it: an emulator does not. Does not allocate.
-    pub(crate) fn install(&self) -> bool {
-        const PR_SET_SECCOMP: usize = 22;
-        const PR_SET_NO_NEW_PRIVS: usize = 38;
-        const SECCOMP_MODE_FILTER: usize = 2;
-        /// `struct sock_fprog`.
-        #[repr(C)]
-        struct Program(u16, *const Instruction);
-
-        let program = Program(u16::try_from(self.0.len()).expect("short"), self.0.as_ptr());
-        let place = (&raw const program).expose_provenance();
-        // SAFETY: takes integers only.
-        let silent = unsafe { raw::syscall5(raw::nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-        let mode = SECCOMP_MODE_FILTER;
-        // SAFETY: reads the program at the place given, and its instructions.
-        let answer = unsafe { raw::syscall5(raw::nr::PRCTL, PR_SET_SECCOMP, mode, place, 0, 0) };
-        (silent, answer) == (0, 0)
-    }
-}
-
 /// Whether there is a call of this number, which can do nothing with descriptor -1.
 pub(crate) fn has_call(number: usize) -> bool {
     // SAFETY: refused for its descriptor, before it looks at an address, of which null is none.
     let answer = unsafe { raw::syscall6(number, usize::MAX, 0, 0, 0, 0, 0) };
     answer != -(Errno::ENOSYS.raw_os_error() as isize)
-}
-
-/// A kernel, or an emulator, whose `clone` makes no pidfd.
-pub(crate) fn no_pidfd_by_clone() -> Filter {
-    const CLONE_PIDFD: u32 = 0x1000;
-    let index = u32::from(cfg!(target_arch = "s390x"));
-    Filter::on_argument(raw::nr::CLONE, index, Value::Has(CLONE_PIDFD), Errno::EINVAL)
 }
 
 /// Prints a line in spite of the harness, which keeps what a passing test prints to itself.
@@ -549,49 +371,6 @@ pub(crate) fn open_fds() -> BTreeSet<i32> {
         .collect();
     // The listing had one of its own, which is closed now.
     listed.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
-}
-
-/// A folder for a test's files, in memory where that is to be had.
-pub(crate) fn tmp() -> PathBuf {
-    let shm = Path::new("/dev/shm");
-    let writable = fs::metadata(shm).is_ok_and(|folder| !folder.permissions().readonly());
-    if writable { shm.to_owned() } else { env::temp_dir() }
-}
-
-/// A path there that no other test has, nor has left there: numbers of processes come again.
-pub(crate) fn tmp_path() -> PathBuf {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now = now.as_nanos();
-    tmp().join(format!("rawpipe-test-{}-{count}-{now:x}", std::process::id()))
-}
-
-/// An open file without a name, with these contents and its position at 0.
-pub(crate) fn file(contents: &[u8]) -> File {
-    let file = nameless(File::options().read(true).write(true));
-    file.write_all_at(contents, 0).expect("room for a test's file");
-    file
-}
-
-/// An open, empty file without a name, in append mode.
-pub(crate) fn append_file() -> File {
-    nameless(File::options().append(true))
-}
-
-fn nameless(options: &mut OpenOptions) -> File {
-    loop {
-        let path = tmp_path();
-        match options.create_new(true).open(&path) {
-            // Left behind by a process with the same number that was killed at the wrong moment.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            file => {
-                let file = file.expect("a file of this test's own");
-                fs::remove_file(&path).expect("the file just made");
-                return file;
-            }
-        }
-    }
 }
 
 /// How a process that was killed by a signal is reported, for comparing with a number.

@@ -1,0 +1,82 @@
+//! The programs in `examples/`, built by the compiler that built the test.
+
+use super::{emulated, finish};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+use std::{env, fs};
+
+/// The path of an example of this package. Builds it first, where cargo runs the test; else when it
+/// is missing or older than the sources.
+pub(crate) fn example(name: &str) -> PathBuf {
+    /// The examples that need no second look. Locked while cargo builds: one at a time.
+    static READY: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+    let this = env::current_exe().expect("the path of this test");
+    let deps = this.parent().expect("a folder");
+    let profile = deps.parent().expect("a folder");
+    let path = profile.join("examples").join(name);
+    let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
+    if !ready.contains(name) {
+        // Only cargo knows whether the file there was built with the same features. Under an emulator it
+        // is not asked: a fork of a process with threads may hang there, and who runs the tests has
+        // built the examples before.
+        let ask = env::var_os("CARGO").is_some() && !emulated();
+        if ask || built(&path) < newest_source() {
+            build_example(name, profile);
+        }
+        assert!(path.exists(), "{} was not built", path.display());
+        ready.insert(name.to_owned());
+    }
+    path
+}
+
+fn built(path: &Path) -> SystemTime {
+    fs::metadata(path).and_then(|file| file.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// When the newest of this package's sources was changed, as far as they are there: a test that was
+/// copied elsewhere with its examples has none.
+fn newest_source() -> SystemTime {
+    fn newest_in(path: &Path) -> SystemTime {
+        let here = if path.is_dir() { SystemTime::UNIX_EPOCH } else { built(path) };
+        let inside = fs::read_dir(path).into_iter().flatten().flatten();
+        inside.map(|entry| newest_in(&entry.path())).fold(here, SystemTime::max)
+    }
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = ["src", "csrc", "examples", "benches", "Cargo.toml", "build.rs"];
+    sources
+        .map(|part| newest_in(&top.join(part)))
+        .into_iter()
+        .fold(SystemTime::UNIX_EPOCH, SystemTime::max)
+}
+
+/// Runs `cargo build --example` as this test itself was built.
+fn build_example(name: &str, profile: &Path) {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--example", name]);
+    let above = profile.parent().expect("a folder");
+    // `target/<triple>/debug` when cargo was given a target, else `target/debug`.
+    let triple =
+        above.file_name().and_then(|name| name.to_str()).filter(|name| name.contains("-linux-"));
+    match triple {
+        Some(triple) => {
+            let target = above.parent().expect("a folder");
+            command.arg("--target").arg(triple).arg("--target-dir").arg(target);
+        }
+        None => {
+            command.arg("--target-dir").arg(above);
+        }
+    }
+    if profile.ends_with("release") {
+        command.arg("--release");
+    }
+    if cfg!(feature = "c-shim") {
+        command.args(["--features", "c-shim"]);
+    }
+    let output = finish(&mut command);
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,52 @@
+//! Files of a test's own, most of them without a name.
+
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+/// A folder for a test's files, in memory where that is to be had.
+pub(crate) fn tmp() -> PathBuf {
+    let shm = Path::new("/dev/shm");
+    let writable = fs::metadata(shm).is_ok_and(|folder| !folder.permissions().readonly());
+    if writable { shm.to_owned() } else { env::temp_dir() }
+}
+
+/// A path there that no other test has, nor has left there: numbers of processes come again.
+pub(crate) fn tmp_path() -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = now.as_nanos();
+    tmp().join(format!("rawpipe-test-{}-{count}-{now:x}", std::process::id()))
+}
+
+/// An open file without a name, with these contents and its position at 0.
+pub(crate) fn file(contents: &[u8]) -> File {
+    let file = nameless(File::options().read(true).write(true));
+    file.write_all_at(contents, 0).expect("room for a test's file");
+    file
+}
+
+/// An open, empty file without a name, in append mode.
+pub(crate) fn append_file() -> File {
+    nameless(File::options().append(true))
+}
+
+fn nameless(options: &mut OpenOptions) -> File {
+    loop {
+        let path = tmp_path();
+        match options.create_new(true).open(&path) {
+            // Left behind by a process with the same number that was killed at the wrong moment.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            file => {
+                let file = file.expect("a file of this test's own");
+                fs::remove_file(&path).expect("the file just made");
+                return file;
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Filters of seccomp: a kernel that refuses what a test names.
+#![allow(unsafe_code, reason = "a call that the crate has no name for")]
+
+use super::{child, skip};
+use rawpipe::{Errno, raw};
+
+/// A filter of seccomp, by which the kernel refuses system calls with an error.
+pub(crate) struct Filter(Vec<Instruction>);
+
+/// What an argument is for [`Filter::on_argument`].
+pub(crate) enum Value {
+    Is(u32),
+    Has(u32),
+}
+
+/// `struct sock_filter`.
+#[repr(C)]
+struct Instruction(u16, u8, u8, u32);
+
+impl Filter {
+    pub(crate) fn new(calls: &[usize], errno: Errno) -> Self {
+        const LOAD_WORD: u16 = 0x20;
+        const JUMP_IF_EQUAL: u16 = 0x15;
+        const RETURN: u16 = 0x06;
+        const ERRNO: u32 = 0x0005_0000;
+        const ALLOW: u32 = 0x7fff_0000;
+        let refusal = ERRNO | errno.raw_os_error().unsigned_abs();
+        let mut filter = vec![Instruction(LOAD_WORD, 0, 0, 0)]; // the number of the call
+        for call in calls {
+            let number = u32::try_from(*call).expect("a small number");
+            filter.push(Instruction(JUMP_IF_EQUAL, 0, 1, number));
+            filter.push(Instruction(RETURN, 0, 0, refusal));
+        }
+        filter.push(Instruction(RETURN, 0, 0, ALLOW));
+        Self(filter)
+    }
+
+    /// Refuses `call` only where the lower half of its argument `index` has `value` in it: exactly,
+    /// or as bits.
+    pub(crate) fn on_argument(call: usize, index: u32, value: Value, errno: Errno) -> Self {
+        const LOAD_WORD: u16 = 0x20;
+        const JUMP_IF_EQUAL: u16 = 0x15;
+        const JUMP_IF_ANY_BIT: u16 = 0x45;
+        let mut filter = Self::new(&[call], errno).0;
+        let low_half = 16 + 8 * index + if cfg!(target_endian = "big") { 4 } else { 0 };
+        let (jump, value) = match value {
+            Value::Is(value) => (JUMP_IF_EQUAL, value),
+            Value::Has(bits) => (JUMP_IF_ANY_BIT, bits),
+        };
+        // Between the look at the number and the refusal.
+        filter[1] = Instruction(JUMP_IF_EQUAL, 0, 3, filter[1].3);
+        filter.insert(2, Instruction(LOAD_WORD, 0, 0, low_half));
+        filter.insert(3, Instruction(jump, 0, 1, value));
+        Self(filter)
+    }
+
+    /// The same, but whoever makes such a call dies of `SIGSYS`: to see whether anybody does.
+    pub(crate) fn that_kills(mut self) -> Self {
+        const RETURN: u16 = 0x06;
+        const ALLOW: u32 = 0x7fff_0000;
+        const KILL_PROCESS: u32 = 0x8000_0000;
+        let refusals = self.0.iter_mut().filter(|step| step.0 == RETURN && step.3 != ALLOW);
+        refusals.for_each(|step| step.3 = KILL_PROCESS);
+        self
+    }
+
+    /// From here on it holds for this thread, and what it forks and executes. Whether the kernel takes
+    /// it: an emulator does not. Does not allocate.
+    pub(crate) fn install(&self) -> bool {
+        const PR_SET_SECCOMP: usize = 22;
+        const PR_SET_NO_NEW_PRIVS: usize = 38;
+        const SECCOMP_MODE_FILTER: usize = 2;
+        /// `struct sock_fprog`.
+        #[repr(C)]
+        struct Program(u16, *const Instruction);
+
+        let program = Program(u16::try_from(self.0.len()).expect("short"), self.0.as_ptr());
+        let place = (&raw const program).expose_provenance();
+        // SAFETY: takes integers only.
+        let silent = unsafe { raw::syscall5(raw::nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        let mode = SECCOMP_MODE_FILTER;
+        // SAFETY: reads the program at the place given, and its instructions.
+        let answer = unsafe { raw::syscall5(raw::nr::PRCTL, PR_SET_SECCOMP, mode, place, 0, 0) };
+        (silent, answer) == (0, 0)
+    }
+}
+
+/// What a child of [`filtered`] answers when the kernel, or what is in front of it, takes no [`Filter`].
+pub(crate) const NO_FILTER: u8 = 77;
+
+/// Runs `body`, which installs a [`Filter`] or answers [`NO_FILTER`], in a child that must end with 0.
+/// Says that the test is skipped, and answers no, where there can be no filter.
+#[track_caller]
+pub(crate) fn filtered(
+    test: &str,
+    what: &dyn std::fmt::Display,
+    body: impl FnOnce() -> u8,
+) -> bool {
+    let code = child(body).wait().unwrap().code();
+    let possible = code != Some(NO_FILTER.into());
+    if possible {
+        assert_eq!(code, Some(0), "{what}");
+    } else {
+        skip(test, "no seccomp filter here");
+    }
+    possible
+}
+
+/// A kernel, or an emulator, whose `clone` makes no pidfd.
+pub(crate) fn no_pidfd_by_clone() -> Filter {
+    const CLONE_PIDFD: u32 = 0x1000;
+    let index = u32::from(cfg!(target_arch = "s390x"));
+    Filter::on_argument(raw::nr::CLONE, index, Value::Has(CLONE_PIDFD), Errno::EINVAL)
+}

@@ -215,8 +215,12 @@ fn unsafe_code_is_all_listed_with_tests_that_exist() {
     let (mut files, mut here) = (Vec::new(), BTreeMap::new());
     below(&top.join("src"), &mut files);
     for path in files {
-        if let Some(blocks) = unsafe_blocks(&fs::read_to_string(&path).unwrap()) {
+        let source = fs::read_to_string(&path).unwrap();
+        if let Some(blocks) = unsafe_blocks(&source) {
             let file = path.strip_prefix(&top).unwrap().to_str().unwrap().to_owned();
+            if !source.contains("\n//! # Safety\n") {
+                wrong.push(format!("{file}: does not say what it is trusted for"));
+            }
             here.insert(file, blocks.to_string());
         }
     }

@@ -1,5 +1,9 @@
 //! One source for both: compiled against std's descriptor types with feature `std`, and against this
 //! crate's own without it, so that the second stay a part of the first.
+//!
+//! # Safety
+//!
+//! This file is trusted with nothing: its numbers are those of descriptors that it has just made.
 #![allow(unsafe_code, reason = "constructors from a number")]
 
 use super::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};

@@ -9,6 +9,7 @@
 //! | [`alternatives`] | those who may need something else than a pipe |
 //! | [`access`] | those who must know which descriptors a child gets, and who else can get at a pipe |
 //! | [`no_std`] | those who write a tool without a C library, from `_start` to a static binary |
+//! | [`tools`] | those who use sanitizers, `LD_PRELOAD` or seccomp: with the list of system calls |
 
 #[doc = include_str!("../docs/from_python.md")]
 pub mod from_python {}
@@ -27,3 +28,6 @@ pub mod access {}
 
 #[doc = include_str!("../docs/no_std.md")]
 pub mod no_std {}
+
+#[doc = include_str!("../docs/tools.md")]
+pub mod tools {}

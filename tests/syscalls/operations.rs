@@ -1,0 +1,251 @@
+//! What each module is asked to do, and without which calls it is asked again.
+
+#[path = "moving.rs"]
+mod moving;
+#[path = "processes.rs"]
+mod processes;
+
+use crate::tracer::{Missing, operation};
+use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd};
+use rawpipe::fd::{self, IntoRawFd, OwnedFd};
+use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut};
+use rawpipe::pipe::{self, Builder, Capacity};
+use rawpipe::poll::{PollEvents, PollFd, poll, poll_deadline, poll_left};
+use rawpipe::raw::nr;
+use rawpipe::select::{FdSet, select, select_deadline};
+use rawpipe::sigpipe::without_sigpipe;
+use rawpipe::spin::Wait;
+use rawpipe::splice::{SpliceFlags, splice};
+use rawpipe::time::Deadline;
+use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter, timed};
+use std::fmt::Debug;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub(crate) struct Operation {
+    pub(crate) module: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) body: fn(),
+    /// What is refused, each time that it is asked again.
+    pub(crate) without: Vec<Vec<Missing>>,
+    /// What it has the module call on its behalf.
+    pub(crate) its_own: Option<usize>,
+}
+
+/// Whether nothing is refused: then it must succeed.
+pub(crate) static PLAIN: AtomicBool = AtomicBool::new(true);
+
+const SOON: Duration = Duration::from_millis(5);
+const LATE: Duration = Duration::from_secs(600);
+const NONE: SpliceFlags = SpliceFlags::empty();
+
+fn refused(nr: usize) -> Missing {
+    Missing { nr, argument: 0, bits: 0, errno: Errno::ENOSYS.raw_os_error() }
+}
+
+/// Where it has these bits in an argument.
+fn refused_with(nr: usize, argument: usize, bits: u64) -> Missing {
+    Missing { nr, argument, bits, errno: Errno::EINVAL.raw_os_error() }
+}
+
+/// What comes of a call that must succeed where nothing is refused.
+fn done<T, E: Debug>(result: Result<T, E>) -> Option<T> {
+    assert!(result.is_ok() || !PLAIN.load(Ordering::SeqCst), "{:?}", result.err());
+    result.ok()
+}
+
+fn fails<T, E>(result: Result<T, E>) {
+    assert!(result.is_err(), "it has not failed");
+}
+
+fn pipe() -> (PipeReader, PipeWriter) {
+    rawpipe::pipe().expect("a pipe")
+}
+
+/// A pipe with this in it.
+fn filled(bytes: &[u8]) -> (PipeReader, PipeWriter) {
+    let (reader, writer) =
+        Builder::new().capacity(Capacity::Bytes(256 << 10)).build().expect("a pipe");
+    writer.write_all(bytes).expect("room");
+    (reader, writer)
+}
+
+pub(crate) fn operations() -> Vec<Operation> {
+    let all = [
+        io_and_pipe(),
+        readiness(),
+        moving::splicing(),
+        moving::messages(),
+        moving::chunks(),
+        processes::forks(),
+        processes::programs(),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+fn of(module: &'static str, name: &'static str, body: fn()) -> Operation {
+    Operation { module, name, body, without: Vec::new(), its_own: None }
+}
+
+impl Operation {
+    fn that_calls(mut self, call: usize) -> Self {
+        self.its_own = Some(call);
+        self
+    }
+
+    /// Asked again without each of these.
+    fn without(mut self, sets: &[&[Missing]]) -> Self {
+        self.without.extend(sets.iter().map(|set| set.to_vec()));
+        self
+    }
+}
+
+fn io_and_pipe() -> Vec<Operation> {
+    vec![
+        of("io", "read and write", || {
+            let (reader, writer) = pipe();
+            let mut byte = [0; 1];
+            operation(|| {
+                done(rawpipe::write(&writer, b"1234567"));
+                done(rawpipe::read(&reader, &mut byte));
+                done(io::read_uninit(&reader, &mut [MaybeUninit::uninit(); 1]));
+                done(io::readv(&reader, &mut [IoSliceMut::new(&mut byte)]));
+                done(io::read_exact(&reader, &mut [0; 4]));
+                done(io::writev(&writer, &[IoSlice::new(b"1")]));
+                done(io::write_all(&writer, b"1"));
+                done(io::write_all_vectored(&writer, &mut [IoSlice::new(b"1")]));
+                done(rawpipe::close(writer));
+                done(io::read_to_end(&reader, &mut Vec::with_capacity(100)));
+            });
+        }),
+        of("io", "descriptors", || {
+            let (reader, writer) = pipe();
+            operation(|| {
+                done(io::dup(&reader));
+                let copy = done(io::dup_cloexec(&reader));
+                if let Some(mut copy) = copy {
+                    done(io::dup3(&writer, &mut copy, DupFlags::CLOEXEC));
+                }
+                done(io::set_close_on_exec(&reader, true));
+                done(io::set_nonblocking(&reader, true));
+            });
+        }),
+        of("io", "write_nosignal", || {
+            let (reader, writer) = pipe();
+            drop(reader);
+            operation(|| fails(io::write_nosignal(&writer, b"1")));
+        })
+        .without(&[&[refused(nr::PWRITEV2)]]),
+        of("fd", "take_inherited", || {
+            let number = OwnedFd::from(pipe().0).into_raw_fd();
+            operation(|| {
+                // SAFETY: the number was released above, and is claimed once.
+                drop(done(unsafe { fd::take_inherited(number) }));
+            });
+        }),
+        of("pipe", "all of it", || {
+            operation(|| {
+                drop(done(rawpipe::pipe2(PipeFlags::NONBLOCK)));
+                let (reader, writer) = done(Builder::new().capacity(Capacity::Max).build())?;
+                done(writer.set_capacity(Capacity::Bytes(4096)));
+                done(writer.is_degraded());
+                done(writer.write_all(b"1234567"));
+                done(writer.writev(&[IoSlice::new(b"1")]));
+                done(pipe::available(&reader));
+                done(reader.read(&mut [0; 1]));
+                done(reader.readv(&mut [IoSliceMut::new(&mut [0; 1])]));
+                done(reader.set_nonblocking(true));
+                done(reader.try_clone());
+                Some(())
+            });
+        }),
+        of("time", "deadlines", || {
+            operation(|| Deadline::after(LATE).has_passed());
+        }),
+        of("sigpipe", "without_sigpipe", || {
+            let (reader, writer) = pipe();
+            drop(reader);
+            // Raises the signal.
+            let bytes = filled(b"1").0;
+            let raise = || splice(&bytes, None, &writer, None, 1, NONE);
+            let _ = operation(|| without_sigpipe(raise));
+        })
+        .that_calls(nr::SPLICE),
+    ]
+}
+
+fn readiness() -> Vec<Operation> {
+    vec![
+        of("poll", "all of it", || {
+            let (reader, _writer) = pipe();
+            let mut fds = [PollFd::new(&reader, PollEvents::IN)];
+            operation(|| {
+                done(poll(&mut fds, Some(SOON)));
+                done(poll_left(&mut fds, &mut SOON.clone()));
+                done(poll_deadline(&mut fds, Deadline::after(SOON)));
+            });
+        }),
+        of("select", "all of it", || {
+            let (reader, writer) = pipe();
+            let mut writable = FdSet::new();
+            writable.insert(&writer);
+            let mut readable = FdSet::new();
+            readable.insert(&reader);
+            operation(|| {
+                done(select(Some(&mut readable), Some(&mut writable), None, Some(LATE)));
+                done(select_deadline(None, Some(&mut writable), None, Deadline::after(LATE)));
+            });
+        }),
+        of("epoll", "all of it", || {
+            let (reader, _writer) = pipe();
+            operation(|| {
+                let epoll = done(Epoll::new())?;
+                done(epoll.add(&reader, EpollEvents::IN, 1));
+                done(epoll.wait(&mut [Event::default(); 2], Some(SOON)));
+                done(epoll.wait_deadline(&mut [Event::default(); 2], Deadline::after(SOON)));
+                let counter = done(EventFd::new(1))?;
+                done(counter.read());
+                done(counter.write(1))
+            });
+        })
+        .without(&[&[refused(nr::EPOLL_PWAIT2)]]),
+        of("timed", "reading", || {
+            let (reader, _writer) = filled(b"1");
+            operation(|| {
+                done(reader.try_read(&mut [0; 1]));
+                let late = timed::read_timeout(&reader, &mut [0; 1], SOON);
+                assert_eq!(late, Err(Errno::ETIMEDOUT));
+            });
+        })
+        .without(&[&[refused(nr::PREADV2)]]),
+        of("timed", "writing", || {
+            let (_reader, writer) = pipe();
+            operation(|| {
+                done(writer.try_write(b"1"));
+                done(writer.write_all_deadline(b"1", Deadline::after(LATE)));
+            });
+        })
+        .without(&[&[refused(nr::PWRITEV2)]]),
+        of("spin", "ends that ask for a moment", || {
+            let (reader, writer) = pipe();
+            let [mut reader, mut writer] = [OwnedFd::from(reader), OwnedFd::from(writer)].map(Some);
+            let (reader, writer) = (reader.take(), writer.take());
+            operation(|| {
+                let mut writer = PipeWriter::from(writer?).with_wait(Wait::Adaptive);
+                let mut reader = PipeReader::from(reader?).with_wait(Wait::Adaptive);
+                done(writer.write_all(b"1"));
+                done(writer.write(&[0; 5000]));
+                done(reader.read(&mut [0; 1]))
+            });
+        })
+        .without(&[&[refused(nr::PREADV2), refused(nr::PWRITEV2)]]),
+        of("spin", "an end that sleeps at once", || {
+            let (reader, _writer) = filled(b"1");
+            operation(|| {
+                let mut reader = reader.with_wait(Wait::Block);
+                done(reader.read(&mut [0; 1]));
+            });
+        }),
+    ]
+}

@@ -1,0 +1,207 @@
+//! Forks, programs, waiting and signals.
+
+use super::{LATE, Operation, SOON, done, fails, of, pipe, refused, refused_with};
+use crate::common::{self, programs::program};
+use crate::tracer::operation;
+use rawpipe::fd::AsFd;
+use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::process::{
+    self, Arg, Child, Command, Communicate, Limit, OnDrop, Resource, Signal, Spawn, Stdio,
+};
+use rawpipe::raw::nr;
+use rawpipe::time::Deadline;
+use rawpipe::{Fork, PipeWriter};
+use std::fs::File;
+
+/// A child that ends when it is told to.
+fn waiting() -> (Child, PipeWriter) {
+    let (gate, opener) = pipe();
+    let copy = &opener;
+    let child = common::child(|| {
+        common::close_copy(copy);
+        u8::from(gate.read(&mut [0]).is_err())
+    });
+    (child, opener)
+}
+
+fn exit() -> Command {
+    program("exit", &["0"])
+}
+
+pub(super) fn forks() -> Vec<Operation> {
+    // Where clone has its flags on the architectures that can be traced.
+    const CLONE_PIDFD: u64 = 0x1000;
+    let no_pidfd = refused_with(nr::CLONE, 0, CLONE_PIDFD);
+    vec![
+        of("process", "fork and wait", || {
+            operation(|| {
+                // SAFETY: there is no other thread, and the child only exits.
+                match done(unsafe { process::fork() })? {
+                    Fork::Child => process::exit(0),
+                    Fork::Parent(mut child) => done(child.wait()),
+                }
+            });
+        })
+        .without(&[&[no_pidfd], &[no_pidfd, refused(nr::PIDFD_OPEN)]]),
+        of("process", "a child by a closure", || {
+            operation(|| {
+                // SAFETY: as above.
+                let mut child = done(unsafe { process::fork_with(|| 0) })?;
+                done(child.try_wait());
+                done(child.wait_timeout(LATE))
+            });
+        }),
+        of("process", "a child that takes its time", || {
+            let (mut child, gate) = waiting();
+            operation(|| done(child.wait_timeout(SOON)));
+            drop(gate);
+        }),
+        of("process", "is this process alone", || {
+            operation(|| {
+                // SAFETY: as above.
+                match done(unsafe { process::fork_single_threaded() })? {
+                    Fork::Child => process::exit(0),
+                    Fork::Parent(mut child) => done(child.wait()),
+                }
+            });
+        })
+        .without(&[&[refused(nr::UNSHARE)]]),
+        of("process", "signals and drops", || {
+            let (mut first, gate) = waiting();
+            let (mut second, other_gate) = waiting();
+            operation(|| {
+                done(first.send_signal(Signal::CONT));
+                done(second.lead_group());
+                done(second.kill_group());
+                done(second.on_drop(OnDrop::KillGroup));
+                done(first.on_drop(OnDrop::Kill));
+                drop((first, second));
+            });
+            drop((gate, other_gate));
+        })
+        .without(&[&[refused(nr::PIDFD_SEND_SIGNAL)]]),
+        of("process", "a child whose end is somebody else's", || {
+            unsafe extern "C" {
+                fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+            }
+            let mut child = common::child(|| 0);
+            let pid = i32::try_from(child.id()).expect("a process id");
+            // SAFETY: writes nothing.
+            assert_eq!(unsafe { waitpid(pid, std::ptr::null_mut(), 0) }, pid);
+            let _ = operation(|| child.wait());
+        }),
+        of("process", "exec", || {
+            let mut child = common::child(|| 0);
+            child.wait().expect("a child");
+            let folder = File::open("/").expect("a folder");
+            let path = folder.as_fd();
+            operation(|| {
+                let argv = [Arg::new(c"none"), Arg::END];
+                fails(process::execve(c"/no/such", &argv, &[Arg::END]));
+                fails(process::execvpe(c"none", c"/no".to_bytes(), &argv, &[Arg::END]));
+                let flags = process::ExecFlags::empty();
+                fails(process::execveat(path, c"no/such", &argv, &[Arg::END], flags));
+                fails(process::fexecve(path, &argv, &[Arg::END]));
+            });
+        }),
+    ]
+}
+
+pub(super) fn programs() -> Vec<Operation> {
+    let no_clone3 = refused(nr::CLONE3);
+    const CLONE_VM: u64 = 0x100;
+    const CLONE_PIDFD: u64 = 0x1000;
+    let no_vfork = refused_with(nr::CLONE, 0, CLONE_VM);
+    let no_pidfd = refused_with(nr::CLONE, 0, CLONE_PIDFD);
+    vec![
+        of("process::Spawn", "twice", || {
+            let [one, two] = [exit(), exit()];
+            operation(|| {
+                for command in [&one, &two] {
+                    done(done(command.spawn())?.wait());
+                }
+                Some(())
+            });
+        })
+        .without(&[
+            &[no_clone3],
+            &[no_clone3, no_pidfd],
+            &[no_clone3, no_vfork],
+            &[no_clone3, no_vfork, no_pidfd],
+        ]),
+        of("process::Spawn", "a program that is not there", || {
+            let command = Command::new("/no/such");
+            operation(|| fails(command.spawn()));
+        })
+        .without(&[&[no_clone3, no_vfork]]),
+        of("process::Spawn", "without what is asked for", || {
+            let (_reader, writer) = pipe();
+            let argv = [Arg::new(c"none"), Arg::END];
+            operation(|| {
+                let spawn = Spawn::new(c"/no/such", &argv, &[Arg::END]);
+                let (one, other) = (writer.as_fd(), 7);
+                let fds = [(one, other)];
+                let limits = [(Resource::CORE, Limit::both(0))];
+                let spawn = spawn.fds(&fds).close_other_fds().nice(1).limits(&limits);
+                let spawn = spawn.current_dir(c"/").umask(0o77).cgroup(one);
+                let spawn = spawn.parent_death_signal(Signal::TERM);
+                fails(spawn.setsid().spawn());
+                fails(spawn.process_group(0).spawn());
+            });
+        })
+        .without(&[&[refused(nr::CLOSE_RANGE)]]),
+        of("process::Spawn", "as another user", || {
+            unsafe extern "C" {
+                safe fn geteuid() -> u32;
+                safe fn getegid() -> u32;
+            }
+            let argv = [Arg::new(c"none"), Arg::END];
+            let (user, group) = (geteuid(), getegid());
+            operation(|| {
+                let spawn = Spawn::new(c"/no/such", &argv, &[Arg::END]);
+                fails(spawn.uid(user).gid(group).spawn());
+            });
+        }),
+        of("process::Command", "with its streams", || {
+            let mut command = program("cat", &[]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            operation(|| {
+                let mut child = done(command.spawn())?;
+                done(child.communicate(b"1"))
+            });
+        })
+        .without(&[&[no_clone3, no_vfork]]),
+        of("process::Command", "until a deadline", || {
+            let mut command = program("cat", &[]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            operation(|| {
+                let mut child = done(command.spawn())?;
+                let late = Communicate::new().input(b"1").deadline(Deadline::after(LATE));
+                done(late.grace(LATE).run(&mut child))
+            });
+        }),
+        of("process::Command", "a program that does not read", || {
+            let mut command = exit();
+            let mut child = command.stdin(Stdio::piped()).spawn().expect("a program");
+            let input = child.stdin().expect("a pipe");
+            poll(&mut [PollFd::new(input, PollEvents::empty())], None).expect("its end");
+            operation(|| done(child.communicate(b"1")));
+        }),
+        of("process::Command", "in a row, of which one is not there", || {
+            let [one, two] = [program("cat", &[]), Command::new("/no/such")];
+            operation(|| fails(one.pipe(&two).stdin(Stdio::null()).spawn()));
+        }),
+        of("process::Command", "in a row", || {
+            let [one, two] = [program("cat", &[]), program("cat", &[])];
+            operation(|| {
+                let row = one.pipe(&two).stdin(Stdio::null());
+                done(row.output())
+            });
+        }),
+        of("process::Command", "in a control group that is not there", || {
+            let mut command = exit();
+            command.cgroup("/no/such");
+            operation(|| fails(command.spawn()));
+        }),
+    ]
+}

@@ -1,4 +1,19 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Where to go on
+//!
+//! - The [`guide`]: [from Python](guide::from_python), [deadlocks](guide::deadlocks),
+//!   [which part for which task](guide::choosing), [when it is no pipe](guide::alternatives),
+//!   [which descriptors a child gets](guide::access), [a static tool](guide::no_std),
+//!   [sanitizers, `LD_PRELOAD`, seccomp, and the list of system calls](guide::tools).
+//! - Pipes: [`pipe()`], [`PipeReader`], [`PipeWriter`], [`pipe::Builder`]; [`io`] for any descriptor.
+//! - Processes: [`process::Command`], [`process::Communicate`], [`process::Pipeline`],
+//!   [`process::Spawn`], [`process::fork_with`].
+//! - Moving bytes: [`transfer`](mod@transfer), [`chunk`](mod@chunk), [`splice`](mod@splice).
+//! - Messages: [`message::Channel`], [`message::Duplex`], [`message::packets`].
+//! - Waiting: [`timed`], [`poll`](mod@poll), [`select`](mod@select), [`epoll`].
+//! - Errors: [`Errno`]. Anything else by number: [`raw`].
+
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -19,10 +19,9 @@ mod tracer;
 use operations::{Operation, PLAIN, operations};
 use rawpipe::raw::nr;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::fs;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::{env, fs};
 use tracer::{End, Key, Missing, run};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -178,9 +177,7 @@ fn all_of_them(page: &str) -> Vec<&str> {
     block.split_whitespace().collect()
 }
 
-fn page() -> Option<String> {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tools.md")).ok()
-}
+const PAGE: &str = include_str!("../docs/tools.md");
 
 // ---- what is seen ----
 
@@ -292,13 +289,10 @@ fn belongs(operation: &str, module: &str) -> bool {
 }
 
 fn each_module_makes_the_calls_listed() {
-    let Some(page) = page() else {
-        return common::skip("each_module_makes_the_calls_listed", "the page is not there");
-    };
     if let Some(reason) = impossible() {
         return common::skip("each_module_makes_the_calls_listed", reason);
     }
-    let rows = rows(&page);
+    let rows = rows(PAGE);
     let all = operations();
     let modules: BTreeSet<&str> = all.iter().map(|operation| operation.module).collect();
     let listed: BTreeSet<&str> = rows.keys().map(String::as_str).collect();
@@ -310,7 +304,7 @@ fn each_module_makes_the_calls_listed() {
         wrong.extend(compare(module, row, &own, &mut asked_for));
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    assert_eq!(asked_for, purposes(&page), "what calls are asked for (left), and the page (right)");
+    assert_eq!(asked_for, purposes(PAGE), "what calls are asked for (left), and the page (right)");
     let runs: usize = all.iter().map(|operation| 1 + operation.without.len()).sum();
     common::say(&format!(
         "result: system calls of each module, as listed, on {} | {} modules, {} operations, {runs} runs",
@@ -322,18 +316,15 @@ fn each_module_makes_the_calls_listed() {
 
 /// Each call that the crate has a number for is in the table and in the list of all, and nothing else.
 fn all_calls_are_listed() {
-    let Some(page) = page() else {
-        return common::skip("all_calls_are_listed", "the page is not there");
-    };
     let mut table = Calls::new();
-    for row in rows(&page).into_values() {
+    for row in rows(PAGE).into_values() {
         table.extend([row.calls, row.fallback, row.assembly].into_iter().flatten());
     }
     // `tgkill` is there for users of `raw` alone.
     let used = names().into_iter().filter(|(number, _)| *number != nr::TGKILL);
     let known: Calls = used.map(|(_, name)| name.to_ascii_lowercase()).collect();
     assert_eq!(table, known, "the table (left) and the numbers (right)");
-    let whole = all_of_them(&page);
+    let whole = all_of_them(PAGE);
     assert!(whole.is_sorted(), "the list of all is in order");
     assert_eq!(whole, known.iter().collect::<Vec<_>>(), "the list of all (left)");
 }

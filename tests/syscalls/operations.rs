@@ -203,6 +203,9 @@ fn readiness() -> Vec<Operation> {
                 let epoll = done(Epoll::new())?;
                 done(epoll.add(&reader, EpollEvents::IN, 1));
                 done(epoll.wait(&mut [Event::default(); 2], Some(SOON)));
+                // No whole number of milliseconds.
+                let finer = Some(SOON + Duration::from_micros(1));
+                done(epoll.wait(&mut [Event::default(); 2], finer));
                 done(epoll.wait_deadline(&mut [Event::default(); 2], Deadline::after(SOON)));
                 let counter = done(EventFd::new(1))?;
                 done(counter.read());

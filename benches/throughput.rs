@@ -49,7 +49,7 @@ fn main() {
     let criterion = Criterion::default()
         .nresamples(10_000)
         .warm_up_time(SECOND / 2)
-        .measurement_time(3 * SECOND / 2);
+        .measurement_time(SECOND);
     let mut criterion = criterion.configure_from_args();
     machine::print();
     let input = Input::new().expect("files to work with");

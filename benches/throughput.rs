@@ -46,10 +46,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn main() {
     // Less than usual, and a tenth of the resampling: there are many, and most of the time went there.
-    let criterion = Criterion::default()
-        .nresamples(10_000)
-        .warm_up_time(SECOND / 2)
-        .measurement_time(SECOND);
+    let criterion =
+        Criterion::default().nresamples(10_000).warm_up_time(SECOND / 2).measurement_time(SECOND);
     let mut criterion = criterion.configure_from_args();
     machine::print();
     let input = Input::new().expect("files to work with");

@@ -36,10 +36,8 @@ const FILE_CHUNKS: [usize; 4] = [512, 4 * KIB, 64 * KIB, MIB];
 
 fn main() {
     // Less than usual, and a tenth of the resampling: there are many, and most of the time went there.
-    let criterion = Criterion::default()
-        .nresamples(10_000)
-        .warm_up_time(SECOND / 2)
-        .measurement_time(SECOND);
+    let criterion =
+        Criterion::default().nresamples(10_000).warm_up_time(SECOND / 2).measurement_time(SECOND);
     let mut criterion = criterion.configure_from_args();
     machine::print();
     let input = Input::new().expect("files to work with");

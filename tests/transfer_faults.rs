@@ -373,8 +373,9 @@ fn transfer_full_disk_enospc_loses_nothing() {
     let target = CString::new(folder.to_str().unwrap()).unwrap();
     const PRIVATE_RECURSIVE: usize = 1 << 18 | 1 << 14;
     let none = std::ptr::null();
-    // SAFETY: the strings end with NUL, or are null where they are not looked at.
-    unsafe { mount(none, c"/".as_ptr().cast(), none, PRIVATE_RECURSIVE, none) };
+    let unused = c"".as_ptr().cast(); // Valgrind wants a text even where the kernel looks at none
+    // SAFETY: the strings end with NUL, and what may be null is.
+    unsafe { mount(unused, c"/".as_ptr().cast(), unused, PRIVATE_RECURSIVE, none) };
     let (tmpfs, size) = (c"tmpfs".as_ptr().cast(), c"size=1m".as_ptr().cast());
     // SAFETY: the strings end with NUL.
     if unsafe { mount(tmpfs, target.as_ptr().cast(), tmpfs, 0, size) } != 0 {

@@ -8,6 +8,7 @@
 //! | `dialogue` | does each request arrive while its sender waits for the answer |
 //! | `end_…` | is the end of the source the end, and nothing else |
 //! | `deadline_…` | is a deadline kept, on the side that is to blame, and without burning the processor |
+//! | `…_locks_no_…` | does a mover that waits leave the other end's pipe to everybody |
 //! | `side` | is an error reported on its side |
 //! | `itself_…` | is a transfer that feeds itself refused |
 //!
@@ -30,6 +31,8 @@ mod ends;
 mod itself;
 #[path = "outside/kinds.rs"]
 mod kinds;
+#[path = "outside/locks.rs"]
+mod locks;
 #[path = "outside/movers.rs"]
 mod movers;
 #[path = "outside/sides.rs"]
@@ -47,6 +50,7 @@ fn main() {
     dialogue::cases(&mut table);
     ends::cases(&mut table);
     deadlines::cases(&mut table);
+    locks::cases(&mut table);
     sides::cases(&mut table);
     itself::cases(&mut table);
     table.run();

@@ -1,6 +1,6 @@
 //! Everything that is in the source arrives, and the mover counts it.
 
-use super::kinds::{End, SINKS, SOURCES, Says, SinkKind, SourceKind, request};
+use super::kinds::{End, LEN, SINKS, SOURCES, Says, SinkKind, SourceKind, request};
 use super::movers::{MOVERS, Mover, Outcome};
 use super::stage::{Act, Play, Seen, play};
 use super::sys::EIO;
@@ -32,6 +32,7 @@ fn nonsense(mover: Mover, from: &SourceKind, to: &SinkKind) -> Option<&'static s
             8 if zeros || matches!(from.name, "sparse_file" | "direct_file" | "proc_file") => {
                 Some("an eventfd takes one number that is not 0")
             }
+            _ if from.unit == 4096 && to.most < LEN => Some("O_DIRECT reads whole blocks"),
             4096 if !blocks => Some("O_DIRECT takes whole blocks"),
             _ if to.lines && (zeros || from.name == "sparse_file") => {
                 Some("a line terminal gives whole lines")

@@ -119,16 +119,10 @@ fn one_file(mover: Mover, row: &Row) -> io::Result<Verdict> {
         None => complaints.extend(complain(seen.as_ref(), mover)),
         Some(moves) => {
             // Byte by byte, as what is written may be read again.
-            let mut at = row.to.map_or(LEN, |to| usize::try_from(to).unwrap_or(0));
+            let at = row.to.map_or(LEN, |to| usize::try_from(to).unwrap_or(0));
             let begin = usize::try_from(row.from).unwrap_or(0);
-            for place in begin..begin + moves {
-                let byte = expected[place];
-                match expected.get_mut(at) {
-                    Some(there) => *there = byte,
-                    None => expected.push(byte),
-                }
-                at += 1;
-            }
+            expected.resize(LEN.max(at + moves), 0);
+            (0..moves).for_each(|step| expected[at + step] = expected[begin + step]);
             match seen {
                 Some(Outcome { bytes, error: None, .. }) if bytes == moves => {}
                 Some(outcome) => complaints.push(format!("expected Ok({moves}), seen {outcome}")),

@@ -119,6 +119,7 @@ pub(crate) struct SinkKind {
     /// Only whole lines come out.
     pub(crate) lines: bool,
     pub(crate) splices: bool,
+    pub(crate) pipe: bool,
     /// Can be filled until it takes no more.
     pub(crate) fills: bool,
     /// Several may write to it, and there is a per-call way not to wait for it.
@@ -673,13 +674,14 @@ const TO_FILE: SinkKind = SinkKind {
     unit: 1,
     lines: false,
     splices: true,
+    pipe: false,
     fills: false,
     shared: false,
     bad: false,
     native: false,
 };
-const TO_PIPE: SinkKind = SinkKind { file: false, fills: true, shared: true, ..TO_FILE };
-const TO_SOCKET: SinkKind = TO_PIPE;
+const TO_SOCKET: SinkKind = SinkKind { file: false, fills: true, shared: true, ..TO_FILE };
+const TO_PIPE: SinkKind = SinkKind { pipe: true, ..TO_SOCKET };
 const TO_TERMINAL: SinkKind =
     SinkKind { file: false, fills: true, most: TERMINAL, native: true, ..TO_FILE };
 const TO_NOWHERE: SinkKind = SinkKind { heard: false, file: false, native: true, ..TO_FILE };
@@ -731,7 +733,7 @@ pub(crate) const SINKS: &[SinkKind] = &[
     },
     SinkKind { name: "dev_null", make: || null(b""), ..TO_NOWHERE },
     SinkKind { name: "dev_zero", make: || zero(b""), ..TO_NOWHERE },
-    SinkKind { name: "dev_full", make: || full(b""), ..TO_BAD },
+    SinkKind { name: "dev_full", make: || full(b""), splices: false, ..TO_BAD },
     SinkKind { name: "sealed_memfd", make: sealed_sink, ..TO_BAD },
     SinkKind { name: "read_only", make: read_only_sink, ..TO_BAD },
     SinkKind { name: "broken_pipe", make: broken_pipe_sink, ..TO_BAD },

@@ -90,7 +90,7 @@ impl Mover {
     pub(crate) fn nonsense(self, from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
         match self {
             SpliceTo if !from.pipe => Some("a ChunkReader reads a pipe"),
-            SpliceTo if !to.splices && !to.bad => Some("the kernel does not splice to this sink"),
+            SpliceTo if !to.splices => Some("the kernel does not splice to this sink"),
             // It has a sink of its own.
             Discard if to.name != "dev_null" => Some("discard has no sink"),
             SmallChunk if from.unit > SMALL => {
@@ -330,10 +330,14 @@ fn pump(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Outcome {
     drop(command); // its copies of the ends
     let output = child.wait_with_output().expect("pump");
     let said = String::from_utf8_lossy(&output.stderr);
-    let errno = |text: &str| {
-        text.rsplit_once("os error ")
-            .and_then(|(_, rest)| rest.trim_end().trim_end_matches(')').parse().ok())
-    };
+    let known = [
+        ("(EIO)", sys::EIO),
+        ("(EISDIR)", sys::EISDIR),
+        ("(EINVAL)", sys::EINVAL),
+        ("(ENOSPC)", sys::ENOSPC),
+        ("(ECONNRESET)", sys::ECONNRESET),
+    ];
+    let errno = known.iter().find(|(name, _)| said.contains(name)).map_or(-1, |(_, errno)| *errno);
     match output.status.code() {
         Some(0) => {
             Outcome::ok(said.split_once(" bytes").map_or(0, |(n, _)| n.parse().unwrap_or(0)))
@@ -341,7 +345,7 @@ fn pump(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Outcome {
         Some(141) => Outcome::failed(Some(Side::Sink), sys::EPIPE, 0),
         _ => {
             let side = if said.contains("input") { Side::Source } else { Side::Sink };
-            Outcome::failed(Some(side), errno(&said).unwrap_or(-1), 0)
+            Outcome::failed(Some(side), errno, 0)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! An error is reported on its side, and is the one that a loop of `read` and `write` gets.
 
 use super::content::made;
-use super::kinds::{SINKS, SOURCES, SinkKind, SourceKind, request, sink, source};
+use super::kinds::{End, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source};
 use super::movers::{MOVERS, Mover, Outcome};
 use super::stage::{Act, play};
 use super::sys::{ECONNRESET, EPIPE};
@@ -15,8 +15,12 @@ pub(crate) fn cases(table: &mut Table) {
     for from in SOURCES {
         for to in SINKS.iter().filter(|to| from.bad || to.bad) {
             for mover in MOVERS.iter().filter(|mover| **mover != Mover::Model) {
-                let nothing =
-                    (!from.bad && from.name == "dev_null").then_some("there is nothing to write");
+                let two = *mover == Mover::FanoutTwo && !from.bad;
+                let nothing = match from.end {
+                    _ if from.name == "dev_null" && !from.bad => Some("there is nothing to write"),
+                    End::Never if two => Some("the other sink of the fan-out goes on for ever"),
+                    _ => None,
+                };
                 table.pair(FAMILY, "side", (*mover, from, to), nothing, move || {
                     side(*mover, from, to)
                 });
@@ -50,6 +54,9 @@ fn outcome(
     if from.talks() {
         scene.acts = vec![Act::Say(contents)];
         scene.mover_last = true;
+        if mover == Mover::FanoutTwo {
+            scene.acts.push(Act::End); // to which the other sink goes on
+        }
     }
     scene.limits.exact = (mover == Mover::Exact).then_some(4096);
     Ok(play(scene).map(|seen| seen.outcome))

@@ -9,7 +9,7 @@
 use super::common::slow;
 use super::kinds::{End, Made, SinkKind, SourceKind, look_at};
 use super::movers::{Limits, Mover, Outcome, run};
-use super::sys::{self, POLLHUP, POLLIN};
+use super::sys::{self, POLLHUP, POLLIN, POLLOUT};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -32,6 +32,8 @@ pub(crate) enum Act {
     /// Closes so that the peer gets a reset.
     Reset,
     Pause(Duration),
+    /// Says a byte, and a byte, and a byte, for so long.
+    Chatter(Duration),
     /// Waits until the listener has got what was said.
     Await,
     /// The end of the source, as its kind has it.
@@ -55,6 +57,8 @@ pub(crate) enum Others {
     None,
     Readers(usize),
     Writers(usize),
+    /// One that writes to the sink when the mover waits, once.
+    LateWriter,
 }
 
 pub(crate) struct Play<'a> {
@@ -251,13 +255,16 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
             }
         }
     }
-    let pids = [Some(speaker.pid), (!gone).then_some(moving.pid)];
     let last = listener.as_ref().map(|listener| listener.pid);
-    for pid in pids.into_iter().flatten().chain(competitors).chain(last) {
-        sys::kill(pid);
-        if !sys::reap(pid, patience()) {
-            return Err(io::Error::other(format!("process {pid} cannot be killed")));
-        }
+    let pids = [Some(speaker.pid), (!gone).then_some(moving.pid)].into_iter().flatten();
+    let pids: Vec<i32> = pids.chain(competitors).chain(last).collect();
+    for pid in &pids {
+        sys::kill(*pid);
+        // It may wait for one of the others, as it closes what that one holds.
+        sys::reap(*pid, Duration::from_millis(50));
+    }
+    if let Some(pid) = pids.into_iter().find(|pid| !sys::reap(*pid, patience())) {
+        return Err(io::Error::other(format!("process {pid} cannot be killed")));
     }
     let arrived = listener.map(|listener| listener.text).unwrap_or_default();
     let said = speaker.lines().join(", ");
@@ -339,6 +346,13 @@ fn one_act(
             thread::sleep(*pause);
             Ok(())
         }
+        Act::Chatter(time) => {
+            let (begin, mut far) = (Instant::now(), File::from(fd?.try_clone()?));
+            while begin.elapsed() < *time {
+                far.write_all(b"x")?;
+            }
+            Ok(())
+        }
         Act::Await => {
             match sys::poll([(answers.as_raw_fd(), POLLIN), (over.as_raw_fd(), POLLIN)], patience())
             {
@@ -400,7 +414,7 @@ fn listen(
             Vec::new()
         }
     };
-    let mut buf = vec![0; 1 << 16];
+    let mut buf = vec![0; 1 << 20]; // the largest datagram
     loop {
         let count = if to.file {
             match file.read_at(&mut buf, begin + heard as u64) {
@@ -427,11 +441,12 @@ fn listen(
             }
         };
         heard += count;
-        let _ = report.write_all(&buf[..count]);
+        // Before the report, by which the case may be over.
         while thresholds.first().is_some_and(|threshold| heard >= *threshold) {
             thresholds.remove(0);
             let _ = answer.write_all(b"!");
         }
+        let _ = report.write_all(&buf[..count]);
     }
 }
 
@@ -443,6 +458,7 @@ fn compete(others: Others, near: RawFd, near_sink: RawFd) -> io::Result<Vec<i32>
         Others::None => return Ok(Vec::new()),
         Others::Readers(count) => (count, near, true),
         Others::Writers(count) => (count, near_sink, false),
+        Others::LateWriter => (1, near_sink, false),
     };
     let compete = || {
         use std::os::fd::BorrowedFd;
@@ -450,10 +466,15 @@ fn compete(others: Others, near: RawFd, near_sink: RawFd) -> io::Result<Vec<i32>
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         let mut file = File::from(fd.try_clone_to_owned().expect("a descriptor"));
         let goes_on = |answer: io::Result<usize>| answer.is_ok_and(|count| count > 0);
-        if reading {
-            while goes_on(file.read(&mut [0; 4096])) {}
+        // All are woken at once, and one of them is the first.
+        let ready = |events| sys::poll([(fd.as_raw_fd(), events)], Duration::from_secs(3600));
+        if others == Others::LateWriter {
+            thread::sleep(Duration::from_millis(50));
+            let _ = file.write(b"from another");
+        } else if reading {
+            while ready(POLLIN) != [0] && goes_on(file.read(&mut [0; 4096])) {}
         } else {
-            while goes_on(file.write(&[b'o'; 4096])) {}
+            while ready(POLLOUT) != [0] && goes_on(file.write(&[b'o'; 4096])) {}
         }
     };
     (0..count).map(|_| sys::spawn(&[fd], compete)).collect()

@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 
 pub(crate) const SIGKILL: c_int = 9;
 pub(crate) const POLLIN: i16 = 1;
+pub(crate) const POLLOUT: i16 = 4;
 pub(crate) const POLLERR: i16 = 8;
 pub(crate) const POLLHUP: i16 = 16;
 
 pub(crate) const EIO: i32 = 5;
+pub(crate) const EISDIR: i32 = 21;
 pub(crate) const EINVAL: i32 = 22;
+pub(crate) const ENOSPC: i32 = 28;
 pub(crate) const EPIPE: i32 = 32;
 pub(crate) const ECONNRESET: i32 = 104; // generic; MIPS and SPARC differ
 pub(crate) const ETIMEDOUT: i32 = 110; // the same
@@ -95,7 +98,17 @@ fn owned(answer: c_int) -> io::Result<OwnedFd> {
 /// parent, and ends after `body`.
 pub(crate) fn spawn(keep: &[RawFd], body: impl FnOnce()) -> io::Result<c_int> {
     const PR_SET_PDEATHSIG: c_int = 1;
-    let pid = check(c::fork())?;
+    const BUSY: Duration = Duration::from_secs(20);
+    let begin = Instant::now();
+    let pid = loop {
+        match check(c::fork()) {
+            // The machine is busy.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && begin.elapsed() < BUSY => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            answer => break answer?,
+        }
+    };
     if pid > 0 {
         return Ok(pid);
     }

@@ -1,7 +1,7 @@
 //! A peer asks, waits for the answer of who reads at the other end, and asks again: each request arrives
 //! while the source is silent.
 
-use super::content::{compare, complete, made, words};
+use super::content::{compare, complete, judge, made, words};
 use super::kinds::{End, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source};
 use super::movers::{MOVERS, Mover};
 use super::stage::{Act, Ear, Play, play};
@@ -61,5 +61,5 @@ fn dialogue(mover: Mover, from: &'static SourceKind, to: &'static SinkKind) -> i
         seen.second.clone_from(&gives);
     }
     complaints.extend(compare(mover, &seen, &expected, Some(&gives)));
-    Ok(Verdict::of(&complaints))
+    Ok(judge(mover, &seen, &complaints))
 }

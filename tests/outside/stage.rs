@@ -215,7 +215,8 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     while begin.elapsed() < patience() {
         match (&outcome, &listener) {
             (Some(Outcome { bytes, .. }), Some(listener)) if !deaf => {
-                let all = listener.text.len() >= *bytes;
+                // The speaker may be about to hear the last answer.
+                let all = listener.text.len() >= *bytes && is_done(&speaker);
                 let late = ended.is_some_and(|ended| ended.elapsed() > Duration::from_secs(1));
                 if all || late || !listener.open {
                     break;
@@ -239,6 +240,12 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
         }
         if answers[2] != 0 {
             speaker.take();
+        }
+    }
+    // What it was told of before it answered is there.
+    if let Some(listener) = &mut listener {
+        while listener.open && sys::poll([(listener.fd(), POLLIN)], Duration::ZERO) != [0] {
+            listener.take();
         }
     }
     // The mover goes first, if it can: what it has is closed then, and the listener sees the end.
@@ -441,12 +448,11 @@ fn listen(
             }
         };
         heard += count;
-        // Before the report, by which the case may be over.
+        let _ = report.write_all(&buf[..count]);
         while thresholds.first().is_some_and(|threshold| heard >= *threshold) {
             thresholds.remove(0);
             let _ = answer.write_all(b"!");
         }
-        let _ = report.write_all(&buf[..count]);
     }
 }
 

@@ -6,12 +6,12 @@
 //!
 //! # How
 //!
-//! By `RWF_NOWAIT`, where the kernel and the file have it: pipes since Linux 6.2 or so, sockets. A pipe
-//! end that was once used in a [`splice`](crate::splice) has it no more, and a FIFO never. Then a read
-//! is a `vmsplice` out of the pipe, and a write goes through a pipe of its own and is spliced on, which
-//! both can be told not to wait. Where neither is to be had the answer is
-//! [`EOPNOTSUPP`](Errno::EOPNOTSUPP) (std's kind `Unsupported`): asking `poll` and hoping that nobody
-//! else is quicker is not done.
+//! With `RWF_NOWAIT`, where the kernel and the file have it: pipes since Linux 6.2 or so, sockets. A pipe
+//! end that was once used in a [`splice`](crate::splice) has it no more, and a FIFO never has it. Then a
+//! read is a `vmsplice` out of the pipe, and a write goes through a pipe of its own and is spliced on; both
+//! can be told not to wait. (So does a read of a FIFO that is open for reading and writing.) Where neither
+//! is supported the functions fail with [`EOPNOTSUPP`](Errno::EOPNOTSUPP) (std's kind `Unsupported`). They
+//! never poll and then read, because another reader could win the race.
 //!
 //! # What is ready is taken
 //!
@@ -40,8 +40,10 @@ use core::time::Duration;
 /// Those of [`io::read`], and
 ///
 /// - [`EAGAIN`](Errno::EAGAIN): there is nothing to read now.
+/// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): it is a FIFO that is open for writing as well,
+///   which takes a pipe of its own, and that cannot be made.
 /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): this descriptor cannot be read without the risk of waiting: a
-///   terminal, some other devices, a FIFO open for reading and writing.
+///   terminal, some other devices.
 ///
 /// # Examples
 ///

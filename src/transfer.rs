@@ -252,11 +252,12 @@ impl<'p> Transfer<'p> {
     /// mechanism is [`Copy`](Mechanism::Copy), because `splice` on it cannot be told not to wait; so a
     /// nonblocking socket is faster.
     ///
-    /// It does not hold where the kernel has no call that cannot wait: on a blocking terminal or device,
-    /// on a FIFO that is open for reading and writing, and before Linux 6.4 on a blocking socket, if
-    /// another process reads or writes the same one first; while a file's disk or server does not
-    /// respond; and while another process holds the lock of a pipe (it writes memory whose pages come
-    /// from a FUSE file or a `userfaultfd`).
+    /// It does not hold where the kernel has no call that cannot wait: on a blocking terminal or device, and
+    /// before Linux 6.4 on a blocking socket, if another process reads or writes the same one first; while
+    /// a file's disk or server does not respond; and while another process holds the lock of a pipe (it
+    /// writes memory whose pages come from a FUSE file or a `userfaultfd`).
+    ///
+    /// With a small [`chunk`](Self::chunk), each piece that is written to a FIFO takes a slot of its own.
     pub const fn deadline(mut self, deadline: Deadline) -> Self {
         self.deadline = Some(deadline);
         self

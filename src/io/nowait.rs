@@ -14,10 +14,34 @@ pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     match flagged::preadv2(fd, &mut [IoSliceMut::new(buf)], abi::RWF_NOWAIT) {
         Err(errno) if is_refusal(errno) => {
             let wrong = abi::O_WRONLY as usize;
-            flagged::vmsplice_from(fd, buf).map_err(|other| unsupported(fd, wrong, errno, other))
+            match flagged::vmsplice_from(fd, buf) {
+                // It is open for writing as well.
+                Err(Errno::EBADF) => read_through_a_pipe(fd, buf),
+                answer => answer,
+            }
+            .map_err(|other| unsupported(fd, wrong, errno, other))
         }
         answer => answer,
     }
+}
+
+/// Moves what is there into a pipe of its own, which has room, and reads it there.
+fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
+    if call::fcntl_getpipe_sz(from).is_err() {
+        return Err(Errno::EBADF); // the flag below concerns pipes only
+    }
+    let (reader, writer) = call::pipe2(abi::O_CLOEXEC | abi::O_NONBLOCK)?;
+    let flags = abi::SPLICE_F_NONBLOCK;
+    let moved = call::splice(from, None, writer.as_fd(), None, buf.len(), flags)?;
+    let mut read = 0;
+    // Of packets, one for each call.
+    while read < moved {
+        match call::read(reader.as_fd(), &mut buf[read..moved])? {
+            0 => break,
+            count => read += count,
+        }
+    }
+    Ok(read)
 }
 
 /// Writes what there is room for, and returns how many bytes that is. See

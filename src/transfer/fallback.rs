@@ -40,6 +40,10 @@ impl Engine<'_, '_> {
                     self.report();
                 }
                 Err(Errno::EINTR) => self.report(),
+                // A datagram socket that was shut down reports its end only to calls that may wait.
+                Err(Errno::EAGAIN) if self.from.kind == Kind::Records && self.from.has_ended() => {
+                    return Ok(Outcome::Finished);
+                }
                 Err(Errno::EAGAIN) => self.wait_for(self.from)?,
                 Err(errno) => return Err(Failure::new(Side::Source, errno)),
             }

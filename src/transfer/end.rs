@@ -99,7 +99,8 @@ impl<'a> End<'a> {
     pub(super) fn has_ended(&self) -> bool {
         let mut fds = [PollFd::from_borrowed_fd(self.fd, PollEvents::RDHUP)];
         self.kind != Kind::Records
-            || poll(&mut fds, Some(Duration::ZERO)) != Ok(0)
+            || poll(&mut fds, Some(Duration::ZERO)).is_ok()
+                && fds[0].revents().intersects(PollEvents::RDHUP | PollEvents::HUP)
                 && matches!(call::ioctl_fionread(self.fd), Ok(0) | Err(_))
     }
 

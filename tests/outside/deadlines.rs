@@ -87,26 +87,26 @@ fn silent(table: &mut Table) {
 // ---- a sink that takes nothing ----
 
 /// Writes until it takes no more. Whether there was an end to it.
-fn fill(near: &impl AsFd, unit: usize) -> io::Result<bool> {
+fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
     const MOST: usize = 64 << 20;
     let fd = near.as_fd().try_clone_to_owned()?;
-    sys::set_nonblocking(&fd, true);
+    let before = sys::set_nonblocking(&fd, true);
     let mut file = File::from(fd);
     let (mut written, mut refused) = (0, 0);
     let mut piece: &[u8] = &[b'f'; 4096];
     let most_of_an_eventfd = (u64::MAX - 1).to_ne_bytes();
-    if unit == 8 {
+    if to.unit == 8 {
         piece = &most_of_an_eventfd;
     }
-    // What a socket or a terminal has taken moves on by itself for a moment.
-    while refused < 10 && written < MOST {
+    // What a socket or a terminal has taken moves on by itself for a moment: TCP tries again after 200 ms.
+    let patience = if to.pipe || to.unit == 8 { 1 } else { 60 };
+    while refused < patience && written < MOST {
         match file.write(piece) {
             Ok(count) => (written, refused) = (written + count, 0),
-            Err(error) if error.kind() == ErrorKind::WouldBlock && unit == 1 && piece.len() > 1 => {
-                piece = &piece[..piece.len() / 8 + usize::from(piece.len() == 8)];
-                if piece.len() <= 1 {
-                    piece = b"f";
-                }
+            Err(error)
+                if error.kind() == ErrorKind::WouldBlock && to.unit == 1 && piece.len() > 1 =>
+            {
+                piece = b"f";
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 refused += 1;
@@ -115,7 +115,7 @@ fn fill(near: &impl AsFd, unit: usize) -> io::Result<bool> {
             Err(error) => return Err(error),
         }
     }
-    sys::set_nonblocking(&file, false);
+    sys::set_nonblocking(&file, before);
     Ok(written < MOST)
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn made_full(
 ) -> Result<Play<'static>, Verdict> {
     let scene = made(from, to, mover, contents)?;
     let Made { near, .. } = &scene.sink;
-    match fill(near, to.unit) {
+    match fill(near, to) {
         Ok(true) => Ok(scene),
         Ok(false) => Err(Verdict::Skip(format!("{} is never full", to.name))),
         Err(error) => Err(Verdict::Skip(format!("{} cannot be filled: {error}", to.name))),
@@ -296,7 +296,9 @@ fn error_queue(table: &mut Table) {
 /// As much as fits in such a sink, of which nobody reads; `poll` says afterwards that it is full.
 fn room(to: &SinkKind) -> Option<usize> {
     match to.name {
-        "pipe" | "fifo" | "fifo_rdwr" | "unix_stream" | "unix_seqpacket" => Some(16 * 4096),
+        "pipe" | "pipe_nonblocking" | "fifo" | "fifo_rdwr" | "unix_stream" | "unix_seqpacket" => {
+            Some(16 * 4096)
+        }
         "page_pipe" => Some(4096),
         _ => None,
     }

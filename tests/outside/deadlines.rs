@@ -8,7 +8,7 @@ use super::stage::{Act, Ear, Others, Play, Seen, play};
 use super::sys::{self, ETIMEDOUT};
 use super::table::{Table, Verdict};
 use rawpipe::transfer::Side;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::thread;
@@ -87,26 +87,26 @@ fn silent(table: &mut Table) {
 // ---- a sink that takes nothing ----
 
 /// Writes until it takes no more. Whether there was an end to it.
-fn fill(near: &impl AsFd, unit: usize) -> io::Result<bool> {
+fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
     const MOST: usize = 64 << 20;
     let fd = near.as_fd().try_clone_to_owned()?;
-    sys::set_nonblocking(&fd, true);
+    let before = sys::set_nonblocking(&fd, true);
     let mut file = File::from(fd);
     let (mut written, mut refused) = (0, 0);
     let mut piece: &[u8] = &[b'f'; 4096];
     let most_of_an_eventfd = (u64::MAX - 1).to_ne_bytes();
-    if unit == 8 {
+    if to.unit == 8 {
         piece = &most_of_an_eventfd;
     }
-    // What a socket or a terminal has taken moves on by itself for a moment.
-    while refused < 10 && written < MOST {
+    // What a socket or a terminal has taken moves on by itself for a moment: TCP tries again after 200 ms.
+    let patience = if to.pipe || to.unit == 8 { 1 } else { 60 };
+    while refused < patience && written < MOST {
         match file.write(piece) {
             Ok(count) => (written, refused) = (written + count, 0),
-            Err(error) if error.kind() == ErrorKind::WouldBlock && unit == 1 && piece.len() > 1 => {
-                piece = &piece[..piece.len() / 8 + usize::from(piece.len() == 8)];
-                if piece.len() <= 1 {
-                    piece = b"f";
-                }
+            Err(error)
+                if error.kind() == ErrorKind::WouldBlock && to.unit == 1 && piece.len() > 1 =>
+            {
+                piece = b"f";
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 refused += 1;
@@ -115,7 +115,7 @@ fn fill(near: &impl AsFd, unit: usize) -> io::Result<bool> {
             Err(error) => return Err(error),
         }
     }
-    sys::set_nonblocking(&file, false);
+    sys::set_nonblocking(&file, before);
     Ok(written < MOST)
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn made_full(
 ) -> Result<Play<'static>, Verdict> {
     let scene = made(from, to, mover, contents)?;
     let Made { near, .. } = &scene.sink;
-    match fill(near, to.unit) {
+    match fill(near, to) {
         Ok(true) => Ok(scene),
         Ok(false) => Err(Verdict::Skip(format!("{} is never full", to.name))),
         Err(error) => Err(Verdict::Skip(format!("{} cannot be filled: {error}", to.name))),
@@ -173,6 +173,26 @@ fn full(table: &mut Table) {
 
 // ---- others at the same end ----
 
+/// Why the kernel has no call for this that does not wait, so that who comes second waits.
+fn not_promised(name: &str, pipe: bool) -> Option<&'static str> {
+    let waits = !name.ends_with("_nonblocking");
+    match name {
+        "fifo_rdwr" => Some("a FIFO that is open for both has no call that does not wait"),
+        _ if !pipe && waits && kernel() < (6, 4) => {
+            Some("before Linux 6.4 a blocking socket has no call that does not wait")
+        }
+        _ => None,
+    }
+}
+
+/// The version of the kernel that runs this.
+fn kernel() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|text| text.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 fn competitors(table: &mut Table) {
     const OTHERS: usize = 6;
     let shared = SOURCES.iter().filter(|kind| kind.shared);
@@ -180,9 +200,10 @@ fn competitors(table: &mut Table) {
         for to in ["tmpfs_file", "pipe", "unix_stream", "dev_null"].map(sink) {
             for mover in WITH_DEADLINE {
                 let pair = (*mover, from, to);
+                let nonsense = not_promised(from.name, from.pipe);
                 // A lost race is seldom the last one.
                 let times = if *mover == Mover::SmallChunk { 6 } else { 1 };
-                table.pair(FAMILY, "deadline_competing_readers", pair, None, move || {
+                table.pair(FAMILY, "deadline_competing_readers", pair, nonsense, move || {
                     let mut complaints = Vec::new();
                     for _ in 0..times {
                         let mut scene = match made(from, to, pair.0, b"") {
@@ -207,8 +228,10 @@ fn competitors(table: &mut Table) {
         for to in SINKS.iter().filter(|kind| kind.shared) {
             for mover in WITH_DEADLINE {
                 let pair = (*mover, from, to);
-                table.pair(FAMILY, "deadline_competing_writers", pair, None, move || {
+                let nonsense = not_promised(to.name, to.pipe);
+                table.pair(FAMILY, "deadline_competing_writers", pair, nonsense, move || {
                     let contents = from.contents(from.most);
+                    let all = contents.len();
                     let mut scene = match made_full(from, to, pair.0, &contents) {
                         Ok(scene) => scene,
                         Err(verdict) => return Ok(verdict),
@@ -219,7 +242,12 @@ fn competitors(table: &mut Table) {
                         scene.acts = vec![Act::Say(contents)];
                     }
                     scene.ear = Ear::Slow(100, Duration::from_micros(500));
-                    Ok(Verdict::of(&timed_out(&play(scene)?, Side::Sink, None)))
+                    let seen = play(scene)?;
+                    // Or the others have left room for everything, and then it is the source that waits.
+                    let moved = seen.outcome.as_ref().is_some_and(|outcome| outcome.bytes == all);
+                    let complaints =
+                        if moved { Vec::new() } else { timed_out(&seen, Side::Sink, None) };
+                    Ok(Verdict::of(&complaints))
                 });
             }
         }
@@ -296,7 +324,9 @@ fn error_queue(table: &mut Table) {
 /// As much as fits in such a sink, of which nobody reads; `poll` says afterwards that it is full.
 fn room(to: &SinkKind) -> Option<usize> {
     match to.name {
-        "pipe" | "fifo" | "fifo_rdwr" | "unix_stream" | "unix_seqpacket" => Some(16 * 4096),
+        "pipe" | "pipe_nonblocking" | "fifo" | "fifo_rdwr" | "unix_stream" | "unix_seqpacket" => {
+            Some(16 * 4096)
+        }
         "page_pipe" => Some(4096),
         _ => None,
     }
@@ -317,6 +347,9 @@ fn exact_room(table: &mut Table) {
                 let nonsense = match mover {
                     _ if socket && to_pipe => {
                         Some("pieces of a socket take more slots of a pipe than a page each")
+                    }
+                    Mover::SmallChunk if to.name.contains("fifo") => {
+                        Some("where nothing else does not wait each piece takes a slot of the pipe")
                     }
                     _ if !to_pipe && !one_call => {
                         Some("poll calls a socket full long before it is")

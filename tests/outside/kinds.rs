@@ -197,8 +197,18 @@ impl SourceKind {
         }
     }
 
+    pub(crate) fn waits(&self) -> bool {
+        !self.name.ends_with("_nonblocking")
+    }
+
     pub(crate) fn talks(&self) -> bool {
         self.says != Says::Nothing
+    }
+}
+
+impl SinkKind {
+    pub(crate) fn waits(&self) -> bool {
+        !self.name.ends_with("_nonblocking")
     }
 }
 
@@ -499,6 +509,14 @@ fn tcp_reset_sink() -> io::Result<Made> {
     tcp_reset(b"")
 }
 
+// ---- what does not wait ----
+
+fn nonblocking(made: io::Result<Made>) -> io::Result<Made> {
+    let made = made?;
+    sys::set_nonblocking(&made.near.as_fd(), true);
+    Ok(made)
+}
+
 // ---- terminals ----
 
 fn master_source(_contents: &[u8]) -> io::Result<Made> {
@@ -635,6 +653,8 @@ pub(crate) const SOURCES: &[SourceKind] = &[
     SourceKind { name: "tcp", make: tcp_source, ..SOCKET },
     SourceKind { name: "tcp_error_queue", make: tcp_error_queue_source, native: true, ..SOCKET },
     SourceKind { name: "tcp_half_closed", make: tcp_half_closed_source, ..SOCKET },
+    SourceKind { name: "pipe_nonblocking", make: |_| nonblocking(pipe_source(b"")), ..PIPE },
+    SourceKind { name: "tcp_nonblocking", make: |_| nonblocking(tcp_source(b"")), ..SOCKET },
     SourceKind { name: "pty_master", make: master_source, end: End::CloseEio, ..TERMINAL_SOURCE },
     SourceKind { name: "pty_slave", make: slave_source, end: End::Never, ..TERMINAL_SOURCE },
     SourceKind {
@@ -711,6 +731,8 @@ pub(crate) const SINKS: &[SinkKind] = &[
     SinkKind { name: "tcp", make: tcp_sink, ..TO_SOCKET },
     SinkKind { name: "tcp_error_queue", make: tcp_error_queue_sink, native: true, ..TO_SOCKET },
     SinkKind { name: "tcp_half_closed", make: tcp_half_closed_sink, ..TO_SOCKET },
+    SinkKind { name: "pipe_nonblocking", make: || nonblocking(pipe_sink()), ..TO_PIPE },
+    SinkKind { name: "tcp_nonblocking", make: || nonblocking(tcp_sink()), ..TO_SOCKET },
     SinkKind { name: "pty_master", make: master_sink, ..TO_TERMINAL },
     SinkKind {
         name: "pty_master_canonical",

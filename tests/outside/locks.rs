@@ -27,7 +27,9 @@ pub(crate) fn cases(table: &mut Table) {
         for to in SINKS.iter().filter(|kind| kind.fills) {
             for mover in movers() {
                 let pair = (*mover, from, to);
-                table.pair(FAMILY, "full_sink_locks_no_source", pair, None, move || full(pair));
+                let one_call = (*mover == Mover::SpliceTo)
+                    .then_some("splice_to is one call, which waits with the lock of its pipe");
+                table.pair(FAMILY, "full_sink_locks_no_source", pair, one_call, move || full(pair));
             }
         }
     }

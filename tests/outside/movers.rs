@@ -12,7 +12,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -90,6 +90,9 @@ impl Mover {
     pub(crate) fn nonsense(self, from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
         match self {
             SpliceTo if !from.pipe => Some("a ChunkReader reads a pipe"),
+            SpliceTo if !from.waits() || !to.waits() => {
+                Some("splice_to makes one call, which does not wait")
+            }
             SpliceTo if !to.splices => Some("the kernel does not splice to this sink"),
             // It has a sink of its own.
             Discard if to.name != "dev_null" => Some("discard has no sink"),
@@ -251,7 +254,7 @@ fn run_untimed(
     }
 }
 
-/// What any program did before there was anything better.
+/// What any program did before there was anything better. Waits where a descriptor does not.
 fn model(from: BorrowedFd<'_>, to: BorrowedFd<'_>, exact: usize) -> Outcome {
     /// As some descriptors ask of a buffer.
     #[repr(align(4096))]
@@ -267,6 +270,10 @@ fn model(from: BorrowedFd<'_>, to: BorrowedFd<'_>, exact: usize) -> Outcome {
         let count = match on(from, |mut file| file.read(&mut buffer.0[..wanted])) {
             Ok(0) => break,
             Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sys::poll([(from.as_raw_fd(), sys::POLLIN)], Duration::from_secs(3600));
+                continue;
+            }
             Err(error) => return failed(Side::Source, &error, bytes),
         };
         let mut rest = &buffer.0[..count];
@@ -275,6 +282,9 @@ fn model(from: BorrowedFd<'_>, to: BorrowedFd<'_>, exact: usize) -> Outcome {
                 Ok(count) => {
                     rest = &rest[count..];
                     bytes += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    sys::poll([(to.as_raw_fd(), sys::POLLOUT)], Duration::from_secs(3600));
                 }
                 Err(error) => return failed(Side::Sink, &error, bytes),
             }
@@ -285,7 +295,7 @@ fn model(from: BorrowedFd<'_>, to: BorrowedFd<'_>, exact: usize) -> Outcome {
 
 /// By `read` or `write` of the descriptor as it is.
 fn on<T>(fd: BorrowedFd<'_>, call: impl FnOnce(&File) -> T) -> T {
-    use std::os::fd::{AsRawFd, FromRawFd};
+    use std::os::fd::FromRawFd;
     // SAFETY: not dropped: it stays the borrower's.
     let file = std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(fd.as_raw_fd()) });
     call(&file)

@@ -471,7 +471,10 @@ fn compete(others: Others, near: RawFd, near_sink: RawFd) -> io::Result<Vec<i32>
         // SAFETY: open in this process, which closes nothing.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         let mut file = File::from(fd.try_clone_to_owned().expect("a descriptor"));
-        let goes_on = |answer: io::Result<usize>| answer.is_ok_and(|count| count > 0);
+        let goes_on = |answer: io::Result<usize>| match answer {
+            Ok(count) => count > 0,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
         // All are woken at once, and one of them is the first.
         let ready = |events| sys::poll([(fd.as_raw_fd(), events)], Duration::from_secs(3600));
         if others == Others::LateWriter {

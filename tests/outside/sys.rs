@@ -187,15 +187,17 @@ pub(crate) fn poll<const N: usize>(fds: [(RawFd, i16); N], timeout: Duration) ->
     fds.map(|fd| fd.revents)
 }
 
-pub(crate) fn set_nonblocking(fd: &impl AsRawFd, on: bool) {
+/// Returns whether it was before.
+pub(crate) fn set_nonblocking(fd: &impl AsRawFd, on: bool) -> bool {
     const F_GETFL: c_int = 3;
     const F_SETFL: c_int = 4;
     const O_NONBLOCK: c_int = 0o4000; // generic; MIPS and SPARC differ
     // SAFETY: takes integers only.
-    let flags = unsafe { c::fcntl(fd.as_raw_fd(), F_GETFL) };
-    let flags = if on { flags | O_NONBLOCK } else { flags & !O_NONBLOCK };
+    let before = unsafe { c::fcntl(fd.as_raw_fd(), F_GETFL) };
+    let flags = if on { before | O_NONBLOCK } else { before & !O_NONBLOCK };
     // SAFETY: takes integers only.
     unsafe { c::fcntl(fd.as_raw_fd(), F_SETFL, flags) };
+    before & O_NONBLOCK != 0
 }
 
 fn two(fds: [c_int; 2]) -> io::Result<(OwnedFd, OwnedFd)> {

@@ -4,7 +4,6 @@ use super::{LIMIT, MessageError};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::flags::PollEvents;
 use crate::io::{self, IoSlice};
-use crate::poll::{PollFd, poll};
 use crate::sigpipe::Guard;
 use crate::time::Deadline;
 use crate::{Errno, timed};
@@ -68,12 +67,8 @@ impl<W: AsFd> Sender<W> {
     /// - [`TooLong`](MessageError::TooLong): it has more bytes than the limit. Nothing was sent.
     /// - [`Torn`](MessageError::Torn): an earlier message was sent in part.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<(), MessageError> {
-        self.send_by(parts, |fd, bufs| match io::writev_nosignal(fd, bufs) {
-            Err(Errno::EAGAIN) => {
-                poll(&mut [PollFd::from_borrowed_fd(fd, PollEvents::OUT)], None)?;
-                Err(Errno::EINTR) // that is: again
-            }
-            answer => answer,
+        self.send_by(parts, |fd, bufs| {
+            timed::until(fd, PollEvents::OUT, None, || io::writev_nosignal(fd, bufs))
         })
     }
 

@@ -194,7 +194,7 @@ impl<'p> Fanout<'p> {
         sinks: &mut [FanoutSink<'_>],
     ) -> core::result::Result<u64, TransferError> {
         assert!(!sinks.is_empty(), "a fan-out to nowhere");
-        let _no_sigpipe = sigpipe::Guard::new();
+        let _no_sigpipe = sigpipe::Guard::new().map_err(|errno| failed(0, Side::Sink, errno))?;
         let from = from.as_fd();
         // `tee` reads from pipes only: another source is moved into one first, a pipe's fill at a time.
         let own = if pipe::capacity(from).is_ok() {

@@ -142,7 +142,8 @@ impl<'a> Talk<'a> {
         let Some(input) = &self.input else { return Ok(()) };
         let rest = self.how.input.get(self.fed..).unwrap_or_default();
         let answer = {
-            let _no_sigpipe = sigpipe::Guard::new();
+            let _no_sigpipe =
+                sigpipe::Guard::new().map_err(|errno| Reason::Io(Stream::Stdin, errno))?;
             input.write(rest)
         };
         match answer {

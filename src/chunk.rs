@@ -86,6 +86,12 @@
 //!
 //! Not covered, as nothing can cover it: another process that opens this one's memory or descriptors
 //! through `/proc`, and code that breaks the rules of `unsafe`.
+//!
+//! # A hostile peer
+//!
+//! A reader cannot change a byte of this process's memory, but it can make the writer wait: not only by
+//! not reading, but also by holding the pipe's lock, which no deadline and no nonblocking flag bounds. See
+//! [`Deadline`](crate::time::Deadline#a-peer-that-holds-the-pipe).
 
 mod memory;
 mod pool;

@@ -18,6 +18,20 @@
 //! A deadline that has passed already means: do not wait. What can be read or written without waiting
 //! still is. All functions go on after a signal, until the deadline.
 //!
+//! A peer that holds the pipe's lock makes every call wait, these included: see
+//! [`Deadline`](crate::time::Deadline#a-peer-that-holds-the-pipe).
+//!
+//! # Socket timeouts
+//!
+//! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect here: a call that would wait returns immediately, and
+//! the wait is in `poll`. On [`io::read`](crate::io::read()) and [`io::write`](crate::io::write()) they
+//! have: these return `EAGAIN` when the time is over.
+//!
+//! # Nonblocking ends
+//!
+//! The functions here do the same on nonblocking ends as on blocking ones. A [table in the
+//! guide](crate::guide::choosing#nonblocking-descriptors) lists what the other functions do.
+//!
 //! # Packet pipes
 //!
 //! Where `RWF_NOWAIT` is not to be had, a read may return several packets as one. Packets have types of

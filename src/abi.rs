@@ -107,6 +107,8 @@ pub(crate) const CLD_EXITED: i32 = 1;
 pub(crate) const CLD_KILLED: i32 = 2;
 pub(crate) const CLD_DUMPED: i32 = 3;
 pub(crate) const CLD_CONTINUED: i32 = 6;
+#[cfg(any(feature = "message", feature = "process", feature = "transfer"))]
+pub(crate) const SI_QUEUE: i32 = -1;
 pub(crate) const MADV_NORMAL: usize = 0;
 
 /// Memory of the crate's own, and the files it may lie in: mman.h, memfd.h, fcntl.h.
@@ -282,7 +284,7 @@ pub(crate) struct Statx {
 }
 const _: () = assert!(size_of::<Statx>() == 256);
 
-/// `siginfo_t`, as far as `waitid` fills it.
+/// `siginfo_t`, as far as `waitid` fills it. Of a queued signal its value is in the place of the status.
 #[repr(C)]
 pub(crate) struct SigInfo {
     pub(crate) si_signo: i32,
@@ -299,6 +301,8 @@ pub(crate) struct SigInfo {
 const _: () = assert!(size_of::<SigInfo>() == 128);
 
 impl SigInfo {
+    const CODE: usize = if MIPS { 0 } else { 1 };
+
     pub(crate) const fn empty() -> Self {
         Self {
             si_signo: 0,
@@ -312,8 +316,18 @@ impl SigInfo {
         }
     }
 
+    /// What a thread queues for itself.
+    #[cfg(any(feature = "message", feature = "process", feature = "transfer"))]
+    pub(crate) const fn queued(signal: i32, value: i32) -> Self {
+        let mut info = Self::empty();
+        info.si_signo = signal;
+        info.errno_and_code[Self::CODE] = SI_QUEUE;
+        info.si_status = value;
+        info
+    }
+
     pub(crate) const fn si_code(&self) -> i32 {
-        self.errno_and_code[if MIPS { 0 } else { 1 }]
+        self.errno_and_code[Self::CODE]
     }
 }
 

@@ -18,7 +18,7 @@
 )]
 
 use crate::abi::{self, PollFd, Statx, Timespec};
-use crate::errno::{Result, decode};
+use crate::errno::{Errno, Result, decode};
 use crate::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use crate::iovec::{IoSlice, IoSliceMut};
 use crate::sys::{nr, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
@@ -190,11 +190,18 @@ pub(crate) fn getsockopt_type(fd: BorrowedFd<'_>) -> Result<i32> {
 
 #[inline]
 pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
-    let mut bytes: i32 = 0;
+    let mut bytes: u32 = 0;
     let place = (&raw mut bytes).expose_provenance();
     // SAFETY: `FIONREAD` writes one `int`, to the place given.
     decode(unsafe { syscall3(nr::IOCTL, arg(fd), abi::FIONREAD, place) })?;
-    Ok(usize::try_from(bytes).unwrap_or(0))
+    unread(bytes, || fcntl_getpipe_sz(fd).is_ok())
+}
+
+/// A pipe has an unsigned sum in its `int`. What is negative elsewhere is no count: a regular file has
+/// more bytes than that, or a position after its end.
+fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {
+    let count = usize::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
+    if i32::try_from(bytes).is_ok() || is_pipe() { Ok(count) } else { Err(Errno::EOVERFLOW) }
 }
 
 /// Returns the position of a file in bytes. `EOVERFLOW` where it does not fit into a register.
@@ -389,4 +396,21 @@ pub(crate) fn writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> 
     let list = bufs.as_ptr().expose_provenance();
     // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the buffers of the list.
     decode(unsafe { syscall3(nr::WRITEV, arg(fd), list, bufs.len()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unread_is_an_unsigned_sum_of_a_pipe_and_nothing_negative_elsewhere() {
+        for bytes in [0, 1, 0x7fff_ffff] {
+            let count = Ok(usize::try_from(bytes).unwrap());
+            assert_eq!(unread(bytes, || unreachable!("a count of anything")), count);
+        }
+        for bytes in [0x8000_0000, u32::MAX] {
+            assert_eq!(unread(bytes, || true), Ok(usize::try_from(bytes).unwrap()));
+            assert_eq!(unread(bytes, || false), Err(Errno::EOVERFLOW));
+        }
+    }
 }

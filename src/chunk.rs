@@ -60,11 +60,13 @@
 //!    taken out.* The bytes that this writer has sent, minus those in the pipe now (`FIONREAD`),
 //!    have left it, and a pipe is first in, first out: so a chunk whose last byte was sent at or
 //!    before that count has left it. Bytes of other writers in the same pipe make `FIONREAD` larger
-//!    and the proof come later, never earlier. For a consumer that *reads*, out of the pipe means
-//!    copied: the kernel copies and takes out under the same lock under which it counts. **For one
-//!    that splices or tees onward it does not**: it would see later bytes of the same stream in the
-//!    place of earlier ones (1 holds, so nothing worse). That is why it is not the default. When
-//!    there is no proof, nobody waits: the writer parts with all its memory as in 3.
+//!    and the proof come later, never earlier. (The kernel counts up to 4 GiB. A pipe can hold more
+//!    only in buffers of many pages each, and another writer would have to put them there.) For a
+//!    consumer that *reads*, out of the pipe means copied: the kernel copies and takes out under the
+//!    same lock under which it counts. **For one that splices or tees onward it does not**: it would
+//!    see later bytes of the same stream in the place of earlier ones (1 holds, so nothing worse).
+//!    That is why it is not the default. When there is no proof, nobody waits: the writer parts with
+//!    all its memory as in 3.
 //! 5. *A forked child leaves the memory alone.* Private memory is `MADV_WIPEONFORK`: the child finds
 //!    zeros, the parent takes no copy-on-write faults, and the pages in the pipe are the parent's
 //!    only. A memfd's mapping stays shared with the parent. So each writer has one more page that the
@@ -84,6 +86,12 @@
 //!
 //! Not covered, as nothing can cover it: another process that opens this one's memory or descriptors
 //! through `/proc`, and code that breaks the rules of `unsafe`.
+//!
+//! # A hostile peer
+//!
+//! A reader cannot change a byte of this process's memory, but it can make the writer wait: not only by
+//! not reading, but also by holding the pipe's lock, which no deadline and no nonblocking flag bounds. See
+//! [`Deadline`](crate::time::Deadline#a-peer-that-holds-the-pipe).
 
 mod memory;
 mod pool;

@@ -41,9 +41,12 @@ use crate::fd::{AsFd, OwnedFd};
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN): the descriptor is nonblocking and there is nothing to read.
+/// - [`EAGAIN`](crate::Errno::EAGAIN): the descriptor is nonblocking and there is nothing to read, or
+///   the time of its `SO_RCVTIMEO` is over.
 /// - [`EBADF`](crate::Errno::EBADF): it is not open for reading, for instance a write end.
 /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran before anything was read.
+/// - [`EIO`](crate::Errno::EIO): the other side of a pseudoterminal is closed. A master has no end of
+///   file: this is how its output ends.
 /// - [`EISDIR`](crate::Errno::EISDIR): it is a directory.
 ///
 /// # Examples
@@ -129,9 +132,16 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN): the descriptor is nonblocking and there is no room.
+/// - [`EAGAIN`](crate::Errno::EAGAIN): the descriptor is nonblocking and there is no room, or the time
+///   of its `SO_SNDTIMEO` is over.
 /// - [`EBADF`](crate::Errno::EBADF): it is not open for writing, for instance a read end.
+/// - [`EFBIG`](crate::Errno::EFBIG): the file would become larger than `RLIMIT_FSIZE` allows. The process
+///   also gets `SIGXFSZ`, which kills it unless it is ignored or handled. What fits below the limit is
+///   written first, as a short count.
 /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran before anything was written.
+/// - [`EINVAL`](crate::Errno::EINVAL): the file was opened with `O_DIRECT`, and the length, the position
+///   or the address of `buf` is not a multiple of its block size. The tail of a file can be written after
+///   the flag was cleared by `fcntl`.
 /// - [`EPIPE`](crate::Errno::EPIPE): no read end is left open. The process also gets `SIGPIPE`, which kills
 ///   it unless it is ignored, as it is in Rust programs with a `main`; [`write_nosignal`] spares it.
 ///

@@ -268,6 +268,8 @@ pub fn set_capacity(fd: impl AsFd, capacity: Capacity) -> Result<usize> {
 /// # Errors
 ///
 /// - [`ENOTTY`](Errno::ENOTTY): the descriptor does not count bytes.
+/// - [`EOVERFLOW`](Errno::EOVERFLOW): it is not a pipe, and the kernel's count is negative: the rest of
+///   a regular file is larger than 2 GiB, or its position is after its end.
 ///
 /// # Examples
 ///

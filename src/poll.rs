@@ -197,10 +197,38 @@ pub fn poll_left(fds: &mut [PollFd<'_>], timeout: &mut Duration) -> Result<usize
 /// # Ok::<(), rawpipe::Errno>(())
 /// ```
 pub fn poll_deadline(fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<usize> {
+    poll_until(fds, Some(deadline))
+}
+
+/// Without a deadline it waits indefinitely.
+pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Deadline>) -> Result<usize> {
     loop {
-        match poll(fds, Some(deadline.remaining())) {
+        match poll(fds, deadline.map(|deadline| deadline.remaining())) {
             Err(Errno::EINTR) => {}
             answer => return answer,
         }
+    }
+}
+
+/// Keeps a loop of "try, then poll" from spinning where `poll` finds ready what the call does not:
+/// another process was quicker, or the socket has something in its error queue, which `poll` reports as
+/// `ERR` until a process reads that queue.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    turns: u32,
+}
+
+impl Backoff {
+    /// Must be called before each poll. Returns immediately three times. Then it sleeps, for 0.1 ms at
+    /// first, twice as long each time, and at most for 6.4 ms. Returns whether it has slept.
+    pub(crate) fn pause(&mut self, deadline: Option<Deadline>) -> bool {
+        let turn = self.turns.checked_sub(3);
+        if let Some(turn) = turn {
+            let time = Duration::from_micros(100 << turn.min(6));
+            let left = deadline.map_or(time, |deadline| deadline.remaining());
+            let _ = poll(&mut [], Some(time.min(left)));
+        }
+        self.turns = self.turns.saturating_add(1);
+        turn.is_some()
     }
 }

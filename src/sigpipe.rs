@@ -2,14 +2,21 @@
 //!
 //! `write` has a flag against it ([`write_nosignal`](crate::io::write_nosignal)); `splice`, `tee` and
 //! `sendfile` have none. So the signal is blocked for this thread during the call, and if the call has
-//! raised it, it is taken away again before the mask is restored. One that was pending before is left
-//! alone: it is somebody else's. The kernel sends it to the thread that made the call, so no other
-//! thread can get it meanwhile.
+//! raised it, it is removed again before the mask is restored. The kernel sends it to the thread that
+//! made the call, so no other thread can get it meanwhile.
+//!
+//! A `SIGPIPE` that another process sends to this one meanwhile is delivered afterwards, and one that
+//! was pending for this thread before stays pending. A `SIGPIPE` that `pthread_kill` sends to this
+//! thread meanwhile is lost: the kernel merges it with the call's own. Where a filter rejects
+//! `rt_tgsigqueueinfo`, one for the process is lost if it arrives while no call raises any.
+//!
+//! `SIGXFSZ`, which a write beyond `RLIMIT_FSIZE` raises, is not blocked: it kills a process that neither
+//! ignores nor handles it.
 //!
 //! Rust's `main` ignores `SIGPIPE` for the whole process, and the children inherit that; programs
 //! without it, and libraries, do better to leave it alone and to use this.
 
-use crate::abi::{SIG_BLOCK, SIG_SETMASK, SigSet};
+use crate::abi::{SIG_BLOCK, SIG_SETMASK, SigInfo, SigSet};
 use crate::call::signal as call;
 use crate::process::{Signal, SignalSet};
 use crate::{Errno, Result};
@@ -19,12 +26,13 @@ const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 /// Runs `body`, in which no call of this thread raises `SIGPIPE`, and returns what it returns.
 ///
 /// Other threads are not concerned. The signal mask is afterwards what it was before.
-/// [`transfer`](crate::transfer) does this by itself.
+/// [`transfer`](crate::transfer), `fanout`, `communicate` and message senders do this by themselves,
+/// and fail with the same errors before the first byte.
 ///
 /// # Errors
 ///
-/// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM): a filter refuses the calls that this needs;
-///   `body` did not run.
+/// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM), or another error that a filter returns for
+///   `rt_sigpending` or `rt_sigprocmask`; `body` did not run.
 ///
 /// # Examples
 ///
@@ -51,6 +59,7 @@ pub fn without_sigpipe<R>(body: impl FnOnce() -> R) -> Result<R> {
 /// Blocks `SIGPIPE` for this thread, for as long as it lives.
 pub(crate) struct Guard {
     old: SigSet,
+    /// For this thread, not for the process.
     pending_before: bool,
 }
 
@@ -58,23 +67,50 @@ impl Guard {
     /// Fails where the kernel (a filter in front of it) does not let the mask be changed; then
     /// nothing is done.
     pub(crate) fn new() -> Result<Self> {
-        let pending_before = is_pending()?;
+        let is_pending = is_pending()?;
         let old = call::rt_sigprocmask(SIG_BLOCK, &ONLY_SIGPIPE)?;
+        // Pending, and so it was blocked before.
+        let pending_before = is_pending
+            && match call::rt_tgsigqueueinfo_self(&MARK) {
+                Ok(()) => take().is_some_and(|info| call::rt_tgsigqueueinfo_self(&info).is_ok()),
+                Err(_) => true,
+            };
         Ok(Self { old, pending_before })
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Whatever the call has answered: a reader that leaves in the middle makes a short count,
-        // and the signal is there all the same.
+        // Whatever the call has returned: a reader that leaves in the middle makes a short count, and
+        // the signal is there all the same.
         if !self.pending_before && is_pending() == Ok(true) {
-            while call::rt_sigtimedwait_now(&ONLY_SIGPIPE) == Err(Errno::EINTR) {}
+            let _ = call::rt_tgsigqueueinfo_self(&MARK);
+            let _ = take();
         }
         let _ = call::rt_sigprocmask(SIG_SETMASK, &self.old);
     }
 }
 
+/// For the process or for this thread: the kernel returns both as one.
 fn is_pending() -> Result<bool> {
     call::rt_sigpending().map(|pending| SignalSet(pending).contains(Signal::PIPE))
+}
+
+/// Queued for this thread before one is taken. The kernel drops it if the thread has one pending
+/// already; else it is the one that is taken, since those of the thread come before those of the process,
+/// which are left alone in either case.
+const MARK: SigInfo = SigInfo::queued(Signal::PIPE.as_raw(), 0x5049_5045);
+
+/// Takes what is pending, unless it is the mark.
+fn take() -> Option<SigInfo> {
+    loop {
+        match call::rt_sigtimedwait_now(&ONLY_SIGPIPE) {
+            Ok(info) => {
+                let [taken, mark] = [&info, &MARK].map(|info| (info.si_code(), info.si_status));
+                return (taken != mark).then_some(info);
+            }
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
 }

@@ -10,6 +10,13 @@ use core::time::Duration;
 ///
 /// On `CLOCK_MONOTONIC`, as [`std::time::Instant`], from which it can be made.
 ///
+/// # A peer that holds the pipe
+///
+/// The kernel locks a pipe while it copies to or from it. A peer that writes from memory which faults
+/// slowly (userfaultfd, a file of a FUSE file system) holds that lock for as long as it likes. Until then
+/// no call on that pipe returns, nonblocking or not, and `SIGKILL` may have to wait as well. So a deadline
+/// bounds the wait for bytes or for room. It does not bound a call on a pipe whose peer is hostile.
+///
 /// # Examples
 ///
 /// ```

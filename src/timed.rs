@@ -18,6 +18,20 @@
 //! A deadline that has passed already means: do not wait. What can be read or written without waiting
 //! still is. All functions go on after a signal, until the deadline.
 //!
+//! A peer that holds the pipe's lock makes every call wait, these included: see
+//! [`Deadline`](crate::time::Deadline#a-peer-that-holds-the-pipe).
+//!
+//! # Socket timeouts
+//!
+//! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect here: a call that would wait returns immediately, and
+//! the wait is in `poll`. On [`io::read`](crate::io::read()) and [`io::write`](crate::io::write()) they
+//! have: these return `EAGAIN` when the time is over.
+//!
+//! # Nonblocking ends
+//!
+//! The functions here do the same on nonblocking ends as on blocking ones. A [table in the
+//! guide](crate::guide::choosing#nonblocking-descriptors) lists what the other functions do.
+//!
 //! # Packet pipes
 //!
 //! Where `RWF_NOWAIT` is not to be had, a read may return several packets as one. Packets have types of
@@ -27,7 +41,7 @@ use crate::fd::{AsFd, BorrowedFd};
 use crate::flags::PollEvents;
 use crate::io::{self, Incomplete, nowait};
 use crate::iovec::IoSlice;
-use crate::poll::{PollFd, poll, poll_deadline};
+use crate::poll::{Backoff, PollFd, poll_until};
 use crate::time::Deadline;
 use crate::{Errno, PipeReader, PipeWriter, Result};
 use core::time::Duration;
@@ -132,7 +146,7 @@ pub fn read_timeout(fd: impl AsFd, buf: &mut [u8], timeout: Duration) -> Result<
 /// - [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed, and nothing was read.
 pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline) -> Result<usize> {
     let fd = fd.as_fd();
-    until(fd, PollEvents::IN, deadline, || try_read(fd, buf))
+    until(fd, PollEvents::IN, Some(deadline), || try_read(fd, buf))
 }
 
 /// Writes up to `buf.len()` bytes and returns how many. Waits for room for the first of them, at most
@@ -162,7 +176,7 @@ pub(crate) fn writev_deadline(
     bufs: &[IoSlice<'_>],
     deadline: Deadline,
 ) -> Result<usize> {
-    until(fd, PollEvents::OUT, deadline, || nowait::try_writev(fd, bufs))
+    until(fd, PollEvents::OUT, Some(deadline), || nowait::try_writev(fd, bufs))
 }
 
 /// Reads exactly `buf.len()` bytes, at most until `deadline`.
@@ -212,31 +226,28 @@ pub fn write_all_deadline(
     io::write_all_by(bufs, |rest| writev_deadline(fd, rest, deadline))
 }
 
-/// Tries, waits until `fd` is ready, and tries again, until it answers something else than
-/// `EAGAIN` or the deadline has passed.
-fn until<T>(
+/// Tries, waits until `fd` is ready, and tries again, until the attempt returns something else than
+/// `EAGAIN` or the deadline, if there is one, has passed.
+pub(crate) fn until<T>(
     fd: BorrowedFd<'_>,
     events: PollEvents,
-    deadline: Deadline,
+    deadline: Option<Deadline>,
     mut attempt: impl FnMut() -> Result<T>,
 ) -> Result<T> {
     let mut fds = [PollFd::from_borrowed_fd(fd, events)];
-    for turn in 0_u64.. {
+    let mut backoff = Backoff::default();
+    loop {
         match attempt() {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             answer => return answer,
         }
-        // Ready and yet not: somebody else was quicker; or it is always ready, as a file is whose
-        // pages are still to be read from the disk, and asking again at once is a busy loop.
-        if turn > 2 {
-            let pause = deadline.remaining().min(Duration::from_millis(1));
-            let _ = poll(&mut [], Some(pause));
+        if deadline.is_some_and(|deadline| deadline.has_passed()) {
+            return Err(Errno::ETIMEDOUT);
         }
-        if poll_deadline(&mut fds, deadline)? == 0 || (turn > 2 && deadline.has_passed()) {
-            break;
-        }
+        // `poll` also finds a file ready whose pages are still to be read from the disk.
+        backoff.pause(deadline);
+        poll_until(&mut fds, deadline)?;
     }
-    Err(Errno::ETIMEDOUT)
 }
 
 /// Without waiting, or not beyond a deadline: see [`timed`](crate::timed).

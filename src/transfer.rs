@@ -295,7 +295,12 @@ impl<'p> Transfer<'p> {
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed;
     /// - none: the source ended before the [exact](Self::exact) number of bytes.
     pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
-        let _no_sigpipe = sigpipe::Guard::new();
+        let _no_sigpipe = sigpipe::Guard::new().map_err(|errno| TransferError {
+            transferred: Transferred { bytes: 0, mechanism: Mechanism::Copy, fell_back: false },
+            side: Side::Sink,
+            errno: Some(errno),
+            held: error::Held::default(),
+        })?;
         engine::Engine::new(self, from.as_fd(), to.as_fd()).run()
     }
 

@@ -26,6 +26,10 @@ unsafe extern "C" {
     safe fn c_kill(pid: i32, signal: i32) -> i32;
     #[link_name = "waitpid"]
     fn c_waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+    #[link_name = "ptrace"]
+    fn c_ptrace(request: isize, pid: i32, address: usize, data: usize) -> isize;
+    #[link_name = "clock"]
+    safe fn c_clock() -> std::ffi::c_long;
 }
 
 /// A child that runs until it is killed, at the latest with its handle: it has a copy of this process's
@@ -795,6 +799,161 @@ fn drop_in_a_forked_child_does_nothing() {
     });
 }
 
+// ---- children that are traced ----
+
+const PTRACE_TRACEME: isize = 0;
+const PTRACE_CONT: isize = 7;
+const PTRACE_SEIZE: isize = 0x4206;
+const PTRACE_INTERRUPT: isize = 0x4207;
+
+fn ptrace(request: isize, pid: u32, data: usize) -> bool {
+    // SAFETY: none of these requests gives the kernel an address.
+    unsafe { c_ptrace(request, i32::try_from(pid).unwrap(), 0, data) == 0 }
+}
+
+/// The signal by which a traced child has stopped, as its tracer's own loop is told, if it is told yet.
+fn stop_of(pid: u32) -> Option<i32> {
+    let mut status = 0;
+    // SAFETY: writes one status.
+    let answer = unsafe { c_waitpid(i32::try_from(pid).unwrap(), &raw mut status, 1) };
+    (answer > 0 && status & 0xff == 0x7f).then_some(status >> 8 & 0xff)
+}
+
+/// Waits until the kernel has stopped it.
+fn wait_for_stop(pid: u32) {
+    let begin = Instant::now();
+    while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") t ") {
+        assert!(begin.elapsed() < LONG, "not stopped");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether a child of this process can be traced by it. An emulator cannot do it.
+fn tracing(test: &str) -> bool {
+    let child = waiting_child();
+    let possible = !common::emulated() && ptrace(PTRACE_SEIZE, child.id(), 0);
+    if !possible {
+        skip(test, "no child can be traced here");
+    }
+    possible
+}
+
+/// How long this process has had a processor while `body` ran, and its answer.
+fn busy<R>(body: impl FnOnce() -> R) -> (Duration, R) {
+    let before = c_clock();
+    let answer = body();
+    let micros = u64::try_from(c_clock() - before).unwrap();
+    (Duration::from_micros(micros), answer)
+}
+
+/// A stop that only its tracer sees is not an end, and it stays for the tracer's own loop.
+fn wait_traced_child_stopped_is_not_an_end() {
+    let test = "wait_traced_child_stopped_is_not_an_end";
+    if !tracing(test) {
+        return;
+    }
+    with_ever_less(test, |way| {
+        let mut child = waiting_child();
+        assert!(ptrace(PTRACE_SEIZE, child.id(), 0) && ptrace(PTRACE_INTERRUPT, child.id(), 0));
+        wait_for_stop(child.id());
+        assert_eq!(child.try_wait(), Ok(None), "{way}");
+        let (busy, answer) = busy(|| child.wait_timeout(10 * SHORT));
+        assert_eq!(answer, Ok(None), "{way}");
+        assert!(busy < 5 * SHORT, "{way}: {busy:?} of {:?}", 10 * SHORT);
+        assert_eq!(stop_of(child.id()), Some(5), "{way}: SIGTRAP, for the tracer");
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL), "{way}");
+    });
+}
+
+/// `wait` sleeps while the tracer, another thread, looks at the stopped child and lets it go on.
+fn wait_traced_child_until_its_end() {
+    let test = "wait_traced_child_until_its_end";
+    if !tracing(test) {
+        return;
+    }
+    with_ever_less(test, |way| {
+        let (mut child, opener) = gated_child(6);
+        let pid = child.id();
+        let (stopped, seen) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let tracer = scope.spawn(move || {
+                assert!(ptrace(PTRACE_SEIZE, pid, 0) && ptrace(PTRACE_INTERRUPT, pid, 0));
+                wait_for_stop(pid);
+                stopped.send(()).unwrap();
+                std::thread::sleep(10 * SHORT);
+                let stop = stop_of(pid);
+                assert!(ptrace(PTRACE_CONT, pid, 0));
+                drop(opener);
+                stop
+            });
+            seen.recv().unwrap();
+            let (busy, answer) = busy(|| child.wait());
+            assert_eq!(answer.unwrap().code(), Some(6), "{way}");
+            assert!(busy < 5 * SHORT, "{way}: {busy:?} of {:?}", 10 * SHORT);
+            assert_eq!(tracer.join().unwrap(), Some(5), "{way}");
+        });
+    });
+}
+
+/// A drop that reaps a child that has asked to be traced waits for its end.
+fn drop_reaps_a_traced_child() {
+    let test = "drop_reaps_a_traced_child";
+    if !tracing(test) {
+        return;
+    }
+    for policy in [OnDrop::Reap, OnDrop::Kill] {
+        let mut child = child(|| {
+            // SAFETY: takes no address. The signal is stopped by the tracer, and not delivered.
+            let traced = unsafe { c_ptrace(PTRACE_TRACEME, 0, 0, 0) } == 0;
+            c_kill(std::process::id().try_into().unwrap(), Signal::USR1.as_raw());
+            u8::from(!traced)
+        });
+        let pid = child.id();
+        child.on_drop(policy).unwrap();
+        wait_for_stop(pid);
+        // This thread traces it, and so it lets it go on before it drops its handle.
+        let held = child.try_wait();
+        if policy == OnDrop::Reap {
+            assert!(ptrace(PTRACE_CONT, pid, 0));
+        }
+        drop(child);
+        assert_eq!(held, Ok(None), "{policy:?}");
+        assert!(!exists(pid), "{policy:?}");
+        assert_eq!(wait_for_any(), None, "{policy:?}");
+    }
+}
+
+/// A zombie that another process traces is shown to its parent when the tracer lets go of it. Until then
+/// its pidfd is readable, and that is not to be asked about again and again.
+fn wait_timeout_zombie_of_another_tracer_sleeps() {
+    let test = "wait_timeout_zombie_of_another_tracer_sleeps";
+    if !tracing(test) {
+        return;
+    }
+    let mut child = waiting_child();
+    let pid = child.id();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let mut tracer = common::child(move || {
+        let seized = ptrace(PTRACE_SEIZE, pid, 0);
+        writer.write_all(&[seized.into()]).unwrap();
+        let _ = poll(&mut [], None);
+        0
+    });
+    tracer.on_drop(OnDrop::Kill).unwrap();
+    let mut seized = [0];
+    reader.read_exact(&mut seized).unwrap();
+    if seized == [0] {
+        return skip(test, "no process may trace its brother here");
+    }
+    child.kill().unwrap();
+    let (busy, answer) = busy(|| child.wait_timeout(20 * SHORT));
+    assert_eq!(answer, Ok(None));
+    assert!(busy < 4 * SHORT, "{busy:?} of {:?}", 20 * SHORT);
+    drop(tracer);
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
+}
+
 // ---- groups ----
 
 /// A child that leads a group and has a child of its own in it; both hold the write end.
@@ -859,6 +1018,22 @@ fn drop_kills_the_group() {
         drop(leader);
         assert_eq!(reader.read(&mut [0]), Ok(0), "{way}");
         assert_eq!(wait_for_any(), None, "{way}: a zombie is left");
+    });
+}
+
+/// What the leader has started is no concern of its handle any more when it has been waited for.
+fn drop_after_wait_spares_the_group() {
+    with_ever_less("drop_after_wait_spares_the_group", |way| {
+        let (mut leader, reader) = group();
+        leader.on_drop(OnDrop::KillGroup).unwrap();
+        leader.kill().unwrap();
+        assert_eq!(leader.wait().unwrap().signal(), Some(Signal::KILL), "{way}");
+        let group = -i32::try_from(leader.id()).unwrap();
+        drop(leader);
+        let ends = &mut [PollFd::new(&reader, PollEvents::IN)];
+        assert_eq!(poll(ends, Some(4 * SHORT)), Ok(0), "{way}: the grandchild runs on");
+        assert_eq!(c_kill(group, 9), 0, "{way}");
+        assert_eq!(reader.read(&mut [0]), Ok(0), "{way}");
     });
 }
 
@@ -1034,6 +1209,11 @@ fn main() {
         kill_group_reaches_grandchildren,
         send_signal_group_esrch_or_exact_after_wait,
         drop_kills_the_group,
+        drop_after_wait_spares_the_group,
+        wait_traced_child_stopped_is_not_an_end,
+        wait_traced_child_until_its_end,
+        drop_reaps_a_traced_child,
+        wait_timeout_zombie_of_another_tracer_sleeps,
         drop_kills_a_leader_that_has_left_its_group,
         kill_group_without_leading_one_einval,
         lead_group_of_a_session_leader_eperm,

@@ -15,7 +15,7 @@ use rawpipe::fd::OwnedFd;
 use rawpipe::io::IoSlice;
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::spin::Wait;
-use rawpipe::splice::{SpliceFlags, splice, vmsplice};
+use rawpipe::splice::{SpliceFlags, splice, tee, vmsplice};
 use rawpipe::{Errno, PipeReader, PipeWriter, io};
 use std::collections::VecDeque;
 use std::iter;
@@ -467,6 +467,52 @@ fn after_read_nobody_reads_and_the_pipe_grows() {
         }
         drop(writer);
         assert_eq!(read_stream(&reader, 65536), total, "{mechanism:?} {reuse:?}");
+    }
+}
+
+/// The kernel returns the count of so full a pipe in an `int`, where it is negative.
+#[test]
+fn after_read_two_gib_unread_keeps_what_was_sent() {
+    const CHUNK: usize = 64 << 10;
+    const CHUNKS: u8 = 40;
+    const FULL: usize = 1 << 31;
+    let test = "after_read_two_gib_unread_keeps_what_was_sent";
+    let none = SpliceFlags::empty();
+    // `tee` shares its pages, so the large pipe costs its slots only.
+    let (filled, filler) = pipe_of(1 << 20);
+    filler.write_all(&vec![0; filled.capacity().unwrap()]).unwrap();
+    for (mechanism, reuse) in ways() {
+        if reuse == Reuse::Never {
+            continue;
+        }
+        let (reader, writer) = pipe_of(256 << 10);
+        let other = writer.try_clone().unwrap();
+        let mut writer = builder((mechanism, reuse)).chunk(CHUNK).build(writer).unwrap();
+        if reader.set_capacity(Capacity::Bytes(FULL)) != Ok(FULL) {
+            return skip(test, "no pipe may have 2 GiB here");
+        }
+        let mut sent = 0..;
+        let mut send_next = || {
+            writer.chunk().unwrap().fill(sent.next().unwrap());
+            writer.send(CHUNK).unwrap();
+        };
+        for _ in 0..CHUNKS {
+            send_next();
+        }
+        let mut chunk = vec![0; CHUNK];
+        for number in 0..CHUNKS {
+            while reader.available().unwrap() < FULL {
+                tee(&filled, &other, FULL - reader.available().unwrap(), none).unwrap();
+            }
+            // The next chunk is asked for while the pipe is full, and sent when there is room again.
+            thread::scope(|scope| {
+                scope.spawn(&mut send_next);
+                thread::sleep(Duration::from_millis(5));
+                reader.read_exact(&mut chunk).unwrap();
+            });
+            let wrong = chunk.iter().filter(|&&byte| byte != number).count();
+            assert_eq!(wrong, 0, "{mechanism:?}: chunk {number}");
+        }
     }
 }
 

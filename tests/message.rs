@@ -1,8 +1,10 @@
 //! Channels, packets and atomic writes.
 #![cfg(all(feature = "std", feature = "message"))]
+#![allow(unsafe_code, reason = "setsockopt and clock_gettime of the C library")]
 
 mod common;
 
+use common::skip;
 use rawpipe::fd::OwnedFd;
 use rawpipe::message::{
     Atomic, Channel, MessageError, PacketReader, PacketWriter, Receiver, Sender, packets,
@@ -12,10 +14,12 @@ use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::spin::Wait;
 use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader, PipeWriter};
-use std::io::{ErrorKind, Seek};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -384,6 +388,124 @@ fn packet_from_a_writer_that_does_not_care_is_not_cut() {
         got.extend_from_slice(&buf[..len]);
     }
     assert!(got == long, "split into packets of a page, each of them whole");
+}
+
+// ---------------------------------------------------------------- error queues
+
+/// Two ends of a connection, both nonblocking. The first has a time stamp in its error queue, which
+/// nobody reads, so that `poll` finds it ready at once for as long as it lives.
+fn always_ready() -> Option<(TcpStream, TcpStream)> {
+    const SOL_SOCKET: i32 = 1;
+    const SO_TIMESTAMPING: i32 = 37;
+    const TX_SCHED_AND_SOFTWARE: u32 = 1 << 8 | 1 << 1 | 1 << 4;
+    unsafe extern "C" {
+        fn setsockopt(fd: i32, level: i32, name: i32, value: *const u32, len: u32) -> i32;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (peer, _) = listener.accept().unwrap();
+    // SAFETY: reads one `int`.
+    unsafe {
+        setsockopt(ours.as_raw_fd(), SOL_SOCKET, SO_TIMESTAMPING, &TX_SCHED_AND_SOFTWARE, 4);
+    }
+    (&ours).write_all(b"x").unwrap();
+    (&peer).read_exact(&mut [0]).unwrap();
+    ours.set_nonblocking(true).unwrap();
+    peer.set_nonblocking(true).unwrap();
+    let mut fds = [PollFd::new(&ours, PollEvents::empty())];
+    let is_ready = poll(&mut fds, Some(Duration::from_secs(1))) == Ok(1);
+    is_ready.then_some((ours, peer))
+}
+
+/// How long this thread has had a processor.
+fn busy() -> Duration {
+    const CLOCK_THREAD_CPUTIME_ID: i32 = 3;
+    unsafe extern "C" {
+        fn clock_gettime(clock: i32, time: *mut [std::ffi::c_long; 2]) -> i32;
+    }
+    let mut time = [0; 2];
+    // SAFETY: writes one `timespec`.
+    assert_eq!(unsafe { clock_gettime(CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
+    let [seconds, nanos] = time.map(|part| u64::try_from(part).unwrap());
+    Duration::from_nanos(seconds * 1_000_000_000 + nanos)
+}
+
+/// How long a thread that never sleeps has a processor within `time`, which on a busy machine is less.
+fn spin(time: Duration) -> Duration {
+    let (before, begin) = (busy(), Instant::now());
+    while begin.elapsed() < time {
+        let _ = poll(&mut [], Some(Duration::ZERO));
+    }
+    busy() - before
+}
+
+/// What `poll` finds ready and a call does not is tried again after a pause, with and without a deadline.
+#[test]
+fn send_and_recv_error_queue_do_not_spin() {
+    const SILENT: Duration = Duration::from_millis(500);
+    let test = "send_and_recv_error_queue_do_not_spin";
+    for deadline in [None, Some(Deadline::NEVER)] {
+        let Some((ours, peer)) = always_ready() else {
+            return skip(test, "this kernel stamps nothing that is sent");
+        };
+        let mut sender = Sender::new(peer);
+        let mut receiver = Receiver::new(ours);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let before = busy();
+                let message = match deadline {
+                    None => receiver.recv(),
+                    Some(deadline) => receiver.recv_deadline(deadline),
+                };
+                (message.unwrap(), busy() - before)
+            });
+            let most = spin(SILENT);
+            sender.send(&[b"late"]).unwrap();
+            let (message, busy) = waiting.join().unwrap();
+            assert_eq!(message, Some(b"late".to_vec()), "{deadline:?}");
+            assert!(
+                busy < most / 4,
+                "recv {deadline:?}: {busy:?}, and {most:?} of a spinning thread"
+            );
+        });
+
+        // The other way: a message is begun, and there is room for a part of it.
+        let (ours, peer) = (receiver.into_inner().unwrap(), sender.into_inner().unwrap());
+        let (mut sender, mut receiver) = (Sender::new(ours), Receiver::new(peer));
+        let long = pattern(10 << 20, 0);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let before = busy();
+                match deadline {
+                    None => sender.send(&[&long]),
+                    Some(deadline) => sender.send_deadline(&[&long], deadline),
+                }
+                .unwrap();
+                busy() - before
+            });
+            let most = spin(SILENT);
+            assert!(receiver.recv().unwrap() == Some(long.clone()), "{deadline:?}");
+            let busy = waiting.join().unwrap();
+            assert!(
+                busy < most / 2,
+                "send {deadline:?}: {busy:?}, and {most:?} of a spinning thread"
+            );
+        });
+    }
+}
+
+/// A deadline is kept where `poll` always finds the socket ready.
+#[test]
+fn recv_deadline_error_queue_etimedout() {
+    let test = "recv_deadline_error_queue_etimedout";
+    let Some((ours, _peer)) = always_ready() else {
+        return skip(test, "this kernel stamps nothing that is sent");
+    };
+    let begin = Instant::now();
+    let mut receiver = Receiver::new(ours);
+    assert_eq!(receiver.recv_deadline(Deadline::after(10 * MOMENT)), Err(TIMED_OUT));
+    let elapsed = begin.elapsed();
+    assert!(elapsed >= 10 * MOMENT && elapsed < 100 * MOMENT, "{elapsed:?}");
 }
 
 // ---------------------------------------------------------------- atomic writes

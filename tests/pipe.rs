@@ -11,7 +11,7 @@ use rawpipe::fd::{AsFd, AsRawFd, OwnedFd};
 use rawpipe::pipe::{self, Builder, Capacity, PIPE_BUF};
 use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter, io, pipe2, raw};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -371,6 +371,18 @@ fn capacity_max_grows_and_never_shrinks() {
     assert_eq!(small.is_degraded(), Ok(true));
     assert!(small.set_capacity(Capacity::Max).unwrap() > page());
     assert_eq!(small.is_degraded(), Ok(false));
+}
+
+/// A count that the kernel returns as a negative number is not 0.
+#[test]
+fn available_negative_count_of_a_file_eoverflow() {
+    let mut file = common::file(b"");
+    file.set_len(1 << 31).unwrap();
+    assert_eq!(pipe::available(&file), Err(Errno::EOVERFLOW));
+    file.seek(SeekFrom::Start(1)).unwrap();
+    assert_eq!(pipe::available(&file), Ok((1 << 31) - 1));
+    file.set_len(0).unwrap();
+    assert_eq!(pipe::available(&file), Err(Errno::EOVERFLOW), "a position after the end");
 }
 
 #[test]

@@ -1,15 +1,18 @@
 //! More of talking with children: every combination of pipes, what is done in steps, and who else has
 //! the other ends. Each test runs alone in a process.
 
+#![allow(unsafe_code, reason = "a tracer")]
+
 mod common;
 
 use common::programs::{is_pattern, pattern, program};
-use common::tests;
+use common::{Filter, NO_FILTER, Storm, filtered, skip, tests};
 use rawpipe::process::{Child, Communicate, OnDrop, Reason, Signal, Stdio, Stream};
 use rawpipe::time::Deadline;
-use rawpipe::{Errno, PipeWriter};
-use std::fs;
+use rawpipe::{Errno, PipeWriter, raw};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 /// Never to be waited for to its end.
 const LONG: Duration = Duration::from_secs(120);
@@ -196,6 +199,92 @@ fn communicate_shell_with_a_child_that_lives_on() {
     assert_eq!(child.communicate(b"").unwrap().stdout, b"");
 }
 
+// ---- a child that is traced ----
+
+/// A stop that the tracer sees, another thread, is not the end of a conversation.
+fn communicate_traced_child_until_its_end() {
+    const SEIZE: isize = 0x4206;
+    const INTERRUPT: isize = 0x4207;
+    const CONT: isize = 7;
+    unsafe extern "C" {
+        #[link_name = "ptrace"]
+        fn c_ptrace(request: isize, pid: i32, address: usize, data: usize) -> isize;
+    }
+    let test = "communicate_traced_child_until_its_end";
+    if common::emulated() {
+        return skip(test, "an emulator cannot trace");
+    }
+    for (name, grace) in [("shut", None), ("waiter", Some(Duration::from_millis(20)))] {
+        // After each signal it looks at the child. (The storm has none of the descriptors below.)
+        let _storm = Storm::begin(Duration::from_millis(5));
+        let (mut child, opener) = held(name);
+        if grace.is_none() {
+            // Nothing is left but to wait for its end.
+            let outputs = [child.stdout().unwrap(), child.stderr().unwrap()];
+            for output in outputs {
+                assert_eq!(output.read_to_end(&mut Vec::new()), Ok(0));
+            }
+        }
+        let pid = i32::try_from(child.id()).unwrap();
+        // SAFETY: none of these requests gives the kernel an address.
+        let trace = move |request| unsafe { c_ptrace(request, pid, 0, 0) } == 0;
+        let (begun, seen) = mpsc::channel();
+        let tracer = thread::spawn(move || {
+            let seized = trace(SEIZE) && trace(INTERRUPT);
+            begun.send(seized).unwrap();
+            let until = after(300);
+            while seized && !until.has_passed() {
+                thread::sleep(Duration::from_millis(10));
+            }
+            let held = trace(CONT); // it was stopped until now
+            drop(opener);
+            held
+        });
+        if !seen.recv().unwrap() {
+            return skip(test, "no child can be traced here");
+        }
+        let before = busy();
+        let mut talk = Communicate::new().deadline(after(60_000));
+        if let Some(grace) = grace {
+            talk = talk.grace(grace);
+        }
+        let output = talk.run(&mut child).unwrap();
+        assert!(output.status.success(), "{}", output.status);
+        assert!(tracer.join().unwrap(), "it was stopped in between");
+        assert!(busy() - before < Duration::from_millis(200), "{name}");
+    }
+}
+
+// ---- a guard that cannot be had ----
+
+/// Without a guard against `SIGPIPE` nothing is fed.
+fn communicate_sigpipe_guard_refused_errno() {
+    let test = "communicate_sigpipe_guard_refused_errno";
+    for call in [raw::nr::RT_SIGPENDING, raw::nr::RT_SIGPROCMASK] {
+        for errno in [Errno::ENOSYS, Errno::EPERM] {
+            let mut child = program("cat", &[])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .on_drop(OnDrop::Kill)
+                .spawn()
+                .unwrap();
+            let possible = filtered(test, &errno, || {
+                if !Filter::new(&[call], errno).install() {
+                    return NO_FILTER;
+                }
+                let Err(error) = child.communicate(b"input") else { return 1 };
+                let is_told = error.reason() == Reason::Io(Stream::Stdin, errno);
+                u8::from(!is_told || error.fed() > 0 || !error.stdout().is_empty())
+            });
+            if !possible {
+                return;
+            }
+            // Not one byte of it has been fed.
+            assert_eq!(child.communicate(b"all").unwrap().stdout, b"all");
+        }
+    }
+}
+
 fn main() {
     common::programs::become_program();
     common::run_each_alone(tests![
@@ -206,5 +295,7 @@ fn main() {
         communicate_grandchild_holds_the_input,
         communicate_killed_child_leaves_a_grandchild_with_the_pipes,
         communicate_shell_with_a_child_that_lives_on,
+        communicate_traced_child_until_its_end,
+        communicate_sigpipe_guard_refused_errno,
     ]);
 }

@@ -189,28 +189,188 @@ fn without_sigpipe_leaves_a_pending_one() {
 }
 
 fn sigpipe_is_pending() -> bool {
+    sigpipe_is_in("SigPnd:")
+}
+
+/// Whether it is pending for this thread (`SigPnd:`) or for the process (`ShdPnd:`).
+fn sigpipe_is_in(set: &str) -> bool {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("SigPnd:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(set)).unwrap();
     let mask = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
     mask & 1 << (SIGPIPE - 1) != 0
 }
 
-fn write_nosignal_both_ways_refused_eopnotsupp() {
-    let calls = [raw::nr::PWRITEV2, raw::nr::RT_SIGPENDING];
-    let filter = Filter::new(&calls, Errno::EPERM);
-    let status = mortal(|| {
-        if !filter.install() {
-            return 99;
-        }
-        let (reader, writer) = rawpipe::pipe().unwrap();
-        assert_eq!(writer.write_nosignal(b"x"), Err(Errno::EOPNOTSUPP));
-        assert_eq!(without_sigpipe(|| ()), Err(Errno::EPERM));
-        assert_eq!(reader.available(), Ok(0));
+/// Counts the signals that reach a handler from here on.
+fn sigpipe_is_counted() {
+    unsafe extern "C" {
+        safe fn signal(signal: i32, handler: usize) -> usize;
+    }
+    extern "C" fn handler(_signal: i32) {
+        HANDLED.fetch_add(1, Ordering::SeqCst);
+    }
+    signal(SIGPIPE, handler as extern "C" fn(i32) as usize);
+}
+
+/// To this process, by another one.
+fn sigpipe_from_a_child() {
+    let parent = std::process::id();
+    let mut sender = child(|| {
+        common::kill(parent, SIGPIPE);
         0
     });
-    match status.code() {
-        Some(99) => skip("write_nosignal_both_ways_refused_eopnotsupp", "no filters here"),
-        _ => assert!(status.success(), "{status}"),
+    assert!(sender.wait().unwrap().success());
+}
+
+/// To this process, by itself: it has the same sender as one that a call raises.
+fn sigpipe_from_itself() {
+    common::kill(std::process::id(), SIGPIPE);
+}
+
+/// One that is sent to the process meanwhile is delivered afterwards, whether a call has raised another
+/// one or not. The one that a call has raised is not.
+fn without_sigpipe_delivers_what_the_process_is_sent() {
+    let test = "without_sigpipe_delivers_what_the_process_is_sent";
+    if common::emulated() {
+        return skip(test, "an emulator keeps signals of its own");
+    }
+    for send in [sigpipe_from_a_child, sigpipe_from_itself] {
+        for (sent, broken) in [(false, false), (false, true), (true, false), (true, true)] {
+            let status = mortal(|| {
+                sigpipe_is_counted();
+                let writer = broken_pipe();
+                without_sigpipe(|| {
+                    if broken {
+                        assert_eq!(writer.write(b"x"), Err(Errno::EPIPE));
+                    }
+                    if sent {
+                        send();
+                    }
+                    assert_eq!(HANDLED.load(Ordering::SeqCst), 0);
+                })
+                .unwrap();
+                let handled = HANDLED.load(Ordering::SeqCst);
+                assert_eq!(handled, usize::from(sent), "sent: {sent}, broken: {broken}");
+                assert!(!sigpipe_is_in("SigPnd:") && !sigpipe_is_in("ShdPnd:"));
+                0
+            });
+            assert!(status.success(), "{status}");
+        }
+    }
+    #[cfg(feature = "transfer")]
+    {
+        let status = mortal(|| {
+            sigpipe_is_counted();
+            let (source, sink) = (common::file(b"contents"), common::file(b""));
+            let mut send = |_| {
+                sigpipe_from_itself();
+                std::ops::ControlFlow::Continue(())
+            };
+            let all = rawpipe::transfer::Transfer::new().exact(8).progress(&mut send);
+            assert_eq!(all.run(&source, &sink).unwrap().bytes(), 8);
+            assert!(HANDLED.load(Ordering::SeqCst) > 0);
+            0
+        });
+        assert!(status.success(), "{status}");
+    }
+}
+
+/// What was pending for the process before says nothing about the thread.
+fn without_sigpipe_takes_its_own_beside_one_of_the_process() {
+    let test = "without_sigpipe_takes_its_own_beside_one_of_the_process";
+    if common::emulated() {
+        return skip(test, "an emulator keeps signals of its own");
+    }
+    let status = mortal(|| {
+        sigpipe_is_counted();
+        let writer = broken_pipe();
+        // The outer one is a caller that has it blocked.
+        without_sigpipe(|| {
+            sigpipe_from_itself();
+            let before = (sigpipe_is_in("SigPnd:"), sigpipe_is_in("ShdPnd:"));
+            assert_eq!(before, (false, true));
+            assert_eq!(without_sigpipe(|| writer.write(b"x")), Ok(Err(Errno::EPIPE)));
+            let after = (sigpipe_is_in("SigPnd:"), sigpipe_is_in("ShdPnd:"));
+            assert_eq!(after, before);
+        })
+        .unwrap();
+        assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
+        0
+    });
+    assert!(status.success(), "{status}");
+}
+
+/// Without `rt_tgsigqueueinfo` what a call has raised is taken all the same.
+fn without_sigpipe_queueing_refused_takes_its_own() {
+    for errno in [Errno::ENOSYS, Errno::EPERM] {
+        let filter = Filter::new(&[raw::nr::RT_TGSIGQUEUEINFO], errno);
+        let status = mortal(|| {
+            if !filter.install() {
+                return 99;
+            }
+            let writer = broken_pipe();
+            assert_eq!(without_sigpipe(|| writer.write(b"x")), Ok(Err(Errno::EPIPE)));
+            assert!(!sigpipe_is_pending());
+            // One that was there before is left alone.
+            without_sigpipe(|| {
+                assert_eq!(writer.write(b"x"), Err(Errno::EPIPE));
+                assert_eq!(without_sigpipe(|| writer.write(b"x")), Ok(Err(Errno::EPIPE)));
+                assert!(sigpipe_is_pending());
+            })
+            .unwrap();
+            0
+        });
+        if status.code() == Some(99) {
+            return skip("without_sigpipe_queueing_refused_takes_its_own", "no filters here");
+        }
+        assert!(status.success(), "{errno}: {status}");
+    }
+}
+
+/// Where the guard cannot be had, whoever needs it fails with the filter's error, before the first byte.
+fn nosignal_guard_refused_errno_before_the_first_byte() {
+    use rawpipe::message::{MessageError, Sender};
+
+    for call in [raw::nr::RT_SIGPENDING, raw::nr::RT_SIGPROCMASK] {
+        for errno in [Errno::ENOSYS, Errno::EPERM] {
+            let filter = Filter::new(&[raw::nr::PWRITEV2, call], errno);
+            let status = mortal(|| {
+                let (reader, writer) = rawpipe::pipe().unwrap();
+                let source = common::file(b"contents");
+                let (filled, filler) = rawpipe::pipe().unwrap();
+                filler.write_all(b"contents").unwrap();
+                if !filter.install() {
+                    return 99;
+                }
+                assert_eq!(without_sigpipe(|| ()), Err(errno));
+                assert_eq!(writer.write_nosignal(b"x"), Err(errno));
+                let mut sender = Sender::new(&writer);
+                let refused = Err(MessageError::Io(errno));
+                assert_eq!(sender.send(&[b"x"]), refused);
+                assert_eq!(sender.send_deadline(&[b"x"], Deadline::NEVER), refused);
+                assert!(sender.into_inner().is_ok(), "nothing was sent in part");
+                #[cfg(feature = "transfer")]
+                {
+                    use rawpipe::transfer::{FanoutSink, Side, fanout, transfer};
+                    let mut sinks = [FanoutSink::new(&writer).unwrap()];
+                    for error in [
+                        transfer(&source, &writer).unwrap_err(),
+                        transfer(&filled, &writer).unwrap_err(),
+                        fanout(&filled, &mut sinks).unwrap_err(),
+                    ] {
+                        assert_eq!((error.side(), error.errno()), (Side::Sink, Some(errno)));
+                        assert_eq!((error.bytes(), error.undelivered()), (0, 0));
+                    }
+                }
+                assert_eq!((reader.available(), filled.available()), (Ok(0), Ok(8)));
+                let position = std::io::Seek::stream_position(&mut &source).unwrap();
+                u8::from(position != 0)
+            });
+            if status.code() == Some(99) {
+                let test = "nosignal_guard_refused_errno_before_the_first_byte";
+                return skip(test, "no filters here");
+            }
+            assert!(status.success(), "{errno}: {status}");
+        }
     }
 }
 
@@ -398,7 +558,10 @@ fn main() {
         write_nosignal_reader_leaves_in_the_middle_is_short,
         without_sigpipe_guards_other_calls,
         without_sigpipe_leaves_a_pending_one,
-        write_nosignal_both_ways_refused_eopnotsupp,
+        without_sigpipe_delivers_what_the_process_is_sent,
+        without_sigpipe_takes_its_own_beside_one_of_the_process,
+        without_sigpipe_queueing_refused_takes_its_own,
+        nosignal_guard_refused_errno_before_the_first_byte,
         read_deadline_under_signals_is_exact,
         deadlines_go_on_after_signals,
         try_calls_refused_fall_back_or_say_so,

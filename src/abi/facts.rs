@@ -108,6 +108,7 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("CLD_KILLED", CLD_KILLED as usize),
         ("CLD_DUMPED", CLD_DUMPED as usize),
         ("CLD_CONTINUED", CLD_CONTINUED as usize),
+        ("SI_QUEUE", 0_usize.wrapping_add_signed(SI_QUEUE as isize)),
         ("MADV_NORMAL", MADV_NORMAL),
         ("POLLIN", POLLIN.into()),
         ("POLLPRI", POLLPRI.into()),

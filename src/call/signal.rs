@@ -5,9 +5,9 @@
 //! This file is trusted to give the kernel signal sets of its own size, and places for them.
 #![allow(unsafe_code, reason = "system calls")]
 
-use crate::abi::{SigSet, Timespec};
+use crate::abi::{SigInfo, SigSet, Timespec};
 use crate::errno::{Result, decode};
-use crate::sys::{nr, syscall2, syscall4};
+use crate::sys::{nr, syscall0, syscall2, syscall4};
 
 /// The signals that are pending for this thread or process.
 #[inline]
@@ -30,14 +30,29 @@ pub(crate) fn rt_sigprocmask(how: usize, set: &SigSet) -> Result<SigSet> {
     Ok(old)
 }
 
-/// Takes one pending signal of `set`, without waiting.
+/// Takes one pending signal of `set`, without waiting: one that is pending for this thread, or if there
+/// is none, for the process.
 #[inline]
-pub(crate) fn rt_sigtimedwait_now(set: &SigSet) -> Result<usize> {
+pub(crate) fn rt_sigtimedwait_now(set: &SigSet) -> Result<SigInfo> {
+    let mut info = SigInfo::empty();
+    let place = (&raw mut info).expose_provenance();
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let timeout = (&raw const now).expose_provenance();
     let set = (&raw const *set).expose_provenance();
-    // SAFETY: reads one signal set and one `timespec`, at the places given.
-    decode(unsafe { syscall4(nr::RT_SIGTIMEDWAIT, set, 0, timeout, size_of::<SigSet>()) })
+    // SAFETY: reads one signal set and one `timespec`, and writes one `siginfo_t`, at the places given.
+    decode(unsafe { syscall4(nr::RT_SIGTIMEDWAIT, set, place, timeout, size_of::<SigSet>()) })?;
+    Ok(info)
+}
+
+/// Makes a signal pending for this thread, which has it blocked: but not if the same one is already.
+pub(crate) fn rt_tgsigqueueinfo_self(info: &SigInfo) -> Result<()> {
+    // SAFETY: takes no arguments.
+    let [process, thread] =
+        [nr::GETPID, nr::GETTID].map(|nr| unsafe { syscall0(nr) }.unsigned_abs());
+    let signal = info.si_signo.unsigned_abs() as usize;
+    let place = (&raw const *info).expose_provenance();
+    // SAFETY: reads one `siginfo_t`, at the place given; the signal is blocked in this thread.
+    decode(unsafe { syscall4(nr::RT_TGSIGQUEUEINFO, process, thread, signal, place) }).map(drop)
 }
 
 #[cfg(test)]
@@ -45,7 +60,7 @@ mod tests {
     use super::*;
     use crate::abi::SIG_SETMASK;
     use crate::process::{Signal, SignalSet};
-    use crate::sys::{syscall0, syscall3};
+    use crate::sys::syscall3;
 
     /// The kernel's own view of the layout: what is blocked is what becomes pending.
     #[test]
@@ -65,7 +80,8 @@ mod tests {
         for signal in chosen {
             let one = SignalSet::empty().with(signal);
             let number = signal.as_raw().unsigned_abs() as usize;
-            assert_eq!(rt_sigtimedwait_now(&one.0), Ok(number));
+            let taken = rt_sigtimedwait_now(&one.0).unwrap();
+            assert_eq!(taken.si_signo.unsigned_abs() as usize, number);
         }
         assert_eq!(rt_sigpending().map(SignalSet), Ok(SignalSet::empty()));
         assert_eq!(rt_sigprocmask(SIG_SETMASK, &before), Ok(set.0));

@@ -19,7 +19,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 ///
 /// As [`write()`](super::write), and
 ///
-/// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): a filter refuses both ways; nothing was written.
+/// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM), or another error that a filter returns: it
+///   rejects both ways, and nothing was written. See
+///   [`without_sigpipe`](crate::sigpipe::without_sigpipe).
 ///
 /// # Examples
 ///
@@ -60,7 +62,7 @@ pub fn writev_nosignal(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
             answer => return answer,
         }
     }
-    let _guard = Guard::new().map_err(|_| Errno::EOPNOTSUPP)?;
+    let _guard = Guard::new()?;
     super::writev(fd, bufs)
 }
 

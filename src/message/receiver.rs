@@ -3,7 +3,6 @@
 use super::{LIMIT, MessageError};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::flags::PollEvents;
-use crate::poll::{PollFd, poll};
 use crate::spin::{Spin, Wait, with_wait};
 use crate::time::Deadline;
 use crate::{Errno, call, timed};
@@ -184,7 +183,8 @@ impl<R: AsFd> Receiver<R> {
 
         let fd = self.reader.as_fd();
         let Some(deadline) = deadline else {
-            return again(fd, || call::read_spare(fd, &mut self.body, most));
+            let read = || call::read_spare(fd, &mut self.body, most);
+            return timed::until(fd, PollEvents::IN, None, read);
         };
         let have = self.body.len();
         self.body.resize(have + most.min(PIECE), 0);
@@ -202,27 +202,7 @@ fn read(
 ) -> crate::Result<usize> {
     match deadline {
         Some(deadline) => timed::read_deadline(fd, buf, deadline),
-        None => again(fd, || with_wait::read(spin, fd, buf)),
-    }
-}
-
-/// Repeats a call that a signal has interrupted; when there is nothing on a nonblocking descriptor,
-/// after waiting for it.
-fn again(
-    fd: BorrowedFd<'_>,
-    mut call: impl FnMut() -> crate::Result<usize>,
-) -> crate::Result<usize> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => {
-                match poll(&mut [PollFd::from_borrowed_fd(fd, PollEvents::IN)], None) {
-                    Ok(_) | Err(Errno::EINTR) => {}
-                    Err(errno) => return Err(errno),
-                }
-            }
-            answer => return answer,
-        }
+        None => timed::until(fd, PollEvents::IN, None, || with_wait::read(spin, fd, buf)),
     }
 }
 

@@ -4,7 +4,6 @@ use super::{LIMIT, MessageError};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::flags::PollEvents;
 use crate::io::{self, IoSlice};
-use crate::poll::{PollFd, poll};
 use crate::sigpipe::Guard;
 use crate::time::Deadline;
 use crate::{Errno, timed};
@@ -64,16 +63,12 @@ impl<W: AsFd> Sender<W> {
     /// # Errors
     ///
     /// - [`Io`](MessageError::Io): an error of [`io::writev_nosignal`], such as
-    ///   [`EPIPE`](Errno::EPIPE) when nobody is left to read.
+    ///   [`EPIPE`](Errno::EPIPE) if no reader is left.
     /// - [`TooLong`](MessageError::TooLong): it has more bytes than the limit. Nothing was sent.
     /// - [`Torn`](MessageError::Torn): an earlier message was sent in part.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<(), MessageError> {
-        self.send_by(parts, |fd, bufs| match io::writev_nosignal(fd, bufs) {
-            Err(Errno::EAGAIN) => {
-                poll(&mut [PollFd::from_borrowed_fd(fd, PollEvents::OUT)], None)?;
-                Err(Errno::EINTR) // that is: again
-            }
-            answer => answer,
+        self.send_by(parts, |fd, bufs| {
+            timed::until(fd, PollEvents::OUT, None, || io::writev_nosignal(fd, bufs))
         })
     }
 
@@ -87,12 +82,14 @@ impl<W: AsFd> Sender<W> {
     ///   part was sent, no message can follow: [`Torn`](MessageError::Torn).
     /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see
     ///   [`timed`](crate::timed).
+    /// - [`Io`](MessageError::Io) with an error of
+    ///   [`without_sigpipe`](crate::sigpipe::without_sigpipe), before the first byte.
     pub fn send_deadline(
         &mut self,
         parts: &[&[u8]],
         deadline: Deadline,
     ) -> Result<(), MessageError> {
-        let _no_sigpipe = Guard::new().map_err(|_| Errno::EOPNOTSUPP)?;
+        let _no_sigpipe = Guard::new()?;
         self.send_by(parts, |fd, bufs| timed::writev_deadline(fd, bufs, deadline))
     }
 

@@ -122,6 +122,10 @@ impl<'a> Communicate<'a> {
     /// [`CommunicateError`] with a [`Reason`] and all that was read. The child is left to itself, and
     /// the pipes that have not ended are in its handle again: call this once more to go on, with the
     /// rest of the input, or [`kill`](Child::kill) it.
+    ///
+    /// If `SIGPIPE` cannot be blocked, because a filter rejects that, the reason is
+    /// [`Io`](Reason::Io) of [`Stdin`](Stream::Stdin) with the filter's error, such as
+    /// [`ENOSYS`](crate::Errno::ENOSYS) or [`EPERM`](crate::Errno::EPERM), and no byte was fed.
     pub fn run(&self, child: &mut Child) -> Result<Output, CommunicateError> {
         let ends = (child.take_stdin(), child.take_stdout(), child.take_stderr());
         let mut talk = Talk::new(self, ends);

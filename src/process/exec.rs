@@ -25,6 +25,8 @@ const PATH_MAX: usize = 4096;
 /// # Errors
 ///
 /// - [`E2BIG`](Errno::E2BIG): the arguments and the environment are too long.
+/// - [`EAGAIN`](Errno::EAGAIN): the process has changed its user, and the new one has more processes than
+///   `RLIMIT_NPROC` allows.
 /// - [`EACCES`](Errno::EACCES): it is not executable, no regular file, or a folder on the way is closed.
 /// - [`EINVAL`](Errno::EINVAL): a list does not end with [`Arg::END`].
 /// - [`ELOOP`](Errno::ELOOP), [`ENAMETOOLONG`](Errno::ENAMETOOLONG), [`ENOTDIR`](Errno::ENOTDIR): the
@@ -149,7 +151,9 @@ pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<In
 ///
 /// As [`execve`]; [`EACCES`](Errno::EACCES) if it was found and could not be executed and nothing else
 /// was found, and [`ENOENT`](Errno::ENOENT) if it was found nowhere. A candidate that is longer than a
-/// path may be is passed over.
+/// path may be is passed over. Any other error ends the search, as in the C library: among them
+/// [`ELOOP`](Errno::ELOOP) and [`ENAMETOOLONG`](Errno::ENAMETOOLONG) of a folder in `path`, even if a
+/// later folder has the program.
 ///
 /// # Examples
 ///

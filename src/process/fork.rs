@@ -27,7 +27,8 @@ pub enum Fork {
 /// # Errors
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN): as many processes as the user or the control group may have.
-/// - [`ENOMEM`](crate::Errno::ENOMEM): the kernel has not enough memory.
+/// - [`ENOMEM`](crate::Errno::ENOMEM): the kernel has not enough memory, or the init process of the pid
+///   name space in which the child would be has ended.
 ///
 /// # Safety
 ///

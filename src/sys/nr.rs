@@ -86,6 +86,7 @@ numbers! {
     RT_SIGPENDING      "rt_sigpending"       127  136;
     RT_SIGPROCMASK     "rt_sigprocmask"       14  135;
     RT_SIGTIMEDWAIT    "rt_sigtimedwait"     128  137;
+    RT_TGSIGQUEUEINFO  "rt_tgsigqueueinfo"   297  240;
     SCHED_GETAFFINITY  "sched_getaffinity"   204  123;
     SENDFILE           "sendfile"             40   71;
     SETGROUPS          "setgroups"          116  159;

@@ -210,6 +210,8 @@ fn visit(
         each(Reads, a, d);
         siginfo(b, &mut each);
         each(Reads, c, TIMESPEC);
+    } else if nr == nr::RT_TGSIGQUEUEINFO {
+        each(Reads, d, size_of::<abi::SigInfo>());
     } else if nr == nr::SCHED_GETAFFINITY {
         each(Writes, c, most(b));
     } else if nr == nr::SENDFILE {

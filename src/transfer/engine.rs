@@ -15,9 +15,8 @@ use crate::abi::MAX_RW_COUNT;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::flags::{PollEvents, SpliceFlags};
 use crate::pipe::{self, Capacity};
-use crate::poll::{PollFd, poll, poll_deadline};
+use crate::poll::{Backoff, PollFd, poll, poll_until};
 use crate::spin::Spin;
-use crate::time::Deadline;
 use crate::{Errno, PipeReader, call, page};
 use core::ops::ControlFlow;
 use core::time::Duration;
@@ -63,8 +62,8 @@ pub(super) struct Engine<'a, 'p> {
     ended: bool,
     /// Whether `exact` is a bound and not a promise.
     short_is_fine: bool,
-    /// How often it has waited since the last byte arrived.
-    fruitless: u32,
+    /// Of the waits since the last byte arrived.
+    backoff: Backoff,
 }
 
 impl<'a, 'p> Engine<'a, 'p> {
@@ -81,7 +80,7 @@ impl<'a, 'p> Engine<'a, 'p> {
             moved_by: None,
             ended: false,
             short_is_fine: false,
-            fruitless: 0,
+            backoff: Backoff::default(),
         }
     }
 
@@ -175,7 +174,7 @@ impl<'a, 'p> Engine<'a, 'p> {
     pub(super) fn arrived(&mut self, count: usize) {
         self.done += count as u64;
         self.moved_by = Some(self.mechanism);
-        self.fruitless = 0;
+        self.backoff = Backoff::default();
     }
 
     /// Tells `progress`. To be called with nothing in hand.
@@ -196,24 +195,14 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// queue, a pipe that another process is quicker to empty. So the more calls have moved nothing, the
     /// longer it pauses, and then it looks at the deadline as well.
     pub(super) fn wait_for(&mut self, end: End<'_>) -> Result<(), Failure> {
-        /// So many calls may move nothing before it pauses.
-        const PATIENCE: u32 = 3;
-        const LONGEST: u32 = 8; // milliseconds
-
         let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };
-        let deadline = self.options.deadline.unwrap_or(Deadline::NEVER);
-        self.fruitless = self.fruitless.saturating_add(1);
-        let pause = (self.fruitless / PATIENCE).min(LONGEST);
-        if pause > 0 {
-            let pause = Duration::from_millis(pause.into());
-            let _ = poll(&mut [], Some(pause.min(deadline.remaining())));
-        }
-        match poll_deadline(&mut [PollFd::from_borrowed_fd(end.fd, events)], deadline) {
-            Ok(0) => Err(Failure::new(end.side, Errno::ETIMEDOUT)),
-            Ok(_) if pause > 0 && deadline.has_passed() => {
-                Err(Failure::new(end.side, Errno::ETIMEDOUT))
+        let deadline = self.options.deadline;
+        let paused = self.backoff.pause(deadline);
+        match poll_until(&mut [PollFd::from_borrowed_fd(end.fd, events)], deadline) {
+            Ok(found) if found > 0 && !(paused && deadline.is_some_and(|at| at.has_passed())) => {
+                Ok(())
             }
-            Ok(_) => Ok(()),
+            Ok(_) => Err(Failure::new(end.side, Errno::ETIMEDOUT)),
             Err(errno) => Err(Failure::new(end.side, errno)),
         }
     }
@@ -237,9 +226,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         if self.from.kind == Kind::File {
             return Ok(self.from.ahead().map_or(Some(0), |bytes| (bytes > 0).then_some(bytes)));
         }
-        let deadline = self.options.deadline.unwrap_or(Deadline::NEVER);
         let mut fds = [PollFd::from_borrowed_fd(self.from.fd, PollEvents::IN)];
-        match poll_deadline(&mut fds, deadline) {
+        match poll_until(&mut fds, self.options.deadline) {
             Ok(0) => Err(Failure::new(Side::Source, Errno::ETIMEDOUT)),
             Ok(_) if fds[0].revents() == PollEvents::HUP => Ok(None),
             Ok(_) => Ok(Some(0)),

@@ -201,7 +201,7 @@ impl<'p> Fanout<'p> {
         sinks: &mut [FanoutSink<'_>],
     ) -> core::result::Result<u64, TransferError> {
         assert!(!sinks.is_empty(), "a fan-out to nowhere");
-        let _no_sigpipe = sigpipe::Guard::new();
+        let _no_sigpipe = sigpipe::Guard::new().map_err(|errno| failed(0, Side::Sink, errno))?;
         let from = from.as_fd();
         let source = End::new(from, Side::Source, false);
         let returns =

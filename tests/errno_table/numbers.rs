@@ -185,6 +185,7 @@ pub(crate) fn calls_by_number() {
         line("RT_SIGPENDING", nr::RT_SIGPENDING, "set too long", &[place, 64], E::EINVAL),
         line("RT_SIGPROCMASK", nr::RT_SIGPROCMASK, "not how", &[99, place, 0, 8], E::EINVAL),
         line("RT_SIGTIMEDWAIT", nr::RT_SIGTIMEDWAIT, "no time", &[place, 0, no_time, 8], E::EINVAL),
+        line("RT_TGSIGQUEUEINFO", nr::RT_TGSIGQUEUEINFO, "no thread", &[0, 0, 0, place], E::EINVAL),
         line("SCHED_GETAFFINITY", nr::SCHED_GETAFFINITY, "no room", &[0, 0, place], E::EINVAL),
         line("SETPGID", nr::SETPGID, "negative", &[0, minus(1)], E::EINVAL),
         line("SETPGID", nr::SETPGID, "no child", &[NO_PROCESS, 0], E::ESRCH),

@@ -54,6 +54,7 @@ impl<'a> Talk<'a> {
         let mut running = children.iter_mut();
         let mut watched = self.how.grace.and_then(|_| running.next());
         let (mut grace, mut last_rounds) = (None, LAST_ROUNDS);
+        let mut by_pidfd = true;
         while self.is_open() {
             let until = [deadline, grace].into_iter().flatten().min_by_key(|(at, _)| *at);
             let mut wait = until.map(|(at, _)| at.remaining());
@@ -63,11 +64,11 @@ impl<'a> Talk<'a> {
                 }
                 last_rounds -= 1;
             }
-            let pidfd = watched.as_ref().and_then(|child| child.pidfd());
+            let pidfd = watched.as_ref().filter(|_| by_pidfd).and_then(|child| child.pidfd());
             if watched.is_some() && pidfd.is_none() {
                 wait = Some(wait.map_or(WITHOUT_PIDFD, |wait| wait.min(WITHOUT_PIDFD)));
             }
-            let [input, stdout, stderr, _] = self.poll(pidfd, wait).map_err(Reason::Poll)?;
+            let [input, stdout, stderr, ended] = self.poll(pidfd, wait).map_err(Reason::Poll)?;
             if !input.is_empty() {
                 self.feed()?;
             }
@@ -79,6 +80,8 @@ impl<'a> Talk<'a> {
             while let Some(child) = &mut watched {
                 // An error is an end, too, and told when all is done.
                 if child.try_wait() == Ok(None) {
+                    // Ended, and still not to be waited for: another process traces it.
+                    by_pidfd = ended.is_empty();
                     break;
                 }
                 watched = running.next();
@@ -142,7 +145,8 @@ impl<'a> Talk<'a> {
         let Some(input) = &self.input else { return Ok(()) };
         let rest = self.how.input.get(self.fed..).unwrap_or_default();
         let answer = {
-            let _no_sigpipe = sigpipe::Guard::new();
+            let _no_sigpipe =
+                sigpipe::Guard::new().map_err(|errno| Reason::Io(Stream::Stdin, errno))?;
             input.write(rest)
         };
         match answer {

@@ -53,6 +53,17 @@ fn timed_out(seen: &Seen, side: Side, bytes: Option<usize>) -> Vec<String> {
     complaints
 }
 
+/// The same where either side may be the one that is not ready, or everything, `all`, has room.
+fn kept(seen: &Seen, all: usize) -> Vec<String> {
+    match &seen.outcome {
+        Some(outcome) if outcome.bytes == all && outcome.took <= BACK => Vec::new(),
+        Some(Outcome { error: Some((Some(Side::Sink), ETIMEDOUT)), .. }) => {
+            timed_out(seen, Side::Sink, None)
+        }
+        _ => timed_out(seen, Side::Source, None),
+    }
+}
+
 fn little_cpu(seen: &Seen) -> Option<String> {
     let cpu = seen.outcome.as_ref()?.cpu;
     (cpu > LITTLE_CPU).then(|| format!("expected at most {LITTLE_CPU:?} of CPU, seen {cpu:?}"))
@@ -99,7 +110,7 @@ fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
         piece = &most_of_an_eventfd;
     }
     // What a socket or a terminal has taken moves on by itself for a moment: TCP tries again after 200 ms.
-    let patience = if to.pipe || to.unit == 8 { 1 } else { 60 };
+    let patience = if to.pipe || to.unit == 8 { 1 } else { 120 };
     while refused < patience && written < MOST {
         match file.write(piece) {
             Ok(count) => (written, refused) = (written + count, 0),
@@ -214,7 +225,7 @@ fn competitors(table: &mut Table) {
                         scene.others = Others::Readers(OTHERS);
                         // Then nothing: who has lost a race by then waits for ever.
                         scene.acts = vec![Act::Chatter(DEADLINE / 2)];
-                        complaints.extend(timed_out(&play(scene)?, Side::Source, None));
+                        complaints.extend(kept(&play(scene)?, usize::MAX));
                         if !complaints.is_empty() {
                             break;
                         }
@@ -242,12 +253,7 @@ fn competitors(table: &mut Table) {
                         scene.acts = vec![Act::Say(contents)];
                     }
                     scene.ear = Ear::Slow(100, Duration::from_micros(500));
-                    let seen = play(scene)?;
-                    // Or the others have left room for everything, and then it is the source that waits.
-                    let moved = seen.outcome.as_ref().is_some_and(|outcome| outcome.bytes == all);
-                    let complaints =
-                        if moved { Vec::new() } else { timed_out(&seen, Side::Sink, None) };
-                    Ok(Verdict::of(&complaints))
+                    Ok(Verdict::of(&kept(&play(scene)?, all)))
                 });
             }
         }

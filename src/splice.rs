@@ -25,6 +25,11 @@ use crate::{PipeWriter, Result, call};
 /// Waits for data and for room like a read and a write, unless
 /// [`NONBLOCK`](SpliceFlags::NONBLOCK) is given (for the pipe side) or the other end is nonblocking.
 ///
+/// Between a pipe and a blocking socket, terminal or device the kernel holds the pipe's lock while it
+/// waits for that other end, even with `NONBLOCK`. Meanwhile every process that reads or writes the pipe
+/// sleeps where no signal reaches it, `SIGKILL` included: a silent peer decides for how long.
+/// [`transfer`](crate::transfer) waits with a pipe of its own instead.
+///
 /// # Errors
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN): nothing to move, or no room, and told not to wait.

@@ -50,6 +50,21 @@
 //! A transfer goes on after a signal handler has run. `SIGPIPE` is not raised: it is blocked for the
 //! calling thread meanwhile, and taken away if the transfer caused it.
 //!
+//! # What particular ends do
+//!
+//! - `SO_RCVTIMEO` and `SO_SNDTIMEO` do not end a transfer: set a [`deadline`](Transfer::deadline).
+//! - The master of a pseudoterminal has no end of file: the transfer fails with
+//!   [`EIO`](crate::Errno::EIO) of the source after all bytes have arrived.
+//! - Holes of a sparse source arrive as zeros, and a file stores them.
+//! - A sink with `O_DIRECT` takes multiples of its block size. The last piece of a stream of another
+//!   length fails with [`EINVAL`](crate::Errno::EINVAL), and
+//!   [`undelivered`](TransferError::undelivered) counts its bytes: clear the flag and write them.
+//! - A file that would grow beyond `RLIMIT_FSIZE` raises `SIGXFSZ`, which kills a process that neither
+//!   ignores nor handles it; else the transfer fails with [`EFBIG`](crate::Errno::EFBIG).
+//! - Nonblocking ends are waited for, also where another process has set the flag.
+//! - A transfer does not see buffers: what `stdin().read_line` has read ahead does not arrive, and what
+//!   `print!` has not flushed comes out after it.
+//!
 //! # Speed
 //!
 //! The larger a pipe the fewer calls: give the pipes at both ends
@@ -292,6 +307,8 @@ impl<'p> Transfer<'p> {
     ///   back as something to read. Both are the same pipe; or they are the same file, the sink appends or
     ///   its position is not before the source's, and no [`exact`](Self::exact) bounds the transfer;
     /// - [`ENOMEM`](crate::Errno::ENOMEM): no memory for the buffer of [`Copy`](Mechanism::Copy);
+    /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error of a filter, on
+    ///   the sink and before the first byte: `SIGPIPE` cannot be blocked;
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed;
     /// - none: the source ended before the [exact](Self::exact) number of bytes.
     pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {

@@ -96,7 +96,11 @@ impl ChunkReader {
     }
 
     /// Moves up to `len` bytes to another descriptor without reading them, and returns how many; 0 is
-    /// end of file. Goes on after a signal. One call: it may move fewer bytes than asked.
+    /// end of file. Retries on `EINTR`. One call: it may move fewer bytes than asked.
+    ///
+    /// While `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock, and
+    /// no signal reaches a process that writes to the pipe: see [`splice`](crate::splice::splice). With
+    /// a peer that may stop reading, use [`transfer`](crate::transfer::transfer).
     ///
     /// # Errors
     ///

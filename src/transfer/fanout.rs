@@ -186,6 +186,8 @@ impl<'p> Fanout<'p> {
     /// A [`TransferError`] with the number of bytes that all the sinks that are left have got:
     ///
     /// - an error of reading the source;
+    /// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM) or another error of a filter, on the sink and
+    ///   before the first byte: `SIGPIPE` cannot be blocked;
     /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte: what a sink is given comes back from
     ///   the source, as for [`Transfer::run`];
     /// - the error of a sink when none is left. The source then keeps what it has not given yet;

@@ -538,7 +538,7 @@ impl Case {
     /// number is a place to go by, which is free and no target.
     pub(crate) fn detours(&self, map: &[(i32, i32)]) -> Vec<(i32, i32, Option<i32>)> {
         let mut free = (3..self.limit).rev().filter(|number| {
-            !self.is_open(*number) && map.iter().all(|(from, to)| from != number && to != number)
+            !libc::is_open(*number) && map.iter().all(|(from, to)| from != number && to != number)
         });
         let mut steps = Vec::new();
         for (from, to) in map {

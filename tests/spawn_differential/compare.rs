@@ -1,6 +1,6 @@
 //! What two forms have come to, in which they differ, and which of these differences are meant.
 
-use crate::case::{Case, Change, Fault, Stream};
+use crate::case::{Case, Change, Fault};
 use crate::forms::Failure;
 use rawpipe::process::Stage;
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,9 +105,19 @@ pub(crate) fn differences(ours: &Outcome, theirs: &Outcome) -> Vec<Difference> {
     all
 }
 
-/// The kind of a difference: descriptors are one kind.
-pub(crate) fn kind(key: &str) -> &str {
-    if key.starts_with("fd-") { "descriptor" } else { key }
+/// The kind of a difference: descriptors are one kind, and failures are told apart.
+pub(crate) fn kind(key: &str, ours: &Outcome) -> String {
+    match ours {
+        _ if key.starts_with("fd-") => String::from("a descriptor"),
+        Outcome::Failed(failure) => {
+            let stage = failure.stage.map_or(String::new(), |stage| match stage {
+                Stage::Dup { .. } => String::from(" at Dup"),
+                stage => format!(" at {stage:?}"),
+            });
+            format!("{key}, errno {}{stage}", failure.errno.unwrap_or(0))
+        }
+        Outcome::Ran(_) => key.to_owned(),
+    }
 }
 
 /// Whether a failure is said to be of the stage that the case makes fail.
@@ -146,6 +156,25 @@ struct Given<'a> {
 
 const INTENDED: &[Intended] = &[
     Intended {
+        name: "no signal is blocked",
+        reason: "std's child has the mask of the thread that spawns it, in which signals that are waited \
+                 for in other ways are blocked",
+        holds: |given| {
+            let (Outcome::Ran(ours), Outcome::Ran(theirs)) = (given.ours, given.theirs) else {
+                return false;
+            };
+            // Neither can be blocked, nor can those that the C library keeps to itself.
+            let blocked =
+                given.case.blocked.iter().filter(|signal| ![9, 19, 32, 33].contains(*signal));
+            let blocked = blocked.fold(0_u64, |set, signal| set | 1 << (signal - 1));
+            given.std
+                && given.key == "SigBlk"
+                && given.case.signal_mask.is_none()
+                && ours.facts.get("SigBlk").is_some_and(|set| *set == format!("{:016x}", 0))
+                && theirs.facts.get("SigBlk").is_some_and(|set| *set == format!("{blocked:016x}"))
+        },
+    },
+    Intended {
         name: "a shell for what the kernel does not know",
         reason: "execvp hands a file without #! to /bin/sh; this crate reports ENOEXEC",
         holds: |given| {
@@ -176,6 +205,19 @@ const INTENDED: &[Intended] = &[
             given.std
                 && given.key == "environ"
                 && changed_environment(given).is_some_and(|same| same)
+        },
+    },
+    Intended {
+        name: "the search path of a changed environment with several",
+        reason: "as above: std searches the last one, and programs find the first",
+        holds: |given| {
+            let envp = given.case.envp();
+            let paths = envp.iter().filter(|entry| entry.starts_with(b"PATH=")).count();
+            given.std
+                && !given.case.changes.is_empty()
+                && paths > 1
+                && !given.case.program.contains(&b'/')
+                && ["cmdline", "error", "exe", "outcome", "status"].contains(&given.key)
         },
     },
     Intended {
@@ -230,9 +272,4 @@ pub(crate) fn intended(
     let std = pair.starts_with("Command");
     let given = Given { std, case, key: &difference.key, ours, theirs };
     INTENDED.iter().find(|line| (line.holds)(&given)).map(|line| line.name)
-}
-
-#[allow(dead_code, reason = "until a line of the table needs it")]
-fn own_streams(case: &Case) -> bool {
-    case.output || case.streams.iter().any(|stream| matches!(stream, Stream::Null | Stream::Piped))
 }

@@ -6,6 +6,7 @@ use rawpipe::fd::{BorrowedFd, OwnedFd};
 use rawpipe::process::{
     self, Arg, Child, Limit, Resource, RunError, Signal, Spawn, SpawnError, Stage,
 };
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, c_char};
 use std::io::{self, ErrorKind};
 use std::os::fd::FromRawFd;
@@ -196,17 +197,24 @@ pub(crate) fn std(case: &Case) -> Status {
         || case.signal_mask.is_some()
         || case.defaults.is_some()
         || !map.is_empty();
-    // Std's pipe for failures must not lie where a descriptor is to be.
-    let mut padding = Vec::new();
+    // Std's own descriptors must not lie where the child is to have others, or none: it overwrites them.
+    let mut own = Vec::new();
+    let standard = (0..3).filter(|number| !libc::is_open(*number));
+    let targets =
+        map.iter().map(|(_, to)| *to).filter(|to| *to < case.limit && !libc::is_open(*to));
+    for number in standard.chain(targets).collect::<BTreeSet<i32>>() {
+        libc::dup3(crate::worker::NULL, number, libc::O_CLOEXEC);
+        own.push(number);
+    }
     if by_hand {
+        // The streams are replaced before the map is made.
+        let mut map = map;
+        for (from, _) in map.iter_mut().filter(|(from, _)| *from < 3) {
+            *from = libc::fcntl(*from, libc::F_DUPFD_CLOEXEC, 16);
+            own.push(*from);
+        }
         let steps = case.detours(&map);
         let case = case.clone();
-        for (_, to) in &map {
-            if *to < case.limit && !libc::is_open(*to) {
-                libc::dup3(crate::worker::NULL, *to, libc::O_CLOEXEC);
-                padding.push(*to);
-            }
-        }
         // SAFETY: this process has one thread, so the child may do anything.
         unsafe { command.pre_exec(move || prepare(&case, &steps)) };
     }
@@ -219,7 +227,7 @@ pub(crate) fn std(case: &Case) -> Status {
         command.spawn().map(|mut child| child.wait().expect("the child's status"))
     };
     mem::forget(command);
-    padding.into_iter().for_each(|number| _ = libc::close(number));
+    own.into_iter().for_each(|number| _ = libc::close(number));
     status.map(ExitStatusExt::into_raw).map_err(Failure::from)
 }
 
@@ -364,7 +372,10 @@ pub(crate) fn posix_spawn(case: &Case) -> Status {
         by.map(|by| dup2(*from, by));
     }
     for (from, to, by) in &steps {
-        dup2(by.unwrap_or(*from), *to);
+        let errno = dup2(by.unwrap_or(*from), *to);
+        if errno != 0 {
+            return Err(io::Error::from_raw_os_error(errno).into());
+        }
     }
     steps.iter().filter_map(|(_, _, by)| *by).for_each(|by| _ = close(by));
     if case.close_others {

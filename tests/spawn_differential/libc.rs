@@ -95,6 +95,7 @@ pub(crate) const SIGPIPE: c_int = 13;
 pub(crate) const F_GETFD: c_int = 1;
 pub(crate) const F_SETFD: c_int = 2;
 pub(crate) const F_GETFL: c_int = 3;
+pub(crate) const F_DUPFD_CLOEXEC: c_int = 1030;
 pub(crate) const FD_CLOEXEC: c_int = 1;
 pub(crate) const O_CLOEXEC: c_int = 0o2_000_000;
 pub(crate) const O_PATH: c_int = 0o10_000_000;

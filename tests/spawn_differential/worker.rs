@@ -219,7 +219,7 @@ impl Worker {
                     None => {
                         let Difference { key, ours, theirs } = difference;
                         let (ours, theirs) = (shortened(&ours), shortened(&theirs));
-                        let kind = compare::kind(&key);
+                        let kind = compare::kind(&key, &one);
                         _ = write!(
                             text,
                             "unexplained {pair}: {kind}\n{key}\n  ours:   {ours}\n  theirs: {theirs}\x1e"

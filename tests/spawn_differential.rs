@@ -25,6 +25,7 @@ mod worker;
 use common::{Tool, emulated, skip, tmp_path, tool};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -113,7 +114,6 @@ impl Place {
     }
 
     fn set_up(&self, own: &Path) -> io::Result<()> {
-        use std::os::unix::fs::PermissionsExt;
         fs::create_dir(&self.0)?;
         fs::set_permissions(&self.0, fs::Permissions::from_mode(0o755))?;
         let program = self.program();
@@ -130,6 +130,11 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // The folder that is closed to all has something in it.
+        for worker in fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            let closed = worker.path().join("closed");
+            let _ = fs::set_permissions(closed, fs::Permissions::from_mode(0o700));
+        }
         let _ = fs::remove_dir_all(&self.0);
     }
 }

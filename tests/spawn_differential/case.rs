@@ -461,7 +461,14 @@ impl Case {
             }
             User if root => return,
             User => self.uid = Some(0),
-            Source => self.map.push((self.limit - 5, 13)),
+            Source => {
+                let used = |number: &i32| {
+                    self.is_open(*number) || self.map.iter().any(|(_, to)| to == number)
+                };
+                let mut free = (14..self.limit).filter(|number| !used(number));
+                let (Some(from), Some(to)) = (free.next(), free.next()) else { return };
+                self.map.push((from, to));
+            }
         }
         self.fault = Some(fault);
     }

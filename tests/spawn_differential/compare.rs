@@ -221,6 +221,19 @@ const INTENDED: &[Intended] = &[
         },
     },
     Intended {
+        name: "found in no folder",
+        reason: "ENOENT, whatever the folders were; execvp has the error of the last one",
+        holds: |given| {
+            const NOT_THERE: [i32; 4] = [19, 20, 110, 116]; // ENODEV, ENOTDIR, ETIMEDOUT, ESTALE
+            given.key == "error"
+                && !given.case.program.contains(&b'/')
+                && matches!(given.ours, Outcome::Failed(failure)
+                    if failure.errno == Some(2) && failure.stage == Some(Stage::Exec))
+                && matches!(given.theirs, Outcome::Failed(failure)
+                    if failure.errno.is_some_and(|errno| NOT_THERE.contains(&errno)))
+        },
+    },
+    Intended {
         name: "a search path longer than a path",
         reason: "execvp ends its search with ENAMETOOLONG there; this crate passes over the folder",
         holds: |given| {

@@ -19,17 +19,19 @@ mod dump;
 mod forms;
 #[path = "spawn_differential/libc.rs"]
 mod libc;
+#[path = "spawn_differential/place.rs"]
+mod place;
 #[path = "spawn_differential/worker.rs"]
 mod worker;
 
-use common::{Tool, emulated, skip, tmp_path, tool};
+use common::{Tool, emulated, skip, tool};
+use place::Place;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
-use std::{env, fs, io, thread};
+use std::{env, thread};
 use worker::{Findings, Worker};
 
 const TEST: &str = "spawn_is_what_std_and_posix_spawn_do";
@@ -94,51 +96,6 @@ fn impossible() -> Option<&'static str> {
     }
 }
 
-/// A folder in which programs may be executed, and which any user can reach.
-struct Place(PathBuf);
-
-impl Place {
-    fn new() -> io::Result<Self> {
-        let own = env::current_exe()?;
-        let mut last = io::Error::from(io::ErrorKind::NotFound);
-        // What is in memory may be mounted so that nothing in it can be executed.
-        for parent in [env::temp_dir(), common::tmp()] {
-            let name = tmp_path();
-            let place = Self(parent.join(name.file_name().expect("a name")));
-            match place.set_up(&own) {
-                Ok(()) => return Ok(place),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    fn set_up(&self, own: &Path) -> io::Result<()> {
-        fs::create_dir(&self.0)?;
-        fs::set_permissions(&self.0, fs::Permissions::from_mode(0o755))?;
-        let program = self.program();
-        fs::copy(own, &program)?;
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
-        let listed = Command::new(&program).arg("--list").output()?;
-        if listed.status.success() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
-    }
-
-    fn program(&self) -> PathBuf {
-        self.0.join("program")
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // The folder that is closed to all has something in it.
-        for worker in fs::read_dir(&self.0).into_iter().flatten().flatten() {
-            let closed = worker.path().join("closed");
-            let _ = fs::set_permissions(closed, fs::Permissions::from_mode(0o700));
-        }
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// What the workers say, added up.
 #[derive(Default)]
 struct Total {
@@ -185,7 +142,7 @@ fn compare_all() -> bool {
     let begin = Instant::now();
     let children: Vec<Child> = (0..workers)
         .map(|index| {
-            let base = place.0.join(index.to_string());
+            let base = place.folder().join(index.to_string());
             worker::furnish(&base, &place.program());
             let share = rounds.map_or(u64::MAX, |all| (all - index).div_ceil(workers));
             let time = rounds.map_or(TIME, |_| Duration::from_secs(1 << 20)).as_millis();

@@ -319,10 +319,11 @@ fn close_others(ground: &Ground) -> Result<(), String> {
     let open =
         |facts: Facts| descriptors(&facts).into_keys().filter(|fd| *fd > 2).collect::<Vec<_>>();
     let seen = open(ground.facts(ground.reporter().spawn().expect("a program")));
-    assert!(seen.contains(&file.as_raw_fd()), "{seen:?}");
+    assert!(seen.contains(&number), "{seen:?}");
     let mut command = ground.reporter();
     let child = command.close_other_fds().spawn().expect("a program");
     assert_eq!(open(ground.facts(child)), Vec::<i32>::new());
+    libc::close(number);
     Ok(())
 }
 
@@ -338,7 +339,8 @@ fn missing(ground: &Ground) -> Result<(), String> {
         is(&error, Stage::Exec, Errno::ENOENT);
         let error = quiet("exit", &["0"]).current_dir("/no/such").spawn().unwrap_err();
         is(&error, Stage::Chdir, Errno::ENOENT);
-        let error = Command::new("rawpipe-no-such-program").spawn().unwrap_err();
+        let mut command = Command::new("rawpipe-no-such-program");
+        let error = command.env("PATH", "/bin:/usr/bin").spawn().unwrap_err();
         is(&error, Stage::Exec, Errno::ENOENT);
     }
     no_child_is_left_but(ground);

@@ -65,13 +65,17 @@ fn own_user(flags: i32) -> Result<(), String> {
 /// Children are in a new name space of process ids, and this process is not.
 pub(crate) fn pid_namespace() -> Result<(), String> {
     empty_pid_namespace()?;
+    let (ready, told) = rawpipe::pipe().map_err(|errno| errno.to_string())?;
     // When its init ends no process can be made there any more.
     fork(|| {
         die_with_parent();
+        let _ = told.write(b"!");
         loop {
             pause();
         }
     })?;
+    // The parent must not die before that.
+    ready.read(&mut [0]).map_err(|errno| errno.to_string())?;
     Ok(())
 }
 

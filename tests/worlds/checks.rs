@@ -314,8 +314,9 @@ fn map_permutation(ground: &Ground) -> Result<(), String> {
 }
 
 fn close_others(ground: &Ground) -> Result<(), String> {
-    let file = file(b"a");
-    assert_eq!(libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0), 0);
+    // Above the standard streams, some of which may be closed.
+    let number = libc::fcntl(file(b"a").as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3);
+    assert_eq!(libc::fcntl(number, libc::F_SETFD, 0), 0);
     let open =
         |facts: Facts| descriptors(&facts).into_keys().filter(|fd| *fd > 2).collect::<Vec<_>>();
     let seen = open(ground.facts(ground.reporter().spawn().expect("a program")));

@@ -129,6 +129,9 @@ fn signals() -> Vec<i32> {
     usual.chain([real_time, real_time + 6, 64]).collect()
 }
 
+/// Not that of `nobody`, whose processes may be anybody's.
+const IDS: [u32; 3] = [61_234, 0, 1000];
+
 const ODD: [&[u8]; 12] = [
     b"",
     b"a",
@@ -320,9 +323,9 @@ impl Case {
                 Some(placed(random.pick(&[b"@/good".as_slice(), b"also", b".", b"/"]), base));
         }
         if root && random.one_in(6) {
-            case.uid = random.one_in(2).then(|| random.pick(&[65_534, 0, 1000]));
-            case.gid = random.one_in(2).then(|| random.pick(&[65_534, 0, 1000]));
-            case.groups = random.one_in(3).then(|| random.some(&[1, 2, 3, 65_534], 3));
+            case.uid = random.one_in(2).then(|| random.pick(&IDS));
+            case.gid = random.one_in(2).then(|| random.pick(&IDS));
+            case.groups = random.one_in(3).then(|| random.some(&[1, 2, 3, 61_234], 3));
         }
         if random.one_in(8) {
             // The kernel's numbers of CPU, STACK, CORE, MEMLOCK and LOCKS, which are the same everywhere
@@ -466,7 +469,8 @@ impl Case {
                     self.is_open(*number) || self.map.iter().any(|(_, to)| to == number)
                 };
                 let mut free = (14..self.limit).filter(|number| !used(number));
-                let (Some(from), Some(to)) = (free.next(), free.next()) else { return };
+                // Not where the copies on the way of a mapping may lie.
+                let (Some(to), Some(from)) = (free.next(), free.next_back()) else { return };
                 self.map.push((from, to));
             }
         }

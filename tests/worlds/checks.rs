@@ -36,6 +36,9 @@ pub(crate) struct Ground {
     pub(crate) lost: bool,
 }
 
+/// Another user, and one whose processes are attacked. Not `nobody`, whose processes may be anybody's.
+const USER: u32 = 61_235;
+const ATTACKED: u32 = 61_236;
 /// Long enough to be seen, and short.
 const SHORT: Duration = Duration::from_millis(30);
 /// Never to be waited for to its end.
@@ -575,11 +578,11 @@ fn uid(ground: &Ground) -> Result<(), String> {
     // SAFETY: reads the groups.
     assert_eq!(unsafe { libc::setgroups(2, [1, 2].as_ptr()) }, 0);
     let mut command = ground.reporter();
-    command.uid(65_534).gid(65_534);
+    command.uid(USER).gid(USER);
     let facts = ground.facts(command.spawn().expect("a program"));
     // In the numbers of the program's own name space.
-    assert_eq!(facts["Uid"], ["65534"; 4].join("\t"));
-    assert_eq!(facts["Gid"], ["65534"; 4].join("\t"));
+    assert_eq!(facts["Uid"], [USER.to_string().as_str(); 4].join("\t"));
+    assert_eq!(facts["Gid"], [USER.to_string().as_str(); 4].join("\t"));
     assert_eq!(facts.get("Groups").map_or("", String::as_str).trim(), "");
     let child = command.groups(&[3]).spawn().expect("a program");
     assert_eq!(ground.facts(child)["Groups"], "3");
@@ -653,7 +656,7 @@ pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
 /// Who cannot change groups does not change the user with the old ones.
 pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
-    let error = command.uid(0).spawn().map(|child| ground.facts(child)).unwrap_err();
+    let error = command.uid(USER).spawn().map(|child| ground.facts(child)).unwrap_err();
     is(&error, Stage::Setgroups, Errno::EPERM);
     let error = command.groups(&[3]).spawn().map(|child| ground.facts(child)).unwrap_err();
     is(&error, Stage::Setgroups, Errno::EPERM);
@@ -664,7 +667,7 @@ pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
 /// Groups that are already what was asked for are no error.
 pub(crate) fn uid_without_groups(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
-    let facts = ground.facts(command.uid(0).spawn().expect("a program"));
+    let facts = ground.facts(command.uid(USER).spawn().expect("a program"));
     assert_eq!(facts.get("Groups").map_or("", String::as_str).trim(), "");
     let child = command.groups(&[]).spawn().expect("a program");
     assert_eq!(ground.facts(child).get("Groups").map_or("", String::as_str).trim(), "");
@@ -785,17 +788,16 @@ pub(crate) fn killed_before_exec(_: &Ground) -> Result<(), String> {
 /// Starts programs as another user for a while, whose processes are stopped, continued and killed by a
 /// process of that user as soon as it finds them.
 pub(crate) fn attacked(ground: &Ground) -> Result<(), String> {
-    const USER: u32 = 65_533;
     let time = Duration::from_secs(if common::slow() { 1 } else { 3 });
     let parent = std::process::id();
     let list = format!("/proc/self/task/{parent}/children");
     fs::read_to_string(list).map_err(|_| String::from("the kernel lists no children"))?;
-    let mut attacker = child(|| attack(parent, USER));
+    let mut attacker = child(|| attack(parent, ATTACKED));
     let (mut begun, mut killed, mut refused) = (0, 0, 0);
     let end = Instant::now() + time;
     while Instant::now() < end {
         let mut command = ground.reporter();
-        command.uid(USER).gid(USER).stdin(Stdio::null());
+        command.uid(ATTACKED).gid(ATTACKED).stdin(Stdio::null());
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(_) => {

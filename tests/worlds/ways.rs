@@ -37,8 +37,8 @@ pub(crate) fn other_user() -> Result<(), String> {
     root()?;
     // SAFETY: reads no group.
     check("setgroups", unsafe { libc::setgroups(0, ptr::null()) })?;
-    check("setgid", libc::setgid(65_533))?;
-    check("setuid", libc::setuid(65_533))?;
+    check("setgid", libc::setgid(61_237))?;
+    check("setuid", libc::setuid(61_237))?;
     // The change has made this process one that may not be looked at.
     const PR_SET_DUMPABLE: i32 = 4;
     // SAFETY: takes integers.
@@ -118,9 +118,10 @@ pub(crate) fn init() -> Result<(), String> {
 
 /// With all users, if this is root.
 pub(crate) fn user_namespace() -> Result<(), String> {
-    if !is_root() {
-        return own_user(0);
-    }
+    if is_root() { all_users(false) } else { own_user(0) }
+}
+
+fn all_users(deny: bool) -> Result<(), String> {
     let parent = process::id();
     let (gate, open) = rawpipe::pipe().map_err(|errno| errno.to_string())?;
     // The maps are written from outside.
@@ -133,7 +134,11 @@ pub(crate) fn user_namespace() -> Result<(), String> {
             }
         }
     })?;
-    let unshared = check("unshare", unshare(CLONE_NEWUSER));
+    let mut unshared = check("unshare", unshare(CLONE_NEWUSER));
+    if deny && unshared.is_ok() {
+        let denied = fs::write("/proc/self/setgroups", "deny");
+        unshared = denied.map_err(|error| format!("setgroups: {error}"));
+    }
     open.write(b"!").map_err(|errno| errno.to_string())?;
     let mut status = 0;
     // SAFETY: writes one integer.
@@ -157,13 +162,13 @@ pub(crate) fn setgroups_denied() -> Result<(), String> {
 pub(crate) fn setgroups_denied_with_groups() -> Result<(), String> {
     root()?;
     set_groups(&[1, 2])?;
-    own_user(0)
+    all_users(true)
 }
 
 pub(crate) fn setgroups_denied_without_groups() -> Result<(), String> {
     root()?;
     set_groups(&[])?;
-    own_user(0)
+    all_users(true)
 }
 
 fn set_groups(groups: &[u32]) -> Result<(), String> {

@@ -328,8 +328,7 @@ impl Case {
             case.groups = random.one_in(3).then(|| random.some(&[1, 2, 3, 61_234], 3));
         }
         if random.one_in(8) {
-            // The kernel's numbers of CPU, STACK, CORE, MEMLOCK and LOCKS, which are the same everywhere
-            // but for MEMLOCK, and a limit that the program can live with.
+            // CPU, STACK, CORE and LOCKS: the same numbers everywhere, and the program can live with them.
             case.limits = random.some(&[(0, 1000), (3, 4 << 20), (4, 0), (10, 7)], 3);
             case.limits.dedup_by_key(|limit| limit.0);
         }

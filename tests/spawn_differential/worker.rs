@@ -60,7 +60,7 @@ pub(crate) fn furnish(base: &Path, program: &Path) {
     file("file", b"", 0o644);
     file("report", b"", 0o666);
     symlink("loop", base.join("loop")).expect("a link to itself");
-    fs::set_permissions(base.join("closed"), Permissions::from_mode(0)).expect("its mode");
+    fs::set_permissions(base.join("closed"), Permissions::from_mode(0o000)).expect("its mode");
 }
 
 /// Moves a descriptor to where no case has one.

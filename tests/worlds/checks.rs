@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use std::{env, ptr, thread};
 
 unsafe extern "C" {
-    safe fn ptrace(request: u32, pid: i32, address: usize, data: usize) -> isize;
+    safe fn ptrace(request: u32, ...) -> isize;
     safe fn raise(signal: i32) -> i32;
 }
 
@@ -305,13 +305,9 @@ fn map_permutation(ground: &Ground) -> Result<(), String> {
     mapped(ground, &[(a.as_fd(), other), (b.as_fd(), last), (far, near)], &want);
     libc::close(last);
     // Two that change places, and one of them twice.
-    let spare = 3 + [near, other].iter().filter(|number| **number < 6).count() as i32;
-    let mut want = BTreeMap::from([(other, identity(&a)), (near, identity(&b))]);
-    let mut map = vec![(a.as_fd(), other), (b.as_fd(), near)];
-    if ![near, other].contains(&spare) {
-        want.insert(spare, identity(&a));
-        map.push((a.as_fd(), spare));
-    }
+    let spare = (3..6).find(|number| ![near, other].contains(number)).expect("one of three");
+    let want = BTreeMap::from([(other, identity(&a)), (near, identity(&b)), (spare, identity(&a))]);
+    let map = [(a.as_fd(), other), (b.as_fd(), near), (a.as_fd(), spare)];
     mapped(ground, &map, &want);
     Ok(())
 }
@@ -683,7 +679,7 @@ const PTRACE_INTERRUPT: u32 = 0x4207;
 /// A child that this process traces, and that stops for its tracer before it exits with 3.
 fn traced() -> Result<(Child, i32), String> {
     let child = child(|| {
-        if ptrace(PTRACE_TRACEME, 0, 0, 0) != 0 {
+        if ptrace(PTRACE_TRACEME) != 0 {
             return 77;
         }
         raise(10); // its tracer sees it first
@@ -708,7 +704,7 @@ pub(crate) fn traced_child_stops(_: &Ground) -> Result<(), String> {
     let (mut child, pid) = traced()?;
     assert_eq!(child.try_wait(), Ok(None));
     assert_eq!(child.wait_timeout(SHORT), Ok(None));
-    assert_eq!(ptrace(PTRACE_CONT, pid, 0, 0), 0);
+    assert_eq!(ptrace(PTRACE_CONT, pid, 0_usize, 0_usize), 0);
     assert_eq!(child.wait().map(|status| status.code()), Ok(Some(3)));
     Ok(())
 }
@@ -733,10 +729,10 @@ pub(crate) fn traced_child_dropped(_: &Ground) -> Result<(), String> {
 pub(crate) fn seized_child(_: &Ground) -> Result<(), String> {
     let mut sleeper = quiet("sleep", &[]).on_drop(OnDrop::Kill).spawn().expect("a program");
     let pid = i32::try_from(sleeper.id()).expect("a process id");
-    if ptrace(PTRACE_SEIZE, pid, 0, 0) != 0 {
+    if ptrace(PTRACE_SEIZE, pid, 0_usize, 0_usize) != 0 {
         return Err(String::from("nobody may trace here"));
     }
-    assert_eq!(ptrace(PTRACE_INTERRUPT, pid, 0, 0), 0);
+    assert_eq!(ptrace(PTRACE_INTERRUPT, pid, 0_usize, 0_usize), 0);
     thread::sleep(SHORT);
     assert_eq!(sleeper.try_wait(), Ok(None));
     let mut killer = child(|| {
@@ -754,16 +750,16 @@ pub(crate) fn traced_child_communicates(_: &Ground) -> Result<(), String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.on_drop(OnDrop::Kill).spawn().expect("a program");
     let pid = i32::try_from(child.id()).expect("a process id");
-    if ptrace(PTRACE_SEIZE, pid, 0, 0) != 0 {
+    if ptrace(PTRACE_SEIZE, pid, 0_usize, 0_usize) != 0 {
         return Err(String::from("nobody may trace here"));
     }
-    assert_eq!(ptrace(PTRACE_INTERRUPT, pid, 0, 0), 0);
+    assert_eq!(ptrace(PTRACE_INTERRUPT, pid, 0_usize, 0_usize), 0);
     thread::sleep(SHORT);
     let deadline = rawpipe::time::Deadline::after(SHORT);
     let talk = Communicate::new().input(b"all of it").deadline(deadline).run(&mut child);
     let error = talk.unwrap_err();
     assert!(matches!(error.reason(), process::Reason::Deadline), "{error:?}");
-    assert_eq!(ptrace(PTRACE_DETACH, pid, 0, 0), 0);
+    assert_eq!(ptrace(PTRACE_DETACH, pid, 0_usize, 0_usize), 0);
     let output = child.communicate(&[]).expect("the rest");
     assert!(output.status.success());
     let all = [error.stdout(), &output.stdout].concat();

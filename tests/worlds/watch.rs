@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FINDINGS: i32 = 500;
 
 unsafe extern "C" {
-    safe fn ptrace(request: u32, pid: i32, address: usize, data: usize) -> isize;
+    safe fn ptrace(request: u32, ...) -> isize;
 }
 
 pub(crate) enum Verdict {
@@ -142,7 +142,7 @@ fn seize(pid: i32) -> bool {
     const PTRACE_SEIZE: u32 = 0x4206;
     // Forks, vforks, clones and execs, and an end with the tracer.
     const OPTIONS: usize = 0x2 | 0x4 | 0x8 | 0x10 | 0x10_0000;
-    ptrace(PTRACE_SEIZE, pid, 0, OPTIONS) == 0
+    ptrace(PTRACE_SEIZE, pid, 0_usize, OPTIONS) == 0
 }
 
 /// As `strace -f` does: all goes on after each stop.
@@ -174,10 +174,10 @@ fn trace(checker: i32, reader: &PipeReader) -> Option<String> {
         let (signal, event) = (status >> 8 & 0xff, status >> 16);
         let stop = [19, 20, 21, 22].contains(&signal);
         if event == EVENT_STOP && stop {
-            ptrace(PTRACE_LISTEN, pid, 0, 0);
+            ptrace(PTRACE_LISTEN, pid, 0_usize, 0_usize);
         } else {
             let signal = if event == 0 { usize::try_from(signal).expect("a signal") } else { 0 };
-            ptrace(PTRACE_CONT, pid, 0, signal);
+            ptrace(PTRACE_CONT, pid, 0_usize, signal);
         }
     }
     None

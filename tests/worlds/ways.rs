@@ -212,6 +212,9 @@ pub(crate) fn sigchld_ignored() -> Result<(), String> {
 
 pub(crate) fn no_child_wait() -> Result<(), String> {
     const SA_NOCLDWAIT: i32 = 2;
+    if cfg!(any(target_arch = "s390x", target_arch = "mips", target_arch = "mips64")) {
+        return Err(String::from("the C library's sigaction has another order here"));
+    }
     extern "C" fn handler(_signal: i32) {}
     libc::signal(17, (handler as extern "C" fn(i32)) as usize);
     // What the C library has set is changed in one place: `sa_flags`, behind the handler and the mask.

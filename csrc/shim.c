@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -171,9 +172,11 @@ NUMBER(ftruncate, NR_ftruncate);
 CALL(getpid);
 CALL(getppid);
 CALL(getpriority);
+CALL(getsockopt);
 CALL(gettid);
 CALL(ioctl);
 CALL(kill);
+CALL(lseek);
 CALL(madvise);
 CALL(memfd_create);
 NUMBER(mmap, NR_mmap);
@@ -227,7 +230,7 @@ struct fact {
 
 extern const struct fact NAME(facts)[];
 const struct fact NAME(facts)[] = {
-	FACT(O_NONBLOCK), FACT(O_DIRECT), FACT(O_CLOEXEC), FACT(FD_CLOEXEC),
+	FACT(O_NONBLOCK), FACT(O_DIRECT), FACT(O_APPEND), FACT(O_PATH), FACT(O_CLOEXEC), FACT(FD_CLOEXEC),
 	FACT(F_GETFD), FACT(F_SETFD), FACT(F_GETFL), FACT(F_SETFL),
 	FACT(F_DUPFD_CLOEXEC), FACT(F_SETPIPE_SZ), FACT(F_GETPIPE_SZ),
 	FACT(O_ACCMODE), FACT(O_RDONLY), FACT(F_ADD_SEALS),
@@ -237,11 +240,14 @@ const struct fact NAME(facts)[] = {
 	FACT(MADV_DONTNEED), FACT(MADV_HUGEPAGE), FACT(MADV_WIPEONFORK),
 	FACT(SPLICE_F_MOVE), FACT(SPLICE_F_NONBLOCK), FACT(SPLICE_F_MORE),
 	FACT(O_WRONLY), FACT(AT_FDCWD), FACT(AT_EMPTY_PATH),
-	FACT(S_IFMT), FACT(S_IFREG), FACT(S_IFIFO), FACT(S_IFSOCK), FACT(CLOCK_MONOTONIC),
-	FACT(STATX_TYPE), FACT(STATX_NLINK), FACT(STATX_INO), SIZE("statx", struct statx),
+	FACT(S_IFMT), FACT(S_IFREG), FACT(S_IFIFO), FACT(S_IFCHR), FACT(S_IFBLK), FACT(S_IFSOCK), FACT(CLOCK_MONOTONIC),
+	FACT(STATX_TYPE), FACT(STATX_NLINK), FACT(STATX_INO), FACT(STATX_SIZE), SIZE("statx", struct statx),
+	FACT(SEEK_CUR), FACT(SOL_SOCKET), FACT(SO_TYPE), FACT(SOCK_STREAM),
 	OFFSET("statx.stx_nlink", struct statx, stx_nlink),
 	OFFSET("statx.stx_mode", struct statx, stx_mode),
 	OFFSET("statx.stx_ino", struct statx, stx_ino),
+	OFFSET("statx.stx_size", struct statx, stx_size),
+	OFFSET("statx.stx_rdev_major", struct statx, stx_rdev_major),
 	OFFSET("statx.stx_dev_major", struct statx, stx_dev_major),
 	FACT(SIG_BLOCK), FACT(SIG_SETMASK), SIZE("kernel sigset_t", char[(_NSIG - 1) / CHAR_BIT]),
 	FACT(PIPE_BUF), FACT(UIO_MAXIOV), FACT(RWF_NOWAIT), FACT(FIONREAD),

@@ -35,8 +35,11 @@ const fn per_arch(mips: u32, sparc: u32, powerpc: u32, arm: u32, other: u32) -> 
 // fcntl.h
 pub(crate) const O_NONBLOCK: u32 = per_arch(0x80, 0x4000, 0o4000, 0o4000, 0o4000);
 pub(crate) const O_DIRECT: u32 = per_arch(0x8000, 0x10_0000, 0o400_000, 0o200_000, 0o40_000);
+pub(crate) const O_APPEND: u32 = per_arch(8, 8, 0o2000, 0o2000, 0o2000);
 pub(crate) const O_CLOEXEC: u32 =
     per_arch(0o2_000_000, 0x40_0000, 0o2_000_000, 0o2_000_000, 0o2_000_000);
+pub(crate) const O_PATH: u32 =
+    per_arch(0o10_000_000, 0x100_0000, 0o10_000_000, 0o10_000_000, 0o10_000_000);
 pub(crate) const O_WRONLY: u32 = 1;
 pub(crate) const O_ACCMODE: u32 = 3;
 pub(crate) const O_RDONLY: usize = 0;
@@ -60,10 +63,19 @@ pub(crate) const SPLICE_F_MORE: u32 = 4;
 pub(crate) const S_IFMT: u16 = 0o170_000;
 pub(crate) const S_IFREG: u16 = 0o100_000;
 pub(crate) const S_IFIFO: u16 = 0o010_000;
+pub(crate) const S_IFCHR: u16 = 0o020_000;
+pub(crate) const S_IFBLK: u16 = 0o060_000;
 pub(crate) const S_IFSOCK: u16 = 0o140_000;
 pub(crate) const STATX_TYPE: usize = 1;
 pub(crate) const STATX_NLINK: usize = 4;
 pub(crate) const STATX_INO: usize = 0x100;
+pub(crate) const STATX_SIZE: usize = 0x200;
+
+// unistd.h, socket.h
+pub(crate) const SEEK_CUR: usize = 1;
+pub(crate) const SOL_SOCKET: usize = per_arch(0xffff, 0xffff, 1, 1, 1) as usize;
+pub(crate) const SO_TYPE: usize = per_arch(0x1008, 0x1008, 3, 3, 3) as usize;
+pub(crate) const SOCK_STREAM: i32 = if MIPS { 2 } else { 1 };
 
 // time.h
 pub(crate) const CLOCK_MONOTONIC: usize = 1;
@@ -260,7 +272,10 @@ pub(crate) struct Statx {
     pub(crate) stx_mode: u16,
     _pad: u16,
     pub(crate) stx_ino: u64,
-    _before_dev: [u64; 12],
+    pub(crate) stx_size: u64,
+    _before_rdev: [u64; 10],
+    /// Major and minor number of the device that this file stands for.
+    pub(crate) stx_rdev: [u32; 2],
     /// Major and minor number.
     pub(crate) stx_dev: [u32; 2],
     _rest: [u64; 14],

@@ -30,7 +30,7 @@ use core::mem::MaybeUninit;
 /// Replacing the program.
 pub(crate) mod exec;
 /// Reading and writing with flags.
-#[cfg(feature = "message")]
+#[cfg(any(feature = "message", feature = "transfer"))]
 pub(crate) mod flagged;
 /// Memory of the crate's own: mapping it, and files for it.
 #[cfg(any(feature = "process", feature = "transfer"))]
@@ -175,6 +175,19 @@ pub(crate) fn fcntl_setpipe_sz(fd: BorrowedFd<'_>, bytes: u32) -> Result<usize> 
     fcntl(fd, abi::F_SETPIPE_SZ, bytes as usize)
 }
 
+/// Returns the type of a socket, such as `SOCK_STREAM`.
+#[inline]
+pub(crate) fn getsockopt_type(fd: BorrowedFd<'_>) -> Result<i32> {
+    let (mut kind, mut len): (i32, u32) = (0, 4);
+    let place = (&raw mut kind).expose_provenance();
+    let size = (&raw mut len).expose_provenance();
+    // SAFETY: the kernel reads the length, and writes an `int` and its length to the places given.
+    decode(unsafe {
+        syscall5(nr::GETSOCKOPT, arg(fd), abi::SOL_SOCKET, abi::SO_TYPE, place, size)
+    })?;
+    Ok(kind)
+}
+
 #[inline]
 pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
     let mut bytes: i32 = 0;
@@ -182,6 +195,14 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
     // SAFETY: `FIONREAD` writes one `int`, to the place given.
     decode(unsafe { syscall3(nr::IOCTL, arg(fd), abi::FIONREAD, place) })?;
     Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// Returns the position of a file in bytes. `EOVERFLOW` where it does not fit into a register.
+#[inline]
+pub(crate) fn lseek_current(fd: BorrowedFd<'_>) -> Result<u64> {
+    // SAFETY: touches no memory of this process.
+    let position = decode(unsafe { syscall3(nr::LSEEK, arg(fd), 0, abi::SEEK_CUR) })?;
+    Ok(position as u64)
 }
 
 /// `madvise` on no bytes at all at `address`: does nothing, but answers `EINVAL` where `address` is
@@ -304,10 +325,10 @@ pub(crate) fn splice(
     })
 }
 
-/// What kind of file a descriptor is, and which.
+/// Returns what kind of file a descriptor is, which one, and its size in bytes.
 #[inline]
 pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx> {
-    let mask = abi::STATX_TYPE | abi::STATX_INO;
+    let mask = abi::STATX_TYPE | abi::STATX_INO | abi::STATX_SIZE;
     statx_at(arg(fd), c"", abi::AT_EMPTY_PATH as usize, mask)
 }
 

@@ -13,6 +13,8 @@
 
 #[cfg(feature = "message")]
 mod nosignal;
+#[cfg(any(feature = "message", feature = "transfer"))]
+pub(crate) mod nowait;
 mod whole;
 
 use core::mem::MaybeUninit;

@@ -6,12 +6,12 @@
 //!
 //! # How
 //!
-//! By `RWF_NOWAIT`, where the kernel and the file have it: pipes since Linux 6.2 or so, sockets. A pipe
-//! end that was once used in a [`splice`](crate::splice) has it no more, and a FIFO never. Then a read
-//! is a `vmsplice` out of the pipe, and a write goes through a pipe of its own and is spliced on, which
-//! both can be told not to wait. Where neither is to be had the answer is
-//! [`EOPNOTSUPP`](Errno::EOPNOTSUPP) (std's kind `Unsupported`): asking `poll` and hoping that nobody
-//! else is quicker is not done.
+//! With `RWF_NOWAIT`, where the kernel and the file have it: pipes since Linux 6.2 or so, sockets. A pipe
+//! end that was once used in a [`splice`](crate::splice) has it no more, and a FIFO never has it. Then a
+//! read is a `vmsplice` out of the pipe, and a write goes through a pipe of its own and is spliced on; both
+//! can be told not to wait. (So does a read of a FIFO that is open for reading and writing.) Where neither
+//! is supported the functions fail with [`EOPNOTSUPP`](Errno::EOPNOTSUPP) (std's kind `Unsupported`). They
+//! never poll and then read, because another reader could win the race.
 //!
 //! # What is ready is taken
 //!
@@ -23,14 +23,13 @@
 //! Where `RWF_NOWAIT` is not to be had, a read may return several packets as one. Packets have types of
 //! their own: [`message`](crate::message).
 
-use crate::call::flagged::{self, is_refusal};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::flags::PollEvents;
-use crate::io::{self, Incomplete};
-use crate::iovec::{IoSlice, IoSliceMut};
+use crate::io::{self, Incomplete, nowait};
+use crate::iovec::IoSlice;
 use crate::poll::{PollFd, poll, poll_deadline};
 use crate::time::Deadline;
-use crate::{Errno, PipeReader, PipeWriter, Result, abi, call};
+use crate::{Errno, PipeReader, PipeWriter, Result};
 use core::time::Duration;
 
 /// Reads what is there, up to `buf.len()` bytes, and returns how many; 0 is end of file. Does not
@@ -41,8 +40,10 @@ use core::time::Duration;
 /// Those of [`io::read`], and
 ///
 /// - [`EAGAIN`](Errno::EAGAIN): there is nothing to read now.
+/// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): it is a FIFO that is open for writing as well,
+///   which takes a pipe of its own, and that cannot be made.
 /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): this descriptor cannot be read without the risk of waiting: a
-///   terminal, some other devices, a FIFO open for reading and writing.
+///   terminal, some other devices.
 ///
 /// # Examples
 ///
@@ -61,14 +62,7 @@ use core::time::Duration;
 /// [RWF_NOWAIT in preadv2(2)](https://man7.org/linux/man-pages/man2/preadv2.2.html)
 #[doc(alias = "RWF_NOWAIT")]
 pub fn try_read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
-    let fd = fd.as_fd();
-    match flagged::preadv2(fd, &mut [IoSliceMut::new(buf)], abi::RWF_NOWAIT) {
-        Err(errno) if is_refusal(errno) => {
-            let wrong = abi::O_WRONLY as usize;
-            flagged::vmsplice_from(fd, buf).map_err(|other| unsupported(fd, wrong, errno, other))
-        }
-        answer => answer,
-    }
+    nowait::try_read(fd.as_fd(), buf)
 }
 
 /// Writes what there is room for, up to `buf.len()` bytes, and returns how many. Does not wait.
@@ -100,45 +94,7 @@ pub fn try_read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
 /// [RWF_NOWAIT in pwritev2(2)](https://man7.org/linux/man-pages/man2/pwritev2.2.html)
 #[doc(alias = "RWF_NOWAIT")]
 pub fn try_write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
-    try_writev(fd.as_fd(), &[IoSlice::new(buf)])
-}
-
-pub(crate) fn try_writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
-    match flagged::pwritev2(fd, bufs, abi::RWF_NOWAIT) {
-        Err(errno) if is_refusal(errno) => {
-            let wrong = abi::O_RDONLY;
-            write_through_a_pipe(fd, bufs).map_err(|other| unsupported(fd, wrong, errno, other))
-        }
-        answer => answer,
-    }
-}
-
-/// Into a pipe of its own, which has room, and from there as much as the other one has room for. The
-/// rest goes with the pipe, and is not counted.
-fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
-    if call::fcntl_getpipe_sz(to).is_err() {
-        return Err(Errno::EOPNOTSUPP); // the flag below is for pipes alone
-    }
-    // What is a packet there must be one here.
-    let mode = call::fcntl_getfl(to)? & abi::O_DIRECT as usize;
-    let mode = if mode == 0 { 0 } else { abi::O_DIRECT };
-    let (reader, writer) = call::pipe2(abi::O_CLOEXEC | abi::O_NONBLOCK | mode)?;
-    let count = call::writev(writer.as_fd(), bufs)?;
-    call::splice(reader.as_fd(), None, to, None, count, abi::SPLICE_F_NONBLOCK)
-}
-
-/// The error to report when both ways have failed. `wrong` is the access mode of the other direction.
-fn unsupported(fd: BorrowedFd<'_>, wrong: usize, first: Errno, second: Errno) -> Errno {
-    // Where the call is missing it has not looked at the descriptor.
-    let mode = call::fcntl_getfl(fd).map(|flags| flags & abi::O_ACCMODE as usize);
-    match (mode, second) {
-        (Err(closed), _) => closed,
-        (Ok(mode), _) if mode == wrong => Errno::EBADF,
-        // Not a pipe; so a wrong argument was meant as such.
-        (_, Errno::EBADF | Errno::EOPNOTSUPP) if first == Errno::EINVAL => first,
-        (_, Errno::EBADF | Errno::ENOSYS | Errno::EPERM) => Errno::EOPNOTSUPP,
-        (_, second) => second,
-    }
+    nowait::try_writev(fd.as_fd(), &[IoSlice::new(buf)])
 }
 
 /// Reads up to `buf.len()` bytes and returns how many; 0 is end of file. Waits for the first of them,
@@ -206,7 +162,7 @@ pub(crate) fn writev_deadline(
     bufs: &[IoSlice<'_>],
     deadline: Deadline,
 ) -> Result<usize> {
-    until(fd, PollEvents::OUT, deadline, || try_writev(fd, bufs))
+    until(fd, PollEvents::OUT, deadline, || nowait::try_writev(fd, bufs))
 }
 
 /// Reads exactly `buf.len()` bytes, at most until `deadline`.

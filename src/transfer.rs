@@ -1,19 +1,32 @@
-//! Moving bytes from any descriptor to any other, by the best mechanism that the kernel has for the
-//! two, and saying the truth about it.
+//! Moves bytes from any descriptor to any other, using the fastest mechanism that the kernel offers for
+//! the pair, and reports which one it was.
 //!
 //! | from → to | mechanism |
 //! |---|---|
-//! | one is a pipe | [`Splice`](Mechanism::Splice): `splice` between the two |
+//! | pipe → pipe, file → pipe | [`Splice`](Mechanism::Splice): `splice` between the two |
 //! | file → file | [`CopyFileRange`](Mechanism::CopyFileRange), which may share blocks; else `Sendfile` |
 //! | file → socket or device | [`Sendfile`](Mechanism::Sendfile) |
-//! | socket or device → anything but a pipe | [`Broker`](Mechanism::Broker): `splice` through a pipe of its own |
-//! | whatever the kernel refuses | [`Copy`](Mechanism::Copy): `read` and `write` through a buffer |
+//! | pipe → file, socket or device; stream socket → anything | [`Broker`](Mechanism::Broker): `splice` through a pipe of its own |
+//! | terminal, device, datagram or seqpacket socket → anything; anything → datagrams | [`Copy`](Mechanism::Copy): `read` and `write` through a buffer |
+//! | what the kernel or a filter rejects | the next one; `Copy` is the last |
 //!
-//! Which it is depends on what the descriptors are and then on what the kernel answers. Falling back
-//! to the next mechanism happens at an exact byte boundary: what a mechanism has taken from the
-//! source it delivers before the next one begins. Files of procfs, sysfs and some network and FUSE
-//! file systems answer "nothing" to the fast mechanisms while there is something to read, so the end
-//! of a file is only believed when a `read` says so.
+//! Falling back to the next mechanism happens at an exact byte boundary: what a mechanism has taken from
+//! the source is delivered before the next one begins.
+//!
+//! # A silent peer
+//!
+//! Whatever the source has is passed on before the transfer waits for more, so that a dialogue can pass
+//! through it. `splice` between a pipe and a socket holds the pipe's lock while it waits for the socket,
+//! and no signal reaches a process that waits for that lock. Therefore the transfer waits with a pipe of
+//! its own ([`Broker`](Mechanism::Broker)) and never holds another process up.
+//!
+//! # The end
+//!
+//! A source is at its end when a `read` returns 0. `splice` also moves nothing at the urgent mark of a TCP
+//! connection and from some files of procfs, so a `read` confirms the end of anything but a pipe. A
+//! terminal reports its end (Ctrl-D) only once, and is asked only once. An empty datagram or record is
+//! not the end; that comes when the peer of a seqpacket socket has closed it or one side has shut the
+//! direction down.
 //!
 //! # By reference
 //!
@@ -21,12 +34,15 @@
 //! there is what is in the file when it is read, not when it was sent. [`Transfer::copy_semantics`]
 //! forbids these mechanisms.
 //!
-//! # Packets
+//! # Packets and datagrams
 //!
-//! Whoever reads less than a packet of a [packet pipe](crate::message::packets) loses its rest. From
-//! one pipe to another packets are moved as what they are, so that this holds for the reader of the
-//! second, too, whatever kind of pipe that is. And it holds for [`Copy`](Mechanism::Copy), which reads:
-//! where packets are copied, neither [`chunk`](Transfer::chunk) nor [`exact`](Transfer::exact) may end
+//! A read that is shorter than a packet of a [packet pipe](crate::message::packets) loses its remaining
+//! bytes. From one pipe to another packets are moved as what they are, so that this holds for the reader
+//! of the second pipe, too, whatever kind of pipe that is.
+//!
+//! [`Copy`](Mechanism::Copy) reads one packet, datagram or record at a time, up to 256 KiB, and writes it
+//! in one call. It loses the remaining bytes of one that is longer than what it may read: where packets
+//! or datagrams are copied, neither [`chunk`](Transfer::chunk) nor [`exact`](Transfer::exact) may end
 //! within one.
 //!
 //! # Signals
@@ -90,7 +106,7 @@ pub fn transfer(from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferE
 pub enum Mechanism {
     /// `splice` from or to a pipe.
     Splice,
-    /// `splice` through a pipe of the transfer's own.
+    /// `splice` through a pipe of the transfer's own, which needs two descriptors meanwhile.
     Broker,
     /// `copy_file_range`.
     CopyFileRange,
@@ -179,6 +195,8 @@ pub struct Transfer<'p> {
     deadline: Option<Deadline>,
     copy_semantics: bool,
     wait: Wait,
+    /// The end that is a pipe of this crate's own, which no other process can wait for.
+    own: Option<Side>,
     progress: Option<&'p mut dyn FnMut(u64) -> ControlFlow<()>>,
 }
 
@@ -192,6 +210,7 @@ impl<'p> Transfer<'p> {
             deadline: None,
             copy_semantics: false,
             wait,
+            own: None,
             progress: None,
         }
     }
@@ -224,13 +243,21 @@ impl<'p> Transfer<'p> {
     /// Gives up at `deadline`, with [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) on the side that is not
     /// ready.
     ///
-    /// It bounds the waiting: what is ready is moved also when it has passed, so that one in the past
-    /// moves what can be moved at once. To bound a transfer that need not wait, break it off by
+    /// It bounds the waiting: what is ready is moved even after it has passed, so that a deadline in the
+    /// past moves what can be moved immediately. To bound a transfer that need not wait, break it off with
     /// [`progress`](Self::progress).
     ///
-    /// Holds on pipes, and on other descriptors that are nonblocking from the beginning to the end. A
-    /// blocking socket that accepts a part of what it is given makes the kernel wait for the rest,
-    /// whatever the deadline.
+    /// It holds on pipes, on sockets, and on whatever is nonblocking from the beginning to the end, also
+    /// beside other readers and writers of the same descriptor. From or to a blocking socket or device the
+    /// mechanism is [`Copy`](Mechanism::Copy), because `splice` on it cannot be told not to wait; so a
+    /// nonblocking socket is faster.
+    ///
+    /// It does not hold where the kernel has no call that cannot wait: on a blocking terminal or device, and
+    /// before Linux 6.4 on a blocking socket, if another process reads or writes the same one first; while
+    /// a file's disk or server does not respond; and while another process holds the lock of a pipe (it
+    /// writes memory whose pages come from a FUSE file or a `userfaultfd`).
+    ///
+    /// With a small [`chunk`](Self::chunk), each piece that is written to a FIFO takes a slot of its own.
     pub const fn deadline(mut self, deadline: Deadline) -> Self {
         self.deadline = Some(deadline);
         self
@@ -257,23 +284,29 @@ impl<'p> Transfer<'p> {
     /// A [`TransferError`] with the side that failed, the bytes that arrived, those in hand, and
     ///
     /// - an error of `read` on the source or of `write` on the sink, such as
-    ///   [`EPIPE`](crate::Errno::EPIPE), [`ENOSPC`](crate::Errno::ENOSPC) or
-    ///   [`EBADF`](crate::Errno::EBADF) for a wrong direction;
-    /// - [`EINVAL`](crate::Errno::EINVAL) on the sink: both are the same pipe;
+    ///   [`ECONNRESET`](crate::Errno::ECONNRESET), [`EPIPE`](crate::Errno::EPIPE) or
+    ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that the sink did not take are
+    ///   [in the error](TransferError::undelivered), also where the source is a pipe;
+    /// - [`EBADF`](crate::Errno::EBADF), before the first byte: it is not open, or not for this direction;
+    /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte: what is written there comes
+    ///   back as something to read. Both are the same pipe; or they are the same file, the sink appends or
+    ///   its position is not before the source's, and no [`exact`](Self::exact) bounds the transfer;
     /// - [`ENOMEM`](crate::Errno::ENOMEM): no memory for the buffer of [`Copy`](Mechanism::Copy);
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed;
     /// - none: the source ended before the [exact](Self::exact) number of bytes.
     pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
         let _no_sigpipe = sigpipe::Guard::new();
-        self.run_guarded(from.as_fd(), to.as_fd())
+        engine::Engine::new(self, from.as_fd(), to.as_fd()).run()
     }
 
-    /// For a caller that has the guard already.
-    fn run_guarded(
-        self,
+    /// As `run`, where one end is a pipe of this crate's own and the caller has the guard already.
+    fn run_own(
+        mut self,
+        own: Side,
         from: BorrowedFd<'_>,
         to: BorrowedFd<'_>,
     ) -> Result<Transferred, TransferError> {
+        self.own = Some(own);
         engine::Engine::new(self, from, to).run()
     }
 }

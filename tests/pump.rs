@@ -304,7 +304,7 @@ fn pump_pipe_to_file() {
     let (source, out) = (Source::shared(), scratch_file());
     let mut command = pump(["--stats"]);
     command.stdout(out.try_clone().unwrap());
-    feed_pipe(source, command).assert_moved(source.bytes, "splice");
+    feed_pipe(source, command).assert_moved(source.bytes, "broker");
     source.check_file(&out, 0);
 }
 
@@ -336,7 +336,7 @@ fn pump_pipeline_of_three() {
     let second = Running::start(command);
     let mut command = pump(["--stats"]);
     command.stdin(next_reader).stdout(out.try_clone().unwrap());
-    Running::start(command).end().assert_moved(source.bytes, "splice");
+    Running::start(command).end().assert_moved(source.bytes, "broker");
     second.end().assert_silent();
     first.end().assert_silent();
     source.check_file(&out, 0);
@@ -372,7 +372,7 @@ fn pump_socket_to_pipe() {
     command.stdin(stdio(theirs));
     thread::scope(|scope| {
         scope.spawn(move || source.feed(ours));
-        check_pipe(source, command).assert_moved(source.bytes, "splice");
+        check_pipe(source, command).assert_moved(source.bytes, "broker");
     });
 }
 
@@ -383,7 +383,7 @@ fn pump_pipe_to_socket() {
     let mut command = pump(["--stats"]);
     command.stdout(stdio(theirs));
     thread::scope(|scope| {
-        scope.spawn(|| feed_pipe(source, command).assert_moved(source.bytes, "splice"));
+        scope.spawn(|| feed_pipe(source, command).assert_moved(source.bytes, "broker"));
         source.check(ours);
     });
 }
@@ -509,7 +509,7 @@ fn pump_chunk_sizes() {
         let out = scratch_file();
         let mut command = pump([format!("--chunk={chunk}"), "--stats".to_owned()]);
         command.stdout(out.try_clone().unwrap());
-        feed_pipe(&source, command).assert_moved(bytes, by("splice"));
+        feed_pipe(&source, command).assert_moved(bytes, by("broker"));
         source.check_file(&out, 0);
     }
 }

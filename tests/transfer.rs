@@ -147,9 +147,10 @@ fn transfer_mechanism_is_told() {
         (done.mechanism(), done.fell_back())
     };
     assert_eq!(mechanism(Source::Pipe, Sink::Pipe), (Splice, false));
-    assert_eq!(mechanism(Source::Pipe, Sink::File), (Splice, false));
+    assert_eq!(mechanism(Source::Pipe, Sink::File), (Broker, false));
     assert_eq!(mechanism(Source::File, Sink::Pipe), (Splice, false));
-    assert_eq!(mechanism(Source::Pipe, Sink::Socket), (Splice, false));
+    assert_eq!(mechanism(Source::Pipe, Sink::Socket), (Broker, false));
+    assert_eq!(mechanism(Source::Socket, Sink::Pipe), (Broker, false));
     assert_eq!(mechanism(Source::File, Sink::Socket), (Sendfile, false));
     assert_eq!(mechanism(Source::Socket, Sink::Socket), (Broker, false));
     assert_eq!(mechanism(Source::Socket, Sink::File), (Broker, false));

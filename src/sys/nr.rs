@@ -60,9 +60,11 @@ numbers! {
     GETPID             "getpid"               39  172;
     GETPPID            "getppid"             110  173;
     GETPRIORITY        "getpriority"        140  141;
+    GETSOCKOPT         "getsockopt"          55  209;
     GETTID             "gettid"              186  178;
     IOCTL              "ioctl"                16   29;
     KILL               "kill"                 62  129;
+    LSEEK              "lseek"                8   62;
     MADVISE            "madvise"              28  233;
     MEMFD_CREATE       "memfd_create"        319  279;
     MMAP               "mmap"                  9  222;

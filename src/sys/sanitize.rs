@@ -159,6 +159,10 @@ fn visit(
         string(b, &mut each);
         strings(c, &mut each);
         strings(d, &mut each);
+    } else if nr == nr::GETSOCKOPT {
+        each(Writes, d, 4);
+        each(Reads, e, 4);
+        each(Writes, e, 4);
     } else if nr == nr::IOCTL {
         ioctl(b, c, &mut each);
     } else if nr == nr::MADVISE && c == abi::memory::MADV_DONTNEED {

@@ -2,15 +2,23 @@
 
 use super::error::Side;
 use crate::fd::BorrowedFd;
-use crate::{abi, call, io};
+use crate::poll::{PollEvents, PollFd, poll};
+use crate::{Errno, Result, abi, call};
+use core::time::Duration;
 
 /// What a descriptor is, as far as the choice of a mechanism depends on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// A regular file or a block device. A call on it waits for a disk at most.
     File,
     Pipe,
-    Socket,
-    /// A device, or something that the kernel does not let us ask.
+    /// A socket whose reads and writes have no boundaries.
+    Stream,
+    /// A socket that keeps the boundaries of what is sent: datagrams, `SOCK_SEQPACKET`.
+    Records,
+    /// A device that takes everything immediately, such as `/dev/null`.
+    Null,
+    /// A terminal, another device, an eventfd and the like, or a descriptor whose kind is unknown.
     Other,
 }
 
@@ -20,40 +28,97 @@ pub(super) struct End<'a> {
     pub(super) fd: BorrowedFd<'a>,
     pub(super) side: Side,
     pub(super) kind: Kind,
-    /// Inode and device, to find out whether both ends are one pipe.
-    pub(super) identity: Option<(u64, [u32; 2])>,
+    /// Inode and device, to find out whether both ends are the same pipe or file.
+    identity: Option<(u64, [u32; 2])>,
+    /// The size of a file in bytes. 0 is also that of files that are streams: `/proc`, tracefs.
+    pub(super) size: u64,
+    /// The flags of the open file; an error other than `EBADF` is a filter's.
+    flags: Result<usize>,
     /// There is a deadline, and a plain call on this end could wait beyond it.
     pub(super) may_wait: bool,
 }
 
+/// The kind of a socket.
+fn socket(fd: BorrowedFd<'_>) -> Result<Kind> {
+    let stream = call::getsockopt_type(fd)? == abi::SOCK_STREAM;
+    Ok(if stream { Kind::Stream } else { Kind::Records })
+}
+
 impl<'a> End<'a> {
     pub(super) fn new(fd: BorrowedFd<'a>, side: Side, deadline: bool) -> Self {
-        let (kind, identity) = match call::statx(fd) {
+        let (kind, identity, size) = match call::statx(fd) {
             Ok(stat) => (
                 match stat.stx_mode & abi::S_IFMT {
-                    abi::S_IFREG => Kind::File,
+                    abi::S_IFREG | abi::S_IFBLK => Kind::File,
                     abi::S_IFIFO => Kind::Pipe,
-                    abi::S_IFSOCK => Kind::Socket,
+                    abi::S_IFSOCK => socket(fd).unwrap_or(Kind::Stream),
+                    // null, zero and full.
+                    abi::S_IFCHR if matches!(stat.stx_rdev, [1, 3 | 5 | 7]) => Kind::Null,
                     _ => Kind::Other,
                 },
                 Some((stat.stx_ino, stat.stx_dev)),
+                stat.stx_size,
             ),
-            // Before Linux 4.11, or behind a filter: a pipe can be recognised all the same.
-            Err(_) if call::fcntl_getpipe_sz(fd).is_ok() => (Kind::Pipe, None),
-            Err(_) => (Kind::Other, None),
+            // Before Linux 4.11, or with a filter: pipes and sockets can be recognized all the same.
+            Err(_) if call::fcntl_getpipe_sz(fd).is_ok() => (Kind::Pipe, None, 0),
+            Err(_) => (socket(fd).unwrap_or(Kind::Other), None, 0),
         };
-        let may_wait = deadline && kind != Kind::File && io::is_nonblocking(fd) != Ok(true);
-        Self { fd, side, kind, identity, may_wait }
+        let at_once = matches!(kind, Kind::File | Kind::Null);
+        let flags = call::fcntl_getfl(fd);
+        let nonblocking = flags.is_ok_and(|flags| flags & abi::O_NONBLOCK as usize != 0);
+        let may_wait = deadline && !at_once && !nonblocking;
+        Self { fd, side, kind, identity, size, flags, may_wait }
     }
 
-    /// Whether the end of this source, as `splice` and the like report it, is the end. That of a file
-    /// may not be: see the module `transfer`.
-    pub(super) fn end_is_sure(&self) -> bool {
-        matches!(self.kind, Kind::Pipe | Kind::Socket)
+    /// Whether it is not open, or not for this side's direction. Found out before the first byte is taken: some
+    /// mechanisms take from the source before they look at the sink, and others do not say whose error
+    /// it is.
+    pub(super) fn is_the_wrong_way_round(&self) -> bool {
+        let wrong = if self.side == Side::Source { abi::O_WRONLY as usize } else { abi::O_RDONLY };
+        match self.flags {
+            Ok(flags) => {
+                flags & abi::O_ACCMODE as usize == wrong || flags & abi::O_PATH as usize != 0
+            }
+            Err(errno) => errno == Errno::EBADF,
+        }
     }
 
     /// Whether splicing from it hands over pages that can change afterwards.
     pub(super) fn gives_pages_away(&self) -> bool {
-        matches!(self.kind, Kind::File | Kind::Other)
+        self.kind == Kind::File
+    }
+
+    /// How many bytes there are from this file's position to its end; `None` if that is unknown.
+    pub(super) fn ahead(&self) -> Option<u64> {
+        let position = call::lseek_current(self.fd).ok()?;
+        Some(call::statx(self.fd).ok()?.stx_size.saturating_sub(position))
+    }
+
+    /// Whether a read of 0 bytes is this source's end. Of a socket that keeps boundaries it may be an
+    /// empty record; at the end the peer has shut the connection down.
+    pub(super) fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(self.fd, PollEvents::RDHUP)];
+        self.kind != Kind::Records
+            || poll(&mut fds, Some(Duration::ZERO)) != Ok(0)
+                && matches!(call::ioctl_fionread(self.fd), Ok(0) | Err(_))
+    }
+
+    /// Whether what is written to `sink` would be read from this source again, without end unless the
+    /// transfer is `bounded`.
+    pub(super) fn is_fed_by(&self, sink: &End<'_>, bounded: bool) -> bool {
+        if self.kind != sink.kind || self.identity.is_none() || self.identity != sink.identity {
+            return false;
+        }
+        match self.kind {
+            Kind::Pipe => true,
+            Kind::File if !bounded => {
+                let (read, write) = (call::lseek_current(self.fd), call::lseek_current(sink.fd));
+                let appends = sink.flags.is_ok_and(|flags| flags & abi::O_APPEND as usize != 0);
+                read.is_ok_and(|read| {
+                    read < self.size && (appends || write.is_ok_and(|write| write >= read))
+                })
+            }
+            _ => false,
+        }
     }
 }

@@ -11,11 +11,11 @@
 use super::end::{End, Kind};
 use super::error::{Held, Side, TransferError};
 use super::{Mechanism, Transfer, Transferred};
-use crate::abi::{self, MAX_RW_COUNT};
+use crate::abi::MAX_RW_COUNT;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::flags::{PollEvents, SpliceFlags};
-use crate::pipe::{Builder, Capacity};
-use crate::poll::{PollFd, poll};
+use crate::pipe::{self, Capacity};
+use crate::poll::{PollFd, poll, poll_deadline};
 use crate::spin::Spin;
 use crate::time::Deadline;
 use crate::{Errno, PipeReader, call, page};
@@ -63,6 +63,8 @@ pub(super) struct Engine<'a, 'p> {
     ended: bool,
     /// Whether `exact` is a bound and not a promise.
     short_is_fine: bool,
+    /// How often it has waited since the last byte arrived.
+    fruitless: u32,
 }
 
 impl<'a, 'p> Engine<'a, 'p> {
@@ -70,14 +72,27 @@ impl<'a, 'p> Engine<'a, 'p> {
         let deadline = options.deadline.is_some();
         let from = End::new(from, Side::Source, deadline);
         let to = End::new(to, Side::Sink, deadline);
-        let mechanism = Mechanism::Copy;
-        let (done, moved_by, ended, short_is_fine) = (0, None, false, false);
-        Self { options, from, to, done, mechanism, moved_by, ended, short_is_fine }
+        Self {
+            options,
+            from,
+            to,
+            done: 0,
+            mechanism: Mechanism::Copy,
+            moved_by: None,
+            ended: false,
+            short_is_fine: false,
+            fruitless: 0,
+        }
     }
 
     pub(super) fn run(mut self) -> Result<Transferred, TransferError> {
         let plan = self.plan();
-        if self.is_one_pipe() {
+        for end in [self.from, self.to] {
+            if end.is_the_wrong_way_round() {
+                return Err(self.error(plan[0], Failure::new(end.side, Errno::EBADF)));
+            }
+        }
+        if self.from.is_fed_by(&self.to, self.options.exact.is_some()) {
             return Err(self.error(plan[0], Failure::new(Side::Sink, Errno::EINVAL)));
         }
         for &mechanism in plan {
@@ -114,25 +129,29 @@ impl<'a, 'p> Engine<'a, 'p> {
     }
 
     /// The mechanisms to try, the best first. The last never refuses.
+    ///
+    /// `splice` between a pipe and something else holds the pipe's lock while it waits for that, and a
+    /// process that reads or writes the pipe then sleeps where no signal reaches it. So it is only used
+    /// directly where it cannot wait, or where the pipe is our own.
     fn plan(&self) -> &'static [Mechanism] {
         use Mechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
         let small = self.options.chunk.is_some_and(|chunk| chunk < page::size());
         let must_copy = self.options.copy_semantics && self.from.gives_pages_away();
+        // Splicing from or to a blocking socket cannot be told not to wait.
+        let late = [self.from, self.to].iter().any(|end| end.may_wait && end.kind != Kind::Pipe);
         match (self.from.kind, self.to.kind) {
-            _ if small => &[Copy],
+            _ if small || late => &[Copy],
             // What arrives in a file is a copy.
             (Kind::File, Kind::File) => &[CopyFileRange, Sendfile, Copy],
             _ if must_copy => &[Copy],
-            (Kind::Pipe, _) | (_, Kind::Pipe) => &[Splice, Copy],
-            (Kind::File, _) => &[Sendfile, Broker, Copy],
+            // Boundaries are kept. A terminal's end is told only once, to the call that comes first.
+            (Kind::Records | Kind::Null | Kind::Other, _) | (_, Kind::Records) => &[Copy],
+            _ if self.options.own.is_some() => &[Splice, Copy],
+            (Kind::Pipe, Kind::Pipe | Kind::Null) => &[Splice, Copy],
+            (Kind::File, Kind::Pipe) if self.from.size > 0 => &[Splice, Copy],
+            (Kind::File, Kind::Stream | Kind::Null | Kind::Other) => &[Sendfile, Broker, Copy],
             _ => &[Broker, Copy],
         }
-    }
-
-    fn is_one_pipe(&self) -> bool {
-        self.from.kind == Kind::Pipe
-            && self.from.identity.is_some()
-            && self.from.identity == self.to.identity
     }
 
     // ---- what every loop needs ----
@@ -156,6 +175,7 @@ impl<'a, 'p> Engine<'a, 'p> {
     pub(super) fn arrived(&mut self, count: usize) {
         self.done += count as u64;
         self.moved_by = Some(self.mechanism);
+        self.fruitless = 0;
     }
 
     /// Tells `progress`. To be called with nothing in hand.
@@ -170,105 +190,124 @@ impl<'a, 'p> Engine<'a, 'p> {
         if self.options.deadline.is_some() { SpliceFlags::NONBLOCK.bits() } else { 0 }
     }
 
-    /// With a deadline: waits for the ends for which a call with these [`flags`](Self::flags) could
-    /// wait beyond it. For the others the call is tried first, and waited for when it says `EAGAIN`.
-    /// Without a deadline the call itself waits.
-    fn before_call(&self) -> Result<(), Failure> {
-        for end in [self.from, self.to] {
-            if end.may_wait && end.kind != Kind::Pipe {
-                self.wait_for(end)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Waits until one end is ready.
-    pub(super) fn wait_for(&self, end: End<'_>) -> Result<(), Failure> {
+    ///
+    /// `poll` may report an end as ready on which each call fails with `EAGAIN`: a socket with an error
+    /// queue, a pipe that another process is quicker to empty. So the more calls have moved nothing, the
+    /// longer it pauses, and then it looks at the deadline as well.
+    pub(super) fn wait_for(&mut self, end: End<'_>) -> Result<(), Failure> {
+        /// So many calls may move nothing before it pauses.
+        const PATIENCE: u32 = 3;
+        const LONGEST: u32 = 8; // milliseconds
+
         let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };
-        let mut fds = [PollFd::from_borrowed_fd(end.fd, events)];
-        loop {
-            let left = self.options.deadline.as_ref().map(Deadline::remaining);
-            match poll(&mut fds, left) {
-                Ok(0) => return Err(Failure::new(end.side, Errno::ETIMEDOUT)),
-                Ok(_) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Failure::new(end.side, errno)),
+        let deadline = self.options.deadline.unwrap_or(Deadline::NEVER);
+        self.fruitless = self.fruitless.saturating_add(1);
+        let pause = (self.fruitless / PATIENCE).min(LONGEST);
+        if pause > 0 {
+            let pause = Duration::from_millis(pause.into());
+            let _ = poll(&mut [], Some(pause.min(deadline.remaining())));
+        }
+        match poll_deadline(&mut [PollFd::from_borrowed_fd(end.fd, events)], deadline) {
+            Ok(0) => Err(Failure::new(end.side, Errno::ETIMEDOUT)),
+            Ok(_) if pause > 0 && deadline.has_passed() => {
+                Err(Failure::new(end.side, Errno::ETIMEDOUT))
             }
+            Ok(_) => Ok(()),
+            Err(errno) => Err(Failure::new(end.side, errno)),
         }
     }
 
     /// After `EAGAIN` of a call on both ends, which does not say whose it is: finds out, and waits for
     /// that one.
-    fn wait_for_the_one_not_ready(&self) -> Result<(), Failure> {
-        let mut fds = [
-            PollFd::from_borrowed_fd(self.from.fd, PollEvents::IN),
-            PollFd::from_borrowed_fd(self.to.fd, PollEvents::OUT),
-        ];
-        match poll(&mut fds, Some(Duration::ZERO)) {
-            Ok(_) if fds[0].revents().is_empty() => self.wait_for(self.from),
-            Ok(_) if fds[1].revents().is_empty() => self.wait_for(self.to),
-            // Both have become ready just now; or the kernel sees it otherwise than `poll` does, and
-            // asking it again at once would be a busy loop.
-            _ => {
-                let _ = poll(&mut [], Some(Duration::from_millis(1)));
-                match &self.options.deadline {
-                    Some(deadline) if deadline.has_passed() => {
-                        Err(Failure::new(Side::Sink, Errno::ETIMEDOUT))
-                    }
-                    _ => Ok(()),
-                }
-            }
+    fn wait_for_the_one_not_ready(&mut self) -> Result<(), Failure> {
+        let mut from = [PollFd::from_borrowed_fd(self.from.fd, PollEvents::IN)];
+        match poll(&mut from, Some(Duration::ZERO)) {
+            Ok(0) => self.wait_for(self.from),
+            _ => self.wait_for(self.to),
+        }
+    }
+
+    /// Waits until the source of a `splice` to a pipe has something: returns how many bytes are known
+    /// to be there, or `None` at its end.
+    ///
+    /// The call itself waits for room in a full pipe before it looks at the source, also where the
+    /// source is at its end and there is nothing to wait for.
+    fn ahead(&self) -> Result<Option<u64>, Failure> {
+        if self.from.kind == Kind::File {
+            return Ok(self.from.ahead().map_or(Some(0), |bytes| (bytes > 0).then_some(bytes)));
+        }
+        let deadline = self.options.deadline.unwrap_or(Deadline::NEVER);
+        let mut fds = [PollFd::from_borrowed_fd(self.from.fd, PollEvents::IN)];
+        match poll_deadline(&mut fds, deadline) {
+            Ok(0) => Err(Failure::new(Side::Source, Errno::ETIMEDOUT)),
+            Ok(_) if fds[0].revents() == PollEvents::HUP => Ok(None),
+            Ok(_) => Ok(Some(0)),
+            Err(errno) => Err(Failure::new(Side::Source, errno)),
         }
     }
 
     /// Whose error it is when `splice` between a pipe and something else fails.
     fn side_of(&self, errno: Errno) -> Side {
-        let access = call::fcntl_getfl(self.from.fd).map(|flags| flags & abi::O_ACCMODE as usize);
-        match errno {
-            _ if is_of_a_sink(errno) => Side::Sink,
-            Errno::EBADF if matches!(access, Ok(mode) if mode != abi::O_WRONLY as usize) => {
-                Side::Sink
-            }
-            Errno::EBADF => Side::Source,
-            // A pipe can always be read and written, so it is the other one.
-            _ if self.from.kind == Kind::Pipe => Side::Sink,
+        match self.options.own {
+            Some(Side::Source) => Side::Sink,
+            None if errno == Errno::EPIPE => Side::Sink,
             _ => Side::Source,
         }
     }
 
     // ---- the loops ----
 
-    /// One end is a pipe, and the kernel moves from one to the other. Nothing is ever in hand.
+    /// The kernel moves from or to a pipe. Nothing is ever in hand.
     fn splice(&mut self) -> Result<Outcome, Failure> {
         let mut spin = Spin::new(self.options.wait);
-        let mut asleep = false;
+        // Whether a full sink could hide that the source is at its end.
+        let may_be_full = self.options.own.is_none() && self.to.kind != Kind::Null;
+        // Bytes that a file is known to have, and whether the next call may wait.
+        let (mut ahead, mut patient) = (0_u64, false);
         loop {
             let wanted = match self.wanted() {
                 Ok(wanted) => wanted,
                 Err(outcome) => return Ok(outcome),
             };
-            self.before_call()?;
-            let awake = spin.is_on() && !asleep;
-            let flags = if awake { SpliceFlags::NONBLOCK.bits() } else { self.flags() };
+            let first = !patient && ahead == 0 && (may_be_full || spin.is_on());
+            let flags = if first { SpliceFlags::NONBLOCK.bits() } else { self.flags() };
             match call::splice(self.from.fd, None, self.to.fd, None, wanted, flags) {
-                Ok(0) if self.from.end_is_sure() => return Ok(Outcome::Finished),
-                Ok(0) => return Ok(Outcome::PerhapsEnd),
+                Ok(0) => return Ok(self.end()),
                 Ok(count) => {
                     self.arrived(count);
+                    ahead = ahead.saturating_sub(count as u64);
+                    patient = false;
                     self.report();
-                    asleep = false;
                 }
                 Err(Errno::EINTR) => self.report(),
-                Err(Errno::EAGAIN) if awake => {
-                    // For a moment; then the call waits, in the kernel.
+                Err(Errno::EAGAIN) if first => {
                     spin.wait(self.from.fd, PollEvents::IN);
-                    asleep = true;
+                    if may_be_full {
+                        match self.ahead()? {
+                            Some(bytes) => ahead = bytes,
+                            None => return Ok(self.end()),
+                        }
+                    }
+                    patient = true;
                 }
-                Err(Errno::EAGAIN) => self.wait_for_the_one_not_ready()?,
-                Err(errno) if is_refusal(errno) => return Ok(Outcome::Refused),
+                Err(Errno::EAGAIN) => {
+                    self.wait_for_the_one_not_ready()?;
+                    patient = false;
+                }
+                // For a wrong direction, a read or a write says whose it is.
+                Err(errno) if is_refusal(errno) || errno == Errno::EBADF => {
+                    return Ok(Outcome::Refused);
+                }
                 Err(errno) => return Err(Failure::new(self.side_of(errno), errno)),
             }
         }
+    }
+
+    /// What it means that `splice` has moved nothing. Only of a pipe is it surely the end: a socket
+    /// stops at an urgent mark, and files of procfs have nothing for `splice`.
+    fn end(&self) -> Outcome {
+        if self.from.kind == Kind::Pipe { Outcome::Finished } else { Outcome::PerhapsEnd }
     }
 
     /// The source is a file, and the kernel does all of it. Nothing is ever in hand: the position of
@@ -279,7 +318,6 @@ impl<'a, 'p> Engine<'a, 'p> {
                 Ok(wanted) => wanted,
                 Err(outcome) => return Ok(outcome),
             };
-            self.before_call()?;
             let answer = match mechanism {
                 Mechanism::Sendfile => call::sendfile(self.to.fd, self.from.fd, None, wanted),
                 _ => call::copy_file_range(self.from.fd, None, self.to.fd, None, wanted),
@@ -292,7 +330,9 @@ impl<'a, 'p> Engine<'a, 'p> {
                 }
                 Err(Errno::EINTR) => self.report(),
                 Err(Errno::EAGAIN) => self.wait_for_the_one_not_ready()?,
-                Err(errno) if is_of_a_sink(errno) => return Err(Failure::new(Side::Sink, errno)),
+                Err(errno) if self.is_of_the_sink(errno) => {
+                    return Err(Failure::new(Side::Sink, errno));
+                }
                 // A refusal (`copy_file_range` has EBADF for a sink in append mode), or an error that
                 // may be of either side: the last mechanism, which calls on one at a time, finds out.
                 Err(_) => return Ok(Outcome::Refused),
@@ -300,24 +340,24 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Neither is a pipe: through one of our own. It is filled once and then drained to the last byte
-    /// before it is filled again, so that a call that fills never waits for room, and its `EAGAIN` is
-    /// the source's.
+    /// Through a pipe of our own, so that no other process waits for its lock. It is filled once and
+    /// then drained to the last byte before it is filled again, so that a call that fills never waits
+    /// for room, and its `EAGAIN` is the source's.
     fn broker(&mut self) -> Result<Outcome, Failure> {
-        let Ok((reader, writer)) = Builder::new().capacity(Capacity::Max).build() else {
-            return Ok(Outcome::Refused);
+        let Ok((reader, writer)) = pipe::pipe() else { return Ok(Outcome::Refused) };
+        // As many slots as a source pipe has: what it holds then moves in one call.
+        let capacity = match pipe::capacity(self.from.fd) {
+            Ok(bytes) if self.from.kind == Kind::Pipe => Capacity::Bytes(bytes),
+            _ => Capacity::Max,
         };
+        let _ = writer.set_capacity(capacity);
         loop {
             let wanted = match self.wanted() {
                 Ok(wanted) => wanted,
                 Err(outcome) => return Ok(outcome),
             };
-            if self.from.may_wait {
-                self.wait_for(self.from)?;
-            }
             match call::splice(self.from.fd, None, writer.as_fd(), None, wanted, self.flags()) {
-                Ok(0) if self.from.end_is_sure() => return Ok(Outcome::Finished),
-                Ok(0) => return Ok(Outcome::PerhapsEnd),
+                Ok(0) => return Ok(self.end()),
                 Ok(mut held) => match self.drain(&reader, &mut held) {
                     Ok(true) => self.report(),
                     Ok(false) => return self.drain_by_copy(reader, held),
@@ -331,13 +371,10 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Moves what the broker pipe holds to the sink. Whether the sink takes it by `splice`; what is
-    /// left is in `held`.
+    /// Moves what the broker pipe holds to the sink. Returns whether the sink takes it by `splice`; what
+    /// is left is in `held`.
     fn drain(&mut self, reader: &PipeReader, held: &mut usize) -> Result<bool, Failure> {
         while *held > 0 {
-            if self.to.may_wait {
-                self.wait_for(self.to)?;
-            }
             match call::splice(reader.as_fd(), None, self.to.fd, None, *held, self.flags()) {
                 Ok(0) => return Ok(false),
                 Ok(count) => {
@@ -352,11 +389,23 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
         Ok(true)
     }
-}
 
-/// Whether only writing can fail like this.
-fn is_of_a_sink(errno: Errno) -> bool {
-    matches!(errno, Errno::EPIPE | Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG | Errno::ECONNRESET)
+    /// Whether an error of a call that reads a file and writes the sink is the sink's. A connection
+    /// reports the reason for its end only once, so these are not left to a second call to find out.
+    fn is_of_the_sink(&self, errno: Errno) -> bool {
+        let full = matches!(errno, Errno::EPIPE | Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG);
+        let lost = matches!(
+            errno,
+            Errno::ECONNRESET
+                | Errno::ECONNREFUSED
+                | Errno::ENOTCONN
+                | Errno::ETIMEDOUT
+                | Errno::EHOSTUNREACH
+                | Errno::ENETUNREACH
+                | Errno::ENETDOWN
+        );
+        full || lost && self.to.kind == Kind::Stream
+    }
 }
 
 /// What is still in the broker pipe.

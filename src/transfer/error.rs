@@ -2,7 +2,7 @@
 
 use super::Transferred;
 use crate::map::Map;
-use crate::{Errno, PipeReader, Result};
+use crate::{Errno, PipeReader, Result, page};
 use core::fmt;
 use core::ops::Range;
 
@@ -74,6 +74,7 @@ impl TransferError {
     /// # Errors
     ///
     /// - [`EINTR`](Errno::EINTR): a signal handler ran before anything was read.
+    /// - [`ENOMEM`](Errno::ENOMEM): there is no memory for a page, which a `buf` shorter than one needs.
     ///
     /// # Examples
     ///
@@ -105,9 +106,20 @@ impl TransferError {
             }
         }
         match &mut self.held.pipe {
+            // A shorter read of a packet would lose its remaining bytes.
+            Some((pipe, left)) if *left > 0 && buf.len() < page::size() => {
+                let most = (*left).min(page::size());
+                let mut pages = Map::anonymous(most)?;
+                let count = pipe.read(&mut pages.bytes_mut()[..most])?;
+                *left -= count;
+                let taken = count.min(buf.len());
+                buf[..taken].copy_from_slice(&pages.bytes()[..taken]);
+                self.held.pages = Some((pages, taken..count));
+                Ok(taken)
+            }
             Some((pipe, left)) if *left > 0 => {
-                let count = (*left).min(buf.len());
-                let count = pipe.read(&mut buf[..count])?;
+                let most = (*left).min(buf.len());
+                let count = pipe.read(&mut buf[..most])?;
                 *left -= count;
                 Ok(count)
             }

@@ -1,8 +1,11 @@
 //! The last mechanism, which never refuses: `read` and `write` through a buffer.
 
 use super::Mechanism;
+use super::end::Kind;
 use super::engine::{Engine, Failure, Outcome};
 use super::error::{Held, Side};
+use crate::io::nowait;
+use crate::iovec::IoSlice;
 use crate::map::Map;
 use crate::pipe::PIPE_BUF;
 use crate::{Errno, PipeReader, call};
@@ -25,11 +28,9 @@ impl Engine<'_, '_> {
                 Ok(wanted) => wanted.min(pages.len()),
                 Err(outcome) => return Ok(outcome),
             };
-            if self.from.may_wait {
-                self.wait_for(self.from)?;
-            }
-            match call::read(self.from.fd, &mut pages.bytes_mut()[..wanted]) {
-                Ok(0) => return Ok(Outcome::Finished),
+            match self.read(&mut pages.bytes_mut()[..wanted])? {
+                Ok(0) if self.from.has_ended() => return Ok(Outcome::Finished),
+                Ok(0) => {}
                 Ok(count) => {
                     let mut range = 0..count;
                     if let Err(failure) = self.deliver(&pages, &mut range) {
@@ -39,22 +40,47 @@ impl Engine<'_, '_> {
                     self.report();
                 }
                 Err(Errno::EINTR) => self.report(),
+                // A datagram socket that was shut down reports its end only to calls that may wait.
+                Err(Errno::EAGAIN) if self.from.kind == Kind::Records && self.from.has_ended() => {
+                    return Ok(Outcome::Finished);
+                }
                 Err(Errno::EAGAIN) => self.wait_for(self.from)?,
                 Err(errno) => return Err(Failure::new(Side::Source, errno)),
             }
         }
     }
 
+    /// Reads from the source, not beyond the deadline.
+    fn read(&mut self, buf: &mut [u8]) -> Result<crate::Result<usize>, Failure> {
+        if self.from.may_wait {
+            match nowait::try_read(self.from.fd, buf) {
+                Err(Errno::EOPNOTSUPP) => self.wait_for(self.from)?,
+                answer => return Ok(answer),
+            }
+        }
+        Ok(call::read(self.from.fd, buf))
+    }
+
+    /// Writes to the sink, not beyond the deadline.
+    fn write(&mut self, buf: &[u8]) -> Result<crate::Result<usize>, Failure> {
+        let mut most = buf.len();
+        if self.to.may_wait {
+            match nowait::try_writev(self.to.fd, &[IoSlice::new(buf)]) {
+                Err(Errno::EOPNOTSUPP) => self.wait_for(self.to)?,
+                answer => return Ok(answer),
+            }
+            if self.to.kind != Kind::Records {
+                // As much as a pipe or a terminal that is ready takes without waiting.
+                most = most.min(PIPE_BUF);
+            }
+        }
+        Ok(call::write(self.to.fd, &buf[..most]))
+    }
+
     /// Writes `pages[range]` to the sink. What did not arrive is left in `range`.
     fn deliver(&mut self, pages: &Map, range: &mut Range<usize>) -> Result<(), Failure> {
         while range.start < range.end {
-            let mut end = range.end;
-            if self.to.may_wait {
-                self.wait_for(self.to)?;
-                // A blocking pipe that is ready takes this much without waiting.
-                end = end.min(range.start + PIPE_BUF);
-            }
-            match call::write(self.to.fd, &pages.bytes()[range.start..end]) {
+            match self.write(&pages.bytes()[range.clone()])? {
                 Ok(0) => {
                     return Err(Failure { side: Side::Sink, errno: None, held: Held::default() });
                 }
@@ -89,7 +115,7 @@ impl Engine<'_, '_> {
         while held > 0 {
             let wanted = held.min(pages.len());
             match reader.read(&mut pages.bytes_mut()[..wanted]) {
-                // Nobody else reads this pipe, so what was put into it is there.
+                // No other process reads this pipe, so what was written to it is there.
                 Ok(count) => {
                     held -= count;
                     let mut range = 0..count;

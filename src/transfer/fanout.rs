@@ -12,6 +12,7 @@
 //!    `splice`d: now it is consumed, once.
 //! 3. Move each pipe to its sink to the last byte. What goes wrong here is that sink's matter alone.
 
+use super::end::End;
 use super::engine::is_refusal;
 use super::error::{Held, Side, TransferError};
 use super::{Mechanism, Transfer, Transferred, discard};
@@ -69,7 +70,7 @@ impl<'fd> FanoutSink<'fd> {
     /// Moves the `len` bytes in its pipe to the sink, if it is still one.
     fn deliver(&mut self, len: usize) {
         let Some((reader, _)) = &self.pipe else { return };
-        match Transfer::new().exact(len as u64).run_guarded(reader.as_fd(), self.fd) {
+        match Transfer::new().exact(len as u64).run_own(Side::Source, reader.as_fd(), self.fd) {
             Ok(transferred) => self.bytes += transferred.bytes(),
             Err(mut error) => {
                 self.bytes += error.bytes();
@@ -172,15 +173,21 @@ impl<'p> Fanout<'p> {
 
     /// Moves the bytes and returns how many the source gave.
     ///
-    /// They are duplicated inside the kernel by `tee`, or copied where that is refused. A sink that is slow makes the others wait. One
-    /// that fails is dropped, with its [`error`](FanoutSink::error), and the others go on. Nobody else
-    /// may read from the source meanwhile. Goes on after signals, and raises no `SIGPIPE`.
+    /// The kernel duplicates them with `tee`; where it rejects that they are copied. A slow sink makes the
+    /// others wait. One that fails is dropped, with its [`error`](FanoutSink::error), and the others
+    /// continue. No other process may read from the source meanwhile. Retries on `EINTR`, and raises no
+    /// `SIGPIPE`.
+    ///
+    /// A datagram or record of the source is cut at the capacity of the smallest pipe: 64 KiB, unless the
+    /// user has too many pages in pipes.
     ///
     /// # Errors
     ///
     /// A [`TransferError`] with the number of bytes that all the sinks that are left have got:
     ///
     /// - an error of reading the source;
+    /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte: what a sink is given comes back from
+    ///   the source, as for [`Transfer::run`];
     /// - the error of a sink when none is left. The source then keeps what it has not given yet;
     /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): the source is no pipe, and there is
     ///   none to be had.
@@ -196,6 +203,12 @@ impl<'p> Fanout<'p> {
         assert!(!sinks.is_empty(), "a fan-out to nowhere");
         let _no_sigpipe = sigpipe::Guard::new();
         let from = from.as_fd();
+        let source = End::new(from, Side::Source, false);
+        let returns =
+            |sink: &FanoutSink<'_>| source.is_fed_by(&End::new(sink.fd, Side::Sink, false), false);
+        if sinks.iter().any(returns) {
+            return Err(failed(0, Side::Sink, Errno::EINVAL));
+        }
         // `tee` reads from pipes only: another source is moved into one first, a pipe's fill at a time.
         let own = if pipe::capacity(from).is_ok() {
             None
@@ -298,7 +311,7 @@ fn fill(
         _ => ControlFlow::Break(()),
     };
     let transfer = Transfer::new().chunk(room.max(page::size())).progress(stop);
-    let transferred = transfer.run_guarded(from, writer.as_fd())?;
+    let transferred = transfer.run_own(Side::Sink, from, writer.as_fd())?;
     Ok(usize::try_from(transferred.bytes()).unwrap_or(room))
 }
 

@@ -271,7 +271,12 @@ fn changed_environment(given: &Given<'_>) -> Option<bool> {
         inherited && name_of(entry).is_none_or(|name| names.contains(&name))
     };
     let mut more = more.copied();
-    Some(theirs.iter().all(|entry| ours.contains(entry)) && more.all(explained))
+    let most = own.len() + given.case.changes.len();
+    Some(
+        ours.len() <= most
+            && theirs.iter().all(|entry| ours.contains(entry))
+            && more.all(explained),
+    )
 }
 
 /// The line of the table that a difference is.

@@ -74,6 +74,18 @@ pub(super) fn splicing() -> Vec<Operation> {
             let (_reader, writer) = pipe();
             operation(|| done(transfer(&from, &writer)));
         }),
+        of("transfer", "from a file to a pipe that it fills", || {
+            let (_reader, writer) = pipe();
+            let from = file(&vec![1; writer.capacity().expect("a pipe")]);
+            operation(|| done(transfer(&from, &writer)));
+        }),
+        of("transfer", "by copying, until a deadline", || {
+            let (reader, _writer) = filled(&[1; 4_000]);
+            let (_other, to_other) = pipe();
+            let soon = Transfer::new().chunk(1_000).deadline(Deadline::after(SOON));
+            operation(|| fails(soon.run(&reader, &to_other)));
+        })
+        .without(&[&[refused(nr::PREADV2)], &[refused(nr::PWRITEV2)]]),
         of("transfer", "until a deadline", || {
             let (reader, _writer) = pipe();
             let (_other, to_other) = pipe();

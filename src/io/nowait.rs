@@ -1,0 +1,86 @@
+//! Reading and writing without waiting, on ends that are blocking.
+//!
+//! `RWF_NOWAIT` where the kernel and the file have it, else what does the same for pipes: see
+//! [`timed`](crate::timed). It never polls and then reads, because another reader could win the race.
+
+use crate::call::flagged::{self, is_refusal};
+use crate::fd::{AsFd, BorrowedFd};
+use crate::iovec::{IoSlice, IoSliceMut};
+use crate::{Errno, Result, abi, call};
+
+/// Reads what is there, and returns how many bytes that is. See
+/// [`timed::try_read`](crate::timed::try_read).
+pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
+    match flagged::preadv2(fd, &mut [IoSliceMut::new(buf)], abi::RWF_NOWAIT) {
+        Err(errno) if is_refusal(errno) => {
+            let wrong = abi::O_WRONLY as usize;
+            match flagged::vmsplice_from(fd, buf) {
+                // It is open for writing as well.
+                Err(Errno::EBADF) => read_through_a_pipe(fd, buf),
+                answer => answer,
+            }
+            .map_err(|other| unsupported(fd, wrong, errno, other))
+        }
+        answer => answer,
+    }
+}
+
+/// Moves what is there into a pipe of its own, which has room, and reads it there.
+fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
+    if call::fcntl_getpipe_sz(from).is_err() {
+        return Err(Errno::EBADF); // the flag below concerns pipes only
+    }
+    let (reader, writer) = call::pipe2(abi::O_CLOEXEC | abi::O_NONBLOCK)?;
+    let flags = abi::SPLICE_F_NONBLOCK;
+    let moved = call::splice(from, None, writer.as_fd(), None, buf.len(), flags)?;
+    let mut read = 0;
+    // Of packets, one for each call.
+    while read < moved {
+        match call::read(reader.as_fd(), &mut buf[read..moved])? {
+            0 => break,
+            count => read += count,
+        }
+    }
+    Ok(read)
+}
+
+/// Writes what there is room for, and returns how many bytes that is. See
+/// [`timed::try_write`](crate::timed::try_write).
+pub(crate) fn try_writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
+    match flagged::pwritev2(fd, bufs, abi::RWF_NOWAIT) {
+        Err(errno) if is_refusal(errno) => {
+            let wrong = abi::O_RDONLY;
+            write_through_a_pipe(fd, bufs).map_err(|other| unsupported(fd, wrong, errno, other))
+        }
+        answer => answer,
+    }
+}
+
+/// Writes into a pipe of its own, which has room, and moves on as much as the other one has room for. The
+/// remaining bytes go with the pipe, and are not counted.
+fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
+    if call::fcntl_getpipe_sz(to).is_err() {
+        return Err(Errno::EOPNOTSUPP); // the flag below concerns pipes only
+    }
+    // A packet there must be one here.
+    let mode = call::fcntl_getfl(to)? & abi::O_DIRECT as usize;
+    let mode = if mode == 0 { 0 } else { abi::O_DIRECT };
+    let (reader, writer) = call::pipe2(abi::O_CLOEXEC | abi::O_NONBLOCK | mode)?;
+    let count = call::writev(writer.as_fd(), bufs)?;
+    call::splice(reader.as_fd(), None, to, None, count, abi::SPLICE_F_NONBLOCK)
+}
+
+/// Chooses the error to report when both ways have failed. `wrong` is the access mode of the other
+/// direction.
+fn unsupported(fd: BorrowedFd<'_>, wrong: usize, first: Errno, second: Errno) -> Errno {
+    // Where the call is missing it has not looked at the descriptor.
+    let mode = call::fcntl_getfl(fd).map(|flags| flags & abi::O_ACCMODE as usize);
+    match (mode, second) {
+        (Err(closed), _) => closed,
+        (Ok(mode), _) if mode == wrong => Errno::EBADF,
+        // Not a pipe; so a wrong argument was meant as such.
+        (_, Errno::EBADF | Errno::EOPNOTSUPP) if first == Errno::EINVAL => first,
+        (_, Errno::EBADF | Errno::ENOSYS | Errno::EPERM) => Errno::EOPNOTSUPP,
+        (_, second) => second,
+    }
+}

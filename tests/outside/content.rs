@@ -1,0 +1,151 @@
+//! Everything that is in the source arrives, and the mover counts it.
+
+use super::kinds::{End, LEN, SINKS, SOURCES, Says, SinkKind, SourceKind, request};
+use super::movers::{MOVERS, Mover, Outcome};
+use super::stage::{Act, Play, Seen, play};
+use super::sys::{EINVAL, EIO};
+use super::table::{Table, Verdict};
+use rawpipe::transfer::Side;
+use std::io;
+
+pub(crate) fn cases(table: &mut Table) {
+    for from in SOURCES.iter().filter(|kind| !kind.bad) {
+        for to in SINKS.iter().filter(|kind| !kind.bad) {
+            for mover in MOVERS {
+                let nonsense = nonsense(*mover, from, to);
+                table.pair("content", "content", (*mover, from, to), nonsense, move || {
+                    content(*mover, from, to)
+                });
+            }
+        }
+    }
+}
+
+fn nonsense(mover: Mover, from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
+    let zeros = matches!(from.name, "dev_zero" | "dev_full");
+    if from.end == End::Never && !mover.takes_exact() {
+        return Some("the source never ends, and the mover cannot be told how much");
+    }
+    words(from, to).or_else(|| {
+        let blocks = !from.talks() && from.name != "proc_file";
+        match to.unit {
+            8 if zeros || matches!(from.name, "sparse_file" | "direct_file" | "proc_file") => {
+                Some("an eventfd takes one number that is not 0")
+            }
+            _ if from.unit == 4096 && to.most < LEN => Some("O_DIRECT reads whole blocks"),
+            4096 if !blocks => Some("O_DIRECT takes whole blocks"),
+            _ if to.lines && (zeros || from.name == "sparse_file") => {
+                Some("a line terminal gives whole lines")
+            }
+            _ => None,
+        }
+    })
+}
+
+/// Why this source has nothing to say that the sink could take.
+pub(crate) fn words(from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
+    match from.says {
+        Says::Touch if to.unit == 8 => Some("an eventfd adds up what is written to it"),
+        Says::Expire | Says::Touch if to.lines => Some("a line terminal gives whole lines"),
+        _ => None,
+    }
+}
+
+/// What a mover is to say at the end of this source after so many bytes.
+pub(crate) fn complete(from: &SourceKind, exact: Option<usize>, bytes: usize) -> Outcome {
+    let error = match from.end {
+        End::CloseEio if exact.is_none() => Some((Some(Side::Source), EIO)),
+        _ => None,
+    };
+    Outcome { bytes, error, ..Outcome::default() }
+}
+
+/// Complains of what is not as expected.
+pub(crate) fn compare(
+    mover: Mover,
+    seen: &Seen,
+    expected: &Outcome,
+    arrived: Option<&[u8]>,
+) -> Vec<String> {
+    let mut complaints = Vec::new();
+    // It does not say which side it is of.
+    let error = match expected.error {
+        Some((_, errno)) if mover == Mover::SpliceTo => Some((None, errno)),
+        error => error,
+    };
+    match &seen.outcome {
+        None => complaints.push(format!("expected {expected}; it hung (the peer: {})", seen.said)),
+        // Of a failure the program only says that it failed.
+        Some(outcome) if mover == Mover::Pump && error.is_some() => {
+            if outcome.error != error {
+                complaints.push(format!("expected {expected}, seen {outcome}"));
+            }
+        }
+        Some(outcome) => {
+            if (outcome.bytes, outcome.error) != (expected.bytes, error) {
+                complaints.push(format!("expected {expected}, seen {outcome}"));
+            }
+        }
+    }
+    let mut look = |what: &str, bytes: &[u8], arrived: &[u8]| {
+        if bytes != arrived {
+            let same = bytes.iter().zip(arrived).take_while(|(one, other)| one == other).count();
+            complaints.push(format!(
+                "expected {} bytes at the {what}, seen {}, the first {same} of them right",
+                arrived.len(),
+                bytes.len()
+            ));
+        }
+    };
+    if let Some(arrived) = arrived {
+        look("sink", &seen.arrived, arrived);
+    }
+    if let Some(arrived) = arrived.filter(|_| mover == Mover::FanoutTwo) {
+        look("second sink", &seen.second, arrived);
+    }
+    complaints
+}
+
+/// A pair, or why it cannot be had.
+pub(crate) fn made(
+    from: &'static SourceKind,
+    to: &'static SinkKind,
+    mover: Mover,
+    contents: &[u8],
+) -> Result<Play<'static>, Verdict> {
+    Play::new(from, to, mover, contents).map_err(|error| {
+        Verdict::Skip(format!("{} to {} cannot be made: {error}", from.name, to.name))
+    })
+}
+
+fn content(mover: Mover, from: &'static SourceKind, to: &'static SinkKind) -> io::Result<Verdict> {
+    let most = if mover == Mover::SmallChunk { 4 * 4096 } else { usize::MAX };
+    let len = from.most.min(to.most).min(most);
+    let contents = if len < 64 { request(1) } else { from.contents(len) };
+    let contents = if from.name == "dev_null" { Vec::new() } else { contents };
+    let mut scene = match made(from, to, mover, &contents) {
+        Ok(scene) => scene,
+        Err(verdict) => return Ok(verdict),
+    };
+    let gives = from.gives(&contents);
+    if mover == Mover::Exact || from.end == End::Never {
+        scene.limits.exact = Some(gives.len());
+    }
+    if from.talks() {
+        scene.acts = vec![Act::Say(contents), Act::End];
+    }
+    let expected = complete(from, scene.limits.exact, gives.len());
+    let seen = play(scene)?;
+    let arrived = to.heard.then_some(gives.as_slice());
+    Ok(judge(mover, &seen, &compare(mover, &seen, &expected, arrived)))
+}
+
+/// The verdict, unless this kernel does not splice between the two: older ones do not to all sinks.
+pub(crate) fn judge(mover: Mover, seen: &Seen, complaints: &[String]) -> Verdict {
+    match &seen.outcome {
+        Some(Outcome { bytes: 0, error: Some((None, EINVAL)), .. }) if mover == Mover::SpliceTo => {
+            Verdict::Skip("the kernel does not splice to this sink".into())
+        }
+        _ => Verdict::of(complaints),
+    }
+}

@@ -1,0 +1,347 @@
+//! A deadline is kept, on the side that is not ready: with a silent peer, with others who take what was
+//! there, with something in a socket's error queue; and what has arrived by then has arrived.
+
+use super::content::{compare, made, words};
+use super::kinds::{End, Made, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source, text};
+use super::movers::{MOVERS, Mover, Outcome, WITH_DEADLINE};
+use super::stage::{Act, Ear, Others, Play, Seen, play};
+use super::sys::{self, ETIMEDOUT};
+use super::table::{Table, Verdict};
+use rawpipe::transfer::Side;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_millis(100);
+/// A wait that is long enough to see whether it burns the processor.
+const LONG: Duration = Duration::from_millis(500);
+const LITTLE_CPU: Duration = Duration::from_millis(150);
+/// By when it must be back: machines are slow.
+const BACK: Duration = Duration::from_secs(3);
+
+const FAMILY: &str = "deadline";
+
+pub(crate) fn cases(table: &mut Table) {
+    silent(table);
+    full(table);
+    competitors(table);
+    error_queue(table);
+    exact_room(table);
+}
+
+/// Complains unless it came back in time with this error on this side.
+fn timed_out(seen: &Seen, side: Side, bytes: Option<usize>) -> Vec<String> {
+    let mut complaints = Vec::new();
+    match &seen.outcome {
+        None => complaints.push(format!("expected ETIMEDOUT of the {side:?}; it hung")),
+        Some(outcome) => {
+            let right = outcome.error == Some((Some(side), ETIMEDOUT))
+                && bytes.is_none_or(|bytes| outcome.bytes == bytes);
+            if !right {
+                let bytes = bytes.map_or(String::new(), |bytes| format!(" after {bytes}"));
+                complaints
+                    .push(format!("expected ETIMEDOUT of the {side:?}{bytes}, seen {outcome}"));
+            }
+            if outcome.took > BACK {
+                complaints
+                    .push(format!("expected an end within {BACK:?}, seen {:?}", outcome.took));
+            }
+        }
+    }
+    complaints
+}
+
+fn little_cpu(seen: &Seen) -> Option<String> {
+    let cpu = seen.outcome.as_ref()?.cpu;
+    (cpu > LITTLE_CPU).then(|| format!("expected at most {LITTLE_CPU:?} of CPU, seen {cpu:?}"))
+}
+
+// ---- a source that says one thing and then nothing ----
+
+fn silent(table: &mut Table) {
+    for from in SOURCES.iter().filter(|kind| kind.talks()) {
+        for to in SINKS.iter().filter(|kind| !kind.bad) {
+            for mover in WITH_DEADLINE {
+                let blocks = (to.unit == 4096).then_some("O_DIRECT takes whole blocks");
+                let nonsense = words(from, to).or(blocks);
+                let pair = (*mover, from, to);
+                table.pair(FAMILY, "deadline_silent", pair, nonsense, move || {
+                    let said = request(1);
+                    let mut scene = match made(from, to, pair.0, b"") {
+                        Ok(scene) => scene,
+                        Err(verdict) => return Ok(verdict),
+                    };
+                    scene.limits.deadline = Some(DEADLINE);
+                    scene.mover_last = true;
+                    let bytes = from.gives(&said).len();
+                    scene.acts = vec![Act::Say(said)];
+                    Ok(Verdict::of(&timed_out(&play(scene)?, Side::Source, Some(bytes))))
+                });
+            }
+        }
+    }
+}
+
+// ---- a sink that takes nothing ----
+
+/// Writes until it takes no more. Whether there was an end to it.
+fn fill(near: &impl AsFd, unit: usize) -> io::Result<bool> {
+    const MOST: usize = 64 << 20;
+    let fd = near.as_fd().try_clone_to_owned()?;
+    sys::set_nonblocking(&fd, true);
+    let mut file = File::from(fd);
+    let (mut written, mut refused) = (0, 0);
+    let mut piece: &[u8] = &[b'f'; 4096];
+    let most_of_an_eventfd = (u64::MAX - 1).to_ne_bytes();
+    if unit == 8 {
+        piece = &most_of_an_eventfd;
+    }
+    // What a socket or a terminal has taken moves on by itself for a moment.
+    while refused < 10 && written < MOST {
+        match file.write(piece) {
+            Ok(count) => (written, refused) = (written + count, 0),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && unit == 1 && piece.len() > 1 => {
+                piece = &piece[..piece.len() / 8 + usize::from(piece.len() == 8)];
+                if piece.len() <= 1 {
+                    piece = b"f";
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                refused += 1;
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    sys::set_nonblocking(&file, false);
+    Ok(written < MOST)
+}
+
+/// As [`made`], with a sink that is full.
+pub(crate) fn made_full(
+    from: &'static SourceKind,
+    to: &'static SinkKind,
+    mover: Mover,
+    contents: &[u8],
+) -> Result<Play<'static>, Verdict> {
+    let scene = made(from, to, mover, contents)?;
+    let Made { near, .. } = &scene.sink;
+    match fill(near, to.unit) {
+        Ok(true) => Ok(scene),
+        Ok(false) => Err(Verdict::Skip(format!("{} is never full", to.name))),
+        Err(error) => Err(Verdict::Skip(format!("{} cannot be filled: {error}", to.name))),
+    }
+}
+
+fn full(table: &mut Table) {
+    for from in ["tmpfs_file", "pipe", "packet_pipe", "unix_stream", "tcp", "eventfd", "pty_slave"]
+    {
+        let from = source(from);
+        for to in SINKS.iter().filter(|kind| kind.fills) {
+            for mover in WITH_DEADLINE {
+                let pair = (*mover, from, to);
+                table.pair(FAMILY, "deadline_full", pair, None, move || {
+                    let said = if from.most.min(to.most) < 64 { request(1) } else { text(1024) };
+                    let mut scene = match made_full(from, to, pair.0, &said) {
+                        Ok(scene) => scene,
+                        Err(verdict) => return Ok(verdict),
+                    };
+                    scene.limits.deadline = Some(DEADLINE);
+                    scene.mover_last = true;
+                    scene.ear = Ear::Deaf;
+                    if from.talks() {
+                        scene.acts = vec![Act::Say(said.clone())];
+                    }
+                    let seen = play(scene)?;
+                    let mut complaints = timed_out(&seen, Side::Sink, Some(0));
+                    if let Some(outcome) =
+                        seen.outcome.filter(|outcome| outcome.undelivered > said.len())
+                    {
+                        complaints.push(format!(
+                            "expected at most {} in hand, seen {outcome}",
+                            said.len()
+                        ));
+                    }
+                    Ok(Verdict::of(&complaints))
+                });
+            }
+        }
+    }
+}
+
+// ---- others at the same end ----
+
+fn competitors(table: &mut Table) {
+    const OTHERS: usize = 6;
+    let shared = SOURCES.iter().filter(|kind| kind.shared);
+    for from in shared {
+        for to in ["tmpfs_file", "pipe", "unix_stream", "dev_null"].map(sink) {
+            for mover in WITH_DEADLINE {
+                let pair = (*mover, from, to);
+                // A lost race is seldom the last one.
+                let times = if *mover == Mover::SmallChunk { 6 } else { 1 };
+                table.pair(FAMILY, "deadline_competing_readers", pair, None, move || {
+                    let mut complaints = Vec::new();
+                    for _ in 0..times {
+                        let mut scene = match made(from, to, pair.0, b"") {
+                            Ok(scene) => scene,
+                            Err(verdict) => return Ok(verdict),
+                        };
+                        scene.limits.deadline = Some(DEADLINE);
+                        scene.others = Others::Readers(OTHERS);
+                        // Then nothing: who has lost a race by then waits for ever.
+                        scene.acts = vec![Act::Chatter(DEADLINE / 2)];
+                        complaints.extend(timed_out(&play(scene)?, Side::Source, None));
+                        if !complaints.is_empty() {
+                            break;
+                        }
+                    }
+                    Ok(Verdict::of(&complaints))
+                });
+            }
+        }
+    }
+    for from in ["tmpfs_file", "pipe", "unix_stream"].map(source) {
+        for to in SINKS.iter().filter(|kind| kind.shared) {
+            for mover in WITH_DEADLINE {
+                let pair = (*mover, from, to);
+                table.pair(FAMILY, "deadline_competing_writers", pair, None, move || {
+                    let contents = from.contents(from.most);
+                    let mut scene = match made_full(from, to, pair.0, &contents) {
+                        Ok(scene) => scene,
+                        Err(verdict) => return Ok(verdict),
+                    };
+                    scene.limits.deadline = Some(DEADLINE);
+                    scene.others = Others::Writers(OTHERS);
+                    if from.talks() {
+                        scene.acts = vec![Act::Say(contents)];
+                    }
+                    scene.ear = Ear::Slow(100, Duration::from_micros(500));
+                    Ok(Verdict::of(&timed_out(&play(scene)?, Side::Sink, None)))
+                });
+            }
+        }
+    }
+}
+
+// ---- an error queue ----
+
+fn error_queue(table: &mut Table) {
+    let queue = source("tcp_error_queue");
+    for to in ["tmpfs_file", "append_file", "pipe", "unix_stream", "tcp", "pty_slave", "dev_null"]
+        .map(sink)
+    {
+        for mover in WITH_DEADLINE {
+            let pair = (*mover, queue, to);
+            table.pair(FAMILY, "deadline_error_queue", pair, None, move || {
+                let mut scene = match made(queue, to, pair.0, b"") {
+                    Ok(scene) => scene,
+                    Err(verdict) => return Ok(verdict),
+                };
+                scene.limits.deadline = Some(LONG);
+                let seen = play(scene)?;
+                let mut complaints = timed_out(&seen, Side::Source, Some(0));
+                complaints.extend(little_cpu(&seen));
+                Ok(Verdict::of(&complaints))
+            });
+        }
+        for mover in MOVERS {
+            let pair = (*mover, queue, to);
+            table.pair(FAMILY, "error_queue_idle", pair, None, move || {
+                let said = request(1);
+                let mut scene = match made(queue, to, pair.0, b"") {
+                    Ok(scene) => scene,
+                    Err(verdict) => return Ok(verdict),
+                };
+                if pair.0 == Mover::Exact {
+                    scene.limits.exact = Some(said.len());
+                }
+                scene.acts = vec![Act::Pause(LONG), Act::Say(said.clone()), Act::End];
+                let seen = play(scene)?;
+                let expected = Outcome { bytes: said.len(), ..Outcome::default() };
+                let mut complaints = compare(pair.0, &seen, &expected, to.heard.then_some(&said));
+                complaints.extend(little_cpu(&seen));
+                Ok(Verdict::of(&complaints))
+            });
+        }
+    }
+    let queue = sink("tcp_error_queue");
+    for from in ["tmpfs_file", "pipe", "unix_stream", "tcp"].map(source) {
+        for mover in WITH_DEADLINE {
+            let pair = (*mover, from, queue);
+            table.pair(FAMILY, "deadline_error_queue_full", pair, None, move || {
+                let said = text(1024);
+                let mut scene = match made_full(from, queue, pair.0, &said) {
+                    Ok(scene) => scene,
+                    Err(verdict) => return Ok(verdict),
+                };
+                scene.limits.deadline = Some(LONG);
+                scene.ear = Ear::Deaf;
+                if from.talks() {
+                    scene.acts = vec![Act::Say(said)];
+                }
+                let seen = play(scene)?;
+                let mut complaints = timed_out(&seen, Side::Sink, Some(0));
+                complaints.extend(little_cpu(&seen));
+                Ok(Verdict::of(&complaints))
+            });
+        }
+    }
+}
+
+// ---- room for exactly what there is ----
+
+/// As much as fits in such a sink, of which nobody reads; `poll` says afterwards that it is full.
+fn room(to: &SinkKind) -> Option<usize> {
+    match to.name {
+        "pipe" | "fifo" | "fifo_rdwr" | "unix_stream" | "unix_seqpacket" => Some(16 * 4096),
+        "page_pipe" => Some(4096),
+        _ => None,
+    }
+}
+
+fn exact_room(table: &mut Table) {
+    let sources = SOURCES.iter().filter(|kind| {
+        let says_it = !matches!(kind.name, "page_pipe" | "packet_pipe" | "proc_file" | "dev_null");
+        let ends = matches!(kind.end, End::Contents | End::Close);
+        !kind.bad && !kind.native && says_it && ends
+    });
+    for from in sources {
+        for to in SINKS.iter().filter(|kind| room(kind).is_some()) {
+            let socket = from.talks() && !from.pipe;
+            let to_pipe = to.name.contains("pipe") || to.name.contains("fifo");
+            for mover in WITH_DEADLINE {
+                let one_call = matches!(mover, Mover::Deadline | Mover::Progress) && !socket;
+                let nonsense = match mover {
+                    _ if socket && to_pipe => {
+                        Some("pieces of a socket take more slots of a pipe than a page each")
+                    }
+                    _ if !to_pipe && !one_call => {
+                        Some("poll calls a socket full long before it is")
+                    }
+                    _ => None,
+                };
+                let pair = (*mover, from, to);
+                table.pair(FAMILY, "deadline_exact_room", pair, nonsense, move || {
+                    let contents = from.contents(room(to).unwrap_or(0).max(3 * 4096));
+                    let contents = &contents[..room(to).unwrap_or(0)];
+                    let mut scene = match made(from, to, pair.0, contents) {
+                        Ok(scene) => scene,
+                        Err(verdict) => return Ok(verdict),
+                    };
+                    scene.limits.deadline = Some(DEADLINE);
+                    scene.mover_last = true;
+                    scene.ear = Ear::Deaf;
+                    if from.talks() {
+                        scene.acts = vec![Act::Say(contents.to_vec()), Act::End];
+                    }
+                    let expected = Outcome { bytes: contents.len(), ..Outcome::default() };
+                    let seen = play(scene)?;
+                    Ok(Verdict::of(&compare(pair.0, &seen, &expected, Some(contents))))
+                });
+            }
+        }
+    }
+}

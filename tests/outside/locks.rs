@@ -1,0 +1,68 @@
+//! A mover that waits for one end holds the other end's pipe for nobody: others can read and write it, and
+//! can be ended.
+
+use super::content::made;
+use super::kinds::{SINKS, SOURCES, SinkKind, SourceKind, request};
+use super::movers::{MOVERS, Mover};
+use super::stage::{Act, Ear, Others, Play, play};
+use super::table::{Table, Verdict};
+use std::io;
+use std::time::Duration;
+
+const FAMILY: &str = "lock";
+/// Until the mover waits.
+const MOMENT: Act = Act::Pause(Duration::from_millis(50));
+
+pub(crate) fn cases(table: &mut Table) {
+    let movers = || MOVERS.iter().filter(|mover| **mover != Mover::Discard);
+    for from in SOURCES.iter().filter(|kind| kind.talks()) {
+        for to in SINKS.iter().filter(|kind| kind.pipe && !kind.bad) {
+            for mover in movers() {
+                let pair = (*mover, from, to);
+                table.pair(FAMILY, "silent_source_locks_no_sink", pair, None, move || silent(pair));
+            }
+        }
+    }
+    for from in SOURCES.iter().filter(|kind| kind.pipe && !kind.bad) {
+        for to in SINKS.iter().filter(|kind| kind.fills) {
+            for mover in movers() {
+                let pair = (*mover, from, to);
+                table.pair(FAMILY, "full_sink_locks_no_source", pair, None, move || full(pair));
+            }
+        }
+    }
+}
+
+type Pair = (Mover, &'static SourceKind, &'static SinkKind);
+
+fn all_said(scene: Play<'_>) -> io::Result<Verdict> {
+    let seen = play(Play { until_said: true, ..scene })?;
+    let complaint =
+        || format!("expected that others use the pipe; they wait (the peer: {})", seen.said);
+    Ok(if seen.all_said { Verdict::Pass } else { Verdict::Fail(complaint()) })
+}
+
+/// The source says nothing, and somebody else writes to the sink.
+fn silent((mover, from, to): Pair) -> io::Result<Verdict> {
+    match made(from, to, mover, b"") {
+        Ok(scene) => all_said(Play {
+            acts: vec![MOMENT, Act::Await],
+            others: Others::LateWriter,
+            ear: Ear::Open(vec![1]),
+            ..scene
+        }),
+        Err(verdict) => Ok(verdict),
+    }
+}
+
+/// The sink takes nothing, and the peer of the source says more.
+fn full((mover, from, to): Pair) -> io::Result<Verdict> {
+    match super::deadlines::made_full(from, to, mover, b"") {
+        Ok(scene) => all_said(Play {
+            acts: vec![Act::Say(request(1)), MOMENT, Act::Say(request(2))],
+            ear: Ear::Deaf,
+            ..scene
+        }),
+        Err(verdict) => Ok(verdict),
+    }
+}

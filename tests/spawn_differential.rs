@@ -1,11 +1,10 @@
-//! The same request to this crate and to who else starts programs: `Command` beside std's, `Spawn` beside
-//! `posix_spawn`. Each round takes a random state of the process and a random request, both from one seed;
-//! the program that is started writes down all that it was given, and the two reports must be the same,
-//! but for the intended differences listed in `compare.rs`.
+//! Compares `Command` with std's, and `Spawn` with `posix_spawn`, for random requests. Each round derives
+//! the state of the process and the request from one seed. The program that is started reports all that it
+//! was given. The two reports must be equal, except for the intended differences listed in `compare.rs`.
 //!
-//! In the ordinary suite this takes some seconds. `RAWPIPE_DIFFERENTIAL=60000` is a number of rounds. Each
-//! difference is printed with the seed of its round, and `RAWPIPE_DIFFERENTIAL_SEED` is that of the first
-//! round: alone it repeats just that one.
+//! By default this runs for some seconds. `RAWPIPE_DIFFERENTIAL=60000` sets the number of rounds. Each
+//! difference is printed with the seed of its round. `RAWPIPE_DIFFERENTIAL_SEED` sets the seed of the first
+//! round; without a number of rounds it repeats just that one.
 #![allow(unsafe_code, reason = "the C library's posix_spawn, and descriptors by number")]
 
 #[path = "spawn_differential/case.rs"]
@@ -37,7 +36,7 @@ use worker::{Findings, Worker};
 const TEST: &str = "spawn_is_what_std_and_posix_spawn_do";
 /// For how long, if no number of rounds is asked for.
 const TIME: Duration = Duration::from_secs(7);
-/// How many differences a worker tells in full.
+/// How many kinds of differences a worker prints in full.
 const STORIES: usize = 12;
 
 /// Set for a worker: its folder, the seed of its first round, the step to the next one, and how many
@@ -153,7 +152,7 @@ fn compare_all() -> bool {
             command.stdout(Stdio::piped()).spawn().expect("a worker")
         })
         .collect();
-    // All of them are listened to: one whose pipe is full would wait.
+    // All at once: a worker whose pipe is full would wait.
     let listeners: Vec<_> = children
         .into_iter()
         .map(|child| thread::spawn(|| child.wait_with_output().expect("a worker's output")))
@@ -176,7 +175,7 @@ fn compare_all() -> bool {
     for (kind, (count, seed)) in &unexplained {
         println!("unexplained: {count} times {kind}, first in RAWPIPE_DIFFERENTIAL_SEED={seed}");
     }
-    // A folder that programs cannot be started from would make all of them fail alike.
+    // If no program could be started, all forms would fail alike.
     if done > 100 && started < done {
         println!("only {started} programs were started in {done} rounds");
         passed = false;
@@ -195,7 +194,7 @@ fn compare_all() -> bool {
     passed && differing == 0 && rounds.is_none_or(|rounds| rounds == done) && done > 0
 }
 
-/// A worker's life: its rounds, and then what it has found.
+/// Runs a worker's rounds and prints what it has found.
 fn work(words: &str) {
     let words: Vec<&str> = words.split('\t').collect();
     let [base, first, step, rounds, time] = words[..] else { panic!("{words:?}") };

@@ -1,8 +1,8 @@
-//! Spawning, waiting and signals in the worlds that a process may live in: other name spaces, a tracer, a
-//! subreaper, statuses that are thrown away, closed standard streams, few descriptors, blocked signals,
-//! another user who interferes, a hundred threads. In each world the same checks are made; each check has a
-//! process of its own, which gets into its world first, and a process beside it that ends it when it hangs.
-#![allow(unsafe_code, reason = "the C library's calls, which make the worlds")]
+//! Runs the same checks of spawning, waiting and signals in each world that a process may live in: other
+//! name spaces, a tracer, a subreaper, discarded statuses, closed standard streams, few descriptors, blocked
+//! signals, a hostile user, a hundred threads. Each check has a process of its own, which enters its world
+//! first. A second process kills it if it hangs.
+#![allow(unsafe_code, reason = "calls of the C library that set up the worlds")]
 
 #[path = "worlds/checks.rs"]
 mod checks;
@@ -10,7 +10,7 @@ mod common;
 #[path = "spawn_differential/dump.rs"]
 mod dump;
 #[path = "spawn_differential/libc.rs"]
-#[allow(dead_code, reason = "written for another test")]
+#[allow(dead_code, reason = "shared with another test, which uses more of it")]
 mod libc;
 #[path = "spawn_differential/place.rs"]
 mod place;
@@ -30,13 +30,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use watch::{Verdict, Watch};
 
-/// How a process gets into a world, or why it cannot.
+/// Enters a world. `Err` is the reason why that is impossible here.
 type Way = fn() -> Result<(), String>;
 
 struct World {
     name: &'static str,
     way: Way,
-    /// Statuses may be lost.
+    /// Whether the kernel may discard the status of a child.
     lost: bool,
     watch: Watch,
 }
@@ -46,7 +46,7 @@ impl World {
         Self { name, way, lost: false, watch: Watch::Beside }
     }
 
-    /// Makes all the checks in this world.
+    /// Runs all checks in this world.
     fn explore(&self) {
         self.make(CHECKS);
     }
@@ -91,7 +91,7 @@ impl World {
                 Verdict::Failed(reason) => failed.push(format!("{name}: {reason}")),
             }
         }
-        // A world that cannot be is one line.
+        // One line for a world that cannot be entered.
         let same = skipped.first().is_some_and(|(_, first)| {
             skipped.len() == checks.len() && skipped.iter().all(|(_, reason)| reason == first)
         });
@@ -104,7 +104,7 @@ impl World {
     }
 }
 
-/// The folder of the program that reports what it was given.
+/// Creates the folder of the reporting program.
 fn furnish(place: &Place) -> PathBuf {
     let base = place.folder().join("0");
     let folder = base.join("good");
@@ -159,7 +159,7 @@ fn spawn_with_standard_streams_closed() {
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// The first spawn of a process and a later one come to the same, and with descriptors both work.
+/// The first spawn of a process and a later one have the same result. With descriptors left both work.
 fn spawn_without_a_descriptor_left_emfile() {
     World::new("no descriptor left", || Ok(())).make(&[
         ("first and later", |_| checks::without_descriptors(&[])),
@@ -169,7 +169,7 @@ fn spawn_without_a_descriptor_left_emfile() {
 
 // ---- worlds with checks of their own ----
 
-/// The spawned program is the init of the name space: nobody is before it.
+/// The spawned program itself is the init of the name space.
 fn parent_death_signal_as_init_of_a_new_pid_namespace() {
     World::new("first in a pid name space", ways::empty_pid_namespace)
         .make(&[("death signal", checks::death_signal_is_set)]);
@@ -190,7 +190,7 @@ fn spawn_uid_without_cap_setgid_eperm() {
         .make(&[("uid", checks::uid_without_groups)]);
 }
 
-/// A stop for the tracer is no end.
+/// A trace stop is not an end.
 fn wait_for_a_child_that_this_process_traces() {
     World::new("tracing the child", || Ok(())).make(&[
         ("stopped by a signal", checks::traced_child_stops),
@@ -201,7 +201,7 @@ fn wait_for_a_child_that_this_process_traces() {
     ]);
 }
 
-/// A filter kills the child at its `execve`: a program that never began is no success.
+/// A filter kills the child at its `execve`. A program that never began is not a success.
 fn spawn_killed_before_its_program_begins() {
     World::new("a filter that kills", || Ok(())).make(&[("spawn", checks::killed_before_exec)]);
 }

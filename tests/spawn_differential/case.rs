@@ -122,14 +122,14 @@ pub(crate) struct Case {
     pub(crate) fault: Option<Fault>,
 }
 
-/// Those that may be ignored or handled; not `SIGCHLD`, without which there is no status.
+/// Signals that can be ignored or handled. Not `SIGCHLD`: ignoring it discards the status.
 fn signals() -> Vec<i32> {
     let real_time = libc::__libc_current_sigrtmin();
     let usual = (1..32).filter(|signal| ![9, 17, 19].contains(signal));
     usual.chain([real_time, real_time + 6, 64]).collect()
 }
 
-/// Not that of `nobody`, whose processes may be anybody's.
+/// Not `nobody`: other tests attack its processes.
 const IDS: [u32; 3] = [61_234, 0, 1000];
 
 const ODD: [&[u8]; 12] = [
@@ -180,7 +180,7 @@ fn shown(string: &[u8]) -> String {
     shortened(&string.escape_ascii().to_string())
 }
 
-/// Without the middle of what is long because it has to be.
+/// Shortens long words.
 pub(crate) fn shortened(text: &str) -> String {
     let words =
         text.split_inclusive([':', ' ', '\n']).map(|word| match word.char_indices().nth(200) {
@@ -468,7 +468,7 @@ impl Case {
                     self.is_open(*number) || self.map.iter().any(|(_, to)| to == number)
                 };
                 let mut free = (14..self.limit).filter(|number| !used(number));
-                // Not where the copies on the way of a mapping may lie.
+                // Not a low number, where a mapping may put its temporary copies.
                 let (Some(to), Some(from)) = (free.next(), free.next_back()) else { return };
                 self.map.push((from, to));
             }
@@ -476,7 +476,7 @@ impl Case {
         self.fault = Some(fault);
     }
 
-    /// All that is not as usual, for who reads of a difference.
+    /// Describes the case, for the report of a difference.
     pub(crate) fn describe(&self) -> String {
         let list =
             |strings: &[Vec<u8>]| strings.iter().map(|string| shown(string)).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! What two forms have come to, in which they differ, and which of these differences are meant.
+//! Compares the outcomes of two forms, and lists the differences that are intended.
 
 use crate::case::{Case, Change, Fault};
 use crate::forms::Failure;
@@ -138,10 +138,10 @@ pub(crate) fn stage(fault: Option<Fault>, ours: &Outcome) -> Option<Difference> 
     (!right).then(|| Difference::new("stage", &stage, &fault))
 }
 
-/// What is meant to be different, and why.
+/// A difference that is intended, and why.
 struct Intended {
     name: &'static str,
-    #[allow(dead_code, reason = "for who reads the table")]
+    #[allow(dead_code, reason = "documents the table")]
     reason: &'static str,
     holds: fn(&Given<'_>) -> bool,
 }
@@ -157,8 +157,7 @@ struct Given<'a> {
 const INTENDED: &[Intended] = &[
     Intended {
         name: "no signal is blocked",
-        reason: "std's child has the mask of the thread that spawns it, in which signals that are waited \
-                 for in other ways are blocked",
+        reason: "std's child inherits the mask of the thread that spawns it; programs rarely expect that",
         holds: |given| {
             let (Outcome::Ran(ours), Outcome::Ran(theirs)) = (given.ours, given.theirs) else {
                 return false;
@@ -176,7 +175,7 @@ const INTENDED: &[Intended] = &[
     },
     Intended {
         name: "a shell for what the kernel does not know",
-        reason: "execvp hands a file without #! to /bin/sh; this crate reports ENOEXEC",
+        reason: "execvp runs a file without #! with /bin/sh; this crate returns ENOEXEC",
         holds: |given| {
             const ENOEXEC: i32 = 8;
             given.std
@@ -199,8 +198,8 @@ const INTENDED: &[Intended] = &[
     },
     Intended {
         name: "the entries of a changed environment",
-        reason: "std makes a sorted map of it, without entries that name no variable and with the last \
-                 of several values; here the entries that are not changed stay as they are",
+        reason: "std rebuilds it from a sorted map, which drops entries without a name and all but the \
+                 last of several values; this crate leaves unchanged entries as they are",
         holds: |given| {
             given.std
                 && given.key == "environ"

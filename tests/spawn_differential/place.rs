@@ -13,7 +13,7 @@ impl Place {
     pub(crate) fn new() -> io::Result<Self> {
         let own = env::current_exe()?;
         let mut last = io::Error::from(io::ErrorKind::NotFound);
-        // What is in memory may be mounted so that nothing in it can be executed.
+        // A file system may be mounted noexec.
         for parent in [env::temp_dir(), common::tmp()] {
             let name = common::tmp_path();
             let place = Self(parent.join(name.file_name().expect("a name")));
@@ -48,7 +48,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // The folder that is closed to all has something in it.
+        // Only after this can its contents be removed.
         for worker in fs::read_dir(&self.0).into_iter().flatten().flatten() {
             let closed = worker.path().join("closed");
             let _ = fs::set_permissions(closed, fs::Permissions::from_mode(0o700));

@@ -172,7 +172,7 @@ impl Worker {
         findings
     }
 
-    /// The launcher's life. Returns its exit code.
+    /// Runs in the launcher. Returns its exit code.
     fn launch(&self, case: &Case) -> i32 {
         panic::set_hook(Box::new(|info| tell(&format!("unexplained panic\n{info}\x1e"))));
         let told = panic::catch_unwind(|| {
@@ -206,7 +206,7 @@ impl Worker {
             let one = one.expect("set above");
             started +=
                 [&one, &other].iter().filter(|outcome| matches!(outcome, Outcome::Ran(_))).count();
-            // What a reference leaves behind would be taken for ours.
+            // A change that the reference makes must not be reported as ours.
             before.restore();
             let mut differences = compare::differences(&one, &other);
             if differences.is_empty() {
@@ -248,7 +248,7 @@ impl Worker {
     }
 }
 
-/// What the launcher says until its end, and whether that never comes.
+/// Collects the launcher's findings. The flag is set if it hangs.
 fn listen(reader: &PipeReader) -> (String, bool) {
     let mut text = Vec::new();
     let mut bytes = [0; 4096];
@@ -270,7 +270,7 @@ fn tell(text: &str) {
     let _ = findings.write_all(text.as_bytes());
 }
 
-/// Gets this process into the state of the case.
+/// Puts this process into the state of the case.
 fn enter(case: &Case) {
     for number in 0..3 {
         libc::close(number);
@@ -280,7 +280,7 @@ fn enter(case: &Case) {
         let flags = if *cloexec { libc::O_CLOEXEC } else { 0 };
         assert_eq!(libc::dup3(from, *number, flags), *number);
     }
-    // Rust's own.
+    // The runtime ignores it.
     libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     extern "C" fn handler(_signal: i32) {}
     let handler = (handler as extern "C" fn(i32)) as usize;
@@ -299,7 +299,7 @@ fn enter(case: &Case) {
     assert_eq!(libc::set_limit(libc::RLIMIT_NOFILE, [soft, hard]), 0);
 }
 
-/// What a spawn must leave in the process that spawns as it was.
+/// State of the spawning process that a spawn must not change.
 struct State {
     descriptors: Vec<i32>,
     mask: libc::SignalSet,

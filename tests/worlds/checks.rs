@@ -1,5 +1,4 @@
-//! The checks that are made in each world, and those of single worlds. Where descriptors are few they
-//! close what they have opened.
+//! The checks that run in each world, and those of single worlds.
 
 use crate::common::programs::program;
 use crate::common::{self, Filter, child, file};
@@ -36,12 +35,12 @@ pub(crate) struct Ground {
     pub(crate) lost: bool,
 }
 
-/// Another user, and one whose processes are attacked. Not `nobody`, whose processes may be anybody's.
+/// Another user, and one whose processes are attacked. Not `nobody`, which other tests use.
 const USER: u32 = 61_235;
 const ATTACKED: u32 = 61_236;
-/// Long enough to be seen, and short.
+/// Long enough to be measured.
 const SHORT: Duration = Duration::from_millis(30);
-/// Never to be waited for to its end.
+/// A timeout that a working check never reaches.
 const LONG: Duration = Duration::from_secs(50);
 
 pub(crate) const CHECKS: &[(&str, Check)] = &[
@@ -95,7 +94,7 @@ pub(crate) fn no_child_is_left() {
     assert_eq!(child, -1, "a child is left, with status {status:x}");
 }
 
-/// Whether a child ended as it should, unless nobody can know.
+/// Checks how a child ended, unless its status was discarded.
 #[track_caller]
 fn ended(ground: &Ground, child: &mut Child, is: impl Fn(ExitStatus) -> bool) {
     match child.wait() {
@@ -116,7 +115,7 @@ fn quiet(name: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Reads to the end, which must come.
+/// Reads until end of file. Fails if that does not come.
 #[track_caller]
 fn end_of(reader: &PipeReader) -> Vec<u8> {
     let (mut all, mut bytes) = (Vec::new(), [0; 4096]);
@@ -137,7 +136,7 @@ fn has_ended(reader: &PipeReader, within: Duration) -> bool {
     poll(&mut fds, Some(within)) != Ok(0)
 }
 
-/// Whether there is no such process, nor a zombie, among this process's own.
+/// Whether this process has no such child, not even a zombie.
 fn is_gone(id: u32) -> bool {
     libc::kill(i32::try_from(id).expect("a process id"), 0) < 0
 }
@@ -185,7 +184,7 @@ fn status(ground: &Ground) -> Result<(), String> {
     for number in [0, 7, 255] {
         let mut child = quiet("exit", &[&number.to_string()]).spawn().expect("a program");
         code(ground, &mut child, number);
-        // Asked again it answers the same.
+        // A second wait returns the same.
         code(ground, &mut child, number);
     }
     let mut child = quiet("suicide", &["0"]).spawn().expect("a program");
@@ -197,7 +196,7 @@ fn status(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// In some worlds this process has a child of its own beside.
+/// In some worlds this process has another child, which runs on.
 fn no_child_is_left_but(_ground: &Ground) {
     let mut status = 0;
     // SAFETY: writes one integer.
@@ -282,7 +281,7 @@ fn map_to_the_last_number(ground: &Ground) -> Result<(), String> {
     let child = command.spawn().expect("a program");
     drop(command);
     assert_eq!(descriptors(&ground.facts(child)).get(&last), Some(&identity(&file)));
-    // One further there is none, and that is the error of both.
+    // The next number does not exist, whether the spawn is the first or not.
     let argv = [Arg::new(c"program"), Arg::END];
     for _ in 0..2 {
         let fds = [(file.as_fd(), last + 1)];
@@ -382,7 +381,7 @@ fn drop_leave(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// A lost status comes a moment before the process goes.
+/// `wait` may report a discarded status just before the process disappears.
 #[track_caller]
 fn goes(id: u32) {
     let begin = Instant::now();
@@ -431,7 +430,7 @@ fn drop_kill_group(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// What a leader leaves behind lives on: the handle has nothing to do with it after the wait.
+/// After the wait the handle no longer kills the group: background jobs survive its drop.
 fn drop_kill_group_after_wait(ground: &Ground) -> Result<(), String> {
     let (mut child, reader, open) = family("parent");
     code(ground, &mut child, 0);
@@ -537,7 +536,7 @@ pub(crate) fn death_signal_is_set(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// A process between dies, and the program with it.
+/// An intermediate process dies, and the program with it.
 fn death_signal_arrives(_: &Ground) -> Result<(), String> {
     let (reader, writer) = rawpipe::pipe().expect("a pipe");
     let pid = {
@@ -649,7 +648,7 @@ pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
     Ok(())
 }
 
-/// Who cannot change groups does not change the user with the old ones.
+/// Without the right to drop the groups, the user does not change either.
 pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let error = command.uid(USER).spawn().map(|child| ground.facts(child)).unwrap_err();
@@ -682,7 +681,7 @@ fn traced() -> Result<(Child, i32), String> {
         if ptrace(PTRACE_TRACEME) != 0 {
             return 77;
         }
-        raise(10); // its tracer sees it first
+        raise(10); // stops for the tracer
         3
     });
     let pid = i32::try_from(child.id()).expect("a process id");
@@ -724,8 +723,7 @@ pub(crate) fn traced_child_dropped(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// `wait` goes on over the stop, which another thread cannot end for it: the tracer is this thread. So a
-/// process beside kills the child.
+/// `wait` continues after the stop. This thread is the tracer, so another process kills the child.
 pub(crate) fn seized_child(_: &Ground) -> Result<(), String> {
     let mut sleeper = quiet("sleep", &[]).on_drop(OnDrop::Kill).spawn().expect("a program");
     let pid = i32::try_from(sleeper.id()).expect("a process id");
@@ -744,7 +742,7 @@ pub(crate) fn seized_child(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// A conversation is not over because the child has stopped.
+/// A trace stop does not end `communicate`.
 pub(crate) fn traced_child_communicates(_: &Ground) -> Result<(), String> {
     let mut command = program("cat", &[]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -843,7 +841,7 @@ fn attack(parent: u32, user: u32) -> u8 {
                 continue;
             }
             turn = turn.wrapping_add(1);
-            // A stopped child stops who spawns it: it has to be continued.
+            // A stopped child blocks the thread that spawns it, so it must be continued.
             let signals: &[i32] = match turn % 4 {
                 0 => &[9],
                 1 | 2 => &[19, 18],

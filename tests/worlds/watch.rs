@@ -1,4 +1,4 @@
-//! A check in a process of its own, with another one beside it that ends it when it hangs, or traces it.
+//! Runs a check in a process of its own. This process kills it if it hangs, or traces it.
 
 use crate::libc;
 use rawpipe::PipeReader;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use std::{io, panic, thread};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Where a check says what it has come to. Above all that the checks use.
+/// The descriptor for the result of a check, above all numbers that the checks use.
 const FINDINGS: i32 = 500;
 
 unsafe extern "C" {
@@ -24,7 +24,7 @@ pub(crate) enum Verdict {
     Failed(String),
 }
 
-/// What the other process does.
+/// What this process does meanwhile.
 pub(crate) enum Watch {
     Beside,
     /// It traces the check and all its descendants.
@@ -87,7 +87,7 @@ fn tell(text: &str) {
     let _ = findings.write_all(text.as_bytes());
 }
 
-/// What the check says until its end. `None` if that does not come.
+/// Collects the result of a check. `None` if it hangs.
 fn listen(reader: &PipeReader) -> Option<String> {
     let mut text = Vec::new();
     let end = Instant::now() + PATIENCE;
@@ -102,7 +102,7 @@ fn listen(reader: &PipeReader) -> Option<String> {
     }
 }
 
-/// Whether that was the end.
+/// Returns whether this was end of file.
 fn read(reader: &PipeReader, text: &mut Vec<u8>) -> bool {
     let mut bytes = [0; 4096];
     let count = reader.read(&mut bytes).unwrap_or(0);
@@ -110,7 +110,7 @@ fn read(reader: &PipeReader, text: &mut Vec<u8>) -> bool {
     count == 0
 }
 
-/// Ends and reaps all children, and says how many there were besides this one that were still running.
+/// Kills and reaps all children. Returns how many besides the check itself were still running.
 fn clear(checker: i32) -> usize {
     let mut left = 0;
     let mut status = 0;
@@ -125,7 +125,7 @@ fn clear(checker: i32) -> usize {
                 let children =
                     children.split_whitespace().filter_map(|word| word.parse::<i32>().ok());
                 for child in children.filter(|child| *child != checker) {
-                    // One that was told to end has a moment for that.
+                    // Those that are about to end have a moment for that.
                     if begin.elapsed() > Duration::from_secs(2) {
                         left += 1;
                         libc::kill(child, 9);
@@ -140,12 +140,12 @@ fn clear(checker: i32) -> usize {
 
 fn seize(pid: i32) -> bool {
     const PTRACE_SEIZE: u32 = 0x4206;
-    // Forks, vforks, clones and execs, and an end with the tracer.
+    // TRACEFORK, TRACEVFORK, TRACECLONE, TRACEEXEC and EXITKILL.
     const OPTIONS: usize = 0x2 | 0x4 | 0x8 | 0x10 | 0x10_0000;
     ptrace(PTRACE_SEIZE, pid, 0_usize, OPTIONS) == 0
 }
 
-/// As `strace -f` does: all goes on after each stop.
+/// Continues each process after each stop, as `strace -f` does.
 fn trace(checker: i32, reader: &PipeReader) -> Option<String> {
     const PTRACE_CONT: u32 = 7;
     const PTRACE_LISTEN: u32 = 0x4208;

@@ -1,4 +1,4 @@
-//! The ways into the worlds. Each puts this process, which has one thread, into one.
+//! Functions that put this process, which has one thread, into a world.
 
 use crate::libc::{self, SignalSet};
 use std::ffi::c_void;
@@ -39,18 +39,18 @@ pub(crate) fn other_user() -> Result<(), String> {
     check("setgroups", unsafe { libc::setgroups(0, ptr::null()) })?;
     check("setgid", libc::setgid(61_237))?;
     check("setuid", libc::setuid(61_237))?;
-    // The change has made this process one that may not be looked at.
+    // The change has cleared the flag.
     const PR_SET_DUMPABLE: i32 = 4;
     // SAFETY: takes integers.
     check("prctl", unsafe { libc::prctl(PR_SET_DUMPABLE, 1) })
 }
 
-/// New name spaces; who is not root makes a user name space for that.
+/// Creates name spaces, for an ordinary user together with a user name space.
 fn new(flags: i32) -> Result<(), String> {
     if is_root() { check("unshare", unshare(flags)) } else { own_user(flags) }
 }
 
-/// A user name space in which this user is root and there is nobody else; that takes `setgroups` away.
+/// Creates a user name space that maps only this user, as root. That requires denying `setgroups`.
 fn own_user(flags: i32) -> Result<(), String> {
     let (uid, gid) = (libc::geteuid(), getegid());
     check("unshare", unshare(CLONE_NEWUSER | flags))?;
@@ -66,7 +66,7 @@ fn own_user(flags: i32) -> Result<(), String> {
 pub(crate) fn pid_namespace() -> Result<(), String> {
     empty_pid_namespace()?;
     let (ready, told) = rawpipe::pipe().map_err(|errno| errno.to_string())?;
-    // When its init ends no process can be made there any more.
+    // When the init of a name space ends, no process can be created there.
     fork(|| {
         die_with_parent();
         let _ = told.write(b"!");
@@ -116,7 +116,7 @@ pub(crate) fn init() -> Result<(), String> {
     Ok(())
 }
 
-/// With all users, if this is root.
+/// Maps all users, if this process is root.
 pub(crate) fn user_namespace() -> Result<(), String> {
     if is_root() { all_users(false) } else { own_user(0) }
 }
@@ -180,7 +180,7 @@ fn set_groups(groups: &[u32]) -> Result<(), String> {
 #[repr(C)]
 struct Capabilities([[u32; 3]; 2]);
 
-/// Takes the right to change groups away, and leaves that to change the user.
+/// Drops CAP_SETGID and keeps CAP_SETUID.
 pub(crate) fn no_cap_setgid(groups: &[u32]) -> Result<(), String> {
     const VERSION_3: u32 = 0x2008_0522;
     const CAP_SETGID: u32 = 6;
@@ -217,7 +217,7 @@ pub(crate) fn no_child_wait() -> Result<(), String> {
     }
     extern "C" fn handler(_signal: i32) {}
     libc::signal(17, (handler as extern "C" fn(i32)) as usize);
-    // What the C library has set is changed in one place: `sa_flags`, behind the handler and the mask.
+    // Adds the flag to what `signal` has set: `sa_flags` follows the handler and the mask.
     let at = size_of::<usize>() + size_of::<SignalSet>();
     let mut action = [0_u64; 32];
     let place: *mut c_void = (&raw mut action).cast();

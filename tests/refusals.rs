@@ -22,7 +22,7 @@ use rawpipe::process::{self, Arg, Child, Command, Fork, Method, Signal, Spawn, S
 use rawpipe::sigpipe::without_sigpipe;
 use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, copy_file_range, splice, tee};
-use rawpipe::transfer::{FanoutSink, Mechanism, Transfer, fanout, transfer};
+use rawpipe::transfer::{FanoutSink, Mechanism, Side, Transfer, fanout, transfer};
 use rawpipe::{Errno, PipeFlags, PipeReader, raw, timed};
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -126,6 +126,7 @@ fn rows() -> Vec<Row> {
         row("RWF_NOWAIT on pipes", "6.4", &nowait, FOUR, nowait_on_pipes),
         row("preadv2, pwritev2", "4.6", &flagged.map(|(call, _)| Call(call)), FOUR, both_flags),
         row("rt_sigpending", "2.2", &[Call(nr::RT_SIGPENDING)], THREE, signals_of_a_thread),
+        row("rt_tgsigqueueinfo", "2.6.31", &[Call(nr::RT_TGSIGQUEUEINFO)], THREE, signal_of_a_call),
         // Pipes.
         row("O_DIRECT on pipes", "3.4", &[Has(nr::PIPE2, 1, o_direct())], THREE, packet_pipes),
         row("F_SETPIPE_SZ", "2.6.35", &[Is(nr::FCNTL, 1, F_SETPIPE_SZ)], THREE, capacities),
@@ -135,6 +136,8 @@ fn rows() -> Vec<Row> {
         row("sched_getaffinity", "2.6", &[Call(nr::SCHED_GETAFFINITY)], THREE, waiting_awake),
         // Moving data.
         row("statx", "4.11", &[Call(nr::STATX)], THREE, unknown_kinds),
+        row("getsockopt", "2.2", &[Call(nr::GETSOCKOPT)], THREE, kinds_of_sockets),
+        row("lseek", "2.2", &[Call(nr::LSEEK)], THREE, positions),
         row("copy_file_range", "4.5", &[Call(nr::COPY_FILE_RANGE)], FIVE, file_to_file),
         beside(
             &[Call(nr::COPY_FILE_RANGE)],
@@ -483,6 +486,40 @@ fn both_flags(refused: Option<Errno>) -> Result<(), &'static str> {
 }
 
 /// Without it the signal cannot be kept from a thread, and nothing is done that could raise it.
+/// What a call has raised does not reach this process, whoever it was for.
+fn signal_of_a_call(_refused: Option<Errno>) -> Result<(), &'static str> {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    drop(reader);
+    let error = transfer(full_of(&pipeful()), &writer).unwrap_err();
+    assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EPIPE)));
+    assert_eq!(without_sigpipe(|| io::write(&writer, b"x")), Ok(Err(Errno::EPIPE)));
+    Ok(())
+}
+
+/// A socket is then taken for one without boundaries.
+fn kinds_of_sockets(_refused: Option<Errno>) -> Result<(), &'static str> {
+    let bytes = data(150_000);
+    let (near, mut feeding) = socket_of(&bytes);
+    let sink = file(b"");
+    let done = transfer(&near, &sink).unwrap();
+    assert_eq!((done.bytes(), done.mechanism()), (150_000, Mechanism::Broker));
+    assert!(contents(&sink) == bytes);
+    assert!(feeding.wait().unwrap().success());
+    Ok(())
+}
+
+/// Whether a file is copied onto itself is then not noticed.
+fn positions(refused: Option<Errno>) -> Result<(), &'static str> {
+    let (bytes, sink) = (data(150_000), file(b""));
+    let done = transfer(file(&bytes), &sink).unwrap();
+    assert_eq!(done.bytes(), 150_000);
+    assert!(common::bytes::all_of(&sink) == bytes);
+    let both = file(&bytes);
+    let answer = transfer(&both, &both).map_err(|error| error.errno());
+    assert_eq!(refused.is_none(), answer == Err(Some(Errno::EINVAL)), "{answer:?}");
+    Ok(())
+}
+
 fn signals_of_a_thread(refused: Option<Errno>) -> Result<(), &'static str> {
     assert_eq!(without_sigpipe(|| 5), refused.map_or(Ok(5), Err));
     let (bytes, sink) = (pipeful(), file(b""));

@@ -346,7 +346,7 @@ impl Child {
         end.map(Some)
     }
 
-    fn waitid(&self, options: usize) -> Result<Option<SigInfo>> {
+    pub(super) fn waitid(&self, options: usize) -> Result<Option<SigInfo>> {
         match self.pidfd().map(|pidfd| call::waitid_pidfd(pidfd, options)) {
             // Linux 5.3 has pidfds, and does not wait for them; nor does a filter that does not know it.
             None | Some(Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM)) => {

@@ -159,6 +159,8 @@ fn visit(
         string(b, &mut each);
         strings(c, &mut each);
         strings(d, &mut each);
+    } else if nr == nr::GETGROUPS {
+        each(Writes, b, most(a).saturating_mul(4));
     } else if nr == nr::IOCTL {
         ioctl(b, c, &mut each);
     } else if nr == nr::MADVISE && c == abi::memory::MADV_DONTNEED {

@@ -29,9 +29,11 @@ pub use stdio::Stdio;
 /// A command may be started any number of times, by several threads at once, too.
 ///
 /// By default the child has the environment of this process at the time of its start, its standard
-/// streams, and its folder; it has no other descriptor, unless one is not close-on-exec. Entries of the
-/// environment that are no variables, as they have no `=`, are handed on, too: those that this process was
-/// started with, as far as `/proc/self/environ` can be read. A program without a slash in its name is looked for in the folders of `PATH` *as
+/// streams, and its folder; it has no other descriptor, unless one is not close-on-exec. The environment is
+/// handed on as it is, entries without a `=` and variables that are there twice included;
+/// [`env`](Self::env) and [`env_remove`](Self::env_remove) replace and take out all of that name. It is read
+/// where C libraries read it, too: so no thread may change it meanwhile, as
+/// [`set_var`](std::env::set_var) says. A program without a slash in its name is looked for in the folders of `PATH` *as
 /// the child will have it*. About signals see [`Spawn`].
 ///
 /// # Examples
@@ -346,8 +348,8 @@ impl Command {
         if self.invalid || no_group {
             return Err(SpawnError::at(Stage::Arguments)(Errno::EINVAL));
         }
-        let variables = self.environment.variables();
-        let envp = variables.list(None);
+        let entries = self.environment.entries();
+        let envp = entries.list(None);
         let argv = self.args.list(Some(self.arg0.as_deref().unwrap_or(&self.program)));
         let (ends, theirs) = stdio::open(sources).map_err(SpawnError::at(Stage::Stdio))?;
         let cgroup = self.open_cgroup().map_err(SpawnError::at(Stage::Cgroup))?;

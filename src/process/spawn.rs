@@ -284,8 +284,8 @@ impl<'a> Spawn<'a> {
     ///
     /// Returns when the child has begun its program, and that is certain: a child that was killed before
     /// is an error ([`Stage::Killed`]). It is not noticed where `SIGCHLD` is ignored or has
-    /// `SA_NOCLDWAIT`, as nothing is left of the child then; and with [`setsid`](Self::setsid) where there
-    /// is no `/proc`.
+    /// `SA_NOCLDWAIT`, as nothing is left of the child then; nor where there is no `/proc` of this
+    /// process's pid name space.
     ///
     /// What is asked for is done in this order: session and
     /// process group, control group, descriptors, niceness, limits, groups and user, folder, umask,
@@ -357,9 +357,9 @@ impl<'a> Spawn<'a> {
             let words = report.words.each_ref().map(|word| word.load(Ordering::SeqCst));
             SpawnError::decode(words)
         } else {
-            made.channel.and_then(|channel| proof::listen(&channel, &child, self.session))
+            made.channel.and_then(|channel| proof::listen(&channel, &child))
         };
-        let outcome = failure.map_or_else(|| proof::wait(&child, self.session), Err);
+        let outcome = failure.map_or_else(|| proof::wait(&child), Err);
         if let Err(failure) = outcome {
             // It has nothing left to do but to end.
             let _ = child.wait();

@@ -1,12 +1,11 @@
 //! Lists of strings in few allocations, and an environment that is another one with changes.
 
 use crate::process::Arg;
+use crate::sys::environ;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::iter;
-use std::os::unix::ffi::OsStrExt;
-use std::sync::OnceLock;
 
 /// Strings, one behind the other, each with its NUL.
 #[derive(Default)]
@@ -60,21 +59,15 @@ impl Environment {
         self.changes.clear();
     }
 
-    /// All entries: variables, `NAME=value`, and others.
-    pub(super) fn variables(&self) -> Strings {
+    /// All entries: variables, `NAME=value`, and those of this process that are none.
+    pub(super) fn entries(&self) -> Strings {
         let mut all = Strings { bytes: Vec::with_capacity(4096), count: 0 };
         if !self.cleared {
-            let mut others = no_variables().iter().peekable();
-            for (index, (name, value)) in std::env::vars_os().enumerate() {
-                while let Some((_, entry)) = others.next_if(|(before, _)| *before <= index) {
+            environ::for_each_variable(|entry| {
+                if name_of(entry).is_none_or(|name| !self.changes.contains_key(name)) {
                     all.push(&[entry]);
                 }
-                let (name, value) = (name.as_bytes(), value.as_bytes());
-                if !self.changes.contains_key(name) {
-                    all.push(&[name, b"=", value]);
-                }
-            }
-            others.for_each(|(_, entry)| all.push(&[entry]));
+            });
         }
         for (name, value) in &self.changes {
             if let Some(value) = value {
@@ -85,26 +78,8 @@ impl Environment {
     }
 }
 
-/// The entries of this process's environment that std leaves out, as they have no `=` behind their first
-/// byte; each with the number of variables before it.
-///
-/// Reading them in the C library's `environ` would race with `set_var` of another thread, whose lock is
-/// std's own. No function of std or of a C library adds such an entry, so those are all that the process was
-/// started with, and the kernel has these.
-fn no_variables() -> &'static [(usize, Vec<u8>)] {
-    static ENTRIES: OnceLock<Vec<(usize, Vec<u8>)>> = OnceLock::new();
-    ENTRIES.get_or_init(|| {
-        let all = std::fs::read("/proc/self/environ").unwrap_or_default();
-        let mut variables = 0;
-        let mut others = Vec::new();
-        for entry in all.split_inclusive(|byte| *byte == 0) {
-            let entry = entry.strip_suffix(b"\0").unwrap_or(entry);
-            if entry.iter().skip(1).any(|byte| *byte == b'=') {
-                variables += 1;
-            } else {
-                others.push((variables, entry.to_vec()));
-            }
-        }
-        others
-    })
+/// What is before the `=` behind the first byte: as std has it, a name may begin with one.
+fn name_of(entry: &[u8]) -> Option<&[u8]> {
+    let length = entry.iter().skip(1).position(|byte| *byte == b'=')? + 1;
+    entry.get(..length)
 }

@@ -5,9 +5,12 @@
 //! it in two places:
 //!
 //! - `setpgid` on a child that has begun its program fails with `EACCES`, by POSIX. The group that is
-//!   asked for here does not exist, so that nothing changes otherwise.
-//! - `/proc/PID/stat`, also for a child in a session of its own, where `setpgid` fails with `EPERM`
-//!   without looking at the flag.
+//!   asked for here does not exist, so that nothing changes otherwise. It is one cheap call, and enough
+//!   for almost every child. But it fails with `EPERM`, without looking at the flag, where the child is
+//!   in a session of its own, be it that its program has begun that.
+//! - `/proc/PID/stat` for all others, ended ones too.
+//!
+//! `waitid` alone would not do: a vfork comes back before a killed child can be waited for.
 
 use super::super::{Child, ExitStatus, exec::decimal};
 use super::{SpawnError, Stage};
@@ -27,9 +30,9 @@ const NONE: i32 = i32::MAX;
 
 /// Waits until the child has begun its program or has ended. The error says that it has ended before, if
 /// that can be known.
-pub(super) fn wait(child: &Child, session: bool) -> Result<(), SpawnError> {
+pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
     loop {
-        if let Some(outcome) = look(child, session) {
+        if let Some(outcome) = look(child) {
             return outcome;
         }
         // Between the end of its use of this memory and its program, or its end.
@@ -38,15 +41,14 @@ pub(super) fn wait(child: &Child, session: bool) -> Result<(), SpawnError> {
 }
 
 /// `None` as long as the child has done neither.
-fn look(child: &Child, session: bool) -> Option<Result<(), SpawnError>> {
+fn look(child: &Child) -> Option<Result<(), SpawnError>> {
     let pid = i32::try_from(child.id()).unwrap_or(NONE);
-    if !session && process::setpgid(pid, NONE) == Err(Errno::EACCES) {
+    if process::setpgid(pid, NONE) == Err(Errno::EACCES) {
         return Some(Ok(()));
     }
     // First, so that what is seen of an ended child after that is final.
     let end = child.waitid(WEXITED | WNOHANG | WNOWAIT);
-    let begun = if session { by_proc(pid) } else { by_group(pid).or_else(|| by_proc(pid)) };
-    match (begun, end) {
+    match (by_proc(pid), end) {
         (Some(false), Ok(Some(end))) => {
             // With an exit code it had an error to report, and could not.
             let stage = ExitStatus::new(&end).signal().map_or(Stage::Channel, Stage::Killed);
@@ -54,16 +56,6 @@ fn look(child: &Child, session: bool) -> Option<Result<(), SpawnError>> {
         }
         (Some(false), _) => None,
         _ => Some(Ok(())),
-    }
-}
-
-/// Of a child in the session of this process.
-fn by_group(pid: i32) -> Option<bool> {
-    match process::setpgid(pid, NONE) {
-        Err(Errno::EACCES) => Some(true),
-        // Only if that is the kernel's own answer, and not that of a filter in front of it.
-        Err(Errno::EPERM) if process::setpgid(NONE, 0) == Err(Errno::ESRCH) => Some(false),
-        _ => None,
     }
 }
 
@@ -99,14 +91,14 @@ fn stat(path: &CStr) -> Option<[u32; 3]> {
 ///
 /// Another process that was forked meanwhile and has no program yet may hold the write end open: so the
 /// end of the pipe is not waited for once the child's fate is known.
-pub(super) fn listen(channel: &OwnedFd, child: &Child, session: bool) -> Option<SpawnError> {
+pub(super) fn listen(channel: &OwnedFd, child: &Child) -> Option<SpawnError> {
     let silent = |patience| {
         let mut fds = [PollFd::new(channel, PollEvents::IN)];
         matches!(poll(&mut fds, Some(patience)), Ok(0) | Err(Errno::EINTR))
     };
     let mut patience = Duration::from_millis(1);
     while silent(patience) {
-        if look(child, session).is_some() && silent(Duration::ZERO) {
+        if look(child).is_some() && silent(Duration::ZERO) {
             return None;
         }
         patience = (patience * 2).min(Duration::from_millis(100));

@@ -231,8 +231,8 @@ impl<'a> Spawn<'a> {
     ///
     /// The supplementary groups are dropped, unless [`groups`](Self::groups) sets others. If the kernel
     /// denies that (`EPERM`) the spawn fails at [`Stage::Setgroups`], unless there are no groups, or
-    /// `uid` is this process's own real user id: then its groups stay. So a process without privileges
-    /// may pass its own id. The group does not change: see [`gid`](Self::gid).
+    /// `uid` is this process's own real user id and not 0: then its groups stay. So a process without
+    /// privileges may pass its own id. The group does not change: see [`gid`](Self::gid).
     ///
     /// From the change on until it has its program, any process of that user may stop or kill the child.
     /// Stopping it stops the thread that spawns it.

@@ -205,9 +205,12 @@ fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     // Another user has no use for the groups of this one.
     if let Some(groups) = spawn.groups.or(spawn.uid.map(|_| &[][..])) {
         match call::setgroups(groups) {
-            // Without the right to change them: if they are these, or stay with their user.
+            // Without the right to change them: if they are these, or stay with their user, who is not root.
             Err(Errno::EPERM)
-                if are_own(groups) || spawn.groups.is_none() && spawn.uid == call::getuid() => {}
+                if are_own(groups)
+                    || spawn.groups.is_none()
+                        && spawn.uid.is_some_and(|uid| uid != 0 && call::getuid() == Some(uid)) => {
+            }
             answer => answer.map_err(SpawnError::at(Stage::Setgroups))?,
         }
     }

@@ -218,9 +218,12 @@ fn impossible() -> Option<&'static str> {
     (done.end != End::Exit(0) || !seen).then_some("processes cannot be traced")
 }
 
-/// Whether this kernel has all that the crate uses, and no filter in front of it: then there is no
-/// reason to fall back.
+/// Whether this kernel has all that the crate uses, and no filter in front of it, and permits it: then there
+/// is no reason to fall back.
 fn newest() -> bool {
+    unsafe extern "C" {
+        safe fn geteuid() -> u32;
+    }
     let (_reader, writer) = rawpipe::pipe().expect("a pipe");
     let byte = [std::io::IoSlice::new(b"x")];
     let place = byte.as_ptr().expose_provenance();
@@ -231,7 +234,9 @@ fn newest() -> bool {
         rawpipe::raw::syscall6(nr::PWRITEV2, fd, place, 1, usize::MAX, usize::MAX, RWF_NOSIGNAL)
     };
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    sent == 1 && status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "0"]))
+    sent == 1
+        && geteuid() == 0
+        && status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "0"]))
 }
 
 fn compare(

@@ -206,10 +206,7 @@ fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     if let Some(groups) = spawn.groups.or(spawn.uid.map(|_| &[][..])) {
         match call::setgroups(groups) {
             // Without the right to change them: if they are these, or stay with their user, who is not root.
-            Err(Errno::EPERM)
-                if are_own(groups)
-                    || spawn.groups.is_none()
-                        && spawn.uid.is_some_and(|uid| uid != 0 && call::getuid() == Some(uid)) => {
+            Err(Errno::EPERM) if spawn.groups.is_none() && is_own(spawn.uid) || are_own(groups) => {
             }
             answer => answer.map_err(SpawnError::at(Stage::Setgroups))?,
         }
@@ -221,6 +218,10 @@ fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
         call::setresuid(uid).map_err(SpawnError::at(Stage::Setuid))?;
     }
     Ok(())
+}
+
+fn is_own(uid: Option<u32>) -> bool {
+    uid == call::getuid() && uid != Some(0)
 }
 
 /// Whether these are the supplementary groups that this process has, in any order. Those of somebody who

@@ -15,7 +15,7 @@
 use super::super::{Child, ExitStatus, exec::decimal};
 use super::{SpawnError, Stage};
 use crate::Errno;
-use crate::abi::{WEXITED, WNOHANG, WNOWAIT};
+use crate::abi::{SigInfo, WEXITED, WNOHANG, WNOWAIT};
 use crate::call::{self, process, setup};
 use crate::fd::{AsFd, OwnedFd};
 use crate::poll::{PollEvents, PollFd, poll};
@@ -31,32 +31,30 @@ const NONE: i32 = i32::MAX;
 /// Waits until the child has begun its program or has ended. The error says that it has ended before, if
 /// that can be known.
 pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
-    loop {
-        if let Some(outcome) = look(child) {
-            return outcome;
+    while let (Some(false), end) = look(child) {
+        match end {
+            // Between the end of its use of this memory and its program, or its end.
+            Ok(None) => _ = poll(&mut [], Some(Duration::from_micros(50))),
+            Ok(Some(end)) => {
+                // With an exit code it had an error to report, and could not.
+                let stage = ExitStatus::new(&end).signal().map_or(Stage::Channel, Stage::Killed);
+                return Err(SpawnError::at(stage)(Errno::ECHILD));
+            }
+            Err(_) => break,
         }
-        // Between the end of its use of this memory and its program, or its end.
-        let _ = poll(&mut [], Some(Duration::from_micros(50)));
     }
+    Ok(())
 }
 
-/// `None` as long as the child has done neither.
-fn look(child: &Child) -> Option<Result<(), SpawnError>> {
+/// Whether the child has begun its program, if that can be known, and whether it has ended.
+fn look(child: &Child) -> (Option<bool>, Result<Option<SigInfo>, Errno>) {
     let pid = i32::try_from(child.id()).unwrap_or(NONE);
     if process::setpgid(pid, NONE) == Err(Errno::EACCES) {
-        return Some(Ok(()));
+        return (Some(true), Ok(None));
     }
     // First, so that what is seen of an ended child after that is final.
     let end = child.waitid(WEXITED | WNOHANG | WNOWAIT);
-    match (by_proc(pid), end) {
-        (Some(false), Ok(Some(end))) => {
-            // With an exit code it had an error to report, and could not.
-            let stage = ExitStatus::new(&end).signal().map_or(Stage::Channel, Stage::Killed);
-            Some(Err(SpawnError::at(stage)(Errno::ECHILD)))
-        }
-        (Some(false), _) => None,
-        _ => Some(Ok(())),
-    }
+    (by_proc(pid), end)
 }
 
 /// `None` where there is no `/proc`, or where it is that of another pid name space.
@@ -98,7 +96,8 @@ pub(super) fn listen(channel: &OwnedFd, child: &Child) -> Option<SpawnError> {
     };
     let mut patience = Duration::from_millis(1);
     while silent(patience) {
-        if look(child).is_some() && silent(Duration::ZERO) {
+        let known = matches!(look(child), (Some(true), _) | (_, Ok(Some(_)) | Err(Errno::ECHILD)));
+        if known && silent(Duration::ZERO) {
             return None;
         }
         patience = (patience * 2).min(Duration::from_millis(100));

@@ -32,8 +32,6 @@ use std::time::{Duration, Instant};
 
 unsafe extern "C" {
     fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
-    safe fn geteuid() -> u32;
-    safe fn getegid() -> u32;
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 

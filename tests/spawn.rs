@@ -859,10 +859,10 @@ fn spawn_fds_permutation_with_the_highest_number() {
     }
     limit_of_40();
     let low = common::file(b"");
+    let other = common::file(b"");
+    let from = usize::try_from(other.as_raw_fd()).unwrap();
     // SAFETY: takes integers; 39 is nobody's.
-    let high =
-        unsafe { raw::syscall3(raw::nr::DUP3, common::file(b"").as_raw_fd() as usize, 39, 0) };
-    assert_eq!(high, 39);
+    assert_eq!(unsafe { raw::syscall3(raw::nr::DUP3, from, 39, 0) }, 39);
     // SAFETY: new, and owned by nobody else.
     let high = unsafe { <OwnedFd as rawpipe::fd::FromRawFd>::from_raw_fd(39) };
     let (low_identity, high_identity) = (identity(&low), identity(&high));
@@ -1154,7 +1154,8 @@ fn kill_at_exec() -> bool {
 
 fn spawn_killed_before_exec_echild() {
     let killed = (Stage::Killed(Signal::SYS), Errno::ECHILD);
-    let worlds: [(&str, fn() -> bool); 4] = [
+    type Refuse = fn() -> bool;
+    let worlds: [(&str, Refuse); 4] = [
         ("shared memory", || true),
         ("fork", || refuse_shared_memory(Errno::EPERM)),
         ("no setpgid", || common::Filter::new(&[raw::nr::SETPGID], Errno::EPERM).install()),

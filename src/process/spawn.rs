@@ -242,7 +242,7 @@ impl<'a> Spawn<'a> {
     /// A child with [`groups`](Self::groups), `gid` or `uid` never shares this process's memory, which
     /// the other user could read and write through the child. It is made by an ordinary fork, and
     /// [`Child::method`] is [`Fork`](crate::process::Method::Fork). The kernel copies the page tables,
-    /// which takes some 40 ms for each GiB of resident memory, and this process then takes a page fault
+    /// which takes some 50 ms for each GiB of resident memory, and this process then takes a page fault
     /// at its first write to each page. In a large process either fork a small helper process early, and
     /// let that one spawn; or spawn a small program that changes the ids and executes the other one,
     /// such as `setpriv --reuid … --regid … --init-groups`.

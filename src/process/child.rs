@@ -66,7 +66,8 @@ pub enum OnDrop {
 pub enum Method {
     /// Sharing memory with its parent until it had its program: nothing was copied.
     Vfork,
-    /// As a copy of its parent: by a fork, or because the kernel refuses the other way.
+    /// As a copy of its parent: by a fork, or for another user or other groups, or because the kernel refuses
+    /// the other way.
     Fork,
 }
 

@@ -29,12 +29,14 @@ pub use stdio::Stdio;
 /// A command may be started any number of times, by several threads at once, too.
 ///
 /// By default the child has the environment of this process at the time of its start, its standard
-/// streams, and its folder; it has no other descriptor, unless one is not close-on-exec. The environment is
-/// handed on as it is, entries without a `=` and variables that are there twice included;
-/// [`env`](Self::env) and [`env_remove`](Self::env_remove) replace and take out all of that name. It is read
-/// where C libraries read it, too: so no thread may change it meanwhile, as
-/// [`set_var`](std::env::set_var) says. A program without a slash in its name is looked for in the folders of `PATH` *as
-/// the child will have it*. About signals see [`Spawn`].
+/// streams, and its folder; it has no other descriptor, unless one is not close-on-exec. A program
+/// without a slash in its name is looked for in the folders of `PATH` *as the child will have it*. About
+/// signals see [`Spawn`].
+///
+/// The environment is handed on as it is, entries without a `=` and variables that are there twice
+/// included; [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or take out all of that name.
+/// It is read in the C library's own list: so no other thread may change it meanwhile, as
+/// [`set_var`](std::env::set_var) says.
 ///
 /// # Examples
 ///

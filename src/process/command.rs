@@ -254,20 +254,20 @@ impl Command {
     }
 
     /// Sets the child's supplementary groups: see [`Spawn::groups`]. The child is made by an ordinary fork,
-    /// at the [cost](Spawn::uid#cost) of one.
+    /// at the [cost](Spawn#cost) of one.
     pub fn groups(&mut self, groups: &[u32]) -> &mut Self {
         self.groups = Some(groups.to_vec());
         self
     }
 
     /// Sets the child's group: see [`Spawn::gid`]. The child is made by an ordinary fork, at the
-    /// [cost](Spawn::uid#cost) of one.
+    /// [cost](Spawn#cost) of one.
     pub fn gid(&mut self, gid: u32) -> &mut Self {
         self.set(|spawn| spawn.gid(gid))
     }
 
     /// Sets the child's user: see [`Spawn::uid`]. The child is made by an ordinary fork, at the
-    /// [cost](Spawn::uid#cost) of one.
+    /// [cost](Spawn#cost) of one.
     pub fn uid(&mut self, uid: u32) -> &mut Self {
         self.set(|spawn| spawn.uid(uid))
     }

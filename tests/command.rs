@@ -8,12 +8,12 @@ use common::{emulated, skip, slow, tests, tool};
 use rawpipe::fd::OwnedFd;
 use rawpipe::process::{Command, Limit, OnDrop, Resource, Signal, SignalSet, Stage, Stdio};
 use rawpipe::{Errno, io as raw_io};
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::{env, thread};
+use std::{env, ptr, thread};
 
 /// At which stage, and how, a spawn fails.
 fn failure(command: &Command) -> (Stage, Errno) {
@@ -182,6 +182,42 @@ fn env_is_as_with_std() {
     }
 }
 
+unsafe extern "C" {
+    static mut environ: *const *const c_char;
+}
+
+/// Variables that are there twice, and what is no variable.
+fn env_with_entries_that_are_no_variables() {
+    if emulated() {
+        let test = "env_with_entries_that_are_no_variables";
+        return skip(test, "an emulator rebuilds the environment");
+    }
+    const ENTRIES: [&CStr; 8] =
+        [c"A=1", c"no equals sign", c"", c"=", c"A=2", c"B=\xff", c"=x=y", c"=z"];
+    let list: Vec<_> = ENTRIES.iter().map(|entry| entry.as_ptr()).chain([ptr::null()]).collect();
+    let place = &raw mut environ;
+    // SAFETY: there is no other thread, and the list outlives its use.
+    let own = unsafe { place.replace(list.as_ptr()) };
+    let cat = |command: &mut Command| output_of(command.arg("/proc/self/environ"));
+    let untouched = cat(&mut Command::new("/bin/cat"));
+    let std = std::process::Command::new("/bin/cat").arg("/proc/self/environ").output();
+    let changed = cat(Command::new("/bin/cat").env("B", "new").env_remove("A"));
+    let cleared = cat(Command::new("/bin/cat").env_clear().env("B", "new"));
+    // SAFETY: as above.
+    unsafe { place.write(ptr::null()) };
+    let none = cat(&mut Command::new("/bin/cat"));
+    // SAFETY: as above.
+    unsafe { place.write(own) };
+    let all: Vec<u8> =
+        ENTRIES.iter().flat_map(|entry| entry.to_bytes_with_nul()).copied().collect();
+    assert_eq!(untouched, (all, Some(0)));
+    assert_eq!(untouched.0, std.unwrap().stdout, "as std hands it on");
+    let rest = b"no equals sign\0\0=\0=x=y\0=z\0B=new\0";
+    assert_eq!(changed, (rest.to_vec(), Some(0)));
+    assert_eq!(cleared, (b"B=new\0".to_vec(), Some(0)));
+    assert_eq!(none, (Vec::new(), Some(0)));
+}
+
 fn env_name_that_is_none_einval() {
     for name in ["", "A=B", "A="] {
         assert_eq!(failure(program("exit", &["0"]).env(name, "1")), INVALID, "{name:?}");
@@ -336,6 +372,34 @@ fn fd_map_any_number() {
         }
         assert_eq!(failure(&command), INVALID, "{numbers:?}");
     }
+}
+
+fn fd_map_replaces_the_default_of_output() {
+    use std::io::Seek;
+    let text = |mut file: File| {
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        text
+    };
+    let (out, err) = (common::file(b""), common::file(b""));
+    let mut command = program("aside", &[]);
+    command.fd_map(common::file(b"mapped"), 0);
+    let output = command.output().unwrap();
+    assert_eq!((&*output.stdout, &*output.stderr), (&b"mapped"[..], &b"err"[..]));
+    command = program("both", &[]);
+    command.fd_map(out.try_clone().unwrap(), 1).fd_map(err.try_clone().unwrap(), 2);
+    let output = command.output().unwrap();
+    assert_eq!((output.stdout.len(), output.stderr.len()), (0, 0));
+    assert!(command.status().unwrap().success());
+    assert_eq!((text(out), text(err)), ("outout".to_owned(), "errerr".to_owned()));
+
+    // What was set is no default.
+    command.stderr(Stdio::inherit());
+    assert!(command.output().unwrap().status.success());
+    command.stderr(Stdio::piped());
+    assert!(command.output().is_err());
+    assert_eq!(failure(&command), INVALID);
 }
 
 fn spawn_has_closed_the_childs_ends() {
@@ -502,6 +566,7 @@ fn main() {
         program_by_the_childs_path,
         errors_are_of_the_kinds_of_std,
         env_is_as_with_std,
+        env_with_entries_that_are_no_variables,
         env_name_that_is_none_einval,
         current_dir_is_the_childs_alone,
         stdio_piped_all_three,
@@ -511,6 +576,7 @@ fn main() {
         stdio_inherited_unless_said_otherwise,
         stdio_closed_in_the_parent,
         fd_map_any_number,
+        fd_map_replaces_the_default_of_output,
         spawn_has_closed_the_childs_ends,
         settings_reach_the_child,
         cgroup_writes_to_the_file_in_its_folder,

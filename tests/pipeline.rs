@@ -92,6 +92,26 @@ fn pipeline_ends_are_those_of_the_commands_or_its_own() {
     assert_eq!(other.output().unwrap().stdout, b"the pipeline's");
 }
 
+fn pipeline_fd_map_replaces_the_default_of_output() {
+    let (mut first, mut last) = (program("aside", &[]), program("both", &[]));
+    first.fd_map(common::file(b""), 0);
+    let (out, writer) = rawpipe::pipe().unwrap();
+    last.fd_map(writer, 1);
+    let output = first.pipe(&last).output().unwrap();
+    assert_eq!((&*output.stdout, &*output.stderr), (&b""[..], &b"errerr"[..]));
+    drop(last);
+    assert_eq!(all_of(Some(out)), b"out");
+
+    let mut first = program("cat", &[]);
+    first.fd_map(common::file(b"mapped"), 0);
+    assert_eq!(first.pipe(&program("cat", &[])).output().unwrap().stdout, b"mapped");
+    // A pipe between two is no default.
+    let mut between = program("cat", &[]);
+    between.fd_map(common::file(b""), 1);
+    let error = between.pipe(&program("cat", &[])).spawn().unwrap_err();
+    assert_eq!((error.index(), error.error().stage()), (0, Stage::Arguments));
+}
+
 fn pipeline_of_one_and_of_none() {
     let both = program("both", &[]);
     let output = [&both].into_iter().collect::<Pipeline<'_>>().output().unwrap();
@@ -176,6 +196,7 @@ fn main() {
         pipeline_one_pipe_for_the_errors_of_all,
         pipeline_ends_are_those_of_the_commands_or_its_own,
         pipeline_of_one_and_of_none,
+        pipeline_fd_map_replaces_the_default_of_output,
         pipeline_program_missing_nothing_is_left,
         pipeline_kill_and_deadline,
         pipeline_limit_and_drop,

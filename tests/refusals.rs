@@ -32,8 +32,6 @@ use std::time::{Duration, Instant};
 
 unsafe extern "C" {
     fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
-    safe fn geteuid() -> u32;
-    safe fn getegid() -> u32;
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
@@ -97,7 +95,6 @@ fn rows() -> Vec<Row> {
     const P_PIDFD: u32 = 3;
     const PIDFD_SIGNAL_PROCESS_GROUP: u32 = 4;
     const PIDFD_GET_INFO: u32 = 0xc040_ff0b;
-    const PR_GET_DUMPABLE: u32 = 3;
     const PR_GET_TID_ADDRESS: u32 = 40;
     const F_SETPIPE_SZ: u32 = 1031;
     const F_ADD_SEALS: u32 = 1033;
@@ -188,7 +185,6 @@ fn rows() -> Vec<Row> {
         )),
         row("unshare", "2.6.16", &[Call(nr::UNSHARE)], THREE, fork_when_alone),
         row("close_range", "5.9", &[Call(nr::CLOSE_RANGE)], THREE, others_closed),
-        row("PR_GET_DUMPABLE", "2.4", &[Is(nr::PRCTL, 0, PR_GET_DUMPABLE)], THREE, other_ids),
         row("execveat", "3.19", &[Call(nr::EXECVEAT)], EXEC, exec_by_descriptor),
         // Holding processes.
         beside(
@@ -1008,17 +1004,6 @@ fn others_closed(_refused: Option<Errno>) -> Result<(), &'static str> {
     }
     assert!(open_fds().len() >= 6, "this process has what it had");
     drop(loose);
-    Ok(())
-}
-
-/// To those that it has: nobody is refused that.
-fn other_ids(_refused: Option<Errno>) -> Result<(), &'static str> {
-    let (mut command, reader) = script(8);
-    let mut child = command.gid(getegid()).uid(geteuid()).spawn().unwrap();
-    drop(command);
-    let mut said = Vec::new();
-    reader.read_to_end(&mut said).unwrap();
-    assert_eq!((said.as_slice(), child.wait().unwrap().code()), (&b"told\n"[..], Some(8)));
     Ok(())
 }
 

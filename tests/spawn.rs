@@ -448,6 +448,115 @@ fn spawn_user_without_the_right_eperm() {
     assert_eq!(failure(reporter(&[]).nice(-5)), (Stage::Nice, Errno::EACCES));
 }
 
+/// Takes `CAP_SETGID` away from root, and leaves `CAP_SETUID`.
+fn drop_cap_setgid() {
+    const VERSION_3: u32 = 0x2008_0522;
+    const CAP_SETGID: u32 = 6;
+    unsafe extern "C" {
+        fn capget(header: *mut [u32; 2], sets: *mut [[u32; 3]; 2]) -> i32;
+        fn capset(header: *mut [u32; 2], sets: *const [[u32; 3]; 2]) -> i32;
+    }
+    let (mut header, mut sets) = ([VERSION_3, 0], [[0; 3]; 2]);
+    // SAFETY: both are of the size that the version says.
+    assert_eq!(unsafe { capget(&raw mut header, &raw mut sets) }, 0);
+    sets[0].iter_mut().for_each(|set| *set &= !(1 << CAP_SETGID));
+    // SAFETY: as above.
+    assert_eq!(unsafe { capset(&raw mut header, &raw const sets) }, 0);
+}
+
+fn set_groups(groups: &[u32]) {
+    let place = groups.as_ptr().expose_provenance();
+    // SAFETY: reads the list.
+    assert_eq!(unsafe { raw::syscall2(raw::nr::SETGROUPS, groups.len(), place) }, 0);
+}
+
+/// What becomes of the groups of a child, and of one with each of `uids`, where they cannot be changed.
+fn groups_denied(given: &[u32], program: &Reachable, uids: &[u32]) {
+    let groups_of = |spawn| facts(spawn)["groups"].clone();
+    let denied = (Stage::Setgroups, Errno::EPERM);
+    let same: Vec<u32> = given.iter().chain(given).rev().copied().collect();
+    let (sorted, none) = (format!("{given:?}"), given.is_empty());
+    for uid in uids {
+        let spawn = program.spawn().uid(*uid);
+        if none {
+            assert_eq!(groups_of(spawn), "[]");
+        } else {
+            assert_eq!(failure(spawn), denied);
+            assert_eq!(failure(spawn.groups(&given[1..])), denied);
+        }
+        assert_eq!(groups_of(spawn.groups(&same)), sorted);
+        assert_eq!(failure(spawn.groups(&[1, 2, 3])), denied);
+    }
+    assert_eq!(groups_of(program.spawn().groups(&same)), sorted);
+    assert_eq!(groups_of(program.spawn()), sorted);
+}
+
+fn spawn_uid_without_cap_setgid_eperm() {
+    if geteuid() != 0 || common::emulated() {
+        let test = "spawn_uid_without_cap_setgid_eperm";
+        return skip(test, "needs root, and a kernel that is told what it may not");
+    }
+    let program = reachable();
+    for given in [&[1, 2][..], &[]] {
+        set_groups(given);
+        let mut child = common::child(|| {
+            drop_cap_setgid();
+            groups_denied(given, &program, &[0, 61_000]);
+            0
+        });
+        assert!(child.wait().unwrap().success(), "{given:?}");
+    }
+}
+
+fn spawn_uid_where_setgroups_is_denied_eperm() {
+    const CLONE_NEWUSER: usize = 0x1000_0000;
+    let test = "spawn_uid_where_setgroups_is_denied_eperm";
+    if geteuid() != 0 || common::emulated() {
+        return skip(test, "needs root, and a kernel that is told what it may not");
+    }
+    let program = reachable();
+    for given in [&[][..], &[1, 2]] {
+        set_groups(given);
+        let mut child = common::child(|| {
+            // SAFETY: takes an integer.
+            if unsafe { raw::syscall1(raw::nr::UNSHARE, CLONE_NEWUSER) } != 0 {
+                return 77;
+            }
+            let maps = [("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")];
+            maps.iter().for_each(|(name, text)| {
+                fs::write(format!("/proc/self/{name}"), text).unwrap();
+            });
+            if given.is_empty() {
+                groups_denied(given, &program, &[0]);
+            } else {
+                // They have no number here.
+                assert_eq!(failure(program.spawn().uid(0)), (Stage::Setgroups, Errno::EPERM));
+                assert_eq!(facts(program.spawn())["groups"], "[65534, 65534]");
+            }
+            0
+        });
+        match child.wait().unwrap().code() {
+            Some(77) => return skip(test, "no user name space can be made here"),
+            code => assert_eq!(code, Some(0), "{given:?}"),
+        }
+    }
+}
+
+/// Who may change nothing may say what is so anyway.
+fn spawn_uid_of_ones_own_keeps_the_groups() {
+    let uid = getuid();
+    if uid != 0 {
+        let given = facts(reporter(&[]));
+        assert_eq!(facts(reporter(&[]).uid(uid))["groups"], given["groups"]);
+        return;
+    }
+    let program = reachable();
+    set_groups(&[1, 2]);
+    assert_eq!(setuid(61_000), 0);
+    assert_eq!(facts(program.spawn().uid(61_000))["groups"], "[1, 2]");
+    assert_eq!(failure(program.spawn().uid(61_001)), (Stage::Setgroups, Errno::EPERM));
+}
+
 /// An ordinary user with no process, if this is root.
 fn become_nobody() {
     if geteuid() == 0 {
@@ -495,6 +604,82 @@ fn spawn_death_signal_arrives() {
     drop(keeper);
     let mut rest = Vec::new();
     assert_eq!(reader.read_to_end(&mut rest), Ok(0), "{rest:?}");
+}
+
+/// The child is at the number 0, and its parent at none, in its name space.
+fn new_pid_namespace(test: &str) -> bool {
+    const CLONE_NEWPID: usize = 0x2000_0000;
+    // SAFETY: takes an integer.
+    let new = unsafe { raw::syscall1(raw::nr::UNSHARE, CLONE_NEWPID) } == 0;
+    if !new {
+        skip(test, "needs root, to make a pid name space");
+    }
+    new
+}
+
+fn spawn_death_signal_in_a_new_pid_namespace() {
+    if !new_pid_namespace("spawn_death_signal_in_a_new_pid_namespace") {
+        return;
+    }
+    let argv = list(["sh", "-c", "exit 7"]);
+    let spawn = Spawn::new(c"sh", argv, list::<&str>([])).parent_death_signal(Signal::TERM);
+    assert_eq!(spawn.close_other_fds().spawn().unwrap().wait().unwrap().code(), Some(7));
+}
+
+/// The program of a child whose parent is killed before the child asks for the signal.
+fn begins_without_its_parent(namespace: bool) -> Option<bool> {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    // The child stops at this full pipe, which it takes for a control group.
+    let (drain, full) = rawpipe::pipe().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.write(&[0; 4096]).is_ok() {}
+    full.set_nonblocking(false).unwrap();
+    let (ready, tell) = rawpipe::pipe().unwrap();
+    let mut parent = common::child(|| {
+        if namespace && !new_pid_namespace("spawn_death_signal_of_a_parent_that_has_ended") {
+            return 77;
+        }
+        tell.write_all(b"!").unwrap();
+        let argv = list(["sh", "-c", "echo begun >&5"]);
+        let spawn = Spawn::new(c"/bin/sh", argv, list::<&str>([])).cgroup(full.as_fd());
+        let fds = [(writer.as_fd(), 5)];
+        u8::from(spawn.fds(&fds).parent_death_signal(Signal::TERM).spawn().is_ok())
+    });
+    drop((tell, writer, full));
+    if ready.read(&mut [0]) != Ok(1) {
+        return None;
+    }
+    let children = || {
+        let pid = parent.id();
+        fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
+    };
+    // Its only child, in the middle of the write.
+    while !fs::read_to_string(format!("/proc/{}/wchan", children().trim()))
+        .is_ok_and(|place| place.contains("pipe_write"))
+    {
+        thread::sleep(Duration::from_millis(1));
+    }
+    parent.kill().unwrap();
+    assert_eq!(parent.wait().unwrap().signal(), Some(Signal::KILL));
+    let mut rest = Vec::new();
+    // The child has a write end, too, until it ends or begins its program.
+    drain.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest.last(), Some(&b'0'), "the child has gone on");
+    let mut text = Vec::new();
+    reader.read_to_end(&mut text).unwrap();
+    Some(text == b"begun\n")
+}
+
+fn spawn_death_signal_of_a_parent_that_has_ended() {
+    let pid = std::process::id();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let wchan = fs::read_to_string("/proc/self/wchan");
+    if children.is_err() || wchan.is_err() || common::emulated() {
+        let test = "spawn_death_signal_of_a_parent_that_has_ended";
+        return skip(test, "the kernel does not say where a child is");
+    }
+    assert_eq!(begins_without_its_parent(false), Some(false));
+    assert_ne!(begins_without_its_parent(true), Some(true));
 }
 
 fn spawn_control_group() {
@@ -649,6 +834,90 @@ fn spawn_fds_number_beyond_the_limit_ebadf() {
     let to = 1 << 30;
     let (stage, errno) = failure(reporter(&[]).fds(&[(file.as_fd(), to)]));
     assert_eq!((stage, errno), (Stage::Dup { from: file.as_raw_fd(), to }, Errno::EBADF));
+}
+
+/// So that 39 is the highest number, and the first spawn of this process has to do with it.
+fn limit_of_40() {
+    set_limit(Resource::NOFILE, 40);
+}
+
+fn spawn_fds_highest_number() {
+    if common::descriptors_without_limit("spawn_fds_highest_number") {
+        return;
+    }
+    limit_of_40();
+    let file = common::file(b"");
+    for _ in ["the first", "later"] {
+        let given = facts_with(reporter(&[]), &[(file.as_fd(), 39)]);
+        assert_eq!(given["fd 39"], identity(&file));
+    }
+}
+
+fn spawn_fds_permutation_with_the_highest_number() {
+    if common::descriptors_without_limit("spawn_fds_permutation_with_the_highest_number") {
+        return;
+    }
+    limit_of_40();
+    let low = common::file(b"");
+    let other = common::file(b"");
+    let from = usize::try_from(other.as_raw_fd()).unwrap();
+    // SAFETY: takes integers; 39 is nobody's.
+    assert_eq!(unsafe { raw::syscall3(raw::nr::DUP3, from, 39, 0) }, 39);
+    // SAFETY: new, and owned by nobody else.
+    let high = unsafe { <OwnedFd as rawpipe::fd::FromRawFd>::from_raw_fd(39) };
+    let (low_identity, high_identity) = (identity(&low), identity(&high));
+    let swapped = [(low.as_fd(), 39), (high.as_fd(), low.as_raw_fd())];
+    for _ in ["the first", "later"] {
+        let given = facts_with(reporter(&[]), &swapped);
+        assert_eq!(given["fd 39"], low_identity);
+        assert_eq!(given[&format!("fd {}", low.as_raw_fd())], high_identity);
+    }
+    // By the pipe, which finds a number of its own, also from where it is a target; and a failure comes.
+    if refuse_shared_memory(Errno::EPERM) {
+        let file = common::file(b"");
+        let free = common::file(b"").as_raw_fd(); // where the pipe comes to lie
+        let targets = [free, free + 1, free + 2, 38, 39];
+        let fds: Vec<_> = targets.iter().map(|number| (file.as_fd(), *number)).collect();
+        let given = facts_with(reporter(&[]), &fds);
+        targets
+            .iter()
+            .for_each(|number| assert_eq!(given[&format!("fd {number}")], identity(&file)));
+        let nowhere = reporter(&[]).fds(&fds).current_dir(c"/no/such/folder");
+        assert_eq!(failure(nowhere), (Stage::Chdir, Errno::ENOENT));
+    }
+}
+
+/// With all numbers below the limit taken, and swapped: there is none to go out of the way to.
+fn spawn_fds_without_a_number_left() {
+    if common::descriptors_without_limit("spawn_fds_without_a_number_left") {
+        return;
+    }
+    if common::emulated() {
+        return skip("spawn_fds_without_a_number_left", "an emulator needs some itself");
+    }
+    let script = Spawn::new(c"/bin/sh", list(["sh", "-c", "exit 5"]), list::<&str>([]));
+    let missing = Spawn::new(c"/no/such/program", list(["x"]), list::<&str>([]));
+    limit_of_40();
+    let mut taken = vec![];
+    while let Ok(file) = File::open("/dev/null") {
+        taken.push(file);
+    }
+    let (a, b) = (taken[0].as_fd(), taken[1].as_fd());
+    let swapped = [(a, b.as_raw_fd()), (b, a.as_raw_fd())];
+    let swap = Stage::Dup { from: swapped[1].0.as_raw_fd(), to: swapped[1].1 };
+    for _ in ["the first", "later"] {
+        // It takes no number to start a program, nor to hear that there is none.
+        assert_eq!(script.spawn().unwrap().wait().unwrap().code(), Some(5));
+        let error = missing.spawn().unwrap_err();
+        assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT));
+        let error = script.fds(&swapped).spawn().unwrap_err();
+        assert_eq!((error.stage(), error.errno()), (swap, Errno::EMFILE));
+    }
+    let error = script.uid(getuid()).spawn().unwrap_err();
+    assert_eq!((error.stage(), error.errno()), (Stage::Channel, Errno::EMFILE));
+    assert!(File::open("/dev/null").is_err());
+    drop(taken);
+    assert_no_children();
 }
 
 fn spawn_fds_number_twice_or_negative_einval() {
@@ -874,6 +1143,74 @@ fn spawn_any_clone_refused() {
         });
         match child.wait().unwrap().code() {
             Some(77) => return skip("spawn_any_clone_refused", "no seccomp here"),
+            code => assert_eq!(code, Some(0), "{errno}"),
+        }
+    }
+}
+
+fn kill_at_exec() -> bool {
+    common::Filter::new(&[raw::nr::EXECVE], Errno::EPERM).that_kills().install()
+}
+
+fn spawn_killed_before_exec_echild() {
+    let killed = (Stage::Killed(Signal::SYS), Errno::ECHILD);
+    type Refuse = fn() -> bool;
+    let worlds: [(&str, Refuse); 4] = [
+        ("shared memory", || true),
+        ("fork", || refuse_shared_memory(Errno::EPERM)),
+        ("no setpgid", || common::Filter::new(&[raw::nr::SETPGID], Errno::EPERM).install()),
+        ("no pidfd", || {
+            let calls = [raw::nr::CLONE3, raw::nr::PIDFD_OPEN];
+            common::Filter::new(&calls, Errno::ENOSYS).install()
+                && common::no_pidfd_by_clone().install()
+        }),
+    ];
+    for (name, refuse) in worlds {
+        let mut child = common::child(|| {
+            if !refuse() || !kill_at_exec() {
+                return 77;
+            }
+            for _ in ["the first", "later"] {
+                assert_eq!(failure(reporter(&[])), killed, "{name}");
+                assert_eq!(failure(reporter(&[]).setsid()), killed, "{name}");
+                if name != "no setpgid" {
+                    assert_eq!(failure(reporter(&[]).process_group(0)), killed, "{name}");
+                }
+            }
+            0
+        });
+        match child.wait().unwrap().code() {
+            Some(77) => skip("spawn_killed_before_exec_echild", "no filter here that sees it"),
+            code => assert_eq!(code, Some(0), "{name}"),
+        }
+    }
+}
+
+/// Nobody says then whether the program has begun; its status is there.
+fn spawn_killed_before_exec_without_proc() {
+    let no_files = common::Filter::new(&[raw::nr::OPENAT], Errno::ENOENT);
+    if !no_files.install() || !kill_at_exec() {
+        return skip("spawn_killed_before_exec_without_proc", "no seccomp here");
+    }
+    for spawn in [reporter(&[]), reporter(&[]).setsid()] {
+        assert_eq!(spawn.spawn().unwrap().wait().unwrap().signal(), Some(Signal::SYS));
+    }
+}
+
+/// The ways to know that a program has begun, apart from the first one.
+fn spawn_where_setpgid_is_refused() {
+    for errno in [Errno::EPERM, Errno::ENOSYS] {
+        let mut child = common::child(|| {
+            if !common::Filter::new(&[raw::nr::SETPGID], errno).install() {
+                return 77;
+            }
+            for spawn in [reporter(&["x"]), reporter(&["x"]).setsid()] {
+                assert_eq!(facts(spawn)["args"], "x");
+            }
+            0
+        });
+        match child.wait().unwrap().code() {
+            Some(77) => return skip("spawn_where_setpgid_is_refused", "no seccomp here"),
             code => assert_eq!(code, Some(0), "{errno}"),
         }
     }
@@ -1126,6 +1463,17 @@ fn main() {
         spawn_stopped_for_long_by_a_storm_goes_on,
         spawn_umask_nice_and_limits,
         spawn_user_group_and_groups,
+        spawn_uid_without_cap_setgid_eperm,
+        spawn_uid_where_setgroups_is_denied_eperm,
+        spawn_uid_of_ones_own_keeps_the_groups,
+        spawn_death_signal_in_a_new_pid_namespace,
+        spawn_death_signal_of_a_parent_that_has_ended,
+        spawn_fds_highest_number,
+        spawn_fds_permutation_with_the_highest_number,
+        spawn_fds_without_a_number_left,
+        spawn_killed_before_exec_echild,
+        spawn_killed_before_exec_without_proc,
+        spawn_where_setpgid_is_refused,
         spawn_user_of_many_threads_leaves_dumpable,
         spawn_user_without_the_right_eperm,
         spawn_without_a_guard_page_enomem,

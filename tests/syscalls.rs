@@ -60,12 +60,12 @@ fn names() -> Vec<(usize, &'static str)> {
     }
     names![
         CHDIR CLOCK_GETTIME CLONE CLONE3 CLOSE CLOSE_RANGE COPY_FILE_RANGE DUP DUP3 EPOLL_CREATE1
-        EPOLL_CTL EPOLL_PWAIT EPOLL_PWAIT2 EVENTFD2 EXECVE EXECVEAT EXIT_GROUP FCNTL FTRUNCATE GETPID
-        GETPPID GETPRIORITY GETSOCKOPT GETTID IOCTL KILL LSEEK MADVISE MEMFD_CREATE MMAP MPROTECT MUNMAP OPENAT
-        PIDFD_OPEN PIDFD_SEND_SIGNAL PIPE2 PPOLL PRCTL PREADV2 PRLIMIT64 PSELECT6 PWRITEV2 READ READV
-        RT_SIGACTION RT_SIGPENDING RT_SIGPROCMASK RT_SIGTIMEDWAIT RT_TGSIGQUEUEINFO SCHED_GETAFFINITY
-        SENDFILE SETGROUPS SETPGID SETPRIORITY SETRESGID SETRESUID SETSID SPLICE STATX TEE TGKILL UMASK
-        UNSHARE VMSPLICE WAITID WRITE WRITEV
+        EPOLL_CTL EPOLL_PWAIT EPOLL_PWAIT2 EVENTFD2 EXECVE EXECVEAT EXIT_GROUP FCNTL FTRUNCATE GETGROUPS
+        GETPID GETPPID GETPRIORITY GETSOCKOPT GETTID GETUID IOCTL KILL LSEEK MADVISE MEMFD_CREATE MMAP
+        MPROTECT MUNMAP OPENAT PIDFD_OPEN PIDFD_SEND_SIGNAL PIPE2 PPOLL PRCTL PREADV2 PRLIMIT64 PSELECT6
+        PWRITEV2 READ READV RT_SIGACTION RT_SIGPENDING RT_SIGPROCMASK RT_SIGTIMEDWAIT RT_TGSIGQUEUEINFO
+        SCHED_GETAFFINITY SENDFILE SETGROUPS SETPGID SETPRIORITY SETRESGID SETRESUID SETSID SPLICE STATX TEE
+        TGKILL UMASK UNSHARE VMSPLICE WAITID WRITE WRITEV
     ]
 }
 
@@ -97,15 +97,7 @@ const PURPOSES: [(&str, &[(u64, &str)]); 4] = [
         ],
     ),
     ("ioctl", &[(0x541b, "FIONREAD"), (0xc040_ff0b, "PIDFD_GET_INFO")]),
-    (
-        "prctl",
-        &[
-            (1, "PR_SET_PDEATHSIG"),
-            (3, "PR_GET_DUMPABLE"),
-            (4, "PR_SET_DUMPABLE"),
-            (40, "PR_GET_TID_ADDRESS"),
-        ],
-    ),
+    ("prctl", &[(1, "PR_SET_PDEATHSIG"), (40, "PR_GET_TID_ADDRESS")]),
     (
         "madvise",
         &[(0, "MADV_NORMAL"), (4, "MADV_DONTNEED"), (14, "MADV_HUGEPAGE"), (18, "MADV_WIPEONFORK")],
@@ -226,9 +218,12 @@ fn impossible() -> Option<&'static str> {
     (done.end != End::Exit(0) || !seen).then_some("processes cannot be traced")
 }
 
-/// Whether this kernel has all that the crate uses, and no filter in front of it: then there is no
-/// reason to fall back.
+/// Whether this kernel has all that the crate uses, and no filter in front of it, and permits it: then there
+/// is no reason to fall back.
 fn newest() -> bool {
+    unsafe extern "C" {
+        safe fn geteuid() -> u32;
+    }
     let (_reader, writer) = rawpipe::pipe().expect("a pipe");
     let byte = [std::io::IoSlice::new(b"x")];
     let place = byte.as_ptr().expose_provenance();
@@ -239,7 +234,9 @@ fn newest() -> bool {
         rawpipe::raw::syscall6(nr::PWRITEV2, fd, place, 1, usize::MAX, usize::MAX, RWF_NOSIGNAL)
     };
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    sent == 1 && status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "0"]))
+    sent == 1
+        && geteuid() == 0
+        && status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "0"]))
 }
 
 fn compare(

@@ -76,8 +76,6 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("CLONE_PIDFD", child::CLONE_PIDFD),
         ("CLONE_VFORK", child::CLONE_VFORK),
         ("CLONE_VM", child::CLONE_VM),
-        ("PR_GET_DUMPABLE", child::PR_GET_DUMPABLE),
-        ("PR_SET_DUMPABLE", child::PR_SET_DUMPABLE),
         ("PR_SET_PDEATHSIG", child::PR_SET_PDEATHSIG),
         ("PROT_NONE", memory::PROT_NONE),
         ("AT_SYMLINK_NOFOLLOW", AT_SYMLINK_NOFOLLOW as usize),

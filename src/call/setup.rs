@@ -10,10 +10,10 @@
 //! This file is trusted to give each call places and lists of the kernel's own layout.
 #![allow(unsafe_code, reason = "system calls")]
 
-use super::arg;
-use crate::abi::SigSet;
+use super::{arg, owned};
 use crate::abi::child as abi;
 use crate::abi::child::SigAction;
+use crate::abi::{AT_FDCWD, O_CLOEXEC, SigSet};
 use crate::errno::{Result, decode};
 use crate::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use crate::sys::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
@@ -49,6 +49,17 @@ pub(crate) unsafe fn clone_on_stack(
     Ok((pid, (pidfd >= 0).then(|| own(pidfd))))
 }
 
+/// Opens an existing file for reading, close-on-exec.
+#[inline]
+pub(crate) fn openat_for_reading(path: &CStr) -> Result<OwnedFd> {
+    let path = path.as_ptr().expose_provenance();
+    let flags = O_CLOEXEC as usize;
+    // SAFETY: the kernel reads the path up to its NUL.
+    let answer = decode(unsafe { syscall4(nr::OPENAT, AT_FDCWD, path, flags, 0) })?;
+    // SAFETY: `openat` answers a new descriptor.
+    Ok(unsafe { owned(answer) })
+}
+
 /// Closes all descriptors from `first` to `last`.
 ///
 /// # Safety
@@ -78,11 +89,26 @@ fn number(fd: RawFd) -> usize {
     number
 }
 
+/// The supplementary groups, or `EINVAL` if there are more than `groups` has room for.
+#[inline]
+pub(crate) fn getgroups(groups: &mut [u32]) -> Result<usize> {
+    let list = groups.as_mut_ptr().expose_provenance();
+    // SAFETY: writes at most as many group ids as the list has room for.
+    decode(unsafe { syscall2(nr::GETGROUPS, groups.len(), list) })
+}
+
 #[inline]
 pub(crate) fn getppid() -> i32 {
     // SAFETY: `getppid` has no arguments and no effects.
     let answer = unsafe { syscall0(nr::GETPPID) };
     i32::try_from(answer).unwrap_or(0)
+}
+
+/// The real user id.
+#[inline]
+pub(crate) fn getuid() -> Option<u32> {
+    // SAFETY: `getuid` has no arguments and no effects.
+    u32::try_from(unsafe { syscall0(nr::GETUID) }).ok()
 }
 
 /// Adds `increment` to the niceness, within what it may be.
@@ -98,26 +124,10 @@ pub(crate) fn nice(increment: i32) -> Result<()> {
     decode(unsafe { syscall3(nr::SETPRIORITY, PRIO_PROCESS, 0, nice) }).map(drop)
 }
 
-/// `prctl` for the operations on a process that take one integer.
-fn prctl(operation: usize, argument: usize) -> Result<usize> {
-    // SAFETY: the operations used here take integers.
-    decode(unsafe { syscall5(nr::PRCTL, operation, argument, 0, 0, 0) })
-}
-
-/// Whether this process can be traced and dumped: 0, 1 or 2.
-#[inline]
-pub(crate) fn prctl_get_dumpable() -> Result<usize> {
-    prctl(abi::PR_GET_DUMPABLE, 0)
-}
-
-#[inline]
-pub(crate) fn prctl_set_dumpable(dumpable: usize) -> Result<()> {
-    prctl(abi::PR_SET_DUMPABLE, dumpable).map(drop)
-}
-
 #[inline]
 pub(crate) fn prctl_set_pdeathsig(signal: usize) -> Result<()> {
-    prctl(abi::PR_SET_PDEATHSIG, signal).map(drop)
+    // SAFETY: takes integers.
+    decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_PDEATHSIG, signal, 0, 0, 0) }).map(drop)
 }
 
 #[inline]

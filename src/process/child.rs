@@ -67,7 +67,8 @@ pub enum OnDrop {
 pub enum Method {
     /// Sharing memory with its parent until it had its program: nothing was copied.
     Vfork,
-    /// As a copy of its parent: by a fork, or because the kernel refuses the other way.
+    /// As a copy of its parent: by a fork, or for another user or other groups, or because the kernel refuses
+    /// the other way.
     Fork,
 }
 
@@ -363,7 +364,7 @@ impl Child {
     }
 
     /// Retries on `EINTR`.
-    fn waitid(&self, options: usize) -> Result<Option<SigInfo>> {
+    pub(super) fn waitid(&self, options: usize) -> Result<Option<SigInfo>> {
         loop {
             let answer = match self.pidfd().map(|pidfd| call::waitid_pidfd(pidfd, options)) {
                 // Linux 5.3 has pidfds, and does not wait for them; nor does a filter that does not

@@ -22,15 +22,21 @@ pub use stdio::Stdio;
 ///
 /// What [`std::process::Command`] can do has the same name here. Beyond that: any descriptor at any
 /// number ([`fd_map`](Self::fd_map)), sessions, limits, signals and the rest of what a child may be
-/// asked to do to itself before it begins. Whatever is asked for, the child is made in the same fast
-/// way, see [`Spawn`]; a failure says at what ([`SpawnError::stage`]).
+/// asked to do to itself before it begins. Whatever else is asked for, the child is made in the same fast
+/// way, unless it changes its user or groups: see [`Spawn`]. A failure names its stage
+/// ([`SpawnError::stage`]).
 ///
 /// A command may be started any number of times, by several threads at once, too.
 ///
-/// Unless told otherwise the child has the environment of this process at the time of its start, its
-/// standard streams, and its folder; it has no other descriptor, unless somebody has made one that is
-/// not close-on-exec. A program without a slash in its name is looked for in the folders of `PATH` *as
-/// the child will have it*. About signals see [`Spawn`].
+/// By default the child has the environment of this process at the time of its start, its standard
+/// streams, and its folder; it has no other descriptor, unless one is not close-on-exec. A program
+/// without a slash in its name is looked for in the folders of `PATH` *as the child will have it*. About
+/// signals see [`Spawn`].
+///
+/// The environment is handed on as it is, entries without a `=` and variables that are there twice
+/// included; [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or take out all of that name.
+/// It is read in the C library's own list: so no other thread may change it meanwhile, as
+/// [`set_var`](std::env::set_var) says.
 ///
 /// # Examples
 ///
@@ -175,9 +181,11 @@ impl Command {
 
     /// Gives the child a descriptor at this number, whatever number it has here.
     ///
-    /// Any set of numbers will do, those that are in use here included. One that is given twice, also
-    /// to a standard stream that is not inherited, or is negative, makes `spawn` fail. The command owns
-    /// the descriptor, as with [`stdout`](Self::stdout).
+    /// Any set of numbers will do, those that are in use here included. For 0, 1 and 2 it replaces what the
+    /// standard stream would be by default, also with [`output`](Self::output). A number that is negative,
+    /// or is given twice, or is that of a stream that was set by [`stdin`](Self::stdin),
+    /// [`stdout`](Self::stdout) or [`stderr`](Self::stderr) to anything but [`Stdio::inherit`], makes
+    /// `spawn` fail. The command owns the descriptor, as with [`stdout`](Self::stdout).
     ///
     /// # Examples
     ///
@@ -245,18 +253,21 @@ impl Command {
         self
     }
 
-    /// The child's supplementary groups.
+    /// Sets the child's supplementary groups: see [`Spawn::groups`]. The child is made by an ordinary fork,
+    /// at the [cost](Spawn#cost) of one.
     pub fn groups(&mut self, groups: &[u32]) -> &mut Self {
         self.groups = Some(groups.to_vec());
         self
     }
 
-    /// The child's group: see [`Spawn::gid`].
+    /// Sets the child's group: see [`Spawn::gid`]. The child is made by an ordinary fork, at the
+    /// [cost](Spawn#cost) of one.
     pub fn gid(&mut self, gid: u32) -> &mut Self {
         self.set(|spawn| spawn.gid(gid))
     }
 
-    /// The child's user: see [`Spawn::uid`].
+    /// Sets the child's user: see [`Spawn::uid`]. The child is made by an ordinary fork, at the
+    /// [cost](Spawn#cost) of one.
     pub fn uid(&mut self, uid: u32) -> &mut Self {
         self.set(|spawn| spawn.uid(uid))
     }
@@ -325,8 +336,10 @@ impl Command {
     /// What the standard streams are to be, with these where nothing is set.
     pub(super) fn sources<'a>(&'a self, defaults: [Source<'a>; 3]) -> [Source<'a>; 3] {
         let mut sources = defaults;
-        for (source, stdio) in sources.iter_mut().zip(&self.streams) {
-            *source = stdio.as_ref().map_or(*source, Stdio::source);
+        for (number, (source, stdio)) in (0..).zip(sources.iter_mut().zip(&self.streams)) {
+            let mapped = self.fds.iter().any(|(_, to)| *to == number);
+            let default = if mapped { Source::Inherit } else { *source };
+            *source = stdio.as_ref().map_or(default, Stdio::source);
         }
         sources
     }
@@ -337,8 +350,8 @@ impl Command {
         if self.invalid || no_group {
             return Err(SpawnError::at(Stage::Arguments)(Errno::EINVAL));
         }
-        let variables = self.environment.variables();
-        let envp = variables.list(None);
+        let entries = self.environment.entries();
+        let envp = entries.list(None);
         let argv = self.args.list(Some(self.arg0.as_deref().unwrap_or(&self.program)));
         let (ends, theirs) = stdio::open(sources).map_err(SpawnError::at(Stage::Stdio))?;
         let cgroup = self.open_cgroup().map_err(SpawnError::at(Stage::Cgroup))?;

@@ -128,16 +128,21 @@ pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<In
     }
     // Written out by hand: formatting may be more than a forked child has a stack for.
     let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
-    let mut rest = file.as_raw_fd().unsigned_abs();
-    let digits = rest.checked_ilog10().unwrap_or(0) as usize + 1;
-    for place in path.iter_mut().skip(14).take(digits).rev() {
-        *place = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
+    decimal(&mut path[14..], file.as_raw_fd().unsigned_abs());
     match CStr::from_bytes_until_nul(&path) {
         Ok(path) => execve(path, argv, envp),
         Err(_) => Err(Errno::ENOENT),
     }
+}
+
+/// Writes a number, of at most ten digits, at the beginning of `place`; returns how many it has.
+pub(super) fn decimal(place: &mut [u8], mut number: u32) -> usize {
+    let digits = number.checked_ilog10().unwrap_or(0) as usize + 1;
+    for place in place.iter_mut().take(digits).rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    digits
 }
 
 /// As [`execve`], for a program that is looked for in the folders of `path`, which are separated by

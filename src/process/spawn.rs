@@ -4,36 +4,44 @@
 //!
 //! The child is made by `clone` with `CLONE_VM | CLONE_VFORK`: it shares the parent's memory, and the
 //! calling thread stands still until the child has its program or has failed. Nothing is copied, so the
-//! price does not depend on how large the parent is, whatever is asked for. All that the child needs
-//! is laid out before, and the child only makes system calls. If the kernel refuses such a child, an
-//! ordinary fork does the same, and [`Child::method`] says so.
+//! cost does not depend on the size of the parent. All that the child needs is laid out before, and the
+//! child only makes system calls. If the kernel rejects such a child, an ordinary fork does the same, and
+//! [`Child::method`] reports it.
 //!
-//! # Why this is sound
+//! A child that changes its ids is always an ordinary fork: see below.
+//!
+//! # Why sharing memory is sound
 //!
 //! - *Stack.* The child has one of its own, with a guard page, and never returns into a frame of its
 //!   parent.
 //! - *Signals.* All are blocked in the parent's thread before, so in the child from its beginning, and
 //!   the child unblocks them only when it has no handler left: none runs in the shared memory.
 //! - *Other threads* of the parent go on meanwhile. What the child reads and writes is lent to this
-//!   call (the plan, the report, the stack) and to nobody else. The child takes no lock, allocates
+//!   call (the plan, the report, the stack) and to nothing else. The child takes no lock, allocates
 //!   nothing and does not touch thread-local storage, `errno` included.
-//! - *Descriptors, handlers, mask, ids, folder, limits* are the child's own copies. Only what belongs
-//!   to the memory itself is not: a change of ids takes away the flag by which a process may be dumped
-//!   and traced, so that is set again behind it.
+//! - *Descriptors, handlers, mask, folder, limits* are the child's own copies.
+//! - *Ids.* While the child shares memory it has the ids of its parent, so no process can reach that
+//!   memory through the child that could not reach it through the parent. A child with another user id
+//!   would open it to that user, through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag of the
+//!   memory would be in the way, which belongs to the parent, too, and cannot be set back in time: a
+//!   vfork returns *before* the child has let go of the memory, in `execve` and in `exit` alike. So a
+//!   child that is to change its user, group or groups gets a copy of the memory. The kernel clears the
+//!   flag of that copy when the ids change.
 //! - *Ids that another thread changes meanwhile*, by a C library that does it in all threads, are not
 //!   the child's: it is no thread of this process, and has those of the moment of its making. So do not
 //!   give up privileges in one thread while another one spawns.
 //!
-//! # How a failure is told
+//! # How a failure is reported
 //!
-//! By the shared memory, if it is shared: emulators of user programs make an ordinary fork of such a
-//! clone, and what its child stores is lost. So the first spawn of a process also makes a pipe, and
-//! whether the child's mark was seen says which of the two all later ones use.
+//! Through the shared memory, if it is shared: user-mode emulators turn such a clone into an ordinary
+//! fork, and the child's stores are lost. So the first spawn of a process also makes a pipe, and whether
+//! the child's mark was seen decides which of the two all later ones use. An ordinary fork always has the
+//! pipe. A child that was killed reports nothing: see [`proof`].
 
 mod child;
-mod dumpable;
 mod error;
 mod make;
+mod proof;
 mod stack;
 
 use super::exec::path_of;
@@ -46,9 +54,8 @@ use crate::fd::{AsRawFd, BorrowedFd, RawFd};
 use child::{Move, Plan, Report};
 use core::ffi::CStr;
 use core::sync::atomic::Ordering;
-use dumpable::Dumpable;
 pub use error::{SpawnError, Stage};
-use make::{listen, make};
+use make::{make, out_of_the_way};
 use stack::Stack;
 
 /// A program to start, and how: the form that allocates nothing. With feature `std`,
@@ -203,25 +210,42 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// The child's supplementary groups.
+    /// Sets the child's supplementary groups. The child is made by an ordinary fork, see
+    /// [`uid`](Self::uid).
+    ///
+    /// Where the kernel denies `setgroups` (`EPERM`), groups that the process has anyway, in any order,
+    /// are no error.
     pub const fn groups(mut self, groups: &'a [u32]) -> Self {
         self.groups = Some(groups);
         self
     }
 
-    /// The child's group, real, effective and saved.
+    /// Sets the child's group, real, effective and saved. The child is made by an ordinary fork, see
+    /// [`uid`](Self::uid).
     pub const fn gid(mut self, gid: u32) -> Self {
         self.gid = Some(gid);
         self
     }
 
-    /// The child's user, real, effective and saved.
+    /// Sets the child's user, real, effective and saved.
     ///
-    /// The supplementary groups are dropped if the process may do that, unless [`groups`](Self::groups)
-    /// says which ones to have. The group does not change: see [`gid`](Self::gid).
+    /// The supplementary groups are dropped, unless [`groups`](Self::groups) sets others. If the kernel
+    /// denies that (`EPERM`) the spawn fails at [`Stage::Setgroups`], unless there are no groups, or
+    /// `uid` is this process's own real user id and not 0: then its groups stay. So a process without
+    /// privileges may pass its own id. The group does not change: see [`gid`](Self::gid).
     ///
-    /// From the change on until it has its program, any process of that user may stop the child, and
-    /// with it the thread that spawns it.
+    /// From the change on until it has its program, any process of that user may stop or kill the child.
+    /// Stopping it stops the thread that spawns it.
+    ///
+    /// # Cost
+    ///
+    /// A child with [`groups`](Self::groups), `gid` or `uid` never shares this process's memory, which
+    /// the other user could read and write through the child. It is made by an ordinary fork, and
+    /// [`Child::method`] is [`Fork`](crate::process::Method::Fork). The kernel copies the page tables,
+    /// which takes some 50 ms for each GiB of resident memory, and this process then takes a page fault
+    /// at its first write to each page. In a large process either fork a small helper process early, and
+    /// let that one spawn; or spawn a small program that changes the ids and executes the other one,
+    /// such as `setpriv --reuid … --regid … --init-groups`.
     pub const fn uid(mut self, uid: u32) -> Self {
         self.uid = Some(uid);
         self
@@ -233,8 +257,11 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// The child gets this signal when the *thread* that spawns it ends, also if that happens before it
-    /// has its program. A program with set-user-id or capabilities loses it.
+    /// The child gets this signal when the *thread* that spawns it ends. If that happens before the child
+    /// can ask for the signal, the child exits. A program with set-user-id or capabilities loses it.
+    ///
+    /// In a new pid name space, a child notices that its parent has ended before only if this process
+    /// could open a pidfd: since Linux 5.3, and with a descriptor left.
     pub const fn parent_death_signal(mut self, signal: Signal) -> Self {
         self.death_signal = Some(signal);
         self
@@ -255,14 +282,21 @@ impl<'a> Spawn<'a> {
 
     /// Starts the program. Goes on after signals.
     ///
-    /// Returns when the child has its program. What is asked for is done in this order: session and
+    /// Returns when the child has begun its program, and that is certain: a child that was killed before
+    /// is an error ([`Stage::Killed`]). It is not noticed where `SIGCHLD` is ignored or has
+    /// `SA_NOCLDWAIT`, as nothing is left of the child then; nor where there is no `/proc` of this
+    /// process's pid name space.
+    ///
+    /// What is asked for is done in this order: session and
     /// process group, control group, descriptors, niceness, limits, groups and user, folder, umask,
     /// parent-death signal, signals.
     ///
     /// # Errors
     ///
     /// [`SpawnError`] with the stage and the errno: of the program, see
-    /// [`execve`](crate::process::execve); at [`Stage::Clone`]:
+    /// [`execve`](crate::process::execve). At [`Stage::Channel`] those of [`pipe`](crate::pipe()), where
+    /// the child does not share memory, such as [`EMFILE`](Errno::EMFILE): with memory shared a spawn
+    /// needs no descriptor. [`ECHILD`](Errno::ECHILD) at [`Stage::Killed`]. At [`Stage::Clone`]:
     ///
     /// - [`EAGAIN`](Errno::EAGAIN): as many processes as the user or the control group may have.
     /// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
@@ -297,22 +331,24 @@ impl<'a> Spawn<'a> {
         if moves.windows(2).any(|pair| pair[0].to == pair[1].to) {
             return Err(SpawnError::at(Stage::Arguments)(Errno::EINVAL));
         }
+        let parent = process::getpid();
+        // Without one, as before Linux 5.3, a child in another pid name space does without the look.
+        let pidfd = self.death_signal.and_then(|_| process::pidfd_open(parent).ok());
+        let pidfd = pidfd.and_then(|pidfd| out_of_the_way(pidfd, moves).ok());
         let report = Report::default();
         let plan = Plan {
             spawn: self,
             moves,
             path: path_of(self.envp),
-            parent: self.death_signal.map(|_| process::getpid()),
+            parent: (parent, pidfd.as_ref().map(AsRawFd::as_raw_fd)),
             report: &report,
             channel: None,
             handlers_cleared: false,
         };
-        let changes_ids = self.uid.is_some() || self.gid.is_some();
-        let dumpable = changes_ids.then(Dumpable::remember);
+        let changes_ids = self.uid.is_some() || self.gid.is_some() || self.groups.is_some();
         let mask = signal::rt_sigprocmask(SIG_SETMASK, &SignalSet::full().0);
         let mask = mask.map_err(SpawnError::at(Stage::Signals))?;
-        let made = make(plan, place, &report);
-        drop(dumpable);
+        let made = make(plan, place, &report, changes_ids);
         let _ = signal::rt_sigprocmask(SIG_SETMASK, &mask);
         let made = made?;
 
@@ -321,9 +357,10 @@ impl<'a> Spawn<'a> {
             let words = report.words.each_ref().map(|word| word.load(Ordering::SeqCst));
             SpawnError::decode(words)
         } else {
-            made.channel.and_then(|channel| listen(&channel))
+            made.channel.and_then(|channel| proof::listen(&channel, &child))
         };
-        if let Some(failure) = failure {
+        let outcome = failure.map_or_else(|| proof::wait(&child), Err);
+        if let Err(failure) = outcome {
             // It has nothing left to do but to end.
             let _ = child.wait();
             return Err(failure);

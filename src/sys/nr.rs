@@ -57,11 +57,13 @@ numbers! {
     EXIT_GROUP         "exit_group"          231   94;
     FCNTL              "fcntl"                72   25;
     FTRUNCATE          "ftruncate"            77   46;
+    GETGROUPS          "getgroups"          115  158;
     GETPID             "getpid"               39  172;
     GETPPID            "getppid"             110  173;
     GETPRIORITY        "getpriority"        140  141;
     GETSOCKOPT         "getsockopt"          55  209;
     GETTID             "gettid"              186  178;
+    GETUID             "getuid"              102  174;
     IOCTL              "ioctl"                16   29;
     KILL               "kill"                 62  129;
     LSEEK              "lseek"                8   62;

@@ -159,6 +159,8 @@ fn visit(
         string(b, &mut each);
         strings(c, &mut each);
         strings(d, &mut each);
+    } else if nr == nr::GETGROUPS {
+        each(Writes, b, most(a).saturating_mul(4));
     } else if nr == nr::GETSOCKOPT {
         each(Writes, d, 4);
         each(Reads, e, 4);

@@ -44,6 +44,10 @@ fn refused(nr: usize) -> Missing {
     Missing { nr, argument: 0, bits: 0, errno: Errno::ENOSYS.raw_os_error() }
 }
 
+fn not_permitted(nr: usize) -> Missing {
+    Missing { errno: Errno::EPERM.raw_os_error(), ..refused(nr) }
+}
+
 /// Where it has these bits in an argument.
 fn refused_with(nr: usize, argument: usize, bits: u64) -> Missing {
     Missing { nr, argument, bits, errno: Errno::EINVAL.raw_os_error() }

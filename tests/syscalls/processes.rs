@@ -1,6 +1,6 @@
 //! Forks, programs, waiting and signals.
 
-use super::{LATE, Operation, SOON, done, fails, of, pipe, refused, refused_with};
+use super::{LATE, Operation, SOON, done, fails, not_permitted, of, pipe, refused, refused_with};
 use crate::common::{self, programs::program};
 use crate::tracer::operation;
 use rawpipe::fd::AsFd;
@@ -160,7 +160,14 @@ pub(super) fn programs() -> Vec<Operation> {
             operation(|| {
                 let spawn = Spawn::new(c"/no/such", &argv, &[Arg::END]);
                 fails(spawn.uid(user).gid(group).spawn());
+                fails(spawn.uid(user + 1).spawn());
             });
+        })
+        .without(&[&[not_permitted(nr::SETGROUPS)]]),
+        of("process::Spawn", "in a session of its own", || {
+            let mut command = exit();
+            command.setsid();
+            operation(|| done(done(command.spawn())?.wait()));
         }),
         of("process::Command", "with its streams", || {
             let mut command = program("cat", &[]);

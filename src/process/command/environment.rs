@@ -1,11 +1,11 @@
 //! Lists of strings in few allocations, and an environment that is another one with changes.
 
 use crate::process::Arg;
+use crate::sys::environ;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::iter;
-use std::os::unix::ffi::OsStrExt;
 
 /// Strings, one behind the other, each with its NUL.
 #[derive(Default)]
@@ -59,16 +59,15 @@ impl Environment {
         self.changes.clear();
     }
 
-    /// All variables, `NAME=value`.
-    pub(super) fn variables(&self) -> Strings {
+    /// All entries: variables, `NAME=value`, and those of this process that are none.
+    pub(super) fn entries(&self) -> Strings {
         let mut all = Strings { bytes: Vec::with_capacity(4096), count: 0 };
         if !self.cleared {
-            for (name, value) in std::env::vars_os() {
-                let (name, value) = (name.as_bytes(), value.as_bytes());
-                if !self.changes.contains_key(name) {
-                    all.push(&[name, b"=", value]);
+            environ::for_each_variable(|entry| {
+                if name_of(entry).is_none_or(|name| !self.changes.contains_key(name)) {
+                    all.push(&[entry]);
                 }
-            }
+            });
         }
         for (name, value) in &self.changes {
             if let Some(value) = value {
@@ -77,4 +76,10 @@ impl Environment {
         }
         all
     }
+}
+
+/// What is before the `=` behind the first byte: as std has it, a name may begin with one.
+fn name_of(entry: &[u8]) -> Option<&[u8]> {
+    let length = entry.iter().skip(1).position(|byte| *byte == b'=')? + 1;
+    entry.get(..length)
 }

@@ -11,13 +11,15 @@
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
 use super::super::{Signal, execvpe};
-use super::{Spawn, SpawnError, Stage};
+use super::{Spawn, SpawnError, Stage, make::copy_aside};
 use crate::abi::{SIG_SETMASK, child as abi};
 use crate::call::{process, setup as call, signal};
 use crate::errno::{Errno, Result};
 use crate::fd::{BorrowedFd, IntoRawFd, RawFd};
+use crate::poll::{PollEvents, PollFd, poll};
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use core::time::Duration;
 
 /// A descriptor of the parent, and the number that it is to have in the child.
 #[derive(Clone, Copy)]
@@ -40,10 +42,11 @@ pub(super) struct Plan<'a> {
     /// In the order of the numbers in the child.
     pub(super) moves: &'a mut [Move],
     pub(super) path: &'a [u8],
-    /// Where it matters: the parent's process id.
-    pub(super) parent: Option<i32>,
+    /// The parent's process id; and its pidfd, where there is one and it matters.
+    pub(super) parent: (i32, Option<RawFd>),
     pub(super) report: &'a Report,
-    /// The write end of the pipe for failures; its number is above all of those in `moves`.
+    /// The write end of the pipe for failures. Neither its number nor that of the pidfd is one of those
+    /// that `moves` lead to.
     pub(super) channel: Option<RawFd>,
     /// The kernel has taken away all handlers already.
     pub(super) handlers_cleared: bool,
@@ -109,7 +112,7 @@ fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError
         let signal = signal.as_raw().unsigned_abs() as usize;
         call::prctl_set_pdeathsig(signal).map_err(E::at(Stage::DeathSignal))?;
         // A parent that has died before that sends nothing, and leaves nobody to tell.
-        if Some(call::getppid()) != plan.parent {
+        if !parent_lives(plan.parent) {
             process::exit_group(u8::try_from(signal | 128).unwrap_or(u8::MAX));
         }
     }
@@ -119,10 +122,21 @@ fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError
     execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(Stage::Exec))
 }
 
-/// Gives each descriptor its number. One that lies where another is to be goes out of the way first,
-/// above them all.
+fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
+    match call::getppid() {
+        // In another pid name space, where the child has no number for it.
+        0 => pidfd.is_none_or(|pidfd| {
+            // SAFETY: the parent has it open during the clone, so it was copied, and nothing closes it.
+            let pidfd = unsafe { BorrowedFd::borrow_raw(pidfd) };
+            let mut fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::IN)];
+            poll(&mut fds, Some(Duration::ZERO)) != Ok(1)
+        }),
+        parent => parent == pid,
+    }
+}
+
+/// Gives each descriptor its number. One that lies where another is to be goes out of the way first.
 fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
-    let above = moves.last().map_or(0, |last| last.to.saturating_add(1));
     let failed = |step: Move| SpawnError::at(Stage::Dup { from: step.from, to: step.to });
     // SAFETY: only used for the call that it is borrowed for, which fails if it is not open.
     let borrow = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
@@ -130,9 +144,8 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
         let Some(step) = moves.get(index).copied() else { break };
         let in_the_way = moves.binary_search_by_key(&step.from, |other| other.to).is_ok();
         if in_the_way && step.from != step.to {
-            let above = usize::try_from(above).unwrap_or(0);
-            let copy = crate::call::fcntl_dupfd_cloexec(borrow(step.from), above);
-            // Owned by nobody, and closed by the exec.
+            // Owned by nobody, and closed by the exec, or by what is mapped there.
+            let copy = copy_aside(borrow(step.from), moves, |copy| _ = copy.into_raw_fd());
             let copy = copy.map_err(failed(step))?.into_raw_fd();
             moves.iter_mut().skip(index).take(1).for_each(|step| step.from = copy);
         }
@@ -150,17 +163,24 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
     Ok(())
 }
 
-/// Closes what is neither a standard stream nor mapped nor the channel.
+/// Closes what is neither a standard stream nor mapped nor of this code's own.
 fn close_others(plan: &Plan<'_>) -> Result<()> {
-    let kept = plan.moves.iter().map(|step| step.to).chain(plan.channel);
+    let own = [plan.channel, plan.parent.1];
     let mut next = 3;
-    for fd in kept.chain([RawFd::MAX]) {
-        if fd > next {
-            close_range(next, fd - 1)?;
-        }
+    for fd in plan.moves.iter().map(|step| step.to).chain([RawFd::MAX]) {
+        close_between(next, fd, own)?;
         next = next.max(fd.saturating_add(1));
     }
     Ok(())
+}
+
+/// Closes the numbers from `first` on and below `end`, but for these.
+fn close_between(first: RawFd, end: RawFd, but: [Option<RawFd>; 2]) -> Result<()> {
+    if let Some(kept) = but.into_iter().flatten().find(|fd| (first..end).contains(fd)) {
+        close_between(first, kept, but)?;
+        return close_between(kept + 1, end, but);
+    }
+    if first < end { close_range(first, end - 1) } else { Ok(()) }
 }
 
 fn close_range(first: RawFd, last: RawFd) -> Result<()> {
@@ -182,15 +202,14 @@ fn close_range(first: RawFd, last: RawFd) -> Result<()> {
 
 /// Groups, group and user, in the order in which the right to change them goes.
 fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
-    match spawn.groups {
-        Some(groups) => call::setgroups(groups).map_err(SpawnError::at(Stage::Setgroups))?,
-        // Another user has no use for the groups of this one. Without the right to change them, they
-        // are those that the user had anyway.
-        None if spawn.uid.is_some() => match call::setgroups(&[]) {
-            Ok(()) | Err(Errno::EPERM) => {}
-            Err(errno) => return Err(SpawnError::at(Stage::Setgroups)(errno)),
-        },
-        None => {}
+    // Another user has no use for the groups of this one.
+    if let Some(groups) = spawn.groups.or(spawn.uid.map(|_| &[][..])) {
+        match call::setgroups(groups) {
+            // Without the right to change them: if they are these, or stay with their user, who is not root.
+            Err(Errno::EPERM) if spawn.groups.is_none() && is_own(spawn.uid) || are_own(groups) => {
+            }
+            answer => answer.map_err(SpawnError::at(Stage::Setgroups))?,
+        }
     }
     if let Some(gid) = spawn.gid {
         call::setresgid(gid).map_err(SpawnError::at(Stage::Setgid))?;
@@ -199,6 +218,22 @@ fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
         call::setresuid(uid).map_err(SpawnError::at(Stage::Setuid))?;
     }
     Ok(())
+}
+
+fn is_own(uid: Option<u32>) -> bool {
+    uid == call::getuid() && uid != Some(0)
+}
+
+/// Whether these are the supplementary groups that this process has, in any order. Those of somebody who
+/// is in more than a thousand are not.
+fn are_own(groups: &[u32]) -> bool {
+    let mut own = [0; 1024];
+    let count = call::getgroups(&mut own);
+    let own = count.ok().and_then(|count| own.get(..count));
+    own.is_some_and(|own| {
+        own.iter().all(|group| groups.contains(group))
+            && groups.iter().all(|group| own.contains(group))
+    })
 }
 
 /// Handlers would run in the parent's memory. Signals that are ignored stay so, but for those that are

@@ -1,6 +1,6 @@
 //! At what a child has failed to start, and how it tells its parent.
 
-use super::super::Resource;
+use super::super::{Resource, Signal};
 use crate::Errno;
 use crate::fd::RawFd;
 use core::fmt;
@@ -17,7 +17,9 @@ pub enum Stage {
     Stdio,
     /// Mapping a stack for the child.
     Stack,
-    /// Making the pipe by which the child tells of a failure, where it needs one.
+    /// Making the pipe through which the child reports a failure, where it needs one (see
+    /// [`Spawn::spawn`](super::Spawn::spawn)); or the child has failed and could not report how
+    /// (`ECHILD`).
     Channel,
     /// Blocking the signals of this thread, or resetting those of the child.
     Signals,
@@ -54,6 +56,8 @@ pub enum Stage {
     DeathSignal,
     /// Starting the program.
     Exec,
+    /// This signal killed the child before its program began (`ECHILD`).
+    Killed(Signal),
 }
 
 impl Stage {
@@ -100,6 +104,9 @@ impl fmt::Display for Stage {
             Self::Chdir => "going to the folder",
             Self::DeathSignal => "asking for a signal at the parent's death",
             Self::Exec => "starting the program",
+            Self::Killed(signal) => {
+                return write!(f, "killed by {signal} before the program began");
+            }
         })
     }
 }

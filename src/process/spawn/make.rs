@@ -12,8 +12,8 @@ use super::child::{self, Move, Plan, Report};
 use super::{SpawnError, Stage};
 use crate::abi::{SIGCHLD, child as abi};
 use crate::call::{self, setup};
-use crate::fd::{AsFd, AsRawFd, OwnedFd};
-use crate::{Errno, PipeFlags};
+use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use crate::{Errno, PipeFlags, Result};
 use core::sync::atomic::{AtomicU8, Ordering};
 
 /// A child that has been made, and what its parent needs to hear of it.
@@ -42,20 +42,28 @@ const UNKNOWN: u8 = 0;
 const SHARES: u8 = 1;
 const COPIES: u8 = 2;
 
+/// Makes the child; one that is to be `separate` never in this process's memory.
 pub(super) fn make(
     mut plan: Plan<'_>,
     stack: (*mut u8, usize),
     report: &Report,
-) -> Result<Made, SpawnError> {
-    let last = plan.moves.last().map_or(Move { from: -1, to: -1 }, |last| *last);
+    separate: bool,
+) -> core::result::Result<Made, SpawnError> {
     let mut channel = None;
     let mut refusal = Errno::ENOSYS;
     for (flags, method) in ATTEMPTS {
-        if channel.is_none() && (method == Method::Fork || SHARED.load(Ordering::Relaxed) != SHARES)
-        {
-            let (reader, writer) = open_channel(last)?;
-            plan.channel = Some(writer.as_raw_fd());
-            channel = Some((reader, writer));
+        let vfork = method == Method::Vfork;
+        if separate && vfork {
+            continue;
+        }
+        if channel.is_none() && !(vfork && SHARED.load(Ordering::Relaxed) == SHARES) {
+            channel = match open_channel(plan.moves) {
+                Ok(ends) => Some(ends),
+                // Shared memory does without it, and most likely it is shared.
+                Err(_) if vfork => None,
+                Err(errno) => return Err(SpawnError::at(Stage::Channel)(errno)),
+            };
+            plan.channel = channel.as_ref().map(|(_, writer)| writer.as_raw_fd());
         }
         plan.handlers_cleared = flags & abi::CLONE_CLEAR_SIGHAND != 0;
         let arg = (&raw mut plan).cast::<()>().cast_const();
@@ -65,7 +73,7 @@ pub(super) fn make(
         // runs, except the report, which is atomic.
         match unsafe { setup::clone_on_stack(flags, stack, child::begin, arg) } {
             Ok((pid, pidfd)) => {
-                if method == Method::Vfork && SHARED.load(Ordering::Relaxed) == UNKNOWN {
+                if vfork && SHARED.load(Ordering::Relaxed) == UNKNOWN {
                     let shares = report.started.load(Ordering::SeqCst);
                     SHARED.store(if shares { SHARES } else { COPIES }, Ordering::Relaxed);
                 }
@@ -87,28 +95,35 @@ pub(super) fn make(
     Err(SpawnError::at(Stage::Clone)(refusal))
 }
 
-/// A pipe, close-on-exec, with its write end above the highest number that the child maps.
-fn open_channel(last: Move) -> Result<(OwnedFd, OwnedFd), SpawnError> {
-    let failed = SpawnError::at(Stage::Channel);
-    let (reader, writer) = call::pipe2(PipeFlags::CLOEXEC.bits()).map_err(&failed)?;
-    let above = usize::try_from(last.to.saturating_add(1)).unwrap_or(0).max(3);
-    match call::fcntl_dupfd_cloexec(writer.as_fd(), above) {
-        Ok(writer) => Ok((reader, writer)),
-        // There is no number above that one, and the child would find that there is not even that one.
-        Err(Errno::EINVAL) => {
-            Err(SpawnError::at(Stage::Dup { from: last.from, to: last.to })(Errno::EBADF))
+/// A pipe, close-on-exec, with its write end at a number that the child does not map.
+fn open_channel(moves: &[Move]) -> Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = call::pipe2(PipeFlags::CLOEXEC.bits())?;
+    Ok((reader, out_of_the_way(writer, moves)?))
+}
+
+/// The descriptor, or a copy of it, at a number that the child does not map.
+pub(super) fn out_of_the_way(fd: OwnedFd, moves: &[Move]) -> Result<OwnedFd> {
+    if is_target(fd.as_raw_fd(), moves) { copy_aside(fd.as_fd(), moves, drop) } else { Ok(fd) }
+}
+
+/// A copy, close-on-exec, at a number that the child does not map. Copies at other numbers are rejected.
+pub(super) fn copy_aside(
+    fd: BorrowedFd<'_>,
+    moves: &[Move],
+    reject: impl Fn(OwnedFd),
+) -> Result<OwnedFd> {
+    let mut lowest = 0;
+    loop {
+        let copy = call::fcntl_dupfd_cloexec(fd, lowest)?;
+        let number = copy.as_raw_fd();
+        if !is_target(number, moves) {
+            return Ok(copy);
         }
-        Err(errno) => Err(failed(errno)),
+        reject(copy);
+        lowest = usize::try_from(number).unwrap_or(0) + 1;
     }
 }
 
-/// What the child says, or `None` if the pipe ends because its program has begun.
-pub(super) fn listen(channel: &OwnedFd) -> Option<SpawnError> {
-    let mut bytes = [0; 16];
-    crate::io::read_exact(channel, &mut bytes).ok()?;
-    let mut words = [0; 4];
-    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
-        *word = i32::from_ne_bytes(bytes.try_into().ok()?);
-    }
-    SpawnError::decode(words)
+fn is_target(number: RawFd, moves: &[Move]) -> bool {
+    moves.binary_search_by_key(&number, |step| step.to).is_ok()
 }

@@ -1,0 +1,112 @@
+//! Whether a child has begun its program, or was killed before.
+//!
+//! That a vfork comes back, or that a close-on-exec pipe ends, proves neither: both also happen when the
+//! child dies. The kernel keeps the fact itself, as a flag of the process that `execve` clears, and shows
+//! it in two places:
+//!
+//! - `setpgid` on a child that has begun its program fails with `EACCES`, by POSIX. The group that is
+//!   asked for here does not exist, so that nothing changes otherwise. It is one cheap call, and enough
+//!   for almost every child. But it fails with `EPERM`, without looking at the flag, where the child is
+//!   in a session of its own, be it that its program has begun that.
+//! - `/proc/PID/stat` for all others, ended ones too.
+//!
+//! `waitid` alone would not do: a vfork comes back before a killed child can be waited for.
+
+use super::super::{Child, ExitStatus, exec::decimal};
+use super::{SpawnError, Stage};
+use crate::Errno;
+use crate::abi::{SigInfo, WEXITED, WNOHANG, WNOWAIT};
+use crate::call::{self, process, setup};
+use crate::fd::{AsFd, OwnedFd};
+use crate::poll::{PollEvents, PollFd, poll};
+use core::ffi::CStr;
+use core::time::Duration;
+
+/// The flag of a process that was forked and has begun no program. In no header for programs.
+const PF_FORKNOEXEC: u32 = 0x40;
+
+/// Larger than any process id can be.
+const NONE: i32 = i32::MAX;
+
+/// Waits until the child has begun its program or has ended. The error says that it has ended before, if
+/// that can be known.
+pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
+    while let (Some(false), end) = look(child) {
+        match end {
+            // Between the end of its use of this memory and its program, or its end.
+            Ok(None) => _ = poll(&mut [], Some(Duration::from_micros(50))),
+            Ok(Some(end)) => {
+                // With an exit code it had an error to report, and could not.
+                let stage = ExitStatus::new(&end).signal().map_or(Stage::Channel, Stage::Killed);
+                return Err(SpawnError::at(stage)(Errno::ECHILD));
+            }
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+/// Whether the child has begun its program, if that can be known, and whether it has ended.
+fn look(child: &Child) -> (Option<bool>, Result<Option<SigInfo>, Errno>) {
+    let pid = i32::try_from(child.id()).unwrap_or(NONE);
+    if process::setpgid(pid, NONE) == Err(Errno::EACCES) {
+        return (Some(true), Ok(None));
+    }
+    // First, so that what is seen of an ended child after that is final.
+    let end = child.waitid(WEXITED | WNOHANG | WNOWAIT);
+    (by_proc(pid), end)
+}
+
+/// `None` where there is no `/proc`, or where it is that of another pid name space.
+fn by_proc(pid: i32) -> Option<bool> {
+    let mut path = *b"/proc/\0\0\0\0\0\0\0\0\0\0/stat\0";
+    let digits = decimal(path.get_mut(6..16)?, pid.unsigned_abs());
+    path.get_mut(6 + digits..)?.get_mut(..6)?.copy_from_slice(b"/stat\0");
+    let [_, parent, flags] = stat(CStr::from_bytes_until_nul(&path).ok()?)?;
+    let own = process::getpid().unsigned_abs();
+    if parent != own {
+        return None;
+    }
+    let begun = flags & PF_FORKNOEXEC == 0;
+    (begun || stat(c"/proc/self/stat")?[0] == own).then_some(begun)
+}
+
+/// Process id, that of the parent, and flags.
+fn stat(path: &CStr) -> Option<[u32; 3]> {
+    let mut bytes = [0; 256];
+    let file = setup::openat_for_reading(path).ok()?;
+    let count = call::read(file.as_fd(), &mut bytes).ok()?;
+    let text = bytes.get(..count)?;
+    let number = |field: &[u8]| core::str::from_utf8(field).ok()?.parse().ok();
+    let pid = number(text.split(|byte| *byte == b' ').next()?)?;
+    // Behind the name, in which anything may be.
+    let rest = text.get(text.iter().rposition(|byte| *byte == b')')? + 2..)?;
+    let mut fields = rest.split(|byte| *byte == b' ');
+    Some([pid, number(fields.nth(1)?)?, number(fields.nth(4)?)?])
+}
+
+/// What the child says through the pipe, or `None` if that ends.
+///
+/// Another process that was forked meanwhile and has no program yet may hold the write end open: so the
+/// end of the pipe is not waited for once the child's fate is known.
+pub(super) fn listen(channel: &OwnedFd, child: &Child) -> Option<SpawnError> {
+    let silent = |patience| {
+        let mut fds = [PollFd::new(channel, PollEvents::IN)];
+        matches!(poll(&mut fds, Some(patience)), Ok(0) | Err(Errno::EINTR))
+    };
+    let mut patience = Duration::from_millis(1);
+    while silent(patience) {
+        let known = matches!(look(child), (Some(true), _) | (_, Ok(Some(_)) | Err(Errno::ECHILD)));
+        if known && silent(Duration::ZERO) {
+            return None;
+        }
+        patience = (patience * 2).min(Duration::from_millis(100));
+    }
+    let mut bytes = [0; 16];
+    crate::io::read_exact(channel, &mut bytes).ok()?;
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+        *word = i32::from_ne_bytes(bytes.try_into().ok()?);
+    }
+    SpawnError::decode(words)
+}

@@ -474,7 +474,7 @@ fn transfer_empty_datagram_is_not_the_end() {
     assert_eq!(read_all(&reader), b"onetwothree");
     // This is their end, and the only one that there is.
     near.shutdown(std::net::Shutdown::Read).unwrap();
-    assert_eq!(in_time("no datagrams", move || transfer(&near, &file(b"")).unwrap().bytes()), 0);
+    assert_eq!(in_time("no datagrams", move || transfer(&near, file(b"")).unwrap().bytes()), 0);
 }
 
 #[test]
@@ -517,7 +517,7 @@ fn transfer_end_of_a_terminal_is_asked_for_once() {
         let (tty, bytes) = in_time(way, move || {
             let bytes = match way {
                 "pipe" => transfer(&tty, &writer).unwrap().bytes(),
-                "file" => transfer(&tty, &file(b"")).unwrap().bytes(),
+                "file" => transfer(&tty, file(b"")).unwrap().bytes(),
                 "fanout" => fanout(&tty, &mut [FanoutSink::new(&writer).unwrap()]).unwrap(),
                 _ => rawpipe::transfer::discard(&tty, None).unwrap(),
             };

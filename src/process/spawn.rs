@@ -115,7 +115,8 @@ impl<'a> Spawn<'a> {
     ///
     /// A program without a slash in its name is looked for in the folders of `PATH` in `envp`, or of
     /// [`DEFAULT_PATH`](crate::process::DEFAULT_PATH) if that has none, as
-    /// [`execvpe`](crate::process::execvpe) does.
+    /// [`execvpe`](crate::process::execvpe) does: [`ELOOP`](Errno::ELOOP) or
+    /// [`ENAMETOOLONG`](Errno::ENAMETOOLONG) in one of them ends the search.
     pub const fn new(program: &'a CStr, argv: &'a [Arg<'a>], envp: &'a [Arg<'a>]) -> Self {
         Self {
             program,
@@ -167,7 +168,8 @@ impl<'a> Spawn<'a> {
 
     /// Closes all descriptors in the child but for 0, 1, 2 and those of [`fds`](Self::fds).
     ///
-    /// Since Linux 5.9 in a few calls; before that one by one, up to `RLIMIT_NOFILE`.
+    /// Since Linux 5.9 in a few calls. Without `close_range` (older kernels, some filters) it makes one call
+    /// for each number up to `RLIMIT_NOFILE`, open or not, which may be a million.
     pub const fn close_other_fds(mut self) -> Self {
         self.close_others = true;
         self
@@ -175,12 +177,19 @@ impl<'a> Spawn<'a> {
 
     /// The folder in which the child starts. A program or folder of `PATH` that is given by a relative
     /// path is looked for from there.
+    ///
+    /// The child enters it with its new ids. To enter a folder that only this process may enter, spawn
+    /// `setpriv --reuid … --regid … program` with this folder, which changes the ids afterwards.
     pub const fn current_dir(mut self, folder: &'a CStr) -> Self {
         self.folder = Some(folder);
         self
     }
 
     /// The child leads a session of its own, without a terminal, and a process group in it.
+    ///
+    /// A controlling terminal (`TIOCSCTTY`) cannot be set: spawn `setsid --ctty program` with the terminal
+    /// as its standard input. To make the child the foreground group of this process's terminal, call
+    /// `tcsetpgrp` in this process after the spawn.
     pub const fn setsid(mut self) -> Self {
         self.session = true;
         self
@@ -193,6 +202,11 @@ impl<'a> Spawn<'a> {
     }
 
     /// The child goes to the control group whose file `cgroup.procs` is open here for writing.
+    ///
+    /// If that group is frozen, the child stops before its program, and the thread that spawns it waits
+    /// until the group is thawed. With `memory.oom.group` set there, an out-of-memory kill before the
+    /// program begins also kills this process if the child shares its memory
+    /// ([`Method::Vfork`](crate::process::Method::Vfork)).
     pub const fn cgroup(mut self, processes: BorrowedFd<'a>) -> Self {
         self.cgroup = Some(processes);
         self
@@ -299,9 +313,13 @@ impl<'a> Spawn<'a> {
     /// needs no descriptor. [`ECHILD`](Errno::ECHILD) at [`Stage::Killed`]. At [`Stage::Clone`]:
     ///
     /// - [`EAGAIN`](Errno::EAGAIN): as many processes as the user or the control group may have.
-    /// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
+    /// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory; or the init process of the pid name
+    ///   space of children has ended.
     /// - [`EPERM`](Errno::EPERM) or [`ENOSYS`](Errno::ENOSYS): the kernel, or a filter in front of it,
     ///   refuses any child.
+    ///
+    /// At [`Stage::Exec`], [`EAGAIN`](Errno::EAGAIN) if the new user has more processes than `RLIMIT_NPROC`
+    /// allows.
     ///
     /// # Examples
     ///

@@ -33,10 +33,10 @@ pub use stdio::Stdio;
 /// without a slash in its name is looked for in the folders of `PATH` *as the child will have it*. About
 /// signals see [`Spawn`].
 ///
-/// The environment is handed on as it is, entries without a `=` and variables that are there twice
-/// included; [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or take out all of that name.
-/// It is read in the C library's own list: so no other thread may change it meanwhile, as
-/// [`set_var`](std::env::set_var) says.
+/// The environment is handed on as it is: variables that are there twice, and the entries without a `=`
+/// that this process was started with (after the variables, and not the empty ones). Those that C code adds
+/// to its list later are not seen. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove
+/// all variables of that name.
 ///
 /// # Examples
 ///

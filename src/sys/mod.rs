@@ -60,8 +60,6 @@ mod backend;
 /// The half of `clone_on_stack` that the two assembly backends share.
 #[cfg(all(feature = "process", not(feature = "c-shim")))]
 mod clone;
-#[cfg(all(feature = "process", feature = "std"))]
-pub(crate) mod environ;
 /// The half of `fork` that the two assembly backends share.
 #[cfg(not(feature = "c-shim"))]
 mod fork;

@@ -1,11 +1,15 @@
 //! Lists of strings in few allocations, and an environment that is another one with changes.
 
+use crate::call::setup::openat_for_reading;
+use crate::io::read_to_end;
 use crate::process::Arg;
-use crate::sys::environ;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::iter;
+use std::env::vars_os;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
 
 /// Strings, one behind the other, each with its NUL.
 #[derive(Default)]
@@ -63,11 +67,12 @@ impl Environment {
     pub(super) fn entries(&self) -> Strings {
         let mut all = Strings { bytes: Vec::with_capacity(4096), count: 0 };
         if !self.cleared {
-            environ::for_each_variable(|entry| {
-                if name_of(entry).is_none_or(|name| !self.changes.contains_key(name)) {
-                    all.push(&[entry]);
+            for (name, value) in vars_os() {
+                if !self.changes.contains_key(name.as_bytes()) {
+                    all.push(&[name.as_bytes(), b"=", value.as_bytes()]);
                 }
-            });
+            }
+            nameless().iter().for_each(|entry| all.push(&[entry.to_bytes()]));
         }
         for (name, value) in &self.changes {
             if let Some(value) = value {
@@ -78,8 +83,22 @@ impl Environment {
     }
 }
 
-/// What is before the `=` behind the first byte: as std has it, a name may begin with one.
-fn name_of(entry: &[u8]) -> Option<&[u8]> {
-    let length = entry.iter().skip(1).position(|byte| *byte == b'=')? + 1;
-    entry.get(..length)
+/// The entries that are no variables, which [`vars_os`] leaves out: those with which this process was
+/// started.
+///
+/// They come from `/proc`. The C library's own list cannot be read here without std's lock, which is not to
+/// be had: it would race with `set_var`. Empty entries are left out: a program that writes its title over
+/// its environment leaves many of them.
+fn nameless() -> &'static Strings {
+    static ENTRIES: OnceLock<Strings> = OnceLock::new();
+    ENTRIES.get_or_init(|| {
+        let (mut bytes, mut all) = (Vec::new(), Strings::default());
+        let read = openat_for_reading(c"/proc/self/environ");
+        if read.is_ok_and(|file| read_to_end(&file, &mut bytes).is_ok()) {
+            // As std has it, a name may begin with `=`.
+            let is_nameless = |entry: &&[u8]| !entry.is_empty() && !entry[1..].contains(&b'=');
+            bytes.split(|byte| *byte == 0).filter(is_nameless).for_each(|entry| all.push(&[entry]));
+        }
+        all
+    })
 }

@@ -21,7 +21,7 @@ use crate::fd::{AsFd, BorrowedFd};
 use crate::flags::PollEvents;
 use crate::map::Map;
 use crate::pipe::{self, Builder, Capacity};
-use crate::poll::{PollFd, poll};
+use crate::poll::{Backoff, PollFd, poll_until};
 use crate::{Errno, PipeReader, PipeWriter, Result, call, page, sigpipe};
 use core::fmt;
 use core::iter::once;
@@ -398,18 +398,16 @@ fn copy<'a>(
     }
 }
 
-/// Makes a call on the source until it answers something: goes on after signals, and waits where the
-/// source is nonblocking and has nothing. The other end is a pipe of our own with room in it.
+/// Repeats a call on the source until it returns something else than `EINTR`, or `EAGAIN` of a nonblocking
+/// source that has nothing. The other end is a pipe of our own with room in it.
 fn wait_and(source: BorrowedFd<'_>, mut call: impl FnMut() -> Result<usize>) -> Result<usize> {
+    let mut backoff = Backoff::default();
     loop {
         match call() {
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => {
-                let mut fds = [PollFd::from_borrowed_fd(source, PollEvents::IN)];
-                match poll(&mut fds, None) {
-                    Ok(_) | Err(Errno::EINTR) => {}
-                    Err(errno) => return Err(errno),
-                }
+                backoff.pause(None);
+                poll_until(&mut [PollFd::from_borrowed_fd(source, PollEvents::IN)], None)?;
             }
             answer => return answer,
         }

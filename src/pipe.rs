@@ -32,6 +32,8 @@ pub use writer::PipeWriter;
 
 use crate::fd::AsFd;
 use crate::flags::PipeFlags;
+#[cfg(any(feature = "message", feature = "transfer"))]
+use crate::io::off_stdio;
 use crate::{Errno, Result, call, page};
 
 /// Writes of up to this many bytes are never mixed with those of other writers: 4096.
@@ -85,6 +87,13 @@ pub fn pipe() -> Result<(PipeReader, PipeWriter)> {
 pub fn pipe2(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = call::pipe2(flags.bits())?;
     Ok((reader.into(), writer.into()))
+}
+
+/// Creates a pipe of this crate's own, close-on-exec and at no number of a standard stream.
+#[cfg(any(feature = "message", feature = "transfer"))]
+pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
+    let (reader, writer) = call::pipe2((flags | PipeFlags::CLOEXEC).bits())?;
+    Ok((off_stdio(reader)?.into(), off_stdio(writer)?.into()))
 }
 
 /// How many bytes a pipe shall hold.

@@ -6,7 +6,7 @@
 //!
 //! # How
 //!
-//! With `RWF_NOWAIT`, where the kernel and the file have it: pipes since Linux 6.2 or so, sockets. A pipe
+//! With `RWF_NOWAIT`, where the kernel and the file have it: pipes and sockets since Linux 6.4. A pipe
 //! end that was once used in a [`splice`](crate::splice) has it no more, and a FIFO never has it. Then a
 //! read is a `vmsplice` out of the pipe, and a write goes through a pipe of its own and is spliced on; both
 //! can be told not to wait. (So does a read of a FIFO that is open for reading and writing.) Where neither
@@ -31,6 +31,11 @@
 //!
 //! The functions here do the same on nonblocking ends as on blocking ones. A [table in the
 //! guide](crate::guide::choosing#nonblocking-descriptors) lists what the other functions do.
+//!
+//! # `SIGPIPE`
+//!
+//! A write to a pipe without a reader raises `SIGPIPE`, as [`io::write()`] does. In a program that does not
+//! ignore it, use [`without_sigpipe`](crate::sigpipe::without_sigpipe).
 //!
 //! # Packet pipes
 //!

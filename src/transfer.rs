@@ -3,7 +3,7 @@
 //!
 //! | from → to | mechanism |
 //! |---|---|
-//! | pipe → pipe, file → pipe | [`Splice`](Mechanism::Splice): `splice` between the two |
+//! | pipe → pipe, file → pipe, pipe → `/dev/null` | [`Splice`](Mechanism::Splice): `splice` between the two |
 //! | file → file | [`CopyFileRange`](Mechanism::CopyFileRange), which may share blocks; else `Sendfile` |
 //! | file → socket or device | [`Sendfile`](Mechanism::Sendfile) |
 //! | pipe → file, socket or device; stream socket → anything | [`Broker`](Mechanism::Broker): `splice` through a pipe of its own |
@@ -52,13 +52,17 @@
 //!
 //! # What particular ends do
 //!
-//! - `SO_RCVTIMEO` and `SO_SNDTIMEO` do not end a transfer: set a [`deadline`](Transfer::deadline).
+//! - `SO_RCVTIMEO` and `SO_SNDTIMEO` do not end a transfer: set a [`deadline`](Transfer::deadline). With one,
+//!   fewer bytes than `SO_RCVLOWAT` are not waited for again, and stay in the socket.
+//! - While its source is silent, a transfer does not notice that the reader of its sink has gone.
+//! - Two transfers at a time from one open file share its position, and each moves a part of the file or
+//!   what the other moves, too.
 //! - The master of a pseudoterminal has no end of file: the transfer fails with
 //!   [`EIO`](crate::Errno::EIO) of the source after all bytes have arrived.
 //! - Holes of a sparse source arrive as zeros, and a file stores them.
-//! - A sink with `O_DIRECT` takes multiples of its block size. The last piece of a stream of another
-//!   length fails with [`EINVAL`](crate::Errno::EINVAL), and
-//!   [`undelivered`](TransferError::undelivered) counts its bytes: clear the flag and write them.
+//! - A sink with `O_DIRECT` takes multiples of its block size. A piece of another length fails with
+//!   [`EINVAL`](crate::Errno::EINVAL): the last one of a file, any one of a pipe or socket. Clear the flag,
+//!   write the [undelivered](TransferError::read_undelivered) bytes, and transfer what is left.
 //! - A file that would grow beyond `RLIMIT_FSIZE` raises `SIGXFSZ`, which kills a process that neither
 //!   ignores nor handles it; else the transfer fails with [`EFBIG`](crate::Errno::EFBIG).
 //! - Nonblocking ends are waited for, also where another process has set the flag.
@@ -249,7 +253,8 @@ impl<'p> Transfer<'p> {
 
     /// Calls `progress` with the number of bytes that have arrived, after each system call that moved
     /// some, and after each signal. When it answers `Break` the transfer ends there, with success:
-    /// all that was taken from the source has arrived.
+    /// all that was taken from the source has arrived. So while bytes are in hand and the sink takes none, a
+    /// signal ends nothing.
     pub fn progress(mut self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
         self.progress = Some(progress);
         self
@@ -267,10 +272,14 @@ impl<'p> Transfer<'p> {
     /// mechanism is [`Copy`](Mechanism::Copy), because `splice` on it cannot be told not to wait; so a
     /// nonblocking socket is faster.
     ///
-    /// It does not hold where the kernel has no call that cannot wait: on a blocking terminal or device, and
-    /// before Linux 6.4 on a blocking socket, if another process reads or writes the same one first; while
-    /// a file's disk or server does not respond; and while another process holds the lock of a pipe (it
-    /// writes memory whose pages come from a FUSE file or a `userfaultfd`).
+    /// It does not hold
+    ///
+    /// - on a blocking terminal or device, and before Linux 6.4 on a blocking socket, if *another process*
+    ///   takes the data or the room that this one has been told of: the kernel has no call for them that
+    ///   cannot wait;
+    /// - while the disk or server of a file does not respond;
+    /// - while another process holds the lock of a pipe: it writes to the pipe from memory whose pages come
+    ///   from a FUSE file or a `userfaultfd`.
     ///
     /// With a small [`chunk`](Self::chunk), each piece that is written to a FIFO takes a slot of its own.
     pub const fn deadline(mut self, deadline: Deadline) -> Self {

@@ -147,6 +147,25 @@ fn fanout_broken_sink_is_dropped_with_its_error() {
     assert!(all_of(&target) == bytes);
 }
 
+/// A sink that fails late: its error counts what has arrived in all rounds.
+#[test]
+fn fanout_error_of_a_sink_counts_all_that_arrived() {
+    let bytes = data(1_000_000);
+    let (far, late) = rawpipe::pipe().unwrap();
+    let source = file(&bytes);
+    let target = file(b"");
+    let reading = thread::spawn(move || {
+        far.read_exact(&mut vec![0; 300_000]).unwrap();
+    });
+    let mut sinks = [FanoutSink::new(&late).unwrap(), FanoutSink::new(&target).unwrap()];
+    assert_eq!(fanout(&source, &mut sinks).unwrap(), 1_000_000);
+    reading.join().unwrap();
+    let arrived = sinks[0].bytes();
+    assert!(arrived >= 300_000);
+    assert_eq!(sinks[0].error().map(|error| error.bytes()), Some(arrived));
+    assert!(all_of(&target) == bytes);
+}
+
 #[test]
 fn fanout_ends_when_no_sink_is_left() {
     let (reader, writer) = rawpipe::pipe().unwrap();

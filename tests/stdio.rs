@@ -476,9 +476,49 @@ fn fd_map_both_ends_of_a_pipe() {
     assert_eq!(output_of(&mut command), (b"round\n".to_vec(), Some(0)));
 }
 
+/// With 0, 1 and 2 closed: none of the descriptors that a call makes for itself lies there, where another
+/// thread that prints would write into it.
+#[cfg(feature = "transfer")]
+fn descriptors_of_the_crate_are_no_standard_streams() {
+    use rawpipe::chunk::{ChunkWriter, Mechanism};
+    use rawpipe::transfer::{FanoutSink, Transfer, fanout};
+    use std::ops::ControlFlow;
+
+    let (near, far) = UnixStream::pair().unwrap();
+    io::write_all(&far, b"abc").unwrap();
+    drop(far);
+    let (to, _there) = UnixStream::pair().unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(b"abc").unwrap();
+    drop(writer);
+    let (_kept, sink) = rawpipe::pipe().unwrap();
+    let free = || (0..3).all(|number| io::is_close_on_exec(own(number)) == Err(Errno::EBADF));
+    let seen = with_closed(7, || {
+        let mut during = false;
+        let mut look = |_| {
+            during = free();
+            ControlFlow::Continue(())
+        };
+        let moved = Transfer::new().progress(&mut look).run(&near, &to).map(|done| done.bytes());
+        let mut sinks = [FanoutSink::new(&to).unwrap(), FanoutSink::new(&sink).unwrap()];
+        let with_sinks = free();
+        let fanned = fanout(&reader, &mut sinks);
+        let chunks =
+            ChunkWriter::builder().mechanism(Mechanism::Memfd).build(sink.try_clone().unwrap());
+        let with_chunks = free();
+        drop(chunks);
+        (moved.ok(), fanned.ok(), during, with_sinks, with_chunks)
+    });
+    assert_eq!(seen, (Some(3), Some(3), true, true, true));
+}
+
+#[cfg(not(feature = "transfer"))]
+fn descriptors_of_the_crate_are_no_standard_streams() {}
+
 fn main() {
     common::programs::become_program();
     common::run_each_alone(tests![
+        descriptors_of_the_crate_are_no_standard_streams,
         spawn_every_way_from_standard_to_standard_streams,
         spawn_every_way_from_standard_to_standard_streams_by_fork,
         stdio_any_of_the_three_closed_in_the_parent,

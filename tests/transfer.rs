@@ -209,6 +209,21 @@ fn transfer_copy_semantics_gives_no_page_of_a_file_away() {
     }
 }
 
+/// Between files, too: none of the bytes that it writes over is one that it has not read.
+#[test]
+fn transfer_copy_semantics_from_a_file_to_itself() {
+    let mut both = file(b"0123456789");
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&both));
+    let mut other = File::options().write(true).open(path).unwrap();
+    other.seek(SeekFrom::Start(1)).unwrap();
+    let done = Transfer::new().copy_semantics().exact(9).run(&both, &other).unwrap();
+    assert_eq!((done.bytes(), done.mechanism()), (9, Mechanism::Copy));
+    both.rewind().unwrap();
+    let mut text = String::new();
+    both.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "0012345678");
+}
+
 #[test]
 fn transfer_exact_leaves_the_rest() {
     let source = file(&data(10_000));

@@ -11,7 +11,7 @@ use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{Child, Signal};
 use rawpipe::time::Deadline;
 use rawpipe::transfer::{
-    Fanout, FanoutSink, Mechanism, Side, Transfer, Transferred, fanout, transfer,
+    Fanout, FanoutSink, Mechanism, Side, Transfer, Transferred, discard, fanout, transfer,
 };
 use rawpipe::{Errno, io, raw};
 use std::ffi::{CString, c_char};
@@ -146,6 +146,31 @@ fn transfer_can_be_broken_off_by_a_signal() {
     };
     let done = Transfer::new().progress(&mut watch).run(&far, file(b"")).unwrap();
     assert_eq!(done.bytes(), 0);
+    drop(storm);
+}
+
+/// Also where it sleeps in `poll`: with a deadline, or where an end is nonblocking.
+fn transfer_that_polls_can_be_broken_off_by_a_signal() {
+    let storm = storm();
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let (nonblocking, _far) = UnixStream::pair().unwrap();
+    nonblocking.set_nonblocking(true).unwrap();
+    let (blocking, _peer) = UnixStream::pair().unwrap();
+    let (_kept, sink) = rawpipe::pipe().unwrap();
+    for source in [reader.as_fd(), nonblocking.as_fd(), blocking.as_fd()] {
+        for deadline in [None, Some(Deadline::after(Duration::from_secs(600)))] {
+            let begun = HANDLED.load(Ordering::SeqCst);
+            let mut watch = |_| match HANDLED.load(Ordering::SeqCst) > begun + 3 {
+                false => ControlFlow::Continue(()),
+                true => ControlFlow::Break(()),
+            };
+            let mut options = Transfer::new().progress(&mut watch);
+            if let Some(deadline) = deadline {
+                options = options.deadline(deadline);
+            }
+            assert_eq!(options.run(source, &sink).unwrap().bytes(), 0);
+        }
+    }
     drop(storm);
 }
 
@@ -330,6 +355,29 @@ fn transfer_deadline_polls_only_what_could_wait() {
     }
 }
 
+/// `/dev/null` is a convenience: it may be missing, and so may a number for it.
+fn discard_without_a_descriptor_for_a_sink_reads() {
+    if common::descriptors_without_limit("discard_without_a_descriptor_for_a_sink_reads") {
+        return;
+    }
+    const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
+    let (near, far) = UnixStream::pair().unwrap();
+    io::write_all(&far, &data(50_000)).unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(b"header and body").unwrap();
+    let limit: [u64; 2] = [3, 3];
+    let place = (&raw const limit).expose_provenance();
+    // SAFETY: reads one `struct rlimit64` at the place given.
+    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    assert_eq!(discard(&near, Some(40_000)).unwrap(), 40_000);
+    assert_eq!(discard(&reader, Some(11)).unwrap(), 11);
+    assert_eq!(reader.available().unwrap(), 4);
+    drop((far, writer));
+    assert_eq!(discard(&near, None).unwrap(), 10_000);
+    assert_eq!(discard(&reader, Some(100)).unwrap(), 4);
+    common::end_without_a_look_at_leaks();
+}
+
 fn transfer_without_descriptors_for_a_broker_copies() {
     if common::descriptors_without_limit("transfer_without_descriptors_for_a_broker_copies") {
         return;
@@ -491,6 +539,8 @@ fn main() {
         transfer_leaves_a_pending_sigpipe_alone,
         transfer_goes_on_after_signals,
         transfer_can_be_broken_off_by_a_signal,
+        transfer_that_polls_can_be_broken_off_by_a_signal,
+        discard_without_a_descriptor_for_a_sink_reads,
         transfer_falls_back_when_the_kernel_refuses,
         transfer_deadline_polls_only_what_could_wait,
         transfer_without_descriptors_for_a_broker_copies,

@@ -477,6 +477,20 @@ fn transfer_empty_datagram_is_not_the_end() {
     assert_eq!(in_time("no datagrams", move || transfer(&near, file(b"")).unwrap().bytes()), 0);
 }
 
+/// A relay of datagrams passes empty ones on.
+#[test]
+fn transfer_empty_datagram_arrives_as_one() {
+    let (near, far) = UnixDatagram::pair().unwrap();
+    let (to, there) = UnixDatagram::pair().unwrap();
+    for text in WITH_EMPTY_ONES {
+        far.send(text.as_bytes()).unwrap();
+    }
+    assert_eq!(Transfer::new().exact(11).run(&near, &to).unwrap().bytes(), 11);
+    let mut buf = [0; 10];
+    let lengths: Vec<_> = WITH_EMPTY_ONES.iter().map(|_| there.recv(&mut buf).unwrap()).collect();
+    assert_eq!(lengths, WITH_EMPTY_ONES.map(str::len));
+}
+
 #[test]
 fn transfer_empty_record_is_not_the_end() {
     let (from, feed) = seqpacket();

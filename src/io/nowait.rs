@@ -6,7 +6,7 @@
 use crate::call::flagged::{self, is_refusal};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::iovec::{IoSlice, IoSliceMut};
-use crate::{Errno, Result, abi, call};
+use crate::{Errno, PipeFlags, Result, abi, call, pipe};
 
 /// Reads what is there, and returns how many bytes that is. See
 /// [`timed::try_read`](crate::timed::try_read).
@@ -30,7 +30,7 @@ fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     if call::fcntl_getpipe_sz(from).is_err() {
         return Err(Errno::EBADF); // the flag below concerns pipes only
     }
-    let (reader, writer) = call::pipe2(abi::O_CLOEXEC | abi::O_NONBLOCK)?;
+    let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     let flags = abi::SPLICE_F_NONBLOCK;
     let moved = call::splice(from, None, writer.as_fd(), None, buf.len(), flags)?;
     let mut read = 0;
@@ -63,9 +63,9 @@ fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usiz
         return Err(Errno::EOPNOTSUPP); // the flag below concerns pipes only
     }
     // A packet there must be one here.
-    let mode = call::fcntl_getfl(to)? & abi::O_DIRECT as usize;
-    let mode = if mode == 0 { 0 } else { abi::O_DIRECT };
-    let (reader, writer) = call::pipe2(abi::O_CLOEXEC | abi::O_NONBLOCK | mode)?;
+    let packets = call::fcntl_getfl(to)? & abi::O_DIRECT as usize != 0;
+    let mode = if packets { PipeFlags::DIRECT } else { PipeFlags::empty() };
+    let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK | mode)?;
     let count = call::writev(writer.as_fd(), bufs)?;
     call::splice(reader.as_fd(), None, to, None, count, abi::SPLICE_F_NONBLOCK)
 }

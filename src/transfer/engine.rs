@@ -14,10 +14,11 @@ use super::{Mechanism, Transfer, Transferred};
 use crate::abi::MAX_RW_COUNT;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::flags::{PollEvents, SpliceFlags};
+use crate::io::off_stdio;
 use crate::pipe::{self, Capacity};
-use crate::poll::{Backoff, PollFd, poll, poll_until};
+use crate::poll::{Backoff, PollFd, poll};
 use crate::spin::Spin;
-use crate::{Errno, PipeReader, call, page};
+use crate::{Errno, PipeFlags, PipeReader, call, page};
 use core::ops::ControlFlow;
 use core::time::Duration;
 
@@ -58,10 +59,12 @@ pub(super) struct Engine<'a, 'p> {
     pub(super) mechanism: Mechanism,
     /// By what the last of those that have arrived were.
     moved_by: Option<Mechanism>,
-    /// Whether the last call that moved any has ended the transfer.
-    ended: bool,
-    /// Whether `exact` is a bound and not a promise.
-    short_is_fine: bool,
+    /// Whether `progress` has ended the transfer.
+    pub(super) ended: bool,
+    /// Whether this is a [`discard`], for which `exact` is a bound and not a promise.
+    discards: bool,
+    /// Whether what is read is written nowhere.
+    pub(super) nowhere: bool,
     /// Of the waits since the last byte arrived.
     backoff: Backoff,
 }
@@ -79,7 +82,8 @@ impl<'a, 'p> Engine<'a, 'p> {
             mechanism: Mechanism::Copy,
             moved_by: None,
             ended: false,
-            short_is_fine: false,
+            discards: false,
+            nowhere: false,
             backoff: Backoff::default(),
         }
     }
@@ -87,11 +91,11 @@ impl<'a, 'p> Engine<'a, 'p> {
     pub(super) fn run(mut self) -> Result<Transferred, TransferError> {
         let plan = self.plan();
         for end in [self.from, self.to] {
-            if end.is_the_wrong_way_round() {
+            if end.is_the_wrong_way_round() && !(self.nowhere && end.side == Side::Sink) {
                 return Err(self.error(plan[0], Failure::new(end.side, Errno::EBADF)));
             }
         }
-        if self.from.is_fed_by(&self.to, self.options.exact.is_some()) {
+        if !self.nowhere && self.from.is_fed_by(&self.to, self.options.exact.is_some()) {
             return Err(self.error(plan[0], Failure::new(Side::Sink, Errno::EINVAL)));
         }
         for &mechanism in plan {
@@ -109,7 +113,7 @@ impl<'a, 'p> Engine<'a, 'p> {
             }
         }
         match self.options.exact {
-            Some(exact) if self.done < exact && !self.ended && !self.short_is_fine => {
+            Some(exact) if self.done < exact && !self.ended && !self.discards => {
                 let failure = Failure { side: Side::Source, errno: None, held: Held::default() };
                 Err(self.error(plan[0], failure))
             }
@@ -139,10 +143,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         // Splicing from or to a blocking socket cannot be told not to wait.
         let late = [self.from, self.to].iter().any(|end| end.may_wait && end.kind != Kind::Pipe);
         match (self.from.kind, self.to.kind) {
-            _ if small || late => &[Copy],
-            // What arrives in a file is a copy.
+            _ if small || late || must_copy || self.nowhere => &[Copy],
             (Kind::File, Kind::File) => &[CopyFileRange, Sendfile, Copy],
-            _ if must_copy => &[Copy],
             // Boundaries are kept. A terminal's end is told only once, to the call that comes first.
             (Kind::Records | Kind::Null | Kind::Other, _) | (_, Kind::Records) => &[Copy],
             _ if self.options.own.is_some() => &[Splice, Copy],
@@ -179,8 +181,8 @@ impl<'a, 'p> Engine<'a, 'p> {
 
     /// Tells `progress`. To be called with nothing in hand.
     pub(super) fn report(&mut self) {
-        if let Some(progress) = &mut self.options.progress {
-            self.ended |= progress(self.done) == ControlFlow::Break(());
+        if let Some(progress) = self.options.progress.as_mut().filter(|_| !self.ended) {
+            self.ended = progress(self.done) == ControlFlow::Break(());
         }
     }
 
@@ -198,12 +200,44 @@ impl<'a, 'p> Engine<'a, 'p> {
         let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };
         let deadline = self.options.deadline;
         let paused = self.backoff.pause(deadline);
-        match poll_until(&mut [PollFd::from_borrowed_fd(end.fd, events)], deadline) {
-            Ok(found) if found > 0 && !(paused && deadline.is_some_and(|at| at.has_passed())) => {
+        let in_hand =
+            end.side == Side::Sink && matches!(self.mechanism, Mechanism::Broker | Mechanism::Copy);
+        match self.poll(end.fd, events, in_hand) {
+            Ok(_) if self.ended => Ok(()),
+            Ok(found) => {
+                let late = paused && deadline.is_some_and(|deadline| deadline.has_passed());
+                if late || found.is_empty() {
+                    return Err(Failure::new(end.side, Errno::ETIMEDOUT));
+                }
                 Ok(())
             }
-            Ok(_) => Err(Failure::new(end.side, Errno::ETIMEDOUT)),
             Err(errno) => Err(Failure::new(end.side, errno)),
+        }
+    }
+
+    /// Polls until the deadline. After a signal it tells `progress`, and returns if that ends the transfer,
+    /// unless something is in hand.
+    fn poll(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        events: PollEvents,
+        in_hand: bool,
+    ) -> crate::Result<PollEvents> {
+        let mut fds = [PollFd::from_borrowed_fd(fd, events)];
+        loop {
+            let left = self.options.deadline.map(|deadline| deadline.remaining());
+            match poll(&mut fds, left) {
+                Err(Errno::EINTR) if !in_hand => {
+                    self.report();
+                    if self.ended {
+                        return Ok(events);
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+                Ok(0) => return Ok(PollEvents::empty()),
+                Ok(_) => return Ok(fds[0].revents()),
+            }
         }
     }
 
@@ -222,14 +256,13 @@ impl<'a, 'p> Engine<'a, 'p> {
     ///
     /// The call itself waits for room in a full pipe before it looks at the source, also where the
     /// source is at its end and there is nothing to wait for.
-    fn ahead(&self) -> Result<Option<u64>, Failure> {
+    fn ahead(&mut self) -> Result<Option<u64>, Failure> {
         if self.from.kind == Kind::File {
             return Ok(self.from.ahead().map_or(Some(0), |bytes| (bytes > 0).then_some(bytes)));
         }
-        let mut fds = [PollFd::from_borrowed_fd(self.from.fd, PollEvents::IN)];
-        match poll_until(&mut fds, self.options.deadline) {
-            Ok(0) => Err(Failure::new(Side::Source, Errno::ETIMEDOUT)),
-            Ok(_) if fds[0].revents() == PollEvents::HUP => Ok(None),
+        match self.poll(self.from.fd, PollEvents::IN, false) {
+            Ok(found) if found.is_empty() => Err(Failure::new(Side::Source, Errno::ETIMEDOUT)),
+            Ok(PollEvents::HUP) => Ok(None),
             Ok(_) => Ok(Some(0)),
             Err(errno) => Err(Failure::new(Side::Source, errno)),
         }
@@ -332,7 +365,9 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// then drained to the last byte before it is filled again, so that a call that fills never waits
     /// for room, and its `EAGAIN` is the source's.
     fn broker(&mut self) -> Result<Outcome, Failure> {
-        let Ok((reader, writer)) = pipe::pipe() else { return Ok(Outcome::Refused) };
+        let Ok((reader, writer)) = pipe::internal(PipeFlags::empty()) else {
+            return Ok(Outcome::Refused);
+        };
         // As many slots as a source pipe has: what it holds then moves in one call.
         let capacity = match pipe::capacity(self.from.fd) {
             Ok(bytes) if self.from.kind == Kind::Pipe => Capacity::Bytes(bytes),
@@ -410,16 +445,10 @@ pub(super) fn is_refusal(errno: Errno) -> bool {
 pub(super) fn discard(from: BorrowedFd<'_>, bytes: Option<u64>) -> Result<u64, TransferError> {
     let mut options = Transfer::new();
     options.exact = bytes;
-    let null = match call::openat_for_writing(c"/dev/null") {
-        Ok(null) => null,
-        Err(errno) => {
-            let transferred =
-                Transferred { bytes: 0, mechanism: Mechanism::Copy, fell_back: false };
-            let held = Held::default();
-            return Err(TransferError { transferred, side: Side::Sink, errno: Some(errno), held });
-        }
-    };
-    let mut engine = Engine::new(options, from, null.as_fd());
-    engine.short_is_fine = true;
+    // Without one, as in an empty root or where no descriptor is left, it reads.
+    let null = call::openat_for_writing(c"/dev/null").and_then(off_stdio);
+    let to = null.as_ref().map_or(from, |null| null.as_fd());
+    let mut engine = Engine::new(options, from, to);
+    (engine.discards, engine.nowhere) = (true, null.is_err());
     engine.run().map(|transferred| transferred.bytes())
 }

@@ -30,7 +30,8 @@ impl Engine<'_, '_> {
             };
             match self.read(&mut pages.bytes_mut()[..wanted])? {
                 Ok(0) if self.from.has_ended() => return Ok(Outcome::Finished),
-                Ok(0) => {}
+                // An empty record moves no bytes, and only a sink that keeps boundaries can have it.
+                Ok(0) if self.to.kind != Kind::Records => {}
                 Ok(count) => {
                     let mut range = 0..count;
                     if let Err(failure) = self.deliver(&pages, &mut range) {
@@ -57,6 +58,9 @@ impl Engine<'_, '_> {
                 Err(Errno::EOPNOTSUPP) => self.wait_for(self.from)?,
                 answer => return Ok(answer),
             }
+            if self.ended {
+                return Ok(Err(Errno::EINTR));
+            }
         }
         Ok(call::read(self.from.fd, buf))
     }
@@ -64,6 +68,9 @@ impl Engine<'_, '_> {
     /// Writes to the sink, not beyond the deadline.
     fn write(&mut self, buf: &[u8]) -> Result<crate::Result<usize>, Failure> {
         let mut most = buf.len();
+        if self.nowhere {
+            return Ok(Ok(most));
+        }
         if self.to.may_wait {
             match nowait::try_writev(self.to.fd, &[IoSlice::new(buf)]) {
                 Err(Errno::EOPNOTSUPP) => self.wait_for(self.to)?,
@@ -77,23 +84,27 @@ impl Engine<'_, '_> {
         Ok(call::write(self.to.fd, &buf[..most]))
     }
 
-    /// Writes `pages[range]` to the sink. What did not arrive is left in `range`.
+    /// Writes `pages[range]` to the sink, in one call also if that is empty. What did not arrive is left in
+    /// `range`.
     fn deliver(&mut self, pages: &Map, range: &mut Range<usize>) -> Result<(), Failure> {
-        while range.start < range.end {
+        loop {
             match self.write(&pages.bytes()[range.clone()])? {
-                Ok(0) => {
-                    return Err(Failure { side: Side::Sink, errno: None, held: Held::default() });
-                }
                 Ok(count) => {
                     range.start += count;
                     self.arrived(count);
+                    if range.start == range.end {
+                        return Ok(());
+                    }
+                    if count == 0 {
+                        let held = Held::default();
+                        return Err(Failure { side: Side::Sink, errno: None, held });
+                    }
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => self.wait_for(self.to)?,
                 Err(errno) => return Err(Failure::new(Side::Sink, errno)),
             }
         }
-        Ok(())
     }
 
     /// The sink does not take what is in the broker pipe by `splice`: delivers it by `write`, so that

@@ -20,9 +20,9 @@ use crate::abi::MAX_RW_COUNT;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::flags::PollEvents;
 use crate::map::Map;
-use crate::pipe::{self, Builder, Capacity};
+use crate::pipe::{self, Capacity};
 use crate::poll::{Backoff, PollFd, poll_until};
-use crate::{Errno, PipeReader, PipeWriter, Result, call, page, sigpipe};
+use crate::{Errno, PipeFlags, PipeReader, PipeWriter, Result, call, page, sigpipe};
 use core::fmt;
 use core::iter::once;
 use core::ops::{ControlFlow, Range};
@@ -45,7 +45,7 @@ impl<'fd> FanoutSink<'fd> {
     /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): there is no descriptor or no memory for
     ///   the pipe.
     pub fn new(fd: &'fd impl AsFd) -> Result<Self> {
-        let pipe = Some(pipe::pipe()?);
+        let pipe = Some(pipe::internal(PipeFlags::empty())?);
         Ok(Self { fd: fd.as_fd(), pipe, bytes: 0, error: None })
     }
 
@@ -77,6 +77,7 @@ impl<'fd> FanoutSink<'fd> {
                 // What the failed transfer has not even taken is in the pipe still.
                 let arrived = usize::try_from(error.bytes()).unwrap_or(len);
                 let left = len - arrived - error.undelivered();
+                error.transferred.bytes = self.bytes;
                 error.held.pipe = self.pipe.take().map(|(reader, _)| (reader, left));
                 self.error = Some(error);
             }
@@ -183,7 +184,8 @@ impl<'p> Fanout<'p> {
     ///
     /// # Errors
     ///
-    /// A [`TransferError`] with the number of bytes that all the sinks that are left have got:
+    /// A [`TransferError`] with the number of bytes that all the sinks that are left have got. When none is
+    /// left, each sink has its own [count](FanoutSink::bytes) and [undelivered](FanoutSink::error) bytes.
     ///
     /// - an error of reading the source;
     /// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM) or another error of a filter, on the sink and
@@ -215,8 +217,10 @@ impl<'p> Fanout<'p> {
         let own = if pipe::capacity(from).is_ok() {
             None
         } else {
-            let made = Builder::new().capacity(Capacity::Max).build();
-            Some(made.map_err(|errno| failed(0, Side::Source, errno))?)
+            let (reader, writer) = pipe::internal(PipeFlags::empty())
+                .map_err(|errno| failed(0, Side::Source, errno))?;
+            let _ = writer.set_capacity(Capacity::Max);
+            Some((reader, writer))
         };
         let source = own.as_ref().map_or(from, |(reader, _)| reader.as_fd());
         let room = pipe::capacity(source).map_err(|errno| failed(0, Side::Source, errno))?;

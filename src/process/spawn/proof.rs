@@ -20,6 +20,7 @@ use crate::call::{self, process, setup};
 use crate::fd::{AsFd, OwnedFd};
 use crate::poll::{PollEvents, PollFd, poll};
 use core::ffi::CStr;
+use core::mem;
 use core::time::Duration;
 
 /// The flag of a process that was forked and has begun no program. In no header for programs.
@@ -95,8 +96,16 @@ pub(super) fn listen(channel: &OwnedFd, child: &Child) -> Option<SpawnError> {
         matches!(poll(&mut fds, Some(patience)), Ok(0) | Err(Errno::EINTR))
     };
     let mut patience = Duration::from_millis(1);
+    // One denial is not believed: the child would have to be heard out all the same.
+    let mut denied = false;
     while silent(patience) {
-        let known = matches!(look(child), (Some(true), _) | (_, Ok(Some(_)) | Err(Errno::ECHILD)));
+        let known = match look(child) {
+            (Some(true), _) | (_, Ok(Some(_))) => true,
+            (_, answer) => {
+                let before = mem::replace(&mut denied, answer.is_err());
+                before && denied
+            }
+        };
         if known && silent(Duration::ZERO) {
             return None;
         }

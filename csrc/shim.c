@@ -137,13 +137,13 @@ long NAME(clone_on_stack)(long flags, void *top, int (*child)(void *), void *arg
 #endif
 #ifdef SYS_setgroups32 /* ids of 32 bits */
 #define NR_getgroups SYS_getgroups32
-#define NR_getuid SYS_getuid32
+#define NR_getresuid SYS_getresuid32
 #define NR_setgroups SYS_setgroups32
 #define NR_setresgid SYS_setresgid32
 #define NR_setresuid SYS_setresuid32
 #else
 #define NR_getgroups SYS_getgroups
-#define NR_getuid SYS_getuid
+#define NR_getresuid SYS_getresuid
 #define NR_setgroups SYS_setgroups
 #define NR_setresgid SYS_setresgid
 #define NR_setresuid SYS_setresuid
@@ -177,9 +177,10 @@ NUMBER(getgroups, NR_getgroups);
 CALL(getpid);
 CALL(getppid);
 CALL(getpriority);
+NUMBER(getresuid, NR_getresuid);
+CALL(getsid);
 CALL(getsockopt);
 CALL(gettid);
-NUMBER(getuid, NR_getuid);
 CALL(ioctl);
 CALL(kill);
 CALL(lseek);
@@ -263,7 +264,7 @@ const struct fact NAME(facts)[] = {
 	FACT(CLD_CONTINUED), FACT(SI_QUEUE), FACT(MADV_NORMAL),
 	FACT(CLONE_CHILD_CLEARTID), FACT(CLONE_CHILD_SETTID), FACT(PR_GET_TID_ADDRESS),
 	FACT(CLONE_PIDFD), FACT(CLONE_VFORK), FACT(CLONE_VM),
-	FACT(PR_SET_PDEATHSIG), FACT(PROT_NONE),
+	FACT(PR_SET_PDEATHSIG), FACT(PR_SET_DUMPABLE), FACT(PROT_NONE),
 	FACT(AT_SYMLINK_NOFOLLOW),
 	FACT(RLIMIT_CPU), FACT(RLIMIT_FSIZE), FACT(RLIMIT_DATA), FACT(RLIMIT_STACK),
 	FACT(RLIMIT_CORE), FACT(RLIMIT_RSS), FACT(RLIMIT_NPROC), FACT(RLIMIT_NOFILE),

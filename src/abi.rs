@@ -155,6 +155,7 @@ pub(crate) mod child {
     /// In `clone3` only, and beyond a `long` of 32 bits, so that no test compares it.
     pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
     pub(crate) const PR_SET_PDEATHSIG: usize = 1;
+    pub(crate) const PR_SET_DUMPABLE: usize = 4;
 
     pub(crate) const RLIMIT_CPU: u32 = 0;
     pub(crate) const RLIMIT_FSIZE: u32 = 1;

@@ -606,6 +606,66 @@ fn kill_never_hits_a_recycled_number() {
     });
 }
 
+/// A forked copy of a handle, in a pid name space where both the owner's number and the child's are those
+/// of others: it reaches nobody.
+fn kill_of_a_copy_in_a_nested_pid_namespace_hits_nobody() {
+    const CLONE_NEWPID: i32 = 0x2000_0000;
+    unsafe extern "C" {
+        safe fn unshare(flags: i32) -> i32;
+    }
+    let test = "kill_of_a_copy_in_a_nested_pid_namespace_hits_nobody";
+    if common::emulated() || common::tool().is_some() {
+        return skip(
+            test,
+            "name spaces need a process of one thread, and a kernel in front of nothing",
+        );
+    }
+    let sleeper = || {
+        child(|| {
+            std::thread::sleep(Duration::from_secs(600));
+            0
+        })
+    };
+    let mut outer = child(|| {
+        if unshare(CLONE_NEWPID) != 0 {
+            return 77;
+        }
+        let mut first = child(|| {
+            let victim = sleeper();
+            let mut reaped = sleeper();
+            let owner = std::process::id();
+            if unshare(CLONE_NEWPID) != 0 {
+                return 77;
+            }
+            let number = victim.id();
+            let mut second = child(move || {
+                let mut own = sleeper();
+                if (std::process::id(), own.id()) != (owner, number) {
+                    return 1;
+                }
+                let signalled = victim.send_signal(Signal::TERM);
+                let mut victim = victim;
+                victim.on_drop(OnDrop::Kill).unwrap();
+                drop(victim);
+                std::thread::sleep(Duration::from_millis(50));
+                let alive = own.try_wait() == Ok(None);
+                own.kill().unwrap();
+                own.wait().unwrap();
+                u8::from(!(alive && signalled == Err(Errno::ESRCH)))
+            });
+            let code = second.wait().unwrap().code();
+            reaped.kill().unwrap();
+            reaped.wait().unwrap();
+            code.and_then(|code| u8::try_from(code).ok()).unwrap_or(3)
+        });
+        first.wait().unwrap().code().and_then(|code| u8::try_from(code).ok()).unwrap_or(4)
+    });
+    match outer.wait().unwrap().code() {
+        Some(77) => skip(test, "needs a right to name spaces"),
+        code => assert_eq!(code, Some(0)),
+    }
+}
+
 /// Nor is a child of this very process that has got the number: not by pidfd, and by number not after
 /// this handle has waited.
 fn kill_never_hits_a_brother_with_the_number() {
@@ -1194,6 +1254,7 @@ fn main() {
         send_signal_to_a_zombie_does_nothing,
         send_signal_reaches_a_handler,
         kill_never_hits_a_recycled_number,
+        kill_of_a_copy_in_a_nested_pid_namespace_hits_nobody,
         kill_never_hits_a_brother_with_the_number,
         pidfd_is_close_on_exec_and_readable_at_the_end,
         pidfd_opened_after_the_fork_is_checked,

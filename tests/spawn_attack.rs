@@ -4,7 +4,7 @@
 //! process through it: by `/proc/PID/mem` and by `ptrace`. Meanwhile the situations are made in which a
 //! child that shares memory keeps it for a moment after its parent goes on.
 //!
-//! `RAWPIPE_ATTACK_SECONDS` is how long all attacks together take: 3 by default.
+//! `RAWPIPE_ATTACK_SECONDS` is how long all attacks together take: 4 by default.
 #![allow(unsafe_code, reason = "system calls that the crate has no name for")]
 
 mod common;
@@ -15,6 +15,7 @@ use rawpipe::process::{self, Arg, Child, Signal, Spawn, Stage};
 use rawpipe::{Fork, PipeReader, PipeWriter, raw};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -131,8 +132,15 @@ fn has_ended(gate: &PipeReader) -> bool {
     poll(&mut [PollFd::new(gate, PollEvents::IN)], Some(Duration::ZERO)) == Ok(1)
 }
 
+/// So that nobody else's process is killed.
+fn is_child_of(pid: usize, parent: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let rest = stat.rsplit(')').next().unwrap_or_default();
+    rest.split_whitespace().nth(1).and_then(|word| word.parse().ok()) == Some(parent)
+}
+
 /// Attacks what is new until `gate` ends; `kills` it, too, and goes on.
-fn attack_what_is_new(gate: &PipeReader, kills: bool) -> Score {
+fn attack_what_is_new(gate: &PipeReader, kills: bool, parent: u32) -> Score {
     const SIGKILL: usize = 9;
     let loads = File::open("/proc/loadavg").expect("/proc");
     let mut score = Score::default();
@@ -143,7 +151,7 @@ fn attack_what_is_new(gate: &PipeReader, kills: bool) -> Score {
             continue;
         }
         (0..8).for_each(|_| score.by_memory(pid));
-        if kills && pid != before {
+        if kills && pid != before && is_child_of(pid, parent) {
             // SAFETY: touches no memory.
             unsafe { raw::syscall2(raw::nr::KILL, pid, SIGKILL) };
             (0..8).for_each(|_| score.by_memory(pid));
@@ -159,7 +167,7 @@ fn attack_what_is_new(gate: &PipeReader, kills: bool) -> Score {
 
 fn seconds() -> Duration {
     let set = env::var("RAWPIPE_ATTACK_SECONDS").ok().and_then(|word| word.parse().ok());
-    Duration::from_secs_f64(set.unwrap_or(3.0) / 3.0)
+    Duration::from_secs_f64(set.unwrap_or(4.0) / 4.0)
 }
 
 /// A forked child of that user with a copy of the word, which any process of that user may read.
@@ -199,6 +207,7 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
     let mut controls = [(); 2].map(|()| readable(&gate, &keeper));
     let [one, other] = controls.each_ref().map(|child| child.id() as usize);
     let (said, say) = rawpipe::pipe().unwrap();
+    let parent = std::process::id();
     let mut attacker = common::child(|| {
         common::close_copy(&keeper);
         let mut control = Score::default();
@@ -206,7 +215,7 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
         control.by_memory(one);
         control.by_trace(other);
         let told = control.tell(&say);
-        u8::from(!(other_user && told && attack_what_is_new(&gate, kills).tell(&say)))
+        u8::from(!(other_user && told && attack_what_is_new(&gate, kills, parent).tell(&say)))
     });
     drop(say);
     let control = Score::told(&said);
@@ -287,6 +296,24 @@ fn spawn_uid_attacked_by_one_that_kills() {
     assert!(memory.iter().step_by(4096).all(|byte| *byte == 1));
 }
 
+/// The kernel closes a child's memory only if its effective ids change. Here they have changed before, and
+/// the parent has opened its memory again, to keep its core dumps: as its real user is root, it stays
+/// closed to the other one, but a copy would not be.
+fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
+    static ONCE: Once = Once::new();
+    let spawn = || {
+        ONCE.call_once(|| {
+            // SAFETY: a list of no groups.
+            assert_eq!(unsafe { setgroups(0, std::ptr::null()) }, 0);
+            assert_eq!(setresgid(u32::MAX, OTHER, u32::MAX), 0);
+            assert_eq!(setresuid(u32::MAX, OTHER, u32::MAX), 0);
+            assert_eq!(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), 0);
+        });
+        spawn_other();
+    };
+    attacked(false, &[&spawn, &spawn]);
+}
+
 /// Whether a process may be dumped is its own matter, also while it spawns.
 fn spawn_uid_leaves_dumpable_to_another_thread() {
     let test = "spawn_uid_leaves_dumpable_to_another_thread";
@@ -321,6 +348,7 @@ fn main() {
         spawn_uid_attacked_beside_a_thread_that_forks,
         spawn_uid_attacked_by_one_that_kills,
         spawn_uid_attacked_in_two_threads,
+        spawn_uid_attacked_where_the_effective_ids_are_the_other_users,
         spawn_uid_leaves_dumpable_to_another_thread,
     ]);
 }

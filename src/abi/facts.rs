@@ -77,6 +77,7 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("CLONE_VFORK", child::CLONE_VFORK),
         ("CLONE_VM", child::CLONE_VM),
         ("PR_SET_PDEATHSIG", child::PR_SET_PDEATHSIG),
+        ("PR_SET_DUMPABLE", child::PR_SET_DUMPABLE),
         ("PROT_NONE", memory::PROT_NONE),
         ("AT_SYMLINK_NOFOLLOW", AT_SYMLINK_NOFOLLOW as usize),
         ("RLIMIT_CPU", child::RLIMIT_CPU as usize),

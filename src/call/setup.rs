@@ -104,11 +104,21 @@ pub(crate) fn getppid() -> i32 {
     i32::try_from(answer).unwrap_or(0)
 }
 
-/// The real user id.
+/// The real, the effective and the saved user id.
 #[inline]
-pub(crate) fn getuid() -> Option<u32> {
-    // SAFETY: `getuid` has no arguments and no effects.
-    u32::try_from(unsafe { syscall0(nr::GETUID) }).ok()
+pub(crate) fn getresuid() -> Result<[u32; 3]> {
+    let mut ids = [0_u32; 3];
+    let [real, effective, saved] = ids.each_mut().map(|id| (&raw mut *id).expose_provenance());
+    // SAFETY: writes three ids, to the places given.
+    decode(unsafe { syscall3(nr::GETRESUID, real, effective, saved) })?;
+    Ok(ids)
+}
+
+/// The session of a process; 0 is this one.
+#[inline]
+pub(crate) fn getsid(pid: i32) -> Result<usize> {
+    // SAFETY: `getsid` takes an integer.
+    decode(unsafe { syscall1(nr::GETSID, number(pid)) })
 }
 
 /// Adds `increment` to the niceness, within what it may be.
@@ -128,6 +138,13 @@ pub(crate) fn nice(increment: i32) -> Result<()> {
 pub(crate) fn prctl_set_pdeathsig(signal: usize) -> Result<()> {
     // SAFETY: takes integers.
     decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_PDEATHSIG, signal, 0, 0, 0) }).map(drop)
+}
+
+/// Closes the memory of this process to others without privileges, until it begins a program.
+#[inline]
+pub(crate) fn prctl_not_dumpable() -> Result<()> {
+    // SAFETY: `PR_SET_DUMPABLE` takes an integer.
+    decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
 }
 
 #[inline]

@@ -363,6 +363,13 @@ impl Child {
         end.map(Some)
     }
 
+    /// Whether this process may still wait for it. A forked copy of this handle may be in a process that has
+    /// got the number of the first one, and a number of the child's may be another child's by now.
+    pub(super) fn is_a_child(&self) -> bool {
+        let look = abi::WEXITED | abi::WNOHANG | abi::WNOWAIT;
+        !matches!(self.waitid(look), Err(Errno::ECHILD))
+    }
+
     /// Retries on `EINTR`.
     pub(super) fn waitid(&self, options: usize) -> Result<Option<SigInfo>> {
         loop {
@@ -423,7 +430,7 @@ impl Drop for Child {
     fn drop(&mut self) {
         // With the wait the policy ends: the group's other processes are not the child.
         let is_over = self.on_drop == OnDrop::Leave || self.end.is_some();
-        if is_over || self.owner != call::getpid() {
+        if is_over || self.owner != call::getpid() || !self.is_a_child() {
             return;
         }
         // Neither is to wait for the other.

@@ -25,8 +25,8 @@
 //!   would open it to that user, through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag of the
 //!   memory would be in the way, which belongs to the parent, too, and cannot be set back in time: a
 //!   vfork returns *before* the child has let go of the memory, in `execve` and in `exit` alike. So a
-//!   child that is to change its user, group or groups gets a copy of the memory. The kernel clears the
-//!   flag of that copy when the ids change.
+//!   child that is to change its user, group or groups gets a copy of the memory, and clears the flag of
+//!   that copy before the ids change: the kernel does so only if the effective ones do.
 //! - *Ids that another thread changes meanwhile*, by a C library that does it in all threads, are not
 //!   the child's: it is no thread of this process, and has those of the moment of its making. So do not
 //!   give up privileges in one thread while another one spawns.
@@ -154,6 +154,11 @@ impl<'a> Spawn<'a> {
         Spawn { program, argv, envp, ..self }
     }
 
+    /// Whether the child gets other credentials, and so must not share memory.
+    pub(super) const fn changes_ids(&self) -> bool {
+        self.uid.is_some() || self.gid.is_some() || self.groups.is_some()
+    }
+
     /// Whether the child will lead a process group of its own.
     pub(super) const fn leads_group(&self) -> bool {
         self.session || matches!(self.group, Some(0))
@@ -245,8 +250,11 @@ impl<'a> Spawn<'a> {
     ///
     /// The supplementary groups are dropped, unless [`groups`](Self::groups) sets others. If the kernel
     /// denies that (`EPERM`) the spawn fails at [`Stage::Setgroups`], unless there are no groups, or
-    /// `uid` is this process's own real user id and not 0: then its groups stay. So a process without
-    /// privileges may pass its own id. The group does not change: see [`gid`](Self::gid).
+    /// `uid` is this process's own user id, real, effective and saved, and not 0: then its groups stay. So a
+    /// process without privileges may pass its own id. The group does not change: see [`gid`](Self::gid).
+    ///
+    /// Capabilities go as the kernel has it: with a change from user 0, but ambient ones of another user
+    /// stay, and so do all with `SECBIT_NO_SETUID_FIXUP`.
     ///
     /// From the change on until it has its program, any process of that user may stop or kill the child.
     /// Stopping it stops the thread that spawns it.
@@ -296,10 +304,11 @@ impl<'a> Spawn<'a> {
 
     /// Starts the program. Goes on after signals.
     ///
-    /// Returns when the child has begun its program, and that is certain: a child that was killed before
-    /// is an error ([`Stage::Killed`]). It is not noticed where `SIGCHLD` is ignored or has
-    /// `SA_NOCLDWAIT`, as nothing is left of the child then; nor where there is no `/proc` of this
-    /// process's pid name space.
+    /// Returns when the child has begun its program. A child that was killed before is an error
+    /// ([`Stage::Killed`]). That is certain, unless nothing is left of the child: `SIGCHLD` is ignored or has
+    /// `SA_NOCLDWAIT`, or another thread waits for all children. With [`setsid`](Self::setsid) it also takes
+    /// a look into `/proc/PID/stat`: a descriptor, and a `/proc` of this pid name space that shows the child
+    /// (no `hidepid`, if the child has another user).
     ///
     /// What is asked for is done in this order: session and
     /// process group, control group, descriptors, niceness, limits, groups and user, folder, umask,
@@ -363,10 +372,9 @@ impl<'a> Spawn<'a> {
             channel: None,
             handlers_cleared: false,
         };
-        let changes_ids = self.uid.is_some() || self.gid.is_some() || self.groups.is_some();
         let mask = signal::rt_sigprocmask(SIG_SETMASK, &SignalSet::full().0);
         let mask = mask.map_err(SpawnError::at(Stage::Signals))?;
-        let made = make(plan, place, &report, changes_ids);
+        let made = make(plan, place, &report, self.changes_ids());
         let _ = signal::rt_sigprocmask(SIG_SETMASK, &mask);
         let made = made?;
 
@@ -396,7 +404,7 @@ impl<'a> Spawn<'a> {
         let mut ids = ids.chain(self.groups.into_iter().flatten().copied());
         // A program without an argument 0 takes what lies behind it, its environment, for arguments.
         let valid = ended(self.argv)
-            && self.argv.len() > 1
+            && self.argv.first().is_some_and(|name| name.as_c_str().is_some())
             && ended(self.envp)
             && self.group.is_none_or(|group| group >= 0)
             && self.fds.iter().all(|(_, to)| *to >= 0)

@@ -61,9 +61,10 @@ numbers! {
     GETPID             "getpid"               39  172;
     GETPPID            "getppid"             110  173;
     GETPRIORITY        "getpriority"        140  141;
+    GETRESUID          "getresuid"          118  148;
+    GETSID             "getsid"             124  156;
     GETSOCKOPT         "getsockopt"          55  209;
     GETTID             "gettid"              186  178;
-    GETUID             "getuid"              102  174;
     IOCTL              "ioctl"                16   29;
     KILL               "kill"                 62  129;
     LSEEK              "lseek"                8   62;

@@ -161,6 +161,10 @@ fn visit(
         strings(d, &mut each);
     } else if nr == nr::GETGROUPS {
         each(Writes, b, most(a).saturating_mul(4));
+    } else if nr == nr::GETRESUID {
+        for id in [a, b, c] {
+            each(Writes, id, 4);
+        }
     } else if nr == nr::GETSOCKOPT {
         each(Writes, d, 4);
         each(Reads, e, 4);

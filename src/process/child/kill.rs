@@ -71,7 +71,7 @@ impl Child {
     /// [setpgid(2)](https://man7.org/linux/man-pages/man2/setpgid.2.html)
     #[doc(alias = "setpgid")]
     pub fn lead_group(&mut self) -> Result<()> {
-        if self.end.is_some() {
+        if self.end.is_some() || !self.is_a_child() {
             return Err(Errno::ESRCH);
         }
         call::setpgid(self.pid, self.pid)?;
@@ -126,7 +126,7 @@ impl Child {
         }
         // By number, then: only while it is that of a child that nobody has waited for.
         let look = abi::WEXITED | abi::WNOHANG | abi::WNOWAIT;
-        if self.end.is_some() || call::waitid_pid(self.pid, look).is_err() {
+        if self.end.is_some() || self.waitid(look).is_err() {
             return Err(Errno::ESRCH);
         }
         call::kill(id, signal.as_raw())

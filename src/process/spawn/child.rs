@@ -202,6 +202,11 @@ fn close_range(first: RawFd, last: RawFd) -> Result<()> {
 
 /// Groups, group and user, in the order in which the right to change them goes.
 fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
+    // The kernel does it only if the effective ids change, or capabilities go: a parent that has the
+    // effective ids already may have set the flag again. This memory is the child's own copy.
+    if spawn.changes_ids() {
+        call::prctl_not_dumpable().map_err(SpawnError::at(Stage::Setuid))?;
+    }
     // Another user has no use for the groups of this one.
     if let Some(groups) = spawn.groups.or(spawn.uid.map(|_| &[][..])) {
         match call::setgroups(groups) {
@@ -221,17 +226,20 @@ fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
 }
 
 fn is_own(uid: Option<u32>) -> bool {
-    uid == call::getuid() && uid != Some(0)
+    uid.is_some_and(|uid| uid != 0 && call::getresuid() == Ok([uid; 3]))
 }
 
 /// Whether these are the supplementary groups that this process has, in any order. Those of somebody who
 /// is in more than a thousand are not.
 fn are_own(groups: &[u32]) -> bool {
+    /// What the kernel reports for each group that has no number in this user name space.
+    const OVERFLOW: u32 = 65534;
+
     let mut own = [0; 1024];
     let count = call::getgroups(&mut own);
     let own = count.ok().and_then(|count| own.get(..count));
     own.is_some_and(|own| {
-        own.iter().all(|group| groups.contains(group))
+        own.iter().all(|group| *group != OVERFLOW && groups.contains(group))
             && groups.iter().all(|group| own.contains(group))
     })
 }

@@ -8,7 +8,8 @@
 //!   asked for here does not exist, so that nothing changes otherwise. It is one cheap call, and enough
 //!   for almost every child. But it fails with `EPERM`, without looking at the flag, where the child is
 //!   in a session of its own, be it that its program has begun that.
-//! - `/proc/PID/stat` for all others, ended ones too.
+//! - `/proc/PID/stat` for all others, ended ones too. Where that cannot be read, a child in the session of
+//!   this process is still known.
 //!
 //! `waitid` alone would not do: a vfork comes back before a killed child can be waited for.
 
@@ -55,7 +56,15 @@ fn look(child: &Child) -> (Option<bool>, Result<Option<SigInfo>, Errno>) {
     }
     // First, so that what is seen of an ended child after that is final.
     let end = child.waitid(WEXITED | WNOHANG | WNOWAIT);
-    (by_proc(pid), end)
+    (by_proc(pid).or_else(|| by_session(pid)), end)
+}
+
+/// In this process's own session, `setpgid` fails with `EACCES` or the child has not begun. (A filter does
+/// not look at the group, and fails with the same error for one that is negative.)
+fn by_session(pid: i32) -> Option<bool> {
+    let same = setup::getsid(pid).ok()? == setup::getsid(0).ok()?;
+    let asked = same && process::setpgid(pid, -1) == Err(Errno::EINVAL);
+    asked.then(|| process::setpgid(pid, NONE) == Err(Errno::EACCES))
 }
 
 /// `None` where there is no `/proc`, or where it is that of another pid name space.

@@ -368,12 +368,17 @@ impl<'a, 'p> Engine<'a, 'p> {
         let Ok((reader, writer)) = pipe::internal(PipeFlags::empty()) else {
             return Ok(Outcome::Refused);
         };
-        // As many slots as a source pipe has: what it holds then moves in one call.
-        let capacity = match pipe::capacity(self.from.fd) {
-            Ok(bytes) if self.from.kind == Kind::Pipe => Capacity::Bytes(bytes),
+        // What is in a source pipe then moves in one call. From a socket into a pipe, four times that pipe
+        // keeps both sides busy: as little as the pipe, or much more, was slower with TCP.
+        let capacity = match (self.from.kind, self.to.kind) {
+            (Kind::Pipe, _) => pipe::capacity(self.from.fd).map_or(Capacity::Max, Capacity::Bytes),
+            (_, Kind::Pipe) => pipe::capacity(self.to.fd)
+                .map_or(Capacity::Max, |bytes| Capacity::Bytes(bytes.saturating_mul(4))),
             _ => Capacity::Max,
         };
-        let _ = writer.set_capacity(capacity);
+        if writer.set_capacity(capacity).is_err() {
+            let _ = writer.set_capacity(Capacity::Max);
+        }
         loop {
             let wanted = match self.wanted() {
                 Ok(wanted) => wanted,

@@ -32,7 +32,7 @@ pub(crate) use whole::{read_exact_by, write_all_by};
 use crate::abi;
 use crate::call;
 use crate::errno::Result;
-use crate::fd::{AsFd, AsRawFd, OwnedFd};
+use crate::fd::{AsFd, OwnedFd};
 
 /// Reads up to `buf.len()` bytes into `buf` and returns how many; 0 is end of file.
 ///
@@ -258,13 +258,6 @@ pub fn dup(fd: impl AsFd) -> Result<OwnedFd> {
 #[doc(alias = "F_DUPFD_CLOEXEC")]
 pub fn dup_cloexec(fd: impl AsFd) -> Result<OwnedFd> {
     call::fcntl_dupfd_cloexec(fd.as_fd(), 3)
-}
-
-/// Moves a descriptor of this crate's own away from 0, 1 and 2. Where these are closed it may have been
-/// created there, and another thread that prints would write into it.
-#[cfg(any(feature = "message", feature = "process", feature = "transfer"))]
-pub(crate) fn off_stdio(fd: OwnedFd) -> Result<OwnedFd> {
-    if fd.as_raw_fd() < 3 { call::fcntl_dupfd_cloexec(fd.as_fd(), 3) } else { Ok(fd) }
 }
 
 /// Makes `new` a duplicate of `fd`: what `new` was is closed and it keeps its number.

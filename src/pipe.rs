@@ -32,8 +32,6 @@ pub use writer::PipeWriter;
 
 use crate::fd::AsFd;
 use crate::flags::PipeFlags;
-#[cfg(any(feature = "message", feature = "transfer"))]
-use crate::io::off_stdio;
 use crate::{Errno, Result, call, page};
 
 /// Writes of up to this many bytes are never mixed with those of other writers: 4096.
@@ -94,6 +92,14 @@ pub fn pipe2(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
 pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = call::pipe2((flags | PipeFlags::CLOEXEC).bits())?;
     Ok((off_stdio(reader)?.into(), off_stdio(writer)?.into()))
+}
+
+/// Moves a descriptor of this crate's own away from 0, 1 and 2. Where these are closed it may have been
+/// created there, and another thread that prints would write into it.
+#[cfg(any(feature = "message", feature = "transfer"))]
+pub(crate) fn off_stdio(fd: crate::fd::OwnedFd) -> Result<crate::fd::OwnedFd> {
+    use crate::fd::AsRawFd;
+    if fd.as_raw_fd() < 3 { call::fcntl_dupfd_cloexec(fd.as_fd(), 3) } else { Ok(fd) }
 }
 
 /// How many bytes a pipe shall hold.

@@ -101,7 +101,7 @@ fn pages(mechanism: Mechanism, len: usize) -> Result<(Map, Option<OwnedFd>)> {
         return Ok((map, None));
     }
     let len = crate::map::round_up(len, crate::page::size())?;
-    let file = crate::io::off_stdio(call::memory::memfd_create(c"rawpipe-chunks")?)?;
+    let file = crate::pipe::off_stdio(call::memory::memfd_create(c"rawpipe-chunks")?)?;
     call::memory::ftruncate(file.as_fd(), len)?;
     // From here on nobody can take pages away from the mapping, whoever gets hold of the file.
     call::memory::fcntl_seal_size(file.as_fd())?;

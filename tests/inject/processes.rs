@@ -50,7 +50,7 @@ fn stage_fits(stage: Stage, fault: &Fault) -> bool {
         Stage::Setrlimit(_) => is(&[nr::PRLIMIT64]),
         Stage::Setgroups => is(&[nr::SETGROUPS]),
         Stage::Setgid => is(&[nr::SETRESGID]),
-        Stage::Setuid => is(&[nr::SETRESUID]),
+        Stage::Setuid => is(&[nr::SETRESUID, nr::PRCTL]),
         Stage::Chdir => is(&[nr::CHDIR]),
         Stage::DeathSignal => is(&[nr::PRCTL]),
         Stage::Signals => is(&[nr::RT_SIGACTION, nr::RT_SIGPROCMASK]),

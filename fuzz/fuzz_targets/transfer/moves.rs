@@ -251,8 +251,7 @@ impl State {
         self.by_reference |= !options.copy_semantics && self.source.is_file();
 
         let must_copy = options.copy_semantics
-            && !matches!(self.source.kind, From::Pipe { .. } | From::Stream | From::Datagram)
-            && !(is_file(&self.source.fd) && is_file(&self.sink.fd));
+            && !matches!(self.source.kind, From::Pipe { .. } | From::Stream | From::Datagram);
         if must_copy || matches!(options.chunk, Some(Chunk::Short(_))) {
             assert_eq!(done.mechanism(), Mechanism::Copy);
         }

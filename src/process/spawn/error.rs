@@ -48,7 +48,7 @@ pub enum Stage {
     Setgroups,
     /// Changing the group.
     Setgid,
-    /// Changing the user.
+    /// Changing the user; and before any change of ids, closing the child's memory to others (`prctl`).
     Setuid,
     /// Going to a folder.
     Chdir,

@@ -113,10 +113,6 @@ fn reopened(file: &impl AsRawFd, how: &std::fs::OpenOptions) -> File {
     how.open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap()
 }
 
-pub(crate) fn is_file(fd: &OwnedFd) -> bool {
-    File::from(fd.try_clone().unwrap()).metadata().unwrap().is_file()
-}
-
 pub(crate) struct Source {
     pub(crate) kind: From,
     pub(crate) fd: OwnedFd,

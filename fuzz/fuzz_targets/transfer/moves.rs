@@ -1,6 +1,6 @@
 //! Operations on one source and one sink, in one thread.
 
-use super::ends::{From, Pattern, Sink, Source, To, capacity, is_file};
+use super::ends::{From, Pattern, Sink, Source, To, capacity};
 use arbitrary::Arbitrary;
 use rawpipe::pipe::set_capacity;
 use rawpipe::spin::Wait;

@@ -653,11 +653,13 @@ fn begins_without_its_parent(namespace: bool) -> Option<bool> {
         let pid = parent.id();
         fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
     };
-    // Its only child, in the middle of the write.
-    while !fs::read_to_string(format!("/proc/{}/wchan", children().trim()))
-        .is_ok_and(|place| place.contains("pipe_write"))
-    {
+    // Its only child, in the middle of the write. Not every kernel can say so.
+    let begun = Instant::now();
+    let mut writes = false;
+    while !writes && begun.elapsed() < Duration::from_secs(10) {
         thread::sleep(Duration::from_millis(1));
+        let place = fs::read_to_string(format!("/proc/{}/wchan", children().trim()));
+        writes = place.is_ok_and(|place| place.contains("pipe_write"));
     }
     parent.kill().unwrap();
     assert_eq!(parent.wait().unwrap().signal(), Some(Signal::KILL));
@@ -667,7 +669,7 @@ fn begins_without_its_parent(namespace: bool) -> Option<bool> {
     assert_eq!(rest.last(), Some(&b'0'), "the child has gone on");
     let mut text = Vec::new();
     reader.read_to_end(&mut text).unwrap();
-    Some(text == b"begun\n")
+    writes.then(|| text == b"begun\n")
 }
 
 fn spawn_death_signal_of_a_parent_that_has_ended() {
@@ -678,7 +680,12 @@ fn spawn_death_signal_of_a_parent_that_has_ended() {
         let test = "spawn_death_signal_of_a_parent_that_has_ended";
         return skip(test, "the kernel does not say where a child is");
     }
-    assert_eq!(begins_without_its_parent(false), Some(false));
+    match begins_without_its_parent(false) {
+        None => {
+            skip("spawn_death_signal_of_a_parent_that_has_ended", "no place of a child is shown")
+        }
+        begins => assert_eq!(begins, Some(false)),
+    }
     assert_ne!(begins_without_its_parent(true), Some(true));
 }
 

@@ -275,8 +275,8 @@ impl<'p> Transfer<'p> {
     /// It does not hold
     ///
     /// - on a blocking terminal or device, and before Linux 6.4 on a blocking socket, if *another process*
-    ///   takes the data or the room that this one has been told of: the kernel has no call for them that
-    ///   cannot wait;
+    ///   takes the data or the room that this one has been told of, or if such a socket has something in its
+    ///   error queue: the kernel has no call for them that cannot wait;
     /// - while the disk or server of a file does not respond;
     /// - while another process holds the lock of a pipe: it writes to the pipe from memory whose pages come
     ///   from a FUSE file or a `userfaultfd`.

@@ -348,7 +348,9 @@ fn transfer_deadline_polls_only_what_could_wait() {
         assert_eq!(run(&|| full_socket(true), &new_file, chunk), 0, "{chunk}");
         assert_eq!(run(&|| full_socket(true), &|| empty_pipe(true), chunk), 0, "{chunk}");
         assert_eq!(run(&|| full_pipe(false), &new_file, chunk), 0, "{chunk}");
-        assert_eq!(run(&|| full_pipe(false), &|| empty_pipe(false), chunk), 0, "{chunk}");
+        // Where pipes lack the flag each small piece takes a slot, and there are sixteen.
+        let polled = run(&|| full_pipe(false), &|| empty_pipe(false), chunk);
+        assert!(polled == 0 || polled == 3 && chunk == SMALL, "{chunk}: {polled}");
         // Before Linux 6.4 a blocking socket has no call that does not wait.
         let polled = run(&|| full_socket(false), &new_file, chunk);
         assert!([0, 3].contains(&polled), "{chunk}: {polled}");

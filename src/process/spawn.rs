@@ -31,6 +31,9 @@
 //!   the child's: it is no thread of this process, and has those of the moment of its making. So do not
 //!   give up privileges in one thread while another one spawns.
 //!
+//! Before Linux 5.16 a core dump ends every process that shares the dumped memory. So there a child that gets
+//! a signal with a core dump before its program begins takes this process with it.
+//!
 //! # How a failure is reported
 //!
 //! Through the shared memory, if it is shared: user-mode emulators turn such a clone into an ordinary

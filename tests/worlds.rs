@@ -203,7 +203,7 @@ fn wait_for_a_child_that_this_process_traces() {
 
 /// A filter kills the child at its `execve`. A program that never began is not a success.
 fn spawn_killed_before_its_program_begins() {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
     if (numbers.next(), numbers.next()) < (Some(5_u32), Some(16)) {
         let test = "spawn_killed_before_its_program_begins";

@@ -56,11 +56,12 @@ pub(super) fn make(
         if separate && vfork {
             continue;
         }
-        if channel.is_none() && !(vfork && SHARED.load(Ordering::Relaxed) == SHARES) {
+        let shared = SHARED.load(Ordering::Relaxed);
+        if channel.is_none() && !(vfork && shared == SHARES) {
             channel = match open_channel(plan.moves) {
                 Ok(ends) => Some(ends),
                 // Shared memory does without it, and most likely it is shared.
-                Err(_) if vfork => None,
+                Err(_) if vfork && shared == UNKNOWN => None,
                 Err(errno) => return Err(SpawnError::at(Stage::Channel)(errno)),
             };
             plan.channel = channel.as_ref().map(|(_, writer)| writer.as_raw_fd());

@@ -1013,6 +1013,10 @@ fn spawn_list_without_end_einval() {
         assert_eq!(failure(spawn), (Stage::Arguments, Errno::EINVAL));
         assert_eq!(process::execve(c"/bin/sh", argv, envp), Err(Errno::EINVAL));
     }
+    // The kernel ends at the first end, and then there is no name.
+    let nameless = [Arg::END, Arg::new(c"sh"), Arg::END];
+    let spawn = Spawn::new(c"/bin/sh", &nameless, good);
+    assert_eq!(failure(spawn), (Stage::Arguments, Errno::EINVAL));
 }
 
 fn spawn_folder_missing_enoent() {

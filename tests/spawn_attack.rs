@@ -132,7 +132,7 @@ fn has_ended(gate: &PipeReader) -> bool {
     poll(&mut [PollFd::new(gate, PollEvents::IN)], Some(Duration::ZERO)) == Ok(1)
 }
 
-/// So that nobody else's process is killed.
+/// Only these are killed, and no other process of that user.
 fn is_child_of(pid: usize, parent: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let rest = stat.rsplit(')').next().unwrap_or_default();

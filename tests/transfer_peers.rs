@@ -149,7 +149,7 @@ fn transfer_dialogue_of_an_exact_length() {
     dialogue(|| Transfer::new().exact(14));
 }
 
-/// Kills nobody's writer: one that writes into the source while the sink waits is not held up.
+/// A process that writes to the source while the sink is full is not held up.
 #[test]
 fn transfer_to_a_silent_reader_leaves_the_source_pipe_unlocked() {
     let (near, far) = UnixStream::pair().unwrap();
@@ -357,7 +357,7 @@ fn cpu_time() -> Duration {
     Duration::from_millis(10 * ticks)
 }
 
-/// A socket on which `poll` reports an error for ever: the time of a packet, in its error queue.
+/// A socket on which `poll` always reports an error: its error queue holds the time of a packet.
 fn with_error_queue(nonblocking: bool) -> Option<(TcpStream, TcpStream)> {
     const SOL_SOCKET: i32 = 1;
     const SO_TIMESTAMPING: i32 = 37;

@@ -225,7 +225,7 @@ CALL(waitid);
 CALL(write);
 CALL(writev);
 
-/* What the Rust side takes for granted (src/abi.rs, src/errno.rs), for the test that compares. A
+/* What the Rust side takes for granted (src/sys/abi/mod.rs, src/errno.rs), for the test that compares. A
  * program that does not use it does not link it. */
 struct fact {
 	const char *name;

@@ -25,57 +25,49 @@ extern crate std;
 #[cfg(not(target_os = "linux"))]
 compile_error!("rawpipe is for Linux: it speaks to its kernel directly");
 
-// L0, the machine.
+// Private, and below the topics.
 mod sys;
 
-// L1, the vocabulary.
-mod abi;
-mod arg;
+// The vocabulary.
 mod errno;
 pub mod fd;
-#[cfg(all(feature = "alloc", feature = "message"))]
-mod fd_set;
-mod flags;
-mod iovec;
-
-// L2, the calls.
-mod call;
-#[cfg(feature = "transfer")]
-mod map;
-mod page;
-
-// L3, the topics.
-#[cfg(feature = "message")]
-pub mod epoll;
-pub mod io;
-pub mod pipe;
-pub mod poll;
-pub mod process;
-pub mod raw;
-#[cfg(all(feature = "alloc", feature = "message"))]
-pub mod select;
-#[cfg(any(feature = "message", all(feature = "process", feature = "std"), feature = "transfer"))]
-pub mod sigpipe;
-pub mod splice;
 pub mod time;
-#[cfg(feature = "message")]
-pub mod timed;
 
-// L4, compositions.
+// The topics.
 #[cfg(feature = "transfer")]
 pub mod chunk;
+mod event;
+pub mod io;
 #[cfg(feature = "message")]
 pub mod message;
+pub mod pipe;
+pub mod process;
+pub mod raw;
 #[cfg(any(feature = "message", feature = "transfer"))]
 pub mod spin;
+pub mod splice;
 #[cfg(feature = "transfer")]
 pub mod transfer;
 
+#[cfg(feature = "message")]
+pub use event::epoll;
+pub use event::poll;
+#[cfg(all(feature = "alloc", feature = "message"))]
+pub use event::select;
+#[cfg(any(
+    feature = "message",
+    all(feature = "process", feature = "std"),
+    feature = "transfer"
+))]
+pub use io::sigpipe;
+#[cfg(feature = "message")]
+pub use io::timed;
+
 pub use errno::{Errno, Result};
-pub use flags::PipeFlags;
 pub use io::{close, dup, dup3, read, write};
 pub use pipe::{PipeReader, PipeWriter, pipe, pipe2};
 pub use process::{Fork, fork};
+pub use sys::abi::flags::PipeFlags;
 
 // Pages only. It names all modules, so that it is there when they are.
 #[cfg(any(doc, doctest))]

@@ -74,7 +74,7 @@ impl Spin {
     #[cfg(feature = "transfer")]
     pub(crate) fn new(wait: Wait) -> Self {
         // Where the kernel does not tell there are more processors than it was asked for.
-        let alone = || crate::call::memory::sched_getaffinity() == Ok(1);
+        let alone = || crate::sys::call::sched_getaffinity() == Ok(1);
         Self { on: wait == Wait::Adaptive && !alone(), skip: 0, penalty: 0 }
     }
 

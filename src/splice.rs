@@ -9,11 +9,12 @@
 //! This file is trusted with nothing of its own: [`vmsplice`] is unsafe to call, and says why.
 #![allow(unsafe_code, reason = "vmsplice is unsafe to call, and this is the function")]
 
-pub use crate::flags::SpliceFlags;
+pub use crate::sys::abi::flags::SpliceFlags;
 
 use crate::fd::AsFd;
 use crate::io::IoSlice;
-use crate::{PipeWriter, Result, call};
+use crate::sys::call;
+use crate::{PipeWriter, Result};
 
 /// Moves up to `len` bytes from one descriptor to another, one of which must be a pipe, without
 /// copying them through this process, and returns how many; 0 is end of file.

@@ -1,8 +1,8 @@
 //! Deadlines: points in time on the clock that neither jumps nor can be set.
 
-pub(crate) use crate::abi::Timespec;
+pub(crate) use crate::sys::abi::Timespec;
 
-use crate::call;
+use crate::sys::call;
 use core::time::Duration;
 
 /// A point in time, after which a call gives up. Unlike a timeout it stays what it is however often a

@@ -331,7 +331,7 @@ fn stdio_closed_in_the_parent() {
         let mut answers = Vec::new();
         for fd in 0..3 {
             // SAFETY: nothing in this process uses it from here on.
-            drop(unsafe { rawpipe::fd::take_inherited(fd) }.unwrap());
+            drop(unsafe { rawpipe::io::take_inherited(fd) }.unwrap());
         }
         for round in 0..3 {
             let mut command = program("cat", &[]);

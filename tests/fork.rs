@@ -539,7 +539,7 @@ fn pipe_ends_in_an_executed_program() {
 }
 
 fn take_inherited_claims_a_number_that_exec_left_open() {
-    use rawpipe::fd::take_inherited;
+    use rawpipe::io::take_inherited;
     let name = "take_inherited_claims_a_number_that_exec_left_open";
     if common::in_role("write") {
         let number: i32 = std::env::var("RAWPIPE_TEST_FD").unwrap().parse().unwrap();

@@ -7,11 +7,12 @@
 #![allow(unsafe_code, reason = "vmsplice, of memory of its own")]
 
 use super::Mechanism;
-use crate::abi::SPLICE_F_NONBLOCK;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::io::IoSlice;
-use crate::map::Map;
-use crate::{Errno, Result, call};
+use crate::sys::abi::SPLICE_F_NONBLOCK;
+use crate::sys::call;
+use crate::sys::map::Map;
+use crate::{Errno, Result};
 use core::ops::Range;
 
 /// What the marker holds in the process that made it. Wiped, it is 0.
@@ -100,10 +101,10 @@ fn pages(mechanism: Mechanism, len: usize) -> Result<(Map, Option<OwnedFd>)> {
         map.wipe_on_fork()?;
         return Ok((map, None));
     }
-    let len = crate::map::round_up(len, crate::page::size())?;
-    let file = crate::pipe::off_stdio(call::memory::memfd_create(c"rawpipe-chunks")?)?;
-    call::memory::ftruncate(file.as_fd(), len)?;
+    let len = crate::sys::map::round_up(len, crate::sys::page::size())?;
+    let file = crate::pipe::off_stdio(call::memfd_create(c"rawpipe-chunks")?)?;
+    call::ftruncate(file.as_fd(), len)?;
     // From here on nobody can take pages away from the mapping, whoever gets hold of the file.
-    call::memory::fcntl_seal_size(file.as_fd())?;
+    call::fcntl_seal_size(file.as_fd())?;
     Ok((Map::of_file(file.as_fd(), len)?, Some(file)))
 }

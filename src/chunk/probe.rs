@@ -4,7 +4,8 @@ use super::Mechanism;
 use super::memory::Memory;
 use crate::fd::AsFd;
 use crate::pipe::{Builder, PipeReader, PipeWriter};
-use crate::{Errno, Result, page};
+use crate::sys::page;
+use crate::{Errno, Result};
 use core::sync::atomic::{AtomicU8, Ordering};
 
 /// What a mechanism does.

@@ -2,10 +2,11 @@
 
 use super::READ_CHUNK;
 use crate::fd::{AsFd, BorrowedFd};
-use crate::map::Map;
 use crate::poll::PollEvents;
 use crate::spin::{Spin, Wait};
-use crate::{Errno, PipeReader, Result, call, io};
+use crate::sys::call;
+use crate::sys::map::Map;
+use crate::{Errno, PipeReader, Result, io};
 
 /// Reads a pipe in large chunks, into memory of its own, or hands the bytes on unseen.
 ///

@@ -5,6 +5,7 @@
 //! This file is trusted to close a descriptor once, when its owner is dropped.
 #![allow(unsafe_code, reason = "the constructors from a number, as in std")]
 
+use crate::sys::arch::{nr, syscall1};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
@@ -72,8 +73,10 @@ impl Drop for OwnedFd {
     fn drop(&mut self) {
         // `close` takes the descriptor away even when it reports an error, so there is nothing to
         // try again: the number may already be somebody else's.
-        // SAFETY: this is the owner, and it is gone after this.
-        let _ = unsafe { crate::call::close_raw(self.fd) };
+        #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
+        let fd = self.fd as usize;
+        // SAFETY: `close` touches no memory; this is the owner, and it is gone after this.
+        let _ = unsafe { syscall1(nr::CLOSE, fd) };
     }
 }
 

@@ -1,11 +1,12 @@
 //! Writing without `SIGPIPE`.
 
-use crate::call::flagged as call;
 use crate::errno::{Errno, Result};
 use crate::fd::AsFd;
-use crate::iovec::IoSlice;
 use crate::sigpipe::Guard;
-use crate::{PipeWriter, abi, pipe};
+use crate::sys::abi;
+use crate::sys::abi::iovec::IoSlice;
+use crate::sys::call;
+use crate::{PipeWriter, pipe};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// As [`write()`](super::write), and when nobody is left to read the answer is
@@ -56,7 +57,7 @@ pub fn writev_nosignal(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
         match call::pwritev2(fd, bufs, abi::RWF_NOSIGNAL) {
             // Also too many buffers, of which the other call says the same.
             Err(Errno::EINVAL) => {}
-            Err(errno) if call::is_refusal(errno) => {
+            Err(errno) if call::is_unsupported(errno) => {
                 MISSING.store(pipe::capacity(fd).is_ok(), Ordering::Relaxed);
             }
             answer => return answer,

@@ -3,18 +3,19 @@
 //! `RWF_NOWAIT` where the kernel and the file have it, else what does the same for pipes: see
 //! [`timed`](crate::timed). It never polls and then reads, because another reader could win the race.
 
-use crate::call::flagged::{self, is_refusal};
 use crate::fd::{AsFd, BorrowedFd};
-use crate::iovec::{IoSlice, IoSliceMut};
-use crate::{Errno, PipeFlags, Result, abi, call, pipe};
+use crate::sys::abi;
+use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
+use crate::sys::call;
+use crate::{Errno, PipeFlags, Result, pipe};
 
 /// Reads what is there, and returns how many bytes that is. See
 /// [`timed::try_read`](crate::timed::try_read).
 pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
-    match flagged::preadv2(fd, &mut [IoSliceMut::new(buf)], abi::RWF_NOWAIT) {
-        Err(errno) if is_refusal(errno) => {
+    match call::preadv2(fd, &mut [IoSliceMut::new(buf)], abi::RWF_NOWAIT) {
+        Err(errno) if call::is_unsupported(errno) => {
             let wrong = abi::O_WRONLY as usize;
-            match flagged::vmsplice_from(fd, buf) {
+            match call::vmsplice_from(fd, buf) {
                 // It is open for writing as well.
                 Err(Errno::EBADF) => read_through_a_pipe(fd, buf),
                 answer => answer,
@@ -47,8 +48,8 @@ fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
 /// Writes what there is room for, and returns how many bytes that is. See
 /// [`timed::try_write`](crate::timed::try_write).
 pub(crate) fn try_writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
-    match flagged::pwritev2(fd, bufs, abi::RWF_NOWAIT) {
-        Err(errno) if is_refusal(errno) => {
+    match call::pwritev2(fd, bufs, abi::RWF_NOWAIT) {
+        Err(errno) if call::is_unsupported(errno) => {
             let wrong = abi::O_RDONLY;
             write_through_a_pipe(fd, bufs).map_err(|other| unsupported(fd, wrong, errno, other))
         }
@@ -74,7 +75,7 @@ fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usiz
 /// direction.
 fn unsupported(fd: BorrowedFd<'_>, wrong: usize, first: Errno, second: Errno) -> Errno {
     // Where the call is missing it has not looked at the descriptor.
-    let mode = call::fcntl_getfl(fd).map(|flags| flags & abi::O_ACCMODE as usize);
+    let mode = call::fcntl_getfl(fd).map(|flags| flags & abi::O_ACCMODE);
     match (mode, second) {
         (Err(closed), _) => closed,
         (Ok(mode), _) if mode == wrong => Errno::EBADF,

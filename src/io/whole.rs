@@ -1,10 +1,10 @@
 //! Calls repeated until all is done, and how far they came when it is not.
 
-use crate::abi;
-use crate::call;
 use crate::errno::Errno;
 use crate::fd::AsFd;
-use crate::iovec::IoSlice;
+use crate::sys::abi;
+use crate::sys::abi::iovec::IoSlice;
+use crate::sys::call;
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 use core::fmt;

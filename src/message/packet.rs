@@ -3,7 +3,9 @@
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::io::IoSliceMut;
 use crate::pipe::{Builder, PIPE_BUF};
-use crate::{Errno, PipeReader, PipeWriter, Result, abi, call};
+use crate::sys::abi;
+use crate::sys::call;
+use crate::{Errno, PipeReader, PipeWriter, Result};
 
 /// Makes a packet pipe, both ends close-on-exec.
 ///

@@ -2,10 +2,11 @@
 
 use super::{LIMIT, MessageError};
 use crate::fd::{AsFd, BorrowedFd};
-use crate::flags::PollEvents;
 use crate::spin::{Spin, Wait, with_wait};
+use crate::sys::abi::flags::PollEvents;
+use crate::sys::call;
 use crate::time::Deadline;
-use crate::{Errno, call, timed};
+use crate::{Errno, timed};
 use alloc::vec::Vec;
 
 /// Receives the messages of a [`Sender`](super::Sender), over any descriptor that gives a stream of

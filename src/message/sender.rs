@@ -2,9 +2,9 @@
 
 use super::{LIMIT, MessageError};
 use crate::fd::{AsFd, BorrowedFd};
-use crate::flags::PollEvents;
 use crate::io::{self, IoSlice};
 use crate::sigpipe::Guard;
+use crate::sys::abi::flags::PollEvents;
 use crate::time::Deadline;
 use crate::{Errno, timed};
 use alloc::vec::Vec;

@@ -2,9 +2,10 @@
 
 use super::Capacity;
 use super::end::common_to_both_ends;
+use crate::Result;
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use crate::io::{self, Incomplete, IoSliceMut};
-use crate::{Result, call};
+use crate::sys::call;
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
@@ -121,7 +122,7 @@ impl std::io::Read for &PipeReader {
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> std::io::Result<usize> {
         // A short count is allowed here, an error for too many buffers is not.
-        let count = bufs.len().min(crate::abi::IOV_MAX);
+        let count = bufs.len().min(crate::sys::abi::IOV_MAX);
         Ok(self.readv(&mut bufs[..count])?)
     }
 

@@ -2,9 +2,10 @@
 
 use super::Capacity;
 use super::end::common_to_both_ends;
+use crate::Result;
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use crate::io::{self, Incomplete, IoSlice};
-use crate::{Result, call};
+use crate::sys::call;
 
 /// The write end of a pipe. Dropping it closes it, and when it was the last one the reader finds end
 /// of file behind the bytes that are still in the pipe.
@@ -101,7 +102,7 @@ impl std::io::Write for &PipeWriter {
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> std::io::Result<usize> {
         // A short count is allowed here, an error for too many buffers is not.
-        let count = bufs.len().min(crate::abi::IOV_MAX);
+        let count = bufs.len().min(crate::sys::abi::IOV_MAX);
         Ok(self.writev(&bufs[..count])?)
     }
 

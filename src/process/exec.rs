@@ -1,9 +1,10 @@
 //! Replacing the program of this process, and finding one by its name.
 
-use crate::arg::Arg;
 use crate::fd::{AsFd, AsRawFd};
-use crate::flags::ExecFlags;
-use crate::{Errno, Result, call};
+use crate::sys::abi::arg::Arg;
+use crate::sys::abi::flags::ExecFlags;
+use crate::sys::call;
+use crate::{Errno, Result};
 use core::convert::Infallible;
 use core::ffi::CStr;
 
@@ -56,7 +57,7 @@ const PATH_MAX: usize = 4096;
 ///
 /// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html)
 pub fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
-    call::exec::execve(path, argv, envp)
+    call::execve(path, argv, envp)
 }
 
 /// As [`execve`], for a path that is relative to a folder, by a descriptor on it.
@@ -86,7 +87,7 @@ pub fn execveat(
     envp: &[Arg<'_>],
     flags: ExecFlags,
 ) -> Result<Infallible> {
-    call::exec::execveat(folder.as_fd(), path, argv, envp, flags.bits())
+    call::execveat(folder.as_fd(), path, argv, envp, flags.bits())
 }
 
 /// As [`execve`], for the program that `file` is open on (for reading, or `O_PATH`).
@@ -120,10 +121,10 @@ pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<In
     let file = file.as_fd();
     match execveat(file, c"", argv, envp, ExecFlags::EMPTY_PATH) {
         // EPERM and EINVAL are a filter's, or of the program, and then the other call says the same.
-        Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => {}
+        Err(errno) if call::is_missing(errno) => {}
         // From some releases of Linux 5.10, whose answer it is to any empty path. Else it is about a
         // script, whose interpreter would begin by the other way, and not find it.
-        Err(Errno::ENOENT) if call::exec::refuses_empty_path() => {}
+        Err(Errno::ENOENT) if call::refuses_empty_path() => {}
         answer => return answer,
     }
     // Written out by hand: formatting may be more than a forked child has a stack for.

@@ -7,7 +7,8 @@
 #![allow(unsafe_code, reason = "fork is unsafe to call, and this is the function")]
 
 use super::{Child, Signal};
-use crate::{Errno, Result, call::process as call};
+use crate::sys::call;
+use crate::{Errno, Result};
 
 /// Which of the two processes this is, after [`fork`].
 #[derive(Debug)]
@@ -126,7 +127,7 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
         Ok(()) => true,
         Err(Errno::EINVAL) => false,
         // A filter. A folder of procfs has a link for each folder in it, and two of its own.
-        Err(_) => crate::call::statx_nlink(c"/proc/self/task") == Ok(3),
+        Err(_) => call::statx_nlink(c"/proc/self/task") == Ok(3),
     };
     if !alone {
         return Err(Errno::EBUSY);

@@ -1,6 +1,6 @@
 //! Limits on what a process may use.
 
-use crate::abi::child as abi;
+use crate::sys::abi;
 
 /// What a [`Limit`] is about.
 ///

@@ -1,6 +1,6 @@
 //! Signals by name, and sets of them. The numbers differ between architectures.
 
-use crate::abi::{self, SigSet};
+use crate::sys::abi::{self, SigSet};
 use core::fmt;
 
 /// A signal, such as [`Signal::TERM`].
@@ -204,7 +204,7 @@ mod tests {
             assert_eq!(Signal::from_raw(signal.as_raw()), Some(signal));
             assert!(ALL[..i].iter().all(|&(_, other)| other != signal), "{name}");
         }
-        assert_eq!(Signal::CHLD.as_raw().unsigned_abs() as usize, abi::clone::SIGCHLD);
+        assert_eq!(Signal::CHLD.as_raw().unsigned_abs() as usize, abi::SIGCHLD);
     }
 
     #[test]

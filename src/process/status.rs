@@ -1,7 +1,7 @@
 //! How a process ended, or what else has become of it.
 
 use super::Signal;
-use crate::abi::{self, SigInfo};
+use crate::sys::abi::{self, SigInfo};
 use core::fmt;
 
 /// How a process ended: by itself with an exit code, or killed by a signal. From

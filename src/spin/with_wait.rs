@@ -1,13 +1,14 @@
 //! The ends of a pipe, with a policy of waiting.
 
 use super::{ASKS, Spin, Wait};
-use crate::call::{self, flagged};
 use crate::fd::{AsFd, BorrowedFd};
-use crate::flags::PollEvents;
 use crate::io::Incomplete;
-use crate::iovec::{IoSlice, IoSliceMut};
 use crate::pipe::PIPE_BUF;
-use crate::{Errno, PipeReader, PipeWriter, Result, abi, io};
+use crate::sys::abi;
+use crate::sys::abi::flags::PollEvents;
+use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
+use crate::sys::call;
+use crate::{Errno, PipeReader, PipeWriter, Result, io};
 
 impl Spin {
     /// Asks until the answer is another than `EAGAIN`: again and again for a moment, if that has paid
@@ -118,9 +119,9 @@ impl PipeWriter {
 #[inline]
 pub(crate) fn read(spin: &mut Spin, fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     let flags = abi::RWF_NOWAIT;
-    match spin.ask(|| flagged::preadv2(fd, &mut [IoSliceMut::new(buf)], flags)) {
+    match spin.ask(|| call::preadv2(fd, &mut [IoSliceMut::new(buf)], flags)) {
         Err(Errno::EAGAIN) => {}
-        Err(errno) if flagged::is_refusal(errno) => spin.wait(fd, PollEvents::IN),
+        Err(errno) if call::is_unsupported(errno) => spin.wait(fd, PollEvents::IN),
         answer => return answer,
     }
     call::read(fd, buf)
@@ -163,9 +164,9 @@ impl WithWait<PipeWriter> {
         if buf.len() <= PIPE_BUF {
             return call::write(fd, buf);
         }
-        match self.spin.ask(|| flagged::pwritev2(fd, &[IoSlice::new(buf)], flags)) {
+        match self.spin.ask(|| call::pwritev2(fd, &[IoSlice::new(buf)], flags)) {
             Err(Errno::EAGAIN) => {}
-            Err(errno) if flagged::is_refusal(errno) => self.spin.wait(fd, PollEvents::OUT),
+            Err(errno) if call::is_unsupported(errno) => self.spin.wait(fd, PollEvents::OUT),
             answer => return answer,
         }
         call::write(fd, buf)

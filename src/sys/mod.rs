@@ -1,6 +1,19 @@
-//! L0, the machine: the only assembly, the only `extern "C"`, and the choice between them.
+//! All that is private and below the topics.
 //!
-//! # The contract
+//! # The layers
+//!
+//! A topic, such as [`pipe`](mod@crate::pipe), calls down one staircase, and each step sees only the one
+//! below it:
+//!
+//! 1. `call`, one typed function per system call. It takes and returns owned and borrowed descriptors,
+//!    slices, and [`Errno`](crate::Errno).
+//! 2. `arch`, the machine: the only assembly, the only `extern "C"`, and the numbers of the calls.
+//!
+//! All of them see `abi`, which has whatever is laid out as the kernel wants it, and the vocabulary of
+//! the crate ([`errno`](crate::Errno), [`fd`](crate::fd)). `map` and `page` own the memory that the crate
+//! maps for itself. `sanitize` tells sanitizers what the kernel has written.
+//!
+//! # The contract of `arch`
 //!
 //! Each backend provides exactly these names, and nothing else crosses the seam:
 //!
@@ -40,29 +53,63 @@ macro_rules! symbol {
         )
     };
 }
+
 #[cfg(feature = "c-shim")]
 use symbol;
 
-pub(crate) mod nr;
+pub(crate) mod abi;
+pub(crate) mod call;
+#[cfg(feature = "transfer")]
+pub(crate) mod map;
+pub(crate) mod page;
+/// Before the backend, in a build for a sanitizer.
+#[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "memory", rawpipe_sanitize = "thread"))]
+mod sanitize;
 
-#[cfg(feature = "c-shim")]
-#[path = "shim.rs"]
-mod backend;
+pub(crate) mod arch {
+    /// The half of `clone_on_stack` that the assembly backends share.
+    #[cfg(all(feature = "process", not(feature = "c-shim")))]
+    pub(super) mod clone;
+    /// The half of `fork` that the assembly backends share.
+    #[cfg(not(feature = "c-shim"))]
+    mod fork;
+    pub(crate) mod nr;
 
-#[cfg(all(not(feature = "c-shim"), target_arch = "x86_64", target_pointer_width = "64"))]
-#[path = "x86_64.rs"]
-mod backend;
+    #[cfg(feature = "c-shim")]
+    #[path = "shim.rs"]
+    pub(super) mod backend;
+    #[cfg(all(not(feature = "c-shim"), target_arch = "x86_64", target_pointer_width = "64"))]
+    #[path = "x86_64.rs"]
+    pub(super) mod backend;
+    #[cfg(all(not(feature = "c-shim"), target_arch = "aarch64", target_pointer_width = "64"))]
+    #[path = "aarch64.rs"]
+    pub(super) mod backend;
 
-#[cfg(all(not(feature = "c-shim"), target_arch = "aarch64", target_pointer_width = "64"))]
-#[path = "aarch64.rs"]
-mod backend;
+    // By globs, which the sanitizers' names go before.
+    pub use backend::*;
+    #[cfg(all(feature = "process", not(feature = "c-shim")))]
+    pub(crate) use clone::*;
+    #[cfg(not(feature = "c-shim"))]
+    pub(crate) use fork::*;
 
-/// The half of `clone_on_stack` that the two assembly backends share.
-#[cfg(all(feature = "process", not(feature = "c-shim")))]
-mod clone;
-/// The half of `fork` that the two assembly backends share.
-#[cfg(not(feature = "c-shim"))]
-mod fork;
+    #[cfg(feature = "process")]
+    #[cfg(any(
+        rawpipe_sanitize = "address",
+        rawpipe_sanitize = "memory",
+        rawpipe_sanitize = "thread"
+    ))]
+    pub(crate) use super::sanitize::clone_on_stack;
+    #[cfg(any(
+        rawpipe_sanitize = "address",
+        rawpipe_sanitize = "memory",
+        rawpipe_sanitize = "thread"
+    ))]
+    pub use super::sanitize::{
+        syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6,
+    };
+}
+
+pub use arch::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
 
 #[cfg(not(any(
     feature = "c-shim",
@@ -74,27 +121,3 @@ compile_error!(
      which needs a C compiler for the target: write in Cargo.toml \
      `rawpipe = { version = \"0.1\", features = [\"c-shim\"] }`"
 );
-
-// By globs, which the sanitizers' names go before.
-pub use backend::*;
-#[cfg(all(feature = "process", not(feature = "c-shim")))]
-pub(crate) use clone::*;
-#[cfg(not(feature = "c-shim"))]
-pub(crate) use fork::*;
-
-/// Before the backend, in a build for a sanitizer.
-#[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "memory", rawpipe_sanitize = "thread"))]
-mod sanitize;
-#[cfg(feature = "process")]
-#[cfg(any(
-    rawpipe_sanitize = "address",
-    rawpipe_sanitize = "memory",
-    rawpipe_sanitize = "thread"
-))]
-pub(crate) use sanitize::clone_on_stack;
-#[cfg(any(
-    rawpipe_sanitize = "address",
-    rawpipe_sanitize = "memory",
-    rawpipe_sanitize = "thread"
-))]
-pub use sanitize::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};

@@ -44,11 +44,11 @@
 #![allow(unsafe_code, reason = "the sanitizers' functions, and what the kernel is given")]
 
 #[cfg(all(feature = "process", feature = "c-shim", not(rawpipe_sanitize = "thread")))]
-use super::backend as inner;
+use super::arch::backend as inner;
 #[cfg(all(feature = "process", not(feature = "c-shim")))]
-use super::clone as inner;
-use super::{backend, nr};
-use crate::abi;
+use super::arch::clone as inner;
+use super::arch::{backend, nr};
+use crate::sys::abi;
 use core::ptr::with_exposed_provenance as place;
 
 const EVENT: usize = if cfg!(target_arch = "x86_64") { 12 } else { 16 };
@@ -171,7 +171,7 @@ fn visit(
         each(Writes, e, 4);
     } else if nr == nr::IOCTL {
         ioctl(b, c, &mut each);
-    } else if nr == nr::MADVISE && c == abi::memory::MADV_DONTNEED {
+    } else if nr == nr::MADVISE && c == abi::MADV_DONTNEED {
         each(Writes, a, b);
     } else if nr == nr::MEMFD_CREATE {
         string(a, &mut each);
@@ -318,7 +318,7 @@ fn strings(list: usize, each: &mut impl FnMut(Use, usize, usize)) {
 fn is_read_end(fd: usize) -> bool {
     // SAFETY: takes integers only.
     let flags = unsafe { backend::syscall3(nr::FCNTL, fd, abi::F_GETFL, 0) };
-    usize::try_from(flags).is_ok_and(|flags| flags & abi::O_ACCMODE as usize == abi::O_RDONLY)
+    usize::try_from(flags).is_ok_and(|flags| flags & abi::O_ACCMODE == abi::O_RDONLY)
 }
 
 /// Makes a child on a stack of its own, and tells the sanitizer that functions which begin on it do not
@@ -467,7 +467,7 @@ mod tool {
 #[cfg(rawpipe_sanitize = "thread")]
 mod tool {
     use super::{Reads, Use, Writes, backend, nr, place};
-    use crate::abi::{self, Statx};
+    use crate::sys::abi::{self, Statx};
     use core::cell::UnsafeCell;
     use core::ffi::c_void;
 

@@ -3,7 +3,9 @@
 use super::error::Side;
 use crate::fd::BorrowedFd;
 use crate::poll::{PollEvents, PollFd, poll};
-use crate::{Errno, Result, abi, call};
+use crate::sys::abi;
+use crate::sys::call;
+use crate::{Errno, Result};
 use core::time::Duration;
 
 /// What a descriptor is, as far as the choice of a mechanism depends on it.
@@ -76,9 +78,7 @@ impl<'a> End<'a> {
     pub(super) fn is_the_wrong_way_round(&self) -> bool {
         let wrong = if self.side == Side::Source { abi::O_WRONLY as usize } else { abi::O_RDONLY };
         match self.flags {
-            Ok(flags) => {
-                flags & abi::O_ACCMODE as usize == wrong || flags & abi::O_PATH as usize != 0
-            }
+            Ok(flags) => flags & abi::O_ACCMODE == wrong || flags & abi::O_PATH as usize != 0,
             Err(errno) => errno == Errno::EBADF,
         }
     }

@@ -11,13 +11,15 @@
 use super::end::{End, Kind};
 use super::error::{Held, Side, TransferError};
 use super::{Mechanism, Transfer, Transferred};
-use crate::abi::MAX_RW_COUNT;
 use crate::fd::{AsFd, BorrowedFd};
-use crate::flags::{PollEvents, SpliceFlags};
 use crate::pipe::{self, Capacity, off_stdio};
 use crate::poll::{Backoff, PollFd, poll};
 use crate::spin::Spin;
-use crate::{Errno, PipeFlags, PipeReader, call, page};
+use crate::sys::abi::MAX_RW_COUNT;
+use crate::sys::abi::flags::{PollEvents, SpliceFlags};
+use crate::sys::call;
+use crate::sys::page;
+use crate::{Errno, PipeFlags, PipeReader};
 use core::ops::ControlFlow;
 use core::time::Duration;
 
@@ -316,7 +318,7 @@ impl<'a, 'p> Engine<'a, 'p> {
                     patient = false;
                 }
                 // For a wrong direction, a read or a write says whose it is.
-                Err(errno) if is_refusal(errno) || errno == Errno::EBADF => {
+                Err(errno) if call::cannot_move(errno) || errno == Errno::EBADF => {
                     return Ok(Outcome::Refused);
                 }
                 Err(errno) => return Err(Failure::new(self.side_of(errno), errno)),
@@ -392,7 +394,7 @@ impl<'a, 'p> Engine<'a, 'p> {
                 },
                 Err(Errno::EINTR) => self.report(),
                 Err(Errno::EAGAIN) => self.wait_for(self.from)?,
-                Err(errno) if is_refusal(errno) => return Ok(Outcome::Refused),
+                Err(errno) if call::cannot_move(errno) => return Ok(Outcome::Refused),
                 Err(errno) => return Err(Failure::new(Side::Source, errno)),
             }
         }
@@ -410,7 +412,7 @@ impl<'a, 'p> Engine<'a, 'p> {
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => self.wait_for(self.to)?,
-                Err(errno) if is_refusal(errno) => return Ok(false),
+                Err(errno) if call::cannot_move(errno) => return Ok(false),
                 Err(errno) => return Err(Failure::new(Side::Sink, errno)),
             }
         }
@@ -438,12 +440,6 @@ impl<'a, 'p> Engine<'a, 'p> {
 /// What is still in the broker pipe.
 fn in_pipe(reader: PipeReader, len: usize) -> Held {
     Held { pages: None, pipe: Some((reader, len)) }
-}
-
-/// Whether an error says that the kernel, the file system, or a filter in front of them does not do
-/// this, rather than that it went wrong.
-pub(super) fn is_refusal(errno: Errno) -> bool {
-    matches!(errno, Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EXDEV | Errno::EPERM)
 }
 
 pub(super) fn discard(from: BorrowedFd<'_>, bytes: Option<u64>) -> Result<u64, TransferError> {

@@ -1,8 +1,9 @@
 //! What a transfer answers when it ends early, and what it had in hand.
 
 use super::Transferred;
-use crate::map::Map;
-use crate::{Errno, PipeReader, Result, page};
+use crate::sys::map::Map;
+use crate::sys::page;
+use crate::{Errno, PipeReader, Result};
 use core::fmt;
 use core::ops::Range;
 

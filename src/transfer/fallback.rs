@@ -5,10 +5,11 @@ use super::end::Kind;
 use super::engine::{Engine, Failure, Outcome};
 use super::error::{Held, Side};
 use crate::io::nowait;
-use crate::iovec::IoSlice;
-use crate::map::Map;
 use crate::pipe::PIPE_BUF;
-use crate::{Errno, PipeReader, call};
+use crate::sys::abi::iovec::IoSlice;
+use crate::sys::call;
+use crate::sys::map::Map;
+use crate::{Errno, PipeReader};
 use core::ops::Range;
 
 /// Bytes of the buffer: larger ones leave the second-level cache.

@@ -13,16 +13,17 @@
 //! 3. Move each pipe to its sink to the last byte. What goes wrong here is that sink's matter alone.
 
 use super::end::End;
-use super::engine::is_refusal;
 use super::error::{Held, Side, TransferError};
 use super::{Mechanism, Transfer, Transferred, discard};
-use crate::abi::MAX_RW_COUNT;
 use crate::fd::{AsFd, BorrowedFd};
-use crate::flags::PollEvents;
-use crate::map::Map;
 use crate::pipe::{self, Capacity};
 use crate::poll::{Backoff, PollFd, poll_until};
-use crate::{Errno, PipeFlags, PipeReader, PipeWriter, Result, call, page, sigpipe};
+use crate::sys::abi::MAX_RW_COUNT;
+use crate::sys::abi::flags::PollEvents;
+use crate::sys::call;
+use crate::sys::map::Map;
+use crate::sys::page;
+use crate::{Errno, PipeFlags, PipeReader, PipeWriter, Result, sigpipe};
 use core::fmt;
 use core::iter::once;
 use core::ops::{ControlFlow, Range};
@@ -345,7 +346,7 @@ fn round(source: BorrowedFd<'_>, sinks: &[FanoutSink<'_>]) -> Round {
         match wait_and(source, || call::tee(source, writer.as_fd(), wanted, 0)) {
             Ok(0) => return round,
             Ok(count) => wanted = count,
-            Err(errno) if is_refusal(errno) && round.most == 0 => {
+            Err(errno) if call::cannot_move(errno) && round.most == 0 => {
                 let pipes = sinks.iter().filter_map(|sink| sink.pipe.as_ref());
                 return copy(source, MAX_RW_COUNT, pipes.map(|(_, writer)| writer));
             }
@@ -358,7 +359,7 @@ fn round(source: BorrowedFd<'_>, sinks: &[FanoutSink<'_>]) -> Round {
         match wait_and(source, || call::splice(source, None, to, None, rest, 0)) {
             Ok(0) => break,
             Ok(count) => round.len += count,
-            Err(errno) if is_refusal(errno) => {
+            Err(errno) if call::cannot_move(errno) => {
                 let copied = copy(source, rest, once(last));
                 let (most, len) = (round.most.max(copied.most), round.len + copied.len);
                 round = Round { most, len, ..copied };

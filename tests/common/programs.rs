@@ -139,7 +139,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             let number = i32::try_from(number(0)).unwrap_or(-1);
             #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
             // SAFETY: nothing else in this process uses it.
-            let fd = unsafe { rawpipe::fd::take_inherited(number) }?;
+            let fd = unsafe { rawpipe::io::take_inherited(number) }?;
             io::copy(&mut PipeReader::from(fd), &mut stdout)?;
         }
         // Kills itself after so many bytes of input.
@@ -152,7 +152,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
         "deaf" => {
             // SAFETY: nobody reads from it any more.
             #[allow(unsafe_code, reason = "closing standard input")]
-            drop(unsafe { rawpipe::fd::take_inherited(0) }?);
+            drop(unsafe { rawpipe::io::take_inherited(0) }?);
             stdout.write_all(b"deaf")?;
             stdout.flush()?;
             thread::sleep(Duration::from_millis(50));
@@ -162,7 +162,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             for number in [1, 2] {
                 // SAFETY: nobody writes to it any more.
                 #[allow(unsafe_code, reason = "closing standard streams")]
-                drop(unsafe { rawpipe::fd::take_inherited(number) }?);
+                drop(unsafe { rawpipe::io::take_inherited(number) }?);
             }
             return run("waiter", arg0, args);
         }
@@ -192,7 +192,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
         "waiter" => {
             // SAFETY: nobody else uses it.
             #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
-            let gate = unsafe { rawpipe::fd::take_inherited(7) }?;
+            let gate = unsafe { rawpipe::io::take_inherited(7) }?;
             io::copy(&mut PipeReader::from(gate), &mut io::sink())?;
         }
         // Writes so many bytes, then waits until it is killed.

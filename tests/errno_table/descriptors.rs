@@ -3,7 +3,7 @@
 use crate::common::{self, Filter, closed_fd, skip};
 use crate::{Answer, Ends, answer, libc, own, row, set_limit, whole};
 use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd, EventFdFlags};
-use rawpipe::fd::{self, AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut};
 use rawpipe::message::{Channel, Duplex, packets};
 use rawpipe::pipe::{self, Builder, Capacity};
@@ -281,11 +281,11 @@ pub(crate) fn flags_and_numbers() {
     row("io::set_close_on_exec", "a place", OK_0, ours, c_fcntl(place.as_fd(), F_SETFD, 1));
 
     // SAFETY: there is no such descriptor, whoever may own it.
-    let ours = unsafe { fd::take_inherited(-1) }.map(|_| 0);
-    own("fd::take_inherited", "negative", BAD, ours);
+    let ours = unsafe { io::take_inherited(-1) }.map(|_| 0);
+    own("io::take_inherited", "negative", BAD, ours);
     // SAFETY: as above.
-    let ours = unsafe { fd::take_inherited(closed.as_raw_fd()) }.map(|_| 0);
-    row("fd::take_inherited", "closed", BAD, ours, c_fcntl(closed, F_GETFD, 0));
+    let ours = unsafe { io::take_inherited(closed.as_raw_fd()) }.map(|_| 0);
+    row("io::take_inherited", "closed", BAD, ours, c_fcntl(closed, F_GETFD, 0));
 
     let ends = Ends::new();
     own("io::close", "open", Ok(()), io::close(File::open("/dev/null").unwrap()));

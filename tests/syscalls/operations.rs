@@ -7,7 +7,7 @@ mod processes;
 
 use crate::tracer::{Missing, operation};
 use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd};
-use rawpipe::fd::{self, IntoRawFd, OwnedFd};
+use rawpipe::fd::{IntoRawFd, OwnedFd};
 use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut};
 use rawpipe::pipe::{self, Builder, Capacity};
 use rawpipe::poll::{PollEvents, PollFd, poll, poll_deadline, poll_left};
@@ -141,11 +141,11 @@ fn io_and_pipe() -> Vec<Operation> {
             operation(|| fails(io::write_nosignal(&writer, b"1")));
         })
         .without(&[&[refused(nr::PWRITEV2)]]),
-        of("fd", "take_inherited", || {
+        of("io", "take_inherited", || {
             let number = OwnedFd::from(pipe().0).into_raw_fd();
             operation(|| {
                 // SAFETY: the number was released above, and is claimed once.
-                drop(done(unsafe { fd::take_inherited(number) }));
+                drop(done(unsafe { io::take_inherited(number) }));
             });
         }),
         of("pipe", "all of it", || {

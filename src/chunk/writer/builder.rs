@@ -2,12 +2,14 @@
 
 use super::super::probe::{Finding, find};
 use super::{ChunkWriter, Mechanism, Memory, Pool, Reuse, SMALL};
-use crate::abi::memory as abi;
 use crate::fd::AsFd;
-use crate::map::{HUGE, round_up};
 use crate::pipe::{self, Capacity};
 use crate::spin::{Spin, Wait};
-use crate::{Errno, PipeWriter, Result, call, page};
+use crate::sys::abi;
+use crate::sys::call;
+use crate::sys::map::{HUGE, round_up};
+use crate::sys::page;
+use crate::{Errno, PipeWriter, Result};
 
 /// However small the chunks that are sent of it, a writer's memory has at most this many bytes of
 /// addresses, or what the pipe holds and two chunks more.

@@ -2,7 +2,9 @@
 
 use super::Child;
 use crate::process::Signal;
-use crate::{Errno, Result, abi, call::process as call};
+use crate::sys::abi;
+use crate::sys::call;
+use crate::{Errno, Result};
 
 impl Child {
     /// Kills the child, by `SIGKILL`. It is gone some time later: [`wait`](Self::wait) for it.
@@ -121,7 +123,8 @@ impl Child {
             if group { (-self.pid, abi::PIDFD_SIGNAL_PROCESS_GROUP) } else { (self.pid, 0) };
         match self.pidfd().map(|fd| call::pidfd_send_signal(fd, signal.as_raw(), flags)) {
             // Not there, refused by a filter, or too old for groups.
-            None | Some(Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL)) => {}
+            None => {}
+            Some(Err(errno)) if call::is_missing(errno) => {}
             Some(answer) => return answer,
         }
         // By number, then: only while it is that of a child that nobody has waited for.

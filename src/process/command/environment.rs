@@ -1,8 +1,8 @@
 //! Lists of strings in few allocations, and an environment that is another one with changes.
 
-use crate::call::setup::openat_for_reading;
 use crate::io::read_to_end;
 use crate::process::Arg;
+use crate::sys::call::openat_for_reading;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ffi::CStr;

@@ -5,8 +5,10 @@ use super::{Communicate, CommunicateError, Reason, Stream};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::pipe::Capacity;
 use crate::poll::{PollEvents, PollFd, poll};
+use crate::sys::call;
+use crate::sys::page;
 use crate::time::Deadline;
-use crate::{Errno, PipeReader, PipeWriter, call, page, sigpipe};
+use crate::{Errno, PipeReader, PipeWriter, sigpipe};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -227,7 +229,7 @@ impl Collected {
         if self.bytes.capacity() - self.bytes.len() < room {
             self.bytes.try_reserve(room).map_err(|_| failed(Errno::ENOMEM))?;
             if self.bytes.capacity() >= LARGE {
-                call::memory::madvise_hugepage(&self.bytes);
+                call::madvise_hugepage(&self.bytes);
             }
         }
         if self.grown {

@@ -12,11 +12,11 @@
 
 use super::super::{Signal, execvpe};
 use super::{Spawn, SpawnError, Stage, make::copy_aside};
-use crate::abi::{SIG_SETMASK, child as abi};
-use crate::call::{process, setup as call, signal};
 use crate::errno::{Errno, Result};
 use crate::fd::{BorrowedFd, IntoRawFd, RawFd};
 use crate::poll::{PollEvents, PollFd, poll};
+use crate::sys::abi;
+use crate::sys::call;
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use core::time::Duration;
@@ -71,9 +71,9 @@ pub(super) extern "C" fn begin(plan: *const ()) -> ! {
         // SAFETY: the parent has it open during the clone, so it was copied, and nothing closes it.
         let channel = unsafe { BorrowedFd::borrow_raw(channel) };
         // All at once, it is shorter than `PIPE_BUF`. Without anyone to read there is nobody to tell.
-        while crate::call::write(channel, &bytes) == Err(Errno::EINTR) {}
+        while call::write(channel, &bytes) == Err(Errno::EINTR) {}
     }
-    process::exit_group(127)
+    call::exit_group(127)
 }
 
 fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError> {
@@ -84,17 +84,17 @@ fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError
     }
     // The leader of a session leads a group of its own already, and cannot leave it.
     if let Some(group) = spawn.group.filter(|group| !(spawn.session && *group == 0)) {
-        process::setpgid(0, group).map_err(E::at(Stage::Setpgid))?;
+        call::setpgid(0, group).map_err(E::at(Stage::Setpgid))?;
     }
     if let Some(processes) = spawn.cgroup {
-        crate::call::write(processes, b"0").map_err(E::at(Stage::Cgroup))?;
+        call::write(processes, b"0").map_err(E::at(Stage::Cgroup))?;
     }
     map_descriptors(plan.moves)?;
     if spawn.close_others {
         close_others(plan).map_err(E::at(Stage::CloseOthers))?;
     }
     if let Some(increment) = spawn.nice {
-        call::nice(increment).map_err(E::at(Stage::Nice))?;
+        nice(increment).map_err(E::at(Stage::Nice))?;
     }
     for (resource, limit) in spawn.limits {
         call::prlimit64(resource.as_raw(), limit.soft, limit.hard)
@@ -113,12 +113,12 @@ fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError
         call::prctl_set_pdeathsig(signal).map_err(E::at(Stage::DeathSignal))?;
         // A parent that has died before that sends nothing, and leaves nobody to tell.
         if !parent_lives(plan.parent) {
-            process::exit_group(u8::try_from(signal | 128).unwrap_or(u8::MAX));
+            call::exit_group(u8::try_from(signal | 128).unwrap_or(u8::MAX));
         }
     }
     reset_handlers(plan).map_err(E::at(Stage::Signals))?;
     // Last: from here on signals arrive, and there is no handler left that could run in this memory.
-    signal::rt_sigprocmask(SIG_SETMASK, &spawn.signal_mask.0).map_err(E::at(Stage::Signals))?;
+    call::rt_sigprocmask(abi::SIG_SETMASK, &spawn.signal_mask.0).map_err(E::at(Stage::Signals))?;
     execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(Stage::Exec))
 }
 
@@ -152,7 +152,7 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
     }
     for step in moves {
         let done = if step.from == step.to {
-            crate::call::fcntl_setfd(borrow(step.from), 0)
+            call::fcntl_setfd(borrow(step.from), 0)
         } else {
             // SAFETY: this code is all that runs in this process, and does not use what it replaces:
             // what is still to be mapped has gone out of the way.
@@ -183,16 +183,22 @@ fn close_between(first: RawFd, end: RawFd, but: [Option<RawFd>; 2]) -> Result<()
     if first < end { close_range(first, end - 1) } else { Ok(()) }
 }
 
+/// Adds `increment` to the niceness, within what it may be.
+fn nice(increment: i32) -> Result<()> {
+    let nice = 20_i32.saturating_sub(i32::try_from(call::getpriority()?).unwrap_or(20));
+    call::setpriority(nice.saturating_add(increment).clamp(-20, 19))
+}
+
 fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     // SAFETY: this code is all that runs in this process, and has no use for them any more.
     match unsafe { call::close_range(first, last) } {
         // Before Linux 5.9, or by a filter that does not know it: one by one.
-        Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => {
+        Err(errno) if call::is_missing(errno) => {
             let limit = call::prlimit64_get_soft(abi::RLIMIT_NOFILE)?;
             let end = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
             for fd in first..=last.min(end) {
                 // SAFETY: as above. It need not be open.
-                let _ = unsafe { crate::call::close_raw(fd) };
+                let _ = unsafe { call::close_raw(fd) };
             }
             Ok(())
         }

@@ -10,9 +10,9 @@
 use super::super::Method;
 use super::child::{self, Move, Plan, Report};
 use super::{SpawnError, Stage};
-use crate::abi::{SIGCHLD, child as abi};
-use crate::call::{self, setup};
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use crate::sys::abi;
+use crate::sys::call;
 use crate::{Errno, PipeFlags, Result};
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -30,10 +30,10 @@ const ATTEMPTS: [(u64, Method); 5] = [
     (VFORK | PIDFD | abi::CLONE_CLEAR_SIGHAND, Method::Vfork),
     (VFORK | PIDFD, Method::Vfork),
     (VFORK, Method::Vfork),
-    (PIDFD | SIGCHLD as u64, Method::Fork),
-    (SIGCHLD as u64, Method::Fork),
+    (PIDFD | abi::SIGCHLD as u64, Method::Fork),
+    (abi::SIGCHLD as u64, Method::Fork),
 ];
-const VFORK: u64 = (abi::CLONE_VM | abi::CLONE_VFORK | SIGCHLD) as u64;
+const VFORK: u64 = (abi::CLONE_VM | abi::CLONE_VFORK | abi::SIGCHLD) as u64;
 const PIDFD: u64 = abi::CLONE_PIDFD as u64;
 
 /// Whether a child in shared memory has been seen to share it.
@@ -72,7 +72,7 @@ pub(super) fn make(
         // memory comes with CLONE_VFORK, and `child::begin` may run in it: see the top of its file. The
         // plan and all that it refers to live until behind this call, and are not touched here while it
         // runs, except the report, which is atomic.
-        match unsafe { setup::clone_on_stack(flags, stack, child::begin, arg) } {
+        match unsafe { call::clone_on_stack(flags, stack, child::begin, arg) } {
             Ok((pid, pidfd)) => {
                 if vfork && SHARED.load(Ordering::Relaxed) == UNKNOWN {
                     let shares = report.started.load(Ordering::SeqCst);
@@ -83,13 +83,8 @@ pub(super) fn make(
                 return Ok(Made { pid, pidfd, channel, method });
             }
             // Refused, or no number is left for a pidfd.
-            Err(
-                errno @ (Errno::EINVAL
-                | Errno::ENOSYS
-                | Errno::EPERM
-                | Errno::EMFILE
-                | Errno::ENFILE),
-            ) => refusal = errno,
+            Err(errno) if call::is_missing(errno) => refusal = errno,
+            Err(errno @ (Errno::EMFILE | Errno::ENFILE)) => refusal = errno,
             Err(errno) => return Err(SpawnError::at(Stage::Clone)(errno)),
         }
     }

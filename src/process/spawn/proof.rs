@@ -16,10 +16,10 @@
 use super::super::{Child, ExitStatus, exec::decimal};
 use super::{SpawnError, Stage};
 use crate::Errno;
-use crate::abi::{SigInfo, WEXITED, WNOHANG, WNOWAIT};
-use crate::call::{self, process, setup};
 use crate::fd::{AsFd, OwnedFd};
 use crate::poll::{PollEvents, PollFd, poll};
+use crate::sys::abi::{SigInfo, WEXITED, WNOHANG, WNOWAIT};
+use crate::sys::call;
 use core::ffi::CStr;
 use core::mem;
 use core::time::Duration;
@@ -51,7 +51,7 @@ pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
 /// Whether the child has begun its program, if that can be known, and whether it has ended.
 fn look(child: &Child) -> (Option<bool>, Result<Option<SigInfo>, Errno>) {
     let pid = i32::try_from(child.id()).unwrap_or(NONE);
-    if process::setpgid(pid, NONE) == Err(Errno::EACCES) {
+    if call::setpgid(pid, NONE) == Err(Errno::EACCES) {
         return (Some(true), Ok(None));
     }
     // First, so that what is seen of an ended child after that is final.
@@ -62,9 +62,9 @@ fn look(child: &Child) -> (Option<bool>, Result<Option<SigInfo>, Errno>) {
 /// In this process's own session, `setpgid` fails with `EACCES` or the child has not begun. (A filter does
 /// not look at the group, and fails with the same error for one that is negative.)
 fn by_session(pid: i32) -> Option<bool> {
-    let same = setup::getsid(pid).ok()? == setup::getsid(0).ok()?;
-    let asked = same && process::setpgid(pid, -1) == Err(Errno::EINVAL);
-    asked.then(|| process::setpgid(pid, NONE) == Err(Errno::EACCES))
+    let same = call::getsid(pid).ok()? == call::getsid(0).ok()?;
+    let asked = same && call::setpgid(pid, -1) == Err(Errno::EINVAL);
+    asked.then(|| call::setpgid(pid, NONE) == Err(Errno::EACCES))
 }
 
 /// `None` where there is no `/proc`, or where it is that of another pid name space.
@@ -73,7 +73,7 @@ fn by_proc(pid: i32) -> Option<bool> {
     let digits = decimal(path.get_mut(6..16)?, pid.unsigned_abs());
     path.get_mut(6 + digits..)?.get_mut(..6)?.copy_from_slice(b"/stat\0");
     let [_, parent, flags] = stat(CStr::from_bytes_until_nul(&path).ok()?)?;
-    let own = process::getpid().unsigned_abs();
+    let own = call::getpid().unsigned_abs();
     if parent != own {
         return None;
     }
@@ -84,7 +84,7 @@ fn by_proc(pid: i32) -> Option<bool> {
 /// Process id, that of the parent, and flags.
 fn stat(path: &CStr) -> Option<[u32; 3]> {
     let mut bytes = [0; 256];
-    let file = setup::openat_for_reading(path).ok()?;
+    let file = call::openat_for_reading(path).ok()?;
     let count = call::read(file.as_fd(), &mut bytes).ok()?;
     let text = bytes.get(..count)?;
     let number = |field: &[u8]| core::str::from_utf8(field).ok()?.parse().ok();

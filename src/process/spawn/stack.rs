@@ -14,8 +14,9 @@
 #![allow(unsafe_code, reason = "mapped memory as a stack and as a slice")]
 
 use super::child::Move;
-use crate::call::memory as call;
-use crate::{Errno, Result, page};
+use crate::sys::call;
+use crate::sys::page;
+use crate::{Errno, Result};
 use core::ptr::{self, NonNull};
 use core::slice;
 use core::sync::atomic::{AtomicPtr, Ordering};

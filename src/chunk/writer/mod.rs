@@ -1,0 +1,342 @@
+//! The producer: lends memory to be filled, and hands it to a pipe.
+
+mod builder;
+
+use super::memory::Memory;
+use super::pool::Pool;
+use super::{Mechanism, Reuse, SMALL, WRITE_CHUNK};
+use crate::fd::{AsFd, BorrowedFd};
+use crate::io::{self, Incomplete};
+use crate::poll::PollEvents;
+use crate::spin::{Spin, Wait};
+use crate::sys::call;
+use crate::sys::page;
+use crate::{Errno, PipeWriter, Result};
+pub use builder::WriterBuilder;
+
+/// Sends chunks through a pipe without copying them: it lends memory of its own to be filled, and
+/// hands the pages to the pipe.
+///
+/// Each round is a [`chunk`](Self::chunk) and a [`send`](Self::send). Why this is safe, and for which
+/// consumers which [`Reuse`] is right, is said in the [module](crate::chunk). Dropping it closes the
+/// write end; what was sent and not yet read stays in the pipe.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::chunk::{ChunkWriter, Reuse};
+/// use std::thread;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let reading = thread::spawn(move || {
+///     let mut all = Vec::new();
+///     reader.read_to_end(&mut all).map(|_| all)
+/// });
+/// let mut writer = ChunkWriter::builder().reuse(Reuse::AfterRead).chunk(65536).build(writer)?;
+/// for number in 0..10 {
+///     writer.chunk()?.fill(number);
+///     writer.send(65536)?;
+/// }
+/// drop(writer); // or the reader would wait for ever
+/// let all = reading.join().unwrap()?;
+/// assert!(all.iter().zip(0..10 * 65536).all(|(&byte, at)| usize::from(byte) == at / 65536));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ChunkWriter {
+    pipe: PipeWriter,
+    reuse: Reuse,
+    mechanism: Mechanism,
+    /// The mechanism was not the caller's choice, so another may take its place.
+    replaceable: bool,
+    chunk: usize,
+    memory: Memory,
+    pool: Pool,
+    lent: Option<Lent>,
+    /// Bytes that this writer has put into the pipe.
+    sent: u64,
+    spin: Spin,
+}
+
+/// A chunk that is lent, or of which a part could not be sent.
+#[derive(Clone, Copy, Debug)]
+struct Lent {
+    /// Where it begins in the memory.
+    start: usize,
+    /// How many of its bytes have been sent.
+    done: usize,
+    /// As `done`, of those that were handed over by reference, with `sent` after them.
+    referenced: Option<(usize, u64)>,
+}
+
+impl ChunkWriter {
+    /// A writer with chunks of 1 MiB, right for every consumer ([`Reuse::Never`]), by the best
+    /// mechanism. The capacity of the pipe is raised to [`Max`](crate::pipe::Capacity::Max), as far as
+    /// that is granted.
+    ///
+    /// # Errors
+    ///
+    /// As [`WriterBuilder::build`].
+    pub fn new(pipe: PipeWriter) -> Result<Self> {
+        Self::builder().build(pipe)
+    }
+
+    /// Makes a writer step by step.
+    pub const fn builder() -> WriterBuilder {
+        WriterBuilder {
+            chunk: WRITE_CHUNK,
+            reuse: Reuse::Never,
+            mechanism: None,
+            wait: Wait::Block,
+            keep_capacity: false,
+        }
+    }
+
+    /// Lends the next chunk to be filled: as many bytes as the builder was told. Does not wait.
+    ///
+    /// What is in it is unspecified: zeros, or something of an earlier chunk. With
+    /// [`Reuse::AfterRead`] it is one or the other as a whole: all zeros, or, byte for byte, what an
+    /// earlier chunk was when it was given back. So a program that sends the same over and over need not
+    /// fill each. A chunk that was lent before and not sent is given up, and so is the rest of one
+    /// that was sent in part.
+    ///
+    /// In a forked child the first call makes new memory. The parent's is not touched.
+    ///
+    /// # Errors
+    ///
+    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): new memory
+    ///   was needed, and there is none to be had. What was sent is in the pipe. Try again later.
+    /// - [`EPERM`](Errno::EPERM), or what else a filter answers: new memory was needed, `madvise` or
+    ///   `memfd_create` has worked before and is refused now, and the caller has asked for this
+    ///   mechanism.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::chunk::ChunkWriter;
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let mut writer = ChunkWriter::builder().chunk(50_000).build(writer)?;
+    /// let chunk = writer.chunk()?;
+    /// assert_eq!(chunk.len(), 50_000);
+    /// chunk[..5].copy_from_slice(b"hello");
+    /// writer.send(5)?;
+    /// assert_eq!(reader.available()?, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// The same lines for ever, as `yes` sends them:
+    ///
+    /// ```
+    /// use rawpipe::chunk::{ChunkWriter, Reuse};
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let mut writer = ChunkWriter::builder().chunk(65536).reuse(Reuse::AfterRead).build(writer)?;
+    /// let (mut filled, mut received) = (0, vec![0; 65536]);
+    /// for _ in 0..100 {
+    ///     let chunk = writer.chunk()?;
+    ///     if chunk[0] == 0 {
+    ///         chunk.chunks_exact_mut(2).for_each(|line| line.copy_from_slice(b"y\n"));
+    ///         filled += 1;
+    ///     }
+    ///     writer.send(65536)?;
+    ///     reader.read_exact(&mut received)?;
+    ///     assert!(received.chunks(2).all(|line| line == b"y\n"));
+    /// }
+    /// assert_eq!(filled, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn chunk(&mut self) -> Result<&mut [u8]> {
+        self.leave_the_parent_alone()?;
+        self.give_up();
+        let (sent, pipe) = (self.sent, self.pipe.as_fd());
+        // If the pipe does not tell, nothing is known to have left it.
+        let read = || match call::ioctl_fionread(pipe) {
+            Ok(unread) => sent.saturating_sub(u64::try_from(unread).unwrap_or(u64::MAX)),
+            Err(_) => 0,
+        };
+        let start = match self.pool.take(read) {
+            Some(start) => start,
+            None => {
+                self.renew()?;
+                self.pool.reset();
+                self.pool.take(|| 0).ok_or(Errno::ENOMEM)?
+            }
+        };
+        self.lent = Some(Lent { start, done: 0, referenced: None });
+        Ok(self.memory.bytes_mut(start..start + self.chunk))
+    }
+
+    /// Sends the first `len` bytes of the chunk that is lent. Goes on until the pipe has all of them:
+    /// after a short count, and after a signal.
+    ///
+    /// Less than [`SMALL`](super::SMALL) bytes are copied, which is faster for so few. 0 bytes are
+    /// sent without looking at the pipe, and the chunk stays lent.
+    ///
+    /// # Errors
+    ///
+    /// An [`Incomplete`] says how many bytes the pipe has got, exactly, and why not more. The rest
+    /// stays lent as it is: another `send` of as many bytes or less goes on behind them.
+    ///
+    /// - [`EAGAIN`](Errno::EAGAIN): the pipe is nonblocking and full.
+    /// - [`EINVAL`](Errno::EINVAL): `len` is more than the (rest of the) chunk, or no chunk is lent,
+    ///   or it was lent before a fork and this is the child (but with [`Mechanism::Write`] the child
+    ///   may send its copy). Nothing was sent.
+    /// - [`EPIPE`](Errno::EPIPE): nobody is left to read. The process also gets `SIGPIPE`, which
+    ///   kills it unless it is ignored, as it is in Rust programs with a `main`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::chunk::ChunkWriter;
+    /// use rawpipe::{Errno, pipe};
+    ///
+    /// let (reader, writer) = pipe::Builder::new().nonblocking().build()?;
+    /// let mut writer = ChunkWriter::builder().chunk(4 << 20).build(writer)?;
+    /// writer.chunk()?.fill(b'x');
+    /// let stopped = writer.send(4 << 20).unwrap_err();
+    /// assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
+    /// assert_eq!(stopped.bytes(), reader.available()?);
+    ///
+    /// reader.read_exact(&mut vec![0; stopped.bytes()])?;
+    /// writer.send(100_000)?; // of the rest
+    /// assert_eq!(reader.available()?, 100_000);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// [vmsplice(2)](https://man7.org/linux/man-pages/man2/vmsplice.2.html)
+    #[doc(alias = "vmsplice")]
+    pub fn send(&mut self, len: usize) -> core::result::Result<(), Incomplete> {
+        if len == 0 {
+            return Ok(());
+        }
+        if self.memory.is_forked() {
+            self.lent = None;
+        }
+        let Some(mut lent) = self.lent.filter(|lent| len <= self.chunk - lent.done) else {
+            return Err(Incomplete { bytes: 0, errno: Some(Errno::EINVAL) });
+        };
+        let before = lent.done;
+        let stopped = self.push(&mut lent, len);
+        self.lent = Some(lent);
+        match stopped {
+            Ok(()) => {
+                self.give_up();
+                Ok(())
+            }
+            Err(errno) => Err(Incomplete { bytes: lent.done - before, errno }),
+        }
+    }
+
+    /// Sends `len` bytes behind those that are done. An error without a number is a call that moved
+    /// nothing.
+    fn push(&mut self, lent: &mut Lent, len: usize) -> core::result::Result<(), Option<Errno>> {
+        let end = lent.done + len;
+        let mut by_reference = self.mechanism != Mechanism::Write && len >= SMALL.max(page::size());
+        let mut wait = false;
+        while lent.done < end {
+            let range = lent.start + lent.done..lent.start + end;
+            let answer = if by_reference {
+                self.memory.hand_over(range, self.pipe.as_fd(), wait)
+            } else {
+                call::write(self.pipe.as_fd(), self.memory.bytes(range))
+            };
+            match answer {
+                Ok(0) => return Err(None),
+                Ok(count) => {
+                    lent.done += count;
+                    self.sent += count as u64;
+                    if by_reference {
+                        lent.referenced = Some((lent.done, self.sent));
+                    }
+                    wait = false;
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) if by_reference && !wait => {
+                    if io::is_nonblocking(&self.pipe)? {
+                        return Err(Some(Errno::EAGAIN));
+                    }
+                    self.spin.wait(self.pipe.as_fd(), PollEvents::OUT);
+                    wait = true;
+                }
+                Err(errno) if by_reference && self.replaceable && call::is_unsupported(errno) => {
+                    // What was handed over so far is in the pipe, and the rest is still here.
+                    self.mechanism = Mechanism::Write;
+                    by_reference = false;
+                }
+                Err(errno) => return Err(Some(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is lent any more.
+    fn give_up(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            let used = lent.referenced.map_or(0, |(used, _)| used);
+            self.pool.put(lent.start, used, lent.referenced.map(|(_, sent)| sent));
+        }
+    }
+
+    /// Parts with all the memory. Where the kernel, or a filter in front of it, has begun to refuse what
+    /// pages need that are to be handed over, the new ones are for plain writes.
+    fn renew(&mut self) -> Result<()> {
+        let renewed = self.memory.renew();
+        self.or_for_writes(renewed)
+    }
+
+    fn or_for_writes(&mut self, renewed: Result<()>) -> Result<()> {
+        match renewed {
+            Err(errno) if self.replaceable && call::is_unsupported(errno) => {
+                self.memory = Memory::new(Mechanism::Write, self.memory.len())?;
+                self.mechanism = Mechanism::Write;
+                Ok(())
+            }
+            answer => answer,
+        }
+    }
+
+    /// In a forked child: takes memory of its own in the place of the parent's.
+    fn leave_the_parent_alone(&mut self) -> Result<()> {
+        if self.memory.is_forked() {
+            self.lent = None;
+            let made = Memory::new(self.mechanism, self.memory.len());
+            let made = made.map(|memory| self.memory = memory);
+            self.or_for_writes(made)?;
+            self.pool.reset();
+            self.sent = 0;
+        }
+        Ok(())
+    }
+
+    /// How chunks get into the pipe. It becomes [`Mechanism::Write`] when the kernel refuses another
+    /// one that the caller has not asked for.
+    #[must_use]
+    pub const fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    /// When memory that was handed over is written again.
+    #[must_use]
+    pub const fn reuse(&self) -> Reuse {
+        self.reuse
+    }
+
+    /// The write end. What is written to it directly comes between the chunks.
+    #[must_use]
+    pub const fn get_ref(&self) -> &PipeWriter {
+        &self.pipe
+    }
+
+    /// Gives the write end back. What was sent stays in the pipe.
+    #[must_use]
+    pub fn into_inner(self) -> PipeWriter {
+        self.pipe
+    }
+}
+
+impl AsFd for ChunkWriter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}

@@ -1,0 +1,336 @@
+//! `epoll`: a list of descriptors to wait for that is kept in the kernel; and `eventfd`, a counter to
+//! wake those who wait.
+//!
+//! Waiting costs the same however many descriptors are watched; [`poll`](crate::poll) goes through
+//! all of them each time.
+//!
+//! What is watched is the *open file*, not the number. It is forgotten when the last duplicate of the
+//! descriptor is closed, also of those in other processes: after a `fork` or `dup`,
+//! [`delete`](Epoll::delete) it before closing, or its events go on.
+
+pub use crate::sys::abi::Event;
+pub use crate::sys::abi::flags::{EpollEvents, EventFdFlags, PollEvents};
+
+use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::abi;
+use crate::sys::call;
+use crate::time::{Deadline, Timespec};
+use crate::{Errno, Result, io};
+use core::time::Duration;
+
+impl Event {
+    /// What is ready, with the methods that say what it means for a pipe.
+    #[must_use]
+    pub fn events(&self) -> PollEvents {
+        let events = EpollEvents::from_bits_retain(self.events);
+        // The others have the same bits in both.
+        let [low, high, ..] = events.difference(EpollEvents::RDHUP).bits().to_le_bytes();
+        let same = PollEvents::from_bits_retain(u16::from_le_bytes([low, high]));
+        let hung_up = events.contains(EpollEvents::RDHUP);
+        if hung_up { same | PollEvents::RDHUP } else { same }
+    }
+
+    /// The token that the descriptor was added with.
+    #[must_use]
+    pub const fn token(&self) -> u64 {
+        self.data
+    }
+}
+
+/// A list of descriptors to wait for. Dropping it closes it.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::epoll::{Epoll, EpollEvents, Event};
+/// use std::time::Duration;
+///
+/// let epoll = Epoll::new()?;
+/// let (reader, writer) = rawpipe::pipe()?;
+/// epoll.add(&reader, EpollEvents::IN, 7)?;
+///
+/// let mut events = [Event::default(); 8];
+/// assert!(epoll.wait(&mut events, Some(Duration::ZERO))?.is_empty());
+/// writer.write(b"x")?;
+/// for event in epoll.wait(&mut events, None)? {
+///     assert_eq!(event.token(), 7);
+///     assert!(event.events().can_read());
+/// }
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [epoll(7)](https://man7.org/linux/man-pages/man7/epoll.7.html)
+#[derive(Debug)]
+pub struct Epoll(OwnedFd);
+
+impl Epoll {
+    /// Makes an empty list, close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// - [`EMFILE`](Errno::EMFILE): the process has as many descriptors as it may.
+    /// - [`ENFILE`](Errno::ENFILE): the system has.
+    /// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
+    ///
+    /// [epoll_create1(2)](https://man7.org/linux/man-pages/man2/epoll_create.2.html)
+    #[doc(alias = "epoll_create1")]
+    pub fn new() -> Result<Self> {
+        call::epoll_create1().map(Self)
+    }
+
+    /// Watches a descriptor. `token` comes back with its events.
+    ///
+    /// # Errors
+    ///
+    /// - [`EEXIST`](Errno::EEXIST): it is watched already.
+    /// - [`EINVAL`](Errno::EINVAL): it is this epoll itself; or
+    ///   [`EXCLUSIVE`](EpollEvents::EXCLUSIVE) together with another flag that does not go with it.
+    /// - [`ELOOP`](Errno::ELOOP): it is an epoll that watches this one, or too deep a nest of them.
+    /// - [`ENOSPC`](Errno::ENOSPC): as many as the user may watch
+    ///   (`/proc/sys/fs/epoll/max_user_watches`).
+    /// - [`EPERM`](Errno::EPERM): it cannot be waited for, as a regular file or a directory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::epoll::{Epoll, EpollEvents};
+    ///
+    /// let (epoll, (reader, _writer)) = (Epoll::new()?, rawpipe::pipe()?);
+    /// epoll.add(&reader, EpollEvents::IN | EpollEvents::ONESHOT, 1)?;
+    /// assert_eq!(epoll.add(&reader, EpollEvents::IN, 1), Err(Errno::EEXIST));
+    /// # Ok::<(), Errno>(())
+    /// ```
+    ///
+    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
+    #[doc(alias = "EPOLL_CTL_ADD")]
+    pub fn add(&self, fd: impl AsFd, events: EpollEvents, token: u64) -> Result<()> {
+        self.control(abi::EPOLL_CTL_ADD, fd.as_fd(), events, token)
+    }
+
+    /// Changes what a descriptor is watched for, and its token, and arms it anew.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`](Errno::EINVAL): it was added with [`EXCLUSIVE`](EpollEvents::EXCLUSIVE), or now
+    ///   would be; it is this epoll itself.
+    /// - [`ENOENT`](Errno::ENOENT): it is not watched.
+    /// - [`EPERM`](Errno::EPERM): it cannot be waited for.
+    ///
+    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
+    #[doc(alias = "EPOLL_CTL_MOD")]
+    pub fn modify(&self, fd: impl AsFd, events: EpollEvents, token: u64) -> Result<()> {
+        self.control(abi::EPOLL_CTL_MOD, fd.as_fd(), events, token)
+    }
+
+    /// Watches a descriptor no longer.
+    ///
+    /// # Errors
+    ///
+    /// - [`ENOENT`](Errno::ENOENT): it is not watched.
+    /// - [`EPERM`](Errno::EPERM): it cannot be waited for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::epoll::{Epoll, EpollEvents};
+    ///
+    /// let (epoll, (reader, _writer)) = (Epoll::new()?, rawpipe::pipe()?);
+    /// epoll.add(&reader, EpollEvents::IN, 1)?;
+    /// epoll.delete(&reader)?;
+    /// assert_eq!(epoll.delete(&reader), Err(Errno::ENOENT));
+    /// # Ok::<(), Errno>(())
+    /// ```
+    ///
+    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
+    #[doc(alias = "EPOLL_CTL_DEL")]
+    pub fn delete(&self, fd: impl AsFd) -> Result<()> {
+        call::epoll_ctl(self.as_fd(), abi::EPOLL_CTL_DEL, fd.as_fd(), None)
+    }
+
+    fn control(
+        &self,
+        operation: usize,
+        fd: BorrowedFd<'_>,
+        events: EpollEvents,
+        token: u64,
+    ) -> Result<()> {
+        let event = Event { events: events.bits(), data: token };
+        call::epoll_ctl(self.as_fd(), operation, fd, Some(&event))
+    }
+
+    /// Waits until a descriptor is ready, at most for `timeout` (`None`: for ever), and returns the
+    /// events found, as many as `buf` has room for; none is a timeout.
+    ///
+    /// A `timeout` of zero asks without waiting. A signal handler ends the wait. What did not fit comes
+    /// the next time. Before Linux 5.11 a timeout is rounded up to milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINTR`](Errno::EINTR): a signal handler ran. [`wait_left`](Self::wait_left) says what time
+    ///   is left.
+    /// - [`EINVAL`](Errno::EINVAL): `buf` is empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::epoll::{Epoll, EpollEvents, Event};
+    ///
+    /// let (epoll, (reader, writer)) = (Epoll::new()?, rawpipe::pipe()?);
+    /// epoll.add(&reader, EpollEvents::IN | EpollEvents::ET, 0)?;
+    /// drop(writer);
+    /// let mut events = [Event::default(); 8];
+    /// let found = epoll.wait(&mut events, None)?;
+    /// assert!(found.len() == 1 && found[0].events().no_writer_left());
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [epoll_wait(2)](https://man7.org/linux/man-pages/man2/epoll_wait.2.html)
+    #[doc(alias = "epoll_pwait2")]
+    pub fn wait<'e>(&self, buf: &'e mut [Event], timeout: Option<Duration>) -> Result<&'e [Event]> {
+        let count = call::epoll_pwait(self.as_fd(), buf, timeout.map(Timespec::from).as_ref())?;
+        Ok(&buf[..count])
+    }
+
+    /// As [`wait`](Self::wait), and `timeout` is what is left of it afterwards, whatever the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_left<'e>(
+        &self,
+        buf: &'e mut [Event],
+        timeout: &mut Duration,
+    ) -> Result<&'e [Event]> {
+        let deadline = Deadline::after(*timeout);
+        let answer = self.wait(buf, Some(*timeout));
+        *timeout = deadline.remaining();
+        answer
+    }
+
+    /// As [`wait`](Self::wait), at most until `deadline`; goes on after a signal.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`](Errno::EINVAL): `buf` is empty.
+    pub fn wait_deadline<'e>(
+        &self,
+        buf: &'e mut [Event],
+        deadline: Deadline,
+    ) -> Result<&'e [Event]> {
+        loop {
+            let timeout = Timespec::from(deadline.remaining());
+            match call::epoll_pwait(self.as_fd(), buf, Some(&timeout)) {
+                Err(Errno::EINTR) => {}
+                answer => return answer.map(|count| &buf[..count]),
+            }
+        }
+    }
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<Epoll> for OwnedFd {
+    fn from(epoll: Epoll) -> Self {
+        epoll.0
+    }
+}
+
+/// A counter in the kernel to wake those who wait, in this process or another one. Dropping it closes
+/// it.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::epoll::EventFd;
+/// use rawpipe::poll::{PollEvents, PollFd, poll};
+///
+/// let wake = EventFd::new(0)?;
+/// wake.write(2)?; // from another thread, say
+/// wake.write(1)?;
+/// assert_eq!(poll(&mut [PollFd::new(&wake, PollEvents::IN)], None)?, 1);
+/// assert_eq!(wake.read()?, 3);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
+#[derive(Debug)]
+pub struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// Makes a counter that begins with `count`, blocking and close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_flags`](Self::with_flags), but for `EINVAL`.
+    pub fn new(count: u32) -> Result<Self> {
+        Self::with_flags(count, EventFdFlags::CLOEXEC)
+    }
+
+    /// Makes a counter that begins with `count`, with exactly these flags.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`](Errno::EINVAL): `flags` has bits that the kernel does not know.
+    /// - [`EMFILE`](Errno::EMFILE): the process has as many descriptors as it may.
+    /// - [`ENFILE`](Errno::ENFILE): the system has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::epoll::{EventFd, EventFdFlags};
+    ///
+    /// let flags = EventFdFlags::SEMAPHORE | EventFdFlags::NONBLOCK | EventFdFlags::CLOEXEC;
+    /// let places = EventFd::with_flags(2, flags)?;
+    /// assert_eq!((places.read(), places.read()), (Ok(1), Ok(1)));
+    /// assert_eq!(places.read(), Err(Errno::EAGAIN));
+    /// # Ok::<(), Errno>(())
+    /// ```
+    ///
+    /// [eventfd2(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
+    pub fn with_flags(count: u32, flags: EventFdFlags) -> Result<Self> {
+        call::eventfd2(count, flags.bits()).map(Self)
+    }
+
+    /// Waits until the counter is not 0, sets it to 0, and returns what it was; with
+    /// [`SEMAPHORE`](EventFdFlags::SEMAPHORE) takes 1 off and returns 1.
+    ///
+    /// # Errors
+    ///
+    /// - [`EAGAIN`](Errno::EAGAIN): it is 0, and nonblocking.
+    /// - [`EINTR`](Errno::EINTR): a signal handler ran while it waited.
+    pub fn read(&self) -> Result<u64> {
+        let mut count = [0; 8];
+        io::read(self, &mut count)?;
+        Ok(u64::from_ne_bytes(count))
+    }
+
+    /// Adds to the counter. Waits while it would become larger than 2⁶⁴ − 2.
+    ///
+    /// # Errors
+    ///
+    /// - [`EAGAIN`](Errno::EAGAIN): it would become too large, and is nonblocking.
+    /// - [`EINTR`](Errno::EINTR): a signal handler ran while it waited.
+    /// - [`EINVAL`](Errno::EINVAL): `count` is 2⁶⁴ − 1.
+    pub fn write(&self, count: u64) -> Result<()> {
+        io::write(self, &count.to_ne_bytes()).map(drop)
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<EventFd> for OwnedFd {
+    fn from(event: EventFd) -> Self {
+        event.0
+    }
+}

@@ -1,0 +1,7 @@
+//! Waiting until descriptors are ready.
+
+#[cfg(feature = "message")]
+pub mod epoll;
+pub mod poll;
+#[cfg(all(feature = "alloc", feature = "message"))]
+pub mod select;

@@ -1,0 +1,235 @@
+//! Waiting until descriptors are ready.
+//!
+//! # What a pipe answers
+//!
+//! | end | situation | events |
+//! |---|---|---|
+//! | read | bytes in it | `IN` |
+//! | read | no writer left, bytes in it | `IN`, `HUP`: read on until 0 |
+//! | read | no writer left, empty | `HUP` |
+//! | write | a slot (one page) is free | `OUT` |
+//! | write | no reader left | `OUT`, `ERR` |
+//!
+//! `ERR`, `HUP` and `NVAL` are found whether asked for or not, so a loop that ignores them spins.
+//! After `OUT` a blocking write of more than [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes may still
+//! wait.
+
+pub use crate::sys::abi::flags::PollEvents;
+pub use crate::sys::abi::poll_fd::PollFd;
+
+use crate::fd::{AsFd, BorrowedFd};
+use crate::sys::call;
+use crate::time::{Deadline, Timespec};
+use crate::{Errno, Result};
+use core::time::Duration;
+
+/// What was found, in words.
+impl PollEvents {
+    /// Whether a read does not wait: there are bytes, or it answers the end of file or an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::poll::{PollEvents, PollFd, poll};
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// writer.write(b"last words")?;
+    /// drop(writer);
+    /// let mut fds = [PollFd::new(&reader, PollEvents::IN)];
+    /// poll(&mut fds, None)?;
+    /// let found = fds[0].revents();
+    /// assert!(found.can_read() && found.no_writer_left());
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    #[must_use]
+    pub const fn can_read(self) -> bool {
+        self.intersects(Self::IN.union(Self::HUP).union(Self::ERR))
+    }
+
+    /// Whether a write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes does not wait: there is
+    /// room, or it answers an error.
+    #[must_use]
+    pub const fn can_write(self) -> bool {
+        self.intersects(Self::OUT.union(Self::ERR))
+    }
+
+    /// Of the read end of a pipe: no write end is left. What is in it can still be read; behind it
+    /// comes the end of file.
+    #[must_use]
+    pub const fn no_writer_left(self) -> bool {
+        self.contains(Self::HUP)
+    }
+
+    /// Of the write end of a pipe: no read end is left. A write answers
+    /// [`EPIPE`](crate::Errno::EPIPE).
+    #[must_use]
+    pub const fn no_reader_left(self) -> bool {
+        self.contains(Self::ERR)
+    }
+
+    /// The descriptor is not open.
+    #[must_use]
+    pub const fn not_open(self) -> bool {
+        self.contains(Self::NVAL)
+    }
+}
+
+impl<'fd> PollFd<'fd> {
+    /// An entry that waits for `events` on a descriptor.
+    pub fn new(fd: &'fd impl AsFd, events: PollEvents) -> Self {
+        Self::from_borrowed_fd(fd.as_fd(), events)
+    }
+
+    /// As [`new`](Self::new), for a descriptor that is borrowed already.
+    #[must_use]
+    pub const fn from_borrowed_fd(fd: BorrowedFd<'fd>, events: PollEvents) -> Self {
+        Self { fd, events, revents: PollEvents::empty() }
+    }
+
+    /// Watches another descriptor from the next call on, and keeps the events.
+    pub fn set_fd(&mut self, fd: &'fd impl AsFd) {
+        self.fd = fd.as_fd();
+    }
+
+    /// Waits for other events from the next call on.
+    pub const fn set_events(&mut self, events: PollEvents) {
+        self.events = events;
+    }
+
+    /// What is waited for.
+    #[must_use]
+    pub const fn events(&self) -> PollEvents {
+        self.events
+    }
+
+    /// What the last call found.
+    #[must_use]
+    pub const fn revents(&self) -> PollEvents {
+        self.revents
+    }
+}
+
+impl AsFd for PollFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd
+    }
+}
+
+/// Waits until one of the descriptors is ready, at most for `timeout` (`None`: for ever), and returns
+/// how many are; 0 is a timeout.
+///
+/// A `timeout` of zero asks without waiting. A signal handler ends the wait.
+///
+/// # Errors
+///
+/// - [`EINTR`](Errno::EINTR): a signal handler ran. Nothing was found. [`poll_left`] says what time is
+///   left.
+/// - [`EINVAL`](Errno::EINVAL): more descriptors than `RLIMIT_NOFILE`.
+/// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::poll::{PollEvents, PollFd, poll};
+/// use std::time::Duration;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let mut fds = [PollFd::new(&reader, PollEvents::IN), PollFd::new(&writer, PollEvents::OUT)];
+/// assert_eq!(poll(&mut fds, Some(Duration::ZERO))?, 1);
+/// assert_eq!(fds[1].revents(), PollEvents::OUT);
+///
+/// writer.write(b"x")?;
+/// assert_eq!(poll(&mut fds, None)?, 2);
+/// assert_eq!(fds[0].revents(), PollEvents::IN);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
+#[doc(alias = "ppoll")]
+pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> {
+    // The kernel writes the time left into its argument: this copy.
+    call::ppoll(fds, timeout.map(Timespec::from).as_mut())
+}
+
+/// As [`poll`], and `timeout` is what is left of it afterwards, whatever the answer.
+///
+/// # Errors
+///
+/// As [`poll`].
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::poll::{PollEvents, PollFd, poll_left};
+/// use std::time::Duration;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// writer.write(b"x")?;
+/// let mut left = Duration::from_secs(60);
+/// assert_eq!(poll_left(&mut [PollFd::new(&reader, PollEvents::IN)], &mut left)?, 1);
+/// assert!(left > Duration::ZERO && left <= Duration::from_secs(60));
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+pub fn poll_left(fds: &mut [PollFd<'_>], timeout: &mut Duration) -> Result<usize> {
+    // By the clock: what is written back after a signal differs where an emulator does it.
+    let deadline = Deadline::after(*timeout);
+    let answer = poll(fds, Some(*timeout));
+    *timeout = deadline.remaining();
+    answer
+}
+
+/// As [`poll`], at most until `deadline`; goes on after a signal.
+///
+/// # Errors
+///
+/// As [`poll`], but for [`EINTR`](Errno::EINTR).
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::poll::{PollEvents, PollFd, poll_deadline};
+/// use rawpipe::time::Deadline;
+/// use std::time::Duration;
+///
+/// let (reader, _writer) = rawpipe::pipe()?;
+/// let deadline = Deadline::after(Duration::from_millis(5));
+/// assert_eq!(poll_deadline(&mut [PollFd::new(&reader, PollEvents::IN)], deadline)?, 0);
+/// assert!(deadline.has_passed());
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+pub fn poll_deadline(fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<usize> {
+    poll_until(fds, Some(deadline))
+}
+
+/// Without a deadline it waits indefinitely.
+pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Deadline>) -> Result<usize> {
+    loop {
+        match poll(fds, deadline.map(|deadline| deadline.remaining())) {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// Keeps a loop of "try, then poll" from spinning where `poll` finds ready what the call does not:
+/// another process was quicker, or the socket has something in its error queue, which `poll` reports as
+/// `ERR` until a process reads that queue.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    turns: u32,
+}
+
+impl Backoff {
+    /// Must be called before each poll. Returns immediately three times. Then it sleeps, for 0.1 ms at
+    /// first, twice as long each time, and at most for 6.4 ms. Returns whether it has slept.
+    pub(crate) fn pause(&mut self, deadline: Option<Deadline>) -> bool {
+        let turn = self.turns.checked_sub(3);
+        if let Some(turn) = turn {
+            let time = Duration::from_micros(100 << turn.min(6));
+            let left = deadline.map_or(time, |deadline| deadline.remaining());
+            let _ = poll(&mut [], Some(time.min(left)));
+        }
+        self.turns = self.turns.saturating_add(1);
+        turn.is_some()
+    }
+}

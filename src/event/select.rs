@@ -1,0 +1,148 @@
+//! `select`: waiting for sets of descriptors, without a limit on their numbers.
+//!
+//! [`poll`](crate::poll) does the same for a list, and an [`Epoll`](crate::epoll::Epoll) keeps the
+//! list in the kernel, which is faster with many. This is for those who have sets: Python's
+//! `select.select`, and programs that come from C.
+//!
+//! A pipe's read end is ready to read when a read does not wait: also at the end of file. A write end
+//! is ready to write when a slot (one page) is free, and when nobody is left to read. Pipes know no
+//! exceptions; sockets do: urgent data.
+//!
+//! # Examples
+//!
+//! ```
+//! use rawpipe::select::{FdSet, select};
+//! use std::time::Duration;
+//!
+//! let (first, _first_writer) = rawpipe::pipe()?;
+//! let (second, second_writer) = rawpipe::pipe()?;
+//! second_writer.write(b"Data in pipe 2")?;
+//!
+//! let mut readable = FdSet::new();
+//! readable.insert(&first);
+//! readable.insert(&second);
+//! assert_eq!(select(Some(&mut readable), None, None, Some(Duration::from_secs(1)))?, 1);
+//! assert!(!readable.contains(&first));
+//! assert!(readable.contains(&second));
+//! # Ok::<(), rawpipe::Errno>(())
+//! ```
+
+pub use crate::sys::abi::fd_set::FdSet;
+
+use crate::sys::call;
+use crate::time::{Deadline, Timespec};
+use crate::{Errno, Result};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Waits until a descriptor is ready, at most for `timeout` (`None`: for ever), leaves in the sets
+/// those that are, and returns how many there are in all of them; 0 is a timeout.
+///
+/// A `timeout` of zero asks without waiting. A signal handler ends the wait. After an error the sets
+/// are what they were.
+///
+/// # Errors
+///
+/// - [`EBADF`](Errno::EBADF): a descriptor in a set is not open.
+/// - [`EINTR`](Errno::EINTR): a signal handler ran. [`select_left`] says what time is left.
+/// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::select::{FdSet, select};
+/// use std::time::Duration;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let (mut read, mut write) = (FdSet::new(), FdSet::new());
+/// read.insert(&reader);
+/// write.insert(&writer);
+/// assert_eq!(select(Some(&mut read), Some(&mut write), None, Some(Duration::ZERO))?, 1);
+/// assert_eq!((read.len(), write.len()), (0, 1));
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [select(2)](https://man7.org/linux/man-pages/man2/select.2.html)
+#[doc(alias = "pselect")]
+pub fn select(
+    read: Option<&mut FdSet<'_>>,
+    write: Option<&mut FdSet<'_>>,
+    except: Option<&mut FdSet<'_>>,
+    timeout: Option<Duration>,
+) -> Result<usize> {
+    select_words(
+        &mut [words(read), words(write), words(except)],
+        timeout.map(Timespec::from).as_mut(),
+    )
+}
+
+/// As [`select`], and `timeout` is what is left of it afterwards, whatever the answer.
+///
+/// # Errors
+///
+/// As [`select`].
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::select::{FdSet, select_left};
+/// use std::time::Duration;
+///
+/// let (_reader, writer) = rawpipe::pipe()?;
+/// let mut write = FdSet::new();
+/// write.insert(&writer);
+/// let mut left = Duration::from_secs(60);
+/// assert_eq!(select_left(None, Some(&mut write), None, &mut left)?, 1);
+/// assert!(left > Duration::ZERO && left <= Duration::from_secs(60));
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+pub fn select_left(
+    read: Option<&mut FdSet<'_>>,
+    write: Option<&mut FdSet<'_>>,
+    except: Option<&mut FdSet<'_>>,
+    timeout: &mut Duration,
+) -> Result<usize> {
+    let deadline = Deadline::after(*timeout);
+    let answer = select(read, write, except, Some(*timeout));
+    *timeout = deadline.remaining();
+    answer
+}
+
+/// As [`select`], at most until `deadline`; goes on after a signal.
+///
+/// # Errors
+///
+/// As [`select`], but for [`EINTR`](Errno::EINTR).
+pub fn select_deadline(
+    read: Option<&mut FdSet<'_>>,
+    write: Option<&mut FdSet<'_>>,
+    except: Option<&mut FdSet<'_>>,
+    deadline: Deadline,
+) -> Result<usize> {
+    let mut sets = [words(read), words(write), words(except)];
+    loop {
+        match select_words(&mut sets, Some(&mut deadline.remaining().into())) {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
+fn words<'s>(set: Option<&'s mut FdSet<'_>>) -> Option<&'s mut Vec<usize>> {
+    set.map(|set| &mut set.words)
+}
+
+fn select_words(
+    sets: &mut [Option<&mut Vec<usize>>; 3],
+    timeout: Option<&mut Timespec>,
+) -> Result<usize> {
+    // The kernel is told one length for all.
+    let longest = sets.iter().flatten().map(|set| set.len()).max().unwrap_or(0);
+    sets.iter_mut().flatten().for_each(|set| set.resize(longest, 0));
+    let slices = sets.each_mut().map(|set| set.as_mut().map(|set| &mut set[..]));
+    let count = call::pselect6(slices, timeout)?;
+    // The kernel does not look at numbers that this process has never come near, and leaves their
+    // bits as they are.
+    let bits = sets.iter().flatten().flat_map(|set| set.iter()).map(|word| word.count_ones());
+    if bits.sum::<u32>() as usize == count { Ok(count) } else { Err(Errno::EBADF) }
+}

@@ -1,0 +1,406 @@
+//! Reading, writing, duplicating and closing any file descriptor.
+//!
+//! # What a signal does
+//!
+//! The functions named after a system call make it once: interrupted by a signal handler before
+//! anything moved, they answer [`EINTR`](crate::Errno::EINTR). [`read_exact`], [`write_all`],
+//! [`write_all_vectored`] and [`read_to_end`] go on after a signal. [`close`] is never repeated.
+//!
+//! # Short counts
+//!
+//! A read or write may move fewer bytes than asked: the count is the answer. The kernel moves at
+//! most 2,147,479,552 bytes (0x7ffff000) in one call, whatever the length.
+
+mod inherited;
+#[cfg(feature = "message")]
+mod nosignal;
+#[cfg(any(feature = "message", feature = "transfer"))]
+pub(crate) mod nowait;
+#[cfg(any(feature = "message", all(feature = "process", feature = "std"), feature = "transfer"))]
+pub mod sigpipe;
+#[cfg(feature = "message")]
+pub mod timed;
+mod whole;
+
+use core::mem::MaybeUninit;
+
+pub use crate::sys::abi::flags::DupFlags;
+pub use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
+pub use inherited::take_inherited;
+#[cfg(feature = "message")]
+pub use nosignal::{write_nosignal, writev_nosignal};
+#[cfg(feature = "alloc")]
+pub use whole::read_to_end;
+pub use whole::{Incomplete, read_exact, write_all, write_all_vectored};
+#[cfg(feature = "message")]
+pub(crate) use whole::{read_exact_by, write_all_by};
+
+use crate::errno::Result;
+use crate::fd::{AsFd, OwnedFd};
+use crate::sys::abi;
+use crate::sys::call;
+
+/// Reads up to `buf.len()` bytes into `buf` and returns how many; 0 is end of file.
+///
+/// On a pipe it waits until there is at least one byte or no write end is left open anywhere; a
+/// nonblocking pipe does not wait. An empty `buf` answers 0 at once.
+///
+/// # Errors
+///
+/// - [`EAGAIN`](crate::Errno::EAGAIN): the descriptor is nonblocking and there is nothing to read, or
+///   the time of its `SO_RCVTIMEO` is over.
+/// - [`EBADF`](crate::Errno::EBADF): it is not open for reading, for instance a write end.
+/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran before anything was read.
+/// - [`EIO`](crate::Errno::EIO): the other side of a pseudoterminal is closed. A master has no end of
+///   file: this is how its output ends.
+/// - [`EISDIR`](crate::Errno::EISDIR): it is a directory.
+///
+/// # Examples
+///
+/// ```
+/// let (reader, writer) = rawpipe::pipe()?;
+/// rawpipe::write(&writer, b"Hello from pipe!")?;
+///
+/// let mut buf = [0; 100];
+/// let count = rawpipe::read(&reader, &mut buf)?;
+/// assert_eq!(&buf[..count], b"Hello from pipe!");
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [read(2)](https://man7.org/linux/man-pages/man2/read.2.html)
+#[inline]
+pub fn read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
+    call::read(fd.as_fd(), buf)
+}
+
+/// Reads up to `buf.len()` bytes into memory that need not be initialised, and returns the part that
+/// now is; an empty part is end of file.
+///
+/// # Errors
+///
+/// As [`read`].
+///
+/// # Examples
+///
+/// ```
+/// use std::mem::MaybeUninit;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// rawpipe::write(&writer, b"abc")?;
+///
+/// let mut buf = [MaybeUninit::uninit(); 4096];
+/// assert_eq!(rawpipe::io::read_uninit(&reader, &mut buf)?, b"abc");
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [read(2)](https://man7.org/linux/man-pages/man2/read.2.html)
+#[doc(alias = "read")]
+#[inline]
+pub fn read_uninit(fd: impl AsFd, buf: &mut [MaybeUninit<u8>]) -> Result<&mut [u8]> {
+    call::read_uninit(fd.as_fd(), buf)
+}
+
+/// Reads into several buffers, one after the other, and returns the number of bytes; 0 is end of
+/// file.
+///
+/// # Errors
+///
+/// As [`read`], and
+///
+/// - [`EINVAL`](crate::Errno::EINVAL): there are more than 1024 buffers.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::io::{self, IoSliceMut};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// rawpipe::write(&writer, b"headbody")?;
+///
+/// let (mut head, mut body) = ([0; 4], [0; 100]);
+/// let mut bufs = [IoSliceMut::new(&mut head), IoSliceMut::new(&mut body)];
+/// assert_eq!(io::readv(&reader, &mut bufs)?, 8);
+/// assert_eq!((&head, &body[..4]), (b"head", &b"body"[..]));
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [readv(2)](https://man7.org/linux/man-pages/man2/readv.2.html)
+#[inline]
+pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
+    call::readv(fd.as_fd(), bufs)
+}
+
+/// Writes up to `buf.len()` bytes of `buf` and returns how many.
+///
+/// On a pipe it waits until all of them are written; a nonblocking pipe takes what it has room for.
+/// Up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes are written in one piece; more may be mixed with
+/// what other writers write. An empty `buf` answers 0 at once.
+///
+/// # Errors
+///
+/// - [`EAGAIN`](crate::Errno::EAGAIN): the descriptor is nonblocking and there is no room, or the time
+///   of its `SO_SNDTIMEO` is over.
+/// - [`EBADF`](crate::Errno::EBADF): it is not open for writing, for instance a read end.
+/// - [`EFBIG`](crate::Errno::EFBIG): the file would become larger than `RLIMIT_FSIZE` allows. The process
+///   also gets `SIGXFSZ`, which kills it unless it is ignored or handled. What fits below the limit is
+///   written first, as a short count.
+/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran before anything was written.
+/// - [`EINVAL`](crate::Errno::EINVAL): the file was opened with `O_DIRECT`, and the length, the position
+///   or the address of `buf` is not a multiple of its block size. The tail of a file can be written after
+///   the flag was cleared by `fcntl`.
+/// - [`EPIPE`](crate::Errno::EPIPE): no read end is left open. The process also gets `SIGPIPE`, which kills
+///   it unless it is ignored, as it is in Rust programs with a `main`; [`write_nosignal`] spares it.
+///
+/// # Examples
+///
+/// ```
+/// let (reader, writer) = rawpipe::pipe()?;
+/// assert_eq!(rawpipe::write(&writer, b"twelve bytes")?, 12);
+/// # drop(reader);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [write(2)](https://man7.org/linux/man-pages/man2/write.2.html)
+#[inline]
+pub fn write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
+    call::write(fd.as_fd(), buf)
+}
+
+/// Writes several buffers, one after the other, and returns the number of bytes.
+///
+/// # Errors
+///
+/// As [`write()`], and
+///
+/// - [`EINVAL`](crate::Errno::EINVAL): there are more than 1024 buffers, or their lengths together are more
+///   than an `isize` holds.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::io::{self, IoSlice};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let bufs = [IoSlice::new(b"head"), IoSlice::new(b"body")];
+/// assert_eq!(io::writev(&writer, &bufs)?, 8);
+/// # drop(reader);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [writev(2)](https://man7.org/linux/man-pages/man2/writev.2.html)
+#[inline]
+pub fn writev(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
+    call::writev(fd.as_fd(), bufs)
+}
+
+/// Closes a descriptor and reports what the kernel says of it, which dropping it does not.
+///
+/// The descriptor is gone whatever the answer is, also after [`EINTR`](crate::Errno::EINTR): there is
+/// nothing to repeat, and the number may already be somebody else's.
+///
+/// # Errors
+///
+/// - [`EINTR`](crate::Errno::EINTR), [`EIO`](crate::Errno::EIO), [`ENOSPC`](crate::Errno::ENOSPC),
+///   [`EDQUOT`](crate::Errno::EDQUOT): an earlier write could not be completed. File systems over a network
+///   report them; a pipe never does.
+///
+/// # Examples
+///
+/// ```
+/// let (reader, writer) = rawpipe::pipe()?;
+/// rawpipe::close(writer)?;
+/// assert_eq!(rawpipe::read(&reader, &mut [0; 1])?, 0); // end of file
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [close(2)](https://man7.org/linux/man-pages/man2/close.2.html)
+pub fn close(fd: impl Into<OwnedFd>) -> Result<()> {
+    call::close(fd.into())
+}
+
+/// Duplicates a descriptor: the copy has the lowest free number and **is inherited by programs
+/// started with `exec`**, as the system call has it. [`dup_cloexec`] makes one that is not.
+///
+/// Both share one open file: its offset and its nonblocking flag.
+///
+/// # Errors
+///
+/// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::io;
+///
+/// let (_reader, writer) = rawpipe::pipe()?;
+/// let copy = io::dup(&writer)?;
+/// assert!(!io::is_close_on_exec(&copy)?);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [dup(2)](https://man7.org/linux/man-pages/man2/dup.2.html)
+pub fn dup(fd: impl AsFd) -> Result<OwnedFd> {
+    call::dup(fd.as_fd())
+}
+
+/// Duplicates a descriptor: the copy is close-on-exec and its number is 3 or above, so that it never
+/// takes the place of standard input, output or error.
+///
+/// # Errors
+///
+/// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::io;
+///
+/// let copy = io::dup_cloexec(std::io::stdout())?;
+/// assert!(io::is_close_on_exec(&copy)?);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [F_DUPFD_CLOEXEC in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
+#[doc(alias = "F_DUPFD_CLOEXEC")]
+pub fn dup_cloexec(fd: impl AsFd) -> Result<OwnedFd> {
+    call::fcntl_dupfd_cloexec(fd.as_fd(), 3)
+}
+
+/// Makes `new` a duplicate of `fd`: what `new` was is closed and it keeps its number.
+///
+/// Close-on-exec only if `flags` say so.
+///
+/// # Errors
+///
+/// - [`EINVAL`](crate::Errno::EINVAL): `flags` has unknown bits, or both have the same number.
+/// - [`EBUSY`](crate::Errno::EBUSY): another thread is about to open a descriptor with that number.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::fd::OwnedFd;
+/// use rawpipe::io::{self, DupFlags};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let (_other_reader, other_writer) = rawpipe::pipe()?;
+/// let mut replaced = OwnedFd::from(other_writer);
+/// io::dup3(&writer, &mut replaced, DupFlags::CLOEXEC)?;
+///
+/// rawpipe::write(&replaced, b"into the first pipe")?;
+/// assert_eq!(reader.available()?, 19);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [dup3(2)](https://man7.org/linux/man-pages/man2/dup.2.html)
+#[doc(alias = "dup2")]
+pub fn dup3(fd: impl AsFd, new: &mut OwnedFd, flags: DupFlags) -> Result<()> {
+    call::dup3(fd.as_fd(), new, flags.bits())
+}
+
+/// Whether the descriptor is closed in a program started by `exec`.
+///
+/// # Errors
+///
+/// None that a caller can bring about: a borrowed descriptor is open.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::{PipeFlags, io};
+///
+/// let (reader, _writer) = rawpipe::pipe()?;
+/// assert!(io::is_close_on_exec(&reader)?);
+/// let (reader, _writer) = rawpipe::pipe2(PipeFlags::empty())?;
+/// assert!(!io::is_close_on_exec(&reader)?);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [F_GETFD in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
+#[doc(alias = "F_GETFD")]
+pub fn is_close_on_exec(fd: impl AsFd) -> Result<bool> {
+    Ok(call::fcntl_getfd(fd.as_fd())? & abi::FD_CLOEXEC != 0)
+}
+
+/// Says whether the descriptor is to be closed in a program started by `exec`.
+///
+/// Belongs to this one descriptor; duplicates have a flag of their own.
+///
+/// # Errors
+///
+/// None that a caller can bring about: a borrowed descriptor is open.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::io;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// io::set_close_on_exec(&writer, false)?; // a program started from here on inherits it
+/// assert!(!io::is_close_on_exec(&writer)?);
+/// assert!(io::is_close_on_exec(&reader)?);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [F_SETFD in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
+#[doc(alias = "F_SETFD")]
+#[doc(alias = "set_inheritable")]
+pub fn set_close_on_exec(fd: impl AsFd, on: bool) -> Result<()> {
+    let fd = fd.as_fd();
+    let old = call::fcntl_getfd(fd)?;
+    let new = if on { old | abi::FD_CLOEXEC } else { old & !abi::FD_CLOEXEC };
+    if new == old { Ok(()) } else { call::fcntl_setfd(fd, new) }
+}
+
+/// Whether calls on the descriptor answer [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
+///
+/// # Errors
+///
+/// None that a caller can bring about: a borrowed descriptor is open.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::{PipeFlags, io};
+///
+/// let (reader, _writer) = rawpipe::pipe2(PipeFlags::NONBLOCK)?;
+/// assert!(io::is_nonblocking(&reader)?);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [F_GETFL in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
+#[doc(alias = "F_GETFL")]
+pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
+    Ok(call::fcntl_getfl(fd.as_fd())? & abi::O_NONBLOCK as usize != 0)
+}
+
+/// Says whether calls on the descriptor answer [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
+///
+/// The flag belongs to the open file: all duplicates of the descriptor share it, also those in other
+/// processes. The other end of a pipe has one of its own. Other flags are left as they are.
+///
+/// # Errors
+///
+/// - [`EPERM`](crate::Errno::EPERM): the file is append-only and may not change.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::{Errno, io};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// io::set_nonblocking(&reader, true)?;
+/// assert_eq!(rawpipe::read(&reader, &mut [0; 8]), Err(Errno::EAGAIN));
+/// assert!(!io::is_nonblocking(&writer)?);
+/// # Ok::<(), Errno>(())
+/// ```
+///
+/// [F_SETFL in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
+#[doc(alias = "F_SETFL")]
+#[doc(alias = "set_blocking")]
+pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
+    let fd = fd.as_fd();
+    let old = call::fcntl_getfl(fd)?;
+    let flag = abi::O_NONBLOCK as usize;
+    let new = if on { old | flag } else { old & !flag };
+    if new == old { Ok(()) } else { call::fcntl_setfl(fd, new) }
+}

@@ -1,0 +1,342 @@
+//! Reading and writing without waiting, or not beyond a deadline, on ends that are blocking.
+//!
+//! `O_NONBLOCK` belongs to the open file, which others share: a child, and whoever started this
+//! program and gave it its standard input. Setting it breaks them. Nothing here touches it: not to
+//! wait is said with each call, and the wait, where there is one, is `poll`'s.
+//!
+//! # How
+//!
+//! With `RWF_NOWAIT`, where the kernel and the file have it: pipes and sockets since Linux 6.4. A pipe
+//! end that was once used in a [`splice`](crate::splice) has it no more, and a FIFO never has it. Then a
+//! read is a `vmsplice` out of the pipe, and a write goes through a pipe of its own and is spliced on; both
+//! can be told not to wait. (So does a read of a FIFO that is open for reading and writing.) Where neither
+//! is supported the functions fail with [`EOPNOTSUPP`](Errno::EOPNOTSUPP) (std's kind `Unsupported`). They
+//! never poll and then read, because another reader could win the race.
+//!
+//! # What is ready is taken
+//!
+//! A deadline that has passed already means: do not wait. What can be read or written without waiting
+//! still is. All functions go on after a signal, until the deadline.
+//!
+//! A peer that holds the pipe's lock makes every call wait, these included: see
+//! [`Deadline`](crate::time::Deadline#a-peer-that-holds-the-pipe).
+//!
+//! # Socket timeouts
+//!
+//! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect here: a call that would wait returns immediately, and
+//! the wait is in `poll`. On [`io::read`](crate::io::read()) and [`io::write`](crate::io::write()) they
+//! have: these return `EAGAIN` when the time is over.
+//!
+//! # Nonblocking ends
+//!
+//! The functions here do the same on nonblocking ends as on blocking ones. A [table in the
+//! guide](crate::guide::choosing#nonblocking-descriptors) lists what the other functions do.
+//!
+//! # `SIGPIPE`
+//!
+//! A write to a pipe without a reader raises `SIGPIPE`, as [`io::write()`] does. In a program that does not
+//! ignore it, use [`without_sigpipe`](crate::sigpipe::without_sigpipe).
+//!
+//! # Packet pipes
+//!
+//! Where `RWF_NOWAIT` is not to be had, a read may return several packets as one. Packets have types of
+//! their own: [`message`](crate::message).
+
+use crate::fd::{AsFd, BorrowedFd};
+use crate::io::{self, Incomplete, nowait};
+use crate::poll::{Backoff, PollFd, poll_until};
+use crate::sys::abi::flags::PollEvents;
+use crate::sys::abi::iovec::IoSlice;
+use crate::time::Deadline;
+use crate::{Errno, PipeReader, PipeWriter, Result};
+use core::time::Duration;
+
+/// Reads what is there, up to `buf.len()` bytes, and returns how many; 0 is end of file. Does not
+/// wait.
+///
+/// # Errors
+///
+/// Those of [`io::read`], and
+///
+/// - [`EAGAIN`](Errno::EAGAIN): there is nothing to read now.
+/// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): it is a FIFO that is open for writing as well,
+///   which takes a pipe of its own, and that cannot be made.
+/// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): this descriptor cannot be read without the risk of waiting: a
+///   terminal, some other devices.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::Errno;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let mut buf = [0; 100];
+/// assert_eq!(rawpipe::timed::try_read(&reader, &mut buf), Err(Errno::EAGAIN));
+/// writer.write(b"now")?;
+/// assert_eq!(rawpipe::timed::try_read(&reader, &mut buf)?, 3);
+/// assert!(!reader.is_nonblocking()?);
+/// # Ok::<(), Errno>(())
+/// ```
+///
+/// [RWF_NOWAIT in preadv2(2)](https://man7.org/linux/man-pages/man2/preadv2.2.html)
+#[doc(alias = "RWF_NOWAIT")]
+pub fn try_read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
+    nowait::try_read(fd.as_fd(), buf)
+}
+
+/// Writes what there is room for, up to `buf.len()` bytes, and returns how many. Does not wait.
+///
+/// Up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes are written in one piece or not at all.
+///
+/// # Errors
+///
+/// Those of [`io::write()`], and
+///
+/// - [`EAGAIN`](Errno::EAGAIN): there is no room now.
+/// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): it takes a pipe of its own, which cannot be
+///   made.
+/// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): this descriptor cannot be written without the risk of waiting.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::Errno;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let data = vec![b'x'; writer.capacity()? + 1];
+/// assert_eq!(rawpipe::timed::try_write(&writer, &data)?, writer.capacity()?);
+/// assert_eq!(rawpipe::timed::try_write(&writer, &data), Err(Errno::EAGAIN));
+/// # drop(reader);
+/// # Ok::<(), Errno>(())
+/// ```
+///
+/// [RWF_NOWAIT in pwritev2(2)](https://man7.org/linux/man-pages/man2/pwritev2.2.html)
+#[doc(alias = "RWF_NOWAIT")]
+pub fn try_write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
+    nowait::try_writev(fd.as_fd(), &[IoSlice::new(buf)])
+}
+
+/// Reads up to `buf.len()` bytes and returns how many; 0 is end of file. Waits for the first of them,
+/// at most for `timeout`.
+///
+/// # Errors
+///
+/// As [`read_deadline`].
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::Errno;
+/// use std::time::Duration;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let timeout = Duration::from_millis(5);
+/// let mut buf = [0; 100];
+/// assert_eq!(rawpipe::timed::read_timeout(&reader, &mut buf, timeout), Err(Errno::ETIMEDOUT));
+/// writer.write(b"late")?;
+/// assert_eq!(rawpipe::timed::read_timeout(&reader, &mut buf, timeout)?, 4);
+/// # Ok::<(), Errno>(())
+/// ```
+pub fn read_timeout(fd: impl AsFd, buf: &mut [u8], timeout: Duration) -> Result<usize> {
+    read_deadline(fd, buf, Deadline::after(timeout))
+}
+
+/// Reads up to `buf.len()` bytes and returns how many; 0 is end of file. Waits for the first of them,
+/// at most until `deadline`.
+///
+/// # Errors
+///
+/// As [`try_read`], but for `EAGAIN`, and
+///
+/// - [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed, and nothing was read.
+pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline) -> Result<usize> {
+    let fd = fd.as_fd();
+    until(fd, PollEvents::IN, Some(deadline), || try_read(fd, buf))
+}
+
+/// Writes up to `buf.len()` bytes and returns how many. Waits for room for the first of them, at most
+/// for `timeout`.
+///
+/// # Errors
+///
+/// As [`write_deadline`].
+pub fn write_timeout(fd: impl AsFd, buf: &[u8], timeout: Duration) -> Result<usize> {
+    write_deadline(fd, buf, Deadline::after(timeout))
+}
+
+/// Writes up to `buf.len()` bytes and returns how many. Waits for room for the first of them, at most
+/// until `deadline`.
+///
+/// # Errors
+///
+/// As [`try_write`], but for `EAGAIN`, and
+///
+/// - [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed, and nothing was written.
+pub fn write_deadline(fd: impl AsFd, buf: &[u8], deadline: Deadline) -> Result<usize> {
+    writev_deadline(fd.as_fd(), &[IoSlice::new(buf)], deadline)
+}
+
+pub(crate) fn writev_deadline(
+    fd: BorrowedFd<'_>,
+    bufs: &[IoSlice<'_>],
+    deadline: Deadline,
+) -> Result<usize> {
+    until(fd, PollEvents::OUT, Some(deadline), || nowait::try_writev(fd, bufs))
+}
+
+/// Reads exactly `buf.len()` bytes, at most until `deadline`.
+///
+/// # Errors
+///
+/// An [`Incomplete`] says how many bytes are in `buf` and why there are no more: end of file,
+/// [`ETIMEDOUT`](Errno::ETIMEDOUT), or another error of [`read_deadline`].
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::Errno;
+/// use rawpipe::time::Deadline;
+/// use std::time::Duration;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// writer.write(b"half")?;
+/// let mut buf = [0; 8];
+/// let deadline = Deadline::after(Duration::from_millis(5));
+/// let stopped = rawpipe::timed::read_exact_deadline(&reader, &mut buf, deadline).unwrap_err();
+/// assert_eq!((stopped.bytes(), stopped.errno()), (4, Some(Errno::ETIMEDOUT)));
+/// # Ok::<(), Errno>(())
+/// ```
+pub fn read_exact_deadline(
+    fd: impl AsFd,
+    buf: &mut [u8],
+    deadline: Deadline,
+) -> core::result::Result<(), Incomplete> {
+    let fd = fd.as_fd();
+    io::read_exact_by(buf, |rest| read_deadline(fd, rest, deadline))
+}
+
+/// Writes all of `buf`, at most until `deadline`.
+///
+/// # Errors
+///
+/// An [`Incomplete`] says how many bytes were written and what stopped it:
+/// [`ETIMEDOUT`](Errno::ETIMEDOUT), or another error of [`write_deadline`].
+pub fn write_all_deadline(
+    fd: impl AsFd,
+    buf: &[u8],
+    deadline: Deadline,
+) -> core::result::Result<(), Incomplete> {
+    let fd = fd.as_fd();
+    let bufs = &mut [IoSlice::new(buf)];
+    io::write_all_by(bufs, |rest| writev_deadline(fd, rest, deadline))
+}
+
+/// Tries, waits until `fd` is ready, and tries again, until the attempt returns something else than
+/// `EAGAIN` or the deadline, if there is one, has passed.
+pub(crate) fn until<T>(
+    fd: BorrowedFd<'_>,
+    events: PollEvents,
+    deadline: Option<Deadline>,
+    mut attempt: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, events)];
+    let mut backoff = Backoff::default();
+    loop {
+        match attempt() {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            answer => return answer,
+        }
+        if deadline.is_some_and(|deadline| deadline.has_passed()) {
+            return Err(Errno::ETIMEDOUT);
+        }
+        // `poll` also finds a file ready whose pages are still to be read from the disk.
+        backoff.pause(deadline);
+        poll_until(&mut fds, deadline)?;
+    }
+}
+
+/// Without waiting, or not beyond a deadline: see [`timed`](crate::timed).
+impl PipeReader {
+    /// Reads what is there, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`timed::try_read`](try_read).
+    pub fn try_read(&self, buf: &mut [u8]) -> Result<usize> {
+        try_read(self, buf)
+    }
+
+    /// Reads what is there, waiting for it at most for `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`timed::read_deadline`](read_deadline).
+    pub fn read_timeout(&self, buf: &mut [u8], timeout: Duration) -> Result<usize> {
+        read_timeout(self, buf, timeout)
+    }
+
+    /// Reads what is there, waiting for it at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`timed::read_deadline`](read_deadline).
+    pub fn read_deadline(&self, buf: &mut [u8], deadline: Deadline) -> Result<usize> {
+        read_deadline(self, buf, deadline)
+    }
+
+    /// Reads exactly `buf.len()` bytes, at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`timed::read_exact_deadline`](read_exact_deadline).
+    pub fn read_exact_deadline(
+        &self,
+        buf: &mut [u8],
+        deadline: Deadline,
+    ) -> core::result::Result<(), Incomplete> {
+        read_exact_deadline(self, buf, deadline)
+    }
+}
+
+/// Without waiting, or not beyond a deadline: see [`timed`](crate::timed).
+impl PipeWriter {
+    /// Writes what there is room for, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`timed::try_write`](try_write).
+    pub fn try_write(&self, buf: &[u8]) -> Result<usize> {
+        try_write(self, buf)
+    }
+
+    /// Writes what there is room for, waiting for room at most for `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`timed::write_deadline`](write_deadline).
+    pub fn write_timeout(&self, buf: &[u8], timeout: Duration) -> Result<usize> {
+        write_timeout(self, buf, timeout)
+    }
+
+    /// Writes what there is room for, waiting for room at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`timed::write_deadline`](write_deadline).
+    pub fn write_deadline(&self, buf: &[u8], deadline: Deadline) -> Result<usize> {
+        write_deadline(self, buf, deadline)
+    }
+
+    /// Writes all of `buf`, at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`timed::write_all_deadline`](write_all_deadline).
+    pub fn write_all_deadline(
+        &self,
+        buf: &[u8],
+        deadline: Deadline,
+    ) -> core::result::Result<(), Incomplete> {
+        write_all_deadline(self, buf, deadline)
+    }
+}

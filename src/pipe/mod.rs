@@ -1,0 +1,329 @@
+//! Pipes: making them, their two ends, and their capacity.
+//!
+//! # Behaviour
+//!
+//! - A **read** waits until there is at least one byte, and answers 0, end of file, when the pipe is
+//!   empty and no write end is left open: not in this process, not in a forked child, not in a
+//!   program that inherited one.
+//! - A **write** waits until all bytes are in the pipe. When no read end is left it fails with
+//!   [`EPIPE`](crate::Errno::EPIPE), and `SIGPIPE` is raised (Rust's `main` ignores it).
+//! - Writes of up to [`PIPE_BUF`] bytes are never mixed with those of other writers; longer ones may
+//!   be.
+//! - A pipe holds [`capacity`] bytes in slots of one page. A write that does not fill its last page
+//!   leaves room that only another write can use, so a pipe can be full with fewer bytes in it.
+//!
+//! # Deadlocks
+//!
+//! - *A reader waits for ever*: somebody still holds a write end. Drop yours before reading to the
+//!   end, in every process that has a copy.
+//! - *Two sides wait for each other*: each writes more than fits before it reads. Let one side read
+//!   first, or [`poll`](crate::poll) both.
+//! - *A writer waits for ever*: somebody holds a read end and does not read.
+//!
+//! Ends made by [`pipe`] and [`Builder`] are close-on-exec, so a program that is started does not
+//! keep them open by accident. A child made by [`fork`](crate::fork) has all of them.
+
+mod end;
+mod reader;
+mod writer;
+
+pub use reader::PipeReader;
+pub use writer::PipeWriter;
+
+use crate::fd::AsFd;
+use crate::sys::abi::flags::PipeFlags;
+use crate::sys::call;
+use crate::sys::page;
+use crate::{Errno, Result};
+
+/// Writes of up to this many bytes are never mixed with those of other writers: 4096.
+pub const PIPE_BUF: usize = crate::sys::abi::PIPE_BUF;
+
+/// Makes a pipe: `(reader, writer)`, both close-on-exec.
+///
+/// # Errors
+///
+/// - [`EMFILE`](Errno::EMFILE): the process has as many descriptors as it may.
+/// - [`ENFILE`](Errno::ENFILE): the system has, or this user's pipes hold as many pages as they may.
+///
+/// # Examples
+///
+/// ```
+/// let (reader, writer) = rawpipe::pipe()?;
+/// writer.write_all(b"through the pipe")?;
+/// drop(writer);
+///
+/// let mut text = Vec::new();
+/// reader.read_to_end(&mut text)?;
+/// assert_eq!(text, b"through the pipe");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html)
+pub fn pipe() -> Result<(PipeReader, PipeWriter)> {
+    pipe2(PipeFlags::CLOEXEC)
+}
+
+/// Makes a pipe with exactly these flags: `(reader, writer)`. Without
+/// [`CLOEXEC`](PipeFlags::CLOEXEC) programs started from here on inherit both ends.
+///
+/// # Errors
+///
+/// As [`pipe`], and
+///
+/// - [`EINVAL`](Errno::EINVAL): `flags` has bits that the kernel does not know.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::{Errno, PipeFlags, pipe2};
+///
+/// let (reader, _writer) = pipe2(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+/// assert_eq!(reader.read(&mut [0; 1]), Err(Errno::EAGAIN));
+/// # Ok::<(), Errno>(())
+/// ```
+///
+/// [pipe2(2)](https://man7.org/linux/man-pages/man2/pipe.2.html)
+pub fn pipe2(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
+    let (reader, writer) = call::pipe2(flags.bits())?;
+    Ok((reader.into(), writer.into()))
+}
+
+/// Creates a pipe of this crate's own, close-on-exec and at no number of a standard stream.
+#[cfg(any(feature = "message", feature = "transfer"))]
+pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
+    let (reader, writer) = call::pipe2((flags | PipeFlags::CLOEXEC).bits())?;
+    Ok((off_stdio(reader)?.into(), off_stdio(writer)?.into()))
+}
+
+/// Moves a descriptor of this crate's own away from 0, 1 and 2. Where these are closed it may have been
+/// created there, and another thread that prints would write into it.
+#[cfg(any(feature = "message", feature = "transfer"))]
+pub(crate) fn off_stdio(fd: crate::fd::OwnedFd) -> Result<crate::fd::OwnedFd> {
+    use crate::fd::AsRawFd;
+    if fd.as_raw_fd() < 3 { call::fcntl_dupfd_cloexec(fd.as_fd(), 3) } else { Ok(fd) }
+}
+
+/// How many bytes a pipe shall hold.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::pipe::{self, Capacity};
+///
+/// let (_reader, writer) = rawpipe::pipe()?;
+/// let before = writer.capacity()?;
+/// assert!(writer.set_capacity(Capacity::Max)? >= before);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Capacity {
+    /// As large as is useful and allowed: 1 MiB, or half of it, or half of that, … as the kernel
+    /// grants; never less than the pipe has. Does not fail for want of permission or memory, nor where
+    /// the kernel does not let it be changed.
+    Max,
+    /// At least this many bytes: the kernel rounds up to a power of two of pages.
+    Bytes(usize),
+}
+
+impl Capacity {
+    /// Where `Max` begins. It is what everybody may have by default
+    /// (`/proc/sys/fs/pipe-max-size`), and larger pipes move data no faster: they outgrow the cache.
+    const MAX: u32 = 1 << 20;
+}
+
+/// Makes a pipe step by step. Both ends are close-on-exec unless [`inheritable`](Self::inheritable).
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::pipe::{Builder, Capacity};
+///
+/// let (reader, writer) = Builder::new().nonblocking().capacity(Capacity::Max).build()?;
+/// assert!(reader.is_nonblocking()?);
+/// // What was granted is what the pipe now has.
+/// assert!(writer.capacity()? >= 4096);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a builder makes no pipe until `build` is called"]
+pub struct Builder {
+    flags: PipeFlags,
+    capacity: Option<Capacity>,
+}
+
+impl Builder {
+    /// A blocking, close-on-exec pipe of the kernel's default capacity.
+    pub const fn new() -> Self {
+        Self { flags: PipeFlags::CLOEXEC, capacity: None }
+    }
+
+    /// Both ends answer [`EAGAIN`](Errno::EAGAIN) rather than wait.
+    pub const fn nonblocking(mut self) -> Self {
+        self.flags = self.flags.union(PipeFlags::NONBLOCK);
+        self
+    }
+
+    /// Packet mode: each write of up to [`PIPE_BUF`] bytes is read as one packet. Longer writes are
+    /// split; a read with a shorter buffer drops the rest of its packet; a write of no bytes makes
+    /// no packet.
+    #[doc(alias = "O_DIRECT")]
+    pub const fn packet(mut self) -> Self {
+        self.flags = self.flags.union(PipeFlags::DIRECT);
+        self
+    }
+
+    /// Programs started by `exec` inherit both ends.
+    pub const fn inheritable(mut self) -> Self {
+        self.flags = self.flags.difference(PipeFlags::CLOEXEC);
+        self
+    }
+
+    /// The pipe's capacity, as [`set_capacity`] sets it.
+    pub const fn capacity(mut self, capacity: Capacity) -> Self {
+        self.capacity = Some(capacity);
+        self
+    }
+
+    /// Makes the pipe: `(reader, writer)`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`pipe`] and, with a [`capacity`](Self::capacity), of [`set_capacity`]; then there is
+    /// no pipe.
+    pub fn build(self) -> Result<(PipeReader, PipeWriter)> {
+        let (reader, writer) = pipe2(self.flags)?;
+        if let Some(capacity) = self.capacity {
+            set_capacity(&writer, capacity)?;
+        }
+        Ok((reader, writer))
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The capacity, in bytes, of the pipe that a descriptor is an end of: how much is written without
+/// anybody reading, when each write fills whole pages.
+///
+/// # Errors
+///
+/// - [`EBADF`](Errno::EBADF): it is not a pipe.
+///
+/// # Examples
+///
+/// ```
+/// let (reader, writer) = rawpipe::pipe()?;
+/// assert_eq!(rawpipe::pipe::capacity(&reader)?, writer.capacity()?);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [F_GETPIPE_SZ in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
+#[doc(alias = "F_GETPIPE_SZ")]
+pub fn capacity(fd: impl AsFd) -> Result<usize> {
+    call::fcntl_getpipe_sz(fd.as_fd())
+}
+
+/// Sets the capacity of the pipe that a descriptor is an end of and returns what was granted, in
+/// bytes.
+///
+/// Standard input and output are ends, too, when the program runs in a pipeline.
+///
+/// # Errors
+///
+/// - [`EBADF`](Errno::EBADF): it is not a pipe.
+///
+/// and with [`Capacity::Bytes`], where the pipe keeps the capacity that it has,
+///
+/// - [`EBUSY`](Errno::EBUSY): it holds more bytes than that.
+/// - [`EINVAL`](Errno::EINVAL): more than 2³¹ bytes.
+/// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
+/// - [`EPERM`](Errno::EPERM): more than `/proc/sys/fs/pipe-max-size`, or this user's pipes hold as
+///   many pages as they may, and the process has not `CAP_SYS_RESOURCE`.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::pipe::{self, Capacity};
+///
+/// let (_reader, writer) = rawpipe::pipe()?;
+/// let granted = pipe::set_capacity(&writer, Capacity::Bytes(100_000))?;
+/// assert_eq!(granted, 131_072);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [F_SETPIPE_SZ in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
+#[doc(alias = "F_SETPIPE_SZ")]
+pub fn set_capacity(fd: impl AsFd, capacity: Capacity) -> Result<usize> {
+    let fd = fd.as_fd();
+    let mut bytes = match capacity {
+        // The kernel looks at 32 bits of the size: a larger one must not be cut down to a small one.
+        Capacity::Bytes(bytes) => {
+            let bytes = u32::try_from(bytes).map_err(|_| Errno::EINVAL)?;
+            return call::fcntl_setpipe_sz(fd, bytes);
+        }
+        Capacity::Max => Capacity::MAX,
+    };
+    let current = call::fcntl_getpipe_sz(fd)?;
+    while bytes as usize > current {
+        match call::fcntl_setpipe_sz(fd, bytes) {
+            Ok(granted) => return Ok(granted),
+            Err(errno) if call::is_missing(errno) || errno == Errno::ENOMEM => bytes /= 2,
+            Err(Errno::EBUSY) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    call::fcntl_getpipe_sz(fd)
+}
+
+/// How many bytes are in the pipe that a descriptor is an end of, waiting to be read.
+///
+/// # Errors
+///
+/// - [`ENOTTY`](Errno::ENOTTY): the descriptor does not count bytes.
+/// - [`EOVERFLOW`](Errno::EOVERFLOW): it is not a pipe, and the kernel's count is negative: the rest of
+///   a regular file is larger than 2 GiB, or its position is after its end.
+///
+/// # Examples
+///
+/// ```
+/// let (reader, writer) = rawpipe::pipe()?;
+/// rawpipe::write(&writer, b"12345")?;
+/// assert_eq!(rawpipe::pipe::available(&reader)?, 5);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [FIONREAD in ioctl(2)](https://man7.org/linux/man-pages/man2/ioctl.2.html)
+#[doc(alias = "FIONREAD")]
+pub fn available(fd: impl AsFd) -> Result<usize> {
+    call::ioctl_fionread(fd.as_fd())
+}
+
+/// Whether the pipe has only the one or two pages that the kernel gives to a user whose pipes hold
+/// more than `/proc/sys/fs/pipe-user-pages-soft` pages.
+///
+/// Programs that count on room in a pipe, such as job servers, hang on such a pipe. One that was
+/// made so small on purpose looks the same.
+///
+/// # Errors
+///
+/// - [`EBADF`](Errno::EBADF): it is not a pipe.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::pipe::{self, Capacity};
+///
+/// let (reader, _writer) = pipe::Builder::new().capacity(Capacity::Bytes(1)).build()?;
+/// assert!(pipe::is_degraded(&reader)?);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html)
+pub fn is_degraded(fd: impl AsFd) -> Result<bool> {
+    Ok(capacity(fd)? <= 2 * page::size())
+}

@@ -1,0 +1,417 @@
+//! Starting a program, without an allocator and without a C library.
+//!
+//! # How
+//!
+//! The child is made by `clone` with `CLONE_VM | CLONE_VFORK`: it shares the parent's memory, and the
+//! calling thread stands still until the child has its program or has failed. Nothing is copied, so the
+//! cost does not depend on the size of the parent. All that the child needs is laid out before, and the
+//! child only makes system calls. If the kernel rejects such a child, an ordinary fork does the same, and
+//! [`Child::method`] reports it.
+//!
+//! A child that changes its ids is always an ordinary fork: see below.
+//!
+//! # Why sharing memory is sound
+//!
+//! - *Stack.* The child has one of its own, with a guard page, and never returns into a frame of its
+//!   parent.
+//! - *Signals.* All are blocked in the parent's thread before, so in the child from its beginning, and
+//!   the child unblocks them only when it has no handler left: none runs in the shared memory.
+//! - *Other threads* of the parent go on meanwhile. What the child reads and writes is lent to this
+//!   call (the plan, the report, the stack) and to nothing else. The child takes no lock, allocates
+//!   nothing and does not touch thread-local storage, `errno` included.
+//! - *Descriptors, handlers, mask, folder, limits* are the child's own copies.
+//! - *Ids.* While the child shares memory it has the ids of its parent, so no process can reach that
+//!   memory through the child that could not reach it through the parent. A child with another user id
+//!   would open it to that user, through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag of the
+//!   memory would be in the way, which belongs to the parent, too, and cannot be set back in time: a
+//!   vfork returns *before* the child has let go of the memory, in `execve` and in `exit` alike. So a
+//!   child that is to change its user, group or groups gets a copy of the memory, and clears the flag of
+//!   that copy before the ids change: the kernel does so only if the effective ones do.
+//! - *Ids that another thread changes meanwhile*, by a C library that does it in all threads, are not
+//!   the child's: it is no thread of this process, and has those of the moment of its making. So do not
+//!   give up privileges in one thread while another one spawns.
+//!
+//! Before Linux 5.16 a core dump ends every process that shares the dumped memory. So there a child that gets
+//! a signal with a core dump before its program begins takes this process with it.
+//!
+//! # How a failure is reported
+//!
+//! Through the shared memory, if it is shared: user-mode emulators turn such a clone into an ordinary
+//! fork, and the child's stores are lost. So the first spawn of a process also makes a pipe, and whether
+//! the child's mark was seen decides which of the two all later ones use. An ordinary fork always has the
+//! pipe. A child that was killed reports nothing: see [`proof`].
+
+mod child;
+mod error;
+mod make;
+mod proof;
+mod stack;
+
+use super::exec::path_of;
+use super::{Child, Limit, Resource, Signal, SignalSet};
+use crate::Errno;
+use crate::fd::{AsRawFd, BorrowedFd, RawFd};
+use crate::sys::abi::SIG_SETMASK;
+use crate::sys::abi::arg::Arg;
+use crate::sys::call;
+use child::{Move, Plan, Report};
+use core::ffi::CStr;
+use core::sync::atomic::Ordering;
+pub use error::{SpawnError, Stage};
+use make::{make, out_of_the_way};
+use stack::Stack;
+
+/// A program to start, and how: the form that allocates nothing. With feature `std`,
+/// [`Command`](crate::process::Command) is the comfortable one.
+///
+/// The child has the environment `envp` and nothing of this process's own. It has those descriptors
+/// that are not close-on-exec, and those of [`fds`](Self::fds). No signal is blocked in it but for
+/// [`signal_mask`](Self::signal_mask); ignored signals stay ignored, but for `SIGPIPE`, which Rust
+/// programs ignore and others do not expect to be.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::fd::AsFd;
+/// use rawpipe::process::{Arg, Spawn};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"echo $WORD >&7"), Arg::END];
+/// let envp = [Arg::new(c"WORD=hello"), Arg::END];
+/// let mut child = Spawn::new(c"sh", &argv, &envp).fds(&[(writer.as_fd(), 7)]).spawn()?;
+/// drop(writer); // or the next line would wait for ever
+/// let mut text = String::new();
+/// std::io::Read::read_to_string(&mut &reader, &mut text)?;
+/// assert_eq!(text, "hello\n");
+/// assert!(child.wait()?.success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html),
+/// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html)
+#[derive(Clone, Copy, Debug)]
+#[must_use = "nothing is started before `spawn`"]
+pub struct Spawn<'a> {
+    program: &'a CStr,
+    argv: &'a [Arg<'a>],
+    envp: &'a [Arg<'a>],
+    fds: &'a [(BorrowedFd<'a>, RawFd)],
+    close_others: bool,
+    folder: Option<&'a CStr>,
+    session: bool,
+    group: Option<i32>,
+    cgroup: Option<BorrowedFd<'a>>,
+    nice: Option<i32>,
+    limits: &'a [(Resource, Limit)],
+    groups: Option<&'a [u32]>,
+    gid: Option<u32>,
+    uid: Option<u32>,
+    umask: Option<u32>,
+    death_signal: Option<Signal>,
+    signal_mask: SignalSet,
+    default_signals: SignalSet,
+}
+
+impl<'a> Spawn<'a> {
+    /// The program, its arguments from its own name on, and its environment; both lists end with
+    /// [`Arg::END`]. Without the name `spawn` fails.
+    ///
+    /// A program without a slash in its name is looked for in the folders of `PATH` in `envp`, or of
+    /// [`DEFAULT_PATH`](crate::process::DEFAULT_PATH) if that has none, as
+    /// [`execvpe`](crate::process::execvpe) does: [`ELOOP`](Errno::ELOOP) or
+    /// [`ENAMETOOLONG`](Errno::ENAMETOOLONG) in one of them ends the search.
+    pub const fn new(program: &'a CStr, argv: &'a [Arg<'a>], envp: &'a [Arg<'a>]) -> Self {
+        Self {
+            program,
+            argv,
+            envp,
+            fds: &[],
+            close_others: false,
+            folder: None,
+            session: false,
+            group: None,
+            cgroup: None,
+            nice: None,
+            limits: &[],
+            groups: None,
+            gid: None,
+            uid: None,
+            umask: None,
+            death_signal: None,
+            signal_mask: SignalSet::empty(),
+            default_signals: SignalSet::empty().with(Signal::PIPE),
+        }
+    }
+
+    /// The same, for this program.
+    #[cfg(feature = "std")]
+    pub(super) const fn lists<'b>(
+        self,
+        program: &'b CStr,
+        argv: &'b [Arg<'b>],
+        envp: &'b [Arg<'b>],
+    ) -> Spawn<'b>
+    where
+        'a: 'b,
+    {
+        Spawn { program, argv, envp, ..self }
+    }
+
+    /// Whether the child gets other credentials, and so must not share memory.
+    pub(super) const fn changes_ids(&self) -> bool {
+        self.uid.is_some() || self.gid.is_some() || self.groups.is_some()
+    }
+
+    /// Whether the child will lead a process group of its own.
+    pub(super) const fn leads_group(&self) -> bool {
+        self.session || matches!(self.group, Some(0))
+    }
+
+    /// Which descriptors the child is to have at which numbers, whatever those numbers are here: they
+    /// may be permuted, and one may be given twice. Each is kept open by the exec.
+    pub const fn fds(mut self, fds: &'a [(BorrowedFd<'a>, RawFd)]) -> Self {
+        self.fds = fds;
+        self
+    }
+
+    /// Closes all descriptors in the child but for 0, 1, 2 and those of [`fds`](Self::fds).
+    ///
+    /// Since Linux 5.9 in a few calls. Without `close_range` (older kernels, some filters) it makes one call
+    /// for each number up to `RLIMIT_NOFILE`, open or not, which may be a million.
+    pub const fn close_other_fds(mut self) -> Self {
+        self.close_others = true;
+        self
+    }
+
+    /// The folder in which the child starts. A program or folder of `PATH` that is given by a relative
+    /// path is looked for from there.
+    ///
+    /// The child enters it with its new ids. To enter a folder that only this process may enter, spawn
+    /// `setpriv --reuid … --regid … program` with this folder, which changes the ids afterwards.
+    pub const fn current_dir(mut self, folder: &'a CStr) -> Self {
+        self.folder = Some(folder);
+        self
+    }
+
+    /// The child leads a session of its own, without a terminal, and a process group in it.
+    ///
+    /// A controlling terminal (`TIOCSCTTY`) cannot be set: spawn `setsid --ctty program` with the terminal
+    /// as its standard input. To make the child the foreground group of this process's terminal, call
+    /// `tcsetpgrp` in this process after the spawn.
+    pub const fn setsid(mut self) -> Self {
+        self.session = true;
+        self
+    }
+
+    /// The child goes to this process group; for 0 it leads one of its own.
+    pub const fn process_group(mut self, group: i32) -> Self {
+        self.group = Some(group);
+        self
+    }
+
+    /// The child goes to the control group whose file `cgroup.procs` is open here for writing.
+    ///
+    /// If that group is frozen, the child stops before its program, and the thread that spawns it waits
+    /// until the group is thawed. With `memory.oom.group` set there, an out-of-memory kill before the
+    /// program begins also kills this process if the child shares its memory
+    /// ([`Method::Vfork`](crate::process::Method::Vfork)).
+    pub const fn cgroup(mut self, processes: BorrowedFd<'a>) -> Self {
+        self.cgroup = Some(processes);
+        self
+    }
+
+    /// Adds this to the child's niceness (a negative one takes privileges), within −20 and 19.
+    pub const fn nice(mut self, increment: i32) -> Self {
+        self.nice = Some(increment);
+        self
+    }
+
+    /// What the child may use.
+    pub const fn limits(mut self, limits: &'a [(Resource, Limit)]) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the child's supplementary groups. The child is made by an ordinary fork, see
+    /// [`uid`](Self::uid).
+    ///
+    /// Where the kernel denies `setgroups` (`EPERM`), groups that the process has anyway, in any order,
+    /// are no error.
+    pub const fn groups(mut self, groups: &'a [u32]) -> Self {
+        self.groups = Some(groups);
+        self
+    }
+
+    /// Sets the child's group, real, effective and saved. The child is made by an ordinary fork, see
+    /// [`uid`](Self::uid).
+    pub const fn gid(mut self, gid: u32) -> Self {
+        self.gid = Some(gid);
+        self
+    }
+
+    /// Sets the child's user, real, effective and saved.
+    ///
+    /// The supplementary groups are dropped, unless [`groups`](Self::groups) sets others. If the kernel
+    /// denies that (`EPERM`) the spawn fails at [`Stage::Setgroups`], unless there are no groups, or
+    /// `uid` is this process's own user id, real, effective and saved, and not 0: then its groups stay. So a
+    /// process without privileges may pass its own id. The group does not change: see [`gid`](Self::gid).
+    ///
+    /// Capabilities go as the kernel has it: with a change from user 0, but ambient ones of another user
+    /// stay, and so do all with `SECBIT_NO_SETUID_FIXUP`.
+    ///
+    /// From the change on until it has its program, any process of that user may stop or kill the child.
+    /// Stopping it stops the thread that spawns it.
+    ///
+    /// # Cost
+    ///
+    /// A child with [`groups`](Self::groups), `gid` or `uid` never shares this process's memory, which
+    /// the other user could read and write through the child. It is made by an ordinary fork, and
+    /// [`Child::method`] is [`Fork`](crate::process::Method::Fork). The kernel copies the page tables,
+    /// which takes some 50 ms for each GiB of resident memory, and this process then takes a page fault
+    /// at its first write to each page. In a large process either fork a small helper process early, and
+    /// let that one spawn; or spawn a small program that changes the ids and executes the other one,
+    /// such as `setpriv --reuid … --regid … --init-groups`.
+    pub const fn uid(mut self, uid: u32) -> Self {
+        self.uid = Some(uid);
+        self
+    }
+
+    /// Which permissions the files that the child makes do not have.
+    pub const fn umask(mut self, mask: u32) -> Self {
+        self.umask = Some(mask);
+        self
+    }
+
+    /// The child gets this signal when the *thread* that spawns it ends. If that happens before the child
+    /// can ask for the signal, the child exits. A program with set-user-id or capabilities loses it.
+    ///
+    /// In a new pid name space, a child notices that its parent has ended before only if this process
+    /// could open a pidfd: since Linux 5.3, and with a descriptor left.
+    pub const fn parent_death_signal(mut self, signal: Signal) -> Self {
+        self.death_signal = Some(signal);
+        self
+    }
+
+    /// Which signals are blocked when the program begins. None, if this is not called.
+    pub const fn signal_mask(mut self, signals: SignalSet) -> Self {
+        self.signal_mask = signals;
+        self
+    }
+
+    /// Which signals have their default effect in the program even if they are ignored here. `SIGPIPE`,
+    /// if this is not called. (Those that are handled here always have it.)
+    pub const fn default_signals(mut self, signals: SignalSet) -> Self {
+        self.default_signals = signals;
+        self
+    }
+
+    /// Starts the program. Goes on after signals.
+    ///
+    /// Returns when the child has begun its program. A child that was killed before is an error
+    /// ([`Stage::Killed`]). That is certain, unless nothing is left of the child: `SIGCHLD` is ignored or has
+    /// `SA_NOCLDWAIT`, or another thread waits for all children. With [`setsid`](Self::setsid) it also takes
+    /// a look into `/proc/PID/stat`: a descriptor, and a `/proc` of this pid name space that shows the child
+    /// (no `hidepid`, if the child has another user).
+    ///
+    /// What is asked for is done in this order: session and
+    /// process group, control group, descriptors, niceness, limits, groups and user, folder, umask,
+    /// parent-death signal, signals.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`] with the stage and the errno: of the program, see
+    /// [`execve`](crate::process::execve). At [`Stage::Channel`] those of [`pipe`](crate::pipe()), where
+    /// the child does not share memory, such as [`EMFILE`](Errno::EMFILE): with memory shared a spawn
+    /// needs no descriptor. [`ECHILD`](Errno::ECHILD) at [`Stage::Killed`]. At [`Stage::Clone`]:
+    ///
+    /// - [`EAGAIN`](Errno::EAGAIN): as many processes as the user or the control group may have.
+    /// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory; or the init process of the pid name
+    ///   space of children has ended.
+    /// - [`EPERM`](Errno::EPERM) or [`ENOSYS`](Errno::ENOSYS): the kernel, or a filter in front of it,
+    ///   refuses any child.
+    ///
+    /// At [`Stage::Exec`], [`EAGAIN`](Errno::EAGAIN) if the new user has more processes than `RLIMIT_NPROC`
+    /// allows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::process::{Arg, Method, Spawn, Stage};
+    ///
+    /// let argv = [Arg::new(c"true"), Arg::END];
+    /// let spawn = Spawn::new(c"true", &argv, &[Arg::END]);
+    /// let mut child = spawn.spawn()?;
+    /// assert_eq!(child.method(), Method::Vfork);
+    /// assert!(child.wait()?.success());
+    ///
+    /// let error = spawn.current_dir(c"/no/such/folder").spawn().unwrap_err();
+    /// assert_eq!((error.stage(), error.errno()), (Stage::Chdir, Errno::ENOENT));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn(&self) -> Result<Child, SpawnError> {
+        self.check().map_err(SpawnError::at(Stage::Arguments))?;
+        let mut stack = Stack::new(self.fds.len()).map_err(SpawnError::at(Stage::Stack))?;
+        let place = stack.stack();
+        let moves = stack.moves();
+        for (step, (from, to)) in moves.iter_mut().zip(self.fds) {
+            *step = Move { from: from.as_raw_fd(), to: *to };
+        }
+        moves.sort_unstable_by_key(|step| step.to);
+        if moves.windows(2).any(|pair| pair[0].to == pair[1].to) {
+            return Err(SpawnError::at(Stage::Arguments)(Errno::EINVAL));
+        }
+        let parent = call::getpid();
+        // Without one, as before Linux 5.3, a child in another pid name space does without the look.
+        let pidfd = self.death_signal.and_then(|_| call::pidfd_open(parent).ok());
+        let pidfd = pidfd.and_then(|pidfd| out_of_the_way(pidfd, moves).ok());
+        let report = Report::default();
+        let plan = Plan {
+            spawn: self,
+            moves,
+            path: path_of(self.envp),
+            parent: (parent, pidfd.as_ref().map(AsRawFd::as_raw_fd)),
+            report: &report,
+            channel: None,
+            handlers_cleared: false,
+        };
+        let mask = call::rt_sigprocmask(SIG_SETMASK, &SignalSet::full().0);
+        let mask = mask.map_err(SpawnError::at(Stage::Signals))?;
+        let made = make(plan, place, &report, self.changes_ids());
+        let _ = call::rt_sigprocmask(SIG_SETMASK, &mask);
+        let made = made?;
+
+        let mut child = Child::new(made.pid, made.pidfd);
+        let failure = if report.started.load(Ordering::SeqCst) {
+            let words = report.words.each_ref().map(|word| word.load(Ordering::SeqCst));
+            SpawnError::decode(words)
+        } else {
+            made.channel.and_then(|channel| proof::listen(&channel, &child))
+        };
+        let outcome = failure.map_or_else(|| proof::wait(&child), Err);
+        if let Err(failure) = outcome {
+            // It has nothing left to do but to end.
+            let _ = child.wait();
+            return Err(failure);
+        }
+        child.method = made.method;
+        child.leads_group = self.leads_group();
+        Ok(child)
+    }
+
+    /// What the kernel would not refuse, or not for certain.
+    fn check(&self) -> crate::Result<()> {
+        let ended = |list: &[Arg<'_>]| list.last().is_some_and(|last| last.as_c_str().is_none());
+        // The id −1 means to the kernel: stay what you are.
+        let ids = [self.uid, self.gid].into_iter().flatten();
+        let mut ids = ids.chain(self.groups.into_iter().flatten().copied());
+        // A program without an argument 0 takes what lies behind it, its environment, for arguments.
+        let valid = ended(self.argv)
+            && self.argv.first().is_some_and(|name| name.as_c_str().is_some())
+            && ended(self.envp)
+            && self.group.is_none_or(|group| group >= 0)
+            && self.fds.iter().all(|(_, to)| *to >= 0)
+            && ids.all(|id| id != u32::MAX);
+        if valid { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+}

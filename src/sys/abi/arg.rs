@@ -1,0 +1,69 @@
+//! The strings of a program's arguments and environment, in the form that the kernel reads.
+//!
+//! # Safety
+//!
+//! This file is trusted that an [`Arg`] is null or came from a `CStr` that lives as long as it does.
+#![allow(unsafe_code, reason = "strings by address, as the kernel wants them")]
+
+use core::ffi::{CStr, c_char};
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr;
+
+/// One string of a list of arguments (`argv`) or of environment variables (`envp`, `NAME=value`).
+///
+/// A list is a slice that ends with [`Arg::END`]. In memory it is the very array that the kernel
+/// reads, so that a list made before a fork is used behind it without an allocation.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::process::Arg;
+///
+/// let argv = [Arg::new(c"echo"), Arg::new(c"hello"), Arg::END];
+/// assert_eq!(argv[1].as_c_str(), Some(c"hello"));
+/// assert_eq!(argv[2].as_c_str(), None);
+/// ```
+///
+/// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html)
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Arg<'a> {
+    string: *const c_char,
+    lent: PhantomData<&'a CStr>,
+}
+
+// SAFETY: it stands for an `Option<&CStr>`, which is Send.
+unsafe impl Send for Arg<'_> {}
+// SAFETY: it stands for an `Option<&CStr>`, which is Sync.
+unsafe impl Sync for Arg<'_> {}
+
+impl<'a> Arg<'a> {
+    /// The end of a list.
+    pub const END: Self = Self { string: ptr::null(), lent: PhantomData };
+
+    /// A string of a list.
+    #[must_use]
+    pub const fn new(string: &'a CStr) -> Self {
+        Self { string: string.as_ptr(), lent: PhantomData }
+    }
+
+    /// The string, or `None` for the end.
+    #[must_use]
+    pub const fn as_c_str(self) -> Option<&'a CStr> {
+        if self.string.is_null() {
+            return None;
+        }
+        // SAFETY: not null, so it came from a `&'a CStr`.
+        Some(unsafe { CStr::from_ptr(self.string) })
+    }
+}
+
+impl fmt::Debug for Arg<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_c_str() {
+            Some(string) => string.fmt(f),
+            None => f.write_str("END"),
+        }
+    }
+}

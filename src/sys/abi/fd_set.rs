@@ -1,0 +1,105 @@
+//! Sets of descriptors as `select` has them, of any size.
+//!
+//! # Safety
+//!
+//! This file is trusted to lend out only descriptors that were lent to it: a set has a bit for each,
+//! and bits are set by `insert` alone; `select` only clears some.
+#![allow(unsafe_code, reason = "a descriptor is lent again by its number")]
+
+use crate::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
+
+const BITS: usize = usize::BITS as usize;
+
+/// A set of descriptors, with any number: there is no `FD_SETSIZE`. Its methods are in
+/// [`select`](crate::select).
+#[derive(Clone, Default)]
+pub struct FdSet<'fd> {
+    /// The kernel's `fd_set`: descriptor `n` is bit `n % BITS` of word `n / BITS`.
+    pub(crate) words: Vec<usize>,
+    lent: PhantomData<BorrowedFd<'fd>>,
+}
+
+/// Word and bit.
+#[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
+fn place(fd: BorrowedFd<'_>) -> (usize, usize) {
+    let number = fd.as_raw_fd() as usize;
+    (number / BITS, 1 << (number % BITS))
+}
+
+impl<'fd> FdSet<'fd> {
+    /// A set without descriptors.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { words: Vec::new(), lent: PhantomData }
+    }
+
+    /// Adds a descriptor.
+    pub fn insert(&mut self, fd: &'fd impl AsFd) {
+        self.insert_borrowed_fd(fd.as_fd());
+    }
+
+    /// As [`insert`](Self::insert), for a descriptor that is borrowed already.
+    pub fn insert_borrowed_fd(&mut self, fd: BorrowedFd<'fd>) {
+        let (word, bit) = place(fd);
+        if word >= self.words.len() {
+            self.words.resize(word + 1, 0);
+        }
+        self.words[word] |= bit;
+    }
+
+    /// Takes a descriptor out.
+    pub fn remove(&mut self, fd: impl AsFd) {
+        let (word, bit) = place(fd.as_fd());
+        if let Some(word) = self.words.get_mut(word) {
+            *word &= !bit;
+        }
+    }
+
+    /// Whether the descriptor is in the set.
+    #[must_use]
+    pub fn contains(&self, fd: impl AsFd) -> bool {
+        let (word, bit) = place(fd.as_fd());
+        self.words.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Takes all descriptors out.
+    pub fn clear(&mut self) {
+        self.words.clear();
+    }
+
+    /// How many descriptors there are in the set.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| *word == 0)
+    }
+
+    /// The descriptors in the set, by number.
+    pub fn iter(&self) -> impl Iterator<Item = BorrowedFd<'fd>> {
+        let bits = |word: usize| (0..BITS).filter(move |bit| word & (1 << bit) != 0);
+        let words = self.words.iter().enumerate();
+        words.flat_map(move |(index, word)| bits(*word).map(move |bit| lend(index * BITS + bit)))
+    }
+}
+
+/// The descriptor of a bit that is set.
+#[expect(clippy::cast_possible_truncation, reason = "descriptors are C ints")]
+#[expect(clippy::cast_possible_wrap, reason = "descriptors are C ints")]
+fn lend<'fd>(number: usize) -> BorrowedFd<'fd> {
+    // SAFETY: the bit was set for a descriptor that was borrowed for `'fd`.
+    unsafe { BorrowedFd::borrow_raw(number as RawFd) }
+}
+
+impl fmt::Debug for FdSet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter().map(|fd| fd.as_raw_fd())).finish()
+    }
+}

@@ -1,0 +1,262 @@
+//! Flag types. Bits that the crate does not know are kept, so that a newer kernel's flag can be
+//! passed and comes back.
+
+use crate::sys::abi;
+use core::fmt;
+
+/// Makes a flag type: a newtype over its bits with named constants.
+macro_rules! flags {
+    (
+        $(#[$type_meta:meta])*
+        pub struct $type:ident: $bits:ty;
+        $($(#[$meta:meta])* const $name:ident = $value:expr;)*
+    ) => {
+        $(#[$type_meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+        #[repr(transparent)]
+        pub struct $type($bits);
+
+        impl $type {
+            $($(#[$meta])* pub const $name: Self = Self($value);)*
+
+            /// No flag.
+            #[must_use]
+            pub const fn empty() -> Self {
+                Self(0)
+            }
+
+            /// The flags with these bits, unknown ones included.
+            #[must_use]
+            pub const fn from_bits_retain(bits: $bits) -> Self {
+                Self(bits)
+            }
+
+            /// The bits, as the kernel has them.
+            #[must_use]
+            pub const fn bits(self) -> $bits {
+                self.0
+            }
+
+            /// Whether no flag is set.
+            #[must_use]
+            pub const fn is_empty(self) -> bool {
+                self.0 == 0
+            }
+
+            /// Whether all flags of `other` are set.
+            #[must_use]
+            pub const fn contains(self, other: Self) -> bool {
+                self.0 & other.0 == other.0
+            }
+
+            /// Whether any flag of `other` is set.
+            #[must_use]
+            pub const fn intersects(self, other: Self) -> bool {
+                self.0 & other.0 != 0
+            }
+
+            /// The flags of both. The same as `|`, and usable in constants.
+            #[must_use]
+            pub const fn union(self, other: Self) -> Self {
+                Self(self.0 | other.0)
+            }
+
+            /// These flags without those of `other`.
+            #[must_use]
+            pub const fn difference(self, other: Self) -> Self {
+                Self(self.0 & !other.0)
+            }
+        }
+
+        impl core::ops::BitOr for $type {
+            type Output = Self;
+            fn bitor(self, other: Self) -> Self {
+                self.union(other)
+            }
+        }
+
+        impl core::ops::BitOrAssign for $type {
+            fn bitor_assign(&mut self, other: Self) {
+                *self = self.union(other);
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write_flags(f, stringify!($type), self.0.into(), &[$((stringify!($name), u64::from($value))),*])
+            }
+        }
+    };
+}
+
+/// `Type(A | B | 0x40)`: the known flags by name, the rest as a number.
+fn write_flags(
+    f: &mut fmt::Formatter<'_>,
+    type_name: &str,
+    bits: u64,
+    names: &[(&str, u64)],
+) -> fmt::Result {
+    write!(f, "{type_name}(")?;
+    let mut rest = bits;
+    let mut separator = "";
+    for &(name, value) in names {
+        if bits & value == value {
+            write!(f, "{separator}{name}")?;
+            separator = " | ";
+            rest &= !value;
+        }
+    }
+    if rest != 0 {
+        write!(f, "{separator}{rest:#x}")?;
+    }
+    f.write_str(")")
+}
+
+flags! {
+    /// Flags of [`pipe2`](crate::pipe2).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::PipeFlags;
+    ///
+    /// let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+    /// assert!(flags.contains(PipeFlags::CLOEXEC));
+    /// assert!(!flags.contains(PipeFlags::DIRECT));
+    /// assert_eq!(format!("{flags:?}"), "PipeFlags(CLOEXEC | NONBLOCK)");
+    /// // Bits that the crate does not know are kept.
+    /// assert_eq!(PipeFlags::from_bits_retain(1 << 30).bits(), 1 << 30);
+    /// ```
+    ///
+    /// [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html)
+    pub struct PipeFlags: u32;
+    /// Close-on-exec: the descriptor does not stay open in a program started by `exec`.
+    const CLOEXEC = abi::O_CLOEXEC;
+    /// Nonblocking: a call that would wait answers [`EAGAIN`](crate::Errno::EAGAIN).
+    const NONBLOCK = abi::O_NONBLOCK;
+    /// Packet mode: each write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes is read as one
+    /// packet, and a read that is shorter drops the rest of it.
+    const DIRECT = abi::O_DIRECT;
+}
+
+flags! {
+    /// Flags of [`dup3`](crate::io::dup3).
+    ///
+    /// [dup(2)](https://man7.org/linux/man-pages/man2/dup.2.html)
+    pub struct DupFlags: u32;
+    /// Close-on-exec: the copy does not stay open in a program started by `exec`.
+    const CLOEXEC = abi::O_CLOEXEC;
+}
+
+flags! {
+    /// Flags of [`execveat`](crate::process::execveat).
+    ///
+    /// [execveat(2)](https://man7.org/linux/man-pages/man2/execveat.2.html)
+    pub struct ExecFlags: u32;
+    /// With an empty path: execute the file that the descriptor is open on.
+    const EMPTY_PATH = abi::AT_EMPTY_PATH;
+    /// Do not follow the path's last part if it is a symbolic link: `ELOOP`.
+    const SYMLINK_NOFOLLOW = abi::AT_SYMLINK_NOFOLLOW;
+}
+
+flags! {
+    /// Flags of [`splice`](crate::splice::splice) and [`tee`](crate::splice::tee).
+    ///
+    /// [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html)
+    pub struct SpliceFlags: u32;
+    /// Move pages rather than copy them: a hint that the kernel is free to ignore.
+    const MOVE = abi::SPLICE_F_MOVE;
+    /// Do not wait for the *pipe*. An end that is no pipe follows its own nonblocking flag.
+    const NONBLOCK = abi::SPLICE_F_NONBLOCK;
+    /// More data follows at once: lets a socket wait for it. Wrong on the last call, which it
+    /// delays by up to 200 ms.
+    const MORE = abi::SPLICE_F_MORE;
+}
+
+flags! {
+    /// What to wait for, and what was found, in a [`PollFd`](crate::poll::PollFd).
+    ///
+    /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
+    pub struct PollEvents: u16;
+    /// There is data to read, or a read answers end of file at once (on some kinds of descriptor).
+    const IN = abi::POLLIN;
+    /// There is urgent data.
+    const PRI = abi::POLLPRI;
+    /// There is room to write. A pipe says so when a whole slot (one page) is free.
+    const OUT = abi::POLLOUT;
+    /// An error. On the write end of a pipe: nobody is left to read. Found whether asked or not.
+    const ERR = abi::POLLERR;
+    /// Hang-up. On the read end of a pipe: nobody is left to write. What is still in the pipe can be
+    /// read. Found whether asked or not.
+    const HUP = abi::POLLHUP;
+    /// The descriptor is not open. Found whether asked or not.
+    const NVAL = abi::POLLNVAL;
+    /// The peer of a stream socket has shut down writing.
+    const RDHUP = abi::POLLRDHUP;
+}
+
+#[cfg(feature = "message")]
+flags! {
+    /// What to wait for with an [`Epoll`](crate::epoll::Epoll), and how.
+    ///
+    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
+    pub struct EpollEvents: u32;
+    /// As [`PollEvents::IN`].
+    const IN = abi::EPOLLIN;
+    /// As [`PollEvents::PRI`].
+    const PRI = abi::EPOLLPRI;
+    /// As [`PollEvents::OUT`].
+    const OUT = abi::EPOLLOUT;
+    /// As [`PollEvents::ERR`].
+    const ERR = abi::EPOLLERR;
+    /// As [`PollEvents::HUP`].
+    const HUP = abi::EPOLLHUP;
+    /// As [`PollEvents::RDHUP`].
+    const RDHUP = abi::EPOLLRDHUP;
+    /// Of several epolls that watch the same descriptor, wake one and not all.
+    const EXCLUSIVE = abi::EPOLLEXCLUSIVE;
+    /// Report once; [`modify`](crate::epoll::Epoll::modify) arms it again.
+    const ONESHOT = abi::EPOLLONESHOT;
+    /// Edge-triggered: report when something has happened, not as long as it is so. Read or write
+    /// until [`EAGAIN`](crate::Errno::EAGAIN) before the next wait.
+    const ET = abi::EPOLLET;
+}
+
+#[cfg(feature = "message")]
+flags! {
+    /// Flags of [`EventFd::with_flags`](crate::epoll::EventFd::with_flags).
+    ///
+    /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
+    pub struct EventFdFlags: u32;
+    /// Close-on-exec: the descriptor does not stay open in a program started by `exec`.
+    const CLOEXEC = abi::O_CLOEXEC;
+    /// Nonblocking: a call that would wait answers [`EAGAIN`](crate::Errno::EAGAIN).
+    const NONBLOCK = abi::O_NONBLOCK;
+    /// A read takes 1 off the counter, not all of it.
+    const SEMAPHORE = abi::EFD_SEMAPHORE;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_debug_names_known_bits_and_keeps_the_rest() {
+        let flags = SpliceFlags::MOVE | SpliceFlags::from_bits_retain(0x40);
+        assert_eq!(std::format!("{flags:?}"), "SpliceFlags(MOVE | 0x40)");
+        assert_eq!(std::format!("{:?}", SpliceFlags::empty()), "SpliceFlags()");
+    }
+
+    #[test]
+    fn flags_set_operations() {
+        let both = PollEvents::IN | PollEvents::OUT;
+        assert!(both.contains(PollEvents::IN));
+        assert!(!PollEvents::IN.contains(both));
+        assert!(PollEvents::IN.intersects(both));
+        assert_eq!(both.difference(PollEvents::IN), PollEvents::OUT);
+        assert!(both.difference(both).is_empty());
+        let mut flags = PollEvents::default();
+        flags |= PollEvents::HUP;
+        assert_eq!(flags, PollEvents::HUP);
+    }
+}

@@ -1,0 +1,144 @@
+//! Buffers for `readv` and `writev`: std's `IoSlice` and `IoSliceMut` with feature `std`, and
+//! without it a part of them with the same signatures and the layout of `struct iovec`.
+//!
+//! # Safety
+//!
+//! This file is trusted to make a slice only of a pointer and length that came from one.
+#![allow(unsafe_code, reason = "slices stored as the kernel wants them")]
+
+#[cfg(feature = "std")]
+pub use std::io::{IoSlice, IoSliceMut};
+
+#[cfg(not(feature = "std"))]
+pub use without_std::{IoSlice, IoSliceMut};
+
+#[cfg(not(feature = "std"))]
+mod without_std {
+    use core::marker::PhantomData;
+    use core::ops::{Deref, DerefMut};
+
+    #[derive(Clone, Copy)]
+    #[repr(C)]
+    struct IoVec {
+        base: *mut u8,
+        len: usize,
+    }
+
+    impl IoVec {
+        fn advance(&mut self, count: usize) {
+            assert!(count <= self.len, "advancing an IoSlice beyond its length");
+            self.base = self.base.wrapping_add(count);
+            self.len -= count;
+        }
+    }
+
+    /// A buffer to write from, as `struct iovec`.
+    #[derive(Clone, Copy)]
+    #[repr(transparent)]
+    pub struct IoSlice<'a> {
+        vec: IoVec,
+        lent: PhantomData<&'a [u8]>,
+    }
+
+    // SAFETY: it stands for a `&[u8]`, which is Send.
+    unsafe impl Send for IoSlice<'_> {}
+    // SAFETY: it stands for a `&[u8]`, which is Sync.
+    unsafe impl Sync for IoSlice<'_> {}
+
+    impl<'a> IoSlice<'a> {
+        /// A buffer to write from.
+        #[must_use]
+        pub fn new(buf: &'a [u8]) -> Self {
+            let vec = IoVec { base: buf.as_ptr().cast_mut(), len: buf.len() };
+            Self { vec, lent: PhantomData }
+        }
+
+        /// Drops the first `n` bytes.
+        ///
+        /// # Panics
+        ///
+        /// If there are fewer.
+        pub fn advance(&mut self, n: usize) {
+            self.vec.advance(n);
+        }
+
+        /// Drops the first `n` bytes of all buffers together, and the buffers that become empty.
+        ///
+        /// # Panics
+        ///
+        /// If there are fewer.
+        pub fn advance_slices(bufs: &mut &mut [Self], n: usize) {
+            let mut left = n;
+            let mut done = 0;
+            for buf in bufs.iter() {
+                match left.checked_sub(buf.len()) {
+                    Some(rest) => left = rest,
+                    None => break,
+                }
+                done += 1;
+            }
+            *bufs = &mut core::mem::take(bufs)[done..];
+            match bufs.first_mut() {
+                Some(first) => first.advance(left),
+                None => assert!(left == 0, "advancing IoSlices beyond their length"),
+            }
+        }
+    }
+
+    impl Deref for IoSlice<'_> {
+        type Target = [u8];
+        fn deref(&self) -> &[u8] {
+            // SAFETY: pointer and length are those of the slice given to `new`, or of its tail, and
+            // that slice is lent for `'a`.
+            unsafe { core::slice::from_raw_parts(self.vec.base, self.vec.len) }
+        }
+    }
+
+    impl core::fmt::Debug for IoSlice<'_> {
+        fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            core::fmt::Debug::fmt(&**self, f)
+        }
+    }
+
+    /// A buffer to read into, as `struct iovec`.
+    #[repr(transparent)]
+    pub struct IoSliceMut<'a> {
+        vec: IoVec,
+        lent: PhantomData<&'a mut [u8]>,
+    }
+
+    // SAFETY: it stands for a `&mut [u8]`, which is Send.
+    unsafe impl Send for IoSliceMut<'_> {}
+    // SAFETY: it stands for a `&mut [u8]`, which is Sync.
+    unsafe impl Sync for IoSliceMut<'_> {}
+
+    impl<'a> IoSliceMut<'a> {
+        /// A buffer to read into.
+        #[must_use]
+        pub fn new(buf: &'a mut [u8]) -> Self {
+            let vec = IoVec { base: buf.as_mut_ptr(), len: buf.len() };
+            Self { vec, lent: PhantomData }
+        }
+    }
+
+    impl Deref for IoSliceMut<'_> {
+        type Target = [u8];
+        fn deref(&self) -> &[u8] {
+            // SAFETY: pointer and length are those of the slice given to `new`, lent for `'a`.
+            unsafe { core::slice::from_raw_parts(self.vec.base, self.vec.len) }
+        }
+    }
+
+    impl DerefMut for IoSliceMut<'_> {
+        fn deref_mut(&mut self) -> &mut [u8] {
+            // SAFETY: as above, and the slice was lent exclusively.
+            unsafe { core::slice::from_raw_parts_mut(self.vec.base, self.vec.len) }
+        }
+    }
+
+    impl core::fmt::Debug for IoSliceMut<'_> {
+        fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            core::fmt::Debug::fmt(&**self, f)
+        }
+    }
+}

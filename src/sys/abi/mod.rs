@@ -1,0 +1,320 @@
+//! Whatever has the layout or the values of the kernel: what its headers say,
+//! as far as the crate uses it.
+//!
+//! Sizes are asserted at compile time. Where architectures differ the value is chosen here, and a
+//! build with `c-shim` compares every line with the C headers of its target in a test.
+
+#![cfg_attr(
+    not(all(feature = "message", feature = "process", feature = "transfer")),
+    allow(dead_code, reason = "some serve these features only")
+)]
+
+pub(crate) mod arg;
+#[cfg(all(test, feature = "c-shim"))]
+mod facts;
+#[cfg(all(feature = "alloc", feature = "message"))]
+pub(crate) mod fd_set;
+pub(crate) mod flags;
+pub(crate) mod iovec;
+pub(crate) mod poll_fd;
+
+#[cfg(all(test, feature = "c-shim"))]
+pub(crate) use facts::facts;
+
+const ARM: bool = cfg!(any(target_arch = "arm", target_arch = "aarch64", target_arch = "m68k"));
+pub(crate) const MIPS: bool = cfg!(any(
+    target_arch = "mips",
+    target_arch = "mips64",
+    target_arch = "mips32r6",
+    target_arch = "mips64r6"
+));
+const POWERPC: bool = cfg!(any(target_arch = "powerpc", target_arch = "powerpc64"));
+pub(crate) const SPARC: bool = cfg!(any(target_arch = "sparc", target_arch = "sparc64"));
+
+/// Picks the value of this architecture: MIPS, SPARC, PowerPC, ARM (with m68k), or all others.
+const fn per_arch(mips: u32, sparc: u32, powerpc: u32, arm: u32, other: u32) -> u32 {
+    match (MIPS, SPARC, POWERPC, ARM) {
+        (true, _, _, _) => mips,
+        (_, true, _, _) => sparc,
+        (_, _, true, _) => powerpc,
+        (_, _, _, true) => arm,
+        _ => other,
+    }
+}
+
+// fcntl.h
+pub(crate) const O_NONBLOCK: u32 = per_arch(0x80, 0x4000, 0o4000, 0o4000, 0o4000);
+pub(crate) const O_DIRECT: u32 = per_arch(0x8000, 0x10_0000, 0o400_000, 0o200_000, 0o40_000);
+pub(crate) const O_APPEND: u32 = per_arch(8, 8, 0o2000, 0o2000, 0o2000);
+pub(crate) const O_CLOEXEC: u32 =
+    per_arch(0o2_000_000, 0x40_0000, 0o2_000_000, 0o2_000_000, 0o2_000_000);
+pub(crate) const O_PATH: u32 =
+    per_arch(0o10_000_000, 0x100_0000, 0o10_000_000, 0o10_000_000, 0o10_000_000);
+pub(crate) const O_WRONLY: u32 = 1;
+pub(crate) const O_ACCMODE: usize = 3;
+pub(crate) const O_RDONLY: usize = 0;
+#[expect(clippy::cast_sign_loss, reason = "a register has bits")]
+pub(crate) const AT_FDCWD: usize = -100_isize as usize;
+pub(crate) const AT_EMPTY_PATH: u32 = 0x1000;
+pub(crate) const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
+pub(crate) const FD_CLOEXEC: usize = 1;
+pub(crate) const F_GETFD: usize = 1;
+pub(crate) const F_SETFD: usize = 2;
+pub(crate) const F_GETFL: usize = 3;
+pub(crate) const F_SETFL: usize = 4;
+pub(crate) const F_DUPFD_CLOEXEC: usize = 1030;
+pub(crate) const F_SETPIPE_SZ: usize = 1031;
+pub(crate) const F_GETPIPE_SZ: usize = 1032;
+pub(crate) const SPLICE_F_MOVE: u32 = 1;
+pub(crate) const SPLICE_F_NONBLOCK: u32 = 2;
+pub(crate) const SPLICE_F_MORE: u32 = 4;
+
+// stat.h
+pub(crate) const S_IFMT: u16 = 0o170_000;
+pub(crate) const S_IFREG: u16 = 0o100_000;
+pub(crate) const S_IFIFO: u16 = 0o010_000;
+pub(crate) const S_IFCHR: u16 = 0o020_000;
+pub(crate) const S_IFBLK: u16 = 0o060_000;
+pub(crate) const S_IFSOCK: u16 = 0o140_000;
+pub(crate) const STATX_TYPE: usize = 1;
+pub(crate) const STATX_NLINK: usize = 4;
+pub(crate) const STATX_INO: usize = 0x100;
+pub(crate) const STATX_SIZE: usize = 0x200;
+
+// unistd.h, socket.h
+pub(crate) const SEEK_CUR: usize = 1;
+pub(crate) const SOL_SOCKET: usize = per_arch(0xffff, 0xffff, 1, 1, 1) as usize;
+pub(crate) const SO_TYPE: usize = per_arch(0x1008, 0x1008, 3, 3, 3) as usize;
+pub(crate) const SOCK_STREAM: i32 = if MIPS { 2 } else { 1 };
+
+// time.h
+pub(crate) const CLOCK_MONOTONIC: usize = 1;
+
+// limits.h, uio.h, and MAX_RW_COUNT of fs.h for a page of 4096 bytes: no call moves more at once.
+pub(crate) const PIPE_BUF: usize = 4096;
+pub(crate) const IOV_MAX: usize = 1024;
+pub(crate) const MAX_RW_COUNT: usize = 0x7fff_f000;
+pub(crate) const RWF_NOWAIT: usize = 8;
+/// Since Linux 6.18, and not in older headers: no test compares it.
+pub(crate) const RWF_NOSIGNAL: usize = 0x100;
+
+// ioctls.h
+pub(crate) const FIONREAD: usize =
+    per_arch(0x467f, 0x4004_667f, 0x4004_667f, 0x541b, 0x541b) as usize;
+
+// signal.h, wait.h, mman.h
+pub(crate) const SIG_BLOCK: usize = per_arch(1, 1, 0, 0, 0) as usize;
+pub(crate) const SIG_SETMASK: usize = per_arch(3, 4, 2, 2, 2) as usize;
+pub(crate) const SIGCHLD: usize = per_arch(18, 20, 17, 17, 17) as usize;
+pub(crate) const WNOHANG: usize = 1;
+pub(crate) const WSTOPPED: usize = 2;
+pub(crate) const WEXITED: usize = 4;
+pub(crate) const WCONTINUED: usize = 8;
+pub(crate) const WNOWAIT: usize = 0x0100_0000;
+pub(crate) const P_PID: usize = 1;
+pub(crate) const P_PIDFD: usize = 3;
+pub(crate) const CLD_EXITED: i32 = 1;
+pub(crate) const CLD_KILLED: i32 = 2;
+pub(crate) const CLD_DUMPED: i32 = 3;
+pub(crate) const CLD_CONTINUED: i32 = 6;
+#[cfg(any(feature = "message", feature = "process", feature = "transfer"))]
+pub(crate) const SI_QUEUE: i32 = -1;
+pub(crate) const MADV_NORMAL: usize = 0;
+
+// Memory of the crate's own, and the files it may lie in: mman.h, memfd.h, fcntl.h.
+pub(crate) const PROT_NONE: usize = 0;
+pub(crate) const PROT_READ: usize = 1;
+pub(crate) const PROT_WRITE: usize = 2;
+pub(crate) const MAP_SHARED: usize = 1;
+pub(crate) const MAP_PRIVATE: usize = 2;
+pub(crate) const MAP_ANONYMOUS: usize = per_arch(0x800, 0x20, 0x20, 0x20, 0x20) as usize;
+pub(crate) const MADV_DONTNEED: usize = 4;
+pub(crate) const MADV_HUGEPAGE: usize = 14;
+pub(crate) const MADV_WIPEONFORK: usize = 18;
+/// No kernel knows this one.
+pub(crate) const NO_ADVICE: usize = 0x7fff_fff0;
+pub(crate) const MFD_CLOEXEC: usize = 1;
+pub(crate) const MFD_ALLOW_SEALING: usize = 2;
+/// Since Linux 6.3, and not in older headers: no test compares it.
+pub(crate) const MFD_NOEXEC_SEAL: usize = 8;
+pub(crate) const F_ADD_SEALS: usize = 1033;
+pub(crate) const F_SEAL_SEAL: usize = 1;
+pub(crate) const F_SEAL_SHRINK: usize = 2;
+pub(crate) const F_SEAL_GROW: usize = 4;
+
+// For making `fork` of `clone`, which the assembly backends do: sched.h, signal.h, prctl.h.
+#[cfg(any(not(feature = "c-shim"), test))]
+pub(crate) const CLONE_CHILD_CLEARTID: usize = 0x0020_0000;
+#[cfg(any(not(feature = "c-shim"), test))]
+pub(crate) const CLONE_CHILD_SETTID: usize = 0x0100_0000;
+#[cfg(any(not(feature = "c-shim"), test))]
+pub(crate) const PR_GET_TID_ADDRESS: usize = 40;
+
+// What a child does to itself before it executes a program: sched.h, prctl.h, resource.h, signal.h.
+pub(crate) const CLONE_VM: usize = 0x100;
+pub(crate) const CLONE_PIDFD: usize = 0x1000;
+pub(crate) const CLONE_VFORK: usize = 0x4000;
+/// In `clone3` only, and beyond a `long` of 32 bits, so that no test compares it.
+pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+pub(crate) const PRIO_PROCESS: usize = 0;
+pub(crate) const PR_SET_PDEATHSIG: usize = 1;
+pub(crate) const PR_SET_DUMPABLE: usize = 4;
+
+pub(crate) const RLIMIT_CPU: u32 = 0;
+pub(crate) const RLIMIT_FSIZE: u32 = 1;
+pub(crate) const RLIMIT_DATA: u32 = 2;
+pub(crate) const RLIMIT_STACK: u32 = 3;
+pub(crate) const RLIMIT_CORE: u32 = 4;
+pub(crate) const RLIMIT_RSS: u32 = per_arch(7, 5, 5, 5, 5);
+pub(crate) const RLIMIT_NPROC: u32 = per_arch(8, 7, 6, 6, 6);
+pub(crate) const RLIMIT_NOFILE: u32 = per_arch(5, 6, 7, 7, 7);
+pub(crate) const RLIMIT_MEMLOCK: u32 = per_arch(9, 8, 8, 8, 8);
+pub(crate) const RLIMIT_AS: u32 = per_arch(6, 9, 9, 9, 9);
+pub(crate) const RLIMIT_LOCKS: u32 = 10;
+pub(crate) const RLIMIT_SIGPENDING: u32 = 11;
+pub(crate) const RLIMIT_MSGQUEUE: u32 = 12;
+pub(crate) const RLIMIT_NICE: u32 = 13;
+pub(crate) const RLIMIT_RTPRIO: u32 = 14;
+pub(crate) const RLIMIT_RTTIME: u32 = 15;
+
+/// The kernel's `struct sigaction`, which no two architectures have alike: as words, enough for all
+/// of them. All zeros are `SIG_DFL`, no flags and an empty mask in each.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct SigAction([usize; 8]);
+
+impl SigAction {
+    /// Whether there is a function: 0 is `SIG_DFL`, 1 is `SIG_IGN`.
+    pub(crate) const fn is_handled(&self) -> bool {
+        self.0[if MIPS { 1 } else { 0 }] > 1
+    }
+}
+
+/// pidfd.h. Newer than many headers, so no test compares these.
+pub(crate) const PIDFD_SIGNAL_PROCESS_GROUP: usize = 4;
+pub(crate) const PIDFD_GET_INFO: usize = 0xc040_ff0b;
+pub(crate) const PIDFD_INFO_EXIT: u64 = 8;
+
+/// The first version of `struct pidfd_info`, as far as it is read.
+#[repr(C)]
+pub(crate) struct PidfdInfo {
+    pub(crate) mask: u64,
+    pub(crate) _between: [u32; 13],
+    pub(crate) exit_code: i32,
+}
+const _: () = assert!(size_of::<PidfdInfo>() == 64);
+
+// poll.h
+pub(crate) const POLLIN: u16 = 0x001;
+pub(crate) const POLLPRI: u16 = 0x002;
+pub(crate) const POLLOUT: u16 = 0x004;
+pub(crate) const POLLERR: u16 = 0x008;
+pub(crate) const POLLHUP: u16 = 0x010;
+pub(crate) const POLLNVAL: u16 = 0x020;
+pub(crate) const POLLRDHUP: u16 = if SPARC { 0x800 } else { 0x2000 };
+
+// epoll.h, whose first events are those of poll.h on every architecture, and eventfd.h
+pub(crate) const EPOLL_CTL_ADD: usize = 1;
+pub(crate) const EPOLL_CTL_DEL: usize = 2;
+pub(crate) const EPOLL_CTL_MOD: usize = 3;
+pub(crate) const EPOLLIN: u32 = 0x001;
+pub(crate) const EPOLLPRI: u32 = 0x002;
+pub(crate) const EPOLLOUT: u32 = 0x004;
+pub(crate) const EPOLLERR: u32 = 0x008;
+pub(crate) const EPOLLHUP: u32 = 0x010;
+pub(crate) const EPOLLRDHUP: u32 = 0x2000;
+pub(crate) const EPOLLEXCLUSIVE: u32 = 1 << 28;
+pub(crate) const EPOLLONESHOT: u32 = 1 << 30;
+pub(crate) const EPOLLET: u32 = 1 << 31;
+pub(crate) const EFD_SEMAPHORE: u32 = 1;
+
+/// `struct epoll_event`; its methods are in [`epoll`](crate::epoll).
+///
+/// What [`Epoll::wait`](crate::epoll::Epoll::wait) has found: what is ready, and the token that it was
+/// added with.
+#[cfg(feature = "message")]
+#[cfg_attr(target_arch = "x86_64", repr(C, packed))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Event {
+    pub(crate) events: u32,
+    pub(crate) data: u64,
+}
+
+/// `struct __kernel_timespec`, which has 64-bit members on every architecture.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Timespec {
+    pub(crate) tv_sec: i64,
+    pub(crate) tv_nsec: i64,
+}
+const _: () = assert!(size_of::<Timespec>() == 16);
+
+/// The kernel's `sigset_t`: words of the size of a pointer. MIPS has twice as many signals.
+pub(crate) type SigSet = [usize; SIGSET_WORDS];
+pub(crate) const SIGSET_WORDS: usize = (if MIPS { 128 } else { 64 }) / usize::BITS as usize;
+
+/// `struct statx`, as far as it is read.
+#[repr(C)]
+pub(crate) struct Statx {
+    _before_nlink: [u32; 4],
+    pub(crate) stx_nlink: u32,
+    _ids: [u32; 2],
+    pub(crate) stx_mode: u16,
+    _pad: u16,
+    pub(crate) stx_ino: u64,
+    pub(crate) stx_size: u64,
+    _before_rdev: [u64; 10],
+    /// Major and minor number of the device that this file stands for.
+    pub(crate) stx_rdev: [u32; 2],
+    /// Major and minor number.
+    pub(crate) stx_dev: [u32; 2],
+    _rest: [u64; 14],
+}
+const _: () = assert!(size_of::<Statx>() == 256);
+
+/// `siginfo_t`, as far as `waitid` fills it. Of a queued signal its value is in the place of the status.
+#[repr(C)]
+pub(crate) struct SigInfo {
+    pub(crate) si_signo: i32,
+    /// `si_errno` and `si_code`; MIPS has them the other way round.
+    errno_and_code: [i32; 2],
+    /// The union behind starts where a pointer may start.
+    #[cfg(target_pointer_width = "64")]
+    _pad: i32,
+    pub(crate) si_pid: i32,
+    _si_uid: u32,
+    pub(crate) si_status: i32,
+    _rest: [i32; if cfg!(target_pointer_width = "64") { 25 } else { 26 }],
+}
+const _: () = assert!(size_of::<SigInfo>() == 128);
+
+impl SigInfo {
+    const CODE: usize = if MIPS { 0 } else { 1 };
+
+    pub(crate) const fn empty() -> Self {
+        Self {
+            si_signo: 0,
+            errno_and_code: [0; 2],
+            #[cfg(target_pointer_width = "64")]
+            _pad: 0,
+            si_pid: 0,
+            _si_uid: 0,
+            si_status: 0,
+            _rest: [0; if cfg!(target_pointer_width = "64") { 25 } else { 26 }],
+        }
+    }
+
+    /// What a thread queues for itself.
+    #[cfg(any(feature = "message", feature = "process", feature = "transfer"))]
+    pub(crate) const fn queued(signal: i32, value: i32) -> Self {
+        let mut info = Self::empty();
+        info.si_signo = signal;
+        info.errno_and_code[Self::CODE] = SI_QUEUE;
+        info.si_status = value;
+        info
+    }
+
+    pub(crate) const fn si_code(&self) -> i32 {
+        self.errno_and_code[Self::CODE]
+    }
+}

@@ -1,0 +1,60 @@
+//! `fork` by raw `clone`, and the one repair that a C library around us needs.
+//!
+//! A libc keeps each thread's id in its thread control block. The child of a raw `clone` inherits
+//! the parent's id there, and then `pthread_kill`, error-checking mutexes and the like go wrong.
+//! glibc registers the address of that very word with the kernel (`set_tid_address`, and
+//! `CLONE_CHILD_CLEARTID` for later threads), and `prctl(PR_GET_TID_ADDRESS)` gives it back; with
+//! `CLONE_CHILD_SETTID` the kernel writes the child's id into the child's copy.
+//!
+//! musl registers the address of a *lock* instead, so the word is asked first: only where it holds
+//! this thread's id is it a thread id. Where it does not, or the kernel does not tell
+//! (`CONFIG_CHECKPOINT_RESTORE` is off), nothing is repaired.
+//!
+//! # Safety
+//!
+//! This file is trusted to read one word at an address that the kernel holds for this thread.
+#![allow(unsafe_code, reason = "clone, and the word that clone repairs")]
+
+use super::{nr, syscall0, syscall5};
+use crate::sys::abi::CLONE_PIDFD;
+use crate::sys::abi::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, PR_GET_TID_ADDRESS, SIGCHLD};
+
+/// Makes a child process that shares nothing with this one, with its descriptor at `pidfd`, or without
+/// one where there is none to be had: on Linux before 5.2, under an emulator, or at the limit.
+///
+/// # Safety
+///
+/// As for [`process::fork`](crate::process::fork).
+pub(crate) unsafe fn fork(pidfd: &mut i32) -> isize {
+    let tid_address = own_tid_address();
+    let repair = if tid_address == 0 { 0 } else { CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID };
+    let flags = SIGCHLD | repair;
+    // SAFETY: no flag shares memory, so the child has a copy of all of it; the address is null or
+    // that of the thread id in this thread's control block, which the child has a copy of; `pidfd` has
+    // room for an `int`.
+    let answer = unsafe { super::backend::clone(flags | CLONE_PIDFD, pidfd, tid_address) };
+    if answer >= 0 {
+        return answer;
+    }
+    // SAFETY: as above.
+    unsafe { super::backend::clone(flags, pidfd, tid_address) }
+}
+
+/// Where the C library keeps this thread's id, or 0 if it keeps none that can be found.
+fn own_tid_address() -> usize {
+    let mut address: usize = 0;
+    let place = (&raw mut address).expose_provenance();
+    // SAFETY: `PR_GET_TID_ADDRESS` writes one word, to the place given.
+    let answer = unsafe { syscall5(nr::PRCTL, PR_GET_TID_ADDRESS, place, 0, 0, 0) };
+    if answer != 0 || address % align_of::<u32>() != 0 || address == 0 {
+        return 0;
+    }
+    let word = core::ptr::with_exposed_provenance::<u32>(address);
+    // SAFETY: the kernel is to clear this word when the thread ends, so whoever registered it keeps
+    // it mapped for as long as the thread runs; it is aligned (checked) and only this thread's libc
+    // and the kernel write to it.
+    let held = unsafe { word.read_volatile() };
+    // SAFETY: `gettid` has no arguments and no effects.
+    let own = unsafe { syscall0(nr::GETTID) };
+    if isize::try_from(held) == Ok(own) { address } else { 0 }
+}

@@ -1,0 +1,214 @@
+//! Any Linux target, through `csrc/shim.c` and the C library.
+//!
+//! `syscall0` … `syscall6` all go through one C function that takes six arguments: the ones that a
+//! call does not have are zeros, which the kernel ignores.
+//!
+//! # Safety
+//!
+//! This file is trusted to declare the functions of `csrc/shim.c` as they are.
+#![allow(unsafe_code, reason = "the functions of csrc/shim.c")]
+
+// These are the prototypes of `csrc/shim.c`; `long` and a pointer have the size of `usize`
+// on every Linux target but x32, which the C file refuses.
+unsafe extern "C" {
+    #[link_name = crate::sys::symbol!("syscall")]
+    fn shim_syscall(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize)
+    -> isize;
+
+    #[cfg(feature = "process")]
+    #[link_name = crate::sys::symbol!("clone_on_stack")]
+    fn shim_clone_on_stack(
+        flags: usize,
+        stack_top: *mut u8,
+        child: extern "C" fn(*const ()) -> !,
+        arg: *const (),
+        pidfd: *mut i32,
+    ) -> isize;
+
+    #[link_name = crate::sys::symbol!("fork")]
+    fn shim_fork() -> isize;
+}
+
+/// Makes system call `nr` without arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall0(nr: usize) -> isize {
+    // SAFETY: passed on to the caller.
+    unsafe { shim_syscall(nr, 0, 0, 0, 0, 0, 0) }
+}
+
+/// Makes system call `nr` with one argument.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall1(nr: usize, a: usize) -> isize {
+    // SAFETY: passed on to the caller.
+    unsafe { shim_syscall(nr, a, 0, 0, 0, 0, 0) }
+}
+
+/// Makes system call `nr` with two arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall2(nr: usize, a: usize, b: usize) -> isize {
+    // SAFETY: passed on to the caller.
+    unsafe { shim_syscall(nr, a, b, 0, 0, 0, 0) }
+}
+
+/// Makes system call `nr` with three arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall3(nr: usize, a: usize, b: usize, c: usize) -> isize {
+    // SAFETY: passed on to the caller.
+    unsafe { shim_syscall(nr, a, b, c, 0, 0, 0) }
+}
+
+/// Makes system call `nr` with four arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall4(nr: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
+    // SAFETY: passed on to the caller.
+    unsafe { shim_syscall(nr, a, b, c, d, 0, 0) }
+}
+
+/// Makes system call `nr` with five arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall5(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
+    // SAFETY: passed on to the caller.
+    unsafe { shim_syscall(nr, a, b, c, d, e, 0) }
+}
+
+/// Makes system call `nr` with six arguments.
+///
+/// # Safety
+///
+/// The call must be sound with these arguments.
+#[inline]
+pub unsafe fn syscall6(
+    nr: usize,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> isize {
+    // SAFETY: passed on to the caller.
+    unsafe { shim_syscall(nr, a, b, c, d, e, f) }
+}
+
+/// libc's `clone`, which leaves the thread's `errno` as it was. It has no flags above 32 bits
+/// (`EINVAL`).
+///
+/// # Safety
+///
+/// As the same function of the assembly backends.
+#[cfg(feature = "process")]
+pub(crate) unsafe fn clone_on_stack(
+    flags: u64,
+    stack: (*mut u8, usize),
+    child: extern "C" fn(*const ()) -> !,
+    arg: *const (),
+    pidfd: *mut i32,
+) -> isize {
+    let Ok(flags) = u32::try_from(flags) else { return -EINVAL };
+    let top = stack.0.wrapping_add(stack.1);
+    // SAFETY: passed on to the caller.
+    unsafe { shim_clone_on_stack(flags as usize, top, child, arg, pidfd) }
+}
+
+#[cfg(feature = "process")]
+const EINVAL: isize = 22;
+
+/// libc's `fork`: its atfork handlers run, and the child's libc knows its own thread id. It gives no
+/// pidfd.
+///
+/// # Safety
+///
+/// As for [`process::fork`](crate::process::fork).
+pub(crate) unsafe fn fork(_pidfd: &mut i32) -> isize {
+    // SAFETY: passed on to the caller.
+    unsafe { shim_fork() }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sys::arch::nr;
+    use core::ffi::{CStr, c_char};
+    use std::collections::BTreeMap;
+    use std::vec::Vec;
+
+    #[repr(C)]
+    struct Fact {
+        name: *const c_char,
+        value: usize,
+    }
+
+    // The table of `csrc/shim.c`, which ends with a null name.
+    unsafe extern "C" {
+        #[link_name = crate::sys::symbol!("facts")]
+        static FACTS: Fact;
+    }
+
+    /// Name and value of every fact, as the C headers of this target have them.
+    fn c_facts() -> Vec<(&'static str, usize)> {
+        let mut facts = Vec::new();
+        let mut place = &raw const FACTS;
+        loop {
+            // SAFETY: `place` is within the table: it has not passed the null name yet.
+            let fact = unsafe { place.read() };
+            if fact.name.is_null() {
+                return facts;
+            }
+            // SAFETY: the names are string literals.
+            let name = unsafe { CStr::from_ptr(fact.name) };
+            facts.push((name.to_str().unwrap(), fact.value));
+            // SAFETY: an entry with a name is followed by another one.
+            place = unsafe { place.add(1) };
+        }
+    }
+
+    #[test]
+    fn abi_equals_the_c_headers() {
+        let c = c_facts();
+        let rust = crate::sys::abi::facts();
+        assert!(rust.len() > 150, "{} facts", rust.len());
+        let by_name: BTreeMap<_, _> = c.iter().copied().collect();
+        for (name, value) in &rust {
+            assert_eq!(by_name.get(name), Some(value), "{name}");
+        }
+        assert_eq!(c.len(), rust.len(), "facts in C that Rust does not have");
+    }
+
+    #[test]
+    fn numbers_equal_the_c_headers() {
+        let mut count = 0;
+        for (call, x86_64, aarch64, c) in nr::table() {
+            assert!(c < 10_000, "{call}: {c}");
+            if cfg!(target_arch = "x86_64") {
+                assert_eq!(c, x86_64, "{call}");
+            } else if cfg!(target_arch = "aarch64") {
+                assert_eq!(c, aarch64, "{call}");
+            }
+            count += 1;
+        }
+        assert!(count > 40, "{count} numbers");
+    }
+}

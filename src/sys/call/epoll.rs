@@ -1,0 +1,98 @@
+//! The calls of `epoll`, and `eventfd2`.
+//!
+//! # Safety
+//!
+//! This file is trusted that the kernel touches only memory that was lent for a call, and that a
+//! descriptor which a call has made gets one owner.
+#![allow(unsafe_code, reason = "system calls")]
+
+use super::{arg, is_missing, owned};
+use crate::errno::{Result, decode};
+use crate::fd::{BorrowedFd, OwnedFd};
+use crate::sys::abi::{self, Event, Timespec};
+use crate::sys::arch::{nr, syscall1, syscall2, syscall4, syscall6};
+
+/// Close-on-exec.
+#[inline]
+pub(crate) fn epoll_create1() -> Result<OwnedFd> {
+    // SAFETY: touches no memory.
+    let answer = decode(unsafe { syscall1(nr::EPOLL_CREATE1, abi::O_CLOEXEC as usize) })?;
+    // SAFETY: `epoll_create1` answers a new descriptor.
+    Ok(unsafe { owned(answer) })
+}
+
+/// Deleting takes no event.
+#[inline]
+pub(crate) fn epoll_ctl(
+    epoll: BorrowedFd<'_>,
+    operation: usize,
+    fd: BorrowedFd<'_>,
+    event: Option<&Event>,
+) -> Result<()> {
+    let event = event.map_or(0, |event| (&raw const *event).expose_provenance());
+    // SAFETY: the kernel reads one `epoll_event`, at the place given. The token in it is a number to
+    // the kernel.
+    decode(unsafe { syscall4(nr::EPOLL_CTL, arg(epoll), operation, arg(fd), event) }).map(drop)
+}
+
+/// The number of events at the front of `buf`.
+#[inline]
+pub(crate) fn epoll_pwait(
+    epoll: BorrowedFd<'_>,
+    buf: &mut [Event],
+    timeout: Option<&Timespec>,
+) -> Result<usize> {
+    let place = buf.as_mut_ptr().expose_provenance();
+    // A C int of the kernel, which refuses what is larger than it likes.
+    let len = buf.len().min(1 << 20);
+    let ms = timeout.map_or(FOR_EVER, milliseconds);
+    // Milliseconds where they will do: with a `timespec` to read, the call takes a quarter longer.
+    let finer = timeout.filter(|time| ms == FOR_EVER || time.tv_nsec % 1_000_000 != 0);
+    if let Some(time) = finer {
+        let time = (&raw const *time).expose_provenance();
+        // SAFETY: the kernel writes at most `len` events, into `buf`, which is lent exclusively, and
+        // reads one `timespec` with 64-bit members.
+        match decode(unsafe { syscall6(nr::EPOLL_PWAIT2, arg(epoll), place, len, time, 0, 0) }) {
+            // Before Linux 5.11, or behind a filter. A wrong argument is wrong for the other call, too.
+            Err(errno) if is_missing(errno) => {}
+            answer => return answer,
+        }
+    }
+    // SAFETY: as above, and the timeout is a number.
+    decode(unsafe { syscall6(nr::EPOLL_PWAIT, arg(epoll), place, len, ms, 0, 0) })
+}
+
+/// A timeout of −1.
+const FOR_EVER: usize = usize::MAX;
+
+/// Rounded up, so that no wait is too short. What a C int cannot hold, 24 days, is for ever.
+fn milliseconds(time: &Timespec) -> usize {
+    let seconds = time.tv_sec.checked_mul(1000);
+    let all = seconds.and_then(|ms| ms.checked_add((time.tv_nsec + 999_999) / 1_000_000));
+    all.and_then(|ms| i32::try_from(ms).ok())
+        .and_then(|ms| usize::try_from(ms).ok())
+        .unwrap_or(FOR_EVER)
+}
+
+#[inline]
+pub(crate) fn eventfd2(count: u32, flags: u32) -> Result<OwnedFd> {
+    // SAFETY: touches no memory.
+    let answer = decode(unsafe { syscall2(nr::EVENTFD2, count as usize, flags as usize) })?;
+    // SAFETY: `eventfd2` answers a new descriptor.
+    Ok(unsafe { owned(answer) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epoll_timeout_is_rounded_up_and_never_wrapped() {
+        let ms = |tv_sec, tv_nsec| milliseconds(&Timespec { tv_sec, tv_nsec });
+        assert_eq!((ms(0, 0), ms(0, 1), ms(0, 1_000_000)), (0, 1, 1));
+        assert_eq!((ms(1, 1), ms(0, 999_999_999)), (1001, 1000));
+        assert_eq!(ms(2_147_483, 647_000_000), 2_147_483_647);
+        assert_eq!(ms(2_147_483, 648_000_000), FOR_EVER);
+        assert_eq!((ms(1 << 40, 0), ms(i64::MAX, 999_999_999)), (FOR_EVER, FOR_EVER));
+    }
+}

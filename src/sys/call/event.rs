@@ -1,0 +1,50 @@
+//! Waiting for many descriptors, and the clock by which one waits.
+//!
+//! # Safety
+//!
+//! This file is trusted that the kernel touches only memory that was lent for a call.
+#![allow(unsafe_code, reason = "system calls")]
+
+use crate::errno::{Result, decode};
+use crate::sys::abi::poll_fd::PollFd;
+use crate::sys::abi::{self, Timespec};
+use crate::sys::arch::{nr, syscall2, syscall5, syscall6};
+
+/// The time of `CLOCK_MONOTONIC`.
+#[inline]
+pub(crate) fn clock_gettime() -> Result<Timespec> {
+    let mut time = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let place = (&raw mut time).expose_provenance();
+    // SAFETY: `clock_gettime` writes one `timespec`, to the place given.
+    decode(unsafe { syscall2(nr::CLOCK_GETTIME, abi::CLOCK_MONOTONIC, place) })?;
+    Ok(time)
+}
+
+/// Without a signal mask. The kernel writes the time left into `timeout`.
+#[inline]
+pub(crate) fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<&mut Timespec>) -> Result<usize> {
+    let list = fds.as_mut_ptr().expose_provenance();
+    let timeout = timeout.map_or(0, |timeout| (&raw mut *timeout).expose_provenance());
+    // SAFETY: the kernel reads the entries of the list and writes their `revents`, and the timeout;
+    // both are lent exclusively.
+    decode(unsafe { syscall5(nr::PPOLL, list, fds.len(), timeout, 0, 0) })
+}
+
+/// Sets to read, to write, and of exceptions, without a signal mask. The kernel writes the time left
+/// into `timeout`, and on success what is ready into the sets.
+#[inline]
+pub(crate) fn pselect6(
+    sets: [Option<&mut [usize]>; 3],
+    timeout: Option<&mut Timespec>,
+) -> Result<usize> {
+    // No set is longer than what the kernel is told, which does not look beyond the highest number
+    // that this process could have.
+    let words = sets.iter().flatten().map(|set| set.len()).min().unwrap_or(0);
+    let [read, write, except] =
+        sets.map(|set| set.map_or(0, |set| set.as_mut_ptr().expose_provenance()));
+    let count = words * usize::BITS as usize;
+    let timeout = timeout.map_or(0, |timeout| (&raw mut *timeout).expose_provenance());
+    // SAFETY: the kernel reads and writes as many words of each set as the shortest has, and the
+    // timeout; all are lent exclusively.
+    decode(unsafe { syscall6(nr::PSELECT6, count, read, write, except, timeout, 0) })
+}

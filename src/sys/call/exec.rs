@@ -1,0 +1,67 @@
+//! The calls that replace the program.
+//!
+//! They neither allocate nor lock nor touch thread-local storage: a forked child may make them, and one
+//! that shares its parent's memory.
+//!
+//! # Safety
+//!
+//! This file is trusted to give the kernel only lists that have an end.
+#![allow(unsafe_code, reason = "system calls")]
+
+use super::arg;
+use crate::errno::{Errno, Result, decode};
+use crate::fd::BorrowedFd;
+use crate::sys::abi::AT_EMPTY_PATH;
+use crate::sys::abi::arg::Arg;
+use crate::sys::arch::{nr, syscall3, syscall5};
+use core::convert::Infallible;
+use core::ffi::CStr;
+
+/// Comes back only with an error; with `EINVAL` where a list does not end with [`Arg::END`].
+#[inline]
+pub(crate) fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
+    let (argv, envp) = (list(argv)?, list(envp)?);
+    // SAFETY: the kernel reads the path and the strings of the two lists, which end with a null.
+    let answer = unsafe { syscall3(nr::EXECVE, path.as_ptr().expose_provenance(), argv, envp) };
+    Err(failure(answer))
+}
+
+/// As [`execve`], for a path that is relative to a folder.
+#[inline]
+pub(crate) fn execveat(
+    folder: BorrowedFd<'_>,
+    path: &CStr,
+    argv: &[Arg<'_>],
+    envp: &[Arg<'_>],
+    flags: u32,
+) -> Result<Infallible> {
+    let (argv, envp) = (list(argv)?, list(envp)?);
+    let path = path.as_ptr().expose_provenance();
+    // SAFETY: as in `execve`.
+    let answer = unsafe { syscall5(nr::EXECVEAT, arg(folder), path, argv, envp, flags as usize) };
+    Err(failure(answer))
+}
+
+/// Whether the kernel refuses an empty path as such, with `ENOENT`, before it looks at the descriptor:
+/// here at one that is never open.
+pub(crate) fn refuses_empty_path() -> bool {
+    let nothing = [Arg::END];
+    let (path, list) = (c"".as_ptr().expose_provenance(), nothing.as_ptr().expose_provenance());
+    let flags = AT_EMPTY_PATH as usize;
+    // SAFETY: the kernel reads the path and a list that is its end only.
+    let answer = unsafe { syscall5(nr::EXECVEAT, usize::MAX, path, list, list, flags) };
+    failure(answer) == Errno::ENOENT
+}
+
+/// The address of a list, if it has an end.
+fn list(strings: &[Arg<'_>]) -> Result<usize> {
+    match strings.last() {
+        Some(last) if last.as_c_str().is_none() => Ok(strings.as_ptr().expose_provenance()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// No kernel answers success and comes back. What stands in front of one may, and has not done it.
+fn failure(answer: isize) -> Errno {
+    decode(answer).err().unwrap_or(Errno::ENOSYS)
+}

@@ -1,0 +1,267 @@
+//! Reading and writing, and the descriptors themselves: closing, copying, flags, what they are open on.
+//!
+//! # Safety
+//!
+//! This file is trusted that the kernel touches only the buffers that were lent for a call, and that a
+//! descriptor which a call has made gets one owner.
+#![allow(unsafe_code, reason = "system calls")]
+
+use super::{arg, fcntl_getpipe_sz, owned};
+use crate::errno::{Errno, Result, decode};
+use crate::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
+use crate::sys::abi::{self, Statx};
+use crate::sys::arch::{nr, syscall1, syscall3, syscall4, syscall5, syscall6};
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+
+#[inline]
+pub(crate) fn close(fd: OwnedFd) -> Result<()> {
+    // SAFETY: it was owned until the line below and is nobody's now.
+    unsafe { close_raw(fd.into_raw_fd()) }
+}
+
+/// Closes the descriptor with this number.
+///
+/// # Safety
+///
+/// The caller owns it, and does not use it again, whatever the answer.
+#[inline]
+pub(crate) unsafe fn close_raw(fd: RawFd) -> Result<()> {
+    #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
+    let fd = fd as usize;
+    // SAFETY: `close` touches no memory; the caller owns the descriptor.
+    decode(unsafe { syscall1(nr::CLOSE, fd) }).map(drop)
+}
+
+#[inline]
+pub(crate) fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    // SAFETY: `dup` touches no memory.
+    let answer = decode(unsafe { syscall1(nr::DUP, arg(fd)) })?;
+    // SAFETY: `dup` answers a new descriptor.
+    Ok(unsafe { owned(answer) })
+}
+
+/// `dup3`: `new` keeps its number and owns the copy from now on.
+#[inline]
+pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<()> {
+    #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
+    let number = new.as_raw_fd() as usize;
+    // SAFETY: `dup3` touches no memory; what it closes is owned by `new`, which nobody else can be
+    // using while it is borrowed exclusively.
+    decode(unsafe { syscall3(nr::DUP3, arg(fd), number, flags as usize) }).map(drop)
+}
+
+/// `fcntl` for the operations that take an integer.
+pub(super) fn fcntl(fd: BorrowedFd<'_>, operation: usize, argument: usize) -> Result<usize> {
+    // SAFETY: each operation used below takes an integer, none a pointer.
+    decode(unsafe { syscall3(nr::FCNTL, arg(fd), operation, argument) })
+}
+
+#[inline]
+pub(crate) fn fcntl_dupfd_cloexec(fd: BorrowedFd<'_>, minimum: usize) -> Result<OwnedFd> {
+    let answer = fcntl(fd, abi::F_DUPFD_CLOEXEC, minimum)?;
+    // SAFETY: `F_DUPFD_CLOEXEC` answers a new descriptor.
+    Ok(unsafe { owned(answer) })
+}
+
+#[inline]
+pub(crate) fn fcntl_getfd(fd: BorrowedFd<'_>) -> Result<usize> {
+    fcntl(fd, abi::F_GETFD, 0)
+}
+
+#[inline]
+pub(crate) fn fcntl_getfl(fd: BorrowedFd<'_>) -> Result<usize> {
+    fcntl(fd, abi::F_GETFL, 0)
+}
+
+#[inline]
+pub(crate) fn fcntl_setfd(fd: BorrowedFd<'_>, flags: usize) -> Result<()> {
+    fcntl(fd, abi::F_SETFD, flags).map(drop)
+}
+
+#[inline]
+pub(crate) fn fcntl_setfl(fd: BorrowedFd<'_>, flags: usize) -> Result<()> {
+    fcntl(fd, abi::F_SETFL, flags).map(drop)
+}
+
+/// Returns the type of a socket, such as `SOCK_STREAM`.
+#[inline]
+pub(crate) fn getsockopt_type(fd: BorrowedFd<'_>) -> Result<i32> {
+    let (mut kind, mut len): (i32, u32) = (0, 4);
+    let place = (&raw mut kind).expose_provenance();
+    let size = (&raw mut len).expose_provenance();
+    // SAFETY: the kernel reads the length, and writes an `int` and its length to the places given.
+    decode(unsafe {
+        syscall5(nr::GETSOCKOPT, arg(fd), abi::SOL_SOCKET, abi::SO_TYPE, place, size)
+    })?;
+    Ok(kind)
+}
+
+#[inline]
+pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
+    let mut bytes: u32 = 0;
+    let place = (&raw mut bytes).expose_provenance();
+    // SAFETY: `FIONREAD` writes one `int`, to the place given.
+    decode(unsafe { syscall3(nr::IOCTL, arg(fd), abi::FIONREAD, place) })?;
+    unread(bytes, || fcntl_getpipe_sz(fd).is_ok())
+}
+
+/// A pipe has an unsigned sum in its `int`. What is negative elsewhere is no count: a regular file has
+/// more bytes than that, or a position after its end.
+fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {
+    let count = usize::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
+    if i32::try_from(bytes).is_ok() || is_pipe() { Ok(count) } else { Err(Errno::EOVERFLOW) }
+}
+
+/// Returns the position of a file in bytes. `EOVERFLOW` where it does not fit into a register.
+#[inline]
+pub(crate) fn lseek_current(fd: BorrowedFd<'_>) -> Result<u64> {
+    // SAFETY: touches no memory of this process.
+    let position = decode(unsafe { syscall3(nr::LSEEK, arg(fd), 0, abi::SEEK_CUR) })?;
+    Ok(position as u64)
+}
+
+/// Opens an existing file for reading, close-on-exec.
+#[inline]
+pub(crate) fn openat_for_reading(path: &CStr) -> Result<OwnedFd> {
+    let path = path.as_ptr().expose_provenance();
+    let flags = abi::O_CLOEXEC as usize;
+    // SAFETY: the kernel reads the path up to its NUL.
+    let answer = decode(unsafe { syscall4(nr::OPENAT, abi::AT_FDCWD, path, flags, 0) })?;
+    // SAFETY: `openat` answers a new descriptor.
+    Ok(unsafe { owned(answer) })
+}
+
+/// Opens an existing file for writing, close-on-exec.
+#[inline]
+pub(crate) fn openat_for_writing(path: &CStr) -> Result<OwnedFd> {
+    let flags = abi::O_WRONLY | abi::O_CLOEXEC;
+    let path = path.as_ptr().expose_provenance();
+    // SAFETY: the kernel reads the path up to its NUL.
+    let answer = decode(unsafe { syscall4(nr::OPENAT, abi::AT_FDCWD, path, flags as usize, 0) })?;
+    // SAFETY: `openat` answers a new descriptor.
+    Ok(unsafe { owned(answer) })
+}
+
+/// At the file's position, if it has one.
+#[inline]
+pub(crate) fn preadv2(
+    fd: BorrowedFd<'_>,
+    bufs: &mut [IoSliceMut<'_>],
+    flags: usize,
+) -> Result<usize> {
+    let list = bufs.as_mut_ptr().expose_provenance();
+    let (here, count) = (usize::MAX, bufs.len());
+    // SAFETY: `IoSliceMut` has the layout of `struct iovec`; the kernel writes into the buffers of
+    // the list only, which are lent exclusively.
+    decode(unsafe { syscall6(nr::PREADV2, arg(fd), list, count, here, here, flags) })
+}
+
+/// At the file's position, if it has one.
+#[inline]
+pub(crate) fn pwritev2(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>], flags: usize) -> Result<usize> {
+    let list = bufs.as_ptr().expose_provenance();
+    let (here, count) = (usize::MAX, bufs.len());
+    // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the buffers of the list.
+    decode(unsafe { syscall6(nr::PWRITEV2, arg(fd), list, count, here, here, flags) })
+}
+
+#[inline]
+pub(crate) fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
+    let place = buf.as_mut_ptr().expose_provenance();
+    // SAFETY: the kernel writes at most `buf.len()` bytes, into `buf`, which is lent exclusively.
+    decode(unsafe { syscall3(nr::READ, arg(fd), place, buf.len()) })
+}
+
+/// Reads into what `buf` has allocated and does not use, and appends it: at most so many bytes, and
+/// `buf` does not grow.
+#[cfg(feature = "alloc")]
+#[inline]
+pub(crate) fn read_spare(fd: BorrowedFd<'_>, buf: &mut Vec<u8>, most: usize) -> Result<usize> {
+    let spare = buf.spare_capacity_mut();
+    let most = most.min(spare.len());
+    let count = read_uninit(fd, &mut spare[..most])?.len();
+    let len = buf.len() + count;
+    // SAFETY: the kernel has written the `count` bytes behind the old end, within the capacity.
+    unsafe { buf.set_len(len) };
+    Ok(count)
+}
+
+#[inline]
+pub(crate) fn read_uninit<'a>(
+    fd: BorrowedFd<'_>,
+    buf: &'a mut [MaybeUninit<u8>],
+) -> Result<&'a mut [u8]> {
+    let place = buf.as_mut_ptr().expose_provenance();
+    // SAFETY: the kernel writes at most `buf.len()` bytes, into `buf`, which is lent exclusively.
+    let count = decode(unsafe { syscall3(nr::READ, arg(fd), place, buf.len()) })?;
+    let (filled, _) = buf.split_at_mut(count.min(buf.len()));
+    // SAFETY: the kernel has written these `count` bytes, and `u8` has the layout of its
+    // `MaybeUninit`.
+    Ok(unsafe { &mut *(&raw mut *filled as *mut [u8]) })
+}
+
+#[inline]
+pub(crate) fn readv(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
+    let list = bufs.as_mut_ptr().expose_provenance();
+    // SAFETY: `IoSliceMut` has the layout of `struct iovec`; the kernel writes into the buffers of
+    // the list only, which are lent exclusively.
+    decode(unsafe { syscall3(nr::READV, arg(fd), list, bufs.len()) })
+}
+
+/// Returns what kind of file a descriptor is, which one, and its size in bytes.
+#[inline]
+pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx> {
+    let mask = abi::STATX_TYPE | abi::STATX_INO | abi::STATX_SIZE;
+    statx_at(arg(fd), c"", abi::AT_EMPTY_PATH as usize, mask)
+}
+
+fn statx_at(folder: usize, path: &CStr, flags: usize, mask: usize) -> Result<Statx> {
+    let mut answer = MaybeUninit::<Statx>::zeroed();
+    let place = (&raw mut answer).expose_provenance();
+    let path = path.as_ptr().expose_provenance();
+    // SAFETY: reads the path up to its NUL and writes one `struct statx`, to the place given.
+    decode(unsafe { syscall5(nr::STATX, folder, path, flags, mask, place) })?;
+    // SAFETY: it consists of integers, which were zeros and which the kernel has overwritten.
+    Ok(unsafe { answer.assume_init() })
+}
+
+/// How many links the file at `path` has.
+#[inline]
+pub(crate) fn statx_nlink(path: &CStr) -> Result<u32> {
+    Ok(statx_at(abi::AT_FDCWD, path, 0, abi::STATX_NLINK)?.stx_nlink)
+}
+
+#[inline]
+pub(crate) fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> Result<usize> {
+    let place = buf.as_ptr().expose_provenance();
+    // SAFETY: the kernel reads `buf.len()` bytes at most, of `buf`.
+    decode(unsafe { syscall3(nr::WRITE, arg(fd), place, buf.len()) })
+}
+
+#[inline]
+pub(crate) fn writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
+    let list = bufs.as_ptr().expose_provenance();
+    // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the buffers of the list.
+    decode(unsafe { syscall3(nr::WRITEV, arg(fd), list, bufs.len()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unread_is_an_unsigned_sum_of_a_pipe_and_nothing_negative_elsewhere() {
+        for bytes in [0, 1, 0x7fff_ffff] {
+            let count = Ok(usize::try_from(bytes).unwrap());
+            assert_eq!(unread(bytes, || unreachable!("a count of anything")), count);
+        }
+        for bytes in [0x8000_0000, u32::MAX] {
+            assert_eq!(unread(bytes, || true), Ok(usize::try_from(bytes).unwrap()));
+            assert_eq!(unread(bytes, || false), Err(Errno::EOVERFLOW));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The calls for memory of the crate's own: mapping it, advising on it, and files for it to lie in.
+//!
+//! # Safety
+//!
+//! This file is trusted to map only where nothing is mapped, which is for the kernel to choose, and
+//! leaves it to [`map`](crate::sys::map) to unmap and to discard only what that has mapped.
+#![allow(unsafe_code, reason = "system calls")]
+#![cfg_attr(not(feature = "transfer"), allow(dead_code, reason = "some serve that feature only"))]
+
+use super::io::fcntl;
+use super::{arg, is_missing, owned};
+use crate::errno::{Errno, Result, decode};
+use crate::fd::{BorrowedFd, OwnedFd};
+use crate::sys::abi;
+use crate::sys::arch::{nr, syscall2, syscall3, syscall6};
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use core::ptr::{self, NonNull};
+
+/// `F_ADD_SEALS`: the file keeps its size, and this is final.
+#[inline]
+pub(crate) fn fcntl_seal_size(fd: BorrowedFd<'_>) -> Result<()> {
+    let seals = abi::F_SEAL_SHRINK | abi::F_SEAL_GROW | abi::F_SEAL_SEAL;
+    fcntl(fd, abi::F_ADD_SEALS, seals).map(drop)
+}
+
+/// For an empty file: nobody can have its pages mapped.
+#[inline]
+pub(crate) fn ftruncate(fd: BorrowedFd<'_>, len: usize) -> Result<()> {
+    // SAFETY: touches no memory of this process.
+    decode(unsafe { syscall2(nr::FTRUNCATE, arg(fd), len) }).map(drop)
+}
+
+/// # Safety
+///
+/// The range is mapped, by the caller, and nobody is using what this advice may change.
+#[inline]
+pub(crate) unsafe fn madvise(base: NonNull<u8>, len: usize, advice: usize) -> Result<()> {
+    let address = base.as_ptr().expose_provenance();
+    // SAFETY: passed on to the caller.
+    decode(unsafe { syscall3(nr::MADVISE, address, len, advice) }).map(drop)
+}
+
+/// Asks for huge pages in all that `buf` has allocated, its first and last page included: a mapping that
+/// the allocator has made for it stays one mapping, which can be grown by being moved.
+#[cfg(feature = "alloc")]
+pub(crate) fn madvise_hugepage(buf: &Vec<u8>) {
+    let page = crate::sys::page::size();
+    let start = buf.as_ptr().expose_provenance();
+    let end = (start + buf.capacity()).next_multiple_of(page);
+    let start = start / page * page;
+    // SAFETY: this advice changes the contents of no memory, whoever has the rest of those two pages.
+    let _ = unsafe { syscall3(nr::MADVISE, start, end - start, abi::MADV_HUGEPAGE) };
+}
+
+/// An empty file in memory, close-on-exec, that can be sealed.
+#[inline]
+pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
+    let name = name.as_ptr().expose_provenance();
+    let make = |flags| {
+        // SAFETY: the kernel reads the name, up to its NUL.
+        decode(unsafe { syscall2(nr::MEMFD_CREATE, name, flags) })
+    };
+    // Where the system is set up so, only files that can never be executed are made; where the
+    // kernel is older than 6.3, it does not know the flag, which also means that it can be sealed.
+    let flags = abi::MFD_CLOEXEC | abi::MFD_ALLOW_SEALING;
+    let answer = match make(flags | abi::MFD_NOEXEC_SEAL) {
+        Err(errno) if is_missing(errno) => make(flags)?,
+        answer => answer?,
+    };
+    // SAFETY: `memfd_create` answers a new descriptor.
+    Ok(unsafe { owned(answer) })
+}
+
+/// Maps `len` bytes, for reading and writing, where the kernel likes: of a file from its beginning,
+/// shared with all who map it, or of nothing (zeros), for this process alone.
+#[inline]
+pub(crate) fn mmap(len: usize, file: Option<BorrowedFd<'_>>) -> Result<NonNull<u8>> {
+    let protection = abi::PROT_READ | abi::PROT_WRITE;
+    let (flags, fd) = match file {
+        Some(file) => (abi::MAP_SHARED, arg(file)),
+        None => (abi::MAP_PRIVATE | abi::MAP_ANONYMOUS, usize::MAX),
+    };
+    // SAFETY: without `MAP_FIXED` the kernel chooses addresses where nothing is mapped, so that no
+    // memory that anyone has changes.
+    let address = decode(unsafe { syscall6(nr::MMAP, 0, len, protection, flags, fd, 0) })?;
+    NonNull::new(ptr::with_exposed_provenance_mut(address)).ok_or(Errno::ENOMEM)
+}
+
+/// Takes all access to a range away: whoever touches it dies of it.
+///
+/// # Safety
+///
+/// The range is mapped, by the caller, and nobody has borrowed it or will.
+#[cfg(feature = "process")]
+#[inline]
+pub(crate) unsafe fn mprotect_none(base: NonNull<u8>, len: usize) -> Result<()> {
+    let address = base.as_ptr().expose_provenance();
+    // SAFETY: passed on to the caller.
+    decode(unsafe { syscall3(nr::MPROTECT, address, len, abi::PROT_NONE) }).map(drop)
+}
+
+/// # Safety
+///
+/// The range is mapped, by the caller, and nobody uses it again.
+#[inline]
+pub(crate) unsafe fn munmap(base: NonNull<u8>, len: usize) -> Result<()> {
+    // SAFETY: passed on to the caller.
+    decode(unsafe { syscall2(nr::MUNMAP, base.as_ptr().expose_provenance(), len) }).map(drop)
+}
+
+/// `madvise` on no bytes at all at `address`: does nothing, but answers `EINVAL` where `address` is
+/// not the beginning of a page.
+#[inline]
+pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
+    // SAFETY: the range is empty.
+    decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
+}

@@ -1,0 +1,71 @@
+//! One typed function per system call, by topic.
+//!
+//! A descriptor comes in as `BorrowedFd` and goes out as `OwnedFd`; integers and pointers stop here.
+//! Each function makes its call once: what to do about `EINTR` is for the caller to decide.
+//!
+//! # Safety
+//!
+//! These files are trusted to give each call arguments that let the kernel touch only memory that was
+//! lent for it, and to make an owner of exactly the descriptors that the kernel has just made.
+//!
+//! A borrowed descriptor is open, so no call here acts on a number that may be somebody else's.
+//! References become integers by `expose_provenance`, and the trap is opaque to the compiler, which
+//! must therefore assume that the kernel reads and writes through them during the call.
+#![allow(unsafe_code, reason = "an owner is made of the number that a call has returned")]
+#![cfg_attr(
+    not(all(feature = "message", feature = "process", feature = "transfer")),
+    allow(dead_code, unused_imports, reason = "some serve these features only")
+)]
+
+#[cfg(feature = "message")]
+mod epoll;
+mod event;
+mod exec;
+mod io;
+mod memory;
+mod pipe;
+mod process;
+mod refusal;
+/// What a child does to itself before it starts a program, and the clone that makes it.
+#[cfg(feature = "process")]
+mod setup;
+mod signal;
+
+#[cfg(feature = "message")]
+pub(crate) use epoll::*;
+pub(crate) use event::*;
+pub(crate) use exec::*;
+pub(crate) use io::*;
+pub(crate) use memory::*;
+pub(crate) use pipe::*;
+pub(crate) use process::*;
+pub(crate) use refusal::*;
+#[cfg(feature = "process")]
+pub(crate) use setup::*;
+pub(crate) use signal::*;
+
+use crate::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// The register for a C int, of which the kernel looks at the lower 32 bits.
+#[expect(clippy::cast_sign_loss, reason = "the bits matter, not the sign")]
+const fn number(value: i32) -> usize {
+    value as usize
+}
+
+/// The register for a descriptor.
+fn arg(fd: BorrowedFd<'_>) -> usize {
+    number(fd.as_raw_fd())
+}
+
+/// Owns the descriptor that a call has just made.
+///
+/// # Safety
+///
+/// `answer` is the success of a call whose answer is a new descriptor.
+unsafe fn owned(answer: usize) -> OwnedFd {
+    #[expect(clippy::cast_possible_truncation, reason = "descriptors are C ints")]
+    #[expect(clippy::cast_possible_wrap, reason = "descriptors are not negative")]
+    let fd = answer as RawFd;
+    // SAFETY: by this function's own condition the descriptor is open and nobody owns it yet.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}

@@ -1,0 +1,139 @@
+//! Pipes, and what moves bytes through them without a copy of this process's own.
+//!
+//! # Safety
+//!
+//! This file is trusted that the kernel touches only memory that was lent for a call, and that both
+//! ends of a new pipe get one owner each. What the pages of `vmsplice` are used for is its caller's to
+//! answer for.
+#![allow(unsafe_code, reason = "system calls")]
+
+use super::io::fcntl;
+use super::{arg, fcntl_getfl};
+use crate::errno::{Errno, Result, decode};
+use crate::fd::{BorrowedFd, OwnedFd};
+use crate::sys::abi;
+use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
+use crate::sys::arch::{nr, syscall2, syscall4, syscall6};
+use core::mem::MaybeUninit;
+
+/// Offsets are read and written where they are given.
+#[inline]
+pub(crate) fn copy_file_range(
+    from: BorrowedFd<'_>,
+    from_offset: Option<&mut u64>,
+    to: BorrowedFd<'_>,
+    to_offset: Option<&mut u64>,
+    len: usize,
+) -> Result<usize> {
+    let from_offset = from_offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
+    let to_offset = to_offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
+    let len = len.min(abi::MAX_RW_COUNT);
+    // SAFETY: the kernel reads and writes the two offsets, which are lent exclusively, and no other
+    // memory of this process.
+    decode(unsafe {
+        syscall6(nr::COPY_FILE_RANGE, arg(from), from_offset, arg(to), to_offset, len, 0)
+    })
+}
+
+#[inline]
+pub(crate) fn fcntl_getpipe_sz(fd: BorrowedFd<'_>) -> Result<usize> {
+    fcntl(fd, abi::F_GETPIPE_SZ, 0)
+}
+
+#[inline]
+pub(crate) fn fcntl_setpipe_sz(fd: BorrowedFd<'_>, bytes: u32) -> Result<usize> {
+    fcntl(fd, abi::F_SETPIPE_SZ, bytes as usize)
+}
+
+/// Read end and write end.
+#[inline]
+pub(crate) fn pipe2(flags: u32) -> Result<(OwnedFd, OwnedFd)> {
+    let mut ends = MaybeUninit::<[OwnedFd; 2]>::uninit();
+    let place = (&raw mut ends).expose_provenance();
+    // SAFETY: `pipe2` writes two descriptors, to the place given, which has room for two.
+    decode(unsafe { syscall2(nr::PIPE2, place, flags as usize) })?;
+    // SAFETY: `pipe2` has succeeded, so both were written, are open, and nobody owns them yet;
+    // `OwnedFd` has the layout of a C int.
+    let [reader, writer] = unsafe { ends.assume_init() };
+    Ok((reader, writer))
+}
+
+/// By `offset`, which is read and written, or by the file's position.
+#[inline]
+pub(crate) fn sendfile(
+    to: BorrowedFd<'_>,
+    from: BorrowedFd<'_>,
+    offset: Option<&mut u64>,
+    len: usize,
+) -> Result<usize> {
+    let offset = offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
+    let len = len.min(abi::MAX_RW_COUNT);
+    // SAFETY: the kernel reads and writes the offset, which is lent exclusively, and no other memory
+    // of this process.
+    decode(unsafe { syscall4(nr::SENDFILE, arg(to), arg(from), offset, len) })
+}
+
+/// Offsets are read and written where they are given.
+#[inline]
+pub(crate) fn splice(
+    from: BorrowedFd<'_>,
+    from_offset: Option<&mut u64>,
+    to: BorrowedFd<'_>,
+    to_offset: Option<&mut u64>,
+    len: usize,
+    flags: u32,
+) -> Result<usize> {
+    let from_offset = from_offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
+    let to_offset = to_offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
+    let len = len.min(abi::MAX_RW_COUNT);
+    // SAFETY: the kernel reads and writes the two offsets, which are lent exclusively, and no other
+    // memory of this process.
+    decode(unsafe {
+        syscall6(nr::SPLICE, arg(from), from_offset, arg(to), to_offset, len, flags as usize)
+    })
+}
+
+#[inline]
+pub(crate) fn tee(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    len: usize,
+    flags: u32,
+) -> Result<usize> {
+    let len = len.min(abi::MAX_RW_COUNT);
+    // SAFETY: `tee` touches no memory of this process.
+    decode(unsafe { syscall4(nr::TEE, arg(from), arg(to), len, flags as usize) })
+}
+
+/// Hands pages to a pipe by reference.
+///
+/// # Safety
+///
+/// As for [`splice::vmsplice`](crate::splice::vmsplice).
+#[inline]
+pub(crate) unsafe fn vmsplice(
+    to: BorrowedFd<'_>,
+    bufs: &[IoSlice<'_>],
+    flags: u32,
+) -> Result<usize> {
+    let list = bufs.as_ptr().expose_provenance();
+    // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the list, and takes
+    // references to the pages of its buffers, for which the caller answers.
+    decode(unsafe { syscall4(nr::VMSPLICE, arg(to), list, bufs.len(), flags as usize) })
+}
+
+/// Copies out of a pipe without waiting: `vmsplice` on a read end. `EBADF` for anything else, also for
+/// an end that is open for writing as well.
+#[inline]
+pub(crate) fn vmsplice_from(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
+    if fcntl_getfl(fd)? & abi::O_ACCMODE != abi::O_RDONLY {
+        return Err(Errno::EBADF);
+    }
+    let place = [IoSliceMut::new(buf)];
+    let list = (&raw const place).cast::<IoSlice<'_>>();
+    // SAFETY: the two kinds of slice have the layout of `struct iovec`, and this one outlives the call.
+    let bufs = unsafe { core::slice::from_raw_parts(list, 1) };
+    // SAFETY: not open for writing, so that the kernel takes no reference to the buffer: it copies
+    // into it, and it is lent exclusively.
+    unsafe { vmsplice(fd, bufs, abi::SPLICE_F_NONBLOCK) }
+}

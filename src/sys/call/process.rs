@@ -1,0 +1,136 @@
+//! The calls on processes: making one, ending one, signalling one, waiting for one.
+//!
+//! # Safety
+//!
+//! This file is trusted to give the kernel places of the right size to write to, and to make an owner
+//! of exactly the descriptors that the kernel has just made.
+#![allow(unsafe_code, reason = "system calls")]
+
+use super::{arg, number, owned};
+use crate::errno::{Errno, Result, decode};
+use crate::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use crate::sys::abi::{self, PidfdInfo, SigInfo};
+use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
+
+/// Ends the process. The kernel takes the lower 8 bits of `status`.
+#[inline]
+pub(crate) fn exit_group(status: u8) -> ! {
+    loop {
+        // SAFETY: `exit_group` touches no memory of this process that anyone could look at later.
+        // It does not come back, unless a seccomp filter makes it, and then it is tried again.
+        unsafe { syscall1(nr::EXIT_GROUP, status.into()) };
+    }
+}
+
+/// `None` in the child; in the parent the child's process id, and its pidfd if it came with one.
+///
+/// # Safety
+///
+/// As for [`process::fork`](crate::process::fork).
+#[inline]
+pub(crate) unsafe fn fork() -> Result<Option<(i32, Option<OwnedFd>)>> {
+    let mut pidfd = -1;
+    // SAFETY: passed on to the caller.
+    let answer = decode(unsafe { arch::fork(&mut pidfd) })?;
+    #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
+    #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
+    let pid = answer as i32;
+    // SAFETY: a descriptor that the kernel has just made: nobody owns it.
+    let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok((pid != 0).then(|| (pid, (pidfd >= 0).then(|| own(pidfd)))))
+}
+
+#[inline]
+pub(crate) fn getpid() -> i32 {
+    // SAFETY: `getpid` has no arguments and no effects.
+    let answer = unsafe { syscall0(nr::GETPID) };
+    i32::try_from(answer).unwrap_or(0)
+}
+
+/// To one process, or to the group of this number where `pid` is negative.
+#[inline]
+pub(crate) fn kill(pid: i32, signal: i32) -> Result<()> {
+    // SAFETY: `kill` touches no memory. What a handler does is its own matter.
+    decode(unsafe { syscall2(nr::KILL, number(pid), number(signal)) }).map(drop)
+}
+
+/// How a process ended that somebody else has waited for, or nobody was to wait for, in the encoding
+/// of wait(2); `None` while that is not so. `ENOTTY` before Linux 6.13.
+#[inline]
+pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
+    let mut info = PidfdInfo { mask: abi::PIDFD_INFO_EXIT, _between: [0; 13], exit_code: 0 };
+    let place = (&raw mut info).expose_provenance();
+    // SAFETY: the kernel reads and writes as many bytes as the number of the request says, at the
+    // place given.
+    decode(unsafe { syscall3(nr::IOCTL, arg(pidfd), abi::PIDFD_GET_INFO, place) })?;
+    Ok((info.mask & abi::PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
+}
+
+/// Close-on-exec, as each pidfd is.
+#[inline]
+pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd> {
+    // SAFETY: takes integers only.
+    let answer = decode(unsafe { syscall2(nr::PIDFD_OPEN, number(pid), 0) })?;
+    // SAFETY: `pidfd_open` answers a new descriptor.
+    Ok(unsafe { owned(answer) })
+}
+
+/// The pidfd of a child that was made without. `None` where there is none to be had, and for a child
+/// that is gone: where nobody is to wait for it, its number may be somebody else's already.
+pub(crate) fn pidfd_open_child(pid: i32) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(pid).ok()?;
+    let look = abi::WEXITED | abi::WNOHANG | abi::WNOWAIT;
+    (waitid_pidfd(pidfd.as_fd(), look).err() != Some(Errno::ECHILD)).then_some(pidfd)
+}
+
+#[inline]
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: usize) -> Result<()> {
+    // SAFETY: without a `siginfo_t` it touches no memory.
+    decode(unsafe { syscall4(nr::PIDFD_SEND_SIGNAL, arg(pidfd), number(signal), 0, flags) })
+        .map(drop)
+}
+
+/// On how many processors the calling thread may run. `EINVAL` where the machine may have more than
+/// 1024 of them.
+#[inline]
+pub(crate) fn sched_getaffinity() -> Result<u32> {
+    let mut mask = [0_usize; 1024 / usize::BITS as usize];
+    let place = mask.as_mut_ptr().expose_provenance();
+    // SAFETY: the kernel writes at most as many bytes as the mask has, to the place given.
+    decode(unsafe { syscall3(nr::SCHED_GETAFFINITY, 0, size_of_val(&mask), place) })?;
+    Ok(mask.iter().map(|word| word.count_ones()).sum())
+}
+
+/// Puts a child, or for 0 this process, into a process group: its own for 0.
+#[inline]
+pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
+    // SAFETY: takes integers only.
+    decode(unsafe { syscall2(nr::SETPGID, number(pid), number(group)) }).map(drop)
+}
+
+/// Does nothing, but answers `EINVAL` where another thread or process has the memory of this one.
+#[inline]
+pub(crate) fn unshare_memory() -> Result<()> {
+    // SAFETY: takes integers only. Memory that is not shared stays as it is, and other memory, too.
+    decode(unsafe { syscall1(nr::UNSHARE, abi::CLONE_VM) }).map(drop)
+}
+
+/// What became of a child, or `None` if `options` say not to wait and there is nothing yet.
+fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<SigInfo>> {
+    let mut info = SigInfo::empty();
+    let place = (&raw mut info).expose_provenance();
+    // SAFETY: `waitid` writes one `siginfo_t`, to the place given.
+    decode(unsafe { syscall5(nr::WAITID, kind, id, place, options, 0) })?;
+    Ok((info.si_pid != 0).then_some(info))
+}
+
+#[inline]
+pub(crate) fn waitid_pid(pid: i32, options: usize) -> Result<Option<SigInfo>> {
+    waitid(abi::P_PID, number(pid), options)
+}
+
+/// Since Linux 5.4; `EINVAL` before.
+#[inline]
+pub(crate) fn waitid_pidfd(pidfd: BorrowedFd<'_>, options: usize) -> Result<Option<SigInfo>> {
+    waitid(abi::P_PIDFD, arg(pidfd), options)
+}

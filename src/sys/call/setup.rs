@@ -1,0 +1,184 @@
+//! The calls by which a child becomes what it is to be before it starts a program, and the clone that
+//! makes it.
+//!
+//! None allocates, locks or touches thread-local storage: they are made by a child that shares its
+//! parent's memory. What they change is the child's own: its table of descriptors, its handlers and
+//! mask, its ids, its folder.
+//!
+//! # Safety
+//!
+//! This file is trusted to give each call places and lists of the kernel's own layout.
+#![allow(unsafe_code, reason = "system calls")]
+
+use super::{arg, number};
+use crate::errno::{Result, decode};
+use crate::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use crate::sys::abi;
+use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
+use core::ffi::CStr;
+
+#[inline]
+pub(crate) fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: the kernel reads the path up to its NUL.
+    decode(unsafe { syscall1(nr::CHDIR, path.as_ptr().expose_provenance()) }).map(drop)
+}
+
+/// Makes a child that begins with `child(arg)` on `stack`, its lowest address and its size, and gives its
+/// process id and, where `flags` ask for one, its pidfd.
+///
+/// # Safety
+///
+/// As for `arch::clone_on_stack`, but for the pidfd.
+#[inline]
+pub(crate) unsafe fn clone_on_stack(
+    flags: u64,
+    stack: (*mut u8, usize),
+    child: extern "C" fn(*const ()) -> !,
+    arg: *const (),
+) -> Result<(i32, Option<OwnedFd>)> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: passed on to the caller; `pidfd` has room for an `int`.
+    let answer = unsafe { arch::clone_on_stack(flags, stack, child, arg, &raw mut pidfd) };
+    #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
+    #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
+    let pid = decode(answer)? as i32;
+    // SAFETY: the kernel has written the number of a descriptor that it has just made: nobody owns it.
+    let own = |pidfd| unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok((pid, (pidfd >= 0).then(|| own(pidfd))))
+}
+
+/// Closes all descriptors from `first` to `last`.
+///
+/// # Safety
+///
+/// None of them is used again in this process: it is a child on its way to its program.
+#[inline]
+pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
+    let (first, last) = (number(first), number(last));
+    // SAFETY: touches no memory; the caller answers for the descriptors.
+    decode(unsafe { syscall3(nr::CLOSE_RANGE, first, last, 0) }).map(drop)
+}
+
+/// Makes `to` a copy of `from`, to be kept open by an exec. What `to` was before is closed.
+///
+/// # Safety
+///
+/// What `to` was before is not used again in this process: it is a child on its way to its program.
+#[inline]
+pub(crate) unsafe fn dup_onto(from: BorrowedFd<'_>, to: RawFd) -> Result<()> {
+    // SAFETY: touches no memory; the caller answers for `to`.
+    decode(unsafe { syscall3(nr::DUP3, arg(from), number(to), 0) }).map(drop)
+}
+
+/// The supplementary groups, or `EINVAL` if there are more than `groups` has room for.
+#[inline]
+pub(crate) fn getgroups(groups: &mut [u32]) -> Result<usize> {
+    let list = groups.as_mut_ptr().expose_provenance();
+    // SAFETY: writes at most as many group ids as the list has room for.
+    decode(unsafe { syscall2(nr::GETGROUPS, groups.len(), list) })
+}
+
+#[inline]
+pub(crate) fn getppid() -> i32 {
+    // SAFETY: `getppid` has no arguments and no effects.
+    let answer = unsafe { syscall0(nr::GETPPID) };
+    i32::try_from(answer).unwrap_or(0)
+}
+
+/// The real, the effective and the saved user id.
+#[inline]
+pub(crate) fn getresuid() -> Result<[u32; 3]> {
+    let mut ids = [0_u32; 3];
+    let [real, effective, saved] = ids.each_mut().map(|id| (&raw mut *id).expose_provenance());
+    // SAFETY: writes three ids, to the places given.
+    decode(unsafe { syscall3(nr::GETRESUID, real, effective, saved) })?;
+    Ok(ids)
+}
+
+/// The session of a process; 0 is this one.
+#[inline]
+pub(crate) fn getsid(pid: i32) -> Result<usize> {
+    // SAFETY: `getsid` takes an integer.
+    decode(unsafe { syscall1(nr::GETSID, number(pid)) })
+}
+
+/// Returns 20 minus the niceness of this process, so that no value is an error.
+#[inline]
+pub(crate) fn getpriority() -> Result<usize> {
+    // SAFETY: `getpriority` takes integers.
+    decode(unsafe { syscall2(nr::GETPRIORITY, abi::PRIO_PROCESS, 0) })
+}
+
+#[inline]
+pub(crate) fn prctl_set_pdeathsig(signal: usize) -> Result<()> {
+    // SAFETY: takes integers.
+    decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_PDEATHSIG, signal, 0, 0, 0) }).map(drop)
+}
+
+/// Closes the memory of this process to others without privileges, until it begins a program.
+#[inline]
+pub(crate) fn prctl_not_dumpable() -> Result<()> {
+    // SAFETY: `PR_SET_DUMPABLE` takes an integer.
+    decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
+}
+
+#[inline]
+pub(crate) fn prlimit64(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = [soft, hard]; // `struct rlimit64`
+    let place = (&raw const limit).expose_provenance();
+    // SAFETY: reads one `struct rlimit64`, at the place given.
+    decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, place, 0) }).map(drop)
+}
+
+/// What a limit is now.
+#[inline]
+pub(crate) fn prlimit64_get_soft(resource: u32) -> Result<u64> {
+    let mut limit = [0_u64; 2]; // `struct rlimit64`
+    let place = (&raw mut limit).expose_provenance();
+    // SAFETY: writes one `struct rlimit64`, to the place given.
+    decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, 0, place) })?;
+    Ok(limit[0])
+}
+
+#[inline]
+pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
+    let list = groups.as_ptr().expose_provenance();
+    // SAFETY: reads as many group ids as the list has.
+    decode(unsafe { syscall2(nr::SETGROUPS, groups.len(), list) }).map(drop)
+}
+
+/// The real, effective and saved group id, all to the same.
+#[inline]
+pub(crate) fn setresgid(gid: u32) -> Result<()> {
+    let gid = gid as usize;
+    // SAFETY: takes integers.
+    decode(unsafe { syscall3(nr::SETRESGID, gid, gid, gid) }).map(drop)
+}
+
+/// The real, effective and saved user id, all to the same.
+#[inline]
+pub(crate) fn setresuid(uid: u32) -> Result<()> {
+    let uid = uid as usize;
+    // SAFETY: takes integers.
+    decode(unsafe { syscall3(nr::SETRESUID, uid, uid, uid) }).map(drop)
+}
+
+/// Sets the niceness of this process.
+#[inline]
+pub(crate) fn setpriority(nice: i32) -> Result<()> {
+    // SAFETY: `setpriority` takes integers.
+    decode(unsafe { syscall3(nr::SETPRIORITY, abi::PRIO_PROCESS, 0, number(nice)) }).map(drop)
+}
+
+#[inline]
+pub(crate) fn setsid() -> Result<()> {
+    // SAFETY: has no arguments.
+    decode(unsafe { syscall0(nr::SETSID) }).map(drop)
+}
+
+#[inline]
+pub(crate) fn umask(mask: u32) {
+    // It does not fail.
+    // SAFETY: takes an integer.
+    let _ = unsafe { syscall1(nr::UMASK, mask as usize) };
+}

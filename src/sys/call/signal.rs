@@ -1,0 +1,112 @@
+//! The calls on the signals of this thread: what is pending, and what is blocked.
+//!
+//! # Safety
+//!
+//! This file is trusted to give the kernel signal sets of its own size, and places for them.
+#![allow(unsafe_code, reason = "system calls")]
+
+use crate::errno::{Result, decode};
+use crate::sys::abi::{SigAction, SigInfo, SigSet, Timespec};
+use crate::sys::arch::{nr, syscall0, syscall2, syscall4, syscall5};
+
+/// From here on the signal has its default effect.
+#[inline]
+pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
+    let action = SigAction::default();
+    let place = (&raw const action).expose_provenance();
+    let size = size_of::<SigSet>();
+    // SAFETY: reads one `struct sigaction`, at the place given, which is as long as any. No handler
+    // is installed.
+    decode(unsafe { syscall5(nr::RT_SIGACTION, signal, place, 0, size, size) }).map(drop)
+}
+
+/// What this process does on a signal.
+#[inline]
+pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
+    let mut action = SigAction::default();
+    let place = (&raw mut action).expose_provenance();
+    let size = size_of::<SigSet>();
+    // The fourth argument is the size of a set; on SPARC, which has one more, the fifth.
+    // SAFETY: writes one `struct sigaction`, to the place given, which has room for any.
+    decode(unsafe { syscall5(nr::RT_SIGACTION, signal, 0, place, size, size) })?;
+    Ok(action)
+}
+
+/// The signals that are pending for this thread or process.
+#[inline]
+pub(crate) fn rt_sigpending() -> Result<SigSet> {
+    let mut pending = SigSet::default();
+    let place = (&raw mut pending).expose_provenance();
+    // SAFETY: writes one signal set, to the place given.
+    decode(unsafe { syscall2(nr::RT_SIGPENDING, place, size_of::<SigSet>()) })?;
+    Ok(pending)
+}
+
+/// Changes the signal mask of this thread and returns what it was.
+#[inline]
+pub(crate) fn rt_sigprocmask(how: usize, set: &SigSet) -> Result<SigSet> {
+    let mut old = SigSet::default();
+    let place = (&raw mut old).expose_provenance();
+    let set = (&raw const *set).expose_provenance();
+    // SAFETY: reads one signal set and writes another one, at the places given.
+    decode(unsafe { syscall4(nr::RT_SIGPROCMASK, how, set, place, size_of::<SigSet>()) })?;
+    Ok(old)
+}
+
+/// Takes one pending signal of `set`, without waiting: one that is pending for this thread, or if there
+/// is none, for the process.
+#[inline]
+pub(crate) fn rt_sigtimedwait_now(set: &SigSet) -> Result<SigInfo> {
+    let mut info = SigInfo::empty();
+    let place = (&raw mut info).expose_provenance();
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let timeout = (&raw const now).expose_provenance();
+    let set = (&raw const *set).expose_provenance();
+    // SAFETY: reads one signal set and one `timespec`, and writes one `siginfo_t`, at the places given.
+    decode(unsafe { syscall4(nr::RT_SIGTIMEDWAIT, set, place, timeout, size_of::<SigSet>()) })?;
+    Ok(info)
+}
+
+/// Makes a signal pending for this thread, which has it blocked: but not if the same one is already.
+pub(crate) fn rt_tgsigqueueinfo_self(info: &SigInfo) -> Result<()> {
+    // SAFETY: takes no arguments.
+    let [process, thread] =
+        [nr::GETPID, nr::GETTID].map(|nr| unsafe { syscall0(nr) }.unsigned_abs());
+    let signal = info.si_signo.unsigned_abs() as usize;
+    let place = (&raw const *info).expose_provenance();
+    // SAFETY: reads one `siginfo_t`, at the place given; the signal is blocked in this thread.
+    decode(unsafe { syscall4(nr::RT_TGSIGQUEUEINFO, process, thread, signal, place) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{Signal, SignalSet};
+    use crate::sys::abi::SIG_SETMASK;
+    use crate::sys::arch::syscall3;
+
+    /// The kernel's own view of the layout: what is blocked is what becomes pending.
+    #[test]
+    fn signal_set_is_the_kernels() {
+        let chosen = [Signal::URG, Signal::from_raw(36).unwrap()];
+        let set: SignalSet = chosen.into_iter().collect();
+        let before = rt_sigprocmask(SIG_SETMASK, &set.0).unwrap();
+        // SAFETY: takes no arguments.
+        let [process, thread] = [nr::GETPID, nr::GETTID].map(|nr| unsafe { syscall0(nr) });
+        for signal in chosen {
+            let (process, thread) = (process.unsigned_abs(), thread.unsigned_abs());
+            let signal = signal.as_raw().unsigned_abs() as usize;
+            // SAFETY: takes integers only; the signal is blocked in this thread.
+            assert_eq!(unsafe { syscall3(nr::TGKILL, process, thread, signal) }, 0);
+        }
+        assert_eq!(rt_sigpending().map(SignalSet), Ok(set));
+        for signal in chosen {
+            let one = SignalSet::empty().with(signal);
+            let number = signal.as_raw().unsigned_abs() as usize;
+            let taken = rt_sigtimedwait_now(&one.0).unwrap();
+            assert_eq!(taken.si_signo.unsigned_abs() as usize, number);
+        }
+        assert_eq!(rt_sigpending().map(SignalSet), Ok(SignalSet::empty()));
+        assert_eq!(rt_sigprocmask(SIG_SETMASK, &before), Ok(set.0));
+    }
+}

@@ -1,0 +1,42 @@
+//! The page size of the running kernel, which is not that of the machine that compiled the program:
+//! some architectures have kernels of 4, 16 and 64 KiB.
+
+use crate::Errno;
+use crate::sys::call;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// The page size in bytes.
+///
+/// Asked by `madvise` on no bytes, which does nothing but checks that an address begins a page: it
+/// needs no C library, no auxiliary vector and no file system. Asked once.
+pub(crate) fn size() -> usize {
+    static SIZE: AtomicUsize = AtomicUsize::new(0);
+    match SIZE.load(Ordering::Relaxed) {
+        0 => {
+            let mut size = 4096;
+            while size < 1 << 20 && call::madvise_nothing(size) == Err(Errno::EINVAL) {
+                size *= 2;
+            }
+            // No page is that large: it is refused as such, by a filter.
+            let size = if size == 1 << 20 { 4096 } else { size };
+            SIZE.store(size, Ordering::Relaxed);
+            size
+        }
+        size => size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn page_size_is_that_of_the_auxiliary_vector() {
+        const AT_PAGESZ: usize = 6;
+        let Ok(bytes) = std::fs::read("/proc/self/auxv") else { return };
+        let words: std::vec::Vec<usize> = bytes
+            .chunks_exact(size_of::<usize>())
+            .map(|word| usize::from_ne_bytes(word.try_into().unwrap()))
+            .collect();
+        let entry = words.chunks_exact(2).find(|entry| entry[0] == AT_PAGESZ);
+        assert_eq!(entry.map(|entry| entry[1]), Some(super::size()));
+    }
+}

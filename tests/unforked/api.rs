@@ -1,0 +1,237 @@
+//! What the listings of the public interface, `tests/api/*.txt`, let a user rely on: that each type is
+//! `Send`, `Sync` and so on, and that none has a form that later versions could not add to. `.ci/api`
+//! writes the listings, and compares them with the sources.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+#[cfg(all(feature = "std", feature = "message", feature = "process", feature = "transfer"))]
+const DEFAULT: &str = include_str!("../api/default.txt");
+const BARE: &str = include_str!("../api/no-default-features.txt");
+
+/// The compiler looks whether each type has the traits; the names are kept, without what they are generic over.
+macro_rules! types {
+    ($list:ident: $($of:path)|+ => $($($word:ident)::+ $(<$($generic:tt),+>)?,)*) => {
+        const $list: &[&str] = {
+            fn has<T: Debug $(+ $of)+>() {}
+            $(_ = has::<$($word)::+ $(<$($generic),+>)?> as fn();)*
+            &[$(stringify!($($word)::+)),*]
+        };
+    };
+}
+
+types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
+    rawpipe::Errno,
+    rawpipe::Fork,
+    rawpipe::PipeFlags,
+    rawpipe::PipeReader,
+    rawpipe::PipeWriter,
+    rawpipe::fd::BorrowedFd<'static>,
+    rawpipe::fd::OwnedFd,
+    rawpipe::io::DupFlags,
+    rawpipe::io::Incomplete,
+    rawpipe::io::IoSlice<'static>,
+    rawpipe::pipe::Builder,
+    rawpipe::pipe::Capacity,
+    rawpipe::poll::PollEvents,
+    rawpipe::poll::PollFd<'static>,
+    rawpipe::process::Arg<'static>,
+    rawpipe::process::Child,
+    rawpipe::process::ExecFlags,
+    rawpipe::process::ExitStatus,
+    rawpipe::process::Method,
+    rawpipe::process::OnDrop,
+    rawpipe::process::Signal,
+    rawpipe::process::SignalSet,
+    rawpipe::splice::SpliceFlags,
+    rawpipe::time::Deadline,
+}
+// A `&mut [u8]` by another name, and no more than that.
+types! { ALWAYS_BUT_UNWIND_SAFE: Send | Sync | Unpin | RefUnwindSafe =>
+    rawpipe::io::IoSliceMut<'static>,
+}
+
+#[cfg(all(feature = "std", feature = "message", feature = "process", feature = "transfer"))]
+mod default {
+    use super::*;
+    use rawpipe::{PipeReader, PipeWriter};
+
+    types! { MORE: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
+        rawpipe::chunk::ChunkReader,
+        rawpipe::chunk::ChunkWriter,
+        rawpipe::chunk::Mechanism,
+        rawpipe::chunk::ReaderBuilder,
+        rawpipe::chunk::Reuse,
+        rawpipe::chunk::WriterBuilder,
+        rawpipe::epoll::Epoll,
+        rawpipe::epoll::EpollEvents,
+        rawpipe::epoll::Event,
+        rawpipe::epoll::EventFd,
+        rawpipe::epoll::EventFdFlags,
+        rawpipe::message::Atomic<'static>,
+        rawpipe::message::Channel<PipeReader, PipeWriter>,
+        rawpipe::message::Duplex,
+        rawpipe::message::MessageError,
+        rawpipe::message::PacketReader,
+        rawpipe::message::PacketWriter,
+        rawpipe::message::Receiver<PipeReader>,
+        rawpipe::message::Sender<PipeWriter>,
+        rawpipe::process::Command,
+        rawpipe::process::Communicate<'static>,
+        rawpipe::process::CommunicateError,
+        rawpipe::process::Limit,
+        rawpipe::process::Output,
+        rawpipe::process::Pipeline<'static>,
+        rawpipe::process::PipelineChildren,
+        rawpipe::process::PipelineError,
+        rawpipe::process::PipelineOutput,
+        rawpipe::process::Reason,
+        rawpipe::process::Resource,
+        rawpipe::process::RunError,
+        rawpipe::process::Spawn<'static>,
+        rawpipe::process::SpawnError,
+        rawpipe::process::Stage,
+        rawpipe::process::Stdio,
+        rawpipe::process::Stream,
+        rawpipe::select::FdSet<'static>,
+        rawpipe::spin::Wait,
+        rawpipe::spin::WithWait<PipeReader>,
+        rawpipe::transfer::FanoutSink<'static>,
+        rawpipe::transfer::Mechanism,
+        rawpipe::transfer::Side,
+        rawpipe::transfer::TransferError,
+        rawpipe::transfer::Transferred,
+    }
+    // They borrow a closure of the caller's for the progress, of which nothing is asked.
+    types! { WITH_A_CLOSURE: Unpin =>
+        rawpipe::transfer::Fanout<'static>,
+        rawpipe::transfer::Transfer<'static>,
+    }
+
+    /// Types of which a user may name all parts, so that none can be added: they have as many as the thing has.
+    const CLOSED: [&str; 4] = [
+        "rawpipe::Fork",            // there are a parent and a child
+        "rawpipe::process::Limit",  // the kernel's two numbers
+        "rawpipe::process::Stream", // the three standard streams
+        "rawpipe::transfer::Side",  // where from, and where to
+    ];
+
+    #[test]
+    fn api_every_type_is_asserted_to_have_its_traits() {
+        let std = ["fd::BorrowedFd", "fd::OwnedFd", "io::IoSlice", "io::IoSliceMut"];
+        let std = std.map(|name| format!("rawpipe::{name}"));
+        let asserted = names([ALWAYS, ALWAYS_BUT_UNWIND_SAFE, MORE, WITH_A_CLOSURE]);
+        let asserted: BTreeSet<_> =
+            asserted.into_iter().filter(|name| !std.contains(name)).collect();
+        assert_eq!(types_of(DEFAULT), asserted);
+        assert!(asserted.len() > 60, "only {} types", asserted.len());
+    }
+
+    #[test]
+    fn api_every_type_can_grow() {
+        assert_eq!(closed(DEFAULT), CLOSED.map(str::to_owned).into());
+    }
+
+    #[test]
+    fn api_what_a_builder_is_told_must_be_used() {
+        let (checked, ignored) = chained(DEFAULT);
+        assert!(ignored.is_empty(), "may be ignored: {ignored:#?}");
+        assert!(checked > 50, "only {checked} functions");
+    }
+}
+
+/// Asserted names as in the listing.
+fn names<const N: usize>(lists: [&[&str]; N]) -> BTreeSet<String> {
+    // Compilers differ in the blanks.
+    lists.into_iter().flatten().map(|name| name.replace(' ', "")).collect()
+}
+
+/// A line of a listing without its attributes; and those.
+fn parts(line: &str) -> (&str, &str) {
+    let start = line.rfind("#[").and_then(|last| Some(last + line[last..].find("] ")? + 2));
+    line.split_at(start.unwrap_or(0))
+}
+
+/// The name of the type that a line is about.
+fn type_of(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("pub struct ").or(line.strip_prefix("pub enum "));
+    rest.or(line.strip_prefix("pub union "))?.split(['<', ' ']).next()
+}
+
+fn types_of(listing: &str) -> BTreeSet<String> {
+    listing.lines().filter_map(|line| type_of(parts(line).1)).map(str::to_owned).collect()
+}
+
+/// The enums and the structs with public fields that are not `#[non_exhaustive]`.
+fn closed(listing: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = None;
+    for (attributes, line) in listing.lines().map(parts) {
+        if let Some(name) = type_of(line) {
+            open = (!attributes.contains("non_exhaustive")).then_some(name);
+        }
+        let part = line.strip_prefix("pub field ").or(line.strip_prefix("pub variant "));
+        if let (Some(name), Some(part)) = (open, part) {
+            assert!(part.starts_with(name), "{part} stands under {name}");
+            found.insert(name.to_owned());
+        }
+    }
+    found
+}
+
+/// How many functions take a value and answer with it, and which of these may be called for nothing.
+fn chained(listing: &str) -> (usize, Vec<&str>) {
+    let of = |line: &str| {
+        line.split("fn ").nth(1)?.rsplit_once("::")?.0.split('<').next().map(str::to_owned)
+    };
+    let must = |(attributes, line)| {
+        let name = type_of(line).filter(|_| str::contains(attributes, "must_use"));
+        name.map(str::to_owned)
+    };
+    let must: BTreeSet<_> = listing.lines().map(parts).filter_map(must).collect();
+    let chained = listing.lines().filter(|line| line.contains("(self") && line.contains("-> Self"));
+    let chained: Vec<_> = chained.collect();
+    let ignored = |line: &&str| {
+        let (attributes, line) = parts(line);
+        let signature = line.split('(').next().and_then(of);
+        !attributes.contains("must_use") && !signature.is_some_and(|name| must.contains(&name))
+    };
+    (chained.len(), chained.into_iter().filter(ignored).collect())
+}
+
+#[test]
+fn api_every_type_without_features_is_asserted_to_have_its_traits() {
+    assert_eq!(types_of(BARE), names([ALWAYS, ALWAYS_BUT_UNWIND_SAFE]));
+}
+
+#[test]
+fn api_every_type_without_features_can_grow() {
+    assert_eq!(closed(BARE), ["rawpipe::Fork".to_owned()].into());
+}
+
+#[test]
+fn api_what_a_builder_is_told_without_features_must_be_used() {
+    let (checked, ignored) = chained(BARE);
+    assert!(ignored.is_empty(), "may be ignored: {ignored:#?}");
+    assert!(checked > 10, "only {checked} functions");
+}
+
+/// The tests above can fail: what must not be is found.
+#[test]
+fn api_listing_that_must_not_be_is_noticed() {
+    let listing = "#[repr(c)] #[must_use] pub struct rawpipe::A<'a>\n\
+                   pub fn rawpipe::A<'a>::with(self, x: u8) -> Self\n\
+                   #[non_exhaustive] pub enum rawpipe::B\n\
+                   pub variant rawpipe::B::One\n\
+                   pub struct rawpipe::C\n\
+                   pub field rawpipe::C::x: u8\n\
+                   pub fn rawpipe::C::with(self, x: u8) -> Self\n\
+                   #[must_use] pub fn rawpipe::C::also(self) -> Self";
+    assert_eq!(
+        types_of(listing),
+        ["rawpipe::A", "rawpipe::B", "rawpipe::C"].map(str::to_owned).into()
+    );
+    assert_eq!(closed(listing), ["rawpipe::C".to_owned()].into());
+    assert_eq!(chained(listing), (3, vec!["pub fn rawpipe::C::with(self, x: u8) -> Self"]));
+}

@@ -192,7 +192,7 @@ fn env_with_entries_that_are_no_variables() {
         return skip(test, "an emulator rebuilds the environment");
     }
     let program = CString::new(env::current_exe().unwrap().into_os_string().into_vec()).unwrap();
-    let alone = CString::new(format!("RAWPIPE_TEST_ALONE={test}")).unwrap();
+    let alone = CString::new(format!("{}=command::{test}", common::ALONE)).unwrap();
     let own = [alone.as_c_str(), c"RAWPIPE_TEST_ROLE=started"];
     let envp: Vec<_> =
         ENTRIES.iter().chain(&own).map(|entry| Arg::new(entry)).chain([Arg::END]).collect();

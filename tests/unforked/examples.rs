@@ -110,7 +110,7 @@ const EXAMPLES: &[Example] = &[
         },
         needs_187: false,
     },
-    Example { name: "pump", tested: Tested::Elsewhere("tests/pump.rs"), needs_187: false },
+    Example { name: "pump", tested: Tested::Elsewhere("tests/unforked/pump.rs"), needs_187: false },
     Example {
         name: "select_pipes",
         tested: Tested::Here {
@@ -124,7 +124,11 @@ const EXAMPLES: &[Example] = &[
         tested: Tested::Here { parent: &["Received: Hello from pipe!"], child: &[] },
         needs_187: false,
     },
-    Example { name: "speed", tested: Tested::Elsewhere("tests/speed.rs"), needs_187: true },
+    Example {
+        name: "speed",
+        tested: Tested::Elsewhere("tests/unforked/speed.rs"),
+        needs_187: true,
+    },
     Example {
         name: "subprocess_cat",
         tested: Tested::Here {
@@ -168,7 +172,10 @@ fn table_names_every_file() {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let named: BTreeSet<String> =
         EXAMPLES.iter().map(|example| format!("{}.rs", example.name)).collect();
-    assert_eq!(found, named, "examples/ (left) and the table in tests/examples.rs (right)");
+    assert_eq!(
+        found, named,
+        "examples/ (left) and the table in tests/unforked/examples.rs (right)"
+    );
 
     for example in EXAMPLES {
         if let Tested::Elsewhere(file) = example.tested {

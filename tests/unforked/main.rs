@@ -24,6 +24,7 @@ mod pump;
 mod scenarios;
 mod speed;
 mod splice;
+mod streams;
 mod timed;
 mod transfer;
 mod transfer_peers;

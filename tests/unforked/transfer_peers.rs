@@ -48,7 +48,7 @@ unsafe extern "C" {
 }
 
 /// A terminal, in the mode in which a line is given at its end, and what is typed into it.
-fn terminal() -> (File, File) {
+pub(crate) fn terminal() -> (File, File) {
     const TIOCSPTLCK: usize = 0x4004_5431;
     const TIOCGPTN: usize = 0x8004_5430;
     let keyboard = File::options().read(true).write(true).open("/dev/ptmx").unwrap();
@@ -62,7 +62,7 @@ fn terminal() -> (File, File) {
 }
 
 /// These numbers are those of most architectures, and an emulator has no terminals of its own.
-fn terminals() -> bool {
+pub(crate) fn terminals() -> bool {
     let here = cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && !common::emulated();
     if !here || !fs::exists("/dev/ptmx").unwrap_or(false) {
         println!("SKIPPED: no terminal to be had");
@@ -347,12 +347,69 @@ fn transfer_deadline_copy_beside_other_writers() {
     }
 }
 
-/// Time that this process has spent on its processors.
-fn cpu_time() -> Duration {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+/// Time that this thread has spent on its processors.
+fn thread_time() -> Duration {
+    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
     let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
     Duration::from_millis(10 * ticks)
+}
+
+/// Whether the time of a thread that only waits is to be near nothing here.
+fn assert_idle(what: &str, spent: Duration) {
+    let measured = common::tool().is_none() && !common::emulated();
+    assert!(!measured || spent < Duration::from_millis(150), "{what}: {spent:?} of work");
+}
+
+/// While nothing can move, a transfer sleeps and does not try again and again, though its ends are such
+/// that no call of its own would wait.
+#[test]
+fn transfer_between_nonblocking_ends_sleeps_while_nothing_moves() {
+    type Pair = (&'static str, OwnedFd, OwnedFd);
+    let pipes = |silent: bool| -> (Pair, Box<dyn Write + Send>, Box<dyn Read + Send>) {
+        let (input, to_input) = rawpipe::pipe().unwrap();
+        let (from_output, output) = rawpipe::pipe().unwrap();
+        input.set_nonblocking(true).unwrap();
+        output.set_nonblocking(true).unwrap();
+        let what = if silent { "an empty pipe" } else { "a full pipe" };
+        ((what, input.into(), output.into()), Box::new(to_input), Box::new(from_output))
+    };
+    let sockets = || -> (Pair, Box<dyn Write + Send>, Box<dyn Read + Send>) {
+        let (to_input, input) = UnixStream::pair().unwrap();
+        let (from_output, output) = UnixStream::pair().unwrap();
+        input.set_nonblocking(true).unwrap();
+        output.set_nonblocking(true).unwrap();
+        (("sockets", input.into(), output.into()), Box::new(to_input), Box::new(from_output))
+    };
+    let bytes = data(2 << 20);
+    for (ends, silent) in [(pipes(true), true), (pipes(false), false), (sockets(), false)] {
+        let ((what, input, output), to_input, mut from_output) = ends;
+        thread::scope(|scope| {
+            let moving = scope.spawn(move || {
+                let done = transfer(&input, &output).unwrap();
+                (done.bytes(), thread_time())
+            });
+            let bytes = &bytes;
+            let feed = move || {
+                let mut to = to_input;
+                to.write_all(bytes).unwrap();
+            };
+            let moment = Duration::from_millis(500);
+            if silent {
+                thread::sleep(moment);
+                scope.spawn(feed);
+            } else {
+                scope.spawn(feed);
+                thread::sleep(moment); // the output is full
+            }
+            let mut arrived = Vec::new();
+            from_output.read_to_end(&mut arrived).unwrap();
+            assert!(arrived == *bytes, "{what}");
+            let (count, spent) = moving.join().unwrap();
+            assert_eq!(count, bytes.len() as u64, "{what}");
+            assert_idle(what, spent);
+        });
+    }
 }
 
 /// A socket on which `poll` always reports an error: its error queue holds the time of a packet.
@@ -388,22 +445,17 @@ fn transfer_deadline_with_an_error_queue() {
             };
             let (_reader, writer) = rawpipe::pipe().unwrap();
             let to = file(b"");
-            let before = cpu_time();
             let begun = Instant::now();
             let deadline = Deadline::after(Duration::from_millis(500));
             let error = in_time("a deadline", move || {
                 let options = Transfer::new().deadline(deadline);
                 let to = if to_file { to.as_fd() } else { writer.as_fd() };
                 let error = options.run(&near, to).unwrap_err();
-                (error.side(), error.errno())
+                (error.side(), error.errno(), thread_time())
             });
-            assert_eq!(error, (Side::Source, Some(Errno::ETIMEDOUT)));
+            assert_eq!((error.0, error.1), (Side::Source, Some(Errno::ETIMEDOUT)));
             assert!(begun.elapsed() < Duration::from_secs(10));
-            if common::tool().is_none() && !common::emulated() {
-                let spent = cpu_time().saturating_sub(before);
-                // Other tests of this process run beside it.
-                println!("{spent:?}");
-            }
+            assert_idle("with an error queue", error.2);
         }
     }
 }

@@ -97,16 +97,21 @@ struct Row {
     shim: Calls,
 }
 
-/// The table in the section "The list".
+/// The lines of the table, or of the block, that comes after an anchor of the page.
+fn after<'a>(page: &'a str, anchor: &str) -> impl Iterator<Item = &'a str> {
+    let (_, rest) = page.split_once(&format!("<!-- {anchor} -->\n")).expect("an anchor");
+    let begins =
+        |line: &&str| line.starts_with("| `") || line.starts_with("| [`") || *line == "```text";
+    let lines = rest.lines().skip_while(move |line| !begins(line));
+    lines.take_while(|line| !["", "```"].contains(line)).filter(|line| *line != "```text")
+}
+
+/// The table of calls by module.
 fn rows(page: &str) -> BTreeMap<String, Row> {
     let quoted = |cell: &str| -> Calls {
         cell.split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect()
     };
-    let (_, section) = page.split_once("\n# The list\n").expect("a section");
-    let section = section.split("\n# ").next().unwrap_or_default();
-    section
-        .lines()
-        .filter(|line| line.starts_with("| `") || line.starts_with("| [`"))
+    after(page, "calls by module")
         .map(|line| {
             let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
             let [module, sets @ ..] = &cells[..] else { panic!("{line}") };
@@ -118,13 +123,11 @@ fn rows(page: &str) -> BTreeMap<String, Row> {
         .collect()
 }
 
-/// The table in the section "Purposes", of calls and what they are asked for: the shim does not ask for
+/// The table of purposes: calls and what they are asked for: the shim does not ask for
 /// what is in brackets.
 fn purposes(page: &str) -> Calls {
-    let (_, section) = page.split_once("\n# Purposes\n").expect("a section");
-    let section = section.split("\n# ").next().unwrap_or_default();
     let mut all = Calls::new();
-    for line in section.lines().filter(|line| line.starts_with("| `")) {
+    for line in after(page, "purposes") {
         let mut words = line.split('`').skip(1).step_by(2);
         let call = words.next().expect("a call");
         let shown =
@@ -134,12 +137,9 @@ fn purposes(page: &str) -> Calls {
     all
 }
 
-/// The list of all, in the section "All of them": a block, one call a line.
+/// The list of all: a block, one call a line.
 fn all_of_them(page: &str) -> Vec<&str> {
-    let (_, section) = page.split_once("\n# All of them\n").expect("a section");
-    let (_, block) = section.split_once("\n```text\n").expect("a block");
-    let (block, _) = block.split_once("\n```").expect("its end");
-    block.split_whitespace().collect()
+    after(page, "all calls").collect()
 }
 
 const PAGE: &str = include_str!("../../docs/tools.md");

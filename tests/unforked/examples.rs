@@ -1,6 +1,5 @@
 //! The programs in `examples/`: what each prints, from the first byte to the last, in whatever order
 //! its processes run, and that it fails where it cannot do its work.
-#![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 
 use crate::common;
 use rawpipe::poll::{PollEvents, PollFd, poll};

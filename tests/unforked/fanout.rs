@@ -1,7 +1,7 @@
 //! One source to several sinks: every sink gets every byte, and one that fails harms no other.
 //!
 //! No test here makes a process: see `tests/pipe.rs`.
-#![cfg(feature = "transfer")]
+#![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};
 use crate::common::{self, append_file, closed_fd, file};

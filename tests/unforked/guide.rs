@@ -1,6 +1,5 @@
 //! The guide's tool without a C library (`docs/no_std.md`): taken out of the page, built as a package of
 //! its own, and run.
-#![cfg(feature = "std")]
 
 use crate::common;
 use std::path::{Path, PathBuf};

@@ -11,8 +11,10 @@ mod chunk;
 #[path = "../common/mod.rs"]
 mod common;
 mod epoll;
+#[cfg(feature = "full")]
 mod examples;
 mod fanout;
+#[cfg(feature = "full")]
 mod guide;
 mod io;
 mod message;
@@ -20,8 +22,11 @@ mod model;
 mod parity;
 mod pipe;
 mod poll;
+#[cfg(feature = "full")]
 mod pump;
+#[cfg(feature = "full")]
 mod scenarios;
+#[cfg(feature = "full")]
 mod speed;
 mod splice;
 mod streams;

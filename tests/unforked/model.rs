@@ -7,7 +7,7 @@
 //!
 //! `RAWPIPE_MODEL_SEED` repeats a run; `RAWPIPE_MODEL_OPERATIONS` makes it longer or shorter (100,000
 //! when optimised). `.ci/model` makes long ones.
-#![cfg(all(feature = "transfer", feature = "message"))]
+#![cfg(all(feature = "std", feature = "transfer", feature = "message"))]
 
 use crate::common;
 use crate::common::bytes::Random;

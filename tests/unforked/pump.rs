@@ -1,6 +1,5 @@
 //! The example `pump`: its options, what it says, and its exit status. That no byte is lost on any way is for
 //! the library's own tests, `streams` above all.
-#![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 
 use crate::common::{self, bytes::data, file};
 use crate::transfer_peers::{terminal, terminals};

@@ -1,7 +1,6 @@
 //! That each line of `SCENARIOS.md`, `HAZARDS.md` and `UNSAFE.md` is still true: that the tests and the files
 //! that it names are there, and that no file with unsafe code is missing. `RAWPIPE_WRITE=1` has the number of
 //! unsafe blocks of each file written into `UNSAFE.md`.
-#![cfg(feature = "std")]
 
 use crate::common;
 use std::collections::{BTreeMap, BTreeSet};

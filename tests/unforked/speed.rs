@@ -1,6 +1,5 @@
 //! The example `speed`: what it prints, and that it says when it cannot. Not how large the ratios
 //! are: the machine has other work while tests run, and the build may not be optimised.
-#![cfg(all(feature = "std", feature = "process", feature = "transfer"))]
 
 use crate::common;
 use std::collections::{BTreeMap, BTreeSet};

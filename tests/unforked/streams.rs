@@ -1,7 +1,7 @@
 //! Long streams between every two kinds of descriptor, of which no byte may be lost, doubled or moved.
 //!
 //! `RAWPIPE_TRANSFER_BYTES` is their length: 16 MiB without it, and less where everything takes longer.
-#![cfg(feature = "transfer")]
+#![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common;
 use rawpipe::fd::OwnedFd;

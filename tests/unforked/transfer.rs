@@ -1,7 +1,7 @@
 //! Transfers between every pair of descriptors: bytes, counts, mechanisms, ends and errors.
 //!
 //! No test here makes a process: see `tests/pipe.rs`.
-#![cfg(feature = "transfer")]
+#![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};
 use crate::common::{self, append_file, closed_fd, file};

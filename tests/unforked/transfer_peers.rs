@@ -3,7 +3,7 @@
 //!
 //! No test here makes a process: see `tests/pipe.rs`. A transfer that may hang runs in a thread of its
 //! own, and the test fails when it has not answered in time.
-#![cfg(all(feature = "message", feature = "transfer"))]
+#![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 #![allow(unsafe_code, reason = "the C library's calls for terminals and sockets")]
 
 use crate::common::bytes::data;

@@ -6,7 +6,7 @@
  * What a test prints comes through a pipe, as it would in any other run; a test has no terminal. A binary that takes
  * longer than WATCHDOG seconds is killed, with all that it has started, and counts as hung.
  *
- * /plan has a line for each run: a user's number, and the binary's path.
+ * /plan has a line for each run: a user's number, the binary's path, and which of its tests if not all.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -99,9 +99,9 @@ static void settle(void)
 	setenv("RAWPIPE_TEST_SLOW", "1", 1); /* every processor here is emulated */
 }
 
-static _Noreturn void become(unsigned user, char *path, int output)
+static _Noreturn void become(unsigned user, char *path, char *filter, int output)
 {
-	char *arguments[] = { path, "--test-threads=2", NULL };
+	char *arguments[] = { path, "--test-threads=2", *filter ? filter : NULL, NULL };
 	int null = open("/dev/null", O_RDONLY);
 
 	setsid();
@@ -136,7 +136,7 @@ static int pass_on(int from, int wait)
 }
 
 /* Returns the exit status as a shell has it; 124 for one that hung. */
-static int run(unsigned user, char *path)
+static int run(unsigned user, char *path, char *filter)
 {
 	int ends[2], status = 0, over = 0, hung = 0;
 	time_t begin = now();
@@ -147,7 +147,7 @@ static int run(unsigned user, char *path)
 		return 125;
 	}
 	if (child == 0)
-		become(user, path, ends[1]);
+		become(user, path, filter, ends[1]);
 	close(ends[1]);
 	while (!over) {
 		int one, more = pass_on(ends[0], 1000);
@@ -182,7 +182,7 @@ static int run(unsigned user, char *path)
 int main(void)
 {
 	struct utsname name;
-	char line[512], path[500];
+	char line[600], path[500], filter[80];
 	unsigned user;
 	FILE *plan;
 
@@ -196,10 +196,11 @@ int main(void)
 		time_t begin = now();
 		int status;
 
-		if (sscanf(line, "%u %499s", &user, path) != 2)
+		*filter = 0;
+		if (sscanf(line, "%u %499s %79s", &user, path, filter) < 2)
 			continue;
-		say("run %u %s", user, path);
-		status = run(user, path);
+		say("run %u %s %s", user, path, filter);
+		status = run(user, path, filter);
 		say("status %d %u %s %ld s", status, user, path, (long)(now() - begin));
 	}
 	say("DONE");

@@ -9,10 +9,12 @@ mod files;
 mod filter;
 #[cfg(feature = "process")]
 pub(crate) mod programs;
+mod terminal;
 
 pub(crate) use examples::example;
 pub(crate) use files::{append_file, file, tmp, tmp_path};
 pub(crate) use filter::{Filter, NO_FILTER, Value, filtered, no_pidfd_by_clone};
+pub(crate) use terminal::{terminal, terminals};
 
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::poll::{PollEvents, PollFd, poll};
@@ -54,8 +56,10 @@ pub(crate) const ALONE: &str = "RAWPIPE_TEST_ALONE";
 /// Set in a process that [`role_command`] describes, to its role.
 const ROLE: &str = "RAWPIPE_TEST_ROLE";
 
-/// The tests of a topic, by their names.
-pub(crate) type Tests = &'static [(&'static str, fn())];
+/// A test and its name.
+pub(crate) type Test = (&'static str, fn());
+/// The tests of a topic.
+pub(crate) type Tests = &'static [Test];
 
 /// A topic's list of tests for [`run_each_alone`].
 macro_rules! tests {
@@ -120,7 +124,7 @@ impl Request {
 /// A test is called `topic::name`. Several run at a time, as in the usual harness, and those whose names
 /// begin with one of `serial` after all others, one by one. The usual filters and options are understood;
 /// the closing line is the same.
-pub(crate) fn run_each_alone(topics: &[(&str, &[(&'static str, fn())])], serial: &[&str]) {
+pub(crate) fn run_each_alone(topics: &[(&str, &[Test])], serial: &[&str]) {
     let name_of = |topic: &str, test: &str| match topic {
         "" => test.to_owned(),
         topic => format!("{topic}::{test}"),

@@ -515,7 +515,7 @@ fn errno_of_the_c_library_is_left_alone() {
 }
 
 /// The groups of rows, and what is to be found in all of them.
-pub(crate) fn tests() -> Vec<(&'static str, fn())> {
+pub(crate) fn tests() -> Vec<common::Test> {
     const GROUPS: &[(&str, fn())] = &[
         ("table_read_and_readv", table_read_and_readv),
         ("table_write_and_writev", table_write_and_writev),

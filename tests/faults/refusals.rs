@@ -301,7 +301,7 @@ fn readme_has_a_row_for_each_feature() {
 }
 
 /// One test for each row.
-pub(crate) fn tests() -> Vec<(&'static str, fn())> {
+pub(crate) fn tests() -> Vec<common::Test> {
     let mut tests: Vec<(&str, fn())> =
         vec![("readme_has_a_row_for_each_feature", readme_has_a_row_for_each_feature)];
     // An emulator takes no filters.

@@ -11,13 +11,16 @@ mod command;
 mod common;
 mod communicate;
 mod duplex;
+mod examples;
 mod exec;
 mod fork;
+mod guide;
 mod handle;
 mod outside;
 mod pages;
 mod pipe_processes;
 mod pipeline;
+mod pump;
 mod readiness;
 mod sanitizer;
 mod select;
@@ -25,6 +28,7 @@ mod signals;
 mod spawn;
 mod spawn_attack;
 mod spawn_differential;
+mod speed;
 mod stdio;
 mod talk;
 mod waiting;
@@ -35,7 +39,7 @@ macro_rules! topics {
 }
 
 /// These fill the machine by themselves, or take what all processes of a user have together.
-const SERIAL: &[&str] = &["outside", "spawn_attack", "spawn_differential", "worlds"];
+const SERIAL: &[&str] = &["outside", "spawn_attack", "spawn_differential", "speed", "worlds"];
 
 fn main() {
     common::programs::become_program();
@@ -45,9 +49,9 @@ fn main() {
     }
     common::run_each_alone(
         topics![
-            child chunk_fork command communicate duplex exec fork handle outside pages pipe_processes
-            pipeline readiness sanitizer select signals spawn spawn_attack spawn_differential stdio talk
-            waiting worlds
+            child chunk_fork command communicate duplex examples exec fork guide handle outside pages
+            pipe_processes pipeline pump readiness sanitizer select signals spawn spawn_attack
+            spawn_differential speed stdio talk waiting worlds
         ],
         SERIAL,
     );

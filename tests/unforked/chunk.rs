@@ -1,8 +1,8 @@
 //! `ChunkWriter`, `ChunkReader` and `vmsplice` within one process. What forks is in
-//! `tests/chunk_fork.rs`, what is interrupted by signals in `tests/signals.rs`, and what a kernel refuses
-//! in `tests/chunk_faults.rs`.
+//! `chunk_fork`, what is interrupted by signals in `signals`, and what a kernel refuses
+//! in `chunk_faults`.
 //!
-//! No test here makes a process: see `tests/pipe.rs`.
+//! No test here makes a process: see `pipe`.
 #![cfg(all(feature = "std", feature = "transfer"))]
 #![allow(unsafe_code, reason = "vmsplice")]
 

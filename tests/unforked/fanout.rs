@@ -1,6 +1,6 @@
 //! One source to several sinks: every sink gets every byte, and one that fails harms no other.
 //!
-//! No test here makes a process: see `tests/pipe.rs`.
+//! No test here makes a process: see `pipe`.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};

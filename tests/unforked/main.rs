@@ -11,11 +11,7 @@ mod chunk;
 #[path = "../common/mod.rs"]
 mod common;
 mod epoll;
-#[cfg(feature = "full")]
-mod examples;
 mod fanout;
-#[cfg(feature = "full")]
-mod guide;
 mod io;
 mod message;
 mod model;
@@ -23,11 +19,7 @@ mod parity;
 mod pipe;
 mod poll;
 #[cfg(feature = "full")]
-mod pump;
-#[cfg(feature = "full")]
 mod scenarios;
-#[cfg(feature = "full")]
-mod speed;
 mod splice;
 mod streams;
 mod timed;

@@ -1,7 +1,7 @@
 //! Pipes: flags, capacity, packets, blocking, end of file within one process.
 //!
 //! No test here makes a process: between its fork and its exec that would have copies of all ends,
-//! and other tests' ends of file would come late. Those tests are in `tests/fork.rs`.
+//! and other tests' ends of file would come late. Those tests are in `tests/forked`.
 #![cfg(feature = "std")]
 #![allow(unsafe_code, reason = "fcntl by number, as a witness beside the crate's own wrappers")]
 

@@ -1,6 +1,6 @@
 //! Transfers between every pair of descriptors: bytes, counts, mechanisms, ends and errors.
 //!
-//! No test here makes a process: see `tests/pipe.rs`.
+//! No test here makes a process: see `pipe`.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};

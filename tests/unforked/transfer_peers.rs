@@ -1,13 +1,13 @@
 //! Transfers whose peer is silent, slow, competing or half gone: what is there passes on, a deadline
 //! holds, the end is the end, and the side at fault is named.
 //!
-//! No test here makes a process: see `tests/pipe.rs`. A transfer that may hang runs in a thread of its
+//! No test here makes a process: see `pipe`. A transfer that may hang runs in a thread of its
 //! own, and the test fails when it has not answered in time.
 #![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 #![allow(unsafe_code, reason = "the C library's calls for terminals and sockets")]
 
 use crate::common::bytes::data;
-use crate::common::{self, file, tmp_path};
+use crate::common::{self, file, terminal, terminals, tmp_path};
 use rawpipe::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::time::Deadline;
@@ -41,34 +41,9 @@ fn tcp() -> (TcpStream, TcpStream) {
 }
 
 unsafe extern "C" {
-    fn ioctl(fd: i32, request: usize, argument: *mut i32) -> i32;
     fn setsockopt(fd: i32, level: i32, name: i32, value: *const i32, len: u32) -> i32;
     fn send(fd: i32, bytes: *const u8, len: usize, flags: i32) -> isize;
     fn socketpair(domain: i32, kind: i32, protocol: i32, fds: *mut i32) -> i32;
-}
-
-/// A terminal, in the mode in which a line is given at its end, and what is typed into it.
-pub(crate) fn terminal() -> (File, File) {
-    const TIOCSPTLCK: usize = 0x4004_5431;
-    const TIOCGPTN: usize = 0x8004_5430;
-    let keyboard = File::options().read(true).write(true).open("/dev/ptmx").unwrap();
-    let mut number = 0;
-    // SAFETY: unlocks the other side; reads an `int`.
-    assert_eq!(unsafe { ioctl(keyboard.as_raw_fd(), TIOCSPTLCK, &raw mut number) }, 0);
-    // SAFETY: writes an `int`.
-    assert_eq!(unsafe { ioctl(keyboard.as_raw_fd(), TIOCGPTN, &raw mut number) }, 0);
-    let path = format!("/dev/pts/{number}");
-    (File::options().read(true).write(true).open(path).unwrap(), keyboard)
-}
-
-/// These numbers are those of most architectures, and an emulator has no terminals of its own.
-pub(crate) fn terminals() -> bool {
-    let here = cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && !common::emulated();
-    if !here || !fs::exists("/dev/ptmx").unwrap_or(false) {
-        println!("SKIPPED: no terminal to be had");
-        return false;
-    }
-    true
 }
 
 /// Something that sends to a source, as a peer does.

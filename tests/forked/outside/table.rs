@@ -66,7 +66,7 @@ impl Table {
         nonsense: Option<&'static str>,
         run: impl Fn() -> io::Result<Verdict> + 'static,
     ) {
-        // Starting programs while others fork now and then fails in an emulator; tests/pump.rs has that one.
+        // Starting programs while others fork now and then fails in an emulator; `pump` has that one.
         let started = mover == Mover::Pump;
         let foreign = emulated() && (from.native || to.native || started);
         let foreign = foreign.then_some("an emulator has an idea of its own of this");

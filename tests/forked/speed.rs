@@ -89,7 +89,6 @@ fn row(line: &str) -> Row<'_> {
     Row { path, engine, unit, value: number(value), ratio: number(ratio) }
 }
 
-#[test]
 fn csv_has_every_path_by_both_engines() {
     if left_out("csv_has_every_path_by_both_engines") {
         return;
@@ -132,7 +131,6 @@ fn csv_has_every_path_by_both_engines() {
     assert!(known, "a path that is not in the table of this test");
 }
 
-#[test]
 fn table_has_every_path_and_the_environment() {
     if left_out("table_has_every_path_and_the_environment") {
         return;
@@ -155,7 +153,6 @@ fn table_has_every_path_and_the_environment() {
     assert!(table.contains("std has no fork"), "{table}");
 }
 
-#[test]
 fn wrong_usage_is_status_2() {
     if left_out("wrong_usage_is_status_2") {
         return;
@@ -178,7 +175,6 @@ fn wrong_usage_is_status_2() {
     }
 }
 
-#[test]
 fn help_names_the_options() {
     if left_out("help_names_the_options") {
         return;
@@ -189,7 +185,6 @@ fn help_names_the_options() {
     }
 }
 
-#[test]
 fn output_that_fails_is_status_1() {
     if left_out("output_that_fails_is_status_1") {
         return;
@@ -201,3 +196,11 @@ fn output_that_fails_is_status_1() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("ENOSPC") || text(&output.stderr).contains("No space"));
 }
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    csv_has_every_path_by_both_engines,
+    table_has_every_path_and_the_environment,
+    wrong_usage_is_status_2,
+    help_names_the_options,
+    output_that_fails_is_status_1,
+];

@@ -35,7 +35,6 @@ fn impossible(page: &Path) -> Option<&'static str> {
     fs::read_to_string(page).is_err().then_some("the page is not there")
 }
 
-#[test]
 fn no_std_tool_is_built_and_counts() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = package.join("docs/no_std.md");
@@ -84,3 +83,5 @@ fn no_std_tool_is_built_and_counts() {
     let (code, said, told) = run(&["sh", "-c", "head -c 1234567 /dev/zero"]);
     assert_eq!((code, said.len(), &*told), (Some(0), 1_234_567, "tally: 1234567 bytes\n"));
 }
+
+pub(crate) const TESTS: common::Tests = common::tests![no_std_tool_is_built_and_counts,];

@@ -109,7 +109,7 @@ const EXAMPLES: &[Example] = &[
         },
         needs_187: false,
     },
-    Example { name: "pump", tested: Tested::Elsewhere("tests/unforked/pump.rs"), needs_187: false },
+    Example { name: "pump", tested: Tested::Elsewhere("tests/forked/pump.rs"), needs_187: false },
     Example {
         name: "select_pipes",
         tested: Tested::Here {
@@ -123,11 +123,7 @@ const EXAMPLES: &[Example] = &[
         tested: Tested::Here { parent: &["Received: Hello from pipe!"], child: &[] },
         needs_187: false,
     },
-    Example {
-        name: "speed",
-        tested: Tested::Elsewhere("tests/unforked/speed.rs"),
-        needs_187: true,
-    },
+    Example { name: "speed", tested: Tested::Elsewhere("tests/forked/speed.rs"), needs_187: true },
     Example {
         name: "subprocess_cat",
         tested: Tested::Here {
@@ -154,7 +150,6 @@ const EXAMPLES: &[Example] = &[
 
 // ---------------------------------------------------------------- the table
 
-#[test]
 fn table_names_every_file() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = package.join("examples");
@@ -171,10 +166,7 @@ fn table_names_every_file() {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let named: BTreeSet<String> =
         EXAMPLES.iter().map(|example| format!("{}.rs", example.name)).collect();
-    assert_eq!(
-        found, named,
-        "examples/ (left) and the table in tests/unforked/examples.rs (right)"
-    );
+    assert_eq!(found, named, "examples/ (left) and the table in tests/forked/examples.rs (right)");
 
     for example in EXAMPLES {
         if let Tested::Elsewhere(file) = example.tested {
@@ -183,14 +175,12 @@ fn table_names_every_file() {
     }
 }
 
-#[test]
 fn every_example_builds() {
     for example in EXAMPLES.iter().filter(|example| !left_out(example, "every_example_builds")) {
         common::example(example.name);
     }
 }
 
-#[test]
 fn every_example_prints_its_lines() {
     for example in here("every_example_prints_its_lines") {
         run_and_check(example, &common::example(example.name));
@@ -199,27 +189,22 @@ fn every_example_prints_its_lines() {
 
 // ---------------------------------------------------------------- in whatever order it happens
 
-#[test]
 fn pipe_fork_fifty_times() {
     run_fifty_times("pipe_fork");
 }
 
-#[test]
 fn pipe2_fork_fifty_times() {
     run_fifty_times("pipe2_fork");
 }
 
-#[test]
 fn pipe_fork_child_reads_first() {
     let_the_child_read_first("pipe_fork");
 }
 
-#[test]
 fn pipe2_fork_child_reads_first() {
     let_the_child_read_first("pipe2_fork");
 }
 
-#[test]
 fn bidirectional_child_prints_first() {
     let output = common::finish(&mut common::program(&common::example("bidirectional")));
     let text = String::from_utf8(output.stdout).unwrap();
@@ -260,7 +245,6 @@ fn let_the_child_read_first(name: &str) {
 }
 
 /// Each of a pipeline's programs has a status of its own: `head` has enough, and `sort` is told so.
-#[test]
 fn pipeline_program_that_is_not_read_to_its_end() {
     let path = common::example("pipeline");
     let output = common::finish(common::program(&path).args(["300000", "1"]));
@@ -274,7 +258,6 @@ fn pipeline_program_that_is_not_read_to_its_end() {
 // ---------------------------------------------------------------- failing
 
 /// The lines fit nowhere.
-#[test]
 fn every_example_fails_stdout_full() {
     for example in here("every_example_fails_stdout_full") {
         let full = File::options().write(true).open("/dev/full").unwrap();
@@ -284,7 +267,6 @@ fn every_example_fails_stdout_full() {
 }
 
 /// Nobody reads the lines.
-#[test]
 fn every_example_fails_stdout_without_reader() {
     for example in here("every_example_fails_stdout_without_reader") {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -298,7 +280,6 @@ fn every_example_fails_stdout_without_reader() {
 }
 
 /// The parent has done all of its work, and learns by waiting that the child has not.
-#[test]
 fn parent_child_fails_child_killed() {
     let example = Held::start("parent_child");
     let (parent, child) = (example.running.0.id(), example.forked());
@@ -469,3 +450,18 @@ fn stat(id: u32) -> Option<Vec<String>> {
 fn state(id: u32) -> Option<char> {
     stat(id)?[0].chars().next()
 }
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    table_names_every_file,
+    every_example_builds,
+    every_example_prints_its_lines,
+    pipe_fork_fifty_times,
+    pipe2_fork_fifty_times,
+    pipe_fork_child_reads_first,
+    pipe2_fork_child_reads_first,
+    bidirectional_child_prints_first,
+    pipeline_program_that_is_not_read_to_its_end,
+    every_example_fails_stdout_full,
+    every_example_fails_stdout_without_reader,
+    parent_child_fails_child_killed,
+];

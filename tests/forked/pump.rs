@@ -1,8 +1,7 @@
 //! The example `pump`: its options, what it says, and its exit status. That no byte is lost on any way is for
 //! the library's own tests, `streams` above all.
 
-use crate::common::{self, bytes::data, file};
-use crate::transfer_peers::{terminal, terminals};
+use crate::common::{self, bytes::data, file, terminal, terminals};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -37,7 +36,6 @@ fn assert_fails(command: &mut Command, status: i32, words: &[&str]) {
     assert!(words.iter().all(|word| said.contains(word)), "{words:?}: {said}");
 }
 
-#[test]
 fn pump_moves_a_named_file_and_standard_input_from_its_position() {
     let (bytes, path) = (data(300_001), common::tmp_path());
     fs::write(&path, &bytes).unwrap();
@@ -50,7 +48,6 @@ fn pump_moves_a_named_file_and_standard_input_from_its_position() {
     fs::remove_file(&path).unwrap();
 }
 
-#[test]
 fn pump_stats_are_bytes_time_rate_and_mechanism() {
     for (chunk, mechanism) in [("1M", "splice"), ("1", "copy")] {
         let command = &mut pump(["--stats", "--chunk", chunk]);
@@ -66,7 +63,6 @@ fn pump_stats_are_bytes_time_rate_and_mechanism() {
     }
 }
 
-#[test]
 fn pump_tee_gives_everybody_everything() {
     let (bytes, first, second) = (data(300_001), common::tmp_path(), common::tmp_path());
     let tees = ["--tee".as_ref(), first.as_os_str(), "--tee".as_ref(), second.as_os_str()];
@@ -83,7 +79,6 @@ fn pump_tee_gives_everybody_everything() {
     }
 }
 
-#[test]
 fn pump_failures_name_the_side_and_the_error() {
     let folder = env::temp_dir();
     let name = format!("input {}: ", folder.display());
@@ -97,7 +92,6 @@ fn pump_failures_name_the_side_and_the_error() {
     assert_fails(pump(["-"]).stdin(write("/dev/null")), 1, &["pump: input: ", "(EBADF)"]);
 }
 
-#[test]
 fn pump_file_to_itself_is_refused() {
     let path = common::tmp_path();
     let append = |path| File::options().append(true).create(true).open(path).unwrap();
@@ -109,7 +103,6 @@ fn pump_file_to_itself_is_refused() {
 }
 
 /// As if `SIGPIPE` had ended it.
-#[test]
 fn pump_broken_output_pipe_ends_in_silence() {
     let input = file(&data(3 << 20));
     let mut command = pump(["-"]);
@@ -120,7 +113,6 @@ fn pump_broken_output_pipe_ends_in_silence() {
     assert_eq!((output.status.code(), said(&output)), (Some(141), String::new()));
 }
 
-#[test]
 fn pump_wrong_usage() {
     let chunks = ["", "0", "0K", "K", "many", "-1", "+1", "1.5M", "1KK", "1T", " 1"];
     let beyond = ["99999999999999999999", "18446744073709551615K"];
@@ -141,7 +133,6 @@ fn pump_wrong_usage() {
     }
 }
 
-#[test]
 fn pump_help_lists_the_options() {
     let text = String::from_utf8(moved(&mut pump(["--help"]))).unwrap();
     for part in ["Usage: pump ", "--chunk", "--tee", "--quiet", "--stats", "--help"] {
@@ -151,7 +142,6 @@ fn pump_help_lists_the_options() {
 
 /// A line that is written over and over, and wiped out in the end; where the size is known with the part
 /// that is done and the time that is left.
-#[test]
 fn pump_progress_is_shown_on_a_terminal_only() {
     if !terminals() {
         return;
@@ -189,3 +179,15 @@ fn pump_progress_is_shown_on_a_terminal_only() {
     }
     assert_eq!(shown(&["--chunk=64K", "--quiet"], true), "");
 }
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    pump_moves_a_named_file_and_standard_input_from_its_position,
+    pump_stats_are_bytes_time_rate_and_mechanism,
+    pump_tee_gives_everybody_everything,
+    pump_failures_name_the_side_and_the_error,
+    pump_file_to_itself_is_refused,
+    pump_broken_output_pipe_ends_in_silence,
+    pump_wrong_usage,
+    pump_help_lists_the_options,
+    pump_progress_is_shown_on_a_terminal_only,
+];

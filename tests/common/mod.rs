@@ -7,6 +7,7 @@ pub(crate) mod bytes;
 mod examples;
 mod files;
 mod filter;
+pub(crate) mod listing;
 #[cfg(feature = "process")]
 pub(crate) mod programs;
 mod terminal;

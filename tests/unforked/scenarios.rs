@@ -2,7 +2,7 @@
 //! that it names are there, and that no file with unsafe code is missing. `RAWPIPE_WRITE=1` has the number of
 //! unsafe blocks of each file written into `UNSAFE.md`.
 
-use crate::common;
+use crate::common::{self, listing::functions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -187,20 +187,8 @@ fn with_counts(page: &str, counts: &BTreeMap<String, String>) -> String {
 
 /// The public unsafe functions in a listing of the interface, without the name of the crate.
 fn unsafe_functions(listing: &str) -> BTreeSet<String> {
-    let lines = listing.lines().filter_map(|line| line.split_once("unsafe fn rawpipe::"));
-    let names = lines.map(|(_, rest)| rest.split('(').next().unwrap_or_default());
-    // Without what a type or a function is generic over.
-    let plain = |name: &str| {
-        let mut depth = 0;
-        let kept = name.chars().filter(|c| {
-            depth += i32::from(*c == '<');
-            let kept = depth == 0;
-            depth -= i32::from(*c == '>');
-            kept
-        });
-        kept.collect()
-    };
-    names.map(plain).collect()
+    let all = functions(listing).filter(|(_, line)| line.contains("unsafe fn "));
+    all.map(|(name, _)| name).collect()
 }
 
 #[test]

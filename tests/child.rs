@@ -6,9 +6,9 @@ mod common;
 
 use common::programs::program;
 use common::{Filter, HANDLED, Storm, Value, child, close_copy, skip, tests};
-use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::Deadline;
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::process::{self, Child, ExitStatus, OnDrop, Signal, Stdio};
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, Fork, PipeReader, PipeWriter, io, raw};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::Ordering;

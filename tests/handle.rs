@@ -6,8 +6,8 @@ mod common;
 
 use common::programs::{all_of, program};
 use common::{child, close_copy, skip, tests};
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd};
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{Child, OnDrop, Signal, SignalSet, Stdio};
 use rawpipe::{Errno, io, raw};
 use std::io::{Read, Seek, SeekFrom};

@@ -5,10 +5,10 @@
 mod common;
 
 use common::{child, close_copy, skip, tests};
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd};
 use rawpipe::message::{Channel, Duplex, Receiver, Sender};
 use rawpipe::pipe::{Builder, Capacity, PIPE_BUF};
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{Child, OnDrop, Signal};
 use rawpipe::{Errno, PipeFlags, PipeWriter, io, pipe2, raw};
 use std::fs::{self, File};

@@ -4,11 +4,11 @@ mod common;
 
 use common::programs::{all_of, is_pattern, pattern, program};
 use common::tests;
+use rawpipe::Deadline;
 use rawpipe::Errno;
 use rawpipe::process::{
     Command, Communicate, OnDrop, Pipeline, Reason, RunError, Signal, Stage, Stdio, Stream,
 };
-use rawpipe::time::Deadline;
 use std::fs;
 use std::time::Duration;
 

@@ -10,7 +10,7 @@
 mod common;
 
 use common::{skip, tests};
-use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::process::{self, Arg, Child, Signal, Spawn, Stage};
 use rawpipe::{Fork, PipeReader, PipeWriter, raw};
 use std::fs::File;

@@ -7,8 +7,8 @@ mod common;
 
 use common::programs::{is_pattern, pattern, program};
 use common::{Filter, NO_FILTER, Storm, filtered, skip, tests};
+use rawpipe::Deadline;
 use rawpipe::process::{Child, Communicate, OnDrop, Reason, Signal, Stdio, Stream};
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeWriter, raw};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};

@@ -6,10 +6,10 @@ mod common;
 
 use common::bytes::data;
 use common::{HANDLED, NO_FILTER, Storm, child, file, filtered, skip, tests};
+use rawpipe::Deadline;
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{Child, Signal};
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{
     Fanout, FanoutSink, Mechanism, Side, Transfer, Transferred, discard, fanout, transfer,
 };

@@ -3,10 +3,10 @@
 use crate::check::{Holdings, Verdict, ensure, failed, pattern, rest_of, shortened};
 use crate::tracer::operation;
 use crate::{Operation, missing};
+use rawpipe::Deadline;
 use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
 use rawpipe::message::{Channel, MessageError};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader, PipeWriter, raw};
 use std::time::Duration;
 

@@ -19,29 +19,20 @@
 //! wait for each other for ever; the deadline forms give up.
 
 mod atomic;
-#[cfg(feature = "alloc")]
 mod channel;
 mod duplex;
-#[cfg(feature = "alloc")]
 mod error;
 mod packet;
-#[cfg(feature = "alloc")]
 mod receiver;
-#[cfg(feature = "alloc")]
 mod sender;
 
 pub use atomic::Atomic;
-#[cfg(feature = "alloc")]
 pub use channel::Channel;
 pub use duplex::Duplex;
-#[cfg(feature = "alloc")]
 pub use error::MessageError;
 pub use packet::{PacketReader, PacketWriter, packets};
-#[cfg(feature = "alloc")]
 pub use receiver::Receiver;
-#[cfg(feature = "alloc")]
 pub use sender::Sender;
 
 /// How long a message may be unless another limit is set: 64 MiB.
-#[cfg(feature = "alloc")]
 const LIMIT: usize = 64 << 20;

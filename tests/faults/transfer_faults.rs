@@ -4,10 +4,10 @@
 
 use crate::common::bytes::data;
 use crate::common::{self, HANDLED, NO_FILTER, Storm, child, file, filtered, skip};
+use rawpipe::Deadline;
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{Child, Signal};
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{
     Fanout, FanoutSink, Mechanism, Side, Transfer, Transferred, discard, fanout, transfer,
 };

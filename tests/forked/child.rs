@@ -4,9 +4,9 @@
 
 use crate::common::programs::program;
 use crate::common::{self, Filter, HANDLED, Storm, Value, child, close_copy, skip};
-use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::Deadline;
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::process::{self, Child, ExitStatus, OnDrop, Signal, Stdio};
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, Fork, PipeReader, PipeWriter, io, raw};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::Ordering;

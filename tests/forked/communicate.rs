@@ -3,10 +3,10 @@
 
 use crate::common::programs::{all_of, is_pattern, pattern, program, std_program};
 use crate::common::{self, Filter, Storm, skip};
+use rawpipe::Deadline;
 use rawpipe::process::{
     Child, Communicate, OnDrop, Output, Reason, RunError, Signal, Stdio, Stream,
 };
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, io as raw_io, raw};
 use std::io::ErrorKind;
 use std::thread;
@@ -257,7 +257,7 @@ fn communicate_deadline_interrupted_goes_on_where_it_was() {
 }
 
 fn communicate_deadline_already_past() {
-    let past = Communicate::new().deadline(Deadline::after(Duration::ZERO));
+    let past = Communicate::new().deadline(Deadline::now());
     let mut child = start("sleep", &[]);
     assert_eq!(past.run(&mut child).unwrap_err().reason(), Reason::Deadline);
     // There is nothing to wait for.

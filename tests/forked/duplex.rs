@@ -3,11 +3,11 @@
 #![allow(unsafe_code, reason = "fork, and a signal's action by the C library")]
 
 use crate::common::{self, Storm, child};
+use rawpipe::Deadline;
 use rawpipe::Errno;
+use rawpipe::Wait;
 use rawpipe::message::{Channel, Duplex, MessageError};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::spin::Wait;
-use rawpipe::time::Deadline;
 use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 

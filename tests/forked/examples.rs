@@ -2,7 +2,7 @@
 //! its processes run, and that it fails where it cannot do its work.
 
 use crate::common;
-use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::{Errno, PipeReader};
 use std::collections::BTreeSet;
 use std::fs::{self, File};

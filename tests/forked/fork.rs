@@ -220,7 +220,7 @@ fn alone_and_beside_a_thread() {
     assert_eq!(thread.join().unwrap(), Ok(0));
     // The kernel may need a moment to forget it.
     while fork_alone() == Err(Errno::EBUSY) {
-        let _ = rawpipe::poll::poll(&mut [], Some(std::time::Duration::from_millis(1)));
+        let _ = rawpipe::event::poll(&mut [], Some(std::time::Duration::from_millis(1)));
     }
 }
 
@@ -450,7 +450,7 @@ fn read_no_end_of_file_while_a_grandchild_holds_the_writer() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut middle = child(|| {
         let _grandchild = child(|| {
-            rawpipe::poll::poll(&mut [], Some(std::time::Duration::from_millis(200))).ok();
+            rawpipe::event::poll(&mut [], Some(std::time::Duration::from_millis(200))).ok();
             u8::from(writer.write(b"late") != Ok(4))
         });
         0
@@ -465,7 +465,7 @@ fn read_no_end_of_file_while_a_grandchild_holds_the_writer() {
 fn write_epipe_at_once_when_the_last_reader_dies() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut holder = child(|| {
-        let _ = rawpipe::poll::poll(&mut [], None);
+        let _ = rawpipe::event::poll(&mut [], None);
         0
     });
     drop(reader);
@@ -630,7 +630,7 @@ fn fork_at_the_limit_of_descriptors_has_no_pidfd() {
         (before.len() as u64..=highest).map(|_| File::open("/dev/null").unwrap()).collect();
     limit_descriptors(highest + 1);
     let mut held = child(|| {
-        let _ = rawpipe::poll::poll(&mut [], None);
+        let _ = rawpipe::event::poll(&mut [], None);
         0
     });
     assert!(held.pidfd().is_none());

@@ -4,8 +4,8 @@
 
 use crate::common::programs::{all_of, program};
 use crate::common::{self, child, close_copy, skip};
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd};
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{Child, OnDrop, Signal, SignalSet, Stdio};
 use rawpipe::{Errno, io, raw};
 use std::io::{Read, Seek, SeekFrom};

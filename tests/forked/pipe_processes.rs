@@ -3,10 +3,10 @@
 #![allow(unsafe_code, reason = "limits, signals and descriptors by number")]
 
 use crate::common::{self, child, close_copy, skip};
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd};
 use rawpipe::message::{Channel, Duplex, Receiver, Sender};
 use rawpipe::pipe::{Builder, Capacity, PIPE_BUF};
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{Child, OnDrop, Signal};
 use rawpipe::{Errno, PipeFlags, PipeWriter, io, pipe2, raw};
 use std::fs::{self, File};

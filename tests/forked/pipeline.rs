@@ -2,11 +2,11 @@
 
 use crate::common::programs::{all_of, is_pattern, pattern, program};
 use crate::common::{self};
+use rawpipe::Deadline;
 use rawpipe::Errno;
 use rawpipe::process::{
     Command, Communicate, OnDrop, Pipeline, Reason, RunError, Signal, Stage, Stdio, Stream,
 };
-use rawpipe::time::Deadline;
 use std::fs;
 use std::time::Duration;
 

@@ -8,7 +8,7 @@
 #![allow(unsafe_code, reason = "system calls that the crate has no name for")]
 
 use crate::common::{self, skip};
-use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::process::{self, Arg, Child, Signal, Spawn, Stage};
 use rawpipe::{Fork, PipeReader, PipeWriter, raw};
 use std::fs::File;

@@ -248,8 +248,8 @@ fn fds_of_the_parent_are_not_in_the_child() {
     let file = common::file(b"");
     let (socket, _other) = UnixStream::pair().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
-    let epoll = rawpipe::epoll::Epoll::new().unwrap();
-    let event = rawpipe::epoll::EventFd::new(0).unwrap();
+    let epoll = rawpipe::event::Epoll::new().unwrap();
+    let event = rawpipe::event::EventFd::new(0).unwrap();
     let given: Vec<RawFd> = vec![
         file.as_raw_fd(),
         socket.as_raw_fd(),

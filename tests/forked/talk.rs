@@ -5,8 +5,8 @@
 
 use crate::common::programs::{is_pattern, pattern, program};
 use crate::common::{self, Filter, NO_FILTER, Storm, filtered, skip};
+use rawpipe::Deadline;
 use rawpipe::process::{Child, Communicate, OnDrop, Reason, Signal, Stdio, Stream};
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeWriter, raw};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-#[cfg(all(feature = "std", feature = "message", feature = "process", feature = "transfer"))]
-const DEFAULT: &str = include_str!("../api/default.txt");
+#[cfg(feature = "full")]
+const FULL: &str = include_str!("../api/full.txt");
 const BARE: &str = include_str!("../api/no-default-features.txt");
 
 /// The compiler looks whether each type has the traits; the names are kept, without what they are generic over.
@@ -34,8 +34,8 @@ types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
     rawpipe::io::IoSlice<'static>,
     rawpipe::pipe::Builder,
     rawpipe::pipe::Capacity,
-    rawpipe::poll::PollEvents,
-    rawpipe::poll::PollFd<'static>,
+    rawpipe::event::PollEvents,
+    rawpipe::event::PollFd<'static>,
     rawpipe::process::Arg<'static>,
     rawpipe::process::Child,
     rawpipe::process::ExecFlags,
@@ -45,14 +45,14 @@ types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
     rawpipe::process::Signal,
     rawpipe::process::SignalSet,
     rawpipe::splice::SpliceFlags,
-    rawpipe::time::Deadline,
+    rawpipe::Deadline,
 }
 // A `&mut [u8]` by another name, and no more than that.
 types! { ALWAYS_BUT_UNWIND_SAFE: Send | Sync | Unpin | RefUnwindSafe =>
     rawpipe::io::IoSliceMut<'static>,
 }
 
-#[cfg(all(feature = "std", feature = "message", feature = "process", feature = "transfer"))]
+#[cfg(feature = "full")]
 mod default {
     use super::*;
     use rawpipe::{PipeReader, PipeWriter};
@@ -64,11 +64,11 @@ mod default {
         rawpipe::chunk::ReaderBuilder,
         rawpipe::chunk::Reuse,
         rawpipe::chunk::WriterBuilder,
-        rawpipe::epoll::Epoll,
-        rawpipe::epoll::EpollEvents,
-        rawpipe::epoll::Event,
-        rawpipe::epoll::EventFd,
-        rawpipe::epoll::EventFdFlags,
+        rawpipe::event::Epoll,
+        rawpipe::event::PollEvents,
+        rawpipe::event::Event,
+        rawpipe::event::EventFd,
+        rawpipe::event::EventFdFlags,
         rawpipe::message::Atomic<'static>,
         rawpipe::message::Channel<PipeReader, PipeWriter>,
         rawpipe::message::Duplex,
@@ -94,9 +94,9 @@ mod default {
         rawpipe::process::Stage,
         rawpipe::process::Stdio,
         rawpipe::process::Stream,
-        rawpipe::select::FdSet<'static>,
-        rawpipe::spin::Wait,
-        rawpipe::spin::WithWait<PipeReader>,
+        rawpipe::event::FdSet<'static>,
+        rawpipe::Wait,
+        rawpipe::pipe::AdaptiveEnd<PipeReader>,
         rawpipe::transfer::FanoutSink<'static>,
         rawpipe::transfer::Mechanism,
         rawpipe::transfer::Side,
@@ -124,18 +124,18 @@ mod default {
         let asserted = names([ALWAYS, ALWAYS_BUT_UNWIND_SAFE, MORE, WITH_A_CLOSURE]);
         let asserted: BTreeSet<_> =
             asserted.into_iter().filter(|name| !std.contains(name)).collect();
-        assert_eq!(types_of(DEFAULT), asserted);
+        assert_eq!(types_of(FULL), asserted);
         assert!(asserted.len() > 60, "only {} types", asserted.len());
     }
 
     #[test]
     fn api_every_type_can_grow() {
-        assert_eq!(closed(DEFAULT), CLOSED.map(str::to_owned).into());
+        assert_eq!(closed(FULL), CLOSED.map(str::to_owned).into());
     }
 
     #[test]
     fn api_what_a_builder_is_told_must_be_used() {
-        let (checked, ignored) = chained(DEFAULT);
+        let (checked, ignored) = chained(FULL);
         assert!(ignored.is_empty(), "may be ignored: {ignored:#?}");
         assert!(checked > 50, "only {checked} functions");
     }

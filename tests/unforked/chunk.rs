@@ -8,11 +8,11 @@
 
 use crate::common::bytes::Random;
 use crate::common::{self, file, say, skip};
+use rawpipe::Wait;
 use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse, SMALL, WriterBuilder};
 use rawpipe::fd::OwnedFd;
 use rawpipe::io::IoSlice;
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, splice, tee, vmsplice};
 use rawpipe::{Errno, PipeReader, PipeWriter, io};
 use std::collections::VecDeque;

@@ -4,7 +4,7 @@ use super::ends::{Pattern, capacity};
 use arbitrary::Arbitrary;
 use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
 use rawpipe::pipe::Builder;
-use rawpipe::spin::Wait;
+use rawpipe::Wait;
 use rawpipe::splice::{SpliceFlags, tee};
 use rawpipe::{Errno, PipeReader, PipeWriter, io};
 use std::collections::VecDeque;

@@ -3,8 +3,8 @@
 use super::ends::{From, Pattern, Sink, Source, To, capacity};
 use arbitrary::Arbitrary;
 use rawpipe::pipe::set_capacity;
-use rawpipe::spin::Wait;
-use rawpipe::time::Deadline;
+use rawpipe::Wait;
+use rawpipe::Deadline;
 use rawpipe::transfer::{Mechanism, Side, Transfer, discard};
 use rawpipe::{Errno, io, pipe};
 use std::ops::ControlFlow;

@@ -3,11 +3,11 @@
 mod kill;
 
 use super::ExitStatus;
+use crate::Deadline;
+use crate::event::{Backoff, PollEvents, PollFd, poll_until};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
-use crate::poll::{Backoff, PollEvents, PollFd, poll_until};
 use crate::sys::abi::{self, SigInfo};
 use crate::sys::call;
-use crate::time::Deadline;
 use crate::{Errno, PipeReader, PipeWriter, Result};
 use core::time::Duration;
 
@@ -105,7 +105,7 @@ impl Child {
         self.method
     }
 
-    /// The descriptor of the process, for [`poll`](crate::poll::poll) and the like: it is readable when
+    /// The descriptor of the process, for [`poll`](crate::event::poll) and the like: it is readable when
     /// the child has ended. `None` where the kernel has none, or refuses.
     ///
     /// It is close-on-exec.
@@ -113,7 +113,7 @@ impl Child {
     /// # Examples
     ///
     /// ```
-    /// use rawpipe::poll::{PollEvents, PollFd, poll};
+    /// use rawpipe::event::{PollEvents, PollFd, poll};
     /// use rawpipe::process;
     ///
     /// // SAFETY: the child does nothing but return a number.

@@ -2,13 +2,13 @@
 
 use super::{Answer, alike, answer, become_nobody, in_child, libc, of_std, own, row, set_limit};
 use crate::common::{self, closed_fd, skip};
+use rawpipe::Deadline;
 use rawpipe::Errno;
 use rawpipe::fd::{AsFd, AsRawFd};
 use rawpipe::process::{
     self, Arg, Command, Communicate, ExecFlags, Limit, Reason, Resource, Spawn, SpawnError, Stage,
     Stdio, Stream,
 };
-use rawpipe::time::Deadline;
 use std::ffi::{CStr, CString, c_char};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::ffi::OsStrExt;

@@ -3,10 +3,10 @@
 use super::check::{Holdings, Verdict, ensure, failed, pattern, rest_of, shortened};
 use super::{Operation, missing};
 use crate::tracer::operation;
+use rawpipe::Deadline;
 use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
 use rawpipe::message::{Channel, MessageError};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader, PipeWriter, raw};
 use std::time::Duration;
 

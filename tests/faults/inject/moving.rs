@@ -3,9 +3,9 @@
 use super::check::{Holdings, Verdict, ensure, failed, injected, pattern, rest_of, shortened};
 use super::{Operation, common, missing};
 use crate::tracer::operation;
+use rawpipe::Deadline;
 use rawpipe::fd::{AsRawFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{Fanout, FanoutSink, Transfer, TransferError, discard};
 use rawpipe::{Errno, PipeReader, io, raw};
 use std::fs::File;

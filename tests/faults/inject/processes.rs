@@ -4,11 +4,11 @@ use super::check::{Holdings, Verdict, ensure, failed, injected, is_injected, sho
 use super::{Operation, common, machine, missing, missing_bits};
 use crate::common::programs::{is_pattern, pattern, program};
 use crate::tracer::{Fault, fault, operation};
+use rawpipe::Deadline;
 use rawpipe::process::{
     Child, Command, Communicate, CommunicateError, Limit, OnDrop, Pipeline, Reason, Resource,
     RunError, Signal, SignalSet, SpawnError, Stage, Stdio, Stream, fork_with,
 };
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader, PipeWriter, Result, raw};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;

@@ -3,15 +3,15 @@
 use super::{LATE, NONE, Operation, SOON, done, fails, filled, of, pipe, refused};
 use crate::common::file;
 use crate::tracer::operation;
+use rawpipe::Deadline;
+use rawpipe::Wait;
 use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
 use rawpipe::fd::OwnedFd;
 use rawpipe::io::{self, IoSlice};
 use rawpipe::message::{Atomic, Channel, Duplex, PacketWriter, Receiver, Sender, packets};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::raw::nr;
-use rawpipe::spin::Wait;
 use rawpipe::splice::{copy_file_range, sendfile, splice, tee, vmsplice};
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{FanoutSink, Transfer, discard, fanout, transfer};
 use std::fs::File;
 use std::os::unix::net::UnixStream;

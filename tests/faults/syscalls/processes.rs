@@ -3,13 +3,13 @@
 use super::{LATE, Operation, SOON, done, fails, not_permitted, of, pipe, refused, refused_with};
 use crate::common::{self, programs::program};
 use crate::tracer::operation;
+use rawpipe::Deadline;
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::AsFd;
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{
     self, Arg, Child, Command, Communicate, Limit, OnDrop, Resource, Signal, Spawn, Stdio,
 };
 use rawpipe::raw::nr;
-use rawpipe::time::Deadline;
 use rawpipe::{Fork, PipeWriter};
 use std::fs::File;
 

@@ -3,8 +3,8 @@
 use super::libc;
 use crate::common::programs::program;
 use crate::common::{self, Filter, child, file};
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{
     self, Arg, Child, Command, Communicate, ExitStatus, OnDrop, Signal, Spawn, SpawnError, Stage,
     Stdio,
@@ -754,7 +754,7 @@ pub(crate) fn traced_child_communicates(_: &Ground) -> Result<(), String> {
     }
     assert_eq!(ptrace(PTRACE_INTERRUPT, pid, 0_usize, 0_usize), 0);
     thread::sleep(SHORT);
-    let deadline = rawpipe::time::Deadline::after(SHORT);
+    let deadline = rawpipe::Deadline::after(SHORT);
     let talk = Communicate::new().input(b"all of it").deadline(deadline).run(&mut child);
     let error = talk.unwrap_err();
     assert!(matches!(error.reason(), process::Reason::Deadline), "{error:?}");

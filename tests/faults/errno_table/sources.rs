@@ -40,33 +40,25 @@ pub(crate) fn every_public_call_has_a_row(groups: &[(&str, fn())]) {
 
     let public = public_calls(include_str!("../../api/full.txt"));
     assert!(public.len() > 150, "only {} public calls", public.len());
-    // Where a function stands beside the modules, its row has the module that it comes from.
-    let listed = |call: &str| {
-        let of_module = call.starts_with(char::is_lowercase);
-        let name = call.rsplit("::").next().filter(|name| of_module && public.contains(*name));
-        name.unwrap_or(call).to_owned()
-    };
     let called = calls.iter().filter(|call| !call.starts_with("raw::"));
-    let called: BTreeSet<String> = called.map(|call| listed(call)).collect();
+    let called: BTreeSet<String> = called.map(|call| (*call).to_owned()).collect();
     let missing: Vec<_> = public.difference(&called).collect();
     assert!(missing.is_empty(), "public calls without a row: {missing:#?}");
     let unknown: Vec<_> = called.difference(&public).collect();
     assert!(unknown.is_empty(), "rows of calls that there are not: {unknown:#?}");
 }
 
-/// `module::function` and `Type::function` for all public functions that answer a `Result`, but only the name
-/// of one that stands beside the modules.
+/// `module::function` and `Type::function` for all public functions that answer a `Result`. What stands beside
+/// the modules is in one of them as well.
 fn public_calls(listing: &str) -> BTreeSet<String> {
     let answers = |line: &str| {
         let answer = line.split_once(") -> ").map(|(_, answer)| answer);
         answer.is_some_and(|answer| answer.contains("Result<"))
     };
     let calls = functions(listing).filter(|(_, line)| answers(line));
-    calls
-        .map(|(path, _)| {
-            let (rest, name) = path.rsplit_once("::").unwrap_or(("", &path));
-            let owner = rest.rsplit("::").next().filter(|owner| !owner.is_empty());
-            owner.map_or(name.to_owned(), |owner| format!("{owner}::{name}"))
-        })
-        .collect()
+    let last_two = |path: String| {
+        let (rest, name) = path.rsplit_once("::")?;
+        Some(format!("{}::{name}", rest.rsplit("::").next()?))
+    };
+    calls.filter_map(|(path, _)| last_two(path)).collect()
 }

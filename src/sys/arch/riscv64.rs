@@ -7,9 +7,9 @@
 //! - clobbered: the vector state, v0-v31, vl, vtype and vstart, which the kernel discards in every
 //!   call since Linux 6.5; all other registers are kept
 //!
-//! The vector registers are always named, as a function may use them in a build without `+v`, where
-//! they cost nothing in the others. vl and vtype are among what the absence of `preserves_flags` says;
-//! vstart is zero between any two instructions that the compiler makes.
+//! The vector registers are named in every build: a function with `target_feature(enable = "v")` may use
+//! them in a build without it, and nothing else pays for it. Without `preserves_flags`, vl and vtype
+//! count as clobbered; compiled code never leaves anything but 0 in vstart.
 //!
 //! # Safety
 //!

@@ -1,43 +1,25 @@
 //! The numbers of the system calls, one line per call.
 //!
-//! With assembly they are constants. With the C shim they are read from a table that `csrc/shim.c`
-//! fills from `<sys/syscall.h>`, because each architecture has numbers of its own. Where a 32-bit
+//! With assembly they are constants: aarch64 has those of the kernel's generic table. With the C shim
+//! they are read from a table that `csrc/shim.c` fills from `<sys/syscall.h>`, because each
+//! architecture has numbers of its own. The backend's macro `number` declares them. Where a 32-bit
 //! target has an older and a newer form of a call, the number is that of the form with 64-bit times
 //! and offsets, which is the only form on 64-bit targets.
-//!
-//! # Safety
-//!
-//! This file is trusted to declare the table of `csrc/shim.c` as it is.
-#![cfg_attr(feature = "c-shim", allow(unsafe_code, reason = "the numbers of csrc/shim.c"))]
 
 macro_rules! numbers {
-    ($($name:ident $call:literal $x86_64:literal $aarch64:literal;)*) => {
-        $(
-            #[cfg(not(feature = "c-shim"))]
-            #[doc = concat!("The number of `", $call, "`.")]
-            pub const $name: usize = if cfg!(target_arch = "x86_64") { $x86_64 } else { $aarch64 };
-        )*
+    ($($name:ident $call:literal $x86_64:literal $generic:literal;)*) => {
+        $(number!($name $call $x86_64 $generic);)*
 
-        #[cfg(feature = "c-shim")]
-        // `csrc/shim.c` defines each of these as a constant of type `size_t`.
-        unsafe extern "C" {
-            $(
-                #[doc = concat!("The number of `", $call, "`.")]
-                #[link_name = crate::sys::symbol!("nr_", $call)]
-                pub safe static $name: usize;
-            )*
-        }
-
-        /// Name, number on x86_64, number on aarch64, and the number that this build uses.
-        #[cfg(all(test, feature = "c-shim"))]
+        /// Name, number on x86_64, number in the generic table, and the number that this build uses.
+        #[cfg(all(test, rawpipe_shim))]
         pub(crate) fn table() -> impl Iterator<Item = (&'static str, usize, usize, usize)> {
-            [$(($call, $x86_64, $aarch64, $name)),*].into_iter()
+            [$(($call, $x86_64, $generic, $name)),*].into_iter()
         }
     };
 }
 
 numbers! {
-    // constant         call               x86_64 aarch64
+    // constant         call               x86_64 generic
     CHDIR              "chdir"               80   49;
     CLOCK_GETTIME      "clock_gettime"       228  113;
     CLONE              "clone"                56  220;

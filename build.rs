@@ -3,7 +3,7 @@
 use std::{env, process};
 
 /// The architectures with assembly, at 64-bit pointers: x32 and ilp32 pass arguments differently.
-const ASSEMBLY: [&str; 2] = ["x86_64", "aarch64"];
+const ASSEMBLY: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(rawpipe_shim)");

@@ -55,6 +55,7 @@ pub(crate) mod arch {
     #[cfg_attr(rawpipe_shim, path = "shim.rs")]
     #[cfg_attr(all(not(rawpipe_shim), target_arch = "x86_64"), path = "x86_64.rs")]
     #[cfg_attr(all(not(rawpipe_shim), target_arch = "aarch64"), path = "aarch64.rs")]
+    #[cfg_attr(all(not(rawpipe_shim), target_arch = "riscv64"), path = "riscv64.rs")]
     #[macro_use]
     pub(super) mod backend;
     pub(crate) mod nr;

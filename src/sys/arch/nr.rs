@@ -1,7 +1,7 @@
 //! The numbers of the system calls, one line per call.
 //!
-//! With assembly they are constants: aarch64 has those of the kernel's generic table. With the C shim
-//! they are read from a table that `csrc/shim.c` fills from `<sys/syscall.h>`, because each
+//! With assembly they are constants: aarch64 and riscv64 have those of the kernel's generic table.
+//! With the C shim they are read from a table that `csrc/shim.c` fills from `<sys/syscall.h>`, because each
 //! architecture has numbers of its own. The backend's macro `number` declares them. Where a 32-bit
 //! target has an older and a newer form of a call, the number is that of the form with 64-bit times
 //! and offsets, which is the only form on 64-bit targets.

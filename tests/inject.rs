@@ -336,7 +336,7 @@ fn main() {
             (false, 1) => "",
             (false, _) => ", a sample",
         },
-        if cfg!(feature = "c-shim") { "shim" } else { "asm" },
+        if cfg!(rawpipe_shim) { "shim" } else { "asm" },
     );
     println!("({silent} runs in which the call was not made again; not counted)");
     let verdict = if violated == 0 { "ok" } else { "FAILED" };

@@ -33,7 +33,7 @@ pub(crate) fn every_public_call_has_a_row(groups: &[(&str, fn())]) {
     }
     let calls: BTreeSet<&str> = rows.iter().map(|(call, _)| call.as_str()).collect();
     let by_number = calls.iter().filter(|call| call.starts_with("raw::")).count();
-    let backend = if cfg!(feature = "c-shim") { "shim" } else { "asm" };
+    let backend = if cfg!(rawpipe_shim) { "shim" } else { "asm" };
     common::say(&format!(
         "result: errno table | {} situations of {} calls ({by_number} of them by number), {held} held \
          against the C library or std, on {backend}",

@@ -174,7 +174,7 @@ impl Table {
         println!("\noutside: {run} cases run, {skipped} skipped, {failed} failed in {took} s");
         let what = if all == self.cases.len() { "whole" } else { "a part" };
         let nonsense: usize = self.nonsense.values().sum();
-        let backend = if cfg!(feature = "c-shim") { "shim" } else { "asm" };
+        let backend = if cfg!(rawpipe_shim) { "shim" } else { "asm" };
         println!(
             "result: outside, {what}, on {backend} | {run} cases run, {skipped} skipped, {failed} failed, \
              {nonsense} combinations left out, in {took} s"

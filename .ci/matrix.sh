@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source .ci/debian.sh
 
 OUT=target/matrix
-PARTS="native cross kernels inject outside differential attack sanitize model fuzz repeat soak"
+PARTS="native userland cross kernels inject outside differential attack sanitize model fuzz repeat soak"
 
 # ---------------------------------------------------------------- parts that are no script of their own
 
@@ -33,6 +33,7 @@ native() { # the suite on this machine with the newest compiler, on both backend
   .ci/run ordinary_user --features c-shim
 }
 
+userland() { bash .ci/native.sh; }
 cross() { bash .ci/cross.sh test; }
 kernels() { bash .ci/kernels.sh test; }
 sanitize() { bash .ci/sanitize.sh; }

@@ -1,7 +1,7 @@
 //! System calls by number, for what the crate does not wrap.
 //!
 //! The answer is the kernel's: a success, or −errno in −4095..=−1. Arguments are register-sized
-//! integers; pass a pointer as `pointer.expose_provenance()`. With feature `c-shim` they go through
+//! integers; pass a pointer as `pointer.expose_provenance()`. With the C shim they go through
 //! the C library, which changes nothing in the answer.
 //!
 //! # Examples
@@ -20,7 +20,7 @@ pub use crate::sys::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5,
 
 /// Numbers of system calls on the target.
 ///
-/// With the assembly backends they are constants, with `c-shim` statics. Where a 32-bit target has
+/// With the assembly backends they are constants, with the C shim statics. Where a 32-bit target has
 /// two forms of a call, the number is that of the one with 64-bit times and offsets. The order of
 /// `clone`'s arguments differs between architectures.
 pub mod nr {

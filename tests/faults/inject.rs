@@ -294,7 +294,7 @@ fn every_call_of_every_operation_fails_once() {
             (false, 1) => "",
             (false, _) => ", a sample",
         },
-        if cfg!(feature = "c-shim") { "shim" } else { "asm" },
+        if cfg!(rawpipe_shim) { "shim" } else { "asm" },
     );
     println!("({silent} runs in which the call was not made again; not counted)");
     assert_eq!(violated, 0, "see above");

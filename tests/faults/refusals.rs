@@ -256,7 +256,7 @@ fn run_row() {
         let code = checked(&row, &filters, Some(*errno));
         assert_eq!(code, Some(0), "{} refused by {errno}", row.feature);
     }
-    if row.assembly_only && cfg!(feature = "c-shim") {
+    if row.assembly_only && cfg!(rawpipe_shim) {
         return;
     }
     // Each of the calls is made, or all of this would prove nothing.
@@ -291,7 +291,7 @@ fn readme_has_a_row_for_each_feature() {
         return skip("refused_*", "no filter of system calls under an emulator");
     }
     let refusals: usize = rows.iter().map(|row| row.errnos.len()).sum();
-    let backend = if cfg!(feature = "c-shim") { "shim" } else { "asm" };
+    let backend = if cfg!(rawpipe_shim) { "shim" } else { "asm" };
     common::say(&format!(
         "result: kernel features refused one by one | {} features, {refusals} refusals, on {backend}",
         rows.len()

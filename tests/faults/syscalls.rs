@@ -46,7 +46,7 @@ fn names() -> Vec<(usize, &'static str)> {
 /// does in a child that it has forked.
 fn name_of(call: usize) -> String {
     const SET_ROBUST_LIST: usize = if cfg!(target_arch = "x86_64") { 273 } else { 99 };
-    if cfg!(feature = "c-shim") && call == SET_ROBUST_LIST {
+    if cfg!(rawpipe_shim) && call == SET_ROBUST_LIST {
         return "set_robust_list".to_owned();
     }
     let name = names().into_iter().find(|(number, _)| *number == call);
@@ -130,8 +130,7 @@ fn purposes(page: &str) -> Calls {
     for line in after(page, "purposes") {
         let mut words = line.split('`').skip(1).step_by(2);
         let call = words.next().expect("a call");
-        let shown =
-            |word: &&str| !(cfg!(feature = "c-shim") && line.contains(&format!("(`{word}`)")));
+        let shown = |word: &&str| !(cfg!(rawpipe_shim) && line.contains(&format!("(`{word}`)")));
         all.extend(words.filter(shown).map(|word| format!("{call} {word}")));
     }
     all
@@ -167,7 +166,7 @@ fn calls(
     // told to check.
     const F_GETFD: u64 = 1;
     let own = |key: &Key| match key.nr {
-        machine::BRK | machine::MREMAP => false,
+        nr if [machine::BRK, machine::MREMAP].contains(&nr) => false,
         nr if operation.its_own == Some(nr) => false,
         nr => nr != nr::FCNTL || key.purpose != F_GETFD || !cfg!(debug_assertions),
     };
@@ -232,7 +231,7 @@ fn compare(
             }
         }
     }
-    let own = if cfg!(feature = "c-shim") { &row.shim } else { &row.assembly };
+    let own = if cfg!(rawpipe_shim) { &row.shim } else { &row.assembly };
     let usual = &row.calls | own;
     // What one backend falls back to may be the other's usual way.
     let fallback = &row.fallback - own;
@@ -278,7 +277,7 @@ fn each_module_makes_the_calls_listed() {
     let runs: usize = all.iter().map(|operation| 1 + operation.without.len()).sum();
     common::say(&format!(
         "result: system calls of each module, as listed, on {} | {} modules, {} operations, {runs} runs",
-        if cfg!(feature = "c-shim") { "shim" } else { "asm" },
+        if cfg!(rawpipe_shim) { "shim" } else { "asm" },
         rows.len(),
         all.len(),
     ));

@@ -376,7 +376,7 @@ fn repairable(test: &str) -> bool {
     let place = (&raw mut address).expose_provenance();
     // SAFETY: writes one word to the place given.
     let answer = unsafe { raw::syscall2(raw::nr::PRCTL, PR_GET_TID_ADDRESS, place) };
-    if answer != 0 && !cfg!(feature = "c-shim") {
+    if answer != 0 && !cfg!(rawpipe_shim) {
         skip(test, "the kernel does not tell the address of the thread id");
         return false;
     }

@@ -26,7 +26,7 @@ fn block<'t>(page: &'t str, heading: &str) -> &'t str {
 
 /// Why the tool cannot be built here, if so.
 fn impossible(page: &Path) -> Option<&'static str> {
-    if cfg!(not(any(target_arch = "x86_64", target_arch = "aarch64"))) || cfg!(feature = "c-shim") {
+    if cfg!(rawpipe_shim) {
         return Some("the tool is for the assembly backends");
     }
     if env::var_os("CARGO").is_none() || common::emulated() || common::tool().is_some() {

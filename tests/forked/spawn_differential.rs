@@ -155,7 +155,7 @@ fn compare_all() -> bool {
     }
     let differing: u64 = unexplained.values().map(|(count, _)| count).sum();
     let meant: u64 = intended.values().sum();
-    let backend = if cfg!(feature = "c-shim") { "shim" } else { "asm" };
+    let backend = if cfg!(rawpipe_shim) { "shim" } else { "asm" };
     let figures = format!(
         "{done} rounds, {meant} intended differences, {differing} unexplained, seed {seed}"
     );

@@ -105,16 +105,15 @@ fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
     let before = sys::set_nonblocking(&fd, true);
     let mut file = File::from(fd);
     let (mut written, mut refused) = (0, 0);
-    let mut piece: &[u8] = &[b'f'; 4096];
     let most_of_an_eventfd = (u64::MAX - 1).to_ne_bytes();
-    if to.unit == 8 {
-        piece = &most_of_an_eventfd;
-    }
+    let whole: &[u8] = if to.unit == 8 { &most_of_an_eventfd } else { &[b'f'; 4096] };
+    let mut piece = whole;
     // What a socket or a terminal has taken moves on by itself for a moment: TCP tries again after 200 ms.
     let patience = if to.pipe || to.unit == 8 { 1 } else { 120 };
     while refused < patience && written < MOST {
         match file.write(piece) {
-            Ok(count) => (written, refused) = (written + count, 0),
+            // The room may be that of megabytes by now, too many for single bytes.
+            Ok(count) => (written, refused, piece) = (written + count, 0, whole),
             Err(error)
                 if error.kind() == ErrorKind::WouldBlock && to.unit == 1 && piece.len() > 1 =>
             {

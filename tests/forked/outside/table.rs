@@ -161,7 +161,7 @@ impl Table {
         let took = took.as_secs();
         let what = if all == self.cases.len() { "whole" } else { "a part" };
         let nonsense: usize = self.nonsense.values().sum();
-        let backend = if cfg!(feature = "c-shim") { "shim" } else { "asm" };
+        let backend = if cfg!(rawpipe_shim) { "shim" } else { "asm" };
         println!(
             "result: outside, {what}, on {backend} | {run} cases run, {skipped} skipped, {failed} failed, \
              {nonsense} combinations left out, in {took} s"

@@ -1,5 +1,6 @@
 //! Writes that are never mixed with those of others.
 
+use crate::errno::retry;
 use crate::pipe::PIPE_BUF;
 use crate::{Errno, PipeWriter, Result};
 
@@ -62,12 +63,7 @@ impl PipeWriter {
     ///
     /// - [`EIO`](Errno::EIO): a part was written, so this was made of a descriptor that is no pipe.
     pub fn write_atomic(&self, bytes: Atomic<'_>) -> Result<()> {
-        loop {
-            match self.write_nosignal(bytes.0) {
-                Err(Errno::EINTR) => {}
-                Ok(count) if count < bytes.0.len() => return Err(Errno::EIO),
-                answer => return answer.map(drop),
-            }
-        }
+        let count = retry(|| self.write_nosignal(bytes.0))?;
+        if count < bytes.0.len() { Err(Errno::EIO) } else { Ok(()) }
     }
 }

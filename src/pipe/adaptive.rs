@@ -154,16 +154,7 @@ impl AdaptiveEnd<PipeWriter> {
     ///
     /// As [`io::write_all`].
     pub fn write_all(&mut self, buf: &[u8]) -> core::result::Result<(), Incomplete> {
-        let mut bytes = 0;
-        while bytes < buf.len() {
-            match self.write(&buf[bytes..]) {
-                Ok(0) => return Err(Incomplete { bytes, errno: None }),
-                Ok(count) => bytes += count,
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Incomplete { bytes, errno: Some(errno) }),
-            }
-        }
-        Ok(())
+        io::write_all_by(buf, |rest| self.write(rest))
     }
 }
 

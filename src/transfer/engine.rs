@@ -158,8 +158,8 @@ impl<'a, 'p> Engine<'a, 'p> {
 
     // ---- what every loop needs ----
 
-    /// How many bytes the next call is to move: `Finished` when there are none left to move.
-    pub(super) fn wanted(&self) -> Result<usize, Outcome> {
+    /// How many bytes the next call is to move: `None` if everything is moved.
+    pub(super) fn wanted(&self) -> Option<usize> {
         /// For those who watch, or watch the clock.
         const WATCHED: usize = 1 << 20;
 
@@ -170,7 +170,7 @@ impl<'a, 'p> Engine<'a, 'p> {
             Some(exact) => usize::try_from(exact - self.done).map_or(chunk, |left| left.min(chunk)),
             None => chunk,
         };
-        if wanted == 0 || self.ended { Err(Outcome::Finished) } else { Ok(wanted) }
+        (wanted > 0 && !self.ended).then_some(wanted)
     }
 
     /// Counts bytes that have arrived.
@@ -288,10 +288,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         // Bytes that a file is known to have, and whether the next call may wait.
         let (mut ahead, mut patient) = (0_u64, false);
         loop {
-            let wanted = match self.wanted() {
-                Ok(wanted) => wanted,
-                Err(outcome) => return Ok(outcome),
-            };
+            let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
             let first = !patient && ahead == 0 && (may_be_full || spin.is_on());
             let flags = if first { SpliceFlags::NONBLOCK.bits() } else { self.flags() };
             match call::splice(self.from.fd, None, self.to.fd, None, wanted, flags) {
@@ -336,10 +333,7 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// the source moves on by what has arrived.
     fn between_files(&mut self, mechanism: Mechanism) -> Result<Outcome, Failure> {
         loop {
-            let wanted = match self.wanted() {
-                Ok(wanted) => wanted,
-                Err(outcome) => return Ok(outcome),
-            };
+            let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
             let answer = match mechanism {
                 Mechanism::Sendfile => call::sendfile(self.to.fd, self.from.fd, None, wanted),
                 _ => call::copy_file_range(self.from.fd, None, self.to.fd, None, wanted),
@@ -381,10 +375,7 @@ impl<'a, 'p> Engine<'a, 'p> {
             let _ = writer.set_capacity(Capacity::Max);
         }
         loop {
-            let wanted = match self.wanted() {
-                Ok(wanted) => wanted,
-                Err(outcome) => return Ok(outcome),
-            };
+            let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
             match call::splice(self.from.fd, None, writer.as_fd(), None, wanted, self.flags()) {
                 Ok(0) => return Ok(self.end()),
                 Ok(mut held) => match self.drain(&reader, &mut held) {

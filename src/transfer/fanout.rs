@@ -15,7 +15,6 @@
 use super::end::End;
 use super::error::{Held, Side, TransferError};
 use super::{Mechanism, Transfer, Transferred, discard};
-use crate::event::{Backoff, PollFd, poll_until};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::sigpipe;
 use crate::pipe::{self, Capacity};
@@ -24,6 +23,7 @@ use crate::sys::abi::flags::PollEvents;
 use crate::sys::call;
 use crate::sys::map::Map;
 use crate::sys::page;
+use crate::wait::attempt_until;
 use crate::{Errno, PipeFlags, PipeReader, PipeWriter, Result};
 use core::fmt;
 use core::iter::once;
@@ -406,18 +406,8 @@ fn copy<'a>(
 
 /// Repeats a call on the source until it returns something else than `EINTR`, or `EAGAIN` of a nonblocking
 /// source that has nothing. The other end is a pipe of our own with room in it.
-fn wait_and(source: BorrowedFd<'_>, mut call: impl FnMut() -> Result<usize>) -> Result<usize> {
-    let mut backoff = Backoff::default();
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => {
-                backoff.pause(None);
-                poll_until(&mut [PollFd::from_borrowed_fd(source, PollEvents::IN)], None)?;
-            }
-            answer => return answer,
-        }
-    }
+fn wait_and(source: BorrowedFd<'_>, call: impl FnMut() -> Result<usize>) -> Result<usize> {
+    attempt_until(source, PollEvents::IN, None, call)
 }
 
 /// When no sink is left: why one of them is not.

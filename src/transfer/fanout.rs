@@ -14,7 +14,7 @@
 
 use super::end::End;
 use super::error::{Held, Side, TransferError};
-use super::round::Source;
+use super::round::{Round, Source};
 use super::{Mechanism, Transfer, Transferred, discard};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::sigpipe;
@@ -63,8 +63,8 @@ impl<'fd> FanoutSink<'fd> {
         self.error.take()
     }
 
-    /// Moves the `len` bytes in its pipe to the sink, if it is still one.
-    fn deliver(&mut self, len: usize) {
+    /// Moves what all sinks have of a round from its pipe to the sink, if it is still one.
+    fn deliver(&mut self, &Round { len, most, .. }: &Round) {
         let Some((reader, _)) = &self.pipe else { return };
         match Transfer::new().exact(len as u64).run_own(Side::Source, reader.as_fd(), self.fd) {
             Ok(transferred) => self.bytes += transferred.bytes(),
@@ -77,6 +77,9 @@ impl<'fd> FanoutSink<'fd> {
                 error.held.pipe = self.pipe.take().map(|(reader, _)| (reader, left));
                 self.error = Some(error);
             }
+        }
+        if most > len {
+            self.empty();
         }
     }
 
@@ -207,10 +210,8 @@ impl<'p> Fanout<'p> {
         assert!(!sinks.is_empty(), "a fan-out to nowhere");
         let _no_sigpipe = sigpipe::Guard::new().map_err(|errno| failed(0, Side::Sink, errno))?;
         let from = from.as_fd();
-        let source = End::new(from, Side::Source, false);
-        let returns =
-            |sink: &FanoutSink<'_>| source.is_fed_by(&End::new(sink.fd, Side::Sink, false), false);
-        if sinks.iter().any(returns) {
+        let end = End::new(from, Side::Source, false);
+        if sinks.iter().any(|sink| end.is_fed_by(&End::new(sink.fd, Side::Sink, false), false)) {
             return Err(failed(0, Side::Sink, Errno::EINVAL));
         }
         let mut source = Source::new(from).map_err(|errno| failed(0, Side::Source, errno))?;
@@ -229,12 +230,7 @@ impl<'p> Fanout<'p> {
             if round.len == 0 && round.stopped.is_none() {
                 return Ok(bytes);
             }
-            for sink in sinks.iter_mut() {
-                sink.deliver(round.len);
-                if round.most > round.len {
-                    sink.empty();
-                }
-            }
+            sinks.iter_mut().for_each(|sink| sink.deliver(&round));
             let of_sinks = last_error(sinks);
             if of_sinks.is_none() {
                 bytes += round.len as u64;

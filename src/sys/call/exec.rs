@@ -22,8 +22,7 @@ use core::ffi::CStr;
 pub(crate) fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let (path, argv, envp) = (lent(path), list(argv)?, list(envp)?);
     // SAFETY: the kernel reads the path and the strings of the two lists, which end with a null.
-    let answer = unsafe { syscall3(nr::EXECVE, path, argv, envp) };
-    Err(failure(answer))
+    Err(failure(unsafe { syscall3(nr::EXECVE, path, argv, envp) }))
 }
 
 /// As [`execve`], for a path that is relative to a folder.
@@ -48,8 +47,7 @@ pub(crate) fn refuses_empty_path() -> bool {
     let (path, list) = (lent(c""), lent(&nothing));
     let flags = AT_EMPTY_PATH as usize;
     // SAFETY: the kernel reads the path and a list that is its end only.
-    let answer = unsafe { syscall5(nr::EXECVEAT, usize::MAX, path, list, list, flags) };
-    failure(answer) == Errno::ENOENT
+    failure(unsafe { syscall5(nr::EXECVEAT, usize::MAX, path, list, list, flags) }) == Errno::ENOENT
 }
 
 /// The address of a list, if it has an end.

@@ -14,8 +14,7 @@ use crate::sys::arch::{nr, syscall0, syscall2, syscall4, syscall5};
 #[inline]
 pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
     let action = SigAction::default();
-    let place = lent(&action);
-    let size = size_of::<SigSet>();
+    let (place, size) = (lent(&action), size_of::<SigSet>());
     // SAFETY: reads one `struct sigaction`, at the place given, which is as long as any. No handler
     // is installed.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, place, 0, size, size) }).map(drop)
@@ -25,8 +24,7 @@ pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
 #[inline]
 pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
     let mut action = SigAction::default();
-    let place = lent_mut(&mut action);
-    let size = size_of::<SigSet>();
+    let (place, size) = (lent_mut(&mut action), size_of::<SigSet>());
     // The fourth argument is the size of a set; on SPARC, which has one more, the fifth.
     // SAFETY: writes one `struct sigaction`, to the place given, which has room for any.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, 0, place, size, size) })?;

@@ -200,7 +200,7 @@ mod tests {
         let mut spin = Spin { on: true, skip: 0, penalty: 0 };
         let mut asked = 0;
         for _ in 0..100 {
-            let answer: crate::Result<()> = spin.ask(|| {
+            let answer: Result<()> = spin.ask(|| {
                 asked += 1;
                 Err(Errno::EAGAIN)
             });
@@ -210,8 +210,8 @@ mod tests {
         // What is there at once says nothing about waiting; what comes after a moment does.
         spin.skip = 0;
         assert_eq!((spin.ask(|| Ok(1)), spin.penalty), (Ok(1), 64));
-        let mut turns = [Err(Errno::EAGAIN), Err(crate::Errno::EPIPE)].into_iter();
-        let answer: crate::Result<()> = spin.ask(|| turns.next().unwrap());
-        assert_eq!((answer, spin.penalty), (Err(crate::Errno::EPIPE), 32));
+        let mut turns = [Err(Errno::EAGAIN), Err(Errno::EPIPE)].into_iter();
+        let answer: Result<()> = spin.ask(|| turns.next().unwrap());
+        assert_eq!((answer, spin.penalty), (Err(Errno::EPIPE), 32));
     }
 }

@@ -86,7 +86,7 @@ pub use timed::{
 pub use whole::read_to_end;
 pub use whole::{Incomplete, read_exact, write_all, write_all_vectored};
 #[cfg(feature = "event")]
-pub(crate) use whole::{read_exact_by, write_all_by, write_all_vectored_by};
+pub(crate) use whole::{complete, write_all_vectored_by};
 
 use crate::errno::Result;
 use crate::fd::{AsFd, OwnedFd};

@@ -134,7 +134,7 @@ pub fn read_exact_deadline(
     deadline: Deadline,
 ) -> core::result::Result<(), Incomplete> {
     let fd = fd.as_fd();
-    io::read_exact_by(buf, |rest| read_deadline(fd, rest, deadline))
+    io::complete(buf.len(), |done| read_deadline(fd, &mut buf[done..], deadline))
 }
 
 /// Writes all of `buf`, at most until `deadline`.

@@ -36,18 +36,18 @@ use core::fmt;
 /// ```
 pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> Result<(), Incomplete> {
     let fd = fd.as_fd();
-    read_exact_by(buf, |rest| call::read(fd, rest))
+    complete(buf.len(), |done| call::read(fd, &mut buf[done..]))
 }
 
-/// The loop of [`read_exact`], over any way to read once.
+/// Repeats a call that moves some bytes until all `len` are moved. It is given how many are.
 #[inline]
-pub(crate) fn read_exact_by(
-    buf: &mut [u8],
-    mut read: impl FnMut(&mut [u8]) -> crate::Result<usize>,
+pub(crate) fn complete(
+    len: usize,
+    mut call: impl FnMut(usize) -> crate::Result<usize>,
 ) -> Result<(), Incomplete> {
     let mut bytes = 0;
-    while bytes < buf.len() {
-        count(read(&mut buf[bytes..]), &mut bytes)?;
+    while bytes < len {
+        count(call(bytes), &mut bytes)?;
     }
     Ok(())
 }
@@ -87,20 +87,7 @@ fn count(answer: crate::Result<usize>, bytes: &mut usize) -> Result<usize, Incom
 /// ```
 pub fn write_all(fd: impl AsFd, buf: &[u8]) -> Result<(), Incomplete> {
     let fd = fd.as_fd();
-    write_all_by(buf, |rest| call::write(fd, rest))
-}
-
-/// The loop of [`write_all`], over any way to write once.
-#[inline]
-pub(crate) fn write_all_by(
-    buf: &[u8],
-    mut write: impl FnMut(&[u8]) -> crate::Result<usize>,
-) -> Result<(), Incomplete> {
-    let mut bytes = 0;
-    while bytes < buf.len() {
-        count(write(&buf[bytes..]), &mut bytes)?;
-    }
-    Ok(())
+    complete(buf.len(), |done| call::write(fd, &buf[done..]))
 }
 
 /// Writes all of several buffers, any number of them. Goes on after a short count, in the middle of

@@ -132,13 +132,12 @@ pub(crate) fn vmsplice_from(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize>
     if fcntl_getfl(fd)? & abi::O_ACCMODE != abi::O_RDONLY {
         return Err(Errno::EBADF);
     }
-    let place = [IoSliceMut::new(buf)];
-    let list = (&raw const place).cast::<IoSlice<'_>>();
-    // SAFETY: the two kinds of slice have the layout of `struct iovec`, and this one outlives the call.
-    let bufs = unsafe { core::slice::from_raw_parts(list, 1) };
-    // SAFETY: not open for writing, so that the kernel takes no reference to the buffer: it copies
-    // into it, and it is lent exclusively.
-    let count = unsafe { vmsplice(fd, bufs, abi::SPLICE_F_NONBLOCK) }?;
-    tell!(received(fd, bufs, count));
+    let bufs = [IoSliceMut::new(buf)];
+    tell!(writes_each(&bufs));
+    let (list, flags) = (lent(&bufs), abi::SPLICE_F_NONBLOCK as usize);
+    // SAFETY: `IoSliceMut` has the layout of `struct iovec`. The end is not open for writing, so that
+    // the kernel takes no reference to the buffer: it copies into it, and it is lent exclusively.
+    let count = decode(unsafe { syscall4(nr::VMSPLICE, arg(fd), list, 1, flags) })?;
+    tell!(received(fd, &bufs, count));
     Ok(count)
 }

@@ -24,5 +24,5 @@ pub use crate::sys::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5,
 /// two forms of a call, the number is that of the one with 64-bit times and offsets. The order of
 /// `clone`'s arguments differs between architectures.
 pub mod nr {
-    pub use crate::sys::arch::nr::*;
+    pub use crate::sys::nr::*;
 }

@@ -5,7 +5,7 @@
 //! This file is trusted to close a descriptor once, when its owner is dropped.
 #![allow(unsafe_code, reason = "the constructors from a number, as in std")]
 
-use crate::sys::arch::{nr, syscall1};
+use crate::sys::{nr, syscall1};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;

@@ -209,16 +209,18 @@ impl PollEvents {
     /// As `poll` has them: the lower half, and one flag that SPARC has elsewhere.
     #[expect(clippy::cast_possible_truncation, reason = "poll has no more flags")]
     pub(crate) const fn to_poll(self) -> u16 {
-        let same = self.difference(Self::RDHUP).bits() as u16;
-        if self.contains(Self::RDHUP) { same | abi::POLLRDHUP as u16 } else { same }
+        swap(self.0, abi::EPOLLRDHUP, abi::POLLRDHUP) as u16
     }
 
     /// What `poll` has found.
     pub(crate) fn from_poll(bits: u16) -> Self {
-        let bits = u32::from(bits);
-        let same = Self(bits & !abi::POLLRDHUP);
-        if bits & abi::POLLRDHUP == 0 { same } else { same | Self::RDHUP }
+        Self(swap(bits.into(), abi::POLLRDHUP, abi::EPOLLRDHUP))
     }
+}
+
+/// The bits, with `other` in place of `one`.
+const fn swap(bits: u32, one: u32, other: u32) -> u32 {
+    if one == other || bits & one == 0 { bits } else { bits & !one | other }
 }
 
 #[cfg(feature = "event")]

@@ -7,7 +7,7 @@ use common::programs::{all_of, output_of, program, std_program};
 use common::{emulated, skip, slow, tests, tool};
 use rawpipe::fd::OwnedFd;
 use rawpipe::process::{
-    Arg, Command, Limit, OnDrop, Resource, Signal, SignalSet, Spawn, Stage, Stdio,
+    Arg, Command, Limit, OnDrop, Resource, Signal, SignalSet, Spawn, SpawnStage, Stdio,
 };
 use rawpipe::{Errno, io as raw_io};
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -18,14 +18,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::{env, thread};
 
 /// At which stage, and how, a spawn fails.
-fn failure(command: &Command) -> (Stage, Errno) {
+fn failure(command: &Command) -> (SpawnStage, Errno) {
     let before = common::open_fds();
     let error = command.spawn().expect_err("a failure");
     assert_eq!(common::open_fds(), before, "{command:?}");
     (error.stage(), error.errno())
 }
 
-const INVALID: (Stage, Errno) = (Stage::Arguments, Errno::EINVAL);
+const INVALID: (SpawnStage, Errno) = (SpawnStage::Arguments, Errno::EINVAL);
 
 // ---- program and arguments ----
 
@@ -89,11 +89,11 @@ fn program_by_the_childs_path() {
     command.args(std_program("exit", &["7"]).get_args());
     // This process's own may have a folder that is closed to this user: EACCES.
     command.env("PATH", "/no/such/folder");
-    assert_eq!(failure(&command), (Stage::Exec, Errno::ENOENT));
+    assert_eq!(failure(&command), (SpawnStage::Exec, Errno::ENOENT));
     command.env("PATH", &folder);
     assert_eq!(command.spawn().unwrap().wait().unwrap().code(), Some(7));
     command.env_clear();
-    assert_eq!(failure(&command), (Stage::Exec, Errno::ENOENT));
+    assert_eq!(failure(&command), (SpawnStage::Exec, Errno::ENOENT));
     fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -125,7 +125,7 @@ fn errors_are_of_the_kinds_of_std() {
             continue;
         }
         let ours = Command::new(&path).spawn().unwrap_err();
-        assert_eq!(ours.stage(), Stage::Exec);
+        assert_eq!(ours.stage(), SpawnStage::Exec);
         if emulated() || tool() == Some(common::Tool::Valgrind) {
             continue; // std takes the failure for a success where memory is not shared
         }
@@ -241,7 +241,7 @@ fn current_dir_is_the_childs_alone() {
     assert_eq!(output, b"/proc");
     assert_eq!(env::current_dir().unwrap(), here);
     let missing = failure(program("cwd", &[]).current_dir("/no/such/folder"));
-    assert_eq!(missing, (Stage::Chdir, Errno::ENOENT));
+    assert_eq!(missing, (SpawnStage::Chdir, Errno::ENOENT));
 }
 
 // ---- standard streams ----
@@ -470,7 +470,7 @@ fn cgroup_writes_to_the_file_in_its_folder() {
     fs::create_dir(&folder).unwrap();
     let mut command = program("exit", &["0"]);
     command.cgroup(&folder);
-    assert_eq!(failure(&command), (Stage::Cgroup, Errno::ENOENT));
+    assert_eq!(failure(&command), (SpawnStage::Cgroup, Errno::ENOENT));
     // A stand-in: there the child's own number is written.
     fs::write(folder.join("cgroup.procs"), "").unwrap();
     assert!(command.spawn().unwrap().wait().unwrap().success());

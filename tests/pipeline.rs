@@ -6,7 +6,7 @@ use common::programs::{all_of, is_pattern, pattern, program};
 use common::tests;
 use rawpipe::Errno;
 use rawpipe::process::{
-    Command, Communicate, OnDrop, Pipeline, Reason, RunError, Signal, Stage, Stdio, Stream,
+    Command, Communicate, OnDrop, Pipeline, Reason, RunError, Signal, SpawnStage, Stdio, Stream,
 };
 use rawpipe::time::Deadline;
 use std::fs;
@@ -109,7 +109,7 @@ fn pipeline_fd_map_replaces_the_default_of_output() {
     let mut between = program("cat", &[]);
     between.fd_map(common::file(b""), 1);
     let error = between.pipe(&program("cat", &[])).spawn().unwrap_err();
-    assert_eq!((error.index(), error.error().stage()), (0, Stage::Arguments));
+    assert_eq!((error.index(), error.error().stage()), (0, SpawnStage::Arguments));
 }
 
 fn pipeline_of_one_and_of_none() {
@@ -117,7 +117,7 @@ fn pipeline_of_one_and_of_none() {
     let output = [&both].into_iter().collect::<Pipeline<'_>>().output().unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
     let error = Pipeline::default().spawn().unwrap_err();
-    assert_eq!((error.index(), error.error().stage()), (0, Stage::Arguments));
+    assert_eq!((error.index(), error.error().stage()), (0, SpawnStage::Arguments));
     assert_eq!(error.error().errno(), Errno::EINVAL);
 }
 
@@ -131,7 +131,10 @@ fn pipeline_program_missing_nothing_is_left() {
         let pipeline = pipeline.stdin(Stdio::piped()).stderr(Stdio::piped());
         let error = pipeline.spawn().unwrap_err();
         assert_eq!(error.index(), index);
-        assert_eq!((error.error().stage(), error.error().errno()), (Stage::Exec, Errno::ENOENT));
+        assert_eq!(
+            (error.error().stage(), error.error().errno()),
+            (SpawnStage::Exec, Errno::ENOENT)
+        );
         assert_eq!((common::open_fds(), children()), before);
         assert_eq!(pipeline.output().unwrap_err(), RunError::Pipeline(error));
     }

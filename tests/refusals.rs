@@ -18,7 +18,9 @@ use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::io;
 use rawpipe::message::packets;
 use rawpipe::pipe::{self, Builder, Capacity};
-use rawpipe::process::{self, Arg, Child, Command, Fork, Method, Signal, Spawn, Stage, Stdio};
+use rawpipe::process::{
+    self, Arg, Child, Command, Fork, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
+};
 use rawpipe::sigpipe::without_sigpipe;
 use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, copy_file_range, splice, tee};
@@ -374,7 +376,7 @@ fn script(code: u8) -> (Command, PipeReader) {
 }
 
 /// Starts a program in this way and sees it run to its end; and one that is not there.
-fn spawn_works(method: Method) {
+fn spawn_works(method: SpawnMethod) {
     let (command, reader) = script(9);
     let mut child = command.spawn().unwrap();
     drop(command);
@@ -384,7 +386,7 @@ fn spawn_works(method: Method) {
     assert_eq!(said, b"told\n");
     assert_eq!(child.wait().unwrap().code(), Some(9));
     let error = Command::new("/no/such/program").spawn().unwrap_err();
-    assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT));
+    assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
 }
 
 /// A child that waits until the write end is dropped and exits with 3.
@@ -879,7 +881,7 @@ fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
     let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"exit 5"), Arg::END];
     let spawn = Spawn::new(c"/bin/sh", &argv, &[Arg::END]).fds(&many);
     assert_eq!(spawn.spawn().unwrap().wait().unwrap().code(), Some(5));
-    spawn_works(Method::Vfork);
+    spawn_works(SpawnMethod::Vfork);
     long_output();
     let (bytes, sink) = (data(150_000), file(b""));
     assert_eq!(transfer(file(&bytes), &sink).unwrap().bytes(), 150_000);
@@ -928,17 +930,17 @@ fn spawn_by_vfork(_refused: Option<Errno>) -> Result<(), &'static str> {
         common::HANDLED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     }
     signal(Signal::USR1.as_raw(), handler as extern "C" fn(i32) as usize);
-    spawn_works(Method::Vfork);
+    spawn_works(SpawnMethod::Vfork);
     let mut child = Command::new("/bin/sh").args(["-c", "kill -USR1 $$"]).spawn().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::USR1));
     Ok(())
 }
 
 fn spawn_by_fork(refused: Option<Errno>) -> Result<(), &'static str> {
-    spawn_works(if refused.is_some() { Method::Fork } else { Method::Vfork });
+    spawn_works(if refused.is_some() { SpawnMethod::Fork } else { SpawnMethod::Vfork });
     // The failure of every stage comes by a pipe.
     let error = Command::new("/bin/sh").current_dir("/no/such").spawn().unwrap_err();
-    assert_eq!((error.stage(), error.errno()), (Stage::Chdir, Errno::ENOENT));
+    assert_eq!((error.stage(), error.errno()), (SpawnStage::Chdir, Errno::ENOENT));
     let (output, code) = output_of(programs::program("fds", &[]).close_other_fds());
     assert_eq!((output, code), (b"0\n1\n2\n".to_vec(), Some(0)));
     Ok(())
@@ -946,7 +948,7 @@ fn spawn_by_fork(refused: Option<Errno>) -> Result<(), &'static str> {
 
 /// By another call, then.
 fn pidfd_afterwards(_refused: Option<Errno>) -> Result<(), &'static str> {
-    spawn_works(Method::Vfork);
+    spawn_works(SpawnMethod::Vfork);
     let there = pidfds_are_there();
     let (mut waiting, opener) = waiting_child();
     let mut spawned = Command::new("/bin/sh").args(["-c", "exit 4"]).spawn().unwrap();

@@ -7,7 +7,8 @@ mod common;
 use common::{Value, closed_fd, keep, skip, tests, tmp_path};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rawpipe::process::{
-    self, Arg, ExecFlags, Limit, Method, Resource, Signal, SignalSet, Spawn, SpawnError, Stage,
+    self, Arg, ExecFlags, Limit, Resource, Signal, SignalSet, Spawn, SpawnError, SpawnMethod,
+    SpawnStage,
 };
 use rawpipe::{Errno, raw};
 use std::collections::{BTreeMap, BTreeSet};
@@ -197,7 +198,7 @@ fn bit(signal: Signal) -> u64 {
     1 << (signal.as_raw() - 1)
 }
 
-fn failure(spawn: Spawn<'_>) -> (Stage, Errno) {
+fn failure(spawn: Spawn<'_>) -> (SpawnStage, Errno) {
     let before = common::open_fds();
     let error = spawn.spawn().expect_err("a program that starts");
     assert_eq!(common::open_fds(), before, "descriptors after {error}");
@@ -255,7 +256,7 @@ fn spawn_arguments_and_environment_are_as_given() {
 fn spawn_shares_memory_whatever_is_asked() {
     let null = File::options().write(true).open("/dev/null").unwrap();
     let mut child = reporter(&[]).fds(&[(null.as_fd(), 1)]).spawn().unwrap();
-    assert_eq!(child.method(), Method::Vfork);
+    assert_eq!(child.method(), SpawnMethod::Vfork);
     assert!(child.wait().unwrap().success());
 }
 
@@ -283,8 +284,8 @@ fn spawn_session_and_group() {
 fn spawn_process_group_of_strangers_eperm() {
     // The group of a process that is in another session, or that does not exist.
     let (stage, errno) = failure(reporter(&[]).process_group(i32::MAX));
-    assert_eq!((stage, errno), (Stage::Setpgid, Errno::EPERM));
-    assert_eq!(failure(reporter(&[]).process_group(-1)), (Stage::Arguments, Errno::EINVAL));
+    assert_eq!((stage, errno), (SpawnStage::Setpgid, Errno::EPERM));
+    assert_eq!(failure(reporter(&[]).process_group(-1)), (SpawnStage::Arguments, Errno::EINVAL));
 }
 
 fn spawn_umask_nice_and_limits() {
@@ -305,12 +306,12 @@ fn spawn_limits_that_grow_eperm_einval() {
     let wrong = [(Resource::NOFILE, Limit::new(60, 50))];
     assert_eq!(
         failure(reporter(&[]).limits(&wrong)),
-        (Stage::Setrlimit(Resource::NOFILE), Errno::EINVAL)
+        (SpawnStage::Setrlimit(Resource::NOFILE), Errno::EINVAL)
     );
     let unknown = [(Resource::from_raw(999), Limit::both(1))];
     assert_eq!(
         failure(reporter(&[]).limits(&unknown)),
-        (Stage::Setrlimit(Resource::from_raw(999)), Errno::EINVAL)
+        (SpawnStage::Setrlimit(Resource::from_raw(999)), Errno::EINVAL)
     );
 }
 
@@ -382,7 +383,7 @@ fn spawn_user_group_and_groups() {
     // Also where the child fails after the change.
     assert_eq!(
         failure(program.spawn().uid(61_000).current_dir(c"/no/such/folder")),
-        (Stage::Chdir, Errno::ENOENT)
+        (SpawnStage::Chdir, Errno::ENOENT)
     );
     assert_eq!(dumpable(), 1);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -428,7 +429,7 @@ fn spawn_user_of_many_threads_leaves_dumpable() {
                 for turn in 0..50 {
                     let spawn = Spawn::new(c"/no/such/program", list(["x"]), list::<&str>([]));
                     let error = spawn.uid(61_000 + turn % 2).spawn().unwrap_err();
-                    assert_eq!(error.stage(), Stage::Exec);
+                    assert_eq!(error.stage(), SpawnStage::Exec);
                 }
             });
         }
@@ -438,14 +439,14 @@ fn spawn_user_of_many_threads_leaves_dumpable() {
 
 fn spawn_user_without_the_right_eperm() {
     become_nobody();
-    assert_eq!(failure(reporter(&[]).uid(0)), (Stage::Setuid, Errno::EPERM));
-    assert_eq!(failure(reporter(&[]).gid(0)), (Stage::Setgid, Errno::EPERM));
-    assert_eq!(failure(reporter(&[]).groups(&[0])), (Stage::Setgroups, Errno::EPERM));
+    assert_eq!(failure(reporter(&[]).uid(0)), (SpawnStage::Setuid, Errno::EPERM));
+    assert_eq!(failure(reporter(&[]).gid(0)), (SpawnStage::Setgid, Errno::EPERM));
+    assert_eq!(failure(reporter(&[]).groups(&[0])), (SpawnStage::Setgroups, Errno::EPERM));
     // The number by which the kernel means: leave it.
     for spawn in [reporter(&[]).uid(u32::MAX), reporter(&[]).gid(u32::MAX)] {
-        assert_eq!(failure(spawn), (Stage::Arguments, Errno::EINVAL));
+        assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
     }
-    assert_eq!(failure(reporter(&[]).nice(-5)), (Stage::Nice, Errno::EACCES));
+    assert_eq!(failure(reporter(&[]).nice(-5)), (SpawnStage::Nice, Errno::EACCES));
 }
 
 /// Takes `CAP_SETGID` away from root, and leaves `CAP_SETUID`.
@@ -473,7 +474,7 @@ fn set_groups(groups: &[u32]) {
 /// What becomes of the groups of a child, and of one with each of `uids`, where they cannot be changed.
 fn groups_denied(given: &[u32], program: &Reachable, uids: &[u32]) {
     let groups_of = |spawn| facts(spawn)["groups"].clone();
-    let denied = (Stage::Setgroups, Errno::EPERM);
+    let denied = (SpawnStage::Setgroups, Errno::EPERM);
     let same: Vec<u32> = given.iter().chain(given).rev().copied().collect();
     let (sorted, none) = (format!("{given:?}"), given.is_empty());
     for uid in uids {
@@ -530,7 +531,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
                 groups_denied(given, &program, &[0]);
             } else {
                 // They have no number here.
-                assert_eq!(failure(program.spawn().uid(0)), (Stage::Setgroups, Errno::EPERM));
+                assert_eq!(failure(program.spawn().uid(0)), (SpawnStage::Setgroups, Errno::EPERM));
                 assert_eq!(facts(program.spawn())["groups"], "[65534, 65534]");
             }
             0
@@ -554,7 +555,7 @@ fn spawn_uid_of_ones_own_keeps_the_groups() {
     set_groups(&[1, 2]);
     assert_eq!(setuid(61_000), 0);
     assert_eq!(facts(program.spawn().uid(61_000))["groups"], "[1, 2]");
-    assert_eq!(failure(program.spawn().uid(61_001)), (Stage::Setgroups, Errno::EPERM));
+    assert_eq!(failure(program.spawn().uid(61_001)), (SpawnStage::Setgroups, Errno::EPERM));
 }
 
 /// An ordinary user with no process, if this is root.
@@ -700,7 +701,7 @@ fn spawn_control_group() {
     assert!(!fs::read_to_string("/proc/self/cgroup").unwrap().contains(&name));
     // A file that takes no process.
     let (reader, _writer) = rawpipe::pipe().unwrap();
-    assert_eq!(failure(reporter(&[]).cgroup(reader.as_fd())), (Stage::Cgroup, Errno::EBADF));
+    assert_eq!(failure(reporter(&[]).cgroup(reader.as_fd())), (SpawnStage::Cgroup, Errno::EBADF));
 }
 
 /// A control group of this test's own, if one can be made.
@@ -817,7 +818,7 @@ fn spawn_fds_with_the_standard_ones_closed_here() {
         let argv = list(["sh", "-c", "echo through >&0; read line <&1; echo got $line >&2"]);
         let spawned = Spawn::new(c"sh", argv, list::<&str>([])).fds(&fds).spawn();
         let wrong = Spawn::new(c"/no/such/program", argv, list::<&str>([])).fds(&fds).spawn();
-        let told = matches!(wrong, Err(error) if error.stage() == Stage::Exec);
+        let told = matches!(wrong, Err(error) if error.stage() == SpawnStage::Exec);
         let ended = spawned.is_ok_and(|mut child| child.wait().is_ok_and(|end| end.success()));
         u8::from(!(ok && told && ended))
     });
@@ -830,17 +831,20 @@ fn spawn_fds_with_the_standard_ones_closed_here() {
 
 fn spawn_fds_closed_one_ebadf() {
     let (stage, errno) = failure(reporter(&[]).fds(&[(closed_fd(), 5)]));
-    assert_eq!((stage, errno), (Stage::Dup { from: closed_fd().as_raw_fd(), to: 5 }, Errno::EBADF));
+    assert_eq!(
+        (stage, errno),
+        (SpawnStage::Dup { from: closed_fd().as_raw_fd(), to: 5 }, Errno::EBADF)
+    );
     let same = closed_fd().as_raw_fd();
     let (stage, errno) = failure(reporter(&[]).fds(&[(closed_fd(), same)]));
-    assert_eq!((stage, errno), (Stage::Dup { from: same, to: same }, Errno::EBADF));
+    assert_eq!((stage, errno), (SpawnStage::Dup { from: same, to: same }, Errno::EBADF));
 }
 
 fn spawn_fds_number_beyond_the_limit_ebadf() {
     let file = File::open("/").unwrap();
     let to = 1 << 30;
     let (stage, errno) = failure(reporter(&[]).fds(&[(file.as_fd(), to)]));
-    assert_eq!((stage, errno), (Stage::Dup { from: file.as_raw_fd(), to }, Errno::EBADF));
+    assert_eq!((stage, errno), (SpawnStage::Dup { from: file.as_raw_fd(), to }, Errno::EBADF));
 }
 
 /// So that 39 is the highest number, and the first spawn of this process has to do with it.
@@ -890,7 +894,7 @@ fn spawn_fds_permutation_with_the_highest_number() {
             .iter()
             .for_each(|number| assert_eq!(given[&format!("fd {number}")], identity(&file)));
         let nowhere = reporter(&[]).fds(&fds).current_dir(c"/no/such/folder");
-        assert_eq!(failure(nowhere), (Stage::Chdir, Errno::ENOENT));
+        assert_eq!(failure(nowhere), (SpawnStage::Chdir, Errno::ENOENT));
     }
 }
 
@@ -911,17 +915,17 @@ fn spawn_fds_without_a_number_left() {
     }
     let (a, b) = (taken[0].as_fd(), taken[1].as_fd());
     let swapped = [(a, b.as_raw_fd()), (b, a.as_raw_fd())];
-    let swap = Stage::Dup { from: swapped[1].0.as_raw_fd(), to: swapped[1].1 };
+    let swap = SpawnStage::Dup { from: swapped[1].0.as_raw_fd(), to: swapped[1].1 };
     for _ in ["the first", "later"] {
         // It takes no number to start a program, nor to hear that there is none.
         assert_eq!(script.spawn().unwrap().wait().unwrap().code(), Some(5));
         let error = missing.spawn().unwrap_err();
-        assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT));
+        assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
         let error = script.fds(&swapped).spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (swap, Errno::EMFILE));
     }
     let error = script.uid(getuid()).spawn().unwrap_err();
-    assert_eq!((error.stage(), error.errno()), (Stage::Channel, Errno::EMFILE));
+    assert_eq!((error.stage(), error.errno()), (SpawnStage::Channel, Errno::EMFILE));
     assert!(File::open("/dev/null").is_err());
     drop(taken);
     assert_no_children();
@@ -931,7 +935,7 @@ fn spawn_fds_number_twice_or_negative_einval() {
     let file = File::open("/").unwrap();
     for numbers in [[7, 7], [-1, 7]] {
         let fds = numbers.map(|number| (file.as_fd(), number));
-        assert_eq!(failure(reporter(&[]).fds(&fds)), (Stage::Arguments, Errno::EINVAL));
+        assert_eq!(failure(reporter(&[]).fds(&fds)), (SpawnStage::Arguments, Errno::EINVAL));
     }
 }
 
@@ -939,38 +943,38 @@ fn spawn_fds_number_twice_or_negative_einval() {
 
 fn spawn_program_that_is_none() {
     let nowhere = Spawn::new(c"/no/such/program", list(["x"]), list::<&str>([]));
-    assert_eq!(failure(nowhere), (Stage::Exec, Errno::ENOENT));
+    assert_eq!(failure(nowhere), (SpawnStage::Exec, Errno::ENOENT));
     let unnamed = Spawn::new(c"", list(["x"]), list::<&str>([]));
-    assert_eq!(failure(unnamed), (Stage::Exec, Errno::ENOENT));
+    assert_eq!(failure(unnamed), (SpawnStage::Exec, Errno::ENOENT));
     let folder = Spawn::new(c"/", list(["x"]), list::<&str>([]));
-    assert_eq!(failure(folder), (Stage::Exec, Errno::EACCES));
+    assert_eq!(failure(folder), (SpawnStage::Exec, Errno::EACCES));
     let below_a_file = Spawn::new(c"/dev/null/x", list(["x"]), list::<&str>([]));
-    assert_eq!(failure(below_a_file), (Stage::Exec, Errno::ENOTDIR));
+    assert_eq!(failure(below_a_file), (SpawnStage::Exec, Errno::ENOTDIR));
     let long = leak("x".repeat(5000));
     assert_eq!(
         failure(Spawn::new(leak(format!("/{}", "x".repeat(5000))), list(["x"]), list::<&str>([]))),
-        (Stage::Exec, Errno::ENAMETOOLONG)
+        (SpawnStage::Exec, Errno::ENAMETOOLONG)
     );
     assert_eq!(
         failure(Spawn::new(long, list(["x"]), list::<&str>([]))),
-        (Stage::Exec, Errno::ENOENT)
+        (SpawnStage::Exec, Errno::ENOENT)
     );
 }
 
 fn spawn_file_that_is_no_program() {
     let closed = Script::new(b"#!/bin/sh\nexit 0\n", 0o644);
-    assert_eq!(failure(closed.spawn()), (Stage::Exec, Errno::EACCES));
+    assert_eq!(failure(closed.spawn()), (SpawnStage::Exec, Errno::EACCES));
     let plain = Script::new(b"exit 0\n", 0o755);
-    assert_eq!(failure(plain.spawn()), (Stage::Exec, Errno::ENOEXEC));
+    assert_eq!(failure(plain.spawn()), (SpawnStage::Exec, Errno::ENOEXEC));
     let good = Script::new(b"#!/bin/sh\nexit 9\n", 0o755);
     assert_eq!(good.spawn().spawn().unwrap().wait().unwrap().code(), Some(9));
     if dies_of_exec("spawn_file_that_is_no_program") {
         return;
     }
     let empty = Script::new(b"", 0o755);
-    assert_eq!(failure(empty.spawn()), (Stage::Exec, Errno::ENOEXEC));
+    assert_eq!(failure(empty.spawn()), (SpawnStage::Exec, Errno::ENOEXEC));
     let lost = Script::new(b"#!/no/such/interpreter\n", 0o755);
-    assert_eq!(failure(lost.spawn()), (Stage::Exec, Errno::ENOENT));
+    assert_eq!(failure(lost.spawn()), (SpawnStage::Exec, Errno::ENOENT));
 }
 
 fn spawn_program_open_for_writing_etxtbsy() {
@@ -980,7 +984,7 @@ fn spawn_program_open_for_writing_etxtbsy() {
     let script = Script::new(b"", 0o755);
     fs::copy("/bin/true", &script.0).unwrap();
     let writer = File::options().append(true).open(&script.0).unwrap();
-    assert_eq!(failure(script.spawn()), (Stage::Exec, Errno::ETXTBSY));
+    assert_eq!(failure(script.spawn()), (SpawnStage::Exec, Errno::ETXTBSY));
     drop(writer);
     assert!(script.spawn().spawn().unwrap().wait().unwrap().success());
 }
@@ -1002,7 +1006,7 @@ fn spawn_arguments_too_long_e2big() {
     let page = 1 << 16; // at least a page on any kernel
     let long = "x".repeat(33 * page);
     let spawn = Spawn::new(c"/bin/sh", list(["sh", &long]), list::<&str>([]));
-    assert_eq!(failure(spawn), (Stage::Exec, Errno::E2BIG));
+    assert_eq!(failure(spawn), (SpawnStage::Exec, Errno::E2BIG));
 }
 
 fn spawn_list_without_end_einval() {
@@ -1010,21 +1014,24 @@ fn spawn_list_without_end_einval() {
     let good = list(["sh"]);
     for (argv, envp) in [(&argv[..], good), (good, &argv[..]), (&[][..], good), (good, &[][..])] {
         let spawn = Spawn::new(c"/bin/sh", argv, envp);
-        assert_eq!(failure(spawn), (Stage::Arguments, Errno::EINVAL));
+        assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
         assert_eq!(process::execve(c"/bin/sh", argv, envp), Err(Errno::EINVAL));
     }
     // The kernel ends at the first end, and then there is no name.
     let nameless = [Arg::END, Arg::new(c"sh"), Arg::END];
     let spawn = Spawn::new(c"/bin/sh", &nameless, good);
-    assert_eq!(failure(spawn), (Stage::Arguments, Errno::EINVAL));
+    assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
 }
 
 fn spawn_folder_missing_enoent() {
     assert_eq!(
         failure(reporter(&[]).current_dir(c"/no/such/folder")),
-        (Stage::Chdir, Errno::ENOENT)
+        (SpawnStage::Chdir, Errno::ENOENT)
     );
-    assert_eq!(failure(reporter(&[]).current_dir(c"/dev/null")), (Stage::Chdir, Errno::ENOTDIR));
+    assert_eq!(
+        failure(reporter(&[]).current_dir(c"/dev/null")),
+        (SpawnStage::Chdir, Errno::ENOTDIR)
+    );
 }
 
 // ---- the search ----
@@ -1046,9 +1053,9 @@ fn spawn_search_takes_the_path_of_the_child() {
     assert_eq!(code(format!("PATH={a}:{b}")), Ok(2));
     let error = |stage, errno: Errno| (stage, errno);
     let failed = |path: String| code(path).map_err(|e| error(e.stage(), e.errno()));
-    assert_eq!(failed(format!("PATH={a}:/no/such/folder")), Err((Stage::Exec, Errno::EACCES)));
-    assert_eq!(failed(format!("PATH={b}x:/dev/null")), Err((Stage::Exec, Errno::ENOENT)));
-    assert_eq!(failed("NOPATH=x".to_owned()), Err((Stage::Exec, Errno::ENOENT)));
+    assert_eq!(failed(format!("PATH={a}:/no/such/folder")), Err((SpawnStage::Exec, Errno::EACCES)));
+    assert_eq!(failed(format!("PATH={b}x:/dev/null")), Err((SpawnStage::Exec, Errno::ENOENT)));
+    assert_eq!(failed("NOPATH=x".to_owned()), Err((SpawnStage::Exec, Errno::ENOENT)));
     // The first of two variables counts; an empty folder is the current one, that of the child.
     let spawn = Spawn::new(c"prog", list(["prog"]), list(["PATH=:/bin"]));
     let there = leak(second.as_os_str().as_bytes());
@@ -1067,7 +1074,7 @@ fn spawn_as_many_processes_as_allowed_eagain() {
     }
     become_nobody();
     set_limit(Resource::NPROC, 0);
-    assert_eq!(failure(reporter(&[])), (Stage::Clone, Errno::EAGAIN));
+    assert_eq!(failure(reporter(&[])), (SpawnStage::Clone, Errno::EAGAIN));
     common::end_without_a_look_at_leaks();
 }
 
@@ -1078,7 +1085,7 @@ fn spawn_without_memory_enomem() {
     let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
     set_limit(Resource::AS, 1 << 20); // less than there is already
     let error = spawn.spawn().map(drop).unwrap_err();
-    assert_eq!((error.stage(), error.errno()), (Stage::Stack, Errno::ENOMEM));
+    assert_eq!((error.stage(), error.errno()), (SpawnStage::Stack, Errno::ENOMEM));
     common::end_without_a_look_at_leaks();
 }
 
@@ -1089,7 +1096,7 @@ fn spawn_without_a_guard_page_enomem() {
         return skip("spawn_without_a_guard_page_enomem", "filters do not work here");
     }
     for _ in 0..2 {
-        assert_eq!(failure(spawn), (Stage::Stack, Errno::ENOMEM));
+        assert_eq!(failure(spawn), (SpawnStage::Stack, Errno::ENOMEM));
     }
 }
 
@@ -1105,7 +1112,7 @@ fn refuse_shared_memory(errno: Errno) -> bool {
 fn by_fork() {
     let null = File::options().write(true).open("/dev/null").unwrap();
     let mut child = reporter(&[]).fds(&[(null.as_fd(), 1)]).spawn().unwrap();
-    assert_eq!(child.method(), Method::Fork);
+    assert_eq!(child.method(), SpawnMethod::Fork);
     assert!(child.wait().unwrap().success());
     // By the pipe, with descriptors everywhere.
     let file = File::open("/").unwrap();
@@ -1114,13 +1121,16 @@ fn by_fork() {
     assert_eq!((given["args"].as_str(), &given["fd 39"]), ("x", &identity(&file)));
     assert_eq!(
         failure(reporter(&[]).fds(&fds).close_other_fds().current_dir(c"/no/such/folder")),
-        (Stage::Chdir, Errno::ENOENT)
+        (SpawnStage::Chdir, Errno::ENOENT)
     );
     let nowhere = Spawn::new(c"/no/such/program", list(["x"]), list::<&str>([]));
-    assert_eq!(failure(nowhere.close_other_fds()), (Stage::Exec, Errno::ENOENT));
+    assert_eq!(failure(nowhere.close_other_fds()), (SpawnStage::Exec, Errno::ENOENT));
     let beyond = (file.as_fd(), 1 << 30);
     let (stage, errno) = failure(reporter(&[]).fds(&[beyond]));
-    assert_eq!((stage, errno), (Stage::Dup { from: file.as_raw_fd(), to: beyond.1 }, Errno::EBADF));
+    assert_eq!(
+        (stage, errno),
+        (SpawnStage::Dup { from: file.as_raw_fd(), to: beyond.1 }, Errno::EBADF)
+    );
 }
 
 fn spawn_shared_memory_refused_eperm_forks() {
@@ -1150,7 +1160,7 @@ fn spawn_any_clone_refused() {
             if !common::Filter::new(&calls, errno).install() {
                 return 77;
             }
-            u8::from(failure(reporter(&[])) != (Stage::Clone, errno))
+            u8::from(failure(reporter(&[])) != (SpawnStage::Clone, errno))
         });
         match child.wait().unwrap().code() {
             Some(77) => return skip("spawn_any_clone_refused", "no seccomp here"),
@@ -1164,7 +1174,7 @@ fn kill_at_exec() -> bool {
 }
 
 fn spawn_killed_before_exec_echild() {
-    let killed = (Stage::Killed(Signal::SYS), Errno::ECHILD);
+    let killed = (SpawnStage::Killed(Signal::SYS), Errno::ECHILD);
     type Refuse = fn() -> bool;
     let worlds: [(&str, Refuse); 4] = [
         ("shared memory", || true),
@@ -1204,7 +1214,7 @@ fn spawn_killed_before_exec_without_proc() {
         return skip("spawn_killed_before_exec_without_proc", "no seccomp here");
     }
     let error = reporter(&[]).spawn().unwrap_err();
-    assert_eq!((error.stage(), error.errno()), (Stage::Killed(Signal::SYS), Errno::ECHILD));
+    assert_eq!((error.stage(), error.errno()), (SpawnStage::Killed(Signal::SYS), Errno::ECHILD));
     // In another session the kernel does not say.
     let mut child = reporter(&[]).setsid().spawn().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::SYS));
@@ -1371,7 +1381,10 @@ fn spawn_from_threads_with_signals_and_allocations() {
                         assert!(child.wait().unwrap().success());
                         let wrong = Spawn::new(c"/no/such/program", argv, list::<&str>([]));
                         let error = wrong.spawn().unwrap_err();
-                        assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT));
+                        assert_eq!(
+                            (error.stage(), error.errno()),
+                            (SpawnStage::Exec, Errno::ENOENT)
+                        );
                     }
                 })
             })
@@ -1406,7 +1419,7 @@ fn spawn_leaves_nothing_behind() {
     let wrong = Spawn::new(c"/no/such/program", list(["x"]), list::<&str>([]));
     let turn = || {
         assert!(spawn.spawn().unwrap().wait().unwrap().success());
-        assert_eq!(wrong.spawn().unwrap_err().stage(), Stage::Exec);
+        assert_eq!(wrong.spawn().unwrap_err().stage(), SpawnStage::Exec);
     };
     turn();
     let before = (common::open_fds(), count("task"), maps());

@@ -11,7 +11,7 @@ mod common;
 
 use common::{skip, tests};
 use rawpipe::poll::{PollEvents, PollFd, poll};
-use rawpipe::process::{self, Arg, Child, Signal, Spawn, Stage};
+use rawpipe::process::{self, Arg, Child, Signal, Spawn, SpawnStage};
 use rawpipe::{Fork, PipeReader, PipeWriter, raw};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -261,7 +261,7 @@ fn spawn_other() {
             Ok(mut child) => _ = child.wait().unwrap(),
             Err(error) => {
                 let killed = error.to_string().starts_with("killed by SIGKILL");
-                assert!(killed || error.stage() == Stage::Exec, "{error}");
+                assert!(killed || error.stage() == SpawnStage::Exec, "{error}");
             }
         }
     }

@@ -8,7 +8,7 @@ use common::programs::{all_of, output_of, program, std_program};
 use common::{Filter, Value, keep, skip, tests};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rawpipe::process::{
-    Arg, Command, Limit, Method, OnDrop, Resource, Signal, Spawn, Stage, Stdio,
+    Arg, Command, Limit, OnDrop, Resource, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
 };
 use rawpipe::{Errno, PipeFlags, io, raw};
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,7 +143,7 @@ fn spawn_every_way_from_standard_to_standard_streams() {
 
 fn spawn_every_way_from_standard_to_standard_streams_by_fork() {
     if no_shared_memory("spawn_every_way_from_standard_to_standard_streams_by_fork") {
-        assert_eq!(marker(&["0"]).spawn().unwrap().method(), Method::Fork);
+        assert_eq!(marker(&["0"]).spawn().unwrap().method(), SpawnMethod::Fork);
         every_mapping();
     }
 }
@@ -172,7 +172,7 @@ fn closed_ones() {
             let stderr: &[u8] = if piped & 4 == 4 { b"err" } else { b"" };
             assert_eq!((&*output.stdout, &*output.stderr), (stdout, stderr), "{what}");
             let error = missing.unwrap_err();
-            assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT), "{what}");
+            assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT), "{what}");
             assert_eq!(common::open_fds(), before, "{what}");
         }
     }
@@ -421,7 +421,7 @@ fn current_dir_relative_and_of_any_bytes() {
     assert_eq!(cwd(OsStr::new(".")), folder.as_os_str().as_bytes());
     assert_eq!(cwd(below.as_os_str()), below.as_os_str().as_bytes());
     let missing = program("cwd", &[]).current_dir("none").spawn().map(drop).unwrap_err();
-    assert_eq!((missing.stage(), missing.errno()), (Stage::Chdir, Errno::ENOENT));
+    assert_eq!((missing.stage(), missing.errno()), (SpawnStage::Chdir, Errno::ENOENT));
     env::set_current_dir("/").unwrap();
     fs::remove_dir_all(&folder).unwrap();
 }

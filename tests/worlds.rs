@@ -23,7 +23,7 @@ use checks::{CHECKS, Check, Ground};
 use common::programs::program;
 use common::{emulated, open_fds, skip, slow, tests, tool};
 use place::Place;
-use rawpipe::process::{OnDrop, Stage, Stdio};
+use rawpipe::process::{OnDrop, SpawnStage, Stdio};
 use rawpipe::{Errno, Fork, process};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -252,7 +252,7 @@ fn spawn_by_a_hundred_threads() {
                         spawned += 1;
                         let failing = process::Command::new("/no/such/program").spawn();
                         let failed = failing.map_err(|error| (error.stage(), error.errno()));
-                        assert_eq!(failed.err(), Some((Stage::Exec, Errno::ENOENT)));
+                        assert_eq!(failed.err(), Some((SpawnStage::Exec, Errno::ENOENT)));
                     }
                     (spawned, forked)
                 })

@@ -63,7 +63,7 @@ mod status;
 
 pub use crate::sys::abi::arg::Arg;
 pub use crate::sys::abi::flags::ExecFlags;
-pub use child::{Child, Method, OnDrop};
+pub use child::{Child, OnDrop, SpawnMethod};
 #[cfg(all(feature = "process", feature = "std"))]
 pub use command::{Command, Stdio};
 #[cfg(all(feature = "process", feature = "std"))]
@@ -78,5 +78,5 @@ pub use pipeline::{Pipeline, PipelineChildren, PipelineError, PipelineOutput};
 pub(crate) use signal::ALL as SIGNALS;
 pub use signal::{Signal, SignalSet};
 #[cfg(feature = "process")]
-pub use spawn::{Spawn, SpawnError, Stage};
+pub use spawn::{Spawn, SpawnError, SpawnStage};
 pub use status::ExitStatus;

@@ -6,7 +6,7 @@ use crate::tracer::{Fault, fault, operation};
 use crate::{Operation, common, machine, missing, missing_bits};
 use rawpipe::process::{
     Child, Command, Communicate, CommunicateError, Limit, OnDrop, Pipeline, Reason, Resource,
-    RunError, Signal, SignalSet, SpawnError, Stage, Stdio, Stream, fork_with,
+    RunError, Signal, SignalSet, SpawnError, SpawnStage, Stdio, Stream, fork_with,
 };
 use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader, PipeWriter, Result, raw};
@@ -26,35 +26,35 @@ fn spare_stack() -> usize {
 // ---- starting ----
 
 /// At which stage a call belongs whose failure is told; for the others none.
-fn stage_fits(stage: Stage, fault: &Fault) -> bool {
+fn stage_fits(stage: SpawnStage, fault: &Fault) -> bool {
     use raw::nr;
     let call = fault.key.nr;
     let is = |calls: &[usize]| calls.contains(&call);
     if !fault.key.child {
         return match stage {
-            Stage::Stdio => is(&[nr::OPENAT, nr::PIPE2, nr::FCNTL]),
-            Stage::Stack => is(&[nr::MMAP, nr::MPROTECT]),
-            Stage::Channel => is(&[nr::PIPE2, nr::FCNTL]),
-            Stage::Signals => is(&[nr::RT_SIGPROCMASK]),
-            Stage::Clone => is(&[nr::CLONE, nr::CLONE3]),
-            Stage::Cgroup => is(&[nr::OPENAT]),
+            SpawnStage::Stdio => is(&[nr::OPENAT, nr::PIPE2, nr::FCNTL]),
+            SpawnStage::Stack => is(&[nr::MMAP, nr::MPROTECT]),
+            SpawnStage::Channel => is(&[nr::PIPE2, nr::FCNTL]),
+            SpawnStage::Signals => is(&[nr::RT_SIGPROCMASK]),
+            SpawnStage::Clone => is(&[nr::CLONE, nr::CLONE3]),
+            SpawnStage::Cgroup => is(&[nr::OPENAT]),
             _ => false,
         };
     }
     match stage {
-        Stage::Setsid => is(&[nr::SETSID]),
-        Stage::Setpgid => is(&[nr::SETPGID]),
-        Stage::Dup { .. } => is(&[nr::DUP3, nr::FCNTL]),
-        Stage::CloseOthers => is(&[nr::CLOSE_RANGE, nr::PRLIMIT64]),
-        Stage::Nice => is(&[nr::GETPRIORITY, nr::SETPRIORITY]),
-        Stage::Setrlimit(_) => is(&[nr::PRLIMIT64]),
-        Stage::Setgroups => is(&[nr::SETGROUPS]),
-        Stage::Setgid => is(&[nr::SETRESGID]),
-        Stage::Setuid => is(&[nr::SETRESUID, nr::PRCTL]),
-        Stage::Chdir => is(&[nr::CHDIR]),
-        Stage::DeathSignal => is(&[nr::PRCTL]),
-        Stage::Signals => is(&[nr::RT_SIGACTION, nr::RT_SIGPROCMASK]),
-        Stage::Exec => is(&[nr::EXECVE]),
+        SpawnStage::Setsid => is(&[nr::SETSID]),
+        SpawnStage::Setpgid => is(&[nr::SETPGID]),
+        SpawnStage::Dup { .. } => is(&[nr::DUP3, nr::FCNTL]),
+        SpawnStage::CloseOthers => is(&[nr::CLOSE_RANGE, nr::PRLIMIT64]),
+        SpawnStage::Nice => is(&[nr::GETPRIORITY, nr::SETPRIORITY]),
+        SpawnStage::Setrlimit(_) => is(&[nr::PRLIMIT64]),
+        SpawnStage::Setgroups => is(&[nr::SETGROUPS]),
+        SpawnStage::Setgid => is(&[nr::SETRESGID]),
+        SpawnStage::Setuid => is(&[nr::SETRESUID, nr::PRCTL]),
+        SpawnStage::Chdir => is(&[nr::CHDIR]),
+        SpawnStage::DeathSignal => is(&[nr::PRCTL]),
+        SpawnStage::Signals => is(&[nr::RT_SIGACTION, nr::RT_SIGPROCMASK]),
+        SpawnStage::Exec => is(&[nr::EXECVE]),
         _ => false,
     }
 }
@@ -112,9 +112,9 @@ fn not_started() -> Verdict {
     let holdings = Holdings::now();
     let result = operation(|| command.spawn());
     match result {
-        Err(error) if (error.stage(), error.errno()) == (Stage::Exec, Errno::ENOENT) => {}
+        Err(error) if (error.stage(), error.errno()) == (SpawnStage::Exec, Errno::ENOENT) => {}
         // It could not say so, or was not heard.
-        Err(error) if (error.stage(), error.errno()) == (Stage::Channel, Errno::ECHILD) => {
+        Err(error) if (error.stage(), error.errno()) == (SpawnStage::Channel, Errno::ECHILD) => {
             let muted = injected(|fault| {
                 let told = if fault.key.child { raw::nr::WRITE } else { raw::nr::READ };
                 fault.key.nr == told

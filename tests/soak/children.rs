@@ -8,7 +8,7 @@ use crate::worker::{LONGEST, Worker};
 use rawpipe::pipe::Builder;
 use rawpipe::process::{
     Arg, Child, Command, Communicate, ExitStatus, Limit, OnDrop, Pipeline, Reason, Resource,
-    RunError, Signal, Spawn, SpawnError, Stage, Stdio, Stream, fork_with,
+    RunError, Signal, Spawn, SpawnError, SpawnStage, Stdio, Stream, fork_with,
 };
 use rawpipe::time::Deadline;
 use rawpipe::{Errno, io};
@@ -406,7 +406,7 @@ impl Worker {
             Err(RunError::Pipeline(error))
                 if broken && (error.index(), error.error().errno()) == (2, Errno::ENOENT) =>
             {
-                self.require(error.error().stage() == Stage::Exec, || format!("{error:?}"));
+                self.require(error.error().stage() == SpawnStage::Exec, || format!("{error:?}"));
                 self.counts.children += 2;
             }
             Err(error) => self.run_error("pipeline", error),
@@ -441,18 +441,18 @@ impl Worker {
     pub(crate) fn failures(&mut self) {
         let mut command = Command::new("/no/such/program");
         let expected = match self.random.below(4) {
-            0 => (Stage::Exec, Errno::ENOENT),
+            0 => (SpawnStage::Exec, Errno::ENOENT),
             1 => {
                 command.current_dir("/no/such/folder");
-                (Stage::Chdir, Errno::ENOENT)
+                (SpawnStage::Chdir, Errno::ENOENT)
             }
             2 => {
                 command.arg("a\0b");
-                (Stage::Arguments, Errno::EINVAL)
+                (SpawnStage::Arguments, Errno::EINVAL)
             }
             _ => {
                 command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-                (Stage::Exec, Errno::ENOENT)
+                (SpawnStage::Exec, Errno::ENOENT)
             }
         };
         match command.spawn() {
@@ -461,7 +461,7 @@ impl Worker {
             // An emulator's children share no memory; without a descriptor the first one cannot say why.
             Err(error)
                 if emulated()
-                    && (error.stage(), error.errno()) == (Stage::Channel, Errno::ECHILD) => {}
+                    && (error.stage(), error.errno()) == (SpawnStage::Channel, Errno::ECHILD) => {}
             Err(error) => self.not_started("a failure", error),
         }
     }

@@ -4,7 +4,7 @@ use crate::case::{Case, Change, Group, Stream};
 use crate::libc::{self, Opaque, SignalSet};
 use rawpipe::fd::{BorrowedFd, OwnedFd};
 use rawpipe::process::{
-    self, Arg, Child, Limit, Resource, RunError, Signal, Spawn, SpawnError, Stage,
+    self, Arg, Child, Limit, Resource, RunError, Signal, Spawn, SpawnError, SpawnStage,
 };
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, c_char};
@@ -19,7 +19,7 @@ use std::{fmt, iter, mem, process as std_process, ptr};
 pub(crate) struct Failure {
     pub(crate) errno: Option<i32>,
     pub(crate) kind: ErrorKind,
-    pub(crate) stage: Option<Stage>,
+    pub(crate) stage: Option<SpawnStage>,
 }
 
 impl fmt::Debug for Failure {

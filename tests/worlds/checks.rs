@@ -6,8 +6,8 @@ use crate::libc;
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{
-    self, Arg, Child, Command, Communicate, ExitStatus, OnDrop, Signal, Spawn, SpawnError, Stage,
-    Stdio,
+    self, Arg, Child, Command, Communicate, ExitStatus, OnDrop, Signal, Spawn, SpawnError,
+    SpawnStage, Stdio,
 };
 use rawpipe::{Errno, PipeReader, raw};
 use std::collections::BTreeMap;
@@ -286,7 +286,7 @@ fn map_to_the_last_number(ground: &Ground) -> Result<(), String> {
     for _ in 0..2 {
         let fds = [(file.as_fd(), last + 1)];
         let error = Spawn::new(c"/no/such", &argv, &[Arg::END]).fds(&fds).spawn().unwrap_err();
-        let stage = Stage::Dup { from: file.as_raw_fd(), to: last + 1 };
+        let stage = SpawnStage::Dup { from: file.as_raw_fd(), to: last + 1 };
         assert_eq!((error.stage(), error.errno()), (stage, Errno::EBADF));
     }
     Ok(())
@@ -327,7 +327,7 @@ fn close_others(ground: &Ground) -> Result<(), String> {
 }
 
 #[track_caller]
-fn is(error: &SpawnError, stage: Stage, errno: Errno) {
+fn is(error: &SpawnError, stage: SpawnStage, errno: Errno) {
     assert_eq!((error.stage(), error.errno()), (stage, errno));
 }
 
@@ -335,12 +335,12 @@ fn missing(ground: &Ground) -> Result<(), String> {
     let argv = [Arg::new(c"program"), Arg::END];
     for _ in 0..2 {
         let error = Spawn::new(c"/no/such/program", &argv, &[Arg::END]).spawn().unwrap_err();
-        is(&error, Stage::Exec, Errno::ENOENT);
+        is(&error, SpawnStage::Exec, Errno::ENOENT);
         let error = quiet("exit", &["0"]).current_dir("/no/such").spawn().unwrap_err();
-        is(&error, Stage::Chdir, Errno::ENOENT);
+        is(&error, SpawnStage::Chdir, Errno::ENOENT);
         let mut command = Command::new("rawpipe-no-such-program");
         let error = command.env("PATH", "/bin:/usr/bin").spawn().unwrap_err();
-        is(&error, Stage::Exec, Errno::ENOENT);
+        is(&error, SpawnStage::Exec, Errno::ENOENT);
     }
     no_child_is_left_but(ground);
     Ok(())
@@ -511,7 +511,7 @@ fn pipeline(ground: &Ground) -> Result<(), String> {
     let error =
         first.pipe(&missing).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap_err();
     assert_eq!(error.index(), 1);
-    is(&error.error(), Stage::Exec, Errno::ENOENT);
+    is(&error.error(), SpawnStage::Exec, Errno::ENOENT);
     no_child_is_left_but(ground);
     Ok(())
 }
@@ -635,14 +635,16 @@ pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
     assert!(taken.pop().is_some() && taken.pop().is_some() && taken.pop().is_some());
     assert!(taken.pop().is_some() && taken.pop().is_some() && taken.pop().is_some());
     let free = come_to();
-    let wanted = if program.is_empty() { Ok(Some(7)) } else { Err((Stage::Exec, Errno::ENOENT)) };
+    let wanted =
+        if program.is_empty() { Ok(Some(7)) } else { Err((SpawnStage::Exec, Errno::ENOENT)) };
     assert_eq!(free, wanted);
     while let Ok(file) = File::open("/dev/null") {
         taken.push(file.into());
     }
     let later = come_to();
     assert_eq!(first, later, "the first and a later one");
-    let refused = first.is_err_and(|(stage, errno)| errno == Errno::EMFILE && stage != Stage::Exec);
+    let refused =
+        first.is_err_and(|(stage, errno)| errno == Errno::EMFILE && stage != SpawnStage::Exec);
     assert!(first == wanted || refused, "{first:?}");
     drop(taken);
     no_child_is_left();
@@ -653,9 +655,9 @@ pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
 pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let error = command.uid(USER).spawn().map(|child| ground.facts(child)).unwrap_err();
-    is(&error, Stage::Setgroups, Errno::EPERM);
+    is(&error, SpawnStage::Setgroups, Errno::EPERM);
     let error = command.groups(&[3]).spawn().map(|child| ground.facts(child)).unwrap_err();
-    is(&error, Stage::Setgroups, Errno::EPERM);
+    is(&error, SpawnStage::Setgroups, Errno::EPERM);
     no_child_is_left();
     Ok(())
 }

@@ -38,7 +38,7 @@ pub struct Child {
     /// The answer of a wait, after which the process id may be another's.
     end: Option<Result<ExitStatus>>,
     pub(super) on_drop: OnDrop,
-    pub(super) method: Method,
+    pub(super) method: SpawnMethod,
     /// Whether it was made the leader of a process group of its own.
     pub(super) leads_group: bool,
     pub(super) stdin: Option<PipeWriter>,
@@ -65,7 +65,7 @@ pub enum OnDrop {
 /// How a child was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Method {
+pub enum SpawnMethod {
     /// Sharing memory with its parent until it had its program: nothing was copied.
     Vfork,
     /// As a copy of its parent: by a fork, or for another user or other groups, or because the kernel refuses
@@ -82,7 +82,7 @@ impl Child {
             owner: call::getpid(),
             end: None,
             on_drop: OnDrop::Leave,
-            method: Method::Fork,
+            method: SpawnMethod::Fork,
             leads_group: false,
             stdin: None,
             stdout: None,
@@ -101,7 +101,7 @@ impl Child {
 
     /// How it was made.
     #[must_use]
-    pub const fn method(&self) -> Method {
+    pub const fn method(&self) -> SpawnMethod {
         self.method
     }
 

@@ -4,7 +4,7 @@
 mod environment;
 mod stdio;
 
-use super::{Child, Limit, OnDrop, Resource, Signal, SignalSet, Spawn, SpawnError, Stage};
+use super::{Child, Limit, OnDrop, Resource, Signal, SignalSet, Spawn, SpawnError, SpawnStage};
 use crate::Errno;
 use crate::fd::{AsFd, OwnedFd, RawFd};
 use alloc::ffi::CString;
@@ -228,10 +228,10 @@ impl Command {
     ///
     /// ```
     /// use rawpipe::Errno;
-    /// use rawpipe::process::{Command, Stage};
+    /// use rawpipe::process::{Command, SpawnStage};
     ///
     /// let error = Command::new("true").cgroup("/sys/fs/cgroup/no/such").spawn().unwrap_err();
-    /// assert_eq!((error.stage(), error.errno()), (Stage::Cgroup, Errno::ENOENT));
+    /// assert_eq!((error.stage(), error.errno()), (SpawnStage::Cgroup, Errno::ENOENT));
     /// ```
     ///
     /// [cgroups(7)](https://man7.org/linux/man-pages/man7/cgroups.7.html)
@@ -310,23 +310,23 @@ impl Command {
     ///
     /// Those of [`Spawn::spawn`], and
     ///
-    /// - at [`Stage::Arguments`] [`EINVAL`](Errno::EINVAL): one of the strings that were given has a
+    /// - at [`SpawnStage::Arguments`] [`EINVAL`](Errno::EINVAL): one of the strings that were given has a
     ///   NUL in it; or see [`env`](Self::env), [`fd_map`](Self::fd_map), [`on_drop`](Self::on_drop).
-    /// - at [`Stage::Stdio`] those of [`pipe`](crate::pipe()), and of opening `/dev/null`.
-    /// - at [`Stage::Cgroup`] those of opening the file `cgroup.procs`, such as
+    /// - at [`SpawnStage::Stdio`] those of [`pipe`](crate::pipe()), and of opening `/dev/null`.
+    /// - at [`SpawnStage::Cgroup`] those of opening the file `cgroup.procs`, such as
     ///   [`ENOENT`](Errno::ENOENT) and [`EACCES`](Errno::EACCES).
     ///
     /// # Examples
     ///
     /// ```
     /// use rawpipe::Errno;
-    /// use rawpipe::process::{Command, Stage};
+    /// use rawpipe::process::{Command, SpawnStage};
     ///
     /// let mut child = Command::new("true").spawn()?;
     /// assert!(child.wait()?.success());
     ///
     /// let error = Command::new("no-such-program").spawn().unwrap_err();
-    /// assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT));
+    /// assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spawn(&self) -> Result<Child, SpawnError> {
@@ -348,13 +348,13 @@ impl Command {
     pub(super) fn start(&self, sources: [Source<'_>; 3]) -> Result<Child, SpawnError> {
         let no_group = self.on_drop == OnDrop::KillGroup && !self.settings.leads_group();
         if self.invalid || no_group {
-            return Err(SpawnError::at(Stage::Arguments)(Errno::EINVAL));
+            return Err(SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL));
         }
         let entries = self.environment.entries();
         let envp = entries.list(None);
         let argv = self.args.list(Some(self.arg0.as_deref().unwrap_or(&self.program)));
-        let (ends, theirs) = stdio::open(sources).map_err(SpawnError::at(Stage::Stdio))?;
-        let cgroup = self.open_cgroup().map_err(SpawnError::at(Stage::Cgroup))?;
+        let (ends, theirs) = stdio::open(sources).map_err(SpawnError::at(SpawnStage::Stdio))?;
+        let cgroup = self.open_cgroup().map_err(SpawnError::at(SpawnStage::Cgroup))?;
         let mut fds = Vec::with_capacity(theirs.len() + self.fds.len());
         fds.extend(theirs.iter().map(|(fd, number)| (fd.as_fd(), *number)));
         fds.extend(self.fds.iter().map(|(fd, number)| (fd.as_fd(), *number)));
@@ -372,7 +372,7 @@ impl Command {
         }
         let mut child = spawn.spawn()?;
         (child.stdin, child.stdout, child.stderr) = ends;
-        child.on_drop(self.on_drop).map_err(SpawnError::at(Stage::Arguments))?;
+        child.on_drop(self.on_drop).map_err(SpawnError::at(SpawnStage::Arguments))?;
         Ok(child)
     }
 

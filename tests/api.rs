@@ -80,7 +80,7 @@ mod default {
         rawpipe::process::Command,
         rawpipe::process::Communicate<'static>,
         rawpipe::process::CommunicateError,
-        rawpipe::process::Limit,
+        rawpipe::process::Rlimit,
         rawpipe::process::Output,
         rawpipe::process::Pipeline<'static>,
         rawpipe::process::PipelineChildren,
@@ -112,7 +112,7 @@ mod default {
     /// Types of which a user may name all parts, so that none can be added: they have as many as the thing has.
     const CLOSED: [&str; 4] = [
         "rawpipe::Fork",            // there are a parent and a child
-        "rawpipe::process::Limit",  // the kernel's two numbers
+        "rawpipe::process::Rlimit", // the kernel's two numbers
         "rawpipe::process::Stream", // the three standard streams
         "rawpipe::transfer::Side",  // where from, and where to
     ];

@@ -7,7 +7,7 @@ use common::programs::{all_of, output_of, program, std_program};
 use common::{emulated, skip, slow, tests, tool};
 use rawpipe::fd::OwnedFd;
 use rawpipe::process::{
-    Arg, Command, Limit, OnDrop, Resource, Signal, SignalSet, Spawn, SpawnStage, Stdio,
+    Arg, Command, OnDrop, Resource, Rlimit, Signal, SignalSet, Spawn, SpawnStage, Stdio,
 };
 use rawpipe::{Errno, io as raw_io};
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -436,7 +436,7 @@ fn settings_reach_the_child() {
     let blocked = SignalSet::empty().with(Signal::HUP).with(Signal::USR2);
     let mut command = program("proc", &["status"]);
     command.umask(0o027).signal_mask(blocked).setsid().nice(3);
-    command.rlimit(Resource::CORE, Limit::both(0)).rlimit(Resource::NOFILE, Limit::new(60, 61));
+    command.rlimit(Resource::CORE, Rlimit::both(0)).rlimit(Resource::NOFILE, Rlimit::new(60, 61));
     let text = |command: &mut Command| String::from_utf8(output_of(command).0).unwrap();
     let status = text(&mut command);
     let line = |name: &str| {
@@ -449,7 +449,7 @@ fn settings_reach_the_child() {
 
     let with_args = |name| {
         let mut command = program("proc", &[name]);
-        command.nice(3).rlimit(Resource::NOFILE, Limit::new(60, 61)).process_group(0);
+        command.nice(3).rlimit(Resource::NOFILE, Rlimit::new(60, 61)).process_group(0);
         command
     };
     let limits = text(&mut with_args("limits"));

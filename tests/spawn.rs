@@ -7,7 +7,7 @@ mod common;
 use common::{Value, closed_fd, keep, skip, tests, tmp_path};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rawpipe::process::{
-    self, Arg, ExecFlags, Limit, Resource, Signal, SignalSet, Spawn, SpawnError, SpawnMethod,
+    self, Arg, ExecFlags, Resource, Rlimit, Signal, SignalSet, Spawn, SpawnError, SpawnMethod,
     SpawnStage,
 };
 use rawpipe::{Errno, raw};
@@ -292,7 +292,7 @@ fn spawn_umask_nice_and_limits() {
     if common::descriptors_without_limit("spawn_umask_nice_and_limits") {
         return;
     }
-    let limits = [(Resource::NOFILE, Limit::new(50, 60)), (Resource::CORE, Limit::both(0))];
+    let limits = [(Resource::NOFILE, Rlimit::new(50, 60)), (Resource::CORE, Rlimit::both(0))];
     let before = umask(0o22);
     let facts = facts(reporter(&[]).umask(0o137).nice(3).limits(&limits));
     assert_eq!(facts["umask"], "137");
@@ -303,12 +303,12 @@ fn spawn_umask_nice_and_limits() {
 }
 
 fn spawn_limits_that_grow_eperm_einval() {
-    let wrong = [(Resource::NOFILE, Limit::new(60, 50))];
+    let wrong = [(Resource::NOFILE, Rlimit::new(60, 50))];
     assert_eq!(
         failure(reporter(&[]).limits(&wrong)),
         (SpawnStage::Setrlimit(Resource::NOFILE), Errno::EINVAL)
     );
-    let unknown = [(Resource::from_raw(999), Limit::both(1))];
+    let unknown = [(Resource::from_raw(999), Rlimit::both(1))];
     assert_eq!(
         failure(reporter(&[]).limits(&unknown)),
         (SpawnStage::Setrlimit(Resource::from_raw(999)), Errno::EINVAL)

@@ -8,7 +8,7 @@ use common::programs::{all_of, output_of, program, std_program};
 use common::{Filter, Value, keep, skip, tests};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rawpipe::process::{
-    Arg, Command, Limit, OnDrop, Resource, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
+    Arg, Command, OnDrop, Resource, Rlimit, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
 };
 use rawpipe::{Errno, PipeFlags, io, raw};
 use std::collections::{BTreeMap, BTreeSet};
@@ -354,7 +354,7 @@ fn rlimit_nofile_0_leaves_the_streams() {
         return skip("rlimit_nofile_0_leaves_the_streams", "an emulator needs some itself");
     }
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "echo out"]).rlimit(Resource::NOFILE, Limit::both(0));
+    command.args(["-c", "echo out"]).rlimit(Resource::NOFILE, Rlimit::both(0));
     let output = command.output().unwrap();
     // A program that needs shared libraries cannot open them, and its loader says so.
     match output.status.code() {

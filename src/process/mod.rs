@@ -71,7 +71,7 @@ pub use communicate::{Communicate, CommunicateError, Output, Reason, RunError, S
 pub use exec::{DEFAULT_PATH, execve, execveat, execvpe, fexecve};
 pub use fork::{Fork, exit, fork, fork_single_threaded, fork_with};
 #[cfg(feature = "process")]
-pub use limit::{Limit, Resource};
+pub use limit::{Resource, Rlimit};
 #[cfg(all(feature = "process", feature = "std"))]
 pub use pipeline::{Pipeline, PipelineChildren, PipelineError, PipelineOutput};
 #[cfg(all(test, feature = "c-shim"))]

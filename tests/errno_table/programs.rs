@@ -5,7 +5,7 @@ use crate::{Answer, alike, answer, become_nobody, in_child, libc, of_std, own, r
 use rawpipe::Errno;
 use rawpipe::fd::{AsFd, AsRawFd};
 use rawpipe::process::{
-    self, Arg, Command, Communicate, ExecFlags, Limit, Reason, Resource, Spawn, SpawnError,
+    self, Arg, Command, Communicate, ExecFlags, Reason, Resource, Rlimit, Spawn, SpawnError,
     SpawnStage, Stdio, Stream,
 };
 use rawpipe::time::Deadline;
@@ -313,7 +313,7 @@ pub(crate) fn spawns() {
         (SpawnStage::Cgroup, Err(Errno::EBADF)),
         not_writable,
     );
-    let limits = [(Resource::CORE, Limit::new(2, 1))];
+    let limits = [(Resource::CORE, Rlimit::new(2, 1))];
     let upside_down = (SpawnStage::Setrlimit(Resource::CORE), Err(Errno::EINVAL));
     own("Spawn::spawn", "more than the limit", upside_down, failure(spawn.limits(&limits).spawn()));
     let foreign = |group| answer(libc::setpgid(0, group) as isize);
@@ -338,7 +338,7 @@ pub(crate) fn spawns() {
 fn nobodys(spawn: &Spawn<'_>) {
     type Ours = fn(&Spawn<'_>) -> (SpawnStage, Answer);
     type Theirs = fn(&mut std::process::Command) -> &mut std::process::Command;
-    const HARD: &[(Resource, Limit)] = &[(Resource::CORE, Limit::new(0, u64::MAX))];
+    const HARD: &[(Resource, Rlimit)] = &[(Resource::CORE, Rlimit::new(0, u64::MAX))];
     let lines: [(&str, Errno, SpawnStage, Ours, Option<Theirs>); 5] = [
         ("root's id", Errno::EPERM, SpawnStage::Setuid, |spawn| failure(spawn.uid(0).spawn()), {
             Some(|command| command.uid(0))

@@ -5,7 +5,7 @@ use crate::common::programs::{is_pattern, pattern, program};
 use crate::tracer::{Fault, fault, operation};
 use crate::{Operation, common, machine, missing, missing_bits};
 use rawpipe::process::{
-    Child, Command, Communicate, CommunicateError, Limit, OnDrop, Pipeline, Reason, Resource,
+    Child, Command, Communicate, CommunicateError, OnDrop, Pipeline, Reason, Resource, Rlimit,
     RunError, Signal, SignalSet, SpawnError, SpawnStage, Stdio, Stream, fork_with,
 };
 use rawpipe::time::Deadline;
@@ -144,7 +144,7 @@ fn with_many_options() -> Command {
         .setsid()
         .umask(0o27)
         .nice(1)
-        .rlimit(Resource::CORE, Limit { soft: 0, hard: 0 })
+        .rlimit(Resource::CORE, Rlimit { soft: 0, hard: 0 })
         .gid(own.gid())
         .uid(own.uid())
         .parent_death_signal(Signal::TERM)

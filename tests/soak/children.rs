@@ -7,7 +7,7 @@ use crate::waitpid;
 use crate::worker::{LONGEST, Worker};
 use rawpipe::pipe::Builder;
 use rawpipe::process::{
-    Arg, Child, Command, Communicate, ExitStatus, Limit, OnDrop, Pipeline, Reason, Resource,
+    Arg, Child, Command, Communicate, ExitStatus, OnDrop, Pipeline, Reason, Resource, Rlimit,
     RunError, Signal, Spawn, SpawnError, SpawnStage, Stdio, Stream, fork_with,
 };
 use rawpipe::time::Deadline;
@@ -27,7 +27,7 @@ pub(crate) struct Cat {
 
 impl Worker {
     /// For the programs there is enough of what there is little of here.
-    fn enough(&self) -> Option<(Resource, Limit)> {
+    fn enough(&self) -> Option<(Resource, Rlimit)> {
         let resource = match self.shared.role {
             Role::Memory => Resource::AS,
             Role::Processes => Resource::NPROC,

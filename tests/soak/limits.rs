@@ -1,7 +1,7 @@
 //! The limits of the system, and going there.
 
 use crate::common::{emulated, programs, tool};
-use rawpipe::process::{Limit, Resource};
+use rawpipe::process::{Resource, Rlimit};
 use rawpipe::raw;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -85,8 +85,8 @@ pub(crate) fn set_limit(resource: usize, soft: u64) {
 }
 
 /// As far as this process may go.
-pub(crate) fn hard(resource: Resource) -> Limit {
-    Limit::both(limit(resource.as_raw() as usize)[1])
+pub(crate) fn hard(resource: Resource) -> Rlimit {
+    Rlimit::both(limit(resource.as_raw() as usize)[1])
 }
 
 /// How many pipes this process may have beside its children's and what else there is for a moment.

@@ -4,7 +4,7 @@ use crate::case::{Case, Change, Group, Stream};
 use crate::libc::{self, Opaque, SignalSet};
 use rawpipe::fd::{BorrowedFd, OwnedFd};
 use rawpipe::process::{
-    self, Arg, Child, Limit, Resource, RunError, Signal, Spawn, SpawnError, SpawnStage,
+    self, Arg, Child, Resource, Rlimit, RunError, Signal, Spawn, SpawnError, SpawnStage,
 };
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, c_char};
@@ -117,7 +117,7 @@ pub(crate) fn command(case: &Case) -> Status {
     case.nice.map(|increment| command.nice(increment));
     for (resource, soft) in &case.limits {
         let hard = hard_limit(*resource);
-        command.rlimit(Resource::from_raw(*resource), Limit::new((*soft).min(hard), hard));
+        command.rlimit(Resource::from_raw(*resource), Rlimit::new((*soft).min(hard), hard));
     }
     case.death.and_then(Signal::from_raw).map(|signal| command.parent_death_signal(signal));
     case.signal_mask.as_ref().map(|signals| command.signal_mask(set_of(signals)));

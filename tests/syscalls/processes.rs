@@ -6,7 +6,7 @@ use crate::tracer::operation;
 use rawpipe::fd::AsFd;
 use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{
-    self, Arg, Child, Command, Communicate, Limit, OnDrop, Resource, Signal, Spawn, Stdio,
+    self, Arg, Child, Command, Communicate, OnDrop, Resource, Rlimit, Signal, Spawn, Stdio,
 };
 use rawpipe::raw::nr;
 use rawpipe::time::Deadline;
@@ -141,7 +141,7 @@ pub(super) fn programs() -> Vec<Operation> {
                 let spawn = Spawn::new(c"/no/such", &argv, &[Arg::END]);
                 let (one, other) = (writer.as_fd(), 7);
                 let fds = [(one, other)];
-                let limits = [(Resource::CORE, Limit::both(0))];
+                let limits = [(Resource::CORE, Rlimit::both(0))];
                 let spawn = spawn.fds(&fds).close_other_fds().nice(1).limits(&limits);
                 let spawn = spawn.current_dir(c"/").umask(0o77).cgroup(one);
                 let spawn = spawn.parent_death_signal(Signal::TERM);

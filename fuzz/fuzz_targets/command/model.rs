@@ -4,7 +4,7 @@ use super::report::Report;
 use super::world::{World, descriptors};
 use rawpipe::Errno;
 use rawpipe::fd::AsRawFd;
-use rawpipe::process::{Child, DEFAULT_PATH, Limit, Resource, SpawnStage};
+use rawpipe::process::{Child, DEFAULT_PATH, Resource, Rlimit, SpawnStage};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -62,7 +62,7 @@ pub(crate) struct Model {
     pub(crate) session: bool,
     pub(crate) group: Option<i32>,
     pub(crate) nice: i32,
-    pub(crate) limits: Vec<(Resource, Limit)>,
+    pub(crate) limits: Vec<(Resource, Rlimit)>,
     pub(crate) groups: Option<Vec<u32>>,
     pub(crate) gid: Option<u32>,
     pub(crate) uid: Option<u32>,
@@ -184,7 +184,9 @@ impl Model {
             None => PathBuf::from("."),
             Some(folder) => match fs::metadata(folder) {
                 Err(error) => return Some(vec![(SpawnStage::Chdir, errno(&error))]),
-                Ok(file) if !file.is_dir() => return Some(vec![(SpawnStage::Chdir, Errno::ENOTDIR)]),
+                Ok(file) if !file.is_dir() => {
+                    return Some(vec![(SpawnStage::Chdir, Errno::ENOTDIR)]);
+                }
                 Ok(_) => folder.clone(),
             },
         };

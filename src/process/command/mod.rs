@@ -4,7 +4,7 @@
 mod environment;
 mod stdio;
 
-use super::{Child, Limit, OnDrop, Resource, Signal, SignalSet, Spawn, SpawnError, SpawnStage};
+use super::{Child, OnDrop, Resource, Rlimit, Signal, SignalSet, Spawn, SpawnError, SpawnStage};
 use crate::Errno;
 use crate::fd::{AsFd, OwnedFd, RawFd};
 use alloc::ffi::CString;
@@ -67,7 +67,7 @@ pub struct Command {
     cgroup: Option<PathBuf>,
     streams: [Option<Stdio>; 3],
     fds: Vec<(OwnedFd, RawFd)>,
-    limits: Vec<(Resource, Limit)>,
+    limits: Vec<(Resource, Rlimit)>,
     groups: Option<Vec<u32>>,
     /// What fits in there as it is.
     settings: Spawn<'static>,
@@ -248,7 +248,7 @@ impl Command {
     }
 
     /// How much of a resource the child may use.
-    pub fn rlimit(&mut self, resource: Resource, limit: Limit) -> &mut Self {
+    pub fn rlimit(&mut self, resource: Resource, limit: Rlimit) -> &mut Self {
         self.limits.push((resource, limit));
         self
     }

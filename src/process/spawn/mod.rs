@@ -48,7 +48,7 @@ mod proof;
 mod stack;
 
 use super::exec::path_of;
-use super::{Child, Limit, Resource, Signal, SignalSet};
+use super::{Child, Resource, Rlimit, Signal, SignalSet};
 use crate::Errno;
 use crate::fd::{AsRawFd, BorrowedFd, RawFd};
 use crate::sys::abi::SIG_SETMASK;
@@ -102,7 +102,7 @@ pub struct Spawn<'a> {
     group: Option<i32>,
     cgroup: Option<BorrowedFd<'a>>,
     nice: Option<i32>,
-    limits: &'a [(Resource, Limit)],
+    limits: &'a [(Resource, Rlimit)],
     groups: Option<&'a [u32]>,
     gid: Option<u32>,
     uid: Option<u32>,
@@ -227,7 +227,7 @@ impl<'a> Spawn<'a> {
     }
 
     /// What the child may use.
-    pub const fn limits(mut self, limits: &'a [(Resource, Limit)]) -> Self {
+    pub const fn limits(mut self, limits: &'a [(Resource, Rlimit)]) -> Self {
         self.limits = limits;
         self
     }

@@ -93,7 +93,7 @@ mod default {
         rawpipe::process::SpawnError,
         rawpipe::process::SpawnStage,
         rawpipe::process::Stdio,
-        rawpipe::process::Stream,
+        rawpipe::process::StdStream,
         rawpipe::select::FdSet<'static>,
         rawpipe::spin::Wait,
         rawpipe::spin::WithWait<PipeReader>,
@@ -111,10 +111,10 @@ mod default {
 
     /// Types of which a user may name all parts, so that none can be added: they have as many as the thing has.
     const CLOSED: [&str; 4] = [
-        "rawpipe::Fork",            // there are a parent and a child
-        "rawpipe::process::Rlimit", // the kernel's two numbers
-        "rawpipe::process::Stream", // the three standard streams
-        "rawpipe::transfer::Side",  // where from, and where to
+        "rawpipe::Fork",               // there are a parent and a child
+        "rawpipe::process::Rlimit",    // the kernel's two numbers
+        "rawpipe::process::StdStream", // the three standard streams
+        "rawpipe::transfer::Side",     // where from, and where to
     ];
 
     #[test]

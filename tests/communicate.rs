@@ -6,7 +6,7 @@ mod common;
 use common::programs::{all_of, is_pattern, pattern, program, std_program};
 use common::{Filter, Storm, skip, tests};
 use rawpipe::process::{
-    Child, Communicate, OnDrop, Output, Reason, RunError, Signal, Stdio, Stream,
+    Child, Communicate, OnDrop, Output, Reason, RunError, Signal, StdStream, Stdio,
 };
 use rawpipe::time::Deadline;
 use rawpipe::{Errno, io as raw_io, raw};
@@ -183,14 +183,14 @@ fn communicate_limit_is_exact() {
         assert_eq!(run(limit, &size).0.unwrap().stdout.len(), limit);
         let (answer, mut child) = run(limit, &(limit + 1).to_string());
         let error = answer.unwrap_err();
-        assert_eq!(error.reason(), Reason::Limit(Stream::Stdout));
+        assert_eq!(error.reason(), Reason::Limit(StdStream::Stdout));
         assert!(error.stdout().len() == limit && is_pattern(error.stdout()));
         // The byte that was too much is still to be had.
         assert_eq!(child.communicate(b"").unwrap().stdout, [pattern(limit)]);
     }
     let (answer, mut child) = run(7, "0");
     let error = answer.unwrap_err();
-    assert_eq!((error.reason(), error.stderr().len()), (Reason::Limit(Stream::Stderr), 7));
+    assert_eq!((error.reason(), error.stderr().len()), (Reason::Limit(StdStream::Stderr), 7));
     assert_eq!(std::io::Error::from(error).kind(), ErrorKind::Other);
     assert_eq!(child.communicate(b"").unwrap().stderr.len(), 3);
 }
@@ -200,7 +200,7 @@ fn communicate_limit_zero() {
     assert!(none.run(&mut start("exit", &["0"])).unwrap().status.success());
     let mut child = start("flood", &["1", "0"]);
     let error = none.run(&mut child).unwrap_err();
-    assert_eq!((error.reason(), error.stdout()), (Reason::Limit(Stream::Stdout), &b""[..]));
+    assert_eq!((error.reason(), error.stdout()), (Reason::Limit(StdStream::Stdout), &b""[..]));
 }
 
 // ---- deadlines ----

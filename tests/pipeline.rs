@@ -6,7 +6,7 @@ use common::programs::{all_of, is_pattern, pattern, program};
 use common::tests;
 use rawpipe::Errno;
 use rawpipe::process::{
-    Command, Communicate, OnDrop, Pipeline, Reason, RunError, Signal, SpawnStage, Stdio, Stream,
+    Command, Communicate, OnDrop, Pipeline, Reason, RunError, Signal, SpawnStage, StdStream, Stdio,
 };
 use rawpipe::time::Deadline;
 use std::fs;
@@ -168,7 +168,7 @@ fn pipeline_limit_and_drop() {
     let before = (common::open_fds(), children());
     let mut row = flood.pipe(&cat).stdout(Stdio::piped()).spawn().unwrap();
     let error = Communicate::new().limit(70_000).run_pipeline(&mut row).unwrap_err();
-    assert_eq!(error.reason(), Reason::Limit(Stream::Stdout));
+    assert_eq!(error.reason(), Reason::Limit(StdStream::Stdout));
     assert!(error.stdout().len() == 70_000 && is_pattern(error.stdout()));
     drop(row);
     assert_eq!((common::open_fds(), children()), before);

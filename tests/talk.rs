@@ -7,7 +7,7 @@ mod common;
 
 use common::programs::{is_pattern, pattern, program};
 use common::{Filter, NO_FILTER, Storm, filtered, skip, tests};
-use rawpipe::process::{Child, Communicate, OnDrop, Reason, Signal, Stdio, Stream};
+use rawpipe::process::{Child, Communicate, OnDrop, Reason, Signal, StdStream, Stdio};
 use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeWriter, raw};
 use std::sync::mpsc;
@@ -57,7 +57,7 @@ fn communicate_every_combination_of_pipes_leaves_nothing() {
             if fails && is_piped(2) {
                 // One more time, after a limit.
                 let error = Communicate::new().limit(0).run(&mut child).unwrap_err();
-                assert_eq!(error.reason(), Reason::Limit(Stream::Stderr), "{piped:03b}");
+                assert_eq!(error.reason(), Reason::Limit(StdStream::Stderr), "{piped:03b}");
             }
             let output = child.communicate(b"in").unwrap();
             assert!(output.status.success(), "{piped:03b}");
@@ -103,9 +103,9 @@ fn communicate_limit_in_steps_loses_nothing() {
             }
             Err(error) => {
                 match error.reason() {
-                    Reason::Limit(Stream::Stdout) => assert_eq!(error.stdout().len(), STEP),
+                    Reason::Limit(StdStream::Stdout) => assert_eq!(error.stdout().len(), STEP),
                     reason => {
-                        assert_eq!(reason, Reason::Limit(Stream::Stderr));
+                        assert_eq!(reason, Reason::Limit(StdStream::Stderr));
                         assert_eq!(error.stderr().len(), STEP);
                     }
                 }
@@ -273,7 +273,7 @@ fn communicate_sigpipe_guard_refused_errno() {
                     return NO_FILTER;
                 }
                 let Err(error) = child.communicate(b"input") else { return 1 };
-                let is_told = error.reason() == Reason::Io(Stream::Stdin, errno);
+                let is_told = error.reason() == Reason::Io(StdStream::Stdin, errno);
                 u8::from(!is_told || error.fed() > 0 || !error.stdout().is_empty())
             });
             if !possible {

@@ -6,7 +6,7 @@ use rawpipe::Errno;
 use rawpipe::fd::{AsFd, AsRawFd};
 use rawpipe::process::{
     self, Arg, Command, Communicate, ExecFlags, Reason, Resource, Rlimit, Spawn, SpawnError,
-    SpawnStage, Stdio, Stream,
+    SpawnStage, StdStream, Stdio,
 };
 use rawpipe::time::Deadline;
 use std::ffi::{CStr, CString, c_char};
@@ -468,7 +468,7 @@ pub(crate) fn conversations() {
     own("Communicate::run", "its input ends", Ok(()), reason(Communicate::new().run(&mut child)));
     let mut child = cat();
     let ours = reason(Communicate::new().input(b"four").limit(3).run(&mut child));
-    own("Communicate::run", "more than the limit", Err(Reason::Limit(Stream::Stdout)), ours);
+    own("Communicate::run", "more than the limit", Err(Reason::Limit(StdStream::Stdout)), ours);
 }
 
 pub(crate) fn pipelines() {
@@ -508,7 +508,7 @@ pub(crate) fn pipelines() {
         answer.map(drop).map_err(|error| error.reason())
     };
     let late = Communicate::new().input(b"words").limit(3);
-    let limit = Err(Reason::Limit(Stream::Stdout));
+    let limit = Err(Reason::Limit(StdStream::Stdout));
     own(
         "Communicate::run_pipeline",
         "more than the limit",

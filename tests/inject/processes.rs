@@ -6,7 +6,7 @@ use crate::tracer::{Fault, fault, operation};
 use crate::{Operation, common, machine, missing, missing_bits};
 use rawpipe::process::{
     Child, Command, Communicate, CommunicateError, OnDrop, Pipeline, Reason, Resource, Rlimit,
-    RunError, Signal, SignalSet, SpawnError, SpawnStage, Stdio, Stream, fork_with,
+    RunError, Signal, SignalSet, SpawnError, SpawnStage, StdStream, Stdio, fork_with,
 };
 use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader, PipeWriter, Result, raw};
@@ -271,7 +271,7 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
             ensure!(output.stdout == input, "{} of {len} bytes", output.stdout.len());
         }
         Err(error) => {
-            let native = matches!(error.reason(), Reason::Limit(Stream::Stdout));
+            let native = matches!(error.reason(), Reason::Limit(StdStream::Stdout));
             ensure!(native || !is_minor(), "{error}");
             told_truly(&error, &mut child, &input)?;
         }

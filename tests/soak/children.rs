@@ -8,7 +8,7 @@ use crate::worker::{LONGEST, Worker};
 use rawpipe::pipe::Builder;
 use rawpipe::process::{
     Arg, Child, Command, Communicate, ExitStatus, OnDrop, Pipeline, Reason, Resource, Rlimit,
-    RunError, Signal, Spawn, SpawnError, SpawnStage, Stdio, Stream, fork_with,
+    RunError, Signal, Spawn, SpawnError, SpawnStage, StdStream, Stdio, fork_with,
 };
 use rawpipe::time::Deadline;
 use rawpipe::{Errno, io};
@@ -350,7 +350,7 @@ impl Worker {
             Err(error) => {
                 let known = match error.reason() {
                     Reason::Deadline => late.is_some_and(|late| late.has_passed()),
-                    Reason::Limit(Stream::Stdout) => {
+                    Reason::Limit(StdStream::Stdout) => {
                         limit.is_some_and(|limit| limit < run.len && error.stdout().len() == limit)
                     }
                     Reason::Io(_, errno) => self.refused(errno),

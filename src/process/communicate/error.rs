@@ -7,7 +7,7 @@ use core::fmt;
 
 /// One of a child's standard streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stream {
+pub enum StdStream {
     /// Its input.
     Stdin,
     /// Its output.
@@ -23,18 +23,18 @@ pub enum Reason {
     /// The deadline has passed.
     Deadline,
     /// This stream has more to say than the limit.
-    Limit(Stream),
+    Limit(StdStream),
     /// The child has ended, and the time after that, too; somebody else has its streams still open.
     Grace,
     /// A read or write failed; [`ENOMEM`](Errno::ENOMEM) also if there is no memory for more output.
-    Io(Stream, Errno),
+    Io(StdStream, Errno),
     /// Waiting for the streams failed.
     Poll(Errno),
     /// How the child ended is not known: see [`Child::wait`](crate::process::Child::wait).
     Wait(Errno),
 }
 
-impl fmt::Display for Stream {
+impl fmt::Display for StdStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Stdin => "standard input",

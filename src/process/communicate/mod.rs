@@ -14,7 +14,7 @@ use crate::time::Deadline;
 use alloc::vec::Vec;
 use core::slice;
 use core::time::Duration;
-pub use error::{CommunicateError, Reason, RunError, Stream};
+pub use error::{CommunicateError, Reason, RunError, StdStream};
 pub(super) use talk::Talk;
 
 /// How a child ended, and what it has written to those of its standard streams that were pipes.
@@ -124,7 +124,7 @@ impl<'a> Communicate<'a> {
     /// rest of the input, or [`kill`](Child::kill) it.
     ///
     /// If `SIGPIPE` cannot be blocked, because a filter rejects that, the reason is
-    /// [`Io`](Reason::Io) of [`Stdin`](Stream::Stdin) with the filter's error, such as
+    /// [`Io`](Reason::Io) of [`Stdin`](StdStream::Stdin) with the filter's error, such as
     /// [`ENOSYS`](crate::Errno::ENOSYS) or [`EPERM`](crate::Errno::EPERM), and no byte was fed.
     pub fn run(&self, child: &mut Child) -> Result<Output, CommunicateError> {
         let ends = (child.take_stdin(), child.take_stdout(), child.take_stderr());

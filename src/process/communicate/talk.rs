@@ -1,7 +1,7 @@
 //! A conversation with children: feeding and collecting in one thread, by poll.
 
 use super::super::Child;
-use super::{Communicate, CommunicateError, Reason, Stream};
+use super::{Communicate, CommunicateError, Reason, StdStream};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::pipe::Capacity;
 use crate::poll::{PollEvents, PollFd, poll};
@@ -26,7 +26,7 @@ pub(in super::super) struct Talk<'a> {
 
 struct Collected {
     reader: Option<PipeReader>,
-    stream: Stream,
+    stream: StdStream,
     bytes: Vec<u8>,
     /// Of the pipe, in bytes; 0 if it is not known yet.
     capacity: usize,
@@ -45,7 +45,7 @@ impl<'a> Talk<'a> {
             grown: false,
             last: 0,
         };
-        let outputs = [collected(stdout, Stream::Stdout), collected(stderr, Stream::Stderr)];
+        let outputs = [collected(stdout, StdStream::Stdout), collected(stderr, StdStream::Stderr)];
         Self { how, input, fed: 0, input_grown: false, outputs }
     }
 
@@ -104,7 +104,7 @@ impl<'a> Talk<'a> {
             self.input = None;
         }
         if let Some(input) = &self.input {
-            input.set_nonblocking(true).map_err(|errno| Reason::Io(Stream::Stdin, errno))?;
+            input.set_nonblocking(true).map_err(|errno| Reason::Io(StdStream::Stdin, errno))?;
         }
         for output in &mut self.outputs {
             if let Some(reader) = &output.reader {
@@ -148,7 +148,7 @@ impl<'a> Talk<'a> {
         let rest = self.how.input.get(self.fed..).unwrap_or_default();
         let answer = {
             let _no_sigpipe =
-                sigpipe::Guard::new().map_err(|errno| Reason::Io(Stream::Stdin, errno))?;
+                sigpipe::Guard::new().map_err(|errno| Reason::Io(StdStream::Stdin, errno))?;
             input.write(rest)
         };
         match answer {
@@ -165,7 +165,7 @@ impl<'a> Talk<'a> {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             // Nobody wants the rest.
             Err(Errno::EPIPE) => self.input = None,
-            Err(errno) => return Err(Reason::Io(Stream::Stdin, errno)),
+            Err(errno) => return Err(Reason::Io(StdStream::Stdin, errno)),
         }
         Ok(())
     }

@@ -6,7 +6,8 @@ mod common;
 use common::programs::{all_of, is_pattern, pattern, program, std_program};
 use common::{Filter, Storm, skip, tests};
 use rawpipe::process::{
-    Child, Communicate, OnDrop, Output, Reason, RunError, Signal, StdStream, Stdio,
+    Child, Communicate, CommunicateErrorKind as Kind, OnDrop, Output, RunError, Signal, StdStream,
+    Stdio,
 };
 use rawpipe::time::Deadline;
 use rawpipe::{Errno, io as raw_io, raw};
@@ -183,14 +184,14 @@ fn communicate_limit_is_exact() {
         assert_eq!(run(limit, &size).0.unwrap().stdout.len(), limit);
         let (answer, mut child) = run(limit, &(limit + 1).to_string());
         let error = answer.unwrap_err();
-        assert_eq!(error.reason(), Reason::Limit(StdStream::Stdout));
+        assert_eq!(error.kind(), Kind::Limit(StdStream::Stdout));
         assert!(error.stdout().len() == limit && is_pattern(error.stdout()));
         // The byte that was too much is still to be had.
         assert_eq!(child.communicate(b"").unwrap().stdout, [pattern(limit)]);
     }
     let (answer, mut child) = run(7, "0");
     let error = answer.unwrap_err();
-    assert_eq!((error.reason(), error.stderr().len()), (Reason::Limit(StdStream::Stderr), 7));
+    assert_eq!((error.kind(), error.stderr().len()), (Kind::Limit(StdStream::Stderr), 7));
     assert_eq!(std::io::Error::from(error).kind(), ErrorKind::Other);
     assert_eq!(child.communicate(b"").unwrap().stderr.len(), 3);
 }
@@ -200,7 +201,7 @@ fn communicate_limit_zero() {
     assert!(none.run(&mut start("exit", &["0"])).unwrap().status.success());
     let mut child = start("flood", &["1", "0"]);
     let error = none.run(&mut child).unwrap_err();
-    assert_eq!((error.reason(), error.stdout()), (Reason::Limit(StdStream::Stdout), &b""[..]));
+    assert_eq!((error.kind(), error.stdout()), (Kind::Limit(StdStream::Stdout), &b""[..]));
 }
 
 // ---- deadlines ----
@@ -211,7 +212,7 @@ fn communicate_deadline_keeps_what_was_read() {
     let mut before = Vec::new();
     while before.len() < 200_000 {
         let error = Communicate::new().deadline(soon()).run(&mut child).unwrap_err();
-        assert_eq!(error.reason(), Reason::Deadline);
+        assert_eq!(error.kind(), Kind::Deadline);
         before.extend(error.into_outputs().0);
     }
     assert!(before.len() == 200_000 && is_pattern(&before));
@@ -226,7 +227,7 @@ fn communicate_deadline_while_the_child_does_not_read() {
     let begin = Instant::now();
     let error = Communicate::new().input(&input).deadline(soon()).run(&mut child).unwrap_err();
     took_a_while_and_no_more(begin, Duration::from_millis(100));
-    assert_eq!(error.reason(), Reason::Deadline);
+    assert_eq!(error.kind(), Kind::Deadline);
     let stdin = child.stdin().expect("the pipe is in the handle again");
     assert_eq!(error.fed(), stdin.available().unwrap());
     assert!(error.fed() >= 4096 && error.fed() < input.len());
@@ -248,7 +249,7 @@ fn communicate_deadline_interrupted_goes_on_where_it_was() {
         match Communicate::new().input(&input[fed..]).deadline(deadline).run(&mut child) {
             Ok(end) => break end,
             Err(error) => {
-                assert_eq!(error.reason(), Reason::Deadline);
+                assert_eq!(error.kind(), Kind::Deadline);
                 fed += error.fed();
                 output.extend(error.into_outputs().0);
             }
@@ -261,7 +262,7 @@ fn communicate_deadline_interrupted_goes_on_where_it_was() {
 fn communicate_deadline_already_past() {
     let past = Communicate::new().deadline(Deadline::after(Duration::ZERO));
     let mut child = start("sleep", &[]);
-    assert_eq!(past.run(&mut child).unwrap_err().reason(), Reason::Deadline);
+    assert_eq!(past.run(&mut child).unwrap_err().kind(), Kind::Deadline);
     // There is nothing to wait for.
     let mut child = start("both", &[]);
     assert!(child.wait_deadline(late()).unwrap().is_some());
@@ -280,7 +281,7 @@ fn communicate_deadline_for_the_end_of_the_child() {
     let begin = Instant::now();
     let error = Communicate::new().deadline(soon()).run(&mut child).unwrap_err();
     took_a_while_and_no_more(begin, Duration::from_millis(100));
-    assert_eq!(error.reason(), Reason::Deadline);
+    assert_eq!(error.kind(), Kind::Deadline);
     assert_eq!(child.try_wait(), Ok(None));
 }
 
@@ -300,7 +301,7 @@ fn communicate_grace_ends_though_a_grandchild_has_the_pipe() {
     let talk = Communicate::new().grace(Duration::from_millis(50));
     let error = talk.run(&mut child).unwrap_err();
     took_a_while_and_no_more(begin, Duration::from_millis(50));
-    assert_eq!(error.reason(), Reason::Grace);
+    assert_eq!(error.kind(), Kind::Grace);
     let pid: u32 = std::str::from_utf8(error.stdout()).unwrap().parse().unwrap();
     assert_ne!(pid, child.id());
     assert!(child.try_wait().unwrap().expect("it has ended").success());
@@ -315,7 +316,7 @@ fn communicate_grace_zero_reads_all_that_the_child_wrote() {
     for _ in 0..20 {
         let (mut child, _gate) = with_grandchild();
         let error = talk.run(&mut child).unwrap_err();
-        assert_eq!(error.reason(), Reason::Grace);
+        assert_eq!(error.kind(), Kind::Grace);
         assert!(!error.stdout().is_empty());
     }
     for _ in 0..20 {
@@ -351,7 +352,7 @@ fn communicate_grace_is_long_enough() {
 fn communicate_without_grace_waits_for_the_grandchild() {
     let (mut child, gate) = with_grandchild();
     let error = Communicate::new().deadline(soon()).run(&mut child).unwrap_err();
-    assert_eq!(error.reason(), Reason::Deadline);
+    assert_eq!(error.kind(), Kind::Deadline);
     drop(gate);
     assert!(child.communicate(b"").unwrap().status.success());
 }
@@ -367,7 +368,7 @@ fn communicate_sigchld_ignored_keeps_the_output() {
             assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
         }
         Err(error) => {
-            assert_eq!(error.reason(), Reason::Wait(Errno::ECHILD));
+            assert_eq!(error.kind(), Kind::Wait(Errno::ECHILD));
             assert_eq!((error.stdout(), error.stderr()), (&b"out"[..], &b"err"[..]));
         }
     }
@@ -385,9 +386,9 @@ fn output_that_fails_leaves_no_child_enomem() {
     if !Filter::new(&[raw::nr::PPOLL], Errno::ENOMEM).install() {
         return skip(test, "no seccomp filter here");
     }
-    let failed = Err(Reason::Poll(Errno::ENOMEM));
+    let failed = Err(Kind::Poll(Errno::ENOMEM));
     let reason = |error: RunError| match error {
-        RunError::Communicate(error) => error.reason(),
+        RunError::Communicate(error) => error.kind(),
         error => panic!("{error}"),
     };
     assert_eq!(sleeps.output().map(drop).map_err(reason), failed);

@@ -6,7 +6,8 @@ use common::programs::{all_of, is_pattern, pattern, program};
 use common::tests;
 use rawpipe::Errno;
 use rawpipe::process::{
-    Command, Communicate, OnDrop, Pipeline, Reason, RunError, Signal, SpawnStage, StdStream, Stdio,
+    Command, Communicate, CommunicateErrorKind as Kind, OnDrop, Pipeline, RunError, Signal,
+    SpawnStage, StdStream, Stdio,
 };
 use rawpipe::time::Deadline;
 use std::fs;
@@ -150,7 +151,7 @@ fn pipeline_kill_and_deadline() {
     while read.len() < 5 {
         let soon = Deadline::after(Duration::from_millis(50));
         let error = Communicate::new().deadline(soon).run_pipeline(&mut children).unwrap_err();
-        assert_eq!(error.reason(), Reason::Deadline);
+        assert_eq!(error.kind(), Kind::Deadline);
         read.extend(error.into_outputs().0);
     }
     children.kill().unwrap();
@@ -168,7 +169,7 @@ fn pipeline_limit_and_drop() {
     let before = (common::open_fds(), children());
     let mut row = flood.pipe(&cat).stdout(Stdio::piped()).spawn().unwrap();
     let error = Communicate::new().limit(70_000).run_pipeline(&mut row).unwrap_err();
-    assert_eq!(error.reason(), Reason::Limit(StdStream::Stdout));
+    assert_eq!(error.kind(), Kind::Limit(StdStream::Stdout));
     assert!(error.stdout().len() == 70_000 && is_pattern(error.stdout()));
     drop(row);
     assert_eq!((common::open_fds(), children()), before);
@@ -184,7 +185,7 @@ fn pipeline_grace_begins_when_all_have_ended() {
     drop(parent);
     let talk = Communicate::new().grace(Duration::from_millis(50));
     let error = talk.run_pipeline(&mut children).unwrap_err();
-    assert_eq!(error.reason(), Reason::Grace);
+    assert_eq!(error.kind(), Kind::Grace);
     assert!(!error.stdout().is_empty());
     drop(writer);
     assert!(children.communicate(b"").unwrap().success());

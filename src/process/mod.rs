@@ -67,7 +67,9 @@ pub use child::{Child, OnDrop, SpawnMethod};
 #[cfg(all(feature = "process", feature = "std"))]
 pub use command::{Command, Stdio};
 #[cfg(all(feature = "process", feature = "std"))]
-pub use communicate::{Communicate, CommunicateError, Output, Reason, RunError, StdStream};
+pub use communicate::{
+    Communicate, CommunicateError, CommunicateErrorKind, Output, RunError, StdStream,
+};
 pub use exec::{DEFAULT_PATH, execve, execveat, execvpe, fexecve};
 pub use fork::{Fork, exit, fork, fork_single_threaded, fork_with};
 #[cfg(feature = "process")]

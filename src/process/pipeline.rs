@@ -272,7 +272,7 @@ impl Communicate<'_> {
                 let (stdout, stderr) = talk.collected();
                 Ok(PipelineOutput { statuses, stdout, stderr })
             }
-            Err(reason) => {
+            Err(kind) => {
                 let (stdin, stdout, errors) = talk.ends();
                 *stderr = errors;
                 if let Some(first) = children.first_mut() {
@@ -281,7 +281,7 @@ impl Communicate<'_> {
                 if let Some(last) = children.last_mut() {
                     last.stdout = stdout;
                 }
-                Err(talk.error(reason))
+                Err(talk.error(kind))
             }
         }
     }

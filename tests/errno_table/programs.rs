@@ -5,8 +5,8 @@ use crate::{Answer, alike, answer, become_nobody, in_child, libc, of_std, own, r
 use rawpipe::Errno;
 use rawpipe::fd::{AsFd, AsRawFd};
 use rawpipe::process::{
-    self, Arg, Command, Communicate, ExecFlags, Reason, Resource, Rlimit, Spawn, SpawnError,
-    SpawnStage, StdStream, Stdio,
+    self, Arg, Command, Communicate, CommunicateErrorKind as Kind, ExecFlags, Resource, Rlimit,
+    Spawn, SpawnError, SpawnStage, StdStream, Stdio,
 };
 use rawpipe::time::Deadline;
 use std::ffi::{CStr, CString, c_char};
@@ -438,9 +438,9 @@ pub(crate) fn conversations() {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
     };
     // Another's child: what it says is heard, how it ends is not.
-    let lost = Reason::Wait(Errno::ECHILD);
+    let lost = Kind::Wait(Errno::ECHILD);
     let errno = |reason| match reason {
-        Reason::Wait(errno) => Err(errno),
+        Kind::Wait(errno) => Err(errno),
         _ => OK_0,
     };
     let mut child = cat();
@@ -452,23 +452,23 @@ pub(crate) fn conversations() {
         // Its own copies of the pipes are not all, so nothing ends: it has no time to listen.
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.communicate(b"").map(drop);
-        [said.map_or_else(|error| errno(error.reason()), |()| OK_0), theirs]
+        [said.map_or_else(|error| errno(error.kind()), |()| OK_0), theirs]
     });
     row("Child::communicate", "another's child", errno(lost), ours, theirs);
     own("Child::communicate", "its parent", OK_0, of_run(child.communicate(b"words")));
     let reason = |answer: Result<process::Output, process::CommunicateError>| {
-        answer.map(drop).map_err(|error| error.reason())
+        answer.map(drop).map_err(|error| error.kind())
     };
     let mut child = cat();
     let stdin = child.take_stdin();
     let late = Communicate::new().deadline(Deadline::after(Duration::from_millis(2)));
     let ours = reason(late.run(&mut child));
-    own("Communicate::run", "nothing ends", Err(Reason::Deadline), ours);
+    own("Communicate::run", "nothing ends", Err(Kind::Deadline), ours);
     drop(stdin);
     own("Communicate::run", "its input ends", Ok(()), reason(Communicate::new().run(&mut child)));
     let mut child = cat();
     let ours = reason(Communicate::new().input(b"four").limit(3).run(&mut child));
-    own("Communicate::run", "more than the limit", Err(Reason::Limit(StdStream::Stdout)), ours);
+    own("Communicate::run", "more than the limit", Err(Kind::Limit(StdStream::Stdout)), ours);
 }
 
 pub(crate) fn pipelines() {
@@ -505,10 +505,10 @@ pub(crate) fn pipelines() {
     });
     row("PipelineChildren::wait", "another's children", lost, ours, theirs);
     let reason = |answer: Result<process::PipelineOutput, process::CommunicateError>| {
-        answer.map(drop).map_err(|error| error.reason())
+        answer.map(drop).map_err(|error| error.kind())
     };
     let late = Communicate::new().input(b"words").limit(3);
-    let limit = Err(Reason::Limit(StdStream::Stdout));
+    let limit = Err(Kind::Limit(StdStream::Stdout));
     own(
         "Communicate::run_pipeline",
         "more than the limit",
@@ -526,8 +526,8 @@ pub(crate) fn pipelines() {
         drop(running.children_mut()[0].take_stdin());
         drop(running.children_mut()[1].take_stdout());
         let said = running.communicate(b"").map(drop);
-        let errno = said.map_err(|error| match error.reason() {
-            Reason::Wait(errno) => errno,
+        let errno = said.map_err(|error| match error.kind() {
+            Kind::Wait(errno) => errno,
             _ => Errno::EDOM,
         });
         [errno.map(|()| 0), OK_0]

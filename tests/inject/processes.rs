@@ -5,8 +5,9 @@ use crate::common::programs::{is_pattern, pattern, program};
 use crate::tracer::{Fault, fault, operation};
 use crate::{Operation, common, machine, missing, missing_bits};
 use rawpipe::process::{
-    Child, Command, Communicate, CommunicateError, OnDrop, Pipeline, Reason, Resource, Rlimit,
-    RunError, Signal, SignalSet, SpawnError, SpawnStage, StdStream, Stdio, fork_with,
+    Child, Command, Communicate, CommunicateError, CommunicateErrorKind as Kind, OnDrop, Pipeline,
+    Resource, Rlimit, RunError, Signal, SignalSet, SpawnError, SpawnStage, StdStream, Stdio,
+    fork_with,
 };
 use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader, PipeWriter, Result, raw};
@@ -271,7 +272,7 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
             ensure!(output.stdout == input, "{} of {len} bytes", output.stdout.len());
         }
         Err(error) => {
-            let native = matches!(error.reason(), Reason::Limit(StdStream::Stdout));
+            let native = matches!(error.kind(), Kind::Limit(StdStream::Stdout));
             ensure!(native || !is_minor(), "{error}");
             told_truly(&error, &mut child, &input)?;
         }
@@ -282,9 +283,9 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
 
 /// What a conversation that has stopped has said until then, and what is still in the pipes.
 fn told_truly(error: &CommunicateError, child: &mut Child, input: &[u8]) -> Verdict {
-    let lost = matches!(error.reason(), Reason::Wait(Errno::ECHILD));
-    let native = matches!(error.reason(), Reason::Limit(_));
-    let (Reason::Io(_, errno) | Reason::Poll(errno) | Reason::Wait(errno)) = error.reason() else {
+    let lost = matches!(error.kind(), Kind::Wait(Errno::ECHILD));
+    let native = matches!(error.kind(), Kind::Limit(_));
+    let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.kind() else {
         ensure!(native, "{error}");
         return rest_is_there(error, child, input);
     };
@@ -321,8 +322,7 @@ fn run_excused(error: &RunError) -> Verdict {
         RunError::Spawn(error) => excused(error),
         RunError::Pipeline(error) => excused(&error.error()),
         RunError::Communicate(error) => {
-            let (Reason::Io(_, errno) | Reason::Poll(errno) | Reason::Wait(errno)) = error.reason()
-            else {
+            let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.kind() else {
                 return Err(format!("{error}"));
             };
             ensure!(is_injected(errno), "{error}, which nobody has injected");

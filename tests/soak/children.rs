@@ -7,8 +7,8 @@ use crate::waitpid;
 use crate::worker::{LONGEST, Worker};
 use rawpipe::pipe::Builder;
 use rawpipe::process::{
-    Arg, Child, Command, Communicate, ExitStatus, OnDrop, Pipeline, Reason, Resource, Rlimit,
-    RunError, Signal, Spawn, SpawnError, SpawnStage, StdStream, Stdio, fork_with,
+    Arg, Child, Command, Communicate, CommunicateErrorKind as Kind, ExitStatus, OnDrop, Pipeline,
+    Resource, Rlimit, RunError, Signal, Spawn, SpawnError, SpawnStage, StdStream, Stdio, fork_with,
 };
 use rawpipe::time::Deadline;
 use rawpipe::{Errno, io};
@@ -305,8 +305,8 @@ impl Worker {
         let errno = match &error {
             RunError::Spawn(error) => error.errno(),
             RunError::Pipeline(error) => error.error().errno(),
-            RunError::Communicate(error) => match error.reason() {
-                Reason::Io(_, errno) | Reason::Poll(errno) | Reason::Wait(errno) => errno,
+            RunError::Communicate(error) => match error.kind() {
+                Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno) => errno,
                 _ => Errno::EIO,
             },
             _ => Errno::EIO,
@@ -348,12 +348,12 @@ impl Worker {
         let (stdout, fed, ended) = match talk.run(&mut child) {
             Ok(output) => (output.stdout, run.len, true),
             Err(error) => {
-                let known = match error.reason() {
-                    Reason::Deadline => late.is_some_and(|late| late.has_passed()),
-                    Reason::Limit(StdStream::Stdout) => {
+                let known = match error.kind() {
+                    Kind::Deadline => late.is_some_and(|late| late.has_passed()),
+                    Kind::Limit(StdStream::Stdout) => {
                         limit.is_some_and(|limit| limit < run.len && error.stdout().len() == limit)
                     }
-                    Reason::Io(_, errno) => self.refused(errno),
+                    Kind::Io(_, errno) => self.refused(errno),
                     _ => false,
                 };
                 self.require(known, || format!("communicate: {error}, {limit:?}"));

@@ -60,7 +60,7 @@ mod default {
     types! { MORE: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
         rawpipe::chunk::ChunkReader,
         rawpipe::chunk::ChunkWriter,
-        rawpipe::chunk::Mechanism,
+        rawpipe::chunk::ChunkMechanism,
         rawpipe::chunk::ReaderBuilder,
         rawpipe::chunk::Reuse,
         rawpipe::chunk::WriterBuilder,
@@ -98,7 +98,7 @@ mod default {
         rawpipe::spin::Wait,
         rawpipe::spin::WithWait<PipeReader>,
         rawpipe::transfer::FanoutSink<'static>,
-        rawpipe::transfer::Mechanism,
+        rawpipe::transfer::TransferMechanism,
         rawpipe::transfer::Side,
         rawpipe::transfer::TransferError,
         rawpipe::transfer::Transferred,

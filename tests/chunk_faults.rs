@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Filter, NO_FILTER, filtered, skip, tests};
-use rawpipe::chunk::{ChunkWriter, Mechanism, WriterBuilder};
+use rawpipe::chunk::{ChunkMechanism, ChunkWriter, WriterBuilder};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::splice::{SpliceFlags, splice};
 use rawpipe::{Errno, PipeReader, raw};
@@ -85,7 +85,7 @@ fn made(builder: WriterBuilder) -> Result<(ChunkWriter, PipeReader), Errno> {
 }
 
 fn vmsplice() -> WriterBuilder {
-    ChunkWriter::builder().mechanism(Mechanism::Vmsplice)
+    ChunkWriter::builder().mechanism(ChunkMechanism::Vmsplice)
 }
 
 /// What the kernel says of `MADV_DONTNEED` on a page of its own choice.
@@ -120,9 +120,9 @@ fn never_with_locked_memory_sends_what_was_written() {
     for builder in [vmsplice(), ChunkWriter::builder()] {
         match made(builder) {
             Ok((mut writer, reader)) => {
-                assert_eq!(writer.mechanism(), Mechanism::Vmsplice);
+                assert_eq!(writer.mechanism(), ChunkMechanism::Vmsplice);
                 assert_eq!(send_all(&mut writer, &reader), ALL);
-                assert_eq!(writer.mechanism(), Mechanism::Vmsplice);
+                assert_eq!(writer.mechanism(), ChunkMechanism::Vmsplice);
             }
             Err(errno) => return skip(test, &format!("not enough memory may be locked: {errno}")),
         }
@@ -149,13 +149,13 @@ fn never_with_advice_refused_writes_or_says_so() {
             if !Filter::new(&[raw::nr::MADVISE], errno).install() {
                 return NO_FILTER;
             }
-            let right = by_choice.mechanism() == Mechanism::Vmsplice
+            let right = by_choice.mechanism() == ChunkMechanism::Vmsplice
                 && send_all(&mut by_choice, &own) == ALL
-                && by_choice.mechanism() == Mechanism::Write
+                && by_choice.mechanism() == ChunkMechanism::Write
                 // Told to use no other mechanism, it fails rather than write to a page of the pipe's.
                 && send_all(&mut told, &other)
                     == Sent { chunks: MEMORY, error: Some(errno), right: true }
-                && told.mechanism() == Mechanism::Vmsplice;
+                && told.mechanism() == ChunkMechanism::Vmsplice;
             u8::from(!right)
         });
         if !ran {
@@ -180,7 +180,7 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
         else {
             return skip(test, "no memory, or no descriptors");
         };
-        assert_eq!(by_choice.mechanism(), Mechanism::Vmsplice);
+        assert_eq!(by_choice.mechanism(), ChunkMechanism::Vmsplice);
         fill(by_choice.chunk().unwrap(), 77);
         by_choice.send(CHUNK).unwrap();
         let ran = filtered(test, &errno, || {
@@ -189,7 +189,7 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
             }
             let Ok(chunk) = by_choice.chunk() else { return 3 };
             fill(chunk, 78);
-            if by_choice.send(CHUNK).is_err() || by_choice.mechanism() != Mechanism::Write {
+            if by_choice.send(CHUNK).is_err() || by_choice.mechanism() != ChunkMechanism::Write {
                 return 4;
             }
             u8::from(told.chunk().err() != Some(errno))

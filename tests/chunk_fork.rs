@@ -4,18 +4,18 @@
 mod common;
 
 use common::{child, close_copy, skip, tests};
-use rawpipe::chunk::{ChunkWriter, Mechanism, Reuse};
+use rawpipe::chunk::{ChunkMechanism, ChunkWriter, Reuse};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::Child;
 use rawpipe::{Errno, PipeReader, PipeWriter, raw};
 
-const WAYS: [(Mechanism, Reuse); 6] = [
-    (Mechanism::Vmsplice, Reuse::Never),
-    (Mechanism::Vmsplice, Reuse::AfterRead),
-    (Mechanism::Memfd, Reuse::Never),
-    (Mechanism::Memfd, Reuse::AfterRead),
-    (Mechanism::Write, Reuse::Never),
-    (Mechanism::Write, Reuse::AfterRead),
+const WAYS: [(ChunkMechanism, Reuse); 6] = [
+    (ChunkMechanism::Vmsplice, Reuse::Never),
+    (ChunkMechanism::Vmsplice, Reuse::AfterRead),
+    (ChunkMechanism::Memfd, Reuse::Never),
+    (ChunkMechanism::Memfd, Reuse::AfterRead),
+    (ChunkMechanism::Write, Reuse::Never),
+    (ChunkMechanism::Write, Reuse::AfterRead),
 ];
 
 const CHUNK: usize = 40_000;
@@ -76,7 +76,7 @@ fn send(writer: &mut ChunkWriter, whose: u8, numbers: std::ops::Range<usize>) {
 }
 
 fn writer_of(
-    way: (Mechanism, Reuse),
+    way: (ChunkMechanism, Reuse),
     test: &str,
 ) -> Option<(ChunkWriter, &'static [u8], PipeReader)> {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(256 << 10)).build().unwrap();
@@ -124,7 +124,7 @@ fn fork_lent_chunk_stays_with_the_parent() {
         let Some((mut writer, _, reader)) = writer_of(way, "fork") else { continue };
         writer.chunk().unwrap().fill(7);
         let mut other = child(|| {
-            if way.0 == Mechanism::Write {
+            if way.0 == ChunkMechanism::Write {
                 return 0; // its copy is as good as any
             }
             let stopped = writer.send(CHUNK).unwrap_err();

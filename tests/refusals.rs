@@ -12,7 +12,7 @@ mod common;
 use common::bytes::data;
 use common::programs::{self, output_of};
 use common::{Filter, Tool, Value, child, file, keep, open_fds, skip};
-use rawpipe::chunk::{ChunkWriter, Mechanism as By, Reuse, WriterBuilder};
+use rawpipe::chunk::{ChunkMechanism as By, ChunkWriter, Reuse, WriterBuilder};
 use rawpipe::epoll::{Epoll, EpollEvents, Event};
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::io;
@@ -24,7 +24,7 @@ use rawpipe::process::{
 use rawpipe::sigpipe::without_sigpipe;
 use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, copy_file_range, splice, tee};
-use rawpipe::transfer::{FanoutSink, Mechanism, Side, Transfer, fanout, transfer};
+use rawpipe::transfer::{FanoutSink, Side, Transfer, TransferMechanism, fanout, transfer};
 use rawpipe::{Errno, PipeFlags, PipeReader, raw, timed};
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -500,7 +500,7 @@ fn kinds_of_sockets(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (near, mut feeding) = socket_of(&bytes);
     let sink = file(b"");
     let done = transfer(&near, &sink).unwrap();
-    assert_eq!((done.bytes(), done.mechanism()), (150_000, Mechanism::Broker));
+    assert_eq!((done.bytes(), done.mechanism()), (150_000, TransferMechanism::Broker));
     assert!(contents(&sink) == bytes);
     assert!(feeding.wait().unwrap().success());
     Ok(())
@@ -626,12 +626,17 @@ fn waiting_awake(_refused: Option<Errno>) -> Result<(), &'static str> {
 fn unknown_kinds(refused: Option<Errno>) -> Result<(), &'static str> {
     let (bytes, sink) = (pipeful(), file(b""));
     let done = transfer(full_of(&bytes), &sink).unwrap();
-    assert_eq!((done.bytes(), done.mechanism()), (bytes.len() as u64, Mechanism::Broker));
+    assert_eq!((done.bytes(), done.mechanism()), (bytes.len() as u64, TransferMechanism::Broker));
     assert!(contents(&sink) == bytes);
     let (bytes, sink) = (data(150_000), file(b""));
     let done = transfer(file(&bytes), &sink).unwrap();
     assert_eq!(done.bytes(), 150_000);
-    assert_eq!(refused.is_some(), done.mechanism() == Mechanism::Copy, "{}", done.mechanism());
+    assert_eq!(
+        refused.is_some(),
+        done.mechanism() == TransferMechanism::Copy,
+        "{}",
+        done.mechanism()
+    );
     assert!(contents(&sink) == bytes);
     Ok(())
 }
@@ -649,7 +654,7 @@ fn file_to_file(refused: Option<Errno>) -> Result<(), &'static str> {
         assert!(contents(&sink) == bytes);
         if refused.is_some() {
             assert!(done.fell_back());
-            assert_eq!(done.mechanism(), Mechanism::Sendfile);
+            assert_eq!(done.mechanism(), TransferMechanism::Sendfile);
         }
     }
     let (source, sink) = (file(&bytes), file(b""));
@@ -671,7 +676,10 @@ fn socket_of(bytes: &[u8]) -> (UnixStream, Child) {
 }
 
 /// What arrives at a socket of what `send` sends there.
-fn through_a_socket(send: impl FnOnce(&UnixStream) -> Mechanism, wanted: &[u8]) -> Mechanism {
+fn through_a_socket(
+    send: impl FnOnce(&UnixStream) -> TransferMechanism,
+    wanted: &[u8],
+) -> TransferMechanism {
     let (near, far) = UnixStream::pair().unwrap();
     let (own, bytes) = (&near, wanted.to_vec());
     let mut listening = child(|| {
@@ -696,9 +704,12 @@ fn from_a_file(refused: Option<Errno>) -> Result<(), &'static str> {
     let done = transfer(file(&bytes), &sink).unwrap();
     assert!(contents(&sink) == bytes);
     if refused.is_some() {
-        assert_eq!((mechanism, done.mechanism()), (Mechanism::Broker, Mechanism::Copy));
+        assert_eq!(
+            (mechanism, done.mechanism()),
+            (TransferMechanism::Broker, TransferMechanism::Copy)
+        );
     } else {
-        assert_eq!(mechanism, Mechanism::Sendfile);
+        assert_eq!(mechanism, TransferMechanism::Sendfile);
     }
     Ok(())
 }
@@ -917,7 +928,7 @@ fn small_pages(_refused: Option<Errno>) -> Result<(), &'static str> {
     long_output();
     let (bytes, sink) = (pipeful(), file(b""));
     let done = Transfer::new().copy_semantics().chunk(1000).run(full_of(&bytes), &sink).unwrap();
-    assert_eq!((done.bytes(), done.mechanism()), (bytes.len() as u64, Mechanism::Copy));
+    assert_eq!((done.bytes(), done.mechanism()), (bytes.len() as u64, TransferMechanism::Copy));
     assert!(contents(&sink) == bytes);
     Ok(())
 }

@@ -480,7 +480,7 @@ fn fd_map_both_ends_of_a_pipe() {
 /// thread that prints would write into it.
 #[cfg(feature = "transfer")]
 fn descriptors_of_the_crate_are_no_standard_streams() {
-    use rawpipe::chunk::{ChunkWriter, Mechanism};
+    use rawpipe::chunk::{ChunkMechanism, ChunkWriter};
     use rawpipe::transfer::{FanoutSink, Transfer, fanout};
     use std::ops::ControlFlow;
 
@@ -503,8 +503,9 @@ fn descriptors_of_the_crate_are_no_standard_streams() {
         let mut sinks = [FanoutSink::new(&to).unwrap(), FanoutSink::new(&sink).unwrap()];
         let with_sinks = free();
         let fanned = fanout(&reader, &mut sinks);
-        let chunks =
-            ChunkWriter::builder().mechanism(Mechanism::Memfd).build(sink.try_clone().unwrap());
+        let chunks = ChunkWriter::builder()
+            .mechanism(ChunkMechanism::Memfd)
+            .build(sink.try_clone().unwrap());
         let with_chunks = free();
         drop(chunks);
         (moved.ok(), fanned.ok(), during, with_sinks, with_chunks)

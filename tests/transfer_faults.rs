@@ -11,7 +11,7 @@ use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{Child, Signal};
 use rawpipe::time::Deadline;
 use rawpipe::transfer::{
-    Fanout, FanoutSink, Mechanism, Side, Transfer, Transferred, discard, fanout, transfer,
+    Fanout, FanoutSink, Side, Transfer, TransferMechanism, Transferred, discard, fanout, transfer,
 };
 use rawpipe::{Errno, io, raw};
 use std::ffi::{CString, c_char};
@@ -178,7 +178,12 @@ fn transfer_that_polls_can_be_broken_off_by_a_signal() {
 
 /// What arrives, and how, in a child for which the kernel refuses some calls: the exit code is 0 when
 /// all is well, 1 when not, 2 when there is no filter to be had.
-fn refused(calls: &[usize], errno: Errno, wanted: Mechanism, make: fn() -> (OwnedFd, File)) -> u8 {
+fn refused(
+    calls: &[usize],
+    errno: Errno,
+    wanted: TransferMechanism,
+    make: fn() -> (OwnedFd, File),
+) -> u8 {
     child(|| {
         let (from, sink) = make();
         if !common::Filter::new(calls, errno).install() {
@@ -224,17 +229,17 @@ fn transfer_falls_back_when_the_kernel_refuses() {
     }
     for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP, Errno::EXDEV] {
         let copying = [nr::COPY_FILE_RANGE, nr::SENDFILE, nr::SPLICE];
-        let sendfile = refused(&copying[..1], errno, Mechanism::Sendfile, from_file);
+        let sendfile = refused(&copying[..1], errno, TransferMechanism::Sendfile, from_file);
         if sendfile == 2 {
             return skip(test, "no seccomp filter here");
         }
         assert_eq!(sendfile, 0, "{errno}");
-        assert_eq!(refused(&copying, errno, Mechanism::Copy, from_file), 0, "{errno}");
-        assert_eq!(refused(&copying, errno, Mechanism::Copy, from_pipe), 0, "{errno}");
-        assert_eq!(refused(&copying, errno, Mechanism::Copy, from_socket), 0, "{errno}");
+        assert_eq!(refused(&copying, errno, TransferMechanism::Copy, from_file), 0, "{errno}");
+        assert_eq!(refused(&copying, errno, TransferMechanism::Copy, from_pipe), 0, "{errno}");
+        assert_eq!(refused(&copying, errno, TransferMechanism::Copy, from_socket), 0, "{errno}");
         // Without a way to ask what the descriptors are.
         let blind = [nr::STATX, nr::SPLICE];
-        assert_eq!(refused(&blind, errno, Mechanism::Copy, from_pipe), 0, "{errno}");
+        assert_eq!(refused(&blind, errno, TransferMechanism::Copy, from_pipe), 0, "{errno}");
     }
 }
 
@@ -394,7 +399,7 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     // SAFETY: reads one `struct rlimit64` at the place given.
     assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
     let done = transfer(&near, &sink).unwrap();
-    assert_eq!((done.bytes(), done.mechanism()), (50_000, Mechanism::Copy));
+    assert_eq!((done.bytes(), done.mechanism()), (50_000, TransferMechanism::Copy));
     assert!(done.fell_back());
     common::end_without_a_look_at_leaks();
 }

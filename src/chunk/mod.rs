@@ -99,6 +99,7 @@ mod probe;
 mod reader;
 mod writer;
 
+use core::fmt;
 pub use reader::{ChunkReader, ReaderBuilder};
 pub use writer::{ChunkWriter, WriterBuilder};
 
@@ -120,22 +121,41 @@ const READ_CHUNK: usize = 256 << 10;
 /// # Examples
 ///
 /// ```
-/// use rawpipe::chunk::{ChunkWriter, Mechanism};
+/// use rawpipe::chunk::{ChunkMechanism, ChunkWriter};
 ///
 /// let (_reader, writer) = rawpipe::pipe()?;
-/// let writer = ChunkWriter::builder().mechanism(Mechanism::Write).build(writer)?;
-/// assert_eq!(writer.mechanism(), Mechanism::Write);
+/// let writer = ChunkWriter::builder().mechanism(ChunkMechanism::Write).build(writer)?;
+/// assert_eq!(writer.mechanism(), ChunkMechanism::Write);
+/// assert_eq!(writer.mechanism().to_string(), "write");
 /// # Ok::<(), rawpipe::Errno>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Mechanism {
+pub enum ChunkMechanism {
     /// `vmsplice` of the pages, on huge pages where the kernel has them.
     Vmsplice,
     /// `splice` of the pages of a file in memory, which the writer has mapped.
     Memfd,
     /// `write`: the pipe gets a copy.
     Write,
+}
+
+impl ChunkMechanism {
+    /// A short name: `vmsplice`, `memfd` or `write`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vmsplice => "vmsplice",
+            Self::Memfd => "memfd",
+            Self::Write => "write",
+        }
+    }
+}
+
+impl fmt::Display for ChunkMechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// When a [`ChunkWriter`] may write again to memory that it has handed to the pipe.

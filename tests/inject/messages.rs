@@ -3,7 +3,7 @@
 use crate::check::{Holdings, Verdict, ensure, failed, pattern, rest_of, shortened};
 use crate::tracer::operation;
 use crate::{Operation, missing};
-use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::message::{Channel, MessageError};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::time::Deadline;
@@ -92,7 +92,7 @@ fn channel(how: How) -> Verdict {
 
 /// Sends chunks of several sizes and takes them out again, by reading and by splicing on. After a
 /// failure the rest of the chunk is sent.
-fn chunks(reuse: Reuse, mechanism: Option<Mechanism>, chunk: usize) -> Verdict {
+fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verdict {
     const SIZES: [usize; 5] = [40_000, 100, 70_000, 16_384, 40_000];
     let holdings = Holdings::now();
     let told = operation(|| {
@@ -161,8 +161,12 @@ pub(crate) fn operations() -> Vec<Operation> {
         let name = format!("Channel{name} without RWF flags");
         all.push(Operation::new(name, move || channel(how)).without(refused));
     }
-    let mechanisms =
-        [None, Some(Mechanism::Vmsplice), Some(Mechanism::Memfd), Some(Mechanism::Write)];
+    let mechanisms = [
+        None,
+        Some(ChunkMechanism::Vmsplice),
+        Some(ChunkMechanism::Memfd),
+        Some(ChunkMechanism::Write),
+    ];
     for reuse in [Reuse::Never, Reuse::AfterRead] {
         for mechanism in mechanisms {
             // With the long ones the memory is used up and begun anew for each.

@@ -4,7 +4,7 @@ use crate::common;
 use crate::limits::Role;
 use crate::stream::{Held, Run, fill};
 use crate::worker::{LONGEST, Worker};
-use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd};
 use rawpipe::fd::AsFd;
 use rawpipe::io::{IoSlice, IoSliceMut};
@@ -630,9 +630,9 @@ impl Worker {
         let len = if long { LONGEST } else { self.random.length(LONGEST) };
         let mut builder = ChunkWriter::builder().chunk(len);
         builder = match self.random.below(4) {
-            0 => builder.mechanism(Mechanism::Vmsplice),
-            1 => builder.mechanism(Mechanism::Memfd),
-            2 => builder.mechanism(Mechanism::Write),
+            0 => builder.mechanism(ChunkMechanism::Vmsplice),
+            1 => builder.mechanism(ChunkMechanism::Memfd),
+            2 => builder.mechanism(ChunkMechanism::Write),
             _ => builder,
         };
         if self.random.one_in(2) {

@@ -3,7 +3,7 @@
 use super::{LATE, NONE, Operation, SOON, done, fails, filled, of, pipe, refused};
 use crate::common::file;
 use crate::tracer::operation;
-use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::fd::OwnedFd;
 use rawpipe::io::{self, IoSlice};
 use rawpipe::message::{Atomic, Channel, Duplex, PacketWriter, Receiver, Sender, packets};
@@ -222,7 +222,7 @@ pub(super) fn chunks() -> Vec<Operation> {
             let fds = [OwnedFd::from(reader), OwnedFd::from(writer)];
             operation(|| {
                 let [_reader, writer] = fds;
-                let builder = ChunkWriter::builder().mechanism(Mechanism::Memfd);
+                let builder = ChunkWriter::builder().mechanism(ChunkMechanism::Memfd);
                 let mut writer = done(builder.build(writer.into()))?;
                 done(writer.chunk());
                 done(writer.send(40_000))

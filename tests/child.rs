@@ -740,7 +740,9 @@ fn pidfd_is_not_in_the_child() {
 
 fn accessors_of_a_forked_child_are_empty() {
     let mut child = child(|| 0);
-    assert!(child.stdin().is_none() && child.stdout().is_none() && child.stderr().is_none());
+    assert!(
+        child.stdin_ref().is_none() && child.stdout_ref().is_none() && child.stderr_ref().is_none()
+    );
     assert!(child.take_stdin().is_none());
     assert!(child.take_stdout().is_none() && child.take_stderr().is_none());
     assert!(child.wait().unwrap().success());
@@ -1146,9 +1148,9 @@ fn lead_group_of_a_session_leader_eperm() {
 fn wait_closes_stdin_first() {
     let mut child =
         program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    assert!(child.stdin().is_some());
+    assert!(child.stdin_ref().is_some());
     assert!(child.wait().unwrap().success());
-    assert!(child.stdin().is_none());
+    assert!(child.stdin_ref().is_none());
 }
 
 fn wait_timeout_and_wait_change_leave_stdin_open() {
@@ -1159,10 +1161,10 @@ fn wait_timeout_and_wait_change_leave_stdin_open() {
     child.send_signal(Signal::STOP).unwrap();
     assert_eq!(child.wait_change().unwrap().stopped_signal(), Some(Signal::STOP));
     child.send_signal(Signal::CONT).unwrap();
-    child.stdin().unwrap().write_all(b"still open").unwrap();
+    child.stdin_ref().unwrap().write_all(b"still open").unwrap();
     drop(child.take_stdin());
     let mut output = Vec::new();
-    child.stdout().unwrap().read_to_end(&mut output).unwrap();
+    child.stdout_ref().unwrap().read_to_end(&mut output).unwrap();
     assert_eq!(output, b"still open");
     assert!(child.wait().unwrap().success());
 }
@@ -1183,8 +1185,8 @@ fn lead_group_of_a_started_program_eacces() {
         program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     // The parent goes on when the child has left its memory, a moment before the kernel counts it as
     // another program. Now it runs.
-    child.stdin().unwrap().write_all(b"x").unwrap();
-    child.stdout().unwrap().read_exact(&mut [0]).unwrap();
+    child.stdin_ref().unwrap().write_all(b"x").unwrap();
+    child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     assert_eq!(child.lead_group(), Err(Errno::EACCES));
     assert_eq!(child.kill_group(), Err(Errno::EINVAL));
     assert!(child.wait().unwrap().success());

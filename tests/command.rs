@@ -254,21 +254,23 @@ fn stdio_piped_all_three() {
         .spawn()
         .unwrap();
     for blocking in [
-        raw_io::is_nonblocking(child.stdin().unwrap()),
-        raw_io::is_nonblocking(child.stdout().unwrap()),
-        raw_io::is_nonblocking(child.stderr().unwrap()),
+        raw_io::is_nonblocking(child.stdin_ref().unwrap()),
+        raw_io::is_nonblocking(child.stdout_ref().unwrap()),
+        raw_io::is_nonblocking(child.stderr_ref().unwrap()),
     ] {
         assert_eq!(blocking, Ok(false));
     }
-    assert_eq!(raw_io::is_close_on_exec(child.stdin().unwrap()), Ok(true));
-    assert_eq!(raw_io::is_close_on_exec(child.stderr().unwrap()), Ok(true));
+    assert_eq!(raw_io::is_close_on_exec(child.stdin_ref().unwrap()), Ok(true));
+    assert_eq!(raw_io::is_close_on_exec(child.stderr_ref().unwrap()), Ok(true));
     child.take_stdin().unwrap().write_all(b"there and back").unwrap();
     assert_eq!(all_of(child.take_stdout()), b"there and back");
     assert_eq!(all_of(child.take_stderr()), b"");
     assert!(child.wait().unwrap().success());
 
     let child = program("exit", &["0"]).spawn().unwrap();
-    assert!(child.stdin().is_none() && child.stdout().is_none() && child.stderr().is_none());
+    assert!(
+        child.stdin_ref().is_none() && child.stdout_ref().is_none() && child.stderr_ref().is_none()
+    );
     let mut child = child;
     assert!(child.wait().unwrap().success());
 }

@@ -228,11 +228,11 @@ fn communicate_deadline_while_the_child_does_not_read() {
     let error = Communicate::new().input(&input).deadline(soon()).run(&mut child).unwrap_err();
     took_a_while_and_no_more(begin, Duration::from_millis(100));
     assert_eq!(error.kind(), Kind::Deadline);
-    let stdin = child.stdin().expect("the pipe is in the handle again");
+    let stdin = child.stdin_ref().expect("the pipe is in the handle again");
     assert_eq!(error.fed(), stdin.available().unwrap());
     assert!(error.fed() >= 4096 && error.fed() < input.len());
     assert_eq!(raw_io::is_nonblocking(stdin), Ok(false));
-    assert_eq!(raw_io::is_nonblocking(child.stdout().unwrap()), Ok(false));
+    assert_eq!(raw_io::is_nonblocking(child.stdout_ref().unwrap()), Ok(false));
     assert_eq!(
         error.to_string(),
         "the deadline has passed after 0 bytes of output and 0 of errors"
@@ -270,7 +270,7 @@ fn communicate_deadline_already_past() {
     assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
     // Part of it is there.
     let mut child = start("stall", &["3"]);
-    while child.stdout().unwrap().available().unwrap() < 3 {
+    while child.stdout_ref().unwrap().available().unwrap() < 3 {
         thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(past.run(&mut child).unwrap_err().stdout().len(), 3);

@@ -207,7 +207,7 @@ fn pidfd_not_readable_when_only_the_first_thread_has_ended() {
     command.stdout(Stdio::piped()).fd_map(gate, 7).on_drop(OnDrop::Kill);
     let mut child = command.spawn().unwrap();
     drop(command);
-    child.stdout().unwrap().read_exact(&mut [0]).unwrap();
+    child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     if let Some(pidfd) = child.pidfd() {
         assert_eq!(found(pidfd, SHORT), PollEvents::empty());
     }
@@ -228,7 +228,7 @@ fn pidfd_not_readable_when_another_thread_execs() {
     }
     let mut child =
         program("successor", &[]).stdout(Stdio::piped()).on_drop(OnDrop::Kill).spawn().unwrap();
-    child.stdout().unwrap().read_exact(&mut [0]).unwrap(); // by the new program
+    child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap(); // by the new program
     let words = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
     assert!(words.windows(5).any(|word| word == b"stall"));
     if let Some(pidfd) = child.pidfd() {

@@ -67,8 +67,8 @@ fn communicate_every_combination_of_pipes_leaves_nothing() {
             let stdout: &[u8] = if fed { b"in" } else { b"" };
             let stderr: &[u8] = if is_piped(2) { b"err" } else { b"" };
             assert_eq!((&*output.stdout, &*output.stderr), (stdout, stderr), "{piped:03b}");
-            assert!(child.stdin().is_none() && child.stdout().is_none());
-            assert!(child.stderr().is_none(), "{piped:03b}");
+            assert!(child.stdin_ref().is_none() && child.stdout_ref().is_none());
+            assert!(child.stderr_ref().is_none(), "{piped:03b}");
             drop(child);
             assert_eq!(common::open_fds(), before, "{piped:03b}");
         }
@@ -80,9 +80,9 @@ fn communicate_every_combination_of_pipes_leaves_nothing() {
 fn communicate_input_begun_by_hand() {
     let (mut child, _gate) = held("cat");
     let input = some_bytes(300_000);
-    child.stdin().unwrap().write_all(&input[..1000]).unwrap();
+    child.stdin_ref().unwrap().write_all(&input[..1000]).unwrap();
     let mut first = [0; 10];
-    child.stdout().unwrap().read_exact(&mut first).unwrap();
+    child.stdout_ref().unwrap().read_exact(&mut first).unwrap();
     let output = child.communicate(&input[1000..]).unwrap();
     assert!(output.status.success());
     assert!(first == input[..10] && output.stdout == input[10..]);
@@ -137,7 +137,7 @@ fn communicate_outputs_closed_long_before_the_end() {
     if !common::emulated() {
         assert!(spent < took / 2, "{spent:?} of {took:?} with a CPU");
     }
-    assert!(child.stdout().is_none() && child.stderr().is_none(), "they have ended");
+    assert!(child.stdout_ref().is_none() && child.stderr_ref().is_none(), "they have ended");
     drop(gate);
     assert!(child.communicate(b"").unwrap().status.success());
 }
@@ -152,7 +152,7 @@ fn communicate_grandchild_holds_the_input() {
     let error = Communicate::new().input(&input).deadline(after(100)).run(&mut child).unwrap_err();
     assert_eq!(error.kind(), Kind::Deadline);
     assert!(begin.elapsed() < LONG);
-    assert_eq!(error.fed(), child.stdin().unwrap().available().unwrap());
+    assert_eq!(error.fed(), child.stdin_ref().unwrap().available().unwrap());
     let grace = Duration::from_millis(50);
     let error = Communicate::new().input(&input).grace(grace).run(&mut child).unwrap_err();
     assert_eq!(error.kind(), Kind::Grace);
@@ -166,7 +166,7 @@ fn communicate_grandchild_holds_the_input() {
 fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     let (mut child, gate) = held("family");
     let mut pid = [0];
-    child.stdout().unwrap().read_exact(&mut pid).unwrap();
+    child.stdout_ref().unwrap().read_exact(&mut pid).unwrap();
     let begin = Instant::now();
     child.kill().unwrap();
     let status = child.wait_timeout(LONG).unwrap().expect("it was killed");
@@ -174,7 +174,7 @@ fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     let error = Communicate::new().deadline(after(100)).run(&mut child).unwrap_err();
     assert_eq!(error.kind(), Kind::Deadline);
     assert!(begin.elapsed() < LONG);
-    assert!(child.stdout().is_some() && child.stderr().is_some(), "somebody may write yet");
+    assert!(child.stdout_ref().is_some() && child.stderr_ref().is_some(), "somebody may write yet");
     assert_eq!(child.kill(), Err(Errno::ESRCH));
     drop(gate);
     let output = child.communicate(b"").unwrap();
@@ -222,7 +222,7 @@ fn communicate_traced_child_until_its_end() {
         let (mut child, opener) = held(name);
         if grace.is_none() {
             // Nothing is left but to wait for its end.
-            let outputs = [child.stdout().unwrap(), child.stderr().unwrap()];
+            let outputs = [child.stdout_ref().unwrap(), child.stderr_ref().unwrap()];
             for output in outputs {
                 assert_eq!(output.read_to_end(&mut Vec::new()), Ok(0));
             }

@@ -237,8 +237,8 @@ pub(crate) fn groups() {
     let mut cat = Command::new("/bin/cat").stdin(piped()).stdout(piped()).spawn().unwrap();
     // The parent goes on when the child has left its memory, a moment before the kernel counts it as
     // another program. Now it runs.
-    cat.stdin().unwrap().write_all(b"x").unwrap();
-    cat.stdout().unwrap().read_exact(&mut [0]).unwrap();
+    cat.stdin_ref().unwrap().write_all(b"x").unwrap();
+    cat.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     let theirs = c_group(&cat);
     let ours = cat.lead_group().map(|()| 0);
     row("Child::lead_group", "another program", Err(Errno::EACCES), ours, theirs);

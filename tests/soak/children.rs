@@ -152,7 +152,7 @@ impl Worker {
         let Some(mut cat) = self.some_cat() else { return };
         let (len, late) = (self.random.length(LONGEST), self.moment());
         fill(cat.stream, cat.at, &mut self.buf[..len]);
-        let Some(stdin) = cat.child.stdin() else { return };
+        let Some(stdin) = cat.child.stdin_ref() else { return };
         match stdin.write_timeout(&self.buf[..len], late) {
             Ok(count) => {
                 cat.held.push(Run { stream: cat.stream, at: cat.at, len: count });
@@ -168,7 +168,7 @@ impl Worker {
     pub(crate) fn cat_read(&mut self) {
         let Some(mut cat) = self.some_cat() else { return };
         let (len, late) = (self.random.length(LONGEST), self.moment());
-        let Some(stdout) = cat.child.stdout() else { return };
+        let Some(stdout) = cat.child.stdout_ref() else { return };
         match stdout.read_timeout(&mut self.buf[..len], late) {
             Ok(count) => {
                 self.require(count > 0, || "a cat has ended".into());

@@ -191,7 +191,7 @@ pub(super) fn programs() -> Vec<Operation> {
         of("process::Command", "a program that does not read", || {
             let mut command = exit();
             let mut child = command.stdin(Stdio::piped()).spawn().expect("a program");
-            let input = child.stdin().expect("a pipe");
+            let input = child.stdin_ref().expect("a pipe");
             poll(&mut [PollFd::new(input, PollEvents::empty())], None).expect("its end");
             operation(|| done(child.communicate(b"1")));
         }),

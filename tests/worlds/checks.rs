@@ -209,8 +209,8 @@ fn standard_streams(ground: &Ground) -> Result<(), String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("a program");
     child.take_stdin().expect("a pipe").write_all(b"in and out").expect("a reader");
-    assert_eq!(end_of(child.stdout().expect("a pipe")), b"in and out");
-    assert_eq!(end_of(child.stderr().expect("a pipe")), b"err");
+    assert_eq!(end_of(child.stdout_ref().expect("a pipe")), b"in and out");
+    assert_eq!(end_of(child.stderr_ref().expect("a pipe")), b"err");
     code(ground, &mut child, 0);
     Ok(())
 }

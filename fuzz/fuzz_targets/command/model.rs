@@ -244,9 +244,9 @@ impl Model {
     pub(crate) fn check_ends(&mut self, child: &Child) {
         let identity = |fd: Option<i32>| fd.map(|number| Seen::at(number).identity);
         self.piped = [
-            identity(child.stdin().map(AsRawFd::as_raw_fd)),
-            identity(child.stdout().map(AsRawFd::as_raw_fd)),
-            identity(child.stderr().map(AsRawFd::as_raw_fd)),
+            identity(child.stdin_ref().map(AsRawFd::as_raw_fd)),
+            identity(child.stdout_ref().map(AsRawFd::as_raw_fd)),
+            identity(child.stderr_ref().map(AsRawFd::as_raw_fd)),
         ];
         for (end, stream) in self.piped.iter().zip(&self.streams) {
             assert_eq!(end.is_some(), matches!(stream, Stream::Piped));

@@ -132,35 +132,36 @@ impl Child {
         self.pidfd.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// The write end of the pipe that is the child's standard input, if there is one.
+    /// Borrows the write end of the pipe that is the child's standard input, if there is one.
     #[must_use]
-    pub const fn stdin(&self) -> Option<&PipeWriter> {
+    pub const fn stdin_ref(&self) -> Option<&PipeWriter> {
         self.stdin.as_ref()
     }
 
-    /// The read end of the pipe that is the child's standard output, if there is one.
+    /// Borrows the read end of the pipe that is the child's standard output, if there is one.
     #[must_use]
-    pub const fn stdout(&self) -> Option<&PipeReader> {
+    pub const fn stdout_ref(&self) -> Option<&PipeReader> {
         self.stdout.as_ref()
     }
 
-    /// The read end of the pipe that is the child's standard error, if there is one.
+    /// Borrows the read end of the pipe that is the child's standard error, if there is one.
     #[must_use]
-    pub const fn stderr(&self) -> Option<&PipeReader> {
+    pub const fn stderr_ref(&self) -> Option<&PipeReader> {
         self.stderr.as_ref()
     }
 
-    /// Takes [`stdin`](Self::stdin) out of the handle. Dropping it is the end of the child's input.
+    /// Takes the write end of the pipe that is the child's standard input, as `child.stdin.take()` does
+    /// with std. Dropping it ends the child's input.
     pub const fn take_stdin(&mut self) -> Option<PipeWriter> {
         self.stdin.take()
     }
 
-    /// Takes [`stdout`](Self::stdout) out of the handle.
+    /// Takes the read end of the pipe that is the child's standard output.
     pub const fn take_stdout(&mut self) -> Option<PipeReader> {
         self.stdout.take()
     }
 
-    /// Takes [`stderr`](Self::stderr) out of the handle.
+    /// Takes the read end of the pipe that is the child's standard error.
     pub const fn take_stderr(&mut self) -> Option<PipeReader> {
         self.stderr.take()
     }
@@ -168,7 +169,7 @@ impl Child {
     /// Waits until the child has ended and says how. Goes on after a signal. A stop of a child that this
     /// process traces is not an end, and stays pending for the tracer's own wait.
     ///
-    /// Closes [`stdin`](Self::stdin) first, as std does, so that the child and this process do not
+    /// Closes [`stdin`](Self::stdin_ref) first, as std does, so that the child and this process do not
     /// wait for each other. Asked again, it gives the same answer, without a system call.
     ///
     /// # Errors
@@ -208,7 +209,7 @@ impl Child {
     /// Waits until the child has ended, or was stopped by a signal, or goes on after that, and says
     /// which. Goes on after a signal to this process.
     ///
-    /// [`stdin`](Self::stdin) stays open. Each stop and each going on is told once, and a later one
+    /// [`stdin`](Self::stdin_ref) stays open. Each stop and each going on is told once, and a later one
     /// replaces one that nobody has asked for.
     ///
     /// # Errors
@@ -305,7 +306,7 @@ impl Child {
     /// Waits until the child has ended, at most until `deadline`: `None` if it still runs then. Goes
     /// on after a signal.
     ///
-    /// [`stdin`](Self::stdin) stays open: a child that reads it to the end does not end before that is
+    /// [`stdin`](Self::stdin_ref) stays open: a child that reads it to the end does not end before that is
     /// dropped. Without a [`pidfd`](Self::pidfd) this polls, with pauses that grow from 0.1 ms to 6.4 ms.
     ///
     /// # Errors

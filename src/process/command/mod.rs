@@ -51,7 +51,7 @@ pub use stdio::Stdio;
 ///     .spawn()?;
 /// child.take_stdin().unwrap().write_all(b"world\n")?;
 /// let mut text = Vec::new();
-/// child.stdout().unwrap().read_to_end(&mut text)?;
+/// child.stdout_ref().unwrap().read_to_end(&mut text)?;
 /// assert_eq!(text, b"hello world\n");
 /// assert!(child.wait()?.success());
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -890,7 +890,7 @@ fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
     // More descriptors than an ordinary stack has room for.
     let many: Vec<_> = (100..700).map(|number| (writer.as_fd(), number)).collect();
     let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"exit 5"), Arg::END];
-    let spawn = Spawn::new(c"/bin/sh", &argv, &[Arg::END]).fds(&many);
+    let spawn = Spawn::new(c"/bin/sh", &argv, &[Arg::END]).fd_maps(&many);
     assert_eq!(spawn.spawn().unwrap().wait().unwrap().code(), Some(5));
     spawn_works(SpawnMethod::Vfork);
     long_output();

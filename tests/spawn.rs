@@ -169,7 +169,7 @@ fn reporter_environment() -> &'static [Arg<'static>] {
 fn facts_with(spawn: Spawn<'_>, fds: &[(BorrowedFd<'_>, RawFd)]) -> Facts {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let fds: Vec<_> = fds.iter().copied().chain([(writer.as_fd(), 1)]).collect();
-    let mut child = spawn.fds(&fds).spawn().unwrap_or_else(|error| panic!("{error}"));
+    let mut child = spawn.fd_maps(&fds).spawn().unwrap_or_else(|error| panic!("{error}"));
     drop(writer);
     let mut text = Vec::new();
     reader.read_to_end(&mut text).unwrap();
@@ -255,7 +255,7 @@ fn spawn_arguments_and_environment_are_as_given() {
 
 fn spawn_shares_memory_whatever_is_asked() {
     let null = File::options().write(true).open("/dev/null").unwrap();
-    let mut child = reporter(&[]).fds(&[(null.as_fd(), 1)]).spawn().unwrap();
+    let mut child = reporter(&[]).fd_maps(&[(null.as_fd(), 1)]).spawn().unwrap();
     assert_eq!(child.method(), SpawnMethod::Vfork);
     assert!(child.wait().unwrap().success());
 }
@@ -294,7 +294,7 @@ fn spawn_umask_nice_and_limits() {
     }
     let limits = [(Resource::NOFILE, Rlimit::new(50, 60)), (Resource::CORE, Rlimit::both(0))];
     let before = umask(0o22);
-    let facts = facts(reporter(&[]).umask(0o137).nice(3).limits(&limits));
+    let facts = facts(reporter(&[]).umask(0o137).nice(3).rlimits(&limits));
     assert_eq!(facts["umask"], "137");
     assert_eq!(facts["nofile"], "[50, 60]");
     let own = getpriority(0, 0);
@@ -305,12 +305,12 @@ fn spawn_umask_nice_and_limits() {
 fn spawn_limits_that_grow_eperm_einval() {
     let wrong = [(Resource::NOFILE, Rlimit::new(60, 50))];
     assert_eq!(
-        failure(reporter(&[]).limits(&wrong)),
+        failure(reporter(&[]).rlimits(&wrong)),
         (SpawnStage::Setrlimit(Resource::NOFILE), Errno::EINVAL)
     );
     let unknown = [(Resource::from_raw(999), Rlimit::both(1))];
     assert_eq!(
-        failure(reporter(&[]).limits(&unknown)),
+        failure(reporter(&[]).rlimits(&unknown)),
         (SpawnStage::Setrlimit(Resource::from_raw(999)), Errno::EINVAL)
     );
 }
@@ -593,7 +593,7 @@ fn spawn_death_signal_arrives() {
         let fds = [(gate.as_fd(), 0), (writer.as_fd(), 5)];
         let argv = list(["sh", "-c", "echo up >&5; read line; echo late >&5"]);
         let spawn = Spawn::new(c"sh", argv, list::<&str>([]));
-        std::mem::forget(spawn.fds(&fds).parent_death_signal(Signal::KILL).spawn());
+        std::mem::forget(spawn.fd_maps(&fds).parent_death_signal(Signal::KILL).spawn());
         word.read(&mut [0]).map_or(1, |_| 0)
     });
     let mut text = [0; 3];
@@ -642,9 +642,9 @@ fn begins_without_its_parent(namespace: bool) -> Option<bool> {
         }
         tell.write_all(b"!").unwrap();
         let argv = list(["sh", "-c", "echo begun >&5"]);
-        let spawn = Spawn::new(c"/bin/sh", argv, list::<&str>([])).cgroup(full.as_fd());
+        let spawn = Spawn::new(c"/bin/sh", argv, list::<&str>([])).cgroup_procs(full.as_fd());
         let fds = [(writer.as_fd(), 5)];
-        u8::from(spawn.fds(&fds).parent_death_signal(Signal::TERM).spawn().is_ok())
+        u8::from(spawn.fd_maps(&fds).parent_death_signal(Signal::TERM).spawn().is_ok())
     });
     drop((tell, writer, full));
     if ready.read(&mut [0]) != Ok(1) {
@@ -695,13 +695,16 @@ fn spawn_control_group() {
         return skip("spawn_control_group", "no control group can be made here");
     };
     let file = File::options().write(true).open(folder.join("cgroup.procs")).unwrap();
-    let given = facts(reporter(&[]).cgroup(file.as_fd()));
+    let given = facts(reporter(&[]).cgroup_procs(file.as_fd()));
     fs::remove_dir(&folder).unwrap();
     assert!(given["cgroups"].contains(&name), "{}", given["cgroups"]);
     assert!(!fs::read_to_string("/proc/self/cgroup").unwrap().contains(&name));
     // A file that takes no process.
     let (reader, _writer) = rawpipe::pipe().unwrap();
-    assert_eq!(failure(reporter(&[]).cgroup(reader.as_fd())), (SpawnStage::Cgroup, Errno::EBADF));
+    assert_eq!(
+        failure(reporter(&[]).cgroup_procs(reader.as_fd())),
+        (SpawnStage::Cgroup, Errno::EBADF)
+    );
 }
 
 /// A control group of this test's own, if one can be made.
@@ -816,8 +819,8 @@ fn spawn_fds_with_the_standard_ones_closed_here() {
         // Read end to 1, write end to 0, and the way to tell to 2; the channel, if any, lies above.
         let fds = [(near.as_fd(), 1), (far.as_fd(), 0), (writer.as_fd(), 2)];
         let argv = list(["sh", "-c", "echo through >&0; read line <&1; echo got $line >&2"]);
-        let spawned = Spawn::new(c"sh", argv, list::<&str>([])).fds(&fds).spawn();
-        let wrong = Spawn::new(c"/no/such/program", argv, list::<&str>([])).fds(&fds).spawn();
+        let spawned = Spawn::new(c"sh", argv, list::<&str>([])).fd_maps(&fds).spawn();
+        let wrong = Spawn::new(c"/no/such/program", argv, list::<&str>([])).fd_maps(&fds).spawn();
         let told = matches!(wrong, Err(error) if error.stage() == SpawnStage::Exec);
         let ended = spawned.is_ok_and(|mut child| child.wait().is_ok_and(|end| end.success()));
         u8::from(!(ok && told && ended))
@@ -830,20 +833,20 @@ fn spawn_fds_with_the_standard_ones_closed_here() {
 }
 
 fn spawn_fds_closed_one_ebadf() {
-    let (stage, errno) = failure(reporter(&[]).fds(&[(closed_fd(), 5)]));
+    let (stage, errno) = failure(reporter(&[]).fd_maps(&[(closed_fd(), 5)]));
     assert_eq!(
         (stage, errno),
         (SpawnStage::Dup { from: closed_fd().as_raw_fd(), to: 5 }, Errno::EBADF)
     );
     let same = closed_fd().as_raw_fd();
-    let (stage, errno) = failure(reporter(&[]).fds(&[(closed_fd(), same)]));
+    let (stage, errno) = failure(reporter(&[]).fd_maps(&[(closed_fd(), same)]));
     assert_eq!((stage, errno), (SpawnStage::Dup { from: same, to: same }, Errno::EBADF));
 }
 
 fn spawn_fds_number_beyond_the_limit_ebadf() {
     let file = File::open("/").unwrap();
     let to = 1 << 30;
-    let (stage, errno) = failure(reporter(&[]).fds(&[(file.as_fd(), to)]));
+    let (stage, errno) = failure(reporter(&[]).fd_maps(&[(file.as_fd(), to)]));
     assert_eq!((stage, errno), (SpawnStage::Dup { from: file.as_raw_fd(), to }, Errno::EBADF));
 }
 
@@ -893,7 +896,7 @@ fn spawn_fds_permutation_with_the_highest_number() {
         targets
             .iter()
             .for_each(|number| assert_eq!(given[&format!("fd {number}")], identity(&file)));
-        let nowhere = reporter(&[]).fds(&fds).current_dir(c"/no/such/folder");
+        let nowhere = reporter(&[]).fd_maps(&fds).current_dir(c"/no/such/folder");
         assert_eq!(failure(nowhere), (SpawnStage::Chdir, Errno::ENOENT));
     }
 }
@@ -921,7 +924,7 @@ fn spawn_fds_without_a_number_left() {
         assert_eq!(script.spawn().unwrap().wait().unwrap().code(), Some(5));
         let error = missing.spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
-        let error = script.fds(&swapped).spawn().unwrap_err();
+        let error = script.fd_maps(&swapped).spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (swap, Errno::EMFILE));
     }
     let error = script.uid(getuid()).spawn().unwrap_err();
@@ -935,7 +938,7 @@ fn spawn_fds_number_twice_or_negative_einval() {
     let file = File::open("/").unwrap();
     for numbers in [[7, 7], [-1, 7]] {
         let fds = numbers.map(|number| (file.as_fd(), number));
-        assert_eq!(failure(reporter(&[]).fds(&fds)), (SpawnStage::Arguments, Errno::EINVAL));
+        assert_eq!(failure(reporter(&[]).fd_maps(&fds)), (SpawnStage::Arguments, Errno::EINVAL));
     }
 }
 
@@ -1111,7 +1114,7 @@ fn refuse_shared_memory(errno: Errno) -> bool {
 
 fn by_fork() {
     let null = File::options().write(true).open("/dev/null").unwrap();
-    let mut child = reporter(&[]).fds(&[(null.as_fd(), 1)]).spawn().unwrap();
+    let mut child = reporter(&[]).fd_maps(&[(null.as_fd(), 1)]).spawn().unwrap();
     assert_eq!(child.method(), SpawnMethod::Fork);
     assert!(child.wait().unwrap().success());
     // By the pipe, with descriptors everywhere.
@@ -1120,13 +1123,13 @@ fn by_fork() {
     let given = facts_with(reporter(&["x"]), &fds);
     assert_eq!((given["args"].as_str(), &given["fd 39"]), ("x", &identity(&file)));
     assert_eq!(
-        failure(reporter(&[]).fds(&fds).close_other_fds().current_dir(c"/no/such/folder")),
+        failure(reporter(&[]).fd_maps(&fds).close_other_fds().current_dir(c"/no/such/folder")),
         (SpawnStage::Chdir, Errno::ENOENT)
     );
     let nowhere = Spawn::new(c"/no/such/program", list(["x"]), list::<&str>([]));
     assert_eq!(failure(nowhere.close_other_fds()), (SpawnStage::Exec, Errno::ENOENT));
     let beyond = (file.as_fd(), 1 << 30);
-    let (stage, errno) = failure(reporter(&[]).fds(&[beyond]));
+    let (stage, errno) = failure(reporter(&[]).fd_maps(&[beyond]));
     assert_eq!(
         (stage, errno),
         (SpawnStage::Dup { from: file.as_raw_fd(), to: beyond.1 }, Errno::EBADF)
@@ -1372,7 +1375,7 @@ fn spawn_from_threads_with_signals_and_allocations() {
                         let argv = list(["sh", "-c", "echo $0", &word]);
                         let (reader, writer) = rawpipe::pipe().unwrap();
                         let fds = [(writer.as_fd(), 1)];
-                        let spawn = Spawn::new(c"sh", argv, list::<&str>([])).fds(&fds);
+                        let spawn = Spawn::new(c"sh", argv, list::<&str>([])).fd_maps(&fds);
                         let mut child = spawn.spawn().unwrap();
                         drop(writer);
                         let mut text = Vec::new();

@@ -122,7 +122,7 @@ fn every_mapping() {
             let mapped = (0..).zip(sources).filter(|(_, source)| *source < 3);
             let fds: Vec<_> = mapped.map(|(number, source)| (own(source), number)).collect();
             let ended = with_standard(given, || {
-                spawn.fds(&fds).spawn().map(|mut child| child.wait().map(|end| end.code()))
+                spawn.fd_maps(&fds).spawn().map(|mut child| child.wait().map(|end| end.code()))
             });
             assert_eq!(ended, Ok(Ok(Some(0))), "{open:03b} {sources:?}");
             let mut expected = [const { String::new() }; 3];
@@ -218,7 +218,7 @@ fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
     let null = File::open("/dev/null").unwrap();
     let ended = with_standard([Some(null.as_fd()), Some(null.as_fd()), Some(file.as_fd())], || {
         let spawn = marker(&["1", "2"]);
-        spawn.fds(&[(own(2), 1)]).spawn().map(|mut child| child.wait().map(|end| end.code()))
+        spawn.fd_maps(&[(own(2), 1)]).spawn().map(|mut child| child.wait().map(|end| end.code()))
     });
     assert_eq!((ended, contents(&file)), (Ok(Ok(Some(0))), "12".to_owned()));
 }

@@ -55,7 +55,7 @@ impl Resource {
     }
 }
 
-/// How much of a [`Resource`] a process may use, for [`Spawn::limits`](crate::process::Spawn::limits).
+/// How much of a [`Resource`] a process may use, for [`Spawn::rlimits`](crate::process::Spawn::rlimits).
 ///
 /// # Examples
 ///

@@ -284,9 +284,9 @@ pub(crate) fn spawns() {
     let ours = failure(Spawn::new(c"/bin/true", &endless, &nothing).spawn());
     own("Spawn::spawn", "a list without an end", invalid, ours);
     let fds = [(null.as_fd(), 7), (null.as_fd(), 7)];
-    own("Spawn::spawn", "a number twice", invalid, failure(spawn.fds(&fds).spawn()));
+    own("Spawn::spawn", "a number twice", invalid, failure(spawn.fd_maps(&fds).spawn()));
     own("Spawn::spawn", "a negative number", invalid, {
-        failure(spawn.fds(&[(null.as_fd(), -1)]).spawn())
+        failure(spawn.fd_maps(&[(null.as_fd(), -1)]).spawn())
     });
     own("Spawn::spawn", "a negative group", invalid, failure(spawn.process_group(-1).spawn()));
     own("Spawn::spawn", "no user", invalid, failure(spawn.uid(u32::MAX).spawn()));
@@ -295,10 +295,10 @@ pub(crate) fn spawns() {
     let from = null.as_raw_fd();
     let beyond = (SpawnStage::Dup { from, to: 1 << 30 }, Err(Errno::EBADF));
     let fds = [(null.as_fd(), 1 << 30)];
-    own("Spawn::spawn", "a number beyond all", beyond, failure(spawn.fds(&fds).spawn()));
+    own("Spawn::spawn", "a number beyond all", beyond, failure(spawn.fd_maps(&fds).spawn()));
     let fds = [(closed_fd(), 7)];
     let closed = (SpawnStage::Dup { from: closed_fd().as_raw_fd(), to: 7 }, Err(Errno::EBADF));
-    own("Spawn::spawn", "closed", closed, failure(spawn.fds(&fds).spawn()));
+    own("Spawn::spawn", "closed", closed, failure(spawn.fd_maps(&fds).spawn()));
     let cgroup = failure(true_().cgroup("/no/such/group").spawn());
     own(
         "Command::spawn",
@@ -306,7 +306,7 @@ pub(crate) fn spawns() {
         (SpawnStage::Cgroup, Err(Errno::ENOENT)),
         cgroup,
     );
-    let not_writable = failure(spawn.cgroup(null.as_fd()).spawn());
+    let not_writable = failure(spawn.cgroup_procs(null.as_fd()).spawn());
     own(
         "Spawn::spawn",
         "control group, to read",
@@ -315,7 +315,12 @@ pub(crate) fn spawns() {
     );
     let limits = [(Resource::CORE, Rlimit::new(2, 1))];
     let upside_down = (SpawnStage::Setrlimit(Resource::CORE), Err(Errno::EINVAL));
-    own("Spawn::spawn", "more than the limit", upside_down, failure(spawn.limits(&limits).spawn()));
+    own(
+        "Spawn::spawn",
+        "more than the limit",
+        upside_down,
+        failure(spawn.rlimits(&limits).spawn()),
+    );
     let foreign = |group| answer(libc::setpgid(0, group) as isize);
     let theirs = foreign(1 << 22);
     let ours = failure(spawn.process_group(1 << 22).spawn());
@@ -368,7 +373,7 @@ fn nobodys(spawn: &Spawn<'_>) {
             "a higher limit",
             Errno::EPERM,
             SpawnStage::Setrlimit(Resource::CORE),
-            |spawn| failure(spawn.limits(HARD).spawn()),
+            |spawn| failure(spawn.rlimits(HARD).spawn()),
             None,
         ),
     ];

@@ -427,7 +427,7 @@ impl Worker {
         let mut argv: Vec<Arg<'_>> = words.iter().map(|word| Arg::new(word)).collect();
         argv.push(Arg::END);
         let limits: Vec<_> = self.enough().into_iter().collect();
-        match Spawn::new(&words[0], &argv, &[Arg::END]).limits(&limits).spawn() {
+        match Spawn::new(&words[0], &argv, &[Arg::END]).rlimits(&limits).spawn() {
             Ok(mut child) => {
                 self.counts.children += 1;
                 self.shared.child_begins();

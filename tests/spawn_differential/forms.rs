@@ -326,7 +326,7 @@ pub(crate) fn spawn(case: &Case) -> Status {
     };
     let (argv, envp) = (list(&lists.argv), list(&lists.envp));
     let fds: Vec<_> = case.map.iter().map(|(from, to)| (borrowed(*from), *to)).collect();
-    let mut spawn = Spawn::new(&lists.program, &argv, &envp).fds(&fds);
+    let mut spawn = Spawn::new(&lists.program, &argv, &envp).fd_maps(&fds);
     if let Some(folder) = &lists.folder {
         spawn = spawn.current_dir(folder);
     }

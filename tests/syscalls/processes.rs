@@ -142,8 +142,8 @@ pub(super) fn programs() -> Vec<Operation> {
                 let (one, other) = (writer.as_fd(), 7);
                 let fds = [(one, other)];
                 let limits = [(Resource::CORE, Rlimit::both(0))];
-                let spawn = spawn.fds(&fds).close_other_fds().nice(1).limits(&limits);
-                let spawn = spawn.current_dir(c"/").umask(0o77).cgroup(one);
+                let spawn = spawn.fd_maps(&fds).close_other_fds().nice(1).rlimits(&limits);
+                let spawn = spawn.current_dir(c"/").umask(0o77).cgroup_procs(one);
                 let spawn = spawn.parent_death_signal(Signal::TERM);
                 fails(spawn.setsid().spawn());
                 fails(spawn.process_group(0).spawn());

@@ -239,7 +239,7 @@ fn mapped(ground: &Ground, map: &[(BorrowedFd<'_>, i32)], want: &BTreeMap<i32, S
         )
         .expect("a path");
         let argv = [Arg::new(&path), Arg::END];
-        let spawn = Spawn::new(&path, &argv, &[Arg::END]).fds(map).close_other_fds();
+        let spawn = Spawn::new(&path, &argv, &[Arg::END]).fd_maps(map).close_other_fds();
         let child = spawn.spawn().unwrap_or_else(|error| panic!("{round}: {error:?}"));
         let mut seen = descriptors(&ground.facts(child));
         // What was not mapped is inherited.
@@ -285,7 +285,7 @@ fn map_to_the_last_number(ground: &Ground) -> Result<(), String> {
     let argv = [Arg::new(c"program"), Arg::END];
     for _ in 0..2 {
         let fds = [(file.as_fd(), last + 1)];
-        let error = Spawn::new(c"/no/such", &argv, &[Arg::END]).fds(&fds).spawn().unwrap_err();
+        let error = Spawn::new(c"/no/such", &argv, &[Arg::END]).fd_maps(&fds).spawn().unwrap_err();
         let stage = SpawnStage::Dup { from: file.as_raw_fd(), to: last + 1 };
         assert_eq!((error.stage(), error.errno()), (stage, Errno::EBADF));
     }

@@ -360,12 +360,12 @@ impl Command {
         fds.extend(self.fds.iter().map(|(fd, number)| (fd.as_fd(), *number)));
 
         let spawn = self.settings.lists(&self.program, &argv, &envp);
-        let mut spawn = spawn.fds(&fds).limits(&self.limits);
+        let mut spawn = spawn.fd_maps(&fds).rlimits(&self.limits);
         if let Some(folder) = &self.folder {
             spawn = spawn.current_dir(folder);
         }
         if let Some(cgroup) = &cgroup {
-            spawn = spawn.cgroup(cgroup.as_fd());
+            spawn = spawn.cgroup_procs(cgroup.as_fd());
         }
         if let Some(groups) = &self.groups {
             spawn = spawn.groups(groups);

@@ -65,7 +65,7 @@ use stack::Stack;
 /// [`Command`](crate::process::Command) is the comfortable one.
 ///
 /// The child has the environment `envp` and nothing of this process's own. It has those descriptors
-/// that are not close-on-exec, and those of [`fds`](Self::fds). No signal is blocked in it but for
+/// that are not close-on-exec, and those of [`fd_maps`](Self::fd_maps). No signal is blocked in it but for
 /// [`signal_mask`](Self::signal_mask); ignored signals stay ignored, but for `SIGPIPE`, which Rust
 /// programs ignore and others do not expect to be.
 ///
@@ -78,7 +78,7 @@ use stack::Stack;
 /// let (reader, writer) = rawpipe::pipe()?;
 /// let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"echo $WORD >&7"), Arg::END];
 /// let envp = [Arg::new(c"WORD=hello"), Arg::END];
-/// let mut child = Spawn::new(c"sh", &argv, &envp).fds(&[(writer.as_fd(), 7)]).spawn()?;
+/// let mut child = Spawn::new(c"sh", &argv, &envp).fd_maps(&[(writer.as_fd(), 7)]).spawn()?;
 /// drop(writer); // or the next line would wait for ever
 /// let mut text = String::new();
 /// std::io::Read::read_to_string(&mut &reader, &mut text)?;
@@ -167,14 +167,16 @@ impl<'a> Spawn<'a> {
         self.session || matches!(self.group, Some(0))
     }
 
-    /// Which descriptors the child is to have at which numbers, whatever those numbers are here: they
-    /// may be permuted, and one may be given twice. Each is kept open by the exec.
-    pub const fn fds(mut self, fds: &'a [(BorrowedFd<'a>, RawFd)]) -> Self {
+    /// Sets which descriptors the child has at which numbers, whatever those numbers are here: they may be
+    /// permuted, and one may be given twice. Each is kept open by the exec.
+    ///
+    /// Replaces the list; [`Command::fd_map`](crate::process::Command::fd_map) adds an entry.
+    pub const fn fd_maps(mut self, fds: &'a [(BorrowedFd<'a>, RawFd)]) -> Self {
         self.fds = fds;
         self
     }
 
-    /// Closes all descriptors in the child but for 0, 1, 2 and those of [`fds`](Self::fds).
+    /// Closes all descriptors in the child but for 0, 1, 2 and those of [`fd_maps`](Self::fd_maps).
     ///
     /// Since Linux 5.9 in a few calls. Without `close_range` (older kernels, some filters) it makes one call
     /// for each number up to `RLIMIT_NOFILE`, open or not, which may be a million.
@@ -209,13 +211,13 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// The child goes to the control group whose file `cgroup.procs` is open here for writing.
+    /// The child goes to the control group whose file `cgroup.procs` this is, open for writing.
     ///
     /// If that group is frozen, the child stops before its program, and the thread that spawns it waits
     /// until the group is thawed. With `memory.oom.group` set there, an out-of-memory kill before the
     /// program begins also kills this process if the child shares its memory
     /// ([`SpawnMethod::Vfork`](crate::process::SpawnMethod::Vfork)).
-    pub const fn cgroup(mut self, processes: BorrowedFd<'a>) -> Self {
+    pub const fn cgroup_procs(mut self, processes: BorrowedFd<'a>) -> Self {
         self.cgroup = Some(processes);
         self
     }
@@ -226,8 +228,9 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// What the child may use.
-    pub const fn limits(mut self, limits: &'a [(Resource, Rlimit)]) -> Self {
+    /// Sets how much of each of these resources the child may use. Replaces the list;
+    /// [`Command::rlimit`](crate::process::Command::rlimit) adds an entry.
+    pub const fn rlimits(mut self, limits: &'a [(Resource, Rlimit)]) -> Self {
         self.limits = limits;
         self
     }

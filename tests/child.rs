@@ -223,7 +223,7 @@ fn wait_twice_is_the_same_answer() {
         assert_eq!(first.code(), Some(9), "{way}");
         assert_eq!(child.wait(), Ok(first), "{way}");
         assert_eq!(child.try_wait(), Ok(Some(first)), "{way}");
-        assert_eq!(child.wait_timeout(LONG), Ok(Some(first)), "{way}");
+        assert_eq!(child.wait_deadline(Deadline::after(LONG)), Ok(Some(first)), "{way}");
         assert_eq!(child.wait_change(), Ok(first), "{way}");
         assert!(!exists(child.id()), "{way}: a zombie");
     });
@@ -244,7 +244,7 @@ fn wait_stopped_child_is_not_an_end() {
     with_ever_less("wait_stopped_child_is_not_an_end", |way| {
         let (mut child, opener) = gated_child(0);
         child.send_signal(Signal::STOP).unwrap();
-        assert_eq!(child.wait_timeout(SHORT), Ok(None), "{way}");
+        assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None), "{way}");
         child.send_signal(Signal::CONT).unwrap();
         assert_eq!(child.try_wait(), Ok(None), "{way}");
         drop(opener);
@@ -295,15 +295,15 @@ fn wait_goes_on_after_signals() {
     });
 }
 
-fn wait_timeout_zero_short_and_long() {
-    with_ever_less("wait_timeout_zero_short_and_long", |way| {
+fn wait_deadline_zero_short_and_long() {
+    with_ever_less("wait_deadline_zero_short_and_long", |way| {
         let (mut child, opener) = gated_child(6);
-        assert_eq!(child.wait_timeout(Duration::ZERO), Ok(None), "{way}");
+        assert_eq!(child.wait_deadline(Deadline::after(Duration::ZERO)), Ok(None), "{way}");
         let begin = Instant::now();
-        assert_eq!(child.wait_timeout(SHORT), Ok(None), "{way}");
+        assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None), "{way}");
         assert!(begin.elapsed() >= SHORT, "{way}: {:?}", begin.elapsed());
         drop(opener);
-        let status = child.wait_timeout(LONG).unwrap().unwrap();
+        let status = child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap();
         assert_eq!(status.code(), Some(6), "{way}");
         assert!(begin.elapsed() < LONG, "{way}");
     });
@@ -342,13 +342,13 @@ fn wait_deadline_that_has_passed_still_asks() {
     });
 }
 
-fn wait_timeout_without_end_ends_with_the_child() {
-    with_ever_less("wait_timeout_without_end_ends_with_the_child", |way| {
+fn wait_deadline_without_end_ends_with_the_child() {
+    with_ever_less("wait_deadline_without_end_ends_with_the_child", |way| {
         let mut child = child(|| {
             let _ = poll(&mut [], Some(SHORT));
             8
         });
-        let status = child.wait_timeout(Duration::MAX).unwrap().unwrap();
+        let status = child.wait_deadline(Deadline::after(Duration::MAX)).unwrap().unwrap();
         assert_eq!(status.code(), Some(8), "{way}");
     });
 }
@@ -371,7 +371,7 @@ fn wait_refused_is_not_remembered() {
         return skip("wait_refused_is_not_remembered", "no filter of system calls here");
     }
     assert_eq!(child.try_wait(), Err(Errno::EPERM));
-    assert_eq!(child.wait_timeout(LONG), Err(Errno::EPERM));
+    assert_eq!(child.wait_deadline(Deadline::after(LONG)), Err(Errno::EPERM));
     // Not by the handle, which without pidfd_send_signal would ask whose the number is.
     common::kill(child.id(), Signal::KILL.as_raw());
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
@@ -392,7 +392,7 @@ fn assert_lost(child: &mut Child, code: i32, way: &str) {
     }
     assert_eq!(child.wait(), first, "{way}");
     assert_eq!(child.try_wait(), first.map(Some), "{way}");
-    assert_eq!(child.wait_timeout(LONG), first.map(Some), "{way}");
+    assert_eq!(child.wait_deadline(Deadline::after(LONG)), first.map(Some), "{way}");
     assert_eq!(child.wait_change(), first, "{way}");
     assert_eq!(child.kill(), Err(Errno::ESRCH), "{way}");
 }
@@ -412,7 +412,7 @@ fn wait_sigchld_ignored_echild() {
             let _ = poll(&mut [], Some(SHORT));
             5
         });
-        let _ = slow.wait_timeout(LONG);
+        let _ = slow.wait_deadline(Deadline::after(LONG));
         assert_lost(&mut slow, 5, way);
     });
 }
@@ -853,7 +853,11 @@ fn drop_in_a_forked_child_does_nothing() {
                 }
                 Fork::Parent(mut copy) => assert_eq!(copy.wait().unwrap().code(), Some(9)),
             }
-            assert_eq!(target.wait_timeout(SHORT), Ok(None), "{way}: killed by a copy");
+            assert_eq!(
+                target.wait_deadline(Deadline::after(SHORT)),
+                Ok(None),
+                "{way}: killed by a copy"
+            );
             target.on_drop(OnDrop::Kill).unwrap();
             drop(target);
             assert_eq!(reader.read(&mut [0]), Ok(0), "{way}");
@@ -919,7 +923,7 @@ fn wait_traced_child_stopped_is_not_an_end() {
         assert!(ptrace(PTRACE_SEIZE, child.id(), 0) && ptrace(PTRACE_INTERRUPT, child.id(), 0));
         wait_for_stop(child.id());
         assert_eq!(child.try_wait(), Ok(None), "{way}");
-        let (busy, answer) = busy(|| child.wait_timeout(10 * SHORT));
+        let (busy, answer) = busy(|| child.wait_deadline(Deadline::after(10 * SHORT)));
         assert_eq!(answer, Ok(None), "{way}");
         assert!(busy < 5 * SHORT, "{way}: {busy:?} of {:?}", 10 * SHORT);
         assert_eq!(stop_of(child.id()), Some(5), "{way}: SIGTRAP, for the tracer");
@@ -988,8 +992,8 @@ fn drop_reaps_a_traced_child() {
 
 /// A zombie that another process traces is shown to its parent when the tracer lets go of it. Until then
 /// its pidfd is readable, and that is not to be asked about again and again.
-fn wait_timeout_zombie_of_another_tracer_sleeps() {
-    let test = "wait_timeout_zombie_of_another_tracer_sleeps";
+fn wait_deadline_zombie_of_another_tracer_sleeps() {
+    let test = "wait_deadline_zombie_of_another_tracer_sleeps";
     if !tracing(test) {
         return;
     }
@@ -1009,7 +1013,7 @@ fn wait_timeout_zombie_of_another_tracer_sleeps() {
         return skip(test, "no process may trace its brother here");
     }
     child.kill().unwrap();
-    let (busy, answer) = busy(|| child.wait_timeout(20 * SHORT));
+    let (busy, answer) = busy(|| child.wait_deadline(Deadline::after(20 * SHORT)));
     assert_eq!(answer, Ok(None));
     assert!(busy < 4 * SHORT, "{busy:?} of {:?}", 20 * SHORT);
     drop(tracer);
@@ -1153,10 +1157,10 @@ fn wait_closes_stdin_first() {
     assert!(child.stdin_ref().is_none());
 }
 
-fn wait_timeout_and_wait_change_leave_stdin_open() {
+fn wait_deadline_and_wait_change_leave_stdin_open() {
     let mut child =
         program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     assert_eq!(child.try_wait(), Ok(None));
     child.send_signal(Signal::STOP).unwrap();
     assert_eq!(child.wait_change().unwrap().stopped_signal(), Some(Signal::STOP));
@@ -1241,10 +1245,10 @@ fn main() {
         wait_stopped_child_is_not_an_end,
         wait_change_reports_stop_continue_and_end,
         wait_goes_on_after_signals,
-        wait_timeout_zero_short_and_long,
+        wait_deadline_zero_short_and_long,
         wait_deadline_is_fixed_while_signals_arrive,
         wait_deadline_that_has_passed_still_asks,
-        wait_timeout_without_end_ends_with_the_child,
+        wait_deadline_without_end_ends_with_the_child,
         wait_many_children_each_its_own,
         wait_refused_is_not_remembered,
         wait_sigchld_ignored_echild,
@@ -1276,12 +1280,12 @@ fn main() {
         wait_traced_child_stopped_is_not_an_end,
         wait_traced_child_until_its_end,
         drop_reaps_a_traced_child,
-        wait_timeout_zombie_of_another_tracer_sleeps,
+        wait_deadline_zombie_of_another_tracer_sleeps,
         drop_kills_a_leader_that_has_left_its_group,
         kill_group_without_leading_one_einval,
         lead_group_of_a_session_leader_eperm,
         wait_closes_stdin_first,
-        wait_timeout_and_wait_change_leave_stdin_open,
+        wait_deadline_and_wait_change_leave_stdin_open,
         drop_that_reaps_closes_the_pipes_so_that_the_child_ends,
         lead_group_of_a_started_program_eacces,
         kill_another_users_process_eperm_and_drop_does_not_wait,

@@ -8,6 +8,7 @@ use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::io::{self, DupFlags};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{self, Signal, fork_with};
+use rawpipe::time::Deadline;
 use rawpipe::{Errno, Fork, PipeFlags, PipeWriter, pipe2, raw};
 use std::fs::{self, File};
 use std::io::Read;
@@ -643,7 +644,10 @@ fn fork_at_the_limit_of_descriptors_has_no_pidfd() {
     assert!(held.pidfd().is_none());
     held.kill().unwrap();
     let second = std::time::Duration::from_secs(60);
-    assert_eq!(held.wait_timeout(second).unwrap().unwrap().signal(), Some(Signal::KILL));
+    assert_eq!(
+        held.wait_deadline(Deadline::after(second)).unwrap().unwrap().signal(),
+        Some(Signal::KILL)
+    );
     drop(free);
 }
 

@@ -9,6 +9,7 @@ use common::{child, close_copy, skip, tests};
 use rawpipe::fd::{AsFd, AsRawFd};
 use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{Child, OnDrop, Signal, SignalSet, Stdio};
+use rawpipe::time::Deadline;
 use rawpipe::{Errno, io, raw};
 use std::io::{Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
@@ -212,7 +213,7 @@ fn pidfd_not_readable_when_only_the_first_thread_has_ended() {
         assert_eq!(found(pidfd, SHORT), PollEvents::empty());
     }
     assert_eq!(child.try_wait(), Ok(None));
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     drop(opener);
     if let Some(pidfd) = child.pidfd() {
         assert!(found(pidfd, LONG).contains(PollEvents::IN));
@@ -234,7 +235,7 @@ fn pidfd_not_readable_when_another_thread_execs() {
     if let Some(pidfd) = child.pidfd() {
         assert_eq!(found(pidfd, SHORT), PollEvents::empty());
     }
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
 }
@@ -267,11 +268,11 @@ fn wait_with_a_nonblocking_pidfd_eagain() {
     let Some(pidfd) = child.pidfd() else { return skip(test, "no pidfd here") };
     io::set_nonblocking(pidfd, true).unwrap();
     assert_eq!(child.try_wait(), Ok(None));
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     assert_eq!(child.wait_change(), Err(Errno::EAGAIN));
     assert_eq!(child.wait(), Err(Errno::EAGAIN), "which is not remembered");
     drop(opener);
-    assert_eq!(child.wait_timeout(LONG).unwrap().unwrap().code(), Some(4));
+    assert_eq!(child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().code(), Some(4));
     assert_eq!(child.wait().unwrap().code(), Some(4));
 }
 
@@ -343,7 +344,7 @@ fn wait_and_try_wait_of_one_that_has_ended_agree() {
 
 fn exit_ends_all_threads() {
     let mut child = program("threads", &[]).spawn().unwrap();
-    assert_eq!(child.wait_timeout(LONG).unwrap().unwrap().code(), Some(6));
+    assert_eq!(child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().code(), Some(6));
 }
 
 /// What was written before, without a close, is there.

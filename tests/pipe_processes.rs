@@ -10,6 +10,7 @@ use rawpipe::message::{Channel, Duplex, Receiver, Sender};
 use rawpipe::pipe::{Builder, Capacity, PIPE_BUF};
 use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{Child, OnDrop, Signal};
+use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeFlags, PipeWriter, io, pipe2, raw};
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
@@ -71,14 +72,17 @@ fn write_blocked_processes_are_killed_or_go_on() {
         for child in &mut writing {
             assert_eq!(child.try_wait(), Ok(None));
             child.send_signal(signal).unwrap();
-            let status = child.wait_timeout(LONG).unwrap().expect("it waits for room still");
+            let status = child
+                .wait_deadline(Deadline::after(LONG))
+                .unwrap()
+                .expect("it waits for room still");
             assert_eq!(status.signal(), Some(signal));
         }
     }
     assert_eq!(reader.available(), Ok(capacity), "none of them has written");
     let mut goes_on = blocked(&writer);
     reader.read_exact(&mut vec![0; capacity]).unwrap();
-    assert!(goes_on.wait_timeout(LONG).unwrap().unwrap().success());
+    assert!(goes_on.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
     assert_eq!(reader.available(), Ok(4));
 }
 
@@ -96,7 +100,13 @@ fn read_blocked_processes_all_see_the_end() {
     reading.iter().for_each(|child| wait_until_asleep(child.id()));
     drop(writer);
     for child in &mut reading {
-        assert!(child.wait_timeout(LONG).unwrap().expect("it was not woken").success());
+        assert!(
+            child
+                .wait_deadline(Deadline::after(LONG))
+                .unwrap()
+                .expect("it was not woken")
+                .success()
+        );
     }
 }
 
@@ -117,7 +127,13 @@ fn read_blocked_processes_each_get_their_share() {
     reading.iter().for_each(|child| wait_until_asleep(child.id()));
     writer.write_all(&[7; PIPE_BUF]).unwrap();
     for child in &mut reading {
-        assert!(child.wait_timeout(LONG).unwrap().expect("it was not woken").success());
+        assert!(
+            child
+                .wait_deadline(Deadline::after(LONG))
+                .unwrap()
+                .expect("it was not woken")
+                .success()
+        );
     }
     assert_eq!(reader.available(), Ok(0));
 }

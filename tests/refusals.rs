@@ -24,6 +24,7 @@ use rawpipe::process::{
 use rawpipe::sigpipe::without_sigpipe;
 use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, copy_file_range, splice, tee};
+use rawpipe::time::Deadline;
 use rawpipe::transfer::{FanoutSink, Side, Transfer, TransferMechanism, fanout, transfer};
 use rawpipe::{Errno, PipeFlags, PipeReader, raw, timed};
 use std::fs::File;
@@ -1042,9 +1043,9 @@ fn no_pidfd(refused: Option<Errno>) -> Result<(), &'static str> {
     let (mut child, opener) = waiting_child();
     assert_eq!(child.pidfd().is_some(), there);
     assert_eq!(child.try_wait(), Ok(None));
-    assert_eq!(child.wait_timeout(Duration::from_millis(20)), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(Duration::from_millis(20))), Ok(None));
     drop(opener);
-    let end = child.wait_timeout(Duration::from_secs(200)).unwrap();
+    let end = child.wait_deadline(Deadline::after(Duration::from_secs(200))).unwrap();
     assert_eq!(end.and_then(|end| end.code()), Some(3));
     assert_eq!(child.kill(), Err(Errno::ESRCH));
     let (child, _opener) = waiting_child();
@@ -1067,7 +1068,7 @@ fn no_pidfd(refused: Option<Errno>) -> Result<(), &'static str> {
 fn wait_every_way(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (mut child, opener) = waiting_child();
     assert_eq!(child.try_wait(), Ok(None));
-    assert_eq!(child.wait_timeout(Duration::from_millis(5)), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(Duration::from_millis(5))), Ok(None));
     child.send_signal(Signal::STOP).unwrap();
     assert_eq!(child.wait_change().unwrap().stopped_signal(), Some(Signal::STOP));
     child.send_signal(Signal::CONT).unwrap();

@@ -10,6 +10,7 @@ use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rawpipe::process::{
     Arg, Command, OnDrop, Resource, Rlimit, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
 };
+use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeFlags, io, raw};
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -324,10 +325,10 @@ fn pipes_of_one_child_are_not_in_the_next() {
     let (mut first, mut second) = (cat(), cat());
     drop(first.take_stdin());
     assert_eq!(all_of(first.take_stdout()), b"");
-    assert!(first.wait_timeout(LONG).unwrap().unwrap().success());
+    assert!(first.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
     assert_eq!(second.try_wait(), Ok(None));
     drop(second.take_stdin());
-    assert!(second.wait_timeout(LONG).unwrap().unwrap().success());
+    assert!(second.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
 }
 
 /// Nobody waits for the child of a child that has no pipe of ours.
@@ -337,7 +338,7 @@ fn stdio_null_with_a_grandchild_left_behind() {
     let mut command = program("parent", &[]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).fd_map(gate, 7);
     let mut child = command.spawn().unwrap();
-    assert!(child.wait_timeout(LONG).unwrap().unwrap().success());
+    assert!(child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
     drop(child);
     assert_eq!(common::open_fds(), before);
     // It is there: it has the gate.

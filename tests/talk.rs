@@ -169,7 +169,7 @@ fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     child.stdout_ref().unwrap().read_exact(&mut pid).unwrap();
     let begin = Instant::now();
     child.kill().unwrap();
-    let status = child.wait_timeout(LONG).unwrap().expect("it was killed");
+    let status = child.wait_deadline(Deadline::after(LONG)).unwrap().expect("it was killed");
     assert_eq!(status.signal(), Some(Signal::KILL));
     let error = Communicate::new().deadline(after(100)).run(&mut child).unwrap_err();
     assert_eq!(error.kind(), Kind::Deadline);
@@ -196,7 +196,10 @@ fn communicate_shell_with_a_child_that_lives_on() {
         assert!(begin.elapsed() < LONG);
     }
     assert_eq!(out, b"begun\n");
-    assert!(child.wait_timeout(LONG).unwrap().unwrap().success(), "the shell itself has ended");
+    assert!(
+        child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success(),
+        "the shell itself has ended"
+    );
     drop((shell, opener));
     assert_eq!(child.communicate(b"").unwrap().stdout, b"");
 }

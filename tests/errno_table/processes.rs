@@ -8,7 +8,6 @@ use rawpipe::process::{
     self, Child, Command, ExitStatus, Fork, OnDrop, Resource, Signal, fork_single_threaded,
 };
 use rawpipe::time::Deadline;
-use std::time::Duration;
 
 const OK_0: Answer = Ok(0);
 const NO_CHILD: Answer = Err(Errno::ECHILD);
@@ -113,11 +112,10 @@ pub(crate) fn forks() {
 pub(crate) fn waits() {
     // Of another process: a copy of the handle in a child.
     type Wait = fn(&mut Child) -> Answer;
-    let calls: [(&str, Wait); 5] = [
+    let calls: [(&str, Wait); 4] = [
         ("Child::wait", |child| ended(child.wait())),
         ("Child::wait_change", |child| ended(child.wait_change())),
         ("Child::try_wait", |child| ended_maybe(child.try_wait())),
-        ("Child::wait_timeout", |child| ended_maybe(child.wait_timeout(Duration::ZERO))),
         ("Child::wait_deadline", |child| ended_maybe(child.wait_deadline(Deadline::NEVER))),
     ];
     let (mut other, opener) = waiting();

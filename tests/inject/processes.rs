@@ -432,8 +432,9 @@ pub(crate) fn operations() -> Vec<Operation> {
         add("spawn by search", Box::new(|| started(&by_search(), 3)));
         add("spawn of nothing", Box::new(not_started));
         add("wait", Box::new(|| waited(Child::wait)));
-        let by_timeout = |child: &mut Child| child.wait_timeout(LATE)?.ok_or(Errno::ETIMEDOUT);
-        add("wait_timeout", Box::new(move || waited(by_timeout)));
+        let by_timeout =
+            |child: &mut Child| child.wait_deadline(Deadline::after(LATE))?.ok_or(Errno::ETIMEDOUT);
+        add("wait_deadline", Box::new(move || waited(by_timeout)));
         add("wait_change", Box::new(|| waited(Child::wait_change)));
         add("kill", Box::new(killed_and_waited));
         for policy in [OnDrop::Reap, OnDrop::Kill, OnDrop::KillGroup] {

@@ -109,8 +109,8 @@ impl Worker {
         self.counts.taken += run.len as u64;
         if self.random.one_in(4) {
             let late = self.moment();
-            let answer = child.wait_timeout(late);
-            self.require(answer.is_ok(), || format!("wait_timeout: {answer:?}"));
+            let answer = child.wait_deadline(Deadline::after(late));
+            self.require(answer.is_ok(), || format!("wait_deadline: {answer:?}"));
         }
         self.read_to_the_end("fork", &reader, &mut held);
         self.ended("fork", &mut child, Ok(code));

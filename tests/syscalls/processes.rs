@@ -48,12 +48,12 @@ pub(super) fn forks() -> Vec<Operation> {
                 // SAFETY: as above.
                 let mut child = done(unsafe { process::fork_with(|| 0) })?;
                 done(child.try_wait());
-                done(child.wait_timeout(LATE))
+                done(child.wait_deadline(Deadline::after(LATE)))
             });
         }),
         of("process", "a child that takes its time", || {
             let (mut child, gate) = waiting();
-            operation(|| done(child.wait_timeout(SOON)));
+            operation(|| done(child.wait_deadline(Deadline::after(SOON))));
             drop(gate);
         }),
         of("process", "is this process alone", || {

@@ -9,6 +9,7 @@ use rawpipe::process::{
     self, Arg, Child, Command, Communicate, ExitStatus, OnDrop, Signal, Spawn, SpawnError,
     SpawnStage, Stdio,
 };
+use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader, raw};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
@@ -350,15 +351,15 @@ fn waits(ground: &Ground) -> Result<(), String> {
     let mut child = quiet("sleep", &[]).on_drop(OnDrop::Kill).spawn().expect("a program");
     assert_eq!(child.try_wait(), Ok(None));
     let begin = Instant::now();
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     let took = begin.elapsed();
     assert!(took >= SHORT && took < LONG, "{took:?}");
     assert_eq!(child.send_signal(Signal::STOP), Ok(()));
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     assert_eq!(child.send_signal(Signal::CONT), Ok(()));
     assert_eq!(child.try_wait(), Ok(None));
     assert_eq!(child.kill(), Ok(()));
-    let end = child.wait_timeout(LONG);
+    let end = child.wait_deadline(Deadline::after(LONG));
     match end {
         Ok(Some(status)) => assert_eq!(status.signal(), Some(Signal::KILL)),
         other => assert!(ground.lost && other == Err(Errno::ECHILD), "{other:?}"),
@@ -522,7 +523,7 @@ fn fork_with(ground: &Ground) -> Result<(), String> {
     }
     let (reader, writer) = rawpipe::pipe().expect("a pipe");
     let mut child = child(|| u8::from(reader.read(&mut [0]) != Ok(1)));
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     assert_eq!(writer.write(b"!"), Ok(1));
     code(ground, &mut child, 0);
     Ok(())
@@ -705,7 +706,7 @@ fn traced() -> Result<(Child, i32), String> {
 pub(crate) fn traced_child_stops(_: &Ground) -> Result<(), String> {
     let (mut child, pid) = traced()?;
     assert_eq!(child.try_wait(), Ok(None));
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     assert_eq!(ptrace(PTRACE_CONT, pid, 0_usize, 0_usize), 0);
     assert_eq!(child.wait().map(|status| status.code()), Ok(Some(3)));
     Ok(())
@@ -756,7 +757,7 @@ pub(crate) fn traced_child_communicates(_: &Ground) -> Result<(), String> {
     }
     assert_eq!(ptrace(PTRACE_INTERRUPT, pid, 0_usize, 0_usize), 0);
     thread::sleep(SHORT);
-    let deadline = rawpipe::time::Deadline::after(SHORT);
+    let deadline = Deadline::after(SHORT);
     let talk = Communicate::new().input(b"all of it").deadline(deadline).run(&mut child);
     let error = talk.unwrap_err();
     assert!(matches!(error.kind(), process::CommunicateErrorKind::Deadline), "{error:?}");
@@ -802,7 +803,8 @@ pub(crate) fn attacked(ground: &Ground) -> Result<(), String> {
                 continue;
             }
         };
-        let status = child.wait_timeout(LONG).expect("a status").expect("its end");
+        let status =
+            child.wait_deadline(Deadline::after(LONG)).expect("a status").expect("its end");
         if status.signal() == Some(Signal::KILL) {
             killed += 1;
         } else {

@@ -9,7 +9,6 @@ use crate::sys::abi::{self, SigInfo};
 use crate::sys::call;
 use crate::time::Deadline;
 use crate::{Errno, PipeReader, PipeWriter, Result};
-use core::time::Duration;
 
 /// A child process, made by [`fork`](crate::fork) or [`fork_with`](crate::process::fork_with).
 ///
@@ -274,35 +273,6 @@ impl Child {
         self.ask(abi::WNOHANG | abi::WNOWAIT)
     }
 
-    /// Waits until the child has ended, at most for `timeout`: `None` if it still runs then. Goes on
-    /// after a signal.
-    ///
-    /// As [`wait_deadline`](Self::wait_deadline) at that time from now.
-    ///
-    /// # Errors
-    ///
-    /// As [`wait`](Self::wait).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use rawpipe::process;
-    /// use std::time::Duration;
-    ///
-    /// let (reader, _writer) = rawpipe::pipe()?;
-    /// // SAFETY: the child only reads from a pipe.
-    /// let mut child = unsafe { process::fork_with(|| reader.read(&mut [0]).is_err().into()) }?;
-    /// assert_eq!(child.wait_timeout(Duration::from_millis(10))?, None);
-    /// child.kill()?;
-    /// assert!(child.wait_timeout(Duration::from_secs(60))?.is_some());
-    /// # Ok::<(), rawpipe::Errno>(())
-    /// ```
-    ///
-    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
-    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<ExitStatus>> {
-        self.wait_deadline(Deadline::after(timeout))
-    }
-
     /// Waits until the child has ended, at most until `deadline`: `None` if it still runs then. Goes
     /// on after a signal.
     ///
@@ -313,7 +283,24 @@ impl Child {
     ///
     /// As [`wait`](Self::wait).
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process;
+    /// use rawpipe::time::Deadline;
+    /// use std::time::Duration;
+    ///
+    /// let (reader, _writer) = rawpipe::pipe()?;
+    /// // SAFETY: the child only reads from a pipe.
+    /// let mut child = unsafe { process::fork_with(|| reader.read(&mut [0]).is_err().into()) }?;
+    /// assert_eq!(child.wait_deadline(Deadline::after(Duration::from_millis(10)))?, None);
+    /// child.kill()?;
+    /// assert!(child.wait_deadline(Deadline::after(Duration::from_secs(60)))?.is_some());
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
+    #[doc(alias = "wait_timeout")]
     pub fn wait_deadline(&mut self, deadline: Deadline) -> Result<Option<ExitStatus>> {
         let mut backoff = Backoff::default();
         loop {

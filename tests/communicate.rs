@@ -202,6 +202,7 @@ fn communicate_limit_zero() {
     let mut child = start("flood", &["1", "0"]);
     let error = none.run(&mut child).unwrap_err();
     assert_eq!((error.kind(), error.stdout()), (Kind::Limit(StdStream::Stdout), &b""[..]));
+    assert_eq!(error.errno(), None);
 }
 
 // ---- deadlines ----
@@ -301,7 +302,7 @@ fn communicate_grace_ends_though_a_grandchild_has_the_pipe() {
     let talk = Communicate::new().grace(Duration::from_millis(50));
     let error = talk.run(&mut child).unwrap_err();
     took_a_while_and_no_more(begin, Duration::from_millis(50));
-    assert_eq!(error.kind(), Kind::Grace);
+    assert_eq!((error.kind(), error.errno()), (Kind::Grace, Some(Errno::ETIMEDOUT)));
     let pid: u32 = std::str::from_utf8(error.stdout()).unwrap().parse().unwrap();
     assert_ne!(pid, child.id());
     assert!(child.try_wait().unwrap().expect("it has ended").success());
@@ -369,6 +370,7 @@ fn communicate_sigchld_ignored_keeps_the_output() {
         }
         Err(error) => {
             assert_eq!(error.kind(), Kind::Wait(Errno::ECHILD));
+            assert_eq!(error.errno(), Some(Errno::ECHILD));
             assert_eq!((error.stdout(), error.stderr()), (&b"out"[..], &b"err"[..]));
         }
     }

@@ -137,7 +137,9 @@ fn pipeline_program_missing_nothing_is_left() {
             (SpawnStage::Exec, Errno::ENOENT)
         );
         assert_eq!((common::open_fds(), children()), before);
-        assert_eq!(pipeline.output().unwrap_err(), RunError::Pipeline(error));
+        assert_eq!(error.errno(), Errno::ENOENT);
+        let same = pipeline.output().unwrap_err();
+        assert_eq!((same.errno(), same), (Some(Errno::ENOENT), RunError::Pipeline(error)));
     }
     let error = sleep.pipe(&missing).spawn().unwrap_err();
     let text = "program 1 of a pipeline: starting the program: no such file or directory (ENOENT)";

@@ -229,6 +229,30 @@ impl fmt::Display for Incomplete {
 
 impl core::error::Error for Incomplete {}
 
+impl From<Incomplete> for Errno {
+    /// The kernel's error. The count is lost, and so is that there was none: end of file, and a write that
+    /// took no byte, become [`ENODATA`](Errno::ENODATA), which no call on a pipe returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    ///
+    /// fn header() -> rawpipe::Result<[u8; 8]> {
+    ///     let (reader, writer) = rawpipe::pipe()?;
+    ///     writer.write_all(b"1234")?;
+    ///     drop(writer);
+    ///     let mut header = [0; 8];
+    ///     reader.read_exact(&mut header)?;
+    ///     Ok(header)
+    /// }
+    /// assert_eq!(header(), Err(Errno::ENODATA));
+    /// ```
+    fn from(incomplete: Incomplete) -> Self {
+        incomplete.errno.unwrap_or(Self::ENODATA)
+    }
+}
+
 #[cfg(feature = "std")]
 impl From<Incomplete> for std::io::Error {
     /// The system's error, or one of kind `UnexpectedEof`. The count is not in it.

@@ -328,6 +328,12 @@ impl PipelineError {
     pub const fn error(&self) -> SpawnError {
         self.error
     }
+
+    /// The kernel's error: that of [`error`](Self::error).
+    #[must_use]
+    pub const fn errno(&self) -> Errno {
+        self.error.errno()
+    }
 }
 
 impl fmt::Display for PipelineError {

@@ -79,6 +79,17 @@ impl CommunicateError {
         self.kind
     }
 
+    /// The kernel's error; [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline or the time of grace has
+    /// passed; `None` for more output than the limit.
+    #[must_use]
+    pub const fn errno(&self) -> Option<Errno> {
+        match self.kind {
+            Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno) => Some(errno),
+            Kind::Deadline | Kind::Grace => Some(Errno::ETIMEDOUT),
+            Kind::Limit(_) => None,
+        }
+    }
+
     /// How many bytes of the input were written.
     #[must_use]
     pub const fn fed(&self) -> usize {
@@ -141,6 +152,19 @@ pub enum RunError {
     Pipeline(PipelineError),
     /// It was started.
     Communicate(CommunicateError),
+}
+
+impl RunError {
+    /// The errno of the error that this is: see [`SpawnError::errno`], [`PipelineError::errno`] and
+    /// [`CommunicateError::errno`].
+    #[must_use]
+    pub const fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Spawn(error) => Some(error.errno()),
+            Self::Pipeline(error) => Some(error.errno()),
+            Self::Communicate(error) => error.errno(),
+        }
+    }
 }
 
 impl fmt::Display for RunError {

@@ -69,7 +69,6 @@ mod default {
         rawpipe::epoll::Event,
         rawpipe::epoll::EventFd,
         rawpipe::epoll::EventFdFlags,
-        rawpipe::message::Atomic<'static>,
         rawpipe::message::Channel<PipeReader, PipeWriter>,
         rawpipe::message::Duplex,
         rawpipe::message::MessageError,

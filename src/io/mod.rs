@@ -31,9 +31,9 @@ pub use inherited::take_inherited;
 pub use nosignal::{write_nosignal, writev_nosignal};
 #[cfg(feature = "alloc")]
 pub use whole::read_to_end;
-pub use whole::{Incomplete, read_exact, write_all, write_all_vectored};
+pub use whole::{Incomplete, read_exact, write_all, write_all_vectored, write_atomic};
 #[cfg(feature = "message")]
-pub(crate) use whole::{read_exact_by, write_all_by};
+pub(crate) use whole::{read_exact_by, write_all_by, write_atomic_by};
 
 use crate::errno::Result;
 use crate::fd::{AsFd, OwnedFd};

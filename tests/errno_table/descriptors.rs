@@ -117,6 +117,7 @@ pub(crate) fn writes() {
         ("io::write_all_vectored", |fd| {
             whole(io::write_all_vectored(fd, &mut [IoSlice::new(X)]), 1)
         }),
+        ("io::write_atomic", |fd| io::write_atomic(fd, X).map(|()| 1)),
         ("io::write_nosignal", |fd| io::write_nosignal(fd, X)),
         ("io::writev_nosignal", |fd| io::writev_nosignal(fd, &[IoSlice::new(X)])),
     ];
@@ -128,9 +129,7 @@ pub(crate) fn writes() {
             whole(end.write_all_vectored(&mut [IoSlice::new(X)]), 1)
         }),
         ("PipeWriter::write_nosignal", |end| end.write_nosignal(X)),
-        ("PipeWriter::write_atomic", |end| {
-            end.write_atomic(rawpipe::message::Atomic::new(X).unwrap()).map(|()| 1)
-        }),
+        ("PipeWriter::write_atomic", |end| end.write_atomic(X).map(|()| 1)),
         ("WithWait::write", |end| end.with_wait(Wait::Adaptive).write(X)),
         ("WithWait::write_all", |end| whole(end.with_wait(Wait::Adaptive).write_all(X), 1)),
         ("Duplex::write", |end| Duplex::new(rawpipe::pipe().unwrap().0, end).write(X)),

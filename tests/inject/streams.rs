@@ -6,7 +6,7 @@ use crate::tracer::{Missing, operation};
 use crate::{Operation, missing};
 use rawpipe::epoll::{Epoll, EpollEvents, Event};
 use rawpipe::io::{self, Incomplete, IoSlice};
-use rawpipe::message::{Atomic, Duplex};
+use rawpipe::message::Duplex;
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::poll::{PollEvents, PollFd, poll, poll_deadline};
 use rawpipe::select::{FdSet, select, select_deadline};
@@ -174,7 +174,7 @@ fn atomic() -> Verdict {
     let (reader, writer) = pipe();
     let whole = pattern(4096);
     let holdings = Holdings::now();
-    let answer = operation(|| writer.write_atomic(Atomic::new(&whole).unwrap()));
+    let answer = operation(|| writer.write_atomic(&whole));
     holdings.unchanged(0)?;
     drop(writer);
     let arrived = rest_of(&reader);

@@ -6,7 +6,7 @@ use crate::tracer::operation;
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::fd::OwnedFd;
 use rawpipe::io::{self, IoSlice};
-use rawpipe::message::{Atomic, Channel, Duplex, PacketWriter, Receiver, Sender, packets};
+use rawpipe::message::{Channel, Duplex, PacketWriter, Receiver, Sender, packets};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::raw::nr;
 use rawpipe::spin::Wait;
@@ -168,11 +168,6 @@ pub(super) fn messages() -> Vec<Operation> {
                 done(reader.recv(&mut [0; pipe::PIPE_BUF]));
                 done(PacketWriter::new(done(Builder::new().packet().build())?.1))
             });
-        })
-        .without(&[&[refused(nr::PWRITEV2)]]),
-        of("message", "atomic writes", || {
-            let (_reader, writer) = pipe();
-            operation(|| done(writer.write_atomic(Atomic::of(b"1"))));
         })
         .without(&[&[refused(nr::PWRITEV2)]]),
     ]

@@ -118,6 +118,7 @@ fn io_and_pipe() -> Vec<Operation> {
                 done(io::read_exact(&reader, &mut [0; 4]));
                 done(io::writev(&writer, &[IoSlice::new(b"1")]));
                 done(io::write_all(&writer, b"1"));
+                done(io::write_atomic(&writer, b"1"));
                 done(io::write_all_vectored(&writer, &mut [IoSlice::new(b"1")]));
                 done(rawpipe::close(writer));
                 done(io::read_to_end(&reader, &mut Vec::with_capacity(100)));

@@ -10,7 +10,7 @@ mod common;
 
 use common::bytes::Random;
 use common::{file, say, skip};
-use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse, SMALL, WriterBuilder};
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse, WriterBuilder};
 use rawpipe::fd::OwnedFd;
 use rawpipe::io::IoSlice;
 use rawpipe::pipe::{Builder, Capacity};
@@ -25,6 +25,8 @@ use std::time::Duration;
 
 const MECHANISMS: [ChunkMechanism; 3] =
     [ChunkMechanism::Vmsplice, ChunkMechanism::Memfd, ChunkMechanism::Write];
+/// Less than this is copied.
+const SMALL: usize = 16 << 10;
 const REUSES: [Reuse; 2] = [Reuse::Never, Reuse::AfterRead];
 
 /// Each way of sending that works here.

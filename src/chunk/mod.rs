@@ -28,9 +28,9 @@
 //! parts with the page? What fails the check is not used. A memfd is also not used with
 //! [`Reuse::Never`] unless the caller asks for it: a new file for each memory costs more than a copy.
 //!
-//! The last resort is a plain `write`, which is also used for sends of less than [`SMALL`] bytes,
-//! where it is the faster one, since a page in a pipe takes a whole slot, however few of its bytes
-//! were sent. [`mechanism`](ChunkWriter::mechanism) tells.
+//! The last resort is a plain `write`, which is also used for sends of less than 16 KiB, where it is the
+//! faster one, since a page in a pipe takes a whole slot, however few of its bytes were sent.
+//! [`mechanism`](ChunkWriter::mechanism) tells.
 //!
 //! # Why this is sound
 //!
@@ -107,7 +107,7 @@ pub use writer::{ChunkWriter, WriterBuilder};
 /// page, where pages are larger.)
 ///
 /// Measured: below it copying costs less than handing over pages, each of which takes a slot.
-pub const SMALL: usize = 16 << 10;
+const SMALL: usize = 16 << 10;
 
 /// How many bytes a writer's chunk has unless the caller says otherwise: as many as go into a pipe of
 /// [`Capacity::Max`](crate::pipe::Capacity::Max). One is filled while the other is read.

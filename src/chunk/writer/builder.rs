@@ -51,8 +51,7 @@ pub struct WriterBuilder {
 impl WriterBuilder {
     /// Chunks of this many bytes; 0 counts as 1. Memory is used in whole pages.
     ///
-    /// When they have less than [`SMALL`](crate::chunk::SMALL) bytes, so that each is written, the pipe
-    /// is made no larger than 128 KiB.
+    /// When they have less than 16 KiB, so that each is written, the pipe is made no larger than 128 KiB.
     pub const fn chunk(mut self, bytes: usize) -> Self {
         self.chunk = if bytes == 0 { 1 } else { bytes };
         self

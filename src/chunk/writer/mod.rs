@@ -170,8 +170,8 @@ impl ChunkWriter {
     /// Sends the first `len` bytes of the chunk that is lent. Goes on until the pipe has all of them:
     /// after a short count, and after a signal.
     ///
-    /// Less than [`SMALL`](super::SMALL) bytes are copied, which is faster for so few. 0 bytes are
-    /// sent without looking at the pipe, and the chunk stays lent.
+    /// Less than 16 KiB, or less than a page where pages are larger, are copied, which is faster for so
+    /// few. 0 bytes are sent without looking at the pipe, and the chunk stays lent.
     ///
     /// # Errors
     ///

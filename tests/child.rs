@@ -4,6 +4,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::programs::program;
 use common::{Filter, HANDLED, Storm, Value, child, close_copy, skip, tests};
 use rawpipe::poll::{PollEvents, PollFd, poll};
@@ -92,15 +93,12 @@ fn with_ever_less(test: &str, body: impl Fn(&str)) {
         (
             "no P_PIDFD",
             &[
-                Filter::on_argument(raw::nr::WAITID, 0, Value::Is(3), Errno::EINVAL),
-                Filter::new(&[raw::nr::IOCTL], Errno::ENOTTY),
+                Filter::on_argument(nr::WAITID, 0, Value::Is(3), Errno::EINVAL),
+                Filter::new(&[nr::IOCTL], Errno::ENOTTY),
             ],
         ),
-        ("no signals", &[Filter::new(&[raw::nr::PIDFD_SEND_SIGNAL], Errno::EPERM)]),
-        (
-            "no pidfd",
-            &[Filter::new(&[raw::nr::PIDFD_OPEN], Errno::ENOSYS), common::no_pidfd_by_clone()],
-        ),
+        ("no signals", &[Filter::new(&[nr::PIDFD_SEND_SIGNAL], Errno::EPERM)]),
+        ("no pidfd", &[Filter::new(&[nr::PIDFD_OPEN], Errno::ENOSYS), common::no_pidfd_by_clone()]),
     ];
     for (way, filters) in ways {
         if !filters.iter().all(Filter::install) {
@@ -199,7 +197,7 @@ fn status_core_flag_is_the_c_librarys() {
         let limit = [soft, limit[1]];
         let place = (&raw const limit).expose_provenance();
         // SAFETY: reads one `struct rlimit64` at the place given.
-        let answer = unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_CORE, place, 0) };
+        let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_CORE, place, 0) };
         let _theirs = child(abort);
         let theirs = std::process::ExitStatus::from_raw(wait_for_any().unwrap());
         let ours = child(abort).wait().unwrap();
@@ -367,7 +365,7 @@ fn wait_many_children_each_its_own() {
 fn wait_refused_is_not_remembered() {
     const WNOHANG: u32 = 1;
     let mut child = waiting_child();
-    if !Filter::on_argument(raw::nr::WAITID, 3, Value::Has(WNOHANG), Errno::EPERM).install() {
+    if !Filter::on_argument(nr::WAITID, 3, Value::Has(WNOHANG), Errno::EPERM).install() {
         return skip("wait_refused_is_not_remembered", "no filter of system calls here");
     }
     assert_eq!(child.try_wait(), Err(Errno::EPERM));
@@ -428,7 +426,7 @@ fn wait_sa_nocldwait_echild() {
     let place = (&raw const action).expose_provenance();
     let signal = Signal::CHLD.as_raw().unsigned_abs() as usize;
     // SAFETY: reads one `struct sigaction`, which is shorter than `action`.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::RT_SIGACTION, signal, place, 0, 8) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::RT_SIGACTION, signal, place, 0, 8) }, 0);
     with_ever_less("wait_sa_nocldwait_echild", |way| assert_lost(&mut child(|| 3), 3, way));
 }
 
@@ -438,7 +436,7 @@ fn kill_lost_child_esrch_without_asking() {
     c_signal(Signal::CHLD.as_raw(), 1);
     let mut lost = child(|| 5);
     let _ = lost.wait();
-    if !Filter::new(&[raw::nr::PIDFD_SEND_SIGNAL, raw::nr::KILL], Errno::EIO).install() {
+    if !Filter::new(&[nr::PIDFD_SEND_SIGNAL, nr::KILL], Errno::EIO).install() {
         return skip("kill_lost_child_esrch_without_asking", "no filter of system calls here");
     }
     assert_eq!(lost.kill(), Err(Errno::ESRCH));
@@ -464,7 +462,7 @@ fn wait_by_a_process_that_is_not_the_parent_echild() {
         let mut brother = waiting_child();
         let (pid, one) = (brother.id(), &mut brother);
         let has_pidfd =
-            (way == "all" || way == "no P_PIDFD") && common::has_call(raw::nr::PIDFD_SEND_SIGNAL);
+            (way == "all" || way == "no P_PIDFD") && common::has_call(nr::PIDFD_SEND_SIGNAL);
         let mut other = child(move || {
             let lost = one.wait() == Err(Errno::ECHILD) && one.try_wait() == Err(Errno::ECHILD);
             // By pidfd it is certain who is meant; a number might be anybody's by now.
@@ -517,7 +515,7 @@ fn wait_for_zombie(pid: u32) {
     let place = (&raw mut info).expose_provenance();
     // SAFETY: writes one `siginfo_t` to the place given.
     let answer =
-        unsafe { raw::syscall5(raw::nr::WAITID, P_PID, pid as usize, place, WEXITED_WNOWAIT, 0) };
+        unsafe { raw::syscall5(nr::WAITID, P_PID, pid as usize, place, WEXITED_WNOWAIT, 0) };
     assert_eq!(answer, 0);
 }
 
@@ -549,7 +547,7 @@ fn child_with_number(test: &str, pid: u32) -> Option<isize> {
     arguments[9] = 1;
     let place = (&raw const arguments).expose_provenance();
     // SAFETY: reads one `struct clone_args` and one number; the child shares nothing and ends below.
-    let answer = unsafe { raw::syscall2(raw::nr::CLONE3, place, size_of_val(&arguments)) };
+    let answer = unsafe { raw::syscall2(nr::CLONE3, place, size_of_val(&arguments)) };
     if answer == 0 {
         let _ = poll(&mut [], Some(LONG));
         process::exit(0);
@@ -712,17 +710,17 @@ fn pidfd_is_close_on_exec_and_readable_at_the_end() {
 fn pidfd_opened_after_the_fork_is_checked() {
     let test = "pidfd_opened_after_the_fork_is_checked";
     let has_pidfd = || waiting_child().pidfd().is_some();
-    if !common::has_call(raw::nr::PIDFD_OPEN) {
+    if !common::has_call(nr::PIDFD_OPEN) {
         return skip(test, "no pidfd_open here");
     }
     if !has_pidfd() || !common::no_pidfd_by_clone().install() {
         return skip(test, "no pidfd, or no filter of system calls here");
     }
     assert!(has_pidfd());
-    assert!(Filter::on_argument(raw::nr::WAITID, 0, Value::Is(3), Errno::EINVAL).install());
+    assert!(Filter::on_argument(nr::WAITID, 0, Value::Is(3), Errno::EINVAL).install());
     assert!(has_pidfd(), "Linux 5.3 cannot say whose it is");
     // The last filter decides.
-    assert!(Filter::on_argument(raw::nr::WAITID, 0, Value::Is(3), Errno::ECHILD).install());
+    assert!(Filter::on_argument(nr::WAITID, 0, Value::Is(3), Errno::ECHILD).install());
     assert!(!has_pidfd());
 }
 
@@ -1109,7 +1107,7 @@ fn drop_kills_a_leader_that_has_left_its_group() {
     let own = usize::try_from(process_group()).unwrap();
     let pid = leader.id() as usize;
     // SAFETY: `setpgid` takes integers only.
-    assert_eq!(unsafe { raw::syscall2(raw::nr::SETPGID, pid, own) }, 0);
+    assert_eq!(unsafe { raw::syscall2(nr::SETPGID, pid, own) }, 0);
     leader.on_drop(OnDrop::KillGroup).unwrap();
     drop(leader);
     assert_eq!(reader.read(&mut [0]), Ok(0));
@@ -1136,7 +1134,7 @@ fn lead_group_of_a_session_leader_eperm() {
     let (said, say) = rawpipe::pipe().unwrap();
     let mut child = child(move || {
         // SAFETY: `setsid` has no arguments.
-        let session = unsafe { raw::syscall0(raw::nr::SETSID) };
+        let session = unsafe { raw::syscall0(nr::SETSID) };
         say.write_all(b"!").unwrap();
         let _ = poll(&mut [], None);
         u8::from(session < 0)

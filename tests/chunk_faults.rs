@@ -4,6 +4,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::{Filter, NO_FILTER, filtered, skip, tests};
 use rawpipe::chunk::{ChunkMechanism, ChunkWriter, WriterBuilder};
 use rawpipe::pipe::{Builder, Capacity};
@@ -94,11 +95,11 @@ fn discard_a_page() -> isize {
     // Read and write; private, and of no file, which has another number on MIPS.
     let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
     // SAFETY: maps new memory where nothing is mapped.
-    let page = unsafe { raw::syscall6(raw::nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
+    let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
     assert!(!(-4095..0).contains(&page), "{page}");
     let page = usize::from_ne_bytes(page.to_ne_bytes());
     // SAFETY: the page was mapped just now, and nobody uses it.
-    unsafe { raw::syscall3(raw::nr::MADVISE, page, 4096, MADV_DONTNEED) }
+    unsafe { raw::syscall3(nr::MADVISE, page, 4096, MADV_DONTNEED) }
 }
 
 /// Locked pages are not discarded (`EINVAL`): the writer maps others.
@@ -146,7 +147,7 @@ fn never_with_advice_refused_writes_or_says_so() {
             else {
                 return 3;
             };
-            if !Filter::new(&[raw::nr::MADVISE], errno).install() {
+            if !Filter::new(&[nr::MADVISE], errno).install() {
                 return NO_FILTER;
             }
             let right = by_choice.mechanism() == ChunkMechanism::Vmsplice
@@ -184,7 +185,7 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
         fill(by_choice.chunk().unwrap(), 77);
         by_choice.send(CHUNK).unwrap();
         let ran = filtered(test, &errno, || {
-            if !Filter::new(&[raw::nr::MADVISE], errno).install() {
+            if !Filter::new(&[nr::MADVISE], errno).install() {
                 return NO_FILTER;
             }
             let Ok(chunk) = by_choice.chunk() else { return 3 };

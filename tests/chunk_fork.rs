@@ -3,6 +3,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::{child, close_copy, skip, tests};
 use rawpipe::chunk::{ChunkMechanism, ChunkWriter, Reuse};
 use rawpipe::pipe::{Builder, Capacity};
@@ -189,7 +190,7 @@ fn map_page() -> *mut u8 {
     // Read and write; private, and of no file, which has another number on MIPS.
     let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
     // SAFETY: maps new memory where nothing is mapped.
-    let answer = unsafe { raw::syscall6(raw::nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
+    let answer = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
     assert!(!(-4095..0).contains(&answer), "{answer}");
     let page =
         std::ptr::with_exposed_provenance_mut::<u8>(usize::from_ne_bytes(answer.to_ne_bytes()));

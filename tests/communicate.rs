@@ -3,6 +3,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::programs::{all_of, is_pattern, pattern, program, std_program};
 use common::{Filter, Storm, skip, tests};
 use rawpipe::process::{
@@ -10,7 +11,7 @@ use rawpipe::process::{
     Stdio,
 };
 use rawpipe::time::Deadline;
-use rawpipe::{Errno, io as raw_io, raw};
+use rawpipe::{Errno, io as raw_io};
 use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -328,7 +329,7 @@ fn communicate_grace_zero_reads_all_that_the_child_wrote() {
 }
 
 fn communicate_grace_without_a_pidfd() {
-    let calls = [raw::nr::PIDFD_OPEN, raw::nr::CLONE3];
+    let calls = [nr::PIDFD_OPEN, nr::CLONE3];
     let filters = [Filter::new(&calls, Errno::ENOSYS), common::no_pidfd_by_clone()];
     if !filters.iter().all(Filter::install) {
         return skip("communicate_grace_without_a_pidfd", "no filter of system calls here");
@@ -385,7 +386,7 @@ fn output_that_fails_leaves_no_child_enomem() {
     // They end when they are killed, and not before.
     let (sleeps, too) = (program("sleep", &[]), program("sleep", &[]));
     // A standard library that polls when it begins has another way for this error.
-    if !Filter::new(&[raw::nr::PPOLL], Errno::ENOMEM).install() {
+    if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
         return skip(test, "no seccomp filter here");
     }
     let failed = Err(Kind::Poll(Errno::ENOMEM));

@@ -21,6 +21,7 @@ mod programs;
 #[path = "errno_table/sources.rs"]
 mod sources;
 
+use crate::common::nr;
 use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd, EventFdFlags};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rawpipe::io::{self, DupFlags, Incomplete, IoSlice, IoSliceMut};
@@ -249,7 +250,7 @@ fn become_nobody() -> bool {
 
 /// Sets a limit of this process, the soft one, and says what it was.
 fn set_limit(resource: rawpipe::process::Resource, soft: u64) -> u64 {
-    use rawpipe::raw::{nr, syscall4};
+    use rawpipe::raw::syscall4;
     let (mut old, resource) = ([0_u64; 2], resource.as_raw() as usize);
     let place = (&raw mut old).expose_provenance();
     // SAFETY: writes one `struct rlimit64`.

@@ -4,6 +4,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::programs::{all_of, program};
 use common::{child, close_copy, skip, tests};
 use rawpipe::fd::{AsFd, AsRawFd};
@@ -58,7 +59,7 @@ fn block(signals: &[Signal]) {
     }
     let place = (&raw const mask).expose_provenance();
     // SAFETY: reads one signal set of 8 bytes.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::RT_SIGPROCMASK, SIG_BLOCK, place, 0, 8) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::RT_SIGPROCMASK, SIG_BLOCK, place, 0, 8) }, 0);
 }
 
 // ---- what a fork copies ----
@@ -109,7 +110,7 @@ fn fork_child_may_close_everything() {
     let mut child = child(|| {
         for number in 0..=highest {
             // SAFETY: `close` touches no memory; this child uses no descriptor.
-            unsafe { raw::syscall1(raw::nr::CLOSE, number) };
+            unsafe { raw::syscall1(nr::CLOSE, number) };
         }
         3
     });
@@ -308,7 +309,7 @@ fn kill_by_another_thread_ends_a_wait() {
         let number = usize::try_from(pidfd.as_raw_fd()).unwrap();
         let signal = usize::try_from(Signal::KILL.as_raw()).unwrap();
         // SAFETY: without data for the signal the call touches no memory.
-        unsafe { raw::syscall4(raw::nr::PIDFD_SEND_SIGNAL, number, signal, 0, 0) }
+        unsafe { raw::syscall4(nr::PIDFD_SEND_SIGNAL, number, signal, 0, 0) }
     };
     let pid = child.id();
     let killer = thread::spawn(move || {

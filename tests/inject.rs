@@ -31,7 +31,7 @@ mod streams;
 #[path = "inject/tracer.rs"]
 mod tracer;
 
-use rawpipe::raw::nr;
+use crate::common::nr;
 use rawpipe::{Errno, io};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -4,6 +4,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::{child, close_copy, skip, tests};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd};
 use rawpipe::message::{Channel, Duplex, Receiver, Sender};
@@ -216,7 +217,7 @@ fn pipe_takes_every_descriptor_that_is_allowed() {
     let limit = [LIMIT, LIMIT];
     let place = (&raw const limit).expose_provenance();
     // SAFETY: reads one `struct rlimit64`.
-    let answer = unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, 7, place, 0) };
+    let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, 7, place, 0) };
     if answer != 0 || common::emulated() {
         let test = "pipe_takes_every_descriptor_that_is_allowed";
         return skip(test, "the limit of descriptors is another's");
@@ -251,7 +252,7 @@ fn dup_takes_the_lowest_free_number() {
     assert!(third.as_raw_fd() > writer.as_raw_fd());
     // A copy without its flag is made above the standard streams, also where those are closed.
     // SAFETY: takes integers; this test does not read its standard input.
-    assert_eq!(unsafe { raw::syscall1(raw::nr::CLOSE, 0) }, 0);
+    assert_eq!(unsafe { raw::syscall1(nr::CLOSE, 0) }, 0);
     assert!(io::dup_cloexec(&writer).unwrap().as_raw_fd() > 2);
     assert_eq!(io::dup(&writer).unwrap().as_raw_fd(), 0);
 }

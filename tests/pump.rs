@@ -7,6 +7,7 @@
 
 mod common;
 
+use crate::common::nr;
 use rawpipe::fd::OwnedFd;
 use rawpipe::pipe::{self, Capacity};
 use rawpipe::{Errno, raw};
@@ -172,7 +173,7 @@ impl Running {
         thread::spawn(move || {
             if end.recv_timeout(Duration::from_secs(300)) == Err(RecvTimeoutError::Timeout) {
                 // SAFETY: `kill` touches no memory; `end` disconnects when the child is reaped.
-                unsafe { raw::syscall2(raw::nr::KILL, pid, 9) };
+                unsafe { raw::syscall2(nr::KILL, pid, 9) };
             }
         });
         Ok(Self { child, _watched: watched })
@@ -621,7 +622,6 @@ fn pump_nonblocking_pipe_to_appended_file() {
 
 /// Makes `splice` fail with this error in the program that the command starts.
 fn refuse_splice(command: &mut Command, errno: Errno) {
-    use raw::nr;
     let filter = common::Filter::new(&[nr::SPLICE, nr::SENDFILE, nr::COPY_FILE_RANGE], errno);
     let filter = move || {
         if filter.install() { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
@@ -899,12 +899,12 @@ fn terminal() -> Result<(File, File), String> {
     let unlock = 0_i32;
     let pointer = (&raw const unlock).expose_provenance();
     // SAFETY: TIOCSPTLCK reads an int.
-    let answer = unsafe { raw::syscall3(raw::nr::IOCTL, fd, TIOCSPTLCK, pointer) };
+    let answer = unsafe { raw::syscall3(nr::IOCTL, fd, TIOCSPTLCK, pointer) };
     assert_eq!(answer, 0, "TIOCSPTLCK");
     let mut number = -1_i32;
     let pointer = (&raw mut number).expose_provenance();
     // SAFETY: TIOCGPTN writes an int.
-    let answer = unsafe { raw::syscall3(raw::nr::IOCTL, fd, TIOCGPTN, pointer) };
+    let answer = unsafe { raw::syscall3(nr::IOCTL, fd, TIOCGPTN, pointer) };
     assert_eq!(answer, 0, "TIOCGPTN");
     let theirs = open(&format!("/dev/pts/{number}"))?;
     Ok((ours, theirs))

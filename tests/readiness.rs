@@ -4,13 +4,14 @@
 
 mod common;
 
+use crate::common::nr;
 use common::{child, close_copy, skip, tests};
 use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd, PollEvents};
 use rawpipe::fd::{AsFd, AsRawFd, OwnedFd};
 use rawpipe::poll::{PollFd, poll};
 use rawpipe::process::{Child, OnDrop};
 use rawpipe::select::{FdSet, select};
-use rawpipe::{Errno, PipeReader, raw};
+use rawpipe::{Errno, PipeReader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
@@ -294,7 +295,7 @@ fn waiters(count: u8, events: EpollEvents, reader: &PipeReader) -> (Vec<Child>, 
 
 /// Until all of them sleep in the wait: `None` where that cannot be seen.
 fn asleep(children: &[Child]) -> Option<()> {
-    let calls = [raw::nr::EPOLL_PWAIT, raw::nr::EPOLL_PWAIT2].map(|number| number.to_string());
+    let calls = [nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2].map(|number| number.to_string());
     let end = Instant::now() + LONG;
     for child in children {
         loop {

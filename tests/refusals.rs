@@ -9,6 +9,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::bytes::data;
 use common::programs::{self, output_of};
 use common::{Filter, Tool, Value, child, file, keep, open_fds, skip};
@@ -86,11 +87,10 @@ const IOCTL: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENO
 
 /// Bits of clone's flags, which are its second argument on s390x.
 fn clone_with(bits: u32) -> Refused {
-    Has(raw::nr::CLONE, u32::from(cfg!(target_arch = "s390x")), bits)
+    Has(nr::CLONE, u32::from(cfg!(target_arch = "s390x")), bits)
 }
 
 fn rows() -> Vec<Row> {
-    use raw::nr;
     const RWF_NOWAIT: u32 = 8;
     const RWF_NOSIGNAL: u32 = 0x100;
     const CLONE_VM: u32 = 0x100;
@@ -244,7 +244,7 @@ fn no_core() {
     let limit = [0_u64; 2];
     let place = (&raw const limit).expose_provenance();
     // SAFETY: reads one `struct rlimit64`.
-    unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_CORE, place, 0) };
+    unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_CORE, place, 0) };
 }
 
 /// What Valgrind 3.19 does not hand to the kernel as it is asked.
@@ -408,7 +408,7 @@ fn waiting_child() -> (Child, rawpipe::PipeWriter) {
 fn pidfds_are_there() -> bool {
     let own = std::process::id() as usize;
     // SAFETY: takes integers.
-    let answer = unsafe { raw::syscall2(raw::nr::PIDFD_OPEN, own, 0) };
+    let answer = unsafe { raw::syscall2(nr::PIDFD_OPEN, own, 0) };
     answer >= 0
 }
 
@@ -853,7 +853,7 @@ fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
         assert_eq!(asked, Err(Errno::EOPNOTSUPP));
     }
     chunks_arrive(ChunkWriter::builder());
-    let refuse = Filter::new(&[raw::nr::VMSPLICE], Errno::ENOSYS);
+    let refuse = Filter::new(&[nr::VMSPLICE], Errno::ENOSYS);
     if refused.is_some() && refuse.install() {
         let (bytes, sink) = (pipeful(), file(b""));
         transfer(full_of(&bytes), &sink).unwrap();
@@ -868,7 +868,7 @@ fn memfd_without_a_flag(refused: Option<Errno>) -> Result<(), &'static str> {
     const MFD_ALLOW_SEALING: usize = 2;
     let (name, flags) = (c"probe".as_ptr().expose_provenance(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
     // SAFETY: reads the name up to its NUL.
-    if unsafe { raw::syscall2(raw::nr::MEMFD_CREATE, name, flags) } < 0 {
+    if unsafe { raw::syscall2(nr::MEMFD_CREATE, name, flags) } < 0 {
         let _ = asked_for(By::Memfd);
         return Err("no files in memory here");
     }

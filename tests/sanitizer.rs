@@ -5,6 +5,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::{Tool, skip, tests};
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::raw;
@@ -71,7 +72,7 @@ fn read_beyond_the_end_of_a_buffer() {
         let place = buf.as_mut_ptr().expose_provenance();
         // The kernel has 16 bytes only. It is the length that is wrong.
         // SAFETY: none for the length.
-        let answer = unsafe { raw::syscall3(raw::nr::READ, number(&reader), place, 24) };
+        let answer = unsafe { raw::syscall3(nr::READ, number(&reader), place, 24) };
         black_box((answer, buf));
     });
 }
@@ -88,7 +89,7 @@ fn readv_beyond_the_end_of_a_buffer() {
         let list = [[buf.as_mut_ptr().expose_provenance(), 8], [buf.as_mut_ptr().addr() + 4, 8]];
         let place = list.as_ptr().expose_provenance();
         // SAFETY: none for the second buffer.
-        let answer = unsafe { raw::syscall3(raw::nr::READV, number(&reader), place, 2) };
+        let answer = unsafe { raw::syscall3(nr::READV, number(&reader), place, 2) };
         black_box((answer, buf));
     });
 }
@@ -104,7 +105,7 @@ fn write_of_freed_memory() {
         let place = buf.as_ptr().expose_provenance();
         drop(buf);
         // SAFETY: none.
-        black_box(unsafe { raw::syscall3(raw::nr::WRITE, number(&writer), place, 16) });
+        black_box(unsafe { raw::syscall3(nr::WRITE, number(&writer), place, 16) });
     });
 }
 
@@ -119,7 +120,7 @@ fn byte_beyond_what_read_has_given() {
         let mut buf = Vec::<u8>::with_capacity(16);
         let place = buf.as_mut_ptr().expose_provenance();
         // SAFETY: the buffer has room for 16 bytes.
-        let answer = unsafe { raw::syscall3(raw::nr::READ, number(&reader), place, 16) };
+        let answer = unsafe { raw::syscall3(nr::READ, number(&reader), place, 16) };
         assert_eq!(answer, 4);
         // SAFETY: none: it is one more than were read.
         unsafe { buf.set_len(5) };
@@ -141,7 +142,7 @@ fn write_of_uninitialised_memory() {
         buf.push(1);
         let place = buf.as_ptr().expose_provenance();
         // SAFETY: none.
-        black_box(unsafe { raw::syscall3(raw::nr::WRITE, number(&writer), place, 2) });
+        black_box(unsafe { raw::syscall3(nr::WRITE, number(&writer), place, 2) });
     });
 }
 
@@ -208,7 +209,7 @@ fn write_of_what_another_thread_stores() {
             scope.spawn(|| {
                 let place = SHARED.0.get().expose_provenance();
                 // SAFETY: none for the other thread.
-                black_box(unsafe { raw::syscall3(raw::nr::WRITE, number(&writer), place, 64) });
+                black_box(unsafe { raw::syscall3(nr::WRITE, number(&writer), place, 64) });
                 both_are_here();
             });
         });
@@ -264,7 +265,7 @@ fn calls_that_fail() {
         }
         let (reader, _writer) = rawpipe::pipe().unwrap();
         // SAFETY: no program has memory there.
-        let answer = unsafe { raw::syscall3(raw::nr::READ, number(&reader), usize::MAX - 4095, 8) };
+        let answer = unsafe { raw::syscall3(nr::READ, number(&reader), usize::MAX - 4095, 8) };
         assert!(answer < 0);
     });
 }

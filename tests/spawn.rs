@@ -4,6 +4,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::{Value, closed_fd, keep, skip, tests, tmp_path};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rawpipe::process::{
@@ -57,7 +58,7 @@ static AT_THE_BEGINNING: extern "C" fn() = {
             let mut action = [0_usize; 8];
             let place = (&raw mut action).expose_provenance();
             // SAFETY: writes one `struct sigaction`, which is shorter on every target.
-            let answer = unsafe { raw::syscall4(raw::nr::RT_SIGACTION, number, 0, place, 8) };
+            let answer = unsafe { raw::syscall4(nr::RT_SIGACTION, number, 0, place, 8) };
             let bit = 1 << (number - 1);
             match action[0] {
                 _ if answer != 0 => 0,
@@ -69,14 +70,14 @@ static AT_THE_BEGINNING: extern "C" fn() = {
         let mut mask = [0_usize; 8 / size_of::<usize>()];
         let place = (&raw mut mask).expose_provenance();
         // SAFETY: writes one signal set of 8 bytes.
-        unsafe { raw::syscall4(raw::nr::RT_SIGPROCMASK, 0, 0, place, 8) };
+        unsafe { raw::syscall4(nr::RT_SIGPROCMASK, 0, 0, place, 8) };
         for (index, word) in mask.iter().enumerate() {
             let shift = u32::try_from(index).unwrap_or(0) * usize::BITS;
             BLOCKED.fetch_or((*word as u64).wrapping_shl(shift), Ordering::SeqCst);
         }
         for (number, open) in STANDARD.iter().enumerate() {
             // SAFETY: takes integers.
-            let answer = unsafe { raw::syscall3(raw::nr::FCNTL, number, 1, 0) };
+            let answer = unsafe { raw::syscall3(nr::FCNTL, number, 1, 0) };
             open.store(answer >= 0, Ordering::SeqCst);
         }
     }
@@ -118,7 +119,7 @@ fn report() {
     let place = (&raw mut limit).expose_provenance();
     let nofile = Resource::NOFILE.as_raw() as usize;
     // SAFETY: writes one `struct rlimit64`.
-    unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, nofile, 0, place) };
+    unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, 0, place) };
     println!("nofile={limit:?}");
     let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     println!("cgroups={}", cgroups.replace('\n', ";"));
@@ -214,7 +215,7 @@ fn assert_no_children() {
     let mut info = [0_u64; 16]; // a `siginfo_t`
     let place = (&raw mut info).expose_provenance();
     // SAFETY: writes to the place given, which has 128 bytes.
-    let answer = unsafe { raw::syscall5(raw::nr::WAITID, P_ALL, 0, place, WEXITED | WNOHANG, 0) };
+    let answer = unsafe { raw::syscall5(nr::WAITID, P_ALL, 0, place, WEXITED | WNOHANG, 0) };
     assert_eq!(answer, -isize::try_from(Errno::ECHILD.raw_os_error()).unwrap(), "a child is left");
 }
 
@@ -344,7 +345,7 @@ fn spawn_signals_are_reset() {
 }
 
 fn spawn_signals_are_reset_one_by_one_without_clone3() {
-    if !common::Filter::new(&[raw::nr::CLONE3], Errno::ENOSYS).install() {
+    if !common::Filter::new(&[nr::CLONE3], Errno::ENOSYS).install() {
         return skip("spawn_signals_are_reset_one_by_one_without_clone3", "no seccomp here");
     }
     spawn_signals_are_reset();
@@ -355,7 +356,7 @@ fn spawn_leaves_the_threads_mask_as_it_was() {
         let mut mask = [0_usize; 8 / size_of::<usize>()];
         let place = (&raw mut mask).expose_provenance();
         // SAFETY: writes one signal set of 8 bytes.
-        unsafe { raw::syscall4(raw::nr::RT_SIGPROCMASK, 0, 0, place, 8) };
+        unsafe { raw::syscall4(nr::RT_SIGPROCMASK, 0, 0, place, 8) };
         mask
     };
     let before = mask();
@@ -468,7 +469,7 @@ fn drop_cap_setgid() {
 fn set_groups(groups: &[u32]) {
     let place = groups.as_ptr().expose_provenance();
     // SAFETY: reads the list.
-    assert_eq!(unsafe { raw::syscall2(raw::nr::SETGROUPS, groups.len(), place) }, 0);
+    assert_eq!(unsafe { raw::syscall2(nr::SETGROUPS, groups.len(), place) }, 0);
 }
 
 /// What becomes of the groups of a child, and of one with each of `uids`, where they cannot be changed.
@@ -520,7 +521,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
         set_groups(given);
         let mut child = common::child(|| {
             // SAFETY: takes an integer.
-            if unsafe { raw::syscall1(raw::nr::UNSHARE, CLONE_NEWUSER) } != 0 {
+            if unsafe { raw::syscall1(nr::UNSHARE, CLONE_NEWUSER) } != 0 {
                 return 77;
             }
             let maps = [("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")];
@@ -563,9 +564,9 @@ fn become_nobody() {
     if geteuid() == 0 {
         let uid = 0x3_0000 + std::process::id() % 0x1_0000;
         // SAFETY: takes integers.
-        let groups = unsafe { raw::syscall2(raw::nr::SETGROUPS, 0, 0) };
+        let groups = unsafe { raw::syscall2(nr::SETGROUPS, 0, 0) };
         // SAFETY: takes integers.
-        let gid = unsafe { raw::syscall3(raw::nr::SETRESGID, 65534, 65534, 65534) };
+        let gid = unsafe { raw::syscall3(nr::SETRESGID, 65534, 65534, 65534) };
         assert_eq!((groups, gid, setuid(uid)), (0, 0, 0));
     }
 }
@@ -611,7 +612,7 @@ fn spawn_death_signal_arrives() {
 fn new_pid_namespace(test: &str) -> bool {
     const CLONE_NEWPID: usize = 0x2000_0000;
     // SAFETY: takes an integer.
-    let new = unsafe { raw::syscall1(raw::nr::UNSHARE, CLONE_NEWPID) } == 0;
+    let new = unsafe { raw::syscall1(nr::UNSHARE, CLONE_NEWPID) } == 0;
     if !new {
         skip(test, "needs root, to make a pid name space");
     }
@@ -799,7 +800,7 @@ fn spawn_close_other_fds_leaves_what_is_mapped() {
     };
     check();
     // Also where the kernel has no call for it, and by the pipe.
-    if common::Filter::new(&[raw::nr::CLOSE_RANGE], Errno::ENOSYS).install() {
+    if common::Filter::new(&[nr::CLOSE_RANGE], Errno::ENOSYS).install() {
         check();
     }
 }
@@ -812,7 +813,7 @@ fn spawn_fds_with_the_standard_ones_closed_here() {
     let mut child = common::child(|| {
         for number in 0..3 {
             // SAFETY: `close` touches no memory; this child uses none of the three.
-            unsafe { raw::syscall1(raw::nr::CLOSE, number) };
+            unsafe { raw::syscall1(nr::CLOSE, number) };
         }
         let (near, far) = rawpipe::pipe().unwrap(); // 0 and 1
         let ok = near.as_raw_fd() == 0 && far.as_raw_fd() == 1;
@@ -876,7 +877,7 @@ fn spawn_fds_permutation_with_the_highest_number() {
     let other = common::file(b"");
     let from = usize::try_from(other.as_raw_fd()).unwrap();
     // SAFETY: takes integers; 39 is nobody's.
-    assert_eq!(unsafe { raw::syscall3(raw::nr::DUP3, from, 39, 0) }, 39);
+    assert_eq!(unsafe { raw::syscall3(nr::DUP3, from, 39, 0) }, 39);
     // SAFETY: new, and owned by nobody else.
     let high = unsafe { <OwnedFd as rawpipe::fd::FromRawFd>::from_raw_fd(39) };
     let (low_identity, high_identity) = (identity(&low), identity(&high));
@@ -1095,7 +1096,7 @@ fn spawn_without_memory_enomem() {
 /// A stack that got no guard page is not kept for the next child.
 fn spawn_without_a_guard_page_enomem() {
     let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
-    if !common::Filter::new(&[raw::nr::MPROTECT], Errno::ENOMEM).install() {
+    if !common::Filter::new(&[nr::MPROTECT], Errno::ENOMEM).install() {
         return skip("spawn_without_a_guard_page_enomem", "filters do not work here");
     }
     for _ in 0..2 {
@@ -1108,8 +1109,8 @@ fn refuse_shared_memory(errno: Errno) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 }; // behind the stack there
     // Valgrind makes a fork of it, which no filter sees to be anything else.
     common::tool() != Some(common::Tool::Valgrind)
-        && common::Filter::on_argument(raw::nr::CLONE, index, Value::Has(0x100), errno).install()
-        && common::Filter::new(&[raw::nr::CLONE3], Errno::ENOSYS).install()
+        && common::Filter::on_argument(nr::CLONE, index, Value::Has(0x100), errno).install()
+        && common::Filter::new(&[nr::CLONE3], Errno::ENOSYS).install()
 }
 
 fn by_fork() {
@@ -1159,7 +1160,7 @@ fn spawn_any_clone_refused() {
     for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EACCES] {
         // Each in a process of its own: a filter stays.
         let mut child = common::child(|| {
-            let calls = [raw::nr::CLONE, raw::nr::CLONE3];
+            let calls = [nr::CLONE, nr::CLONE3];
             if !common::Filter::new(&calls, errno).install() {
                 return 77;
             }
@@ -1173,7 +1174,7 @@ fn spawn_any_clone_refused() {
 }
 
 fn kill_at_exec() -> bool {
-    common::Filter::new(&[raw::nr::EXECVE], Errno::EPERM).that_kills().install()
+    common::Filter::new(&[nr::EXECVE], Errno::EPERM).that_kills().install()
 }
 
 fn spawn_killed_before_exec_echild() {
@@ -1182,9 +1183,9 @@ fn spawn_killed_before_exec_echild() {
     let worlds: [(&str, Refuse); 4] = [
         ("shared memory", || true),
         ("fork", || refuse_shared_memory(Errno::EPERM)),
-        ("no setpgid", || common::Filter::new(&[raw::nr::SETPGID], Errno::EPERM).install()),
+        ("no setpgid", || common::Filter::new(&[nr::SETPGID], Errno::EPERM).install()),
         ("no pidfd", || {
-            let calls = [raw::nr::CLONE3, raw::nr::PIDFD_OPEN];
+            let calls = [nr::CLONE3, nr::PIDFD_OPEN];
             common::Filter::new(&calls, Errno::ENOSYS).install()
                 && common::no_pidfd_by_clone().install()
         }),
@@ -1212,7 +1213,7 @@ fn spawn_killed_before_exec_echild() {
 
 /// Nobody says then whether the program has begun; its status is there.
 fn spawn_killed_before_exec_without_proc() {
-    let no_files = common::Filter::new(&[raw::nr::OPENAT], Errno::ENOENT);
+    let no_files = common::Filter::new(&[nr::OPENAT], Errno::ENOENT);
     if !no_files.install() || !kill_at_exec() {
         return skip("spawn_killed_before_exec_without_proc", "no seccomp here");
     }
@@ -1227,7 +1228,7 @@ fn spawn_killed_before_exec_without_proc() {
 fn spawn_where_setpgid_is_refused() {
     for errno in [Errno::EPERM, Errno::ENOSYS] {
         let mut child = common::child(|| {
-            if !common::Filter::new(&[raw::nr::SETPGID], errno).install() {
+            if !common::Filter::new(&[nr::SETPGID], errno).install() {
                 return 77;
             }
             for spawn in [reporter(&["x"]), reporter(&["x"]).setsid()] {
@@ -1265,11 +1266,11 @@ fn set_limit(resource: Resource, limit: u64) {
     let place = (&raw const limit).expose_provenance();
     let resource = resource.as_raw() as usize;
     // SAFETY: reads one `struct rlimit64`.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, resource, place, 0) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
 }
 
 fn spawn_without_newer_calls() {
-    let calls = [raw::nr::CLONE3, raw::nr::PIDFD_OPEN, raw::nr::CLOSE_RANGE];
+    let calls = [nr::CLONE3, nr::PIDFD_OPEN, nr::CLOSE_RANGE];
     if !common::Filter::new(&calls, Errno::ENOSYS).install() {
         return skip("spawn_without_newer_calls", "no seccomp here");
     }
@@ -1325,7 +1326,7 @@ fn fexecve_without_execveat_goes_by_proc() {
     for errno in [Errno::ENOSYS, Errno::ENOENT] {
         let argv = list(["sh", "-c", "exit 8"]);
         let file = File::open("/bin/sh").unwrap();
-        let refuse = common::Filter::new(&[raw::nr::EXECVEAT], errno);
+        let refuse = common::Filter::new(&[nr::EXECVEAT], errno);
         let code = code_of(|| {
             if !refuse.install() {
                 process::exit(77);

@@ -9,6 +9,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::{skip, tests};
 use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{self, Arg, Child, Signal, Spawn, SpawnStage};
@@ -102,7 +103,7 @@ impl Score {
         unsafe { ptrace(PTRACE_DETACH, pid, 0_usize, 0_usize) };
         // The stop may not have been the one that was asked for, which comes later then.
         // SAFETY: touches no memory.
-        unsafe { raw::syscall2(raw::nr::KILL, pid, SIGCONT) };
+        unsafe { raw::syscall2(nr::KILL, pid, SIGCONT) };
     }
 
     fn tell(self, to: &PipeWriter) -> bool {
@@ -153,7 +154,7 @@ fn attack_what_is_new(gate: &PipeReader, kills: bool, parent: u32) -> Score {
         (0..8).for_each(|_| score.by_memory(pid));
         if kills && pid != before && is_child_of(pid, parent) {
             // SAFETY: touches no memory.
-            unsafe { raw::syscall2(raw::nr::KILL, pid, SIGKILL) };
+            unsafe { raw::syscall2(nr::KILL, pid, SIGKILL) };
             (0..8).for_each(|_| score.by_memory(pid));
         } else {
             score.by_trace(pid);

@@ -4,6 +4,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::programs::{all_of, output_of, program, std_program};
 use common::{Filter, Value, keep, skip, tests};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -34,7 +35,7 @@ fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl FnOnce() -> R
     let replace = |from: BorrowedFd<'_>, to: usize| {
         let from = usize::try_from(from.as_raw_fd()).unwrap();
         // SAFETY: takes integers; what was there is kept by a copy.
-        let answer = unsafe { raw::syscall3(raw::nr::DUP3, from, to, 0) };
+        let answer = unsafe { raw::syscall3(nr::DUP3, from, to, 0) };
         assert_eq!(usize::try_from(answer), Ok(to));
     };
     let saved = [0, 1, 2].map(|number| io::dup_cloexec(own(number)).unwrap());
@@ -42,7 +43,7 @@ fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl FnOnce() -> R
         match file {
             Some(file) => replace(file, number),
             // SAFETY: as above.
-            None => assert_eq!(unsafe { raw::syscall1(raw::nr::CLOSE, number) }, 0),
+            None => assert_eq!(unsafe { raw::syscall1(nr::CLOSE, number) }, 0),
         }
     }
     let result = body();
@@ -61,8 +62,8 @@ fn with_closed<R>(closed: u8, body: impl FnOnce() -> R) -> R {
 fn no_shared_memory(test: &str) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 };
     let filters = [
-        Filter::on_argument(raw::nr::CLONE, index, Value::Has(0x100), Errno::EPERM),
-        Filter::new(&[raw::nr::CLONE3], Errno::ENOSYS),
+        Filter::on_argument(nr::CLONE, index, Value::Has(0x100), Errno::EPERM),
+        Filter::new(&[nr::CLONE3], Errno::ENOSYS),
     ];
     // Valgrind makes a fork of it, which no filter sees to be anything else.
     let seen = common::tool() != Some(common::Tool::Valgrind);
@@ -293,13 +294,13 @@ fn close_other_fds_above_a_lowered_limit() {
     let file = common::file(b"");
     let from = usize::try_from(file.as_raw_fd()).unwrap();
     // SAFETY: takes integers only.
-    let high = unsafe { raw::syscall3(raw::nr::FCNTL, from, F_DUPFD, 300) };
+    let high = unsafe { raw::syscall3(nr::FCNTL, from, F_DUPFD, 300) };
     assert!(high >= 300, "{high}");
     let limit = [64_u64, 64];
     let place = (&raw const limit).expose_provenance();
     let nofile = Resource::NOFILE.as_raw() as usize;
     // SAFETY: reads one `struct rlimit64`.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
     let high = i32::try_from(high).unwrap();
     if common::emulated() {
         return skip(test, "an emulator has descriptors of its own");
@@ -308,7 +309,7 @@ fn close_other_fds_above_a_lowered_limit() {
     let open = open_in(program("fds", &[]).close_other_fds());
     if open.contains(&high) {
         // SAFETY: takes integers; the range is empty.
-        let answer = unsafe { raw::syscall3(raw::nr::CLOSE_RANGE, 1 << 20, 1 << 20, 0) };
+        let answer = unsafe { raw::syscall3(nr::CLOSE_RANGE, 1 << 20, 1 << 20, 0) };
         assert_ne!(answer, 0, "{open:?}");
         skip(test, "without close_range only what is below the limit");
     }

@@ -16,8 +16,8 @@ mod operations;
 #[allow(dead_code, reason = "nothing is made to fail here")]
 mod tracer;
 
+use crate::common::nr;
 use operations::{Operation, PLAIN, operations};
-use rawpipe::raw::nr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::atomic::Ordering;

@@ -5,13 +5,14 @@
 
 mod common;
 
+use crate::common::nr;
 use common::programs::{is_pattern, pattern, program};
 use common::{Filter, NO_FILTER, Storm, filtered, skip, tests};
 use rawpipe::process::{
     Child, Communicate, CommunicateErrorKind as Kind, OnDrop, Signal, StdStream, Stdio,
 };
 use rawpipe::time::Deadline;
-use rawpipe::{Errno, PipeWriter, raw};
+use rawpipe::{Errno, PipeWriter};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -265,7 +266,7 @@ fn communicate_traced_child_until_its_end() {
 /// Without a guard against `SIGPIPE` nothing is fed.
 fn communicate_sigpipe_guard_refused_errno() {
     let test = "communicate_sigpipe_guard_refused_errno";
-    for call in [raw::nr::RT_SIGPENDING, raw::nr::RT_SIGPROCMASK] {
+    for call in [nr::RT_SIGPENDING, nr::RT_SIGPROCMASK] {
         for errno in [Errno::ENOSYS, Errno::EPERM] {
             let mut child = program("cat", &[])
                 .stdin(Stdio::piped())

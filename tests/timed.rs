@@ -4,6 +4,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::closed_fd;
 use rawpipe::fd::{AsRawFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity, PIPE_BUF};
@@ -58,7 +59,7 @@ fn pipes_have_nowait() -> bool {
     let fd = usize::try_from(writer.as_raw_fd()).unwrap();
     let (list, here) = (bufs.as_ptr().expose_provenance(), usize::MAX);
     // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads its one byte.
-    let answer = unsafe { raw::syscall6(raw::nr::PWRITEV2, fd, list, 1, here, here, RWF_NOWAIT) };
+    let answer = unsafe { raw::syscall6(nr::PWRITEV2, fd, list, 1, here, here, RWF_NOWAIT) };
     assert!(answer == 1 || answer < 0);
     answer == 1
 }

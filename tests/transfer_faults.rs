@@ -4,6 +4,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::bytes::data;
 use common::{HANDLED, NO_FILTER, Storm, child, file, filtered, skip, tests};
 use rawpipe::fd::{AsFd, OwnedFd};
@@ -206,7 +207,6 @@ fn refused(
 }
 
 fn transfer_falls_back_when_the_kernel_refuses() {
-    use raw::nr;
     let test = "transfer_falls_back_when_the_kernel_refuses";
     if common::emulated() {
         return skip(test, "no seccomp under an emulator");
@@ -257,7 +257,7 @@ fn fanout_failed_tee_keeps_what_it_has_taken_eio() {
         drop(far);
         let (one, two) = (file(b""), file(b""));
         let mut sinks = [FanoutSink::new(&one).unwrap(), FanoutSink::new(&two).unwrap()];
-        if !common::Filter::new(&[raw::nr::TEE], Errno::EIO).install() {
+        if !common::Filter::new(&[nr::TEE], Errno::EIO).install() {
             return NO_FILTER;
         }
         let Err(mut error) = fanout(&near, &mut sinks) else { return 1 };
@@ -287,7 +287,7 @@ fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
         let (gone, broken) = rawpipe::pipe().unwrap();
         drop(gone);
         let mut sinks = [FanoutSink::new(&broken).unwrap()];
-        if !common::Filter::new(&[raw::nr::IOCTL], Errno::EPERM).install() {
+        if !common::Filter::new(&[nr::IOCTL], Errno::EPERM).install() {
             return NO_FILTER;
         }
         let failed = fanout(&reader, &mut sinks).is_err();
@@ -311,7 +311,7 @@ fn transfer_deadline_polls_only_what_could_wait() {
     let run = |from: &dyn Fn() -> OwnedFd, to: &dyn Fn() -> OwnedFd, chunk: usize| {
         let mut moving = child(|| {
             let (from, to) = (from(), to());
-            if !common::Filter::new(&[raw::nr::PPOLL], Errno::EDOM).install() {
+            if !common::Filter::new(&[nr::PPOLL], Errno::EDOM).install() {
                 return 2;
             }
             let later = Deadline::after(Duration::from_secs(600));
@@ -375,7 +375,7 @@ fn discard_without_a_descriptor_for_a_sink_reads() {
     let limit: [u64; 2] = [3, 3];
     let place = (&raw const limit).expose_provenance();
     // SAFETY: reads one `struct rlimit64` at the place given.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
     assert_eq!(discard(&near, Some(40_000)).unwrap(), 40_000);
     assert_eq!(discard(&reader, Some(11)).unwrap(), 11);
     assert_eq!(reader.available().unwrap(), 4);
@@ -397,7 +397,7 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     let limit: [u64; 2] = [3, 3];
     let place = (&raw const limit).expose_provenance();
     // SAFETY: reads one `struct rlimit64` at the place given.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
     let done = transfer(&near, &sink).unwrap();
     assert_eq!((done.bytes(), done.mechanism()), (50_000, TransferMechanism::Copy));
     assert!(done.fell_back());
@@ -420,7 +420,7 @@ fn transfer_full_disk_enospc_loses_nothing() {
         fn umount(target: *const c_char) -> i32;
     }
     // SAFETY: takes an integer.
-    if unsafe { raw::syscall1(raw::nr::UNSHARE, CLONE_NEWNS) } != 0 {
+    if unsafe { raw::syscall1(nr::UNSHARE, CLONE_NEWNS) } != 0 {
         return skip(test, "needs root, for a small file system");
     }
     let folder = common::tmp_path();

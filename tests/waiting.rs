@@ -4,6 +4,7 @@
 
 mod common;
 
+use crate::common::nr;
 use common::{Filter, HANDLED, Storm, child, skip, tests};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{ExitStatus, Signal};
@@ -11,7 +12,7 @@ use rawpipe::sigpipe::without_sigpipe;
 use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, sendfile, splice, tee};
 use rawpipe::time::Deadline;
-use rawpipe::{Errno, PipeReader, PipeWriter, io, raw};
+use rawpipe::{Errno, PipeReader, PipeWriter, io};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -46,7 +47,7 @@ fn both_ways(test: &str, body: impl Fn() -> u8) {
     let status = mortal(&body);
     assert!(status.success(), "{status}");
     for errno in [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM, Errno::EINVAL] {
-        let filter = Filter::new(&[raw::nr::PWRITEV2], errno);
+        let filter = Filter::new(&[nr::PWRITEV2], errno);
         let status = mortal(|| if filter.install() { body() } else { 99 });
         if status.code() == Some(99) {
             return skip(test, "no filters here");
@@ -302,7 +303,7 @@ fn without_sigpipe_takes_its_own_beside_one_of_the_process() {
 /// Without `rt_tgsigqueueinfo` what a call has raised is taken all the same.
 fn without_sigpipe_queueing_refused_takes_its_own() {
     for errno in [Errno::ENOSYS, Errno::EPERM] {
-        let filter = Filter::new(&[raw::nr::RT_TGSIGQUEUEINFO], errno);
+        let filter = Filter::new(&[nr::RT_TGSIGQUEUEINFO], errno);
         let status = mortal(|| {
             if !filter.install() {
                 return 99;
@@ -330,9 +331,9 @@ fn without_sigpipe_queueing_refused_takes_its_own() {
 fn nosignal_guard_refused_errno_before_the_first_byte() {
     use rawpipe::message::{MessageError, Sender};
 
-    for call in [raw::nr::RT_SIGPENDING, raw::nr::RT_SIGPROCMASK] {
+    for call in [nr::RT_SIGPENDING, nr::RT_SIGPROCMASK] {
         for errno in [Errno::ENOSYS, Errno::EPERM] {
-            let filter = Filter::new(&[raw::nr::PWRITEV2, call], errno);
+            let filter = Filter::new(&[nr::PWRITEV2, call], errno);
             let status = mortal(|| {
                 let (reader, writer) = rawpipe::pipe().unwrap();
                 let source = common::file(b"contents");
@@ -419,8 +420,8 @@ fn deadlines_go_on_after_signals() {
 fn try_calls_refused_fall_back_or_say_so() {
     let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
     for errno in refusals {
-        let flags = Filter::new(&[raw::nr::PREADV2, raw::nr::PWRITEV2], errno);
-        let others = Filter::new(&[raw::nr::VMSPLICE, raw::nr::SPLICE], Errno::ENOSYS);
+        let flags = Filter::new(&[nr::PREADV2, nr::PWRITEV2], errno);
+        let others = Filter::new(&[nr::VMSPLICE, nr::SPLICE], Errno::ENOSYS);
         let status = mortal(|| {
             if !flags.install() {
                 return 99;
@@ -460,7 +461,7 @@ fn try_calls_refused_fall_back_or_say_so() {
 fn epoll_pwait2_refused_is_not_shorter_than_asked() {
     use rawpipe::epoll::{Epoll, EpollEvents, Event};
     for errno in [Errno::ENOSYS, Errno::EPERM] {
-        let filter = Filter::new(&[raw::nr::EPOLL_PWAIT2], errno);
+        let filter = Filter::new(&[nr::EPOLL_PWAIT2], errno);
         let status = mortal(|| {
             if !filter.install() {
                 return 99;

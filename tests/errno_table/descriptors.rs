@@ -1,5 +1,6 @@
 //! Reading, writing, and what a descriptor is told or asked.
 
+use crate::common::nr;
 use crate::common::{self, Filter, closed_fd, skip};
 use crate::{Answer, Ends, answer, libc, own, row, set_limit, whole};
 use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd, EventFdFlags};
@@ -14,7 +15,7 @@ use rawpipe::sigpipe::without_sigpipe;
 use rawpipe::spin::Wait;
 use rawpipe::time::Deadline;
 use rawpipe::transfer::{FanoutSink, discard};
-use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter, raw, timed};
+use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter, timed};
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::mem::MaybeUninit;
@@ -546,7 +547,7 @@ pub(crate) fn waiting() {
 pub(crate) fn signals() {
     own("sigpipe::without_sigpipe", "allowed", Ok(7), without_sigpipe(|| 7));
     let [refused, _] = crate::in_child(|| {
-        if !Filter::new(&[raw::nr::RT_SIGPENDING], Errno::EPERM).install() {
+        if !Filter::new(&[nr::RT_SIGPENDING], Errno::EPERM).install() {
             return [OK_0; 2];
         }
         [without_sigpipe(|| 7), OK_0]

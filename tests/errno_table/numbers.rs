@@ -1,11 +1,12 @@
 //! System calls by number, which `raw` makes as they are: situations of the calls that the crate builds on
 //! and offers in another form, or not at all. The C library's `syscall` has the same arguments.
 
+use crate::common::nr;
 use crate::common::{self, closed_fd, skip};
 use crate::{Answer, Ends, answer, in_child, libc, row};
 use rawpipe::Errno;
 use rawpipe::fd::AsRawFd;
-use rawpipe::raw::{nr, syscall6};
+use rawpipe::raw::syscall6;
 use std::collections::BTreeMap;
 
 /// The answer of `raw`, decoded.

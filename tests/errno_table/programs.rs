@@ -1,5 +1,6 @@
 //! Starting programs, in the place of this one and beside it, and talking to them.
 
+use crate::common::nr;
 use crate::common::{self, closed_fd, skip};
 use crate::{Answer, alike, answer, become_nobody, in_child, libc, of_std, own, row, set_limit};
 use rawpipe::Errno;
@@ -379,7 +380,7 @@ fn nobodys(spawn: &Spawn<'_>) {
     ];
     for (what, wanted, stage, ours, theirs) in lines {
         let [ours, theirs] = in_child(|| {
-            use rawpipe::raw::{nr, syscall3, syscall4};
+            use rawpipe::raw::{syscall3, syscall4};
             let limit = [0_u64; 2];
             let place = (&raw const limit).expose_provenance();
             // SAFETY: reads one `struct rlimit64`.

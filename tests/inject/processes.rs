@@ -1,6 +1,7 @@
 //! Starting programs, talking with them, waiting for them and letting go of them.
 
 use crate::check::{Holdings, Verdict, ensure, failed, injected, is_injected, shortened};
+use crate::common::nr;
 use crate::common::programs::{is_pattern, pattern, program};
 use crate::tracer::{Fault, fault, operation};
 use crate::{Operation, common, machine, missing, missing_bits};
@@ -10,7 +11,7 @@ use rawpipe::process::{
     fork_with,
 };
 use rawpipe::time::Deadline;
-use rawpipe::{Errno, PipeReader, PipeWriter, Result, raw};
+use rawpipe::{Errno, PipeReader, PipeWriter, Result};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -28,7 +29,6 @@ fn spare_stack() -> usize {
 
 /// At which stage a call belongs whose failure is told; for the others none.
 fn stage_fits(stage: SpawnStage, fault: &Fault) -> bool {
-    use raw::nr;
     let call = fault.key.nr;
     let is = |calls: &[usize]| calls.contains(&call);
     if !fault.key.child {
@@ -71,14 +71,14 @@ fn excused_where(error: &SpawnError, another_way: bool) -> Verdict {
     ensure!(is_injected(error.errno()), "{error}, which nobody has injected");
     ensure!(stage_fits(error.stage(), &fault), "{error}: not the stage of the call");
     let refusals = [Errno::EINVAL, Errno::ENOSYS, Errno::EPERM];
-    let cloned = failed(&[raw::nr::CLONE, raw::nr::CLONE3], &refusals);
+    let cloned = failed(&[nr::CLONE, nr::CLONE3], &refusals);
     ensure!(!(cloned && another_way), "{error}, where there is another way");
     Ok(())
 }
 
 /// A wait fails only when the kernel has said that there is no such child.
 fn ended(end: Result<rawpipe::process::ExitStatus>, code: i32) -> Verdict {
-    let lost = failed(&[raw::nr::WAITID], &[Errno::ECHILD]);
+    let lost = failed(&[nr::WAITID], &[Errno::ECHILD]);
     match end {
         Ok(status) => ensure!(status.code() == Some(code), "{status:?}, not {code}"),
         Err(errno) => ensure!(errno == Errno::ECHILD && lost, "waiting: {errno}"),
@@ -117,7 +117,7 @@ fn not_started() -> Verdict {
         // It could not say so, or was not heard.
         Err(error) if (error.stage(), error.errno()) == (SpawnStage::Channel, Errno::ECHILD) => {
             let muted = injected(|fault| {
-                let told = if fault.key.child { raw::nr::WRITE } else { raw::nr::READ };
+                let told = if fault.key.child { nr::WRITE } else { nr::READ };
                 fault.key.nr == told
             });
             ensure!(muted, "{error}");
@@ -251,10 +251,10 @@ fn bytes(count: usize) -> Vec<u8> {
 
 /// A limit of a system call for data, met by what goes on after it.
 fn is_minor() -> bool {
-    use raw::nr::{PPOLL, READ, READV, WRITE};
+    use nr::{PPOLL, READ, READV, WRITE};
     failed(&[PPOLL, READ, READV, WRITE], &[Errno::EINTR])
         || failed(&[READ, READV, WRITE], &[Errno::EAGAIN])
-        || failed(&[raw::nr::WAITID], &[Errno::EINTR])
+        || failed(&[nr::WAITID], &[Errno::EINTR])
         || shortened()
 }
 
@@ -399,15 +399,15 @@ fn row_spawned_and_waited() -> Verdict {
 pub(crate) fn operations() -> Vec<Operation> {
     const CLONE_VM: u64 = 0x100;
     let mut all = Vec::new();
-    let old = || vec![missing(raw::nr::CLONE3, Errno::ENOSYS)];
+    let old = || vec![missing(nr::CLONE3, Errno::ENOSYS)];
     let no_vfork = || {
-        let by_clone = missing_bits(raw::nr::CLONE, machine::CLONE_FLAGS, CLONE_VM, Errno::EPERM);
-        vec![missing(raw::nr::CLONE3, Errno::ENOSYS), by_clone]
+        let by_clone = missing_bits(nr::CLONE, machine::CLONE_FLAGS, CLONE_VM, Errno::EPERM);
+        vec![missing(nr::CLONE3, Errno::ENOSYS), by_clone]
     };
     let no_pidfd = || {
-        let mut all = vec![missing(raw::nr::CLONE3, Errno::ENOSYS)];
-        all.push(missing_bits(raw::nr::CLONE, machine::CLONE_FLAGS, 0x1000, Errno::EINVAL));
-        all.push(missing(raw::nr::PIDFD_OPEN, Errno::ENOSYS));
+        let mut all = vec![missing(nr::CLONE3, Errno::ENOSYS)];
+        all.push(missing_bits(nr::CLONE, machine::CLONE_FLAGS, 0x1000, Errno::EINVAL));
+        all.push(missing(nr::PIDFD_OPEN, Errno::ENOSYS));
         all
     };
     type Make = fn() -> Vec<crate::tracer::Missing>;

@@ -2,6 +2,7 @@
 //! readiness.
 
 use crate::check::{Holdings, Verdict, ensure, failed, is_injected, pattern, rest_of, shortened};
+use crate::common::nr;
 use crate::tracer::{Missing, operation};
 use crate::{Operation, missing};
 use rawpipe::epoll::{Epoll, EpollEvents, Event};
@@ -12,7 +13,7 @@ use rawpipe::poll::{PollEvents, PollFd, poll, poll_deadline};
 use rawpipe::select::{FdSet, select, select_deadline};
 use rawpipe::splice::{SpliceFlags, splice};
 use rawpipe::time::Deadline;
-use rawpipe::{Errno, PipeReader, PipeWriter, raw, timed};
+use rawpipe::{Errno, PipeReader, PipeWriter, timed};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ impl Came for Result<(), Incomplete> {
 
 /// Functions that go on after a signal do not tell one, and a short count is no failure.
 fn no_excuse(goes_on: bool) -> bool {
-    use raw::nr::{PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV};
+    use nr::{PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV};
     let calls = [PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV];
     goes_on && (failed(&calls, &[Errno::EINTR]) || shortened())
 }
@@ -128,7 +129,7 @@ fn too_late() -> Verdict {
     let (reader, _writer) = pipe();
     let holdings = Holdings::now();
     let answer = operation(|| reader.read_timeout(&mut [0; 8], SOON));
-    let without_waiting = [raw::nr::PREADV2, raw::nr::VMSPLICE, raw::nr::FCNTL];
+    let without_waiting = [nr::PREADV2, nr::VMSPLICE, nr::FCNTL];
     match answer {
         Err(Errno::ETIMEDOUT) => {}
         Err(errno) if is_injected(errno) => {}
@@ -277,11 +278,11 @@ pub(crate) fn operations() -> Vec<Operation> {
         ("", Vec::new),
         (" without RWF flags", || {
             let refuse = |nr| missing(nr, Errno::EOPNOTSUPP);
-            vec![refuse(raw::nr::PREADV2), refuse(raw::nr::PWRITEV2)]
+            vec![refuse(nr::PREADV2), refuse(nr::PWRITEV2)]
         }),
         (" without RWF flags and vmsplice", || {
             let refuse = |nr| missing(nr, Errno::ENOSYS);
-            vec![refuse(raw::nr::PREADV2), refuse(raw::nr::PWRITEV2), refuse(raw::nr::VMSPLICE)]
+            vec![refuse(nr::PREADV2), refuse(nr::PWRITEV2), refuse(nr::VMSPLICE)]
         }),
     ];
     for (suffix, missing) in kinds {
@@ -337,10 +338,10 @@ pub(crate) fn operations() -> Vec<Operation> {
     add(&mut all, "epoll", || ready(false, |a, b| epoll_two(a, b, false)));
     add(&mut all, "epoll, wait_deadline", || {
         // Only the wait goes on after a signal; making and changing the list do not wait.
-        let goes_on = failed(&[raw::nr::EPOLL_PWAIT, raw::nr::EPOLL_PWAIT2], &[Errno::EINTR]);
+        let goes_on = failed(&[nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2], &[Errno::EINTR]);
         ready(goes_on, |a, b| epoll_two(a, b, true))
     });
-    let old = vec![missing(raw::nr::EPOLL_PWAIT2, Errno::ENOSYS)];
+    let old = vec![missing(nr::EPOLL_PWAIT2, Errno::ENOSYS)];
     all.push(
         Operation::new("epoll without epoll_pwait2", || {
             ready(false, |a, b| epoll_two(a, b, false))

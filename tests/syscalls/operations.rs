@@ -5,13 +5,13 @@ mod moving;
 #[path = "processes.rs"]
 mod processes;
 
+use crate::common::nr;
 use crate::tracer::{Missing, operation};
 use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd};
 use rawpipe::fd::{IntoRawFd, OwnedFd};
 use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut};
 use rawpipe::pipe::{self, Builder, Capacity};
 use rawpipe::poll::{PollEvents, PollFd, poll, poll_deadline, poll_left};
-use rawpipe::raw::nr;
 use rawpipe::select::{FdSet, select, select_deadline};
 use rawpipe::sigpipe::without_sigpipe;
 use rawpipe::spin::Wait;

@@ -1,6 +1,7 @@
 //! Forks, programs, waiting and signals.
 
 use super::{LATE, Operation, SOON, done, fails, not_permitted, of, pipe, refused, refused_with};
+use crate::common::nr;
 use crate::common::{self, programs::program};
 use crate::tracer::operation;
 use rawpipe::fd::AsFd;
@@ -8,7 +9,6 @@ use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{
     self, Arg, Child, Command, Communicate, OnDrop, Resource, Rlimit, Signal, Spawn, Stdio,
 };
-use rawpipe::raw::nr;
 use rawpipe::time::Deadline;
 use rawpipe::{Fork, PipeWriter};
 use std::fs::File;

@@ -1,5 +1,6 @@
 //! The checks that run in each world, and those of single worlds.
 
+use crate::common::nr;
 use crate::common::programs::program;
 use crate::common::{self, Filter, child, file};
 use crate::libc;
@@ -10,7 +11,7 @@ use rawpipe::process::{
     SpawnStage, Stdio,
 };
 use rawpipe::time::Deadline;
-use rawpipe::{Errno, PipeReader, raw};
+use rawpipe::{Errno, PipeReader};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
 use std::fs::{self, File};
@@ -770,7 +771,7 @@ pub(crate) fn traced_child_communicates(_: &Ground) -> Result<(), String> {
 }
 
 pub(crate) fn killed_before_exec(_: &Ground) -> Result<(), String> {
-    let filter = Filter::new(&[raw::nr::EXECVE, raw::nr::EXECVEAT], Errno::EPERM).that_kills();
+    let filter = Filter::new(&[nr::EXECVE, nr::EXECVEAT], Errno::EPERM).that_kills();
     if !filter.install() {
         return Err(String::from("no seccomp filter here"));
     }

@@ -9,13 +9,14 @@
 //!
 //! This file is trusted to declare the table of `csrc/shim.c` as it is.
 #![cfg_attr(feature = "c-shim", allow(unsafe_code, reason = "the numbers of csrc/shim.c"))]
+#![allow(dead_code, reason = "each feature, and each test, uses some of them")]
 
 macro_rules! numbers {
     ($($name:ident $call:literal $x86_64:literal $aarch64:literal;)*) => {
         $(
             #[cfg(not(feature = "c-shim"))]
             #[doc = concat!("The number of `", $call, "`.")]
-            pub const $name: usize = if cfg!(target_arch = "x86_64") { $x86_64 } else { $aarch64 };
+            pub(crate) const $name: usize = if cfg!(target_arch = "x86_64") { $x86_64 } else { $aarch64 };
         )*
 
         #[cfg(feature = "c-shim")]
@@ -23,8 +24,8 @@ macro_rules! numbers {
         unsafe extern "C" {
             $(
                 #[doc = concat!("The number of `", $call, "`.")]
-                #[link_name = crate::sys::symbol!("nr_", $call)]
-                pub safe static $name: usize;
+                #[link_name = symbol!("nr_", $call)]
+                pub(crate) safe static $name: usize;
             )*
         }
 

@@ -28,13 +28,11 @@ mod common;
 use common::{Busy, KIB, MIB, finish, start};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
-use rawpipe::epoll::{Epoll, EpollEvents, Event};
+use rawpipe::event::{Epoll, Event, PollEvents, PollFd, poll};
 use rawpipe::message::{Channel, Receiver, Sender};
-use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::pipe::{AdaptiveEnd, Builder, Capacity};
 use rawpipe::process::Child;
-use rawpipe::spin::{Wait, WithWait};
-use rawpipe::{PipeReader, PipeWriter};
+use rawpipe::{PipeReader, PipeWriter, Wait};
 use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -172,7 +170,7 @@ fn raw_pipe() -> io::Result<(PipeReader, PipeWriter)> {
     Ok(rawpipe::pipe()?)
 }
 
-fn adaptive_pipe() -> io::Result<(WithWait<PipeReader>, WithWait<PipeWriter>)> {
+fn adaptive_pipe() -> io::Result<(AdaptiveEnd<PipeReader>, AdaptiveEnd<PipeWriter>)> {
     let (reader, writer) = rawpipe::pipe()?;
     Ok((reader.with_wait(Wait::Adaptive), writer.with_wait(Wait::Adaptive)))
 }
@@ -288,7 +286,7 @@ fn epoll_1000(criterion: &mut Criterion) {
     let pipes = pipes(1000);
     let epoll = Epoll::new().expect("an epoll");
     for (token, (reader, _)) in (0..).zip(&pipes) {
-        epoll.add(reader, EpollEvents::IN, token).expect("watched");
+        epoll.add(reader, PollEvents::IN, token).expect("watched");
     }
     let mut group = criterion.benchmark_group("epoll_1000");
     let mut buf = [Event::default(); 16];

@@ -7,8 +7,8 @@
 //! so their lines may come in any order.
 #![allow(unsafe_code, reason = "fork")]
 
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::io::write_all;
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::{Fork, PipeFlags};
 use std::io::{self, BufReader, ErrorKind, Read};
 

@@ -4,7 +4,7 @@
 //!
 //! Run it by `cargo run --example select_pipes`.
 
-use rawpipe::select::{FdSet, select};
+use rawpipe::event::{FdSet, select};
 use std::io;
 use std::time::Duration;
 

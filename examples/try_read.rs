@@ -6,7 +6,7 @@
 //!
 //! Run it by `cargo run --example try_read`.
 
-use rawpipe::{Errno, PipeReader};
+use rawpipe::{Deadline, Errno, PipeReader};
 use std::time::Duration;
 use std::{io, thread};
 
@@ -23,8 +23,8 @@ fn main() -> io::Result<()> {
         writer.write_all(b"late") // and drops the writer
     });
     let long = Duration::from_secs(10);
-    print_what_came("Later", reader.read_timeout(&mut data, long), &data)?;
-    print_what_came("At last", reader.read_timeout(&mut data, long), &data)?;
+    print_what_came("Later", reader.read_deadline(&mut data, Deadline::after(long)), &data)?;
+    print_what_came("At last", reader.read_deadline(&mut data, Deadline::after(long)), &data)?;
     late.join().expect("a thread that does not panic")?;
 
     println!("The pipe is {}", kind(&reader)?);

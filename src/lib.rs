@@ -11,7 +11,7 @@
 //!   [`process::Spawn`], [`process::fork_with`].
 //! - Moving bytes: [`transfer`](mod@transfer), [`chunk`](mod@chunk), [`splice`](mod@splice).
 //! - Messages: [`message::Channel`], [`message::Duplex`], [`message::packets`].
-//! - Waiting: [`timed`], [`poll`](mod@poll), [`select`](mod@select), [`epoll`].
+//! - Waiting: [`event`], [`Deadline`], [`Wait`].
 //! - Errors: [`Errno`]. Anything else by number: [`raw`].
 
 #![no_std]
@@ -31,45 +31,35 @@ mod sys;
 // The vocabulary.
 mod errno;
 pub mod fd;
-pub mod time;
+mod signal;
+mod time;
+#[cfg(any(feature = "event", feature = "transfer"))]
+mod wait;
 
 // The topics.
 #[cfg(feature = "transfer")]
 pub mod chunk;
-mod event;
+pub mod event;
 pub mod io;
 #[cfg(feature = "message")]
 pub mod message;
 pub mod pipe;
 pub mod process;
 pub mod raw;
-#[cfg(any(feature = "message", feature = "transfer"))]
-pub mod spin;
 pub mod splice;
 #[cfg(feature = "transfer")]
 pub mod transfer;
-
-#[cfg(feature = "message")]
-pub use event::epoll;
-pub use event::poll;
-#[cfg(all(feature = "alloc", feature = "message"))]
-pub use event::select;
-#[cfg(any(
-    feature = "message",
-    all(feature = "process", feature = "std"),
-    feature = "transfer"
-))]
-pub use io::sigpipe;
-#[cfg(feature = "message")]
-pub use io::timed;
 
 pub use errno::{Errno, Result};
 pub use io::{close, dup, dup3, read, write};
 pub use pipe::{PipeReader, PipeWriter, pipe, pipe2};
 pub use process::{Fork, fork};
 pub use sys::abi::flags::PipeFlags;
+pub use time::Deadline;
+#[cfg(any(feature = "event", feature = "transfer"))]
+pub use wait::Wait;
 
 // Pages only. It names all modules, so that it is there when they are.
 #[cfg(any(doc, doctest))]
-#[cfg(all(feature = "message", feature = "process", feature = "std", feature = "transfer"))]
+#[cfg(feature = "full")]
 pub mod guide;

@@ -39,7 +39,7 @@ use crate::{PipeWriter, Result};
 /// - [`EINVAL`](crate::Errno::EINVAL): neither is a pipe; both are the same pipe; `to` is open for
 ///   appending; or the file system or device cannot do it.
 /// - [`EPIPE`](crate::Errno::EPIPE): `to` is a pipe without a reader. The process also gets
-///   `SIGPIPE`, unless [`without_sigpipe`](crate::sigpipe::without_sigpipe).
+///   `SIGPIPE`, unless [`without_sigpipe`](crate::io::without_sigpipe).
 /// - [`ESPIPE`](crate::Errno::ESPIPE): an offset was given for a pipe.
 ///
 /// # Examples
@@ -84,7 +84,7 @@ pub fn splice(
 /// - [`EINVAL`](crate::Errno::EINVAL): `from` cannot be mapped, as a pipe or socket; or `to` is open
 ///   for appending.
 /// - [`EPIPE`](crate::Errno::EPIPE): nobody is left to read `to`. The process also gets `SIGPIPE`,
-///   unless [`without_sigpipe`](crate::sigpipe::without_sigpipe).
+///   unless [`without_sigpipe`](crate::io::without_sigpipe).
 ///
 /// # Examples
 ///
@@ -169,7 +169,7 @@ pub fn copy_file_range(
 /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran while it waited.
 /// - [`EINVAL`](crate::Errno::EINVAL): one is not a pipe, or both are the same pipe.
 /// - [`EPIPE`](crate::Errno::EPIPE): `to` has no reader. The process also gets `SIGPIPE`,
-///   unless [`without_sigpipe`](crate::sigpipe::without_sigpipe).
+///   unless [`without_sigpipe`](crate::io::without_sigpipe).
 ///
 /// # Examples
 ///
@@ -209,7 +209,7 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
 /// - [`EINVAL`](crate::Errno::EINVAL): more than 1024 buffers.
 /// - [`ENOMEM`](crate::Errno::ENOMEM): the kernel has not enough memory.
 /// - [`EPIPE`](crate::Errno::EPIPE): nobody is left to read. The process also gets `SIGPIPE`,
-///   unless [`without_sigpipe`](crate::sigpipe::without_sigpipe).
+///   unless [`without_sigpipe`](crate::io::without_sigpipe).
 ///
 /// # Safety
 ///

@@ -20,13 +20,13 @@ use core::time::Duration;
 /// # Examples
 ///
 /// ```
-/// use rawpipe::time::Deadline;
+/// use rawpipe::Deadline;
 /// use std::time::{Duration, Instant};
 ///
 /// let deadline = Deadline::after(Duration::from_secs(3));
 /// assert!(!deadline.has_passed());
 /// assert!(deadline.remaining() <= Duration::from_secs(3));
-/// assert!(Deadline::from(Instant::now()).has_passed());
+/// assert!(Deadline::now().has_passed() && Deadline::from(Instant::now()).has_passed());
 /// ```
 ///
 /// [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html)
@@ -44,6 +44,12 @@ impl Deadline {
     #[must_use]
     pub fn after(timeout: Duration) -> Self {
         Self { at: now().saturating_add(timeout) }
+    }
+
+    /// The deadline that is here: what does not wait is done, and no more.
+    #[must_use]
+    pub fn now() -> Self {
+        Self::after(Duration::ZERO)
     }
 
     /// The time until then, or zero.

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-#[cfg(all(feature = "std", feature = "message", feature = "process", feature = "transfer"))]
-const DEFAULT: &str = include_str!("api/default.txt");
+#[cfg(feature = "full")]
+const FULL: &str = include_str!("api/full.txt");
 const BARE: &str = include_str!("api/no-default-features.txt");
 
 /// The compiler looks whether each type has the traits; the names are kept, without what they are generic over.
@@ -22,11 +22,14 @@ macro_rules! types {
 }
 
 types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
+    rawpipe::Deadline,
     rawpipe::Errno,
     rawpipe::Fork,
     rawpipe::PipeFlags,
     rawpipe::PipeReader,
     rawpipe::PipeWriter,
+    rawpipe::event::PollEvents,
+    rawpipe::event::PollFd<'static>,
     rawpipe::fd::BorrowedFd<'static>,
     rawpipe::fd::OwnedFd,
     rawpipe::io::DupFlags,
@@ -34,8 +37,6 @@ types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
     rawpipe::io::IoSlice<'static>,
     rawpipe::pipe::Builder,
     rawpipe::pipe::Capacity,
-    rawpipe::poll::PollEvents,
-    rawpipe::poll::PollFd<'static>,
     rawpipe::process::Arg<'static>,
     rawpipe::process::Child,
     rawpipe::process::ExecFlags,
@@ -45,30 +46,31 @@ types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
     rawpipe::process::SignalSet,
     rawpipe::process::SpawnMethod,
     rawpipe::splice::SpliceFlags,
-    rawpipe::time::Deadline,
 }
 // A `&mut [u8]` by another name, and no more than that.
 types! { ALWAYS_BUT_UNWIND_SAFE: Send | Sync | Unpin | RefUnwindSafe =>
     rawpipe::io::IoSliceMut<'static>,
 }
 
-#[cfg(all(feature = "std", feature = "message", feature = "process", feature = "transfer"))]
+#[cfg(feature = "full")]
 mod default {
     use super::*;
     use rawpipe::{PipeReader, PipeWriter};
 
     types! { MORE: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
+        rawpipe::Wait,
+        rawpipe::chunk::ChunkMechanism,
         rawpipe::chunk::ChunkReader,
         rawpipe::chunk::ChunkWriter,
-        rawpipe::chunk::ChunkMechanism,
         rawpipe::chunk::ReaderBuilder,
         rawpipe::chunk::Reuse,
         rawpipe::chunk::WriterBuilder,
-        rawpipe::epoll::Epoll,
-        rawpipe::epoll::EpollEvents,
-        rawpipe::epoll::Event,
-        rawpipe::epoll::EventFd,
-        rawpipe::epoll::EventFdFlags,
+        rawpipe::event::Epoll,
+        rawpipe::event::Event,
+        rawpipe::event::EventFd,
+        rawpipe::event::EventFdFlags,
+        rawpipe::event::FdSet<'static>,
+        rawpipe::event::PollEvents,
         rawpipe::message::Channel<PipeReader, PipeWriter>,
         rawpipe::message::Duplex,
         rawpipe::message::MessageError,
@@ -76,6 +78,7 @@ mod default {
         rawpipe::message::PacketWriter,
         rawpipe::message::Receiver<PipeReader>,
         rawpipe::message::Sender<PipeWriter>,
+        rawpipe::pipe::AdaptiveEnd<PipeReader>,
         rawpipe::process::Command,
         rawpipe::process::Communicate<'static>,
         rawpipe::process::CommunicateError,
@@ -93,13 +96,10 @@ mod default {
         rawpipe::process::SpawnStage,
         rawpipe::process::StdStream,
         rawpipe::process::Stdio,
-        rawpipe::select::FdSet<'static>,
-        rawpipe::spin::Wait,
-        rawpipe::spin::WithWait<PipeReader>,
         rawpipe::transfer::FanoutSink<'static>,
-        rawpipe::transfer::TransferMechanism,
         rawpipe::transfer::Side,
         rawpipe::transfer::TransferError,
+        rawpipe::transfer::TransferMechanism,
         rawpipe::transfer::Transferred,
     }
     // They borrow a closure of the caller's for the progress, of which nothing is asked.
@@ -123,18 +123,18 @@ mod default {
         let asserted = names([ALWAYS, ALWAYS_BUT_UNWIND_SAFE, MORE, WITH_A_CLOSURE]);
         let asserted: BTreeSet<_> =
             asserted.into_iter().filter(|name| !std.contains(name)).collect();
-        assert_eq!(types_of(DEFAULT), asserted);
+        assert_eq!(types_of(FULL), asserted);
         assert!(asserted.len() > 60, "only {} types", asserted.len());
     }
 
     #[test]
     fn api_every_type_can_grow() {
-        assert_eq!(closed(DEFAULT), CLOSED.map(str::to_owned).into());
+        assert_eq!(closed(FULL), CLOSED.map(str::to_owned).into());
     }
 
     #[test]
     fn api_what_a_builder_is_told_must_be_used() {
-        let (checked, ignored) = chained(DEFAULT);
+        let (checked, ignored) = chained(FULL);
         assert!(ignored.is_empty(), "may be ignored: {ignored:#?}");
         assert!(checked > 50, "only {checked} functions");
     }

@@ -10,11 +10,11 @@ mod common;
 
 use common::bytes::Random;
 use common::{file, say, skip};
+use rawpipe::Wait;
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse, WriterBuilder};
 use rawpipe::fd::OwnedFd;
 use rawpipe::io::IoSlice;
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, splice, tee, vmsplice};
 use rawpipe::{Errno, PipeReader, PipeWriter, io};
 use std::collections::VecDeque;

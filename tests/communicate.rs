@@ -6,11 +6,11 @@ mod common;
 use crate::common::nr;
 use common::programs::{all_of, is_pattern, pattern, program, std_program};
 use common::{Filter, Storm, skip, tests};
+use rawpipe::Deadline;
 use rawpipe::process::{
     Child, Communicate, CommunicateErrorKind as Kind, OnDrop, Output, RunError, Signal, StdStream,
     Stdio,
 };
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, io as raw_io};
 use std::io::ErrorKind;
 use std::thread;
@@ -262,7 +262,7 @@ fn communicate_deadline_interrupted_goes_on_where_it_was() {
 }
 
 fn communicate_deadline_already_past() {
-    let past = Communicate::new().deadline(Deadline::after(Duration::ZERO));
+    let past = Communicate::new().deadline(Deadline::now());
     let mut child = start("sleep", &[]);
     assert_eq!(past.run(&mut child).unwrap_err().kind(), Kind::Deadline);
     // There is nothing to wait for.

@@ -5,11 +5,11 @@
 mod common;
 
 use common::{Storm, child, tests};
+use rawpipe::Deadline;
 use rawpipe::Errno;
+use rawpipe::Wait;
 use rawpipe::message::{Channel, Duplex, MessageError};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::spin::Wait;
-use rawpipe::time::Deadline;
 use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 

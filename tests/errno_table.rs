@@ -22,11 +22,10 @@ mod programs;
 mod sources;
 
 use crate::common::nr;
-use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd, EventFdFlags};
+use rawpipe::event::{Epoll, Event, EventFd, EventFdFlags, PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rawpipe::io::{self, DupFlags, Incomplete, IoSlice, IoSliceMut};
 use rawpipe::pipe::Builder;
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::splice::{SpliceFlags, splice, tee, vmsplice};
 use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter};
 use std::ffi::c_void;
@@ -454,7 +453,7 @@ fn table_poll_and_epoll() {
     const MODIFY: i32 = 3;
     let ends = Ends::new();
     let epoll = Epoll::new().unwrap();
-    epoll.add(&ends.filled, EpollEvents::IN, 0).unwrap();
+    epoll.add(&ends.filled, PollEvents::IN, 0).unwrap();
     let table: &[(&str, BorrowedFd<'_>, i32, Errno)] = &[
         ("closed, add", common::closed_fd(), ADD, Errno::EBADF),
         ("closed, delete", common::closed_fd(), DELETE, Errno::EBADF),
@@ -468,9 +467,9 @@ fn table_poll_and_epoll() {
     ];
     for &(what, fd, operation, wanted) in table {
         let ours = match operation {
-            ADD => epoll.add(fd, EpollEvents::IN, 0),
+            ADD => epoll.add(fd, PollEvents::IN, 0),
             DELETE => epoll.delete(fd),
-            _ => epoll.modify(fd, EpollEvents::IN, 0),
+            _ => epoll.modify(fd, PollEvents::IN, 0),
         };
         let mut event = [1_u32, 0, 0, 0];
         let place = event.as_mut_ptr().cast::<c_void>();
@@ -505,7 +504,7 @@ fn table_poll_and_epoll() {
     let place = (&raw mut fds[1]).cast::<c_void>();
     // SAFETY: one entry, as `struct pollfd`.
     let theirs = answer(unsafe { libc::poll(place, 1, -1) } as isize);
-    row("poll::poll", "closed", Ok(1), ours, theirs);
+    row("event::poll", "closed", Ok(1), ours, theirs);
     assert_eq!(fds.map(|fd| fd.revents()), [PollEvents::NVAL; 2]);
 }
 

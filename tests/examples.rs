@@ -4,7 +4,7 @@
 
 mod common;
 
-use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::{Errno, PipeReader};
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -5,11 +5,11 @@ mod common;
 
 use crate::common::nr;
 use common::{Filter, child, close_copy, skip, tests};
+use rawpipe::Deadline;
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::io::{self, DupFlags};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{self, Signal, fork_with};
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, Fork, PipeFlags, PipeWriter, pipe2, raw};
 use std::fs::{self, File};
 use std::io::Read;
@@ -225,7 +225,7 @@ fn alone_and_beside_a_thread() {
     assert_eq!(thread.join().unwrap(), Ok(0));
     // The kernel may need a moment to forget it.
     while fork_alone() == Err(Errno::EBUSY) {
-        let _ = rawpipe::poll::poll(&mut [], Some(std::time::Duration::from_millis(1)));
+        let _ = rawpipe::event::poll(&mut [], Some(std::time::Duration::from_millis(1)));
     }
 }
 
@@ -454,7 +454,7 @@ fn read_no_end_of_file_while_a_grandchild_holds_the_writer() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut middle = child(|| {
         let _grandchild = child(|| {
-            rawpipe::poll::poll(&mut [], Some(std::time::Duration::from_millis(200))).ok();
+            rawpipe::event::poll(&mut [], Some(std::time::Duration::from_millis(200))).ok();
             u8::from(writer.write(b"late") != Ok(4))
         });
         0
@@ -469,7 +469,7 @@ fn read_no_end_of_file_while_a_grandchild_holds_the_writer() {
 fn write_epipe_at_once_when_the_last_reader_dies() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut holder = child(|| {
-        let _ = rawpipe::poll::poll(&mut [], None);
+        let _ = rawpipe::event::poll(&mut [], None);
         0
     });
     drop(reader);
@@ -638,7 +638,7 @@ fn fork_at_the_limit_of_descriptors_has_no_pidfd() {
         (before.len() as u64..=highest).map(|_| File::open("/dev/null").unwrap()).collect();
     limit_descriptors(highest + 1);
     let mut held = child(|| {
-        let _ = rawpipe::poll::poll(&mut [], None);
+        let _ = rawpipe::event::poll(&mut [], None);
         0
     });
     assert!(held.pidfd().is_none());

@@ -12,13 +12,13 @@
 mod common;
 
 use common::bytes::Random;
+use rawpipe::Deadline;
 use rawpipe::chunk::{ChunkReader, ChunkWriter, Reuse};
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::io::{IoSlice, IoSliceMut};
 use rawpipe::message::{Channel, Duplex, MessageError, PacketReader, PacketWriter};
 use rawpipe::pipe::{Builder, Capacity, PIPE_BUF};
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::splice::{SpliceFlags, splice, tee};
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{Side, Transfer, discard};
 use rawpipe::{Errno, PipeReader, PipeWriter, Result};
 use std::collections::VecDeque;
@@ -118,7 +118,7 @@ fn count(answer: Result<usize>) -> usize {
 }
 
 fn now() -> Deadline {
-    Deadline::after(Duration::ZERO)
+    Deadline::now()
 }
 
 impl Model {

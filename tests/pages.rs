@@ -6,11 +6,10 @@ mod common;
 
 use common::bytes::waiting_in;
 use common::{append_file, child, closed_fd, file, keep, skip, tests};
-use rawpipe::epoll::{Epoll, EventFd};
+use rawpipe::event::{Epoll, EventFd, PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, BorrowedFd};
 use rawpipe::io::{self, IoSlice};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::splice::{SpliceFlags, copy_file_range, sendfile, splice, tee, vmsplice};
 use rawpipe::{Errno, PipeReader, PipeWriter, Result};
 use std::fs::File;

@@ -519,7 +519,7 @@ fn ends_are_send_and_sync() {
     check::<Builder>();
     check::<Errno>();
     check::<rawpipe::process::Child>();
-    check::<rawpipe::poll::PollFd<'static>>();
+    check::<rawpipe::event::PollFd<'static>>();
 }
 
 #[test]

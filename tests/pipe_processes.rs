@@ -6,12 +6,12 @@ mod common;
 
 use crate::common::nr;
 use common::{child, close_copy, skip, tests};
+use rawpipe::Deadline;
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd};
 use rawpipe::message::{Channel, Duplex, Receiver, Sender};
 use rawpipe::pipe::{Builder, Capacity, PIPE_BUF};
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{Child, OnDrop, Signal};
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeFlags, PipeWriter, io, pipe2, raw};
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;

@@ -4,12 +4,12 @@ mod common;
 
 use common::programs::{all_of, is_pattern, pattern, program};
 use common::tests;
+use rawpipe::Deadline;
 use rawpipe::Errno;
 use rawpipe::process::{
     Command, Communicate, CommunicateErrorKind as Kind, OnDrop, Pipeline, RunError, Signal,
     SpawnStage, StdStream, Stdio,
 };
-use rawpipe::time::Deadline;
 use std::fs;
 use std::time::Duration;
 

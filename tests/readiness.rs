@@ -6,12 +6,10 @@ mod common;
 
 use crate::common::nr;
 use common::{child, close_copy, skip, tests};
-use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd, PollEvents};
+use rawpipe::event::{Epoll, Event, EventFd, FdSet, PollEvents, PollFd, poll, select};
 use rawpipe::fd::{AsFd, AsRawFd, OwnedFd};
-use rawpipe::poll::{PollFd, poll};
 use rawpipe::process::{Child, OnDrop};
-use rawpipe::select::{FdSet, select};
-use rawpipe::{Errno, PipeReader};
+use rawpipe::{Errno, PipeReader, raw};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
@@ -152,8 +150,8 @@ fn select_and_poll_agree_about_every_kind() {
         let revents = fds[0].revents();
         let (can_read, can_write) = (read.contains(fd), write.contains(fd));
         assert_eq!(selected, usize::from(can_read) + usize::from(can_write), "{what}");
-        assert_eq!(can_read, revents.can_read(), "{what}: {revents:?}");
-        assert_eq!(can_write, revents.can_write(), "{what}: {revents:?}");
+        assert_eq!(can_read, revents.is_readable(), "{what}: {revents:?}");
+        assert_eq!(can_write, revents.is_writable(), "{what}: {revents:?}");
     }
 }
 
@@ -176,7 +174,7 @@ fn epoll_takes_what_can_be_waited_for() {
         ("epoll", inner.as_fd()),
     ];
     for (what, fd) in can_wait {
-        assert_eq!(epoll.add(fd, EpollEvents::IN, 0), Ok(()), "{what}");
+        assert_eq!(epoll.add(fd, PollEvents::IN, 0), Ok(()), "{what}");
     }
     let by_path = File::options().read(true).custom_flags(O_PATH).open("/").unwrap();
     let cannot = [
@@ -186,7 +184,7 @@ fn epoll_takes_what_can_be_waited_for() {
         ("O_PATH", by_path, Errno::EBADF),
     ];
     for (what, fd, errno) in cannot {
-        assert_eq!(epoll.add(&fd, EpollEvents::IN, 0), Err(errno), "{what}");
+        assert_eq!(epoll.add(&fd, PollEvents::IN, 0), Err(errno), "{what}");
     }
 }
 
@@ -195,21 +193,21 @@ fn epoll_chains_and_rings() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let chain: Vec<Epoll> = (0..4).map(|_| Epoll::new().unwrap()).collect();
     for pair in chain.windows(2) {
-        pair[0].add(&pair[1], EpollEvents::IN, 1).unwrap();
+        pair[0].add(&pair[1], PollEvents::IN, 1).unwrap();
     }
-    chain[3].add(&reader, EpollEvents::IN, 2).unwrap();
+    chain[3].add(&reader, PollEvents::IN, 2).unwrap();
     assert_eq!(found(&chain[0]), []);
     writer.write_all(b"x").unwrap();
     assert_eq!(found(&chain[0]), [(1, PollEvents::IN)], "through all of them");
     for (from, to) in [(3, 0), (2, 0), (3, 1)] {
-        let answer = chain[from].add(&chain[to], EpollEvents::IN, 0);
+        let answer = chain[from].add(&chain[to], PollEvents::IN, 0);
         assert_eq!(answer, Err(Errno::ELOOP), "{from} to {to}");
     }
     // Longer and longer, from the inner side: at some length it is refused.
     let mut outer = chain;
     let refused = loop {
         let next = Epoll::new().unwrap();
-        if let Err(errno) = next.add(&outer[0], EpollEvents::IN, 1) {
+        if let Err(errno) = next.add(&outer[0], PollEvents::IN, 1) {
             break errno;
         }
         outer.insert(0, next);
@@ -223,15 +221,15 @@ fn epoll_chains_and_rings() {
 fn epoll_number_used_again_is_not_watched() {
     let epoll = Epoll::new().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
-    epoll.add(&reader, EpollEvents::IN, 1).unwrap();
+    epoll.add(&reader, PollEvents::IN, 1).unwrap();
     let number = reader.as_raw_fd();
     drop((reader, writer));
     let (again, writer) = rawpipe::pipe().unwrap();
     assert_eq!(again.as_raw_fd(), number, "the lowest free number");
     writer.write_all(b"x").unwrap();
     assert_eq!(found(&epoll), []);
-    assert_eq!(epoll.modify(&again, EpollEvents::IN, 2), Err(Errno::ENOENT));
-    epoll.add(&again, EpollEvents::IN, 3).unwrap();
+    assert_eq!(epoll.modify(&again, PollEvents::IN, 2), Err(Errno::ENOENT));
+    epoll.add(&again, PollEvents::IN, 3).unwrap();
     assert_eq!(found(&epoll), [(3, PollEvents::IN)]);
 }
 
@@ -239,8 +237,8 @@ fn epoll_number_used_again_is_not_watched() {
 fn epoll_level_is_told_again_and_an_edge_is_not() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (level, edge) = (Epoll::new().unwrap(), Epoll::new().unwrap());
-    level.add(&reader, EpollEvents::IN, 1).unwrap();
-    edge.add(&reader, EpollEvents::IN | EpollEvents::ET, 2).unwrap();
+    level.add(&reader, PollEvents::IN, 1).unwrap();
+    edge.add(&reader, PollEvents::IN | PollEvents::ET, 2).unwrap();
     writer.write_all(b"xx").unwrap();
     for _ in 0..3 {
         assert_eq!(found(&level), [(1, PollEvents::IN)]);
@@ -262,7 +260,7 @@ fn epoll_is_shared_with_a_forked_child() {
     let epoll = Epoll::new().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
     let shared = (&epoll, &reader);
-    let mut other = child(move || u8::from(shared.0.add(shared.1, EpollEvents::IN, 77) != Ok(())));
+    let mut other = child(move || u8::from(shared.0.add(shared.1, PollEvents::IN, 77) != Ok(())));
     assert_eq!(other.wait().unwrap().code(), Some(0));
     writer.write_all(b"x").unwrap();
     assert_eq!(found(&epoll), [(77, PollEvents::IN)], "what the child has added");
@@ -270,7 +268,7 @@ fn epoll_is_shared_with_a_forked_child() {
 }
 
 /// Children that wait by an epoll of their own for one pipe; each tells when it is woken.
-fn waiters(count: u8, events: EpollEvents, reader: &PipeReader) -> (Vec<Child>, PipeReader) {
+fn waiters(count: u8, events: PollEvents, reader: &PipeReader) -> (Vec<Child>, PipeReader) {
     let (woken, tell) = rawpipe::pipe().unwrap();
     let children = (0..count).map(|number| {
         let (tell, woken) = (&tell, &woken);
@@ -333,8 +331,7 @@ fn epoll_wakes_everybody_or_exclusively_one() {
     if common::emulated() {
         return skip(test, "who sleeps where cannot be seen in an emulator");
     }
-    for (events, expected) in [(EpollEvents::IN, 5), (EpollEvents::IN | EpollEvents::EXCLUSIVE, 1)]
-    {
+    for (events, expected) in [(PollEvents::IN, 5), (PollEvents::IN | PollEvents::EXCLUSIVE, 1)] {
         let (reader, writer) = rawpipe::pipe().unwrap();
         let (mut children, woken) = waiters(5, events, &reader);
         let seen = asleep(&children);
@@ -358,7 +355,7 @@ fn epoll_waits_for_many_children() {
     let mut readers = BTreeMap::new();
     for number in 0..10_u8 {
         let (reader, writer) = rawpipe::pipe().unwrap();
-        epoll.add(&reader, EpollEvents::IN, number.into()).unwrap();
+        epoll.add(&reader, PollEvents::IN, number.into()).unwrap();
         readers.insert(u64::from(number), reader);
         children.push(child(move || {
             let _ = poll(&mut [], Some(Duration::from_millis(u64::from(number % 3))));
@@ -393,7 +390,7 @@ fn epoll_waits_for_many_children() {
 fn epoll_of_a_duplicate_is_the_same() {
     let epoll = Epoll::new().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
-    epoll.add(&reader, EpollEvents::IN, 9).unwrap();
+    epoll.add(&reader, PollEvents::IN, 9).unwrap();
     let copy: OwnedFd = rawpipe::io::dup_cloexec(&epoll).unwrap();
     let mut fds = [PollFd::new(&copy, PollEvents::IN)];
     assert_eq!(poll(&mut fds, NOW), Ok(0));

@@ -14,20 +14,17 @@ use common::bytes::data;
 use common::programs::{self, output_of};
 use common::{Filter, Tool, Value, child, file, keep, open_fds, skip};
 use rawpipe::chunk::{ChunkMechanism as By, ChunkWriter, Reuse, WriterBuilder};
-use rawpipe::epoll::{Epoll, EpollEvents, Event};
+use rawpipe::event::{Epoll, Event, PollEvents};
 use rawpipe::fd::{AsFd, OwnedFd};
-use rawpipe::io;
+use rawpipe::io::{self, without_sigpipe};
 use rawpipe::message::packets;
 use rawpipe::pipe::{self, Builder, Capacity};
 use rawpipe::process::{
     self, Arg, Child, Command, Fork, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
 };
-use rawpipe::sigpipe::without_sigpipe;
-use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, copy_file_range, splice, tee};
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{FanoutSink, Side, Transfer, TransferMechanism, fanout, transfer};
-use rawpipe::{Errno, PipeFlags, PipeReader, raw, timed};
+use rawpipe::{Deadline, Errno, PipeFlags, PipeReader, Wait, raw};
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -455,10 +452,10 @@ fn nowait_on_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     let (bytes, mut got) = (data(capacity), vec![0; capacity]);
     assert_eq!(reader.try_read(&mut got), Err(Errno::EAGAIN));
     let wait = Duration::from_millis(3);
-    assert_eq!(reader.read_timeout(&mut got, wait), Err(Errno::ETIMEDOUT));
+    assert_eq!(reader.read_deadline(&mut got, Deadline::after(wait)), Err(Errno::ETIMEDOUT));
     assert_eq!(writer.try_write(&bytes), Ok(capacity));
     assert_eq!(writer.try_write(&bytes), Err(Errno::EAGAIN));
-    assert_eq!(writer.write_timeout(&bytes, wait), Err(Errno::ETIMEDOUT));
+    assert_eq!(writer.write_deadline(&bytes, Deadline::after(wait)), Err(Errno::ETIMEDOUT));
     assert_eq!(reader.try_read(&mut got), Ok(capacity));
     assert!(got == bytes);
     assert_eq!((reader.is_nonblocking(), writer.is_nonblocking()), (Ok(false), Ok(false)));
@@ -470,7 +467,7 @@ fn nowait_on_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     reader.read_exact(&mut got).unwrap();
     assert!(got == bytes);
     // What is no pipe can be read without waiting by this flag alone.
-    let answer = timed::try_read(file(b"contents"), &mut got);
+    let answer = io::try_read(file(b"contents"), &mut got);
     match refused {
         None => assert!(matches!(answer, Ok(8) | Err(Errno::EOPNOTSUPP)), "{answer:?}"),
         Some(Errno::EINVAL) => assert_eq!(answer, Err(Errno::EINVAL)),
@@ -593,7 +590,7 @@ fn bytes_in_a_pipe(refused: Option<Errno>) -> Result<(), &'static str> {
 fn epoll_timeouts(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let epoll = Epoll::new().unwrap();
-    epoll.add(&reader, EpollEvents::IN, 42).unwrap();
+    epoll.add(&reader, PollEvents::IN, 42).unwrap();
     let mut events = [Event::default(); 2];
     for timeout in [0, 1, 999_999, 1_000_001, 2_000_000].map(Duration::from_nanos) {
         let begin = Instant::now();

@@ -6,9 +6,9 @@ mod common;
 
 use crate::common::nr;
 use common::{Storm, child, skip, tests};
+use rawpipe::Deadline;
+use rawpipe::event::{FdSet, select, select_deadline};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use rawpipe::select::{FdSet, select, select_deadline, select_left};
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader, raw};
 use std::time::{Duration, Instant};
 
@@ -101,28 +101,12 @@ fn select_timeout_is_not_shorter_than_asked() {
     assert!(begin.elapsed() >= Duration::from_millis(5));
 }
 
-fn select_left_says_what_is_left() {
-    let (reader, writer) = rawpipe::pipe().unwrap();
-    let asked = Duration::from_secs(1000);
-    let mut left = asked;
-    assert_eq!(select_left(None, Some(&mut set(&[writer.as_fd()])), None, &mut left), Ok(1));
-    assert!(left > asked / 2 && left <= asked, "{left:?}");
-    let mut left = Duration::from_millis(3);
-    assert_eq!(select_left(Some(&mut set(&[reader.as_fd()])), None, None, &mut left), Ok(0));
-    assert_eq!(left, Duration::ZERO);
-}
-
-fn select_interrupted_eintr_keeps_the_set_and_the_time() {
+fn select_interrupted_eintr_keeps_the_set() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let _storm = Storm::begin(Duration::from_millis(1));
     let mut read = set(&[reader.as_fd()]);
     assert_eq!(select(Some(&mut read), None, None, None), Err(Errno::EINTR));
     assert!(read.contains(&reader));
-    let asked = Duration::from_secs(1000);
-    let mut left = asked;
-    assert_eq!(select_left(Some(&mut read), None, None, &mut left), Err(Errno::EINTR));
-    assert!(read.contains(&reader));
-    assert!(left > asked / 2 && left < asked, "{left:?}");
     let begin = Instant::now();
     let timeout = Duration::from_millis(20);
     assert_eq!(select_deadline(Some(&mut read), None, None, Deadline::after(timeout)), Ok(0));
@@ -236,8 +220,7 @@ fn main() {
         select_nothing_ready_clears_the_set,
         select_waits_and_wakes,
         select_timeout_is_not_shorter_than_asked,
-        select_left_says_what_is_left,
-        select_interrupted_eintr_keeps_the_set_and_the_time,
+        select_interrupted_eintr_keeps_the_set,
         select_descriptors_beyond_1024,
         select_closed_descriptor_ebadf,
         select_set_at_the_borders_of_words,

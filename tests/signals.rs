@@ -3,14 +3,13 @@
 mod common;
 
 use common::{HANDLED, Storm, child, skip, tests};
+use rawpipe::Deadline;
+use rawpipe::Wait;
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
-use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd};
+use rawpipe::event::{Epoll, Event, EventFd, PollEvents, PollFd, poll, poll_deadline};
 use rawpipe::io::IoSlice;
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::poll::{PollEvents, PollFd, poll, poll_deadline, poll_left};
-use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, splice, tee};
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader, PipeWriter};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -74,33 +73,22 @@ fn poll_interrupted_eintr() {
     assert_eq!(poll(&mut [], None), Err(Errno::EINTR));
 }
 
-fn poll_left_interrupted_eintr_keeps_the_time() {
+fn poll_deadline_interrupted_goes_on() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let _storm = storm();
     let mut fds = [PollFd::new(&reader, PollEvents::IN)];
-    let asked = Duration::from_secs(1000);
-    let mut left = asked;
-    for _ in 0..3 {
-        let before = left;
-        assert_eq!(poll_left(&mut fds, &mut left), Err(Errno::EINTR));
-        assert!(left > asked / 2 && left < before, "{left:?}");
-    }
     let deadline = Deadline::after(Duration::from_millis(20));
     assert_eq!(poll_deadline(&mut fds, deadline), Ok(0));
     assert!(deadline.has_passed());
 }
 
-fn epoll_interrupted_eintr_keeps_the_time() {
+fn epoll_interrupted_eintr_but_by_a_deadline() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let epoll = Epoll::new().unwrap();
-    epoll.add(&reader, EpollEvents::IN, 0).unwrap();
+    epoll.add(&reader, PollEvents::IN, 0).unwrap();
     let _storm = storm();
     let mut buf = [Event::default(); 2];
     assert_eq!(epoll.wait(&mut buf, None).unwrap_err(), Errno::EINTR);
-    let asked = Duration::from_secs(1000);
-    let mut left = asked;
-    assert_eq!(epoll.wait_left(&mut buf, &mut left).unwrap_err(), Errno::EINTR);
-    assert!(left > asked / 2 && left < asked, "{left:?}");
     let deadline = Deadline::after(Duration::from_millis(20));
     assert!(epoll.wait_deadline(&mut buf, deadline).unwrap().is_empty());
     assert!(deadline.has_passed());
@@ -234,8 +222,8 @@ fn main() {
         write_interrupted_in_the_middle_is_short,
         splice_and_tee_interrupted_eintr,
         poll_interrupted_eintr,
-        poll_left_interrupted_eintr_keeps_the_time,
-        epoll_interrupted_eintr_keeps_the_time,
+        poll_deadline_interrupted_goes_on,
+        epoll_interrupted_eintr_but_by_a_deadline,
         eventfd_interrupted_eintr,
         wait_goes_on_after_signals,
         transfers_go_on_after_signals,

@@ -11,7 +11,7 @@ mod common;
 
 use crate::common::nr;
 use common::{skip, tests};
-use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::process::{self, Arg, Child, Signal, Spawn, SpawnStage};
 use rawpipe::{Fork, PipeReader, PipeWriter, raw};
 use std::fs::File;

@@ -7,11 +7,11 @@ mod common;
 use crate::common::nr;
 use common::programs::{all_of, output_of, program, std_program};
 use common::{Filter, Value, keep, skip, tests};
+use rawpipe::Deadline;
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rawpipe::process::{
     Arg, Command, OnDrop, Resource, Rlimit, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
 };
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeFlags, io, raw};
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -252,8 +252,8 @@ fn fds_of_the_parent_are_not_in_the_child() {
     let file = common::file(b"");
     let (socket, _other) = UnixStream::pair().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
-    let epoll = rawpipe::epoll::Epoll::new().unwrap();
-    let event = rawpipe::epoll::EventFd::new(0).unwrap();
+    let epoll = rawpipe::event::Epoll::new().unwrap();
+    let event = rawpipe::event::EventFd::new(0).unwrap();
     let given: Vec<RawFd> = vec![
         file.as_raw_fd(),
         socket.as_raw_fd(),

@@ -8,10 +8,10 @@ mod common;
 use crate::common::nr;
 use common::programs::{is_pattern, pattern, program};
 use common::{Filter, NO_FILTER, Storm, filtered, skip, tests};
+use rawpipe::Deadline;
 use rawpipe::process::{
     Child, Communicate, CommunicateErrorKind as Kind, OnDrop, Signal, StdStream, Stdio,
 };
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeWriter};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};

@@ -6,11 +6,11 @@ mod common;
 
 use crate::common::nr;
 use common::closed_fd;
+use rawpipe::Deadline;
 use rawpipe::fd::{AsRawFd, OwnedFd};
+use rawpipe::io::*;
 use rawpipe::pipe::{Builder, Capacity, PIPE_BUF};
 use rawpipe::splice::{SpliceFlags, splice};
-use rawpipe::time::Deadline;
-use rawpipe::timed::*;
 use rawpipe::{Errno, PipeReader, PipeWriter, raw};
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -26,7 +26,7 @@ const MOMENT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(100);
 
 fn past() -> Deadline {
-    Deadline::after(Duration::ZERO)
+    Deadline::now()
 }
 
 /// Pipes of each kind that the calls have a way for: as made; with both ends used in a splice, after
@@ -177,18 +177,18 @@ fn try_leaves_o_nonblock_alone() {
         check();
         // Also while others wait.
         thread::scope(|scope| {
-            let reading = scope.spawn(|| reader.read_timeout(&mut [0; 1], LONG));
+            let reading = scope.spawn(|| reader.read_deadline(&mut [0; 1], Deadline::after(LONG)));
             let waiting = scope.spawn(|| copies.0.read(&mut [0; 1]));
             thread::sleep(MOMENT);
             check();
-            writer.write_timeout(b"x", LONG).unwrap();
+            writer.write_deadline(b"x", Deadline::after(LONG)).unwrap();
             writer.write_all_deadline(b"x", Deadline::after(LONG)).unwrap();
             assert_eq!(reading.join().unwrap(), Ok(1), "{kind}");
             assert_eq!(waiting.join().unwrap(), Ok(1), "{kind}: a duplicate still waits");
         });
         fill(&writer);
         assert_eq!(writer.try_write(b"x"), Err(Errno::EAGAIN));
-        assert_eq!(writer.write_timeout(b"x", MOMENT), Err(Errno::ETIMEDOUT));
+        assert_eq!(writer.write_deadline(b"x", Deadline::after(MOMENT)), Err(Errno::ETIMEDOUT));
         check();
     }
 }
@@ -264,7 +264,7 @@ fn try_read_fifo_open_for_both() {
     assert_eq!(try_write(&both, b"inside and more"), Ok(15));
     assert_eq!(reader.try_read(&mut buf), Ok(8));
     assert_eq!(&buf, b"inside a");
-    assert_eq!(reader.read_timeout(&mut buf, LONG), Ok(7));
+    assert_eq!(reader.read_deadline(&mut buf, Deadline::after(LONG)), Ok(7));
     assert_eq!(&buf[..7], b"nd more");
     let kind = std::io::Error::from(Errno::EOPNOTSUPP).kind();
     assert!(matches!(kind, ErrorKind::Unsupported) || kind != ErrorKind::WouldBlock, "{kind:?}");
@@ -289,11 +289,19 @@ fn deadline_already_past_takes_what_is_ready() {
 fn timeout_is_not_shorter_than_asked() {
     for (kind, reader, writer) in pipes() {
         let begin = Instant::now();
-        assert_eq!(reader.read_timeout(&mut [0; 1], MOMENT), Err(Errno::ETIMEDOUT), "{kind}");
+        assert_eq!(
+            reader.read_deadline(&mut [0; 1], Deadline::after(MOMENT)),
+            Err(Errno::ETIMEDOUT),
+            "{kind}"
+        );
         assert!(begin.elapsed() >= MOMENT);
         fill(&writer);
         let begin = Instant::now();
-        assert_eq!(writer.write_timeout(b"x", MOMENT), Err(Errno::ETIMEDOUT), "{kind}");
+        assert_eq!(
+            writer.write_deadline(b"x", Deadline::after(MOMENT)),
+            Err(Errno::ETIMEDOUT),
+            "{kind}"
+        );
         assert!(begin.elapsed() >= MOMENT);
     }
 }
@@ -346,7 +354,7 @@ fn deadline_wakes_for_data_room_and_hang_up() {
             reader.read_exact(&mut got).unwrap();
             assert!(got.iter().all(|byte| *byte == 9));
 
-            let reading = scope.spawn(|| reader.read_timeout(&mut [0; 1], LONG));
+            let reading = scope.spawn(|| reader.read_deadline(&mut [0; 1], Deadline::after(LONG)));
             thread::sleep(MOMENT);
             drop(writer);
             assert_eq!(reading.join().unwrap(), Ok(0), "{kind}");
@@ -354,7 +362,7 @@ fn deadline_wakes_for_data_room_and_hang_up() {
         let (reader, writer) = rawpipe::pipe().unwrap();
         fill(&writer);
         thread::scope(|scope| {
-            let writing = scope.spawn(|| writer.write_timeout(b"x", LONG));
+            let writing = scope.spawn(|| writer.write_deadline(b"x", Deadline::after(LONG)));
             thread::sleep(MOMENT);
             drop(reader);
             assert_eq!(writing.join().unwrap(), Err(Errno::EPIPE));
@@ -372,8 +380,9 @@ fn deadline_survives_spurious_wake_ups() {
         while !in_time {
             let begin = Instant::now();
             let mut answers = thread::scope(|scope| {
-                let readers =
-                    [0, 1].map(|_| scope.spawn(|| reader.read_timeout(&mut [0; 8], timeout)));
+                let readers = [0, 1].map(|_| {
+                    scope.spawn(|| reader.read_deadline(&mut [0; 8], Deadline::after(timeout)))
+                });
                 thread::sleep(MOMENT);
                 writer.write(b"x").unwrap();
                 // On a busy machine their time may be over before the byte is written.
@@ -406,13 +415,13 @@ fn deadline_one_page_pipe() {
     writer.write(&[0; 100]).unwrap();
     let nowait = pipes_have_nowait();
     if nowait {
-        assert_eq!(writer.write_timeout(&[0; 100], MOMENT), Ok(100));
+        assert_eq!(writer.write_deadline(&[0; 100], Deadline::after(MOMENT)), Ok(100));
     } else {
         common::skip("deadline_one_page_pipe", "without RWF_NOWAIT a slot must be free");
     }
     let inside = reader.available().unwrap();
     assert_eq!(
-        writer.write_timeout(&vec![0; page], MOMENT),
+        writer.write_deadline(&vec![0; page], Deadline::after(MOMENT)),
         match page - inside {
             _ if !nowait => Err(Errno::ETIMEDOUT),
             room if page > PIPE_BUF => Ok(room),
@@ -421,21 +430,21 @@ fn deadline_one_page_pipe() {
         }
     );
     reader.read_exact(&mut vec![0; inside]).unwrap();
-    assert_eq!(writer.write_timeout(&vec![0; page], LONG), Ok(page));
+    assert_eq!(writer.write_deadline(&vec![0; page], Deadline::after(LONG)), Ok(page));
 }
 
 #[test]
 fn deadline_files_and_devices() {
     let file = common::file(b"contents");
     let mut buf = [0; 8];
-    match read_timeout(&file, &mut buf, LONG) {
+    match read_deadline(&file, &mut buf, Deadline::after(LONG)) {
         Ok(8) => assert_eq!(&buf, b"contents"),
         answer => assert_eq!(answer, Err(Errno::EOPNOTSUPP)),
     }
     let (reader, _writer) = rawpipe::pipe().unwrap();
     reader.set_nonblocking(true).unwrap();
-    assert_eq!(reader.read_timeout(&mut buf, MOMENT), Err(Errno::ETIMEDOUT));
+    assert_eq!(reader.read_deadline(&mut buf, Deadline::after(MOMENT)), Err(Errno::ETIMEDOUT));
     assert_eq!(reader.is_nonblocking(), Ok(true), "untouched, too");
-    assert_eq!(read_timeout(closed_fd(), &mut buf, LONG), Err(Errno::EBADF));
-    assert_eq!(write_timeout(closed_fd(), b"x", LONG), Err(Errno::EBADF));
+    assert_eq!(read_deadline(closed_fd(), &mut buf, Deadline::after(LONG)), Err(Errno::EBADF));
+    assert_eq!(write_deadline(closed_fd(), b"x", Deadline::after(LONG)), Err(Errno::EBADF));
 }

@@ -7,10 +7,10 @@ mod common;
 use crate::common::nr;
 use common::bytes::data;
 use common::{HANDLED, NO_FILTER, Storm, child, file, filtered, skip, tests};
+use rawpipe::Deadline;
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{Child, Signal};
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{
     Fanout, FanoutSink, Side, Transfer, TransferMechanism, Transferred, discard, fanout, transfer,
 };

@@ -10,9 +10,9 @@ mod common;
 
 use common::bytes::data;
 use common::{file, tmp_path};
+use rawpipe::Deadline;
 use rawpipe::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{FanoutSink, Side, Transfer, TransferError, Transferred, fanout, transfer};
 use rawpipe::{Errno, PipeReader, PipeWriter};
 use std::fs::{self, File};
@@ -215,7 +215,7 @@ fn transfer_of_exactly_the_room_ends_without_a_reader() {
 /// Whether calls on a blocking socket can be told not to wait: since Linux 6.4.
 fn sockets_need_not_wait() -> bool {
     let (near, _far) = UnixStream::pair().unwrap();
-    let can = rawpipe::timed::try_read(&near, &mut [0]) == Err(Errno::EAGAIN);
+    let can = rawpipe::io::try_read(&near, &mut [0]) == Err(Errno::EAGAIN);
     if !can {
         println!(
             "SKIPPED: blocking sockets, on a kernel that has no call for them that does not wait"
@@ -372,9 +372,9 @@ fn with_error_queue(nonblocking: bool) -> Option<(TcpStream, TcpStream)> {
     near.write_all(b"?").unwrap();
     far.read_exact(&mut [0; 1]).unwrap();
     near.set_nonblocking(nonblocking).unwrap();
-    let mut fds = [rawpipe::poll::PollFd::new(&near, rawpipe::poll::PollEvents::IN)];
-    let found = rawpipe::poll::poll(&mut fds, Some(Duration::from_secs(1))).unwrap();
-    (found == 1 && fds[0].revents() == rawpipe::poll::PollEvents::ERR).then_some((near, far))
+    let mut fds = [rawpipe::event::PollFd::new(&near, rawpipe::event::PollEvents::IN)];
+    let found = rawpipe::event::poll(&mut fds, Some(Duration::from_secs(1))).unwrap();
+    (found == 1 && fds[0].revents() == rawpipe::event::PollEvents::ERR).then_some((near, far))
 }
 
 #[test]

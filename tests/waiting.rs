@@ -6,12 +6,12 @@ mod common;
 
 use crate::common::nr;
 use common::{Filter, HANDLED, Storm, child, skip, tests};
+use rawpipe::Deadline;
+use rawpipe::Wait;
+use rawpipe::io::without_sigpipe;
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{ExitStatus, Signal};
-use rawpipe::sigpipe::without_sigpipe;
-use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, sendfile, splice, tee};
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader, PipeWriter, io};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -385,7 +385,10 @@ fn read_deadline_under_signals_is_exact() {
     let mut late = Duration::MAX;
     for _ in 0..5 {
         let begin = Instant::now();
-        assert_eq!(reader.read_timeout(&mut [0; 1], timeout), Err(Errno::ETIMEDOUT));
+        assert_eq!(
+            reader.read_deadline(&mut [0; 1], Deadline::after(timeout)),
+            Err(Errno::ETIMEDOUT)
+        );
         let took = begin.elapsed();
         assert!(took >= timeout, "{took:?}");
         late = late.min(took - timeout);
@@ -432,10 +435,10 @@ fn try_calls_refused_fall_back_or_say_so() {
             assert_eq!(writer.try_write(b"abc"), Ok(3));
             assert_eq!(reader.try_read(&mut buf), Ok(3));
             let file = common::file(b"contents");
-            let none = rawpipe::timed::try_read(&file, &mut buf);
+            let none = io::try_read(&file, &mut buf);
             let wanted = if errno == Errno::EINVAL { errno } else { Errno::EOPNOTSUPP };
             assert_eq!(none, Err(wanted));
-            assert_eq!(rawpipe::timed::try_write(&file, b"x"), Err(wanted));
+            assert_eq!(io::try_write(&file, b"x"), Err(wanted));
             // Waiting awake works, too.
             let mut reader = reader.with_wait(Wait::Adaptive);
             let mut writer = writer.with_wait(Wait::Adaptive);
@@ -447,7 +450,10 @@ fn try_calls_refused_fall_back_or_say_so() {
             assert_eq!(reader.try_read(&mut buf), Err(Errno::EOPNOTSUPP));
             assert_eq!(writer.try_write(b"abc"), Err(Errno::EOPNOTSUPP));
             let long = Duration::from_secs(100);
-            assert_eq!(reader.read_timeout(&mut buf, long), Err(Errno::EOPNOTSUPP));
+            assert_eq!(
+                reader.read_deadline(&mut buf, Deadline::after(long)),
+                Err(Errno::EOPNOTSUPP)
+            );
             0
         });
         if status.code() == Some(99) {
@@ -459,7 +465,7 @@ fn try_calls_refused_fall_back_or_say_so() {
 
 /// By milliseconds, rounded up.
 fn epoll_pwait2_refused_is_not_shorter_than_asked() {
-    use rawpipe::epoll::{Epoll, EpollEvents, Event};
+    use rawpipe::event::{Epoll, Event, PollEvents};
     for errno in [Errno::ENOSYS, Errno::EPERM] {
         let filter = Filter::new(&[nr::EPOLL_PWAIT2], errno);
         let status = mortal(|| {
@@ -468,7 +474,7 @@ fn epoll_pwait2_refused_is_not_shorter_than_asked() {
             }
             let (reader, writer) = rawpipe::pipe().unwrap();
             let epoll = Epoll::new().unwrap();
-            epoll.add(&reader, EpollEvents::IN, 42).unwrap();
+            epoll.add(&reader, PollEvents::IN, 42).unwrap();
             let mut buf = [Event::default(); 2];
             for timeout in [0, 1, 999_999, 1_000_001].map(Duration::from_nanos) {
                 let begin = Instant::now();

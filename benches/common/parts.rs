@@ -1,11 +1,11 @@
 //! What the processes do, by std and by this crate.
 
 use super::{Input, KIB, MIB, Move, Moved, Place, Show, Sink, Stream, finish, require, start};
+use rawpipe::Wait;
 use rawpipe::chunk::{
     ChunkMechanism, ChunkReader, ChunkWriter, ReaderBuilder, Reuse, WriterBuilder,
 };
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::spin::Wait;
 use rawpipe::transfer::{FanoutSink, Transfer, Transferred, discard, fanout, transfer};
 use rawpipe::{PipeReader, PipeWriter};
 use std::fs::File;

@@ -21,9 +21,8 @@ mod programs;
 
 use common::*;
 use programs::{Ballast, Tiny};
-use rawpipe::epoll::{Epoll, EpollEvents, Event};
+use rawpipe::event::{Epoll, Event, PollEvents, PollFd, poll};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -299,7 +298,7 @@ fn epoll() -> io::Result<()> {
         pipes[count / 2].1.write_all(b"x")?;
         let list = Epoll::new()?;
         for (token, (reader, _)) in (0..).zip(&pipes) {
-            list.add(reader, EpollEvents::IN, token)?;
+            list.add(reader, PollEvents::IN, token)?;
         }
         let mut fds: Vec<_> =
             pipes.iter().map(|(reader, _)| PollFd::new(reader, PollEvents::IN)).collect();

@@ -91,7 +91,7 @@
 //!
 //! A reader cannot change a byte of this process's memory, but it can make the writer wait: not only by
 //! not reading, but also by holding the pipe's lock, which no deadline and no nonblocking flag bounds. See
-//! [`Deadline`](crate::time::Deadline#a-peer-that-holds-the-pipe).
+//! [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
 
 mod memory;
 mod pool;

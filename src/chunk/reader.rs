@@ -1,11 +1,11 @@
 //! The consumer: what comes out of a pipe, in memory of its own, or handed on unseen.
 
 use super::READ_CHUNK;
+use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
-use crate::poll::PollEvents;
-use crate::spin::{Spin, Wait};
 use crate::sys::call;
 use crate::sys::map::Map;
+use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeReader, Result, io};
 
 /// Reads a pipe in large chunks, into memory of its own, or hands the bytes on unseen.
@@ -169,7 +169,7 @@ impl AsFd for ChunkReader {
 ///
 /// ```
 /// use rawpipe::chunk::ChunkReader;
-/// use rawpipe::spin::Wait;
+/// use rawpipe::Wait;
 ///
 /// let (reader, _writer) = rawpipe::pipe()?;
 /// let reader = ChunkReader::builder().chunk(1 << 20).wait(Wait::Adaptive).build(reader)?;

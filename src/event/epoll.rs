@@ -1,33 +1,22 @@
 //! `epoll`: a list of descriptors to wait for that is kept in the kernel; and `eventfd`, a counter to
 //! wake those who wait.
-//!
-//! Waiting costs the same however many descriptors are watched; [`poll`](crate::poll) goes through
-//! all of them each time.
-//!
-//! What is watched is the *open file*, not the number. It is forgotten when the last duplicate of the
-//! descriptor is closed, also of those in other processes: after a `fork` or `dup`,
-//! [`delete`](Epoll::delete) it before closing, or its events go on.
 
 pub use crate::sys::abi::Event;
-pub use crate::sys::abi::flags::{EpollEvents, EventFdFlags, PollEvents};
+pub use crate::sys::abi::flags::EventFdFlags;
 
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::abi;
+use crate::sys::abi::Timespec;
+use crate::sys::abi::flags::PollEvents;
 use crate::sys::call;
-use crate::time::{Deadline, Timespec};
-use crate::{Errno, Result, io};
+use crate::{Deadline, Errno, Result, io};
 use core::time::Duration;
 
 impl Event {
     /// What is ready, with the methods that say what it means for a pipe.
     #[must_use]
-    pub fn events(&self) -> PollEvents {
-        let events = EpollEvents::from_bits_retain(self.events);
-        // The others have the same bits in both.
-        let [low, high, ..] = events.difference(EpollEvents::RDHUP).bits().to_le_bytes();
-        let same = PollEvents::from_bits_retain(u16::from_le_bytes([low, high]));
-        let hung_up = events.contains(EpollEvents::RDHUP);
-        if hung_up { same | PollEvents::RDHUP } else { same }
+    pub const fn events(&self) -> PollEvents {
+        PollEvents::from_bits_retain(self.events)
     }
 
     /// The token that the descriptor was added with.
@@ -37,24 +26,31 @@ impl Event {
     }
 }
 
-/// A list of descriptors to wait for. Dropping it closes it.
+/// A list of descriptors to wait for that is kept in the kernel. Dropping it closes it.
+///
+/// Waiting costs the same however many descriptors are watched; [`poll`](crate::event::poll()) goes
+/// through all of them each time.
+///
+/// What is watched is the *open file*, not the number. It is forgotten when the last duplicate of the
+/// descriptor is closed, also of those in other processes: after a `fork` or `dup`,
+/// [`delete`](Epoll::delete) it before closing, or its events go on.
 ///
 /// # Examples
 ///
 /// ```
-/// use rawpipe::epoll::{Epoll, EpollEvents, Event};
+/// use rawpipe::event::{Epoll, PollEvents, Event};
 /// use std::time::Duration;
 ///
 /// let epoll = Epoll::new()?;
 /// let (reader, writer) = rawpipe::pipe()?;
-/// epoll.add(&reader, EpollEvents::IN, 7)?;
+/// epoll.add(&reader, PollEvents::IN, 7)?;
 ///
 /// let mut events = [Event::default(); 8];
 /// assert!(epoll.wait(&mut events, Some(Duration::ZERO))?.is_empty());
 /// writer.write(b"x")?;
 /// for event in epoll.wait(&mut events, None)? {
 ///     assert_eq!(event.token(), 7);
-///     assert!(event.events().can_read());
+///     assert!(event.events().is_readable());
 /// }
 /// # Ok::<(), rawpipe::Errno>(())
 /// ```
@@ -84,7 +80,7 @@ impl Epoll {
     ///
     /// - [`EEXIST`](Errno::EEXIST): it is watched already.
     /// - [`EINVAL`](Errno::EINVAL): it is this epoll itself; or
-    ///   [`EXCLUSIVE`](EpollEvents::EXCLUSIVE) together with another flag that does not go with it.
+    ///   [`EXCLUSIVE`](PollEvents::EXCLUSIVE) together with another flag that does not go with it.
     /// - [`ELOOP`](Errno::ELOOP): it is an epoll that watches this one, or too deep a nest of them.
     /// - [`ENOSPC`](Errno::ENOSPC): as many as the user may watch
     ///   (`/proc/sys/fs/epoll/max_user_watches`).
@@ -94,17 +90,17 @@ impl Epoll {
     ///
     /// ```
     /// use rawpipe::Errno;
-    /// use rawpipe::epoll::{Epoll, EpollEvents};
+    /// use rawpipe::event::{Epoll, PollEvents};
     ///
     /// let (epoll, (reader, _writer)) = (Epoll::new()?, rawpipe::pipe()?);
-    /// epoll.add(&reader, EpollEvents::IN | EpollEvents::ONESHOT, 1)?;
-    /// assert_eq!(epoll.add(&reader, EpollEvents::IN, 1), Err(Errno::EEXIST));
+    /// epoll.add(&reader, PollEvents::IN | PollEvents::ONESHOT, 1)?;
+    /// assert_eq!(epoll.add(&reader, PollEvents::IN, 1), Err(Errno::EEXIST));
     /// # Ok::<(), Errno>(())
     /// ```
     ///
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
     #[doc(alias = "EPOLL_CTL_ADD")]
-    pub fn add(&self, fd: impl AsFd, events: EpollEvents, token: u64) -> Result<()> {
+    pub fn add(&self, fd: impl AsFd, events: PollEvents, token: u64) -> Result<()> {
         self.control(abi::EPOLL_CTL_ADD, fd.as_fd(), events, token)
     }
 
@@ -112,14 +108,14 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL): it was added with [`EXCLUSIVE`](EpollEvents::EXCLUSIVE), or now
+    /// - [`EINVAL`](Errno::EINVAL): it was added with [`EXCLUSIVE`](PollEvents::EXCLUSIVE), or now
     ///   would be; it is this epoll itself.
     /// - [`ENOENT`](Errno::ENOENT): it is not watched.
     /// - [`EPERM`](Errno::EPERM): it cannot be waited for.
     ///
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
     #[doc(alias = "EPOLL_CTL_MOD")]
-    pub fn modify(&self, fd: impl AsFd, events: EpollEvents, token: u64) -> Result<()> {
+    pub fn modify(&self, fd: impl AsFd, events: PollEvents, token: u64) -> Result<()> {
         self.control(abi::EPOLL_CTL_MOD, fd.as_fd(), events, token)
     }
 
@@ -134,10 +130,10 @@ impl Epoll {
     ///
     /// ```
     /// use rawpipe::Errno;
-    /// use rawpipe::epoll::{Epoll, EpollEvents};
+    /// use rawpipe::event::{Epoll, PollEvents};
     ///
     /// let (epoll, (reader, _writer)) = (Epoll::new()?, rawpipe::pipe()?);
-    /// epoll.add(&reader, EpollEvents::IN, 1)?;
+    /// epoll.add(&reader, PollEvents::IN, 1)?;
     /// epoll.delete(&reader)?;
     /// assert_eq!(epoll.delete(&reader), Err(Errno::ENOENT));
     /// # Ok::<(), Errno>(())
@@ -153,7 +149,7 @@ impl Epoll {
         &self,
         operation: usize,
         fd: BorrowedFd<'_>,
-        events: EpollEvents,
+        events: PollEvents,
         token: u64,
     ) -> Result<()> {
         let event = Event { events: events.bits(), data: token };
@@ -168,21 +164,20 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// - [`EINTR`](Errno::EINTR): a signal handler ran. [`wait_left`](Self::wait_left) says what time
-    ///   is left.
+    /// - [`EINTR`](Errno::EINTR): a signal handler ran. [`wait_deadline`](Self::wait_deadline) retries.
     /// - [`EINVAL`](Errno::EINVAL): `buf` is empty.
     ///
     /// # Examples
     ///
     /// ```
-    /// use rawpipe::epoll::{Epoll, EpollEvents, Event};
+    /// use rawpipe::event::{Epoll, PollEvents, Event};
     ///
     /// let (epoll, (reader, writer)) = (Epoll::new()?, rawpipe::pipe()?);
-    /// epoll.add(&reader, EpollEvents::IN | EpollEvents::ET, 0)?;
+    /// epoll.add(&reader, PollEvents::IN | PollEvents::ET, 0)?;
     /// drop(writer);
     /// let mut events = [Event::default(); 8];
     /// let found = epoll.wait(&mut events, None)?;
-    /// assert!(found.len() == 1 && found[0].events().no_writer_left());
+    /// assert!(found.len() == 1 && found[0].events().is_read_closed());
     /// # Ok::<(), rawpipe::Errno>(())
     /// ```
     ///
@@ -191,22 +186,6 @@ impl Epoll {
     pub fn wait<'e>(&self, buf: &'e mut [Event], timeout: Option<Duration>) -> Result<&'e [Event]> {
         let count = call::epoll_pwait(self.as_fd(), buf, timeout.map(Timespec::from).as_ref())?;
         Ok(&buf[..count])
-    }
-
-    /// As [`wait`](Self::wait), and `timeout` is what is left of it afterwards, whatever the answer.
-    ///
-    /// # Errors
-    ///
-    /// As [`wait`](Self::wait).
-    pub fn wait_left<'e>(
-        &self,
-        buf: &'e mut [Event],
-        timeout: &mut Duration,
-    ) -> Result<&'e [Event]> {
-        let deadline = Deadline::after(*timeout);
-        let answer = self.wait(buf, Some(*timeout));
-        *timeout = deadline.remaining();
-        answer
     }
 
     /// As [`wait`](Self::wait), at most until `deadline`; goes on after a signal.
@@ -247,8 +226,8 @@ impl From<Epoll> for OwnedFd {
 /// # Examples
 ///
 /// ```
-/// use rawpipe::epoll::EventFd;
-/// use rawpipe::poll::{PollEvents, PollFd, poll};
+/// use rawpipe::event::EventFd;
+/// use rawpipe::event::{PollEvents, PollFd, poll};
 ///
 /// let wake = EventFd::new(0)?;
 /// wake.write(2)?; // from another thread, say
@@ -284,7 +263,7 @@ impl EventFd {
     ///
     /// ```
     /// use rawpipe::Errno;
-    /// use rawpipe::epoll::{EventFd, EventFdFlags};
+    /// use rawpipe::event::{EventFd, EventFdFlags};
     ///
     /// let flags = EventFdFlags::SEMAPHORE | EventFdFlags::NONBLOCK | EventFdFlags::CLOEXEC;
     /// let places = EventFd::with_flags(2, flags)?;

@@ -1,7 +1,31 @@
 //! Waiting until descriptors are ready.
+//!
+//! [`poll`](poll()) takes a list of descriptors. With feature `event` there are `select`, which takes sets of
+//! them (it needs `alloc`), and `Epoll`, which keeps the list in the kernel.
+//!
+//! # What a pipe answers
+//!
+//! | end | situation | events |
+//! |---|---|---|
+//! | read | bytes in it | `IN` |
+//! | read | no writer left, bytes in it | `IN`, `HUP`: read on until 0 |
+//! | read | no writer left, empty | `HUP` |
+//! | write | a slot (one page) is free | `OUT` |
+//! | write | no reader left | `OUT`, `ERR` |
+//!
+//! `ERR`, `HUP` and `NVAL` are found whether asked for or not, so a loop that ignores them spins.
+//! After `OUT` a blocking write of more than [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes may still
+//! wait.
 
-#[cfg(feature = "message")]
-pub mod epoll;
-pub mod poll;
-#[cfg(all(feature = "alloc", feature = "message"))]
-pub mod select;
+#[cfg(feature = "event")]
+mod epoll;
+mod poll;
+#[cfg(all(feature = "alloc", feature = "event"))]
+mod select;
+
+#[cfg(feature = "event")]
+pub use epoll::{Epoll, Event, EventFd, EventFdFlags};
+pub(crate) use poll::{Backoff, poll_until};
+pub use poll::{PollEvents, PollFd, poll, poll_deadline};
+#[cfg(all(feature = "alloc", feature = "event"))]
+pub use select::{FdSet, select, select_deadline};

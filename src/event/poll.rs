@@ -1,25 +1,12 @@
-//! Waiting until descriptors are ready.
-//!
-//! # What a pipe answers
-//!
-//! | end | situation | events |
-//! |---|---|---|
-//! | read | bytes in it | `IN` |
-//! | read | no writer left, bytes in it | `IN`, `HUP`: read on until 0 |
-//! | read | no writer left, empty | `HUP` |
-//! | write | a slot (one page) is free | `OUT` |
-//! | write | no reader left | `OUT`, `ERR` |
-//!
-//! `ERR`, `HUP` and `NVAL` are found whether asked for or not, so a loop that ignores them spins.
-//! After `OUT` a blocking write of more than [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes may still
-//! wait.
+//! `poll`: waiting for a list of descriptors.
 
 pub use crate::sys::abi::flags::PollEvents;
 pub use crate::sys::abi::poll_fd::PollFd;
 
+use crate::Deadline;
 use crate::fd::{AsFd, BorrowedFd};
+use crate::sys::abi::Timespec;
 use crate::sys::call;
-use crate::time::{Deadline, Timespec};
 use crate::{Errno, Result};
 use core::time::Duration;
 
@@ -30,7 +17,7 @@ impl PollEvents {
     /// # Examples
     ///
     /// ```
-    /// use rawpipe::poll::{PollEvents, PollFd, poll};
+    /// use rawpipe::event::{PollEvents, PollFd, poll};
     ///
     /// let (reader, writer) = rawpipe::pipe()?;
     /// writer.write(b"last words")?;
@@ -38,38 +25,38 @@ impl PollEvents {
     /// let mut fds = [PollFd::new(&reader, PollEvents::IN)];
     /// poll(&mut fds, None)?;
     /// let found = fds[0].revents();
-    /// assert!(found.can_read() && found.no_writer_left());
+    /// assert!(found.is_readable() && found.is_read_closed());
     /// # Ok::<(), rawpipe::Errno>(())
     /// ```
     #[must_use]
-    pub const fn can_read(self) -> bool {
+    pub const fn is_readable(self) -> bool {
         self.intersects(Self::IN.union(Self::HUP).union(Self::ERR))
     }
 
     /// Whether a write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes does not wait: there is
     /// room, or it answers an error.
     #[must_use]
-    pub const fn can_write(self) -> bool {
+    pub const fn is_writable(self) -> bool {
         self.intersects(Self::OUT.union(Self::ERR))
     }
 
     /// Of the read end of a pipe: no write end is left. What is in it can still be read; behind it
     /// comes the end of file.
     #[must_use]
-    pub const fn no_writer_left(self) -> bool {
+    pub const fn is_read_closed(self) -> bool {
         self.contains(Self::HUP)
     }
 
     /// Of the write end of a pipe: no read end is left. A write answers
     /// [`EPIPE`](crate::Errno::EPIPE).
     #[must_use]
-    pub const fn no_reader_left(self) -> bool {
+    pub const fn is_write_closed(self) -> bool {
         self.contains(Self::ERR)
     }
 
     /// The descriptor is not open.
     #[must_use]
-    pub const fn not_open(self) -> bool {
+    pub const fn is_invalid(self) -> bool {
         self.contains(Self::NVAL)
     }
 }
@@ -83,7 +70,7 @@ impl<'fd> PollFd<'fd> {
     /// As [`new`](Self::new), for a descriptor that is borrowed already.
     #[must_use]
     pub const fn from_borrowed_fd(fd: BorrowedFd<'fd>, events: PollEvents) -> Self {
-        Self { fd, events, revents: PollEvents::empty() }
+        Self { fd, events: events.to_poll(), revents: 0 }
     }
 
     /// Watches another descriptor from the next call on, and keeps the events.
@@ -93,19 +80,19 @@ impl<'fd> PollFd<'fd> {
 
     /// Waits for other events from the next call on.
     pub const fn set_events(&mut self, events: PollEvents) {
-        self.events = events;
+        self.events = events.to_poll();
     }
 
     /// What is waited for.
     #[must_use]
-    pub const fn events(&self) -> PollEvents {
-        self.events
+    pub fn events(&self) -> PollEvents {
+        PollEvents::from_poll(self.events)
     }
 
     /// What the last call found.
     #[must_use]
-    pub const fn revents(&self) -> PollEvents {
-        self.revents
+    pub fn revents(&self) -> PollEvents {
+        PollEvents::from_poll(self.revents)
     }
 }
 
@@ -122,15 +109,15 @@ impl AsFd for PollFd<'_> {
 ///
 /// # Errors
 ///
-/// - [`EINTR`](Errno::EINTR): a signal handler ran. Nothing was found. [`poll_left`] says what time is
-///   left.
+/// - [`EINTR`](Errno::EINTR): a signal handler ran. Nothing was found.
+///   [`poll_deadline`] retries.
 /// - [`EINVAL`](Errno::EINVAL): more descriptors than `RLIMIT_NOFILE`.
 /// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
 ///
 /// # Examples
 ///
 /// ```
-/// use rawpipe::poll::{PollEvents, PollFd, poll};
+/// use rawpipe::event::{PollEvents, PollFd, poll};
 /// use std::time::Duration;
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
@@ -151,33 +138,6 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> 
     call::ppoll(fds, timeout.map(Timespec::from).as_mut())
 }
 
-/// As [`poll`], and `timeout` is what is left of it afterwards, whatever the answer.
-///
-/// # Errors
-///
-/// As [`poll`].
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::poll::{PollEvents, PollFd, poll_left};
-/// use std::time::Duration;
-///
-/// let (reader, writer) = rawpipe::pipe()?;
-/// writer.write(b"x")?;
-/// let mut left = Duration::from_secs(60);
-/// assert_eq!(poll_left(&mut [PollFd::new(&reader, PollEvents::IN)], &mut left)?, 1);
-/// assert!(left > Duration::ZERO && left <= Duration::from_secs(60));
-/// # Ok::<(), rawpipe::Errno>(())
-/// ```
-pub fn poll_left(fds: &mut [PollFd<'_>], timeout: &mut Duration) -> Result<usize> {
-    // By the clock: what is written back after a signal differs where an emulator does it.
-    let deadline = Deadline::after(*timeout);
-    let answer = poll(fds, Some(*timeout));
-    *timeout = deadline.remaining();
-    answer
-}
-
 /// As [`poll`], at most until `deadline`; goes on after a signal.
 ///
 /// # Errors
@@ -187,8 +147,8 @@ pub fn poll_left(fds: &mut [PollFd<'_>], timeout: &mut Duration) -> Result<usize
 /// # Examples
 ///
 /// ```
-/// use rawpipe::poll::{PollEvents, PollFd, poll_deadline};
-/// use rawpipe::time::Deadline;
+/// use rawpipe::event::{PollEvents, PollFd, poll_deadline};
+/// use rawpipe::Deadline;
 /// use std::time::Duration;
 ///
 /// let (reader, _writer) = rawpipe::pipe()?;

@@ -1,42 +1,23 @@
 //! `select`: waiting for sets of descriptors, without a limit on their numbers.
-//!
-//! [`poll`](crate::poll) does the same for a list, and an [`Epoll`](crate::epoll::Epoll) keeps the
-//! list in the kernel, which is faster with many. This is for those who have sets: Python's
-//! `select.select`, and programs that come from C.
-//!
-//! A pipe's read end is ready to read when a read does not wait: also at the end of file. A write end
-//! is ready to write when a slot (one page) is free, and when nobody is left to read. Pipes know no
-//! exceptions; sockets do: urgent data.
-//!
-//! # Examples
-//!
-//! ```
-//! use rawpipe::select::{FdSet, select};
-//! use std::time::Duration;
-//!
-//! let (first, _first_writer) = rawpipe::pipe()?;
-//! let (second, second_writer) = rawpipe::pipe()?;
-//! second_writer.write(b"Data in pipe 2")?;
-//!
-//! let mut readable = FdSet::new();
-//! readable.insert(&first);
-//! readable.insert(&second);
-//! assert_eq!(select(Some(&mut readable), None, None, Some(Duration::from_secs(1)))?, 1);
-//! assert!(!readable.contains(&first));
-//! assert!(readable.contains(&second));
-//! # Ok::<(), rawpipe::Errno>(())
-//! ```
 
 pub use crate::sys::abi::fd_set::FdSet;
 
+use crate::sys::abi::Timespec;
 use crate::sys::call;
-use crate::time::{Deadline, Timespec};
-use crate::{Errno, Result};
+use crate::{Deadline, Errno, Result};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 /// Waits until a descriptor is ready, at most for `timeout` (`None`: for ever), leaves in the sets
 /// those that are, and returns how many there are in all of them; 0 is a timeout.
+///
+/// [`poll`](crate::event::poll()) does the same for a list, and an [`Epoll`](crate::event::Epoll) keeps the
+/// list in the kernel, which is faster with many. This is for those who have sets: Python's
+/// `select.select`, and programs that come from C.
+///
+/// A pipe's read end is ready to read when a read does not wait: also at the end of file. A write end
+/// is ready to write when a slot (one page) is free, and when nobody is left to read. Pipes know no
+/// exceptions; sockets do: urgent data.
 ///
 /// A `timeout` of zero asks without waiting. A signal handler ends the wait. After an error the sets
 /// are what they were.
@@ -44,13 +25,13 @@ use core::time::Duration;
 /// # Errors
 ///
 /// - [`EBADF`](Errno::EBADF): a descriptor in a set is not open.
-/// - [`EINTR`](Errno::EINTR): a signal handler ran. [`select_left`] says what time is left.
+/// - [`EINTR`](Errno::EINTR): a signal handler ran. [`select_deadline`] retries.
 /// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
 ///
 /// # Examples
 ///
 /// ```
-/// use rawpipe::select::{FdSet, select};
+/// use rawpipe::event::{FdSet, select};
 /// use std::time::Duration;
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
@@ -74,38 +55,6 @@ pub fn select(
         &mut [words(read), words(write), words(except)],
         timeout.map(Timespec::from).as_mut(),
     )
-}
-
-/// As [`select`], and `timeout` is what is left of it afterwards, whatever the answer.
-///
-/// # Errors
-///
-/// As [`select`].
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::select::{FdSet, select_left};
-/// use std::time::Duration;
-///
-/// let (_reader, writer) = rawpipe::pipe()?;
-/// let mut write = FdSet::new();
-/// write.insert(&writer);
-/// let mut left = Duration::from_secs(60);
-/// assert_eq!(select_left(None, Some(&mut write), None, &mut left)?, 1);
-/// assert!(left > Duration::ZERO && left <= Duration::from_secs(60));
-/// # Ok::<(), rawpipe::Errno>(())
-/// ```
-pub fn select_left(
-    read: Option<&mut FdSet<'_>>,
-    write: Option<&mut FdSet<'_>>,
-    except: Option<&mut FdSet<'_>>,
-    timeout: &mut Duration,
-) -> Result<usize> {
-    let deadline = Deadline::after(*timeout);
-    let answer = select(read, write, except, Some(*timeout));
-    *timeout = deadline.remaining();
-    answer
 }
 
 /// As [`select`], at most until `deadline`; goes on after a signal.

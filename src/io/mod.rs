@@ -10,16 +10,61 @@
 //!
 //! A read or write may move fewer bytes than asked: the count is the answer. The kernel moves at
 //! most 2,147,479,552 bytes (0x7ffff000) in one call, whatever the length.
+//!
+//! # Without waiting, or until a deadline
+//!
+//! With feature `event` there are `try_read`, `try_write`, and `read_deadline` and its relatives, which work
+//! on ends that are blocking.
+//!
+//! `O_NONBLOCK` belongs to the open file, which others share: a child, and whoever started this
+//! program and gave it its standard input. Setting it breaks them. Nothing here touches it: not to
+//! wait is said with each call, and the wait, where there is one, is `poll`'s.
+//!
+//! With `RWF_NOWAIT`, where the kernel and the file have it: pipes and sockets since Linux 6.4. A pipe
+//! end that was once used in a [`splice`](crate::splice) has it no more, and a FIFO never has it. Then a
+//! read is a `vmsplice` out of the pipe, and a write goes through a pipe of its own and is spliced on; both
+//! can be told not to wait. (So does a read of a FIFO that is open for reading and writing.) Where neither
+//! is supported the functions fail with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). They
+//! never poll and then read, because another reader could win the race.
+//!
+//! # What is ready is taken
+//!
+//! A deadline that has passed already means: do not wait. What can be read or written without waiting
+//! still is. All functions go on after a signal, until the deadline.
+//!
+//! A peer that holds the pipe's lock makes every call wait, these included: see
+//! [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
+//!
+//! # Socket timeouts
+//!
+//! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect here: a call that would wait returns immediately, and
+//! the wait is in `poll`. On [`read`](read()) and [`write`](write()) they
+//! have: these return `EAGAIN` when the time is over.
+//!
+//! # Nonblocking ends
+//!
+//! The functions here do the same on nonblocking ends as on blocking ones. A table in the
+//! guide, `choosing`, lists what the other functions do.
+//!
+//! # `SIGPIPE`
+//!
+//! A write to a pipe without a reader raises `SIGPIPE`, as [`write()`] does. In a program that does not
+//! ignore it, use `without_sigpipe`.
+//!
+//! # Packet pipes
+//!
+//! Where `RWF_NOWAIT` is not to be had, a read may return several packets as one. Packets have types of
+//! their own: the module `message`.
 
 mod inherited;
-#[cfg(feature = "message")]
+#[cfg(feature = "event")]
 mod nosignal;
-#[cfg(any(feature = "message", feature = "transfer"))]
+#[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) mod nowait;
-#[cfg(any(feature = "message", all(feature = "process", feature = "std"), feature = "transfer"))]
-pub mod sigpipe;
-#[cfg(feature = "message")]
-pub mod timed;
+#[cfg(any(feature = "event", feature = "transfer"))]
+pub(crate) mod sigpipe;
+#[cfg(feature = "event")]
+mod timed;
 mod whole;
 
 use core::mem::MaybeUninit;
@@ -27,13 +72,23 @@ use core::mem::MaybeUninit;
 pub use crate::sys::abi::flags::DupFlags;
 pub use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
 pub use inherited::take_inherited;
-#[cfg(feature = "message")]
+#[cfg(feature = "event")]
 pub use nosignal::{write_nosignal, writev_nosignal};
+#[cfg(any(feature = "event", feature = "transfer"))]
+pub use sigpipe::without_sigpipe;
+#[cfg(feature = "event")]
+pub use timed::{
+    read_deadline, read_exact_deadline, try_read, try_write, write_all_deadline, write_deadline,
+};
+#[cfg(feature = "message")]
+pub(crate) use timed::{until, writev_deadline};
 #[cfg(feature = "alloc")]
 pub use whole::read_to_end;
-pub use whole::{Incomplete, read_exact, write_all, write_all_vectored, write_atomic};
 #[cfg(feature = "message")]
-pub(crate) use whole::{read_exact_by, write_all_by, write_atomic_by};
+pub(crate) use whole::write_atomic_by;
+pub use whole::{Incomplete, read_exact, write_all, write_all_vectored, write_atomic};
+#[cfg(feature = "event")]
+pub(crate) use whole::{read_exact_by, write_all_by};
 
 use crate::errno::Result;
 use crate::fd::{AsFd, OwnedFd};

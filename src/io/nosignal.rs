@@ -2,7 +2,7 @@
 
 use crate::errno::{Errno, Result};
 use crate::fd::AsFd;
-use crate::sigpipe::Guard;
+use crate::io::sigpipe::Guard;
 use crate::sys::abi;
 use crate::sys::abi::iovec::IoSlice;
 use crate::sys::call;
@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// ignore it.
 ///
 /// By a flag of the call where the kernel has it (Linux 6.18), else by blocking the signal for this
-/// thread meanwhile ([`sigpipe`](crate::sigpipe)). Nothing that other threads can notice changes.
+/// thread meanwhile ([`sigpipe`](mod@crate::io)). Nothing that other threads can notice changes.
 ///
 /// # Errors
 ///
@@ -22,7 +22,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 ///
 /// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM), or another error that a filter returns: it
 ///   rejects both ways, and nothing was written. See
-///   [`without_sigpipe`](crate::sigpipe::without_sigpipe).
+///   [`without_sigpipe`](crate::io::without_sigpipe).
 ///
 /// # Examples
 ///

@@ -38,7 +38,7 @@ const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 ///
 /// ```
 /// use rawpipe::Errno;
-/// use rawpipe::sigpipe::without_sigpipe;
+/// use rawpipe::io::without_sigpipe;
 /// use rawpipe::splice::{SpliceFlags, splice};
 ///
 /// let (source, writer) = rawpipe::pipe()?;

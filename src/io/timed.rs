@@ -1,55 +1,12 @@
-//! Reading and writing without waiting, or not beyond a deadline, on ends that are blocking.
-//!
-//! `O_NONBLOCK` belongs to the open file, which others share: a child, and whoever started this
-//! program and gave it its standard input. Setting it breaks them. Nothing here touches it: not to
-//! wait is said with each call, and the wait, where there is one, is `poll`'s.
-//!
-//! # How
-//!
-//! With `RWF_NOWAIT`, where the kernel and the file have it: pipes and sockets since Linux 6.4. A pipe
-//! end that was once used in a [`splice`](crate::splice) has it no more, and a FIFO never has it. Then a
-//! read is a `vmsplice` out of the pipe, and a write goes through a pipe of its own and is spliced on; both
-//! can be told not to wait. (So does a read of a FIFO that is open for reading and writing.) Where neither
-//! is supported the functions fail with [`EOPNOTSUPP`](Errno::EOPNOTSUPP) (std's kind `Unsupported`). They
-//! never poll and then read, because another reader could win the race.
-//!
-//! # What is ready is taken
-//!
-//! A deadline that has passed already means: do not wait. What can be read or written without waiting
-//! still is. All functions go on after a signal, until the deadline.
-//!
-//! A peer that holds the pipe's lock makes every call wait, these included: see
-//! [`Deadline`](crate::time::Deadline#a-peer-that-holds-the-pipe).
-//!
-//! # Socket timeouts
-//!
-//! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect here: a call that would wait returns immediately, and
-//! the wait is in `poll`. On [`io::read`](crate::io::read()) and [`io::write`](crate::io::write()) they
-//! have: these return `EAGAIN` when the time is over.
-//!
-//! # Nonblocking ends
-//!
-//! The functions here do the same on nonblocking ends as on blocking ones. A [table in the
-//! guide](crate::guide::choosing#nonblocking-descriptors) lists what the other functions do.
-//!
-//! # `SIGPIPE`
-//!
-//! A write to a pipe without a reader raises `SIGPIPE`, as [`io::write()`] does. In a program that does not
-//! ignore it, use [`without_sigpipe`](crate::sigpipe::without_sigpipe).
-//!
-//! # Packet pipes
-//!
-//! Where `RWF_NOWAIT` is not to be had, a read may return several packets as one. Packets have types of
-//! their own: [`message`](crate::message).
+//! Reading and writing without waiting, or not beyond a deadline. The module above says how.
 
+use crate::Deadline;
+use crate::event::{Backoff, PollFd, poll_until};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::{self, Incomplete, nowait};
-use crate::poll::{Backoff, PollFd, poll_until};
 use crate::sys::abi::flags::PollEvents;
 use crate::sys::abi::iovec::IoSlice;
-use crate::time::Deadline;
 use crate::{Errno, PipeReader, PipeWriter, Result};
-use core::time::Duration;
 
 /// Reads what is there, up to `buf.len()` bytes, and returns how many; 0 is end of file. Does not
 /// wait.
@@ -71,9 +28,9 @@ use core::time::Duration;
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
 /// let mut buf = [0; 100];
-/// assert_eq!(rawpipe::timed::try_read(&reader, &mut buf), Err(Errno::EAGAIN));
+/// assert_eq!(rawpipe::io::try_read(&reader, &mut buf), Err(Errno::EAGAIN));
 /// writer.write(b"now")?;
-/// assert_eq!(rawpipe::timed::try_read(&reader, &mut buf)?, 3);
+/// assert_eq!(rawpipe::io::try_read(&reader, &mut buf)?, 3);
 /// assert!(!reader.is_nonblocking()?);
 /// # Ok::<(), Errno>(())
 /// ```
@@ -104,8 +61,8 @@ pub fn try_read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
 /// let data = vec![b'x'; writer.capacity()? + 1];
-/// assert_eq!(rawpipe::timed::try_write(&writer, &data)?, writer.capacity()?);
-/// assert_eq!(rawpipe::timed::try_write(&writer, &data), Err(Errno::EAGAIN));
+/// assert_eq!(rawpipe::io::try_write(&writer, &data)?, writer.capacity()?);
+/// assert_eq!(rawpipe::io::try_write(&writer, &data), Err(Errno::EAGAIN));
 /// # drop(reader);
 /// # Ok::<(), Errno>(())
 /// ```
@@ -114,31 +71,6 @@ pub fn try_read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
 #[doc(alias = "RWF_NOWAIT")]
 pub fn try_write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
     nowait::try_writev(fd.as_fd(), &[IoSlice::new(buf)])
-}
-
-/// Reads up to `buf.len()` bytes and returns how many; 0 is end of file. Waits for the first of them,
-/// at most for `timeout`.
-///
-/// # Errors
-///
-/// As [`read_deadline`].
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::Errno;
-/// use std::time::Duration;
-///
-/// let (reader, writer) = rawpipe::pipe()?;
-/// let timeout = Duration::from_millis(5);
-/// let mut buf = [0; 100];
-/// assert_eq!(rawpipe::timed::read_timeout(&reader, &mut buf, timeout), Err(Errno::ETIMEDOUT));
-/// writer.write(b"late")?;
-/// assert_eq!(rawpipe::timed::read_timeout(&reader, &mut buf, timeout)?, 4);
-/// # Ok::<(), Errno>(())
-/// ```
-pub fn read_timeout(fd: impl AsFd, buf: &mut [u8], timeout: Duration) -> Result<usize> {
-    read_deadline(fd, buf, Deadline::after(timeout))
 }
 
 /// Reads up to `buf.len()` bytes and returns how many; 0 is end of file. Waits for the first of them,
@@ -152,16 +84,6 @@ pub fn read_timeout(fd: impl AsFd, buf: &mut [u8], timeout: Duration) -> Result<
 pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline) -> Result<usize> {
     let fd = fd.as_fd();
     until(fd, PollEvents::IN, Some(deadline), || try_read(fd, buf))
-}
-
-/// Writes up to `buf.len()` bytes and returns how many. Waits for room for the first of them, at most
-/// for `timeout`.
-///
-/// # Errors
-///
-/// As [`write_deadline`].
-pub fn write_timeout(fd: impl AsFd, buf: &[u8], timeout: Duration) -> Result<usize> {
-    write_deadline(fd, buf, Deadline::after(timeout))
 }
 
 /// Writes up to `buf.len()` bytes and returns how many. Waits for room for the first of them, at most
@@ -195,14 +117,14 @@ pub(crate) fn writev_deadline(
 ///
 /// ```
 /// use rawpipe::Errno;
-/// use rawpipe::time::Deadline;
+/// use rawpipe::Deadline;
 /// use std::time::Duration;
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
 /// writer.write(b"half")?;
 /// let mut buf = [0; 8];
 /// let deadline = Deadline::after(Duration::from_millis(5));
-/// let stopped = rawpipe::timed::read_exact_deadline(&reader, &mut buf, deadline).unwrap_err();
+/// let stopped = rawpipe::io::read_exact_deadline(&reader, &mut buf, deadline).unwrap_err();
 /// assert_eq!((stopped.bytes(), stopped.errno()), (4, Some(Errno::ETIMEDOUT)));
 /// # Ok::<(), Errno>(())
 /// ```
@@ -255,31 +177,22 @@ pub(crate) fn until<T>(
     }
 }
 
-/// Without waiting, or not beyond a deadline: see [`timed`](crate::timed).
+/// Without waiting, or not beyond a deadline: see [`timed`](mod@crate::io).
 impl PipeReader {
     /// Reads what is there, without waiting.
     ///
     /// # Errors
     ///
-    /// As [`timed::try_read`](try_read).
+    /// As [`io::try_read`](try_read).
     pub fn try_read(&self, buf: &mut [u8]) -> Result<usize> {
         try_read(self, buf)
-    }
-
-    /// Reads what is there, waiting for it at most for `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// As [`timed::read_deadline`](read_deadline).
-    pub fn read_timeout(&self, buf: &mut [u8], timeout: Duration) -> Result<usize> {
-        read_timeout(self, buf, timeout)
     }
 
     /// Reads what is there, waiting for it at most until `deadline`.
     ///
     /// # Errors
     ///
-    /// As [`timed::read_deadline`](read_deadline).
+    /// As [`io::read_deadline`](read_deadline).
     pub fn read_deadline(&self, buf: &mut [u8], deadline: Deadline) -> Result<usize> {
         read_deadline(self, buf, deadline)
     }
@@ -288,7 +201,7 @@ impl PipeReader {
     ///
     /// # Errors
     ///
-    /// As [`timed::read_exact_deadline`](read_exact_deadline).
+    /// As [`io::read_exact_deadline`](read_exact_deadline).
     pub fn read_exact_deadline(
         &self,
         buf: &mut [u8],
@@ -298,31 +211,22 @@ impl PipeReader {
     }
 }
 
-/// Without waiting, or not beyond a deadline: see [`timed`](crate::timed).
+/// Without waiting, or not beyond a deadline: see [`timed`](mod@crate::io).
 impl PipeWriter {
     /// Writes what there is room for, without waiting.
     ///
     /// # Errors
     ///
-    /// As [`timed::try_write`](try_write).
+    /// As [`io::try_write`](try_write).
     pub fn try_write(&self, buf: &[u8]) -> Result<usize> {
         try_write(self, buf)
-    }
-
-    /// Writes what there is room for, waiting for room at most for `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// As [`timed::write_deadline`](write_deadline).
-    pub fn write_timeout(&self, buf: &[u8], timeout: Duration) -> Result<usize> {
-        write_timeout(self, buf, timeout)
     }
 
     /// Writes what there is room for, waiting for room at most until `deadline`.
     ///
     /// # Errors
     ///
-    /// As [`timed::write_deadline`](write_deadline).
+    /// As [`io::write_deadline`](write_deadline).
     pub fn write_deadline(&self, buf: &[u8], deadline: Deadline) -> Result<usize> {
         write_deadline(self, buf, deadline)
     }
@@ -331,7 +235,7 @@ impl PipeWriter {
     ///
     /// # Errors
     ///
-    /// As [`timed::write_all_deadline`](write_all_deadline).
+    /// As [`io::write_all_deadline`](write_all_deadline).
     pub fn write_all_deadline(
         &self,
         buf: &[u8],

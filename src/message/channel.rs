@@ -1,10 +1,10 @@
 //! Messages both ways.
 
 use super::{Duplex, MessageError, Receiver, Sender};
+use crate::Deadline;
+use crate::Wait;
 use crate::fd::AsFd;
 use crate::pipe::{Builder, Capacity};
-use crate::spin::Wait;
-use crate::time::Deadline;
 use crate::{PipeReader, PipeWriter};
 use alloc::vec::Vec;
 

@@ -18,28 +18,19 @@
 //! A link has room for what its pipes hold. Two sides that both send more than that before they receive
 //! wait for each other for ever; the deadline forms give up.
 
-#[cfg(feature = "alloc")]
 mod channel;
 mod duplex;
-#[cfg(feature = "alloc")]
 mod error;
 mod packet;
-#[cfg(feature = "alloc")]
 mod receiver;
-#[cfg(feature = "alloc")]
 mod sender;
 
-#[cfg(feature = "alloc")]
 pub use channel::Channel;
 pub use duplex::Duplex;
-#[cfg(feature = "alloc")]
 pub use error::MessageError;
 pub use packet::{PacketReader, PacketWriter, packets};
-#[cfg(feature = "alloc")]
 pub use receiver::Receiver;
-#[cfg(feature = "alloc")]
 pub use sender::Sender;
 
 /// How long a message may be unless another limit is set: 64 MiB.
-#[cfg(feature = "alloc")]
 const LIMIT: usize = 64 << 20;

@@ -1,19 +1,20 @@
 //! The receiving side: a length, and that many bytes, however they come in.
 
 use super::{LIMIT, MessageError};
+use crate::Deadline;
+use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
-use crate::spin::{Spin, Wait, with_wait};
-use crate::sys::abi::flags::PollEvents;
+use crate::pipe::adaptive;
 use crate::sys::call;
-use crate::time::Deadline;
-use crate::{Errno, timed};
+use crate::wait::{Spin, Wait};
+use crate::{Errno, io};
 use alloc::vec::Vec;
 
 /// Receives the messages of a [`Sender`](super::Sender), over any descriptor that gives a stream of
 /// bytes.
 ///
 /// It reads no further than to the end of a message, so that the descriptor can be waited for by
-/// [`poll`](crate::poll) and be given back between two messages.
+/// [`poll`](mod@crate::event) and be given back between two messages.
 ///
 /// # Examples
 ///
@@ -91,7 +92,7 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. What has come of a message is kept,
     ///   and the next call goes on.
-    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see [`timed`](crate::timed).
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see [`timed`](mod@crate::io).
     pub fn recv_deadline(&mut self, deadline: Deadline) -> Result<Option<Vec<u8>>, MessageError> {
         self.recv_until(Some(deadline))
     }
@@ -185,11 +186,11 @@ impl<R: AsFd> Receiver<R> {
         let fd = self.reader.as_fd();
         let Some(deadline) = deadline else {
             let read = || call::read_spare(fd, &mut self.body, most);
-            return timed::until(fd, PollEvents::IN, None, read);
+            return io::until(fd, PollEvents::IN, None, read);
         };
         let have = self.body.len();
         self.body.resize(have + most.min(PIECE), 0);
-        let answer = timed::read_deadline(fd, &mut self.body[have..], deadline);
+        let answer = io::read_deadline(fd, &mut self.body[have..], deadline);
         self.body.truncate(have + answer.unwrap_or(0));
         answer
     }
@@ -202,8 +203,8 @@ fn read(
     deadline: Option<Deadline>,
 ) -> crate::Result<usize> {
     match deadline {
-        Some(deadline) => timed::read_deadline(fd, buf, deadline),
-        None => timed::until(fd, PollEvents::IN, None, || with_wait::read(spin, fd, buf)),
+        Some(deadline) => io::read_deadline(fd, buf, deadline),
+        None => io::until(fd, PollEvents::IN, None, || adaptive::read(spin, fd, buf)),
     }
 }
 

@@ -1,12 +1,12 @@
 //! The sending side: a length, and that many bytes.
 
 use super::{LIMIT, MessageError};
+use crate::Deadline;
+use crate::Errno;
 use crate::fd::{AsFd, BorrowedFd};
+use crate::io::sigpipe::Guard;
 use crate::io::{self, IoSlice};
-use crate::sigpipe::Guard;
 use crate::sys::abi::flags::PollEvents;
-use crate::time::Deadline;
-use crate::{Errno, timed};
 use alloc::vec::Vec;
 
 /// Sends messages to a [`Receiver`](super::Receiver), over any descriptor that takes a stream of bytes.
@@ -68,7 +68,7 @@ impl<W: AsFd> Sender<W> {
     /// - [`Torn`](MessageError::Torn): an earlier message was sent in part.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<(), MessageError> {
         self.send_by(parts, |fd, bufs| {
-            timed::until(fd, PollEvents::OUT, None, || io::writev_nosignal(fd, bufs))
+            io::until(fd, PollEvents::OUT, None, || io::writev_nosignal(fd, bufs))
         })
     }
 
@@ -81,16 +81,16 @@ impl<W: AsFd> Sender<W> {
     /// - [`Io`](MessageError::Io) with [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. If a
     ///   part was sent, no message can follow: [`Torn`](MessageError::Torn).
     /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see
-    ///   [`timed`](crate::timed).
+    ///   [`timed`](mod@crate::io).
     /// - [`Io`](MessageError::Io) with an error of
-    ///   [`without_sigpipe`](crate::sigpipe::without_sigpipe), before the first byte.
+    ///   [`without_sigpipe`](crate::io::without_sigpipe), before the first byte.
     pub fn send_deadline(
         &mut self,
         parts: &[&[u8]],
         deadline: Deadline,
     ) -> Result<(), MessageError> {
         let _no_sigpipe = Guard::new()?;
-        self.send_by(parts, |fd, bufs| timed::writev_deadline(fd, bufs, deadline))
+        self.send_by(parts, |fd, bufs| io::writev_deadline(fd, bufs, deadline))
     }
 
     fn send_by(

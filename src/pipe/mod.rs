@@ -17,16 +17,20 @@
 //! - *A reader waits for ever*: somebody still holds a write end. Drop yours before reading to the
 //!   end, in every process that has a copy.
 //! - *Two sides wait for each other*: each writes more than fits before it reads. Let one side read
-//!   first, or [`poll`](crate::poll) both.
+//!   first, or [`poll`](mod@crate::event) both.
 //! - *A writer waits for ever*: somebody holds a read end and does not read.
 //!
 //! Ends made by [`pipe`] and [`Builder`] are close-on-exec, so a program that is started does not
 //! keep them open by accident. A child made by [`fork`](crate::fork) has all of them.
 
+#[cfg(feature = "event")]
+pub(crate) mod adaptive;
 mod end;
 mod reader;
 mod writer;
 
+#[cfg(feature = "event")]
+pub use adaptive::AdaptiveEnd;
 pub use reader::PipeReader;
 pub use writer::PipeWriter;
 
@@ -90,7 +94,7 @@ pub fn pipe2(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
 }
 
 /// Creates a pipe of this crate's own, close-on-exec and at no number of a standard stream.
-#[cfg(any(feature = "message", feature = "transfer"))]
+#[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = call::pipe2((flags | PipeFlags::CLOEXEC).bits())?;
     Ok((off_stdio(reader)?.into(), off_stdio(writer)?.into()))
@@ -98,7 +102,7 @@ pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
 
 /// Moves a descriptor of this crate's own away from 0, 1 and 2. Where these are closed it may have been
 /// created there, and another thread that prints would write into it.
-#[cfg(any(feature = "message", feature = "transfer"))]
+#[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) fn off_stdio(fd: crate::fd::OwnedFd) -> Result<crate::fd::OwnedFd> {
     use crate::fd::AsRawFd;
     if fd.as_raw_fd() < 3 { call::fcntl_dupfd_cloexec(fd.as_fd(), 3) } else { Ok(fd) }

@@ -56,11 +56,11 @@ mod fork;
 mod limit;
 #[cfg(all(feature = "process", feature = "std"))]
 mod pipeline;
-mod signal;
 #[cfg(feature = "process")]
 mod spawn;
 mod status;
 
+pub use crate::signal::{Signal, SignalSet};
 pub use crate::sys::abi::arg::Arg;
 pub use crate::sys::abi::flags::ExecFlags;
 pub use child::{Child, OnDrop, SpawnMethod};
@@ -76,9 +76,6 @@ pub use fork::{Fork, exit, fork, fork_single_threaded, fork_with};
 pub use limit::{Resource, Rlimit};
 #[cfg(all(feature = "process", feature = "std"))]
 pub use pipeline::{Pipeline, PipelineChildren, PipelineError, PipelineOutput};
-#[cfg(all(test, feature = "c-shim"))]
-pub(crate) use signal::ALL as SIGNALS;
-pub use signal::{Signal, SignalSet};
 #[cfg(feature = "process")]
 pub use spawn::{Spawn, SpawnError, SpawnStage};
 pub use status::ExitStatus;

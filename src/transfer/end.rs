@@ -1,8 +1,8 @@
 //! The two ends of a transfer: what kinds of descriptors they are.
 
 use super::error::Side;
+use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::BorrowedFd;
-use crate::poll::{PollEvents, PollFd, poll};
 use crate::sys::abi;
 use crate::sys::call;
 use crate::{Errno, Result};

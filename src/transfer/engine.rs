@@ -11,14 +11,14 @@
 use super::end::{End, Kind};
 use super::error::{Held, Side, TransferError};
 use super::{Transfer, TransferMechanism, Transferred};
+use crate::event::{Backoff, PollFd, poll};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::pipe::{self, Capacity, off_stdio};
-use crate::poll::{Backoff, PollFd, poll};
-use crate::spin::Spin;
 use crate::sys::abi::MAX_RW_COUNT;
 use crate::sys::abi::flags::{PollEvents, SpliceFlags};
 use crate::sys::call;
 use crate::sys::page;
+use crate::wait::Spin;
 use crate::{Errno, PipeFlags, PipeReader};
 use core::ops::ControlFlow;
 use core::time::Duration;

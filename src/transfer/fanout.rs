@@ -15,15 +15,16 @@
 use super::end::End;
 use super::error::{Held, Side, TransferError};
 use super::{Transfer, TransferMechanism, Transferred, discard};
+use crate::event::{Backoff, PollFd, poll_until};
 use crate::fd::{AsFd, BorrowedFd};
+use crate::io::sigpipe;
 use crate::pipe::{self, Capacity};
-use crate::poll::{Backoff, PollFd, poll_until};
 use crate::sys::abi::MAX_RW_COUNT;
 use crate::sys::abi::flags::PollEvents;
 use crate::sys::call;
 use crate::sys::map::Map;
 use crate::sys::page;
-use crate::{Errno, PipeFlags, PipeReader, PipeWriter, Result, sigpipe};
+use crate::{Errno, PipeFlags, PipeReader, PipeWriter, Result};
 use core::fmt;
 use core::iter::once;
 use core::ops::{ControlFlow, Range};

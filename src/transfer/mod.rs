@@ -83,10 +83,10 @@ mod fanout;
 pub use error::{Side, TransferError};
 pub use fanout::{Fanout, FanoutSink, fanout};
 
+use crate::Deadline;
+use crate::Wait;
 use crate::fd::{AsFd, BorrowedFd};
-use crate::sigpipe;
-use crate::spin::Wait;
-use crate::time::Deadline;
+use crate::io::sigpipe;
 use core::fmt;
 use core::ops::ControlFlow;
 

@@ -29,8 +29,8 @@ pub(crate) use examples::example;
 pub(crate) use files::{append_file, file, tmp, tmp_path};
 pub(crate) use filter::{Filter, NO_FILTER, Value, filtered, no_pidfd_by_clone};
 
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsRawFd, BorrowedFd};
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{Child, Signal, fork_with};
 use rawpipe::{Errno, PipeWriter, raw};
 use std::collections::BTreeSet;

@@ -3,19 +3,20 @@
 use crate::common::nr;
 use crate::common::{self, Filter, closed_fd, skip};
 use crate::{Answer, Ends, answer, libc, own, row, set_limit, whole};
-use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd, EventFdFlags};
+use rawpipe::Deadline;
+use rawpipe::Wait;
+use rawpipe::event::{
+    Epoll, Event, EventFd, EventFdFlags, FdSet, PollEvents, PollFd, poll, poll_deadline, select,
+    select_deadline,
+};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rawpipe::io::without_sigpipe;
 use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut};
 use rawpipe::message::{Channel, Duplex, packets};
 use rawpipe::pipe::{self, Builder, Capacity};
-use rawpipe::poll::{PollEvents, PollFd, poll, poll_deadline, poll_left};
 use rawpipe::process::Resource;
-use rawpipe::select::{FdSet, select, select_deadline, select_left};
-use rawpipe::sigpipe::without_sigpipe;
-use rawpipe::spin::Wait;
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{FanoutSink, discard};
-use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter, timed};
+use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter};
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::mem::MaybeUninit;
@@ -80,8 +81,8 @@ pub(crate) fn reads() {
         ("PipeReader::readv", |end, buf| end.readv(&mut [IoSliceMut::new(buf)])),
         ("PipeReader::read_exact", |end, buf| whole(end.read_exact(buf), 1)),
         ("PipeReader::read_to_end", |end, _| end.read_to_end(&mut Vec::new())),
-        ("WithWait::read", |end, buf| end.with_wait(Wait::Adaptive).read(buf)),
-        ("WithWait::read_exact", |end, buf| {
+        ("AdaptiveEnd::read", |end, buf| end.with_wait(Wait::Adaptive).read(buf)),
+        ("AdaptiveEnd::read_exact", |end, buf| {
             whole(end.with_wait(Wait::Adaptive).read_exact(buf), 1)
         }),
         ("Duplex::read", |end, buf| Duplex::new(end, rawpipe::pipe().unwrap().1).read(buf)),
@@ -131,8 +132,8 @@ pub(crate) fn writes() {
         }),
         ("PipeWriter::write_nosignal", |end| end.write_nosignal(X)),
         ("PipeWriter::write_atomic", |end| end.write_atomic(X).map(|()| 1)),
-        ("WithWait::write", |end| end.with_wait(Wait::Adaptive).write(X)),
-        ("WithWait::write_all", |end| whole(end.with_wait(Wait::Adaptive).write_all(X), 1)),
+        ("AdaptiveEnd::write", |end| end.with_wait(Wait::Adaptive).write(X)),
+        ("AdaptiveEnd::write_all", |end| whole(end.with_wait(Wait::Adaptive).write_all(X), 1)),
         ("Duplex::write", |end| Duplex::new(rawpipe::pipe().unwrap().0, end).write(X)),
         ("Duplex::write_all", |end| {
             whole(Duplex::new(rawpipe::pipe().unwrap().0, end).write_all(X), 1)
@@ -167,16 +168,12 @@ pub(crate) fn reads_with_a_deadline() {
     ];
     type Read<T> = fn(T, &mut [u8]) -> Answer;
     let functions: &[(&str, Read<BorrowedFd<'_>>)] = &[
-        ("timed::try_read", |fd, buf| timed::try_read(fd, buf)),
-        ("timed::read_timeout", |fd, buf| timed::read_timeout(fd, buf, SHORT)),
-        ("timed::read_deadline", |fd, buf| timed::read_deadline(fd, buf, soon())),
-        ("timed::read_exact_deadline", |fd, buf| {
-            whole(timed::read_exact_deadline(fd, buf, soon()), 1)
-        }),
+        ("io::try_read", |fd, buf| io::try_read(fd, buf)),
+        ("io::read_deadline", |fd, buf| io::read_deadline(fd, buf, soon())),
+        ("io::read_exact_deadline", |fd, buf| whole(io::read_exact_deadline(fd, buf, soon()), 1)),
     ];
     let methods: &[(&str, Read<PipeReader>)] = &[
         ("PipeReader::try_read", |end, buf| end.try_read(buf)),
-        ("PipeReader::read_timeout", |end, buf| end.read_timeout(buf, SHORT)),
         ("PipeReader::read_deadline", |end, buf| end.read_deadline(buf, soon())),
         ("PipeReader::read_exact_deadline", |end, buf| {
             whole(end.read_exact_deadline(buf, soon()), 1)
@@ -198,9 +195,9 @@ pub(crate) fn reads_with_a_deadline() {
     }
     let terminal_like = rawpipe::pipe().unwrap();
     drop(terminal_like.1);
-    own("timed::try_read", "nothing wanted", OK_0, timed::try_read(&terminal_like.0, &mut []));
-    let folder = timed::try_read(&ends.folder, &mut [0]);
-    own("timed::try_read", "folder", Err(Errno::EOPNOTSUPP), folder);
+    own("io::try_read", "nothing wanted", OK_0, io::try_read(&terminal_like.0, &mut []));
+    let folder = io::try_read(&ends.folder, &mut [0]);
+    own("io::try_read", "folder", Err(Errno::EOPNOTSUPP), folder);
 }
 
 pub(crate) fn writes_with_a_deadline() {
@@ -217,14 +214,12 @@ pub(crate) fn writes_with_a_deadline() {
     const X: &[u8] = b"x";
     type Write<T> = fn(T) -> Answer;
     let functions: &[(&str, Write<BorrowedFd<'_>>)] = &[
-        ("timed::try_write", |fd| timed::try_write(fd, X)),
-        ("timed::write_timeout", |fd| timed::write_timeout(fd, X, SHORT)),
-        ("timed::write_deadline", |fd| timed::write_deadline(fd, X, soon())),
-        ("timed::write_all_deadline", |fd| whole(timed::write_all_deadline(fd, X, soon()), 1)),
+        ("io::try_write", |fd| io::try_write(fd, X)),
+        ("io::write_deadline", |fd| io::write_deadline(fd, X, soon())),
+        ("io::write_all_deadline", |fd| whole(io::write_all_deadline(fd, X, soon()), 1)),
     ];
     let methods: &[(&str, Write<PipeWriter>)] = &[
         ("PipeWriter::try_write", |end| end.try_write(X)),
-        ("PipeWriter::write_timeout", |end| end.write_timeout(X, SHORT)),
         ("PipeWriter::write_deadline", |end| end.write_deadline(X, soon())),
         ("PipeWriter::write_all_deadline", |end| whole(end.write_all_deadline(X, soon()), 1)),
     ];
@@ -448,16 +443,14 @@ pub(crate) fn waiting() {
         // SAFETY: 41 entries, as `struct pollfd`.
         let theirs = answer(unsafe { libc::poll(place, 41, 0) } as isize);
         let what = "more than there may be";
-        row("poll::poll", what, invalid, poll(&mut fds, Some(Duration::ZERO)), theirs);
-        let mut left = Duration::ZERO;
-        row("poll::poll_left", what, invalid, poll_left(&mut fds, &mut left), theirs);
-        row("poll::poll_deadline", what, invalid, poll_deadline(&mut fds, soon()), theirs);
+        row("event::poll", what, invalid, poll(&mut fds, Some(Duration::ZERO)), theirs);
+        row("event::poll_deadline", what, invalid, poll_deadline(&mut fds, soon()), theirs);
         set_limit(Resource::NOFILE, before);
     }
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let mut nothing = [PollFd::new(&reader, PollEvents::IN)];
-    own("poll::poll", "nothing, in no time", OK_0, poll(&mut nothing, Some(Duration::ZERO)));
-    own("poll::poll_deadline", "nothing, until then", OK_0, poll_deadline(&mut nothing, soon()));
+    own("event::poll", "nothing, in no time", OK_0, poll(&mut nothing, Some(Duration::ZERO)));
+    own("event::poll_deadline", "nothing, until then", OK_0, poll_deadline(&mut nothing, soon()));
 
     // A number within the table of descriptors: beyond that the kernel does not look.
     let number = File::open("/").unwrap().as_raw_fd();
@@ -484,14 +477,10 @@ pub(crate) fn waiting() {
             let [r, w, e] = sets;
             select(r, w, e, Some(Duration::ZERO))
         };
-        row("select::select", what, BAD, chosen(set.clone()), theirs);
-        let mut left = Duration::ZERO;
-        let mut copy = set.clone();
-        let ours = select_left(Some(&mut copy), None, None, &mut left);
-        row("select::select_left", what, BAD, ours, theirs);
+        row("event::select", what, BAD, chosen(set.clone()), theirs);
         let mut copy = set.clone();
         let ours = select_deadline(None, Some(&mut copy), None, soon());
-        row("select::select_deadline", what, BAD, ours, theirs);
+        row("event::select_deadline", what, BAD, ours, theirs);
     }
 
     let epoll = Epoll::new().unwrap();
@@ -499,9 +488,6 @@ pub(crate) fn waiting() {
         // SAFETY: writes no event.
         answer(unsafe { libc::epoll_wait(epoll.as_fd().as_raw_fd(), null, 0, 0) } as isize)
     };
-    let mut left = Duration::ZERO;
-    let ours = epoll.wait_left(&mut [], &mut left).map(<[Event]>::len);
-    row("Epoll::wait_left", "no room", invalid, ours, c_wait());
     let ours = epoll.wait_deadline(&mut [], soon()).map(<[Event]>::len);
     row("Epoll::wait_deadline", "no room", invalid, ours, c_wait());
     let ours = epoll.wait(&mut [], Some(Duration::from_nanos(1))).map(<[Event]>::len);
@@ -514,12 +500,12 @@ pub(crate) fn waiting() {
         answer(added as isize)
     };
     let other = Epoll::new().unwrap();
-    epoll.add(&other, EpollEvents::IN, 1).unwrap();
-    let ours = other.add(&epoll, EpollEvents::IN, 1).map(|()| 0);
+    epoll.add(&other, PollEvents::IN, 1).unwrap();
+    let ours = other.add(&epoll, PollEvents::IN, 1).map(|()| 0);
     row("Epoll::add", "each other", Err(Errno::ELOOP), ours, c_add(&other, epoll.as_fd()));
     const O_PATH: i32 = 0o10_000_000;
     let place = OpenOptions::new().read(true).custom_flags(O_PATH).open("/").unwrap();
-    let ours = epoll.add(&place, EpollEvents::IN, 1).map(|()| 0);
+    let ours = epoll.add(&place, PollEvents::IN, 1).map(|()| 0);
     row("Epoll::add", "a place", BAD, ours, c_add(&epoll, place.as_fd()));
 
     let flags = EventFdFlags::NONBLOCK | EventFdFlags::CLOEXEC;
@@ -545,7 +531,7 @@ pub(crate) fn waiting() {
 }
 
 pub(crate) fn signals() {
-    own("sigpipe::without_sigpipe", "allowed", Ok(7), without_sigpipe(|| 7));
+    own("io::without_sigpipe", "allowed", Ok(7), without_sigpipe(|| 7));
     let [refused, _] = crate::in_child(|| {
         if !Filter::new(&[nr::RT_SIGPENDING], Errno::EPERM).install() {
             return [OK_0; 2];
@@ -555,5 +541,5 @@ pub(crate) fn signals() {
     if refused == OK_0 {
         return skip("signals", "no filter of system calls here");
     }
-    own("sigpipe::without_sigpipe", "refused", Err(Errno::EPERM), refused);
+    own("io::without_sigpipe", "refused", Err(Errno::EPERM), refused);
 }

@@ -2,13 +2,13 @@
 
 use crate::common::{self, closed_fd};
 use crate::{Ends, own};
+use rawpipe::Deadline;
 use rawpipe::Errno;
 use rawpipe::fd::{AsFd, BorrowedFd};
 use rawpipe::message::{
     Channel, Duplex, MessageError, PacketReader, PacketWriter, Receiver, Sender, packets,
 };
 use rawpipe::pipe::PIPE_BUF;
-use rawpipe::time::Deadline;
 use std::time::Duration;
 
 fn soon() -> Deadline {

@@ -2,12 +2,12 @@
 
 use crate::common::{self, append_file, closed_fd, file, skip};
 use crate::{Answer, Ends, alike, answer, in_child, libc, of_std, own, row, set_limit};
+use rawpipe::Deadline;
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd};
 use rawpipe::pipe::Builder;
 use rawpipe::process::Resource;
 use rawpipe::splice::{SpliceFlags, copy_file_range, sendfile, splice, tee, vmsplice};
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{
     Fanout, FanoutSink, Side, Transfer, TransferError, discard, fanout, transfer,
 };

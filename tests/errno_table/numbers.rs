@@ -58,8 +58,8 @@ pub(crate) fn calls_by_number() {
     let at_here = minus(100);
 
     // With something to tell: only then is the memory for it looked at by every kernel.
-    let epoll = rawpipe::epoll::Epoll::new().unwrap();
-    epoll.add(&ends.filled, rawpipe::epoll::EpollEvents::IN, 0).unwrap();
+    let epoll = rawpipe::event::Epoll::new().unwrap();
+    epoll.add(&ends.filled, rawpipe::event::PollEvents::IN, 0).unwrap();
     let epoll = usize::try_from(rawpipe::fd::AsFd::as_fd(&epoll).as_raw_fd()).unwrap();
     use Errno as E;
     type Line = (&'static str, usize, &'static str, [usize; 6], Errno);

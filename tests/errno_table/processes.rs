@@ -2,12 +2,12 @@
 
 use crate::common::{self, Tool, child, close_copy, skip};
 use crate::{Answer, answer, become_nobody, in_child, libc, own, row, set_limit};
+use rawpipe::Deadline;
 use rawpipe::Errno;
 use rawpipe::message::Duplex;
 use rawpipe::process::{
     self, Child, Command, ExitStatus, Fork, OnDrop, Resource, Signal, fork_single_threaded,
 };
-use rawpipe::time::Deadline;
 
 const OK_0: Answer = Ok(0);
 const NO_CHILD: Answer = Err(Errno::ECHILD);

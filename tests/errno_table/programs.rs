@@ -3,13 +3,13 @@
 use crate::common::nr;
 use crate::common::{self, closed_fd, skip};
 use crate::{Answer, alike, answer, become_nobody, in_child, libc, of_std, own, row, set_limit};
+use rawpipe::Deadline;
 use rawpipe::Errno;
 use rawpipe::fd::{AsFd, AsRawFd};
 use rawpipe::process::{
     self, Arg, Command, Communicate, CommunicateErrorKind as Kind, ExecFlags, Resource, Rlimit,
     Spawn, SpawnError, SpawnStage, StdStream, Stdio,
 };
-use rawpipe::time::Deadline;
 use std::ffi::{CStr, CString, c_char};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::ffi::OsStrExt;

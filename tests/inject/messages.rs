@@ -4,11 +4,11 @@ use crate::check::{Holdings, Verdict, ensure, failed, pattern, rest_of, shortene
 use crate::common::nr;
 use crate::tracer::operation;
 use crate::{Operation, missing};
+use rawpipe::Deadline;
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::message::{Channel, MessageError};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::time::Deadline;
-use rawpipe::{Errno, PipeReader, PipeWriter};
+use rawpipe::{Errno, PipeReader, PipeWriter, raw};
 use std::time::Duration;
 
 type Link = Channel<PipeReader, PipeWriter>;

@@ -4,9 +4,9 @@ use crate::check::{Holdings, Verdict, ensure, failed, injected, pattern, rest_of
 use crate::common::nr;
 use crate::tracer::operation;
 use crate::{Operation, common, missing};
+use rawpipe::Deadline;
 use rawpipe::fd::{AsRawFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{Fanout, FanoutSink, Transfer, TransferError, discard};
 use rawpipe::{Errno, PipeReader, io};
 use std::fs::File;

@@ -5,13 +5,13 @@ use crate::common::nr;
 use crate::common::programs::{is_pattern, pattern, program};
 use crate::tracer::{Fault, fault, operation};
 use crate::{Operation, common, machine, missing, missing_bits};
+use rawpipe::Deadline;
 use rawpipe::process::{
     Child, Command, Communicate, CommunicateError, CommunicateErrorKind as Kind, OnDrop, Pipeline,
     Resource, Rlimit, RunError, Signal, SignalSet, SpawnError, SpawnStage, StdStream, Stdio,
     fork_with,
 };
-use rawpipe::time::Deadline;
-use rawpipe::{Errno, PipeReader, PipeWriter, Result};
+use rawpipe::{Errno, PipeReader, PipeWriter, Result, raw};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 

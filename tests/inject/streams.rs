@@ -5,15 +5,15 @@ use crate::check::{Holdings, Verdict, ensure, failed, is_injected, pattern, rest
 use crate::common::nr;
 use crate::tracer::{Missing, operation};
 use crate::{Operation, missing};
-use rawpipe::epoll::{Epoll, EpollEvents, Event};
+use rawpipe::Deadline;
+use rawpipe::event::{
+    Epoll, Event, FdSet, PollEvents, PollFd, poll, poll_deadline, select, select_deadline,
+};
 use rawpipe::io::{self, Incomplete, IoSlice};
 use rawpipe::message::Duplex;
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::poll::{PollEvents, PollFd, poll, poll_deadline};
-use rawpipe::select::{FdSet, select, select_deadline};
 use rawpipe::splice::{SpliceFlags, splice};
-use rawpipe::time::Deadline;
-use rawpipe::{Errno, PipeReader, PipeWriter, timed};
+use rawpipe::{Errno, PipeReader, PipeWriter, raw};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -128,7 +128,7 @@ fn to_the_end() -> Verdict {
 fn too_late() -> Verdict {
     let (reader, _writer) = pipe();
     let holdings = Holdings::now();
-    let answer = operation(|| reader.read_timeout(&mut [0; 8], SOON));
+    let answer = operation(|| reader.read_deadline(&mut [0; 8], Deadline::after(SOON)));
     let without_waiting = [nr::PREADV2, nr::VMSPLICE, nr::FCNTL];
     match answer {
         Err(Errno::ETIMEDOUT) => {}
@@ -231,9 +231,9 @@ fn select_two(reader: &PipeReader, writer: &PipeWriter, deadline: bool) -> rawpi
 
 fn epoll_two(reader: &PipeReader, writer: &PipeWriter, deadline: bool) -> rawpipe::Result<usize> {
     let epoll = Epoll::new()?;
-    epoll.add(reader, EpollEvents::IN, 1)?;
-    epoll.add(writer, EpollEvents::IN, 2)?;
-    epoll.modify(writer, EpollEvents::OUT, 2)?;
+    epoll.add(reader, PollEvents::IN, 1)?;
+    epoll.add(writer, PollEvents::IN, 2)?;
+    epoll.modify(writer, PollEvents::OUT, 2)?;
     let mut events = [Event::default(); 4];
     let found = if deadline {
         epoll.wait_deadline(&mut events, Deadline::after(LATE))?.len()
@@ -294,18 +294,22 @@ pub(crate) fn operations() -> Vec<Operation> {
         with("try_write", Box::new(|| writing(pipe(), false, |to, buf| to.try_write(buf))));
         let all_or_refused = missing().len() < 3;
         if all_or_refused {
-            with("read_timeout of an empty pipe", Box::new(too_late));
+            with("read_deadline of an empty pipe", Box::new(too_late));
         }
         with(
-            "read_timeout",
+            "read_deadline",
             Box::new(move || {
-                reading(filled(), all_or_refused, |from, buf| from.read_timeout(buf, LATE))
+                reading(filled(), all_or_refused, |from, buf| {
+                    from.read_deadline(buf, Deadline::after(LATE))
+                })
             }),
         );
         with(
-            "write_timeout",
+            "write_deadline",
             Box::new(move || {
-                writing(pipe(), all_or_refused, |to, buf| to.write_timeout(buf, LATE))
+                writing(pipe(), all_or_refused, |to, buf| {
+                    to.write_deadline(buf, Deadline::after(LATE))
+                })
             }),
         );
         with(
@@ -323,13 +327,15 @@ pub(crate) fn operations() -> Vec<Operation> {
             }),
         );
     }
-    add(&mut all, "read_timeout of a pipe once spliced", || {
-        reading(worn(), true, |from, buf| timed::read_timeout(from, buf, LATE))
+    add(&mut all, "read_deadline of a pipe once spliced", || {
+        reading(worn(), true, |from, buf| io::read_deadline(from, buf, Deadline::after(LATE)))
     });
-    add(&mut all, "write_timeout to a pipe once spliced", || {
+    add(&mut all, "write_deadline to a pipe once spliced", || {
         let (reader, writer) = worn();
         rest_of_open(&reader);
-        writing((reader, writer), true, |to, buf| timed::write_timeout(to, buf, LATE))
+        writing((reader, writer), true, |to, buf| {
+            io::write_deadline(to, buf, Deadline::after(LATE))
+        })
     });
     add(&mut all, "poll", || ready(false, |a, b| poll_two(a, b, false)));
     add(&mut all, "poll_deadline", || ready(true, |a, b| poll_two(a, b, true)));

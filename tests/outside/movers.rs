@@ -4,9 +4,9 @@
 use super::common::example;
 use super::kinds::{SinkKind, SourceKind};
 use super::sys;
+use rawpipe::Deadline;
 use rawpipe::PipeReader;
 use rawpipe::chunk::ChunkReader;
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{Fanout, FanoutSink, Side, Transfer, TransferError, discard, transfer};
 use std::fmt;
 use std::fs::File;

@@ -5,12 +5,12 @@ use crate::limits::{self, Role};
 use crate::stream::{Held, Run, fill};
 use crate::waitpid;
 use crate::worker::{LONGEST, Worker};
+use rawpipe::Deadline;
 use rawpipe::pipe::Builder;
 use rawpipe::process::{
     Arg, Child, Command, Communicate, CommunicateErrorKind as Kind, ExitStatus, OnDrop, Pipeline,
     Resource, Rlimit, RunError, Signal, Spawn, SpawnError, SpawnStage, StdStream, Stdio, fork_with,
 };
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, io};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
@@ -153,7 +153,7 @@ impl Worker {
         let (len, late) = (self.random.length(LONGEST), self.moment());
         fill(cat.stream, cat.at, &mut self.buf[..len]);
         let Some(stdin) = cat.child.stdin_ref() else { return };
-        match stdin.write_timeout(&self.buf[..len], late) {
+        match stdin.write_deadline(&self.buf[..len], Deadline::after(late)) {
             Ok(count) => {
                 cat.held.push(Run { stream: cat.stream, at: cat.at, len: count });
                 cat.at += count as u64;
@@ -169,7 +169,7 @@ impl Worker {
         let Some(mut cat) = self.some_cat() else { return };
         let (len, late) = (self.random.length(LONGEST), self.moment());
         let Some(stdout) = cat.child.stdout_ref() else { return };
-        match stdout.read_timeout(&mut self.buf[..len], late) {
+        match stdout.read_deadline(&mut self.buf[..len], Deadline::after(late)) {
             Ok(count) => {
                 self.require(count > 0, || "a cat has ended".into());
                 self.arrived("cat", &mut cat.held, count);

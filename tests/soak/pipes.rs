@@ -4,17 +4,15 @@ use crate::common;
 use crate::limits::Role;
 use crate::stream::{Held, Run, fill};
 use crate::worker::{LONGEST, Worker};
+use rawpipe::Deadline;
+use rawpipe::Wait;
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
-use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd};
+use rawpipe::event::{Epoll, Event, EventFd, FdSet, PollEvents, PollFd, poll, select};
 use rawpipe::fd::AsFd;
 use rawpipe::io::{IoSlice, IoSliceMut};
 use rawpipe::message::{Channel, MessageError, packets};
 use rawpipe::pipe::{Builder, Capacity, PIPE_BUF};
-use rawpipe::poll::{PollEvents, PollFd, poll};
-use rawpipe::select::{FdSet, select};
-use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, splice, tee};
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{Fanout, FanoutSink, Side, Transfer, TransferError, discard};
 use rawpipe::{Errno, PipeReader, PipeWriter};
 use std::fs::File;
@@ -99,7 +97,7 @@ impl Worker {
         let (writer, data) = (&slot.writer, &self.buf[..len]);
         let answer = match way {
             0 => writer.try_write(data),
-            1 => writer.write_timeout(data, moment),
+            1 => writer.write_deadline(data, Deadline::after(moment)),
             2 => nonblocking(writer, |writer| writer.write(data)),
             3 => nonblocking(writer, |writer| writer.write_nosignal(data)),
             4 => nonblocking(writer, |writer| {
@@ -137,7 +135,7 @@ impl Worker {
         let reader = &slot.reader;
         let answer = match way {
             0 => reader.try_read(buf),
-            1 => reader.read_timeout(buf, moment),
+            1 => reader.read_deadline(buf, Deadline::after(moment)),
             2 => reader.read(buf),
             3 => {
                 let (one, two) = buf.split_at_mut(len / 2);
@@ -434,7 +432,7 @@ impl Worker {
                     .map(|slot| PollFd::from_borrowed_fd(slot.reader.as_fd(), PollEvents::IN))
                     .collect();
                 poll(&mut fds, Some(Duration::ZERO))
-                    .map(|_| fds.iter().map(|fd| fd.revents().can_read()).collect())
+                    .map(|_| fds.iter().map(|fd| fd.revents().is_readable()).collect())
             }
             1 => by_epoll(&slots),
             _ => {
@@ -824,7 +822,7 @@ fn nonblocking<T>(
 fn by_epoll(slots: &[&Slot]) -> Result<Vec<bool>, Errno> {
     let epoll = Epoll::new()?;
     for (slot, token) in slots.iter().zip(0..) {
-        epoll.add(&slot.reader, EpollEvents::IN, token)?;
+        epoll.add(&slot.reader, PollEvents::IN, token)?;
     }
     let mut found = vec![false; slots.len()];
     let mut events = [Event::default(); 64];

@@ -6,7 +6,7 @@ use crate::compare::{self, Difference, Outcome, Ran};
 use crate::forms::{self, Status};
 use crate::{dump, libc};
 use rawpipe::PipeReader;
-use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::event::{PollEvents, PollFd, poll};
 use std::ffi::{CString, c_char};
 use std::fmt::Write as _;
 use std::fs::{self, File, Permissions};

@@ -4,14 +4,14 @@ use super::{LATE, NONE, Operation, SOON, done, fails, filled, of, pipe, refused}
 use crate::common::file;
 use crate::common::nr;
 use crate::tracer::operation;
+use rawpipe::Deadline;
+use rawpipe::Wait;
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::fd::OwnedFd;
 use rawpipe::io::{self, IoSlice};
 use rawpipe::message::{Channel, Duplex, PacketWriter, Receiver, Sender, packets};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::spin::Wait;
 use rawpipe::splice::{copy_file_range, sendfile, splice, tee, vmsplice};
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{FanoutSink, Transfer, discard, fanout, transfer};
 use std::fs::File;
 use std::os::unix::net::UnixStream;

@@ -7,17 +7,14 @@ mod processes;
 
 use crate::common::nr;
 use crate::tracer::{Missing, operation};
-use rawpipe::epoll::{Epoll, EpollEvents, Event, EventFd};
+use rawpipe::event::{
+    Epoll, Event, EventFd, FdSet, PollEvents, PollFd, poll, poll_deadline, select, select_deadline,
+};
 use rawpipe::fd::{IntoRawFd, OwnedFd};
-use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut};
+use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut, without_sigpipe};
 use rawpipe::pipe::{self, Builder, Capacity};
-use rawpipe::poll::{PollEvents, PollFd, poll, poll_deadline, poll_left};
-use rawpipe::select::{FdSet, select, select_deadline};
-use rawpipe::sigpipe::without_sigpipe;
-use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, splice};
-use rawpipe::time::Deadline;
-use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter, timed};
+use rawpipe::{Deadline, Errno, PipeFlags, PipeReader, PipeWriter, Wait};
 use std::fmt::Debug;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -187,7 +184,6 @@ fn readiness() -> Vec<Operation> {
             let mut fds = [PollFd::new(&reader, PollEvents::IN)];
             operation(|| {
                 done(poll(&mut fds, Some(SOON)));
-                done(poll_left(&mut fds, &mut SOON.clone()));
                 done(poll_deadline(&mut fds, Deadline::after(SOON)));
             });
         }),
@@ -206,7 +202,7 @@ fn readiness() -> Vec<Operation> {
             let (reader, _writer) = pipe();
             operation(|| {
                 let epoll = done(Epoll::new())?;
-                done(epoll.add(&reader, EpollEvents::IN, 1));
+                done(epoll.add(&reader, PollEvents::IN, 1));
                 done(epoll.wait(&mut [Event::default(); 2], Some(SOON)));
                 // No whole number of milliseconds.
                 let finer = Some(SOON + Duration::from_micros(1));
@@ -222,7 +218,7 @@ fn readiness() -> Vec<Operation> {
             let (reader, _writer) = filled(b"1");
             operation(|| {
                 done(reader.try_read(&mut [0; 1]));
-                let late = timed::read_timeout(&reader, &mut [0; 1], SOON);
+                let late = io::read_deadline(&reader, &mut [0; 1], Deadline::after(SOON));
                 assert_eq!(late, Err(Errno::ETIMEDOUT));
             });
         })

@@ -4,12 +4,12 @@ use super::{LATE, Operation, SOON, done, fails, not_permitted, of, pipe, refused
 use crate::common::nr;
 use crate::common::{self, programs::program};
 use crate::tracer::operation;
+use rawpipe::Deadline;
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::AsFd;
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{
     self, Arg, Child, Command, Communicate, OnDrop, Resource, Rlimit, Signal, Spawn, Stdio,
 };
-use rawpipe::time::Deadline;
 use rawpipe::{Fork, PipeWriter};
 use std::fs::File;
 

@@ -4,13 +4,13 @@ use crate::common::nr;
 use crate::common::programs::program;
 use crate::common::{self, Filter, child, file};
 use crate::libc;
+use rawpipe::Deadline;
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rawpipe::poll::{PollEvents, PollFd, poll};
 use rawpipe::process::{
     self, Arg, Child, Command, Communicate, ExitStatus, OnDrop, Signal, Spawn, SpawnError,
     SpawnStage, Stdio,
 };
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};

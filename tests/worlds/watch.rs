@@ -2,7 +2,7 @@
 
 use crate::libc;
 use rawpipe::PipeReader;
-use rawpipe::poll::{PollEvents, PollFd, poll};
+use rawpipe::event::{PollEvents, PollFd, poll};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::mem::ManuallyDrop;

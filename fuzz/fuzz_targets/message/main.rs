@@ -13,12 +13,12 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use memory::requested_by;
 use model::{Answer, Decoder};
+use rawpipe::Deadline;
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::AsFd;
 use rawpipe::io::write_nosignal;
 use rawpipe::message::{MessageError, Receiver, Sender};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::poll::{PollEvents, PollFd, poll};
-use rawpipe::time::Deadline;
 use rawpipe::{Errno, PipeReader, PipeWriter};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -174,7 +174,7 @@ impl Link {
             return;
         }
         let bytes = &self.coming.make_contiguous()[..wanted];
-        match rawpipe::timed::try_write(sender, bytes) {
+        match rawpipe::io::try_write(sender, bytes) {
             Ok(count) => {
                 assert!(0 < count && count <= wanted);
                 self.decoder.arrived(self.coming.drain(..count));

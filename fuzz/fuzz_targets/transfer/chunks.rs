@@ -2,9 +2,9 @@
 
 use super::ends::{Pattern, capacity};
 use arbitrary::Arbitrary;
+use rawpipe::Wait;
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::pipe::Builder;
-use rawpipe::spin::Wait;
 use rawpipe::splice::{SpliceFlags, tee};
 use rawpipe::{Errno, PipeReader, PipeWriter, io};
 use std::collections::VecDeque;

@@ -7,7 +7,7 @@
 
 use arbitrary::Arbitrary;
 use rawpipe::Errno;
-use rawpipe::epoll::{EventFd, EventFdFlags};
+use rawpipe::event::{EventFd, EventFdFlags};
 use rawpipe::fd::{AsRawFd, FromRawFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::{io, pipe, raw};

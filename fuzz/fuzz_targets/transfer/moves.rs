@@ -2,9 +2,9 @@
 
 use super::ends::{From, Pattern, Sink, Source, To, capacity};
 use arbitrary::Arbitrary;
+use rawpipe::Deadline;
+use rawpipe::Wait;
 use rawpipe::pipe::set_capacity;
-use rawpipe::spin::Wait;
-use rawpipe::time::Deadline;
 use rawpipe::transfer::{Side, Transfer, TransferMechanism, discard};
 use rawpipe::{Errno, io, pipe};
 use std::ops::ControlFlow;

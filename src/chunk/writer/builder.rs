@@ -4,11 +4,11 @@ use super::super::probe::{Finding, find};
 use super::{ChunkMechanism, ChunkWriter, Memory, Pool, Reuse, SMALL};
 use crate::fd::AsFd;
 use crate::pipe::{self, Capacity};
-use crate::spin::{Spin, Wait};
 use crate::sys::abi;
 use crate::sys::call;
 use crate::sys::map::{HUGE, round_up};
 use crate::sys::page;
+use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeWriter, Result};
 
 /// However small the chunks that are sent of it, a writer's memory has at most this many bytes of
@@ -25,7 +25,7 @@ const SMALL_PIPE: usize = 128 << 10;
 ///
 /// ```
 /// use rawpipe::chunk::{ChunkWriter, Reuse};
-/// use rawpipe::spin::Wait;
+/// use rawpipe::Wait;
 ///
 /// let (_reader, writer) = rawpipe::pipe()?;
 /// let before = writer.capacity()?;

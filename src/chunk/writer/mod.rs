@@ -5,12 +5,12 @@ mod builder;
 use super::memory::Memory;
 use super::pool::Pool;
 use super::{ChunkMechanism, Reuse, SMALL, WRITE_CHUNK};
+use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::{self, Incomplete};
-use crate::poll::PollEvents;
-use crate::spin::{Spin, Wait};
 use crate::sys::call;
 use crate::sys::page;
+use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeWriter, Result};
 pub use builder::WriterBuilder;
 

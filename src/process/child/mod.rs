@@ -3,11 +3,11 @@
 mod kill;
 
 use super::ExitStatus;
+use crate::Deadline;
+use crate::event::{Backoff, PollEvents, PollFd, poll_until};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
-use crate::poll::{Backoff, PollEvents, PollFd, poll_until};
 use crate::sys::abi::{self, SigInfo};
 use crate::sys::call;
-use crate::time::Deadline;
 use crate::{Errno, PipeReader, PipeWriter, Result};
 
 /// A child process, made by [`fork`](crate::fork) or [`fork_with`](crate::process::fork_with).
@@ -104,7 +104,7 @@ impl Child {
         self.method
     }
 
-    /// The descriptor of the process, for [`poll`](crate::poll::poll) and the like: it is readable when
+    /// The descriptor of the process, for [`poll`](crate::event::poll) and the like: it is readable when
     /// the child has ended. `None` where the kernel has none, or refuses.
     ///
     /// It is close-on-exec.
@@ -112,7 +112,7 @@ impl Child {
     /// # Examples
     ///
     /// ```
-    /// use rawpipe::poll::{PollEvents, PollFd, poll};
+    /// use rawpipe::event::{PollEvents, PollFd, poll};
     /// use rawpipe::process;
     ///
     /// // SAFETY: the child does nothing but return a number.
@@ -287,7 +287,7 @@ impl Child {
     ///
     /// ```
     /// use rawpipe::process;
-    /// use rawpipe::time::Deadline;
+    /// use rawpipe::Deadline;
     /// use std::time::Duration;
     ///
     /// let (reader, _writer) = rawpipe::pipe()?;

@@ -10,7 +10,7 @@ mod talk;
 
 use super::command::Source;
 use super::{Child, Command, ExitStatus, OnDrop};
-use crate::time::Deadline;
+use crate::Deadline;
 use CommunicateErrorKind as Kind;
 use alloc::vec::Vec;
 use core::slice;
@@ -45,7 +45,7 @@ impl From<Output> for std::process::Output {
 ///
 /// ```
 /// use rawpipe::process::{Command, Communicate, CommunicateErrorKind, Stdio};
-/// use rawpipe::time::Deadline;
+/// use rawpipe::Deadline;
 /// use std::time::Duration;
 ///
 /// let mut sort = Command::new("sort");

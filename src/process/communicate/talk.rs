@@ -2,13 +2,14 @@
 
 use super::super::Child;
 use super::{Communicate, CommunicateError, CommunicateErrorKind as Kind, StdStream};
+use crate::Deadline;
+use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::{AsFd, BorrowedFd};
+use crate::io::sigpipe;
 use crate::pipe::Capacity;
-use crate::poll::{PollEvents, PollFd, poll};
 use crate::sys::call;
 use crate::sys::page;
-use crate::time::Deadline;
-use crate::{Errno, PipeReader, PipeWriter, sigpipe};
+use crate::{Errno, PipeReader, PipeWriter};
 use alloc::vec::Vec;
 use core::time::Duration;
 

@@ -13,8 +13,8 @@
 use super::super::{Signal, execvpe};
 use super::{Spawn, SpawnError, SpawnStage, make::copy_aside};
 use crate::errno::{Errno, Result};
+use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::{BorrowedFd, IntoRawFd, RawFd};
-use crate::poll::{PollEvents, PollFd, poll};
 use crate::sys::abi;
 use crate::sys::call;
 use core::convert::Infallible;

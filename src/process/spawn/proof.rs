@@ -16,8 +16,8 @@
 use super::super::{Child, ExitStatus, exec::decimal};
 use super::{SpawnError, SpawnStage};
 use crate::Errno;
+use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::{AsFd, OwnedFd};
-use crate::poll::{PollEvents, PollFd, poll};
 use crate::sys::abi::{SigInfo, WEXITED, WNOHANG, WNOWAIT};
 use crate::sys::call;
 use core::ffi::CStr;

@@ -1,5 +1,6 @@
 //! What the crate takes for granted, by name, for the test that compares it with the C headers.
 
+use super::flags::PollEvents;
 use super::iovec::IoSlice;
 use super::poll_fd::PollFd;
 use super::*;
@@ -111,29 +112,29 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("CLD_CONTINUED", CLD_CONTINUED as usize),
         ("SI_QUEUE", 0_usize.wrapping_add_signed(SI_QUEUE as isize)),
         ("MADV_NORMAL", MADV_NORMAL),
-        ("POLLIN", POLLIN.into()),
-        ("POLLPRI", POLLPRI.into()),
-        ("POLLOUT", POLLOUT.into()),
-        ("POLLERR", POLLERR.into()),
-        ("POLLHUP", POLLHUP.into()),
-        ("POLLNVAL", POLLNVAL.into()),
-        ("POLLRDHUP", POLLRDHUP.into()),
+        ("POLLIN", POLLIN as usize),
+        ("POLLPRI", POLLPRI as usize),
+        ("POLLOUT", POLLOUT as usize),
+        ("POLLERR", POLLERR as usize),
+        ("POLLHUP", POLLHUP as usize),
+        ("POLLNVAL", POLLNVAL as usize),
+        ("POLLRDHUP", POLLRDHUP as usize),
         ("EPOLL_CTL_ADD", EPOLL_CTL_ADD),
         ("EPOLL_CTL_DEL", EPOLL_CTL_DEL),
         ("EPOLL_CTL_MOD", EPOLL_CTL_MOD),
         ("EPOLL_CLOEXEC", O_CLOEXEC as usize),
-        ("EPOLLIN", EPOLLIN as usize),
-        ("EPOLLPRI", EPOLLPRI as usize),
-        ("EPOLLOUT", EPOLLOUT as usize),
-        ("EPOLLERR", EPOLLERR as usize),
-        ("EPOLLHUP", EPOLLHUP as usize),
+        ("EPOLLIN", PollEvents::IN.bits() as usize),
+        ("EPOLLPRI", PollEvents::PRI.bits() as usize),
+        ("EPOLLOUT", PollEvents::OUT.bits() as usize),
+        ("EPOLLERR", PollEvents::ERR.bits() as usize),
+        ("EPOLLHUP", PollEvents::HUP.bits() as usize),
         ("EPOLLRDHUP", EPOLLRDHUP as usize),
         ("EPOLLEXCLUSIVE", EPOLLEXCLUSIVE as usize),
         ("EPOLLONESHOT", EPOLLONESHOT as usize),
         ("EPOLLET", EPOLLET as usize),
-        #[cfg(feature = "message")]
+        #[cfg(feature = "event")]
         ("sizeof epoll_event", size_of::<Event>()),
-        #[cfg(feature = "message")]
+        #[cfg(feature = "event")]
         ("offsetof epoll_event.data", offset_of!(Event, data)),
         ("EFD_CLOEXEC", O_CLOEXEC as usize),
         ("EFD_NONBLOCK", O_NONBLOCK as usize),
@@ -150,7 +151,7 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("sizeof long", size_of::<isize>()),
         ("sizeof void *", size_of::<usize>()),
     ];
-    for &(name, signal) in crate::process::SIGNALS {
+    for &(name, signal) in crate::signal::ALL {
         facts.push((name, signal.as_raw().unsigned_abs() as usize));
     }
     for &(name, errno) in crate::Errno::ALL {

@@ -14,7 +14,7 @@ use core::marker::PhantomData;
 const BITS: usize = usize::BITS as usize;
 
 /// A set of descriptors, with any number: there is no `FD_SETSIZE`. Its methods are in
-/// [`select`](crate::select).
+/// [`select`](mod@crate::event).
 #[derive(Clone, Default)]
 pub struct FdSet<'fd> {
     /// The kernel's `fd_set`: descriptor `n` is bit `n % BITS` of word `n / BITS`.

@@ -174,10 +174,13 @@ flags! {
 }
 
 flags! {
-    /// What to wait for, and what was found, in a [`PollFd`](crate::poll::PollFd).
+    /// What to wait for, and what was found: of [`poll`](crate::event::poll()) and `Epoll`.
     ///
-    /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
-    pub struct PollEvents: u16;
+    /// The last three are for an `Epoll` only; `poll` ignores them.
+    ///
+    /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html),
+    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
+    pub struct PollEvents: u32;
     /// There is data to read, or a read answers end of file at once (on some kinds of descriptor).
     const IN = abi::POLLIN;
     /// There is urgent data.
@@ -192,39 +195,35 @@ flags! {
     /// The descriptor is not open. Found whether asked or not.
     const NVAL = abi::POLLNVAL;
     /// The peer of a stream socket has shut down writing.
-    const RDHUP = abi::POLLRDHUP;
-}
-
-#[cfg(feature = "message")]
-flags! {
-    /// What to wait for with an [`Epoll`](crate::epoll::Epoll), and how.
-    ///
-    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
-    pub struct EpollEvents: u32;
-    /// As [`PollEvents::IN`].
-    const IN = abi::EPOLLIN;
-    /// As [`PollEvents::PRI`].
-    const PRI = abi::EPOLLPRI;
-    /// As [`PollEvents::OUT`].
-    const OUT = abi::EPOLLOUT;
-    /// As [`PollEvents::ERR`].
-    const ERR = abi::EPOLLERR;
-    /// As [`PollEvents::HUP`].
-    const HUP = abi::EPOLLHUP;
-    /// As [`PollEvents::RDHUP`].
     const RDHUP = abi::EPOLLRDHUP;
     /// Of several epolls that watch the same descriptor, wake one and not all.
     const EXCLUSIVE = abi::EPOLLEXCLUSIVE;
-    /// Report once; [`modify`](crate::epoll::Epoll::modify) arms it again.
+    /// Report once; `Epoll::modify` arms it again.
     const ONESHOT = abi::EPOLLONESHOT;
     /// Edge-triggered: report when something has happened, not as long as it is so. Read or write
     /// until [`EAGAIN`](crate::Errno::EAGAIN) before the next wait.
     const ET = abi::EPOLLET;
 }
 
-#[cfg(feature = "message")]
+impl PollEvents {
+    /// As `poll` has them: the lower half, and one flag that SPARC has elsewhere.
+    #[expect(clippy::cast_possible_truncation, reason = "poll has no more flags")]
+    pub(crate) const fn to_poll(self) -> u16 {
+        let same = self.difference(Self::RDHUP).bits() as u16;
+        if self.contains(Self::RDHUP) { same | abi::POLLRDHUP as u16 } else { same }
+    }
+
+    /// What `poll` has found.
+    pub(crate) fn from_poll(bits: u16) -> Self {
+        let bits = u32::from(bits);
+        let same = Self(bits & !abi::POLLRDHUP);
+        if bits & abi::POLLRDHUP == 0 { same } else { same | Self::RDHUP }
+    }
+}
+
+#[cfg(feature = "event")]
 flags! {
-    /// Flags of [`EventFd::with_flags`](crate::epoll::EventFd::with_flags).
+    /// Flags of [`EventFd::with_flags`](crate::event::EventFd::with_flags).
     ///
     /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
     pub struct EventFdFlags: u32;

@@ -4,15 +4,12 @@
 //! Sizes are asserted at compile time. Where architectures differ the value is chosen here, and a
 //! build with `c-shim` compares every line with the C headers of its target in a test.
 
-#![cfg_attr(
-    not(all(feature = "message", feature = "process", feature = "transfer")),
-    allow(dead_code, reason = "some serve these features only")
-)]
+#![cfg_attr(not(feature = "full"), allow(dead_code, reason = "some serve these features only"))]
 
 pub(crate) mod arg;
 #[cfg(all(test, feature = "c-shim"))]
 mod facts;
-#[cfg(all(feature = "alloc", feature = "message"))]
+#[cfg(all(feature = "alloc", feature = "event"))]
 pub(crate) mod fd_set;
 pub(crate) mod flags;
 pub(crate) mod iovec;
@@ -117,7 +114,7 @@ pub(crate) const CLD_EXITED: i32 = 1;
 pub(crate) const CLD_KILLED: i32 = 2;
 pub(crate) const CLD_DUMPED: i32 = 3;
 pub(crate) const CLD_CONTINUED: i32 = 6;
-#[cfg(any(feature = "message", feature = "process", feature = "transfer"))]
+#[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) const SI_QUEUE: i32 = -1;
 pub(crate) const MADV_NORMAL: usize = 0;
 
@@ -204,34 +201,29 @@ pub(crate) struct PidfdInfo {
 const _: () = assert!(size_of::<PidfdInfo>() == 64);
 
 // poll.h
-pub(crate) const POLLIN: u16 = 0x001;
-pub(crate) const POLLPRI: u16 = 0x002;
-pub(crate) const POLLOUT: u16 = 0x004;
-pub(crate) const POLLERR: u16 = 0x008;
-pub(crate) const POLLHUP: u16 = 0x010;
-pub(crate) const POLLNVAL: u16 = 0x020;
-pub(crate) const POLLRDHUP: u16 = if SPARC { 0x800 } else { 0x2000 };
+pub(crate) const POLLIN: u32 = 0x001;
+pub(crate) const POLLPRI: u32 = 0x002;
+pub(crate) const POLLOUT: u32 = 0x004;
+pub(crate) const POLLERR: u32 = 0x008;
+pub(crate) const POLLHUP: u32 = 0x010;
+pub(crate) const POLLNVAL: u32 = 0x020;
+pub(crate) const POLLRDHUP: u32 = if SPARC { 0x800 } else { 0x2000 };
 
 // epoll.h, whose first events are those of poll.h on every architecture, and eventfd.h
 pub(crate) const EPOLL_CTL_ADD: usize = 1;
 pub(crate) const EPOLL_CTL_DEL: usize = 2;
 pub(crate) const EPOLL_CTL_MOD: usize = 3;
-pub(crate) const EPOLLIN: u32 = 0x001;
-pub(crate) const EPOLLPRI: u32 = 0x002;
-pub(crate) const EPOLLOUT: u32 = 0x004;
-pub(crate) const EPOLLERR: u32 = 0x008;
-pub(crate) const EPOLLHUP: u32 = 0x010;
 pub(crate) const EPOLLRDHUP: u32 = 0x2000;
 pub(crate) const EPOLLEXCLUSIVE: u32 = 1 << 28;
 pub(crate) const EPOLLONESHOT: u32 = 1 << 30;
 pub(crate) const EPOLLET: u32 = 1 << 31;
 pub(crate) const EFD_SEMAPHORE: u32 = 1;
 
-/// `struct epoll_event`; its methods are in [`epoll`](crate::epoll).
+/// `struct epoll_event`; its methods are in [`epoll`](mod@crate::event).
 ///
-/// What [`Epoll::wait`](crate::epoll::Epoll::wait) has found: what is ready, and the token that it was
+/// What [`Epoll::wait`](crate::event::Epoll::wait) has found: what is ready, and the token that it was
 /// added with.
-#[cfg(feature = "message")]
+#[cfg(feature = "event")]
 #[cfg_attr(target_arch = "x86_64", repr(C, packed))]
 #[cfg_attr(not(target_arch = "x86_64"), repr(C))]
 #[derive(Clone, Copy, Debug, Default)]
@@ -305,7 +297,7 @@ impl SigInfo {
     }
 
     /// What a thread queues for itself.
-    #[cfg(any(feature = "message", feature = "process", feature = "transfer"))]
+    #[cfg(any(feature = "event", feature = "transfer"))]
     pub(crate) const fn queued(signal: i32, value: i32) -> Self {
         let mut info = Self::empty();
         info.si_signo = signal;

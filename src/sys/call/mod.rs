@@ -13,11 +13,11 @@
 //! must therefore assume that the kernel reads and writes through them during the call.
 #![allow(unsafe_code, reason = "an owner is made of the number that a call has returned")]
 #![cfg_attr(
-    not(all(feature = "message", feature = "process", feature = "transfer")),
+    not(feature = "full"),
     allow(dead_code, unused_imports, reason = "some serve these features only")
 )]
 
-#[cfg(feature = "message")]
+#[cfg(feature = "event")]
 mod epoll;
 mod event;
 mod exec;
@@ -31,7 +31,7 @@ mod refusal;
 mod setup;
 mod signal;
 
-#[cfg(feature = "message")]
+#[cfg(feature = "event")]
 pub(crate) use epoll::*;
 pub(crate) use event::*;
 pub(crate) use exec::*;

@@ -1,38 +1,14 @@
 //! The ends of a pipe, with a policy of waiting.
 
-use super::{ASKS, Spin, Wait};
+use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::Incomplete;
 use crate::pipe::PIPE_BUF;
 use crate::sys::abi;
-use crate::sys::abi::flags::PollEvents;
 use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
 use crate::sys::call;
+use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeReader, PipeWriter, Result, io};
-
-impl Spin {
-    /// Asks until the answer is another than `EAGAIN`: again and again for a moment, if that has paid
-    /// lately. After `EAGAIN` the caller makes its blocking call.
-    #[inline]
-    pub(crate) fn ask<T>(&mut self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
-        if !self.is_on() || self.is_skipped() {
-            return Err(Errno::EAGAIN);
-        }
-        for turn in 0..ASKS {
-            match ask() {
-                Err(Errno::EAGAIN) => core::hint::spin_loop(),
-                answer => {
-                    if turn > 0 {
-                        self.paid();
-                    }
-                    return answer;
-                }
-            }
-        }
-        self.failed();
-        Err(Errno::EAGAIN)
-    }
-}
 
 /// An end of a pipe whose reads or writes wait as a [`Wait`] says: for short messages back and forth
 /// between two processes that both have a processor.
@@ -44,7 +20,7 @@ impl Spin {
 ///
 /// ```
 /// use rawpipe::process;
-/// use rawpipe::spin::Wait;
+/// use rawpipe::Wait;
 ///
 /// let (questions, ask) = rawpipe::pipe()?;
 /// let (answers, answer) = rawpipe::pipe()?;
@@ -71,12 +47,12 @@ impl Spin {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct WithWait<End> {
+pub struct AdaptiveEnd<End> {
     end: End,
     spin: Spin,
 }
 
-impl<End: AsFd> WithWait<End> {
+impl<End: AsFd> AdaptiveEnd<End> {
     fn new(end: End, wait: Wait) -> Self {
         let wait = if io::is_nonblocking(&end) == Ok(true) { Wait::Block } else { wait };
         Self { end, spin: Spin::with_peer_anywhere(wait) }
@@ -93,7 +69,7 @@ impl<End: AsFd> WithWait<End> {
     }
 }
 
-impl<End: AsFd> AsFd for WithWait<End> {
+impl<End: AsFd> AsFd for AdaptiveEnd<End> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.end.as_fd()
     }
@@ -102,16 +78,16 @@ impl<End: AsFd> AsFd for WithWait<End> {
 impl PipeReader {
     /// This end, with reads that wait as `wait` says. An end that is nonblocking now never waits.
     #[must_use]
-    pub fn with_wait(self, wait: Wait) -> WithWait<Self> {
-        WithWait::new(self, wait)
+    pub fn with_wait(self, wait: Wait) -> AdaptiveEnd<Self> {
+        AdaptiveEnd::new(self, wait)
     }
 }
 
 impl PipeWriter {
     /// This end, with writes that wait as `wait` says. An end that is nonblocking now never waits.
     #[must_use]
-    pub fn with_wait(self, wait: Wait) -> WithWait<Self> {
-        WithWait::new(self, wait)
+    pub fn with_wait(self, wait: Wait) -> AdaptiveEnd<Self> {
+        AdaptiveEnd::new(self, wait)
     }
 }
 
@@ -127,7 +103,7 @@ pub(crate) fn read(spin: &mut Spin, fd: BorrowedFd<'_>, buf: &mut [u8]) -> Resul
     call::read(fd, buf)
 }
 
-impl WithWait<PipeReader> {
+impl AdaptiveEnd<PipeReader> {
     /// Reads up to `buf.len()` bytes into `buf` and returns how many; 0 is end of file.
     ///
     /// # Errors
@@ -148,7 +124,7 @@ impl WithWait<PipeReader> {
     }
 }
 
-impl WithWait<PipeWriter> {
+impl AdaptiveEnd<PipeWriter> {
     /// Writes up to `buf.len()` bytes and returns how many: with [`Wait::Adaptive`] and more than
     /// [`PIPE_BUF`] bytes as many as there is room for, also where the end is blocking.
     ///
@@ -192,44 +168,19 @@ impl WithWait<PipeWriter> {
 }
 
 #[cfg(feature = "std")]
-impl std::io::Read for WithWait<PipeReader> {
+impl std::io::Read for AdaptiveEnd<PipeReader> {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        Ok(WithWait::<PipeReader>::read(self, buf)?)
+        Ok(AdaptiveEnd::<PipeReader>::read(self, buf)?)
     }
 }
 
 #[cfg(feature = "std")]
-impl std::io::Write for WithWait<PipeWriter> {
+impl std::io::Write for AdaptiveEnd<PipeWriter> {
     fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-        Ok(WithWait::<PipeWriter>::write(self, buf)?)
+        Ok(AdaptiveEnd::<PipeWriter>::write(self, buf)?)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spin_asks_back_off_and_come_back() {
-        let mut spin = Spin { on: true, skip: 0, penalty: 0 };
-        let mut asked = 0;
-        for _ in 0..100 {
-            let answer: Result<()> = spin.ask(|| {
-                asked += 1;
-                Err(Errno::EAGAIN)
-            });
-            assert_eq!(answer, Err(Errno::EAGAIN));
-        }
-        assert_eq!((asked, spin.penalty), (7 * ASKS, 64));
-        // What is there at once says nothing about waiting; what comes after a moment does.
-        spin.skip = 0;
-        assert_eq!((spin.ask(|| Ok(1)), spin.penalty), (Ok(1), 64));
-        let mut turns = [Err(Errno::EAGAIN), Err(Errno::EPIPE)].into_iter();
-        let answer: Result<()> = spin.ask(|| turns.next().unwrap());
-        assert_eq!((answer, spin.penalty), (Err(Errno::EPIPE), 32));
     }
 }

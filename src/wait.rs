@@ -5,14 +5,8 @@
 //! hundred KiB. So where the peer runs on another processor it pays to ask for a moment before
 //! sleeping. Where the two share one, it does not: the peer cannot get ready while this one asks.
 
-#[cfg(feature = "message")]
-pub(crate) mod with_wait;
-
-#[cfg(feature = "message")]
-pub use with_wait::WithWait;
-
+use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::BorrowedFd;
-use crate::poll::{PollEvents, PollFd, poll};
 use core::time::Duration;
 
 /// How to wait for the other side of a pipe: for [`PipeReader::with_wait`](crate::PipeReader::with_wait)
@@ -29,7 +23,7 @@ use core::time::Duration;
 /// # Examples
 ///
 /// ```
-/// use rawpipe::spin::Wait;
+/// use rawpipe::Wait;
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
 /// writer.write(b"soon")?;
@@ -79,7 +73,7 @@ impl Spin {
     }
 
     /// Where it is not known that the other side runs on the processors of this one.
-    #[cfg(feature = "message")]
+    #[cfg(feature = "event")]
     pub(crate) const fn with_peer_anywhere(wait: Wait) -> Self {
         Self { on: matches!(wait, Wait::Adaptive), skip: 0, penalty: 0 }
     }
@@ -102,6 +96,29 @@ impl Spin {
             core::hint::spin_loop();
         }
         self.failed();
+    }
+
+    /// Asks until the answer is another than `EAGAIN`: again and again for a moment, if that has paid
+    /// lately. After `EAGAIN` the caller makes its blocking call.
+    #[cfg(feature = "event")]
+    #[inline]
+    pub(crate) fn ask<T>(&mut self, mut ask: impl FnMut() -> crate::Result<T>) -> crate::Result<T> {
+        if !self.is_on() || self.is_skipped() {
+            return Err(crate::Errno::EAGAIN);
+        }
+        for turn in 0..ASKS {
+            match ask() {
+                Err(crate::Errno::EAGAIN) => core::hint::spin_loop(),
+                answer => {
+                    if turn > 0 {
+                        self.paid();
+                    }
+                    return answer;
+                }
+            }
+        }
+        self.failed();
+        Err(crate::Errno::EAGAIN)
     }
 
     fn is_skipped(&mut self) -> bool {
@@ -149,5 +166,26 @@ mod tests {
     #[test]
     fn spin_is_off_for_block() {
         assert!(!Spin::new(Wait::Block).on);
+    }
+
+    #[cfg(feature = "event")]
+    #[test]
+    fn spin_asks_back_off_and_come_back() {
+        let mut spin = Spin { on: true, skip: 0, penalty: 0 };
+        let mut asked = 0;
+        for _ in 0..100 {
+            let answer: crate::Result<()> = spin.ask(|| {
+                asked += 1;
+                Err(crate::Errno::EAGAIN)
+            });
+            assert_eq!(answer, Err(crate::Errno::EAGAIN));
+        }
+        assert_eq!((asked, spin.penalty), (7 * ASKS, 64));
+        // What is there at once says nothing about waiting; what comes after a moment does.
+        spin.skip = 0;
+        assert_eq!((spin.ask(|| Ok(1)), spin.penalty), (Ok(1), 64));
+        let mut turns = [Err(crate::Errno::EAGAIN), Err(crate::Errno::EPIPE)].into_iter();
+        let answer: crate::Result<()> = spin.ask(|| turns.next().unwrap());
+        assert_eq!((answer, spin.penalty), (Err(crate::Errno::EPIPE), 32));
     }
 }

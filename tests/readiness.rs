@@ -9,7 +9,7 @@ use common::{child, close_copy, skip, tests};
 use rawpipe::event::{Epoll, Event, EventFd, FdSet, PollEvents, PollFd, poll, select};
 use rawpipe::fd::{AsFd, AsRawFd, OwnedFd};
 use rawpipe::process::{Child, OnDrop};
-use rawpipe::{Errno, PipeReader, raw};
+use rawpipe::{Errno, PipeReader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;

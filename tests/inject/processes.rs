@@ -11,7 +11,7 @@ use rawpipe::process::{
     Resource, Rlimit, RunError, Signal, SignalSet, SpawnError, SpawnStage, StdStream, Stdio,
     fork_with,
 };
-use rawpipe::{Errno, PipeReader, PipeWriter, Result, raw};
+use rawpipe::{Errno, PipeReader, PipeWriter, Result};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 

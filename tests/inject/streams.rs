@@ -13,7 +13,7 @@ use rawpipe::io::{self, Incomplete, IoSlice};
 use rawpipe::message::Duplex;
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::splice::{SpliceFlags, splice};
-use rawpipe::{Errno, PipeReader, PipeWriter, raw};
+use rawpipe::{Errno, PipeReader, PipeWriter};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 

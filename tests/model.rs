@@ -6,7 +6,7 @@
 //! ends that are nonblocking or not, `splice`, `tee`, transfers and the pages of chunks.
 //!
 //! `RAWPIPE_MODEL_SEED` repeats a run; `RAWPIPE_MODEL_OPERATIONS` makes it longer or shorter (100,000
-//! when optimised). `.ci/model` makes long ones.
+//! when optimised). `.ci/matrix.sh model` makes ten million.
 #![cfg(all(feature = "transfer", feature = "message"))]
 
 mod common;

@@ -1,6 +1,6 @@
 //! Whether the tool that this was built for, or runs under, sees what it is there to see: each of these
 //! makes one mistake on purpose, in a process of its own, and wants it reported. Without such a tool they
-//! are skipped: `.ci/sanitize` wants none of them skipped that concern its tool.
+//! are skipped: `.ci/sanitize.sh` wants none of them skipped that concern its tool.
 #![allow(unsafe_code, reason = "mistakes")]
 
 mod common;

@@ -1,4 +1,4 @@
-//! Each of these does one thing [`TURNS`] times, with all that it needs made before. `.ci/guard/run` has callgrind count
+//! Each of these does one thing [`TURNS`] times, with all that it needs made before. `.ci/guard/run.sh` has callgrind count
 //! the instructions of one at a time.
 
 use rawpipe::process::Command;

@@ -210,7 +210,7 @@ pub(crate) enum Tool {
     Valgrind,
 }
 
-/// The one that this test was built for, or runs under: see `.ci/sanitize`.
+/// The one that this test was built for, or runs under: see `.ci/sanitize.sh`.
 pub(crate) fn tool() -> Option<Tool> {
     let under_valgrind =
         || env::var("LD_PRELOAD").is_ok_and(|libraries| libraries.contains("vgpreload_core"));

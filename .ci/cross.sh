@@ -1,33 +1,22 @@
 #!/bin/bash
-# .ci/cross - build and test the crate with the oldest supported compiler, on this and on other architectures.
+# .ci/cross.sh - build and test the crate with the oldest supported compiler, on this and on other architectures.
 #
-#   .ci/cross setup [ARCH...]   download and unpack what is missing
-#   .ci/cross test [ARCH...]    the same, then cargo test for each architecture, the foreign ones under qemu-user
-#   .ci/cross env ARCH          print the exports, to use cargo by hand:  eval "$(.ci/cross env s390x)"
-#   .ci/cross refuses           a target without a backend must stop with the text that names the way out
-#   .ci/cross sve               the aarch64 backend must build for a machine that has SVE
+#   .ci/cross.sh setup [ARCH...]   download and unpack what is missing
+#   .ci/cross.sh test [ARCH...]    the same, then cargo test for each architecture, the foreign ones under qemu-user
+#   .ci/cross.sh check [ARCH...]   the same, but only compile the tests, and the documentation without a warning
+#   .ci/cross.sh env ARCH          print the exports, to use cargo by hand:  eval "$(.ci/cross.sh env s390x)"
+#   .ci/cross.sh refuses           a target without a backend must stop with the text that names the way out
+#   .ci/cross.sh sve               the aarch64 backend must build for a machine that has SVE
 #
-# ARCH is one of the first words of TABLE in .ci/debian, where the settings stand, too; without any, those in DEFAULT.
+# ARCH is one of the first words of TABLE in .ci/debian.sh, where the settings stand, too; without any, those in DEFAULT.
 # i686's programs are run without an emulator where this machine's kernel takes them.
 #
 # Debian 12 carries rustc 1.85 under the name rustc-web, and std in the very same build for every architecture,
 # which is what makes it a cross compiler: a std library only loads into the compiler it was built with.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/debian"
+source "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 
 DEFAULT="x86_64 aarch64 s390x armv7 i686 powerpc64le"
-
-# ---------------------------------------------------------------- setup
-
-wrapper() { # NAME FOLDER PROGRAM [ARG]: nothing is installed, so a program must be told where its libraries are
-  {
-    echo '#!/bin/sh'
-    echo "export LD_LIBRARY_PATH='$ROOT/$2/usr/lib/$LIB'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
-    echo "exec '$ROOT/$2/usr/bin/$3' ${4:+'$4' }\"\$@\""
-  } > "$ROOT/bin/$1.new"
-  chmod +x "$ROOT/bin/$1.new"
-  mv "$ROOT/bin/$1.new" "$ROOT/bin/$1" # somebody may be running it
-}
 
 setup() { # ARCH...
   local a version series llvm deb gnu rust qemu features pkgs
@@ -76,8 +65,6 @@ setup() { # ARCH...
   say "$("$ROOT/bin/rustc" --version) for $*"
 }
 
-# ---------------------------------------------------------------- use
-
 test_one() { # ARCH
   local start=$SECONDS log=$ROOT/test-$1.log status=0 passed failed skipped how deb gnu rust qemu features
   arch "$1"
@@ -104,6 +91,18 @@ test_all() { # ARCH...
   [ ${#bad[@]} -eq 0 ] || die "tests failed (or none ran): ${bad[*]}"
 }
 
+check_all() { # ARCH...
+  local a deb gnu rust qemu features
+  for a in "$@"; do
+    say "$a: the tests and the documentation compile"
+    (
+      enter "$a"
+      cargo check -j "$JOBS" --target "$rust" ${features:+--features "$features"} --lib --tests
+      RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --target "$rust" --features "full${features:+,$features}"
+    )
+  done
+}
+
 refuses() {
   local out=$ROOT/refuses.log
   if (enter s390x && cargo check -j "$JOBS" --lib --target s390x-unknown-linux-gnu) > "$out" 2>&1; then
@@ -114,27 +113,24 @@ refuses() {
   say "s390x without c-shim is refused, and the error says what to write"
 }
 
-sve() { # build, not check: only the assembler knows whether it takes every instruction
-  (
-    enter aarch64
-    export CARGO_TARGET_DIR=$ROOT/target-sve RUSTFLAGS="-C target-feature=+sve"
-    cargo build -j "$JOBS" --lib --target aarch64-unknown-linux-gnu
-  )
+sve() ( # build, not check: only the assembler knows whether it takes every instruction
+  enter aarch64
+  export CARGO_TARGET_DIR=$ROOT/target-sve RUSTFLAGS="-C target-feature=+sve"
+  cargo build -j "$JOBS" --lib --target aarch64-unknown-linux-gnu
   say "aarch64 builds with SVE"
-}
+)
 
 cmd=${1:-}
 shift || true
 case $cmd in
-  setup | test) # an unknown name must not cost a download or a run first
+  setup | test | check) # an unknown name must not cost a download or a run first
     [ $# -gt 0 ] || read -ra list <<<"$DEFAULT"
     [ $# -eq 0 ] || list=("$@")
     for a in "${list[@]}"; do arch "$a"; done
     setup "${list[@]}"
-    [ "$cmd" = setup ] || test_all "${list[@]}"
+    [ "$cmd" = setup ] || "${cmd}_all" "${list[@]}"
     ;;
   env) arch "${1:?which architecture}"; exports ;;
-  refuses) refuses ;;
-  sve) sve ;;
+  refuses | sve) "$cmd" ;;
   *) usage ;;
 esac

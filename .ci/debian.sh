@@ -1,24 +1,22 @@
-# .ci/debian - what .ci/cross, .ci/kernels and .ci/guard share; to be sourced by them.
+# .ci/debian.sh - what the scripts here share; to be sourced.
 #
-# The table of architectures, and Debian's packages, downloaded by a private apt and unpacked into one folder.
-# Everything comes by the mirror that this machine's apt uses, and nothing is installed: the dpkg database, /usr and
-# rustup stay as they are, and nothing here needs root.
+# The table of architectures; Debian's packages, downloaded by a private apt and unpacked into one folder; what cargo has
+# built, and what a run of it has printed. Packages come from the mirror of this machine's apt, and none is installed:
+# the dpkg database, /usr and rustup stay as they are, and nothing here needs root.
 #
-# Settings (environment): CROSS_ROOT, the one folder for everything (default target/cross); CROSS_CRATE, the crate to
-# test (default this one); JOBS, for cargo (default: all cores). One CROSS_ROOT serves one crate.
+# Settings (environment): CROSS_ROOT, the one folder for everything (default target/cross); JOBS, for cargo (default: all
+# cores).
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-CRATE=$(realpath "${CROSS_CRATE:-$TOP}")
-ROOT=$(realpath -m "${CROSS_ROOT:-$CRATE/target/cross}")
+ROOT=$(realpath -m "${CROSS_ROOT:-$TOP/target/cross}")
 JOBS=${JOBS:-$(nproc)}
 LIB=x86_64-linux-gnu # the folder of shared libraries inside the unpacked packages
+export CARGO_TERM_COLOR=never
 
 # ARCH       Debian   GNU triple            Rust target                     qemu     features
 TABLE='
 x86_64       amd64    x86_64-linux-gnu      x86_64-unknown-linux-gnu        -        -
-x86_64-shim  amd64    x86_64-linux-gnu      x86_64-unknown-linux-gnu        -        c-shim
 aarch64      arm64    aarch64-linux-gnu     aarch64-unknown-linux-gnu       aarch64  -
-aarch64-shim arm64    aarch64-linux-gnu     aarch64-unknown-linux-gnu       aarch64  c-shim
 s390x        s390x    s390x-linux-gnu       s390x-unknown-linux-gnu         s390x    c-shim
 armv7        armhf    arm-linux-gnueabihf   armv7-unknown-linux-gnueabihf   arm      c-shim
 i686         i386     i686-linux-gnu        i686-unknown-linux-gnu          i386     c-shim
@@ -51,15 +49,15 @@ lock() { # two set-ups in one folder would unpack over each other
 
 # A private apt with its own lists and cache for each suite, so that foreign architectures need no
 # dpkg --add-architecture, and other suites no line in this machine's sources.
-suite() { # SUITE: what apt does from here on is about this one
-  local d=$ROOT/apt/$1 mirror
+suite() { # SUITE: what apt does from here on is about this one; SUITE-security: the updates, too
+  local d=$ROOT/apt/$1 signed='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]' mirror
   mirror=$(find /etc/apt -name '*.sources' -o -name '*.list' | sort | xargs cat |
-    awk '/^URIs:/ { print $2 }  /^deb / { for (i = 2; i <= NF; i++) if ($i ~ /^https?:/) { print $i; break } }' |
-    awk '/\/debian\/?$/ && !n++')
+    grep -oE '(^URIs: *|^deb .*)https?://[^ ]*/debian/?( |$)' | grep -oE 'https?://[^ ]*' | head -n 1 || true)
   [ -n "$mirror" ] || die "no Debian mirror in this machine's apt sources"
   mkdir -p "$d"/lists/partial "$d"/cache/archives/partial
   : > "$d/status"
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $1 main" > "$d/sources.list"
+  echo "deb $signed $mirror ${1%-security} main" > "$d/sources.list"
+  [[ $1 != *-security ]] || echo "deb ${signed/]/ arch=amd64]} ${mirror%/}-security $1 main" >> "$d/sources.list"
   cat > "$d/apt.conf" <<E
 APT::Architecture "amd64";
 APT::Architectures { $(awk 'NF { print "\"" $2 "\";" }' <<<"$TABLE" | awk '!seen[$0]++') };
@@ -67,8 +65,6 @@ APT::Sandbox::User "$(id -un)";
 Acquire::Languages "none";
 Acquire::Retries "3";
 Acquire::Check-Valid-Until "false";
-Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
-Acquire::IndexTargets::deb::DEP-11-icons::DefaultEnabled "false";
 Dir::State "$d";
 Dir::State::lists "$d/lists";
 Dir::State::status "$d/status";
@@ -107,7 +103,7 @@ missing() { # FOLDER PKG...: those that have no stamp yet
   done
 }
 
-unpack() { # FOLDER PKG...: download and unpack what is missing; after suite
+unpack() { # FOLDER PKG...: download and unpack what is missing, or its files of UNPACK only; after suite
   local into=$1 p f debs need
   debs=$(dirname "$APT_CONFIG")/debs
   mapfile -t need < <(missing "$@")
@@ -117,10 +113,32 @@ unpack() { # FOLDER PKG...: download and unpack what is missing; after suite
   mkdir -p "$debs" "$ROOT/$into"
   cd "$debs"
   retry apt-get -qq download "${need[@]}"
-  for f in *.deb; do dpkg-deb -x "$f" "$ROOT/$into"; done
+  for f in *.deb; do dpkg-deb --fsys-tarfile "$f" | tar -x -C "$ROOT/$into" --wildcards ${UNPACK:-}; done
   cd "$TOP"
   for p in "${need[@]}"; do touch "$ROOT/stamps/$into.$p"; done
   rm -rf "$debs"
+}
+
+wrapper() { # NAME FOLDER PROGRAM [ARG]: nothing is installed, so a program must be told where its libraries are
+  {
+    echo '#!/bin/sh'
+    echo "export LD_LIBRARY_PATH='$ROOT/$2/usr/lib/$LIB'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
+    echo "exec '$ROOT/$2/usr/bin/$3' ${4:+'$4' }\"\$@\""
+  } > "$ROOT/bin/$1.new"
+  chmod +x "$ROOT/bin/$1.new"
+  mv "$ROOT/bin/$1.new" "$ROOT/bin/$1" # somebody may be running it
+}
+
+# Sets valgrind to the words that start it: the one that is installed, else Debian's.
+find_valgrind() {
+  valgrind=valgrind
+  if ! command -v valgrind > /dev/null; then
+    lock
+    suite bookworm
+    unpack valgrind valgrind:amd64
+    exec 9>&- # the lock
+    valgrind="env VALGRIND_LIB=$ROOT/valgrind/usr/libexec/valgrind $ROOT/valgrind/usr/bin/valgrind.bin"
+  fi
 }
 
 # ---------------------------------------------------------------- cargo for an architecture
@@ -151,10 +169,10 @@ native() { # after arch: whether this machine's kernel runs its programs, as x86
 
 enter() { # ARCH: cargo is for this architecture from here on; in a subshell
   arch "$1"
-  [ -x "$ROOT/bin/rustc" ] || die "run '.ci/cross setup' first"
-  [ "$qemu" = - ] || [ -x "$ROOT/bin/$gnu-gcc" ] || die "run '.ci/cross setup $1' first"
+  [ -x "$ROOT/bin/rustc" ] || die "run '.ci/cross.sh setup' first"
+  [ "$qemu" = - ] || [ -x "$ROOT/bin/$gnu-gcc" ] || die "run '.ci/cross.sh setup $1' first"
   eval "$(exports)"
-  cd "$CRATE"
+  cd "$TOP"
 }
 
 # The examples first: a test under an emulator does better not to start a compiler, and on another kernel there is none.
@@ -165,7 +183,18 @@ build_examples() { # ARGS of cargo build; after enter
   cargo build -j "$JOBS" --target "$rust" ${features:+--features "$features"} "${examples[@]}" "$@"
 }
 
-# ---------------------------------------------------------------- what a run has printed
+# ---------------------------------------------------------------- what was built, and what a run has printed
+
+programs() { # of cargo's JSON: prints "deps NAME PATH" for each test binary, "examples NAME PATH" for each example
+  python3 -c '
+import json, sys
+for line in sys.stdin:
+    m = json.loads(line)
+    if m.get("executable") and m["target"]["kind"] != ["bench"]:
+        if m["target"]["kind"] == ["example"] or m["profile"]["test"]:
+            folder = "examples" if m["target"]["kind"] == ["example"] else "deps"
+            print(folder, m["target"]["name"], m["executable"])' | sort -u
+}
 
 totals() { # LOG: sums "test result: ok. 12 passed; 0 failed; 1 ignored; ..." over all test binaries, and counts the
   # tests that said that they, or a part of them, cannot run there

@@ -1,17 +1,17 @@
 #!/bin/bash
-# .ci/guard/run - what the hot calls cost in instructions, and that they are inlined to the trap.
+# .ci/guard/run.sh - what the hot calls cost in instructions, and that they are inlined to the trap.
 #
-#   .ci/guard/run          compare with .ci/guard/expected; fails where a count is larger by more than TOLERANCE
-#   .ci/guard/run --write  write the counts down as the expected ones
+#   .ci/guard/run.sh          compare with .ci/guard/expected.txt; fails where a count is larger by more than TOLERANCE
+#   .ci/guard/run.sh --write  write the counts down as the expected ones
 #
 # Counts are callgrind's, of .ci/guard/counts.rs, and the same each time, whatever else the machine does. They differ
 # with the compiler and the C library (the one inlines, the other copies and allocates), hence the tolerance.
 # The shapes are read from the compiler's assembly for x86_64 and aarch64: in read and write there is one trap, one
 # comparison and one jump after it, and no call.
 #
-# Needs an x86_64 machine. valgrind is unpacked under target if it is not there; aarch64's std comes by .ci/cross.
+# Needs an x86_64 machine. valgrind is unpacked under target if it is not there; aarch64's std comes by .ci/cross.sh.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/../debian"
+source "$(dirname "${BASH_SOURCE[0]}")/../debian.sh"
 
 HERE=$TOP/.ci/guard
 TOLERANCE=5 # percent, and two instructions
@@ -31,55 +31,39 @@ assembly() { # TARGET: prints the name of the file
 }
 
 shape() { # LISTING TRAP CALL: the names of the instructions
-  python3 - "$@" << 'E'
-import os, re, sys
-listing, trap, call = sys.argv[1:]
-target = os.path.basename(listing)[:-len(".s")]
-text = open(listing).read()
-for name in "read", "write":
-    body = re.search(rf"^shape_{name}:\n(.*?)^\.Lfunc_end", text, re.S | re.M).group(1)
-    words = re.findall(r"^\t([a-z][a-z.]*)", body, re.M)
-    count = lambda *patterns: sum(any(re.fullmatch(p, word) for p in patterns) for word in words)
-    traps, calls = count(trap), count(call)
-    comparisons = count(r"cmp[bwlq]?", r"cmn", r"test[bwlq]?", r"tst")
-    jumps = count(r"j(?!mp)[a-z]+", r"b\.[a-z]+", r"cbn?z", r"tbn?z")
-    print(f"result: {name} on {target} | {traps} trap, {comparisons} comparison, {jumps} jump, {calls} calls, "
-          f"{len(words)} instructions in all")
-    if (traps, comparisons, jumps, calls) != (1, 1, 1, 0):
-        sys.exit(f"error: {name} is more than the trap and one comparison:\n{body}")
-E
+  local name body found
+  for name in read write; do
+    body=$(sed -n "/^shape_$name:/,/^\.Lfunc_end/p" "$1")
+    found="$(of "$2") trap, $(of 'cmp[bwlq]?|cmn|test[bwlq]?|tst') comparison, $(of 'j([^m][a-z]*)|b\.[a-z]+|cbn?z|tbn?z') jump, $(of "$3") calls"
+    echo "result: $name in $(basename "$1") | $found, $(of '[a-z][a-z.]*') instructions in all"
+    [ "$found" = "1 trap, 1 comparison, 1 jump, 0 calls" ] || die "$name is more than the trap and one comparison: $body"
+  done
 }
 
-bash "$TOP/.ci/cross" setup aarch64
+of() { grep -cE "^	($1)([[:space:]]|$)" <<< "$body" || true; }
+
+bash "$TOP/.ci/cross.sh" setup aarch64
 shape "$(assembly x86_64-unknown-linux-gnu)" syscall 'call[a-z]?'
 # By the compiler that has this architecture's std.
 shape "$(enter aarch64 && assembly aarch64-unknown-linux-gnu)" svc 'blr?'
 
 # ---------------------------------------------------------------- counts
 
-valgrind=valgrind
-if ! command -v valgrind > /dev/null; then
-  lock
-  suite bookworm
-  unpack valgrind valgrind:amd64
-  exec 9>&- # the lock
-  export VALGRIND_LIB=$ROOT/valgrind/usr/libexec/valgrind
-  valgrind=$ROOT/valgrind/usr/bin/valgrind
-fi
-
+find_valgrind
 guard build --bin counts
 mapfile -t names < <(sed -n 's/^fn counted_\([a-z0-9]*\)(.*/\1/p' "$HERE/counts.rs")
 : > "$out/counts"
 for name in "${names[@]}"; do
-  "$valgrind" --tool=callgrind "--toggle-collect=counted_$name" "--callgrind-out-file=$out/$name" \
+  # shellcheck disable=SC2086 # the words of a command
+  $valgrind --tool=callgrind "--toggle-collect=counted_$name" "--callgrind-out-file=$out/$name" \
     "$out/target/release/counts" > "$out/log" 2>&1 || { cat "$out/log"; die "callgrind failed"; }
   awk -v name="$name" -v turns="$TURNS" '$1 == "totals:" { printf "%s %.1f\n", name, $2 / turns }' "$out/$name" >> "$out/counts"
 done
 
-[ "${1:-}" != --write ] || cp "$out/counts" "$HERE/expected"
+[ "${1:-}" != --write ] || cp "$out/counts" "$HERE/expected.txt"
 awk -v tolerance="$TOLERANCE" -v names="${#names[@]}" '
   NR == FNR { expected[$1] = $2; next }
   { printf "result: instructions of %s | %s, expected %s\n", $1, $2, expected[$1]
     if (!($1 in expected) || $2 > expected[$1] * (1 + tolerance / 100) + 2) { print "error: " $1 " costs more"; bad = 1 }
     seen++ }
-  END { exit bad || !seen || seen != names }' "$HERE/expected" "$out/counts"
+  END { exit bad || !seen || seen != names }' "$HERE/expected.txt" "$out/counts"

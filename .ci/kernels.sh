@@ -1,26 +1,23 @@
 #!/bin/bash
-# .ci/kernels - run the test suite on real Linux kernels of other series and architectures, in full emulation.
+# .ci/kernels.sh - run the test suite on real Linux kernels of other series and architectures, in full emulation.
 #
-#   .ci/kernels setup [ARCH:SERIES...]  download and unpack what is missing
-#   .ci/kernels test [ARCH:SERIES...]   the same, then build, and run every test binary on each of these kernels
+#   .ci/kernels.sh setup [ARCH:SERIES...]  download and unpack what is missing
+#   .ci/kernels.sh test [ARCH:SERIES...]   the same, then build, and run every test binary on each of these kernels
 #
-# ARCH is one of the first words of TABLE in .ci/debian, where the settings stand, too; SERIES one of KERNELS below.
+# ARCH is one of the first words of TABLE in .ci/debian.sh, where the settings stand, too; SERIES one of KERNELS below.
 # Without any, those in DEFAULT. i686 there means programs for i686 on an x86_64 kernel.
-# More settings: KERNEL_TESTS, the test binaries to run (default: all); KERNEL_ORDINARY, those that user 65534 runs, too,
-# for whom the kernel's limits hold (default "fork pipe spawn"); KERNEL_WATCHDOG, the seconds that a test binary may take
-# (default 900), and KERNEL_LIMIT, those that a kernel may (default 3600).
+# One more: KERNEL_TESTS, the test binaries to run (default: all).
 #
 # qemu-user, which .ci/cross uses, answers system calls itself and is not Linux; here an unchanged Debian kernel does.
-# The machine that it runs on has no disk: an initramfs holds .ci/init.c as the first process, the tests and the examples
+# The machine that it runs on has no disk: an initramfs holds .ci/init.sh as the first process, the tests and the examples
 # that they start, in cargo's layout, and busybox for the few ordinary programs that tests ask for. /dev/kvm is not
 # needed, so that a kernel of any architecture runs on any machine.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/debian"
+source "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 
 DEFAULT="x86_64:6.1 x86_64:5.10 aarch64:6.1 aarch64:5.10 s390x:6.1 armv7:6.1 i686:6.1 powerpc64le:6.1"
-ORDINARY=${KERNEL_ORDINARY-fork pipe spawn}
-WATCHDOG=${KERNEL_WATCHDOG:-900}
-LIMIT=${KERNEL_LIMIT:-3600}
+ORDINARY="fork pipe spawn" # the test binaries that user 65534 runs, too, for whom the kernel's limits hold
+LIMIT=3600                 # seconds that a kernel may take
 
 # SERIES  Debian's suite
 KERNELS='
@@ -50,14 +47,14 @@ kernel() { # ARCH:SERIES: sets deb gnu rust qemu features, board, series from me
   from=$(awk -v s="$series" '$1 == s { print $2 }' <<<"$KERNELS")
   [ -n "$from" ] || die "unknown series '$series'"
   read -r _ meta console machine < <(grep "^$board " <<<"$MACHINES")
-  image=$ROOT/kernels/$board-$series
+  image=$ROOT/kernel-$board-$series/image
 }
 
 # ---------------------------------------------------------------- setup
 
 # The emulator with all that it needs, down to the C library, so that it does not matter what this machine has.
 emulator() {
-  local programs=(qemu-system-x86 qemu-system-arm qemu-system-misc qemu-system-ppc) pkgs
+  local programs=(qemu-system-x86 qemu-system-arm qemu-system-misc qemu-system-ppc cpio) pkgs
   [ -n "$(missing system "${programs[@]}")" ] || return 0
   suite bookworm
   mapfile -t pkgs < <(apt-get --print-uris --no-install-recommends -qq install "${programs[@]}" |
@@ -69,7 +66,7 @@ emulator() {
 setup() { # ARCH:SERIES...
   local k archs pkg deb gnu rust qemu features board series from meta console machine image
   mapfile -t archs < <(printf '%s\n' "${@%%:*}" | awk '!seen[$0]++')
-  bash "$TOP/.ci/cross" setup "${archs[@]}"
+  bash "$TOP/.ci/cross.sh" setup "${archs[@]}"
   lock
   emulator
   for k in "$@"; do
@@ -82,23 +79,11 @@ setup() { # ARCH:SERIES...
       suite "$from"
       pkg=$(apt-cache depends "$meta:$board" | awk '/Depends: linux-image/ { print $2; exit }')
       [ -n "$pkg" ] || die "no $meta for $board in $from"
-      unpack_image "${pkg%%:*}:$board" "$image"
+      UNPACK='./boot/vmlinu*' unpack "kernel-$board-$series" "${pkg%%:*}:$board" # only the kernel
+      mv "$ROOT/kernel-$board-$series"/boot/vmlinu* "$image"
     fi
   done
   exec 9>&- # the lock
-}
-
-unpack_image() { # PKG IMAGE: of a kernel's package only the kernel
-  local debs=$ROOT/kernels/debs
-  say "unpack the kernel of $1"
-  rm -rf "$debs"
-  mkdir -p "$debs"
-  cd "$debs"
-  retry apt-get -qq download "$1"
-  dpkg-deb --fsys-tarfile ./*.deb | tar -x --wildcards './boot/vmlinu*'
-  cd "$TOP"
-  mv "$debs"/boot/vmlinu* "$2"
-  rm -rf "$debs"
 }
 
 # ---------------------------------------------------------------- what the kernel is given
@@ -107,23 +92,12 @@ build() { # ARCH: prints "FOLDER PATH" for every program in the initramfs; cargo
   # errexit is off in here, as the status of a kernel's test is asked for
   (
     enter "$1"
-    # cargo gives a target's programs one place, whatever the features: those with the shim get a folder of their own
-    [ "${1%-shim}" = "$1" ] || export CARGO_TARGET_DIR=$ROOT/target-shim
     build_examples --message-format=json > "$ROOT/built-$1.json" &&
       cargo test -j "$JOBS" --target "$rust" ${features:+--features "$features"} --lib --tests --no-run \
         --message-format=json >> "$ROOT/built-$1.json"
   ) || return 1
-  python3 - "$ROOT/built-$1.json" "${KERNEL_TESTS:-}" << 'E'
-import json, sys
-wanted = sys.argv[2].split()
-for line in open(sys.argv[1]):
-    message = json.loads(line)
-    if message.get("executable"):
-        if message["target"]["kind"] == ["example"]:
-            print("examples", message["executable"])
-        elif message["profile"]["test"] and (not wanted or message["target"]["name"] in wanted):
-            print("deps", message["executable"])
-E
+  programs < "$ROOT/built-$1.json" | awk -v wanted=" ${KERNEL_TESTS:-} " \
+    '$1 == "examples" || wanted ~ /^ *$/ || index(wanted, " " $2 " ") { print $1, $3 }'
 }
 
 initramfs() { # ARCH OUT: sets runs to the number of runs of a test binary
@@ -138,7 +112,21 @@ initramfs() { # ARCH OUT: sets runs to the number of runs of a test binary
     name=$(basename "$file")
     "$strip" -o "$stage/debug/$kind/$name" "$file"
   done < "$ROOT/built-$1"
-  "$cc" -O2 -Wall -Wextra -static "-DWATCHDOG=$WATCHDOG" "$TOP/.ci/init.c" -o "$stage/init" || return 1
+  cp "$TOP/.ci/init.sh" "$stage/init"
+  chmod +x "$stage/init"
+  "$cc" -O2 -Wall -Wextra -static -x c - -o "$stage/bin/as" << 'E' || return 1
+#define _GNU_SOURCE
+#include <grp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int main(int count, char **words) /* USER PROGRAM ARGS: no tool of busybox changes the groups as well */
+{
+	unsigned user = count > 2 ? (unsigned)atoi(words[1]) : 0;
+
+	return setgroups(0, NULL) || setresgid(user, user, user) || setresuid(user, user, user) || execv(words[2], words + 2);
+}
+E
   # busybox under a name that it does not know would refuse to run, and a test copies this one
   echo 'int main(void) { return 0; }' | "$cc" -O2 -static -x c - -o "$stage/bin/true"
   cp "$ROOT/busybox-$deb/bin/busybox" "$stage/bin/"
@@ -149,35 +137,8 @@ initramfs() { # ARCH OUT: sets runs to the number of runs of a test binary
   done >> "$stage/plan"
   runs=$(wc -l < "$stage/plan")
   [ "$runs" -gt 0 ] || die "no test was built"
-  python3 - "$stage" "$2" << 'E'
-"""A newc archive of a folder. Not compressed: an emulated processor would take longer to unpack than to copy it."""
-import os, stat, sys
-top, out = sys.argv[1:]
-with open(out, "wb") as archive:
-    serial = 0
-    def add(name, mode, data=b"", device=(0, 0)):
-        global serial
-        serial += 1
-        name = name.encode() + b"\0"
-        fields = (serial, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(name), 0)
-        head = b"070701" + b"".join(b"%08X" % field for field in fields) + name
-        for part in (head, data):
-            archive.write(part + b"\0" * (-len(part) % 4))
-    add("dev", stat.S_IFDIR | 0o755)
-    add("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
-    for folder, folders, files in os.walk(top):
-        for name in sorted(folders + files):
-            path = os.path.join(folder, name)
-            inside = os.path.relpath(path, top)
-            if os.path.islink(path):
-                add(inside, stat.S_IFLNK | 0o777, os.readlink(path).encode())
-            elif os.path.isdir(path):
-                add(inside, stat.S_IFDIR | 0o755)
-            else:
-                mode = 0o755 if os.access(path, os.X_OK) else 0o644
-                add(inside, stat.S_IFREG | mode, open(path, "rb").read())
-    add("TRAILER!!!", 0)
-E
+  # Not compressed: an emulated processor would take longer to unpack than to copy it.
+  (cd "$stage" && find . | "$ROOT/system/bin/cpio" --quiet -o -H newc -R 0:0) > "$2" || return 1
   rm -rf "$stage"
 }
 
@@ -227,7 +188,7 @@ test_one() { # ARCH:SERIES
   read -r passed failed skipped < <(totals "$log")
   release=$(awk '/^KERNEL release/ { print $3; exit }' "$log")
   good=$(grep -ac '^KERNEL status 0 ' "$log" || true)
-  grep -aE '^KERNEL (release|has|watchdog|cannot|status)|SKIPPED [a-z0-9_]+: ' "$log" || true
+  grep -aE '^KERNEL (release|has|status)|SKIPPED [a-z0-9_]+: ' "$log" || true
   results+=("result: $1 ${release:-did not boot} | $passed passed, $failed failed, $skipped skipped in $((SECONDS - start)) s")
   say "$1: $good of $runs runs of a test binary are good, on ${release:-no kernel}"
   if [ "$good" != "$runs" ] || [ "$failed" != 0 ] || [ "$passed" = 0 ] || ! grep -aq '^KERNEL DONE' "$log"; then

@@ -1,0 +1,47 @@
+#!/bin/busybox sh
+# .ci/init.sh - the first process of a kernel that .ci/kernels.sh has started: it runs every test binary and says how each
+# ended.
+#
+# Its lines begin with "KERNEL ": what it prints about the kernel, each binary's begin, end and status, and "DONE".
+# What a test prints goes to a file, which is shown afterwards; a test has no terminal. A binary that takes longer than
+# WATCHDOG seconds is killed. What it leaves behind is killed, too, so that it holds up no other.
+#
+# /plan has a line for each run: a user's number, and the binary's path. /bin has few programs, for the tests.
+b=/bin/busybox
+WATCHDOG=900
+
+say() { echo "KERNEL $*"; }
+
+# An ordinary machine's folders, devices and limits; the loopback has no address without being told to be up.
+for at in proc:/proc sysfs:/sys devtmpfs:/dev devpts:/dev/pts tmpfs:/dev/shm tmpfs:/tmp cgroup2:/sys/fs/cgroup; do
+  $b mkdir -p "${at#*:}"
+  $b mount -t "${at%:*}" "${at%:*}" "${at#*:}" || say "has no ${at%:*} at ${at#*:}"
+done
+$b chmod 1777 /dev/shm /tmp
+exec < /dev/console > /dev/console 2>&1
+$b ln -s /proc/self/fd /dev/fd
+$b ip link set lo up || say "has no loopback"
+ulimit -Hn 524288
+ulimit -Sn 1024
+ulimit -l 8192
+ulimit -Sc 0
+cd /tmp || say "has no /tmp"
+
+echo # firmware and kernel may have left the line begun
+say "release $($b uname -r) $($b uname -m), $($b nproc) processors"
+while read -r user path; do
+  say "run $user $path"
+  start=$($b date +%s)
+  as=
+  [ "$user" = 0 ] || as="/bin/as $user"
+  # Every processor here is emulated: slow.
+  $b env -i PATH=/bin HOME=/tmp TMPDIR=/tmp RUST_BACKTRACE=1 RAWPIPE_SKIP_187=1 RAWPIPE_TEST_SLOW=1 \
+    $b timeout -s KILL "$WATCHDOG" $b setsid $as "$path" --test-threads=2 < /dev/null > /output 2>&1
+  status=$?
+  kill -9 -1 # all but this process
+  $b cat /output
+  say "status $status $user $path $(($($b date +%s) - start)) s"
+done < /plan
+say DONE
+$b sync
+$b poweroff -f

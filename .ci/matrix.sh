@@ -1,0 +1,113 @@
+#!/bin/bash
+# .ci/matrix.sh - the full matrix, which takes hours: everything that .ci/run leaves out or does in small.
+#
+#   .ci/matrix.sh [PART...]   run these parts (default: all, in the order of PARTS), then print the report
+#   .ci/matrix.sh report      print the results of the last run of each part, as the table of TESTING.md
+#   .ci/matrix.sh write       put that table into TESTING.md
+#
+# A part that fails does not keep the others from running. Its output goes to target/matrix/PART.log, and its figures
+# are the lines in it that begin with "result: ", each counted by the run.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source .ci/debian.sh
+
+OUT=target/matrix
+PARTS="native cross kernels inject outside differential attack sanitize model fuzz repeat soak"
+
+# ---------------------------------------------------------------- parts that are no script of their own
+
+both() { # [NAME=VALUE...] cargo test ARGS: on both backends
+  env "$@" --features ""
+  env "$@" --features c-shim
+}
+
+native() { # the suite on this machine with the newest compiler, on both backends
+  local feature passed failed
+  for feature in "" c-shim; do
+    cargo test --features "$feature" 2>&1 | tee "$OUT/suite.log"
+    read -r passed failed _ < <(totals "$OUT/suite.log")
+    echo "result: x86_64, this kernel ($(uname -r)), ${feature:-asm} | $passed passed with the documentation's examples, $failed failed"
+  done
+  cargo test --release --features c-shim --lib --tests
+  .ci/run ordinary_user
+  .ci/run ordinary_user --features c-shim
+}
+
+cross() { bash .ci/cross.sh test; }
+kernels() { bash .ci/kernels.sh test; }
+sanitize() { bash .ci/sanitize.sh; }
+fuzz() { bash .ci/fuzz.sh; }
+repeat() { python3 .ci/repeat.py; }
+
+# The ordinary suite takes a part of the faults, of the kinds of descriptor, and some seconds of the others.
+inject() { both RAWPIPE_INJECT=full cargo test --release --test inject; }
+outside() { both RAWPIPE_OUTSIDE=full cargo test --test outside; }
+differential() { both RAWPIPE_DIFFERENTIAL=60000 cargo test --release --test spawn_differential; }
+attack() { both RAWPIPE_ATTACK_SECONDS=80 cargo test --test spawn_attack; }
+
+model() { # ten million operations, each million with a seed of its own, which a failure prints
+  local million='RAWPIPE_MODEL_SEED=$((RANDOM << 15 | RANDOM)) RAWPIPE_MODEL_OPERATIONS=1000000 cargo test --quiet --release --test model -- --nocapture'
+  cargo test --release --test model --no-run
+  seq 10 | xargs -P "$JOBS" -I '{}' bash -c "$million" 2>&1 | tee "$OUT/operations.log"
+  # what the processes say that they did, not what they were told to
+  awk '/^model: [0-9]+ operations, seed [0-9]+$/ { all += $2; seeds += !seen[$5]++ }
+       END { printf "result: model | %d operations, %d seeds, 0 differences\n", all, seeds; exit all != 10000000 }' "$OUT/operations.log"
+}
+
+soak() { # everything at once; then at each limit of the system: those of pages and of processes hold for ordinary users
+  local soak=(cargo test --release --test soak) limit
+  RAWPIPE_SOAK_SECONDS=600 "${soak[@]}" soak_everything_at_once
+  for limit in descriptors_emfile memory_enomem pipe_pages_eperm processes_eagain; do
+    RAWPIPE_SOAK_SECONDS=120 "${soak[@]}" "soak_at_the_limit_of_$limit"
+  done
+}
+
+# ---------------------------------------------------------------- running them
+
+report() {
+  local name
+  printf '| part | what | figures |\n|---|---|---|\n'
+  for name in $PARTS; do
+    if [ -e "$OUT/$name.log" ]; then
+      # Some say it again at their end.
+      sed -n -E "s/^(result|ended): (.*)/| $name | \2 |/p" "$OUT/$name.log" | awk '!seen[$0]++'
+    else
+      echo "| $name | not run | |"
+    fi
+  done
+}
+
+run() { # PART...
+  local name start status failed=
+  for name in "$@"; do
+    start=$SECONDS
+    printf '== %s, %s\n' "$name" "$(date -u +%H:%M)"
+    status=passed
+    # A session of its own, without a terminal.
+    setsid --wait bash "$0" part "$name" > "$OUT/$name.log" 2>&1 < /dev/null || status=FAILED
+    [ $status = passed ] || failed+=" $name"
+    echo "ended: the whole part | $status, $((SECONDS - start)) s, $(date -u +%Y-%m-%d)" >> "$OUT/$name.log"
+    grep -E '^(result|ended): ' "$OUT/$name.log"
+  done
+  report
+  [ -z "$failed" ] || { echo "FAILED:$failed; see $OUT" >&2; exit 1; }
+}
+
+mkdir -p "$OUT"
+case ${1:-} in
+  report) report ;;
+  write) # between two comments in the page
+    report > "$OUT/report.md"
+    sed -i -e '/^<!-- the matrix -->$/,/^<!-- the end of the matrix -->$/{//!d}' \
+      -e "/^<!-- the matrix -->\$/r $OUT/report.md" TESTING.md
+    ;;
+  part) "$2" ;;
+  *)
+    read -ra chosen <<< "$PARTS"
+    [ $# -eq 0 ] || chosen=("$@")
+    for name in "${chosen[@]}"; do
+      [[ " $PARTS " == *" $name "* ]] || usage
+    done
+    run "${chosen[@]}"
+    ;;
+esac

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+""".ci/repeat.py - look for tests that fail now and then: .ci/repeat.py [PARALLEL] [TIMES] [BINARY...]
+
+First PARALLEL instances (32) of each test binary run at once, so that they fight for the CPUs and meet in whatever they
+share by mistake. Then each test that forks, signals, starts programs or waits runs TIMES times (200) alone, by its name,
+several at a time. A run fails by its status, by a count of passed tests that is not the count of listed ones, by a
+process of its process group that is still there 20 seconds after it, or by a file that it left in its folder for
+temporary ones. What a failed run printed is kept in target/repeat.
+"""
+import concurrent.futures, os, re, shutil, signal, subprocess, sys, time
+
+# Which run a share of what they list, or many processes or much memory at a time by themselves.
+NOT_AT_ONCE = {"outside", "spawn_differential", "worlds"}
+# Tests that are repeated one by one.
+ALONE = r"\b(fork|signals|child|spawn|command|communicate|pipeline|chunk_fork|waiting|timed|select)::"
+PATIENCE = ["timeout", "--foreground", "-s", "KILL", "3600"]  # the tests have a shorter one of their own
+
+os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+parallel, times = map(int, sys.argv[1:3] + ["32", "200"][len(sys.argv[1:3]) :])
+stage = os.path.abspath("target/repeat")
+shutil.rmtree(stage, ignore_errors=True)
+
+# Copies, which no later build replaces, in cargo's layout: tests look for the examples beside themselves.
+built = subprocess.run(
+    ["bash", "-c", "set -o pipefail; source .ci/debian.sh; cargo test --no-run --message-format=json | programs"],
+    stdout=subprocess.PIPE, check=True, text=True,
+).stdout
+binaries = {}
+for folder, name, path in map(str.split, built.splitlines()):
+    os.makedirs(f"{stage}/debug/{folder}", exist_ok=True)
+    copy = shutil.copy(path, f"{stage}/debug/{folder}/")
+    if folder == "deps" and name in (sys.argv[3:] or [name]):
+        binaries[name] = copy
+# Without cargo's variables, else the tests would ask it for each example.
+environment = {key: value for key, value in os.environ.items() if not key.startswith("CARGO")}
+
+
+def tests_of(path):
+    listed = subprocess.run([path, "--list"], env=environment, stdout=subprocess.PIPE, check=True, text=True).stdout
+    return re.findall(r"^(\S+): test$", listed, re.M)
+
+
+def left_behind(group):
+    for _ in range(200):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.1)
+    os.killpg(group, signal.SIGKILL)
+    return True
+
+
+def wrong(folder, command, expected):
+    """What is wrong with a run, or None."""
+    with open(f"{folder}.log", "wb") as output:
+        child = subprocess.Popen(PATIENCE + command, env={**environment, "TMPDIR": folder}, stdin=subprocess.DEVNULL,
+                                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        status = child.wait()
+    if left_behind(child.pid):
+        return "a process was left behind"
+    if status != 0:
+        return f"status {status}"
+    if os.listdir(folder):
+        return f"files were left behind: {os.listdir(folder)}"
+    # The last one: a test may print what another program printed.
+    text = open(f"{folder}.log", errors="replace").read()
+    counts = re.findall(r"^test result: ok\. (\d+) passed; 0 failed; (\d+) ignored", text, re.M)
+    return None if counts and sum(map(int, counts[-1])) == expected else f"counted {counts}, not {expected}"
+
+
+def run(label, command, expected):
+    folder = f"{stage}/{label}"
+    os.mkdir(folder)
+    why = wrong(folder, command, expected)
+    shutil.rmtree(folder)
+    if why is None:
+        os.remove(f"{folder}.log")
+    else:
+        print(f"FAILED: {label}: {why}", flush=True)
+    return why is None
+
+
+failed = 0
+
+
+def several(label, at_once, count, command, expected):
+    global failed
+    start = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        passed = sum(pool.map(lambda n: run(f"{label}.{n}", command, expected), range(count)))
+    failed += count - passed
+    print(f"{label}: {passed} of {count} passed, {at_once} at a time, {time.monotonic() - start:.0f} s", flush=True)
+
+
+lists = {name: tests_of(path) for name, path in binaries.items()}
+at_once = [name for name in sorted(binaries) if name not in NOT_AT_ONCE and parallel]
+for name in at_once:
+    several(name, parallel, parallel, [binaries[name]], len(lists[name]))
+alone = [(name, test) for name in sorted(binaries) for test in lists[name]
+         if times and re.search(ALONE, f"{name}::{test}")]
+for name, test in alone:
+    several(f"{name}.{test.replace(':', '_')}", 4 * os.cpu_count(), times, [binaries[name], test, "--exact"], 1)
+print(f"result: repeat | {len(at_once)} binaries {parallel} times at once, {len(alone)} tests that fork or signal "
+      f"{times} times each, {failed} runs failed")
+sys.exit(failed != 0)

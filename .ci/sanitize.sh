@@ -1,0 +1,181 @@
+#!/bin/bash
+# .ci/sanitize.sh - the whole suite under the tools that watch a program's memory.
+#
+#   .ci/sanitize.sh [TOOL...]   address leak thread memory valgrind; all of them without any
+#
+# Settings (environment): BACKENDS, "asm c-shim" or one of the two; JOBS, for cargo (default: all cores); TESTS, a
+# pattern for the names of test binaries (default: all); LIMIT, the seconds that one of them may take (default 3600).
+# Everything is written under target/sanitize.
+#
+#   address, leak    the nightly compiler that is installed, with its own std
+#   thread, memory   Debian's newest rustc for Debian 12 with its std's sources, which are compiled with the sanitizer as
+#                    well, and the sanitizers' libraries of the same LLVM: unpacked there, not installed
+#   valgrind         the one that is installed, else Debian's; on the suite as everybody compiles it
+#
+# A build for a sanitizer has the hooks of src/sys/sanitize.rs, without which it would not see the system calls. The test
+# binary `sanitizer` runs first: it makes mistakes on purpose, and a tool that does not report each of them fails here.
+#
+# A report of any process, also of one whose errors nobody reads, is written to a folder, which must be empty in the end.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CROSS_ROOT=target/sanitize
+source .ci/debian.sh
+
+BACKENDS=${BACKENDS:-asm c-shim}
+LIMIT=${LIMIT:-3600}
+TARGET=x86_64-unknown-linux-gnu
+
+# Each tool has mistakes that it must have seen: none of these may be missing or skipped.
+MISTAKES='
+address   read_beyond_the_end_of_a_buffer readv_beyond_the_end_of_a_buffer write_of_freed_memory memory_that_nobody_can_free
+leak      memory_that_nobody_can_free
+thread    threads_in_no_order write_of_what_another_thread_stores threads_in_the_order_of_two_pipes threads_in_the_order_of_a_pipe
+memory    byte_beyond_what_read_has_given write_of_uninitialised_memory
+valgrind  read_beyond_the_end_of_a_buffer write_of_freed_memory byte_beyond_what_read_has_given write_of_uninitialised_memory memory_that_nobody_can_free
+'
+
+# The newest rustc of Debian 12 whose sources and whose LLVM's sanitizers are there in the same version.
+debian_rustc() {
+  local version series llvm number s
+  lock
+  suite bookworm-security
+  if [ ! -e "$ROOT/stamps/rustc" ]; then
+    version=$(grep -xFf <(apt-cache madison rust-web-src | awk '{ print $3 }') \
+      <(apt-cache madison rustc-web | awk '{ print $3 }') | head -n 1 || true)
+    [ -n "$version" ] || die "this mirror has no rustc-web with a rust-web-src of the same version"
+    series=$(grep -oE '^[0-9]+\.[0-9]+' <<< "$version")
+    llvm=$(apt-cache show "libstd-rust-web-$series=$version" | grep -oE 'libllvm[0-9]+' | sort -u | tail -n 1)
+    number=${llvm#libllvm}
+    unpack rust "rustc-web=$version" "libstd-rust-web-$series=$version" "libstd-rust-web-dev=$version" "$llvm" \
+      "libclang-rt-$number-dev"
+    # std only: the rest are 800 MB
+    UNPACK="./usr/src/rustc-*/library ./usr/src/rustc-*/Cargo.lock ./usr/lib/rustlib/src" unpack rust "rust-web-src=$version"
+    for s in tsan msan; do # by the names that rustc looks for
+      cp "$ROOT/rust/usr/lib/llvm-$number/lib/clang/$number/lib/linux/libclang_rt.$s-x86_64.a" \
+        "$ROOT/rust/usr/lib/rustlib/$TARGET/lib/librustc-stable_rt.$s.a"
+    done
+    touch "$ROOT/stamps/rustc"
+  fi
+  wrapper rustc rust rustc
+  wrapper rustdoc rust rustdoc
+  exec 9>&- # the lock
+}
+
+# Sets `cargo` and exports what it needs.
+prepare() { # TOOL
+  local common valgrind
+  # Names and lines in reports need no more.
+  export CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_INCREMENTAL=0
+  case $1 in
+    address | leak)
+      rustc +nightly --version > /dev/null 2>&1 || die "$1 needs a nightly compiler (rustup's)"
+      cargo=(cargo +nightly)
+      export RUSTFLAGS="-Zsanitizer=$1"
+      ;;
+    thread | memory)
+      debian_rustc
+      export RUSTC=$ROOT/bin/rustc RUSTDOC=$ROOT/bin/rustdoc RUSTC_BOOTSTRAP=1
+      export RUSTFLAGS="-Zsanitizer=$1 -Cforce-frame-pointers"
+      # These watch every access, of std as well: without any optimisation a run takes hours.
+      export CARGO_PROFILE_DEV_OPT_LEVEL=1
+      [ "$1" = thread ] || RUSTFLAGS+=" -Zsanitizer-memory-track-origins"
+      build+=(-Zbuild-std)
+      ;;
+    valgrind)
+      find_valgrind
+      # The tests put these words before each program that they start.
+      export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$valgrind -q --error-exitcode=99 --leak-check=full \
+--show-leak-kinds=definite --errors-for-leak-kinds=definite --child-silent-after-fork=yes --fair-sched=try"
+      serial=(--test-threads=1)
+      return
+      ;;
+    *) die "unknown tool '$1'" ;;
+  esac
+  RUSTFLAGS+=" --cfg rawpipe_sanitize=\"$1\""
+  # A program that dies of a signal is to die of it: tests look. A process that is to be told apart has 99.
+  common="log_path=$reports/report:exitcode=99:handle_segv=0:handle_sigbus=0"
+  common+=":handle_abort=0:handle_sigfpe=0:handle_sigill=0"
+  export ASAN_OPTIONS=$common:detect_leaks=1 LSAN_OPTIONS=$common MSAN_OPTIONS=$common
+  # A child of a process with threads may go on; a race ends the process, so that no test passes with one.
+  export TSAN_OPTIONS=$common:halt_on_error=1:die_after_fork=0
+}
+
+run() ( # TOOL BACKEND, in a shell of its own: what it exports is for this one
+  set -e
+  local tool=$1 backend=$2 start=$SECONDS reports=$ROOT/reports/$1-$2 log=$ROOT/$1-$2.log
+  local name file test status passed skipped found failed=0
+  local -a build=(--target "$TARGET" -j "$JOBS") cargo=(cargo) serial=() binaries=() wrong=()
+  [ "$backend" = asm ] || build+=(--features "$backend")
+  rm -rf "$reports"
+  mkdir -p "$reports"
+  chmod 1777 "$reports" # for a test that becomes another user
+  prepare "$tool"
+  export CARGO_TARGET_DIR=$ROOT/$tool
+  say "$tool, $backend: build"
+  # Programs for tests to start. The tests would ask cargo for them, but do not know with what words it is to be asked.
+  "${cargo[@]}" build --quiet --examples "${build[@]}"
+  mapfile -t binaries < <(
+    "${cargo[@]}" test --no-run --message-format=json-render-diagnostics "${build[@]}" --lib --tests | programs |
+      awk -v pattern="^(sanitizer|${TESTS:-.*})\$" '$1 == "deps" && $2 ~ pattern { print ($2 != "sanitizer"), $2, $3 }' | sort
+  )
+  # They are up to date, which the tests see by their times.
+  touch "$CARGO_TARGET_DIR/$TARGET/debug/examples"/*
+  [ ${#binaries[@]} -gt 1 ] || die "no test binaries were built, or none but the one for the tool itself"
+  say "$tool, $backend: ${#binaries[@]} test binaries, built in $((SECONDS - start)) s"
+  start=$SECONDS
+  : > "$log"
+  unset CARGO # as above
+  while read -r _ name file; do
+    printf '\n######## %s\n' "$name" >> "$log"
+    status=0
+    # shellcheck disable=SC2086 # the words of a command
+    timeout -k 10 "$LIMIT" ${CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER:-} "$file" "${serial[@]}" >> "$log" 2>&1 < /dev/null || status=$?
+    if [ "$status" != 0 ]; then
+      failed=$((failed + 1))
+      say "$tool, $backend: $name FAILED (exit $status)"
+    fi
+    [ "$name" = sanitizer ] || continue
+    for test in $(awk -v tool="$tool" '$1 == tool { $1 = ""; print }' <<< "$MISTAKES"); do
+      grep -qx "test $test \.\.\. ok" "$log" && ! grep -q "^SKIPPED $test:" "$log" ||
+        die "$tool does not see what it must: $test failed or was skipped; see $log"
+    done
+  done < <(printf '%s\n' "${binaries[@]}")
+  read -r passed _ skipped < <(totals "$log")
+  # Other than those, there are warnings, of what a tool does not do on a stack that is not its.
+  mapfile -t wrong < <(grep -lE 'ERROR: |(WARNING|FATAL): (Thread|Memory)Sanitizer|Sanitizer: CHECK failed' \
+    "$reports"/* 2> /dev/null || true)
+  found=${#wrong[@]}
+  [ "$tool" != valgrind ] ||
+    found=$(grep -cE '^==[0-9]+== (Invalid|Conditional|Use of|Syscall param|.* definitely lost)' "$log" || true)
+  if [ "$failed" != 0 ] || [ "$found" != 0 ]; then
+    awk '/FAILED|panicked/ && !/^test result/' "$log"
+    [ ${#wrong[@]} = 0 ] || head -n 60 "${wrong[@]}"
+    die "$tool, $backend: $failed of ${#binaries[@]} test binaries failed, $found reports; see $log and $reports"
+  fi
+  printf 'result: %s, %s | %d test binaries, %d passed, %d skipped, %d reports\n' \
+    "$tool" "$backend" ${#binaries[@]} "$passed" "$skipped" "$found" >> "$ROOT/results"
+  say "$tool, $backend: done in $((SECONDS - start)) s"
+)
+
+main() { # TOOL...
+  local tool backend status failures=
+  [ $# -gt 0 ] || set -- address leak thread memory valgrind
+  mkdir -p "$ROOT"
+  : > "$ROOT/results"
+  for tool in "$@"; do
+    for backend in $BACKENDS; do
+      # Not with `||`, which would let `run` go on after a command of it that fails.
+      set +e
+      run "$tool" "$backend"
+      status=$?
+      set -e
+      [ "$status" = 0 ] || failures+="${failures:+; }$tool, $backend"
+    done
+  done
+  echo
+  cat "$ROOT/results"
+  [ -z "$failures" ] || die "failed: $failures"
+}
+
+# On one line: the shell reads no more of this file, which may change during the hours that this takes.
+main "$@"; exit

@@ -12,40 +12,43 @@
 # i686's programs are run without an emulator where this machine's kernel takes them.
 #
 # Debian 12 carries rustc 1.85 under the name rustc-web, and std in the very same build for every architecture,
-# which is what makes it a cross compiler: a std library only loads into the compiler it was built with.
+# which is what makes it a cross compiler: a std library only loads into the compiler it was built with. So does
+# Debian 13, where rustc itself is of 1.85; it has riscv64, too.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 
-DEFAULT="x86_64 aarch64 s390x armv7 i686 powerpc64le"
+DEFAULT="x86_64 aarch64 riscv64 s390x armv7 i686 powerpc64le"
+
+compiler() { # SUITE DEB...: rustc, and std for these
+  local from=$1 web= version series pkgs more
+  [ "$from" != bookworm ] || web=-web
+  # Once a compiler is unpacked its version is kept: what is added later must be of the same build.
+  if [ ! -s "$ROOT/version-$from" ]; then
+    suite "$from"
+    version=$(apt-cache madison "rustc$web" | awk 'NR == 1 { print $3 }')
+    [ -n "$version" ] || die "no rustc$web in this machine's Debian"
+    echo "$version" > "$ROOT/version-$from"
+  fi
+  version=$(cat "$ROOT/version-$from")
+  series=$(grep -oE '^[0-9]+\.[0-9]+' <<<"$version")
+  mapfile -t pkgs < <(printf "libstd-rust$web-dev:%s=$version\n" amd64 "${@:2}" | sort -u)
+  pkgs+=("rustc$web:amd64=$version")
+  if [ -n "$(missing "rust-$from" "${pkgs[@]}")" ]; then
+    suite "$from"
+    more=$(needed "libstd-rust$web-$series=$version")
+    mapfile -t -O ${#pkgs[@]} pkgs <<<"$more"
+    unpack "rust-$from" "${pkgs[@]}"
+  fi
+  wrapper "rustc-$from" "rust-$from" rustc
+  wrapper "rustdoc-$from" "rust-$from" rustdoc
+}
 
 setup() { # ARCH...
-  local a version series llvm deb gnu rust qemu features pkgs
+  local a deb gnu rust qemu features pkgs
   lock
-  # Once a compiler is unpacked its version is kept: what is added later must be of the same build.
-  if [ ! -s "$ROOT/version" ]; then
-    suite bookworm
-    version=$(apt-cache madison rustc-web | awk 'NR == 1 { print $3 }')
-    [ -n "$version" ] || die "no rustc-web in this machine's Debian"
-    echo "$version" > "$ROOT/version"
-  fi
-  version=$(cat "$ROOT/version")
-  series=$(grep -oE '^[0-9]+\.[0-9]+' <<<"$version")
-  pkgs=("rustc-web:amd64=$version" "libstd-rust-web-$series:amd64=$version")
-  for a in x86_64 "$@"; do
-    arch "$a"
-    pkgs+=("libstd-rust-web-dev:$deb=$version")
-  done
-  mapfile -t pkgs < <(printf '%s\n' "${pkgs[@]}" | sort -u)
-  if [ -n "$(missing rust "${pkgs[@]}")" ]; then
-    suite bookworm
-    llvm=$(apt-cache show "libstd-rust-web-$series:amd64" | grep -oE 'libllvm[0-9]+' | sort -u | tail -n 1)
-    unpack rust "$llvm:amd64" "${pkgs[@]}"
-  fi
-  wrapper rustc rust rustc
-  wrapper rustdoc rust rustdoc
-
   for a in "$@"; do
     arch "$a"
+    compiler "$(release "$deb")" "$deb"
     [ "$qemu" != - ] || continue
     pkgs=("binutils-$gnu" "gcc-12-$gnu" "cpp-12-$gnu" "libgcc-12-dev-$deb-cross" "libgcc-s1-$deb-cross"
       "libc6-$deb-cross" "libc6-dev-$deb-cross" "linux-libc-dev-$deb-cross")
@@ -62,7 +65,7 @@ setup() { # ARCH...
       echo 'int main(void) { return 0; }' | "$ROOT/bin/$gnu-gcc" -static -x c - -o "$ROOT/bin/runs-$gnu"
   done
   exec 9>&- # the lock
-  say "$("$ROOT/bin/rustc" --version) for $*"
+  say "rustc $(cat "$ROOT"/version-* | xargs) for $*"
 }
 
 test_one() { # ARCH

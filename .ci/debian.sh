@@ -21,6 +21,7 @@ s390x        s390x    s390x-linux-gnu       s390x-unknown-linux-gnu         s390
 armv7        armhf    arm-linux-gnueabihf   armv7-unknown-linux-gnueabihf   arm      c-shim
 i686         i386     i686-linux-gnu        i686-unknown-linux-gnu          i386     c-shim
 powerpc64le  ppc64el  powerpc64le-linux-gnu powerpc64le-unknown-linux-gnu   ppc64le  c-shim
+riscv64      riscv64  riscv64-linux-gnu     riscv64gc-unknown-linux-gnu     riscv64  -
 '
 
 say() { printf '== %s\n' "$*"; }
@@ -32,6 +33,10 @@ arch() { # ARCH: sets deb gnu rust qemu features, which the caller has made loca
   # shellcheck disable=SC2034 # the caller uses them
   read -r _ deb gnu rust qemu features <<<"$line"
   [ "$features" != - ] || features=
+}
+
+release() { # DEB: the suite whose rustc has a std for it; both are of 1.85
+  if [ "$1" = riscv64 ]; then echo trixie; else echo bookworm; fi
 }
 
 usage() { # what stands at the top of the script
@@ -119,12 +124,17 @@ unpack() { # FOLDER PKG...: download and unpack what is missing, or its files of
   rm -rf "$debs"
 }
 
+needed() { # PKG...: these and all that they depend on, down to the C library; after suite
+  apt-get --print-uris --no-install-recommends -qq install "$@" | awk '{ sub(/_.*/, "", $2); print $2 } END { exit !NR }' ||
+    die "apt does not say what these depend on: $*"
+}
+
 wrapper() { # NAME FOLDER PROGRAM [ARG]: nothing is installed, so a program must be told where its libraries are
-  {
-    echo '#!/bin/sh'
-    echo "export LD_LIBRARY_PATH='$ROOT/$2/usr/lib/$LIB'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
-    echo "exec '$ROOT/$2/usr/bin/$3' ${4:+'$4' }\"\$@\""
-  } > "$ROOT/bin/$1.new"
+  local libs=$ROOT/$2/usr/lib/$LIB how
+  how="LD_LIBRARY_PATH='$libs'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH} exec"
+  # by its own C library, if that came along: it may be newer than this machine's
+  [ ! -e "$libs/ld-linux-x86-64.so.2" ] || how="exec '$libs/ld-linux-x86-64.so.2' --library-path '$libs'"
+  printf '#!/bin/sh\n%s\n' "$how '$ROOT/$2/usr/bin/$3' ${4:+'$4' }\"\$@\"" > "$ROOT/bin/$1.new"
   chmod +x "$ROOT/bin/$1.new"
   mv "$ROOT/bin/$1.new" "$ROOT/bin/$1" # somebody may be running it
 }
@@ -146,7 +156,8 @@ find_valgrind() {
 exports() { # after arch: the lines that make cargo build for it
   local under=${rust//-/_} upper
   upper=${under^^}
-  echo "export RUSTC='$ROOT/bin/rustc' RUSTDOC='$ROOT/bin/rustdoc' CARGO_TARGET_DIR='$ROOT/target'"
+  echo "export RUSTC='$ROOT/bin/rustc-$(release "$deb")' RUSTDOC='$ROOT/bin/rustdoc-$(release "$deb")'"
+  echo "export CARGO_TARGET_DIR='$ROOT/target'"
   echo "export RAWPIPE_SKIP_187=1" # skip the examples whose std calls are newer than this compiler
   echo "unset CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER"
   # Static, so that the very programs that ran under qemu-user here run on another kernel, where no library is, and so
@@ -169,7 +180,7 @@ native() { # after arch: whether this machine's kernel runs its programs, as x86
 
 enter() { # ARCH: cargo is for this architecture from here on; in a subshell
   arch "$1"
-  [ -x "$ROOT/bin/rustc" ] || die "run '.ci/cross.sh setup' first"
+  [ -x "$ROOT/bin/rustc-$(release "$deb")" ] || die "run '.ci/cross.sh setup' first"
   [ "$qemu" = - ] || [ -x "$ROOT/bin/$gnu-gcc" ] || die "run '.ci/cross.sh setup $1' first"
   eval "$(exports)"
   cd "$TOP"

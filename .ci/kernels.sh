@@ -15,7 +15,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 
-DEFAULT="x86_64:6.1 x86_64:5.10 aarch64:6.1 aarch64:5.10 s390x:6.1 armv7:6.1 i686:6.1 powerpc64le:6.1"
+DEFAULT="x86_64:6.1 x86_64:5.10 aarch64:6.1 aarch64:5.10 s390x:6.1 armv7:6.1 i686:6.1 powerpc64le:6.1 riscv64:6.12"
 ORDINARY="fork pipe spawn" # the test binaries that user 65534 runs, too, for whom the kernel's limits hold
 LIMIT=3600                 # seconds that a kernel may take
 
@@ -34,6 +34,7 @@ amd64     linux-image-cloud-amd64   ttyS0     x86_64 -M q35 -cpu Haswell
 arm64     linux-image-cloud-arm64   ttyAMA0   aarch64 -M virt -cpu cortex-a57
 armhf     linux-image-armmp         ttyAMA0   arm -M virt -cpu cortex-a15
 s390x     linux-image-s390x         ttysclp0  s390x -M s390-ccw-virtio
+riscv64   linux-image-riscv64       ttyS0     riscv64 -M virt
 ppc64el   linux-image-powerpc64le   hvc0      ppc64 -M pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off -cpu power9
 '
 
@@ -54,12 +55,11 @@ kernel() { # ARCH:SERIES: sets deb gnu rust qemu features, board, series from me
 
 # The emulator with all that it needs, down to the C library, so that it does not matter what this machine has.
 emulator() {
-  local programs=(qemu-system-x86 qemu-system-arm qemu-system-misc qemu-system-ppc cpio) pkgs
+  local programs=(qemu-system-x86 qemu-system-arm qemu-system-misc qemu-system-ppc cpio) pkgs names
   [ -n "$(missing system "${programs[@]}")" ] || return 0
   suite bookworm
-  mapfile -t pkgs < <(apt-get --print-uris --no-install-recommends -qq install "${programs[@]}" |
-    awk '{ sub(/_.*/, "", $2); print $2 }')
-  [ ${#pkgs[@]} -gt 0 ] || die "apt does not say what qemu-system depends on"
+  names=$(needed "${programs[@]}")
+  mapfile -t pkgs <<<"$names"
   unpack system "${pkgs[@]}"
 }
 
@@ -72,7 +72,7 @@ setup() { # ARCH:SERIES...
   for k in "$@"; do
     kernel "$k"
     if [ -n "$(missing "busybox-$deb" "busybox-static:$deb")" ]; then
-      suite bookworm
+      suite "$(release "$deb")"
       unpack "busybox-$deb" "busybox-static:$deb"
     fi
     if [ ! -e "$image" ]; then
@@ -129,7 +129,7 @@ int main(int count, char **words) /* USER PROGRAM ARGS: no tool of busybox chang
 E
   # busybox under a name that it does not know would refuse to run, and a test copies this one
   echo 'int main(void) { return 0; }' | "$cc" -O2 -static -x c - -o "$stage/bin/true"
-  cp "$ROOT/busybox-$deb/bin/busybox" "$stage/bin/"
+  find "$ROOT/busybox-$deb" -path "*/bin/busybox" -exec cp {} "$stage/bin/" \; # in /usr since Debian 13
   for name in sh cat head printf seq sort; do ln -s busybox "$stage/bin/$name"; done
   find "$stage/debug/deps" -type f -printf '0 /debug/deps/%f\n' | sort > "$stage/plan"
   for name in $ORDINARY; do

@@ -33,8 +33,8 @@
 //!
 //! # The choice
 //!
-//! Feature `c-shim` → `shim`, on any Linux target. Otherwise x86_64 and aarch64 with 64-bit pointers
-//! (x32 and ilp32 pass arguments differently) → their assembly. Anything else stops the build.
+//! Feature `c-shim` → `shim`, on any Linux target. Otherwise x86_64, aarch64 and riscv64 with 64-bit
+//! pointers (x32 and ilp32 pass arguments differently) → their assembly. Anything else stops the build.
 
 #![allow(clippy::must_use_candidate, reason = "a call by its number may be made for what it does")]
 #![cfg_attr(
@@ -84,6 +84,9 @@ pub(crate) mod arch {
     #[cfg(all(not(feature = "c-shim"), target_arch = "aarch64", target_pointer_width = "64"))]
     #[path = "aarch64.rs"]
     pub(super) mod backend;
+    #[cfg(all(not(feature = "c-shim"), target_arch = "riscv64", target_pointer_width = "64"))]
+    #[path = "riscv64.rs"]
+    pub(super) mod backend;
 
     // By globs, which the sanitizers' names go before.
     pub use backend::*;
@@ -115,6 +118,7 @@ pub use arch::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, sysca
     feature = "c-shim",
     all(target_arch = "x86_64", target_pointer_width = "64"),
     all(target_arch = "aarch64", target_pointer_width = "64"),
+    all(target_arch = "riscv64", target_pointer_width = "64"),
 )))]
 compile_error!(
     "rawpipe has no assembly for this target. Route its calls through the C library instead, \

@@ -166,6 +166,7 @@ pub(crate) fn runner() -> Vec<OsString> {
         "arm" => "ARMV7",
         "x86" => "I686",
         "powerpc64" => "POWERPC64LE",
+        "riscv64" => "RISCV64GC",
         other => other,
     };
     let prefix = format!("CARGO_TARGET_{}_", arch.to_uppercase());

@@ -1,9 +1,10 @@
 //! The numbers of the system calls, one line per call.
 //!
-//! With assembly they are constants. With the C shim they are read from a table that `csrc/shim.c`
-//! fills from `<sys/syscall.h>`, because each architecture has numbers of its own. Where a 32-bit
-//! target has an older and a newer form of a call, the number is that of the form with 64-bit times
-//! and offsets, which is the only form on 64-bit targets.
+//! With assembly they are constants: aarch64 and riscv64 have those of the kernel's generic table.
+//! With the C shim they are read from a table that `csrc/shim.c` fills from `<sys/syscall.h>`,
+//! because each architecture has numbers of its own. Where a 32-bit target has an older and a newer
+//! form of a call, the number is that of the form with 64-bit times and offsets, which is the only
+//! form on 64-bit targets.
 //!
 //! # Safety
 //!
@@ -12,11 +13,12 @@
 #![allow(dead_code, reason = "each feature, and each test, uses some of them")]
 
 macro_rules! numbers {
-    ($($name:ident $call:literal $x86_64:literal $aarch64:literal;)*) => {
+    ($($name:ident $call:literal $x86_64:literal $generic:literal;)*) => {
         $(
             #[cfg(not(feature = "c-shim"))]
             #[doc = concat!("The number of `", $call, "`.")]
-            pub(crate) const $name: usize = if cfg!(target_arch = "x86_64") { $x86_64 } else { $aarch64 };
+            pub(crate) const $name: usize =
+                if cfg!(target_arch = "x86_64") { $x86_64 } else { $generic };
         )*
 
         #[cfg(feature = "c-shim")]
@@ -29,16 +31,16 @@ macro_rules! numbers {
             )*
         }
 
-        /// Name, number on x86_64, number on aarch64, and the number that this build uses.
+        /// Name, number on x86_64, number in the generic table, and the number that this build uses.
         #[cfg(all(test, feature = "c-shim"))]
         pub(crate) fn table() -> impl Iterator<Item = (&'static str, usize, usize, usize)> {
-            [$(($call, $x86_64, $aarch64, $name)),*].into_iter()
+            [$(($call, $x86_64, $generic, $name)),*].into_iter()
         }
     };
 }
 
 numbers! {
-    // constant         call               x86_64 aarch64
+    // constant         call               x86_64 generic
     CHDIR              "chdir"               80   49;
     CLOCK_GETTIME      "clock_gettime"       228  113;
     CLONE              "clone"                56  220;

@@ -1,20 +1,60 @@
-//! Compiles `csrc/shim.c` when feature `c-shim` asks for it; does nothing otherwise.
+//! Chooses the backend: the assembly of `src/sys`, or `csrc/shim.c`, which is compiled here.
+
+use std::{env, process};
+
+/// The architectures with assembly, at 64-bit pointers: x32 and ilp32 pass arguments differently.
+const ASSEMBLY: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
 
 fn main() {
-    #[cfg(feature = "c-shim")]
-    {
-        let version = std::env::var("CARGO_PKG_VERSION").expect("cargo sets CARGO_PKG_VERSION");
-        // As `sys::symbol!` spells it: two versions of the crate in one program share no symbol.
-        let (numbers, _) = version.split_once('-').unwrap_or((&version, ""));
-        let prefix = format!("rawpipe_{}_", numbers.replace('.', "_"));
-        cc::Build::new()
-            .file("csrc/shim.c")
-            .std("c11")
-            .warnings(true)
-            .extra_warnings(true)
-            .define("RAWPIPE_PREFIX", prefix.as_str())
-            .compile("rawpipe_shim");
-        println!("cargo::rerun-if-changed=csrc/shim.c");
+    println!("cargo::rustc-check-cfg=cfg(rawpipe_shim)");
+    println!("cargo::rerun-if-changed=csrc/shim.c");
+    let arch = var("CARGO_CFG_TARGET_ARCH");
+    let assembly = ASSEMBLY.contains(&&*arch) && var("CARGO_CFG_TARGET_POINTER_WIDTH") == "64";
+    if var("CARGO_CFG_TARGET_OS") == "linux" && (cfg!(feature = "c-shim") || !assembly) {
+        println!("cargo::rustc-cfg=rawpipe_shim");
+        // With the version in it: two versions of the crate in one program share no symbol.
+        let version = var("CARGO_PKG_VERSION").replace(|it: char| !it.is_alphanumeric(), "_");
+        let prefix = format!("RAWPIPE_PREFIX=rawpipe_{version}_");
+        println!("cargo::rustc-env={prefix}");
+        compile(&format!("-D{prefix}")).unwrap_or_else(|why| {
+            println!("cargo::error={} needs csrc/shim.c compiled: {why}", var("TARGET"));
+            process::exit(1)
+        });
     }
-    println!("cargo::rerun-if-changed=build.rs");
+}
+
+/// By the crate `cc`, which finds a compiler for any target, and its flags.
+#[cfg(feature = "c-shim")]
+fn compile(prefix: &str) -> Result<(), String> {
+    let mut build = cc::Build::new();
+    build.file("csrc/shim.c").flag(prefix).std("c11").warnings(true).extra_warnings(true);
+    build.try_compile("rawpipe_shim").map_err(|error| {
+        let triple = var("TARGET").replace('-', "_");
+        format!("{error}. Install a C compiler for that target, or set CC_{triple} to one")
+    })
+}
+
+/// By this machine's own compiler, whose defaults are right for it, without a crate.
+#[cfg(not(feature = "c-shim"))]
+fn compile(prefix: &str) -> Result<(), String> {
+    const COMMANDS: &str = r#"set -ex; cc=${CC:-cc} ar=${AR:-ar}
+        case $TARGET in i?86-*) cc="$cc -m32" ;; esac # as rustc links, on an x86_64 machine too
+        $cc -std=c11 -O2 -fPIC -fdata-sections "$1" -c csrc/shim.c -o "$OUT_DIR/shim.o"
+        $ar crs "$OUT_DIR/librawpipe_shim.a" "$OUT_DIR/shim.o""#;
+    const NATIVE: &str = "install a C compiler and the C library's headers (Debian: gcc and \
+        libc6-dev, Alpine: gcc, musl-dev and linux-headers), or set CC to a compiler";
+    if var("HOST") != var("TARGET") {
+        let version = var("CARGO_PKG_VERSION");
+        let line = format!(r#"rawpipe = {{ version = "{version}", features = ["c-shim"] }}"#);
+        return Err(format!("for another machine than this one write in Cargo.toml `{line}`"));
+    }
+    println!("cargo::rerun-if-env-changed=CC\ncargo::rerun-if-env-changed=AR");
+    println!("cargo::rustc-link-lib=static=rawpipe_shim");
+    println!("cargo::rustc-link-search=native={}", var("OUT_DIR"));
+    let status = process::Command::new("sh").args(["-c", COMMANDS, "sh", prefix]).status();
+    if status.is_ok_and(|it| it.success()) { Ok(()) } else { Err(NATIVE.to_owned()) }
+}
+
+fn var(name: &str) -> String {
+    env::var(name).expect("cargo sets it")
 }

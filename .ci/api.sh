@@ -5,7 +5,7 @@
 #   .ci/api.sh write   write the listings down, after a change that is meant: the commit then shows it
 #
 # The listings are cargo-public-api's, which is installed under target if it is not there, of the JSON that the stable
-# rustdoc writes when it is told that it may. Left out is what the compiler derives for every type (tests/api.rs asserts
+# rustdoc writes when it is told that it may. Left out is what the compiler derives for every type (tests/unforked/api.rs asserts
 # Send and the like), and the methods of a trait below the line that says that it is implemented.
 # The C shim must have the same interface as the assembly, and so has no listing of its own.
 set -euo pipefail

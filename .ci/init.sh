@@ -6,9 +6,9 @@
 # What a test prints goes to a file, which is shown afterwards; a test has no terminal. A binary that takes longer than
 # WATCHDOG seconds is killed. What it leaves behind is killed, too, so that it holds up no other.
 #
-# /plan has a line for each run: a user's number, and the binary's path. /bin has few programs, for the tests.
+# /plan has a line for each run: a user's number, the binary's path, and which of its tests if not all. /bin has few programs, for the tests.
 b=/bin/busybox
-WATCHDOG=900
+WATCHDOG=3000
 
 say() { echo "KERNEL $*"; }
 
@@ -29,14 +29,14 @@ cd /tmp || say "has no /tmp"
 
 echo # firmware and kernel may have left the line begun
 say "release $($b uname -r) $($b uname -m), $($b nproc) processors"
-while read -r user path; do
-  say "run $user $path"
+while read -r user path filter; do
+  say "run $user $path $filter"
   start=$($b date +%s)
   as=
   [ "$user" = 0 ] || as="/bin/as $user"
   # Every processor here is emulated: slow.
   $b env -i PATH=/bin HOME=/tmp TMPDIR=/tmp RUST_BACKTRACE=1 RAWPIPE_SKIP_187=1 RAWPIPE_TEST_SLOW=1 \
-    $b timeout -s KILL "$WATCHDOG" $b setsid $as "$path" --test-threads=2 < /dev/null > /output 2>&1
+    $b timeout -s KILL "$WATCHDOG" $b setsid $as "$path" $filter --test-threads=2 < /dev/null > /output 2>&1
   status=$?
   kill -9 -1 # all but this process
   $b cat /output

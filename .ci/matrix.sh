@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source .ci/debian.sh
 
 OUT=target/matrix
-PARTS="native cross kernels inject outside differential attack sanitize model fuzz repeat soak"
+PARTS="native userland cross kernels inject outside differential attack sanitize model fuzz repeat soak"
 
 # ---------------------------------------------------------------- parts that are no script of their own
 
@@ -33,6 +33,7 @@ native() { # the suite on this machine with the newest compiler, on both backend
   .ci/run ordinary_user --features c-shim
 }
 
+userland() { bash .ci/native.sh; }
 cross() { bash .ci/cross.sh test; }
 kernels() { bash .ci/kernels.sh test; }
 sanitize() { bash .ci/sanitize.sh; }
@@ -40,14 +41,14 @@ fuzz() { bash .ci/fuzz.sh; }
 repeat() { python3 .ci/repeat.py; }
 
 # The ordinary suite takes a part of the faults, of the kinds of descriptor, and some seconds of the others.
-inject() { both RAWPIPE_INJECT=full cargo test --release --test inject; }
-outside() { both RAWPIPE_OUTSIDE=full cargo test --test outside; }
-differential() { both RAWPIPE_DIFFERENTIAL=60000 cargo test --release --test spawn_differential; }
-attack() { both RAWPIPE_ATTACK_SECONDS=80 cargo test --test spawn_attack; }
+inject() { both RAWPIPE_INJECT=full cargo test --release --test faults inject::; }
+outside() { both RAWPIPE_OUTSIDE=full cargo test --test forked outside::; }
+differential() { both RAWPIPE_DIFFERENTIAL=60000 cargo test --release --test forked spawn_differential::; }
+attack() { both RAWPIPE_ATTACK_SECONDS=80 cargo test --test forked spawn_attack::; }
 
 model() { # ten million operations, each million with a seed of its own, which a failure prints
-  local million='RAWPIPE_MODEL_SEED=$((RANDOM << 15 | RANDOM)) RAWPIPE_MODEL_OPERATIONS=1000000 cargo test --quiet --release --test model -- --nocapture'
-  cargo test --release --test model --no-run
+  local million='RAWPIPE_MODEL_SEED=$((RANDOM << 15 | RANDOM)) RAWPIPE_MODEL_OPERATIONS=1000000 cargo test --quiet --release --test unforked model:: -- --nocapture'
+  cargo test --release --test unforked --no-run
   seq 10 | xargs -P "$JOBS" -I '{}' bash -c "$million" 2>&1 | tee "$OUT/operations.log"
   # what the processes say that they did, not what they were told to
   awk '/^model: [0-9]+ operations, seed [0-9]+$/ { all += $2; seeds += !seen[$5]++ }

@@ -9,10 +9,10 @@ temporary ones. What a failed run printed is kept in target/repeat.
 """
 import concurrent.futures, os, re, shutil, signal, subprocess, sys, time
 
-# Which run a share of what they list, or many processes or much memory at a time by themselves.
-NOT_AT_ONCE = {"outside", "spawn_differential", "worlds"}
+# Topics that run many processes or take much memory at a time by themselves.
+NOT_AT_ONCE = ("inject::", "outside::", "spawn_differential::", "worlds::")
 # Tests that are repeated one by one.
-ALONE = r"\b(fork|signals|child|spawn|command|communicate|pipeline|chunk_fork|waiting|timed|select)::"
+ALONE = r"^(fork|signals|child|spawn|command|communicate|pipeline|chunk_fork|waiting|timed|select)::"
 PATIENCE = ["timeout", "--foreground", "-s", "KILL", "3600"]  # the tests have a shorter one of their own
 
 os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -94,11 +94,13 @@ def several(label, at_once, count, command, expected):
 
 
 lists = {name: tests_of(path) for name, path in binaries.items()}
-at_once = [name for name in sorted(binaries) if name not in NOT_AT_ONCE and parallel]
+skip = [word for topic in NOT_AT_ONCE for word in ("--skip", topic)]
+at_once = sorted(binaries) if parallel else []
 for name in at_once:
-    several(name, parallel, parallel, [binaries[name]], len(lists[name]))
+    expected = sum(not test.startswith(NOT_AT_ONCE) for test in lists[name])
+    several(name, parallel, parallel, [binaries[name], *skip], expected)
 alone = [(name, test) for name in sorted(binaries) for test in lists[name]
-         if times and re.search(ALONE, f"{name}::{test}")]
+         if times and re.search(ALONE, test)]
 for name, test in alone:
     several(f"{name}.{test.replace(':', '_')}", 4 * os.cpu_count(), times, [binaries[name], test, "--exact"], 1)
 print(f"result: repeat | {len(at_once)} binaries {parallel} times at once, {len(alone)} tests that fork or signal "

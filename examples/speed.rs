@@ -552,7 +552,8 @@ fn run(options: &Options) -> io::Result<()> {
         if show {
             say(&format!("\r{} of {}: {} ", index + 1, QUESTIONS.len(), question.path));
         }
-        let time = options.time.saturating_sub(clock.elapsed()) * question.weight(&here) / left;
+        let time =
+            options.time.saturating_sub(clock.elapsed()) * question.weight(&here) / left.max(1);
         left -= question.weight(&here);
         let answer = question.answer(&here, time);
         if show {

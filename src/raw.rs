@@ -1,7 +1,7 @@
 //! System calls by number, for what the crate does not wrap.
 //!
 //! The answer is the kernel's: a success, or −errno in −4095..=−1. Arguments are register-sized
-//! integers; pass a pointer as `pointer.expose_provenance()`. With feature `c-shim` they go through
+//! integers; pass a pointer as `pointer.expose_provenance()`. With the C shim they go through
 //! the C library, which changes nothing in the answer.
 //!
 //! The numbers come from the caller. They are in `<asm/unistd.h>` of the target's kernel headers, and for
@@ -13,7 +13,13 @@
 //! ```
 //! use rawpipe::raw;
 //!
-//! const GETPID: usize = if cfg!(target_arch = "x86_64") { 39 } else { 172 };
+//! const GETPID: usize = if cfg!(target_arch = "x86_64") {
+//!     39
+//! } else if cfg!(any(target_arch = "aarch64", target_arch = "riscv64")) {
+//!     172
+//! } else {
+//!     20 // x86, Arm, PowerPC, s390x
+//! };
 //! // SAFETY: `getpid` takes no arguments and touches no memory.
 //! let pid = unsafe { raw::syscall0(GETPID) };
 //! assert_eq!(pid, std::process::id().try_into().unwrap());

@@ -12,7 +12,7 @@ pub(crate) fn line() -> String {
         setting("/proc/sys/kernel/osrelease"),
         env::consts::ARCH,
         thread::available_parallelism().map_or(0, usize::from),
-        if cfg!(feature = "c-shim") { "c-shim" } else { "asm" },
+        if cfg!(rawpipe_shim) { "c-shim" } else { "asm" },
     );
     let huge = setting("/sys/kernel/mm/transparent_hugepage/enabled");
     let chosen = huge.split(['[', ']']).nth(1).unwrap_or("none");

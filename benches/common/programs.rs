@@ -42,7 +42,8 @@ impl Drop for Tiny {
     }
 }
 
-/// A static executable for this machine: its header, one segment, and `exit(0)`.
+/// A static executable for this machine: its header, one segment, and `exit(0)`. Where the instructions
+/// are not known here: another small program.
 fn tiny_elf() -> io::Result<Vec<u8>> {
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
@@ -53,7 +54,7 @@ fn tiny_elf() -> io::Result<Vec<u8>> {
         // mov x8, 93; mov x0, 0; svc 0
         (183, &[0xa8, 0x0b, 0x80, 0xd2, 0, 0, 0x80, 0xd2, 0x01, 0, 0, 0xd4])
     } else {
-        return Err(io::Error::other("no tiny program for this machine"));
+        return fs::read("/bin/true");
     };
     let length = HEADERS + code.len() as u64;
     let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec(); // 64 bits, little-endian

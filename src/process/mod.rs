@@ -43,7 +43,7 @@
 //! recursive kinds, `raise` and `pthread_kill` misbehave in the child). Handlers registered by
 //! `pthread_atfork` do not run, so the locks of the allocator and of stdio are not taken care of, and
 //! the thread's list of robust mutexes is not registered anew.
-//! Feature `c-shim` forks by the C library instead, where all of this is done.
+//! The C shim (feature `c-shim`) forks with the C library instead, where all of this is done.
 
 mod child;
 #[cfg(all(feature = "process", feature = "std"))]

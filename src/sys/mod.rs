@@ -33,29 +33,14 @@
 //!
 //! # The choice
 //!
-//! Feature `c-shim` → `shim`, on any Linux target. Otherwise x86_64, aarch64 and riscv64 with 64-bit
-//! pointers (x32 and ilp32 pass arguments differently) → their assembly. Anything else stops the build.
+//! `build.rs` lists the architectures with assembly, each of which has a file of its name in `arch`. For any
+//! other, and with feature `c-shim` for these, too, it compiles `csrc/shim.c` and sets `rawpipe_shim`.
 
 #![allow(clippy::must_use_candidate, reason = "a call by its number may be made for what it does")]
 #![cfg_attr(
     any(rawpipe_sanitize = "address", rawpipe_sanitize = "memory", rawpipe_sanitize = "thread"),
     allow(unreachable_pub, unused_imports, reason = "names of sanitize go before the backend's")
 )]
-
-/// Spells a symbol of this crate's own: with the version in it, so that two versions of the crate in
-/// one program do not silently share code.
-#[cfg(feature = "c-shim")]
-macro_rules! symbol {
-    ($($name:literal),+) => {
-        concat!(
-            "rawpipe_", env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"), "_",
-            env!("CARGO_PKG_VERSION_PATCH"), "_", $($name),+
-        )
-    };
-}
-
-#[cfg(feature = "c-shim")]
-use symbol;
 
 pub(crate) mod abi;
 pub(crate) mod call;
@@ -67,33 +52,20 @@ pub(crate) mod page;
 mod sanitize;
 
 pub(crate) mod arch {
-    /// The half of `clone_on_stack` that the assembly backends share.
-    #[cfg(all(feature = "process", not(feature = "c-shim")))]
-    pub(super) mod clone;
-    /// The half of `fork` that the assembly backends share.
-    #[cfg(not(feature = "c-shim"))]
-    mod fork;
+    #[cfg_attr(rawpipe_shim, path = "shim.rs")]
+    #[cfg_attr(all(not(rawpipe_shim), target_arch = "x86_64"), path = "x86_64.rs")]
+    #[cfg_attr(all(not(rawpipe_shim), target_arch = "aarch64"), path = "aarch64.rs")]
+    #[cfg_attr(all(not(rawpipe_shim), target_arch = "riscv64"), path = "riscv64.rs")]
+    #[macro_use]
+    pub(super) mod backend;
     pub(crate) mod nr;
 
-    #[cfg(feature = "c-shim")]
-    #[path = "shim.rs"]
-    pub(super) mod backend;
-    #[cfg(all(not(feature = "c-shim"), target_arch = "x86_64", target_pointer_width = "64"))]
-    #[path = "x86_64.rs"]
-    pub(super) mod backend;
-    #[cfg(all(not(feature = "c-shim"), target_arch = "aarch64", target_pointer_width = "64"))]
-    #[path = "aarch64.rs"]
-    pub(super) mod backend;
-    #[cfg(all(not(feature = "c-shim"), target_arch = "riscv64", target_pointer_width = "64"))]
-    #[path = "riscv64.rs"]
-    pub(super) mod backend;
-
-    // By globs, which the sanitizers' names go before.
-    pub use backend::*;
-    #[cfg(all(feature = "process", not(feature = "c-shim")))]
-    pub(crate) use clone::*;
-    #[cfg(not(feature = "c-shim"))]
-    pub(crate) use fork::*;
+    /// The half of `clone_on_stack` that the assembly backends share.
+    #[cfg(all(feature = "process", not(rawpipe_shim)))]
+    mod clone;
+    /// The half of `fork` that the assembly backends share.
+    #[cfg(not(rawpipe_shim))]
+    mod fork;
 
     #[cfg(feature = "process")]
     #[cfg(any(
@@ -110,18 +82,8 @@ pub(crate) mod arch {
     pub use super::sanitize::{
         syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6,
     };
+    // By a glob, which the sanitizers' names go before.
+    pub use backend::*;
 }
 
 pub use arch::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
-
-#[cfg(not(any(
-    feature = "c-shim",
-    all(target_arch = "x86_64", target_pointer_width = "64"),
-    all(target_arch = "aarch64", target_pointer_width = "64"),
-    all(target_arch = "riscv64", target_pointer_width = "64"),
-)))]
-compile_error!(
-    "rawpipe has no assembly for this target. Route its calls through the C library instead, \
-     which needs a C compiler for the target: write in Cargo.toml \
-     `rawpipe = { version = \"0.1\", features = [\"c-shim\"] }`"
-);

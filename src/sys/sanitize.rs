@@ -43,10 +43,6 @@
 //! headers do, and to read only what the kernel reads as well: the lists, the paths.
 #![allow(unsafe_code, reason = "the sanitizers' functions, and what the kernel is given")]
 
-#[cfg(all(feature = "process", feature = "c-shim", not(rawpipe_sanitize = "thread")))]
-use super::arch::backend as inner;
-#[cfg(all(feature = "process", not(feature = "c-shim")))]
-use super::arch::clone as inner;
 use super::arch::{backend, nr};
 use crate::sys::abi;
 use core::ptr::with_exposed_provenance as place;
@@ -337,47 +333,8 @@ pub(crate) unsafe fn clone_on_stack(
 ) -> isize {
     tool::on_another_stack(stack, || {
         // SAFETY: passed on to the caller.
-        unsafe { inner::clone_on_stack(flags, stack, child, arg, pidfd) }
+        unsafe { backend::clone_on_stack(flags, stack, child, arg, pidfd) }
     })
-}
-
-/// ThreadSanitizer has a `clone` of its own, which takes each child for one with a copy of its memory, and
-/// unlocks in it what the parent unlocks again. This is the C library's by its other name.
-#[cfg(all(feature = "process", feature = "c-shim", rawpipe_sanitize = "thread"))]
-mod inner {
-    unsafe extern "C" {
-        fn __clone(
-            child: extern "C" fn(*const ()) -> !,
-            top: *mut u8,
-            flags: i32,
-            arg: *const (),
-            ...
-        ) -> i32;
-        fn __errno_location() -> *mut i32;
-    }
-
-    /// # Safety
-    ///
-    /// As for the backend's.
-    pub(super) unsafe fn clone_on_stack(
-        flags: u64,
-        stack: (*mut u8, usize),
-        child: extern "C" fn(*const ()) -> !,
-        arg: *const (),
-        pidfd: *mut i32,
-    ) -> isize {
-        let Ok(flags) = i32::try_from(flags) else { return -22 };
-        let top = stack.0.wrapping_add(stack.1);
-        // SAFETY: passed on to the caller.
-        let pid = unsafe { __clone(child, top, flags, arg, pidfd) };
-        if pid >= 0 {
-            return isize::try_from(pid).unwrap_or(-22);
-        }
-        // SAFETY: only asks.
-        let errno = unsafe { __errno_location() };
-        // SAFETY: this thread's.
-        -isize::try_from(unsafe { errno.read() }).unwrap_or(22)
-    }
 }
 
 #[cfg(rawpipe_sanitize = "address")]

@@ -7,17 +7,27 @@ pub(crate) mod bytes;
 mod examples;
 mod files;
 mod filter;
+pub(crate) mod listing;
 #[cfg(feature = "process")]
 pub(crate) mod programs;
+mod terminal;
 
-/// Spells a symbol of the C shim.
-#[cfg(feature = "c-shim")]
-macro_rules! symbol {
-    ($($name:literal),+) => {
-        concat!(
-            "rawpipe_", env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"), "_",
-            env!("CARGO_PKG_VERSION_PATCH"), "_", $($name),+
-        )
+/// Declares a number of the table below as the crate does.
+#[cfg(not(rawpipe_shim))]
+macro_rules! number {
+    ($name:ident $call:literal $x86_64:literal $generic:literal) => {
+        pub(crate) const $name: usize =
+            if cfg!(target_arch = "x86_64") { $x86_64 } else { $generic };
+    };
+}
+#[cfg(rawpipe_shim)]
+macro_rules! number {
+    ($name:ident $call:literal $x86_64:literal $generic:literal) => {
+        // `csrc/shim.c` defines each of these as a constant of type `size_t`.
+        unsafe extern "C" {
+            #[link_name = concat!(env!("RAWPIPE_PREFIX"), "nr_", $call)]
+            pub(crate) safe static $name: usize;
+        }
     };
 }
 
@@ -28,6 +38,7 @@ pub(crate) mod nr;
 pub(crate) use examples::example;
 pub(crate) use files::{append_file, file, tmp, tmp_path};
 pub(crate) use filter::{Filter, NO_FILTER, Value, filtered, no_pidfd_by_clone};
+pub(crate) use terminal::{terminal, terminals};
 
 use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsRawFd, BorrowedFd};
@@ -42,28 +53,110 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use std::{env, fs, thread};
 
+/// Each asks a test for more than the usual.
+const LONG: [&str; 6] = [
+    "RAWPIPE_ATTACK_SECONDS",
+    "RAWPIPE_DIFFERENTIAL",
+    "RAWPIPE_INJECT",
+    "RAWPIPE_MODEL_OPERATIONS",
+    "RAWPIPE_OUTSIDE",
+    "RAWPIPE_TRANSFER_BYTES",
+];
+
 /// How long a process may take before it counts as hung. Emulators are slow, and so are tools.
 fn patience() -> Duration {
-    Duration::from_secs(if tool().is_some() { 1200 } else { 300 })
+    let long = LONG.iter().any(|name| env::var_os(name).is_some());
+    Duration::from_secs(if long {
+        12 * 3600
+    } else if tool().is_some() {
+        1200
+    } else {
+        300
+    })
 }
 
 /// Set in a process that [`run_each_alone`] has started, to the name of its test.
-const ALONE: &str = "RAWPIPE_TEST_ALONE";
+pub(crate) const ALONE: &str = "RAWPIPE_TEST_ALONE";
 /// Set in a process that [`role_command`] describes, to its role.
 const ROLE: &str = "RAWPIPE_TEST_ROLE";
 
-/// The list of tests for [`run_each_alone`].
+/// A test and its name.
+pub(crate) type Test = (&'static str, fn());
+/// The tests of a topic.
+pub(crate) type Tests = &'static [Test];
+
+/// A topic's list of tests for [`run_each_alone`].
 macro_rules! tests {
     ($($test:ident),* $(,)?) => { &[$((stringify!($test), $test as fn())),*] };
 }
 pub(crate) use tests;
 
+/// What a test binary is asked for, in the words of the usual harness.
+struct Request {
+    filters: Vec<String>,
+    skipped: Vec<String>,
+    exact: bool,
+    list: bool,
+    at_once: usize,
+}
+
+impl Request {
+    fn from_arguments() -> Self {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let number = |word: &str| word.parse().ok().filter(|count| *count > 0);
+        let told = env::var("RUST_TEST_THREADS").ok().and_then(|word| number(&word));
+        let (filters, skipped) = (Vec::new(), Vec::new());
+        let at_once = told.unwrap_or(processors);
+        let mut request = Self { filters, skipped, exact: false, list: false, at_once };
+        let mut words = env::args().skip(1);
+        while let Some(word) = words.next() {
+            let (word, mut value) = match word.split_once('=') {
+                Some((option, value)) if word.starts_with("--") => {
+                    (option.to_owned(), Some(value.to_owned()))
+                }
+                _ => (word, None),
+            };
+            match word.as_str() {
+                "--exact" => request.exact = true,
+                "--list" => request.list = true,
+                "--skip" => request.skipped.extend(value.take().or_else(|| words.next())),
+                "--test-threads" => {
+                    let count = value.take().or_else(|| words.next());
+                    request.at_once = count.and_then(|count| number(&count)).expect("a number");
+                }
+                option if option.starts_with('-') => {}
+                _ => request.filters.push(word),
+            }
+        }
+        // An emulator may hang where a process with threads forks.
+        request.at_once = if emulated() { 1 } else { request.at_once };
+        request
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        let fits =
+            |word: &String| if self.exact { name == word } else { name.contains(word.as_str()) };
+        let chosen = self.filters.is_empty() || self.filters.iter().any(fits);
+        chosen && !self.skipped.iter().any(fits)
+    }
+}
+
 /// The `main` of a test binary without the usual harness (`harness = false`), whose tests fork: each
 /// runs in a process of its own, in its only thread. The usual harness has threads, and a forked
 /// child would have the locks that they hold.
 ///
-/// Takes a filter as the usual harness does, and `--list`; prints the same closing line.
-pub(crate) fn run_each_alone(tests: &[(&str, fn())]) {
+/// A test is called `topic::name`. Several run at a time, as in the usual harness, and those whose names
+/// begin with one of `serial` after all others, one by one. The usual filters and options are understood;
+/// the closing line is the same.
+pub(crate) fn run_each_alone(topics: &[(&str, &[Test])], serial: &[&str]) {
+    let name_of = |topic: &str, test: &str| match topic {
+        "" => test.to_owned(),
+        topic => format!("{topic}::{test}"),
+    };
+    let tests: Vec<(String, fn())> = topics
+        .iter()
+        .flat_map(|(topic, tests)| tests.iter().map(|(name, test)| (name_of(topic, name), *test)))
+        .collect();
     if let Some(name) = env::var_os(ALONE) {
         let (_, test) = tests.iter().find(|(known, _)| name == **known).expect("a test's name");
         // An emulator has threads of its own.
@@ -71,60 +164,73 @@ pub(crate) fn run_each_alone(tests: &[(&str, fn())]) {
         assert!(threads == 1 || emulated(), "{threads} threads");
         return test();
     }
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let exact = arguments.iter().any(|argument| argument == "--exact");
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let wanted = |name: &str| match filter {
-        Some(filter) => {
-            if exact {
-                name == filter
-            } else {
-                name.contains(filter.as_str())
-            }
-        }
-        None => true,
-    };
-    let chosen: Vec<_> = tests.iter().filter(|(name, _)| wanted(name)).collect();
-    if arguments.iter().any(|argument| argument == "--list") {
-        for (name, _) in chosen {
-            println!("{name}: test");
-        }
+    let request = Request::from_arguments();
+    let names = tests.iter().map(|(name, _)| name.as_str()).filter(|name| request.wants(name));
+    let (alone, together): (Vec<&str>, Vec<&str>) =
+        names.partition(|name| serial.iter().any(|prefix| name.starts_with(prefix)));
+    let chosen = alone.len() + together.len();
+    if request.list {
+        together.iter().chain(&alone).for_each(|name| println!("{name}: test"));
         return;
     }
-    println!("\nrunning {} tests", chosen.len());
-    let mut failed = 0;
-    for (name, _) in &chosen {
-        let output = finish(program(&env::current_exe().expect("a path")).env(ALONE, name));
-        let errors = String::from_utf8_lossy(&output.stderr);
-        if output.status.success() {
-            println!("test {name} ... ok");
-            let told = |line: &&str| line.starts_with("SKIPPED") || line.starts_with("result: ");
-            errors.lines().filter(told).for_each(say);
-        } else {
-            failed += 1;
-            println!("test {name} ... FAILED ({})", output.status);
-            println!("{}{errors}", String::from_utf8_lossy(&output.stdout));
+    println!(
+        "
+running {chosen} tests"
+    );
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let run = |name: &str| _ = failed.fetch_add(usize::from(!passes(name)), Ordering::Relaxed);
+    let work = || {
+        while let Some(name) = together.get(next.fetch_add(1, Ordering::Relaxed)) {
+            run(name);
         }
-    }
-    let passed = chosen.len() - failed;
-    let out = tests.len() - chosen.len();
+    };
+    thread::scope(|scope| {
+        (1..request.at_once.min(together.len())).for_each(|_| _ = scope.spawn(work));
+        work();
+    });
+    alone.into_iter().for_each(run);
+    let failed = failed.into_inner();
+    let (passed, out) = (chosen - failed, tests.len() - chosen);
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!(
-        "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {out} filtered out"
+        "
+test result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {out} filtered out"
     );
     std::process::exit(if failed == 0 { 0 } else { 101 });
 }
 
-/// The name of the test that this process was started for by [`run_each_alone`].
-pub(crate) fn name_alone() -> String {
-    env::var(ALONE).expect("a test that runs alone")
+/// Runs a test in a process of its own and prints what has become of it.
+fn passes(name: &str) -> bool {
+    let output = finish(program(&env::current_exe().expect("a path")).env(ALONE, name));
+    let [printed, errors] =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    let passed = output.status.success();
+    if passed {
+        let told = |line: &&str| line.starts_with("SKIPPED") || line.starts_with("result: ");
+        let lines: Vec<_> = errors.lines().chain(printed.lines()).filter(told).collect();
+        println!("test {name} ... ok");
+        lines.into_iter().for_each(say);
+    } else {
+        println!(
+            "test {name} ... FAILED ({})
+{printed}{errors}",
+            output.status
+        );
+    }
+    passed
 }
 
-/// The command that runs the test `name` of this binary again in a role, for a test that needs a
-/// program to start; in a binary of [`run_each_alone`]. The test function begins with `if common::in_role("role") { … }`.
-pub(crate) fn role_command(name: &str, role: &str) -> Command {
+/// The name of the test that this process was started for by [`run_each_alone`], without its topic.
+pub(crate) fn name_alone() -> String {
+    let name = env::var(ALONE).expect("a test that runs alone");
+    name.rsplit("::").next().unwrap_or_default().to_owned()
+}
+
+/// The command that runs the test of this process again in a role, for a test of [`run_each_alone`] that
+/// needs a program to start. The test function begins with `if common::in_role("role") { … }`.
+pub(crate) fn role_command(role: &str) -> Command {
     let mut command = program(&env::current_exe().expect("the path of this test"));
-    command.env(ALONE, name).env(ROLE, role);
+    command.env(ROLE, role);
     command
 }
 

@@ -288,7 +288,7 @@ pub(crate) struct Beat {
 
 fn main() {
     common::programs::become_program();
-    let all: &[(&str, fn())] = tests![
+    let all: common::Tests = tests![
         soak_at_the_limit_of_descriptors_emfile,
         soak_at_the_limit_of_memory_enomem,
         soak_at_the_limit_of_pipe_pages_eperm,
@@ -302,5 +302,5 @@ fn main() {
         let chosen = all.iter().find(|(known, _)| *known == name);
         return chosen.expect("the name of a soak, for a long one").1();
     }
-    common::run_each_alone(all);
+    common::run_each_alone(&[("", all)], &["soak"]);
 }

@@ -154,7 +154,7 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
     for &(name, signal) in crate::signal::ALL {
         facts.push((name, signal.as_raw().unsigned_abs() as usize));
     }
-    for &(name, errno) in crate::Errno::ALL {
+    for &(errno, name, _) in crate::Errno::ALL {
         facts.push((name, usize::try_from(errno.raw_os_error()).unwrap()));
     }
     facts

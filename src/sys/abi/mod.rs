@@ -2,12 +2,12 @@
 //! as far as the crate uses it.
 //!
 //! Sizes are asserted at compile time. Where architectures differ the value is chosen here, and a
-//! build with `c-shim` compares every line with the C headers of its target in a test.
+//! build with the shim compares every line with the C headers of its target in a test.
 
 #![cfg_attr(not(feature = "full"), allow(dead_code, reason = "some serve these features only"))]
 
 pub(crate) mod arg;
-#[cfg(all(test, feature = "c-shim"))]
+#[cfg(all(test, rawpipe_shim))]
 mod facts;
 #[cfg(all(feature = "alloc", feature = "event"))]
 pub(crate) mod fd_set;
@@ -15,7 +15,7 @@ pub(crate) mod flags;
 pub(crate) mod iovec;
 pub(crate) mod poll_fd;
 
-#[cfg(all(test, feature = "c-shim"))]
+#[cfg(all(test, rawpipe_shim))]
 pub(crate) use facts::facts;
 
 const ARM: bool = cfg!(any(target_arch = "arm", target_arch = "aarch64", target_arch = "m68k"));
@@ -140,11 +140,11 @@ pub(crate) const F_SEAL_SHRINK: usize = 2;
 pub(crate) const F_SEAL_GROW: usize = 4;
 
 // For making `fork` of `clone`, which the assembly backends do: sched.h, signal.h, prctl.h.
-#[cfg(any(not(feature = "c-shim"), test))]
+#[allow(dead_code, reason = "the shim leaves it to the C library")]
 pub(crate) const CLONE_CHILD_CLEARTID: usize = 0x0020_0000;
-#[cfg(any(not(feature = "c-shim"), test))]
+#[allow(dead_code, reason = "the shim leaves it to the C library")]
 pub(crate) const CLONE_CHILD_SETTID: usize = 0x0100_0000;
-#[cfg(any(not(feature = "c-shim"), test))]
+#[allow(dead_code, reason = "the shim leaves it to the C library")]
 pub(crate) const PR_GET_TID_ADDRESS: usize = 40;
 
 // What a child does to itself before it executes a program: sched.h, prctl.h, resource.h, signal.h.

@@ -14,7 +14,18 @@
 //! matter.
 #![allow(unsafe_code, reason = "the trap instruction")]
 
+#[cfg(feature = "process")]
+pub(crate) use super::clone::clone_on_stack;
+pub(crate) use super::fork::fork;
 use core::arch::asm;
+
+/// The numbers are constants, of this column.
+macro_rules! number {
+    ($name:ident $call:literal $x86_64:literal $number:literal) => {
+        #[doc = concat!("The number of `", $call, "`.")]
+        pub(crate) const $name: usize = $number;
+    };
+}
 
 #[cfg(not(target_feature = "sve"))]
 macro_rules! trap {

@@ -1,38 +1,18 @@
 //! The numbers of the system calls, one line per call.
 //!
 //! With assembly they are constants: aarch64 and riscv64 have those of the kernel's generic table.
-//! With the C shim they are read from a table that `csrc/shim.c` fills from `<sys/syscall.h>`,
-//! because each architecture has numbers of its own. Where a 32-bit target has an older and a newer
-//! form of a call, the number is that of the form with 64-bit times and offsets, which is the only
-//! form on 64-bit targets.
-//!
-//! # Safety
-//!
-//! This file is trusted to declare the table of `csrc/shim.c` as it is.
-#![cfg_attr(feature = "c-shim", allow(unsafe_code, reason = "the numbers of csrc/shim.c"))]
+//! With the C shim they are read from a table that `csrc/shim.c` fills from `<sys/syscall.h>`, because each
+//! architecture has numbers of its own. The backend's macro `number` declares them. Where a 32-bit
+//! target has an older and a newer form of a call, the number is that of the form with 64-bit times
+//! and offsets, which is the only form on 64-bit targets.
 #![allow(dead_code, reason = "each feature, and each test, uses some of them")]
 
 macro_rules! numbers {
     ($($name:ident $call:literal $x86_64:literal $generic:literal;)*) => {
-        $(
-            #[cfg(not(feature = "c-shim"))]
-            #[doc = concat!("The number of `", $call, "`.")]
-            pub(crate) const $name: usize =
-                if cfg!(target_arch = "x86_64") { $x86_64 } else { $generic };
-        )*
-
-        #[cfg(feature = "c-shim")]
-        // `csrc/shim.c` defines each of these as a constant of type `size_t`.
-        unsafe extern "C" {
-            $(
-                #[doc = concat!("The number of `", $call, "`.")]
-                #[link_name = symbol!("nr_", $call)]
-                pub(crate) safe static $name: usize;
-            )*
-        }
+        $(number!($name $call $x86_64 $generic);)*
 
         /// Name, number on x86_64, number in the generic table, and the number that this build uses.
-        #[cfg(all(test, feature = "c-shim"))]
+        #[cfg(all(test, rawpipe_shim))]
         pub(crate) fn table() -> impl Iterator<Item = (&'static str, usize, usize, usize)> {
             [$(($call, $x86_64, $generic, $name)),*].into_iter()
         }

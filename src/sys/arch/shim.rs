@@ -8,15 +8,27 @@
 //! This file is trusted to declare the functions of `csrc/shim.c` as they are.
 #![allow(unsafe_code, reason = "the functions of csrc/shim.c")]
 
+/// The numbers are those of a table in `csrc/shim.c`, where each is a constant of type `size_t`.
+macro_rules! number {
+    ($name:ident $call:literal $x86_64:literal $generic:literal) => {
+        #[allow(unsafe_code, reason = "the numbers of csrc/shim.c")]
+        unsafe extern "C" {
+            #[doc = concat!("The number of `", $call, "`.")]
+            #[link_name = concat!(env!("RAWPIPE_PREFIX"), "nr_", $call)]
+            pub(crate) safe static $name: usize;
+        }
+    };
+}
+
 // These are the prototypes of `csrc/shim.c`; `long` and a pointer have the size of `usize`
 // on every Linux target but x32, which the C file refuses.
 unsafe extern "C" {
-    #[link_name = crate::sys::symbol!("syscall")]
+    #[link_name = concat!(env!("RAWPIPE_PREFIX"), "syscall")]
     fn shim_syscall(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize)
     -> isize;
 
     #[cfg(feature = "process")]
-    #[link_name = crate::sys::symbol!("clone_on_stack")]
+    #[link_name = concat!(env!("RAWPIPE_PREFIX"), "clone_on_stack")]
     fn shim_clone_on_stack(
         flags: usize,
         stack_top: *mut u8,
@@ -25,7 +37,7 @@ unsafe extern "C" {
         pidfd: *mut i32,
     ) -> isize;
 
-    #[link_name = crate::sys::symbol!("fork")]
+    #[link_name = concat!(env!("RAWPIPE_PREFIX"), "fork")]
     fn shim_fork() -> isize;
 }
 
@@ -163,7 +175,7 @@ mod tests {
 
     // The table of `csrc/shim.c`, which ends with a null name.
     unsafe extern "C" {
-        #[link_name = crate::sys::symbol!("facts")]
+        #[link_name = concat!(env!("RAWPIPE_PREFIX"), "facts")]
         static FACTS: Fact;
     }
 

@@ -13,7 +13,18 @@
 //! matter.
 #![allow(unsafe_code, reason = "the trap instruction")]
 
+#[cfg(feature = "process")]
+pub(crate) use super::clone::clone_on_stack;
+pub(crate) use super::fork::fork;
 use core::arch::asm;
+
+/// The numbers are constants, of this column.
+macro_rules! number {
+    ($name:ident $call:literal $number:literal $generic:literal) => {
+        #[doc = concat!("The number of `", $call, "`.")]
+        pub(crate) const $name: usize = $number;
+    };
+}
 
 macro_rules! trap {
     ($nr:expr $(, $register:tt = $argument:expr)*) => {{

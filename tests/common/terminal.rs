@@ -1,0 +1,33 @@
+//! A pseudo terminal.
+#![allow(unsafe_code, reason = "requests to a terminal, by the C library")]
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+
+unsafe extern "C" {
+    fn ioctl(fd: i32, request: usize, argument: *mut i32) -> i32;
+}
+
+/// A terminal, in the mode in which a line is given at its end, and what is typed into it.
+pub(crate) fn terminal() -> (File, File) {
+    const TIOCSPTLCK: usize = 0x4004_5431;
+    const TIOCGPTN: usize = 0x8004_5430;
+    let keyboard = File::options().read(true).write(true).open("/dev/ptmx").unwrap();
+    let mut number = 0;
+    // SAFETY: unlocks the other side; reads an `int`.
+    assert_eq!(unsafe { ioctl(keyboard.as_raw_fd(), TIOCSPTLCK, &raw mut number) }, 0);
+    // SAFETY: writes an `int`.
+    assert_eq!(unsafe { ioctl(keyboard.as_raw_fd(), TIOCGPTN, &raw mut number) }, 0);
+    let path = format!("/dev/pts/{number}");
+    (File::options().read(true).write(true).open(path).unwrap(), keyboard)
+}
+
+/// These numbers are those of most architectures, and an emulator has no terminals of its own.
+pub(crate) fn terminals() -> bool {
+    let here = cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && !super::emulated();
+    if !here || !fs::exists("/dev/ptmx").unwrap_or(false) {
+        super::say("SKIPPED terminals: none to be had");
+        return false;
+    }
+    true
+}

@@ -1,0 +1,212 @@
+//! A `ChunkWriter` whose memory the kernel does not let go, or no longer gives out. Each test runs alone
+//! in a process.
+#![allow(unsafe_code, reason = "a system call by number")]
+
+use crate::common::nr;
+use crate::common::{self, Filter, NO_FILTER, filtered, skip};
+use rawpipe::chunk::{ChunkMechanism, ChunkWriter, WriterBuilder};
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::splice::{SpliceFlags, splice};
+use rawpipe::{Errno, PipeReader, raw};
+use std::sync::LazyLock;
+
+const CHUNK: usize = 32 << 10;
+const CHUNKS: usize = 200;
+/// As many as go into a writer's memory.
+const MEMORY: usize = (2 << 20) / CHUNK;
+
+/// Numbers from the chunk's own on, so that no two chunks have the same one anywhere. Copied: a tool takes
+/// minutes to make them each time.
+fn fill(chunk: &mut [u8], number: usize) {
+    static NUMBERS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let last = 77 * u32::try_from(CHUNKS).unwrap() + u32::try_from(CHUNK / 4).unwrap();
+        (1..=last).flat_map(u32::to_le_bytes).collect()
+    });
+    chunk.copy_from_slice(&NUMBERS[number * 77 * 4..][..chunk.len()]);
+}
+
+/// How many chunks are held back unread, in pipes of their own: more than the memory of a writer, so that
+/// a page that is written again too early shows.
+const HELD: usize = 100;
+
+/// What came of sending [`CHUNKS`] chunks.
+#[derive(Debug, PartialEq)]
+struct Sent {
+    chunks: usize,
+    error: Option<Errno>,
+    /// All that were sent have arrived as they were filled.
+    right: bool,
+}
+
+const ALL: Sent = Sent { chunks: CHUNKS, error: None, right: true };
+
+/// Sends chunks, moves each onward by reference, and reads it much later.
+fn send_all(writer: &mut ChunkWriter, reader: &PipeReader) -> Sent {
+    let pipes: Vec<_> = (0..HELD).map(|_| rawpipe::pipe().unwrap()).collect();
+    let mut sent = Sent { right: true, chunks: 0, error: None };
+    let (mut got, mut expected) = (vec![0; CHUNK], vec![0; CHUNK]);
+    let mut arrives = |number: usize| {
+        fill(&mut expected, number);
+        pipes[number % HELD].0.read_exact(&mut got).is_ok() && got == expected
+    };
+    for number in 0..CHUNKS {
+        if number >= HELD {
+            sent.right &= arrives(number - HELD);
+        }
+        match writer.chunk() {
+            Ok(chunk) => fill(chunk, number),
+            Err(errno) => {
+                sent.error = Some(errno);
+                break;
+            }
+        }
+        writer.send(CHUNK).unwrap();
+        let onward = &pipes[number % HELD].1;
+        let mut moved = 0;
+        while moved < CHUNK {
+            let left = CHUNK - moved;
+            moved += splice(reader, None, onward, None, left, SpliceFlags::empty()).unwrap();
+        }
+        sent.chunks += 1;
+    }
+    for number in sent.chunks.saturating_sub(HELD)..sent.chunks {
+        sent.right &= arrives(number);
+    }
+    sent
+}
+
+fn made(builder: WriterBuilder) -> Result<(ChunkWriter, PipeReader), Errno> {
+    let (reader, writer) = Builder::new().capacity(Capacity::Max).build()?;
+    if writer.capacity()? < 2 * CHUNK {
+        return Err(Errno::EMFILE); // this user has too many pipes to get a large one
+    }
+    Ok((builder.chunk(CHUNK).build(writer)?, reader))
+}
+
+fn vmsplice() -> WriterBuilder {
+    ChunkWriter::builder().mechanism(ChunkMechanism::Vmsplice)
+}
+
+/// What the kernel says of `MADV_DONTNEED` on a page of its own choice.
+fn discard_a_page() -> isize {
+    const MADV_DONTNEED: usize = 4; // generic; Alpha differs
+    // Read and write; private, and of no file, which has another number on MIPS.
+    let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
+    // SAFETY: maps new memory where nothing is mapped.
+    let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
+    assert!(!(-4095..0).contains(&page), "{page}");
+    let page = usize::from_ne_bytes(page.to_ne_bytes());
+    // SAFETY: the page was mapped just now, and nobody uses it.
+    unsafe { raw::syscall3(nr::MADVISE, page, 4096, MADV_DONTNEED) }
+}
+
+/// Locked pages are not discarded (`EINVAL`): the writer maps others.
+fn never_with_locked_memory_sends_what_was_written() {
+    let test = "never_with_locked_memory_sends_what_was_written";
+    const MCL_FUTURE: i32 = 2; // generic; Alpha, PowerPC and SPARC differ
+    unsafe extern "C" {
+        safe fn mlockall(flags: i32) -> i32;
+    }
+    if made(vmsplice()).is_err() {
+        return skip(test, "no vmsplice, or no pipe that is large enough");
+    }
+    if mlockall(MCL_FUTURE) != 0 {
+        return skip(test, "memory cannot be locked here");
+    }
+    if discard_a_page() == 0 {
+        return skip(test, "locked memory is discarded here");
+    }
+    for builder in [vmsplice(), ChunkWriter::builder()] {
+        match made(builder) {
+            Ok((mut writer, reader)) => {
+                assert_eq!(writer.mechanism(), ChunkMechanism::Vmsplice);
+                assert_eq!(send_all(&mut writer, &reader), ALL);
+                assert_eq!(writer.mechanism(), ChunkMechanism::Vmsplice);
+            }
+            Err(errno) => return skip(test, &format!("not enough memory may be locked: {errno}")),
+        }
+    }
+}
+
+/// A filter that comes while a writer is at work, as in a program that shuts itself in once it is set
+/// up: neither can pages be discarded, nor can others be kept from a forked child.
+fn never_with_advice_refused_writes_or_says_so() {
+    let test = "never_with_advice_refused_writes_or_says_so";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    if made(vmsplice()).is_err() {
+        return skip(test, "no vmsplice, or no pipe that is large enough");
+    }
+    for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL] {
+        let ran = filtered(test, &errno, || {
+            let (Ok((mut by_choice, own)), Ok((mut told, other))) =
+                (made(ChunkWriter::builder()), made(vmsplice()))
+            else {
+                return 3;
+            };
+            if !Filter::new(&[nr::MADVISE], errno).install() {
+                return NO_FILTER;
+            }
+            let right = by_choice.mechanism() == ChunkMechanism::Vmsplice
+                && send_all(&mut by_choice, &own) == ALL
+                && by_choice.mechanism() == ChunkMechanism::Write
+                // Told to use no other mechanism, it fails rather than write to a page of the pipe's.
+                && send_all(&mut told, &other)
+                    == Sent { chunks: MEMORY, error: Some(errno), right: true }
+                && told.mechanism() == ChunkMechanism::Vmsplice;
+            u8::from(!right)
+        });
+        if !ran {
+            return;
+        }
+    }
+}
+
+/// A child that shuts itself in first: it cannot have memory that its own children would not have, and
+/// must not touch that of its parent.
+fn forked_child_with_advice_refused_writes_or_says_so() {
+    let test = "forked_child_with_advice_refused_writes_or_says_so";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    if made(vmsplice()).is_err() {
+        return skip(test, "no vmsplice, or no pipe that is large enough");
+    }
+    for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL] {
+        let (Ok((mut by_choice, own)), Ok((mut told, _other))) =
+            (made(ChunkWriter::builder()), made(vmsplice()))
+        else {
+            return skip(test, "no memory, or no descriptors");
+        };
+        assert_eq!(by_choice.mechanism(), ChunkMechanism::Vmsplice);
+        fill(by_choice.chunk().unwrap(), 77);
+        by_choice.send(CHUNK).unwrap();
+        let ran = filtered(test, &errno, || {
+            if !Filter::new(&[nr::MADVISE], errno).install() {
+                return NO_FILTER;
+            }
+            let Ok(chunk) = by_choice.chunk() else { return 3 };
+            fill(chunk, 78);
+            if by_choice.send(CHUNK).is_err() || by_choice.mechanism() != ChunkMechanism::Write {
+                return 4;
+            }
+            u8::from(told.chunk().err() != Some(errno))
+        });
+        if !ran {
+            return;
+        }
+        let (mut got, mut expected) = (vec![0; CHUNK], vec![0; CHUNK]);
+        for number in [77, 78] {
+            own.read_exact(&mut got).unwrap();
+            fill(&mut expected, number);
+            assert!(got == expected, "chunk {number}");
+        }
+    }
+}
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    never_with_locked_memory_sends_what_was_written,
+    never_with_advice_refused_writes_or_says_so,
+    forked_child_with_advice_refused_writes_or_says_so,
+];

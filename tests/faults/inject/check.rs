@@ -1,0 +1,141 @@
+//! What must hold after every operation, whatever went wrong in it.
+
+use super::{common, machine};
+use crate::common::nr;
+use crate::tracer::{Action, Fault, fault};
+use rawpipe::Errno;
+use rawpipe::fd::{AsFd, OwnedFd};
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::OnceLock;
+
+pub(crate) type Verdict = Result<(), String>;
+
+/// Ends the function with a sentence about what is wrong.
+macro_rules! ensure {
+    ($holds:expr, $($words:tt)*) => {
+        if !$holds {
+            return Err(format!($($words)*));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// Bytes of which each block differs from the others. They are made once, before anything is forked.
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
+    static ALL: OnceLock<Vec<u8>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        (0..256_usize << 10).map(|n| (n ^ (n >> 8) ^ (n >> 16)).to_le_bytes()[0]).collect()
+    });
+    all[..len].to_vec()
+}
+
+/// What a process has that must not become more.
+pub(crate) struct Holdings {
+    fds: BTreeSet<i32>,
+    mapped: usize,
+    blocked: String,
+}
+
+impl Holdings {
+    /// What it has now; to be asked when all is made that the operation is given.
+    pub(crate) fn now() -> Self {
+        // The first look may need memory for looking.
+        let _ = (common::open_fds(), mapped(), blocked());
+        Self { fds: common::open_fds(), mapped: mapped(), blocked: blocked() }
+    }
+
+    /// After the operation, when what it has returned is dropped. `kept`: bytes that may be mapped on
+    /// purpose for the next time.
+    pub(crate) fn unchanged(&self, kept: usize) -> Verdict {
+        let fds = common::open_fds();
+        ensure!(fds == self.fds, "descriptors: {:?} before, {fds:?} after", self.fds);
+        let mapped = mapped();
+        // The C library maps what it does not get otherwise, and keeps it.
+        let allocator = fault().is_some_and(|fault| fault.key.nr == machine::BRK);
+        let allowed = mapped == self.mapped || mapped == self.mapped + kept;
+        ensure!(allocator || allowed, "mapped: {} before, {mapped} after", self.mapped);
+        let blocked = blocked();
+        ensure!(blocked == self.blocked, "signals: {} before, {blocked} after", self.blocked);
+        childless()
+    }
+}
+
+/// Which signals this process has blocked.
+fn blocked() -> String {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc");
+    status.lines().find(|line| line.starts_with("SigBlk")).expect("a mask").to_owned()
+}
+
+/// Bytes of mappings, but for the heap and the stack.
+fn mapped() -> usize {
+    let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
+    let size = |line: &str| {
+        let (range, _) = line.split_once(' ')?;
+        let (start, end) = range.split_once('-')?;
+        let address = |text| usize::from_str_radix(text, 16).ok();
+        Some(address(end)? - address(start)?)
+    };
+    let counted =
+        maps.lines().filter(|line| !line.ends_with("[heap]") && !line.ends_with("[stack]"));
+    counted.filter_map(size).sum()
+}
+
+/// Neither a child that runs nor one that is a zombie is left, unless the kernel has said of one that
+/// it is gone.
+fn childless() -> Verdict {
+    unsafe extern "C" {
+        fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+    }
+    const NO_HANG: i32 = 1;
+    let mut status = 0;
+    // SAFETY: writes one number at the place given.
+    let left = unsafe { waitpid(-1, &raw mut status, NO_HANG) };
+    let disowned = injected(|fault| {
+        let nr = fault.key.nr;
+        let of_a_child = [nr::WAITID, nr::KILL, nr::PIDFD_SEND_SIGNAL];
+        matches!(fault.action, Action::Error(_))
+            && of_a_child.contains(&nr)
+            && error_is(fault, &[Errno::ECHILD, Errno::ESRCH, Errno::EINTR])
+    });
+    ensure!(left < 0 || disowned, "a child is left: {left}, status {status}");
+    Ok(())
+}
+
+/// Whether something was injected, and this holds of it.
+pub(crate) fn injected(holds: impl Fn(&Fault) -> bool) -> bool {
+    fault().is_some_and(|fault| holds(&fault))
+}
+
+pub(crate) fn error_is(fault: &Fault, errnos: &[Errno]) -> bool {
+    matches!(fault.action, Action::Error(raw) if errnos.iter().any(|it| it.raw_os_error() == raw))
+}
+
+/// Whether one of these calls was injected one of these errors, not in a child.
+pub(crate) fn failed(calls: &[usize], errnos: &[Errno]) -> bool {
+    injected(|fault| !fault.key.child && calls.contains(&fault.key.nr) && error_is(fault, errnos))
+}
+
+pub(crate) fn shortened() -> bool {
+    injected(|fault| matches!(fault.action, Action::Short(_)))
+}
+
+/// Whether this errno is the one that was injected.
+pub(crate) fn is_injected(errno: Errno) -> bool {
+    injected(|fault| error_is(fault, &[errno]))
+}
+
+/// All that is left in a descriptor, which is not waited for beyond its contents.
+pub(crate) fn rest_of(fd: impl AsFd) -> Vec<u8> {
+    let mut rest = Vec::new();
+    let fd: OwnedFd = fd.as_fd().try_clone_to_owned().expect("a duplicate");
+    let mut buf = [0; 65_536];
+    loop {
+        match rawpipe::read(&fd, &mut buf) {
+            Ok(0) | Err(Errno::EAGAIN) => return rest,
+            Ok(count) => rest.extend_from_slice(&buf[..count]),
+            Err(Errno::EINTR) => {}
+            Err(errno) => panic!("reading what is left: {errno}"),
+        }
+    }
+}

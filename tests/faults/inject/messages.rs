@@ -1,0 +1,182 @@
+//! `Channel`, and `ChunkWriter` with `ChunkReader`.
+
+use super::check::{Holdings, Verdict, ensure, failed, pattern, rest_of, shortened};
+use super::{Operation, missing};
+use crate::common::nr;
+use crate::tracer::operation;
+use rawpipe::Deadline;
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
+use rawpipe::message::{Channel, MessageError};
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::{Errno, PipeReader, PipeWriter};
+use std::time::Duration;
+
+type Link = Channel<PipeReader, PipeWriter>;
+
+/// Long ones and short ones, in one part and in several.
+fn messages() -> Vec<Vec<u8>> {
+    [3, 0, 9_000, 1, 500].map(pattern).to_vec()
+}
+
+#[derive(Clone, Copy)]
+enum How {
+    Plain,
+    Into,
+    Deadline,
+}
+
+fn send(link: &mut Link, message: &[u8], how: How) -> Result<(), MessageError> {
+    let (a, b) = message.split_at(message.len() / 3);
+    match how {
+        How::Deadline => link.send_deadline(&[a, b], Deadline::after(Duration::from_secs(600))),
+        _ => link.send(&[a, b]),
+    }
+}
+
+fn receive(link: &mut Link, how: How) -> Result<Option<Vec<u8>>, MessageError> {
+    match how {
+        How::Plain => link.recv(),
+        How::Deadline => link.recv_deadline(Deadline::after(Duration::from_secs(600))),
+        How::Into => {
+            let mut buf = vec![0; 10_000];
+            let len = link.recv_into(&mut buf)?;
+            Ok(len.map(|len| buf[..len].to_vec()))
+        }
+    }
+}
+
+/// What failed is tried once more, unless it says that it is of no use.
+fn again<T>(mut attempt: impl FnMut() -> Result<T, MessageError>) -> Result<T, MessageError> {
+    match attempt() {
+        Err(MessageError::Io(_)) => attempt(),
+        answer => answer,
+    }
+}
+
+fn channel(how: How) -> Verdict {
+    let all = messages();
+    let holdings = Holdings::now();
+    let result = operation(|| {
+        let (mut left, mut right) = Channel::pair()?;
+        let mut sent = Vec::with_capacity(8);
+        let mut torn = false;
+        for message in &all {
+            match again(|| send(&mut left, message, how)) {
+                Ok(()) => sent.push(message.clone()),
+                Err(MessageError::Torn) => torn = true,
+                Err(error) => return Ok(Err(format!("sending, twice: {error}"))),
+            }
+        }
+        drop(left);
+        let mut received = Vec::with_capacity(8);
+        let end = loop {
+            match again(|| receive(&mut right, how)) {
+                Ok(Some(message)) => received.push(message),
+                end => break end,
+            }
+        };
+        Ok::<_, Errno>(Ok((sent, torn, received, end.map(drop))))
+    });
+    if let Ok(told) = result {
+        let (sent, torn, received, end) = told?;
+        let lens = |list: &[Vec<u8>]| list.iter().map(Vec::len).collect::<Vec<_>>();
+        ensure!(sent == received, "sent {:?}, received {:?}", lens(&sent), lens(&received));
+        let right = if torn { end == Err(MessageError::Truncated) } else { end == Ok(()) };
+        ensure!(right, "torn: {torn}, and the end is {end:?}");
+        use nr::{PPOLL, PREADV2, PWRITEV2, READ, WRITEV};
+        let quick = [PPOLL, PREADV2, PWRITEV2, READ, WRITEV];
+        let fine = failed(&quick, &[Errno::EINTR]) || shortened();
+        ensure!(!fine || (!torn && sent.len() == all.len()), "{} messages", sent.len());
+    }
+    holdings.unchanged(0)
+}
+
+/// Sends chunks of several sizes and takes them out again, by reading and by splicing on. After a
+/// failure the rest of the chunk is sent.
+fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verdict {
+    const SIZES: [usize; 5] = [40_000, 100, 70_000, 16_384, 40_000];
+    let holdings = Holdings::now();
+    let told = operation(|| {
+        let (reader, writer) = Builder::new().capacity(Capacity::Bytes(512 << 10)).build()?;
+        let (onward, to) = Builder::new().capacity(Capacity::Bytes(512 << 10)).build()?;
+        let builder = ChunkWriter::builder().chunk(chunk).reuse(reuse);
+        let builder = mechanism.map_or(builder, |mechanism| builder.mechanism(mechanism));
+        let mut writer = builder.build(writer)?;
+        let mut reader = ChunkReader::builder().chunk(64 << 10).build(reader)?;
+        let (mut sent, mut received) = (Vec::with_capacity(1 << 19), Vec::with_capacity(1 << 19));
+        for (round, len) in SIZES.into_iter().enumerate() {
+            let len = len.min(chunk);
+            let lent = match writer.chunk() {
+                Ok(lent) => lent,
+                Err(_) => writer.chunk()?,
+            };
+            let bytes = pattern(len + round);
+            lent[..len].copy_from_slice(&bytes[round..]);
+            let mut done = 0;
+            for _ in 0..2 {
+                match writer.send(len - done) {
+                    Ok(()) => done = len,
+                    Err(stopped) => done += stopped.bytes(),
+                }
+            }
+            sent.extend_from_slice(&bytes[round..round + done]);
+            // What is in the pipe, so that nothing waits.
+            while reader.get_ref().available().unwrap_or(0) > 0 {
+                match reader.read_chunk() {
+                    Ok(bytes) => received.extend_from_slice(bytes),
+                    Err(_) => received.extend_from_slice(reader.read_chunk()?),
+                }
+            }
+        }
+        // The last one is moved on, and looked at when all else is gone.
+        let bytes = pattern(50_000.min(chunk));
+        if writer.chunk().map(|lent| lent[..bytes.len()].copy_from_slice(&bytes)).is_ok() {
+            let done =
+                writer.send(bytes.len()).map_or_else(|stopped| stopped.bytes(), |()| bytes.len());
+            sent.extend_from_slice(&bytes[..done]);
+        }
+        drop(writer);
+        while let Ok(1..) = reader.splice_to(&to, 1 << 20) {}
+        drop(to);
+        let left = reader.into_inner();
+        Ok::<_, Errno>((sent, received, onward, left))
+    });
+    if let Ok((sent, mut received, onward, left)) = told {
+        received.extend(rest_of(&onward));
+        received.extend(rest_of(&left));
+        ensure!(sent.len() == received.len(), "{} sent, {} received", sent.len(), received.len());
+        ensure!(sent == received, "other bytes");
+    }
+    holdings.unchanged(0)
+}
+
+pub(crate) fn operations() -> Vec<Operation> {
+    let mut all = Vec::new();
+    for (name, how) in [("", How::Plain), (", recv_into", How::Into), (", deadline", How::Deadline)]
+    {
+        all.push(Operation::new(format!("Channel{name}"), move || channel(how)));
+        let refused =
+            vec![missing(nr::PREADV2, Errno::EOPNOTSUPP), missing(nr::PWRITEV2, Errno::EOPNOTSUPP)];
+        let name = format!("Channel{name} without RWF flags");
+        all.push(Operation::new(name, move || channel(how)).without(refused));
+    }
+    let mechanisms = [
+        None,
+        Some(ChunkMechanism::Vmsplice),
+        Some(ChunkMechanism::Memfd),
+        Some(ChunkMechanism::Write),
+    ];
+    for reuse in [Reuse::Never, Reuse::AfterRead] {
+        for mechanism in mechanisms {
+            // With the long ones the memory is used up and begun anew for each.
+            for chunk in [70_000, 2 << 20] {
+                let name = format!("ChunkWriter {reuse:?}, {mechanism:?}, chunks of {chunk}");
+                all.push(Operation::new(name, move || chunks(reuse, mechanism, chunk)));
+            }
+        }
+        let refused = vec![missing(nr::VMSPLICE, Errno::EPERM)];
+        let name = format!("ChunkWriter {reuse:?} without vmsplice");
+        all.push(Operation::new(name, move || chunks(reuse, None, 70_000)).without(refused));
+    }
+    all
+}

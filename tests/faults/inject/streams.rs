@@ -1,0 +1,358 @@
+//! Reading and writing: whole, without waiting, until a deadline, without a signal; and waiting for
+//! readiness.
+
+use super::check::{Holdings, Verdict, ensure, failed, is_injected, pattern, rest_of, shortened};
+use super::{Operation, missing};
+use crate::common::nr;
+use crate::tracer::{Missing, operation};
+use rawpipe::Deadline;
+use rawpipe::event::{
+    Epoll, Event, FdSet, PollEvents, PollFd, poll, poll_deadline, select, select_deadline,
+};
+use rawpipe::io::{self, Incomplete, IoSlice};
+use rawpipe::message::Duplex;
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::splice::{SpliceFlags, splice};
+use rawpipe::{Errno, PipeReader, PipeWriter};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+const LEN: usize = 10_000;
+const SOON: Duration = Duration::from_millis(5);
+const LATE: Duration = Duration::from_secs(600);
+
+fn pipe() -> (PipeReader, PipeWriter) {
+    Builder::new().capacity(Capacity::Bytes(64 << 10)).build().unwrap()
+}
+
+/// A pipe with [`LEN`] bytes in it.
+fn filled() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = pipe();
+    writer.write_all(&pattern(LEN)).unwrap();
+    (reader, writer)
+}
+
+/// The same, of which both ends have been spliced from and to: the kernel has no `RWF_NOWAIT` for it.
+fn worn() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = pipe();
+    let (from, to) = pipe();
+    to.write(b"x").unwrap();
+    assert_eq!(splice(&from, None, &writer, None, 1, SpliceFlags::empty()), Ok(1));
+    assert_eq!(splice(&reader, None, &to, None, 1, SpliceFlags::empty()), Ok(1));
+    writer.write_all(&pattern(LEN)).unwrap();
+    (reader, writer)
+}
+
+/// How far a call came, whichever way it says so.
+trait Came {
+    fn far(&self) -> (usize, Option<Errno>, bool);
+}
+
+impl Came for rawpipe::Result<usize> {
+    fn far(&self) -> (usize, Option<Errno>, bool) {
+        (*self.as_ref().unwrap_or(&0), self.err(), self.is_ok())
+    }
+}
+
+impl Came for Result<(), Incomplete> {
+    fn far(&self) -> (usize, Option<Errno>, bool) {
+        match self {
+            Ok(()) => (LEN, None, true),
+            Err(stopped) => (stopped.bytes(), stopped.errno(), false),
+        }
+    }
+}
+
+/// Functions that go on after a signal do not tell one, and a short count is no failure.
+fn no_excuse(goes_on: bool) -> bool {
+    use nr::{PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV};
+    let calls = [PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV];
+    goes_on && (failed(&calls, &[Errno::EINTR]) || shortened())
+}
+
+fn reading<C: Came>(
+    ends: (PipeReader, PipeWriter),
+    goes_on: bool,
+    read: impl Fn(&PipeReader, &mut [u8]) -> C,
+) -> Verdict {
+    let (reader, writer) = ends;
+    let mut buf = vec![0; LEN];
+    let holdings = Holdings::now();
+    let answer = operation(|| read(&reader, &mut buf));
+    let (count, errno, success) = answer.far();
+    ensure!(success || !no_excuse(goes_on), "stopped after {count}: {errno:?}");
+    holdings.unchanged(0)?;
+    drop(writer);
+    buf.truncate(count);
+    buf.extend(rest_of(&reader));
+    ensure!(buf == pattern(LEN), "{count} bytes read, {} in all", buf.len());
+    Ok(())
+}
+
+fn writing<C: Came>(
+    ends: (PipeReader, PipeWriter),
+    goes_on: bool,
+    write: impl Fn(&PipeWriter, &[u8]) -> C,
+) -> Verdict {
+    let (reader, writer) = ends;
+    let whole = pattern(LEN);
+    let holdings = Holdings::now();
+    let answer = operation(|| write(&writer, &whole));
+    let (count, errno, success) = answer.far();
+    ensure!(success || !no_excuse(goes_on), "stopped after {count}: {errno:?}");
+    holdings.unchanged(0)?;
+    drop(writer);
+    let arrived = rest_of(&reader);
+    ensure!(arrived == whole[..count], "{count} bytes written, {} arrived", arrived.len());
+    Ok(())
+}
+
+fn to_the_end() -> Verdict {
+    let (reader, writer) = filled();
+    drop(writer);
+    let mut all = Vec::new();
+    let holdings = Holdings::now();
+    let answer = operation(|| reader.read_to_end(&mut all));
+    ensure!(answer.is_ok() || !no_excuse(true), "{answer:?}");
+    if let Ok(count) = answer {
+        ensure!(count == LEN, "{count} bytes, and no error");
+    }
+    all.extend(rest_of(&reader));
+    ensure!(all == pattern(LEN), "{} bytes", all.len());
+    drop(all);
+    // A vector this long may have been mapped; it is gone.
+    holdings.unchanged(0)
+}
+
+/// Nothing is in the pipe, and the deadline passes.
+fn too_late() -> Verdict {
+    let (reader, _writer) = pipe();
+    let holdings = Holdings::now();
+    let answer = operation(|| reader.read_deadline(&mut [0; 8], Deadline::after(SOON)));
+    let without_waiting = [nr::PREADV2, nr::VMSPLICE, nr::FCNTL];
+    match answer {
+        Err(Errno::ETIMEDOUT) => {}
+        Err(errno) if is_injected(errno) => {}
+        // Without the flag, and without the other call or what it asks before: the answer is that it cannot
+        // be done.
+        Err(Errno::EOPNOTSUPP) if failed(&without_waiting, &REFUSALS) => {}
+        answer => return Err(format!("{answer:?}")),
+    }
+    holdings.unchanged(0)
+}
+
+const REFUSALS: [Errno; 3] = [Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
+
+/// Empties a pipe that somebody may still write to.
+fn rest_of_open(reader: &PipeReader) {
+    reader.read_exact(&mut vec![0; reader.available().unwrap()]).unwrap();
+}
+
+/// Both ways over one link.
+fn duplex() -> Verdict {
+    let whole = pattern(LEN);
+    let holdings = Holdings::now();
+    let link = operation(|| {
+        let (left, right) = Duplex::pair()?;
+        let sent = left.write_all(&whole);
+        let count = right.write(&whole)?;
+        Ok::<_, Errno>((left, right, sent, count))
+    });
+    if let Ok((left, right, sent, count)) = link {
+        ensure!(sent.is_ok() || !no_excuse(true), "{sent:?}");
+        let (a, b) = (left.into_ends(), right.into_ends());
+        drop((a.1, b.1));
+        let there = rest_of(&b.0);
+        ensure!(there == whole[..sent.far().0], "{sent:?}, {} arrived", there.len());
+        let back = rest_of(&a.0);
+        ensure!(back == whole[..count], "{count} bytes back, {} arrived", back.len());
+    }
+    holdings.unchanged(0)
+}
+
+/// Exactly `PIPE_BUF` bytes, which arrive whole or not at all.
+fn atomic() -> Verdict {
+    let (reader, writer) = pipe();
+    let whole = pattern(4096);
+    let holdings = Holdings::now();
+    let answer = operation(|| writer.write_atomic(&whole));
+    holdings.unchanged(0)?;
+    drop(writer);
+    let arrived = rest_of(&reader);
+    match answer {
+        Ok(()) => ensure!(arrived == whole, "{} bytes arrived", arrived.len()),
+        // No pipe takes less than that, so that what was lowered is told as an error.
+        Err(Errno::EIO) if shortened() => {}
+        Err(errno) => ensure!(arrived.is_empty(), "{errno}, and {} bytes", arrived.len()),
+    }
+    Ok(())
+}
+
+/// A wait for what is ready, by a function that does go on after a signal, or one that does not. It says
+/// how many are ready.
+fn ready(
+    goes_on: bool,
+    wait: impl Fn(&PipeReader, &PipeWriter) -> rawpipe::Result<usize>,
+) -> Verdict {
+    let (reader, writer) = filled();
+    let holdings = Holdings::now();
+    let answer = operation(|| wait(&reader, &writer));
+    match answer {
+        Ok(count) => ensure!(count == 2, "{count} ready"),
+        Err(Errno::EINTR) => ensure!(!goes_on && is_injected(Errno::EINTR), "a signal is told"),
+        Err(errno) => ensure!(is_injected(errno), "{errno}"),
+    }
+    holdings.unchanged(0)?;
+    drop(writer);
+    ensure!(rest_of(&reader) == pattern(LEN), "bytes are gone");
+    Ok(())
+}
+
+fn poll_two(reader: &PipeReader, writer: &PipeWriter, deadline: bool) -> rawpipe::Result<usize> {
+    let mut fds = [PollFd::new(reader, PollEvents::IN), PollFd::new(writer, PollEvents::OUT)];
+    if deadline {
+        poll_deadline(&mut fds, Deadline::after(LATE))
+    } else {
+        poll(&mut fds, Some(LATE))
+    }
+}
+
+fn select_two(reader: &PipeReader, writer: &PipeWriter, deadline: bool) -> rawpipe::Result<usize> {
+    let (mut readable, mut writable) = (FdSet::new(), FdSet::new());
+    readable.insert(reader);
+    writable.insert(writer);
+    let (read, write) = (Some(&mut readable), Some(&mut writable));
+    if deadline {
+        select_deadline(read, write, None, Deadline::after(LATE))
+    } else {
+        select(read, write, None, Some(LATE))
+    }
+}
+
+fn epoll_two(reader: &PipeReader, writer: &PipeWriter, deadline: bool) -> rawpipe::Result<usize> {
+    let epoll = Epoll::new()?;
+    epoll.add(reader, PollEvents::IN, 1)?;
+    epoll.add(writer, PollEvents::IN, 2)?;
+    epoll.modify(writer, PollEvents::OUT, 2)?;
+    let mut events = [Event::default(); 4];
+    let found = if deadline {
+        epoll.wait_deadline(&mut events, Deadline::after(LATE))?.len()
+    } else {
+        epoll.wait(&mut events, Some(LATE))?.len()
+    };
+    epoll.delete(writer)?;
+    Ok(found)
+}
+
+pub(crate) fn operations() -> Vec<Operation> {
+    fn add(all: &mut Vec<Operation>, name: &str, body: impl Fn() -> Verdict + 'static) {
+        all.push(Operation::new(name, body));
+    }
+    let mut all = Vec::new();
+    add(&mut all, "read", || reading(filled(), false, |from, buf| from.read(buf)));
+    add(&mut all, "read_exact", || reading(filled(), true, |from, buf| from.read_exact(buf)));
+    add(&mut all, "read_to_end", to_the_end);
+    add(&mut all, "write", || writing(pipe(), false, |to, buf| to.write(buf)));
+    add(&mut all, "write_all", || writing(pipe(), true, |to, buf| to.write_all(buf)));
+    add(&mut all, "write_all_vectored", || {
+        writing(pipe(), true, |to, buf| {
+            let (a, b) = buf.split_at(3_000);
+            to.write_all_vectored(&mut [IoSlice::new(a), IoSlice::new(&[]), IoSlice::new(b)])
+        })
+    });
+    add(&mut all, "write_nosignal", || writing(pipe(), false, |to, buf| to.write_nosignal(buf)));
+    add(&mut all, "write_nosignal to a socket", || {
+        let (near, far) = UnixStream::pair().unwrap();
+        let whole = pattern(LEN);
+        let holdings = Holdings::now();
+        let count = operation(|| io::write_nosignal(&near, &whole)).unwrap_or(0);
+        holdings.unchanged(0)?;
+        drop(near);
+        ensure!(rest_of(&far) == whole[..count], "{count} bytes written, and others arrived");
+        Ok(())
+    });
+    add(&mut all, "write_atomic", atomic);
+    add(&mut all, "Duplex", duplex);
+    type Kernel = (&'static str, fn() -> Vec<Missing>);
+    let kinds: [Kernel; 3] = [
+        ("", Vec::new),
+        (" without RWF flags", || {
+            let refuse = |nr| missing(nr, Errno::EOPNOTSUPP);
+            vec![refuse(nr::PREADV2), refuse(nr::PWRITEV2)]
+        }),
+        (" without RWF flags and vmsplice", || {
+            let refuse = |nr| missing(nr, Errno::ENOSYS);
+            vec![refuse(nr::PREADV2), refuse(nr::PWRITEV2), refuse(nr::VMSPLICE)]
+        }),
+    ];
+    for (suffix, missing) in kinds {
+        let mut with = |name: &str, body: Box<dyn Fn() -> Verdict>| {
+            all.push(Operation::new(format!("{name}{suffix}"), body).without(missing()));
+        };
+        let deadline = || Deadline::after(LATE);
+        with("try_read", Box::new(|| reading(filled(), false, |from, buf| from.try_read(buf))));
+        with("try_write", Box::new(|| writing(pipe(), false, |to, buf| to.try_write(buf))));
+        let all_or_refused = missing().len() < 3;
+        if all_or_refused {
+            with("read_deadline of an empty pipe", Box::new(too_late));
+        }
+        with(
+            "read_deadline",
+            Box::new(move || {
+                reading(filled(), all_or_refused, |from, buf| {
+                    from.read_deadline(buf, Deadline::after(LATE))
+                })
+            }),
+        );
+        with(
+            "write_deadline",
+            Box::new(move || {
+                writing(pipe(), all_or_refused, |to, buf| {
+                    to.write_deadline(buf, Deadline::after(LATE))
+                })
+            }),
+        );
+        with(
+            "read_exact_deadline",
+            Box::new(move || {
+                reading(filled(), all_or_refused, |from, buf| {
+                    from.read_exact_deadline(buf, deadline())
+                })
+            }),
+        );
+        with(
+            "write_all_deadline",
+            Box::new(move || {
+                writing(pipe(), all_or_refused, |to, buf| to.write_all_deadline(buf, deadline()))
+            }),
+        );
+    }
+    add(&mut all, "read_deadline of a pipe once spliced", || {
+        reading(worn(), true, |from, buf| io::read_deadline(from, buf, Deadline::after(LATE)))
+    });
+    add(&mut all, "write_deadline to a pipe once spliced", || {
+        let (reader, writer) = worn();
+        rest_of_open(&reader);
+        writing((reader, writer), true, |to, buf| {
+            io::write_deadline(to, buf, Deadline::after(LATE))
+        })
+    });
+    add(&mut all, "poll", || ready(false, |a, b| poll_two(a, b, false)));
+    add(&mut all, "poll_deadline", || ready(true, |a, b| poll_two(a, b, true)));
+    add(&mut all, "select", || ready(false, |a, b| select_two(a, b, false)));
+    add(&mut all, "select_deadline", || ready(true, |a, b| select_two(a, b, true)));
+    add(&mut all, "epoll", || ready(false, |a, b| epoll_two(a, b, false)));
+    add(&mut all, "epoll, wait_deadline", || {
+        // Only the wait goes on after a signal; making and changing the list do not wait.
+        let goes_on = failed(&[nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2], &[Errno::EINTR]);
+        ready(goes_on, |a, b| epoll_two(a, b, true))
+    });
+    let old = vec![missing(nr::EPOLL_PWAIT2, Errno::ENOSYS)];
+    all.push(
+        Operation::new("epoll without epoll_pwait2", || {
+            ready(false, |a, b| epoll_two(a, b, false))
+        })
+        .without(old),
+    );
+    all
+}

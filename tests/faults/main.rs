@@ -1,0 +1,35 @@
+//! What the kernel refuses or does in part: errors injected by a tracer, calls refused by filters, and each
+//! error of each call, held against the manual. Each test runs alone in a process of its own.
+#![allow(
+    clashing_extern_declarations,
+    reason = "each topic declares the C functions that it calls"
+)]
+
+mod chunk_faults;
+#[path = "../common/mod.rs"]
+mod common;
+mod errno_table;
+mod inject;
+mod machine;
+mod refusals;
+mod syscalls;
+mod tracer;
+mod transfer_faults;
+
+/// It fills the machine by itself.
+const SERIAL: &[&str] = &["inject"];
+
+fn main() {
+    common::programs::become_program();
+    common::run_each_alone(
+        &[
+            ("chunk_faults", chunk_faults::TESTS),
+            ("errno_table", &errno_table::tests()),
+            ("inject", inject::TESTS),
+            ("refusals", &refusals::tests()),
+            ("syscalls", syscalls::TESTS),
+            ("transfer_faults", transfer_faults::TESTS),
+        ],
+        SERIAL,
+    );
+}

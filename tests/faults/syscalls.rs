@@ -1,0 +1,302 @@
+//! The list of system calls in `docs/tools.md`: what each module calls, held against what the kernel sees.
+//!
+//! Each operation runs in a process of its own under the tracer of `tests/inject`: as it is, and once for
+//! each set of calls that it can do without, which are refused then. A call that is made and is not in the
+//! list fails the test, and so does one that is in the list and is never made; what is listed as a
+//! fallback must not be made where nothing is refused.
+#![allow(unsafe_code, reason = "a tracer, and functions that are unsafe")]
+
+mod operations;
+
+use super::machine;
+use super::tracer::{self, End, Key, Missing, run};
+use crate::common;
+use crate::common::nr;
+use operations::{Operation, PLAIN, operations};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// All calls are.
+fn noted(_: bool, _: usize, _: &[u64; 6], _: &dyn Fn() -> bool) -> bool {
+    true
+}
+
+// ---- names ----
+
+fn names() -> Vec<(usize, &'static str)> {
+    macro_rules! names {
+        ($($name:ident)*) => { vec![$((nr::$name, stringify!($name))),*] };
+    }
+    names![
+        CHDIR CLOCK_GETTIME CLONE CLONE3 CLOSE CLOSE_RANGE COPY_FILE_RANGE DUP DUP3 EPOLL_CREATE1
+        EPOLL_CTL EPOLL_PWAIT EPOLL_PWAIT2 EVENTFD2 EXECVE EXECVEAT EXIT_GROUP FCNTL FTRUNCATE GETGROUPS
+        GETPID GETPPID GETPRIORITY GETRESUID GETSID GETSOCKOPT GETTID IOCTL KILL LSEEK MADVISE MEMFD_CREATE MMAP
+        MPROTECT MUNMAP OPENAT PIDFD_OPEN PIDFD_SEND_SIGNAL PIPE2 PPOLL PRCTL PREADV2 PRLIMIT64 PSELECT6
+        PWRITEV2 READ READV RT_SIGACTION RT_SIGPENDING RT_SIGPROCMASK RT_SIGTIMEDWAIT RT_TGSIGQUEUEINFO
+        SCHED_GETAFFINITY SENDFILE SETGROUPS SETPGID SETPRIORITY SETRESGID SETRESUID SETSID SPLICE STATX TEE
+        TGKILL UMASK UNSHARE VMSPLICE WAITID WRITE WRITEV
+    ]
+}
+
+/// As the kernel spells it. What is none of the crate's calls has a number for a name, but for what glibc
+/// does in a child that it has forked.
+fn name_of(call: usize) -> String {
+    const SET_ROBUST_LIST: usize = if cfg!(target_arch = "x86_64") { 273 } else { 99 };
+    if cfg!(rawpipe_shim) && call == SET_ROBUST_LIST {
+        return "set_robust_list".to_owned();
+    }
+    let name = names().into_iter().find(|(number, _)| *number == call);
+    name.map_or_else(|| format!("number {call}"), |(_, name)| name.to_ascii_lowercase())
+}
+
+/// What a call of many purposes is asked for, by the names of the manual; the same numbers on both
+/// architectures that can be traced.
+const PURPOSES: [(&str, &[(u64, &str)]); 4] = [
+    (
+        "fcntl",
+        &[
+            (1, "F_GETFD"),
+            (2, "F_SETFD"),
+            (3, "F_GETFL"),
+            (4, "F_SETFL"),
+            (1030, "F_DUPFD_CLOEXEC"),
+            (1031, "F_SETPIPE_SZ"),
+            (1032, "F_GETPIPE_SZ"),
+            (1033, "F_ADD_SEALS"),
+        ],
+    ),
+    ("ioctl", &[(0x541b, "FIONREAD"), (0xc040_ff0b, "PIDFD_GET_INFO")]),
+    ("prctl", &[(1, "PR_SET_PDEATHSIG"), (4, "PR_SET_DUMPABLE"), (40, "PR_GET_TID_ADDRESS")]),
+    (
+        "madvise",
+        &[(0, "MADV_NORMAL"), (4, "MADV_DONTNEED"), (14, "MADV_HUGEPAGE"), (18, "MADV_WIPEONFORK")],
+    ),
+];
+
+/// `fcntl F_GETFL`, for those calls; for the others nothing.
+fn purpose_of(key: &Key) -> Option<String> {
+    let name = name_of(key.nr);
+    let (_, known) = PURPOSES.into_iter().find(|(call, _)| *call == name)?;
+    let purpose = known.iter().find(|(number, _)| *number == key.purpose);
+    Some(purpose.map_or(format!("{name} {:#x}", key.purpose), |(_, word)| format!("{name} {word}")))
+}
+
+// ---- the page ----
+
+type Calls = BTreeSet<String>;
+
+#[derive(Debug, Default)]
+struct Row {
+    calls: Calls,
+    fallback: Calls,
+    assembly: Calls,
+    shim: Calls,
+}
+
+/// The lines of the table, or of the block, that comes after an anchor of the page.
+fn after<'a>(page: &'a str, anchor: &str) -> impl Iterator<Item = &'a str> {
+    let (_, rest) = page.split_once(&format!("<!-- {anchor} -->\n")).expect("an anchor");
+    let begins =
+        |line: &&str| line.starts_with("| `") || line.starts_with("| [`") || *line == "```text";
+    let lines = rest.lines().skip_while(move |line| !begins(line));
+    lines.take_while(|line| !["", "```"].contains(line)).filter(|line| *line != "```text")
+}
+
+/// The table of calls by module.
+fn rows(page: &str) -> BTreeMap<String, Row> {
+    let quoted = |cell: &str| -> Calls {
+        cell.split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect()
+    };
+    after(page, "calls by module")
+        .map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
+            let [module, sets @ ..] = &cells[..] else { panic!("{line}") };
+            let module = module.split('`').nth(1).expect("a module").to_owned();
+            let sets: Vec<Calls> = sets.iter().map(|cell| quoted(cell)).collect();
+            let [calls, fallback, assembly, shim] = sets.try_into().expect("four sets");
+            (module, Row { calls, fallback, assembly, shim })
+        })
+        .collect()
+}
+
+/// The table of purposes: calls and what they are asked for: the shim does not ask for
+/// what is in brackets.
+fn purposes(page: &str) -> Calls {
+    let mut all = Calls::new();
+    for line in after(page, "purposes") {
+        let mut words = line.split('`').skip(1).step_by(2);
+        let call = words.next().expect("a call");
+        let shown = |word: &&str| !(cfg!(rawpipe_shim) && line.contains(&format!("(`{word}`)")));
+        all.extend(words.filter(shown).map(|word| format!("{call} {word}")));
+    }
+    all
+}
+
+/// The list of all: a block, one call a line.
+fn all_of_them(page: &str) -> Vec<&str> {
+    after(page, "all calls").collect()
+}
+
+const PAGE: &str = include_str!("../../docs/tools.md");
+
+// ---- what is seen ----
+
+/// The calls of an operation where these are refused; or none, if it does not come to its end.
+fn calls(
+    operation: &Operation,
+    refused: &[Missing],
+    asked_for: &mut Calls,
+) -> Result<Calls, String> {
+    let body = || {
+        PLAIN.store(refused.is_empty(), Ordering::SeqCst);
+        (operation.body)();
+        Ok(())
+    };
+    let done = run(noted, &body, None, refused, PATIENCE);
+    if done.end != End::Exit(0) {
+        let without: Vec<_> = refused.iter().map(|missing| name_of(missing.nr)).collect();
+        return Err(format!("{} without {without:?}: {:?}", operation.name, done.end));
+    }
+    asked_for.extend(done.calls.iter().filter_map(|call| purpose_of(&call.key)));
+    // What the allocator asks for is not the crate's; nor what std asks before each `close`, where it is
+    // told to check.
+    const F_GETFD: u64 = 1;
+    let own = |key: &Key| match key.nr {
+        nr if [machine::BRK, machine::MREMAP].contains(&nr) => false,
+        nr if operation.its_own == Some(nr) => false,
+        nr => nr != nr::FCNTL || key.purpose != F_GETFD || !cfg!(debug_assertions),
+    };
+    Ok(done.calls.iter().map(|call| call.key).filter(own).map(|key| name_of(key.nr)).collect())
+}
+
+/// Why nothing can be seen here, if so.
+fn impossible() -> Option<&'static str> {
+    if !machine::KNOWN {
+        return Some("the registers of this architecture are not known here");
+    }
+    if common::tool().is_some() {
+        return Some("a tool makes calls of its own in the middle of the crate's");
+    }
+    let probe = || {
+        tracer::operation(|| drop(rawpipe::pipe()));
+        Ok(())
+    };
+    let done = run(noted, &probe, None, &[], PATIENCE);
+    let seen = done.calls.iter().any(|call| call.key.nr == nr::PIPE2);
+    (done.end != End::Exit(0) || !seen).then_some("processes cannot be traced")
+}
+
+/// Whether this kernel has all that the crate uses, and no filter in front of it, and permits it: then there
+/// is no reason to fall back.
+fn newest() -> bool {
+    unsafe extern "C" {
+        safe fn geteuid() -> u32;
+    }
+    let (_reader, writer) = rawpipe::pipe().expect("a pipe");
+    let byte = [std::io::IoSlice::new(b"x")];
+    let place = byte.as_ptr().expose_provenance();
+    let fd = usize::try_from(std::os::fd::AsRawFd::as_raw_fd(&writer)).expect("a descriptor");
+    const RWF_NOSIGNAL: usize = 0x100;
+    // SAFETY: reads one list of one buffer; position -1 in two halves: none.
+    let sent = unsafe {
+        rawpipe::raw::syscall6(nr::PWRITEV2, fd, place, 1, usize::MAX, usize::MAX, RWF_NOSIGNAL)
+    };
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    sent == 1
+        && geteuid() == 0
+        && status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "0"]))
+}
+
+fn compare(
+    module: &str,
+    row: &Row,
+    operations: &[&Operation],
+    asked_for: &mut Calls,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let (mut plain, mut refused) = (Calls::new(), Calls::new());
+    for operation in operations {
+        match calls(operation, &[], asked_for) {
+            Ok(seen) => plain.extend(seen),
+            Err(what) => wrong.push(what),
+        }
+        for set in &operation.without {
+            match calls(operation, set, asked_for) {
+                Ok(seen) => refused.extend(seen),
+                Err(what) => wrong.push(what),
+            }
+        }
+    }
+    let own = if cfg!(rawpipe_shim) { &row.shim } else { &row.assembly };
+    let usual = &row.calls | own;
+    // What one backend falls back to may be the other's usual way.
+    let fallback = &row.fallback - own;
+    let listed = &usual | &row.fallback;
+    let seen = &plain | &refused;
+    let mut say = |what: &str, calls: Calls| {
+        if !calls.is_empty() {
+            let calls: Vec<_> = calls.into_iter().collect();
+            wrong.push(format!("{module}: {what}: `{}`", calls.join("` `")));
+        }
+    };
+    say("made, and not listed", &seen - &listed);
+    say("listed, and not made", &usual - &plain);
+    say("listed as a fallback, and not made", &fallback - &refused);
+    if newest() {
+        say("made, and listed as a fallback", &fallback & &plain);
+    }
+    wrong
+}
+
+/// A `Command` is a `Spawn` and more.
+fn belongs(operation: &str, module: &str) -> bool {
+    operation == module || (operation, module) == ("process::Spawn", "process::Command")
+}
+
+fn each_module_makes_the_calls_listed() {
+    if let Some(reason) = impossible() {
+        return common::skip("each_module_makes_the_calls_listed", reason);
+    }
+    let rows = rows(PAGE);
+    let all = operations();
+    let modules: BTreeSet<&str> = all.iter().map(|operation| operation.module).collect();
+    let listed: BTreeSet<&str> = rows.keys().map(String::as_str).collect();
+    assert_eq!(modules, listed, "modules with operations (left) and in the page (right)");
+    let (mut wrong, mut asked_for) = (Vec::new(), Calls::new());
+    for (module, row) in &rows {
+        let own = |operation: &&Operation| belongs(operation.module, module);
+        let own: Vec<_> = all.iter().filter(own).collect();
+        wrong.extend(compare(module, row, &own, &mut asked_for));
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert_eq!(asked_for, purposes(PAGE), "what calls are asked for (left), and the page (right)");
+    let runs: usize = all.iter().map(|operation| 1 + operation.without.len()).sum();
+    common::say(&format!(
+        "result: system calls of each module, as listed, on {} | {} modules, {} operations, {runs} runs",
+        if cfg!(rawpipe_shim) { "shim" } else { "asm" },
+        rows.len(),
+        all.len(),
+    ));
+}
+
+/// Each call that the crate has a number for is in the table and in the list of all, and nothing else.
+fn all_calls_are_listed() {
+    let mut table = Calls::new();
+    for row in rows(PAGE).into_values() {
+        table.extend([row.calls, row.fallback, row.assembly].into_iter().flatten());
+    }
+    // `tgkill` is there for users of `raw` alone.
+    let used = names().into_iter().filter(|(number, _)| *number != nr::TGKILL);
+    let known: Calls = used.map(|(_, name)| name.to_ascii_lowercase()).collect();
+    assert_eq!(table, known, "the table (left) and the numbers (right)");
+    let whole = all_of_them(PAGE);
+    assert!(whole.is_sorted(), "the list of all is in order");
+    assert_eq!(whole, known.iter().collect::<Vec<_>>(), "the list of all (left)");
+}
+
+pub(crate) const TESTS: common::Tests =
+    common::tests![each_module_makes_the_calls_listed, all_calls_are_listed,];

@@ -1,0 +1,553 @@
+//! Transfers under signals, without `SIGPIPE`, on a kernel that refuses, and on a full disk. Each
+//! test runs alone in a process.
+#![allow(unsafe_code, reason = "signals, and a mount namespace")]
+
+use crate::common::bytes::data;
+use crate::common::nr;
+use crate::common::{self, HANDLED, NO_FILTER, Storm, child, file, filtered, skip};
+use rawpipe::Deadline;
+use rawpipe::fd::{AsFd, OwnedFd};
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::process::{Child, Signal};
+use rawpipe::transfer::{
+    Fanout, FanoutSink, Side, Transfer, TransferMechanism, Transferred, discard, fanout, transfer,
+};
+use rawpipe::{Errno, io, raw};
+use std::ffi::{CString, c_char};
+use std::fs::File;
+use std::io::Seek;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+const SIGPIPE: i32 = Signal::PIPE.as_raw();
+
+unsafe extern "C" {
+    safe fn signal(signal: i32, handler: usize) -> usize;
+}
+
+// ---- SIGPIPE ----
+
+fn transfer_without_reader_does_not_raise_sigpipe() {
+    signal(SIGPIPE, 0); // the default: it kills
+    let bytes = data(10_000);
+    let broken = || {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    let (near, far) = UnixStream::pair().unwrap();
+    io::write_all(&far, &bytes).unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(&bytes).unwrap();
+    let (gone, sink) = UnixStream::pair().unwrap();
+    drop(gone);
+    for error in [
+        transfer(file(&bytes), broken()),
+        transfer(&near, broken()),
+        transfer(&reader, broken()),
+        Transfer::new().chunk(10).run(file(&bytes), broken()),
+        transfer(file(&bytes), &sink),
+    ] {
+        assert_eq!(error.unwrap_err().errno(), Some(Errno::EPIPE));
+    }
+    let sink = broken();
+    let mut sinks = [FanoutSink::new(&sink).unwrap()];
+    assert_eq!(fanout(file(&bytes), &mut sinks).unwrap_err().errno(), Some(Errno::EPIPE));
+    // The mask is what it was: a plain write is deadly again.
+    let status = child(|| u8::from(broken().write(b"x").is_ok())).wait().unwrap();
+    assert_eq!(status.signal(), Some(Signal::PIPE));
+}
+
+fn transfer_leaves_a_pending_sigpipe_alone() {
+    unsafe extern "C" {
+        fn sigemptyset(set: *mut u64) -> i32;
+        fn sigaddset(set: *mut u64, signal: i32) -> i32;
+        fn sigismember(set: *const u64, signal: i32) -> i32;
+        fn sigprocmask(how: i32, set: *const u64, old: *mut u64) -> i32;
+        fn sigpending(set: *mut u64) -> i32;
+    }
+    const SIG_BLOCK: i32 = 0; // generic; MIPS and SPARC differ
+    signal(SIGPIPE, 0);
+    let mut set = [0_u64; 16];
+    let place = set.as_mut_ptr();
+    // SAFETY: the memory is that of a `sigset_t`.
+    assert_eq!(unsafe { sigemptyset(place) }, 0);
+    // SAFETY: initialised the line above.
+    assert_eq!(unsafe { sigaddset(place, SIGPIPE) }, 0);
+    // SAFETY: initialised above; the old mask is not wanted.
+    assert_eq!(unsafe { sigprocmask(SIG_BLOCK, place, std::ptr::null_mut()) }, 0);
+    let pending = || {
+        let mut set = [0_u64; 16];
+        // SAFETY: the memory is that of a `sigset_t`.
+        assert_eq!(unsafe { sigpending(set.as_mut_ptr()) }, 0);
+        // SAFETY: filled the line above.
+        unsafe { sigismember(set.as_ptr(), SIGPIPE) == 1 }
+    };
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    drop(reader);
+    assert!(transfer(file(b"x"), &writer).is_err());
+    assert!(!pending(), "the transfer's own is left over");
+    assert_eq!(writer.write(b"x"), Err(Errno::EPIPE));
+    assert!(pending());
+    assert!(transfer(file(b"x"), &writer).is_err());
+    assert!(pending(), "the caller's own is gone");
+}
+
+// ---- signals ----
+
+fn storm() -> Storm {
+    Storm::begin(Duration::from_micros(50))
+}
+
+/// Through a pipe, a socket and a file, while signals arrive.
+fn transfer_goes_on_after_signals() {
+    let len: u64 = if common::slow() { 4 << 20 } else { 256 << 20 };
+    let bytes = data(1 << 20);
+    let blocks = len >> 20;
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let (near, far) = UnixStream::pair().unwrap();
+    let feed = bytes.clone();
+    let mut feeding =
+        child(move || u8::from(!(0..blocks).all(|_| writer.write_all(&feed).is_ok())));
+    let mut moving = child(move || {
+        // A storm of its own; it has copies of both ends and is gone when they are to end.
+        let storm = storm();
+        let moved = Transfer::new().exact(len).run(&reader, &near);
+        drop(storm);
+        let moved = moved.is_ok_and(|done| done.bytes() == len);
+        u8::from(!(moved && HANDLED.load(Ordering::SeqCst) > 0))
+    });
+    let storm = storm();
+    let sink = file(b"");
+    let done = transfer(&far, &sink).unwrap();
+    drop(storm);
+    assert!(feeding.wait().unwrap().success());
+    assert!(moving.wait().unwrap().success());
+    assert_eq!(done.bytes(), len);
+    assert!(HANDLED.load(Ordering::SeqCst) > 0, "no signal came");
+    let mut block = vec![0; 1 << 20];
+    for index in 0..blocks {
+        sink.read_exact_at(&mut block, index * (1 << 20)).unwrap();
+        assert!(block == bytes, "block {index}");
+    }
+}
+
+/// `progress` is told after a signal, so that a program can stop a transfer that waits.
+fn transfer_can_be_broken_off_by_a_signal() {
+    let (_near, far) = UnixStream::pair().unwrap();
+    let storm = storm();
+    let mut watch = |_| match HANDLED.load(Ordering::SeqCst) {
+        0 => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    };
+    let done = Transfer::new().progress(&mut watch).run(&far, file(b"")).unwrap();
+    assert_eq!(done.bytes(), 0);
+    drop(storm);
+}
+
+/// Also where it sleeps in `poll`: with a deadline, or where an end is nonblocking.
+fn transfer_that_polls_can_be_broken_off_by_a_signal() {
+    let storm = storm();
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let (nonblocking, _far) = UnixStream::pair().unwrap();
+    nonblocking.set_nonblocking(true).unwrap();
+    let (blocking, _peer) = UnixStream::pair().unwrap();
+    let (_kept, sink) = rawpipe::pipe().unwrap();
+    for source in [reader.as_fd(), nonblocking.as_fd(), blocking.as_fd()] {
+        for deadline in [None, Some(Deadline::after(Duration::from_secs(600)))] {
+            let begun = HANDLED.load(Ordering::SeqCst);
+            let mut watch = |_| match HANDLED.load(Ordering::SeqCst) > begun + 3 {
+                false => ControlFlow::Continue(()),
+                true => ControlFlow::Break(()),
+            };
+            let mut options = Transfer::new().progress(&mut watch);
+            if let Some(deadline) = deadline {
+                options = options.deadline(deadline);
+            }
+            assert_eq!(options.run(source, &sink).unwrap().bytes(), 0);
+        }
+    }
+    drop(storm);
+}
+
+// ---- a kernel that refuses ----
+
+/// What arrives, and how, in a child for which the kernel refuses some calls: the exit code is 0 when
+/// all is well, 1 when not, 2 when there is no filter to be had.
+fn refused(
+    calls: &[usize],
+    errno: Errno,
+    wanted: TransferMechanism,
+    make: fn() -> (OwnedFd, File),
+) -> u8 {
+    child(|| {
+        let (from, sink) = make();
+        if !common::Filter::new(calls, errno).install() {
+            return 2;
+        }
+        let done: Transferred = match transfer(&from, &sink) {
+            Ok(done) => done,
+            Err(_) => return 1,
+        };
+        let mut arrived = vec![0; 300_000];
+        let bytes = sink.read_exact_at(&mut arrived, 0).is_ok() && arrived == data(300_000);
+        let right = bytes && done.bytes() == 300_000 && done.mechanism() == wanted;
+        u8::from(!(right && done.fell_back()))
+    })
+    .wait()
+    .unwrap()
+    .code()
+    .and_then(|code| u8::try_from(code).ok())
+    .unwrap_or(1)
+}
+
+fn transfer_falls_back_when_the_kernel_refuses() {
+    let test = "transfer_falls_back_when_the_kernel_refuses";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    fn from_file() -> (OwnedFd, File) {
+        (file(&data(300_000)).into(), file(b""))
+    }
+    fn from_pipe() -> (OwnedFd, File) {
+        let (reader, writer) = Builder::new().capacity(Capacity::Max).build().unwrap();
+        writer.write_all(&data(300_000)).unwrap();
+        (reader.into(), file(b""))
+    }
+    fn from_socket() -> (OwnedFd, File) {
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut feeding = child(|| u8::from(io::write_all(&far, &data(300_000)).is_err()));
+        drop(far);
+        // It is fed while the transfer runs, and reaped when this process ends.
+        let _ = feeding.try_wait();
+        (near.into(), file(b""))
+    }
+    for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP, Errno::EXDEV] {
+        let copying = [nr::COPY_FILE_RANGE, nr::SENDFILE, nr::SPLICE];
+        let sendfile = refused(&copying[..1], errno, TransferMechanism::Sendfile, from_file);
+        if sendfile == 2 {
+            return skip(test, "no seccomp filter here");
+        }
+        assert_eq!(sendfile, 0, "{errno}");
+        assert_eq!(refused(&copying, errno, TransferMechanism::Copy, from_file), 0, "{errno}");
+        assert_eq!(refused(&copying, errno, TransferMechanism::Copy, from_pipe), 0, "{errno}");
+        assert_eq!(refused(&copying, errno, TransferMechanism::Copy, from_socket), 0, "{errno}");
+        // Without a way to ask what the descriptors are.
+        let blind = [nr::STATX, nr::SPLICE];
+        assert_eq!(refused(&blind, errno, TransferMechanism::Copy, from_pipe), 0, "{errno}");
+    }
+}
+
+/// A source that is no pipe is moved into one of the fan-out's own: when the kernel then fails to
+/// duplicate what is there, it has been taken from the source and must be told.
+fn fanout_failed_tee_keeps_what_it_has_taken_eio() {
+    let test = "fanout_failed_tee_keeps_what_it_has_taken_eio";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    filtered(test, &Errno::EIO, || {
+        let bytes = data(20_000);
+        let (near, far) = UnixStream::pair().unwrap();
+        io::write_all(&far, &bytes).unwrap();
+        drop(far);
+        let (one, two) = (file(b""), file(b""));
+        let mut sinks = [FanoutSink::new(&one).unwrap(), FanoutSink::new(&two).unwrap()];
+        if !common::Filter::new(&[nr::TEE], Errno::EIO).install() {
+            return NO_FILTER;
+        }
+        let Err(mut error) = fanout(&near, &mut sinks) else { return 1 };
+        let mut all = vec![0; error.undelivered()];
+        let read = error.read_undelivered(&mut all);
+        let told = (error.side(), error.errno(), error.bytes());
+        let right = told == (Side::Source, Some(Errno::EIO), 0)
+            && read == Ok(all.len())
+            && !all.is_empty()
+            && io::read_to_end(&near, &mut all).is_ok()
+            && all == bytes;
+        u8::from(!right)
+    });
+}
+
+/// What a sink that failed did not get is counted without asking its pipe.
+fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
+    let test = "fanout_broken_sink_without_fionread_epipe_loses_nothing";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    filtered(test, &Errno::EPERM, || {
+        let bytes = data(20_000);
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        writer.write_all(&bytes).unwrap();
+        drop(writer);
+        let (gone, broken) = rawpipe::pipe().unwrap();
+        drop(gone);
+        let mut sinks = [FanoutSink::new(&broken).unwrap()];
+        if !common::Filter::new(&[nr::IOCTL], Errno::EPERM).install() {
+            return NO_FILTER;
+        }
+        let failed = fanout(&reader, &mut sinks).is_err();
+        let Some(mut error) = sinks[0].take_error() else { return 1 };
+        let mut all = Vec::new();
+        let mut buf = [0; 4096];
+        while let Ok(count @ 1..) = error.read_undelivered(&mut buf) {
+            all.extend_from_slice(&buf[..count]);
+        }
+        u8::from(!(failed && error.errno() == Some(Errno::EPIPE) && all == bytes))
+    });
+}
+
+/// Where the kernel can be asked not to wait, the call is tried first: to look before is one call more.
+fn transfer_deadline_polls_only_what_could_wait() {
+    let test = "transfer_deadline_polls_only_what_could_wait";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    let bytes = data(40_000);
+    let run = |from: &dyn Fn() -> OwnedFd, to: &dyn Fn() -> OwnedFd, chunk: usize| {
+        let mut moving = child(|| {
+            let (from, to) = (from(), to());
+            if !common::Filter::new(&[nr::PPOLL], Errno::EDOM).install() {
+                return 2;
+            }
+            let later = Deadline::after(Duration::from_secs(600));
+            match Transfer::new().deadline(later).chunk(chunk).run(&from, &to) {
+                Ok(done) if done.bytes() == 40_000 => 0,
+                Err(error) if error.errno() == Some(Errno::EDOM) => 3,
+                _ => 1,
+            }
+        });
+        moving.wait().unwrap().code().unwrap()
+    };
+    let full_pipe = |nonblocking: bool| {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        writer.write_all(&bytes).unwrap();
+        reader.set_nonblocking(nonblocking).unwrap();
+        OwnedFd::from(reader)
+    };
+    // The read ends are never closed: these processes end soon.
+    let empty_pipe = |nonblocking: bool| {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        std::mem::forget(reader);
+        writer.set_nonblocking(nonblocking).unwrap();
+        OwnedFd::from(writer)
+    };
+    let full_socket = |nonblocking: bool| {
+        let (near, far) = UnixStream::pair().unwrap();
+        io::write_all(&far, &bytes).unwrap();
+        near.set_nonblocking(nonblocking).unwrap();
+        OwnedFd::from(near)
+    };
+    let new_file = || OwnedFd::from(file(b""));
+    if run(&|| full_pipe(false), &new_file, 4096) == 2 {
+        return skip(test, "no seccomp filter here");
+    }
+    const SMALL: usize = 1000; // by `read` and `write`
+    for chunk in [1 << 20, SMALL] {
+        assert_eq!(run(&|| full_pipe(true), &new_file, chunk), 0, "{chunk}");
+        assert_eq!(run(&|| full_pipe(true), &|| empty_pipe(true), chunk), 0, "{chunk}");
+        assert_eq!(run(&|| full_socket(true), &new_file, chunk), 0, "{chunk}");
+        assert_eq!(run(&|| full_socket(true), &|| empty_pipe(true), chunk), 0, "{chunk}");
+        assert_eq!(run(&|| full_pipe(false), &new_file, chunk), 0, "{chunk}");
+        // Where pipes lack the flag each small piece takes a slot, and there are sixteen.
+        let polled = run(&|| full_pipe(false), &|| empty_pipe(false), chunk);
+        assert!(polled == 0 || polled == 3 && chunk == SMALL, "{chunk}: {polled}");
+        // Before Linux 6.4 a blocking socket has no call that does not wait.
+        let polled = run(&|| full_socket(false), &new_file, chunk);
+        assert!([0, 3].contains(&polled), "{chunk}: {polled}");
+    }
+}
+
+/// `/dev/null` is a convenience: it may be missing, and so may a number for it.
+fn discard_without_a_descriptor_for_a_sink_reads() {
+    if common::descriptors_without_limit("discard_without_a_descriptor_for_a_sink_reads") {
+        return;
+    }
+    const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
+    let (near, far) = UnixStream::pair().unwrap();
+    io::write_all(&far, &data(50_000)).unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(b"header and body").unwrap();
+    let limit: [u64; 2] = [3, 3];
+    let place = (&raw const limit).expose_provenance();
+    // SAFETY: reads one `struct rlimit64` at the place given.
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    assert_eq!(discard(&near, Some(40_000)).unwrap(), 40_000);
+    assert_eq!(discard(&reader, Some(11)).unwrap(), 11);
+    assert_eq!(reader.available().unwrap(), 4);
+    drop((far, writer));
+    assert_eq!(discard(&near, None).unwrap(), 10_000);
+    assert_eq!(discard(&reader, Some(100)).unwrap(), 4);
+    common::end_without_a_look_at_leaks();
+}
+
+fn transfer_without_descriptors_for_a_broker_copies() {
+    if common::descriptors_without_limit("transfer_without_descriptors_for_a_broker_copies") {
+        return;
+    }
+    const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
+    let (near, far) = UnixStream::pair().unwrap();
+    io::write_all(&far, &data(50_000)).unwrap();
+    drop(far);
+    let sink = file(b"");
+    let limit: [u64; 2] = [3, 3];
+    let place = (&raw const limit).expose_provenance();
+    // SAFETY: reads one `struct rlimit64` at the place given.
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    let done = transfer(&near, &sink).unwrap();
+    assert_eq!((done.bytes(), done.mechanism()), (50_000, TransferMechanism::Copy));
+    assert!(done.fell_back());
+    common::end_without_a_look_at_leaks();
+}
+
+// ---- a full disk ----
+
+fn transfer_full_disk_enospc_loses_nothing() {
+    let test = "transfer_full_disk_enospc_loses_nothing";
+    const CLONE_NEWNS: usize = 0x0002_0000;
+    unsafe extern "C" {
+        fn mount(
+            source: *const c_char,
+            target: *const c_char,
+            kind: *const c_char,
+            flags: usize,
+            data: *const c_char,
+        ) -> i32;
+        fn umount(target: *const c_char) -> i32;
+    }
+    // SAFETY: takes an integer.
+    if unsafe { raw::syscall1(nr::UNSHARE, CLONE_NEWNS) } != 0 {
+        return skip(test, "needs root, for a small file system");
+    }
+    let folder = common::tmp_path();
+    std::fs::create_dir(&folder).unwrap();
+    let target = CString::new(folder.to_str().unwrap()).unwrap();
+    const PRIVATE_RECURSIVE: usize = 1 << 18 | 1 << 14;
+    let none = std::ptr::null();
+    let unused = c"".as_ptr().cast(); // Valgrind wants a text even where the kernel looks at none
+    // SAFETY: the strings end with NUL, and what may be null is.
+    unsafe { mount(unused, c"/".as_ptr().cast(), unused, PRIVATE_RECURSIVE, none) };
+    let (tmpfs, size) = (c"tmpfs".as_ptr().cast(), c"size=1m".as_ptr().cast());
+    // SAFETY: the strings end with NUL.
+    if unsafe { mount(tmpfs, target.as_ptr().cast(), tmpfs, 0, size) } != 0 {
+        std::fs::remove_dir(&folder).unwrap();
+        return skip(test, "no tmpfs can be mounted");
+    }
+    let bytes = data(3 << 20);
+    for source in ["file", "pipe", "socket"] {
+        let path = folder.join(source);
+        let sink = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
+        let (from, mut feeding): (OwnedFd, Option<Child>) = match source {
+            "file" => (file(&bytes).into(), None),
+            "pipe" => {
+                let (reader, writer) = rawpipe::pipe().unwrap();
+                let feeding = child(|| u8::from(writer.write_all(&bytes).is_err()));
+                drop(writer);
+                (reader.into(), Some(feeding))
+            }
+            _ => {
+                let (near, far) = UnixStream::pair().unwrap();
+                let feeding = child(|| u8::from(io::write_all(&far, &bytes).is_err()));
+                drop(far);
+                (near.into(), Some(feeding))
+            }
+        };
+        let mut error = transfer(from.as_fd(), &sink).unwrap_err();
+        let what = format!("{source}: {error}");
+        assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::ENOSPC)), "{what}");
+        let mut all = vec![0; usize::try_from(error.bytes()).unwrap()];
+        assert_eq!(sink.metadata().unwrap().len(), error.bytes(), "{what}");
+        sink.read_exact_at(&mut all, 0).unwrap();
+        let mut rescued = vec![0; error.undelivered()];
+        let mut count = 0;
+        while let Ok(more @ 1..) = error.read_undelivered(&mut rescued[count..]) {
+            count += more;
+        }
+        assert_eq!(count, rescued.len(), "{what}");
+        all.extend(rescued);
+        io::read_to_end(&from, &mut all).unwrap();
+        assert_eq!(all.len(), bytes.len(), "{what}");
+        assert!(all == bytes, "{what}");
+        if let Some(feeding) = &mut feeding {
+            assert!(feeding.wait().unwrap().success());
+        }
+        drop(sink);
+        std::fs::remove_file(&path).unwrap();
+    }
+    // SAFETY: the string ends with NUL.
+    assert_eq!(unsafe { umount(target.as_ptr().cast()) }, 0);
+    std::fs::remove_dir(&folder).unwrap();
+}
+
+// ---- few pages ----
+
+/// The pipe through which a file goes is granted many pages, and those of the sinks are not: then what
+/// was taken from the file must not be more than the sinks' pipes hold, or the rest is lost with the
+/// pipe when the fan-out ends.
+fn fanout_few_pages_for_the_sinks_loses_nothing() {
+    const MAX: usize = 1 << 20;
+    unsafe extern "C" {
+        safe fn getuid() -> u32;
+        safe fn setuid(uid: u32) -> i32;
+    }
+    let test = "fanout_few_pages_for_the_sinks_loses_nothing";
+    if getuid() != 0 {
+        return skip(test, "needs root, to become a user without pipes");
+    }
+    let bytes = data(3 * MAX);
+    // So that one can grow, and then no other.
+    let grown = || {
+        let pipe = rawpipe::pipe().unwrap();
+        (pipe.0.set_capacity(Capacity::Bytes(MAX)), pipe)
+    };
+    assert_eq!(setuid(0x3_0000 + std::process::id() % 0x1_0000), 0);
+    let mut filling = Vec::new();
+    while let (Ok(_), pipe) = grown() {
+        filling.push(pipe);
+        if filling.len() == 500 {
+            return skip(test, "no limit to the pages of pipes was found");
+        }
+    }
+    filling.pop();
+
+    for broken in [false, true] {
+        let mut source = file(&bytes);
+        let [(one, to_one), (two, to_two)] = [0, 1].map(|_| rawpipe::pipe().unwrap());
+        let readers = (!broken).then_some((one, two));
+        let mut sinks = [FanoutSink::new(&to_one).unwrap(), FanoutSink::new(&to_two).unwrap()];
+        let mut once = |_| ControlFlow::Break(());
+        let answer = Fanout::new().progress(&mut once).run(&source, &mut sinks);
+        let taken = source.stream_position().unwrap();
+        let held =
+            |sink: &FanoutSink<'_>| sink.error().map_or(0, |error| error.undelivered() as u64);
+        for sink in &sinks {
+            assert_eq!(sink.bytes() + held(sink), taken, "{sink:?}");
+        }
+        match readers {
+            Some((one, two)) => {
+                assert_eq!(answer.unwrap(), taken);
+                let found = (one.available().unwrap() as u64, two.available().unwrap() as u64);
+                assert_eq!(found, (taken, taken));
+            }
+            None => assert_eq!(answer.unwrap_err().errno(), Some(Errno::EPIPE)),
+        }
+    }
+}
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    fanout_failed_tee_keeps_what_it_has_taken_eio,
+    fanout_broken_sink_without_fionread_epipe_loses_nothing,
+    transfer_without_reader_does_not_raise_sigpipe,
+    transfer_leaves_a_pending_sigpipe_alone,
+    transfer_goes_on_after_signals,
+    transfer_can_be_broken_off_by_a_signal,
+    transfer_that_polls_can_be_broken_off_by_a_signal,
+    discard_without_a_descriptor_for_a_sink_reads,
+    transfer_falls_back_when_the_kernel_refuses,
+    transfer_deadline_polls_only_what_could_wait,
+    transfer_without_descriptors_for_a_broker_copies,
+    transfer_full_disk_enospc_loses_nothing,
+    fanout_few_pages_for_the_sinks_loses_nothing,
+];

@@ -1,0 +1,211 @@
+//! A `ChunkWriter` that lives through a fork. Each test runs alone in a process.
+#![allow(unsafe_code, reason = "fork, and a mapping by number")]
+
+use crate::common::nr;
+use crate::common::{self, child, close_copy, skip};
+use rawpipe::chunk::{ChunkMechanism, ChunkWriter, Reuse};
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::process::Child;
+use rawpipe::{Errno, PipeReader, PipeWriter, raw};
+
+const WAYS: [(ChunkMechanism, Reuse); 6] = [
+    (ChunkMechanism::Vmsplice, Reuse::Never),
+    (ChunkMechanism::Vmsplice, Reuse::AfterRead),
+    (ChunkMechanism::Memfd, Reuse::Never),
+    (ChunkMechanism::Memfd, Reuse::AfterRead),
+    (ChunkMechanism::Write, Reuse::Never),
+    (ChunkMechanism::Write, Reuse::AfterRead),
+];
+
+const CHUNK: usize = 40_000;
+
+/// Whose chunk it is, its number, and the number in each of its words: a stream of 4-byte words.
+fn fill(chunk: &mut [u8], whose: u8, number: usize) {
+    for (word, place) in chunk.chunks_exact_mut(4).enumerate() {
+        let [low, high, ..] = (number * 77 + word).to_le_bytes();
+        place.copy_from_slice(&[whose, low, high, number.to_le_bytes()[0]]);
+    }
+}
+
+/// A child that reads the pipe to its end and answers 0 if the chunks of each writer are there, in
+/// their order and as they were filled.
+///
+/// The pipe is read in pieces of a word, mixed at will: the pages of a chunk stay in order, and other
+/// writers' pages may lie between them.
+fn checker(reader: PipeReader, writer: &PipeWriter, whose: &'static [u8]) -> Child {
+    child(move || {
+        close_copy(writer);
+        let mut next: Vec<Vec<u8>> = whose.iter().map(|_| Vec::new()).collect();
+        let mut all = Vec::new();
+        if reader.read_to_end(&mut all).is_err() {
+            return 2;
+        }
+        for word in all.chunks_exact(4) {
+            match whose.iter().position(|&name| name == word[0]) {
+                Some(index) => next[index].extend_from_slice(word),
+                None => return 3,
+            }
+        }
+        for (stream, &name) in next.iter().zip(whose) {
+            let mut expected = vec![0; CHUNK];
+            if stream.len() != CHUNK * chunks() {
+                return 4;
+            }
+            for (number, chunk) in stream.chunks(CHUNK).enumerate() {
+                fill(&mut expected, name, number);
+                if chunk != expected {
+                    return 5;
+                }
+            }
+        }
+        0
+    })
+}
+
+/// How many chunks a stream has: more than the ring, by far.
+fn chunks() -> usize {
+    if common::slow() { 40 } else { 300 }
+}
+
+fn send(writer: &mut ChunkWriter, whose: u8, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        fill(writer.chunk().unwrap(), whose, number);
+        writer.send(CHUNK).unwrap();
+    }
+}
+
+fn writer_of(
+    way: (ChunkMechanism, Reuse),
+    test: &str,
+) -> Option<(ChunkWriter, &'static [u8], PipeReader)> {
+    let (reader, writer) = Builder::new().capacity(Capacity::Bytes(256 << 10)).build().unwrap();
+    let builder = ChunkWriter::builder().mechanism(way.0).reuse(way.1).chunk(CHUNK);
+    match builder.keep_capacity().build(writer) {
+        Ok(writer) => Some((writer, b"PC", reader)),
+        Err(errno) => {
+            assert_eq!(errno, Errno::EOPNOTSUPP);
+            skip(test, &format!("{:?} does not work here", way.0));
+            None
+        }
+    }
+}
+
+/// Both processes go on with the writer that lived before the fork, on one pipe, at the same time.
+fn fork_writer_used_and_dropped_in_both() {
+    for way in WAYS {
+        let Some((mut writer, whose, reader)) = writer_of(way, "fork") else { continue };
+        let mut checking = checker(reader, writer.get_ref(), whose);
+        send(&mut writer, b'P', 0..5);
+        let mut other = child(|| {
+            // A closure that borrows would leave the child's copy to the parent's code: take it.
+            let mut writer = writer_in_child(&mut writer);
+            send(&mut writer, b'C', 0..chunks());
+            let mapped = map_page();
+            drop(writer);
+            u8::from(!still_there(mapped))
+        });
+        send(&mut writer, b'P', 5..chunks());
+        assert_eq!(other.wait().unwrap().code(), Some(0), "{way:?}");
+        drop(writer);
+        assert_eq!(checking.wait().unwrap().code(), Some(0), "{way:?}");
+    }
+}
+
+/// The child's copy of the parent's writer, to own and drop.
+fn writer_in_child(writer: &mut ChunkWriter) -> ChunkWriter {
+    // SAFETY: this is the child, which never returns to where the original would be dropped.
+    unsafe { std::ptr::read(writer) }
+}
+
+/// A chunk that was lent before the fork is the parent's: the child cannot send it.
+fn fork_lent_chunk_stays_with_the_parent() {
+    for way in WAYS {
+        let Some((mut writer, _, reader)) = writer_of(way, "fork") else { continue };
+        writer.chunk().unwrap().fill(7);
+        let mut other = child(|| {
+            if way.0 == ChunkMechanism::Write {
+                return 0; // its copy is as good as any
+            }
+            let stopped = writer.send(CHUNK).unwrap_err();
+            if (stopped.bytes(), stopped.errno()) != (0, Some(Errno::EINVAL)) {
+                return 1;
+            }
+            // Neither does what the child writes from here on reach the parent's chunk.
+            writer.chunk().unwrap().fill(9);
+            0
+        });
+        assert_eq!(other.wait().unwrap().code(), Some(0), "{way:?}");
+        writer.send(CHUNK).unwrap();
+        let mut got = vec![0; CHUNK];
+        reader.read_exact(&mut got).unwrap();
+        assert!(got.iter().all(|&byte| byte == 7), "{way:?}");
+    }
+}
+
+/// What the parent sent before the fork, and nobody has read yet, is not changed by what the child
+/// does with its copy of the writer, nor by its drop.
+fn fork_child_leaves_unread_pages_alone() {
+    for way in WAYS {
+        let Some((mut writer, _, reader)) = writer_of(way, "fork") else { continue };
+        for number in 0..4 {
+            fill(writer.chunk().unwrap(), b'P', number);
+            writer.send(CHUNK).unwrap();
+        }
+        let mut other = child(|| {
+            let mut writer = writer_in_child(&mut writer);
+            for _ in 0..100 {
+                writer.chunk().unwrap().fill(0xee);
+            }
+            drop(writer);
+            0
+        });
+        assert_eq!(other.wait().unwrap().code(), Some(0));
+        let (mut got, mut expected) = (vec![0; CHUNK], vec![0; CHUNK]);
+        for number in 0..4 {
+            reader.read_exact(&mut got).unwrap();
+            fill(&mut expected, b'P', number);
+            assert!(got == expected, "{way:?} {number}");
+        }
+    }
+}
+
+/// The writer is dropped in the child unused, after the child has mapped memory of its own.
+fn fork_drop_in_the_child_unmaps_nothing_else() {
+    for way in WAYS {
+        let Some((mut writer, _, _reader)) = writer_of(way, "fork") else { continue };
+        send(&mut writer, b'P', 0..2);
+        let mut other = child(|| {
+            let mapped: Vec<_> = (0..50).map(|_| map_page()).collect();
+            drop(writer_in_child(&mut writer));
+            u8::from(!mapped.into_iter().all(still_there))
+        });
+        assert_eq!(other.wait().unwrap().code(), Some(0), "{way:?}");
+    }
+}
+
+/// A page at an address that the kernel has chosen, with something in it.
+fn map_page() -> *mut u8 {
+    // Read and write; private, and of no file, which has another number on MIPS.
+    let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
+    // SAFETY: maps new memory where nothing is mapped.
+    let answer = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
+    assert!(!(-4095..0).contains(&answer), "{answer}");
+    let page =
+        std::ptr::with_exposed_provenance_mut::<u8>(usize::from_ne_bytes(answer.to_ne_bytes()));
+    // SAFETY: mapped just now, writable.
+    unsafe { page.write_bytes(0x5a, 4096) };
+    page
+}
+
+fn still_there(page: *mut u8) -> bool {
+    // SAFETY: mapped by `map_page` and never unmapped; were it gone, the process would die of
+    // SIGSEGV, which is what the test would report.
+    unsafe { std::slice::from_raw_parts(page, 4096) }.iter().all(|&byte| byte == 0x5a)
+}
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    fork_writer_used_and_dropped_in_both,
+    fork_lent_chunk_stays_with_the_parent,
+    fork_child_leaves_unread_pages_alone,
+    fork_drop_in_the_child_unmaps_nothing_else,
+];

@@ -1,0 +1,593 @@
+//! `Command`: what the builder adds to `Spawn`, compared with std's. Each test runs alone in a process.
+#![allow(unsafe_code, reason = "closing standard streams")]
+
+use crate::common::programs::{all_of, output_of, program, std_program};
+use crate::common::{self, emulated, skip, slow, tool};
+use rawpipe::fd::OwnedFd;
+use rawpipe::process::{
+    Arg, Command, OnDrop, Resource, Rlimit, Signal, SignalSet, Spawn, SpawnStage, Stdio,
+};
+use rawpipe::{Errno, io as raw_io};
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::{env, thread};
+
+/// At which stage, and how, a spawn fails.
+fn failure(command: &Command) -> (SpawnStage, Errno) {
+    let before = common::open_fds();
+    let error = command.spawn().expect_err("a failure");
+    assert_eq!(common::open_fds(), before, "{command:?}");
+    (error.stage(), error.errno())
+}
+
+const INVALID: (SpawnStage, Errno) = (SpawnStage::Arguments, Errno::EINVAL);
+
+// ---- program and arguments ----
+
+fn args_arrive_byte_for_byte() {
+    let odd = OsString::from_vec(b"\xff = \"'\n".to_vec());
+    let (output, code) = output_of(program("args", &["a", "", "b c"]).arg(&odd).args(["x", "y"]));
+    assert_eq!(code, Some(0));
+    let words: Vec<_> = output.split(|byte| *byte == 0).skip(1).collect();
+    assert_eq!(words, [b"a", &b""[..], b"b c", odd.as_bytes(), b"x", b"y", b""]);
+}
+
+fn arg0_is_what_the_program_is_called() {
+    if emulated() {
+        return skip("arg0_is_what_the_program_is_called", "the emulator has argument 0");
+    }
+    let first = |command: &mut Command| {
+        let (output, code) = output_of(command);
+        assert_eq!(code, Some(0));
+        output.split(|byte| *byte == 0).next().map(<[u8]>::to_vec)
+    };
+    let path = env::current_exe().unwrap();
+    let mut command = program("args", &[]);
+    assert_eq!(first(&mut command).as_deref(), Some(path.as_os_str().as_bytes()));
+    assert_eq!(first(command.arg0("another name")).as_deref(), Some(&b"another name"[..]));
+}
+
+fn nul_in_any_string_einval() {
+    let nul = OsStr::new("a\0b");
+    let setters: [fn(&mut Command, &OsStr); 7] = [
+        |command, nul| _ = command.arg(nul),
+        |command, nul| _ = command.args([OsStr::new("fine"), nul, OsStr::new("fine")]),
+        |command, nul| _ = command.arg0(nul),
+        |command, nul| _ = command.env(nul, "value"),
+        |command, nul| _ = command.env("NAME", nul),
+        |command, nul| _ = command.current_dir(nul),
+        |command, nul| _ = command.cgroup(nul),
+    ];
+    for (i, set) in setters.iter().enumerate() {
+        let mut command = program("exit", &["0"]);
+        set(&mut command, nul);
+        assert_eq!(failure(&command), INVALID, "{i}");
+        // What comes later does not make up for it.
+        command.arg("fine").arg0("fine").env("NAME", "fine").current_dir("/").stdin(Stdio::piped());
+        assert_eq!(failure(&command), INVALID, "{i}");
+        let error = std::io::Error::from(command.spawn().unwrap_err());
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "as std's");
+    }
+    assert_eq!(failure(&Command::new(nul)), INVALID);
+    // There is no such variable, so it is taken out.
+    assert!(program("exit", &["0"]).env_remove(nul).spawn().unwrap().wait().unwrap().success());
+}
+
+fn program_by_the_childs_path() {
+    if emulated() {
+        return skip("program_by_the_childs_path", "the kernel cannot start a foreign program");
+    }
+    let folder = common::tmp_path();
+    fs::create_dir(&folder).unwrap();
+    symlink(env::current_exe().unwrap(), folder.join("rawpipe-test-program")).unwrap();
+    let mut command = Command::new("rawpipe-test-program");
+    command.args(std_program("exit", &["7"]).get_args());
+    // This process's own may have a folder that is closed to this user: EACCES.
+    command.env("PATH", "/no/such/folder");
+    assert_eq!(failure(&command), (SpawnStage::Exec, Errno::ENOENT));
+    command.env("PATH", &folder);
+    assert_eq!(command.spawn().unwrap().wait().unwrap().code(), Some(7));
+    command.env_clear();
+    assert_eq!(failure(&command), (SpawnStage::Exec, Errno::ENOENT));
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+fn errors_are_of_the_kinds_of_std() {
+    let folder = common::tmp_path();
+    fs::create_dir(&folder).unwrap();
+    let plain = folder.join("plain");
+    fs::write(&plain, "not a program").unwrap();
+    let script = folder.join("script");
+    fs::write(&script, "echo no interpreter is named").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let interpreter = folder.join("interpreter");
+    fs::write(&interpreter, "#!/no/such/interpreter\n").unwrap();
+    fs::set_permissions(&interpreter, fs::Permissions::from_mode(0o755)).unwrap();
+    let paths = [
+        folder.join("missing"),
+        plain.clone(),
+        folder.clone(),
+        script,
+        interpreter.clone(),
+        plain.join("below"),
+        "no-such-program-anywhere".into(),
+        "".into(),
+    ];
+    for path in paths {
+        if path == interpreter && tool() == Some(common::Tool::Valgrind) {
+            let reason = "Valgrind dies of an execve that it did not expect to fail";
+            skip("errors_are_of_the_kinds_of_std", reason);
+            continue;
+        }
+        let ours = Command::new(&path).spawn().unwrap_err();
+        assert_eq!(ours.stage(), SpawnStage::Exec);
+        if emulated() || tool() == Some(common::Tool::Valgrind) {
+            continue; // std takes the failure for a success where memory is not shared
+        }
+        let std = std::process::Command::new(&path).spawn().unwrap_err();
+        assert_eq!(Some(ours.errno().raw_os_error()), std.raw_os_error(), "{path:?}");
+        assert_eq!(std::io::Error::from(ours).kind(), std.kind());
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+// ---- environment and folder ----
+
+fn env_is_as_with_std() {
+    type Steps = fn(&mut dyn FnMut(Step<'_>));
+    enum Step<'a> {
+        Set(&'a str, &'a str),
+        Remove(&'a str),
+        Clear,
+    }
+    use Step::{Clear, Remove, Set};
+    let cases: [Steps; 8] = [
+        |_| (),
+        |step| step(Set("RAWPIPE_A", "1")),
+        |step| ["1", "2", ""].into_iter().for_each(|value| step(Set("RAWPIPE_OLD", value))),
+        |step| step(Remove("RAWPIPE_OLD")),
+        |step| [Remove("RAWPIPE_OLD"), Set("RAWPIPE_OLD", "new")].into_iter().for_each(step),
+        |step| [Set("RAWPIPE_A", "1"), Remove("RAWPIPE_A")].into_iter().for_each(step),
+        |step| {
+            let steps =
+                [Set("RAWPIPE_A", "1"), Remove("RAWPIPE_OLD"), Clear, Set("RAWPIPE_B", "=2=")];
+            steps.into_iter().for_each(step);
+        },
+        |step| [Set("=odd", "1"), Set("RAWPIPE_A", "")].into_iter().for_each(step),
+    ];
+    // SAFETY: there is no other thread.
+    unsafe { env::set_var("RAWPIPE_OLD", OsString::from_vec(b"\xffold".to_vec())) };
+    for (i, case) in cases.into_iter().enumerate() {
+        let (mut ours, mut std) = (program("env", &[]), std_program("env", &[]));
+        case(&mut |step| match step {
+            Set(name, value) => {
+                ours.env(name, value);
+                std.env(name, value);
+            }
+            Remove(name) => {
+                ours.env_remove(name);
+                std.env_remove(name);
+            }
+            Clear => {
+                ours.env_clear();
+                std.env_clear();
+            }
+        });
+        let expected = std.output().unwrap();
+        assert!(expected.status.success());
+        assert_eq!(output_of(&mut ours), (expected.stdout, Some(0)), "case {i}");
+    }
+}
+
+/// Variables that are there twice, and what is no variable: as this process was started with them.
+fn env_with_entries_that_are_no_variables() {
+    let test = "env_with_entries_that_are_no_variables";
+    if common::in_role("started") {
+        return env_is_handed_on_as_it_is();
+    }
+    if emulated() {
+        return skip(test, "an emulator rebuilds the environment");
+    }
+    let program = CString::new(env::current_exe().unwrap().into_os_string().into_vec()).unwrap();
+    let alone = CString::new(format!("{}=command::{test}", common::ALONE)).unwrap();
+    let own = [alone.as_c_str(), c"RAWPIPE_TEST_ROLE=started"];
+    let envp: Vec<_> =
+        ENTRIES.iter().chain(&own).map(|entry| Arg::new(entry)).chain([Arg::END]).collect();
+    let mut child = Spawn::new(&program, &[Arg::new(&program), Arg::END], &envp).spawn().unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+const ENTRIES: [&CStr; 8] =
+    [c"A=1", c"no equals sign", c"", c"=", c"A=2", c"B=\xff", c"=x=y", c"=z"];
+
+fn env_is_handed_on_as_it_is() {
+    // In whatever order; and a start of this program by hand has no empty entries.
+    let sorted = |bytes: Vec<u8>| {
+        let mut all: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+        all.retain(|entry| !entry.is_empty() && !entry.starts_with(b"RAWPIPE"));
+        all.sort();
+        all
+    };
+    let cat = |command: &mut Command| {
+        let (bytes, code) = output_of(command.arg("/proc/self/environ"));
+        assert_eq!(code, Some(0));
+        sorted(bytes)
+    };
+    let std = std::process::Command::new("/bin/cat").arg("/proc/self/environ").output().unwrap();
+    let all = sorted(ENTRIES.iter().flat_map(|entry| entry.to_bytes_with_nul()).copied().collect());
+    assert_eq!(cat(&mut Command::new("/bin/cat")), all);
+    assert_eq!(sorted(std.stdout), all, "as std hands it on");
+    let changed = cat(Command::new("/bin/cat").env("B", "new").env_remove("A"));
+    assert_eq!(changed, sorted(b"no equals sign\0=\0=x=y\0=z\0B=new\0".to_vec()));
+    assert_eq!(cat(Command::new("/bin/cat").env_clear().env("B", "new")), [b"B=new"]);
+}
+
+fn env_name_that_is_none_einval() {
+    for name in ["", "A=B", "A="] {
+        assert_eq!(failure(program("exit", &["0"]).env(name, "1")), INVALID, "{name:?}");
+    }
+    let (output, _) = output_of(program("env", &[]).env_clear().envs([("A", "1"), ("B", "2")]));
+    assert_eq!(output, b"A=1\0B=2\0");
+}
+
+fn current_dir_is_the_childs_alone() {
+    let here = env::current_dir().unwrap();
+    let (output, _) = output_of(program("cwd", &[]).current_dir("/proc"));
+    assert_eq!(output, b"/proc");
+    assert_eq!(env::current_dir().unwrap(), here);
+    let missing = failure(program("cwd", &[]).current_dir("/no/such/folder"));
+    assert_eq!(missing, (SpawnStage::Chdir, Errno::ENOENT));
+}
+
+// ---- standard streams ----
+
+fn stdio_piped_all_three() {
+    let mut child = program("cat", &[])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for blocking in [
+        raw_io::is_nonblocking(child.stdin_ref().unwrap()),
+        raw_io::is_nonblocking(child.stdout_ref().unwrap()),
+        raw_io::is_nonblocking(child.stderr_ref().unwrap()),
+    ] {
+        assert_eq!(blocking, Ok(false));
+    }
+    assert_eq!(raw_io::is_close_on_exec(child.stdin_ref().unwrap()), Ok(true));
+    assert_eq!(raw_io::is_close_on_exec(child.stderr_ref().unwrap()), Ok(true));
+    child.take_stdin().unwrap().write_all(b"there and back").unwrap();
+    assert_eq!(all_of(child.take_stdout()), b"there and back");
+    assert_eq!(all_of(child.take_stderr()), b"");
+    assert!(child.wait().unwrap().success());
+
+    let child = program("exit", &["0"]).spawn().unwrap();
+    assert!(
+        child.stdin_ref().is_none() && child.stdout_ref().is_none() && child.stderr_ref().is_none()
+    );
+    let mut child = child;
+    assert!(child.wait().unwrap().success());
+}
+
+fn stdio_null_reads_nothing_and_takes_all() {
+    let (output, code) = output_of(program("cat", &[]).stdin(Stdio::null()));
+    assert_eq!((output, code), (Vec::new(), Some(0)));
+    let mut flood = program("flood", &["1000000", "1000000"]);
+    let mut child = flood.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+fn stdio_from_anything_with_a_descriptor() {
+    let (out, out_writer) = rawpipe::pipe().unwrap();
+    let (err, err_writer) = rawpipe::pipe().unwrap();
+    let mut command = program("both", &[]);
+    command.stdout(out_writer).stderr(OwnedFd::from(err_writer));
+    assert!(command.spawn().unwrap().wait().unwrap().success());
+    drop(command);
+    assert_eq!((all_of(Some(out)), all_of(Some(err))), (b"out".to_vec(), b"err".to_vec()));
+
+    let file = common::file(b"from a file");
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let mut command = program("cat", &[]);
+    assert!(command.stdin(file).stdout(writer).spawn().unwrap().wait().unwrap().success());
+    drop(command);
+    assert_eq!(all_of(Some(reader)), b"from a file");
+}
+
+fn stdio_one_pipe_for_two_streams() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let mut command = program("both", &[]);
+    command.stderr(writer.try_clone().unwrap()).stdout(writer);
+    assert!(command.spawn().unwrap().wait().unwrap().success());
+    drop(command);
+    assert_eq!(all_of(Some(reader)), b"outerr");
+}
+
+fn stdio_inherited_unless_said_otherwise() {
+    if common::in_role("heir") {
+        let echo = program("cat", &[]);
+        assert!(echo.spawn().unwrap().wait().unwrap().success());
+        let mut both = program("both", &[]);
+        both.stdin(Stdio::inherit()).stdout(Stdio::inherit());
+        assert!(both.spawn().unwrap().wait().unwrap().success());
+        return;
+    }
+    let mut heir = common::role_command("heir");
+    let output = common::finish(heir.stdin(common::file(b"bequest, ")));
+    assert_eq!(common::role_output(&output), "bequest, out");
+    assert_eq!(output.stderr, b"err");
+}
+
+/// Pipes and files that are opened then have the numbers 0, 1 and 2.
+fn stdio_closed_in_the_parent() {
+    if common::in_role("closed") {
+        let result = common::file(b"");
+        let mut answers = Vec::new();
+        for fd in 0..3 {
+            // SAFETY: nothing in this process uses it from here on.
+            drop(unsafe { rawpipe::io::take_inherited(fd) }.unwrap());
+        }
+        for round in 0..3 {
+            let mut command = program("cat", &[]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            if round > 0 {
+                command.stderr(if round == 1 { Stdio::piped() } else { Stdio::null() });
+            }
+            let mut child = command.spawn().unwrap();
+            child.take_stdin().unwrap().write_all(b"no streams here").unwrap();
+            answers.extend(all_of(child.take_stdout()));
+            if round == 1 {
+                answers.extend(all_of(child.take_stderr()));
+            }
+            answers.push(u8::from(child.wait().unwrap().success()));
+        }
+        let before = common::open_fds();
+        let mut both = program("both", &[]);
+        let mut child = both.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        answers.extend(all_of(child.take_stdout()));
+        answers.extend(all_of(child.take_stderr()));
+        drop(child);
+        // The process descriptor apart, which went with the child.
+        assert_eq!(common::open_fds(), before);
+        drop(result);
+        let expected = b"no streams here\x01".repeat(3);
+        assert_eq!(answers, [&expected[..], b"outerr"].concat());
+        rawpipe::process::exit(33);
+    }
+    let output = common::finish(&mut common::role_command("closed"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(33), "{errors}");
+}
+
+fn fd_map_any_number() {
+    let (first, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(b"to number 200").unwrap();
+    drop(writer);
+    let mut command = program("read", &["200"]);
+    command.fd_map(first, 200);
+    assert_eq!(output_of(&mut command), (b"to number 200".to_vec(), Some(0)));
+
+    for numbers in [[9, 9], [-1, 9], [0, 9]] {
+        let mut command = program("exit", &["0"]);
+        command.stdin(Stdio::null());
+        for number in numbers {
+            command.fd_map(common::file(b""), number);
+        }
+        assert_eq!(failure(&command), INVALID, "{numbers:?}");
+    }
+}
+
+fn fd_map_replaces_the_default_of_output() {
+    use std::io::Seek;
+    let text = |mut file: File| {
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        text
+    };
+    let (out, err) = (common::file(b""), common::file(b""));
+    let mut command = program("aside", &[]);
+    command.fd_map(common::file(b"mapped"), 0);
+    let output = command.output().unwrap();
+    assert_eq!((&*output.stdout, &*output.stderr), (&b"mapped"[..], &b"err"[..]));
+    command = program("both", &[]);
+    command.fd_map(out.try_clone().unwrap(), 1).fd_map(err.try_clone().unwrap(), 2);
+    let output = command.output().unwrap();
+    assert_eq!((output.stdout.len(), output.stderr.len()), (0, 0));
+    assert!(command.status().unwrap().success());
+    assert_eq!((text(out), text(err)), ("outout".to_owned(), "errerr".to_owned()));
+
+    // What was set is no default.
+    command.stderr(Stdio::inherit());
+    assert!(command.output().unwrap().status.success());
+    command.stderr(Stdio::piped());
+    assert!(command.output().is_err());
+    assert_eq!(failure(&command), INVALID);
+}
+
+fn spawn_has_closed_the_childs_ends() {
+    let before = common::open_fds().len();
+    let mut command = program("cat", &[]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let pidfd = usize::from(child.pidfd().is_some());
+    assert_eq!(common::open_fds().len(), before + 2 + pidfd);
+    assert!(child.wait().unwrap().success());
+    drop(child);
+    assert_eq!(common::open_fds().len(), before);
+}
+
+// ---- the rest of what a child may be asked for ----
+
+fn settings_reach_the_child() {
+    const TEST: &str = "settings_reach_the_child";
+    if emulated() {
+        return skip(TEST, "the emulator shows its own");
+    }
+    if common::descriptors_without_limit(TEST) {
+        return;
+    }
+    let blocked = SignalSet::empty().with(Signal::HUP).with(Signal::USR2);
+    let mut command = program("proc", &["status"]);
+    command.umask(0o027).signal_mask(blocked).setsid().nice(3);
+    command.rlimit(Resource::CORE, Rlimit::both(0)).rlimit(Resource::NOFILE, Rlimit::new(60, 61));
+    let text = |command: &mut Command| String::from_utf8(output_of(command).0).unwrap();
+    let status = text(&mut command);
+    let line = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+        line.unwrap_or_else(|| panic!("{name} in {status}"))
+    };
+    assert_eq!(line("Umask"), "0027");
+    assert_eq!(u64::from_str_radix(line("SigBlk"), 16), Ok(1 | 1 << (Signal::USR2.as_raw() - 1)));
+    assert_eq!((line("NSsid"), line("NSpgid")), (line("Pid"), line("Pid")));
+
+    let with_args = |name| {
+        let mut command = program("proc", &[name]);
+        command.nice(3).rlimit(Resource::NOFILE, Rlimit::new(60, 61)).process_group(0);
+        command
+    };
+    let limits = text(&mut with_args("limits"));
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["60", "61"]);
+    let own_nice: i32 = nice_of(&fs::read_to_string("/proc/self/stat").unwrap());
+    assert_eq!(nice_of(&text(&mut with_args("stat"))), (own_nice + 3).min(19));
+}
+
+/// Field 19 of /proc/self/stat.
+fn nice_of(stat: &str) -> i32 {
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    fields.split(' ').nth(16).unwrap().parse().unwrap()
+}
+
+fn cgroup_writes_to_the_file_in_its_folder() {
+    let folder = common::tmp_path();
+    fs::create_dir(&folder).unwrap();
+    let mut command = program("exit", &["0"]);
+    command.cgroup(&folder);
+    assert_eq!(failure(&command), (SpawnStage::Cgroup, Errno::ENOENT));
+    // A stand-in: there the child's own number is written.
+    fs::write(folder.join("cgroup.procs"), "").unwrap();
+    assert!(command.spawn().unwrap().wait().unwrap().success());
+    assert_eq!(fs::read(folder.join("cgroup.procs")).unwrap(), b"0");
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+fn on_drop_is_given_to_the_child() {
+    let mut command = program("sleep", &[]);
+    command.stdout(Stdio::piped()).on_drop(OnDrop::KillGroup);
+    assert_eq!(failure(&command), INVALID);
+    command.process_group(0);
+    let mut child = command.spawn().unwrap();
+    let stdout = child.take_stdout();
+    drop(child);
+    assert_eq!(all_of(stdout), b"");
+}
+
+// ---- again and again, and from everywhere ----
+
+fn command_is_reusable() {
+    let mut command = program("args", &["one"]);
+    command.stdout(Stdio::piped());
+    for extra in 0..4 {
+        for _ in 0..2 {
+            let mut child = command.spawn().unwrap();
+            let words = all_of(child.take_stdout());
+            assert_eq!(words.iter().filter(|byte| **byte == 0).count(), 2 + extra);
+            assert!(child.wait().unwrap().success());
+        }
+        command.arg("another");
+    }
+}
+
+/// A pipe end that got into another thread's child would keep this one's output from ending.
+fn spawn_from_eight_threads_ends_of_file_arrive() {
+    let rounds = if slow() { 3 } else { 25 };
+    let shared = &{
+        let mut command = program("cat", &[]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    thread::scope(|scope| {
+        for thread in 0..8 {
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    let text = format!("{thread} {round}");
+                    let mut child = shared.spawn().unwrap();
+                    child.take_stdin().unwrap().write_all(text.as_bytes()).unwrap();
+                    assert_eq!(all_of(child.take_stdout()), text.as_bytes());
+                    assert_eq!(all_of(child.take_stderr()), b"");
+                    assert!(child.wait().unwrap().success());
+                }
+            });
+        }
+    });
+}
+
+fn nothing_is_left_of_ten_thousand_spawns() {
+    let count = if slow() { 200 } else { 10_000 };
+    let mut fine = program("exit", &["0"]);
+    fine.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut missing = Command::new("/no/such/program");
+    missing.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut nowhere = program("exit", &["0"]);
+    nowhere.current_dir("/no/such/folder").stdout(Stdio::piped());
+    let round = |i: usize| match i % 4 {
+        1 => drop(missing.spawn().unwrap_err()),
+        3 => drop(nowhere.spawn().unwrap_err()),
+        _ => assert!(fine.spawn().unwrap().wait().unwrap().success()),
+    };
+    let entries = |what: &str| fs::read_dir(format!("/proc/self/{what}")).unwrap().count();
+    let left = || {
+        let mut maps = String::new();
+        File::open("/proc/self/maps").unwrap().read_to_string(&mut maps).unwrap();
+        let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        // The allocator may map another piece of its own, and a tool's does so all the time.
+        (entries("fd"), entries("task"), maps.lines().count(), children)
+    };
+    (0..8).for_each(round);
+    let before = left();
+    (0..count).for_each(round);
+    let after = left();
+    assert_eq!((after.0, after.1, &after.3), (before.0, before.1, &before.3));
+    let more = if tool().is_some() { 50 } else { 2 };
+    assert!(after.2 <= before.2 + more, "{} mappings, then {}", before.2, after.2);
+    assert_eq!(after.3, "");
+}
+
+fn debug_is_the_command_line() {
+    let mut command = Command::new("printf");
+    command.args(["%s", "a \"b\""]).env("SECRET", "x");
+    assert_eq!(format!("{command:?}"), r#""printf" "%s" "a \"b\"""#);
+}
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    args_arrive_byte_for_byte,
+    arg0_is_what_the_program_is_called,
+    nul_in_any_string_einval,
+    program_by_the_childs_path,
+    errors_are_of_the_kinds_of_std,
+    env_is_as_with_std,
+    env_with_entries_that_are_no_variables,
+    env_name_that_is_none_einval,
+    current_dir_is_the_childs_alone,
+    stdio_piped_all_three,
+    stdio_null_reads_nothing_and_takes_all,
+    stdio_from_anything_with_a_descriptor,
+    stdio_one_pipe_for_two_streams,
+    stdio_inherited_unless_said_otherwise,
+    stdio_closed_in_the_parent,
+    fd_map_any_number,
+    fd_map_replaces_the_default_of_output,
+    spawn_has_closed_the_childs_ends,
+    settings_reach_the_child,
+    cgroup_writes_to_the_file_in_its_folder,
+    on_drop_is_given_to_the_child,
+    command_is_reusable,
+    spawn_from_eight_threads_ends_of_file_arrive,
+    nothing_is_left_of_ten_thousand_spawns,
+    debug_is_the_command_line,
+];

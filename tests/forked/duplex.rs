@@ -1,0 +1,198 @@
+//! Two-way links between processes. Each test runs alone in a process.
+
+#![allow(unsafe_code, reason = "fork, and a signal's action by the C library")]
+
+use crate::common::{self, Storm, child};
+use rawpipe::Deadline;
+use rawpipe::Errno;
+use rawpipe::Wait;
+use rawpipe::message::{Channel, Duplex, MessageError};
+use rawpipe::pipe::{Builder, Capacity};
+use std::io::{BufRead, BufReader, Write};
+use std::time::Duration;
+
+fn duplex_child_answers() {
+    // SAFETY: one thread, and the child only reads and writes.
+    let (mut child, link) = unsafe {
+        Duplex::fork(|link| {
+            let mut number = [0; 4];
+            while link.read_exact(&mut number).is_ok() {
+                let next = u32::from_ne_bytes(number) + 1;
+                link.write_all(&next.to_ne_bytes()).unwrap();
+            }
+            7 // the parent's side is gone
+        })
+    }
+    .unwrap();
+    for number in 0..100_u32 {
+        link.write_all(&number.to_ne_bytes()).unwrap();
+        let mut next = [0; 4];
+        link.read_exact(&mut next).unwrap();
+        assert_eq!(u32::from_ne_bytes(next), number + 1);
+    }
+    drop(link);
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+}
+
+/// What it had written is read, then the end comes, and writing fails without a signal.
+fn duplex_one_side_dies() {
+    unsafe extern "C" {
+        safe fn signal(signal: i32, handler: usize) -> usize;
+    }
+    assert_ne!(signal(13, 0), usize::MAX); // SIGPIPE kills from here on
+    // SAFETY: as above.
+    let (mut child, link) =
+        unsafe { Duplex::fork(|link| u8::from(link.write(b"last words") != Ok(10))) }.unwrap();
+    assert!(child.wait().unwrap().success());
+    let mut buf = [0; 64];
+    assert_eq!(link.read(&mut buf), Ok(10));
+    assert_eq!(link.read(&mut buf), Ok(0));
+    assert_eq!(link.write(b"x"), Err(Errno::EPIPE));
+    assert_eq!(link.write_all(b"x").unwrap_err().errno(), Some(Errno::EPIPE));
+    let mut channel = Channel::from(link);
+    assert_eq!(channel.recv(), Ok(None));
+    assert_eq!(channel.send(&[b"x"]), Err(MessageError::Io(Errno::EPIPE)));
+    let deadline = Deadline::after(Duration::from_secs(10));
+    let answer = channel.send_deadline(&[b"x"], deadline);
+    assert_eq!(answer, Err(MessageError::Io(Errno::EPIPE)));
+}
+
+/// Dies in the middle of a message.
+fn channel_other_side_dies_truncated() {
+    // SAFETY: as above.
+    let (mut child, link) = unsafe {
+        Duplex::fork(|link| {
+            link.write_all(&100_u64.to_le_bytes()).unwrap();
+            link.write_all(&[1; 99]).unwrap();
+            0
+        })
+    }
+    .unwrap();
+    let mut channel = Channel::from(link);
+    assert_eq!(channel.recv(), Err(MessageError::Truncated));
+    assert!(child.wait().unwrap().success());
+}
+
+/// Two children, each with a side of its own; the second has no copy of the first's.
+fn duplex_children_do_not_hold_each_others_sides() {
+    let wait_for_the_end = |link: Duplex| {
+        let mut buf = [0; 8];
+        u8::from(link.read(&mut buf) != Ok(0))
+    };
+    // SAFETY: as above.
+    let (mut first, to_first) = unsafe { Duplex::fork(wait_for_the_end) }.unwrap();
+    let (held, hold) = rawpipe::pipe().unwrap();
+    // SAFETY: as above. It closes its copy of the parent's other link first.
+    let (mut second, to_second) = unsafe {
+        Duplex::fork(|link| {
+            common::close_copy(to_first.reader());
+            common::close_copy(to_first.writer());
+            common::close_copy(&hold);
+            let _ = held.read(&mut [0; 1]);
+            wait_for_the_end(link)
+        })
+    }
+    .unwrap();
+    drop(to_first);
+    assert!(first.wait().unwrap().success(), "while the second lives");
+    drop((to_second, hold));
+    assert!(second.wait().unwrap().success());
+}
+
+fn duplex_half_closed() {
+    // SAFETY: as above.
+    let (mut child, link) = unsafe {
+        Duplex::fork(|link| {
+            let (reader, writer) = link.into_ends();
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).unwrap();
+            all.reverse();
+            u8::from(writer.write_all(&all).is_err())
+        })
+    }
+    .unwrap();
+    let (reader, writer) = link.into_ends();
+    writer.write_all(b"stressed").unwrap();
+    drop(writer); // no more comes; the other direction is open
+    let mut all = Vec::new();
+    reader.read_to_end(&mut all).unwrap();
+    assert_eq!(all, b"desserts");
+    assert!(child.wait().unwrap().success());
+}
+
+fn duplex_with_std_traits_and_a_larger_pipe() {
+    let builder = Builder::new().capacity(Capacity::Bytes(1 << 17));
+    let (mut left, right) = Duplex::pair_of(builder).unwrap();
+    assert_eq!(left.reader().capacity(), Ok(1 << 17));
+    assert_eq!(left.writer().capacity(), Ok(1 << 17));
+    writeln!(left, "line {}", 1).unwrap();
+    let mut line = String::new();
+    BufReader::new(right).read_line(&mut line).unwrap();
+    assert_eq!(line, "line 1\n");
+    assert_eq!(left.write_all(b"x").unwrap_err().errno(), Some(Errno::EPIPE), "right is gone");
+}
+
+fn channel_goes_on_after_signals() {
+    const LEN: usize = 1 << 20;
+    let data: Vec<u8> = (0..LEN).map(|n| n.to_le_bytes()[1]).collect();
+    let (left, right) = Channel::pair().unwrap();
+    let mut left = Some(left);
+    let mut echo = child(|| {
+        left = None; // here, in the child
+        let mut right = right;
+        let storm = Storm::begin(Duration::from_micros(100));
+        while let Some(message) = right.recv().unwrap() {
+            assert!(message == data);
+            right.send(&[&message[..1000], &message[1000..]]).unwrap();
+        }
+        drop(storm);
+        0
+    });
+    let storm = Storm::begin(Duration::from_micros(100));
+    let mut left = left.expect("only the child's copy was dropped");
+    let deadline = Deadline::after(Duration::from_secs(200));
+    for round in 0..4 {
+        if round % 2 == 0 {
+            left.send(&[&data]).unwrap();
+            assert!(left.recv().unwrap().unwrap() == data);
+        } else {
+            left.send_deadline(&[&data], deadline).unwrap();
+            assert!(left.recv_deadline(deadline).unwrap().unwrap() == data);
+        }
+    }
+    drop(storm);
+    drop(left);
+    assert!(echo.wait().unwrap().success());
+}
+
+fn channel_adaptive_between_processes() {
+    // SAFETY: as above.
+    let (mut child, link) = unsafe {
+        Duplex::fork(|link| {
+            let mut channel = Channel::from(link).with_wait(Wait::Adaptive);
+            while let Some(message) = channel.recv().unwrap() {
+                channel.send(&[&message]).unwrap();
+            }
+            0
+        })
+    }
+    .unwrap();
+    let mut channel = Channel::from(link).with_wait(Wait::Adaptive);
+    for number in 0..1000_u32 {
+        channel.send(&[&number.to_le_bytes()]).unwrap();
+        assert_eq!(channel.recv().unwrap().unwrap(), number.to_le_bytes());
+    }
+    drop(channel);
+    assert!(child.wait().unwrap().success());
+}
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    duplex_child_answers,
+    duplex_one_side_dies,
+    channel_other_side_dies_truncated,
+    duplex_children_do_not_hold_each_others_sides,
+    duplex_half_closed,
+    duplex_with_std_traits_and_a_larger_pipe,
+    channel_goes_on_after_signals,
+    channel_adaptive_between_processes,
+];

@@ -1,0 +1,283 @@
+//! Whether the tool that this was built for, or runs under, sees what it is there to see: each of these
+//! makes one mistake on purpose, in a process of its own, and wants it reported. Without such a tool they
+//! are skipped: `.ci/sanitize.sh` wants none of them skipped that concern its tool.
+#![allow(unsafe_code, reason = "mistakes")]
+
+use crate::common::nr;
+use crate::common::{self, Tool, skip};
+use rawpipe::fd::{AsRawFd, BorrowedFd};
+use rawpipe::raw;
+use std::cell::UnsafeCell;
+use std::hint::black_box;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Runs `mistake` in another process if one of these tools is there, and wants the words that it has for
+/// this.
+fn reported(test: &str, words: &[(Tool, &str)], mistake: fn()) {
+    if common::in_role("mistake") {
+        mistake();
+        // Not by a return: the leaks are what the C library's `exit` lets a tool look for.
+        std::process::exit(0);
+    }
+    let Some((_, words)) = words.iter().find(|(tool, _)| common::tool() == Some(*tool)) else {
+        return skip(test, "neither built for a tool that sees this nor run under one");
+    };
+    let output = common::finish(&mut role());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(99), "{errors}");
+    assert!(errors.contains(words), "{errors}");
+}
+
+/// That this is *not* reported.
+fn silent(test: &str, tool: Tool, right: fn()) {
+    if common::in_role("mistake") {
+        return right();
+    }
+    if common::tool() != Some(tool) {
+        return skip(test, "not built for the tool that looks at this");
+    }
+    let output = common::finish(&mut role());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// With options that send reports to where they are read.
+fn role() -> std::process::Command {
+    let mut command = common::role_command("mistake");
+    command.stdin(Stdio::null());
+    let options = "exitcode=99:halt_on_error=1:symbolize=0";
+    for tool in ["ASAN_OPTIONS", "LSAN_OPTIONS", "MSAN_OPTIONS", "TSAN_OPTIONS"] {
+        command.env(tool, options);
+    }
+    command
+}
+
+fn number(fd: &impl AsRawFd) -> usize {
+    usize::try_from(fd.as_raw_fd()).unwrap()
+}
+
+fn read_beyond_the_end_of_a_buffer() {
+    let words = [
+        (Tool::Address, "heap-buffer-overflow"),
+        (Tool::Valgrind, "points to unaddressable byte(s)"),
+    ];
+    reported("read_beyond_the_end_of_a_buffer", &words, || {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        writer.write_all(&[7; 16]).unwrap();
+        let mut buf = vec![0_u8; 16];
+        let place = buf.as_mut_ptr().expose_provenance();
+        // The kernel has 16 bytes only. It is the length that is wrong.
+        // SAFETY: none for the length.
+        let answer = unsafe { raw::syscall3(nr::READ, number(&reader), place, 24) };
+        black_box((answer, buf));
+    });
+}
+
+fn readv_beyond_the_end_of_a_buffer() {
+    let words = [
+        (Tool::Address, "heap-buffer-overflow"),
+        (Tool::Valgrind, "points to unaddressable byte(s)"),
+    ];
+    reported("readv_beyond_the_end_of_a_buffer", &words, || {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        writer.write_all(&[7; 16]).unwrap();
+        let mut buf = vec![0_u8; 8];
+        let list = [[buf.as_mut_ptr().expose_provenance(), 8], [buf.as_mut_ptr().addr() + 4, 8]];
+        let place = list.as_ptr().expose_provenance();
+        // SAFETY: none for the second buffer.
+        let answer = unsafe { raw::syscall3(nr::READV, number(&reader), place, 2) };
+        black_box((answer, buf));
+    });
+}
+
+fn write_of_freed_memory() {
+    let words = [
+        (Tool::Address, "heap-use-after-free"),
+        (Tool::Valgrind, "points to unaddressable byte(s)"),
+    ];
+    reported("write_of_freed_memory", &words, || {
+        let (_reader, writer) = rawpipe::pipe().unwrap();
+        let buf = vec![7_u8; 16];
+        let place = buf.as_ptr().expose_provenance();
+        drop(buf);
+        // SAFETY: none.
+        black_box(unsafe { raw::syscall3(nr::WRITE, number(&writer), place, 16) });
+    });
+}
+
+fn byte_beyond_what_read_has_given() {
+    let words = [
+        (Tool::Memory, "use-of-uninitialized-value"),
+        (Tool::Valgrind, "Conditional jump or move depends on uninitialised value(s)"),
+    ];
+    reported("byte_beyond_what_read_has_given", &words, || {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        writer.write_all(&[7; 4]).unwrap();
+        let mut buf = Vec::<u8>::with_capacity(16);
+        let place = buf.as_mut_ptr().expose_provenance();
+        // SAFETY: the buffer has room for 16 bytes.
+        let answer = unsafe { raw::syscall3(nr::READ, number(&reader), place, 16) };
+        assert_eq!(answer, 4);
+        // SAFETY: none: it is one more than were read.
+        unsafe { buf.set_len(5) };
+        assert_eq!(buf[..4], [7; 4]);
+        if black_box(buf[4]) == 9 {
+            println!("nine");
+        }
+    });
+}
+
+fn write_of_uninitialised_memory() {
+    let words = [
+        (Tool::Memory, "use-of-uninitialized-value"),
+        (Tool::Valgrind, "points to uninitialised byte(s)"),
+    ];
+    reported("write_of_uninitialised_memory", &words, || {
+        let (_reader, writer) = rawpipe::pipe().unwrap();
+        let mut buf = Vec::<u8>::with_capacity(16);
+        buf.push(1);
+        let place = buf.as_ptr().expose_provenance();
+        // SAFETY: none.
+        black_box(unsafe { raw::syscall3(nr::WRITE, number(&writer), place, 2) });
+    });
+}
+
+fn memory_that_nobody_can_free() {
+    let words = [
+        (Tool::Address, "LeakSanitizer: detected memory leaks"),
+        (Tool::Leak, "LeakSanitizer: detected memory leaks"),
+        (Tool::Valgrind, "definitely lost"),
+    ];
+    reported("memory_that_nobody_can_free", &words, || {
+        // More than one, and the stack that pointed to them overwritten: a pointer that is still lying
+        // about somewhere hides one.
+        for turn in 0..100_u8 {
+            std::mem::forget(black_box(vec![turn; 1000]));
+        }
+        black_box([0_u8; 4096]);
+    });
+}
+
+struct Shared(UnsafeCell<[u8; 64]>);
+// SAFETY: none: it is what is to be reported.
+unsafe impl Sync for Shared {}
+static SHARED: Shared = Shared(UnsafeCell::new([0; 64]));
+
+fn store(value: u8) {
+    // SAFETY: only where the caller orders the threads.
+    unsafe { SHARED.0.get().write([value; 64]) };
+}
+
+/// Waits for the other of two threads, in no order that counts: to the tool, a thread that begins when
+/// another has ended may be that one.
+fn both_are_here() {
+    static HERE: AtomicU8 = AtomicU8::new(0);
+    HERE.fetch_add(1, Ordering::Relaxed);
+    while HERE.load(Ordering::Relaxed) < 2 {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn threads_in_no_order() {
+    reported("threads_in_no_order", &[(Tool::Thread, "data race")], || {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                store(1);
+                both_are_here();
+            });
+            scope.spawn(|| {
+                store(2);
+                both_are_here();
+            });
+        });
+    });
+}
+
+/// The kernel reads on behalf of the thread that calls it.
+fn write_of_what_another_thread_stores() {
+    reported("write_of_what_another_thread_stores", &[(Tool::Thread, "data race")], || {
+        let (_reader, writer) = rawpipe::pipe().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                store(1);
+                both_are_here();
+            });
+            scope.spawn(|| {
+                let place = SHARED.0.get().expose_provenance();
+                // SAFETY: none for the other thread.
+                black_box(unsafe { raw::syscall3(nr::WRITE, number(&writer), place, 64) });
+                both_are_here();
+            });
+        });
+    });
+}
+
+/// Bytes in another pipe put nothing in order.
+fn threads_in_the_order_of_two_pipes() {
+    reported("threads_in_the_order_of_two_pipes", &[(Tool::Thread, "data race")], || {
+        let (reader, other) = rawpipe::pipe().unwrap();
+        let (_second, writer) = rawpipe::pipe().unwrap();
+        other.write_all(b"x").unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                store(1);
+                writer.write_all(b"x").unwrap();
+                both_are_here();
+            });
+            scope.spawn(move || {
+                reader.read_exact(&mut [0]).unwrap();
+                store(2);
+                both_are_here();
+            });
+        });
+    });
+}
+
+fn threads_in_the_order_of_a_pipe() {
+    silent("threads_in_the_order_of_a_pipe", Tool::Thread, || {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                store(1);
+                writer.write_all(b"x").unwrap();
+            });
+            scope.spawn(move || {
+                reader.read_exact(&mut [0]).unwrap();
+                store(2);
+            });
+        });
+    });
+}
+
+/// A descriptor that is not open is nobody's memory, and an address that is none is the kernel's to
+/// refuse.
+fn calls_that_fail() {
+    let tool = common::tool().unwrap_or(Tool::Address);
+    silent("calls_that_fail", tool, || {
+        let closed: BorrowedFd<'_> = common::closed_fd();
+        assert!(rawpipe::read(closed, &mut [0; 4]).is_err());
+        if common::tool() == Some(Tool::Valgrind) {
+            return; // which reports each address that is none, whatever the kernel says
+        }
+        let (reader, _writer) = rawpipe::pipe().unwrap();
+        // SAFETY: no program has memory there.
+        let answer = unsafe { raw::syscall3(nr::READ, number(&reader), usize::MAX - 4095, 8) };
+        assert!(answer < 0);
+    });
+}
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    read_beyond_the_end_of_a_buffer,
+    readv_beyond_the_end_of_a_buffer,
+    write_of_freed_memory,
+    byte_beyond_what_read_has_given,
+    write_of_uninitialised_memory,
+    memory_that_nobody_can_free,
+    threads_in_no_order,
+    write_of_what_another_thread_stores,
+    threads_in_the_order_of_two_pipes,
+    threads_in_the_order_of_a_pipe,
+    calls_that_fail,
+];

@@ -1,0 +1,225 @@
+//! `select`, with descriptors of any number. Each test runs alone in a process: one closes a
+//! descriptor by its number, and others need the numbers to be theirs.
+#![allow(unsafe_code, reason = "descriptors by number")]
+
+use crate::common::nr;
+use crate::common::{self, Storm, child, skip};
+use rawpipe::Deadline;
+use rawpipe::event::{FdSet, select, select_deadline};
+use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rawpipe::{Errno, PipeReader, raw};
+use std::time::{Duration, Instant};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+fn set<'fd>(fds: &[BorrowedFd<'fd>]) -> FdSet<'fd> {
+    let mut set = FdSet::new();
+    fds.iter().for_each(|fd| set.insert_borrowed_fd(*fd));
+    set
+}
+
+/// A duplicate whose number is at least this; `None` where the process may not have it.
+fn dup_at(fd: impl AsFd, minimum: usize) -> Option<OwnedFd> {
+    const F_DUPFD_CLOEXEC: usize = 1030;
+    const RLIMIT_NOFILE: usize = 7; // MIPS and SPARC differ
+    let mut old = [0_u64; 2];
+    let place = (&raw mut old).expose_provenance();
+    // SAFETY: writes two 64-bit numbers, the soft and the hard limit, to the place given.
+    unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, 0, place) };
+    let [soft, hard] = old;
+    let new = [soft.max(hard.min(minimum as u64 + 100)), hard];
+    let place = (&raw const new).expose_provenance();
+    // SAFETY: reads two.
+    unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
+    let from = usize::try_from(fd.as_fd().as_raw_fd()).unwrap();
+    // SAFETY: takes integers only.
+    let fd = unsafe { raw::syscall3(nr::FCNTL, from, F_DUPFD_CLOEXEC, minimum) };
+    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: made by the line above.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn select_pipes_in_each_situation() {
+    let (empty, _empty_writer) = rawpipe::pipe().unwrap();
+    let (filled, filled_writer) = rawpipe::pipe().unwrap();
+    filled_writer.write(b"x").unwrap();
+    let (ended, writer) = rawpipe::pipe().unwrap();
+    drop(writer);
+    let (_full_reader, full) = rawpipe::pipe().unwrap();
+    full.write_all(&vec![0; full.capacity().unwrap()]).unwrap();
+    let (reader, broken) = rawpipe::pipe().unwrap();
+    drop(reader);
+
+    let mut read = set(&[empty.as_fd(), filled.as_fd(), ended.as_fd()]);
+    let mut write = set(&[filled_writer.as_fd(), full.as_fd(), broken.as_fd()]);
+    let mut except = set(&[empty.as_fd(), filled.as_fd(), ended.as_fd()]);
+    assert_eq!(select(Some(&mut read), Some(&mut write), Some(&mut except), NOW), Ok(4));
+    assert_eq!(read.iter().count(), 2);
+    assert!(read.contains(&filled) && read.contains(&ended) && !read.contains(&empty));
+    assert!(write.contains(&filled_writer) && write.contains(&broken) && !write.contains(&full));
+    assert!(except.is_empty());
+}
+
+fn select_nothing_ready_clears_the_set() {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let mut read = set(&[reader.as_fd()]);
+    assert_eq!(select(Some(&mut read), None, None, NOW), Ok(0));
+    assert!(read.is_empty() && !read.contains(&reader));
+    assert_eq!(select(Some(&mut read), None, None, NOW), Ok(0), "an empty set");
+    assert_eq!(select(None, None, None, NOW), Ok(0), "no set");
+}
+
+fn select_waits_and_wakes() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let (gate, _open) = rawpipe::pipe().unwrap();
+    let copy = &reader;
+    let mut other = child(move || {
+        common::close_copy(copy);
+        let _ =
+            select(Some(&mut set(&[gate.as_fd()])), None, None, Some(Duration::from_millis(20)));
+        u8::from(writer.write(b"x") != Ok(1))
+    });
+    for timeout in [None, Some(Duration::MAX), Some(Duration::from_secs(1 << 33))] {
+        let mut read = set(&[reader.as_fd()]);
+        assert_eq!(select(Some(&mut read), None, None, timeout), Ok(1), "{timeout:?}");
+        assert!(read.contains(&reader));
+    }
+    assert!(other.wait().unwrap().success());
+}
+
+fn select_timeout_is_not_shorter_than_asked() {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    for timeout in [1, 1_000_000, 30_000_000].map(Duration::from_nanos) {
+        let begin = Instant::now();
+        assert_eq!(select(Some(&mut set(&[reader.as_fd()])), None, None, Some(timeout)), Ok(0));
+        assert!(begin.elapsed() >= timeout);
+    }
+    let begin = Instant::now();
+    assert_eq!(select(None, None, None, Some(Duration::from_millis(5))), Ok(0));
+    assert!(begin.elapsed() >= Duration::from_millis(5));
+}
+
+fn select_interrupted_eintr_keeps_the_set() {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let _storm = Storm::begin(Duration::from_millis(1));
+    let mut read = set(&[reader.as_fd()]);
+    assert_eq!(select(Some(&mut read), None, None, None), Err(Errno::EINTR));
+    assert!(read.contains(&reader));
+    let begin = Instant::now();
+    let timeout = Duration::from_millis(20);
+    assert_eq!(select_deadline(Some(&mut read), None, None, Deadline::after(timeout)), Ok(0));
+    assert!(begin.elapsed() >= timeout);
+    assert!(read.is_empty());
+}
+
+fn select_descriptors_beyond_1024() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let (idle, _idle_writer) = rawpipe::pipe().unwrap();
+    if common::emulated() {
+        return skip("select_descriptors_beyond_1024", "the emulator's sets end there");
+    }
+    let Some(high) = dup_at(&reader, 5000) else {
+        return skip("select_descriptors_beyond_1024", "so many descriptors are not allowed");
+    };
+    let low = set(&[idle.as_fd(), high.as_fd()]);
+    assert_eq!(select(Some(&mut low.clone()), None, None, NOW), Ok(0));
+    writer.write(b"x").unwrap();
+    // The sets have different lengths, too.
+    let mut read = low;
+    let mut write = set(&[writer.as_fd()]);
+    assert_eq!(select(Some(&mut read), Some(&mut write), None, NOW), Ok(2));
+    assert!(read.contains(&high) && !read.contains(&idle) && write.contains(&writer));
+    let found: Vec<_> = read.iter().map(|fd| fd.as_raw_fd()).collect();
+    assert_eq!(found, [high.as_raw_fd()]);
+    let mut byte = [0];
+    assert_eq!(rawpipe::read(read.iter().next().unwrap(), &mut byte), Ok(1));
+}
+
+/// Whatever the number: the kernel itself looks only at those that the process has come near.
+fn select_closed_descriptor_ebadf() {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    if common::emulated() {
+        return skip("select_closed_descriptor_ebadf", "the emulator's sets end at 1024");
+    }
+    let numbers = [40, 63, 64, 65, 300, 100_000];
+    for number in numbers {
+        // SAFETY: it is not open, which is the point; only the failing calls below use it.
+        let closed = unsafe { BorrowedFd::borrow_raw(number) };
+        for role in 0..3 {
+            let mut sets: [FdSet<'_>; 3] = Default::default();
+            sets[0].insert(&reader);
+            sets[role].insert_borrowed_fd(closed);
+            let [read, write, except] = &mut sets;
+            let answer = select(Some(read), Some(write), Some(except), NOW);
+            assert_eq!(answer, Err(Errno::EBADF), "{number}");
+        }
+    }
+}
+
+fn select_set_at_the_borders_of_words() {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let numbers = [30, 31, 32, 33, 62, 63, 64, 65, 127, 128, 300];
+    let fds: Vec<OwnedFd> =
+        numbers.iter().map(|number| dup_at(&reader, *number).expect("a few hundred")).collect();
+    let mut set = FdSet::new();
+    for (index, fd) in fds.iter().enumerate() {
+        assert!(!set.contains(fd));
+        set.insert(fd);
+        set.insert(fd);
+        assert!(set.contains(fd));
+        assert_eq!(set.len(), index + 1);
+    }
+    let found: Vec<usize> = set.iter().map(|fd| usize::try_from(fd.as_raw_fd()).unwrap()).collect();
+    assert_eq!(found, numbers);
+    assert_eq!(format!("{set:?}"), format!("{numbers:?}").replace('[', "{").replace(']', "}"));
+    for fd in &fds {
+        set.remove(fd);
+        set.remove(fd);
+        assert!(!set.contains(fd));
+    }
+    assert!(set.is_empty() && set.iter().next().is_none());
+    set.insert(&fds[3]);
+    set.clear();
+    assert!(set.is_empty());
+}
+
+/// A child's lines, with growing timeouts and then none, until the end of file.
+fn select_sees_every_line_of_a_child() {
+    let (reader, writer): (PipeReader, _) = rawpipe::pipe().unwrap();
+    let (never, _held) = rawpipe::pipe().unwrap();
+    let mut talking = child(move || {
+        for number in 0..10 {
+            let pause = Some(Duration::from_millis(number));
+            let _ = select(Some(&mut set(&[never.as_fd()])), None, None, pause);
+            writer.write_all(format!("line {number}\n").as_bytes()).unwrap();
+        }
+        0
+    });
+    let mut text = Vec::new();
+    let mut timeouts = [0, 1, 2, 4, 8].map(Duration::from_millis).into_iter();
+    loop {
+        let mut read = set(&[reader.as_fd()]);
+        if select(Some(&mut read), None, None, timeouts.next()).unwrap() == 0 {
+            continue;
+        }
+        let mut buf = [0; 16];
+        match reader.read(&mut buf).unwrap() {
+            0 => break,
+            count => text.extend_from_slice(&buf[..count]),
+        }
+    }
+    assert_eq!(text, (0..10).map(|n| format!("line {n}\n")).collect::<String>().as_bytes());
+    assert!(talking.wait().unwrap().success());
+}
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    select_pipes_in_each_situation,
+    select_nothing_ready_clears_the_set,
+    select_waits_and_wakes,
+    select_timeout_is_not_shorter_than_asked,
+    select_interrupted_eintr_keeps_the_set,
+    select_descriptors_beyond_1024,
+    select_closed_descriptor_ebadf,
+    select_set_at_the_borders_of_words,
+    select_sees_every_line_of_a_child,
+];

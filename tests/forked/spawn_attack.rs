@@ -1,0 +1,351 @@
+//! A program that is started with another user's id must not open this process's memory to that user.
+//!
+//! An attacker of that user looks for each new process, and tries to read and write a word of *this*
+//! process through it: by `/proc/PID/mem` and by `ptrace`. Meanwhile the situations are made in which a
+//! child that shares memory keeps it for a moment after its parent goes on.
+//!
+//! `RAWPIPE_ATTACK_SECONDS` is how long all attacks together take: 4 by default.
+#![allow(unsafe_code, reason = "system calls that the crate has no name for")]
+
+use crate::common::nr;
+use crate::common::{self, skip};
+use rawpipe::event::{PollEvents, PollFd, poll};
+use rawpipe::process::{self, Arg, Child, Signal, Spawn, SpawnStage};
+use rawpipe::{Fork, PipeReader, PipeWriter, raw};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+unsafe extern "C" {
+    safe fn geteuid() -> u32;
+    safe fn prctl(operation: i32, argument: usize, ...) -> i32;
+    fn ptrace(request: i32, ...) -> isize;
+    fn setgroups(size: usize, list: *const u32) -> i32;
+    safe fn setresgid(real: u32, effective: u32, saved: u32) -> i32;
+    safe fn setresuid(real: u32, effective: u32, saved: u32) -> i32;
+    fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+}
+
+const PR_GET_DUMPABLE: i32 = 3;
+const PR_SET_DUMPABLE: i32 = 4;
+
+/// The user that the children become, and the attacker is.
+const OTHER: u32 = 65534;
+
+/// The word that is attacked, and what an attacker makes of it.
+static WORD: AtomicUsize = AtomicUsize::new(SECRET);
+const SECRET: usize = 0x7e57_5ec2_usize.wrapping_mul(0x0101_0003);
+const FORGED: usize = !SECRET;
+
+fn become_other() -> bool {
+    // SAFETY: a list of no groups.
+    let groups = unsafe { setgroups(0, std::ptr::null()) };
+    let gid = setresgid(OTHER, OTHER, OTHER);
+    (groups, gid, setresuid(OTHER, OTHER, OTHER)) == (0, 0, 0)
+}
+
+// ---- the attacker ----
+
+/// What an attacker has done, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Score {
+    tries: usize,
+    /// Processes of which it could open the memory, or that it could trace.
+    reached: usize,
+    /// Times that it has read the secret there. Then it has forged it, too.
+    read: usize,
+}
+
+impl Score {
+    fn by_memory(&mut self, pid: usize) {
+        self.tries += 1;
+        let place = (&raw const WORD).expose_provenance() as u64;
+        let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"));
+        let Ok(memory) = memory else { return };
+        self.reached += 1;
+        let mut word = [0; size_of::<usize>()];
+        let read = memory.read_at(&mut word, place).is_ok_and(|count| count == word.len());
+        if read && word == SECRET.to_ne_bytes() {
+            self.read += 1;
+            let _ = memory.write_all_at(&FORGED.to_ne_bytes(), place);
+        }
+    }
+
+    fn by_trace(&mut self, pid: usize) {
+        const PTRACE_PEEKDATA: i32 = 2;
+        const PTRACE_POKEDATA: i32 = 5;
+        const PTRACE_ATTACH: i32 = 16;
+        const PTRACE_DETACH: i32 = 17;
+        const SIGCONT: usize = Signal::CONT.as_raw().unsigned_abs() as usize;
+        const WALL: i32 = 0x4000_0000;
+        self.tries += 1;
+        let place = (&raw const WORD).expose_provenance();
+        // SAFETY: touches no memory of this process.
+        if unsafe { ptrace(PTRACE_ATTACH, pid, 0_usize, 0_usize) } != 0 {
+            return;
+        }
+        self.reached += 1;
+        // SAFETY: without a place it writes nothing.
+        unsafe { waitpid(i32::try_from(pid).unwrap(), std::ptr::null_mut(), WALL) };
+        // SAFETY: reads memory of the other process.
+        let word = unsafe { ptrace(PTRACE_PEEKDATA, pid, place, 0_usize) };
+        if word.to_ne_bytes() == SECRET.to_ne_bytes() {
+            self.read += 1;
+            // SAFETY: writes to memory of the other process.
+            unsafe { ptrace(PTRACE_POKEDATA, pid, place, FORGED) };
+        }
+        // SAFETY: touches no memory of this process.
+        unsafe { ptrace(PTRACE_DETACH, pid, 0_usize, 0_usize) };
+        // The stop may not have been the one that was asked for, which comes later then.
+        // SAFETY: touches no memory.
+        unsafe { raw::syscall2(nr::KILL, pid, SIGCONT) };
+    }
+
+    fn tell(self, to: &PipeWriter) -> bool {
+        let words = [self.tries, self.reached, self.read].map(usize::to_ne_bytes);
+        to.write_all(&words.concat()).is_ok()
+    }
+
+    fn told(from: &PipeReader) -> Self {
+        let [tries, reached, read] = [0; 3].map(|_: u8| {
+            let mut word = [0; size_of::<usize>()];
+            from.read_exact(&mut word).expect("what the attacker says");
+            usize::from_ne_bytes(word)
+        });
+        Self { tries, reached, read }
+    }
+}
+
+/// The newest process, by the kernel's own account.
+fn newest(loads: &File) -> usize {
+    let mut text = [0; 100];
+    let count = loads.read_at(&mut text, 0).expect("/proc/loadavg");
+    let text = std::str::from_utf8(&text[..count]).expect("numbers");
+    text.split_whitespace().last().and_then(|word| word.parse().ok()).expect("a process id")
+}
+
+fn has_ended(gate: &PipeReader) -> bool {
+    poll(&mut [PollFd::new(gate, PollEvents::IN)], Some(Duration::ZERO)) == Ok(1)
+}
+
+/// Only these are killed, and no other process of that user.
+fn is_child_of(pid: usize, parent: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let rest = stat.rsplit(')').next().unwrap_or_default();
+    rest.split_whitespace().nth(1).and_then(|word| word.parse().ok()) == Some(parent)
+}
+
+/// Attacks what is new until `gate` ends; `kills` it, too, and goes on.
+fn attack_what_is_new(gate: &PipeReader, kills: bool, parent: u32) -> Score {
+    const SIGKILL: usize = 9;
+    let loads = File::open("/proc/loadavg").expect("/proc");
+    let mut score = Score::default();
+    let mut before = 0;
+    while !has_ended(gate) {
+        let pid = newest(&loads);
+        if pid == std::process::id() as usize {
+            continue;
+        }
+        (0..8).for_each(|_| score.by_memory(pid));
+        if kills && pid != before && is_child_of(pid, parent) {
+            // SAFETY: touches no memory.
+            unsafe { raw::syscall2(nr::KILL, pid, SIGKILL) };
+            (0..8).for_each(|_| score.by_memory(pid));
+        } else {
+            score.by_trace(pid);
+        }
+        before = pid;
+    }
+    score
+}
+
+// ---- the attacked ----
+
+fn seconds() -> Duration {
+    let set = env::var("RAWPIPE_ATTACK_SECONDS").ok().and_then(|word| word.parse().ok());
+    Duration::from_secs_f64(set.unwrap_or(4.0) / 4.0)
+}
+
+/// A forked child of that user with a copy of the word, which any process of that user may read.
+fn readable(gate: &PipeReader, keeper: &PipeWriter) -> Child {
+    let (ready, told) = rawpipe::pipe().unwrap();
+    let child = common::child(|| {
+        common::close_copy(keeper);
+        let done = become_other() && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0;
+        let told = told.write(b"!") == Ok(1);
+        while !has_ended(gate) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        u8::from(!(done && told))
+    });
+    ready.read_exact(&mut [0]).unwrap();
+    child
+}
+
+fn cannot_be_attacked(test: &str) -> bool {
+    let reason = if geteuid() != 0 {
+        "needs root, to become another user"
+    } else if common::emulated() || common::tool().is_some() {
+        "what is in front of the kernel has processes and memory of its own"
+    } else {
+        return false;
+    };
+    skip(test, reason);
+    true
+}
+
+/// Runs `actions` again and again, each in a thread, beside an attacker, who reads and forges nothing.
+fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
+    if cannot_be_attacked(&common::name_alone()) {
+        return;
+    }
+    let (gate, keeper) = rawpipe::pipe().unwrap();
+    let mut controls = [(); 2].map(|()| readable(&gate, &keeper));
+    let [one, other] = controls.each_ref().map(|child| child.id() as usize);
+    let (said, say) = rawpipe::pipe().unwrap();
+    let parent = std::process::id();
+    let mut attacker = common::child(|| {
+        common::close_copy(&keeper);
+        let mut control = Score::default();
+        let other_user = become_other();
+        control.by_memory(one);
+        control.by_trace(other);
+        let told = control.tell(&say);
+        u8::from(!(other_user && told && attack_what_is_new(&gate, kills, parent).tell(&say)))
+    });
+    drop(say);
+    let control = Score::told(&said);
+    let works = Score { tries: 2, reached: 2, read: 2 };
+    if control != works {
+        skip(&common::name_alone(), "a security module is in the way of any attack");
+    }
+
+    let begin = Instant::now();
+    let count = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for action in actions {
+            scope.spawn(|| {
+                while begin.elapsed() < seconds() {
+                    action();
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    drop(keeper);
+    let score = Score::told(&said);
+    assert!(attacker.wait().unwrap().success());
+    assert!(controls.iter_mut().all(|control| control.wait().unwrap().success()));
+    let word = WORD.load(Ordering::SeqCst);
+    assert!(score.read == 0 && word == SECRET, "{score:?}, {word:#x} in {:?}", begin.elapsed());
+    assert!(score.tries > 100, "{score:?}");
+    assert_eq!(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 1, "as it was");
+    common::say(&format!(
+        "result: an attack on a spawn with another user | {} turns, {} tries, {} reached, 0 read",
+        count.into_inner(),
+        score.tries,
+        score.reached,
+    ));
+}
+
+/// Two children of another user, which are waited for: one begins its program, and the other, without one,
+/// exits. The kernel lets go of their memory in different ways.
+fn spawn_other() {
+    let argv = [Arg::new(c"true"), Arg::END];
+    for program in [c"/bin/true", c"/no/such/program"] {
+        match Spawn::new(program, &argv, &[Arg::END]).gid(OTHER).uid(OTHER).spawn() {
+            Ok(mut child) => _ = child.wait().unwrap(),
+            Err(error) => {
+                let killed = error.to_string().starts_with("killed by SIGKILL");
+                assert!(killed || error.stage() == SpawnStage::Exec, "{error}");
+            }
+        }
+    }
+}
+
+/// Holds the lock of the memory for long, as there is much of it.
+fn fork_long() {
+    // SAFETY: the child only exits.
+    match unsafe { rawpipe::fork() }.unwrap() {
+        Fork::Child => process::exit(0),
+        Fork::Parent(mut child) => assert!(child.wait().unwrap().success()),
+    }
+}
+
+fn large() -> Vec<u8> {
+    vec![1; 512 << 20]
+}
+
+fn spawn_uid_attacked_beside_a_thread_that_forks() {
+    let memory = large();
+    attacked(false, &[&spawn_other, &fork_long]);
+    assert!(memory.iter().step_by(4096).all(|byte| *byte == 1));
+}
+
+fn spawn_uid_attacked_in_two_threads() {
+    attacked(false, &[&spawn_other, &spawn_other]);
+}
+
+fn spawn_uid_attacked_by_one_that_kills() {
+    let memory = large();
+    attacked(true, &[&spawn_other, &spawn_other, &fork_long]);
+    assert!(memory.iter().step_by(4096).all(|byte| *byte == 1));
+}
+
+/// The kernel closes a child's memory only if its effective ids change. Here they have changed before, and
+/// the parent has opened its memory again, to keep its core dumps: as its real user is root, it stays
+/// closed to the other one, but a copy would not be.
+fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
+    static ONCE: Once = Once::new();
+    let spawn = || {
+        ONCE.call_once(|| {
+            // SAFETY: a list of no groups.
+            assert_eq!(unsafe { setgroups(0, std::ptr::null()) }, 0);
+            assert_eq!(setresgid(u32::MAX, OTHER, u32::MAX), 0);
+            assert_eq!(setresuid(u32::MAX, OTHER, u32::MAX), 0);
+            assert_eq!(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), 0);
+        });
+        spawn_other();
+    };
+    attacked(false, &[&spawn, &spawn]);
+}
+
+/// Whether a process may be dumped is its own matter, also while it spawns.
+fn spawn_uid_leaves_dumpable_to_another_thread() {
+    let test = "spawn_uid_leaves_dumpable_to_another_thread";
+    if geteuid() != 0 {
+        return skip(test, "needs root, to become another user");
+    }
+    let done = AtomicBool::new(false);
+    let dumpable = || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+    let turns = if common::slow() { 20 } else { 300 };
+    let kept = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                spawn_other();
+            }
+        });
+        let kept = (0..turns).filter(|turn| {
+            let value = turn % 2;
+            prctl(PR_SET_DUMPABLE, value, 0, 0, 0);
+            thread::sleep(Duration::from_millis(1));
+            usize::try_from(dumpable()) == Ok(value)
+        });
+        let kept = kept.count();
+        done.store(true, Ordering::SeqCst);
+        kept
+    });
+    assert_eq!(kept, turns, "set, and still so a moment later");
+    assert_eq!(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), 0);
+}
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    spawn_uid_attacked_beside_a_thread_that_forks,
+    spawn_uid_attacked_by_one_that_kills,
+    spawn_uid_attacked_in_two_threads,
+    spawn_uid_attacked_where_the_effective_ids_are_the_other_users,
+    spawn_uid_leaves_dumpable_to_another_thread,
+];

@@ -1,0 +1,541 @@
+//! The standard streams: every way from those of this process to those of a child, with some of them
+//! closed, and who else has the pipes. Each test runs alone in a process.
+#![allow(unsafe_code, reason = "closing and replacing standard streams, by their numbers")]
+
+use crate::common::nr;
+use crate::common::programs::{all_of, output_of, program, std_program};
+use crate::common::{self, Filter, Value, keep, skip};
+use rawpipe::Deadline;
+use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use rawpipe::process::{
+    Arg, Command, OnDrop, Resource, Rlimit, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
+};
+use rawpipe::{Errno, PipeFlags, io, raw};
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fs::{self, File};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(120);
+
+/// One of this process's own, by its number.
+fn own(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: the tests say when it is open, and only borrow it for calls that may fail.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// Runs `body` while 0, 1 and 2 are these files, inheritable, or closed; then they are as before.
+fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl FnOnce() -> R) -> R {
+    let replace = |from: BorrowedFd<'_>, to: usize| {
+        let from = usize::try_from(from.as_raw_fd()).unwrap();
+        // SAFETY: takes integers; what was there is kept by a copy.
+        let answer = unsafe { raw::syscall3(nr::DUP3, from, to, 0) };
+        assert_eq!(usize::try_from(answer), Ok(to));
+    };
+    let saved = [0, 1, 2].map(|number| io::dup_cloexec(own(number)).unwrap());
+    for (number, file) in files.into_iter().enumerate() {
+        match file {
+            Some(file) => replace(file, number),
+            // SAFETY: as above.
+            None => assert_eq!(unsafe { raw::syscall1(nr::CLOSE, number) }, 0),
+        }
+    }
+    let result = body();
+    saved.iter().enumerate().for_each(|(number, file)| replace(file.as_fd(), number));
+    result
+}
+
+/// With these of the three closed, as bits.
+fn with_closed<R>(closed: u8, body: impl FnOnce() -> R) -> R {
+    let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+    let open = |number: u8| (closed >> number & 1 == 0).then(|| null.as_fd());
+    with_standard([0, 1, 2].map(open), body)
+}
+
+/// From here on children are made by an ordinary fork, which tells failures by a pipe.
+fn no_shared_memory(test: &str) -> bool {
+    let index = if cfg!(target_arch = "s390x") { 1 } else { 0 };
+    let filters = [
+        Filter::on_argument(nr::CLONE, index, Value::Has(0x100), Errno::EPERM),
+        Filter::new(&[nr::CLONE3], Errno::ENOSYS),
+    ];
+    // Valgrind makes a fork of it, which no filter sees to be anything else.
+    let seen = common::tool() != Some(common::Tool::Valgrind);
+    let installed = seen && filters.iter().all(Filter::install);
+    if !installed {
+        skip(test, "no filter of system calls here that sees it");
+    }
+    installed
+}
+
+fn leak(string: impl Into<Vec<u8>>) -> &'static CStr {
+    keep(CString::new(string).unwrap().into_boxed_c_str())
+}
+
+fn list(strings: impl IntoIterator<Item = OsString>) -> &'static [Arg<'static>] {
+    let strings = strings.into_iter().map(|string| Arg::new(leak(string.into_vec())));
+    keep(strings.chain([Arg::END]).collect())
+}
+
+/// The program that writes its number to each of these descriptors.
+fn marker(numbers: &[&str]) -> Spawn<'static> {
+    let mark = std_program("mark", numbers);
+    let words = [mark.get_program()].into_iter().chain(mark.get_args()).map(OsStr::to_owned);
+    let variables = env::vars_os().map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        name
+    });
+    Spawn::new(leak(mark.get_program().as_bytes()), list(words), list(variables))
+}
+
+fn contents(file: &File) -> String {
+    let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+// ---- from the standard streams to the standard streams ----
+
+/// Each of the child's three is one of this process's, mapped or inherited, or closed, whatever of
+/// those is open: swapped, turned around, twice the same, or as it was.
+fn every_mapping() {
+    let open_sets: &[u8] = if common::emulated() { &[0b111] } else { &[0, 1, 2, 3, 4, 5, 6, 7] };
+    let spawn = marker(&["0", "1", "2"]);
+    for open in open_sets {
+        // What number n of the child is to be: 3 is inherited.
+        for choice in 0..64 {
+            let sources = [choice % 4, choice / 4 % 4, choice / 16];
+            let is_open = |number: RawFd| open >> number & 1 == 1;
+            if sources.iter().any(|source| *source < 3 && !is_open(*source)) {
+                continue;
+            }
+            let files = [(); 3].map(|()| common::file(b""));
+            let mut given = files.each_ref().map(|file| Some(file.as_fd()));
+            for (number, file) in (0..).zip(&mut given) {
+                *file = file.filter(|_| is_open(number));
+            }
+            let mapped = (0..).zip(sources).filter(|(_, source)| *source < 3);
+            let fds: Vec<_> = mapped.map(|(number, source)| (own(source), number)).collect();
+            let ended = with_standard(given, || {
+                spawn.fd_maps(&fds).spawn().map(|mut child| child.wait().map(|end| end.code()))
+            });
+            assert_eq!(ended, Ok(Ok(Some(0))), "{open:03b} {sources:?}");
+            let mut expected = [const { String::new() }; 3];
+            for (number, source) in (0..).zip(sources) {
+                let source = if source == 3 { number } else { source };
+                if is_open(source) {
+                    expected[usize::try_from(source).unwrap()].push_str(&number.to_string());
+                }
+            }
+            assert_eq!(files.each_ref().map(contents), expected, "{open:03b} {sources:?}");
+        }
+    }
+}
+
+fn spawn_every_way_from_standard_to_standard_streams() {
+    every_mapping();
+}
+
+fn spawn_every_way_from_standard_to_standard_streams_by_fork() {
+    if no_shared_memory("spawn_every_way_from_standard_to_standard_streams_by_fork") {
+        assert_eq!(marker(&["0"]).spawn().unwrap().method(), SpawnMethod::Fork);
+        every_mapping();
+    }
+}
+
+/// The pipes then have the numbers that are free: some of 0, 1 and 2.
+fn closed_ones() {
+    for closed in 0..8 {
+        for piped in 0..8 {
+            let mut command = program("aside", &[]);
+            let stdio =
+                |bit: u8| if piped >> bit & 1 == 1 { Stdio::piped() } else { Stdio::null() };
+            command.stdin(stdio(0)).stdout(stdio(1)).stderr(stdio(2));
+            let before = common::open_fds();
+            let (output, missing) = with_closed(closed, || {
+                let mut child = command.spawn().unwrap();
+                let output = child.communicate(b"through").map_err(|error| error.kind());
+                drop(child);
+                let mut missing = Command::new("/no/such/program");
+                missing.stdin(stdio(0)).stdout(stdio(1)).stderr(stdio(2)).close_other_fds();
+                (output, missing.spawn().map(drop))
+            });
+            let output = output.unwrap();
+            let what = format!("closed {closed:03b}, pipes {piped:03b}");
+            assert!(output.status.success(), "{what}");
+            let stdout: &[u8] = if piped & 3 == 3 { b"through" } else { b"" };
+            let stderr: &[u8] = if piped & 4 == 4 { b"err" } else { b"" };
+            assert_eq!((&*output.stdout, &*output.stderr), (stdout, stderr), "{what}");
+            let error = missing.unwrap_err();
+            assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT), "{what}");
+            assert_eq!(common::open_fds(), before, "{what}");
+        }
+    }
+}
+
+fn stdio_any_of_the_three_closed_in_the_parent() {
+    closed_ones();
+}
+
+fn stdio_any_of_the_three_closed_in_the_parent_by_fork() {
+    if no_shared_memory("stdio_any_of_the_three_closed_in_the_parent_by_fork") {
+        closed_ones();
+    }
+}
+
+/// By `Command`: what is this process's error stream is the child's output, and the other way round.
+fn stdio_output_and_errors_exchanged() {
+    let [out, err] = [(); 2].map(|()| common::file(b""));
+    let null = File::open("/dev/null").unwrap();
+    let code = with_standard([Some(null.as_fd()), Some(out.as_fd()), Some(err.as_fd())], || {
+        let mut command = program("both", &[]);
+        command.stdout(io::dup_cloexec(own(2)).unwrap()).stderr(io::dup_cloexec(own(1)).unwrap());
+        command.spawn().unwrap().wait().unwrap().code()
+    });
+    assert_eq!((code, contents(&out), contents(&err)), (Some(0), "err".into(), "out".into()));
+}
+
+/// Errors go where the output goes, be that a pipe, a file, or this process's own output.
+fn stdio_errors_into_an_inherited_output() {
+    let out = common::file(b"");
+    let null = File::open("/dev/null").unwrap();
+    let code = with_standard([Some(null.as_fd()), Some(out.as_fd()), Some(null.as_fd())], || {
+        let mut command = program("both", &[]);
+        command.stderr(io::dup_cloexec(own(1)).unwrap());
+        command.spawn().unwrap().wait().unwrap().code()
+    });
+    assert_eq!((code, contents(&out)), (Some(0), "outerr".to_owned()));
+}
+
+/// A file that lies at 2 here is the child's output; its errors are inherited: the same file.
+fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
+    let file = common::file(b"");
+    let null = File::open("/dev/null").unwrap();
+    let ended = with_standard([Some(null.as_fd()), Some(null.as_fd()), Some(file.as_fd())], || {
+        let spawn = marker(&["1", "2"]);
+        spawn.fd_maps(&[(own(2), 1)]).spawn().map(|mut child| child.wait().map(|end| end.code()))
+    });
+    assert_eq!((ended, contents(&file)), (Ok(Ok(Some(0))), "12".to_owned()));
+}
+
+/// As with std: what 1 and 2 are is not looked at when a process duplicates them.
+fn dup_of_standard_streams_again_and_again_leaves_them_open() {
+    for _ in 0..100 {
+        for number in 0..3 {
+            drop(io::dup(own(number)).unwrap());
+            drop(io::dup_cloexec(own(number)).unwrap());
+            drop(rawpipe::PipeWriter::from(io::dup_cloexec(own(number)).unwrap()));
+        }
+    }
+    assert!((0..3).all(|number| io::is_close_on_exec(own(number)).is_ok()));
+}
+
+// ---- which descriptors a child has ----
+
+/// What the program "fds" has open.
+fn open_in(command: &mut Command) -> BTreeSet<RawFd> {
+    let (output, code) = output_of(command);
+    assert_eq!(code, Some(0));
+    let text = String::from_utf8(output).unwrap();
+    text.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+/// Files, sockets and pipes of this process are not the child's, unless they are inheritable.
+fn fds_of_the_parent_are_not_in_the_child() {
+    let file = common::file(b"");
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let epoll = rawpipe::event::Epoll::new().unwrap();
+    let event = rawpipe::event::EventFd::new(0).unwrap();
+    let given: Vec<RawFd> = vec![
+        file.as_raw_fd(),
+        socket.as_raw_fd(),
+        reader.as_raw_fd(),
+        writer.as_raw_fd(),
+        epoll.as_fd().as_raw_fd(),
+        event.as_fd().as_raw_fd(),
+    ];
+    let open = open_in(&mut program("fds", &[]));
+    assert!(open.is_superset(&BTreeSet::from([0, 1, 2])), "{open:?}");
+    assert!(given.iter().all(|number| !open.contains(number)), "{given:?} {open:?}");
+    io::set_close_on_exec(&file, false).unwrap();
+    assert!(open_in(&mut program("fds", &[])).contains(&file.as_raw_fd()));
+    // Unless told that there are to be no others; this process's own stay.
+    let open = open_in(program("fds", &[]).close_other_fds());
+    assert!(!open.contains(&file.as_raw_fd()), "{open:?}");
+    assert_eq!(io::is_close_on_exec(&file), Ok(false));
+}
+
+/// At two numbers, one of which is a standard stream; here the flag stays as it was.
+fn fd_map_of_what_is_a_stream_too() {
+    let file = common::file(b"");
+    let mut command = program("mark", &["1", "7", "2", "8"]);
+    command.stdout(file.try_clone().unwrap()).fd_map(file.try_clone().unwrap(), 7);
+    command.stderr(Stdio::null());
+    assert!(command.spawn().unwrap().wait().unwrap().success());
+    assert_eq!(contents(&file), "17");
+    assert_eq!(io::is_close_on_exec(&file), Ok(true));
+}
+
+/// Those above a limit that was lowered later are closed, too.
+fn close_other_fds_above_a_lowered_limit() {
+    let test = "close_other_fds_above_a_lowered_limit";
+    if common::descriptors_without_limit(test) {
+        return;
+    }
+    const F_DUPFD: usize = 0;
+    let file = common::file(b"");
+    let from = usize::try_from(file.as_raw_fd()).unwrap();
+    // SAFETY: takes integers only.
+    let high = unsafe { raw::syscall3(nr::FCNTL, from, F_DUPFD, 300) };
+    assert!(high >= 300, "{high}");
+    let limit = [64_u64, 64];
+    let place = (&raw const limit).expose_provenance();
+    let nofile = Resource::NOFILE.as_raw() as usize;
+    // SAFETY: reads one `struct rlimit64`.
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
+    let high = i32::try_from(high).unwrap();
+    if common::emulated() {
+        return skip(test, "an emulator has descriptors of its own");
+    }
+    assert!(open_in(&mut program("fds", &[])).contains(&high), "it is inheritable");
+    let open = open_in(program("fds", &[]).close_other_fds());
+    if open.contains(&high) {
+        // SAFETY: takes integers; the range is empty.
+        let answer = unsafe { raw::syscall3(nr::CLOSE_RANGE, 1 << 20, 1 << 20, 0) };
+        assert_ne!(answer, 0, "{open:?}");
+        skip(test, "without close_range only what is below the limit");
+    }
+    assert_eq!(io::is_close_on_exec(own(high)), Ok(false), "this process's is open");
+}
+
+/// The second child has no copy of the first's pipes: closing one here is the end of it.
+fn pipes_of_one_child_are_not_in_the_next() {
+    let cat = || {
+        let mut command = program("cat", &[]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).on_drop(OnDrop::Kill);
+        command.spawn().unwrap()
+    };
+    let (mut first, mut second) = (cat(), cat());
+    drop(first.take_stdin());
+    assert_eq!(all_of(first.take_stdout()), b"");
+    assert!(first.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
+    assert_eq!(second.try_wait(), Ok(None));
+    drop(second.take_stdin());
+    assert!(second.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
+}
+
+/// Nobody waits for the child of a child that has no pipe of ours.
+fn stdio_null_with_a_grandchild_left_behind() {
+    let (gate, opener) = rawpipe::pipe().unwrap();
+    let before = common::open_fds();
+    let mut command = program("parent", &[]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).fd_map(gate, 7);
+    let mut child = command.spawn().unwrap();
+    assert!(child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
+    drop(child);
+    assert_eq!(common::open_fds(), before);
+    // It is there: it has the gate.
+    drop(command);
+    assert_eq!(opener.write(b"x"), Ok(1));
+}
+
+/// Limits come after descriptors, and an exec needs none.
+fn rlimit_nofile_0_leaves_the_streams() {
+    if common::descriptors_without_limit("rlimit_nofile_0_leaves_the_streams") {
+        return;
+    }
+    if common::emulated() {
+        return skip("rlimit_nofile_0_leaves_the_streams", "an emulator needs some itself");
+    }
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "echo out"]).rlimit(Resource::NOFILE, Rlimit::both(0));
+    let output = command.output().unwrap();
+    // A program that needs shared libraries cannot open them, and its loader says so.
+    match output.status.code() {
+        Some(0) => assert_eq!(output.stdout, b"out\n"),
+        code => assert!(code.is_some() && !output.stderr.is_empty(), "{output:?}"),
+    }
+}
+
+// ---- the program, its folder, its environment ----
+
+/// The path of a link to this test's own program there.
+fn link_to_this(folder: &std::path::Path, name: &OsStr) -> std::path::PathBuf {
+    let path = folder.join(name);
+    symlink(env::current_exe().unwrap(), &path).unwrap();
+    path
+}
+
+/// With a slash it is a path, and never looked for in PATH; a relative one is one from the child's
+/// folder.
+fn program_by_a_relative_path_or_by_any_bytes() {
+    if common::emulated() {
+        let test = "program_by_a_relative_path_or_by_any_bytes";
+        return skip(test, "the kernel cannot start a foreign program");
+    }
+    let folder = common::tmp_path();
+    fs::create_dir_all(folder.join("sub")).unwrap();
+    let bytes = OsString::from_vec(b"pro\xffgram = 1".to_vec());
+    let path = link_to_this(&folder.join("sub"), &bytes);
+    let code = |program: &OsStr, command: &dyn Fn(&mut Command)| {
+        let mut new = Command::new(program);
+        new.args(std_program("exit", &["5"]).get_args());
+        command(&mut new);
+        new.spawn().map(|mut child| child.wait().unwrap().code()).map_err(|error| error.errno())
+    };
+    let in_sub = |prefix: &str| {
+        let mut name = OsString::from(prefix);
+        name.push(&bytes);
+        name
+    };
+    assert_eq!(code(path.as_os_str(), &|_| ()), Ok(Some(5)), "an absolute path");
+    let there = |command: &mut Command| _ = command.current_dir(&folder);
+    assert_eq!(code(&in_sub("sub/"), &there), Ok(Some(5)), "from the child's folder");
+    assert_eq!(code(&in_sub("./sub/"), &there), Ok(Some(5)));
+    assert_eq!(code(&in_sub("sub/"), &|_| ()), Err(Errno::ENOENT), "and not from this one's");
+    // Not in PATH, though it is there as a name.
+    let with_path = |command: &mut Command| _ = command.env("PATH", &folder);
+    assert_eq!(code(&in_sub("sub/"), &with_path), Err(Errno::ENOENT));
+    let by_name = |command: &mut Command| _ = command.env("PATH", folder.join("sub"));
+    assert_eq!(code(&bytes, &by_name), Ok(Some(5)), "by its name");
+    assert_eq!(code(&in_sub("./"), &by_name), Err(Errno::ENOENT));
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Relative to this process's, and of any bytes.
+fn current_dir_relative_and_of_any_bytes() {
+    let folder = fs::canonicalize(common::tmp()).unwrap().join(common::tmp_path());
+    let below = folder.join(OsString::from_vec(b"b\xfflow".to_vec()));
+    fs::create_dir_all(&below).unwrap();
+    let folder = fs::canonicalize(folder).unwrap();
+    let below = folder.join(below.file_name().unwrap());
+    env::set_current_dir(&folder).unwrap();
+    let cwd = |relative: &OsStr| output_of(program("cwd", &[]).current_dir(relative)).0;
+    assert_eq!(cwd(below.file_name().unwrap()), below.as_os_str().as_bytes());
+    assert_eq!(cwd(OsStr::new(".")), folder.as_os_str().as_bytes());
+    assert_eq!(cwd(below.as_os_str()), below.as_os_str().as_bytes());
+    let missing = program("cwd", &[]).current_dir("none").spawn().map(drop).unwrap_err();
+    assert_eq!((missing.stage(), missing.errno()), (SpawnStage::Chdir, Errno::ENOENT));
+    env::set_current_dir("/").unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+/// What is not said is as it is at the start, not when the command was made.
+fn env_is_that_of_the_time_of_the_spawn() {
+    // SAFETY: there is no other thread.
+    let set = |value: &str| unsafe { env::set_var("RAWPIPE_LATE", value) };
+    set("early");
+    let mut command = program("env", &[]);
+    command.env("RAWPIPE_MINE", "x");
+    for value in ["late", "later"] {
+        set(value);
+        let (output, _) = output_of(&mut command);
+        let variables: BTreeMap<_, _> = output
+            .split(|byte| *byte == 0)
+            .filter_map(|variable| std::str::from_utf8(variable).ok()?.split_once('='))
+            .collect();
+        assert_eq!((variables["RAWPIPE_LATE"], variables["RAWPIPE_MINE"]), (value, "x"));
+    }
+}
+
+fn env_of_nothing() {
+    if common::emulated() {
+        return skip("env_of_nothing", "the emulator may need some");
+    }
+    assert_eq!(output_of(program("env", &[]).env_clear()), (Vec::new(), Some(0)));
+    let bytes = OsString::from_vec(b"\xff\xfe".to_vec());
+    let (output, _) = output_of(program("env", &[]).env_clear().env(&bytes, &bytes));
+    assert_eq!(output, b"\xff\xfe=\xff\xfe\0");
+}
+
+/// As `yes | head`: who writes to nobody is ended by SIGPIPE, which this process ignores.
+fn pipeline_writer_ends_by_sigpipe() {
+    let mut yes = Command::new("/bin/sh");
+    // More than any pipe holds, and not without end if it is not told.
+    yes.args(["-c", "n=0; while [ $n -lt 400000 ]; do echo yes; n=$((n + 1)); done"]);
+    let mut head = Command::new("/bin/sh");
+    head.args(["-c", "read line; echo $line"]);
+    let output = yes.pipe(&head).output().unwrap();
+    assert_eq!(output.stdout, b"yes\n");
+    assert_eq!(output.statuses[0].signal(), Some(Signal::PIPE), "{output:?}");
+    assert!(output.statuses[1].success());
+}
+
+/// The two ends of one pipe at once, inheritable, to a child that talks to itself.
+fn fd_map_both_ends_of_a_pipe() {
+    let (reader, writer) = rawpipe::pipe2(PipeFlags::empty()).unwrap();
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "echo round >&9; read line <&8; echo $line"]);
+    command.fd_map(OwnedFd::from(reader), 8).fd_map(OwnedFd::from(writer), 9);
+    assert_eq!(output_of(&mut command), (b"round\n".to_vec(), Some(0)));
+}
+
+/// With 0, 1 and 2 closed: none of the descriptors that a call makes for itself lies there, where another
+/// thread that prints would write into it.
+#[cfg(feature = "transfer")]
+fn descriptors_of_the_crate_are_no_standard_streams() {
+    use rawpipe::chunk::{ChunkMechanism, ChunkWriter};
+    use rawpipe::transfer::{FanoutSink, Transfer, fanout};
+    use std::ops::ControlFlow;
+
+    let (near, far) = UnixStream::pair().unwrap();
+    io::write_all(&far, b"abc").unwrap();
+    drop(far);
+    let (to, _there) = UnixStream::pair().unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(b"abc").unwrap();
+    drop(writer);
+    let (_kept, sink) = rawpipe::pipe().unwrap();
+    let free = || (0..3).all(|number| io::is_close_on_exec(own(number)) == Err(Errno::EBADF));
+    let seen = with_closed(7, || {
+        let mut during = false;
+        let mut look = |_| {
+            during = free();
+            ControlFlow::Continue(())
+        };
+        let moved = Transfer::new().progress(&mut look).run(&near, &to).map(|done| done.bytes());
+        let mut sinks = [FanoutSink::new(&to).unwrap(), FanoutSink::new(&sink).unwrap()];
+        let with_sinks = free();
+        let fanned = fanout(&reader, &mut sinks);
+        let chunks = ChunkWriter::builder()
+            .mechanism(ChunkMechanism::Memfd)
+            .build(sink.try_clone().unwrap());
+        let with_chunks = free();
+        drop(chunks);
+        (moved.ok(), fanned.ok(), during, with_sinks, with_chunks)
+    });
+    assert_eq!(seen, (Some(3), Some(3), true, true, true));
+}
+
+#[cfg(not(feature = "transfer"))]
+fn descriptors_of_the_crate_are_no_standard_streams() {}
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    descriptors_of_the_crate_are_no_standard_streams,
+    spawn_every_way_from_standard_to_standard_streams,
+    spawn_every_way_from_standard_to_standard_streams_by_fork,
+    stdio_any_of_the_three_closed_in_the_parent,
+    stdio_any_of_the_three_closed_in_the_parent_by_fork,
+    stdio_output_and_errors_exchanged,
+    stdio_errors_into_an_inherited_output,
+    stdio_file_at_2_is_the_output_beside_inherited_errors,
+    dup_of_standard_streams_again_and_again_leaves_them_open,
+    fds_of_the_parent_are_not_in_the_child,
+    fd_map_of_what_is_a_stream_too,
+    close_other_fds_above_a_lowered_limit,
+    pipes_of_one_child_are_not_in_the_next,
+    stdio_null_with_a_grandchild_left_behind,
+    rlimit_nofile_0_leaves_the_streams,
+    program_by_a_relative_path_or_by_any_bytes,
+    current_dir_relative_and_of_any_bytes,
+    env_is_that_of_the_time_of_the_spawn,
+    env_of_nothing,
+    pipeline_writer_ends_by_sigpipe,
+    fd_map_both_ends_of_a_pipe,
+];

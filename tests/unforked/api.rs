@@ -1,0 +1,203 @@
+//! What the listings of the public interface, `tests/api/*.txt`, let a user rely on: that each type is
+//! `Send`, `Sync` and so on, and that none has a form that later versions could not add to. `.ci/api.sh`
+//! writes the listings, and compares them with the sources.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+#[cfg(feature = "full")]
+const FULL: &str = include_str!("../api/full.txt");
+const BARE: &str = include_str!("../api/no-default-features.txt");
+
+/// The compiler looks whether each type has the traits; the names are kept, without what they are generic over.
+macro_rules! types {
+    ($list:ident: $($of:path)|+ => $($($word:ident)::+ $(<$($generic:tt),+>)?,)*) => {
+        const $list: &[&str] = {
+            fn has<T: Debug $(+ $of)+>() {}
+            $(_ = has::<$($word)::+ $(<$($generic),+>)?> as fn();)*
+            &[$(stringify!($($word)::+)),*]
+        };
+    };
+}
+
+types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
+    rawpipe::Deadline,
+    rawpipe::Errno,
+    rawpipe::Fork,
+    rawpipe::PipeFlags,
+    rawpipe::PipeReader,
+    rawpipe::PipeWriter,
+    rawpipe::event::PollEvents,
+    rawpipe::event::PollFd<'static>,
+    rawpipe::fd::BorrowedFd<'static>,
+    rawpipe::fd::OwnedFd,
+    rawpipe::io::DupFlags,
+    rawpipe::io::Incomplete,
+    rawpipe::io::IoSlice<'static>,
+    rawpipe::pipe::Builder,
+    rawpipe::pipe::Capacity,
+    rawpipe::pipe::PipeReader,
+    rawpipe::pipe::PipeWriter,
+    rawpipe::process::Arg<'static>,
+    rawpipe::process::Child,
+    rawpipe::process::ExecFlags,
+    rawpipe::process::ExitStatus,
+    rawpipe::process::Fork,
+    rawpipe::process::OnDrop,
+    rawpipe::process::Signal,
+    rawpipe::process::SignalSet,
+    rawpipe::process::SpawnMethod,
+    rawpipe::splice::SpliceFlags,
+}
+// A `&mut [u8]` by another name, and no more than that.
+types! { ALWAYS_BUT_UNWIND_SAFE: Send | Sync | Unpin | RefUnwindSafe =>
+    rawpipe::io::IoSliceMut<'static>,
+}
+
+#[cfg(feature = "full")]
+mod default {
+    use super::*;
+    use rawpipe::{PipeReader, PipeWriter};
+
+    types! { MORE: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
+        rawpipe::Wait,
+        rawpipe::chunk::ChunkMechanism,
+        rawpipe::chunk::ChunkReader,
+        rawpipe::chunk::ChunkWriter,
+        rawpipe::chunk::ReaderBuilder,
+        rawpipe::chunk::Reuse,
+        rawpipe::chunk::WriterBuilder,
+        rawpipe::event::Epoll,
+        rawpipe::event::Event,
+        rawpipe::event::EventFd,
+        rawpipe::event::EventFdFlags,
+        rawpipe::event::FdSet<'static>,
+        rawpipe::event::PollEvents,
+        rawpipe::message::Channel<PipeReader, PipeWriter>,
+        rawpipe::message::Duplex,
+        rawpipe::message::MessageError,
+        rawpipe::message::PacketReader,
+        rawpipe::message::PacketWriter,
+        rawpipe::message::Receiver<PipeReader>,
+        rawpipe::message::Sender<PipeWriter>,
+        rawpipe::pipe::AdaptiveEnd<PipeReader>,
+        rawpipe::process::Command,
+        rawpipe::process::Communicate<'static>,
+        rawpipe::process::CommunicateError,
+        rawpipe::process::CommunicateErrorKind,
+        rawpipe::process::Output,
+        rawpipe::process::Pipeline<'static>,
+        rawpipe::process::PipelineChildren,
+        rawpipe::process::PipelineError,
+        rawpipe::process::PipelineOutput,
+        rawpipe::process::Resource,
+        rawpipe::process::Rlimit,
+        rawpipe::process::RunError,
+        rawpipe::process::Spawn<'static>,
+        rawpipe::process::SpawnError,
+        rawpipe::process::SpawnStage,
+        rawpipe::process::StdStream,
+        rawpipe::process::Stdio,
+        rawpipe::transfer::FanoutSink<'static>,
+        rawpipe::transfer::Side,
+        rawpipe::transfer::TransferError,
+        rawpipe::transfer::TransferMechanism,
+        rawpipe::transfer::Transferred,
+    }
+    // They borrow a closure of the caller's for the progress, of which nothing is asked.
+    types! { WITH_A_CLOSURE: Unpin =>
+        rawpipe::transfer::Fanout<'static>,
+        rawpipe::transfer::Transfer<'static>,
+    }
+
+    /// Types of which a user may name all parts, so that none can be added: they have as many as the thing has.
+    const CLOSED: [&str; 5] = [
+        "rawpipe::Fork",               // there are a parent and a child
+        "rawpipe::process::Fork",      // the same
+        "rawpipe::process::Rlimit",    // the kernel's two numbers
+        "rawpipe::process::StdStream", // the three standard streams
+        "rawpipe::transfer::Side",     // where from, and where to
+    ];
+
+    #[test]
+    fn api_every_type_is_asserted_to_have_its_traits() {
+        let std = ["fd::BorrowedFd", "fd::OwnedFd", "io::IoSlice", "io::IoSliceMut"];
+        let std = std.map(|name| format!("rawpipe::{name}"));
+        let asserted = names([ALWAYS, ALWAYS_BUT_UNWIND_SAFE, MORE, WITH_A_CLOSURE]);
+        let asserted: BTreeSet<_> =
+            asserted.into_iter().filter(|name| !std.contains(name)).collect();
+        assert_eq!(types_of(FULL), asserted);
+        assert!(asserted.len() > 60, "only {} types", asserted.len());
+    }
+
+    #[test]
+    fn api_every_type_can_grow() {
+        assert_eq!(closed(FULL), CLOSED.map(str::to_owned).into());
+    }
+}
+
+/// Asserted names as in the listing.
+fn names<const N: usize>(lists: [&[&str]; N]) -> BTreeSet<String> {
+    // Compilers differ in the blanks.
+    lists.into_iter().flatten().map(|name| name.replace(' ', "")).collect()
+}
+
+/// A line of a listing without its attributes; and those.
+fn parts(line: &str) -> (&str, &str) {
+    let start = line.rfind("#[").and_then(|last| Some(last + line[last..].find("] ")? + 2));
+    line.split_at(start.unwrap_or(0))
+}
+
+/// The name of the type that a line is about.
+fn type_of(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("pub struct ").or(line.strip_prefix("pub enum "));
+    rest.or(line.strip_prefix("pub union "))?.split(['<', '(', ' ']).next()
+}
+
+fn types_of(listing: &str) -> BTreeSet<String> {
+    listing.lines().filter_map(|line| type_of(parts(line).1)).map(str::to_owned).collect()
+}
+
+/// The enums and the structs with public fields that are not `#[non_exhaustive]`.
+fn closed(listing: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = None;
+    for (attributes, line) in listing.lines().map(parts) {
+        if let Some(name) = type_of(line) {
+            open = (!attributes.contains("non_exhaustive")).then_some(name);
+        }
+        // A field or a variant has no word before its name.
+        if let (Some(name), Some(part)) = (open, line.strip_prefix("pub rawpipe::")) {
+            assert!(format!("rawpipe::{part}").starts_with(name), "{part} stands under {name}");
+            found.insert(name.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn api_every_type_without_features_is_asserted_to_have_its_traits() {
+    assert_eq!(types_of(BARE), names([ALWAYS, ALWAYS_BUT_UNWIND_SAFE]));
+}
+
+#[test]
+fn api_every_type_without_features_can_grow() {
+    assert_eq!(closed(BARE), ["rawpipe::Fork", "rawpipe::process::Fork"].map(str::to_owned).into());
+}
+
+/// The tests above can fail: what must not be is found.
+#[test]
+fn api_listing_that_must_not_be_is_noticed() {
+    let listing = "#[repr(c)] pub struct rawpipe::A<'a>(_)\n\
+                   pub fn rawpipe::A<'a>::with(self, u8) -> Self\n\
+                   #[non_exhaustive] pub enum rawpipe::B\n\
+                   pub rawpipe::B::One\n\
+                   pub struct rawpipe::C\n\
+                   pub rawpipe::C::x: u8";
+    assert_eq!(
+        types_of(listing),
+        ["rawpipe::A", "rawpipe::B", "rawpipe::C"].map(str::to_owned).into()
+    );
+    assert_eq!(closed(listing), ["rawpipe::C".to_owned()].into());
+}

@@ -1,0 +1,698 @@
+//! `ChunkWriter`, `ChunkReader` and `vmsplice` within one process. What forks is in
+//! `chunk_fork`, what is interrupted by signals in `signals`, and what a kernel refuses
+//! in `chunk_faults`.
+//!
+//! No test here makes a process: see `pipe`.
+#![cfg(all(feature = "std", feature = "transfer"))]
+#![allow(unsafe_code, reason = "vmsplice")]
+
+use crate::common::bytes::Random;
+use crate::common::{self, file, say, skip};
+use rawpipe::Wait;
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse, WriterBuilder};
+use rawpipe::fd::OwnedFd;
+use rawpipe::io::IoSlice;
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::splice::{SpliceFlags, splice, tee, vmsplice};
+use rawpipe::{Errno, PipeReader, PipeWriter, io};
+use std::collections::VecDeque;
+use std::iter;
+use std::sync::LazyLock;
+use std::thread;
+use std::time::Duration;
+
+const MECHANISMS: [ChunkMechanism; 3] =
+    [ChunkMechanism::Vmsplice, ChunkMechanism::Memfd, ChunkMechanism::Write];
+/// Less than this is copied.
+const SMALL: usize = 16 << 10;
+const REUSES: [Reuse; 2] = [Reuse::Never, Reuse::AfterRead];
+
+/// Each way of sending that works here.
+fn ways() -> Vec<(ChunkMechanism, Reuse)> {
+    let mut ways = Vec::new();
+    for mechanism in MECHANISMS {
+        let (_reader, writer) = rawpipe::pipe().unwrap();
+        match ChunkWriter::builder().mechanism(mechanism).build(writer) {
+            Ok(_) => ways.extend(REUSES.map(|reuse| (mechanism, reuse))),
+            Err(errno) => {
+                assert_eq!(errno, Errno::EOPNOTSUPP);
+                skip("chunk", &format!("{mechanism:?} does not work here"));
+            }
+        }
+    }
+    ways
+}
+
+fn builder((mechanism, reuse): (ChunkMechanism, Reuse)) -> WriterBuilder {
+    ChunkWriter::builder().mechanism(mechanism).reuse(reuse).keep_capacity()
+}
+
+fn pipe_of(capacity: usize) -> (PipeReader, PipeWriter) {
+    Builder::new().capacity(Capacity::Bytes(capacity)).build().unwrap()
+}
+
+/// What every stream here consists of, over and over: no two pages of it are the same.
+const PERIOD: usize = 999_983;
+static PATTERN: LazyLock<Vec<u8>> =
+    LazyLock::new(|| (0..PERIOD).map(|at| (at * 31 + at / 253).to_le_bytes()[0]).collect());
+
+fn byte(at: usize) -> u8 {
+    PATTERN[at % PERIOD]
+}
+
+/// The stream from this place on, in pieces.
+fn stream(from: usize) -> impl Iterator<Item = &'static [u8]> {
+    iter::once(&PATTERN[from % PERIOD..]).chain(iter::repeat(&PATTERN[..]))
+}
+
+fn fill(mut chunk: &mut [u8], from: usize) {
+    for piece in stream(from) {
+        let len = piece.len().min(chunk.len());
+        let (now, later) = chunk.split_at_mut(len);
+        now.copy_from_slice(&piece[..len]);
+        chunk = later;
+        if chunk.is_empty() {
+            return;
+        }
+    }
+}
+
+fn assert_stream(mut bytes: &[u8], mut from: usize) {
+    for piece in stream(from) {
+        let len = piece.len().min(bytes.len());
+        let (now, later) = bytes.split_at(len);
+        if now != &piece[..len] {
+            let at = now.iter().zip(piece).position(|(got, sent)| got != sent).unwrap();
+            panic!("at {}: {} for {}", from + at, now[at], piece[at]);
+        }
+        bytes = later;
+        from += len;
+        if bytes.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Reads to the end, in pieces of `piece`, compares all, and answers the count.
+fn read_stream(reader: &PipeReader, piece: usize) -> usize {
+    let mut buf = vec![0; piece];
+    let mut total = 0;
+    loop {
+        match reader.read(&mut buf).unwrap() {
+            0 => return total,
+            count => {
+                assert_stream(&buf[..count], total);
+                total += count;
+            }
+        }
+    }
+}
+
+#[test]
+fn send_every_way_chunk_size_and_capacity() {
+    for way in ways() {
+        for chunk in [1, 1000, 4096, 5000, 65536, 262_144, (1 << 20) + 1] {
+            for capacity in [4096, 65536, 1 << 20] {
+                let (reader, writer) = pipe_of(capacity);
+                let bytes = if common::slow() { 300 << 10 } else { 3 << 20 };
+                let rounds = if chunk < 4096 { 50 } else { bytes / chunk + 1 };
+                let reading = thread::spawn(move || read_stream(&reader, 10_000));
+                let mut writer = builder(way).chunk(chunk).build(writer).unwrap();
+                let mut total = 0;
+                for round in 0..rounds {
+                    // Whole chunks, and every so often a part of one.
+                    let len = if round % 4 == 3 { chunk / 2 + 1 } else { chunk };
+                    let place = writer.chunk().unwrap();
+                    assert_eq!(place.len(), chunk);
+                    fill(&mut place[..len], total);
+                    writer.send(len).unwrap();
+                    total += len;
+                }
+                assert_eq!(writer.mechanism(), way.0);
+                drop(writer);
+                assert_eq!(reading.join().unwrap(), total, "{way:?} {chunk} {capacity}");
+            }
+        }
+    }
+}
+
+#[test]
+fn send_by_default_is_right_for_every_consumer() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let before = writer.capacity().unwrap();
+    let mut writer = ChunkWriter::new(writer).unwrap();
+    assert_eq!(writer.reuse(), Reuse::Never);
+    assert!(writer.get_ref().capacity().unwrap() >= before);
+    say(&format!("by default: {:?}", writer.mechanism()));
+    let reading = thread::spawn(move || read_stream(&reader, 65536));
+    let mut total = 0;
+    for _ in 0..50 {
+        let chunk = writer.chunk().unwrap();
+        fill(chunk, total);
+        let len = chunk.len();
+        writer.send(len).unwrap();
+        total += len;
+    }
+    drop(writer);
+    assert_eq!(reading.join().unwrap(), total);
+}
+
+/// The program of a soundness report against a safe `vmsplice`: the memory is written and freed
+/// while the pipe still has it.
+#[test]
+fn never_modified_after_send_and_dropped_reads_as_sent() {
+    for way in ways() {
+        let (reader, writer) = pipe_of(1 << 20);
+        let mut writer = builder(way).chunk(100_000).build(writer).unwrap();
+        fill(writer.chunk().unwrap(), 0);
+        writer.send(100_000).unwrap();
+        // Nothing was read yet, so neither policy may write to what was sent.
+        writer.chunk().unwrap().fill(0xee);
+        writer.send(50_000).unwrap();
+        writer.chunk().unwrap().fill(0xdd);
+        drop(writer);
+        // Whoever maps memory now may get the addresses, and must not get the pages.
+        let other = vec![0xcc_u8; 8 << 20];
+        let mut all = Vec::new();
+        assert_eq!(reader.read_to_end(&mut all), Ok(150_000));
+        assert_stream(&all[..100_000], 0);
+        assert!(all[100_000..].iter().all(|&byte| byte == 0xee), "{way:?}");
+        assert!(other.iter().all(|&byte| byte == 0xcc));
+    }
+}
+
+/// The other program: a consumer that splices onward, so that the pipe is empty while its pages are
+/// still to be read.
+#[test]
+fn never_reader_splices_onward_and_reads_later() {
+    for mechanism in ways().into_iter().map(|(mechanism, _)| mechanism) {
+        for chunk in [SMALL, 50_000, 262_144] {
+            let (reader, writer) = pipe_of(1 << 20);
+            let (kept, keeper) = pipe_of(1 << 20);
+            let way = (mechanism, Reuse::Never);
+            let mut writer = builder(way).chunk(chunk).build(writer).unwrap();
+            let mut total = 0;
+            // Each page takes a slot of the pipe that keeps them.
+            let slots = chunk.div_ceil(page());
+            for _ in 0..(1 << 20) / page() / slots {
+                fill(writer.chunk().unwrap(), total);
+                writer.send(chunk).unwrap();
+                total += chunk;
+                let mut left = chunk;
+                while left > 0 {
+                    left -=
+                        splice(&reader, None, &keeper, None, left, SpliceFlags::empty()).unwrap();
+                }
+                assert_eq!(reader.available(), Ok(0), "the pipe is empty, and proves nothing");
+            }
+            // More than the memory has room for, to a pipe that nobody looks at.
+            let null = std::fs::File::options().write(true).open("/dev/null").unwrap();
+            for _ in 0..(5 << 20) / chunk {
+                writer.chunk().unwrap().fill(0xee);
+                writer.send(chunk).unwrap();
+                let mut left = chunk;
+                while left > 0 {
+                    left -= splice(&reader, None, &null, None, left, SpliceFlags::empty()).unwrap();
+                }
+            }
+            drop((keeper, writer));
+            assert_eq!(read_stream(&kept, 3000), total, "{mechanism:?} {chunk}");
+        }
+    }
+}
+
+#[test]
+fn send_partial_chunks_of_random_lengths() {
+    for way in ways() {
+        let (reader, writer) = pipe_of(256 << 10);
+        let reading = thread::spawn(move || read_stream(&reader, 7777));
+        let mut random = Random::new();
+        let mut writer = builder(way).chunk(200_000).wait(Wait::Adaptive).build(writer).unwrap();
+        let mut total = 0;
+        for _ in 0..150 {
+            let len = random.below(200_001);
+            fill(&mut writer.chunk().unwrap()[..len], total);
+            writer.send(len).unwrap();
+            total += len;
+        }
+        drop(writer);
+        assert_eq!(reading.join().unwrap(), total);
+    }
+}
+
+#[test]
+fn send_one_byte_at_a_time_takes_no_slot_each() {
+    for way in ways() {
+        let (reader, writer) = pipe_of(4096);
+        let mut writer = builder(way).build(writer).unwrap();
+        for at in 0..4096 {
+            writer.chunk().unwrap()[0] = byte(at);
+            writer.send(1).unwrap();
+        }
+        drop(writer);
+        assert_eq!(read_stream(&reader, 4096), 4096);
+    }
+}
+
+#[test]
+fn send_nothing_keeps_the_chunk() {
+    for way in ways() {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let mut writer = builder(way).chunk(3).build(writer).unwrap();
+        writer.send(0).unwrap();
+        writer.chunk().unwrap().copy_from_slice(b"abc");
+        writer.send(0).unwrap();
+        assert_eq!(reader.available(), Ok(0));
+        writer.send(3).unwrap();
+        assert_eq!(reader.available(), Ok(3));
+        writer.send(0).unwrap();
+        drop(reader);
+        writer.send(0).unwrap(); // it does not look
+    }
+}
+
+#[test]
+fn send_too_much_or_not_lent_einval() {
+    fn refused(writer: &mut ChunkWriter, len: usize) {
+        let stopped = writer.send(len).unwrap_err();
+        assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EINVAL)));
+    }
+    for way in ways() {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let mut writer = builder(way).chunk(20_000).build(writer).unwrap();
+        refused(&mut writer, 1);
+        writer.chunk().unwrap();
+        refused(&mut writer, 20_001);
+        refused(&mut writer, usize::MAX);
+        writer.send(20_000).unwrap();
+        refused(&mut writer, 1);
+        writer.chunk().unwrap();
+        writer.send(1).unwrap();
+        refused(&mut writer, 1);
+        assert_eq!(reader.available(), Ok(20_001));
+    }
+}
+
+#[test]
+fn chunk_given_up_is_not_sent() {
+    for way in ways() {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let mut writer = builder(way).chunk(20_000).build(writer).unwrap();
+        for _ in 0..1000 {
+            writer.chunk().unwrap().fill(b'-');
+        }
+        fill(writer.chunk().unwrap(), 0);
+        writer.send(20_000).unwrap();
+        drop(writer);
+        assert_eq!(read_stream(&reader, 4096), 20_000);
+    }
+}
+
+#[test]
+fn send_nonblocking_eagain_with_the_exact_count_and_goes_on() {
+    const CHUNK: usize = 1_000_000;
+    for way in ways() {
+        let (reader, writer) =
+            Builder::new().nonblocking().capacity(Capacity::Bytes(65536)).build().unwrap();
+        let mut writer = builder(way).chunk(CHUNK).wait(Wait::Adaptive).build(writer).unwrap();
+        let mut read = 0;
+        for round in 0..3 {
+            fill(writer.chunk().unwrap(), round * CHUNK);
+            let mut left = CHUNK;
+            while let Err(stopped) = writer.send(left) {
+                assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
+                left -= stopped.bytes();
+                // What was sent and not read is in the pipe, to the byte.
+                assert_eq!(round * CHUNK + CHUNK - left - read, reader.available().unwrap());
+                let mut buf = vec![0; 50_001];
+                let count = reader.read(&mut buf).unwrap();
+                assert_stream(&buf[..count], read);
+                read += count;
+            }
+        }
+        drop(writer);
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).unwrap();
+        assert_stream(&rest, read);
+        assert_eq!(read + rest.len(), 3 * CHUNK, "{way:?}");
+    }
+}
+
+/// Rust's `main` ignores SIGPIPE, and so does the test harness.
+#[test]
+fn send_reader_gone_epipe_with_the_exact_count() {
+    for way in ways() {
+        // Nobody to begin with.
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let mut writer = builder(way).build(writer).unwrap();
+        drop(reader);
+        for len in [1, 100_000] {
+            writer.chunk().unwrap();
+            let stopped = writer.send(len).unwrap_err();
+            assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EPIPE)), "{way:?}");
+        }
+        // In the middle, with a full pipe.
+        let (reader, writer) = pipe_of(65536);
+        let mut writer = builder(way).chunk(1 << 20).build(writer).unwrap();
+        let sending = thread::spawn(move || {
+            writer.chunk().unwrap();
+            writer.send(1 << 20).unwrap_err()
+        });
+        while reader.available().unwrap() < 65536 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(reader);
+        let stopped = sending.join().unwrap();
+        assert_eq!((stopped.bytes(), stopped.errno()), (65536, Some(Errno::EPIPE)), "{way:?}");
+    }
+}
+
+#[test]
+fn drop_with_unread_data_leaves_it_in_the_pipe() {
+    for way in ways() {
+        let (reader, writer) = pipe_of(1 << 20);
+        let mut writer = builder(way).chunk(300_000).build(writer).unwrap();
+        fill(writer.chunk().unwrap(), 0);
+        writer.send(300_000).unwrap();
+        let writer = writer.into_inner();
+        writer.write_all(&[byte(300_000)]).unwrap();
+        drop(writer);
+        assert_eq!(read_stream(&reader, 65536), 300_001);
+    }
+}
+
+/// Another writer's bytes make the count of unread ones larger, never smaller.
+#[test]
+fn after_read_with_another_writer_on_the_pipe() {
+    const OTHER: u8 = 0xff;
+    for (mechanism, reuse) in ways() {
+        let (reader, writer) = pipe_of(128 << 10);
+        let other = writer.try_clone().unwrap();
+        let mut writer = builder((mechanism, reuse)).chunk(40_000).build(writer).unwrap();
+        let others = thread::spawn(move || {
+            for _ in 0..500 {
+                other.write_all(&[OTHER; 3000]).unwrap();
+            }
+        });
+        let reading = thread::spawn(move || {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).map(|_| all)
+        });
+        for round in 0..100 {
+            writer.chunk().unwrap().fill(round);
+            writer.send(40_000).unwrap();
+        }
+        drop(writer);
+        others.join().unwrap();
+        let all = reading.join().unwrap().unwrap();
+        let ours: Vec<u8> = all.iter().copied().filter(|&byte| byte != OTHER).collect();
+        assert_eq!((all.len(), ours.len()), (4_000_000 + 1_500_000, 4_000_000));
+        assert!(ours.iter().zip(0..).all(|(&byte, at)| usize::from(byte) == at / 40_000));
+    }
+}
+
+/// A pipe made larger behind the writer's back holds more than its memory has chunks for.
+/// What its documentation promises to those who send the same again and again.
+#[test]
+fn after_read_chunk_is_new_or_as_it_was_given_back() {
+    const CHUNK: usize = 5 * 4096 + 7;
+    for (mechanism, reuse) in ways() {
+        if reuse == Reuse::Never {
+            continue;
+        }
+        let (reader, writer) = pipe_of(256 << 10);
+        let mut writer = builder((mechanism, reuse)).chunk(CHUNK).build(writer).unwrap();
+        let (mut new, mut old, mut unread) = (0, 0, 0);
+        let mut random = 1_u32;
+        for round in 0..500 {
+            let chunk = writer.chunk().unwrap();
+            if chunk[0] == 0 {
+                assert!(chunk.iter().all(|&byte| byte == 0), "{mechanism:?} {round}");
+                chunk.fill(7);
+                chunk[CHUNK - 1] = 9;
+                new += 1;
+            } else {
+                let (last, others) = chunk.split_last().unwrap();
+                assert!(
+                    *last == 9 && others.iter().all(|&byte| byte == 7),
+                    "{mechanism:?} {round}"
+                );
+                old += 1;
+            }
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let len = [1, 4096, SMALL, CHUNK][random as usize >> 30];
+            writer.send(len).unwrap();
+            unread += len;
+            // All of it, or almost; before the pipe is full.
+            let leave = [0, 5_000, 40_000, 80_000][random as usize >> 28 & 3];
+            if unread > leave {
+                reader.read_exact(&mut vec![0; unread - leave]).unwrap();
+                unread = leave;
+            }
+        }
+        assert!(new >= 1 && old > 200, "{mechanism:?} {new} {old}");
+    }
+}
+
+#[test]
+fn after_read_nobody_reads_and_the_pipe_grows() {
+    for (mechanism, reuse) in ways() {
+        let (reader, writer) = pipe_of(4096);
+        let mut writer = builder((mechanism, reuse)).chunk(65536).build(writer).unwrap();
+        reader.set_capacity(Capacity::Bytes(1 << 20)).unwrap();
+        let mut total = 0;
+        for _ in 0..15 {
+            fill(writer.chunk().unwrap(), total);
+            writer.send(65536).unwrap();
+            total += 65536;
+        }
+        drop(writer);
+        assert_eq!(read_stream(&reader, 65536), total, "{mechanism:?} {reuse:?}");
+    }
+}
+
+/// The kernel returns the count of so full a pipe in an `int`, where it is negative.
+#[test]
+fn after_read_two_gib_unread_keeps_what_was_sent() {
+    const CHUNK: usize = 64 << 10;
+    const CHUNKS: u8 = 40;
+    const FULL: usize = 1 << 31;
+    let test = "after_read_two_gib_unread_keeps_what_was_sent";
+    let none = SpliceFlags::empty();
+    // `tee` shares its pages, so the large pipe costs its slots only.
+    let (filled, filler) = pipe_of(1 << 20);
+    filler.write_all(&vec![0; filled.capacity().unwrap()]).unwrap();
+    for (mechanism, reuse) in ways() {
+        if reuse == Reuse::Never {
+            continue;
+        }
+        let (reader, writer) = pipe_of(256 << 10);
+        let other = writer.try_clone().unwrap();
+        let mut writer = builder((mechanism, reuse)).chunk(CHUNK).build(writer).unwrap();
+        if reader.set_capacity(Capacity::Bytes(FULL)) != Ok(FULL) {
+            return skip(test, "no pipe may have 2 GiB here");
+        }
+        let mut sent = 0..;
+        let mut send_next = || {
+            writer.chunk().unwrap().fill(sent.next().unwrap());
+            writer.send(CHUNK).unwrap();
+        };
+        for _ in 0..CHUNKS {
+            send_next();
+        }
+        let mut chunk = vec![0; CHUNK];
+        for number in 0..CHUNKS {
+            while reader.available().unwrap() < FULL {
+                tee(&filled, &other, FULL - reader.available().unwrap(), none).unwrap();
+            }
+            // The next chunk is asked for while the pipe is full, and sent when there is room again.
+            thread::scope(|scope| {
+                scope.spawn(&mut send_next);
+                thread::sleep(Duration::from_millis(5));
+                reader.read_exact(&mut chunk).unwrap();
+            });
+            let wrong = chunk.iter().filter(|&&byte| byte != number).count();
+            assert_eq!(wrong, 0, "{mechanism:?}: chunk {number}");
+        }
+    }
+}
+
+fn page() -> usize {
+    pipe_of(1).1.capacity().unwrap()
+}
+
+/// Random operations on a nonblocking pipe and on a queue of bytes: the same bytes and counts.
+#[test]
+fn model_of_a_writer_and_a_queue_of_bytes() {
+    const CAPACITY: usize = 16 * 4096;
+    const CHUNK: usize = 5 * 4096 + 7;
+    let mut random = Random::new();
+    for way in ways() {
+        let (reader, writer) =
+            Builder::new().nonblocking().capacity(Capacity::Bytes(CAPACITY)).build().unwrap();
+        let mut writer = builder(way).chunk(CHUNK).build(writer).unwrap();
+        let mut queue = VecDeque::new();
+        let (mut sent, mut lent) = (0, 0);
+        let mut buf = vec![0; 2 * CAPACITY];
+        for _ in 0..if common::slow() { 2_000 } else { 20_000 } {
+            match random.below(3) {
+                0 => {
+                    // Filled or not, the rest of the last one is gone.
+                    let chunk = writer.chunk().unwrap();
+                    fill(chunk, sent);
+                    lent = chunk.len();
+                }
+                1 if lent > 0 => {
+                    let len = random.below(lent + 1);
+                    let count = match writer.send(len) {
+                        Ok(()) => {
+                            lent = if len == 0 { lent } else { 0 };
+                            len
+                        }
+                        Err(stopped) => {
+                            assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
+                            lent -= stopped.bytes();
+                            stopped.bytes()
+                        }
+                    };
+                    queue.extend((sent..sent + count).map(byte));
+                    sent += count;
+                }
+                _ => {
+                    let len = random.below(buf.len());
+                    match reader.read(&mut buf[..len]) {
+                        Ok(count) => {
+                            assert_eq!(count, len.min(queue.len()));
+                            let model: Vec<u8> = queue.drain(..count).collect();
+                            assert!(buf[..count] == model, "{way:?}");
+                        }
+                        Err(errno) => assert_eq!((errno, queue.len()), (Errno::EAGAIN, 0)),
+                    }
+                }
+            }
+            assert_eq!(reader.available(), Ok(queue.len()));
+        }
+    }
+}
+
+#[test]
+fn build_not_a_write_end_ebadf() {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let ends: [OwnedFd; 2] = [reader.into(), file(b"").into()];
+    for end in ends {
+        assert_eq!(ChunkWriter::new(end.into()).unwrap_err(), Errno::EBADF);
+    }
+}
+
+#[test]
+fn build_larger_than_memory_enomem() {
+    for mechanism in MECHANISMS {
+        let (_reader, writer) = rawpipe::pipe().unwrap();
+        let huge = ChunkWriter::builder().mechanism(mechanism).chunk(usize::MAX).build(writer);
+        assert!(matches!(huge.unwrap_err(), Errno::ENOMEM | Errno::EOPNOTSUPP));
+    }
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let huge = ChunkReader::builder().chunk(usize::MAX).build(reader);
+    assert_eq!(huge.unwrap_err(), Errno::ENOMEM);
+}
+
+#[test]
+fn build_small_chunk_makes_the_pipe_no_larger_than_it_pays() {
+    for (before, after) in [(4096, 128 << 10), (64 << 10, 128 << 10), (256 << 10, 256 << 10)] {
+        let (_reader, writer) = pipe_of(before);
+        let writer = ChunkWriter::builder().chunk(100).build(writer).unwrap();
+        assert_eq!(writer.get_ref().capacity(), Ok(after));
+    }
+}
+
+#[test]
+fn build_one_page_pipe_writes() {
+    let (_reader, writer) = pipe_of(4096);
+    let writer = ChunkWriter::builder().keep_capacity().build(writer).unwrap();
+    assert_eq!(writer.mechanism(), ChunkMechanism::Write);
+}
+
+#[test]
+fn read_chunk_whole_stream_and_end_of_file() {
+    for wait in [Wait::Block, Wait::Adaptive] {
+        for chunk in [1, 4096, 100_000, 1 << 20] {
+            let (reader, writer) = rawpipe::pipe().unwrap();
+            let len = if chunk == 1 { 2000 } else { 1 << 20 };
+            let writing = thread::spawn(move || {
+                let mut data = vec![0; len];
+                fill(&mut data, 0);
+                writer.write_all(&data).unwrap();
+            });
+            let mut reader = ChunkReader::builder().chunk(chunk).wait(wait).build(reader).unwrap();
+            let mut total = 0;
+            loop {
+                let got = reader.read_chunk().unwrap();
+                if got.is_empty() {
+                    break;
+                }
+                assert!(got.len() <= chunk);
+                assert_stream(got, total);
+                total += got.len();
+            }
+            assert_eq!(total, len);
+            assert!(reader.read_chunk().unwrap().is_empty());
+            writing.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn read_chunk_nonblocking_eagain() {
+    let (reader, _writer) = Builder::new().nonblocking().build().unwrap();
+    for wait in [Wait::Block, Wait::Adaptive] {
+        let reader = reader.try_clone().unwrap();
+        let mut reader = ChunkReader::builder().wait(wait).build(reader).unwrap();
+        assert_eq!(reader.read_chunk().unwrap_err(), Errno::EAGAIN);
+        assert_eq!(reader.splice_to(file(b""), 100), Err(Errno::EAGAIN));
+    }
+}
+
+#[test]
+fn splice_to_a_file_counts_and_ends() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(b"0123456789").unwrap();
+    drop(writer);
+    let target = file(b"");
+    let mut reader = ChunkReader::new(reader).unwrap();
+    assert_eq!(reader.splice_to(&target, 4), Ok(4));
+    assert_eq!(reader.read_chunk().unwrap(), b"456789");
+    assert_eq!(reader.splice_to(&target, 4), Ok(0));
+    assert_eq!(std::os::unix::fs::MetadataExt::size(&target.metadata().unwrap()), 4);
+}
+
+#[test]
+fn vmsplice_full_gone_wrong_and_too_many() {
+    static PAGE: [u8; 4096] = [b'x'; 4096];
+    let now = SpliceFlags::NONBLOCK;
+    let send = |writer: &PipeWriter, count: usize| {
+        let bufs = vec![IoSlice::new(&PAGE); count];
+        // SAFETY: a static that is not `mut` never changes; each writer here is no read end.
+        unsafe { vmsplice(writer, &bufs, now) }
+    };
+    let (reader, writer) = pipe_of(65536);
+    assert!(!io::is_nonblocking(&writer).unwrap());
+    assert_eq!(send(&writer, 1025), Err(Errno::EINVAL));
+    assert_eq!(send(&writer, 0), Ok(0));
+    // Slots count, not bytes: the static need not begin a page.
+    let sent = send(&writer, 1024).unwrap();
+    assert!(sent > 0 && sent <= writer.capacity().unwrap(), "{sent}");
+    assert_eq!(send(&writer, 1), Err(Errno::EAGAIN));
+    let mut all = vec![0; sent];
+    reader.read_exact(&mut all).unwrap();
+    assert!(all.iter().all(|&byte| byte == b'x'));
+    drop(reader);
+    assert_eq!(send(&writer, 1), Err(Errno::EPIPE));
+    assert_eq!(send(&OwnedFd::from(file(b"")).into(), 1), Err(Errno::EBADF));
+}
+
+#[test]
+fn writer_and_reader_can_be_sent_and_shared() {
+    fn check<T: Send + Sync + std::fmt::Debug>() {}
+    check::<ChunkWriter>();
+    check::<ChunkReader>();
+}

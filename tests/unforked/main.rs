@@ -1,0 +1,27 @@
+//! Tests under the usual harness, which runs them in the threads of one process: none of them forks, and none
+//! changes what belongs to the whole process.
+#![allow(
+    clashing_extern_declarations,
+    reason = "each topic declares the C functions that it calls"
+)]
+
+mod api;
+mod chunk;
+#[cfg(feature = "std")]
+#[path = "../common/mod.rs"]
+mod common;
+mod epoll;
+mod fanout;
+mod io;
+mod message;
+mod model;
+mod parity;
+mod pipe;
+mod poll;
+#[cfg(feature = "full")]
+mod scenarios;
+mod splice;
+mod streams;
+mod timed;
+mod transfer;
+mod transfer_peers;

@@ -1,0 +1,173 @@
+//! Long streams between every two kinds of descriptor, of which no byte may be lost, doubled or moved.
+//!
+//! `RAWPIPE_TRANSFER_BYTES` is their length: 16 MiB without it, and less where everything takes longer.
+#![cfg(all(feature = "std", feature = "transfer"))]
+
+use crate::common;
+use rawpipe::fd::OwnedFd;
+use rawpipe::transfer::{FanoutSink, fanout, transfer};
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
+use std::os::unix::net::UnixStream;
+use std::thread::Scope;
+use std::{env, thread};
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    File,
+    Append,
+    Pipe,
+    Socket,
+}
+
+/// Not a whole number of pages.
+fn length() -> usize {
+    let usual = if common::slow() { (5 << 18) - 1 } else { (16 << 20) - 1 };
+    env::var("RAWPIPE_TRANSFER_BYTES")
+        .map_or(usual, |bytes| bytes.parse().expect("a number of bytes"))
+}
+
+/// The blocks of a stream of `len` bytes, each with its own bytes.
+fn blocks(len: usize) -> impl Iterator<Item = Vec<u8>> {
+    const BLOCK: usize = 64 << 10;
+    (0..len.div_ceil(BLOCK)).map(move |index| {
+        let mut state = 0x9e37_79b9_7f4a_7c15 ^ index as u64;
+        let mut block = vec![0; BLOCK];
+        for word in block.chunks_exact_mut(8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            word.copy_from_slice(&state.to_le_bytes());
+        }
+        block.truncate(len - index * BLOCK);
+        block
+    })
+}
+
+fn send(mut to: impl Write, len: usize) {
+    blocks(len).for_each(|block| to.write_all(&block).unwrap());
+}
+
+/// The stream, and its end.
+fn check(mut from: impl Read, len: usize) {
+    let mut arrived = Vec::new();
+    for (index, block) in blocks(len).enumerate() {
+        arrived.resize(block.len(), 0);
+        from.read_exact(&mut arrived).unwrap();
+        assert!(arrived == block, "a difference in block {index}");
+    }
+    assert_eq!(from.read(&mut [0]).unwrap(), 0);
+}
+
+/// A file without a name, on a disk if there is one.
+fn scratch(append: bool) -> File {
+    let path = env::temp_dir().join(common::tmp_path().file_name().unwrap());
+    drop(File::create_new(&path).unwrap());
+    let file = File::options().read(true).append(append).write(!append).open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    file
+}
+
+fn source<'scope>(kind: Kind, len: usize, scope: &'scope Scope<'scope, '_>) -> OwnedFd {
+    match kind {
+        Kind::File | Kind::Append => {
+            let mut file = scratch(false);
+            send(&file, len);
+            file.rewind().unwrap();
+            file.into()
+        }
+        Kind::Pipe => {
+            let (reader, writer) = rawpipe::pipe().unwrap();
+            scope.spawn(move || send(writer, len));
+            reader.into()
+        }
+        Kind::Socket => {
+            let (near, far) = UnixStream::pair().unwrap();
+            scope.spawn(move || send(far, len));
+            near.into()
+        }
+    }
+}
+
+/// What arrives is checked meanwhile, or is in the file afterwards.
+fn sink<'scope>(
+    kind: Kind,
+    len: usize,
+    scope: &'scope Scope<'scope, '_>,
+) -> (OwnedFd, Option<File>) {
+    match kind {
+        Kind::File | Kind::Append => {
+            let file = scratch(matches!(kind, Kind::Append));
+            (file.try_clone().unwrap().into(), Some(file))
+        }
+        Kind::Pipe => {
+            let (reader, writer) = rawpipe::pipe().unwrap();
+            scope.spawn(move || check(reader, len));
+            (writer.into(), None)
+        }
+        Kind::Socket => {
+            let (near, far) = UnixStream::pair().unwrap();
+            scope.spawn(move || check(far, len));
+            (near.into(), None)
+        }
+    }
+}
+
+fn check_file(file: Option<File>, len: usize) {
+    if let Some(mut file) = file {
+        file.rewind().unwrap();
+        check(file, len);
+    }
+}
+
+#[test]
+fn transfer_of_a_long_stream_loses_nothing() {
+    let len = length();
+    for from in [Kind::File, Kind::Pipe, Kind::Socket] {
+        for to in [Kind::File, Kind::Append, Kind::Pipe, Kind::Socket] {
+            let arrived = thread::scope(|scope| {
+                let source = source(from, len, scope);
+                let (sink, arrived) = sink(to, len, scope);
+                let done = transfer(&source, &sink)
+                    .unwrap_or_else(|error| panic!("{from:?} → {to:?}: {error}"));
+                assert_eq!(done.bytes(), len as u64, "{from:?} → {to:?}");
+                arrived
+            });
+            check_file(arrived, len);
+        }
+    }
+}
+
+/// As `pump FILE | pump | pump > out` does.
+#[test]
+fn transfer_three_in_a_row_lose_nothing() {
+    let len = length();
+    let arrived = thread::scope(|scope| {
+        let source = source(Kind::File, len, scope);
+        let (first, to_first) = rawpipe::pipe().unwrap();
+        let (second, to_second) = rawpipe::pipe().unwrap();
+        let (sink, arrived) = sink(Kind::File, len, scope);
+        scope.spawn(move || transfer(&source, &to_first).unwrap());
+        scope.spawn(move || transfer(&first, &to_second).unwrap());
+        assert_eq!(transfer(&second, &sink).unwrap().bytes(), len as u64);
+        arrived
+    });
+    check_file(arrived, len);
+}
+
+#[test]
+fn fanout_of_a_long_stream_loses_nothing() {
+    let len = length();
+    for from in [Kind::File, Kind::Pipe] {
+        let arrived = thread::scope(|scope| {
+            let source = source(from, len, scope);
+            let (file, arrived) = sink(Kind::File, len, scope);
+            let (pipe, _) = sink(Kind::Pipe, len, scope);
+            let mut sinks = [&file, &pipe].map(|fd| FanoutSink::new(fd).unwrap());
+            assert_eq!(fanout(&source, &mut sinks).unwrap(), len as u64, "{from:?}");
+            assert!(sinks.iter_mut().all(|sink| sink.take_error().is_none()), "{from:?}");
+            arrived
+        });
+        check_file(arrived, len);
+    }
+}

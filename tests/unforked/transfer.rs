@@ -1,0 +1,635 @@
+//! Transfers between every pair of descriptors: bytes, counts, mechanisms, ends and errors.
+//!
+//! No test here makes a process: see `pipe`.
+#![cfg(all(feature = "std", feature = "transfer"))]
+
+use crate::common::bytes::{all_of, data};
+use crate::common::{self, append_file, closed_fd, file};
+use rawpipe::Deadline;
+use rawpipe::Wait;
+use rawpipe::fd::{AsFd, OwnedFd};
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::transfer::{Side, Transfer, TransferMechanism, discard, transfer};
+use rawpipe::{Errno, io};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The kinds of sources, each with `bytes` in it and an end behind them; fed from another thread
+/// where it must be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Source {
+    File,
+    Pipe,
+    NonblockingPipe,
+    Socket,
+}
+
+impl Source {
+    const ALL: [Self; 4] = [Self::File, Self::Pipe, Self::NonblockingPipe, Self::Socket];
+
+    fn of<'scope>(self, bytes: &'scope [u8], scope: &'scope thread::Scope<'scope, '_>) -> OwnedFd {
+        match self {
+            Self::File => file(bytes).into(),
+            Self::Pipe | Self::NonblockingPipe => {
+                let (reader, writer) = rawpipe::pipe().unwrap();
+                reader.set_nonblocking(self == Self::NonblockingPipe).unwrap();
+                scope.spawn(move || writer.write_all(bytes).unwrap());
+                reader.into()
+            }
+            Self::Socket => {
+                let (near, mut far) = UnixStream::pair().unwrap();
+                scope.spawn(move || far.write_all(bytes).unwrap());
+                near.into()
+            }
+        }
+    }
+}
+
+/// The kinds of sinks, and how to find what arrived there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sink {
+    File,
+    Append,
+    Pipe,
+    NonblockingPipe,
+    Socket,
+}
+
+impl Sink {
+    const ALL: [Self; 5] =
+        [Self::File, Self::Append, Self::Pipe, Self::NonblockingPipe, Self::Socket];
+}
+
+/// Moves `bytes` with these options and returns what arrived and how.
+fn moved(
+    options: Transfer<'_>,
+    source: Source,
+    sink: Sink,
+    bytes: &[u8],
+) -> (Vec<u8>, rawpipe::transfer::Transferred) {
+    thread::scope(|scope| {
+        let from = source.of(bytes, scope);
+        let mut arrived = Vec::new();
+        let done = match sink {
+            Sink::File => {
+                let to = file(b"");
+                let done = options.run(&from, &to).unwrap();
+                arrived = all_of(&to);
+                done
+            }
+            Sink::Append => {
+                let path = common::tmp_path();
+                std::fs::write(&path, b"before").unwrap();
+                let to = File::options().append(true).open(&path).unwrap();
+                let done = options.run(&from, &to).unwrap();
+                let kept = std::fs::read(&path).unwrap();
+                std::fs::remove_file(&path).unwrap();
+                arrived.extend(kept.strip_prefix(b"before").expect("what was there before"));
+                done
+            }
+            Sink::Pipe | Sink::NonblockingPipe => {
+                let (reader, to) = rawpipe::pipe().unwrap();
+                to.set_nonblocking(sink == Sink::NonblockingPipe).unwrap();
+                let reading = scope.spawn(move || {
+                    let mut bytes = Vec::new();
+                    reader.read_to_end(&mut bytes).unwrap();
+                    bytes
+                });
+                let done = options.run(&from, &to).unwrap();
+                drop(to);
+                arrived = reading.join().unwrap();
+                done
+            }
+            Sink::Socket => {
+                let (to, mut far) = UnixStream::pair().unwrap();
+                let reading = scope.spawn(move || {
+                    let mut bytes = Vec::new();
+                    far.read_to_end(&mut bytes).unwrap();
+                    bytes
+                });
+                let done = options.run(&from, &to).unwrap();
+                drop(to);
+                arrived = reading.join().unwrap();
+                done
+            }
+        };
+        (arrived, done)
+    })
+}
+
+#[test]
+fn transfer_every_source_to_every_sink() {
+    let len = if common::slow() { 300_001 } else { 3_000_001 };
+    let bytes = data(len);
+    for source in Source::ALL {
+        for sink in Sink::ALL {
+            let (arrived, done) = moved(Transfer::new(), source, sink, &bytes);
+            assert_eq!(done.bytes(), len as u64, "{source:?} → {sink:?}");
+            assert!(arrived == bytes, "{source:?} → {sink:?}");
+        }
+    }
+}
+
+#[test]
+fn transfer_mechanism_is_told() {
+    use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
+    let bytes = data(100_000);
+    let mechanism = |source, sink| {
+        let (arrived, done) = moved(Transfer::new(), source, sink, &bytes);
+        assert!(arrived == bytes);
+        (done.mechanism(), done.fell_back())
+    };
+    assert_eq!(mechanism(Source::Pipe, Sink::Pipe), (Splice, false));
+    assert_eq!(mechanism(Source::Pipe, Sink::File), (Broker, false));
+    assert_eq!(mechanism(Source::File, Sink::Pipe), (Splice, false));
+    assert_eq!(mechanism(Source::Pipe, Sink::Socket), (Broker, false));
+    assert_eq!(mechanism(Source::Socket, Sink::Pipe), (Broker, false));
+    assert_eq!(mechanism(Source::File, Sink::Socket), (Sendfile, false));
+    assert_eq!(mechanism(Source::Socket, Sink::Socket), (Broker, false));
+    assert_eq!(mechanism(Source::Socket, Sink::File), (Broker, false));
+    assert_eq!(mechanism(Source::Pipe, Sink::Append), (Copy, true));
+    assert_eq!(mechanism(Source::Socket, Sink::Append), (Copy, true));
+    assert_eq!(mechanism(Source::File, Sink::Append), (Copy, true));
+    let (used, fell_back) = mechanism(Source::File, Sink::File);
+    // Some file systems cannot.
+    assert!(matches!((used, fell_back), (CopyFileRange, false) | (Sendfile, true)));
+    assert_eq!(Splice.to_string() + " " + CopyFileRange.name(), "splice copy_file_range");
+}
+
+#[test]
+fn transfer_in_chunks_of_every_size() {
+    for (chunk, len) in [
+        (1, 3_000),
+        (7, 20_000),
+        (4095, 100_000),
+        (4096, 300_000),
+        (65_536, 1_000_000),
+        (usize::MAX, 1_000_000),
+    ] {
+        let bytes = data(len);
+        for source in [Source::File, Source::Pipe, Source::Socket] {
+            for sink in [Sink::File, Sink::Pipe, Sink::Socket] {
+                let options = Transfer::new().chunk(chunk);
+                let (arrived, done) = moved(options, source, sink, &bytes);
+                assert!(arrived == bytes, "{chunk}: {source:?} → {sink:?}");
+                assert_eq!(done.bytes(), len as u64);
+                if chunk < 4096 {
+                    assert_eq!(
+                        (done.mechanism(), done.fell_back()),
+                        (TransferMechanism::Copy, false)
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn transfer_copy_semantics_gives_no_page_of_a_file_away() {
+    let source = file(&data(50_000));
+    let (reader, writer) = Builder::new().capacity(Capacity::Max).build().unwrap();
+    let done = Transfer::new().copy_semantics().run(&source, &writer).unwrap();
+    assert_eq!((done.bytes(), done.mechanism()), (50_000, TransferMechanism::Copy));
+    source.write_all_at(&[0; 50_000], 0).unwrap();
+    drop(writer);
+    let mut arrived = Vec::new();
+    reader.read_to_end(&mut arrived).unwrap();
+    assert!(arrived == data(50_000), "a later write to the file is seen in the pipe");
+
+    let bytes = data(100_000);
+    for source in Source::ALL {
+        for sink in Sink::ALL {
+            let (arrived, _) = moved(Transfer::new().copy_semantics(), source, sink, &bytes);
+            assert!(arrived == bytes, "{source:?} → {sink:?}");
+        }
+    }
+}
+
+/// Between files, too: none of the bytes that it writes over is one that it has not read.
+#[test]
+fn transfer_copy_semantics_from_a_file_to_itself() {
+    let mut both = file(b"0123456789");
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&both));
+    let mut other = File::options().write(true).open(path).unwrap();
+    other.seek(SeekFrom::Start(1)).unwrap();
+    let done = Transfer::new().copy_semantics().exact(9).run(&both, &other).unwrap();
+    assert_eq!((done.bytes(), done.mechanism()), (9, TransferMechanism::Copy));
+    both.rewind().unwrap();
+    let mut text = String::new();
+    both.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "0012345678");
+}
+
+#[test]
+fn transfer_exact_leaves_the_rest() {
+    let source = file(&data(10_000));
+    let sink = file(b"");
+    let done = Transfer::new().exact(6_000).run(&source, &sink).unwrap();
+    assert_eq!(done.bytes(), 6_000);
+    assert_eq!((&source).stream_position().unwrap(), 6_000);
+    assert!(all_of(&sink) == data(10_000)[..6_000]);
+
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(&data(5_000)).unwrap();
+    let (next_reader, next_writer) = rawpipe::pipe().unwrap();
+    assert_eq!(Transfer::new().exact(0).run(&reader, &next_writer).unwrap().bytes(), 0);
+    let done = Transfer::new().exact(4_999).run(&reader, &next_writer).unwrap();
+    assert_eq!(done.bytes(), 4_999);
+    assert_eq!((reader.available(), next_reader.available()), (Ok(1), Ok(4_999)));
+}
+
+#[test]
+fn transfer_exact_of_a_source_that_ends_early() {
+    for source in Source::ALL {
+        thread::scope(|scope| {
+            let bytes = b"only these";
+            let from = source.of(bytes, scope);
+            let sink = file(b"");
+            let error = Transfer::new().exact(11).run(&from, &sink).unwrap_err();
+            assert_eq!((error.side(), error.errno()), (Side::Source, None), "{source:?}");
+            assert_eq!((error.bytes(), error.undelivered()), (10, 0), "{source:?}");
+            assert_eq!(error.to_string(), "source: end of file after 10 bytes");
+            let error = std::io::Error::from(error);
+            assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+            assert_eq!(all_of(&sink), bytes);
+        });
+    }
+}
+
+#[test]
+fn transfer_of_nothing() {
+    for source in Source::ALL {
+        for sink in Sink::ALL {
+            let (arrived, done) = moved(Transfer::new(), source, sink, b"");
+            assert_eq!((arrived.len(), done.bytes(), done.fell_back()), (0, 0, false));
+        }
+    }
+}
+
+#[test]
+fn transfer_of_proc_files_is_what_a_read_gives() {
+    let wanted = std::fs::read("/proc/version").unwrap();
+    let source = File::open("/proc/version").unwrap();
+    let sink = file(b"");
+    assert_eq!(transfer(&source, &sink).unwrap().bytes(), wanted.len() as u64);
+    assert_eq!(all_of(&sink), wanted);
+
+    let source = File::open("/proc/version").unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    assert_eq!(transfer(&source, &writer).unwrap().bytes(), wanted.len() as u64);
+    assert_eq!(reader.available(), Ok(wanted.len()));
+
+    let source = File::open("/proc/version").unwrap();
+    let null = File::options().write(true).open("/dev/null").unwrap();
+    assert_eq!(transfer(&source, &null).unwrap().bytes(), wanted.len() as u64);
+}
+
+#[test]
+fn transfer_devices() {
+    let zero = File::open("/dev/zero").unwrap();
+    let sink = file(b"");
+    assert_eq!(Transfer::new().exact(200_000).run(&zero, &sink).unwrap().bytes(), 200_000);
+    assert!(all_of(&sink) == vec![0; 200_000]);
+    let null = File::open("/dev/null").unwrap();
+    assert_eq!(transfer(&null, &sink).unwrap().bytes(), 0);
+    let source = file(&data(200_000));
+    let null = File::options().write(true).open("/dev/null").unwrap();
+    let done = transfer(&source, &null).unwrap();
+    assert_eq!((done.bytes(), done.fell_back()), (200_000, false));
+}
+
+#[test]
+fn transfer_progress_counts_up_and_breaks() {
+    let bytes = data(1_000_000);
+    for (source, sink) in [
+        (Source::File, Sink::Pipe),
+        (Source::Socket, Sink::Socket),
+        (Source::Pipe, Sink::Append),
+        (Source::File, Sink::File),
+    ] {
+        let mut seen = vec![0];
+        let mut watch = |done| {
+            assert!(done >= *seen.last().unwrap());
+            seen.push(done);
+            ControlFlow::Continue(())
+        };
+        let options = Transfer::new().chunk(10_000).progress(&mut watch);
+        let (arrived, done) = moved(options, source, sink, &bytes);
+        assert!(arrived == bytes);
+        assert_eq!((done.bytes(), seen.last()), (1_000_000, Some(&1_000_000)));
+        assert!(seen.len() > 100, "{} times", seen.len());
+        assert!(seen.windows(2).all(|two| two[1] - two[0] <= 10_000), "{source:?} → {sink:?}");
+    }
+    // Broken off: what was taken has arrived, and the rest is still there.
+    let (left, far_left) = UnixStream::pair().unwrap();
+    let (right, far_right) = UnixStream::pair().unwrap();
+    io::write_all(&far_left, &bytes[..50_000]).unwrap();
+    let mut watch =
+        |done| if done >= 20_000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let done = Transfer::new().chunk(5_000).progress(&mut watch).run(&left, &right).unwrap();
+    assert!((20_000..25_000).contains(&done.bytes()), "{}", done.bytes());
+    let count = usize::try_from(done.bytes()).unwrap();
+    let mut arrived = vec![0; count];
+    io::read_exact(&far_right, &mut arrived).unwrap();
+    let mut rest = vec![0; 50_000 - count];
+    io::read_exact(&left, &mut rest).unwrap();
+    assert!([arrived, rest].concat() == bytes[..50_000]);
+}
+
+#[test]
+fn transfer_reader_gone_epipe_and_every_byte_accounted_for() {
+    let bytes = data(4_000_000);
+    for source in [Source::File, Source::Pipe, Source::Socket] {
+        for into_socket in [false, true] {
+            thread::scope(|scope| {
+                // The feeding threads end when the source is dropped: their error is none of ours.
+                let (from, _feeder): (OwnedFd, _) = match source {
+                    Source::File => (file(&bytes).into(), None),
+                    Source::Pipe => {
+                        let (reader, writer) = rawpipe::pipe().unwrap();
+                        let bytes = &bytes;
+                        let feeder = scope.spawn(move || writer.write_all(bytes).is_ok());
+                        (reader.into(), Some(feeder))
+                    }
+                    _ => {
+                        let (near, mut far) = UnixStream::pair().unwrap();
+                        let bytes = &bytes;
+                        let feeder = scope.spawn(move || far.write_all(bytes).is_ok());
+                        (near.into(), Some(feeder))
+                    }
+                };
+                let (to, reader): (OwnedFd, OwnedFd) = if into_socket {
+                    let (near, far) = UnixStream::pair().unwrap();
+                    (near.into(), far.into())
+                } else {
+                    let (reader, writer) = rawpipe::pipe().unwrap();
+                    (writer.into(), reader.into())
+                };
+                let reading = scope.spawn(move || {
+                    let mut part = vec![0; 100_000];
+                    io::read_exact(&reader, &mut part).unwrap();
+                    part
+                });
+                let mut error = transfer(&from, &to).unwrap_err();
+                let what = format!("{source:?}, socket {into_socket}: {error}");
+                assert_eq!(error.side(), Side::Sink, "{what}");
+                // A socket that is closed with bytes in it resets the connection.
+                let reset = into_socket && error.errno() == Some(Errno::ECONNRESET);
+                assert!(reset || error.errno() == Some(Errno::EPIPE), "{what}");
+                assert!(reading.join().unwrap() == bytes[..100_000], "{what}");
+
+                // Arrived (some of it in the pipe or socket that is gone), in hand, still in the source.
+                let mut place = usize::try_from(error.bytes()).unwrap();
+                assert!(place >= 100_000, "{what}");
+                let in_hand = error.undelivered();
+                let mut rescued = vec![0; in_hand + 1];
+                let mut count = 0;
+                while let Ok(more @ 1..) = error.read_undelivered(&mut rescued[count..]) {
+                    count += more;
+                }
+                assert_eq!((count, error.undelivered()), (in_hand, 0), "{what}");
+                assert!(rescued[..count] == bytes[place..place + count], "{what}");
+                place += count;
+                let mut next = [0; 1000];
+                io::read_exact(&from, &mut next).unwrap();
+                assert!(next == bytes[place..place + 1000], "{what}");
+                drop(from);
+            });
+        }
+    }
+}
+
+#[test]
+fn transfer_full_device_enospc_keeps_what_it_took() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    for source in Source::ALL {
+        thread::scope(|scope| {
+            let from = source.of(b"0123456789", scope);
+            let mut error = transfer(&from, &full).unwrap_err();
+            assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::ENOSPC)));
+            assert_eq!(error.bytes(), 0);
+            let mut rescued = [0; 20];
+            let mut count = 0;
+            while let Ok(more @ 1..) = error.read_undelivered(&mut rescued[count..]) {
+                count += more;
+            }
+            // What it had not taken is still in the source.
+            count += io::read_exact(&from, &mut rescued[count..]).unwrap_err().bytes();
+            assert_eq!(&rescued[..count], b"0123456789", "{source:?}");
+        });
+    }
+}
+
+#[test]
+fn transfer_wrong_direction_or_closed_ebadf_names_the_side() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let (other_reader, other_writer) = rawpipe::pipe().unwrap();
+    writer.write_all(b"kept").unwrap();
+    let (plain, plain_sink) = (file(b"contents"), file(b""));
+    let write_only = append_file();
+    let read_only = File::open("/proc/self/exe").unwrap();
+    let side = |from: &dyn AsFd, to: &dyn AsFd| {
+        let error = transfer(from.as_fd(), to.as_fd()).unwrap_err();
+        assert_eq!((error.errno(), error.bytes()), (Some(Errno::EBADF), 0));
+        error.side()
+    };
+    assert_eq!(side(&other_writer, &writer), Side::Source);
+    assert_eq!(side(&reader, &other_reader), Side::Sink);
+    assert_eq!(side(&closed_fd(), &writer), Side::Source);
+    assert_eq!(side(&reader, &closed_fd()), Side::Sink);
+    assert_eq!(side(&closed_fd(), &plain_sink), Side::Source);
+    assert_eq!(side(&write_only, &plain_sink), Side::Source);
+    assert_eq!(side(&write_only, &writer), Side::Source);
+    assert_eq!(side(&reader, &read_only), Side::Sink);
+    assert_eq!(side(&plain, &read_only), Side::Sink);
+    assert_eq!(reader.available(), Ok(4), "nothing is lost");
+}
+
+#[test]
+fn transfer_between_the_ends_of_one_pipe_einval() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(b"round").unwrap();
+    let error = transfer(&reader, &writer).unwrap_err();
+    assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EINVAL)));
+    assert_eq!(reader.available(), Ok(5));
+}
+
+#[test]
+fn transfer_directory_eisdir() {
+    let folder = File::open("/").unwrap();
+    let (_reader, writer) = rawpipe::pipe().unwrap();
+    for sink in [writer.as_fd(), file(b"").as_fd()] {
+        let error = transfer(&folder, sink).unwrap_err();
+        assert_eq!((error.side(), error.errno()), (Side::Source, Some(Errno::EISDIR)));
+    }
+}
+
+#[test]
+fn transfer_one_page_pipes() {
+    let bytes = data(200_000);
+    thread::scope(|scope| {
+        let small = || Builder::new().capacity(Capacity::Bytes(1)).build().unwrap();
+        let ((reader, writer), (next_reader, next_writer)) = (small(), small());
+        let (bytes, nonblocking) = (&bytes, &next_writer);
+        nonblocking.set_nonblocking(true).unwrap();
+        scope.spawn(move || writer.write_all(bytes).unwrap());
+        let reading = scope.spawn(move || {
+            let mut arrived = Vec::new();
+            next_reader.read_to_end(&mut arrived).unwrap();
+            arrived
+        });
+        assert_eq!(transfer(&reader, &next_writer).unwrap().bytes(), 200_000);
+        drop(next_writer);
+        assert!(reading.join().unwrap() == *bytes);
+    });
+}
+
+#[test]
+fn transfer_two_writers_lose_nothing() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let second = writer.try_clone().unwrap();
+    let sink = file(b"");
+    thread::scope(|scope| {
+        for (writer, byte) in [(writer, 1_u8), (second, 2)] {
+            scope.spawn(move || {
+                for _ in 0..500 {
+                    writer.write_all(&[byte; 1000]).unwrap();
+                }
+            });
+        }
+        assert_eq!(transfer(&reader, &sink).unwrap().bytes(), 1_000_000);
+    });
+    let arrived = all_of(&sink);
+    for byte in [1, 2] {
+        assert_eq!(arrived.iter().filter(|&&found| found == byte).count(), 500_000);
+    }
+}
+
+#[test]
+fn transfer_source_file_shrinks_meanwhile() {
+    let source = file(&data(300_000));
+    let sink = file(b"");
+    let mut shrunk = false;
+    let mut watch = |_| {
+        if !shrunk {
+            source.set_len(100_000).unwrap();
+            shrunk = true;
+        }
+        ControlFlow::Continue(())
+    };
+    let done = Transfer::new().chunk(50_000).progress(&mut watch).run(&source, &sink).unwrap();
+    assert_eq!(done.bytes(), 100_000);
+    assert!(all_of(&sink) == data(300_000)[..100_000]);
+}
+
+#[test]
+fn transfer_deadline_etimedout_names_the_side_and_counts() {
+    let soon = || Deadline::after(Duration::from_millis(50));
+    // The source has no more, and its writer is there.
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let (next_reader, next_writer) = rawpipe::pipe().unwrap();
+    writer.write_all(b"some").unwrap();
+    let begin = Instant::now();
+    let error = Transfer::new().deadline(soon()).run(&reader, &next_writer).unwrap_err();
+    assert!(begin.elapsed() >= Duration::from_millis(50));
+    assert_eq!((error.side(), error.errno()), (Side::Source, Some(Errno::ETIMEDOUT)));
+    assert_eq!((error.bytes(), next_reader.available()), (4, Ok(4)));
+
+    // The sink is full: of bytes that are in hand, or still in the source, none is lost.
+    for source in [Source::File, Source::Socket] {
+        for copy in [false, true] {
+            let (near, far) = UnixStream::pair().unwrap();
+            io::write_all(&far, &data(100_000)).unwrap();
+            let from: OwnedFd = match source {
+                Source::File => file(&data(100_000)).into(),
+                _ => near.into(),
+            };
+            let (reader, writer) = rawpipe::pipe().unwrap();
+            let full = writer.capacity().unwrap();
+            writer.write_all(&vec![0; full]).unwrap();
+            let options = Transfer::new().deadline(soon());
+            let options = if copy { options.chunk(1000) } else { options };
+            let mut error = options.run(&from, &writer).unwrap_err();
+            let what = format!("{source:?}, copy {copy}: {error}");
+            assert_eq!(
+                (error.side(), error.errno()),
+                (Side::Sink, Some(Errno::ETIMEDOUT)),
+                "{what}"
+            );
+            drop(writer);
+            let mut arrived = Vec::new();
+            reader.read_to_end(&mut arrived).unwrap();
+            arrived.drain(..full);
+            assert_eq!(arrived.len() as u64, error.bytes(), "{what}");
+            let mut rescued = vec![0; error.undelivered()];
+            let count = error.read_undelivered(&mut rescued).unwrap();
+            assert_eq!(count, rescued.len());
+            arrived.extend(rescued);
+            let mut rest = vec![0; 100_000 - arrived.len()];
+            io::read_exact(&from, &mut rest).unwrap();
+            arrived.extend(rest);
+            assert!(arrived == data(100_000), "{what}");
+        }
+    }
+    // One that has passed already.
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let passed = Deadline::now();
+    let error = Transfer::new().deadline(passed).run(&reader, writer.try_clone().unwrap());
+    assert!(error.is_err());
+}
+
+#[test]
+fn transfer_deadline_far_away_moves_everything() {
+    let bytes = data(1_000_000);
+    for source in Source::ALL {
+        for sink in Sink::ALL {
+            let options = Transfer::new().deadline(Deadline::after(Duration::from_secs(600)));
+            let (arrived, done) = moved(options, source, sink, &bytes);
+            assert_eq!(done.bytes(), 1_000_000, "{source:?} → {sink:?}");
+            assert!(arrived == bytes, "{source:?} → {sink:?}");
+        }
+    }
+}
+
+#[test]
+fn transfer_adaptive_moves_everything() {
+    let bytes = data(2_000_000);
+    for source in Source::ALL {
+        for sink in Sink::ALL {
+            let (arrived, _) = moved(Transfer::new().wait(Wait::Adaptive), source, sink, &bytes);
+            assert!(arrived == bytes, "{source:?} → {sink:?}");
+        }
+    }
+}
+
+#[test]
+fn transfer_file_positions_are_used_and_moved() {
+    let source = file(b"0123456789");
+    let sink = file(b"..........");
+    (&source).seek(SeekFrom::Start(7)).unwrap();
+    (&sink).seek(SeekFrom::Start(2)).unwrap();
+    assert_eq!(transfer(&source, &sink).unwrap().bytes(), 3);
+    assert_eq!(all_of(&sink), b"..789.....");
+    assert_eq!((&sink).stream_position().unwrap(), 5);
+}
+
+#[test]
+fn discard_drops_what_was_asked_and_no_more() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(&data(50_000)).unwrap();
+    assert_eq!(discard(&reader, Some(0)).unwrap(), 0);
+    assert_eq!(discard(&reader, Some(49_000)).unwrap(), 49_000);
+    assert_eq!(reader.available(), Ok(1_000));
+    drop(writer);
+    assert_eq!(discard(&reader, Some(5_000)).unwrap(), 1_000, "the end is no error");
+    assert_eq!(discard(&reader, None).unwrap(), 0);
+    let source = file(&data(10_000));
+    assert_eq!(discard(&source, None).unwrap(), 10_000);
+    let error = discard(closed_fd(), None).unwrap_err();
+    assert_eq!((error.side(), error.errno()), (Side::Source, Some(Errno::EBADF)));
+}

@@ -1,0 +1,761 @@
+//! Transfers whose peer is silent, slow, competing or half gone: what is there passes on, a deadline
+//! holds, the end is the end, and the side at fault is named.
+//!
+//! No test here makes a process: see `pipe`. A transfer that may hang runs in a thread of its
+//! own, and the test fails when it has not answered in time.
+#![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
+#![allow(unsafe_code, reason = "the C library's calls for terminals and sockets")]
+
+use crate::common::bytes::data;
+use crate::common::{self, file, terminal, terminals, tmp_path};
+use rawpipe::Deadline;
+use rawpipe::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::transfer::{FanoutSink, Side, Transfer, TransferError, Transferred, fanout, transfer};
+use rawpipe::{Errno, PipeReader, PipeWriter};
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::ops::ControlFlow;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes where nothing hangs, also in an emulator.
+const HUNG: Duration = Duration::from_secs(20);
+
+/// Runs `body` in a thread of its own, and panics if it has not answered in time.
+fn in_time<T: Send + 'static>(what: &str, body: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(body()));
+    told.recv_timeout(HUNG).unwrap_or_else(|_| panic!("{what}: it hangs, or has panicked"))
+}
+
+fn tcp() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    far.set_nodelay(true).unwrap();
+    (near, far)
+}
+
+unsafe extern "C" {
+    fn setsockopt(fd: i32, level: i32, name: i32, value: *const i32, len: u32) -> i32;
+    fn send(fd: i32, bytes: *const u8, len: usize, flags: i32) -> isize;
+    fn socketpair(domain: i32, kind: i32, protocol: i32, fds: *mut i32) -> i32;
+}
+
+/// Something that sends to a source, as a peer does.
+type Peer = Box<dyn Write + Send>;
+
+fn sources() -> Vec<(&'static str, OwnedFd, Peer)> {
+    let mut all: Vec<(&'static str, OwnedFd, Peer)> = Vec::new();
+    let (near, far) = tcp();
+    all.push(("tcp", near.into(), Box::new(far)));
+    let (near, far) = UnixStream::pair().unwrap();
+    all.push(("unix", near.into(), Box::new(far)));
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    all.push(("pipe", reader.into(), Box::new(writer)));
+    if terminals() {
+        let (terminal, keyboard) = terminal();
+        all.push(("terminal", terminal.into(), Box::new(keyboard)));
+    }
+    all
+}
+
+/// Reads one line of the answers to a dialogue, or panics.
+fn hears(what: &str, from: &mpsc::Receiver<Vec<u8>>, line: &[u8]) {
+    let mut heard = Vec::new();
+    while heard.len() < line.len() {
+        let more = from.recv_timeout(HUNG);
+        heard.extend(more.unwrap_or_else(|_| panic!("{what}: heard {heard:?} and then nothing")));
+    }
+    assert_eq!(heard, line, "{what}");
+}
+
+/// Each request is seen at the other end while the peer, who waits for that, says nothing more.
+fn dialogue(options: fn() -> Transfer<'static>) {
+    for (name, source, mut peer) in sources() {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let (tell, told) = mpsc::channel();
+        let moving = thread::spawn(move || options().run(&source, &writer).map_err(|e| e.errno()));
+        let reading = thread::spawn(move || {
+            let mut buf = [0; 100];
+            while let Ok(count @ 1..) = reader.read(&mut buf) {
+                let _ = tell.send(buf[..count].to_vec());
+            }
+        });
+        for request in ["one\n", "two\n", "three\n"] {
+            peer.write_all(request.as_bytes()).unwrap();
+            hears(name, &told, request.as_bytes());
+        }
+        if name == "terminal" {
+            peer.write_all(b"\x04").unwrap();
+            assert_eq!(moving.join().unwrap().unwrap().bytes(), 14);
+        } else {
+            drop(peer);
+            assert_eq!(moving.join().unwrap().unwrap().bytes(), 14);
+        }
+        reading.join().unwrap();
+    }
+}
+
+#[test]
+fn transfer_dialogue() {
+    dialogue(Transfer::new);
+}
+
+#[test]
+fn transfer_dialogue_with_deadline() {
+    dialogue(|| Transfer::new().deadline(Deadline::after(Duration::from_secs(600))));
+}
+
+#[test]
+fn transfer_dialogue_in_chunks() {
+    dialogue(|| Transfer::new().chunk(1));
+    dialogue(|| Transfer::new().chunk(100_000));
+}
+
+#[test]
+fn transfer_dialogue_of_an_exact_length() {
+    dialogue(|| Transfer::new().exact(14));
+}
+
+/// A process that writes to the source while the sink is full is not held up.
+#[test]
+fn transfer_to_a_silent_reader_leaves_the_source_pipe_unlocked() {
+    let (near, far) = UnixStream::pair().unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let moving = thread::spawn(move || transfer(&reader, &near).map(|done| done.bytes()));
+    // Until the socket is full, and the transfer waits for it.
+    let mut sent = 0_u64;
+    let full = Instant::now() + HUNG;
+    let mut idle = 0;
+    while idle < 50 {
+        assert!(Instant::now() < full, "a socket without end");
+        match writer.available() {
+            Ok(0) => {
+                writer.write_all(&[7; 4096]).unwrap();
+                (sent, idle) = (sent + 4096, 0);
+            }
+            _ => idle += 1,
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    // There is room in the pipe; where its lock is held this hangs.
+    let writer = in_time("a write beside a transfer that waits", move || {
+        writer.write_all(b"!").unwrap();
+        writer
+    });
+    drop(writer);
+    let got = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        (&far).read_to_end(&mut bytes).unwrap();
+        bytes.len() as u64
+    });
+    assert_eq!(moving.join().unwrap().unwrap(), sent + 1);
+    assert_eq!(got.join().unwrap(), sent + 1);
+}
+
+fn full_pipe() -> (PipeReader, PipeWriter, usize) {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let room = writer.capacity().unwrap();
+    (reader, writer, room)
+}
+
+#[test]
+fn transfer_of_exactly_the_room_ends_without_a_reader() {
+    let (reader, writer, room) = full_pipe();
+    let source = file(&data(room));
+    let moved = in_time("a file", move || {
+        let done = transfer(&source, &writer).unwrap().bytes();
+        (done, reader.available().unwrap())
+    });
+    assert_eq!(moved, (room as u64, room));
+
+    let (reader, writer, room) = full_pipe();
+    let (source, feed, _) = full_pipe();
+    feed.write_all(&data(room)).unwrap();
+    drop(feed);
+    let moved = in_time("a pipe", move || {
+        let done = transfer(&source, &writer).unwrap().bytes();
+        (done, reader.available().unwrap())
+    });
+    assert_eq!(moved, (room as u64, room));
+}
+
+/// Whether calls on a blocking socket can be told not to wait: since Linux 6.4.
+fn sockets_need_not_wait() -> bool {
+    let (near, _far) = UnixStream::pair().unwrap();
+    let can = rawpipe::io::try_read(&near, &mut [0]) == Err(Errno::EAGAIN);
+    if !can {
+        println!(
+            "SKIPPED: blocking sockets, on a kernel that has no call for them that does not wait"
+        );
+    }
+    can
+}
+
+/// How many bytes this socket takes before it is full.
+fn room_of(socket: &UnixStream, piece: usize) -> usize {
+    socket.set_nonblocking(true).unwrap();
+    let mut room = 0;
+    while let Ok(count @ 1..) = rawpipe::write(socket, &vec![1; piece]) {
+        room += count;
+    }
+    room
+}
+
+#[test]
+fn transfer_deadline_all_has_arrived_in_a_full_socket() {
+    let room = room_of(&UnixStream::pair().unwrap().0, 100_000);
+    for blocking in [false, true] {
+        if blocking && !sockets_need_not_wait() {
+            break;
+        }
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(!blocking).unwrap();
+        let first = room_of(&UnixStream::pair().unwrap().0, room.min(100_000));
+        let source = file(&data(first.min(100_000)));
+        let deadline = Deadline::after(Duration::from_millis(300));
+        let done = Transfer::new().deadline(deadline).run(&source, &near).unwrap();
+        assert_eq!(done.bytes(), first.min(100_000) as u64);
+        drop(far);
+    }
+}
+
+#[test]
+fn transfer_deadline_all_has_arrived_in_a_full_pipe() {
+    let (reader, writer, room) = full_pipe();
+    let source = file(&data(room));
+    let deadline = Deadline::after(Duration::from_millis(300));
+    assert_eq!(
+        Transfer::new().deadline(deadline).run(&source, &writer).unwrap().bytes(),
+        room as u64
+    );
+    assert_eq!(reader.available().unwrap(), room);
+}
+
+/// Runs until its deadline, and says how long that took.
+fn until_deadline(
+    options: Transfer<'_>,
+    source: impl AsFd,
+    sink: impl AsFd,
+) -> (Result<Transferred, TransferError>, Duration) {
+    let begun = Instant::now();
+    let deadline = Deadline::after(Duration::from_millis(100));
+    let answer = options.deadline(deadline).run(source, sink);
+    (answer, begun.elapsed())
+}
+
+/// `poll` promises one byte to all of them, and only one of them gets it.
+#[test]
+fn transfer_deadline_copy_beside_other_readers() {
+    for turn in 0..20 {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let all: Vec<_> = (0..6)
+            .map(|_| {
+                let reader = reader.try_clone().unwrap();
+                let (tell, told) = mpsc::channel();
+                thread::spawn(move || {
+                    let (_kept, sink) = rawpipe::pipe().unwrap();
+                    let (answer, took) = until_deadline(Transfer::new().chunk(100), reader, &sink);
+                    let error = answer.unwrap_err();
+                    tell.send((
+                        error.side(),
+                        error.errno(),
+                        error.undelivered(),
+                        error.bytes(),
+                        took,
+                    ))
+                });
+                told
+            })
+            .collect();
+        thread::sleep(Duration::from_millis(20));
+        for _ in 0..20 {
+            thread::sleep(Duration::from_millis(1));
+            writer.write_all(b"x").unwrap();
+        }
+        let mut bytes = 0;
+        for told in all {
+            let told = told.recv_timeout(HUNG).unwrap_or_else(|_| panic!("{turn}: it hangs"));
+            let (side, errno, undelivered, moved, took) = told;
+            assert_eq!((side, errno, undelivered), (Side::Source, Some(Errno::ETIMEDOUT), 0));
+            assert!(took < Duration::from_secs(5), "{took:?}");
+            bytes += usize::try_from(moved).unwrap();
+        }
+        assert_eq!(bytes + reader.available().unwrap(), 20, "{turn}");
+    }
+}
+
+/// The one page of room that `poll` has promised goes to another writer, and then there is none.
+#[test]
+fn transfer_deadline_copy_beside_other_writers() {
+    for turn in 0..10 {
+        let (reader, writer) = Builder::new().capacity(Capacity::Bytes(4096)).build().unwrap();
+        writer.write_all(&[0; 4096]).unwrap();
+        let others: Vec<_> = (0..6)
+            .map(|_| {
+                let writer = writer.try_clone().unwrap();
+                thread::spawn(move || writer.write_all(&[9; 4096]))
+            })
+            .collect();
+        let making_room = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(30));
+            reader.read_exact(&mut [0; 4096]).unwrap();
+            reader
+        });
+        let (error, took) = in_time("beside writers", move || {
+            let source = file(&data(100_000));
+            let (answer, took) = until_deadline(Transfer::new().chunk(4000), &source, &writer);
+            let error = answer.unwrap_err();
+            ((error.side(), error.errno()), took)
+        });
+        assert_eq!(error, (Side::Sink, Some(Errno::ETIMEDOUT)), "{turn}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        drop(making_room.join().unwrap());
+        for other in others {
+            let _ = other.join().unwrap();
+        }
+    }
+}
+
+/// Time that this thread has spent on its processors.
+fn thread_time() -> Duration {
+    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(10 * ticks)
+}
+
+/// Whether the time of a thread that only waits is to be near nothing here.
+fn assert_idle(what: &str, spent: Duration) {
+    let measured = common::tool().is_none() && !common::emulated();
+    assert!(!measured || spent < Duration::from_millis(150), "{what}: {spent:?} of work");
+}
+
+/// While nothing can move, a transfer sleeps and does not try again and again, though its ends are such
+/// that no call of its own would wait.
+#[test]
+fn transfer_between_nonblocking_ends_sleeps_while_nothing_moves() {
+    type Pair = (&'static str, OwnedFd, OwnedFd);
+    let pipes = |silent: bool| -> (Pair, Box<dyn Write + Send>, Box<dyn Read + Send>) {
+        let (input, to_input) = rawpipe::pipe().unwrap();
+        let (from_output, output) = rawpipe::pipe().unwrap();
+        input.set_nonblocking(true).unwrap();
+        output.set_nonblocking(true).unwrap();
+        let what = if silent { "an empty pipe" } else { "a full pipe" };
+        ((what, input.into(), output.into()), Box::new(to_input), Box::new(from_output))
+    };
+    let sockets = || -> (Pair, Box<dyn Write + Send>, Box<dyn Read + Send>) {
+        let (to_input, input) = UnixStream::pair().unwrap();
+        let (from_output, output) = UnixStream::pair().unwrap();
+        input.set_nonblocking(true).unwrap();
+        output.set_nonblocking(true).unwrap();
+        (("sockets", input.into(), output.into()), Box::new(to_input), Box::new(from_output))
+    };
+    let bytes = data(2 << 20);
+    for (ends, silent) in [(pipes(true), true), (pipes(false), false), (sockets(), false)] {
+        let ((what, input, output), to_input, mut from_output) = ends;
+        thread::scope(|scope| {
+            let moving = scope.spawn(move || {
+                let done = transfer(&input, &output).unwrap();
+                (done.bytes(), thread_time())
+            });
+            let bytes = &bytes;
+            let feed = move || {
+                let mut to = to_input;
+                to.write_all(bytes).unwrap();
+            };
+            let moment = Duration::from_millis(500);
+            if silent {
+                thread::sleep(moment);
+                scope.spawn(feed);
+            } else {
+                scope.spawn(feed);
+                thread::sleep(moment); // the output is full
+            }
+            let mut arrived = Vec::new();
+            from_output.read_to_end(&mut arrived).unwrap();
+            assert!(arrived == *bytes, "{what}");
+            let (count, spent) = moving.join().unwrap();
+            assert_eq!(count, bytes.len() as u64, "{what}");
+            assert_idle(what, spent);
+        });
+    }
+}
+
+/// A socket on which `poll` always reports an error: its error queue holds the time of a packet.
+fn with_error_queue(nonblocking: bool) -> Option<(TcpStream, TcpStream)> {
+    const SOL_SOCKET: i32 = 1;
+    const SO_TIMESTAMPING: i32 = 37;
+    const TX_SOFTWARE_AND_REPORT: i32 = 2 | 16;
+    let (mut near, mut far) = tcp();
+    let flags = TX_SOFTWARE_AND_REPORT;
+    let fd = near.as_raw_fd();
+    // SAFETY: reads an `int`.
+    if unsafe { setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &raw const flags, 4) } != 0 {
+        return None;
+    }
+    near.write_all(b"?").unwrap();
+    far.read_exact(&mut [0; 1]).unwrap();
+    near.set_nonblocking(nonblocking).unwrap();
+    let mut fds = [rawpipe::event::PollFd::new(&near, rawpipe::event::PollEvents::IN)];
+    let found = rawpipe::event::poll(&mut fds, Some(Duration::from_secs(1))).unwrap();
+    (found == 1 && fds[0].revents() == rawpipe::event::PollEvents::ERR).then_some((near, far))
+}
+
+#[test]
+fn transfer_deadline_with_an_error_queue() {
+    for nonblocking in [true, false] {
+        if !nonblocking && !sockets_need_not_wait() {
+            break;
+        }
+        for to_file in [true, false] {
+            let Some((near, _far)) = with_error_queue(nonblocking) else {
+                println!("SKIPPED: no error queue to be had");
+                return;
+            };
+            let (_reader, writer) = rawpipe::pipe().unwrap();
+            let to = file(b"");
+            let begun = Instant::now();
+            let deadline = Deadline::after(Duration::from_millis(500));
+            let error = in_time("a deadline", move || {
+                let options = Transfer::new().deadline(deadline);
+                let to = if to_file { to.as_fd() } else { writer.as_fd() };
+                let error = options.run(&near, to).unwrap_err();
+                (error.side(), error.errno(), thread_time())
+            });
+            assert_eq!((error.0, error.1), (Side::Source, Some(Errno::ETIMEDOUT)));
+            assert!(begun.elapsed() < Duration::from_secs(10));
+            assert_idle("with an error queue", error.2);
+        }
+    }
+}
+
+/// What std reads where a transfer reads the same.
+fn read_all(mut from: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn transfer_urgent_data_is_not_the_end() {
+    const MSG_OOB: i32 = 1;
+    let speak = |mut far: TcpStream| {
+        far.write_all(b"before").unwrap();
+        // SAFETY: reads one byte.
+        assert_eq!(unsafe { send(far.as_raw_fd(), b"!".as_ptr(), 1, MSG_OOB) }, 1);
+        far.write_all(b"behind").unwrap();
+    };
+    let (near, far) = tcp();
+    speak(far);
+    let expected = read_all(near);
+    assert_eq!(expected, b"beforebehind");
+
+    for sink in ["pipe", "socket", "file", "fanout"] {
+        let (near, far) = tcp();
+        speak(far);
+        let arrived = match sink {
+            "pipe" => {
+                let (reader, writer) = rawpipe::pipe().unwrap();
+                assert_eq!(transfer(&near, &writer).unwrap().bytes(), 12);
+                drop(writer);
+                read_all(&reader)
+            }
+            "socket" => {
+                let (to, there) = UnixStream::pair().unwrap();
+                assert_eq!(transfer(&near, &to).unwrap().bytes(), 12);
+                drop(to);
+                read_all(there)
+            }
+            "file" => {
+                let to = file(b"");
+                assert_eq!(transfer(&near, &to).unwrap().bytes(), 12);
+                common::bytes::all_of(&to)
+            }
+            _ => {
+                let (reader, writer) = rawpipe::pipe().unwrap();
+                assert_eq!(fanout(&near, &mut [FanoutSink::new(&writer).unwrap()]).unwrap(), 12);
+                drop(writer);
+                read_all(&reader)
+            }
+        };
+        assert_eq!(arrived, expected, "{sink}");
+    }
+}
+
+/// Two ends of a link that keeps boundaries and has an end.
+fn seqpacket() -> (OwnedFd, OwnedFd) {
+    const AF_UNIX: i32 = 1;
+    const SOCK_SEQPACKET: i32 = 5;
+    let mut fds = [0; 2];
+    // SAFETY: writes two descriptors.
+    assert_eq!(unsafe { socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds.as_mut_ptr()) }, 0);
+    // SAFETY: made just now, and nothing else owns it.
+    let one = unsafe { OwnedFd::from_raw_fd(fds[0]) };
+    // SAFETY: as above.
+    (one, unsafe { OwnedFd::from_raw_fd(fds[1]) })
+}
+
+const WITH_EMPTY_ONES: [&str; 6] = ["one", "", "two", "", "", "three"];
+
+#[test]
+fn transfer_empty_datagram_is_not_the_end() {
+    let (near, far) = UnixDatagram::pair().unwrap();
+    for text in WITH_EMPTY_ONES {
+        far.send(text.as_bytes()).unwrap();
+    }
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let near = in_time("datagrams", move || {
+        assert_eq!(Transfer::new().exact(11).run(&near, &writer).unwrap().bytes(), 11);
+        near
+    });
+    assert_eq!(read_all(&reader), b"onetwothree");
+    // This is their end, and the only one that there is.
+    near.shutdown(std::net::Shutdown::Read).unwrap();
+    assert_eq!(in_time("no datagrams", move || transfer(&near, file(b"")).unwrap().bytes()), 0);
+}
+
+/// A relay of datagrams passes empty ones on.
+#[test]
+fn transfer_empty_datagram_arrives_as_one() {
+    let (near, far) = UnixDatagram::pair().unwrap();
+    let (to, there) = UnixDatagram::pair().unwrap();
+    for text in WITH_EMPTY_ONES {
+        far.send(text.as_bytes()).unwrap();
+    }
+    assert_eq!(Transfer::new().exact(11).run(&near, &to).unwrap().bytes(), 11);
+    let mut buf = [0; 10];
+    let lengths: Vec<_> = WITH_EMPTY_ONES.iter().map(|_| there.recv(&mut buf).unwrap()).collect();
+    assert_eq!(lengths, WITH_EMPTY_ONES.map(str::len));
+}
+
+#[test]
+fn transfer_empty_record_is_not_the_end() {
+    let (from, feed) = seqpacket();
+    for text in WITH_EMPTY_ONES {
+        rawpipe::write(&feed, text.as_bytes()).unwrap();
+    }
+    drop(feed);
+    let to = file(b"");
+    let read = to.try_clone().unwrap();
+    assert_eq!(in_time("records", move || transfer(&from, &to).unwrap().bytes()), 11);
+    assert_eq!(common::bytes::all_of(&read), b"onetwothree");
+}
+
+#[test]
+fn transfer_records_keep_their_boundaries() {
+    let (from, feed) = seqpacket();
+    let (to, there) = seqpacket();
+    for text in ["one", "second", "3"] {
+        rawpipe::write(&feed, text.as_bytes()).unwrap();
+    }
+    rawpipe::write(&feed, &data(20_000)).unwrap();
+    drop(feed);
+    assert_eq!(in_time("records", move || transfer(&from, &to).unwrap().bytes()), 20_010);
+    let mut buf = vec![0; 30_000];
+    let lengths: Vec<_> = (0..5).map(|_| rawpipe::read(&there, &mut buf).unwrap()).collect();
+    assert_eq!(lengths, [3, 6, 1, 20_000, 0]);
+}
+
+#[test]
+fn transfer_end_of_a_terminal_is_asked_for_once() {
+    if !terminals() {
+        return;
+    }
+    for way in ["pipe", "file", "fanout", "discard"] {
+        let (tty, mut keyboard) = terminal();
+        keyboard.write_all(b"first\n\x04second\n").unwrap();
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let (tty, bytes) = in_time(way, move || {
+            let bytes = match way {
+                "pipe" => transfer(&tty, &writer).unwrap().bytes(),
+                "file" => transfer(&tty, file(b"")).unwrap().bytes(),
+                "fanout" => fanout(&tty, &mut [FanoutSink::new(&writer).unwrap()]).unwrap(),
+                _ => rawpipe::transfer::discard(&tty, None).unwrap(),
+            };
+            (tty, bytes)
+        });
+        assert_eq!(bytes, 6, "{way}");
+        let mut rest = [0; 100];
+        let count =
+            in_time(way, move || (&tty).read(&mut rest).map(|count| rest[..count].to_vec()));
+        assert_eq!(count.unwrap(), b"second\n", "{way}");
+        drop(reader);
+    }
+}
+
+fn reset_by_its_peer() -> TcpStream {
+    let (near, far) = tcp();
+    // Unread bytes make a close a reset.
+    (&near).write_all(b"unread").unwrap();
+    thread::sleep(Duration::from_millis(50));
+    drop(far);
+    thread::sleep(Duration::from_millis(50));
+    near
+}
+
+#[test]
+fn transfer_reset_econnreset_is_the_sources() {
+    for sink in ["pipe", "file", "socket", "null"] {
+        let near = reset_by_its_peer();
+        let (_reader, writer) = rawpipe::pipe().unwrap();
+        let (socket, _there) = UnixStream::pair().unwrap();
+        let to: OwnedFd = match sink {
+            "pipe" => writer.into(),
+            "file" => file(b"").into(),
+            "socket" => socket.into(),
+            _ => File::options().write(true).open("/dev/null").unwrap().into(),
+        };
+        let error = transfer(&near, &to).unwrap_err();
+        assert_eq!(
+            (error.side(), error.errno()),
+            (Side::Source, Some(Errno::ECONNRESET)),
+            "{sink}"
+        );
+    }
+}
+
+#[test]
+fn transfer_o_path_ebadf_names_the_side() {
+    const O_PATH: i32 = 0o10_000_000;
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = tmp_path();
+    fs::write(&path, b"contents").unwrap();
+    let unreadable = File::options().read(true).custom_flags(O_PATH).open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let (socket, _there) = UnixStream::pair().unwrap();
+    for sink in [writer.as_fd(), socket.as_fd(), file(b"").as_fd()] {
+        let error = transfer(&unreadable, sink).unwrap_err();
+        assert_eq!((error.side(), error.errno()), (Side::Source, Some(Errno::EBADF)));
+    }
+    writer.write_all(b"kept").unwrap();
+    let error = transfer(&reader, &unreadable).unwrap_err();
+    assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EBADF)));
+    assert_eq!((error.undelivered(), reader.available().unwrap()), (0, 4));
+}
+
+/// A file whose contents are the transfer's own output.
+fn fed_by_itself(position: u64, append: bool) -> (File, File) {
+    let path = tmp_path();
+    fs::write(&path, data(10_000)).unwrap();
+    let source = File::open(&path).unwrap();
+    let mut sink = File::options().write(!append).append(append).open(&path).unwrap();
+    sink.seek(SeekFrom::Start(position)).unwrap();
+    fs::remove_file(&path).unwrap();
+    (source, sink)
+}
+
+#[test]
+fn transfer_of_a_file_to_itself_without_end_einval() {
+    for (position, append) in [(0, false), (1, false), (5_000, false), (10_000, false), (0, true)] {
+        let (source, sink) = fed_by_itself(position, append);
+        let mut brake = |done| {
+            if done > 1_000_000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let error = Transfer::new().progress(&mut brake).run(&source, &sink).unwrap_err();
+        assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EINVAL)), "{position}");
+        assert_eq!(source.metadata().unwrap().len(), 10_000);
+
+        let (source, sink) = fed_by_itself(position, append);
+        let mut sinks = [FanoutSink::new(&sink).unwrap()];
+        let error = rawpipe::transfer::Fanout::new()
+            .progress(&mut brake)
+            .run(&source, &mut sinks)
+            .unwrap_err();
+        assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EINVAL)), "{position}");
+        assert_eq!(source.metadata().unwrap().len(), 10_000);
+    }
+    // A bound is an end.
+    let (source, sink) = fed_by_itself(10_000, false);
+    assert_eq!(Transfer::new().exact(25_000).run(&source, &sink).unwrap().bytes(), 25_000);
+    assert_eq!(source.metadata().unwrap().len(), 35_000);
+    // What lies before the source's position does not come again.
+    let (mut source, sink) = fed_by_itself(0, false);
+    source.seek(SeekFrom::Start(4_000)).unwrap();
+    assert_eq!(transfer(&source, &sink).unwrap().bytes(), 6_000);
+    assert_eq!(source.metadata().unwrap().len(), 10_000);
+    // There is nothing to come again of an empty file.
+    let empty = file(b"");
+    assert_eq!(transfer(&empty, &empty).unwrap().bytes(), 0);
+}
+
+#[test]
+fn fanout_into_its_own_source_einval() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let (_other, to_other) = rawpipe::pipe().unwrap();
+    writer.write_all(b"round and round").unwrap();
+    let mut sinks = [FanoutSink::new(&to_other).unwrap(), FanoutSink::new(&writer).unwrap()];
+    let mut brake = |_| ControlFlow::Break(());
+    let fan = rawpipe::transfer::Fanout::new().progress(&mut brake);
+    let error = fan.run(&reader, &mut sinks).unwrap_err();
+    assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EINVAL)));
+    assert_eq!(reader.available().unwrap(), 15);
+}
+
+/// A buffer shorter than a packet does not lose its remaining bytes.
+#[test]
+fn transfer_error_holds_packets_whole() {
+    let (reader, writer) = Builder::new().packet().build().unwrap();
+    for packet in [&b"first packet"[..], b"second", b"3"] {
+        writer.write_all(packet).unwrap();
+    }
+    drop(writer);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (socket, there) = UnixStream::pair().unwrap();
+    drop(there);
+    for sink in [full.as_fd(), socket.as_fd()] {
+        let (reader, writer) = Builder::new().packet().build().unwrap();
+        writer.write_all(b"first packet").unwrap();
+        writer.write_all(b"second").unwrap();
+        drop(writer);
+        let mut error = transfer(&reader, sink).unwrap_err();
+        assert_eq!(error.side(), Side::Sink);
+        let mut rescued = Vec::new();
+        let mut buf = [0; 5];
+        while let count @ 1.. = error.read_undelivered(&mut buf).unwrap() {
+            rescued.extend_from_slice(&buf[..count]);
+        }
+        rescued.extend(read_all(&reader));
+        assert_eq!(rescued, b"first packetsecond");
+    }
+    drop(reader);
+}
+
+/// The queue of errors of a datagram socket, too.
+#[test]
+fn transfer_deadline_of_a_datagram_socket_with_an_error_queue() {
+    const SOL_IP: i32 = 0;
+    const IP_RECVERR: i32 = 11;
+    let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    let gone = UdpSocket::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let on = 1;
+    let fd = socket.as_raw_fd();
+    // SAFETY: reads an `int`.
+    if unsafe { setsockopt(fd, SOL_IP, IP_RECVERR, &raw const on, 4) } != 0 {
+        println!("SKIPPED: no error queue to be had");
+        return;
+    }
+    socket.set_nonblocking(!sockets_need_not_wait()).unwrap();
+    socket.connect(gone).unwrap();
+    socket.send(b"to nobody").unwrap();
+    thread::sleep(Duration::from_millis(50));
+    // The error itself is reported once; what is in the queue stays.
+    let (_reader, writer) = rawpipe::pipe().unwrap();
+    let mut errors = Vec::new();
+    let errors_of = in_time("a datagram socket", move || {
+        for _ in 0..2 {
+            let deadline = Deadline::after(Duration::from_millis(100));
+            let error = Transfer::new().deadline(deadline).run(&socket, &writer).unwrap_err();
+            errors.push((error.side(), error.errno()));
+        }
+        errors
+    });
+    assert_eq!(errors_of[1], (Side::Source, Some(Errno::ETIMEDOUT)));
+    assert!(matches!(errors_of[0], (Side::Source, Some(Errno::ECONNREFUSED | Errno::ETIMEDOUT))));
+}

@@ -120,6 +120,17 @@ pub(crate) const fn decode(answer: isize) -> Result<usize> {
     }
 }
 
+/// Repeats a call for as long as a signal handler interrupts it.
+#[inline]
+pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.entry() {

@@ -5,8 +5,9 @@
 //! hundred KiB. So where the peer runs on another processor it pays to ask for a moment before
 //! sleeping. Where the two share one, it does not: the peer cannot get ready while this one asks.
 
-use crate::event::{PollEvents, PollFd, poll};
+use crate::event::{Backoff, PollEvents, PollFd, poll, poll_until};
 use crate::fd::BorrowedFd;
+use crate::{Deadline, Errno, Result};
 use core::time::Duration;
 
 /// How to wait for the other side of a pipe: for [`PipeReader::with_wait`](crate::PipeReader::with_wait)
@@ -102,13 +103,13 @@ impl Spin {
     /// lately. After `EAGAIN` the caller makes its blocking call.
     #[cfg(feature = "event")]
     #[inline]
-    pub(crate) fn ask<T>(&mut self, mut ask: impl FnMut() -> crate::Result<T>) -> crate::Result<T> {
+    pub(crate) fn ask<T>(&mut self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
         if !self.is_on() || self.is_skipped() {
-            return Err(crate::Errno::EAGAIN);
+            return Err(Errno::EAGAIN);
         }
         for turn in 0..ASKS {
             match ask() {
-                Err(crate::Errno::EAGAIN) => core::hint::spin_loop(),
+                Err(Errno::EAGAIN) => core::hint::spin_loop(),
                 answer => {
                     if turn > 0 {
                         self.paid();
@@ -118,7 +119,7 @@ impl Spin {
             }
         }
         self.failed();
-        Err(crate::Errno::EAGAIN)
+        Err(Errno::EAGAIN)
     }
 
     fn is_skipped(&mut self) -> bool {
@@ -134,6 +135,31 @@ impl Spin {
     fn failed(&mut self) {
         self.penalty = (2 * self.penalty).clamp(1, MAX_PENALTY);
         self.skip = self.penalty;
+    }
+}
+
+/// Attempts until the answer is another than `EAGAIN` or `EINTR`, and waits in between until `fd` is ready.
+/// `ETIMEDOUT` if the deadline passes.
+pub(crate) fn attempt_until<T>(
+    fd: BorrowedFd<'_>,
+    events: PollEvents,
+    deadline: Option<Deadline>,
+    mut attempt: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, events)];
+    let mut backoff = Backoff::default();
+    loop {
+        match attempt() {
+            Err(Errno::EINTR) if deadline.is_none() => continue,
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            answer => return answer,
+        }
+        if deadline.is_some_and(|deadline| deadline.has_passed()) {
+            return Err(Errno::ETIMEDOUT);
+        }
+        // `poll` also finds a file ready whose pages are still to be read from the disk.
+        backoff.pause(deadline);
+        poll_until(&mut fds, deadline)?;
     }
 }
 
@@ -174,18 +200,18 @@ mod tests {
         let mut spin = Spin { on: true, skip: 0, penalty: 0 };
         let mut asked = 0;
         for _ in 0..100 {
-            let answer: crate::Result<()> = spin.ask(|| {
+            let answer: Result<()> = spin.ask(|| {
                 asked += 1;
-                Err(crate::Errno::EAGAIN)
+                Err(Errno::EAGAIN)
             });
-            assert_eq!(answer, Err(crate::Errno::EAGAIN));
+            assert_eq!(answer, Err(Errno::EAGAIN));
         }
         assert_eq!((asked, spin.penalty), (7 * ASKS, 64));
         // What is there at once says nothing about waiting; what comes after a moment does.
         spin.skip = 0;
         assert_eq!((spin.ask(|| Ok(1)), spin.penalty), (Ok(1), 64));
-        let mut turns = [Err(crate::Errno::EAGAIN), Err(crate::Errno::EPIPE)].into_iter();
-        let answer: crate::Result<()> = spin.ask(|| turns.next().unwrap());
-        assert_eq!((answer, spin.penalty), (Err(crate::Errno::EPIPE), 32));
+        let mut turns = [Err(Errno::EAGAIN), Err(Errno::EPIPE)].into_iter();
+        let answer: Result<()> = spin.ask(|| turns.next().unwrap());
+        assert_eq!((answer, spin.penalty), (Err(Errno::EPIPE), 32));
     }
 }

@@ -1,12 +1,13 @@
 //! The consumer: what comes out of a pipe, in memory of its own, or handed on unseen.
 
 use super::READ_CHUNK;
+use crate::errno::retry;
 use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::sys::call;
 use crate::sys::map::Map;
 use crate::wait::{Spin, Wait};
-use crate::{Errno, PipeReader, Result, io};
+use crate::{PipeReader, Result, io};
 
 /// Reads a pipe in large chunks, into memory of its own, or hands the bytes on unseen.
 ///
@@ -51,7 +52,7 @@ impl ChunkReader {
     ///
     /// # Errors
     ///
-    /// - [`ENOMEM`](Errno::ENOMEM): not enough memory.
+    /// - [`ENOMEM`](crate::Errno::ENOMEM): not enough memory.
     pub fn new(pipe: PipeReader) -> Result<Self> {
         Self::builder().build(pipe)
     }
@@ -67,7 +68,7 @@ impl ChunkReader {
     ///
     /// # Errors
     ///
-    /// As [`io::read`] but for [`EINTR`](Errno::EINTR): among them [`EAGAIN`](Errno::EAGAIN).
+    /// As [`io::read`] but for [`EINTR`](crate::Errno::EINTR): among them [`EAGAIN`](crate::Errno::EAGAIN).
     ///
     /// # Examples
     ///
@@ -85,13 +86,8 @@ impl ChunkReader {
     /// [read(2)](https://man7.org/linux/man-pages/man2/read.2.html)
     pub fn read_chunk(&mut self) -> Result<&[u8]> {
         self.look_out();
-        let count = loop {
-            let buf = &mut self.map.bytes_mut()[..self.chunk];
-            match call::read(self.pipe.as_fd(), buf) {
-                Err(Errno::EINTR) => {}
-                answer => break answer?,
-            }
-        };
+        let buf = &mut self.map.bytes_mut()[..self.chunk];
+        let count = retry(|| call::read(self.pipe.as_fd(), buf))?;
         self.drained = count < self.chunk;
         Ok(&self.map.bytes()[..count])
     }
@@ -105,7 +101,7 @@ impl ChunkReader {
     ///
     /// # Errors
     ///
-    /// As [`splice`](crate::splice::splice) but for [`EINTR`](Errno::EINTR). Bytes that were not
+    /// As [`splice`](crate::splice::splice) but for [`EINTR`](crate::Errno::EINTR). Bytes that were not
     /// moved are still in the pipe.
     ///
     /// # Examples
@@ -127,12 +123,7 @@ impl ChunkReader {
     pub fn splice_to(&mut self, to: impl AsFd, len: usize) -> Result<usize> {
         self.look_out();
         let (from, to) = (self.pipe.as_fd(), to.as_fd());
-        let count = loop {
-            match call::splice(from, None, to, None, len, 0) {
-                Err(Errno::EINTR) => {}
-                answer => break answer?,
-            }
-        };
+        let count = retry(|| call::splice(from, None, to, None, len, 0))?;
         self.drained = count < len;
         Ok(count)
     }
@@ -199,7 +190,7 @@ impl ReaderBuilder {
     ///
     /// # Errors
     ///
-    /// - [`ENOMEM`](Errno::ENOMEM): not enough memory.
+    /// - [`ENOMEM`](crate::Errno::ENOMEM): not enough memory.
     pub fn build(self, pipe: PipeReader) -> Result<ChunkReader> {
         Ok(ChunkReader {
             pipe,

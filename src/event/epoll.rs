@@ -4,12 +4,13 @@
 pub use crate::sys::abi::Event;
 pub use crate::sys::abi::flags::EventFdFlags;
 
+use crate::errno::retry;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::abi;
 use crate::sys::abi::Timespec;
 use crate::sys::abi::flags::PollEvents;
 use crate::sys::call;
-use crate::{Deadline, Errno, Result, io};
+use crate::{Deadline, Result, io};
 use core::time::Duration;
 
 impl Event {
@@ -64,9 +65,9 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// - [`EMFILE`](Errno::EMFILE): the process has as many descriptors as it may.
-    /// - [`ENFILE`](Errno::ENFILE): the system has.
-    /// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
+    /// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
+    /// - [`ENFILE`](crate::Errno::ENFILE): the system has.
+    /// - [`ENOMEM`](crate::Errno::ENOMEM): the kernel has not enough memory.
     ///
     /// [epoll_create1(2)](https://man7.org/linux/man-pages/man2/epoll_create.2.html)
     #[doc(alias = "epoll_create1")]
@@ -78,13 +79,13 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// - [`EEXIST`](Errno::EEXIST): it is watched already.
-    /// - [`EINVAL`](Errno::EINVAL): it is this epoll itself; or
+    /// - [`EEXIST`](crate::Errno::EEXIST): it is watched already.
+    /// - [`EINVAL`](crate::Errno::EINVAL): it is this epoll itself; or
     ///   [`EXCLUSIVE`](PollEvents::EXCLUSIVE) together with another flag that does not go with it.
-    /// - [`ELOOP`](Errno::ELOOP): it is an epoll that watches this one, or too deep a nest of them.
-    /// - [`ENOSPC`](Errno::ENOSPC): as many as the user may watch
+    /// - [`ELOOP`](crate::Errno::ELOOP): it is an epoll that watches this one, or too deep a nest of them.
+    /// - [`ENOSPC`](crate::Errno::ENOSPC): as many as the user may watch
     ///   (`/proc/sys/fs/epoll/max_user_watches`).
-    /// - [`EPERM`](Errno::EPERM): it cannot be waited for, as a regular file or a directory.
+    /// - [`EPERM`](crate::Errno::EPERM): it cannot be waited for, as a regular file or a directory.
     ///
     /// # Examples
     ///
@@ -108,10 +109,10 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL): it was added with [`EXCLUSIVE`](PollEvents::EXCLUSIVE), or now
+    /// - [`EINVAL`](crate::Errno::EINVAL): it was added with [`EXCLUSIVE`](PollEvents::EXCLUSIVE), or now
     ///   would be; it is this epoll itself.
-    /// - [`ENOENT`](Errno::ENOENT): it is not watched.
-    /// - [`EPERM`](Errno::EPERM): it cannot be waited for.
+    /// - [`ENOENT`](crate::Errno::ENOENT): it is not watched.
+    /// - [`EPERM`](crate::Errno::EPERM): it cannot be waited for.
     ///
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
     #[doc(alias = "EPOLL_CTL_MOD")]
@@ -123,8 +124,8 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// - [`ENOENT`](Errno::ENOENT): it is not watched.
-    /// - [`EPERM`](Errno::EPERM): it cannot be waited for.
+    /// - [`ENOENT`](crate::Errno::ENOENT): it is not watched.
+    /// - [`EPERM`](crate::Errno::EPERM): it cannot be waited for.
     ///
     /// # Examples
     ///
@@ -164,8 +165,8 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// - [`EINTR`](Errno::EINTR): a signal handler ran. [`wait_deadline`](Self::wait_deadline) retries.
-    /// - [`EINVAL`](Errno::EINVAL): `buf` is empty.
+    /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran. [`wait_deadline`](Self::wait_deadline) retries.
+    /// - [`EINVAL`](crate::Errno::EINVAL): `buf` is empty.
     ///
     /// # Examples
     ///
@@ -192,19 +193,14 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL): `buf` is empty.
+    /// - [`EINVAL`](crate::Errno::EINVAL): `buf` is empty.
     pub fn wait_deadline<'e>(
         &self,
         buf: &'e mut [Event],
         deadline: Deadline,
     ) -> Result<&'e [Event]> {
-        loop {
-            let timeout = Timespec::from(deadline.remaining());
-            match call::epoll_pwait(self.as_fd(), buf, Some(&timeout)) {
-                Err(Errno::EINTR) => {}
-                answer => return answer.map(|count| &buf[..count]),
-            }
-        }
+        let wait = || call::epoll_pwait(self.as_fd(), buf, Some(&deadline.remaining().into()));
+        retry(wait).map(|count| &buf[..count])
     }
 }
 
@@ -255,9 +251,9 @@ impl EventFd {
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL): `flags` has bits that the kernel does not know.
-    /// - [`EMFILE`](Errno::EMFILE): the process has as many descriptors as it may.
-    /// - [`ENFILE`](Errno::ENFILE): the system has.
+    /// - [`EINVAL`](crate::Errno::EINVAL): `flags` has bits that the kernel does not know.
+    /// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
+    /// - [`ENFILE`](crate::Errno::ENFILE): the system has.
     ///
     /// # Examples
     ///
@@ -282,8 +278,8 @@ impl EventFd {
     ///
     /// # Errors
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN): it is 0, and nonblocking.
-    /// - [`EINTR`](Errno::EINTR): a signal handler ran while it waited.
+    /// - [`EAGAIN`](crate::Errno::EAGAIN): it is 0, and nonblocking.
+    /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran while it waited.
     pub fn read(&self) -> Result<u64> {
         let mut count = [0; 8];
         io::read(self, &mut count)?;
@@ -294,9 +290,9 @@ impl EventFd {
     ///
     /// # Errors
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN): it would become too large, and is nonblocking.
-    /// - [`EINTR`](Errno::EINTR): a signal handler ran while it waited.
-    /// - [`EINVAL`](Errno::EINVAL): `count` is 2⁶⁴ − 1.
+    /// - [`EAGAIN`](crate::Errno::EAGAIN): it would become too large, and is nonblocking.
+    /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran while it waited.
+    /// - [`EINVAL`](crate::Errno::EINVAL): `count` is 2⁶⁴ − 1.
     pub fn write(&self, count: u64) -> Result<()> {
         io::write(self, &count.to_ne_bytes()).map(drop)
     }

@@ -4,10 +4,11 @@ pub use crate::sys::abi::flags::PollEvents;
 pub use crate::sys::abi::poll_fd::PollFd;
 
 use crate::Deadline;
+use crate::Result;
+use crate::errno::retry;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::sys::abi::Timespec;
 use crate::sys::call;
-use crate::{Errno, Result};
 use core::time::Duration;
 
 /// What was found, in words.
@@ -109,10 +110,10 @@ impl AsFd for PollFd<'_> {
 ///
 /// # Errors
 ///
-/// - [`EINTR`](Errno::EINTR): a signal handler ran. Nothing was found.
+/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran. Nothing was found.
 ///   [`poll_deadline`] retries.
-/// - [`EINVAL`](Errno::EINVAL): more descriptors than `RLIMIT_NOFILE`.
-/// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
+/// - [`EINVAL`](crate::Errno::EINVAL): more descriptors than `RLIMIT_NOFILE`.
+/// - [`ENOMEM`](crate::Errno::ENOMEM): the kernel has not enough memory.
 ///
 /// # Examples
 ///
@@ -142,7 +143,7 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> 
 ///
 /// # Errors
 ///
-/// As [`poll`], but for [`EINTR`](Errno::EINTR).
+/// As [`poll`], but for [`EINTR`](crate::Errno::EINTR).
 ///
 /// # Examples
 ///
@@ -163,12 +164,7 @@ pub fn poll_deadline(fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<usize
 
 /// Without a deadline it waits indefinitely.
 pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Deadline>) -> Result<usize> {
-    loop {
-        match poll(fds, deadline.map(|deadline| deadline.remaining())) {
-            Err(Errno::EINTR) => {}
-            answer => return answer,
-        }
-    }
+    retry(|| poll(fds, deadline.map(|deadline| deadline.remaining())))
 }
 
 /// Keeps a loop of "try, then poll" from spinning where `poll` finds ready what the call does not:

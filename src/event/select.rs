@@ -2,6 +2,7 @@
 
 pub use crate::sys::abi::fd_set::FdSet;
 
+use crate::errno::retry;
 use crate::sys::abi::Timespec;
 use crate::sys::call;
 use crate::{Deadline, Errno, Result};
@@ -69,12 +70,7 @@ pub fn select_deadline(
     deadline: Deadline,
 ) -> Result<usize> {
     let mut sets = [words(read), words(write), words(except)];
-    loop {
-        match select_words(&mut sets, Some(&mut deadline.remaining().into())) {
-            Err(Errno::EINTR) => {}
-            answer => return answer,
-        }
-    }
+    retry(|| select_words(&mut sets, Some(&mut deadline.remaining().into())))
 }
 
 fn words<'s>(set: Option<&'s mut FdSet<'_>>) -> Option<&'s mut Vec<usize>> {

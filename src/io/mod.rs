@@ -76,19 +76,19 @@ pub use inherited::take_inherited;
 pub use nosignal::{write_nosignal, writev_nosignal};
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub use sigpipe::without_sigpipe;
+#[cfg(feature = "message")]
+pub(crate) use timed::writev_deadline;
 #[cfg(feature = "event")]
 pub use timed::{
     read_deadline, read_exact_deadline, try_read, try_write, write_all_deadline, write_deadline,
 };
-#[cfg(feature = "message")]
-pub(crate) use timed::{until, writev_deadline};
 #[cfg(feature = "alloc")]
 pub use whole::read_to_end;
 #[cfg(feature = "message")]
 pub(crate) use whole::write_atomic_by;
 pub use whole::{Incomplete, read_exact, write_all, write_all_vectored, write_atomic};
 #[cfg(feature = "event")]
-pub(crate) use whole::{read_exact_by, write_all_by};
+pub(crate) use whole::{complete, write_all_vectored_by};
 
 use crate::errno::Result;
 use crate::fd::{AsFd, OwnedFd};

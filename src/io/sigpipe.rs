@@ -16,10 +16,11 @@
 //! Rust's `main` ignores `SIGPIPE` for the whole process, and the children inherit that; programs
 //! without it, and libraries, do better to leave it alone and to use this.
 
+use crate::Result;
+use crate::errno::retry;
 use crate::process::{Signal, SignalSet};
 use crate::sys::abi::{SIG_BLOCK, SIG_SETMASK, SigInfo, SigSet};
 use crate::sys::call;
-use crate::{Errno, Result};
 
 const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 
@@ -31,7 +32,7 @@ const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 ///
 /// # Errors
 ///
-/// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM), or another error that a filter returns for
+/// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM), or another error that a filter returns for
 ///   `rt_sigpending` or `rt_sigprocmask`; `body` did not run.
 ///
 /// # Examples
@@ -103,14 +104,7 @@ const MARK: SigInfo = SigInfo::queued(Signal::PIPE.as_raw(), 0x5049_5045);
 
 /// Takes what is pending, unless it is the mark.
 fn take() -> Option<SigInfo> {
-    loop {
-        match call::rt_sigtimedwait_now(&ONLY_SIGPIPE) {
-            Ok(info) => {
-                let [taken, mark] = [&info, &MARK].map(|info| (info.si_code(), info.si_status));
-                return (taken != mark).then_some(info);
-            }
-            Err(Errno::EINTR) => {}
-            Err(_) => return None,
-        }
-    }
+    let info = retry(|| call::rt_sigtimedwait_now(&ONLY_SIGPIPE)).ok()?;
+    let [taken, mark] = [&info, &MARK].map(|info| (info.si_code(), info.si_status));
+    (taken != mark).then_some(info)
 }

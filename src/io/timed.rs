@@ -1,12 +1,12 @@
 //! Reading and writing without waiting, or not beyond a deadline. The module above says how.
 
 use crate::Deadline;
-use crate::event::{Backoff, PollFd, poll_until};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::{self, Incomplete, nowait};
 use crate::sys::abi::flags::PollEvents;
 use crate::sys::abi::iovec::IoSlice;
-use crate::{Errno, PipeReader, PipeWriter, Result};
+use crate::wait::attempt_until;
+use crate::{PipeReader, PipeWriter, Result};
 
 /// Reads what is there, up to `buf.len()` bytes, and returns how many; 0 is end of file. Does not
 /// wait.
@@ -15,10 +15,10 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 ///
 /// Those of [`io::read`], and
 ///
-/// - [`EAGAIN`](Errno::EAGAIN): there is nothing to read now.
-/// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): it is a FIFO that is open for writing as well,
+/// - [`EAGAIN`](crate::Errno::EAGAIN): there is nothing to read now.
+/// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE): it is a FIFO that is open for writing as well,
 ///   which takes a pipe of its own, and that cannot be made.
-/// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): this descriptor cannot be read without the risk of waiting: a
+/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP): this descriptor cannot be read without the risk of waiting: a
 ///   terminal, some other devices.
 ///
 /// # Examples
@@ -49,10 +49,10 @@ pub fn try_read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
 ///
 /// Those of [`io::write()`], and
 ///
-/// - [`EAGAIN`](Errno::EAGAIN): there is no room now.
-/// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): it takes a pipe of its own, which cannot be
+/// - [`EAGAIN`](crate::Errno::EAGAIN): there is no room now.
+/// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE): it takes a pipe of its own, which cannot be
 ///   made.
-/// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): this descriptor cannot be written without the risk of waiting.
+/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP): this descriptor cannot be written without the risk of waiting.
 ///
 /// # Examples
 ///
@@ -80,10 +80,10 @@ pub fn try_write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 ///
 /// As [`try_read`], but for `EAGAIN`, and
 ///
-/// - [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed, and nothing was read.
+/// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed, and nothing was read.
 pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline) -> Result<usize> {
     let fd = fd.as_fd();
-    until(fd, PollEvents::IN, Some(deadline), || try_read(fd, buf))
+    attempt_until(fd, PollEvents::IN, Some(deadline), || try_read(fd, buf))
 }
 
 /// Writes up to `buf.len()` bytes and returns how many. Waits for room for the first of them, at most
@@ -93,7 +93,7 @@ pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline) -> Resul
 ///
 /// As [`try_write`], but for `EAGAIN`, and
 ///
-/// - [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed, and nothing was written.
+/// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed, and nothing was written.
 pub fn write_deadline(fd: impl AsFd, buf: &[u8], deadline: Deadline) -> Result<usize> {
     writev_deadline(fd.as_fd(), &[IoSlice::new(buf)], deadline)
 }
@@ -103,7 +103,7 @@ pub(crate) fn writev_deadline(
     bufs: &[IoSlice<'_>],
     deadline: Deadline,
 ) -> Result<usize> {
-    until(fd, PollEvents::OUT, Some(deadline), || nowait::try_writev(fd, bufs))
+    attempt_until(fd, PollEvents::OUT, Some(deadline), || nowait::try_writev(fd, bufs))
 }
 
 /// Reads exactly `buf.len()` bytes, at most until `deadline`.
@@ -111,7 +111,7 @@ pub(crate) fn writev_deadline(
 /// # Errors
 ///
 /// An [`Incomplete`] says how many bytes are in `buf` and why there are no more: end of file,
-/// [`ETIMEDOUT`](Errno::ETIMEDOUT), or another error of [`read_deadline`].
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), or another error of [`read_deadline`].
 ///
 /// # Examples
 ///
@@ -134,7 +134,7 @@ pub fn read_exact_deadline(
     deadline: Deadline,
 ) -> core::result::Result<(), Incomplete> {
     let fd = fd.as_fd();
-    io::read_exact_by(buf, |rest| read_deadline(fd, rest, deadline))
+    io::complete(buf.len(), |done| read_deadline(fd, &mut buf[done..], deadline))
 }
 
 /// Writes all of `buf`, at most until `deadline`.
@@ -142,7 +142,7 @@ pub fn read_exact_deadline(
 /// # Errors
 ///
 /// An [`Incomplete`] says how many bytes were written and what stopped it:
-/// [`ETIMEDOUT`](Errno::ETIMEDOUT), or another error of [`write_deadline`].
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), or another error of [`write_deadline`].
 pub fn write_all_deadline(
     fd: impl AsFd,
     buf: &[u8],
@@ -150,31 +150,7 @@ pub fn write_all_deadline(
 ) -> core::result::Result<(), Incomplete> {
     let fd = fd.as_fd();
     let bufs = &mut [IoSlice::new(buf)];
-    io::write_all_by(bufs, |rest| writev_deadline(fd, rest, deadline))
-}
-
-/// Tries, waits until `fd` is ready, and tries again, until the attempt returns something else than
-/// `EAGAIN` or the deadline, if there is one, has passed.
-pub(crate) fn until<T>(
-    fd: BorrowedFd<'_>,
-    events: PollEvents,
-    deadline: Option<Deadline>,
-    mut attempt: impl FnMut() -> Result<T>,
-) -> Result<T> {
-    let mut fds = [PollFd::from_borrowed_fd(fd, events)];
-    let mut backoff = Backoff::default();
-    loop {
-        match attempt() {
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            answer => return answer,
-        }
-        if deadline.is_some_and(|deadline| deadline.has_passed()) {
-            return Err(Errno::ETIMEDOUT);
-        }
-        // `poll` also finds a file ready whose pages are still to be read from the disk.
-        backoff.pause(deadline);
-        poll_until(&mut fds, deadline)?;
-    }
+    io::write_all_vectored_by(bufs, |rest| writev_deadline(fd, rest, deadline))
 }
 
 /// Without waiting, or not beyond a deadline: see [`timed`](mod@crate::io).

@@ -36,25 +36,33 @@ use core::fmt;
 /// ```
 pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> Result<(), Incomplete> {
     let fd = fd.as_fd();
-    read_exact_by(buf, |rest| call::read(fd, rest))
+    complete(buf.len(), |done| call::read(fd, &mut buf[done..]))
 }
 
-/// The loop of [`read_exact`], over any way to read once.
+/// Repeats a call that moves some bytes until all `len` are moved. It is given how many are.
 #[inline]
-pub(crate) fn read_exact_by(
-    buf: &mut [u8],
-    mut read: impl FnMut(&mut [u8]) -> crate::Result<usize>,
+pub(crate) fn complete(
+    len: usize,
+    mut call: impl FnMut(usize) -> crate::Result<usize>,
 ) -> Result<(), Incomplete> {
     let mut bytes = 0;
-    while bytes < buf.len() {
-        match read(&mut buf[bytes..]) {
-            Ok(0) => return Err(Incomplete { bytes, errno: None }),
-            Ok(count) => bytes += count,
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Incomplete { bytes, errno: Some(errno) }),
-        }
+    while bytes < len {
+        count(call(bytes), &mut bytes)?;
     }
     Ok(())
+}
+
+/// Adds what a call has moved: nothing if a signal interrupted it. A call that moves nothing is the end.
+#[inline]
+fn count(answer: crate::Result<usize>, bytes: &mut usize) -> Result<usize, Incomplete> {
+    let count = match answer {
+        Ok(0) => return Err(Incomplete { bytes: *bytes, errno: None }),
+        Ok(count) => count,
+        Err(Errno::EINTR) => 0,
+        Err(errno) => return Err(Incomplete { bytes: *bytes, errno: Some(errno) }),
+    };
+    *bytes += count;
+    Ok(count)
 }
 
 /// Writes all of `buf`. Goes on after a short count and after a signal.
@@ -79,16 +87,7 @@ pub(crate) fn read_exact_by(
 /// ```
 pub fn write_all(fd: impl AsFd, buf: &[u8]) -> Result<(), Incomplete> {
     let fd = fd.as_fd();
-    let mut bytes = 0;
-    while bytes < buf.len() {
-        match call::write(fd, &buf[bytes..]) {
-            Ok(0) => return Err(Incomplete { bytes, errno: None }),
-            Ok(count) => bytes += count,
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Incomplete { bytes, errno: Some(errno) }),
-        }
-    }
-    Ok(())
+    complete(buf.len(), |done| call::write(fd, &buf[done..]))
 }
 
 /// Writes all of several buffers, any number of them. Goes on after a short count, in the middle of
@@ -114,12 +113,12 @@ pub fn write_all(fd: impl AsFd, buf: &[u8]) -> Result<(), Incomplete> {
 /// ```
 pub fn write_all_vectored(fd: impl AsFd, bufs: &mut [IoSlice<'_>]) -> Result<(), Incomplete> {
     let fd = fd.as_fd();
-    write_all_by(bufs, |rest| call::writev(fd, rest))
+    write_all_vectored_by(bufs, |rest| call::writev(fd, rest))
 }
 
 /// The loop of [`write_all_vectored`], over any way to write once.
 #[inline]
-pub(crate) fn write_all_by(
+pub(crate) fn write_all_vectored_by(
     mut bufs: &mut [IoSlice<'_>],
     mut write: impl FnMut(&[IoSlice<'_>]) -> crate::Result<usize>,
 ) -> Result<(), Incomplete> {
@@ -127,15 +126,8 @@ pub(crate) fn write_all_by(
     // Buffers that are empty from the start would make a call that has nothing to write.
     IoSlice::advance_slices(&mut bufs, 0);
     while !bufs.is_empty() {
-        match write(&bufs[..bufs.len().min(abi::IOV_MAX)]) {
-            Ok(0) => return Err(Incomplete { bytes, errno: None }),
-            Ok(count) => {
-                bytes += count;
-                IoSlice::advance_slices(&mut bufs, count);
-            }
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Incomplete { bytes, errno: Some(errno) }),
-        }
+        let answer = write(&bufs[..bufs.len().min(abi::IOV_MAX)]);
+        IoSlice::advance_slices(&mut bufs, count(answer, &mut bytes)?);
     }
     Ok(())
 }
@@ -224,10 +216,8 @@ pub fn read_to_end(fd: impl AsFd, buf: &mut Vec<u8>) -> crate::Result<usize> {
         if buf.capacity() - buf.len() < ROOM {
             buf.try_reserve(ROOM).map_err(|_| Errno::ENOMEM)?;
         }
-        match call::read_spare(fd, buf, usize::MAX) {
-            Ok(0) => return Ok(buf.len() - before),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
+        if crate::errno::retry(|| call::read_spare(fd, buf, usize::MAX))? == 0 {
+            return Ok(buf.len() - before);
         }
     }
 }

@@ -167,7 +167,7 @@ impl Duplex {
     /// As [`PipeWriter::write_all`], without `SIGPIPE`.
     pub fn write_all(&self, buf: &[u8]) -> core::result::Result<(), Incomplete> {
         let bufs = &mut [IoSlice::new(buf)];
-        io::write_all_by(bufs, |rest| io::writev_nosignal(&self.writer, rest))
+        io::write_all_vectored_by(bufs, |rest| io::writev_nosignal(&self.writer, rest))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Packet pipes: `O_DIRECT`, without its traps.
 
+use crate::errno::retry;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::io::{IoSliceMut, write_atomic_by};
 use crate::pipe::{Builder, PIPE_BUF};
@@ -80,14 +81,10 @@ impl PacketReader {
         // One byte more than there is room for: a packet that reaches it is too long.
         let mut beyond = [0];
         let mut bufs = [IoSliceMut::new(buf), IoSliceMut::new(&mut beyond)];
-        loop {
-            match self.0.readv(&mut bufs) {
-                Ok(0) => return Ok(None), // there are no empty packets
-                Ok(len) if len > room => return Err(Errno::EMSGSIZE),
-                Ok(len) => return Ok(Some(len)),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
+        match retry(|| self.0.readv(&mut bufs))? {
+            0 => Ok(None), // there are no empty packets
+            len if len > room => Err(Errno::EMSGSIZE),
+            len => Ok(Some(len)),
         }
     }
 }

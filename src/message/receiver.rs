@@ -6,6 +6,7 @@ use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::pipe::adaptive;
 use crate::sys::call;
+use crate::wait::attempt_until;
 use crate::wait::{Spin, Wait};
 use crate::{Errno, io};
 use alloc::vec::Vec;
@@ -186,7 +187,7 @@ impl<R: AsFd> Receiver<R> {
         let fd = self.reader.as_fd();
         let Some(deadline) = deadline else {
             let read = || call::read_spare(fd, &mut self.body, most);
-            return io::until(fd, PollEvents::IN, None, read);
+            return attempt_until(fd, PollEvents::IN, None, read);
         };
         let have = self.body.len();
         self.body.resize(have + most.min(PIECE), 0);
@@ -204,7 +205,7 @@ fn read(
 ) -> crate::Result<usize> {
     match deadline {
         Some(deadline) => io::read_deadline(fd, buf, deadline),
-        None => io::until(fd, PollEvents::IN, None, || adaptive::read(spin, fd, buf)),
+        None => attempt_until(fd, PollEvents::IN, None, || adaptive::read(spin, fd, buf)),
     }
 }
 

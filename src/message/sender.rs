@@ -7,6 +7,7 @@ use crate::fd::{AsFd, BorrowedFd};
 use crate::io::sigpipe::Guard;
 use crate::io::{self, IoSlice};
 use crate::sys::abi::flags::PollEvents;
+use crate::wait::attempt_until;
 use alloc::vec::Vec;
 
 /// Sends messages to a [`Receiver`](super::Receiver), over any descriptor that takes a stream of bytes.
@@ -68,7 +69,7 @@ impl<W: AsFd> Sender<W> {
     /// - [`Torn`](MessageError::Torn): an earlier message was sent in part.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<(), MessageError> {
         self.send_by(parts, |fd, bufs| {
-            io::until(fd, PollEvents::OUT, None, || io::writev_nosignal(fd, bufs))
+            attempt_until(fd, PollEvents::OUT, None, || io::writev_nosignal(fd, bufs))
         })
     }
 
@@ -117,7 +118,7 @@ impl<W: AsFd> Sender<W> {
         };
         bufs[1..].iter_mut().zip(parts).for_each(|(buf, part)| *buf = IoSlice::new(part));
         let fd = self.writer.as_fd();
-        io::write_all_by(bufs, |rest| write(fd, rest)).map_err(|stopped| {
+        io::write_all_vectored_by(bufs, |rest| write(fd, rest)).map_err(|stopped| {
             self.torn = stopped.bytes() > 0;
             // A descriptor that takes nothing and says no error is no stream.
             MessageError::Io(stopped.errno().unwrap_or(Errno::EIO))

@@ -120,7 +120,7 @@ impl AdaptiveEnd<PipeReader> {
     ///
     /// As [`io::read_exact`].
     pub fn read_exact(&mut self, buf: &mut [u8]) -> core::result::Result<(), Incomplete> {
-        io::read_exact_by(buf, |rest| self.read(rest))
+        io::complete(buf.len(), |done| self.read(&mut buf[done..]))
     }
 }
 
@@ -154,16 +154,7 @@ impl AdaptiveEnd<PipeWriter> {
     ///
     /// As [`io::write_all`].
     pub fn write_all(&mut self, buf: &[u8]) -> core::result::Result<(), Incomplete> {
-        let mut bytes = 0;
-        while bytes < buf.len() {
-            match self.write(&buf[bytes..]) {
-                Ok(0) => return Err(Incomplete { bytes, errno: None }),
-                Ok(count) => bytes += count,
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Incomplete { bytes, errno: Some(errno) }),
-            }
-        }
-        Ok(())
+        io::complete(buf.len(), |done| self.write(&buf[done..]))
     }
 }
 

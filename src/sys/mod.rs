@@ -37,17 +37,25 @@
 //! other, and with feature `c-shim` for these, too, it compiles `csrc/shim.c` and sets `rawpipe_shim`.
 
 #![allow(clippy::must_use_candidate, reason = "a call by its number may be made for what it does")]
-#![cfg_attr(
-    any(rawpipe_sanitize = "address", rawpipe_sanitize = "memory", rawpipe_sanitize = "thread"),
-    allow(unreachable_pub, unused_imports, reason = "names of sanitize go before the backend's")
-)]
+
+/// States what a system call reads or writes, by a function of `sanitize`. Only a build for a sanitizer has
+/// these statements.
+macro_rules! tell {
+    ($function:ident($($argument:expr),*)) => {{
+        #[cfg(any(
+            rawpipe_sanitize = "address",
+            rawpipe_sanitize = "memory",
+            rawpipe_sanitize = "thread"
+        ))]
+        crate::sys::sanitize::$function($($argument),*);
+    }};
+}
 
 pub(crate) mod abi;
 pub(crate) mod call;
 #[cfg(feature = "transfer")]
 pub(crate) mod map;
 pub(crate) mod page;
-/// Before the backend, in a build for a sanitizer.
 #[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "memory", rawpipe_sanitize = "thread"))]
 mod sanitize;
 
@@ -67,22 +75,6 @@ pub(crate) mod arch {
     #[cfg(not(rawpipe_shim))]
     mod fork;
 
-    #[cfg(feature = "process")]
-    #[cfg(any(
-        rawpipe_sanitize = "address",
-        rawpipe_sanitize = "memory",
-        rawpipe_sanitize = "thread"
-    ))]
-    pub(crate) use super::sanitize::clone_on_stack;
-    #[cfg(any(
-        rawpipe_sanitize = "address",
-        rawpipe_sanitize = "memory",
-        rawpipe_sanitize = "thread"
-    ))]
-    pub use super::sanitize::{
-        syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6,
-    };
-    // By a glob, which the sanitizers' names go before.
     pub use backend::*;
 }
 

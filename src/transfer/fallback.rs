@@ -4,6 +4,7 @@ use super::TransferMechanism;
 use super::end::Kind;
 use super::engine::{Engine, Failure, Outcome};
 use super::error::{Held, Side};
+use crate::errno::retry;
 use crate::io::nowait;
 use crate::pipe::PIPE_BUF;
 use crate::sys::abi::iovec::IoSlice;
@@ -18,17 +19,13 @@ const BUFFER: usize = 256 << 10;
 impl Engine<'_, '_> {
     pub(super) fn copy(&mut self) -> Result<Outcome, Failure> {
         // The end of a file, after a mechanism that has seen it, is found without a large buffer.
-        let wanted = match self.wanted() {
-            Ok(wanted) => wanted.min(BUFFER),
-            Err(outcome) => return Ok(outcome),
-        };
+        let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
+        let wanted = wanted.min(BUFFER);
         let mut pages =
             Map::anonymous(wanted).map_err(|errno| Failure::new(Side::Source, errno))?;
         loop {
-            let wanted = match self.wanted() {
-                Ok(wanted) => wanted.min(pages.len()),
-                Err(outcome) => return Ok(outcome),
-            };
+            let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
+            let wanted = wanted.min(pages.len());
             match self.read(&mut pages.bytes_mut()[..wanted])? {
                 Ok(0) if self.from.has_ended() => return Ok(Outcome::Finished),
                 // An empty record moves no bytes, and only a sink that keeps boundaries can have it.
@@ -41,13 +38,11 @@ impl Engine<'_, '_> {
                     }
                     self.report();
                 }
-                Err(Errno::EINTR) => self.report(),
                 // A datagram socket that was shut down reports its end only to calls that may wait.
                 Err(Errno::EAGAIN) if self.from.kind == Kind::Records && self.from.has_ended() => {
                     return Ok(Outcome::Finished);
                 }
-                Err(Errno::EAGAIN) => self.wait_for(self.from)?,
-                Err(errno) => return Err(Failure::new(Side::Source, errno)),
+                Err(errno) => self.nothing_moved(self.from, errno)?,
             }
         }
     }
@@ -101,9 +96,7 @@ impl Engine<'_, '_> {
                         return Err(Failure { side: Side::Sink, errno: None, held });
                     }
                 }
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => self.wait_for(self.to)?,
-                Err(errno) => return Err(Failure::new(Side::Sink, errno)),
+                Err(errno) => self.nothing_moved(self.to, errno)?,
             }
         }
     }
@@ -126,7 +119,7 @@ impl Engine<'_, '_> {
         };
         while held > 0 {
             let wanted = held.min(pages.len());
-            match reader.read(&mut pages.bytes_mut()[..wanted]) {
+            match retry(|| reader.read(&mut pages.bytes_mut()[..wanted])) {
                 // No other process reads this pipe, so what was written to it is there.
                 Ok(count) => {
                     held -= count;
@@ -136,7 +129,6 @@ impl Engine<'_, '_> {
                         return Err(failure.holding(held));
                     }
                 }
-                Err(Errno::EINTR) => {}
                 Err(errno) => {
                     let held = Held { pages: None, pipe: pipe(reader, held) };
                     return Err(Failure::new(Side::Sink, errno).holding(held));

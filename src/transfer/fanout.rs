@@ -14,20 +14,14 @@
 
 use super::end::End;
 use super::error::{Held, Side, TransferError};
+use super::round::{Round, Source};
 use super::{Transfer, TransferMechanism, Transferred, discard};
-use crate::event::{Backoff, PollFd, poll_until};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::sigpipe;
 use crate::pipe::{self, Capacity};
-use crate::sys::abi::MAX_RW_COUNT;
-use crate::sys::abi::flags::PollEvents;
-use crate::sys::call;
-use crate::sys::map::Map;
-use crate::sys::page;
 use crate::{Errno, PipeFlags, PipeReader, PipeWriter, Result};
 use core::fmt;
-use core::iter::once;
-use core::ops::{ControlFlow, Range};
+use core::ops::ControlFlow;
 
 /// One of the sinks of a [`fanout`]: a descriptor to write to, what has arrived there, and why it is
 /// no longer written to, if so.
@@ -69,8 +63,8 @@ impl<'fd> FanoutSink<'fd> {
         self.error.take()
     }
 
-    /// Moves the `len` bytes in its pipe to the sink, if it is still one.
-    fn deliver(&mut self, len: usize) {
+    /// Moves what all sinks have of a round from its pipe to the sink, if it is still one.
+    fn deliver(&mut self, &Round { len, most, .. }: &Round) {
         let Some((reader, _)) = &self.pipe else { return };
         match Transfer::new().exact(len as u64).run_own(Side::Source, reader.as_fd(), self.fd) {
             Ok(transferred) => self.bytes += transferred.bytes(),
@@ -84,6 +78,9 @@ impl<'fd> FanoutSink<'fd> {
                 self.error = Some(error);
             }
         }
+        if most > len {
+            self.empty();
+        }
     }
 
     /// Takes what it was given too much of out of its pipe, or drops it from the fan-out.
@@ -95,12 +92,16 @@ impl<'fd> FanoutSink<'fd> {
         }
     }
 
+    fn writer(&self) -> Option<&PipeWriter> {
+        self.pipe.as_ref().map(|(_, writer)| writer)
+    }
+
     fn capacity(&self) -> usize {
-        self.pipe.as_ref().map_or(0, |(_, writer)| writer.capacity().unwrap_or(0))
+        self.writer().map_or(0, |writer| writer.capacity().unwrap_or(0))
     }
 
     fn set_capacity(&self, bytes: usize) {
-        if let Some((_, writer)) = &self.pipe {
+        if let Some(writer) = self.writer() {
             let _ = writer.set_capacity(Capacity::Bytes(bytes));
         }
     }
@@ -209,67 +210,40 @@ impl<'p> Fanout<'p> {
         assert!(!sinks.is_empty(), "a fan-out to nowhere");
         let _no_sigpipe = sigpipe::Guard::new().map_err(|errno| failed(0, Side::Sink, errno))?;
         let from = from.as_fd();
-        let source = End::new(from, Side::Source, false);
-        let returns =
-            |sink: &FanoutSink<'_>| source.is_fed_by(&End::new(sink.fd, Side::Sink, false), false);
-        if sinks.iter().any(returns) {
+        let end = End::new(from, Side::Source, false);
+        if sinks.iter().any(|sink| end.is_fed_by(&End::new(sink.fd, Side::Sink, false), false)) {
             return Err(failed(0, Side::Sink, Errno::EINVAL));
         }
-        // `tee` reads from pipes only: another source is moved into one first, a pipe's fill at a time.
-        let own = if pipe::capacity(from).is_ok() {
-            None
-        } else {
-            let (reader, writer) = pipe::internal(PipeFlags::empty())
-                .map_err(|errno| failed(0, Side::Source, errno))?;
-            let _ = writer.set_capacity(Capacity::Max);
-            Some((reader, writer))
-        };
-        let source = own.as_ref().map_or(from, |(reader, _)| reader.as_fd());
-        let room = pipe::capacity(source).map_err(|errno| failed(0, Side::Source, errno))?;
+        let mut source = Source::new(from).map_err(|errno| failed(0, Side::Source, errno))?;
+        let room = pipe::capacity(source.pipe()).map_err(|errno| failed(0, Side::Source, errno))?;
         let room = make_alike(sinks, room);
         let mut bytes = 0;
-        // How much there is in our own pipe, and why there will be no more.
-        let (mut in_own, mut last) = (0, None);
         loop {
-            if let Some((_, writer)) = own.as_ref().filter(|_| in_own == 0) {
-                if let Some(error) = last {
+            match source.fill(room) {
+                Ok(true) => {}
+                Ok(false) => return Ok(bytes),
+                Err(error) => {
                     return Err(TransferError { transferred: through_pipes(bytes), ..error });
                 }
-                match fill(from, writer, room) {
-                    Ok(0) => return Ok(bytes),
-                    Ok(count) => in_own = count,
-                    Err(error) => {
-                        in_own = usize::try_from(error.bytes()).unwrap_or(0);
-                        last = Some(error);
-                        continue;
-                    }
-                }
             }
-            let Round { most, len, stopped, pages } = round(source, sinks);
-            if len == 0 && stopped.is_none() {
+            let round = source.give(sinks.iter().filter_map(FanoutSink::writer));
+            if round.len == 0 && round.stopped.is_none() {
                 return Ok(bytes);
             }
-            let in_hand = pages.as_ref().map_or(0, |(_, range)| range.len());
-            in_own = in_own.saturating_sub(len + in_hand);
-            for sink in sinks.iter_mut() {
-                sink.deliver(len);
-                if most > len {
-                    sink.empty();
-                }
-            }
+            sinks.iter_mut().for_each(|sink| sink.deliver(&round));
             let of_sinks = last_error(sinks);
             if of_sinks.is_none() {
-                bytes += len as u64;
+                bytes += round.len as u64;
             }
-            if let Some((side, errno)) = of_sinks.or(stopped.map(|errno| (Side::Source, errno))) {
+            let of_source = round.stopped.map(|errno| (Side::Source, errno));
+            if let Some((side, errno)) = of_sinks.or(of_source) {
                 let mut error = failed(bytes, side, errno);
-                error.held = Held { pages, pipe: own.map(|(reader, _)| (reader, in_own)) };
+                error.held = Held { pages: round.pages, pipe: source.into_held() };
                 return Err(error);
             }
-            if let Some(progress) = self.progress.as_mut().filter(|_| in_own == 0) {
-                if progress(bytes).is_break() {
-                    return Ok(bytes);
-                }
+            let progress = self.progress.as_mut().filter(|_| source.in_own == 0);
+            if progress.is_some_and(|progress| progress(bytes).is_break()) {
+                return Ok(bytes);
             }
         }
     }
@@ -304,120 +278,6 @@ fn make_alike(sinks: &[FanoutSink<'_>], room: usize) -> usize {
         sink.set_capacity(least);
     }
     least.min(room)
-}
-
-/// Moves up to `room` bytes of a source that is no pipe into one that is empty; 0 is its end. What is
-/// in the pipe when it fails is what the error says has arrived.
-fn fill(
-    from: BorrowedFd<'_>,
-    writer: &PipeWriter,
-    room: usize,
-) -> core::result::Result<usize, TransferError> {
-    // One call that moves something: what is more than the pipe holds would wait for ever.
-    let stop = &mut |done| match done {
-        0 => ControlFlow::Continue(()),
-        _ => ControlFlow::Break(()),
-    };
-    let transfer = Transfer::new().chunk(room.max(page::size())).progress(stop);
-    let transferred = transfer.run_own(Side::Sink, from, writer.as_fd())?;
-    Ok(usize::try_from(transferred.bytes()).unwrap_or(room))
-}
-
-/// What a round has put into the pipes of the sinks.
-#[derive(Default)]
-struct Round {
-    /// The most that one of them was given.
-    most: usize,
-    /// What all of them have, and what was consumed. 0: the source has ended, or has failed.
-    len: usize,
-    /// Why it is less than `most`, if an error is the reason.
-    stopped: Option<Errno>,
-    /// What was consumed, and not all of them have.
-    pages: Option<(Map, Range<usize>)>,
-}
-
-/// Puts the same bytes into the pipes of all sinks that are left, and consumes them from the source.
-fn round(source: BorrowedFd<'_>, sinks: &[FanoutSink<'_>]) -> Round {
-    let mut pipes = sinks.iter().filter_map(|sink| sink.pipe.as_ref()).map(|(_, writer)| writer);
-    let mut round = Round::default();
-    let Some(last) = pipes.next_back() else { return round };
-    let mut wanted = MAX_RW_COUNT;
-    for writer in pipes {
-        // The first says how much it is. The others have as much room, and what was there still is.
-        match wait_and(source, || call::tee(source, writer.as_fd(), wanted, 0)) {
-            Ok(0) => return round,
-            Ok(count) => wanted = count,
-            Err(errno) if call::cannot_move(errno) && round.most == 0 => {
-                let pipes = sinks.iter().filter_map(|sink| sink.pipe.as_ref());
-                return copy(source, MAX_RW_COUNT, pipes.map(|(_, writer)| writer));
-            }
-            Err(errno) => return Round { stopped: Some(errno), ..round },
-        }
-        round.most = round.most.max(wanted);
-    }
-    while round.len < wanted {
-        let (to, rest) = (last.as_fd(), wanted - round.len);
-        match wait_and(source, || call::splice(source, None, to, None, rest, 0)) {
-            Ok(0) => break,
-            Ok(count) => round.len += count,
-            Err(errno) if call::cannot_move(errno) => {
-                let copied = copy(source, rest, once(last));
-                let (most, len) = (round.most.max(copied.most), round.len + copied.len);
-                round = Round { most, len, ..copied };
-                if copied.len == 0 || round.stopped.is_some() {
-                    break;
-                }
-            }
-            Err(errno) => return Round { stopped: Some(errno), ..round },
-        }
-        // With one sink there is no tee that said how much: it is what the first call moved.
-        if wanted == MAX_RW_COUNT {
-            break;
-        }
-    }
-    round
-}
-
-/// A round where the kernel does not move the bytes by itself: reads up to `most` of them, and writes
-/// them to all of these pipes, which are empty and have the same capacity.
-fn copy<'a>(
-    source: BorrowedFd<'_>,
-    most: usize,
-    mut pipes: impl Iterator<Item = &'a PipeWriter> + Clone,
-) -> Round {
-    let take = || {
-        let room = pipes.clone().next().map_or(Ok(0), PipeWriter::capacity)?;
-        let mut pages = Map::anonymous(most.min(room))?;
-        let buf = &mut pages.bytes_mut()[..most.min(room)];
-        let count = wait_and(source, || call::read(source, buf))?;
-        Ok((pages, count))
-    };
-    match take() {
-        Err(errno) => Round { stopped: Some(errno), ..Round::default() },
-        Ok((pages, most)) => match pipes.try_for_each(|to| to.write_all(&pages.bytes()[..most])) {
-            Ok(()) => Round { most, len: most, ..Round::default() },
-            Err(incomplete) => {
-                let stopped = incomplete.errno().or(Some(Errno::EIO));
-                Round { most, len: 0, stopped, pages: Some((pages, 0..most)) }
-            }
-        },
-    }
-}
-
-/// Repeats a call on the source until it returns something else than `EINTR`, or `EAGAIN` of a nonblocking
-/// source that has nothing. The other end is a pipe of our own with room in it.
-fn wait_and(source: BorrowedFd<'_>, mut call: impl FnMut() -> Result<usize>) -> Result<usize> {
-    let mut backoff = Backoff::default();
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => {
-                backoff.pause(None);
-                poll_until(&mut [PollFd::from_borrowed_fd(source, PollEvents::IN)], None)?;
-            }
-            answer => return answer,
-        }
-    }
 }
 
 /// When no sink is left: why one of them is not.

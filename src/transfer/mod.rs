@@ -79,6 +79,8 @@ mod engine;
 mod error;
 mod fallback;
 mod fanout;
+mod kernel;
+mod round;
 
 pub use error::{Side, TransferError};
 pub use fanout::{Fanout, FanoutSink, fanout};

@@ -6,10 +6,12 @@
 use crate::common::nr;
 use crate::common::{self, Tool, skip};
 use rawpipe::fd::{AsRawFd, BorrowedFd};
+use rawpipe::io::IoSliceMut;
 use rawpipe::raw;
 use std::cell::UnsafeCell;
 use std::hint::black_box;
 use std::process::Stdio;
+use std::slice;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -67,11 +69,10 @@ fn read_beyond_the_end_of_a_buffer() {
         let (reader, writer) = rawpipe::pipe().unwrap();
         writer.write_all(&[7; 16]).unwrap();
         let mut buf = vec![0_u8; 16];
-        let place = buf.as_mut_ptr().expose_provenance();
         // The kernel has 16 bytes only. It is the length that is wrong.
         // SAFETY: none for the length.
-        let answer = unsafe { raw::syscall3(nr::READ, number(&reader), place, 24) };
-        black_box((answer, buf));
+        let longer = unsafe { slice::from_raw_parts_mut(buf.as_mut_ptr(), 24) };
+        black_box((rawpipe::read(&reader, longer).ok(), buf));
     });
 }
 
@@ -83,12 +84,12 @@ fn readv_beyond_the_end_of_a_buffer() {
     reported("readv_beyond_the_end_of_a_buffer", &words, || {
         let (reader, writer) = rawpipe::pipe().unwrap();
         writer.write_all(&[7; 16]).unwrap();
-        let mut buf = vec![0_u8; 8];
-        let list = [[buf.as_mut_ptr().expose_provenance(), 8], [buf.as_mut_ptr().addr() + 4, 8]];
-        let place = list.as_ptr().expose_provenance();
-        // SAFETY: none for the second buffer.
-        let answer = unsafe { raw::syscall3(nr::READV, number(&reader), place, 2) };
-        black_box((answer, buf));
+        let mut buf = vec![0_u8; 16];
+        // SAFETY: none for the length.
+        let longer = unsafe { slice::from_raw_parts_mut(buf.as_mut_ptr(), 24) };
+        let (first, second) = longer.split_at_mut(8);
+        let mut list = [IoSliceMut::new(first), IoSliceMut::new(second)];
+        black_box((rawpipe::io::readv(&reader, &mut list).ok(), buf));
     });
 }
 
@@ -100,10 +101,10 @@ fn write_of_freed_memory() {
     reported("write_of_freed_memory", &words, || {
         let (_reader, writer) = rawpipe::pipe().unwrap();
         let buf = vec![7_u8; 16];
-        let place = buf.as_ptr().expose_provenance();
-        drop(buf);
         // SAFETY: none.
-        black_box(unsafe { raw::syscall3(nr::WRITE, number(&writer), place, 16) });
+        let freed = unsafe { slice::from_raw_parts(buf.as_ptr(), 16) };
+        drop(buf);
+        black_box(rawpipe::write(&writer, freed)).ok();
     });
 }
 
@@ -116,10 +117,8 @@ fn byte_beyond_what_read_has_given() {
         let (reader, writer) = rawpipe::pipe().unwrap();
         writer.write_all(&[7; 4]).unwrap();
         let mut buf = Vec::<u8>::with_capacity(16);
-        let place = buf.as_mut_ptr().expose_provenance();
-        // SAFETY: the buffer has room for 16 bytes.
-        let answer = unsafe { raw::syscall3(nr::READ, number(&reader), place, 16) };
-        assert_eq!(answer, 4);
+        let filled = rawpipe::io::read_uninit(&reader, buf.spare_capacity_mut()).unwrap();
+        assert_eq!(filled.len(), 4);
         // SAFETY: none: it is one more than were read.
         unsafe { buf.set_len(5) };
         assert_eq!(buf[..4], [7; 4]);
@@ -138,9 +137,9 @@ fn write_of_uninitialised_memory() {
         let (_reader, writer) = rawpipe::pipe().unwrap();
         let mut buf = Vec::<u8>::with_capacity(16);
         buf.push(1);
-        let place = buf.as_ptr().expose_provenance();
-        // SAFETY: none.
-        black_box(unsafe { raw::syscall3(nr::WRITE, number(&writer), place, 2) });
+        // SAFETY: none for the length.
+        let longer = unsafe { slice::from_raw_parts(buf.as_ptr(), 2) };
+        black_box(rawpipe::write(&writer, longer)).ok();
     });
 }
 
@@ -205,9 +204,9 @@ fn write_of_what_another_thread_stores() {
                 both_are_here();
             });
             scope.spawn(|| {
-                let place = SHARED.0.get().expose_provenance();
                 // SAFETY: none for the other thread.
-                black_box(unsafe { raw::syscall3(nr::WRITE, number(&writer), place, 64) });
+                let shared = unsafe { &*SHARED.0.get() };
+                black_box(rawpipe::write(&writer, shared)).ok();
                 both_are_here();
             });
         });

@@ -4,6 +4,7 @@ mod kill;
 
 use super::ExitStatus;
 use crate::Deadline;
+use crate::errno::retry;
 use crate::event::{Backoff, PollEvents, PollFd, poll_until};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::abi::{self, SigInfo};
@@ -361,18 +362,13 @@ impl Child {
 
     /// Retries on `EINTR`.
     pub(super) fn waitid(&self, options: usize) -> Result<Option<SigInfo>> {
-        loop {
-            let answer = match self.pidfd().map(|pidfd| call::waitid_pidfd(pidfd, options)) {
-                // Linux 5.3 has pidfds, and does not wait for them; nor does a filter that does not
-                // know it.
-                None => call::waitid_pid(self.pid, options),
-                Some(Err(errno)) if call::is_missing(errno) => call::waitid_pid(self.pid, options),
-                Some(answer) => answer,
-            };
-            if !matches!(answer, Err(Errno::EINTR)) {
-                return answer;
-            }
-        }
+        retry(|| match self.pidfd().map(|pidfd| call::waitid_pidfd(pidfd, options)) {
+            // Linux 5.3 has pidfds, and does not wait for them; nor does a filter that does not
+            // know it.
+            None => call::waitid_pid(self.pid, options),
+            Some(Err(errno)) if call::is_missing(errno) => call::waitid_pid(self.pid, options),
+            Some(answer) => answer,
+        })
     }
 
     /// How it ended, where `waitid` has nothing to say.

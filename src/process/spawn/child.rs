@@ -12,6 +12,7 @@
 
 use super::super::{Signal, execvpe};
 use super::{Spawn, SpawnError, SpawnStage, make::copy_aside};
+use crate::errno::retry;
 use crate::errno::{Errno, Result};
 use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::{BorrowedFd, IntoRawFd, RawFd};
@@ -71,7 +72,7 @@ pub(super) extern "C" fn begin(plan: *const ()) -> ! {
         // SAFETY: the parent has it open during the clone, so it was copied, and nothing closes it.
         let channel = unsafe { BorrowedFd::borrow_raw(channel) };
         // All at once, it is shorter than `PIPE_BUF`. Without anyone to read there is nobody to tell.
-        while call::write(channel, &bytes) == Err(Errno::EINTR) {}
+        let _ = retry(|| call::write(channel, &bytes));
     }
     call::exit_group(127)
 }

@@ -6,7 +6,7 @@
 //! descriptor which a call has made gets one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
-use super::{arg, is_missing, owned};
+use super::{arg, is_missing, lent, lent_mut, owned};
 use crate::errno::{Result, decode};
 use crate::fd::{BorrowedFd, OwnedFd};
 use crate::sys::abi::{self, Event, Timespec};
@@ -29,7 +29,8 @@ pub(crate) fn epoll_ctl(
     fd: BorrowedFd<'_>,
     event: Option<&Event>,
 ) -> Result<()> {
-    let event = event.map_or(0, |event| (&raw const *event).expose_provenance());
+    let event = event.map_or(0, lent);
+    tell!(releases_any());
     // SAFETY: the kernel reads one `epoll_event`, at the place given. The token in it is a number to
     // the kernel.
     decode(unsafe { syscall4(nr::EPOLL_CTL, arg(epoll), operation, arg(fd), event) }).map(drop)
@@ -42,24 +43,24 @@ pub(crate) fn epoll_pwait(
     buf: &mut [Event],
     timeout: Option<&Timespec>,
 ) -> Result<usize> {
-    let place = buf.as_mut_ptr().expose_provenance();
     // A C int of the kernel, which refuses what is larger than it likes.
     let len = buf.len().min(1 << 20);
+    let place = lent_mut(buf);
     let ms = timeout.map_or(FOR_EVER, milliseconds);
     // Milliseconds where they will do: with a `timespec` to read, the call takes a quarter longer.
     let finer = timeout.filter(|time| ms == FOR_EVER || time.tv_nsec % 1_000_000 != 0);
-    if let Some(time) = finer {
-        let time = (&raw const *time).expose_provenance();
+    if let Some(time) = finer.map(lent) {
         // SAFETY: the kernel writes at most `len` events, into `buf`, which is lent exclusively, and
         // reads one `timespec` with 64-bit members.
         match decode(unsafe { syscall6(nr::EPOLL_PWAIT2, arg(epoll), place, len, time, 0, 0) }) {
             // Before Linux 5.11, or behind a filter. A wrong argument is wrong for the other call, too.
             Err(errno) if is_missing(errno) => {}
-            answer => return answer,
+            answer => return answer.inspect(|_| tell!(acquired_any())),
         }
     }
     // SAFETY: as above, and the timeout is a number.
     decode(unsafe { syscall6(nr::EPOLL_PWAIT, arg(epoll), place, len, ms, 0, 0) })
+        .inspect(|_| tell!(acquired_any()))
 }
 
 /// A timeout of −1.

@@ -5,6 +5,7 @@
 //! This file is trusted that the kernel touches only memory that was lent for a call.
 #![allow(unsafe_code, reason = "system calls")]
 
+use super::lent_mut;
 use crate::errno::{Result, decode};
 use crate::sys::abi::poll_fd::PollFd;
 use crate::sys::abi::{self, Timespec};
@@ -14,20 +15,19 @@ use crate::sys::arch::{nr, syscall2, syscall5, syscall6};
 #[inline]
 pub(crate) fn clock_gettime() -> Result<Timespec> {
     let mut time = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let place = (&raw mut time).expose_provenance();
     // SAFETY: `clock_gettime` writes one `timespec`, to the place given.
-    decode(unsafe { syscall2(nr::CLOCK_GETTIME, abi::CLOCK_MONOTONIC, place) })?;
+    decode(unsafe { syscall2(nr::CLOCK_GETTIME, abi::CLOCK_MONOTONIC, lent_mut(&mut time)) })?;
     Ok(time)
 }
 
 /// Without a signal mask. The kernel writes the time left into `timeout`.
 #[inline]
 pub(crate) fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<&mut Timespec>) -> Result<usize> {
-    let list = fds.as_mut_ptr().expose_provenance();
-    let timeout = timeout.map_or(0, |timeout| (&raw mut *timeout).expose_provenance());
+    let (count, list, timeout) = (fds.len(), lent_mut(fds), timeout.map_or(0, lent_mut));
     // SAFETY: the kernel reads the entries of the list and writes their `revents`, and the timeout;
     // both are lent exclusively.
-    decode(unsafe { syscall5(nr::PPOLL, list, fds.len(), timeout, 0, 0) })
+    decode(unsafe { syscall5(nr::PPOLL, list, count, timeout, 0, 0) })
+        .inspect(|_| tell!(acquired_any()))
 }
 
 /// Sets to read, to write, and of exceptions, without a signal mask. The kernel writes the time left
@@ -40,11 +40,11 @@ pub(crate) fn pselect6(
     // No set is longer than what the kernel is told, which does not look beyond the highest number
     // that this process could have.
     let words = sets.iter().flatten().map(|set| set.len()).min().unwrap_or(0);
-    let [read, write, except] =
-        sets.map(|set| set.map_or(0, |set| set.as_mut_ptr().expose_provenance()));
+    let [read, write, except] = sets.map(|set| set.map_or(0, lent_mut));
     let count = words * usize::BITS as usize;
-    let timeout = timeout.map_or(0, |timeout| (&raw mut *timeout).expose_provenance());
+    let timeout = timeout.map_or(0, lent_mut);
     // SAFETY: the kernel reads and writes as many words of each set as the shortest has, and the
     // timeout; all are lent exclusively.
     decode(unsafe { syscall6(nr::PSELECT6, count, read, write, except, timeout, 0) })
+        .inspect(|_| tell!(acquired_any()))
 }

@@ -8,7 +8,7 @@
 //! This file is trusted to give the kernel only lists that have an end.
 #![allow(unsafe_code, reason = "system calls")]
 
-use super::arg;
+use super::{arg, lent};
 use crate::errno::{Errno, Result, decode};
 use crate::fd::BorrowedFd;
 use crate::sys::abi::AT_EMPTY_PATH;
@@ -20,10 +20,9 @@ use core::ffi::CStr;
 /// Comes back only with an error; with `EINVAL` where a list does not end with [`Arg::END`].
 #[inline]
 pub(crate) fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
-    let (argv, envp) = (list(argv)?, list(envp)?);
+    let (path, argv, envp) = (lent(path), list(argv)?, list(envp)?);
     // SAFETY: the kernel reads the path and the strings of the two lists, which end with a null.
-    let answer = unsafe { syscall3(nr::EXECVE, path.as_ptr().expose_provenance(), argv, envp) };
-    Err(failure(answer))
+    Err(failure(unsafe { syscall3(nr::EXECVE, path, argv, envp) }))
 }
 
 /// As [`execve`], for a path that is relative to a folder.
@@ -35,8 +34,7 @@ pub(crate) fn execveat(
     envp: &[Arg<'_>],
     flags: u32,
 ) -> Result<Infallible> {
-    let (argv, envp) = (list(argv)?, list(envp)?);
-    let path = path.as_ptr().expose_provenance();
+    let (path, argv, envp) = (lent(path), list(argv)?, list(envp)?);
     // SAFETY: as in `execve`.
     let answer = unsafe { syscall5(nr::EXECVEAT, arg(folder), path, argv, envp, flags as usize) };
     Err(failure(answer))
@@ -46,17 +44,17 @@ pub(crate) fn execveat(
 /// here at one that is never open.
 pub(crate) fn refuses_empty_path() -> bool {
     let nothing = [Arg::END];
-    let (path, list) = (c"".as_ptr().expose_provenance(), nothing.as_ptr().expose_provenance());
+    let (path, list) = (lent(c""), lent(&nothing));
     let flags = AT_EMPTY_PATH as usize;
     // SAFETY: the kernel reads the path and a list that is its end only.
-    let answer = unsafe { syscall5(nr::EXECVEAT, usize::MAX, path, list, list, flags) };
-    failure(answer) == Errno::ENOENT
+    failure(unsafe { syscall5(nr::EXECVEAT, usize::MAX, path, list, list, flags) }) == Errno::ENOENT
 }
 
 /// The address of a list, if it has an end.
 fn list(strings: &[Arg<'_>]) -> Result<usize> {
+    tell!(reads_strings(strings));
     match strings.last() {
-        Some(last) if last.as_c_str().is_none() => Ok(strings.as_ptr().expose_provenance()),
+        Some(last) if last.as_c_str().is_none() => Ok(lent(strings)),
         _ => Err(Errno::EINVAL),
     }
 }

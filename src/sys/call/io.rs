@@ -6,9 +6,9 @@
 //! descriptor which a call has made gets one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
-use super::{arg, fcntl_getpipe_sz, owned};
+use super::{arg, fcntl_getpipe_sz, lent, lent_mut, owned, sink};
 use crate::errno::{Errno, Result, decode};
-use crate::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use crate::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
 use crate::sys::abi::{self, Statx};
 use crate::sys::arch::{nr, syscall1, syscall3, syscall4, syscall5, syscall6};
@@ -19,6 +19,7 @@ use core::mem::MaybeUninit;
 
 #[inline]
 pub(crate) fn close(fd: OwnedFd) -> Result<()> {
+    tell!(releases(&fd));
     // SAFETY: it was owned until the line below and is nobody's now.
     unsafe { close_raw(fd.into_raw_fd()) }
 }
@@ -47,11 +48,9 @@ pub(crate) fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
 /// `dup3`: `new` keeps its number and owns the copy from now on.
 #[inline]
 pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<()> {
-    #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
-    let number = new.as_raw_fd() as usize;
     // SAFETY: `dup3` touches no memory; what it closes is owned by `new`, which nobody else can be
     // using while it is borrowed exclusively.
-    decode(unsafe { syscall3(nr::DUP3, arg(fd), number, flags as usize) }).map(drop)
+    decode(unsafe { syscall3(nr::DUP3, arg(fd), sink(new), flags as usize) }).map(drop)
 }
 
 /// `fcntl` for the operations that take an integer.
@@ -91,8 +90,7 @@ pub(crate) fn fcntl_setfl(fd: BorrowedFd<'_>, flags: usize) -> Result<()> {
 #[inline]
 pub(crate) fn getsockopt_type(fd: BorrowedFd<'_>) -> Result<i32> {
     let (mut kind, mut len): (i32, u32) = (0, 4);
-    let place = (&raw mut kind).expose_provenance();
-    let size = (&raw mut len).expose_provenance();
+    let (place, size) = (lent_mut(&mut kind), lent_mut(&mut len));
     // SAFETY: the kernel reads the length, and writes an `int` and its length to the places given.
     decode(unsafe {
         syscall5(nr::GETSOCKOPT, arg(fd), abi::SOL_SOCKET, abi::SO_TYPE, place, size)
@@ -103,9 +101,9 @@ pub(crate) fn getsockopt_type(fd: BorrowedFd<'_>) -> Result<i32> {
 #[inline]
 pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
     let mut bytes: u32 = 0;
-    let place = (&raw mut bytes).expose_provenance();
     // SAFETY: `FIONREAD` writes one `int`, to the place given.
-    decode(unsafe { syscall3(nr::IOCTL, arg(fd), abi::FIONREAD, place) })?;
+    decode(unsafe { syscall3(nr::IOCTL, arg(fd), abi::FIONREAD, lent_mut(&mut bytes)) })?;
+    tell!(acquired(fd));
     unread(bytes, || fcntl_getpipe_sz(fd).is_ok())
 }
 
@@ -127,21 +125,19 @@ pub(crate) fn lseek_current(fd: BorrowedFd<'_>) -> Result<u64> {
 /// Opens an existing file for reading, close-on-exec.
 #[inline]
 pub(crate) fn openat_for_reading(path: &CStr) -> Result<OwnedFd> {
-    let path = path.as_ptr().expose_provenance();
-    let flags = abi::O_CLOEXEC as usize;
-    // SAFETY: the kernel reads the path up to its NUL.
-    let answer = decode(unsafe { syscall4(nr::OPENAT, abi::AT_FDCWD, path, flags, 0) })?;
-    // SAFETY: `openat` answers a new descriptor.
-    Ok(unsafe { owned(answer) })
+    openat(path, abi::O_CLOEXEC)
 }
 
 /// Opens an existing file for writing, close-on-exec.
 #[inline]
 pub(crate) fn openat_for_writing(path: &CStr) -> Result<OwnedFd> {
-    let flags = abi::O_WRONLY | abi::O_CLOEXEC;
-    let path = path.as_ptr().expose_provenance();
+    openat(path, abi::O_WRONLY | abi::O_CLOEXEC)
+}
+
+fn openat(path: &CStr, flags: u32) -> Result<OwnedFd> {
+    let flags = flags as usize;
     // SAFETY: the kernel reads the path up to its NUL.
-    let answer = decode(unsafe { syscall4(nr::OPENAT, abi::AT_FDCWD, path, flags as usize, 0) })?;
+    let answer = decode(unsafe { syscall4(nr::OPENAT, abi::AT_FDCWD, lent(path), flags, 0) })?;
     // SAFETY: `openat` answers a new descriptor.
     Ok(unsafe { owned(answer) })
 }
@@ -153,27 +149,31 @@ pub(crate) fn preadv2(
     bufs: &mut [IoSliceMut<'_>],
     flags: usize,
 ) -> Result<usize> {
-    let list = bufs.as_mut_ptr().expose_provenance();
-    let (here, count) = (usize::MAX, bufs.len());
+    tell!(writes_each(bufs));
+    let (here, len) = (usize::MAX, bufs.len());
+    let list = lent_mut(bufs);
     // SAFETY: `IoSliceMut` has the layout of `struct iovec`; the kernel writes into the buffers of
     // the list only, which are lent exclusively.
-    decode(unsafe { syscall6(nr::PREADV2, arg(fd), list, count, here, here, flags) })
+    let count = decode(unsafe { syscall6(nr::PREADV2, arg(fd), list, len, here, here, flags) })?;
+    tell!(received(fd, bufs, count));
+    Ok(count)
 }
 
 /// At the file's position, if it has one.
 #[inline]
 pub(crate) fn pwritev2(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>], flags: usize) -> Result<usize> {
-    let list = bufs.as_ptr().expose_provenance();
-    let (here, count) = (usize::MAX, bufs.len());
+    tell!(reads_each(bufs));
+    let (list, here, count) = (lent(bufs), usize::MAX, bufs.len());
     // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the buffers of the list.
-    decode(unsafe { syscall6(nr::PWRITEV2, arg(fd), list, count, here, here, flags) })
+    decode(unsafe { syscall6(nr::PWRITEV2, sink(fd), list, count, here, here, flags) })
 }
 
 #[inline]
 pub(crate) fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
-    let place = buf.as_mut_ptr().expose_provenance();
     // SAFETY: the kernel writes at most `buf.len()` bytes, into `buf`, which is lent exclusively.
-    decode(unsafe { syscall3(nr::READ, arg(fd), place, buf.len()) })
+    let count = decode(unsafe { syscall3(nr::READ, arg(fd), lent_mut(buf), buf.len()) })?;
+    tell!(received(fd, &[&*buf], count));
+    Ok(count)
 }
 
 /// Reads into what `buf` has allocated and does not use, and appends it: at most so many bytes, and
@@ -195,9 +195,11 @@ pub(crate) fn read_uninit<'a>(
     fd: BorrowedFd<'_>,
     buf: &'a mut [MaybeUninit<u8>],
 ) -> Result<&'a mut [u8]> {
-    let place = buf.as_mut_ptr().expose_provenance();
+    let place = lent_mut(buf);
     // SAFETY: the kernel writes at most `buf.len()` bytes, into `buf`, which is lent exclusively.
     let count = decode(unsafe { syscall3(nr::READ, arg(fd), place, buf.len()) })?;
+    tell!(acquired(fd));
+    tell!(written(place, count));
     let (filled, _) = buf.split_at_mut(count.min(buf.len()));
     // SAFETY: the kernel has written these `count` bytes, and `u8` has the layout of its
     // `MaybeUninit`.
@@ -206,10 +208,13 @@ pub(crate) fn read_uninit<'a>(
 
 #[inline]
 pub(crate) fn readv(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
-    let list = bufs.as_mut_ptr().expose_provenance();
+    tell!(writes_each(bufs));
+    let list = lent_mut(bufs);
     // SAFETY: `IoSliceMut` has the layout of `struct iovec`; the kernel writes into the buffers of
     // the list only, which are lent exclusively.
-    decode(unsafe { syscall3(nr::READV, arg(fd), list, bufs.len()) })
+    let count = decode(unsafe { syscall3(nr::READV, arg(fd), list, bufs.len()) })?;
+    tell!(received(fd, bufs, count));
+    Ok(count)
 }
 
 /// Returns what kind of file a descriptor is, which one, and its size in bytes.
@@ -221,8 +226,7 @@ pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx> {
 
 fn statx_at(folder: usize, path: &CStr, flags: usize, mask: usize) -> Result<Statx> {
     let mut answer = MaybeUninit::<Statx>::zeroed();
-    let place = (&raw mut answer).expose_provenance();
-    let path = path.as_ptr().expose_provenance();
+    let (path, place) = (lent(path), lent_mut(&mut answer));
     // SAFETY: reads the path up to its NUL and writes one `struct statx`, to the place given.
     decode(unsafe { syscall5(nr::STATX, folder, path, flags, mask, place) })?;
     // SAFETY: it consists of integers, which were zeros and which the kernel has overwritten.
@@ -237,16 +241,15 @@ pub(crate) fn statx_nlink(path: &CStr) -> Result<u32> {
 
 #[inline]
 pub(crate) fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> Result<usize> {
-    let place = buf.as_ptr().expose_provenance();
     // SAFETY: the kernel reads `buf.len()` bytes at most, of `buf`.
-    decode(unsafe { syscall3(nr::WRITE, arg(fd), place, buf.len()) })
+    decode(unsafe { syscall3(nr::WRITE, sink(fd), lent(buf), buf.len()) })
 }
 
 #[inline]
 pub(crate) fn writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
-    let list = bufs.as_ptr().expose_provenance();
+    tell!(reads_each(bufs));
     // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the buffers of the list.
-    decode(unsafe { syscall3(nr::WRITEV, arg(fd), list, bufs.len()) })
+    decode(unsafe { syscall3(nr::WRITEV, sink(fd), lent(bufs), bufs.len()) })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 #![cfg_attr(not(feature = "transfer"), allow(dead_code, reason = "some serve that feature only"))]
 
 use super::io::fcntl;
-use super::{arg, is_missing, owned};
+use super::{arg, is_missing, lent, owned};
 use crate::errno::{Errno, Result, decode};
 use crate::fd::{BorrowedFd, OwnedFd};
 use crate::sys::abi;
@@ -57,7 +57,7 @@ pub(crate) fn madvise_hugepage(buf: &Vec<u8>) {
 /// An empty file in memory, close-on-exec, that can be sealed.
 #[inline]
 pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
-    let name = name.as_ptr().expose_provenance();
+    let name = lent(name);
     let make = |flags| {
         // SAFETY: the kernel reads the name, up to its NUL.
         decode(unsafe { syscall2(nr::MEMFD_CREATE, name, flags) })
@@ -85,6 +85,7 @@ pub(crate) fn mmap(len: usize, file: Option<BorrowedFd<'_>>) -> Result<NonNull<u
     // SAFETY: without `MAP_FIXED` the kernel chooses addresses where nothing is mapped, so that no
     // memory that anyone has changes.
     let address = decode(unsafe { syscall6(nr::MMAP, 0, len, protection, flags, fd, 0) })?;
+    tell!(mapped(address, len));
     NonNull::new(ptr::with_exposed_provenance_mut(address)).ok_or(Errno::ENOMEM)
 }
 
@@ -106,6 +107,7 @@ pub(crate) unsafe fn mprotect_none(base: NonNull<u8>, len: usize) -> Result<()> 
 /// The range is mapped, by the caller, and nobody uses it again.
 #[inline]
 pub(crate) unsafe fn munmap(base: NonNull<u8>, len: usize) -> Result<()> {
+    tell!(unmaps());
     // SAFETY: passed on to the caller.
     decode(unsafe { syscall2(nr::MUNMAP, base.as_ptr().expose_provenance(), len) }).map(drop)
 }

@@ -10,7 +10,8 @@
 //!
 //! A borrowed descriptor is open, so no call here acts on a number that may be somebody else's.
 //! References become integers by `expose_provenance`, and the trap is opaque to the compiler, which
-//! must therefore assume that the kernel reads and writes through them during the call.
+//! must therefore assume that the kernel reads and writes through them during the call. `tell!` says the
+//! same to a sanitizer, which cannot see it either.
 #![allow(unsafe_code, reason = "an owner is made of the number that a call has returned")]
 #![cfg_attr(
     not(feature = "full"),
@@ -44,7 +45,21 @@ pub(crate) use refusal::*;
 pub(crate) use setup::*;
 pub(crate) use signal::*;
 
-use crate::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use crate::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// The register for what the kernel reads.
+#[inline]
+fn lent<T: ?Sized>(place: &T) -> usize {
+    tell!(reads(place));
+    (&raw const *place).cast::<()>().expose_provenance()
+}
+
+/// The register for what the kernel writes.
+#[inline]
+fn lent_mut<T: ?Sized>(place: &mut T) -> usize {
+    tell!(writes(place));
+    (&raw mut *place).cast::<()>().expose_provenance()
+}
 
 /// The register for a C int, of which the kernel looks at the lower 32 bits.
 #[expect(clippy::cast_sign_loss, reason = "the bits matter, not the sign")]
@@ -55,6 +70,12 @@ const fn number(value: i32) -> usize {
 /// The register for a descriptor.
 fn arg(fd: BorrowedFd<'_>) -> usize {
     number(fd.as_raw_fd())
+}
+
+/// The register for a descriptor that the call writes to, or closes.
+fn sink(fd: impl AsFd) -> usize {
+    tell!(releases(&fd));
+    arg(fd.as_fd())
 }
 
 /// Owns the descriptor that a call has just made.

@@ -8,7 +8,7 @@
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::io::fcntl;
-use super::{arg, fcntl_getfl};
+use super::{arg, fcntl_getfl, lent, lent_mut, sink};
 use crate::errno::{Errno, Result, decode};
 use crate::fd::{BorrowedFd, OwnedFd};
 use crate::sys::abi;
@@ -25,14 +25,14 @@ pub(crate) fn copy_file_range(
     to_offset: Option<&mut u64>,
     len: usize,
 ) -> Result<usize> {
-    let from_offset = from_offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
-    let to_offset = to_offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
+    let (from_offset, to_offset) = (from_offset.map_or(0, lent_mut), to_offset.map_or(0, lent_mut));
     let len = len.min(abi::MAX_RW_COUNT);
     // SAFETY: the kernel reads and writes the two offsets, which are lent exclusively, and no other
     // memory of this process.
     decode(unsafe {
-        syscall6(nr::COPY_FILE_RANGE, arg(from), from_offset, arg(to), to_offset, len, 0)
+        syscall6(nr::COPY_FILE_RANGE, arg(from), from_offset, sink(to), to_offset, len, 0)
     })
+    .inspect(|_| tell!(acquired(from)))
 }
 
 #[inline]
@@ -49,9 +49,10 @@ pub(crate) fn fcntl_setpipe_sz(fd: BorrowedFd<'_>, bytes: u32) -> Result<usize> 
 #[inline]
 pub(crate) fn pipe2(flags: u32) -> Result<(OwnedFd, OwnedFd)> {
     let mut ends = MaybeUninit::<[OwnedFd; 2]>::uninit();
-    let place = (&raw mut ends).expose_provenance();
+    let place = lent_mut(&mut ends);
     // SAFETY: `pipe2` writes two descriptors, to the place given, which has room for two.
     decode(unsafe { syscall2(nr::PIPE2, place, flags as usize) })?;
+    tell!(written(place, size_of_val(&ends)));
     // SAFETY: `pipe2` has succeeded, so both were written, are open, and nobody owns them yet;
     // `OwnedFd` has the layout of a C int.
     let [reader, writer] = unsafe { ends.assume_init() };
@@ -66,11 +67,11 @@ pub(crate) fn sendfile(
     offset: Option<&mut u64>,
     len: usize,
 ) -> Result<usize> {
-    let offset = offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
-    let len = len.min(abi::MAX_RW_COUNT);
+    let (offset, len) = (offset.map_or(0, lent_mut), len.min(abi::MAX_RW_COUNT));
     // SAFETY: the kernel reads and writes the offset, which is lent exclusively, and no other memory
     // of this process.
-    decode(unsafe { syscall4(nr::SENDFILE, arg(to), arg(from), offset, len) })
+    decode(unsafe { syscall4(nr::SENDFILE, sink(to), arg(from), offset, len) })
+        .inspect(|_| tell!(acquired(from)))
 }
 
 /// Offsets are read and written where they are given.
@@ -83,14 +84,14 @@ pub(crate) fn splice(
     len: usize,
     flags: u32,
 ) -> Result<usize> {
-    let from_offset = from_offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
-    let to_offset = to_offset.map_or(0, |offset| (&raw mut *offset).expose_provenance());
+    let (from_offset, to_offset) = (from_offset.map_or(0, lent_mut), to_offset.map_or(0, lent_mut));
     let len = len.min(abi::MAX_RW_COUNT);
     // SAFETY: the kernel reads and writes the two offsets, which are lent exclusively, and no other
     // memory of this process.
     decode(unsafe {
-        syscall6(nr::SPLICE, arg(from), from_offset, arg(to), to_offset, len, flags as usize)
+        syscall6(nr::SPLICE, arg(from), from_offset, sink(to), to_offset, len, flags as usize)
     })
+    .inspect(|_| tell!(acquired(from)))
 }
 
 #[inline]
@@ -102,7 +103,8 @@ pub(crate) fn tee(
 ) -> Result<usize> {
     let len = len.min(abi::MAX_RW_COUNT);
     // SAFETY: `tee` touches no memory of this process.
-    decode(unsafe { syscall4(nr::TEE, arg(from), arg(to), len, flags as usize) })
+    decode(unsafe { syscall4(nr::TEE, arg(from), sink(to), len, flags as usize) })
+        .inspect(|_| tell!(acquired(from)))
 }
 
 /// Hands pages to a pipe by reference.
@@ -116,10 +118,11 @@ pub(crate) unsafe fn vmsplice(
     bufs: &[IoSlice<'_>],
     flags: u32,
 ) -> Result<usize> {
-    let list = bufs.as_ptr().expose_provenance();
+    tell!(reads_each(bufs));
+    let list = lent(bufs);
     // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the list, and takes
     // references to the pages of its buffers, for which the caller answers.
-    decode(unsafe { syscall4(nr::VMSPLICE, arg(to), list, bufs.len(), flags as usize) })
+    decode(unsafe { syscall4(nr::VMSPLICE, sink(to), list, bufs.len(), flags as usize) })
 }
 
 /// Copies out of a pipe without waiting: `vmsplice` on a read end. `EBADF` for anything else, also for
@@ -129,11 +132,12 @@ pub(crate) fn vmsplice_from(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize>
     if fcntl_getfl(fd)? & abi::O_ACCMODE != abi::O_RDONLY {
         return Err(Errno::EBADF);
     }
-    let place = [IoSliceMut::new(buf)];
-    let list = (&raw const place).cast::<IoSlice<'_>>();
-    // SAFETY: the two kinds of slice have the layout of `struct iovec`, and this one outlives the call.
-    let bufs = unsafe { core::slice::from_raw_parts(list, 1) };
-    // SAFETY: not open for writing, so that the kernel takes no reference to the buffer: it copies
-    // into it, and it is lent exclusively.
-    unsafe { vmsplice(fd, bufs, abi::SPLICE_F_NONBLOCK) }
+    let bufs = [IoSliceMut::new(buf)];
+    tell!(writes_each(&bufs));
+    let (list, flags) = (lent(&bufs), abi::SPLICE_F_NONBLOCK as usize);
+    // SAFETY: `IoSliceMut` has the layout of `struct iovec`. The end is not open for writing, so that
+    // the kernel takes no reference to the buffer: it copies into it, and it is lent exclusively.
+    let count = decode(unsafe { syscall4(nr::VMSPLICE, arg(fd), list, 1, flags) })?;
+    tell!(received(fd, &bufs, count));
+    Ok(count)
 }

@@ -6,7 +6,7 @@
 //! of exactly the descriptors that the kernel has just made.
 #![allow(unsafe_code, reason = "system calls")]
 
-use super::{arg, number, owned};
+use super::{arg, lent_mut, number, owned};
 use crate::errno::{Errno, Result, decode};
 use crate::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use crate::sys::abi::{self, PidfdInfo, SigInfo};
@@ -50,6 +50,7 @@ pub(crate) fn getpid() -> i32 {
 /// To one process, or to the group of this number where `pid` is negative.
 #[inline]
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<()> {
+    tell!(releases_any());
     // SAFETY: `kill` touches no memory. What a handler does is its own matter.
     decode(unsafe { syscall2(nr::KILL, number(pid), number(signal)) }).map(drop)
 }
@@ -59,10 +60,9 @@ pub(crate) fn kill(pid: i32, signal: i32) -> Result<()> {
 #[inline]
 pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
     let mut info = PidfdInfo { mask: abi::PIDFD_INFO_EXIT, _between: [0; 13], exit_code: 0 };
-    let place = (&raw mut info).expose_provenance();
     // SAFETY: the kernel reads and writes as many bytes as the number of the request says, at the
     // place given.
-    decode(unsafe { syscall3(nr::IOCTL, arg(pidfd), abi::PIDFD_GET_INFO, place) })?;
+    decode(unsafe { syscall3(nr::IOCTL, arg(pidfd), abi::PIDFD_GET_INFO, lent_mut(&mut info)) })?;
     Ok((info.mask & abi::PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
 }
 
@@ -85,6 +85,7 @@ pub(crate) fn pidfd_open_child(pid: i32) -> Option<OwnedFd> {
 
 #[inline]
 pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: usize) -> Result<()> {
+    tell!(releases_any());
     // SAFETY: without a `siginfo_t` it touches no memory.
     decode(unsafe { syscall4(nr::PIDFD_SEND_SIGNAL, arg(pidfd), number(signal), 0, flags) })
         .map(drop)
@@ -95,9 +96,8 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: usize
 #[inline]
 pub(crate) fn sched_getaffinity() -> Result<u32> {
     let mut mask = [0_usize; 1024 / usize::BITS as usize];
-    let place = mask.as_mut_ptr().expose_provenance();
     // SAFETY: the kernel writes at most as many bytes as the mask has, to the place given.
-    decode(unsafe { syscall3(nr::SCHED_GETAFFINITY, 0, size_of_val(&mask), place) })?;
+    decode(unsafe { syscall3(nr::SCHED_GETAFFINITY, 0, size_of_val(&mask), lent_mut(&mut mask)) })?;
     Ok(mask.iter().map(|word| word.count_ones()).sum())
 }
 
@@ -118,9 +118,9 @@ pub(crate) fn unshare_memory() -> Result<()> {
 /// What became of a child, or `None` if `options` say not to wait and there is nothing yet.
 fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<SigInfo>> {
     let mut info = SigInfo::empty();
-    let place = (&raw mut info).expose_provenance();
     // SAFETY: `waitid` writes one `siginfo_t`, to the place given.
-    decode(unsafe { syscall5(nr::WAITID, kind, id, place, options, 0) })?;
+    decode(unsafe { syscall5(nr::WAITID, kind, id, lent_mut(&mut info), options, 0) })?;
+    tell!(acquired_any());
     Ok((info.si_pid != 0).then_some(info))
 }
 

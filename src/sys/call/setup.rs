@@ -10,7 +10,7 @@
 //! This file is trusted to give each call places and lists of the kernel's own layout.
 #![allow(unsafe_code, reason = "system calls")]
 
-use super::{arg, number};
+use super::{arg, lent, lent_mut, number};
 use crate::errno::{Result, decode};
 use crate::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use crate::sys::abi;
@@ -20,7 +20,7 @@ use core::ffi::CStr;
 #[inline]
 pub(crate) fn chdir(path: &CStr) -> Result<()> {
     // SAFETY: the kernel reads the path up to its NUL.
-    decode(unsafe { syscall1(nr::CHDIR, path.as_ptr().expose_provenance()) }).map(drop)
+    decode(unsafe { syscall1(nr::CHDIR, lent(path)) }).map(drop)
 }
 
 /// Makes a child that begins with `child(arg)` on `stack`, its lowest address and its size, and gives its
@@ -37,6 +37,8 @@ pub(crate) unsafe fn clone_on_stack(
     arg: *const (),
 ) -> Result<(i32, Option<OwnedFd>)> {
     let mut pidfd: RawFd = -1;
+    #[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "thread"))]
+    let _stack = crate::sys::sanitize::OtherStack::of(stack);
     // SAFETY: passed on to the caller; `pidfd` has room for an `int`.
     let answer = unsafe { arch::clone_on_stack(flags, stack, child, arg, &raw mut pidfd) };
     #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
@@ -73,9 +75,8 @@ pub(crate) unsafe fn dup_onto(from: BorrowedFd<'_>, to: RawFd) -> Result<()> {
 /// The supplementary groups, or `EINVAL` if there are more than `groups` has room for.
 #[inline]
 pub(crate) fn getgroups(groups: &mut [u32]) -> Result<usize> {
-    let list = groups.as_mut_ptr().expose_provenance();
     // SAFETY: writes at most as many group ids as the list has room for.
-    decode(unsafe { syscall2(nr::GETGROUPS, groups.len(), list) })
+    decode(unsafe { syscall2(nr::GETGROUPS, groups.len(), lent_mut(groups)) })
 }
 
 #[inline]
@@ -89,7 +90,7 @@ pub(crate) fn getppid() -> i32 {
 #[inline]
 pub(crate) fn getresuid() -> Result<[u32; 3]> {
     let mut ids = [0_u32; 3];
-    let [real, effective, saved] = ids.each_mut().map(|id| (&raw mut *id).expose_provenance());
+    let [real, effective, saved] = ids.each_mut().map(lent_mut);
     // SAFETY: writes three ids, to the places given.
     decode(unsafe { syscall3(nr::GETRESUID, real, effective, saved) })?;
     Ok(ids)
@@ -125,26 +126,23 @@ pub(crate) fn prctl_not_dumpable() -> Result<()> {
 #[inline]
 pub(crate) fn prlimit64(resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = [soft, hard]; // `struct rlimit64`
-    let place = (&raw const limit).expose_provenance();
     // SAFETY: reads one `struct rlimit64`, at the place given.
-    decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, place, 0) }).map(drop)
+    decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, lent(&limit), 0) }).map(drop)
 }
 
 /// What a limit is now.
 #[inline]
 pub(crate) fn prlimit64_get_soft(resource: u32) -> Result<u64> {
     let mut limit = [0_u64; 2]; // `struct rlimit64`
-    let place = (&raw mut limit).expose_provenance();
     // SAFETY: writes one `struct rlimit64`, to the place given.
-    decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, 0, place) })?;
+    decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, 0, lent_mut(&mut limit)) })?;
     Ok(limit[0])
 }
 
 #[inline]
 pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
-    let list = groups.as_ptr().expose_provenance();
     // SAFETY: reads as many group ids as the list has.
-    decode(unsafe { syscall2(nr::SETGROUPS, groups.len(), list) }).map(drop)
+    decode(unsafe { syscall2(nr::SETGROUPS, groups.len(), lent(groups)) }).map(drop)
 }
 
 /// The real, effective and saved group id, all to the same.

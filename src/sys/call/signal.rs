@@ -5,6 +5,7 @@
 //! This file is trusted to give the kernel signal sets of its own size, and places for them.
 #![allow(unsafe_code, reason = "system calls")]
 
+use super::{lent, lent_mut};
 use crate::errno::{Result, decode};
 use crate::sys::abi::{SigAction, SigInfo, SigSet, Timespec};
 use crate::sys::arch::{nr, syscall0, syscall2, syscall4, syscall5};
@@ -13,8 +14,7 @@ use crate::sys::arch::{nr, syscall0, syscall2, syscall4, syscall5};
 #[inline]
 pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
     let action = SigAction::default();
-    let place = (&raw const action).expose_provenance();
-    let size = size_of::<SigSet>();
+    let (place, size) = (lent(&action), size_of::<SigSet>());
     // SAFETY: reads one `struct sigaction`, at the place given, which is as long as any. No handler
     // is installed.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, place, 0, size, size) }).map(drop)
@@ -24,8 +24,7 @@ pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
 #[inline]
 pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
     let mut action = SigAction::default();
-    let place = (&raw mut action).expose_provenance();
-    let size = size_of::<SigSet>();
+    let (place, size) = (lent_mut(&mut action), size_of::<SigSet>());
     // The fourth argument is the size of a set; on SPARC, which has one more, the fifth.
     // SAFETY: writes one `struct sigaction`, to the place given, which has room for any.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, 0, place, size, size) })?;
@@ -36,9 +35,8 @@ pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
 #[inline]
 pub(crate) fn rt_sigpending() -> Result<SigSet> {
     let mut pending = SigSet::default();
-    let place = (&raw mut pending).expose_provenance();
     // SAFETY: writes one signal set, to the place given.
-    decode(unsafe { syscall2(nr::RT_SIGPENDING, place, size_of::<SigSet>()) })?;
+    decode(unsafe { syscall2(nr::RT_SIGPENDING, lent_mut(&mut pending), size_of::<SigSet>()) })?;
     Ok(pending)
 }
 
@@ -46,8 +44,7 @@ pub(crate) fn rt_sigpending() -> Result<SigSet> {
 #[inline]
 pub(crate) fn rt_sigprocmask(how: usize, set: &SigSet) -> Result<SigSet> {
     let mut old = SigSet::default();
-    let place = (&raw mut old).expose_provenance();
-    let set = (&raw const *set).expose_provenance();
+    let (set, place) = (lent(set), lent_mut(&mut old));
     // SAFETY: reads one signal set and writes another one, at the places given.
     decode(unsafe { syscall4(nr::RT_SIGPROCMASK, how, set, place, size_of::<SigSet>()) })?;
     Ok(old)
@@ -58,10 +55,8 @@ pub(crate) fn rt_sigprocmask(how: usize, set: &SigSet) -> Result<SigSet> {
 #[inline]
 pub(crate) fn rt_sigtimedwait_now(set: &SigSet) -> Result<SigInfo> {
     let mut info = SigInfo::empty();
-    let place = (&raw mut info).expose_provenance();
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let timeout = (&raw const now).expose_provenance();
-    let set = (&raw const *set).expose_provenance();
+    let (set, place, timeout) = (lent(set), lent_mut(&mut info), lent(&now));
     // SAFETY: reads one signal set and one `timespec`, and writes one `siginfo_t`, at the places given.
     decode(unsafe { syscall4(nr::RT_SIGTIMEDWAIT, set, place, timeout, size_of::<SigSet>()) })?;
     Ok(info)
@@ -73,7 +68,7 @@ pub(crate) fn rt_tgsigqueueinfo_self(info: &SigInfo) -> Result<()> {
     let [process, thread] =
         [nr::GETPID, nr::GETTID].map(|nr| unsafe { syscall0(nr) }.unsigned_abs());
     let signal = info.si_signo.unsigned_abs() as usize;
-    let place = (&raw const *info).expose_provenance();
+    let place = lent(info);
     // SAFETY: reads one `siginfo_t`, at the place given; the signal is blocked in this thread.
     decode(unsafe { syscall4(nr::RT_TGSIGQUEUEINFO, process, thread, signal, place) }).map(drop)
 }

@@ -1,0 +1,194 @@
+//! The mechanisms that move bytes inside the kernel: `splice`, `copy_file_range` and `sendfile`, and
+//! `splice` through a pipe of our own.
+
+use super::TransferMechanism;
+use super::end::Kind;
+use super::engine::{Engine, Failure, Outcome};
+use super::error::{Held, Side};
+use crate::fd::AsFd;
+use crate::pipe::{self, Capacity};
+use crate::sys::abi::flags::{PollEvents, SpliceFlags};
+use crate::sys::call;
+use crate::wait::Spin;
+use crate::{Errno, PipeFlags, PipeReader};
+
+impl Engine<'_, '_> {
+    /// Waits until the source of a `splice` to a pipe has something: returns how many bytes are known
+    /// to be there, or `None` at its end.
+    ///
+    /// The call itself waits for room in a full pipe before it looks at the source, also where the
+    /// source is at its end and there is nothing to wait for.
+    fn ahead(&mut self) -> Result<Option<u64>, Failure> {
+        if self.from.kind == Kind::File {
+            return Ok(self.from.ahead().map_or(Some(0), |bytes| (bytes > 0).then_some(bytes)));
+        }
+        match self.poll(self.from.fd, PollEvents::IN, false) {
+            Ok(found) if found.is_empty() => Err(Failure::new(Side::Source, Errno::ETIMEDOUT)),
+            Ok(PollEvents::HUP) => Ok(None),
+            Ok(_) => Ok(Some(0)),
+            Err(errno) => Err(Failure::new(Side::Source, errno)),
+        }
+    }
+
+    /// Whose error it is when `splice` between a pipe and something else fails.
+    fn side_of(&self, errno: Errno) -> Side {
+        match self.options.own {
+            Some(Side::Source) => Side::Sink,
+            None if errno == Errno::EPIPE => Side::Sink,
+            _ => Side::Source,
+        }
+    }
+
+    /// The kernel moves from or to a pipe. Nothing is ever in hand.
+    pub(super) fn splice(&mut self) -> Result<Outcome, Failure> {
+        let mut spin = Spin::new(self.options.wait);
+        // Whether a full sink could hide that the source is at its end.
+        let may_be_full = self.options.own.is_none() && self.to.kind != Kind::Null;
+        // Bytes that a file is known to have, and whether the next call may wait.
+        let (mut ahead, mut patient) = (0_u64, false);
+        loop {
+            let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
+            let first = !patient && ahead == 0 && (may_be_full || spin.is_on());
+            let flags = if first { SpliceFlags::NONBLOCK.bits() } else { self.flags() };
+            match call::splice(self.from.fd, None, self.to.fd, None, wanted, flags) {
+                Ok(0) => return Ok(self.end()),
+                Ok(count) => {
+                    self.arrived(count);
+                    ahead = ahead.saturating_sub(count as u64);
+                    patient = false;
+                    self.report();
+                }
+                Err(Errno::EINTR) => self.report(),
+                Err(Errno::EAGAIN) if first => {
+                    spin.wait(self.from.fd, PollEvents::IN);
+                    if may_be_full {
+                        match self.ahead()? {
+                            Some(bytes) => ahead = bytes,
+                            None => return Ok(self.end()),
+                        }
+                    }
+                    patient = true;
+                }
+                Err(Errno::EAGAIN) => {
+                    self.wait_for_the_one_not_ready()?;
+                    patient = false;
+                }
+                // For a wrong direction, a read or a write says whose it is.
+                Err(errno) if call::cannot_move(errno) || errno == Errno::EBADF => {
+                    return Ok(Outcome::Refused);
+                }
+                Err(errno) => return Err(Failure::new(self.side_of(errno), errno)),
+            }
+        }
+    }
+
+    /// What it means that `splice` has moved nothing. Only of a pipe is it surely the end: a socket
+    /// stops at an urgent mark, and files of procfs have nothing for `splice`.
+    fn end(&self) -> Outcome {
+        if self.from.kind == Kind::Pipe { Outcome::Finished } else { Outcome::PerhapsEnd }
+    }
+
+    /// The source is a file, and the kernel does all of it. Nothing is ever in hand: the position of
+    /// the source moves on by what has arrived.
+    pub(super) fn between_files(
+        &mut self,
+        mechanism: TransferMechanism,
+    ) -> Result<Outcome, Failure> {
+        loop {
+            let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
+            let answer = match mechanism {
+                TransferMechanism::Sendfile => {
+                    call::sendfile(self.to.fd, self.from.fd, None, wanted)
+                }
+                _ => call::copy_file_range(self.from.fd, None, self.to.fd, None, wanted),
+            };
+            match answer {
+                Ok(0) => return Ok(Outcome::PerhapsEnd),
+                Ok(count) => {
+                    self.arrived(count);
+                    self.report();
+                }
+                Err(Errno::EINTR) => self.report(),
+                Err(Errno::EAGAIN) => self.wait_for_the_one_not_ready()?,
+                Err(errno) if self.is_of_the_sink(errno) => {
+                    return Err(Failure::new(Side::Sink, errno));
+                }
+                // A refusal (`copy_file_range` has EBADF for a sink in append mode), or an error that
+                // may be of either side: the last mechanism, which calls on one at a time, finds out.
+                Err(_) => return Ok(Outcome::Refused),
+            }
+        }
+    }
+
+    /// Through a pipe of our own, so that no other process waits for its lock. It is filled once and
+    /// then drained to the last byte before it is filled again, so that a call that fills never waits
+    /// for room, and its `EAGAIN` is the source's.
+    pub(super) fn broker(&mut self) -> Result<Outcome, Failure> {
+        let Ok((reader, writer)) = pipe::internal(PipeFlags::empty()) else {
+            return Ok(Outcome::Refused);
+        };
+        // What is in a source pipe then moves in one call. From a socket into a pipe, four times that pipe
+        // keeps both sides busy: as little as the pipe, or much more, was slower with TCP.
+        let capacity = match (self.from.kind, self.to.kind) {
+            (Kind::Pipe, _) => pipe::capacity(self.from.fd).map_or(Capacity::Max, Capacity::Bytes),
+            (_, Kind::Pipe) => pipe::capacity(self.to.fd)
+                .map_or(Capacity::Max, |bytes| Capacity::Bytes(bytes.saturating_mul(4))),
+            _ => Capacity::Max,
+        };
+        if writer.set_capacity(capacity).is_err() {
+            let _ = writer.set_capacity(Capacity::Max);
+        }
+        loop {
+            let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
+            match call::splice(self.from.fd, None, writer.as_fd(), None, wanted, self.flags()) {
+                Ok(0) => return Ok(self.end()),
+                Ok(mut held) => match self.drain(&reader, &mut held) {
+                    Ok(true) => self.report(),
+                    Ok(false) => return self.drain_by_copy(reader, held),
+                    Err(failure) => return Err(failure.holding(in_pipe(reader, held))),
+                },
+                Err(errno) if call::cannot_move(errno) => return Ok(Outcome::Refused),
+                Err(errno) => self.nothing_moved(self.from, errno)?,
+            }
+        }
+    }
+
+    /// Moves what the broker pipe holds to the sink. Returns whether the sink takes it by `splice`; what
+    /// is left is in `held`.
+    fn drain(&mut self, reader: &PipeReader, held: &mut usize) -> Result<bool, Failure> {
+        while *held > 0 {
+            match call::splice(reader.as_fd(), None, self.to.fd, None, *held, self.flags()) {
+                Ok(0) => return Ok(false),
+                Ok(count) => {
+                    *held -= count;
+                    self.arrived(count);
+                }
+                Err(errno) if call::cannot_move(errno) => return Ok(false),
+                Err(errno) => self.nothing_moved(self.to, errno)?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether an error of a call that reads a file and writes the sink is the sink's. A connection
+    /// reports the reason for its end only once, so these are not left to a second call to find out.
+    fn is_of_the_sink(&self, errno: Errno) -> bool {
+        let full = matches!(errno, Errno::EPIPE | Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG);
+        let lost = matches!(
+            errno,
+            Errno::ECONNRESET
+                | Errno::ECONNREFUSED
+                | Errno::ENOTCONN
+                | Errno::ETIMEDOUT
+                | Errno::EHOSTUNREACH
+                | Errno::ENETUNREACH
+                | Errno::ENETDOWN
+        );
+        full || lost && self.to.kind == Kind::Stream
+    }
+}
+
+/// What is still in the broker pipe.
+fn in_pipe(reader: PipeReader, len: usize) -> Held {
+    Held { pages: None, pipe: Some((reader, len)) }
+}

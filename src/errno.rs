@@ -95,8 +95,6 @@ impl Errno {
     }
 
     /// The error that a [`std::io::Error`] carries, or `None` if it did not come from the system.
-    ///
-    /// `Errno::try_from(error)` does the same by value and gives the error back in that case.
     #[cfg(feature = "std")]
     #[must_use]
     pub fn from_io_error(error: &std::io::Error) -> Option<Self> {
@@ -157,16 +155,6 @@ impl core::error::Error for Errno {}
 impl From<Errno> for std::io::Error {
     fn from(errno: Errno) -> Self {
         Self::from_raw_os_error(errno.raw_os_error())
-    }
-}
-
-#[cfg(feature = "std")]
-impl TryFrom<std::io::Error> for Errno {
-    type Error = std::io::Error;
-
-    /// The error number inside; an error that did not come from the system is given back.
-    fn try_from(error: std::io::Error) -> core::result::Result<Self, std::io::Error> {
-        Self::from_io_error(&error).ok_or(error)
     }
 }
 
@@ -393,10 +381,9 @@ mod tests {
         for &(errno, _, _) in Errno::ALL {
             let error = std::io::Error::from(errno);
             assert_eq!(error.raw_os_error(), Some(errno.raw_os_error()));
-            assert_eq!(Errno::try_from(error).unwrap(), errno);
+            assert_eq!(Errno::from_io_error(&error), Some(errno));
         }
         let own = std::io::Error::other("not from the system");
-        let back = Errno::try_from(own).unwrap_err();
-        assert_eq!(back.to_string(), "not from the system");
+        assert_eq!(Errno::from_io_error(&own), None);
     }
 }

@@ -4,25 +4,27 @@
 //! integers; pass a pointer as `pointer.expose_provenance()`. With the C shim they go through
 //! the C library, which changes nothing in the answer.
 //!
+//! The numbers come from the caller. They are in `<asm/unistd.h>` of the target's kernel headers, and for
+//! many targets in the crates `libc` (`SYS_…`) and `linux-raw-sys` (`__NR_…`). x86_64 has numbers of its
+//! own; aarch64, riscv64 and other newer architectures share the kernel's generic table.
+//!
 //! # Examples
 //!
 //! ```
 //! use rawpipe::raw;
 //!
+//! const GETPID: usize = if cfg!(target_arch = "x86_64") {
+//!     39
+//! } else if cfg!(any(target_arch = "aarch64", target_arch = "riscv64")) {
+//!     172
+//! } else {
+//!     20 // x86, Arm, PowerPC, s390x
+//! };
 //! // SAFETY: `getpid` takes no arguments and touches no memory.
-//! let pid = unsafe { raw::syscall0(raw::nr::GETPID) };
+//! let pid = unsafe { raw::syscall0(GETPID) };
 //! assert_eq!(pid, std::process::id().try_into().unwrap());
 //! ```
 //!
 //! [syscall(2)](https://man7.org/linux/man-pages/man2/syscall.2.html)
 
 pub use crate::sys::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
-
-/// Numbers of system calls on the target.
-///
-/// With the assembly backends they are constants, with the C shim statics. Where a 32-bit target has
-/// two forms of a call, the number is that of the one with 64-bit times and offsets. The order of
-/// `clone`'s arguments differs between architectures.
-pub mod nr {
-    pub use crate::sys::nr::*;
-}

@@ -23,7 +23,7 @@ pub(crate) use cpus::{Cpus, Place};
 pub(crate) use parts::*;
 
 use rawpipe::PipeWriter;
-use rawpipe::chunk::{ChunkWriter, Mechanism};
+use rawpipe::chunk::{ChunkMechanism, ChunkWriter};
 use rawpipe::process::{self, Child};
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -161,10 +161,10 @@ impl Input {
             let builder = ChunkWriter::builder().mechanism(mechanism);
             rawpipe::pipe().and_then(|(_reader, writer)| builder.build(writer)).is_ok()
         };
-        let missing = [("vmsplice", Mechanism::Vmsplice), ("memfd", Mechanism::Memfd)]
+        let missing = [ChunkMechanism::Vmsplice, ChunkMechanism::Memfd]
             .into_iter()
-            .filter(|(_, mechanism)| !works(*mechanism))
-            .map(|(name, _)| name)
+            .filter(|mechanism| !works(*mechanism))
+            .map(ChunkMechanism::name)
             .collect();
         Ok(Self { memory, file, near, null, output, folders, missing })
     }

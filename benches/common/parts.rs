@@ -2,7 +2,9 @@
 
 use super::{Input, KIB, MIB, Move, Moved, Place, Show, Sink, Stream, finish, require, start};
 use rawpipe::Wait;
-use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, ReaderBuilder, Reuse, WriterBuilder};
+use rawpipe::chunk::{
+    ChunkMechanism, ChunkReader, ChunkWriter, ReaderBuilder, Reuse, WriterBuilder,
+};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::transfer::{FanoutSink, Transfer, Transferred, discard, fanout, transfer};
 use rawpipe::{PipeReader, PipeWriter};
@@ -80,9 +82,9 @@ pub(crate) const CHUNKS_ADAPTIVE: Move = Move {
 };
 
 const DEFAULT: WriterBuilder = ChunkWriter::builder();
-const VMSPLICE: WriterBuilder = DEFAULT.mechanism(Mechanism::Vmsplice);
+const VMSPLICE: WriterBuilder = DEFAULT.mechanism(ChunkMechanism::Vmsplice);
 const AFTER_READ: WriterBuilder = VMSPLICE.reuse(Reuse::AfterRead);
-const MEMFD: WriterBuilder = DEFAULT.mechanism(Mechanism::Memfd);
+const MEMFD: WriterBuilder = DEFAULT.mechanism(ChunkMechanism::Memfd);
 const MEMFD_AFTER_READ: WriterBuilder = MEMFD.reuse(Reuse::AfterRead);
 
 /// The length of the file that is sent.
@@ -312,8 +314,8 @@ fn send_chunks(
         Ok(to.send(length)?)
     })?;
     Ok(match to.mechanism() {
-        Mechanism::Vmsplice => "vmsplice",
-        Mechanism::Memfd => "memfd",
+        ChunkMechanism::Vmsplice => "vmsplice",
+        ChunkMechanism::Memfd => "memfd",
         _ => "copy",
     })
 }

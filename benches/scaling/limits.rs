@@ -17,12 +17,24 @@ use std::hint::black_box;
 use std::io;
 use std::time::{Duration, Instant};
 
+/// Numbers of system calls.
+mod nr {
+    const fn of(x86_64: usize, generic: usize) -> usize {
+        if cfg!(target_arch = "x86_64") { x86_64 } else { generic }
+    }
+
+    pub(super) const GETPPID: usize = of(110, 173);
+    pub(super) const MADVISE: usize = of(28, 233);
+    pub(super) const READ: usize = of(0, 63);
+    pub(super) const WRITE: usize = of(1, 64);
+}
+
 pub(crate) fn all() -> io::Result<()> {
     println!("# limit\tunit\tmedian");
     print("trap", "ns", &mut || {
         per(1_000_000, || {
             // SAFETY: takes nothing, touches nothing.
-            black_box(unsafe { raw::syscall0(raw::nr::GETPPID) });
+            black_box(unsafe { raw::syscall0(nr::GETPPID) });
         })
     })?;
     let (reader, writer) = rawpipe::pipe()?;
@@ -33,9 +45,9 @@ pub(crate) fn all() -> io::Result<()> {
     print("write_read", "ns", &mut || {
         per(300_000, || {
             // SAFETY: reads the one byte of the array, which outlives the call.
-            black_box(unsafe { raw::syscall3(raw::nr::WRITE, to, place, 1) });
+            black_box(unsafe { raw::syscall3(nr::WRITE, to, place, 1) });
             // SAFETY: writes the one byte of the array, which nobody looks at meanwhile.
-            black_box(unsafe { raw::syscall3(raw::nr::READ, from, place, 1) });
+            black_box(unsafe { raw::syscall3(nr::READ, from, place, 1) });
         })
     })?;
     copy("copy", 64 << 10, 20_000)?;
@@ -126,7 +138,7 @@ fn huge(len: usize) -> io::Result<&'static [u8]> {
     let pages = &mut memory[start..][..len];
     // SAFETY: says only of which size these pages are to be.
     unsafe {
-        raw::syscall3(raw::nr::MADVISE, pages.as_mut_ptr().expose_provenance(), len, MADV_HUGEPAGE)
+        raw::syscall3(nr::MADVISE, pages.as_mut_ptr().expose_provenance(), len, MADV_HUGEPAGE)
     };
     pages.fill(1);
     Ok(pages)

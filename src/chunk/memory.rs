@@ -6,7 +6,7 @@
 //! [`chunk`](crate::chunk#why-this-is-sound).
 #![allow(unsafe_code, reason = "vmsplice, of memory of its own")]
 
-use super::Mechanism;
+use super::ChunkMechanism;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::io::IoSlice;
 use crate::sys::abi::SPLICE_F_NONBLOCK;
@@ -22,7 +22,7 @@ const MADE_HERE: u8 = 1;
 #[derive(Debug)]
 pub(super) struct Memory {
     map: Map,
-    /// The file that is mapped, with [`Mechanism::Memfd`].
+    /// The file that is mapped, with [`ChunkMechanism::Memfd`].
     file: Option<OwnedFd>,
     /// A page that a forked child finds wiped; none for plain writes, after which nobody has a
     /// reference to the pages, so that the child's copy is as good as any memory.
@@ -31,8 +31,8 @@ pub(super) struct Memory {
 
 impl Memory {
     /// At least `len` bytes.
-    pub(super) fn new(mechanism: Mechanism, len: usize) -> Result<Self> {
-        if mechanism == Mechanism::Write {
+    pub(super) fn new(mechanism: ChunkMechanism, len: usize) -> Result<Self> {
+        if mechanism == ChunkMechanism::Write {
             return Ok(Self { map: Map::anonymous(len)?, file: None, marker: None });
         }
         let mut marker = Map::page()?;
@@ -53,7 +53,8 @@ impl Memory {
             return Ok(());
         }
         // A file's pages cannot be parted with, and locked ones (`mlockall`) are not discarded.
-        let mechanism = if self.file.is_some() { Mechanism::Memfd } else { Mechanism::Vmsplice };
+        let mechanism =
+            if self.file.is_some() { ChunkMechanism::Memfd } else { ChunkMechanism::Vmsplice };
         (self.map, self.file) = pages(mechanism, self.map.len())?;
         Ok(())
     }
@@ -95,8 +96,8 @@ impl Memory {
     }
 }
 
-fn pages(mechanism: Mechanism, len: usize) -> Result<(Map, Option<OwnedFd>)> {
-    if mechanism != Mechanism::Memfd {
+fn pages(mechanism: ChunkMechanism, len: usize) -> Result<(Map, Option<OwnedFd>)> {
+    if mechanism != ChunkMechanism::Memfd {
         let mut map = Map::anonymous(len)?;
         map.wipe_on_fork()?;
         return Ok((map, None));

@@ -28,9 +28,9 @@
 //! parts with the page? What fails the check is not used. A memfd is also not used with
 //! [`Reuse::Never`] unless the caller asks for it: a new file for each memory costs more than a copy.
 //!
-//! The last resort is a plain `write`, which is also used for sends of less than [`SMALL`] bytes,
-//! where it is the faster one, since a page in a pipe takes a whole slot, however few of its bytes
-//! were sent. [`mechanism`](ChunkWriter::mechanism) tells.
+//! The last resort is a plain `write`, which is also used for sends of less than 16 KiB, where it is the
+//! faster one, since a page in a pipe takes a whole slot, however few of its bytes were sent.
+//! [`mechanism`](ChunkWriter::mechanism) tells.
 //!
 //! # Why this is sound
 //!
@@ -99,6 +99,7 @@ mod probe;
 mod reader;
 mod writer;
 
+use core::fmt;
 pub use reader::{ChunkReader, ReaderBuilder};
 pub use writer::{ChunkWriter, WriterBuilder};
 
@@ -106,7 +107,7 @@ pub use writer::{ChunkWriter, WriterBuilder};
 /// page, where pages are larger.)
 ///
 /// Measured: below it copying costs less than handing over pages, each of which takes a slot.
-pub const SMALL: usize = 16 << 10;
+const SMALL: usize = 16 << 10;
 
 /// How many bytes a writer's chunk has unless the caller says otherwise: as many as go into a pipe of
 /// [`Capacity::Max`](crate::pipe::Capacity::Max). One is filled while the other is read.
@@ -120,22 +121,41 @@ const READ_CHUNK: usize = 256 << 10;
 /// # Examples
 ///
 /// ```
-/// use rawpipe::chunk::{ChunkWriter, Mechanism};
+/// use rawpipe::chunk::{ChunkMechanism, ChunkWriter};
 ///
 /// let (_reader, writer) = rawpipe::pipe()?;
-/// let writer = ChunkWriter::builder().mechanism(Mechanism::Write).build(writer)?;
-/// assert_eq!(writer.mechanism(), Mechanism::Write);
+/// let writer = ChunkWriter::builder().mechanism(ChunkMechanism::Write).build(writer)?;
+/// assert_eq!(writer.mechanism(), ChunkMechanism::Write);
+/// assert_eq!(writer.mechanism().to_string(), "write");
 /// # Ok::<(), rawpipe::Errno>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Mechanism {
+pub enum ChunkMechanism {
     /// `vmsplice` of the pages, on huge pages where the kernel has them.
     Vmsplice,
     /// `splice` of the pages of a file in memory, which the writer has mapped.
     Memfd,
     /// `write`: the pipe gets a copy.
     Write,
+}
+
+impl ChunkMechanism {
+    /// A short name: `vmsplice`, `memfd` or `write`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vmsplice => "vmsplice",
+            Self::Memfd => "memfd",
+            Self::Write => "write",
+        }
+    }
+}
+
+impl fmt::Display for ChunkMechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// When a [`ChunkWriter`] may write again to memory that it has handed to the pipe.

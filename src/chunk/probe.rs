@@ -1,6 +1,6 @@
 //! Whether a mechanism does here what it is used for. Asked once per process, by trying.
 
-use super::Mechanism;
+use super::ChunkMechanism;
 use super::memory::Memory;
 use crate::fd::AsFd;
 use crate::pipe::{Builder, PipeReader, PipeWriter};
@@ -20,10 +20,10 @@ pub(super) enum Finding {
 }
 
 /// What a mechanism that hands over pages does here.
-pub(super) fn find(mechanism: Mechanism) -> Finding {
+pub(super) fn find(mechanism: ChunkMechanism) -> Finding {
     static VMSPLICE: AtomicU8 = AtomicU8::new(0);
     static MEMFD: AtomicU8 = AtomicU8::new(0);
-    let known = if mechanism == Mechanism::Memfd { &MEMFD } else { &VMSPLICE };
+    let known = if mechanism == ChunkMechanism::Memfd { &MEMFD } else { &VMSPLICE };
     match known.load(Ordering::Relaxed) {
         1 => return Finding::References,
         2 => return Finding::Copies,
@@ -44,7 +44,7 @@ pub(super) fn find(mechanism: Mechanism) -> Finding {
     finding
 }
 
-fn try_out(mechanism: Mechanism) -> Result<Finding> {
+fn try_out(mechanism: ChunkMechanism) -> Result<Finding> {
     let (reader, writer) = Builder::new().nonblocking().build()?;
     let page = page::size();
     let mut memory = Memory::new(mechanism, page)?;

@@ -84,7 +84,9 @@ pub use timed::{
 };
 #[cfg(feature = "alloc")]
 pub use whole::read_to_end;
-pub use whole::{Incomplete, read_exact, write_all, write_all_vectored};
+#[cfg(feature = "message")]
+pub(crate) use whole::write_atomic_by;
+pub use whole::{Incomplete, read_exact, write_all, write_all_vectored, write_atomic};
 #[cfg(feature = "event")]
 pub(crate) use whole::{complete, write_all_vectored_by};
 

@@ -132,6 +132,56 @@ pub(crate) fn write_all_vectored_by(
     Ok(())
 }
 
+/// Writes all of `buf`, at most [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, in one piece, or nothing: a
+/// pipe does not mix them with what others write. Waits until there is room for all of them, unless `fd`
+/// is nonblocking. Retries on `EINTR`.
+///
+/// It is a [`write()`](super::write), so if the pipe has no reader it also raises `SIGPIPE`, which Rust
+/// programs ignore by default.
+///
+/// # Errors
+///
+/// As [`write()`](super::write) but for [`EINTR`](Errno::EINTR), and
+///
+/// - [`EIO`](Errno::EIO) if a part was written, because `fd` is not a pipe.
+/// - [`EMSGSIZE`](Errno::EMSGSIZE) if `buf` has more than `PIPE_BUF` bytes. Nothing was written.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::{Errno, io};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// io::write_atomic(&writer, b"a line of a log\n")?;
+/// assert_eq!(io::write_atomic(&writer, &[0; 4097]), Err(Errno::EMSGSIZE));
+/// assert_eq!(reader.available()?, 16);
+/// # Ok::<(), Errno>(())
+/// ```
+///
+/// [PIPE_BUF in pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html)
+pub fn write_atomic(fd: impl AsFd, buf: &[u8]) -> crate::Result<()> {
+    let fd = fd.as_fd();
+    write_atomic_by(buf, |buf| call::write(fd, buf))
+}
+
+/// The loop of [`write_atomic`], over any way to write once.
+#[inline]
+pub(crate) fn write_atomic_by(
+    buf: &[u8],
+    write: impl Fn(&[u8]) -> crate::Result<usize>,
+) -> crate::Result<()> {
+    if buf.len() > abi::PIPE_BUF {
+        return Err(Errno::EMSGSIZE);
+    }
+    loop {
+        match write(buf) {
+            Ok(count) if count < buf.len() => return Err(Errno::EIO),
+            Err(Errno::EINTR) => {}
+            answer => return answer.map(drop),
+        }
+    }
+}
+
 /// Reads until end of file, appends to `buf`, and returns the number of bytes appended. Goes on
 /// after a signal.
 ///
@@ -218,6 +268,30 @@ impl fmt::Display for Incomplete {
 }
 
 impl core::error::Error for Incomplete {}
+
+impl From<Incomplete> for Errno {
+    /// The kernel's error. The count is lost, and so is that there was none: end of file, and a write that
+    /// took no byte, become [`ENODATA`](Errno::ENODATA), which no call on a pipe returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    ///
+    /// fn header() -> rawpipe::Result<[u8; 8]> {
+    ///     let (reader, writer) = rawpipe::pipe()?;
+    ///     writer.write_all(b"1234")?;
+    ///     drop(writer);
+    ///     let mut header = [0; 8];
+    ///     reader.read_exact(&mut header)?;
+    ///     Ok(header)
+    /// }
+    /// assert_eq!(header(), Err(Errno::ENODATA));
+    /// ```
+    fn from(incomplete: Incomplete) -> Self {
+        incomplete.errno.unwrap_or(Self::ENODATA)
+    }
+}
 
 #[cfg(feature = "std")]
 impl From<Incomplete> for std::io::Error {

@@ -14,7 +14,7 @@ use core::fmt;
 /// writer.write_all(&u64::MAX.to_le_bytes())?; // a message longer than any
 /// let mut receiver = Receiver::new(reader);
 /// let error = receiver.recv().unwrap_err();
-/// assert_eq!(error, MessageError::TooLong(u64::MAX));
+/// assert_eq!((error, error.errno()), (MessageError::TooLong(u64::MAX), None));
 /// assert_eq!(error.to_string(), "a message of 18446744073709551615 bytes is longer than the limit");
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -34,6 +34,17 @@ pub enum MessageError {
     Truncated,
     /// An earlier message was sent in part, so that nothing can follow it.
     Torn,
+}
+
+impl MessageError {
+    /// The kernel's error, if this is [`Io`](Self::Io).
+    #[must_use]
+    pub const fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Io(errno) => Some(*errno),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for MessageError {

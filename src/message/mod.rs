@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | [`Channel`], [`Sender`], [`Receiver`] | any bytes up to a limit, behind its length | any two descriptors |
 //! | [`PacketWriter`], [`PacketReader`] | 1 to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, kept apart by the kernel | several writers or readers of one pipe |
-//! | [`Atomic`] | up to `PIPE_BUF` bytes, not mixed with what others write | several writers, and a reader who finds the borders |
+//! | none: [`write_atomic`](crate::io::write_atomic) | up to `PIPE_BUF` bytes, not mixed with what others write | several writers, and a reader that finds the borders |
 //!
 //! [`Duplex`] is the link under a channel: two pipes, one for each direction.
 //!
@@ -18,7 +18,6 @@
 //! A link has room for what its pipes hold. Two sides that both send more than that before they receive
 //! wait for each other for ever; the deadline forms give up.
 
-mod atomic;
 mod channel;
 mod duplex;
 mod error;
@@ -26,7 +25,6 @@ mod packet;
 mod receiver;
 mod sender;
 
-pub use atomic::Atomic;
 pub use channel::Channel;
 pub use duplex::Duplex;
 pub use error::MessageError;

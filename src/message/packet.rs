@@ -2,7 +2,7 @@
 
 use crate::errno::retry;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
-use crate::io::IoSliceMut;
+use crate::io::{IoSliceMut, write_atomic_by};
 use crate::pipe::{Builder, PIPE_BUF};
 use crate::sys::abi;
 use crate::sys::call;
@@ -147,7 +147,7 @@ impl PacketWriter {
         if packet.is_empty() {
             return Err(Errno::EINVAL);
         }
-        self.0.write_atomic(super::Atomic::new(packet).ok_or(Errno::EMSGSIZE)?)
+        write_atomic_by(packet, |packet| self.0.write_nosignal(packet))
     }
 }
 

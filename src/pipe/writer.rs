@@ -92,6 +92,16 @@ impl PipeWriter {
     ) -> core::result::Result<(), Incomplete> {
         io::write_all_vectored(self, bufs)
     }
+
+    /// Writes all of `buf`, at most [`PIPE_BUF`](super::PIPE_BUF) bytes, in one piece that is not mixed
+    /// with what others write, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::write_atomic`].
+    pub fn write_atomic(&self, buf: &[u8]) -> Result<()> {
+        io::write_atomic(self, buf)
+    }
 }
 
 #[cfg(feature = "std")]

@@ -2,7 +2,7 @@
 
 use crate::sys::abi;
 
-/// What a [`Limit`] is about.
+/// What an [`Rlimit`] is about.
 ///
 /// [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,28 +55,28 @@ impl Resource {
     }
 }
 
-/// How much of a [`Resource`] a process may use, for [`Spawn::limits`](crate::process::Spawn::limits).
+/// How much of a [`Resource`] a process may use, for [`Spawn::rlimits`](crate::process::Spawn::rlimits).
 ///
 /// # Examples
 ///
 /// ```
-/// use rawpipe::process::Limit;
+/// use rawpipe::process::Rlimit;
 ///
-/// assert_eq!(Limit::new(64, 128), Limit { soft: 64, hard: 128 });
-/// assert_eq!(Limit::both(0).hard, 0);
-/// assert_eq!(Limit::INFINITE.soft, u64::MAX);
+/// assert_eq!(Rlimit::new(64, 128), Rlimit { soft: 64, hard: 128 });
+/// assert_eq!(Rlimit::both(0).hard, 0);
+/// assert_eq!(Rlimit::INFINITE.soft, u64::MAX);
 /// ```
 ///
 /// [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Limit {
+pub struct Rlimit {
     /// What holds now.
     pub soft: u64,
     /// Up to where the process may raise it.
     pub hard: u64,
 }
 
-impl Limit {
+impl Rlimit {
     /// No limit.
     pub const INFINITE: Self = Self::both(u64::MAX);
 

@@ -63,17 +63,19 @@ mod status;
 pub use crate::signal::{Signal, SignalSet};
 pub use crate::sys::abi::arg::Arg;
 pub use crate::sys::abi::flags::ExecFlags;
-pub use child::{Child, Method, OnDrop};
+pub use child::{Child, OnDrop, SpawnMethod};
 #[cfg(all(feature = "process", feature = "std"))]
 pub use command::{Command, Stdio};
 #[cfg(all(feature = "process", feature = "std"))]
-pub use communicate::{Communicate, CommunicateError, Output, Reason, RunError, Stream};
+pub use communicate::{
+    Communicate, CommunicateError, CommunicateErrorKind, Output, RunError, StdStream,
+};
 pub use exec::{DEFAULT_PATH, execve, execveat, execvpe, fexecve};
 pub use fork::{Fork, exit, fork, fork_single_threaded, fork_with};
 #[cfg(feature = "process")]
-pub use limit::{Limit, Resource};
+pub use limit::{Resource, Rlimit};
 #[cfg(all(feature = "process", feature = "std"))]
 pub use pipeline::{Pipeline, PipelineChildren, PipelineError, PipelineOutput};
 #[cfg(feature = "process")]
-pub use spawn::{Spawn, SpawnError, Stage};
+pub use spawn::{Spawn, SpawnError, SpawnStage};
 pub use status::ExitStatus;

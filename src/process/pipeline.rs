@@ -2,7 +2,7 @@
 
 use super::command::{Source, Stdio};
 use super::communicate::{Communicate, CommunicateError, RunError, Talk};
-use super::{Child, Command, ExitStatus, OnDrop, SpawnError, Stage};
+use super::{Child, Command, ExitStatus, OnDrop, SpawnError, SpawnStage};
 use crate::fd::AsFd;
 use crate::{Errno, PipeReader, PipeWriter};
 use alloc::vec::Vec;
@@ -86,7 +86,7 @@ impl<'a> Pipeline<'a> {
     ///
     /// [`PipelineError`] with the number of the program that could not be started, and why. Those
     /// before it have been killed and waited for. If there is no program at all, it is number 0 that
-    /// fails, at [`Stage::Arguments`] with [`EINVAL`](Errno::EINVAL).
+    /// fails, at [`SpawnStage::Arguments`] with [`EINVAL`](Errno::EINVAL).
     pub fn spawn(&self) -> Result<PipelineChildren, PipelineError> {
         self.start([Source::Inherit; 3])
     }
@@ -130,7 +130,7 @@ impl<'a> Pipeline<'a> {
     ) -> Result<Option<PipeReader>, PipelineError> {
         let last = self.commands.len().checked_sub(1).ok_or(PipelineError {
             index: 0,
-            error: SpawnError::at(Stage::Arguments)(Errno::EINVAL),
+            error: SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL),
         })?;
         let set = [&self.stdin, &self.stdout, &self.stderr];
         let [stdin, stdout, stderr] = set.map(|stdio| stdio.as_ref().map(Stdio::source));
@@ -169,7 +169,7 @@ fn wire(index: usize, needed: bool) -> Result<Wire, PipelineError> {
     if !needed {
         return Ok((None, None));
     }
-    let failed = |errno| PipelineError { index, error: SpawnError::at(Stage::Stdio)(errno) };
+    let failed = |errno| PipelineError { index, error: SpawnError::at(SpawnStage::Stdio)(errno) };
     crate::pipe().map(|(reader, writer)| (Some(reader), Some(writer))).map_err(failed)
 }
 
@@ -272,7 +272,7 @@ impl Communicate<'_> {
                 let (stdout, stderr) = talk.collected();
                 Ok(PipelineOutput { statuses, stdout, stderr })
             }
-            Err(reason) => {
+            Err(kind) => {
                 let (stdin, stdout, errors) = talk.ends();
                 *stderr = errors;
                 if let Some(first) = children.first_mut() {
@@ -281,7 +281,7 @@ impl Communicate<'_> {
                 if let Some(last) = children.last_mut() {
                     last.stdout = stdout;
                 }
-                Err(talk.error(reason))
+                Err(talk.error(kind))
             }
         }
     }
@@ -327,6 +327,12 @@ impl PipelineError {
     #[must_use]
     pub const fn error(&self) -> SpawnError {
         self.error
+    }
+
+    /// The kernel's error: that of [`error`](Self::error).
+    #[must_use]
+    pub const fn errno(&self) -> Errno {
+        self.error.errno()
     }
 }
 

@@ -10,7 +10,7 @@
 
 use super::end::{End, Kind};
 use super::error::{Held, Side, TransferError};
-use super::{Mechanism, Transfer, Transferred};
+use super::{Transfer, TransferMechanism, Transferred};
 use crate::Errno;
 use crate::event::{Backoff, PollFd, poll};
 use crate::fd::{AsFd, BorrowedFd};
@@ -56,9 +56,9 @@ pub(super) struct Engine<'a, 'p> {
     /// How many bytes have arrived.
     done: u64,
     /// By what the bytes are being moved.
-    pub(super) mechanism: Mechanism,
+    pub(super) mechanism: TransferMechanism,
     /// By what the last of those that have arrived were.
-    moved_by: Option<Mechanism>,
+    moved_by: Option<TransferMechanism>,
     /// Whether `progress` has ended the transfer.
     pub(super) ended: bool,
     /// Whether this is a [`discard`], for which `exact` is a bound and not a promise.
@@ -79,7 +79,7 @@ impl<'a, 'p> Engine<'a, 'p> {
             from,
             to,
             done: 0,
-            mechanism: Mechanism::Copy,
+            mechanism: TransferMechanism::Copy,
             moved_by: None,
             ended: false,
             discards: false,
@@ -101,10 +101,12 @@ impl<'a, 'p> Engine<'a, 'p> {
         for &mechanism in plan {
             self.mechanism = mechanism;
             let outcome = match mechanism {
-                Mechanism::Splice => self.splice(),
-                Mechanism::Broker => self.broker(),
-                Mechanism::CopyFileRange | Mechanism::Sendfile => self.between_files(mechanism),
-                Mechanism::Copy => self.copy(),
+                TransferMechanism::Splice => self.splice(),
+                TransferMechanism::Broker => self.broker(),
+                TransferMechanism::CopyFileRange | TransferMechanism::Sendfile => {
+                    self.between_files(mechanism)
+                }
+                TransferMechanism::Copy => self.copy(),
             };
             match outcome {
                 Ok(Outcome::Finished) => break,
@@ -121,12 +123,12 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    fn transferred(&self, first_choice: Mechanism) -> Transferred {
+    fn transferred(&self, first_choice: TransferMechanism) -> Transferred {
         let mechanism = self.moved_by.unwrap_or(first_choice);
         Transferred { bytes: self.done, mechanism, fell_back: mechanism != first_choice }
     }
 
-    fn error(&self, first_choice: Mechanism, failure: Failure) -> TransferError {
+    fn error(&self, first_choice: TransferMechanism, failure: Failure) -> TransferError {
         let Failure { side, errno, held } = failure;
         TransferError { transferred: self.transferred(first_choice), side, errno, held }
     }
@@ -136,8 +138,8 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// `splice` between a pipe and something else holds the pipe's lock while it waits for that, and a
     /// process that reads or writes the pipe then sleeps where no signal reaches it. So it is only used
     /// directly where it cannot wait, or where the pipe is our own.
-    fn plan(&self) -> &'static [Mechanism] {
-        use Mechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
+    fn plan(&self) -> &'static [TransferMechanism] {
+        use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
         let small = self.options.chunk.is_some_and(|chunk| chunk < page::size());
         let must_copy = self.options.copy_semantics && self.from.gives_pages_away();
         // Splicing from or to a blocking socket cannot be told not to wait.
@@ -210,8 +212,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };
         let deadline = self.options.deadline;
         let paused = self.backoff.pause(deadline);
-        let in_hand =
-            end.side == Side::Sink && matches!(self.mechanism, Mechanism::Broker | Mechanism::Copy);
+        let in_hand = end.side == Side::Sink
+            && matches!(self.mechanism, TransferMechanism::Broker | TransferMechanism::Copy);
         match self.poll(end.fd, events, in_hand) {
             Ok(_) if self.ended => Ok(()),
             Ok(found) => {

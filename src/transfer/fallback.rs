@@ -1,6 +1,6 @@
 //! The last mechanism, which never refuses: `read` and `write` through a buffer.
 
-use super::Mechanism;
+use super::TransferMechanism;
 use super::end::Kind;
 use super::engine::{Engine, Failure, Outcome};
 use super::error::{Held, Side};
@@ -109,7 +109,7 @@ impl Engine<'_, '_> {
         mut held: usize,
     ) -> Result<Outcome, Failure> {
         let pipe = |reader, held| Some((reader, held));
-        self.mechanism = Mechanism::Copy;
+        self.mechanism = TransferMechanism::Copy;
         let mut pages = match Map::anonymous(BUFFER.min(held)) {
             Ok(pages) => pages,
             Err(errno) => {

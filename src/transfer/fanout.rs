@@ -15,7 +15,7 @@
 use super::end::End;
 use super::error::{Held, Side, TransferError};
 use super::round::{Round, Source};
-use super::{Mechanism, Transfer, Transferred, discard};
+use super::{Transfer, TransferMechanism, Transferred, discard};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::sigpipe;
 use crate::pipe::{self, Capacity};
@@ -256,7 +256,7 @@ impl fmt::Debug for Fanout<'_> {
 }
 
 fn through_pipes(bytes: u64) -> Transferred {
-    Transferred { bytes, mechanism: Mechanism::Splice, fell_back: false }
+    Transferred { bytes, mechanism: TransferMechanism::Splice, fell_back: false }
 }
 
 fn failed(bytes: u64, side: Side, errno: Errno) -> TransferError {

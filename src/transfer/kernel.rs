@@ -1,7 +1,7 @@
 //! The mechanisms that move bytes inside the kernel: `splice`, `copy_file_range` and `sendfile`, and
 //! `splice` through a pipe of our own.
 
-use super::Mechanism;
+use super::TransferMechanism;
 use super::end::Kind;
 use super::engine::{Engine, Failure, Outcome};
 use super::error::{Held, Side};
@@ -90,11 +90,16 @@ impl Engine<'_, '_> {
 
     /// The source is a file, and the kernel does all of it. Nothing is ever in hand: the position of
     /// the source moves on by what has arrived.
-    pub(super) fn between_files(&mut self, mechanism: Mechanism) -> Result<Outcome, Failure> {
+    pub(super) fn between_files(
+        &mut self,
+        mechanism: TransferMechanism,
+    ) -> Result<Outcome, Failure> {
         loop {
             let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
             let answer = match mechanism {
-                Mechanism::Sendfile => call::sendfile(self.to.fd, self.from.fd, None, wanted),
+                TransferMechanism::Sendfile => {
+                    call::sendfile(self.to.fd, self.from.fd, None, wanted)
+                }
                 _ => call::copy_file_range(self.from.fd, None, self.to.fd, None, wanted),
             };
             match answer {

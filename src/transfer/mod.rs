@@ -3,11 +3,11 @@
 //!
 //! | from → to | mechanism |
 //! |---|---|
-//! | pipe → pipe, file → pipe, pipe → `/dev/null` | [`Splice`](Mechanism::Splice): `splice` between the two |
-//! | file → file | [`CopyFileRange`](Mechanism::CopyFileRange), which may share blocks; else `Sendfile` |
-//! | file → socket or device | [`Sendfile`](Mechanism::Sendfile) |
-//! | pipe → file, socket or device; stream socket → anything | [`Broker`](Mechanism::Broker): `splice` through a pipe of its own |
-//! | terminal, device, datagram or seqpacket socket → anything; anything → datagrams | [`Copy`](Mechanism::Copy): `read` and `write` through a buffer |
+//! | pipe → pipe, file → pipe, pipe → `/dev/null` | [`Splice`](TransferMechanism::Splice): `splice` between the two |
+//! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; else `Sendfile` |
+//! | file → socket or device | [`Sendfile`](TransferMechanism::Sendfile) |
+//! | pipe → file, socket or device; stream socket → anything | [`Broker`](TransferMechanism::Broker): `splice` through a pipe of its own |
+//! | terminal, device, datagram or seqpacket socket → anything; anything → datagrams | [`Copy`](TransferMechanism::Copy): `read` and `write` through a buffer |
 //! | what the kernel or a filter rejects | the next one; `Copy` is the last |
 //!
 //! Falling back to the next mechanism happens at an exact byte boundary: what a mechanism has taken from
@@ -18,7 +18,7 @@
 //! Whatever the source has is passed on before the transfer waits for more, so that a dialogue can pass
 //! through it. `splice` between a pipe and a socket holds the pipe's lock while it waits for the socket,
 //! and no signal reaches a process that waits for that lock. Therefore the transfer waits with a pipe of
-//! its own ([`Broker`](Mechanism::Broker)) and never holds another process up.
+//! its own ([`Broker`](TransferMechanism::Broker)) and never holds another process up.
 //!
 //! # The end
 //!
@@ -40,7 +40,7 @@
 //! bytes. From one pipe to another packets are moved as what they are, so that this holds for the reader
 //! of the second pipe, too, whatever kind of pipe that is.
 //!
-//! [`Copy`](Mechanism::Copy) reads one packet, datagram or record at a time, up to 256 KiB, and writes it
+//! [`Copy`](TransferMechanism::Copy) reads one packet, datagram or record at a time, up to 256 KiB, and writes it
 //! in one call. It loses the remaining bytes of one that is longer than what it may read: where packets
 //! or datagrams are copied, neither [`chunk`](Transfer::chunk) nor [`exact`](Transfer::exact) may end
 //! within one.
@@ -104,7 +104,7 @@ use core::ops::ControlFlow;
 /// # Examples
 ///
 /// ```
-/// use rawpipe::transfer::{Mechanism, transfer};
+/// use rawpipe::transfer::{TransferMechanism, transfer};
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
 /// let (next_reader, next_writer) = rawpipe::pipe()?;
@@ -113,7 +113,7 @@ use core::ops::ControlFlow;
 ///
 /// let transferred = transfer(&reader, &next_writer)?;
 /// assert_eq!(transferred.bytes(), 23);
-/// assert_eq!(transferred.mechanism(), Mechanism::Splice);
+/// assert_eq!(transferred.mechanism(), TransferMechanism::Splice);
 /// assert_eq!(next_reader.available()?, 23);
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -124,7 +124,7 @@ pub fn transfer(from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferE
 /// How bytes were moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Mechanism {
+pub enum TransferMechanism {
     /// `splice` from or to a pipe.
     Splice,
     /// `splice` through a pipe of the transfer's own, which needs two descriptors meanwhile.
@@ -137,7 +137,7 @@ pub enum Mechanism {
     Copy,
 }
 
-impl Mechanism {
+impl TransferMechanism {
     /// A short name: `splice`, `broker`, `copy_file_range`, `sendfile` or `copy`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -151,7 +151,7 @@ impl Mechanism {
     }
 }
 
-impl fmt::Display for Mechanism {
+impl fmt::Display for TransferMechanism {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
@@ -161,7 +161,7 @@ impl fmt::Display for Mechanism {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transferred {
     bytes: u64,
-    mechanism: Mechanism,
+    mechanism: TransferMechanism,
     fell_back: bool,
 }
 
@@ -174,7 +174,7 @@ impl Transferred {
 
     /// The mechanism that moved the last of them; without any, the one that was first chosen.
     #[must_use]
-    pub const fn mechanism(&self) -> Mechanism {
+    pub const fn mechanism(&self) -> TransferMechanism {
         self.mechanism
     }
 
@@ -246,7 +246,7 @@ impl<'p> Transfer<'p> {
     /// Moves at most `bytes` in one system call, which is also how often `progress` is told. 0 counts
     /// as 1.
     ///
-    /// Below one page the mechanism is always [`Copy`](Mechanism::Copy): a spliced byte takes a whole
+    /// Below one page the mechanism is always [`Copy`](TransferMechanism::Copy): a spliced byte takes a whole
     /// page's slot in a pipe, so that a handful of them fill it.
     pub const fn chunk(mut self, bytes: usize) -> Self {
         self.chunk = Some(if bytes == 0 { 1 } else { bytes });
@@ -271,7 +271,7 @@ impl<'p> Transfer<'p> {
     ///
     /// It holds on pipes, on sockets, and on whatever is nonblocking from the beginning to the end, also
     /// beside other readers and writers of the same descriptor. From or to a blocking socket or device the
-    /// mechanism is [`Copy`](Mechanism::Copy), because `splice` on it cannot be told not to wait; so a
+    /// mechanism is [`Copy`](TransferMechanism::Copy), because `splice` on it cannot be told not to wait; so a
     /// nonblocking socket is faster.
     ///
     /// It does not hold
@@ -297,7 +297,7 @@ impl<'p> Transfer<'p> {
     }
 
     /// How to wait for the other side of a pipe, where the mechanism is
-    /// [`Splice`](Mechanism::Splice). The others always sleep.
+    /// [`Splice`](TransferMechanism::Splice). The others always sleep.
     pub const fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
         self
@@ -317,14 +317,18 @@ impl<'p> Transfer<'p> {
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte: what is written there comes
     ///   back as something to read. Both are the same pipe; or they are the same file, the sink appends or
     ///   its position is not before the source's, and no [`exact`](Self::exact) bounds the transfer;
-    /// - [`ENOMEM`](crate::Errno::ENOMEM): no memory for the buffer of [`Copy`](Mechanism::Copy);
+    /// - [`ENOMEM`](crate::Errno::ENOMEM): no memory for the buffer of [`Copy`](TransferMechanism::Copy);
     /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error of a filter, on
     ///   the sink and before the first byte: `SIGPIPE` cannot be blocked;
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed;
     /// - none: the source ended before the [exact](Self::exact) number of bytes.
     pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
         let _no_sigpipe = sigpipe::Guard::new().map_err(|errno| TransferError {
-            transferred: Transferred { bytes: 0, mechanism: Mechanism::Copy, fell_back: false },
+            transferred: Transferred {
+                bytes: 0,
+                mechanism: TransferMechanism::Copy,
+                fell_back: false,
+            },
             side: Side::Sink,
             errno: Some(errno),
             held: error::Held::default(),

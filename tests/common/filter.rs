@@ -1,6 +1,7 @@
 //! Filters of seccomp: a kernel that refuses what a test names.
 #![allow(unsafe_code, reason = "a call that the crate has no name for")]
 
+use super::nr;
 use super::{child, skip};
 use rawpipe::{Errno, raw};
 
@@ -77,10 +78,10 @@ impl Filter {
         let program = Program(u16::try_from(self.0.len()).expect("short"), self.0.as_ptr());
         let place = (&raw const program).expose_provenance();
         // SAFETY: takes integers only.
-        let silent = unsafe { raw::syscall5(raw::nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        let silent = unsafe { raw::syscall5(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         let mode = SECCOMP_MODE_FILTER;
         // SAFETY: reads the program at the place given, and its instructions.
-        let answer = unsafe { raw::syscall5(raw::nr::PRCTL, PR_SET_SECCOMP, mode, place, 0, 0) };
+        let answer = unsafe { raw::syscall5(nr::PRCTL, PR_SET_SECCOMP, mode, place, 0, 0) };
         (silent, answer) == (0, 0)
     }
 }
@@ -110,5 +111,5 @@ pub(crate) fn filtered(
 pub(crate) fn no_pidfd_by_clone() -> Filter {
     const CLONE_PIDFD: u32 = 0x1000;
     let index = u32::from(cfg!(target_arch = "s390x"));
-    Filter::on_argument(raw::nr::CLONE, index, Value::Has(CLONE_PIDFD), Errno::EINVAL)
+    Filter::on_argument(nr::CLONE, index, Value::Has(CLONE_PIDFD), Errno::EINVAL)
 }

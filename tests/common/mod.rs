@@ -12,6 +12,29 @@ pub(crate) mod listing;
 pub(crate) mod programs;
 mod terminal;
 
+/// Declares a number of the table below as the crate does.
+#[cfg(not(rawpipe_shim))]
+macro_rules! number {
+    ($name:ident $call:literal $x86_64:literal $generic:literal) => {
+        pub(crate) const $name: usize =
+            if cfg!(target_arch = "x86_64") { $x86_64 } else { $generic };
+    };
+}
+#[cfg(rawpipe_shim)]
+macro_rules! number {
+    ($name:ident $call:literal $x86_64:literal $generic:literal) => {
+        // `csrc/shim.c` defines each of these as a constant of type `size_t`.
+        unsafe extern "C" {
+            #[link_name = concat!(env!("RAWPIPE_PREFIX"), "nr_", $call)]
+            pub(crate) safe static $name: usize;
+        }
+    };
+}
+
+/// The numbers of system calls: the crate's own table, of which nothing is public.
+#[path = "../../src/sys/arch/nr.rs"]
+pub(crate) mod nr;
+
 pub(crate) use examples::example;
 pub(crate) use files::{append_file, file, tmp, tmp_path};
 pub(crate) use filter::{Filter, NO_FILTER, Value, filtered, no_pidfd_by_clone};
@@ -335,7 +358,7 @@ pub(crate) fn end_without_a_look_at_leaks() {
 extern "C" fn __lsan_is_turned_off() -> i32 {
     const PR_GET_NO_NEW_PRIVS: usize = 39;
     // SAFETY: takes integers only.
-    let set = unsafe { raw::syscall5(raw::nr::PRCTL, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) };
+    let set = unsafe { raw::syscall5(nr::PRCTL, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) };
     i32::from(set == 1)
 }
 
@@ -374,14 +397,14 @@ pub(crate) fn child(body: impl FnOnce() -> u8) -> Child {
 pub(crate) fn close_copy(fd: &impl AsRawFd) {
     let number = usize::try_from(fd.as_raw_fd()).expect("descriptors are not negative");
     // SAFETY: `close` touches no memory, and in the child nobody else uses its copy.
-    unsafe { raw::syscall1(raw::nr::CLOSE, number) };
+    unsafe { raw::syscall1(nr::CLOSE, number) };
 }
 
 /// Sends a signal to a process that has not been waited for.
 pub(crate) fn kill(pid: u32, signal: i32) {
     let signal = usize::try_from(signal).expect("signals are not negative");
     // SAFETY: `kill` touches no memory.
-    assert_eq!(unsafe { raw::syscall2(raw::nr::KILL, pid as usize, signal) }, 0);
+    assert_eq!(unsafe { raw::syscall2(nr::KILL, pid as usize, signal) }, 0);
 }
 
 /// How many signals of a [`Storm`] this process has handled.

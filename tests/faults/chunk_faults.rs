@@ -2,8 +2,9 @@
 //! in a process.
 #![allow(unsafe_code, reason = "a system call by number")]
 
+use crate::common::nr;
 use crate::common::{self, Filter, NO_FILTER, filtered, skip};
-use rawpipe::chunk::{ChunkWriter, Mechanism, WriterBuilder};
+use rawpipe::chunk::{ChunkMechanism, ChunkWriter, WriterBuilder};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::splice::{SpliceFlags, splice};
 use rawpipe::{Errno, PipeReader, raw};
@@ -83,7 +84,7 @@ fn made(builder: WriterBuilder) -> Result<(ChunkWriter, PipeReader), Errno> {
 }
 
 fn vmsplice() -> WriterBuilder {
-    ChunkWriter::builder().mechanism(Mechanism::Vmsplice)
+    ChunkWriter::builder().mechanism(ChunkMechanism::Vmsplice)
 }
 
 /// What the kernel says of `MADV_DONTNEED` on a page of its own choice.
@@ -92,11 +93,11 @@ fn discard_a_page() -> isize {
     // Read and write; private, and of no file, which has another number on MIPS.
     let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
     // SAFETY: maps new memory where nothing is mapped.
-    let page = unsafe { raw::syscall6(raw::nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
+    let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
     assert!(!(-4095..0).contains(&page), "{page}");
     let page = usize::from_ne_bytes(page.to_ne_bytes());
     // SAFETY: the page was mapped just now, and nobody uses it.
-    unsafe { raw::syscall3(raw::nr::MADVISE, page, 4096, MADV_DONTNEED) }
+    unsafe { raw::syscall3(nr::MADVISE, page, 4096, MADV_DONTNEED) }
 }
 
 /// Locked pages are not discarded (`EINVAL`): the writer maps others.
@@ -118,9 +119,9 @@ fn never_with_locked_memory_sends_what_was_written() {
     for builder in [vmsplice(), ChunkWriter::builder()] {
         match made(builder) {
             Ok((mut writer, reader)) => {
-                assert_eq!(writer.mechanism(), Mechanism::Vmsplice);
+                assert_eq!(writer.mechanism(), ChunkMechanism::Vmsplice);
                 assert_eq!(send_all(&mut writer, &reader), ALL);
-                assert_eq!(writer.mechanism(), Mechanism::Vmsplice);
+                assert_eq!(writer.mechanism(), ChunkMechanism::Vmsplice);
             }
             Err(errno) => return skip(test, &format!("not enough memory may be locked: {errno}")),
         }
@@ -144,16 +145,16 @@ fn never_with_advice_refused_writes_or_says_so() {
             else {
                 return 3;
             };
-            if !Filter::new(&[raw::nr::MADVISE], errno).install() {
+            if !Filter::new(&[nr::MADVISE], errno).install() {
                 return NO_FILTER;
             }
-            let right = by_choice.mechanism() == Mechanism::Vmsplice
+            let right = by_choice.mechanism() == ChunkMechanism::Vmsplice
                 && send_all(&mut by_choice, &own) == ALL
-                && by_choice.mechanism() == Mechanism::Write
+                && by_choice.mechanism() == ChunkMechanism::Write
                 // Told to use no other mechanism, it fails rather than write to a page of the pipe's.
                 && send_all(&mut told, &other)
                     == Sent { chunks: MEMORY, error: Some(errno), right: true }
-                && told.mechanism() == Mechanism::Vmsplice;
+                && told.mechanism() == ChunkMechanism::Vmsplice;
             u8::from(!right)
         });
         if !ran {
@@ -178,16 +179,16 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
         else {
             return skip(test, "no memory, or no descriptors");
         };
-        assert_eq!(by_choice.mechanism(), Mechanism::Vmsplice);
+        assert_eq!(by_choice.mechanism(), ChunkMechanism::Vmsplice);
         fill(by_choice.chunk().unwrap(), 77);
         by_choice.send(CHUNK).unwrap();
         let ran = filtered(test, &errno, || {
-            if !Filter::new(&[raw::nr::MADVISE], errno).install() {
+            if !Filter::new(&[nr::MADVISE], errno).install() {
                 return NO_FILTER;
             }
             let Ok(chunk) = by_choice.chunk() else { return 3 };
             fill(chunk, 78);
-            if by_choice.send(CHUNK).is_err() || by_choice.mechanism() != Mechanism::Write {
+            if by_choice.send(CHUNK).is_err() || by_choice.mechanism() != ChunkMechanism::Write {
                 return 4;
             }
             u8::from(told.chunk().err() != Some(errno))

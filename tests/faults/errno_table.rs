@@ -14,6 +14,7 @@ mod programs;
 mod sources;
 
 use crate::common;
+use crate::common::nr;
 use rawpipe::event::{Epoll, Event, EventFd, EventFdFlags, PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rawpipe::io::{self, DupFlags, Incomplete, IoSlice, IoSliceMut};
@@ -241,7 +242,7 @@ fn become_nobody() -> bool {
 
 /// Sets a limit of this process, the soft one, and says what it was.
 fn set_limit(resource: rawpipe::process::Resource, soft: u64) -> u64 {
-    use rawpipe::raw::{nr, syscall4};
+    use rawpipe::raw::syscall4;
     let (mut old, resource) = ([0_u64; 2], resource.as_raw() as usize);
     let place = (&raw mut old).expose_provenance();
     // SAFETY: writes one `struct rlimit64`.

@@ -26,7 +26,7 @@ use super::tracer::{
     self, Action, Call, End, Fault, Key, Missing, is_vectored, length_argument, run,
 };
 use crate::common;
-use rawpipe::raw::nr;
+use crate::common::nr;
 use rawpipe::{Errno, io};
 use std::collections::BTreeMap;
 use std::time::Duration;

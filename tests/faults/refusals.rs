@@ -8,17 +8,20 @@
 #![allow(unsafe_code, reason = "the C library's own view, and system calls by number")]
 
 use crate::common::bytes::data;
+use crate::common::nr;
 use crate::common::programs::{self, output_of};
 use crate::common::{self, Filter, Tool, Value, child, file, keep, open_fds, skip};
-use rawpipe::chunk::{ChunkWriter, Mechanism as By, Reuse, WriterBuilder};
+use rawpipe::chunk::{ChunkMechanism as By, ChunkWriter, Reuse, WriterBuilder};
 use rawpipe::event::{Epoll, Event, PollEvents};
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::io::{self, without_sigpipe};
 use rawpipe::message::packets;
 use rawpipe::pipe::{self, Builder, Capacity};
-use rawpipe::process::{self, Arg, Child, Command, Fork, Method, Signal, Spawn, Stage, Stdio};
+use rawpipe::process::{
+    self, Arg, Child, Command, Fork, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
+};
 use rawpipe::splice::{SpliceFlags, copy_file_range, splice, tee};
-use rawpipe::transfer::{FanoutSink, Mechanism, Side, Transfer, fanout, transfer};
+use rawpipe::transfer::{FanoutSink, Side, Transfer, TransferMechanism, fanout, transfer};
 use rawpipe::{Deadline, Errno, PipeFlags, PipeReader, Wait, raw};
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -78,11 +81,10 @@ const IOCTL: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENO
 
 /// Bits of clone's flags, which are its second argument on s390x.
 fn clone_with(bits: u32) -> Refused {
-    Has(raw::nr::CLONE, u32::from(cfg!(target_arch = "s390x")), bits)
+    Has(nr::CLONE, u32::from(cfg!(target_arch = "s390x")), bits)
 }
 
 fn rows() -> Vec<Row> {
-    use raw::nr;
     const RWF_NOWAIT: u32 = 8;
     const RWF_NOSIGNAL: u32 = 0x100;
     const CLONE_VM: u32 = 0x100;
@@ -214,7 +216,7 @@ fn no_core() {
     let limit = [0_u64; 2];
     let place = (&raw const limit).expose_provenance();
     // SAFETY: reads one `struct rlimit64`.
-    unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_CORE, place, 0) };
+    unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_CORE, place, 0) };
 }
 
 /// What Valgrind 3.19 does not hand to the kernel as it is asked.
@@ -340,7 +342,7 @@ fn script(code: u8) -> (Command, PipeReader) {
 }
 
 /// Starts a program in this way and sees it run to its end; and one that is not there.
-fn spawn_works(method: Method) {
+fn spawn_works(method: SpawnMethod) {
     let (command, reader) = script(9);
     let mut child = command.spawn().unwrap();
     drop(command);
@@ -350,7 +352,7 @@ fn spawn_works(method: Method) {
     assert_eq!(said, b"told\n");
     assert_eq!(child.wait().unwrap().code(), Some(9));
     let error = Command::new("/no/such/program").spawn().unwrap_err();
-    assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT));
+    assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
 }
 
 /// A child that waits until the write end is dropped and exits with 3.
@@ -371,7 +373,7 @@ fn waiting_child() -> (Child, rawpipe::PipeWriter) {
 fn pidfds_are_there() -> bool {
     let own = std::process::id() as usize;
     // SAFETY: takes integers.
-    let answer = unsafe { raw::syscall2(raw::nr::PIDFD_OPEN, own, 0) };
+    let answer = unsafe { raw::syscall2(nr::PIDFD_OPEN, own, 0) };
     answer >= 0
 }
 
@@ -464,7 +466,7 @@ fn kinds_of_sockets(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (near, mut feeding) = socket_of(&bytes);
     let sink = file(b"");
     let done = transfer(&near, &sink).unwrap();
-    assert_eq!((done.bytes(), done.mechanism()), (150_000, Mechanism::Broker));
+    assert_eq!((done.bytes(), done.mechanism()), (150_000, TransferMechanism::Broker));
     assert!(contents(&sink) == bytes);
     assert!(feeding.wait().unwrap().success());
     Ok(())
@@ -590,12 +592,17 @@ fn waiting_awake(_refused: Option<Errno>) -> Result<(), &'static str> {
 fn unknown_kinds(refused: Option<Errno>) -> Result<(), &'static str> {
     let (bytes, sink) = (pipeful(), file(b""));
     let done = transfer(full_of(&bytes), &sink).unwrap();
-    assert_eq!((done.bytes(), done.mechanism()), (bytes.len() as u64, Mechanism::Broker));
+    assert_eq!((done.bytes(), done.mechanism()), (bytes.len() as u64, TransferMechanism::Broker));
     assert!(contents(&sink) == bytes);
     let (bytes, sink) = (data(150_000), file(b""));
     let done = transfer(file(&bytes), &sink).unwrap();
     assert_eq!(done.bytes(), 150_000);
-    assert_eq!(refused.is_some(), done.mechanism() == Mechanism::Copy, "{}", done.mechanism());
+    assert_eq!(
+        refused.is_some(),
+        done.mechanism() == TransferMechanism::Copy,
+        "{}",
+        done.mechanism()
+    );
     assert!(contents(&sink) == bytes);
     Ok(())
 }
@@ -613,7 +620,7 @@ fn file_to_file(refused: Option<Errno>) -> Result<(), &'static str> {
         assert!(contents(&sink) == bytes);
         if refused.is_some() {
             assert!(done.fell_back());
-            assert_eq!(done.mechanism(), Mechanism::Sendfile);
+            assert_eq!(done.mechanism(), TransferMechanism::Sendfile);
         }
     }
     let (source, sink) = (file(&bytes), file(b""));
@@ -635,7 +642,10 @@ fn socket_of(bytes: &[u8]) -> (UnixStream, Child) {
 }
 
 /// What arrives at a socket of what `send` sends there.
-fn through_a_socket(send: impl FnOnce(&UnixStream) -> Mechanism, wanted: &[u8]) -> Mechanism {
+fn through_a_socket(
+    send: impl FnOnce(&UnixStream) -> TransferMechanism,
+    wanted: &[u8],
+) -> TransferMechanism {
     let (near, far) = UnixStream::pair().unwrap();
     let (own, bytes) = (&near, wanted.to_vec());
     let mut listening = child(|| {
@@ -660,9 +670,12 @@ fn from_a_file(refused: Option<Errno>) -> Result<(), &'static str> {
     let done = transfer(file(&bytes), &sink).unwrap();
     assert!(contents(&sink) == bytes);
     if refused.is_some() {
-        assert_eq!((mechanism, done.mechanism()), (Mechanism::Broker, Mechanism::Copy));
+        assert_eq!(
+            (mechanism, done.mechanism()),
+            (TransferMechanism::Broker, TransferMechanism::Copy)
+        );
     } else {
-        assert_eq!(mechanism, Mechanism::Sendfile);
+        assert_eq!(mechanism, TransferMechanism::Sendfile);
     }
     Ok(())
 }
@@ -805,7 +818,7 @@ fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
         assert_eq!(asked, Err(Errno::EOPNOTSUPP));
     }
     chunks_arrive(ChunkWriter::builder());
-    let refuse = Filter::new(&[raw::nr::VMSPLICE], Errno::ENOSYS);
+    let refuse = Filter::new(&[nr::VMSPLICE], Errno::ENOSYS);
     if refused.is_some() && refuse.install() {
         let (bytes, sink) = (pipeful(), file(b""));
         transfer(full_of(&bytes), &sink).unwrap();
@@ -820,7 +833,7 @@ fn memfd_without_a_flag(refused: Option<Errno>) -> Result<(), &'static str> {
     const MFD_ALLOW_SEALING: usize = 2;
     let (name, flags) = (c"probe".as_ptr().expose_provenance(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
     // SAFETY: reads the name up to its NUL.
-    if unsafe { raw::syscall2(raw::nr::MEMFD_CREATE, name, flags) } < 0 {
+    if unsafe { raw::syscall2(nr::MEMFD_CREATE, name, flags) } < 0 {
         let _ = asked_for(By::Memfd);
         return Err("no files in memory here");
     }
@@ -843,9 +856,9 @@ fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
     // More descriptors than an ordinary stack has room for.
     let many: Vec<_> = (100..700).map(|number| (writer.as_fd(), number)).collect();
     let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"exit 5"), Arg::END];
-    let spawn = Spawn::new(c"/bin/sh", &argv, &[Arg::END]).fds(&many);
+    let spawn = Spawn::new(c"/bin/sh", &argv, &[Arg::END]).fd_maps(&many);
     assert_eq!(spawn.spawn().unwrap().wait().unwrap().code(), Some(5));
-    spawn_works(Method::Vfork);
+    spawn_works(SpawnMethod::Vfork);
     long_output();
     let (bytes, sink) = (data(150_000), file(b""));
     assert_eq!(transfer(file(&bytes), &sink).unwrap().bytes(), 150_000);
@@ -881,7 +894,7 @@ fn small_pages(_refused: Option<Errno>) -> Result<(), &'static str> {
     long_output();
     let (bytes, sink) = (pipeful(), file(b""));
     let done = Transfer::new().copy_semantics().chunk(1000).run(full_of(&bytes), &sink).unwrap();
-    assert_eq!((done.bytes(), done.mechanism()), (bytes.len() as u64, Mechanism::Copy));
+    assert_eq!((done.bytes(), done.mechanism()), (bytes.len() as u64, TransferMechanism::Copy));
     assert!(contents(&sink) == bytes);
     Ok(())
 }
@@ -894,17 +907,17 @@ fn spawn_by_vfork(_refused: Option<Errno>) -> Result<(), &'static str> {
         common::HANDLED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     }
     signal(Signal::USR1.as_raw(), handler as extern "C" fn(i32) as usize);
-    spawn_works(Method::Vfork);
+    spawn_works(SpawnMethod::Vfork);
     let mut child = Command::new("/bin/sh").args(["-c", "kill -USR1 $$"]).spawn().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::USR1));
     Ok(())
 }
 
 fn spawn_by_fork(refused: Option<Errno>) -> Result<(), &'static str> {
-    spawn_works(if refused.is_some() { Method::Fork } else { Method::Vfork });
+    spawn_works(if refused.is_some() { SpawnMethod::Fork } else { SpawnMethod::Vfork });
     // The failure of every stage comes by a pipe.
     let error = Command::new("/bin/sh").current_dir("/no/such").spawn().unwrap_err();
-    assert_eq!((error.stage(), error.errno()), (Stage::Chdir, Errno::ENOENT));
+    assert_eq!((error.stage(), error.errno()), (SpawnStage::Chdir, Errno::ENOENT));
     let (output, code) = output_of(programs::program("fds", &[]).close_other_fds());
     assert_eq!((output, code), (b"0\n1\n2\n".to_vec(), Some(0)));
     Ok(())
@@ -912,7 +925,7 @@ fn spawn_by_fork(refused: Option<Errno>) -> Result<(), &'static str> {
 
 /// By another call, then.
 fn pidfd_afterwards(_refused: Option<Errno>) -> Result<(), &'static str> {
-    spawn_works(Method::Vfork);
+    spawn_works(SpawnMethod::Vfork);
     let there = pidfds_are_there();
     let (mut waiting, opener) = waiting_child();
     let mut spawned = Command::new("/bin/sh").args(["-c", "exit 4"]).spawn().unwrap();
@@ -995,9 +1008,9 @@ fn no_pidfd(refused: Option<Errno>) -> Result<(), &'static str> {
     let (mut child, opener) = waiting_child();
     assert_eq!(child.pidfd().is_some(), there);
     assert_eq!(child.try_wait(), Ok(None));
-    assert_eq!(child.wait_timeout(Duration::from_millis(20)), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(Duration::from_millis(20))), Ok(None));
     drop(opener);
-    let end = child.wait_timeout(Duration::from_secs(200)).unwrap();
+    let end = child.wait_deadline(Deadline::after(Duration::from_secs(200))).unwrap();
     assert_eq!(end.and_then(|end| end.code()), Some(3));
     assert_eq!(child.kill(), Err(Errno::ESRCH));
     let (child, _opener) = waiting_child();
@@ -1020,7 +1033,7 @@ fn no_pidfd(refused: Option<Errno>) -> Result<(), &'static str> {
 fn wait_every_way(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (mut child, opener) = waiting_child();
     assert_eq!(child.try_wait(), Ok(None));
-    assert_eq!(child.wait_timeout(Duration::from_millis(5)), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(Duration::from_millis(5))), Ok(None));
     child.send_signal(Signal::STOP).unwrap();
     assert_eq!(child.wait_change().unwrap().stopped_signal(), Some(Signal::STOP));
     child.send_signal(Signal::CONT).unwrap();

@@ -10,8 +10,8 @@
 #![allow(unsafe_code, reason = "ptrace, by number")]
 
 use super::machine;
+use crate::common::nr;
 use rawpipe::raw;
-use rawpipe::raw::nr;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -3,13 +3,14 @@
 #![allow(unsafe_code, reason = "signals, and a mount namespace")]
 
 use crate::common::bytes::data;
+use crate::common::nr;
 use crate::common::{self, HANDLED, NO_FILTER, Storm, child, file, filtered, skip};
 use rawpipe::Deadline;
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{Child, Signal};
 use rawpipe::transfer::{
-    Fanout, FanoutSink, Mechanism, Side, Transfer, Transferred, discard, fanout, transfer,
+    Fanout, FanoutSink, Side, Transfer, TransferMechanism, Transferred, discard, fanout, transfer,
 };
 use rawpipe::{Errno, io, raw};
 use std::ffi::{CString, c_char};
@@ -176,7 +177,12 @@ fn transfer_that_polls_can_be_broken_off_by_a_signal() {
 
 /// What arrives, and how, in a child for which the kernel refuses some calls: the exit code is 0 when
 /// all is well, 1 when not, 2 when there is no filter to be had.
-fn refused(calls: &[usize], errno: Errno, wanted: Mechanism, make: fn() -> (OwnedFd, File)) -> u8 {
+fn refused(
+    calls: &[usize],
+    errno: Errno,
+    wanted: TransferMechanism,
+    make: fn() -> (OwnedFd, File),
+) -> u8 {
     child(|| {
         let (from, sink) = make();
         if !common::Filter::new(calls, errno).install() {
@@ -199,7 +205,6 @@ fn refused(calls: &[usize], errno: Errno, wanted: Mechanism, make: fn() -> (Owne
 }
 
 fn transfer_falls_back_when_the_kernel_refuses() {
-    use raw::nr;
     let test = "transfer_falls_back_when_the_kernel_refuses";
     if common::emulated() {
         return skip(test, "no seccomp under an emulator");
@@ -222,17 +227,17 @@ fn transfer_falls_back_when_the_kernel_refuses() {
     }
     for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP, Errno::EXDEV] {
         let copying = [nr::COPY_FILE_RANGE, nr::SENDFILE, nr::SPLICE];
-        let sendfile = refused(&copying[..1], errno, Mechanism::Sendfile, from_file);
+        let sendfile = refused(&copying[..1], errno, TransferMechanism::Sendfile, from_file);
         if sendfile == 2 {
             return skip(test, "no seccomp filter here");
         }
         assert_eq!(sendfile, 0, "{errno}");
-        assert_eq!(refused(&copying, errno, Mechanism::Copy, from_file), 0, "{errno}");
-        assert_eq!(refused(&copying, errno, Mechanism::Copy, from_pipe), 0, "{errno}");
-        assert_eq!(refused(&copying, errno, Mechanism::Copy, from_socket), 0, "{errno}");
+        assert_eq!(refused(&copying, errno, TransferMechanism::Copy, from_file), 0, "{errno}");
+        assert_eq!(refused(&copying, errno, TransferMechanism::Copy, from_pipe), 0, "{errno}");
+        assert_eq!(refused(&copying, errno, TransferMechanism::Copy, from_socket), 0, "{errno}");
         // Without a way to ask what the descriptors are.
         let blind = [nr::STATX, nr::SPLICE];
-        assert_eq!(refused(&blind, errno, Mechanism::Copy, from_pipe), 0, "{errno}");
+        assert_eq!(refused(&blind, errno, TransferMechanism::Copy, from_pipe), 0, "{errno}");
     }
 }
 
@@ -250,7 +255,7 @@ fn fanout_failed_tee_keeps_what_it_has_taken_eio() {
         drop(far);
         let (one, two) = (file(b""), file(b""));
         let mut sinks = [FanoutSink::new(&one).unwrap(), FanoutSink::new(&two).unwrap()];
-        if !common::Filter::new(&[raw::nr::TEE], Errno::EIO).install() {
+        if !common::Filter::new(&[nr::TEE], Errno::EIO).install() {
             return NO_FILTER;
         }
         let Err(mut error) = fanout(&near, &mut sinks) else { return 1 };
@@ -280,7 +285,7 @@ fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
         let (gone, broken) = rawpipe::pipe().unwrap();
         drop(gone);
         let mut sinks = [FanoutSink::new(&broken).unwrap()];
-        if !common::Filter::new(&[raw::nr::IOCTL], Errno::EPERM).install() {
+        if !common::Filter::new(&[nr::IOCTL], Errno::EPERM).install() {
             return NO_FILTER;
         }
         let failed = fanout(&reader, &mut sinks).is_err();
@@ -304,7 +309,7 @@ fn transfer_deadline_polls_only_what_could_wait() {
     let run = |from: &dyn Fn() -> OwnedFd, to: &dyn Fn() -> OwnedFd, chunk: usize| {
         let mut moving = child(|| {
             let (from, to) = (from(), to());
-            if !common::Filter::new(&[raw::nr::PPOLL], Errno::EDOM).install() {
+            if !common::Filter::new(&[nr::PPOLL], Errno::EDOM).install() {
                 return 2;
             }
             let later = Deadline::after(Duration::from_secs(600));
@@ -368,7 +373,7 @@ fn discard_without_a_descriptor_for_a_sink_reads() {
     let limit: [u64; 2] = [3, 3];
     let place = (&raw const limit).expose_provenance();
     // SAFETY: reads one `struct rlimit64` at the place given.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
     assert_eq!(discard(&near, Some(40_000)).unwrap(), 40_000);
     assert_eq!(discard(&reader, Some(11)).unwrap(), 11);
     assert_eq!(reader.available().unwrap(), 4);
@@ -390,9 +395,9 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     let limit: [u64; 2] = [3, 3];
     let place = (&raw const limit).expose_provenance();
     // SAFETY: reads one `struct rlimit64` at the place given.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
     let done = transfer(&near, &sink).unwrap();
-    assert_eq!((done.bytes(), done.mechanism()), (50_000, Mechanism::Copy));
+    assert_eq!((done.bytes(), done.mechanism()), (50_000, TransferMechanism::Copy));
     assert!(done.fell_back());
     common::end_without_a_look_at_leaks();
 }
@@ -413,7 +418,7 @@ fn transfer_full_disk_enospc_loses_nothing() {
         fn umount(target: *const c_char) -> i32;
     }
     // SAFETY: takes an integer.
-    if unsafe { raw::syscall1(raw::nr::UNSHARE, CLONE_NEWNS) } != 0 {
+    if unsafe { raw::syscall1(nr::UNSHARE, CLONE_NEWNS) } != 0 {
         return skip(test, "needs root, for a small file system");
     }
     let folder = common::tmp_path();

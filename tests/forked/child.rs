@@ -2,6 +2,7 @@
 //! Each test runs alone in a process.
 #![allow(unsafe_code, reason = "signals, limits, and children made behind the crate's back")]
 
+use crate::common::nr;
 use crate::common::programs::program;
 use crate::common::{self, Filter, HANDLED, Storm, Value, child, close_copy, skip};
 use rawpipe::Deadline;
@@ -90,15 +91,12 @@ fn with_ever_less(test: &str, body: impl Fn(&str)) {
         (
             "no P_PIDFD",
             &[
-                Filter::on_argument(raw::nr::WAITID, 0, Value::Is(3), Errno::EINVAL),
-                Filter::new(&[raw::nr::IOCTL], Errno::ENOTTY),
+                Filter::on_argument(nr::WAITID, 0, Value::Is(3), Errno::EINVAL),
+                Filter::new(&[nr::IOCTL], Errno::ENOTTY),
             ],
         ),
-        ("no signals", &[Filter::new(&[raw::nr::PIDFD_SEND_SIGNAL], Errno::EPERM)]),
-        (
-            "no pidfd",
-            &[Filter::new(&[raw::nr::PIDFD_OPEN], Errno::ENOSYS), common::no_pidfd_by_clone()],
-        ),
+        ("no signals", &[Filter::new(&[nr::PIDFD_SEND_SIGNAL], Errno::EPERM)]),
+        ("no pidfd", &[Filter::new(&[nr::PIDFD_OPEN], Errno::ENOSYS), common::no_pidfd_by_clone()]),
     ];
     for (way, filters) in ways {
         if !filters.iter().all(Filter::install) {
@@ -197,7 +195,7 @@ fn status_core_flag_is_the_c_librarys() {
         let limit = [soft, limit[1]];
         let place = (&raw const limit).expose_provenance();
         // SAFETY: reads one `struct rlimit64` at the place given.
-        let answer = unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_CORE, place, 0) };
+        let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_CORE, place, 0) };
         let _theirs = child(abort);
         let theirs = std::process::ExitStatus::from_raw(wait_for_any().unwrap());
         let ours = child(abort).wait().unwrap();
@@ -221,7 +219,7 @@ fn wait_twice_is_the_same_answer() {
         assert_eq!(first.code(), Some(9), "{way}");
         assert_eq!(child.wait(), Ok(first), "{way}");
         assert_eq!(child.try_wait(), Ok(Some(first)), "{way}");
-        assert_eq!(child.wait_timeout(LONG), Ok(Some(first)), "{way}");
+        assert_eq!(child.wait_deadline(Deadline::after(LONG)), Ok(Some(first)), "{way}");
         assert_eq!(child.wait_change(), Ok(first), "{way}");
         assert!(!exists(child.id()), "{way}: a zombie");
     });
@@ -242,7 +240,7 @@ fn wait_stopped_child_is_not_an_end() {
     with_ever_less("wait_stopped_child_is_not_an_end", |way| {
         let (mut child, opener) = gated_child(0);
         child.send_signal(Signal::STOP).unwrap();
-        assert_eq!(child.wait_timeout(SHORT), Ok(None), "{way}");
+        assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None), "{way}");
         child.send_signal(Signal::CONT).unwrap();
         assert_eq!(child.try_wait(), Ok(None), "{way}");
         drop(opener);
@@ -293,15 +291,15 @@ fn wait_goes_on_after_signals() {
     });
 }
 
-fn wait_timeout_zero_short_and_long() {
-    with_ever_less("wait_timeout_zero_short_and_long", |way| {
+fn wait_deadline_zero_short_and_long() {
+    with_ever_less("wait_deadline_zero_short_and_long", |way| {
         let (mut child, opener) = gated_child(6);
-        assert_eq!(child.wait_timeout(Duration::ZERO), Ok(None), "{way}");
+        assert_eq!(child.wait_deadline(Deadline::after(Duration::ZERO)), Ok(None), "{way}");
         let begin = Instant::now();
-        assert_eq!(child.wait_timeout(SHORT), Ok(None), "{way}");
+        assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None), "{way}");
         assert!(begin.elapsed() >= SHORT, "{way}: {:?}", begin.elapsed());
         drop(opener);
-        let status = child.wait_timeout(LONG).unwrap().unwrap();
+        let status = child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap();
         assert_eq!(status.code(), Some(6), "{way}");
         assert!(begin.elapsed() < LONG, "{way}");
     });
@@ -340,13 +338,13 @@ fn wait_deadline_that_has_passed_still_asks() {
     });
 }
 
-fn wait_timeout_without_end_ends_with_the_child() {
-    with_ever_less("wait_timeout_without_end_ends_with_the_child", |way| {
+fn wait_deadline_without_end_ends_with_the_child() {
+    with_ever_less("wait_deadline_without_end_ends_with_the_child", |way| {
         let mut child = child(|| {
             let _ = poll(&mut [], Some(SHORT));
             8
         });
-        let status = child.wait_timeout(Duration::MAX).unwrap().unwrap();
+        let status = child.wait_deadline(Deadline::after(Duration::MAX)).unwrap().unwrap();
         assert_eq!(status.code(), Some(8), "{way}");
     });
 }
@@ -365,11 +363,11 @@ fn wait_many_children_each_its_own() {
 fn wait_refused_is_not_remembered() {
     const WNOHANG: u32 = 1;
     let mut child = waiting_child();
-    if !Filter::on_argument(raw::nr::WAITID, 3, Value::Has(WNOHANG), Errno::EPERM).install() {
+    if !Filter::on_argument(nr::WAITID, 3, Value::Has(WNOHANG), Errno::EPERM).install() {
         return skip("wait_refused_is_not_remembered", "no filter of system calls here");
     }
     assert_eq!(child.try_wait(), Err(Errno::EPERM));
-    assert_eq!(child.wait_timeout(LONG), Err(Errno::EPERM));
+    assert_eq!(child.wait_deadline(Deadline::after(LONG)), Err(Errno::EPERM));
     // Not by the handle, which without pidfd_send_signal would ask whose the number is.
     common::kill(child.id(), Signal::KILL.as_raw());
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
@@ -390,7 +388,7 @@ fn assert_lost(child: &mut Child, code: i32, way: &str) {
     }
     assert_eq!(child.wait(), first, "{way}");
     assert_eq!(child.try_wait(), first.map(Some), "{way}");
-    assert_eq!(child.wait_timeout(LONG), first.map(Some), "{way}");
+    assert_eq!(child.wait_deadline(Deadline::after(LONG)), first.map(Some), "{way}");
     assert_eq!(child.wait_change(), first, "{way}");
     assert_eq!(child.kill(), Err(Errno::ESRCH), "{way}");
 }
@@ -410,7 +408,7 @@ fn wait_sigchld_ignored_echild() {
             let _ = poll(&mut [], Some(SHORT));
             5
         });
-        let _ = slow.wait_timeout(LONG);
+        let _ = slow.wait_deadline(Deadline::after(LONG));
         assert_lost(&mut slow, 5, way);
     });
 }
@@ -426,7 +424,7 @@ fn wait_sa_nocldwait_echild() {
     let place = (&raw const action).expose_provenance();
     let signal = Signal::CHLD.as_raw().unsigned_abs() as usize;
     // SAFETY: reads one `struct sigaction`, which is shorter than `action`.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::RT_SIGACTION, signal, place, 0, 8) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::RT_SIGACTION, signal, place, 0, 8) }, 0);
     with_ever_less("wait_sa_nocldwait_echild", |way| assert_lost(&mut child(|| 3), 3, way));
 }
 
@@ -436,7 +434,7 @@ fn kill_lost_child_esrch_without_asking() {
     c_signal(Signal::CHLD.as_raw(), 1);
     let mut lost = child(|| 5);
     let _ = lost.wait();
-    if !Filter::new(&[raw::nr::PIDFD_SEND_SIGNAL, raw::nr::KILL], Errno::EIO).install() {
+    if !Filter::new(&[nr::PIDFD_SEND_SIGNAL, nr::KILL], Errno::EIO).install() {
         return skip("kill_lost_child_esrch_without_asking", "no filter of system calls here");
     }
     assert_eq!(lost.kill(), Err(Errno::ESRCH));
@@ -462,7 +460,7 @@ fn wait_by_a_process_that_is_not_the_parent_echild() {
         let mut brother = waiting_child();
         let (pid, one) = (brother.id(), &mut brother);
         let has_pidfd =
-            (way == "all" || way == "no P_PIDFD") && common::has_call(raw::nr::PIDFD_SEND_SIGNAL);
+            (way == "all" || way == "no P_PIDFD") && common::has_call(nr::PIDFD_SEND_SIGNAL);
         let mut other = child(move || {
             let lost = one.wait() == Err(Errno::ECHILD) && one.try_wait() == Err(Errno::ECHILD);
             // By pidfd it is certain who is meant; a number might be anybody's by now.
@@ -515,7 +513,7 @@ fn wait_for_zombie(pid: u32) {
     let place = (&raw mut info).expose_provenance();
     // SAFETY: writes one `siginfo_t` to the place given.
     let answer =
-        unsafe { raw::syscall5(raw::nr::WAITID, P_PID, pid as usize, place, WEXITED_WNOWAIT, 0) };
+        unsafe { raw::syscall5(nr::WAITID, P_PID, pid as usize, place, WEXITED_WNOWAIT, 0) };
     assert_eq!(answer, 0);
 }
 
@@ -547,7 +545,7 @@ fn child_with_number(test: &str, pid: u32) -> Option<isize> {
     arguments[9] = 1;
     let place = (&raw const arguments).expose_provenance();
     // SAFETY: reads one `struct clone_args` and one number; the child shares nothing and ends below.
-    let answer = unsafe { raw::syscall2(raw::nr::CLONE3, place, size_of_val(&arguments)) };
+    let answer = unsafe { raw::syscall2(nr::CLONE3, place, size_of_val(&arguments)) };
     if answer == 0 {
         let _ = poll(&mut [], Some(LONG));
         process::exit(0);
@@ -710,17 +708,17 @@ fn pidfd_is_close_on_exec_and_readable_at_the_end() {
 fn pidfd_opened_after_the_fork_is_checked() {
     let test = "pidfd_opened_after_the_fork_is_checked";
     let has_pidfd = || waiting_child().pidfd().is_some();
-    if !common::has_call(raw::nr::PIDFD_OPEN) {
+    if !common::has_call(nr::PIDFD_OPEN) {
         return skip(test, "no pidfd_open here");
     }
     if !has_pidfd() || !common::no_pidfd_by_clone().install() {
         return skip(test, "no pidfd, or no filter of system calls here");
     }
     assert!(has_pidfd());
-    assert!(Filter::on_argument(raw::nr::WAITID, 0, Value::Is(3), Errno::EINVAL).install());
+    assert!(Filter::on_argument(nr::WAITID, 0, Value::Is(3), Errno::EINVAL).install());
     assert!(has_pidfd(), "Linux 5.3 cannot say whose it is");
     // The last filter decides.
-    assert!(Filter::on_argument(raw::nr::WAITID, 0, Value::Is(3), Errno::ECHILD).install());
+    assert!(Filter::on_argument(nr::WAITID, 0, Value::Is(3), Errno::ECHILD).install());
     assert!(!has_pidfd());
 }
 
@@ -738,7 +736,9 @@ fn pidfd_is_not_in_the_child() {
 
 fn accessors_of_a_forked_child_are_empty() {
     let mut child = child(|| 0);
-    assert!(child.stdin().is_none() && child.stdout().is_none() && child.stderr().is_none());
+    assert!(
+        child.stdin_ref().is_none() && child.stdout_ref().is_none() && child.stderr_ref().is_none()
+    );
     assert!(child.take_stdin().is_none());
     assert!(child.take_stdout().is_none() && child.take_stderr().is_none());
     assert!(child.wait().unwrap().success());
@@ -849,7 +849,11 @@ fn drop_in_a_forked_child_does_nothing() {
                 }
                 Fork::Parent(mut copy) => assert_eq!(copy.wait().unwrap().code(), Some(9)),
             }
-            assert_eq!(target.wait_timeout(SHORT), Ok(None), "{way}: killed by a copy");
+            assert_eq!(
+                target.wait_deadline(Deadline::after(SHORT)),
+                Ok(None),
+                "{way}: killed by a copy"
+            );
             target.on_drop(OnDrop::Kill).unwrap();
             drop(target);
             assert_eq!(reader.read(&mut [0]), Ok(0), "{way}");
@@ -915,7 +919,7 @@ fn wait_traced_child_stopped_is_not_an_end() {
         assert!(ptrace(PTRACE_SEIZE, child.id(), 0) && ptrace(PTRACE_INTERRUPT, child.id(), 0));
         wait_for_stop(child.id());
         assert_eq!(child.try_wait(), Ok(None), "{way}");
-        let (busy, answer) = busy(|| child.wait_timeout(10 * SHORT));
+        let (busy, answer) = busy(|| child.wait_deadline(Deadline::after(10 * SHORT)));
         assert_eq!(answer, Ok(None), "{way}");
         assert!(busy < 5 * SHORT, "{way}: {busy:?} of {:?}", 10 * SHORT);
         assert_eq!(stop_of(child.id()), Some(5), "{way}: SIGTRAP, for the tracer");
@@ -984,8 +988,8 @@ fn drop_reaps_a_traced_child() {
 
 /// A zombie that another process traces is shown to its parent when the tracer lets go of it. Until then
 /// its pidfd is readable, and that is not to be asked about again and again.
-fn wait_timeout_zombie_of_another_tracer_sleeps() {
-    let test = "wait_timeout_zombie_of_another_tracer_sleeps";
+fn wait_deadline_zombie_of_another_tracer_sleeps() {
+    let test = "wait_deadline_zombie_of_another_tracer_sleeps";
     if !tracing(test) {
         return;
     }
@@ -1005,7 +1009,7 @@ fn wait_timeout_zombie_of_another_tracer_sleeps() {
         return skip(test, "no process may trace its brother here");
     }
     child.kill().unwrap();
-    let (busy, answer) = busy(|| child.wait_timeout(20 * SHORT));
+    let (busy, answer) = busy(|| child.wait_deadline(Deadline::after(20 * SHORT)));
     assert_eq!(answer, Ok(None));
     assert!(busy < 4 * SHORT, "{busy:?} of {:?}", 20 * SHORT);
     drop(tracer);
@@ -1101,7 +1105,7 @@ fn drop_kills_a_leader_that_has_left_its_group() {
     let own = usize::try_from(process_group()).unwrap();
     let pid = leader.id() as usize;
     // SAFETY: `setpgid` takes integers only.
-    assert_eq!(unsafe { raw::syscall2(raw::nr::SETPGID, pid, own) }, 0);
+    assert_eq!(unsafe { raw::syscall2(nr::SETPGID, pid, own) }, 0);
     leader.on_drop(OnDrop::KillGroup).unwrap();
     drop(leader);
     assert_eq!(reader.read(&mut [0]), Ok(0));
@@ -1128,7 +1132,7 @@ fn lead_group_of_a_session_leader_eperm() {
     let (said, say) = rawpipe::pipe().unwrap();
     let mut child = child(move || {
         // SAFETY: `setsid` has no arguments.
-        let session = unsafe { raw::syscall0(raw::nr::SETSID) };
+        let session = unsafe { raw::syscall0(nr::SETSID) };
         say.write_all(b"!").unwrap();
         let _ = poll(&mut [], None);
         u8::from(session < 0)
@@ -1144,23 +1148,23 @@ fn lead_group_of_a_session_leader_eperm() {
 fn wait_closes_stdin_first() {
     let mut child =
         program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    assert!(child.stdin().is_some());
+    assert!(child.stdin_ref().is_some());
     assert!(child.wait().unwrap().success());
-    assert!(child.stdin().is_none());
+    assert!(child.stdin_ref().is_none());
 }
 
-fn wait_timeout_and_wait_change_leave_stdin_open() {
+fn wait_deadline_and_wait_change_leave_stdin_open() {
     let mut child =
         program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     assert_eq!(child.try_wait(), Ok(None));
     child.send_signal(Signal::STOP).unwrap();
     assert_eq!(child.wait_change().unwrap().stopped_signal(), Some(Signal::STOP));
     child.send_signal(Signal::CONT).unwrap();
-    child.stdin().unwrap().write_all(b"still open").unwrap();
+    child.stdin_ref().unwrap().write_all(b"still open").unwrap();
     drop(child.take_stdin());
     let mut output = Vec::new();
-    child.stdout().unwrap().read_to_end(&mut output).unwrap();
+    child.stdout_ref().unwrap().read_to_end(&mut output).unwrap();
     assert_eq!(output, b"still open");
     assert!(child.wait().unwrap().success());
 }
@@ -1181,8 +1185,8 @@ fn lead_group_of_a_started_program_eacces() {
         program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     // The parent goes on when the child has left its memory, a moment before the kernel counts it as
     // another program. Now it runs.
-    child.stdin().unwrap().write_all(b"x").unwrap();
-    child.stdout().unwrap().read_exact(&mut [0]).unwrap();
+    child.stdin_ref().unwrap().write_all(b"x").unwrap();
+    child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     assert_eq!(child.lead_group(), Err(Errno::EACCES));
     assert_eq!(child.kill_group(), Err(Errno::EINVAL));
     assert!(child.wait().unwrap().success());
@@ -1235,10 +1239,10 @@ pub(crate) const TESTS: common::Tests = common::tests![
     wait_stopped_child_is_not_an_end,
     wait_change_reports_stop_continue_and_end,
     wait_goes_on_after_signals,
-    wait_timeout_zero_short_and_long,
+    wait_deadline_zero_short_and_long,
     wait_deadline_is_fixed_while_signals_arrive,
     wait_deadline_that_has_passed_still_asks,
-    wait_timeout_without_end_ends_with_the_child,
+    wait_deadline_without_end_ends_with_the_child,
     wait_many_children_each_its_own,
     wait_refused_is_not_remembered,
     wait_sigchld_ignored_echild,
@@ -1270,12 +1274,12 @@ pub(crate) const TESTS: common::Tests = common::tests![
     wait_traced_child_stopped_is_not_an_end,
     wait_traced_child_until_its_end,
     drop_reaps_a_traced_child,
-    wait_timeout_zombie_of_another_tracer_sleeps,
+    wait_deadline_zombie_of_another_tracer_sleeps,
     drop_kills_a_leader_that_has_left_its_group,
     kill_group_without_leading_one_einval,
     lead_group_of_a_session_leader_eperm,
     wait_closes_stdin_first,
-    wait_timeout_and_wait_change_leave_stdin_open,
+    wait_deadline_and_wait_change_leave_stdin_open,
     drop_that_reaps_closes_the_pipes_so_that_the_child_ends,
     lead_group_of_a_started_program_eacces,
     kill_another_users_process_eperm_and_drop_does_not_wait,

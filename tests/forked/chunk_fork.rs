@@ -1,19 +1,20 @@
 //! A `ChunkWriter` that lives through a fork. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "fork, and a mapping by number")]
 
+use crate::common::nr;
 use crate::common::{self, child, close_copy, skip};
-use rawpipe::chunk::{ChunkWriter, Mechanism, Reuse};
+use rawpipe::chunk::{ChunkMechanism, ChunkWriter, Reuse};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::Child;
 use rawpipe::{Errno, PipeReader, PipeWriter, raw};
 
-const WAYS: [(Mechanism, Reuse); 6] = [
-    (Mechanism::Vmsplice, Reuse::Never),
-    (Mechanism::Vmsplice, Reuse::AfterRead),
-    (Mechanism::Memfd, Reuse::Never),
-    (Mechanism::Memfd, Reuse::AfterRead),
-    (Mechanism::Write, Reuse::Never),
-    (Mechanism::Write, Reuse::AfterRead),
+const WAYS: [(ChunkMechanism, Reuse); 6] = [
+    (ChunkMechanism::Vmsplice, Reuse::Never),
+    (ChunkMechanism::Vmsplice, Reuse::AfterRead),
+    (ChunkMechanism::Memfd, Reuse::Never),
+    (ChunkMechanism::Memfd, Reuse::AfterRead),
+    (ChunkMechanism::Write, Reuse::Never),
+    (ChunkMechanism::Write, Reuse::AfterRead),
 ];
 
 const CHUNK: usize = 40_000;
@@ -74,7 +75,7 @@ fn send(writer: &mut ChunkWriter, whose: u8, numbers: std::ops::Range<usize>) {
 }
 
 fn writer_of(
-    way: (Mechanism, Reuse),
+    way: (ChunkMechanism, Reuse),
     test: &str,
 ) -> Option<(ChunkWriter, &'static [u8], PipeReader)> {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(256 << 10)).build().unwrap();
@@ -122,7 +123,7 @@ fn fork_lent_chunk_stays_with_the_parent() {
         let Some((mut writer, _, reader)) = writer_of(way, "fork") else { continue };
         writer.chunk().unwrap().fill(7);
         let mut other = child(|| {
-            if way.0 == Mechanism::Write {
+            if way.0 == ChunkMechanism::Write {
                 return 0; // its copy is as good as any
             }
             let stopped = writer.send(CHUNK).unwrap_err();
@@ -187,7 +188,7 @@ fn map_page() -> *mut u8 {
     // Read and write; private, and of no file, which has another number on MIPS.
     let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
     // SAFETY: maps new memory where nothing is mapped.
-    let answer = unsafe { raw::syscall6(raw::nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
+    let answer = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
     assert!(!(-4095..0).contains(&answer), "{answer}");
     let page =
         std::ptr::with_exposed_provenance_mut::<u8>(usize::from_ne_bytes(answer.to_ne_bytes()));

@@ -5,7 +5,7 @@ use crate::common::programs::{all_of, output_of, program, std_program};
 use crate::common::{self, emulated, skip, slow, tool};
 use rawpipe::fd::OwnedFd;
 use rawpipe::process::{
-    Arg, Command, Limit, OnDrop, Resource, Signal, SignalSet, Spawn, Stage, Stdio,
+    Arg, Command, OnDrop, Resource, Rlimit, Signal, SignalSet, Spawn, SpawnStage, Stdio,
 };
 use rawpipe::{Errno, io as raw_io};
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -16,14 +16,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::{env, thread};
 
 /// At which stage, and how, a spawn fails.
-fn failure(command: &Command) -> (Stage, Errno) {
+fn failure(command: &Command) -> (SpawnStage, Errno) {
     let before = common::open_fds();
     let error = command.spawn().expect_err("a failure");
     assert_eq!(common::open_fds(), before, "{command:?}");
     (error.stage(), error.errno())
 }
 
-const INVALID: (Stage, Errno) = (Stage::Arguments, Errno::EINVAL);
+const INVALID: (SpawnStage, Errno) = (SpawnStage::Arguments, Errno::EINVAL);
 
 // ---- program and arguments ----
 
@@ -87,11 +87,11 @@ fn program_by_the_childs_path() {
     command.args(std_program("exit", &["7"]).get_args());
     // This process's own may have a folder that is closed to this user: EACCES.
     command.env("PATH", "/no/such/folder");
-    assert_eq!(failure(&command), (Stage::Exec, Errno::ENOENT));
+    assert_eq!(failure(&command), (SpawnStage::Exec, Errno::ENOENT));
     command.env("PATH", &folder);
     assert_eq!(command.spawn().unwrap().wait().unwrap().code(), Some(7));
     command.env_clear();
-    assert_eq!(failure(&command), (Stage::Exec, Errno::ENOENT));
+    assert_eq!(failure(&command), (SpawnStage::Exec, Errno::ENOENT));
     fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -123,7 +123,7 @@ fn errors_are_of_the_kinds_of_std() {
             continue;
         }
         let ours = Command::new(&path).spawn().unwrap_err();
-        assert_eq!(ours.stage(), Stage::Exec);
+        assert_eq!(ours.stage(), SpawnStage::Exec);
         if emulated() || tool() == Some(common::Tool::Valgrind) {
             continue; // std takes the failure for a success where memory is not shared
         }
@@ -239,7 +239,7 @@ fn current_dir_is_the_childs_alone() {
     assert_eq!(output, b"/proc");
     assert_eq!(env::current_dir().unwrap(), here);
     let missing = failure(program("cwd", &[]).current_dir("/no/such/folder"));
-    assert_eq!(missing, (Stage::Chdir, Errno::ENOENT));
+    assert_eq!(missing, (SpawnStage::Chdir, Errno::ENOENT));
 }
 
 // ---- standard streams ----
@@ -252,21 +252,23 @@ fn stdio_piped_all_three() {
         .spawn()
         .unwrap();
     for blocking in [
-        raw_io::is_nonblocking(child.stdin().unwrap()),
-        raw_io::is_nonblocking(child.stdout().unwrap()),
-        raw_io::is_nonblocking(child.stderr().unwrap()),
+        raw_io::is_nonblocking(child.stdin_ref().unwrap()),
+        raw_io::is_nonblocking(child.stdout_ref().unwrap()),
+        raw_io::is_nonblocking(child.stderr_ref().unwrap()),
     ] {
         assert_eq!(blocking, Ok(false));
     }
-    assert_eq!(raw_io::is_close_on_exec(child.stdin().unwrap()), Ok(true));
-    assert_eq!(raw_io::is_close_on_exec(child.stderr().unwrap()), Ok(true));
+    assert_eq!(raw_io::is_close_on_exec(child.stdin_ref().unwrap()), Ok(true));
+    assert_eq!(raw_io::is_close_on_exec(child.stderr_ref().unwrap()), Ok(true));
     child.take_stdin().unwrap().write_all(b"there and back").unwrap();
     assert_eq!(all_of(child.take_stdout()), b"there and back");
     assert_eq!(all_of(child.take_stderr()), b"");
     assert!(child.wait().unwrap().success());
 
     let child = program("exit", &["0"]).spawn().unwrap();
-    assert!(child.stdin().is_none() && child.stdout().is_none() && child.stderr().is_none());
+    assert!(
+        child.stdin_ref().is_none() && child.stdout_ref().is_none() && child.stderr_ref().is_none()
+    );
     let mut child = child;
     assert!(child.wait().unwrap().success());
 }
@@ -432,7 +434,7 @@ fn settings_reach_the_child() {
     let blocked = SignalSet::empty().with(Signal::HUP).with(Signal::USR2);
     let mut command = program("proc", &["status"]);
     command.umask(0o027).signal_mask(blocked).setsid().nice(3);
-    command.rlimit(Resource::CORE, Limit::both(0)).rlimit(Resource::NOFILE, Limit::new(60, 61));
+    command.rlimit(Resource::CORE, Rlimit::both(0)).rlimit(Resource::NOFILE, Rlimit::new(60, 61));
     let text = |command: &mut Command| String::from_utf8(output_of(command).0).unwrap();
     let status = text(&mut command);
     let line = |name: &str| {
@@ -445,7 +447,7 @@ fn settings_reach_the_child() {
 
     let with_args = |name| {
         let mut command = program("proc", &[name]);
-        command.nice(3).rlimit(Resource::NOFILE, Limit::new(60, 61)).process_group(0);
+        command.nice(3).rlimit(Resource::NOFILE, Rlimit::new(60, 61)).process_group(0);
         command
     };
     let limits = text(&mut with_args("limits"));
@@ -466,7 +468,7 @@ fn cgroup_writes_to_the_file_in_its_folder() {
     fs::create_dir(&folder).unwrap();
     let mut command = program("exit", &["0"]);
     command.cgroup(&folder);
-    assert_eq!(failure(&command), (Stage::Cgroup, Errno::ENOENT));
+    assert_eq!(failure(&command), (SpawnStage::Cgroup, Errno::ENOENT));
     // A stand-in: there the child's own number is written.
     fs::write(folder.join("cgroup.procs"), "").unwrap();
     assert!(command.spawn().unwrap().wait().unwrap().success());

@@ -1,13 +1,15 @@
 //! Talking with children: `communicate`, `output` and `status`. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "the effect of signals, as the C library sets it")]
 
+use crate::common::nr;
 use crate::common::programs::{all_of, is_pattern, pattern, program, std_program};
 use crate::common::{self, Filter, Storm, skip};
 use rawpipe::Deadline;
 use rawpipe::process::{
-    Child, Communicate, OnDrop, Output, Reason, RunError, Signal, Stdio, Stream,
+    Child, Communicate, CommunicateErrorKind as Kind, OnDrop, Output, RunError, Signal, StdStream,
+    Stdio,
 };
-use rawpipe::{Errno, io as raw_io, raw};
+use rawpipe::{Errno, io as raw_io};
 use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -181,14 +183,14 @@ fn communicate_limit_is_exact() {
         assert_eq!(run(limit, &size).0.unwrap().stdout.len(), limit);
         let (answer, mut child) = run(limit, &(limit + 1).to_string());
         let error = answer.unwrap_err();
-        assert_eq!(error.reason(), Reason::Limit(Stream::Stdout));
+        assert_eq!(error.kind(), Kind::Limit(StdStream::Stdout));
         assert!(error.stdout().len() == limit && is_pattern(error.stdout()));
         // The byte that was too much is still to be had.
         assert_eq!(child.communicate(b"").unwrap().stdout, [pattern(limit)]);
     }
     let (answer, mut child) = run(7, "0");
     let error = answer.unwrap_err();
-    assert_eq!((error.reason(), error.stderr().len()), (Reason::Limit(Stream::Stderr), 7));
+    assert_eq!((error.kind(), error.stderr().len()), (Kind::Limit(StdStream::Stderr), 7));
     assert_eq!(std::io::Error::from(error).kind(), ErrorKind::Other);
     assert_eq!(child.communicate(b"").unwrap().stderr.len(), 3);
 }
@@ -198,7 +200,8 @@ fn communicate_limit_zero() {
     assert!(none.run(&mut start("exit", &["0"])).unwrap().status.success());
     let mut child = start("flood", &["1", "0"]);
     let error = none.run(&mut child).unwrap_err();
-    assert_eq!((error.reason(), error.stdout()), (Reason::Limit(Stream::Stdout), &b""[..]));
+    assert_eq!((error.kind(), error.stdout()), (Kind::Limit(StdStream::Stdout), &b""[..]));
+    assert_eq!(error.errno(), None);
 }
 
 // ---- deadlines ----
@@ -209,7 +212,7 @@ fn communicate_deadline_keeps_what_was_read() {
     let mut before = Vec::new();
     while before.len() < 200_000 {
         let error = Communicate::new().deadline(soon()).run(&mut child).unwrap_err();
-        assert_eq!(error.reason(), Reason::Deadline);
+        assert_eq!(error.kind(), Kind::Deadline);
         before.extend(error.into_outputs().0);
     }
     assert!(before.len() == 200_000 && is_pattern(&before));
@@ -224,12 +227,12 @@ fn communicate_deadline_while_the_child_does_not_read() {
     let begin = Instant::now();
     let error = Communicate::new().input(&input).deadline(soon()).run(&mut child).unwrap_err();
     took_a_while_and_no_more(begin, Duration::from_millis(100));
-    assert_eq!(error.reason(), Reason::Deadline);
-    let stdin = child.stdin().expect("the pipe is in the handle again");
+    assert_eq!(error.kind(), Kind::Deadline);
+    let stdin = child.stdin_ref().expect("the pipe is in the handle again");
     assert_eq!(error.fed(), stdin.available().unwrap());
     assert!(error.fed() >= 4096 && error.fed() < input.len());
     assert_eq!(raw_io::is_nonblocking(stdin), Ok(false));
-    assert_eq!(raw_io::is_nonblocking(child.stdout().unwrap()), Ok(false));
+    assert_eq!(raw_io::is_nonblocking(child.stdout_ref().unwrap()), Ok(false));
     assert_eq!(
         error.to_string(),
         "the deadline has passed after 0 bytes of output and 0 of errors"
@@ -246,7 +249,7 @@ fn communicate_deadline_interrupted_goes_on_where_it_was() {
         match Communicate::new().input(&input[fed..]).deadline(deadline).run(&mut child) {
             Ok(end) => break end,
             Err(error) => {
-                assert_eq!(error.reason(), Reason::Deadline);
+                assert_eq!(error.kind(), Kind::Deadline);
                 fed += error.fed();
                 output.extend(error.into_outputs().0);
             }
@@ -259,7 +262,7 @@ fn communicate_deadline_interrupted_goes_on_where_it_was() {
 fn communicate_deadline_already_past() {
     let past = Communicate::new().deadline(Deadline::now());
     let mut child = start("sleep", &[]);
-    assert_eq!(past.run(&mut child).unwrap_err().reason(), Reason::Deadline);
+    assert_eq!(past.run(&mut child).unwrap_err().kind(), Kind::Deadline);
     // There is nothing to wait for.
     let mut child = start("both", &[]);
     assert!(child.wait_deadline(late()).unwrap().is_some());
@@ -267,7 +270,7 @@ fn communicate_deadline_already_past() {
     assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
     // Part of it is there.
     let mut child = start("stall", &["3"]);
-    while child.stdout().unwrap().available().unwrap() < 3 {
+    while child.stdout_ref().unwrap().available().unwrap() < 3 {
         thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(past.run(&mut child).unwrap_err().stdout().len(), 3);
@@ -278,7 +281,7 @@ fn communicate_deadline_for_the_end_of_the_child() {
     let begin = Instant::now();
     let error = Communicate::new().deadline(soon()).run(&mut child).unwrap_err();
     took_a_while_and_no_more(begin, Duration::from_millis(100));
-    assert_eq!(error.reason(), Reason::Deadline);
+    assert_eq!(error.kind(), Kind::Deadline);
     assert_eq!(child.try_wait(), Ok(None));
 }
 
@@ -298,7 +301,7 @@ fn communicate_grace_ends_though_a_grandchild_has_the_pipe() {
     let talk = Communicate::new().grace(Duration::from_millis(50));
     let error = talk.run(&mut child).unwrap_err();
     took_a_while_and_no_more(begin, Duration::from_millis(50));
-    assert_eq!(error.reason(), Reason::Grace);
+    assert_eq!((error.kind(), error.errno()), (Kind::Grace, Some(Errno::ETIMEDOUT)));
     let pid: u32 = std::str::from_utf8(error.stdout()).unwrap().parse().unwrap();
     assert_ne!(pid, child.id());
     assert!(child.try_wait().unwrap().expect("it has ended").success());
@@ -313,7 +316,7 @@ fn communicate_grace_zero_reads_all_that_the_child_wrote() {
     for _ in 0..20 {
         let (mut child, _gate) = with_grandchild();
         let error = talk.run(&mut child).unwrap_err();
-        assert_eq!(error.reason(), Reason::Grace);
+        assert_eq!(error.kind(), Kind::Grace);
         assert!(!error.stdout().is_empty());
     }
     for _ in 0..20 {
@@ -324,7 +327,7 @@ fn communicate_grace_zero_reads_all_that_the_child_wrote() {
 }
 
 fn communicate_grace_without_a_pidfd() {
-    let calls = [raw::nr::PIDFD_OPEN, raw::nr::CLONE3];
+    let calls = [nr::PIDFD_OPEN, nr::CLONE3];
     let filters = [Filter::new(&calls, Errno::ENOSYS), common::no_pidfd_by_clone()];
     if !filters.iter().all(Filter::install) {
         return skip("communicate_grace_without_a_pidfd", "no filter of system calls here");
@@ -349,7 +352,7 @@ fn communicate_grace_is_long_enough() {
 fn communicate_without_grace_waits_for_the_grandchild() {
     let (mut child, gate) = with_grandchild();
     let error = Communicate::new().deadline(soon()).run(&mut child).unwrap_err();
-    assert_eq!(error.reason(), Reason::Deadline);
+    assert_eq!(error.kind(), Kind::Deadline);
     drop(gate);
     assert!(child.communicate(b"").unwrap().status.success());
 }
@@ -365,7 +368,8 @@ fn communicate_sigchld_ignored_keeps_the_output() {
             assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
         }
         Err(error) => {
-            assert_eq!(error.reason(), Reason::Wait(Errno::ECHILD));
+            assert_eq!(error.kind(), Kind::Wait(Errno::ECHILD));
+            assert_eq!(error.errno(), Some(Errno::ECHILD));
             assert_eq!((error.stdout(), error.stderr()), (&b"out"[..], &b"err"[..]));
         }
     }
@@ -380,12 +384,12 @@ fn output_that_fails_leaves_no_child_enomem() {
     // They end when they are killed, and not before.
     let (sleeps, too) = (program("sleep", &[]), program("sleep", &[]));
     // A standard library that polls when it begins has another way for this error.
-    if !Filter::new(&[raw::nr::PPOLL], Errno::ENOMEM).install() {
+    if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
         return skip(test, "no seccomp filter here");
     }
-    let failed = Err(Reason::Poll(Errno::ENOMEM));
+    let failed = Err(Kind::Poll(Errno::ENOMEM));
     let reason = |error: RunError| match error {
-        RunError::Communicate(error) => error.reason(),
+        RunError::Communicate(error) => error.kind(),
         error => panic!("{error}"),
     };
     assert_eq!(sleeps.output().map(drop).map_err(reason), failed);

@@ -4,7 +4,7 @@
 
 use crate::common::{self, child, closed_fd, keep, skip, tmp_path};
 use rawpipe::fd::AsFd;
-use rawpipe::process::{self, Arg, ExecFlags, Spawn, Stage};
+use rawpipe::process::{self, Arg, ExecFlags, Spawn, SpawnStage};
 use rawpipe::{Errno, io};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -225,7 +225,7 @@ fn execve_what_cannot_be_executed() {
             continue; // a name without a slash is looked for
         }
         let error = Spawn::new(place, argv, argv).spawn().unwrap_err();
-        assert_eq!((error.stage(), error.errno()), (Stage::Exec, errno), "spawn {path:?}");
+        assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, errno), "spawn {path:?}");
     }
 }
 
@@ -260,7 +260,7 @@ fn execveat_what_it_cannot() {
 fn arguments_without_argument_0() {
     let nothing = list(&[]);
     let error = Spawn::new(c"/bin/sh", nothing, nothing).spawn().unwrap_err();
-    assert_eq!((error.stage(), error.errno()), (Stage::Arguments, Errno::EINVAL));
+    assert_eq!((error.stage(), error.errno()), (SpawnStage::Arguments, Errno::EINVAL));
     if common::emulated() {
         return skip("arguments_without_argument_0", "the emulator has arguments of its own");
     }

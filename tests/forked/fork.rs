@@ -1,7 +1,9 @@
 //! Forking, and what crosses a fork and an exec. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "fork, and the C library's own view of it")]
 
+use crate::common::nr;
 use crate::common::{self, Filter, child, close_copy, skip};
+use rawpipe::Deadline;
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::io::{self, DupFlags};
 use rawpipe::pipe::{Builder, Capacity};
@@ -288,11 +290,11 @@ fn fork_single_threaded_unshare_refused_counts_threads() {
     }
     for refusal in [Errno::EPERM, Errno::ENOSYS] {
         let code = code_of(|| {
-            if !Filter::new(&[raw::nr::UNSHARE], refusal).install() {
+            if !Filter::new(&[nr::UNSHARE], refusal).install() {
                 return 77;
             }
             alone_and_beside_a_thread();
-            assert!(Filter::new(&[raw::nr::STATX], Errno::ENOSYS).install());
+            assert!(Filter::new(&[nr::STATX], Errno::ENOSYS).install());
             assert_eq!(fork_alone(), Err(Errno::EBUSY));
             0
         });
@@ -316,7 +318,7 @@ fn fork_out_of_processes_eagain() {
     let limit: [u64; 2] = [0, 0];
     let place = (&raw const limit).expose_provenance();
     // SAFETY: `prlimit64` reads one `struct rlimit64` at the place given.
-    let answer = unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_NPROC, place, 0) };
+    let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NPROC, place, 0) };
     assert_eq!(answer, 0);
     // SAFETY: as in `common::child`; it is to fail.
     let refused = unsafe { fork_with(|| 0) };
@@ -375,7 +377,7 @@ fn repairable(test: &str) -> bool {
     let mut address = 0_usize;
     let place = (&raw mut address).expose_provenance();
     // SAFETY: writes one word to the place given.
-    let answer = unsafe { raw::syscall2(raw::nr::PRCTL, PR_GET_TID_ADDRESS, place) };
+    let answer = unsafe { raw::syscall2(nr::PRCTL, PR_GET_TID_ADDRESS, place) };
     if answer != 0 && !cfg!(rawpipe_shim) {
         skip(test, "the kernel does not tell the address of the thread id");
         return false;
@@ -410,7 +412,7 @@ fn fork_thread_id_is_stale_after_a_bare_clone() {
     let flags = if cfg!(target_arch = "s390x") { [0, SIGCHLD] } else { [SIGCHLD, 0] };
     let mut mutex = locked_mutex();
     // SAFETY: shares nothing with the child; the child ends below.
-    let pid = unsafe { raw::syscall5(raw::nr::CLONE, flags[0], flags[1], 0, 0, 0) };
+    let pid = unsafe { raw::syscall5(nr::CLONE, flags[0], flags[1], 0, 0, 0) };
     if pid == 0 {
         process::exit(thread_id_is_known(&mut mutex));
     }
@@ -419,8 +421,7 @@ fn fork_thread_id_is_stale_after_a_bare_clone() {
     let mut info = [0_i32; 32];
     let place = (&raw mut info).expose_provenance();
     // SAFETY: writes one `siginfo_t` to the place given.
-    let answer =
-        unsafe { raw::syscall5(raw::nr::WAITID, P_PID, pid.unsigned_abs(), place, WEXITED, 0) };
+    let answer = unsafe { raw::syscall5(nr::WAITID, P_PID, pid.unsigned_abs(), place, WEXITED, 0) };
     assert_eq!(answer, 0);
     let status = info[if cfg!(target_pointer_width = "64") { 6 } else { 5 }];
     assert_eq!(status, 0, "a bare clone was repaired by somebody else: the proof proves nothing");
@@ -581,12 +582,12 @@ fn limit_descriptors(count: u64) {
     let mut old = [0_u64; 2];
     let place = (&raw mut old).expose_provenance();
     // SAFETY: writes one `struct rlimit64` to the place given.
-    let answer = unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_NOFILE, 0, place) };
+    let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, 0, place) };
     assert_eq!(answer, 0);
     let new = [count, old[1]];
     let place = (&raw const new).expose_provenance();
     // SAFETY: reads one `struct rlimit64` at the place given.
-    let answer = unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
+    let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
     assert_eq!(answer, 0);
 }
 
@@ -636,7 +637,10 @@ fn fork_at_the_limit_of_descriptors_has_no_pidfd() {
     assert!(held.pidfd().is_none());
     held.kill().unwrap();
     let second = std::time::Duration::from_secs(60);
-    assert_eq!(held.wait_timeout(second).unwrap().unwrap().signal(), Some(Signal::KILL));
+    assert_eq!(
+        held.wait_deadline(Deadline::after(second)).unwrap().unwrap().signal(),
+        Some(Signal::KILL)
+    );
     drop(free);
 }
 

@@ -2,8 +2,10 @@
 //! descriptors beside threads, and several who wait for one child. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "signals and descriptors by number")]
 
+use crate::common::nr;
 use crate::common::programs::{all_of, program};
 use crate::common::{self, child, close_copy, skip};
+use rawpipe::Deadline;
 use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd};
 use rawpipe::process::{Child, OnDrop, Signal, SignalSet, Stdio};
@@ -55,7 +57,7 @@ fn block(signals: &[Signal]) {
     }
     let place = (&raw const mask).expose_provenance();
     // SAFETY: reads one signal set of 8 bytes.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::RT_SIGPROCMASK, SIG_BLOCK, place, 0, 8) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::RT_SIGPROCMASK, SIG_BLOCK, place, 0, 8) }, 0);
 }
 
 // ---- what a fork copies ----
@@ -106,7 +108,7 @@ fn fork_child_may_close_everything() {
     let mut child = child(|| {
         for number in 0..=highest {
             // SAFETY: `close` touches no memory; this child uses no descriptor.
-            unsafe { raw::syscall1(raw::nr::CLOSE, number) };
+            unsafe { raw::syscall1(nr::CLOSE, number) };
         }
         3
     });
@@ -205,12 +207,12 @@ fn pidfd_not_readable_when_only_the_first_thread_has_ended() {
     command.stdout(Stdio::piped()).fd_map(gate, 7).on_drop(OnDrop::Kill);
     let mut child = command.spawn().unwrap();
     drop(command);
-    child.stdout().unwrap().read_exact(&mut [0]).unwrap();
+    child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     if let Some(pidfd) = child.pidfd() {
         assert_eq!(found(pidfd, SHORT), PollEvents::empty());
     }
     assert_eq!(child.try_wait(), Ok(None));
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     drop(opener);
     if let Some(pidfd) = child.pidfd() {
         assert!(found(pidfd, LONG).contains(PollEvents::IN));
@@ -226,13 +228,13 @@ fn pidfd_not_readable_when_another_thread_execs() {
     }
     let mut child =
         program("successor", &[]).stdout(Stdio::piped()).on_drop(OnDrop::Kill).spawn().unwrap();
-    child.stdout().unwrap().read_exact(&mut [0]).unwrap(); // by the new program
+    child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap(); // by the new program
     let words = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
     assert!(words.windows(5).any(|word| word == b"stall"));
     if let Some(pidfd) = child.pidfd() {
         assert_eq!(found(pidfd, SHORT), PollEvents::empty());
     }
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
 }
@@ -265,11 +267,11 @@ fn wait_with_a_nonblocking_pidfd_eagain() {
     let Some(pidfd) = child.pidfd() else { return skip(test, "no pidfd here") };
     io::set_nonblocking(pidfd, true).unwrap();
     assert_eq!(child.try_wait(), Ok(None));
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     assert_eq!(child.wait_change(), Err(Errno::EAGAIN));
     assert_eq!(child.wait(), Err(Errno::EAGAIN), "which is not remembered");
     drop(opener);
-    assert_eq!(child.wait_timeout(LONG).unwrap().unwrap().code(), Some(4));
+    assert_eq!(child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().code(), Some(4));
     assert_eq!(child.wait().unwrap().code(), Some(4));
 }
 
@@ -305,7 +307,7 @@ fn kill_by_another_thread_ends_a_wait() {
         let number = usize::try_from(pidfd.as_raw_fd()).unwrap();
         let signal = usize::try_from(Signal::KILL.as_raw()).unwrap();
         // SAFETY: without data for the signal the call touches no memory.
-        unsafe { raw::syscall4(raw::nr::PIDFD_SEND_SIGNAL, number, signal, 0, 0) }
+        unsafe { raw::syscall4(nr::PIDFD_SEND_SIGNAL, number, signal, 0, 0) }
     };
     let pid = child.id();
     let killer = thread::spawn(move || {
@@ -341,7 +343,7 @@ fn wait_and_try_wait_of_one_that_has_ended_agree() {
 
 fn exit_ends_all_threads() {
     let mut child = program("threads", &[]).spawn().unwrap();
-    assert_eq!(child.wait_timeout(LONG).unwrap().unwrap().code(), Some(6));
+    assert_eq!(child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().code(), Some(6));
 }
 
 /// What was written before, without a close, is there.

@@ -2,7 +2,9 @@
 //! Each test runs alone in a process.
 #![allow(unsafe_code, reason = "limits, signals and descriptors by number")]
 
+use crate::common::nr;
 use crate::common::{self, child, close_copy, skip};
+use rawpipe::Deadline;
 use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd};
 use rawpipe::message::{Channel, Duplex, Receiver, Sender};
@@ -69,14 +71,17 @@ fn write_blocked_processes_are_killed_or_go_on() {
         for child in &mut writing {
             assert_eq!(child.try_wait(), Ok(None));
             child.send_signal(signal).unwrap();
-            let status = child.wait_timeout(LONG).unwrap().expect("it waits for room still");
+            let status = child
+                .wait_deadline(Deadline::after(LONG))
+                .unwrap()
+                .expect("it waits for room still");
             assert_eq!(status.signal(), Some(signal));
         }
     }
     assert_eq!(reader.available(), Ok(capacity), "none of them has written");
     let mut goes_on = blocked(&writer);
     reader.read_exact(&mut vec![0; capacity]).unwrap();
-    assert!(goes_on.wait_timeout(LONG).unwrap().unwrap().success());
+    assert!(goes_on.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
     assert_eq!(reader.available(), Ok(4));
 }
 
@@ -94,7 +99,13 @@ fn read_blocked_processes_all_see_the_end() {
     reading.iter().for_each(|child| wait_until_asleep(child.id()));
     drop(writer);
     for child in &mut reading {
-        assert!(child.wait_timeout(LONG).unwrap().expect("it was not woken").success());
+        assert!(
+            child
+                .wait_deadline(Deadline::after(LONG))
+                .unwrap()
+                .expect("it was not woken")
+                .success()
+        );
     }
 }
 
@@ -115,7 +126,13 @@ fn read_blocked_processes_each_get_their_share() {
     reading.iter().for_each(|child| wait_until_asleep(child.id()));
     writer.write_all(&[7; PIPE_BUF]).unwrap();
     for child in &mut reading {
-        assert!(child.wait_timeout(LONG).unwrap().expect("it was not woken").success());
+        assert!(
+            child
+                .wait_deadline(Deadline::after(LONG))
+                .unwrap()
+                .expect("it was not woken")
+                .success()
+        );
     }
     assert_eq!(reader.available(), Ok(0));
 }
@@ -198,7 +215,7 @@ fn pipe_takes_every_descriptor_that_is_allowed() {
     let limit = [LIMIT, LIMIT];
     let place = (&raw const limit).expose_provenance();
     // SAFETY: reads one `struct rlimit64`.
-    let answer = unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, 7, place, 0) };
+    let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, 7, place, 0) };
     if answer != 0 || common::emulated() {
         let test = "pipe_takes_every_descriptor_that_is_allowed";
         return skip(test, "the limit of descriptors is another's");
@@ -233,7 +250,7 @@ fn dup_takes_the_lowest_free_number() {
     assert!(third.as_raw_fd() > writer.as_raw_fd());
     // A copy without its flag is made above the standard streams, also where those are closed.
     // SAFETY: takes integers; this test does not read its standard input.
-    assert_eq!(unsafe { raw::syscall1(raw::nr::CLOSE, 0) }, 0);
+    assert_eq!(unsafe { raw::syscall1(nr::CLOSE, 0) }, 0);
     assert!(io::dup_cloexec(&writer).unwrap().as_raw_fd() > 2);
     assert_eq!(io::dup(&writer).unwrap().as_raw_fd(), 0);
 }

@@ -5,7 +5,8 @@ use crate::common::{self};
 use rawpipe::Deadline;
 use rawpipe::Errno;
 use rawpipe::process::{
-    Command, Communicate, OnDrop, Pipeline, Reason, RunError, Signal, Stage, Stdio, Stream,
+    Command, Communicate, CommunicateErrorKind as Kind, OnDrop, Pipeline, RunError, Signal,
+    SpawnStage, StdStream, Stdio,
 };
 use std::fs;
 use std::time::Duration;
@@ -107,7 +108,7 @@ fn pipeline_fd_map_replaces_the_default_of_output() {
     let mut between = program("cat", &[]);
     between.fd_map(common::file(b""), 1);
     let error = between.pipe(&program("cat", &[])).spawn().unwrap_err();
-    assert_eq!((error.index(), error.error().stage()), (0, Stage::Arguments));
+    assert_eq!((error.index(), error.error().stage()), (0, SpawnStage::Arguments));
 }
 
 fn pipeline_of_one_and_of_none() {
@@ -115,7 +116,7 @@ fn pipeline_of_one_and_of_none() {
     let output = [&both].into_iter().collect::<Pipeline<'_>>().output().unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
     let error = Pipeline::default().spawn().unwrap_err();
-    assert_eq!((error.index(), error.error().stage()), (0, Stage::Arguments));
+    assert_eq!((error.index(), error.error().stage()), (0, SpawnStage::Arguments));
     assert_eq!(error.error().errno(), Errno::EINVAL);
 }
 
@@ -129,9 +130,14 @@ fn pipeline_program_missing_nothing_is_left() {
         let pipeline = pipeline.stdin(Stdio::piped()).stderr(Stdio::piped());
         let error = pipeline.spawn().unwrap_err();
         assert_eq!(error.index(), index);
-        assert_eq!((error.error().stage(), error.error().errno()), (Stage::Exec, Errno::ENOENT));
+        assert_eq!(
+            (error.error().stage(), error.error().errno()),
+            (SpawnStage::Exec, Errno::ENOENT)
+        );
         assert_eq!((common::open_fds(), children()), before);
-        assert_eq!(pipeline.output().unwrap_err(), RunError::Pipeline(error));
+        assert_eq!(error.errno(), Errno::ENOENT);
+        let same = pipeline.output().unwrap_err();
+        assert_eq!((same.errno(), same), (Some(Errno::ENOENT), RunError::Pipeline(error)));
     }
     let error = sleep.pipe(&missing).spawn().unwrap_err();
     let text = "program 1 of a pipeline: starting the program: no such file or directory (ENOENT)";
@@ -145,7 +151,7 @@ fn pipeline_kill_and_deadline() {
     while read.len() < 5 {
         let soon = Deadline::after(Duration::from_millis(50));
         let error = Communicate::new().deadline(soon).run_pipeline(&mut children).unwrap_err();
-        assert_eq!(error.reason(), Reason::Deadline);
+        assert_eq!(error.kind(), Kind::Deadline);
         read.extend(error.into_outputs().0);
     }
     children.kill().unwrap();
@@ -163,7 +169,7 @@ fn pipeline_limit_and_drop() {
     let before = (common::open_fds(), children());
     let mut row = flood.pipe(&cat).stdout(Stdio::piped()).spawn().unwrap();
     let error = Communicate::new().limit(70_000).run_pipeline(&mut row).unwrap_err();
-    assert_eq!(error.reason(), Reason::Limit(Stream::Stdout));
+    assert_eq!(error.kind(), Kind::Limit(StdStream::Stdout));
     assert!(error.stdout().len() == 70_000 && is_pattern(error.stdout()));
     drop(row);
     assert_eq!((common::open_fds(), children()), before);
@@ -179,7 +185,7 @@ fn pipeline_grace_begins_when_all_have_ended() {
     drop(parent);
     let talk = Communicate::new().grace(Duration::from_millis(50));
     let error = talk.run_pipeline(&mut children).unwrap_err();
-    assert_eq!(error.reason(), Reason::Grace);
+    assert_eq!(error.kind(), Kind::Grace);
     assert!(!error.stdout().is_empty());
     drop(writer);
     assert!(children.communicate(b"").unwrap().success());

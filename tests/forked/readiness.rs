@@ -2,11 +2,12 @@
 //! chains and rings, and who is woken. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "a call by its number, to see who sleeps in it")]
 
+use crate::common::nr;
 use crate::common::{self, child, close_copy, skip};
 use rawpipe::event::{Epoll, Event, EventFd, FdSet, PollEvents, PollFd, poll, select};
 use rawpipe::fd::{AsFd, AsRawFd, OwnedFd};
 use rawpipe::process::{Child, OnDrop};
-use rawpipe::{Errno, PipeReader, raw};
+use rawpipe::{Errno, PipeReader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
@@ -290,7 +291,7 @@ fn waiters(count: u8, events: PollEvents, reader: &PipeReader) -> (Vec<Child>, P
 
 /// Until all of them sleep in the wait: `None` where that cannot be seen.
 fn asleep(children: &[Child]) -> Option<()> {
-    let calls = [raw::nr::EPOLL_PWAIT, raw::nr::EPOLL_PWAIT2].map(|number| number.to_string());
+    let calls = [nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2].map(|number| number.to_string());
     let end = Instant::now() + LONG;
     for child in children {
         loop {

@@ -3,6 +3,7 @@
 //! are skipped: `.ci/sanitize.sh` wants none of them skipped that concern its tool.
 #![allow(unsafe_code, reason = "mistakes")]
 
+use crate::common::nr;
 use crate::common::{self, Tool, skip};
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::io::IoSliceMut;
@@ -261,7 +262,7 @@ fn calls_that_fail() {
         }
         let (reader, _writer) = rawpipe::pipe().unwrap();
         // SAFETY: no program has memory there.
-        let answer = unsafe { raw::syscall3(raw::nr::READ, number(&reader), usize::MAX - 4095, 8) };
+        let answer = unsafe { raw::syscall3(nr::READ, number(&reader), usize::MAX - 4095, 8) };
         assert!(answer < 0);
     });
 }

@@ -2,6 +2,7 @@
 //! descriptor by its number, and others need the numbers to be theirs.
 #![allow(unsafe_code, reason = "descriptors by number")]
 
+use crate::common::nr;
 use crate::common::{self, Storm, child, skip};
 use rawpipe::Deadline;
 use rawpipe::event::{FdSet, select, select_deadline};
@@ -24,15 +25,15 @@ fn dup_at(fd: impl AsFd, minimum: usize) -> Option<OwnedFd> {
     let mut old = [0_u64; 2];
     let place = (&raw mut old).expose_provenance();
     // SAFETY: writes two 64-bit numbers, the soft and the hard limit, to the place given.
-    unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_NOFILE, 0, place) };
+    unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, 0, place) };
     let [soft, hard] = old;
     let new = [soft.max(hard.min(minimum as u64 + 100)), hard];
     let place = (&raw const new).expose_provenance();
     // SAFETY: reads two.
-    unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
+    unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
     let from = usize::try_from(fd.as_fd().as_raw_fd()).unwrap();
     // SAFETY: takes integers only.
-    let fd = unsafe { raw::syscall3(raw::nr::FCNTL, from, F_DUPFD_CLOEXEC, minimum) };
+    let fd = unsafe { raw::syscall3(nr::FCNTL, from, F_DUPFD_CLOEXEC, minimum) };
     let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
     // SAFETY: made by the line above.
     Some(unsafe { OwnedFd::from_raw_fd(fd) })

@@ -3,7 +3,7 @@
 use crate::common::{self, HANDLED, Storm, child, skip};
 use rawpipe::Deadline;
 use rawpipe::Wait;
-use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::event::{Epoll, Event, EventFd, PollEvents, PollFd, poll, poll_deadline};
 use rawpipe::io::IoSlice;
 use rawpipe::pipe::{Builder, Capacity};
@@ -151,10 +151,10 @@ fn transfer_while_signals_arrive() -> bool {
 /// 256 MiB by each way of handing over pages, while both sides get a signal every 50 µs.
 fn chunks_go_on_after_signals() {
     for way in [
-        (Mechanism::Vmsplice, Reuse::AfterRead, Wait::Adaptive),
-        (Mechanism::Vmsplice, Reuse::Never, Wait::Block),
-        (Mechanism::Memfd, Reuse::AfterRead, Wait::Block),
-        (Mechanism::Write, Reuse::Never, Wait::Block),
+        (ChunkMechanism::Vmsplice, Reuse::AfterRead, Wait::Adaptive),
+        (ChunkMechanism::Vmsplice, Reuse::Never, Wait::Block),
+        (ChunkMechanism::Memfd, Reuse::AfterRead, Wait::Block),
+        (ChunkMechanism::Write, Reuse::Never, Wait::Block),
     ] {
         let mut turns = (0..TURNS).map(|_| chunks_while_signals_arrive(way));
         // Until a signal came, or it is known that there is no such way.
@@ -169,7 +169,7 @@ fn chunks_go_on_after_signals() {
 }
 
 /// Whether both sides got a signal; `None` where there is no such way.
-fn chunks_while_signals_arrive(way: (Mechanism, Reuse, Wait)) -> Option<bool> {
+fn chunks_while_signals_arrive(way: (ChunkMechanism, Reuse, Wait)) -> Option<bool> {
     const CHUNK: usize = 300_000;
     let len: usize = if common::slow() { 4 << 20 } else { 256 << 20 };
     let chunks = len / CHUNK;

@@ -2,10 +2,12 @@
 //! process; the program that is started is this one, in the role of telling what it was given.
 #![allow(unsafe_code, reason = "the C library's own view of a process")]
 
+use crate::common::nr;
 use crate::common::{self, Value, closed_fd, keep, skip, tmp_path};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rawpipe::process::{
-    self, Arg, ExecFlags, Limit, Method, Resource, Signal, SignalSet, Spawn, SpawnError, Stage,
+    self, Arg, ExecFlags, Resource, Rlimit, Signal, SignalSet, Spawn, SpawnError, SpawnMethod,
+    SpawnStage,
 };
 use rawpipe::{Errno, raw};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +56,7 @@ static AT_THE_BEGINNING: extern "C" fn() = {
             let mut action = [0_usize; 8];
             let place = (&raw mut action).expose_provenance();
             // SAFETY: writes one `struct sigaction`, which is shorter on every target.
-            let answer = unsafe { raw::syscall4(raw::nr::RT_SIGACTION, number, 0, place, 8) };
+            let answer = unsafe { raw::syscall4(nr::RT_SIGACTION, number, 0, place, 8) };
             let bit = 1 << (number - 1);
             match action[0] {
                 _ if answer != 0 => 0,
@@ -66,14 +68,14 @@ static AT_THE_BEGINNING: extern "C" fn() = {
         let mut mask = [0_usize; 8 / size_of::<usize>()];
         let place = (&raw mut mask).expose_provenance();
         // SAFETY: writes one signal set of 8 bytes.
-        unsafe { raw::syscall4(raw::nr::RT_SIGPROCMASK, 0, 0, place, 8) };
+        unsafe { raw::syscall4(nr::RT_SIGPROCMASK, 0, 0, place, 8) };
         for (index, word) in mask.iter().enumerate() {
             let shift = u32::try_from(index).unwrap_or(0) * usize::BITS;
             BLOCKED.fetch_or((*word as u64).wrapping_shl(shift), Ordering::SeqCst);
         }
         for (number, open) in STANDARD.iter().enumerate() {
             // SAFETY: takes integers.
-            let answer = unsafe { raw::syscall3(raw::nr::FCNTL, number, 1, 0) };
+            let answer = unsafe { raw::syscall3(nr::FCNTL, number, 1, 0) };
             open.store(answer >= 0, Ordering::SeqCst);
         }
     }
@@ -115,7 +117,7 @@ pub(crate) fn report() {
     let place = (&raw mut limit).expose_provenance();
     let nofile = Resource::NOFILE.as_raw() as usize;
     // SAFETY: writes one `struct rlimit64`.
-    unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, nofile, 0, place) };
+    unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, 0, place) };
     println!("nofile={limit:?}");
     let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     println!("cgroups={}", cgroups.replace('\n', ";"));
@@ -166,7 +168,7 @@ fn reporter_environment() -> &'static [Arg<'static>] {
 fn facts_with(spawn: Spawn<'_>, fds: &[(BorrowedFd<'_>, RawFd)]) -> Facts {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let fds: Vec<_> = fds.iter().copied().chain([(writer.as_fd(), 1)]).collect();
-    let mut child = spawn.fds(&fds).spawn().unwrap_or_else(|error| panic!("{error}"));
+    let mut child = spawn.fd_maps(&fds).spawn().unwrap_or_else(|error| panic!("{error}"));
     drop(writer);
     let mut text = Vec::new();
     reader.read_to_end(&mut text).unwrap();
@@ -195,7 +197,7 @@ fn bit(signal: Signal) -> u64 {
     1 << (signal.as_raw() - 1)
 }
 
-fn failure(spawn: Spawn<'_>) -> (Stage, Errno) {
+fn failure(spawn: Spawn<'_>) -> (SpawnStage, Errno) {
     let before = common::open_fds();
     let error = spawn.spawn().expect_err("a program that starts");
     assert_eq!(common::open_fds(), before, "descriptors after {error}");
@@ -211,7 +213,7 @@ fn assert_no_children() {
     let mut info = [0_u64; 16]; // a `siginfo_t`
     let place = (&raw mut info).expose_provenance();
     // SAFETY: writes to the place given, which has 128 bytes.
-    let answer = unsafe { raw::syscall5(raw::nr::WAITID, P_ALL, 0, place, WEXITED | WNOHANG, 0) };
+    let answer = unsafe { raw::syscall5(nr::WAITID, P_ALL, 0, place, WEXITED | WNOHANG, 0) };
     assert_eq!(answer, -isize::try_from(Errno::ECHILD.raw_os_error()).unwrap(), "a child is left");
 }
 
@@ -252,8 +254,8 @@ fn spawn_arguments_and_environment_are_as_given() {
 
 fn spawn_shares_memory_whatever_is_asked() {
     let null = File::options().write(true).open("/dev/null").unwrap();
-    let mut child = reporter(&[]).fds(&[(null.as_fd(), 1)]).spawn().unwrap();
-    assert_eq!(child.method(), Method::Vfork);
+    let mut child = reporter(&[]).fd_maps(&[(null.as_fd(), 1)]).spawn().unwrap();
+    assert_eq!(child.method(), SpawnMethod::Vfork);
     assert!(child.wait().unwrap().success());
 }
 
@@ -281,17 +283,17 @@ fn spawn_session_and_group() {
 fn spawn_process_group_of_strangers_eperm() {
     // The group of a process that is in another session, or that does not exist.
     let (stage, errno) = failure(reporter(&[]).process_group(i32::MAX));
-    assert_eq!((stage, errno), (Stage::Setpgid, Errno::EPERM));
-    assert_eq!(failure(reporter(&[]).process_group(-1)), (Stage::Arguments, Errno::EINVAL));
+    assert_eq!((stage, errno), (SpawnStage::Setpgid, Errno::EPERM));
+    assert_eq!(failure(reporter(&[]).process_group(-1)), (SpawnStage::Arguments, Errno::EINVAL));
 }
 
 fn spawn_umask_nice_and_limits() {
     if common::descriptors_without_limit("spawn_umask_nice_and_limits") {
         return;
     }
-    let limits = [(Resource::NOFILE, Limit::new(50, 60)), (Resource::CORE, Limit::both(0))];
+    let limits = [(Resource::NOFILE, Rlimit::new(50, 60)), (Resource::CORE, Rlimit::both(0))];
     let before = umask(0o22);
-    let facts = facts(reporter(&[]).umask(0o137).nice(3).limits(&limits));
+    let facts = facts(reporter(&[]).umask(0o137).nice(3).rlimits(&limits));
     assert_eq!(facts["umask"], "137");
     assert_eq!(facts["nofile"], "[50, 60]");
     let own = getpriority(0, 0);
@@ -300,15 +302,15 @@ fn spawn_umask_nice_and_limits() {
 }
 
 fn spawn_limits_that_grow_eperm_einval() {
-    let wrong = [(Resource::NOFILE, Limit::new(60, 50))];
+    let wrong = [(Resource::NOFILE, Rlimit::new(60, 50))];
     assert_eq!(
-        failure(reporter(&[]).limits(&wrong)),
-        (Stage::Setrlimit(Resource::NOFILE), Errno::EINVAL)
+        failure(reporter(&[]).rlimits(&wrong)),
+        (SpawnStage::Setrlimit(Resource::NOFILE), Errno::EINVAL)
     );
-    let unknown = [(Resource::from_raw(999), Limit::both(1))];
+    let unknown = [(Resource::from_raw(999), Rlimit::both(1))];
     assert_eq!(
-        failure(reporter(&[]).limits(&unknown)),
-        (Stage::Setrlimit(Resource::from_raw(999)), Errno::EINVAL)
+        failure(reporter(&[]).rlimits(&unknown)),
+        (SpawnStage::Setrlimit(Resource::from_raw(999)), Errno::EINVAL)
     );
 }
 
@@ -341,7 +343,7 @@ fn spawn_signals_are_reset() {
 }
 
 fn spawn_signals_are_reset_one_by_one_without_clone3() {
-    if !common::Filter::new(&[raw::nr::CLONE3], Errno::ENOSYS).install() {
+    if !common::Filter::new(&[nr::CLONE3], Errno::ENOSYS).install() {
         return skip("spawn_signals_are_reset_one_by_one_without_clone3", "no seccomp here");
     }
     spawn_signals_are_reset();
@@ -352,7 +354,7 @@ fn spawn_leaves_the_threads_mask_as_it_was() {
         let mut mask = [0_usize; 8 / size_of::<usize>()];
         let place = (&raw mut mask).expose_provenance();
         // SAFETY: writes one signal set of 8 bytes.
-        unsafe { raw::syscall4(raw::nr::RT_SIGPROCMASK, 0, 0, place, 8) };
+        unsafe { raw::syscall4(nr::RT_SIGPROCMASK, 0, 0, place, 8) };
         mask
     };
     let before = mask();
@@ -380,7 +382,7 @@ fn spawn_user_group_and_groups() {
     // Also where the child fails after the change.
     assert_eq!(
         failure(program.spawn().uid(61_000).current_dir(c"/no/such/folder")),
-        (Stage::Chdir, Errno::ENOENT)
+        (SpawnStage::Chdir, Errno::ENOENT)
     );
     assert_eq!(dumpable(), 1);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -426,7 +428,7 @@ fn spawn_user_of_many_threads_leaves_dumpable() {
                 for turn in 0..50 {
                     let spawn = Spawn::new(c"/no/such/program", list(["x"]), list::<&str>([]));
                     let error = spawn.uid(61_000 + turn % 2).spawn().unwrap_err();
-                    assert_eq!(error.stage(), Stage::Exec);
+                    assert_eq!(error.stage(), SpawnStage::Exec);
                 }
             });
         }
@@ -436,14 +438,14 @@ fn spawn_user_of_many_threads_leaves_dumpable() {
 
 fn spawn_user_without_the_right_eperm() {
     become_nobody();
-    assert_eq!(failure(reporter(&[]).uid(0)), (Stage::Setuid, Errno::EPERM));
-    assert_eq!(failure(reporter(&[]).gid(0)), (Stage::Setgid, Errno::EPERM));
-    assert_eq!(failure(reporter(&[]).groups(&[0])), (Stage::Setgroups, Errno::EPERM));
+    assert_eq!(failure(reporter(&[]).uid(0)), (SpawnStage::Setuid, Errno::EPERM));
+    assert_eq!(failure(reporter(&[]).gid(0)), (SpawnStage::Setgid, Errno::EPERM));
+    assert_eq!(failure(reporter(&[]).groups(&[0])), (SpawnStage::Setgroups, Errno::EPERM));
     // The number by which the kernel means: leave it.
     for spawn in [reporter(&[]).uid(u32::MAX), reporter(&[]).gid(u32::MAX)] {
-        assert_eq!(failure(spawn), (Stage::Arguments, Errno::EINVAL));
+        assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
     }
-    assert_eq!(failure(reporter(&[]).nice(-5)), (Stage::Nice, Errno::EACCES));
+    assert_eq!(failure(reporter(&[]).nice(-5)), (SpawnStage::Nice, Errno::EACCES));
 }
 
 /// Takes `CAP_SETGID` away from root, and leaves `CAP_SETUID`.
@@ -465,13 +467,13 @@ fn drop_cap_setgid() {
 fn set_groups(groups: &[u32]) {
     let place = groups.as_ptr().expose_provenance();
     // SAFETY: reads the list.
-    assert_eq!(unsafe { raw::syscall2(raw::nr::SETGROUPS, groups.len(), place) }, 0);
+    assert_eq!(unsafe { raw::syscall2(nr::SETGROUPS, groups.len(), place) }, 0);
 }
 
 /// What becomes of the groups of a child, and of one with each of `uids`, where they cannot be changed.
 fn groups_denied(given: &[u32], program: &Reachable, uids: &[u32]) {
     let groups_of = |spawn| facts(spawn)["groups"].clone();
-    let denied = (Stage::Setgroups, Errno::EPERM);
+    let denied = (SpawnStage::Setgroups, Errno::EPERM);
     let same: Vec<u32> = given.iter().chain(given).rev().copied().collect();
     let (sorted, none) = (format!("{given:?}"), given.is_empty());
     for uid in uids {
@@ -517,7 +519,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
         set_groups(given);
         let mut child = common::child(|| {
             // SAFETY: takes an integer.
-            if unsafe { raw::syscall1(raw::nr::UNSHARE, CLONE_NEWUSER) } != 0 {
+            if unsafe { raw::syscall1(nr::UNSHARE, CLONE_NEWUSER) } != 0 {
                 return 77;
             }
             let maps = [("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")];
@@ -528,7 +530,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
                 groups_denied(given, &program, &[0]);
             } else {
                 // They have no number here.
-                assert_eq!(failure(program.spawn().uid(0)), (Stage::Setgroups, Errno::EPERM));
+                assert_eq!(failure(program.spawn().uid(0)), (SpawnStage::Setgroups, Errno::EPERM));
                 assert_eq!(facts(program.spawn())["groups"], "[65534, 65534]");
             }
             0
@@ -552,7 +554,7 @@ fn spawn_uid_of_ones_own_keeps_the_groups() {
     set_groups(&[1, 2]);
     assert_eq!(setuid(61_000), 0);
     assert_eq!(facts(program.spawn().uid(61_000))["groups"], "[1, 2]");
-    assert_eq!(failure(program.spawn().uid(61_001)), (Stage::Setgroups, Errno::EPERM));
+    assert_eq!(failure(program.spawn().uid(61_001)), (SpawnStage::Setgroups, Errno::EPERM));
 }
 
 /// An ordinary user with no process, if this is root.
@@ -560,9 +562,9 @@ fn become_nobody() {
     if geteuid() == 0 {
         let uid = 0x3_0000 + std::process::id() % 0x1_0000;
         // SAFETY: takes integers.
-        let groups = unsafe { raw::syscall2(raw::nr::SETGROUPS, 0, 0) };
+        let groups = unsafe { raw::syscall2(nr::SETGROUPS, 0, 0) };
         // SAFETY: takes integers.
-        let gid = unsafe { raw::syscall3(raw::nr::SETRESGID, 65534, 65534, 65534) };
+        let gid = unsafe { raw::syscall3(nr::SETRESGID, 65534, 65534, 65534) };
         assert_eq!((groups, gid, setuid(uid)), (0, 0, 0));
     }
 }
@@ -590,7 +592,7 @@ fn spawn_death_signal_arrives() {
         let fds = [(gate.as_fd(), 0), (writer.as_fd(), 5)];
         let argv = list(["sh", "-c", "echo up >&5; read line; echo late >&5"]);
         let spawn = Spawn::new(c"sh", argv, list::<&str>([]));
-        std::mem::forget(spawn.fds(&fds).parent_death_signal(Signal::KILL).spawn());
+        std::mem::forget(spawn.fd_maps(&fds).parent_death_signal(Signal::KILL).spawn());
         word.read(&mut [0]).map_or(1, |_| 0)
     });
     let mut text = [0; 3];
@@ -608,7 +610,7 @@ fn spawn_death_signal_arrives() {
 fn new_pid_namespace(test: &str) -> bool {
     const CLONE_NEWPID: usize = 0x2000_0000;
     // SAFETY: takes an integer.
-    let new = unsafe { raw::syscall1(raw::nr::UNSHARE, CLONE_NEWPID) } == 0;
+    let new = unsafe { raw::syscall1(nr::UNSHARE, CLONE_NEWPID) } == 0;
     if !new {
         skip(test, "needs root, to make a pid name space");
     }
@@ -639,9 +641,9 @@ fn begins_without_its_parent(namespace: bool) -> Option<bool> {
         }
         tell.write_all(b"!").unwrap();
         let argv = list(["sh", "-c", "echo begun >&5"]);
-        let spawn = Spawn::new(c"/bin/sh", argv, list::<&str>([])).cgroup(full.as_fd());
+        let spawn = Spawn::new(c"/bin/sh", argv, list::<&str>([])).cgroup_procs(full.as_fd());
         let fds = [(writer.as_fd(), 5)];
-        u8::from(spawn.fds(&fds).parent_death_signal(Signal::TERM).spawn().is_ok())
+        u8::from(spawn.fd_maps(&fds).parent_death_signal(Signal::TERM).spawn().is_ok())
     });
     drop((tell, writer, full));
     if ready.read(&mut [0]) != Ok(1) {
@@ -692,13 +694,16 @@ fn spawn_control_group() {
         return skip("spawn_control_group", "no control group can be made here");
     };
     let file = File::options().write(true).open(folder.join("cgroup.procs")).unwrap();
-    let given = facts(reporter(&[]).cgroup(file.as_fd()));
+    let given = facts(reporter(&[]).cgroup_procs(file.as_fd()));
     fs::remove_dir(&folder).unwrap();
     assert!(given["cgroups"].contains(&name), "{}", given["cgroups"]);
     assert!(!fs::read_to_string("/proc/self/cgroup").unwrap().contains(&name));
     // A file that takes no process.
     let (reader, _writer) = rawpipe::pipe().unwrap();
-    assert_eq!(failure(reporter(&[]).cgroup(reader.as_fd())), (Stage::Cgroup, Errno::EBADF));
+    assert_eq!(
+        failure(reporter(&[]).cgroup_procs(reader.as_fd())),
+        (SpawnStage::Cgroup, Errno::EBADF)
+    );
 }
 
 /// A control group of this test's own, if one can be made.
@@ -793,7 +798,7 @@ fn spawn_close_other_fds_leaves_what_is_mapped() {
     };
     check();
     // Also where the kernel has no call for it, and by the pipe.
-    if common::Filter::new(&[raw::nr::CLOSE_RANGE], Errno::ENOSYS).install() {
+    if common::Filter::new(&[nr::CLOSE_RANGE], Errno::ENOSYS).install() {
         check();
     }
 }
@@ -806,16 +811,16 @@ fn spawn_fds_with_the_standard_ones_closed_here() {
     let mut child = common::child(|| {
         for number in 0..3 {
             // SAFETY: `close` touches no memory; this child uses none of the three.
-            unsafe { raw::syscall1(raw::nr::CLOSE, number) };
+            unsafe { raw::syscall1(nr::CLOSE, number) };
         }
         let (near, far) = rawpipe::pipe().unwrap(); // 0 and 1
         let ok = near.as_raw_fd() == 0 && far.as_raw_fd() == 1;
         // Read end to 1, write end to 0, and the way to tell to 2; the channel, if any, lies above.
         let fds = [(near.as_fd(), 1), (far.as_fd(), 0), (writer.as_fd(), 2)];
         let argv = list(["sh", "-c", "echo through >&0; read line <&1; echo got $line >&2"]);
-        let spawned = Spawn::new(c"sh", argv, list::<&str>([])).fds(&fds).spawn();
-        let wrong = Spawn::new(c"/no/such/program", argv, list::<&str>([])).fds(&fds).spawn();
-        let told = matches!(wrong, Err(error) if error.stage() == Stage::Exec);
+        let spawned = Spawn::new(c"sh", argv, list::<&str>([])).fd_maps(&fds).spawn();
+        let wrong = Spawn::new(c"/no/such/program", argv, list::<&str>([])).fd_maps(&fds).spawn();
+        let told = matches!(wrong, Err(error) if error.stage() == SpawnStage::Exec);
         let ended = spawned.is_ok_and(|mut child| child.wait().is_ok_and(|end| end.success()));
         u8::from(!(ok && told && ended))
     });
@@ -827,18 +832,21 @@ fn spawn_fds_with_the_standard_ones_closed_here() {
 }
 
 fn spawn_fds_closed_one_ebadf() {
-    let (stage, errno) = failure(reporter(&[]).fds(&[(closed_fd(), 5)]));
-    assert_eq!((stage, errno), (Stage::Dup { from: closed_fd().as_raw_fd(), to: 5 }, Errno::EBADF));
+    let (stage, errno) = failure(reporter(&[]).fd_maps(&[(closed_fd(), 5)]));
+    assert_eq!(
+        (stage, errno),
+        (SpawnStage::Dup { from: closed_fd().as_raw_fd(), to: 5 }, Errno::EBADF)
+    );
     let same = closed_fd().as_raw_fd();
-    let (stage, errno) = failure(reporter(&[]).fds(&[(closed_fd(), same)]));
-    assert_eq!((stage, errno), (Stage::Dup { from: same, to: same }, Errno::EBADF));
+    let (stage, errno) = failure(reporter(&[]).fd_maps(&[(closed_fd(), same)]));
+    assert_eq!((stage, errno), (SpawnStage::Dup { from: same, to: same }, Errno::EBADF));
 }
 
 fn spawn_fds_number_beyond_the_limit_ebadf() {
     let file = File::open("/").unwrap();
     let to = 1 << 30;
-    let (stage, errno) = failure(reporter(&[]).fds(&[(file.as_fd(), to)]));
-    assert_eq!((stage, errno), (Stage::Dup { from: file.as_raw_fd(), to }, Errno::EBADF));
+    let (stage, errno) = failure(reporter(&[]).fd_maps(&[(file.as_fd(), to)]));
+    assert_eq!((stage, errno), (SpawnStage::Dup { from: file.as_raw_fd(), to }, Errno::EBADF));
 }
 
 /// So that 39 is the highest number, and the first spawn of this process has to do with it.
@@ -867,7 +875,7 @@ fn spawn_fds_permutation_with_the_highest_number() {
     let other = common::file(b"");
     let from = usize::try_from(other.as_raw_fd()).unwrap();
     // SAFETY: takes integers; 39 is nobody's.
-    assert_eq!(unsafe { raw::syscall3(raw::nr::DUP3, from, 39, 0) }, 39);
+    assert_eq!(unsafe { raw::syscall3(nr::DUP3, from, 39, 0) }, 39);
     // SAFETY: new, and owned by nobody else.
     let high = unsafe { <OwnedFd as rawpipe::fd::FromRawFd>::from_raw_fd(39) };
     let (low_identity, high_identity) = (identity(&low), identity(&high));
@@ -887,8 +895,8 @@ fn spawn_fds_permutation_with_the_highest_number() {
         targets
             .iter()
             .for_each(|number| assert_eq!(given[&format!("fd {number}")], identity(&file)));
-        let nowhere = reporter(&[]).fds(&fds).current_dir(c"/no/such/folder");
-        assert_eq!(failure(nowhere), (Stage::Chdir, Errno::ENOENT));
+        let nowhere = reporter(&[]).fd_maps(&fds).current_dir(c"/no/such/folder");
+        assert_eq!(failure(nowhere), (SpawnStage::Chdir, Errno::ENOENT));
     }
 }
 
@@ -909,17 +917,17 @@ fn spawn_fds_without_a_number_left() {
     }
     let (a, b) = (taken[0].as_fd(), taken[1].as_fd());
     let swapped = [(a, b.as_raw_fd()), (b, a.as_raw_fd())];
-    let swap = Stage::Dup { from: swapped[1].0.as_raw_fd(), to: swapped[1].1 };
+    let swap = SpawnStage::Dup { from: swapped[1].0.as_raw_fd(), to: swapped[1].1 };
     for _ in ["the first", "later"] {
         // It takes no number to start a program, nor to hear that there is none.
         assert_eq!(script.spawn().unwrap().wait().unwrap().code(), Some(5));
         let error = missing.spawn().unwrap_err();
-        assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT));
-        let error = script.fds(&swapped).spawn().unwrap_err();
+        assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
+        let error = script.fd_maps(&swapped).spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (swap, Errno::EMFILE));
     }
     let error = script.uid(getuid()).spawn().unwrap_err();
-    assert_eq!((error.stage(), error.errno()), (Stage::Channel, Errno::EMFILE));
+    assert_eq!((error.stage(), error.errno()), (SpawnStage::Channel, Errno::EMFILE));
     assert!(File::open("/dev/null").is_err());
     drop(taken);
     assert_no_children();
@@ -929,7 +937,7 @@ fn spawn_fds_number_twice_or_negative_einval() {
     let file = File::open("/").unwrap();
     for numbers in [[7, 7], [-1, 7]] {
         let fds = numbers.map(|number| (file.as_fd(), number));
-        assert_eq!(failure(reporter(&[]).fds(&fds)), (Stage::Arguments, Errno::EINVAL));
+        assert_eq!(failure(reporter(&[]).fd_maps(&fds)), (SpawnStage::Arguments, Errno::EINVAL));
     }
 }
 
@@ -937,38 +945,38 @@ fn spawn_fds_number_twice_or_negative_einval() {
 
 fn spawn_program_that_is_none() {
     let nowhere = Spawn::new(c"/no/such/program", list(["x"]), list::<&str>([]));
-    assert_eq!(failure(nowhere), (Stage::Exec, Errno::ENOENT));
+    assert_eq!(failure(nowhere), (SpawnStage::Exec, Errno::ENOENT));
     let unnamed = Spawn::new(c"", list(["x"]), list::<&str>([]));
-    assert_eq!(failure(unnamed), (Stage::Exec, Errno::ENOENT));
+    assert_eq!(failure(unnamed), (SpawnStage::Exec, Errno::ENOENT));
     let folder = Spawn::new(c"/", list(["x"]), list::<&str>([]));
-    assert_eq!(failure(folder), (Stage::Exec, Errno::EACCES));
+    assert_eq!(failure(folder), (SpawnStage::Exec, Errno::EACCES));
     let below_a_file = Spawn::new(c"/dev/null/x", list(["x"]), list::<&str>([]));
-    assert_eq!(failure(below_a_file), (Stage::Exec, Errno::ENOTDIR));
+    assert_eq!(failure(below_a_file), (SpawnStage::Exec, Errno::ENOTDIR));
     let long = leak("x".repeat(5000));
     assert_eq!(
         failure(Spawn::new(leak(format!("/{}", "x".repeat(5000))), list(["x"]), list::<&str>([]))),
-        (Stage::Exec, Errno::ENAMETOOLONG)
+        (SpawnStage::Exec, Errno::ENAMETOOLONG)
     );
     assert_eq!(
         failure(Spawn::new(long, list(["x"]), list::<&str>([]))),
-        (Stage::Exec, Errno::ENOENT)
+        (SpawnStage::Exec, Errno::ENOENT)
     );
 }
 
 fn spawn_file_that_is_no_program() {
     let closed = Script::new(b"#!/bin/sh\nexit 0\n", 0o644);
-    assert_eq!(failure(closed.spawn()), (Stage::Exec, Errno::EACCES));
+    assert_eq!(failure(closed.spawn()), (SpawnStage::Exec, Errno::EACCES));
     let plain = Script::new(b"exit 0\n", 0o755);
-    assert_eq!(failure(plain.spawn()), (Stage::Exec, Errno::ENOEXEC));
+    assert_eq!(failure(plain.spawn()), (SpawnStage::Exec, Errno::ENOEXEC));
     let good = Script::new(b"#!/bin/sh\nexit 9\n", 0o755);
     assert_eq!(good.spawn().spawn().unwrap().wait().unwrap().code(), Some(9));
     if dies_of_exec("spawn_file_that_is_no_program") {
         return;
     }
     let empty = Script::new(b"", 0o755);
-    assert_eq!(failure(empty.spawn()), (Stage::Exec, Errno::ENOEXEC));
+    assert_eq!(failure(empty.spawn()), (SpawnStage::Exec, Errno::ENOEXEC));
     let lost = Script::new(b"#!/no/such/interpreter\n", 0o755);
-    assert_eq!(failure(lost.spawn()), (Stage::Exec, Errno::ENOENT));
+    assert_eq!(failure(lost.spawn()), (SpawnStage::Exec, Errno::ENOENT));
 }
 
 fn spawn_program_open_for_writing_etxtbsy() {
@@ -978,7 +986,7 @@ fn spawn_program_open_for_writing_etxtbsy() {
     let script = Script::new(b"", 0o755);
     fs::copy("/bin/true", &script.0).unwrap();
     let writer = File::options().append(true).open(&script.0).unwrap();
-    assert_eq!(failure(script.spawn()), (Stage::Exec, Errno::ETXTBSY));
+    assert_eq!(failure(script.spawn()), (SpawnStage::Exec, Errno::ETXTBSY));
     drop(writer);
     assert!(script.spawn().spawn().unwrap().wait().unwrap().success());
 }
@@ -1000,7 +1008,7 @@ fn spawn_arguments_too_long_e2big() {
     let page = 1 << 16; // at least a page on any kernel
     let long = "x".repeat(33 * page);
     let spawn = Spawn::new(c"/bin/sh", list(["sh", &long]), list::<&str>([]));
-    assert_eq!(failure(spawn), (Stage::Exec, Errno::E2BIG));
+    assert_eq!(failure(spawn), (SpawnStage::Exec, Errno::E2BIG));
 }
 
 fn spawn_list_without_end_einval() {
@@ -1008,21 +1016,24 @@ fn spawn_list_without_end_einval() {
     let good = list(["sh"]);
     for (argv, envp) in [(&argv[..], good), (good, &argv[..]), (&[][..], good), (good, &[][..])] {
         let spawn = Spawn::new(c"/bin/sh", argv, envp);
-        assert_eq!(failure(spawn), (Stage::Arguments, Errno::EINVAL));
+        assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
         assert_eq!(process::execve(c"/bin/sh", argv, envp), Err(Errno::EINVAL));
     }
     // The kernel ends at the first end, and then there is no name.
     let nameless = [Arg::END, Arg::new(c"sh"), Arg::END];
     let spawn = Spawn::new(c"/bin/sh", &nameless, good);
-    assert_eq!(failure(spawn), (Stage::Arguments, Errno::EINVAL));
+    assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
 }
 
 fn spawn_folder_missing_enoent() {
     assert_eq!(
         failure(reporter(&[]).current_dir(c"/no/such/folder")),
-        (Stage::Chdir, Errno::ENOENT)
+        (SpawnStage::Chdir, Errno::ENOENT)
     );
-    assert_eq!(failure(reporter(&[]).current_dir(c"/dev/null")), (Stage::Chdir, Errno::ENOTDIR));
+    assert_eq!(
+        failure(reporter(&[]).current_dir(c"/dev/null")),
+        (SpawnStage::Chdir, Errno::ENOTDIR)
+    );
 }
 
 // ---- the search ----
@@ -1044,9 +1055,9 @@ fn spawn_search_takes_the_path_of_the_child() {
     assert_eq!(code(format!("PATH={a}:{b}")), Ok(2));
     let error = |stage, errno: Errno| (stage, errno);
     let failed = |path: String| code(path).map_err(|e| error(e.stage(), e.errno()));
-    assert_eq!(failed(format!("PATH={a}:/no/such/folder")), Err((Stage::Exec, Errno::EACCES)));
-    assert_eq!(failed(format!("PATH={b}x:/dev/null")), Err((Stage::Exec, Errno::ENOENT)));
-    assert_eq!(failed("NOPATH=x".to_owned()), Err((Stage::Exec, Errno::ENOENT)));
+    assert_eq!(failed(format!("PATH={a}:/no/such/folder")), Err((SpawnStage::Exec, Errno::EACCES)));
+    assert_eq!(failed(format!("PATH={b}x:/dev/null")), Err((SpawnStage::Exec, Errno::ENOENT)));
+    assert_eq!(failed("NOPATH=x".to_owned()), Err((SpawnStage::Exec, Errno::ENOENT)));
     // The first of two variables counts; an empty folder is the current one, that of the child.
     let spawn = Spawn::new(c"prog", list(["prog"]), list(["PATH=:/bin"]));
     let there = leak(second.as_os_str().as_bytes());
@@ -1065,7 +1076,7 @@ fn spawn_as_many_processes_as_allowed_eagain() {
     }
     become_nobody();
     set_limit(Resource::NPROC, 0);
-    assert_eq!(failure(reporter(&[])), (Stage::Clone, Errno::EAGAIN));
+    assert_eq!(failure(reporter(&[])), (SpawnStage::Clone, Errno::EAGAIN));
     common::end_without_a_look_at_leaks();
 }
 
@@ -1076,18 +1087,18 @@ fn spawn_without_memory_enomem() {
     let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
     set_limit(Resource::AS, 1 << 20); // less than there is already
     let error = spawn.spawn().map(drop).unwrap_err();
-    assert_eq!((error.stage(), error.errno()), (Stage::Stack, Errno::ENOMEM));
+    assert_eq!((error.stage(), error.errno()), (SpawnStage::Stack, Errno::ENOMEM));
     common::end_without_a_look_at_leaks();
 }
 
 /// A stack that got no guard page is not kept for the next child.
 fn spawn_without_a_guard_page_enomem() {
     let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
-    if !common::Filter::new(&[raw::nr::MPROTECT], Errno::ENOMEM).install() {
+    if !common::Filter::new(&[nr::MPROTECT], Errno::ENOMEM).install() {
         return skip("spawn_without_a_guard_page_enomem", "filters do not work here");
     }
     for _ in 0..2 {
-        assert_eq!(failure(spawn), (Stage::Stack, Errno::ENOMEM));
+        assert_eq!(failure(spawn), (SpawnStage::Stack, Errno::ENOMEM));
     }
 }
 
@@ -1096,14 +1107,14 @@ fn refuse_shared_memory(errno: Errno) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 }; // behind the stack there
     // Valgrind makes a fork of it, which no filter sees to be anything else.
     common::tool() != Some(common::Tool::Valgrind)
-        && common::Filter::on_argument(raw::nr::CLONE, index, Value::Has(0x100), errno).install()
-        && common::Filter::new(&[raw::nr::CLONE3], Errno::ENOSYS).install()
+        && common::Filter::on_argument(nr::CLONE, index, Value::Has(0x100), errno).install()
+        && common::Filter::new(&[nr::CLONE3], Errno::ENOSYS).install()
 }
 
 fn by_fork() {
     let null = File::options().write(true).open("/dev/null").unwrap();
-    let mut child = reporter(&[]).fds(&[(null.as_fd(), 1)]).spawn().unwrap();
-    assert_eq!(child.method(), Method::Fork);
+    let mut child = reporter(&[]).fd_maps(&[(null.as_fd(), 1)]).spawn().unwrap();
+    assert_eq!(child.method(), SpawnMethod::Fork);
     assert!(child.wait().unwrap().success());
     // By the pipe, with descriptors everywhere.
     let file = File::open("/").unwrap();
@@ -1111,14 +1122,17 @@ fn by_fork() {
     let given = facts_with(reporter(&["x"]), &fds);
     assert_eq!((given["args"].as_str(), &given["fd 39"]), ("x", &identity(&file)));
     assert_eq!(
-        failure(reporter(&[]).fds(&fds).close_other_fds().current_dir(c"/no/such/folder")),
-        (Stage::Chdir, Errno::ENOENT)
+        failure(reporter(&[]).fd_maps(&fds).close_other_fds().current_dir(c"/no/such/folder")),
+        (SpawnStage::Chdir, Errno::ENOENT)
     );
     let nowhere = Spawn::new(c"/no/such/program", list(["x"]), list::<&str>([]));
-    assert_eq!(failure(nowhere.close_other_fds()), (Stage::Exec, Errno::ENOENT));
+    assert_eq!(failure(nowhere.close_other_fds()), (SpawnStage::Exec, Errno::ENOENT));
     let beyond = (file.as_fd(), 1 << 30);
-    let (stage, errno) = failure(reporter(&[]).fds(&[beyond]));
-    assert_eq!((stage, errno), (Stage::Dup { from: file.as_raw_fd(), to: beyond.1 }, Errno::EBADF));
+    let (stage, errno) = failure(reporter(&[]).fd_maps(&[beyond]));
+    assert_eq!(
+        (stage, errno),
+        (SpawnStage::Dup { from: file.as_raw_fd(), to: beyond.1 }, Errno::EBADF)
+    );
 }
 
 fn spawn_shared_memory_refused_eperm_forks() {
@@ -1144,11 +1158,11 @@ fn spawn_any_clone_refused() {
     for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EACCES] {
         // Each in a process of its own: a filter stays.
         let mut child = common::child(|| {
-            let calls = [raw::nr::CLONE, raw::nr::CLONE3];
+            let calls = [nr::CLONE, nr::CLONE3];
             if !common::Filter::new(&calls, errno).install() {
                 return 77;
             }
-            u8::from(failure(reporter(&[])) != (Stage::Clone, errno))
+            u8::from(failure(reporter(&[])) != (SpawnStage::Clone, errno))
         });
         match child.wait().unwrap().code() {
             Some(77) => return skip("spawn_any_clone_refused", "no seccomp here"),
@@ -1158,18 +1172,18 @@ fn spawn_any_clone_refused() {
 }
 
 fn kill_at_exec() -> bool {
-    common::Filter::new(&[raw::nr::EXECVE], Errno::EPERM).that_kills().install()
+    common::Filter::new(&[nr::EXECVE], Errno::EPERM).that_kills().install()
 }
 
 fn spawn_killed_before_exec_echild() {
-    let killed = (Stage::Killed(Signal::SYS), Errno::ECHILD);
+    let killed = (SpawnStage::Killed(Signal::SYS), Errno::ECHILD);
     type Refuse = fn() -> bool;
     let worlds: [(&str, Refuse); 4] = [
         ("shared memory", || true),
         ("fork", || refuse_shared_memory(Errno::EPERM)),
-        ("no setpgid", || common::Filter::new(&[raw::nr::SETPGID], Errno::EPERM).install()),
+        ("no setpgid", || common::Filter::new(&[nr::SETPGID], Errno::EPERM).install()),
         ("no pidfd", || {
-            let calls = [raw::nr::CLONE3, raw::nr::PIDFD_OPEN];
+            let calls = [nr::CLONE3, nr::PIDFD_OPEN];
             common::Filter::new(&calls, Errno::ENOSYS).install()
                 && common::no_pidfd_by_clone().install()
         }),
@@ -1197,12 +1211,12 @@ fn spawn_killed_before_exec_echild() {
 
 /// Nobody says then whether the program has begun; its status is there.
 fn spawn_killed_before_exec_without_proc() {
-    let no_files = common::Filter::new(&[raw::nr::OPENAT], Errno::ENOENT);
+    let no_files = common::Filter::new(&[nr::OPENAT], Errno::ENOENT);
     if !no_files.install() || !kill_at_exec() {
         return skip("spawn_killed_before_exec_without_proc", "no seccomp here");
     }
     let error = reporter(&[]).spawn().unwrap_err();
-    assert_eq!((error.stage(), error.errno()), (Stage::Killed(Signal::SYS), Errno::ECHILD));
+    assert_eq!((error.stage(), error.errno()), (SpawnStage::Killed(Signal::SYS), Errno::ECHILD));
     // In another session the kernel does not say.
     let mut child = reporter(&[]).setsid().spawn().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::SYS));
@@ -1212,7 +1226,7 @@ fn spawn_killed_before_exec_without_proc() {
 fn spawn_where_setpgid_is_refused() {
     for errno in [Errno::EPERM, Errno::ENOSYS] {
         let mut child = common::child(|| {
-            if !common::Filter::new(&[raw::nr::SETPGID], errno).install() {
+            if !common::Filter::new(&[nr::SETPGID], errno).install() {
                 return 77;
             }
             for spawn in [reporter(&["x"]), reporter(&["x"]).setsid()] {
@@ -1250,11 +1264,11 @@ fn set_limit(resource: Resource, limit: u64) {
     let place = (&raw const limit).expose_provenance();
     let resource = resource.as_raw() as usize;
     // SAFETY: reads one `struct rlimit64`.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, resource, place, 0) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
 }
 
 fn spawn_without_newer_calls() {
-    let calls = [raw::nr::CLONE3, raw::nr::PIDFD_OPEN, raw::nr::CLOSE_RANGE];
+    let calls = [nr::CLONE3, nr::PIDFD_OPEN, nr::CLOSE_RANGE];
     if !common::Filter::new(&calls, Errno::ENOSYS).install() {
         return skip("spawn_without_newer_calls", "no seccomp here");
     }
@@ -1310,7 +1324,7 @@ fn fexecve_without_execveat_goes_by_proc() {
     for errno in [Errno::ENOSYS, Errno::ENOENT] {
         let argv = list(["sh", "-c", "exit 8"]);
         let file = File::open("/bin/sh").unwrap();
-        let refuse = common::Filter::new(&[raw::nr::EXECVEAT], errno);
+        let refuse = common::Filter::new(&[nr::EXECVEAT], errno);
         let code = code_of(|| {
             if !refuse.install() {
                 process::exit(77);
@@ -1360,7 +1374,7 @@ fn spawn_from_threads_with_signals_and_allocations() {
                         let argv = list(["sh", "-c", "echo $0", &word]);
                         let (reader, writer) = rawpipe::pipe().unwrap();
                         let fds = [(writer.as_fd(), 1)];
-                        let spawn = Spawn::new(c"sh", argv, list::<&str>([])).fds(&fds);
+                        let spawn = Spawn::new(c"sh", argv, list::<&str>([])).fd_maps(&fds);
                         let mut child = spawn.spawn().unwrap();
                         drop(writer);
                         let mut text = Vec::new();
@@ -1369,7 +1383,10 @@ fn spawn_from_threads_with_signals_and_allocations() {
                         assert!(child.wait().unwrap().success());
                         let wrong = Spawn::new(c"/no/such/program", argv, list::<&str>([]));
                         let error = wrong.spawn().unwrap_err();
-                        assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT));
+                        assert_eq!(
+                            (error.stage(), error.errno()),
+                            (SpawnStage::Exec, Errno::ENOENT)
+                        );
                     }
                 })
             })
@@ -1404,7 +1421,7 @@ fn spawn_leaves_nothing_behind() {
     let wrong = Spawn::new(c"/no/such/program", list(["x"]), list::<&str>([]));
     let turn = || {
         assert!(spawn.spawn().unwrap().wait().unwrap().success());
-        assert_eq!(wrong.spawn().unwrap_err().stage(), Stage::Exec);
+        assert_eq!(wrong.spawn().unwrap_err().stage(), SpawnStage::Exec);
     };
     turn();
     let before = (common::open_fds(), count("task"), maps());

@@ -7,9 +7,10 @@
 //! `RAWPIPE_ATTACK_SECONDS` is how long all attacks together take: 4 by default.
 #![allow(unsafe_code, reason = "system calls that the crate has no name for")]
 
+use crate::common::nr;
 use crate::common::{self, skip};
 use rawpipe::event::{PollEvents, PollFd, poll};
-use rawpipe::process::{self, Arg, Child, Signal, Spawn, Stage};
+use rawpipe::process::{self, Arg, Child, Signal, Spawn, SpawnStage};
 use rawpipe::{Fork, PipeReader, PipeWriter, raw};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -100,7 +101,7 @@ impl Score {
         unsafe { ptrace(PTRACE_DETACH, pid, 0_usize, 0_usize) };
         // The stop may not have been the one that was asked for, which comes later then.
         // SAFETY: touches no memory.
-        unsafe { raw::syscall2(raw::nr::KILL, pid, SIGCONT) };
+        unsafe { raw::syscall2(nr::KILL, pid, SIGCONT) };
     }
 
     fn tell(self, to: &PipeWriter) -> bool {
@@ -151,7 +152,7 @@ fn attack_what_is_new(gate: &PipeReader, kills: bool, parent: u32) -> Score {
         (0..8).for_each(|_| score.by_memory(pid));
         if kills && pid != before && is_child_of(pid, parent) {
             // SAFETY: touches no memory.
-            unsafe { raw::syscall2(raw::nr::KILL, pid, SIGKILL) };
+            unsafe { raw::syscall2(nr::KILL, pid, SIGKILL) };
             (0..8).for_each(|_| score.by_memory(pid));
         } else {
             score.by_trace(pid);
@@ -259,7 +260,7 @@ fn spawn_other() {
             Ok(mut child) => _ = child.wait().unwrap(),
             Err(error) => {
                 let killed = error.to_string().starts_with("killed by SIGKILL");
-                assert!(killed || error.stage() == Stage::Exec, "{error}");
+                assert!(killed || error.stage() == SpawnStage::Exec, "{error}");
             }
         }
     }

@@ -2,11 +2,13 @@
 //! closed, and who else has the pipes. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "closing and replacing standard streams, by their numbers")]
 
+use crate::common::nr;
 use crate::common::programs::{all_of, output_of, program, std_program};
 use crate::common::{self, Filter, Value, keep, skip};
+use rawpipe::Deadline;
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rawpipe::process::{
-    Arg, Command, Limit, Method, OnDrop, Resource, Signal, Spawn, Stage, Stdio,
+    Arg, Command, OnDrop, Resource, Rlimit, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
 };
 use rawpipe::{Errno, PipeFlags, io, raw};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +33,7 @@ fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl FnOnce() -> R
     let replace = |from: BorrowedFd<'_>, to: usize| {
         let from = usize::try_from(from.as_raw_fd()).unwrap();
         // SAFETY: takes integers; what was there is kept by a copy.
-        let answer = unsafe { raw::syscall3(raw::nr::DUP3, from, to, 0) };
+        let answer = unsafe { raw::syscall3(nr::DUP3, from, to, 0) };
         assert_eq!(usize::try_from(answer), Ok(to));
     };
     let saved = [0, 1, 2].map(|number| io::dup_cloexec(own(number)).unwrap());
@@ -39,7 +41,7 @@ fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl FnOnce() -> R
         match file {
             Some(file) => replace(file, number),
             // SAFETY: as above.
-            None => assert_eq!(unsafe { raw::syscall1(raw::nr::CLOSE, number) }, 0),
+            None => assert_eq!(unsafe { raw::syscall1(nr::CLOSE, number) }, 0),
         }
     }
     let result = body();
@@ -58,8 +60,8 @@ fn with_closed<R>(closed: u8, body: impl FnOnce() -> R) -> R {
 fn no_shared_memory(test: &str) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 };
     let filters = [
-        Filter::on_argument(raw::nr::CLONE, index, Value::Has(0x100), Errno::EPERM),
-        Filter::new(&[raw::nr::CLONE3], Errno::ENOSYS),
+        Filter::on_argument(nr::CLONE, index, Value::Has(0x100), Errno::EPERM),
+        Filter::new(&[nr::CLONE3], Errno::ENOSYS),
     ];
     // Valgrind makes a fork of it, which no filter sees to be anything else.
     let seen = common::tool() != Some(common::Tool::Valgrind);
@@ -120,7 +122,7 @@ fn every_mapping() {
             let mapped = (0..).zip(sources).filter(|(_, source)| *source < 3);
             let fds: Vec<_> = mapped.map(|(number, source)| (own(source), number)).collect();
             let ended = with_standard(given, || {
-                spawn.fds(&fds).spawn().map(|mut child| child.wait().map(|end| end.code()))
+                spawn.fd_maps(&fds).spawn().map(|mut child| child.wait().map(|end| end.code()))
             });
             assert_eq!(ended, Ok(Ok(Some(0))), "{open:03b} {sources:?}");
             let mut expected = [const { String::new() }; 3];
@@ -141,7 +143,7 @@ fn spawn_every_way_from_standard_to_standard_streams() {
 
 fn spawn_every_way_from_standard_to_standard_streams_by_fork() {
     if no_shared_memory("spawn_every_way_from_standard_to_standard_streams_by_fork") {
-        assert_eq!(marker(&["0"]).spawn().unwrap().method(), Method::Fork);
+        assert_eq!(marker(&["0"]).spawn().unwrap().method(), SpawnMethod::Fork);
         every_mapping();
     }
 }
@@ -157,7 +159,7 @@ fn closed_ones() {
             let before = common::open_fds();
             let (output, missing) = with_closed(closed, || {
                 let mut child = command.spawn().unwrap();
-                let output = child.communicate(b"through").map_err(|error| error.reason());
+                let output = child.communicate(b"through").map_err(|error| error.kind());
                 drop(child);
                 let mut missing = Command::new("/no/such/program");
                 missing.stdin(stdio(0)).stdout(stdio(1)).stderr(stdio(2)).close_other_fds();
@@ -170,7 +172,7 @@ fn closed_ones() {
             let stderr: &[u8] = if piped & 4 == 4 { b"err" } else { b"" };
             assert_eq!((&*output.stdout, &*output.stderr), (stdout, stderr), "{what}");
             let error = missing.unwrap_err();
-            assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT), "{what}");
+            assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT), "{what}");
             assert_eq!(common::open_fds(), before, "{what}");
         }
     }
@@ -216,7 +218,7 @@ fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
     let null = File::open("/dev/null").unwrap();
     let ended = with_standard([Some(null.as_fd()), Some(null.as_fd()), Some(file.as_fd())], || {
         let spawn = marker(&["1", "2"]);
-        spawn.fds(&[(own(2), 1)]).spawn().map(|mut child| child.wait().map(|end| end.code()))
+        spawn.fd_maps(&[(own(2), 1)]).spawn().map(|mut child| child.wait().map(|end| end.code()))
     });
     assert_eq!((ended, contents(&file)), (Ok(Ok(Some(0))), "12".to_owned()));
 }
@@ -290,13 +292,13 @@ fn close_other_fds_above_a_lowered_limit() {
     let file = common::file(b"");
     let from = usize::try_from(file.as_raw_fd()).unwrap();
     // SAFETY: takes integers only.
-    let high = unsafe { raw::syscall3(raw::nr::FCNTL, from, F_DUPFD, 300) };
+    let high = unsafe { raw::syscall3(nr::FCNTL, from, F_DUPFD, 300) };
     assert!(high >= 300, "{high}");
     let limit = [64_u64, 64];
     let place = (&raw const limit).expose_provenance();
     let nofile = Resource::NOFILE.as_raw() as usize;
     // SAFETY: reads one `struct rlimit64`.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
     let high = i32::try_from(high).unwrap();
     if common::emulated() {
         return skip(test, "an emulator has descriptors of its own");
@@ -305,7 +307,7 @@ fn close_other_fds_above_a_lowered_limit() {
     let open = open_in(program("fds", &[]).close_other_fds());
     if open.contains(&high) {
         // SAFETY: takes integers; the range is empty.
-        let answer = unsafe { raw::syscall3(raw::nr::CLOSE_RANGE, 1 << 20, 1 << 20, 0) };
+        let answer = unsafe { raw::syscall3(nr::CLOSE_RANGE, 1 << 20, 1 << 20, 0) };
         assert_ne!(answer, 0, "{open:?}");
         skip(test, "without close_range only what is below the limit");
     }
@@ -322,10 +324,10 @@ fn pipes_of_one_child_are_not_in_the_next() {
     let (mut first, mut second) = (cat(), cat());
     drop(first.take_stdin());
     assert_eq!(all_of(first.take_stdout()), b"");
-    assert!(first.wait_timeout(LONG).unwrap().unwrap().success());
+    assert!(first.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
     assert_eq!(second.try_wait(), Ok(None));
     drop(second.take_stdin());
-    assert!(second.wait_timeout(LONG).unwrap().unwrap().success());
+    assert!(second.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
 }
 
 /// Nobody waits for the child of a child that has no pipe of ours.
@@ -335,7 +337,7 @@ fn stdio_null_with_a_grandchild_left_behind() {
     let mut command = program("parent", &[]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).fd_map(gate, 7);
     let mut child = command.spawn().unwrap();
-    assert!(child.wait_timeout(LONG).unwrap().unwrap().success());
+    assert!(child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
     drop(child);
     assert_eq!(common::open_fds(), before);
     // It is there: it has the gate.
@@ -352,7 +354,7 @@ fn rlimit_nofile_0_leaves_the_streams() {
         return skip("rlimit_nofile_0_leaves_the_streams", "an emulator needs some itself");
     }
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "echo out"]).rlimit(Resource::NOFILE, Limit::both(0));
+    command.args(["-c", "echo out"]).rlimit(Resource::NOFILE, Rlimit::both(0));
     let output = command.output().unwrap();
     // A program that needs shared libraries cannot open them, and its loader says so.
     match output.status.code() {
@@ -419,7 +421,7 @@ fn current_dir_relative_and_of_any_bytes() {
     assert_eq!(cwd(OsStr::new(".")), folder.as_os_str().as_bytes());
     assert_eq!(cwd(below.as_os_str()), below.as_os_str().as_bytes());
     let missing = program("cwd", &[]).current_dir("none").spawn().map(drop).unwrap_err();
-    assert_eq!((missing.stage(), missing.errno()), (Stage::Chdir, Errno::ENOENT));
+    assert_eq!((missing.stage(), missing.errno()), (SpawnStage::Chdir, Errno::ENOENT));
     env::set_current_dir("/").unwrap();
     fs::remove_dir_all(&folder).unwrap();
 }
@@ -478,7 +480,7 @@ fn fd_map_both_ends_of_a_pipe() {
 /// thread that prints would write into it.
 #[cfg(feature = "transfer")]
 fn descriptors_of_the_crate_are_no_standard_streams() {
-    use rawpipe::chunk::{ChunkWriter, Mechanism};
+    use rawpipe::chunk::{ChunkMechanism, ChunkWriter};
     use rawpipe::transfer::{FanoutSink, Transfer, fanout};
     use std::ops::ControlFlow;
 
@@ -501,8 +503,9 @@ fn descriptors_of_the_crate_are_no_standard_streams() {
         let mut sinks = [FanoutSink::new(&to).unwrap(), FanoutSink::new(&sink).unwrap()];
         let with_sinks = free();
         let fanned = fanout(&reader, &mut sinks);
-        let chunks =
-            ChunkWriter::builder().mechanism(Mechanism::Memfd).build(sink.try_clone().unwrap());
+        let chunks = ChunkWriter::builder()
+            .mechanism(ChunkMechanism::Memfd)
+            .build(sink.try_clone().unwrap());
         let with_chunks = free();
         drop(chunks);
         (moved.ok(), fanned.ok(), during, with_sinks, with_chunks)

@@ -3,11 +3,14 @@
 
 #![allow(unsafe_code, reason = "a tracer")]
 
+use crate::common::nr;
 use crate::common::programs::{is_pattern, pattern, program};
 use crate::common::{self, Filter, NO_FILTER, Storm, filtered, skip};
 use rawpipe::Deadline;
-use rawpipe::process::{Child, Communicate, OnDrop, Reason, Signal, Stdio, Stream};
-use rawpipe::{Errno, PipeWriter, raw};
+use rawpipe::process::{
+    Child, Communicate, CommunicateErrorKind as Kind, OnDrop, Signal, StdStream, Stdio,
+};
+use rawpipe::{Errno, PipeWriter};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -55,7 +58,7 @@ fn communicate_every_combination_of_pipes_leaves_nothing() {
             if fails && is_piped(2) {
                 // One more time, after a limit.
                 let error = Communicate::new().limit(0).run(&mut child).unwrap_err();
-                assert_eq!(error.reason(), Reason::Limit(Stream::Stderr), "{piped:03b}");
+                assert_eq!(error.kind(), Kind::Limit(StdStream::Stderr), "{piped:03b}");
             }
             let output = child.communicate(b"in").unwrap();
             assert!(output.status.success(), "{piped:03b}");
@@ -63,8 +66,8 @@ fn communicate_every_combination_of_pipes_leaves_nothing() {
             let stdout: &[u8] = if fed { b"in" } else { b"" };
             let stderr: &[u8] = if is_piped(2) { b"err" } else { b"" };
             assert_eq!((&*output.stdout, &*output.stderr), (stdout, stderr), "{piped:03b}");
-            assert!(child.stdin().is_none() && child.stdout().is_none());
-            assert!(child.stderr().is_none(), "{piped:03b}");
+            assert!(child.stdin_ref().is_none() && child.stdout_ref().is_none());
+            assert!(child.stderr_ref().is_none(), "{piped:03b}");
             drop(child);
             assert_eq!(common::open_fds(), before, "{piped:03b}");
         }
@@ -76,9 +79,9 @@ fn communicate_every_combination_of_pipes_leaves_nothing() {
 fn communicate_input_begun_by_hand() {
     let (mut child, _gate) = held("cat");
     let input = some_bytes(300_000);
-    child.stdin().unwrap().write_all(&input[..1000]).unwrap();
+    child.stdin_ref().unwrap().write_all(&input[..1000]).unwrap();
     let mut first = [0; 10];
-    child.stdout().unwrap().read_exact(&mut first).unwrap();
+    child.stdout_ref().unwrap().read_exact(&mut first).unwrap();
     let output = child.communicate(&input[1000..]).unwrap();
     assert!(output.status.success());
     assert!(first == input[..10] && output.stdout == input[10..]);
@@ -100,10 +103,10 @@ fn communicate_limit_in_steps_loses_nothing() {
                 break end.status;
             }
             Err(error) => {
-                match error.reason() {
-                    Reason::Limit(Stream::Stdout) => assert_eq!(error.stdout().len(), STEP),
+                match error.kind() {
+                    Kind::Limit(StdStream::Stdout) => assert_eq!(error.stdout().len(), STEP),
                     reason => {
-                        assert_eq!(reason, Reason::Limit(Stream::Stderr));
+                        assert_eq!(reason, Kind::Limit(StdStream::Stderr));
                         assert_eq!(error.stderr().len(), STEP);
                     }
                 }
@@ -125,7 +128,7 @@ fn communicate_outputs_closed_long_before_the_end() {
     let (begin, busy_before) = (Instant::now(), busy());
     for _ in 0..20 {
         let error = Communicate::new().deadline(after(25)).run(&mut child).unwrap_err();
-        assert_eq!(error.reason(), Reason::Deadline);
+        assert_eq!(error.kind(), Kind::Deadline);
         assert!(error.stdout().is_empty() && error.stderr().is_empty());
     }
     let (took, spent) = (begin.elapsed(), busy() - busy_before);
@@ -133,7 +136,7 @@ fn communicate_outputs_closed_long_before_the_end() {
     if !common::emulated() {
         assert!(spent < took / 2, "{spent:?} of {took:?} with a CPU");
     }
-    assert!(child.stdout().is_none() && child.stderr().is_none(), "they have ended");
+    assert!(child.stdout_ref().is_none() && child.stderr_ref().is_none(), "they have ended");
     drop(gate);
     assert!(child.communicate(b"").unwrap().status.success());
 }
@@ -146,12 +149,12 @@ fn communicate_grandchild_holds_the_input() {
     let input = some_bytes(5_000_000);
     let begin = Instant::now();
     let error = Communicate::new().input(&input).deadline(after(100)).run(&mut child).unwrap_err();
-    assert_eq!(error.reason(), Reason::Deadline);
+    assert_eq!(error.kind(), Kind::Deadline);
     assert!(begin.elapsed() < LONG);
-    assert_eq!(error.fed(), child.stdin().unwrap().available().unwrap());
+    assert_eq!(error.fed(), child.stdin_ref().unwrap().available().unwrap());
     let grace = Duration::from_millis(50);
     let error = Communicate::new().input(&input).grace(grace).run(&mut child).unwrap_err();
-    assert_eq!(error.reason(), Reason::Grace);
+    assert_eq!(error.kind(), Kind::Grace);
     assert!(child.try_wait().unwrap().expect("it has ended").success());
     // The grandchild ends, and so nobody is left to read.
     drop(gate);
@@ -162,15 +165,15 @@ fn communicate_grandchild_holds_the_input() {
 fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     let (mut child, gate) = held("family");
     let mut pid = [0];
-    child.stdout().unwrap().read_exact(&mut pid).unwrap();
+    child.stdout_ref().unwrap().read_exact(&mut pid).unwrap();
     let begin = Instant::now();
     child.kill().unwrap();
-    let status = child.wait_timeout(LONG).unwrap().expect("it was killed");
+    let status = child.wait_deadline(Deadline::after(LONG)).unwrap().expect("it was killed");
     assert_eq!(status.signal(), Some(Signal::KILL));
     let error = Communicate::new().deadline(after(100)).run(&mut child).unwrap_err();
-    assert_eq!(error.reason(), Reason::Deadline);
+    assert_eq!(error.kind(), Kind::Deadline);
     assert!(begin.elapsed() < LONG);
-    assert!(child.stdout().is_some() && child.stderr().is_some(), "somebody may write yet");
+    assert!(child.stdout_ref().is_some() && child.stderr_ref().is_some(), "somebody may write yet");
     assert_eq!(child.kill(), Err(Errno::ESRCH));
     drop(gate);
     let output = child.communicate(b"").unwrap();
@@ -187,12 +190,15 @@ fn communicate_shell_with_a_child_that_lives_on() {
     let begin = Instant::now();
     while out.len() < 6 {
         let error = Communicate::new().deadline(after(100)).run(&mut child).unwrap_err();
-        assert_eq!(error.reason(), Reason::Deadline);
+        assert_eq!(error.kind(), Kind::Deadline);
         out.extend(error.into_outputs().0);
         assert!(begin.elapsed() < LONG);
     }
     assert_eq!(out, b"begun\n");
-    assert!(child.wait_timeout(LONG).unwrap().unwrap().success(), "the shell itself has ended");
+    assert!(
+        child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success(),
+        "the shell itself has ended"
+    );
     drop((shell, opener));
     assert_eq!(child.communicate(b"").unwrap().stdout, b"");
 }
@@ -218,7 +224,7 @@ fn communicate_traced_child_until_its_end() {
         let (mut child, opener) = held(name);
         if grace.is_none() {
             // Nothing is left but to wait for its end.
-            let outputs = [child.stdout().unwrap(), child.stderr().unwrap()];
+            let outputs = [child.stdout_ref().unwrap(), child.stderr_ref().unwrap()];
             for output in outputs {
                 assert_eq!(output.read_to_end(&mut Vec::new()), Ok(0));
             }
@@ -258,7 +264,7 @@ fn communicate_traced_child_until_its_end() {
 /// Without a guard against `SIGPIPE` nothing is fed.
 fn communicate_sigpipe_guard_refused_errno() {
     let test = "communicate_sigpipe_guard_refused_errno";
-    for call in [raw::nr::RT_SIGPENDING, raw::nr::RT_SIGPROCMASK] {
+    for call in [nr::RT_SIGPENDING, nr::RT_SIGPROCMASK] {
         for errno in [Errno::ENOSYS, Errno::EPERM] {
             let mut child = program("cat", &[])
                 .stdin(Stdio::piped())
@@ -271,7 +277,7 @@ fn communicate_sigpipe_guard_refused_errno() {
                     return NO_FILTER;
                 }
                 let Err(error) = child.communicate(b"input") else { return 1 };
-                let is_told = error.reason() == Reason::Io(Stream::Stdin, errno);
+                let is_told = error.kind() == Kind::Io(StdStream::Stdin, errno);
                 u8::from(!is_told || error.fed() > 0 || !error.stdout().is_empty())
             });
             if !possible {

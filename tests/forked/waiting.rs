@@ -2,6 +2,7 @@
 //! Each test runs alone in a process, and what is to change the process happens in a child.
 #![allow(unsafe_code, reason = "signals, by the C library")]
 
+use crate::common::nr;
 use crate::common::{self, Filter, HANDLED, Storm, child, skip};
 use rawpipe::Deadline;
 use rawpipe::Wait;
@@ -9,7 +10,7 @@ use rawpipe::io::without_sigpipe;
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{ExitStatus, Signal};
 use rawpipe::splice::{SpliceFlags, sendfile, splice, tee};
-use rawpipe::{Errno, PipeReader, PipeWriter, io, raw};
+use rawpipe::{Errno, PipeReader, PipeWriter, io};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,7 @@ fn both_ways(test: &str, body: impl Fn() -> u8) {
     let status = mortal(&body);
     assert!(status.success(), "{status}");
     for errno in [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM, Errno::EINVAL] {
-        let filter = Filter::new(&[raw::nr::PWRITEV2], errno);
+        let filter = Filter::new(&[nr::PWRITEV2], errno);
         let status = mortal(|| if filter.install() { body() } else { 99 });
         if status.code() == Some(99) {
             return skip(test, "no filters here");
@@ -300,7 +301,7 @@ fn without_sigpipe_takes_its_own_beside_one_of_the_process() {
 /// Without `rt_tgsigqueueinfo` what a call has raised is taken all the same.
 fn without_sigpipe_queueing_refused_takes_its_own() {
     for errno in [Errno::ENOSYS, Errno::EPERM] {
-        let filter = Filter::new(&[raw::nr::RT_TGSIGQUEUEINFO], errno);
+        let filter = Filter::new(&[nr::RT_TGSIGQUEUEINFO], errno);
         let status = mortal(|| {
             if !filter.install() {
                 return 99;
@@ -328,9 +329,9 @@ fn without_sigpipe_queueing_refused_takes_its_own() {
 fn nosignal_guard_refused_errno_before_the_first_byte() {
     use rawpipe::message::{MessageError, Sender};
 
-    for call in [raw::nr::RT_SIGPENDING, raw::nr::RT_SIGPROCMASK] {
+    for call in [nr::RT_SIGPENDING, nr::RT_SIGPROCMASK] {
         for errno in [Errno::ENOSYS, Errno::EPERM] {
-            let filter = Filter::new(&[raw::nr::PWRITEV2, call], errno);
+            let filter = Filter::new(&[nr::PWRITEV2, call], errno);
             let status = mortal(|| {
                 let (reader, writer) = rawpipe::pipe().unwrap();
                 let source = common::file(b"contents");
@@ -420,8 +421,8 @@ fn deadlines_go_on_after_signals() {
 fn try_calls_refused_fall_back_or_say_so() {
     let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
     for errno in refusals {
-        let flags = Filter::new(&[raw::nr::PREADV2, raw::nr::PWRITEV2], errno);
-        let others = Filter::new(&[raw::nr::VMSPLICE, raw::nr::SPLICE], Errno::ENOSYS);
+        let flags = Filter::new(&[nr::PREADV2, nr::PWRITEV2], errno);
+        let others = Filter::new(&[nr::VMSPLICE, nr::SPLICE], Errno::ENOSYS);
         let status = mortal(|| {
             if !flags.install() {
                 return 99;
@@ -464,7 +465,7 @@ fn try_calls_refused_fall_back_or_say_so() {
 fn epoll_pwait2_refused_is_not_shorter_than_asked() {
     use rawpipe::event::{Epoll, Event, PollEvents};
     for errno in [Errno::ENOSYS, Errno::EPERM] {
-        let filter = Filter::new(&[raw::nr::EPOLL_PWAIT2], errno);
+        let filter = Filter::new(&[nr::EPOLL_PWAIT2], errno);
         let status = mortal(|| {
             if !filter.install() {
                 return 99;

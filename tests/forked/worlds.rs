@@ -12,7 +12,7 @@ use super::spawn_differential::{dump, libc, place::Place};
 use crate::common::programs::program;
 use crate::common::{self, emulated, open_fds, skip, slow, tool};
 use checks::{CHECKS, Check, Ground};
-use rawpipe::process::{OnDrop, Stage, Stdio};
+use rawpipe::process::{OnDrop, SpawnStage, Stdio};
 use rawpipe::{Errno, Fork, process};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -241,7 +241,7 @@ fn spawn_by_a_hundred_threads() {
                         spawned += 1;
                         let failing = process::Command::new("/no/such/program").spawn();
                         let failed = failing.map_err(|error| (error.stage(), error.errno()));
-                        assert_eq!(failed.err(), Some((Stage::Exec, Errno::ENOENT)));
+                        assert_eq!(failed.err(), Some((SpawnStage::Exec, Errno::ENOENT)));
                     }
                     (spawned, forked)
                 })

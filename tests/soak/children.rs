@@ -8,8 +8,8 @@ use crate::worker::{LONGEST, Worker};
 use rawpipe::Deadline;
 use rawpipe::pipe::Builder;
 use rawpipe::process::{
-    Arg, Child, Command, Communicate, ExitStatus, Limit, OnDrop, Pipeline, Reason, Resource,
-    RunError, Signal, Spawn, SpawnError, Stage, Stdio, Stream, fork_with,
+    Arg, Child, Command, Communicate, CommunicateErrorKind as Kind, ExitStatus, OnDrop, Pipeline,
+    Resource, Rlimit, RunError, Signal, Spawn, SpawnError, SpawnStage, StdStream, Stdio, fork_with,
 };
 use rawpipe::{Errno, io};
 use std::ffi::CString;
@@ -27,7 +27,7 @@ pub(crate) struct Cat {
 
 impl Worker {
     /// For the programs there is enough of what there is little of here.
-    fn enough(&self) -> Option<(Resource, Limit)> {
+    fn enough(&self) -> Option<(Resource, Rlimit)> {
         let resource = match self.shared.role {
             Role::Memory => Resource::AS,
             Role::Processes => Resource::NPROC,
@@ -109,8 +109,8 @@ impl Worker {
         self.counts.taken += run.len as u64;
         if self.random.one_in(4) {
             let late = self.moment();
-            let answer = child.wait_timeout(late);
-            self.require(answer.is_ok(), || format!("wait_timeout: {answer:?}"));
+            let answer = child.wait_deadline(Deadline::after(late));
+            self.require(answer.is_ok(), || format!("wait_deadline: {answer:?}"));
         }
         self.read_to_the_end("fork", &reader, &mut held);
         self.ended("fork", &mut child, Ok(code));
@@ -152,7 +152,7 @@ impl Worker {
         let Some(mut cat) = self.some_cat() else { return };
         let (len, late) = (self.random.length(LONGEST), self.moment());
         fill(cat.stream, cat.at, &mut self.buf[..len]);
-        let Some(stdin) = cat.child.stdin() else { return };
+        let Some(stdin) = cat.child.stdin_ref() else { return };
         match stdin.write_deadline(&self.buf[..len], Deadline::after(late)) {
             Ok(count) => {
                 cat.held.push(Run { stream: cat.stream, at: cat.at, len: count });
@@ -168,7 +168,7 @@ impl Worker {
     pub(crate) fn cat_read(&mut self) {
         let Some(mut cat) = self.some_cat() else { return };
         let (len, late) = (self.random.length(LONGEST), self.moment());
-        let Some(stdout) = cat.child.stdout() else { return };
+        let Some(stdout) = cat.child.stdout_ref() else { return };
         match stdout.read_deadline(&mut self.buf[..len], Deadline::after(late)) {
             Ok(count) => {
                 self.require(count > 0, || "a cat has ended".into());
@@ -305,8 +305,8 @@ impl Worker {
         let errno = match &error {
             RunError::Spawn(error) => error.errno(),
             RunError::Pipeline(error) => error.error().errno(),
-            RunError::Communicate(error) => match error.reason() {
-                Reason::Io(_, errno) | Reason::Poll(errno) | Reason::Wait(errno) => errno,
+            RunError::Communicate(error) => match error.kind() {
+                Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno) => errno,
                 _ => Errno::EIO,
             },
             _ => Errno::EIO,
@@ -348,12 +348,12 @@ impl Worker {
         let (stdout, fed, ended) = match talk.run(&mut child) {
             Ok(output) => (output.stdout, run.len, true),
             Err(error) => {
-                let known = match error.reason() {
-                    Reason::Deadline => late.is_some_and(|late| late.has_passed()),
-                    Reason::Limit(Stream::Stdout) => {
+                let known = match error.kind() {
+                    Kind::Deadline => late.is_some_and(|late| late.has_passed()),
+                    Kind::Limit(StdStream::Stdout) => {
                         limit.is_some_and(|limit| limit < run.len && error.stdout().len() == limit)
                     }
-                    Reason::Io(_, errno) => self.refused(errno),
+                    Kind::Io(_, errno) => self.refused(errno),
                     _ => false,
                 };
                 self.require(known, || format!("communicate: {error}, {limit:?}"));
@@ -406,7 +406,7 @@ impl Worker {
             Err(RunError::Pipeline(error))
                 if broken && (error.index(), error.error().errno()) == (2, Errno::ENOENT) =>
             {
-                self.require(error.error().stage() == Stage::Exec, || format!("{error:?}"));
+                self.require(error.error().stage() == SpawnStage::Exec, || format!("{error:?}"));
                 self.counts.children += 2;
             }
             Err(error) => self.run_error("pipeline", error),
@@ -427,7 +427,7 @@ impl Worker {
         let mut argv: Vec<Arg<'_>> = words.iter().map(|word| Arg::new(word)).collect();
         argv.push(Arg::END);
         let limits: Vec<_> = self.enough().into_iter().collect();
-        match Spawn::new(&words[0], &argv, &[Arg::END]).limits(&limits).spawn() {
+        match Spawn::new(&words[0], &argv, &[Arg::END]).rlimits(&limits).spawn() {
             Ok(mut child) => {
                 self.counts.children += 1;
                 self.shared.child_begins();
@@ -441,18 +441,18 @@ impl Worker {
     pub(crate) fn failures(&mut self) {
         let mut command = Command::new("/no/such/program");
         let expected = match self.random.below(4) {
-            0 => (Stage::Exec, Errno::ENOENT),
+            0 => (SpawnStage::Exec, Errno::ENOENT),
             1 => {
                 command.current_dir("/no/such/folder");
-                (Stage::Chdir, Errno::ENOENT)
+                (SpawnStage::Chdir, Errno::ENOENT)
             }
             2 => {
                 command.arg("a\0b");
-                (Stage::Arguments, Errno::EINVAL)
+                (SpawnStage::Arguments, Errno::EINVAL)
             }
             _ => {
                 command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-                (Stage::Exec, Errno::ENOENT)
+                (SpawnStage::Exec, Errno::ENOENT)
             }
         };
         match command.spawn() {
@@ -461,7 +461,7 @@ impl Worker {
             // An emulator's children share no memory; without a descriptor the first one cannot say why.
             Err(error)
                 if emulated()
-                    && (error.stage(), error.errno()) == (Stage::Channel, Errno::ECHILD) => {}
+                    && (error.stage(), error.errno()) == (SpawnStage::Channel, Errno::ECHILD) => {}
             Err(error) => self.not_started("a failure", error),
         }
     }

@@ -1,7 +1,8 @@
 //! The limits of the system, and going there.
 
+use crate::common::nr;
 use crate::common::{emulated, programs, tool};
-use rawpipe::process::{Limit, Resource};
+use rawpipe::process::{Resource, Rlimit};
 use rawpipe::raw;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -71,7 +72,7 @@ fn limit(resource: usize) -> [u64; 2] {
     let mut limit = [0_u64; 2];
     let place = (&raw mut limit).expose_provenance();
     // SAFETY: writes one `struct rlimit64` at the place given.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, resource, 0, place) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, 0, place) }, 0);
     limit
 }
 
@@ -81,12 +82,12 @@ pub(crate) fn set_limit(resource: usize, soft: u64) {
     let wanted = [soft.min(hard), hard];
     let place = (&raw const wanted).expose_provenance();
     // SAFETY: reads one `struct rlimit64` at the place given.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, resource, place, 0) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
 }
 
 /// As far as this process may go.
-pub(crate) fn hard(resource: Resource) -> Limit {
-    Limit::both(limit(resource.as_raw() as usize)[1])
+pub(crate) fn hard(resource: Resource) -> Rlimit {
+    Rlimit::both(limit(resource.as_raw() as usize)[1])
 }
 
 /// How many pipes this process may have beside its children's and what else there is for a moment.
@@ -238,7 +239,7 @@ pub(crate) fn kill_children() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse::<usize>().ok());
         if let (true, Some(pid)) = (parent == Some(&own), pid) {
             // SAFETY: `kill` touches no memory.
-            unsafe { raw::syscall2(raw::nr::KILL, pid, 9) };
+            unsafe { raw::syscall2(nr::KILL, pid, 9) };
         }
     }
 }

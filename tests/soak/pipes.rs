@@ -6,7 +6,7 @@ use crate::stream::{Held, Run, fill};
 use crate::worker::{LONGEST, Worker};
 use rawpipe::Deadline;
 use rawpipe::Wait;
-use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::event::{Epoll, Event, EventFd, FdSet, PollEvents, PollFd, poll, select};
 use rawpipe::fd::AsFd;
 use rawpipe::io::{IoSlice, IoSliceMut};
@@ -628,9 +628,9 @@ impl Worker {
         let len = if long { LONGEST } else { self.random.length(LONGEST) };
         let mut builder = ChunkWriter::builder().chunk(len);
         builder = match self.random.below(4) {
-            0 => builder.mechanism(Mechanism::Vmsplice),
-            1 => builder.mechanism(Mechanism::Memfd),
-            2 => builder.mechanism(Mechanism::Write),
+            0 => builder.mechanism(ChunkMechanism::Vmsplice),
+            1 => builder.mechanism(ChunkMechanism::Memfd),
+            2 => builder.mechanism(ChunkMechanism::Write),
             _ => builder,
         };
         if self.random.one_in(2) {

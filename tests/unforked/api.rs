@@ -22,11 +22,14 @@ macro_rules! types {
 }
 
 types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
+    rawpipe::Deadline,
     rawpipe::Errno,
     rawpipe::Fork,
     rawpipe::PipeFlags,
     rawpipe::PipeReader,
     rawpipe::PipeWriter,
+    rawpipe::event::PollEvents,
+    rawpipe::event::PollFd<'static>,
     rawpipe::fd::BorrowedFd<'static>,
     rawpipe::fd::OwnedFd,
     rawpipe::io::DupFlags,
@@ -34,8 +37,6 @@ types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
     rawpipe::io::IoSlice<'static>,
     rawpipe::pipe::Builder,
     rawpipe::pipe::Capacity,
-    rawpipe::event::PollEvents,
-    rawpipe::event::PollFd<'static>,
     rawpipe::pipe::PipeReader,
     rawpipe::pipe::PipeWriter,
     rawpipe::process::Arg<'static>,
@@ -43,12 +44,11 @@ types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
     rawpipe::process::ExecFlags,
     rawpipe::process::ExitStatus,
     rawpipe::process::Fork,
-    rawpipe::process::Method,
     rawpipe::process::OnDrop,
     rawpipe::process::Signal,
     rawpipe::process::SignalSet,
+    rawpipe::process::SpawnMethod,
     rawpipe::splice::SpliceFlags,
-    rawpipe::Deadline,
 }
 // A `&mut [u8]` by another name, and no more than that.
 types! { ALWAYS_BUT_UNWIND_SAFE: Send | Sync | Unpin | RefUnwindSafe =>
@@ -61,18 +61,19 @@ mod default {
     use rawpipe::{PipeReader, PipeWriter};
 
     types! { MORE: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
+        rawpipe::Wait,
+        rawpipe::chunk::ChunkMechanism,
         rawpipe::chunk::ChunkReader,
         rawpipe::chunk::ChunkWriter,
-        rawpipe::chunk::Mechanism,
         rawpipe::chunk::ReaderBuilder,
         rawpipe::chunk::Reuse,
         rawpipe::chunk::WriterBuilder,
         rawpipe::event::Epoll,
-        rawpipe::event::PollEvents,
         rawpipe::event::Event,
         rawpipe::event::EventFd,
         rawpipe::event::EventFdFlags,
-        rawpipe::message::Atomic<'static>,
+        rawpipe::event::FdSet<'static>,
+        rawpipe::event::PollEvents,
         rawpipe::message::Channel<PipeReader, PipeWriter>,
         rawpipe::message::Duplex,
         rawpipe::message::MessageError,
@@ -80,30 +81,28 @@ mod default {
         rawpipe::message::PacketWriter,
         rawpipe::message::Receiver<PipeReader>,
         rawpipe::message::Sender<PipeWriter>,
+        rawpipe::pipe::AdaptiveEnd<PipeReader>,
         rawpipe::process::Command,
         rawpipe::process::Communicate<'static>,
         rawpipe::process::CommunicateError,
-        rawpipe::process::Limit,
+        rawpipe::process::CommunicateErrorKind,
         rawpipe::process::Output,
         rawpipe::process::Pipeline<'static>,
         rawpipe::process::PipelineChildren,
         rawpipe::process::PipelineError,
         rawpipe::process::PipelineOutput,
-        rawpipe::process::Reason,
         rawpipe::process::Resource,
+        rawpipe::process::Rlimit,
         rawpipe::process::RunError,
         rawpipe::process::Spawn<'static>,
         rawpipe::process::SpawnError,
-        rawpipe::process::Stage,
+        rawpipe::process::SpawnStage,
+        rawpipe::process::StdStream,
         rawpipe::process::Stdio,
-        rawpipe::process::Stream,
-        rawpipe::event::FdSet<'static>,
-        rawpipe::Wait,
-        rawpipe::pipe::AdaptiveEnd<PipeReader>,
         rawpipe::transfer::FanoutSink<'static>,
-        rawpipe::transfer::Mechanism,
         rawpipe::transfer::Side,
         rawpipe::transfer::TransferError,
+        rawpipe::transfer::TransferMechanism,
         rawpipe::transfer::Transferred,
     }
     // They borrow a closure of the caller's for the progress, of which nothing is asked.
@@ -114,11 +113,11 @@ mod default {
 
     /// Types of which a user may name all parts, so that none can be added: they have as many as the thing has.
     const CLOSED: [&str; 5] = [
-        "rawpipe::Fork",            // there are a parent and a child
-        "rawpipe::process::Fork",   // the same
-        "rawpipe::process::Limit",  // the kernel's two numbers
-        "rawpipe::process::Stream", // the three standard streams
-        "rawpipe::transfer::Side",  // where from, and where to
+        "rawpipe::Fork",               // there are a parent and a child
+        "rawpipe::process::Fork",      // the same
+        "rawpipe::process::Rlimit",    // the kernel's two numbers
+        "rawpipe::process::StdStream", // the three standard streams
+        "rawpipe::transfer::Side",     // where from, and where to
     ];
 
     #[test]

@@ -9,7 +9,7 @@
 use crate::common::bytes::Random;
 use crate::common::{self, file, say, skip};
 use rawpipe::Wait;
-use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse, SMALL, WriterBuilder};
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse, WriterBuilder};
 use rawpipe::fd::OwnedFd;
 use rawpipe::io::IoSlice;
 use rawpipe::pipe::{Builder, Capacity};
@@ -21,11 +21,14 @@ use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
-const MECHANISMS: [Mechanism; 3] = [Mechanism::Vmsplice, Mechanism::Memfd, Mechanism::Write];
+const MECHANISMS: [ChunkMechanism; 3] =
+    [ChunkMechanism::Vmsplice, ChunkMechanism::Memfd, ChunkMechanism::Write];
+/// Less than this is copied.
+const SMALL: usize = 16 << 10;
 const REUSES: [Reuse; 2] = [Reuse::Never, Reuse::AfterRead];
 
 /// Each way of sending that works here.
-fn ways() -> Vec<(Mechanism, Reuse)> {
+fn ways() -> Vec<(ChunkMechanism, Reuse)> {
     let mut ways = Vec::new();
     for mechanism in MECHANISMS {
         let (_reader, writer) = rawpipe::pipe().unwrap();
@@ -40,7 +43,7 @@ fn ways() -> Vec<(Mechanism, Reuse)> {
     ways
 }
 
-fn builder((mechanism, reuse): (Mechanism, Reuse)) -> WriterBuilder {
+fn builder((mechanism, reuse): (ChunkMechanism, Reuse)) -> WriterBuilder {
     ChunkWriter::builder().mechanism(mechanism).reuse(reuse).keep_capacity()
 }
 
@@ -606,7 +609,7 @@ fn build_small_chunk_makes_the_pipe_no_larger_than_it_pays() {
 fn build_one_page_pipe_writes() {
     let (_reader, writer) = pipe_of(4096);
     let writer = ChunkWriter::builder().keep_capacity().build(writer).unwrap();
-    assert_eq!(writer.mechanism(), Mechanism::Write);
+    assert_eq!(writer.mechanism(), ChunkMechanism::Write);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![cfg(feature = "std")]
 #![allow(unsafe_code, reason = "a null buffer, by number")]
 
+use crate::common::nr;
 use crate::common::{self, append_file, closed_fd, file};
 use rawpipe::fd::OwnedFd;
 use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut};
@@ -33,12 +34,12 @@ fn write_of_nothing_from_nowhere_answers_0() {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let number = usize::try_from(rawpipe::fd::AsRawFd::as_raw_fd(&writer)).unwrap();
     // SAFETY: no byte is read.
-    assert_eq!(unsafe { raw::syscall3(raw::nr::WRITE, number, 0, 0) }, 0);
+    assert_eq!(unsafe { raw::syscall3(nr::WRITE, number, 0, 0) }, 0);
     if common::tool() == Some(common::Tool::Valgrind) {
         return; // which reports each address that is none, whatever the kernel says
     }
     // SAFETY: the kernel finds that nothing is mapped at null.
-    let answer = unsafe { raw::syscall3(raw::nr::WRITE, number, 0, 8) };
+    let answer = unsafe { raw::syscall3(nr::WRITE, number, 0, 8) };
     assert_eq!(answer, -(Errno::EFAULT.raw_os_error() as isize));
 }
 

@@ -8,7 +8,7 @@ use rawpipe::Wait;
 use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::OwnedFd;
 use rawpipe::message::{
-    Atomic, Channel, MessageError, PacketReader, PacketWriter, Receiver, Sender, packets,
+    Channel, MessageError, PacketReader, PacketWriter, Receiver, Sender, packets,
 };
 use rawpipe::pipe::{Builder, Capacity, PIPE_BUF};
 use rawpipe::{Errno, PipeReader, PipeWriter};
@@ -518,7 +518,7 @@ fn atomic_writes_are_not_mixed() {
             let writer = writer.try_clone().unwrap();
             scope.spawn(move || {
                 for _ in 0..EACH {
-                    writer.write_atomic(Atomic::of(&[id; PIPE_BUF])).unwrap();
+                    writer.write_atomic(&[id; PIPE_BUF]).unwrap();
                 }
             });
         }
@@ -536,20 +536,22 @@ fn atomic_writes_are_not_mixed() {
 #[test]
 fn atomic_write_is_all_or_nothing() {
     let (reader, writer) = Builder::new().nonblocking().build().unwrap();
-    assert_eq!(writer.write_atomic(Atomic::of(b"")), Ok(()));
+    assert_eq!(writer.write_atomic(b""), Ok(()));
     let block = pattern(PIPE_BUF - 96, 0);
-    let block = Atomic::new(&block).unwrap();
     let mut count = 0;
     let errno = loop {
-        match writer.write_atomic(block) {
+        match writer.write_atomic(&block) {
             Ok(()) => count += 1,
             Err(errno) => break errno,
         }
     };
     assert_eq!(errno, Errno::EAGAIN);
-    assert_eq!(reader.available(), Ok(count * block.bytes().len()));
+    assert_eq!(reader.available(), Ok(count * block.len()));
     drop(reader);
-    assert_eq!(writer.write_atomic(block), Err(Errno::EPIPE));
-    assert_eq!(Atomic::new(&[0; PIPE_BUF + 1]), None);
-    assert_eq!(Atomic::new(&[0; PIPE_BUF]).unwrap().bytes().len(), PIPE_BUF);
+    assert_eq!(writer.write_atomic(&block), Err(Errno::EPIPE));
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    assert_eq!(writer.write_atomic(&[0; PIPE_BUF + 1]), Err(Errno::EMSGSIZE));
+    assert_eq!(reader.available(), Ok(0));
+    assert_eq!(rawpipe::io::write_atomic(&writer, &[0; PIPE_BUF]), Ok(()));
+    assert_eq!(reader.available(), Ok(PIPE_BUF));
 }

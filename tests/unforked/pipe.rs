@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "fcntl by number, as a witness beside the crate's own wrappers")]
 
 use crate::common;
+use crate::common::nr;
 use rawpipe::fd::{AsFd, AsRawFd, OwnedFd};
 use rawpipe::pipe::{self, Builder, Capacity, PIPE_BUF};
 use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter, io, pipe2, raw};
@@ -21,7 +22,7 @@ const F_GETFL: usize = 3;
 fn fcntl(fd: impl AsFd, operation: usize) -> u32 {
     let number = usize::try_from(fd.as_fd().as_raw_fd()).unwrap();
     // SAFETY: both operations take no argument and touch no memory.
-    let answer = unsafe { raw::syscall3(raw::nr::FCNTL, number, operation, 0) };
+    let answer = unsafe { raw::syscall3(nr::FCNTL, number, operation, 0) };
     u32::try_from(answer).unwrap()
 }
 

@@ -2,6 +2,7 @@
 #![cfg(all(feature = "std", feature = "event"))]
 #![allow(unsafe_code, reason = "mkfifo of the C library, and a flag that is not public")]
 
+use crate::common::nr;
 use crate::common::{self, closed_fd};
 use rawpipe::Deadline;
 use rawpipe::fd::{AsRawFd, OwnedFd};
@@ -56,7 +57,7 @@ fn pipes_have_nowait() -> bool {
     let fd = usize::try_from(writer.as_raw_fd()).unwrap();
     let (list, here) = (bufs.as_ptr().expose_provenance(), usize::MAX);
     // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads its one byte.
-    let answer = unsafe { raw::syscall6(raw::nr::PWRITEV2, fd, list, 1, here, here, RWF_NOWAIT) };
+    let answer = unsafe { raw::syscall6(nr::PWRITEV2, fd, list, 1, here, here, RWF_NOWAIT) };
     assert!(answer == 1 || answer < 0);
     answer == 1
 }

@@ -9,7 +9,7 @@ use rawpipe::Deadline;
 use rawpipe::Wait;
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::transfer::{Mechanism, Side, Transfer, discard, transfer};
+use rawpipe::transfer::{Side, Transfer, TransferMechanism, discard, transfer};
 use rawpipe::{Errno, io};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -137,7 +137,7 @@ fn transfer_every_source_to_every_sink() {
 
 #[test]
 fn transfer_mechanism_is_told() {
-    use Mechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
+    use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
     let bytes = data(100_000);
     let mechanism = |source, sink| {
         let (arrived, done) = moved(Transfer::new(), source, sink, &bytes);
@@ -179,7 +179,10 @@ fn transfer_in_chunks_of_every_size() {
                 assert!(arrived == bytes, "{chunk}: {source:?} → {sink:?}");
                 assert_eq!(done.bytes(), len as u64);
                 if chunk < 4096 {
-                    assert_eq!((done.mechanism(), done.fell_back()), (Mechanism::Copy, false));
+                    assert_eq!(
+                        (done.mechanism(), done.fell_back()),
+                        (TransferMechanism::Copy, false)
+                    );
                 }
             }
         }
@@ -191,7 +194,7 @@ fn transfer_copy_semantics_gives_no_page_of_a_file_away() {
     let source = file(&data(50_000));
     let (reader, writer) = Builder::new().capacity(Capacity::Max).build().unwrap();
     let done = Transfer::new().copy_semantics().run(&source, &writer).unwrap();
-    assert_eq!((done.bytes(), done.mechanism()), (50_000, Mechanism::Copy));
+    assert_eq!((done.bytes(), done.mechanism()), (50_000, TransferMechanism::Copy));
     source.write_all_at(&[0; 50_000], 0).unwrap();
     drop(writer);
     let mut arrived = Vec::new();
@@ -215,7 +218,7 @@ fn transfer_copy_semantics_from_a_file_to_itself() {
     let mut other = File::options().write(true).open(path).unwrap();
     other.seek(SeekFrom::Start(1)).unwrap();
     let done = Transfer::new().copy_semantics().exact(9).run(&both, &other).unwrap();
-    assert_eq!((done.bytes(), done.mechanism()), (9, Mechanism::Copy));
+    assert_eq!((done.bytes(), done.mechanism()), (9, TransferMechanism::Copy));
     both.rewind().unwrap();
     let mut text = String::new();
     both.read_to_string(&mut text).unwrap();

@@ -14,7 +14,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use model::Model;
 use rawpipe::fd::{AsRawFd, OwnedFd};
-use rawpipe::process::{Command, Limit, OnDrop, Resource, Signal, SignalSet, Stdio};
+use rawpipe::process::{Command, OnDrop, Resource, Rlimit, Signal, SignalSet, Stdio};
 use report::Report;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -218,7 +218,7 @@ fn apply(world: &World, command: &mut Command, model: &mut Model, setting: &Sett
             let index = usize::from(*index) % RESOURCES.len();
             // Not above what it is, which takes privileges that not every root has.
             let hard = u64::from(*hard).min(world.least_hard_limit);
-            let limit = Limit::new((*soft).into(), hard);
+            let limit = Rlimit::new((*soft).into(), hard);
             command.rlimit(RESOURCES[index], limit);
             model.limits.push((RESOURCES[index], limit));
         }

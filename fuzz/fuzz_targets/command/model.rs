@@ -4,7 +4,7 @@ use super::report::Report;
 use super::world::{World, descriptors};
 use rawpipe::Errno;
 use rawpipe::fd::AsRawFd;
-use rawpipe::process::{Child, DEFAULT_PATH, Limit, Resource, Stage};
+use rawpipe::process::{Child, DEFAULT_PATH, Resource, Rlimit, SpawnStage};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -62,7 +62,7 @@ pub(crate) struct Model {
     pub(crate) session: bool,
     pub(crate) group: Option<i32>,
     pub(crate) nice: i32,
-    pub(crate) limits: Vec<(Resource, Limit)>,
+    pub(crate) limits: Vec<(Resource, Rlimit)>,
     pub(crate) groups: Option<Vec<u32>>,
     pub(crate) gid: Option<u32>,
     pub(crate) uid: Option<u32>,
@@ -158,7 +158,7 @@ impl Model {
     }
 
     /// At what and how the start has to fail, with whichever of these.
-    pub(crate) fn failure(&self, world: &World) -> Option<Vec<(Stage, Errno)>> {
+    pub(crate) fn failure(&self, world: &World) -> Option<Vec<(SpawnStage, Errno)>> {
         let leads = self.session || self.group == Some(0);
         let targets = self.targets();
         let twice = targets.windows(2).any(|pair| pair[0].1 == pair[1].1);
@@ -167,28 +167,30 @@ impl Model {
         let no_id = ids.chain(self.groups.iter().flatten().copied()).any(|id| id == u32::MAX);
         let bad_group = self.group.is_some_and(|group| group < 0);
         if self.invalid || self.needs_group && !leads || twice || negative || no_id || bad_group {
-            return Some(vec![(Stage::Arguments, Errno::EINVAL)]);
+            return Some(vec![(SpawnStage::Arguments, Errno::EINVAL)]);
         }
         if self.session && self.group.is_some_and(|group| group != 0) {
-            return Some(vec![(Stage::Setpgid, Errno::EPERM)]);
+            return Some(vec![(SpawnStage::Setpgid, Errno::EPERM)]);
         }
         if let Some(failures) = self.failure_of_descriptors(world, &targets) {
             return Some(failures);
         }
         for (resource, limit) in &self.limits {
             if limit.soft > limit.hard {
-                return Some(vec![(Stage::Setrlimit(*resource), Errno::EINVAL)]);
+                return Some(vec![(SpawnStage::Setrlimit(*resource), Errno::EINVAL)]);
             }
         }
         let here = match &self.folder {
             None => PathBuf::from("."),
             Some(folder) => match fs::metadata(folder) {
-                Err(error) => return Some(vec![(Stage::Chdir, errno(&error))]),
-                Ok(file) if !file.is_dir() => return Some(vec![(Stage::Chdir, Errno::ENOTDIR)]),
+                Err(error) => return Some(vec![(SpawnStage::Chdir, errno(&error))]),
+                Ok(file) if !file.is_dir() => {
+                    return Some(vec![(SpawnStage::Chdir, Errno::ENOTDIR)]);
+                }
                 Ok(_) => folder.clone(),
             },
         };
-        self.executable(&here).err().map(|errno| vec![(Stage::Exec, errno)])
+        self.executable(&here).err().map(|errno| vec![(SpawnStage::Exec, errno)])
     }
 
     /// A number that is too high. What lies in the way of others goes above the highest, first.
@@ -196,7 +198,7 @@ impl Model {
         &self,
         world: &World,
         targets: &[(Option<i32>, i32)],
-    ) -> Option<Vec<(Stage, Errno)>> {
+    ) -> Option<Vec<(SpawnStage, Errno)>> {
         let highest = targets.last()?.1;
         if highest < world.limit - 1 {
             return None;
@@ -206,13 +208,13 @@ impl Model {
             let Some(from) = *from else { continue };
             let in_the_way = targets.iter().any(|(_, other)| *other == from) && from != *to;
             if in_the_way {
-                failures.push((Stage::Dup { from, to: *to }, Errno::EINVAL));
+                failures.push((SpawnStage::Dup { from, to: *to }, Errno::EINVAL));
                 break;
             }
         }
         if failures.is_empty() {
             let (from, to) = targets.iter().find(|(_, to)| *to >= world.limit)?;
-            failures.push((Stage::Dup { from: (*from)?, to: *to }, Errno::EBADF));
+            failures.push((SpawnStage::Dup { from: (*from)?, to: *to }, Errno::EBADF));
         }
         Some(failures)
     }
@@ -242,9 +244,9 @@ impl Model {
     pub(crate) fn check_ends(&mut self, child: &Child) {
         let identity = |fd: Option<i32>| fd.map(|number| Seen::at(number).identity);
         self.piped = [
-            identity(child.stdin().map(AsRawFd::as_raw_fd)),
-            identity(child.stdout().map(AsRawFd::as_raw_fd)),
-            identity(child.stderr().map(AsRawFd::as_raw_fd)),
+            identity(child.stdin_ref().map(AsRawFd::as_raw_fd)),
+            identity(child.stdout_ref().map(AsRawFd::as_raw_fd)),
+            identity(child.stderr_ref().map(AsRawFd::as_raw_fd)),
         ];
         for (end, stream) in self.piped.iter().zip(&self.streams) {
             assert_eq!(end.is_some(), matches!(stream, Stream::Piped));

@@ -178,6 +178,7 @@ pub(crate) fn descriptors() -> BTreeMap<i32, PathBuf> {
 
 /// So that the numbers above it are in reach, and a table up to it is small.
 fn lower_limit_of_descriptors() -> i32 {
+    const PRLIMIT64: usize = if cfg!(target_arch = "x86_64") { 302 } else { 261 };
     const RLIMIT_NOFILE: usize = 7;
     const SOFT: u64 = 512;
     let limits = fs::read_to_string("/proc/self/limits").unwrap();
@@ -185,9 +186,8 @@ fn lower_limit_of_descriptors() -> i32 {
     let hard = line.split_whitespace().nth(4).unwrap().parse().unwrap();
     let limit = [SOFT, hard];
     let place = (&raw const limit).expose_provenance();
-    let call = rawpipe::raw::nr::PRLIMIT64;
     // SAFETY: reads the two words at the place given.
-    let answer = unsafe { rawpipe::raw::syscall4(call, 0, RLIMIT_NOFILE, place, 0) };
+    let answer = unsafe { rawpipe::raw::syscall4(PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
     assert_eq!(answer, 0);
     i32::try_from(SOFT).unwrap()
 }

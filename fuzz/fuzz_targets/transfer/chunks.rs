@@ -2,9 +2,9 @@
 
 use super::ends::{Pattern, capacity};
 use arbitrary::Arbitrary;
-use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
-use rawpipe::pipe::Builder;
 use rawpipe::Wait;
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
+use rawpipe::pipe::Builder;
 use rawpipe::splice::{SpliceFlags, tee};
 use rawpipe::{Errno, PipeReader, PipeWriter, io};
 use std::collections::VecDeque;
@@ -81,9 +81,9 @@ pub(crate) fn run(chunks: &Chunks) {
         builder = builder.keep_capacity();
     }
     builder = match chunks.mechanism {
-        Some(Means::Vmsplice) => builder.mechanism(Mechanism::Vmsplice),
-        Some(Means::Memfd) => builder.mechanism(Mechanism::Memfd),
-        Some(Means::Write) => builder.mechanism(Mechanism::Write),
+        Some(Means::Vmsplice) => builder.mechanism(ChunkMechanism::Vmsplice),
+        Some(Means::Memfd) => builder.mechanism(ChunkMechanism::Memfd),
+        Some(Means::Write) => builder.mechanism(ChunkMechanism::Write),
         None => builder,
     };
     let writer = match builder.build(writer) {

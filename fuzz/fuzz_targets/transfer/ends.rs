@@ -78,12 +78,12 @@ impl Pattern {
 
 /// A nameless file in memory.
 pub(crate) fn memory() -> File {
+    const MEMFD_CREATE: usize = if cfg!(target_arch = "x86_64") { 319 } else { 279 };
     const MFD_CLOEXEC: usize = 1;
     const MFD_ALLOW_SEALING: usize = 2;
     let name = c"fuzz".as_ptr().expose_provenance();
-    let call = raw::nr::MEMFD_CREATE;
     // SAFETY: reads the name.
-    let number = unsafe { raw::syscall2(call, name, MFD_CLOEXEC | MFD_ALLOW_SEALING) };
+    let number = unsafe { raw::syscall2(MEMFD_CREATE, name, MFD_CLOEXEC | MFD_ALLOW_SEALING) };
     let number = i32::try_from(number).unwrap();
     assert!(number >= 0);
     // SAFETY: made by the call above, and nobody else's.

@@ -2,10 +2,10 @@
 
 use super::ends::{From, Pattern, Sink, Source, To, capacity};
 use arbitrary::Arbitrary;
-use rawpipe::pipe::set_capacity;
-use rawpipe::Wait;
 use rawpipe::Deadline;
-use rawpipe::transfer::{Mechanism, Side, Transfer, discard};
+use rawpipe::Wait;
+use rawpipe::pipe::set_capacity;
+use rawpipe::transfer::{Side, Transfer, TransferMechanism, discard};
 use rawpipe::{Errno, io, pipe};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -253,7 +253,7 @@ impl State {
         let must_copy = options.copy_semantics
             && !matches!(self.source.kind, From::Pipe { .. } | From::Stream | From::Datagram);
         if must_copy || matches!(options.chunk, Some(Chunk::Short(_))) {
-            assert_eq!(done.mechanism(), Mechanism::Copy);
+            assert_eq!(done.mechanism(), TransferMechanism::Copy);
         }
         assert!(reports.windows(2).all(|pair| pair[0] <= pair[1]));
         let last = reports.last().copied();

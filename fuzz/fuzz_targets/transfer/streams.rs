@@ -3,10 +3,10 @@
 
 use super::ends::{Pattern, capacity};
 use arbitrary::Arbitrary;
+use rawpipe::Wait;
+use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::OwnedFd;
 use rawpipe::pipe::Builder;
-use rawpipe::event::{PollEvents, PollFd, poll};
-use rawpipe::Wait;
 use rawpipe::transfer::{Side, Transfer};
 use rawpipe::{Errno, io};
 use std::os::unix::net::UnixStream;

@@ -1,7 +1,7 @@
 //! Making a producer: the choice of mechanism, the size of a chunk, and the capacity of the pipe.
 
 use super::super::probe::{Finding, find};
-use super::{ChunkWriter, Mechanism, Memory, Pool, Reuse, SMALL};
+use super::{ChunkMechanism, ChunkWriter, Memory, Pool, Reuse, SMALL};
 use crate::fd::AsFd;
 use crate::pipe::{self, Capacity};
 use crate::sys::abi;
@@ -43,7 +43,7 @@ const SMALL_PIPE: usize = 128 << 10;
 pub struct WriterBuilder {
     pub(super) chunk: usize,
     pub(super) reuse: Reuse,
-    pub(super) mechanism: Option<Mechanism>,
+    pub(super) mechanism: Option<ChunkMechanism>,
     pub(super) wait: Wait,
     pub(super) keep_capacity: bool,
 }
@@ -51,8 +51,7 @@ pub struct WriterBuilder {
 impl WriterBuilder {
     /// Chunks of this many bytes; 0 counts as 1. Memory is used in whole pages.
     ///
-    /// When they have less than [`SMALL`](crate::chunk::SMALL) bytes, so that each is written, the pipe
-    /// is made no larger than 128 KiB.
+    /// When they have less than 16 KiB, so that each is written, the pipe is made no larger than 128 KiB.
     pub const fn chunk(mut self, bytes: usize) -> Self {
         self.chunk = if bytes == 0 { 1 } else { bytes };
         self
@@ -65,7 +64,7 @@ impl WriterBuilder {
     }
 
     /// This mechanism and no other, even where it is slower, or only makes copies.
-    pub const fn mechanism(mut self, mechanism: Mechanism) -> Self {
+    pub const fn mechanism(mut self, mechanism: ChunkMechanism) -> Self {
         self.mechanism = Some(mechanism);
         self
     }
@@ -89,7 +88,7 @@ impl WriterBuilder {
     /// - [`EBADF`](Errno::EBADF): `pipe` was made of a descriptor that is not the write end of a
     ///   pipe.
     /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): not enough
-    ///   memory, or, for [`Mechanism::Memfd`], descriptors.
+    ///   memory, or, for [`ChunkMechanism::Memfd`], descriptors.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): the mechanism that was asked for does not work here.
     pub fn build(self, pipe: PipeWriter) -> Result<ChunkWriter> {
         let capacity = pipe.capacity()?;
@@ -106,19 +105,21 @@ impl WriterBuilder {
             false => pipe::set_capacity(&pipe, wanted).unwrap_or(capacity),
         };
         let mechanism = match self.mechanism {
-            Some(Mechanism::Write) => Mechanism::Write,
+            Some(ChunkMechanism::Write) => ChunkMechanism::Write,
             Some(wanted) if find(wanted) == Finding::Unusable => return Err(Errno::EOPNOTSUPP),
             Some(wanted) => wanted,
             // A page takes a slot: with one or two of them each page would be a call and a wait.
-            None if capacity <= 2 * page => Mechanism::Write,
-            None if find(Mechanism::Vmsplice) == Finding::References => Mechanism::Vmsplice,
+            None if capacity <= 2 * page => ChunkMechanism::Write,
+            None if find(ChunkMechanism::Vmsplice) == Finding::References => {
+                ChunkMechanism::Vmsplice
+            }
             // Without reuse each memory is a new file, which costs more than a copy.
             None if self.reuse == Reuse::AfterRead
-                && find(Mechanism::Memfd) == Finding::References =>
+                && find(ChunkMechanism::Memfd) == Finding::References =>
             {
-                Mechanism::Memfd
+                ChunkMechanism::Memfd
             }
-            None => Mechanism::Write,
+            None => ChunkMechanism::Write,
         };
         let stride = round_up(self.chunk, page)?;
         let memory = Memory::new(mechanism, self.memory_len(mechanism, stride, capacity))?;
@@ -137,9 +138,9 @@ impl WriterBuilder {
     }
 
     /// How much memory is worth having: what is never lent is never touched and costs addresses only.
-    fn memory_len(&self, mechanism: Mechanism, stride: usize, capacity: usize) -> usize {
+    fn memory_len(&self, mechanism: ChunkMechanism, stride: usize, capacity: usize) -> usize {
         match (mechanism, self.reuse) {
-            (Mechanism::Write, _) => stride,
+            (ChunkMechanism::Write, _) => stride,
             (_, Reuse::Never) => stride.max(HUGE),
             (_, Reuse::AfterRead) => {
                 // As many chunks as the pipe can hold, and then one to fill, and one half sent.

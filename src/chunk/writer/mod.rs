@@ -4,7 +4,7 @@ mod builder;
 
 use super::memory::Memory;
 use super::pool::Pool;
-use super::{Mechanism, Reuse, SMALL, WRITE_CHUNK};
+use super::{ChunkMechanism, Reuse, SMALL, WRITE_CHUNK};
 use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::{self, Incomplete};
@@ -46,7 +46,7 @@ pub use builder::WriterBuilder;
 pub struct ChunkWriter {
     pipe: PipeWriter,
     reuse: Reuse,
-    mechanism: Mechanism,
+    mechanism: ChunkMechanism,
     /// The mechanism was not the caller's choice, so another may take its place.
     replaceable: bool,
     chunk: usize,
@@ -170,8 +170,8 @@ impl ChunkWriter {
     /// Sends the first `len` bytes of the chunk that is lent. Goes on until the pipe has all of them:
     /// after a short count, and after a signal.
     ///
-    /// Less than [`SMALL`](super::SMALL) bytes are copied, which is faster for so few. 0 bytes are
-    /// sent without looking at the pipe, and the chunk stays lent.
+    /// Less than 16 KiB, or less than a page where pages are larger, are copied, which is faster for so
+    /// few. 0 bytes are sent without looking at the pipe, and the chunk stays lent.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl ChunkWriter {
     ///
     /// - [`EAGAIN`](Errno::EAGAIN): the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL): `len` is more than the (rest of the) chunk, or no chunk is lent,
-    ///   or it was lent before a fork and this is the child (but with [`Mechanism::Write`] the child
+    ///   or it was lent before a fork and this is the child (but with [`ChunkMechanism::Write`] the child
     ///   may send its copy). Nothing was sent.
     /// - [`EPIPE`](Errno::EPIPE): nobody is left to read. The process also gets `SIGPIPE`, which
     ///   kills it unless it is ignored, as it is in Rust programs with a `main`.
@@ -232,7 +232,8 @@ impl ChunkWriter {
     /// nothing.
     fn push(&mut self, lent: &mut Lent, len: usize) -> core::result::Result<(), Option<Errno>> {
         let end = lent.done + len;
-        let mut by_reference = self.mechanism != Mechanism::Write && len >= SMALL.max(page::size());
+        let mut by_reference =
+            self.mechanism != ChunkMechanism::Write && len >= SMALL.max(page::size());
         let mut wait = false;
         while lent.done < end {
             let range = lent.start + lent.done..lent.start + end;
@@ -261,7 +262,7 @@ impl ChunkWriter {
                 }
                 Err(errno) if by_reference && self.replaceable && call::is_unsupported(errno) => {
                     // What was handed over so far is in the pipe, and the rest is still here.
-                    self.mechanism = Mechanism::Write;
+                    self.mechanism = ChunkMechanism::Write;
                     by_reference = false;
                 }
                 Err(errno) => return Err(Some(errno)),
@@ -288,8 +289,8 @@ impl ChunkWriter {
     fn or_for_writes(&mut self, renewed: Result<()>) -> Result<()> {
         match renewed {
             Err(errno) if self.replaceable && call::is_unsupported(errno) => {
-                self.memory = Memory::new(Mechanism::Write, self.memory.len())?;
-                self.mechanism = Mechanism::Write;
+                self.memory = Memory::new(ChunkMechanism::Write, self.memory.len())?;
+                self.mechanism = ChunkMechanism::Write;
                 Ok(())
             }
             answer => answer,
@@ -309,10 +310,10 @@ impl ChunkWriter {
         Ok(())
     }
 
-    /// How chunks get into the pipe. It becomes [`Mechanism::Write`] when the kernel refuses another
+    /// How chunks get into the pipe. It becomes [`ChunkMechanism::Write`] when the kernel refuses another
     /// one that the caller has not asked for.
     #[must_use]
-    pub const fn mechanism(&self) -> Mechanism {
+    pub const fn mechanism(&self) -> ChunkMechanism {
         self.mechanism
     }
 

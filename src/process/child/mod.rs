@@ -10,7 +10,6 @@ use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::abi::{self, SigInfo};
 use crate::sys::call;
 use crate::{Errno, PipeReader, PipeWriter, Result};
-use core::time::Duration;
 
 /// A child process, made by [`fork`](crate::fork) or [`fork_with`](crate::process::fork_with).
 ///
@@ -39,7 +38,7 @@ pub struct Child {
     /// The answer of a wait, after which the process id may be another's.
     end: Option<Result<ExitStatus>>,
     pub(super) on_drop: OnDrop,
-    pub(super) method: Method,
+    pub(super) method: SpawnMethod,
     /// Whether it was made the leader of a process group of its own.
     pub(super) leads_group: bool,
     pub(super) stdin: Option<PipeWriter>,
@@ -66,7 +65,7 @@ pub enum OnDrop {
 /// How a child was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Method {
+pub enum SpawnMethod {
     /// Sharing memory with its parent until it had its program: nothing was copied.
     Vfork,
     /// As a copy of its parent: by a fork, or for another user or other groups, or because the kernel refuses
@@ -83,7 +82,7 @@ impl Child {
             owner: call::getpid(),
             end: None,
             on_drop: OnDrop::Leave,
-            method: Method::Fork,
+            method: SpawnMethod::Fork,
             leads_group: false,
             stdin: None,
             stdout: None,
@@ -102,7 +101,7 @@ impl Child {
 
     /// How it was made.
     #[must_use]
-    pub const fn method(&self) -> Method {
+    pub const fn method(&self) -> SpawnMethod {
         self.method
     }
 
@@ -133,35 +132,36 @@ impl Child {
         self.pidfd.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// The write end of the pipe that is the child's standard input, if there is one.
+    /// Borrows the write end of the pipe that is the child's standard input, if there is one.
     #[must_use]
-    pub const fn stdin(&self) -> Option<&PipeWriter> {
+    pub const fn stdin_ref(&self) -> Option<&PipeWriter> {
         self.stdin.as_ref()
     }
 
-    /// The read end of the pipe that is the child's standard output, if there is one.
+    /// Borrows the read end of the pipe that is the child's standard output, if there is one.
     #[must_use]
-    pub const fn stdout(&self) -> Option<&PipeReader> {
+    pub const fn stdout_ref(&self) -> Option<&PipeReader> {
         self.stdout.as_ref()
     }
 
-    /// The read end of the pipe that is the child's standard error, if there is one.
+    /// Borrows the read end of the pipe that is the child's standard error, if there is one.
     #[must_use]
-    pub const fn stderr(&self) -> Option<&PipeReader> {
+    pub const fn stderr_ref(&self) -> Option<&PipeReader> {
         self.stderr.as_ref()
     }
 
-    /// Takes [`stdin`](Self::stdin) out of the handle. Dropping it is the end of the child's input.
+    /// Takes the write end of the pipe that is the child's standard input, as `child.stdin.take()` does
+    /// with std. Dropping it ends the child's input.
     pub const fn take_stdin(&mut self) -> Option<PipeWriter> {
         self.stdin.take()
     }
 
-    /// Takes [`stdout`](Self::stdout) out of the handle.
+    /// Takes the read end of the pipe that is the child's standard output.
     pub const fn take_stdout(&mut self) -> Option<PipeReader> {
         self.stdout.take()
     }
 
-    /// Takes [`stderr`](Self::stderr) out of the handle.
+    /// Takes the read end of the pipe that is the child's standard error.
     pub const fn take_stderr(&mut self) -> Option<PipeReader> {
         self.stderr.take()
     }
@@ -169,7 +169,7 @@ impl Child {
     /// Waits until the child has ended and says how. Goes on after a signal. A stop of a child that this
     /// process traces is not an end, and stays pending for the tracer's own wait.
     ///
-    /// Closes [`stdin`](Self::stdin) first, as std does, so that the child and this process do not
+    /// Closes [`stdin`](Self::stdin_ref) first, as std does, so that the child and this process do not
     /// wait for each other. Asked again, it gives the same answer, without a system call.
     ///
     /// # Errors
@@ -209,7 +209,7 @@ impl Child {
     /// Waits until the child has ended, or was stopped by a signal, or goes on after that, and says
     /// which. Goes on after a signal to this process.
     ///
-    /// [`stdin`](Self::stdin) stays open. Each stop and each going on is told once, and a later one
+    /// [`stdin`](Self::stdin_ref) stays open. Each stop and each going on is told once, and a later one
     /// replaces one that nobody has asked for.
     ///
     /// # Errors
@@ -274,10 +274,11 @@ impl Child {
         self.ask(abi::WNOHANG | abi::WNOWAIT)
     }
 
-    /// Waits until the child has ended, at most for `timeout`: `None` if it still runs then. Goes on
-    /// after a signal.
+    /// Waits until the child has ended, at most until `deadline`: `None` if it still runs then. Goes
+    /// on after a signal.
     ///
-    /// As [`wait_deadline`](Self::wait_deadline) at that time from now.
+    /// [`stdin`](Self::stdin_ref) stays open: a child that reads it to the end does not end before that is
+    /// dropped. Without a [`pidfd`](Self::pidfd) this polls, with pauses that grow from 0.1 ms to 6.4 ms.
     ///
     /// # Errors
     ///
@@ -287,33 +288,20 @@ impl Child {
     ///
     /// ```
     /// use rawpipe::process;
+    /// use rawpipe::Deadline;
     /// use std::time::Duration;
     ///
     /// let (reader, _writer) = rawpipe::pipe()?;
     /// // SAFETY: the child only reads from a pipe.
     /// let mut child = unsafe { process::fork_with(|| reader.read(&mut [0]).is_err().into()) }?;
-    /// assert_eq!(child.wait_timeout(Duration::from_millis(10))?, None);
+    /// assert_eq!(child.wait_deadline(Deadline::after(Duration::from_millis(10)))?, None);
     /// child.kill()?;
-    /// assert!(child.wait_timeout(Duration::from_secs(60))?.is_some());
+    /// assert!(child.wait_deadline(Deadline::after(Duration::from_secs(60)))?.is_some());
     /// # Ok::<(), rawpipe::Errno>(())
     /// ```
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
-    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<ExitStatus>> {
-        self.wait_deadline(Deadline::after(timeout))
-    }
-
-    /// Waits until the child has ended, at most until `deadline`: `None` if it still runs then. Goes
-    /// on after a signal.
-    ///
-    /// [`stdin`](Self::stdin) stays open: a child that reads it to the end does not end before that is
-    /// dropped. Without a [`pidfd`](Self::pidfd) this polls, with pauses that grow from 0.1 ms to 6.4 ms.
-    ///
-    /// # Errors
-    ///
-    /// As [`wait`](Self::wait).
-    ///
-    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
+    #[doc(alias = "wait_timeout")]
     pub fn wait_deadline(&mut self, deadline: Deadline) -> Result<Option<ExitStatus>> {
         let mut backoff = Backoff::default();
         loop {

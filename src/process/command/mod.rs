@@ -4,7 +4,7 @@
 mod environment;
 mod stdio;
 
-use super::{Child, Limit, OnDrop, Resource, Signal, SignalSet, Spawn, SpawnError, Stage};
+use super::{Child, OnDrop, Resource, Rlimit, Signal, SignalSet, Spawn, SpawnError, SpawnStage};
 use crate::Errno;
 use crate::fd::{AsFd, OwnedFd, RawFd};
 use alloc::ffi::CString;
@@ -51,7 +51,7 @@ pub use stdio::Stdio;
 ///     .spawn()?;
 /// child.take_stdin().unwrap().write_all(b"world\n")?;
 /// let mut text = Vec::new();
-/// child.stdout().unwrap().read_to_end(&mut text)?;
+/// child.stdout_ref().unwrap().read_to_end(&mut text)?;
 /// assert_eq!(text, b"hello world\n");
 /// assert!(child.wait()?.success());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -67,7 +67,7 @@ pub struct Command {
     cgroup: Option<PathBuf>,
     streams: [Option<Stdio>; 3],
     fds: Vec<(OwnedFd, RawFd)>,
-    limits: Vec<(Resource, Limit)>,
+    limits: Vec<(Resource, Rlimit)>,
     groups: Option<Vec<u32>>,
     /// What fits in there as it is.
     settings: Spawn<'static>,
@@ -228,10 +228,10 @@ impl Command {
     ///
     /// ```
     /// use rawpipe::Errno;
-    /// use rawpipe::process::{Command, Stage};
+    /// use rawpipe::process::{Command, SpawnStage};
     ///
     /// let error = Command::new("true").cgroup("/sys/fs/cgroup/no/such").spawn().unwrap_err();
-    /// assert_eq!((error.stage(), error.errno()), (Stage::Cgroup, Errno::ENOENT));
+    /// assert_eq!((error.stage(), error.errno()), (SpawnStage::Cgroup, Errno::ENOENT));
     /// ```
     ///
     /// [cgroups(7)](https://man7.org/linux/man-pages/man7/cgroups.7.html)
@@ -248,7 +248,7 @@ impl Command {
     }
 
     /// How much of a resource the child may use.
-    pub fn rlimit(&mut self, resource: Resource, limit: Limit) -> &mut Self {
+    pub fn rlimit(&mut self, resource: Resource, limit: Rlimit) -> &mut Self {
         self.limits.push((resource, limit));
         self
     }
@@ -310,23 +310,23 @@ impl Command {
     ///
     /// Those of [`Spawn::spawn`], and
     ///
-    /// - at [`Stage::Arguments`] [`EINVAL`](Errno::EINVAL): one of the strings that were given has a
+    /// - at [`SpawnStage::Arguments`] [`EINVAL`](Errno::EINVAL): one of the strings that were given has a
     ///   NUL in it; or see [`env`](Self::env), [`fd_map`](Self::fd_map), [`on_drop`](Self::on_drop).
-    /// - at [`Stage::Stdio`] those of [`pipe`](crate::pipe()), and of opening `/dev/null`.
-    /// - at [`Stage::Cgroup`] those of opening the file `cgroup.procs`, such as
+    /// - at [`SpawnStage::Stdio`] those of [`pipe`](crate::pipe()), and of opening `/dev/null`.
+    /// - at [`SpawnStage::Cgroup`] those of opening the file `cgroup.procs`, such as
     ///   [`ENOENT`](Errno::ENOENT) and [`EACCES`](Errno::EACCES).
     ///
     /// # Examples
     ///
     /// ```
     /// use rawpipe::Errno;
-    /// use rawpipe::process::{Command, Stage};
+    /// use rawpipe::process::{Command, SpawnStage};
     ///
     /// let mut child = Command::new("true").spawn()?;
     /// assert!(child.wait()?.success());
     ///
     /// let error = Command::new("no-such-program").spawn().unwrap_err();
-    /// assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT));
+    /// assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spawn(&self) -> Result<Child, SpawnError> {
@@ -348,31 +348,31 @@ impl Command {
     pub(super) fn start(&self, sources: [Source<'_>; 3]) -> Result<Child, SpawnError> {
         let no_group = self.on_drop == OnDrop::KillGroup && !self.settings.leads_group();
         if self.invalid || no_group {
-            return Err(SpawnError::at(Stage::Arguments)(Errno::EINVAL));
+            return Err(SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL));
         }
         let entries = self.environment.entries();
         let envp = entries.list(None);
         let argv = self.args.list(Some(self.arg0.as_deref().unwrap_or(&self.program)));
-        let (ends, theirs) = stdio::open(sources).map_err(SpawnError::at(Stage::Stdio))?;
-        let cgroup = self.open_cgroup().map_err(SpawnError::at(Stage::Cgroup))?;
+        let (ends, theirs) = stdio::open(sources).map_err(SpawnError::at(SpawnStage::Stdio))?;
+        let cgroup = self.open_cgroup().map_err(SpawnError::at(SpawnStage::Cgroup))?;
         let mut fds = Vec::with_capacity(theirs.len() + self.fds.len());
         fds.extend(theirs.iter().map(|(fd, number)| (fd.as_fd(), *number)));
         fds.extend(self.fds.iter().map(|(fd, number)| (fd.as_fd(), *number)));
 
         let spawn = self.settings.lists(&self.program, &argv, &envp);
-        let mut spawn = spawn.fds(&fds).limits(&self.limits);
+        let mut spawn = spawn.fd_maps(&fds).rlimits(&self.limits);
         if let Some(folder) = &self.folder {
             spawn = spawn.current_dir(folder);
         }
         if let Some(cgroup) = &cgroup {
-            spawn = spawn.cgroup(cgroup.as_fd());
+            spawn = spawn.cgroup_procs(cgroup.as_fd());
         }
         if let Some(groups) = &self.groups {
             spawn = spawn.groups(groups);
         }
         let mut child = spawn.spawn()?;
         (child.stdin, child.stdout, child.stderr) = ends;
-        child.on_drop(self.on_drop).map_err(SpawnError::at(Stage::Arguments))?;
+        child.on_drop(self.on_drop).map_err(SpawnError::at(SpawnStage::Arguments))?;
         Ok(child)
     }
 

@@ -2,12 +2,13 @@
 
 use super::super::{PipelineError, SpawnError};
 use crate::Errno;
+use CommunicateErrorKind as Kind;
 use alloc::vec::Vec;
 use core::fmt;
 
 /// One of a child's standard streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stream {
+pub enum StdStream {
     /// Its input.
     Stdin,
     /// Its output.
@@ -19,22 +20,22 @@ pub enum Stream {
 /// Why a conversation with a child has stopped before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum CommunicateErrorKind {
     /// The deadline has passed.
     Deadline,
     /// This stream has more to say than the limit.
-    Limit(Stream),
+    Limit(StdStream),
     /// The child has ended, and the time after that, too; somebody else has its streams still open.
     Grace,
     /// A read or write failed; [`ENOMEM`](Errno::ENOMEM) also if there is no memory for more output.
-    Io(Stream, Errno),
+    Io(StdStream, Errno),
     /// Waiting for the streams failed.
     Poll(Errno),
     /// How the child ended is not known: see [`Child::wait`](crate::process::Child::wait).
     Wait(Errno),
 }
 
-impl fmt::Display for Stream {
+impl fmt::Display for StdStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Stdin => "standard input",
@@ -44,7 +45,7 @@ impl fmt::Display for Stream {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Deadline => f.write_str("the deadline has passed"),
@@ -60,7 +61,7 @@ impl fmt::Display for Reason {
 /// A conversation with a child that has stopped before its end: why, and what was said until then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommunicateError {
-    pub(super) reason: Reason,
+    pub(super) kind: Kind,
     pub(super) fed: usize,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
@@ -68,14 +69,25 @@ pub struct CommunicateError {
 
 impl CommunicateError {
     /// Without a conversation.
-    pub(in super::super) const fn lost(reason: Reason) -> Self {
-        Self { reason, fed: 0, stdout: Vec::new(), stderr: Vec::new() }
+    pub(in super::super) const fn lost(kind: Kind) -> Self {
+        Self { kind, fed: 0, stdout: Vec::new(), stderr: Vec::new() }
     }
 
     /// Why.
     #[must_use]
-    pub const fn reason(&self) -> Reason {
-        self.reason
+    pub const fn kind(&self) -> CommunicateErrorKind {
+        self.kind
+    }
+
+    /// The kernel's error; [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline or the time of grace has
+    /// passed; `None` for more output than the limit.
+    #[must_use]
+    pub const fn errno(&self) -> Option<Errno> {
+        match self.kind {
+            Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno) => Some(errno),
+            Kind::Deadline | Kind::Grace => Some(Errno::ETIMEDOUT),
+            Kind::Limit(_) => None,
+        }
     }
 
     /// How many bytes of the input were written.
@@ -106,14 +118,14 @@ impl CommunicateError {
 impl fmt::Display for CommunicateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (out, err) = (self.stdout.len(), self.stderr.len());
-        write!(f, "{} after {out} bytes of output and {err} of errors", self.reason)
+        write!(f, "{} after {out} bytes of output and {err} of errors", self.kind)
     }
 }
 
 impl core::error::Error for CommunicateError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match &self.reason {
-            Reason::Io(_, errno) | Reason::Poll(errno) | Reason::Wait(errno) => Some(errno),
+        match &self.kind {
+            Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno) => Some(errno),
             _ => None,
         }
     }
@@ -122,10 +134,10 @@ impl core::error::Error for CommunicateError {
 impl From<CommunicateError> for std::io::Error {
     /// The system's error, or one that holds this one: of kind `TimedOut`, or for a limit `Other`.
     fn from(error: CommunicateError) -> Self {
-        match error.reason {
-            Reason::Io(_, errno) | Reason::Poll(errno) | Reason::Wait(errno) => errno.into(),
-            Reason::Deadline | Reason::Grace => Self::new(std::io::ErrorKind::TimedOut, error),
-            Reason::Limit(_) => Self::other(error),
+        match error.kind {
+            Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno) => errno.into(),
+            Kind::Deadline | Kind::Grace => Self::new(std::io::ErrorKind::TimedOut, error),
+            Kind::Limit(_) => Self::other(error),
         }
     }
 }
@@ -140,6 +152,19 @@ pub enum RunError {
     Pipeline(PipelineError),
     /// It was started.
     Communicate(CommunicateError),
+}
+
+impl RunError {
+    /// The errno of the error that this is: see [`SpawnError::errno`], [`PipelineError::errno`] and
+    /// [`CommunicateError::errno`].
+    #[must_use]
+    pub const fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Spawn(error) => Some(error.errno()),
+            Self::Pipeline(error) => Some(error.errno()),
+            Self::Communicate(error) => error.errno(),
+        }
+    }
 }
 
 impl fmt::Display for RunError {

@@ -11,10 +11,11 @@ mod talk;
 use super::command::Source;
 use super::{Child, Command, ExitStatus, OnDrop};
 use crate::Deadline;
+use CommunicateErrorKind as Kind;
 use alloc::vec::Vec;
 use core::slice;
 use core::time::Duration;
-pub use error::{CommunicateError, Reason, RunError, Stream};
+pub use error::{CommunicateError, CommunicateErrorKind, RunError, StdStream};
 pub(super) use talk::Talk;
 
 /// How a child ended, and what it has written to those of its standard streams that were pipes.
@@ -43,7 +44,7 @@ impl From<Output> for std::process::Output {
 /// # Examples
 ///
 /// ```
-/// use rawpipe::process::{Command, Communicate, Reason, Stdio};
+/// use rawpipe::process::{Command, Communicate, CommunicateErrorKind, Stdio};
 /// use rawpipe::Deadline;
 /// use std::time::Duration;
 ///
@@ -59,7 +60,7 @@ impl From<Output> for std::process::Output {
 ///     .spawn()?;
 /// let soon = Deadline::after(Duration::from_millis(200));
 /// let error = Communicate::new().deadline(soon).run(&mut child).unwrap_err();
-/// assert_eq!(error.reason(), Reason::Deadline);
+/// assert_eq!(error.kind(), CommunicateErrorKind::Deadline);
 /// assert!(b"begun\n".starts_with(error.stdout())); // as far as it has come by then
 /// child.kill()?;
 /// child.wait()?;
@@ -119,12 +120,12 @@ impl<'a> Communicate<'a> {
     ///
     /// # Errors
     ///
-    /// [`CommunicateError`] with a [`Reason`] and all that was read. The child is left to itself, and
-    /// the pipes that have not ended are in its handle again: call this once more to go on, with the
-    /// rest of the input, or [`kill`](Child::kill) it.
+    /// [`CommunicateError`] with a [`CommunicateErrorKind`] and all that was read. The child is left to
+    /// itself, and the pipes that have not ended are in its handle again: call this once more to go on,
+    /// with the remaining input, or [`kill`](Child::kill) it.
     ///
-    /// If `SIGPIPE` cannot be blocked, because a filter rejects that, the reason is
-    /// [`Io`](Reason::Io) of [`Stdin`](Stream::Stdin) with the filter's error, such as
+    /// If `SIGPIPE` cannot be blocked, because a filter rejects that, the kind is
+    /// [`Io`](CommunicateErrorKind::Io) of [`Stdin`](StdStream::Stdin) with the filter's error, such as
     /// [`ENOSYS`](crate::Errno::ENOSYS) or [`EPERM`](crate::Errno::EPERM), and no byte was fed.
     pub fn run(&self, child: &mut Child) -> Result<Output, CommunicateError> {
         let ends = (child.take_stdin(), child.take_stdout(), child.take_stderr());
@@ -135,19 +136,19 @@ impl<'a> Communicate<'a> {
                 let (stdout, stderr) = talk.collected();
                 Ok(Output { status, stdout, stderr })
             }
-            Err(reason) => {
+            Err(kind) => {
                 (child.stdin, child.stdout, child.stderr) = talk.ends();
-                Err(talk.error(reason))
+                Err(talk.error(kind))
             }
         }
     }
 
     /// How the child has ended.
-    pub(super) fn end_of(&self, child: &mut Child) -> Result<ExitStatus, Reason> {
+    pub(super) fn end_of(&self, child: &mut Child) -> Result<ExitStatus, Kind> {
         match self.deadline {
-            None => child.wait().map_err(Reason::Wait),
+            None => child.wait().map_err(Kind::Wait),
             Some(deadline) => {
-                child.wait_deadline(deadline).map_err(Reason::Wait)?.ok_or(Reason::Deadline)
+                child.wait_deadline(deadline).map_err(Kind::Wait)?.ok_or(Kind::Deadline)
             }
         }
     }
@@ -235,6 +236,6 @@ impl Command {
     /// # Ok::<(), rawpipe::process::RunError>(())
     /// ```
     pub fn status(&self) -> Result<ExitStatus, RunError> {
-        self.spawn()?.wait().map_err(|errno| CommunicateError::lost(Reason::Wait(errno)).into())
+        self.spawn()?.wait().map_err(|errno| CommunicateError::lost(Kind::Wait(errno)).into())
     }
 }

@@ -1,7 +1,7 @@
 //! A conversation with children: feeding and collecting in one thread, by poll.
 
 use super::super::Child;
-use super::{Communicate, CommunicateError, Reason, Stream};
+use super::{Communicate, CommunicateError, CommunicateErrorKind as Kind, StdStream};
 use crate::Deadline;
 use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::{AsFd, BorrowedFd};
@@ -27,7 +27,7 @@ pub(in super::super) struct Talk<'a> {
 
 struct Collected {
     reader: Option<PipeReader>,
-    stream: Stream,
+    stream: StdStream,
     bytes: Vec<u8>,
     /// Of the pipe, in bytes; 0 if it is not known yet.
     capacity: usize,
@@ -46,14 +46,14 @@ impl<'a> Talk<'a> {
             grown: false,
             last: 0,
         };
-        let outputs = [collected(stdout, Stream::Stdout), collected(stderr, Stream::Stderr)];
+        let outputs = [collected(stdout, StdStream::Stdout), collected(stderr, StdStream::Stderr)];
         Self { how, input, fed: 0, input_grown: false, outputs }
     }
 
     /// Feeds and collects until all pipes have ended. These children are who is at their other ends.
-    pub(in super::super) fn run(&mut self, children: &mut [Child]) -> Result<(), Reason> {
+    pub(in super::super) fn run(&mut self, children: &mut [Child]) -> Result<(), Kind> {
         self.prepare()?;
-        let deadline = self.how.deadline.map(|at| (at, Reason::Deadline));
+        let deadline = self.how.deadline.map(|at| (at, Kind::Deadline));
         let mut running = children.iter_mut();
         let mut watched = self.how.grace.and_then(|_| running.next());
         let (mut grace, mut last_rounds) = (None, LAST_ROUNDS);
@@ -61,9 +61,9 @@ impl<'a> Talk<'a> {
         while self.is_open() {
             let until = [deadline, grace].into_iter().flatten().min_by_key(|(at, _)| *at);
             let mut wait = until.map(|(at, _)| at.remaining());
-            if let Some((_, reason)) = until.filter(|_| wait == Some(Duration::ZERO)) {
+            if let Some((_, kind)) = until.filter(|_| wait == Some(Duration::ZERO)) {
                 if last_rounds == 0 {
-                    return Err(reason);
+                    return Err(kind);
                 }
                 last_rounds -= 1;
             }
@@ -71,7 +71,7 @@ impl<'a> Talk<'a> {
             if watched.is_some() && pidfd.is_none() {
                 wait = Some(wait.map_or(WITHOUT_PIDFD, |wait| wait.min(WITHOUT_PIDFD)));
             }
-            let [input, stdout, stderr, ended] = self.poll(pidfd, wait).map_err(Reason::Poll)?;
+            let [input, stdout, stderr, ended] = self.poll(pidfd, wait).map_err(Kind::Poll)?;
             if !input.is_empty() {
                 self.feed()?;
             }
@@ -89,7 +89,7 @@ impl<'a> Talk<'a> {
                 }
                 watched = running.next();
                 if watched.is_none() {
-                    grace = self.how.grace.map(|grace| (Deadline::after(grace), Reason::Grace));
+                    grace = self.how.grace.map(|grace| (Deadline::after(grace), Kind::Grace));
                 }
             }
         }
@@ -100,16 +100,16 @@ impl<'a> Talk<'a> {
         self.input.is_some() || self.outputs.iter().any(|output| output.reader.is_some())
     }
 
-    fn prepare(&mut self) -> Result<(), Reason> {
+    fn prepare(&mut self) -> Result<(), Kind> {
         if self.how.input.is_empty() {
             self.input = None;
         }
         if let Some(input) = &self.input {
-            input.set_nonblocking(true).map_err(|errno| Reason::Io(Stream::Stdin, errno))?;
+            input.set_nonblocking(true).map_err(|errno| Kind::Io(StdStream::Stdin, errno))?;
         }
         for output in &mut self.outputs {
             if let Some(reader) = &output.reader {
-                let failed = |errno| Reason::Io(output.stream, errno);
+                let failed = |errno| Kind::Io(output.stream, errno);
                 reader.set_nonblocking(true).map_err(failed)?;
                 output.capacity = reader.capacity().map_err(failed)?;
             }
@@ -144,12 +144,12 @@ impl<'a> Talk<'a> {
     }
 
     /// Writes as much as fits.
-    fn feed(&mut self) -> Result<(), Reason> {
+    fn feed(&mut self) -> Result<(), Kind> {
         let Some(input) = &self.input else { return Ok(()) };
         let rest = self.how.input.get(self.fed..).unwrap_or_default();
         let answer = {
             let _no_sigpipe =
-                sigpipe::Guard::new().map_err(|errno| Reason::Io(Stream::Stdin, errno))?;
+                sigpipe::Guard::new().map_err(|errno| Kind::Io(StdStream::Stdin, errno))?;
             input.write(rest)
         };
         match answer {
@@ -166,7 +166,7 @@ impl<'a> Talk<'a> {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             // Nobody wants the rest.
             Err(Errno::EPIPE) => self.input = None,
-            Err(errno) => return Err(Reason::Io(Stream::Stdin, errno)),
+            Err(errno) => return Err(Kind::Io(StdStream::Stdin, errno)),
         }
         Ok(())
     }
@@ -194,10 +194,10 @@ impl<'a> Talk<'a> {
         (input, stdout, stderr)
     }
 
-    pub(in super::super) fn error(self, reason: Reason) -> CommunicateError {
+    pub(in super::super) fn error(self, kind: Kind) -> CommunicateError {
         let fed = self.fed;
         let (stdout, stderr) = self.collected();
-        CommunicateError { reason, fed, stdout, stderr }
+        CommunicateError { kind, fed, stdout, stderr }
     }
 }
 
@@ -214,12 +214,12 @@ const LARGE: usize = 2 << 20;
 
 impl Collected {
     /// Reads what the pipe holds, in one call, up to the limit.
-    fn read(&mut self, found: PollEvents, limit: usize) -> Result<(), Reason> {
+    fn read(&mut self, found: PollEvents, limit: usize) -> Result<(), Kind> {
         let Some(reader) = &self.reader else { return Ok(()) };
-        let failed = |errno| Reason::Io(self.stream, errno);
+        let failed = |errno| Kind::Io(self.stream, errno);
         let left = limit - self.bytes.len();
         if left == 0 && found.contains(PollEvents::IN) {
-            return Err(Reason::Limit(self.stream));
+            return Err(Kind::Limit(self.stream));
         }
         if left == 0 {
             // There is nothing left in the pipe, and nobody to write to it.

@@ -11,7 +11,7 @@
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
 use super::super::{Signal, execvpe};
-use super::{Spawn, SpawnError, Stage, make::copy_aside};
+use super::{Spawn, SpawnError, SpawnStage, make::copy_aside};
 use crate::errno::retry;
 use crate::errno::{Errno, Result};
 use crate::event::{PollEvents, PollFd, poll};
@@ -81,29 +81,29 @@ fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError
     use SpawnError as E;
     let spawn = plan.spawn;
     if spawn.session {
-        call::setsid().map_err(E::at(Stage::Setsid))?;
+        call::setsid().map_err(E::at(SpawnStage::Setsid))?;
     }
     // The leader of a session leads a group of its own already, and cannot leave it.
     if let Some(group) = spawn.group.filter(|group| !(spawn.session && *group == 0)) {
-        call::setpgid(0, group).map_err(E::at(Stage::Setpgid))?;
+        call::setpgid(0, group).map_err(E::at(SpawnStage::Setpgid))?;
     }
     if let Some(processes) = spawn.cgroup {
-        call::write(processes, b"0").map_err(E::at(Stage::Cgroup))?;
+        call::write(processes, b"0").map_err(E::at(SpawnStage::Cgroup))?;
     }
     map_descriptors(plan.moves)?;
     if spawn.close_others {
-        close_others(plan).map_err(E::at(Stage::CloseOthers))?;
+        close_others(plan).map_err(E::at(SpawnStage::CloseOthers))?;
     }
     if let Some(increment) = spawn.nice {
-        nice(increment).map_err(E::at(Stage::Nice))?;
+        nice(increment).map_err(E::at(SpawnStage::Nice))?;
     }
     for (resource, limit) in spawn.limits {
         call::prlimit64(resource.as_raw(), limit.soft, limit.hard)
-            .map_err(E::at(Stage::Setrlimit(*resource)))?;
+            .map_err(E::at(SpawnStage::Setrlimit(*resource)))?;
     }
     change_ids(spawn)?;
     if let Some(folder) = spawn.folder {
-        call::chdir(folder).map_err(E::at(Stage::Chdir))?;
+        call::chdir(folder).map_err(E::at(SpawnStage::Chdir))?;
     }
     if let Some(mask) = spawn.umask {
         call::umask(mask);
@@ -111,16 +111,17 @@ fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError
     // After the ids: the kernel forgets it when they change.
     if let Some(signal) = spawn.death_signal {
         let signal = signal.as_raw().unsigned_abs() as usize;
-        call::prctl_set_pdeathsig(signal).map_err(E::at(Stage::DeathSignal))?;
+        call::prctl_set_pdeathsig(signal).map_err(E::at(SpawnStage::DeathSignal))?;
         // A parent that has died before that sends nothing, and leaves nobody to tell.
         if !parent_lives(plan.parent) {
             call::exit_group(u8::try_from(signal | 128).unwrap_or(u8::MAX));
         }
     }
-    reset_handlers(plan).map_err(E::at(Stage::Signals))?;
+    reset_handlers(plan).map_err(E::at(SpawnStage::Signals))?;
     // Last: from here on signals arrive, and there is no handler left that could run in this memory.
-    call::rt_sigprocmask(abi::SIG_SETMASK, &spawn.signal_mask.0).map_err(E::at(Stage::Signals))?;
-    execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(Stage::Exec))
+    call::rt_sigprocmask(abi::SIG_SETMASK, &spawn.signal_mask.0)
+        .map_err(E::at(SpawnStage::Signals))?;
+    execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(SpawnStage::Exec))
 }
 
 fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
@@ -138,7 +139,7 @@ fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
 
 /// Gives each descriptor its number. One that lies where another is to be goes out of the way first.
 fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
-    let failed = |step: Move| SpawnError::at(Stage::Dup { from: step.from, to: step.to });
+    let failed = |step: Move| SpawnError::at(SpawnStage::Dup { from: step.from, to: step.to });
     // SAFETY: only used for the call that it is borrowed for, which fails if it is not open.
     let borrow = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
     for index in 0..moves.len() {
@@ -212,7 +213,7 @@ fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     // The kernel does it only if the effective ids change, or capabilities go: a parent that has the
     // effective ids already may have set the flag again. This memory is the child's own copy.
     if spawn.changes_ids() {
-        call::prctl_not_dumpable().map_err(SpawnError::at(Stage::Setuid))?;
+        call::prctl_not_dumpable().map_err(SpawnError::at(SpawnStage::Setuid))?;
     }
     // Another user has no use for the groups of this one.
     if let Some(groups) = spawn.groups.or(spawn.uid.map(|_| &[][..])) {
@@ -220,14 +221,14 @@ fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
             // Without the right to change them: if they are these, or stay with their user, who is not root.
             Err(Errno::EPERM) if spawn.groups.is_none() && is_own(spawn.uid) || are_own(groups) => {
             }
-            answer => answer.map_err(SpawnError::at(Stage::Setgroups))?,
+            answer => answer.map_err(SpawnError::at(SpawnStage::Setgroups))?,
         }
     }
     if let Some(gid) = spawn.gid {
-        call::setresgid(gid).map_err(SpawnError::at(Stage::Setgid))?;
+        call::setresgid(gid).map_err(SpawnError::at(SpawnStage::Setgid))?;
     }
     if let Some(uid) = spawn.uid {
-        call::setresuid(uid).map_err(SpawnError::at(Stage::Setuid))?;
+        call::setresuid(uid).map_err(SpawnError::at(SpawnStage::Setuid))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use core::mem::discriminant;
 /// What a spawn was about when it failed, in the order in which it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Stage {
+pub enum SpawnStage {
     /// Looking at what was asked for: a NUL within a string (`EINVAL`), a list without an end
     /// (`EINVAL`), a descriptor's number twice or negative (`EINVAL`).
     Arguments,
@@ -60,7 +60,7 @@ pub enum Stage {
     Killed(Signal),
 }
 
-impl Stage {
+impl SpawnStage {
     /// Those at which the child itself can fail. The first is for what none of them is.
     const IN_CHILD: [Self; 14] = [
         Self::Exec,
@@ -80,7 +80,7 @@ impl Stage {
     ];
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for SpawnStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Arguments => "what was asked for",
@@ -117,28 +117,28 @@ impl fmt::Display for Stage {
 ///
 /// ```
 /// use rawpipe::Errno;
-/// use rawpipe::process::{Arg, Spawn, Stage};
+/// use rawpipe::process::{Arg, Spawn, SpawnStage};
 ///
 /// let argv = [Arg::new(c"program"), Arg::END];
 /// let error = Spawn::new(c"/no/such/program", &argv, &[Arg::END]).spawn().unwrap_err();
-/// assert_eq!((error.stage(), error.errno()), (Stage::Exec, Errno::ENOENT));
+/// assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
 /// assert_eq!(error.to_string(), "starting the program: no such file or directory (ENOENT)");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpawnError {
-    stage: Stage,
+    stage: SpawnStage,
     errno: Errno,
 }
 
 impl SpawnError {
     /// For `map_err`.
-    pub(crate) const fn at(stage: Stage) -> impl Fn(Errno) -> Self {
+    pub(crate) const fn at(stage: SpawnStage) -> impl Fn(Errno) -> Self {
         move |errno| Self { stage, errno }
     }
 
     /// At what it failed.
     #[must_use]
-    pub const fn stage(&self) -> Stage {
+    pub const fn stage(&self) -> SpawnStage {
         self.stage
     }
 
@@ -150,11 +150,11 @@ impl SpawnError {
 
     /// As the child tells it.
     pub(super) fn encode(&self) -> [i32; 4] {
-        let same = |stage: &Stage| discriminant(stage) == discriminant(&self.stage);
-        let index = Stage::IN_CHILD.iter().position(same).unwrap_or(0);
+        let same = |stage: &SpawnStage| discriminant(stage) == discriminant(&self.stage);
+        let index = SpawnStage::IN_CHILD.iter().position(same).unwrap_or(0);
         let (a, b) = match self.stage {
-            Stage::Dup { from, to } => (from, to),
-            Stage::Setrlimit(resource) => (i32::try_from(resource.as_raw()).unwrap_or(-1), 0),
+            SpawnStage::Dup { from, to } => (from, to),
+            SpawnStage::Setrlimit(resource) => (i32::try_from(resource.as_raw()).unwrap_or(-1), 0),
             _ => (0, 0),
         };
         [self.errno.raw_os_error(), i32::try_from(index).unwrap_or(0), a, b]
@@ -164,9 +164,9 @@ impl SpawnError {
     pub(super) fn decode([errno, index, a, b]: [i32; 4]) -> Option<Self> {
         let errno = Errno::from_raw_os_error(errno)?;
         let index = usize::try_from(index).unwrap_or(0);
-        let stage = match Stage::IN_CHILD.get(index).unwrap_or(&Stage::Exec) {
-            Stage::Dup { .. } => Stage::Dup { from: a, to: b },
-            Stage::Setrlimit(_) => Stage::Setrlimit(Resource::from_raw(a.unsigned_abs())),
+        let stage = match SpawnStage::IN_CHILD.get(index).unwrap_or(&SpawnStage::Exec) {
+            SpawnStage::Dup { .. } => SpawnStage::Dup { from: a, to: b },
+            SpawnStage::Setrlimit(_) => SpawnStage::Setrlimit(Resource::from_raw(a.unsigned_abs())),
             stage => *stage,
         };
         Some(Self { stage, errno })
@@ -199,8 +199,8 @@ mod tests {
 
     #[test]
     fn spawn_error_survives_its_way_from_the_child() {
-        let others = [Stage::Dup { from: 7, to: -3 }, Stage::Setrlimit(Resource::NOFILE)];
-        for stage in Stage::IN_CHILD.into_iter().chain(others) {
+        let others = [SpawnStage::Dup { from: 7, to: -3 }, SpawnStage::Setrlimit(Resource::NOFILE)];
+        for stage in SpawnStage::IN_CHILD.into_iter().chain(others) {
             let error = SpawnError { stage, errno: Errno::EACCES };
             assert_eq!(SpawnError::decode(error.encode()), Some(error));
         }

@@ -7,9 +7,9 @@
 //! them.
 #![allow(unsafe_code, reason = "a child in shared memory")]
 
-use super::super::Method;
+use super::super::SpawnMethod;
 use super::child::{self, Move, Plan, Report};
-use super::{SpawnError, Stage};
+use super::{SpawnError, SpawnStage};
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use crate::sys::abi;
 use crate::sys::call;
@@ -21,17 +21,17 @@ pub(super) struct Made {
     pub(super) pid: i32,
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) channel: Option<OwnedFd>,
-    pub(super) method: Method,
+    pub(super) method: SpawnMethod,
 }
 
 /// What is tried, each if the kernel refuses the one before. Linux 5.5 clears handlers itself, and 5.2 has
 /// pidfds; an emulator, or a filter, may refuse shared memory.
-const ATTEMPTS: [(u64, Method); 5] = [
-    (VFORK | PIDFD | abi::CLONE_CLEAR_SIGHAND, Method::Vfork),
-    (VFORK | PIDFD, Method::Vfork),
-    (VFORK, Method::Vfork),
-    (PIDFD | abi::SIGCHLD as u64, Method::Fork),
-    (abi::SIGCHLD as u64, Method::Fork),
+const ATTEMPTS: [(u64, SpawnMethod); 5] = [
+    (VFORK | PIDFD | abi::CLONE_CLEAR_SIGHAND, SpawnMethod::Vfork),
+    (VFORK | PIDFD, SpawnMethod::Vfork),
+    (VFORK, SpawnMethod::Vfork),
+    (PIDFD | abi::SIGCHLD as u64, SpawnMethod::Fork),
+    (abi::SIGCHLD as u64, SpawnMethod::Fork),
 ];
 const VFORK: u64 = (abi::CLONE_VM | abi::CLONE_VFORK | abi::SIGCHLD) as u64;
 const PIDFD: u64 = abi::CLONE_PIDFD as u64;
@@ -52,7 +52,7 @@ pub(super) fn make(
     let mut channel = None;
     let mut refusal = Errno::ENOSYS;
     for (flags, method) in ATTEMPTS {
-        let vfork = method == Method::Vfork;
+        let vfork = method == SpawnMethod::Vfork;
         if separate && vfork {
             continue;
         }
@@ -62,7 +62,7 @@ pub(super) fn make(
                 Ok(ends) => Some(ends),
                 // Shared memory does without it, and most likely it is shared.
                 Err(_) if vfork && shared == UNKNOWN => None,
-                Err(errno) => return Err(SpawnError::at(Stage::Channel)(errno)),
+                Err(errno) => return Err(SpawnError::at(SpawnStage::Channel)(errno)),
             };
             plan.channel = channel.as_ref().map(|(_, writer)| writer.as_raw_fd());
         }
@@ -85,10 +85,10 @@ pub(super) fn make(
             // Refused, or no number is left for a pidfd.
             Err(errno) if call::is_missing(errno) => refusal = errno,
             Err(errno @ (Errno::EMFILE | Errno::ENFILE)) => refusal = errno,
-            Err(errno) => return Err(SpawnError::at(Stage::Clone)(errno)),
+            Err(errno) => return Err(SpawnError::at(SpawnStage::Clone)(errno)),
         }
     }
-    Err(SpawnError::at(Stage::Clone)(refusal))
+    Err(SpawnError::at(SpawnStage::Clone)(refusal))
 }
 
 /// A pipe, close-on-exec, with its write end at a number that the child does not map.

@@ -48,7 +48,7 @@ mod proof;
 mod stack;
 
 use super::exec::path_of;
-use super::{Child, Limit, Resource, Signal, SignalSet};
+use super::{Child, Resource, Rlimit, Signal, SignalSet};
 use crate::Errno;
 use crate::fd::{AsRawFd, BorrowedFd, RawFd};
 use crate::sys::abi::SIG_SETMASK;
@@ -57,7 +57,7 @@ use crate::sys::call;
 use child::{Move, Plan, Report};
 use core::ffi::CStr;
 use core::sync::atomic::Ordering;
-pub use error::{SpawnError, Stage};
+pub use error::{SpawnError, SpawnStage};
 use make::{make, out_of_the_way};
 use stack::Stack;
 
@@ -65,7 +65,7 @@ use stack::Stack;
 /// [`Command`](crate::process::Command) is the comfortable one.
 ///
 /// The child has the environment `envp` and nothing of this process's own. It has those descriptors
-/// that are not close-on-exec, and those of [`fds`](Self::fds). No signal is blocked in it but for
+/// that are not close-on-exec, and those of [`fd_maps`](Self::fd_maps). No signal is blocked in it but for
 /// [`signal_mask`](Self::signal_mask); ignored signals stay ignored, but for `SIGPIPE`, which Rust
 /// programs ignore and others do not expect to be.
 ///
@@ -78,7 +78,7 @@ use stack::Stack;
 /// let (reader, writer) = rawpipe::pipe()?;
 /// let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"echo $WORD >&7"), Arg::END];
 /// let envp = [Arg::new(c"WORD=hello"), Arg::END];
-/// let mut child = Spawn::new(c"sh", &argv, &envp).fds(&[(writer.as_fd(), 7)]).spawn()?;
+/// let mut child = Spawn::new(c"sh", &argv, &envp).fd_maps(&[(writer.as_fd(), 7)]).spawn()?;
 /// drop(writer); // or the next line would wait for ever
 /// let mut text = String::new();
 /// std::io::Read::read_to_string(&mut &reader, &mut text)?;
@@ -102,7 +102,7 @@ pub struct Spawn<'a> {
     group: Option<i32>,
     cgroup: Option<BorrowedFd<'a>>,
     nice: Option<i32>,
-    limits: &'a [(Resource, Limit)],
+    limits: &'a [(Resource, Rlimit)],
     groups: Option<&'a [u32]>,
     gid: Option<u32>,
     uid: Option<u32>,
@@ -167,14 +167,16 @@ impl<'a> Spawn<'a> {
         self.session || matches!(self.group, Some(0))
     }
 
-    /// Which descriptors the child is to have at which numbers, whatever those numbers are here: they
-    /// may be permuted, and one may be given twice. Each is kept open by the exec.
-    pub const fn fds(mut self, fds: &'a [(BorrowedFd<'a>, RawFd)]) -> Self {
+    /// Sets which descriptors the child has at which numbers, whatever those numbers are here: they may be
+    /// permuted, and one may be given twice. Each is kept open by the exec.
+    ///
+    /// Replaces the list; [`Command::fd_map`](crate::process::Command::fd_map) adds an entry.
+    pub const fn fd_maps(mut self, fds: &'a [(BorrowedFd<'a>, RawFd)]) -> Self {
         self.fds = fds;
         self
     }
 
-    /// Closes all descriptors in the child but for 0, 1, 2 and those of [`fds`](Self::fds).
+    /// Closes all descriptors in the child but for 0, 1, 2 and those of [`fd_maps`](Self::fd_maps).
     ///
     /// Since Linux 5.9 in a few calls. Without `close_range` (older kernels, some filters) it makes one call
     /// for each number up to `RLIMIT_NOFILE`, open or not, which may be a million.
@@ -209,13 +211,13 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// The child goes to the control group whose file `cgroup.procs` is open here for writing.
+    /// The child goes to the control group whose file `cgroup.procs` this is, open for writing.
     ///
     /// If that group is frozen, the child stops before its program, and the thread that spawns it waits
     /// until the group is thawed. With `memory.oom.group` set there, an out-of-memory kill before the
     /// program begins also kills this process if the child shares its memory
-    /// ([`Method::Vfork`](crate::process::Method::Vfork)).
-    pub const fn cgroup(mut self, processes: BorrowedFd<'a>) -> Self {
+    /// ([`SpawnMethod::Vfork`](crate::process::SpawnMethod::Vfork)).
+    pub const fn cgroup_procs(mut self, processes: BorrowedFd<'a>) -> Self {
         self.cgroup = Some(processes);
         self
     }
@@ -226,8 +228,9 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// What the child may use.
-    pub const fn limits(mut self, limits: &'a [(Resource, Limit)]) -> Self {
+    /// Sets how much of each of these resources the child may use. Replaces the list;
+    /// [`Command::rlimit`](crate::process::Command::rlimit) adds an entry.
+    pub const fn rlimits(mut self, limits: &'a [(Resource, Rlimit)]) -> Self {
         self.limits = limits;
         self
     }
@@ -252,7 +255,7 @@ impl<'a> Spawn<'a> {
     /// Sets the child's user, real, effective and saved.
     ///
     /// The supplementary groups are dropped, unless [`groups`](Self::groups) sets others. If the kernel
-    /// denies that (`EPERM`) the spawn fails at [`Stage::Setgroups`], unless there are no groups, or
+    /// denies that (`EPERM`) the spawn fails at [`SpawnStage::Setgroups`], unless there are no groups, or
     /// `uid` is this process's own user id, real, effective and saved, and not 0: then its groups stay. So a
     /// process without privileges may pass its own id. The group does not change: see [`gid`](Self::gid).
     ///
@@ -266,7 +269,7 @@ impl<'a> Spawn<'a> {
     ///
     /// A child with [`groups`](Self::groups), `gid` or `uid` never shares this process's memory, which
     /// the other user could read and write through the child. It is made by an ordinary fork, and
-    /// [`Child::method`] is [`Fork`](crate::process::Method::Fork). The kernel copies the page tables,
+    /// [`Child::method`] is [`Fork`](crate::process::SpawnMethod::Fork). The kernel copies the page tables,
     /// which takes some 50 ms for each GiB of resident memory, and this process then takes a page fault
     /// at its first write to each page. In a large process either fork a small helper process early, and
     /// let that one spawn; or spawn a small program that changes the ids and executes the other one,
@@ -308,7 +311,7 @@ impl<'a> Spawn<'a> {
     /// Starts the program. Goes on after signals.
     ///
     /// Returns when the child has begun its program. A child that was killed before is an error
-    /// ([`Stage::Killed`]). That is certain, unless nothing is left of the child: `SIGCHLD` is ignored or has
+    /// ([`SpawnStage::Killed`]). That is certain, unless nothing is left of the child: `SIGCHLD` is ignored or has
     /// `SA_NOCLDWAIT`, or another thread waits for all children. With [`setsid`](Self::setsid) it also takes
     /// a look into `/proc/PID/stat`: a descriptor, and a `/proc` of this pid name space that shows the child
     /// (no `hidepid`, if the child has another user).
@@ -320,9 +323,9 @@ impl<'a> Spawn<'a> {
     /// # Errors
     ///
     /// [`SpawnError`] with the stage and the errno: of the program, see
-    /// [`execve`](crate::process::execve). At [`Stage::Channel`] those of [`pipe`](crate::pipe()), where
+    /// [`execve`](crate::process::execve). At [`SpawnStage::Channel`] those of [`pipe`](crate::pipe()), where
     /// the child does not share memory, such as [`EMFILE`](Errno::EMFILE): with memory shared a spawn
-    /// needs no descriptor. [`ECHILD`](Errno::ECHILD) at [`Stage::Killed`]. At [`Stage::Clone`]:
+    /// needs no descriptor. [`ECHILD`](Errno::ECHILD) at [`SpawnStage::Killed`]. At [`SpawnStage::Clone`]:
     ///
     /// - [`EAGAIN`](Errno::EAGAIN): as many processes as the user or the control group may have.
     /// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory; or the init process of the pid name
@@ -330,28 +333,28 @@ impl<'a> Spawn<'a> {
     /// - [`EPERM`](Errno::EPERM) or [`ENOSYS`](Errno::ENOSYS): the kernel, or a filter in front of it,
     ///   refuses any child.
     ///
-    /// At [`Stage::Exec`], [`EAGAIN`](Errno::EAGAIN) if the new user has more processes than `RLIMIT_NPROC`
+    /// At [`SpawnStage::Exec`], [`EAGAIN`](Errno::EAGAIN) if the new user has more processes than `RLIMIT_NPROC`
     /// allows.
     ///
     /// # Examples
     ///
     /// ```
     /// use rawpipe::Errno;
-    /// use rawpipe::process::{Arg, Method, Spawn, Stage};
+    /// use rawpipe::process::{Arg, SpawnMethod, Spawn, SpawnStage};
     ///
     /// let argv = [Arg::new(c"true"), Arg::END];
     /// let spawn = Spawn::new(c"true", &argv, &[Arg::END]);
     /// let mut child = spawn.spawn()?;
-    /// assert_eq!(child.method(), Method::Vfork);
+    /// assert_eq!(child.method(), SpawnMethod::Vfork);
     /// assert!(child.wait()?.success());
     ///
     /// let error = spawn.current_dir(c"/no/such/folder").spawn().unwrap_err();
-    /// assert_eq!((error.stage(), error.errno()), (Stage::Chdir, Errno::ENOENT));
+    /// assert_eq!((error.stage(), error.errno()), (SpawnStage::Chdir, Errno::ENOENT));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spawn(&self) -> Result<Child, SpawnError> {
-        self.check().map_err(SpawnError::at(Stage::Arguments))?;
-        let mut stack = Stack::new(self.fds.len()).map_err(SpawnError::at(Stage::Stack))?;
+        self.check().map_err(SpawnError::at(SpawnStage::Arguments))?;
+        let mut stack = Stack::new(self.fds.len()).map_err(SpawnError::at(SpawnStage::Stack))?;
         let place = stack.stack();
         let moves = stack.moves();
         for (step, (from, to)) in moves.iter_mut().zip(self.fds) {
@@ -359,7 +362,7 @@ impl<'a> Spawn<'a> {
         }
         moves.sort_unstable_by_key(|step| step.to);
         if moves.windows(2).any(|pair| pair[0].to == pair[1].to) {
-            return Err(SpawnError::at(Stage::Arguments)(Errno::EINVAL));
+            return Err(SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL));
         }
         let parent = call::getpid();
         // Without one, as before Linux 5.3, a child in another pid name space does without the look.
@@ -376,7 +379,7 @@ impl<'a> Spawn<'a> {
             handlers_cleared: false,
         };
         let mask = call::rt_sigprocmask(SIG_SETMASK, &SignalSet::full().0);
-        let mask = mask.map_err(SpawnError::at(Stage::Signals))?;
+        let mask = mask.map_err(SpawnError::at(SpawnStage::Signals))?;
         let made = make(plan, place, &report, self.changes_ids());
         let _ = call::rt_sigprocmask(SIG_SETMASK, &mask);
         let made = made?;

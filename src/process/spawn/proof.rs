@@ -14,7 +14,7 @@
 //! `waitid` alone would not do: a vfork comes back before a killed child can be waited for.
 
 use super::super::{Child, ExitStatus, exec::decimal};
-use super::{SpawnError, Stage};
+use super::{SpawnError, SpawnStage};
 use crate::Errno;
 use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::{AsFd, OwnedFd};
@@ -39,7 +39,8 @@ pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
             Ok(None) => _ = poll(&mut [], Some(Duration::from_micros(50))),
             Ok(Some(end)) => {
                 // With an exit code it had an error to report, and could not.
-                let stage = ExitStatus::new(&end).signal().map_or(Stage::Channel, Stage::Killed);
+                let stage =
+                    ExitStatus::new(&end).signal().map_or(SpawnStage::Channel, SpawnStage::Killed);
                 return Err(SpawnError::at(stage)(Errno::ECHILD));
             }
             Err(_) => break,

@@ -23,7 +23,7 @@ use core::arch::asm;
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $number:literal) => {
         #[doc = concat!("The number of `", $call, "`.")]
-        pub const $name: usize = $number;
+        pub(crate) const $name: usize = $number;
     };
 }
 

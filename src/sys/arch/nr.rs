@@ -5,6 +5,7 @@
 //! architecture has numbers of its own. The backend's macro `number` declares them. Where a 32-bit
 //! target has an older and a newer form of a call, the number is that of the form with 64-bit times
 //! and offsets, which is the only form on 64-bit targets.
+#![allow(dead_code, reason = "each feature, and each test, uses some of them")]
 
 macro_rules! numbers {
     ($($name:ident $call:literal $x86_64:literal $generic:literal;)*) => {

@@ -15,7 +15,7 @@ macro_rules! number {
         unsafe extern "C" {
             #[doc = concat!("The number of `", $call, "`.")]
             #[link_name = concat!(env!("RAWPIPE_PREFIX"), "nr_", $call)]
-            pub safe static $name: usize;
+            pub(crate) safe static $name: usize;
         }
     };
 }

@@ -22,7 +22,7 @@ use core::arch::asm;
 macro_rules! number {
     ($name:ident $call:literal $number:literal $generic:literal) => {
         #[doc = concat!("The number of `", $call, "`.")]
-        pub const $name: usize = $number;
+        pub(crate) const $name: usize = $number;
     };
 }
 

@@ -1,6 +1,7 @@
 //! Reading, writing, and what a descriptor is told or asked.
 
 use super::{Answer, Ends, answer, libc, own, row, set_limit, whole};
+use crate::common::nr;
 use crate::common::{self, Filter, closed_fd, skip};
 use rawpipe::Deadline;
 use rawpipe::Wait;
@@ -15,7 +16,7 @@ use rawpipe::message::{Channel, Duplex, packets};
 use rawpipe::pipe::{self, Builder, Capacity};
 use rawpipe::process::Resource;
 use rawpipe::transfer::{FanoutSink, discard};
-use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter, raw};
+use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter};
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::mem::MaybeUninit;
@@ -118,6 +119,7 @@ pub(crate) fn writes() {
         ("io::write_all_vectored", |fd| {
             whole(io::write_all_vectored(fd, &mut [IoSlice::new(X)]), 1)
         }),
+        ("io::write_atomic", |fd| io::write_atomic(fd, X).map(|()| 1)),
         ("io::write_nosignal", |fd| io::write_nosignal(fd, X)),
         ("io::writev_nosignal", |fd| io::writev_nosignal(fd, &[IoSlice::new(X)])),
     ];
@@ -129,9 +131,7 @@ pub(crate) fn writes() {
             whole(end.write_all_vectored(&mut [IoSlice::new(X)]), 1)
         }),
         ("PipeWriter::write_nosignal", |end| end.write_nosignal(X)),
-        ("PipeWriter::write_atomic", |end| {
-            end.write_atomic(rawpipe::message::Atomic::new(X).unwrap()).map(|()| 1)
-        }),
+        ("PipeWriter::write_atomic", |end| end.write_atomic(X).map(|()| 1)),
         ("AdaptiveEnd::write", |end| end.with_wait(Wait::Adaptive).write(X)),
         ("AdaptiveEnd::write_all", |end| whole(end.with_wait(Wait::Adaptive).write_all(X), 1)),
         ("Duplex::write", |end| Duplex::new(rawpipe::pipe().unwrap().0, end).write(X)),
@@ -533,7 +533,7 @@ pub(crate) fn waiting() {
 pub(crate) fn signals() {
     own("io::without_sigpipe", "allowed", Ok(7), without_sigpipe(|| 7));
     let [refused, _] = super::in_child(|| {
-        if !Filter::new(&[raw::nr::RT_SIGPENDING], Errno::EPERM).install() {
+        if !Filter::new(&[nr::RT_SIGPENDING], Errno::EPERM).install() {
             return [OK_0; 2];
         }
         [without_sigpipe(|| 7), OK_0]

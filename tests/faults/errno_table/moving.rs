@@ -3,7 +3,7 @@
 use super::{Answer, Ends, alike, answer, in_child, libc, of_std, own, row, set_limit};
 use crate::common::{self, append_file, closed_fd, file, skip};
 use rawpipe::Deadline;
-use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism};
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd};
 use rawpipe::pipe::Builder;
 use rawpipe::process::Resource;
@@ -329,7 +329,7 @@ pub(crate) fn chunks() {
     ] {
         let made = ChunkWriter::new(as_writer(fd)).map(|_| 0);
         own("ChunkWriter::new", what, BAD, made);
-        let made = ChunkWriter::builder().mechanism(Mechanism::Write).build(as_writer(fd));
+        let made = ChunkWriter::builder().mechanism(ChunkMechanism::Write).build(as_writer(fd));
         own("WriterBuilder::build", what, BAD, made.map(|_| 0));
     }
 
@@ -360,7 +360,7 @@ pub(crate) fn chunks() {
     row("ChunkWriter::new", what, full, ours, theirs);
     let [ours, theirs] = without_memory(|| ChunkReader::new(reader).map(|_| 0)).unwrap();
     row("ChunkReader::new", what, full, ours, theirs);
-    if handing.mechanism() == Mechanism::Write {
+    if handing.mechanism() == ChunkMechanism::Write {
         // Its memory is as good in the child as here.
         own("ChunkWriter::chunk", "lent", true, handing.chunk().is_ok());
     } else {

@@ -2,10 +2,11 @@
 //! and offers in another form, or not at all. The C library's `syscall` has the same arguments.
 
 use super::{Answer, Ends, answer, in_child, libc, row};
+use crate::common::nr;
 use crate::common::{self, closed_fd, skip};
 use rawpipe::Errno;
 use rawpipe::fd::AsRawFd;
-use rawpipe::raw::{nr, syscall6};
+use rawpipe::raw::syscall6;
 use std::collections::BTreeMap;
 
 /// The answer of `raw`, decoded.

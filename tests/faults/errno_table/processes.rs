@@ -8,7 +8,6 @@ use rawpipe::message::Duplex;
 use rawpipe::process::{
     self, Child, Command, ExitStatus, Fork, OnDrop, Resource, Signal, fork_single_threaded,
 };
-use std::time::Duration;
 
 const OK_0: Answer = Ok(0);
 const NO_CHILD: Answer = Err(Errno::ECHILD);
@@ -113,11 +112,10 @@ pub(crate) fn forks() {
 pub(crate) fn waits() {
     // Of another process: a copy of the handle in a child.
     type Wait = fn(&mut Child) -> Answer;
-    let calls: [(&str, Wait); 5] = [
+    let calls: [(&str, Wait); 4] = [
         ("Child::wait", |child| ended(child.wait())),
         ("Child::wait_change", |child| ended(child.wait_change())),
         ("Child::try_wait", |child| ended_maybe(child.try_wait())),
-        ("Child::wait_timeout", |child| ended_maybe(child.wait_timeout(Duration::ZERO))),
         ("Child::wait_deadline", |child| ended_maybe(child.wait_deadline(Deadline::NEVER))),
     ];
     let (mut other, opener) = waiting();
@@ -237,8 +235,8 @@ pub(crate) fn groups() {
     let mut cat = Command::new("/bin/cat").stdin(piped()).stdout(piped()).spawn().unwrap();
     // The parent goes on when the child has left its memory, a moment before the kernel counts it as
     // another program. Now it runs.
-    cat.stdin().unwrap().write_all(b"x").unwrap();
-    cat.stdout().unwrap().read_exact(&mut [0]).unwrap();
+    cat.stdin_ref().unwrap().write_all(b"x").unwrap();
+    cat.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     let theirs = c_group(&cat);
     let ours = cat.lead_group().map(|()| 0);
     row("Child::lead_group", "another program", Err(Errno::EACCES), ours, theirs);

@@ -1,13 +1,14 @@
 //! Starting programs, in the place of this one and beside it, and talking to them.
 
 use super::{Answer, alike, answer, become_nobody, in_child, libc, of_std, own, row, set_limit};
+use crate::common::nr;
 use crate::common::{self, closed_fd, skip};
 use rawpipe::Deadline;
 use rawpipe::Errno;
 use rawpipe::fd::{AsFd, AsRawFd};
 use rawpipe::process::{
-    self, Arg, Command, Communicate, ExecFlags, Limit, Reason, Resource, Spawn, SpawnError, Stage,
-    Stdio, Stream,
+    self, Arg, Command, Communicate, CommunicateErrorKind as Kind, ExecFlags, Resource, Rlimit,
+    Spawn, SpawnError, SpawnStage, StdStream, Stdio,
 };
 use std::ffi::{CStr, CString, c_char};
 use std::fs::{self, File, OpenOptions};
@@ -223,7 +224,7 @@ pub(crate) fn execs() {
 }
 
 /// Where and how a spawn failed.
-fn failure<T>(answer: Result<T, SpawnError>) -> (Stage, Answer) {
+fn failure<T>(answer: Result<T, SpawnError>) -> (SpawnStage, Answer) {
     let error = answer.map(drop).expect_err("it starts");
     (error.stage(), Err(error.errno()))
 }
@@ -239,7 +240,7 @@ pub(crate) fn spawns() {
     let all = Paths::new();
     let argv = [Arg::new(c"program"), Arg::END];
     let nothing = [Arg::END];
-    let held = |call, what, stage, wanted: Errno, ours: (Stage, Answer), theirs: Answer| {
+    let held = |call, what, stage, wanted: Errno, ours: (SpawnStage, Answer), theirs: Answer| {
         assert_eq!(ours.0, stage, "{call}, {what}");
         row(call, what, Err(wanted), ours.1, theirs);
     };
@@ -247,9 +248,9 @@ pub(crate) fn spawns() {
         let program = std::ffi::OsStr::from_bytes(path.to_bytes());
         let theirs = std_failure(&mut std::process::Command::new(program));
         let ours = failure(Command::new(program).spawn());
-        held("Command::spawn", what, Stage::Exec, *wanted, ours, theirs);
+        held("Command::spawn", what, SpawnStage::Exec, *wanted, ours, theirs);
         let ours = failure(Spawn::new(path, &argv, &nothing).spawn());
-        held("Spawn::spawn", what, Stage::Exec, *wanted, ours, theirs);
+        held("Spawn::spawn", what, SpawnStage::Exec, *wanted, ours, theirs);
     }
     let true_ = || Command::new("/bin/true");
     let spawn = Spawn::new(c"/bin/true", &argv, &nothing);
@@ -261,17 +262,17 @@ pub(crate) fn spawns() {
         let path = std::ffi::OsStr::from_bytes(folder.to_bytes());
         let theirs = std_failure(std_true().current_dir(path));
         let ours = failure(true_().current_dir(path).spawn());
-        held("Command::spawn", what, Stage::Chdir, wanted, ours, theirs);
+        held("Command::spawn", what, SpawnStage::Chdir, wanted, ours, theirs);
         let ours = failure(spawn.current_dir(folder).spawn());
-        held("Spawn::spawn", what, Stage::Chdir, wanted, ours, theirs);
+        held("Spawn::spawn", what, SpawnStage::Chdir, wanted, ours, theirs);
     }
     let long = "x".repeat(4 << 20);
     let theirs = std_failure(std_true().arg(&long));
     let ours = failure(true_().arg(&long).spawn());
-    held("Command::spawn", "argument too long", Stage::Exec, Errno::E2BIG, ours, theirs);
+    held("Command::spawn", "argument too long", SpawnStage::Exec, Errno::E2BIG, ours, theirs);
 
     // What is wrong before there is a child.
-    let invalid = (Stage::Arguments, Err(Errno::EINVAL));
+    let invalid = (SpawnStage::Arguments, Err(Errno::EINVAL));
     let null = File::open("/dev/null").unwrap();
     own("Command::spawn", "a NUL within", invalid, failure(true_().arg("a\0b").spawn()));
     own("Command::spawn", "no name", invalid, failure(true_().env("", "x").spawn()));
@@ -284,35 +285,50 @@ pub(crate) fn spawns() {
     let ours = failure(Spawn::new(c"/bin/true", &endless, &nothing).spawn());
     own("Spawn::spawn", "a list without an end", invalid, ours);
     let fds = [(null.as_fd(), 7), (null.as_fd(), 7)];
-    own("Spawn::spawn", "a number twice", invalid, failure(spawn.fds(&fds).spawn()));
+    own("Spawn::spawn", "a number twice", invalid, failure(spawn.fd_maps(&fds).spawn()));
     own("Spawn::spawn", "a negative number", invalid, {
-        failure(spawn.fds(&[(null.as_fd(), -1)]).spawn())
+        failure(spawn.fd_maps(&[(null.as_fd(), -1)]).spawn())
     });
     own("Spawn::spawn", "a negative group", invalid, failure(spawn.process_group(-1).spawn()));
     own("Spawn::spawn", "no user", invalid, failure(spawn.uid(u32::MAX).spawn()));
 
     // What fails in the child.
     let from = null.as_raw_fd();
-    let beyond = (Stage::Dup { from, to: 1 << 30 }, Err(Errno::EBADF));
+    let beyond = (SpawnStage::Dup { from, to: 1 << 30 }, Err(Errno::EBADF));
     let fds = [(null.as_fd(), 1 << 30)];
-    own("Spawn::spawn", "a number beyond all", beyond, failure(spawn.fds(&fds).spawn()));
+    own("Spawn::spawn", "a number beyond all", beyond, failure(spawn.fd_maps(&fds).spawn()));
     let fds = [(closed_fd(), 7)];
-    let closed = (Stage::Dup { from: closed_fd().as_raw_fd(), to: 7 }, Err(Errno::EBADF));
-    own("Spawn::spawn", "closed", closed, failure(spawn.fds(&fds).spawn()));
+    let closed = (SpawnStage::Dup { from: closed_fd().as_raw_fd(), to: 7 }, Err(Errno::EBADF));
+    own("Spawn::spawn", "closed", closed, failure(spawn.fd_maps(&fds).spawn()));
     let cgroup = failure(true_().cgroup("/no/such/group").spawn());
-    own("Command::spawn", "no such control group", (Stage::Cgroup, Err(Errno::ENOENT)), cgroup);
-    let not_writable = failure(spawn.cgroup(null.as_fd()).spawn());
-    own("Spawn::spawn", "control group, to read", (Stage::Cgroup, Err(Errno::EBADF)), not_writable);
-    let limits = [(Resource::CORE, Limit::new(2, 1))];
-    let upside_down = (Stage::Setrlimit(Resource::CORE), Err(Errno::EINVAL));
-    own("Spawn::spawn", "more than the limit", upside_down, failure(spawn.limits(&limits).spawn()));
+    own(
+        "Command::spawn",
+        "no such control group",
+        (SpawnStage::Cgroup, Err(Errno::ENOENT)),
+        cgroup,
+    );
+    let not_writable = failure(spawn.cgroup_procs(null.as_fd()).spawn());
+    own(
+        "Spawn::spawn",
+        "control group, to read",
+        (SpawnStage::Cgroup, Err(Errno::EBADF)),
+        not_writable,
+    );
+    let limits = [(Resource::CORE, Rlimit::new(2, 1))];
+    let upside_down = (SpawnStage::Setrlimit(Resource::CORE), Err(Errno::EINVAL));
+    own(
+        "Spawn::spawn",
+        "more than the limit",
+        upside_down,
+        failure(spawn.rlimits(&limits).spawn()),
+    );
     let foreign = |group| answer(libc::setpgid(0, group) as isize);
     let theirs = foreign(1 << 22);
     let ours = failure(spawn.process_group(1 << 22).spawn());
-    held("Spawn::spawn", "no such group", Stage::Setpgid, Errno::EPERM, ours, theirs);
+    held("Spawn::spawn", "no such group", SpawnStage::Setpgid, Errno::EPERM, ours, theirs);
     let theirs = std_failure(std_true().process_group(1 << 22));
     let ours = failure(true_().process_group(1 << 22).spawn());
-    held("Command::spawn", "no such group", Stage::Setpgid, Errno::EPERM, ours, theirs);
+    held("Command::spawn", "no such group", SpawnStage::Setpgid, Errno::EPERM, ours, theirs);
 
     nobodys(&spawn);
 
@@ -321,46 +337,50 @@ pub(crate) fn spawns() {
     drop(next);
     let theirs = std_failure(std_true().stdin(std::process::Stdio::piped()));
     let ours = failure(true_().stdin(Stdio::piped()).spawn());
-    held("Command::spawn", "no descriptors left", Stage::Stdio, Errno::EMFILE, ours, theirs);
+    held("Command::spawn", "no descriptors left", SpawnStage::Stdio, Errno::EMFILE, ours, theirs);
 }
 
 /// What an ordinary user is refused.
 fn nobodys(spawn: &Spawn<'_>) {
-    type Ours = fn(&Spawn<'_>) -> (Stage, Answer);
+    type Ours = fn(&Spawn<'_>) -> (SpawnStage, Answer);
     type Theirs = fn(&mut std::process::Command) -> &mut std::process::Command;
-    const HARD: &[(Resource, Limit)] = &[(Resource::CORE, Limit::new(0, u64::MAX))];
-    let lines: [(&str, Errno, Stage, Ours, Option<Theirs>); 5] = [
-        ("root's id", Errno::EPERM, Stage::Setuid, |spawn| failure(spawn.uid(0).spawn()), {
+    const HARD: &[(Resource, Rlimit)] = &[(Resource::CORE, Rlimit::new(0, u64::MAX))];
+    let lines: [(&str, Errno, SpawnStage, Ours, Option<Theirs>); 5] = [
+        ("root's id", Errno::EPERM, SpawnStage::Setuid, |spawn| failure(spawn.uid(0).spawn()), {
             Some(|command| command.uid(0))
         }),
-        ("root's group", Errno::EPERM, Stage::Setgid, |spawn| failure(spawn.gid(0).spawn()), {
-            Some(|command| command.gid(0))
-        }),
+        (
+            "root's group",
+            Errno::EPERM,
+            SpawnStage::Setgid,
+            |spawn| failure(spawn.gid(0).spawn()),
+            { Some(|command| command.gid(0)) },
+        ),
         (
             "groups",
             Errno::EPERM,
-            Stage::Setgroups,
+            SpawnStage::Setgroups,
             |spawn| failure(spawn.groups(&[0]).spawn()),
             None,
         ),
         (
             "more important",
             Errno::EACCES,
-            Stage::Nice,
+            SpawnStage::Nice,
             |spawn| failure(spawn.nice(-5).spawn()),
             None,
         ),
         (
             "a higher limit",
             Errno::EPERM,
-            Stage::Setrlimit(Resource::CORE),
-            |spawn| failure(spawn.limits(HARD).spawn()),
+            SpawnStage::Setrlimit(Resource::CORE),
+            |spawn| failure(spawn.rlimits(HARD).spawn()),
             None,
         ),
     ];
     for (what, wanted, stage, ours, theirs) in lines {
         let [ours, theirs] = in_child(|| {
-            use rawpipe::raw::{nr, syscall3, syscall4};
+            use rawpipe::raw::{syscall3, syscall4};
             let limit = [0_u64; 2];
             let place = (&raw const limit).expose_provenance();
             // SAFETY: reads one `struct rlimit64`.
@@ -392,7 +412,7 @@ fn nobodys(spawn: &Spawn<'_>) {
             return [OK_0; 2];
         }
         let (at, ours) = failure(spawn.spawn());
-        assert_eq!(at, Stage::Clone);
+        assert_eq!(at, SpawnStage::Clone);
         [ours, theirs]
     });
     if theirs.is_ok() {
@@ -424,9 +444,9 @@ pub(crate) fn conversations() {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
     };
     // Another's child: what it says is heard, how it ends is not.
-    let lost = Reason::Wait(Errno::ECHILD);
+    let lost = Kind::Wait(Errno::ECHILD);
     let errno = |reason| match reason {
-        Reason::Wait(errno) => Err(errno),
+        Kind::Wait(errno) => Err(errno),
         _ => OK_0,
     };
     let mut child = cat();
@@ -438,23 +458,23 @@ pub(crate) fn conversations() {
         // Its own copies of the pipes are not all, so nothing ends: it has no time to listen.
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.communicate(b"").map(drop);
-        [said.map_or_else(|error| errno(error.reason()), |()| OK_0), theirs]
+        [said.map_or_else(|error| errno(error.kind()), |()| OK_0), theirs]
     });
     row("Child::communicate", "another's child", errno(lost), ours, theirs);
     own("Child::communicate", "its parent", OK_0, of_run(child.communicate(b"words")));
     let reason = |answer: Result<process::Output, process::CommunicateError>| {
-        answer.map(drop).map_err(|error| error.reason())
+        answer.map(drop).map_err(|error| error.kind())
     };
     let mut child = cat();
     let stdin = child.take_stdin();
     let late = Communicate::new().deadline(Deadline::after(Duration::from_millis(2)));
     let ours = reason(late.run(&mut child));
-    own("Communicate::run", "nothing ends", Err(Reason::Deadline), ours);
+    own("Communicate::run", "nothing ends", Err(Kind::Deadline), ours);
     drop(stdin);
     own("Communicate::run", "its input ends", Ok(()), reason(Communicate::new().run(&mut child)));
     let mut child = cat();
     let ours = reason(Communicate::new().input(b"four").limit(3).run(&mut child));
-    own("Communicate::run", "more than the limit", Err(Reason::Limit(Stream::Stdout)), ours);
+    own("Communicate::run", "more than the limit", Err(Kind::Limit(StdStream::Stdout)), ours);
 }
 
 pub(crate) fn pipelines() {
@@ -468,7 +488,7 @@ pub(crate) fn pipelines() {
         ("no such program behind", 1, cat.pipe(&missing)),
     ] {
         let error = pipeline.spawn().map(drop).unwrap_err();
-        assert_eq!((error.index(), error.error().stage()), (index, Stage::Exec));
+        assert_eq!((error.index(), error.error().stage()), (index, SpawnStage::Exec));
         let ours = Err(error.error().errno());
         row("Pipeline::spawn", what, Err(Errno::ENOENT), ours, theirs);
         let ours = of_run(pipeline.output());
@@ -477,7 +497,7 @@ pub(crate) fn pipelines() {
     let none: process::Pipeline<'_> = std::iter::empty().collect();
     let error = none.spawn().map(drop).unwrap_err().error();
     let ours = (error.stage(), error.errno());
-    own("Pipeline::spawn", "of nothing", (Stage::Arguments, Errno::EINVAL), ours);
+    own("Pipeline::spawn", "of nothing", (SpawnStage::Arguments, Errno::EINVAL), ours);
 
     let lost = Err(Errno::ECHILD);
     let two = || cat.pipe(&cat).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -491,10 +511,10 @@ pub(crate) fn pipelines() {
     });
     row("PipelineChildren::wait", "another's children", lost, ours, theirs);
     let reason = |answer: Result<process::PipelineOutput, process::CommunicateError>| {
-        answer.map(drop).map_err(|error| error.reason())
+        answer.map(drop).map_err(|error| error.kind())
     };
     let late = Communicate::new().input(b"words").limit(3);
-    let limit = Err(Reason::Limit(Stream::Stdout));
+    let limit = Err(Kind::Limit(StdStream::Stdout));
     own(
         "Communicate::run_pipeline",
         "more than the limit",
@@ -512,8 +532,8 @@ pub(crate) fn pipelines() {
         drop(running.children_mut()[0].take_stdin());
         drop(running.children_mut()[1].take_stdout());
         let said = running.communicate(b"").map(drop);
-        let errno = said.map_err(|error| match error.reason() {
-            Reason::Wait(errno) => errno,
+        let errno = said.map_err(|error| match error.kind() {
+            Kind::Wait(errno) => errno,
             _ => Errno::EDOM,
         });
         [errno.map(|()| 0), OK_0]

@@ -1,9 +1,10 @@
 //! What must hold after every operation, whatever went wrong in it.
 
 use super::{common, machine};
+use crate::common::nr;
 use crate::tracer::{Action, Fault, fault};
+use rawpipe::Errno;
 use rawpipe::fd::{AsFd, OwnedFd};
-use rawpipe::{Errno, raw};
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::OnceLock;
@@ -92,7 +93,7 @@ fn childless() -> Verdict {
     let left = unsafe { waitpid(-1, &raw mut status, NO_HANG) };
     let disowned = injected(|fault| {
         let nr = fault.key.nr;
-        let of_a_child = [raw::nr::WAITID, raw::nr::KILL, raw::nr::PIDFD_SEND_SIGNAL];
+        let of_a_child = [nr::WAITID, nr::KILL, nr::PIDFD_SEND_SIGNAL];
         matches!(fault.action, Action::Error(_))
             && of_a_child.contains(&nr)
             && error_is(fault, &[Errno::ECHILD, Errno::ESRCH, Errno::EINTR])

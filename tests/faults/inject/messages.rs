@@ -2,12 +2,13 @@
 
 use super::check::{Holdings, Verdict, ensure, failed, pattern, rest_of, shortened};
 use super::{Operation, missing};
+use crate::common::nr;
 use crate::tracer::operation;
 use rawpipe::Deadline;
-use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::message::{Channel, MessageError};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::{Errno, PipeReader, PipeWriter, raw};
+use rawpipe::{Errno, PipeReader, PipeWriter};
 use std::time::Duration;
 
 type Link = Channel<PipeReader, PipeWriter>;
@@ -82,7 +83,7 @@ fn channel(how: How) -> Verdict {
         ensure!(sent == received, "sent {:?}, received {:?}", lens(&sent), lens(&received));
         let right = if torn { end == Err(MessageError::Truncated) } else { end == Ok(()) };
         ensure!(right, "torn: {torn}, and the end is {end:?}");
-        use raw::nr::{PPOLL, PREADV2, PWRITEV2, READ, WRITEV};
+        use nr::{PPOLL, PREADV2, PWRITEV2, READ, WRITEV};
         let quick = [PPOLL, PREADV2, PWRITEV2, READ, WRITEV];
         let fine = failed(&quick, &[Errno::EINTR]) || shortened();
         ensure!(!fine || (!torn && sent.len() == all.len()), "{} messages", sent.len());
@@ -92,7 +93,7 @@ fn channel(how: How) -> Verdict {
 
 /// Sends chunks of several sizes and takes them out again, by reading and by splicing on. After a
 /// failure the rest of the chunk is sent.
-fn chunks(reuse: Reuse, mechanism: Option<Mechanism>, chunk: usize) -> Verdict {
+fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verdict {
     const SIZES: [usize; 5] = [40_000, 100, 70_000, 16_384, 40_000];
     let holdings = Holdings::now();
     let told = operation(|| {
@@ -154,15 +155,17 @@ pub(crate) fn operations() -> Vec<Operation> {
     for (name, how) in [("", How::Plain), (", recv_into", How::Into), (", deadline", How::Deadline)]
     {
         all.push(Operation::new(format!("Channel{name}"), move || channel(how)));
-        let refused = vec![
-            missing(raw::nr::PREADV2, Errno::EOPNOTSUPP),
-            missing(raw::nr::PWRITEV2, Errno::EOPNOTSUPP),
-        ];
+        let refused =
+            vec![missing(nr::PREADV2, Errno::EOPNOTSUPP), missing(nr::PWRITEV2, Errno::EOPNOTSUPP)];
         let name = format!("Channel{name} without RWF flags");
         all.push(Operation::new(name, move || channel(how)).without(refused));
     }
-    let mechanisms =
-        [None, Some(Mechanism::Vmsplice), Some(Mechanism::Memfd), Some(Mechanism::Write)];
+    let mechanisms = [
+        None,
+        Some(ChunkMechanism::Vmsplice),
+        Some(ChunkMechanism::Memfd),
+        Some(ChunkMechanism::Write),
+    ];
     for reuse in [Reuse::Never, Reuse::AfterRead] {
         for mechanism in mechanisms {
             // With the long ones the memory is used up and begun anew for each.
@@ -171,7 +174,7 @@ pub(crate) fn operations() -> Vec<Operation> {
                 all.push(Operation::new(name, move || chunks(reuse, mechanism, chunk)));
             }
         }
-        let refused = vec![missing(raw::nr::VMSPLICE, Errno::EPERM)];
+        let refused = vec![missing(nr::VMSPLICE, Errno::EPERM)];
         let name = format!("ChunkWriter {reuse:?} without vmsplice");
         all.push(Operation::new(name, move || chunks(reuse, None, 70_000)).without(refused));
     }

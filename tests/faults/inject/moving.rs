@@ -2,12 +2,13 @@
 
 use super::check::{Holdings, Verdict, ensure, failed, injected, pattern, rest_of, shortened};
 use super::{Operation, common, missing};
+use crate::common::nr;
 use crate::tracer::operation;
 use rawpipe::Deadline;
 use rawpipe::fd::{AsRawFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::transfer::{Fanout, FanoutSink, Transfer, TransferError, discard};
-use rawpipe::{Errno, PipeReader, io, raw};
+use rawpipe::{Errno, PipeReader, io};
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::net::Shutdown;
@@ -127,7 +128,7 @@ fn account(done: &mut Result<u64, TransferError>) -> Result<(usize, Vec<u8>), St
 /// Whether what was injected is nothing that a transfer may fail of: a refusal of a call for which
 /// there is another, a signal, or a short count.
 fn is_promised() -> bool {
-    use raw::nr::{COPY_FILE_RANGE, PPOLL, READ, SENDFILE, SPLICE, STATX, WRITE};
+    use nr::{COPY_FILE_RANGE, PPOLL, READ, SENDFILE, SPLICE, STATX, WRITE};
     let fast = [SPLICE, SENDFILE, COPY_FILE_RANGE];
     let refusals = [Errno::EINVAL, Errno::ENOSYS, Errno::EPERM, Errno::EINTR];
     let quick = [READ, WRITE, PPOLL, SPLICE, SENDFILE, COPY_FILE_RANGE];
@@ -325,16 +326,16 @@ pub(crate) fn operations() -> Vec<Operation> {
         }
         // On a kernel that has fewer calls.
         let without = [
-            ("splice", vec![missing(raw::nr::SPLICE, Errno::ENOSYS)]),
-            ("copy_file_range", vec![missing(raw::nr::COPY_FILE_RANGE, Errno::EXDEV)]),
+            ("splice", vec![missing(nr::SPLICE, Errno::ENOSYS)]),
+            ("copy_file_range", vec![missing(nr::COPY_FILE_RANGE, Errno::EXDEV)]),
             (
                 "copy_file_range and sendfile",
                 vec![
-                    missing(raw::nr::COPY_FILE_RANGE, Errno::ENOSYS),
-                    missing(raw::nr::SENDFILE, Errno::EINVAL),
+                    missing(nr::COPY_FILE_RANGE, Errno::ENOSYS),
+                    missing(nr::SENDFILE, Errno::EINVAL),
                 ],
             ),
-            ("statx", vec![missing(raw::nr::STATX, Errno::ENOSYS)]),
+            ("statx", vec![missing(nr::STATX, Errno::ENOSYS)]),
         ];
         for (call, missing) in without {
             for to in [To::File, To::Socket] {

@@ -2,14 +2,16 @@
 
 use super::check::{Holdings, Verdict, ensure, failed, injected, is_injected, shortened};
 use super::{Operation, common, machine, missing, missing_bits};
+use crate::common::nr;
 use crate::common::programs::{is_pattern, pattern, program};
 use crate::tracer::{Fault, fault, operation};
 use rawpipe::Deadline;
 use rawpipe::process::{
-    Child, Command, Communicate, CommunicateError, Limit, OnDrop, Pipeline, Reason, Resource,
-    RunError, Signal, SignalSet, SpawnError, Stage, Stdio, Stream, fork_with,
+    Child, Command, Communicate, CommunicateError, CommunicateErrorKind as Kind, OnDrop, Pipeline,
+    Resource, Rlimit, RunError, Signal, SignalSet, SpawnError, SpawnStage, StdStream, Stdio,
+    fork_with,
 };
-use rawpipe::{Errno, PipeReader, PipeWriter, Result, raw};
+use rawpipe::{Errno, PipeReader, PipeWriter, Result};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -26,35 +28,34 @@ fn spare_stack() -> usize {
 // ---- starting ----
 
 /// At which stage a call belongs whose failure is told; for the others none.
-fn stage_fits(stage: Stage, fault: &Fault) -> bool {
-    use raw::nr;
+fn stage_fits(stage: SpawnStage, fault: &Fault) -> bool {
     let call = fault.key.nr;
     let is = |calls: &[usize]| calls.contains(&call);
     if !fault.key.child {
         return match stage {
-            Stage::Stdio => is(&[nr::OPENAT, nr::PIPE2, nr::FCNTL]),
-            Stage::Stack => is(&[nr::MMAP, nr::MPROTECT]),
-            Stage::Channel => is(&[nr::PIPE2, nr::FCNTL]),
-            Stage::Signals => is(&[nr::RT_SIGPROCMASK]),
-            Stage::Clone => is(&[nr::CLONE, nr::CLONE3]),
-            Stage::Cgroup => is(&[nr::OPENAT]),
+            SpawnStage::Stdio => is(&[nr::OPENAT, nr::PIPE2, nr::FCNTL]),
+            SpawnStage::Stack => is(&[nr::MMAP, nr::MPROTECT]),
+            SpawnStage::Channel => is(&[nr::PIPE2, nr::FCNTL]),
+            SpawnStage::Signals => is(&[nr::RT_SIGPROCMASK]),
+            SpawnStage::Clone => is(&[nr::CLONE, nr::CLONE3]),
+            SpawnStage::Cgroup => is(&[nr::OPENAT]),
             _ => false,
         };
     }
     match stage {
-        Stage::Setsid => is(&[nr::SETSID]),
-        Stage::Setpgid => is(&[nr::SETPGID]),
-        Stage::Dup { .. } => is(&[nr::DUP3, nr::FCNTL]),
-        Stage::CloseOthers => is(&[nr::CLOSE_RANGE, nr::PRLIMIT64]),
-        Stage::Nice => is(&[nr::GETPRIORITY, nr::SETPRIORITY]),
-        Stage::Setrlimit(_) => is(&[nr::PRLIMIT64]),
-        Stage::Setgroups => is(&[nr::SETGROUPS]),
-        Stage::Setgid => is(&[nr::SETRESGID]),
-        Stage::Setuid => is(&[nr::SETRESUID, nr::PRCTL]),
-        Stage::Chdir => is(&[nr::CHDIR]),
-        Stage::DeathSignal => is(&[nr::PRCTL]),
-        Stage::Signals => is(&[nr::RT_SIGACTION, nr::RT_SIGPROCMASK]),
-        Stage::Exec => is(&[nr::EXECVE]),
+        SpawnStage::Setsid => is(&[nr::SETSID]),
+        SpawnStage::Setpgid => is(&[nr::SETPGID]),
+        SpawnStage::Dup { .. } => is(&[nr::DUP3, nr::FCNTL]),
+        SpawnStage::CloseOthers => is(&[nr::CLOSE_RANGE, nr::PRLIMIT64]),
+        SpawnStage::Nice => is(&[nr::GETPRIORITY, nr::SETPRIORITY]),
+        SpawnStage::Setrlimit(_) => is(&[nr::PRLIMIT64]),
+        SpawnStage::Setgroups => is(&[nr::SETGROUPS]),
+        SpawnStage::Setgid => is(&[nr::SETRESGID]),
+        SpawnStage::Setuid => is(&[nr::SETRESUID, nr::PRCTL]),
+        SpawnStage::Chdir => is(&[nr::CHDIR]),
+        SpawnStage::DeathSignal => is(&[nr::PRCTL]),
+        SpawnStage::Signals => is(&[nr::RT_SIGACTION, nr::RT_SIGPROCMASK]),
+        SpawnStage::Exec => is(&[nr::EXECVE]),
         _ => false,
     }
 }
@@ -70,14 +71,14 @@ fn excused_where(error: &SpawnError, another_way: bool) -> Verdict {
     ensure!(is_injected(error.errno()), "{error}, which nobody has injected");
     ensure!(stage_fits(error.stage(), &fault), "{error}: not the stage of the call");
     let refusals = [Errno::EINVAL, Errno::ENOSYS, Errno::EPERM];
-    let cloned = failed(&[raw::nr::CLONE, raw::nr::CLONE3], &refusals);
+    let cloned = failed(&[nr::CLONE, nr::CLONE3], &refusals);
     ensure!(!(cloned && another_way), "{error}, where there is another way");
     Ok(())
 }
 
 /// A wait fails only when the kernel has said that there is no such child.
 fn ended(end: Result<rawpipe::process::ExitStatus>, code: i32) -> Verdict {
-    let lost = failed(&[raw::nr::WAITID], &[Errno::ECHILD]);
+    let lost = failed(&[nr::WAITID], &[Errno::ECHILD]);
     match end {
         Ok(status) => ensure!(status.code() == Some(code), "{status:?}, not {code}"),
         Err(errno) => ensure!(errno == Errno::ECHILD && lost, "waiting: {errno}"),
@@ -112,11 +113,11 @@ fn not_started() -> Verdict {
     let holdings = Holdings::now();
     let result = operation(|| command.spawn());
     match result {
-        Err(error) if (error.stage(), error.errno()) == (Stage::Exec, Errno::ENOENT) => {}
+        Err(error) if (error.stage(), error.errno()) == (SpawnStage::Exec, Errno::ENOENT) => {}
         // It could not say so, or was not heard.
-        Err(error) if (error.stage(), error.errno()) == (Stage::Channel, Errno::ECHILD) => {
+        Err(error) if (error.stage(), error.errno()) == (SpawnStage::Channel, Errno::ECHILD) => {
             let muted = injected(|fault| {
-                let told = if fault.key.child { raw::nr::WRITE } else { raw::nr::READ };
+                let told = if fault.key.child { nr::WRITE } else { nr::READ };
                 fault.key.nr == told
             });
             ensure!(muted, "{error}");
@@ -144,7 +145,7 @@ fn with_many_options() -> Command {
         .setsid()
         .umask(0o27)
         .nice(1)
-        .rlimit(Resource::CORE, Limit { soft: 0, hard: 0 })
+        .rlimit(Resource::CORE, Rlimit { soft: 0, hard: 0 })
         .gid(own.gid())
         .uid(own.uid())
         .parent_death_signal(Signal::TERM)
@@ -250,10 +251,10 @@ fn bytes(count: usize) -> Vec<u8> {
 
 /// A limit of a system call for data, met by what goes on after it.
 fn is_minor() -> bool {
-    use raw::nr::{PPOLL, READ, READV, WRITE};
+    use nr::{PPOLL, READ, READV, WRITE};
     failed(&[PPOLL, READ, READV, WRITE], &[Errno::EINTR])
         || failed(&[READ, READV, WRITE], &[Errno::EAGAIN])
-        || failed(&[raw::nr::WAITID], &[Errno::EINTR])
+        || failed(&[nr::WAITID], &[Errno::EINTR])
         || shortened()
 }
 
@@ -271,7 +272,7 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
             ensure!(output.stdout == input, "{} of {len} bytes", output.stdout.len());
         }
         Err(error) => {
-            let native = matches!(error.reason(), Reason::Limit(Stream::Stdout));
+            let native = matches!(error.kind(), Kind::Limit(StdStream::Stdout));
             ensure!(native || !is_minor(), "{error}");
             told_truly(&error, &mut child, &input)?;
         }
@@ -282,9 +283,9 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
 
 /// What a conversation that has stopped has said until then, and what is still in the pipes.
 fn told_truly(error: &CommunicateError, child: &mut Child, input: &[u8]) -> Verdict {
-    let lost = matches!(error.reason(), Reason::Wait(Errno::ECHILD));
-    let native = matches!(error.reason(), Reason::Limit(_));
-    let (Reason::Io(_, errno) | Reason::Poll(errno) | Reason::Wait(errno)) = error.reason() else {
+    let lost = matches!(error.kind(), Kind::Wait(Errno::ECHILD));
+    let native = matches!(error.kind(), Kind::Limit(_));
+    let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.kind() else {
         ensure!(native, "{error}");
         return rest_is_there(error, child, input);
     };
@@ -321,8 +322,7 @@ fn run_excused(error: &RunError) -> Verdict {
         RunError::Spawn(error) => excused(error),
         RunError::Pipeline(error) => excused(&error.error()),
         RunError::Communicate(error) => {
-            let (Reason::Io(_, errno) | Reason::Poll(errno) | Reason::Wait(errno)) = error.reason()
-            else {
+            let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.kind() else {
                 return Err(format!("{error}"));
             };
             ensure!(is_injected(errno), "{error}, which nobody has injected");
@@ -399,15 +399,15 @@ fn row_spawned_and_waited() -> Verdict {
 pub(crate) fn operations() -> Vec<Operation> {
     const CLONE_VM: u64 = 0x100;
     let mut all = Vec::new();
-    let old = || vec![missing(raw::nr::CLONE3, Errno::ENOSYS)];
+    let old = || vec![missing(nr::CLONE3, Errno::ENOSYS)];
     let no_vfork = || {
-        let by_clone = missing_bits(raw::nr::CLONE, machine::CLONE_FLAGS, CLONE_VM, Errno::EPERM);
-        vec![missing(raw::nr::CLONE3, Errno::ENOSYS), by_clone]
+        let by_clone = missing_bits(nr::CLONE, machine::CLONE_FLAGS, CLONE_VM, Errno::EPERM);
+        vec![missing(nr::CLONE3, Errno::ENOSYS), by_clone]
     };
     let no_pidfd = || {
-        let mut all = vec![missing(raw::nr::CLONE3, Errno::ENOSYS)];
-        all.push(missing_bits(raw::nr::CLONE, machine::CLONE_FLAGS, 0x1000, Errno::EINVAL));
-        all.push(missing(raw::nr::PIDFD_OPEN, Errno::ENOSYS));
+        let mut all = vec![missing(nr::CLONE3, Errno::ENOSYS)];
+        all.push(missing_bits(nr::CLONE, machine::CLONE_FLAGS, 0x1000, Errno::EINVAL));
+        all.push(missing(nr::PIDFD_OPEN, Errno::ENOSYS));
         all
     };
     type Make = fn() -> Vec<crate::tracer::Missing>;
@@ -432,8 +432,9 @@ pub(crate) fn operations() -> Vec<Operation> {
         add("spawn by search", Box::new(|| started(&by_search(), 3)));
         add("spawn of nothing", Box::new(not_started));
         add("wait", Box::new(|| waited(Child::wait)));
-        let by_timeout = |child: &mut Child| child.wait_timeout(LATE)?.ok_or(Errno::ETIMEDOUT);
-        add("wait_timeout", Box::new(move || waited(by_timeout)));
+        let by_timeout =
+            |child: &mut Child| child.wait_deadline(Deadline::after(LATE))?.ok_or(Errno::ETIMEDOUT);
+        add("wait_deadline", Box::new(move || waited(by_timeout)));
         add("wait_change", Box::new(|| waited(Child::wait_change)));
         add("kill", Box::new(killed_and_waited));
         for policy in [OnDrop::Reap, OnDrop::Kill, OnDrop::KillGroup] {

@@ -3,16 +3,17 @@
 
 use super::check::{Holdings, Verdict, ensure, failed, is_injected, pattern, rest_of, shortened};
 use super::{Operation, missing};
+use crate::common::nr;
 use crate::tracer::{Missing, operation};
 use rawpipe::Deadline;
 use rawpipe::event::{
     Epoll, Event, FdSet, PollEvents, PollFd, poll, poll_deadline, select, select_deadline,
 };
 use rawpipe::io::{self, Incomplete, IoSlice};
-use rawpipe::message::{Atomic, Duplex};
+use rawpipe::message::Duplex;
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::splice::{SpliceFlags, splice};
-use rawpipe::{Errno, PipeReader, PipeWriter, raw};
+use rawpipe::{Errno, PipeReader, PipeWriter};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ impl Came for Result<(), Incomplete> {
 
 /// Functions that go on after a signal do not tell one, and a short count is no failure.
 fn no_excuse(goes_on: bool) -> bool {
-    use raw::nr::{PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV};
+    use nr::{PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV};
     let calls = [PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV];
     goes_on && (failed(&calls, &[Errno::EINTR]) || shortened())
 }
@@ -128,7 +129,7 @@ fn too_late() -> Verdict {
     let (reader, _writer) = pipe();
     let holdings = Holdings::now();
     let answer = operation(|| reader.read_deadline(&mut [0; 8], Deadline::after(SOON)));
-    let without_waiting = [raw::nr::PREADV2, raw::nr::VMSPLICE, raw::nr::FCNTL];
+    let without_waiting = [nr::PREADV2, nr::VMSPLICE, nr::FCNTL];
     match answer {
         Err(Errno::ETIMEDOUT) => {}
         Err(errno) if is_injected(errno) => {}
@@ -174,7 +175,7 @@ fn atomic() -> Verdict {
     let (reader, writer) = pipe();
     let whole = pattern(4096);
     let holdings = Holdings::now();
-    let answer = operation(|| writer.write_atomic(Atomic::new(&whole).unwrap()));
+    let answer = operation(|| writer.write_atomic(&whole));
     holdings.unchanged(0)?;
     drop(writer);
     let arrived = rest_of(&reader);
@@ -277,11 +278,11 @@ pub(crate) fn operations() -> Vec<Operation> {
         ("", Vec::new),
         (" without RWF flags", || {
             let refuse = |nr| missing(nr, Errno::EOPNOTSUPP);
-            vec![refuse(raw::nr::PREADV2), refuse(raw::nr::PWRITEV2)]
+            vec![refuse(nr::PREADV2), refuse(nr::PWRITEV2)]
         }),
         (" without RWF flags and vmsplice", || {
             let refuse = |nr| missing(nr, Errno::ENOSYS);
-            vec![refuse(raw::nr::PREADV2), refuse(raw::nr::PWRITEV2), refuse(raw::nr::VMSPLICE)]
+            vec![refuse(nr::PREADV2), refuse(nr::PWRITEV2), refuse(nr::VMSPLICE)]
         }),
     ];
     for (suffix, missing) in kinds {
@@ -343,10 +344,10 @@ pub(crate) fn operations() -> Vec<Operation> {
     add(&mut all, "epoll", || ready(false, |a, b| epoll_two(a, b, false)));
     add(&mut all, "epoll, wait_deadline", || {
         // Only the wait goes on after a signal; making and changing the list do not wait.
-        let goes_on = failed(&[raw::nr::EPOLL_PWAIT, raw::nr::EPOLL_PWAIT2], &[Errno::EINTR]);
+        let goes_on = failed(&[nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2], &[Errno::EINTR]);
         ready(goes_on, |a, b| epoll_two(a, b, true))
     });
-    let old = vec![missing(raw::nr::EPOLL_PWAIT2, Errno::ENOSYS)];
+    let old = vec![missing(nr::EPOLL_PWAIT2, Errno::ENOSYS)];
     all.push(
         Operation::new("epoll without epoll_pwait2", || {
             ready(false, |a, b| epoll_two(a, b, false))

@@ -2,15 +2,15 @@
 
 use super::{LATE, NONE, Operation, SOON, done, fails, filled, of, pipe, refused};
 use crate::common::file;
+use crate::common::nr;
 use crate::tracer::operation;
 use rawpipe::Deadline;
 use rawpipe::Wait;
-use rawpipe::chunk::{ChunkReader, ChunkWriter, Mechanism, Reuse};
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::fd::OwnedFd;
 use rawpipe::io::{self, IoSlice};
-use rawpipe::message::{Atomic, Channel, Duplex, PacketWriter, Receiver, Sender, packets};
+use rawpipe::message::{Channel, Duplex, PacketWriter, Receiver, Sender, packets};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::raw::nr;
 use rawpipe::splice::{copy_file_range, sendfile, splice, tee, vmsplice};
 use rawpipe::transfer::{FanoutSink, Transfer, discard, fanout, transfer};
 use std::fs::File;
@@ -170,11 +170,6 @@ pub(super) fn messages() -> Vec<Operation> {
             });
         })
         .without(&[&[refused(nr::PWRITEV2)]]),
-        of("message", "atomic writes", || {
-            let (_reader, writer) = pipe();
-            operation(|| done(writer.write_atomic(Atomic::of(b"1"))));
-        })
-        .without(&[&[refused(nr::PWRITEV2)]]),
     ]
 }
 
@@ -222,7 +217,7 @@ pub(super) fn chunks() -> Vec<Operation> {
             let fds = [OwnedFd::from(reader), OwnedFd::from(writer)];
             operation(|| {
                 let [_reader, writer] = fds;
-                let builder = ChunkWriter::builder().mechanism(Mechanism::Memfd);
+                let builder = ChunkWriter::builder().mechanism(ChunkMechanism::Memfd);
                 let mut writer = done(builder.build(writer.into()))?;
                 done(writer.chunk());
                 done(writer.send(40_000))

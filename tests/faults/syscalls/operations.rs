@@ -5,6 +5,7 @@ mod moving;
 #[path = "processes.rs"]
 mod processes;
 
+use crate::common::nr;
 use crate::tracer::{Missing, operation};
 use rawpipe::event::{
     Epoll, Event, EventFd, FdSet, PollEvents, PollFd, poll, poll_deadline, select, select_deadline,
@@ -12,7 +13,6 @@ use rawpipe::event::{
 use rawpipe::fd::{IntoRawFd, OwnedFd};
 use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut, without_sigpipe};
 use rawpipe::pipe::{self, Builder, Capacity};
-use rawpipe::raw::nr;
 use rawpipe::splice::{SpliceFlags, splice};
 use rawpipe::{Deadline, Errno, PipeFlags, PipeReader, PipeWriter, Wait};
 use std::fmt::Debug;
@@ -115,6 +115,7 @@ fn io_and_pipe() -> Vec<Operation> {
                 done(io::read_exact(&reader, &mut [0; 4]));
                 done(io::writev(&writer, &[IoSlice::new(b"1")]));
                 done(io::write_all(&writer, b"1"));
+                done(io::write_atomic(&writer, b"1"));
                 done(io::write_all_vectored(&writer, &mut [IoSlice::new(b"1")]));
                 done(rawpipe::close(writer));
                 done(io::read_to_end(&reader, &mut Vec::with_capacity(100)));

@@ -1,15 +1,15 @@
 //! Forks, programs, waiting and signals.
 
 use super::{LATE, Operation, SOON, done, fails, not_permitted, of, pipe, refused, refused_with};
+use crate::common::nr;
 use crate::common::{self, programs::program};
 use crate::tracer::operation;
 use rawpipe::Deadline;
 use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::AsFd;
 use rawpipe::process::{
-    self, Arg, Child, Command, Communicate, Limit, OnDrop, Resource, Signal, Spawn, Stdio,
+    self, Arg, Child, Command, Communicate, OnDrop, Resource, Rlimit, Signal, Spawn, Stdio,
 };
-use rawpipe::raw::nr;
 use rawpipe::{Fork, PipeWriter};
 use std::fs::File;
 
@@ -48,12 +48,12 @@ pub(super) fn forks() -> Vec<Operation> {
                 // SAFETY: as above.
                 let mut child = done(unsafe { process::fork_with(|| 0) })?;
                 done(child.try_wait());
-                done(child.wait_timeout(LATE))
+                done(child.wait_deadline(Deadline::after(LATE)))
             });
         }),
         of("process", "a child that takes its time", || {
             let (mut child, gate) = waiting();
-            operation(|| done(child.wait_timeout(SOON)));
+            operation(|| done(child.wait_deadline(Deadline::after(SOON))));
             drop(gate);
         }),
         of("process", "is this process alone", || {
@@ -141,9 +141,9 @@ pub(super) fn programs() -> Vec<Operation> {
                 let spawn = Spawn::new(c"/no/such", &argv, &[Arg::END]);
                 let (one, other) = (writer.as_fd(), 7);
                 let fds = [(one, other)];
-                let limits = [(Resource::CORE, Limit::both(0))];
-                let spawn = spawn.fds(&fds).close_other_fds().nice(1).limits(&limits);
-                let spawn = spawn.current_dir(c"/").umask(0o77).cgroup(one);
+                let limits = [(Resource::CORE, Rlimit::both(0))];
+                let spawn = spawn.fd_maps(&fds).close_other_fds().nice(1).rlimits(&limits);
+                let spawn = spawn.current_dir(c"/").umask(0o77).cgroup_procs(one);
                 let spawn = spawn.parent_death_signal(Signal::TERM);
                 fails(spawn.setsid().spawn());
                 fails(spawn.process_group(0).spawn());
@@ -191,7 +191,7 @@ pub(super) fn programs() -> Vec<Operation> {
         of("process::Command", "a program that does not read", || {
             let mut command = exit();
             let mut child = command.stdin(Stdio::piped()).spawn().expect("a program");
-            let input = child.stdin().expect("a pipe");
+            let input = child.stdin_ref().expect("a pipe");
             poll(&mut [PollFd::new(input, PollEvents::empty())], None).expect("its end");
             operation(|| done(child.communicate(b"1")));
         }),

@@ -2,7 +2,7 @@
 
 use super::case::{Case, Change, Fault};
 use super::forms::Failure;
-use rawpipe::process::Stage;
+use rawpipe::process::SpawnStage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
@@ -111,7 +111,7 @@ pub(crate) fn kind(key: &str, ours: &Outcome) -> String {
         _ if key.starts_with("fd-") => String::from("a descriptor"),
         Outcome::Failed(failure) => {
             let stage = failure.stage.map_or(String::new(), |stage| match stage {
-                Stage::Dup { .. } => String::from(" at Dup"),
+                SpawnStage::Dup { .. } => String::from(" at Dup"),
                 stage => format!(" at {stage:?}"),
             });
             format!("{key}, errno {}{stage}", failure.errno.unwrap_or(0))
@@ -128,12 +128,12 @@ pub(crate) fn stage(fault: Option<Fault>, ours: &Outcome) -> Option<Difference> 
     };
     let stage = failure.stage?;
     let right = match fault {
-        None => stage == Stage::Exec,
-        Some(Fault::Folder) => stage == Stage::Chdir,
-        Some(Fault::Nul | Fault::Name) => stage == Stage::Arguments,
-        Some(Fault::Target | Fault::Source) => matches!(stage, Stage::Dup { .. }),
-        Some(Fault::Group) => stage == Stage::Setpgid,
-        Some(Fault::User) => matches!(stage, Stage::Setgroups | Stage::Setuid),
+        None => stage == SpawnStage::Exec,
+        Some(Fault::Folder) => stage == SpawnStage::Chdir,
+        Some(Fault::Nul | Fault::Name) => stage == SpawnStage::Arguments,
+        Some(Fault::Target | Fault::Source) => matches!(stage, SpawnStage::Dup { .. }),
+        Some(Fault::Group) => stage == SpawnStage::Setpgid,
+        Some(Fault::User) => matches!(stage, SpawnStage::Setgroups | SpawnStage::Setuid),
     };
     (!right).then(|| Difference::new("stage", &stage, &fault))
 }
@@ -192,7 +192,7 @@ const INTENDED: &[Intended] = &[
             given.std
                 && given.case.fault == Some(Fault::Name)
                 && matches!(given.ours, Outcome::Failed(failure)
-                    if failure.errno == Some(EINVAL) && failure.stage == Some(Stage::Arguments))
+                    if failure.errno == Some(EINVAL) && failure.stage == Some(SpawnStage::Arguments))
                 && ["outcome", "error"].contains(&given.key)
         },
     },
@@ -227,7 +227,7 @@ const INTENDED: &[Intended] = &[
             given.key == "error"
                 && !given.case.program.contains(&b'/')
                 && matches!(given.ours, Outcome::Failed(failure)
-                    if failure.errno == Some(2) && failure.stage == Some(Stage::Exec))
+                    if failure.errno == Some(2) && failure.stage == Some(SpawnStage::Exec))
                 && matches!(given.theirs, Outcome::Failed(failure)
                     if failure.errno.is_some_and(|errno| NOT_THERE.contains(&errno)))
         },

@@ -4,7 +4,7 @@ use super::case::{Case, Change, Group, Stream};
 use super::libc::{self, Opaque, SignalSet};
 use rawpipe::fd::{BorrowedFd, OwnedFd};
 use rawpipe::process::{
-    self, Arg, Child, Limit, Resource, RunError, Signal, Spawn, SpawnError, Stage,
+    self, Arg, Child, Resource, Rlimit, RunError, Signal, Spawn, SpawnError, SpawnStage,
 };
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, c_char};
@@ -19,7 +19,7 @@ use std::{fmt, iter, mem, process as std_process, ptr};
 pub(crate) struct Failure {
     pub(crate) errno: Option<i32>,
     pub(crate) kind: ErrorKind,
-    pub(crate) stage: Option<Stage>,
+    pub(crate) stage: Option<SpawnStage>,
 }
 
 impl fmt::Debug for Failure {
@@ -117,7 +117,7 @@ pub(crate) fn command(case: &Case) -> Status {
     case.nice.map(|increment| command.nice(increment));
     for (resource, soft) in &case.limits {
         let hard = hard_limit(*resource);
-        command.rlimit(Resource::from_raw(*resource), Limit::new((*soft).min(hard), hard));
+        command.rlimit(Resource::from_raw(*resource), Rlimit::new((*soft).min(hard), hard));
     }
     case.death.and_then(Signal::from_raw).map(|signal| command.parent_death_signal(signal));
     case.signal_mask.as_ref().map(|signals| command.signal_mask(set_of(signals)));
@@ -326,7 +326,7 @@ pub(crate) fn spawn(case: &Case) -> Status {
     };
     let (argv, envp) = (list(&lists.argv), list(&lists.envp));
     let fds: Vec<_> = case.map.iter().map(|(from, to)| (borrowed(*from), *to)).collect();
-    let mut spawn = Spawn::new(&lists.program, &argv, &envp).fds(&fds);
+    let mut spawn = Spawn::new(&lists.program, &argv, &envp).fd_maps(&fds);
     if let Some(folder) = &lists.folder {
         spawn = spawn.current_dir(folder);
     }

@@ -1,15 +1,17 @@
 //! The checks that run in each world, and those of single worlds.
 
 use super::libc;
+use crate::common::nr;
 use crate::common::programs::program;
 use crate::common::{self, Filter, child, file};
+use rawpipe::Deadline;
 use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rawpipe::process::{
-    self, Arg, Child, Command, Communicate, ExitStatus, OnDrop, Signal, Spawn, SpawnError, Stage,
-    Stdio,
+    self, Arg, Child, Command, Communicate, ExitStatus, OnDrop, Signal, Spawn, SpawnError,
+    SpawnStage, Stdio,
 };
-use rawpipe::{Errno, PipeReader, raw};
+use rawpipe::{Errno, PipeReader};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
 use std::fs::{self, File};
@@ -209,8 +211,8 @@ fn standard_streams(ground: &Ground) -> Result<(), String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("a program");
     child.take_stdin().expect("a pipe").write_all(b"in and out").expect("a reader");
-    assert_eq!(end_of(child.stdout().expect("a pipe")), b"in and out");
-    assert_eq!(end_of(child.stderr().expect("a pipe")), b"err");
+    assert_eq!(end_of(child.stdout_ref().expect("a pipe")), b"in and out");
+    assert_eq!(end_of(child.stderr_ref().expect("a pipe")), b"err");
     code(ground, &mut child, 0);
     Ok(())
 }
@@ -239,7 +241,7 @@ fn mapped(ground: &Ground, map: &[(BorrowedFd<'_>, i32)], want: &BTreeMap<i32, S
         )
         .expect("a path");
         let argv = [Arg::new(&path), Arg::END];
-        let spawn = Spawn::new(&path, &argv, &[Arg::END]).fds(map).close_other_fds();
+        let spawn = Spawn::new(&path, &argv, &[Arg::END]).fd_maps(map).close_other_fds();
         let child = spawn.spawn().unwrap_or_else(|error| panic!("{round}: {error:?}"));
         let mut seen = descriptors(&ground.facts(child));
         // What was not mapped is inherited.
@@ -285,8 +287,8 @@ fn map_to_the_last_number(ground: &Ground) -> Result<(), String> {
     let argv = [Arg::new(c"program"), Arg::END];
     for _ in 0..2 {
         let fds = [(file.as_fd(), last + 1)];
-        let error = Spawn::new(c"/no/such", &argv, &[Arg::END]).fds(&fds).spawn().unwrap_err();
-        let stage = Stage::Dup { from: file.as_raw_fd(), to: last + 1 };
+        let error = Spawn::new(c"/no/such", &argv, &[Arg::END]).fd_maps(&fds).spawn().unwrap_err();
+        let stage = SpawnStage::Dup { from: file.as_raw_fd(), to: last + 1 };
         assert_eq!((error.stage(), error.errno()), (stage, Errno::EBADF));
     }
     Ok(())
@@ -327,7 +329,7 @@ fn close_others(ground: &Ground) -> Result<(), String> {
 }
 
 #[track_caller]
-fn is(error: &SpawnError, stage: Stage, errno: Errno) {
+fn is(error: &SpawnError, stage: SpawnStage, errno: Errno) {
     assert_eq!((error.stage(), error.errno()), (stage, errno));
 }
 
@@ -335,12 +337,12 @@ fn missing(ground: &Ground) -> Result<(), String> {
     let argv = [Arg::new(c"program"), Arg::END];
     for _ in 0..2 {
         let error = Spawn::new(c"/no/such/program", &argv, &[Arg::END]).spawn().unwrap_err();
-        is(&error, Stage::Exec, Errno::ENOENT);
+        is(&error, SpawnStage::Exec, Errno::ENOENT);
         let error = quiet("exit", &["0"]).current_dir("/no/such").spawn().unwrap_err();
-        is(&error, Stage::Chdir, Errno::ENOENT);
+        is(&error, SpawnStage::Chdir, Errno::ENOENT);
         let mut command = Command::new("rawpipe-no-such-program");
         let error = command.env("PATH", "/bin:/usr/bin").spawn().unwrap_err();
-        is(&error, Stage::Exec, Errno::ENOENT);
+        is(&error, SpawnStage::Exec, Errno::ENOENT);
     }
     no_child_is_left_but(ground);
     Ok(())
@@ -350,15 +352,15 @@ fn waits(ground: &Ground) -> Result<(), String> {
     let mut child = quiet("sleep", &[]).on_drop(OnDrop::Kill).spawn().expect("a program");
     assert_eq!(child.try_wait(), Ok(None));
     let begin = Instant::now();
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     let took = begin.elapsed();
     assert!(took >= SHORT && took < LONG, "{took:?}");
     assert_eq!(child.send_signal(Signal::STOP), Ok(()));
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     assert_eq!(child.send_signal(Signal::CONT), Ok(()));
     assert_eq!(child.try_wait(), Ok(None));
     assert_eq!(child.kill(), Ok(()));
-    let end = child.wait_timeout(LONG);
+    let end = child.wait_deadline(Deadline::after(LONG));
     match end {
         Ok(Some(status)) => assert_eq!(status.signal(), Some(Signal::KILL)),
         other => assert!(ground.lost && other == Err(Errno::ECHILD), "{other:?}"),
@@ -511,7 +513,7 @@ fn pipeline(ground: &Ground) -> Result<(), String> {
     let error =
         first.pipe(&missing).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap_err();
     assert_eq!(error.index(), 1);
-    is(&error.error(), Stage::Exec, Errno::ENOENT);
+    is(&error.error(), SpawnStage::Exec, Errno::ENOENT);
     no_child_is_left_but(ground);
     Ok(())
 }
@@ -522,7 +524,7 @@ fn fork_with(ground: &Ground) -> Result<(), String> {
     }
     let (reader, writer) = rawpipe::pipe().expect("a pipe");
     let mut child = child(|| u8::from(reader.read(&mut [0]) != Ok(1)));
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     assert_eq!(writer.write(b"!"), Ok(1));
     code(ground, &mut child, 0);
     Ok(())
@@ -635,14 +637,16 @@ pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
     assert!(taken.pop().is_some() && taken.pop().is_some() && taken.pop().is_some());
     assert!(taken.pop().is_some() && taken.pop().is_some() && taken.pop().is_some());
     let free = come_to();
-    let wanted = if program.is_empty() { Ok(Some(7)) } else { Err((Stage::Exec, Errno::ENOENT)) };
+    let wanted =
+        if program.is_empty() { Ok(Some(7)) } else { Err((SpawnStage::Exec, Errno::ENOENT)) };
     assert_eq!(free, wanted);
     while let Ok(file) = File::open("/dev/null") {
         taken.push(file.into());
     }
     let later = come_to();
     assert_eq!(first, later, "the first and a later one");
-    let refused = first.is_err_and(|(stage, errno)| errno == Errno::EMFILE && stage != Stage::Exec);
+    let refused =
+        first.is_err_and(|(stage, errno)| errno == Errno::EMFILE && stage != SpawnStage::Exec);
     assert!(first == wanted || refused, "{first:?}");
     drop(taken);
     no_child_is_left();
@@ -653,9 +657,9 @@ pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
 pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let error = command.uid(USER).spawn().map(|child| ground.facts(child)).unwrap_err();
-    is(&error, Stage::Setgroups, Errno::EPERM);
+    is(&error, SpawnStage::Setgroups, Errno::EPERM);
     let error = command.groups(&[3]).spawn().map(|child| ground.facts(child)).unwrap_err();
-    is(&error, Stage::Setgroups, Errno::EPERM);
+    is(&error, SpawnStage::Setgroups, Errno::EPERM);
     no_child_is_left();
     Ok(())
 }
@@ -703,7 +707,7 @@ fn traced() -> Result<(Child, i32), String> {
 pub(crate) fn traced_child_stops(_: &Ground) -> Result<(), String> {
     let (mut child, pid) = traced()?;
     assert_eq!(child.try_wait(), Ok(None));
-    assert_eq!(child.wait_timeout(SHORT), Ok(None));
+    assert_eq!(child.wait_deadline(Deadline::after(SHORT)), Ok(None));
     assert_eq!(ptrace(PTRACE_CONT, pid, 0_usize, 0_usize), 0);
     assert_eq!(child.wait().map(|status| status.code()), Ok(Some(3)));
     Ok(())
@@ -754,10 +758,10 @@ pub(crate) fn traced_child_communicates(_: &Ground) -> Result<(), String> {
     }
     assert_eq!(ptrace(PTRACE_INTERRUPT, pid, 0_usize, 0_usize), 0);
     thread::sleep(SHORT);
-    let deadline = rawpipe::Deadline::after(SHORT);
+    let deadline = Deadline::after(SHORT);
     let talk = Communicate::new().input(b"all of it").deadline(deadline).run(&mut child);
     let error = talk.unwrap_err();
-    assert!(matches!(error.reason(), process::Reason::Deadline), "{error:?}");
+    assert!(matches!(error.kind(), process::CommunicateErrorKind::Deadline), "{error:?}");
     assert_eq!(ptrace(PTRACE_DETACH, pid, 0_usize, 0_usize), 0);
     let output = child.communicate(&[]).expect("the rest");
     assert!(output.status.success());
@@ -767,7 +771,7 @@ pub(crate) fn traced_child_communicates(_: &Ground) -> Result<(), String> {
 }
 
 pub(crate) fn killed_before_exec(_: &Ground) -> Result<(), String> {
-    let filter = Filter::new(&[raw::nr::EXECVE, raw::nr::EXECVEAT], Errno::EPERM).that_kills();
+    let filter = Filter::new(&[nr::EXECVE, nr::EXECVEAT], Errno::EPERM).that_kills();
     if !filter.install() {
         return Err(String::from("no seccomp filter here"));
     }
@@ -800,7 +804,8 @@ pub(crate) fn attacked(ground: &Ground) -> Result<(), String> {
                 continue;
             }
         };
-        let status = child.wait_timeout(LONG).expect("a status").expect("its end");
+        let status =
+            child.wait_deadline(Deadline::after(LONG)).expect("a status").expect("its end");
         if status.signal() == Some(Signal::KILL) {
             killed += 1;
         } else {

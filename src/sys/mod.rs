@@ -78,5 +78,6 @@ pub(crate) mod arch {
     pub use backend::*;
 }
 
+#[cfg(not(feature = "std"))]
 pub(crate) use arch::nr;
 pub use arch::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};

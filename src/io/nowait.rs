@@ -10,7 +10,7 @@ use crate::sys::call;
 use crate::{Errno, PipeFlags, Result, pipe};
 
 /// Reads what is there, and returns how many bytes that is. See
-/// [`timed::try_read`](crate::io::try_read).
+/// [`io::try_read`](crate::io::try_read).
 pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     match call::preadv2(fd, &mut [IoSliceMut::new(buf)], abi::RWF_NOWAIT) {
         Err(errno) if call::is_unsupported(errno) => {
@@ -46,7 +46,7 @@ fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
 }
 
 /// Writes what there is room for, and returns how many bytes that is. See
-/// [`timed::try_write`](crate::io::try_write).
+/// [`io::try_write`](crate::io::try_write).
 pub(crate) fn try_writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
     match call::pwritev2(fd, bufs, abi::RWF_NOWAIT) {
         Err(errno) if call::is_unsupported(errno) => {

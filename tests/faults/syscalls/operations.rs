@@ -162,10 +162,10 @@ fn io_and_pipe() -> Vec<Operation> {
                 Some(())
             });
         }),
-        of("time", "deadlines", || {
+        of("Deadline", "deadlines", || {
             operation(|| Deadline::after(LATE).has_passed());
         }),
-        of("sigpipe", "without_sigpipe", || {
+        of("io::without_sigpipe", "without_sigpipe", || {
             let (reader, writer) = pipe();
             drop(reader);
             // Raises the signal.
@@ -179,7 +179,7 @@ fn io_and_pipe() -> Vec<Operation> {
 
 fn readiness() -> Vec<Operation> {
     vec![
-        of("poll", "all of it", || {
+        of("event::poll", "all of it", || {
             let (reader, _writer) = pipe();
             let mut fds = [PollFd::new(&reader, PollEvents::IN)];
             operation(|| {
@@ -187,7 +187,7 @@ fn readiness() -> Vec<Operation> {
                 done(poll_deadline(&mut fds, Deadline::after(SOON)));
             });
         }),
-        of("select", "all of it", || {
+        of("event::select", "all of it", || {
             let (reader, writer) = pipe();
             let mut writable = FdSet::new();
             writable.insert(&writer);
@@ -198,7 +198,7 @@ fn readiness() -> Vec<Operation> {
                 done(select_deadline(None, Some(&mut writable), None, Deadline::after(LATE)));
             });
         }),
-        of("epoll", "all of it", || {
+        of("event::Epoll", "all of it", || {
             let (reader, _writer) = pipe();
             operation(|| {
                 let epoll = done(Epoll::new())?;
@@ -214,7 +214,7 @@ fn readiness() -> Vec<Operation> {
             });
         })
         .without(&[&[refused(nr::EPOLL_PWAIT2)]]),
-        of("timed", "reading", || {
+        of("io::try_read", "reading", || {
             let (reader, _writer) = filled(b"1");
             operation(|| {
                 done(reader.try_read(&mut [0; 1]));
@@ -223,7 +223,7 @@ fn readiness() -> Vec<Operation> {
             });
         })
         .without(&[&[refused(nr::PREADV2)]]),
-        of("timed", "writing", || {
+        of("io::try_read", "writing", || {
             let (_reader, writer) = pipe();
             operation(|| {
                 done(writer.try_write(b"1"));
@@ -231,7 +231,7 @@ fn readiness() -> Vec<Operation> {
             });
         })
         .without(&[&[refused(nr::PWRITEV2)]]),
-        of("spin", "ends that ask for a moment", || {
+        of("pipe::AdaptiveEnd", "ends that ask for a moment", || {
             let (reader, writer) = pipe();
             let [mut reader, mut writer] = [OwnedFd::from(reader), OwnedFd::from(writer)].map(Some);
             let (reader, writer) = (reader.take(), writer.take());
@@ -244,7 +244,7 @@ fn readiness() -> Vec<Operation> {
             });
         })
         .without(&[&[refused(nr::PREADV2), refused(nr::PWRITEV2)]]),
-        of("spin", "an end that sleeps at once", || {
+        of("pipe::AdaptiveEnd", "an end that sleeps at once", || {
             let (reader, _writer) = filled(b"1");
             operation(|| {
                 let mut reader = reader.with_wait(Wait::Block);

@@ -1,37 +1,37 @@
 //! Chooses the backend: the assembly of `src/sys`, or `csrc/shim.c`, which is compiled here.
 
-use std::{env, process};
-
 /// The architectures with assembly, at 64-bit pointers: x32 and ilp32 pass arguments differently.
 const ASSEMBLY: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
 
 fn main() {
-    println!("cargo::rustc-check-cfg=cfg(rawpipe_shim)");
-    println!("cargo::rerun-if-changed=csrc/shim.c");
-    let arch = var("CARGO_CFG_TARGET_ARCH");
-    let assembly = ASSEMBLY.contains(&&*arch) && var("CARGO_CFG_TARGET_POINTER_WIDTH") == "64";
-    if var("CARGO_CFG_TARGET_OS") == "linux" && (cfg!(feature = "c-shim") || !assembly) {
-        println!("cargo::rustc-cfg=rawpipe_shim");
-        // With the version in it: two versions of the crate in one program share no symbol.
-        let version = var("CARGO_PKG_VERSION").replace(|it: char| !it.is_alphanumeric(), "_");
-        let prefix = format!("RAWPIPE_PREFIX=rawpipe_{version}_");
-        println!("cargo::rustc-env={prefix}");
-        compile(&format!("-D{prefix}")).unwrap_or_else(|why| {
-            println!("cargo::error={} needs csrc/shim.c compiled: {why}", var("TARGET"));
-            process::exit(1)
-        });
+    choose().unwrap_or_else(|why| println!("cargo::error={why}"));
+}
+
+fn choose() -> Result<(), String> {
+    println!("cargo::rustc-check-cfg=cfg(rawpipe_shim)\ncargo::rerun-if-changed=csrc/shim.c");
+    if var("CARGO_CFG_TARGET_OS") != "linux" {
+        return Err("rawpipe is for Linux: it speaks to its kernel directly".to_owned());
     }
+    let here = ASSEMBLY.contains(&&*var("CARGO_CFG_TARGET_ARCH"));
+    if here && var("CARGO_CFG_TARGET_POINTER_WIDTH") == "64" && !cfg!(feature = "c-shim") {
+        return Ok(());
+    }
+    // With the version in it: two versions of the crate in one program share no symbol.
+    let version = var("CARGO_PKG_VERSION").replace(|it: char| !it.is_alphanumeric(), "_");
+    let prefix = format!("RAWPIPE_PREFIX=rawpipe_{version}_");
+    println!("cargo::rustc-cfg=rawpipe_shim\ncargo::rustc-env={prefix}");
+    compile(&format!("-D{prefix}"))
+        .map_err(|why| format!("{} needs csrc/shim.c compiled: {why}", var("TARGET")))
 }
 
 /// By the crate `cc`, which finds a compiler for any target, and its flags.
 #[cfg(feature = "c-shim")]
 fn compile(prefix: &str) -> Result<(), String> {
-    let mut build = cc::Build::new();
-    build.file("csrc/shim.c").flag(prefix).std("c11").warnings(true).extra_warnings(true);
-    build.try_compile("rawpipe_shim").map_err(|error| {
-        let triple = var("TARGET").replace('-', "_");
-        format!("{error}. Install a C compiler for that target, or set CC_{triple} to one")
-    })
+    let mut cc = cc::Build::new();
+    cc.file("csrc/shim.c").flag(prefix).std("c11").warnings(true).extra_warnings(true);
+    let name = var("TARGET").replace('-', "_");
+    let way_out = format!("Install a C compiler for that target, or set CC_{name} to one");
+    cc.try_compile("rawpipe_shim").map_err(|error| format!("{error}. {way_out}"))
 }
 
 /// By this machine's own compiler, whose defaults are right for it, without a crate.
@@ -43,18 +43,18 @@ fn compile(prefix: &str) -> Result<(), String> {
         $ar crs "$OUT_DIR/librawpipe_shim.a" "$OUT_DIR/shim.o""#;
     const NATIVE: &str = "install a C compiler and the C library's headers (Debian: gcc and \
         libc6-dev, Alpine: gcc, musl-dev and linux-headers), or set CC to a compiler";
+    const CROSS: &str = "for another machine than this one write in Cargo.toml `rawpipe = \
+        { version = \"0.1\", features = [\"c-shim\"] }`";
     if var("HOST") != var("TARGET") {
-        let version = var("CARGO_PKG_VERSION");
-        let line = format!(r#"rawpipe = {{ version = "{version}", features = ["c-shim"] }}"#);
-        return Err(format!("for another machine than this one write in Cargo.toml `{line}`"));
+        return Err(CROSS.to_owned());
     }
     println!("cargo::rerun-if-env-changed=CC\ncargo::rerun-if-env-changed=AR");
     println!("cargo::rustc-link-lib=static=rawpipe_shim");
     println!("cargo::rustc-link-search=native={}", var("OUT_DIR"));
-    let status = process::Command::new("sh").args(["-c", COMMANDS, "sh", prefix]).status();
+    let status = std::process::Command::new("sh").args(["-c", COMMANDS, "sh", prefix]).status();
     if status.is_ok_and(|it| it.success()) { Ok(()) } else { Err(NATIVE.to_owned()) }
 }
 
 fn var(name: &str) -> String {
-    env::var(name).expect("cargo sets it")
+    std::env::var(name).expect("cargo sets it")
 }

@@ -1,19 +1,6 @@
 #![doc = include_str!("../README.md")]
-//!
-//! # Where to go on
-//!
-//! - The [`guide`]: [from Python](guide::from_python), [deadlocks](guide::deadlocks),
-//!   [which part for which task](guide::choosing), [when it is no pipe](guide::alternatives),
-//!   [which descriptors a child gets](guide::access), [a static tool](guide::no_std),
-//!   [sanitizers, `LD_PRELOAD`, seccomp, and the list of system calls](guide::tools).
-//! - Pipes: [`pipe()`], [`PipeReader`], [`PipeWriter`], [`pipe::Builder`]; [`io`] for any descriptor.
-//! - Processes: [`process::Command`], [`process::Communicate`], [`process::Pipeline`],
-//!   [`process::Spawn`], [`process::fork_with`].
-//! - Moving bytes: [`transfer`](mod@transfer), [`chunk`](mod@chunk), [`splice`](mod@splice).
-//! - Messages: [`message::Channel`], [`message::Duplex`], [`message::packets`].
-//! - Waiting: [`event`], [`Deadline`], [`Wait`].
-//! - Errors: [`Errno`]. Anything else by number: [`raw`].
-
+// By names that exist when all features do.
+#![cfg_attr(feature = "full", doc = include_str!("../docs/map.md"))]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -22,14 +9,12 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("rawpipe is for Linux: it speaks to its kernel directly");
-
 // Private, and below the topics.
 mod sys;
 
 // The vocabulary.
 mod errno;
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
 pub mod fd;
 mod signal;
 mod time;

@@ -4,6 +4,8 @@
 //! integers; pass a pointer as `pointer.expose_provenance()`. With the C shim they go through
 //! the C library, which changes nothing in the answer.
 //!
+//! `Errno::from_raw_os_error` makes an error of it: of the answer without its sign.
+//!
 //! The numbers come from the caller. They are in `<asm/unistd.h>` of the target's kernel headers, and for
 //! many targets in the crates `libc` (`SYS_…`) and `linux-raw-sys` (`__NR_…`). x86_64 has numbers of its
 //! own; aarch64, riscv64 and other newer architectures share the kernel's generic table.

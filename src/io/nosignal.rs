@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// ignore it.
 ///
 /// By a flag of the call where the kernel has it (Linux 6.18), else by blocking the signal for this
-/// thread meanwhile ([`sigpipe`](mod@crate::io)). Nothing that other threads can notice changes.
+/// thread meanwhile ([`without_sigpipe`](crate::io::without_sigpipe)). Nothing that other threads can notice changes.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Reading and writing without waiting, on ends that are blocking.
 //!
 //! `RWF_NOWAIT` where the kernel and the file have it, else what does the same for pipes: see
-//! [`timed`](mod@crate::io). It never polls and then reads, because another reader could win the race.
+//! [`io`](mod@crate::io#without-waiting-or-until-a-deadline). It never polls and then reads, because another reader could win the race.
 
 use crate::fd::{AsFd, BorrowedFd};
 use crate::sys::abi;

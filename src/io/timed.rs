@@ -153,7 +153,7 @@ pub fn write_all_deadline(
     io::write_all_vectored_by(bufs, |rest| writev_deadline(fd, rest, deadline))
 }
 
-/// Without waiting, or not beyond a deadline: see [`timed`](mod@crate::io).
+/// Without waiting, or not beyond a deadline: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
 impl PipeReader {
     /// Reads what is there, without waiting.
     ///
@@ -187,7 +187,7 @@ impl PipeReader {
     }
 }
 
-/// Without waiting, or not beyond a deadline: see [`timed`](mod@crate::io).
+/// Without waiting, or not beyond a deadline: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
 impl PipeWriter {
     /// Writes what there is room for, without waiting.
     ///

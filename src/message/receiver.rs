@@ -93,7 +93,7 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. What has come of a message is kept,
     ///   and the next call goes on.
-    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see [`timed`](mod@crate::io).
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
     pub fn recv_deadline(&mut self, deadline: Deadline) -> Result<Option<Vec<u8>>, MessageError> {
         self.recv_until(Some(deadline))
     }

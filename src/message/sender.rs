@@ -82,7 +82,7 @@ impl<W: AsFd> Sender<W> {
     /// - [`Io`](MessageError::Io) with [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. If a
     ///   part was sent, no message can follow: [`Torn`](MessageError::Torn).
     /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see
-    ///   [`timed`](mod@crate::io).
+    ///   [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
     /// - [`Io`](MessageError::Io) with an error of
     ///   [`without_sigpipe`](crate::io::without_sigpipe), before the first byte.
     pub fn send_deadline(

@@ -172,6 +172,7 @@ impl ChunkWriter {
     ///
     /// Less than 16 KiB, or less than a page where pages are larger, are copied, which is faster for so
     /// few. 0 bytes are sent without looking at the pipe, and the chunk stays lent.
+    /// After a success the chunk is lent no more, also where `len` was less than all of it.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::call;
 use crate::{Errno, PipeReader, PipeWriter, Result};
 
-/// A child process, made by [`fork`](crate::fork) or [`fork_with`](crate::process::fork_with).
+/// A child process, made by [`fork`](crate::fork) and its relatives, or by starting a program.
 ///
 /// It is held by a *pidfd*, a descriptor of the process itself, where the kernel has them (Linux 5.3).
 /// Then a signal reaches this child or nobody, whatever happens to its number. Where there is none

@@ -13,8 +13,7 @@ use core::marker::PhantomData;
 
 const BITS: usize = usize::BITS as usize;
 
-/// A set of descriptors, with any number: there is no `FD_SETSIZE`. Its methods are in
-/// [`select`](mod@crate::event).
+/// A set of descriptors, with any number: there is no `FD_SETSIZE`.
 #[derive(Clone, Default)]
 pub struct FdSet<'fd> {
     /// The kernel's `fd_set`: descriptor `n` is bit `n % BITS` of word `n / BITS`.

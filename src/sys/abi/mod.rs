@@ -219,8 +219,6 @@ pub(crate) const EPOLLONESHOT: u32 = 1 << 30;
 pub(crate) const EPOLLET: u32 = 1 << 31;
 pub(crate) const EFD_SEMAPHORE: u32 = 1;
 
-/// `struct epoll_event`; its methods are in [`epoll`](mod@crate::event).
-///
 /// What [`Epoll::wait`](crate::event::Epoll::wait) has found: what is ready, and the token that it was
 /// added with.
 #[cfg(feature = "event")]

@@ -111,11 +111,3 @@ pub(crate) unsafe fn munmap(base: NonNull<u8>, len: usize) -> Result<()> {
     // SAFETY: passed on to the caller.
     decode(unsafe { syscall2(nr::MUNMAP, base.as_ptr().expose_provenance(), len) }).map(drop)
 }
-
-/// `madvise` on no bytes at all at `address`: does nothing, but answers `EINVAL` where `address` is
-/// not the beginning of a page.
-#[inline]
-pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
-    // SAFETY: the range is empty.
-    decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
-}

@@ -23,6 +23,7 @@ mod epoll;
 mod event;
 mod exec;
 mod io;
+#[cfg(any(feature = "event", feature = "transfer"))]
 mod memory;
 mod pipe;
 mod process;
@@ -30,6 +31,7 @@ mod refusal;
 /// What a child does to itself before it starts a program, and the clone that makes it.
 #[cfg(feature = "process")]
 mod setup;
+#[cfg(any(feature = "event", feature = "transfer"))]
 mod signal;
 
 #[cfg(feature = "event")]
@@ -37,12 +39,14 @@ pub(crate) use epoll::*;
 pub(crate) use event::*;
 pub(crate) use exec::*;
 pub(crate) use io::*;
+#[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) use memory::*;
 pub(crate) use pipe::*;
 pub(crate) use process::*;
 pub(crate) use refusal::*;
 #[cfg(feature = "process")]
 pub(crate) use setup::*;
+#[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) use signal::*;
 
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -55,6 +55,14 @@ pub(crate) fn kill(pid: i32, signal: i32) -> Result<()> {
     decode(unsafe { syscall2(nr::KILL, number(pid), number(signal)) }).map(drop)
 }
 
+/// `madvise` on no bytes at all at `address`: does nothing, but answers `EINVAL` where `address` is
+/// not the beginning of a page.
+#[inline]
+pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
+    // SAFETY: the range is empty.
+    decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
+}
+
 /// How a process ended that somebody else has waited for, or nobody was to wait for, in the encoding
 /// of wait(2); `None` while that is not so. `ENOTTY` before Linux 6.13.
 #[inline]

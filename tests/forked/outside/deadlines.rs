@@ -185,20 +185,25 @@ fn full(table: &mut Table) {
 
 // ---- others at the same end ----
 
-const OLD: &str = "before Linux 6.4 a blocking socket has no call that does not wait";
+const OLD: &str = "before Linux 6.4, or in an emulator that drops the flag, a blocking socket has no call that does not wait";
 
 /// The same for a socket that `poll` reports as ready for its error queue, and for the room of one, which
 /// `poll` understates.
 fn not_promised_between(from: &SourceKind, to: &SinkKind, room: bool) -> Option<&'static str> {
     let queue = [from.name, to.name].iter().any(|name| name.ends_with("_error_queue"));
     let socket = room && ["unix", "tcp"].iter().any(|word| to.name.starts_with(word));
-    ((queue || socket) && kernel() < (6, 4)).then_some(OLD)
+    ((queue || socket) && sockets_wait()).then_some(OLD)
 }
 
 /// Why the kernel has no call for this that does not wait, so that who comes second waits.
 fn not_promised(name: &str, pipe: bool) -> Option<&'static str> {
     let waits = !name.ends_with("_nonblocking");
-    (!pipe && waits && kernel() < (6, 4)).then_some(OLD)
+    (!pipe && waits && sockets_wait()).then_some(OLD)
+}
+
+/// Whether `RWF_NOWAIT` has no effect on sockets. qemu-user before 8 drops the flags of `preadv2`.
+fn sockets_wait() -> bool {
+    kernel() < (6, 4) || crate::common::emulated()
 }
 
 /// The version of the kernel that runs this.

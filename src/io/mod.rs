@@ -62,6 +62,8 @@ mod nosignal;
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) mod nowait;
 #[cfg(any(feature = "event", feature = "transfer"))]
+mod own;
+#[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) mod sigpipe;
 #[cfg(feature = "event")]
 mod timed;
@@ -74,6 +76,8 @@ pub use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
 pub use inherited::take_inherited;
 #[cfg(feature = "event")]
 pub use nosignal::{write_nosignal, writev_nosignal};
+#[cfg(feature = "transfer")]
+pub(crate) use own::{off_stdio, own_pipe};
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub use sigpipe::without_sigpipe;
 #[cfg(feature = "message")]

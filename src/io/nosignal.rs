@@ -6,7 +6,6 @@ use crate::io::sigpipe::Guard;
 use crate::sys::abi;
 use crate::sys::abi::iovec::IoSlice;
 use crate::sys::call;
-use crate::{PipeWriter, pipe};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// As [`write()`](super::write), and when nobody is left to read the answer is
@@ -58,22 +57,11 @@ pub fn writev_nosignal(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
             // Also too many buffers, of which the other call says the same.
             Err(Errno::EINVAL) => {}
             Err(errno) if call::is_unsupported(errno) => {
-                MISSING.store(pipe::capacity(fd).is_ok(), Ordering::Relaxed);
+                MISSING.store(call::fcntl_getpipe_sz(fd).is_ok(), Ordering::Relaxed);
             }
             answer => return answer,
         }
     }
     let _guard = Guard::new()?;
     super::writev(fd, bufs)
-}
-
-impl PipeWriter {
-    /// As [`write`](Self::write), without `SIGPIPE` when nobody is left to read.
-    ///
-    /// # Errors
-    ///
-    /// As [`io::write_nosignal`](write_nosignal).
-    pub fn write_nosignal(&self, buf: &[u8]) -> Result<usize> {
-        write_nosignal(self, buf)
-    }
 }

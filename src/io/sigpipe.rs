@@ -18,7 +18,7 @@
 
 use crate::Result;
 use crate::errno::retry;
-use crate::process::{Signal, SignalSet};
+use crate::signal::{Signal, SignalSet};
 use crate::sys::abi::{SIG_BLOCK, SIG_SETMASK, SigInfo, SigSet};
 use crate::sys::call;
 

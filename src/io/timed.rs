@@ -1,12 +1,12 @@
 //! Reading and writing without waiting, or not beyond a deadline. The module above says how.
 
 use crate::Deadline;
+use crate::Result;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::{self, Incomplete, nowait};
 use crate::sys::abi::flags::PollEvents;
 use crate::sys::abi::iovec::IoSlice;
 use crate::wait::attempt_until;
-use crate::{PipeReader, PipeWriter, Result};
 
 /// Reads what is there, up to `buf.len()` bytes, and returns how many; 0 is end of file. Does not
 /// wait.
@@ -151,72 +151,4 @@ pub fn write_all_deadline(
     let fd = fd.as_fd();
     let bufs = &mut [IoSlice::new(buf)];
     io::write_all_vectored_by(bufs, |rest| writev_deadline(fd, rest, deadline))
-}
-
-/// Without waiting, or not beyond a deadline: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
-impl PipeReader {
-    /// Reads what is there, without waiting.
-    ///
-    /// # Errors
-    ///
-    /// As [`io::try_read`](try_read).
-    pub fn try_read(&self, buf: &mut [u8]) -> Result<usize> {
-        try_read(self, buf)
-    }
-
-    /// Reads what is there, waiting for it at most until `deadline`.
-    ///
-    /// # Errors
-    ///
-    /// As [`io::read_deadline`](read_deadline).
-    pub fn read_deadline(&self, buf: &mut [u8], deadline: Deadline) -> Result<usize> {
-        read_deadline(self, buf, deadline)
-    }
-
-    /// Reads exactly `buf.len()` bytes, at most until `deadline`.
-    ///
-    /// # Errors
-    ///
-    /// As [`io::read_exact_deadline`](read_exact_deadline).
-    pub fn read_exact_deadline(
-        &self,
-        buf: &mut [u8],
-        deadline: Deadline,
-    ) -> core::result::Result<(), Incomplete> {
-        read_exact_deadline(self, buf, deadline)
-    }
-}
-
-/// Without waiting, or not beyond a deadline: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
-impl PipeWriter {
-    /// Writes what there is room for, without waiting.
-    ///
-    /// # Errors
-    ///
-    /// As [`io::try_write`](try_write).
-    pub fn try_write(&self, buf: &[u8]) -> Result<usize> {
-        try_write(self, buf)
-    }
-
-    /// Writes what there is room for, waiting for room at most until `deadline`.
-    ///
-    /// # Errors
-    ///
-    /// As [`io::write_deadline`](write_deadline).
-    pub fn write_deadline(&self, buf: &[u8], deadline: Deadline) -> Result<usize> {
-        write_deadline(self, buf, deadline)
-    }
-
-    /// Writes all of `buf`, at most until `deadline`.
-    ///
-    /// # Errors
-    ///
-    /// As [`io::write_all_deadline`](write_all_deadline).
-    pub fn write_all_deadline(
-        &self,
-        buf: &[u8],
-        deadline: Deadline,
-    ) -> core::result::Result<(), Incomplete> {
-        write_all_deadline(self, buf, deadline)
-    }
 }

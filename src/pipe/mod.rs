@@ -27,6 +27,8 @@
 pub(crate) mod adaptive;
 mod end;
 mod reader;
+#[cfg(feature = "event")]
+mod timed;
 mod writer;
 
 #[cfg(feature = "event")]
@@ -93,19 +95,11 @@ pub fn pipe2(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     Ok((reader.into(), writer.into()))
 }
 
-/// Creates a pipe of this crate's own, close-on-exec and at no number of a standard stream.
-#[cfg(any(feature = "event", feature = "transfer"))]
+/// As [`io::own_pipe`](crate::io::own_pipe), as two ends.
+#[cfg(feature = "transfer")]
 pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
-    let (reader, writer) = call::pipe2((flags | PipeFlags::CLOEXEC).bits())?;
-    Ok((off_stdio(reader)?.into(), off_stdio(writer)?.into()))
-}
-
-/// Moves a descriptor of this crate's own away from 0, 1 and 2. Where these are closed it may have been
-/// created there, and another thread that prints would write into it.
-#[cfg(any(feature = "event", feature = "transfer"))]
-pub(crate) fn off_stdio(fd: crate::fd::OwnedFd) -> Result<crate::fd::OwnedFd> {
-    use crate::fd::AsRawFd;
-    if fd.as_raw_fd() < 3 { call::fcntl_dupfd_cloexec(fd.as_fd(), 3) } else { Ok(fd) }
+    let (reader, writer) = crate::io::own_pipe(flags)?;
+    Ok((reader.into(), writer.into()))
 }
 
 /// How many bytes a pipe shall hold.

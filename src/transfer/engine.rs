@@ -14,7 +14,7 @@ use super::{Transfer, TransferMechanism, Transferred};
 use crate::Errno;
 use crate::event::{Backoff, PollFd, poll};
 use crate::fd::{AsFd, BorrowedFd};
-use crate::pipe::off_stdio;
+use crate::io::off_stdio;
 use crate::sys::abi::MAX_RW_COUNT;
 use crate::sys::abi::flags::{PollEvents, SpliceFlags};
 use crate::sys::call;

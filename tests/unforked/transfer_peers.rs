@@ -259,7 +259,9 @@ fn transfer_deadline_copy_beside_other_readers() {
                 let reader = reader.try_clone().unwrap();
                 let (tell, told) = mpsc::channel();
                 thread::spawn(move || {
-                    let (_kept, sink) = rawpipe::pipe().unwrap();
+                    // Where `RWF_NOWAIT` is not to be had each byte takes a slot, and one may win them all.
+                    let room = Capacity::Bytes(1 << 20);
+                    let (_kept, sink) = Builder::new().capacity(room).build().unwrap();
                     let (answer, took) = until_deadline(Transfer::new().chunk(100), reader, &sink);
                     let error = answer.unwrap_err();
                     tell.send((

@@ -20,7 +20,7 @@ userland() { # unpack what is missing, and give cargo its packages
     suite trixie
     say "unpack an i386 userland with rustc, cargo and gcc"
     rm -rf "$MACHINE" "$debs"
-    mkdir -p "$MACHINE"/{proc,sys,dev,crate,root/.cargo,usr/{bin,sbin,lib}} "$debs/partial"
+    mkdir -p "$MACHINE"/{proc,sys,dev,crate,root,.cargo,usr/{bin,sbin,lib}} "$debs/partial"
     ln -s usr/{bin,sbin,lib} "$MACHINE/"
     retry apt-get -qq -o APT::Architecture=i386 -o "Dir::Cache::archives=$debs" --download-only --no-install-recommends \
       install rustc-web cargo-web gcc libc6-dev bash coreutils mount
@@ -34,7 +34,7 @@ userland() { # unpack what is missing, and give cargo its packages
   rm -rf "$MACHINE/vendor"
   cargo vendor -q --locked --versioned-dirs --manifest-path "$TOP/Cargo.toml" "$MACHINE/vendor" > /dev/null
   printf '[source.%s]\n%s\n' crates-io 'replace-with = "vendored"' vendored 'directory = "/vendor"' \
-    > "$MACHINE/root/.cargo/config.toml"
+    > "$MACHINE/.cargo/config.toml"
   exec 9>&- # the lock
 }
 

@@ -56,6 +56,7 @@
 //! Where `RWF_NOWAIT` is not to be had, a read may return several packets as one. Packets have types of
 //! their own: the module `message`.
 
+mod descriptor;
 mod inherited;
 #[cfg(feature = "event")]
 mod nosignal;
@@ -73,6 +74,10 @@ use core::mem::MaybeUninit;
 
 pub use crate::sys::abi::flags::DupFlags;
 pub use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
+pub use descriptor::{
+    close, dup, dup_cloexec, dup3, is_close_on_exec, is_nonblocking, set_close_on_exec,
+    set_nonblocking,
+};
 pub use inherited::take_inherited;
 #[cfg(feature = "event")]
 pub use nosignal::{write_nosignal, writev_nosignal};
@@ -95,8 +100,7 @@ pub use whole::{Incomplete, read_exact, write_all, write_all_vectored, write_ato
 pub(crate) use whole::{complete, write_all_vectored_by};
 
 use crate::errno::Result;
-use crate::fd::{AsFd, OwnedFd};
-use crate::sys::abi;
+use crate::fd::AsFd;
 use crate::sys::call;
 
 /// Reads up to `buf.len()` bytes into `buf` and returns how many; 0 is end of file.
@@ -250,216 +254,4 @@ pub fn write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 #[inline]
 pub fn writev(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
     call::writev(fd.as_fd(), bufs)
-}
-
-/// Closes a descriptor and reports what the kernel says of it, which dropping it does not.
-///
-/// The descriptor is gone whatever the answer is, also after [`EINTR`](crate::Errno::EINTR): there is
-/// nothing to repeat, and the number may already be somebody else's.
-///
-/// # Errors
-///
-/// - [`EINTR`](crate::Errno::EINTR), [`EIO`](crate::Errno::EIO), [`ENOSPC`](crate::Errno::ENOSPC),
-///   [`EDQUOT`](crate::Errno::EDQUOT): an earlier write could not be completed. File systems over a network
-///   report them; a pipe never does.
-///
-/// # Examples
-///
-/// ```
-/// let (reader, writer) = rawpipe::pipe()?;
-/// rawpipe::close(writer)?;
-/// assert_eq!(rawpipe::read(&reader, &mut [0; 1])?, 0); // end of file
-/// # Ok::<(), rawpipe::Errno>(())
-/// ```
-///
-/// [close(2)](https://man7.org/linux/man-pages/man2/close.2.html)
-pub fn close(fd: impl Into<OwnedFd>) -> Result<()> {
-    call::close(fd.into())
-}
-
-/// Duplicates a descriptor: the copy has the lowest free number and **is inherited by programs
-/// started with `exec`**, as the system call has it. [`dup_cloexec`] makes one that is not.
-///
-/// Both share one open file: its offset and its nonblocking flag.
-///
-/// # Errors
-///
-/// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::io;
-///
-/// let (_reader, writer) = rawpipe::pipe()?;
-/// let copy = io::dup(&writer)?;
-/// assert!(!io::is_close_on_exec(&copy)?);
-/// # Ok::<(), rawpipe::Errno>(())
-/// ```
-///
-/// [dup(2)](https://man7.org/linux/man-pages/man2/dup.2.html)
-pub fn dup(fd: impl AsFd) -> Result<OwnedFd> {
-    call::dup(fd.as_fd())
-}
-
-/// Duplicates a descriptor: the copy is close-on-exec and its number is 3 or above, so that it never
-/// takes the place of standard input, output or error.
-///
-/// # Errors
-///
-/// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::io;
-///
-/// let copy = io::dup_cloexec(std::io::stdout())?;
-/// assert!(io::is_close_on_exec(&copy)?);
-/// # Ok::<(), rawpipe::Errno>(())
-/// ```
-///
-/// [F_DUPFD_CLOEXEC in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
-#[doc(alias = "F_DUPFD_CLOEXEC")]
-pub fn dup_cloexec(fd: impl AsFd) -> Result<OwnedFd> {
-    call::fcntl_dupfd_cloexec(fd.as_fd(), 3)
-}
-
-/// Makes `new` a duplicate of `fd`: what `new` was is closed and it keeps its number.
-///
-/// Close-on-exec only if `flags` say so.
-///
-/// # Errors
-///
-/// - [`EINVAL`](crate::Errno::EINVAL): `flags` has unknown bits, or both have the same number.
-/// - [`EBUSY`](crate::Errno::EBUSY): another thread is about to open a descriptor with that number.
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::fd::OwnedFd;
-/// use rawpipe::io::{self, DupFlags};
-///
-/// let (reader, writer) = rawpipe::pipe()?;
-/// let (_other_reader, other_writer) = rawpipe::pipe()?;
-/// let mut replaced = OwnedFd::from(other_writer);
-/// io::dup3(&writer, &mut replaced, DupFlags::CLOEXEC)?;
-///
-/// rawpipe::write(&replaced, b"into the first pipe")?;
-/// assert_eq!(reader.available()?, 19);
-/// # Ok::<(), rawpipe::Errno>(())
-/// ```
-///
-/// [dup3(2)](https://man7.org/linux/man-pages/man2/dup.2.html)
-#[doc(alias = "dup2")]
-pub fn dup3(fd: impl AsFd, new: &mut OwnedFd, flags: DupFlags) -> Result<()> {
-    call::dup3(fd.as_fd(), new, flags.bits())
-}
-
-/// Whether the descriptor is closed in a program started by `exec`.
-///
-/// # Errors
-///
-/// None that a caller can bring about: a borrowed descriptor is open.
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::{PipeFlags, io};
-///
-/// let (reader, _writer) = rawpipe::pipe()?;
-/// assert!(io::is_close_on_exec(&reader)?);
-/// let (reader, _writer) = rawpipe::pipe2(PipeFlags::empty())?;
-/// assert!(!io::is_close_on_exec(&reader)?);
-/// # Ok::<(), rawpipe::Errno>(())
-/// ```
-///
-/// [F_GETFD in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
-#[doc(alias = "F_GETFD")]
-pub fn is_close_on_exec(fd: impl AsFd) -> Result<bool> {
-    Ok(call::fcntl_getfd(fd.as_fd())? & abi::FD_CLOEXEC != 0)
-}
-
-/// Says whether the descriptor is to be closed in a program started by `exec`.
-///
-/// Belongs to this one descriptor; duplicates have a flag of their own.
-///
-/// # Errors
-///
-/// None that a caller can bring about: a borrowed descriptor is open.
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::io;
-///
-/// let (reader, writer) = rawpipe::pipe()?;
-/// io::set_close_on_exec(&writer, false)?; // a program started from here on inherits it
-/// assert!(!io::is_close_on_exec(&writer)?);
-/// assert!(io::is_close_on_exec(&reader)?);
-/// # Ok::<(), rawpipe::Errno>(())
-/// ```
-///
-/// [F_SETFD in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
-#[doc(alias = "F_SETFD")]
-#[doc(alias = "set_inheritable")]
-pub fn set_close_on_exec(fd: impl AsFd, on: bool) -> Result<()> {
-    let fd = fd.as_fd();
-    let old = call::fcntl_getfd(fd)?;
-    let new = if on { old | abi::FD_CLOEXEC } else { old & !abi::FD_CLOEXEC };
-    if new == old { Ok(()) } else { call::fcntl_setfd(fd, new) }
-}
-
-/// Whether calls on the descriptor answer [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
-///
-/// # Errors
-///
-/// None that a caller can bring about: a borrowed descriptor is open.
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::{PipeFlags, io};
-///
-/// let (reader, _writer) = rawpipe::pipe2(PipeFlags::NONBLOCK)?;
-/// assert!(io::is_nonblocking(&reader)?);
-/// # Ok::<(), rawpipe::Errno>(())
-/// ```
-///
-/// [F_GETFL in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
-#[doc(alias = "F_GETFL")]
-pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
-    Ok(call::fcntl_getfl(fd.as_fd())? & abi::O_NONBLOCK as usize != 0)
-}
-
-/// Says whether calls on the descriptor answer [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
-///
-/// The flag belongs to the open file: all duplicates of the descriptor share it, also those in other
-/// processes. The other end of a pipe has one of its own. Other flags are left as they are.
-///
-/// # Errors
-///
-/// - [`EPERM`](crate::Errno::EPERM): the file is append-only and may not change.
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::{Errno, io};
-///
-/// let (reader, writer) = rawpipe::pipe()?;
-/// io::set_nonblocking(&reader, true)?;
-/// assert_eq!(rawpipe::read(&reader, &mut [0; 8]), Err(Errno::EAGAIN));
-/// assert!(!io::is_nonblocking(&writer)?);
-/// # Ok::<(), Errno>(())
-/// ```
-///
-/// [F_SETFL in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
-#[doc(alias = "F_SETFL")]
-#[doc(alias = "set_blocking")]
-pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
-    let fd = fd.as_fd();
-    let old = call::fcntl_getfl(fd)?;
-    let flag = abi::O_NONBLOCK as usize;
-    let new = if on { old | flag } else { old & !flag };
-    if new == old { Ok(()) } else { call::fcntl_setfl(fd, new) }
 }

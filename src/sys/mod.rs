@@ -60,6 +60,9 @@ pub(crate) mod page;
 mod sanitize;
 
 pub(crate) mod arch {
+    #[macro_use]
+    mod syscalls;
+
     #[cfg_attr(rawpipe_shim, path = "shim.rs")]
     #[cfg_attr(all(not(rawpipe_shim), target_arch = "x86_64"), path = "x86_64.rs")]
     #[cfg_attr(all(not(rawpipe_shim), target_arch = "aarch64"), path = "aarch64.rs")]

@@ -2,17 +2,16 @@
 //! [`Spawn`].
 
 mod environment;
+mod start;
 mod stdio;
 
-use super::{Child, OnDrop, Resource, Rlimit, Signal, SignalSet, Spawn, SpawnError, SpawnStage};
-use crate::Errno;
-use crate::fd::{AsFd, OwnedFd, RawFd};
+use super::{Child, OnDrop, Resource, Rlimit, Signal, SignalSet, Spawn, SpawnError};
+use crate::fd::{OwnedFd, RawFd};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::fmt;
 use environment::{Environment, Strings};
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 pub(super) use stdio::Source;
@@ -331,54 +330,6 @@ impl Command {
     /// ```
     pub fn spawn(&self) -> Result<Child, SpawnError> {
         self.start(self.sources([Source::Inherit; 3]))
-    }
-
-    /// What the standard streams are to be, with these where nothing is set.
-    pub(super) fn sources<'a>(&'a self, defaults: [Source<'a>; 3]) -> [Source<'a>; 3] {
-        let mut sources = defaults;
-        for (number, (source, stdio)) in (0..).zip(sources.iter_mut().zip(&self.streams)) {
-            let mapped = self.fds.iter().any(|(_, to)| *to == number);
-            let default = if mapped { Source::Inherit } else { *source };
-            *source = stdio.as_ref().map_or(default, Stdio::source);
-        }
-        sources
-    }
-
-    /// Starts the program with these standard streams.
-    pub(super) fn start(&self, sources: [Source<'_>; 3]) -> Result<Child, SpawnError> {
-        let no_group = self.on_drop == OnDrop::KillGroup && !self.settings.leads_group();
-        if self.invalid || no_group {
-            return Err(SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL));
-        }
-        let entries = self.environment.entries();
-        let envp = entries.list(None);
-        let argv = self.args.list(Some(self.arg0.as_deref().unwrap_or(&self.program)));
-        let (ends, theirs) = stdio::open(sources).map_err(SpawnError::at(SpawnStage::Stdio))?;
-        let cgroup = self.open_cgroup().map_err(SpawnError::at(SpawnStage::Cgroup))?;
-        let mut fds = Vec::with_capacity(theirs.len() + self.fds.len());
-        fds.extend(theirs.iter().map(|(fd, number)| (fd.as_fd(), *number)));
-        fds.extend(self.fds.iter().map(|(fd, number)| (fd.as_fd(), *number)));
-
-        let spawn = self.settings.lists(&self.program, &argv, &envp);
-        let mut spawn = spawn.fd_maps(&fds).rlimits(&self.limits);
-        if let Some(folder) = &self.folder {
-            spawn = spawn.current_dir(folder);
-        }
-        if let Some(cgroup) = &cgroup {
-            spawn = spawn.cgroup_procs(cgroup.as_fd());
-        }
-        if let Some(groups) = &self.groups {
-            spawn = spawn.groups(groups);
-        }
-        let mut child = spawn.spawn()?;
-        (child.stdin, child.stdout, child.stderr) = ends;
-        child.on_drop(self.on_drop).map_err(SpawnError::at(SpawnStage::Arguments))?;
-        Ok(child)
-    }
-
-    fn open_cgroup(&self) -> crate::Result<Option<File>> {
-        let open = |path| File::options().write(true).open(path);
-        self.cgroup.as_ref().map(open).transpose().map_err(stdio::errno)
     }
 
     fn set(&mut self, setting: impl FnOnce(Spawn<'static>) -> Spawn<'static>) -> &mut Self {

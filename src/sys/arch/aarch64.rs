@@ -29,15 +29,15 @@ macro_rules! number {
 
 #[cfg(not(target_feature = "sve"))]
 macro_rules! trap {
-    ($nr:expr, $first:expr $(, $register:tt = $argument:expr)*) => {{
+    ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
         // SAFETY: the register list is the one above, and the caller answers for the call itself.
         unsafe {
             asm!(
                 "svc 0",
                 in("x8") $nr,
-                inlateout("x0") $first => answer,
                 $(in($register) $argument,)*
+                lateout("x0") answer,
                 options(nostack, preserves_flags),
             );
         }
@@ -48,15 +48,15 @@ macro_rules! trap {
 #[cfg(target_feature = "sve")]
 #[rustfmt::skip]
 macro_rules! trap {
-    ($nr:expr, $first:expr $(, $register:tt = $argument:expr)*) => {{
+    ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
         // SAFETY: the register list is the one above, and the caller answers for the call itself.
         unsafe {
             asm!(
                 "svc 0",
                 in("x8") $nr,
-                inlateout("x0") $first => answer,
                 $(in($register) $argument,)*
+                lateout("x0") answer,
                 lateout("v0") _, lateout("v1") _, lateout("v2") _, lateout("v3") _,
                 lateout("v4") _, lateout("v5") _, lateout("v6") _, lateout("v7") _,
                 lateout("v8") _, lateout("v9") _, lateout("v10") _, lateout("v11") _,
@@ -76,95 +76,10 @@ macro_rules! trap {
     }};
 }
 
-/// Makes system call `nr` without arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall0(nr: usize) -> isize {
-    trap!(nr, 0_usize)
-}
+syscalls!("x0" "x1" "x2" "x3" "x4" "x5");
 
-/// Makes system call `nr` with one argument.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall1(nr: usize, a: usize) -> isize {
-    trap!(nr, a)
-}
-
-/// Makes system call `nr` with two arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall2(nr: usize, a: usize, b: usize) -> isize {
-    trap!(nr, a, "x1" = b)
-}
-
-/// Makes system call `nr` with three arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall3(nr: usize, a: usize, b: usize, c: usize) -> isize {
-    trap!(nr, a, "x1" = b, "x2" = c)
-}
-
-/// Makes system call `nr` with four arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall4(nr: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
-    trap!(nr, a, "x1" = b, "x2" = c, "x3" = d)
-}
-
-/// Makes system call `nr` with five arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall5(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
-    trap!(nr, a, "x1" = b, "x2" = c, "x3" = d, "x4" = e)
-}
-
-/// Makes system call `nr` with six arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall6(
-    nr: usize,
-    a: usize,
-    b: usize,
-    c: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-) -> isize {
-    trap!(nr, a, "x1" = b, "x2" = c, "x3" = d, "x4" = e, "x5" = f)
-}
-
-/// `clone` without a new stack: aarch64 takes flags, stack, ptid, **tls, ctid**.
-///
-/// # Safety
-///
-/// As for `fork`; `ctid` must be null or an address that the child may write.
-pub(super) unsafe fn clone(flags: usize, ptid: &mut i32, ctid: usize) -> isize {
-    let ptid = (&raw mut *ptid).expose_provenance();
-    // SAFETY: no flag that shares memory is ever passed here, the kernel writes an `int` to `ptid`, and
-    // the caller answers for `ctid`.
-    unsafe { syscall5(super::nr::CLONE, flags, 0, ptid, 0, ctid) }
-}
+/// The order of the last two arguments of `clone`: **tls, ctid**.
+pub(super) const CTID_IS_LAST: bool = true;
 
 /// `clone` or `clone3` (`nr`) with these three arguments, in one block that the child never leaves: it
 /// calls `child` with `arg`, on the stack that the call has given it. Answers in the parent only.

@@ -15,6 +15,7 @@
 //! This file is trusted to read one word at an address that the kernel holds for this thread.
 #![allow(unsafe_code, reason = "clone, and the word that clone repairs")]
 
+use super::backend::CTID_IS_LAST;
 use super::{nr, syscall0, syscall5};
 use crate::sys::abi::CLONE_PIDFD;
 use crate::sys::abi::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, PR_GET_TID_ADDRESS, SIGCHLD};
@@ -29,15 +30,18 @@ pub(crate) unsafe fn fork(pidfd: &mut i32) -> isize {
     let tid_address = own_tid_address();
     let repair = if tid_address == 0 { 0 } else { CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID };
     let flags = SIGCHLD | repair;
-    // SAFETY: no flag shares memory, so the child has a copy of all of it; the address is null or
-    // that of the thread id in this thread's control block, which the child has a copy of; `pidfd` has
-    // room for an `int`.
-    let answer = unsafe { super::backend::clone(flags | CLONE_PIDFD, pidfd, tid_address) };
-    if answer >= 0 {
-        return answer;
+    let place = (&raw mut *pidfd).expose_provenance();
+    let [fourth, fifth] = if CTID_IS_LAST { [0, tid_address] } else { [tid_address, 0] };
+    let clone = |flags| {
+        // SAFETY: no flag shares memory, so the child has a copy of all of it; the address is null or
+        // that of the thread id in this thread's control block, which the child has a copy of; the kernel
+        // writes an `int` to `pidfd`.
+        unsafe { syscall5(nr::CLONE, flags, 0, place, fourth, fifth) }
+    };
+    match clone(flags | CLONE_PIDFD) {
+        ..0 => clone(flags),
+        pid => pid,
     }
-    // SAFETY: as above.
-    unsafe { super::backend::clone(flags, pidfd, tid_address) }
 }
 
 /// Where the C library keeps this thread's id, or 0 if it keeps none that can be found.

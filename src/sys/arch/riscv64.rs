@@ -30,58 +30,34 @@ macro_rules! number {
     };
 }
 
-/// Defines `$name`, which makes a system call with these arguments in these registers.
 #[rustfmt::skip]
-macro_rules! syscall {
-    ($name:ident, $count:literal $(, $argument:ident $register:tt)*) => {
-        #[doc = concat!("Makes system call `nr` with ", $count, ".")]
-        ///
-        /// # Safety
-        ///
-        /// The call must be sound with these arguments.
-        #[inline]
-        pub unsafe fn $name(nr: usize $(, $argument: usize)*) -> isize {
-            let answer: isize;
-            // SAFETY: the register list is the one above, and the caller answers for the call itself.
-            unsafe {
-                asm!(
-                    "ecall",
-                    in("a7") nr,
-                    $(in($register) $argument,)*
-                    lateout("a0") answer,
-                    out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _,
-                    out("v6") _, out("v7") _, out("v8") _, out("v9") _, out("v10") _, out("v11") _,
-                    out("v12") _, out("v13") _, out("v14") _, out("v15") _, out("v16") _,
-                    out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _,
-                    out("v22") _, out("v23") _, out("v24") _, out("v25") _, out("v26") _,
-                    out("v27") _, out("v28") _, out("v29") _, out("v30") _, out("v31") _,
-                    options(nostack),
-                );
-            }
-            answer
+macro_rules! trap {
+    ($nr:expr $(, $register:tt = $argument:expr)*) => {{
+        let answer: isize;
+        // SAFETY: the register list is the one above, and the caller answers for the call itself.
+        unsafe {
+            asm!(
+                "ecall",
+                in("a7") $nr,
+                $(in($register) $argument,)*
+                lateout("a0") answer,
+                out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _,
+                out("v6") _, out("v7") _, out("v8") _, out("v9") _, out("v10") _, out("v11") _,
+                out("v12") _, out("v13") _, out("v14") _, out("v15") _, out("v16") _,
+                out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _,
+                out("v22") _, out("v23") _, out("v24") _, out("v25") _, out("v26") _,
+                out("v27") _, out("v28") _, out("v29") _, out("v30") _, out("v31") _,
+                options(nostack),
+            );
         }
-    };
+        answer
+    }};
 }
 
-syscall!(syscall0, "no argument");
-syscall!(syscall1, "one argument", a "a0");
-syscall!(syscall2, "two arguments", a "a0", b "a1");
-syscall!(syscall3, "three arguments", a "a0", b "a1", c "a2");
-syscall!(syscall4, "four arguments", a "a0", b "a1", c "a2", d "a3");
-syscall!(syscall5, "five arguments", a "a0", b "a1", c "a2", d "a3", e "a4");
-syscall!(syscall6, "six arguments", a "a0", b "a1", c "a2", d "a3", e "a4", f "a5");
+syscalls!("a0" "a1" "a2" "a3" "a4" "a5");
 
-/// `clone` without a new stack: riscv64 takes flags, stack, ptid, **tls, ctid**.
-///
-/// # Safety
-///
-/// As for `fork`; `ctid` must be null or an address that the child may write.
-pub(super) unsafe fn clone(flags: usize, ptid: &mut i32, ctid: usize) -> isize {
-    let ptid = (&raw mut *ptid).expose_provenance();
-    // SAFETY: no flag that shares memory is ever passed here, the kernel writes an `int` to `ptid`, and
-    // the caller answers for `ctid`.
-    unsafe { syscall5(super::nr::CLONE, flags, 0, ptid, 0, ctid) }
-}
+/// The order of the last two arguments of `clone`: **tls, ctid**.
+pub(super) const CTID_IS_LAST: bool = true;
 
 /// `clone` or `clone3` (`nr`) with these three arguments, in one block that the child never leaves: it
 /// goes to `child` with `arg`, on the stack that the call has given it. Answers in the parent only.

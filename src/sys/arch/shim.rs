@@ -41,90 +41,18 @@ unsafe extern "C" {
     fn shim_fork() -> isize;
 }
 
-/// Makes system call `nr` without arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall0(nr: usize) -> isize {
-    // SAFETY: passed on to the caller.
-    unsafe { shim_syscall(nr, 0, 0, 0, 0, 0, 0) }
+macro_rules! trap {
+    ($nr:expr $(, $_:tt = $argument:expr)*) => {{
+        let mut all = [0; 6];
+        let given: &[usize] = &[$($argument),*];
+        all[..given.len()].copy_from_slice(given);
+        let [a, b, c, d, e, f] = all;
+        // SAFETY: passed on to the caller.
+        unsafe { shim_syscall($nr, a, b, c, d, e, f) }
+    }};
 }
 
-/// Makes system call `nr` with one argument.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall1(nr: usize, a: usize) -> isize {
-    // SAFETY: passed on to the caller.
-    unsafe { shim_syscall(nr, a, 0, 0, 0, 0, 0) }
-}
-
-/// Makes system call `nr` with two arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall2(nr: usize, a: usize, b: usize) -> isize {
-    // SAFETY: passed on to the caller.
-    unsafe { shim_syscall(nr, a, b, 0, 0, 0, 0) }
-}
-
-/// Makes system call `nr` with three arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall3(nr: usize, a: usize, b: usize, c: usize) -> isize {
-    // SAFETY: passed on to the caller.
-    unsafe { shim_syscall(nr, a, b, c, 0, 0, 0) }
-}
-
-/// Makes system call `nr` with four arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall4(nr: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
-    // SAFETY: passed on to the caller.
-    unsafe { shim_syscall(nr, a, b, c, d, 0, 0) }
-}
-
-/// Makes system call `nr` with five arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall5(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
-    // SAFETY: passed on to the caller.
-    unsafe { shim_syscall(nr, a, b, c, d, e, 0) }
-}
-
-/// Makes system call `nr` with six arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall6(
-    nr: usize,
-    a: usize,
-    b: usize,
-    c: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-) -> isize {
-    // SAFETY: passed on to the caller.
-    unsafe { shim_syscall(nr, a, b, c, d, e, f) }
-}
+syscalls!(_ _ _ _ _ _);
 
 /// libc's `clone`, which leaves the thread's `errno` as it was. It has no flags above 32 bits
 /// (`EINVAL`).

@@ -44,95 +44,10 @@ macro_rules! trap {
     }};
 }
 
-/// Makes system call `nr` without arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall0(nr: usize) -> isize {
-    trap!(nr)
-}
+syscalls!("rdi" "rsi" "rdx" "r10" "r8" "r9");
 
-/// Makes system call `nr` with one argument.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall1(nr: usize, a: usize) -> isize {
-    trap!(nr, "rdi" = a)
-}
-
-/// Makes system call `nr` with two arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall2(nr: usize, a: usize, b: usize) -> isize {
-    trap!(nr, "rdi" = a, "rsi" = b)
-}
-
-/// Makes system call `nr` with three arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall3(nr: usize, a: usize, b: usize, c: usize) -> isize {
-    trap!(nr, "rdi" = a, "rsi" = b, "rdx" = c)
-}
-
-/// Makes system call `nr` with four arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall4(nr: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
-    trap!(nr, "rdi" = a, "rsi" = b, "rdx" = c, "r10" = d)
-}
-
-/// Makes system call `nr` with five arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall5(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
-    trap!(nr, "rdi" = a, "rsi" = b, "rdx" = c, "r10" = d, "r8" = e)
-}
-
-/// Makes system call `nr` with six arguments.
-///
-/// # Safety
-///
-/// The call must be sound with these arguments.
-#[inline]
-pub unsafe fn syscall6(
-    nr: usize,
-    a: usize,
-    b: usize,
-    c: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-) -> isize {
-    trap!(nr, "rdi" = a, "rsi" = b, "rdx" = c, "r10" = d, "r8" = e, "r9" = f)
-}
-
-/// `clone` without a new stack: x86_64 takes flags, stack, ptid, **ctid, tls**.
-///
-/// # Safety
-///
-/// As for `fork`; `ctid` must be null or an address that the child may write.
-pub(super) unsafe fn clone(flags: usize, ptid: &mut i32, ctid: usize) -> isize {
-    let ptid = (&raw mut *ptid).expose_provenance();
-    // SAFETY: no flag that shares memory is ever passed here, the kernel writes an `int` to `ptid`, and
-    // the caller answers for `ctid`.
-    unsafe { syscall5(super::nr::CLONE, flags, 0, ptid, ctid, 0) }
-}
+/// The order of the last two arguments of `clone`: **ctid, tls**.
+pub(super) const CTID_IS_LAST: bool = false;
 
 /// `clone` or `clone3` (`nr`) with these three arguments, in one block that the child never leaves: it
 /// calls `child` with `arg`, on the stack that the call has given it. Answers in the parent only.

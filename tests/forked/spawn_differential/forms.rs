@@ -71,35 +71,42 @@ fn group_of(group: Group) -> i32 {
     }
 }
 
+/// What both have under the same names: the program's arguments, environment, folder and streams.
+macro_rules! usual {
+    ($command:ident, $process:ident, $case:ident) => {
+        $command.args($case.args.iter().map(|arg| text(arg)));
+        if let Some(name) = &$case.arg0 {
+            $command.arg0(text(name));
+        }
+        for change in &$case.changes {
+            match change {
+                Change::Clear => $command.env_clear(),
+                Change::Set(name, value) => $command.env(text(name), text(value)),
+                Change::Remove(name) => $command.env_remove(text(name)),
+            };
+        }
+        if let Some(folder) = &$case.folder {
+            $command.current_dir(text(folder));
+        }
+        let stdio = |stream: &Stream| match stream {
+            Stream::Unset => None,
+            Stream::Inherit => Some($process::Stdio::inherit()),
+            Stream::Null => Some($process::Stdio::null()),
+            Stream::Piped => Some($process::Stdio::piped()),
+            Stream::Fd(number) => Some(owned(*number).into()),
+        };
+        let [stdin, stdout, stderr] = &$case.streams;
+        stdio(stdin).map(|stdio| $command.stdin(stdio));
+        stdio(stdout).map(|stdio| $command.stdout(stdio));
+        stdio(stderr).map(|stdio| $command.stderr(stdio));
+    };
+}
+
 // ---- Command ----
 
 pub(crate) fn command(case: &Case) -> Status {
     let mut command = process::Command::new(text(&case.program));
-    command.args(case.args.iter().map(|arg| text(arg)));
-    if let Some(name) = &case.arg0 {
-        command.arg0(text(name));
-    }
-    for change in &case.changes {
-        match change {
-            Change::Clear => command.env_clear(),
-            Change::Set(name, value) => command.env(text(name), text(value)),
-            Change::Remove(name) => command.env_remove(text(name)),
-        };
-    }
-    if let Some(folder) = &case.folder {
-        command.current_dir(text(folder));
-    }
-    let stdio = |stream: &Stream| match stream {
-        Stream::Unset => None,
-        Stream::Inherit => Some(process::Stdio::inherit()),
-        Stream::Null => Some(process::Stdio::null()),
-        Stream::Piped => Some(process::Stdio::piped()),
-        Stream::Fd(number) => Some(owned(*number).into()),
-    };
-    let [stdin, stdout, stderr] = &case.streams;
-    stdio(stdin).map(|stdio| command.stdin(stdio));
-    stdio(stdout).map(|stdio| command.stdout(stdio));
-    stdio(stderr).map(|stdio| command.stderr(stdio));
+    usual!(command, process, case);
     for (from, to) in case.command_map() {
         command.fd_map(owned(from), to);
     }
@@ -155,31 +162,7 @@ fn hard_limit(resource: u32) -> u64 {
 
 pub(crate) fn std(case: &Case) -> Status {
     let mut command = std_process::Command::new(text(&case.program));
-    command.args(case.args.iter().map(|arg| text(arg)));
-    if let Some(name) = &case.arg0 {
-        command.arg0(text(name));
-    }
-    for change in &case.changes {
-        match change {
-            Change::Clear => command.env_clear(),
-            Change::Set(name, value) => command.env(text(name), text(value)),
-            Change::Remove(name) => command.env_remove(text(name)),
-        };
-    }
-    if let Some(folder) = &case.folder {
-        command.current_dir(text(folder));
-    }
-    let stdio = |stream: &Stream| match stream {
-        Stream::Unset => None,
-        Stream::Inherit => Some(std_process::Stdio::inherit()),
-        Stream::Null => Some(std_process::Stdio::null()),
-        Stream::Piped => Some(std_process::Stdio::piped()),
-        Stream::Fd(number) => Some(owned(*number).into()),
-    };
-    let [stdin, stdout, stderr] = &case.streams;
-    stdio(stdin).map(|stdio| command.stdin(stdio));
-    stdio(stdout).map(|stdio| command.stdout(stdio));
-    stdio(stderr).map(|stdio| command.stderr(stdio));
+    usual!(command, std_process, case);
     case.group.map(|group| command.process_group(group_of(group)));
     if case.groups.is_none() {
         case.uid.map(|uid| command.uid(uid));

@@ -1,0 +1,149 @@
+//! What a child has and does: set before it is started.
+
+use super::Spawn;
+use crate::fd::{BorrowedFd, RawFd};
+use crate::process::{Resource, Rlimit, Signal, SignalSet};
+use core::ffi::CStr;
+
+impl<'a> Spawn<'a> {
+    /// Sets which descriptors the child has at which numbers, whatever those numbers are here: they may be
+    /// permuted, and one may be given twice. Each is kept open by the exec.
+    ///
+    /// Replaces the list; [`Command::fd_map`](crate::process::Command::fd_map) adds an entry.
+    pub const fn fd_maps(mut self, fds: &'a [(BorrowedFd<'a>, RawFd)]) -> Self {
+        self.fds = fds;
+        self
+    }
+
+    /// Closes all descriptors in the child but for 0, 1, 2 and those of [`fd_maps`](Self::fd_maps).
+    ///
+    /// Since Linux 5.9 in a few calls. Without `close_range` (older kernels, some filters) it makes one call
+    /// for each number up to `RLIMIT_NOFILE`, open or not, which may be a million.
+    pub const fn close_other_fds(mut self) -> Self {
+        self.close_others = true;
+        self
+    }
+
+    /// The folder in which the child starts. A program or folder of `PATH` that is given by a relative
+    /// path is looked for from there.
+    ///
+    /// The child enters it with its new ids. To enter a folder that only this process may enter, spawn
+    /// `setpriv --reuid … --regid … program` with this folder, which changes the ids afterwards.
+    pub const fn current_dir(mut self, folder: &'a CStr) -> Self {
+        self.folder = Some(folder);
+        self
+    }
+
+    /// The child leads a session of its own, without a terminal, and a process group in it.
+    ///
+    /// A controlling terminal (`TIOCSCTTY`) cannot be set: spawn `setsid --ctty program` with the terminal
+    /// as its standard input. To make the child the foreground group of this process's terminal, call
+    /// `tcsetpgrp` in this process after the spawn.
+    pub const fn setsid(mut self) -> Self {
+        self.session = true;
+        self
+    }
+
+    /// The child goes to this process group; for 0 it leads one of its own.
+    pub const fn process_group(mut self, group: i32) -> Self {
+        self.group = Some(group);
+        self
+    }
+
+    /// The child goes to the control group whose file `cgroup.procs` this is, open for writing.
+    ///
+    /// If that group is frozen, the child stops before its program, and the thread that spawns it waits
+    /// until the group is thawed. With `memory.oom.group` set there, an out-of-memory kill before the
+    /// program begins also kills this process if the child shares its memory
+    /// ([`SpawnMethod::Vfork`](crate::process::SpawnMethod::Vfork)).
+    pub const fn cgroup_procs(mut self, processes: BorrowedFd<'a>) -> Self {
+        self.cgroup = Some(processes);
+        self
+    }
+
+    /// Adds this to the child's niceness (a negative one takes privileges), within −20 and 19.
+    pub const fn nice(mut self, increment: i32) -> Self {
+        self.nice = Some(increment);
+        self
+    }
+
+    /// Sets how much of each of these resources the child may use. Replaces the list;
+    /// [`Command::rlimit`](crate::process::Command::rlimit) adds an entry.
+    pub const fn rlimits(mut self, limits: &'a [(Resource, Rlimit)]) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the child's supplementary groups. The child is made by an ordinary fork, see
+    /// [`uid`](Self::uid).
+    ///
+    /// Where the kernel denies `setgroups` (`EPERM`), groups that the process has anyway, in any order,
+    /// are no error.
+    pub const fn groups(mut self, groups: &'a [u32]) -> Self {
+        self.groups = Some(groups);
+        self
+    }
+
+    /// Sets the child's group, real, effective and saved. The child is made by an ordinary fork, see
+    /// [`uid`](Self::uid).
+    pub const fn gid(mut self, gid: u32) -> Self {
+        self.gid = Some(gid);
+        self
+    }
+
+    /// Sets the child's user, real, effective and saved.
+    ///
+    /// The supplementary groups are dropped, unless [`groups`](Self::groups) sets others. If the kernel
+    /// denies that (`EPERM`) the spawn fails at [`SpawnStage::Setgroups`], unless there are no groups, or
+    /// `uid` is this process's own user id, real, effective and saved, and not 0: then its groups stay. So a
+    /// process without privileges may pass its own id. The group does not change: see [`gid`](Self::gid).
+    ///
+    /// Capabilities go as the kernel has it: with a change from user 0, but ambient ones of another user
+    /// stay, and so do all with `SECBIT_NO_SETUID_FIXUP`.
+    ///
+    /// From the change on until it has its program, any process of that user may stop or kill the child.
+    /// Stopping it stops the thread that spawns it.
+    ///
+    /// # Cost
+    ///
+    /// A child with [`groups`](Self::groups), `gid` or `uid` never shares this process's memory, which
+    /// the other user could read and write through the child. It is made by an ordinary fork, and
+    /// [`Child::method`] is [`Fork`](crate::process::SpawnMethod::Fork). The kernel copies the page tables,
+    /// which takes some 50 ms for each GiB of resident memory, and this process then takes a page fault
+    /// at its first write to each page. In a large process either fork a small helper process early, and
+    /// let that one spawn; or spawn a small program that changes the ids and executes the other one,
+    /// such as `setpriv --reuid … --regid … --init-groups`.
+    pub const fn uid(mut self, uid: u32) -> Self {
+        self.uid = Some(uid);
+        self
+    }
+
+    /// Which permissions the files that the child makes do not have.
+    pub const fn umask(mut self, mask: u32) -> Self {
+        self.umask = Some(mask);
+        self
+    }
+
+    /// The child gets this signal when the *thread* that spawns it ends. If that happens before the child
+    /// can ask for the signal, the child exits. A program with set-user-id or capabilities loses it.
+    ///
+    /// In a new pid name space, a child notices that its parent has ended before only if this process
+    /// could open a pidfd: since Linux 5.3, and with a descriptor left.
+    pub const fn parent_death_signal(mut self, signal: Signal) -> Self {
+        self.death_signal = Some(signal);
+        self
+    }
+
+    /// Which signals are blocked when the program begins. None, if this is not called.
+    pub const fn signal_mask(mut self, signals: SignalSet) -> Self {
+        self.signal_mask = signals;
+        self
+    }
+
+    /// Which signals have their default effect in the program even if they are ignored here. `SIGPIPE`,
+    /// if this is not called. (Those that are handled here always have it.)
+    pub const fn default_signals(mut self, signals: SignalSet) -> Self {
+        self.default_signals = signals;
+        self
+    }
+}

@@ -4,6 +4,7 @@
 //! | page | for |
 //! |---|---|
 //! | [`from_python`] | those who know `os.pipe`, `os.fork`, `select` and `subprocess`: call by call |
+//! | [`programs`] | those who want to start from a program that runs |
 //! | [`deadlocks`] | programs that wait for each other, and how not to |
 //! | [`choosing`] | those who know the task and not the function |
 //! | [`alternatives`] | those who may need something else than a pipe |
@@ -13,6 +14,9 @@
 
 #[doc = include_str!("../docs/from_python.md")]
 pub mod from_python {}
+
+#[doc = include_str!("../docs/programs.md")]
+pub mod programs {}
 
 #[doc = include_str!("../docs/deadlocks.md")]
 pub mod deadlocks {}

@@ -17,7 +17,7 @@ use core::time::Duration;
 /// `select.select`, and programs that come from C.
 ///
 /// A pipe's read end is ready to read when a read does not wait: also at the end of file. A write end
-/// is ready to write when a slot (one page) is free, and when nobody is left to read. Pipes know no
+/// is ready to write when a slot (one page) is free, and when no read end is left. Pipes know no
 /// exceptions; sockets do: urgent data.
 ///
 /// A `timeout` of zero asks without waiting. A signal handler ends the wait. After an error the sets

@@ -73,7 +73,7 @@ impl PipeWriter {
 }
 
 impl PipeWriter {
-    /// As [`write`](Self::write), without `SIGPIPE` when nobody is left to read.
+    /// As [`write`](Self::write), without `SIGPIPE` when no read end is left.
     ///
     /// # Errors
     ///

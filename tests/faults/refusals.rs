@@ -4,7 +4,7 @@
 //! and what comes of it is compared.
 //!
 //! That the operation makes the call at all is seen by a filter that kills instead of refusing. The same
-//! rows are in the README, and the two lists are compared.
+//! rows are in docs/kernels.md, and the two lists are compared.
 #![allow(unsafe_code, reason = "the C library's own view, and system calls by number")]
 
 use crate::common::bytes::data;
@@ -58,7 +58,7 @@ impl Refused {
 type Check = fn(Option<Errno>) -> Result<(), &'static str>;
 
 struct Row {
-    /// As in the README.
+    /// As in docs/kernels.md.
     feature: &'static str,
     refused: Vec<Refused>,
     /// What is refused beside, by `ENOSYS`, or the operation would not come to this.
@@ -276,19 +276,19 @@ fn test_name(feature: &str) -> String {
     format!("refused_{}", words.collect::<Vec<_>>().join("_").to_ascii_lowercase())
 }
 
-/// Stands before the table in the README.
+/// Stands before the table in docs/kernels.md.
 const ANCHOR: &str = "<!-- features of the kernel: tests/faults/refusals.rs -->";
 
-/// The features in the first column of the README's table are those above, in their order.
+/// The features in the first column of the page's table are those above, in their order.
 fn readme_has_a_row_for_each_feature() {
-    let (_, table) = include_str!("../../README.md").split_once(ANCHOR).expect("an anchor");
+    let (_, table) = include_str!("../../docs/kernels.md").split_once(ANCHOR).expect("an anchor");
     let lines = table.lines().skip_while(|line| !line.starts_with('|')).skip(2);
     let lines = lines.take_while(|line| line.starts_with('|'));
     let first =
         lines.map(|line| line.split('|').nth(1).unwrap_or_default().trim().replace('`', ""));
     let rows = rows();
     let wanted: Vec<_> = rows.iter().map(|row| row.feature.to_owned()).collect();
-    assert_eq!(first.collect::<Vec<_>>(), wanted, "README and table differ");
+    assert_eq!(first.collect::<Vec<_>>(), wanted, "page and table differ");
     if common::emulated() {
         return skip("refused_*", "no filter of system calls under an emulator");
     }

@@ -11,7 +11,7 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// A child process, made by [`fork`](crate::fork) and its relatives, or by starting a program.
 ///
 /// It is held by a *pidfd*, a descriptor of the process itself, where the kernel has them (Linux 5.3).
-/// Then a signal reaches this child or nobody, whatever happens to its number. Where there is none
+/// Then a signal reaches this child or no process, whatever happens to its number. Where there is none
 /// ([`pidfd`](Self::pidfd) tells) the number is used, as long as no `wait` of this handle has answered
 /// and the kernel says that the number is that of a child of this process.
 ///

@@ -5,7 +5,7 @@ mod environment;
 mod start;
 mod stdio;
 
-use super::{Child, OnDrop, Resource, Rlimit, Signal, SignalSet, Spawn, SpawnError};
+use super::{OnDrop, Resource, Rlimit, Signal, SignalSet, Spawn};
 use crate::fd::{OwnedFd, RawFd};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -23,7 +23,7 @@ pub use stdio::Stdio;
 /// number ([`fd_map`](Self::fd_map)), sessions, limits, signals and the rest of what a child may be
 /// asked to do to itself before it begins. Whatever else is asked for, the child is made in the same fast
 /// way, unless it changes its user or groups: see [`Spawn`]. A failure names its stage
-/// ([`SpawnError::stage`]).
+/// ([`SpawnError::stage`](crate::process::SpawnError::stage)).
 ///
 /// A command may be started any number of times, by several threads at once, too.
 ///
@@ -292,44 +292,13 @@ impl Command {
         self.set(|spawn| spawn.default_signals(signals))
     }
 
-    /// What dropping the [`Child`] does: see [`Child::on_drop`].
+    /// What dropping the [`Child`](crate::process::Child) does: see [`Child::on_drop`](crate::process::Child::on_drop).
     ///
     /// `KillGroup` needs [`setsid`](Self::setsid) or [`process_group(0)`](Self::process_group); without
     /// them `spawn` fails.
     pub fn on_drop(&mut self, policy: OnDrop) -> &mut Self {
         self.on_drop = policy;
         self
-    }
-
-    /// Starts the program. Goes on after signals.
-    ///
-    /// Standard streams that are not set are those of this process.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Spawn::spawn`], and
-    ///
-    /// - at [`SpawnStage::Arguments`] [`EINVAL`](Errno::EINVAL): one of the strings that were given has a
-    ///   NUL in it; or see [`env`](Self::env), [`fd_map`](Self::fd_map), [`on_drop`](Self::on_drop).
-    /// - at [`SpawnStage::Stdio`] those of [`pipe`](crate::pipe()), and of opening `/dev/null`.
-    /// - at [`SpawnStage::Cgroup`] those of opening the file `cgroup.procs`, such as
-    ///   [`ENOENT`](Errno::ENOENT) and [`EACCES`](Errno::EACCES).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use rawpipe::Errno;
-    /// use rawpipe::process::{Command, SpawnStage};
-    ///
-    /// let mut child = Command::new("true").spawn()?;
-    /// assert!(child.wait()?.success());
-    ///
-    /// let error = Command::new("no-such-program").spawn().unwrap_err();
-    /// assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn spawn(&self) -> Result<Child, SpawnError> {
-        self.start(self.sources([Source::Inherit; 3]))
     }
 
     fn set(&mut self, setting: impl FnOnce(Spawn<'static>) -> Spawn<'static>) -> &mut Self {

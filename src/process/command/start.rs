@@ -9,6 +9,37 @@ use alloc::vec::Vec;
 use std::fs::File;
 
 impl Command {
+    /// Starts the program. Goes on after signals.
+    ///
+    /// Standard streams that are not set are those of this process.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Spawn::spawn`](crate::process::Spawn::spawn), and
+    ///
+    /// - at [`SpawnStage::Arguments`] [`EINVAL`](Errno::EINVAL): one of the strings that were given has a
+    ///   NUL in it; or see [`env`](Self::env), [`fd_map`](Self::fd_map), [`on_drop`](Self::on_drop).
+    /// - at [`SpawnStage::Stdio`] those of [`pipe`](crate::pipe()), and of opening `/dev/null`.
+    /// - at [`SpawnStage::Cgroup`] those of opening the file `cgroup.procs`, such as
+    ///   [`ENOENT`](Errno::ENOENT) and [`EACCES`](Errno::EACCES).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::process::{Command, SpawnStage};
+    ///
+    /// let mut child = Command::new("true").spawn()?;
+    /// assert!(child.wait()?.success());
+    ///
+    /// let error = Command::new("no-such-program").spawn().unwrap_err();
+    /// assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn(&self) -> Result<Child, SpawnError> {
+        self.start(self.sources([Source::Inherit; 3]))
+    }
+
     /// What the standard streams are to be, with these where nothing is set.
     pub(in crate::process) fn sources<'a>(&'a self, defaults: [Source<'a>; 3]) -> [Source<'a>; 3] {
         let mut sources = defaults;

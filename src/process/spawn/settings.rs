@@ -94,7 +94,7 @@ impl<'a> Spawn<'a> {
     /// Sets the child's user, real, effective and saved.
     ///
     /// The supplementary groups are dropped, unless [`groups`](Self::groups) sets others. If the kernel
-    /// denies that (`EPERM`) the spawn fails at [`SpawnStage::Setgroups`], unless there are no groups, or
+    /// denies that (`EPERM`) the spawn fails at [`SpawnStage::Setgroups`](crate::process::SpawnStage::Setgroups), unless there are no groups, or
     /// `uid` is this process's own user id, real, effective and saved, and not 0: then its groups stay. So a
     /// process without privileges may pass its own id. The group does not change: see [`gid`](Self::gid).
     ///
@@ -108,7 +108,7 @@ impl<'a> Spawn<'a> {
     ///
     /// A child with [`groups`](Self::groups), `gid` or `uid` never shares this process's memory, which
     /// the other user could read and write through the child. It is made by an ordinary fork, and
-    /// [`Child::method`] is [`Fork`](crate::process::SpawnMethod::Fork). The kernel copies the page tables,
+    /// [`Child::method`](crate::process::Child::method) is [`Fork`](crate::process::SpawnMethod::Fork). The kernel copies the page tables,
     /// which takes some 50 ms for each GiB of resident memory, and this process then takes a page fault
     /// at its first write to each page. In a large process either fork a small helper process early, and
     /// let that one spawn; or spawn a small program that changes the ids and executes the other one,

@@ -1,5 +1,9 @@
 //! `syscall0` … `syscall6`, which each backend defines by its macro `trap`: the number, and the arguments
 //! with what they are passed in.
+//!
+//! # Safety
+//!
+//! This file is trusted to pass each argument on in its place.
 
 macro_rules! syscalls {
     ($a:tt $b:tt $c:tt $d:tt $e:tt $f:tt) => {

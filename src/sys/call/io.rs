@@ -11,7 +11,7 @@ use crate::errno::{Errno, Result, decode};
 use crate::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
 use crate::sys::abi::{self, Statx};
-use crate::sys::arch::{nr, syscall1, syscall3, syscall4, syscall5, syscall6};
+use crate::sys::arch::{nr, syscall1, syscall3, syscall4, syscall5};
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -140,32 +140,6 @@ fn openat(path: &CStr, flags: u32) -> Result<OwnedFd> {
     let answer = decode(unsafe { syscall4(nr::OPENAT, abi::AT_FDCWD, lent(path), flags, 0) })?;
     // SAFETY: `openat` answers a new descriptor.
     Ok(unsafe { owned(answer) })
-}
-
-/// At the file's position, if it has one.
-#[inline]
-pub(crate) fn preadv2(
-    fd: BorrowedFd<'_>,
-    bufs: &mut [IoSliceMut<'_>],
-    flags: usize,
-) -> Result<usize> {
-    tell!(writes_each(bufs));
-    let (here, len) = (usize::MAX, bufs.len());
-    let list = lent_mut(bufs);
-    // SAFETY: `IoSliceMut` has the layout of `struct iovec`; the kernel writes into the buffers of
-    // the list only, which are lent exclusively.
-    let count = decode(unsafe { syscall6(nr::PREADV2, arg(fd), list, len, here, here, flags) })?;
-    tell!(received(fd, bufs, count));
-    Ok(count)
-}
-
-/// At the file's position, if it has one.
-#[inline]
-pub(crate) fn pwritev2(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>], flags: usize) -> Result<usize> {
-    tell!(reads_each(bufs));
-    let (list, here, count) = (lent(bufs), usize::MAX, bufs.len());
-    // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the buffers of the list.
-    decode(unsafe { syscall6(nr::PWRITEV2, sink(fd), list, count, here, here, flags) })
 }
 
 #[inline]

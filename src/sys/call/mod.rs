@@ -25,6 +25,8 @@ mod exec;
 mod io;
 #[cfg(any(feature = "event", feature = "transfer"))]
 mod memory;
+#[cfg(any(feature = "event", feature = "transfer"))]
+mod nowait;
 mod pipe;
 mod process;
 mod refusal;
@@ -41,6 +43,8 @@ pub(crate) use exec::*;
 pub(crate) use io::*;
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) use memory::*;
+#[cfg(any(feature = "event", feature = "transfer"))]
+pub(crate) use nowait::*;
 pub(crate) use pipe::*;
 pub(crate) use process::*;
 pub(crate) use refusal::*;

@@ -8,11 +8,11 @@
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::io::fcntl;
-use super::{arg, fcntl_getfl, lent, lent_mut, sink};
-use crate::errno::{Errno, Result, decode};
+use super::{arg, lent, lent_mut, sink};
+use crate::errno::{Result, decode};
 use crate::fd::{BorrowedFd, OwnedFd};
 use crate::sys::abi;
-use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
+use crate::sys::abi::iovec::IoSlice;
 use crate::sys::arch::{nr, syscall2, syscall4, syscall6};
 use core::mem::MaybeUninit;
 
@@ -123,21 +123,4 @@ pub(crate) unsafe fn vmsplice(
     // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the list, and takes
     // references to the pages of its buffers, for which the caller answers.
     decode(unsafe { syscall4(nr::VMSPLICE, sink(to), list, bufs.len(), flags as usize) })
-}
-
-/// Copies out of a pipe without waiting: `vmsplice` on a read end. `EBADF` for anything else, also for
-/// an end that is open for writing as well.
-#[inline]
-pub(crate) fn vmsplice_from(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
-    if fcntl_getfl(fd)? & abi::O_ACCMODE != abi::O_RDONLY {
-        return Err(Errno::EBADF);
-    }
-    let bufs = [IoSliceMut::new(buf)];
-    tell!(writes_each(&bufs));
-    let (list, flags) = (lent(&bufs), abi::SPLICE_F_NONBLOCK as usize);
-    // SAFETY: `IoSliceMut` has the layout of `struct iovec`. The end is not open for writing, so that
-    // the kernel takes no reference to the buffer: it copies into it, and it is lent exclusively.
-    let count = decode(unsafe { syscall4(nr::VMSPLICE, arg(fd), list, 1, flags) })?;
-    tell!(received(fd, &bufs, count));
-    Ok(count)
 }

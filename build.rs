@@ -3,8 +3,8 @@
 /// The architectures with assembly, at 64-bit pointers: x32 and ilp32 pass arguments differently.
 const ASSEMBLY: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
 
-fn main() {
-    choose().unwrap_or_else(|why| println!("cargo::error={why}"));
+fn main() -> Result<(), ()> {
+    choose().map_err(|why| println!("cargo::error={why}"))
 }
 
 fn choose() -> Result<(), String> {

@@ -26,6 +26,12 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifndef STATX_TYPE /* musl before 1.2.4 */
+#include <linux/stat.h>
+#endif
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 0x00000008
+#endif
 
 #if defined(__x86_64__) && defined(__ILP32__)
 #error "rawpipe: x32 is not supported: a system call's argument is wider than a pointer there"
@@ -84,15 +90,21 @@ long NAME(fork)(void)
 }
 
 /* glibc's other name of clone, which ThreadSanitizer does not replace by a function of its own: that
- * one takes each child for one with a copy of the memory. */
-extern __typeof__(clone) __clone __attribute__((weak));
+ * one takes each child for one with a copy of the memory. musl has a function of this name that
+ * returns -errno. */
+#ifdef __GLIBC__
+extern __typeof__(clone) __clone;
+#define CLONE __clone
+#else
+#define CLONE clone
+#endif
 
 /* libc's clone. The child may run on this thread's errno while the thread is stopped. */
 long NAME(clone_on_stack)(long flags, void *top, int (*child)(void *), void *arg, int *pidfd);
 long NAME(clone_on_stack)(long flags, void *top, int (*child)(void *), void *arg, int *pidfd)
 {
 	const int saved = errno;
-	const int pid = (__clone ? __clone : clone)(child, top, (int)flags, arg, pidfd, NULL, NULL);
+	const int pid = CLONE(child, top, (int)flags, arg, pidfd, NULL, NULL);
 	const int error = errno;
 
 	errno = saved;

@@ -82,14 +82,17 @@ impl Errno {
         }
     }
 
-    /// A search, not a `match`: of 133 constants that would be a twentieth of the crate's code.
+    /// Its line in `WORDS`. A `match` would be a twentieth of the crate's code, and a table of strings
+    /// two addresses for each, which a program at no fixed address has to relocate.
     const fn entry(self) -> Option<(&'static str, &'static str)> {
-        let mut rest = Self::ALL;
-        while let [(errno, name, message), others @ ..] = rest {
-            if errno.0.get() == self.0.get() {
-                return Some((*name, *message));
+        let (mut codes, mut words) = (Self::CODES, Self::WORDS.as_bytes());
+        while let [code, others @ ..] = codes {
+            let (name, rest) = cut(words, b'\t');
+            let (message, rest) = cut(rest, b'\n');
+            if code.0.get() == self.0.get() {
+                return Some((name, message));
             }
-            rest = others;
+            (codes, words) = (others, rest);
         }
         None
     }
@@ -118,6 +121,19 @@ pub(crate) const fn decode(answer: isize) -> Result<usize> {
         #[expect(clippy::cast_sign_loss, reason = "an address above the middle is a success")]
         Ok(answer as usize)
     }
+}
+
+/// What stands before the first `end`, and what behind it.
+const fn cut(text: &'static [u8], end: u8) -> (&'static str, &'static [u8]) {
+    let mut len = 0;
+    while len < text.len() && text[len] != end {
+        len += 1;
+    }
+    let (first, rest) = text.split_at(len);
+    let (Ok(first), Some((_, rest))) = (core::str::from_utf8(first), rest.split_first()) else {
+        return ("", &[]);
+    };
+    (first, rest)
 }
 
 /// Repeats a call for as long as a signal handler interrupts it.
@@ -180,9 +196,11 @@ macro_rules! errnos {
                 );
             )*
 
-            /// Every error that Linux names: its name, and what it means.
-            pub(crate) const ALL: &[(Self, &str, &str)] =
-                &[$((Self::$name, stringify!($name), $message)),*];
+            /// Every error that Linux names.
+            pub(crate) const CODES: &[Self] = &[$(Self::$name),*];
+
+            /// A line for each of them: its name, and what it means.
+            const WORDS: &str = concat!($(stringify!($name), "\t", $message, "\n"),*);
         }
     };
 }
@@ -351,11 +369,13 @@ mod tests {
         const MESSAGE: Option<&str> = Errno::EPIPE.message();
         assert_eq!(NAME, Some("EPIPE"));
         assert!(MESSAGE.is_some());
-        assert_eq!(Errno::ALL.len(), 131);
-        for &(errno, name, _) in Errno::ALL {
-            assert_eq!(errno.name(), Some(name));
-            assert!(errno.message().is_some_and(|m| !m.is_empty()));
+        assert_eq!(Errno::CODES.len(), 131);
+        assert_eq!(Errno::WORDS.lines().count(), 131);
+        for (&errno, line) in Errno::CODES.iter().zip(Errno::WORDS.lines()) {
+            assert_eq!(line.split_once('\t'), errno.name().zip(errno.message()));
+            assert!(errno.message().is_some_and(|message| !message.is_empty()));
         }
+        assert_eq!((Errno::EPERM.name(), Errno::EBADF.name()), (Some("EPERM"), Some("EBADF")));
     }
 
     #[test]
@@ -378,7 +398,7 @@ mod tests {
     #[cfg(feature = "std")]
     #[test]
     fn errno_to_io_error_and_back() {
-        for &(errno, _, _) in Errno::ALL {
+        for &errno in Errno::CODES {
             let error = std::io::Error::from(errno);
             assert_eq!(error.raw_os_error(), Some(errno.raw_os_error()));
             assert_eq!(Errno::from_io_error(&error), Some(errno));

@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 // Private, and below the topics.
+#[macro_use]
 mod sys;
 
 // The vocabulary.

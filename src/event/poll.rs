@@ -86,13 +86,13 @@ impl<'fd> PollFd<'fd> {
 
     /// What is waited for.
     #[must_use]
-    pub fn events(&self) -> PollEvents {
+    pub const fn events(&self) -> PollEvents {
         PollEvents::from_poll(self.events)
     }
 
     /// What the last call found.
     #[must_use]
-    pub fn revents(&self) -> PollEvents {
+    pub const fn revents(&self) -> PollEvents {
         PollEvents::from_poll(self.revents)
     }
 }

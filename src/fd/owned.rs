@@ -73,6 +73,7 @@ impl Drop for OwnedFd {
     fn drop(&mut self) {
         // `close` takes the descriptor away even when it reports an error, so there is nothing to
         // try again: the number may already be somebody else's.
+        tell!(releases(&*self));
         #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
         let fd = self.fd as usize;
         // SAFETY: `close` touches no memory; this is the owner, and it is gone after this.

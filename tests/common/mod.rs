@@ -97,6 +97,8 @@ struct Request {
     skipped: Vec<String>,
     exact: bool,
     list: bool,
+    /// Only tests that are ignored: there are none.
+    ignored: bool,
     at_once: usize,
 }
 
@@ -107,7 +109,8 @@ impl Request {
         let told = env::var("RUST_TEST_THREADS").ok().and_then(|word| number(&word));
         let (filters, skipped) = (Vec::new(), Vec::new());
         let at_once = told.unwrap_or(processors);
-        let mut request = Self { filters, skipped, exact: false, list: false, at_once };
+        let mut request =
+            Self { filters, skipped, exact: false, list: false, ignored: false, at_once };
         let mut words = env::args().skip(1);
         while let Some(word) = words.next() {
             let (word, mut value) = match word.split_once('=') {
@@ -124,7 +127,12 @@ impl Request {
                     let count = value.take().or_else(|| words.next());
                     request.at_once = count.and_then(|count| number(&count)).expect("a number");
                 }
-                option if option.starts_with('-') => {}
+                // Of the usual harness, and without a meaning here.
+                "--color" | "--format" | "-Z" => drop(value.take().or_else(|| words.next())),
+                "--nocapture" | "--no-capture" | "--quiet" | "-q" | "--show-output"
+                | "--include-ignored" | "--test" | "--bench" | "--report-time" => {}
+                "--ignored" => request.ignored = true,
+                option if option.starts_with('-') => panic!("unknown option {option}"),
                 _ => request.filters.push(word),
             }
         }
@@ -137,7 +145,7 @@ impl Request {
         let fits =
             |word: &String| if self.exact { name == word } else { name.contains(word.as_str()) };
         let chosen = self.filters.is_empty() || self.filters.iter().any(fits);
-        chosen && !self.skipped.iter().any(fits)
+        !self.ignored && chosen && !self.skipped.iter().any(fits)
     }
 }
 

@@ -154,8 +154,8 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
     for &(name, signal) in crate::signal::ALL {
         facts.push((name, signal.as_raw().unsigned_abs() as usize));
     }
-    for &(errno, name, _) in crate::Errno::ALL {
-        facts.push((name, usize::try_from(errno.raw_os_error()).unwrap()));
+    for &errno in crate::Errno::CODES {
+        facts.push((errno.name().unwrap(), usize::try_from(errno.raw_os_error()).unwrap()));
     }
     facts
 }

@@ -176,7 +176,7 @@ flags! {
 flags! {
     /// What to wait for, and what was found: of [`poll`](crate::event::poll()) and `Epoll`.
     ///
-    /// The last three are for an `Epoll` only; `poll` ignores them.
+    /// The last three are for an `Epoll` only. A [`PollFd`](crate::event::PollFd) has the lower 16 bits.
     ///
     /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html),
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
@@ -213,8 +213,8 @@ impl PollEvents {
     }
 
     /// What `poll` has found.
-    pub(crate) fn from_poll(bits: u16) -> Self {
-        Self(swap(bits.into(), abi::POLLRDHUP, abi::EPOLLRDHUP))
+    pub(crate) const fn from_poll(bits: u16) -> Self {
+        Self(swap(bits as u32, abi::POLLRDHUP, abi::EPOLLRDHUP))
     }
 }
 
@@ -246,6 +246,15 @@ mod tests {
         let flags = SpliceFlags::MOVE | SpliceFlags::from_bits_retain(0x40);
         assert_eq!(std::format!("{flags:?}"), "SpliceFlags(MOVE | 0x40)");
         assert_eq!(std::format!("{:?}", SpliceFlags::empty()), "SpliceFlags()");
+    }
+
+    #[test]
+    fn flags_swap_puts_one_bit_in_place_of_another() {
+        assert_eq!(swap(0b0101, 0b0100, 0b1000), 0b1001);
+        assert_eq!(swap(0b0001, 0b0100, 0b1000), 0b0001);
+        assert_eq!(swap(0b0101, 0b0100, 0b0100), 0b0101);
+        let all = PollEvents::IN | PollEvents::RDHUP | PollEvents::NVAL;
+        assert_eq!(PollEvents::from_poll(all.to_poll()), all);
     }
 
     #[test]

@@ -1,14 +1,25 @@
 //! An entry of the list that `poll` takes.
 
 use crate::fd::BorrowedFd;
+use core::fmt;
 
 /// One entry of the list given to [`poll`](crate::event::poll): a descriptor, what to wait for, and
 /// what was found.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct PollFd<'fd> {
     pub(crate) fd: BorrowedFd<'fd>,
     pub(crate) events: u16,
     pub(crate) revents: u16,
 }
 const _: () = assert!(size_of::<PollFd<'_>>() == 8);
+
+impl fmt::Debug for PollFd<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PollFd")
+            .field("fd", &self.fd)
+            .field("events", &self.events())
+            .field("revents", &self.revents())
+            .finish()
+    }
+}

@@ -101,7 +101,6 @@ impl Spin {
 
     /// Asks until the answer is another than `EAGAIN`: again and again for a moment, if that has paid
     /// lately. After `EAGAIN` the caller makes its blocking call.
-    #[cfg(feature = "event")]
     #[inline]
     pub(crate) fn ask<T>(&mut self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
         if !self.is_on() || self.is_skipped() {

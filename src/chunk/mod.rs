@@ -1,6 +1,10 @@
 //! Zero-copy out of memory: [`ChunkWriter`] lends memory of its own to be filled and hands the pages
 //! themselves to a pipe. [`ChunkReader`] reads into memory of its own, or hands bytes on unseen.
 //!
+//! A pipe is enough where a copy does not matter. A [`ChunkWriter`] is for any reader of a pipe. If the
+//! reader is a thread or a forked process of this program, take [shared chunks](mod@shared): no byte is
+//! copied on either side, and no system call is made while both are busy.
+//!
 //! ```
 //! use rawpipe::chunk::{ChunkReader, ChunkWriter};
 //!
@@ -97,9 +101,12 @@ mod memory;
 mod pool;
 mod probe;
 mod reader;
+pub mod shared;
 mod writer;
 
 use core::fmt;
+
+pub use shared::shared;
 pub use reader::{ChunkReader, ReaderBuilder};
 pub use writer::{ChunkWriter, WriterBuilder};
 

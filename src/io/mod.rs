@@ -58,7 +58,7 @@
 
 mod descriptor;
 mod inherited;
-#[cfg(feature = "event")]
+#[cfg(any(feature = "event", feature = "transfer"))]
 mod nosignal;
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) mod nowait;
@@ -79,7 +79,7 @@ pub use descriptor::{
     set_nonblocking,
 };
 pub use inherited::take_inherited;
-#[cfg(feature = "event")]
+#[cfg(any(feature = "event", feature = "transfer"))]
 pub use nosignal::{write_nosignal, writev_nosignal};
 #[cfg(feature = "transfer")]
 pub(crate) use own::{off_stdio, own_pipe};

@@ -151,6 +151,39 @@ impl Drop for Map {
     }
 }
 
+/// A mapping whose bytes others may change at any time: another process, or another owner of the same
+/// mapping in this one. There are no references to its bytes, only addresses of them.
+///
+/// In a forked child it is what [`Map`] says: the same pages if it is shared, else a copy.
+#[cfg(feature = "transfer")]
+#[derive(Debug)]
+pub(crate) struct Cells(Map);
+
+#[cfg(feature = "transfer")]
+impl Cells {
+    /// Zeros, shared with the processes that are forked from this one.
+    pub(crate) fn shared(len: usize, populate: bool) -> Result<Self> {
+        Ok(Self(Map { base: call::mmap_shared(len, populate)?, len }))
+    }
+
+    /// A page of zeros for this process, and none that it forks if it is to be wiped there.
+    pub(crate) fn page(wiped: bool) -> Result<Self> {
+        let mut page = Map::page()?;
+        if wiped {
+            page.wipe_on_fork()?;
+        }
+        Ok(Self(page))
+    }
+
+    /// The address of `len` bytes, which are within the mapping.
+    #[inline]
+    pub(crate) const fn at(&self, start: usize, len: usize) -> NonNull<u8> {
+        assert!(start <= self.0.len && len <= self.0.len - start, "beyond the end of a mapping");
+        // SAFETY: `start` is within the mapping (just compared).
+        unsafe { self.0.base.add(start) }
+    }
+}
+
 /// `ENOMEM` for what no address space has room for.
 pub(crate) fn round_up(len: usize, unit: usize) -> Result<usize> {
     let rounded = len.checked_next_multiple_of(unit).ok_or(Errno::ENOMEM)?;

@@ -24,6 +24,7 @@ mod pump;
 mod readiness;
 mod sanitizer;
 mod select;
+mod shared;
 mod signals;
 mod spawn;
 mod spawn_attack;
@@ -50,7 +51,7 @@ fn main() {
     common::run_each_alone(
         topics![
             child chunk_fork command communicate duplex examples exec fork guide handle outside pages
-            pipe_processes pipeline pump readiness sanitizer select signals spawn spawn_attack
+            pipe_processes pipeline pump readiness sanitizer select shared signals spawn spawn_attack
             spawn_differential speed stdio talk waiting worlds
         ],
         SERIAL,

@@ -35,6 +35,7 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("MAP_SHARED", MAP_SHARED),
         ("MAP_PRIVATE", MAP_PRIVATE),
         ("MAP_ANONYMOUS", MAP_ANONYMOUS),
+        ("MAP_POPULATE", MAP_POPULATE),
         ("MADV_DONTNEED", MADV_DONTNEED),
         ("MADV_HUGEPAGE", MADV_HUGEPAGE),
         ("MADV_WIPEONFORK", MADV_WIPEONFORK),

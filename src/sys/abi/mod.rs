@@ -125,6 +125,7 @@ pub(crate) const PROT_WRITE: usize = 2;
 pub(crate) const MAP_SHARED: usize = 1;
 pub(crate) const MAP_PRIVATE: usize = 2;
 pub(crate) const MAP_ANONYMOUS: usize = per_arch(0x800, 0x20, 0x20, 0x20, 0x20) as usize;
+pub(crate) const MAP_POPULATE: usize = per_arch(0x10000, 0x8000, 0x8000, 0x8000, 0x8000) as usize;
 pub(crate) const MADV_DONTNEED: usize = 4;
 pub(crate) const MADV_HUGEPAGE: usize = 14;
 pub(crate) const MADV_WIPEONFORK: usize = 18;

@@ -77,11 +77,23 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
 /// shared with all who map it, or of nothing (zeros), for this process alone.
 #[inline]
 pub(crate) fn mmap(len: usize, file: Option<BorrowedFd<'_>>) -> Result<NonNull<u8>> {
+    match file {
+        Some(file) => mmap_somewhere(len, abi::MAP_SHARED, arg(file)),
+        None => mmap_somewhere(len, abi::MAP_PRIVATE | abi::MAP_ANONYMOUS, usize::MAX),
+    }
+}
+
+/// Maps `len` bytes of zeros that this process shares with those forked from it. With `populate` the pages
+/// are there at once, as far as there is memory.
+#[cfg(feature = "transfer")]
+#[inline]
+pub(crate) fn mmap_shared(len: usize, populate: bool) -> Result<NonNull<u8>> {
+    let flags = abi::MAP_SHARED | abi::MAP_ANONYMOUS;
+    mmap_somewhere(len, if populate { flags | abi::MAP_POPULATE } else { flags }, usize::MAX)
+}
+
+fn mmap_somewhere(len: usize, flags: usize, fd: usize) -> Result<NonNull<u8>> {
     let protection = abi::PROT_READ | abi::PROT_WRITE;
-    let (flags, fd) = match file {
-        Some(file) => (abi::MAP_SHARED, arg(file)),
-        None => (abi::MAP_PRIVATE | abi::MAP_ANONYMOUS, usize::MAX),
-    };
     // SAFETY: without `MAP_FIXED` the kernel chooses addresses where nothing is mapped, so that no
     // memory that anyone has changes.
     let address = decode(unsafe { syscall6(nr::MMAP, 0, len, protection, flags, fd, 0) })?;

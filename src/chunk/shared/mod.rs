@@ -1,0 +1,139 @@
+//! Chunks in shared memory: a [`SharedWriter`] fills memory in place, and its [`SharedReader`] looks at the
+//! same bytes in place, in another thread or in a forked process. Neither the kernel nor this crate copies
+//! a byte.
+//!
+//! ```
+//! use rawpipe::chunk::shared::SharedBuilder;
+//!
+//! // SAFETY: the child only receives.
+//! let (mut child, mut writer) = unsafe {
+//!     SharedBuilder::new().fork_reader(|mut reader| {
+//!         let mut lines = 0;
+//!         while let Ok(Some(chunk)) = reader.recv() {
+//!             lines += chunk.iter().filter(|&&byte| byte == b'\n').count();
+//!         }
+//!         u8::from(lines != 3_000)
+//!     })
+//! }?;
+//! for _ in 0..1_000 {
+//!     writer.chunk()?[..12].copy_from_slice(b"one\ntwo\nsix\n");
+//!     writer.send(12)?;
+//! }
+//! drop(writer); // or the child would wait forever
+//! assert!(child.wait()?.success());
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # When to take it
+//!
+//! It needs its own other half, in a process forked from this one or in this process. For any other reader
+//! of a pipe there is [`ChunkWriter`](super::ChunkWriter), and where a copy does not matter a plain pipe is
+//! enough. Making a pair takes longer than making a pipe.
+//!
+//! # How it works
+//!
+//! A pair is a ring of memory, a position for each half in that memory, and two pipes. The writer stores its
+//! position when it sends, the reader when it gives room back. A half that finds nothing to do notes what
+//! it waits for and sleeps on a pipe, and the other one writes a byte into that pipe when it comes there.
+//! While both are awake they make no system call.
+//!
+//! Records keep their borders: one [`send`](SharedWriter::send) is one [`recv`](SharedReader::recv).
+//!
+//! # How it ends
+//!
+//! As a pipe does. A writer that is dropped or whose process ends, killed or not, leaves the records that
+//! it has sent, and then end of file. After the reader is gone, the writer fails with
+//! [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. If other processes have copies of the halves, as after
+//! a plain [`fork`](crate::fork()), a drop is still noticed, but not the end of a process that was killed.
+//! [`fork_reader`](SharedBuilder::fork_reader) and [`fork_writer`](SharedBuilder::fork_writer) leave no
+//! copies.
+//!
+//! A half that is dropped before any process has used it closes this process's descriptors and nothing else:
+//! another process may be about to use its copy.
+//!
+//! # After a fork
+//!
+//! Both processes have both halves. The first process that uses a half, by any call that sends or receives,
+//! owns it. Calls in every other process fail with [`EBUSY`](crate::Errno::EBUSY), until the owner calls
+//! [`release`](SharedWriter::release). A half that is dropped elsewhere closes and unmaps what that process
+//! has, and no more.
+//!
+//! # Why this is sound
+//!
+//! Each sentence is one to attack. After it stands the test that does: in `tests/shared.rs`, or in
+//! `tests/loom`, where a model checker runs the ring, and variants of it with a mistake that must be found.
+//!
+//! 1. *The memory is the pair's own.* It is mapped for it, never part of an allocator's memory or a stack,
+//!    and has no name and no descriptor. Only processes forked from the one that made it can reach it.
+//!    (`fork_copies_dropped_in_each_order`)
+//! 2. *A byte is either the writer's or the reader's.* From the reader's position to the writer's, bytes are
+//!    the reader's; the rest of the ring is the writer's. Each half moves its own position only, forward
+//!    only, and never past the other's. (loom: `both_sides_sleep_in_a_ring_of_one`, `skipped_ends_of_laps`;
+//!    `model_beside_a_queue`)
+//! 3. *What was written before is seen after.* A position is stored with Release after the last access to
+//!    the bytes that it gives away, and loaded with Acquire before the first access to the bytes that it
+//!    grants. Processes share memory as threads do. (loom: `relaxed_store`, `relaxed_load`)
+//! 4. *A half has at most one owner.* The first use takes a word in the shared memory from 0 to 1 by
+//!    compare-and-swap, and then marks a private page, which the kernel wipes in a forked child. A process
+//!    without the mark that finds the word taken gets `EBUSY`; so does a child that is forked between the
+//!    two. (`fork_half_belongs_to_who_uses_it_first`, `fork_two_children_one_owner`,
+//!    `fork_while_a_thread_takes_the_half`; loom: `no_mark`, `no_acquire_in_claim`)
+//! 5. *The mark is looked at by every call and every drop*, before a shared word is written.
+//!    (`fork_lent_before_stays_with_the_parent`, `fork_copies_dropped_in_each_order`)
+//! 6. *Two threads are not two owners.* Every call takes `&mut self`, and a chunk or a record that is lent
+//!    borrows its half. So no reference is alive when `send`, a drop, or the next `recv` gives its bytes
+//!    away. (the compiler; `guard_leaked_gives_its_room_back_later`)
+//! 7. *A reference that was alive at a fork* is a reference to shared memory in the child. Using it there is
+//!    against the contract of [`fork`](crate::fork()).
+//! 8. *References cover one record.* No reference to bytes extends beyond the chunk or the record that is
+//!    lent. Positions and lengths are only touched as atomics. (loom: `skipped_ends_of_laps`)
+//! 9. *Nothing read from shared memory is trusted.* Each word is loaded once, and checked before it becomes
+//!    a place or a length; if it is impossible the half fails with `EPROTO` from then on. (loom:
+//!    `rubbish_in_headers`, `rubbish_in_positions`, and both without the checks)
+//! 10. *Unmapping is each process's own.* The pages live until the last process has unmapped them, and no
+//!     process can take pages away from another, since there is no file. In one process the last half to
+//!     be dropped unmaps. (`fork_copies_dropped_in_each_order`)
+//! 11. *The bytes are always initialised*: zeros, or an earlier record of the same pair. A reader is lent
+//!     only what was sent. What was filled and not sent stays in the ring: put no secret into a chunk that
+//!     is not for the reader.
+//! 12. *No wake-up is lost.* Each half stores its own word, has a full fence, and loads the other's: of "I
+//!     sleep" and "there is more", at least one is seen. (loom: `no_fence_after_the_position`,
+//!     `no_fence_before_sleeping`, `no_fence_after_closing`, `no_second_look`, `no_look_whether_closed`)
+//!
+//! Not covered: another process that opens this one's memory through `/proc` or `ptrace`, and code that
+//! breaks the rules of `unsafe`.
+
+mod builder;
+mod half;
+mod memory;
+mod reader;
+mod ring;
+mod writer;
+
+pub use builder::SharedBuilder;
+pub use reader::{SharedChunk, SharedReader};
+pub use writer::SharedWriter;
+
+use crate::Result;
+use core::sync::atomic;
+
+/// Makes a pair, `(reader, writer)`, with chunks of 64 KiB in a ring of 1 MiB, which wait asleep.
+///
+/// # Errors
+///
+/// As [`SharedBuilder::build`].
+///
+/// # Examples
+///
+/// ```
+/// let (mut reader, mut writer) = rawpipe::chunk::shared()?;
+/// writer.chunk()?[..5].copy_from_slice(b"hello");
+/// writer.send(5)?;
+/// drop(writer);
+/// assert_eq!(&*reader.recv()?.unwrap(), b"hello");
+/// assert!(reader.recv()?.is_none()); // end of file
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+pub fn shared() -> Result<(SharedReader, SharedWriter)> {
+    SharedBuilder::new().build()
+}

@@ -1,0 +1,254 @@
+//! The half that looks at records.
+//!
+//! # Safety
+//!
+//! This file is trusted to lend only bytes of the ring that are the reader's: see
+//! [`shared`](crate::chunk::shared#why-this-is-sound).
+#![allow(unsafe_code, reason = "slices of shared memory")]
+
+use super::half::Half;
+use super::ring::Record;
+use crate::Deadline;
+use crate::Result;
+use crate::fd::{AsFd, BorrowedFd};
+use core::fmt;
+use core::ops::Deref;
+
+/// Looks at what its [`SharedWriter`](super::SharedWriter) has sent, where the writer has put it.
+///
+/// [`recv`](Self::recv) lends one record after the other. Dropping the reader makes the writer fail with
+/// [`EPIPE`](crate::Errno::EPIPE).
+///
+/// As [`std::io::BufRead`] its buffer is the rest of the record: nothing is copied. `recv` lends what
+/// [`consume`](std::io::BufRead::consume) has left of a record.
+///
+/// # Readiness
+///
+/// Its [`AsFd`] is the read end of a pipe, which is readable (`IN`) once there is a record and reports `HUP`
+/// once the writer is gone. Poll it after [`try_recv`](Self::try_recv) has returned
+/// [`EAGAIN`](crate::Errno::EAGAIN), or [`recv_deadline`](Self::recv_deadline)
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), and call that again when it is ready. There may be one wake-up
+/// too many. Level-triggered and edge-triggered waiting both work. Do not read from it.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::BufRead;
+///
+/// let (reader, mut writer) = rawpipe::chunk::shared()?;
+/// std::io::Write::write_all(&mut writer, b"one line\nand another\n")?;
+/// drop(writer);
+/// let lines: Result<Vec<_>, _> = reader.lines().collect();
+/// assert_eq!(lines?, ["one line", "and another"]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SharedReader {
+    pub(super) half: Half<false>,
+    /// A record whose room has not been given back.
+    pub(super) held: Option<Record>,
+    /// How many of its bytes have been lent.
+    pub(super) taken: usize,
+}
+
+impl SharedReader {
+    /// Waits for a record and lends it; `None` is end of file. Retries on `EINTR`.
+    ///
+    /// End of file is reported once all that was sent has been received, and the writer was dropped or its
+    /// process ended.
+    ///
+    /// # Errors
+    ///
+    /// - [`EBUSY`](crate::Errno::EBUSY) if another process uses this half.
+    /// - [`EPROTO`](crate::Errno::EPROTO) if the memory holds what no writer stores there. No later call
+    ///   succeeds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut reader, mut writer) = rawpipe::chunk::shared()?;
+    /// for word in ["two", "records"] {
+    ///     writer.chunk()?[..word.len()].copy_from_slice(word.as_bytes());
+    ///     writer.send(word.len())?;
+    /// }
+    /// drop(writer);
+    /// assert_eq!(&*reader.recv()?.unwrap(), b"two");
+    /// assert_eq!(&*reader.recv()?.unwrap(), b"records");
+    /// assert!(reader.recv()?.is_none());
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    #[inline]
+    pub fn recv(&mut self) -> Result<Option<SharedChunk<'_>>> {
+        self.take(Some(Deadline::NEVER))
+    }
+
+    /// Lends the next record as [`recv`](Self::recv) does, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recv`](Self::recv), and
+    ///
+    /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is none. The descriptor will be readable when there is:
+    ///   see [readiness](Self#readiness).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::event::{PollEvents, PollFd, poll};
+    ///
+    /// let (mut reader, mut writer) = rawpipe::chunk::shared()?;
+    /// assert_eq!(reader.try_recv().unwrap_err(), Errno::EAGAIN);
+    /// writer.chunk()?[0] = 1;
+    /// writer.send(1)?;
+    /// assert_eq!(poll(&mut [PollFd::new(&reader, PollEvents::IN)], None)?, 1);
+    /// assert_eq!(*reader.try_recv()?.unwrap(), [1]);
+    /// # Ok::<(), Errno>(())
+    /// ```
+    #[inline]
+    pub fn try_recv(&mut self) -> Result<Option<SharedChunk<'_>>> {
+        self.take(None)
+    }
+
+    /// Lends the next record as [`recv`](Self::recv) does, and waits at most until `deadline`. A deadline
+    /// that has passed does not keep it from lending a record that is there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recv`](Self::recv), and
+    ///
+    /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if there was none until then.
+    pub fn recv_deadline(&mut self, deadline: Deadline) -> Result<Option<SharedChunk<'_>>> {
+        self.take(Some(deadline))
+    }
+
+    #[inline]
+    fn take(&mut self, until: Option<Deadline>) -> Result<Option<SharedChunk<'_>>> {
+        let Some(record) = self.fill(until)? else { return Ok(None) };
+        let start = self.taken;
+        self.taken = record.len;
+        Ok(Some(SharedChunk { reader: self, record, start }))
+    }
+
+    /// The record of which there are bytes left to be lent.
+    #[inline]
+    fn fill(&mut self, until: Option<Deadline>) -> Result<Option<Record>> {
+        if self.half.claim()? {
+            self.held = None;
+        }
+        match self.held {
+            Some(record) if self.taken < record.len => return Ok(Some(record)),
+            _ => self.give_back(),
+        }
+        if !self.half.wait(self.half.side.next(), until)? {
+            return Ok(None);
+        }
+        let record = self.half.side.record(&self.half.pair)?;
+        (self.held, self.taken) = (Some(record), 0);
+        Ok(Some(record))
+    }
+
+    /// Gives the room of the record back, in the process that received it.
+    #[inline]
+    fn give_back(&mut self) {
+        if let Some(record) = self.held.take() {
+            if self.half.is_used_here() {
+                let Half { side, pair, bell, .. } = &mut self.half;
+                side.give_back(pair, bell, record);
+            }
+        }
+    }
+
+    /// Bytes of a record, from `start` on.
+    #[inline]
+    fn bytes(&self, record: Record, start: usize) -> &[u8] {
+        let bytes = self.half.pair.bytes(record.place + start, record.len - start);
+        // SAFETY: these bytes are the reader's (2), which this process is alone (4), until they are given
+        // back, for which this value is borrowed exclusively (6). They are initialised (11).
+        unsafe { bytes.as_ref() }
+    }
+
+    /// Gives the half up without ending the stream, so that another process that has a copy of it, by a
+    /// fork, can use it.
+    ///
+    /// It goes on after the last record that was lent, also if [`consume`](std::io::BufRead::consume) has
+    /// left bytes of that. Without a copy in another process, the writer fails with
+    /// [`EPIPE`](crate::Errno::EPIPE).
+    pub fn release(mut self) {
+        self.give_back();
+        self.half.leave(false);
+    }
+}
+
+impl AsFd for SharedReader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.half.bell.as_fd()
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::io::BufRead for SharedReader {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        match self.fill(Some(Deadline::NEVER))? {
+            Some(record) => Ok(self.bytes(record, self.taken)),
+            None => Ok(&[]),
+        }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if let Some(record) = self.held {
+            self.taken = self.taken.saturating_add(amount).min(record.len);
+            if self.taken == record.len {
+                self.give_back();
+            }
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::io::Read for SharedReader {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let bytes = std::io::BufRead::fill_buf(self)?;
+        let len = buf.len().min(bytes.len());
+        buf[..len].copy_from_slice(&bytes[..len]);
+        std::io::BufRead::consume(self, len);
+        Ok(len)
+    }
+}
+
+/// A record that is lent by [`recv`](SharedReader::recv). Dropping it gives its room back to the writer.
+///
+/// If it is leaked, the next call of the reader does.
+pub struct SharedChunk<'reader> {
+    reader: &'reader mut SharedReader,
+    record: Record,
+    start: usize,
+}
+
+impl Deref for SharedChunk<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.reader.bytes(self.record, self.start)
+    }
+}
+
+impl AsRef<[u8]> for SharedChunk<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for SharedChunk<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedChunk").field(&&**self).finish()
+    }
+}
+
+impl Drop for SharedChunk<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.reader.give_back();
+    }
+}

@@ -1,0 +1,75 @@
+//! Copies the ring's source, as it is and with one mistake each, so that the tests can show that they
+//! would find it. A mistake whose place is not in the source any more fails the build.
+
+use std::path::Path;
+use std::{env, fs};
+
+const SOURCE: &str = "../../src/chunk/shared/ring.rs";
+
+/// Name, what stands in the source exactly once, and what stands there instead.
+const MISTAKES: &[(&str, &[(&str, &str)])] = &[
+    ("intact", &[]),
+    (
+        "no_fence_after_the_position",
+        &[(
+            "        fence(Ordering::SeqCst);\n        let [_, wants, _] = Self::other(memory);\n        let wanted",
+            "        let [_, wants, _] = Self::other(memory);\n        let wanted",
+        )],
+    ),
+    ("no_fence_before_sleeping", &[("fence(Ordering::SeqCst);\n            gone", "gone")]),
+    (
+        "no_fence_after_closing",
+        &[("            fence(Ordering::SeqCst);\n            let [", "            let [")],
+    ),
+    (
+        "relaxed_store",
+        &[("position.store(to, Ordering::Release)", "position.store(to, Ordering::Relaxed)")],
+    ),
+    ("relaxed_load", &[("position.load(Ordering::Acquire)", "position.load(Ordering::Relaxed)")]),
+    (
+        "no_second_look",
+        &[
+            ("            self.look(memory)?;\n            if reached", "            if reached"),
+            (
+                "gone = bell.hear(until)? == Heard::Gone;",
+                "gone = bell.hear(until)? == Heard::Gone; self.look(memory)?;",
+            ),
+        ],
+    ),
+    ("no_look_whether_closed", &[("gone |= Self::other_is_closed(memory);", "")]),
+    ("no_ring", &[("            bell.ring()?;", "")]),
+    ("no_mark", &[("if mark.load(Ordering::Relaxed) == OWNED {", "if true {")]),
+    ("no_acquire_in_claim", &[("OWNED, Ordering::Acquire,", "OWNED, Ordering::Relaxed,")]),
+    (
+        "no_bounds_of_records",
+        &[("len == 0 || !fits || skipped + size(len) > sent", "len == usize::MAX - 1")],
+    ),
+    (
+        "no_bounds_of_positions",
+        &[(
+            "self.broken || head.wrapping_sub(tail) > self.ring || seen % UNIT != 0",
+            "self.broken",
+        )],
+    ),
+];
+
+fn main() {
+    println!("cargo::rerun-if-changed={SOURCE}");
+    println!("cargo::rerun-if-changed=build.rs");
+    let folder = env::var("OUT_DIR").unwrap();
+    let source = fs::read_to_string(SOURCE).unwrap();
+    // What is included may not begin with the documentation of a module.
+    let source: String = source
+        .lines()
+        .filter(|line| !line.starts_with("//!"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    for (name, changes) in MISTAKES {
+        let mut changed = source.clone();
+        for (from, to) in *changes {
+            assert_eq!(changed.matches(from).count(), 1, "{name}: {from:?}");
+            changed = changed.replace(from, to);
+        }
+        fs::write(Path::new(&folder).join(format!("{name}.rs")), changed).unwrap();
+    }
+}

@@ -1,0 +1,338 @@
+// Included once for each version of the ring.
+
+use crate::Errno;
+use crate::Deadline;
+use loom::cell::UnsafeCell;
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+use ring::{Bell, Control, Heard, Memory, Side, UNIT};
+
+const FOREVER: Option<Deadline> = Some(Deadline::NEVER);
+
+/// A pair: a cell of data and a header for each unit of the ring, and the pipes.
+struct Pair {
+    control: Control,
+    headers: Vec<atomic::AtomicUsize>,
+    cells: Vec<UnsafeCell<usize>>,
+    /// What is in each pipe: the one that the reader listens to, and the writer's.
+    pipes: [(Mutex<usize>, Condvar); 2],
+}
+
+impl Pair {
+    fn new(ring: usize) -> Arc<Self> {
+        let units = ring / UNIT;
+        Arc::new(Self {
+            control: Control::default(),
+            headers: (0..units).map(|_| atomic::AtomicUsize::new(0)).collect(),
+            cells: (0..units).map(|_| UnsafeCell::new(0)).collect(),
+            pipes: [(Mutex::new(0), Condvar::new()), (Mutex::new(0), Condvar::new())],
+        })
+    }
+
+    fn fill(&self, place: usize, value: usize) {
+        self.cells[place / UNIT].with_mut(|cell| {
+            // SAFETY: as the ring says; if it is wrong, the model checker says so.
+            unsafe { *cell = value }
+        });
+    }
+
+    fn look(&self, place: usize) -> usize {
+        self.cells[place / UNIT].with(|cell| {
+            // SAFETY: as above.
+            unsafe { *cell }
+        })
+    }
+}
+
+impl Memory for Pair {
+    fn control(&self) -> &Control {
+        &self.control
+    }
+
+    fn header(&self, place: usize) -> &atomic::AtomicUsize {
+        assert_eq!(place % UNIT, UNIT - 8);
+        &self.headers[place / UNIT]
+    }
+}
+
+/// The pipes of one half. Their ends stay open, as where a third process has copies.
+struct Pipes<'pair>(&'pair Pair, usize);
+
+impl Bell for Pipes<'_> {
+    fn ring(&self) -> crate::Result<()> {
+        let (bytes, ready) = &self.0.pipes[1 - self.1];
+        *bytes.lock().unwrap() += 1;
+        ready.notify_one();
+        Ok(())
+    }
+
+    fn hear(&self, until: Option<Deadline>) -> crate::Result<Heard> {
+        let (bytes, ready) = &self.0.pipes[self.1];
+        let mut bytes = bytes.lock().unwrap();
+        while *bytes == 0 {
+            if until.is_none() {
+                return Err(Errno::EAGAIN);
+            }
+            bytes = ready.wait(bytes).unwrap();
+        }
+        *bytes = 0;
+        Ok(Heard::Rung)
+    }
+}
+
+/// A half in a process of its own, of which a thread here is the model.
+struct Half<const WRITER: bool> {
+    pair: Arc<Pair>,
+    side: Side<WRITER>,
+    mark: atomic::AtomicUsize,
+}
+
+impl<const WRITER: bool> Half<WRITER> {
+    fn new(pair: &Arc<Pair>) -> Self {
+        let ring = pair.headers.len() * UNIT;
+        Self { pair: pair.clone(), side: Side::new(ring), mark: atomic::AtomicUsize::new(0) }
+    }
+
+    fn leave(&mut self, closed: bool) {
+        let number = usize::from(WRITER);
+        self.side.leave(&*self.pair, &self.mark, &Pipes(&self.pair, number), closed);
+    }
+}
+
+impl Half<true> {
+    /// Sends a record whose cell holds `value`; `Ok(false)` if the reader is gone.
+    fn send(&mut self, chunk: usize, value: usize, until: Option<Deadline>) -> crate::Result<bool> {
+        let Self { pair, side, mark } = self;
+        let bell = Pipes(pair, 1);
+        side.claim(&**pair, mark)?;
+        let (start, needed) = side.next(chunk);
+        if side.is_there(&**pair, needed)? {
+            side.disarm(&**pair, &bell);
+        } else if !side.wait(&**pair, &bell, needed, until)? {
+            return Ok(false);
+        }
+        pair.fill(side.place(start), value);
+        side.send(&**pair, &bell, start, value)?;
+        Ok(true)
+    }
+}
+
+impl Half<false> {
+    /// The record, which is as long as its cell says; `None` at the end.
+    fn recv(&mut self, until: Option<Deadline>) -> crate::Result<Option<usize>> {
+        let Self { pair, side, mark } = self;
+        let bell = Pipes(pair, 0);
+        side.claim(&**pair, mark)?;
+        let needed = side.next();
+        if side.is_there(&**pair, needed)? {
+            side.disarm(&**pair, &bell);
+        } else if !side.wait(&**pair, &bell, needed, until)? {
+            return Ok(None);
+        }
+        let record = side.record(&**pair)?;
+        assert!(record.place + record.len <= pair.headers.len() * UNIT, "outside the ring");
+        let value = pair.look(record.place);
+        assert_eq!(value, record.len);
+        side.give_back(&**pair, &bell, record);
+        Ok(Some(value))
+    }
+}
+
+/// Runs a model in every order, or in those in which threads are put aside at most so many times.
+fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = preemptions;
+    builder.check(model);
+}
+
+/// Through a ring of so many records goes one more: the writer has to wait for room.
+fn records_arrive(in_ring: usize, preemptions: Option<usize>) {
+    check(preemptions, move || {
+        let pair = Pair::new(in_ring * UNIT);
+        let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
+        let writing = thread::spawn(move || {
+            for value in 1..=in_ring + 1 {
+                assert!(writer.send(8, value, FOREVER).unwrap());
+            }
+        });
+        for value in 1..=in_ring + 1 {
+            assert_eq!(reader.recv(FOREVER).unwrap(), Some(value));
+        }
+        writing.join().unwrap();
+    });
+}
+
+pub(crate) fn both_sides_sleep_in_a_ring_of_one() {
+    records_arrive(1, Some(5));
+}
+
+pub(crate) fn both_sides_sleep_in_a_ring_of_two() {
+    records_arrive(2, Some(3));
+}
+
+/// The reader finds the end behind the records, with pipe ends that stay open.
+pub(crate) fn writer_is_dropped() {
+    loom::model(|| {
+        let pair = Pair::new(2 * UNIT);
+        let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
+        let writing = thread::spawn(move || {
+            assert!(writer.send(8, 1, FOREVER).unwrap());
+            writer.leave(true);
+        });
+        assert_eq!(reader.recv(FOREVER).unwrap(), Some(1));
+        assert_eq!(reader.recv(FOREVER).unwrap(), None);
+        writing.join().unwrap();
+    });
+}
+
+/// In a ring of four units, chunks of two: the third does not fit before the end.
+pub(crate) fn skipped_ends_of_laps() {
+    check(Some(2), || {
+        let pair = Pair::new(4 * UNIT);
+        let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
+        let writing = thread::spawn(move || {
+            // The second takes one unit of the two, the last of which is skipped.
+            for value in [100, 1, 101] {
+                assert!(writer.send(101, value, FOREVER).unwrap());
+            }
+        });
+        for value in [100, 1, 101] {
+            assert_eq!(reader.recv(FOREVER).unwrap(), Some(value));
+        }
+        writing.join().unwrap();
+    });
+}
+
+/// A side that has tried without success is woken as one that sleeps is.
+pub(crate) fn what_is_tried_is_armed() {
+    check(Some(3), || {
+        let pair = Pair::new(2 * UNIT);
+        let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
+        let writing = thread::spawn(move || {
+            assert!(writer.send(8, 1, FOREVER).unwrap());
+            assert!(writer.send(8, 2, FOREVER).unwrap());
+        });
+        for value in 1..=2 {
+            let received = loop {
+                match reader.recv(None) {
+                    // As `poll` does.
+                    Err(Errno::EAGAIN) => {
+                        let (bytes, ready) = &pair.pipes[0];
+                        let mut bytes = bytes.lock().unwrap();
+                        while *bytes == 0 {
+                            bytes = ready.wait(bytes).unwrap();
+                        }
+                    }
+                    answer => break answer.unwrap(),
+                }
+            };
+            assert_eq!(received, Some(value));
+        }
+        writing.join().unwrap();
+        // However often it was rung, no more than one ring is left in the pipe for each record.
+        assert!(*pair.pipes[0].0.lock().unwrap() <= 1, "rings are left over");
+    });
+}
+
+/// Two processes have a copy of the writer, and one of them gets to use it.
+pub(crate) fn one_process_of_two_writes() {
+    loom::model(|| {
+        let pair = Pair::new(2 * UNIT);
+        let [mut one, mut other] = [Half::<true>::new(&pair), Half::<true>::new(&pair)];
+        let writing = thread::spawn(move || one.send(8, 1, None));
+        let answers = [other.send(8, 2, None), writing.join().unwrap()];
+        match answers {
+            [Ok(true), Err(Errno::EBUSY)] => assert_eq!(pair.look(0), 2),
+            [Err(Errno::EBUSY), Ok(true)] => assert_eq!(pair.look(0), 1),
+            answers => panic!("{answers:?}"),
+        }
+    });
+}
+
+/// A process that takes over what another has released sees all that this has done.
+pub(crate) fn half_goes_from_one_process_to_another() {
+    loom::model(|| {
+        let pair = Pair::new(2 * UNIT);
+        let [mut one, mut other] = [Half::<true>::new(&pair), Half::<true>::new(&pair)];
+        let writing = thread::spawn(move || {
+            let sent = one.send(8, 1, None);
+            one.leave(false);
+            sent
+        });
+        let second = other.send(8, 2, None);
+        let first = writing.join().unwrap();
+        let mut reader = Half::<false>::new(&pair);
+        match (first, second) {
+            (Ok(true), Ok(true)) => {
+                // The first has released before the second took, so they are in this order.
+                assert_eq!(reader.recv(None).unwrap(), Some(1));
+                assert_eq!(reader.recv(None).unwrap(), Some(2));
+            }
+            (Ok(true), Err(Errno::EBUSY)) => assert_eq!(reader.recv(None).unwrap(), Some(1)),
+            (Err(Errno::EBUSY), Ok(true)) => assert_eq!(reader.recv(None).unwrap(), Some(2)),
+            answers => panic!("{answers:?}"),
+        }
+        assert_eq!(reader.recv(None), Err(Errno::EAGAIN));
+    });
+}
+
+const RUBBISH: [usize; 12] = [
+    0,
+    57,
+    UNIT,
+    4 * UNIT - 8,
+    4 * UNIT - 7,
+    4 * UNIT,
+    usize::MAX / 2,
+    usize::MAX - 128,
+    usize::MAX - 71,
+    usize::MAX - 8,
+    usize::MAX - 1,
+    usize::MAX,
+];
+
+/// Whatever a writer puts into a header: `EPROTO`, for good.
+pub(crate) fn rubbish_in_headers() {
+    for (rubbish, sent) in RUBBISH.into_iter().flat_map(|rubbish| [1, 2, 3].map(|sent| (rubbish, sent))) {
+        if (1..=UNIT * sent - 8).contains(&rubbish) {
+            continue; // a record, of whatever contents
+        }
+        loom::model(move || {
+            let pair = Pair::new(4 * UNIT);
+            let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
+            for _ in 0..sent {
+                assert!(writer.send(8, 8, None).unwrap());
+            }
+            pair.headers[3].store(rubbish, atomic::Ordering::Relaxed);
+            for _ in 0..2 {
+                assert_eq!(reader.recv(None), Err(Errno::EPROTO), "{rubbish} of {sent}");
+                pair.headers[3].store(8, atomic::Ordering::Relaxed);
+            }
+        });
+    }
+}
+
+/// Whatever a peer puts into its position: `EPROTO`, for good.
+pub(crate) fn rubbish_in_positions() {
+    for rubbish in RUBBISH {
+        loom::model(move || {
+            let pair = Pair::new(4 * UNIT);
+            let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
+            let [head, tail] = [&pair.control.head.0, &pair.control.tail.0];
+            if rubbish % UNIT != 0 || rubbish > 4 * UNIT {
+                head.store(rubbish, atomic::Ordering::Relaxed);
+                for _ in 0..2 {
+                    assert_eq!(reader.recv(None), Err(Errno::EPROTO), "{rubbish}");
+                    head.store(0, atomic::Ordering::Relaxed);
+                }
+            }
+            if rubbish != 0 {
+                tail.store(rubbish, atomic::Ordering::Relaxed);
+                for _ in 0..2 {
+                    assert_eq!(writer.send(8, 1, None), Err(Errno::EPROTO), "{rubbish}");
+                    tail.store(0, atomic::Ordering::Relaxed);
+                }
+            }
+        });
+    }
+}

@@ -119,6 +119,11 @@ const EXAMPLES: &[Example] = &[
         needs_187: false,
     },
     Example {
+        name: "shared_chunks",
+        tested: Tested::Elsewhere("tests/forked/shared.rs"),
+        needs_187: false,
+    },
+    Example {
         name: "simple_pipe",
         tested: Tested::Here { parent: &["Received: Hello from pipe!"], child: &[] },
         needs_187: false,

@@ -666,6 +666,26 @@ fn signals_interrupt_nothing() {
     assert!(common::HANDLED.load(std::sync::atomic::Ordering::SeqCst) > 0);
 }
 
+/// Both processes of the example have the same sum, and print their rate.
+fn example_sums_on_both_sides() {
+    if !supported() {
+        return;
+    }
+    for (arguments, sum) in [(&["3"][..], 77_309_214_720_u64), (&["1", "10"], 8_589_869_056)] {
+        let mut command = common::program(&common::example("shared_chunks"));
+        let output = common::finish(command.args(arguments));
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut lines: Vec<_> = text.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert_eq!(lines[0], format!("Both have the sum {sum}"));
+        assert!(lines[1].starts_with("filled ") && lines[2].starts_with("summed "), "{text}");
+    }
+    let mut command = common::program(&common::example("shared_chunks"));
+    assert_eq!(common::finish(command.arg("none")).status.code(), Some(1));
+}
+
 /// Sets the soft limit and returns what it was.
 fn limit(resource: usize, soft: u64) -> u64 {
     let mut limits = [0_u64; 2];
@@ -771,4 +791,5 @@ pub(crate) const TESTS: common::Tests = common::tests![
     out_of_descriptors_emfile_leaves_nothing,
     out_of_memory_enomem,
     advice_refused_makes_no_pair,
+    example_sums_on_both_sides,
 ];

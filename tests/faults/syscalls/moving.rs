@@ -6,6 +6,7 @@ use crate::common::nr;
 use crate::tracer::operation;
 use rawpipe::Deadline;
 use rawpipe::Wait;
+use rawpipe::chunk::shared::SharedBuilder;
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::fd::OwnedFd;
 use rawpipe::io::{self, IoSlice};
@@ -223,5 +224,19 @@ pub(super) fn chunks() -> Vec<Operation> {
                 done(writer.send(40_000))
             });
         }),
+        of("chunk::shared", "a pair whose halves sleep", || {
+            operation(|| {
+                let builder = SharedBuilder::new().chunk(100).ring(1).wait(Wait::Adaptive);
+                let (mut reader, mut writer) = done(builder.build())?;
+                let _ = reader.recv_deadline(Deadline::after(SOON));
+                while let Ok(chunk) = writer.try_chunk() {
+                    chunk.fill(1);
+                    done(writer.send(100));
+                }
+                drop(done(reader.recv())?);
+                done(writer.chunk().map(drop))
+            });
+        })
+        .without(&[&[refused(nr::PWRITEV2)]]),
     ]
 }

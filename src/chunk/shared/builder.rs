@@ -1,4 +1,9 @@
 //! Making a pair.
+//!
+//! # Safety
+//!
+//! This file is trusted with nothing of its own: who forks answers for what the child does.
+#![allow(unsafe_code, reason = "fork is unsafe to call")]
 
 use super::half::{Half, Pipes};
 use super::memory::Pair;
@@ -142,7 +147,6 @@ impl SharedBuilder {
     /// ```
     ///
     /// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html)
-    #[expect(unsafe_code, reason = "fork")]
     pub unsafe fn fork_reader<F>(self, body: F) -> Result<(Child, SharedWriter)>
     where
         F: FnOnce(SharedReader) -> u8,
@@ -185,7 +189,6 @@ impl SharedBuilder {
     /// ```
     ///
     /// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html)
-    #[expect(unsafe_code, reason = "fork")]
     pub unsafe fn fork_writer<F>(self, body: F) -> Result<(Child, SharedReader)>
     where
         F: FnOnce(SharedWriter) -> u8,
@@ -201,7 +204,6 @@ impl SharedBuilder {
 /// # Safety
 ///
 /// As [`fork_with`].
-#[expect(unsafe_code, reason = "fork")]
 unsafe fn fork_between<Half>(kept: Half, body: impl FnOnce() -> u8) -> Result<(Child, Half)> {
     let mut kept = Some(kept);
     let child = || {

@@ -12,20 +12,23 @@ const MISTAKES: &[(&str, &[(&str, &str)])] = &[
     (
         "no_fence_after_the_position",
         &[(
-            "        fence(Ordering::SeqCst);\n        let [_, wants, _] = Self::other(memory);\n        let wanted",
-            "        let [_, wants, _] = Self::other(memory);\n        let wanted",
+            "        fence(Ordering::SeqCst);\n        let wants = &Self::other(memory).wants;\n        let wanted",
+            "        let wants = &Self::other(memory).wants;\n        let wanted",
         )],
     ),
     ("no_fence_before_sleeping", &[("fence(Ordering::SeqCst);\n            gone", "gone")]),
     (
         "no_fence_after_closing",
-        &[("            fence(Ordering::SeqCst);\n            let [", "            let [")],
+        &[("            fence(Ordering::SeqCst);\n            let wants", "            let wants")],
     ),
     (
         "relaxed_store",
-        &[("position.store(to, Ordering::Release)", "position.store(to, Ordering::Relaxed)")],
+        &[("position.0.store(to, Ordering::Release)", "position.0.store(to, Ordering::Relaxed)")],
     ),
-    ("relaxed_load", &[("position.load(Ordering::Acquire)", "position.load(Ordering::Relaxed)")]),
+    (
+        "relaxed_load",
+        &[("position.0.load(Ordering::Acquire)", "position.0.load(Ordering::Relaxed)")],
+    ),
     (
         "no_second_look",
         &[

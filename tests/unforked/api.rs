@@ -108,6 +108,10 @@ mod default {
         rawpipe::transfer::TransferMechanism,
         rawpipe::transfer::Transferred,
     }
+    // It borrows a reader exclusively.
+    types! { LENT: Send | Sync | Unpin =>
+        rawpipe::chunk::shared::SharedChunk<'static>,
+    }
     // They borrow a closure of the caller's for the progress, of which nothing is asked.
     types! { WITH_A_CLOSURE: Unpin =>
         rawpipe::transfer::Fanout<'static>,
@@ -127,7 +131,7 @@ mod default {
     fn api_every_type_is_asserted_to_have_its_traits() {
         let std = ["fd::BorrowedFd", "fd::OwnedFd", "io::IoSlice", "io::IoSliceMut"];
         let std = std.map(|name| format!("rawpipe::{name}"));
-        let asserted = names([ALWAYS, ALWAYS_BUT_UNWIND_SAFE, MORE, WITH_A_CLOSURE]);
+        let asserted = names([ALWAYS, ALWAYS_BUT_UNWIND_SAFE, MORE, LENT, WITH_A_CLOSURE]);
         let asserted: BTreeSet<_> =
             asserted.into_iter().filter(|name| !std.contains(name)).collect();
         assert_eq!(types_of(FULL), asserted);

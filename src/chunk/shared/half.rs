@@ -38,13 +38,9 @@ impl<const WRITER: bool> Half<WRITER> {
     #[inline]
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline>) -> Result<bool> {
         let Self { side, pair, bell, spin } = self;
-        let mut ask = || if side.is_there(pair, needed)? { Ok(()) } else { Err(Errno::EAGAIN) };
-        let there = match ask() {
-            Err(Errno::EAGAIN) if until.is_some() => spin.ask(ask),
-            answer => answer,
-        };
-        if there != Err(Errno::EAGAIN) {
-            there?;
+        let mut there = || if side.is_there(pair, needed)? { Ok(()) } else { Err(Errno::EAGAIN) };
+        // What is wrong with the memory is found by the next look as well.
+        if there().is_ok() || (until.is_some() && spin.ask(there).is_ok()) {
             side.disarm(pair, bell);
             return Ok(true);
         }

@@ -27,30 +27,26 @@ const FREE: usize = 0;
 const OWNED: usize = 1;
 const CLOSED: usize = 2;
 
-/// Two cache lines, since processors fetch them in pairs.
-#[repr(align(128))]
-#[derive(Debug, Default)]
-pub(super) struct Line(pub(super) AtomicUsize);
-
-/// What both sides look at. All zeros are a ring that nobody has used.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub(super) struct Control {
-    pub(super) head: Line,
-    pub(super) tail: Line,
-    /// The position that a side waits for, with 1 added; 0 while it does not wait.
-    writer_wants: Line,
-    rare: Rare,
-}
-
-/// These share two lines: they change rarely, and a `send` looks at two of them.
+/// On two cache lines of its own, since processors fetch them in pairs.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
-struct Rare {
-    reader_wants: AtomicUsize,
-    reader: AtomicUsize,
-    writer: AtomicUsize,
+pub(super) struct Position(pub(super) AtomicUsize);
+
+/// What a half stores for the other to look at.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    pub(super) position: Position,
+    /// The other's position that it waits for, with 1 added; 0 while it does not wait. This and the state
+    /// share a line: both change rarely, and a `send` looks at both of the reader's.
+    wants: AtomicUsize,
+    state: AtomicUsize,
 }
+
+/// The words of the reader and of the writer. All zeros are a ring that nobody has used.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(super) struct Control(pub(super) [Words; 2]);
 
 /// The memory of a ring.
 pub(super) trait Memory {
@@ -104,32 +100,23 @@ impl<const WRITER: bool> Side<WRITER> {
         Self { ring, at: 0, seen: 0, armed: 0, broken: false }
     }
 
-    fn words(control: &Control) -> [&AtomicUsize; 3] {
-        let Control { head, tail, writer_wants, rare } = control;
-        if WRITER {
-            [&head.0, &writer_wants.0, &rare.writer]
-        } else {
-            [&tail.0, &rare.reader_wants, &rare.reader]
-        }
+    fn own(memory: &impl Memory) -> &Words {
+        &memory.control().0[usize::from(WRITER)]
     }
 
-    /// Position, wanted position and state of this side.
-    fn own(memory: &impl Memory) -> [&AtomicUsize; 3] {
-        Self::words(memory.control())
-    }
-
-    /// The same of the other side.
-    fn other(memory: &impl Memory) -> [&AtomicUsize; 3] {
-        if WRITER {
-            Side::<false>::words(memory.control())
-        } else {
-            Side::<true>::words(memory.control())
-        }
+    fn other(memory: &impl Memory) -> &Words {
+        &memory.control().0[usize::from(!WRITER)]
     }
 
     /// Where a position is in the ring.
     pub(super) const fn place(&self, position: usize) -> usize {
         position & (self.ring - 1)
+    }
+
+    /// The word before the record at `position`.
+    #[inline]
+    fn header<'a>(&self, memory: &'a impl Memory, position: usize) -> &'a AtomicUsize {
+        memory.header(self.place(position.wrapping_sub(HEADER)))
     }
 
     /// The first position of the lap after the one of `position`.
@@ -144,14 +131,14 @@ impl<const WRITER: bool> Side<WRITER> {
         if mark.load(Ordering::Relaxed) == OWNED {
             return if self.broken { Err(Errno::EPROTO) } else { Ok(false) };
         }
-        let [position, _, state] = Self::own(memory);
+        let Words { position, state, .. } = Self::own(memory);
         // Acquire: what the process did that had it before and released it.
         if state.compare_exchange(FREE, OWNED, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return Err(Errno::EBUSY);
         }
         mark.store(OWNED, Ordering::Relaxed);
         *self = Self::new(self.ring);
-        self.at = position.load(Ordering::Relaxed);
+        self.at = position.0.load(Ordering::Relaxed);
         self.broken = self.at % UNIT != 0;
         self.seen = self.at;
         self.look(memory)?;
@@ -171,11 +158,10 @@ impl<const WRITER: bool> Side<WRITER> {
             return;
         }
         self.disarm(memory, bell);
-        let [_, _, state] = Self::own(memory);
-        state.store(if closed { CLOSED } else { FREE }, Ordering::Release);
+        Self::own(memory).state.store(if closed { CLOSED } else { FREE }, Ordering::Release);
         if closed {
             fence(Ordering::SeqCst);
-            let [_, wants, _] = Self::other(memory);
+            let wants = &Self::other(memory).wants;
             let wanted = wants.load(Ordering::Relaxed);
             if wanted != 0 && take(wants, wanted) {
                 // If the other side is gone there is nobody to wake.
@@ -186,16 +172,14 @@ impl<const WRITER: bool> Side<WRITER> {
 
     /// Whether the other side was dropped by the process that used it.
     pub(super) fn other_is_closed(memory: &impl Memory) -> bool {
-        let [_, _, state] = Self::other(memory);
-        state.load(Ordering::Acquire) == CLOSED
+        Self::other(memory).state.load(Ordering::Acquire) == CLOSED
     }
 
     /// Looks at the other side's position.
     #[inline]
     fn look(&mut self, memory: &impl Memory) -> Result<()> {
-        let [position, _, _] = Self::other(memory);
         // Acquire: what the other side did to the bytes that it gives away by this.
-        let seen = position.load(Ordering::Acquire);
+        let seen = Self::other(memory).position.0.load(Ordering::Acquire);
         let [head, tail] = if WRITER { [self.at, seen] } else { [seen, self.at] };
         if self.broken || head.wrapping_sub(tail) > self.ring || seen % UNIT != 0 {
             return Err(self.fail());
@@ -231,7 +215,7 @@ impl<const WRITER: bool> Side<WRITER> {
     ) -> Result<bool> {
         // What an earlier call has set may have been taken: that ring is over.
         self.disarm(memory, bell);
-        let [_, wants, _] = Self::own(memory);
+        let wants = &Self::own(memory).wants;
         let mut gone = false;
         loop {
             self.armed = needed | 1;
@@ -254,8 +238,7 @@ impl<const WRITER: bool> Side<WRITER> {
     #[inline]
     pub(super) fn disarm(&mut self, memory: &impl Memory, bell: &impl Bell) {
         let armed = mem::take(&mut self.armed);
-        let [_, wants, _] = Self::own(memory);
-        if armed != 0 && !take(wants, armed) {
+        if armed != 0 && !take(&Self::own(memory).wants, armed) {
             // The other side has rung, or is about to: then this ring is left unheard.
             let _ = bell.hear(None);
         }
@@ -264,14 +247,13 @@ impl<const WRITER: bool> Side<WRITER> {
     /// Moves this side's position on, which gives the bytes before it to the other side.
     #[inline]
     fn advance(&mut self, memory: &impl Memory, bell: &impl Bell, to: usize) -> Result<()> {
-        let [position, _, _] = Self::own(memory);
         self.at = to;
         // Release: whatever was done to the bytes that are given away.
-        position.store(to, Ordering::Release);
+        Self::own(memory).position.0.store(to, Ordering::Release);
         // Of two sides of which one stores its position and looks whether the other waits, and the other
         // stores that it waits and looks at the position, at least one sees what the other has stored.
         fence(Ordering::SeqCst);
-        let [_, wants, _] = Self::other(memory);
+        let wants = &Self::other(memory).wants;
         let wanted = wants.load(Ordering::Relaxed);
         if wanted != 0 && reached(to, wanted - 1) && take(wants, wanted) {
             bell.ring()?;
@@ -336,17 +318,6 @@ impl Side<false> {
     pub(super) fn give_back(&mut self, memory: &impl Memory, bell: &impl Bell, record: Record) {
         // If the writer is gone there is nobody to wake.
         let _ = self.advance(memory, bell, record.end);
-    }
-}
-
-impl<const WRITER: bool> Side<WRITER> {
-    #[inline]
-    fn header<'memory>(
-        &self,
-        memory: &'memory impl Memory,
-        position: usize,
-    ) -> &'memory AtomicUsize {
-        memory.header(self.place(position.wrapping_sub(HEADER)))
     }
 }
 

@@ -139,9 +139,10 @@ impl Half<false> {
 }
 
 /// Runs a model in every order, or in those in which threads are put aside at most so many times.
+/// `LOOM_MAX_PREEMPTIONS` sets another bound.
 fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = preemptions;
+    builder.preemption_bound = builder.preemption_bound.or(preemptions);
     builder.check(model);
 }
 
@@ -318,7 +319,7 @@ pub(crate) fn rubbish_in_positions() {
         loom::model(move || {
             let pair = Pair::new(4 * UNIT);
             let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
-            let [head, tail] = [&pair.control.head.0, &pair.control.tail.0];
+            let [tail, head] = [0, 1].map(|half| &pair.control.0[half].position.0);
             if rubbish % UNIT != 0 || rubbish > 4 * UNIT {
                 head.store(rubbish, atomic::Ordering::Relaxed);
                 for _ in 0..2 {

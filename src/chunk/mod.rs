@@ -106,8 +106,8 @@ mod writer;
 
 use core::fmt;
 
-pub use shared::shared;
 pub use reader::{ChunkReader, ReaderBuilder};
+pub use shared::shared;
 pub use writer::{ChunkWriter, WriterBuilder};
 
 /// Sends of less than this many bytes are plain writes, whatever the mechanism: 16 KiB. (Less than a

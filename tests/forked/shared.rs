@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "fork, limits, and system calls by number")]
 
 use crate::common::bytes::Random;
-use crate::common::{self, Filter, NO_FILTER, Storm, child, filtered, open_fds, skip};
+use crate::common::{self, Filter, NO_FILTER, Storm, child, filtered, nr, open_fds, skip};
 use rawpipe::chunk::shared;
 use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
 use rawpipe::event::{PollEvents, PollFd, poll};
@@ -627,7 +627,6 @@ fn awake_sides_make_no_system_call() {
     if common::emulated() {
         return skip(test, "no seccomp under an emulator");
     }
-    use raw::nr;
     let calls =
         [nr::READ, nr::WRITE, nr::WRITEV, nr::PWRITEV2, nr::PPOLL, nr::CLOCK_GETTIME, nr::MADVISE];
     filtered(test, &"any call", || {
@@ -691,12 +690,12 @@ fn limit(resource: usize, soft: u64) -> u64 {
     let mut limits = [0_u64; 2];
     let place = (&raw mut limits).expose_provenance();
     // SAFETY: the kernel writes the two limits to this place.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, resource, 0, place) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, 0, place) }, 0);
     let before = limits[0];
     limits[0] = soft;
     let place = (&raw const limits).expose_provenance();
     // SAFETY: the kernel reads the two limits at this place.
-    assert_eq!(unsafe { raw::syscall4(raw::nr::PRLIMIT64, 0, resource, place, 0) }, 0);
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
     before
 }
 
@@ -759,7 +758,7 @@ fn advice_refused_makes_no_pair() {
     for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL] {
         filtered(test, &errno, || {
             let before = (open_fds(), mappings());
-            if !Filter::new(&[raw::nr::MADVISE], errno).install() {
+            if !Filter::new(&[nr::MADVISE], errno).install() {
                 return NO_FILTER;
             }
             let refused = shared().err() == Some(errno);

@@ -166,11 +166,13 @@ impl Cells {
         Ok(Self(Map { base: call::mmap_shared(len, populate)?, len }))
     }
 
-    /// A page of zeros for this process, and none that it forks if it is to be wiped there.
+    /// A page of zeros for this process, and none that it forks if it is to be wiped there: `EOPNOTSUPP`
+    /// where the kernel does not do that, or a filter rejects it.
     pub(crate) fn page(wiped: bool) -> Result<Self> {
         let mut page = Map::page()?;
         if wiped {
-            page.wipe_on_fork()?;
+            let refused = |errno| if call::is_missing(errno) { Errno::EOPNOTSUPP } else { errno };
+            page.wipe_on_fork().map_err(refused)?;
         }
         Ok(Self(page))
     }

@@ -84,8 +84,8 @@ impl SharedBuilder {
     ///   four descriptors.
     /// - [`ENOMEM`](Errno::ENOMEM) if the ring is larger than `RLIMIT_AS`, the overcommit limit or the address
     ///   space allows.
-    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP), or what a filter returns, if `MADV_WIPEONFORK` is not supported:
-    ///   before Linux 4.14, and in emulators of user programs. Without it a forked child could not be told
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if `MADV_WIPEONFORK` is not supported: before Linux 4.14, in
+    ///   emulators of user programs, or if a filter rejects it. Without it a forked child could not be told
     ///   from its parent.
     pub fn build(self) -> Result<(SharedReader, SharedWriter)> {
         let ring = self.ring_size().ok_or(Errno::ENOMEM)?;

@@ -103,9 +103,6 @@ fn pages(mechanism: ChunkMechanism, len: usize) -> Result<(Map, Option<OwnedFd>)
         return Ok((map, None));
     }
     let len = crate::sys::map::round_up(len, crate::sys::page::size())?;
-    let file = crate::io::off_stdio(call::memfd_create(c"rawpipe-chunks")?)?;
-    call::ftruncate(file.as_fd(), len)?;
-    // From here on nobody can take pages away from the mapping, whoever gets hold of the file.
-    call::fcntl_seal_size(file.as_fd())?;
+    let file = crate::sys::map::file(c"rawpipe-chunks", len)?;
     Ok((Map::of_file(file.as_fd(), len)?, Some(file)))
 }

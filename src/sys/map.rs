@@ -20,11 +20,12 @@
 //! that it has been forked and leave them alone.
 #![allow(unsafe_code, reason = "slices of mapped memory")]
 
-use crate::fd::BorrowedFd;
+use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::abi;
 use crate::sys::call;
 use crate::sys::page;
 use crate::{Errno, Result};
+use core::ffi::CStr;
 use core::ptr::NonNull;
 use core::slice;
 
@@ -51,11 +52,11 @@ impl Map {
     #[inline]
     pub(crate) fn anonymous(len: usize) -> Result<Self> {
         if len < LARGE {
-            return Self::new(round_up(len.max(1), page::size())?, None);
+            return Self::new(round_up(len.max(1), page::size())?);
         }
         // The kernel chooses an address for whole pages; huge ones need one that is aligned to them.
         let len = round_up(len, HUGE)?;
-        let mut map = Self::new(len.checked_add(HUGE).ok_or(Errno::ENOMEM)?, None)?;
+        let mut map = Self::new(len.checked_add(HUGE).ok_or(Errno::ENOMEM)?)?;
         let address = map.base.as_ptr().addr();
         map.cut_to(address.next_multiple_of(HUGE) - address, len)?;
         // A hint: it fails where the kernel has no huge pages, and then small ones it is.
@@ -66,17 +67,17 @@ impl Map {
     /// A page for this process and none that it forks: they find zeros instead.
     #[inline]
     pub(crate) fn page() -> Result<Self> {
-        Self::new(page::size(), None)
+        Self::new(page::size())
     }
 
     /// The file's first `len` bytes, which it must have.
     #[inline]
     pub(crate) fn of_file(file: BorrowedFd<'_>, len: usize) -> Result<Self> {
-        Self::new(len, Some(file))
+        Ok(Self { base: call::mmap(len, abi::PROT_RW, abi::MAP_SHARED, Some(file))?, len })
     }
 
-    fn new(len: usize, file: Option<BorrowedFd<'_>>) -> Result<Self> {
-        Ok(Self { base: call::mmap(len, file)?, len })
+    fn new(len: usize) -> Result<Self> {
+        Ok(Self { base: call::mmap(len, abi::PROT_RW, abi::MAP_OWN, None)?, len })
     }
 
     /// Unmaps all but `len` bytes from `start` on.
@@ -161,20 +162,36 @@ pub(crate) struct Cells(Map);
 
 #[cfg(feature = "transfer")]
 impl Cells {
-    /// Zeros, shared with the processes that are forked from this one.
-    pub(crate) fn shared(len: usize, populate: bool) -> Result<Self> {
-        Ok(Self(Map { base: call::mmap_shared(len, populate)?, len }))
+    /// `len` bytes of the file, which must have them, or zeros that processes forked from this one share.
+    /// With `populate` the pages are there at once, as far as there is memory.
+    pub(crate) fn new(
+        len: usize,
+        file: Option<BorrowedFd<'_>>,
+        writable: bool,
+        populate: bool,
+    ) -> Result<Self> {
+        let protection = if writable { abi::PROT_RW } else { abi::PROT_READ };
+        let flags = abi::MAP_SHARED | if file.is_none() { abi::MAP_ANONYMOUS } else { 0 };
+        let flags = flags | if populate { abi::MAP_POPULATE } else { 0 };
+        Ok(Self(Map { base: call::mmap(len, protection, flags, file)?, len }))
     }
 
-    /// A page of zeros for this process, and none that it forks if it is to be wiped there: `EOPNOTSUPP`
-    /// where the kernel does not do that, or a filter rejects it.
-    pub(crate) fn page(wiped: bool) -> Result<Self> {
+    /// A page of zeros for this process.
+    pub(crate) fn page() -> Result<Self> {
+        Map::page().map(Self)
+    }
+
+    /// A page of zeros for this process and none that it forks: they find zeros again. `EOPNOTSUPP` where
+    /// the kernel does not do that, or a filter rejects it.
+    pub(crate) fn marks() -> Result<Self> {
         let mut page = Map::page()?;
-        if wiped {
-            let refused = |errno| if call::is_missing(errno) { Errno::EOPNOTSUPP } else { errno };
-            page.wipe_on_fork().map_err(refused)?;
-        }
+        let refused = |errno| if call::is_missing(errno) { Errno::EOPNOTSUPP } else { errno };
+        page.wipe_on_fork().map_err(refused)?;
         Ok(Self(page))
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len
     }
 
     /// The address of `len` bytes, which are within the mapping.
@@ -184,6 +201,19 @@ impl Cells {
         // SAFETY: `start` is within the mapping (just compared).
         unsafe { self.0.base.add(start) }
     }
+}
+
+/// A file in memory, of `len` zeros. Its size is sealed, so that no process can take pages away from those
+/// that map it.
+pub(crate) fn file(name: &CStr, len: usize) -> Result<OwnedFd> {
+    let file = crate::io::off_stdio(call::memfd_create(name)?)?;
+    // Beyond this limit the kernel sends `SIGXFSZ`.
+    if call::prlimit64_get_soft(abi::RLIMIT_FSIZE).is_ok_and(|limit| limit < len as u64) {
+        return Err(Errno::EFBIG);
+    }
+    call::ftruncate(file.as_fd(), len)?;
+    call::fcntl_add_seals(file.as_fd(), abi::F_SEAL_SHRINK | abi::F_SEAL_GROW)?;
+    Ok(file)
 }
 
 /// `ENOMEM` for what no address space has room for.
@@ -214,11 +244,8 @@ mod tests {
 
     #[test]
     fn map_of_a_sealed_file_is_the_file() {
-        use crate::fd::AsFd;
         let len = 3 * page::size();
-        let file = call::memfd_create(c"test").unwrap();
-        call::ftruncate(file.as_fd(), len).unwrap();
-        call::fcntl_seal_size(file.as_fd()).unwrap();
+        let file = file(c"test", len).unwrap();
         assert_eq!(call::ftruncate(file.as_fd(), 0), Err(Errno::EPERM));
         let mut map = Map::of_file(file.as_fd(), len).unwrap();
         map.bytes_mut()[len - 1] = 9;

@@ -10,16 +10,12 @@ const SOURCE: &str = "../../src/chunk/shared/ring.rs";
 const MISTAKES: &[(&str, &[(&str, &str)])] = &[
     ("intact", &[]),
     (
-        "no_fence_after_the_position",
-        &[(
-            "        fence(Ordering::SeqCst);\n        let wants = &Self::other(memory).wants;\n        let wanted",
-            "        let wants = &Self::other(memory).wants;\n        let wanted",
-        )],
+        "no_fence_before_looking_for_sleepers",
+        &[("        fence(Ordering::SeqCst);\n        let wants", "        let wants")],
     ),
-    ("no_fence_before_sleeping", &[("fence(Ordering::SeqCst);\n            gone", "gone")]),
     (
-        "no_fence_after_closing",
-        &[("            fence(Ordering::SeqCst);\n            let wants", "            let wants")],
+        "no_fence_before_sleeping",
+        &[("            fence(Ordering::SeqCst);\n            gone", "            gone")],
     ),
     (
         "relaxed_store",
@@ -32,16 +28,13 @@ const MISTAKES: &[(&str, &[(&str, &str)])] = &[
     (
         "no_second_look",
         &[
-            ("            self.look(memory)?;\n            if reached", "            if reached"),
-            (
-                "gone = bell.hear(until)? == Heard::Gone;",
-                "gone = bell.hear(until)? == Heard::Gone; self.look(memory)?;",
-            ),
+            ("            self.look()?;\n            if reached", "            if reached"),
+            ("gone = !self.link.hear(until)?;", "gone = !self.link.hear(until)?; self.look()?;"),
         ],
     ),
-    ("no_look_whether_closed", &[("gone |= Self::other_is_closed(memory);", "")]),
-    ("no_ring", &[("            bell.ring()?;", "")]),
-    ("no_mark", &[("if mark.load(Ordering::Relaxed) == OWNED {", "if true {")]),
+    ("no_look_whether_closed", &[("gone |= self.other_is_closed();", "")]),
+    ("no_ring", &[("            self.link.ring()?;", "")]),
+    ("no_mark", &[("        if self.is_used_here() {", "        if true {")]),
     ("no_acquire_in_claim", &[("OWNED, Ordering::Acquire,", "OWNED, Ordering::Relaxed,")]),
     (
         "no_bounds_of_records",

@@ -5,12 +5,13 @@
 //! This file is trusted with nothing of its own: who forks answers for what the child does.
 #![allow(unsafe_code, reason = "fork is unsafe to call")]
 
-use super::half::{Half, Pipes};
-use super::memory::Pair;
-use super::ring::{Side, size};
+use super::half::Half;
+use super::link::{Ends, Memory, bells};
+use super::ring::{Control, size};
 use super::{SharedReader, SharedWriter};
 use crate::process::{Child, fork_with};
-use crate::wait::{Spin, Wait};
+use crate::sys::map::Cells;
+use crate::wait::Wait;
 use crate::{Errno, Result};
 
 /// Makes a pair step by step.
@@ -31,10 +32,10 @@ use crate::{Errno, Result};
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a builder makes no pair until `build` is called"]
 pub struct SharedBuilder {
-    chunk: usize,
+    pub(super) chunk: usize,
     ring: usize,
-    wait: Wait,
-    populate: bool,
+    pub(super) wait: Wait,
+    pub(super) populate: bool,
 }
 
 impl SharedBuilder {
@@ -89,19 +90,21 @@ impl SharedBuilder {
     ///   from its parent.
     pub fn build(self) -> Result<(SharedReader, SharedWriter)> {
         let ring = self.ring_size().ok_or(Errno::ENOMEM)?;
-        let [pair, other] = Pair::new(ring, self.populate)?;
-        let [bell, other_bell] = Pipes::new()?;
-        let [spin, other_spin] = [Spin::new(self.wait), Spin::new(self.wait)];
-        let half = Half { side: Side::new(ring), pair, bell, spin };
-        let reader = SharedReader { half, held: None, taken: 0 };
-        let side = Side::new(ring);
-        let half = Half { side, pair: other, bell: other_bell, spin: other_spin };
-        Ok((reader, SharedWriter { half, chunk: self.chunk, lent: None }))
+        let cells = |len| Cells::new(len, None, true, self.populate);
+        let memory = Memory::new(cells(size_of::<Control>())?, cells(ring)?)?;
+        let [reader_bells, writer_bells] = bells()?;
+        let ends = Ends::new(memory, reader_bells);
+        let writer = Half::new(ends.other(writer_bells), self.wait);
+        let reader = Half::new(ends, self.wait);
+        Ok((
+            SharedReader { half: reader, taken: 0 },
+            SharedWriter { half: writer, chunk: self.chunk },
+        ))
     }
 
     /// Room for two chunks of which one was skipped; a power of two, of which two are never half of all
     /// positions.
-    fn ring_size(self) -> Option<usize> {
+    pub(super) fn ring_size(self) -> Option<usize> {
         let least =
             if self.ring == 0 { self.chunk.checked_mul(8)?.max(1 << 20) } else { self.ring };
         let limit = isize::MAX as usize / 4;

@@ -105,12 +105,14 @@
 
 mod builder;
 mod half;
-mod memory;
+mod link;
+mod passing;
 mod reader;
 mod ring;
 mod writer;
 
 pub use builder::SharedBuilder;
+pub use passing::SharedCopier;
 pub use reader::{SharedChunk, SharedReader};
 pub use writer::SharedWriter;
 

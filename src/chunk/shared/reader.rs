@@ -7,11 +7,11 @@
 #![allow(unsafe_code, reason = "slices of shared memory")]
 
 use super::half::Half;
-use super::ring::Record;
 use crate::Deadline;
 use crate::Result;
 use crate::fd::{AsFd, BorrowedFd};
 use core::fmt;
+use core::mem;
 use core::ops::Deref;
 
 /// Looks at what its [`SharedWriter`](super::SharedWriter) has sent, where the writer has put it.
@@ -45,9 +45,7 @@ use core::ops::Deref;
 #[derive(Debug)]
 pub struct SharedReader {
     pub(super) half: Half<false>,
-    /// A record whose room has not been given back.
-    pub(super) held: Option<Record>,
-    /// How many of its bytes have been lent.
+    /// How many bytes of the record that is held have been lent.
     pub(super) taken: usize,
 }
 
@@ -124,45 +122,34 @@ impl SharedReader {
 
     #[inline]
     fn take(&mut self, until: Option<Deadline>) -> Result<Option<SharedChunk<'_>>> {
-        let Some(record) = self.fill(until)? else { return Ok(None) };
-        let start = self.taken;
-        self.taken = record.len;
-        Ok(Some(SharedChunk { reader: self, record, start }))
-    }
-
-    /// The record of which there are bytes left to be lent.
-    #[inline]
-    fn fill(&mut self, until: Option<Deadline>) -> Result<Option<Record>> {
-        if self.half.claim()? {
-            self.held = None;
-        }
-        match self.held {
-            Some(record) if self.taken < record.len => return Ok(Some(record)),
-            _ => self.give_back(),
-        }
-        if !self.half.wait(self.half.side.next(), until)? {
+        if !self.fill(until)? {
             return Ok(None);
         }
-        let record = self.half.side.record(&self.half.pair)?;
-        (self.held, self.taken) = (Some(record), 0);
-        Ok(Some(record))
+        let start = mem::replace(&mut self.taken, self.half.side.lent.len);
+        Ok(Some(SharedChunk { reader: self, start }))
     }
 
-    /// Gives the room of the record back, in the process that received it.
+    /// Makes sure that there are bytes left to be lent; `false` at the end.
     #[inline]
-    fn give_back(&mut self) {
-        if let Some(record) = self.held.take() {
-            if self.half.is_used_here() {
-                let Half { side, pair, bell, .. } = &mut self.half;
-                side.give_back(pair, bell, record);
-            }
+    pub(super) fn fill(&mut self, until: Option<Deadline>) -> Result<bool> {
+        self.half.side.claim()?;
+        if self.taken < self.half.side.lent.len {
+            return Ok(true);
         }
+        self.half.side.give_back();
+        if !self.half.wait(self.half.side.next(), until)? {
+            return Ok(false);
+        }
+        self.half.side.lend()?;
+        self.taken = 0;
+        Ok(true)
     }
 
-    /// Bytes of a record, from `start` on.
+    /// Bytes of the record that is held, from `start` on.
     #[inline]
-    fn bytes(&self, record: Record, start: usize) -> &[u8] {
-        let bytes = self.half.pair.bytes(record.place + start, record.len - start);
+    fn bytes(&self, start: usize) -> &[u8] {
+        let side = &self.half.side;
+        let bytes = side.link.bytes(side.lent_at() + start, side.lent.len - start);
         // SAFETY: these bytes are the reader's (2), which this process is alone (4), until they are given
         // back, for which this value is borrowed exclusively (6). They are initialised (11).
         unsafe { bytes.as_ref() }
@@ -175,32 +162,28 @@ impl SharedReader {
     /// left bytes of that. Without a copy in another process, the writer fails with
     /// [`EPIPE`](crate::Errno::EPIPE).
     pub fn release(mut self) {
-        self.give_back();
-        self.half.leave(false);
+        self.half.side.give_back();
+        self.half.side.leave(false);
     }
 }
 
 impl AsFd for SharedReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.half.bell.as_fd()
+        self.half.side.link.bells.0.as_fd()
     }
 }
 
 #[cfg(feature = "std")]
 impl std::io::BufRead for SharedReader {
     fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
-        match self.fill(Some(Deadline::NEVER))? {
-            Some(record) => Ok(self.bytes(record, self.taken)),
-            None => Ok(&[]),
-        }
+        Ok(if self.fill(Some(Deadline::NEVER))? { self.bytes(self.taken) } else { &[] })
     }
 
     fn consume(&mut self, amount: usize) {
-        if let Some(record) = self.held {
-            self.taken = self.taken.saturating_add(amount).min(record.len);
-            if self.taken == record.len {
-                self.give_back();
-            }
+        let len = self.half.side.lent.len;
+        self.taken = self.taken.saturating_add(amount).min(len);
+        if self.taken == len {
+            self.half.side.give_back();
         }
     }
 }
@@ -221,7 +204,6 @@ impl std::io::Read for SharedReader {
 /// If it is leaked, the next call of the reader does.
 pub struct SharedChunk<'reader> {
     reader: &'reader mut SharedReader,
-    record: Record,
     start: usize,
 }
 
@@ -230,7 +212,7 @@ impl Deref for SharedChunk<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        self.reader.bytes(self.record, self.start)
+        self.reader.bytes(self.start)
     }
 }
 
@@ -249,6 +231,6 @@ impl fmt::Debug for SharedChunk<'_> {
 impl Drop for SharedChunk<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.reader.give_back();
+        self.reader.half.side.give_back();
     }
 }

@@ -43,47 +43,46 @@ pub(super) struct Words {
     state: AtomicUsize,
 }
 
-/// The words of the reader and of the writer. All zeros are a ring that nobody has used.
+/// How the memory of a pair is laid out, and by which machine: "rp", this version, and the size of a word.
+pub(super) const FORMAT: usize = 0x7270_0100 | size_of::<usize>();
+
+/// What both halves have in front of the ring. All zeros are a ring that no process has used.
 #[repr(C)]
 #[derive(Debug, Default)]
-pub(super) struct Control(pub(super) [Words; 2]);
-
-/// The memory of a ring.
-pub(super) trait Memory {
-    fn control(&self) -> &Control;
-    /// The word at a place in the ring, counted in bytes: a multiple of [`HEADER`] and less than its size.
-    fn header(&self, place: usize) -> &AtomicUsize;
+pub(super) struct Control {
+    /// Those of the reader and of the writer.
+    pub(super) halves: [Words; 2],
+    /// For a half that comes from another program.
+    pub(super) format: AtomicUsize,
+    pub(super) chunk: AtomicUsize,
 }
 
-/// How one side wakes the other, and sleeps until it is woken.
-pub(super) trait Bell {
+/// What a half has of the memory and the pipes of its pair.
+pub(super) trait Link {
+    fn control(&self) -> &Control;
+    /// The word at a place in the ring, counted in bytes: a multiple of its size, and less than the ring's.
+    fn word(&self, place: usize) -> &AtomicUsize;
+    /// Not 0 if this process uses the half. The kernel wipes it in a forked child.
+    fn mark(&self) -> &AtomicUsize;
     /// Wakes the other side. `EPIPE` if it is gone.
     fn ring(&self) -> Result<()>;
-    /// Sleeps until the other side rings, at most until the deadline (`ETIMEDOUT`). Without a deadline
-    /// it does not sleep (`EAGAIN`). A ring that is heard is over.
-    fn hear(&self, until: Option<Deadline>) -> Result<Heard>;
+    /// Sleeps until the other side rings, at most until the deadline (`ETIMEDOUT`); without a deadline it
+    /// does not sleep (`EAGAIN`). Returns `false` if no process has the other side's bell any more.
+    fn hear(&self, until: Option<Deadline>) -> Result<bool>;
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    Rung,
-    /// No process has the other side's bell any more.
-    Gone,
-}
-
-/// A record that the reader may look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Bytes of the ring that are lent: a record that has been received, or a chunk to be filled.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Record {
-    /// Where it begins in the ring.
-    pub(super) place: usize,
+    start: usize,
+    /// 0 if nothing is lent.
     pub(super) len: usize,
-    /// The position after it.
-    end: usize,
 }
 
 /// One side of a ring, in the process that uses it.
 #[derive(Debug)]
-pub(super) struct Side<const WRITER: bool> {
+pub(super) struct Side<L, const WRITER: bool> {
+    pub(super) link: L,
     ring: usize,
     /// This side's position.
     at: usize,
@@ -93,30 +92,33 @@ pub(super) struct Side<const WRITER: bool> {
     armed: usize,
     /// What the other side has stored is impossible.
     broken: bool,
+    pub(super) lent: Record,
 }
 
-impl<const WRITER: bool> Side<WRITER> {
-    pub(super) const fn new(ring: usize) -> Self {
-        Self { ring, at: 0, seen: 0, armed: 0, broken: false }
+impl<L: Link, const WRITER: bool> Side<L, WRITER> {
+    pub(super) fn new(link: L, ring: usize) -> Self {
+        Self { link, ring, at: 0, seen: 0, armed: 0, broken: false, lent: Record::default() }
     }
 
-    fn own(memory: &impl Memory) -> &Words {
-        &memory.control().0[usize::from(WRITER)]
+    #[inline]
+    fn words(&self, writer: bool) -> &Words {
+        &self.link.control().halves[usize::from(writer)]
     }
 
-    fn other(memory: &impl Memory) -> &Words {
-        &memory.control().0[usize::from(!WRITER)]
-    }
-
-    /// Where a position is in the ring.
-    pub(super) const fn place(&self, position: usize) -> usize {
+    const fn place(&self, position: usize) -> usize {
         position & (self.ring - 1)
+    }
+
+    /// Where in the ring the bytes that are lent begin.
+    #[inline]
+    pub(super) const fn lent_at(&self) -> usize {
+        self.place(self.lent.start)
     }
 
     /// The word before the record at `position`.
     #[inline]
-    fn header<'a>(&self, memory: &'a impl Memory, position: usize) -> &'a AtomicUsize {
-        memory.header(self.place(position.wrapping_sub(HEADER)))
+    fn header(&self, position: usize) -> &AtomicUsize {
+        self.link.word(self.place(position.wrapping_sub(HEADER)))
     }
 
     /// The first position of the lap after the one of `position`.
@@ -124,62 +126,53 @@ impl<const WRITER: bool> Side<WRITER> {
         (position | (self.ring - 1)).wrapping_add(1)
     }
 
-    /// Whether this process may use the half. It may if `mark` says that it does so already, which the
-    /// kernel wipes in a forked child, or if no process does. `Ok(true)` is the first use.
+    /// Whether this process uses the half, and not one from which it was forked.
     #[inline]
-    pub(super) fn claim(&mut self, memory: &impl Memory, mark: &AtomicUsize) -> Result<bool> {
-        if mark.load(Ordering::Relaxed) == OWNED {
-            return if self.broken { Err(Errno::EPROTO) } else { Ok(false) };
+    fn is_used_here(&self) -> bool {
+        self.link.mark().load(Ordering::Relaxed) != FREE
+    }
+
+    /// Makes this process the one that uses the half, unless another does (`EBUSY`).
+    #[inline]
+    pub(super) fn claim(&mut self) -> Result<()> {
+        if self.is_used_here() {
+            return if self.broken { Err(Errno::EPROTO) } else { Ok(()) };
         }
-        let Words { position, state, .. } = Self::own(memory);
+        let Words { position, state, .. } = self.words(WRITER);
         // Acquire: what the process did that had it before and released it.
-        if state.compare_exchange(FREE, OWNED, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return Err(Errno::EBUSY);
-        }
-        mark.store(OWNED, Ordering::Relaxed);
-        *self = Self::new(self.ring);
+        let taken = state.compare_exchange(FREE, OWNED, Ordering::Acquire, Ordering::Relaxed);
+        taken.map_err(|_| Errno::EBUSY)?;
+        self.link.mark().store(OWNED, Ordering::Relaxed);
         self.at = position.0.load(Ordering::Relaxed);
-        self.broken = self.at % UNIT != 0;
-        self.seen = self.at;
-        self.look(memory)?;
-        Ok(true)
+        (self.armed, self.lent, self.broken) = (0, Record::default(), self.at % UNIT != 0);
+        self.look()
     }
 
     /// Gives the half up, so that another process may use it, or for good. Does nothing in a process that
     /// does not use it.
-    pub(super) fn leave(
-        &mut self,
-        memory: &impl Memory,
-        mark: &AtomicUsize,
-        bell: &impl Bell,
-        closed: bool,
-    ) {
-        if mark.swap(FREE, Ordering::Relaxed) != OWNED {
+    pub(super) fn leave(&mut self, closed: bool) {
+        if self.link.mark().swap(FREE, Ordering::Relaxed) == FREE {
             return;
         }
-        self.disarm(memory, bell);
-        Self::own(memory).state.store(if closed { CLOSED } else { FREE }, Ordering::Release);
+        self.disarm();
+        self.words(WRITER).state.store(if closed { CLOSED } else { FREE }, Ordering::Release);
         if closed {
-            fence(Ordering::SeqCst);
-            let wants = &Self::other(memory).wants;
-            let wanted = wants.load(Ordering::Relaxed);
-            if wanted != 0 && take(wants, wanted) {
-                // If the other side is gone there is nobody to wake.
-                let _ = bell.ring();
-            }
+            // If the other side is gone there is nothing to wake.
+            let _ = self.wake(|_| true);
         }
     }
 
     /// Whether the other side was dropped by the process that used it.
-    pub(super) fn other_is_closed(memory: &impl Memory) -> bool {
-        Self::other(memory).state.load(Ordering::Acquire) == CLOSED
+    #[inline]
+    pub(super) fn other_is_closed(&self) -> bool {
+        self.words(!WRITER).state.load(Ordering::Acquire) == CLOSED
     }
 
     /// Looks at the other side's position.
     #[inline]
-    fn look(&mut self, memory: &impl Memory) -> Result<()> {
+    fn look(&mut self) -> Result<()> {
         // Acquire: what the other side did to the bytes that it gives away by this.
-        let seen = Self::other(memory).position.0.load(Ordering::Acquire);
+        let seen = self.words(!WRITER).position.0.load(Ordering::Acquire);
         let [head, tail] = if WRITER { [self.at, seen] } else { [seen, self.at] };
         if self.broken || head.wrapping_sub(tail) > self.ring || seen % UNIT != 0 {
             return Err(self.fail());
@@ -195,9 +188,9 @@ impl<const WRITER: bool> Side<WRITER> {
 
     /// Whether the other side has come to position `needed`. Looks again if it had not.
     #[inline]
-    pub(super) fn is_there(&mut self, memory: &impl Memory, needed: usize) -> Result<bool> {
+    pub(super) fn is_there(&mut self, needed: usize) -> Result<bool> {
         if !reached(self.seen, needed) {
-            self.look(memory)?;
+            self.look()?;
         }
         Ok(reached(self.seen, needed))
     }
@@ -206,63 +199,62 @@ impl<const WRITER: bool> Side<WRITER> {
     ///
     /// Without a deadline it does not wait; but then, and when the deadline has passed, the other side
     /// will ring when it comes there.
-    pub(super) fn wait(
-        &mut self,
-        memory: &impl Memory,
-        bell: &impl Bell,
-        needed: usize,
-        until: Option<Deadline>,
-    ) -> Result<bool> {
+    pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline>) -> Result<bool> {
         // What an earlier call has set may have been taken: that ring is over.
-        self.disarm(memory, bell);
-        let wants = &Self::own(memory).wants;
+        self.disarm();
         let mut gone = false;
         loop {
             self.armed = needed | 1;
-            wants.store(self.armed, Ordering::Relaxed);
+            self.words(WRITER).wants.store(self.armed, Ordering::Relaxed);
             fence(Ordering::SeqCst);
-            gone |= Self::other_is_closed(memory);
-            self.look(memory)?;
+            gone |= self.other_is_closed();
+            self.look()?;
             if reached(self.seen, needed) {
-                self.disarm(memory, bell);
+                self.disarm();
                 return Ok(true);
             }
             if gone {
                 return Ok(false);
             }
-            gone = bell.hear(until)? == Heard::Gone;
+            gone = !self.link.hear(until)?;
         }
     }
 
     /// Takes back what `wants` was set to, since that has come meanwhile.
     #[inline]
-    pub(super) fn disarm(&mut self, memory: &impl Memory, bell: &impl Bell) {
+    pub(super) fn disarm(&mut self) {
         let armed = mem::take(&mut self.armed);
-        if armed != 0 && !take(&Self::own(memory).wants, armed) {
+        if armed != 0 && !take(&self.words(WRITER).wants, armed) {
             // The other side has rung, or is about to: then this ring is left unheard.
-            let _ = bell.hear(None);
+            let _ = self.link.hear(None);
         }
+    }
+
+    /// Rings if the other side waits for a position that `has_come`.
+    #[inline]
+    fn wake(&self, has_come: impl Fn(usize) -> bool) -> Result<()> {
+        // Of two sides of which one stores its position and looks whether the other waits, and the other
+        // stores that it waits and looks at the position, at least one sees what the other has stored.
+        fence(Ordering::SeqCst);
+        let wants = &self.words(!WRITER).wants;
+        let wanted = wants.load(Ordering::Relaxed);
+        if wanted != 0 && has_come(wanted - 1) && take(wants, wanted) {
+            self.link.ring()?;
+        }
+        Ok(())
     }
 
     /// Moves this side's position on, which gives the bytes before it to the other side.
     #[inline]
-    fn advance(&mut self, memory: &impl Memory, bell: &impl Bell, to: usize) -> Result<()> {
+    fn advance(&mut self, to: usize) -> Result<()> {
         self.at = to;
         // Release: whatever was done to the bytes that are given away.
-        Self::own(memory).position.0.store(to, Ordering::Release);
-        // Of two sides of which one stores its position and looks whether the other waits, and the other
-        // stores that it waits and looks at the position, at least one sees what the other has stored.
-        fence(Ordering::SeqCst);
-        let wants = &Self::other(memory).wants;
-        let wanted = wants.load(Ordering::Relaxed);
-        if wanted != 0 && reached(to, wanted - 1) && take(wants, wanted) {
-            bell.ring()?;
-        }
-        Ok(())
+        self.words(WRITER).position.0.store(to, Ordering::Release);
+        self.wake(|wanted| reached(to, wanted))
     }
 }
 
-impl Side<true> {
+impl<L: Link> Side<L, true> {
     /// The position of the next chunk, and how far the reader must have come before it may be filled.
     #[inline]
     pub(super) const fn next(&self, chunk: usize) -> (usize, usize) {
@@ -271,53 +263,66 @@ impl Side<true> {
         (start, start.wrapping_add(size(chunk)).wrapping_sub(self.ring))
     }
 
-    /// Gives the first `len` bytes of the chunk at position `start` to the reader.
+    /// Lends the chunk at position `start`, when the reader has come as far as it must.
     #[inline]
-    pub(super) fn send(
-        &mut self,
-        memory: &impl Memory,
-        bell: &impl Bell,
-        start: usize,
-        len: usize,
-    ) -> Result<()> {
+    pub(super) const fn lend(&mut self, start: usize, chunk: usize) {
+        self.lent = Record { start, len: chunk };
+    }
+
+    /// Gives the first `len` bytes of the chunk that is lent to the reader.
+    #[inline]
+    pub(super) fn send(&mut self, len: usize) -> Result<()> {
+        let start = mem::take(&mut self.lent).start;
         if start != self.at {
-            self.header(memory, self.at).store(SKIP, Ordering::Relaxed);
+            self.header(self.at).store(SKIP, Ordering::Relaxed);
         }
-        self.header(memory, start).store(len, Ordering::Relaxed);
-        self.advance(memory, bell, start.wrapping_add(size(len)))
+        self.header(start).store(len, Ordering::Relaxed);
+        self.advance(start.wrapping_add(size(len)))
     }
 }
 
-impl Side<false> {
+impl<L: Link> Side<L, false> {
     /// How far the writer must have come before there is a record.
     pub(super) const fn next(&self) -> usize {
         self.at.wrapping_add(UNIT)
     }
 
-    /// The next record, when the writer has come to [`next`](Self::next).
+    /// Lends the next record, when the writer has come to [`next`](Self::next).
     #[inline]
-    pub(super) fn record(&mut self, memory: &impl Memory) -> Result<Record> {
+    pub(super) fn lend(&mut self) -> Result<()> {
         let mut start = self.at;
-        let mut len = self.header(memory, start).load(Ordering::Relaxed);
+        let mut len = self.header(start).load(Ordering::Relaxed);
         if len == SKIP {
             start = self.next_lap(start);
-            len = self.header(memory, start).load(Ordering::Relaxed);
+            len = self.header(start).load(Ordering::Relaxed);
         }
-        let place = self.place(start);
         let skipped = start.wrapping_sub(self.at);
         let sent = self.seen.wrapping_sub(self.at);
-        let fits = len <= self.ring && place + len + HEADER <= self.ring;
+        let fits = len <= self.ring && self.place(start) + len + HEADER <= self.ring;
         if len == 0 || !fits || skipped + size(len) > sent {
             return Err(self.fail());
         }
-        Ok(Record { place, len, end: start.wrapping_add(size(len)) })
+        self.lent = Record { start, len };
+        Ok(())
     }
 
-    /// Gives the room of a record back.
+    /// Copies the record that is lent, which may change meanwhile.
+    pub(super) fn copy_to(&self, buf: &mut [u8]) {
+        let words = (self.lent_at()..).step_by(size_of::<usize>());
+        for (place, bytes) in words.zip(buf.chunks_mut(size_of::<usize>())) {
+            let word = self.link.word(place).load(Ordering::Relaxed).to_ne_bytes();
+            bytes.copy_from_slice(&word[..bytes.len()]);
+        }
+    }
+
+    /// Gives the room of the record that is lent back, in the process that received it.
     #[inline]
-    pub(super) fn give_back(&mut self, memory: &impl Memory, bell: &impl Bell, record: Record) {
-        // If the writer is gone there is nobody to wake.
-        let _ = self.advance(memory, bell, record.end);
+    pub(super) fn give_back(&mut self) {
+        let Record { start, len } = mem::take(&mut self.lent);
+        if len > 0 && self.is_used_here() {
+            // If the writer is gone there is nothing to wake.
+            let _ = self.advance(start.wrapping_add(size(len)));
+        }
     }
 }
 

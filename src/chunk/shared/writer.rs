@@ -7,7 +7,6 @@
 #![allow(unsafe_code, reason = "slices of shared memory")]
 
 use super::half::Half;
-use super::ring::Side;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::{Deadline, Errno, Result};
 
@@ -52,8 +51,6 @@ use crate::{Deadline, Errno, Result};
 pub struct SharedWriter {
     pub(super) half: Half<true>,
     pub(super) chunk: usize,
-    /// The position of the chunk that is lent.
-    pub(super) lent: Option<usize>,
 }
 
 impl SharedWriter {
@@ -132,15 +129,14 @@ impl SharedWriter {
 
     #[inline]
     fn lend(&mut self, until: Option<Deadline>) -> Result<&mut [u8]> {
-        if self.half.claim()? {
-            self.lent = None;
-        }
+        self.half.side.claim()?;
         let (start, needed) = self.half.side.next(self.chunk);
         if !self.half.wait(needed, until)? {
             return Err(Errno::EPIPE);
         }
-        self.lent = Some(start);
-        let mut bytes = self.half.pair.bytes(self.half.side.place(start), self.chunk);
+        let side = &mut self.half.side;
+        side.lend(start, self.chunk);
+        let mut bytes = side.link.bytes(side.lent_at(), self.chunk);
         // SAFETY: these bytes are the writer's (2), which this process is alone (4), since the reader has
         // given them back, and this value is borrowed exclusively (6). They are initialised (11).
         Ok(unsafe { bytes.as_mut() })
@@ -182,16 +178,15 @@ impl SharedWriter {
         if len == 0 {
             return Ok(());
         }
-        if self.half.claim()? {
-            self.lent = None;
+        let side = &mut self.half.side;
+        side.claim()?;
+        if len > side.lent.len {
+            return Err(Errno::EINVAL);
         }
-        let start = self.lent.filter(|_| len <= self.chunk).ok_or(Errno::EINVAL)?;
-        self.lent = None;
-        let Half { side, pair, bell, .. } = &mut self.half;
-        if Side::<true>::other_is_closed(pair) {
+        if side.other_is_closed() {
             return Err(Errno::EPIPE);
         }
-        side.send(pair, bell, start, len)
+        side.send(len)
     }
 
     /// Gives the half up without ending the stream, so that another process that has a copy of it, by a
@@ -228,13 +223,13 @@ impl SharedWriter {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn release(mut self) {
-        self.half.leave(false);
+        self.half.side.leave(false);
     }
 }
 
 impl AsFd for SharedWriter {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.half.bell.as_fd()
+        self.half.side.link.bells.0.as_fd()
     }
 }
 

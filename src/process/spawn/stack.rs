@@ -14,6 +14,7 @@
 #![allow(unsafe_code, reason = "mapped memory as a stack and as a slice")]
 
 use super::child::Move;
+use crate::sys::abi;
 use crate::sys::call;
 use crate::sys::page;
 use crate::{Errno, Result};
@@ -60,7 +61,11 @@ impl Stack {
             len = len.checked_next_multiple_of(guard()).ok_or(Errno::ENOMEM)?;
         }
         // As long as it has no guard it is not one that is kept.
-        let mut stack = Self { base: call::mmap(len, None)?, len, moves: usize::MAX };
+        let mut stack = Self {
+            base: call::mmap(len, abi::PROT_RW, abi::MAP_OWN, None)?,
+            len,
+            moves: usize::MAX,
+        };
         // SAFETY: the mapping's lowest pages, which are never lent.
         unsafe { call::mprotect_none(stack.base, guard()) }?;
         stack.moves = moves;

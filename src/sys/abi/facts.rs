@@ -25,6 +25,7 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("O_ACCMODE", O_ACCMODE),
         ("O_RDONLY", O_RDONLY),
         ("F_ADD_SEALS", F_ADD_SEALS),
+        ("F_GET_SEALS", F_GET_SEALS),
         ("F_SEAL_SEAL", F_SEAL_SEAL),
         ("F_SEAL_SHRINK", F_SEAL_SHRINK),
         ("F_SEAL_GROW", F_SEAL_GROW),

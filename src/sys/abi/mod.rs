@@ -122,9 +122,12 @@ pub(crate) const MADV_NORMAL: usize = 0;
 pub(crate) const PROT_NONE: usize = 0;
 pub(crate) const PROT_READ: usize = 1;
 pub(crate) const PROT_WRITE: usize = 2;
+pub(crate) const PROT_RW: usize = PROT_READ | PROT_WRITE;
 pub(crate) const MAP_SHARED: usize = 1;
 pub(crate) const MAP_PRIVATE: usize = 2;
 pub(crate) const MAP_ANONYMOUS: usize = per_arch(0x800, 0x20, 0x20, 0x20, 0x20) as usize;
+/// Zeros for this process alone.
+pub(crate) const MAP_OWN: usize = MAP_PRIVATE | MAP_ANONYMOUS;
 pub(crate) const MAP_POPULATE: usize = per_arch(0x10000, 0x8000, 0x8000, 0x8000, 0x8000) as usize;
 pub(crate) const MADV_DONTNEED: usize = 4;
 pub(crate) const MADV_HUGEPAGE: usize = 14;
@@ -136,9 +139,12 @@ pub(crate) const MFD_ALLOW_SEALING: usize = 2;
 /// Since Linux 6.3, and not in older headers: no test compares it.
 pub(crate) const MFD_NOEXEC_SEAL: usize = 8;
 pub(crate) const F_ADD_SEALS: usize = 1033;
+pub(crate) const F_GET_SEALS: usize = 1034;
 pub(crate) const F_SEAL_SEAL: usize = 1;
 pub(crate) const F_SEAL_SHRINK: usize = 2;
 pub(crate) const F_SEAL_GROW: usize = 4;
+/// Since Linux 5.1.
+pub(crate) const F_SEAL_FUTURE_WRITE: usize = 16;
 
 // For making `fork` of `clone`, which the assembly backends do: sched.h, signal.h, prctl.h.
 #[allow(dead_code, reason = "the shim leaves it to the C library")]

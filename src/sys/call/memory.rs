@@ -18,11 +18,16 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 
-/// `F_ADD_SEALS`: the file keeps its size, and this is final.
+/// `F_ADD_SEALS`
 #[inline]
-pub(crate) fn fcntl_seal_size(fd: BorrowedFd<'_>) -> Result<()> {
-    let seals = abi::F_SEAL_SHRINK | abi::F_SEAL_GROW | abi::F_SEAL_SEAL;
+pub(crate) fn fcntl_add_seals(fd: BorrowedFd<'_>, seals: usize) -> Result<()> {
     fcntl(fd, abi::F_ADD_SEALS, seals).map(drop)
+}
+
+/// `F_GET_SEALS`. `EINVAL` for a file that has none.
+#[inline]
+pub(crate) fn fcntl_get_seals(fd: BorrowedFd<'_>) -> Result<usize> {
+    fcntl(fd, abi::F_GET_SEALS, 0)
 }
 
 /// For an empty file: nobody can have its pages mapped.
@@ -73,27 +78,15 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
     Ok(unsafe { owned(answer) })
 }
 
-/// Maps `len` bytes, for reading and writing, where the kernel likes: of a file from its beginning,
-/// shared with all who map it, or of nothing (zeros), for this process alone.
+/// Maps `len` bytes where the kernel likes: of a file, from its beginning, or of nothing (zeros).
 #[inline]
-pub(crate) fn mmap(len: usize, file: Option<BorrowedFd<'_>>) -> Result<NonNull<u8>> {
-    match file {
-        Some(file) => mmap_somewhere(len, abi::MAP_SHARED, arg(file)),
-        None => mmap_somewhere(len, abi::MAP_PRIVATE | abi::MAP_ANONYMOUS, usize::MAX),
-    }
-}
-
-/// Maps `len` bytes of zeros that this process shares with those forked from it. With `populate` the pages
-/// are there at once, as far as there is memory.
-#[cfg(feature = "transfer")]
-#[inline]
-pub(crate) fn mmap_shared(len: usize, populate: bool) -> Result<NonNull<u8>> {
-    let flags = abi::MAP_SHARED | abi::MAP_ANONYMOUS;
-    mmap_somewhere(len, if populate { flags | abi::MAP_POPULATE } else { flags }, usize::MAX)
-}
-
-fn mmap_somewhere(len: usize, flags: usize, fd: usize) -> Result<NonNull<u8>> {
-    let protection = abi::PROT_READ | abi::PROT_WRITE;
+pub(crate) fn mmap(
+    len: usize,
+    protection: usize,
+    flags: usize,
+    file: Option<BorrowedFd<'_>>,
+) -> Result<NonNull<u8>> {
+    let fd = file.map_or(usize::MAX, arg);
     // SAFETY: without `MAP_FIXED` the kernel chooses addresses where nothing is mapped, so that no
     // memory that anyone has changes.
     let address = decode(unsafe { syscall6(nr::MMAP, 0, len, protection, flags, fd, 0) })?;

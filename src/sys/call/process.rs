@@ -99,6 +99,15 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: usize
         .map(drop)
 }
 
+/// What a limit is now.
+#[inline]
+pub(crate) fn prlimit64_get_soft(resource: u32) -> Result<u64> {
+    let mut limit = [0_u64; 2]; // `struct rlimit64`
+    // SAFETY: writes one `struct rlimit64`, to the place given.
+    decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, 0, lent_mut(&mut limit)) })?;
+    Ok(limit[0])
+}
+
 /// On how many processors the calling thread may run. `EINVAL` where the machine may have more than
 /// 1024 of them.
 #[inline]

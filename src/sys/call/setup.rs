@@ -130,15 +130,6 @@ pub(crate) fn prlimit64(resource: u32, soft: u64, hard: u64) -> Result<()> {
     decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, lent(&limit), 0) }).map(drop)
 }
 
-/// What a limit is now.
-#[inline]
-pub(crate) fn prlimit64_get_soft(resource: u32) -> Result<u64> {
-    let mut limit = [0_u64; 2]; // `struct rlimit64`
-    // SAFETY: writes one `struct rlimit64`, to the place given.
-    decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, 0, lent_mut(&mut limit)) })?;
-    Ok(limit[0])
-}
-
 #[inline]
 pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
     // SAFETY: reads as many group ids as the list has.

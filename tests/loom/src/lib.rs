@@ -24,9 +24,8 @@ macro_rules! versions {
 
 versions! {
     intact
-    no_fence_after_the_position
+    no_fence_before_looking_for_sleepers
     no_fence_before_sleeping
-    no_fence_after_closing
     relaxed_store
     relaxed_load
     no_second_look
@@ -76,13 +75,13 @@ macro_rules! finds {
 }
 
 finds! {
-    both_sides_sleep_in_a_ring_of_one: no_fence_after_the_position no_fence_before_sleeping relaxed_store
+    both_sides_sleep_in_a_ring_of_one: no_fence_before_looking_for_sleepers no_fence_before_sleeping relaxed_store
         relaxed_load no_second_look no_ring;
-    both_sides_sleep_in_a_ring_of_two: no_fence_after_the_position no_fence_before_sleeping relaxed_store
+    both_sides_sleep_in_a_ring_of_two: no_fence_before_looking_for_sleepers no_fence_before_sleeping relaxed_store
         relaxed_load no_second_look no_ring;
-    writer_is_dropped: no_fence_after_closing no_look_whether_closed;
+    writer_is_dropped: no_fence_before_looking_for_sleepers no_look_whether_closed;
     skipped_ends_of_laps: relaxed_store;
-    what_is_tried_is_armed: no_fence_after_the_position no_fence_before_sleeping relaxed_load no_second_look;
+    what_is_tried_is_armed: no_fence_before_looking_for_sleepers no_fence_before_sleeping relaxed_load no_second_look;
     one_process_of_two_writes: no_mark;
     half_goes_from_one_process_to_another: no_acquire_in_claim;
     rubbish_in_headers: no_bounds_of_records;

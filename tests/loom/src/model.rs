@@ -5,7 +5,7 @@ use crate::Deadline;
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
-use ring::{Bell, Control, Heard, Memory, Side, UNIT};
+use ring::{Control, Link, Side, UNIT};
 
 const FOREVER: Option<Deadline> = Some(Deadline::NEVER);
 
@@ -44,30 +44,37 @@ impl Pair {
     }
 }
 
-impl Memory for Pair {
-    fn control(&self) -> &Control {
-        &self.control
-    }
-
-    fn header(&self, place: usize) -> &atomic::AtomicUsize {
-        assert_eq!(place % UNIT, UNIT - 8);
-        &self.headers[place / UNIT]
-    }
+/// What one half has. The ends of the pipes stay open, as where a third process has copies.
+struct Ends {
+    pair: Arc<Pair>,
+    /// 1 for the writer.
+    number: usize,
+    mark: atomic::AtomicUsize,
 }
 
-/// The pipes of one half. Their ends stay open, as where a third process has copies.
-struct Pipes<'pair>(&'pair Pair, usize);
+impl Link for Ends {
+    fn control(&self) -> &Control {
+        &self.pair.control
+    }
 
-impl Bell for Pipes<'_> {
+    fn word(&self, place: usize) -> &atomic::AtomicUsize {
+        assert_eq!(place % UNIT, UNIT - 8);
+        &self.pair.headers[place / UNIT]
+    }
+
+    fn mark(&self) -> &atomic::AtomicUsize {
+        &self.mark
+    }
+
     fn ring(&self) -> crate::Result<()> {
-        let (bytes, ready) = &self.0.pipes[1 - self.1];
+        let (bytes, ready) = &self.pair.pipes[1 - self.number];
         *bytes.lock().unwrap() += 1;
         ready.notify_one();
         Ok(())
     }
 
-    fn hear(&self, until: Option<Deadline>) -> crate::Result<Heard> {
-        let (bytes, ready) = &self.0.pipes[self.1];
+    fn hear(&self, until: Option<Deadline>) -> crate::Result<bool> {
+        let (bytes, ready) = &self.pair.pipes[self.number];
         let mut bytes = bytes.lock().unwrap();
         while *bytes == 0 {
             if until.is_none() {
@@ -76,43 +83,45 @@ impl Bell for Pipes<'_> {
             bytes = ready.wait(bytes).unwrap();
         }
         *bytes = 0;
-        Ok(Heard::Rung)
+        Ok(true)
     }
 }
 
 /// A half in a process of its own, of which a thread here is the model.
-struct Half<const WRITER: bool> {
-    pair: Arc<Pair>,
-    side: Side<WRITER>,
-    mark: atomic::AtomicUsize,
-}
+struct Half<const WRITER: bool>(Side<Ends, WRITER>);
 
 impl<const WRITER: bool> Half<WRITER> {
     fn new(pair: &Arc<Pair>) -> Self {
-        let ring = pair.headers.len() * UNIT;
-        Self { pair: pair.clone(), side: Side::new(ring), mark: atomic::AtomicUsize::new(0) }
+        let mark = atomic::AtomicUsize::new(0);
+        let ends = Ends { pair: pair.clone(), number: usize::from(WRITER), mark };
+        Self(Side::new(ends, pair.headers.len() * UNIT))
+    }
+
+    /// Whether the other side has come, or ever will.
+    fn wait(&mut self, needed: usize, until: Option<Deadline>) -> crate::Result<bool> {
+        if self.0.is_there(needed)? {
+            self.0.disarm();
+            return Ok(true);
+        }
+        self.0.wait(needed, until)
     }
 
     fn leave(&mut self, closed: bool) {
-        let number = usize::from(WRITER);
-        self.side.leave(&*self.pair, &self.mark, &Pipes(&self.pair, number), closed);
+        self.0.leave(closed);
     }
 }
 
 impl Half<true> {
     /// Sends a record whose cell holds `value`; `Ok(false)` if the reader is gone.
     fn send(&mut self, chunk: usize, value: usize, until: Option<Deadline>) -> crate::Result<bool> {
-        let Self { pair, side, mark } = self;
-        let bell = Pipes(pair, 1);
-        side.claim(&**pair, mark)?;
-        let (start, needed) = side.next(chunk);
-        if side.is_there(&**pair, needed)? {
-            side.disarm(&**pair, &bell);
-        } else if !side.wait(&**pair, &bell, needed, until)? {
+        self.0.claim()?;
+        let (start, needed) = self.0.next(chunk);
+        if !self.wait(needed, until)? {
             return Ok(false);
         }
-        pair.fill(side.place(start), value);
-        side.send(&**pair, &bell, start, value)?;
+        self.0.lend(start, chunk);
+        self.0.link.pair.fill(self.0.lent_at(), value);
+        self.0.send(value)?;
         Ok(true)
     }
 }
@@ -120,20 +129,16 @@ impl Half<true> {
 impl Half<false> {
     /// The record, which is as long as its cell says; `None` at the end.
     fn recv(&mut self, until: Option<Deadline>) -> crate::Result<Option<usize>> {
-        let Self { pair, side, mark } = self;
-        let bell = Pipes(pair, 0);
-        side.claim(&**pair, mark)?;
-        let needed = side.next();
-        if side.is_there(&**pair, needed)? {
-            side.disarm(&**pair, &bell);
-        } else if !side.wait(&**pair, &bell, needed, until)? {
+        self.0.claim()?;
+        if !self.wait(self.0.next(), until)? {
             return Ok(None);
         }
-        let record = side.record(&**pair)?;
-        assert!(record.place + record.len <= pair.headers.len() * UNIT, "outside the ring");
-        let value = pair.look(record.place);
-        assert_eq!(value, record.len);
-        side.give_back(&**pair, &bell, record);
+        self.0.lend()?;
+        let (place, len) = (self.0.lent_at(), self.0.lent.len);
+        assert!(place + len <= self.0.link.pair.headers.len() * UNIT, "outside the ring");
+        let value = self.0.link.pair.look(place);
+        assert_eq!(value, len);
+        self.0.give_back();
         Ok(Some(value))
     }
 }
@@ -319,7 +324,7 @@ pub(crate) fn rubbish_in_positions() {
         loom::model(move || {
             let pair = Pair::new(4 * UNIT);
             let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
-            let [tail, head] = [0, 1].map(|half| &pair.control.0[half].position.0);
+            let [tail, head] = [0, 1].map(|half| &pair.control.halves[half].position.0);
             if rubbish % UNIT != 0 || rubbish > 4 * UNIT {
                 head.store(rubbish, atomic::Ordering::Relaxed);
                 for _ in 0..2 {

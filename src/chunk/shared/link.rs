@@ -1,0 +1,163 @@
+//! What one half has of its pair: the memory, and its ends of the two pipes.
+//!
+//! # Safety
+//!
+//! This file is trusted to touch words as atomics only, in places where no record is, and to unmap the
+//! memory of a process when the last half in that process is dropped. See
+//! [`shared`](crate::chunk::shared#why-this-is-sound).
+#![allow(unsafe_code, reason = "atomics in mapped memory")]
+
+use super::ring::{Control, Link};
+use crate::event::{PollEvents, PollFd, poll_until};
+use crate::fd::AsFd;
+use crate::io::write_nosignal;
+use crate::pipe::{self, Capacity};
+use crate::sys::call;
+use crate::sys::map::Cells;
+use crate::{Deadline, Errno, PipeFlags, PipeReader, PipeWriter, Result};
+use core::mem::ManuallyDrop;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// The mappings of a pair in one process.
+#[derive(Debug)]
+pub(super) struct Memory {
+    control: Cells,
+    pub(super) ring: Cells,
+    /// Which halves this process uses. A forked child finds it wiped.
+    marks: Cells,
+    /// How many halves there are in this process. A forked child has a copy. Counted in a page and not in
+    /// an `Arc`, since a child forked from a program with threads must not free what was allocated.
+    holds: Cells,
+}
+
+impl Memory {
+    /// For one half.
+    pub(super) fn new(control: Cells, ring: Cells) -> Result<Self> {
+        let memory = Self { control, ring, marks: Cells::marks()?, holds: Cells::page()? };
+        word(&memory.holds, 0).store(1, Ordering::Relaxed);
+        Ok(memory)
+    }
+
+    #[inline]
+    pub(super) fn control(&self) -> &Control {
+        let place = self.control.at(0, size_of::<Control>()).cast::<Control>();
+        // SAFETY: mapped for this, for as long as `self` lives, and touched in no other way. Any bytes are a
+        // `Control`, which consists of atomics, and a page is aligned for it.
+        unsafe { place.as_ref() }
+    }
+}
+
+#[inline]
+fn word(cells: &Cells, at: usize) -> &AtomicUsize {
+    assert!(at % size_of::<usize>() == 0, "an atomic where none can be");
+    let place = cells.at(at, size_of::<usize>()).cast::<AtomicUsize>();
+    // SAFETY: mapped for as long as `cells` lives, and aligned (just looked at). Any bytes are an atomic.
+    // There is no reference of another kind: a record that is lent ends before the next header, and no
+    // bytes are lent where a record is read by words.
+    unsafe { place.as_ref() }
+}
+
+/// The end of a pipe that a half is woken by, and the one by which it wakes the other half.
+///
+/// All are nonblocking, and no other half's: so neither does a half wake one that does not listen, nor does
+/// a bell wait.
+pub(super) type Bells = (PipeReader, PipeWriter);
+
+/// Those of the reader and of the writer.
+pub(super) fn bells() -> Result<[Bells; 2]> {
+    let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
+    let (other_reader, other_writer) = pipe::internal(PipeFlags::NONBLOCK)?;
+    for pipe in [&writer, &other_writer] {
+        // One byte is enough, and a user's pipes may have so many pages and no more.
+        let _ = pipe.set_capacity(Capacity::Bytes(pipe::PIPE_BUF));
+    }
+    Ok([(reader, other_writer), (other_reader, writer)])
+}
+
+/// What one half has, in one process.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) memory: ManuallyDrop<Memory>,
+    /// Where in the page of marks this half's is.
+    mark: usize,
+    pub(super) bells: Bells,
+}
+
+impl Ends {
+    /// For the only half of the pair in this process.
+    pub(super) const fn new(memory: Memory, bells: Bells) -> Self {
+        Self { memory: ManuallyDrop::new(memory), mark: 0, bells }
+    }
+
+    /// For the other half, in the same process.
+    pub(super) fn other(&self, bells: Bells) -> Self {
+        word(&self.memory.holds, 0).fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the copy shares the mappings, which are unmapped when the count is 0.
+        let memory = unsafe { ptr::read(&raw const self.memory) };
+        Self { memory, mark: size_of::<usize>(), bells }
+    }
+
+    /// Bytes of the ring.
+    #[inline]
+    pub(super) fn bytes(&self, place: usize, len: usize) -> NonNull<[u8]> {
+        NonNull::slice_from_raw_parts(self.memory.ring.at(place, len), len)
+    }
+}
+
+impl Link for Ends {
+    #[inline]
+    fn control(&self) -> &Control {
+        self.memory.control()
+    }
+
+    #[inline]
+    fn word(&self, place: usize) -> &AtomicUsize {
+        word(&self.memory.ring, place)
+    }
+
+    #[inline]
+    fn mark(&self) -> &AtomicUsize {
+        word(&self.memory.marks, self.mark)
+    }
+
+    fn ring(&self) -> Result<()> {
+        loop {
+            match write_nosignal(&self.bells.1, &[0]) {
+                Err(Errno::EINTR) => {}
+                // A full pipe rings already.
+                Ok(_) | Err(Errno::EAGAIN) => return Ok(()),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    fn hear(&self, until: Option<Deadline>) -> Result<bool> {
+        let pipe = &self.bells.0;
+        if let Some(deadline) = until {
+            let deadline = (deadline != Deadline::NEVER).then_some(deadline);
+            if poll_until(&mut [PollFd::new(pipe, PollEvents::IN)], deadline)? == 0 {
+                return Err(Errno::ETIMEDOUT);
+            }
+        }
+        loop {
+            match call::read(pipe.as_fd(), &mut [0; 64]) {
+                Ok(count) => return Ok(count > 0),
+                Err(Errno::EINTR) => {}
+                // Another process that has this end was quicker.
+                Err(Errno::EAGAIN) if until.is_some() => return Ok(true),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        // Release and Acquire: the other half may have been dropped by another thread.
+        if word(&self.memory.holds, 0).fetch_sub(1, Ordering::AcqRel) == 1 {
+            // SAFETY: the other half is dropped, so this is the last copy, and it is not used again.
+            unsafe { ManuallyDrop::drop(&mut self.memory) };
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Halves for other programs: files in memory instead of memory that is inherited.
+//!
+//! # Safety
+//!
+//! This file is trusted with nothing of its own: who adopts a writer, or trusts one, answers for what other
+//! programs write.
+#![allow(unsafe_code, reason = "functions that are unsafe to call")]
+
+use super::half::Half;
+use super::link::{Ends, Memory, bells};
+use super::ring::{Control, FORMAT, size};
+use super::{SharedBuilder, SharedReader, SharedWriter};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::map::{self, Cells};
+use crate::sys::{abi, call, page};
+use crate::{Deadline, Errno, Result, Wait};
+use core::sync::atomic::Ordering;
+
+impl SharedBuilder {
+    /// Makes a pair whose reader is for another program, and returns the four descriptors that this program
+    /// needs, with the writer.
+    ///
+    /// The other program can map the ring for reading only: the kernel refuses everything else, also to a
+    /// program that is hostile. Pass the descriptors on with
+    /// [`Command::fd_map`](crate::process::Command::fd_map), in this order, and close them here. The program
+    /// makes a [`SharedCopier`] of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build), and
+    ///
+    /// - [`EFBIG`](Errno::EFBIG) if the ring is larger than `RLIMIT_FSIZE`.
+    /// - [`EINVAL`](Errno::EINVAL) before Linux 5.1, which lacks `F_SEAL_FUTURE_WRITE`.
+    /// - An error of `memfd_create` if a filter rejects it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::chunk::shared::{SharedBuilder, SharedCopier};
+    /// use rawpipe::Wait;
+    ///
+    /// let (parts, mut writer) = SharedBuilder::new().pass_reader()?;
+    /// // In another program, after `take_inherited` of the four:
+    /// let mut reader = SharedCopier::from_parts(parts, Wait::Block)?;
+    ///
+    /// writer.chunk()?[..5].copy_from_slice(b"hello");
+    /// writer.send(5)?;
+    /// let mut buf = [0; 65536];
+    /// assert_eq!(reader.recv(&mut buf)?, Some(5));
+    /// assert_eq!(&buf[..5], b"hello");
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)
+    pub fn pass_reader(self) -> Result<([OwnedFd; 4], SharedWriter)> {
+        let (parts, half) = self.pass()?;
+        Ok((parts, SharedWriter { half, chunk: self.chunk }))
+    }
+
+    /// Makes a pair whose writer is for another program, and returns the four descriptors that this program
+    /// needs, with the reader: see [`pass_reader`](Self::pass_reader).
+    ///
+    /// The other program makes a [`SharedWriter`] of them. It can change its bytes at any time, so this
+    /// reader copies them, unless the caller [trusts](SharedCopier::trust) it.
+    ///
+    /// # Errors
+    ///
+    /// As [`pass_reader`](Self::pass_reader), but no `EINVAL`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::chunk::shared::{SharedBuilder, SharedWriter};
+    /// use rawpipe::Wait;
+    ///
+    /// let (parts, mut reader) = SharedBuilder::new().pass_writer()?;
+    /// // In another program, after `take_inherited` of the four:
+    /// // SAFETY: they come from `pass_writer`, and no other program has them.
+    /// let mut writer = unsafe { SharedWriter::from_parts(parts, Wait::Block) }?;
+    ///
+    /// writer.chunk()?[..5].copy_from_slice(b"hello");
+    /// writer.send(5)?;
+    /// let mut buf = [0; 65536];
+    /// assert_eq!(reader.recv(&mut buf)?, Some(5));
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    pub fn pass_writer(self) -> Result<([OwnedFd; 4], SharedCopier)> {
+        let (parts, half) = self.pass()?;
+        Ok((parts, SharedCopier(SharedReader { half, taken: 0 })))
+    }
+
+    /// The half that stays, which is the writer or the reader, and the parts of the other.
+    fn pass<const WRITER: bool>(self) -> Result<([OwnedFd; 4], Half<WRITER>)> {
+        let len = self.ring_size().ok_or(Errno::ENOMEM)?.max(page::size());
+        let control = map::file(c"rawpipe-control", page::size())?;
+        let ring = map::file(c"rawpipe-ring", len)?;
+        let cells = Cells::new(len, Some(ring.as_fd()), WRITER, self.populate)?;
+        let memory = Memory::new(of_file(control.as_fd(), true)?, cells)?;
+        memory.control().chunk.store(self.chunk, Ordering::Relaxed);
+        memory.control().format.store(FORMAT, Ordering::Release);
+        // From here on the ring can be mapped for writing by the reader's program only if that has the writer.
+        let writable = if WRITER { abi::F_SEAL_FUTURE_WRITE } else { 0 };
+        call::fcntl_add_seals(ring.as_fd(), abi::F_SEAL_SEAL | writable)?;
+        call::fcntl_add_seals(control.as_fd(), abi::F_SEAL_SEAL)?;
+        let [reader, writer] = bells()?;
+        let (kept, (heard, bell)) = if WRITER { (writer, reader) } else { (reader, writer) };
+        let half = Half::new(Ends::new(memory, kept), self.wait);
+        Ok(([control, ring, heard.into(), bell.into()], half))
+    }
+}
+
+/// Maps all of a file, if no process can cut it off: else `EPROTO`.
+fn of_file(file: BorrowedFd<'_>, writable: bool) -> Result<Cells> {
+    if call::fcntl_get_seals(file)? & abi::F_SEAL_SHRINK == 0 {
+        return Err(Errno::EPROTO);
+    }
+    let len = usize::try_from(call::statx(file)?.stx_size).map_err(|_| Errno::ENOMEM)?;
+    Cells::new(len, Some(file), writable, false)
+}
+
+/// The half that came from another program, and the size of its chunks.
+fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<(Half<WRITER>, usize)> {
+    let [control, ring, heard, bell] = parts;
+    let (control, ring) = (of_file(control.as_fd(), true)?, of_file(ring.as_fd(), WRITER)?);
+    let len = ring.len();
+    if control.len() < size_of::<Control>() || !len.is_power_of_two() || len < page::size() {
+        return Err(Errno::EPROTO);
+    }
+    let memory = Memory::new(control, ring)?;
+    let format = memory.control().format.load(Ordering::Acquire);
+    let chunk = memory.control().chunk.load(Ordering::Relaxed);
+    if format != FORMAT || chunk == 0 || chunk > len || 2 * size(chunk) > len {
+        return Err(Errno::EPROTO);
+    }
+    Ok((Half::new(Ends::new(memory, (heard.into(), bell.into())), wait), chunk))
+}
+
+impl SharedWriter {
+    /// Makes the writer of the descriptors that [`pass_writer`](SharedBuilder::pass_writer) has returned in
+    /// another program, in the same order.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`](Errno::EINVAL) if the first two are not files of `memfd_create`.
+    /// - [`EPROTO`](Errno::EPROTO) if they were not made by this version of the crate, or for pointers of
+    ///   another size.
+    /// - [`EPERM`](Errno::EPERM) if they are of [`pass_reader`](SharedBuilder::pass_reader).
+    /// - [`EMFILE`](Errno::EMFILE), [`ENOMEM`](Errno::ENOMEM) and [`EOPNOTSUPP`](Errno::EOPNOTSUPP) as for
+    ///   [`build`](SharedBuilder::build).
+    ///
+    /// # Safety
+    ///
+    /// Until the writer is dropped no other process writes to the ring, which is the second descriptor, but
+    /// through a `SharedWriter`.
+    pub unsafe fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
+        adopt(parts, wait).map(|(half, chunk)| Self { half, chunk })
+    }
+}
+
+/// A reader that copies each record out, since the writer is another program, which can change it at any
+/// time.
+///
+/// What it does is sound whatever that program does. A program that can be trusted does not have to be read
+/// by copying: see [`trust`](Self::trust).
+///
+/// Its [`AsFd`] is what that of [`SharedReader`] is.
+#[derive(Debug)]
+pub struct SharedCopier(SharedReader);
+
+impl SharedCopier {
+    /// Makes the reader of the descriptors that [`pass_reader`](SharedBuilder::pass_reader) has returned in
+    /// another program, in the same order.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedWriter::from_parts`], without the `EPERM`.
+    pub fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
+        adopt(parts, wait).map(|(half, _)| Self(SharedReader { half, taken: 0 }))
+    }
+
+    /// Waits for a record, copies it to the beginning of `buf`, and returns how many bytes it has; `None` is
+    /// end of file. Retries on `EINTR`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SharedReader::recv`], and
+    ///
+    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the record is longer than `buf`. It is the next one again.
+    pub fn recv(&mut self, buf: &mut [u8]) -> Result<Option<usize>> {
+        self.copy(buf, Some(Deadline::NEVER))
+    }
+
+    /// Copies the next record as [`recv`](Self::recv) does, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recv`](Self::recv), and
+    ///
+    /// - [`EAGAIN`](Errno::EAGAIN) if there is none.
+    pub fn try_recv(&mut self, buf: &mut [u8]) -> Result<Option<usize>> {
+        self.copy(buf, None)
+    }
+
+    /// Copies the next record as [`recv`](Self::recv) does, and waits at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recv`](Self::recv), and
+    ///
+    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if there was none until then.
+    pub fn recv_deadline(&mut self, buf: &mut [u8], deadline: Deadline) -> Result<Option<usize>> {
+        self.copy(buf, Some(deadline))
+    }
+
+    fn copy(&mut self, buf: &mut [u8], until: Option<Deadline>) -> Result<Option<usize>> {
+        if !self.0.fill(until)? {
+            return Ok(None);
+        }
+        let side = &mut self.0.half.side;
+        let len = side.lent.len;
+        side.copy_to(buf.get_mut(..len).ok_or(Errno::EMSGSIZE)?);
+        side.give_back();
+        Ok(Some(len))
+    }
+
+    /// Makes a reader of it that lends the bytes where they are.
+    ///
+    /// # Safety
+    ///
+    /// Until the reader is dropped no process writes to the ring but through a [`SharedWriter`].
+    pub unsafe fn trust(self) -> SharedReader {
+        self.0
+    }
+}
+
+impl AsFd for SharedCopier {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

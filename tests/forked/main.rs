@@ -18,6 +18,7 @@ mod guide;
 mod handle;
 mod outside;
 mod pages;
+mod passing;
 mod pipe_processes;
 mod pipeline;
 mod pump;
@@ -51,7 +52,7 @@ fn main() {
     common::run_each_alone(
         topics![
             child chunk_fork command communicate duplex examples exec fork guide handle outside pages
-            pipe_processes pipeline pump readiness sanitizer select shared signals spawn spawn_attack
+            passing pipe_processes pipeline pump readiness sanitizer select shared signals spawn spawn_attack
             spawn_differential speed stdio talk waiting worlds
         ],
         SERIAL,

@@ -1,0 +1,66 @@
+//! Starts a worker program, which is this one again, and hands it chunks in shared memory: the worker sums the
+//! words where the parent has written them.
+//!
+//! Python: `subprocess.Popen(pass_fds=…)` with `multiprocessing.shared_memory`.
+//!
+//! Run it by `cargo run --release --example shared_worker [CHUNKS]`.
+#![allow(unsafe_code, reason = "descriptors by number, and trust in the parent")]
+
+use rawpipe::chunk::shared::{SharedBuilder, SharedCopier};
+use rawpipe::{Wait, io::take_inherited, process::Command};
+use std::io::{Error, Result};
+
+/// Where the worker finds the first of its four descriptors.
+const FIRST: i32 = 3;
+
+fn main() -> Result<()> {
+    match std::env::args().nth(1).as_deref() {
+        Some("worker") => work(),
+        chunks => feed(chunks.map_or(Ok(1000), str::parse).map_err(Error::other)?),
+    }
+}
+
+fn feed(chunks: u64) -> Result<()> {
+    let (parts, mut writer) = SharedBuilder::new().pass_reader()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("worker");
+    for (part, number) in parts.into_iter().zip(FIRST..) {
+        command.fd_map(part, number);
+    }
+    let mut worker = command.spawn()?;
+    drop(command); // it has the worker's descriptors: with them open here, the end of the worker is not noticed
+
+    let words = 0..chunks * (64 << 10) / 8;
+    for chunk in 0..chunks {
+        let bytes = writer.chunk()?;
+        let (first, len) = (chunk * (64 << 10) / 8, bytes.len());
+        for (place, word) in bytes.chunks_exact_mut(8).zip(first..) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        writer.send(len)?;
+    }
+    drop(writer); // the end of file
+    let status = worker.wait()?;
+    if !status.success() {
+        return Err(Error::other(format!("worker: {status}")));
+    }
+    println!("The sum should be {}", words.sum::<u64>());
+    Ok(())
+}
+
+fn work() -> Result<()> {
+    let own = |number| {
+        // SAFETY: the parent has mapped them, and nothing else here uses these numbers.
+        unsafe { take_inherited(FIRST + number) }
+    };
+    let reader = SharedCopier::from_parts([own(0)?, own(1)?, own(2)?, own(3)?], Wait::Block)?;
+    // SAFETY: the parent is this program, which writes by its `SharedWriter` only.
+    let mut reader = unsafe { reader.trust() };
+    let mut sum = 0;
+    while let Some(chunk) = reader.recv()? {
+        let words = chunk.chunks_exact(8).map(|word| word.try_into().expect("8 bytes"));
+        sum += words.map(u64::from_ne_bytes).sum::<u64>();
+    }
+    println!("The worker has summed {sum}");
+    Ok(())
+}

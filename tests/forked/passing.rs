@@ -1,0 +1,402 @@
+//! Shared chunks whose halves are in different programs. Each test runs alone in a process.
+//!
+//! `RAWPIPE_TEST_STEPS` is how many steps a hostile peer takes (20,000).
+#![allow(unsafe_code, reason = "mappings, limits, and halves made of descriptors")]
+
+use crate::common::bytes::Random;
+use crate::common::{self, child, nr, open_fds, skip};
+use rawpipe::chunk::shared::{SharedBuilder, SharedCopier, SharedWriter};
+use rawpipe::event::{PollEvents, PollFd, poll};
+use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rawpipe::process::Signal;
+use rawpipe::{Deadline, Errno, Wait, raw};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+use std::{env, thread};
+
+const PROT_READ: usize = 1;
+const PROT_WRITE: usize = 2;
+const MAP_SHARED: usize = 1;
+const RLIMIT_FSIZE: usize = 1;
+
+/// Where the control page has what. The documentation of the module says the same.
+const POSITIONS: [u64; 2] = [0, 256];
+const WANTS: [u64; 2] = [128, 384];
+const STATES: [u64; 2] = [128 + WORD, 384 + WORD];
+const FORMAT: u64 = 512;
+const WORD: u64 = size_of::<usize>() as u64;
+
+fn supported() -> bool {
+    match SharedBuilder::new().pass_reader() {
+        Ok(_) => true,
+        // Emulators of user programs do not wipe memory; before Linux 5.1 there is no such seal.
+        Err(errno @ (Errno::EOPNOTSUPP | Errno::EINVAL)) => {
+            skip(&common::name_alone(), &format!("no pair for two programs: {errno}"));
+            false
+        }
+        Err(errno) => panic!("{errno}"),
+    }
+}
+
+fn times(full: usize) -> usize {
+    if common::slow() { full / 20 } else { full }
+}
+
+/// One more owner of each.
+fn copies(parts: &[OwnedFd; 4]) -> [OwnedFd; 4] {
+    parts.each_ref().map(|part| part.try_clone().unwrap())
+}
+
+fn writer(parts: [OwnedFd; 4]) -> rawpipe::Result<SharedWriter> {
+    // SAFETY: no test looks at bytes in place that it also changes.
+    unsafe { SharedWriter::from_parts(parts, Wait::Block) }
+}
+
+fn reader(parts: [OwnedFd; 4]) -> rawpipe::Result<SharedCopier> {
+    SharedCopier::from_parts(parts, Wait::Block)
+}
+
+fn send(writer: &mut SharedWriter, bytes: &[u8]) {
+    writer.chunk().unwrap()[..bytes.len()].copy_from_slice(bytes);
+    writer.send(bytes.len()).unwrap();
+}
+
+/// Maps a page of a file: its address.
+fn map(file: BorrowedFd<'_>, protection: usize) -> rawpipe::Result<usize> {
+    let fd = file.as_raw_fd() as usize;
+    // SAFETY: maps where nothing is mapped.
+    let answer = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, MAP_SHARED, fd, 0) };
+    usize::try_from(answer).map_err(|_| errno(answer))
+}
+
+fn errno(answer: isize) -> Errno {
+    Errno::from_raw_os_error(i32::try_from(-answer).unwrap()).unwrap()
+}
+
+fn records_arrive_in_both_directions() {
+    if !supported() {
+        return;
+    }
+    for chunk in [1, 7, 64, 1000, 65536] {
+        let builder = SharedBuilder::new().chunk(chunk).ring(1);
+        let (parts, mut here) = builder.pass_reader().unwrap();
+        let mut there = reader(parts).unwrap();
+        let (parts, mut back) = builder.pass_writer().unwrap();
+        let mut answers = writer(parts).unwrap();
+        let mut buf = vec![0; chunk];
+        for number in 0..500 {
+            let record = common::bytes::data(1 + number * 31 % chunk);
+            send(&mut here, &record);
+            let len = there.recv(&mut buf).unwrap().unwrap();
+            assert_eq!(buf[..len], record);
+            send(&mut answers, &buf[..len]);
+            assert_eq!(back.recv(&mut buf).unwrap(), Some(len));
+            assert_eq!(buf[..len], record);
+        }
+        drop((here, answers));
+        assert_eq!(there.recv(&mut buf).unwrap(), None);
+        assert_eq!(back.recv(&mut buf).unwrap(), None);
+    }
+}
+
+fn trusted_reader_lends_in_place() {
+    if !supported() {
+        return;
+    }
+    let (parts, mut writer) = SharedBuilder::new().pass_reader().unwrap();
+    // SAFETY: only `writer` writes.
+    let mut reader = unsafe { reader(parts).unwrap().trust() };
+    send(&mut writer, b"in place");
+    assert_eq!(&*reader.recv().unwrap().unwrap(), b"in place");
+}
+
+fn record_longer_than_the_buffer_emsgsize_stays() {
+    if !supported() {
+        return;
+    }
+    let (parts, mut writer) = SharedBuilder::new().pass_reader().unwrap();
+    let mut reader = reader(parts).unwrap();
+    send(&mut writer, b"ten bytes.");
+    let mut buf = [0; 10];
+    assert_eq!(reader.recv(&mut buf[..9]), Err(Errno::EMSGSIZE));
+    assert_eq!(reader.try_recv(&mut []), Err(Errno::EMSGSIZE));
+    assert_eq!((reader.recv(&mut buf), &buf), (Ok(Some(10)), b"ten bytes."));
+    assert_eq!(reader.try_recv(&mut buf), Err(Errno::EAGAIN));
+    let soon = Deadline::after(Duration::from_millis(5));
+    assert_eq!(reader.recv_deadline(&mut buf, soon), Err(Errno::ETIMEDOUT));
+    send(&mut writer, b"!");
+    assert_eq!(poll(&mut [PollFd::new(&reader, PollEvents::IN)], None), Ok(1));
+    assert_eq!(reader.try_recv(&mut buf), Ok(Some(1)));
+}
+
+/// The reader's program has no way to the ring but reading, and nobody can cut it off.
+fn reader_cannot_write_eperm() {
+    if !supported() {
+        return;
+    }
+    let (parts, mut writer) = SharedBuilder::new().pass_reader().unwrap();
+    send(&mut writer, b"mine");
+    let ring = &parts[1];
+    assert_eq!(map(ring.as_fd(), PROT_READ | PROT_WRITE), Err(Errno::EPERM));
+    let path = format!("/proc/self/fd/{}", ring.as_raw_fd());
+    let again = File::options().read(true).write(true).open(path).unwrap();
+    assert_eq!(map(again.as_fd(), PROT_READ | PROT_WRITE), Err(Errno::EPERM));
+    let address = map(ring.as_fd(), PROT_READ).unwrap();
+    // SAFETY: changes the protection of the page just mapped.
+    let answer = unsafe { raw::syscall3(nr::MPROTECT, address, 4096, PROT_READ | PROT_WRITE) };
+    assert_eq!(errno(answer), Errno::EACCES);
+    for file in &parts[..2] {
+        let file = File::from(file.try_clone().unwrap());
+        assert_eq!(file.set_len(0).unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert_eq!(file.set_len(1 << 30).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    }
+    let file = File::from(ring.try_clone().unwrap());
+    assert_eq!(file.write_at(b"x", 0).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert_eq!(super::passing::writer(copies(&parts)).unwrap_err(), Errno::EPERM);
+    let mut buf = [0; 4];
+    assert_eq!((reader(parts).unwrap().recv(&mut buf), &buf), (Ok(Some(4)), b"mine"));
+}
+
+/// What is not a pair's, or not this version's, becomes no half.
+fn parts_of_something_else() {
+    if !supported() {
+        return;
+    }
+    let zero = || OwnedFd::from(File::open("/dev/null").unwrap());
+    assert_eq!(reader([zero(), zero(), zero(), zero()]).unwrap_err(), Errno::EINVAL);
+    let (parts, _writer) = SharedBuilder::new().pass_reader().unwrap();
+    let [control, ring, heard, bell] = copies(&parts);
+    assert_eq!(reader([ring, control, heard, bell]).unwrap_err(), Errno::EPERM);
+    let (parts, _reader) = SharedBuilder::new().pass_writer().unwrap();
+    let [control, ring, heard, bell] = copies(&parts);
+    assert_eq!(reader([ring, control, heard, bell]).unwrap_err(), Errno::EPROTO);
+    let control = File::from(parts[0].try_clone().unwrap());
+    for (at, words) in [
+        (FORMAT, [0, 0x7270_0100, 0x7270_0204, usize::MAX]),
+        (FORMAT + WORD, [0, 1 << 20, usize::MAX, usize::MAX / 2]),
+    ] {
+        let mut right = [0; size_of::<usize>()];
+        control.read_exact_at(&mut right, at).unwrap();
+        for word in words {
+            control.write_all_at(&word.to_ne_bytes(), at).unwrap();
+            assert_eq!(reader(copies(&parts)).unwrap_err(), Errno::EPROTO, "{word:#x}");
+            assert_eq!(writer(copies(&parts)).unwrap_err(), Errno::EPROTO, "{word:#x}");
+        }
+        control.write_all_at(&right, at).unwrap();
+    }
+    assert!(writer(parts).is_ok());
+}
+
+/// Two programs with the same parts: the first to use them has the half.
+fn parts_taken_twice_ebusy() {
+    if !supported() {
+        return;
+    }
+    let (parts, mut reader) = SharedBuilder::new().pass_writer().unwrap();
+    let mut first = writer(copies(&parts)).unwrap();
+    let mut second = writer(parts).unwrap();
+    send(&mut first, b"1");
+    assert_eq!(second.chunk().unwrap_err(), Errno::EBUSY);
+    drop(second);
+    send(&mut first, b"2");
+    let mut buf = [0; 1];
+    for expected in [b"1", b"2"] {
+        assert_eq!((reader.recv(&mut buf), &buf), (Ok(Some(1)), expected));
+    }
+    first.release();
+}
+
+/// Whatever a peer stores, and whenever: a record within the ring or an error, no panic, no endless wait.
+fn hostile_peer() {
+    if !supported() {
+        return;
+    }
+    let steps = env::var("RAWPIPE_TEST_STEPS").map_or(20_000, |text| text.parse().unwrap());
+    let steps = times(steps);
+    let mut random = Random::new();
+    let (mut records, mut refused) = (0, 0);
+    for _ in 0..steps / 100 {
+        let builder = SharedBuilder::new().chunk(200).ring(1);
+        let (reading, mut copier) = builder.pass_writer().unwrap();
+        let (writing, mut filler) = builder.pass_reader().unwrap();
+        let mut honest = writer(copies(&reading)).unwrap();
+        let mut buf = [0; 200];
+        for _ in 0..100 {
+            for parts in [&reading, &writing] {
+                disturb(&mut random, parts);
+            }
+            if random.below(2) == 0 && honest.try_chunk().is_ok() {
+                let _ = honest.send(1 + random.below(200));
+            }
+            match copier.try_recv(&mut buf) {
+                Ok(Some(len)) => records += usize::from((1..=200).contains(&len)),
+                Ok(None) | Err(Errno::EAGAIN | Errno::EBUSY) => {}
+                Err(errno) => {
+                    assert!([Errno::EPROTO, Errno::EMSGSIZE].contains(&errno), "{errno}");
+                    refused += 1;
+                }
+            }
+            let filled = filler.try_chunk().map(|chunk| chunk.fill(7));
+            if let Err(errno) = filled.and_then(|()| filler.send(1 + random.below(200))) {
+                let expected = [Errno::EAGAIN, Errno::EBUSY, Errno::EPIPE, Errno::EPROTO];
+                assert!(expected.contains(&errno), "{errno}");
+            }
+        }
+    }
+    common::say(&format!("result: {records} records, {refused} refused, of a hostile peer"));
+    assert!(records > 0 && refused > 0);
+}
+
+/// Stores a word somewhere, or leaves it.
+fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
+    let word = match random.below(6) {
+        0 => random.below(1 << 12),
+        1 => random.below(64) * 64,
+        2 => usize::MAX - random.below(200),
+        3 => usize::MAX / 2 + random.below(3),
+        4 => random.below(4),
+        _ => return,
+    };
+    let places = [POSITIONS, WANTS, STATES].concat();
+    let control = File::from(parts[0].try_clone().unwrap());
+    match random.below(10) {
+        0 => {
+            // The ring, which only a writer's program can write to.
+            let ring = File::from(parts[1].try_clone().unwrap());
+            let headers = ring.metadata().unwrap().len() / 64;
+            let header = random.below(usize::try_from(headers).unwrap()) as u64 * 64 + 56;
+            let _ = ring.write_at(&word.to_ne_bytes(), header);
+        }
+        1 | 2 => {
+            let place = places[random.below(places.len())];
+            control.write_all_at(&word.to_ne_bytes(), place).unwrap();
+        }
+        3 => drop(rawpipe::write(&parts[3], &[0; 5])),
+        _ => {}
+    }
+}
+
+/// What a peer changes while a record is copied is copied as it comes, and no more than the record.
+fn record_changes_while_it_is_copied() {
+    if !supported() {
+        return;
+    }
+    let (parts, mut copier) = SharedBuilder::new().chunk(4000).ring(1).pass_writer().unwrap();
+    let mut honest = writer(copies(&parts)).unwrap();
+    let ring = File::from(parts[1].try_clone().unwrap());
+    let units = ring.metadata().unwrap().len() / 64;
+    let (over, ends) = rawpipe::pipe().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // All bytes but those where a length may be, until the other end is closed.
+            let ended = || poll(&mut [PollFd::new(&over, PollEvents::IN)], Some(Duration::ZERO));
+            while ended() == Ok(0) {
+                for unit in 0..units {
+                    ring.write_all_at(&[5; 56], unit * 64).unwrap();
+                }
+            }
+        });
+        let (mut buf, mut changed) = ([0; 5000], 0);
+        for number in 0..times(20_000) {
+            let len = 1 + number % 4000;
+            honest.chunk().unwrap().fill(1);
+            honest.send(len).unwrap();
+            buf.fill(99);
+            assert_eq!(copier.recv(&mut buf), Ok(Some(len)));
+            changed += buf[..len].iter().filter(|&&byte| byte == 5).count();
+            assert!(buf[len..].iter().all(|&byte| byte == 99));
+        }
+        assert!(changed > 0);
+        drop(ends);
+    });
+}
+
+/// A limit on the size of files is an error, and not the signal that ends a process.
+fn ring_beyond_the_limit_of_files_efbig() {
+    if !supported() {
+        return;
+    }
+    let before = open_fds();
+    let mut trying = child(|| {
+        let limits = [4096_u64, u64::MAX];
+        let place = (&raw const limits).expose_provenance();
+        // SAFETY: the kernel reads the two limits at this place.
+        let set = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) };
+        let refused = SharedBuilder::new().pass_reader().err() == Some(Errno::EFBIG)
+            && SharedBuilder::new().pass_writer().err() == Some(Errno::EFBIG);
+        u8::from(set != 0 || !refused || open_fds() != before)
+    });
+    assert!(trying.wait().unwrap().success());
+}
+
+/// The two examples in which the reader is another program.
+fn examples_print_one_sum() {
+    if !supported() {
+        return;
+    }
+    let python = std::process::Command::new("python3").arg("-V").output().is_ok();
+    for (name, argument, there, here) in [
+        ("shared_worker", "7", "The worker has summed ", "The sum should be "),
+        ("shared_python", "300", "with the sum ", "with the sum "),
+    ] {
+        let test = "examples_print_one_sum";
+        if name == "shared_python" && (!python || common::emulated()) {
+            skip(test, "no python3 of this architecture");
+            continue;
+        }
+        let mut command = common::program(&common::example(name));
+        let output = common::finish(command.arg(argument));
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let [first, second]: [&str; 2] = text.lines().collect::<Vec<_>>().try_into().unwrap();
+        let (_, theirs) = first.split_once(there).unwrap();
+        let (_, ours) = second.split_once(here).unwrap();
+        assert_eq!(theirs, ours, "{text}");
+        let mut command = common::program(&common::example(name));
+        assert!(!common::finish(command.arg("none")).status.success());
+    }
+}
+
+/// A program that is killed while it reads is noticed, and one whose feeder is killed comes to its end.
+fn other_program_killed() {
+    if !supported() {
+        return;
+    }
+    let (parts, mut writer) = SharedBuilder::new().chunk(4096).ring(1).pass_reader().unwrap();
+    let copies = copies(&parts);
+    let mut reading = child(|| {
+        let mut reader = reader(copies).unwrap();
+        let mut buf = [0; 4096];
+        while reader.recv(&mut buf) != Ok(None) {}
+        0
+    });
+    drop(parts);
+    for _ in 0..100 {
+        send(&mut writer, &[1; 1000]);
+    }
+    reading.kill().unwrap();
+    let error = loop {
+        match writer.chunk().map(drop).and_then(|()| writer.send(4096)) {
+            Ok(()) => {}
+            Err(errno) => break errno,
+        }
+    };
+    assert_eq!(error, Errno::EPIPE);
+    assert_eq!(reading.wait().unwrap().signal(), Some(Signal::KILL));
+}
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    records_arrive_in_both_directions,
+    trusted_reader_lends_in_place,
+    record_longer_than_the_buffer_emsgsize_stays,
+    reader_cannot_write_eperm,
+    parts_of_something_else,
+    parts_taken_twice_ebusy,
+    hostile_peer,
+    record_changes_while_it_is_copied,
+    ring_beyond_the_limit_of_files_efbig,
+    examples_print_one_sum,
+    other_program_killed,
+];

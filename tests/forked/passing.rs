@@ -196,16 +196,32 @@ fn parts_taken_twice_ebusy() {
     }
     let (parts, mut reader) = SharedBuilder::new().pass_writer().unwrap();
     let mut first = writer(copies(&parts)).unwrap();
-    let mut second = writer(parts).unwrap();
     send(&mut first, b"1");
-    assert_eq!(second.chunk().unwrap_err(), Errno::EBUSY);
-    drop(second);
+    assert_eq!(writer(copies(&parts)).unwrap_err(), Errno::EBUSY);
     send(&mut first, b"2");
     let mut buf = [0; 1];
     for expected in [b"1", b"2"] {
         assert_eq!((reader.recv(&mut buf), &buf), (Ok(Some(1)), expected));
     }
     first.release();
+    send(&mut writer(parts).unwrap(), b"3");
+    assert_eq!((reader.recv(&mut buf), &buf), (Ok(Some(1)), b"3"));
+}
+
+/// A peer cannot make two writers of one, by saying that the half is free.
+fn forked_child_of_a_writer_for_a_program_ebusy() {
+    if !supported() {
+        return;
+    }
+    let (parts, mut writer) = SharedBuilder::new().pass_reader().unwrap();
+    writer.chunk().unwrap();
+    let control = File::from(parts[0].try_clone().unwrap());
+    for state in STATES {
+        control.write_all_at(&0_usize.to_ne_bytes(), state).unwrap();
+    }
+    let mut copy = child(|| u8::from(writer.chunk().err() != Some(Errno::EBUSY)));
+    assert!(copy.wait().unwrap().success());
+    assert!(writer.send(1).is_ok());
 }
 
 /// Whatever a peer stores, and whenever: a record within the ring or an error, no panic, no endless wait.
@@ -394,6 +410,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     reader_cannot_write_eperm,
     parts_of_something_else,
     parts_taken_twice_ebusy,
+    forked_child_of_a_writer_for_a_program_ebusy,
     hostile_peer,
     record_changes_while_it_is_copied,
     ring_beyond_the_limit_of_files_efbig,

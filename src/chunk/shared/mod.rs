@@ -58,14 +58,46 @@
 //! [`release`](SharedWriter::release). A half that is dropped elsewhere closes and unmaps what that process
 //! has, and no more.
 //!
+//! # Another program
+//!
+//! [`pass_reader`](SharedBuilder::pass_reader) and [`pass_writer`](SharedBuilder::pass_writer) make a pair of
+//! which one half is for a program that this one starts: four descriptors, which that program takes by
+//! [`take_inherited`](crate::io::take_inherited). What each side has to trust:
+//!
+//! | in this process | the other program | has to be trusted |
+//! |---|---|---|
+//! | [`SharedWriter`] of `pass_reader` | reads, and cannot write | no |
+//! | [`SharedCopier`] | writes | no: each record is copied |
+//! | [`SharedReader`] of [`SharedCopier::trust`] | writes | not to write to a record that it has sent |
+//!
+//! A peer that is not trusted can still end the stream, stop it, or make it fail with
+//! [`EPROTO`](crate::Errno::EPROTO).
+//!
+//! Any language with `mmap` can have a half: `examples/shared_reader.py` is a reader in Python. The first
+//! descriptor is a page of words as long as a pointer, in the machine's byte order:
+//!
+//! | byte | word |
+//! |---|---|
+//! | 0, 256 | position of the reader, of the writer, in bytes since the beginning |
+//! | 128, 384 | the other side's position that the reader, the writer waits for, plus 1; 0 if it does not wait |
+//! | 1 word behind that | 0: no process uses this half; 1: one does; 2: it was dropped |
+//! | 512 | `0x7270_0100` plus the bytes of a word |
+//! | 1 word behind that | bytes of a chunk |
+//!
+//! The second one is the ring, whose size is a power of two. A record begins at a position that is a multiple
+//! of 64, and the word before it is its length; if all bits of that are set, the record begins at the next
+//! multiple of the ring's size instead, with its length before it. The third descriptor is the pipe by which
+//! the half is woken, and the fourth the one by which it wakes the other: after a full memory fence, if the
+//! other side's position to wait for has been reached, with a byte, once that has been set to 0.
+//!
 //! # Why this is sound
 //!
-//! Each sentence is one to attack. After it stands the test that does: in `tests/shared.rs`, or in
+//! Each sentence is one to attack. After it stands the test that does: in `tests/forked`, or in
 //! `tests/loom`, where a model checker runs the ring, and variants of it with a mistake that must be found.
 //!
 //! 1. *The memory is the pair's own.* It is mapped for it, never part of an allocator's memory or a stack,
-//!    and has no name and no descriptor. Only processes forked from the one that made it can reach it.
-//!    (`fork_copies_dropped_in_each_order`)
+//!    and has no name and no descriptor. Only processes forked from the one that made it can reach it, and of
+//!    a pair for two programs those that have its descriptors. (`fork_copies_dropped_in_each_order`)
 //! 2. *A byte is either the writer's or the reader's.* From the reader's position to the writer's, bytes are
 //!    the reader's; the rest of the ring is the writer's. Each half moves its own position only, forward
 //!    only, and never past the other's. (loom: `both_sides_sleep_in_a_ring_of_one`, `skipped_ends_of_laps`;
@@ -97,8 +129,15 @@
 //!     only what was sent. What was filled and not sent stays in the ring: put no secret into a chunk that
 //!     is not for the reader.
 //! 12. *No wake-up is lost.* Each half stores its own word, has a full fence, and loads the other's: of "I
-//!     sleep" and "there is more", at least one is seen. (loom: `no_fence_after_the_position`,
-//!     `no_fence_before_sleeping`, `no_fence_after_closing`, `no_second_look`, `no_look_whether_closed`)
+//!     sleep" and "there is more", at least one is seen. (loom: `no_fence_before_looking_for_sleepers`,
+//!     `no_fence_before_sleeping`, `no_second_look`, `no_look_whether_closed`)
+//! 13. *Another program's reader cannot write.* The ring is sealed against further writable mappings before
+//!     its descriptor leaves this process, and the seal is final. (`reader_cannot_write_eperm`)
+//! 14. *Another program's writer is not referred to.* Its records are copied, word by word, by atomic loads;
+//!     a reference to one is made only after the unsafe [`trust`](SharedCopier::trust).
+//!     (`record_changes_while_it_is_copied`, `hostile_peer`)
+//! 15. *Another program cannot free a half of this one.* Of a pair for two programs a half belongs to the process
+//!     that makes it, whatever the shared words say. (`forked_child_of_a_writer_for_a_program_ebusy`)
 //!
 //! Not covered: another process that opens this one's memory through `/proc` or `ptrace`, and code that
 //! breaks the rules of `unsafe`.

@@ -23,7 +23,7 @@ impl SharedBuilder {
     /// The other program can map the ring for reading only: the kernel refuses everything else, also to a
     /// program that is hostile. Pass the descriptors on with
     /// [`Command::fd_map`](crate::process::Command::fd_map), in this order, and close them here. The program
-    /// makes a [`SharedCopier`] of them.
+    /// makes a [`SharedCopier`] of them. A forked child of this process cannot use the writer (`EBUSY`).
     ///
     /// # Errors
     ///
@@ -104,7 +104,8 @@ impl SharedBuilder {
         call::fcntl_add_seals(control.as_fd(), abi::F_SEAL_SEAL)?;
         let [reader, writer] = bells()?;
         let (kept, (heard, bell)) = if WRITER { (writer, reader) } else { (reader, writer) };
-        let half = Half::new(Ends::new(memory, kept), self.wait);
+        let mut half = Half::new(Ends::new(memory, kept), self.wait);
+        half.side.bind()?;
         Ok(([control, ring, heard.into(), bell.into()], half))
     }
 }
@@ -132,7 +133,9 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<(Half<WR
     if format != FORMAT || chunk == 0 || chunk > len || 2 * size(chunk) > len {
         return Err(Errno::EPROTO);
     }
-    Ok((Half::new(Ends::new(memory, (heard.into(), bell.into())), wait), chunk))
+    let mut half = Half::new(Ends::new(memory, (heard.into(), bell.into())), wait);
+    half.side.bind()?;
+    Ok((half, chunk))
 }
 
 impl SharedWriter {
@@ -145,13 +148,14 @@ impl SharedWriter {
     /// - [`EPROTO`](Errno::EPROTO) if they were not made by this version of the crate, or for pointers of
     ///   another size.
     /// - [`EPERM`](Errno::EPERM) if they are of [`pass_reader`](SharedBuilder::pass_reader).
+    /// - [`EBUSY`](Errno::EBUSY) if another process has made a half of them.
     /// - [`EMFILE`](Errno::EMFILE), [`ENOMEM`](Errno::ENOMEM) and [`EOPNOTSUPP`](Errno::EOPNOTSUPP) as for
     ///   [`build`](SharedBuilder::build).
     ///
     /// # Safety
     ///
-    /// Until the writer is dropped no other process writes to the ring, which is the second descriptor, but
-    /// through a `SharedWriter`.
+    /// Until the writer is dropped no other process writes to the ring, which is the second descriptor: none
+    /// makes a writer of these descriptors, and none writes to the file or a mapping of it.
     pub unsafe fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
         adopt(parts, wait).map(|(half, chunk)| Self { half, chunk })
     }
@@ -227,7 +231,8 @@ impl SharedCopier {
     ///
     /// # Safety
     ///
-    /// Until the reader is dropped no process writes to the ring but through a [`SharedWriter`].
+    /// Until the reader is dropped only one process writes to the ring, through a [`SharedWriter`], and no other
+    /// process makes a reader of the same descriptors.
     pub unsafe fn trust(self) -> SharedReader {
         self.0
     }

@@ -92,12 +92,15 @@ pub(super) struct Side<L, const WRITER: bool> {
     armed: usize,
     /// What the other side has stored is impossible.
     broken: bool,
+    /// No forked child may use the half.
+    bound: bool,
     pub(super) lent: Record,
 }
 
 impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     pub(super) fn new(link: L, ring: usize) -> Self {
-        Self { link, ring, at: 0, seen: 0, armed: 0, broken: false, lent: Record::default() }
+        let lent = Record::default();
+        Self { link, ring, at: 0, seen: 0, armed: 0, broken: false, bound: false, lent }
     }
 
     #[inline]
@@ -138,6 +141,9 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         if self.is_used_here() {
             return if self.broken { Err(Errno::EPROTO) } else { Ok(()) };
         }
+        if self.bound {
+            return Err(Errno::EBUSY);
+        }
         let Words { position, state, .. } = self.words(WRITER);
         // Acquire: what the process did that had it before and released it.
         let taken = state.compare_exchange(FREE, OWNED, Ordering::Acquire, Ordering::Relaxed);
@@ -146,6 +152,13 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.at = position.0.load(Ordering::Relaxed);
         (self.armed, self.lent, self.broken) = (0, Record::default(), self.at % UNIT != 0);
         self.look()
+    }
+
+    /// Makes this process the only one that ever uses the half, whatever the other side stores.
+    pub(super) fn bind(&mut self) -> Result<()> {
+        self.claim()?;
+        self.bound = true;
+        Ok(())
     }
 
     /// Gives the half up, so that another process may use it, or for good. Does nothing in a process that

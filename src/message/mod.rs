@@ -10,6 +10,11 @@
 //!
 //! [`Duplex`] is the link under a channel: two pipes, one for each direction.
 //!
+//! All of these are pipes: the other side may be any program, and messages may be longer than the pipe. If it is
+//! a process forked from this one, and messages have a greatest length, a dialogue in shared memory is faster:
+//! see [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), of the feature
+//! `transfer`.
+//!
 //! Nothing here raises `SIGPIPE`: when nobody is left to read, sending answers
 //! [`EPIPE`](crate::Errno::EPIPE).
 //!

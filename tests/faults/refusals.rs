@@ -11,7 +11,8 @@ use crate::common::bytes::data;
 use crate::common::nr;
 use crate::common::programs::{self, output_of};
 use crate::common::{self, Filter, Tool, Value, child, file, keep, open_fds, skip};
-use rawpipe::chunk::{ChunkMechanism as By, ChunkWriter, Reuse, WriterBuilder};
+use rawpipe::chunk::shared::SharedBuilder;
+use rawpipe::chunk::{self, ChunkMechanism as By, ChunkWriter, Reuse, WriterBuilder};
 use rawpipe::event::{Epoll, Event, PollEvents};
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::io::{self, without_sigpipe};
@@ -95,6 +96,7 @@ fn rows() -> Vec<Row> {
     const PR_GET_TID_ADDRESS: u32 = 40;
     const F_SETPIPE_SZ: u32 = 1031;
     const F_ADD_SEALS: u32 = 1033;
+    const F_SEAL_SEAL_AND_FUTURE_WRITE: u32 = 17;
     const MADV_DONTNEED: u32 = 4;
     const MADV_HUGEPAGE: u32 = 14;
     const MADV_WIPEONFORK: u32 = 18;
@@ -142,6 +144,12 @@ fn rows() -> Vec<Row> {
         row("vmsplice", &[Call(nr::VMSPLICE)], FOUR, chunks_by_other_means),
         row("memfd_create", &[Call(nr::MEMFD_CREATE)], THREE, no_memfd),
         row("F_ADD_SEALS", &[Is(nr::FCNTL, 1, F_ADD_SEALS)], THREE, no_memfd),
+        row(
+            "F_SEAL_FUTURE_WRITE",
+            &[Is(nr::FCNTL, 2, F_SEAL_SEAL_AND_FUTURE_WRITE)],
+            THREE,
+            no_reader_for_a_program,
+        ),
         row(
             "MFD_NOEXEC_SEAL",
             &[Has(nr::MEMFD_CREATE, 1, MFD_NOEXEC_SEAL)],
@@ -816,6 +824,7 @@ fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
     let asked = asked_for(By::Memfd);
     if refused.is_some() {
         assert_eq!(asked, Err(Errno::EOPNOTSUPP));
+        assert_eq!(SharedBuilder::new().pass_writer().map(drop).err(), refused);
     }
     chunks_arrive(ChunkWriter::builder());
     let refuse = Filter::new(&[nr::VMSPLICE], Errno::ENOSYS);
@@ -824,6 +833,23 @@ fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
         transfer(full_of(&bytes), &sink).unwrap();
         assert!(contents(&sink) == bytes);
         // What was found out about the other one before holds on: a process is not asked twice.
+    }
+    Ok(())
+}
+
+/// The other direction needs no such seal.
+fn no_reader_for_a_program(refused: Option<Errno>) -> Result<(), &'static str> {
+    let [reader, writer] = [
+        SharedBuilder::new().pass_reader().map(drop),
+        SharedBuilder::new().pass_writer().map(drop),
+    ];
+    if writer == Err(Errno::EOPNOTSUPP) {
+        return Err("no memory that is wiped in a forked child");
+    }
+    assert_eq!(writer, Ok(()));
+    match refused {
+        Some(errno) => assert_eq!(reader, Err(errno)),
+        None => assert!(matches!(reader, Ok(()) | Err(Errno::EINVAL))),
     }
     Ok(())
 }
@@ -873,6 +899,7 @@ fn nothing_wiped(refused: Option<Errno>) -> Result<(), &'static str> {
     if refused.is_some() {
         assert_eq!(mechanisms, [By::Write; 2]);
         assert_eq!(asked, [Err(Errno::EOPNOTSUPP); 2]);
+        assert_eq!(chunk::shared().map(drop), Err(Errno::EOPNOTSUPP));
     }
     Ok(())
 }

@@ -67,6 +67,7 @@ const PURPOSES: [(&str, &[(u64, &str)]); 4] = [
             (1031, "F_SETPIPE_SZ"),
             (1032, "F_GETPIPE_SZ"),
             (1033, "F_ADD_SEALS"),
+            (1034, "F_GET_SEALS"),
         ],
     ),
     ("ioctl", &[(0x541b, "FIONREAD"), (0xc040_ff0b, "PIDFD_GET_INFO")]),

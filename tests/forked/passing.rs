@@ -65,7 +65,7 @@ fn send(writer: &mut SharedWriter, bytes: &[u8]) {
 
 /// Maps a page of a file: its address.
 fn map(file: BorrowedFd<'_>, protection: usize) -> rawpipe::Result<usize> {
-    let fd = file.as_raw_fd() as usize;
+    let fd = usize::try_from(file.as_raw_fd()).unwrap();
     // SAFETY: maps where nothing is mapped.
     let answer = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, MAP_SHARED, fd, 0) };
     usize::try_from(answer).map_err(|_| errno(answer))

@@ -69,6 +69,7 @@ mod default {
         rawpipe::chunk::Reuse,
         rawpipe::chunk::WriterBuilder,
         rawpipe::chunk::shared::SharedBuilder,
+        rawpipe::chunk::shared::SharedCopier,
         rawpipe::chunk::shared::SharedReader,
         rawpipe::chunk::shared::SharedWriter,
         rawpipe::event::Epoll,

@@ -200,6 +200,63 @@ impl SharedBuilder {
         // SAFETY: passed on to the caller.
         unsafe { fork_between(reader, move || body(writer)) }
     }
+
+    /// Makes two pairs, one for each direction, and a child that runs `body` with its reader and its writer, as
+    /// [`fork_reader`](Self::fork_reader). Returns the parent's reader and writer.
+    ///
+    /// With [`Wait::Adaptive`] a question and its answer take about a microsecond while both processes have a
+    /// processor of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build) and [`fork`](crate::fork()).
+    ///
+    /// # Safety
+    ///
+    /// As [`fork_with`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Wait;
+    /// use rawpipe::chunk::shared::SharedBuilder;
+    ///
+    /// let builder = SharedBuilder::new().chunk(64).wait(Wait::Adaptive);
+    /// // SAFETY: the child receives and sends.
+    /// let (mut child, mut answers, mut questions) = unsafe {
+    ///     builder.fork_duplex(|mut questions, mut answers| {
+    ///         while let Ok(Some(question)) = questions.recv() {
+    ///             let answer = question[0] + 1;
+    ///             let sent = answers.chunk().map(|chunk| chunk[0] = answer);
+    ///             if sent.and_then(|()| answers.send(1)).is_err() {
+    ///                 return 1;
+    ///             }
+    ///         }
+    ///         0
+    ///     })
+    /// }?;
+    /// for question in 0..100 {
+    ///     questions.chunk()?[0] = question;
+    ///     questions.send(1)?;
+    ///     assert_eq!(*answers.recv()?.unwrap(), [question + 1]);
+    /// }
+    /// drop(questions);
+    /// assert!(child.wait()?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html)
+    pub unsafe fn fork_duplex<F>(self, body: F) -> Result<(Child, SharedReader, SharedWriter)>
+    where
+        F: FnOnce(SharedReader, SharedWriter) -> u8,
+    {
+        let (their_reader, writer) = self.build()?;
+        let (reader, their_writer) = self.build()?;
+        // SAFETY: passed on to the caller.
+        let (child, (reader, writer)) =
+            unsafe { fork_between((reader, writer), move || body(their_reader, their_writer)) }?;
+        Ok((child, reader, writer))
+    }
 }
 
 /// Drops `kept` in the child, and what `body` owns in the parent.

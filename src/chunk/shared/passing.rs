@@ -233,6 +233,7 @@ impl SharedCopier {
     ///
     /// Until the reader is dropped only one process writes to the ring, through a [`SharedWriter`], and no other
     /// process makes a reader of the same descriptors.
+    #[must_use]
     pub unsafe fn trust(self) -> SharedReader {
         self.0
     }

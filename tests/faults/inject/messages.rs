@@ -5,11 +5,11 @@ use super::{Operation, missing};
 use crate::common::nr;
 use crate::tracer::operation;
 use rawpipe::Deadline;
-use rawpipe::chunk::shared::SharedBuilder;
+use rawpipe::chunk::shared::{SharedBuilder, SharedCopier};
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::message::{Channel, MessageError};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::{Errno, PipeReader, PipeWriter};
+use rawpipe::{Errno, PipeReader, PipeWriter, Wait};
 use std::time::Duration;
 
 type Link = Channel<PipeReader, PipeWriter>;
@@ -191,8 +191,36 @@ fn shared_chunks() -> Verdict {
     holdings.unchanged(0)
 }
 
+/// The same between two programs, which here are one.
+fn shared_chunks_of_two_programs() -> Verdict {
+    let holdings = Holdings::now();
+    let told = operation(|| {
+        let builder = SharedBuilder::new().chunk(100).ring(1);
+        let (parts, mut writer) = builder.pass_reader()?;
+        let mut reader = SharedCopier::from_parts(parts, Wait::Block)?;
+        let (mut buf, mut received) = ([0; 100], Vec::with_capacity(1 << 8));
+        for round in 0..2 {
+            let chunk = writer.chunk()?;
+            chunk.copy_from_slice(&pattern(100 + round)[round..]);
+            // If the reader cannot be woken the record is there all the same.
+            let _ = writer.send(100);
+            let len = reader.recv(&mut buf)?.unwrap_or(0);
+            received.extend_from_slice(&buf[..len]);
+        }
+        Ok::<_, Errno>(received)
+    });
+    if let Ok(received) = told {
+        let sent = [0, 1].map(|round| pattern(100 + round)[round..].to_vec()).concat();
+        ensure!(sent == received, "{} sent, {} received", sent.len(), received.len());
+    }
+    holdings.unchanged(0)
+}
+
 pub(crate) fn operations() -> Vec<Operation> {
-    let mut all = vec![Operation::new("shared chunks", shared_chunks)];
+    let mut all = vec![
+        Operation::new("shared chunks", shared_chunks),
+        Operation::new("shared chunks of two programs", shared_chunks_of_two_programs),
+    ];
     for (name, how) in [("", How::Plain), (", recv_into", How::Into), (", deadline", How::Deadline)]
     {
         all.push(Operation::new(format!("Channel{name}"), move || channel(how)));

@@ -6,7 +6,7 @@ use crate::common::nr;
 use crate::tracer::operation;
 use rawpipe::Deadline;
 use rawpipe::Wait;
-use rawpipe::chunk::shared::SharedBuilder;
+use rawpipe::chunk::shared::{SharedBuilder, SharedCopier};
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::fd::OwnedFd;
 use rawpipe::io::{self, IoSlice};
@@ -238,5 +238,14 @@ pub(super) fn chunks() -> Vec<Operation> {
             });
         })
         .without(&[&[refused(nr::PWRITEV2)]]),
+        of("chunk::shared", "a pair for two programs", || {
+            operation(|| {
+                let (parts, mut writer) = done(SharedBuilder::new().pass_reader())?;
+                let mut reader = done(SharedCopier::from_parts(parts, Wait::Block))?;
+                done(writer.chunk())?[0] = 1;
+                done(writer.send(1))?;
+                done(reader.recv(&mut [0; 1]))
+            });
+        }),
     ]
 }

@@ -2,8 +2,8 @@
 //! themselves to a pipe. [`ChunkReader`] reads into memory of its own, or hands bytes on unseen.
 //!
 //! A pipe is enough where a copy does not matter. A [`ChunkWriter`] is for any reader of a pipe. If the
-//! reader is a thread or a forked process of this program, take [shared chunks](mod@shared): no byte is
-//! copied on either side, and no system call is made while both are busy.
+//! reader is a thread, a forked process, or a program with the other half, take [shared chunks](mod@shared):
+//! no byte is copied on either side, and no system call is made while both are busy.
 //!
 //! ```
 //! use rawpipe::chunk::{ChunkReader, ChunkWriter};

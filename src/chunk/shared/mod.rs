@@ -1,6 +1,6 @@
 //! Chunks in shared memory: a [`SharedWriter`] fills memory in place, and its [`SharedReader`] looks at the
-//! same bytes in place, in another thread or in a forked process. Neither the kernel nor this crate copies
-//! a byte.
+//! same bytes in place, in another thread, a forked process, or another program. Neither the kernel nor this
+//! crate copies a byte.
 //!
 //! ```
 //! use rawpipe::chunk::shared::SharedBuilder;
@@ -26,9 +26,10 @@
 //!
 //! # When to take it
 //!
-//! It needs its own other half, in a process forked from this one or in this process. For any other reader
-//! of a pipe there is [`ChunkWriter`](super::ChunkWriter), and where a copy does not matter a plain pipe is
-//! enough. Making a pair takes longer than making a pipe.
+//! It needs its own other half: in this process, in one forked from it, or in a program that is started with
+//! its descriptors. For any other reader of a pipe there is [`ChunkWriter`](super::ChunkWriter), and where a copy
+//! does not matter a plain pipe is enough. Making a pair takes longer than making a pipe, and its ring takes
+//! 1 MiB of memory or more.
 //!
 //! # How it works
 //!

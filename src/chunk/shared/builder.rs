@@ -1,8 +1,8 @@
-//! Making a pair.
+//! Builds a pair.
 //!
 //! # Safety
 //!
-//! This file is trusted with nothing of its own: who forks answers for what the child does.
+//! This file upholds no invariant of its own. The functions that fork are unsafe to call.
 #![allow(unsafe_code, reason = "fork is unsafe to call")]
 
 use super::half::Half;
@@ -14,7 +14,7 @@ use crate::sys::map::Cells;
 use crate::wait::Wait;
 use crate::{Errno, Result};
 
-/// Makes a pair step by step.
+/// Configures and builds a pair.
 ///
 /// # Examples
 ///
@@ -39,55 +39,55 @@ pub struct SharedBuilder {
 }
 
 impl SharedBuilder {
-    /// Chunks of 64 KiB, a ring of 1 MiB or 8 chunks, whichever is more, and waiting asleep.
+    /// Returns a builder with chunks of 64 KiB, a ring of 8 chunks but at least 1 MiB, and [`Wait::Block`].
     pub const fn new() -> Self {
         Self { chunk: 64 << 10, ring: 0, wait: Wait::Block, populate: false }
     }
 
-    /// Sets the size of a chunk in bytes, the most that a record has; 0 counts as 1.
+    /// Sets the size of a chunk in bytes, which is the greatest size of a record. 0 counts as 1.
     ///
-    /// A record of fewer bytes takes only as much of the ring as it has, rounded up to 64 bytes.
+    /// A shorter record takes only its own size in the ring, plus 8 bytes, rounded up to 64.
     pub const fn chunk(mut self, bytes: usize) -> Self {
         self.chunk = if bytes == 0 { 1 } else { bytes };
         self
     }
 
-    /// Sets the size of the ring in bytes. It is raised to what two chunks need, and then to a power of two.
+    /// Sets the size of the ring in bytes. It is raised to hold two chunks, and then to a power of two.
     ///
-    /// Larger rings let both sides run on for longer before one is woken; those that outgrow the
-    /// processor's cache are slower.
+    /// With a larger ring both sides run longer before one has to be woken. A ring larger than the processor's
+    /// cache is slower.
     pub const fn ring(mut self, bytes: usize) -> Self {
         self.ring = bytes;
         self
     }
 
-    /// Sets how both halves wait. With [`Wait::Adaptive`] they look at the memory some hundred times
-    /// before they sleep.
+    /// Sets how both halves wait. With [`Wait::Adaptive`] they poll the memory some hundred times before they
+    /// sleep.
     pub const fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
         self
     }
 
-    /// Gets the memory now, as far as there is enough, and not page by page as the first lap of the ring
-    /// touches it.
+    /// Allocates the memory when the pair is built, as far as there is enough. By default each page is
+    /// allocated on first use.
     pub const fn populate(mut self) -> Self {
         self.populate = true;
         self
     }
 
-    /// Makes the pair: `(reader, writer)`.
+    /// Builds the pair: `(reader, writer)`.
     ///
     /// # Errors
     ///
-    /// Nothing is left behind.
+    /// An error leaves no descriptor and no mapping open.
     ///
     /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) as for [`pipe()`](crate::pipe()): a pair has
     ///   four descriptors.
     /// - [`ENOMEM`](Errno::ENOMEM) if the ring is larger than `RLIMIT_AS`, the overcommit limit or the address
     ///   space allows.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if `MADV_WIPEONFORK` is not supported: before Linux 4.14, in
-    ///   emulators of user programs, or if a filter rejects it. Without it a forked child could not be told
-    ///   from its parent.
+    ///   emulators of user programs, or if a filter rejects it. Without it the crate cannot distinguish a forked
+    ///   child from its parent.
     pub fn build(self) -> Result<(SharedReader, SharedWriter)> {
         let ring = self.ring_size().ok_or(Errno::ENOMEM)?;
         let cells = |len| Cells::new(len, None, true, self.populate);
@@ -102,8 +102,8 @@ impl SharedBuilder {
         ))
     }
 
-    /// Room for two chunks of which one was skipped; a power of two, of which two are never half of all
-    /// positions.
+    /// Large enough for two chunks with a skipped end of the ring between them. A power of two, at most a quarter
+    /// of all positions.
     pub(super) fn ring_size(self) -> Option<usize> {
         let least =
             if self.ring == 0 { self.chunk.checked_mul(8)?.max(1 << 20) } else { self.ring };
@@ -112,10 +112,10 @@ impl SharedBuilder {
             .then(|| least.max(2 * size(self.chunk)).next_power_of_two())
     }
 
-    /// Makes a pair and a child that runs `body` with the reader, and returns the writer. No process keeps a
-    /// copy of the other's half, so each sees when the other ends, also if it is killed.
+    /// Builds a pair, forks a child that runs `body` with the reader, and returns the writer.
     ///
-    /// The child exits with what `body` returns, as with [`fork_with`].
+    /// Neither process keeps a copy of the other's half, so each detects the other's end, even if it is killed.
+    /// The child exits with the value that `body` returns, as with [`fork_with`].
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl SharedBuilder {
         unsafe { fork_between(writer, move || body(reader)) }
     }
 
-    /// Makes a pair and a child that runs `body` with the writer, and returns the reader, as
+    /// Builds a pair, forks a child that runs `body` with the writer, and returns the reader. Otherwise as
     /// [`fork_reader`](Self::fork_reader).
     ///
     /// # Errors
@@ -201,11 +201,11 @@ impl SharedBuilder {
         unsafe { fork_between(reader, move || body(writer)) }
     }
 
-    /// Makes two pairs, one for each direction, and a child that runs `body` with its reader and its writer, as
-    /// [`fork_reader`](Self::fork_reader). Returns the parent's reader and writer.
+    /// Builds two pairs, one for each direction, forks a child that runs `body` with its reader and its writer,
+    /// and returns the parent's reader and writer. Otherwise as [`fork_reader`](Self::fork_reader).
     ///
-    /// With [`Wait::Adaptive`] a question and its answer take about a microsecond while both processes have a
-    /// processor of their own.
+    /// With [`Wait::Adaptive`], and a processor for each process, a request and its reply take about a
+    /// microsecond.
     ///
     /// # Errors
     ///
@@ -223,24 +223,24 @@ impl SharedBuilder {
     ///
     /// let builder = SharedBuilder::new().chunk(64).wait(Wait::Adaptive);
     /// // SAFETY: the child receives and sends.
-    /// let (mut child, mut answers, mut questions) = unsafe {
-    ///     builder.fork_duplex(|mut questions, mut answers| {
-    ///         while let Ok(Some(question)) = questions.recv() {
-    ///             let answer = question[0] + 1;
-    ///             let sent = answers.chunk().map(|chunk| chunk[0] = answer);
-    ///             if sent.and_then(|()| answers.send(1)).is_err() {
+    /// let (mut child, mut replies, mut requests) = unsafe {
+    ///     builder.fork_duplex(|mut requests, mut replies| {
+    ///         while let Ok(Some(request)) = requests.recv() {
+    ///             let reply = request[0] + 1;
+    ///             let sent = replies.chunk().map(|chunk| chunk[0] = reply);
+    ///             if sent.and_then(|()| replies.send(1)).is_err() {
     ///                 return 1;
     ///             }
     ///         }
     ///         0
     ///     })
     /// }?;
-    /// for question in 0..100 {
-    ///     questions.chunk()?[0] = question;
-    ///     questions.send(1)?;
-    ///     assert_eq!(*answers.recv()?.unwrap(), [question + 1]);
+    /// for request in 0..100 {
+    ///     requests.chunk()?[0] = request;
+    ///     requests.send(1)?;
+    ///     assert_eq!(*replies.recv()?.unwrap(), [request + 1]);
     /// }
-    /// drop(questions);
+    /// drop(requests);
     /// assert!(child.wait()?.success());
     /// # Ok::<(), std::io::Error>(())
     /// ```

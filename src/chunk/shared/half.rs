@@ -1,4 +1,4 @@
-//! What the writer and the reader have in common: a side of the ring, and how it waits.
+//! The common part of the writer and the reader: one side of the ring, and its way of waiting.
 
 use super::link::Ends;
 use super::ring::Side;
@@ -18,12 +18,12 @@ impl<const WRITER: bool> Half<WRITER> {
         Self { side: Side::new(ends, ring), spin: Spin::new(wait) }
     }
 
-    /// Waits until the other side has come to this position; `false` if it never will.
+    /// Waits until the peer has reached this position. Returns `false` if it never will.
     #[inline]
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline>) -> Result<bool> {
         let Self { side, spin } = self;
         let mut there = || if side.is_there(needed)? { Ok(()) } else { Err(Errno::EAGAIN) };
-        // What is wrong with the memory is found by the next look as well.
+        // If the memory is corrupt, `wait` below detects it again.
         if there().is_ok() || (until.is_some() && spin.ask(there).is_ok()) {
             side.disarm();
             return Ok(true);

@@ -1,9 +1,9 @@
-//! What one half has of its pair: the memory, and its ends of the two pipes.
+//! The resources of one half: the memory of the pair, and its ends of the two pipes.
 //!
 //! # Safety
 //!
-//! This file is trusted to touch words as atomics only, in places where no record is, and to unmap the
-//! memory of a process when the last half in that process is dropped. See
+//! This file accesses words only as atomics, and never where a record is lent. It unmaps the memory of a
+//! process when the last half in that process is dropped. See
 //! [`shared`](crate::chunk::shared#why-this-is-sound).
 #![allow(unsafe_code, reason = "atomics in mapped memory")]
 
@@ -24,10 +24,10 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct Memory {
     control: Cells,
     pub(super) ring: Cells,
-    /// Which halves this process uses. A forked child finds it wiped.
+    /// Marks the halves that this process uses. Wiped in a forked child.
     marks: Cells,
-    /// How many halves there are in this process. A forked child has a copy. Counted in a page and not in
-    /// an `Arc`, since a child forked from a program with threads must not free what was allocated.
+    /// The number of halves in this process; copied to a forked child. Not an `Arc`, because a child forked from
+    /// a program with threads must not free memory.
     holds: Cells,
 }
 
@@ -53,44 +53,43 @@ fn word(cells: &Cells, at: usize) -> &AtomicUsize {
     assert!(at % size_of::<usize>() == 0, "an atomic where none can be");
     let place = cells.at(at, size_of::<usize>()).cast::<AtomicUsize>();
     // SAFETY: mapped for as long as `cells` lives, and aligned (just looked at). Any bytes are an atomic.
-    // There is no reference of another kind: a record that is lent ends before the next header, and no
-    // bytes are lent where a record is read by words.
+    // No reference of another kind exists: a lent record ends before the next header, and a record that is
+    // copied word by word is not lent.
     unsafe { place.as_ref() }
 }
 
-/// The end of a pipe that a half is woken by, and the one by which it wakes the other half.
+/// The pipe ends of a half: one that wakes it, and one that wakes the peer.
 ///
-/// All are nonblocking, and no other half's: so neither does a half wake one that does not listen, nor does
-/// a bell wait.
+/// All are nonblocking, so that waking the peer never waits.
 pub(super) type Bells = (PipeReader, PipeWriter);
 
-/// Those of the reader and of the writer.
+/// Returns those of the reader and of the writer.
 pub(super) fn bells() -> Result<[Bells; 2]> {
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     let (other_reader, other_writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     for pipe in [&writer, &other_writer] {
-        // One byte is enough, and a user's pipes may have so many pages and no more.
+        // One byte is enough, and the kernel limits the pages of all pipes of a user.
         let _ = pipe.set_capacity(Capacity::Bytes(pipe::PIPE_BUF));
     }
     Ok([(reader, other_writer), (other_reader, writer)])
 }
 
-/// What one half has, in one process.
+/// One half in one process.
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) memory: ManuallyDrop<Memory>,
-    /// Where in the page of marks this half's is.
+    /// The offset of this half's mark.
     mark: usize,
     pub(super) bells: Bells,
 }
 
 impl Ends {
-    /// For the only half of the pair in this process.
+    /// Creates the only half of the pair in this process.
     pub(super) const fn new(memory: Memory, bells: Bells) -> Self {
         Self { memory: ManuallyDrop::new(memory), mark: 0, bells }
     }
 
-    /// For the other half, in the same process.
+    /// Creates the other half in the same process.
     pub(super) fn other(&self, bells: Bells) -> Self {
         word(&self.memory.holds, 0).fetch_add(1, Ordering::Relaxed);
         // SAFETY: the copy shares the mappings, which are unmapped when the count is 0.
@@ -125,7 +124,7 @@ impl Link for Ends {
         loop {
             match write_nosignal(&self.bells.1, &[0]) {
                 Err(Errno::EINTR) => {}
-                // A full pipe rings already.
+                // A full pipe wakes the peer already.
                 Ok(_) | Err(Errno::EAGAIN) => return Ok(()),
                 Err(errno) => return Err(errno),
             }
@@ -144,7 +143,7 @@ impl Link for Ends {
             match call::read(pipe.as_fd(), &mut [0; 64]) {
                 Ok(count) => return Ok(count > 0),
                 Err(Errno::EINTR) => {}
-                // Another process that has this end was quicker.
+                // Another process with this end has read it.
                 Err(Errno::EAGAIN) if until.is_some() => return Ok(true),
                 Err(errno) => return Err(errno),
             }

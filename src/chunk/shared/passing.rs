@@ -1,9 +1,9 @@
-//! Halves for other programs: files in memory instead of memory that is inherited.
+//! Halves for other programs, in sealed files instead of inherited memory.
 //!
 //! # Safety
 //!
-//! This file is trusted with nothing of its own: who adopts a writer, or trusts one, answers for what other
-//! programs write.
+//! This file upholds no invariant of its own. `from_parts` and `trust` are unsafe to call: their callers
+//! vouch for the other program.
 #![allow(unsafe_code, reason = "functions that are unsafe to call")]
 
 use super::half::Half;
@@ -17,13 +17,15 @@ use crate::{Deadline, Errno, Result, Wait};
 use core::sync::atomic::Ordering;
 
 impl SharedBuilder {
-    /// Makes a pair whose reader is for another program, and returns the four descriptors that this program
-    /// needs, with the writer.
+    /// Builds a pair whose reader is for another program. Returns the four descriptors that the program needs,
+    /// and the writer.
     ///
-    /// The other program can map the ring for reading only: the kernel refuses everything else, also to a
-    /// program that is hostile. Pass the descriptors on with
-    /// [`Command::fd_map`](crate::process::Command::fd_map), in this order, and close them here. The program
-    /// makes a [`SharedCopier`] of them. A forked child of this process cannot use the writer (`EBUSY`).
+    /// Pass the descriptors on in this order with [`Command::fd_map`](crate::process::Command::fd_map), and close
+    /// them in this process: while they are open here, the end of the other program is not detected. The
+    /// program calls [`SharedCopier::from_parts`].
+    ///
+    /// The other program can map the ring for reading only. The kernel rejects any other access, so the program
+    /// does not have to be trusted. A forked child of this process cannot use the writer (`EBUSY`).
     ///
     /// # Errors
     ///
@@ -31,7 +33,7 @@ impl SharedBuilder {
     ///
     /// - [`EFBIG`](Errno::EFBIG) if the ring is larger than `RLIMIT_FSIZE`.
     /// - [`EINVAL`](Errno::EINVAL) before Linux 5.1, which lacks `F_SEAL_FUTURE_WRITE`.
-    /// - An error of `memfd_create` if a filter rejects it.
+    /// - The error of `memfd_create` or `fcntl` if a filter rejects it.
     ///
     /// # Examples
     ///
@@ -57,15 +59,15 @@ impl SharedBuilder {
         Ok((parts, SharedWriter { half, chunk: self.chunk }))
     }
 
-    /// Makes a pair whose writer is for another program, and returns the four descriptors that this program
-    /// needs, with the reader: see [`pass_reader`](Self::pass_reader).
+    /// Builds a pair whose writer is for another program. Returns the four descriptors that the program needs,
+    /// and the reader. Pass the descriptors on as for [`pass_reader`](Self::pass_reader).
     ///
-    /// The other program makes a [`SharedWriter`] of them. It can change its bytes at any time, so this
-    /// reader copies them, unless the caller [trusts](SharedCopier::trust) it.
+    /// The other program calls [`SharedWriter::from_parts`]. It can change bytes after it has sent them, so this
+    /// reader copies each record, unless the caller [trusts](SharedCopier::trust) the program.
     ///
     /// # Errors
     ///
-    /// As [`pass_reader`](Self::pass_reader), but no `EINVAL`.
+    /// As [`pass_reader`](Self::pass_reader), without `EINVAL`.
     ///
     /// # Examples
     ///
@@ -89,7 +91,7 @@ impl SharedBuilder {
         Ok((parts, SharedCopier(SharedReader { half, taken: 0 })))
     }
 
-    /// The half that stays, which is the writer or the reader, and the parts of the other.
+    /// Returns the parts of one half, and the other half.
     fn pass<const WRITER: bool>(self) -> Result<([OwnedFd; 4], Half<WRITER>)> {
         let len = self.ring_size().ok_or(Errno::ENOMEM)?.max(page::size());
         let control = map::file(c"rawpipe-control", page::size())?;
@@ -98,7 +100,7 @@ impl SharedBuilder {
         let memory = Memory::new(of_file(control.as_fd(), true)?, cells)?;
         memory.control().chunk.store(self.chunk, Ordering::Relaxed);
         memory.control().format.store(FORMAT, Ordering::Release);
-        // From here on the ring can be mapped for writing by the reader's program only if that has the writer.
+        // From here on no other process can map the ring for writing, unless it gets the writer.
         let writable = if WRITER { abi::F_SEAL_FUTURE_WRITE } else { 0 };
         call::fcntl_add_seals(ring.as_fd(), abi::F_SEAL_SEAL | writable)?;
         call::fcntl_add_seals(control.as_fd(), abi::F_SEAL_SEAL)?;
@@ -110,7 +112,7 @@ impl SharedBuilder {
     }
 }
 
-/// Maps all of a file, if no process can cut it off: else `EPROTO`.
+/// Maps a whole file. Fails with `EPROTO` if a process could truncate it.
 fn of_file(file: BorrowedFd<'_>, writable: bool) -> Result<Cells> {
     if call::fcntl_get_seals(file)? & abi::F_SEAL_SHRINK == 0 {
         return Err(Errno::EPROTO);
@@ -119,7 +121,7 @@ fn of_file(file: BorrowedFd<'_>, writable: bool) -> Result<Cells> {
     Cells::new(len, Some(file), writable, false)
 }
 
-/// The half that came from another program, and the size of its chunks.
+/// Returns the half that another program has passed on, and the size of its chunks.
 fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<(Half<WRITER>, usize)> {
     let [control, ring, heard, bell] = parts;
     let (control, ring) = (of_file(control.as_fd(), true)?, of_file(ring.as_fd(), WRITER)?);
@@ -139,57 +141,56 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<(Half<WR
 }
 
 impl SharedWriter {
-    /// Makes the writer of the descriptors that [`pass_writer`](SharedBuilder::pass_writer) has returned in
+    /// Creates the writer from the descriptors that [`pass_writer`](SharedBuilder::pass_writer) has returned in
     /// another program, in the same order.
     ///
     /// # Errors
     ///
     /// - [`EINVAL`](Errno::EINVAL) if the first two are not files of `memfd_create`.
-    /// - [`EPROTO`](Errno::EPROTO) if they were not made by this version of the crate, or for pointers of
-    ///   another size.
-    /// - [`EPERM`](Errno::EPERM) if they are of [`pass_reader`](SharedBuilder::pass_reader).
-    /// - [`EBUSY`](Errno::EBUSY) if another process has made a half of them.
+    /// - [`EPROTO`](Errno::EPROTO) if another version of the crate has created them, or a program with pointers
+    ///   of another size.
+    /// - [`EPERM`](Errno::EPERM) if they come from [`pass_reader`](SharedBuilder::pass_reader).
+    /// - [`EBUSY`](Errno::EBUSY) if another process uses the half.
     /// - [`EMFILE`](Errno::EMFILE), [`ENOMEM`](Errno::ENOMEM) and [`EOPNOTSUPP`](Errno::EOPNOTSUPP) as for
     ///   [`build`](SharedBuilder::build).
     ///
     /// # Safety
     ///
-    /// Until the writer is dropped no other process writes to the ring, which is the second descriptor: none
-    /// makes a writer of these descriptors, and none writes to the file or a mapping of it.
+    /// Until the writer is dropped, no other process creates a writer from these descriptors, and none writes to
+    /// the file that is the second descriptor, or to a mapping of it.
     pub unsafe fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
         adopt(parts, wait).map(|(half, chunk)| Self { half, chunk })
     }
 }
 
-/// A reader that copies each record out, since the writer is another program, which can change it at any
-/// time.
+/// Copies each record that another program sends, because that program can change it at any time.
 ///
-/// What it does is sound whatever that program does. A program that can be trusted does not have to be read
-/// by copying: see [`trust`](Self::trust).
+/// The copy is sound whatever the program does. If the program is trusted, [`trust`](Self::trust) avoids the
+/// copy.
 ///
-/// Its [`AsFd`] is what that of [`SharedReader`] is.
+/// For its [`AsFd`] see [`SharedReader`](SharedReader#readiness).
 #[derive(Debug)]
 pub struct SharedCopier(SharedReader);
 
 impl SharedCopier {
-    /// Makes the reader of the descriptors that [`pass_reader`](SharedBuilder::pass_reader) has returned in
+    /// Creates the reader from the descriptors that [`pass_reader`](SharedBuilder::pass_reader) has returned in
     /// another program, in the same order.
     ///
     /// # Errors
     ///
-    /// As [`SharedWriter::from_parts`], without the `EPERM`.
+    /// As [`SharedWriter::from_parts`], without `EPERM`.
     pub fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
         adopt(parts, wait).map(|(half, _)| Self(SharedReader { half, taken: 0 }))
     }
 
-    /// Waits for a record, copies it to the beginning of `buf`, and returns how many bytes it has; `None` is
-    /// end of file. Retries on `EINTR`.
+    /// Waits for a record, copies it to the beginning of `buf`, and returns its size in bytes. `None` is end of
+    /// file. Retries on `EINTR`.
     ///
     /// # Errors
     ///
     /// Those of [`SharedReader::recv`], and
     ///
-    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the record is longer than `buf`. It is the next one again.
+    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the record is longer than `buf`. The next call receives it again.
     pub fn recv(&mut self, buf: &mut [u8]) -> Result<Option<usize>> {
         self.copy(buf, Some(Deadline::NEVER))
     }
@@ -227,12 +228,12 @@ impl SharedCopier {
         Ok(Some(len))
     }
 
-    /// Makes a reader of it that lends the bytes where they are.
+    /// Returns a reader that lends the records in place.
     ///
     /// # Safety
     ///
-    /// Until the reader is dropped only one process writes to the ring, through a [`SharedWriter`], and no other
-    /// process makes a reader of the same descriptors.
+    /// Until the reader is dropped, only one process writes to the ring, through a [`SharedWriter`], and no other
+    /// process creates a reader from the same descriptors.
     #[must_use]
     pub unsafe fn trust(self) -> SharedReader {
         self.0

@@ -1,4 +1,4 @@
-//! The half that looks at records.
+//! The half that receives records.
 //!
 //! # Safety
 //!
@@ -14,21 +14,21 @@ use core::fmt;
 use core::mem;
 use core::ops::Deref;
 
-/// Looks at what its [`SharedWriter`](super::SharedWriter) has sent, where the writer has put it.
+/// Receives the records of its [`SharedWriter`](super::SharedWriter) in place.
 ///
 /// [`recv`](Self::recv) lends one record after the other. Dropping the reader makes the writer fail with
 /// [`EPIPE`](crate::Errno::EPIPE).
 ///
-/// As [`std::io::BufRead`] its buffer is the rest of the record: nothing is copied. `recv` lends what
-/// [`consume`](std::io::BufRead::consume) has left of a record.
+/// As [`std::io::BufRead`] its buffer is the record itself, without a copy. After
+/// [`consume`](std::io::BufRead::consume), `recv` lends the remaining bytes of the record.
 ///
 /// # Readiness
 ///
-/// Its [`AsFd`] is the read end of a pipe, which is readable (`IN`) once there is a record and reports `HUP`
-/// once the writer is gone. Poll it after [`try_recv`](Self::try_recv) has returned
+/// Its [`AsFd`] is the read end of a pipe. It becomes readable (`IN`) when there is a record, and reports `HUP`
+/// if the writer is gone. Poll it only after [`try_recv`](Self::try_recv) has returned
 /// [`EAGAIN`](crate::Errno::EAGAIN), or [`recv_deadline`](Self::recv_deadline)
-/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), and call that again when it is ready. There may be one wake-up
-/// too many. Level-triggered and edge-triggered waiting both work. Do not read from it.
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), and call that again when it is ready. A wake-up can be spurious.
+/// Level-triggered and edge-triggered polling both work. Do not read from it.
 ///
 /// # Examples
 ///
@@ -45,21 +45,20 @@ use core::ops::Deref;
 #[derive(Debug)]
 pub struct SharedReader {
     pub(super) half: Half<false>,
-    /// How many bytes of the record that is held have been lent.
+    /// Bytes of the current record that have been lent.
     pub(super) taken: usize,
 }
 
 impl SharedReader {
-    /// Waits for a record and lends it; `None` is end of file. Retries on `EINTR`.
+    /// Waits for a record and lends it. `None` is end of file. Retries on `EINTR`.
     ///
-    /// End of file is reported once all that was sent has been received, and the writer was dropped or its
-    /// process ended.
+    /// At end of file all records have been received, and the writer was dropped or its process has ended.
     ///
     /// # Errors
     ///
     /// - [`EBUSY`](crate::Errno::EBUSY) if another process uses this half.
-    /// - [`EPROTO`](crate::Errno::EPROTO) if the memory holds what no writer stores there. No later call
-    ///   succeeds.
+    /// - [`EPROTO`](crate::Errno::EPROTO) if the memory holds values that no writer stores. All later calls
+    ///   fail.
     ///
     /// # Examples
     ///
@@ -86,7 +85,7 @@ impl SharedReader {
     ///
     /// Those of [`recv`](Self::recv), and
     ///
-    /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is none. The descriptor will be readable when there is:
+    /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is none. The descriptor becomes readable when there is:
     ///   see [readiness](Self#readiness).
     ///
     /// # Examples
@@ -108,14 +107,14 @@ impl SharedReader {
         self.take(None)
     }
 
-    /// Lends the next record as [`recv`](Self::recv) does, and waits at most until `deadline`. A deadline
-    /// that has passed does not keep it from lending a record that is there.
+    /// Lends the next record as [`recv`](Self::recv) does, and waits until `deadline` at most. If a record is
+    /// available it is lent even after the deadline.
     ///
     /// # Errors
     ///
     /// Those of [`recv`](Self::recv), and
     ///
-    /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if there was none until then.
+    /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if no record was sent before the deadline.
     pub fn recv_deadline(&mut self, deadline: Deadline) -> Result<Option<SharedChunk<'_>>> {
         self.take(Some(deadline))
     }
@@ -129,7 +128,7 @@ impl SharedReader {
         Ok(Some(SharedChunk { reader: self, start }))
     }
 
-    /// Makes sure that there are bytes left to be lent; `false` at the end.
+    /// Receives the next record unless bytes of the current one remain. Returns `false` at end of file.
     #[inline]
     pub(super) fn fill(&mut self, until: Option<Deadline>) -> Result<bool> {
         self.half.side.claim()?;
@@ -145,7 +144,7 @@ impl SharedReader {
         Ok(true)
     }
 
-    /// Bytes of the record that is held, from `start` on.
+    /// Returns the bytes of the current record from `start` on.
     #[inline]
     fn bytes(&self, start: usize) -> &[u8] {
         let side = &self.half.side;
@@ -155,12 +154,11 @@ impl SharedReader {
         unsafe { bytes.as_ref() }
     }
 
-    /// Gives the half up without ending the stream, so that another process that has a copy of it, by a
-    /// fork, can use it.
+    /// Gives up the half without ending the stream, so that a process with a copy of it can use it.
     ///
-    /// It goes on after the last record that was lent, also if [`consume`](std::io::BufRead::consume) has
-    /// left bytes of that. Without a copy in another process, the writer fails with
-    /// [`EPIPE`](crate::Errno::EPIPE).
+    /// The next record there is the one after the last that was lent here, even if
+    /// [`consume`](std::io::BufRead::consume) has left bytes of it. If no process has a copy, the writer fails
+    /// with [`EPIPE`](crate::Errno::EPIPE).
     pub fn release(mut self) {
         self.half.side.give_back();
         self.half.side.leave(false);
@@ -199,9 +197,9 @@ impl std::io::Read for SharedReader {
     }
 }
 
-/// A record that is lent by [`recv`](SharedReader::recv). Dropping it gives its room back to the writer.
+/// Holds a record that [`recv`](SharedReader::recv) lends. Dropping it returns its room to the writer.
 ///
-/// If it is leaked, the next call of the reader does.
+/// If it is leaked, the next call of the reader returns the room.
 pub struct SharedChunk<'reader> {
     reader: &'reader mut SharedReader,
     start: usize,

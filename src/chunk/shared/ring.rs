@@ -6,8 +6,8 @@
 //! in the last word before it. A chunk that does not fit before the end of the ring begins at its start, and
 //! then [`SKIP`] stands where its length would have been.
 //!
-//! Both sides do the same with the two positions: each stores its own, loads the other's, and says in a
-//! word of its own for which position it waits. So there is one [`Side`].
+//! Both sides treat the two positions alike: each stores its own, loads the peer's, and stores in a word of its
+//! own the position that it waits for. So there is one [`Side`].
 
 use super::atomic::{AtomicUsize, Ordering, fence};
 use crate::{Deadline, Errno, Result};
@@ -22,7 +22,7 @@ const HEADER: usize = 8;
 /// Instead of a length: the record begins at the start of the ring.
 const SKIP: usize = usize::MAX;
 
-/// A half that no process uses, that one uses, or that was dropped by the one that used it.
+/// The states of a half: used by no process, used by one, dropped by its user.
 const FREE: usize = 0;
 const OWNED: usize = 1;
 const CLOSED: usize = 2;
@@ -32,46 +32,46 @@ const CLOSED: usize = 2;
 #[derive(Debug, Default)]
 pub(super) struct Position(pub(super) AtomicUsize);
 
-/// What a half stores for the other to look at.
+/// The words that a half stores for its peer.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(super) struct Words {
     pub(super) position: Position,
-    /// The other's position that it waits for, with 1 added; 0 while it does not wait. This and the state
-    /// share a line: both change rarely, and a `send` looks at both of the reader's.
+    /// The peer's position that it waits for, plus 1; 0 if it does not wait. This and the state share a cache
+    /// line, because both change rarely, and a `send` loads both of the reader's.
     wants: AtomicUsize,
     state: AtomicUsize,
 }
 
-/// How the memory of a pair is laid out, and by which machine: "rp", this version, and the size of a word.
+/// Identifies the layout of the memory: "rp", a version, and the size of a word.
 pub(super) const FORMAT: usize = 0x7270_0100 | size_of::<usize>();
 
-/// What both halves have in front of the ring. All zeros are a ring that no process has used.
+/// The control words of a pair. All zeros are a ring that no process has used.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(super) struct Control {
     /// Those of the reader and of the writer.
     pub(super) halves: [Words; 2],
-    /// For a half that comes from another program.
+    /// Set for a pair of two programs.
     pub(super) format: AtomicUsize,
     pub(super) chunk: AtomicUsize,
 }
 
-/// What a half has of the memory and the pipes of its pair.
+/// The memory and the pipes of a half.
 pub(super) trait Link {
     fn control(&self) -> &Control;
     /// The word at a place in the ring, counted in bytes: a multiple of its size, and less than the ring's.
     fn word(&self, place: usize) -> &AtomicUsize;
-    /// Not 0 if this process uses the half. The kernel wipes it in a forked child.
+    /// Not 0 if this process uses the half. The kernel clears it in a forked child.
     fn mark(&self) -> &AtomicUsize;
-    /// Wakes the other side. `EPIPE` if it is gone.
+    /// Wakes the peer. Fails with `EPIPE` if it is gone.
     fn ring(&self) -> Result<()>;
-    /// Sleeps until the other side rings, at most until the deadline (`ETIMEDOUT`); without a deadline it
-    /// does not sleep (`EAGAIN`). Returns `false` if no process has the other side's bell any more.
+    /// Sleeps until the peer rings, or until the deadline (`ETIMEDOUT`). Without a deadline it does not sleep
+    /// (`EAGAIN`). Returns `false` if no process has the peer's end of the pipe.
     fn hear(&self, until: Option<Deadline>) -> Result<bool>;
 }
 
-/// Bytes of the ring that are lent: a record that has been received, or a chunk to be filled.
+/// Bytes of the ring that are lent: a received record, or a chunk to be filled.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Record {
     start: usize,
@@ -86,11 +86,11 @@ pub(super) struct Side<L, const WRITER: bool> {
     ring: usize,
     /// This side's position.
     at: usize,
-    /// The other's, as last seen.
+    /// The peer's position when it was last loaded.
     seen: usize,
-    /// What `wants` was set to, unless that is over.
+    /// The value that `wants` was set to, or 0.
     armed: usize,
-    /// What the other side has stored is impossible.
+    /// The peer has stored an impossible value.
     broken: bool,
     /// No forked child may use the half.
     bound: bool,
@@ -112,7 +112,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         position & (self.ring - 1)
     }
 
-    /// Where in the ring the bytes that are lent begin.
+    /// The offset of the lent bytes in the ring.
     #[inline]
     pub(super) const fn lent_at(&self) -> usize {
         self.place(self.lent.start)
@@ -129,13 +129,13 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         (position | (self.ring - 1)).wrapping_add(1)
     }
 
-    /// Whether this process uses the half, and not one from which it was forked.
+    /// Returns whether this process uses the half, as opposed to one from which it was forked.
     #[inline]
     fn is_used_here(&self) -> bool {
         self.link.mark().load(Ordering::Relaxed) != FREE
     }
 
-    /// Makes this process the one that uses the half, unless another does (`EBUSY`).
+    /// Makes this process the user of the half. Fails with `EBUSY` if another process is.
     #[inline]
     pub(super) fn claim(&mut self) -> Result<()> {
         if self.is_used_here() {
@@ -145,7 +145,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
             return Err(Errno::EBUSY);
         }
         let Words { position, state, .. } = self.words(WRITER);
-        // Acquire: what the process did that had it before and released it.
+        // Acquire: the accesses of the process that has released the half.
         let taken = state.compare_exchange(FREE, OWNED, Ordering::Acquire, Ordering::Relaxed);
         taken.map_err(|_| Errno::EBUSY)?;
         self.link.mark().store(OWNED, Ordering::Relaxed);
@@ -154,15 +154,15 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.look()
     }
 
-    /// Makes this process the only one that ever uses the half, whatever the other side stores.
+    /// Claims the half, and excludes forked children from it, whatever the peer stores.
     pub(super) fn bind(&mut self) -> Result<()> {
         self.claim()?;
         self.bound = true;
         Ok(())
     }
 
-    /// Gives the half up, so that another process may use it, or for good. Does nothing in a process that
-    /// does not use it.
+    /// Gives up the half: for another process to use, or finally (`closed`). Does nothing in a process that does
+    /// not use it.
     pub(super) fn leave(&mut self, closed: bool) {
         if self.link.mark().swap(FREE, Ordering::Relaxed) == FREE {
             return;
@@ -170,21 +170,21 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.disarm();
         self.words(WRITER).state.store(if closed { CLOSED } else { FREE }, Ordering::Release);
         if closed {
-            // If the other side is gone there is nothing to wake.
+            // If the peer is gone there is nothing to wake.
             let _ = self.wake(|_| true);
         }
     }
 
-    /// Whether the other side was dropped by the process that used it.
+    /// Returns whether the peer was dropped by the process that used it.
     #[inline]
     pub(super) fn other_is_closed(&self) -> bool {
         self.words(!WRITER).state.load(Ordering::Acquire) == CLOSED
     }
 
-    /// Looks at the other side's position.
+    /// Loads the peer's position and checks it.
     #[inline]
     fn look(&mut self) -> Result<()> {
-        // Acquire: what the other side did to the bytes that it gives away by this.
+        // Acquire: the peer's accesses to the bytes that it has passed on.
         let seen = self.words(!WRITER).position.0.load(Ordering::Acquire);
         let [head, tail] = if WRITER { [self.at, seen] } else { [seen, self.at] };
         if self.broken || head.wrapping_sub(tail) > self.ring || seen % UNIT != 0 {
@@ -199,7 +199,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         Errno::EPROTO
     }
 
-    /// Whether the other side has come to position `needed`. Looks again if it had not.
+    /// Returns whether the peer has reached position `needed`. Loads its position again if it had not.
     #[inline]
     pub(super) fn is_there(&mut self, needed: usize) -> Result<bool> {
         if !reached(self.seen, needed) {
@@ -208,12 +208,12 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         Ok(reached(self.seen, needed))
     }
 
-    /// Waits until the other side has come to position `needed`; `false` if it never will.
+    /// Waits until the peer has reached position `needed`. Returns `false` if it never will.
     ///
-    /// Without a deadline it does not wait; but then, and when the deadline has passed, the other side
-    /// will ring when it comes there.
+    /// Without a deadline it does not wait. Then, and after the deadline, the peer rings when it reaches the
+    /// position.
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline>) -> Result<bool> {
-        // What an earlier call has set may have been taken: that ring is over.
+        // Consumes a ring that an earlier call has armed.
         self.disarm();
         let mut gone = false;
         loop {
@@ -233,42 +233,43 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         }
     }
 
-    /// Takes back what `wants` was set to, since that has come meanwhile.
+    /// Clears `wants`, because the peer has reached the position.
     #[inline]
     pub(super) fn disarm(&mut self) {
         let armed = mem::take(&mut self.armed);
         if armed != 0 && !take(&self.words(WRITER).wants, armed) {
-            // The other side has rung, or is about to: then this ring is left unheard.
+            // The peer has rung, or is about to. In that case the byte stays in the pipe.
             let _ = self.link.hear(None);
         }
     }
 
-    /// Rings if the other side waits for a position that `has_come`.
+    /// Rings if the peer waits for a position that `is_reached`.
     #[inline]
-    fn wake(&self, has_come: impl Fn(usize) -> bool) -> Result<()> {
-        // Of two sides of which one stores its position and looks whether the other waits, and the other
-        // stores that it waits and looks at the position, at least one sees what the other has stored.
+    fn wake(&self, is_reached: impl Fn(usize) -> bool) -> Result<()> {
+        // One side stores its position and then loads `wants`; the other stores `wants` and then loads the
+        // position. With a fence between the two accesses, at least one side sees the other's store.
         fence(Ordering::SeqCst);
         let wants = &self.words(!WRITER).wants;
         let wanted = wants.load(Ordering::Relaxed);
-        if wanted != 0 && has_come(wanted - 1) && take(wants, wanted) {
+        if wanted != 0 && is_reached(wanted - 1) && take(wants, wanted) {
             self.link.ring()?;
         }
         Ok(())
     }
 
-    /// Moves this side's position on, which gives the bytes before it to the other side.
+    /// Advances this side's position, which passes the bytes before it to the peer.
     #[inline]
     fn advance(&mut self, to: usize) -> Result<()> {
         self.at = to;
-        // Release: whatever was done to the bytes that are given away.
+        // Release: the accesses to the bytes that are passed on.
         self.words(WRITER).position.0.store(to, Ordering::Release);
         self.wake(|wanted| reached(to, wanted))
     }
 }
 
 impl<L: Link> Side<L, true> {
-    /// The position of the next chunk, and how far the reader must have come before it may be filled.
+    /// Returns the position of the next chunk, and the position that the reader must have reached before it may
+    /// be filled.
     #[inline]
     pub(super) const fn next(&self, chunk: usize) -> (usize, usize) {
         let fits = self.place(self.at) + chunk + HEADER <= self.ring;
@@ -276,13 +277,13 @@ impl<L: Link> Side<L, true> {
         (start, start.wrapping_add(size(chunk)).wrapping_sub(self.ring))
     }
 
-    /// Lends the chunk at position `start`, when the reader has come as far as it must.
+    /// Lends the chunk at position `start`.
     #[inline]
     pub(super) const fn lend(&mut self, start: usize, chunk: usize) {
         self.lent = Record { start, len: chunk };
     }
 
-    /// Gives the first `len` bytes of the chunk that is lent to the reader.
+    /// Passes the first `len` bytes of the lent chunk to the reader.
     #[inline]
     pub(super) fn send(&mut self, len: usize) -> Result<()> {
         let start = mem::take(&mut self.lent).start;
@@ -295,12 +296,12 @@ impl<L: Link> Side<L, true> {
 }
 
 impl<L: Link> Side<L, false> {
-    /// How far the writer must have come before there is a record.
+    /// Returns the position that the writer must have reached for there to be a record.
     pub(super) const fn next(&self) -> usize {
         self.at.wrapping_add(UNIT)
     }
 
-    /// Lends the next record, when the writer has come to [`next`](Self::next).
+    /// Lends the next record, after the writer has reached [`next`](Self::next).
     #[inline]
     pub(super) fn lend(&mut self) -> Result<()> {
         let mut start = self.at;
@@ -319,7 +320,7 @@ impl<L: Link> Side<L, false> {
         Ok(())
     }
 
-    /// Copies the record that is lent, which may change meanwhile.
+    /// Copies the lent record, which another program may change at the same time.
     pub(super) fn copy_to(&self, buf: &mut [u8]) {
         let words = (self.lent_at()..).step_by(size_of::<usize>());
         for (place, bytes) in words.zip(buf.chunks_mut(size_of::<usize>())) {
@@ -328,7 +329,7 @@ impl<L: Link> Side<L, false> {
         }
     }
 
-    /// Gives the room of the record that is lent back, in the process that received it.
+    /// Returns the room of the lent record, if this process has received it.
     #[inline]
     pub(super) fn give_back(&mut self) {
         let Record { start, len } = mem::take(&mut self.lent);
@@ -339,17 +340,17 @@ impl<L: Link> Side<L, false> {
     }
 }
 
-/// Takes what is wanted, unless that has changed: who changes it looks at the position afterwards.
+/// Clears `wants` unless it has changed. Whoever changes it loads the position afterwards.
 fn take(wants: &AtomicUsize, wanted: usize) -> bool {
     wants.compare_exchange(wanted, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
-/// How many bytes of the ring a record takes, with the header of the next one.
+/// Returns the bytes of the ring that a record takes, including the header of the next one.
 pub(super) const fn size(len: usize) -> usize {
     (len + HEADER).next_multiple_of(UNIT)
 }
 
-/// Whether `position` is `needed` or beyond. They are at most two rings apart.
+/// Returns whether `position` is `needed` or beyond. They are at most two rings apart.
 const fn reached(position: usize, needed: usize) -> bool {
     position.wrapping_sub(needed) <= isize::MAX as usize
 }

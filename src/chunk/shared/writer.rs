@@ -10,21 +10,21 @@ use super::half::Half;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::{Deadline, Errno, Result};
 
-/// Fills chunks of memory that its [`SharedReader`](super::SharedReader) looks at.
+/// Sends records to its [`SharedReader`](super::SharedReader), in memory that both share.
 ///
-/// Each round is a [`chunk`](Self::chunk) and a [`send`](Self::send). Dropping the writer ends the stream:
-/// the reader receives what was sent, and then end of file.
+/// To send a record, fill a [`chunk`](Self::chunk) and call [`send`](Self::send). Dropping the writer ends the
+/// stream: the reader receives all records, and then end of file.
 ///
-/// As [`std::io::Write`] it copies each buffer into a chunk and sends it as one record, and never waits
-/// with a part of one: there is nothing to flush.
+/// As [`std::io::Write`] it copies each buffer into a chunk and sends it as one record immediately, so there
+/// is nothing to flush.
 ///
 /// # Readiness
 ///
-/// Its [`AsFd`] is the read end of a pipe, which is readable (`IN`) once there is room again and reports
-/// `HUP` once the reader is gone. Poll it after [`try_chunk`](Self::try_chunk) has returned
+/// Its [`AsFd`] is the read end of a pipe. It becomes readable (`IN`) when there is room, and reports `HUP` if
+/// the reader is gone. Poll it only after [`try_chunk`](Self::try_chunk) has returned
 /// [`EAGAIN`](Errno::EAGAIN), or [`chunk_deadline`](Self::chunk_deadline)
-/// [`ETIMEDOUT`](Errno::ETIMEDOUT), and call that again when it is ready. There may be one wake-up too many.
-/// Level-triggered and edge-triggered waiting both work. Do not read from it.
+/// [`ETIMEDOUT`](Errno::ETIMEDOUT), and call that again when it is ready. A wake-up can be spurious.
+/// Level-triggered and edge-triggered polling both work. Do not read from it.
 ///
 /// # Examples
 ///
@@ -54,17 +54,17 @@ pub struct SharedWriter {
 }
 
 impl SharedWriter {
-    /// Lends the next chunk to be filled, as many bytes as [`chunk`](super::SharedBuilder::chunk) says, and
-    /// waits for the reader to make room for it. Retries on `EINTR`.
+    /// Waits until there is room, and lends the next chunk to be filled. Retries on `EINTR`.
     ///
-    /// The contents are unspecified: zeros, or bytes of earlier chunks of this pair. A chunk that was lent
-    /// before and not sent is lent again, as it is.
+    /// The chunk has as many bytes as [`SharedBuilder::chunk`](super::SharedBuilder::chunk) has set. Its contents
+    /// are unspecified: zeros, or bytes of earlier chunks of this pair. A chunk that was lent and not sent is
+    /// lent again, unchanged.
     ///
     /// # Errors
     ///
     /// - [`EBUSY`](Errno::EBUSY) if another process uses this half.
     /// - [`EPIPE`](Errno::EPIPE) if there is no room and the reader is gone.
-    /// - [`EPROTO`](Errno::EPROTO) if the memory holds what no reader stores there. No later call succeeds.
+    /// - [`EPROTO`](Errno::EPROTO) if the memory holds values that no reader stores. All later calls fail.
     ///
     /// # Examples
     ///
@@ -88,7 +88,7 @@ impl SharedWriter {
     ///
     /// Those of [`chunk`](Self::chunk), and
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN) if there is no room. The descriptor will be readable when there is: see
+    /// - [`EAGAIN`](Errno::EAGAIN) if there is no room. The descriptor becomes readable when there is: see
     ///   [readiness](Self#readiness).
     ///
     /// # Examples
@@ -115,14 +115,14 @@ impl SharedWriter {
         self.lend(None)
     }
 
-    /// Lends the next chunk as [`chunk`](Self::chunk) does, and waits at most until `deadline`. A deadline
-    /// that has passed does not keep it from lending a chunk for which there is room.
+    /// Lends the next chunk as [`chunk`](Self::chunk) does, and waits until `deadline` at most. If there is
+    /// room it lends the chunk even after the deadline.
     ///
     /// # Errors
     ///
     /// Those of [`chunk`](Self::chunk), and
     ///
-    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if there was no room until then.
+    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if there was no room before the deadline.
     pub fn chunk_deadline(&mut self, deadline: Deadline) -> Result<&mut [u8]> {
         self.lend(Some(deadline))
     }
@@ -142,21 +142,21 @@ impl SharedWriter {
         Ok(unsafe { bytes.as_mut() })
     }
 
-    /// Sends the first `len` bytes of the chunk that is lent, as one record. Never waits. With 0 bytes it
-    /// sends nothing, and the chunk stays lent.
+    /// Sends the first `len` bytes of the chunk that is lent, as one record. Never waits. If `len` is 0 it sends
+    /// nothing, and the chunk stays lent.
     ///
-    /// A reader that was killed is noticed when it would have to be woken, or when there is no more room:
-    /// what was sent before then is lost, as in a pipe.
+    /// The end of a reader that was killed is detected when the reader would have to be woken, or when there is
+    /// no room. Records sent before that are lost, as in a pipe.
     ///
     /// # Errors
     ///
-    /// The chunk is no longer lent after the last two.
+    /// After the last two the chunk is no longer lent.
     ///
     /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent, or `len` is more than it has.
     /// - [`EBUSY`](Errno::EBUSY) and [`EPROTO`](Errno::EPROTO) as for [`chunk`](Self::chunk).
     /// - [`EPIPE`](Errno::EPIPE) if the reader is gone. The process gets no `SIGPIPE`.
-    /// - An error of [`write_nosignal`](crate::io::write_nosignal) if a filter rejects the call. The record
-    ///   is sent, and a reader that sleeps is not woken.
+    /// - The error of [`write_nosignal`](crate::io::write_nosignal) if a filter rejects that call. The record is
+    ///   sent, but a sleeping reader is not woken.
     ///
     /// # Examples
     ///
@@ -189,10 +189,10 @@ impl SharedWriter {
         side.send(len)
     }
 
-    /// Gives the half up without ending the stream, so that another process that has a copy of it, by a
-    /// fork, can use it. A chunk that is lent is not sent.
+    /// Gives up the half without ending the stream, so that a process with a copy of it can use it. A chunk that
+    /// is lent is not sent.
     ///
-    /// It goes on where this process has stopped. Without a copy in another process the stream ends.
+    /// The next record follows the last one that was sent here. If no process has a copy, the stream ends.
     ///
     /// # Examples
     ///
@@ -202,21 +202,22 @@ impl SharedWriter {
     /// let (mut reader, mut writer) = rawpipe::chunk::shared()?;
     /// writer.chunk()?[0] = 1;
     /// writer.send(1)?;
-    /// let (gate, open) = rawpipe::pipe()?;
+    /// let (busy, told) = rawpipe::pipe()?;
+    /// let (released, release) = rawpipe::pipe()?;
     /// let mut copy = Some(writer);
     /// // SAFETY: the child reads, sends, and exits.
     /// let mut child = unsafe {
     ///     process::fork_with(|| {
     ///         let mut writer = copy.take().unwrap();
-    ///         let busy = writer.chunk().err() == Some(Errno::EBUSY);
-    ///         let released = gate.read(&mut [0]) == Ok(1);
-    ///         let sent = writer.chunk().map(|chunk| chunk[0] = 2).and_then(|()| writer.send(1));
-    ///         u8::from(!(busy && released && sent.is_ok()))
+    ///         let mut ok = writer.chunk().err() == Some(Errno::EBUSY);
+    ///         ok &= told.write(b"!") == Ok(1) && released.read(&mut [0]) == Ok(1);
+    ///         ok &= writer.chunk().map(|chunk| chunk[0] = 2).and_then(|()| writer.send(1)).is_ok();
+    ///         u8::from(!ok)
     ///     })
     /// }?;
-    /// std::thread::sleep(std::time::Duration::from_millis(10));
+    /// busy.read_exact(&mut [0])?;
     /// copy.take().unwrap().release();
-    /// open.write(b"!")?;
+    /// release.write(b"!")?;
     /// assert_eq!(reader.recv()?.unwrap()[0], 1);
     /// assert_eq!(reader.recv()?.unwrap()[0], 2);
     /// assert!(child.wait()?.success());
@@ -235,7 +236,7 @@ impl AsFd for SharedWriter {
 
 #[cfg(feature = "std")]
 impl std::io::Write for SharedWriter {
-    /// Sends up to a chunk of bytes as one record.
+    /// Sends at most one chunk, as one record.
     fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
         let len = buf.len().min(self.chunk);
         if len > 0 {

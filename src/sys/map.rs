@@ -203,8 +203,8 @@ impl Cells {
     }
 }
 
-/// A file in memory, of `len` zeros. Its size is sealed, so that no process can take pages away from those
-/// that map it.
+/// Creates a file of `len` zeros in memory. Its size is sealed, so that touching a mapping of it never fails
+/// because the file is shorter. Whoever may write to it can punch holes, which read as zeros.
 pub(crate) fn file(name: &CStr, len: usize) -> Result<OwnedFd> {
     let file = crate::io::off_stdio(call::memfd_create(name)?)?;
     // Beyond this limit the kernel sends `SIGXFSZ`.

@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "mappings, limits, and halves made of descriptors")]
 
 use crate::common::bytes::Random;
-use crate::common::{self, child, nr, open_fds, skip};
+use crate::common::{self, Filter, NO_FILTER, child, filtered, nr, open_fds, skip};
 use rawpipe::chunk::shared::{SharedBuilder, SharedCopier, SharedWriter};
 use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,7 +13,7 @@ use rawpipe::{Deadline, Errno, Wait, raw};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, thread};
 
 const PROT_READ: usize = 1;
@@ -168,7 +168,7 @@ fn parts_of_something_else() {
     assert_eq!(reader([zero(), zero(), zero(), zero()]).unwrap_err(), Errno::EINVAL);
     let (parts, _writer) = SharedBuilder::new().pass_reader().unwrap();
     let [control, ring, heard, bell] = copies(&parts);
-    assert_eq!(reader([ring, control, heard, bell]).unwrap_err(), Errno::EPERM);
+    assert_eq!(reader([ring, control, heard, bell]).unwrap_err(), Errno::EPROTO);
     let (parts, _reader) = SharedBuilder::new().pass_writer().unwrap();
     let [control, ring, heard, bell] = copies(&parts);
     assert_eq!(reader([ring, control, heard, bell]).unwrap_err(), Errno::EPROTO);
@@ -375,6 +375,93 @@ fn examples_print_one_sum() {
     }
 }
 
+/// A peer that rings without end keeps no call beyond its deadline, and no call that does not wait.
+fn deadlines_beside_a_peer_that_rings_without_end() {
+    if !supported() {
+        return;
+    }
+    let builder = SharedBuilder::new().chunk(64).ring(1);
+    let (reading, mut copier) = builder.pass_writer().unwrap();
+    let (writing, mut filler) = builder.pass_reader().unwrap();
+    while filler.try_chunk().is_ok() {
+        filler.send(64).unwrap();
+    }
+    let mut ringing = [&reading, &writing].map(|parts| {
+        let bell = parts[3].try_clone().unwrap();
+        let _ = rawpipe::pipe::set_capacity(&bell, rawpipe::pipe::Capacity::Max);
+        child(|| {
+            loop {
+                let _ = rawpipe::write(&bell, &[0; 1 << 16]);
+            }
+        })
+    });
+    let start = Instant::now();
+    for round in 0..20 {
+        let soon = Deadline::after(Duration::from_millis(10));
+        if round % 2 == 0 {
+            assert_eq!(copier.recv_deadline(&mut [0; 64], soon), Err(Errno::ETIMEDOUT));
+            assert_eq!(filler.chunk_deadline(soon).unwrap_err(), Errno::ETIMEDOUT);
+        } else {
+            assert_eq!(copier.try_recv(&mut [0; 64]), Err(Errno::EAGAIN));
+            assert_eq!(filler.try_chunk().unwrap_err(), Errno::EAGAIN);
+        }
+    }
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    for peer in &mut ringing {
+        peer.kill().unwrap();
+        peer.wait().unwrap();
+    }
+}
+
+/// A bell that a filter has rejected once is rung again, and the error is returned.
+fn bell_rejected_by_a_filter_is_reported() {
+    if !supported() {
+        return;
+    }
+    let test = "bell_rejected_by_a_filter_is_reported";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    filtered(test, &Errno::ENOMEM, || {
+        let (mut reader, mut writer) = SharedBuilder::new().chunk(64).ring(1).build().unwrap();
+        while writer.try_chunk().is_ok() {
+            writer.send(64).unwrap();
+        }
+        if !Filter::new(&[nr::PWRITEV2, nr::WRITEV, nr::WRITE], Errno::ENOMEM).install() {
+            return NO_FILTER;
+        }
+        // The writer waits, and is not woken by any of these.
+        loop {
+            match reader.recv_deadline(Deadline::after(Duration::from_millis(10))) {
+                Ok(record) => drop(record),
+                Err(errno) => return u8::from(errno != Errno::ENOMEM),
+            }
+        }
+    });
+}
+
+/// Pipes that block, what is no pipe, and files that are too small: none becomes a half.
+fn parts_of_a_hostile_maker() {
+    if !supported() {
+        return;
+    }
+    let zero = || OwnedFd::from(File::options().read(true).write(true).open("/dev/zero").unwrap());
+    for which in [2, 3] {
+        let (mut parts, _writer) = SharedBuilder::new().pass_reader().unwrap();
+        parts[which] = zero();
+        assert_eq!(reader(parts).unwrap_err(), Errno::EINVAL);
+    }
+    let (parts, _writer) = SharedBuilder::new().pass_reader().unwrap();
+    for pipe in &parts[2..] {
+        rawpipe::io::set_nonblocking(pipe, false).unwrap();
+    }
+    let mut copier = reader(copies(&parts)).unwrap();
+    assert_eq!(copier.try_recv(&mut [0; 9]), Err(Errno::EAGAIN));
+    let [control, _, heard, bell] = parts;
+    let small = control.try_clone().unwrap();
+    assert_eq!(reader([control, small, heard, bell]).unwrap_err(), Errno::EPROTO);
+}
+
 /// A program that is killed while it reads is noticed, and one whose feeder is killed comes to its end.
 fn other_program_killed() {
     if !supported() {
@@ -416,4 +503,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     ring_beyond_the_limit_of_files_efbig,
     examples_print_one_sum,
     other_program_killed,
+    deadlines_beside_a_peer_that_rings_without_end,
+    bell_rejected_by_a_filter_is_reported,
+    parts_of_a_hostile_maker,
 ];

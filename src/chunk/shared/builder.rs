@@ -7,7 +7,7 @@
 
 use super::half::Half;
 use super::link::{Ends, Memory, bells};
-use super::ring::{Control, size};
+use super::ring::{Control, MOST, size};
 use super::{SharedReader, SharedWriter};
 use crate::process::{Child, fork_with};
 use crate::sys::map::Cells;
@@ -108,8 +108,9 @@ impl SharedBuilder {
         let least =
             if self.ring == 0 { self.chunk.checked_mul(8)?.max(1 << 20) } else { self.ring };
         let limit = isize::MAX as usize / 4;
-        (self.chunk < limit && least < limit)
-            .then(|| least.max(2 * size(self.chunk)).next_power_of_two())
+        let fits = self.chunk < limit && least < limit;
+        let ring = fits.then(|| least.max(2 * size(self.chunk)).next_power_of_two());
+        ring.filter(|&ring| ring <= MOST)
     }
 
     /// Builds a pair, forks a child that runs `body` with the reader, and returns the writer.

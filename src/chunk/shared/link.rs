@@ -42,8 +42,8 @@ impl Memory {
     #[inline]
     pub(super) fn control(&self) -> &Control {
         let place = self.control.at(0, size_of::<Control>()).cast::<Control>();
-        // SAFETY: mapped for this, for as long as `self` lives, and touched in no other way. Any bytes are a
-        // `Control`, which consists of atomics, and a page is aligned for it.
+        // SAFETY: mapped for as long as `self` lives, and accessed by this process as atomics only, whatever
+        // another one does. Any bytes are a `Control`, which consists of atomics, and a page is aligned for it.
         unsafe { place.as_ref() }
     }
 }

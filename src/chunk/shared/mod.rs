@@ -71,8 +71,11 @@
 //! | [`SharedCopier`] | writes | no: each record is copied |
 //! | [`SharedReader`] of [`SharedCopier::trust`] | writes | not to write to a record that it has sent |
 //!
-//! A peer that is not trusted can still end the stream, stop it, or make it fail with
-//! [`EPROTO`](crate::Errno::EPROTO).
+//! A peer that is not trusted can still end the stream, or make it fail with
+//! [`EPROTO`](crate::Errno::EPROTO). It can also hold the lock of a pipe, and then calls of this side wait beyond
+//! their deadline, as with [any pipe](crate::Deadline#a-peer-that-holds-the-pipe). The program that has created the
+//! pair can do the same to the program that takes a half. While `vm.overcommit_memory` is 2, touching memory of such
+//! a pair fails with `SIGBUS` if the limit is reached.
 //!
 //! Any language with `mmap` can have a half: `examples/shared_reader.py` is a reader in Python. The first
 //! descriptor is a page of words as long as a pointer, in the machine's byte order:
@@ -133,7 +136,8 @@
 //!     sleep" and "there is more", at least one is seen. (loom: `no_fence_before_looking_for_sleepers`,
 //!     `no_fence_before_sleeping`, `no_second_look`, `no_look_whether_closed`)
 //! 13. *Another program's reader cannot write.* The ring is sealed against further writable mappings before
-//!     its descriptor leaves this process, and the seal is final. (`reader_cannot_write_eperm`)
+//!     its descriptor leaves this process, and the seal is final. A program that can open `/dev/udmabuf` may
+//!     get around it, on kernels that check only `F_SEAL_WRITE` there. (`reader_cannot_write_eperm`)
 //! 14. *Another program's writer is not referred to.* Its records are copied, word by word, by atomic loads;
 //!     a reference to one is made only after the unsafe [`trust`](SharedCopier::trust).
 //!     (`record_changes_while_it_is_copied`, `hostile_peer`)

@@ -8,12 +8,12 @@
 
 use super::half::Half;
 use super::link::{Ends, Memory, bells};
-use super::ring::{Control, FORMAT, size};
+use super::ring::{FORMAT, MOST, size};
 use super::{SharedBuilder, SharedReader, SharedWriter};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::map::{self, Cells};
 use crate::sys::{abi, call, page};
-use crate::{Deadline, Errno, Result, Wait};
+use crate::{Deadline, Errno, Result, Wait, io};
 use core::sync::atomic::Ordering;
 
 impl SharedBuilder {
@@ -25,7 +25,8 @@ impl SharedBuilder {
     /// program calls [`SharedCopier::from_parts`].
     ///
     /// The other program can map the ring for reading only. The kernel rejects any other access, so the program
-    /// does not have to be trusted. A forked child of this process cannot use the writer (`EBUSY`).
+    /// does not have to be trusted with its contents. It can see chunks while they are filled, and bytes that
+    /// are filled and not sent. A forked child of this process cannot use the writer (`EBUSY`).
     ///
     /// # Errors
     ///
@@ -96,8 +97,9 @@ impl SharedBuilder {
         let len = self.ring_size().ok_or(Errno::ENOMEM)?.max(page::size());
         let control = map::file(c"rawpipe-control", page::size())?;
         let ring = map::file(c"rawpipe-ring", len)?;
-        let cells = Cells::new(len, Some(ring.as_fd()), WRITER, self.populate)?;
-        let memory = Memory::new(of_file(control.as_fd(), true)?, cells)?;
+        let cells = |len, file, writable| Cells::new(len, Some(file), writable, self.populate);
+        let page = cells(page::size(), control.as_fd(), true)?;
+        let memory = Memory::new(page, cells(len, ring.as_fd(), WRITER)?)?;
         memory.control().chunk.store(self.chunk, Ordering::Relaxed);
         memory.control().format.store(FORMAT, Ordering::Release);
         // From here on no other process can map the ring for writing, unless it gets the writer.
@@ -112,27 +114,36 @@ impl SharedBuilder {
     }
 }
 
-/// Maps a whole file. Fails with `EPROTO` if a process could truncate it.
-fn of_file(file: BorrowedFd<'_>, writable: bool) -> Result<Cells> {
-    if call::fcntl_get_seals(file)? & abi::F_SEAL_SHRINK == 0 {
-        return Err(Errno::EPROTO);
-    }
-    let len = usize::try_from(call::statx(file)?.stx_size).map_err(|_| Errno::ENOMEM)?;
-    Cells::new(len, Some(file), writable, false)
-}
-
 /// Returns the half that another program has passed on, and the size of its chunks.
 fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<(Half<WRITER>, usize)> {
     let [control, ring, heard, bell] = parts;
-    let (control, ring) = (of_file(control.as_fd(), true)?, of_file(ring.as_fd(), WRITER)?);
-    let len = ring.len();
-    if control.len() < size_of::<Control>() || !len.is_power_of_two() || len < page::size() {
+    for pipe in [&heard, &bell] {
+        if call::statx(pipe.as_fd())?.stx_mode & abi::S_IFMT != abi::S_IFIFO {
+            return Err(Errno::EINVAL);
+        }
+        io::set_nonblocking(pipe, true)?;
+    }
+    let [control_is, ring_is] = [call::statx(control.as_fd())?, call::statx(ring.as_fd())?];
+    for file in [&control, &ring] {
+        if call::fcntl_get_seals(file.as_fd())? & abi::F_SEAL_SHRINK == 0 {
+            return Err(Errno::EPROTO);
+        }
+    }
+    let len = usize::try_from(ring_is.stx_size).unwrap_or(usize::MAX);
+    // Huge pages, which can be missing when they are touched, are of another device, and larger than the control page.
+    let fits = control_is.stx_size == page::size() as u64
+        && ring_is.stx_dev == control_is.stx_dev
+        && len.is_power_of_two()
+        && (page::size()..=MOST).contains(&len);
+    if !fits {
         return Err(Errno::EPROTO);
     }
+    let control = Cells::new(page::size(), Some(control.as_fd()), true, false)?;
+    let ring = Cells::new(len, Some(ring.as_fd()), WRITER, false)?;
     let memory = Memory::new(control, ring)?;
     let format = memory.control().format.load(Ordering::Acquire);
     let chunk = memory.control().chunk.load(Ordering::Relaxed);
-    if format != FORMAT || chunk == 0 || chunk > len || 2 * size(chunk) > len {
+    if format != FORMAT || chunk == 0 || chunk > len || size(chunk) > len / 2 {
         return Err(Errno::EPROTO);
     }
     let mut half = Half::new(Ends::new(memory, (heard.into(), bell.into())), wait);
@@ -146,7 +157,7 @@ impl SharedWriter {
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL) if the first two are not files of `memfd_create`.
+    /// - [`EINVAL`](Errno::EINVAL) if the first two are not files of `memfd_create`, or the others not pipes.
     /// - [`EPROTO`](Errno::EPROTO) if another version of the crate has created them, or a program with pointers
     ///   of another size.
     /// - [`EPERM`](Errno::EPERM) if they come from [`pass_reader`](SharedBuilder::pass_reader).
@@ -156,8 +167,9 @@ impl SharedWriter {
     ///
     /// # Safety
     ///
-    /// Until the writer is dropped, no other process creates a writer from these descriptors, and none writes to
-    /// the file that is the second descriptor, or to a mapping of it.
+    /// The descriptors come from one call of [`pass_writer`](SharedBuilder::pass_writer), in its order. Until the
+    /// writer is dropped, no other writer is created from them, in any process. No other code, in this process or
+    /// another, writes to the first two files or to a mapping of them, except the reader of the pair.
     pub unsafe fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
         adopt(parts, wait).map(|(half, chunk)| Self { half, chunk })
     }
@@ -232,8 +244,10 @@ impl SharedCopier {
     ///
     /// # Safety
     ///
-    /// Until the reader is dropped, only one process writes to the ring, through a [`SharedWriter`], and no other
-    /// process creates a reader from the same descriptors.
+    /// The descriptors come from one call of [`pass_reader`](SharedBuilder::pass_reader) or
+    /// [`pass_writer`](SharedBuilder::pass_writer). Until the reader is dropped, no other reader is created from
+    /// them, in any process. No code, in this process or another, writes to the first two files or to a mapping
+    /// of them, except this reader and one [`SharedWriter`] of the pair.
     #[must_use]
     pub unsafe fn trust(self) -> SharedReader {
         self.0

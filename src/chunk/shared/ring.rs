@@ -16,6 +16,9 @@ use core::mem;
 /// Records begin at multiples of this many bytes.
 pub(super) const UNIT: usize = 64;
 
+/// The most bytes of a ring.
+pub(super) const MOST: usize = isize::MAX as usize / 2;
+
 /// The bytes before a record that hold its length.
 const HEADER: usize = 8;
 
@@ -177,7 +180,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
 
     /// Returns whether the peer was dropped by the process that used it.
     #[inline]
-    pub(super) fn other_is_closed(&self) -> bool {
+    fn other_is_closed(&self) -> bool {
         self.words(!WRITER).state.load(Ordering::Acquire) == CLOSED
     }
 
@@ -215,7 +218,12 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline>) -> Result<bool> {
         // Consumes a ring that an earlier call has armed.
         self.disarm();
-        let mut gone = false;
+        // Repeats a ring that a filter has rejected. If the peer is gone, that is found below.
+        match self.wake(|wanted| reached(self.at, wanted)) {
+            Ok(()) | Err(Errno::EPIPE) => {}
+            Err(errno) => return Err(errno),
+        }
+        let (mut gone, mut late) = (false, false);
         loop {
             self.armed = needed | 1;
             self.words(WRITER).wants.store(self.armed, Ordering::Relaxed);
@@ -229,7 +237,12 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
             if gone {
                 return Ok(false);
             }
+            // A hostile peer can ring without end.
+            if late {
+                return Err(if until.is_none() { Errno::EAGAIN } else { Errno::ETIMEDOUT });
+            }
             gone = !self.link.hear(until)?;
+            late = until.is_none_or(|deadline| deadline.has_passed());
         }
     }
 
@@ -252,7 +265,10 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         let wants = &self.words(!WRITER).wants;
         let wanted = wants.load(Ordering::Relaxed);
         if wanted != 0 && is_reached(wanted - 1) && take(wants, wanted) {
-            self.link.ring()?;
+            return self.link.ring().inspect_err(|_| {
+                // The peer still waits.
+                let _ = wants.compare_exchange(0, wanted, Ordering::Relaxed, Ordering::Relaxed);
+            });
         }
         Ok(())
     }
@@ -287,6 +303,9 @@ impl<L: Link> Side<L, true> {
     #[inline]
     pub(super) fn send(&mut self, len: usize) -> Result<()> {
         let start = mem::take(&mut self.lent).start;
+        if self.other_is_closed() {
+            return Err(Errno::EPIPE);
+        }
         if start != self.at {
             self.header(self.at).store(SKIP, Ordering::Relaxed);
         }

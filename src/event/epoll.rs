@@ -165,7 +165,8 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran. [`wait_deadline`](Self::wait_deadline) retries.
+    /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran, or the process was stopped and
+    ///   continued. [`wait_deadline`](Self::wait_deadline) retries.
     /// - [`EINVAL`](crate::Errno::EINVAL): `buf` is empty.
     ///
     /// # Examples

@@ -462,6 +462,23 @@ fn parts_of_a_hostile_maker() {
     assert_eq!(reader([control, small, heard, bell]).unwrap_err(), Errno::EPROTO);
 }
 
+/// A writer that is trusted with nothing cannot make a record longer than a chunk.
+fn record_longer_than_a_chunk_eproto() {
+    if !supported() {
+        return;
+    }
+    let (parts, mut copier) = SharedBuilder::new().chunk(256).ring(4096).pass_writer().unwrap();
+    assert_eq!(copier.chunk_size(), 256);
+    let mut honest = writer(copies(&parts)).unwrap();
+    send(&mut honest, &[1; 256]);
+    send(&mut honest, &[1; 9]);
+    let ring = File::from(parts[1].try_clone().unwrap());
+    ring.write_all_at(&257_usize.to_ne_bytes(), 4096 - WORD).unwrap();
+    for _ in 0..2 {
+        assert_eq!(copier.recv(&mut [0; 4096]), Err(Errno::EPROTO));
+    }
+}
+
 /// A program that is killed while it reads is noticed, and one whose feeder is killed comes to its end.
 fn other_program_killed() {
     if !supported() {
@@ -503,6 +520,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     ring_beyond_the_limit_of_files_efbig,
     examples_print_one_sum,
     other_program_killed,
+    record_longer_than_a_chunk_eproto,
     deadlines_beside_a_peer_that_rings_without_end,
     bell_rejected_by_a_filter_is_reported,
     parts_of_a_hostile_maker,

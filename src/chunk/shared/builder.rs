@@ -94,12 +94,9 @@ impl SharedBuilder {
         let memory = Memory::new(cells(size_of::<Control>())?, cells(ring)?)?;
         let [reader_bells, writer_bells] = bells()?;
         let ends = Ends::new(memory, reader_bells);
-        let writer = Half::new(ends.other(writer_bells), self.wait);
-        let reader = Half::new(ends, self.wait);
-        Ok((
-            SharedReader { half: reader, taken: 0 },
-            SharedWriter { half: writer, chunk: self.chunk },
-        ))
+        let writer = Half::new(ends.other(writer_bells), self.chunk, self.wait);
+        let reader = Half::new(ends, self.chunk, self.wait);
+        Ok((SharedReader { half: reader, taken: 0 }, SharedWriter { half: writer }))
     }
 
     /// Large enough for two chunks with a skipped end of the ring between them. A power of two, at most a quarter
@@ -116,7 +113,8 @@ impl SharedBuilder {
     /// Builds a pair, forks a child that runs `body` with the reader, and returns the writer.
     ///
     /// Neither process keeps a copy of the other's half, so each detects the other's end, even if it is killed.
-    /// The child exits with the value that `body` returns, as with [`fork_with`].
+    /// Children that are forked later inherit a copy of the parent's half: while they run, the first child does
+    /// not detect that the parent was killed, only that it has dropped the half. The child exits with the value that `body` returns, as with [`fork_with`].
     ///
     /// # Errors
     ///
@@ -155,9 +153,15 @@ impl SharedBuilder {
     where
         F: FnOnce(SharedReader) -> u8,
     {
-        let (reader, writer) = self.build()?;
+        let (mut reader, mut writer) = self.build()?;
+        writer.half.side.claim()?;
+        let body = move || {
+            // Fails if the memory is corrupt, and then so does the first call.
+            let _ = reader.half.side.claim();
+            body(reader)
+        };
         // SAFETY: passed on to the caller.
-        unsafe { fork_between(writer, move || body(reader)) }
+        unsafe { fork_between(writer, body) }
     }
 
     /// Builds a pair, forks a child that runs `body` with the writer, and returns the reader. Otherwise as
@@ -197,9 +201,14 @@ impl SharedBuilder {
     where
         F: FnOnce(SharedWriter) -> u8,
     {
-        let (reader, writer) = self.build()?;
+        let (mut reader, mut writer) = self.build()?;
+        reader.half.side.claim()?;
+        let body = move || {
+            let _ = writer.half.side.claim();
+            body(writer)
+        };
         // SAFETY: passed on to the caller.
-        unsafe { fork_between(reader, move || body(writer)) }
+        unsafe { fork_between(reader, body) }
     }
 
     /// Builds two pairs, one for each direction, forks a child that runs `body` with its reader and its writer,
@@ -251,11 +260,17 @@ impl SharedBuilder {
     where
         F: FnOnce(SharedReader, SharedWriter) -> u8,
     {
-        let (their_reader, writer) = self.build()?;
-        let (reader, their_writer) = self.build()?;
+        let (mut their_reader, mut writer) = self.build()?;
+        let (mut reader, mut their_writer) = self.build()?;
+        reader.half.side.claim()?;
+        writer.half.side.claim()?;
+        let body = move || {
+            let _ = their_reader.half.side.claim();
+            let _ = their_writer.half.side.claim();
+            body(their_reader, their_writer)
+        };
         // SAFETY: passed on to the caller.
-        let (child, (reader, writer)) =
-            unsafe { fork_between((reader, writer), move || body(their_reader, their_writer)) }?;
+        let (child, (reader, writer)) = unsafe { fork_between((reader, writer), body) }?;
         Ok((child, reader, writer))
     }
 }

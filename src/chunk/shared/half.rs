@@ -13,9 +13,9 @@ pub(super) struct Half<const WRITER: bool> {
 }
 
 impl<const WRITER: bool> Half<WRITER> {
-    pub(super) fn new(ends: Ends, wait: Wait) -> Self {
+    pub(super) fn new(ends: Ends, chunk: usize, wait: Wait) -> Self {
         let ring = ends.memory.ring.len();
-        Self { side: Side::new(ends, ring), spin: Spin::new(wait) }
+        Self { side: Side::new(ends, ring, chunk), spin: Spin::new(wait) }
     }
 
     /// Waits until the peer has reached this position. Returns `false` if it never will.

@@ -44,13 +44,14 @@
 //!
 //! As a pipe does. A writer that is dropped or whose process ends, killed or not, leaves the records that
 //! it has sent, and then end of file. After the reader is gone, the writer fails with
-//! [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. If other processes have copies of the halves, as after
-//! a plain [`fork`](crate::fork()), a drop is still noticed, but not the end of a process that was killed.
-//! [`fork_reader`](SharedBuilder::fork_reader) and [`fork_writer`](SharedBuilder::fork_writer) leave no
-//! copies.
+//! [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
 //!
-//! A half that is dropped before any process has used it closes this process's descriptors and nothing else:
-//! another process may be about to use its copy.
+//! If other processes have copies of the halves, as after a plain [`fork`](crate::fork()), the drop of a half is
+//! detected if its process has used it, but the end of a process that was killed is not.
+//! [`fork_reader`](SharedBuilder::fork_reader) and its like leave no copies, and count as a use.
+//!
+//! A half that is dropped before any process has used it only closes descriptors, because another process can
+//! still use its copy. The writer detects such an end of the reader when there is no room.
 //!
 //! # After a fork
 //!
@@ -78,21 +79,26 @@
 //! a pair fails with `SIGBUS` if the limit is reached.
 //!
 //! Any language with `mmap` can have a half: `examples/shared_reader.py` is a reader in Python. The first
-//! descriptor is a page of words as long as a pointer, in the machine's byte order:
+//! descriptor is a page of words as long as a pointer, in the machine's byte order, each stored and loaded whole:
 //!
 //! | byte | word |
 //! |---|---|
 //! | 0, 256 | position of the reader, of the writer, in bytes since the beginning |
 //! | 128, 384 | the other side's position that the reader, the writer waits for, plus 1; 0 if it does not wait |
-//! | 1 word behind that | 0: no process uses this half; 1: one does; 2: it was dropped |
+//! | 1 word after that | 0: no process uses this half; 1: one does; 2: it was dropped. Each half sets its own |
 //! | 512 | `0x7270_0100` plus the bytes of a word |
-//! | 1 word behind that | bytes of a chunk |
+//! | 1 word after that | bytes of a chunk, the most that a record has |
 //!
 //! The second one is the ring, whose size is a power of two. A record begins at a position that is a multiple
-//! of 64, and the word before it is its length; if all bits of that are set, the record begins at the next
-//! multiple of the ring's size instead, with its length before it. The third descriptor is the pipe by which
-//! the half is woken, and the fourth the one by which it wakes the other: after a full memory fence, if the
-//! other side's position to wait for has been reached, with a byte, once that has been set to 0.
+//! of 64. The word before it is its length `n`, and the next record begins `n + 8` bytes later, rounded up to 64.
+//! If all bits of the length are set, the record begins at the next multiple of the ring's size, with its length
+//! before it.
+//!
+//! The third descriptor is the pipe by which the half is woken, and the fourth the one by which it wakes its peer.
+//! Both are nonblocking. After a half has stored its position, and a full memory fence, it loads the position that
+//! the peer waits for. If its own has reached that, it sets the word to 0 and writes a byte to the fourth
+//! descriptor. A half that waits stores the position, executes a fence, and loads the peer's position and state
+//! again before it sleeps.
 //!
 //! # Why this is sound
 //!

@@ -30,7 +30,7 @@ impl SharedBuilder {
     ///
     /// # Errors
     ///
-    /// Those of [`build`](Self::build), and
+    /// Those of [`build`](Self::build), but with six descriptors at a time, and
     ///
     /// - [`EFBIG`](Errno::EFBIG) if the ring is larger than `RLIMIT_FSIZE`.
     /// - [`EINVAL`](Errno::EINVAL) before Linux 5.1, which lacks `F_SEAL_FUTURE_WRITE`.
@@ -57,7 +57,7 @@ impl SharedBuilder {
     /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)
     pub fn pass_reader(self) -> Result<([OwnedFd; 4], SharedWriter)> {
         let (parts, half) = self.pass()?;
-        Ok((parts, SharedWriter { half, chunk: self.chunk }))
+        Ok((parts, SharedWriter { half }))
     }
 
     /// Builds a pair whose writer is for another program. Returns the four descriptors that the program needs,
@@ -108,14 +108,14 @@ impl SharedBuilder {
         call::fcntl_add_seals(control.as_fd(), abi::F_SEAL_SEAL)?;
         let [reader, writer] = bells()?;
         let (kept, (heard, bell)) = if WRITER { (writer, reader) } else { (reader, writer) };
-        let mut half = Half::new(Ends::new(memory, kept), self.wait);
+        let mut half = Half::new(Ends::new(memory, kept), self.chunk, self.wait);
         half.side.bind()?;
         Ok(([control, ring, heard.into(), bell.into()], half))
     }
 }
 
-/// Returns the half that another program has passed on, and the size of its chunks.
-fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<(Half<WRITER>, usize)> {
+/// Returns the half that another program has passed on.
+fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRITER>> {
     let [control, ring, heard, bell] = parts;
     for pipe in [&heard, &bell] {
         if call::statx(pipe.as_fd())?.stx_mode & abi::S_IFMT != abi::S_IFIFO {
@@ -146,9 +146,9 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<(Half<WR
     if format != FORMAT || chunk == 0 || chunk > len || size(chunk) > len / 2 {
         return Err(Errno::EPROTO);
     }
-    let mut half = Half::new(Ends::new(memory, (heard.into(), bell.into())), wait);
+    let mut half = Half::new(Ends::new(memory, (heard.into(), bell.into())), chunk, wait);
     half.side.bind()?;
-    Ok((half, chunk))
+    Ok(half)
 }
 
 impl SharedWriter {
@@ -171,7 +171,7 @@ impl SharedWriter {
     /// writer is dropped, no other writer is created from them, in any process. No other code, in this process or
     /// another, writes to the first two files or to a mapping of them, except the reader of the pair.
     pub unsafe fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
-        adopt(parts, wait).map(|(half, chunk)| Self { half, chunk })
+        adopt(parts, wait).map(|half| Self { half })
     }
 }
 
@@ -192,7 +192,13 @@ impl SharedCopier {
     ///
     /// As [`SharedWriter::from_parts`], without `EPERM`.
     pub fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
-        adopt(parts, wait).map(|(half, _)| Self(SharedReader { half, taken: 0 }))
+        adopt(parts, wait).map(|half| Self(SharedReader { half, taken: 0 }))
+    }
+
+    /// Returns the most bytes that a record has.
+    #[must_use]
+    pub const fn chunk_size(&self) -> usize {
+        self.0.half.side.chunk
     }
 
     /// Waits for a record, copies it to the beginning of `buf`, and returns its size in bytes. `None` is end of

@@ -24,11 +24,36 @@ use core::ops::Deref;
 ///
 /// # Readiness
 ///
-/// Its [`AsFd`] is the read end of a pipe. It becomes readable (`IN`) when there is a record, and reports `HUP`
-/// if the writer is gone. Poll it only after [`try_recv`](Self::try_recv) has returned
+/// Its [`AsFd`] is the read end of a pipe. After [`try_recv`](Self::try_recv) has returned
 /// [`EAGAIN`](crate::Errno::EAGAIN), or [`recv_deadline`](Self::recv_deadline)
-/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), and call that again when it is ready. A wake-up can be spurious.
-/// Level-triggered and edge-triggered polling both work. Do not read from it.
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), it becomes readable (`IN`) when there is a record, and reports `HUP` if
+/// the writer is gone. Without such an error before each wait, level-triggered or edge-triggered, the wake-up does
+/// not come. It can be spurious. Do not read from the descriptor.
+///
+/// ```
+/// use rawpipe::Errno;
+/// use rawpipe::event::{PollEvents, PollFd, poll};
+///
+/// # let (mut reader, mut writer) = rawpipe::chunk::shared()?;
+/// # std::thread::spawn(move || (0..3).try_for_each(|_| writer.chunk().map(drop).and_then(|()| writer.send(1))));
+/// # let mut received = 0;
+/// loop {
+///     let error = match reader.try_recv() {
+///         Ok(Some(record)) => {
+///             received += record.len();
+///             continue;
+///         }
+///         Ok(None) => break,
+///         Err(error) => error,
+///     };
+///     match error {
+///         Errno::EAGAIN => poll(&mut [PollFd::new(&reader, PollEvents::IN)], None)?,
+///         error => return Err(error),
+///     };
+/// }
+/// assert_eq!(received, 3);
+/// # Ok::<(), Errno>(())
+/// ```
 ///
 /// # Examples
 ///
@@ -189,6 +214,9 @@ impl std::io::BufRead for SharedReader {
 #[cfg(feature = "std")]
 impl std::io::Read for SharedReader {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
         let bytes = std::io::BufRead::fill_buf(self)?;
         let len = buf.len().min(bytes.len());
         buf[..len].copy_from_slice(&bytes[..len]);

@@ -87,6 +87,8 @@ pub(super) struct Record {
 pub(super) struct Side<L, const WRITER: bool> {
     pub(super) link: L,
     ring: usize,
+    /// The most bytes of a record.
+    pub(super) chunk: usize,
     /// This side's position.
     at: usize,
     /// The peer's position when it was last loaded.
@@ -101,9 +103,9 @@ pub(super) struct Side<L, const WRITER: bool> {
 }
 
 impl<L: Link, const WRITER: bool> Side<L, WRITER> {
-    pub(super) fn new(link: L, ring: usize) -> Self {
+    pub(super) fn new(link: L, ring: usize, chunk: usize) -> Self {
         let lent = Record::default();
-        Self { link, ring, at: 0, seen: 0, armed: 0, broken: false, bound: false, lent }
+        Self { link, ring, chunk, at: 0, seen: 0, armed: 0, broken: false, bound: false, lent }
     }
 
     #[inline]
@@ -287,16 +289,16 @@ impl<L: Link> Side<L, true> {
     /// Returns the position of the next chunk, and the position that the reader must have reached before it may
     /// be filled.
     #[inline]
-    pub(super) const fn next(&self, chunk: usize) -> (usize, usize) {
-        let fits = self.place(self.at) + chunk + HEADER <= self.ring;
+    pub(super) const fn next(&self) -> (usize, usize) {
+        let fits = self.place(self.at) + self.chunk + HEADER <= self.ring;
         let start = if fits { self.at } else { self.next_lap(self.at) };
-        (start, start.wrapping_add(size(chunk)).wrapping_sub(self.ring))
+        (start, start.wrapping_add(size(self.chunk)).wrapping_sub(self.ring))
     }
 
     /// Lends the chunk at position `start`.
     #[inline]
-    pub(super) const fn lend(&mut self, start: usize, chunk: usize) {
-        self.lent = Record { start, len: chunk };
+    pub(super) const fn lend(&mut self, start: usize) {
+        self.lent = Record { start, len: self.chunk };
     }
 
     /// Passes the first `len` bytes of the lent chunk to the reader.
@@ -331,7 +333,7 @@ impl<L: Link> Side<L, false> {
         }
         let skipped = start.wrapping_sub(self.at);
         let sent = self.seen.wrapping_sub(self.at);
-        let fits = len <= self.ring && self.place(start) + len + HEADER <= self.ring;
+        let fits = len <= self.chunk && self.place(start) + len + HEADER <= self.ring;
         if len == 0 || !fits || skipped + size(len) > sent {
             return Err(self.fail());
         }

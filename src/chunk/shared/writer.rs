@@ -16,15 +16,16 @@ use crate::{Deadline, Errno, Result};
 /// stream: the reader receives all records, and then end of file.
 ///
 /// As [`std::io::Write`] it copies each buffer into a chunk and sends it as one record immediately, so there
-/// is nothing to flush.
+/// is nothing to flush. A chunk that is lent is overwritten. `write!` sends a record for each part of its text:
+/// use a [`BufWriter`](std::io::BufWriter), or a `String`.
 ///
 /// # Readiness
 ///
-/// Its [`AsFd`] is the read end of a pipe. It becomes readable (`IN`) when there is room, and reports `HUP` if
-/// the reader is gone. Poll it only after [`try_chunk`](Self::try_chunk) has returned
-/// [`EAGAIN`](Errno::EAGAIN), or [`chunk_deadline`](Self::chunk_deadline)
-/// [`ETIMEDOUT`](Errno::ETIMEDOUT), and call that again when it is ready. A wake-up can be spurious.
-/// Level-triggered and edge-triggered polling both work. Do not read from it.
+/// Its [`AsFd`] is the read end of a pipe. After [`try_chunk`](Self::try_chunk) has returned
+/// [`EAGAIN`](Errno::EAGAIN), or [`chunk_deadline`](Self::chunk_deadline) [`ETIMEDOUT`](Errno::ETIMEDOUT), it
+/// becomes readable (`IN`) when there is room, and reports `HUP` if the reader is gone. Without such an error
+/// before each wait, level-triggered or edge-triggered, the wake-up does not come. It can be spurious. Do not
+/// read from the descriptor. See [the reader](super::SharedReader#readiness) for a loop.
 ///
 /// # Examples
 ///
@@ -50,7 +51,6 @@ use crate::{Deadline, Errno, Result};
 #[derive(Debug)]
 pub struct SharedWriter {
     pub(super) half: Half<true>,
-    pub(super) chunk: usize,
 }
 
 impl SharedWriter {
@@ -130,13 +130,13 @@ impl SharedWriter {
     #[inline]
     fn lend(&mut self, until: Option<Deadline>) -> Result<&mut [u8]> {
         self.half.side.claim()?;
-        let (start, needed) = self.half.side.next(self.chunk);
+        let (start, needed) = self.half.side.next();
         if !self.half.wait(needed, until)? {
             return Err(Errno::EPIPE);
         }
         let side = &mut self.half.side;
-        side.lend(start, self.chunk);
-        let mut bytes = side.link.bytes(side.lent_at(), self.chunk);
+        side.lend(start);
+        let mut bytes = side.link.bytes(side.lent_at(), side.chunk);
         // SAFETY: these bytes are the writer's (2), which this process is alone (4), since the reader has
         // given them back, and this value is borrowed exclusively (6). They are initialised (11).
         Ok(unsafe { bytes.as_mut() })
@@ -145,7 +145,7 @@ impl SharedWriter {
     /// Sends the first `len` bytes of the chunk that is lent, as one record. Never waits. If `len` is 0 it sends
     /// nothing, and the chunk stays lent.
     ///
-    /// The end of a reader that was killed is detected when the reader would have to be woken, or when there is
+    /// The end of a reader that was killed, or dropped before its first use, is detected when the reader would have to be woken, or when there is
     /// no room. Records sent before that are lost, as in a pipe.
     ///
     /// # Errors
@@ -175,11 +175,11 @@ impl SharedWriter {
     /// ```
     #[inline]
     pub fn send(&mut self, len: usize) -> Result<()> {
+        let side = &mut self.half.side;
+        side.claim()?;
         if len == 0 {
             return Ok(());
         }
-        let side = &mut self.half.side;
-        side.claim()?;
         if len > side.lent.len {
             return Err(Errno::EINVAL);
         }
@@ -235,7 +235,7 @@ impl AsFd for SharedWriter {
 impl std::io::Write for SharedWriter {
     /// Sends at most one chunk, as one record.
     fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-        let len = buf.len().min(self.chunk);
+        let len = buf.len().min(self.half.side.chunk);
         if len > 0 {
             self.chunk()?[..len].copy_from_slice(&buf[..len]);
             self.send(len)?;

@@ -11,6 +11,7 @@ const FOREVER: Option<Deadline> = Some(Deadline::NEVER);
 
 /// A pair: a cell of data and a header for each unit of the ring, and the pipes.
 struct Pair {
+    chunk: usize,
     control: Control,
     headers: Vec<atomic::AtomicUsize>,
     cells: Vec<UnsafeCell<usize>>,
@@ -19,9 +20,10 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(ring: usize) -> Arc<Self> {
+    fn new(ring: usize, chunk: usize) -> Arc<Self> {
         let units = ring / UNIT;
         Arc::new(Self {
+            chunk,
             control: Control::default(),
             headers: (0..units).map(|_| atomic::AtomicUsize::new(0)).collect(),
             cells: (0..units).map(|_| UnsafeCell::new(0)).collect(),
@@ -94,7 +96,7 @@ impl<const WRITER: bool> Half<WRITER> {
     fn new(pair: &Arc<Pair>) -> Self {
         let mark = atomic::AtomicUsize::new(0);
         let ends = Ends { pair: pair.clone(), number: usize::from(WRITER), mark };
-        Self(Side::new(ends, pair.headers.len() * UNIT))
+        Self(Side::new(ends, pair.headers.len() * UNIT, pair.chunk))
     }
 
     /// Whether the other side has come, or ever will.
@@ -113,13 +115,13 @@ impl<const WRITER: bool> Half<WRITER> {
 
 impl Half<true> {
     /// Sends a record whose cell holds `value`; `Ok(false)` if the reader is gone.
-    fn send(&mut self, chunk: usize, value: usize, until: Option<Deadline>) -> crate::Result<bool> {
+    fn send(&mut self, value: usize, until: Option<Deadline>) -> crate::Result<bool> {
         self.0.claim()?;
-        let (start, needed) = self.0.next(chunk);
+        let (start, needed) = self.0.next();
         if !self.wait(needed, until)? {
             return Ok(false);
         }
-        self.0.lend(start, chunk);
+        self.0.lend(start);
         self.0.link.pair.fill(self.0.lent_at(), value);
         self.0.send(value)?;
         Ok(true)
@@ -154,11 +156,11 @@ fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
 /// Through a ring of so many records goes one more: the writer has to wait for room.
 fn records_arrive(in_ring: usize, preemptions: Option<usize>) {
     check(preemptions, move || {
-        let pair = Pair::new(in_ring * UNIT);
+        let pair = Pair::new(in_ring * UNIT, 8);
         let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
         let writing = thread::spawn(move || {
             for value in 1..=in_ring + 1 {
-                assert!(writer.send(8, value, FOREVER).unwrap());
+                assert!(writer.send(value, FOREVER).unwrap());
             }
         });
         for value in 1..=in_ring + 1 {
@@ -179,10 +181,10 @@ pub(crate) fn both_sides_sleep_in_a_ring_of_two() {
 /// The reader finds the end behind the records, with pipe ends that stay open.
 pub(crate) fn writer_is_dropped() {
     loom::model(|| {
-        let pair = Pair::new(2 * UNIT);
+        let pair = Pair::new(2 * UNIT, 8);
         let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
         let writing = thread::spawn(move || {
-            assert!(writer.send(8, 1, FOREVER).unwrap());
+            assert!(writer.send(1, FOREVER).unwrap());
             writer.leave(true);
         });
         assert_eq!(reader.recv(FOREVER).unwrap(), Some(1));
@@ -194,12 +196,12 @@ pub(crate) fn writer_is_dropped() {
 /// In a ring of four units, chunks of two: the third does not fit before the end.
 pub(crate) fn skipped_ends_of_laps() {
     check(Some(2), || {
-        let pair = Pair::new(4 * UNIT);
+        let pair = Pair::new(4 * UNIT, 101);
         let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
         let writing = thread::spawn(move || {
             // The second takes one unit of the two, the last of which is skipped.
             for value in [100, 1, 101] {
-                assert!(writer.send(101, value, FOREVER).unwrap());
+                assert!(writer.send(value, FOREVER).unwrap());
             }
         });
         for value in [100, 1, 101] {
@@ -212,11 +214,11 @@ pub(crate) fn skipped_ends_of_laps() {
 /// A side that has tried without success is woken as one that sleeps is.
 pub(crate) fn what_is_tried_is_armed() {
     check(Some(3), || {
-        let pair = Pair::new(2 * UNIT);
+        let pair = Pair::new(2 * UNIT, 8);
         let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
         let writing = thread::spawn(move || {
-            assert!(writer.send(8, 1, FOREVER).unwrap());
-            assert!(writer.send(8, 2, FOREVER).unwrap());
+            assert!(writer.send(1, FOREVER).unwrap());
+            assert!(writer.send(2, FOREVER).unwrap());
         });
         for value in 1..=2 {
             let received = loop {
@@ -243,10 +245,10 @@ pub(crate) fn what_is_tried_is_armed() {
 /// Two processes have a copy of the writer, and one of them gets to use it.
 pub(crate) fn one_process_of_two_writes() {
     loom::model(|| {
-        let pair = Pair::new(2 * UNIT);
+        let pair = Pair::new(2 * UNIT, 8);
         let [mut one, mut other] = [Half::<true>::new(&pair), Half::<true>::new(&pair)];
-        let writing = thread::spawn(move || one.send(8, 1, None));
-        let answers = [other.send(8, 2, None), writing.join().unwrap()];
+        let writing = thread::spawn(move || one.send(1, None));
+        let answers = [other.send(2, None), writing.join().unwrap()];
         match answers {
             [Ok(true), Err(Errno::EBUSY)] => assert_eq!(pair.look(0), 2),
             [Err(Errno::EBUSY), Ok(true)] => assert_eq!(pair.look(0), 1),
@@ -258,14 +260,14 @@ pub(crate) fn one_process_of_two_writes() {
 /// A process that takes over what another has released sees all that this has done.
 pub(crate) fn half_goes_from_one_process_to_another() {
     loom::model(|| {
-        let pair = Pair::new(2 * UNIT);
+        let pair = Pair::new(2 * UNIT, 8);
         let [mut one, mut other] = [Half::<true>::new(&pair), Half::<true>::new(&pair)];
         let writing = thread::spawn(move || {
-            let sent = one.send(8, 1, None);
+            let sent = one.send(1, None);
             one.leave(false);
             sent
         });
-        let second = other.send(8, 2, None);
+        let second = other.send(2, None);
         let first = writing.join().unwrap();
         let mut reader = Half::<false>::new(&pair);
         match (first, second) {
@@ -304,10 +306,10 @@ pub(crate) fn rubbish_in_headers() {
             continue; // a record, of whatever contents
         }
         loom::model(move || {
-            let pair = Pair::new(4 * UNIT);
+            let pair = Pair::new(4 * UNIT, 8);
             let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
             for _ in 0..sent {
-                assert!(writer.send(8, 8, None).unwrap());
+                assert!(writer.send(8, None).unwrap());
             }
             pair.headers[3].store(rubbish, atomic::Ordering::Relaxed);
             for _ in 0..2 {
@@ -322,7 +324,7 @@ pub(crate) fn rubbish_in_headers() {
 pub(crate) fn rubbish_in_positions() {
     for rubbish in RUBBISH {
         loom::model(move || {
-            let pair = Pair::new(4 * UNIT);
+            let pair = Pair::new(4 * UNIT, 8);
             let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
             let [tail, head] = [0, 1].map(|half| &pair.control.halves[half].position.0);
             if rubbish % UNIT != 0 || rubbish > 4 * UNIT {
@@ -335,7 +337,7 @@ pub(crate) fn rubbish_in_positions() {
             if rubbish != 0 {
                 tail.store(rubbish, atomic::Ordering::Relaxed);
                 for _ in 0..2 {
-                    assert_eq!(writer.send(8, 1, None), Err(Errno::EPROTO), "{rubbish}");
+                    assert_eq!(writer.send(1, None), Err(Errno::EPROTO), "{rubbish}");
                     tail.store(0, atomic::Ordering::Relaxed);
                 }
             }

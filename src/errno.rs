@@ -3,6 +3,7 @@
 //! A file of its own length because of the table: every error number of Linux, with its name and a
 //! message, so that an error means something to a reader without a C library and without `std`.
 
+use crate::sys::abi;
 use core::fmt;
 use core::num::NonZeroI32;
 
@@ -38,6 +39,11 @@ pub type Result<T> = core::result::Result<T, Errno>;
 pub struct Errno(NonZeroI32);
 
 impl Errno {
+    /// The same error as [`EAGAIN`](Errno::EAGAIN), under its other name.
+    pub const EWOULDBLOCK: Self = Self::EAGAIN;
+    /// The same error as [`EOPNOTSUPP`](Errno::EOPNOTSUPP), under its other name.
+    pub const ENOTSUP: Self = Self::EOPNOTSUPP;
+
     /// The error with this code, or `None` for 0, which means success.
     ///
     /// # Examples
@@ -182,17 +188,8 @@ macro_rules! errnos {
             $(
                 #[doc = concat!("`", stringify!($name), "`: ", $message, ".")]
                 pub const $name: Self = Self(
-                    NonZeroI32::new(if cfg!(any(
-                        target_arch = "mips", target_arch = "mips64",
-                        target_arch = "mips32r6", target_arch = "mips64r6",
-                    )) {
-                        $mips
-                    } else if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
-                        $sparc
-                    } else {
-                        $generic
-                    })
-                    .unwrap(),
+                    NonZeroI32::new(if abi::MIPS { $mips } else if abi::SPARC { $sparc } else { $generic })
+                        .unwrap(),
                 );
             )*
 
@@ -338,13 +335,6 @@ errnos! {
     ENOTRECOVERABLE  131  166  133  "state not recoverable";
     ERFKILL          132  167  134  "blocked by rfkill";
     EHWPOISON        133  168  135  "memory page has a hardware error";
-}
-
-impl Errno {
-    /// The same error as [`EAGAIN`](Errno::EAGAIN), under its other name.
-    pub const EWOULDBLOCK: Self = Self::EAGAIN;
-    /// The same error as [`EOPNOTSUPP`](Errno::EOPNOTSUPP), under its other name.
-    pub const ENOTSUP: Self = Self::EOPNOTSUPP;
 }
 
 #[cfg(test)]

@@ -134,24 +134,22 @@ impl fmt::Debug for Signal {
 /// ```
 ///
 /// [sigsetops(3)](https://man7.org/linux/man-pages/man3/sigsetops.3.html)
+#[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct SignalSet(pub(crate) SigSet);
 
 impl SignalSet {
     /// No signal.
-    #[must_use]
     pub const fn empty() -> Self {
         Self([0; abi::SIGSET_WORDS])
     }
 
     /// All signals, those without a name included.
-    #[must_use]
     pub const fn full() -> Self {
         Self([usize::MAX; abi::SIGSET_WORDS])
     }
 
     /// This set and `signal`.
-    #[must_use]
     pub const fn with(mut self, signal: Signal) -> Self {
         let (word, bit) = place(signal);
         self.0[word] |= bit;
@@ -159,7 +157,6 @@ impl SignalSet {
     }
 
     /// This set but for `signal`.
-    #[must_use]
     pub const fn without(mut self, signal: Signal) -> Self {
         let (word, bit) = place(signal);
         self.0[word] &= !bit;

@@ -30,6 +30,7 @@ use core::time::Duration;
 /// ```
 ///
 /// [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html)
+#[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline {
     /// On the clock; `Duration::MAX` is never.
@@ -41,13 +42,11 @@ impl Deadline {
     pub const NEVER: Self = Self { at: Duration::MAX };
 
     /// The deadline that is `timeout` away from now. One that is too far away is never.
-    #[must_use]
     pub fn after(timeout: Duration) -> Self {
         Self { at: now().saturating_add(timeout) }
     }
 
     /// The deadline that is here: what does not wait is done, and no more.
-    #[must_use]
     pub fn now() -> Self {
         Self::after(Duration::ZERO)
     }

@@ -5,7 +5,7 @@ pub use crate::sys::abi::Event;
 pub use crate::sys::abi::flags::EventFdFlags;
 
 use crate::errno::retry;
-use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, lends_its_descriptor};
 use crate::sys::abi;
 use crate::sys::abi::Timespec;
 use crate::sys::abi::flags::PollEvents;
@@ -15,7 +15,6 @@ use core::time::Duration;
 
 impl Event {
     /// What is ready, with the methods that say what it means for a pipe.
-    #[must_use]
     pub const fn events(&self) -> PollEvents {
         PollEvents::from_bits_retain(self.events)
     }
@@ -205,17 +204,7 @@ impl Epoll {
     }
 }
 
-impl AsFd for Epoll {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl From<Epoll> for OwnedFd {
-    fn from(epoll: Epoll) -> Self {
-        epoll.0
-    }
-}
+lends_its_descriptor!(Epoll);
 
 /// A counter in the kernel to wake those who wait, in this process or another one. Dropping it closes
 /// it.
@@ -299,14 +288,4 @@ impl EventFd {
     }
 }
 
-impl AsFd for EventFd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl From<EventFd> for OwnedFd {
-    fn from(event: EventFd) -> Self {
-        event.0
-    }
-}
+lends_its_descriptor!(EventFd);

@@ -85,13 +85,11 @@ impl<'fd> PollFd<'fd> {
     }
 
     /// What is waited for.
-    #[must_use]
     pub const fn events(&self) -> PollEvents {
         PollEvents::from_poll(self.events)
     }
 
     /// What the last call found.
-    #[must_use]
     pub const fn revents(&self) -> PollEvents {
         PollEvents::from_poll(self.revents)
     }

@@ -14,3 +14,23 @@ mod tests;
 pub use owned::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 #[cfg(feature = "std")]
 pub use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+/// Gives an owner of a descriptor (`struct $Owner(T)`, where `T` is one, too) the conversions that lend it and
+/// give it away.
+macro_rules! lends_its_descriptor {
+    ($Owner:ident) => {
+        impl crate::fd::AsFd for $Owner {
+            #[inline]
+            fn as_fd(&self) -> crate::fd::BorrowedFd<'_> {
+                self.0.as_fd()
+            }
+        }
+
+        impl From<$Owner> for crate::fd::OwnedFd {
+            fn from(owner: $Owner) -> Self {
+                owner.0.into()
+            }
+        }
+    };
+}
+pub(crate) use lends_its_descriptor;

@@ -16,6 +16,7 @@ pub type RawFd = i32;
 /// A file descriptor that is closed when it is dropped.
 ///
 /// An error of that `close` is lost: use [`io::close`](crate::io::close) where it matters.
+#[derive(Debug)]
 #[repr(transparent)]
 pub struct OwnedFd {
     fd: RawFd,
@@ -141,12 +142,6 @@ impl FromRawFd for OwnedFd {
     #[inline]
     unsafe fn from_raw_fd(fd: RawFd) -> Self {
         Self { fd }
-    }
-}
-
-impl fmt::Debug for OwnedFd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnedFd").field("fd", &self.fd).finish()
     }
 }
 

@@ -155,8 +155,7 @@ pub fn is_close_on_exec(fd: impl AsFd) -> Result<bool> {
 /// ```
 ///
 /// [F_SETFD in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
-#[doc(alias = "F_SETFD")]
-#[doc(alias = "set_inheritable")]
+#[doc(alias("F_SETFD", "set_inheritable"))]
 pub fn set_close_on_exec(fd: impl AsFd, on: bool) -> Result<()> {
     let fd = fd.as_fd();
     let old = call::fcntl_getfd(fd)?;
@@ -208,12 +207,19 @@ pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
 /// ```
 ///
 /// [F_SETFL in fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html)
-#[doc(alias = "F_SETFL")]
-#[doc(alias = "set_blocking")]
+#[doc(alias("F_SETFL", "set_blocking"))]
 pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
     let fd = fd.as_fd();
     let old = call::fcntl_getfl(fd)?;
     let flag = abi::O_NONBLOCK as usize;
     let new = if on { old | flag } else { old & !flag };
     if new == old { Ok(()) } else { call::fcntl_setfl(fd, new) }
+}
+
+/// Moves a descriptor of this crate's own away from 0, 1 and 2. Where standard streams are closed, the kernel hands
+/// their numbers out, and another thread that prints would write into what is there.
+#[cfg(any(feature = "event", feature = "transfer"))]
+pub(crate) fn off_stdio(fd: OwnedFd) -> Result<OwnedFd> {
+    use crate::fd::AsRawFd;
+    if fd.as_raw_fd() < 3 { call::fcntl_dupfd_cloexec(fd.as_fd(), 3) } else { Ok(fd) }
 }

@@ -63,8 +63,6 @@ mod nosignal;
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) mod nowait;
 #[cfg(any(feature = "event", feature = "transfer"))]
-mod own;
-#[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) mod sigpipe;
 #[cfg(feature = "event")]
 mod timed;
@@ -74,6 +72,8 @@ use core::mem::MaybeUninit;
 
 pub use crate::sys::abi::flags::DupFlags;
 pub use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
+#[cfg(any(feature = "event", feature = "transfer"))]
+pub(crate) use descriptor::off_stdio;
 pub use descriptor::{
     close, dup, dup_cloexec, dup3, is_close_on_exec, is_nonblocking, set_close_on_exec,
     set_nonblocking,
@@ -81,8 +81,6 @@ pub use descriptor::{
 pub use inherited::take_inherited;
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub use nosignal::{write_nosignal, writev_nosignal};
-#[cfg(feature = "transfer")]
-pub(crate) use own::{off_stdio, own_pipe};
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub use sigpipe::without_sigpipe;
 #[cfg(feature = "message")]

@@ -36,8 +36,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// ```
 ///
 /// [RWF_NOSIGNAL in pwritev2(2)](https://man7.org/linux/man-pages/man2/pwritev2.2.html)
-#[doc(alias = "RWF_NOSIGNAL")]
-#[doc(alias = "MSG_NOSIGNAL")]
+#[doc(alias("RWF_NOSIGNAL", "MSG_NOSIGNAL"))]
 pub fn write_nosignal(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
     writev_nosignal(fd, &[IoSlice::new(buf)])
 }

@@ -8,7 +8,7 @@ use crate::sys::abi;
 use crate::sys::abi::flags::PipeFlags;
 use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
 use crate::sys::call;
-use crate::{Errno, Result};
+use crate::{Errno, Result, pipe};
 
 /// Reads what is there, and returns how many bytes that is. See
 /// [`io::try_read`](crate::io::try_read).
@@ -32,7 +32,7 @@ fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     if call::fcntl_getpipe_sz(from).is_err() {
         return Err(Errno::EBADF); // the flag below concerns pipes only
     }
-    let (reader, writer) = super::own::own_pipe(PipeFlags::NONBLOCK)?;
+    let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     let flags = abi::SPLICE_F_NONBLOCK;
     let moved = call::splice(from, None, writer.as_fd(), None, buf.len(), flags)?;
     let mut read = 0;
@@ -67,7 +67,7 @@ fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usiz
     // A packet there must be one here.
     let packets = call::fcntl_getfl(to)? & abi::O_DIRECT as usize != 0;
     let mode = if packets { PipeFlags::DIRECT } else { PipeFlags::empty() };
-    let (reader, writer) = super::own::own_pipe(PipeFlags::NONBLOCK | mode)?;
+    let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK | mode)?;
     let count = call::writev(writer.as_fd(), bufs)?;
     call::splice(reader.as_fd(), None, to, None, count, abi::SPLICE_F_NONBLOCK)
 }

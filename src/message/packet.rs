@@ -1,7 +1,7 @@
 //! Packet pipes: `O_DIRECT`, without its traps.
 
 use crate::errno::retry;
-use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::fd::{AsFd, lends_its_descriptor};
 use crate::io::{IoSliceMut, write_atomic_by};
 use crate::pipe::{Builder, PIPE_BUF};
 use crate::sys::abi;
@@ -103,17 +103,7 @@ impl From<PacketReader> for PipeReader {
     }
 }
 
-impl From<PacketReader> for OwnedFd {
-    fn from(reader: PacketReader) -> Self {
-        reader.0.into()
-    }
-}
-
-impl AsFd for PacketReader {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
+lends_its_descriptor!(PacketReader);
 
 /// The write end of a packet pipe.
 #[derive(Debug)]
@@ -157,14 +147,4 @@ impl From<PacketWriter> for PipeWriter {
     }
 }
 
-impl From<PacketWriter> for OwnedFd {
-    fn from(writer: PacketWriter) -> Self {
-        writer.0.into()
-    }
-}
-
-impl AsFd for PacketWriter {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
+lends_its_descriptor!(PacketWriter);

@@ -114,12 +114,7 @@ macro_rules! common_to_both_ends {
             }
         }
 
-        impl AsFd for $End {
-            #[inline]
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.0.as_fd()
-            }
-        }
+        lends_its_descriptor!($End);
 
         impl AsRawFd for $End {
             #[inline]
@@ -138,12 +133,6 @@ macro_rules! common_to_both_ends {
             /// Nothing is checked: the calls on a descriptor of another kind or direction fail.
             fn from(fd: OwnedFd) -> Self {
                 Self(fd)
-            }
-        }
-
-        impl From<$End> for OwnedFd {
-            fn from(end: $End) -> Self {
-                end.0
             }
         }
 

@@ -37,6 +37,8 @@ pub use reader::PipeReader;
 pub use writer::PipeWriter;
 
 use crate::fd::AsFd;
+#[cfg(any(feature = "event", feature = "transfer"))]
+use crate::io::off_stdio;
 use crate::sys::abi::flags::PipeFlags;
 use crate::sys::call;
 use crate::sys::page;
@@ -95,11 +97,11 @@ pub fn pipe2(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     Ok((reader.into(), writer.into()))
 }
 
-/// As [`io::own_pipe`](crate::io::own_pipe), as two ends.
-#[cfg(feature = "transfer")]
+/// Creates a pipe of this crate's own, close-on-exec, with neither end at the number of a standard stream.
+#[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
-    let (reader, writer) = crate::io::own_pipe(flags)?;
-    Ok((reader.into(), writer.into()))
+    let (reader, writer) = call::pipe2((flags | PipeFlags::CLOEXEC).bits())?;
+    Ok((off_stdio(reader)?.into(), off_stdio(writer)?.into()))
 }
 
 /// How many bytes a pipe shall hold.
@@ -158,30 +160,26 @@ impl Builder {
     }
 
     /// Both ends answer [`EAGAIN`](Errno::EAGAIN) rather than wait.
-    pub const fn nonblocking(mut self) -> Self {
-        self.flags = self.flags.union(PipeFlags::NONBLOCK);
-        self
+    pub const fn nonblocking(self) -> Self {
+        Self { flags: self.flags.union(PipeFlags::NONBLOCK), ..self }
     }
 
     /// Packet mode: each write of up to [`PIPE_BUF`] bytes is read as one packet. Longer writes are
     /// split; a read with a shorter buffer drops the rest of its packet; a write of no bytes makes
     /// no packet.
     #[doc(alias = "O_DIRECT")]
-    pub const fn packet(mut self) -> Self {
-        self.flags = self.flags.union(PipeFlags::DIRECT);
-        self
+    pub const fn packet(self) -> Self {
+        Self { flags: self.flags.union(PipeFlags::DIRECT), ..self }
     }
 
     /// Programs started by `exec` inherit both ends.
-    pub const fn inheritable(mut self) -> Self {
-        self.flags = self.flags.difference(PipeFlags::CLOEXEC);
-        self
+    pub const fn inheritable(self) -> Self {
+        Self { flags: self.flags.difference(PipeFlags::CLOEXEC), ..self }
     }
 
     /// The pipe's capacity, as [`set_capacity`] sets it.
-    pub const fn capacity(mut self, capacity: Capacity) -> Self {
-        self.capacity = Some(capacity);
-        self
+    pub const fn capacity(self, capacity: Capacity) -> Self {
+        Self { capacity: Some(capacity), ..self }
     }
 
     /// Makes the pipe: `(reader, writer)`.

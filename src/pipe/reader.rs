@@ -3,7 +3,7 @@
 use super::Capacity;
 use super::end::common_to_both_ends;
 use crate::Result;
-use crate::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use crate::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd, lends_its_descriptor};
 use crate::io::{self, Incomplete, IoSliceMut};
 use crate::sys::call;
 #[cfg(feature = "alloc")]

@@ -205,8 +205,7 @@ impl Drop for AbortOnDrop {
 /// ```
 ///
 /// [exit_group(2)](https://man7.org/linux/man-pages/man2/exit_group.2.html)
-#[doc(alias = "exit_group")]
-#[doc(alias = "_exit")]
+#[doc(alias("exit_group", "_exit"))]
 pub fn exit(code: u8) -> ! {
     call::exit_group(code)
 }

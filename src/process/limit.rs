@@ -1,6 +1,6 @@
 //! Limits on what a process may use.
 
-use crate::sys::abi;
+use crate::sys::abi::per_arch;
 
 /// What an [`Rlimit`] is about.
 ///
@@ -10,37 +10,37 @@ pub struct Resource(u32);
 
 impl Resource {
     /// Address space, in bytes.
-    pub const AS: Self = Self(abi::RLIMIT_AS);
+    pub const AS: Self = Self(per_arch(6, 9, 9, 9, 9));
     /// Core dumps, in bytes.
-    pub const CORE: Self = Self(abi::RLIMIT_CORE);
+    pub const CORE: Self = Self(4);
     /// Processor time, in seconds.
-    pub const CPU: Self = Self(abi::RLIMIT_CPU);
+    pub const CPU: Self = Self(0);
     /// Data of the program, in bytes.
-    pub const DATA: Self = Self(abi::RLIMIT_DATA);
+    pub const DATA: Self = Self(2);
     /// Files that it writes, in bytes each.
-    pub const FSIZE: Self = Self(abi::RLIMIT_FSIZE);
+    pub const FSIZE: Self = Self(1);
     /// Locks on files, in number.
-    pub const LOCKS: Self = Self(abi::RLIMIT_LOCKS);
+    pub const LOCKS: Self = Self(10);
     /// Memory locked into RAM, in bytes.
-    pub const MEMLOCK: Self = Self(abi::RLIMIT_MEMLOCK);
+    pub const MEMLOCK: Self = Self(per_arch(9, 8, 8, 8, 8));
     /// Message queues of the user, in bytes.
-    pub const MSGQUEUE: Self = Self(abi::RLIMIT_MSGQUEUE);
+    pub const MSGQUEUE: Self = Self(12);
     /// 20 minus the lowest niceness.
-    pub const NICE: Self = Self(abi::RLIMIT_NICE);
+    pub const NICE: Self = Self(13);
     /// Descriptors: one above the highest number.
-    pub const NOFILE: Self = Self(abi::RLIMIT_NOFILE);
+    pub const NOFILE: Self = Self(per_arch(5, 6, 7, 7, 7));
     /// Processes and threads of the user, in number.
-    pub const NPROC: Self = Self(abi::RLIMIT_NPROC);
+    pub const NPROC: Self = Self(per_arch(8, 7, 6, 6, 6));
     /// Resident memory, in bytes. Linux does not look at it.
-    pub const RSS: Self = Self(abi::RLIMIT_RSS);
+    pub const RSS: Self = Self(per_arch(7, 5, 5, 5, 5));
     /// The highest real-time priority.
-    pub const RTPRIO: Self = Self(abi::RLIMIT_RTPRIO);
+    pub const RTPRIO: Self = Self(14);
     /// Processor time of a real-time process without a blocking call, in microseconds.
-    pub const RTTIME: Self = Self(abi::RLIMIT_RTTIME);
+    pub const RTTIME: Self = Self(15);
     /// Signals queued by the user, in number.
-    pub const SIGPENDING: Self = Self(abi::RLIMIT_SIGPENDING);
+    pub const SIGPENDING: Self = Self(11);
     /// The stack, in bytes.
-    pub const STACK: Self = Self(abi::RLIMIT_STACK);
+    pub const STACK: Self = Self(3);
 
     /// The resource with this number, which a newer kernel may know.
     #[must_use]

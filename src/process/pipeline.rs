@@ -63,21 +63,18 @@ impl<'a> Pipeline<'a> {
     }
 
     /// The standard input of the first program.
-    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
-        self.stdin = Some(stdin.into());
-        self
+    pub fn stdin(self, stdin: impl Into<Stdio>) -> Self {
+        Self { stdin: Some(stdin.into()), ..self }
     }
 
     /// The standard output of the last program.
-    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
-        self.stdout = Some(stdout.into());
-        self
+    pub fn stdout(self, stdout: impl Into<Stdio>) -> Self {
+        Self { stdout: Some(stdout.into()), ..self }
     }
 
     /// The standard error of all of them: one pipe for all, if it is [`Stdio::piped`].
-    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
-        self.stderr = Some(stderr.into());
-        self
+    pub fn stderr(self, stderr: impl Into<Stdio>) -> Self {
+        Self { stderr: Some(stderr.into()), ..self }
     }
 
     /// Starts the programs, the first one first. Goes on after signals.

@@ -238,9 +238,8 @@ impl<'p> Transfer<'p> {
 
     /// Moves exactly `bytes`, and leaves the rest in the source. A source that ends before is an
     /// error.
-    pub const fn exact(mut self, bytes: u64) -> Self {
-        self.exact = Some(bytes);
-        self
+    pub const fn exact(self, bytes: u64) -> Self {
+        Self { exact: Some(bytes), ..self }
     }
 
     /// Moves at most `bytes` in one system call, which is also how often `progress` is told. 0 counts
@@ -248,9 +247,8 @@ impl<'p> Transfer<'p> {
     ///
     /// Below one page the mechanism is always [`Copy`](TransferMechanism::Copy): a spliced byte takes a whole
     /// page's slot in a pipe, so that a handful of them fill it.
-    pub const fn chunk(mut self, bytes: usize) -> Self {
-        self.chunk = Some(if bytes == 0 { 1 } else { bytes });
-        self
+    pub const fn chunk(self, bytes: usize) -> Self {
+        Self { chunk: Some(if bytes == 0 { 1 } else { bytes }), ..self }
     }
 
     /// Calls `progress` with the number of bytes that have arrived, after each system call that moved
@@ -284,23 +282,20 @@ impl<'p> Transfer<'p> {
     ///   from a FUSE file or a `userfaultfd`.
     ///
     /// With a small [`chunk`](Self::chunk), each piece that is written to a FIFO takes a slot of its own.
-    pub const fn deadline(mut self, deadline: Deadline) -> Self {
-        self.deadline = Some(deadline);
-        self
+    pub const fn deadline(self, deadline: Deadline) -> Self {
+        Self { deadline: Some(deadline), ..self }
     }
 
     /// Forbids passing pages by reference: what arrives is what was in the source when it was taken
     /// from it.
-    pub const fn copy_semantics(mut self) -> Self {
-        self.copy_semantics = true;
-        self
+    pub const fn copy_semantics(self) -> Self {
+        Self { copy_semantics: true, ..self }
     }
 
     /// How to wait for the other side of a pipe, where the mechanism is
     /// [`Splice`](TransferMechanism::Splice). The others always sleep.
-    pub const fn wait(mut self, wait: Wait) -> Self {
-        self.wait = wait;
-        self
+    pub const fn wait(self, wait: Wait) -> Self {
+        Self { wait, ..self }
     }
 
     /// Moves the bytes.

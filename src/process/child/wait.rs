@@ -78,8 +78,7 @@ impl Child {
     /// ```
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
-    #[doc(alias = "WUNTRACED")]
-    #[doc(alias = "WCONTINUED")]
+    #[doc(alias("WUNTRACED", "WCONTINUED"))]
     pub fn wait_change(&mut self) -> Result<ExitStatus> {
         loop {
             if let Some(status) = self.ask(abi::WSTOPPED | abi::WCONTINUED)? {

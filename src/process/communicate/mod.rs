@@ -84,21 +84,18 @@ impl<'a> Communicate<'a> {
     }
 
     /// What is written to the child's standard input, which is closed behind it.
-    pub const fn input(mut self, input: &'a [u8]) -> Self {
-        self.input = input;
-        self
+    pub const fn input(self, input: &'a [u8]) -> Self {
+        Self { input, ..self }
     }
 
     /// How many bytes of its standard output, and how many of its standard error, are read at most.
-    pub const fn limit(mut self, bytes: usize) -> Self {
-        self.limit = bytes;
-        self
+    pub const fn limit(self, bytes: usize) -> Self {
+        Self { limit: bytes, ..self }
     }
 
     /// Until when all must be done, the end of the child included.
-    pub const fn deadline(mut self, deadline: Deadline) -> Self {
-        self.deadline = Some(deadline);
-        self
+    pub const fn deadline(self, deadline: Deadline) -> Self {
+        Self { deadline: Some(deadline), ..self }
     }
 
     /// How long to wait for the end of the outputs when the child has ended. If this is not called, as
@@ -107,9 +104,8 @@ impl<'a> Communicate<'a> {
     /// A process that the child has started and left behind, such as a daemon, may have them still
     /// open.
     #[doc(alias = "WaitDelay")]
-    pub const fn grace(mut self, after_exit: Duration) -> Self {
-        self.grace = Some(after_exit);
-        self
+    pub const fn grace(self, after_exit: Duration) -> Self {
+        Self { grace: Some(after_exit), ..self }
     }
 
     /// Feeds the child, collects its output, and waits for its end. Goes on after signals.

@@ -10,7 +10,7 @@
 //! no other code runs in the child that could be using them.
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
-use super::super::{Signal, execvpe};
+use super::super::{Resource, Signal, execvpe};
 use super::{Spawn, SpawnError, SpawnStage, make::copy_aside};
 use crate::errno::retry;
 use crate::errno::{Errno, Result};
@@ -196,7 +196,7 @@ fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     match unsafe { call::close_range(first, last) } {
         // Before Linux 5.9, or by a filter that does not know it: one by one.
         Err(errno) if call::is_missing(errno) => {
-            let limit = call::prlimit64_get_soft(abi::RLIMIT_NOFILE)?;
+            let limit = call::prlimit64_get_soft(Resource::NOFILE.as_raw())?;
             let end = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
             for fd in first..=last.min(end) {
                 // SAFETY: as above. It need not be open.

@@ -10,18 +10,16 @@ impl<'a> Spawn<'a> {
     /// permuted, and one may be given twice. Each is kept open by the exec.
     ///
     /// Replaces the list; [`Command::fd_map`](crate::process::Command::fd_map) adds an entry.
-    pub const fn fd_maps(mut self, fds: &'a [(BorrowedFd<'a>, RawFd)]) -> Self {
-        self.fds = fds;
-        self
+    pub const fn fd_maps(self, fds: &'a [(BorrowedFd<'a>, RawFd)]) -> Self {
+        Self { fds, ..self }
     }
 
     /// Closes all descriptors in the child but for 0, 1, 2 and those of [`fd_maps`](Self::fd_maps).
     ///
     /// Since Linux 5.9 in a few calls. Without `close_range` (older kernels, some filters) it makes one call
     /// for each number up to `RLIMIT_NOFILE`, open or not, which may be a million.
-    pub const fn close_other_fds(mut self) -> Self {
-        self.close_others = true;
-        self
+    pub const fn close_other_fds(self) -> Self {
+        Self { close_others: true, ..self }
     }
 
     /// The folder in which the child starts. A program or folder of `PATH` that is given by a relative
@@ -29,9 +27,8 @@ impl<'a> Spawn<'a> {
     ///
     /// The child enters it with its new ids. To enter a folder that only this process may enter, spawn
     /// `setpriv --reuid … --regid … program` with this folder, which changes the ids afterwards.
-    pub const fn current_dir(mut self, folder: &'a CStr) -> Self {
-        self.folder = Some(folder);
-        self
+    pub const fn current_dir(self, folder: &'a CStr) -> Self {
+        Self { folder: Some(folder), ..self }
     }
 
     /// The child leads a session of its own, without a terminal, and a process group in it.
@@ -39,15 +36,13 @@ impl<'a> Spawn<'a> {
     /// A controlling terminal (`TIOCSCTTY`) cannot be set: spawn `setsid --ctty program` with the terminal
     /// as its standard input. To make the child the foreground group of this process's terminal, call
     /// `tcsetpgrp` in this process after the spawn.
-    pub const fn setsid(mut self) -> Self {
-        self.session = true;
-        self
+    pub const fn setsid(self) -> Self {
+        Self { session: true, ..self }
     }
 
     /// The child goes to this process group; for 0 it leads one of its own.
-    pub const fn process_group(mut self, group: i32) -> Self {
-        self.group = Some(group);
-        self
+    pub const fn process_group(self, group: i32) -> Self {
+        Self { group: Some(group), ..self }
     }
 
     /// The child goes to the control group whose file `cgroup.procs` this is, open for writing.
@@ -56,22 +51,19 @@ impl<'a> Spawn<'a> {
     /// until the group is thawed. With `memory.oom.group` set there, an out-of-memory kill before the
     /// program begins also kills this process if the child shares its memory
     /// ([`SpawnMethod::Vfork`](crate::process::SpawnMethod::Vfork)).
-    pub const fn cgroup_procs(mut self, processes: BorrowedFd<'a>) -> Self {
-        self.cgroup = Some(processes);
-        self
+    pub const fn cgroup_procs(self, processes: BorrowedFd<'a>) -> Self {
+        Self { cgroup: Some(processes), ..self }
     }
 
     /// Adds this to the child's niceness (a negative one takes privileges), within −20 and 19.
-    pub const fn nice(mut self, increment: i32) -> Self {
-        self.nice = Some(increment);
-        self
+    pub const fn nice(self, increment: i32) -> Self {
+        Self { nice: Some(increment), ..self }
     }
 
     /// Sets how much of each of these resources the child may use. Replaces the list;
     /// [`Command::rlimit`](crate::process::Command::rlimit) adds an entry.
-    pub const fn rlimits(mut self, limits: &'a [(Resource, Rlimit)]) -> Self {
-        self.limits = limits;
-        self
+    pub const fn rlimits(self, limits: &'a [(Resource, Rlimit)]) -> Self {
+        Self { limits, ..self }
     }
 
     /// Sets the child's supplementary groups. The child is made by an ordinary fork, see
@@ -79,16 +71,14 @@ impl<'a> Spawn<'a> {
     ///
     /// Where the kernel denies `setgroups` (`EPERM`), groups that the process has anyway, in any order,
     /// are no error.
-    pub const fn groups(mut self, groups: &'a [u32]) -> Self {
-        self.groups = Some(groups);
-        self
+    pub const fn groups(self, groups: &'a [u32]) -> Self {
+        Self { groups: Some(groups), ..self }
     }
 
     /// Sets the child's group, real, effective and saved. The child is made by an ordinary fork, see
     /// [`uid`](Self::uid).
-    pub const fn gid(mut self, gid: u32) -> Self {
-        self.gid = Some(gid);
-        self
+    pub const fn gid(self, gid: u32) -> Self {
+        Self { gid: Some(gid), ..self }
     }
 
     /// Sets the child's user, real, effective and saved.
@@ -113,15 +103,13 @@ impl<'a> Spawn<'a> {
     /// at its first write to each page. In a large process either fork a small helper process early, and
     /// let that one spawn; or spawn a small program that changes the ids and executes the other one,
     /// such as `setpriv --reuid … --regid … --init-groups`.
-    pub const fn uid(mut self, uid: u32) -> Self {
-        self.uid = Some(uid);
-        self
+    pub const fn uid(self, uid: u32) -> Self {
+        Self { uid: Some(uid), ..self }
     }
 
     /// Which permissions the files that the child makes do not have.
-    pub const fn umask(mut self, mask: u32) -> Self {
-        self.umask = Some(mask);
-        self
+    pub const fn umask(self, mask: u32) -> Self {
+        Self { umask: Some(mask), ..self }
     }
 
     /// The child gets this signal when the *thread* that spawns it ends. If that happens before the child
@@ -129,21 +117,18 @@ impl<'a> Spawn<'a> {
     ///
     /// In a new pid name space, a child notices that its parent has ended before only if this process
     /// could open a pidfd: since Linux 5.3, and with a descriptor left.
-    pub const fn parent_death_signal(mut self, signal: Signal) -> Self {
-        self.death_signal = Some(signal);
-        self
+    pub const fn parent_death_signal(self, signal: Signal) -> Self {
+        Self { death_signal: Some(signal), ..self }
     }
 
     /// Which signals are blocked when the program begins. None, if this is not called.
-    pub const fn signal_mask(mut self, signals: SignalSet) -> Self {
-        self.signal_mask = signals;
-        self
+    pub const fn signal_mask(self, signals: SignalSet) -> Self {
+        Self { signal_mask: signals, ..self }
     }
 
     /// Which signals have their default effect in the program even if they are ignored here. `SIGPIPE`,
     /// if this is not called. (Those that are handled here always have it.)
-    pub const fn default_signals(mut self, signals: SignalSet) -> Self {
-        self.default_signals = signals;
-        self
+    pub const fn default_signals(self, signals: SignalSet) -> Self {
+        Self { default_signals: signals, ..self }
     }
 }

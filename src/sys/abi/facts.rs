@@ -1,9 +1,13 @@
 //! What the crate takes for granted, by name, for the test that compares it with the C headers.
 
-use super::flags::PollEvents;
+#[cfg(feature = "event")]
+use super::flags::EventFdFlags;
+use super::flags::{ExecFlags, PollEvents, SpliceFlags};
 use super::iovec::IoSlice;
 use super::poll_fd::PollFd;
 use super::*;
+#[cfg(feature = "process")]
+use crate::process::Resource;
 
 /// Name and value of every fact of [`abi`](super), to be compared with the C headers.
 pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
@@ -40,9 +44,9 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("MADV_DONTNEED", MADV_DONTNEED),
         ("MADV_HUGEPAGE", MADV_HUGEPAGE),
         ("MADV_WIPEONFORK", MADV_WIPEONFORK),
-        ("SPLICE_F_MOVE", SPLICE_F_MOVE as usize),
+        ("SPLICE_F_MOVE", SpliceFlags::MOVE.bits() as usize),
         ("SPLICE_F_NONBLOCK", SPLICE_F_NONBLOCK as usize),
-        ("SPLICE_F_MORE", SPLICE_F_MORE as usize),
+        ("SPLICE_F_MORE", SpliceFlags::MORE.bits() as usize),
         ("O_WRONLY", O_WRONLY as usize),
         ("AT_FDCWD", AT_FDCWD),
         ("AT_EMPTY_PATH", AT_EMPTY_PATH as usize),
@@ -84,23 +88,7 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG),
         ("PR_SET_DUMPABLE", PR_SET_DUMPABLE),
         ("PROT_NONE", PROT_NONE),
-        ("AT_SYMLINK_NOFOLLOW", AT_SYMLINK_NOFOLLOW as usize),
-        ("RLIMIT_CPU", RLIMIT_CPU as usize),
-        ("RLIMIT_FSIZE", RLIMIT_FSIZE as usize),
-        ("RLIMIT_DATA", RLIMIT_DATA as usize),
-        ("RLIMIT_STACK", RLIMIT_STACK as usize),
-        ("RLIMIT_CORE", RLIMIT_CORE as usize),
-        ("RLIMIT_RSS", RLIMIT_RSS as usize),
-        ("RLIMIT_NPROC", RLIMIT_NPROC as usize),
-        ("RLIMIT_NOFILE", RLIMIT_NOFILE as usize),
-        ("RLIMIT_MEMLOCK", RLIMIT_MEMLOCK as usize),
-        ("RLIMIT_AS", RLIMIT_AS as usize),
-        ("RLIMIT_LOCKS", RLIMIT_LOCKS as usize),
-        ("RLIMIT_SIGPENDING", RLIMIT_SIGPENDING as usize),
-        ("RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE as usize),
-        ("RLIMIT_NICE", RLIMIT_NICE as usize),
-        ("RLIMIT_RTPRIO", RLIMIT_RTPRIO as usize),
-        ("RLIMIT_RTTIME", RLIMIT_RTTIME as usize),
+        ("AT_SYMLINK_NOFOLLOW", ExecFlags::SYMLINK_NOFOLLOW.bits() as usize),
         ("WNOHANG", WNOHANG),
         ("WSTOPPED", WSTOPPED),
         ("WEXITED", WEXITED),
@@ -114,12 +102,12 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("CLD_CONTINUED", CLD_CONTINUED as usize),
         ("SI_QUEUE", 0_usize.wrapping_add_signed(SI_QUEUE as isize)),
         ("MADV_NORMAL", MADV_NORMAL),
-        ("POLLIN", POLLIN as usize),
-        ("POLLPRI", POLLPRI as usize),
-        ("POLLOUT", POLLOUT as usize),
-        ("POLLERR", POLLERR as usize),
-        ("POLLHUP", POLLHUP as usize),
-        ("POLLNVAL", POLLNVAL as usize),
+        ("POLLIN", PollEvents::IN.bits() as usize),
+        ("POLLPRI", PollEvents::PRI.bits() as usize),
+        ("POLLOUT", PollEvents::OUT.bits() as usize),
+        ("POLLERR", PollEvents::ERR.bits() as usize),
+        ("POLLHUP", PollEvents::HUP.bits() as usize),
+        ("POLLNVAL", PollEvents::NVAL.bits() as usize),
         ("POLLRDHUP", POLLRDHUP as usize),
         ("EPOLL_CTL_ADD", EPOLL_CTL_ADD),
         ("EPOLL_CTL_DEL", EPOLL_CTL_DEL),
@@ -131,16 +119,17 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("EPOLLERR", PollEvents::ERR.bits() as usize),
         ("EPOLLHUP", PollEvents::HUP.bits() as usize),
         ("EPOLLRDHUP", EPOLLRDHUP as usize),
-        ("EPOLLEXCLUSIVE", EPOLLEXCLUSIVE as usize),
-        ("EPOLLONESHOT", EPOLLONESHOT as usize),
-        ("EPOLLET", EPOLLET as usize),
+        ("EPOLLEXCLUSIVE", PollEvents::EXCLUSIVE.bits() as usize),
+        ("EPOLLONESHOT", PollEvents::ONESHOT.bits() as usize),
+        ("EPOLLET", PollEvents::ET.bits() as usize),
         #[cfg(feature = "event")]
         ("sizeof epoll_event", size_of::<Event>()),
         #[cfg(feature = "event")]
         ("offsetof epoll_event.data", offset_of!(Event, data)),
         ("EFD_CLOEXEC", O_CLOEXEC as usize),
         ("EFD_NONBLOCK", O_NONBLOCK as usize),
-        ("EFD_SEMAPHORE", EFD_SEMAPHORE as usize),
+        #[cfg(feature = "event")]
+        ("EFD_SEMAPHORE", EventFdFlags::SEMAPHORE.bits() as usize),
         ("sizeof pollfd", size_of::<PollFd<'_>>()),
         ("offsetof pollfd.revents", offset_of!(PollFd<'_>, revents)),
         ("sizeof __kernel_timespec", size_of::<Timespec>()),
@@ -153,6 +142,27 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("sizeof long", size_of::<isize>()),
         ("sizeof void *", size_of::<usize>()),
     ];
+    #[cfg(feature = "process")]
+    for (name, resource) in [
+        ("RLIMIT_CPU", Resource::CPU),
+        ("RLIMIT_FSIZE", Resource::FSIZE),
+        ("RLIMIT_DATA", Resource::DATA),
+        ("RLIMIT_STACK", Resource::STACK),
+        ("RLIMIT_CORE", Resource::CORE),
+        ("RLIMIT_RSS", Resource::RSS),
+        ("RLIMIT_NPROC", Resource::NPROC),
+        ("RLIMIT_NOFILE", Resource::NOFILE),
+        ("RLIMIT_MEMLOCK", Resource::MEMLOCK),
+        ("RLIMIT_AS", Resource::AS),
+        ("RLIMIT_LOCKS", Resource::LOCKS),
+        ("RLIMIT_SIGPENDING", Resource::SIGPENDING),
+        ("RLIMIT_MSGQUEUE", Resource::MSGQUEUE),
+        ("RLIMIT_NICE", Resource::NICE),
+        ("RLIMIT_RTPRIO", Resource::RTPRIO),
+        ("RLIMIT_RTTIME", Resource::RTTIME),
+    ] {
+        facts.push((name, resource.as_raw() as usize));
+    }
     for &(name, signal) in crate::signal::ALL {
         facts.push((name, signal.as_raw().unsigned_abs() as usize));
     }

@@ -8,32 +8,31 @@ use core::fmt;
 macro_rules! flags {
     (
         $(#[$type_meta:meta])*
-        pub struct $type:ident: $bits:ty;
+        pub struct $type:ident;
         $($(#[$meta:meta])* const $name:ident = $value:expr;)*
     ) => {
         $(#[$type_meta])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+        #[must_use]
         #[repr(transparent)]
-        pub struct $type($bits);
+        pub struct $type(u32);
 
         impl $type {
             $($(#[$meta])* pub const $name: Self = Self($value);)*
 
             /// No flag.
-            #[must_use]
             pub const fn empty() -> Self {
                 Self(0)
             }
 
             /// The flags with these bits, unknown ones included.
-            #[must_use]
-            pub const fn from_bits_retain(bits: $bits) -> Self {
+            pub const fn from_bits_retain(bits: u32) -> Self {
                 Self(bits)
             }
 
             /// The bits, as the kernel has them.
             #[must_use]
-            pub const fn bits(self) -> $bits {
+            pub const fn bits(self) -> u32 {
                 self.0
             }
 
@@ -56,13 +55,11 @@ macro_rules! flags {
             }
 
             /// The flags of both. The same as `|`, and usable in constants.
-            #[must_use]
             pub const fn union(self, other: Self) -> Self {
                 Self(self.0 | other.0)
             }
 
             /// These flags without those of `other`.
-            #[must_use]
             pub const fn difference(self, other: Self) -> Self {
                 Self(self.0 & !other.0)
             }
@@ -83,7 +80,7 @@ macro_rules! flags {
 
         impl fmt::Debug for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write_flags(f, stringify!($type), self.0.into(), &[$((stringify!($name), u64::from($value))),*])
+                write_flags(f, stringify!($type), self.0, &[$((stringify!($name), $value)),*])
             }
         }
     };
@@ -93,8 +90,8 @@ macro_rules! flags {
 fn write_flags(
     f: &mut fmt::Formatter<'_>,
     type_name: &str,
-    bits: u64,
-    names: &[(&str, u64)],
+    bits: u32,
+    names: &[(&str, u32)],
 ) -> fmt::Result {
     write!(f, "{type_name}(")?;
     let mut rest = bits;
@@ -129,7 +126,7 @@ flags! {
     /// ```
     ///
     /// [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html)
-    pub struct PipeFlags: u32;
+    pub struct PipeFlags;
     /// Close-on-exec: the descriptor does not stay open in a program started by `exec`.
     const CLOEXEC = abi::O_CLOEXEC;
     /// Nonblocking: a call that would wait answers [`EAGAIN`](crate::Errno::EAGAIN).
@@ -143,7 +140,7 @@ flags! {
     /// Flags of [`dup3`](crate::io::dup3).
     ///
     /// [dup(2)](https://man7.org/linux/man-pages/man2/dup.2.html)
-    pub struct DupFlags: u32;
+    pub struct DupFlags;
     /// Close-on-exec: the copy does not stay open in a program started by `exec`.
     const CLOEXEC = abi::O_CLOEXEC;
 }
@@ -152,25 +149,25 @@ flags! {
     /// Flags of [`execveat`](crate::process::execveat).
     ///
     /// [execveat(2)](https://man7.org/linux/man-pages/man2/execveat.2.html)
-    pub struct ExecFlags: u32;
+    pub struct ExecFlags;
     /// With an empty path: execute the file that the descriptor is open on.
     const EMPTY_PATH = abi::AT_EMPTY_PATH;
     /// Do not follow the path's last part if it is a symbolic link: `ELOOP`.
-    const SYMLINK_NOFOLLOW = abi::AT_SYMLINK_NOFOLLOW;
+    const SYMLINK_NOFOLLOW = 0x100;
 }
 
 flags! {
     /// Flags of [`splice`](crate::splice::splice) and [`tee`](crate::splice::tee).
     ///
     /// [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html)
-    pub struct SpliceFlags: u32;
+    pub struct SpliceFlags;
     /// Move pages rather than copy them: a hint that the kernel is free to ignore.
-    const MOVE = abi::SPLICE_F_MOVE;
+    const MOVE = 1;
     /// Do not wait for the *pipe*. An end that is no pipe follows its own nonblocking flag.
     const NONBLOCK = abi::SPLICE_F_NONBLOCK;
     /// More data follows at once: lets a socket wait for it. Wrong on the last call, which it
     /// delays by up to 200 ms.
-    const MORE = abi::SPLICE_F_MORE;
+    const MORE = 4;
 }
 
 flags! {
@@ -180,29 +177,29 @@ flags! {
     ///
     /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html),
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
-    pub struct PollEvents: u32;
+    pub struct PollEvents;
     /// There is data to read, or a read answers end of file at once (on some kinds of descriptor).
-    const IN = abi::POLLIN;
+    const IN = 0x001;
     /// There is urgent data.
-    const PRI = abi::POLLPRI;
+    const PRI = 0x002;
     /// There is room to write. A pipe says so when a whole slot (one page) is free.
-    const OUT = abi::POLLOUT;
+    const OUT = 0x004;
     /// An error. On the write end of a pipe: nobody is left to read. Found whether asked or not.
-    const ERR = abi::POLLERR;
+    const ERR = 0x008;
     /// Hang-up. On the read end of a pipe: nobody is left to write. What is still in the pipe can be
     /// read. Found whether asked or not.
-    const HUP = abi::POLLHUP;
+    const HUP = 0x010;
     /// The descriptor is not open. Found whether asked or not.
-    const NVAL = abi::POLLNVAL;
+    const NVAL = 0x020;
     /// The peer of a stream socket has shut down writing.
     const RDHUP = abi::EPOLLRDHUP;
     /// Of several epolls that watch the same descriptor, wake one and not all.
-    const EXCLUSIVE = abi::EPOLLEXCLUSIVE;
+    const EXCLUSIVE = 1 << 28;
     /// Report once; `Epoll::modify` arms it again.
-    const ONESHOT = abi::EPOLLONESHOT;
+    const ONESHOT = 1 << 30;
     /// Edge-triggered: report when something has happened, not as long as it is so. Read or write
     /// until [`EAGAIN`](crate::Errno::EAGAIN) before the next wait.
-    const ET = abi::EPOLLET;
+    const ET = 1 << 31;
 }
 
 impl PollEvents {
@@ -228,13 +225,13 @@ flags! {
     /// Flags of [`EventFd::with_flags`](crate::event::EventFd::with_flags).
     ///
     /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
-    pub struct EventFdFlags: u32;
+    pub struct EventFdFlags;
     /// Close-on-exec: the descriptor does not stay open in a program started by `exec`.
     const CLOEXEC = abi::O_CLOEXEC;
     /// Nonblocking: a call that would wait answers [`EAGAIN`](crate::Errno::EAGAIN).
     const NONBLOCK = abi::O_NONBLOCK;
     /// A read takes 1 off the counter, not all of it.
-    const SEMAPHORE = abi::EFD_SEMAPHORE;
+    const SEMAPHORE = 1;
 }
 
 #[cfg(test)]

@@ -24,14 +24,6 @@ mod without_std {
         len: usize,
     }
 
-    impl IoVec {
-        fn advance(&mut self, count: usize) {
-            assert!(count <= self.len, "advancing an IoSlice beyond its length");
-            self.base = self.base.wrapping_add(count);
-            self.len -= count;
-        }
-    }
-
     /// A buffer to write from, as `struct iovec`.
     #[derive(Clone, Copy)]
     #[repr(transparent)]
@@ -59,7 +51,9 @@ mod without_std {
         ///
         /// If there are fewer.
         pub fn advance(&mut self, n: usize) {
-            self.vec.advance(n);
+            assert!(n <= self.vec.len, "advancing an IoSlice beyond its length");
+            self.vec.base = self.vec.base.wrapping_add(n);
+            self.vec.len -= n;
         }
 
         /// Drops the first `n` bytes of all buffers together, and the buffers that become empty.

@@ -29,7 +29,7 @@ const POWERPC: bool = cfg!(any(target_arch = "powerpc", target_arch = "powerpc64
 pub(crate) const SPARC: bool = cfg!(any(target_arch = "sparc", target_arch = "sparc64"));
 
 /// Picks the value of this architecture: MIPS, SPARC, PowerPC, ARM (with m68k), or all others.
-const fn per_arch(mips: u32, sparc: u32, powerpc: u32, arm: u32, other: u32) -> u32 {
+pub(crate) const fn per_arch(mips: u32, sparc: u32, powerpc: u32, arm: u32, other: u32) -> u32 {
     match (MIPS, SPARC, POWERPC, ARM) {
         (true, _, _, _) => mips,
         (_, true, _, _) => sparc,
@@ -53,7 +53,6 @@ pub(crate) const O_RDONLY: usize = 0;
 #[expect(clippy::cast_sign_loss, reason = "a register has bits")]
 pub(crate) const AT_FDCWD: usize = -100_isize as usize;
 pub(crate) const AT_EMPTY_PATH: u32 = 0x1000;
-pub(crate) const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
 pub(crate) const FD_CLOEXEC: usize = 1;
 pub(crate) const F_GETFD: usize = 1;
 pub(crate) const F_SETFD: usize = 2;
@@ -62,9 +61,7 @@ pub(crate) const F_SETFL: usize = 4;
 pub(crate) const F_DUPFD_CLOEXEC: usize = 1030;
 pub(crate) const F_SETPIPE_SZ: usize = 1031;
 pub(crate) const F_GETPIPE_SZ: usize = 1032;
-pub(crate) const SPLICE_F_MOVE: u32 = 1;
 pub(crate) const SPLICE_F_NONBLOCK: u32 = 2;
-pub(crate) const SPLICE_F_MORE: u32 = 4;
 
 // stat.h
 pub(crate) const S_IFMT: u16 = 0o170_000;
@@ -164,23 +161,6 @@ pub(crate) const PRIO_PROCESS: usize = 0;
 pub(crate) const PR_SET_PDEATHSIG: usize = 1;
 pub(crate) const PR_SET_DUMPABLE: usize = 4;
 
-pub(crate) const RLIMIT_CPU: u32 = 0;
-pub(crate) const RLIMIT_FSIZE: u32 = 1;
-pub(crate) const RLIMIT_DATA: u32 = 2;
-pub(crate) const RLIMIT_STACK: u32 = 3;
-pub(crate) const RLIMIT_CORE: u32 = 4;
-pub(crate) const RLIMIT_RSS: u32 = per_arch(7, 5, 5, 5, 5);
-pub(crate) const RLIMIT_NPROC: u32 = per_arch(8, 7, 6, 6, 6);
-pub(crate) const RLIMIT_NOFILE: u32 = per_arch(5, 6, 7, 7, 7);
-pub(crate) const RLIMIT_MEMLOCK: u32 = per_arch(9, 8, 8, 8, 8);
-pub(crate) const RLIMIT_AS: u32 = per_arch(6, 9, 9, 9, 9);
-pub(crate) const RLIMIT_LOCKS: u32 = 10;
-pub(crate) const RLIMIT_SIGPENDING: u32 = 11;
-pub(crate) const RLIMIT_MSGQUEUE: u32 = 12;
-pub(crate) const RLIMIT_NICE: u32 = 13;
-pub(crate) const RLIMIT_RTPRIO: u32 = 14;
-pub(crate) const RLIMIT_RTTIME: u32 = 15;
-
 /// The kernel's `struct sigaction`, which no two architectures have alike: as words, enough for all
 /// of them. All zeros are `SIG_DFL`, no flags and an empty mask in each.
 #[derive(Clone, Copy, Default)]
@@ -207,24 +187,14 @@ pub(crate) struct PidfdInfo {
 }
 const _: () = assert!(size_of::<PidfdInfo>() == 64);
 
-// poll.h
-pub(crate) const POLLIN: u32 = 0x001;
-pub(crate) const POLLPRI: u32 = 0x002;
-pub(crate) const POLLOUT: u32 = 0x004;
-pub(crate) const POLLERR: u32 = 0x008;
-pub(crate) const POLLHUP: u32 = 0x010;
-pub(crate) const POLLNVAL: u32 = 0x020;
+// poll.h; the other events are in `flags`.
 pub(crate) const POLLRDHUP: u32 = if SPARC { 0x800 } else { 0x2000 };
 
-// epoll.h, whose first events are those of poll.h on every architecture, and eventfd.h
+// epoll.h, whose first events are those of poll.h on every architecture
 pub(crate) const EPOLL_CTL_ADD: usize = 1;
 pub(crate) const EPOLL_CTL_DEL: usize = 2;
 pub(crate) const EPOLL_CTL_MOD: usize = 3;
 pub(crate) const EPOLLRDHUP: u32 = 0x2000;
-pub(crate) const EPOLLEXCLUSIVE: u32 = 1 << 28;
-pub(crate) const EPOLLONESHOT: u32 = 1 << 30;
-pub(crate) const EPOLLET: u32 = 1 << 31;
-pub(crate) const EFD_SEMAPHORE: u32 = 1;
 
 /// What [`Epoll::wait`](crate::event::Epoll::wait) has found: what is ready, and the token that it was
 /// added with.

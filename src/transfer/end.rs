@@ -83,11 +83,6 @@ impl<'a> End<'a> {
         }
     }
 
-    /// Whether splicing from it hands over pages that can change afterwards.
-    pub(super) fn gives_pages_away(&self) -> bool {
-        self.kind == Kind::File
-    }
-
     /// How many bytes there are from this file's position to its end; `None` if that is unknown.
     pub(super) fn ahead(&self) -> Option<u64> {
         let position = call::lseek_current(self.fd).ok()?;

@@ -9,7 +9,7 @@
 //! in its failure.
 
 use super::end::{End, Kind};
-use super::error::{Held, Side, TransferError};
+use super::error::{Failure, Side, TransferError};
 use super::{Transfer, TransferMechanism, Transferred};
 use crate::Errno;
 use crate::event::{Backoff, PollFd, poll};
@@ -32,23 +32,6 @@ pub(super) enum Outcome {
     PerhapsEnd,
 }
 
-/// How it ends when it fails.
-pub(super) struct Failure {
-    pub(super) side: Side,
-    pub(super) errno: Option<Errno>,
-    pub(super) held: Held,
-}
-
-impl Failure {
-    pub(super) fn new(side: Side, errno: Errno) -> Self {
-        Self { side, errno: Some(errno), held: Held::default() }
-    }
-
-    pub(super) fn holding(self, held: Held) -> Self {
-        Self { held, ..self }
-    }
-}
-
 pub(super) struct Engine<'a, 'p> {
     pub(super) options: Transfer<'p>,
     pub(super) from: End<'a>,
@@ -61,8 +44,6 @@ pub(super) struct Engine<'a, 'p> {
     moved_by: Option<TransferMechanism>,
     /// Whether `progress` has ended the transfer.
     pub(super) ended: bool,
-    /// Whether this is a [`discard`], for which `exact` is a bound and not a promise.
-    discards: bool,
     /// Whether what is read is written nowhere.
     pub(super) nowhere: bool,
     /// Of the waits since the last byte arrived.
@@ -82,7 +63,6 @@ impl<'a, 'p> Engine<'a, 'p> {
             mechanism: TransferMechanism::Copy,
             moved_by: None,
             ended: false,
-            discards: false,
             nowhere: false,
             backoff: Backoff::default(),
         }
@@ -90,13 +70,21 @@ impl<'a, 'p> Engine<'a, 'p> {
 
     pub(super) fn run(mut self) -> Result<Transferred, TransferError> {
         let plan = self.plan();
+        let outcome = self.carry_out(plan);
+        let mechanism = self.moved_by.unwrap_or(plan[0]);
+        let fell_back = mechanism != plan[0];
+        let transferred = Transferred { bytes: self.done, mechanism, fell_back };
+        outcome.map(|()| transferred).map_err(|failure| TransferError { transferred, failure })
+    }
+
+    fn carry_out(&mut self, plan: &[TransferMechanism]) -> Result<(), Failure> {
         for end in [self.from, self.to] {
             if end.is_the_wrong_way_round() && !(self.nowhere && end.side == Side::Sink) {
-                return Err(self.error(plan[0], Failure::new(end.side, Errno::EBADF)));
+                return Err(Failure::new(end.side, Errno::EBADF));
             }
         }
         if !self.nowhere && self.from.is_fed_by(&self.to, self.options.exact.is_some()) {
-            return Err(self.error(plan[0], Failure::new(Side::Sink, Errno::EINVAL)));
+            return Err(Failure::new(Side::Sink, Errno::EINVAL));
         }
         for &mechanism in plan {
             self.mechanism = mechanism;
@@ -104,33 +92,21 @@ impl<'a, 'p> Engine<'a, 'p> {
                 TransferMechanism::Splice => self.splice(),
                 TransferMechanism::Broker => self.broker(),
                 TransferMechanism::CopyFileRange | TransferMechanism::Sendfile => {
-                    self.between_files(mechanism)
+                    self.between_files()
                 }
                 TransferMechanism::Copy => self.copy(),
             };
-            match outcome {
-                Ok(Outcome::Finished) => break,
-                Ok(Outcome::Refused | Outcome::PerhapsEnd) => {}
-                Err(failure) => return Err(self.error(plan[0], failure)),
+            match outcome? {
+                Outcome::Finished => break,
+                Outcome::Refused | Outcome::PerhapsEnd => {}
             }
         }
         match self.options.exact {
-            Some(exact) if self.done < exact && !self.ended && !self.discards => {
-                let failure = Failure { side: Side::Source, errno: None, held: Held::default() };
-                Err(self.error(plan[0], failure))
+            Some(exact) if self.done < exact && !self.ended => {
+                Err(Failure::new(Side::Source, None))
             }
-            _ => Ok(self.transferred(plan[0])),
+            _ => Ok(()),
         }
-    }
-
-    fn transferred(&self, first_choice: TransferMechanism) -> Transferred {
-        let mechanism = self.moved_by.unwrap_or(first_choice);
-        Transferred { bytes: self.done, mechanism, fell_back: mechanism != first_choice }
-    }
-
-    fn error(&self, first_choice: TransferMechanism, failure: Failure) -> TransferError {
-        let Failure { side, errno, held } = failure;
-        TransferError { transferred: self.transferred(first_choice), side, errno, held }
     }
 
     /// The mechanisms to try, the best first. The last never refuses.
@@ -141,7 +117,8 @@ impl<'a, 'p> Engine<'a, 'p> {
     fn plan(&self) -> &'static [TransferMechanism] {
         use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
         let small = self.options.chunk.is_some_and(|chunk| chunk < page::size());
-        let must_copy = self.options.copy_semantics && self.from.gives_pages_away();
+        // Splicing from a file hands over pages that can change afterwards.
+        let must_copy = self.options.copy_semantics && self.from.kind == Kind::File;
         // Splicing from or to a blocking socket cannot be told not to wait.
         let late = [self.from, self.to].iter().any(|end| end.may_wait && end.kind != Kind::Pipe);
         match (self.from.kind, self.to.kind) {
@@ -194,11 +171,12 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// After a call on one end that has moved nothing: tells `progress` of a signal, unless something is in
     /// hand, and waits until the end is ready.
     pub(super) fn nothing_moved(&mut self, end: End<'_>, errno: Errno) -> Result<(), Failure> {
+        let failed = |errno| Failure::new(end.side, errno);
         match (errno, end.side) {
             (Errno::EINTR, Side::Source) => self.report(),
             (Errno::EINTR, Side::Sink) => {}
-            (Errno::EAGAIN, _) => self.wait_for(end)?,
-            (errno, side) => return Err(Failure::new(side, errno)),
+            (Errno::EAGAIN, _) => self.wait_for(end).map_err(failed)?,
+            (errno, _) => return Err(failed(errno)),
         }
         Ok(())
     }
@@ -208,34 +186,21 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// `poll` may report an end as ready on which each call fails with `EAGAIN`: a socket with an error
     /// queue, a pipe that another process is quicker to empty. So the more calls have moved nothing, the
     /// longer it pauses, and then it looks at the deadline as well.
-    pub(super) fn wait_for(&mut self, end: End<'_>) -> Result<(), Failure> {
-        let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };
+    pub(super) fn wait_for(&mut self, end: End<'_>) -> crate::Result<()> {
         let deadline = self.options.deadline;
         let paused = self.backoff.pause(deadline);
-        let in_hand = end.side == Side::Sink
-            && matches!(self.mechanism, TransferMechanism::Broker | TransferMechanism::Copy);
-        match self.poll(end.fd, events, in_hand) {
-            Ok(_) if self.ended => Ok(()),
-            Ok(found) => {
-                let late = paused && deadline.is_some_and(|deadline| deadline.has_passed());
-                if late || found.is_empty() {
-                    return Err(Failure::new(end.side, Errno::ETIMEDOUT));
-                }
-                Ok(())
-            }
-            Err(errno) => Err(Failure::new(end.side, errno)),
-        }
+        let found = self.poll(end)?;
+        let late = paused && deadline.is_some_and(|deadline| deadline.has_passed());
+        if (late || found.is_empty()) && !self.ended { Err(Errno::ETIMEDOUT) } else { Ok(()) }
     }
 
-    /// Polls until the deadline. After a signal it tells `progress`, and returns if that ends the transfer,
-    /// unless something is in hand.
-    pub(super) fn poll(
-        &mut self,
-        fd: BorrowedFd<'_>,
-        events: PollEvents,
-        in_hand: bool,
-    ) -> crate::Result<PollEvents> {
-        let mut fds = [PollFd::from_borrowed_fd(fd, events)];
+    /// Polls one end until the deadline. After a signal it tells `progress`, and returns if that ends the
+    /// transfer, unless something is in hand.
+    pub(super) fn poll(&mut self, end: End<'_>) -> crate::Result<PollEvents> {
+        let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };
+        let in_hand = end.side == Side::Sink
+            && matches!(self.mechanism, TransferMechanism::Broker | TransferMechanism::Copy);
+        let mut fds = [PollFd::from_borrowed_fd(end.fd, events)];
         loop {
             let left = self.options.deadline.map(|deadline| deadline.remaining());
             match poll(&mut fds, left) {
@@ -257,20 +222,21 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// that one.
     pub(super) fn wait_for_the_one_not_ready(&mut self) -> Result<(), Failure> {
         let mut from = [PollFd::from_borrowed_fd(self.from.fd, PollEvents::IN)];
-        match poll(&mut from, Some(Duration::ZERO)) {
-            Ok(0) => self.wait_for(self.from),
-            _ => self.wait_for(self.to),
-        }
+        let source_is_ready = poll(&mut from, Some(Duration::ZERO)) != Ok(0);
+        self.nothing_moved(if source_is_ready { self.to } else { self.from }, Errno::EAGAIN)
     }
 }
 
 pub(super) fn discard(from: BorrowedFd<'_>, bytes: Option<u64>) -> Result<u64, TransferError> {
-    let mut options = Transfer::new();
-    options.exact = bytes;
     // Without one, as in an empty root or where no descriptor is left, it reads.
     let null = call::openat_for_writing(c"/dev/null").and_then(off_stdio);
     let to = null.as_ref().map_or(from, |null| null.as_fd());
-    let mut engine = Engine::new(options, from, to);
-    (engine.discards, engine.nowhere) = (true, null.is_err());
-    engine.run().map(|transferred| transferred.bytes())
+    let mut engine = Engine::new(Transfer { exact: bytes, ..Transfer::new() }, from, to);
+    engine.nowhere = null.is_err();
+    match engine.run() {
+        Ok(transferred) => Ok(transferred.bytes()),
+        // The source has ended: `bytes` are a bound and not a promise.
+        Err(error) if error.errno().is_none() => Ok(error.bytes()),
+        Err(error) => Err(error),
+    }
 }

@@ -22,9 +22,20 @@ pub enum Side {
 /// [`undelivered`](Self::undelivered).
 pub struct TransferError {
     pub(super) transferred: Transferred,
+    pub(super) failure: Failure,
+}
+
+/// How a mechanism ends when it fails. Without an errno an end took or gave nothing more.
+pub(super) struct Failure {
     pub(super) side: Side,
     pub(super) errno: Option<Errno>,
     pub(super) held: Held,
+}
+
+impl Failure {
+    pub(super) fn new(side: Side, errno: impl Into<Option<Errno>>) -> Self {
+        Self { side, errno: errno.into(), held: Held::default() }
+    }
 }
 
 /// What was taken from the source and has not arrived: first the pages, then the pipe.
@@ -50,14 +61,14 @@ impl TransferError {
     /// Which side failed.
     #[must_use]
     pub const fn side(&self) -> Side {
-        self.side
+        self.failure.side
     }
 
     /// The kernel's error; [`ETIMEDOUT`](Errno::ETIMEDOUT) when the deadline has passed, and `side` is
     /// the one that was not ready; `None` when the source ended before the bytes that were asked for.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
-        self.errno
+        self.failure.errno
     }
 
     /// How many bytes were taken from the source and did not arrive at the sink. A copy through a
@@ -65,8 +76,8 @@ impl TransferError {
     /// has given `bytes() + undelivered()`.
     #[must_use]
     pub fn undelivered(&self) -> usize {
-        let pages = self.held.pages.as_ref().map_or(0, |(_, range)| range.len());
-        pages + self.held.pipe.as_ref().map_or(0, |(_, len)| *len)
+        let pages = self.failure.held.pages.as_ref().map_or(0, |(_, range)| range.len());
+        pages + self.failure.held.pipe.as_ref().map_or(0, |(_, len)| *len)
     }
 
     /// Reads up to `buf.len()` of the [undelivered](Self::undelivered) bytes, in their order, and
@@ -98,44 +109,36 @@ impl TransferError {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn read_undelivered(&mut self, buf: &mut [u8]) -> Result<usize> {
-        if let Some((pages, range)) = &mut self.held.pages {
-            if range.start < range.end {
-                let count = range.len().min(buf.len());
-                buf[..count].copy_from_slice(&pages.bytes()[range.start..range.start + count]);
-                range.start += count;
-                return Ok(count);
-            }
-        }
-        match &mut self.held.pipe {
-            // A shorter read of a packet would lose its remaining bytes.
-            Some((pipe, left)) if *left > 0 && buf.len() < page::size() => {
-                let most = (*left).min(page::size());
-                let mut pages = Map::anonymous(most)?;
-                let count = pipe.read(&mut pages.bytes_mut()[..most])?;
-                *left -= count;
-                let taken = count.min(buf.len());
-                buf[..taken].copy_from_slice(&pages.bytes()[..taken]);
-                self.held.pages = Some((pages, taken..count));
-                Ok(taken)
-            }
-            Some((pipe, left)) if *left > 0 => {
-                let most = (*left).min(buf.len());
+        let Held { pages, pipe } = &mut self.failure.held;
+        let none_in_pages = pages.as_ref().is_none_or(|(_, range)| range.is_empty());
+        if let Some((pipe, left)) = pipe.as_mut().filter(|(_, left)| none_in_pages && *left > 0) {
+            let most = (*left).min(buf.len().max(page::size()));
+            if most <= buf.len() {
                 let count = pipe.read(&mut buf[..most])?;
                 *left -= count;
-                Ok(count)
+                return Ok(count);
             }
-            _ => Ok(0),
+            // A shorter read of a packet would lose its remaining bytes.
+            let mut page = Map::anonymous(most)?;
+            let count = pipe.read(&mut page.bytes_mut()[..most])?;
+            *left -= count;
+            *pages = Some((page, 0..count));
         }
+        let Some((pages, range)) = pages else { return Ok(0) };
+        let count = range.len().min(buf.len());
+        buf[..count].copy_from_slice(&pages.bytes()[range.start..range.start + count]);
+        range.start += count;
+        Ok(count)
     }
 }
 
 impl fmt::Display for TransferError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.side {
+        f.write_str(match self.failure.side {
             Side::Source => "source: ",
             Side::Sink => "sink: ",
         })?;
-        match self.errno {
+        match self.failure.errno {
             Some(errno) => write!(f, "{errno}")?,
             None => f.write_str("end of file")?,
         }
@@ -151,8 +154,8 @@ impl fmt::Debug for TransferError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TransferError")
             .field("transferred", &self.transferred)
-            .field("side", &self.side)
-            .field("errno", &self.errno)
+            .field("side", &self.failure.side)
+            .field("errno", &self.failure.errno)
             .field("undelivered", &self.undelivered())
             .finish()
     }
@@ -165,7 +168,7 @@ impl From<TransferError> for std::io::Error {
     /// The system's error, or one of kind `UnexpectedEof`. Side and counts are not in it, and what was
     /// undelivered is gone.
     fn from(error: TransferError) -> Self {
-        match error.errno {
+        match error.failure.errno {
             Some(errno) => errno.into(),
             None => Self::new(std::io::ErrorKind::UnexpectedEof, "the source ended early"),
         }

@@ -13,7 +13,7 @@
 //! 3. Move each pipe to its sink to the last byte. What goes wrong here is that sink's matter alone.
 
 use super::end::End;
-use super::error::{Held, Side, TransferError};
+use super::error::{Failure, Held, Side, TransferError};
 use super::round::{Round, Source};
 use super::{Transfer, TransferMechanism, Transferred, discard};
 use crate::fd::{AsFd, BorrowedFd};
@@ -74,7 +74,7 @@ impl<'fd> FanoutSink<'fd> {
                 let arrived = usize::try_from(error.bytes()).unwrap_or(len);
                 let left = len - arrived - error.undelivered();
                 error.transferred.bytes = self.bytes;
-                error.held.pipe = self.pipe.take().map(|(reader, _)| (reader, left));
+                error.failure.held.pipe = self.pipe.take().map(|(reader, _)| (reader, left));
                 self.error = Some(error);
             }
         }
@@ -94,16 +94,6 @@ impl<'fd> FanoutSink<'fd> {
 
     fn writer(&self) -> Option<&PipeWriter> {
         self.pipe.as_ref().map(|(_, writer)| writer)
-    }
-
-    fn capacity(&self) -> usize {
-        self.writer().map_or(0, |writer| writer.capacity().unwrap_or(0))
-    }
-
-    fn set_capacity(&self, bytes: usize) {
-        if let Some(writer) = self.writer() {
-            let _ = writer.set_capacity(Capacity::Bytes(bytes));
-        }
     }
 }
 
@@ -219,12 +209,9 @@ impl<'p> Fanout<'p> {
         let room = make_alike(sinks, room);
         let mut bytes = 0;
         loop {
-            match source.fill(room) {
-                Ok(true) => {}
-                Ok(false) => return Ok(bytes),
-                Err(error) => {
-                    return Err(TransferError { transferred: through_pipes(bytes), ..error });
-                }
+            let so_far = |error| TransferError { transferred: through_pipes(bytes), ..error };
+            if !source.fill(room).map_err(so_far)? {
+                return Ok(bytes);
             }
             let round = source.give(sinks.iter().filter_map(FanoutSink::writer));
             if round.len == 0 && round.stopped.is_none() {
@@ -238,7 +225,7 @@ impl<'p> Fanout<'p> {
             let of_source = round.stopped.map(|errno| (Side::Source, errno));
             if let Some((side, errno)) = of_sinks.or(of_source) {
                 let mut error = failed(bytes, side, errno);
-                error.held = Held { pages: round.pages, pipe: source.into_held() };
+                error.failure.held = Held { pages: round.pages, pipe: source.into_held() };
                 return Err(error);
             }
             let progress = self.progress.as_mut().filter(|_| source.in_own == 0);
@@ -260,23 +247,18 @@ fn through_pipes(bytes: u64) -> Transferred {
 }
 
 fn failed(bytes: u64, side: Side, errno: Errno) -> TransferError {
-    let held = Held::default();
-    TransferError { transferred: through_pipes(bytes), side, errno: Some(errno), held }
+    TransferError { transferred: through_pipes(bytes), failure: Failure::new(side, errno) }
 }
 
 /// Gives the pipes of all sinks the same number of slots: that of the source, or if one of them is not
 /// granted as many, as many as that one has. (An empty pipe can always be made smaller.) Returns for
 /// how many bytes that is room.
 fn make_alike(sinks: &[FanoutSink<'_>], room: usize) -> usize {
-    for sink in sinks {
-        sink.set_capacity(room);
-    }
     // One that was dropped in an earlier run has none, and is no measure for the others.
-    let left = sinks.iter().filter(|sink| sink.pipe.is_some());
-    let least = left.map(FanoutSink::capacity).min().unwrap_or(room);
-    for sink in sinks {
-        sink.set_capacity(least);
-    }
+    let writers = || sinks.iter().filter_map(FanoutSink::writer);
+    writers().for_each(|writer| _ = writer.set_capacity(Capacity::Bytes(room)));
+    let least = writers().map(|writer| writer.capacity().unwrap_or(0)).min().unwrap_or(room);
+    writers().for_each(|writer| _ = writer.set_capacity(Capacity::Bytes(least)));
     least.min(room)
 }
 

@@ -3,8 +3,8 @@
 
 use super::TransferMechanism;
 use super::end::Kind;
-use super::engine::{Engine, Failure, Outcome};
-use super::error::{Held, Side};
+use super::engine::{Engine, Outcome};
+use super::error::{Failure, Side};
 use crate::fd::AsFd;
 use crate::pipe::{self, Capacity};
 use crate::sys::abi::flags::{PollEvents, SpliceFlags};
@@ -22,7 +22,7 @@ impl Engine<'_, '_> {
         if self.from.kind == Kind::File {
             return Ok(self.from.ahead().map_or(Some(0), |bytes| (bytes > 0).then_some(bytes)));
         }
-        match self.poll(self.from.fd, PollEvents::IN, false) {
+        match self.poll(self.from) {
             Ok(found) if found.is_empty() => Err(Failure::new(Side::Source, Errno::ETIMEDOUT)),
             Ok(PollEvents::HUP) => Ok(None),
             Ok(_) => Ok(Some(0)),
@@ -90,13 +90,10 @@ impl Engine<'_, '_> {
 
     /// The source is a file, and the kernel does all of it. Nothing is ever in hand: the position of
     /// the source moves on by what has arrived.
-    pub(super) fn between_files(
-        &mut self,
-        mechanism: TransferMechanism,
-    ) -> Result<Outcome, Failure> {
+    pub(super) fn between_files(&mut self) -> Result<Outcome, Failure> {
         loop {
             let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
-            let answer = match mechanism {
+            let answer = match self.mechanism {
                 TransferMechanism::Sendfile => {
                     call::sendfile(self.to.fd, self.from.fd, None, wanted)
                 }
@@ -127,6 +124,7 @@ impl Engine<'_, '_> {
         let Ok((reader, writer)) = pipe::internal(PipeFlags::empty()) else {
             return Ok(Outcome::Refused);
         };
+        let mut pipe = (reader, 0);
         // What is in a source pipe then moves in one call. From a socket into a pipe, four times that pipe
         // keeps both sides busy: as little as the pipe, or much more, was slower with TCP.
         let capacity = match (self.from.kind, self.to.kind) {
@@ -142,29 +140,35 @@ impl Engine<'_, '_> {
             let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
             match call::splice(self.from.fd, None, writer.as_fd(), None, wanted, self.flags()) {
                 Ok(0) => return Ok(self.end()),
-                Ok(mut held) => match self.drain(&reader, &mut held) {
-                    Ok(true) => self.report(),
-                    Ok(false) => return self.drain_by_copy(reader, held),
-                    Err(failure) => return Err(failure.holding(in_pipe(reader, held))),
-                },
+                Ok(count) => {
+                    pipe.1 = count;
+                    match self.drain(&mut pipe) {
+                        Ok(true) => self.report(),
+                        Ok(false) => return Ok(Outcome::Refused),
+                        Err(mut failure) => {
+                            failure.held.pipe = Some(pipe);
+                            return Err(failure);
+                        }
+                    }
+                }
                 Err(errno) if call::cannot_move(errno) => return Ok(Outcome::Refused),
                 Err(errno) => self.nothing_moved(self.from, errno)?,
             }
         }
     }
 
-    /// Moves what the broker pipe holds to the sink. Returns whether the sink takes it by `splice`; what
-    /// is left is in `held`.
-    fn drain(&mut self, reader: &PipeReader, held: &mut usize) -> Result<bool, Failure> {
+    /// Moves what the broker pipe holds to the sink. Returns whether the sink takes it by `splice`; if not, the
+    /// next mechanism begins with nothing in hand, too.
+    fn drain(&mut self, pipe: &mut (PipeReader, usize)) -> Result<bool, Failure> {
+        let (reader, held) = &mut *pipe;
         while *held > 0 {
             match call::splice(reader.as_fd(), None, self.to.fd, None, *held, self.flags()) {
-                Ok(0) => return Ok(false),
-                Ok(count) => {
+                Ok(count @ 1..) => {
                     *held -= count;
                     self.arrived(count);
                 }
-                Err(errno) if call::cannot_move(errno) => return Ok(false),
-                Err(errno) => self.nothing_moved(self.to, errno)?,
+                Err(errno) if !call::cannot_move(errno) => self.nothing_moved(self.to, errno)?,
+                _ => return self.drain_by_copy(pipe).map(|()| false),
             }
         }
         Ok(true)
@@ -186,9 +190,4 @@ impl Engine<'_, '_> {
         );
         full || lost && self.to.kind == Kind::Stream
     }
-}
-
-/// What is still in the broker pipe.
-fn in_pipe(reader: PipeReader, len: usize) -> Held {
-    Held { pages: None, pipe: Some((reader, len)) }
 }

@@ -85,12 +85,12 @@ mod round;
 pub use error::{Side, TransferError};
 pub use fanout::{Fanout, FanoutSink, fanout};
 
-use crate::Deadline;
-use crate::Wait;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::sigpipe;
+use crate::{Deadline, Wait};
 use core::fmt;
 use core::ops::ControlFlow;
+use error::Failure;
 
 /// Moves bytes from `from` to `to` until end of file, as [`Transfer`] does without any option.
 ///
@@ -318,16 +318,11 @@ impl<'p> Transfer<'p> {
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed;
     /// - none: the source ended before the [exact](Self::exact) number of bytes.
     pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
-        let _no_sigpipe = sigpipe::Guard::new().map_err(|errno| TransferError {
-            transferred: Transferred {
-                bytes: 0,
-                mechanism: TransferMechanism::Copy,
-                fell_back: false,
-            },
-            side: Side::Sink,
-            errno: Some(errno),
-            held: error::Held::default(),
-        })?;
+        let mechanism = TransferMechanism::Copy;
+        let transferred = Transferred { bytes: 0, mechanism, fell_back: false };
+        let failed =
+            |errno| TransferError { transferred, failure: Failure::new(Side::Sink, errno) };
+        let _no_sigpipe = sigpipe::Guard::new().map_err(failed)?;
         engine::Engine::new(self, from.as_fd(), to.as_fd()).run()
     }
 

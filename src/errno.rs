@@ -39,11 +39,6 @@ pub type Result<T> = core::result::Result<T, Errno>;
 pub struct Errno(NonZeroI32);
 
 impl Errno {
-    /// The same error as [`EAGAIN`](Errno::EAGAIN), under its other name.
-    pub const EWOULDBLOCK: Self = Self::EAGAIN;
-    /// The same error as [`EOPNOTSUPP`](Errno::EOPNOTSUPP), under its other name.
-    pub const ENOTSUP: Self = Self::EOPNOTSUPP;
-
     /// The error with this code, or `None` for 0, which means success.
     ///
     /// # Examples
@@ -335,6 +330,13 @@ errnos! {
     ENOTRECOVERABLE  131  166  133  "state not recoverable";
     ERFKILL          132  167  134  "blocked by rfkill";
     EHWPOISON        133  168  135  "memory page has a hardware error";
+}
+
+impl Errno {
+    /// The same error as [`EAGAIN`](Errno::EAGAIN), under its other name.
+    pub const EWOULDBLOCK: Self = Self::EAGAIN;
+    /// The same error as [`EOPNOTSUPP`](Errno::EOPNOTSUPP), under its other name.
+    pub const ENOTSUP: Self = Self::EOPNOTSUPP;
 }
 
 #[cfg(test)]

@@ -70,7 +70,9 @@ impl PipeWriter {
     ) -> core::result::Result<(), Incomplete> {
         io::write_all_deadline(self, buf, deadline)
     }
+}
 
+impl PipeWriter {
     /// As [`write`](Self::write), without `SIGPIPE` when no read end is left.
     ///
     /// # Errors

@@ -264,23 +264,16 @@ impl Communicate<'_> {
         let done = talk.run(children);
         let ends =
             done.and_then(|()| children.iter_mut().map(|child| self.end_of(child)).collect());
-        match ends {
-            Ok(statuses) => {
-                let (stdout, stderr) = talk.collected();
-                Ok(PipelineOutput { statuses, stdout, stderr })
+        let (statuses, stdout, stderr) = talk.finish(ends, |(stdin, stdout, errors)| {
+            *stderr = errors;
+            if let Some(first) = children.first_mut() {
+                first.stdin = stdin;
             }
-            Err(kind) => {
-                let (stdin, stdout, errors) = talk.ends();
-                *stderr = errors;
-                if let Some(first) = children.first_mut() {
-                    first.stdin = stdin;
-                }
-                if let Some(last) = children.last_mut() {
-                    last.stdout = stdout;
-                }
-                Err(talk.error(kind))
+            if let Some(last) = children.last_mut() {
+                last.stdout = stdout;
             }
-        }
+        })?;
+        Ok(PipelineOutput { statuses, stdout, stderr })
     }
 }
 

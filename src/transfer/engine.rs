@@ -236,7 +236,7 @@ pub(super) fn discard(from: BorrowedFd<'_>, bytes: Option<u64>) -> Result<u64, T
     match engine.run() {
         Ok(transferred) => Ok(transferred.bytes()),
         // The source has ended: `bytes` are a bound and not a promise.
-        Err(error) if error.errno().is_none() => Ok(error.bytes()),
+        Err(error) if error.side() == Side::Source && error.errno().is_none() => Ok(error.bytes()),
         Err(error) => Err(error),
     }
 }

@@ -128,8 +128,7 @@ impl Child {
             Some(answer) => return answer,
         }
         // By number, then: only while it is that of a child that nobody has waited for.
-        let look = abi::WEXITED | abi::WNOHANG | abi::WNOWAIT;
-        if self.end.is_some() || self.waitid(look).is_err() {
+        if self.end.is_some() || self.waitid(abi::PEEK).is_err() {
             return Err(Errno::ESRCH);
         }
         call::kill(id, signal.as_raw())

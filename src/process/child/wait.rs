@@ -199,8 +199,7 @@ impl Child {
     /// Whether this process may still wait for it. A forked copy of this handle may be in a process that has
     /// got the number of the first one, and a number of the child's may be another child's by now.
     pub(in crate::process) fn is_a_child(&self) -> bool {
-        let look = abi::WEXITED | abi::WNOHANG | abi::WNOWAIT;
-        !matches!(self.waitid(look), Err(Errno::ECHILD))
+        !matches!(self.waitid(abi::PEEK), Err(Errno::ECHILD))
     }
 
     /// Retries on `EINTR`.

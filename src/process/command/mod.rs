@@ -13,7 +13,7 @@ use core::fmt;
 use environment::{Environment, Strings};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 pub(super) use stdio::Source;
 pub use stdio::Stdio;
 
@@ -63,7 +63,7 @@ pub struct Command {
     args: Strings,
     environment: Environment,
     folder: Option<CString>,
-    cgroup: Option<PathBuf>,
+    cgroup: Option<CString>,
     streams: [Option<Stdio>; 3],
     fds: Vec<(OwnedFd, RawFd)>,
     limits: Vec<(Resource, Rlimit)>,
@@ -235,9 +235,7 @@ impl Command {
     ///
     /// [cgroups(7)](https://man7.org/linux/man-pages/man7/cgroups.7.html)
     pub fn cgroup(&mut self, folder: impl AsRef<Path>) -> &mut Self {
-        let folder = folder.as_ref();
-        self.invalid |= folder.as_os_str().as_bytes().contains(&0);
-        self.cgroup = Some(folder.join("cgroup.procs"));
+        self.cgroup = self.string(folder.as_ref().join("cgroup.procs").as_os_str());
         self
     }
 

@@ -3,10 +3,11 @@
 use super::Command;
 use super::stdio::{self, Source, Stdio};
 use crate::Errno;
+use crate::errno::retry;
 use crate::fd::AsFd;
 use crate::process::{Child, OnDrop, SpawnError, SpawnStage};
+use crate::sys::call;
 use alloc::vec::Vec;
-use std::fs::File;
 
 impl Command {
     /// Starts the program. Goes on after signals.
@@ -61,10 +62,14 @@ impl Command {
         let envp = entries.list(None);
         let argv = self.args.list(Some(self.arg0.as_deref().unwrap_or(&self.program)));
         let (ends, theirs) = stdio::open(sources).map_err(SpawnError::at(SpawnStage::Stdio))?;
-        let cgroup = self.open_cgroup().map_err(SpawnError::at(SpawnStage::Cgroup))?;
-        let mut fds = Vec::with_capacity(theirs.len() + self.fds.len());
-        fds.extend(theirs.iter().map(|(fd, number)| (fd.as_fd(), *number)));
-        fds.extend(self.fds.iter().map(|(fd, number)| (fd.as_fd(), *number)));
+        let cgroup = self.cgroup.as_deref().map(|path| retry(|| call::openat_for_writing(path)));
+        let cgroup = cgroup.transpose().map_err(SpawnError::at(SpawnStage::Cgroup))?;
+        let mut fds = Vec::with_capacity(sources.len() + self.fds.len());
+        fds.extend(theirs.iter().chain(&self.fds).map(|(fd, number)| (fd.as_fd(), *number)));
+        fds.extend((0..).zip(sources).filter_map(|(number, source)| match source {
+            Source::Fd(fd) => Some((fd, number)),
+            _ => None,
+        }));
 
         let spawn = self.settings.lists(&self.program, &argv, &envp);
         let mut spawn = spawn.fd_maps(&fds).rlimits(&self.limits);
@@ -81,10 +86,5 @@ impl Command {
         (child.stdin, child.stdout, child.stderr) = ends;
         child.on_drop(self.on_drop).map_err(SpawnError::at(SpawnStage::Arguments))?;
         Ok(child)
-    }
-
-    fn open_cgroup(&self) -> crate::Result<Option<File>> {
-        let open = |path| File::options().write(true).open(path);
-        self.cgroup.as_ref().map(open).transpose().map_err(stdio::errno)
     }
 }

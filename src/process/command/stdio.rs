@@ -1,13 +1,14 @@
 //! What a child's standard streams can be, and opening that.
 
+use crate::errno::retry;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use crate::{Errno, PipeReader, PipeWriter, Result};
+use crate::sys::call;
+use crate::{PipeReader, PipeWriter, Result};
 use alloc::vec::Vec;
-use std::fs::File;
 
 /// What one of a child's standard streams is to be, for [`Command`](super::Command).
 ///
-/// Anything that is made of a descriptor can be given, such as a [`File`], a [`PipeReader`] or a
+/// Anything that is made of a descriptor can be given, such as a [`File`](std::fs::File), a [`PipeReader`] or a
 /// [`PipeWriter`]: it becomes a `Stdio` by `From`.
 ///
 /// # Examples
@@ -27,14 +28,15 @@ use std::fs::File;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Stdio(Kind);
+pub struct Stdio(Kind<OwnedFd>);
 
-#[derive(Debug)]
-enum Kind {
+/// Each kind of standard stream, with `Fd` for one that is open already.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum Kind<Fd> {
     Inherit,
     Null,
     Piped,
-    Fd(OwnedFd),
+    Fd(Fd),
 }
 
 impl Stdio {
@@ -73,65 +75,39 @@ impl<T: Into<OwnedFd>> From<T> for Stdio {
 }
 
 /// A [`Stdio`] that is lent.
-#[derive(Clone, Copy)]
-pub(in super::super) enum Source<'a> {
-    Inherit,
-    Null,
-    Piped,
-    Fd(BorrowedFd<'a>),
-}
+pub(in super::super) type Source<'a> = Kind<BorrowedFd<'a>>;
 
 /// The ends that this process keeps.
 type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
-
-/// A descriptor for the child, until it has it.
-pub(super) enum Theirs<'a> {
-    Own(OwnedFd),
-    Lent(BorrowedFd<'a>),
-}
-
-impl AsFd for Theirs<'_> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Own(fd) => fd.as_fd(),
-            Self::Lent(fd) => *fd,
-        }
-    }
-}
 
 /// Opens what is not open yet: the ends of this process, and what the child is to have, by number.
 ///
 /// All that is opened is close-on-exec, and may have any number: where this process has closed its own
 /// standard streams, those of them, too.
-pub(super) fn open<'a>(sources: [Source<'a>; 3]) -> Result<(Ends, Vec<(Theirs<'a>, RawFd)>)> {
+pub(super) fn open(sources: [Source<'_>; 3]) -> Result<(Ends, Vec<(OwnedFd, RawFd)>)> {
     let mut ends = (None, None, None);
     let mut theirs = Vec::with_capacity(3);
     for (number, source) in (0..).zip(sources) {
         let fd = match source {
-            Source::Inherit => continue,
-            Source::Fd(fd) => Theirs::Lent(fd),
+            Source::Inherit | Source::Fd(_) => continue,
             Source::Null => {
-                let null = File::options().read(number == 0).write(number != 0).open("/dev/null");
-                Theirs::Own(null.map_err(errno)?.into())
+                let open =
+                    if number == 0 { call::openat_for_reading } else { call::openat_for_writing };
+                retry(|| open(c"/dev/null"))?
             }
             Source::Piped => {
                 let (reader, writer) = crate::pipe()?;
                 if number == 0 {
                     ends.0 = Some(writer);
-                    Theirs::Own(reader.into())
+                    reader.into()
                 } else {
                     let end = if number == 1 { &mut ends.1 } else { &mut ends.2 };
                     *end = Some(reader);
-                    Theirs::Own(writer.into())
+                    writer.into()
                 }
             }
         };
         theirs.push((fd, number));
     }
     Ok((ends, theirs))
-}
-
-/// What std says, as an errno. Without one it did not like a NUL.
-pub(super) fn errno(error: std::io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::EINVAL)
 }

@@ -126,27 +126,19 @@ impl<'a> Communicate<'a> {
     pub fn run(&self, child: &mut Child) -> Result<Output, CommunicateError> {
         let ends = (child.take_stdin(), child.take_stdout(), child.take_stderr());
         let mut talk = Talk::new(self, ends);
-        let done = talk.run(slice::from_mut(child));
-        match done.and_then(|()| self.end_of(child)) {
-            Ok(status) => {
-                let (stdout, stderr) = talk.collected();
-                Ok(Output { status, stdout, stderr })
-            }
-            Err(kind) => {
-                (child.stdin, child.stdout, child.stderr) = talk.ends();
-                Err(talk.error(kind))
-            }
-        }
+        let end = talk.run(slice::from_mut(child)).and_then(|()| self.end_of(child));
+        let give_back = |ends| (child.stdin, child.stdout, child.stderr) = ends;
+        let (status, stdout, stderr) = talk.finish(end, give_back)?;
+        Ok(Output { status, stdout, stderr })
     }
 
     /// How the child has ended.
     pub(super) fn end_of(&self, child: &mut Child) -> Result<ExitStatus, Kind> {
-        match self.deadline {
-            None => child.wait().map_err(Kind::Wait),
-            Some(deadline) => {
-                child.wait_deadline(deadline).map_err(Kind::Wait)?.ok_or(Kind::Deadline)
-            }
-        }
+        let end = match self.deadline {
+            None => child.wait().map(Some),
+            Some(deadline) => child.wait_deadline(deadline),
+        };
+        end.map_err(Kind::Wait)?.ok_or(Kind::Deadline)
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Communicate, CommunicateError, CommunicateErrorKind as Kind, StdStre
 use crate::Deadline;
 use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::{AsFd, BorrowedFd};
-use crate::io::sigpipe;
+use crate::io::without_sigpipe;
 use crate::pipe::Capacity;
 use crate::sys::call;
 use crate::sys::page;
@@ -147,12 +147,8 @@ impl<'a> Talk<'a> {
     fn feed(&mut self) -> Result<(), Kind> {
         let Some(input) = &self.input else { return Ok(()) };
         let rest = self.how.input.get(self.fed..).unwrap_or_default();
-        let answer = {
-            let _no_sigpipe =
-                sigpipe::Guard::new().map_err(|errno| Kind::Io(StdStream::Stdin, errno))?;
-            input.write(rest)
-        };
-        match answer {
+        let failed = |errno| Kind::Io(StdStream::Stdin, errno);
+        match without_sigpipe(|| input.write(rest)).map_err(failed)? {
             Ok(count) => {
                 self.fed += count;
                 if count == rest.len() {
@@ -166,25 +162,13 @@ impl<'a> Talk<'a> {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             // Nobody wants the rest.
             Err(Errno::EPIPE) => self.input = None,
-            Err(errno) => return Err(Kind::Io(StdStream::Stdin, errno)),
+            Err(errno) => return Err(failed(errno)),
         }
         Ok(())
     }
 
-    /// What was read.
-    pub(in super::super) fn collected(self) -> (Vec<u8>, Vec<u8>) {
-        let [stdout, stderr] = self.outputs.map(|mut output| {
-            // The room for a whole pipe, for a few bytes.
-            if output.bytes.len() < output.bytes.capacity() / 2 {
-                output.bytes.shrink_to_fit();
-            }
-            output.bytes
-        });
-        (stdout, stderr)
-    }
-
     /// The ends that have not come to an end, as they were.
-    pub(in super::super) fn ends(&mut self) -> Ends {
+    fn ends(&mut self) -> Ends {
         let input = self.input.take();
         let [stdout, stderr] = self.outputs.each_mut().map(|output| output.reader.take());
         // They could be made nonblocking, so they can be made blocking.
@@ -194,10 +178,26 @@ impl<'a> Talk<'a> {
         (input, stdout, stderr)
     }
 
-    pub(in super::super) fn error(self, kind: Kind) -> CommunicateError {
-        let fed = self.fed;
-        let (stdout, stderr) = self.collected();
-        CommunicateError { kind, fed, stdout, stderr }
+    /// With the end of the children, what was read; or the error that has it, after giving back the ends.
+    pub(in super::super) fn finish<T>(
+        mut self,
+        end: Result<T, Kind>,
+        give_back: impl FnOnce(Ends),
+    ) -> Result<(T, Vec<u8>, Vec<u8>), CommunicateError> {
+        if end.is_err() {
+            give_back(self.ends());
+        }
+        let [stdout, stderr] = self.outputs.map(|mut output| {
+            // The room for a whole pipe, for a few bytes.
+            if output.bytes.len() < output.bytes.capacity() / 2 {
+                output.bytes.shrink_to_fit();
+            }
+            output.bytes
+        });
+        match end {
+            Ok(end) => Ok((end, stdout, stderr)),
+            Err(kind) => Err(CommunicateError { kind, fed: self.fed, stdout, stderr }),
+        }
     }
 }
 

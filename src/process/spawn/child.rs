@@ -65,14 +65,11 @@ pub(super) extern "C" fn begin(plan: *const ()) -> ! {
         place.store(word, Ordering::SeqCst);
     }
     if let Some(channel) = plan.channel {
-        let mut bytes = [0; 16];
-        for (place, word) in bytes.chunks_exact_mut(4).zip(told) {
-            place.copy_from_slice(&word.to_ne_bytes());
-        }
+        let bytes = told.map(i32::to_ne_bytes);
         // SAFETY: the parent has it open during the clone, so it was copied, and nothing closes it.
         let channel = unsafe { BorrowedFd::borrow_raw(channel) };
         // All at once, it is shorter than `PIPE_BUF`. Without anyone to read there is nobody to tell.
-        let _ = retry(|| call::write(channel, &bytes));
+        let _ = retry(|| call::write(channel, bytes.as_flattened()));
     }
     call::exit_group(127)
 }

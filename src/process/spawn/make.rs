@@ -7,22 +7,14 @@
 //! them.
 #![allow(unsafe_code, reason = "a child in shared memory")]
 
-use super::super::SpawnMethod;
-use super::child::{self, Move, Plan, Report};
+use super::super::{Child, SpawnMethod};
+use super::child::{self, Move, Plan};
 use super::{SpawnError, SpawnStage};
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use crate::sys::abi;
 use crate::sys::call;
-use crate::{Errno, PipeFlags, Result};
+use crate::{Errno, PipeFlags};
 use core::sync::atomic::{AtomicU8, Ordering};
-
-/// A child that has been made, and what its parent needs to hear of it.
-pub(super) struct Made {
-    pub(super) pid: i32,
-    pub(super) pidfd: Option<OwnedFd>,
-    pub(super) channel: Option<OwnedFd>,
-    pub(super) method: SpawnMethod,
-}
 
 /// What is tried, each if the kernel refuses the one before. Linux 5.5 clears handlers itself, and 5.2 has
 /// pidfds; an emulator, or a filter, may refuse shared memory.
@@ -42,13 +34,12 @@ const UNKNOWN: u8 = 0;
 const SHARES: u8 = 1;
 const COPIES: u8 = 2;
 
-/// Makes the child; one that is to be `separate` never in this process's memory.
-pub(super) fn make(
-    mut plan: Plan<'_>,
-    stack: (*mut u8, usize),
-    report: &Report,
-    separate: bool,
-) -> core::result::Result<Made, SpawnError> {
+/// A child, and the read end of the pipe for its failure, if it has one.
+type Made = (Child, Option<OwnedFd>);
+
+/// Makes the child; one that changes its credentials never in this process's memory.
+pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, SpawnError> {
+    let (report, separate) = (plan.report, plan.spawn.changes_ids());
     let mut channel = None;
     let mut refusal = Errno::ENOSYS;
     for (flags, method) in ATTEMPTS {
@@ -78,9 +69,10 @@ pub(super) fn make(
                     let shares = report.started.load(Ordering::SeqCst);
                     SHARED.store(if shares { SHARES } else { COPIES }, Ordering::Relaxed);
                 }
+                let mut child = Child::new(pid, pidfd);
+                child.method = method;
                 // Dropped here: the write end, so that the child's is the last.
-                let channel = channel.map(|(reader, _)| reader);
-                return Ok(Made { pid, pidfd, channel, method });
+                return Ok((child, channel.map(|(reader, _)| reader)));
             }
             // Refused, or no number is left for a pidfd.
             Err(errno) if call::is_missing(errno) => refusal = errno,
@@ -92,14 +84,14 @@ pub(super) fn make(
 }
 
 /// A pipe, close-on-exec, with its write end at a number that the child does not map.
-fn open_channel(moves: &[Move]) -> Result<(OwnedFd, OwnedFd)> {
+fn open_channel(moves: &[Move]) -> crate::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = call::pipe2(PipeFlags::CLOEXEC.bits())?;
     Ok((reader, out_of_the_way(writer, moves)?))
 }
 
 /// The descriptor, or a copy of it, at a number that the child does not map and that is no standard
 /// stream's: another thread that prints would write into it.
-pub(super) fn out_of_the_way(fd: OwnedFd, moves: &[Move]) -> Result<OwnedFd> {
+pub(super) fn out_of_the_way(fd: OwnedFd, moves: &[Move]) -> crate::Result<OwnedFd> {
     let number = fd.as_raw_fd();
     if number < 3 || is_target(number, moves) {
         copy_aside(fd.as_fd(), 3, moves, drop)
@@ -114,7 +106,7 @@ pub(super) fn copy_aside(
     mut lowest: usize,
     moves: &[Move],
     reject: impl Fn(OwnedFd),
-) -> Result<OwnedFd> {
+) -> crate::Result<OwnedFd> {
     loop {
         let copy = call::fcntl_dupfd_cloexec(fd, lowest)?;
         let number = copy.as_raw_fd();

@@ -146,16 +146,8 @@ impl<'a> Spawn<'a> {
 
     /// The same, for this program.
     #[cfg(feature = "std")]
-    pub(super) const fn lists<'b>(
-        self,
-        program: &'b CStr,
-        argv: &'b [Arg<'b>],
-        envp: &'b [Arg<'b>],
-    ) -> Spawn<'b>
-    where
-        'a: 'b,
-    {
-        Spawn { program, argv, envp, ..self }
+    pub(super) fn lists(self, program: &'a CStr, argv: &'a [Arg<'a>], envp: &'a [Arg<'a>]) -> Self {
+        Self { program, argv, envp, ..self }
     }
 
     /// Whether the child gets other credentials, and so must not share memory.
@@ -240,16 +232,15 @@ impl<'a> Spawn<'a> {
         };
         let mask = call::rt_sigprocmask(SIG_SETMASK, &SignalSet::full().0);
         let mask = mask.map_err(SpawnError::at(SpawnStage::Signals))?;
-        let made = make(plan, place, &report, self.changes_ids());
+        let made = make(plan, place);
         let _ = call::rt_sigprocmask(SIG_SETMASK, &mask);
-        let made = made?;
+        let (mut child, channel) = made?;
 
-        let mut child = Child::new(made.pid, made.pidfd);
         let failure = if report.started.load(Ordering::SeqCst) {
             let words = report.words.each_ref().map(|word| word.load(Ordering::SeqCst));
             SpawnError::decode(words)
         } else {
-            made.channel.and_then(|channel| proof::listen(&channel, &child))
+            channel.and_then(|channel| proof::listen(&channel, &child))
         };
         let outcome = failure.map_or_else(|| proof::wait(&child), Err);
         if let Err(failure) = outcome {
@@ -257,7 +248,6 @@ impl<'a> Spawn<'a> {
             let _ = child.wait();
             return Err(failure);
         }
-        child.method = made.method;
         child.leads_group = self.leads_group();
         Ok(child)
     }

@@ -18,7 +18,7 @@ use super::{SpawnError, SpawnStage};
 use crate::Errno;
 use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::{AsFd, OwnedFd};
-use crate::sys::abi::{SigInfo, WEXITED, WNOHANG, WNOWAIT};
+use crate::sys::abi::{PEEK, SigInfo};
 use crate::sys::call;
 use core::ffi::CStr;
 use core::mem;
@@ -56,7 +56,7 @@ fn look(child: &Child) -> (Option<bool>, Result<Option<SigInfo>, Errno>) {
         return (Some(true), Ok(None));
     }
     // First, so that what is seen of an ended child after that is final.
-    let end = child.waitid(WEXITED | WNOHANG | WNOWAIT);
+    let end = child.waitid(PEEK);
     (by_proc(pid).or_else(|| by_session(pid)), end)
 }
 
@@ -121,11 +121,7 @@ pub(super) fn listen(channel: &OwnedFd, child: &Child) -> Option<SpawnError> {
         }
         patience = (patience * 2).min(Duration::from_millis(100));
     }
-    let mut bytes = [0; 16];
-    crate::io::read_exact(channel, &mut bytes).ok()?;
-    let mut words = [0; 4];
-    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
-        *word = i32::from_ne_bytes(bytes.try_into().ok()?);
-    }
-    SpawnError::decode(words)
+    let mut bytes = [[0; 4]; 4];
+    crate::io::read_exact(channel, bytes.as_flattened_mut()).ok()?;
+    SpawnError::decode(bytes.map(i32::from_ne_bytes))
 }

@@ -105,6 +105,8 @@ pub(crate) const WSTOPPED: usize = 2;
 pub(crate) const WEXITED: usize = 4;
 pub(crate) const WCONTINUED: usize = 8;
 pub(crate) const WNOWAIT: usize = 0x0100_0000;
+/// Whether a child has ended: without waiting, and leaves it as it is.
+pub(crate) const PEEK: usize = WEXITED | WNOHANG | WNOWAIT;
 pub(crate) const P_PID: usize = 1;
 pub(crate) const P_PIDFD: usize = 3;
 pub(crate) const CLD_EXITED: i32 = 1;

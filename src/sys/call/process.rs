@@ -87,8 +87,7 @@ pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd> {
 /// that is gone: where nobody is to wait for it, its number may be somebody else's already.
 pub(crate) fn pidfd_open_child(pid: i32) -> Option<OwnedFd> {
     let pidfd = pidfd_open(pid).ok()?;
-    let look = abi::WEXITED | abi::WNOHANG | abi::WNOWAIT;
-    (waitid_pidfd(pidfd.as_fd(), look).err() != Some(Errno::ECHILD)).then_some(pidfd)
+    (waitid_pidfd(pidfd.as_fd(), abi::PEEK).err() != Some(Errno::ECHILD)).then_some(pidfd)
 }
 
 #[inline]

@@ -74,7 +74,10 @@ impl<'a, 'p> Engine<'a, 'p> {
         let mechanism = self.moved_by.unwrap_or(plan[0]);
         let fell_back = mechanism != plan[0];
         let transferred = Transferred { bytes: self.done, mechanism, fell_back };
-        outcome.map(|()| transferred).map_err(|failure| TransferError { transferred, failure })
+        match outcome {
+            Ok(()) => Ok(transferred),
+            Err(failure) => Err(TransferError { transferred, failure }),
+        }
     }
 
     fn carry_out(&mut self, plan: &[TransferMechanism]) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ use crate::sys::abi::iovec::IoSlice;
 use crate::sys::call;
 use crate::sys::map::Map;
 use crate::{Errno, PipeReader};
+use core::ops::Range;
 
 /// Bytes of the buffer: larger ones leave the second-level cache.
 const BUFFER: usize = 256 << 10;
@@ -30,7 +31,11 @@ impl Engine<'_, '_> {
                 // An empty record moves no bytes, and only a sink that keeps boundaries can have it.
                 Ok(0) if self.to.kind != Kind::Records => {}
                 Ok(count) => {
-                    pages = self.deliver(pages, count)?;
+                    let mut range = 0..count;
+                    if let Err(mut failure) = self.deliver(&pages, &mut range) {
+                        failure.held.pages = Some((pages, range));
+                        return Err(failure);
+                    }
                     self.report();
                 }
                 // A datagram socket that was shut down reports its end only to calls that may wait.
@@ -75,25 +80,22 @@ impl Engine<'_, '_> {
         call::write(self.to.fd, &buf[..most])
     }
 
-    /// Writes the first `count` bytes of `pages` to the sink, in one call also if there are none, and gives the
-    /// pages back. A failure holds what did not arrive.
-    fn deliver(&mut self, pages: Map, count: usize) -> Result<Map, Failure> {
-        let mut range = 0..count;
+    /// Writes `pages[range]` to the sink, in one call also if that is empty. What did not arrive is left in
+    /// `range`.
+    fn deliver(&mut self, pages: &Map, range: &mut Range<usize>) -> Result<(), Failure> {
         loop {
-            let outcome = match self.write(&pages.bytes()[range.clone()]) {
+            match self.write(&pages.bytes()[range.clone()]) {
                 Ok(count) => {
                     range.start += count;
                     self.arrived(count);
-                    if range.is_empty() {
-                        return Ok(pages);
+                    if range.start == range.end {
+                        return Ok(());
                     }
-                    if count > 0 { Ok(()) } else { Err(Failure::new(Side::Sink, None)) }
+                    if count == 0 {
+                        return Err(Failure::new(Side::Sink, None));
+                    }
                 }
-                Err(errno) => self.nothing_moved(self.to, errno),
-            };
-            if let Err(mut failure) = outcome {
-                failure.held.pages = Some((pages, range));
-                return Err(failure);
+                Err(errno) => self.nothing_moved(self.to, errno)?,
             }
         }
     }
@@ -110,7 +112,11 @@ impl Engine<'_, '_> {
             // No other process reads this pipe, so what was written to it is there.
             let count = retry(|| reader.read(&mut pages.bytes_mut()[..wanted])).map_err(failed)?;
             *held -= count;
-            pages = self.deliver(pages, count)?;
+            let mut range = 0..count;
+            if let Err(mut failure) = self.deliver(&pages, &mut range) {
+                failure.held.pages = Some((pages, range));
+                return Err(failure);
+            }
         }
         self.report();
         Ok(())

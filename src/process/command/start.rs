@@ -5,7 +5,7 @@ use super::stdio::{self, Source, Stdio};
 use crate::Errno;
 use crate::errno::retry;
 use crate::fd::AsFd;
-use crate::process::{Child, OnDrop, SpawnError, SpawnStage};
+use crate::process::{Child, OnDrop, Spawn, SpawnError, SpawnStage};
 use crate::sys::call;
 use alloc::vec::Vec;
 
@@ -64,24 +64,24 @@ impl Command {
         let (ends, theirs) = stdio::open(sources).map_err(SpawnError::at(SpawnStage::Stdio))?;
         let cgroup = self.cgroup.as_deref().map(|path| retry(|| call::openat_for_writing(path)));
         let cgroup = cgroup.transpose().map_err(SpawnError::at(SpawnStage::Cgroup))?;
-        let mut fds = Vec::with_capacity(sources.len() + self.fds.len());
-        fds.extend(theirs.iter().chain(&self.fds).map(|(fd, number)| (fd.as_fd(), *number)));
+        let opened = theirs.iter().chain(&self.fds).map(|(fd, number)| (fd.as_fd(), *number));
+        let mut fds: Vec<_> = opened.collect();
         fds.extend((0..).zip(sources).filter_map(|(number, source)| match source {
             Source::Fd(fd) => Some((fd, number)),
             _ => None,
         }));
 
-        let spawn = self.settings.lists(&self.program, &argv, &envp);
-        let mut spawn = spawn.fd_maps(&fds).rlimits(&self.limits);
-        if let Some(folder) = &self.folder {
-            spawn = spawn.current_dir(folder);
-        }
-        if let Some(cgroup) = &cgroup {
-            spawn = spawn.cgroup_procs(cgroup.as_fd());
-        }
-        if let Some(groups) = &self.groups {
-            spawn = spawn.groups(groups);
-        }
+        let spawn = Spawn {
+            program: &self.program,
+            argv: &argv,
+            envp: &envp,
+            fds: &fds,
+            folder: self.folder.as_deref(),
+            cgroup: cgroup.as_ref().map(AsFd::as_fd),
+            limits: &self.limits,
+            groups: self.groups.as_deref(),
+            ..self.settings
+        };
         let mut child = spawn.spawn()?;
         (child.stdin, child.stdout, child.stderr) = ends;
         child.on_drop(self.on_drop).map_err(SpawnError::at(SpawnStage::Arguments))?;

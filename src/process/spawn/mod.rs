@@ -93,24 +93,24 @@ use stack::Stack;
 #[derive(Clone, Copy, Debug)]
 #[must_use = "nothing is started before `spawn`"]
 pub struct Spawn<'a> {
-    program: &'a CStr,
-    argv: &'a [Arg<'a>],
-    envp: &'a [Arg<'a>],
-    fds: &'a [(BorrowedFd<'a>, RawFd)],
-    close_others: bool,
-    folder: Option<&'a CStr>,
-    session: bool,
-    group: Option<i32>,
-    cgroup: Option<BorrowedFd<'a>>,
-    nice: Option<i32>,
-    limits: &'a [(Resource, Rlimit)],
-    groups: Option<&'a [u32]>,
-    gid: Option<u32>,
-    uid: Option<u32>,
-    umask: Option<u32>,
-    death_signal: Option<Signal>,
-    signal_mask: SignalSet,
-    default_signals: SignalSet,
+    pub(super) program: &'a CStr,
+    pub(super) argv: &'a [Arg<'a>],
+    pub(super) envp: &'a [Arg<'a>],
+    pub(super) fds: &'a [(BorrowedFd<'a>, RawFd)],
+    pub(super) close_others: bool,
+    pub(super) folder: Option<&'a CStr>,
+    pub(super) session: bool,
+    pub(super) group: Option<i32>,
+    pub(super) cgroup: Option<BorrowedFd<'a>>,
+    pub(super) nice: Option<i32>,
+    pub(super) limits: &'a [(Resource, Rlimit)],
+    pub(super) groups: Option<&'a [u32]>,
+    pub(super) gid: Option<u32>,
+    pub(super) uid: Option<u32>,
+    pub(super) umask: Option<u32>,
+    pub(super) death_signal: Option<Signal>,
+    pub(super) signal_mask: SignalSet,
+    pub(super) default_signals: SignalSet,
 }
 
 impl<'a> Spawn<'a> {
@@ -142,12 +142,6 @@ impl<'a> Spawn<'a> {
             signal_mask: SignalSet::empty(),
             default_signals: SignalSet::empty().with(Signal::PIPE),
         }
-    }
-
-    /// The same, for this program.
-    #[cfg(feature = "std")]
-    pub(super) fn lists(self, program: &'a CStr, argv: &'a [Arg<'a>], envp: &'a [Arg<'a>]) -> Self {
-        Self { program, argv, envp, ..self }
     }
 
     /// Whether the child gets other credentials, and so must not share memory.

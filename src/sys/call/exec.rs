@@ -18,7 +18,6 @@ use core::convert::Infallible;
 use core::ffi::CStr;
 
 /// Comes back only with an error; with `EINVAL` where a list does not end with [`Arg::END`].
-#[inline]
 pub(crate) fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let (path, argv, envp) = (lent(path), list(argv)?, list(envp)?);
     // SAFETY: the kernel reads the path and the strings of the two lists, which end with a null.
@@ -26,7 +25,6 @@ pub(crate) fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<
 }
 
 /// As [`execve`], for a path that is relative to a folder.
-#[inline]
 pub(crate) fn execveat(
     folder: BorrowedFd<'_>,
     path: &CStr,

@@ -13,7 +13,6 @@ use crate::sys::abi::{self, PidfdInfo, SigInfo};
 use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
 
 /// Ends the process. The kernel takes the lower 8 bits of `status`.
-#[inline]
 pub(crate) fn exit_group(status: u8) -> ! {
     loop {
         // SAFETY: `exit_group` touches no memory of this process that anyone could look at later.
@@ -27,7 +26,6 @@ pub(crate) fn exit_group(status: u8) -> ! {
 /// # Safety
 ///
 /// As for [`process::fork`](crate::process::fork).
-#[inline]
 pub(crate) unsafe fn fork() -> Result<Option<(i32, Option<OwnedFd>)>> {
     let mut pidfd = -1;
     // SAFETY: passed on to the caller.
@@ -40,7 +38,6 @@ pub(crate) unsafe fn fork() -> Result<Option<(i32, Option<OwnedFd>)>> {
     Ok((pid != 0).then(|| (pid, (pidfd >= 0).then(|| own(pidfd)))))
 }
 
-#[inline]
 pub(crate) fn getpid() -> i32 {
     // SAFETY: `getpid` has no arguments and no effects.
     let answer = unsafe { syscall0(nr::GETPID) };
@@ -48,7 +45,6 @@ pub(crate) fn getpid() -> i32 {
 }
 
 /// To one process, or to the group of this number where `pid` is negative.
-#[inline]
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<()> {
     tell!(releases_any());
     // SAFETY: `kill` touches no memory. What a handler does is its own matter.
@@ -57,7 +53,6 @@ pub(crate) fn kill(pid: i32, signal: i32) -> Result<()> {
 
 /// `madvise` on no bytes at all at `address`: does nothing, but answers `EINVAL` where `address` is
 /// not the beginning of a page.
-#[inline]
 pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
     // SAFETY: the range is empty.
     decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
@@ -65,7 +60,6 @@ pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
 
 /// How a process ended that somebody else has waited for, or nobody was to wait for, in the encoding
 /// of wait(2); `None` while that is not so. `ENOTTY` before Linux 6.13.
-#[inline]
 pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
     let mut info = PidfdInfo { mask: abi::PIDFD_INFO_EXIT, _between: [0; 13], exit_code: 0 };
     // SAFETY: the kernel reads and writes as many bytes as the number of the request says, at the
@@ -75,7 +69,6 @@ pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> 
 }
 
 /// Close-on-exec, as each pidfd is.
-#[inline]
 pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     // SAFETY: takes integers only.
     let answer = decode(unsafe { syscall2(nr::PIDFD_OPEN, number(pid), 0) })?;
@@ -90,7 +83,6 @@ pub(crate) fn pidfd_open_child(pid: i32) -> Option<OwnedFd> {
     (waitid_pidfd(pidfd.as_fd(), abi::PEEK).err() != Some(Errno::ECHILD)).then_some(pidfd)
 }
 
-#[inline]
 pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: usize) -> Result<()> {
     tell!(releases_any());
     // SAFETY: without a `siginfo_t` it touches no memory.
@@ -109,7 +101,6 @@ pub(crate) fn prlimit64_get_soft(resource: u32) -> Result<u64> {
 
 /// On how many processors the calling thread may run. `EINVAL` where the machine may have more than
 /// 1024 of them.
-#[inline]
 pub(crate) fn sched_getaffinity() -> Result<u32> {
     let mut mask = [0_usize; 1024 / usize::BITS as usize];
     // SAFETY: the kernel writes at most as many bytes as the mask has, to the place given.
@@ -118,14 +109,12 @@ pub(crate) fn sched_getaffinity() -> Result<u32> {
 }
 
 /// Puts a child, or for 0 this process, into a process group: its own for 0.
-#[inline]
 pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
     // SAFETY: takes integers only.
     decode(unsafe { syscall2(nr::SETPGID, number(pid), number(group)) }).map(drop)
 }
 
 /// Does nothing, but answers `EINVAL` where another thread or process has the memory of this one.
-#[inline]
 pub(crate) fn unshare_memory() -> Result<()> {
     // SAFETY: takes integers only. Memory that is not shared stays as it is, and other memory, too.
     decode(unsafe { syscall1(nr::UNSHARE, abi::CLONE_VM) }).map(drop)
@@ -140,13 +129,11 @@ fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<SigInfo>> {
     Ok((info.si_pid != 0).then_some(info))
 }
 
-#[inline]
 pub(crate) fn waitid_pid(pid: i32, options: usize) -> Result<Option<SigInfo>> {
     waitid(abi::P_PID, number(pid), options)
 }
 
 /// Since Linux 5.4; `EINVAL` before.
-#[inline]
 pub(crate) fn waitid_pidfd(pidfd: BorrowedFd<'_>, options: usize) -> Result<Option<SigInfo>> {
     waitid(abi::P_PIDFD, arg(pidfd), options)
 }

@@ -17,7 +17,6 @@ use crate::sys::abi;
 use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
 use core::ffi::CStr;
 
-#[inline]
 pub(crate) fn chdir(path: &CStr) -> Result<()> {
     // SAFETY: the kernel reads the path up to its NUL.
     decode(unsafe { syscall1(nr::CHDIR, lent(path)) }).map(drop)
@@ -29,7 +28,6 @@ pub(crate) fn chdir(path: &CStr) -> Result<()> {
 /// # Safety
 ///
 /// As for `arch::clone_on_stack`, but for the pidfd.
-#[inline]
 pub(crate) unsafe fn clone_on_stack(
     flags: u64,
     stack: (*mut u8, usize),
@@ -54,7 +52,6 @@ pub(crate) unsafe fn clone_on_stack(
 /// # Safety
 ///
 /// None of them is used again in this process: it is a child on its way to its program.
-#[inline]
 pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     let (first, last) = (number(first), number(last));
     // SAFETY: touches no memory; the caller answers for the descriptors.
@@ -66,20 +63,17 @@ pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
 /// # Safety
 ///
 /// What `to` was before is not used again in this process: it is a child on its way to its program.
-#[inline]
 pub(crate) unsafe fn dup_onto(from: BorrowedFd<'_>, to: RawFd) -> Result<()> {
     // SAFETY: touches no memory; the caller answers for `to`.
     decode(unsafe { syscall3(nr::DUP3, arg(from), number(to), 0) }).map(drop)
 }
 
 /// The supplementary groups, or `EINVAL` if there are more than `groups` has room for.
-#[inline]
 pub(crate) fn getgroups(groups: &mut [u32]) -> Result<usize> {
     // SAFETY: writes at most as many group ids as the list has room for.
     decode(unsafe { syscall2(nr::GETGROUPS, groups.len(), lent_mut(groups)) })
 }
 
-#[inline]
 pub(crate) fn getppid() -> i32 {
     // SAFETY: `getppid` has no arguments and no effects.
     let answer = unsafe { syscall0(nr::GETPPID) };
@@ -87,7 +81,6 @@ pub(crate) fn getppid() -> i32 {
 }
 
 /// The real, the effective and the saved user id.
-#[inline]
 pub(crate) fn getresuid() -> Result<[u32; 3]> {
     let mut ids = [0_u32; 3];
     let [real, effective, saved] = ids.each_mut().map(lent_mut);
@@ -97,47 +90,40 @@ pub(crate) fn getresuid() -> Result<[u32; 3]> {
 }
 
 /// The session of a process; 0 is this one.
-#[inline]
 pub(crate) fn getsid(pid: i32) -> Result<usize> {
     // SAFETY: `getsid` takes an integer.
     decode(unsafe { syscall1(nr::GETSID, number(pid)) })
 }
 
 /// Returns 20 minus the niceness of this process, so that no value is an error.
-#[inline]
 pub(crate) fn getpriority() -> Result<usize> {
     // SAFETY: `getpriority` takes integers.
     decode(unsafe { syscall2(nr::GETPRIORITY, abi::PRIO_PROCESS, 0) })
 }
 
-#[inline]
 pub(crate) fn prctl_set_pdeathsig(signal: usize) -> Result<()> {
     // SAFETY: takes integers.
     decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_PDEATHSIG, signal, 0, 0, 0) }).map(drop)
 }
 
 /// Closes the memory of this process to others without privileges, until it begins a program.
-#[inline]
 pub(crate) fn prctl_not_dumpable() -> Result<()> {
     // SAFETY: `PR_SET_DUMPABLE` takes an integer.
     decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
 }
 
-#[inline]
 pub(crate) fn prlimit64(resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = [soft, hard]; // `struct rlimit64`
     // SAFETY: reads one `struct rlimit64`, at the place given.
     decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, lent(&limit), 0) }).map(drop)
 }
 
-#[inline]
 pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
     // SAFETY: reads as many group ids as the list has.
     decode(unsafe { syscall2(nr::SETGROUPS, groups.len(), lent(groups)) }).map(drop)
 }
 
 /// The real, effective and saved group id, all to the same.
-#[inline]
 pub(crate) fn setresgid(gid: u32) -> Result<()> {
     let gid = gid as usize;
     // SAFETY: takes integers.
@@ -145,7 +131,6 @@ pub(crate) fn setresgid(gid: u32) -> Result<()> {
 }
 
 /// The real, effective and saved user id, all to the same.
-#[inline]
 pub(crate) fn setresuid(uid: u32) -> Result<()> {
     let uid = uid as usize;
     // SAFETY: takes integers.
@@ -153,19 +138,16 @@ pub(crate) fn setresuid(uid: u32) -> Result<()> {
 }
 
 /// Sets the niceness of this process.
-#[inline]
 pub(crate) fn setpriority(nice: i32) -> Result<()> {
     // SAFETY: `setpriority` takes integers.
     decode(unsafe { syscall3(nr::SETPRIORITY, abi::PRIO_PROCESS, 0, number(nice)) }).map(drop)
 }
 
-#[inline]
 pub(crate) fn setsid() -> Result<()> {
     // SAFETY: has no arguments.
     decode(unsafe { syscall0(nr::SETSID) }).map(drop)
 }
 
-#[inline]
 pub(crate) fn umask(mask: u32) {
     // It does not fail.
     // SAFETY: takes an integer.

@@ -6,10 +6,9 @@ pub use crate::sys::abi::flags::EventFdFlags;
 
 use crate::errno::retry;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, lends_its_descriptor};
-use crate::sys::abi;
 use crate::sys::abi::Timespec;
 use crate::sys::abi::flags::PollEvents;
-use crate::sys::call;
+use crate::sys::{abi, call};
 use crate::{Deadline, Result, io};
 use core::time::Duration;
 

@@ -3,12 +3,11 @@
 pub use crate::sys::abi::flags::PollEvents;
 pub use crate::sys::abi::poll_fd::PollFd;
 
-use crate::Deadline;
-use crate::Result;
 use crate::errno::retry;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::sys::abi::Timespec;
 use crate::sys::call;
+use crate::{Deadline, Result};
 use core::time::Duration;
 
 /// What was found, in words.

@@ -3,8 +3,7 @@
 use super::DupFlags;
 use crate::errno::Result;
 use crate::fd::{AsFd, OwnedFd};
-use crate::sys::abi;
-use crate::sys::call;
+use crate::sys::{abi, call};
 
 /// Closes a descriptor and reports what the kernel says of it, which dropping it does not.
 ///

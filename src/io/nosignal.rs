@@ -3,9 +3,8 @@
 use crate::errno::{Errno, Result};
 use crate::fd::AsFd;
 use crate::io::sigpipe::Guard;
-use crate::sys::abi;
 use crate::sys::abi::iovec::IoSlice;
-use crate::sys::call;
+use crate::sys::{abi, call};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// As [`write()`](super::write), and when nobody is left to read the answer is

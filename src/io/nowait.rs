@@ -4,10 +4,9 @@
 //! [`io`](mod@crate::io#without-waiting-or-until-a-deadline). It never polls and then reads, because another reader could win the race.
 
 use crate::fd::{AsFd, BorrowedFd};
-use crate::sys::abi;
 use crate::sys::abi::flags::PipeFlags;
 use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
-use crate::sys::call;
+use crate::sys::{abi, call};
 use crate::{Errno, Result, pipe};
 
 /// Reads what is there, and returns how many bytes that is. See

@@ -1,12 +1,11 @@
 //! Reading and writing without waiting, or not beyond a deadline. The module above says how.
 
-use crate::Deadline;
-use crate::Result;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::{self, Incomplete, nowait};
 use crate::sys::abi::flags::PollEvents;
 use crate::sys::abi::iovec::IoSlice;
 use crate::wait::attempt_until;
+use crate::{Deadline, Result};
 
 /// Reads what is there, up to `buf.len()` bytes, and returns how many; 0 is end of file. Does not
 /// wait.

@@ -2,9 +2,8 @@
 
 use crate::errno::Errno;
 use crate::fd::AsFd;
-use crate::sys::abi;
 use crate::sys::abi::iovec::IoSlice;
-use crate::sys::call;
+use crate::sys::{abi, call};
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 use core::fmt;

@@ -1,11 +1,9 @@
 //! Messages both ways.
 
 use super::{Duplex, MessageError, Receiver, Sender};
-use crate::Deadline;
-use crate::Wait;
 use crate::fd::AsFd;
 use crate::pipe::{Builder, Capacity};
-use crate::{PipeReader, PipeWriter};
+use crate::{Deadline, PipeReader, PipeWriter, Wait};
 use alloc::vec::Vec;
 
 /// A [`Sender`] and a [`Receiver`]: messages both ways, as Python's `multiprocessing.Connection`.

@@ -4,8 +4,7 @@ use crate::errno::retry;
 use crate::fd::{AsFd, lends_its_descriptor};
 use crate::io::{IoSliceMut, write_atomic_by};
 use crate::pipe::{Builder, PIPE_BUF};
-use crate::sys::abi;
-use crate::sys::call;
+use crate::sys::{abi, call};
 use crate::{Errno, PipeReader, PipeWriter, Result};
 
 /// Makes a packet pipe, both ends close-on-exec.

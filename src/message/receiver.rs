@@ -1,14 +1,12 @@
 //! The receiving side: a length, and that many bytes, however they come in.
 
 use super::{LIMIT, MessageError};
-use crate::Deadline;
 use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::pipe::adaptive;
 use crate::sys::call;
-use crate::wait::attempt_until;
-use crate::wait::{Spin, Wait};
-use crate::{Errno, io};
+use crate::wait::{Spin, Wait, attempt_until};
+use crate::{Deadline, Errno, io};
 use alloc::vec::Vec;
 
 /// Receives the messages of a [`Sender`](super::Sender), over any descriptor that gives a stream of

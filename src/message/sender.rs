@@ -1,13 +1,12 @@
 //! The sending side: a length, and that many bytes.
 
 use super::{LIMIT, MessageError};
-use crate::Deadline;
-use crate::Errno;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::sigpipe::Guard;
 use crate::io::{self, IoSlice};
 use crate::sys::abi::flags::PollEvents;
 use crate::wait::attempt_until;
+use crate::{Deadline, Errno};
 use alloc::vec::Vec;
 
 /// Sends messages to a [`Receiver`](super::Receiver), over any descriptor that takes a stream of bytes.

@@ -4,9 +4,8 @@ use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::Incomplete;
 use crate::pipe::PIPE_BUF;
-use crate::sys::abi;
 use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
-use crate::sys::call;
+use crate::sys::{abi, call};
 use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeReader, PipeWriter, Result, io};
 

@@ -40,8 +40,7 @@ use crate::fd::AsFd;
 #[cfg(any(feature = "event", feature = "transfer"))]
 use crate::io::off_stdio;
 use crate::sys::abi::flags::PipeFlags;
-use crate::sys::call;
-use crate::sys::page;
+use crate::sys::{call, page};
 use crate::{Errno, Result};
 
 /// Writes of up to this many bytes are never mixed with those of other writers: 4096.

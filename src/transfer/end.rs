@@ -3,8 +3,7 @@
 use super::error::Side;
 use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::BorrowedFd;
-use crate::sys::abi;
-use crate::sys::call;
+use crate::sys::{abi, call};
 use crate::{Errno, Result};
 use core::time::Duration;
 

@@ -17,8 +17,7 @@ use crate::fd::{AsFd, BorrowedFd};
 use crate::io::off_stdio;
 use crate::sys::abi::MAX_RW_COUNT;
 use crate::sys::abi::flags::{PollEvents, SpliceFlags};
-use crate::sys::call;
-use crate::sys::page;
+use crate::sys::{call, page};
 use core::ops::ControlFlow;
 use core::time::Duration;
 

@@ -2,8 +2,7 @@
 
 use super::Child;
 use crate::process::Signal;
-use crate::sys::abi;
-use crate::sys::call;
+use crate::sys::{abi, call};
 use crate::{Errno, Result};
 
 impl Child {

@@ -1,13 +1,12 @@
 //! Waiting for a child.
 
 use super::Child;
-use crate::Deadline;
 use crate::errno::retry;
 use crate::event::{Backoff, PollEvents, PollFd, poll_until};
 use crate::process::ExitStatus;
 use crate::sys::abi::{self, SigInfo};
 use crate::sys::call;
-use crate::{Errno, Result};
+use crate::{Deadline, Errno, Result};
 
 impl Child {
     /// Waits until the child has ended and says how. Goes on after a signal. A stop of a child that this

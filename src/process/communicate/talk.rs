@@ -2,14 +2,12 @@
 
 use super::super::Child;
 use super::{Communicate, CommunicateError, CommunicateErrorKind as Kind, StdStream};
-use crate::Deadline;
 use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::without_sigpipe;
 use crate::pipe::Capacity;
-use crate::sys::call;
-use crate::sys::page;
-use crate::{Errno, PipeReader, PipeWriter};
+use crate::sys::{call, page};
+use crate::{Deadline, Errno, PipeReader, PipeWriter};
 use alloc::vec::Vec;
 use core::time::Duration;
 

@@ -12,12 +12,10 @@
 
 use super::super::{Resource, Signal, execvpe};
 use super::{Spawn, SpawnError, SpawnStage, make::copy_aside};
-use crate::errno::retry;
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, Result, retry};
 use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::{BorrowedFd, IntoRawFd, RawFd};
-use crate::sys::abi;
-use crate::sys::call;
+use crate::sys::{abi, call};
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use core::time::Duration;

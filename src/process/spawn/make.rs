@@ -11,8 +11,7 @@ use super::super::{Child, SpawnMethod};
 use super::child::{self, Move, Plan};
 use super::{SpawnError, SpawnStage};
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use crate::sys::abi;
-use crate::sys::call;
+use crate::sys::{abi, call};
 use crate::{Errno, PipeFlags};
 use core::sync::atomic::{AtomicU8, Ordering};
 

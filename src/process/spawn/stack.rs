@@ -14,9 +14,7 @@
 #![allow(unsafe_code, reason = "mapped memory as a stack and as a slice")]
 
 use super::child::Move;
-use crate::sys::abi;
-use crate::sys::call;
-use crate::sys::page;
+use crate::sys::{abi, call, page};
 use crate::{Errno, Result};
 use core::ptr::{self, NonNull};
 use core::slice;

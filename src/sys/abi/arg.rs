@@ -6,9 +6,8 @@
 #![allow(unsafe_code, reason = "strings by address, as the kernel wants them")]
 
 use core::ffi::{CStr, c_char};
-use core::fmt;
 use core::marker::PhantomData;
-use core::ptr;
+use core::{fmt, ptr};
 
 /// One string of a list of arguments (`argv`) or of environment variables (`envp`, `NAME=value`).
 ///

@@ -1,6 +1,6 @@
 //! Limits on what a process may use.
 
-use crate::sys::abi::per_arch;
+use crate::sys::abi::{self, per_arch};
 
 /// What an [`Rlimit`] is about.
 ///
@@ -18,7 +18,7 @@ impl Resource {
     /// Data of the program, in bytes.
     pub const DATA: Self = Self(2);
     /// Files that it writes, in bytes each.
-    pub const FSIZE: Self = Self(1);
+    pub const FSIZE: Self = Self(abi::RLIMIT_FSIZE);
     /// Locks on files, in number.
     pub const LOCKS: Self = Self(10);
     /// Memory locked into RAM, in bytes.

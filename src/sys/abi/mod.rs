@@ -144,6 +144,7 @@ pub(crate) const F_SEAL_SHRINK: usize = 2;
 pub(crate) const F_SEAL_GROW: usize = 4;
 /// Since Linux 5.1.
 pub(crate) const F_SEAL_FUTURE_WRITE: usize = 16;
+pub(crate) const RLIMIT_FSIZE: u32 = 1;
 
 // For making `fork` of `clone`, which the assembly backends do: sched.h, signal.h, prctl.h.
 #[allow(dead_code, reason = "the shim leaves it to the C library")]

@@ -9,9 +9,7 @@
 use super::ChunkMechanism;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::io::IoSlice;
-use crate::sys::abi::SPLICE_F_NONBLOCK;
-use crate::sys::call;
-use crate::sys::map::Map;
+use crate::sys::{abi::SPLICE_F_NONBLOCK, call, map, map::Map};
 use crate::{Errno, Result};
 use core::ops::Range;
 
@@ -102,7 +100,7 @@ fn pages(mechanism: ChunkMechanism, len: usize) -> Result<(Map, Option<OwnedFd>)
         map.wipe_on_fork()?;
         return Ok((map, None));
     }
-    let len = crate::sys::map::round_up(len, crate::sys::page::size())?;
-    let file = crate::sys::map::file(c"rawpipe-chunks", len)?;
+    let len = map::round_up(len, crate::sys::page::size())?;
+    let file = map::file(c"rawpipe-chunks", len)?;
     Ok((Map::of_file(file.as_fd(), len)?, Some(file)))
 }

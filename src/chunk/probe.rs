@@ -1,7 +1,6 @@
 //! Whether a mechanism does here what it is used for. Asked once per process, by trying.
 
-use super::ChunkMechanism;
-use super::memory::Memory;
+use super::{ChunkMechanism, memory::Memory};
 use crate::fd::AsFd;
 use crate::pipe::{Builder, PipeReader, PipeWriter};
 use crate::sys::page;
@@ -12,11 +11,11 @@ use core::sync::atomic::{AtomicU8, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     /// The pipe has the page itself, and keeps it as it is when the writer parts with it.
-    References,
+    References = 1,
     /// The pipe has a copy: right, but a plain write does the same for less.
-    Copies,
+    Copies = 2,
     /// The kernel refuses, or what was sent does not arrive.
-    Unusable,
+    Unusable = 3,
 }
 
 /// What a mechanism that hands over pages does here.
@@ -30,17 +29,14 @@ pub(super) fn find(mechanism: ChunkMechanism) -> Finding {
         3 => return Finding::Unusable,
         _ => {}
     }
-    let (finding, code) = match try_out(mechanism) {
-        Ok(finding @ Finding::References) => (finding, 1),
-        Ok(finding @ Finding::Copies) => (finding, 2),
-        Ok(finding @ Finding::Unusable) => (finding, 3),
-        // For want of descriptors or memory: next time there may be enough.
+    let finding = match try_out(mechanism) {
+        // Out of descriptors or memory: the next attempt may succeed.
         Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN) => {
-            (Finding::Unusable, 0)
+            return Finding::Unusable;
         }
-        Err(_) => (Finding::Unusable, 3),
+        found => found.unwrap_or(Finding::Unusable),
     };
-    known.store(code, Ordering::Relaxed);
+    known.store(finding as u8, Ordering::Relaxed);
     finding
 }
 

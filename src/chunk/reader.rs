@@ -4,8 +4,7 @@ use super::READ_CHUNK;
 use crate::errno::retry;
 use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
-use crate::sys::call;
-use crate::sys::map::Map;
+use crate::sys::{call, map::Map};
 use crate::wait::{Spin, Wait};
 use crate::{PipeReader, Result, io};
 
@@ -175,15 +174,13 @@ pub struct ReaderBuilder {
 
 impl ReaderBuilder {
     /// Reads at most this many bytes at once; 0 counts as 1.
-    pub const fn chunk(mut self, bytes: usize) -> Self {
-        self.chunk = if bytes == 0 { 1 } else { bytes };
-        self
+    pub const fn chunk(self, bytes: usize) -> Self {
+        Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
 
     /// How to wait for bytes in a pipe that is not nonblocking.
-    pub const fn wait(mut self, wait: Wait) -> Self {
-        self.wait = wait;
-        self
+    pub const fn wait(self, wait: Wait) -> Self {
+        Self { wait, ..self }
     }
 
     /// Makes the reader.

@@ -21,13 +21,9 @@
 #![allow(unsafe_code, reason = "slices of mapped memory")]
 
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
-use crate::sys::abi;
-use crate::sys::call;
-use crate::sys::page;
+use crate::sys::{abi, call, page};
 use crate::{Errno, Result};
-use core::ffi::CStr;
-use core::ptr::NonNull;
-use core::slice;
+use core::{ffi::CStr, ptr::NonNull, slice};
 
 /// The huge page of most machines. Where theirs is larger, nothing is lost but the gain.
 pub(crate) const HUGE: usize = 2 << 20;

@@ -11,8 +11,7 @@ use super::ring::{Control, MOST, size};
 use super::{SharedReader, SharedWriter};
 use crate::process::{Child, fork_with};
 use crate::sys::map::Cells;
-use crate::wait::Wait;
-use crate::{Errno, Result};
+use crate::{Errno, Result, Wait};
 
 /// Configures and builds a pair.
 ///
@@ -47,32 +46,28 @@ impl SharedBuilder {
     /// Sets the size of a chunk in bytes, which is the greatest size of a record. 0 counts as 1.
     ///
     /// A shorter record takes only its own size in the ring, plus 8 bytes, rounded up to 64.
-    pub const fn chunk(mut self, bytes: usize) -> Self {
-        self.chunk = if bytes == 0 { 1 } else { bytes };
-        self
+    pub const fn chunk(self, bytes: usize) -> Self {
+        Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
 
     /// Sets the size of the ring in bytes. It is raised to hold two chunks, and then to a power of two.
     ///
     /// With a larger ring both sides run longer before one has to be woken. A ring larger than the processor's
     /// cache is slower.
-    pub const fn ring(mut self, bytes: usize) -> Self {
-        self.ring = bytes;
-        self
+    pub const fn ring(self, bytes: usize) -> Self {
+        Self { ring: bytes, ..self }
     }
 
     /// Sets how both halves wait. With [`Wait::Adaptive`] they poll the memory some hundred times before they
     /// sleep.
-    pub const fn wait(mut self, wait: Wait) -> Self {
-        self.wait = wait;
-        self
+    pub const fn wait(self, wait: Wait) -> Self {
+        Self { wait, ..self }
     }
 
     /// Allocates the memory when the pair is built, as far as there is enough. By default each page is
     /// allocated on first use.
-    pub const fn populate(mut self) -> Self {
-        self.populate = true;
-        self
+    pub const fn populate(self) -> Self {
+        Self { populate: true, ..self }
     }
 
     /// Builds the pair: `(reader, writer)`.

@@ -7,12 +7,10 @@
 #![allow(unsafe_code, reason = "slices of shared memory")]
 
 use super::half::Half;
-use crate::Deadline;
-use crate::Result;
 use crate::fd::{AsFd, BorrowedFd};
-use core::fmt;
-use core::mem;
+use crate::{Deadline, Result};
 use core::ops::Deref;
+use core::{fmt, mem};
 
 /// Receives the records of its [`SharedWriter`](super::SharedWriter) in place.
 ///

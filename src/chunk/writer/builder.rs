@@ -4,10 +4,8 @@ use super::super::probe::{Finding, find};
 use super::{ChunkMechanism, ChunkWriter, Memory, Pool, Reuse, SMALL};
 use crate::fd::AsFd;
 use crate::pipe::{self, Capacity};
-use crate::sys::abi;
-use crate::sys::call;
 use crate::sys::map::{HUGE, round_up};
-use crate::sys::page;
+use crate::sys::{abi, call, page};
 use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeWriter, Result};
 
@@ -52,33 +50,28 @@ impl WriterBuilder {
     /// Chunks of this many bytes; 0 counts as 1. Memory is used in whole pages.
     ///
     /// When they have less than 16 KiB, so that each is written, the pipe is made no larger than 128 KiB.
-    pub const fn chunk(mut self, bytes: usize) -> Self {
-        self.chunk = if bytes == 0 { 1 } else { bytes };
-        self
+    pub const fn chunk(self, bytes: usize) -> Self {
+        Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
 
     /// When memory that was handed over may be written again.
-    pub const fn reuse(mut self, reuse: Reuse) -> Self {
-        self.reuse = reuse;
-        self
+    pub const fn reuse(self, reuse: Reuse) -> Self {
+        Self { reuse, ..self }
     }
 
     /// This mechanism and no other, even where it is slower, or only makes copies.
-    pub const fn mechanism(mut self, mechanism: ChunkMechanism) -> Self {
-        self.mechanism = Some(mechanism);
-        self
+    pub const fn mechanism(self, mechanism: ChunkMechanism) -> Self {
+        Self { mechanism: Some(mechanism), ..self }
     }
 
     /// How to wait for room in a pipe that is not nonblocking. Plain writes always wait asleep.
-    pub const fn wait(mut self, wait: Wait) -> Self {
-        self.wait = wait;
-        self
+    pub const fn wait(self, wait: Wait) -> Self {
+        Self { wait, ..self }
     }
 
     /// Leaves the pipe as large as it is.
-    pub const fn keep_capacity(mut self) -> Self {
-        self.keep_capacity = true;
-        self
+    pub const fn keep_capacity(self) -> Self {
+        Self { keep_capacity: true, ..self }
     }
 
     /// Makes the writer.

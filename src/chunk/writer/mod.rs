@@ -8,8 +8,7 @@ use super::{ChunkMechanism, Reuse, SMALL, WRITE_CHUNK};
 use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::{self, Incomplete};
-use crate::sys::call;
-use crate::sys::page;
+use crate::sys::{call, page};
 use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeWriter, Result};
 pub use builder::WriterBuilder;
@@ -158,7 +157,8 @@ impl ChunkWriter {
         let start = match self.pool.take(read) {
             Some(start) => start,
             None => {
-                self.renew()?;
+                let renewed = self.memory.renew();
+                self.or_for_writes(renewed)?;
                 self.pool.reset();
                 self.pool.take(|| 0).ok_or(Errno::ENOMEM)?
             }
@@ -278,13 +278,6 @@ impl ChunkWriter {
             let used = lent.referenced.map_or(0, |(used, _)| used);
             self.pool.put(lent.start, used, lent.referenced.map(|(_, sent)| sent));
         }
-    }
-
-    /// Parts with all the memory. Where the kernel, or a filter in front of it, has begun to refuse what
-    /// pages need that are to be handed over, the new ones are for plain writes.
-    fn renew(&mut self) -> Result<()> {
-        let renewed = self.memory.renew();
-        self.or_for_writes(renewed)
     }
 
     fn or_for_writes(&mut self, renewed: Result<()>) -> Result<()> {

@@ -11,7 +11,7 @@ import select
 import struct
 
 WORD = struct.calcsize("N")
-UNIT = 64
+UNIT = 16
 WRAP = 1 << 8 * WORD  # positions wrap around
 SKIP = WRAP - 1
 READER, WRITER = 0, 256  # the words of both halves, and in them:

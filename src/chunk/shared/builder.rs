@@ -38,14 +38,15 @@ pub struct SharedBuilder {
 }
 
 impl SharedBuilder {
-    /// Returns a builder with chunks of 64 KiB, a ring of 8 chunks but at least 1 MiB, and [`Wait::Block`].
+    /// Returns a builder with chunks of 64 KiB, a ring of 4 chunks but at least 2 MiB, and [`Wait::Block`].
     pub const fn new() -> Self {
         Self { chunk: 64 << 10, ring: 0, wait: Wait::Block, populate: false }
     }
 
     /// Sets the size of a chunk in bytes, which is the greatest size of a record. 0 counts as 1.
     ///
-    /// A shorter record takes only its own size in the ring, plus 8 bytes, rounded up to 64.
+    /// A shorter record takes only its own size in the ring, plus 8 bytes, rounded up to 16. Chunks and records
+    /// are aligned to 16 bytes.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
@@ -98,7 +99,7 @@ impl SharedBuilder {
     /// of all positions.
     pub(super) fn ring_size(self) -> Option<usize> {
         let least =
-            if self.ring == 0 { self.chunk.checked_mul(8)?.max(1 << 20) } else { self.ring };
+            if self.ring == 0 { self.chunk.checked_mul(4)?.max(2 << 20) } else { self.ring };
         let limit = isize::MAX as usize / 4;
         let fits = self.chunk < limit && least < limit;
         let ring = fits.then(|| least.max(2 * size(self.chunk)).next_power_of_two());

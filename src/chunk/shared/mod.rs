@@ -29,7 +29,7 @@
 //! It needs its own other half: in this process, in one forked from it, or in a program that is started with
 //! its descriptors. For any other reader of a pipe there is [`ChunkWriter`](super::ChunkWriter), and where a copy
 //! does not matter a plain pipe is enough. Making a pair takes longer than making a pipe, and its ring takes
-//! 1 MiB of memory or more.
+//! 2 MiB of memory or more.
 //!
 //! # How it works
 //!
@@ -90,7 +90,7 @@
 //! | 1 word after that | bytes of a chunk, the most that a record has |
 //!
 //! The second one is the ring, whose size is a power of two. A record begins at a position that is a multiple
-//! of 64. The word before it is its length `n`, and the next record begins `n + 8` bytes later, rounded up to 64.
+//! of 16. The word before it is its length `n`, and the next record begins `n + 8` bytes later, rounded up to 16.
 //! If all bits of the length are set, the record begins at the next multiple of the ring's size, with its length
 //! before it.
 //!
@@ -169,7 +169,7 @@ pub use writer::SharedWriter;
 use crate::Result;
 use core::sync::atomic;
 
-/// Makes a pair, `(reader, writer)`, with chunks of 64 KiB in a ring of 1 MiB, which wait asleep.
+/// Makes a pair, `(reader, writer)`, with chunks of 64 KiB in a ring of 2 MiB, which wait asleep.
 ///
 /// # Errors
 ///

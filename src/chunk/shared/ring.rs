@@ -13,8 +13,9 @@ use super::atomic::{AtomicUsize, Ordering, fence};
 use crate::{Deadline, Errno, Result};
 use core::mem;
 
-/// Records begin at multiples of this many bytes.
-pub(super) const UNIT: usize = 64;
+/// Records begin at multiples of this many bytes. With 64, a cache line, records of 64 bytes and less are a fifth
+/// slower: they take twice the memory.
+pub(super) const UNIT: usize = 16;
 
 /// The most bytes of a ring.
 pub(super) const MOST: usize = isize::MAX as usize / 2;

@@ -10,6 +10,8 @@ mod filter;
 pub(crate) mod listing;
 #[cfg(feature = "process")]
 pub(crate) mod programs;
+#[cfg(feature = "transfer")]
+pub(crate) mod shared;
 mod terminal;
 
 /// Declares a number of the table below as the crate does.
@@ -54,12 +56,13 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 /// Each asks a test for more than the usual.
-const LONG: [&str; 6] = [
+const LONG: [&str; 7] = [
     "RAWPIPE_ATTACK_SECONDS",
     "RAWPIPE_DIFFERENTIAL",
     "RAWPIPE_INJECT",
     "RAWPIPE_MODEL_OPERATIONS",
     "RAWPIPE_OUTSIDE",
+    "RAWPIPE_TEST_KILLS",
     "RAWPIPE_TRANSFER_BYTES",
 ];
 

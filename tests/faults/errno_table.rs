@@ -11,6 +11,7 @@ mod moving;
 mod numbers;
 mod processes;
 mod programs;
+mod shared;
 mod sources;
 
 use crate::common;
@@ -549,6 +550,10 @@ pub(crate) fn tests() -> Vec<common::Test> {
         ("programs_spawns", programs::spawns),
         ("programs_conversations", programs::conversations),
         ("programs_pipelines", programs::pipelines),
+        ("shared_halves", shared::halves),
+        ("shared_halves_of_another_process", shared::halves_of_another_process),
+        ("shared_halves_of_broken_memory", shared::halves_of_broken_memory),
+        ("shared_pairs", shared::pairs),
     ];
     let mut all = GROUPS.to_vec();
     all.push(("errno_of_the_c_library_is_left_alone", errno_of_the_c_library_is_left_alone));

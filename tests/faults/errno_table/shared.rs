@@ -1,0 +1,226 @@
+//! Chunks in shared memory.
+
+use super::{Answer, in_child, own, set_limit};
+use crate::common::shared::{HEAD, Outside, TAIL};
+use crate::common::{self, Filter, nr, skip};
+use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
+use rawpipe::chunk;
+use rawpipe::fd::AsRawFd;
+use rawpipe::process::Resource;
+use rawpipe::{Deadline, Errno};
+use std::time::Duration;
+
+type Halves = (SharedReader, SharedWriter);
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_millis(2))
+}
+
+/// How many bytes, 0 for an end.
+fn received(reader: &mut SharedReader, how: &str) -> Answer {
+    let record = match how {
+        "SharedReader::recv" => reader.recv(),
+        "SharedReader::try_recv" => reader.try_recv(),
+        _ => reader.recv_deadline(soon()),
+    };
+    record.map(|record| record.map_or(0, |record| record.len()))
+}
+
+fn lent(writer: &mut SharedWriter, how: &str) -> Answer {
+    let chunk = match how {
+        "SharedWriter::chunk" => writer.chunk(),
+        "SharedWriter::try_chunk" => writer.try_chunk(),
+        _ => writer.chunk_deadline(soon()),
+    };
+    chunk.map(|chunk| chunk.len())
+}
+
+const RECEIVES: [&str; 3] =
+    ["SharedReader::recv", "SharedReader::try_recv", "SharedReader::recv_deadline"];
+const LENDS: [&str; 3] =
+    ["SharedWriter::chunk", "SharedWriter::try_chunk", "SharedWriter::chunk_deadline"];
+
+fn small() -> Halves {
+    SharedBuilder::new().chunk(100).ring(1024).build().unwrap()
+}
+
+fn fill(writer: &mut SharedWriter) {
+    while writer.try_chunk().is_ok() {
+        writer.send(100).unwrap();
+    }
+}
+
+/// Whether pairs can be made here.
+fn supported() -> bool {
+    let made = chunk::shared().map(drop);
+    if made.is_ok() {
+        return true;
+    }
+    // An emulator: its rows are those of this one error.
+    own("chunk::shared", "no memory that is wiped in a child", Err(Errno::EOPNOTSUPP), made);
+    skip("shared", "no memory that is wiped in a forked child");
+    false
+}
+
+pub(crate) fn halves() {
+    if !supported() {
+        return;
+    }
+    let (mut reader, mut writer) = small();
+    let late = [Err(Errno::EAGAIN), Err(Errno::ETIMEDOUT)];
+    for (how, wanted) in RECEIVES[1..].iter().zip(late) {
+        own(how, "nothing sent", wanted, received(&mut reader, how));
+    }
+    own("SharedWriter::send", "nothing lent", Err(Errno::EINVAL), writer.send(1));
+    for how in LENDS {
+        own(how, "room", Ok(100), lent(&mut writer, how));
+    }
+    own("SharedWriter::send", "more than a chunk", Err(Errno::EINVAL), writer.send(101));
+    own("SharedWriter::send", "no bytes", Ok(()), writer.send(0));
+    own("SharedWriter::send", "a chunk", Ok(()), writer.send(100));
+    fill(&mut writer);
+    for (how, wanted) in LENDS[1..].iter().zip(late) {
+        own(how, "no room", wanted, lent(&mut writer, how));
+    }
+    for how in RECEIVES {
+        own(how, "a record", Ok(100), received(&mut reader, how));
+    }
+
+    let (mut reader, mut writer) = small();
+    fill(&mut writer);
+    drop(writer);
+    while received(&mut reader, "SharedReader::recv") == Ok(100) {}
+    for how in RECEIVES {
+        own(how, "no writer", Ok(0), received(&mut reader, how));
+    }
+    let (reader, mut writer) = small();
+    fill(&mut writer);
+    drop(reader);
+    for how in LENDS {
+        own(how, "no room and no reader", Err(Errno::EPIPE), lent(&mut writer, how));
+    }
+    let (mut reader, mut writer) = small();
+    own("SharedReader::try_recv", "used", Err(Errno::EAGAIN), received(&mut reader, RECEIVES[1]));
+    writer.chunk().unwrap();
+    drop(reader);
+    own("SharedWriter::send", "no reader", Err(Errno::EPIPE), writer.send(1));
+}
+
+/// Another process uses the half.
+pub(crate) fn halves_of_another_process() {
+    if !supported() {
+        return;
+    }
+    let busy = Err(Errno::EBUSY);
+    let (mut reader, mut writer) = small();
+    let _ = (reader.try_recv().map(drop), writer.try_chunk().map(drop));
+    let [all_receive, all_lend] = in_child(|| {
+        let receive = RECEIVES.iter().all(|how| received(&mut reader, how) == busy);
+        let lend = LENDS.iter().all(|how| lent(&mut writer, how) == busy);
+        [Ok(usize::from(receive)), Ok(usize::from(lend && writer.send(1) == Err(Errno::EBUSY)))]
+    });
+    for how in RECEIVES {
+        own(how, "another process uses it", Ok(1), all_receive);
+    }
+    for how in LENDS.into_iter().chain(["SharedWriter::send"]) {
+        own(how, "another process uses it", Ok(1), all_lend);
+    }
+}
+
+/// What no peer stores.
+pub(crate) fn halves_of_broken_memory() {
+    if !supported() {
+        return;
+    }
+    let wrong = Err(Errno::EPROTO);
+    let builder = SharedBuilder::new().chunk(100).ring(4096);
+    let (outside, (mut reader, mut writer)) = Outside::of(4096, || builder.build().unwrap());
+    fill(&mut writer);
+    assert_eq!(received(&mut reader, "SharedReader::recv"), Ok(100));
+    outside.store(HEAD, 1);
+    // The records that are known to be there come first.
+    while received(&mut reader, "SharedReader::recv") == Ok(100) {}
+    outside.store(TAIL, 1);
+    while lent(&mut writer, "SharedWriter::try_chunk") == Ok(100) {
+        let _ = writer.send(100);
+    }
+    for how in RECEIVES {
+        own(how, "an impossible position", wrong, received(&mut reader, how));
+    }
+    for how in LENDS {
+        own(how, "an impossible position", wrong, lent(&mut writer, how));
+    }
+    let sent = writer.send(1).map(|()| 0);
+    own("SharedWriter::send", "an impossible position", wrong, sent);
+    let (outside, (mut reader, mut writer)) = Outside::of(4096, || builder.build().unwrap());
+    fill(&mut writer);
+    outside.store(outside.header(0), 5000);
+    for how in RECEIVES {
+        own(how, "an impossible length", wrong, received(&mut reader, how));
+    }
+}
+
+fn made(call: &str) -> Answer {
+    let builder = SharedBuilder::new();
+    match call {
+        "chunk::shared" => chunk::shared().map(|_| 0),
+        "shared::shared" => chunk::shared::shared().map(|_| 0),
+        "SharedBuilder::build" => builder.build().map(|_| 0),
+        // SAFETY: the child does nothing.
+        "SharedBuilder::fork_reader" => unsafe { builder.fork_reader(|_| 0) }.map(|_| 0),
+        // SAFETY: as above.
+        _ => unsafe { builder.fork_writer(|_| 0) }.map(|_| 0),
+    }
+}
+
+/// Making a pair, in each of the ways.
+pub(crate) fn pairs() {
+    const MAKES: [&str; 5] = [
+        "chunk::shared",
+        "shared::shared",
+        "SharedBuilder::build",
+        "SharedBuilder::fork_reader",
+        "SharedBuilder::fork_writer",
+    ];
+    if !supported() {
+        return;
+    }
+    for call in MAKES {
+        own(call, "made", Ok(0), made(call));
+        for (what, left) in [("no descriptor left", 0), ("one left", 1), ("three left", 3)] {
+            if common::tool() == Some(common::Tool::Valgrind) {
+                skip("shared_pairs", "Valgrind does not limit descriptors as asked");
+                continue;
+            }
+            let [answer, _] = in_child(|| {
+                let next = rawpipe::io::dup(std::io::stderr()).unwrap().as_raw_fd();
+                set_limit(Resource::NOFILE, u64::try_from(next).unwrap() + left);
+                [made(call), Ok(0)]
+            });
+            own(call, what, Err(Errno::EMFILE), answer);
+        }
+        let refusals = [
+            ("no descriptors in the system", nr::PIPE2, Errno::ENFILE, Errno::ENFILE),
+            ("no memory", nr::MMAP, Errno::ENOMEM, Errno::ENOMEM),
+            ("advice refused", nr::MADVISE, Errno::EPERM, Errno::EOPNOTSUPP),
+            ("advice unknown", nr::MADVISE, Errno::EINVAL, Errno::EOPNOTSUPP),
+        ];
+        for (what, refused, by, wanted) in refusals {
+            let [answer, filtered] = in_child(|| {
+                let filtered = Filter::new(&[refused], by).install();
+                [made(call), Ok(usize::from(filtered))]
+            });
+            if filtered == Ok(1) {
+                own(call, what, Err(wanted), answer);
+            } else {
+                skip("shared_pairs", "no seccomp filter here");
+            }
+        }
+    }
+    for (what, bytes) in
+        [("more than any memory", usize::MAX), ("more than addresses", isize::MAX as usize)]
+    {
+        let builder = SharedBuilder::new().chunk(bytes);
+        own("SharedBuilder::build", what, Err(Errno::ENOMEM), builder.build().map(|_| 0));
+    }
+}

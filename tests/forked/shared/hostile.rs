@@ -1,0 +1,169 @@
+//! A peer that stores what it likes in the shared words, and rings when it likes. `fuzz/` has a target of
+//! the same kind.
+
+use super::{supported, times};
+use crate::common::bytes::Random;
+use crate::common::shared::{CONTROL, HEAD, Outside, TAIL, WORD};
+use crate::common::{child, tool};
+use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
+use rawpipe::{Deadline, Errno};
+use std::time::{Duration, Instant};
+
+const RING: usize = 4096;
+type Pair = (Outside, SharedReader, SharedWriter);
+
+fn pair(builder: SharedBuilder) -> Pair {
+    let (outside, (reader, writer)) = Outside::of(RING, || builder.ring(RING).build().unwrap());
+    (outside, reader, writer)
+}
+
+fn passed() -> Deadline {
+    Deadline::after(Duration::ZERO)
+}
+
+/// A position that no peer stores: `EPROTO`, also when it is right again.
+pub(super) fn hostile_positions_eproto_for_good() {
+    if !supported() {
+        return;
+    }
+    let builder = SharedBuilder::new().chunk(100);
+    for wrong in [
+        1,
+        8,
+        63,
+        65,
+        RING + 64,
+        2 * RING,
+        usize::MAX / 2 + 1,
+        usize::MAX,
+        0_usize.wrapping_sub(64),
+    ] {
+        let (outside, mut reader, mut writer) = pair(builder);
+        assert_eq!(reader.try_recv().unwrap_err(), Errno::EAGAIN);
+        writer.try_chunk().unwrap();
+        outside.store(HEAD, wrong);
+        assert_eq!(reader.recv().unwrap_err(), Errno::EPROTO, "{wrong}");
+        outside.store(HEAD, 0);
+        assert_eq!(reader.try_recv().unwrap_err(), Errno::EPROTO, "{wrong}");
+        assert_eq!(reader.recv_deadline(passed()).unwrap_err(), Errno::EPROTO, "{wrong}");
+        let refused = loop {
+            outside.store(TAIL, wrong);
+            match writer.chunk().map(drop).and_then(|()| writer.send(100)) {
+                Ok(()) => {}
+                Err(errno) => break errno,
+            }
+        };
+        assert_eq!(refused, Errno::EPROTO, "{wrong}");
+        outside.store(TAIL, 0);
+        assert_eq!(writer.try_chunk().unwrap_err(), Errno::EPROTO, "{wrong}");
+        assert_eq!(writer.send(1), Err(Errno::EPROTO), "{wrong}");
+    }
+}
+
+/// A length that no writer stores: `EPROTO`, for good.
+pub(super) fn hostile_lengths_eproto_for_good() {
+    if !supported() {
+        return;
+    }
+    let builder = SharedBuilder::new().chunk(100);
+    for wrong in [0, 121, 4088, 4089, RING, 1 << 20, usize::MAX / 2, usize::MAX - 63, usize::MAX] {
+        let (outside, mut reader, mut writer) = pair(builder);
+        writer.chunk().unwrap().fill(1);
+        writer.send(100).unwrap();
+        outside.store(outside.header(0), wrong);
+        assert_eq!(reader.recv().unwrap_err(), Errno::EPROTO, "{wrong}");
+        outside.store(outside.header(0), 100);
+        assert_eq!(reader.recv().unwrap_err(), Errno::EPROTO, "{wrong}");
+    }
+}
+
+/// Words of any values in the control words and in the ring, and bells at any moment, between the calls of
+/// both halves: a record within the ring, or an error.
+pub(super) fn hostile_words_lend_nothing_outside_the_ring() {
+    if !supported() {
+        return;
+    }
+    let mut random = Random::new();
+    let (mut lent, mut refused) = (0_u32, 0_u32);
+    for _ in 0..times(1_000) {
+        let builder = SharedBuilder::new().chunk(1 + random.below(500));
+        let (outside, mut reader, mut writer) = pair(builder);
+        let words = outside.len() / WORD;
+        for _ in 0..50 {
+            let near = [0, 64, 128, RING - 8, RING, RING + 64][random.below(6)];
+            let value = match random.below(4) {
+                0 => random.below(usize::MAX),
+                1 => near.wrapping_sub(64 * random.below(4)),
+                2 => usize::MAX - random.below(3),
+                _ => 64 * random.below(2 * RING / 64),
+            };
+            let at = match random.below(3) {
+                0 => CONTROL[random.below(6)],
+                1 => outside.header(64 * random.below(RING / 64)),
+                _ => WORD * random.below(words),
+            };
+            match random.below(8) {
+                0..3 => outside.store(at, value),
+                3 => outside.ring_bells(64),
+                4 => match writer.chunk_deadline(passed()) {
+                    Ok(chunk) => {
+                        assert!(outside.has(chunk), "outside the ring");
+                        chunk.fill(value.to_le_bytes()[0]);
+                        lent += 1;
+                    }
+                    Err(errno) => refused += u32::from(is_known(errno)),
+                },
+                5 => _ = writer.send(1 + random.below(500)).map_err(is_known),
+                6 => match reader.recv_deadline(passed()) {
+                    Ok(Some(record)) => {
+                        assert!(outside.has(&record), "outside the ring");
+                        lent += u32::from(record.iter().fold(1, |sum: u8, byte| sum | byte));
+                    }
+                    Ok(None) => {}
+                    Err(errno) => refused += u32::from(is_known(errno)),
+                },
+                _ => match reader.try_recv() {
+                    Ok(record) => drop(record),
+                    Err(errno) => refused += u32::from(is_known(errno)),
+                },
+            }
+        }
+    }
+    assert!(lent > 0 && refused > 0);
+}
+
+/// One of those that the documentation names.
+fn is_known(errno: Errno) -> bool {
+    use Errno as E;
+    let known = [E::EAGAIN, E::EBUSY, E::EINVAL, E::EPIPE, E::EPROTO, E::ETIMEDOUT];
+    assert!(known.contains(&errno), "{errno}");
+    true
+}
+
+/// A peer that does nothing but ring keeps no wait beyond its deadline.
+pub(super) fn hostile_bells_deadline_passes() {
+    if !supported() {
+        return;
+    }
+    let (outside, mut reader, mut writer) = pair(SharedBuilder::new().chunk(100));
+    while writer.try_chunk().is_ok() {
+        writer.send(100).unwrap();
+    }
+    let second = Duration::from_secs(if tool().is_some() { 10 } else { 2 });
+    let mut ringing = child(|| {
+        let start = Instant::now();
+        while start.elapsed() < second {
+            outside.ring_bells(64);
+        }
+        0
+    });
+    let start = Instant::now();
+    let late = writer.chunk_deadline(Deadline::after(second / 20)).unwrap_err();
+    assert_eq!(late, Errno::ETIMEDOUT);
+    while reader.try_recv().is_ok() {}
+    let late = reader.recv_deadline(Deadline::after(second / 20)).unwrap_err();
+    assert_eq!(late, Errno::ETIMEDOUT);
+    let taken = start.elapsed();
+    assert_eq!(ringing.wait().unwrap().code(), Some(0));
+    assert!(taken < second / 2, "{taken:?} for a deadline of {:?}", second / 20);
+}

@@ -1,0 +1,182 @@
+//! Each side killed at any moment: whole records, and then the end.
+
+use super::{
+    SIZES, asked_for, fill, len_of, receive_all, send, send_all, succeeds, supported, times,
+};
+use crate::common;
+use crate::common::bytes::Random;
+use rawpipe::chunk::shared::SharedBuilder;
+use rawpipe::process::{Child, Signal};
+use rawpipe::{Deadline, Errno, Wait};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Within this time the other side must have noticed.
+const SOON: Duration = Duration::from_secs(5);
+
+fn kills() -> usize {
+    asked_for("RAWPIPE_TEST_KILLS").unwrap_or_else(|| times(30))
+}
+
+/// After a moment that may be none, and is mostly within the time of the first laps.
+fn moment(random: &mut Random) {
+    let start = Instant::now();
+    let time = Duration::from_nanos(random.below(2_000_000) as u64);
+    while start.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+fn builder(random: &mut Random) -> (usize, SharedBuilder) {
+    let (chunk, ring) = SIZES[random.below(SIZES.len())];
+    let wait = if random.below(2) == 0 { Wait::Block } else { Wait::Adaptive };
+    (chunk, SharedBuilder::new().chunk(chunk).ring(ring).wait(wait))
+}
+
+/// Kills a child from another thread, and returns when.
+fn kill_at_a_moment(random: &mut Random, mut child: Child) -> JoinHandle<Instant> {
+    let mut random = Random(random.below(1 << 30) as u64 + 1);
+    thread::spawn(move || {
+        moment(&mut random);
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
+        Instant::now()
+    })
+}
+
+fn noticed_soon(killer: JoinHandle<Instant>) {
+    let late = killer.join().unwrap().elapsed();
+    assert!(late < SOON || common::slow(), "noticed after {late:?}");
+}
+
+/// What a killed writer has sent is there, whole and in order, and then the end.
+pub(super) fn writer_killed_leaves_whole_records_and_an_end() {
+    if !supported() {
+        return;
+    }
+    let mut random = Random::new();
+    let mut total = 0;
+    for _ in 0..kills() {
+        let (chunk, builder) = builder(&mut random);
+        // SAFETY: there is no other thread, and the child uses its half alone.
+        let (sending, mut reader) = unsafe {
+            builder.fork_writer(|writer| u8::from(send_all(writer, chunk, usize::MAX).is_err()))
+        }
+        .unwrap();
+        let killer = kill_at_a_moment(&mut random, sending);
+        total += receive_all(&mut reader, chunk).unwrap();
+        noticed_soon(killer);
+        assert!(reader.recv().unwrap().is_none(), "the end stays");
+    }
+    common::say(&format!("result: {total} records of {} killed writers", kills()));
+}
+
+/// The writer of a killed reader gets `EPIPE`, after at most what the ring holds.
+pub(super) fn reader_killed_epipe() {
+    if !supported() {
+        return;
+    }
+    let mut random = Random::new();
+    for _ in 0..kills() {
+        let (chunk, builder) = builder(&mut random);
+        // SAFETY: there is no other thread, and the child uses its half alone.
+        let (receiving, writer) = unsafe {
+            builder.fork_reader(|mut reader| u8::from(receive_all(&mut reader, chunk).is_err()))
+        }
+        .unwrap();
+        let killer = kill_at_a_moment(&mut random, receiving);
+        assert_eq!(send_all(writer, chunk, usize::MAX), Err(Errno::EPIPE));
+        noticed_soon(killer);
+    }
+    common::say(&format!("result: {} killed readers", kills()));
+}
+
+/// Until a child does nothing any more but sleep.
+fn asleep(child: &Child) {
+    let path = format!("/proc/{}/stat", child.id());
+    let end = Instant::now() + Duration::from_secs(60);
+    while !std::fs::read_to_string(&path).unwrap().contains(") S ") {
+        assert!(Instant::now() < end, "the child does not sleep");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A writer that sleeps for want of room leaves what it has sent, and a reader that sleeps for want of a
+/// record leaves the writer the ring at most.
+pub(super) fn killed_asleep_each_side() {
+    if !supported() {
+        return;
+    }
+    let builder = SharedBuilder::new().chunk(100).ring(1024);
+    // SAFETY: there is no other thread, and the child uses its half alone.
+    let (mut sending, mut reader) = unsafe {
+        builder.fork_writer(|writer| u8::from(send_all(writer, 100, usize::MAX).is_err()))
+    }
+    .unwrap();
+    asleep(&sending);
+    sending.kill().unwrap();
+    sending.wait().unwrap();
+    let records = receive_all(&mut reader, 100).unwrap();
+    assert!((4..=16).contains(&records), "{records} records in 1024 bytes");
+
+    // SAFETY: as above.
+    let (mut receiving, mut writer) = unsafe {
+        builder.fork_reader(|mut reader| u8::from(receive_all(&mut reader, 100).is_err()))
+    }
+    .unwrap();
+    asleep(&receiving);
+    receiving.kill().unwrap();
+    receiving.wait().unwrap();
+    let sent = (0..).take_while(|number| send(&mut writer, 100, *number).is_ok()).count();
+    assert_eq!(sent, 0, "the first would wake the reader");
+    let until = Deadline::after(Duration::from_secs(60));
+    let filled = (0..).take_while(|_| {
+        let lent = writer.chunk_deadline(until).map(|chunk| fill(chunk, 0));
+        lent.and_then(|()| writer.send(100)) != Err(Errno::EPIPE)
+    });
+    assert!(filled.count() <= 8, "more than the ring holds");
+}
+
+/// A process that was killed while it had a record, or a chunk, has it still: the other side goes on to
+/// the end of the ring, or of what was sent.
+pub(super) fn killed_with_something_lent() {
+    if !supported() {
+        return;
+    }
+    let builder = SharedBuilder::new().chunk(100).ring(1024);
+    let (gate, open) = rawpipe::pipe().unwrap();
+    // SAFETY: there is no other thread, and the child uses its half alone.
+    let (mut receiving, mut writer) = unsafe {
+        builder.fork_reader(|mut reader| {
+            let record = reader.recv();
+            open.write(b"!").unwrap();
+            thread::sleep(Duration::from_secs(600));
+            u8::from(record.is_err())
+        })
+    }
+    .unwrap();
+    send(&mut writer, 100, 0).unwrap();
+    gate.read_exact(&mut [0]).unwrap();
+    receiving.kill().unwrap();
+    receiving.wait().unwrap();
+    let more = (1..).take_while(|number| send(&mut writer, 100, *number).is_ok()).count();
+    // Its record is one of the eight that the ring has room for.
+    assert_eq!(more, 7);
+
+    // SAFETY: as above.
+    let (mut sending, mut reader) = unsafe {
+        builder.fork_writer(|mut writer| {
+            (0..3).for_each(|number| send(&mut writer, len_of(number, 100), number).unwrap());
+            fill(writer.chunk().unwrap(), 3);
+            open.write(b"!").unwrap();
+            thread::sleep(Duration::from_secs(600));
+            0
+        })
+    }
+    .unwrap();
+    gate.read_exact(&mut [0]).unwrap();
+    sending.kill().unwrap();
+    sending.wait().unwrap();
+    assert_eq!(receive_all(&mut reader, 100), Ok(3));
+    succeeds(common::child(|| u8::from(reader.recv().err() != Some(Errno::EBUSY))));
+}

@@ -19,6 +19,7 @@ mod check;
 mod messages;
 mod moving;
 mod processes;
+mod shared;
 mod streams;
 
 use super::machine;
@@ -112,6 +113,13 @@ fn errors(Key { nr: call, purpose, .. }: Key) -> Vec<Errno> {
     // That of an advice without a meaning is how the page size is asked for.
     if refusable.contains(&call) && (call, purpose) != (nr::MADVISE, 0) {
         all.push(Errno::EINVAL);
+    }
+    // What there is no room for, and a pipe that nobody reads.
+    if call == nr::PIPE2 {
+        all.push(Errno::EMFILE);
+    }
+    if [nr::PWRITEV2, nr::WRITEV].contains(&call) {
+        all.push(Errno::EPIPE);
     }
     all
 }
@@ -259,6 +267,7 @@ fn operations() -> Vec<Operation> {
         moving::operations(),
         streams::operations(),
         messages::operations(),
+        shared::operations(),
         processes::operations(),
     ];
     all.into_iter().flatten().collect()

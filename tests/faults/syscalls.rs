@@ -13,6 +13,7 @@ use super::tracer::{self, End, Key, Missing, run};
 use crate::common;
 use crate::common::nr;
 use operations::{Operation, PLAIN, operations};
+use rawpipe::chunk::shared::SharedBuilder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::atomic::Ordering;
@@ -299,5 +300,36 @@ fn all_calls_are_listed() {
     assert_eq!(whole, known.iter().collect::<Vec<_>>(), "the list of all (left)");
 }
 
-pub(crate) const TESTS: common::Tests =
-    common::tests![each_module_makes_the_calls_listed, all_calls_are_listed,];
+/// Between two awake halves of a shared pair there is no system call at all, at any size of record.
+fn shared_chunks_between_awake_halves_make_none() {
+    if let Some(reason) = impossible() {
+        return common::skip(&common::name_alone(), reason);
+    }
+    for (chunk, ring) in [(1, 1), (100, 1), (4096, 1 << 16), (65536, 1 << 20)] {
+        let body = || {
+            let builder = SharedBuilder::new().chunk(chunk).ring(ring);
+            let (mut reader, mut writer) = builder.build().map_err(|errno| errno.to_string())?;
+            let mut received = 0;
+            tracer::operation(|| {
+                for number in 0..1_000_usize {
+                    let Ok(lent) = writer.chunk() else { return };
+                    lent[0] = number.to_le_bytes()[0];
+                    let Ok(()) = writer.send(1 + number % chunk) else { return };
+                    let Ok(Some(record)) = reader.recv() else { return };
+                    received += usize::from(record[0] == number.to_le_bytes()[0]);
+                }
+            });
+            if received == 1_000 { Ok(()) } else { Err(format!("{received} records")) }
+        };
+        let done = run(noted, &body, None, &[], PATIENCE);
+        assert_eq!(done.end, End::Exit(0));
+        let calls: Vec<_> = done.calls.iter().map(|call| name_of(call.key.nr)).collect();
+        assert!(calls.is_empty(), "chunks of {chunk}: {calls:?}");
+    }
+}
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    each_module_makes_the_calls_listed,
+    all_calls_are_listed,
+    shared_chunks_between_awake_halves_make_none,
+];

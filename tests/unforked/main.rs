@@ -16,6 +16,7 @@ mod io;
 mod message;
 mod model;
 mod parity;
+mod parity_shared;
 mod pipe;
 mod poll;
 #[cfg(feature = "full")]

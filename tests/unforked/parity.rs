@@ -9,13 +9,13 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 
 /// The two ends as files of std, which go through the C library.
-fn std_ends(nonblocking: bool) -> (File, File) {
+pub(crate) fn std_ends(nonblocking: bool) -> (File, File) {
     let builder = if nonblocking { Builder::new().nonblocking() } else { Builder::new() };
     let (reader, writer) = builder.build().unwrap();
     (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
 }
 
-fn raw_ends(nonblocking: bool) -> (PipeReader, PipeWriter) {
+pub(crate) fn raw_ends(nonblocking: bool) -> (PipeReader, PipeWriter) {
     let (reader, writer) = std_ends(nonblocking);
     (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
 }

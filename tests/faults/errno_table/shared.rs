@@ -3,8 +3,8 @@
 use super::{Answer, in_child, own, set_limit};
 use crate::common::shared::{HEAD, Outside, TAIL};
 use crate::common::{self, Filter, nr, skip};
-use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
 use rawpipe::chunk;
+use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
 use rawpipe::fd::AsRawFd;
 use rawpipe::process::Resource;
 use rawpipe::{Deadline, Errno};

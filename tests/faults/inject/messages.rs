@@ -1,11 +1,10 @@
-//! `Channel`, `ChunkWriter` with `ChunkReader`, and shared chunks.
+//! `Channel`, and `ChunkWriter` with `ChunkReader`.
 
 use super::check::{Holdings, Verdict, ensure, failed, pattern, rest_of, shortened};
 use super::{Operation, missing};
 use crate::common::nr;
 use crate::tracer::operation;
 use rawpipe::Deadline;
-use rawpipe::chunk::shared::{SharedBuilder, SharedCopier};
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::message::{Channel, MessageError};
 use rawpipe::pipe::{Builder, Capacity};
@@ -151,76 +150,8 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
     holdings.unchanged(0)
 }
 
-/// Makes a pair and sends records through its memory, with both halves asleep at times. A record whose send
-/// has failed at waking the reader is there all the same.
-fn shared_chunks() -> Verdict {
-    let holdings = Holdings::now();
-    let told = operation(|| {
-        let (mut reader, mut writer) = SharedBuilder::new().chunk(100).ring(1).build()?;
-        let (mut sent, mut received) = (Vec::with_capacity(1 << 12), Vec::with_capacity(1 << 12));
-        for round in 0..4 {
-            let soon = || Deadline::after(Duration::from_millis(1));
-            let _ = reader.try_recv().map(drop);
-            let _ = reader.recv_deadline(soon()).map(drop);
-            loop {
-                match writer.try_chunk() {
-                    Ok(chunk) => chunk.copy_from_slice(&pattern(100 + round)[round..]),
-                    Err(Errno::EAGAIN) => break,
-                    Err(_) => continue,
-                }
-                sent.extend_from_slice(&pattern(100 + round)[round..]);
-                let _ = writer.send(100);
-            }
-            let _ = writer.chunk_deadline(soon()).map(drop);
-            loop {
-                match reader.recv_deadline(soon()) {
-                    Ok(Some(chunk)) => received.extend_from_slice(&chunk),
-                    Ok(None) | Err(Errno::ETIMEDOUT) => break,
-                    Err(_) => {}
-                }
-            }
-        }
-        drop(writer);
-        let ended = [(); 2].map(|()| matches!(reader.recv(), Ok(None)));
-        Ok::<_, Errno>((sent, received, ended))
-    });
-    if let Ok((sent, received, ended)) = told {
-        ensure!(sent == received, "{} sent, {} received", sent.len(), received.len());
-        ensure!(ended.contains(&true), "no end");
-    }
-    holdings.unchanged(0)
-}
-
-/// The same between two programs, which here are one.
-fn shared_chunks_of_two_programs() -> Verdict {
-    let holdings = Holdings::now();
-    let told = operation(|| {
-        let builder = SharedBuilder::new().chunk(100).ring(1);
-        let (parts, mut writer) = builder.pass_reader()?;
-        let mut reader = SharedCopier::from_parts(parts, Wait::Block)?;
-        let (mut buf, mut received) = ([0; 100], Vec::with_capacity(1 << 8));
-        for round in 0..2 {
-            let chunk = writer.chunk()?;
-            chunk.copy_from_slice(&pattern(100 + round)[round..]);
-            // If the reader cannot be woken the record is there all the same.
-            let _ = writer.send(100);
-            let len = reader.recv(&mut buf)?.unwrap_or(0);
-            received.extend_from_slice(&buf[..len]);
-        }
-        Ok::<_, Errno>(received)
-    });
-    if let Ok(received) = told {
-        let sent = [0, 1].map(|round| pattern(100 + round)[round..].to_vec()).concat();
-        ensure!(sent == received, "{} sent, {} received", sent.len(), received.len());
-    }
-    holdings.unchanged(0)
-}
-
 pub(crate) fn operations() -> Vec<Operation> {
-    let mut all = vec![
-        Operation::new("shared chunks", shared_chunks),
-        Operation::new("shared chunks of two programs", shared_chunks_of_two_programs),
-    ];
+    let mut all = Vec::new();
     for (name, how) in [("", How::Plain), (", recv_into", How::Into), (", deadline", How::Deadline)]
     {
         all.push(Operation::new(format!("Channel{name}"), move || channel(how)));

@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) const WORD: usize = size_of::<usize>();
-/// Where the positions are in the first page: the reader's and the writer's.
+/// Where the positions are among the control words: the reader's and the writer's.
 pub(crate) const TAIL: usize = 0;
 pub(crate) const HEAD: usize = 256;
 /// All control words: of each half the position, for which one it waits, and its state.
@@ -18,47 +18,45 @@ pub(crate) const CONTROL: [usize; 6] = [TAIL, 128, 128 + WORD, HEAD, HEAD + 128,
 /// The memory and the pipes of one pair, for as long as that lives.
 #[derive(Debug)]
 pub(crate) struct Outside {
-    start: usize,
-    end: usize,
+    control: usize,
     ring: usize,
+    len: usize,
     fds: BTreeSet<i32>,
 }
 
 impl Outside {
     /// Makes a pair with a ring of so many bytes, and looks at what is new in this process.
-    pub(crate) fn of<Halves>(ring: usize, make: impl FnOnce() -> Halves) -> (Self, Halves) {
+    pub(crate) fn of<Halves>(len: usize, make: impl FnOnce() -> Halves) -> (Self, Halves) {
         let before = (mappings(), open_fds());
         let halves = make();
         let after = (mappings(), open_fds());
-        let mut new = after.0.difference(&before.0);
-        let (Some(&(start, end)), None) = (new.next(), new.next()) else {
-            panic!("not one mapping: {before:?}, {after:?}");
-        };
+        let new: Vec<_> = after.0.difference(&before.0).collect();
+        let [(_, control), (_, ring)] = new[..] else { panic!("not two mappings: {new:?}") };
         let fds = after.1.difference(&before.1).copied().collect();
-        (Self { start, end, ring, fds }, halves)
+        (Self { control: *control, ring: *ring, len, fds }, halves)
     }
 
-    /// Bytes of the control words and of the ring.
-    pub(crate) fn len(&self) -> usize {
-        self.end - self.start
-    }
-
-    /// Where the word with the length of the record at this place of the ring is.
-    pub(crate) fn header(&self, place: usize) -> usize {
-        self.len() - self.ring + place.wrapping_sub(8) % self.ring
-    }
-
+    /// Stores a control word, so many bytes after the beginning.
     pub(crate) fn store(&self, at: usize, value: usize) {
-        assert!(at % WORD == 0 && at < self.len());
-        let place = ptr::with_exposed_provenance::<AtomicUsize>(self.start + at);
-        // SAFETY: mapped for as long as the pair lives, aligned, and a word, whatever its bytes are.
-        unsafe { &*place }.store(value, Ordering::Relaxed);
+        assert!(at < 4096);
+        store(self.control + at, value);
+    }
+
+    /// Stores a word in the ring.
+    pub(crate) fn store_in_ring(&self, at: usize, value: usize) {
+        assert!(at < self.len);
+        store(self.ring + at, value);
+    }
+
+    /// Stores the length of the record at this place of the ring.
+    pub(crate) fn store_length(&self, place: usize, value: usize) {
+        self.store_in_ring(place.wrapping_sub(8) % self.len, value);
     }
 
     /// Whether these bytes are of the ring.
     pub(crate) fn has(&self, bytes: &[u8]) -> bool {
         let range = bytes.as_ptr_range();
-        self.end - self.ring <= range.start.addr() && range.end.addr() <= self.end
+        self.ring <= range.start.addr() && range.end.addr() <= self.ring + self.len
     }
 
     /// Rings both bells: two of the four ends can be written to.
@@ -71,16 +69,22 @@ impl Outside {
     }
 }
 
-/// The ranges that are shared with forked processes.
-fn mappings() -> BTreeSet<(usize, usize)> {
+fn store(address: usize, value: usize) {
+    assert!(address % WORD == 0);
+    let place = ptr::with_exposed_provenance::<AtomicUsize>(address);
+    // SAFETY: in memory that is mapped for as long as the pair lives, aligned, and a word, whatever its bytes.
+    unsafe { &*place }.store(value, Ordering::Relaxed);
+}
+
+/// What is shared with forked processes: the number of its memory and its address, the oldest first.
+fn mappings() -> BTreeSet<(u64, usize)> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let shared = maps.lines().filter(|line| line.contains(" rw-s ") && line.contains("/dev/zero"));
-    let range = |line: &str| {
-        let (start, end) = line.split(' ').next()?.split_once('-')?;
-        let address = |text| usize::from_str_radix(text, 16).ok();
-        Some((address(start)?, address(end)?))
+    let number = |line: &str| {
+        let inode = line.split_whitespace().nth(4)?.parse().ok()?;
+        Some((inode, usize::from_str_radix(line.split_once('-')?.0, 16).ok()?))
     };
-    shared.filter_map(range).collect()
+    shared.filter_map(number).collect()
 }
 
 fn open_fds() -> BTreeSet<i32> {

@@ -554,6 +554,8 @@ pub(crate) fn tests() -> Vec<common::Test> {
         ("shared_halves_of_another_process", shared::halves_of_another_process),
         ("shared_halves_of_broken_memory", shared::halves_of_broken_memory),
         ("shared_pairs", shared::pairs),
+        ("shared_copiers", shared::copiers),
+        ("shared_parts", shared::parts),
     ];
     let mut all = GROUPS.to_vec();
     all.push(("errno_of_the_c_library_is_left_alone", errno_of_the_c_library_is_left_alone));

@@ -4,10 +4,11 @@ use super::{Answer, in_child, own, set_limit};
 use crate::common::shared::{HEAD, Outside, TAIL};
 use crate::common::{self, Filter, nr, skip};
 use rawpipe::chunk;
-use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
-use rawpipe::fd::AsRawFd;
+use rawpipe::chunk::shared::{SharedBuilder, SharedCopier, SharedReader, SharedWriter};
+use rawpipe::fd::{AsRawFd, OwnedFd};
 use rawpipe::process::Resource;
-use rawpipe::{Deadline, Errno};
+use rawpipe::{Deadline, Errno, Wait};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 type Halves = (SharedReader, SharedWriter);
@@ -154,7 +155,7 @@ pub(crate) fn halves_of_broken_memory() {
     own("SharedWriter::send", "an impossible position", wrong, sent);
     let (outside, (mut reader, mut writer)) = Outside::of(4096, || builder.build().unwrap());
     fill(&mut writer);
-    outside.store(outside.header(0), 5000);
+    outside.store_length(0, 5000);
     for how in RECEIVES {
         own(how, "an impossible length", wrong, received(&mut reader, how));
     }
@@ -169,18 +170,25 @@ fn made(call: &str) -> Answer {
         // SAFETY: the child does nothing.
         "SharedBuilder::fork_reader" => unsafe { builder.fork_reader(|_| 0) }.map(|_| 0),
         // SAFETY: as above.
-        _ => unsafe { builder.fork_writer(|_| 0) }.map(|_| 0),
+        "SharedBuilder::fork_writer" => unsafe { builder.fork_writer(|_| 0) }.map(|_| 0),
+        // SAFETY: as above.
+        "SharedBuilder::fork_duplex" => unsafe { builder.fork_duplex(|_, _| 0) }.map(|_| 0),
+        "SharedBuilder::pass_reader" => builder.pass_reader().map(|_| 0),
+        _ => builder.pass_writer().map(|_| 0),
     }
 }
 
 /// Making a pair, in each of the ways.
 pub(crate) fn pairs() {
-    const MAKES: [&str; 5] = [
+    const MAKES: [&str; 8] = [
         "chunk::shared",
         "shared::shared",
         "SharedBuilder::build",
         "SharedBuilder::fork_reader",
         "SharedBuilder::fork_writer",
+        "SharedBuilder::fork_duplex",
+        "SharedBuilder::pass_reader",
+        "SharedBuilder::pass_writer",
     ];
     if !supported() {
         return;
@@ -222,5 +230,136 @@ pub(crate) fn pairs() {
     {
         let builder = SharedBuilder::new().chunk(bytes);
         own("SharedBuilder::build", what, Err(Errno::ENOMEM), builder.build().map(|_| 0));
+    }
+}
+
+fn copied(reader: &mut SharedCopier, how: &str) -> Answer {
+    let mut buf = [0; 100];
+    let copied = match how {
+        "SharedCopier::recv" => reader.recv(&mut buf),
+        "SharedCopier::try_recv" => reader.try_recv(&mut buf),
+        _ => reader.recv_deadline(&mut buf, soon()),
+    };
+    copied.map(|len| len.unwrap_or(0))
+}
+
+const COPIES: [&str; 3] =
+    ["SharedCopier::recv", "SharedCopier::try_recv", "SharedCopier::recv_deadline"];
+
+/// A pair for two programs, with its reader here as well.
+fn passed() -> ([OwnedFd; 4], SharedCopier, SharedWriter) {
+    let (parts, writer) = SharedBuilder::new().chunk(100).ring(4096).pass_reader().unwrap();
+    let copies = parts.each_ref().map(|part| part.try_clone().unwrap());
+    (copies, SharedCopier::from_parts(parts, Wait::Block).unwrap(), writer)
+}
+
+/// The half of another program that copies.
+pub(crate) fn copiers() {
+    if !supported() {
+        return;
+    }
+    let (parts, mut reader, mut writer) = passed();
+    for (how, wanted) in COPIES[1..].iter().zip([Err(Errno::EAGAIN), Err(Errno::ETIMEDOUT)]) {
+        own(how, "nothing sent", wanted, copied(&mut reader, how));
+    }
+    fill(&mut writer);
+    for how in COPIES {
+        own(how, "a record", Ok(100), copied(&mut reader, how));
+    }
+    let long = [
+        reader.recv(&mut [0; 99]),
+        reader.try_recv(&mut [0; 99]),
+        reader.recv_deadline(&mut [0; 99], soon()),
+    ];
+    for (how, answer) in COPIES.iter().zip(long) {
+        own(how, "buffer too short", Err(Errno::EMSGSIZE), answer);
+    }
+    let busy = in_child(|| {
+        let all = COPIES.iter().all(|how| copied(&mut reader, how) == Err(Errno::EBUSY));
+        [Ok(usize::from(all)), Ok(0)]
+    });
+    for how in COPIES {
+        own(how, "another process uses it", Ok(1), busy[0]);
+    }
+    drop((writer, parts));
+    while copied(&mut reader, "SharedCopier::recv") == Ok(100) {}
+    for how in COPIES {
+        own(how, "no writer", Ok(0), copied(&mut reader, how));
+    }
+    let (parts, mut reader, mut writer) = passed();
+    fill(&mut writer);
+    let [control, ..] = parts.map(std::fs::File::from);
+    control.write_all_at(&1_usize.to_ne_bytes(), HEAD as u64).unwrap();
+    for how in COPIES {
+        own(how, "an impossible position", Err(Errno::EPROTO), copied(&mut reader, how));
+    }
+}
+
+/// What becomes a half, and what does not.
+pub(crate) fn parts() {
+    if !supported() {
+        return;
+    }
+    type Made = fn([OwnedFd; 4]) -> Answer;
+    let makers: [(&str, Made); 2] = [
+        ("SharedCopier::from_parts", |parts| {
+            SharedCopier::from_parts(parts, Wait::Block).map(|_| 0)
+        }),
+        ("SharedWriter::from_parts", |parts| {
+            // SAFETY: no other half writes.
+            unsafe { SharedWriter::from_parts(parts, Wait::Block) }.map(|_| 0)
+        }),
+    ];
+    for (call, make) in makers {
+        let fresh = || {
+            let made = SharedBuilder::new().chunk(100).ring(4096);
+            match call {
+                "SharedCopier::from_parts" => made.pass_reader().map(|(parts, _)| parts).unwrap(),
+                _ => made.pass_writer().map(|(parts, _)| parts).unwrap(),
+            }
+        };
+        own(call, "parts", Ok(0), make(fresh()));
+        let [_, ring, heard, bell] = fresh();
+        let pipes = rawpipe::pipe().unwrap();
+        own(call, "no file", Err(Errno::EINVAL), make([pipes.0.into(), ring, heard, bell]));
+        let [control, ring, heard, bell] = fresh();
+        // The sealed ring cannot be mapped as control words are.
+        let sealed = call == "SharedCopier::from_parts";
+        let wanted = Err(if sealed { Errno::EPERM } else { Errno::EPROTO });
+        own(call, "another order", wanted, make([ring, control, heard, bell]));
+        let kept = fresh();
+        let copies = kept.each_ref().map(|part| part.try_clone().unwrap());
+        let held = (call == "SharedCopier::from_parts")
+            .then(|| SharedCopier::from_parts(copies, Wait::Block).unwrap());
+        if held.is_some() {
+            own(call, "another half is made of them", Err(Errno::EBUSY), make(kept));
+        }
+        if common::in_front().is_none() {
+            let parts = fresh();
+            let [answer, _] = in_child(|| {
+                set_limit(Resource::AS, 1 << 20);
+                [make(parts), Ok(0)]
+            });
+            own(call, "no memory left", Err(Errno::ENOMEM), answer);
+        }
+        let parts = fresh();
+        let [answer, filtered] = in_child(|| {
+            let filtered = Filter::new(&[nr::MADVISE], Errno::EPERM).install();
+            [make(parts), Ok(usize::from(filtered))]
+        });
+        if filtered == Ok(1) {
+            own(call, "advice refused", Err(Errno::EOPNOTSUPP), answer);
+        }
+    }
+    let (parts, _writer) = SharedBuilder::new().pass_reader().unwrap();
+    // SAFETY: it is not made.
+    let refused = unsafe { SharedWriter::from_parts(parts, Wait::Block) }.map(|_| 0);
+    own("SharedWriter::from_parts", "parts of a reader", Err(Errno::EPERM), refused);
+    for call in ["SharedBuilder::pass_reader", "SharedBuilder::pass_writer"] {
+        let [answer, _] = in_child(|| {
+            set_limit(Resource::FSIZE, 4096);
+            [made(call), Ok(0)]
+        });
+        own(call, "larger than files may be", Err(Errno::EFBIG), answer);
     }
 }

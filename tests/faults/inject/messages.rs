@@ -8,7 +8,7 @@ use rawpipe::Deadline;
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse};
 use rawpipe::message::{Channel, MessageError};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::{Errno, PipeReader, PipeWriter, Wait};
+use rawpipe::{Errno, PipeReader, PipeWriter};
 use std::time::Duration;
 
 type Link = Channel<PipeReader, PipeWriter>;

@@ -70,7 +70,7 @@ impl Outside {
 }
 
 fn store(address: usize, value: usize) {
-    assert!(address % WORD == 0);
+    assert_eq!(address % WORD, 0);
     let place = ptr::with_exposed_provenance::<AtomicUsize>(address);
     // SAFETY: in memory that is mapped for as long as the pair lives, aligned, and a word, whatever its bytes.
     unsafe { &*place }.store(value, Ordering::Relaxed);

@@ -36,6 +36,9 @@ mod talk;
 mod waiting;
 mod worlds;
 
+// What the source of the ring of shared chunks names, which `sanitizer` compiles.
+use rawpipe::{Deadline, Errno, Result};
+
 macro_rules! topics {
     ($($topic:ident)*) => { &[$((stringify!($topic), $topic::TESTS)),*] };
 }

@@ -3,11 +3,14 @@
 //! are skipped: `.ci/sanitize.sh` wants none of them skipped that concern its tool.
 #![allow(unsafe_code, reason = "mistakes")]
 
+mod ring_threads;
+
 use crate::common::nr;
 use crate::common::{self, Tool, skip};
 use rawpipe::fd::{AsRawFd, BorrowedFd};
 use rawpipe::io::IoSliceMut;
 use rawpipe::raw;
+use ring_threads::records_between_threads;
 use std::cell::UnsafeCell;
 use std::hint::black_box;
 use std::process::Stdio;
@@ -250,6 +253,17 @@ fn threads_in_the_order_of_a_pipe() {
     });
 }
 
+/// The ring of shared chunks puts the threads in order,
+fn threads_in_the_order_of_a_ring() {
+    silent("threads_in_the_order_of_a_ring", Tool::Thread, || records_between_threads(false));
+}
+
+/// and does not where a position is stored with less than `Release`.
+fn threads_in_the_order_of_a_relaxed_ring() {
+    let words = [(Tool::Thread, "data race")];
+    reported("threads_in_the_order_of_a_relaxed_ring", &words, || records_between_threads(true));
+}
+
 /// A descriptor that is not open is nobody's memory, and an address that is none is the kernel's to
 /// refuse.
 fn calls_that_fail() {
@@ -278,5 +292,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     write_of_what_another_thread_stores,
     threads_in_the_order_of_two_pipes,
     threads_in_the_order_of_a_pipe,
+    threads_in_the_order_of_a_ring,
+    threads_in_the_order_of_a_relaxed_ring,
     calls_that_fail,
 ];

@@ -80,6 +80,7 @@ finds! {
     both_sides_sleep_in_a_ring_of_two: no_fence_before_looking_for_sleepers no_fence_before_sleeping relaxed_store
         relaxed_load no_second_look no_ring;
     writer_is_dropped: no_fence_before_looking_for_sleepers no_look_whether_closed;
+    reader_is_dropped: no_fence_before_looking_for_sleepers no_look_whether_closed no_ring;
     skipped_ends_of_laps: relaxed_store;
     what_is_tried_is_armed: no_fence_before_looking_for_sleepers no_fence_before_sleeping relaxed_load no_second_look;
     one_process_of_two_writes: no_mark;

@@ -193,6 +193,25 @@ pub(crate) fn writer_is_dropped() {
     });
 }
 
+/// The writer, which has no more room, is told that the reader has gone, with pipe ends that stay open.
+pub(crate) fn reader_is_dropped() {
+    loom::model(|| {
+        let pair = Pair::new(2 * UNIT);
+        let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
+        for value in 1..=2 {
+            assert!(writer.send(8, value, None).unwrap());
+        }
+        let reading = thread::spawn(move || {
+            assert_eq!(reader.recv(FOREVER).unwrap(), Some(1));
+            reader.leave(true);
+        });
+        // One more in the room of the one that is received, if that is seen before the end is.
+        let more = (3..=4).take_while(|value| writer.send(8, *value, FOREVER).unwrap()).count();
+        assert!(more <= 1, "{more}");
+        reading.join().unwrap();
+    });
+}
+
 /// In a ring of four units, chunks of two: the third does not fit before the end.
 pub(crate) fn skipped_ends_of_laps() {
     check(Some(2), || {

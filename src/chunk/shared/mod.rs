@@ -107,40 +107,46 @@
 //!
 //! 1. *The memory is the pair's own.* It is mapped for it, never part of an allocator's memory or a stack,
 //!    and has no name and no descriptor. Only processes forked from the one that made it can reach it, and of
-//!    a pair for two programs those that have its descriptors. (`fork_copies_dropped_in_each_order`)
+//!    a pair for two programs those that have its descriptors. (`memory_is_the_pairs_own`,
+//!    `fork_copies_dropped_in_each_order`)
 //! 2. *A byte is either the writer's or the reader's.* From the reader's position to the writer's, bytes are
 //!    the reader's; the rest of the ring is the writer's. Each half moves its own position only, forward
 //!    only, and never past the other's. (loom: `both_sides_sleep_in_a_ring_of_one`, `skipped_ends_of_laps`;
-//!    `model_beside_a_queue`)
+//!    `model_beside_a_queue`, `hostile_positions_eproto_for_good`)
 //! 3. *What was written before is seen after.* A position is stored with Release after the last access to
 //!    the bytes that it gives away, and loaded with Acquire before the first access to the bytes that it
-//!    grants. Processes share memory as threads do. (loom: `relaxed_store`, `relaxed_load`)
+//!    grants. Processes share memory as threads do. (loom: `relaxed_store`, `relaxed_load`; ThreadSanitizer:
+//!    `threads_in_the_order_of_a_relaxed_ring`)
 //! 4. *A half has at most one owner.* The first use takes a word in the shared memory from 0 to 1 by
 //!    compare-and-swap, and then marks a private page, which the kernel wipes in a forked child. A process
 //!    without the mark that finds the word taken gets `EBUSY`; so does a child that is forked between the
 //!    two. (`fork_half_belongs_to_who_uses_it_first`, `fork_two_children_one_owner`,
-//!    `fork_while_a_thread_takes_the_half`; loom: `no_mark`, `no_acquire_in_claim`)
+//!    `fork_parent_and_child_one_owner`, `fork_while_a_thread_takes_the_half`; loom: `no_mark`,
+//!    `no_acquire_in_claim`)
 //! 5. *The mark is looked at by every call and every drop*, before a shared word is written.
-//!    (`fork_lent_before_stays_with_the_parent`, `fork_copies_dropped_in_each_order`)
+//!    (`fork_lent_before_stays_with_the_parent`, `fork_owners_and_orders_of_drops`)
 //! 6. *Two threads are not two owners.* Every call takes `&mut self`, and a chunk or a record that is lent
 //!    borrows its half. So no reference is alive when `send`, a drop, or the next `recv` gives its bytes
 //!    away. (the compiler; `guard_leaked_gives_its_room_back_later`)
 //! 7. *A reference that was alive at a fork* is a reference to shared memory in the child. Using it there is
 //!    against the contract of [`fork`](crate::fork()).
 //! 8. *References cover one record.* No reference to bytes extends beyond the chunk or the record that is
-//!    lent. Positions and lengths are only touched as atomics. (loom: `skipped_ends_of_laps`)
+//!    lent. Positions and lengths are only touched as atomics. (loom: `skipped_ends_of_laps`;
+//!    `hostile_words_lend_nothing_outside_the_ring`)
 //! 9. *Nothing read from shared memory is trusted.* Each word is loaded once, and checked before it becomes
 //!    a place or a length; if it is impossible the half fails with `EPROTO` from then on. (loom:
-//!    `rubbish_in_headers`, `rubbish_in_positions`, and both without the checks)
+//!    `rubbish_in_headers`, `rubbish_in_positions`, and both without the checks;
+//!    `hostile_words_lend_nothing_outside_the_ring`, and `shared_peer` in `fuzz`)
 //! 10. *Unmapping is each process's own.* The pages live until the last process has unmapped them, and no
 //!     process can take pages away from another, since there is no file. In one process the last half to
-//!     be dropped unmaps. (`fork_copies_dropped_in_each_order`)
+//!     be dropped unmaps. (`fork_copies_dropped_in_each_order`, `fork_owners_and_orders_of_drops`)
 //! 11. *The bytes are always initialised*: zeros, or an earlier record of the same pair. A reader is lent
 //!     only what was sent. What was filled and not sent stays in the ring: put no secret into a chunk that
-//!     is not for the reader.
+//!     is not for the reader. (`memory_is_the_pairs_own`)
 //! 12. *No wake-up is lost.* Each half stores its own word, has a full fence, and loads the other's: of "I
 //!     sleep" and "there is more", at least one is seen. (loom: `no_fence_before_looking_for_sleepers`,
-//!     `no_fence_before_sleeping`, `no_second_look`, `no_look_whether_closed`)
+//!     `no_fence_before_sleeping`, `no_second_look`, `no_look_whether_closed`, `no_ring`;
+//!     `readiness_drives_a_loop_of_events`, `dialogue_over_two_pairs`)
 //! 13. *Another program's reader cannot write.* The ring is sealed against further writable mappings before
 //!     its descriptor leaves this process, and the seal is final. A program that can open `/dev/udmabuf` may
 //!     get around it, on kernels that check only `F_SEAL_WRITE` there. (`reader_cannot_write_eperm`)

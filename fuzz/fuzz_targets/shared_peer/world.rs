@@ -242,9 +242,10 @@ impl World {
         self.reader = Some(Reader::Lends(reader));
     }
 
-    /// The peer is gone: waits come to their end, after at most what a ring holds.
+    /// The peer is gone: waits come to their end. What it has stored for a position is looked at when the
+    /// half has come to where it was, so that it may be a ring further on by then.
     pub(crate) fn end(mut self, ring: usize) {
-        let most = ring / 64 + 2;
+        let most = 2 * ring / 64 + 2;
         if let Some(Peer::Files(..)) = self.peer {
             self.peer = None;
             self._other = None;

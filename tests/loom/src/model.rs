@@ -175,7 +175,7 @@ pub(crate) fn both_sides_sleep_in_a_ring_of_one() {
 }
 
 pub(crate) fn both_sides_sleep_in_a_ring_of_two() {
-    records_arrive(2, Some(3));
+    records_arrive(2, Some(4));
 }
 
 /// The reader finds the end behind the records, with pipe ends that stay open.
@@ -214,7 +214,7 @@ pub(crate) fn reader_is_dropped() {
 
 /// In a ring of four units, chunks of two: the third does not fit before the end.
 pub(crate) fn skipped_ends_of_laps() {
-    check(Some(2), || {
+    check(Some(3), || {
         let pair = Pair::new(4 * UNIT, 101);
         let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
         let writing = thread::spawn(move || {
@@ -232,7 +232,7 @@ pub(crate) fn skipped_ends_of_laps() {
 
 /// A side that has tried without success is woken as one that sleeps is.
 pub(crate) fn what_is_tried_is_armed() {
-    check(Some(3), || {
+    check(Some(5), || {
         let pair = Pair::new(2 * UNIT, 8);
         let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
         let writing = thread::spawn(move || {

@@ -95,14 +95,14 @@ pub(super) fn records_between_threads(relaxed: bool) {
     let ends = || Ends(pair, AtomicUsize::default());
     thread::scope(|scope| {
         scope.spawn(move || {
-            let mut writer = Side::<_, true>::new(ends(), 2 * UNIT);
+            let mut writer = Side::<_, true>::new(ends(), 2 * UNIT, 8);
             for number in 0..RECORDS {
                 writer.claim().unwrap();
-                let (start, needed) = writer.next(8);
+                let (start, needed) = writer.next();
                 while !writer.is_there(needed).unwrap() {
                     thread::yield_now();
                 }
-                writer.lend(start, 8);
+                writer.lend(start);
                 let record = pair.records[writer.lent_at() / UNIT].get();
                 // SAFETY: it is the writer's, if the ring is right.
                 unsafe { record.write(number) };
@@ -110,7 +110,7 @@ pub(super) fn records_between_threads(relaxed: bool) {
             }
         });
         scope.spawn(move || {
-            let mut reader = Side::<_, false>::new(ends(), 2 * UNIT);
+            let mut reader = Side::<_, false>::new(ends(), 2 * UNIT, 8);
             for number in 0..RECORDS {
                 reader.claim().unwrap();
                 while !reader.is_there(reader.next()).unwrap() {

@@ -1,11 +1,19 @@
 //! Memory → pipe → another process, by chunks of several sizes.
 //!
+//! - `made_and_summed`: a process makes every byte, as numbered words, and another one adds every word. The
+//!   sum is compared after each measurement.
 //! - `mem_to_read`: the bytes are there, and are sent again and again. The other process reads into its
 //!   memory.
 //! - `mem_to_null`: it gets rid of the bytes.
 //! - `mem_to_read_filled`, `mem_to_null_filled`: every byte is made, in a buffer of a chunk, just before
 //!   it is sent.
 //! - `contended`: as `mem_to_read_filled`, while on each CPU another process does nothing but count.
+//!
+//! In the next four groups and in `contended` the other process does not look at the bytes: those groups
+//! show what the transfer alone can reach. In `made_and_summed` the engines are those of
+//! `common/summed.rs`: `std` with page-aligned buffers, `std-vec` with plain `Vec`s, `rawpipe` and
+//! `rawpipe-afterread` with a `ChunkWriter`, `rawpipe-shared` and `rawpipe-shared-adaptive` with
+//! `chunk::shared`. `benches/scaling` takes turns with the same engines, and has the figures to quote.
 //!
 //! std's `write_all` copies from a buffer, a `ChunkWriter` hands its chunk over. With `-afterread` it
 //! has the bytes in a chunk that was sent before, and there is nothing to do where they are ready. The
@@ -51,12 +59,30 @@ fn main() {
     let mut criterion = criterion.configure_from_args();
     machine::print();
     let input = Input::new().expect("files to work with");
+    made_and_summed(&mut criterion, &input);
     mem_to_read(&mut criterion, &input);
     mem_to_read_filled(&mut criterion, &input);
     mem_to_null(&mut criterion, &input);
     mem_to_null_filled(&mut criterion, &input);
     contended(&mut criterion, &input);
     criterion.final_summary();
+}
+
+fn made_and_summed(criterion: &mut Criterion, input: &Input) {
+    let mut group = criterion.benchmark_group("made_and_summed");
+    group.sample_size(20); // fewer and longer, as a ring is new memory in each
+    for chunk in summed::SIZES {
+        // So many that an iteration takes std about 12 ms.
+        let count = (32 * KIB as u64).min(BYTES / chunk as u64);
+        group.throughput(Throughput::Bytes(count * chunk as u64));
+        for (engine, way) in summed::WAYS.into_iter().filter(|(engine, _)| input.allows(engine)) {
+            let work = Summed { way, chunk, place: Place::Free };
+            group.bench_function(BenchmarkId::new(engine, chunk), |bencher| {
+                bencher.iter_custom(|turns| work.run(turns * count).expect("the right sum"));
+            });
+        }
+    }
+    group.finish();
 }
 
 fn mem_to_read(criterion: &mut Criterion, input: &Input) {

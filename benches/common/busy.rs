@@ -1,4 +1,4 @@
-//! Processes that keep every CPU busy.
+//! Processes that keep CPUs busy.
 
 use super::cpus::Cpus;
 use super::{finish, start};
@@ -7,8 +7,9 @@ use rawpipe::process::Child;
 use std::hint::black_box;
 use std::io;
 
-/// As long as it lives, there is a process on each CPU that this one may use that does nothing but
-/// count. It stays there: the scheduler cannot put two on one CPU and leave another one idle.
+/// As long as it lives, there are processes that do nothing but count, each on one of the CPUs that
+/// this one may use, in turn. It stays there: the scheduler cannot put two on one CPU and leave another
+/// one idle.
 ///
 /// They end when the write end is closed that this has: when it is dropped, and also if this process
 /// is killed.
@@ -18,10 +19,16 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
+    /// One on each CPU.
     pub(crate) fn new() -> io::Result<Self> {
+        Self::some(Cpus::allowed()?.each().count())
+    }
+
+    pub(crate) fn some(count: usize) -> io::Result<Self> {
+        let cpus: Vec<_> = Cpus::allowed()?.each().collect();
         let (held, hold) = rawpipe::pipe::Builder::new().nonblocking().build()?;
         let mut busy = Self { held: Some(hold), children: Vec::new() };
-        for cpu in Cpus::allowed()?.each() {
+        for cpu in cpus.iter().cycle().take(count) {
             let hold = &mut busy.held;
             let child = start(|| {
                 *hold = None; // here, in the child

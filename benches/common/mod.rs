@@ -4,7 +4,7 @@
 //! A [`Move`] describes the processes and how each does its part. [`Move::run`] forks them, gets
 //! them all ready, and measures from the word to go until all have said that they are done: forking,
 //! files and buffers are not in it. The processes of both engines are made in the same way.
-//! A [`Copy`] is a file after file in this process.
+//! A [`Copy`] is a file after file in this process. In a [`Summed`] the sink looks at every byte.
 //!
 //! The parts are in [`parts`]. [`Busy`] keeps the CPUs from all of them, and [`Place`] says on which
 //! they run.
@@ -17,14 +17,16 @@ mod busy;
 mod cpus;
 pub(crate) mod machine;
 mod parts;
+pub(crate) mod summed;
 
 pub(crate) use busy::Busy;
 pub(crate) use cpus::{Cpus, Place};
 pub(crate) use parts::*;
+pub(crate) use summed::Summed;
 
-use rawpipe::PipeWriter;
 use rawpipe::chunk::{ChunkMechanism, ChunkWriter};
 use rawpipe::process::{self, Child};
+use rawpipe::{PipeReader, PipeWriter};
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{self, Seek, Write};
@@ -37,6 +39,7 @@ use std::{env, process as this_process};
 
 pub(crate) const KIB: usize = 1 << 10;
 pub(crate) const MIB: usize = 1 << 20;
+const PAGE: usize = 4096;
 
 /// Source → (middle →) sink, each a process, and a link from each to the next.
 pub(crate) struct Move {
@@ -127,7 +130,7 @@ pub(crate) struct Input {
     output: File,
     /// Where the files are.
     pub(crate) folders: String,
-    /// The mechanisms of a `ChunkWriter` that do not work here.
+    /// The mechanisms of a `ChunkWriter` that do not work here, and `shared` if shared chunks do not.
     missing: Vec<&'static str>,
 }
 
@@ -161,19 +164,22 @@ impl Input {
             let builder = ChunkWriter::builder().mechanism(mechanism);
             rawpipe::pipe().and_then(|(_reader, writer)| builder.build(writer)).is_ok()
         };
-        let missing = [ChunkMechanism::Vmsplice, ChunkMechanism::Memfd]
+        let mut missing: Vec<_> = [ChunkMechanism::Vmsplice, ChunkMechanism::Memfd]
             .into_iter()
             .filter(|mechanism| !works(*mechanism))
             .map(ChunkMechanism::name)
             .collect();
+        if rawpipe::chunk::shared().is_err() {
+            missing.push("shared");
+        }
         Ok(Self { memory, file, near, null, output, folders, missing })
     }
 
     /// Whether an engine of this name can work here.
     pub(crate) fn allows(&self, engine: &str) -> bool {
-        // The adaptive one hands over by `vmsplice`.
+        // The adaptive one of a `ChunkWriter` hands over by `vmsplice`.
         let needs = |mechanism: &&str| {
-            engine.contains(*mechanism) || engine.ends_with("-adaptive") && *mechanism == "vmsplice"
+            engine.contains(*mechanism) || engine == "rawpipe-adaptive" && *mechanism == "vmsplice"
         };
         !self.missing.iter().any(needs)
     }
@@ -212,8 +218,7 @@ fn scratch_file<'a>(folders: &[&'a Path]) -> io::Result<(File, &'a Path)> {
 }
 
 /// Memory whose pages are there, from the start of a page to the end of the program.
-fn touched(bytes: usize) -> &'static mut [u8] {
-    const PAGE: usize = 4096;
+pub(crate) fn touched(bytes: usize) -> &'static mut [u8] {
     /// Where a tool that looks for leaks finds it.
     static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
     let memory = vec![1; bytes + PAGE].leak();
@@ -243,16 +248,7 @@ impl Move {
         let (stages, go) = self.start_stages(input, stream, checked, &reporter)?;
         drop(reporter); // from here on it breaks when all stages have ended
 
-        for _ in &stages {
-            Report::receive(&reports)?; // ready
-        }
-        let clock = Instant::now();
-        drop(go);
-        let done: Result<Vec<_>, _> = stages.iter().map(|_| Report::receive(&reports)).collect();
-        let elapsed = clock.elapsed();
-
-        stages.into_iter().try_for_each(finish)?;
-        let mut done = done?;
+        let (elapsed, mut done) = clocked(&reports, stages, go)?;
         for Report { bytes, .. } in &done {
             require(*bytes == stream.bytes, || format!("{bytes} of {} bytes", stream.bytes))?;
         }
@@ -278,14 +274,14 @@ impl Move {
     ) -> io::Result<(Vec<Child>, PipeWriter)> {
         let (from, to) = (self.link)()?;
         let mut to = Some(to);
-        let mut stages = vec![self.start_stage(reporter, 0, self.chunk, |buffer| {
+        let mut stages = vec![stage(self.place, reporter, 0, self.chunk, |buffer| {
             to = None; // here, in the child
             self.sink.run(from, input, buffer, checked)
         })?];
         if let Some((middle, chunk)) = self.middle {
             let (from, next) = (self.link)()?;
             let onward = to.replace(next).expect("only the child's copy was closed");
-            stages.push(self.start_stage(reporter, 1, chunk, |buffer| {
+            stages.push(stage(self.place, reporter, 1, chunk, |buffer| {
                 to = None;
                 middle(from, onward, buffer)
             })?);
@@ -293,7 +289,7 @@ impl Move {
         let (gate, go) = rawpipe::pipe()?;
         let mut go = Some(go);
         let to = to.expect("only the child's copy was closed");
-        stages.push(self.start_stage(reporter, SOURCE, self.chunk, |buffer| {
+        stages.push(stage(self.place, reporter, SOURCE, self.chunk, |buffer| {
             go = None;
             gate.read(&mut [0])?; // end of file: go
             let by = (self.source)(to, input, stream, buffer)?;
@@ -301,22 +297,56 @@ impl Move {
         })?);
         Ok((stages, go.expect("only the child's copy was closed")))
     }
+}
 
-    /// Starts a process that gets its buffer ready, says so, does its part, and says how many bytes.
-    fn start_stage(
-        &self,
-        reporter: &PipeWriter,
-        stage: u8,
-        chunk: usize,
-        part: impl FnOnce(&mut [u8]) -> io::Result<Moved>,
-    ) -> io::Result<Child> {
-        start(|| {
-            self.place.take(stage == SOURCE)?;
-            let buffer = touched(chunk);
-            Report::send(reporter, stage, &Moved { bytes: 0, by: "" })?;
-            let moved = part(buffer)?;
-            Report::send(reporter, stage, &moved)
-        })
+/// Starts a process that goes to its CPU, gets its buffer ready, says so, does its part, and says how many bytes.
+fn stage(
+    place: Place,
+    reporter: &PipeWriter,
+    number: u8,
+    chunk: usize,
+    part: impl FnOnce(&mut [u8]) -> io::Result<Moved>,
+) -> io::Result<Child> {
+    start(|| {
+        place.take(number == SOURCE)?;
+        let buffer = touched(chunk);
+        Report::send(reporter, number, &Moved { bytes: 0, by: "" })?;
+        let moved = part(buffer)?;
+        Report::send(reporter, number, &moved)
+    })
+}
+
+/// From the word to go, which is that `go` is dropped, until all stages are done.
+fn clocked(
+    reports: &PipeReader,
+    stages: Vec<Child>,
+    go: PipeWriter,
+) -> io::Result<(Duration, Vec<Report>)> {
+    for _ in &stages {
+        Report::receive(reports)?; // ready
+    }
+    let clock = Instant::now();
+    drop(go);
+    let done: Result<Vec<_>, _> = stages.iter().map(|_| Report::receive(reports)).collect();
+    let elapsed = clock.elapsed();
+    stages.into_iter().try_for_each(finish)?;
+    Ok((elapsed, done?))
+}
+
+/// How often something must be done to take about so long, from `count` on and at most `most`.
+pub(crate) fn often(
+    target: Duration,
+    mut count: u64,
+    most: u64,
+    mut run: impl FnMut(u64) -> io::Result<Duration>,
+) -> io::Result<u64> {
+    loop {
+        let elapsed = run(count)?;
+        if elapsed * 4 >= target || count >= most {
+            let exact = u128::from(count) * target.as_nanos() / elapsed.as_nanos().max(1);
+            return Ok(u64::try_from(exact).unwrap_or(u64::MAX).clamp(1, most));
+        }
+        count *= 4;
     }
 }
 
@@ -342,7 +372,7 @@ impl Report {
         Ok(to.write_all(&line)?)
     }
 
-    fn receive(from: &rawpipe::PipeReader) -> io::Result<Self> {
+    fn receive(from: &PipeReader) -> io::Result<Self> {
         let mut line = [0; Self::LEN];
         from.read_exact(&mut line)?;
         let (bytes, rest) = line.split_first_chunk().expect("as long as a number");

@@ -1,0 +1,344 @@
+//! Bytes that one process makes and another one sums up: a transfer in which both sides work.
+//!
+//! A [`Way`] makes the two [`Ends`]. [`Summed::run`] forks a process for each and measures from the word to go until the
+//! last byte is summed. The sum is compared in every run, with what it must be.
+
+use super::{KIB, MIB, Moved, PAGE, Place, SOURCE, clocked, finish, require, stage, start};
+use rawpipe::Wait;
+use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
+use rawpipe::chunk::{ChunkReader, ChunkWriter, Reuse, WriterBuilder};
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+/// Of the buffer of whoever reads.
+const READ: usize = 64 * KIB;
+const WORD: usize = 8;
+
+/// The numbers from 0 on, as words of 8 bytes; as bytes where a chunk has fewer than 8.
+#[derive(Default)]
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    #[inline]
+    pub(crate) fn fill(&mut self, chunk: &mut [u8]) {
+        if chunk.len() < WORD {
+            for byte in chunk {
+                *byte = self.0.to_le_bytes()[0];
+                self.0 += 1;
+            }
+        } else {
+            for word in chunk.chunks_exact_mut(WORD) {
+                word.copy_from_slice(&self.0.to_ne_bytes());
+                self.0 += 1;
+            }
+        }
+    }
+}
+
+/// The sum of the [`Numbers`] in so many bytes, as they arrive.
+pub(crate) struct Sum {
+    by_words: bool,
+    left: u64,
+    sum: u64,
+    expected: u64,
+}
+
+impl Sum {
+    /// Of so many chunks of this length.
+    pub(crate) fn new(count: u64, chunk: usize) -> Self {
+        let (bytes, by_words) = (count * chunk as u64, chunk >= WORD);
+        // Modulo 2^64, as the sum itself.
+        let triangle = |count: u64| match count % 2 {
+            0 => (count / 2).wrapping_mul(count.wrapping_sub(1)),
+            _ => count.wrapping_mul(count / 2),
+        };
+        let expected = if by_words {
+            triangle(bytes / WORD as u64)
+        } else {
+            bytes / 256 * triangle(256) + triangle(bytes % 256)
+        };
+        Self { by_words, left: bytes, sum: 0, expected }
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, piece: &[u8]) {
+        self.left = self.left.wrapping_sub(piece.len() as u64);
+        let sum = if self.by_words {
+            let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("8 bytes"));
+            piece.chunks_exact(WORD).map(word).fold(0, u64::wrapping_add)
+        } else {
+            piece.iter().copied().map(u64::from).sum()
+        };
+        self.sum = self.sum.wrapping_add(sum);
+    }
+
+    /// How many bytes are missing, for ways without an end of file.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let Self { left, sum, expected, .. } = self;
+        require(*left == 0, || format!("{left} bytes are missing"))?;
+        require(sum == expected, || format!("a sum of {sum}, not of {expected}"))
+    }
+}
+
+// ---------------------------------------------------------------- from process to process
+
+/// Both are given page-aligned memory that is there, for what has none of its own.
+pub(crate) struct Ends {
+    /// Makes and sends so many chunks. The memory has the length of one.
+    pub(crate) make: Box<Make>,
+    /// Receives all bytes. The memory has 64 KiB.
+    pub(crate) sum: Box<Receive>,
+}
+
+type Make = dyn FnOnce(u64, &mut [u8]) -> io::Result<()>;
+type Receive = dyn FnOnce(&mut Sum, &mut [u8]) -> io::Result<()>;
+
+/// Makes the ends for chunks of this length.
+pub(crate) type Way = fn(usize) -> io::Result<Ends>;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Summed {
+    pub(crate) way: Way,
+    pub(crate) chunk: usize,
+    pub(crate) place: Place,
+}
+
+impl Summed {
+    /// Moves so many chunks, compares their sum, and returns how long it took.
+    pub(crate) fn run(&self, count: u64) -> io::Result<Duration> {
+        let (reports, reporter) = rawpipe::pipe()?;
+        let Ends { make, sum } = (self.way)(self.chunk)?;
+        let bytes = count * self.chunk as u64;
+        let mut make = Some(make);
+        let sink = stage(self.place, &reporter, 0, READ, |memory| {
+            make = None; // here, in the child
+            let mut total = Sum::new(count, self.chunk);
+            sum(&mut total, memory)?;
+            total.check()?;
+            Ok(Moved { bytes, by: "" })
+        })?;
+        let make = make.expect("only the child's copy was dropped");
+        let (gate, go) = rawpipe::pipe()?;
+        let mut go = Some(go);
+        let source = stage(self.place, &reporter, SOURCE, self.chunk, |memory| {
+            go = None;
+            gate.read(&mut [0])?; // end of file: go
+            make(count, memory)?;
+            Ok(Moved { bytes, by: "" })
+        })?;
+        drop(reporter); // from here on it breaks when both have ended
+        let go = go.expect("only the child's copy was closed");
+        Ok(clocked(&reports, vec![sink, source], go)?.0)
+    }
+}
+
+/// By calls that write all and read some, until the end of file.
+pub(crate) fn by_calls(
+    mut write: impl FnMut(&[u8]) -> io::Result<()> + 'static,
+    mut read: impl FnMut(&mut [u8]) -> io::Result<usize> + 'static,
+) -> Ends {
+    Ends {
+        make: Box::new(move |count, chunk| {
+            let mut numbers = Numbers::default();
+            for _ in 0..count {
+                numbers.fill(chunk);
+                write(chunk)?;
+            }
+            Ok(())
+        }),
+        sum: Box::new(move |sum, buffer| {
+            loop {
+                match read(buffer)? {
+                    0 => return Ok(()),
+                    count => sum.add(&buffer[..count]),
+                }
+            }
+        }),
+    }
+}
+
+/// The lengths of chunks that are compared.
+pub(crate) const SIZES: [usize; 8] = [1, 64, 512, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB];
+
+/// What is compared. `std` has buffers that begin with a page, and `std-vec` those that a program has that does not think
+/// of it: a `Vec` of 128 KiB and more begins 16 bytes after the start of a page, where some processors copy slowly.
+pub(crate) const WAYS: [(&str, Way); 6] = [
+    ("std", by_std),
+    ("std-vec", by_std_vec),
+    ("rawpipe", |chunk| by_chunks(ChunkWriter::builder().chunk(chunk), chunk)),
+    ("rawpipe-afterread", |chunk| {
+        by_chunks(ChunkWriter::builder().chunk(chunk).reuse(Reuse::AfterRead), chunk)
+    }),
+    ("rawpipe-shared", |chunk| by_shared(chunk, Wait::Block)),
+    ("rawpipe-shared-adaptive", |chunk| by_shared(chunk, Wait::Adaptive)),
+];
+
+pub(crate) fn by_std(_: usize) -> io::Result<Ends> {
+    let (mut reader, mut writer) = io::pipe()?;
+    Ok(by_calls(move |chunk| writer.write_all(chunk), move |buffer| reader.read(buffer)))
+}
+
+pub(crate) fn by_std_vec(chunk: usize) -> io::Result<Ends> {
+    let Ends { make, sum } = by_std(chunk)?;
+    Ok(Ends {
+        make: Box::new(move |count, _| make(count, &mut vec![0; chunk])),
+        sum: Box::new(move |total, _| sum(total, &mut vec![0; READ])),
+    })
+}
+
+fn by_chunks(builder: WriterBuilder, chunk: usize) -> io::Result<Ends> {
+    let (reader, writer) = rawpipe::pipe()?;
+    Ok(Ends {
+        make: Box::new(move |count, _| {
+            let (mut writer, mut numbers) = (builder.build(writer)?, Numbers::default());
+            for _ in 0..count {
+                numbers.fill(&mut writer.chunk()?[..chunk]);
+                writer.send(chunk)?;
+            }
+            Ok(())
+        }),
+        sum: Box::new(move |sum, _| {
+            let mut reader = ChunkReader::new(reader)?;
+            loop {
+                match reader.read_chunk()? {
+                    [] => return Ok(()),
+                    piece => sum.add(piece),
+                }
+            }
+        }),
+    })
+}
+
+fn by_shared(chunk: usize, wait: Wait) -> io::Result<Ends> {
+    let (mut reader, mut writer) = SharedBuilder::new().chunk(chunk).wait(wait).build()?;
+    Ok(Ends {
+        make: Box::new(move |count, _| {
+            let mut numbers = Numbers::default();
+            for _ in 0..count {
+                numbers.fill(writer.chunk()?);
+                writer.send(chunk)?;
+            }
+            Ok(())
+        }),
+        sum: Box::new(move |sum, _| {
+            while let Some(piece) = reader.recv()? {
+                sum.add(&piece);
+            }
+            Ok(())
+        }),
+    })
+}
+
+// ---------------------------------------------------------------- there and back
+
+/// One side of an exchange of messages that are made and summed.
+pub(crate) trait Side {
+    fn send(&mut self, numbers: &mut Numbers) -> io::Result<()>;
+    fn receive(&mut self, sum: &mut Sum) -> io::Result<()>;
+}
+
+/// Makes both sides, for messages of this length.
+pub(crate) type Sides = fn(usize) -> io::Result<[Box<dyn Side>; 2]>;
+
+pub(crate) const TRIPS: [(&str, Sides); 3] = [
+    ("std", std_sides),
+    ("rawpipe-shared", |len| shared_sides(len, Wait::Block)),
+    ("rawpipe-shared-adaptive", |len| shared_sides(len, Wait::Adaptive)),
+];
+
+/// So many round trips between this process and a child. Each of them makes and sums every message.
+pub(crate) fn round_trips(sides: Sides, len: usize, count: u64) -> io::Result<Duration> {
+    let all = count + 1;
+    let [near, mut far] = sides(len)?;
+    let mut near = Some(near);
+    let child = start(|| {
+        near = None; // here, in the child
+        let (mut numbers, mut sum) = (Numbers::default(), Sum::new(all, len));
+        for _ in 0..all {
+            far.receive(&mut sum)?;
+            far.send(&mut numbers)?;
+        }
+        sum.check()
+    })?;
+    let mut near = near.expect("only the child's copy was dropped");
+    let (mut numbers, mut sum) = (Numbers::default(), Sum::new(all, len));
+    let mut exchange = || {
+        near.send(&mut numbers)?;
+        near.receive(&mut sum)
+    };
+    exchange()?; // the child runs
+    let clock = Instant::now();
+    (0..count).try_for_each(|_| exchange())?;
+    let elapsed = clock.elapsed();
+    sum.check()?;
+    finish(child)?;
+    Ok(elapsed)
+}
+
+struct StdSide {
+    to: io::PipeWriter,
+    from: io::PipeReader,
+    memory: Vec<u8>,
+    len: usize,
+}
+
+impl StdSide {
+    fn new(from: io::PipeReader, to: io::PipeWriter, len: usize) -> Box<dyn Side> {
+        Box::new(Self { to, from, memory: vec![1; len + PAGE], len })
+    }
+}
+
+/// So much of the memory, from the start of a page.
+fn from_page(memory: &mut [u8], len: usize) -> &mut [u8] {
+    let start = memory.as_ptr().align_offset(PAGE);
+    &mut memory[start..][..len]
+}
+
+impl Side for StdSide {
+    fn send(&mut self, numbers: &mut Numbers) -> io::Result<()> {
+        let buffer = from_page(&mut self.memory, self.len);
+        numbers.fill(buffer);
+        self.to.write_all(buffer)
+    }
+
+    fn receive(&mut self, sum: &mut Sum) -> io::Result<()> {
+        let buffer = from_page(&mut self.memory, self.len);
+        self.from.read_exact(buffer)?;
+        sum.add(buffer);
+        Ok(())
+    }
+}
+
+fn std_sides(len: usize) -> io::Result<[Box<dyn Side>; 2]> {
+    let ((there, to), (from, back)) = (io::pipe()?, io::pipe()?);
+    Ok([StdSide::new(from, to, len), StdSide::new(there, back, len)])
+}
+
+struct SharedSide {
+    to: SharedWriter,
+    from: SharedReader,
+    len: usize,
+}
+
+impl Side for SharedSide {
+    fn send(&mut self, numbers: &mut Numbers) -> io::Result<()> {
+        numbers.fill(self.to.chunk()?);
+        Ok(self.to.send(self.len)?)
+    }
+
+    fn receive(&mut self, sum: &mut Sum) -> io::Result<()> {
+        sum.add(&self.from.recv()?.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+fn shared_sides(len: usize, wait: Wait) -> io::Result<[Box<dyn Side>; 2]> {
+    let builder = SharedBuilder::new().chunk(len).wait(wait);
+    let ((there, to), (from, back)) = (builder.build()?, builder.build()?);
+    let far = SharedSide { to: back, from: there, len };
+    Ok([Box::new(SharedSide { to, from, len }), Box::new(far)])
+}

@@ -169,12 +169,10 @@ pub(crate) const SIZES: [usize; 8] = [1, 64, 512, 4 * KIB, 16 * KIB, 64 * KIB, 2
 pub(crate) const WAYS: [(&str, Way); 6] = [
     ("std", by_std),
     ("std-vec", by_std_vec),
-    ("rawpipe", |chunk| by_chunks(ChunkWriter::builder().chunk(chunk), chunk)),
-    ("rawpipe-afterread", |chunk| {
-        by_chunks(ChunkWriter::builder().chunk(chunk).reuse(Reuse::AfterRead), chunk)
-    }),
-    ("rawpipe-shared", |chunk| by_shared(chunk, Wait::Block)),
-    ("rawpipe-shared-adaptive", |chunk| by_shared(chunk, Wait::Adaptive)),
+    ("rawpipe", by_chunks),
+    ("rawpipe-afterread", by_chunks_after_read),
+    ("rawpipe-shared", by_shared),
+    ("rawpipe-shared-adaptive", by_shared_adaptive),
 ];
 
 pub(crate) fn by_std(_: usize) -> io::Result<Ends> {
@@ -190,11 +188,20 @@ pub(crate) fn by_std_vec(chunk: usize) -> io::Result<Ends> {
     })
 }
 
-fn by_chunks(builder: WriterBuilder, chunk: usize) -> io::Result<Ends> {
+pub(crate) fn by_chunks(chunk: usize) -> io::Result<Ends> {
+    by_writer(ChunkWriter::builder(), chunk)
+}
+
+pub(crate) fn by_chunks_after_read(chunk: usize) -> io::Result<Ends> {
+    by_writer(ChunkWriter::builder().reuse(Reuse::AfterRead), chunk)
+}
+
+fn by_writer(builder: WriterBuilder, chunk: usize) -> io::Result<Ends> {
     let (reader, writer) = rawpipe::pipe()?;
     Ok(Ends {
         make: Box::new(move |count, _| {
-            let (mut writer, mut numbers) = (builder.build(writer)?, Numbers::default());
+            let (mut writer, mut numbers) =
+                (builder.chunk(chunk).build(writer)?, Numbers::default());
             for _ in 0..count {
                 numbers.fill(&mut writer.chunk()?[..chunk]);
                 writer.send(chunk)?;
@@ -213,7 +220,15 @@ fn by_chunks(builder: WriterBuilder, chunk: usize) -> io::Result<Ends> {
     })
 }
 
-fn by_shared(chunk: usize, wait: Wait) -> io::Result<Ends> {
+pub(crate) fn by_shared(chunk: usize) -> io::Result<Ends> {
+    by_halves(chunk, Wait::Block)
+}
+
+pub(crate) fn by_shared_adaptive(chunk: usize) -> io::Result<Ends> {
+    by_halves(chunk, Wait::Adaptive)
+}
+
+fn by_halves(chunk: usize, wait: Wait) -> io::Result<Ends> {
     let (mut reader, mut writer) = SharedBuilder::new().chunk(chunk).wait(wait).build()?;
     Ok(Ends {
         make: Box::new(move |count, _| {

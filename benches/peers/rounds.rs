@@ -1,8 +1,8 @@
 //! The questions in rounds: in each round every crate has a turn of about the same duration, the first
 //! one another each time, and ratios are made within the round. Whatever else the machine does meanwhile
 //! meets all of them. Prints a line for each: question, engine, its bytes for each turn (0: none),
-//! nanoseconds of a turn and the ratio of `rawpipe` to it (above 1: `rawpipe` is faster), both medians, in
-//! how many rounds it was faster than `rawpipe`, and the number of rounds.
+//! nanoseconds of a turn and the ratio of `rawpipe`, or `rawpipe-shared` where there is one, to it (above 1:
+//! `rawpipe` is faster), both medians, in how many rounds it was faster than that, and the number of rounds.
 //!
 //! `rounds full` and `rounds quick` take the names of questions, to ask no others. `rounds texts` prints what
 //! the questions are, `rounds machine` the capacities of pipes here, in KiB.
@@ -62,21 +62,13 @@ fn answer(question: &Question, here: &Here, plan: &Plan) -> io::Result<()> {
     let blame = |index: usize, error: io::Error| {
         io::Error::other(format!("{} by {}: {error}", question.name, engines[index].name))
     };
-    let own = engines.iter().position(|engine| engine.name == "rawpipe").expect("one of them");
+    let own = question.own();
     let mut turns = Vec::new();
     for (index, engine) in engines.iter().enumerate() {
         engine.check(here).map_err(|error| blame(index, error))?;
-        let (mut count, mut took) = (1, Duration::ZERO);
         // The first one is not counted: it may find caches cold.
-        for _ in 0..2 {
-            took = engine.run(here, 1).map_err(|error| blame(index, error))?;
-        }
-        while took * 4 < plan.turn {
-            count *= 4;
-            took = engine.run(here, count).map_err(|error| blame(index, error))?;
-        }
-        let exact = u128::from(count) * plan.turn.as_nanos() / took.as_nanos().max(1);
-        turns.push(u64::try_from(exact).expect("some milliseconds' worth").max(1));
+        let count = engine.run(here, 1).and_then(|_| engine.often(here, plan.turn));
+        turns.push(count.map_err(|error| blame(index, error))?);
     }
     let mut nanos = vec![Vec::new(); engines.len()];
     let mut ratios = vec![Vec::new(); engines.len()];

@@ -6,9 +6,11 @@
 //! - `pipes`: so many pipes at once, each between two processes of its own; all together move the same bytes.
 //! - `spawn`: starting a program and waiting for it, by the memory that this process has meanwhile.
 //! - `epoll`: one ready pipe among so many.
+//! - `summed`: bytes made in one process and summed in another, by the length of a chunk, the CPUs and what else runs;
+//!   see [`summed`]. `scaling summed ROUNDS MILLISECONDS` has other rounds, with turns of about so long.
 //! - `limits`: what no library can be faster than: the trap alone, memory copied, pages lent and spliced by hand.
 //!
-//! Engines take turns, in [`ROUNDS`] rounds; a figure is the median of its rounds, and a ratio to std that of the
+//! Engines take turns, in [`ROUNDS`] rounds (`summed` has more); a figure is the median of its rounds, and a ratio to std that of the
 //! ratios in each round.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 #![allow(unsafe_code, reason = "the C library's calls, to compare with, and pages lent by hand")]
@@ -18,6 +20,7 @@ mod common;
 mod limits;
 #[path = "../common/programs.rs"]
 mod programs;
+mod summed;
 
 use common::*;
 use programs::{Ballast, Tiny};
@@ -39,12 +42,15 @@ fn main() -> io::Result<()> {
         "pipes" => pipes(),
         "spawn" => spawn(),
         "epoll" => epoll(),
+        "summed" => summed::all(),
         "limits" => limits::all(),
         "machine" => {
             println!("{}", machine::line());
             Ok(())
         }
-        _ => Err(io::Error::other("scaling chunk|capacity|pipes|spawn|epoll|limits|machine")),
+        _ => {
+            Err(io::Error::other("scaling chunk|capacity|pipes|spawn|epoll|summed|limits|machine"))
+        }
     }
 }
 
@@ -64,6 +70,22 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// What each engine took in each round.
+fn take_turns(turns: &mut [Turn<'_>], rounds: usize) -> io::Result<Vec<Vec<Taken>>> {
+    let mut taken = vec![Vec::new(); turns.len()];
+    for (_, turn) in &mut *turns {
+        turn()?; // nothing is new any more
+    }
+    for round in 0..rounds {
+        for index in 0..turns.len() {
+            // There and back, so that none always comes after the same one.
+            let index = if round % 2 == 0 { index } else { turns.len() - 1 - index };
+            taken[index].push(turns[index].1()?);
+        }
+    }
+    Ok(taken)
+}
+
 /// Prints a line for each engine: size, engine, the median of `value`, of the CPU time of a unit, and of the ratio to
 /// the first engine, above 1 where this one is faster. A turn does `units` of what is measured.
 fn rounds(
@@ -72,17 +94,7 @@ fn rounds(
     units: f64,
     value: fn(f64) -> f64,
 ) -> io::Result<()> {
-    let mut taken = vec![Vec::new(); turns.len()];
-    for (_, turn) in &mut *turns {
-        turn()?; // nothing is new any more
-    }
-    for round in 0..ROUNDS {
-        for index in 0..turns.len() {
-            // There and back, so that none always comes after the same one.
-            let index = if round % 2 == 0 { index } else { turns.len() - 1 - index };
-            taken[index].push(turns[index].1()?);
-        }
-    }
+    let taken = take_turns(turns, ROUNDS)?;
     for (index, (engine, _)) in turns.iter().enumerate() {
         let seconds = |taken: &Taken| taken.clock.as_secs_f64() / units;
         let clock = median(taken[index].iter().map(seconds).collect());

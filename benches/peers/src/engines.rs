@@ -30,8 +30,8 @@ pub(crate) struct Duct;
 // ---------------------------------------------------------------- pipes
 
 pub(crate) trait Pipes {
-    type Reader: From<OwnedFd> + Into<OwnedFd>;
-    type Writer: From<OwnedFd> + Into<OwnedFd>;
+    type Reader: From<OwnedFd> + Into<OwnedFd> + 'static;
+    type Writer: From<OwnedFd> + Into<OwnedFd> + 'static;
     fn pipe() -> io::Result<(Self::Reader, Self::Writer)>;
     fn read(from: &mut Self::Reader, buffer: &mut [u8]) -> io::Result<usize>;
     fn write(to: &mut Self::Writer, bytes: &[u8]) -> io::Result<usize>;
@@ -125,8 +125,10 @@ impl Pipes for Libc {
 pub(crate) trait Splices: Pipes {
     fn grow(pipe: BorrowedFd<'_>, bytes: u32) -> io::Result<()>;
     fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> io::Result<usize>;
-    /// Of memory that nobody can write to any more.
-    fn vmsplice(to: &Self::Writer, bytes: &'static [u8]) -> io::Result<usize>;
+    /// # Safety
+    ///
+    /// The memory stays, and nobody writes to it, until the bytes have been read out of the pipe.
+    unsafe fn vmsplice(to: &Self::Writer, bytes: &[u8]) -> io::Result<usize>;
 }
 
 impl Splices for Rawpipe {
@@ -138,9 +140,9 @@ impl Splices for Rawpipe {
         let flags = rawpipe::splice::SpliceFlags::empty();
         Ok(rawpipe::splice::splice(from, None, to, None, most, flags)?)
     }
-    fn vmsplice(to: &rawpipe::PipeWriter, bytes: &'static [u8]) -> io::Result<usize> {
+    unsafe fn vmsplice(to: &rawpipe::PipeWriter, bytes: &[u8]) -> io::Result<usize> {
         let flags = rawpipe::splice::SpliceFlags::empty();
-        // SAFETY: a shared reference for ever: nobody writes there, whoever has the pages.
+        // SAFETY: passed on to the caller.
         Ok(unsafe { rawpipe::splice::vmsplice(to, &[IoSlice::new(bytes)], flags) }?)
     }
 }
@@ -153,10 +155,10 @@ impl Splices for Rustix {
         let flags = rustix::pipe::SpliceFlags::empty();
         Ok(rustix::pipe::splice(from, None, to, None, most, flags)?)
     }
-    fn vmsplice(to: &OwnedFd, bytes: &'static [u8]) -> io::Result<usize> {
+    unsafe fn vmsplice(to: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
         let slice = rustix::pipe::IoSliceRaw::from_slice(bytes);
         let flags = rustix::pipe::SpliceFlags::empty();
-        // SAFETY: a shared reference for ever: nobody writes there, whoever has the pages.
+        // SAFETY: passed on to the caller.
         Ok(unsafe { rustix::pipe::vmsplice(to, &[slice], flags) }?)
     }
 }
@@ -170,7 +172,7 @@ impl Splices for Nix {
         let flags = nix::fcntl::SpliceFFlags::empty();
         Ok(nix::fcntl::splice(from, None, to, None, most, flags)?)
     }
-    fn vmsplice(to: &OwnedFd, bytes: &'static [u8]) -> io::Result<usize> {
+    unsafe fn vmsplice(to: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
         // It is not `unsafe` there, and should be: that nobody writes is for the caller to know.
         let flags = nix::fcntl::SpliceFFlags::empty();
         Ok(nix::fcntl::vmsplice(to, &[IoSlice::new(bytes)], flags)?)
@@ -188,10 +190,10 @@ impl Splices for Libc {
         // SAFETY: no offsets, so no pointers.
         count(unsafe { libc::splice(from, ptr::null_mut(), to, ptr::null_mut(), most, 0) })
     }
-    fn vmsplice(to: &OwnedFd, bytes: &'static [u8]) -> io::Result<usize> {
+    unsafe fn vmsplice(to: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
         let base = bytes.as_ptr().cast_mut().cast();
         let slice = libc::iovec { iov_base: base, iov_len: bytes.len() };
-        // SAFETY: one slice, of a shared reference for ever: nobody writes there, whoever has the pages.
+        // SAFETY: one slice; the rest is passed on to the caller.
         count(unsafe { libc::vmsplice(to.as_raw_fd(), &raw const slice, 1, 0) })
     }
 }

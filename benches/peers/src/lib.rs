@@ -2,17 +2,19 @@
 //!
 //! [`QUESTIONS`] is all of it. An [`Engine`] is named after its crate; `rawpipe` is what this crate does
 //! without being asked for more, `rawpipe-…` and `…-vmsplice` are what it is told to do. What crates do
-//! stands in [`engines`], one `impl` for each of them; the code around their calls is the same for all,
-//! in [`work`]. Processes, files and the check of each byte are those of the crate's own benchmarks.
+//! stands in [`engines`], one `impl` for each of them, and in [`summed`]; the code around their calls is the
+//! same for all, in [`work`]. Processes, files and the check of each byte are those of the crate's own benchmarks.
 
 #[path = "../../common/mod.rs"]
 mod common;
 mod engines;
 #[path = "../../common/programs.rs"]
 mod programs;
+mod summed;
 mod work;
 
-use common::{Input, Move, Place, Sink};
+use common::summed::{self as ways, Way};
+use common::{Input, Move, Place, Sink, Summed};
 use engines::{
     Duct, Interprocess, Libc, Nix, OsPipe, Rawpipe, RawpipeSpawn, Rustix, Std, Subprocess,
 };
@@ -33,6 +35,14 @@ pub struct Question {
     pub engines: &'static [Engine],
 }
 
+impl Question {
+    /// The engine that all are compared with.
+    pub fn own(&self) -> usize {
+        let position = |name| self.engines.iter().position(|engine| engine.name == name);
+        position("rawpipe-shared").or_else(|| position("rawpipe")).expect("one of them")
+    }
+}
+
 /// A crate, or one of its ways.
 pub struct Engine {
     pub name: &'static str,
@@ -42,6 +52,8 @@ pub struct Engine {
 enum Work {
     /// From process to process.
     Move(Move),
+    /// The same, by chunks of a length, where both work.
+    Sum(Way, usize),
     Repeat(Repeated),
     /// A program, and what is fed to it.
     Run(Program, usize),
@@ -78,7 +90,47 @@ const fn runs(name: &'static str, program: Program, fed: usize) -> Engine {
     engine(name, Work::Run(program, fed))
 }
 
+/// How many chunks of this length are a turn.
+const fn count(chunk: usize) -> u64 {
+    let count = MOVED / chunk as u64;
+    if count < 32 << 10 { count } else { 32 << 10 }
+}
+
+macro_rules! made_and_summed {
+    ($name:literal, $text:literal, $chunk:expr) => {
+        Question {
+            name: $name,
+            text: $text,
+            bytes: Some(count($chunk) * $chunk as u64),
+            engines: &[
+                engine("std", Work::Sum(ways::by_std, $chunk)),
+                engine("std-vec", Work::Sum(ways::by_std_vec, $chunk)),
+                engine("rawpipe", Work::Sum(ways::by_chunks, $chunk)),
+                engine("rawpipe-afterread", Work::Sum(ways::by_chunks_after_read, $chunk)),
+                engine("rawpipe-shared", Work::Sum(ways::by_shared, $chunk)),
+                engine("rawpipe-shared-adaptive", Work::Sum(ways::by_shared_adaptive, $chunk)),
+                engine("rustix-vmsplice", Work::Sum(summed::by_vmsplice::<Rustix>, $chunk)),
+                engine("nix-vmsplice", Work::Sum(summed::by_vmsplice::<Nix>, $chunk)),
+                engine("shmem-ipc", Work::Sum(summed::by_shmem_ipc, $chunk)),
+                engine("ipc_ring", Work::Sum(summed::by_ipc_ring, $chunk)),
+            ],
+        }
+    };
+}
+
 pub const QUESTIONS: &[Question] = &[
+    made_and_summed!(
+        "made_and_summed_64",
+        "every byte is made in one process and summed in another, on two CPUs, by chunks of 64 bytes; here *it* is \
+         compared with `rawpipe-shared`. `…-vmsplice` lends a ring of chunks to a pipe of 1 MiB, and fills a chunk again \
+         when the pipe must have let go of it. shmem-ipc works in a ring as well, with its unsafe calls for trusted \
+         peers; ipc_ring copies into one and out of it. Neither has an end of file, nor notices that a peer has died \
+         as soon as it has",
+        64
+    ),
+    made_and_summed!("made_and_summed_4k", "the same by 4 KiB", 4 * KIB),
+    made_and_summed!("made_and_summed_64k", "the same by 64 KiB", 64 * KIB),
+    made_and_summed!("made_and_summed_1m", "the same by 1 MiB", MIB),
     Question {
         name: "write_read",
         text: "memory → a pipe as it comes → the buffer of another process on another CPU, by `write` and \
@@ -267,6 +319,7 @@ impl Engine {
     pub fn check(&self, here: &Here) -> io::Result<()> {
         match &self.work {
             Work::Move(work) => work.check(&here.input),
+            Work::Sum(..) => self.run(here, 1).map(drop),
             Work::Repeat(work) => work(here, 1).map(drop),
             Work::Run(program, fed) => {
                 let got = program(here, here.fed(*fed))?;
@@ -280,10 +333,20 @@ impl Engine {
         }
     }
 
+    /// How many turns take about so long, or twice as long where each begins with new rings.
+    pub fn often(&self, here: &Here, target: Duration) -> io::Result<u64> {
+        let target = if matches!(self.work, Work::Sum(..)) { target * 2 } else { target };
+        common::often(target, 1, u64::MAX, |turns| self.run(here, turns))
+    }
+
     /// How long so many turns take. Their number of bytes is checked.
     pub fn run(&self, here: &Here, turns: u64) -> io::Result<Duration> {
         match &self.work {
             Work::Move(work) => Ok(work.run(&here.input, turns * MOVED)?.elapsed),
+            Work::Sum(way, chunk) => {
+                let work = Summed { way: *way, chunk: *chunk, place: Place::Apart };
+                work.run(turns * count(*chunk))
+            }
             Work::Repeat(work) => work(here, turns),
             Work::Run(program, fed) => {
                 let right = if *fed == 0 { work::WRITTEN } else { *fed };

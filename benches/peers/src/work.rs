@@ -22,7 +22,7 @@ pub(crate) type Program = fn(&Here, &'static [u8]) -> io::Result<Vec<u8>>;
 
 const SMALL: usize = 64 << 10;
 /// As much as everybody may ask for.
-const LARGE: u32 = 1 << 20;
+pub(crate) const LARGE: u32 = 1 << 20;
 /// Of a large pipe, so that one side fills while the other drains.
 const QUARTER: usize = LARGE as usize / 4;
 
@@ -73,7 +73,7 @@ fn link<P: Pipes>() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader.into(), writer.into()))
 }
 
-fn large_link<P: Splices>() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn large_link<P: Splices>() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer): (OwnedFd, OwnedFd) = link::<P>()?;
     P::grow(writer.as_fd(), LARGE)?;
     Ok((reader, writer))
@@ -125,7 +125,8 @@ fn lend_memory<P: Splices>(
     stream.send(|length| {
         let mut bytes = black_box(&memory[..length]);
         while !bytes.is_empty() {
-            bytes = &bytes[P::vmsplice(&to, bytes)?..];
+            // SAFETY: a shared reference for ever: nobody writes there, whoever has the pages.
+            bytes = &bytes[unsafe { P::vmsplice(&to, bytes) }?..];
         }
         Ok(())
     })?;

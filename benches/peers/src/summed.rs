@@ -1,0 +1,124 @@
+//! What other crates do where one process makes the bytes and another one sums them: shared memory, and pages that are
+//! lent to a pipe. Rings have the size of this crate's.
+
+use crate::common::summed::{Ends, Numbers};
+use crate::common::touched;
+use crate::engines::Splices;
+use crate::work::{LARGE, large_link};
+use ipc_ring::{RingReader, RingWriter};
+use shmem_ipc::sharedring::{Receiver, Sender};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn ring_size(chunk: usize) -> usize {
+    (8 * chunk).max(1 << 20)
+}
+
+/// A ring of chunks, each of which is filled again when the pipe must have been emptied of it.
+pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
+    const PAGE: usize = 4096;
+    let (reader, writer) = large_link::<P>()?;
+    let (mut reader, writer) = (P::Reader::from(reader), P::Writer::from(writer));
+    Ok(Ends {
+        make: Box::new(move |count, _| {
+            // A pipe has a slot for each page of its size, and a chunk takes one for each of its pages, or for its part of
+            // one. So this many chunks, but for the oldest, fill it.
+            let chunks = LARGE as usize / PAGE / chunk.div_ceil(PAGE) + 1;
+            let mut numbers = Numbers::default();
+            let mut ring = touched(chunks * chunk).chunks_exact_mut(chunk).collect::<Vec<_>>();
+            for index in (0..chunks).cycle().take(usize::try_from(count).map_err(io::Error::other)?)
+            {
+                numbers.fill(ring[index]);
+                let mut left = &*ring[index];
+                while !left.is_empty() {
+                    // SAFETY: memory that is never freed, and is written to again after all other chunks have been lent,
+                    // which together fill the pipe; what has left the pipe was copied by the reader's `read`.
+                    left = &left[unsafe { P::vmsplice(&writer, left) }?..];
+                }
+            }
+            Ok(())
+        }),
+        sum: Box::new(move |sum, buffer| {
+            loop {
+                match P::read(&mut reader, buffer)? {
+                    0 => return Ok(()),
+                    count => sum.add(&buffer[..count]),
+                }
+            }
+        }),
+    })
+}
+
+/// Both sides work in the ring, by the form for peers that are trusted. It has no end of file.
+pub(crate) fn by_shmem_ipc(chunk: usize) -> io::Result<Ends> {
+    let capacity = ring_size(chunk);
+    let mut sender = Sender::<u8>::new(capacity).map_err(io::Error::other)?;
+    let memory = sender.memfd().as_file().try_clone()?;
+    let (empty, full) = (sender.empty_signal().try_clone()?, sender.full_signal().try_clone()?);
+    let receiver = Receiver::<u8>::open(capacity, memory, empty, full);
+    let mut receiver = receiver.map_err(io::Error::other)?;
+    Ok(Ends {
+        make: Box::new(move |count, _| {
+            let mut numbers = Numbers::default();
+            for _ in 0..count {
+                let mut left = chunk;
+                while left > 0 {
+                    sender.block_until_writable().map_err(io::Error::other)?;
+                    let fill = |room: &mut [u8]| {
+                        let len = room.len().min(left);
+                        numbers.fill(&mut room[..len]);
+                        left -= len;
+                        len
+                    };
+                    // SAFETY: there is one sender and one receiver, each in a process that was forked for it.
+                    unsafe { sender.send_trusted(fill) }.map_err(io::Error::other)?;
+                }
+            }
+            Ok(())
+        }),
+        sum: Box::new(move |sum, buffer| {
+            while sum.left() > 0 {
+                receiver.block_until_readable().map_err(io::Error::other)?;
+                let add = |bytes: &[u8]| {
+                    // As much as the others read at once, so that the sender has room meanwhile.
+                    let len = bytes.len().min(buffer.len());
+                    sum.add(&bytes[..len]);
+                    len
+                };
+                // SAFETY: as above.
+                unsafe { receiver.receive_trusted(add) }.map_err(io::Error::other)?;
+            }
+            Ok(())
+        }),
+    })
+}
+
+/// Copies into the ring and out of it. It has no end of file.
+pub(crate) fn by_ipc_ring(chunk: usize) -> io::Result<Ends> {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let path = format!("/dev/shm/peers-ring-{}-{number}", std::process::id());
+    let mut writer = RingWriter::create(&path, ring_size(chunk).next_power_of_two())
+        .map_err(io::Error::other)?;
+    let reader = RingReader::open(&path);
+    std::fs::remove_file(&path)?;
+    let mut reader = reader.map_err(io::Error::other)?;
+    Ok(Ends {
+        make: Box::new(move |count, buffer| {
+            let mut numbers = Numbers::default();
+            for _ in 0..count {
+                numbers.fill(buffer);
+                writer.push(buffer, None).map_err(io::Error::other)?;
+            }
+            Ok(())
+        }),
+        sum: Box::new(move |sum, _| {
+            let mut record = Vec::new();
+            while sum.left() > 0 {
+                reader.pop(&mut record, None).map_err(io::Error::other)?;
+                sum.add(&record);
+            }
+            Ok(())
+        }),
+    })
+}

@@ -1,0 +1,203 @@
+//! `summed`: one process makes every byte, another one sums every word, and the sums are compared in each run.
+//!
+//! A line has the situation, the length of a chunk, the engine, what was measured, the CPU seconds of both processes for a
+//! GiB (where both are children: else there is no figure of them), the lower quartile, the median and the upper quartile of the ratio to std, and the ratio of the CPU seconds to
+//! std's. std is the better, in the median, of `std` and `std-vec`. Situations:
+//!
+//! - `limit`: GiB/s of one process that only makes bytes (`make`) or only sums them (`sum`), in one chunk.
+//! - `free`, `one`, `two`: GiB/s with both processes where the scheduler puts them, on one CPU, each on one of its own.
+//! - `busy-1`, `busy-2`, `busy-4`: as `free`, beside so many processes that only count, each held on a CPU.
+//! - `trip-0`, `trip-1`, ...: microseconds of a message there and back, made and summed on both sides, beside so many.
+//! - `set-up`: microseconds for a pair that is made, carries a byte and is dropped.
+//!
+//! Every engine has turns of about the same duration, whatever it moves meanwhile. The first lap of a new ring is in it.
+
+use super::common::summed::{Numbers, SIZES, Sum, TRIPS, WAYS, round_trips};
+use super::common::*;
+use super::{GIB, Taken, Turn, children_cpu, median, take_turns};
+use std::hint::black_box;
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+struct Plan {
+    rounds: usize,
+    turn: Duration,
+}
+
+pub(crate) fn all() -> io::Result<()> {
+    let mut arguments = std::env::args().skip(2).map(|argument| argument.parse());
+    let mut number = |usual| arguments.next().unwrap_or(Ok(usual)).map_err(io::Error::other);
+    let plan = Plan {
+        rounds: usize::try_from(number(9)?.max(1)).map_err(io::Error::other)?,
+        turn: Duration::from_millis(number(120)?),
+    };
+    println!(
+        "# situation\tchunk\tengine\tvalue\tCPU seconds per GiB\tratio: quartile\tmedian\tquartile\tof CPU"
+    );
+    let input = Input::new()?;
+    limits(&plan)?;
+    for (situation, place, busy) in [
+        ("free", Place::Free, 0),
+        ("one", Place::Together, 0),
+        ("two", Place::Apart, 0),
+        ("busy-1", Place::Free, 1),
+        ("busy-2", Place::Free, 2),
+        ("busy-4", Place::Free, 4),
+    ] {
+        let _busy = Busy::some(busy)?;
+        for chunk in SIZES {
+            streams(&plan, &input, situation, place, chunk)?;
+        }
+    }
+    for (situation, busy) in [("trip-0", 0), ("trip-1", 1), ("trip-2", 2), ("trip-4", 4)] {
+        let _busy = Busy::some(busy)?;
+        for len in [64, 64 * KIB] {
+            trips(&plan, &input, situation, len)?;
+        }
+    }
+    set_up(&plan, &input)
+}
+
+/// A turn that does something as often as takes about as long as it should, and takes what one of them would.
+fn timed<'a>(
+    plan: &Plan,
+    each: f64,
+    mut run: impl FnMut(u64) -> io::Result<Duration> + 'a,
+) -> io::Result<Box<dyn FnMut() -> io::Result<Taken> + 'a>> {
+    let count = often(plan.turn, 16, u64::MAX, &mut run)?;
+    #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
+    let share = each / count as f64;
+    Ok(Box::new(move || {
+        let before = children_cpu();
+        let clock = run(count)?.mul_f64(share);
+        Ok(Taken { clock, cpu: children_cpu().saturating_sub(before).mul_f64(share) })
+    }))
+}
+
+/// So many chunks are a GiB.
+#[expect(clippy::cast_precision_loss, reason = "a measured amount")]
+fn in_a_gib(chunk: usize) -> f64 {
+    GIB / chunk as f64
+}
+
+fn streams(
+    plan: &Plan,
+    input: &Input,
+    situation: &str,
+    place: Place,
+    chunk: usize,
+) -> io::Result<()> {
+    let mut turns: Vec<Turn<'_>> = Vec::new();
+    for (engine, way) in WAYS.into_iter().filter(|(engine, _)| input.allows(engine)) {
+        let work = Summed { way, chunk, place };
+        turns.push((engine, timed(plan, in_a_gib(chunk), move |count| work.run(count))?));
+    }
+    print(plan, situation, chunk, &mut turns, |seconds| 1.0 / seconds)
+}
+
+fn trips(plan: &Plan, input: &Input, situation: &str, len: usize) -> io::Result<()> {
+    let mut turns: Vec<Turn<'_>> = Vec::new();
+    for (engine, sides) in TRIPS.into_iter().filter(|(engine, _)| input.allows(engine)) {
+        turns.push((engine, timed(plan, 1.0, move |count| round_trips(sides, len, count))?));
+    }
+    print(plan, situation, len, &mut turns, |seconds| seconds * 1e6)
+}
+
+fn set_up(plan: &Plan, input: &Input) -> io::Result<()> {
+    type Make = fn() -> io::Result<u8>;
+    let engines: [(_, Make); 3] = [
+        ("std", || {
+            let ((mut reader, mut writer), mut byte) = (io::pipe()?, [0]);
+            writer.write_all(&[7])?;
+            reader.read_exact(&mut byte)?;
+            Ok(byte[0])
+        }),
+        ("rawpipe", || {
+            let ((reader, writer), mut byte) = (rawpipe::pipe()?, [0]);
+            writer.write_all(&[7])?;
+            reader.read_exact(&mut byte)?;
+            Ok(byte[0])
+        }),
+        ("rawpipe-shared", || {
+            let (mut reader, mut writer) = rawpipe::chunk::shared()?;
+            writer.chunk()?[0] = 7;
+            writer.send(1)?;
+            Ok(reader.recv()?.map_or(0, |record| record[0]))
+        }),
+    ];
+    let mut turns: Vec<Turn<'_>> = Vec::new();
+    for (engine, make) in engines.into_iter().filter(|(engine, _)| input.allows(engine)) {
+        let run = move |count| {
+            let clock = Instant::now();
+            for _ in 0..count {
+                let byte = make()?;
+                require(byte == 7, || format!("{byte} came out"))?;
+            }
+            Ok(clock.elapsed())
+        };
+        turns.push((engine, timed(plan, 1.0, run)?));
+    }
+    print(plan, "set-up", 1, &mut turns, |seconds| seconds * 1e6)
+}
+
+/// What no transfer between two processes can be faster than.
+fn limits(plan: &Plan) -> io::Result<()> {
+    for chunk in SIZES {
+        let (filled, summed) = (touched(chunk), touched(chunk));
+        let make = |count| {
+            let (mut numbers, clock) = (Numbers::default(), Instant::now());
+            (0..count).for_each(|_| numbers.fill(black_box(&mut *filled)));
+            Ok(clock.elapsed())
+        };
+        let sum = |count| {
+            let (mut sum, clock) = (Sum::new(count, chunk), Instant::now());
+            (0..count).for_each(|_| sum.add(black_box(&*summed)));
+            require(black_box(sum).left() == 0, || "not all bytes".to_owned())?;
+            Ok(clock.elapsed())
+        };
+        let mut turns: Vec<Turn<'_>> = vec![
+            ("make", timed(plan, in_a_gib(chunk), make)?),
+            ("sum", timed(plan, in_a_gib(chunk), sum)?),
+        ];
+        print(plan, "limit", chunk, &mut turns, |seconds| 1.0 / seconds)?;
+    }
+    Ok(())
+}
+
+/// A line for each engine, with what the turns took.
+fn print(
+    plan: &Plan,
+    situation: &str,
+    chunk: usize,
+    turns: &mut [Turn<'_>],
+    value: fn(f64) -> f64,
+) -> io::Result<()> {
+    let taken = take_turns(turns, plan.rounds)?;
+    let of = |index: usize, part: fn(&Taken) -> Duration| -> Vec<f64> {
+        taken[index].iter().map(|taken| part(taken).as_secs_f64()).collect()
+    };
+    let clock = |index| of(index, |taken| taken.clock);
+    let cpu = |index| of(index, |taken| taken.cpu);
+    let ratios = |those: Vec<f64>, these: Vec<f64>| {
+        let mut ratios: Vec<_> = those.iter().zip(&these).map(|(that, this)| that / this).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios
+    };
+    let std = (0..turns.len())
+        .filter(|index| *index == 0 || turns[*index].0.starts_with("std"))
+        .min_by(|one, other| median(clock(*one)).total_cmp(&median(clock(*other))))
+        .expect("the first one");
+    for (index, (engine, _)) in turns.iter().enumerate() {
+        let ratio = ratios(clock(std), clock(index));
+        let at = |quarter: usize| ratio[(ratio.len() - 1) * quarter / 4];
+        let (value, seconds) = (value(median(clock(index))), median(cpu(index)));
+        let of_cpu = median(ratios(cpu(index), cpu(std)));
+        println!(
+            "{situation}\t{chunk}\t{engine}\t{value:.5}\t{seconds:.6}\t{:.3}\t{:.3}\t{:.3}\t{of_cpu:.3}",
+            at(1),
+            at(2),
+            at(3),
+        );
+    }
+    Ok(())
+}

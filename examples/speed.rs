@@ -10,6 +10,10 @@
 //! A value is the median of the rounds. A ratio is the median of the ratios in each round, so it is
 //! not quite the ratio of the values, and differs less from run to run.
 //!
+//! In `made_and_summed` a process makes every byte and another one adds every word, and the sums are compared.
+//! The rows titled `limit: ` move bytes that no process makes, looks at or keeps: they show what the transfer
+//! alone can reach.
+//!
 //! `mem_to_read` and `mem_to_null` send bytes that are there, again and again; in the rows `_filled` the
 //! source makes every byte just before it sends it. A `ChunkWriter` that never uses a page again (which
 //! is the default, in row `rawpipe`) has no bytes that are there: it makes them in both.
@@ -64,6 +68,8 @@ struct Question {
 enum Work {
     /// Bytes from process to process.
     Move(Move),
+    /// The same, where the source makes and the sink sums them.
+    Sum(Summed),
     /// Bytes from file to file.
     Copy(Copy),
     /// A call or an exchange, so many times.
@@ -79,7 +85,23 @@ struct Here {
     tiny: Option<Tiny>,
 }
 
+/// By 64 KiB.
+const fn sum(way: summed::Way) -> Work {
+    Work::Sum(Summed { way, chunk: 64 * KIB, place: Place::Free })
+}
+
 const QUESTIONS: &[Question] = &[
+    Question {
+        path: "made_and_summed",
+        unit: GIB_PER_SECOND,
+        engines: &[
+            ("std", sum(summed::by_std)),
+            ("rawpipe", sum(summed::by_chunks)),
+            ("rawpipe-afterread", sum(summed::by_chunks_after_read)),
+            ("rawpipe-shared", sum(summed::by_shared)),
+            ("rawpipe-shared-adaptive", sum(summed::by_shared_adaptive)),
+        ],
+    },
     // The bytes are there.
     Question {
         path: "mem_to_read",
@@ -233,6 +255,16 @@ const QUESTIONS: &[Question] = &[
     },
 ];
 
+/// No process makes the bytes, looks at them or keeps them.
+const LIMITS: [&str; 6] = [
+    "mem_to_read",
+    "mem_to_null",
+    "file_to_null",
+    "file_to_read",
+    "pipe_to_pipe",
+    "socket_to_socket",
+];
+
 /// What this process has beside it in `spawn_mapped`.
 const RESIDENT: usize = 256 << 20;
 
@@ -241,6 +273,8 @@ fn null() -> io::Result<OwnedFd> {
 }
 
 const NOTE: &str = "\
+made_and_summed: by 64 KiB, every byte is made in one process and summed in another. limit: no process makes
+the bytes, looks at them or keeps them; it shows what the transfer alone can reach.
 _filled: the source makes every byte just before it sends it. Else they are there and sent again, but
 for row rawpipe, a ChunkWriter that gives its pages away for good: it makes them every time.
 std has no fork: that row is the C library's fork, _exit and waitpid.
@@ -324,7 +358,7 @@ impl Work {
     /// placed it, on the CPU of the other or not, and one round shows one placement only.
     const fn longest(&self) -> Duration {
         match self {
-            Self::Move(_) | Self::Copy(_) => Duration::from_millis(40),
+            Self::Move(_) | Self::Sum(_) | Self::Copy(_) => Duration::from_millis(40),
             Self::Repeat(_) | Self::Start(..) => Duration::from_millis(2),
         }
     }
@@ -332,6 +366,7 @@ impl Work {
     fn run(&self, here: &Here, amount: u64) -> io::Result<Run> {
         let elapsed = match self {
             Self::Move(work) => return work.run(&here.input, amount),
+            Self::Sum(work) => work.run(amount / self.unit())?,
             Self::Copy(work) => return work.run(&here.input, amount / FILE as u64),
             Self::Repeat(work) => work(amount)?,
             Self::Start(start, resident) => {
@@ -345,14 +380,19 @@ impl Work {
 
     /// An amount is a multiple of it.
     const fn unit(&self) -> u64 {
-        if matches!(self, Self::Copy(_)) { FILE as u64 } else { 1 }
+        match self {
+            Self::Sum(work) => work.chunk as u64,
+            Self::Copy(_) => FILE as u64,
+            Self::Move(_) | Self::Repeat(_) | Self::Start(..) => 1,
+        }
     }
 
     /// Checks it, and finds the amount that takes about so long.
     fn prepare(&self, here: &Here, target: Duration) -> io::Result<u64> {
-        let (mut amount, most) = match self {
+        let (amount, most) = match self {
             Self::Repeat(_) => (16, u64::MAX),
             Self::Start(..) => (1, u64::MAX),
+            Self::Sum(_) => (1 << 20, u64::MAX),
             Self::Copy(work) => {
                 work.check(&here.input)?;
                 (FILE as u64, u64::MAX)
@@ -363,15 +403,8 @@ impl Work {
                 (1 << 20, if matches!(work.sink, Sink::File(_)) { 32 << 20 } else { u64::MAX })
             }
         };
-        loop {
-            let elapsed = self.run(here, amount)?.elapsed;
-            if elapsed * 4 >= target || amount >= most {
-                let exact = u128::from(amount) * target.as_nanos() / elapsed.as_nanos().max(1);
-                let exact = u64::try_from(exact).unwrap_or(u64::MAX) / self.unit() * self.unit();
-                return Ok(exact.clamp(self.unit(), most));
-            }
-            amount *= 4;
-        }
+        let exact = often(target, amount, most, |amount| Ok(self.run(here, amount)?.elapsed))?;
+        Ok((exact / self.unit() * self.unit()).max(self.unit()))
     }
 }
 
@@ -473,7 +506,7 @@ fn table_head(input: &Input) -> io::Result<String> {
     let capacity = |(end, _): (OwnedFd, OwnedFd)| rawpipe::pipe::capacity(end);
     Ok(format!(
         "{}; pipes of {} KiB for std and {} KiB for rawpipe, files {}\n\n\
-         {:18} {:26} {:>16}   ratio  {:24} mechanism\n",
+         {:23} {:26} {:>16}   ratio  {:24} mechanism\n",
         machine::line(),
         capacity(std_pipe()?)? / KIB,
         capacity(large_pipe()?)? / KIB,
@@ -488,6 +521,7 @@ fn table_head(input: &Input) -> io::Result<String> {
 /// The rows of one question, for people or for programs.
 fn lines(question: &Question, rows: &[Row], csv: bool) -> String {
     let (path, unit) = (question.path, question.unit.name);
+    let title = format!("{}{path}", if LIMITS.contains(&path) { "limit: " } else { "" });
     let best = rows.iter().map(|row| row.ratio).fold(0.0, f64::max);
     let line = |Row { engine, value, ratio, by }: &Row| {
         if csv {
@@ -495,7 +529,7 @@ fn lines(question: &Question, rows: &[Row], csv: bool) -> String {
         }
         let bar = bar(ratio / best);
         let line =
-            format!("{path:18} {engine:26} {value:10.3} {unit:5} {ratio:6.2}×  {bar:24} {by}");
+            format!("{title:23} {engine:26} {value:10.3} {unit:5} {ratio:6.2}×  {bar:24} {by}");
         format!("{}\n", line.trim_end())
     };
     rows.iter().map(line).collect::<String>() + if csv { "" } else { "\n" }

@@ -302,7 +302,7 @@ struct StdSide {
 }
 
 impl StdSide {
-    fn new(from: io::PipeReader, to: io::PipeWriter, len: usize) -> Box<dyn Side> {
+    fn boxed(from: io::PipeReader, to: io::PipeWriter, len: usize) -> Box<dyn Side> {
         Box::new(Self { to, from, memory: vec![1; len + PAGE], len })
     }
 }
@@ -330,7 +330,7 @@ impl Side for StdSide {
 
 fn std_sides(len: usize) -> io::Result<[Box<dyn Side>; 2]> {
     let ((there, to), (from, back)) = (io::pipe()?, io::pipe()?);
-    Ok([StdSide::new(from, to, len), StdSide::new(there, back, len)])
+    Ok([StdSide::boxed(from, to, len), StdSide::boxed(there, back, len)])
 }
 
 struct SharedSide {

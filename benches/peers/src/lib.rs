@@ -121,11 +121,11 @@ macro_rules! made_and_summed {
 pub const QUESTIONS: &[Question] = &[
     made_and_summed!(
         "made_and_summed_64",
-        "every byte is made in one process and summed in another, on two CPUs, by chunks of 64 bytes; here *it* is \
-         compared with `rawpipe-shared`. `…-vmsplice` lends a ring of chunks to a pipe of 1 MiB, and fills a chunk again \
-         when the pipe must have let go of it. shmem-ipc works in a ring as well, with its unsafe calls for trusted \
-         peers; ipc_ring copies into one and out of it. Neither has an end of file, nor notices that a peer has died \
-         as soon as it has",
+        "every byte is made in one process and summed in another, on two CPUs, by chunks of 64 bytes. Every crate is \
+         compared with `rawpipe-shared`. `-vmsplice` lends a ring of chunks to a pipe of 1 MiB, and fills a chunk again \
+         once the pipe cannot hold it any more. shmem-ipc fills and reads a ring in place, with its unsafe calls for \
+         trusted peers; ipc_ring copies into a ring and out of it. Neither has an end of file; shmem-ipc never \
+         notices that its peer has died, and ipc_ring only by a timer",
         64
     ),
     made_and_summed!("made_and_summed_4k", "the same by 4 KiB", 4 * KIB),

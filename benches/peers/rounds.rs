@@ -66,8 +66,7 @@ fn answer(question: &Question, here: &Here, plan: &Plan) -> io::Result<()> {
     let mut turns = Vec::new();
     for (index, engine) in engines.iter().enumerate() {
         engine.check(here).map_err(|error| blame(index, error))?;
-        // The first one is not counted: it may find caches cold.
-        let count = engine.run(here, 1).and_then(|_| engine.often(here, plan.turn));
+        let count = engine.often(here, plan.turn);
         turns.push(count.map_err(|error| blame(index, error))?);
     }
     let mut nanos = vec![Vec::new(); engines.len()];

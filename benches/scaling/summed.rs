@@ -29,7 +29,7 @@ pub(crate) fn all() -> io::Result<()> {
     let mut number = |usual| arguments.next().unwrap_or(Ok(usual)).map_err(io::Error::other);
     let plan = Plan {
         rounds: usize::try_from(number(9)?.max(1)).map_err(io::Error::other)?,
-        turn: Duration::from_millis(number(120)?),
+        turn: Duration::from_millis(number(100)?),
     };
     println!(
         "# situation\tchunk\tengine\tvalue\tCPU seconds per GiB\tratio: quartile\tmedian\tquartile\tof CPU"

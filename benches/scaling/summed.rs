@@ -87,6 +87,9 @@ fn streams(
     place: Place,
     chunk: usize,
 ) -> io::Result<()> {
+    // A ring of 8 MiB is new memory in each turn, whose first touch takes 8 ms and more.
+    let turn = if chunk > 256 * KIB { 3 * plan.turn } else { plan.turn };
+    let plan = &Plan { turn, ..*plan };
     let mut turns: Vec<Turn<'_>> = Vec::new();
     for (engine, way) in WAYS.into_iter().filter(|(engine, _)| input.allows(engine)) {
         let work = Summed { way, chunk, place };

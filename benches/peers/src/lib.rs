@@ -333,10 +333,14 @@ impl Engine {
         }
     }
 
-    /// How many turns take about so long, or twice as long where each begins with new rings.
+    /// How many turns take about so long, or longer where each begins with a new ring of this size.
     pub fn often(&self, here: &Here, target: Duration) -> io::Result<u64> {
-        let target = if matches!(self.work, Work::Sum(..)) { target * 2 } else { target };
-        common::often(target, 1, u64::MAX, |turns| self.run(here, turns))
+        let longer = match self.work {
+            Work::Sum(_, chunk) if chunk > 256 * KIB => 4,
+            Work::Sum(..) => 2,
+            Work::Move(_) | Work::Repeat(_) | Work::Run(..) => 1,
+        };
+        common::often(target * longer, 1, u64::MAX, |turns| self.run(here, turns))
     }
 
     /// How long so many turns take. Their number of bytes is checked.

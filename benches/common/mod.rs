@@ -10,23 +10,25 @@
 //! they run.
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unused_imports, reason = "each program uses a part of it")]
-#![allow(unsafe_code, reason = "fork")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 
 mod busy;
 mod cpus;
 pub(crate) mod machine;
 mod parts;
+mod stages;
 pub(crate) mod summed;
 
 pub(crate) use busy::Busy;
 pub(crate) use cpus::{Cpus, Place};
 pub(crate) use parts::*;
+pub(crate) use stages::{finish, start};
 pub(crate) use summed::Summed;
 
+use rawpipe::PipeWriter;
 use rawpipe::chunk::{ChunkMechanism, ChunkWriter};
-use rawpipe::process::{self, Child};
-use rawpipe::{PipeReader, PipeWriter};
+use rawpipe::process::Child;
+use stages::{Report, SOURCE, clocked, stage};
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{self, Seek, Write};
@@ -299,40 +301,6 @@ impl Move {
     }
 }
 
-/// Starts a process that goes to its CPU, gets its buffer ready, says so, does its part, and says how many bytes.
-fn stage(
-    place: Place,
-    reporter: &PipeWriter,
-    number: u8,
-    chunk: usize,
-    part: impl FnOnce(&mut [u8]) -> io::Result<Moved>,
-) -> io::Result<Child> {
-    start(|| {
-        place.take(number == SOURCE)?;
-        let buffer = touched(chunk);
-        Report::send(reporter, number, &Moved { bytes: 0, by: "" })?;
-        let moved = part(buffer)?;
-        Report::send(reporter, number, &moved)
-    })
-}
-
-/// From the word to go, which is that `go` is dropped, until all stages are done.
-fn clocked(
-    reports: &PipeReader,
-    stages: Vec<Child>,
-    go: PipeWriter,
-) -> io::Result<(Duration, Vec<Report>)> {
-    for _ in &stages {
-        Report::receive(reports)?; // ready
-    }
-    let clock = Instant::now();
-    drop(go);
-    let done: Result<Vec<_>, _> = stages.iter().map(|_| Report::receive(reports)).collect();
-    let elapsed = clock.elapsed();
-    stages.into_iter().try_for_each(finish)?;
-    Ok((elapsed, done?))
-}
-
 /// How often something must be done to take about so long, from `count` on and at most `most`.
 pub(crate) fn often(
     target: Duration,
@@ -350,38 +318,6 @@ pub(crate) fn often(
             return Ok(u64::try_from(exact).unwrap_or(u64::MAX).clamp(1, most));
         }
         count *= 4;
-    }
-}
-
-/// The number of the first stage. The sink's is 0.
-const SOURCE: u8 = 2;
-
-/// What a stage says when it is ready, and when it is done.
-struct Report {
-    bytes: u64,
-    stage: u8,
-    by: String,
-}
-
-impl Report {
-    /// The number of bytes, that of the stage, and the mechanism up to a byte that is 0.
-    const LEN: usize = 32;
-
-    fn send(to: &PipeWriter, stage: u8, moved: &Moved) -> io::Result<()> {
-        let mut line = [0; Self::LEN];
-        line[..8].copy_from_slice(&moved.bytes.to_le_bytes());
-        line[8] = stage;
-        line[9..][..moved.by.len()].copy_from_slice(moved.by.as_bytes());
-        Ok(to.write_all(&line)?)
-    }
-
-    fn receive(from: &PipeReader) -> io::Result<Self> {
-        let mut line = [0; Self::LEN];
-        from.read_exact(&mut line)?;
-        let (bytes, rest) = line.split_first_chunk().expect("as long as a number");
-        let by = rest[1..].split(|byte| *byte == 0).next().unwrap_or_default();
-        let by = String::from_utf8_lossy(by).into_owned();
-        Ok(Self { bytes: u64::from_le_bytes(*bytes), stage: rest[0], by })
     }
 }
 
@@ -436,25 +372,4 @@ impl Copy {
         self.run(input, 1)?;
         input.check_output(FILE as u64, input.memory.len())
     }
-}
-
-/// Forks a process that does this and ends.
-pub(crate) fn start(body: impl FnOnce() -> io::Result<()>) -> io::Result<Child> {
-    // SAFETY: the programs that use this have one thread, as `Input::new` has checked, and nothing
-    // but descriptors and memory of their own.
-    let child = unsafe {
-        process::fork_with(|| match body() {
-            Ok(()) => 0,
-            Err(error) => {
-                let _ = io::stderr().write_all(format!("a process: {error}\n").as_bytes());
-                1
-            }
-        })
-    };
-    Ok(child?)
-}
-
-pub(crate) fn finish(mut child: Child) -> io::Result<()> {
-    let status = child.wait()?;
-    require(status.success(), || format!("a process ended with {status}"))
 }

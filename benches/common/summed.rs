@@ -3,7 +3,8 @@
 //! A [`Way`] makes the two [`Ends`]. [`Summed::run`] forks a process for each and measures from the word to go until the
 //! last byte is summed. The sum is compared in every run, with what it must be.
 
-use super::{KIB, MIB, Moved, PAGE, Place, SOURCE, clocked, finish, require, stage, start};
+use super::stages::{SOURCE, clocked, finish, stage, start};
+use super::{KIB, MIB, Moved, PAGE, Place, require};
 use rawpipe::Wait;
 use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
 use rawpipe::chunk::{ChunkReader, ChunkWriter, Reuse, WriterBuilder};

@@ -1,9 +1,8 @@
 //! Shared chunks whose halves are in different programs. Each test runs alone in a process.
-//!
-//! `RAWPIPE_TEST_STEPS` is how many steps a hostile peer takes (20,000).
 #![allow(unsafe_code, reason = "mappings, limits, and halves made of descriptors")]
 
-use crate::common::bytes::Random;
+mod hostile;
+
 use crate::common::{self, Filter, NO_FILTER, child, filtered, nr, open_fds, skip};
 use rawpipe::chunk::shared::{SharedBuilder, SharedCopier, SharedWriter};
 use rawpipe::event::{PollEvents, PollFd, poll};
@@ -16,15 +15,14 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use hostile::*;
+
 const PROT_READ: usize = 1;
 const PROT_WRITE: usize = 2;
 const MAP_SHARED: usize = 1;
 const RLIMIT_FSIZE: usize = 1;
 
-/// Where the control page has what. The documentation of the module says the same.
-const POSITIONS: [u64; 2] = [0, 256];
-const WANTS: [u64; 2] = [128, 384];
-const STATES: [u64; 2] = [128 + WORD, 384 + WORD];
+/// Where the control page says by whom it was made. The documentation of the module says the same.
 const FORMAT: u64 = 512;
 const WORD: u64 = size_of::<usize>() as u64;
 
@@ -131,34 +129,6 @@ fn record_longer_than_the_buffer_emsgsize_stays() {
     assert_eq!(reader.try_recv(&mut buf), Ok(Some(1)));
 }
 
-/// The reader's program has no way to the ring but reading, and nobody can cut it off.
-fn reader_cannot_write_eperm() {
-    if !supported() {
-        return;
-    }
-    let (parts, mut writer) = SharedBuilder::new().pass_reader().unwrap();
-    send(&mut writer, b"mine");
-    let ring = &parts[1];
-    assert_eq!(map(ring.as_fd(), PROT_READ | PROT_WRITE), Err(Errno::EPERM));
-    let path = format!("/proc/self/fd/{}", ring.as_raw_fd());
-    let again = File::options().read(true).write(true).open(path).unwrap();
-    assert_eq!(map(again.as_fd(), PROT_READ | PROT_WRITE), Err(Errno::EPERM));
-    let address = map(ring.as_fd(), PROT_READ).unwrap();
-    // SAFETY: changes the protection of the page just mapped.
-    let answer = unsafe { raw::syscall3(nr::MPROTECT, address, 4096, PROT_READ | PROT_WRITE) };
-    assert_eq!(errno(answer), Errno::EACCES);
-    for file in &parts[..2] {
-        let file = File::from(file.try_clone().unwrap());
-        assert_eq!(file.set_len(0).unwrap_err().kind(), ErrorKind::PermissionDenied);
-        assert_eq!(file.set_len(1 << 30).unwrap_err().kind(), ErrorKind::PermissionDenied);
-    }
-    let file = File::from(ring.try_clone().unwrap());
-    assert_eq!(file.write_at(b"x", 0).unwrap_err().kind(), ErrorKind::PermissionDenied);
-    assert_eq!(super::passing::writer(copies(&parts)).unwrap_err(), Errno::EPERM);
-    let mut buf = [0; 4];
-    assert_eq!((reader(parts).unwrap().recv(&mut buf), &buf), (Ok(Some(4)), b"mine"));
-}
-
 /// What is not a pair's, or not this version's, becomes no half.
 fn parts_of_something_else() {
     if !supported() {
@@ -208,127 +178,6 @@ fn parts_taken_twice_ebusy() {
     assert_eq!((reader.recv(&mut buf), &buf), (Ok(Some(1)), b"3"));
 }
 
-/// A peer cannot make two writers of one, by saying that the half is free.
-fn forked_child_of_a_writer_for_a_program_ebusy() {
-    if !supported() {
-        return;
-    }
-    let (parts, mut writer) = SharedBuilder::new().pass_reader().unwrap();
-    writer.chunk().unwrap();
-    let control = File::from(parts[0].try_clone().unwrap());
-    for state in STATES {
-        control.write_all_at(&0_usize.to_ne_bytes(), state).unwrap();
-    }
-    let mut copy = child(|| u8::from(writer.chunk().err() != Some(Errno::EBUSY)));
-    assert!(copy.wait().unwrap().success());
-    assert!(writer.send(1).is_ok());
-}
-
-/// Whatever a peer stores, and whenever: a record within the ring or an error, no panic, no endless wait.
-fn hostile_peer() {
-    if !supported() {
-        return;
-    }
-    let steps = env::var("RAWPIPE_TEST_STEPS").map_or(20_000, |text| text.parse().unwrap());
-    let steps = times(steps);
-    let mut random = Random::new();
-    let (mut records, mut refused) = (0, 0);
-    for _ in 0..steps / 100 {
-        let builder = SharedBuilder::new().chunk(200).ring(1);
-        let (reading, mut copier) = builder.pass_writer().unwrap();
-        let (writing, mut filler) = builder.pass_reader().unwrap();
-        let mut honest = writer(copies(&reading)).unwrap();
-        let mut buf = [0; 200];
-        for _ in 0..100 {
-            for parts in [&reading, &writing] {
-                disturb(&mut random, parts);
-            }
-            if random.below(2) == 0 && honest.try_chunk().is_ok() {
-                let _ = honest.send(1 + random.below(200));
-            }
-            match copier.try_recv(&mut buf) {
-                Ok(Some(len)) => records += usize::from((1..=200).contains(&len)),
-                Ok(None) | Err(Errno::EAGAIN | Errno::EBUSY) => {}
-                Err(errno) => {
-                    assert!([Errno::EPROTO, Errno::EMSGSIZE].contains(&errno), "{errno}");
-                    refused += 1;
-                }
-            }
-            let filled = filler.try_chunk().map(|chunk| chunk.fill(7));
-            if let Err(errno) = filled.and_then(|()| filler.send(1 + random.below(200))) {
-                let expected = [Errno::EAGAIN, Errno::EBUSY, Errno::EPIPE, Errno::EPROTO];
-                assert!(expected.contains(&errno), "{errno}");
-            }
-        }
-    }
-    common::say(&format!("result: {records} records, {refused} refused, of a hostile peer"));
-    assert!(records > 0 && refused > 0);
-}
-
-/// Stores a word somewhere, or leaves it.
-fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
-    let word = match random.below(6) {
-        0 => random.below(1 << 12),
-        1 => random.below(64) * 64,
-        2 => usize::MAX - random.below(200),
-        3 => usize::MAX / 2 + random.below(3),
-        4 => random.below(4),
-        _ => return,
-    };
-    let places = [POSITIONS, WANTS, STATES].concat();
-    let control = File::from(parts[0].try_clone().unwrap());
-    match random.below(10) {
-        0 => {
-            // The ring, which only a writer's program can write to.
-            let ring = File::from(parts[1].try_clone().unwrap());
-            let headers = ring.metadata().unwrap().len() / 64;
-            let header = random.below(usize::try_from(headers).unwrap()) as u64 * 64 + 56;
-            let _ = ring.write_at(&word.to_ne_bytes(), header);
-        }
-        1 | 2 => {
-            let place = places[random.below(places.len())];
-            control.write_all_at(&word.to_ne_bytes(), place).unwrap();
-        }
-        3 => drop(rawpipe::write(&parts[3], &[0; 5])),
-        _ => {}
-    }
-}
-
-/// What a peer changes while a record is copied is copied as it comes, and no more than the record.
-fn record_changes_while_it_is_copied() {
-    if !supported() {
-        return;
-    }
-    let (parts, mut copier) = SharedBuilder::new().chunk(4000).ring(1).pass_writer().unwrap();
-    let mut honest = writer(copies(&parts)).unwrap();
-    let ring = File::from(parts[1].try_clone().unwrap());
-    let units = ring.metadata().unwrap().len() / 64;
-    let (over, ends) = rawpipe::pipe().unwrap();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            // All bytes but those where a length may be, until the other end is closed.
-            let ended = || poll(&mut [PollFd::new(&over, PollEvents::IN)], Some(Duration::ZERO));
-            while ended() == Ok(0) {
-                for unit in 0..units {
-                    ring.write_all_at(&[5; 56], unit * 64).unwrap();
-                }
-            }
-        });
-        let (mut buf, mut changed) = ([0; 5000], 0);
-        for number in 0..times(20_000) {
-            let len = 1 + number % 4000;
-            honest.chunk().unwrap().fill(1);
-            honest.send(len).unwrap();
-            buf.fill(99);
-            assert_eq!(copier.recv(&mut buf), Ok(Some(len)));
-            changed += buf[..len].iter().filter(|&&byte| byte == 5).count();
-            assert!(buf[len..].iter().all(|&byte| byte == 99));
-        }
-        assert!(changed > 0);
-        drop(ends);
-    });
-}
-
 /// A limit on the size of files is an error, and not the signal that ends a process.
 fn ring_beyond_the_limit_of_files_efbig() {
     if !supported() {
@@ -375,44 +224,6 @@ fn examples_print_one_sum() {
     }
 }
 
-/// A peer that rings without end keeps no call beyond its deadline, and no call that does not wait.
-fn deadlines_beside_a_peer_that_rings_without_end() {
-    if !supported() {
-        return;
-    }
-    let builder = SharedBuilder::new().chunk(64).ring(1);
-    let (reading, mut copier) = builder.pass_writer().unwrap();
-    let (writing, mut filler) = builder.pass_reader().unwrap();
-    while filler.try_chunk().is_ok() {
-        filler.send(64).unwrap();
-    }
-    let mut ringing = [&reading, &writing].map(|parts| {
-        let bell = parts[3].try_clone().unwrap();
-        let _ = rawpipe::pipe::set_capacity(&bell, rawpipe::pipe::Capacity::Max);
-        child(|| {
-            loop {
-                let _ = rawpipe::write(&bell, &[0; 1 << 16]);
-            }
-        })
-    });
-    let start = Instant::now();
-    for round in 0..20 {
-        let soon = Deadline::after(Duration::from_millis(10));
-        if round % 2 == 0 {
-            assert_eq!(copier.recv_deadline(&mut [0; 64], soon), Err(Errno::ETIMEDOUT));
-            assert_eq!(filler.chunk_deadline(soon).unwrap_err(), Errno::ETIMEDOUT);
-        } else {
-            assert_eq!(copier.try_recv(&mut [0; 64]), Err(Errno::EAGAIN));
-            assert_eq!(filler.try_chunk().unwrap_err(), Errno::EAGAIN);
-        }
-    }
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
-    for peer in &mut ringing {
-        peer.kill().unwrap();
-        peer.wait().unwrap();
-    }
-}
-
 /// A bell that a filter has rejected once is rung again, and the error is returned.
 fn bell_rejected_by_a_filter_is_reported() {
     if !supported() {
@@ -438,45 +249,6 @@ fn bell_rejected_by_a_filter_is_reported() {
             }
         }
     });
-}
-
-/// Pipes that block, what is no pipe, and files that are too small: none becomes a half.
-fn parts_of_a_hostile_maker() {
-    if !supported() {
-        return;
-    }
-    let zero = || OwnedFd::from(File::options().read(true).write(true).open("/dev/zero").unwrap());
-    for which in [2, 3] {
-        let (mut parts, _writer) = SharedBuilder::new().pass_reader().unwrap();
-        parts[which] = zero();
-        assert_eq!(reader(parts).unwrap_err(), Errno::EINVAL);
-    }
-    let (parts, _writer) = SharedBuilder::new().pass_reader().unwrap();
-    for pipe in &parts[2..] {
-        rawpipe::io::set_nonblocking(pipe, false).unwrap();
-    }
-    let mut copier = reader(copies(&parts)).unwrap();
-    assert_eq!(copier.try_recv(&mut [0; 9]), Err(Errno::EAGAIN));
-    let [control, _, heard, bell] = parts;
-    let small = control.try_clone().unwrap();
-    assert_eq!(reader([control, small, heard, bell]).unwrap_err(), Errno::EPROTO);
-}
-
-/// A writer that is trusted with nothing cannot make a record longer than a chunk.
-fn record_longer_than_a_chunk_eproto() {
-    if !supported() {
-        return;
-    }
-    let (parts, mut copier) = SharedBuilder::new().chunk(256).ring(4096).pass_writer().unwrap();
-    assert_eq!(copier.chunk_size(), 256);
-    let mut honest = writer(copies(&parts)).unwrap();
-    send(&mut honest, &[1; 256]);
-    send(&mut honest, &[1; 9]);
-    let ring = File::from(parts[1].try_clone().unwrap());
-    ring.write_all_at(&257_usize.to_ne_bytes(), 4096 - WORD).unwrap();
-    for _ in 0..2 {
-        assert_eq!(copier.recv(&mut [0; 4096]), Err(Errno::EPROTO));
-    }
 }
 
 /// A program that is killed while it reads is noticed, and one whose feeder is killed comes to its end.

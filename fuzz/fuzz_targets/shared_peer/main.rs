@@ -60,7 +60,7 @@ impl Value {
     fn of(self, ring: usize) -> usize {
         match self {
             Self::Any(value) => value as usize,
-            Self::Units(units) => (64 * isize::from(units)) as usize,
+            Self::Units(units) => (16 * isize::from(units)) as usize,
             Self::Small(value) => value.into(),
             Self::Largest(less) => usize::MAX - usize::from(less),
             Self::NearRing(more) => ring.wrapping_add_signed(more.into()),
@@ -69,7 +69,7 @@ impl Value {
 }
 
 fn store(world: &World, ring: usize, what: Store) {
-    const UNIT: usize = 64;
+    const UNIT: usize = 16;
     match what {
         Store::Control(word, value) => {
             let known = [&outside::CONTROL[..], &[512, 512 + outside::WORD]].concat();

@@ -245,7 +245,7 @@ impl World {
     /// The peer is gone: waits come to their end. What it has stored for a position is looked at when the
     /// half has come to where it was, so that it may be a ring further on by then.
     pub(crate) fn end(mut self, ring: usize) {
-        let most = 2 * ring / 64 + 2;
+        let most = 2 * ring / 16 + 2;
         if let Some(Peer::Files(..)) = self.peer {
             self.peer = None;
             self._other = None;

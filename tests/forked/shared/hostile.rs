@@ -30,13 +30,13 @@ pub(super) fn hostile_positions_eproto_for_good() {
     for wrong in [
         1,
         8,
-        63,
-        65,
-        RING + 64,
+        15,
+        17,
+        RING + 16,
         2 * RING,
         usize::MAX / 2 + 1,
         usize::MAX,
-        0_usize.wrapping_sub(64),
+        0_usize.wrapping_sub(128),
     ] {
         let (outside, mut reader, mut writer) = pair(builder);
         assert_eq!(reader.try_recv().unwrap_err(), Errno::EAGAIN);
@@ -89,16 +89,16 @@ pub(super) fn hostile_words_lend_nothing_outside_the_ring() {
         let builder = SharedBuilder::new().chunk(1 + random.below(500));
         let (outside, mut reader, mut writer) = pair(builder);
         for _ in 0..50 {
-            let near = [0, 64, 128, RING - 8, RING, RING + 64][random.below(6)];
+            let near = [0, 16, 32, RING - 8, RING, RING + 16][random.below(6)];
             let value = match random.below(4) {
                 0 => random.below(usize::MAX),
-                1 => near.wrapping_sub(64 * random.below(4)),
+                1 => near.wrapping_sub(16 * random.below(4)),
                 2 => usize::MAX - random.below(3),
-                _ => 64 * random.below(2 * RING / 64),
+                _ => 16 * random.below(2 * RING / 16),
             };
             match random.below(8) {
                 0 => outside.store(CONTROL[random.below(6)], value),
-                1 => outside.store_length(64 * random.below(RING / 64), value),
+                1 => outside.store_length(16 * random.below(RING / 16), value),
                 2 => outside.store_in_ring(WORD * random.below(RING / WORD), value),
                 3 => outside.ring_bells(64),
                 4 => match writer.chunk_deadline(passed()) {

@@ -156,7 +156,7 @@ pub(super) fn model_beside_a_queue() {
                 if let Some(mut writer) = model.writer {
                     // At once, or after a ring of records if the reader was never used.
                     let send = |_| writer.try_chunk().map(drop).and_then(|()| writer.send(1)).err();
-                    let refused = (0..=model.ring / 64).find_map(send);
+                    let refused = (0..=model.ring / 16).find_map(send);
                     assert_eq!(refused, Some(Errno::EPIPE));
                 }
                 (model, pairs) = (Model::new(&mut random), pairs + 1);

@@ -219,15 +219,15 @@ pub(crate) fn reader_is_dropped() {
 /// In a ring of four units, chunks of two: the third does not fit before the end.
 pub(crate) fn skipped_ends_of_laps() {
     check(Some(3), || {
-        let pair = Pair::new(4 * UNIT, 101);
+        let pair = Pair::new(4 * UNIT, 21);
         let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
         let writing = thread::spawn(move || {
             // The second takes one unit of the two, the last of which is skipped.
-            for value in [100, 1, 101] {
+            for value in [20, 1, 21] {
                 assert!(writer.send(value, FOREVER).unwrap());
             }
         });
-        for value in [100, 1, 101] {
+        for value in [20, 1, 21] {
             assert_eq!(reader.recv(FOREVER).unwrap(), Some(value));
         }
         writing.join().unwrap();
@@ -309,7 +309,7 @@ pub(crate) fn half_goes_from_one_process_to_another() {
 
 const RUBBISH: [usize; 12] = [
     0,
-    57,
+    UNIT - 7,
     UNIT,
     4 * UNIT - 8,
     4 * UNIT - 7,

@@ -86,7 +86,7 @@ impl Spin {
     /// Waits for a moment, actively, if that has paid lately. Whatever it finds, the caller makes its
     /// blocking call next: another process may have been quicker.
     pub(crate) fn wait(&mut self, fd: BorrowedFd<'_>, events: PollEvents) {
-        if !self.on || self.is_skipped() {
+        if !self.begins() {
             return;
         }
         let mut fds = [PollFd::from_borrowed_fd(fd, events)];
@@ -101,9 +101,10 @@ impl Spin {
 
     /// Asks until the answer is another than `EAGAIN`: again and again for a moment, if that has paid
     /// lately. After `EAGAIN` the caller makes its blocking call.
+    #[cfg(feature = "event")]
     #[inline]
     pub(crate) fn ask<T>(&mut self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
-        if !self.is_on() || self.is_skipped() {
+        if !self.begins() {
             return Err(Errno::EAGAIN);
         }
         for turn in 0..ASKS {
@@ -121,17 +122,19 @@ impl Spin {
         Err(Errno::EAGAIN)
     }
 
-    fn is_skipped(&mut self) -> bool {
+    /// Returns whether to poll before this wait. If so, the caller reports [`paid`](Self::paid) or
+    /// [`failed`](Self::failed).
+    pub(crate) fn begins(&mut self) -> bool {
         let skipped = self.skip > 0;
         self.skip = self.skip.saturating_sub(1);
-        skipped
+        self.on && !skipped
     }
 
-    fn paid(&mut self) {
+    pub(crate) fn paid(&mut self) {
         self.penalty /= 2;
     }
 
-    fn failed(&mut self) {
+    pub(crate) fn failed(&mut self) {
         self.penalty = (2 * self.penalty).clamp(1, MAX_PENALTY);
         self.skip = self.penalty;
     }

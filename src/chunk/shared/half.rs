@@ -3,7 +3,12 @@
 use super::link::Ends;
 use super::ring::Side;
 use crate::wait::Spin;
-use crate::{Deadline, Errno, Result, Wait};
+use crate::{Deadline, Result, Wait};
+use core::hint;
+
+/// How often a half looks at the memory before it sleeps: some 50 microseconds. A peer that has just been woken
+/// takes that long to run.
+const LOOKS: u32 = 2048;
 
 /// One half of a pair, in one process.
 #[derive(Debug)]
@@ -22,9 +27,16 @@ impl<const WRITER: bool> Half<WRITER> {
     #[inline]
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline>) -> Result<bool> {
         let Self { side, spin } = self;
-        let mut there = || if side.is_there(needed)? { Ok(()) } else { Err(Errno::EAGAIN) };
-        // If the memory is corrupt, `wait` below detects it again.
-        if there().is_ok() || (until.is_some() && spin.ask(there).is_ok()) {
+        let mut there = side.is_there(needed)?;
+        if !there && until.is_some() && spin.begins() {
+            there = (0..LOOKS).any(|_| {
+                hint::spin_loop();
+                // Corrupt memory is detected again below.
+                side.is_there(needed) == Ok(true)
+            });
+            if there { spin.paid() } else { spin.failed() }
+        }
+        if there {
             side.disarm();
             return Ok(true);
         }

@@ -109,7 +109,6 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         Self { link, ring, chunk, at: 0, seen: 0, armed: 0, broken: false, bound: false, lent }
     }
 
-    #[inline]
     fn words(&self, writer: bool) -> &Words {
         &self.link.control().halves[usize::from(writer)]
     }
@@ -119,13 +118,11 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     }
 
     /// The offset of the lent bytes in the ring.
-    #[inline]
     pub(super) const fn lent_at(&self) -> usize {
         self.place(self.lent.start)
     }
 
     /// The word before the record at `position`.
-    #[inline]
     fn header(&self, position: usize) -> &AtomicUsize {
         self.link.word(self.place(position.wrapping_sub(HEADER)))
     }

@@ -79,6 +79,7 @@ impl Spin {
         Self { on: matches!(wait, Wait::Adaptive), skip: 0, penalty: 0 }
     }
 
+    #[cfg(feature = "transfer")]
     pub(crate) const fn is_on(&self) -> bool {
         self.on
     }

@@ -33,17 +33,17 @@
 //!
 //! # How it works
 //!
-//! A pair is a ring of memory, a position for each half in that memory, and two pipes. The writer stores its
-//! position when it sends, the reader when it gives room back. A half that finds nothing to do notes what
-//! it waits for and sleeps on a pipe, and the other one writes a byte into that pipe when it comes there.
-//! While both are awake they make no system call.
+//! A pair is a ring of memory with a position for each half, and two pipes. The writer stores its position when
+//! it sends, the reader when it returns room. A half that has to wait stores the position that it waits for, and
+//! sleeps on a pipe. Its peer writes a byte to that pipe when it reaches the position. While both halves are awake
+//! they make no system call.
 //!
-//! Records keep their borders: one [`send`](SharedWriter::send) is one [`recv`](SharedReader::recv).
+//! Record boundaries are preserved: one [`send`](SharedWriter::send) is one [`recv`](SharedReader::recv).
 //!
 //! # How it ends
 //!
-//! As a pipe does. A writer that is dropped or whose process ends, killed or not, leaves the records that
-//! it has sent, and then end of file. After the reader is gone, the writer fails with
+//! As a pipe does. After a writer is dropped or its process has ended, killed or not, the reader receives the
+//! records that were sent, and then end of file. After the reader is gone, the writer fails with
 //! [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
 //!
 //! If other processes have copies of the halves, as after a plain [`fork`](crate::fork()), the drop of a half is
@@ -55,21 +55,21 @@
 //!
 //! # After a fork
 //!
-//! Both processes have both halves. The first process that uses a half, by any call that sends or receives,
-//! owns it. Calls in every other process fail with [`EBUSY`](crate::Errno::EBUSY), until the owner calls
-//! [`release`](SharedWriter::release). A half that is dropped elsewhere closes and unmaps what that process
-//! has, and no more.
+//! Both processes have both halves. The first process that calls a function of a half owns it. In every other
+//! process the functions fail with [`EBUSY`](crate::Errno::EBUSY), until the owner calls
+//! [`release`](SharedWriter::release). Dropping a half in another process only closes and unmaps the copies of
+//! that process.
 //!
 //! # Another program
 //!
-//! [`pass_reader`](SharedBuilder::pass_reader) and [`pass_writer`](SharedBuilder::pass_writer) make a pair of
-//! which one half is for a program that this one starts: four descriptors, which that program takes by
-//! [`take_inherited`](crate::io::take_inherited). What each side has to trust:
+//! [`pass_reader`](SharedBuilder::pass_reader) and [`pass_writer`](SharedBuilder::pass_writer) build a pair of
+//! which one half is for a program that this one starts. That program gets four descriptors, and takes ownership of
+//! them with [`take_inherited`](crate::io::take_inherited).
 //!
-//! | in this process | the other program | has to be trusted |
+//! | this process has | the other program | must be trusted |
 //! |---|---|---|
 //! | [`SharedWriter`] of `pass_reader` | reads, and cannot write | no |
-//! | [`SharedCopier`] | writes | no: each record is copied |
+//! | [`SharedCopier`] | writes | no: each record is copied out |
 //! | [`SharedReader`] of [`SharedCopier::trust`] | writes | not to write to a record that it has sent |
 //!
 //! A peer that is not trusted can still end the stream, or make it fail with
@@ -102,8 +102,8 @@
 //!
 //! # Why this is sound
 //!
-//! Each sentence is one to attack. After it stands the test that does: in `tests/forked`, or in
-//! `tests/loom`, where a model checker runs the ring, and variants of it with a mistake that must be found.
+//! Each sentence names the tests that attack it. They are in `tests/forked`, or in `tests/loom`, where a model
+//! checker runs the ring, and variants of it with a mistake that must be found.
 //!
 //! 1. *The memory is the pair's own.* It is mapped for it, never part of an allocator's memory or a stack,
 //!    and has no name and no descriptor. Only processes forked from the one that made it can reach it, and of
@@ -138,8 +138,8 @@
 //!    `rubbish_in_headers`, `rubbish_in_positions`, and both without the checks;
 //!    `hostile_words_lend_nothing_outside_the_ring`, and `shared_peer` in `fuzz`)
 //! 10. *Unmapping is each process's own.* The pages live until the last process has unmapped them, and no
-//!     process can take pages away from another, since there is no file. In one process the last half to
-//!     be dropped unmaps. (`fork_copies_dropped_in_each_order`, `fork_owners_and_orders_of_drops`)
+//!     process can take pages away from another: there is no file, or one whose size is sealed. In one
+//!     process the last half to be dropped unmaps. (`fork_copies_dropped_in_each_order`, `fork_owners_and_orders_of_drops`)
 //! 11. *The bytes are always initialised*: zeros, or an earlier record of the same pair. A reader is lent
 //!     only what was sent. What was filled and not sent stays in the ring: put no secret into a chunk that
 //!     is not for the reader. (`memory_is_the_pairs_own`)

@@ -31,7 +31,7 @@ impl Outside {
         let halves = make();
         let after = (mappings(), open_fds());
         let new: Vec<_> = after.0.difference(&before.0).collect();
-        let [(_, control), (_, ring)] = new[..] else { panic!("not two mappings: {new:?}") };
+        let [(_, _, control), (_, _, ring)] = new[..] else { panic!("not two mappings: {new:?}") };
         let fds = after.1.difference(&before.1).copied().collect();
         (Self { control: *control, ring: *ring, len, fds }, halves)
     }
@@ -76,13 +76,17 @@ fn store(address: usize, value: usize) {
     unsafe { &*place }.store(value, Ordering::Relaxed);
 }
 
-/// What is shared with forked processes: the number of its memory and its address, the oldest first.
-fn mappings() -> BTreeSet<(u64, usize)> {
+/// What is shared with forked processes: its length, the number of its memory and its address. The control words
+/// are shorter than a ring of two pages. Numbers alone do not tell which is older: each processor has its own.
+fn mappings() -> BTreeSet<(usize, u64, usize)> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let shared = maps.lines().filter(|line| line.contains(" rw-s ") && line.contains("/dev/zero"));
     let number = |line: &str| {
         let inode = line.split_whitespace().nth(4)?.parse().ok()?;
-        Some((inode, usize::from_str_radix(line.split_once('-')?.0, 16).ok()?))
+        let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+        let [start, end] = [start, end].map(|text| usize::from_str_radix(text, 16));
+        let (start, end) = (start.ok()?, end.ok()?);
+        Some((end - start, inode, start))
     };
     shared.filter_map(number).collect()
 }

@@ -66,7 +66,11 @@ fn map(file: BorrowedFd<'_>, protection: usize) -> rawpipe::Result<usize> {
     let fd = usize::try_from(file.as_raw_fd()).unwrap();
     // SAFETY: maps where nothing is mapped.
     let answer = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, MAP_SHARED, fd, 0) };
-    usize::try_from(answer).map_err(|_| errno(answer))
+    if (-4095..0).contains(&answer) {
+        Err(errno(answer))
+    } else {
+        Ok(usize::from_ne_bytes(answer.to_ne_bytes()))
+    }
 }
 
 fn errno(answer: isize) -> Errno {

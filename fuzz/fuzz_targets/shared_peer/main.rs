@@ -109,7 +109,7 @@ fn until(waits: bool) -> Option<Deadline> {
 
 fuzz_target!(|case: Case| {
     let chunk = 1 + usize::from(case.chunk) % 1500;
-    let ring = if case.large { 8192 } else { 4096 };
+    let ring = if case.large { 16384 } else { 8192 };
     let before = |world: &World| case.before.iter().for_each(|what| store(world, ring, *what));
     let Some(mut world) = World::new(case.kind, chunk, ring, before) else { return };
     let (mut reads, mut writes) = (Half { broken: false }, Half { broken: false });

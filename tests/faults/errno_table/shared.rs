@@ -134,8 +134,8 @@ pub(crate) fn halves_of_broken_memory() {
         return;
     }
     let wrong = Err(Errno::EPROTO);
-    let builder = SharedBuilder::new().chunk(100).ring(4096);
-    let (outside, (mut reader, mut writer)) = Outside::of(4096, || builder.build().unwrap());
+    let builder = SharedBuilder::new().chunk(100).ring(8192);
+    let (outside, (mut reader, mut writer)) = Outside::of(8192, || builder.build().unwrap());
     fill(&mut writer);
     assert_eq!(received(&mut reader, "SharedReader::recv"), Ok(100));
     outside.store(HEAD, 1);
@@ -153,7 +153,7 @@ pub(crate) fn halves_of_broken_memory() {
     }
     let sent = writer.send(1).map(|()| 0);
     own("SharedWriter::send", "an impossible position", wrong, sent);
-    let (outside, (mut reader, mut writer)) = Outside::of(4096, || builder.build().unwrap());
+    let (outside, (mut reader, mut writer)) = Outside::of(8192, || builder.build().unwrap());
     fill(&mut writer);
     outside.store_length(0, 5000);
     for how in RECEIVES {

@@ -9,7 +9,7 @@ use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
 use rawpipe::{Deadline, Errno};
 use std::time::{Duration, Instant};
 
-const RING: usize = 4096;
+const RING: usize = 8192;
 type Pair = (Outside, SharedReader, SharedWriter);
 
 fn pair(builder: SharedBuilder) -> Pair {

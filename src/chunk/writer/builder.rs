@@ -82,6 +82,7 @@ impl WriterBuilder {
     ///   pipe.
     /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): not enough
     ///   memory, or, for [`ChunkMechanism::Memfd`], descriptors.
+    /// - [`EFBIG`](Errno::EFBIG): for [`ChunkMechanism::Memfd`], more memory than `RLIMIT_FSIZE`.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): the mechanism that was asked for does not work here.
     pub fn build(self, pipe: PipeWriter) -> Result<ChunkWriter> {
         let capacity = pipe.capacity()?;

@@ -87,7 +87,7 @@ fn streams(
     place: Place,
     chunk: usize,
 ) -> io::Result<()> {
-    // A ring of 8 MiB is new memory in each turn, whose first touch takes 8 ms and more.
+    // A ring of 4 MiB is new memory in each turn, whose first touch takes 4 ms and more.
     let turn = if chunk > 256 * KIB { 3 * plan.turn } else { plan.turn };
     let plan = &Plan { turn, ..*plan };
     let mut turns: Vec<Turn<'_>> = Vec::new();

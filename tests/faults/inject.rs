@@ -114,7 +114,7 @@ fn errors(Key { nr: call, purpose, .. }: Key) -> Vec<Errno> {
     if refusable.contains(&call) && (call, purpose) != (nr::MADVISE, 0) {
         all.push(Errno::EINVAL);
     }
-    // What there is no room for, and a pipe that nobody reads.
+    // Data without room, and a pipe without a reader.
     if call == nr::PIPE2 {
         all.push(Errno::EMFILE);
     }

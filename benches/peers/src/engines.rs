@@ -127,7 +127,7 @@ pub(crate) trait Splices: Pipes {
     fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> io::Result<usize>;
     /// # Safety
     ///
-    /// The memory stays, and nobody writes to it, until the bytes have been read out of the pipe.
+    /// The memory stays, and is not written to, until the bytes have been read from the pipe.
     unsafe fn vmsplice(to: &Self::Writer, bytes: &[u8]) -> io::Result<usize>;
 }
 

@@ -125,7 +125,7 @@ fn lend_memory<P: Splices>(
     stream.send(|length| {
         let mut bytes = black_box(&memory[..length]);
         while !bytes.is_empty() {
-            // SAFETY: a shared reference for ever: nobody writes there, whoever has the pages.
+            // SAFETY: only shared references to this memory exist, so no process writes to the pages.
             bytes = &bytes[unsafe { P::vmsplice(&to, bytes) }?..];
         }
         Ok(())

@@ -12,7 +12,7 @@ use std::time::Duration;
 fn is_reported(errno: Errno) -> Verdict {
     let refusals = [Errno::EINVAL, Errno::ENOSYS, Errno::EPERM];
     let advice = errno == Errno::EOPNOTSUPP && failed(&[nr::MADVISE], &refusals);
-    ensure!(advice || is_injected(errno), "{errno}, which nobody has injected");
+    ensure!(advice || is_injected(errno), "{errno}, which was not injected");
     ensure!(
         !failed(&[nr::PPOLL, nr::READ], &[errno]),
         "{errno} of a wait is that of making a pair"

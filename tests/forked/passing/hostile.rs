@@ -76,7 +76,7 @@ fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
     }
 }
 
-/// What a peer changes while a record is copied is copied as it comes, and no more than the record.
+/// A peer changes a record while it is copied: the copy has the record's length, with any of the bytes.
 pub(super) fn record_changes_while_it_is_copied() {
     if !supported() {
         return;
@@ -204,7 +204,7 @@ pub(super) fn forked_child_of_a_writer_for_a_program_ebusy() {
     assert!(writer.send(1).is_ok());
 }
 
-/// The reader's program has no way to the ring but reading, and nobody can cut it off.
+/// The reader's program can only read the ring, and no process can truncate it.
 pub(super) fn reader_cannot_write_eperm() {
     if !supported() {
         return;

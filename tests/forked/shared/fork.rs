@@ -22,7 +22,7 @@ pub(super) fn fork_half_belongs_to_who_uses_it_first() {
         // SAFETY: as above.
         let mut reader: SharedReader = unsafe { in_child(&mut reader) };
         let refused = [writer.chunk().err(), writer.try_chunk().err(), writer.send(1).err()];
-        // The reader is nobody's yet: now it is this child's.
+        // No process uses the reader yet: this child is the first.
         let received = reader.recv().unwrap().is_some_and(|record| is_filled(&record, 0));
         let third = child(|| {
             // SAFETY: as above.
@@ -43,7 +43,7 @@ pub(super) fn fork_half_belongs_to_who_uses_it_first() {
     assert_eq!(reader.recv().unwrap_err(), Errno::EBUSY);
 }
 
-/// Two children have a reader that nobody has used: one gets it.
+/// Two children have a reader that no process has used: one gets it.
 pub(super) fn fork_two_children_one_owner() {
     if !supported() {
         return;

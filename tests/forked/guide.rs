@@ -78,7 +78,7 @@ fn no_std_tool_is_built_and_counts() {
     let is = |code: i32, said: &str, told: &str| (Some(code), said.to_owned(), told.to_owned());
     assert_eq!(run(&["echo", "hello"]), is(0, "hello\n", "tally: 6 bytes\n"));
     assert_eq!(run(&["sh", "-c", "exit 7"]), is(7, "", "tally: 0 bytes\n"));
-    assert_eq!(run(&["/no/such"]), is(125, "", "tally: it does not start\n"));
+    assert_eq!(run(&["/no/such"]), is(125, "", "tally: cannot start it\n"));
     assert_eq!(run(&[]), is(125, "", "tally: usage: tally PROGRAM [ARGUMENT...]\n"));
     let (code, said, told) = run(&["sh", "-c", "head -c 1234567 /dev/zero"]);
     assert_eq!((code, said.len(), &*told), (Some(0), 1_234_567, "tally: 1234567 bytes\n"));

@@ -1,23 +1,22 @@
-//! Memory that the crate maps for itself: page-aligned, on huge pages where it is large, never of an
+//! Memory that the crate maps for itself: page-aligned, on huge pages if it is large, never from an
 //! allocator.
 //!
 //! # Safety
 //!
 //! This file is trusted with mapped memory. A [`Map`] is the only owner of its range of addresses: it
-//! was mapped where nothing was, nobody else knows the address but those who borrow through it, and
-//! it is unmapped once, on drop. So `&self` lends bytes as `&[u8]`, and `&mut self` as `&mut [u8]`.
+//! was mapped where nothing was mapped, its address is reached only by borrowing the `Map`, and it is
+//! unmapped once, on drop. So `&self` lends bytes as `&[u8]`, and `&mut self` as `&mut [u8]`.
 //!
-//! *The kernel* may hold references to the pages after that (a pipe that they were spliced into). It
-//! counts them per page: unmapping takes the mapping's own reference away and no other, so that the
-//! page lives on, with its contents, until the last reader is done, and is only then freed for other
-//! uses. The same holds for [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
+//! *The kernel* may hold references to the pages after that, for instance in a pipe that they were spliced
+//! into. It counts references per page. Unmapping drops only the mapping's own reference, so the page keeps
+//! its contents until the last reader is done, and only then is it freed for other uses. The same holds for
+//! [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
 //!
-//! *A forked child* has a copy of the mapping at the same addresses, and a copy of the `Map`. Its drop
-//! there unmaps the child's own mapping: the address space is the child's, and since the mapping has
-//! been there all the time, nothing else can have come to lie at its addresses. What the child finds
-//! there is a copy of the bytes, or zeros after [`wipe_on_fork`](Map::wipe_on_fork), or, if the
-//! mapping is of a file, the very bytes that the parent works on: whoever maps a file must find out
-//! that it has been forked and leave them alone.
+//! *A forked child* has a copy of the mapping at the same addresses, and a copy of the `Map`. Dropping that
+//! copy unmaps the child's own mapping: the address space is the child's, and the mapping has existed there
+//! since the fork, so nothing else can be at its addresses. The child sees a copy of the bytes, or zeros
+//! after [`wipe_on_fork`](Map::wipe_on_fork). If the mapping is of a file, it sees the same bytes that the
+//! parent works on. Code that maps a file must detect that it was forked, and then not use those bytes.
 #![allow(unsafe_code, reason = "slices of mapped memory")]
 
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,13 +24,13 @@ use crate::sys::{abi, call, page};
 use crate::{Errno, Result};
 use core::{ffi::CStr, ptr::NonNull, slice};
 
-/// The huge page of most machines. Where theirs is larger, nothing is lost but the gain.
+/// The size of a huge page on most machines, in bytes. If theirs is larger, only the benefit is lost.
 pub(crate) const HUGE: usize = 2 << 20;
 
-/// From this length on a mapping has huge pages.
+/// The length in bytes from which on a mapping has huge pages.
 const LARGE: usize = 64 << 10;
 
-/// A mapping of this process's own: readable, writable, and zeros at first.
+/// A mapping that this process owns: readable, writable, and initially zeros.
 #[derive(Debug)]
 pub(crate) struct Map {
     base: NonNull<u8>,
@@ -40,33 +39,33 @@ pub(crate) struct Map {
 
 // SAFETY: it owns its memory as a `Box<[u8]>` does, and any thread may unmap it.
 unsafe impl Send for Map {}
-// SAFETY: through `&Map` there is only `&[u8]`.
+// SAFETY: `&Map` gives access to `&[u8]` only.
 unsafe impl Sync for Map {}
 
 impl Map {
-    /// At least `len` bytes, rounded up to pages; large ones to huge pages.
+    /// Maps at least `len` bytes, rounded up to pages; large lengths to huge pages.
     #[inline]
     pub(crate) fn anonymous(len: usize) -> Result<Self> {
         if len < LARGE {
             return Self::new(round_up(len.max(1), page::size())?);
         }
-        // The kernel chooses an address for whole pages; huge ones need one that is aligned to them.
+        // The kernel aligns the address to a page; huge pages need one that is aligned to their size.
         let len = round_up(len, HUGE)?;
         let mut map = Self::new(len.checked_add(HUGE).ok_or(Errno::ENOMEM)?)?;
         let address = map.base.as_ptr().addr();
         map.cut_to(address.next_multiple_of(HUGE) - address, len)?;
-        // A hint: it fails where the kernel has no huge pages, and then small ones it is.
+        // A hint: it fails if the kernel has no huge pages, and the mapping then has small ones.
         let _ = map.advise(abi::MADV_HUGEPAGE);
         Ok(map)
     }
 
-    /// A page for this process and none that it forks: they find zeros instead.
+    /// Maps one page. A forked child gets a copy of it.
     #[inline]
     pub(crate) fn page() -> Result<Self> {
         Self::new(page::size())
     }
 
-    /// The file's first `len` bytes, which it must have.
+    /// Maps the file's first `len` bytes. The file must have that many.
     #[inline]
     pub(crate) fn of_file(file: BorrowedFd<'_>, len: usize) -> Result<Self> {
         Ok(Self { base: call::mmap(len, abi::PROT_RW, abi::MAP_SHARED, Some(file))?, len })
@@ -76,20 +75,20 @@ impl Map {
         Ok(Self { base: call::mmap(len, abi::PROT_RW, abi::MAP_OWN, None)?, len })
     }
 
-    /// Unmaps all but `len` bytes from `start` on.
+    /// Unmaps everything but the `len` bytes at `start`.
     fn cut_to(&mut self, start: usize, len: usize) -> Result<()> {
         let end = start + len;
         assert!(end <= self.len, "beyond the end of a mapping");
         if end < self.len {
             // SAFETY: `end` is within the mapping (just compared).
-            let behind = unsafe { self.base.add(end) };
-            // SAFETY: from `behind` to the end is this mapping's, and nobody has borrowed it: it is
-            // borrowed exclusively here.
-            unsafe { call::munmap(behind, self.len - end) }?;
+            let tail = unsafe { self.base.add(end) };
+            // SAFETY: the bytes from `tail` to the end belong to this mapping, and nothing borrows them:
+            // `self` is borrowed exclusively.
+            unsafe { call::munmap(tail, self.len - end) }?;
             self.len = end;
         }
         if start > 0 {
-            // SAFETY: the beginning is this mapping's, and nobody has borrowed it, as above.
+            // SAFETY: the bytes before `start` belong to this mapping, and nothing borrows them, as above.
             unsafe { call::munmap(self.base, start) }?;
             // SAFETY: `start` is within the mapping.
             self.base = unsafe { self.base.add(start) };
@@ -99,15 +98,15 @@ impl Map {
     }
 
     fn advise(&mut self, advice: usize) -> Result<()> {
-        // SAFETY: the range is this mapping's, and nobody has borrowed it: it is borrowed exclusively
-        // here. Those who borrow it later find zeros where the advice was to drop the pages.
+        // SAFETY: the range belongs to this mapping, and nothing borrows it: `self` is borrowed
+        // exclusively. If the advice was to drop the pages, later borrows see zeros.
         unsafe { call::madvise(self.base, self.len, advice) }
     }
 
-    /// In a child forked from here on the bytes are zeros. Not for files (`EINVAL`).
+    /// Makes the bytes zeros in every child forked from now on. Fails with `EINVAL` for files.
     ///
-    /// `EOPNOTSUPP` where whoever plays the kernel takes advice that does not exist: emulators of user
-    /// programs answer all advice with success, and need not follow it.
+    /// Fails with `EOPNOTSUPP` if the kernel accepts advice that does not exist: user-mode emulators
+    /// return success for all advice, and need not follow it.
     #[inline]
     pub(crate) fn wipe_on_fork(&mut self) -> Result<()> {
         if self.advise(abi::NO_ADVICE).is_ok() {
@@ -116,8 +115,8 @@ impl Map {
         self.advise(abi::MADV_WIPEONFORK)
     }
 
-    /// Parts with the pages: the bytes are zeros again, on new pages. Whoever has a reference to the
-    /// old ones keeps them as they are. Not for files, whose pages would come back.
+    /// Drops the pages: the bytes are zeros again, on new pages. Other references to the old pages keep
+    /// them unchanged. Not for files, whose pages would come back.
     #[inline]
     pub(crate) fn discard(&mut self) -> Result<()> {
         self.advise(abi::MADV_DONTNEED)
@@ -129,7 +128,7 @@ impl Map {
 
     pub(crate) const fn bytes(&self) -> &[u8] {
         // SAFETY: mapped readable for as long as `self` lives, always initialised (zeros at first),
-        // and whoever writes needs `&mut self`.
+        // and a write needs `&mut self`.
         unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 
@@ -141,25 +140,26 @@ impl Map {
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // It cannot fail but for want of memory to split a larger mapping in two, and then the
-        // memory stays mapped, which harms nobody.
-        // SAFETY: the range is this mapping's own, and nobody can borrow it any more.
+        // It fails only if the kernel lacks memory to split a larger mapping in two. Then the range
+        // stays mapped, which does no harm.
+        // SAFETY: the range belongs to this mapping, and nothing borrows it: `self` is being dropped.
         let _ = unsafe { call::munmap(self.base, self.len) };
     }
 }
 
-/// A mapping whose bytes others may change at any time: another process, or another owner of the same
-/// mapping in this one. There are no references to its bytes, only addresses of them.
+/// A mapping whose bytes may change at any time: another process, or another owner of the same mapping in
+/// this process, may write to them. It gives out addresses of its bytes, never references.
 ///
-/// In a forked child it is what [`Map`] says: the same pages if it is shared, else a copy.
+/// A forked child has the same pages if the mapping is shared, else a copy, as with [`Map`].
 #[cfg(feature = "transfer")]
 #[derive(Debug)]
 pub(crate) struct Cells(Map);
 
 #[cfg(feature = "transfer")]
 impl Cells {
-    /// `len` bytes of the file, which must have them, or zeros that processes forked from this one share.
-    /// With `populate` the pages are there at once, as far as there is memory.
+    /// Maps the first `len` bytes of the file, which must have that many, or zeros that this process shares
+    /// with the processes that it forks. With `populate` the kernel provides the pages immediately, as far as
+    /// it has memory.
     pub(crate) fn new(
         len: usize,
         file: Option<BorrowedFd<'_>>,
@@ -172,13 +172,13 @@ impl Cells {
         Ok(Self(Map { base: call::mmap(len, protection, flags, file)?, len }))
     }
 
-    /// A page of zeros for this process.
+    /// Maps one page of zeros for this process.
     pub(crate) fn page() -> Result<Self> {
         Map::page().map(Self)
     }
 
-    /// A page of zeros for this process and none that it forks: they find zeros again. `EOPNOTSUPP` where
-    /// the kernel does not do that, or a filter rejects it.
+    /// Maps one page of zeros for this process. Processes that it forks find zeros again. Fails with
+    /// `EOPNOTSUPP` if the kernel does not support that, or a filter rejects it.
     pub(crate) fn marks() -> Result<Self> {
         let mut page = Map::page()?;
         let refused = |errno| if call::is_missing(errno) { Errno::EOPNOTSUPP } else { errno };
@@ -190,7 +190,7 @@ impl Cells {
         self.0.len
     }
 
-    /// The address of `len` bytes, which are within the mapping.
+    /// Returns the address of the `len` bytes at `start`. Panics if they are not within the mapping.
     #[inline]
     pub(crate) const fn at(&self, start: usize, len: usize) -> NonNull<u8> {
         assert!(start <= self.0.len && len <= self.0.len - start, "beyond the end of a mapping");
@@ -200,7 +200,7 @@ impl Cells {
 }
 
 /// Creates a file of `len` zeros in memory. Its size is sealed, so that touching a mapping of it never fails
-/// because the file is shorter. Whoever may write to it can punch holes, which read as zeros.
+/// because the file is shorter. A process that may write to it can punch holes, which read as zeros.
 pub(crate) fn file(name: &CStr, len: usize) -> Result<OwnedFd> {
     let file = crate::io::off_stdio(call::memfd_create(name)?)?;
     // Beyond this limit the kernel sends `SIGXFSZ`.
@@ -212,7 +212,7 @@ pub(crate) fn file(name: &CStr, len: usize) -> Result<OwnedFd> {
     Ok(file)
 }
 
-/// `ENOMEM` for what no address space has room for.
+/// Rounds up to a multiple of `unit`. Fails with `ENOMEM` if no address space has room for the result.
 pub(crate) fn round_up(len: usize, unit: usize) -> Result<usize> {
     let rounded = len.checked_next_multiple_of(unit).ok_or(Errno::ENOMEM)?;
     if rounded > isize::MAX as usize - HUGE { Err(Errno::ENOMEM) } else { Ok(rounded) }

@@ -1,45 +1,46 @@
-//! All that is private and below the topics.
+//! The private layers under the public modules.
 //!
 //! # The layers
 //!
-//! A topic, such as [`pipe`](mod@crate::pipe), calls down one staircase, and each step sees only the one
-//! below it:
+//! A public module, such as [`pipe`](mod@crate::pipe), calls down through these layers. Each uses only the
+//! one below it:
 //!
 //! 1. `call`, one typed function per system call. It takes and returns owned and borrowed descriptors,
 //!    slices, and [`Errno`](crate::Errno).
-//! 2. `arch`, the machine: the only assembly, the only `extern "C"`, and the numbers of the calls.
+//! 2. `arch`, the machine: the only assembly, the only `extern "C"`, and the system call numbers.
 //!
-//! All of them see `abi`, which has whatever is laid out as the kernel wants it, and the vocabulary of
+//! Every layer uses `abi`, which holds everything with the kernel's layout or values, and the basic types of
 //! the crate ([`errno`](crate::Errno), [`fd`](crate::fd)). `map` and `page` own the memory that the crate
-//! maps for itself. `sanitize` tells sanitizers what the kernel has written.
+//! maps for itself. `sanitize` tells sanitizers what the kernel reads and writes.
 //!
 //! # The contract of `arch`
 //!
-//! Each backend provides exactly these names, and nothing else crosses the seam:
+//! Each backend provides exactly these names, and the other layers use nothing else of it:
 //!
 //! | name | what it must do |
 //! |---|---|
-//! | `syscall0` … `syscall6` | trap into the kernel with the number and the arguments as given, and return the kernel's answer: a success ≥ 0, or −errno in −4095..=−1 |
-//! | `fork` | make a child that shares nothing with its parent; 0 in the child, its process id in the parent, −errno on failure; may give the child's pidfd, too |
-//! | `clone_on_stack` | make a child that begins in a given function, on a given stack, with exactly the given flags (or none at all: `EINVAL`), and never returns through its parent's frames |
-//! | `nr::*` | the numbers of this target |
+//! | `syscall0` … `syscall6` | trap into the kernel with the number and the arguments as given, and return the kernel's result: a success ≥ 0, or −errno in −4095..=−1 |
+//! | `fork` | create a child that shares nothing with its parent; return 0 in the child, its process id in the parent, −errno on failure; may also return the child's pidfd |
+//! | `clone_on_stack` | create a child that starts in a given function, on a given stack, with exactly the given flags, and never returns through its parent's frames; if it cannot pass a flag, return −`EINVAL` and create no child |
+//! | `nr::*` | the system call numbers of this target |
 //!
 //! A backend MUST NOT touch `errno` or any other thread-local state, MUST NOT retry, and MUST let
 //! the compiler assume that the call has read and written all memory (no `nomem`, no `readonly`):
 //! the kernel writes through pointers that the compiler sees as integers.
 //!
 //! A missing name is a compile error. [`errno::decode`](crate::errno::decode) is the one place that
-//! takes a returned value apart.
+//! splits a returned value into success and error.
 //!
-//! # The choice
+//! # Choice of the backend
 //!
-//! `build.rs` lists the architectures with assembly, each of which has a file of its name in `arch`. For any
-//! other, and with feature `c-shim` for these, too, it compiles `csrc/shim.c` and sets `rawpipe_shim`.
+//! `build.rs` lists the architectures with assembly. Each has a file of its name in `arch`. For any other
+//! architecture, and with feature `c-shim` for these, too, it compiles `csrc/shim.c` and sets
+//! `rawpipe_shim`.
 
-#![allow(clippy::must_use_candidate, reason = "a call by its number may be made for what it does")]
+#![allow(clippy::must_use_candidate, reason = "a call by number may be made for its effect")]
 
-/// States what a system call reads or writes, by a function of `sanitize`. Only a build for a sanitizer has
-/// these statements.
+/// Reports to a sanitizer what a system call reads or writes, with a function of `sanitize`. Expands to
+/// nothing in other builds.
 macro_rules! tell {
     ($function:ident($($argument:expr),*)) => {{
         #[cfg(any(

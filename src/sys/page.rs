@@ -1,14 +1,14 @@
-//! The page size of the running kernel, which is not that of the machine that compiled the program:
-//! some architectures have kernels of 4, 16 and 64 KiB.
+//! The page size of the running kernel. It is not known when the program is compiled: some
+//! architectures have kernels with pages of 4, 16 and 64 KiB.
 
 use crate::Errno;
 use crate::sys::call;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// The page size in bytes.
+/// Returns the page size in bytes.
 ///
-/// Asked by `madvise` on no bytes, which does nothing but checks that an address begins a page: it
-/// needs no C library, no auxiliary vector and no file system. Asked once.
+/// Probes with `madvise` on zero bytes, which changes nothing but checks that an address is the start of
+/// a page. This needs no C library, no auxiliary vector and no file system. The result is cached.
 pub(crate) fn size() -> usize {
     static SIZE: AtomicUsize = AtomicUsize::new(0);
     match SIZE.load(Ordering::Relaxed) {
@@ -17,7 +17,7 @@ pub(crate) fn size() -> usize {
             while size < 1 << 20 && call::madvise_nothing(size) == Err(Errno::EINVAL) {
                 size *= 2;
             }
-            // No page is that large: it is refused as such, by a filter.
+            // No page is that large: a filter rejects the call itself.
             let size = if size == 1 << 20 { 4096 } else { size };
             SIZE.store(size, Ordering::Relaxed);
             size

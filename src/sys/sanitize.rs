@@ -1,20 +1,20 @@
 //! Tells a sanitizer which memory the calls of this crate read and write.
 //!
-//! AddressSanitizer, MemorySanitizer and ThreadSanitizer learn of that from the C library's functions,
-//! which they replace. They see neither the trap instruction nor what libc's `syscall()` does. So `call`
-//! states at each call what the kernel reads and writes, by `tell!`, which expands to nothing but in a build
-//! for one of them. Calls by number ([`raw`](crate::raw)) are not told. Nothing here allocates or locks.
+//! AddressSanitizer, MemorySanitizer and ThreadSanitizer get this from the C library's functions, which
+//! they replace. They see neither the trap instruction nor what libc's `syscall()` does. So each function of
+//! `call` reports with `tell!` what the kernel reads and writes. In other builds `tell!` expands to nothing.
+//! Calls by number ([`raw`](crate::raw)) are not reported. Nothing here allocates or locks.
 //!
 //! | `RUSTFLAGS`, with `-Zsanitizer=` the same | before a call | after a call |
 //! |---|---|---|
-//! | `--cfg rawpipe_sanitize="address"` | what the kernel may read or write must not be freed, beside an object, or left by a frame | new mappings are memory |
-//! | `--cfg rawpipe_sanitize="memory"` | what the kernel may read must be initialised | exactly what the kernel has written is initialised: the `n` bytes of a `read`, and not the rest of its buffer |
-//! | `--cfg rawpipe_sanitize="thread"` | what the kernel may read is read by this thread, and what came before is visible to later readers of the same pipe or file | what the kernel has written is written by this thread, which sees what came before in the writers |
+//! | `--cfg rawpipe_sanitize="address"` | memory that the kernel may read or write must not be freed, outside an object, or in a frame that has returned | new mappings are valid memory |
+//! | `--cfg rawpipe_sanitize="memory"` | memory that the kernel may read must be initialised | exactly what the kernel has written is initialised: the `n` bytes of a `read`, and not the remaining bytes of its buffer |
+//! | `--cfg rawpipe_sanitize="thread"` | memory that the kernel may read counts as read by this thread, and everything before the call is visible to later readers of the same pipe or file | memory that the kernel has written counts as written by this thread, which sees everything before the writers' calls |
 //!
-//! Two threads that pass bytes through a pipe are in order. Each file has one of [`PLACES`], by its inode
-//! number: a write or a close releases there, and a read acquires. Files that share one can only hide a
-//! race. A wait for any of many acquires what all have released. Unmapping and mapping have a place of
-//! their own, because the kernel gives addresses to one thread that another one had.
+//! Passing bytes through a pipe orders two threads. Each file has one of [`PLACES`], chosen by its inode
+//! number: a write or a close releases there, and a read acquires. Files that share a place can only hide a
+//! race. A wait for any of many descriptors acquires what all have released. Unmapping and mapping have a
+//! place of their own, because the kernel gives one thread addresses that another thread had.
 //!
 //! # Safety
 //!
@@ -31,8 +31,8 @@ const ADDRESS: bool = cfg!(rawpipe_sanitize = "address");
 const MEMORY: bool = cfg!(rawpipe_sanitize = "memory");
 const THREAD: bool = cfg!(rawpipe_sanitize = "thread");
 
-// SAFETY: for any address the safe ones look at, and write to, the sanitizer's own memory only, or print a
-// report and end the process.
+// SAFETY: for any address, the functions marked safe read and write the sanitizer's own memory only, or print
+// a report and end the process.
 unsafe extern "C" {
     safe fn __asan_region_is_poisoned(begin: *const u8, size: usize) -> *const u8;
     safe fn __asan_report_load_n(address: *const u8, size: usize);
@@ -50,17 +50,18 @@ unsafe extern "C" {
     fn __tsan_switch_to_fiber(fiber: *mut u8, flags: u32);
 }
 
-/// Addresses for ThreadSanitizer to know an order by, at which nothing is ever stored: one for the files of
-/// each number, one for waits for any, and one for mappings.
+/// Addresses by which ThreadSanitizer orders threads. Nothing is ever stored there. There is one for the
+/// files of each number, one for waits for any descriptor, and one for mappings.
 static PLACES: [AtomicUsize; FILES + 2] = [const { AtomicUsize::new(0) }; FILES + 2];
 const FILES: usize = 1021;
 const ANY: usize = FILES;
 const MAPPINGS: usize = FILES + 1;
 
-/// To ThreadSanitizer each byte costs four. This much of each range is enough to meet another thread in.
-const LOOK: usize = 1 << 20;
+/// How many bytes of each range are reported to ThreadSanitizer, for which each byte costs four. This many
+/// are enough to find another thread's access.
+const CHECKED: usize = 1 << 20;
 
-/// Before a call that may read all of `lent`.
+/// Reports, before a call, that it may read all of `lent`.
 pub(super) fn reads<T: ?Sized>(lent: &T) {
     let (begin, len) = ((&raw const *lent).cast(), size_of_val(lent));
     if ADDRESS {
@@ -68,42 +69,42 @@ pub(super) fn reads<T: ?Sized>(lent: &T) {
     } else if MEMORY {
         __msan_check_mem_is_initialized(begin, len);
     } else {
-        __tsan_read_range(begin, len.min(LOOK));
+        __tsan_read_range(begin, len.min(CHECKED));
     }
 }
 
-/// Before a call that may read all of several buffers.
+/// Reports, before a call, that it may read all of several buffers.
 pub(super) fn reads_each(bufs: &[impl Deref<Target = [u8]>]) {
     bufs.iter().for_each(|buf| reads(&**buf));
 }
 
-/// Before a call that reads strings.
+/// Reports, before a call, that it reads strings.
 pub(super) fn reads_strings(strings: &[Arg<'_>]) {
     strings.iter().filter_map(|string| string.as_c_str()).for_each(reads);
 }
 
-/// Before a call that may write to all of `lent`.
+/// Reports, before a call, that it may write to all of `lent`.
 pub(super) fn writes<T: ?Sized>(lent: &T) {
     if ADDRESS {
         check((&raw const *lent).cast(), size_of_val(lent), __asan_report_store_n);
     }
 }
 
-/// Before a call that may write to all of several buffers.
+/// Reports, before a call, that it may write to all of several buffers.
 pub(super) fn writes_each(bufs: &[impl Deref<Target = [u8]>]) {
     bufs.iter().for_each(|buf| writes(&**buf));
 }
 
-/// After a call that has written so many bytes.
+/// Reports, after a call, that it has written `len` bytes at `address`.
 pub(super) fn written(address: usize, len: usize) {
     if MEMORY {
         __msan_unpoison(with_exposed_provenance(address), len);
     } else if THREAD {
-        __tsan_write_range(with_exposed_provenance(address), len.min(LOOK));
+        __tsan_write_range(with_exposed_provenance(address), len.min(CHECKED));
     }
 }
 
-/// After a call that has read so many bytes from `fd`, into these buffers from the first one on.
+/// Reports, after a call, that it has read `count` bytes from `fd`, into these buffers from the first one on.
 pub(super) fn received(fd: impl AsFd, bufs: &[impl Deref<Target = [u8]>], count: usize) {
     acquired(fd);
     bufs.iter().fold(count, |left, buf| {
@@ -119,7 +120,7 @@ fn check(begin: *const u8, len: usize, report: extern "C" fn(*const u8, usize)) 
     }
 }
 
-/// After a call that has mapped memory: what was there before is no more.
+/// Reports, after a call, that it has mapped memory: what was there before is gone.
 pub(super) fn mapped(address: usize, len: usize) {
     if ADDRESS {
         __asan_unpoison_memory_region(with_exposed_provenance(address), len);
@@ -129,28 +130,28 @@ pub(super) fn mapped(address: usize, len: usize) {
     order(|place| __tsan_acquire(place), || MAPPINGS);
 }
 
-/// Before a call that unmaps memory.
+/// Reports, before a call, that it unmaps memory.
 pub(super) fn unmaps() {
     order(|place| __tsan_release(place), || MAPPINGS);
 }
 
-/// Before a call that a reader of `fd` can learn of, and a wait for any.
+/// Reports, before a call, that a reader of `fd`, or a wait for any descriptor, can observe its effect.
 pub(super) fn releases(fd: impl AsFd) {
     order(|place| __tsan_release(place), || of_file(fd.as_fd()));
     releases_any();
 }
 
-/// Before a call that a wait for any can learn of.
+/// Reports, before a call, that a wait for any descriptor can observe its effect.
 pub(super) fn releases_any() {
     order(|place| __tsan_release(place), || ANY);
 }
 
-/// After a call that has learnt of what was done to `fd`.
+/// Reports, after a call, that it has observed what was done to `fd`.
 pub(super) fn acquired(fd: impl AsFd) {
     order(|place| __tsan_acquire(place), || of_file(fd.as_fd()));
 }
 
-/// After a call that has waited for any descriptor, or for a child.
+/// Reports, after a call, that it has waited for any descriptor, or for a child.
 pub(super) fn acquired_any() {
     order(|place| __tsan_acquire(place), || ANY);
 }
@@ -161,13 +162,14 @@ fn order(tell: impl FnOnce(*const AtomicUsize), place: impl FnOnce() -> usize) {
     }
 }
 
-/// The place of an open file. The two ends of a pipe have the same number.
+/// Returns the place of an open file. The two ends of a pipe have the same inode number.
 fn of_file(fd: BorrowedFd<'_>) -> usize {
     call::statx(fd).map_or(0, |file| file.stx_ino as usize % FILES)
 }
 
-/// What a child runs on while its parent is stopped, until this is dropped in the parent. The functions that
-/// begin there do not end: so ThreadSanitizer gets a thread for it, and AddressSanitizer forgets its frames.
+/// The stack that a child runs on while its parent is stopped, until this is dropped in the parent. The
+/// functions that start there do not return. So ThreadSanitizer gets a fiber for it, and AddressSanitizer is
+/// told that its frames are gone.
 pub(super) struct OtherStack {
     stack: (*mut u8, usize),
     fibers: [*mut u8; 2],
@@ -178,7 +180,7 @@ impl OtherStack {
         let mut fibers = [null_mut(); 2];
         if THREAD {
             fibers = [__tsan_get_current_fiber(), __tsan_create_fiber(0)];
-            // SAFETY: made just now, and not switched to elsewhere.
+            // SAFETY: the fiber was created above, and nothing else switches to it.
             unsafe { __tsan_switch_to_fiber(fibers[1], 0) };
         }
         Self { stack, fibers }
@@ -190,9 +192,9 @@ impl Drop for OtherStack {
         if ADDRESS {
             __asan_unpoison_memory_region(self.stack.0, self.stack.1);
         } else if THREAD {
-            // SAFETY: this thread's own, which `of` has left.
+            // SAFETY: the thread's own fiber, which `of` switched away from.
             unsafe { __tsan_switch_to_fiber(self.fibers[0], 0) };
-            // SAFETY: its child has ended or has a program of its own.
+            // SAFETY: the child that ran on it has ended or has started a program.
             unsafe { __tsan_destroy_fiber(self.fibers[1]) };
         }
     }

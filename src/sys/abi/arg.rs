@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! This file is trusted that an [`Arg`] is null or came from a `CStr` that lives as long as it does.
-#![allow(unsafe_code, reason = "strings by address, as the kernel wants them")]
+#![allow(unsafe_code, reason = "strings by address, as the kernel reads them")]
 
 use core::ffi::{CStr, c_char};
 use core::marker::PhantomData;
@@ -11,8 +11,8 @@ use core::{fmt, ptr};
 
 /// One string of a list of arguments (`argv`) or of environment variables (`envp`, `NAME=value`).
 ///
-/// A list is a slice that ends with [`Arg::END`]. In memory it is the very array that the kernel
-/// reads, so that a list made before a fork is used behind it without an allocation.
+/// A list is a slice that ends with [`Arg::END`]. In memory it is the array that the kernel reads, so
+/// a list made before a fork can be used after it without an allocation.
 ///
 /// # Examples
 ///
@@ -41,13 +41,13 @@ impl<'a> Arg<'a> {
     /// The end of a list.
     pub const END: Self = Self { string: ptr::null(), lent: PhantomData };
 
-    /// A string of a list.
+    /// Creates an entry of a list from its string.
     #[must_use]
     pub const fn new(string: &'a CStr) -> Self {
         Self { string: string.as_ptr(), lent: PhantomData }
     }
 
-    /// The string, or `None` for the end.
+    /// Returns the string, or `None` for [`END`](Self::END).
     #[must_use]
     pub const fn as_c_str(self) -> Option<&'a CStr> {
         if self.string.is_null() {

@@ -1,4 +1,5 @@
-//! What the crate takes for granted, by name, for the test that compares it with the C headers.
+//! The values and layouts that the crate relies on, by name, for the test that compares them with the C
+//! headers.
 
 #[cfg(feature = "event")]
 use super::flags::EventFdFlags;
@@ -9,7 +10,7 @@ use super::*;
 #[cfg(feature = "process")]
 use crate::process::Resource;
 
-/// Name and value of every fact of [`abi`](super), to be compared with the C headers.
+/// Returns name and value of every fact of [`abi`](super).
 pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
     use core::mem::offset_of;
     let mut facts = std::vec![

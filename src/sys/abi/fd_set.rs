@@ -1,9 +1,9 @@
-//! Sets of descriptors as `select` has them, of any size.
+//! Sets of descriptors for `select`, of any size.
 //!
 //! # Safety
 //!
-//! This file is trusted to lend out only descriptors that were lent to it: a set has a bit for each,
-//! and bits are set by `insert` alone; `select` only clears some.
+//! This file is trusted to lend only descriptors that were lent to it: a set has a bit for each. Only
+//! `insert` sets bits; `select` only clears them.
 #![allow(unsafe_code, reason = "a descriptor is lent again by its number")]
 
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -13,7 +13,7 @@ use core::marker::PhantomData;
 
 const BITS: usize = usize::BITS as usize;
 
-/// A set of descriptors, with any number: there is no `FD_SETSIZE`.
+/// A set of descriptors. Their numbers can be any: there is no `FD_SETSIZE`.
 #[derive(Clone, Default)]
 pub struct FdSet<'fd> {
     /// The kernel's `fd_set`: descriptor `n` is bit `n % BITS` of word `n / BITS`.
@@ -21,7 +21,7 @@ pub struct FdSet<'fd> {
     lent: PhantomData<BorrowedFd<'fd>>,
 }
 
-/// Word and bit.
+/// Returns the word and the bit of a descriptor.
 #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
 fn place(fd: BorrowedFd<'_>) -> (usize, usize) {
     let number = fd.as_raw_fd() as usize;
@@ -29,7 +29,7 @@ fn place(fd: BorrowedFd<'_>) -> (usize, usize) {
 }
 
 impl<'fd> FdSet<'fd> {
-    /// A set without descriptors.
+    /// Creates an empty set.
     #[must_use]
     pub const fn new() -> Self {
         Self { words: Vec::new(), lent: PhantomData }
@@ -40,7 +40,7 @@ impl<'fd> FdSet<'fd> {
         self.insert_borrowed_fd(fd.as_fd());
     }
 
-    /// As [`insert`](Self::insert), for a descriptor that is borrowed already.
+    /// Adds a descriptor that is already borrowed.
     pub fn insert_borrowed_fd(&mut self, fd: BorrowedFd<'fd>) {
         let (word, bit) = place(fd);
         if word >= self.words.len() {
@@ -49,7 +49,7 @@ impl<'fd> FdSet<'fd> {
         self.words[word] |= bit;
     }
 
-    /// Takes a descriptor out.
+    /// Removes a descriptor.
     pub fn remove(&mut self, fd: impl AsFd) {
         let (word, bit) = place(fd.as_fd());
         if let Some(word) = self.words.get_mut(word) {
@@ -57,31 +57,31 @@ impl<'fd> FdSet<'fd> {
         }
     }
 
-    /// Whether the descriptor is in the set.
+    /// Returns whether the descriptor is in the set.
     #[must_use]
     pub fn contains(&self, fd: impl AsFd) -> bool {
         let (word, bit) = place(fd.as_fd());
         self.words.get(word).is_some_and(|word| word & bit != 0)
     }
 
-    /// Takes all descriptors out.
+    /// Removes all descriptors.
     pub fn clear(&mut self) {
         self.words.clear();
     }
 
-    /// How many descriptors there are in the set.
+    /// Returns the number of descriptors in the set.
     #[must_use]
     pub fn len(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// Whether there is none.
+    /// Returns whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.words.iter().all(|word| *word == 0)
     }
 
-    /// The descriptors in the set, by number.
+    /// Returns the descriptors in the set, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = BorrowedFd<'fd>> {
         let bits = |word: usize| (0..BITS).filter(move |bit| word & (1 << bit) != 0);
         let words = self.words.iter().enumerate();
@@ -89,7 +89,7 @@ impl<'fd> FdSet<'fd> {
     }
 }
 
-/// The descriptor of a bit that is set.
+/// Lends the descriptor of a bit that is set.
 #[expect(clippy::cast_possible_truncation, reason = "descriptors are C ints")]
 #[expect(clippy::cast_possible_wrap, reason = "descriptors are C ints")]
 fn lend<'fd>(number: usize) -> BorrowedFd<'fd> {

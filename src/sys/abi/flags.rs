@@ -1,10 +1,10 @@
-//! Flag types. Bits that the crate does not know are kept, so that a newer kernel's flag can be
-//! passed and comes back.
+//! Flag types. Bits that the crate does not know are kept, so a newer kernel's flag can be passed and is
+//! returned.
 
 use crate::sys::abi;
 use core::fmt;
 
-/// Makes a flag type: a newtype over its bits with named constants.
+/// Defines a flag type: a newtype over its bits with named constants.
 macro_rules! flags {
     (
         $(#[$type_meta:meta])*
@@ -20,46 +20,46 @@ macro_rules! flags {
         impl $type {
             $($(#[$meta])* pub const $name: Self = Self($value);)*
 
-            /// No flag.
+            /// Returns the value with no flag set.
             pub const fn empty() -> Self {
                 Self(0)
             }
 
-            /// The flags with these bits, unknown ones included.
+            /// Returns the flags with these bits, unknown ones included.
             pub const fn from_bits_retain(bits: u32) -> Self {
                 Self(bits)
             }
 
-            /// The bits, as the kernel has them.
+            /// Returns the bits as the kernel defines them.
             #[must_use]
             pub const fn bits(self) -> u32 {
                 self.0
             }
 
-            /// Whether no flag is set.
+            /// Returns whether no flag is set.
             #[must_use]
             pub const fn is_empty(self) -> bool {
                 self.0 == 0
             }
 
-            /// Whether all flags of `other` are set.
+            /// Returns whether all flags of `other` are set.
             #[must_use]
             pub const fn contains(self, other: Self) -> bool {
                 self.0 & other.0 == other.0
             }
 
-            /// Whether any flag of `other` is set.
+            /// Returns whether any flag of `other` is set.
             #[must_use]
             pub const fn intersects(self, other: Self) -> bool {
                 self.0 & other.0 != 0
             }
 
-            /// The flags of both. The same as `|`, and usable in constants.
+            /// Returns the flags of both. The same as `|`, but usable in constants.
             pub const fn union(self, other: Self) -> Self {
                 Self(self.0 | other.0)
             }
 
-            /// These flags without those of `other`.
+            /// Returns these flags without those of `other`.
             pub const fn difference(self, other: Self) -> Self {
                 Self(self.0 & !other.0)
             }
@@ -86,7 +86,7 @@ macro_rules! flags {
     };
 }
 
-/// `Type(A | B | 0x40)`: the known flags by name, the rest as a number.
+/// Writes `Type(A | B | 0x40)`: the known flags by name, the remaining bits as a number.
 fn write_flags(
     f: &mut fmt::Formatter<'_>,
     type_name: &str,
@@ -129,10 +129,10 @@ flags! {
     pub struct PipeFlags;
     /// Close-on-exec: the descriptor does not stay open in a program started by `exec`.
     const CLOEXEC = abi::O_CLOEXEC;
-    /// Nonblocking: a call that would wait answers [`EAGAIN`](crate::Errno::EAGAIN).
+    /// Nonblocking: a call that would wait fails with [`EAGAIN`](crate::Errno::EAGAIN).
     const NONBLOCK = abi::O_NONBLOCK;
     /// Packet mode: each write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes is read as one
-    /// packet, and a read that is shorter drops the rest of it.
+    /// packet, and a shorter read discards the remaining bytes of it.
     const DIRECT = abi::O_DIRECT;
 }
 
@@ -150,9 +150,9 @@ flags! {
     ///
     /// [execveat(2)](https://man7.org/linux/man-pages/man2/execveat.2.html)
     pub struct ExecFlags;
-    /// With an empty path: execute the file that the descriptor is open on.
+    /// If the path is empty, execute the file that the descriptor is open on.
     const EMPTY_PATH = abi::AT_EMPTY_PATH;
-    /// Do not follow the path's last part if it is a symbolic link: `ELOOP`.
+    /// Fail with `ELOOP` if the last component of the path is a symbolic link.
     const SYMLINK_NOFOLLOW = 0x100;
 }
 
@@ -163,59 +163,59 @@ flags! {
     pub struct SpliceFlags;
     /// Move pages rather than copy them: a hint that the kernel is free to ignore.
     const MOVE = 1;
-    /// Do not wait for the *pipe*. An end that is no pipe follows its own nonblocking flag.
+    /// Do not wait for the *pipe*. An end that is not a pipe follows its own nonblocking flag.
     const NONBLOCK = abi::SPLICE_F_NONBLOCK;
-    /// More data follows at once: lets a socket wait for it. Wrong on the last call, which it
+    /// More data follows immediately, and a socket may wait for it. Wrong on the last call, which it
     /// delays by up to 200 ms.
     const MORE = 4;
 }
 
 flags! {
-    /// What to wait for, and what was found: of [`poll`](crate::event::poll()) and `Epoll`.
+    /// Events of [`poll`](crate::event::poll()) and `Epoll`: what to wait for, and what was found.
     ///
     /// The last three are for an `Epoll` only. A [`PollFd`](crate::event::PollFd) has the lower 16 bits.
     ///
     /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html),
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
     pub struct PollEvents;
-    /// There is data to read, or a read answers end of file at once (on some kinds of descriptor).
+    /// There is data to read or, on some kinds of descriptor, a read returns end of file immediately.
     const IN = 0x001;
     /// There is urgent data.
     const PRI = 0x002;
-    /// There is room to write. A pipe says so when a whole slot (one page) is free.
+    /// There is room to write. On a pipe: a whole slot (one page) is free.
     const OUT = 0x004;
-    /// An error. On the write end of a pipe: nobody is left to read. Found whether asked or not.
+    /// An error. On the write end of a pipe: no reader is left. Reported even if not requested.
     const ERR = 0x008;
-    /// Hang-up. On the read end of a pipe: nobody is left to write. What is still in the pipe can be
-    /// read. Found whether asked or not.
+    /// Hang-up. On the read end of a pipe: no writer is left. Bytes that are still in the pipe can be
+    /// read. Reported even if not requested.
     const HUP = 0x010;
-    /// The descriptor is not open. Found whether asked or not.
+    /// The descriptor is not open. Reported even if not requested.
     const NVAL = 0x020;
     /// The peer of a stream socket has shut down writing.
     const RDHUP = abi::EPOLLRDHUP;
-    /// Of several epolls that watch the same descriptor, wake one and not all.
+    /// If several epolls watch the same descriptor, wake one and not all.
     const EXCLUSIVE = 1 << 28;
     /// Report once; `Epoll::modify` arms it again.
     const ONESHOT = 1 << 30;
-    /// Edge-triggered: report when something has happened, not as long as it is so. Read or write
-    /// until [`EAGAIN`](crate::Errno::EAGAIN) before the next wait.
+    /// Edge-triggered: report a change, not a state for as long as it lasts. Read or write until
+    /// [`EAGAIN`](crate::Errno::EAGAIN) before the next wait.
     const ET = 1 << 31;
 }
 
 impl PollEvents {
-    /// As `poll` has them: the lower half, and one flag that SPARC has elsewhere.
+    /// Returns the bits as `poll` has them: the lower half, and one flag that SPARC has elsewhere.
     #[expect(clippy::cast_possible_truncation, reason = "poll has no more flags")]
     pub(crate) const fn to_poll(self) -> u16 {
         swap(self.0, abi::EPOLLRDHUP, abi::POLLRDHUP) as u16
     }
 
-    /// What `poll` has found.
+    /// Returns the events that `poll` has found.
     pub(crate) const fn from_poll(bits: u16) -> Self {
         Self(swap(bits as u32, abi::POLLRDHUP, abi::EPOLLRDHUP))
     }
 }
 
-/// The bits, with `other` in place of `one`.
+/// Returns the bits with `other` in place of `one`.
 const fn swap(bits: u32, one: u32, other: u32) -> u32 {
     if one == other || bits & one == 0 { bits } else { bits & !one | other }
 }
@@ -228,9 +228,9 @@ flags! {
     pub struct EventFdFlags;
     /// Close-on-exec: the descriptor does not stay open in a program started by `exec`.
     const CLOEXEC = abi::O_CLOEXEC;
-    /// Nonblocking: a call that would wait answers [`EAGAIN`](crate::Errno::EAGAIN).
+    /// Nonblocking: a call that would wait fails with [`EAGAIN`](crate::Errno::EAGAIN).
     const NONBLOCK = abi::O_NONBLOCK;
-    /// A read takes 1 off the counter, not all of it.
+    /// A read subtracts 1 from the counter, not its whole value.
     const SEMAPHORE = 1;
 }
 

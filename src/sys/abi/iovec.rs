@@ -4,7 +4,7 @@
 //! # Safety
 //!
 //! This file is trusted to make a slice only of a pointer and length that came from one.
-#![allow(unsafe_code, reason = "slices stored as the kernel wants them")]
+#![allow(unsafe_code, reason = "slices stored in the kernel's layout")]
 
 #[cfg(feature = "std")]
 pub use std::io::{IoSlice, IoSliceMut};
@@ -38,7 +38,7 @@ mod without_std {
     unsafe impl Sync for IoSlice<'_> {}
 
     impl<'a> IoSlice<'a> {
-        /// A buffer to write from.
+        /// Creates a buffer to write from.
         #[must_use]
         pub fn new(buf: &'a [u8]) -> Self {
             let vec = IoVec { base: buf.as_ptr().cast_mut(), len: buf.len() };
@@ -49,7 +49,7 @@ mod without_std {
         ///
         /// # Panics
         ///
-        /// If there are fewer.
+        /// If there are fewer than `n`.
         pub fn advance(&mut self, n: usize) {
             assert!(n <= self.vec.len, "advancing an IoSlice beyond its length");
             self.vec.base = self.vec.base.wrapping_add(n);
@@ -60,7 +60,7 @@ mod without_std {
         ///
         /// # Panics
         ///
-        /// If there are fewer.
+        /// If there are fewer than `n`.
         pub fn advance_slices(bufs: &mut &mut [Self], n: usize) {
             let mut left = n;
             let mut done = 0;
@@ -107,7 +107,7 @@ mod without_std {
     unsafe impl Sync for IoSliceMut<'_> {}
 
     impl<'a> IoSliceMut<'a> {
-        /// A buffer to read into.
+        /// Creates a buffer to read into.
         #[must_use]
         pub fn new(buf: &'a mut [u8]) -> Self {
             let vec = IoVec { base: buf.as_mut_ptr(), len: buf.len() };

@@ -1,8 +1,8 @@
-//! Whatever has the layout or the values of the kernel: what its headers say,
-//! as far as the crate uses it.
+//! Types and constants with the layout and the values of the kernel's headers, as far as the crate uses
+//! them.
 //!
-//! Sizes are asserted at compile time. Where architectures differ the value is chosen here, and a
-//! build with the shim compares every line with the C headers of its target in a test.
+//! Sizes are asserted at compile time. Values that differ between architectures are chosen here. A test in
+//! builds with the shim compares every line with the C headers of the target.
 
 #![cfg_attr(not(feature = "full"), allow(dead_code, reason = "some serve these features only"))]
 
@@ -84,7 +84,7 @@ pub(crate) const SOCK_STREAM: i32 = if MIPS { 2 } else { 1 };
 // time.h
 pub(crate) const CLOCK_MONOTONIC: usize = 1;
 
-// limits.h, uio.h, and MAX_RW_COUNT of fs.h for a page of 4096 bytes: no call moves more at once.
+// limits.h, uio.h, and MAX_RW_COUNT of fs.h for a page of 4096 bytes: no call moves more.
 pub(crate) const PIPE_BUF: usize = 4096;
 pub(crate) const IOV_MAX: usize = 1024;
 pub(crate) const MAX_RW_COUNT: usize = 0x7fff_f000;
@@ -105,7 +105,7 @@ pub(crate) const WSTOPPED: usize = 2;
 pub(crate) const WEXITED: usize = 4;
 pub(crate) const WCONTINUED: usize = 8;
 pub(crate) const WNOWAIT: usize = 0x0100_0000;
-/// Whether a child has ended: without waiting, and leaves it as it is.
+/// Checks whether a child has ended, without waiting and without collecting its status.
 pub(crate) const PEEK: usize = WEXITED | WNOHANG | WNOWAIT;
 pub(crate) const P_PID: usize = 1;
 pub(crate) const P_PIDFD: usize = 3;
@@ -117,7 +117,7 @@ pub(crate) const CLD_CONTINUED: i32 = 6;
 pub(crate) const SI_QUEUE: i32 = -1;
 pub(crate) const MADV_NORMAL: usize = 0;
 
-// Memory of the crate's own, and the files it may lie in: mman.h, memfd.h, fcntl.h.
+// Memory that the crate maps, and the files that may back it: mman.h, memfd.h, fcntl.h.
 pub(crate) const PROT_NONE: usize = 0;
 pub(crate) const PROT_READ: usize = 1;
 pub(crate) const PROT_WRITE: usize = 2;
@@ -131,7 +131,7 @@ pub(crate) const MAP_POPULATE: usize = per_arch(0x10000, 0x8000, 0x8000, 0x8000,
 pub(crate) const MADV_DONTNEED: usize = 4;
 pub(crate) const MADV_HUGEPAGE: usize = 14;
 pub(crate) const MADV_WIPEONFORK: usize = 18;
-/// No kernel knows this one.
+/// Advice that no kernel supports.
 pub(crate) const NO_ADVICE: usize = 0x7fff_fff0;
 pub(crate) const MFD_CLOEXEC: usize = 1;
 pub(crate) const MFD_ALLOW_SEALING: usize = 2;
@@ -146,7 +146,7 @@ pub(crate) const F_SEAL_GROW: usize = 4;
 pub(crate) const F_SEAL_FUTURE_WRITE: usize = 16;
 pub(crate) const RLIMIT_FSIZE: u32 = 1;
 
-// For making `fork` of `clone`, which the assembly backends do: sched.h, signal.h, prctl.h.
+// For `fork` through `clone`, in the assembly backends: sched.h, signal.h, prctl.h.
 #[allow(dead_code, reason = "the shim leaves it to the C library")]
 pub(crate) const CLONE_CHILD_CLEARTID: usize = 0x0020_0000;
 #[allow(dead_code, reason = "the shim leaves it to the C library")]
@@ -164,13 +164,13 @@ pub(crate) const PRIO_PROCESS: usize = 0;
 pub(crate) const PR_SET_PDEATHSIG: usize = 1;
 pub(crate) const PR_SET_DUMPABLE: usize = 4;
 
-/// The kernel's `struct sigaction`, which no two architectures have alike: as words, enough for all
-/// of them. All zeros are `SIG_DFL`, no flags and an empty mask in each.
+/// The kernel's `struct sigaction`, which differs between architectures: as words, enough for all of
+/// them. On each, all zeros mean `SIG_DFL`, no flags and an empty mask.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct SigAction([usize; 8]);
 
 impl SigAction {
-    /// Whether there is a function: 0 is `SIG_DFL`, 1 is `SIG_IGN`.
+    /// Returns whether there is a handler: 0 is `SIG_DFL`, 1 is `SIG_IGN`.
     pub(crate) const fn is_handled(&self) -> bool {
         self.0[if MIPS { 1 } else { 0 }] > 1
     }
@@ -199,8 +199,8 @@ pub(crate) const EPOLL_CTL_DEL: usize = 2;
 pub(crate) const EPOLL_CTL_MOD: usize = 3;
 pub(crate) const EPOLLRDHUP: u32 = 0x2000;
 
-/// What [`Epoll::wait`](crate::event::Epoll::wait) has found: what is ready, and the token that it was
-/// added with.
+/// A ready descriptor that [`Epoll::wait`](crate::event::Epoll::wait) has found: its events, and the token
+/// that it was added with.
 #[cfg(feature = "event")]
 #[cfg_attr(target_arch = "x86_64", repr(C, packed))]
 #[cfg_attr(not(target_arch = "x86_64"), repr(C))]
@@ -242,13 +242,13 @@ pub(crate) struct Statx {
 }
 const _: () = assert!(size_of::<Statx>() == 256);
 
-/// `siginfo_t`, as far as `waitid` fills it. Of a queued signal its value is in the place of the status.
+/// `siginfo_t`, as far as `waitid` fills it. A queued signal has its value in place of the status.
 #[repr(C)]
 pub(crate) struct SigInfo {
     pub(crate) si_signo: i32,
     /// `si_errno` and `si_code`; MIPS has them the other way round.
     errno_and_code: [i32; 2],
-    /// The union behind starts where a pointer may start.
+    /// The union that follows has the alignment of a pointer.
     #[cfg(target_pointer_width = "64")]
     _pad: i32,
     pub(crate) si_pid: i32,
@@ -274,7 +274,7 @@ impl SigInfo {
         }
     }
 
-    /// What a thread queues for itself.
+    /// Creates the information of a signal that a thread queues for itself.
     #[cfg(any(feature = "event", feature = "transfer"))]
     pub(crate) const fn queued(signal: i32, value: i32) -> Self {
         let mut info = Self::empty();

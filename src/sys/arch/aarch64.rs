@@ -4,14 +4,14 @@
 //! - arguments: x0, x1, x2, x3, x4, x5
 //! - trap: `svc 0`
 //! - return: x0
-//! - clobbered: nothing else; but where the target has SVE the kernel zeroes, in every call, the
-//!   bits of z0-z31 above 127, p0-p15 and ffr, so a build with `+sve` names z (as v) and p as
-//!   clobbered; ffr is never live across a call, the compiler does not allocate it
+//! - clobbered: nothing else. If the target has SVE, the kernel zeroes in every call the bits of
+//!   z0-z31 above 127, p0-p15 and ffr, so a build with `+sve` names z (as v) and p as clobbered. ffr is
+//!   never live across a call: the compiler does not allocate it
 //!
 //! # Safety
 //!
-//! This file is trusted to name these registers right. What a call does to memory is its caller's
-//! matter.
+//! This file is trusted to name these registers correctly. What a call does to memory is the caller's
+//! responsibility.
 #![allow(unsafe_code, reason = "the trap instruction")]
 
 #[cfg(feature = "process")]
@@ -19,7 +19,7 @@ pub(crate) use super::clone::clone_on_stack;
 pub(crate) use super::fork::fork;
 use core::arch::asm;
 
-/// The numbers are constants, of this column.
+/// Declares a number as a constant, from the column of this architecture.
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $number:literal) => {
         #[doc = concat!("The number of `", $call, "`.")]
@@ -31,7 +31,7 @@ macro_rules! number {
 macro_rules! trap {
     ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
-        // SAFETY: the register list is the one above, and the caller answers for the call itself.
+        // SAFETY: the registers are those listed above; the caller is responsible for the call itself.
         unsafe {
             asm!(
                 "svc 0",
@@ -50,7 +50,7 @@ macro_rules! trap {
 macro_rules! trap {
     ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
-        // SAFETY: the register list is the one above, and the caller answers for the call itself.
+        // SAFETY: the registers are those listed above; the caller is responsible for the call itself.
         unsafe {
             asm!(
                 "svc 0",
@@ -81,12 +81,13 @@ syscalls!("x0" "x1" "x2" "x3" "x4" "x5");
 /// The order of the last two arguments of `clone`: **tls, ctid**.
 pub(super) const CTID_IS_LAST: bool = true;
 
-/// `clone` or `clone3` (`nr`) with these three arguments, in one block that the child never leaves: it
-/// calls `child` with `arg`, on the stack that the call has given it. Answers in the parent only.
+/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves
+/// this block: it calls `child` with `arg`, on the stack that the call has given it. Returns in the parent
+/// only.
 ///
 /// # Safety
 ///
-/// As for `clone_on_stack`, with arguments that say what it is to say.
+/// As for `clone_on_stack`, whose request the arguments express.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -95,10 +96,10 @@ pub(super) unsafe fn enter(
     arg: *const (),
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers are those above; x3 and x4, tls and ctid of `clone`, are not looked at
-    // without their flags, and x5 and x6 carry what the child needs over the trap. In the parent the
-    // block ends as any system call does; the vector registers that the kernel may zero are among those
-    // that a C function may change.
+    // SAFETY: the registers are those above. Without their flags the kernel ignores x3 and x4, tls and ctid
+    // of `clone`; x5 and x6 carry what the child needs across the trap. In the parent the block ends as any
+    // system call does. The vector registers that the kernel may zero are among those that a C function may
+    // change.
     unsafe {
         asm!(
             "svc 0",

@@ -1,8 +1,8 @@
-//! `clone` onto a stack of the child's own: what the assembly backends share.
+//! `clone` onto a separate stack for the child: the part that the assembly backends share.
 //!
 //! # Safety
 //!
-//! This file is trusted to say the same by `clone3` as by `clone`.
+//! This file is trusted to give `clone3` the same request as `clone`.
 #![allow(unsafe_code, reason = "clone")]
 
 use super::{backend, nr};
@@ -20,18 +20,18 @@ struct CloneArgs {
     tls: u64,
 }
 
-/// Makes a child that calls `child` with `arg` on `stack`, which is given by its lowest address and its
-/// size, and grows down from its end. Answers in the parent only: the child's process id; and where
-/// `flags` have `CLONE_PIDFD` its descriptor at `pidfd`.
+/// Creates a child that calls `child` with `arg` on `stack`, which is given by its lowest address and its
+/// size, and grows down from its end. Returns in the parent only, with the child's process id. If `flags`
+/// contain `CLONE_PIDFD`, the child's descriptor is stored at `pidfd`.
 ///
 /// Flags that need more than 32 bits exist in `clone3` only.
 ///
 /// # Safety
 ///
-/// The end of `stack` is aligned to 16 bytes, and it is the child's alone and large enough for what
-/// `child` does. If `flags` share memory with the child then also `CLONE_VFORK` is among them, and `child`
-/// may run while the calling thread is stopped, on its thread-local storage. `pidfd` has room for an
-/// `int`. `flags` have neither `CLONE_SETTLS` nor a tid that is set or cleared.
+/// The end of `stack` is aligned to 16 bytes. Only the child uses `stack`, and it is large enough for what
+/// `child` does. If `flags` share memory with the child, they also contain `CLONE_VFORK`, and `child` may
+/// run on the calling thread's thread-local storage while that thread is stopped. `pidfd` has room for an
+/// `int`. `flags` contain neither `CLONE_SETTLS` nor a flag that sets or clears a tid.
 pub(crate) unsafe fn clone_on_stack(
     flags: u64,
     (stack, size): (*mut u8, usize),
@@ -56,9 +56,9 @@ pub(crate) unsafe fn clone_on_stack(
         tls: 0,
     };
     let place = (&raw const args).expose_provenance();
-    // SAFETY: reads the arguments, at the place given; else passed on to the caller.
+    // SAFETY: the kernel reads the arguments at `place`; everything else is passed on to the caller.
     unsafe { backend::enter(nr::CLONE3, [place, size_of::<CloneArgs>(), 0], child, arg) }
 }
 
-/// In `clone` the signal that the parent gets is among the flags.
+/// The bits in the flags of `clone` that hold the signal to the parent.
 const EXIT_SIGNAL: u64 = 0xff;

@@ -1,13 +1,13 @@
-//! `fork` by raw `clone`, and the one repair that a C library around us needs.
+//! `fork` through raw `clone`, and the one repair that the program's C library needs.
 //!
 //! A libc keeps each thread's id in its thread control block. The child of a raw `clone` inherits
 //! the parent's id there, and then `pthread_kill`, error-checking mutexes and the like go wrong.
-//! glibc registers the address of that very word with the kernel (`set_tid_address`, and
-//! `CLONE_CHILD_CLEARTID` for later threads), and `prctl(PR_GET_TID_ADDRESS)` gives it back; with
+//! glibc registers the address of that word with the kernel (`set_tid_address`, and
+//! `CLONE_CHILD_CLEARTID` for later threads), and `prctl(PR_GET_TID_ADDRESS)` returns it. With
 //! `CLONE_CHILD_SETTID` the kernel writes the child's id into the child's copy.
 //!
-//! musl registers the address of a *lock* instead, so the word is asked first: only where it holds
-//! this thread's id is it a thread id. Where it does not, or the kernel does not tell
+//! musl registers the address of a *lock* instead, so the word is checked first: it is a thread id only
+//! if it holds this thread's id. If it does not, or the kernel does not return the address
 //! (`CONFIG_CHECKPOINT_RESTORE` is off), nothing is repaired.
 //!
 //! # Safety
@@ -20,8 +20,9 @@ use super::{nr, syscall0, syscall5};
 use crate::sys::abi::CLONE_PIDFD;
 use crate::sys::abi::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, PR_GET_TID_ADDRESS, SIGCHLD};
 
-/// Makes a child process that shares nothing with this one, with its descriptor at `pidfd`, or without
-/// one where there is none to be had: on Linux before 5.2, under an emulator, or at the limit.
+/// Creates a child process that shares nothing with this one, and stores its descriptor at `pidfd`. The
+/// child has no descriptor if the kernel provides none: on Linux before 5.2, under an emulator, or at the
+/// limit.
 ///
 /// # Safety
 ///
@@ -44,7 +45,7 @@ pub(crate) unsafe fn fork(pidfd: &mut i32) -> isize {
     }
 }
 
-/// Where the C library keeps this thread's id, or 0 if it keeps none that can be found.
+/// Returns the address at which the C library keeps this thread's id, or 0 if none can be found.
 fn own_tid_address() -> usize {
     let mut address: usize = 0;
     let place = (&raw mut address).expose_provenance();
@@ -54,8 +55,8 @@ fn own_tid_address() -> usize {
         return 0;
     }
     let word = core::ptr::with_exposed_provenance::<u32>(address);
-    // SAFETY: the kernel is to clear this word when the thread ends, so whoever registered it keeps
-    // it mapped for as long as the thread runs; it is aligned (checked) and only this thread's libc
+    // SAFETY: the kernel will clear this word when the thread ends, so the code that registered it keeps
+    // it mapped for as long as the thread runs; it is aligned (checked above), and only this thread's libc
     // and the kernel write to it.
     let held = unsafe { word.read_volatile() };
     // SAFETY: `gettid` has no arguments and no effects.

@@ -8,13 +8,13 @@
 //!   call since Linux 6.5; all other registers are kept
 //!
 //! The vector registers are named in every build: a function with `target_feature(enable = "v")` may use
-//! them in a build without it, and nothing else pays for it. Without `preserves_flags`, vl and vtype
+//! them in a build without it. Other code does not pay for that. Without `preserves_flags`, vl and vtype
 //! count as clobbered; compiled code never leaves anything but 0 in vstart.
 //!
 //! # Safety
 //!
-//! This file is trusted to name these registers right. What a call does to memory is its caller's
-//! matter.
+//! This file is trusted to name these registers correctly. What a call does to memory is the caller's
+//! responsibility.
 #![allow(unsafe_code, reason = "the trap instruction")]
 
 #[cfg(feature = "process")]
@@ -22,7 +22,7 @@ pub(crate) use super::clone::clone_on_stack;
 pub(crate) use super::fork::fork;
 use core::arch::asm;
 
-/// The numbers are constants, of this column.
+/// Declares a number as a constant, from the column of this architecture.
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $number:literal) => {
         #[doc = concat!("The number of `", $call, "`.")]
@@ -34,7 +34,7 @@ macro_rules! number {
 macro_rules! trap {
     ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
-        // SAFETY: the register list is the one above, and the caller answers for the call itself.
+        // SAFETY: the registers are those listed above; the caller is responsible for the call itself.
         unsafe {
             asm!(
                 "ecall",
@@ -59,12 +59,13 @@ syscalls!("a0" "a1" "a2" "a3" "a4" "a5");
 /// The order of the last two arguments of `clone`: **tls, ctid**.
 pub(super) const CTID_IS_LAST: bool = true;
 
-/// `clone` or `clone3` (`nr`) with these three arguments, in one block that the child never leaves: it
-/// goes to `child` with `arg`, on the stack that the call has given it. Answers in the parent only.
+/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves
+/// this block: it jumps to `child` with `arg`, on the stack that the call has given it. Returns in the
+/// parent only.
 ///
 /// # Safety
 ///
-/// As for `clone_on_stack`, with arguments that say what it is to say.
+/// As for `clone_on_stack`, whose request the arguments express.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -73,10 +74,10 @@ pub(super) unsafe fn enter(
     arg: *const (),
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers are those above; a3 and a4, tls and ctid of `clone`, are not looked at
-    // without their flags, and a5 and a6 carry what the child needs over the trap. gp and tp stay as
-    // they are. In the parent the block ends as any system call does; the vector registers are among
-    // those that a C function may change.
+    // SAFETY: the registers are those above. Without their flags the kernel ignores a3 and a4, tls and ctid
+    // of `clone`; a5 and a6 carry what the child needs across the trap. gp and tp do not change. In the
+    // parent the block ends as any system call does. The vector registers are among those that a C function
+    // may change.
     unsafe {
         asm!(
             "ecall",

@@ -1,14 +1,14 @@
 //! Any Linux target, through `csrc/shim.c` and the C library.
 //!
-//! `syscall0` … `syscall6` all go through one C function that takes six arguments: the ones that a
-//! call does not have are zeros, which the kernel ignores.
+//! `syscall0` … `syscall6` all go through one C function with six arguments. Arguments that a call does
+//! not have are zeros, which the kernel ignores.
 //!
 //! # Safety
 //!
 //! This file is trusted to declare the functions of `csrc/shim.c` as they are.
 #![allow(unsafe_code, reason = "the functions of csrc/shim.c")]
 
-/// The numbers are those of a table in `csrc/shim.c`, where each is a constant of type `size_t`.
+/// Declares a number that `csrc/shim.c` defines as a constant of type `size_t`.
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $generic:literal) => {
         #[allow(unsafe_code, reason = "the numbers of csrc/shim.c")]
@@ -20,8 +20,8 @@ macro_rules! number {
     };
 }
 
-// These are the prototypes of `csrc/shim.c`; `long` and a pointer have the size of `usize`
-// on every Linux target but x32, which the C file refuses.
+// The prototypes of `csrc/shim.c`. `long` and a pointer have the size of `usize` on every Linux target
+// but x32, which the C file rejects.
 unsafe extern "C" {
     #[link_name = concat!(env!("RAWPIPE_PREFIX"), "syscall")]
     fn shim_syscall(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize)
@@ -54,12 +54,12 @@ macro_rules! trap {
 
 syscalls!(_ _ _ _ _ _);
 
-/// libc's `clone`, which leaves the thread's `errno` as it was. It has no flags above 32 bits
-/// (`EINVAL`).
+/// Calls libc's `clone` and leaves the thread's `errno` unchanged. Fails with `EINVAL` for flags above 32
+/// bits.
 ///
 /// # Safety
 ///
-/// As the same function of the assembly backends.
+/// As for the same function of the assembly backends.
 #[cfg(feature = "process")]
 pub(crate) unsafe fn clone_on_stack(
     flags: u64,
@@ -77,8 +77,8 @@ pub(crate) unsafe fn clone_on_stack(
 #[cfg(feature = "process")]
 const EINVAL: isize = 22;
 
-/// libc's `fork`: its atfork handlers run, and the child's libc knows its own thread id. It gives no
-/// pidfd.
+/// Calls libc's `fork`: its atfork handlers run, and the child's libc has the right thread id. It returns
+/// no pidfd.
 ///
 /// # Safety
 ///
@@ -107,7 +107,7 @@ mod tests {
         static FACTS: Fact;
     }
 
-    /// Name and value of every fact, as the C headers of this target have them.
+    /// Returns name and value of every fact in the C headers of this target.
     fn c_facts() -> Vec<(&'static str, usize)> {
         let mut facts = Vec::new();
         let mut place = &raw const FACTS;

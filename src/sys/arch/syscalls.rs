@@ -1,5 +1,5 @@
-//! `syscall0` … `syscall6`, which each backend defines by its macro `trap`: the number, and the arguments
-//! with what they are passed in.
+//! `syscall0` … `syscall6`, which each backend defines with its macro `trap`. The macro takes the number,
+//! and each argument with its register.
 //!
 //! # Safety
 //!

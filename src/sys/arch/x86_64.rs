@@ -9,8 +9,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to name these registers right. What a call does to memory is its caller's
-//! matter.
+//! This file is trusted to name these registers correctly. What a call does to memory is the caller's
+//! responsibility.
 #![allow(unsafe_code, reason = "the trap instruction")]
 
 #[cfg(feature = "process")]
@@ -18,7 +18,7 @@ pub(crate) use super::clone::clone_on_stack;
 pub(crate) use super::fork::fork;
 use core::arch::asm;
 
-/// The numbers are constants, of this column.
+/// Declares a number as a constant, from the column of this architecture.
 macro_rules! number {
     ($name:ident $call:literal $number:literal $generic:literal) => {
         #[doc = concat!("The number of `", $call, "`.")]
@@ -29,7 +29,7 @@ macro_rules! number {
 macro_rules! trap {
     ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
-        // SAFETY: the register list is the one above, and the caller answers for the call itself.
+        // SAFETY: the registers are those listed above; the caller is responsible for the call itself.
         unsafe {
             asm!(
                 "syscall",
@@ -49,12 +49,13 @@ syscalls!("rdi" "rsi" "rdx" "r10" "r8" "r9");
 /// The order of the last two arguments of `clone`: **ctid, tls**.
 pub(super) const CTID_IS_LAST: bool = false;
 
-/// `clone` or `clone3` (`nr`) with these three arguments, in one block that the child never leaves: it
-/// calls `child` with `arg`, on the stack that the call has given it. Answers in the parent only.
+/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves
+/// this block: it calls `child` with `arg`, on the stack that the call has given it. Returns in the parent
+/// only.
 ///
 /// # Safety
 ///
-/// As for `clone_on_stack`, with arguments that say what it is to say.
+/// As for `clone_on_stack`, whose request the arguments express.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -63,10 +64,10 @@ pub(super) unsafe fn enter(
     arg: *const (),
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers are those above; r10 and r8, ctid and tls of `clone`, are not looked at
-    // without their flags, so r8 and r9 carry what the child needs over the trap. The stack is aligned
-    // for a call, and there is nothing on it yet. In the parent the block ends as any system call does.
-    // The flags and the red zone are not claimed to be kept.
+    // SAFETY: the registers are those above. Without their flags the kernel ignores r10 and r8, ctid and tls
+    // of `clone`, so r8 and r9 carry what the child needs across the trap. The stack is aligned for a call
+    // and empty. In the parent the block ends as any system call does. The block does not claim to preserve
+    // the flags or the red zone.
     unsafe {
         asm!(
             "syscall",

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted that the kernel touches only memory that was lent for a call, and that a
-//! descriptor which a call has made gets one owner.
+//! This file is trusted to let the kernel touch only memory that was lent for a call, and to give each
+//! descriptor that a call has created one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, is_missing, lent, lent_mut, owned};
@@ -12,7 +12,7 @@ use crate::fd::{BorrowedFd, OwnedFd};
 use crate::sys::abi::{self, Event, Timespec};
 use crate::sys::arch::{nr, syscall1, syscall2, syscall4, syscall6};
 
-/// Close-on-exec.
+/// Creates an epoll, close-on-exec.
 #[inline]
 pub(crate) fn epoll_create1() -> Result<OwnedFd> {
     // SAFETY: touches no memory.
@@ -21,7 +21,7 @@ pub(crate) fn epoll_create1() -> Result<OwnedFd> {
     Ok(unsafe { owned(answer) })
 }
 
-/// Deleting takes no event.
+/// Adds, changes or deletes a descriptor. Deleting takes no event.
 #[inline]
 pub(crate) fn epoll_ctl(
     epoll: BorrowedFd<'_>,
@@ -36,24 +36,24 @@ pub(crate) fn epoll_ctl(
     decode(unsafe { syscall4(nr::EPOLL_CTL, arg(epoll), operation, arg(fd), event) }).map(drop)
 }
 
-/// The number of events at the front of `buf`.
+/// Waits, and returns the number of events at the front of `buf`.
 #[inline]
 pub(crate) fn epoll_pwait(
     epoll: BorrowedFd<'_>,
     buf: &mut [Event],
     timeout: Option<&Timespec>,
 ) -> Result<usize> {
-    // A C int of the kernel, which refuses what is larger than it likes.
+    // A C int in the kernel, which rejects larger counts than it supports.
     let len = buf.len().min(1 << 20);
     let place = lent_mut(buf);
-    let ms = timeout.map_or(FOR_EVER, milliseconds);
-    // Milliseconds where they will do: with a `timespec` to read, the call takes a quarter longer.
-    let finer = timeout.filter(|time| ms == FOR_EVER || time.tv_nsec % 1_000_000 != 0);
+    let ms = timeout.map_or(INFINITE, milliseconds);
+    // Milliseconds if they are exact: with a `timespec` to read, the call takes a quarter longer.
+    let finer = timeout.filter(|time| ms == INFINITE || time.tv_nsec % 1_000_000 != 0);
     if let Some(time) = finer.map(lent) {
         // SAFETY: the kernel writes at most `len` events, into `buf`, which is lent exclusively, and
         // reads one `timespec` with 64-bit members.
         match decode(unsafe { syscall6(nr::EPOLL_PWAIT2, arg(epoll), place, len, time, 0, 0) }) {
-            // Before Linux 5.11, or behind a filter. A wrong argument is wrong for the other call, too.
+            // Linux before 5.11, or a filter. An invalid argument is invalid for the other call, too.
             Err(errno) if is_missing(errno) => {}
             answer => return answer.inspect(|_| tell!(acquired_any())),
         }
@@ -63,16 +63,17 @@ pub(crate) fn epoll_pwait(
         .inspect(|_| tell!(acquired_any()))
 }
 
-/// A timeout of −1.
-const FOR_EVER: usize = usize::MAX;
+/// A timeout of −1: without limit.
+const INFINITE: usize = usize::MAX;
 
-/// Rounded up, so that no wait is too short. What a C int cannot hold, 24 days, is for ever.
+/// Converts to milliseconds, rounded up, so that no wait is too short. What a C int cannot hold, from 24
+/// days on, is [`INFINITE`].
 fn milliseconds(time: &Timespec) -> usize {
     let seconds = time.tv_sec.checked_mul(1000);
     let all = seconds.and_then(|ms| ms.checked_add((time.tv_nsec + 999_999) / 1_000_000));
     all.and_then(|ms| i32::try_from(ms).ok())
         .and_then(|ms| usize::try_from(ms).ok())
-        .unwrap_or(FOR_EVER)
+        .unwrap_or(INFINITE)
 }
 
 #[inline]
@@ -93,7 +94,7 @@ mod tests {
         assert_eq!((ms(0, 0), ms(0, 1), ms(0, 1_000_000)), (0, 1, 1));
         assert_eq!((ms(1, 1), ms(0, 999_999_999)), (1001, 1000));
         assert_eq!(ms(2_147_483, 647_000_000), 2_147_483_647);
-        assert_eq!(ms(2_147_483, 648_000_000), FOR_EVER);
-        assert_eq!((ms(1 << 40, 0), ms(i64::MAX, 999_999_999)), (FOR_EVER, FOR_EVER));
+        assert_eq!(ms(2_147_483, 648_000_000), INFINITE);
+        assert_eq!((ms(1 << 40, 0), ms(i64::MAX, 999_999_999)), (INFINITE, INFINITE));
     }
 }

@@ -11,7 +11,7 @@ use crate::sys::abi::poll_fd::PollFd;
 use crate::sys::abi::{self, Timespec};
 use crate::sys::arch::{nr, syscall2, syscall5, syscall6};
 
-/// The time of `CLOCK_MONOTONIC`.
+/// Returns the time of `CLOCK_MONOTONIC`.
 #[inline]
 pub(crate) fn clock_gettime() -> Result<Timespec> {
     let mut time = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -30,15 +30,15 @@ pub(crate) fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<&mut Timespec>) -> R
         .inspect(|_| tell!(acquired_any()))
 }
 
-/// Sets to read, to write, and of exceptions, without a signal mask. The kernel writes the time left
-/// into `timeout`, and on success what is ready into the sets.
+/// Waits for the sets to read, to write and of exceptions, without a signal mask. The kernel writes the
+/// remaining time to `timeout` and, on success, the ready descriptors to the sets.
 #[inline]
 pub(crate) fn pselect6(
     sets: [Option<&mut [usize]>; 3],
     timeout: Option<&mut Timespec>,
 ) -> Result<usize> {
-    // No set is longer than what the kernel is told, which does not look beyond the highest number
-    // that this process could have.
+    // The kernel is given the length of the shortest set. It does not look beyond the highest number that
+    // this process could have.
     let words = sets.iter().flatten().map(|set| set.len()).min().unwrap_or(0);
     let [read, write, except] = sets.map(|set| set.map_or(0, lent_mut));
     let count = words * usize::BITS as usize;

@@ -1,6 +1,6 @@
 //! The calls that replace the program.
 //!
-//! They neither allocate nor lock nor touch thread-local storage: a forked child may make them, and one
+//! They neither allocate nor lock nor touch thread-local storage. So a forked child may make them, even one
 //! that shares its parent's memory.
 //!
 //! # Safety
@@ -17,14 +17,14 @@ use crate::sys::arch::{nr, syscall3, syscall5};
 use core::convert::Infallible;
 use core::ffi::CStr;
 
-/// Comes back only with an error; with `EINVAL` where a list does not end with [`Arg::END`].
+/// Replaces the program. Returns only on failure, with `EINVAL` if a list does not end with [`Arg::END`].
 pub(crate) fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let (path, argv, envp) = (lent(path), list(argv)?, list(envp)?);
     // SAFETY: the kernel reads the path and the strings of the two lists, which end with a null.
     Err(failure(unsafe { syscall3(nr::EXECVE, path, argv, envp) }))
 }
 
-/// As [`execve`], for a path that is relative to a folder.
+/// Replaces the program, as [`execve`], by that at a path relative to a directory.
 pub(crate) fn execveat(
     folder: BorrowedFd<'_>,
     path: &CStr,
@@ -38,17 +38,17 @@ pub(crate) fn execveat(
     Err(failure(answer))
 }
 
-/// Whether the kernel refuses an empty path as such, with `ENOENT`, before it looks at the descriptor:
-/// here at one that is never open.
+/// Returns whether the kernel rejects any empty path with `ENOENT` before it looks at the descriptor. The
+/// descriptor used here is never open.
 pub(crate) fn refuses_empty_path() -> bool {
     let nothing = [Arg::END];
     let (path, list) = (lent(c""), lent(&nothing));
     let flags = AT_EMPTY_PATH as usize;
-    // SAFETY: the kernel reads the path and a list that is its end only.
+    // SAFETY: the kernel reads the path and a list that holds its end only.
     failure(unsafe { syscall5(nr::EXECVEAT, usize::MAX, path, list, list, flags) }) == Errno::ENOENT
 }
 
-/// The address of a list, if it has an end.
+/// Returns the address of a list. Fails with `EINVAL` if the list has no end.
 fn list(strings: &[Arg<'_>]) -> Result<usize> {
     tell!(reads_strings(strings));
     match strings.last() {
@@ -57,7 +57,8 @@ fn list(strings: &[Arg<'_>]) -> Result<usize> {
     }
 }
 
-/// No kernel answers success and comes back. What stands in front of one may, and has not done it.
+/// Returns the error of a call that has returned. No kernel returns success from these calls. A filter or
+/// an emulator may, without having started the program: that is `ENOSYS`.
 fn failure(answer: isize) -> Errno {
     decode(answer).err().unwrap_or(Errno::ENOSYS)
 }

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted that the kernel touches only the buffers that were lent for a call, and that a
-//! descriptor which a call has made gets one owner.
+//! This file is trusted to let the kernel touch only the buffers that were lent for a call, and to give each
+//! descriptor that a call has created one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, fcntl_getpipe_sz, lent, lent_mut, owned, sink};
@@ -20,7 +20,7 @@ use core::mem::MaybeUninit;
 #[inline]
 pub(crate) fn close(fd: OwnedFd) -> Result<()> {
     tell!(releases(&fd));
-    // SAFETY: it was owned until the line below and is nobody's now.
+    // SAFETY: `fd` owned it until `into_raw_fd`, and nothing owns it now.
     unsafe { close_raw(fd.into_raw_fd()) }
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn close(fd: OwnedFd) -> Result<()> {
 ///
 /// # Safety
 ///
-/// The caller owns it, and does not use it again, whatever the answer.
+/// The caller owns it, and does not use it again, whatever the result.
 #[inline]
 pub(crate) unsafe fn close_raw(fd: RawFd) -> Result<()> {
     #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
@@ -45,11 +45,11 @@ pub(crate) fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     Ok(unsafe { owned(answer) })
 }
 
-/// `dup3`: `new` keeps its number and owns the copy from now on.
+/// Calls `dup3`: `new` keeps its number and owns the copy from now on.
 #[inline]
 pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<()> {
-    // SAFETY: `dup3` touches no memory; what it closes is owned by `new`, which nobody else can be
-    // using while it is borrowed exclusively.
+    // SAFETY: `dup3` touches no memory; what it closes is owned by `new`, which is borrowed exclusively,
+    // so nothing else is using it.
     decode(unsafe { syscall3(nr::DUP3, arg(fd), sink(new), flags as usize) }).map(drop)
 }
 
@@ -107,14 +107,14 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
     unread(bytes, || fcntl_getpipe_sz(fd).is_ok())
 }
 
-/// A pipe has an unsigned sum in its `int`. What is negative elsewhere is no count: a regular file has
-/// more bytes than that, or a position after its end.
+/// Converts the `int` of `FIONREAD`. For a pipe it is an unsigned sum. For another file a negative value is
+/// not a count (`EOVERFLOW`): a regular file has more bytes than an `int` holds, or a position after its end.
 fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {
     let count = usize::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
     if i32::try_from(bytes).is_ok() || is_pipe() { Ok(count) } else { Err(Errno::EOVERFLOW) }
 }
 
-/// Returns the position of a file in bytes. `EOVERFLOW` where it does not fit into a register.
+/// Returns the position of a file in bytes. Fails with `EOVERFLOW` if it does not fit into a register.
 #[inline]
 pub(crate) fn lseek_current(fd: BorrowedFd<'_>) -> Result<u64> {
     // SAFETY: touches no memory of this process.
@@ -150,8 +150,8 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     Ok(count)
 }
 
-/// Reads into what `buf` has allocated and does not use, and appends it: at most so many bytes, and
-/// `buf` does not grow.
+/// Reads at most `most` bytes into the spare capacity of `buf`, and appends them. The capacity of `buf` does
+/// not grow.
 #[cfg(feature = "alloc")]
 #[inline]
 pub(crate) fn read_spare(fd: BorrowedFd<'_>, buf: &mut Vec<u8>, most: usize) -> Result<usize> {
@@ -159,7 +159,7 @@ pub(crate) fn read_spare(fd: BorrowedFd<'_>, buf: &mut Vec<u8>, most: usize) -> 
     let most = most.min(spare.len());
     let count = read_uninit(fd, &mut spare[..most])?.len();
     let len = buf.len() + count;
-    // SAFETY: the kernel has written the `count` bytes behind the old end, within the capacity.
+    // SAFETY: the kernel has written the `count` bytes after the old end, within the capacity.
     unsafe { buf.set_len(len) };
     Ok(count)
 }
@@ -191,7 +191,7 @@ pub(crate) fn readv(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> Result<u
     Ok(count)
 }
 
-/// Returns what kind of file a descriptor is, which one, and its size in bytes.
+/// Returns the type, the identity and the size in bytes of the file that a descriptor is open on.
 #[inline]
 pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx> {
     let mask = abi::STATX_TYPE | abi::STATX_INO | abi::STATX_SIZE;
@@ -207,7 +207,7 @@ fn statx_at(folder: usize, path: &CStr, flags: usize, mask: usize) -> Result<Sta
     Ok(unsafe { answer.assume_init() })
 }
 
-/// How many links the file at `path` has.
+/// Returns the number of links to the file at `path`.
 #[inline]
 pub(crate) fn statx_nlink(path: &CStr) -> Result<u32> {
     Ok(statx_at(abi::AT_FDCWD, path, 0, abi::STATX_NLINK)?.stx_nlink)

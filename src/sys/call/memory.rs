@@ -1,9 +1,9 @@
-//! The calls for memory of the crate's own: mapping it, advising on it, and files for it to lie in.
+//! The calls for memory that the crate maps: mapping it, advising on it, and files that back it.
 //!
 //! # Safety
 //!
-//! This file is trusted to map only where nothing is mapped, which is for the kernel to choose, and
-//! leaves it to [`map`](crate::sys::map) to unmap and to discard only what that has mapped.
+//! This file is trusted to let the kernel choose the address of each mapping, where nothing is mapped. It
+//! relies on [`map`](crate::sys::map) to unmap and to discard only what that has mapped.
 #![allow(unsafe_code, reason = "system calls")]
 #![cfg_attr(not(feature = "transfer"), allow(dead_code, reason = "some serve that feature only"))]
 
@@ -18,19 +18,19 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 
-/// `F_ADD_SEALS`
+/// Adds seals to a file: `F_ADD_SEALS`.
 #[inline]
 pub(crate) fn fcntl_add_seals(fd: BorrowedFd<'_>, seals: usize) -> Result<()> {
     fcntl(fd, abi::F_ADD_SEALS, seals).map(drop)
 }
 
-/// `F_GET_SEALS`. `EINVAL` for a file that has none.
+/// Returns the seals of a file: `F_GET_SEALS`. Fails with `EINVAL` for a file that cannot have any.
 #[inline]
 pub(crate) fn fcntl_get_seals(fd: BorrowedFd<'_>) -> Result<usize> {
     fcntl(fd, abi::F_GET_SEALS, 0)
 }
 
-/// For an empty file: nobody can have its pages mapped.
+/// Sets the length of an empty file, of which no page can be mapped.
 #[inline]
 pub(crate) fn ftruncate(fd: BorrowedFd<'_>, len: usize) -> Result<()> {
     // SAFETY: touches no memory of this process.
@@ -39,7 +39,7 @@ pub(crate) fn ftruncate(fd: BorrowedFd<'_>, len: usize) -> Result<()> {
 
 /// # Safety
 ///
-/// The range is mapped, by the caller, and nobody is using what this advice may change.
+/// The caller has mapped the range, and nothing uses what this advice may change.
 #[inline]
 pub(crate) unsafe fn madvise(base: NonNull<u8>, len: usize, advice: usize) -> Result<()> {
     let address = base.as_ptr().expose_provenance();
@@ -47,19 +47,20 @@ pub(crate) unsafe fn madvise(base: NonNull<u8>, len: usize, advice: usize) -> Re
     decode(unsafe { syscall3(nr::MADVISE, address, len, advice) }).map(drop)
 }
 
-/// Asks for huge pages in all that `buf` has allocated, its first and last page included: a mapping that
-/// the allocator has made for it stays one mapping, which can be grown by being moved.
+/// Advises huge pages for everything that `buf` has allocated, including its first and last page. A mapping
+/// that the allocator has made for it therefore stays one mapping, which can grow by being moved.
 #[cfg(feature = "alloc")]
 pub(crate) fn madvise_hugepage(buf: &Vec<u8>) {
     let page = crate::sys::page::size();
     let start = buf.as_ptr().expose_provenance();
     let end = (start + buf.capacity()).next_multiple_of(page);
     let start = start / page * page;
-    // SAFETY: this advice changes the contents of no memory, whoever has the rest of those two pages.
+    // SAFETY: this advice changes the contents of no memory, so it does not matter what else is on those
+    // two pages.
     let _ = unsafe { syscall3(nr::MADVISE, start, end - start, abi::MADV_HUGEPAGE) };
 }
 
-/// An empty file in memory, close-on-exec, that can be sealed.
+/// Creates an empty file in memory, close-on-exec, that can be sealed.
 #[inline]
 pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
     let name = lent(name);
@@ -67,8 +68,8 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
         // SAFETY: the kernel reads the name, up to its NUL.
         decode(unsafe { syscall2(nr::MEMFD_CREATE, name, flags) })
     };
-    // Where the system is set up so, only files that can never be executed are made; where the
-    // kernel is older than 6.3, it does not know the flag, which also means that it can be sealed.
+    // Some systems are set up to create only files that can never be executed. Linux before 6.3 lacks the
+    // flag for that, which also makes the file sealable.
     let flags = abi::MFD_CLOEXEC | abi::MFD_ALLOW_SEALING;
     let answer = match make(flags | abi::MFD_NOEXEC_SEAL) {
         Err(errno) if is_missing(errno) => make(flags)?,
@@ -78,7 +79,7 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
     Ok(unsafe { owned(answer) })
 }
 
-/// Maps `len` bytes where the kernel likes: of a file, from its beginning, or of nothing (zeros).
+/// Maps `len` bytes at an address that the kernel chooses: of a file, from its beginning, or zeros.
 #[inline]
 pub(crate) fn mmap(
     len: usize,
@@ -87,18 +88,18 @@ pub(crate) fn mmap(
     file: Option<BorrowedFd<'_>>,
 ) -> Result<NonNull<u8>> {
     let fd = file.map_or(usize::MAX, arg);
-    // SAFETY: without `MAP_FIXED` the kernel chooses addresses where nothing is mapped, so that no
-    // memory that anyone has changes.
+    // SAFETY: without `MAP_FIXED` the kernel chooses addresses where nothing is mapped, so no memory in
+    // use changes.
     let address = decode(unsafe { syscall6(nr::MMAP, 0, len, protection, flags, fd, 0) })?;
     tell!(mapped(address, len));
     NonNull::new(ptr::with_exposed_provenance_mut(address)).ok_or(Errno::ENOMEM)
 }
 
-/// Takes all access to a range away: whoever touches it dies of it.
+/// Removes all access to a range: touching it raises `SIGSEGV`.
 ///
 /// # Safety
 ///
-/// The range is mapped, by the caller, and nobody has borrowed it or will.
+/// The caller has mapped the range, and nothing borrows it, now or later.
 #[cfg(feature = "process")]
 #[inline]
 pub(crate) unsafe fn mprotect_none(base: NonNull<u8>, len: usize) -> Result<()> {
@@ -109,7 +110,7 @@ pub(crate) unsafe fn mprotect_none(base: NonNull<u8>, len: usize) -> Result<()> 
 
 /// # Safety
 ///
-/// The range is mapped, by the caller, and nobody uses it again.
+/// The caller has mapped the range, and nothing uses it again.
 #[inline]
 pub(crate) unsafe fn munmap(base: NonNull<u8>, len: usize) -> Result<()> {
     tell!(unmaps());

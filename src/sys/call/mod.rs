@@ -1,16 +1,16 @@
 //! One typed function per system call, by topic.
 //!
 //! A descriptor comes in as `BorrowedFd` and goes out as `OwnedFd`; integers and pointers stop here.
-//! Each function makes its call once: what to do about `EINTR` is for the caller to decide.
+//! Each function makes its call exactly once; retrying on `EINTR` is up to the caller.
 //!
 //! # Safety
 //!
 //! These files are trusted to give each call arguments that let the kernel touch only memory that was
 //! lent for it, and to make an owner of exactly the descriptors that the kernel has just made.
 //!
-//! A borrowed descriptor is open, so no call here acts on a number that may be somebody else's.
+//! A borrowed descriptor is open, so no call here acts on a number that may belong to another owner.
 //! References become integers by `expose_provenance`, and the trap is opaque to the compiler, which
-//! must therefore assume that the kernel reads and writes through them during the call. `tell!` says the
+//! must therefore assume that the kernel reads and writes through them during the call. `tell!` reports the
 //! same to a sanitizer, which cannot see it either.
 #![allow(unsafe_code, reason = "an owner is made of the number that a call has returned")]
 #![cfg_attr(
@@ -30,7 +30,7 @@ mod nowait;
 mod pipe;
 mod process;
 mod refusal;
-/// What a child does to itself before it starts a program, and the clone that makes it.
+/// The setup of a child before it starts a program, and the clone that creates it.
 #[cfg(feature = "process")]
 mod setup;
 #[cfg(any(feature = "event", feature = "transfer"))]
@@ -55,32 +55,32 @@ pub(crate) use signal::*;
 
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// The register for what the kernel reads.
+/// Returns the argument for memory that the kernel reads.
 #[inline]
 fn lent<T: ?Sized>(place: &T) -> usize {
     tell!(reads(place));
     (&raw const *place).cast::<()>().expose_provenance()
 }
 
-/// The register for what the kernel writes.
+/// Returns the argument for memory that the kernel writes.
 #[inline]
 fn lent_mut<T: ?Sized>(place: &mut T) -> usize {
     tell!(writes(place));
     (&raw mut *place).cast::<()>().expose_provenance()
 }
 
-/// The register for a C int, of which the kernel looks at the lower 32 bits.
+/// Returns the argument for a C int, of which the kernel uses the lower 32 bits.
 #[expect(clippy::cast_sign_loss, reason = "the bits matter, not the sign")]
 const fn number(value: i32) -> usize {
     value as usize
 }
 
-/// The register for a descriptor.
+/// Returns the argument for a descriptor.
 fn arg(fd: BorrowedFd<'_>) -> usize {
     number(fd.as_raw_fd())
 }
 
-/// The register for a descriptor that the call writes to, or closes.
+/// Returns the argument for a descriptor that the call writes to, or closes.
 fn sink(fd: impl AsFd) -> usize {
     tell!(releases(&fd));
     arg(fd.as_fd())

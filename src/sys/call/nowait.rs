@@ -1,8 +1,8 @@
-//! Reading and writing with flags for this one call, and what does the same for pipes.
+//! Reading and writing with flags for this one call, and the equivalent for pipes.
 //!
 //! # Safety
 //!
-//! This file is trusted that the kernel touches only the buffers that were lent for a call.
+//! This file is trusted to let the kernel touch only the buffers that were lent for a call.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, fcntl_getfl, lent, lent_mut, sink};
@@ -12,7 +12,7 @@ use crate::sys::abi;
 use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
 use crate::sys::arch::{nr, syscall4, syscall6};
 
-/// At the file's position, if it has one.
+/// Reads at the file's position, if it has one.
 #[inline]
 pub(crate) fn preadv2(
     fd: BorrowedFd<'_>,
@@ -29,7 +29,7 @@ pub(crate) fn preadv2(
     Ok(count)
 }
 
-/// At the file's position, if it has one.
+/// Writes at the file's position, if it has one.
 #[inline]
 pub(crate) fn pwritev2(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>], flags: usize) -> Result<usize> {
     tell!(reads_each(bufs));
@@ -38,8 +38,8 @@ pub(crate) fn pwritev2(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>], flags: usize) -
     decode(unsafe { syscall6(nr::PWRITEV2, sink(fd), list, count, here, here, flags) })
 }
 
-/// Copies out of a pipe without waiting: `vmsplice` on a read end. `EBADF` for anything else, also for
-/// an end that is open for writing as well.
+/// Copies out of a pipe without waiting: `vmsplice` on a read end. Fails with `EBADF` for anything else, and
+/// for an end that is also open for writing.
 #[inline]
 pub(crate) fn vmsplice_from(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     if fcntl_getfl(fd)? & abi::O_ACCMODE != abi::O_RDONLY {
@@ -48,8 +48,8 @@ pub(crate) fn vmsplice_from(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize>
     let bufs = [IoSliceMut::new(buf)];
     tell!(writes_each(&bufs));
     let (list, flags) = (lent(&bufs), abi::SPLICE_F_NONBLOCK as usize);
-    // SAFETY: `IoSliceMut` has the layout of `struct iovec`. The end is not open for writing, so that
-    // the kernel takes no reference to the buffer: it copies into it, and it is lent exclusively.
+    // SAFETY: `IoSliceMut` has the layout of `struct iovec`. The end is not open for writing (checked
+    // above), so the kernel takes no reference to the buffer. It copies into it, and it is lent exclusively.
     let count = decode(unsafe { syscall4(nr::VMSPLICE, arg(fd), list, 1, flags) })?;
     tell!(received(fd, &bufs, count));
     Ok(count)

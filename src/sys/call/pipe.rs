@@ -1,10 +1,10 @@
-//! Pipes, and what moves bytes through them without a copy of this process's own.
+//! Pipes, and the calls that move bytes through them without a copy in this process.
 //!
 //! # Safety
 //!
-//! This file is trusted that the kernel touches only memory that was lent for a call, and that both
-//! ends of a new pipe get one owner each. What the pages of `vmsplice` are used for is its caller's to
-//! answer for.
+//! This file is trusted to let the kernel touch only memory that was lent for a call, and to give both
+//! ends of a new pipe one owner each. What the pages of `vmsplice` are used for is its caller's
+//! responsibility.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::io::fcntl;
@@ -16,7 +16,7 @@ use crate::sys::abi::iovec::IoSlice;
 use crate::sys::arch::{nr, syscall2, syscall4, syscall6};
 use core::mem::MaybeUninit;
 
-/// Offsets are read and written where they are given.
+/// Copies between files. The kernel reads and updates the offsets that are given.
 #[inline]
 pub(crate) fn copy_file_range(
     from: BorrowedFd<'_>,
@@ -45,7 +45,7 @@ pub(crate) fn fcntl_setpipe_sz(fd: BorrowedFd<'_>, bytes: u32) -> Result<usize> 
     fcntl(fd, abi::F_SETPIPE_SZ, bytes as usize)
 }
 
-/// Read end and write end.
+/// Creates a pipe and returns its read end and its write end.
 #[inline]
 pub(crate) fn pipe2(flags: u32) -> Result<(OwnedFd, OwnedFd)> {
     let mut ends = MaybeUninit::<[OwnedFd; 2]>::uninit();
@@ -53,13 +53,13 @@ pub(crate) fn pipe2(flags: u32) -> Result<(OwnedFd, OwnedFd)> {
     // SAFETY: `pipe2` writes two descriptors, to the place given, which has room for two.
     decode(unsafe { syscall2(nr::PIPE2, place, flags as usize) })?;
     tell!(written(place, size_of_val(&ends)));
-    // SAFETY: `pipe2` has succeeded, so both were written, are open, and nobody owns them yet;
+    // SAFETY: `pipe2` has succeeded, so both were written, are open, and nothing owns them yet;
     // `OwnedFd` has the layout of a C int.
     let [reader, writer] = unsafe { ends.assume_init() };
     Ok((reader, writer))
 }
 
-/// By `offset`, which is read and written, or by the file's position.
+/// Sends from `offset`, which the kernel reads and updates, or from the file's position.
 #[inline]
 pub(crate) fn sendfile(
     to: BorrowedFd<'_>,
@@ -74,7 +74,7 @@ pub(crate) fn sendfile(
         .inspect(|_| tell!(acquired(from)))
 }
 
-/// Offsets are read and written where they are given.
+/// Moves bytes from or to a pipe. The kernel reads and updates the offsets that are given.
 #[inline]
 pub(crate) fn splice(
     from: BorrowedFd<'_>,
@@ -121,6 +121,6 @@ pub(crate) unsafe fn vmsplice(
     tell!(reads_each(bufs));
     let list = lent(bufs);
     // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the list, and takes
-    // references to the pages of its buffers, for which the caller answers.
+    // references to the pages of its buffers, for which the caller is responsible.
     decode(unsafe { syscall4(nr::VMSPLICE, sink(to), list, bufs.len(), flags as usize) })
 }

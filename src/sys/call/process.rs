@@ -15,8 +15,8 @@ use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall
 /// Ends the process. The kernel takes the lower 8 bits of `status`.
 pub(crate) fn exit_group(status: u8) -> ! {
     loop {
-        // SAFETY: `exit_group` touches no memory of this process that anyone could look at later.
-        // It does not come back, unless a seccomp filter makes it, and then it is tried again.
+        // SAFETY: `exit_group` touches no memory of this process that could be read later. It returns
+        // only if a seccomp filter makes it return, and is then tried again.
         unsafe { syscall1(nr::EXIT_GROUP, status.into()) };
     }
 }
@@ -47,19 +47,19 @@ pub(crate) fn getpid() -> i32 {
 /// To one process, or to the group of this number where `pid` is negative.
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<()> {
     tell!(releases_any());
-    // SAFETY: `kill` touches no memory. What a handler does is its own matter.
+    // SAFETY: `kill` touches no memory. A handler is responsible for what it does.
     decode(unsafe { syscall2(nr::KILL, number(pid), number(signal)) }).map(drop)
 }
 
-/// `madvise` on no bytes at all at `address`: does nothing, but answers `EINVAL` where `address` is
-/// not the beginning of a page.
+/// Calls `madvise` on zero bytes at `address`: changes nothing, but fails with `EINVAL` if `address` is
+/// not the start of a page.
 pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
     // SAFETY: the range is empty.
     decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
 }
 
-/// How a process ended that somebody else has waited for, or nobody was to wait for, in the encoding
-/// of wait(2); `None` while that is not so. `ENOTTY` before Linux 6.13.
+/// Returns how a process ended whose status was collected elsewhere or discarded, in the encoding of
+/// wait(2); `None` before that. Fails with `ENOTTY` before Linux 6.13.
 pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
     let mut info = PidfdInfo { mask: abi::PIDFD_INFO_EXIT, _between: [0; 13], exit_code: 0 };
     // SAFETY: the kernel reads and writes as many bytes as the number of the request says, at the
@@ -90,7 +90,7 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: usize
         .map(drop)
 }
 
-/// What a limit is now.
+/// Returns the current soft limit.
 #[inline]
 pub(crate) fn prlimit64_get_soft(resource: u32) -> Result<u64> {
     let mut limit = [0_u64; 2]; // `struct rlimit64`
@@ -108,7 +108,7 @@ pub(crate) fn sched_getaffinity() -> Result<u32> {
     Ok(mask.iter().map(|word| word.count_ones()).sum())
 }
 
-/// Puts a child, or for 0 this process, into a process group: its own for 0.
+/// Moves a child, or this process if `pid` is 0, into a process group, or into its own if `group` is 0.
 pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
     // SAFETY: takes integers only.
     decode(unsafe { syscall2(nr::SETPGID, number(pid), number(group)) }).map(drop)

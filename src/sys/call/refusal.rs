@@ -1,19 +1,19 @@
-//! What a refusal is: which errors say that a kernel lacks a call, that a filter rejects it, or that it
-//! does not work on these files, so that another way has to be taken.
+//! Which errors mean that a kernel lacks a call, that a filter rejects it, or that it does not work on these
+//! files, so that a fallback must be used.
 
 use crate::errno::Errno;
 
-/// Whether a kernel lacks a call or the option that was given, or a filter rejects it.
+/// Returns whether a kernel lacks a call or the option that was given, or a filter rejects it.
 pub(crate) const fn is_missing(errno: Errno) -> bool {
     matches!(errno, Errno::ENOSYS | Errno::EPERM | Errno::EINVAL)
 }
 
-/// Whether a call is missing, or does not work on this kind of file.
+/// Returns whether a call is missing, or does not work on this kind of file.
 pub(crate) const fn is_unsupported(errno: Errno) -> bool {
     is_missing(errno) || matches!(errno, Errno::EOPNOTSUPP)
 }
 
-/// Whether a call that moves bytes is missing, or does not work between these two files.
+/// Returns whether a call that moves bytes is missing, or does not work between these two files.
 pub(crate) const fn cannot_move(errno: Errno) -> bool {
     is_unsupported(errno) || matches!(errno, Errno::EXDEV)
 }

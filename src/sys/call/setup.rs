@@ -1,13 +1,12 @@
-//! The calls by which a child becomes what it is to be before it starts a program, and the clone that
-//! makes it.
+//! The calls that set up a child before it starts a program, and the clone that creates it.
 //!
-//! None allocates, locks or touches thread-local storage: they are made by a child that shares its
-//! parent's memory. What they change is the child's own: its table of descriptors, its handlers and
-//! mask, its ids, its folder.
+//! None allocates, locks or touches thread-local storage, because a child that shares its parent's memory
+//! makes them. They change only what belongs to the child: its descriptor table, its handlers and mask, its
+//! ids, its working directory.
 //!
 //! # Safety
 //!
-//! This file is trusted to give each call places and lists of the kernel's own layout.
+//! This file is trusted to give each call places and lists in the kernel's layout.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, lent, lent_mut, number};
@@ -22,12 +21,12 @@ pub(crate) fn chdir(path: &CStr) -> Result<()> {
     decode(unsafe { syscall1(nr::CHDIR, lent(path)) }).map(drop)
 }
 
-/// Makes a child that begins with `child(arg)` on `stack`, its lowest address and its size, and gives its
-/// process id and, where `flags` ask for one, its pidfd.
+/// Creates a child that starts with `child(arg)` on `stack`, which is given by its lowest address and its
+/// size. Returns its process id and, if `flags` request one, its pidfd.
 ///
 /// # Safety
 ///
-/// As for `arch::clone_on_stack`, but for the pidfd.
+/// As for `arch::clone_on_stack`, except for the pidfd.
 pub(crate) unsafe fn clone_on_stack(
     flags: u64,
     stack: (*mut u8, usize),
@@ -62,13 +61,14 @@ pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
 ///
 /// # Safety
 ///
-/// What `to` was before is not used again in this process: it is a child on its way to its program.
+/// Nothing in this process uses the old `to` again: it is a child that is about to start its program.
 pub(crate) unsafe fn dup_onto(from: BorrowedFd<'_>, to: RawFd) -> Result<()> {
-    // SAFETY: touches no memory; the caller answers for `to`.
+    // SAFETY: touches no memory; the caller is responsible for `to`.
     decode(unsafe { syscall3(nr::DUP3, arg(from), number(to), 0) }).map(drop)
 }
 
-/// The supplementary groups, or `EINVAL` if there are more than `groups` has room for.
+/// Stores the supplementary groups in `groups` and returns how many there are. Fails with `EINVAL` if there
+/// are more than `groups` has room for.
 pub(crate) fn getgroups(groups: &mut [u32]) -> Result<usize> {
     // SAFETY: writes at most as many group ids as the list has room for.
     decode(unsafe { syscall2(nr::GETGROUPS, groups.len(), lent_mut(groups)) })
@@ -89,7 +89,7 @@ pub(crate) fn getresuid() -> Result<[u32; 3]> {
     Ok(ids)
 }
 
-/// The session of a process; 0 is this one.
+/// Returns the session of a process; 0 is this one.
 pub(crate) fn getsid(pid: i32) -> Result<usize> {
     // SAFETY: `getsid` takes an integer.
     decode(unsafe { syscall1(nr::GETSID, number(pid)) })
@@ -106,7 +106,7 @@ pub(crate) fn prctl_set_pdeathsig(signal: usize) -> Result<()> {
     decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_PDEATHSIG, signal, 0, 0, 0) }).map(drop)
 }
 
-/// Closes the memory of this process to others without privileges, until it begins a program.
+/// Makes the memory of this process inaccessible to unprivileged processes until it starts a program.
 pub(crate) fn prctl_not_dumpable() -> Result<()> {
     // SAFETY: `PR_SET_DUMPABLE` takes an integer.
     decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
@@ -123,14 +123,14 @@ pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
     decode(unsafe { syscall2(nr::SETGROUPS, groups.len(), lent(groups)) }).map(drop)
 }
 
-/// The real, effective and saved group id, all to the same.
+/// Sets the real, effective and saved group id to `gid`.
 pub(crate) fn setresgid(gid: u32) -> Result<()> {
     let gid = gid as usize;
     // SAFETY: takes integers.
     decode(unsafe { syscall3(nr::SETRESGID, gid, gid, gid) }).map(drop)
 }
 
-/// The real, effective and saved user id, all to the same.
+/// Sets the real, effective and saved user id to `uid`.
 pub(crate) fn setresuid(uid: u32) -> Result<()> {
     let uid = uid as usize;
     // SAFETY: takes integers.

@@ -10,7 +10,7 @@ use crate::errno::{Result, decode};
 use crate::sys::abi::{SigAction, SigInfo, SigSet, Timespec};
 use crate::sys::arch::{nr, syscall0, syscall2, syscall4, syscall5};
 
-/// From here on the signal has its default effect.
+/// Resets the action of the signal to its default.
 #[inline]
 pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
     let action = SigAction::default();
@@ -31,7 +31,7 @@ pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
     Ok(action)
 }
 
-/// The signals that are pending for this thread or process.
+/// Returns the signals that are pending for this thread or process.
 #[inline]
 pub(crate) fn rt_sigpending() -> Result<SigSet> {
     let mut pending = SigSet::default();
@@ -62,7 +62,7 @@ pub(crate) fn rt_sigtimedwait_now(set: &SigSet) -> Result<SigInfo> {
     Ok(info)
 }
 
-/// Makes a signal pending for this thread, which has it blocked: but not if the same one is already.
+/// Makes a signal pending for this thread, which has it blocked. Does nothing if it is already pending.
 pub(crate) fn rt_tgsigqueueinfo_self(info: &SigInfo) -> Result<()> {
     // SAFETY: takes no arguments.
     let [process, thread] =

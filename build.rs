@@ -10,13 +10,13 @@ fn main() -> Result<(), ()> {
 fn choose() -> Result<(), String> {
     println!("cargo::rustc-check-cfg=cfg(rawpipe_shim)\ncargo::rerun-if-changed=csrc/shim.c");
     if var("CARGO_CFG_TARGET_OS") != "linux" {
-        return Err("rawpipe is for Linux: it speaks to its kernel directly".to_owned());
+        return Err("rawpipe supports Linux only: it calls the kernel directly".to_owned());
     }
-    let here = ASSEMBLY.contains(&&*var("CARGO_CFG_TARGET_ARCH"));
-    if here && var("CARGO_CFG_TARGET_POINTER_WIDTH") == "64" && !cfg!(feature = "c-shim") {
+    let has_assembly = ASSEMBLY.contains(&&*var("CARGO_CFG_TARGET_ARCH"));
+    if has_assembly && var("CARGO_CFG_TARGET_POINTER_WIDTH") == "64" && !cfg!(feature = "c-shim") {
         return Ok(());
     }
-    // With the version in it: two versions of the crate in one program share no symbol.
+    // The version is part of it, so that two versions of the crate in one program share no symbol.
     let version = var("CARGO_PKG_VERSION").replace(|it: char| !it.is_alphanumeric(), "_");
     let prefix = format!("RAWPIPE_PREFIX=rawpipe_{version}_");
     println!("cargo::rustc-cfg=rawpipe_shim\ncargo::rustc-env={prefix}");
@@ -24,17 +24,17 @@ fn choose() -> Result<(), String> {
         .map_err(|why| format!("{} needs csrc/shim.c compiled: {why}", var("TARGET")))
 }
 
-/// By the crate `cc`, which finds a compiler for any target, and its flags.
+/// Compiles the shim with the crate `cc`, which finds a compiler and its flags for any target.
 #[cfg(feature = "c-shim")]
 fn compile(prefix: &str) -> Result<(), String> {
     let mut cc = cc::Build::new();
     cc.file("csrc/shim.c").flag(prefix).std("c11").warnings(true).extra_warnings(true);
     let name = var("TARGET").replace('-', "_");
-    let way_out = format!("Install a C compiler for that target, or set CC_{name} to one");
-    cc.try_compile("rawpipe_shim").map_err(|error| format!("{error}. {way_out}"))
+    let hint = format!("Install a C compiler for that target, or set CC_{name} to one");
+    cc.try_compile("rawpipe_shim").map_err(|error| format!("{error}. {hint}"))
 }
 
-/// By this machine's own compiler, whose defaults are right for it, without a crate.
+/// Compiles the shim without a crate, with this machine's own compiler, whose defaults are right for it.
 #[cfg(not(feature = "c-shim"))]
 fn compile(prefix: &str) -> Result<(), String> {
     const COMMANDS: &str = r#"set -ex; cc=${CC:-cc} ar=${AR:-ar}
@@ -43,7 +43,7 @@ fn compile(prefix: &str) -> Result<(), String> {
         $ar crs "$OUT_DIR/librawpipe_shim.a" "$OUT_DIR/shim.o""#;
     const NATIVE: &str = "install a C compiler and the C library's headers (Debian: gcc and \
         libc6-dev, Alpine: gcc, musl-dev and linux-headers), or set CC to a compiler";
-    const CROSS: &str = "for another machine than this one write in Cargo.toml `rawpipe = \
+    const CROSS: &str = "to build for another machine, write in Cargo.toml `rawpipe = \
         { version = \"0.1\", features = [\"c-shim\"] }`";
     if var("HOST") != var("TARGET") {
         return Err(CROSS.to_owned());

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * The C backend of rawpipe: what src/sys/ does in assembly elsewhere, over the C library.
+ * The C backend of rawpipe: does with the C library what src/sys/ does in assembly elsewhere.
  * Contract: src/sys/mod.rs. Every symbol is static or begins with RAWPIPE_PREFIX, which build.rs
- * sets and which has the version in it. Nothing here may change errno: the assembly does not.
+ * sets and which contains the version. Nothing here may change errno: the assembly does not.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -43,8 +43,8 @@
 
 /* mmap and ftruncate differ between targets when called by number: 32-bit ones have mmap2, with its
  * offset in units of pages, and 64-bit lengths in pairs of registers; s390x has mmap with a pointer
- * to its arguments. libc knows, so its functions make these two calls, and the Rust side is the same
- * everywhere: six registers, an offset or a length in bytes. */
+ * to its arguments. libc's functions handle that, so they make these two calls. The Rust side is the
+ * same everywhere: six registers, an offset or a length in bytes. */
 #ifdef SYS_mmap2
 #define NR_mmap SYS_mmap2
 #else
@@ -65,7 +65,7 @@ static long call(long nr, long a, long b, long c, long d, long e, long f)
 	return syscall(nr, a, b, c, d, e, f);
 }
 
-/* One call, six arguments; the answer as the kernel gives it: -errno on failure. */
+/* Makes one call with six arguments. Returns the kernel's result: -errno on failure. */
 long NAME(syscall)(long nr, long a, long b, long c, long d, long e, long f);
 long NAME(syscall)(long nr, long a, long b, long c, long d, long e, long f)
 {
@@ -77,7 +77,7 @@ long NAME(syscall)(long nr, long a, long b, long c, long d, long e, long f)
 	return answer == -1 ? -(long)error : answer;
 }
 
-/* libc's fork, so that atfork handlers run and the child's libc knows its thread id. */
+/* Calls libc's fork, so that atfork handlers run and the child's libc has the right thread id. */
 long NAME(fork)(void);
 long NAME(fork)(void)
 {
@@ -89,9 +89,9 @@ long NAME(fork)(void)
 	return pid == -1 ? -(long)error : (long)pid;
 }
 
-/* glibc's other name of clone, which ThreadSanitizer does not replace by a function of its own: that
- * one takes each child for one with a copy of the memory. musl has a function of this name that
- * returns -errno. */
+/* glibc's second name for clone, which ThreadSanitizer does not replace. Its replacement of clone
+ * assumes that each child has a copy of the memory. musl has a function of this name that returns
+ * -errno. */
 #ifdef __GLIBC__
 extern __typeof__(clone) __clone;
 #define CLONE __clone
@@ -99,7 +99,7 @@ extern __typeof__(clone) __clone;
 #define CLONE clone
 #endif
 
-/* libc's clone. The child may run on this thread's errno while the thread is stopped. */
+/* Calls libc's clone. The child may use this thread's errno while the thread is stopped. */
 long NAME(clone_on_stack)(long flags, void *top, int (*child)(void *), void *arg, int *pidfd);
 long NAME(clone_on_stack)(long flags, void *top, int (*child)(void *), void *arg, int *pidfd)
 {
@@ -111,7 +111,7 @@ long NAME(clone_on_stack)(long flags, void *top, int (*child)(void *), void *arg
 	return pid == -1 ? -(long)error : (long)pid;
 }
 
-/* The numbers. 32-bit targets have two forms of some calls: the one with 64-bit times and offsets. */
+/* The numbers. If a 32-bit target has two forms of a call, that with 64-bit times and offsets. */
 #if !defined(SYS_pidfd_open) || !defined(SYS_clone3) || !defined(SYS_close_range)
 #error "rawpipe: the kernel headers of this target are older than Linux 5.9 and lack calls"
 #endif
@@ -241,8 +241,8 @@ CALL(waitid);
 CALL(write);
 CALL(writev);
 
-/* What the Rust side takes for granted (src/sys/abi/mod.rs, src/errno.rs), for the test that compares. A
- * program that does not use it does not link it. */
+/* The values that the Rust side relies on (src/sys/abi/mod.rs, src/errno.rs), for the test that compares
+ * them. A program that does not use the table does not link it. */
 struct fact {
 	const char *name;
 	size_t value;

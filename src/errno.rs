@@ -1,18 +1,18 @@
-//! L1: the kernel's error numbers, and the one place where an answer of the kernel is taken apart.
+//! The kernel's error numbers, and the one function that decodes the kernel's results.
 //!
-//! A file of its own length because of the table: every error number of Linux, with its name and a
-//! message, so that an error means something to a reader without a C library and without `std`.
+//! The file is long because of its table: every error number of Linux, with its name and a message, so that
+//! an error is readable without a C library and without `std`.
 
 use crate::sys::abi;
 use core::fmt;
 use core::num::NonZeroI32;
 
-/// What a call of this crate answers: a value, or the kernel's [`Errno`].
+/// The result of a call of this crate: a value, or the kernel's [`Errno`].
 pub type Result<T> = core::result::Result<T, Errno>;
 
 /// An error number of the kernel, such as [`EPIPE`](Errno::EPIPE).
 ///
-/// Every non-zero code can be held: one that this crate does not know keeps its value, has no
+/// It can hold every non-zero code. One that this crate does not know keeps its value, has no
 /// [`name`](Errno::name), and is printed by number.
 ///
 /// # Examples
@@ -27,7 +27,7 @@ pub type Result<T> = core::result::Result<T, Errno>;
 /// assert_eq!(error.name(), Some("EPIPE"));
 /// assert_eq!(error.to_string(), "broken pipe: nobody is left to read (EPIPE)");
 ///
-/// // It is an error like others, and becomes one of std's by `?`.
+/// // It implements `Error`, and `?` converts it to an error of std.
 /// let error = std::io::Error::from(error);
 /// assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
 /// # Ok::<(), std::io::Error>(())
@@ -39,7 +39,7 @@ pub type Result<T> = core::result::Result<T, Errno>;
 pub struct Errno(NonZeroI32);
 
 impl Errno {
-    /// The error with this code, or `None` for 0, which means success.
+    /// Returns the error with this code, or `None` for 0, which means success.
     ///
     /// # Examples
     ///
@@ -57,13 +57,13 @@ impl Errno {
         }
     }
 
-    /// The code, as in C's `errno`.
+    /// Returns the code, as in C's `errno`.
     #[must_use]
     pub const fn raw_os_error(self) -> i32 {
         self.0.get()
     }
 
-    /// The name of the constant, such as `"EPIPE"`, or `None` for a code that Linux does not name.
+    /// Returns the name of the constant, such as `"EPIPE"`, or `None` for a code that Linux does not name.
     #[must_use]
     #[inline]
     pub const fn name(self) -> Option<&'static str> {
@@ -73,7 +73,7 @@ impl Errno {
         }
     }
 
-    /// What the error means, in a few words, or `None` for a code that Linux does not name.
+    /// Returns a short description of the error, or `None` for a code that Linux does not name.
     #[must_use]
     #[inline]
     pub const fn message(self) -> Option<&'static str> {
@@ -83,8 +83,8 @@ impl Errno {
         }
     }
 
-    /// Its line in `WORDS`. A `match` would be a twentieth of the crate's code, and a table of strings
-    /// two addresses for each, which a program at no fixed address has to relocate.
+    /// Returns the error's line in `WORDS`. A `match` would be a twentieth of the crate's code. A table of
+    /// strings would have two addresses per line, which a position-independent program has to relocate.
     const fn entry(self) -> Option<(&'static str, &'static str)> {
         let (mut codes, mut words) = (Self::CODES, Self::WORDS.as_bytes());
         while let [code, others @ ..] = codes {
@@ -106,7 +106,7 @@ impl Errno {
     }
 }
 
-/// Takes the kernel's answer apart: −4095..=−1 is an error, anything else a success.
+/// Decodes the kernel's result: −4095..=−1 is an error, anything else a success.
 ///
 /// Successes may be as large as an address, so the test is on the range and not on the sign.
 #[inline]
@@ -124,7 +124,7 @@ pub(crate) const fn decode(answer: isize) -> Result<usize> {
     }
 }
 
-/// What stands before the first `end`, and what behind it.
+/// Splits `text` at the first `end`, which is in neither part.
 const fn cut(text: &'static [u8], end: u8) -> (&'static str, &'static [u8]) {
     let mut len = 0;
     while len < text.len() && text[len] != end {
@@ -191,7 +191,7 @@ macro_rules! errnos {
             /// Every error that Linux names.
             pub(crate) const CODES: &[Self] = &[$(Self::$name),*];
 
-            /// A line for each of them: its name, and what it means.
+            /// A line for each of them: its name and its message.
             const WORDS: &str = concat!($(stringify!($name), "\t", $message, "\n"),*);
         }
     };

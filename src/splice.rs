@@ -1,12 +1,12 @@
 //! Moving and duplicating bytes inside the kernel, one call at a time. [`transfer`](crate::transfer)
 //! has the loops.
 //!
-//! `splice`, `tee` and `vmsplice` hand pages over by reference where they can: bytes of a file that
-//! were spliced into a pipe and not yet read may change when the file is written, and so may memory.
+//! `splice`, `tee` and `vmsplice` pass pages by reference if they can. So unread bytes in a pipe may still
+//! change: those of a file when the file is written, and those of memory when that memory is written.
 //!
 //! # Safety
 //!
-//! This file is trusted with nothing of its own: [`vmsplice`] is unsafe to call, and says why.
+//! This file has no invariant of its own to uphold: [`vmsplice`] is unsafe to call, and states why.
 #![allow(unsafe_code, reason = "vmsplice is unsafe to call, and this is the function")]
 
 pub use crate::sys::abi::flags::SpliceFlags;
@@ -19,28 +19,28 @@ use crate::{PipeWriter, Result};
 /// Moves up to `len` bytes from one descriptor to another, one of which must be a pipe, without
 /// copying them through this process, and returns how many; 0 is end of file.
 ///
-/// An offset given for a file says where to begin there and is moved on; the file's own position
-/// then stays. A pipe takes no offset. It may move fewer bytes than asked; at most 2,147,479,552
-/// (0x7ffff000), whatever `len`.
+/// An offset given for a file is where the call begins in it, and is advanced; the file's own position then
+/// does not change. A pipe takes no offset. The call may move fewer bytes than `len`, and moves at most
+/// 2,147,479,552 (0x7ffff000).
 ///
 /// Waits for data and for room like a read and a write, unless
 /// [`NONBLOCK`](SpliceFlags::NONBLOCK) is given (for the pipe side) or the other end is nonblocking.
 ///
 /// Between a pipe and a blocking socket, terminal or device the kernel holds the pipe's lock while it
 /// waits for that other end, even with `NONBLOCK`. Meanwhile every process that reads or writes the pipe
-/// sleeps where no signal reaches it, `SIGKILL` included: a silent peer decides for how long.
+/// sleeps uninterruptibly: no signal reaches it, not even `SIGKILL`, for as long as the peer is silent.
 /// [`transfer`](crate::transfer) waits with a pipe of its own instead.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN): nothing to move, or no room, and told not to wait.
-/// - [`EBADF`](crate::Errno::EBADF): an end is not open in the direction needed.
-/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran before anything moved.
-/// - [`EINVAL`](crate::Errno::EINVAL): neither is a pipe; both are the same pipe; `to` is open for
-///   appending; or the file system or device cannot do it.
-/// - [`EPIPE`](crate::Errno::EPIPE): `to` is a pipe without a reader. The process also gets
-///   `SIGPIPE`, unless [`without_sigpipe`](crate::io::without_sigpipe).
-/// - [`ESPIPE`](crate::Errno::ESPIPE): an offset was given for a pipe.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if there is nothing to move, or no room, and the call must not wait.
+/// - [`EBADF`](crate::Errno::EBADF) if an end is not open in the direction needed.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything moved.
+/// - [`EINVAL`](crate::Errno::EINVAL) if neither is a pipe, both are the same pipe, `to` is open for
+///   appending, or the file system or device does not support it.
+/// - [`EPIPE`](crate::Errno::EPIPE) if `to` is a pipe without a reader. The process also gets
+///   `SIGPIPE`, unless [`without_sigpipe`](crate::io::without_sigpipe) is used.
+/// - [`ESPIPE`](crate::Errno::ESPIPE) if an offset was given for a pipe.
 ///
 /// # Examples
 ///
@@ -72,19 +72,19 @@ pub fn splice(
 /// Moves up to `len` bytes from a file to any descriptor inside the kernel and returns how many; 0 is
 /// end of file.
 ///
-/// An offset says where to begin in the file and is moved on; the file's own position then stays. It
-/// may move fewer bytes than asked; at most 2,147,479,552 (0x7ffff000), whatever `len`. (The system
-/// call itself takes the target first.)
+/// An offset is where the call begins in the file, and is advanced; the file's own position then does not
+/// change. The call may move fewer bytes than `len`, and moves at most 2,147,479,552 (0x7ffff000). (The
+/// system call itself takes the target first.)
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN): `to` is nonblocking and there is no room.
-/// - [`EBADF`](crate::Errno::EBADF): an end is not open in the direction needed.
-/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran before anything moved.
-/// - [`EINVAL`](crate::Errno::EINVAL): `from` cannot be mapped, as a pipe or socket; or `to` is open
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if `to` is nonblocking and there is no room.
+/// - [`EBADF`](crate::Errno::EBADF) if an end is not open in the direction needed.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything moved.
+/// - [`EINVAL`](crate::Errno::EINVAL) if `from` cannot be mapped, such as a pipe or socket, or `to` is open
 ///   for appending.
-/// - [`EPIPE`](crate::Errno::EPIPE): nobody is left to read `to`. The process also gets `SIGPIPE`,
-///   unless [`without_sigpipe`](crate::io::without_sigpipe).
+/// - [`EPIPE`](crate::Errno::EPIPE) if `to` has no reader. The process also gets `SIGPIPE`, unless
+///   [`without_sigpipe`](crate::io::without_sigpipe) is used.
 ///
 /// # Examples
 ///
@@ -112,23 +112,23 @@ pub fn sendfile(
     call::sendfile(to.as_fd(), from.as_fd(), offset, len)
 }
 
-/// Copies up to `len` bytes from one file to another inside the kernel, where the file system can by
-/// sharing blocks, and returns how many; 0 is end of file.
+/// Copies up to `len` bytes from one file to another inside the kernel, by sharing blocks if the file system
+/// supports that, and returns how many; 0 is end of file.
 ///
-/// An offset says where to begin and is moved on; that file's own position then stays. It may copy
-/// fewer bytes than asked; at most 2,147,479,552 (0x7ffff000), whatever `len`. Files of procfs and the
-/// like answer 0 though there is something to read.
+/// An offset is where the call begins in that file, and is advanced; the file's own position then does not
+/// change. The call may copy fewer bytes than `len`, and copies at most 2,147,479,552 (0x7ffff000). For
+/// files of procfs and similar file systems it returns 0 even if there is something to read.
 ///
 /// # Errors
 ///
-/// - [`EBADF`](crate::Errno::EBADF): an end is not open in the direction needed, or `to` is open for
+/// - [`EBADF`](crate::Errno::EBADF) if an end is not open in the direction needed, or `to` is open for
 ///   appending.
-/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran before anything was copied.
-/// - [`EINVAL`](crate::Errno::EINVAL): one is not a regular file, or the ranges are of one file and
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was copied.
+/// - [`EINVAL`](crate::Errno::EINVAL) if one is not a regular file, or the ranges are of one file and
 ///   overlap.
-/// - [`EISDIR`](crate::Errno::EISDIR): one is a directory.
-/// - [`ENOSPC`](crate::Errno::ENOSPC): the file system is full.
-/// - [`EXDEV`](crate::Errno::EXDEV): the two file systems cannot do it together.
+/// - [`EISDIR`](crate::Errno::EISDIR) if one is a directory.
+/// - [`ENOSPC`](crate::Errno::ENOSPC) if the file system is full.
+/// - [`EXDEV`](crate::Errno::EXDEV) if the kernel does not support it between the two file systems.
 ///
 /// # Examples
 ///
@@ -159,17 +159,18 @@ pub fn copy_file_range(
 /// Duplicates up to `len` bytes from one pipe to another and returns how many; 0 is end of file.
 /// `from` keeps its bytes.
 ///
-/// Two calls in a row duplicate the same bytes twice: consume what was duplicated in between. It may
-/// duplicate fewer bytes than asked.
+/// Two calls in a row duplicate the same bytes twice: consume them from `from` between the calls. The call
+/// may duplicate fewer bytes than `len`.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN): nothing to duplicate, or no room, and told not to wait.
-/// - [`EBADF`](crate::Errno::EBADF): an end is not open in the direction needed.
-/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran while it waited.
-/// - [`EINVAL`](crate::Errno::EINVAL): one is not a pipe, or both are the same pipe.
-/// - [`EPIPE`](crate::Errno::EPIPE): `to` has no reader. The process also gets `SIGPIPE`,
-///   unless [`without_sigpipe`](crate::io::without_sigpipe).
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if there is nothing to duplicate, or no room, and the call must not
+///   wait.
+/// - [`EBADF`](crate::Errno::EBADF) if an end is not open in the direction needed.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran while it waited.
+/// - [`EINVAL`](crate::Errno::EINVAL) if one is not a pipe, or both are the same pipe.
+/// - [`EPIPE`](crate::Errno::EPIPE) if `to` has no reader. The process also gets `SIGPIPE`, unless
+///   [`without_sigpipe`](crate::io::without_sigpipe) is used.
 ///
 /// # Examples
 ///
@@ -190,36 +191,35 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
     call::tee(from.as_fd(), to.as_fd(), len, flags.bits())
 }
 
-/// Puts the pages of `bufs` into a pipe **by reference**, without copying them, and returns how many
-/// bytes the pipe took: as many as it had room for. Each page takes a slot of the pipe, however few
-/// of its bytes are sent.
+/// Writes the pages of `bufs` to a pipe **by reference**, without copying them, and returns how many bytes
+/// were written: as many as the pipe had room for. Each page takes a slot of the pipe, however few of its
+/// bytes are sent.
 ///
 /// Waits until there is room for the first page, unless [`NONBLOCK`](SpliceFlags::NONBLOCK) is given.
-/// **A nonblocking pipe waits, too**: only the flag counts. More than 1024 buffers are refused.
+/// **A nonblocking pipe waits, too**: only the flag counts.
 ///
-/// The kernel says nowhere when it has finished with a page: not when the pipe is empty, because the
-/// reader may have spliced the page on. [`ChunkWriter`](crate::chunk::ChunkWriter) is the safe way to
-/// do this, and copes with kernels that copy instead.
+/// The kernel does not report when it has finished with a page. That the pipe is empty does not show it,
+/// because the reader may have spliced the page to another file. [`ChunkWriter`](crate::chunk::ChunkWriter)
+/// is the safe way to do this, and supports kernels that copy instead.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN): no room, and told not to wait.
-/// - [`EBADF`](crate::Errno::EBADF): `writer` was made of a descriptor that is no pipe.
-/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran while it waited.
-/// - [`EINVAL`](crate::Errno::EINVAL): more than 1024 buffers.
-/// - [`ENOMEM`](crate::Errno::ENOMEM): the kernel has not enough memory.
-/// - [`EPIPE`](crate::Errno::EPIPE): nobody is left to read. The process also gets `SIGPIPE`,
-///   unless [`without_sigpipe`](crate::io::without_sigpipe).
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if there is no room, and the call must not wait.
+/// - [`EBADF`](crate::Errno::EBADF) if `writer` was made from a descriptor that is not a pipe.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran while it waited.
+/// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers.
+/// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel lacks memory.
+/// - [`EPIPE`](crate::Errno::EPIPE) if no reader is left. The process also gets `SIGPIPE`, unless
+///   [`without_sigpipe`](crate::io::without_sigpipe) is used.
 ///
 /// # Safety
 ///
-/// - From the call on the bytes of `bufs` do not change and their memory is not put to another use,
-///   until nobody can have a reference to the page: for memory of an allocator or a stack that is
-///   never. Memory that was mapped for the purpose may be unmapped at any time: the pipe keeps its
-///   references. Else the reader finds what is written there later, be it of another stream or a
-///   secret.
-/// - If `writer` was made of another descriptor, that is not the *read* end of a pipe. On a read end
-///   the same call copies from the pipe into `bufs`, which are only borrowed.
+/// - From the call on, the bytes of `bufs` must not change and their memory must not be reused, until no
+///   reference to the page can exist. For memory of an allocator or a stack that is never. Memory that was
+///   mapped for this purpose may be unmapped at any time: the pipe keeps its references. Otherwise the
+///   reader sees what is written there later, which may belong to another stream or be a secret.
+/// - If `writer` was made from another descriptor, that must not be the *read* end of a pipe. On a read end
+///   the same call copies from the pipe into `bufs`, which are borrowed for reading only.
 ///
 /// # Examples
 ///

@@ -15,8 +15,8 @@ pub use owned::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd}
 #[cfg(feature = "std")]
 pub use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-/// Gives an owner of a descriptor (`struct $Owner(T)`, where `T` is one, too) the conversions that lend it and
-/// give it away.
+/// Gives an owner of a descriptor (`struct $Owner(T)`, where `T` is one, too) the conversions that lend the
+/// descriptor and give it up.
 macro_rules! lends_its_descriptor {
     ($Owner:ident) => {
         impl crate::fd::AsFd for $Owner {

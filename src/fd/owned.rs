@@ -15,14 +15,14 @@ pub type RawFd = i32;
 
 /// A file descriptor that is closed when it is dropped.
 ///
-/// An error of that `close` is lost: use [`io::close`](crate::io::close) where it matters.
+/// An error of that `close` is ignored: use [`io::close`](crate::io::close) if it matters.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct OwnedFd {
     fd: RawFd,
 }
 
-/// A file descriptor that is open for as long as `'fd`, owned by somebody else.
+/// A file descriptor that is open for as long as `'fd`, and that another value owns.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct BorrowedFd<'fd> {
@@ -30,31 +30,31 @@ pub struct BorrowedFd<'fd> {
     owner: PhantomData<&'fd OwnedFd>,
 }
 
-/// Whatever has a file descriptor to lend.
+/// A type that can lend a file descriptor.
 pub trait AsFd {
     /// Borrows the file descriptor.
     fn as_fd(&self) -> BorrowedFd<'_>;
 }
 
-/// Whatever can tell the number of its file descriptor.
+/// A type that can return the number of its file descriptor.
 pub trait AsRawFd {
-    /// The number.
+    /// Returns the number.
     fn as_raw_fd(&self) -> RawFd;
 }
 
-/// Whatever can give up its file descriptor.
+/// A type that can give up its file descriptor.
 pub trait IntoRawFd {
-    /// Gives up the descriptor: it is now the caller's to close.
+    /// Gives up the descriptor: the caller must now close it.
     fn into_raw_fd(self) -> RawFd;
 }
 
-/// Whatever can be made of the number of a file descriptor.
+/// A type that can be made from the number of a file descriptor.
 pub trait FromRawFd {
     /// Takes over the descriptor with this number.
     ///
     /// # Safety
     ///
-    /// `fd` is open, and nobody else owns it.
+    /// `fd` is open, and nothing else owns it.
     unsafe fn from_raw_fd(fd: RawFd) -> Self;
 }
 
@@ -72,8 +72,8 @@ impl BorrowedFd<'_> {
 
 impl Drop for OwnedFd {
     fn drop(&mut self) {
-        // `close` takes the descriptor away even when it reports an error, so there is nothing to
-        // try again: the number may already be somebody else's.
+        // `close` releases the descriptor even if it returns an error, so it must not be retried: the
+        // number may already belong to another owner.
         tell!(releases(&*self));
         #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
         let fd = self.fd as usize;

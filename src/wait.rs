@@ -1,25 +1,25 @@
-//! Waiting for the other side of a pipe: in the kernel, or for a moment by asking again and again.
+//! Waiting for the peer of a pipe: in the kernel, or by polling for a moment first.
 //!
-//! A process that sleeps until its peer is ready pays for being woken: some microseconds, and tens
-//! of them where the processor has gone to sleep as well. In that time a pipe could have moved a
-//! hundred KiB. So where the peer runs on another processor it pays to ask for a moment before
-//! sleeping. Where the two share one, it does not: the peer cannot get ready while this one asks.
+//! Waking a sleeping process costs a few microseconds, and tens of microseconds if its processor has
+//! gone idle. In that time a pipe could have moved a hundred KiB. So if the peer runs on another
+//! processor, it pays to poll for a moment before sleeping. If the two share one, it does not: the peer
+//! cannot become ready while this process polls.
 
 use crate::event::{Backoff, PollEvents, PollFd, poll, poll_until};
 use crate::fd::BorrowedFd;
 use crate::{Deadline, Errno, Result};
 use core::time::Duration;
 
-/// How to wait for the other side of a pipe: for [`PipeReader::with_wait`](crate::PipeReader::with_wait)
+/// How to wait for the peer of a pipe: for [`PipeReader::with_wait`](crate::PipeReader::with_wait)
 /// and [`PipeWriter::with_wait`](crate::PipeWriter::with_wait), a message
 /// [`Receiver`](crate::message::Receiver), a [`Transfer`](crate::transfer::Transfer), and the chunks of [`chunk`](mod@crate::chunk).
 /// Nonblocking ends never wait.
 ///
-/// `Adaptive` pays most where both sides have little to do for each byte: twice the speed and more. It
-/// is not the default, because it takes processor time, and because two processes that sleep and wake
-/// each other are more often put on one processor, which is the better place for them when all are
-/// busy with other work. Held in place, it cost nothing there (0.98 to 1.06 of `Block`); left to the
-/// scheduler, both ways differed from themselves by more than from each other.
+/// `Adaptive` pays most if both peers have little to do for each byte: twice the speed and more. It is
+/// not the default, because it uses processor time. Also, the scheduler more often puts two processes that
+/// sleep and wake each other on one processor, which is better for them when all processors are busy with
+/// other work. There, with processes pinned to their processors, it cost nothing (0.98 to 1.06 of
+/// `Block`). Left to the scheduler, repeated runs of each policy differed more than the two policies did.
 ///
 /// # Examples
 ///
@@ -35,45 +35,45 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Wait {
-    /// Sleep in the kernel at once: no processor time is spent on waiting.
+    /// Sleep in the kernel immediately: no processor time is spent on waiting.
     #[default]
     Block,
-    /// Ask again and again for a bounded moment, some tens of microseconds, and then sleep.
+    /// Poll for a bounded time, some tens of microseconds, and then sleep.
     ///
-    /// Each time that this was in vain the next waits are spent asleep, twice as many as after the
-    /// last failure, and each success halves them. Costs processor time that another process could
-    /// have used.
+    /// Each time that polling was without success, the next waits sleep without polling: twice as many as
+    /// after the last failure. Each success halves that number. Polling uses processor time that another
+    /// process could have used.
     ///
-    /// Where this thread may run on one processor only, transfers and chunks always sleep. Reads and
-    /// writes of ends and channels find out: the other side may be pinned to another one.
+    /// If this thread may run on one processor only, transfers and chunks always sleep. Reads and writes
+    /// of ends and channels poll even then, because the peer may be pinned to another processor.
     Adaptive,
 }
 
-/// How often it asks before it gives up. One time takes between a tenth of a microsecond and one.
-const ASKS: u32 = 128;
+/// How often a wait polls before it sleeps. One poll takes between 0.1 and 1 microseconds.
+const POLLS: u32 = 128;
 
-/// After many failures, this many waits are spent asleep before it tries again.
+/// After many failures, this many waits sleep without polling before the next one polls.
 const MAX_PENALTY: u32 = 1 << 10;
 
 /// The adaptive policy for one end of one pipe.
 #[derive(Debug)]
 pub(crate) struct Spin {
     on: bool,
-    /// How many of the next waits are to be spent asleep.
+    /// How many of the next waits sleep without polling.
     skip: u32,
-    /// How many there were after the last failure.
+    /// What `skip` was after the last failure, halved by each success since.
     penalty: u32,
 }
 
 impl Spin {
     #[cfg(feature = "transfer")]
     pub(crate) fn new(wait: Wait) -> Self {
-        // Where the kernel does not tell there are more processors than it was asked for.
-        let alone = || crate::sys::call::sched_getaffinity() == Ok(1);
-        Self { on: wait == Wait::Adaptive && !alone(), skip: 0, penalty: 0 }
+        // If `sched_getaffinity` fails with `EINVAL`, the mask is too small: there are many processors.
+        let single = || crate::sys::call::sched_getaffinity() == Ok(1);
+        Self { on: wait == Wait::Adaptive && !single(), skip: 0, penalty: 0 }
     }
 
-    /// Where it is not known that the other side runs on the processors of this one.
+    /// Creates the policy for a peer that may run on other processors than this thread.
     #[cfg(feature = "event")]
     pub(crate) const fn with_peer_anywhere(wait: Wait) -> Self {
         Self { on: matches!(wait, Wait::Adaptive), skip: 0, penalty: 0 }
@@ -84,14 +84,14 @@ impl Spin {
         self.on
     }
 
-    /// Waits for a moment, actively, if that has paid lately. Whatever it finds, the caller makes its
-    /// blocking call next: another process may have been quicker.
+    /// Polls `fd` for a moment, if that has paid lately. The caller still makes its blocking call next,
+    /// since another process may have taken the data.
     pub(crate) fn wait(&mut self, fd: BorrowedFd<'_>, events: PollEvents) {
         if !self.begins() {
             return;
         }
         let mut fds = [PollFd::from_borrowed_fd(fd, events)];
-        for _ in 0..ASKS {
+        for _ in 0..POLLS {
             if matches!(poll(&mut fds, Some(Duration::ZERO)), Ok(1..)) {
                 return self.paid();
             }
@@ -100,16 +100,16 @@ impl Spin {
         self.failed();
     }
 
-    /// Asks until the answer is another than `EAGAIN`: again and again for a moment, if that has paid
-    /// lately. After `EAGAIN` the caller makes its blocking call.
+    /// Repeats `attempt` for a moment while it fails with `EAGAIN`, if that has paid lately. If this
+    /// returns `EAGAIN`, the caller makes its blocking call.
     #[cfg(feature = "event")]
     #[inline]
-    pub(crate) fn ask<T>(&mut self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+    pub(crate) fn attempt<T>(&mut self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         if !self.begins() {
             return Err(Errno::EAGAIN);
         }
-        for turn in 0..ASKS {
-            match ask() {
+        for turn in 0..POLLS {
+            match attempt() {
                 Err(Errno::EAGAIN) => core::hint::spin_loop(),
                 answer => {
                     if turn > 0 {
@@ -160,7 +160,7 @@ pub(crate) fn attempt_until<T>(
         if deadline.is_some_and(|deadline| deadline.has_passed()) {
             return Err(Errno::ETIMEDOUT);
         }
-        // `poll` also finds a file ready whose pages are still to be read from the disk.
+        // `poll` also reports a file ready whose pages must still be read from the disk.
         backoff.pause(deadline);
         poll_until(&mut fds, deadline)?;
     }
@@ -203,18 +203,18 @@ mod tests {
         let mut spin = Spin { on: true, skip: 0, penalty: 0 };
         let mut asked = 0;
         for _ in 0..100 {
-            let answer: Result<()> = spin.ask(|| {
+            let answer: Result<()> = spin.attempt(|| {
                 asked += 1;
                 Err(Errno::EAGAIN)
             });
             assert_eq!(answer, Err(Errno::EAGAIN));
         }
-        assert_eq!((asked, spin.penalty), (7 * ASKS, 64));
-        // What is there at once says nothing about waiting; what comes after a moment does.
+        assert_eq!((asked, spin.penalty), (7 * POLLS, 64));
+        // A result of the first attempt does not count as a success of polling; a later one does.
         spin.skip = 0;
-        assert_eq!((spin.ask(|| Ok(1)), spin.penalty), (Ok(1), 64));
+        assert_eq!((spin.attempt(|| Ok(1)), spin.penalty), (Ok(1), 64));
         let mut turns = [Err(Errno::EAGAIN), Err(Errno::EPIPE)].into_iter();
-        let answer: Result<()> = spin.ask(|| turns.next().unwrap());
+        let answer: Result<()> = spin.attempt(|| turns.next().unwrap());
         assert_eq!((answer, spin.penalty), (Err(Errno::EPIPE), 32));
     }
 }

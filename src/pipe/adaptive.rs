@@ -1,4 +1,4 @@
-//! The ends of a pipe, with a policy of waiting.
+//! The ends of a pipe with a policy for waiting.
 
 use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
@@ -9,11 +9,11 @@ use crate::sys::{abi, call};
 use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeReader, PipeWriter, Result, io};
 
-/// An end of a pipe whose reads or writes wait as a [`Wait`] says: for short messages back and forth
-/// between two processes that both have a processor.
+/// An end of a pipe whose reads or writes wait by a [`Wait`] policy. It is for short messages back and forth
+/// between two processes that each have a processor.
 ///
-/// Asking is by reading and writing itself, with `RWF_NOWAIT`; where the kernel does not have it for
-/// this end, by `poll` before a blocking call.
+/// It polls by reading and writing with `RWF_NOWAIT`. If the kernel does not support that for this end, it
+/// uses `poll` before a blocking call.
 ///
 /// # Examples
 ///
@@ -57,12 +57,12 @@ impl<End: AsFd> AdaptiveEnd<End> {
         Self { end, spin: Spin::with_peer_anywhere(wait) }
     }
 
-    /// The end itself.
+    /// Returns a reference to the end.
     pub const fn get_ref(&self) -> &End {
         &self.end
     }
 
-    /// Gives the end back.
+    /// Returns the end.
     pub fn into_inner(self) -> End {
         self.end
     }
@@ -75,7 +75,7 @@ impl<End: AsFd> AsFd for AdaptiveEnd<End> {
 }
 
 impl PipeReader {
-    /// This end, with reads that wait as `wait` says. An end that is nonblocking now never waits.
+    /// Makes the reads of this end wait by the policy `wait`. An end that is nonblocking now never waits.
     #[must_use]
     pub fn with_wait(self, wait: Wait) -> AdaptiveEnd<Self> {
         AdaptiveEnd::new(self, wait)
@@ -83,18 +83,18 @@ impl PipeReader {
 }
 
 impl PipeWriter {
-    /// This end, with writes that wait as `wait` says. An end that is nonblocking now never waits.
+    /// Makes the writes of this end wait by the policy `wait`. An end that is nonblocking now never waits.
     #[must_use]
     pub fn with_wait(self, wait: Wait) -> AdaptiveEnd<Self> {
         AdaptiveEnd::new(self, wait)
     }
 }
 
-/// Reads, and waits for the first byte as `spin` says.
+/// Reads, and waits for the first byte by the policy of `spin`.
 #[inline]
 pub(crate) fn read(spin: &mut Spin, fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     let flags = abi::RWF_NOWAIT;
-    match spin.ask(|| call::preadv2(fd, &mut [IoSliceMut::new(buf)], flags)) {
+    match spin.attempt(|| call::preadv2(fd, &mut [IoSliceMut::new(buf)], flags)) {
         Err(Errno::EAGAIN) => {}
         Err(errno) if call::is_unsupported(errno) => spin.wait(fd, PollEvents::IN),
         answer => return answer,
@@ -113,7 +113,7 @@ impl AdaptiveEnd<PipeReader> {
         read(&mut self.spin, self.end.as_fd(), buf)
     }
 
-    /// Reads exactly `buf.len()` bytes. Goes on after a short count and after a signal.
+    /// Reads exactly `buf.len()` bytes. Continues after a short count and after a signal.
     ///
     /// # Errors
     ///
@@ -124,11 +124,11 @@ impl AdaptiveEnd<PipeReader> {
 }
 
 impl AdaptiveEnd<PipeWriter> {
-    /// Writes up to `buf.len()` bytes and returns how many: with [`Wait::Adaptive`] and more than
-    /// [`PIPE_BUF`] bytes as many as there is room for, also where the end is blocking.
+    /// Writes up to `buf.len()` bytes and returns how many. With [`Wait::Adaptive`], more than [`PIPE_BUF`]
+    /// bytes are written only as far as there is room, even if the end is blocking.
     ///
-    /// Up to [`PIPE_BUF`] bytes nearly always find room. To ask for it each time would cost more than
-    /// it saves, so they sleep when they do not.
+    /// There is nearly always room for up to [`PIPE_BUF`] bytes. Polling for it each time would cost more
+    /// than it saves, so these writes sleep if there is none.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl AdaptiveEnd<PipeWriter> {
         if buf.len() <= PIPE_BUF {
             return call::write(fd, buf);
         }
-        match self.spin.ask(|| call::pwritev2(fd, &[IoSlice::new(buf)], flags)) {
+        match self.spin.attempt(|| call::pwritev2(fd, &[IoSlice::new(buf)], flags)) {
             Err(Errno::EAGAIN) => {}
             Err(errno) if call::is_unsupported(errno) => self.spin.wait(fd, PollEvents::OUT),
             answer => return answer,
@@ -147,7 +147,7 @@ impl AdaptiveEnd<PipeWriter> {
         call::write(fd, buf)
     }
 
-    /// Writes all of `buf`. Goes on after a short count and after a signal.
+    /// Writes all of `buf`. Continues after a short count and after a signal.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
-//! What the two ends of a pipe have in common, written once.
+//! The methods and conversions that both ends of a pipe have.
 
 /// Gives an end (`struct $End(OwnedFd)`) the methods and conversions that both ends have.
 macro_rules! common_to_both_ends {
     ($End:ident) => {
         impl $End {
-            /// The capacity of the pipe in bytes.
+            /// Returns the capacity of the pipe in bytes.
             ///
             /// # Errors
             ///
@@ -13,7 +13,7 @@ macro_rules! common_to_both_ends {
                 crate::pipe::capacity(self)
             }
 
-            /// Sets the capacity of the pipe and returns what was granted, in bytes.
+            /// Sets the capacity of the pipe and returns the granted capacity in bytes.
             ///
             /// # Errors
             ///
@@ -33,7 +33,7 @@ macro_rules! common_to_both_ends {
                 crate::pipe::set_capacity(self, capacity)
             }
 
-            /// How many bytes are in the pipe, waiting to be read.
+            /// Returns the number of unread bytes in the pipe.
             ///
             /// # Errors
             ///
@@ -51,7 +51,7 @@ macro_rules! common_to_both_ends {
                 crate::pipe::available(self)
             }
 
-            /// Whether the pipe has only one or two pages, because this user's pipes hold too many.
+            /// Returns whether the pipe has only one or two pages, because this user's pipes hold too many.
             ///
             /// # Errors
             ///
@@ -60,7 +60,7 @@ macro_rules! common_to_both_ends {
                 crate::pipe::is_degraded(self)
             }
 
-            /// Whether this end answers [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
+            /// Returns whether this end fails with [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
             ///
             /// # Errors
             ///
@@ -69,8 +69,8 @@ macro_rules! common_to_both_ends {
                 io::is_nonblocking(self)
             }
 
-            /// Says whether this end answers [`EAGAIN`](crate::Errno::EAGAIN) rather than wait. All
-            /// duplicates of this end share the flag; the other end does not.
+            /// Sets or clears `O_NONBLOCK`: with it, this end fails with [`EAGAIN`](crate::Errno::EAGAIN)
+            /// rather than wait. All duplicates of this end share the flag; the other end does not.
             ///
             /// # Errors
             ///
@@ -91,11 +91,11 @@ macro_rules! common_to_both_ends {
                 io::set_nonblocking(self, on)
             }
 
-            /// Makes another handle on the same end, close-on-exec.
+            /// Creates another handle to the same end, close-on-exec.
             ///
             /// # Errors
             ///
-            /// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
+            /// - [`EMFILE`](crate::Errno::EMFILE) if the process has as many descriptors as it may have.
             ///
             /// # Examples
             ///
@@ -130,7 +130,7 @@ macro_rules! common_to_both_ends {
         }
 
         impl From<OwnedFd> for $End {
-            /// Nothing is checked: the calls on a descriptor of another kind or direction fail.
+            /// Checks nothing: the calls on a descriptor of another kind or direction fail.
             fn from(fd: OwnedFd) -> Self {
                 Self(fd)
             }

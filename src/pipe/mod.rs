@@ -1,11 +1,11 @@
-//! Pipes: making them, their two ends, and their capacity.
+//! Pipes: creating them, their two ends, and their capacity.
 //!
 //! # Behaviour
 //!
-//! - A **read** waits until there is at least one byte, and answers 0, end of file, when the pipe is
-//!   empty and no write end is left open: not in this process, not in a forked child, not in a
-//!   program that inherited one.
-//! - A **write** waits until all bytes are in the pipe. When no read end is left it fails with
+//! - A **read** waits until there is at least one byte. It returns 0, end of file, if the pipe is empty
+//!   and no write end is left open: not in this process, not in a forked child, not in a program that
+//!   inherited one.
+//! - A **write** waits until all bytes are in the pipe. If no read end is left, it fails with
 //!   [`EPIPE`](crate::Errno::EPIPE), and `SIGPIPE` is raised (Rust's `main` ignores it).
 //! - Writes of up to [`PIPE_BUF`] bytes are never mixed with those of other writers; longer ones may
 //!   be.
@@ -14,14 +14,14 @@
 //!
 //! # Deadlocks
 //!
-//! - *A reader waits for ever*: somebody still holds a write end. Drop yours before reading to the
-//!   end, in every process that has a copy.
-//! - *Two sides wait for each other*: each writes more than fits before it reads. Let one side read
+//! - *A reader waits forever*: a write end is still open. Drop yours before reading to the end, in every
+//!   process that has a copy.
+//! - *Two processes wait for each other*: each writes more than fits before it reads. Let one of them read
 //!   first, or [`poll`](mod@crate::event) both.
-//! - *A writer waits for ever*: somebody holds a read end and does not read.
+//! - *A writer waits forever*: a process holds a read end and does not read.
 //!
-//! Ends made by [`pipe`] and [`Builder`] are close-on-exec, so a program that is started does not
-//! keep them open by accident. A child made by [`fork`](crate::fork) has all of them.
+//! Ends created by [`pipe`] and [`Builder`] are close-on-exec, so a program that is started does not
+//! keep them open by accident. A child created by [`fork`](crate::fork) has all of them.
 
 #[cfg(feature = "event")]
 pub(crate) mod adaptive;
@@ -50,8 +50,9 @@ pub const PIPE_BUF: usize = crate::sys::abi::PIPE_BUF;
 ///
 /// # Errors
 ///
-/// - [`EMFILE`](Errno::EMFILE): the process has as many descriptors as it may.
-/// - [`ENFILE`](Errno::ENFILE): the system has, or this user's pipes hold as many pages as they may.
+/// - [`EMFILE`](Errno::EMFILE) if the process has as many descriptors as it may have.
+/// - [`ENFILE`](Errno::ENFILE) if the system has as many open files as it may have, or this user's pipes
+///   hold as many pages as they may hold.
 ///
 /// # Examples
 ///
@@ -78,7 +79,7 @@ pub fn pipe() -> Result<(PipeReader, PipeWriter)> {
 ///
 /// As [`pipe`], and
 ///
-/// - [`EINVAL`](Errno::EINVAL): `flags` has bits that the kernel does not know.
+/// - [`EINVAL`](Errno::EINVAL) if `flags` has bits that the kernel does not support.
 ///
 /// # Examples
 ///
@@ -103,7 +104,7 @@ pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     Ok((off_stdio(reader)?.into(), off_stdio(writer)?.into()))
 }
 
-/// How many bytes a pipe shall hold.
+/// The number of bytes that a pipe should hold.
 ///
 /// # Examples
 ///
@@ -118,21 +119,21 @@ pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Capacity {
-    /// As large as is useful and allowed: 1 MiB, or half of it, or half of that, … as the kernel
-    /// grants; never less than the pipe has. Does not fail for want of permission or memory, nor where
-    /// the kernel does not let it be changed.
+    /// As large as is useful and allowed: 1 MiB, or half of it, or half of that, and so on, as the kernel
+    /// grants; never less than the pipe has. Does not fail for lack of permission or memory, or if the
+    /// kernel does not let it be changed.
     Max,
     /// At least this many bytes: the kernel rounds up to a power of two of pages.
     Bytes(usize),
 }
 
 impl Capacity {
-    /// Where `Max` begins. It is what everybody may have by default
+    /// The first size that `Max` tries. Every user may have it by default
     /// (`/proc/sys/fs/pipe-max-size`), and larger pipes move data no faster: they outgrow the cache.
     const MAX: u32 = 1 << 20;
 }
 
-/// Makes a pipe step by step. Both ends are close-on-exec unless [`inheritable`](Self::inheritable).
+/// A builder of pipes. Both ends are close-on-exec unless [`inheritable`](Self::inheritable).
 ///
 /// # Examples
 ///
@@ -141,51 +142,51 @@ impl Capacity {
 ///
 /// let (reader, writer) = Builder::new().nonblocking().capacity(Capacity::Max).build()?;
 /// assert!(reader.is_nonblocking()?);
-/// // What was granted is what the pipe now has.
+/// // The capacity is what the kernel granted.
 /// assert!(writer.capacity()? >= 4096);
 /// # Ok::<(), rawpipe::Errno>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
-#[must_use = "a builder makes no pipe until `build` is called"]
+#[must_use = "a builder creates no pipe until `build` is called"]
 pub struct Builder {
     flags: PipeFlags,
     capacity: Option<Capacity>,
 }
 
 impl Builder {
-    /// A blocking, close-on-exec pipe of the kernel's default capacity.
+    /// Creates a builder of a blocking, close-on-exec pipe of the kernel's default capacity.
     pub const fn new() -> Self {
         Self { flags: PipeFlags::CLOEXEC, capacity: None }
     }
 
-    /// Both ends answer [`EAGAIN`](Errno::EAGAIN) rather than wait.
+    /// Makes both ends nonblocking: they fail with [`EAGAIN`](Errno::EAGAIN) rather than wait.
     pub const fn nonblocking(self) -> Self {
         Self { flags: self.flags.union(PipeFlags::NONBLOCK), ..self }
     }
 
-    /// Packet mode: each write of up to [`PIPE_BUF`] bytes is read as one packet. Longer writes are
-    /// split; a read with a shorter buffer drops the rest of its packet; a write of no bytes makes
-    /// no packet.
+    /// Sets packet mode: each write of up to [`PIPE_BUF`] bytes is read as one packet. Longer writes are
+    /// split. A read with a shorter buffer discards the remaining bytes of its packet. A write of no bytes
+    /// creates no packet.
     #[doc(alias = "O_DIRECT")]
     pub const fn packet(self) -> Self {
         Self { flags: self.flags.union(PipeFlags::DIRECT), ..self }
     }
 
-    /// Programs started by `exec` inherit both ends.
+    /// Lets programs started by `exec` inherit both ends.
     pub const fn inheritable(self) -> Self {
         Self { flags: self.flags.difference(PipeFlags::CLOEXEC), ..self }
     }
 
-    /// The pipe's capacity, as [`set_capacity`] sets it.
+    /// Sets the pipe's capacity, as [`set_capacity`] does.
     pub const fn capacity(self, capacity: Capacity) -> Self {
         Self { capacity: Some(capacity), ..self }
     }
 
-    /// Makes the pipe: `(reader, writer)`.
+    /// Creates the pipe and returns `(reader, writer)`.
     ///
     /// # Errors
     ///
-    /// Those of [`pipe`] and, with a [`capacity`](Self::capacity), of [`set_capacity`]; then there is
+    /// As [`pipe`] and, with a [`capacity`](Self::capacity), as [`set_capacity`]. After an error there is
     /// no pipe.
     pub fn build(self) -> Result<(PipeReader, PipeWriter)> {
         let (reader, writer) = pipe2(self.flags)?;
@@ -202,12 +203,12 @@ impl Default for Builder {
     }
 }
 
-/// The capacity, in bytes, of the pipe that a descriptor is an end of: how much is written without
-/// anybody reading, when each write fills whole pages.
+/// Returns the capacity, in bytes, of the pipe that a descriptor is an end of: how much can be written
+/// while no process reads, if each write fills whole pages.
 ///
 /// # Errors
 ///
-/// - [`EBADF`](Errno::EBADF): it is not a pipe.
+/// - [`EBADF`](Errno::EBADF) if it is not a pipe.
 ///
 /// # Examples
 ///
@@ -223,22 +224,21 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
     call::fcntl_getpipe_sz(fd.as_fd())
 }
 
-/// Sets the capacity of the pipe that a descriptor is an end of and returns what was granted, in
-/// bytes.
+/// Sets the capacity of the pipe that a descriptor is an end of and returns the granted capacity in bytes.
 ///
-/// Standard input and output are ends, too, when the program runs in a pipeline.
+/// Standard input and output are ends, too, if the program runs in a pipeline.
 ///
 /// # Errors
 ///
-/// - [`EBADF`](Errno::EBADF): it is not a pipe.
+/// - [`EBADF`](Errno::EBADF) if it is not a pipe.
 ///
-/// and with [`Capacity::Bytes`], where the pipe keeps the capacity that it has,
+/// With [`Capacity::Bytes`] also the following. The pipe then keeps the capacity that it has.
 ///
-/// - [`EBUSY`](Errno::EBUSY): it holds more bytes than that.
-/// - [`EINVAL`](Errno::EINVAL): more than 2³¹ bytes.
-/// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
-/// - [`EPERM`](Errno::EPERM): more than `/proc/sys/fs/pipe-max-size`, or this user's pipes hold as
-///   many pages as they may, and the process has not `CAP_SYS_RESOURCE`.
+/// - [`EBUSY`](Errno::EBUSY) if it holds more bytes than that.
+/// - [`EINVAL`](Errno::EINVAL) if it is more than 2³¹ bytes.
+/// - [`ENOMEM`](Errno::ENOMEM) if the kernel lacks memory.
+/// - [`EPERM`](Errno::EPERM) if it is more than `/proc/sys/fs/pipe-max-size`, or this user's pipes hold as
+///   many pages as they may hold, and the process lacks `CAP_SYS_RESOURCE`.
 ///
 /// # Examples
 ///
@@ -256,7 +256,7 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 pub fn set_capacity(fd: impl AsFd, capacity: Capacity) -> Result<usize> {
     let fd = fd.as_fd();
     let mut bytes = match capacity {
-        // The kernel looks at 32 bits of the size: a larger one must not be cut down to a small one.
+        // The kernel uses 32 bits of the size: a larger one must not be truncated to a small one.
         Capacity::Bytes(bytes) => {
             let bytes = u32::try_from(bytes).map_err(|_| Errno::EINVAL)?;
             return call::fcntl_setpipe_sz(fd, bytes);
@@ -275,13 +275,13 @@ pub fn set_capacity(fd: impl AsFd, capacity: Capacity) -> Result<usize> {
     call::fcntl_getpipe_sz(fd)
 }
 
-/// How many bytes are in the pipe that a descriptor is an end of, waiting to be read.
+/// Returns the number of unread bytes in the pipe that a descriptor is an end of.
 ///
 /// # Errors
 ///
-/// - [`ENOTTY`](Errno::ENOTTY): the descriptor does not count bytes.
-/// - [`EOVERFLOW`](Errno::EOVERFLOW): it is not a pipe, and the kernel's count is negative: the rest of
-///   a regular file is larger than 2 GiB, or its position is after its end.
+/// - [`ENOTTY`](Errno::ENOTTY) if the descriptor does not count bytes.
+/// - [`EOVERFLOW`](Errno::EOVERFLOW) if it is not a pipe, and the kernel's count is negative: a regular file
+///   has more than 2 GiB after its position, or its position is after its end.
 ///
 /// # Examples
 ///
@@ -298,15 +298,15 @@ pub fn available(fd: impl AsFd) -> Result<usize> {
     call::ioctl_fionread(fd.as_fd())
 }
 
-/// Whether the pipe has only the one or two pages that the kernel gives to a user whose pipes hold
+/// Returns whether the pipe has only the one or two pages that the kernel gives to a user whose pipes hold
 /// more than `/proc/sys/fs/pipe-user-pages-soft` pages.
 ///
-/// Programs that count on room in a pipe, such as job servers, hang on such a pipe. One that was
-/// made so small on purpose looks the same.
+/// Programs that rely on room in a pipe, such as job servers, hang on such a pipe. A pipe that was made this
+/// small on purpose looks the same.
 ///
 /// # Errors
 ///
-/// - [`EBADF`](Errno::EBADF): it is not a pipe.
+/// - [`EBADF`](Errno::EBADF) if it is not a pipe.
 ///
 /// # Examples
 ///

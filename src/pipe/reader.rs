@@ -1,4 +1,4 @@
-//! The read end: every way to read, by methods.
+//! The read end and its methods.
 
 use super::Capacity;
 use super::end::common_to_both_ends;
@@ -12,13 +12,13 @@ use core::mem::MaybeUninit;
 
 /// The read end of a pipe. Dropping it closes it.
 ///
-/// Its methods take `&self` and answer the kernel's [`Errno`](crate::Errno); with feature `std` it
-/// is also a [`std::io::Read`], and so is a reference to it.
+/// Its methods take `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std` it also
+/// implements [`std::io::Read`], and so does a reference to it.
 ///
 /// # Buffered reading (Python's `os.fdopen`)
 ///
 /// [`BufReader::new(reader)`](std::io::BufReader) reads lines; `File::from(OwnedFd::from(reader))`
-/// makes a file of it.
+/// converts it to a file.
 ///
 /// ```
 /// use rawpipe::fd::OwnedFd;
@@ -93,7 +93,7 @@ impl PipeReader {
         call::readv(self.as_fd(), bufs)
     }
 
-    /// Reads exactly `buf.len()` bytes. Goes on after a short count and after a signal.
+    /// Reads exactly `buf.len()` bytes. Continues after a short count and after a signal.
     ///
     /// # Errors
     ///

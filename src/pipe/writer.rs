@@ -1,4 +1,4 @@
-//! The write end: every way to write, by methods.
+//! The write end and its methods.
 
 use super::Capacity;
 use super::end::common_to_both_ends;
@@ -7,11 +7,11 @@ use crate::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd, lends_its_descriptor};
 use crate::io::{self, Incomplete, IoSlice};
 use crate::sys::call;
 
-/// The write end of a pipe. Dropping it closes it, and when it was the last one the reader finds end
-/// of file behind the bytes that are still in the pipe.
+/// The write end of a pipe. Dropping it closes it. If it was the last one, the reader reaches end of file
+/// after the bytes that are still in the pipe.
 ///
-/// Its methods take `&self` and answer the kernel's [`Errno`](crate::Errno); with feature `std` it
-/// is also a [`std::io::Write`], and so is a reference to it.
+/// Its methods take `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std` it also
+/// implements [`std::io::Write`], and so does a reference to it.
 ///
 /// # Examples
 ///
@@ -38,11 +38,11 @@ common_to_both_ends!(PipeWriter);
 
 impl PipeWriter {
     /// Writes up to `buf.len()` bytes of `buf` and returns how many: all of them, unless the pipe is
-    /// nonblocking or a signal came in the middle.
+    /// nonblocking or a signal interrupted the write.
     ///
     /// # Errors
     ///
-    /// As [`io::write`]: among them [`EPIPE`](crate::Errno::EPIPE) when no read end is left,
+    /// As [`io::write`]: among them [`EPIPE`](crate::Errno::EPIPE) if no read end is left,
     /// [`EAGAIN`](crate::Errno::EAGAIN) and [`EINTR`](crate::Errno::EINTR).
     ///
     /// # Examples
@@ -71,7 +71,7 @@ impl PipeWriter {
         call::writev(self.as_fd(), bufs)
     }
 
-    /// Writes all of `buf`. Goes on after a short count and after a signal.
+    /// Writes all of `buf`. Continues after a short count and after a signal.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl PipeWriter {
         io::write_all(self, buf)
     }
 
-    /// Writes all of several buffers, any number of them. Goes on after a short count and after a
+    /// Writes all of several buffers, any number of them. Continues after a short count and after a
     /// signal.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl PipeWriter {
     }
 
     /// Writes all of `buf`, at most [`PIPE_BUF`](super::PIPE_BUF) bytes, in one piece that is not mixed
-    /// with what others write, or nothing.
+    /// with the bytes of other writers, or nothing.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Messages both ways.
+//! Messages in both directions.
 
 use super::{Duplex, MessageError, Receiver, Sender};
 use crate::fd::AsFd;
@@ -6,9 +6,10 @@ use crate::pipe::{Builder, Capacity};
 use crate::{Deadline, PipeReader, PipeWriter, Wait};
 use alloc::vec::Vec;
 
-/// A [`Sender`] and a [`Receiver`]: messages both ways, as Python's `multiprocessing.Connection`.
+/// A [`Sender`] and a [`Receiver`]: messages in both directions, as with Python's
+/// `multiprocessing.Connection`.
 ///
-/// Over any two descriptors, or one that is both: `Channel::new(&stream, &stream)` over a socket.
+/// It works over any two descriptors, or over one for both: `Channel::new(&stream, &stream)` for a socket.
 ///
 /// # Examples
 ///
@@ -40,8 +41,8 @@ pub struct Channel<R, W> {
 }
 
 impl Channel<PipeReader, PipeWriter> {
-    /// Makes a link of two pipes: both of its sides, close-on-exec. Each pipe has 256 KiB, where the
-    /// user may have that: a message longer than its pipe makes both sides wait for each other.
+    /// Creates a link of two pipes and returns both of its sides, close-on-exec. Each pipe has 256 KiB, if
+    /// the user may have that: a message longer than its pipe makes both sides wait for each other.
     ///
     /// # Errors
     ///
@@ -49,14 +50,14 @@ impl Channel<PipeReader, PipeWriter> {
     pub fn pair() -> crate::Result<(Self, Self)> {
         let (left, right) = Duplex::pair()?;
         for writer in [left.writer(), right.writer()] {
-            // More would be faster still, but all pipes of a user together have a limit, beyond which
-            // those of other programs are made too small.
+            // More would be faster still, but there is a limit for all pipes of a user together, beyond
+            // which the pipes of other programs become too small.
             let _ = writer.set_capacity(Capacity::Bytes(256 << 10));
         }
         Ok((left.into(), right.into()))
     }
 
-    /// Makes a link of two such pipes.
+    /// Creates a link of two pipes from `builder` and returns both of its sides.
     ///
     /// # Errors
     ///
@@ -75,35 +76,35 @@ impl From<Duplex> for Channel<PipeReader, PipeWriter> {
 }
 
 impl<R: AsFd, W: AsFd> Channel<R, W> {
-    /// Receives over `reader` and sends over `writer`.
+    /// Creates a channel that receives over `reader` and sends over `writer`.
     pub fn new(reader: R, writer: W) -> Self {
         Self { receiver: Receiver::new(reader), sender: Sender::new(writer) }
     }
 
-    /// Refuses messages of more than `limit` bytes, both ways; without this, of more than 64 MiB.
+    /// Limits messages to `limit` bytes in both directions; without this, the limit is 64 MiB.
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         let Self { receiver, sender } = self;
         Self { receiver: receiver.with_limit(limit), sender: sender.with_limit(limit) }
     }
 
-    /// Waits for a message as `wait` says.
+    /// Sets how to wait for a message.
     #[must_use]
     pub fn with_wait(self, wait: Wait) -> Self {
         Self { receiver: self.receiver.with_wait(wait), ..self }
     }
 
-    /// Both sides, to be used apart, for instance in two threads.
+    /// Returns both sides, to be used separately, for instance in two threads.
     pub fn split(self) -> (Receiver<R>, Sender<W>) {
         (self.receiver, self.sender)
     }
 
-    /// The receiving side.
+    /// Returns the receiving side.
     pub const fn receiver(&mut self) -> &mut Receiver<R> {
         &mut self.receiver
     }
 
-    /// The sending side.
+    /// Returns the sending side.
     pub const fn sender(&mut self) -> &mut Sender<W> {
         &mut self.sender
     }
@@ -117,7 +118,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.sender.send(parts)
     }
 
-    /// Sends a message that consists of these parts, at most until `deadline`.
+    /// Sends a message that consists of these parts, and waits at most until `deadline`.
     ///
     /// # Errors
     ///
@@ -130,7 +131,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.sender.send_deadline(parts, deadline)
     }
 
-    /// Receives a message; `None` when the stream ends behind the last one.
+    /// Receives a message, or returns `None` if the stream ends after the last one.
     ///
     /// # Errors
     ///
@@ -139,7 +140,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.receiver.recv()
     }
 
-    /// Receives a message, at most until `deadline`.
+    /// Receives a message, and waits at most until `deadline`.
     ///
     /// # Errors
     ///
@@ -148,8 +149,8 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.receiver.recv_deadline(deadline)
     }
 
-    /// Receives a message into `buf` and returns its length in bytes; `None` when the stream ends
-    /// behind the last one.
+    /// Receives a message into `buf` and returns its length in bytes, or `None` if the stream ends after the
+    /// last one.
     ///
     /// # Errors
     ///

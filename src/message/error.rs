@@ -1,9 +1,9 @@
-//! Why a message was not sent or not received.
+//! The error of sending and receiving messages.
 
 use crate::Errno;
 use core::fmt;
 
-/// Why a message was not sent or not received.
+/// The reason why a message was not sent or not received.
 ///
 /// # Examples
 ///
@@ -21,13 +21,13 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// An error of the kernel. After [`ETIMEDOUT`](Errno::ETIMEDOUT) of a receiving call the next one
-    /// goes on where it stopped.
+    /// An error of the kernel. If a receiving call fails with [`ETIMEDOUT`](Errno::ETIMEDOUT), the next one
+    /// continues where it stopped.
     Io(Errno),
-    /// The message has so many bytes, and the limit is lower. Sending: nothing was sent. Receiving: the
-    /// other side is broken or hostile, and every further call answers the same.
+    /// The message has this many bytes, and the limit is lower. When sending, nothing was sent. When
+    /// receiving, the peer is broken or hostile, and every further call fails in the same way.
     TooLong(u64),
-    /// The message has so many bytes, and the buffer fewer. It is still there, to be received into a
+    /// The message has this many bytes, and the buffer has fewer. The message can still be received into a
     /// larger one.
     BufferTooShort(usize),
     /// The stream ended in the middle of a message.
@@ -37,7 +37,7 @@ pub enum MessageError {
 }
 
 impl MessageError {
-    /// The kernel's error, if this is [`Io`](Self::Io).
+    /// Returns the kernel's error, if this is [`Io`](Self::Io).
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         match self {

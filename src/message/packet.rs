@@ -1,4 +1,4 @@
-//! Packet pipes: `O_DIRECT`, without its traps.
+//! Packet pipes: `O_DIRECT`, without its pitfalls.
 
 use crate::errno::retry;
 use crate::fd::{AsFd, lends_its_descriptor};
@@ -7,7 +7,7 @@ use crate::pipe::{Builder, PIPE_BUF};
 use crate::sys::{abi, call};
 use crate::{Errno, PipeReader, PipeWriter, Result};
 
-/// Makes a packet pipe, both ends close-on-exec.
+/// Creates a packet pipe, both ends close-on-exec.
 ///
 /// # Errors
 ///
@@ -42,8 +42,8 @@ pub fn packets() -> Result<(PacketReader, PacketWriter)> {
 pub struct PacketReader(PipeReader);
 
 impl PacketReader {
-    /// Receives a packet into a buffer that has room for any, and returns it; `None` when no writer is
-    /// left. Goes on after a signal.
+    /// Receives a packet into a buffer that has room for any, and returns it, or `None` if no writer is
+    /// left. Retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -53,13 +53,13 @@ impl PacketReader {
         Ok(len.map(|len| &buf[..len]))
     }
 
-    /// Receives a packet and returns its length; `None` when no writer is left. Goes on after a signal.
+    /// Receives a packet and returns its length in bytes, or `None` if no writer is left. Retries on `EINTR`.
     ///
     /// # Errors
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN): this end is nonblocking and there is no packet.
-    /// - [`EMSGSIZE`](Errno::EMSGSIZE): the packet is longer than `buf`. Its rest is lost: that is what
-    ///   the kernel does with it.
+    /// - [`EAGAIN`](Errno::EAGAIN) if this end is nonblocking and there is no packet.
+    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the packet is longer than `buf`. The kernel discards its remaining
+    ///   bytes.
     ///
     /// # Examples
     ///
@@ -89,8 +89,8 @@ impl PacketReader {
 }
 
 impl From<PipeReader> for PacketReader {
-    /// Nothing is checked: whether a pipe has packets is known to its write end alone. Of a stream, a
-    /// read of what happens to be there counts as a packet.
+    /// Checks nothing: only the write end of a pipe shows whether it has packets. On a stream, the bytes that
+    /// a read returns count as a packet.
     fn from(reader: PipeReader) -> Self {
         Self(reader)
     }
@@ -109,12 +109,11 @@ lends_its_descriptor!(PacketReader);
 pub struct PacketWriter(PipeWriter);
 
 impl PacketWriter {
-    /// Makes one of a write end that is in packet mode, for instance one that this program was started
-    /// with.
+    /// Converts a write end that is in packet mode, for instance one that this program was started with.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL): it is not in packet mode.
+    /// - [`EINVAL`](Errno::EINVAL) if it is not in packet mode.
     pub fn new(writer: PipeWriter) -> Result<Self> {
         let flags = call::fcntl_getfl(writer.as_fd())?;
         if flags & abi::O_DIRECT as usize == 0 {
@@ -124,14 +123,14 @@ impl PacketWriter {
     }
 
     /// Sends a packet of 1 to [`PIPE_BUF`] bytes. Waits until there is room, unless this end is
-    /// nonblocking; goes on after a signal. Each packet takes a slot, a page, of the pipe.
+    /// nonblocking. Retries on `EINTR`. Each packet takes a slot (one page) of the pipe.
     ///
     /// # Errors
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN): this end is nonblocking and there is no room.
-    /// - [`EINVAL`](Errno::EINVAL): it has no bytes. The kernel makes no packet of nothing.
-    /// - [`EMSGSIZE`](Errno::EMSGSIZE): it has more than [`PIPE_BUF`] bytes. The kernel would split it.
-    /// - [`EPIPE`](Errno::EPIPE): no reader is left.
+    /// - [`EAGAIN`](Errno::EAGAIN) if this end is nonblocking and there is no room.
+    /// - [`EINVAL`](Errno::EINVAL) if it has no bytes. The kernel does not create empty packets.
+    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if it has more than [`PIPE_BUF`] bytes. The kernel would split it.
+    /// - [`EPIPE`](Errno::EPIPE) if no reader is left.
     pub fn send(&self, packet: &[u8]) -> Result<()> {
         if packet.is_empty() {
             return Err(Errno::EINVAL);

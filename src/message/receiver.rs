@@ -1,4 +1,4 @@
-//! The receiving side: a length, and that many bytes, however they come in.
+//! The receiving side: a length, and that many bytes, however they arrive.
 
 use super::{LIMIT, MessageError};
 use crate::event::PollEvents;
@@ -9,11 +9,11 @@ use crate::wait::{Spin, Wait, attempt_until};
 use crate::{Deadline, Errno, io};
 use alloc::vec::Vec;
 
-/// Receives the messages of a [`Sender`](super::Sender), over any descriptor that gives a stream of
+/// Receives the messages of a [`Sender`](super::Sender), over any descriptor that provides a stream of
 /// bytes.
 ///
-/// It reads no further than to the end of a message, so that the descriptor can be waited for by
-/// [`poll`](mod@crate::event) and be given back between two messages.
+/// It never reads beyond the end of a message. So between two messages [`poll`](mod@crate::event) can wait
+/// for the descriptor, and [`into_inner`](Self::into_inner) can return it.
 ///
 /// # Examples
 ///
@@ -35,55 +35,55 @@ pub struct Receiver<R> {
     limit: usize,
     spin: Spin,
     header: [u8; 8],
-    /// How much of the header of the next message is there.
+    /// How many bytes of the next message's header have been read.
     have: usize,
-    /// The beginning of its body, when the deadline of an earlier call came in between.
+    /// The beginning of its body, if an earlier call stopped in the middle of it.
     body: Vec<u8>,
 }
 
 impl<R: AsFd> Receiver<R> {
-    /// Receives over `reader`.
+    /// Creates a receiver over `reader`.
     pub fn new(reader: R) -> Self {
         let (spin, header) = (Spin::with_peer_anywhere(Wait::Block), [0; 8]);
         Self { reader, limit: LIMIT, spin, header, have: 0, body: Vec::new() }
     }
 
-    /// Refuses messages of more than `limit` bytes; without this, of more than 64 MiB. Nothing is
-    /// allocated for one that is refused.
+    /// Limits messages to `limit` bytes; without this, the limit is 64 MiB. Nothing is allocated for a
+    /// message beyond the limit.
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
 
-    /// Waits for a message as `wait` says.
+    /// Sets how to wait for a message.
     #[must_use]
     pub fn with_wait(self, wait: Wait) -> Self {
         Self { spin: Spin::with_peer_anywhere(wait), ..self }
     }
 
-    /// The descriptor, unless a message was received in part.
+    /// Returns the descriptor, unless a message was received in part.
     ///
     /// # Errors
     ///
-    /// - [`Torn`](MessageError::Torn): one was.
+    /// - [`Torn`](MessageError::Torn) if a message was received in part.
     pub fn into_inner(self) -> Result<R, MessageError> {
         if self.have > 0 { Err(MessageError::Torn) } else { Ok(self.reader) }
     }
 
-    /// Receives a message; `None` when the stream ends behind the last one. Waits for it, whether the
-    /// descriptor is nonblocking or not, and goes on after a signal.
+    /// Receives a message, or returns `None` if the stream ends after the last one. Waits for it, whether the
+    /// descriptor is nonblocking or not, and continues after a signal.
     ///
     /// # Errors
     ///
-    /// - [`Io`](MessageError::Io): an error of [`io::read`](crate::io::read), or
-    ///   [`ENOMEM`](Errno::ENOMEM): no memory for it.
-    /// - [`TooLong`](MessageError::TooLong): it has more bytes than the limit.
-    /// - [`Truncated`](MessageError::Truncated): the stream ended in the middle of it.
+    /// - [`Io`](MessageError::Io) with an error of [`io::read`](crate::io::read), or with
+    ///   [`ENOMEM`](Errno::ENOMEM) if there is no memory for it.
+    /// - [`TooLong`](MessageError::TooLong) if it has more bytes than the limit.
+    /// - [`Truncated`](MessageError::Truncated) if the stream ended in the middle of it.
     pub fn recv(&mut self) -> Result<Option<Vec<u8>>, MessageError> {
         self.recv_until(None)
     }
 
-    /// As [`recv`](Self::recv), at most until `deadline`.
+    /// Receives a message as [`recv`](Self::recv) does, but waits at most until `deadline`.
     ///
     /// # Errors
     ///
@@ -96,20 +96,20 @@ impl<R: AsFd> Receiver<R> {
         self.recv_until(Some(deadline))
     }
 
-    /// Receives a message into `buf` and returns its length in bytes; `None` when the stream ends
-    /// behind the last one. Waits as [`recv`](Self::recv).
+    /// Receives a message into `buf` and returns its length in bytes, or `None` if the stream ends after the
+    /// last one. Waits as [`recv`](Self::recv) does.
     ///
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and
     ///
-    /// - [`BufferTooShort`](MessageError::BufferTooShort): it has more bytes than `buf`; the next call
-    ///   receives it, into a larger one.
+    /// - [`BufferTooShort`](MessageError::BufferTooShort) if it has more bytes than `buf`. The next call,
+    ///   with a larger buffer, receives it.
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
         self.recv_into_until(buf, None)
     }
 
-    /// As [`recv_into`](Self::recv_into), at most until `deadline`.
+    /// Receives a message as [`recv_into`](Self::recv_into) does, but waits at most until `deadline`.
     ///
     /// # Errors
     ///

@@ -9,9 +9,9 @@ use crate::wait::attempt_until;
 use crate::{Deadline, Errno};
 use alloc::vec::Vec;
 
-/// Sends messages to a [`Receiver`](super::Receiver), over any descriptor that takes a stream of bytes.
+/// Sends messages to a [`Receiver`](super::Receiver), over any descriptor that accepts a stream of bytes.
 ///
-/// On the wire a message is its length, 8 bytes with the lowest first, and its bytes.
+/// On the wire a message is its length, 8 bytes in little-endian order, followed by its bytes.
 ///
 /// # Examples
 ///
@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 /// let (reader, writer) = rawpipe::pipe()?;
 /// let (mut sender, mut receiver) = (Sender::new(writer), Receiver::new(reader));
 /// sender.send(&[b"one message ", b"of two parts"])?;
-/// sender.send(&[])?; // an empty message is one, too
+/// sender.send(&[])?; // an empty message is a message, too
 /// drop(sender);
 /// assert_eq!(receiver.recv()?.as_deref(), Some(&b"one message of two parts"[..]));
 /// assert_eq!(receiver.recv()?.as_deref(), Some(&b""[..]));
@@ -37,42 +37,42 @@ pub struct Sender<W> {
 }
 
 impl<W: AsFd> Sender<W> {
-    /// Sends over `writer`.
+    /// Creates a sender over `writer`.
     pub const fn new(writer: W) -> Self {
         Self { writer, limit: LIMIT, torn: false }
     }
 
-    /// Refuses messages of more than `limit` bytes; without this, of more than 64 MiB.
+    /// Limits messages to `limit` bytes; without this, the limit is 64 MiB.
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
 
-    /// The descriptor, unless a message was sent over it in part.
+    /// Returns the descriptor, unless a message was sent over it in part.
     ///
     /// # Errors
     ///
-    /// - [`Torn`](MessageError::Torn): one was.
+    /// - [`Torn`](MessageError::Torn) if a message was sent in part.
     pub fn into_inner(self) -> Result<W, MessageError> {
         if self.torn { Err(MessageError::Torn) } else { Ok(self.writer) }
     }
 
-    /// Sends a message that consists of these parts, by one system call if there is room for all of it.
-    /// Waits for room, whether the descriptor is nonblocking or not, and goes on after a signal.
+    /// Sends a message that consists of these parts, with one system call if there is room for all of it.
+    /// Waits for room, whether the descriptor is nonblocking or not, and continues after a signal.
     ///
     /// # Errors
     ///
-    /// - [`Io`](MessageError::Io): an error of [`io::writev_nosignal`], such as
+    /// - [`Io`](MessageError::Io) with an error of [`io::writev_nosignal`], such as
     ///   [`EPIPE`](Errno::EPIPE) if no reader is left.
-    /// - [`TooLong`](MessageError::TooLong): it has more bytes than the limit. Nothing was sent.
-    /// - [`Torn`](MessageError::Torn): an earlier message was sent in part.
+    /// - [`TooLong`](MessageError::TooLong) if it has more bytes than the limit. Nothing was sent.
+    /// - [`Torn`](MessageError::Torn) if an earlier message was sent in part.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<(), MessageError> {
         self.send_by(parts, |fd, bufs| {
             attempt_until(fd, PollEvents::OUT, None, || io::writev_nosignal(fd, bufs))
         })
     }
 
-    /// As [`send`](Self::send), at most until `deadline`.
+    /// Sends a message as [`send`](Self::send) does, but waits at most until `deadline`.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl<W: AsFd> Sender<W> {
         let fd = self.writer.as_fd();
         io::write_all_vectored_by(bufs, |rest| write(fd, rest)).map_err(|stopped| {
             self.torn = stopped.bytes() > 0;
-            // A descriptor that takes nothing and says no error is no stream.
+            // A descriptor that accepts nothing and returns no error is not a stream.
             MessageError::Io(stopped.errno().unwrap_or(Errno::EIO))
         })
     }

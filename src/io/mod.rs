@@ -2,32 +2,32 @@
 //!
 //! # What a signal does
 //!
-//! The functions named after a system call make it once: interrupted by a signal handler before
-//! anything moved, they answer [`EINTR`](crate::Errno::EINTR). [`read_exact`], [`write_all`],
-//! [`write_all_vectored`] and [`read_to_end`] go on after a signal. [`close`] is never repeated.
+//! The functions named after a system call make it once. If a signal handler interrupts them before
+//! anything moved, they fail with [`EINTR`](crate::Errno::EINTR). [`read_exact`], [`write_all`],
+//! [`write_all_vectored`] and [`read_to_end`] continue after a signal. [`close`] is never retried.
 //!
 //! # Short counts
 //!
-//! A read or write may move fewer bytes than asked: the count is the answer. The kernel moves at
-//! most 2,147,479,552 bytes (0x7ffff000) in one call, whatever the length.
+//! A read or write may move fewer bytes than requested, and returns how many. The kernel moves at most
+//! 2,147,479,552 bytes (0x7ffff000) in one call, whatever the length.
 //!
 //! # Without waiting, or until a deadline
 //!
 //! With feature `event` there are `try_read`, `try_write`, and `read_deadline` and its relatives, which work
 //! on ends that are blocking.
 //!
-//! `O_NONBLOCK` belongs to the open file, which others share: a child, and whoever started this
-//! program and gave it its standard input. Setting it breaks them. Nothing here touches it: not to
-//! wait is said with each call, and the wait, where there is one, is `poll`'s.
+//! `O_NONBLOCK` belongs to the open file, which other processes share: a child, or the parent that gave
+//! this program its standard input. Setting it breaks them. Nothing here changes it: each call has a flag
+//! not to wait, and if there is a wait, it is in `poll`.
 //!
-//! With `RWF_NOWAIT`, where the kernel and the file have it: pipes and sockets since Linux 6.4. A pipe
-//! end that was once used in a [`splice`](crate::splice) has it no more, and a FIFO never has it. Then a
-//! read is a `vmsplice` out of the pipe, and a write goes through a pipe of its own and is spliced on; both
-//! can be told not to wait. (So does a read of a FIFO that is open for reading and writing.) Where neither
-//! is supported the functions fail with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). They
-//! never poll and then read, because another reader could win the race.
+//! That flag is `RWF_NOWAIT`, if the kernel and the file support it: pipes and sockets do since Linux 6.4. A
+//! pipe end that was once used in a [`splice`](crate::splice) no longer does, and a FIFO never does. Then a
+//! read is a `vmsplice` out of the pipe, and a write goes through a pipe of its own and is spliced to its
+//! target. (So does a read of a FIFO that is open for reading and writing.) These calls, too, have a flag not
+//! to wait. If neither is supported, the functions fail with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's
+//! kind `Unsupported`). They never poll and then read, because another reader could win the race.
 //!
-//! # What is ready is taken
+//! # Deadlines that have passed
 //!
 //! A deadline that has passed already means: do not wait. What can be read or written without waiting
 //! still is. All functions go on after a signal, until the deadline.
@@ -38,8 +38,8 @@
 //! # Socket timeouts
 //!
 //! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect here: a call that would wait returns immediately, and
-//! the wait is in `poll`. On [`read`](read()) and [`write`](write()) they
-//! have: these return `EAGAIN` when the time is over.
+//! the wait is in `poll`. They do affect [`read`](read()) and [`write`](write()), which fail with `EAGAIN`
+//! when the time is over.
 //!
 //! # Nonblocking ends
 //!
@@ -53,8 +53,8 @@
 //!
 //! # Packet pipes
 //!
-//! Where `RWF_NOWAIT` is not to be had, a read may return several packets as one. Packets have types of
-//! their own: the module `message`.
+//! Without `RWF_NOWAIT`, a read may return several packets as one. The module `message` has types for
+//! packets.
 
 mod descriptor;
 mod inherited;
@@ -104,17 +104,17 @@ use crate::sys::call;
 /// Reads up to `buf.len()` bytes into `buf` and returns how many; 0 is end of file.
 ///
 /// On a pipe it waits until there is at least one byte or no write end is left open anywhere; a
-/// nonblocking pipe does not wait. An empty `buf` answers 0 at once.
+/// nonblocking pipe does not wait. With an empty `buf` it returns 0 immediately.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN): the descriptor is nonblocking and there is nothing to read, or
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and there is nothing to read, or
 ///   the time of its `SO_RCVTIMEO` is over.
-/// - [`EBADF`](crate::Errno::EBADF): it is not open for reading, for instance a write end.
-/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran before anything was read.
-/// - [`EIO`](crate::Errno::EIO): the other side of a pseudoterminal is closed. A master has no end of
-///   file: this is how its output ends.
-/// - [`EISDIR`](crate::Errno::EISDIR): it is a directory.
+/// - [`EBADF`](crate::Errno::EBADF) if it is not open for reading, for instance a write end.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was read.
+/// - [`EIO`](crate::Errno::EIO) if the other side of a pseudoterminal is closed. A master has no end of
+///   file: its output ends with this error.
+/// - [`EISDIR`](crate::Errno::EISDIR) if it is a directory.
 ///
 /// # Examples
 ///
@@ -168,7 +168,7 @@ pub fn read_uninit(fd: impl AsFd, buf: &mut [MaybeUninit<u8>]) -> Result<&mut [u
 ///
 /// As [`read`], and
 ///
-/// - [`EINVAL`](crate::Errno::EINVAL): there are more than 1024 buffers.
+/// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers.
 ///
 /// # Examples
 ///
@@ -193,24 +193,25 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 
 /// Writes up to `buf.len()` bytes of `buf` and returns how many.
 ///
-/// On a pipe it waits until all of them are written; a nonblocking pipe takes what it has room for.
+/// On a pipe it waits until all of them are written; a nonblocking pipe accepts what it has room for.
 /// Up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes are written in one piece; more may be mixed with
-/// what other writers write. An empty `buf` answers 0 at once.
+/// the bytes of other writers. With an empty `buf` it returns 0 immediately.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN): the descriptor is nonblocking and there is no room, or the time
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and there is no room, or the time
 ///   of its `SO_SNDTIMEO` is over.
-/// - [`EBADF`](crate::Errno::EBADF): it is not open for writing, for instance a read end.
-/// - [`EFBIG`](crate::Errno::EFBIG): the file would become larger than `RLIMIT_FSIZE` allows. The process
-///   also gets `SIGXFSZ`, which kills it unless it is ignored or handled. What fits below the limit is
+/// - [`EBADF`](crate::Errno::EBADF) if it is not open for writing, for instance a read end.
+/// - [`EFBIG`](crate::Errno::EFBIG) if the file would become larger than `RLIMIT_FSIZE` allows. The process
+///   also gets `SIGXFSZ`, which kills it unless it is ignored or handled. Bytes that fit below the limit are
 ///   written first, as a short count.
-/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran before anything was written.
-/// - [`EINVAL`](crate::Errno::EINVAL): the file was opened with `O_DIRECT`, and the length, the position
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was written.
+/// - [`EINVAL`](crate::Errno::EINVAL) if the file was opened with `O_DIRECT`, and the length, the position
 ///   or the address of `buf` is not a multiple of its block size. The tail of a file can be written after
-///   the flag was cleared by `fcntl`.
-/// - [`EPIPE`](crate::Errno::EPIPE): no read end is left open. The process also gets `SIGPIPE`, which kills
-///   it unless it is ignored, as it is in Rust programs with a `main`; [`write_nosignal`] spares it.
+///   clearing the flag with `fcntl`.
+/// - [`EPIPE`](crate::Errno::EPIPE) if no read end is left open. The process also gets `SIGPIPE`, which
+///   kills it unless it is ignored, as it is in Rust programs with a `main`; [`write_nosignal`] does not
+///   raise it.
 ///
 /// # Examples
 ///
@@ -233,8 +234,8 @@ pub fn write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 ///
 /// As [`write()`], and
 ///
-/// - [`EINVAL`](crate::Errno::EINVAL): there are more than 1024 buffers, or their lengths together are more
-///   than an `isize` holds.
+/// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers, or their lengths together are
+///   more than an `isize` holds.
 ///
 /// # Examples
 ///

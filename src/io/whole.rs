@@ -1,4 +1,4 @@
-//! Calls repeated until all is done, and how far they came when it is not.
+//! Calls that are repeated until all bytes are moved, and the error that counts the bytes moved before it.
 
 use crate::errno::Errno;
 use crate::fd::AsFd;
@@ -8,12 +8,12 @@ use crate::sys::{abi, call};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Reads exactly `buf.len()` bytes. Goes on after a short count and after a signal.
+/// Reads exactly `buf.len()` bytes. Continues after a short count and after a signal.
 ///
 /// # Errors
 ///
-/// An [`Incomplete`] says how many bytes are in `buf` and why there are no more: end of file, or an
-/// error of [`read`](super::read) other than [`EINTR`](Errno::EINTR).
+/// An [`Incomplete`] has the number of bytes in `buf` and the reason why there are no more: end of file, or
+/// an error of [`read`](super::read) other than [`EINTR`](Errno::EINTR).
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> Result<(), Incomplete> {
     complete(buf.len(), |done| call::read(fd, &mut buf[done..]))
 }
 
-/// Repeats a call that moves some bytes until all `len` are moved. It is given how many are.
+/// Repeats a call that moves some bytes until all `len` are moved. Its argument is the number moved so far.
 #[inline]
 pub(crate) fn complete(
     len: usize,
@@ -51,7 +51,7 @@ pub(crate) fn complete(
     Ok(())
 }
 
-/// Adds what a call has moved: nothing if a signal interrupted it. A call that moves nothing is the end.
+/// Adds to `bytes` what a call has moved: nothing if a signal interrupted it. A result of 0 is the end.
 #[inline]
 fn count(answer: crate::Result<usize>, bytes: &mut usize) -> Result<usize, Incomplete> {
     let count = match answer {
@@ -64,19 +64,19 @@ fn count(answer: crate::Result<usize>, bytes: &mut usize) -> Result<usize, Incom
     Ok(count)
 }
 
-/// Writes all of `buf`. Goes on after a short count and after a signal.
+/// Writes all of `buf`. Continues after a short count and after a signal.
 ///
 /// # Errors
 ///
-/// An [`Incomplete`] says how many bytes were written and what stopped it: an error of [`write`](super::write)
-/// other than [`EINTR`](Errno::EINTR).
+/// An [`Incomplete`] has the number of bytes written and the error that stopped it: one of
+/// [`write`](super::write) other than [`EINTR`](Errno::EINTR).
 ///
 /// # Examples
 ///
 /// ```
 /// use rawpipe::{Errno, io, pipe};
 ///
-/// // A nonblocking pipe takes what it has room for; the rest is the caller's to send later.
+/// // A nonblocking pipe accepts what it has room for; the caller can send the remaining bytes later.
 /// let (reader, writer) = pipe::Builder::new().nonblocking().build()?;
 /// let data = vec![b'x'; writer.capacity()? + 1000];
 /// let stopped = io::write_all(&writer, &data).unwrap_err();
@@ -89,15 +89,15 @@ pub fn write_all(fd: impl AsFd, buf: &[u8]) -> Result<(), Incomplete> {
     complete(buf.len(), |done| call::write(fd, &buf[done..]))
 }
 
-/// Writes all of several buffers, any number of them. Goes on after a short count, in the middle of
-/// a buffer if need be, and after a signal.
+/// Writes all of several buffers, any number of them. Continues after a short count, in the middle of
+/// a buffer if necessary, and after a signal.
 ///
 /// What is left in `bufs` afterwards is unspecified.
 ///
 /// # Errors
 ///
-/// An [`Incomplete`] says how many bytes were written and what stopped it: an error of [`writev`](super::writev)
-/// other than [`EINTR`](Errno::EINTR).
+/// An [`Incomplete`] has the number of bytes written and the error that stopped it: one of
+/// [`writev`](super::writev) other than [`EINTR`](Errno::EINTR).
 ///
 /// # Examples
 ///
@@ -115,7 +115,7 @@ pub fn write_all_vectored(fd: impl AsFd, bufs: &mut [IoSlice<'_>]) -> Result<(),
     write_all_vectored_by(bufs, |rest| call::writev(fd, rest))
 }
 
-/// The loop of [`write_all_vectored`], over any way to write once.
+/// The loop of [`write_all_vectored`], with any function that writes once.
 #[inline]
 pub(crate) fn write_all_vectored_by(
     mut bufs: &mut [IoSlice<'_>],
@@ -163,7 +163,7 @@ pub fn write_atomic(fd: impl AsFd, buf: &[u8]) -> crate::Result<()> {
     write_atomic_by(buf, |buf| call::write(fd, buf))
 }
 
-/// The loop of [`write_atomic`], over any way to write once.
+/// The loop of [`write_atomic`], with any function that writes once.
 #[inline]
 pub(crate) fn write_atomic_by(
     buf: &[u8],
@@ -181,23 +181,22 @@ pub(crate) fn write_atomic_by(
     }
 }
 
-/// Reads until end of file, appends to `buf`, and returns the number of bytes appended. Goes on
-/// after a signal.
+/// Reads until end of file, appends to `buf`, and returns the number of bytes appended. Retries on `EINTR`.
 ///
-/// On a pipe the end comes when every write end is closed: the caller's own copies must be dropped
-/// first, or it waits for ever.
+/// A pipe reaches end of file when every write end is closed. The caller's own copies must be dropped
+/// first, or the call waits forever.
 ///
 /// # Errors
 ///
-/// As [`read`](super::read) but for [`EINTR`](Errno::EINTR), and [`ENOMEM`](Errno::ENOMEM) when `buf` cannot
-/// grow. What was read until then is in `buf`.
+/// As [`read`](super::read) but for [`EINTR`](Errno::EINTR), and [`ENOMEM`](Errno::ENOMEM) if `buf` cannot
+/// grow. The bytes read before the error are in `buf`.
 ///
 /// # Examples
 ///
 /// ```
 /// let (reader, writer) = rawpipe::pipe()?;
 /// rawpipe::write(&writer, b"all of it")?;
-/// drop(writer); // or the next line would wait for ever
+/// drop(writer); // or the next line would wait forever
 ///
 /// let mut buf = Vec::new();
 /// assert_eq!(rawpipe::io::read_to_end(&reader, &mut buf)?, 9);
@@ -221,8 +220,8 @@ pub fn read_to_end(fd: impl AsFd, buf: &mut Vec<u8>) -> crate::Result<usize> {
     }
 }
 
-/// Why a call that moves a given number of bytes, such as [`read_exact`] and [`write_all`], stopped
-/// before the end, and after how many bytes.
+/// The reason why a call that moves a given number of bytes, such as [`read_exact`] and [`write_all`],
+/// stopped before the end, and the number of bytes moved until then.
 ///
 /// # Examples
 ///
@@ -243,13 +242,13 @@ pub struct Incomplete {
 }
 
 impl Incomplete {
-    /// How many bytes were read or written before it stopped.
+    /// Returns the number of bytes that were read or written before it stopped.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The kernel's error, or `None` for end of file, and for a write that took no byte.
+    /// Returns the kernel's error, or `None` for end of file, and for a write that wrote no byte.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.errno
@@ -269,8 +268,8 @@ impl fmt::Display for Incomplete {
 impl core::error::Error for Incomplete {}
 
 impl From<Incomplete> for Errno {
-    /// The kernel's error. The count is lost, and so is that there was none: end of file, and a write that
-    /// took no byte, become [`ENODATA`](Errno::ENODATA), which no call on a pipe returns.
+    /// Converts to the kernel's error, without the count. End of file, and a write that wrote no byte, become
+    /// [`ENODATA`](Errno::ENODATA), which no call on a pipe returns.
     ///
     /// # Examples
     ///

@@ -352,7 +352,8 @@ fn epoll() -> io::Result<()> {
                 "poll-std",
                 Box::new(|| {
                     timed(&mut || {
-                        // SAFETY: `PollFd` has the layout of `struct pollfd`, the length is the list's, and the time is readable.
+                        // SAFETY: `PollFd` has the layout of `struct pollfd`, the length is the list's,
+                        // and the time is readable.
                         (unsafe { ppoll(fds.as_mut_ptr(), fds.len(), &[0; 2], std::ptr::null()) })
                             == 1
                     })

@@ -86,8 +86,8 @@ impl Cpus {
         let mut mask = Mask::default();
         let place = mask.as_mut_ptr().cast();
         // SAFETY: writes at most as many bytes as the mask has.
-        let answer = unsafe { libc::sched_getaffinity(0, size_of::<Mask>(), place) };
-        assert_eq!(answer, 0, "{}", io::Error::last_os_error());
+        let result = unsafe { libc::sched_getaffinity(0, size_of::<Mask>(), place) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
         Self(mask)
     }
 
@@ -107,8 +107,8 @@ impl Cpus {
     fn pin(&self) {
         let place = self.0.as_ptr().cast();
         // SAFETY: reads as many bytes as the mask has.
-        let answer = unsafe { libc::sched_setaffinity(0, size_of::<Mask>(), place) };
-        assert_eq!(answer, 0, "{}", io::Error::last_os_error());
+        let result = unsafe { libc::sched_setaffinity(0, size_of::<Mask>(), place) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
     }
 }
 
@@ -206,7 +206,7 @@ fn pingpong_by<R: Read, W: Write>(
 ) {
     let mut echo = Echo::start(pipe, size, cpus).expect("a process that echoes");
     group.bench_function(BenchmarkId::new(engine, size), |bencher| {
-        bencher.iter_custom(|turns| echo.run(turns).expect("answers"));
+        bencher.iter_custom(|turns| echo.run(turns).expect("echoes"));
     });
     echo.finish().expect("a process that ends");
 }

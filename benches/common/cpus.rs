@@ -42,8 +42,8 @@ impl Cpus {
     pub(crate) fn allowed() -> io::Result<Self> {
         let mut set = Self([0; Self::WORDS]);
         // SAFETY: it writes at most the size of the mask to it.
-        let answer = unsafe { sched_getaffinity(0, size_of_val(&set.0), set.0.as_mut_ptr()) };
-        if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(set) }
+        let result = unsafe { sched_getaffinity(0, size_of_val(&set.0), set.0.as_mut_ptr()) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(set) }
     }
 
     /// Returns a set for each CPU.
@@ -60,7 +60,7 @@ impl Cpus {
     /// Pins this process to these CPUs.
     pub(crate) fn stay(&self) -> io::Result<()> {
         // SAFETY: it reads the mask, of the size given.
-        let answer = unsafe { sched_setaffinity(0, size_of_val(&self.0), self.0.as_ptr()) };
-        if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        let result = unsafe { sched_setaffinity(0, size_of_val(&self.0), self.0.as_ptr()) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }

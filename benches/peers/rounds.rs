@@ -54,12 +54,12 @@ fn measure(plan: &Plan) -> io::Result<()> {
     }
     let asked = |name| names.is_empty() || names.iter().any(|asked| asked == name);
     for question in QUESTIONS.iter().filter(|question| asked(question.name)) {
-        measure(question, &here, plan)?;
+        measure_question(question, &here, plan)?;
     }
     Ok(())
 }
 
-fn measure(question: &Question, here: &Here, plan: &Plan) -> io::Result<()> {
+fn measure_question(question: &Question, here: &Here, plan: &Plan) -> io::Result<()> {
     let engines = question.engines;
     let blame = |index: usize, error: io::Error| {
         io::Error::other(format!("{} by {}: {error}", question.name, engines[index].name))

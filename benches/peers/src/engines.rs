@@ -91,8 +91,8 @@ impl Pipes for Nix {
 }
 
 /// Decodes the result of a C function that returns a count.
-fn count(answer: isize) -> io::Result<usize> {
-    usize::try_from(answer).map_err(|_| io::Error::last_os_error())
+fn count(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
 impl Pipes for Libc {

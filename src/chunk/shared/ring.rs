@@ -359,7 +359,7 @@ impl<L: Link> Side<L, false> {
     }
 }
 
-/// Clears `wants` unless it has changed. Whoever changes it loads the position afterwards.
+/// Clears `wants` unless it has changed. The side that changes it loads the position afterwards.
 fn take(wants: &AtomicUsize, wanted: usize) -> bool {
     wants.compare_exchange(wanted, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }

@@ -1,21 +1,21 @@
 #!/bin/bash
-# .ci/api.sh - the public interface as a listing, tests/api/*.txt, and that nothing in it changes by accident.
+# .ci/api.sh - list the public interface in tests/api/*.txt, and check that it does not change by accident.
 #
-#   .ci/api.sh         compare the sources with the listings; each difference is printed, and fails
-#   .ci/api.sh write   write the listings down, after a change that is meant: the commit then shows it
+#   .ci/api.sh         compare the sources with the listings; print each difference, and fail if there is one
+#   .ci/api.sh write   update the listings after an intended change, which the commit then shows
 #
-# The listings are cargo-public-api's, which is installed under target if it is not there, of the JSON that the stable
-# rustdoc writes when it is told that it may. Left out is what the compiler derives for every type (tests/unforked/api.rs asserts
-# Send and the like), and the methods of a trait below the line that says that it is implemented.
-# The C shim must have the same interface as the assembly, and so has no listing of its own.
+# The listings come from cargo-public-api, which is installed under target if it is missing. It reads the JSON of the
+# stable rustdoc, which needs RUSTC_BOOTSTRAP. The listings omit the traits that the compiler derives for every type
+# (tests/unforked/api.rs asserts Send and the like), and the methods of an implemented trait. The C shim must have the
+# same interface as the assembly, so it has no listing of its own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-VERSION=0.52.0 # reads what this year's compilers write
+VERSION=0.52.0 # reads the format of current compilers
 
 tools=$PWD/target/tools
 if [ "$("$tools/bin/cargo-public-api" --version 2> /dev/null || true)" != "cargo-public-api $VERSION" ]; then
-  # --debug: a third of the time, and it runs for a second
+  # --debug: compiles in a third of the time, and the tool runs for a second only
   CARGO_NET_OFFLINE=false CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet cargo-public-api --version "$VERSION" \
     --locked --debug --root "$tools" --target-dir "$tools/target"
   rm -rf "$tools/target"
@@ -45,4 +45,4 @@ for list in full no-default-features; do
   echo "result: public interface | $list: $(wc -l < "$new/$list.txt") lines"
 done
 compare tests/api/full.txt "$new/shim" "the sources with the C shim"
-[ "$status" = 0 ] || { echo "error: the public interface is not what tests/api says: .ci/api.sh write, if that is meant" >&2; exit 1; }
+[ "$status" = 0 ] || { echo "error: the public interface differs from tests/api; if that is intended, run .ci/api.sh write" >&2; exit 1; }

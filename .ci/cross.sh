@@ -5,24 +5,24 @@
 #   .ci/cross.sh test [ARCH...]    the same, then cargo test for each architecture, the foreign ones under qemu-user
 #   .ci/cross.sh check [ARCH...]   the same, but only compile the tests, and the documentation without a warning
 #   .ci/cross.sh env ARCH          print the exports, to use cargo by hand:  eval "$(.ci/cross.sh env s390x)"
-#   .ci/cross.sh refuses           a target without a backend must stop with the text that names the way out
-#   .ci/cross.sh sve               the aarch64 backend must build for a machine that has SVE
+#   .ci/cross.sh refuses           check that a target without a backend fails with an error that names the feature
+#   .ci/cross.sh sve               check that the aarch64 backend builds for a machine that has SVE
 #
-# ARCH is one of the first words of TABLE in .ci/debian.sh, where the settings stand, too; without any, those in DEFAULT.
-# i686's programs are run without an emulator where this machine's kernel takes them.
+# ARCH is one of the first words of TABLE in .ci/debian.sh, which also describes the settings; by default those in
+# DEFAULT. Programs for i686 run without an emulator if this machine's kernel supports them.
 #
-# Debian 12 carries rustc 1.85 under the name rustc-web, and std in the very same build for every architecture,
-# which is what makes it a cross compiler: a std library only loads into the compiler it was built with. So does
-# Debian 13, where rustc itself is of 1.85; it has riscv64, too.
+# Debian 12 has rustc 1.85 under the name rustc-web, and a std of the same build for every architecture. That makes it a
+# cross compiler, because a std only works with the compiler that has built it. Debian 13 has both as well: its rustc is
+# 1.85, and it supports riscv64, too.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 
 DEFAULT="x86_64 aarch64 riscv64 s390x armv7 i686 powerpc64le"
 
-compiler() { # SUITE DEB...: rustc, and std for these
+compiler() { # SUITE DEB...: unpacks rustc, and std for these architectures
   local from=$1 web= version series pkgs more
   [ "$from" != bookworm ] || web=-web
-  # Once a compiler is unpacked its version is kept: what is added later must be of the same build.
+  # The version of an unpacked compiler is kept: packages that are added later must be of the same build.
   if [ ! -s "$ROOT/version-$from" ]; then
     suite "$from"
     version=$(apt-cache madison "rustc$web" | awk 'NR == 1 { print $3 }')
@@ -57,7 +57,7 @@ setup() { # ARCH...
       unpack gcc "${pkgs[@]}"
       unpack qemu qemu-user-static:amd64
     fi
-    # --sysroot: the linker script of libc names absolute paths
+    # --sysroot, because the linker script of libc names absolute paths
     wrapper "$gnu-gcc" gcc "$gnu-gcc-12" "--sysroot=$ROOT/gcc"
     wrapper "$gnu-ar" gcc "$gnu-ar"
     wrapper "$gnu-strip" gcc "$gnu-strip"
@@ -74,9 +74,9 @@ test_one() { # ARCH
   how="qemu-user"
   native && how="this kernel, $(uname -r)"
   say "$1: cargo test --target $rust${features:+ --features $features}, on $how"
-  # no doctests: cargo passes its rustdoc options that one of 1.85 does not know
+  # no doctests: cargo passes options that rustdoc 1.85 does not support
   (
-    enter "$1" && # errexit is off in here, as the status is asked for below
+    enter "$1" && # errexit is off here, because the status is checked below
       build_examples &&
       cargo test -j "$JOBS" --target "$rust" ${features:+--features "$features"} --no-fail-fast --lib --tests
   ) 2>&1 | tee "$log" || status=$?
@@ -109,14 +109,14 @@ check_all() { # ARCH...
 refuses() {
   local out=$ROOT/refuses.log
   if (enter s390x && cargo check -j "$JOBS" --lib --target s390x-unknown-linux-gnu) > "$out" 2>&1; then
-    die "the crate builds for s390x without c-shim: no backend was asked for and none refused"
+    die "the crate builds for s390x without c-shim, although no backend exists for it"
   fi
-  # "error: " is the build script's; rustc's own notes, which may name the feature too, stand under "error[E...]"
+  # "error: " comes from the build script. rustc's own notes, which may name the feature too, are under "error[E...]".
   grep '^error: ' "$out" | grep -F 'features = ["c-shim"]' || { cat "$out"; die "the error does not name c-shim"; }
-  say "s390x without c-shim is refused, and the error says what to write"
+  say "the build for s390x without c-shim fails, and the error names the feature"
 }
 
-sve() ( # build, not check: only the assembler knows whether it takes every instruction
+sve() ( # build, not check: only the assembler checks the instructions
   enter aarch64
   export CARGO_TARGET_DIR=$ROOT/target-sve RUSTFLAGS="-C target-feature=+sve"
   cargo build -j "$JOBS" --lib --target aarch64-unknown-linux-gnu
@@ -126,7 +126,7 @@ sve() ( # build, not check: only the assembler knows whether it takes every inst
 cmd=${1:-}
 shift || true
 case $cmd in
-  setup | test | check) # an unknown name must not cost a download or a run first
+  setup | test | check) # an unknown name fails before any download or run
     [ $# -gt 0 ] || read -ra list <<<"$DEFAULT"
     [ $# -eq 0 ] || list=("$@")
     for a in "${list[@]}"; do arch "$a"; done

@@ -1,10 +1,10 @@
-# .ci/debian.sh - what the scripts here share; to be sourced.
+# .ci/debian.sh - functions that the scripts here share; to be sourced.
 #
-# The table of architectures; Debian's packages, downloaded by a private apt and unpacked into one folder; what cargo has
-# built, and what a run of it has printed. Packages come from the mirror of this machine's apt, and none is installed:
-# the dpkg database, /usr and rustup stay as they are, and nothing here needs root.
+# They contain the table of architectures, download Debian's packages with a private apt and unpack them into one
+# folder, and parse the output of cargo. Packages come from the mirror of this machine's apt, and none is installed: the
+# dpkg database, /usr and rustup stay unchanged, and nothing here needs root.
 #
-# Settings (environment): CROSS_ROOT, the one folder for everything (default target/cross); JOBS, for cargo (default: all
+# Settings (environment): CROSS_ROOT, the folder for everything (default target/cross); JOBS, for cargo (default: all
 # cores).
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -27,7 +27,7 @@ riscv64      riscv64  riscv64-linux-gnu     riscv64gc-unknown-linux-gnu     risc
 say() { printf '== %s\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 
-arch() { # ARCH: sets deb gnu rust qemu features, which the caller has made local
+arch() { # ARCH: sets deb gnu rust qemu features, which the caller has declared as local
   local line
   line=$(grep "^$1 " <<<"$TABLE") || die "unknown architecture '$1'"
   # shellcheck disable=SC2034 # the caller uses them
@@ -35,26 +35,26 @@ arch() { # ARCH: sets deb gnu rust qemu features, which the caller has made loca
   [ "$features" != - ] || features=
 }
 
-release() { # DEB: the suite whose rustc has a std for it; both are of 1.85
+release() { # DEB: prints the suite whose rustc has a std for it; both are 1.85
   if [ "$1" = riscv64 ]; then echo trixie; else echo bookworm; fi
 }
 
-usage() { # what stands at the top of the script
+usage() { # prints the comment at the top of the script
   sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
   exit 2
 }
 
 # ---------------------------------------------------------------- packages
 
-lock() { # two set-ups in one folder would unpack over each other
+lock() { # keeps two set-ups from unpacking into one folder at the same time
   mkdir -p "$ROOT/bin" "$ROOT/stamps"
   exec 9> "$ROOT/lock"
   flock 9
 }
 
-# A private apt with its own lists and cache for each suite, so that foreign architectures need no
-# dpkg --add-architecture, and other suites no line in this machine's sources.
-suite() { # SUITE: what apt does from here on is about this one; SUITE-security: the updates, too
+# Creates a private apt with its own lists and cache for each suite. So foreign architectures do not need dpkg
+# --add-architecture, and other suites no line in this machine's sources.
+suite() { # SUITE: makes apt use this suite from here on; SUITE-security: with its updates
   local d=$ROOT/apt/$1 signed='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]' mirror
   mirror=$(find /etc/apt -name '*.sources' -o -name '*.list' | sort | xargs cat |
     grep -oE '(^URIs: *|^deb .*)https?://[^ ]*/debian/?( |$)' | grep -oE 'https?://[^ ]*' | head -n 1 || true)
@@ -84,11 +84,11 @@ E
   [ -e "$d/updated" ] || retry update
 }
 
-update() { # apt's lists; --error-on=any because a list that did not arrive is only a warning otherwise
+update() { # updates apt's lists; --error-on=any, because a failed download is only a warning otherwise
   apt-get -qq --error-on=any update && touch "$(dirname "$APT_CONFIG")/updated"
 }
 
-# Downloads alone are tried again, with fresh lists: networks fail, and a kept folder's lists grow stale.
+# Retries a download, with fresh lists: networks fail, and the lists of a kept folder become stale.
 retry() { # COMMAND...
   local try
   for try in 1 2 3; do
@@ -100,7 +100,7 @@ retry() { # COMMAND...
   die "a download failed three times (the network, not the crate): $*"
 }
 
-missing() { # FOLDER PKG...: those that have no stamp yet
+missing() { # FOLDER PKG...: prints the packages that have no stamp yet
   local into=$1 p
   shift
   for p in "$@"; do
@@ -108,7 +108,7 @@ missing() { # FOLDER PKG...: those that have no stamp yet
   done
 }
 
-unpack() { # FOLDER PKG...: download and unpack what is missing, or its files of UNPACK only; after suite
+unpack() { # FOLDER PKG...: downloads and unpacks missing packages, or only their files in UNPACK; after suite
   local into=$1 p f debs need
   debs=$(dirname "$APT_CONFIG")/debs
   mapfile -t need < <(missing "$@")
@@ -124,22 +124,22 @@ unpack() { # FOLDER PKG...: download and unpack what is missing, or its files of
   rm -rf "$debs"
 }
 
-needed() { # PKG...: these and all that they depend on, down to the C library; after suite
+needed() { # PKG...: prints these and all their dependencies, including the C library; after suite
   apt-get --print-uris --no-install-recommends -qq install "$@" | awk '{ sub(/_.*/, "", $2); print $2 } END { exit !NR }' ||
-    die "apt does not say what these depend on: $*"
+    die "apt does not list the dependencies of: $*"
 }
 
-wrapper() { # NAME FOLDER PROGRAM [ARG]: nothing is installed, so a program must be told where its libraries are
+wrapper() { # NAME FOLDER PROGRAM [ARG]: writes a script that runs the program with the unpacked libraries
   local libs=$ROOT/$2/usr/lib/$LIB how
   how="LD_LIBRARY_PATH='$libs'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH} exec"
-  # by its own C library, if that came along: it may be newer than this machine's
+  # with its own C library, if that was unpacked: it may be newer than this machine's
   [ ! -e "$libs/ld-linux-x86-64.so.2" ] || how="exec '$libs/ld-linux-x86-64.so.2' --library-path '$libs'"
   printf '#!/bin/sh\n%s\n' "$how '$ROOT/$2/usr/bin/$3' ${4:+'$4' }\"\$@\"" > "$ROOT/bin/$1.new"
   chmod +x "$ROOT/bin/$1.new"
-  mv "$ROOT/bin/$1.new" "$ROOT/bin/$1" # somebody may be running it
+  mv "$ROOT/bin/$1.new" "$ROOT/bin/$1" # another process may be running it
 }
 
-# Sets valgrind to the words that start it: the one that is installed, else Debian's.
+# Sets valgrind to the command that starts it: the installed one, else Debian's.
 find_valgrind() {
   valgrind=valgrind
   if ! command -v valgrind > /dev/null; then
@@ -153,17 +153,18 @@ find_valgrind() {
 
 # ---------------------------------------------------------------- cargo for an architecture
 
-exports() { # after arch: the lines that make cargo build for it
+exports() { # after arch: prints the lines that make cargo build for it
   local under=${rust//-/_} upper
   upper=${under^^}
   echo "export RUSTC='$ROOT/bin/rustc-$(release "$deb")' RUSTDOC='$ROOT/bin/rustdoc-$(release "$deb")'"
   echo "export CARGO_TARGET_DIR='$ROOT/target'"
   echo "export RAWPIPE_SKIP_187=1" # skip the examples whose std calls are newer than this compiler
   echo "unset CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER"
-  # Static, so that the very programs that ran under qemu-user here run on another kernel, where no library is, and so
-  # that an x86_64 kernel runs those for i686 with nothing installed. Without debugging information: eight times smaller.
+  # Static, so that the same programs run under qemu-user and on another kernel without libraries, and so that an x86_64
+  # kernel runs those for i686 with nothing installed. Without debugging information they are eight times smaller.
   echo "export RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0"
-  # Optimized a little, as an emulated processor is slow, with all checks still in; but not what the benchmarks need.
+  # Slightly optimized, because an emulated processor is slow, with all checks enabled. Only the benchmarks have
+  # dependencies, and those are not optimized.
   echo "cargo() { command cargo --config profile.dev.opt-level=1 --config 'profile.dev.package.\"*\".opt-level=0' \"\$@\"; }"
   [ "$qemu" != - ] || return 0
   echo "export CARGO_TARGET_${upper}_LINKER='$ROOT/bin/$gnu-gcc' CC_$under='$ROOT/bin/$gnu-gcc' AR_$under='$ROOT/bin/$gnu-ar'"
@@ -174,11 +175,11 @@ exports() { # after arch: the lines that make cargo build for it
   fi
 }
 
-native() { # after arch: whether this machine's kernel runs its programs, as x86_64 with the usual configuration does i686's
+native() { # after arch: checks whether this machine's kernel runs its programs, as x86_64 usually does those for i686
   [ "$qemu" = - ] || { [ "$qemu" = i386 ] && "$ROOT/bin/runs-$gnu" 2> /dev/null; }
 }
 
-enter() { # ARCH: cargo is for this architecture from here on; in a subshell
+enter() { # ARCH: makes cargo build for this architecture from here on; in a subshell
   arch "$1"
   [ -x "$ROOT/bin/rustc-$(release "$deb")" ] || die "run '.ci/cross.sh setup' first"
   [ "$qemu" = - ] || [ -x "$ROOT/bin/$gnu-gcc" ] || die "run '.ci/cross.sh setup $1' first"
@@ -186,17 +187,17 @@ enter() { # ARCH: cargo is for this architecture from here on; in a subshell
   cd "$TOP"
 }
 
-# The examples first: a test under an emulator does better not to start a compiler, and on another kernel there is none.
-# All but speed, which needs a newer one.
+# Builds the examples before the tests, because a test should not start a compiler under an emulator, and cannot on
+# another kernel. All except speed, which needs a newer compiler.
 build_examples() { # ARGS of cargo build; after enter
   local examples
   mapfile -t examples < <(cd examples && ls -- *.rs | sed -n '/^speed/!s/^\(.*\)\.rs$/--example=\1/p')
   cargo build -j "$JOBS" --target "$rust" ${features:+--features "$features"} "${examples[@]}" "$@"
 }
 
-# ---------------------------------------------------------------- what was built, and what a run has printed
+# ---------------------------------------------------------------- the output of cargo
 
-programs() { # of cargo's JSON: prints "deps NAME PATH" for each test binary, "examples NAME PATH" for each example
+programs() { # from cargo's JSON: prints "deps NAME PATH" for each test binary, "examples NAME PATH" for each example
   python3 -c '
 import json, sys
 for line in sys.stdin:
@@ -208,7 +209,7 @@ for line in sys.stdin:
 }
 
 totals() { # LOG: sums "test result: ok. 12 passed; 0 failed; 1 ignored; ..." over all test binaries, and counts the
-  # tests that said that they, or a part of them, cannot run there
+  # tests that report that they, or a part of them, cannot run there
   awk '
     /^test result: / { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i - 1)
                                                    if ($i ~ /^failed/) f += $(i - 1) } }

@@ -1,11 +1,11 @@
 #!/bin/bash
 # .ci/fuzz.sh - run the fuzz targets: bash .ci/fuzz.sh [SECONDS] [TARGET...]
 #
-# Every target, or those that are named, for so many seconds (600) each, from the corpus in fuzz/corpus. Fails at the
-# first finding and says where the input is that shows it. What is new in the corpus stays under target; `cargo fuzz
-# cmin` makes it small enough for fuzz/corpus.
+# Runs every target, or the named ones, for SECONDS (default 600) each, from the corpus in fuzz/corpus. Fails at the
+# first finding and prints the path of the input. New inputs stay under target; `cargo fuzz cmin` makes them small
+# enough for fuzz/corpus.
 #
-# Needs a nightly toolchain of rustup and a C++ compiler; cargo-fuzz is installed under target if it is not there.
+# Needs a nightly toolchain of rustup and a C++ compiler. cargo-fuzz is installed under target if it is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source .ci/debian.sh
@@ -24,14 +24,14 @@ if [ "$("$tool" --version 2> /dev/null || true)" != "cargo-fuzz $VERSION" ]; the
   rm -rf "$work/tools/target"
 fi
 
-# It passes the name of a toolchain on to cargo only by its environment.
+# cargo-fuzz passes the toolchain to cargo only in its environment.
 export RUSTUP_TOOLCHAIN=nightly
 triple=$(rustc -vV | sed -n 's/^host: //p')
 for target in "${targets[@]}"; do
   "$tool" fuzz build --fuzz-dir fuzz --target-dir "$work" --target "$triple" "$target"
 done
 
-# The targets make their files there. A child that has become another user has to find its program in it.
+# The targets create their files there. A child that runs as another user must be able to read its program.
 TMPDIR=$(mktemp -d)
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
@@ -41,8 +41,8 @@ for target in "${targets[@]}"; do
   program=$work/$triple/release/$target corpus=fuzz/corpus/$target new=$work/corpus/$target
   artifacts=$work/artifacts/$target log=$work/$target.log status=0 start=$SECONDS
   mkdir -p "$new" "$artifacts" "$corpus"
-  rm -f "$artifacts"/* # an input of an earlier run is no finding of this one
-  # The first folder is the one that new inputs are written to.
+  rm -f "$artifacts"/* # from earlier runs
+  # New inputs are written to the first folder.
   "$program" "$new" "$corpus" "-artifact_prefix=$artifacts/" "-max_total_time=$seconds" -timeout=120 \
     -max_len=1024 -len_control=0 -print_final_stats=1 > "$log" 2>&1 || status=$?
   found=$(find "$artifacts" -type f -print -quit)

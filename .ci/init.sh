@@ -1,18 +1,19 @@
 #!/bin/busybox sh
-# .ci/init.sh - the first process of a kernel that .ci/kernels.sh has started: it runs every test binary and says how each
-# ended.
+# .ci/init.sh - the first process of a kernel that .ci/kernels.sh has started. Runs every test binary and reports its
+# status.
 #
-# Its lines begin with "KERNEL ": what it prints about the kernel, each binary's begin, end and status, and "DONE".
-# What a test prints goes to a file, which is shown afterwards; a test has no terminal. A binary that takes longer than
-# WATCHDOG seconds is killed. What it leaves behind is killed, too, so that it holds up no other.
+# Its lines begin with "KERNEL ": facts about the kernel, the begin, end and status of each binary, and "DONE". The
+# output of a test goes to a file, which is printed afterwards; a test has no terminal. A binary that takes longer than
+# WATCHDOG seconds is killed. Processes that it leaves behind are killed, too, so that they do not delay the next one.
 #
-# /plan has a line for each run: a user's number, the binary's path, and which of its tests if not all. /bin has few programs, for the tests.
+# /plan has a line for each run: a user's number, the binary's path, and a filter if not all of its tests run. /bin has
+# the few programs that tests need.
 b=/bin/busybox
 WATCHDOG=3000
 
 say() { echo "KERNEL $*"; }
 
-# An ordinary machine's folders, devices and limits; the loopback has no address without being told to be up.
+# The folders, devices and limits of an ordinary machine. The loopback has no address until it is set up.
 for at in proc:/proc sysfs:/sys devtmpfs:/dev devpts:/dev/pts tmpfs:/dev/shm tmpfs:/tmp cgroup2:/sys/fs/cgroup; do
   $b mkdir -p "${at#*:}"
   $b mount -t "${at%:*}" "${at%:*}" "${at#*:}" || say "has no ${at%:*} at ${at#*:}"
@@ -27,7 +28,7 @@ ulimit -l 8192
 ulimit -Sc 0
 cd /tmp || say "has no /tmp"
 
-echo # firmware and kernel may have left the line begun
+echo # firmware and kernel may have left an unfinished line
 say "release $($b uname -r) $($b uname -m), $($b nproc) processors"
 while read -r user path filter; do
   say "run $user $path $filter"

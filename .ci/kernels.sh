@@ -4,21 +4,21 @@
 #   .ci/kernels.sh setup [ARCH:SERIES...]  download and unpack what is missing
 #   .ci/kernels.sh test [ARCH:SERIES...]   the same, then build, and run every test binary on each of these kernels
 #
-# ARCH is one of the first words of TABLE in .ci/debian.sh, where the settings stand, too; SERIES one of KERNELS below.
-# Without any, those in DEFAULT. i686 there means programs for i686 on an x86_64 kernel.
-# One more: KERNEL_TESTS, the test binaries to run (default: all).
+# ARCH is one of the first words of TABLE in .ci/debian.sh, which also describes the settings; SERIES is one of KERNELS
+# below. The default is DEFAULT. i686 there means programs for i686 on an x86_64 kernel. One more setting: KERNEL_TESTS,
+# the test binaries to run (default: all).
 #
-# qemu-user, which .ci/cross uses, answers system calls itself and is not Linux; here an unchanged Debian kernel does.
-# The machine that it runs on has no disk: an initramfs holds .ci/init.sh as the first process, the tests and the examples
-# that they start, in cargo's layout, and busybox for the few ordinary programs that tests ask for. /dev/kvm is not
-# needed, so that a kernel of any architecture runs on any machine.
+# qemu-user, which .ci/cross.sh uses, implements system calls itself and is not Linux; here an unchanged Debian kernel
+# does. The emulated machine has no disk: an initramfs holds .ci/init.sh as the first process, the tests and the
+# examples that they start, in cargo's layout, and busybox for the few ordinary programs that tests use. /dev/kvm is not
+# needed, so a kernel of any architecture runs on any machine.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 
 DEFAULT="x86_64:6.1 x86_64:5.10 aarch64:6.1 aarch64:5.10 s390x:6.1 armv7:6.1 i686:6.1 powerpc64le:6.1 riscv64:6.12"
-# What user 65534 runs, too, for whom the kernel's limits hold: of a test binary the tests with this in their names.
+# Tests that also run as user 65534, for whom the kernel's limits apply: a test binary and a filter for its tests.
 ORDINARY="forked=fork:: forked=spawn:: unforked=pipe::"
-LIMIT=3600 # seconds that a kernel may take
+LIMIT=3600 # the most seconds that a kernel may run
 
 # SERIES  Debian's suite
 KERNELS='
@@ -28,8 +28,8 @@ KERNELS='
 '
 
 # Debian  package that depends on the kernel  console   qemu-system-... and its machine
-# x86_64: with a newer CPU than Haswell, or with "max", kernels of 6.12 die early on qemu 7.2.
-# ppc64el: the default machine asks for mitigations that emulation without KVM does not have.
+# x86_64: with a newer CPU than Haswell, or with "max", kernels of 6.12 crash early on qemu 7.2.
+# ppc64el: the default machine requires mitigations that emulation without KVM does not support.
 MACHINES='
 amd64     linux-image-cloud-amd64   ttyS0     x86_64 -M q35 -cpu Haswell
 arm64     linux-image-cloud-arm64   ttyAMA0   aarch64 -M virt -cpu cortex-a57
@@ -43,7 +43,7 @@ kernel() { # ARCH:SERIES: sets deb gnu rust qemu features, board, series from me
   [[ $1 == *:* ]] || die "'$1' is not ARCH:SERIES"
   arch "${1%%:*}"
   series=${1#*:}
-  # "board": the architecture of the kernel, which for i686 is not that of the programs
+  # "board" is the architecture of the kernel, which for i686 differs from that of the programs
   board=$deb
   [ "$deb" != i386 ] || board=amd64
   from=$(awk -v s="$series" '$1 == s { print $2 }' <<<"$KERNELS")
@@ -54,7 +54,7 @@ kernel() { # ARCH:SERIES: sets deb gnu rust qemu features, board, series from me
 
 # ---------------------------------------------------------------- setup
 
-# The emulator with all that it needs, down to the C library, so that it does not matter what this machine has.
+# Unpacks the emulator with all its dependencies, including the C library, so that it does not depend on this machine.
 emulator() {
   local programs=(qemu-system-x86 qemu-system-arm qemu-system-misc qemu-system-ppc cpio) pkgs names
   [ -n "$(missing system "${programs[@]}")" ] || return 0
@@ -87,10 +87,10 @@ setup() { # ARCH:SERIES...
   exec 9>&- # the lock
 }
 
-# ---------------------------------------------------------------- what the kernel is given
+# ---------------------------------------------------------------- the initramfs
 
 build() { # ARCH: prints "FOLDER PATH" for every program in the initramfs; cargo's own words go to standard error
-  # errexit is off in here, as the status of a kernel's test is asked for
+  # errexit is off here, because the caller checks the status of a kernel's test
   (
     enter "$1"
     build_examples --message-format=json > "$ROOT/built-$1.json" &&
@@ -128,7 +128,7 @@ int main(int count, char **words) /* USER PROGRAM ARGS: no tool of busybox chang
 	return setgroups(0, NULL) || setresgid(user, user, user) || setresuid(user, user, user) || execv(words[2], words + 2);
 }
 E
-  # busybox under a name that it does not know would refuse to run, and a test copies this one
+  # a test copies this program, and busybox does not run under an unknown name
   echo 'int main(void) { return 0; }' | "$cc" -O2 -static -x c - -o "$stage/bin/true"
   find "$ROOT/busybox-$deb" -path "*/bin/busybox" -exec cp {} "$stage/bin/" \; # in /usr since Debian 13
   for name in sh cat head printf seq sort; do ln -s busybox "$stage/bin/$name"; done
@@ -138,18 +138,18 @@ E
   done >> "$stage/plan"
   runs=$(wc -l < "$stage/plan")
   [ "$runs" -gt 0 ] || die "no test was built"
-  # Not compressed: an emulated processor would take longer to unpack than to copy it.
+  # Not compressed: an emulated processor would take longer to unpack it than to copy it.
   (cd "$stage" && find . | "$ROOT/system/bin/cpio" --quiet -o -H newc -R 0:0) > "$2" || return 1
   rm -rf "$stage"
 }
 
 # ---------------------------------------------------------------- a run
 
-boot() { # IMAGE INITRAMFS LOG: until the first process is done, the machine is, or time is up
+boot() { # IMAGE INITRAMFS LOG: runs until the first process is done, the machine stops, or the time is up
   local system=$ROOT/system pid start=$SECONDS words
   read -ra words <<<"$machine"
-  : > "$3" # before the first look at it, which must not see an earlier run
-  # By its own loader, with its own libraries. The console is the output; nothing else is plugged in.
+  : > "$3" # before the first check, which must not read the log of an earlier run
+  # With its own loader and libraries. The console is the output; the machine has no other devices.
   QEMU_MODULE_DIR=$system/usr/lib/$LIB/qemu "$system/lib64/ld-linux-x86-64.so.2" \
     --library-path "$system/usr/lib/$LIB:$system/lib/$LIB" "$system/usr/bin/qemu-system-${words[0]}" "${words[@]:1}" \
     -L "$system/usr/share/qemu" -L "$system/usr/share/seabios" -L "$system/usr/share/slof" \
@@ -164,7 +164,7 @@ boot() { # IMAGE INITRAMFS LOG: until the first process is done, the machine is,
   wait "$pid" || true
 }
 
-# The firmware of a PC clears the screen before the first line, and the console ends lines as a terminal does.
+# Removes control sequences: the firmware of a PC clears the screen, and the console ends lines as a terminal does.
 plain() { sed -e 's/\x1b\[[0-9;?=]*[A-Za-z]//g; s/\x1bc//g; s/\r//g' "$1"; }
 
 died() { grep -aqE 'Kernel panic|Oops|BUG: ' "$1"; }
@@ -180,7 +180,7 @@ test_one() { # ARCH:SERIES
     start=$SECONDS
     boot "$image" "$archive" "$log"
     grep -aq '^KERNEL DONE' "$log" && break
-    # The kernel's own death under emulation is not the crate's, unless it comes every time. A hang is.
+    # A crash of the emulated kernel is not the crate's fault, unless it happens every time. A hang is.
     died "$log" || break
     say "$1: try $try of 3, the kernel died: $(grep -aEm 1 'Kernel panic|Oops|BUG: ' "$log")"
   done
@@ -210,7 +210,7 @@ test_all() { # ARCH:SERIES...
 cmd=${1:-}
 shift || true
 case $cmd in
-  setup | test) # an unknown name must not cost a download or a run first
+  setup | test) # an unknown name fails before any download or run
     [ $# -gt 0 ] || read -ra list <<<"$DEFAULT"
     [ $# -eq 0 ] || list=("$@")
     for k in "${list[@]}"; do kernel "$k"; done

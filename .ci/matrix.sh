@@ -1,12 +1,12 @@
 #!/bin/bash
-# .ci/matrix.sh - the full matrix, which takes hours: everything that .ci/run leaves out or does in small.
+# .ci/matrix.sh - run the full matrix, which takes hours: everything that .ci/run omits or does on a small scale.
 #
 #   .ci/matrix.sh [PART...]   run these parts (default: all, in the order of PARTS), then print the report
 #   .ci/matrix.sh report      print the results of the last run of each part, as the table of TESTING.md
-#   .ci/matrix.sh write       put that table into TESTING.md
+#   .ci/matrix.sh write       write that table into TESTING.md
 #
-# A part that fails does not keep the others from running. Its output goes to target/matrix/PART.log, and its figures
-# are the lines in it that begin with "result: ", each counted by the run.
+# If a part fails, the others still run. The output of a part goes to target/matrix/PART.log. Its figures are the lines
+# that begin with "result: ", which the run has counted.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source .ci/debian.sh
@@ -14,7 +14,7 @@ source .ci/debian.sh
 OUT=target/matrix
 PARTS="native userland cross kernels inject outside differential attack sanitize model fuzz repeat soak"
 
-# ---------------------------------------------------------------- parts that are no script of their own
+# ---------------------------------------------------------------- parts without a script of their own
 
 both() { # [NAME=VALUE...] cargo test ARGS: on both backends
   env "$@" --features ""
@@ -40,7 +40,7 @@ sanitize() { bash .ci/sanitize.sh; }
 fuzz() { bash .ci/fuzz.sh; }
 repeat() { python3 .ci/repeat.py; }
 
-# The ordinary suite takes a part of the faults, of the kinds of descriptor, and some seconds of the others.
+# The ordinary suite runs only a part of the faults and of the kinds of descriptor, and some seconds of the others.
 inject() { both RAWPIPE_INJECT=full cargo test --release --test faults inject::; }
 outside() { both RAWPIPE_OUTSIDE=full cargo test --test forked outside::; }
 differential() { both RAWPIPE_DIFFERENTIAL=60000 cargo test --release --test forked spawn_differential::; }
@@ -50,12 +50,12 @@ model() { # ten million operations, each million with a seed of its own, which a
   local million='RAWPIPE_MODEL_SEED=$((RANDOM << 15 | RANDOM)) RAWPIPE_MODEL_OPERATIONS=1000000 cargo test --quiet --release --test unforked model:: -- --nocapture'
   cargo test --release --test unforked --no-run
   seq 10 | xargs -P "$JOBS" -I '{}' bash -c "$million" 2>&1 | tee "$OUT/operations.log"
-  # what the processes say that they did, not what they were told to
+  # counts the operations that the processes report, not the requested ones
   awk '/^model: [0-9]+ operations, seed [0-9]+$/ { all += $2; seeds += !seen[$5]++ }
        END { printf "result: model | %d operations, %d seeds, 0 differences\n", all, seeds; exit all != 10000000 }' "$OUT/operations.log"
 }
 
-soak() { # everything at once; then at each limit of the system: those of pages and of processes hold for ordinary users
+soak() { # everything at once; then at each limit of the system. Those of pages and processes apply to ordinary users.
   local soak=(cargo test --release --test soak) limit
   RAWPIPE_SOAK_SECONDS=600 "${soak[@]}" soak_everything_at_once
   for limit in descriptors_emfile memory_enomem pipe_pages_eperm processes_eagain; do
@@ -70,7 +70,7 @@ report() {
   printf '| part | what | figures |\n|---|---|---|\n'
   for name in $PARTS; do
     if [ -e "$OUT/$name.log" ]; then
-      # Some say it again at their end.
+      # Some scripts print a result twice.
       sed -n -E "s/^(result|ended): (.*)/| $name | \2 |/p" "$OUT/$name.log" | awk '!seen[$0]++'
     else
       echo "| $name | not run | |"

@@ -1,19 +1,21 @@
 #!/bin/bash
-# .ci/native.sh - build and test the crate on a machine that has no assembly here: a whole i386 userland on this kernel.
+# .ci/native.sh - build and test the crate on an architecture without assembly here: a whole i386 userland on this
+# kernel.
 #
 #   .ci/native.sh [COMMAND...]   run the command in it, in the crate's folder (default: the check below)
 #
-# The check is what somebody does on such a machine: a plain `cargo test`, with the C compiler that is there. Before that,
-# without a C compiler, the build must stop with an error that says what is missing.
+# The check is what a user does on such a machine: a plain `cargo test`, with the installed C compiler. Before that it
+# checks that without a C compiler the build fails with an error that names what is missing.
 #
-# Debian 13's packages are unpacked into a folder, not installed (.ci/debian.sh): the root of a mount namespace of its own,
-# which only root can make. Cargo gets the packages of Cargo.lock from `cargo vendor`, as on a machine without a network.
+# Debian 13's packages are unpacked into a folder, not installed (.ci/debian.sh). It is the root of a new mount
+# namespace, which only root can create. Cargo gets the packages of Cargo.lock from `cargo vendor`, as on a machine
+# without a network.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 
 MACHINE=$ROOT/native
 
-userland() { # unpack what is missing, and give cargo its packages
+userland() { # unpacks the userland if it is missing, and vendors cargo's packages
   local debs=$ROOT/native-debs deb
   lock
   if [ ! -e "$MACHINE/unpacked" ]; then
@@ -25,7 +27,7 @@ userland() { # unpack what is missing, and give cargo its packages
     retry apt-get -qq -o APT::Architecture=i386 -o "Dir::Cache::archives=$debs" --download-only --no-install-recommends \
       install rustc-web cargo-web gcc libc6-dev bash coreutils mount
     for deb in "$debs"/*.deb; do dpkg-deb -x "$deb" "$MACHINE"; done
-    ln -s gcc "$MACHINE/usr/bin/cc" # which installing would have done
+    ln -s gcc "$MACHINE/usr/bin/cc" # which an installation would have created
     ln -sf bash "$MACHINE/usr/bin/sh"
     printf '%s\n' root:x:0:0::/root:/bin/sh nobody:x:65534:65534::/:/bin/sh > "$MACHINE/etc/passwd"
     rm -rf "$debs"
@@ -38,7 +40,7 @@ userland() { # unpack what is missing, and give cargo its packages
   exec 9>&- # the lock
 }
 
-inside() { # COMMAND...: all mounts end with the command
+inside() { # COMMAND...: runs it in the userland; its end unmounts everything
   # shellcheck disable=SC2016 # the inner shell's variables
   setarch i686 unshare --mount --fork sh -ec '
     mount --bind "$1" "$1"
@@ -46,7 +48,7 @@ inside() { # COMMAND...: all mounts end with the command
     mount --bind "$2" crate
     mount -t tmpfs tmpfs tmp
     for dir in proc sys dev; do mount --rbind /$dir $dir; done
-    pivot_root . . # not chroot, in which a process may not make name spaces
+    pivot_root . . # not chroot, in which a process may not create namespaces
     umount -l .
     cd /crate
     shift 2
@@ -54,7 +56,7 @@ inside() { # COMMAND...: all mounts end with the command
       CARGO_TARGET_DIR=/target CARGO_BUILD_JOBS="$JOBS" CARGO_PROFILE_DEV_DEBUG=0 "$@"' sh "$MACHINE" "$TOP" "$@"
 }
 
-refuses() { # without a C compiler: the error names what was tried, and the package that would bring one
+refuses() { # checks that without a C compiler the error names what was tried, and the packages that provide one
   local out=$ROOT/native-refuses.log word
   if inside env CC=/bin/false CARGO_TARGET_DIR=/tmp/target cargo build > "$out" 2>&1; then
     die "the crate builds for i686 without a C compiler"
@@ -62,7 +64,7 @@ refuses() { # without a C compiler: the error names what was tried, and the pack
   for word in CC gcc libc6-dev; do
     grep '^error: ' "$out" | grep -qF "$word" || { cat "$out"; die "the error does not name $word"; }
   done
-  say "without a C compiler the build stops, and the error says what is missing"
+  say "without a C compiler the build fails, and the error names what is missing"
 }
 
 check() {

@@ -1,26 +1,26 @@
 #!/usr/bin/env python3
-""".ci/repeat.py - look for tests that fail now and then: .ci/repeat.py [PARALLEL] [TIMES] [BINARY...]
+""".ci/repeat.py - find tests that fail occasionally: .ci/repeat.py [PARALLEL] [TIMES] [BINARY...]
 
-First PARALLEL instances (32) of each test binary run at once, so that they fight for the CPUs and meet in whatever they
-share by mistake. Then each test that forks, signals, starts programs or waits runs TIMES times (200) alone, by its name,
-several at a time. A run fails by its status, by a count of passed tests that is not the count of listed ones, by a
-process of its process group that is still there 20 seconds after it, or by a file that it left in its folder for
-temporary ones. What a failed run printed is kept in target/repeat.
+First PARALLEL instances (32) of each test binary run at the same time, so that they compete for the CPUs and collide in
+anything that they share by mistake. Then each test that forks, signals, starts programs or waits runs TIMES times (200)
+by its name, several at a time. A run fails if its status is not 0, if it does not count as many passed tests as are
+listed, if a process of its process group still exists 20 seconds later, or if it leaves a file in its temporary folder.
+The output of a failed run is kept in target/repeat.
 """
 import concurrent.futures, os, re, shutil, signal, subprocess, sys, time
 
-# Topics that run many processes or take much memory at a time by themselves.
+# Topics that use many processes or much memory on their own.
 NOT_AT_ONCE = ("inject::", "outside::", "spawn_differential::", "worlds::")
-# Tests that are repeated one by one.
+# Topics whose tests are repeated one by one.
 ALONE = r"^(fork|signals|child|spawn|command|communicate|pipeline|chunk_fork|waiting|timed|select)::"
-PATIENCE = ["timeout", "--foreground", "-s", "KILL", "3600"]  # the tests have a shorter one of their own
+PATIENCE = ["timeout", "--foreground", "-s", "KILL", "3600"]  # the tests have a shorter limit of their own
 
 os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 parallel, times = map(int, sys.argv[1:3] + ["32", "200"][len(sys.argv[1:3]) :])
 stage = os.path.abspath("target/repeat")
 shutil.rmtree(stage, ignore_errors=True)
 
-# Copies, which no later build replaces, in cargo's layout: tests look for the examples beside themselves.
+# Copies, which no later build replaces, in cargo's layout, because tests look for the examples beside their binary.
 built = subprocess.run(
     ["bash", "-c", "set -o pipefail; source .ci/debian.sh; cargo test --no-run --message-format=json | programs"],
     stdout=subprocess.PIPE, check=True, text=True,
@@ -31,7 +31,7 @@ for folder, name, path in map(str.split, built.splitlines()):
     copy = shutil.copy(path, f"{stage}/debug/{folder}/")
     if folder == "deps" and name in (sys.argv[3:] or [name]):
         binaries[name] = copy
-# Without cargo's variables, else the tests would ask it for each example.
+# Without cargo's variables, or the tests would call cargo for each example.
 environment = {key: value for key, value in os.environ.items() if not key.startswith("CARGO")}
 
 
@@ -52,7 +52,7 @@ def left_behind(group):
 
 
 def wrong(folder, command, expected):
-    """What is wrong with a run, or None."""
+    """Returns the reason why a run has failed, or None."""
     with open(f"{folder}.log", "wb") as output:
         child = subprocess.Popen(PATIENCE + command, env={**environment, "TMPDIR": folder}, stdin=subprocess.DEVNULL,
                                  stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
@@ -63,7 +63,7 @@ def wrong(folder, command, expected):
         return f"status {status}"
     if os.listdir(folder):
         return f"files were left behind: {os.listdir(folder)}"
-    # The last one: a test may print what another program printed.
+    # The last match, because a test may print the output of another program.
     text = open(f"{folder}.log", errors="replace").read()
     counts = re.findall(r"^test result: ok\. (\d+) passed; 0 failed; (\d+) ignored", text, re.M)
     return None if counts and sum(map(int, counts[-1])) == expected else f"counted {counts}, not {expected}"

@@ -1,7 +1,7 @@
 #!/bin/bash
-# .ci/sanitize.sh - the whole suite under the tools that watch a program's memory.
+# .ci/sanitize.sh - run the whole suite under the tools that check a program's memory accesses.
 #
-#   .ci/sanitize.sh [TOOL...]   address leak thread memory valgrind; all of them without any
+#   .ci/sanitize.sh [TOOL...]   address leak thread memory valgrind; by default all of them
 #
 # Settings (environment): BACKENDS, "asm c-shim" or one of the two; JOBS, for cargo (default: all cores); TESTS, a
 # pattern for the names of test binaries (default: all); LIMIT, the seconds that one of them may take (default 14400).
@@ -13,10 +13,11 @@
 #   valgrind         the one that is installed, else Debian's; on the suite as everybody compiles it
 #
 # A build for a sanitizer has the hooks of src/sys/sanitize.rs, without which it would not see the system calls. The
-# test binary `forked` runs first: its topic `sanitizer` makes mistakes on purpose, and a tool that does not report each of
-# them fails here.
+# test binary `forked` runs first: its topic `sanitizer` makes deliberate mistakes, and this script fails if a tool does
+# not report each of them.
 #
-# A report of any process, also of one whose errors nobody reads, is written to a folder, which must be empty in the end.
+# The reports of all processes, including those whose standard error is not read, are written to a folder. It must be
+# empty at the end.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 CROSS_ROOT=target/sanitize
@@ -26,7 +27,7 @@ BACKENDS=${BACKENDS:-asm c-shim}
 LIMIT=${LIMIT:-14400}
 TARGET=x86_64-unknown-linux-gnu
 
-# Each tool has mistakes that it must have seen: none of these may be missing or skipped.
+# The mistakes that each tool must detect. None of these tests may be missing or skipped.
 MISTAKES='
 address   read_beyond_the_end_of_a_buffer readv_beyond_the_end_of_a_buffer write_of_freed_memory memory_that_nobody_can_free
 leak      memory_that_nobody_can_free
@@ -35,7 +36,7 @@ memory    byte_beyond_what_read_has_given write_of_uninitialised_memory
 valgrind  read_beyond_the_end_of_a_buffer write_of_freed_memory byte_beyond_what_read_has_given write_of_uninitialised_memory memory_that_nobody_can_free
 '
 
-# The newest rustc of Debian 12 whose sources and whose LLVM's sanitizers are there in the same version.
+# Unpacks the newest rustc of Debian 12 whose sources and LLVM sanitizers are available in the same version.
 debian_rustc() {
   local version series llvm number s
   lock
@@ -49,9 +50,9 @@ debian_rustc() {
     number=${llvm#libllvm}
     unpack rust "rustc-web=$version" "libstd-rust-web-$series=$version" "libstd-rust-web-dev=$version" "$llvm" \
       "libclang-rt-$number-dev"
-    # std only: the rest are 800 MB
+    # std only: the other sources are 800 MB
     UNPACK="./usr/src/rustc-*/library ./usr/src/rustc-*/Cargo.lock ./usr/lib/rustlib/src" unpack rust "rust-web-src=$version"
-    for s in tsan msan; do # by the names that rustc looks for
+    for s in tsan msan; do # under the names that rustc looks for
       cp "$ROOT/rust/usr/lib/llvm-$number/lib/clang/$number/lib/linux/libclang_rt.$s-x86_64.a" \
         "$ROOT/rust/usr/lib/rustlib/$TARGET/lib/librustc-stable_rt.$s.a"
     done
@@ -65,7 +66,7 @@ debian_rustc() {
 # Sets `cargo` and exports what it needs.
 prepare() { # TOOL
   local common valgrind
-  # Names and lines in reports need no more.
+  # Enough for names and lines in reports.
   export CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_INCREMENTAL=0
   case $1 in
     address | leak)
@@ -77,14 +78,14 @@ prepare() { # TOOL
       debian_rustc
       export RUSTC=$ROOT/bin/rustc RUSTDOC=$ROOT/bin/rustdoc RUSTC_BOOTSTRAP=1
       export RUSTFLAGS="-Zsanitizer=$1 -Cforce-frame-pointers"
-      # These watch every access, of std as well: without any optimisation a run takes hours.
+      # These tools check every access, including std's: without optimisation a run takes hours.
       export CARGO_PROFILE_DEV_OPT_LEVEL=1
       [ "$1" = thread ] || RUSTFLAGS+=" -Zsanitizer-memory-track-origins"
       build+=(-Zbuild-std)
       ;;
     valgrind)
       find_valgrind
-      # The tests put these words before each program that they start.
+      # The tests put this command before each program that they start.
       export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$valgrind -q --error-exitcode=99 --leak-check=full \
 --show-leak-kinds=definite --errors-for-leak-kinds=definite --child-silent-after-fork=yes --fair-sched=try"
       serial=(--test-threads=1)
@@ -93,15 +94,15 @@ prepare() { # TOOL
     *) die "unknown tool '$1'" ;;
   esac
   RUSTFLAGS+=" --cfg rawpipe_sanitize=\"$1\""
-  # A program that dies of a signal is to die of it: tests look. A process that is to be told apart has 99.
+  # A program that is killed by a signal must end with it, because tests check that. A report ends a process with 99.
   common="log_path=$reports/report:exitcode=99:handle_segv=0:handle_sigbus=0"
   common+=":handle_abort=0:handle_sigfpe=0:handle_sigill=0"
   export ASAN_OPTIONS=$common:detect_leaks=1 LSAN_OPTIONS=$common MSAN_OPTIONS=$common
-  # A child of a process with threads may go on; a race ends the process, so that no test passes with one.
+  # A child of a process with threads may continue. A race ends the process, so that no test passes with one.
   export TSAN_OPTIONS=$common:halt_on_error=1:die_after_fork=0
 }
 
-run() ( # TOOL BACKEND, in a shell of its own: what it exports is for this one
+run() ( # TOOL BACKEND, in a subshell: its exports are for this run only
   set -e
   local tool=$1 backend=$2 start=$SECONDS reports=$ROOT/reports/$1-$2 log=$ROOT/$1-$2.log
   local name file test status passed skipped found failed=0
@@ -109,23 +110,23 @@ run() ( # TOOL BACKEND, in a shell of its own: what it exports is for this one
   [ "$backend" = asm ] || build+=(--features "$backend")
   rm -rf "$reports"
   mkdir -p "$reports"
-  chmod 1777 "$reports" # for a test that becomes another user
+  chmod 1777 "$reports" # for a test that changes its user
   prepare "$tool"
   export CARGO_TARGET_DIR=$ROOT/$tool
   say "$tool, $backend: build"
-  # Programs for tests to start. The tests would ask cargo for them, but do not know with what words it is to be asked.
+  # Builds the programs that tests start. The tests would build them with cargo, but without these options.
   "${cargo[@]}" build --quiet --examples "${build[@]}"
   mapfile -t binaries < <(
     "${cargo[@]}" test --no-run --message-format=json-render-diagnostics "${build[@]}" --lib --tests | programs |
       awk -v pattern="^(forked|${TESTS:-.*})\$" '$1 == "deps" && $2 ~ pattern { print ($2 != "forked"), $2, $3 }' | sort
   )
-  # They are up to date, which the tests see by their times.
+  # The tests compare the times of files to find out that these are up to date.
   touch "$CARGO_TARGET_DIR/$TARGET/debug/examples"/*
   [ ${#binaries[@]} -gt 0 ] || die "no test binaries were built"
   say "$tool, $backend: ${#binaries[@]} test binaries, built in $((SECONDS - start)) s"
   start=$SECONDS
   : > "$log"
-  unset CARGO # as above
+  unset CARGO # so that the tests do not call it
   while read -r _ name file; do
     printf '\n######## %s\n' "$name" >> "$log"
     status=0
@@ -138,11 +139,11 @@ run() ( # TOOL BACKEND, in a shell of its own: what it exports is for this one
     [ "$name" = forked ] || continue
     for test in $(awk -v tool="$tool" '$1 == tool { $1 = ""; print }' <<< "$MISTAKES"); do
       grep -qx "test sanitizer::$test \.\.\. ok" "$log" && ! grep -q "^SKIPPED $test:" "$log" ||
-        die "$tool does not see what it must: $test failed or was skipped; see $log"
+        die "$tool does not detect a deliberate mistake: $test failed or was skipped; see $log"
     done
   done < <(printf '%s\n' "${binaries[@]}")
   read -r passed _ skipped < <(totals "$log")
-  # Other than those, there are warnings, of what a tool does not do on a stack that is not its.
+  # Other lines are warnings about stacks that a tool does not support.
   mapfile -t wrong < <(grep -lE 'ERROR: |(WARNING|FATAL): (Thread|Memory)Sanitizer|Sanitizer: CHECK failed' \
     "$reports"/* 2> /dev/null || true)
   found=${#wrong[@]}
@@ -165,7 +166,7 @@ main() { # TOOL...
   : > "$ROOT/results"
   for tool in "$@"; do
     for backend in $BACKENDS; do
-      # Not with `||`, which would let `run` go on after a command of it that fails.
+      # Not with `||`, which would let `run` continue after a failed command.
       set +e
       run "$tool" "$backend"
       status=$?
@@ -178,5 +179,5 @@ main() { # TOOL...
   [ -z "$failures" ] || die "failed: $failures"
 }
 
-# On one line: the shell reads no more of this file, which may change during the hours that this takes.
+# On one line, so that the shell does not read this file again, which may change during the hours that this takes.
 main "$@"; exit

@@ -1,25 +1,25 @@
-//! How long a call takes, and a message there and back.
+//! Measures single calls, round trips and messages.
 //!
 //! - `pingpong`: a message to another process and back; an iteration is one round trip. The two
-//!   processes are pinned to different CPUs (`apart`), to one (`together`), or not at all (`anywhere`), on
-//!   an idle machine; or not at all while another process for each CPU does nothing but count
-//!   (`contended`).
-//! - `call`: single calls in one thread: `pipe2` and twice `close`; one byte written and read; `dup` and
-//!   `close`; `poll` of 1 and of 1,000 pipes.
+//!   processes are pinned to different CPUs (`apart`), to one (`together`), or not at all (`anywhere`),
+//!   on an idle machine. `contended` is not pinned either, and one busy process runs on each CPU.
+//! - `call`: single calls in one thread: `pipe2` and two calls of `close`; one byte written and read;
+//!   `dup` and `close`; `poll` of 1 and of 1,000 pipes.
 //! - `epoll_1000`: 1,000 pipes are watched and one is ready.
 //! - `channel`: messages to another process, which receives them into a buffer.
 //!
 //! Engines:
 //!
-//! - `std`: `std::io::pipe`, `write_all` and `read_exact`, a message as 8 bytes of length and the
-//!   bytes; where std has no such call, the C library's function: for `poll` that is `ppoll`, which has
-//!   nanoseconds as well. `std-poll` is its `poll`, which x86_64 has and aarch64 has not.
-//! - `rawpipe`: this crate as it comes; a channel has pipes of 256 KiB.
-//! - `rawpipe-adaptive`: waiting by `Wait::Adaptive`; in `pingpong` on both sides. `rawpipe-poll`: by
-//!   `poll`, where `epoll` is the question. `rawpipe-large`: a channel on pipes of `Capacity::Max`.
+//! - `std`: `std::io::pipe`, `write_all` and `read_exact`; a message is 8 bytes of length and the bytes.
+//!   If std has no such call, it is the C library's function. For `poll` that is `ppoll`, which has
+//!   nanoseconds as well. `std-poll` is the C library's `poll`, a call that x86_64 has and aarch64
+//!   lacks.
+//! - `rawpipe`: this crate by default; a channel has pipes of 256 KiB.
+//! - `rawpipe-adaptive`: with `Wait::Adaptive`, in `pingpong` on both sides. `rawpipe-poll`: `poll` in
+//!   the group of `epoll`. `rawpipe-large`: a channel on pipes of `Capacity::Max`.
 //!
-//! What comes back or arrives is compared once before each measurement, and its length each time. Where
-//! only one CPU is allowed, what needs two is left out.
+//! The bytes that arrive are compared once before each measurement, and their length each time. If only
+//! one CPU is allowed, groups that need two are skipped.
 #![allow(unsafe_code, reason = "the C library's own calls, to compare with and to pin")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 
@@ -86,12 +86,12 @@ impl Cpus {
         let mut mask = Mask::default();
         let place = mask.as_mut_ptr().cast();
         // SAFETY: writes at most as many bytes as the mask has.
-        let answer = unsafe { libc::sched_getaffinity(0, size_of::<Mask>(), place) };
-        assert_eq!(answer, 0, "{}", io::Error::last_os_error());
+        let result = unsafe { libc::sched_getaffinity(0, size_of::<Mask>(), place) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
         Self(mask)
     }
 
-    /// The first two, each alone.
+    /// Returns the first two, each as a set of one.
     fn two(&self) -> Option<[Self; 2]> {
         let bits = usize::BITS as usize;
         let is_set = |cpu: &usize| self.0[cpu / bits] & (1 << (cpu % bits)) != 0;
@@ -103,12 +103,12 @@ impl Cpus {
         Some([each.next()?, each.next()?])
     }
 
-    /// This process uses no others from here on.
+    /// Pins this process to these CPUs.
     fn pin(&self) {
         let place = self.0.as_ptr().cast();
         // SAFETY: reads as many bytes as the mask has.
-        let answer = unsafe { libc::sched_setaffinity(0, size_of::<Mask>(), place) };
-        assert_eq!(answer, 0, "{}", io::Error::last_os_error());
+        let result = unsafe { libc::sched_setaffinity(0, size_of::<Mask>(), place) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
     }
 }
 
@@ -204,9 +204,9 @@ fn pingpong_by<R: Read, W: Write>(
     size: usize,
     cpus: [&Cpus; 2],
 ) {
-    let mut echo = Echo::start(pipe, size, cpus).expect("a process that answers");
+    let mut echo = Echo::start(pipe, size, cpus).expect("a process that echoes");
     group.bench_function(BenchmarkId::new(engine, size), |bencher| {
-        bencher.iter_custom(|turns| echo.run(turns).expect("answers"));
+        bencher.iter_custom(|turns| echo.run(turns).expect("echoes"));
     });
     echo.finish().expect("a process that ends");
 }
@@ -252,15 +252,15 @@ fn call(criterion: &mut Criterion) {
             let now = [0_usize; 4]; // a `struct timespec` of any layout
             bencher.iter(|| {
                 let (place, now) = (fds.as_mut_ptr().cast(), now.as_ptr().cast());
-                // SAFETY: `PollFd` has the layout of `struct pollfd`, there are so many, and the
-                // timeout is there to be read.
+                // SAFETY: `PollFd` has the layout of `struct pollfd`, the length is the list's, and the
+                // timeout is readable.
                 assert_eq!(unsafe { libc::ppoll(place, count, now, std::ptr::null()) }, 1);
             });
         });
         group.bench_function(format!("poll_{count}/std-poll"), |bencher| {
             bencher.iter(|| {
                 let place = fds.as_mut_ptr().cast();
-                // SAFETY: `PollFd` has the layout of `struct pollfd`, and there are so many.
+                // SAFETY: `PollFd` has the layout of `struct pollfd`, and the length is the list's.
                 assert_eq!(unsafe { libc::poll(place, count, 0) }, 1);
             });
         });
@@ -271,11 +271,11 @@ fn call(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// So many pipes, with a byte in the first.
+/// Creates `count` pipes, with a byte in the first.
 fn pipes(count: usize) -> Vec<(PipeReader, PipeWriter)> {
     const RLIMIT_NOFILE: i32 = 7;
     let limit = [2 * count + 100; 2];
-    // SAFETY: reads two words, the soft and the hard limit; where they are too high the pipes tell.
+    // SAFETY: reads two words, the soft and the hard limit. If they are too high, creating the pipes fails.
     unsafe { libc::setrlimit(RLIMIT_NOFILE, limit.as_ptr().cast()) };
     let pipes: Vec<_> = (0..count).map(|_| rawpipe::pipe().expect("a pipe")).collect();
     pipes[0].1.write_all(b"x").expect("written");
@@ -314,9 +314,9 @@ fn epoll_1000(criterion: &mut Criterion) {
 
 // ---------------------------------------------------------------- channel
 
-/// Sends so many messages of this.
+/// Sends this message so many times.
 type Send<W> = fn(W, &[u8], u64) -> io::Result<()>;
-/// Receives so many messages into this, which is as long as they are.
+/// Receives so many messages into this buffer, which has their length.
 type Receive<R> = fn(R, &mut [u8], u64) -> io::Result<()>;
 
 fn std_send(mut writer: io::PipeWriter, message: &[u8], count: u64) -> io::Result<()> {
@@ -358,7 +358,7 @@ fn adaptive_receive(receiver: Receiver<PipeReader>, buf: &mut [u8], count: u64) 
 
 type Ends = (Receiver<PipeReader>, Sender<PipeWriter>);
 
-/// One direction of a channel as it comes.
+/// One direction of a channel by default.
 fn link() -> io::Result<Ends> {
     let (left, right) = Channel::pair()?;
     Ok((right.split().0, left.split().1))
@@ -369,7 +369,7 @@ fn large_link() -> io::Result<Ends> {
     Ok((right.split().0, left.split().1))
 }
 
-/// From a process that is forked before the clock starts.
+/// Measures messages from a process that is forked before the clock starts.
 fn messages<R, W>(
     pipe: fn() -> io::Result<(R, W)>,
     send: Send<W>,
@@ -383,7 +383,7 @@ fn messages<R, W>(
     let mut ours = Some((reader, go));
     let child = start(|| {
         ours = None; // here, in the child
-        let _ = gate.read(&mut [0])?; // end of file: go
+        let _ = gate.read(&mut [0])?; // end of file is the start signal
         send(writer, &message, count)
     })?;
     let (reader, go) = ours.expect("only the child's copy was closed");

@@ -1,19 +1,19 @@
-//! Starting a program and waiting for its end.
+//! Measures starting a program and waiting for its end.
 //!
-//! - `spawn_plain`: nothing asked for; the smallest program there is (`tiny`, a static file that only
+//! - `spawn_plain`: default settings; the smallest possible program (`tiny`, a static file that only
 //!   exits), and `/bin/true`.
-//! - `spawn_together`: the same on one CPU. Left free, one process that starts tiny programs and does
-//!   nothing else is what the scheduler makes of it: whether parent and child are put on one CPU or on
-//!   two, where each waits for the other's to wake up, differs by more than the engines do, and a child
-//!   that is quick is put on the other one more often.
-//! - `spawn_mapped`: in a session of its own, with a descriptor at a number. std has no name for either
-//!   and runs code of its caller in the child (`pre_exec`), for which it forks.
+//! - `spawn_together`: the same on one CPU. If not pinned, a process that only starts tiny programs
+//!   measures the scheduler. Whether parent and child run on one CPU or on two, where each waits for the
+//!   other's CPU to wake up, makes more of a difference than the engines, and a quick child is put on
+//!   the other CPU more often.
+//! - `spawn_mapped`: in a new session, with a descriptor at a given number. std supports neither, so its
+//!   caller runs code in the child (`pre_exec`), for which std forks.
 //! - `fork_wait`: a child that only exits. `std` is the C library's `fork` and `waitpid`; `rawpipe` is
-//!   `fork`, `rawpipe-fork_with` that with a closure.
+//!   `fork`, and `rawpipe-fork_with` is `fork_with`, which takes a closure.
 //! - `output`: a program that writes [`OUTPUT`] bytes, all of which are collected.
 //!
-//! The number behind the program is how much memory this process has meanwhile, in MiB, each page of it
-//! touched: what a fork copies the tables of. `huge` are huge pages, where there are any.
+//! The number after the program is the memory of this process in MiB. Each page of it is touched, and a
+//! fork copies the page tables. `huge` means huge pages, if the kernel supports them.
 
 #[path = "common/cpus.rs"]
 #[allow(dead_code, reason = "a part of it is for other benchmarks")]
@@ -62,7 +62,7 @@ const RESIDENT: [(usize, bool); 4] = [(0, false), (256, false), (1024, false), (
 /// Starts a program and waits for its end.
 type Start<'a> = &'a dyn Fn(&Path) -> io::Result<()>;
 
-/// `program` beside each amount of memory, by each of the engines.
+/// Measures `program` with each amount of memory and each engine.
 fn beside_memory(
     group: &mut BenchmarkGroup<'_, WallTime>,
     program: &Path,
@@ -70,7 +70,7 @@ fn beside_memory(
 ) {
     let name = program.file_name().expect("a file").to_string_lossy();
     for (mib, huge) in RESIDENT {
-        // Made when it is needed, and not for what is filtered out.
+        // Allocated on first use, so not for groups that are filtered out.
         let mut ballast = None;
         let parameter = format!("{name}/{mib}{}", if huge { "-huge" } else { "" });
         for (engine, start) in engines {
@@ -92,7 +92,7 @@ fn spawn_plain(criterion: &mut Criterion, tiny: &Tiny, name: &str) {
 
 fn spawn_mapped(criterion: &mut Criterion, tiny: &Tiny) {
     let mut group = criterion.benchmark_group("spawn_mapped");
-    // Each opens it: this crate's command owns what it maps.
+    // Each turn opens the file, because this crate's command owns the descriptors that it maps.
     let null = || io::Result::Ok(OwnedFd::from(File::open("/dev/null")?));
     let std = |program: &Path| std_spawn_mapped(program, &null()?);
     let raw = |program: &Path| raw_spawn_mapped(program, null()?);

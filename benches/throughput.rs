@@ -1,13 +1,12 @@
-//! Memory → pipe → another process, by chunks of several sizes.
+//! Measures memory → pipe → another process, by chunks of several sizes.
 //!
-//! - `made_and_summed`: a process makes every byte, as numbered words, and another one adds every word. The
-//!   sum is compared after each measurement.
-//! - `mem_to_read`: the bytes are there, and are sent again and again. The other process reads into its
-//!   memory.
-//! - `mem_to_null`: it gets rid of the bytes.
+//! - `made_and_summed`: one process makes every byte, as numbered words, and another one adds up every
+//!   word. The sum is compared after each measurement.
+//! - `mem_to_read`: the same bytes are sent repeatedly. The other process reads into its memory.
+//! - `mem_to_null`: as `mem_to_read`, but the other process discards the bytes.
 //! - `mem_to_read_filled`, `mem_to_null_filled`: every byte is made, in a buffer of a chunk, just before
 //!   it is sent.
-//! - `contended`: as `mem_to_read_filled`, while on each CPU another process does nothing but count.
+//! - `contended`: as `mem_to_read_filled`, while a busy process runs on each CPU.
 //!
 //! In the next four groups and in `contended` the other process does not look at the bytes: those groups
 //! show what the transfer alone can reach. In `made_and_summed` the engines are those of
@@ -15,31 +14,30 @@
 //! `rawpipe-afterread` with a `ChunkWriter`, `rawpipe-shared` and `rawpipe-shared-adaptive` with
 //! `chunk::shared`. `benches/scaling` takes turns with the same engines, and has the figures to quote.
 //!
-//! std's `write_all` copies from a buffer, a `ChunkWriter` hands its chunk over. With `-afterread` it
-//! has the bytes in a chunk that was sent before, and there is nothing to do where they are ready. The
-//! other writers, `rawpipe` among them, never use a page again that they have handed over: they have
-//! nothing ready, and fill every chunk in all groups.
+//! std's `write_all` copies from a buffer; a `ChunkWriter` hands its chunk over. With `-afterread` its
+//! chunk holds the bytes of an earlier round, so in groups that send the same bytes it has nothing to
+//! fill. The other writers, `rawpipe` among them, never use a page again that they have handed over:
+//! they have nothing ready, and fill every chunk in all groups.
 //!
-//! - `std`: `std::io::pipe` as it comes, `write_all` and `read` of a chunk, or `io::copy`.
-//! - `rawpipe`: `ChunkWriter` and `ChunkReader`, or `transfer`, with nothing but the size of a chunk.
-//! - `rawpipe-vmsplice`, `rawpipe-memfd`: the writer is told the mechanism. `-afterread`: and that its
-//!   memory may be used again when it was read. Below a few pages a chunk is sent by `write`, whatever
-//!   it was told.
+//! - `std`: `std::io::pipe` by default, `write_all` and `read` of a chunk, or `io::copy`.
+//! - `rawpipe`: `ChunkWriter` and `ChunkReader`, or `transfer`, with only the size of a chunk set.
+//! - `rawpipe-vmsplice`, `rawpipe-memfd`: with that mechanism set. `-afterread`: also with
+//!   `Reuse::AfterRead`. A chunk of less than a few pages is sent with `write`, whatever is set.
 //! - `rawpipe-copy`: `write_all` and `read` on a pipe as large as is useful.
-//! - `rawpipe-adaptive`: as `rawpipe-vmsplice-afterread`, and both sides ask for a moment before they
-//!   sleep. In `contended` it stands beside `rawpipe-block`, where they do not.
+//! - `rawpipe-adaptive`: as `rawpipe-vmsplice-afterread`, and both sides poll briefly before they sleep.
+//!   In `contended` it is compared with `rawpipe-block`, where they do not.
 //!
 //! In `contended` the two processes run `apart`, on two CPUs, `together`, on one, or `free`, where the
-//! scheduler puts them. That makes more of a difference than anything else: left free, the same engine
-//! differs from itself by a factor of three from run to run, while the other two stay within a few
-//! hundredths. To compare how to wait, compare within these two.
+//! scheduler puts them. The placement makes more of a difference than anything else: with `free` the
+//! same engine varies by a factor of three from run to run, while the other two stay within a few
+//! hundredths. To compare ways of waiting, use these two.
 //!
-//! An iteration is [`BYTES`], and a sample one run of two processes, forked before its clock starts;
-//! it fails unless exactly as many bytes arrive. All bytes of each engine are compared once before.
+//! An iteration moves [`BYTES`]. A sample is one run of two processes, forked before its clock starts,
+//! and fails unless exactly as many bytes arrive. All bytes of each engine are compared once before.
 //! Each engine's code is called through a pointer, so none of it is inlined here.
 //!
-//! Where the other CPU is busy, both processes run on one and std's small pipe does well; where it is
-//! idle, waking it for each 64 KiB costs more than copying them.
+//! If the other CPU is busy, both processes run on one, and std's small pipe does well. If it is idle,
+//! waking it for each 64 KiB costs more than copying them.
 
 mod common;
 
@@ -53,7 +51,7 @@ const READ_CHUNKS: [usize; 4] = [512, 4 * KIB, 64 * KIB, MIB];
 const SECOND: Duration = Duration::from_secs(1);
 
 fn main() {
-    // Less than usual, and a tenth of the resampling: there are many, and most of the time went there.
+    // Short times and a tenth of the usual resampling, which took most of the time for so many rows.
     let criterion =
         Criterion::default().nresamples(10_000).warm_up_time(SECOND / 2).measurement_time(SECOND);
     let mut criterion = criterion.configure_from_args();
@@ -70,9 +68,9 @@ fn main() {
 
 fn made_and_summed(criterion: &mut Criterion, input: &Input) {
     let mut group = criterion.benchmark_group("made_and_summed");
-    group.sample_size(20); // fewer and longer, as a ring is new memory in each
+    group.sample_size(20); // fewer and longer, because each has a new ring
     for chunk in summed::SIZES {
-        // So many that an iteration takes std about 12 ms.
+        // An iteration takes std about 12 ms.
         let count = (32 * KIB as u64).min(BYTES / chunk as u64);
         group.throughput(Throughput::Bytes(count * chunk as u64));
         for (engine, way) in summed::WAYS.into_iter().filter(|(engine, _)| input.allows(engine)) {
@@ -160,7 +158,7 @@ fn to_null(criterion: &mut Criterion, input: &Input, name: &str, engines: &[(&st
 }
 
 fn contended(criterion: &mut Criterion, input: &Input) {
-    /// So many that a run goes on through many turns of the processes that count.
+    /// Enough that a run lasts for many time slices of the busy processes.
     const BYTES: u64 = 64 << 20;
 
     let _busy = Busy::new().expect("busy processes");
@@ -199,7 +197,7 @@ fn bench(group: &mut BenchmarkGroup<'_, WallTime>, input: &Input, engine: &str, 
     bench_as(group, input, BenchmarkId::new(engine, work.chunk), work, BYTES);
 }
 
-/// An iteration moves so many bytes.
+/// Measures one engine. An iteration moves so many bytes.
 fn bench_as(
     group: &mut BenchmarkGroup<'_, WallTime>,
     input: &Input,

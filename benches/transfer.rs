@@ -1,25 +1,25 @@
-//! From descriptor to descriptor, by chunks of several sizes.
+//! Measures transfers from descriptor to descriptor, by chunks of several sizes.
 //!
-//! - `file_to_null`, `file_to_read`: a file in the page cache → pipe → another process, which gets rid
-//!   of the bytes, or reads them.
+//! - `file_to_null`, `file_to_read`: a file in the page cache → pipe → another process, which discards
+//!   the bytes, or reads them.
 //! - `file_to_file`: a file in memory → a new one, in this process.
 //! - `pipe_to_file`: memory → pipe → a new file in memory, by another process.
-//! - `pipe_to_pipe`: a process in the middle moves from one pipe to another. Bytes come from a file and
-//!   go nowhere, both inside the kernel, so that neither end is what it waits for.
+//! - `pipe_to_pipe`: a process in the middle moves from one pipe to another. The kernel supplies the
+//!   bytes from a file and discards them, so neither end is the bottleneck.
 //! - `socket_to_socket`: a process in the middle moves from one socket to another.
 //! - `fanout`: a process in the middle moves from one pipe to two.
 //!
 //! Engines:
 //!
-//! - `std`: `io::copy`, which takes no chunk, so that its rows differ by noise. From a file into a pipe it
-//!   is the loop that one writes who wants chunks, `read` and `write_all`; for `fanout`, which std has
-//!   not, `read` and two `write_all`.
-//! - `rawpipe`: `transfer`, told the chunk, on pipes as large as is useful.
+//! - `std`: `io::copy`, which has no size of a chunk, so its rows differ only by noise. From a file to a
+//!   pipe it is the usual loop with chunks, `read` and `write_all`. For `fanout`, which std lacks, it is
+//!   `read` and two calls of `write_all`.
+//! - `rawpipe`: `transfer` with `chunk` set, on pipes as large as is useful.
 //! - `rawpipe-copy`: `read` and `write` of a chunk.
 //!
-//! An iteration is [`BYTES`], and a sample one run of the processes, forked before its clock starts;
-//! it fails unless exactly as many bytes arrive. All bytes of each engine are compared once before,
-//! in a file. Each engine's code is called through a pointer, so none of it is inlined here.
+//! An iteration moves [`BYTES`]. A sample is one run of the processes, forked before its clock starts,
+//! and fails unless exactly as many bytes arrive. All bytes of each engine are compared once before, in
+//! a file. Each engine's code is called through a pointer, so none of it is inlined here.
 
 mod common;
 
@@ -35,7 +35,7 @@ const CHUNKS: [usize; 3] = [4 * KIB, 64 * KIB, MIB];
 const FILE_CHUNKS: [usize; 4] = [512, 4 * KIB, 64 * KIB, MIB];
 
 fn main() {
-    // Less than usual, and a tenth of the resampling: there are many, and most of the time went there.
+    // Short times and a tenth of the usual resampling, which took most of the time for so many rows.
     let criterion =
         Criterion::default().nresamples(10_000).warm_up_time(SECOND / 2).measurement_time(SECOND);
     let mut criterion = criterion.configure_from_args();
@@ -148,7 +148,7 @@ fn socket_to_socket(criterion: &mut Criterion, input: &Input) {
 
 fn fan_out(criterion: &mut Criterion, input: &Input) {
     let mut group = group(criterion, "fanout");
-    // `fanout` takes none: it is that of the source, and of std's buffer.
+    // `fanout` has no setting for it: this is the chunk of the source, and of std's buffer.
     for chunk in CHUNKS {
         let sink = || Sink::Null(drain);
         let engines = [

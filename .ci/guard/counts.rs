@@ -1,5 +1,5 @@
-//! Each of these does one thing [`TURNS`] times, with all that it needs made before. `.ci/guard/run.sh` has callgrind count
-//! the instructions of one at a time.
+//! Each of these functions repeats one operation [`TURNS`] times, with everything set up before. `.ci/guard/run.sh` counts
+//! the instructions of one function at a time with callgrind.
 
 use rawpipe::process::Command;
 use rawpipe::transfer::Transfer;
@@ -8,7 +8,7 @@ use std::fs::File;
 use std::hint::black_box;
 
 const TURNS: usize = 100;
-/// Of a transfer: two pages by chunks of half a page, so that its loop goes round.
+/// The bytes of a transfer: two pages in chunks of half a page, so that its loop repeats.
 const BYTES: usize = 8192;
 
 struct Setting {
@@ -18,7 +18,7 @@ struct Setting {
     bytes: Vec<u8>,
 }
 
-/// One byte into a pipe that has room.
+/// Writes one byte to a pipe that has room.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn counted_write(setting: &mut Setting) {
@@ -27,7 +27,7 @@ fn counted_write(setting: &mut Setting) {
     }
 }
 
-/// One byte that is there.
+/// Reads one byte that is available.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn counted_read(setting: &mut Setting) {
@@ -36,7 +36,7 @@ fn counted_read(setting: &mut Setting) {
     }
 }
 
-/// A pipe, and both its ends closed.
+/// Creates a pipe and closes both ends.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn counted_pipe2(_: &mut Setting) {
@@ -45,7 +45,7 @@ fn counted_pipe2(_: &mut Setting) {
     }
 }
 
-/// Bytes into a pipe and from there to `/dev/null`.
+/// Writes bytes to a pipe and transfers them to `/dev/null`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn counted_transfer(setting: &mut Setting) {
@@ -61,7 +61,7 @@ fn counted_transfer(setting: &mut Setting) {
     }
 }
 
-/// All that a command needs before there is a process: it fails because its folder is missing.
+/// Everything that a command does before it creates a process: it fails because its folder is missing.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn counted_command(_: &mut Setting) {

@@ -1,15 +1,15 @@
 #!/bin/bash
-# .ci/guard/run.sh - what the hot calls cost in instructions, and that they are inlined to the trap.
+# .ci/guard/run.sh - count the instructions of the hot calls, and check that they are inlined to the trap.
 #
-#   .ci/guard/run.sh          compare with .ci/guard/expected.txt; fails where a count is larger by more than TOLERANCE
-#   .ci/guard/run.sh --write  write the counts down as the expected ones
+#   .ci/guard/run.sh          compare with .ci/guard/expected.txt; fail if a count exceeds it by more than TOLERANCE
+#   .ci/guard/run.sh --write  store the counts as the expected ones
 #
-# Counts are callgrind's, of .ci/guard/counts.rs, and the same each time, whatever else the machine does. They differ
-# with the compiler and the C library (the one inlines, the other copies and allocates), hence the tolerance.
-# The shapes are read from the compiler's assembly for x86_64 and aarch64: in read and write there is one trap, one
-# comparison and one jump after it, and no call.
+# Callgrind counts those of .ci/guard/counts.rs. The counts do not depend on other load on the machine. They differ
+# with the compiler, which inlines, and the C library, which copies and allocates, hence the tolerance.
+# The shapes come from the compiler's assembly for x86_64 and aarch64: read and write have one trap, one comparison and
+# one jump after it, and no call.
 #
-# Needs an x86_64 machine. valgrind is unpacked under target if it is not there; aarch64's std comes by .ci/cross.sh.
+# Needs an x86_64 machine. valgrind is unpacked under target if it is missing; .ci/cross.sh provides aarch64's std.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../debian.sh"
 
@@ -30,7 +30,7 @@ assembly() { # TARGET: prints the name of the file
   echo "$out/$1.s"
 }
 
-shape() { # LISTING TRAP CALL: the names of the instructions
+shape() { # LISTING TRAP CALL: checks the instructions, which TRAP and CALL name
   local name body found
   for name in read write; do
     body=$(sed -n "/^shape_$name:/,/^\.Lfunc_end/p" "$1")
@@ -44,7 +44,7 @@ of() { grep -cE "^	($1)([[:space:]]|$)" <<< "$body" || true; }
 
 bash "$TOP/.ci/cross.sh" setup aarch64
 shape "$(assembly x86_64-unknown-linux-gnu)" syscall 'call[a-z]?'
-# By the compiler that has this architecture's std.
+# With the compiler that has this architecture's std.
 shape "$(enter aarch64 && assembly aarch64-unknown-linux-gnu)" svc 'blr?'
 
 # ---------------------------------------------------------------- counts

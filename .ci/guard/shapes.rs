@@ -1,5 +1,5 @@
-//! Callers of the calls that are to be nothing but the trap and one comparison, by names that can be found
-//! in their assembly. `.ci/guard/run.sh` reads it.
+//! Callers of the functions that must compile to the trap and one comparison, under names that can be found
+//! in the assembly. `.ci/guard/run.sh` reads it.
 
 use rawpipe::Result;
 use rawpipe::fd::BorrowedFd;

@@ -7,11 +7,10 @@ use rawpipe::process::Child;
 use std::hint::black_box;
 use std::io;
 
-/// As long as it lives, there are processes that do nothing but count, each on one of the CPUs that
-/// this one may use, in turn. It stays there: the scheduler cannot put two on one CPU and leave another
-/// one idle.
+/// Processes that only count, pinned in turn to the CPUs that this process may use. So the scheduler
+/// cannot put two of them on one CPU and leave another one idle.
 ///
-/// They end when the write end is closed that this has: when it is dropped, and also if this process
+/// They end when the write end that this value holds is closed: when it is dropped, or if this process
 /// is killed.
 pub(crate) struct Busy {
     held: Option<PipeWriter>,
@@ -19,7 +18,7 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
-    /// One on each CPU.
+    /// Starts one process on each CPU.
     pub(crate) fn new() -> io::Result<Self> {
         Self::some(Cpus::allowed()?.each().count())
     }

@@ -1,12 +1,12 @@
-//! On which CPUs processes run.
+//! Chooses the CPUs on which processes run.
 #![allow(unsafe_code, reason = "the C library's functions for it")]
 
 use std::io;
 
-/// Where the processes of a [`Move`](super::Move) run.
+/// The placement of the processes of a [`Move`](super::Move).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Where the scheduler likes, and that makes a difference of several times from run to run.
+    /// Left to the scheduler. The figures then differ by a factor of several from run to run.
     Free,
     /// The source on one CPU, all others on another.
     Apart,
@@ -15,7 +15,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// Sends this process to its CPU.
+    /// Pins this process to its CPU.
     pub(crate) fn take(self, is_source: bool) -> io::Result<()> {
         let allowed = Cpus::allowed()?;
         let mut cpus = allowed.each();
@@ -28,7 +28,7 @@ impl Place {
     }
 }
 
-/// A set of CPUs, as the kernel has it: a bit for each.
+/// A set of CPUs in the kernel's format: one bit for each.
 pub(crate) struct Cpus([usize; Self::WORDS]);
 
 unsafe extern "C" {
@@ -42,11 +42,11 @@ impl Cpus {
     pub(crate) fn allowed() -> io::Result<Self> {
         let mut set = Self([0; Self::WORDS]);
         // SAFETY: it writes at most the size of the mask to it.
-        let answer = unsafe { sched_getaffinity(0, size_of_val(&set.0), set.0.as_mut_ptr()) };
-        if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(set) }
+        let result = unsafe { sched_getaffinity(0, size_of_val(&set.0), set.0.as_mut_ptr()) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(set) }
     }
 
-    /// A set for each of them.
+    /// Returns a set for each CPU.
     pub(crate) fn each(&self) -> impl Iterator<Item = Self> {
         self.0.iter().enumerate().flat_map(|(index, &word)| {
             (0..usize::BITS).filter(move |bit| word >> bit & 1 == 1).map(move |bit| {
@@ -57,10 +57,10 @@ impl Cpus {
         })
     }
 
-    /// From here on this process runs on these only.
+    /// Pins this process to these CPUs.
     pub(crate) fn stay(&self) -> io::Result<()> {
         // SAFETY: it reads the mask, of the size given.
-        let answer = unsafe { sched_setaffinity(0, size_of_val(&self.0), self.0.as_ptr()) };
-        if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        let result = unsafe { sched_setaffinity(0, size_of_val(&self.0), self.0.as_ptr()) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }

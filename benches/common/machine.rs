@@ -1,9 +1,9 @@
-//! Where a benchmark runs, in one line: what its figures depend on.
+//! Describes the machine of a benchmark in one line: everything that its figures depend on.
 
 use std::fmt::Write;
 use std::{env, fs, thread};
 
-/// Kernel, architecture, CPUs, limits of pipes, huge pages, and the backend.
+/// Returns kernel, architecture, CPUs, limits of pipes, huge pages, and the backend.
 pub(crate) fn line() -> String {
     let setting = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let pipes = |name: &str| setting(&format!("/proc/sys/fs/pipe-{name}"));
@@ -23,7 +23,7 @@ pub(crate) fn line() -> String {
     line
 }
 
-/// To standard error, before criterion's own lines.
+/// Prints the line to standard error, before criterion's own lines.
 pub(crate) fn print() {
     eprintln!("{}", line());
 }

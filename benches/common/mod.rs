@@ -1,13 +1,14 @@
-//! Moving bytes from process to process, by std and by this crate: what the benchmarks and the
-//! example `speed` have in common.
+//! Moves bytes from process to process, with std and with this crate: the common code of the benchmarks
+//! and the example `speed`.
 //!
-//! A [`Move`] describes the processes and how each does its part. [`Move::run`] forks them, gets
-//! them all ready, and measures from the word to go until all have said that they are done: forking,
-//! files and buffers are not in it. The processes of both engines are made in the same way.
-//! A [`Copy`] is a file after file in this process. In a [`Summed`] the sink looks at every byte.
+//! A [`Move`] describes the processes and the part of each. [`Move::run`] forks them, waits until all
+//! are ready, and measures from the start signal until all have reported their end. So the time does not
+//! include forking, opening files or allocating buffers. The processes of both engines are created in
+//! the same way. A [`Copy`] copies file after file in this process. In a [`Summed`] the sink looks at
+//! every byte.
 //!
-//! The parts are in [`parts`]. [`Busy`] keeps the CPUs from all of them, and [`Place`] says on which
-//! they run.
+//! The parts are in [`parts`]. [`Busy`] competes with them for the CPUs, and [`Place`] chooses the CPUs
+//! on which they run.
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unused_imports, reason = "each program uses a part of it")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
@@ -47,9 +48,9 @@ const PAGE: usize = 4096;
 pub(crate) struct Move {
     pub(crate) link: Link,
     pub(crate) source: Source,
-    /// How many bytes the source takes from the front of its input before it begins again.
+    /// How many bytes the source sends from the front of its input before it starts again.
     pub(crate) period: usize,
-    /// With a buffer of so many bytes.
+    /// The process in the middle, with a buffer of so many bytes.
     pub(crate) middle: Option<(Mover, usize)>,
     pub(crate) sink: Sink,
     /// The length of the buffer of source and sink.
@@ -57,40 +58,40 @@ pub(crate) struct Move {
     pub(crate) place: Place,
 }
 
-/// Makes the read end and the write end.
+/// Creates the read end and the write end.
 pub(crate) type Link = fn() -> io::Result<(OwnedFd, OwnedFd)>;
 
 /// Sends the stream, and names the mechanism. The buffer's length is the chunk.
 pub(crate) type Source = fn(OwnedFd, &Input, &Stream, &mut [u8]) -> io::Result<&'static str>;
 
-/// Moves from one descriptor to the other until the end, and counts. The buffer's length is the
-/// chunk.
+/// Moves bytes from one descriptor to the other until end of file, and counts them. The buffer's length
+/// is the chunk.
 pub(crate) type Mover = fn(OwnedFd, OwnedFd, &mut [u8]) -> io::Result<Moved>;
 
-/// How many bytes, and by which mechanism of the library, if by one.
+/// The number of bytes, and the mechanism of the library, if it has one.
 pub(crate) struct Moved {
     pub(crate) bytes: u64,
     pub(crate) by: &'static str,
 }
 
-/// What a run took, and by which mechanisms, from the source to the sink.
+/// The time of a run, and its mechanisms, from the source to the sink.
 pub(crate) struct Run {
     pub(crate) elapsed: Duration,
     pub(crate) by: String,
 }
 
 pub(crate) enum Sink {
-    /// Reads, and shows each piece.
+    /// Reads, and passes each piece to a function.
     Read(fn(OwnedFd, &mut [u8], Show<'_>) -> io::Result<u64>),
-    /// Moves into `/dev/null`; into a file when the bytes are to be checked.
+    /// Moves to `/dev/null`, or to a file if the bytes are checked.
     Null(Mover),
-    /// Moves into a new file.
+    /// Moves to a new file.
     File(Mover),
 }
 
 type Show<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
-/// The first `period` bytes of the input, over and over, until there are `bytes`.
+/// The first `period` bytes of the input, repeated up to `bytes`.
 pub(crate) struct Stream {
     bytes: u64,
     period: usize,
@@ -109,7 +110,7 @@ impl Stream {
     }
 }
 
-/// As much of `left` as goes into `most`.
+/// Returns `left`, but at most `most`.
 pub(crate) fn least(left: u64, most: usize) -> usize {
     usize::try_from(left).map_or(most, |left| left.min(most))
 }
@@ -120,17 +121,17 @@ pub(crate) fn require(holds: bool, message: impl FnOnce() -> String) -> io::Resu
 
 // ---------------------------------------------------------------- running them
 
-/// What the sources send and the sinks fill.
+/// The input of the sources and the output of the sinks.
 pub(crate) struct Input {
     /// Random bytes.
     pub(crate) memory: &'static [u8],
-    /// The same, over and over, up to [`FILE`].
+    /// The same bytes, repeated up to [`FILE`].
     pub(crate) file: File,
-    /// As `file`, where the output is, too.
+    /// As `file`, in the folder of the output.
     near: File,
     null: File,
     output: File,
-    /// Where the files are.
+    /// The folders of the files.
     pub(crate) folders: String,
     /// The mechanisms of a `ChunkWriter` that do not work here, and `shared` if shared chunks do not.
     missing: Vec<&'static str>,
@@ -153,7 +154,7 @@ impl Input {
             for _ in 0..FILE / memory.len() {
                 file.write_all(memory)?;
             }
-            file.sync_all()?; // so that nobody writes it to the disk while the clock runs
+            file.sync_all()?; // so that the kernel does not write it to the disk while the clock runs
             Ok::<_, io::Error>((file, folder))
         };
         let (file, from) = fill(scratch_file(&[&disk, in_memory])?)?;
@@ -161,7 +162,7 @@ impl Input {
         let null = File::options().write(true).open("/dev/null")?;
         let (output, to) = scratch_file(&[in_memory, &disk])?;
         let folders = format!("{} to {}", from.display(), to.display());
-        // The first writer of a process tries out what works. Those that are forked know it then.
+        // The first writer of a process runs the self-check. Forked processes inherit its result.
         let works = |mechanism| {
             let builder = ChunkWriter::builder().mechanism(mechanism);
             rawpipe::pipe().and_then(|(_reader, writer)| builder.build(writer)).is_ok()
@@ -177,9 +178,9 @@ impl Input {
         Ok(Self { memory, file, near, null, output, folders, missing })
     }
 
-    /// Whether an engine of this name can work here.
+    /// Returns whether an engine of this name works on this kernel.
     pub(crate) fn allows(&self, engine: &str) -> bool {
-        // The adaptive one of a `ChunkWriter` hands over by `vmsplice`.
+        // The adaptive engine of a `ChunkWriter` uses `vmsplice`.
         let needs = |mechanism: &&str| {
             engine.contains(*mechanism) || engine == "rawpipe-adaptive" && *mechanism == "vmsplice"
         };
@@ -192,7 +193,7 @@ impl Input {
         (&self.output).rewind()
     }
 
-    /// Whether there is this many times the first `period` bytes of the memory in the output.
+    /// Checks that the output is the first `period` bytes of the memory, this many times.
     fn check_output(&self, bytes: u64, period: usize) -> io::Result<()> {
         let mut got = vec![0; least(bytes, usize::MAX)];
         self.output.read_exact_at(&mut got, 0)?;
@@ -206,7 +207,7 @@ impl Input {
     }
 }
 
-/// A file without a name, in the first folder that takes it.
+/// Creates a file without a name, in the first folder that supports it.
 fn scratch_file<'a>(folders: &[&'a Path]) -> io::Result<(File, &'a Path)> {
     let mut result = Err(io::ErrorKind::NotFound.into());
     for folder in folders {
@@ -219,9 +220,9 @@ fn scratch_file<'a>(folders: &[&'a Path]) -> io::Result<(File, &'a Path)> {
     result
 }
 
-/// Memory whose pages are there, from the start of a page to the end of the program.
+/// Allocates page-aligned memory whose pages are touched. It lives until the end of the program.
 pub(crate) fn touched(bytes: usize) -> &'static mut [u8] {
-    /// Where a tool that looks for leaks finds it.
+    /// Keeps the memory reachable for leak checkers.
     static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
     let memory = vec![1; bytes + PAGE].leak();
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(memory.as_ptr().addr());
@@ -230,14 +231,14 @@ pub(crate) fn touched(bytes: usize) -> &'static mut [u8] {
 }
 
 impl Move {
-    /// Moves so many bytes, checks that as many have arrived, and says how long it took.
+    /// Moves so many bytes, checks that as many have arrived, and returns the time.
     pub(crate) fn run(&self, input: &Input, bytes: u64) -> io::Result<Run> {
         self.run_stream(input, &Stream { bytes, period: self.period }, false)
     }
 
-    /// Moves more than a pipe holds, not a round number, and checks each byte.
+    /// Moves more bytes than a pipe holds, not a round number, and checks each byte.
     pub(crate) fn check(&self, input: &Input) -> io::Result<()> {
-        // The file is the memory over and over, so that it can begin again in the middle, too.
+        // The file repeats the memory, so the source may also start again in the middle.
         let period = self.period.min(input.memory.len());
         let stream = Stream { bytes: (5 << 18) + 4321, period };
         self.run_stream(input, &stream, true)?;
@@ -248,7 +249,7 @@ impl Move {
         input.clear_output()?;
         let (reports, reporter) = rawpipe::pipe()?;
         let (stages, go) = self.start_stages(input, stream, checked, &reporter)?;
-        drop(reporter); // from here on it breaks when all stages have ended
+        drop(reporter); // from here on the pipe reaches end of file when all stages have ended
 
         let (elapsed, mut done) = clocked(&reports, stages, go)?;
         for Report { bytes, .. } in &done {
@@ -257,7 +258,7 @@ impl Move {
         if checked || matches!(self.sink, Sink::File(_)) {
             input.check_output_len(stream.bytes)?;
         }
-        // They are numbered from the sink, and come as they end.
+        // Stages are numbered from the sink, and report in the order in which they end.
         done.sort_by_key(|report| std::cmp::Reverse(report.stage));
         let mut by: Vec<_> = done.into_iter().map(|report| report.by).collect();
         by.retain(|name| !name.is_empty());
@@ -265,7 +266,7 @@ impl Move {
         Ok(Run { elapsed, by: by.join(", ") })
     }
 
-    /// Starts them from the last to the first, so that none has a copy of another's write end. The
+    /// Starts the stages from the last to the first, so that none has a copy of another's write end. The
     /// source begins when the returned writer is dropped.
     fn start_stages(
         &self,
@@ -293,7 +294,7 @@ impl Move {
         let to = to.expect("only the child's copy was closed");
         stages.push(stage(self.place, reporter, SOURCE, self.chunk, |buffer| {
             go = None;
-            gate.read(&mut [0])?; // end of file: go
+            gate.read(&mut [0])?; // end of file is the start signal
             let by = (self.source)(to, input, stream, buffer)?;
             Ok(Moved { bytes: stream.bytes, by })
         })?);
@@ -301,7 +302,7 @@ impl Move {
     }
 }
 
-/// How often something must be done to take about so long, from `count` on and at most `most`.
+/// Returns how many repetitions take about so long, from `count` to at most `most`.
 pub(crate) fn often(
     target: Duration,
     mut count: u64,
@@ -343,14 +344,14 @@ impl Sink {
     }
 }
 
-/// From a file to a new one, in this process. The buffer's length is the chunk.
+/// Copies a file to a new one, in this process. The buffer's length is the chunk.
 pub(crate) struct Copy {
     pub(crate) copy: fn(&File, &File, &mut [u8]) -> io::Result<Moved>,
     pub(crate) chunk: usize,
 }
 
 impl Copy {
-    /// Copies a file of [`FILE`] bytes so often.
+    /// Copies a file of [`FILE`] bytes so many times.
     pub(crate) fn run(&self, input: &Input, count: u64) -> io::Result<Run> {
         let buffer = &mut vec![1; self.chunk][..];
         let mut run = Run { elapsed: Duration::ZERO, by: String::new() };

@@ -1,4 +1,4 @@
-//! What the processes do, by std and by this crate.
+//! The parts of the processes, with std and with this crate.
 
 use super::{Input, KIB, MIB, Move, Moved, Place, Show, Sink, Stream, finish, require, start};
 use rawpipe::Wait;
@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 
 // ---------------------------------------------------------------- the two engines
 
-/// std's pipe as it comes, `write_all` and `read` by 64 KiB.
+/// std's pipe by default, `write_all` and `read` of 64 KiB.
 pub(crate) const STD: Move = Move {
     link: std_pipe,
     source: write_memory::<io::PipeWriter>,
@@ -39,8 +39,7 @@ pub(crate) const RAW: Move = Move {
     place: Place::Free,
 };
 
-/// Through a pipe as it comes, by a `ChunkWriter` of this builder, to a `ChunkReader`. By its own
-/// chunk.
+/// A pipe by default, from a `ChunkWriter` of this builder to a `ChunkReader`, with the writer's chunk.
 macro_rules! chunks {
     ($send:ident, $builder:expr) => {
         Move {
@@ -53,13 +52,13 @@ macro_rules! chunks {
         }
     };
 }
-/// The bytes are there, and are sent again and again: by std and by [`RAW`] out of one buffer, and by
-/// these two, a `ChunkWriter` and a `ChunkReader`, out of its chunks. One that has the bytes from an
-/// earlier round is sent as it is, and one that is new is filled; with `Reuse::Never` each is new.
+/// The same bytes are sent repeatedly: by std and by [`RAW`] from one buffer, and by these two, a
+/// `ChunkWriter` and a `ChunkReader`, from the writer's chunks. A chunk that holds the bytes of an
+/// earlier round is sent unchanged, and a new one is filled. With `Reuse::Never` each is new.
 pub(crate) const CHUNKS: Move = chunks!(send_ready, DEFAULT);
 pub(crate) const CHUNKS_AFTER_READ: Move = chunks!(send_ready, AFTER_READ);
 pub(crate) const CHUNKS_MEMFD_AFTER_READ: Move = chunks!(send_ready, MEMFD_AFTER_READ);
-/// Both sides ask for a moment before they sleep.
+/// Both sides poll briefly before they sleep.
 pub(crate) const CHUNKS_AFTER_READ_ADAPTIVE: Move = Move {
     sink: Sink::Read(read_chunks_adaptively),
     ..chunks!(send_ready, AFTER_READ.wait(Wait::Adaptive))
@@ -74,7 +73,7 @@ pub(crate) const CHUNKS_FILLED_VMSPLICE: Move = chunks!(fill_and_send, VMSPLICE)
 pub(crate) const CHUNKS_FILLED_MEMFD: Move = chunks!(fill_and_send, MEMFD);
 pub(crate) const CHUNKS_FILLED_MEMFD_AFTER_READ: Move = chunks!(fill_and_send, MEMFD_AFTER_READ);
 
-/// Both sides wait as they are told.
+/// Both sides wait with `Wait::Block`, or with `Wait::Adaptive`.
 pub(crate) const CHUNKS_BLOCK: Move = chunks!(fill_and_send, AFTER_READ);
 pub(crate) const CHUNKS_ADAPTIVE: Move = Move {
     sink: Sink::Read(read_chunks_adaptively),
@@ -94,7 +93,7 @@ pub(crate) const STD_FILE: Move = Move { source: io_copy_file, period: FILE, ..S
 pub(crate) const RAW_FILE: Move =
     Move { source: transfer_file, period: FILE, sink: Sink::Read(read_chunks), ..RAW };
 
-/// Only the process in the middle is to differ from engine to engine.
+/// Only the process in the middle differs from engine to engine.
 pub(crate) const SOCKETS: Move = Move {
     link: socket_pair,
     source: write_memory::<UnixStream>,
@@ -103,8 +102,8 @@ pub(crate) const SOCKETS: Move = Move {
     ..STD
 };
 
-/// Only the process in the middle is to differ, and the pipes: bytes come from a file and go nowhere,
-/// both inside the kernel, so that neither end is what it waits for.
+/// Only the process in the middle and the pipes differ. The kernel supplies the bytes from a file and
+/// discards them, so neither end is the bottleneck.
 pub(crate) const STD_PIPES: Move = Move {
     link: std_pipe,
     source: feed,
@@ -161,7 +160,7 @@ pub(crate) fn read<R: Read + From<OwnedFd>>(
     }
 }
 
-/// Nothing of the library but calls.
+/// Plain calls, without a mechanism of the library.
 fn by_hand(bytes: u64) -> Moved {
     Moved { bytes, by: "" }
 }
@@ -194,7 +193,7 @@ pub(crate) fn io_copy_file(
     Ok("")
 }
 
-/// By chunks, of which `io::copy` knows nothing: as std's own loop.
+/// Copies by chunks, which `io::copy` does not support, with the same loop as std's.
 pub(crate) fn read_and_write(
     to: OwnedFd,
     from: &Input,
@@ -272,8 +271,8 @@ pub(crate) fn large_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader.into(), writer.into()))
 }
 
-/// Fills only the chunks that have not the bytes of an earlier round. As all rounds send the same, and
-/// new memory is zeros, which the input is not, the first bytes tell.
+/// Fills only chunks that do not hold the bytes of an earlier round. All rounds send the same bytes, and
+/// new memory is zeros, which the input is not, so the first bytes distinguish the two.
 pub(crate) fn send_ready(
     to: OwnedFd,
     from: &Input,
@@ -320,7 +319,7 @@ fn send_chunks(
     })
 }
 
-/// By chunks, but none longer than a `ChunkReader` has of its own.
+/// Reads by chunks, but none longer than the default of a `ChunkReader`.
 pub(crate) fn read_chunks(from: OwnedFd, buffer: &mut [u8], show: Show<'_>) -> io::Result<u64> {
     read_chunks_by(ChunkReader::builder().chunk(buffer.len().min(256 * KIB)), from, show)
 }
@@ -347,7 +346,7 @@ fn read_chunks_by(builder: ReaderBuilder, from: OwnedFd, show: Show<'_>) -> io::
     }
 }
 
-/// By calls that move as much as they can.
+/// Transfers with calls that move as much as they can.
 pub(crate) fn transfer_file(
     to: OwnedFd,
     from: &Input,
@@ -357,7 +356,7 @@ pub(crate) fn transfer_file(
     transfer_parts(to, from, stream, Transfer::new)
 }
 
-/// By calls that move a chunk.
+/// Transfers with calls that move one chunk.
 pub(crate) fn transfer_file_by_chunks(
     to: OwnedFd,
     from: &Input,
@@ -402,7 +401,7 @@ pub(crate) fn transfer_by_chunks(
     Ok(Transfer::new().chunk(buffer.len()).run(&from, &to).map(by_transfer)?)
 }
 
-/// As `transfer_file`, where it is not what is measured.
+/// As `transfer_file`, for processes that are not the measured one.
 pub(crate) fn feed(
     to: OwnedFd,
     from: &Input,
@@ -412,7 +411,7 @@ pub(crate) fn feed(
     transfer_file(to, from, stream, buffer).map(|_| "")
 }
 
-/// As `transfer_all`, where it is not what is measured.
+/// As `transfer_all`, for processes that are not the measured one.
 pub(crate) fn drain(from: OwnedFd, to: OwnedFd, buffer: &mut [u8]) -> io::Result<Moved> {
     transfer_all(from, to, buffer).map(|moved| Moved { by: "", ..moved })
 }

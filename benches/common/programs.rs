@@ -1,5 +1,5 @@
-//! Programs to start, and memory to be in the way: what the benchmark `spawn` and the example `speed`
-//! have in common.
+//! Programs to start, and memory that slows a fork: the common code of the benchmark `spawn` and the
+//! example `speed`.
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unsafe_code, reason = "fork, and the C library's own to compare with")]
 
@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, ptr};
 
-/// The smallest program: it exits with 0. Without libraries, so that starting it is all there is.
+/// The smallest program: it exits with 0. It uses no libraries, so only its start is measured.
 pub(crate) struct Tiny {
     folder: PathBuf,
     path: PathBuf,
 }
 
 impl Tiny {
-    /// Written into a new folder.
+    /// Writes the program into a new folder.
     pub(crate) fn new() -> io::Result<Self> {
         let folder = env::temp_dir().join(format!("rawpipe-tiny-{}", std::process::id()));
         fs::create_dir(&folder)?;
@@ -42,8 +42,8 @@ impl Drop for Tiny {
     }
 }
 
-/// A static executable for this machine: its header, one segment, and `exit(0)`. Where the instructions
-/// are not known here: another small program.
+/// Returns a static executable for this machine: its header, one segment, and `exit(0)`. For other
+/// architectures it is another small program.
 fn tiny_elf() -> io::Result<Vec<u8>> {
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
@@ -64,8 +64,8 @@ fn tiny_elf() -> io::Result<Vec<u8>> {
     half(&mut elf, 2); // an executable
     half(&mut elf, machine);
     word(&mut elf, 1);
-    double(&mut elf, BASE + HEADERS); // where it begins
-    double(&mut elf, 64); // where the segments are described
+    double(&mut elf, BASE + HEADERS); // the entry point
+    double(&mut elf, 64); // the offset of the program headers
     double(&mut elf, 0);
     word(&mut elf, 0);
     for value in [64, 56, 1, 0, 0, 0] {
@@ -83,14 +83,14 @@ fn tiny_elf() -> io::Result<Vec<u8>> {
     Ok(elf)
 }
 
-/// Memory that this process has, each page of it touched.
+/// Memory of this process, with each page touched.
 pub(crate) struct Ballast {
     address: *mut c_void,
     length: usize,
 }
 
 impl Ballast {
-    /// In pages of the usual size, or in huge ones, where there are any.
+    /// Allocates the memory in pages of the usual size, or in huge ones if the kernel supports them.
     pub(crate) fn new(length: usize, huge: bool) -> io::Result<Self> {
         const READ_WRITE: c_int = 3;
         const PRIVATE_ANONYMOUS: c_int = 0x22;
@@ -110,13 +110,13 @@ impl Ballast {
         if length == 0 {
             return Ok(Self { address: ptr::null_mut(), length });
         }
-        // SAFETY: the kernel chooses where, and nothing is there.
+        // SAFETY: the kernel chooses a free address.
         let address =
             unsafe { mmap(ptr::null_mut(), length, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0) };
         if address.addr() == usize::MAX {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: mapped the line above, and nobody else's.
+        // SAFETY: mapped on the line above, and used by no other code.
         unsafe { madvise(address, length, if huge { MADV_HUGEPAGE } else { MADV_NOHUGEPAGE }) };
         for offset in (0..length).step_by(4096) {
             // SAFETY: within the mapping, which is writable.
@@ -134,7 +134,7 @@ impl Drop for Ballast {
             fn munmap(address: *mut c_void, length: usize) -> c_int;
         }
         if self.length > 0 {
-            // SAFETY: mapped by `new`, and nobody has its address.
+            // SAFETY: mapped by `new`, and no other code has its address.
             unsafe { munmap(self.address, self.length) };
         }
     }
@@ -144,7 +144,7 @@ fn succeeded(success: bool) -> io::Result<()> {
     if success { Ok(()) } else { Err(io::Error::other("the program failed")) }
 }
 
-/// Starts a program and waits for its end, by std.
+/// Starts a program with std, and waits for its end.
 #[inline(never)]
 pub(crate) fn std_spawn(program: &Path) -> io::Result<()> {
     succeeded(Command::new(program).spawn()?.wait()?.success())
@@ -159,7 +159,8 @@ pub(crate) fn raw_spawn(program: &Path) -> io::Result<()> {
 /// The number that [`std_spawn_mapped`] and [`raw_spawn_mapped`] give to a descriptor.
 const MAPPED: c_int = 9;
 
-/// In a session of its own and with a descriptor at a number, by std: in code of ours, behind a fork.
+/// Starts a program in a new session and with a descriptor at a number, with std: in code of the
+/// caller, after a fork.
 #[inline(never)]
 pub(crate) fn std_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
     unsafe extern "C" {
@@ -188,13 +189,13 @@ pub(crate) fn raw_spawn_mapped(program: &Path, fd: OwnedFd) -> io::Result<()> {
     succeeded(command.spawn()?.wait()?.success())
 }
 
-/// Of a forked child, so that it is seen that it came so far.
+/// The exit code of a forked child, which shows that it ran to its end.
 const EXIT_CODE: u8 = 7;
 
 /// One turn.
 pub(crate) type Work = fn() -> io::Result<()>;
 
-/// Making a child that only exits, and waiting for it, by engine.
+/// Creates a child that only exits, and waits for it, by engine.
 pub(crate) const FORKS: [(&str, Work); 3] =
     [("std", libc_fork), ("rawpipe", raw_fork), ("rawpipe-fork_with", raw_fork_with)];
 
@@ -234,13 +235,13 @@ pub(crate) fn raw_fork_with() -> io::Result<()> {
     succeeded(child.wait()?.code() == Some(EXIT_CODE.into()))
 }
 
-/// How much a program in the role of [`WRITER`] writes.
+/// The number of bytes that a program in the role of [`WRITER`] writes.
 pub(crate) const OUTPUT: u64 = 64 << 20;
 
-/// The argument by which a program is told to write.
+/// The argument that makes a program write.
 pub(crate) const WRITER: &str = "write-64-mib";
 
-/// Writes [`OUTPUT`] bytes to standard output, by 64 KiB, as many programs do.
+/// Writes [`OUTPUT`] bytes to standard output, 64 KiB at a time, as many programs do.
 pub(crate) fn write_output() -> io::Result<()> {
     let buffer = vec![b'x'; 64 << 10];
     let mut out = io::stdout().lock();
@@ -250,7 +251,7 @@ pub(crate) fn write_output() -> io::Result<()> {
     out.flush()
 }
 
-/// Runs a program that writes and gives all of it.
+/// Runs a program that writes, and returns its output.
 pub(crate) type Output = fn(&Path) -> io::Result<Vec<u8>>;
 
 pub(crate) fn check_output(bytes: &[u8]) {

@@ -1,4 +1,4 @@
-//! Processes that get ready, begin at a word, and report.
+//! Processes that get ready, begin at a signal, and report.
 #![allow(unsafe_code, reason = "fork")]
 
 use super::{Moved, Place, require, touched};
@@ -7,7 +7,7 @@ use rawpipe::{PipeReader, PipeWriter};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-/// Forks a process that does this and ends.
+/// Forks a process that runs `body` and exits.
 pub(crate) fn start(body: impl FnOnce() -> io::Result<()>) -> io::Result<Child> {
     // SAFETY: the programs that use this have one thread, as `Input::new` has checked, and nothing
     // but descriptors and memory of their own.
@@ -28,7 +28,8 @@ pub(crate) fn finish(mut child: Child) -> io::Result<()> {
     require(status.success(), || format!("a process ended with {status}"))
 }
 
-/// Starts a process that goes to its CPU, gets its buffer ready, says so, does its part, and says how many bytes.
+/// Starts a process that moves to its CPU, allocates its buffer, reports that it is ready, does its part, and
+/// reports the number of bytes.
 pub(crate) fn stage(
     place: Place,
     reporter: &PipeWriter,
@@ -45,7 +46,7 @@ pub(crate) fn stage(
     })
 }
 
-/// From the word to go, which is that `go` is dropped, until all stages are done.
+/// Measures from the start signal, which is the drop of `go`, until all stages are done.
 pub(crate) fn clocked(
     reports: &PipeReader,
     stages: Vec<Child>,
@@ -65,7 +66,7 @@ pub(crate) fn clocked(
 /// The number of the first stage. The sink's is 0.
 pub(crate) const SOURCE: u8 = 2;
 
-/// What a stage says when it is ready, and when it is done.
+/// The report of a stage when it is ready, and when it is done.
 pub(crate) struct Report {
     pub(crate) bytes: u64,
     pub(crate) stage: u8,
@@ -73,7 +74,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The number of bytes, that of the stage, and the mechanism up to a byte that is 0.
+    /// The number of bytes, the number of the stage, and the mechanism, which ends with a NUL.
     const LEN: usize = 32;
 
     fn send(to: &PipeWriter, stage: u8, moved: &Moved) -> io::Result<()> {

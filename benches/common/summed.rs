@@ -1,7 +1,7 @@
-//! Bytes that one process makes and another one sums up: a transfer in which both sides work.
+//! Transfers in which both sides work: one process makes the bytes and another one sums them up.
 //!
-//! A [`Way`] makes the two [`Ends`]. [`Summed::run`] forks a process for each and measures from the word to go until the
-//! last byte is summed. The sum is compared in every run, with what it must be.
+//! A [`Way`] creates the two [`Ends`]. [`Summed::run`] forks a process for each and measures from the start signal
+//! until the last byte is summed. Every run compares the sum with the expected one.
 
 use super::stages::{SOURCE, clocked, finish, stage, start};
 use super::{KIB, MIB, Moved, PAGE, Place, require};
@@ -11,11 +11,11 @@ use rawpipe::chunk::{ChunkReader, ChunkWriter, Reuse, WriterBuilder};
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-/// Of the buffer of whoever reads.
+/// The size of a reader's buffer.
 const READ: usize = 64 * KIB;
 const WORD: usize = 8;
 
-/// The numbers from 0 on, as words of 8 bytes; as bytes where a chunk has fewer than 8.
+/// The numbers from 0 on, as words of 8 bytes, or as bytes if a chunk has fewer than 8.
 #[derive(Default)]
 pub(crate) struct Numbers(u64);
 
@@ -36,7 +36,7 @@ impl Numbers {
     }
 }
 
-/// The sum of the [`Numbers`] in so many bytes, as they arrive.
+/// Sums the [`Numbers`] in so many bytes, as they arrive.
 pub(crate) struct Sum {
     by_words: bool,
     left: u64,
@@ -45,7 +45,7 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// Of so many chunks of this length.
+    /// Creates the sum of so many chunks of this length.
     pub(crate) fn new(count: u64, chunk: usize) -> Self {
         let (bytes, by_words) = (count * chunk as u64, chunk >= WORD);
         // Modulo 2^64, as the sum itself.
@@ -73,7 +73,7 @@ impl Sum {
         self.sum = self.sum.wrapping_add(sum);
     }
 
-    /// How many bytes are missing, for ways without an end of file.
+    /// Returns how many bytes are missing, for ways without an end of file.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
@@ -87,7 +87,7 @@ impl Sum {
 
 // ---------------------------------------------------------------- from process to process
 
-/// Both are given page-aligned memory that is there, for what has none of its own.
+/// The two sides of a transfer. Both get page-aligned, touched memory, for ways that have none of their own.
 pub(crate) struct Ends {
     /// Makes and sends so many chunks. The memory has the length of one.
     pub(crate) make: Box<Make>,
@@ -98,7 +98,7 @@ pub(crate) struct Ends {
 type Make = dyn FnOnce(u64, &mut [u8]) -> io::Result<()>;
 type Receive = dyn FnOnce(&mut Sum, &mut [u8]) -> io::Result<()>;
 
-/// Makes the ends for chunks of this length.
+/// Creates the ends for chunks of this length.
 pub(crate) type Way = fn(usize) -> io::Result<Ends>;
 
 #[derive(Clone, Copy)]
@@ -109,7 +109,7 @@ pub(crate) struct Summed {
 }
 
 impl Summed {
-    /// Moves so many chunks, compares their sum, and returns how long it took.
+    /// Moves so many chunks, compares their sum, and returns the time.
     pub(crate) fn run(&self, count: u64) -> io::Result<Duration> {
         let (reports, reporter) = rawpipe::pipe()?;
         let Ends { make, sum } = (self.way)(self.chunk)?;
@@ -127,17 +127,17 @@ impl Summed {
         let mut go = Some(go);
         let source = stage(self.place, &reporter, SOURCE, self.chunk, |memory| {
             go = None;
-            gate.read(&mut [0])?; // end of file: go
+            gate.read(&mut [0])?; // end of file is the start signal
             make(count, memory)?;
             Ok(Moved { bytes, by: "" })
         })?;
-        drop(reporter); // from here on it breaks when both have ended
+        drop(reporter); // from here on the pipe reaches end of file when both have ended
         let go = go.expect("only the child's copy was closed");
         Ok(clocked(&reports, vec![sink, source], go)?.0)
     }
 }
 
-/// By calls that write all and read some, until the end of file.
+/// Uses calls that write all and read some, until end of file.
 pub(crate) fn by_calls(
     mut write: impl FnMut(&[u8]) -> io::Result<()> + 'static,
     mut read: impl FnMut(&mut [u8]) -> io::Result<usize> + 'static,
@@ -165,8 +165,8 @@ pub(crate) fn by_calls(
 /// The lengths of chunks that are compared.
 pub(crate) const SIZES: [usize; 8] = [1, 64, 512, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB];
 
-/// What is compared. `std` has buffers that begin with a page, and `std-vec` those that a program has that does not think
-/// of it: a `Vec` of 128 KiB and more begins 16 bytes after the start of a page, where some processors copy slowly.
+/// The engines. `std` has page-aligned buffers, and `std-vec` has plain ones: a `Vec` of 128 KiB and more begins 16
+/// bytes after the start of a page, where some processors copy slowly.
 pub(crate) const WAYS: [(&str, Way); 6] = [
     ("std", by_std),
     ("std-vec", by_std_vec),
@@ -257,7 +257,7 @@ pub(crate) trait Side {
     fn receive(&mut self, sum: &mut Sum) -> io::Result<()>;
 }
 
-/// Makes both sides, for messages of this length.
+/// Creates both sides, for messages of this length.
 pub(crate) type Sides = fn(usize) -> io::Result<[Box<dyn Side>; 2]>;
 
 pub(crate) const TRIPS: [(&str, Sides); 3] = [
@@ -266,7 +266,7 @@ pub(crate) const TRIPS: [(&str, Sides); 3] = [
     ("rawpipe-shared-adaptive", |len| shared_sides(len, Wait::Adaptive)),
 ];
 
-/// So many round trips between this process and a child. Each of them makes and sums every message.
+/// Makes so many round trips between this process and a child. Both make and sum every message.
 pub(crate) fn round_trips(sides: Sides, len: usize, count: u64) -> io::Result<Duration> {
     let all = count + 1;
     let [near, mut far] = sides(len)?;
@@ -308,7 +308,7 @@ impl StdSide {
     }
 }
 
-/// So much of the memory, from the start of a page.
+/// Returns so many bytes of the memory, from the start of a page.
 fn from_page(memory: &mut [u8], len: usize) -> &mut [u8] {
     let start = memory.as_ptr().align_offset(PAGE);
     &mut memory[start..][..len]

@@ -1,6 +1,6 @@
-//! The questions by criterion, one group for each: `cargo bench` here. One crate is measured after the
-//! other, so that on a machine with more to do a ratio of two of them may mean nothing: `rounds` is for
-//! ratios.
+//! Measures the questions with criterion, one group for each: `cargo bench` here. One crate is
+//! measured after the other, so a ratio of two of them may mean nothing on a busy machine. `rounds`
+//! is for ratios.
 
 use criterion::{Criterion, Throughput};
 use peers::{Here, QUESTIONS};
@@ -23,7 +23,7 @@ fn main() {
             group.throughput(Throughput::Bytes(bytes));
         }
         for engine in question.engines {
-            let mut checked = false; // once, and not for what is filtered out
+            let mut checked = false; // once, and not for engines that are filtered out
             group.bench_function(engine.name, |bencher| {
                 if !checked {
                     engine.check(&here).expect("the bytes that were sent");

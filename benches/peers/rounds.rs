@@ -1,18 +1,20 @@
-//! The questions in rounds: in each round every crate has a turn of about the same duration, the first
-//! one another each time, and ratios are made within the round. Whatever else the machine does meanwhile
-//! meets all of them. Prints a line for each: question, engine, its bytes for each turn (0: none),
-//! nanoseconds of a turn and the ratio of `rawpipe`, or `rawpipe-shared` where there is one, to it (above 1:
-//! `rawpipe` is faster), both medians, in how many rounds it was faster than that, and the number of rounds.
+//! Measures the questions in rounds. In each round every crate has a turn of about the same duration, with
+//! another crate first each time, and ratios are computed within the round. So other load on the machine
+//! affects all of them. Prints a line for each engine: question, engine, its bytes for each turn (0: none),
+//! the median nanoseconds of a turn, the median ratio of its time to that of `rawpipe` or, if the question
+//! has it, `rawpipe-shared` (above 1: `rawpipe` is faster), the number of rounds in which the engine was
+//! faster, and the number of rounds.
 //!
-//! `rounds full` and `rounds quick` take the names of questions, to ask no others. `rounds texts` prints what
-//! the questions are, `rounds machine` the capacities of pipes here, in KiB.
+//! `rounds full` and `rounds quick` take the names of questions, and measure only those. `rounds texts`
+//! prints the descriptions of the questions, and `rounds machine` the capacities of pipes on this machine, in
+//! KiB.
 
 use peers::{Here, QUESTIONS, Question};
 use std::env;
 use std::io;
 use std::time::Duration;
 
-/// How many rounds, and how long a turn of one engine should be.
+/// The number of rounds, and the intended duration of a turn.
 struct Plan {
     rounds: usize,
     turn: Duration,
@@ -52,12 +54,12 @@ fn measure(plan: &Plan) -> io::Result<()> {
     }
     let asked = |name| names.is_empty() || names.iter().any(|asked| asked == name);
     for question in QUESTIONS.iter().filter(|question| asked(question.name)) {
-        answer(question, &here, plan)?;
+        measure_question(question, &here, plan)?;
     }
     Ok(())
 }
 
-fn answer(question: &Question, here: &Here, plan: &Plan) -> io::Result<()> {
+fn measure_question(question: &Question, here: &Here, plan: &Plan) -> io::Result<()> {
     let engines = question.engines;
     let blame = |index: usize, error: io::Error| {
         io::Error::other(format!("{} by {}: {error}", question.name, engines[index].name))
@@ -97,13 +99,13 @@ fn answer(question: &Question, here: &Here, plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// Nanoseconds of one of so many.
+/// Returns the nanoseconds of one of `count` repetitions.
 #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
 fn each(took: Duration, count: u64) -> f64 {
     took.as_secs_f64() * 1e9 / count as f64
 }
 
-/// Of an odd number of values.
+/// Returns the median of an odd number of values.
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

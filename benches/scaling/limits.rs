@@ -1,11 +1,12 @@
-//! What no library can be faster than, measured by hand: no checks, no fallbacks, nothing that a user could call.
+//! The limits that no library can exceed, measured with hand-written code: no checks, no fallbacks, and no API.
 //!
-//! - `trap`: a system call that does nothing (`getppid`), by the instruction.
-//! - `write_read`: a byte into a pipe and out again, by two traps.
-//! - `copy`: memory to memory by `memcpy`, out of 64 KiB that stay in the caches into other 64 KiB: what one copy costs.
-//! - `copy_large`: the same by 64 MiB, that do not stay.
-//! - `lend`: two processes on two CPUs, a pipe of 1 MiB, huge pages that are lent again and again and spliced away, both
-//!   asking in a loop and never sleeping. Nobody reads the bytes. The fastest that a pipe can be, and of no other use.
+//! - `trap`: a system call that does nothing (`getppid`), made with the bare instruction.
+//! - `write_read`: a byte written to a pipe and read again, with two traps.
+//! - `copy`: `memcpy` from 64 KiB that stay in the caches to another 64 KiB: the cost of one copy.
+//! - `copy_large`: the same with 64 MiB, which do not stay in the caches.
+//! - `lend`: two processes on two CPUs, a pipe of 1 MiB, and huge pages that are lent repeatedly and spliced away. Both
+//!   processes poll in a loop and never sleep, and no process reads the bytes. This is the fastest possible use of a
+//!   pipe, and has no other purpose.
 
 use super::common::*;
 use rawpipe::io::IoSlice;
@@ -46,7 +47,7 @@ pub(crate) fn all() -> io::Result<()> {
         per(300_000, || {
             // SAFETY: reads the one byte of the array, which outlives the call.
             black_box(unsafe { raw::syscall3(nr::WRITE, to, place, 1) });
-            // SAFETY: writes the one byte of the array, which nobody looks at meanwhile.
+            // SAFETY: writes the one byte of the array, which no other code accesses during the call.
             black_box(unsafe { raw::syscall3(nr::READ, from, place, 1) });
         })
     })?;
@@ -56,13 +57,13 @@ pub(crate) fn all() -> io::Result<()> {
 }
 
 fn print(name: &str, unit: &str, measure: &mut dyn FnMut() -> io::Result<f64>) -> io::Result<()> {
-    measure()?; // nothing is new any more
+    measure()?; // warm-up
     let values: io::Result<Vec<_>> = (0..super::ROUNDS).map(|_| measure()).collect();
     println!("{name}\t{unit}\t{:.2}", super::median(values?));
     Ok(())
 }
 
-/// Nanoseconds for each turn.
+/// Returns the nanoseconds of a turn.
 fn per(turns: u32, mut work: impl FnMut()) -> io::Result<f64> {
     let clock = Instant::now();
     (0..turns).for_each(|_| work());
@@ -79,7 +80,7 @@ fn copy(name: &str, len: usize, turns: u32) -> io::Result<()> {
     })
 }
 
-/// GiB/s of pages that are lent and thrown away.
+/// Returns the GiB/s of pages that are lent and discarded.
 fn lend() -> io::Result<f64> {
     const ALL: u64 = 16 << 30;
     const LEN: usize = 2 << 20;
@@ -110,7 +111,7 @@ fn lend() -> io::Result<f64> {
         let mut left = ALL;
         while left > 0 {
             let bufs = [IoSlice::new(&pages[..LEN.min(usize::try_from(left).unwrap_or(LEN))])];
-            // SAFETY: nobody ever writes to these pages again: the process ends with them.
+            // SAFETY: no code writes to these pages again before the process ends.
             match unsafe { vmsplice(&writer, &bufs, SpliceFlags::NONBLOCK) } {
                 Ok(count) => left -= count as u64,
                 Err(Errno::EAGAIN) => {}
@@ -130,13 +131,13 @@ fn lend() -> io::Result<f64> {
     Ok(gib / seconds.as_secs_f64())
 }
 
-/// Memory in huge pages, if there are any, that is there.
+/// Allocates touched memory, in huge pages if the kernel supports them.
 fn huge(len: usize) -> io::Result<&'static [u8]> {
     const MADV_HUGEPAGE: usize = 14;
     let memory = vec![0_u8; 2 * len].leak();
     let start = memory.as_ptr().align_offset(len);
     let pages = &mut memory[start..][..len];
-    // SAFETY: says only of which size these pages are to be.
+    // SAFETY: only advises the kernel on the size of these pages.
     unsafe {
         raw::syscall3(nr::MADVISE, pages.as_mut_ptr().expose_provenance(), len, MADV_HUGEPAGE)
     };

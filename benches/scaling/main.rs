@@ -1,17 +1,19 @@
-//! How std and rawpipe grow, and the limits above both: `scaling SERIES` prints one series as a data file.
+//! Measures how std and rawpipe scale, and the limits above both: `scaling SERIES` prints one series as a data file.
 //!
-//! - `chunk`: memory → pipe → another process, and a file → pipe → `/dev/null`, by the length of a chunk; beside the
-//!   throughput the CPU time that all processes took.
+//! - `chunk`: memory → pipe → another process, and a file → pipe → `/dev/null`, by the length of a chunk: the
+//!   throughput, and the CPU time of all processes.
 //! - `capacity`: the same by the capacity of the pipe.
-//! - `pipes`: so many pipes at once, each between two processes of its own; all together move the same bytes.
-//! - `spawn`: starting a program and waiting for it, by the memory that this process has meanwhile.
+//! - `pipes`: so many pipes at the same time, each between two processes of its own, which together move the same
+//!   bytes.
+//! - `spawn`: starting a program and waiting for it, by the memory of this process.
 //! - `epoll`: one ready pipe among so many.
 //! - `summed`: bytes made in one process and summed in another, by the length of a chunk, the CPUs and what else runs;
-//!   see [`summed`]. `scaling summed ROUNDS MILLISECONDS` has other rounds, with turns of about so long.
-//! - `limits`: what no library can be faster than: the trap alone, memory copied, pages lent and spliced by hand.
+//!   see [`summed`]. `scaling summed ROUNDS MILLISECONDS` sets the number of rounds, and the approximate duration of a
+//!   turn.
+//! - `limits`: the limits that no library can exceed: the trap alone, memory copied, pages lent and spliced by hand.
 //!
-//! Engines take turns, in [`ROUNDS`] rounds (`summed` has more); a figure is the median of its rounds, and a ratio to std that of the
-//! ratios in each round.
+//! Engines take turns, in [`ROUNDS`] rounds (`summed` has more). A figure is the median of its rounds, and a ratio to
+//! std is the median of the ratios in each round.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 #![allow(unsafe_code, reason = "the C library's calls, to compare with, and pages lent by hand")]
 
@@ -56,7 +58,7 @@ fn main() -> io::Result<()> {
 
 // ---------------------------------------------------------------- what the series share
 
-/// What one turn took: by the clock, and of CPUs.
+/// The duration and the CPU time of a turn.
 #[derive(Clone, Copy, Default)]
 struct Taken {
     clock: Duration,
@@ -70,15 +72,15 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// What each engine took in each round.
+/// Measures each engine in each round.
 fn take_turns(turns: &mut [Turn<'_>], rounds: usize) -> io::Result<Vec<Vec<Taken>>> {
     let mut taken = vec![Vec::new(); turns.len()];
     for (_, turn) in &mut *turns {
-        turn()?; // nothing is new any more
+        turn()?; // warm-up
     }
     for round in 0..rounds {
         for index in 0..turns.len() {
-            // There and back, so that none always comes after the same one.
+            // The order alternates, so that no engine always follows the same one.
             let index = if round % 2 == 0 { index } else { turns.len() - 1 - index };
             taken[index].push(turns[index].1()?);
         }
@@ -86,8 +88,8 @@ fn take_turns(turns: &mut [Turn<'_>], rounds: usize) -> io::Result<Vec<Vec<Taken
     Ok(taken)
 }
 
-/// Prints a line for each engine: size, engine, the median of `value`, of the CPU time of a unit, and of the ratio to
-/// the first engine, above 1 where this one is faster. A turn does `units` of what is measured.
+/// Prints a line for each engine: size, engine, and the medians of `value`, of the CPU time of a unit, and of the ratio
+/// to the first engine (above 1: this one is faster). A turn consists of `units`.
 fn rounds(
     size: usize,
     turns: &mut [Turn<'_>],
@@ -111,7 +113,7 @@ fn rounds(
     Ok(())
 }
 
-/// What all children that were waited for have taken of CPUs until now.
+/// Returns the CPU time until now of all children that were waited for.
 fn children_cpu() -> Duration {
     const RUSAGE_CHILDREN: i32 = -1;
     unsafe extern "C" {
@@ -134,7 +136,7 @@ fn moved(work: &Move, input: &Input, bytes: u64) -> io::Result<Taken> {
 
 const GIB: f64 = 1_073_741_824.0;
 
-/// By one series of moves, whose figures are GiB/s and CPU seconds for each GiB.
+/// Measures a series of moves, whose figures are GiB/s and CPU seconds for each GiB.
 fn moves(
     input: &Input,
     size: usize,
@@ -157,7 +159,7 @@ fn chunk() -> io::Result<()> {
     let input = Input::new()?;
     for shift in 0..=22 {
         let chunk = 1_usize << shift;
-        // About a fifth of a second at most by short chunks, and by long ones what the caches do not hold.
+        // At most about a fifth of a second with short chunks, and with long ones more than the caches hold.
         let bytes = (chunk as u64 * 100_000).clamp(1 << 16, 128 << 20);
         let of = |work| Move { period: chunk, chunk, ..work };
         let file = |source, mover, work| Move { source, chunk, sink: Sink::Null(mover), ..work };
@@ -179,7 +181,7 @@ fn chunk() -> io::Result<()> {
     Ok(())
 }
 
-/// Of the pipes of the next turn. A [`Link`] is a function and no closure.
+/// The capacity of the pipes of the next turn. A static, because a [`Link`] is a function and not a closure.
 static CAPACITY: AtomicUsize = AtomicUsize::new(0);
 
 fn link_of_capacity() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -198,7 +200,7 @@ fn capacity() -> io::Result<()> {
         let chunk = 64 * KIB;
         let of = |work| Move { link, period: chunk, chunk, ..work };
         let engines = vec![
-            // std cannot make one of another size than the usual: only its calls are std's.
+            // std cannot create a pipe of another size, so only the calls are std's.
             ("std", of(STD_FILLED)),
             ("rawpipe", of(CHUNKS_FILLED)),
             ("rawpipe-copy", of(RAW_FILLED)),
@@ -217,7 +219,7 @@ fn capacity() -> io::Result<()> {
 
 // ---------------------------------------------------------------- pipes at once
 
-/// Each pipe has a process that measures nothing but itself; the clock here stops when all have ended.
+/// Each pipe has a process that measures only itself. The clock of this function stops when all have ended.
 fn pipes() -> io::Result<()> {
     println!("# pipes at once\tengine\tGiB/s\tCPU seconds per GiB\tratio to std");
     const ALL: u64 = 256 << 20;
@@ -296,12 +298,12 @@ fn epoll() -> io::Result<()> {
             mask: *const u8,
         ) -> i32;
     }
-    // SAFETY: reads two words, the soft limit and the hard one; where they are too high the pipes tell.
+    // SAFETY: reads two words, the soft limit and the hard one. If they are too high, creating the pipes fails.
     unsafe { setrlimit(RLIMIT_NOFILE, &[20_200; 2]) };
     println!("# pipes\tengine\tnanoseconds\tCPU seconds\tratio to std");
     for count in [10, 100, 1000, 10_000] {
         let turns_each: u32 = if count == 10_000 { 200 } else { 2000 };
-        // Or as many as are allowed, but for a few descriptors.
+        // Or as many as are allowed, minus a few descriptors.
         let mut pipes: Vec<_> = (0..count).map_while(|_| rawpipe::pipe().ok()).collect();
         if pipes.len() < count {
             pipes.truncate(pipes.len() - 10);
@@ -350,7 +352,8 @@ fn epoll() -> io::Result<()> {
                 "poll-std",
                 Box::new(|| {
                     timed(&mut || {
-                        // SAFETY: `PollFd` has the layout of `struct pollfd`, there are so many, and the time is there.
+                        // SAFETY: `PollFd` has the layout of `struct pollfd`, the length is the list's,
+                        // and the time is readable.
                         (unsafe { ppoll(fds.as_mut_ptr(), fds.len(), &[0; 2], std::ptr::null()) })
                             == 1
                     })

@@ -1,16 +1,17 @@
 //! `summed`: one process makes every byte, another one sums every word, and the sums are compared in each run.
 //!
-//! A line has the situation, the length of a chunk, the engine, what was measured, the CPU seconds of both processes for a
-//! GiB (where both are children: else there is no figure of them), the lower quartile, the median and the upper quartile of the ratio to std, and the ratio of the CPU seconds to
-//! std's. std is the better, in the median, of `std` and `std-vec`. Situations:
+//! A line has the situation, the length of a chunk, the engine, the measured value, the CPU seconds of both processes
+//! for a GiB (only if both are children), the lower quartile, the median and the upper quartile of the ratio to std,
+//! and the ratio of the CPU seconds to std's. "std" is the engine with the better median of `std` and `std-vec`.
+//! Situations:
 //!
 //! - `limit`: GiB/s of one process that only makes bytes (`make`) or only sums them (`sum`), in one chunk.
-//! - `free`, `one`, `two`: GiB/s with both processes where the scheduler puts them, on one CPU, each on one of its own.
-//! - `busy-1`, `busy-2`, `busy-4`: as `free`, beside so many processes that only count, each held on a CPU.
+//! - `free`, `one`, `two`: GiB/s with both processes left to the scheduler, on one CPU, each on a CPU of its own.
+//! - `busy-1`, `busy-2`, `busy-4`: as `free`, beside so many processes that only count, each pinned to a CPU.
 //! - `trip-0`, `trip-1`, ...: microseconds of a message there and back, made and summed on both sides, beside so many.
-//! - `set-up`: microseconds for a pair that is made, carries a byte and is dropped.
+//! - `set-up`: microseconds to create a pair, pass one byte and drop it.
 //!
-//! Every engine has turns of about the same duration, whatever it moves meanwhile. The first lap of a new ring is in it.
+//! Turns of all engines have about the same duration, whatever they move. They include the first lap of a new ring.
 
 use super::common::summed::{Numbers, SIZES, Sum, TRIPS, WAYS, round_trips};
 use super::common::*;
@@ -58,7 +59,7 @@ pub(crate) fn all() -> io::Result<()> {
     set_up(&plan, &input)
 }
 
-/// A turn that does something as often as takes about as long as it should, and takes what one of them would.
+/// Returns a turn that repeats `run` for about the intended duration. Its time is scaled to `each` repetitions.
 fn timed<'a>(
     plan: &Plan,
     each: f64,
@@ -74,7 +75,7 @@ fn timed<'a>(
     }))
 }
 
-/// So many chunks are a GiB.
+/// Returns the number of chunks in a GiB.
 #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
 fn in_a_gib(chunk: usize) -> f64 {
     GIB / chunk as f64
@@ -87,7 +88,7 @@ fn streams(
     place: Place,
     chunk: usize,
 ) -> io::Result<()> {
-    // A ring of 4 MiB is new memory in each turn, whose first touch takes 4 ms and more.
+    // Each turn has a new ring of 4 MiB, whose first touch takes 4 ms or more.
     let turn = if chunk > 256 * KIB { 3 * plan.turn } else { plan.turn };
     let plan = &Plan { turn, ..*plan };
     let mut turns: Vec<Turn<'_>> = Vec::new();
@@ -143,7 +144,7 @@ fn set_up(plan: &Plan, input: &Input) -> io::Result<()> {
     print(plan, "set-up", 1, &mut turns, |seconds| seconds * 1e6)
 }
 
-/// What no transfer between two processes can be faster than.
+/// Measures the limits that no transfer between two processes can exceed.
 fn limits(plan: &Plan) -> io::Result<()> {
     for chunk in SIZES {
         let (filled, summed) = (touched(chunk), touched(chunk));
@@ -167,7 +168,7 @@ fn limits(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// A line for each engine, with what the turns took.
+/// Prints a line for each engine, with the times of its turns.
 fn print(
     plan: &Plan,
     situation: &str,

@@ -1,8 +1,8 @@
-//! The program that the target `command` starts: writes down what it finds itself to be, as lines of
-//! text in the file `report` beside the folder of its executable, and exits with 42.
+//! The program that the target `command` starts. It reports its own state, as lines of text in the file
+//! `report` beside the folder of its executable, and exits with 42.
 //!
-//! It has no `main` of Rust's own: the code before that opens missing standard streams and ignores
-//! SIGPIPE, and would hide what is to be seen.
+//! It has no Rust `main`, because the runtime code before it opens missing standard streams and ignores
+//! SIGPIPE, which would hide the state to be reported.
 //!
 //! # Safety
 //!
@@ -34,7 +34,7 @@ fn report() -> io::Result<()> {
         .collect::<io::Result<_>>()?;
     let mut text = String::new();
     for number in numbers {
-        // The listing had one of its own, which is closed now.
+        // The listing itself had a descriptor, which is closed now.
         let Ok(info) = fs::read_to_string(format!("/proc/self/fdinfo/{number}")) else { continue };
         let file = fs::metadata(format!("/proc/self/fd/{number}"))?;
         let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or("");

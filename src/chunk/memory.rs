@@ -1,4 +1,4 @@
-//! The pages that a writer owns, and how they get into a pipe by reference.
+//! Owns the pages of a writer, and hands them to a pipe by reference.
 //!
 //! # Safety
 //!
@@ -13,7 +13,7 @@ use crate::sys::{abi::SPLICE_F_NONBLOCK, call, map, map::Map};
 use crate::{Errno, Result};
 use core::ops::Range;
 
-/// What the marker holds in the process that made it. Wiped, it is 0.
+/// The marker's value in the process that created it. A wiped marker is 0.
 const MADE_HERE: u8 = 1;
 
 /// Memory of one writer.
@@ -22,13 +22,13 @@ pub(super) struct Memory {
     map: Map,
     /// The file that is mapped, with [`ChunkMechanism::Memfd`].
     file: Option<OwnedFd>,
-    /// A page that a forked child finds wiped; none for plain writes, after which nobody has a
-    /// reference to the pages, so that the child's copy is as good as any memory.
+    /// A page that the kernel wipes in a forked child. `None` for plain writes: no pipe refers to
+    /// the pages afterwards, so the child can use its copy.
     marker: Option<Map>,
 }
 
 impl Memory {
-    /// At least `len` bytes.
+    /// Maps at least `len` bytes.
     pub(super) fn new(mechanism: ChunkMechanism, len: usize) -> Result<Self> {
         if mechanism == ChunkMechanism::Write {
             return Ok(Self { map: Map::anonymous(len)?, file: None, marker: None });
@@ -40,17 +40,19 @@ impl Memory {
         Ok(Self { map, file, marker: Some(marker) })
     }
 
-    /// Whether this is a child of the process that made it, so that it must be let go.
+    /// Returns whether this process is a child of the one that mapped the memory, and must not use
+    /// it.
     pub(super) fn is_forked(&self) -> bool {
         self.marker.as_ref().is_some_and(|marker| marker.bytes()[0] != MADE_HERE)
     }
 
-    /// Parts with the pages: from here on the memory is on new ones.
+    /// Releases the pages. From here on the memory has new ones.
     pub(super) fn renew(&mut self) -> Result<()> {
         if self.file.is_none() && self.map.discard().is_ok() {
             return Ok(());
         }
-        // A file's pages cannot be parted with, and locked ones (`mlockall`) are not discarded.
+        // A file's pages cannot be released, and the kernel does not discard locked ones
+        // (`mlockall`).
         let mechanism =
             if self.file.is_some() { ChunkMechanism::Memfd } else { ChunkMechanism::Vmsplice };
         (self.map, self.file) = pages(mechanism, self.map.len())?;
@@ -69,7 +71,7 @@ impl Memory {
         &mut self.map.bytes_mut()[range]
     }
 
-    /// Hands bytes to a pipe by reference and returns how many it took.
+    /// Hands bytes to a pipe by reference, and returns how many the pipe has taken.
     pub(super) fn hand_over(
         &self,
         range: Range<usize>,
@@ -84,10 +86,10 @@ impl Memory {
             }
             None => {
                 let bufs = [IoSlice::new(self.bytes(range))];
-                // SAFETY: the pages are mapped by this value, for this purpose, and are nobody
-                // else's memory now or later (point 1 and 2 of the module's argument); when the
-                // writer may write to them again is the pool's to say (3 and 4). The descriptor is
-                // a write end: the builder has looked (7).
+                // SAFETY: this value has mapped the pages for this purpose, and they are never other
+                // memory, now or later (points 1 and 2 of the module's argument). The pool decides when
+                // the writer may write to them again (3 and 4). The descriptor is a write end, which
+                // the builder has checked (7).
                 unsafe { call::vmsplice(pipe, &bufs, flags) }
             }
         }

@@ -1,9 +1,11 @@
-//! Zero-copy out of memory: [`ChunkWriter`] lends memory of its own to be filled and hands the pages
-//! themselves to a pipe. [`ChunkReader`] reads into memory of its own, or hands bytes on unseen.
+//! Zero-copy writes from memory. A [`ChunkWriter`] lends memory to be filled, and hands the pages
+//! themselves to a pipe. A [`ChunkReader`] reads into memory of its own, or moves the bytes to another
+//! descriptor without reading them.
 //!
-//! A pipe is enough where a copy does not matter. A [`ChunkWriter`] is for any reader of a pipe. If the
-//! reader is a thread, a forked process, or a program with the other half, take [shared chunks](mod@shared):
-//! no byte is copied on either side, and no system call is made while both are busy.
+//! If a copy does not matter, a plain pipe is enough. A [`ChunkWriter`] works with any reader of a pipe.
+//! If the reader is a thread, a forked process, or a program with the other half, use [shared
+//! chunks](mod@shared): no byte is copied on either side, and no system call is made while both are
+//! busy.
 //!
 //! ```
 //! use rawpipe::chunk::{ChunkReader, ChunkWriter};
@@ -12,7 +14,7 @@
 //! let mut writer = ChunkWriter::new(writer)?;
 //! let mut reader = ChunkReader::new(reader)?;
 //! for round in 1..=3 {
-//!     let chunk = writer.chunk()?; // 1 MiB to fill, all or a part
+//!     let chunk = writer.chunk()?; // 1 MiB, to be filled in whole or in part
 //!     chunk[..40_000].fill(round);
 //!     writer.send(40_000)?; // the pipe has the pages now, not a copy
 //!
@@ -26,76 +28,73 @@
 //!
 //! # Which mechanism
 //!
-//! `vmsplice` hands over pages of ordinary memory; `splice` does the same with pages of a file in
-//! memory (a memfd) that the writer has mapped. Both are checked, once per process, by sending a page
-//! to oneself: does the pipe have the page or a copy, and does it keep what was sent when the writer
-//! parts with the page? What fails the check is not used. A memfd is also not used with
-//! [`Reuse::Never`] unless the caller asks for it: a new file for each memory costs more than a copy.
+//! `vmsplice` hands over pages of ordinary memory. `splice` does the same with pages of a file in memory
+//! (a memfd) that the writer has mapped. Both are checked once per process, by sending a page through a
+//! pipe of the crate: does the pipe hold the page or a copy, and does it keep the bytes when the writer
+//! releases the page? A mechanism that fails the check is not used. With [`Reuse::Never`] a memfd is
+//! used only if the caller requests it, because a new file each time costs more than a copy.
 //!
-//! The last resort is a plain `write`, which is also used for sends of less than 16 KiB, where it is the
-//! faster one, since a page in a pipe takes a whole slot, however few of its bytes were sent.
-//! [`mechanism`](ChunkWriter::mechanism) tells.
+//! The last resort is a plain `write`. It is also used for sends of less than 16 KiB, where it is
+//! faster: a page in a pipe takes a whole slot, however few of its bytes were sent.
+//! [`mechanism`](ChunkWriter::mechanism) returns the mechanism in use.
 //!
 //! # Why this is sound
 //!
-//! `vmsplice` is unsafe since the kernel never says when it has finished with a page: an empty pipe
-//! proves nothing, because the reader may have moved the page on, by `splice` or `tee`, into another
-//! pipe or a socket. What follows is why these two types are safe all the same; each sentence is
-//! one to attack.
+//! `vmsplice` is unsafe because the kernel never reports when it has finished with a page. An empty pipe
+//! proves nothing: the reader may have moved the page to another pipe or a socket, with `splice` or
+//! `tee`. These two types are safe all the same, for the following reasons.
 //!
-//! 1. *The pages are the writer's own.* They are mapped by it and for it, never part of an
-//!    allocator's memory or of a stack. Nothing but its chunks is ever written there. So whatever a
-//!    reader sees through a page that it has kept for too long was written into a chunk of the *same*
-//!    writer: it is never another part of the program's memory. It may have been written into a chunk
-//!    and not sent, though: put no secret into a chunk that is not for the reader.
-//! 2. *Unmapping takes no page away from the pipe.* The kernel counts references per page, and the
-//!    pipe has its own. `munmap`, or `MADV_DONTNEED`, takes the mapping's reference; the page, with
-//!    its contents, lives until the last holder is done, and is then freed. So dropping the writer
-//!    neither waits nor changes a byte that was sent, and a page is never reused by the *kernel* for
-//!    something else while a pipe has it.
-//! 3. *[`Reuse::Never`] writes to no page that was ever handed over.* Each chunk begins on a page
-//!    behind those that were sent. At the end of the memory the writer parts with all of it at once
-//!    (2), and writes to new pages, which are zeros. (The self-check includes this.) A memfd's pages
-//!    belong to the file, so that there unmapping does not part with them, and truncating or punching
-//!    would turn what was sent into zeros: there it is a new file and a new mapping each time. The
-//!    old file is closed as it is, and its size is sealed. This holds for any consumer: also for one
-//!    that moves the pages on and looks at them an hour later.
-//! 4. *[`Reuse::AfterRead`] writes to a page again when the pipe's own count proves that it was
-//!    taken out.* The bytes that this writer has sent, minus those in the pipe now (`FIONREAD`),
-//!    have left it, and a pipe is first in, first out: so a chunk whose last byte was sent at or
-//!    before that count has left it. Bytes of other writers in the same pipe make `FIONREAD` larger
-//!    and the proof come later, never earlier. (The kernel counts up to 4 GiB. A pipe can hold more
-//!    only in buffers of many pages each, and another writer would have to put them there.) For a
-//!    consumer that *reads*, out of the pipe means copied: the kernel copies and takes out under the
-//!    same lock under which it counts. **For one that splices or tees onward it does not**: it would
-//!    see later bytes of the same stream in the place of earlier ones (1 holds, so nothing worse).
-//!    That is why it is not the default. When there is no proof, nobody waits: the writer parts with
-//!    all its memory as in 3.
-//! 5. *A forked child leaves the memory alone.* Private memory is `MADV_WIPEONFORK`: the child finds
-//!    zeros, the parent takes no copy-on-write faults, and the pages in the pipe are the parent's
-//!    only. A memfd's mapping stays shared with the parent. So each writer has one more page that the
-//!    kernel wipes in a child; [`chunk`](ChunkWriter::chunk) and [`send`](ChunkWriter::send) look at
-//!    it, and a wiped one makes the writer map new memory before it does anything else. (Where no page
-//!    is wiped, because the kernel is older than 4.14 or an emulator, only plain writes are used.) A chunk that
-//!    was lent before the fork cannot be sent by the child: `send` refuses. (To go on *writing* to it
-//!    in the child is against the contract of [`fork`](crate::fork()).) Dropping the writer unmaps, in
-//!    each process, what lies at these addresses there: the very mapping, which was never anyone
-//!    else's. It is not `MADV_DONTFORK`, which would leave a hole in the child, and the drop would
-//!    then unmap whatever the child has mapped there.
-//! 6. *Rust's references are never contradicted.* `chunk` borrows the writer exclusively, so the
-//!    slice is dead when `send` is called; nobody in this process has another path to the memory. The
-//!    kernel reads it, from any process, through mappings of its own, and never writes it.
-//! 7. *The descriptor is the write end of a pipe*, which is checked when the writer is made: on a read
+//! 1. *The pages are the writer's own.* The writer maps them, and they are never part of an allocator's
+//!    memory or of a stack. Only the contents of its chunks are written there. So a reader that has kept
+//!    a page for too long sees bytes of a chunk of the *same* writer, never another part of the
+//!    program's memory. Those bytes may have been written to a chunk and not sent, though: put no secret
+//!    into a chunk that is not for the reader.
+//! 2. *Unmapping takes no page away from the pipe.* The kernel counts references to each page, and the
+//!    pipe has its own. `munmap` and `MADV_DONTNEED` drop the mapping's reference. The page and its
+//!    contents live until the last reference is dropped. So dropping the writer neither waits nor
+//!    changes a byte that was sent, and the *kernel* never reuses a page while a pipe holds it.
+//! 3. *[`Reuse::Never`] writes to no page that was ever handed over.* Each chunk begins on a page after
+//!    those that were sent. At the end of its memory the writer releases all pages together (2), and
+//!    writes to new ones, which are zeros. (The self-check includes this.) A memfd's pages belong to the
+//!    file: unmapping does not release them, and truncating the file or punching a hole would turn the
+//!    bytes that were sent into zeros. So with a memfd the writer creates a new file and a new mapping
+//!    each time. The old file is closed unchanged, and its size is sealed. This holds for any consumer,
+//!    including one that moves the pages elsewhere and reads them an hour later.
+//! 4. *[`Reuse::AfterRead`] writes to a page again once the pipe's own count proves that the page has
+//!    left the pipe.* The bytes that this writer has sent, minus the unread bytes in the pipe
+//!    (`FIONREAD`), have left it. A pipe is first in, first out, so a chunk whose last byte was sent at
+//!    or before that count has left it. Bytes of other writers in the same pipe make `FIONREAD` larger,
+//!    so the proof comes later, never earlier. (The kernel counts up to 4 GiB. A pipe can hold more only
+//!    in buffers of many pages each, and only another writer could put them there.) For a consumer that
+//!    *reads*, bytes that have left the pipe were copied: the kernel copies and removes them under the
+//!    lock under which it counts. **For a consumer that splices or tees onward this is not so**: it
+//!    would see later bytes of the same stream in the place of earlier ones (1 holds, so nothing worse).
+//!    That is why it is not the default. Without a proof the writer does not wait: it releases all its
+//!    memory as in 3.
+//! 5. *A forked child does not write to the memory.* Private memory is `MADV_WIPEONFORK`: the child
+//!    finds zeros, the parent takes no copy-on-write faults, and only the parent refers to the pages in
+//!    the pipe. A memfd's mapping stays shared with the parent. So each writer has one more page, which
+//!    the kernel wipes in a child. [`chunk`](ChunkWriter::chunk) and [`send`](ChunkWriter::send) check
+//!    it, and if it was wiped the writer maps new memory first. (If pages are not wiped, because the
+//!    kernel is older than 4.14 or an emulator, only plain writes are used.) The child cannot send a
+//!    chunk that was lent before the fork: `send` fails. (To continue *writing* to it in the child is
+//!    against the contract of [`fork`](crate::fork()).) Dropping the writer unmaps its addresses in each
+//!    process: they hold this mapping, and never held another. `MADV_DONTFORK` would not do: it leaves a
+//!    hole in the child, and the drop would unmap whatever the child has mapped there.
+//! 6. *Rust's references are never contradicted.* `chunk` borrows the writer exclusively, so the slice
+//!    is dead when `send` is called. No other code in this process has a path to the memory. The kernel
+//!    reads it through mappings of its own, for any process, and never writes to it.
+//! 7. *The descriptor is the write end of a pipe.* This is checked when the writer is built: on a read
 //!    end `vmsplice` would write to the memory.
 //!
-//! Not covered, as nothing can cover it: another process that opens this one's memory or descriptors
-//! through `/proc`, and code that breaks the rules of `unsafe`.
+//! Not covered: another process that opens this one's memory or descriptors through `/proc`, and code
+//! that breaks the rules of `unsafe`. No library can prevent these.
 //!
 //! # A hostile peer
 //!
-//! A reader cannot change a byte of this process's memory, but it can make the writer wait: not only by
-//! not reading, but also by holding the pipe's lock, which no deadline and no nonblocking flag bounds. See
-//! [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
+//! A reader cannot change a byte of this process's memory, but it can make the writer wait. It can stop
+//! reading, or it can hold the pipe's lock, and no deadline and no nonblocking flag bounds that wait.
+//! See [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
 
 mod memory;
 mod pool;
@@ -113,17 +112,18 @@ pub use writer::{ChunkWriter, WriterBuilder};
 /// Sends of less than this many bytes are plain writes, whatever the mechanism: 16 KiB. (Less than a
 /// page, where pages are larger.)
 ///
-/// Measured: below it copying costs less than handing over pages, each of which takes a slot.
+/// Measured: below this size copying costs less than handing over pages, each of which takes a slot.
 const SMALL: usize = 16 << 10;
 
-/// How many bytes a writer's chunk has unless the caller says otherwise: as many as go into a pipe of
-/// [`Capacity::Max`](crate::pipe::Capacity::Max). One is filled while the other is read.
+/// The default size of a writer's chunk: the size of a pipe of
+/// [`Capacity::Max`](crate::pipe::Capacity::Max). One chunk is filled while the other is read.
 const WRITE_CHUNK: usize = 1 << 20;
 
-/// As many as a reader takes at once: more would leave the second-level cache before it looks at them.
+/// The default size of a reader's chunk, which stays in the second-level cache until the caller
+/// processes it.
 const READ_CHUNK: usize = 256 << 10;
 
-/// How the bytes of a [`ChunkWriter`] get into the pipe.
+/// The way in which a [`ChunkWriter`] writes bytes to the pipe.
 ///
 /// # Examples
 ///
@@ -139,7 +139,7 @@ const READ_CHUNK: usize = 256 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChunkMechanism {
-    /// `vmsplice` of the pages, on huge pages where the kernel has them.
+    /// `vmsplice` of the pages, which are huge pages if the kernel supports them.
     Vmsplice,
     /// `splice` of the pages of a file in memory, which the writer has mapped.
     Memfd,
@@ -148,7 +148,7 @@ pub enum ChunkMechanism {
 }
 
 impl ChunkMechanism {
-    /// A short name: `vmsplice`, `memfd` or `write`.
+    /// Returns a short name: `vmsplice`, `memfd` or `write`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -165,14 +165,14 @@ impl fmt::Display for ChunkMechanism {
     }
 }
 
-/// When a [`ChunkWriter`] may write again to memory that it has handed to the pipe.
+/// The condition under which a [`ChunkWriter`] reuses memory that it has handed to the pipe.
 ///
 /// # Examples
 ///
 /// ```
 /// use rawpipe::chunk::{ChunkWriter, Reuse};
 ///
-/// // The other side reads, so its pages may be used again.
+/// // The consumer reads, so the pages may be reused.
 /// let (_reader, writer) = rawpipe::pipe()?;
 /// let writer = ChunkWriter::builder().reuse(Reuse::AfterRead).build(writer)?;
 /// # Ok::<(), rawpipe::Errno>(())
@@ -180,13 +180,13 @@ impl fmt::Display for ChunkMechanism {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reuse {
-    /// Never: each chunk has fresh pages. Right for every consumer.
+    /// Never: each chunk has fresh pages. Correct for every consumer.
     #[default]
     Never,
-    /// When the pipe's count shows that the bytes have left it. Several times faster, and right **only
-    /// if everything that takes bytes out of the pipe reads them** (`read`, `readv`, or `splice` to
-    /// where the bytes are not looked at, such as `/dev/null`). A consumer that moves them into
-    /// another pipe or a socket, by `splice` or `tee`, would find later bytes of this stream in the
-    /// place of earlier ones.
+    /// As soon as the pipe's count shows that the bytes have left it. Several times faster, and correct
+    /// **only if every consumer of the pipe reads the bytes** (`read`, `readv`, or `splice` to a sink
+    /// that does not look at them, such as `/dev/null`). A consumer that moves them to another pipe or a
+    /// socket, with `splice` or `tee`, would find later bytes of this stream in the place of earlier
+    /// ones.
     AfterRead,
 }

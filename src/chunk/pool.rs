@@ -1,38 +1,38 @@
-//! Which part of a writer's memory may be lent next: the rules of [`Reuse`], in numbers only.
+//! Chooses the part of a writer's memory to lend next: the rules of [`Reuse`], as pure arithmetic.
 
 use super::Reuse;
 use crate::{Errno, Result};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// A chunk that the pipe has, or had.
+/// A chunk that was handed to the pipe.
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     start: usize,
-    /// How many bytes of the stream there were up to the end of this chunk.
+    /// The length of the stream up to the end of this chunk.
     end_in_stream: u64,
 }
 
-/// The chunks of a memory.
+/// The chunks of one mapping.
 #[derive(Debug)]
 pub(super) struct Pool {
     reuse: Reuse,
     page: usize,
-    /// Bytes from one chunk to the next: a chunk, rounded up to pages.
+    /// The distance between two chunks: the size of a chunk, rounded up to pages.
     stride: usize,
     len: usize,
-    /// From here on nothing was ever lent.
+    /// No byte from this offset on was ever lent.
     next: usize,
-    /// In the order in which they were sent. Empty with `Reuse::Never`.
+    /// In the order of sending. Empty with `Reuse::Never`.
     in_flight: VecDeque<InFlight>,
-    /// One was sent since the pipe was asked what has left it.
-    ask: bool,
-    /// The last one to become free is the first to be lent: the caches know it.
+    /// A chunk was sent since the count of unread bytes was last taken.
+    recount: bool,
+    /// The chunk that became free last is lent first, because it is still in the caches.
     free: Vec<usize>,
 }
 
 impl Pool {
-    /// `stride` is a multiple of `page` and not longer than `len`.
+    /// Creates a pool. `stride` is a multiple of `page` and at most `len`.
     pub(super) fn new(reuse: Reuse, page: usize, stride: usize, len: usize) -> Result<Self> {
         let mut pool = Self {
             reuse,
@@ -41,7 +41,7 @@ impl Pool {
             len,
             next: 0,
             in_flight: VecDeque::new(),
-            ask: false,
+            recount: false,
             free: Vec::new(),
         };
         if reuse == Reuse::AfterRead {
@@ -51,13 +51,13 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Where a chunk may be written, or `None` if the memory must be renewed. `read` tells how many
-    /// bytes of the stream have certainly left the pipe.
+    /// Returns the offset of a chunk that may be written, or `None` if the memory must be renewed.
+    /// `read` returns how many bytes of the stream have certainly left the pipe.
     pub(super) fn take(&mut self, read: impl FnOnce() -> u64) -> Option<usize> {
-        // Small sends leave their chunk free: they need not pay for asking.
-        if !self.in_flight.is_empty() && (self.ask || self.free.is_empty()) {
+        // After a small send the chunk is free, so the system call is not needed.
+        if !self.in_flight.is_empty() && (self.recount || self.free.is_empty()) {
             let read = read();
-            self.ask = false;
+            self.recount = false;
             while let Some(chunk) = self.in_flight.front() {
                 if chunk.end_in_stream > read {
                     break;
@@ -79,8 +79,8 @@ impl Pool {
         Some(start)
     }
 
-    /// The chunk is no longer lent. If the pipe got some of its first `used` bytes by reference, these
-    /// were before `end_in_stream`.
+    /// Takes back a chunk that is no longer lent. If some of its first `used` bytes were handed
+    /// over by reference, the last of them precedes `end_in_stream`.
     pub(super) fn put(&mut self, start: usize, used: usize, end_in_stream: Option<u64>) {
         match (self.reuse, end_in_stream) {
             (Reuse::Never, None) => {}
@@ -88,12 +88,12 @@ impl Pool {
             (Reuse::AfterRead, None) => self.free.push(start),
             (Reuse::AfterRead, Some(end_in_stream)) => {
                 self.in_flight.push_back(InFlight { start, end_in_stream });
-                self.ask = true;
+                self.recount = true;
             }
         }
     }
 
-    /// The memory has been renewed.
+    /// Forgets all chunks, after the memory was renewed.
     pub(super) fn reset(&mut self) {
         self.next = 0;
         self.in_flight.clear();
@@ -110,10 +110,10 @@ mod tests {
     #[test]
     fn never_lends_a_page_twice() {
         let mut pool = Pool::new(Reuse::Never, PAGE, 4 * PAGE, 8 * PAGE).unwrap();
-        let read = || -> u64 { panic!("nobody needs to know") };
+        let read = || -> u64 { panic!("the count is not needed") };
         assert_eq!(pool.take(read), Some(0));
         pool.put(0, 0, None);
-        assert_eq!(pool.take(read), Some(0), "nothing of it was sent");
+        assert_eq!(pool.take(read), Some(0), "none of it was sent");
         pool.put(0, PAGE + 1, Some(4097));
         assert_eq!(pool.take(read), Some(2 * PAGE));
         pool.put(2 * PAGE, 4 * PAGE, Some(20_481));

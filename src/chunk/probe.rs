@@ -1,4 +1,4 @@
-//! Whether a mechanism does here what it is used for. Asked once per process, by trying.
+//! Checks whether a mechanism works on this kernel, once per process, by trying it.
 
 use super::{ChunkMechanism, memory::Memory};
 use crate::fd::AsFd;
@@ -7,18 +7,18 @@ use crate::sys::page;
 use crate::{Errno, Result};
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// What a mechanism does.
+/// The effect of a mechanism on this kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// The pipe has the page itself, and keeps it as it is when the writer parts with it.
+    /// The pipe holds the page itself, and keeps it unchanged when the writer releases it.
     References = 1,
-    /// The pipe has a copy: right, but a plain write does the same for less.
+    /// The pipe holds a copy. This is correct, but a plain write costs less.
     Copies = 2,
-    /// The kernel refuses, or what was sent does not arrive.
+    /// The call fails, or the bytes do not arrive as they were sent.
     Unusable = 3,
 }
 
-/// What a mechanism that hands over pages does here.
+/// Returns what a mechanism that hands over pages does on this kernel.
 pub(super) fn find(mechanism: ChunkMechanism) -> Finding {
     static VMSPLICE: AtomicU8 = AtomicU8::new(0);
     static MEMFD: AtomicU8 = AtomicU8::new(0);
@@ -65,7 +65,7 @@ fn send(memory: &mut Memory, page: usize, writer: &PipeWriter, byte: u8) -> Resu
     if memory.hand_over(0..page, writer.as_fd(), false)? == page { Ok(()) } else { Err(Errno::EIO) }
 }
 
-/// The byte that the pipe holds a page of, if it is one and the same.
+/// Reads a page from the pipe, and returns the value of its bytes if they are all the same.
 fn receive(reader: &PipeReader, page: usize) -> Result<Option<u8>> {
     let mut buf = [0; 512];
     let mut bytes = 0;

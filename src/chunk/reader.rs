@@ -1,4 +1,4 @@
-//! The consumer: what comes out of a pipe, in memory of its own, or handed on unseen.
+//! The consumer of a pipe, which reads into memory of its own or moves the bytes elsewhere.
 
 use super::READ_CHUNK;
 use crate::errno::retry;
@@ -8,12 +8,13 @@ use crate::sys::{call, map::Map};
 use crate::wait::{Spin, Wait};
 use crate::{PipeReader, Result, io};
 
-/// Reads a pipe in large chunks, into memory of its own, or hands the bytes on unseen.
+/// Reads a pipe in large chunks, into memory of its own, or moves the bytes to another descriptor
+/// without reading them.
 ///
 /// [`read_chunk`](Self::read_chunk) copies, so it may be the other end of a
 /// [`ChunkWriter`](super::ChunkWriter) with [`Reuse::AfterRead`](super::Reuse::AfterRead).
-/// [`splice_to`](Self::splice_to) passes pages on by reference, so it may not, unless they go where
-/// nobody looks at them.
+/// [`splice_to`](Self::splice_to) passes pages on by reference, so it may not, unless the sink does not
+/// look at the bytes.
 ///
 /// # Examples
 ///
@@ -42,12 +43,12 @@ pub struct ChunkReader {
     chunk: usize,
     map: Map,
     spin: Spin,
-    /// The last call took less than it could have: there may be nothing left.
+    /// The last call has read less than it could have, so the pipe may be empty.
     drained: bool,
 }
 
 impl ChunkReader {
-    /// A reader with a chunk of 256 KiB.
+    /// Returns a reader with a chunk of 256 KiB.
     ///
     /// # Errors
     ///
@@ -56,18 +57,19 @@ impl ChunkReader {
         Self::builder().build(pipe)
     }
 
-    /// Makes a reader step by step.
+    /// Returns a builder, which sets the size of a chunk and how to wait.
     pub const fn builder() -> ReaderBuilder {
         ReaderBuilder { chunk: READ_CHUNK, wait: Wait::Block }
     }
 
-    /// Reads up to a chunk of bytes and lends them; none are end of file. Goes on after a signal.
+    /// Reads up to a chunk of bytes and lends them. An empty slice is end of file. Retries on `EINTR`.
     ///
-    /// Waits until there is at least one byte or no write end is left, unless the pipe is nonblocking.
+    /// Waits until there is at least one byte or no write end is open, unless the pipe is nonblocking.
     ///
     /// # Errors
     ///
-    /// As [`io::read`] but for [`EINTR`](crate::Errno::EINTR): among them [`EAGAIN`](crate::Errno::EAGAIN).
+    /// As [`io::read`], including [`EAGAIN`](crate::Errno::EAGAIN), without
+    /// [`EINTR`](crate::Errno::EINTR).
     ///
     /// # Examples
     ///
@@ -84,15 +86,15 @@ impl ChunkReader {
     ///
     /// [read(2)](https://man7.org/linux/man-pages/man2/read.2.html)
     pub fn read_chunk(&mut self) -> Result<&[u8]> {
-        self.look_out();
+        self.poll_if_empty();
         let buf = &mut self.map.bytes_mut()[..self.chunk];
         let count = retry(|| call::read(self.pipe.as_fd(), buf))?;
         self.drained = count < self.chunk;
         Ok(&self.map.bytes()[..count])
     }
 
-    /// Moves up to `len` bytes to another descriptor without reading them, and returns how many; 0 is
-    /// end of file. Retries on `EINTR`. One call: it may move fewer bytes than asked.
+    /// Moves up to `len` bytes to another descriptor without reading them, and returns how many. 0 is
+    /// end of file. Makes one call, which may move fewer bytes than `len`. Retries on `EINTR`.
     ///
     /// While `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock, and
     /// no signal reaches a process that writes to the pipe: see [`splice`](crate::splice::splice). With
@@ -100,8 +102,8 @@ impl ChunkReader {
     ///
     /// # Errors
     ///
-    /// As [`splice`](crate::splice::splice) but for [`EINTR`](crate::Errno::EINTR). Bytes that were not
-    /// moved are still in the pipe.
+    /// As [`splice`](crate::splice::splice), without [`EINTR`](crate::Errno::EINTR). Bytes that were
+    /// not moved are still in the pipe.
     ///
     /// # Examples
     ///
@@ -120,27 +122,27 @@ impl ChunkReader {
     /// [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html)
     #[doc(alias = "splice")]
     pub fn splice_to(&mut self, to: impl AsFd, len: usize) -> Result<usize> {
-        self.look_out();
+        self.poll_if_empty();
         let (from, to) = (self.pipe.as_fd(), to.as_fd());
         let count = retry(|| call::splice(from, None, to, None, len, 0))?;
         self.drained = count < len;
         Ok(count)
     }
 
-    /// Waits a moment for bytes if there are perhaps none and the pipe would have to wait for them.
-    fn look_out(&mut self) {
+    /// Polls briefly for bytes if the pipe may be empty and the next call would block.
+    fn poll_if_empty(&mut self) {
         if self.drained && self.spin.is_on() && io::is_nonblocking(&self.pipe) == Ok(false) {
             self.spin.wait(self.pipe.as_fd(), PollEvents::IN);
         }
     }
 
-    /// The read end. What is read from it directly is missing from the chunks.
+    /// Returns the read end. Bytes that are read from it directly are missing from the chunks.
     #[must_use]
     pub const fn get_ref(&self) -> &PipeReader {
         &self.pipe
     }
 
-    /// Gives the read end back. No byte is kept here.
+    /// Returns the read end. The reader holds no bytes back.
     #[must_use]
     pub fn into_inner(self) -> PipeReader {
         self.pipe
@@ -153,7 +155,7 @@ impl AsFd for ChunkReader {
     }
 }
 
-/// Makes a [`ChunkReader`] step by step.
+/// Configures and builds a [`ChunkReader`].
 ///
 /// # Examples
 ///
@@ -166,24 +168,24 @@ impl AsFd for ChunkReader {
 /// # Ok::<(), rawpipe::Errno>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
-#[must_use = "a builder makes no reader until `build` is called"]
+#[must_use = "a builder creates no reader until `build` is called"]
 pub struct ReaderBuilder {
     chunk: usize,
     wait: Wait,
 }
 
 impl ReaderBuilder {
-    /// Reads at most this many bytes at once; 0 counts as 1.
+    /// Sets how many bytes a call reads at most. 0 counts as 1.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
 
-    /// How to wait for bytes in a pipe that is not nonblocking.
+    /// Sets how to wait for bytes in a pipe that is not nonblocking.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
 
-    /// Makes the reader.
+    /// Builds the reader.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
-//! What each crate calls its pipes, its fork and its children: a trait for each of these, and an `impl`
-//! for each crate that has it, by the way that its documentation shows.
+//! Adapters for the pipes, forks and children of each crate: a trait for each of these, and an `impl`
+//! for each crate that supports it, written in the way that its documentation shows.
 //!
 //! # Safety
 //!
 //! This file is trusted with the calls that the crates leave `unsafe`: plain C functions, `fork`, and
-//! lending memory to a pipe, which nobody may write to while the pipe has it.
+//! lending memory to a pipe, which no code may write to while the pipe has it.
 #![allow(unsafe_code, reason = "the C library's calls, fork, and vmsplice")]
 
 use std::ffi::{CString, c_int};
@@ -90,9 +90,9 @@ impl Pipes for Nix {
     }
 }
 
-/// What a C function that counts has answered.
-fn count(answer: isize) -> io::Result<usize> {
-    usize::try_from(answer).map_err(|_| io::Error::last_os_error())
+/// Decodes the result of a C function that returns a count.
+fn count(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
 impl Pipes for Libc {
@@ -104,7 +104,7 @@ impl Pipes for Libc {
         if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the call has just made it, and nobody else has its number.
+        // SAFETY: the call has just created it, and no other owner has its number.
         let reader = unsafe { OwnedFd::from_raw_fd(fds[0]) };
         // SAFETY: as above.
         let writer = unsafe { OwnedFd::from_raw_fd(fds[1]) };
@@ -173,7 +173,7 @@ impl Splices for Nix {
         Ok(nix::fcntl::splice(from, None, to, None, most, flags)?)
     }
     unsafe fn vmsplice(to: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
-        // It is not `unsafe` there, and should be: that nobody writes is for the caller to know.
+        // nix does not mark it `unsafe`, and should: only the caller can ensure that no code writes.
         let flags = nix::fcntl::SpliceFFlags::empty();
         Ok(nix::fcntl::vmsplice(to, &[IoSlice::new(bytes)], flags)?)
     }
@@ -200,7 +200,7 @@ impl Splices for Libc {
 
 // ---------------------------------------------------------------- children
 
-/// Makes a child that exits with the code, and gives the code that was seen.
+/// Creates a child that exits with the code, and returns the code that the parent has collected.
 pub(crate) trait Forks {
     fn fork_wait(code: u8) -> io::Result<Option<i32>>;
 }
@@ -252,7 +252,7 @@ fn libc_wait(child: libc::pid_t) -> io::Result<Option<i32>> {
     Ok(libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)))
 }
 
-/// Starts a program and gives its exit code.
+/// Starts a program and returns its exit code.
 pub(crate) trait Spawns {
     fn spawn_wait(program: &Path) -> io::Result<Option<i32>>;
 }
@@ -269,7 +269,7 @@ impl Spawns for Rawpipe {
     }
 }
 
-/// The path for C. Those that take an environment are given an empty one.
+/// The path for C. Calls that take an environment get an empty one.
 fn c_path(program: &Path) -> io::Result<CString> {
     Ok(CString::new(program.as_os_str().as_bytes())?)
 }
@@ -330,14 +330,14 @@ impl Spawns for Duct {
     }
 }
 
-/// Collects what a program writes.
+/// Collects the output of a program.
 pub(crate) trait Runs {
-    /// It is fed meanwhile.
+    /// Writes input to the program at the same time.
     fn communicate(program: &str, fed: &'static [u8]) -> io::Result<Vec<u8>>;
     fn output(program: &Path, arg: &str) -> io::Result<Vec<u8>>;
 }
 
-/// What a program has written, if it has done well.
+/// Returns the output of a program if it exited with 0.
 fn written(success: bool, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     if success { Ok(bytes) } else { Err(io::Error::other("the program failed")) }
 }
@@ -380,7 +380,7 @@ impl Runs for Subprocess {
         written(capture.success(), capture.stdout)
     }
     fn output(program: &Path, arg: &str) -> io::Result<Vec<u8>> {
-        // As `output` of the others, which give no input and collect errors, too.
+        // As `output` of the others, which pass no input and also collect standard error.
         let exec = subprocess::Exec::cmd(program).arg(arg).stdin(File::open("/dev/null")?);
         let capture = exec.stderr(subprocess::Redirection::Pipe).capture()?;
         written(capture.success(), capture.stdout)

@@ -1,9 +1,9 @@
-//! The same questions to std, rawpipe and other crates: what `criterion.rs` and `rounds.rs` measure.
+//! The questions that `criterion.rs` and `rounds.rs` measure with std, rawpipe and other crates.
 //!
-//! [`QUESTIONS`] is all of it. An [`Engine`] is named after its crate; `rawpipe` is what this crate does
-//! without being asked for more, `rawpipe-…` and `…-vmsplice` are what it is told to do. What crates do
-//! stands in [`engines`], one `impl` for each of them, and in [`summed`]; the code around their calls is the
-//! same for all, in [`work`]. Processes, files and the check of each byte are those of the crate's own benchmarks.
+//! [`QUESTIONS`] lists them. An [`Engine`] is named after its crate. `rawpipe` is this crate with its
+//! defaults; `rawpipe-…` and `…-vmsplice` have that mode set. The calls of the crates are in [`engines`], one
+//! `impl` for each crate, and in [`summed`]. The code around the calls, in [`work`], is the same for all.
+//! Processes, files and the check of each byte are those of the crate's own benchmarks.
 
 #[path = "../../common/mod.rs"]
 mod common;
@@ -24,26 +24,26 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use work::{Program, Repeated};
 
-/// Something that several crates can do.
+/// A task that several crates can do.
 pub struct Question {
     pub name: &'static str,
-    /// What it is, in words.
+    /// The description.
     pub text: &'static str,
-    /// How many bytes are moved by one turn, if that is the question.
+    /// The bytes that one turn moves, if the question measures throughput.
     pub bytes: Option<u64>,
-    /// Of which `rawpipe` is one.
+    /// One of them is `rawpipe`.
     pub engines: &'static [Engine],
 }
 
 impl Question {
-    /// The engine that all are compared with.
+    /// Returns the index of the engine with which all are compared.
     pub fn own(&self) -> usize {
         let position = |name| self.engines.iter().position(|engine| engine.name == name);
         position("rawpipe-shared").or_else(|| position("rawpipe")).expect("one of them")
     }
 }
 
-/// A crate, or one of its ways.
+/// A crate, or one of its modes.
 pub struct Engine {
     pub name: &'static str,
     work: Work,
@@ -52,14 +52,14 @@ pub struct Engine {
 enum Work {
     /// From process to process.
     Move(Move),
-    /// The same, by chunks of a length, where both work.
+    /// The same with chunks of a length, where both processes work.
     Sum(Way, usize),
     Repeat(Repeated),
-    /// A program, and what is fed to it.
+    /// A program, and the bytes of its input.
     Run(Program, usize),
 }
 
-/// What there is to work with.
+/// Files, memory and programs for the measurements.
 pub struct Here {
     input: Input,
     tiny: Tiny,
@@ -69,15 +69,15 @@ pub struct Here {
 const KIB: usize = common::KIB;
 const MIB: usize = common::MIB;
 
-/// Of one turn, where bytes are moved from process to process.
+/// The bytes of one turn, for moves from process to process.
 const MOVED: u64 = 16 << 20;
 
 const fn engine(name: &'static str, work: Work) -> Engine {
     Engine { name, work }
 }
 
-/// The source on one CPU, the other process on another: left to the scheduler, the same crate differs
-/// from itself by a factor of three from run to run.
+/// The source on one CPU, the other process on another. Left to the scheduler, the same crate varies by a
+/// factor of three from run to run.
 const fn moves(name: &'static str, work: Move) -> Engine {
     engine(name, Work::Move(Move { place: Place::Apart, ..work }))
 }
@@ -90,7 +90,7 @@ const fn runs(name: &'static str, program: Program, fed: usize) -> Engine {
     engine(name, Work::Run(program, fed))
 }
 
-/// How many chunks of this length are a turn.
+/// Returns how many chunks of this length a turn has.
 const fn count(chunk: usize) -> u64 {
     let count = MOVED / chunk as u64;
     if count < 32 << 10 { count } else { 32 << 10 }
@@ -121,19 +121,20 @@ macro_rules! made_and_summed {
 pub const QUESTIONS: &[Question] = &[
     made_and_summed!(
         "made_and_summed_64",
-        "every byte is made in one process and summed in another, on two CPUs, by chunks of 64 bytes. Every crate is \
-         compared with `rawpipe-shared`. `-vmsplice` lends a ring of chunks to a pipe of 1 MiB, and fills a chunk again \
-         once the pipe cannot hold it any more. shmem-ipc fills and reads a ring in place, with its unsafe calls for \
-         trusted peers; ipc_ring copies into a ring and out of it. Neither has an end of file; shmem-ipc never \
-         notices that its peer has died, and ipc_ring only by a timer",
+        "every byte is made in one process and summed in another, on two CPUs, in chunks of 64 bytes. Every \
+         crate is compared with `rawpipe-shared`. `-vmsplice` lends a ring of chunks to a pipe of 1 MiB, and \
+         fills a chunk again once the pipe cannot hold it any more. shmem-ipc fills and reads a ring in \
+         place, with its unsafe calls for trusted peers; ipc_ring copies into a ring and out of it. Neither \
+         has an end of file; shmem-ipc never detects that its peer has died, and ipc_ring does only with a \
+         timer",
         64
     ),
-    made_and_summed!("made_and_summed_4k", "the same by 4 KiB", 4 * KIB),
-    made_and_summed!("made_and_summed_64k", "the same by 64 KiB", 64 * KIB),
-    made_and_summed!("made_and_summed_1m", "the same by 1 MiB", MIB),
+    made_and_summed!("made_and_summed_4k", "the same with 4 KiB", 4 * KIB),
+    made_and_summed!("made_and_summed_64k", "the same with 64 KiB", 64 * KIB),
+    made_and_summed!("made_and_summed_1m", "the same with 1 MiB", MIB),
     Question {
         name: "write_read",
-        text: "memory → a pipe as it comes → the buffer of another process on another CPU, by `write` and \
+        text: "memory → a default pipe → the buffer of another process on another CPU, with `write` and \
                `read` of 64 KiB",
         bytes: Some(MOVED),
         engines: &[
@@ -148,11 +149,11 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "mem_to_read",
-        text: "the same, by the best that each has; the bytes are there and are sent again and again. \
-               rawpipe's `ChunkWriter` takes new pages each time and fills them, unless it is told that the \
-               other process reads (`-afterread`); rustix, nix and libc have a pipe of 1 MiB, and `-vmsplice` \
-               lends the memory itself to the pipe: sound only because nobody writes to it any more. \
-               `rawpipe-vmsplice` is the same call by this crate",
+        text: "the same with the fastest calls of each crate; the same bytes are sent repeatedly. rawpipe's \
+               `ChunkWriter` takes new pages each time and fills them, unless it has `Reuse::AfterRead` \
+               (`-afterread`); rustix, nix and libc have a pipe of 1 MiB, and `-vmsplice` lends the memory \
+               itself to the pipe: sound only because no code writes to it any more. `rawpipe-vmsplice` is \
+               the same call of this crate",
         bytes: Some(MOVED),
         engines: &[
             moves("std", work::plain::<Std>()),
@@ -170,8 +171,8 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "mem_to_read_filled",
-        text: "the same; every byte is made just before it is sent. To lend such memory one must know when \
-               the pipe has done with it, which is what a `ChunkWriter` is for: the others write",
+        text: "the same; every byte is made just before it is sent. To lend such memory, a program must know \
+               when the pipe no longer refers to it; that is the purpose of a `ChunkWriter`. The others write",
         bytes: Some(MOVED),
         engines: &[
             moves("std", work::filled(work::plain::<Std>(), work::fill_and_write::<Std>)),
@@ -189,8 +190,7 @@ pub const QUESTIONS: &[Question] = &[
     Question {
         name: "file_to_null",
         text: "a file in the page cache → pipe → `/dev/null` in another process: `io::copy`, `transfer`, and \
-               loops of `splice` over a pipe of 1 MiB. os_pipe's types are not those for which `io::copy` \
-               splices",
+               loops of `splice` over a pipe of 1 MiB. `io::copy` does not splice for os_pipe's types",
         bytes: Some(MOVED),
         engines: &[
             moves("std", Move { sink: Sink::Null(common::io_copy_to_file), ..common::STD_FILE }),
@@ -204,7 +204,7 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "pingpong",
-        text: "a byte to another process and its successor back, by two pipes; both on one CPU",
+        text: "a byte to another process and its successor back, over two pipes; both processes on one CPU",
         bytes: None,
         engines: &[
             repeats("std", work::pingpong::<Std>),
@@ -218,7 +218,7 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "pipe_close",
-        text: "a pipe made and both ends closed; all but interprocess make it close-on-exec",
+        text: "a pipe is created and both ends are closed; all but interprocess make it close-on-exec",
         bytes: None,
         engines: &[
             repeats("std", work::pipe_close::<Std>),
@@ -232,9 +232,9 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "spawn_wait",
-        text: "the smallest program there is started and awaited: `Command`, `Exec`, `cmd`, and \
-               `posix_spawn` with `waitpid`; `rawpipe-spawn` is the form that allocates nothing. rustix has none. \
-               All on one CPU",
+        text: "the smallest possible program is started and waited for: `Command`, `Exec`, `cmd`, and \
+               `posix_spawn` with `waitpid`; `rawpipe-spawn` is the form that allocates nothing. rustix has \
+               none. All on one CPU",
         bytes: None,
         engines: &[
             repeats("std", work::spawn_wait::<Std>),
@@ -258,7 +258,7 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "communicate_64k",
-        text: "64 KiB fed to `cat`, and its output collected; std needs a thread for that",
+        text: "64 KiB are written to `cat`, and its output is collected; std needs a thread for that",
         bytes: Some(64 * KIB as u64),
         engines: &[
             runs("std", work::communicate::<Std>, 64 * KIB),
@@ -280,7 +280,7 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "output",
-        text: "all of the 16 MiB that a program writes, by 64 KiB",
+        text: "the 16 MiB that a program writes, 64 KiB at a time, are collected",
         bytes: Some(work::WRITTEN as u64),
         engines: &[
             runs("std", work::output::<Std>, 0),
@@ -292,30 +292,30 @@ pub const QUESTIONS: &[Question] = &[
 ];
 
 impl Here {
-    /// To be made before there is a thread.
+    /// Must be called before this process starts a thread.
     pub fn new() -> io::Result<Self> {
         Ok(Self { input: Input::new()?, tiny: Tiny::new()?, program: std::env::current_exe()? })
     }
 
-    /// Of a pipe as it comes, and of the largest that is useful, in bytes.
+    /// Returns the capacity of a pipe by default, and of the largest useful one, in bytes.
     pub fn capacities(&self) -> io::Result<[usize; 2]> {
         let capacity = |(end, _other)| rawpipe::pipe::capacity(&end);
         Ok([capacity(common::raw_pipe()?)?, capacity(common::large_pipe()?)?])
     }
 
-    /// The smallest program.
+    /// Returns the path of the smallest program.
     fn tiny(&self) -> &Path {
         self.tiny.path()
     }
 
-    /// What so many bytes of input are.
+    /// Returns so many bytes of input.
     fn fed(&self, bytes: usize) -> &'static [u8] {
         &self.input.memory[..bytes]
     }
 }
 
 impl Engine {
-    /// Does it once, and compares each byte.
+    /// Runs it once, and compares each byte.
     pub fn check(&self, here: &Here) -> io::Result<()> {
         match &self.work {
             Work::Move(work) => work.check(&here.input),
@@ -333,7 +333,7 @@ impl Engine {
         }
     }
 
-    /// How many turns take about so long, or longer where each begins with a new ring of this size.
+    /// Returns how many turns take about so long, or longer if each begins with a new ring.
     pub fn often(&self, here: &Here, target: Duration) -> io::Result<u64> {
         let longer = match self.work {
             Work::Sum(_, chunk) if chunk > 256 * KIB => 4,
@@ -343,7 +343,7 @@ impl Engine {
         common::often(target * longer, 1, u64::MAX, |turns| self.run(here, turns))
     }
 
-    /// How long so many turns take. Their number of bytes is checked.
+    /// Runs so many turns, checks their number of bytes, and returns the time.
     pub fn run(&self, here: &Here, turns: u64) -> io::Result<Duration> {
         match &self.work {
             Work::Move(work) => Ok(work.run(&here.input, turns * MOVED)?.elapsed),
@@ -363,7 +363,7 @@ impl Engine {
     }
 }
 
-/// Whether this process is one that an engine has started, to write. Then it has done so.
+/// Writes and returns `true` if an engine has started this process to write.
 pub fn is_writer() -> io::Result<bool> {
     let asked = std::env::args().nth(1).as_deref() == Some(work::WRITER);
     if asked {

@@ -1,5 +1,5 @@
-//! What other crates do where one process makes the bytes and another one sums them: shared memory, and pages that are
-//! lent to a pipe. Rings have the size of this crate's.
+//! Other crates in the questions where one process makes the bytes and another one sums them: with shared memory, and
+//! with pages that are lent to a pipe. Their rings have the size of this crate's.
 
 use crate::common::summed::{Ends, Numbers};
 use crate::common::touched;
@@ -14,15 +14,15 @@ fn ring_size(chunk: usize) -> usize {
     (8 * chunk).max(1 << 20)
 }
 
-/// A ring of chunks, each of which is filled again when the pipe must have been emptied of it.
+/// A ring of chunks. A chunk is filled again when it must have left the pipe.
 pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
     const PAGE: usize = 4096;
     let (reader, writer) = large_link::<P>()?;
     let (mut reader, writer) = (P::Reader::from(reader), P::Writer::from(writer));
     Ok(Ends {
         make: Box::new(move |count, _| {
-            // A pipe has a slot for each page of its size, and a chunk takes one for each of its pages, or for its part of
-            // one. So this many chunks, but for the oldest, fill it.
+            // A pipe has a slot for each page of its size, and a chunk takes one for each page that it has, even in
+            // part. So this many chunks, without the oldest, fill the pipe.
             let chunks = LARGE as usize / PAGE / chunk.div_ceil(PAGE) + 1;
             let mut numbers = Numbers::default();
             let mut ring = touched(chunks * chunk).chunks_exact_mut(chunk).collect::<Vec<_>>();
@@ -49,7 +49,7 @@ pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
     })
 }
 
-/// Both sides work in the ring, by the form for peers that are trusted. It has no end of file.
+/// Both sides work in the ring, with the functions for trusted peers. It has no end of file.
 pub(crate) fn by_shmem_ipc(chunk: usize) -> io::Result<Ends> {
     let capacity = ring_size(chunk);
     let mut sender = Sender::<u8>::new(capacity).map_err(io::Error::other)?;
@@ -80,7 +80,7 @@ pub(crate) fn by_shmem_ipc(chunk: usize) -> io::Result<Ends> {
             while sum.left() > 0 {
                 receiver.block_until_readable().map_err(io::Error::other)?;
                 let add = |bytes: &[u8]| {
-                    // As much as the others read at once, so that the sender has room meanwhile.
+                    // As much as the others read at a time, so that the sender has room while this side works.
                     let len = bytes.len().min(buffer.len());
                     sum.add(&bytes[..len]);
                     len

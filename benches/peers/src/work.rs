@@ -1,7 +1,7 @@
-//! What is done with the calls of a crate, in the same words for each.
+//! Code around the calls of a crate, which is the same for each.
 //!
-//! Everything that a clock runs around is generic over the crate and never inlined: the calls of the
-//! crate are, into it.
+//! All measured code is generic over the crate. The crate's calls are inlined into it, and it is never
+//! inlined itself.
 
 use crate::Here;
 use crate::common::{
@@ -14,21 +14,21 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// So many turns, and what they took.
+/// Runs so many turns, and returns the time.
 pub(crate) type Repeated = fn(&Here, u64) -> io::Result<Duration>;
 
-/// Runs a program that is fed, and gives what it wrote.
+/// Runs a program with input, and returns its output.
 pub(crate) type Program = fn(&Here, &'static [u8]) -> io::Result<Vec<u8>>;
 
 const SMALL: usize = 64 << 10;
-/// As much as everybody may ask for.
+/// The capacity that every user may set.
 pub(crate) const LARGE: u32 = 1 << 20;
-/// Of a large pipe, so that one side fills while the other drains.
+/// A part of a large pipe, so that one side fills while the other drains.
 const QUARTER: usize = LARGE as usize / 4;
 
 // ---------------------------------------------------------------- moving
 
-/// A pipe as it comes, by `write` and `read` of as much as it holds.
+/// A pipe by default, with `write` and `read` of its whole capacity.
 pub(crate) const fn plain<P: Pipes>() -> Move {
     Move {
         link: link::<P>,
@@ -41,29 +41,29 @@ pub(crate) const fn plain<P: Pipes>() -> Move {
     }
 }
 
-/// The same through a large pipe, by a quarter of it.
+/// The same through a large pipe, with a quarter of its capacity at a time.
 pub(crate) const fn large<P: Splices>() -> Move {
     Move { link: large_link::<P>, period: QUARTER, chunk: QUARTER, ..plain::<P>() }
 }
 
-/// Through a large pipe that gets the memory itself.
+/// Lends the memory itself to a large pipe.
 pub(crate) const fn lend<P: Splices>() -> Move {
     Move { source: lend_memory::<P>, period: LARGE as usize, ..large::<P>() }
 }
 
-/// From a file through a large pipe to another file.
+/// Splices a file through a large pipe to another file.
 pub(crate) const fn spliced<P: Splices>() -> Move {
     let sink = Sink::Null(splice_to_file::<P>);
     Move { source: splice_file::<P>, period: FILE, sink, ..large::<P>() }
 }
 
-/// The same through a pipe as it comes, by `io::copy`.
+/// The same through a pipe by default, with `io::copy`.
 pub(crate) const fn copied<P: Pipes<Reader: Read, Writer: Write>>() -> Move {
     let sink = Sink::Null(copy_to_file::<P>);
     Move { source: copy_file::<P>, period: FILE, sink, ..plain::<P>() }
 }
 
-/// With bytes that are made just before they are sent.
+/// The same with bytes that are made just before they are sent.
 pub(crate) const fn filled(work: Move, source: Source) -> Move {
     Move { source, ..work }
 }
@@ -212,7 +212,7 @@ fn copy_to_file<P: Pipes<Reader: Read>>(
 
 // ---------------------------------------------------------------- calls and exchanges
 
-/// A byte there, its successor back. The child answers until end of file.
+/// Sends a byte and receives its successor. The child replies until end of file.
 #[inline(never)]
 pub(crate) fn pingpong<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration> {
     on_one_cpu(|| exchange_bytes::<P>(turns))
@@ -250,7 +250,7 @@ fn exchange_bytes<P: Pipes>(turns: u64) -> io::Result<Duration> {
     Ok(elapsed)
 }
 
-/// Makes a pipe and drops it, so many times.
+/// Creates a pipe and drops it, so many times.
 #[inline(never)]
 pub(crate) fn pipe_close<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration> {
     let works = || {
@@ -267,8 +267,8 @@ pub(crate) fn pipe_close<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration>
     Ok(elapsed)
 }
 
-/// This process, and what it starts, have one CPU meanwhile: whether the scheduler puts a child on the CPU
-/// of its parent makes more of a difference than the crates do.
+/// Pins this process and its children to one CPU during the measurement: whether the scheduler puts a
+/// child on the CPU of its parent makes more of a difference than the crates.
 fn on_one_cpu<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let all = Cpus::allowed()?;
     all.each().next().expect("this process runs on one").stay()?;
@@ -277,7 +277,7 @@ fn on_one_cpu<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     result
 }
 
-/// Makes something and drops it, so many times.
+/// Creates a value and drops it, so many times.
 pub(crate) fn repeat<T>(turns: u64, make: impl Fn() -> io::Result<T>) -> io::Result<Duration> {
     let clock = Instant::now();
     for _ in 0..turns {
@@ -297,7 +297,7 @@ pub(crate) fn fork_wait<F: Forks>(_: &Here, turns: u64) -> io::Result<Duration> 
     on_one_cpu(|| repeat(turns, once))
 }
 
-/// Of a forked child, so that it is seen that it came so far.
+/// The exit code of a forked child, which shows that it ran to its end.
 const CODE: u8 = 7;
 
 #[inline(never)]
@@ -314,10 +314,10 @@ pub(crate) fn communicate<R: Runs>(_: &Here, fed: &'static [u8]) -> io::Result<V
     R::communicate("cat", fed)
 }
 
-/// How much a program in the role of [`WRITER`] writes.
+/// The number of bytes that a program in the role of [`WRITER`] writes.
 pub(crate) const WRITTEN: usize = 16 << 20;
 
-/// The argument by which this program is told to write.
+/// The argument that makes this program write.
 pub(crate) const WRITER: &str = "write-16-mib";
 
 #[inline(never)]

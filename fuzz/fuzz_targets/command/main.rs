@@ -1,9 +1,9 @@
-//! Random settings of a [`Command`], and a model of what its child has to find: arguments, environment,
-//! folder, descriptors by what they are, ids, limits, signals. The child is a program of this package
-//! that writes down what it does find. Where the model says that the start fails, it has to fail at
-//! that stage, with that error, and without a child.
+//! Random settings of a [`Command`], and a model of what its child must find: arguments,
+//! environment, folder, the files of its descriptors, ids, limits, signals. The child is a program
+//! of this package that reports what it finds. If the model predicts that the start fails, it must
+//! fail at that stage, with that error, and without a child.
 //!
-//! This process has afterwards the descriptors, the signals and the umask that it had before.
+//! Afterwards this process must have the same descriptors, signals and umask as before.
 #![no_main]
 
 mod model;
@@ -121,7 +121,7 @@ enum Id {
     Stay,
 }
 
-/// What is a folder of `PATH`, or a current one; those that are relative are below the world's.
+/// Folders of `PATH`, or current ones. Relative ones are below the world's.
 const FOLDERS: [&str; 8] = ["bin", "other", "", "closed", "file", "missing", "empty", "./bin/."];
 
 const RESOURCES: [Resource; 6] = [
@@ -155,7 +155,7 @@ fn text(bytes: &[u8]) -> &OsStr {
     OsStr::from_bytes(bytes)
 }
 
-/// One setting, on the command and on the model of its child.
+/// Applies one setting to the command and to the model of its child.
 fn apply(world: &World, command: &mut Command, model: &mut Model, setting: &Setting) {
     match setting {
         Setting::Arg0(bytes) => {
@@ -216,7 +216,7 @@ fn apply(world: &World, command: &mut Command, model: &mut Model, setting: &Sett
         }
         Setting::Rlimit(index, soft, hard) => {
             let index = usize::from(*index) % RESOURCES.len();
-            // Not above what it is, which takes privileges that not every root has.
+            // Not above its current value, which needs privileges that not every root has.
             let hard = u64::from(*hard).min(world.least_hard_limit);
             let limit = Rlimit::new((*soft).into(), hard);
             command.rlimit(RESOURCES[index], limit);
@@ -319,7 +319,7 @@ fn apply_ids_and_signals(
 }
 
 impl Id {
-    /// `Stay` is what the kernel takes for no change, and what is refused.
+    /// `Stay` is the value that means no change to the kernel, which the command rejects.
     fn number(self, world: &World) -> Option<u32> {
         match self {
             Self::Stay => Some(u32::MAX),
@@ -356,7 +356,11 @@ fuzz_target!(|case: Case| {
                     let (stdout, stderr) = (child.take_stdout(), child.take_stderr());
                     assert_eq!(child.wait().unwrap().code(), Some(42));
                     for end in [stdout, stderr].into_iter().flatten() {
-                        assert_eq!(end.read(&mut [0; 8]), Ok(0), "somebody else has the write end");
+                        assert_eq!(
+                            end.read(&mut [0; 8]),
+                            Ok(0),
+                            "another process has the write end"
+                        );
                     }
                     model.check(world, &Report::read(world), pid);
                 }
@@ -365,7 +369,7 @@ fuzz_target!(|case: Case| {
                     assert!(expected.contains(&told), "{told:?}, not {expected:?}");
                     assert!(world.is_report_empty(), "a program was started");
                 }
-                (answer, expected) => panic!("{answer:?}, not {expected:?}"),
+                (result, expected) => panic!("{result:?}, not {expected:?}"),
             }
         }
         drop(inheritable);

@@ -1,4 +1,4 @@
-//! What the child has to find, or why there has to be none.
+//! The model: what the child must find, or why the start must fail.
 
 use super::report::Report;
 use super::world::{World, descriptors};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const O_ACCMODE: u32 = 3;
 const O_CLOEXEC: u32 = 0o2_000_000;
 
-/// A descriptor as it is seen from outside: what it is open on, and how.
+/// A descriptor as other processes see it: what it is open on, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) identity: String,
@@ -56,7 +56,7 @@ pub(crate) struct Model {
     pub(crate) variables: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) folder: Option<PathBuf>,
     pub(crate) streams: [Stream; 3],
-    /// Number here, what it is, number there.
+    /// The number in this process, the file, and the number in the child.
     pub(crate) maps: Vec<(i32, Seen, i32)>,
     pub(crate) close_others: bool,
     pub(crate) session: bool,
@@ -71,14 +71,14 @@ pub(crate) struct Model {
     pub(crate) mask: u64,
     pub(crate) defaults: u64,
     pub(crate) needs_group: bool,
-    /// What the child gets that nobody asked for.
+    /// The descriptors that the child gets without being mapped.
     inherited: BTreeMap<i32, Seen>,
     ours: Ours,
-    /// What the pipes are whose other ends this process has.
+    /// The pipes whose other ends this process has.
     piped: [Option<String>; 3],
 }
 
-/// What of this process the child inherits.
+/// The state of this process that the child inherits.
 struct Ours {
     ignored: u64,
     umask: u32,
@@ -141,13 +141,13 @@ impl Model {
         }
     }
 
-    /// Looks at what is open here, just before the start.
+    /// Records the descriptors that are open in this process, just before the start.
     pub(crate) fn inherit(&mut self) {
         let all = descriptors().into_keys().map(|number| (number, Seen::at(number)));
         self.inherited = all.filter(|(_, seen)| seen.flags & O_CLOEXEC == 0).collect();
     }
 
-    /// The numbers that something is to be put at, with the number here if that is known.
+    /// Returns the numbers in the child that are mapped, with the number in this process if it is known.
     fn targets(&self) -> Vec<(Option<i32>, i32)> {
         let streams = (0..).zip(&self.streams);
         let set = streams.filter(|(_, stream)| !matches!(stream, Stream::Inherit));
@@ -157,7 +157,7 @@ impl Model {
         all
     }
 
-    /// At what and how the start has to fail, with whichever of these.
+    /// Returns the stages and errors with which the start must fail: any of these.
     pub(crate) fn failure(&self, world: &World) -> Option<Vec<(SpawnStage, Errno)>> {
         let leads = self.session || self.group == Some(0);
         let targets = self.targets();
@@ -193,7 +193,8 @@ impl Model {
         self.executable(&here).err().map(|errno| vec![(SpawnStage::Exec, errno)])
     }
 
-    /// A number that is too high. What lies in the way of others goes above the highest, first.
+    /// Returns how the start fails if a number is too high, or `None`. A descriptor in the way of
+    /// others is first moved above the highest number.
     fn failure_of_descriptors(
         &self,
         world: &World,
@@ -219,7 +220,7 @@ impl Model {
         Some(failures)
     }
 
-    /// The program that is executed, as the search has to find it from this folder.
+    /// Returns the program that is executed, as the search must find it from this folder.
     fn executable(&self, here: &Path) -> Result<PathBuf, Errno> {
         if self.program.is_empty() {
             return Err(Errno::ENOENT);
@@ -234,13 +235,13 @@ impl Model {
             match executable_at(&folder.join(OsStr::from_bytes(&self.program))) {
                 Err(Errno::EACCES) => result = Errno::EACCES,
                 Err(Errno::ENOENT | Errno::ENOTDIR) => {}
-                answer => return answer,
+                found => return found,
             }
         }
         Err(result)
     }
 
-    /// The ends of pipes that this process has got.
+    /// Records the ends of pipes that this process has got.
     pub(crate) fn check_ends(&mut self, child: &Child) {
         let identity = |fd: Option<i32>| fd.map(|number| Seen::at(number).identity);
         self.piped = [
@@ -319,7 +320,7 @@ impl Model {
             }
             let flags = there.unwrap().flags;
             assert_eq!((flags & O_ACCMODE, flags & O_CLOEXEC), (access, 0));
-            // Compared.
+            // Compared above.
             found.remove(&number);
             expected.remove(&number);
         }
@@ -359,7 +360,7 @@ impl Model {
     }
 
     fn check_limits(&self, report: &Report) {
-        // The last of each resource holds.
+        // The last limit of each resource applies.
         for (index, (resource, limit)) in self.limits.iter().enumerate() {
             if self.limits[index + 1..].iter().any(|(later, _)| later == resource) {
                 continue;

@@ -1,4 +1,4 @@
-//! What a child has written down about itself.
+//! The report that a child has written about itself.
 
 use super::model::Seen;
 use super::world::World;
@@ -13,7 +13,7 @@ impl Report {
         Self { text: world.read_report() }
     }
 
-    /// All lines that begin with this word, without it.
+    /// Returns all lines that begin with this word, without it.
     fn lines<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a str> {
         self.text.lines().filter_map(move |line| line.strip_prefix(word)?.strip_prefix(' '))
     }
@@ -27,7 +27,7 @@ impl Report {
         self.text.lines().find_map(|line| line.strip_prefix(word)).unwrap().trim()
     }
 
-    /// The words of a line of `/proc/self/status` behind its name.
+    /// Returns the words of a line of `/proc/self/status` after its name.
     pub(crate) fn status(&self, name: &str) -> Vec<&str> {
         let line = self.lines("status").find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.unwrap_or_else(|| panic!("no {name} in {}", self.text)).split_whitespace().collect()
@@ -37,13 +37,13 @@ impl Report {
         u64::from_str_radix(self.status(name)[0], 16).unwrap()
     }
 
-    /// Soft and hard limit, as the kernel writes them.
+    /// Returns soft and hard limit, as the kernel writes them.
     pub(crate) fn limit(&self, name: &str) -> Vec<&str> {
         let line = self.lines("limits").find_map(|line| line.strip_prefix(name));
         line.unwrap_or_else(|| panic!("no {name} in {}", self.text)).split_whitespace().collect()
     }
 
-    /// Strings that end with a NUL each.
+    /// Returns strings that each end with a NUL.
     pub(crate) fn strings(&self, word: &str) -> Vec<Vec<u8>> {
         let digits = self.text.lines().find_map(|line| line.strip_prefix(word)).unwrap().trim();
         let bytes: Vec<u8> = digits
@@ -65,7 +65,7 @@ impl Report {
         self.lines("fd").map(parse).collect()
     }
 
-    /// The numbered fields of `/proc/self/stat`, counted as in its manual.
+    /// Returns a field of `/proc/self/stat`, with the number of its manual page.
     pub(crate) fn stat(&self, field: usize) -> i64 {
         let (_, rest) = self.line("stat").rsplit_once(") ").unwrap();
         rest.split(' ').nth(field - 3).unwrap().parse().unwrap()

@@ -1,9 +1,9 @@
-//! What all cases share: folders with programs, and what this process is.
+//! The world that all cases share: folders with programs, and the state of this process.
 //!
 //! # Safety
 //!
-//! This file is trusted with calls that take integers or fill a struct, with owning the descriptor that
-//! one of them makes, and with changing the environment before anybody looks at it.
+//! This file is trusted with calls that take integers or fill a struct, with owning the descriptor
+//! that one of them creates, and with changing the environment before any other code reads it.
 #![allow(unsafe_code, reason = "calls for which std has no function")]
 
 use super::{FOLDERS, Program, Source};
@@ -22,20 +22,20 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// The file's name, which is nobody else's.
+/// The file's name, which is unique.
 const CHILD: &str = "rawpipe-fuzz-child";
 
 pub(crate) struct World {
     folder: PathBuf,
     pub(crate) may_change_ids: bool,
     pub(crate) group: i32,
-    /// How many descriptors this process may have.
+    /// The limit on descriptors of this process.
     pub(crate) limit: i32,
-    /// The least of the hard limits on what the cases change.
+    /// The smallest hard limit of the resources that the cases change.
     pub(crate) least_hard_limit: u64,
 }
 
-/// What this process has that a start might leave changed.
+/// The state of this process that a start might change.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct State {
     fds: BTreeMap<i32, PathBuf>,
@@ -50,12 +50,12 @@ impl World {
 
     fn new(above: &Path) -> Self {
         const SIG_IGN: usize = 1;
-        // The child is to inherit these, or not. (SIGPIPE is as in programs with a `main` of Rust.)
+        // The child inherits these, or does not. (SIGPIPE is as in programs with a `main` of Rust.)
         for ignored in [10, 13, 34, 64] {
             signal(ignored, SIG_IGN);
         }
-        // Of the machine's own folders, some may be closed to other users.
-        // SAFETY: the only other thread is the fuzzer's, which looks at how much memory there is.
+        // Some of the machine's own folders may be closed to other users.
+        // SAFETY: the only other thread is the fuzzer's, which checks the use of memory.
         unsafe { std::env::set_var("PATH", "/usr/bin:/bin") };
         let folder = above.join(format!("rawpipe-fuzz-{}", std::process::id()));
         for name in ["bin", "other", "closed", "empty"] {
@@ -91,7 +91,7 @@ impl World {
     pub(crate) fn path_variable(&self, indices: &[u8]) -> Vec<u8> {
         let folders = indices.iter().take(12).map(|&index| {
             let folder = FOLDERS[usize::from(index) % FOLDERS.len()];
-            // The rest of the index says whether it is relative to the child's folder.
+            // The rest of the index decides whether it is relative to the child's folder.
             if index >= 128 || folder.is_empty() {
                 folder.as_bytes().to_vec()
             } else {
@@ -101,7 +101,7 @@ impl World {
         folders.collect::<Vec<_>>().join(&b':')
     }
 
-    /// A program as it is given, and whether it can be.
+    /// Returns a program as it is passed to the command, and whether that is possible.
     pub(crate) fn program(&self, program: Program) -> (Vec<u8>, bool) {
         let path = |place: &str| self.folder.join(place).as_os_str().as_bytes().to_vec();
         let name = match program {
@@ -120,7 +120,7 @@ impl World {
         (name, invalid)
     }
 
-    /// A new descriptor at this number or the next one that is free, close-on-exec.
+    /// Opens a descriptor at this number or the next free one, close-on-exec.
     pub(crate) fn open(&self, source: Source, at: u8) -> OwnedFd {
         let file = self.folder.join("file");
         let fd: OwnedFd = match source {
@@ -134,7 +134,7 @@ impl World {
         const F_DUPFD_CLOEXEC: i32 = 1030;
         let number = fcntl(fd.as_raw_fd(), F_DUPFD_CLOEXEC, i32::from(at % 64));
         assert!(number >= 0);
-        // SAFETY: made by the line above, and nobody else's.
+        // SAFETY: created on the line above, and without another owner.
         unsafe { OwnedFd::from_raw_fd(number) }
     }
 
@@ -159,24 +159,24 @@ impl World {
         let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         let kept = ["Sig", "Shd", "Umask", "Uid", "Gid", "Groups"];
         let lines = status.lines().filter(|line| kept.iter().any(|start| line.starts_with(start)));
-        // How many signals are queued is the business of all processes of the user.
+        // The number of queued signals depends on all processes of the user.
         let status = lines.filter(|line| !line.starts_with("SigQ")).map(str::to_owned).collect();
         State { fds, status }
     }
 }
 
-/// The open descriptors, and what they are.
+/// Returns the open descriptors, and what they are open on.
 pub(crate) fn descriptors() -> BTreeMap<i32, PathBuf> {
     let numbers: Vec<i32> = fs::read_dir("/proc/self/fd")
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
         .collect();
-    // The listing had one of its own, which is closed now.
+    // The listing itself had a descriptor, which is closed now.
     let named = |fd| Some((fd, fs::read_link(format!("/proc/self/fd/{fd}")).ok()?));
     numbers.into_iter().filter_map(named).collect()
 }
 
-/// So that the numbers above it are in reach, and a table up to it is small.
+/// Lowers the limit, so that cases can use numbers above it, and a table up to it is small.
 fn lower_limit_of_descriptors() -> i32 {
     const PRLIMIT64: usize = if cfg!(target_arch = "x86_64") { 302 } else { 261 };
     const RLIMIT_NOFILE: usize = 7;
@@ -187,8 +187,8 @@ fn lower_limit_of_descriptors() -> i32 {
     let limit = [SOFT, hard];
     let place = (&raw const limit).expose_provenance();
     // SAFETY: reads the two words at the place given.
-    let answer = unsafe { rawpipe::raw::syscall4(PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
-    assert_eq!(answer, 0);
+    let result = unsafe { rawpipe::raw::syscall4(PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
+    assert_eq!(result, 0);
     i32::try_from(SOFT).unwrap()
 }
 

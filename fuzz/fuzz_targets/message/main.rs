@@ -1,9 +1,9 @@
-//! Any bytes, in any pieces, through a pipe to a [`Receiver`], and what a [`Sender`] puts between them;
-//! beside a decoder of a few lines that was written from the documentation.
+//! Any bytes, in any pieces, through a pipe to a [`Receiver`], with messages of a [`Sender`]
+//! between them. The model is a decoder of a few lines that was written from the documentation.
 //!
-//! After each operation the pipe holds as many bytes as the model says, so that the receiver has read
-//! as far as it had to and no further; every answer is the model's; and nothing was allocated that was
-//! not announced by a message within the limit.
+//! After each operation the pipe holds as many bytes as in the model, so the receiver has read as
+//! many as it needs and no more. Every result equals the model's. Memory was allocated only as
+//! announced by a message within the limit.
 #![no_main]
 
 mod memory;
@@ -27,7 +27,7 @@ use std::time::Duration;
 struct Case {
     reader_nonblocking: bool,
     writer_nonblocking: bool,
-    /// The capacity of the pipe is so many times doubled from one page.
+    /// How many times the capacity of the pipe is doubled, from one page.
     doubled: u8,
     receiver_limit: Limit,
     sender_limit: Limit,
@@ -52,9 +52,9 @@ enum Operation {
     Header(u64),
     /// A header that announces about as much as the limit.
     HeaderNearLimit(i8),
-    /// So many of the bytes that come next are put into the pipe.
+    /// So many of the next bytes are written to the pipe.
     Feed(u16),
-    /// All of them, as far as there is room.
+    /// All next bytes for which there is room are written.
     FeedAll,
     Send(Vec<u16>),
     Recv,
@@ -70,7 +70,7 @@ struct Link {
     sender_limit: usize,
     torn: bool,
     decoder: Decoder,
-    /// What comes next on the wire and is not in the pipe yet.
+    /// The next bytes on the wire, which are not in the pipe yet.
     coming: VecDeque<u8>,
     next: u8,
 }
@@ -92,7 +92,7 @@ fn capacity(doubled: u8) -> Capacity {
     Capacity::Bytes(4096 << (doubled % 6))
 }
 
-/// What can be done at once, and no waiting.
+/// A deadline that has passed: no waiting.
 fn now() -> Deadline {
     Deadline::after(Duration::ZERO)
 }
@@ -166,7 +166,7 @@ impl Link {
         }
     }
 
-    /// Puts bytes into the pipe: all that it takes at once.
+    /// Writes as many bytes to the pipe as it takes without waiting.
     fn feed(&mut self, most: usize) {
         let (Some(sender), Some(_)) = (&self.sender, &self.receiver) else { return };
         let wanted = most.min(self.coming.len());
@@ -200,17 +200,17 @@ impl Link {
         };
         let before = self.decoder.unread();
         let fits = before == 0 && wire.len() <= rawpipe::pipe::capacity(&*sender).unwrap();
-        // It may wait only where it will not.
-        let answer = if fits || expected.is_some() && wire.len() % 2 == 0 {
+        // Calls that may wait are used only if they will not.
+        let result = if fits || expected.is_some() && wire.len() % 2 == 0 {
             sender.send(&parts)
         } else {
             sender.send_deadline(&parts, now())
         };
         if let Some(expected) = expected {
-            return assert_eq!(answer, expected);
+            return assert_eq!(result, expected);
         }
         let there = rawpipe::pipe::available(&*sender).unwrap() - before;
-        match answer {
+        match result {
             Ok(()) => assert_eq!(there, wire.len()),
             Err(error) => {
                 assert_eq!(error, MessageError::Io(Errno::ETIMEDOUT));
@@ -227,16 +227,16 @@ impl Link {
         let Some(receiver) = &mut self.receiver else { return };
         let refused = self.decoder.refuses();
         let expected = self.decoder.recv(memory::MOST);
-        let (answer, requested) = requested_by(|| match expected {
+        let (result, requested) = requested_by(|| match expected {
             Answer::NotYet => receiver.recv_deadline(now()),
             _ if self.next % 2 == 0 => receiver.recv_deadline(now()),
             _ => receiver.recv(),
         });
-        match (&expected, &answer) {
+        match (&expected, &result) {
             (Answer::Message(bytes), Ok(Some(received))) => assert!(bytes == received),
             (Answer::End, Ok(None)) => {}
             (expected, Err(error)) => assert_eq!(expected.error(), Some(*error)),
-            _ => panic!("{expected:?}, not {answer:?}"),
+            _ => panic!("{expected:?}, not {result:?}"),
         }
         if refused || self.decoder.refuses() {
             assert_eq!(requested, 0);
@@ -250,18 +250,18 @@ impl Link {
         let Some(receiver) = &mut self.receiver else { return };
         let mut buf = vec![0; len];
         let expected = self.decoder.recv_into(len);
-        let (answer, requested) = requested_by(|| match expected {
+        let (result, requested) = requested_by(|| match expected {
             Answer::NotYet => receiver.recv_into_deadline(&mut buf, now()),
             _ if self.next % 2 == 0 => receiver.recv_into_deadline(&mut buf, now()),
             _ => receiver.recv_into(&mut buf),
         });
-        match (&expected, &answer) {
+        match (&expected, &result) {
             (Answer::Message(bytes), Ok(Some(received))) => assert!(bytes == &buf[..*received]),
             (Answer::End, Ok(None)) => {}
             (expected, Err(error)) => assert_eq!(expected.error(), Some(*error)),
-            _ => panic!("{expected:?}, not {answer:?}"),
+            _ => panic!("{expected:?}, not {result:?}"),
         }
-        // A part of a message is kept in a vector, which grows to its double.
+        // A part of a message is kept in a vector, which doubles when it grows.
         let most = if self.decoder.has_part() { (2 * len).max(8) } else { 0 };
         assert!(requested <= most, "{requested} bytes of memory");
         self.next = self.next.wrapping_add(1);
@@ -270,7 +270,7 @@ impl Link {
     fn close_reader(&mut self) {
         let Some(receiver) = self.receiver.take() else { return };
         match receiver.into_inner() {
-            // Between two messages nothing of the stream is lost with the receiver.
+            // Between two messages, dropping the receiver loses no byte of the stream.
             Ok(reader) => {
                 assert!(!self.decoder.is_within_message());
                 let mut rest = vec![0; self.decoder.unread()];

@@ -1,27 +1,27 @@
-//! The memory of this program: how much a call has asked for at once, and a bound above which there is
-//! none.
+//! The memory of this program: the largest request of a call, and a limit above which requests
+//! fail.
 //!
 //! # Safety
 //!
-//! This file is trusted to pass on what it is asked for, to the system's allocator.
+//! This file is trusted to pass requests on unchanged to the system's allocator.
 #![allow(unsafe_code, reason = "an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// More than this at once is refused while a call is watched.
+/// A larger request fails while a call is watched.
 pub(crate) const MOST: usize = 4 << 20;
 
 static WATCHED: AtomicBool = AtomicBool::new(false);
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
-/// Runs a call and returns the largest size of memory that it has asked for and got.
+/// Runs a call, and returns the largest size of memory that it has requested and got.
 pub(crate) fn requested_by<T>(call: impl FnOnce() -> T) -> (T, usize) {
     LARGEST.store(0, Ordering::Relaxed);
     WATCHED.store(true, Ordering::Relaxed);
-    let answer = call();
+    let result = call();
     WATCHED.store(false, Ordering::Relaxed);
-    (answer, LARGEST.load(Ordering::Relaxed))
+    (result, LARGEST.load(Ordering::Relaxed))
 }
 
 struct Watch;
@@ -29,7 +29,7 @@ struct Watch;
 #[global_allocator]
 static ALLOCATOR: Watch = Watch;
 
-/// Whether so much may be had.
+/// Returns whether a request of this size may succeed.
 fn granted(size: usize) -> bool {
     if !WATCHED.load(Ordering::Relaxed) {
         return true;
@@ -41,7 +41,7 @@ fn granted(size: usize) -> bool {
     granted
 }
 
-// SAFETY: the system's allocator, or null, which means that there is no memory.
+// SAFETY: returns memory of the system's allocator, or null, which means that none is available.
 unsafe impl GlobalAlloc for Watch {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if granted(layout.size()) {

@@ -4,12 +4,12 @@ use rawpipe::Errno;
 use rawpipe::message::MessageError;
 use std::collections::VecDeque;
 
-/// What a receiving call has to answer.
+/// The expected result of a receiving call.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Message(Vec<u8>),
     End,
-    /// Nothing yet: the deadline passes.
+    /// No message yet: the deadline passes.
     NotYet,
     TooLong(u64),
     BufferTooShort(usize),
@@ -32,10 +32,10 @@ impl Answer {
 
 pub(crate) struct Decoder {
     limit: usize,
-    /// What is in the pipe.
+    /// The bytes in the pipe.
     pipe: VecDeque<u8>,
     closed: bool,
-    /// What was taken out of it and is not a whole message yet, the header included.
+    /// The bytes that were read from it and are not a whole message yet, including the header.
     taken: Vec<u8>,
     /// The length of the message that the last call was about.
     last_len: usize,
@@ -70,7 +70,7 @@ impl Decoder {
         !self.taken.is_empty()
     }
 
-    /// Whether a part of a message's body was taken.
+    /// Returns whether a part of a message's body was read.
     pub(crate) fn has_part(&self) -> bool {
         self.taken.len() > 8
     }
@@ -79,19 +79,19 @@ impl Decoder {
         self.last_len
     }
 
-    /// Whether the message that was begun is too long.
+    /// Returns whether the current message is too long.
     pub(crate) fn refuses(&self) -> bool {
         matches!(self.announced(), Some(Err(_)))
     }
 
-    /// The length in the header, if that is there; as an error if it is above the limit.
+    /// Returns the length in the header, if that was read, or an error if it exceeds the limit.
     fn announced(&self) -> Option<Result<usize, u64>> {
         let header = self.taken.get(..8)?;
         let len = header.iter().rev().fold(0, |len, byte| len << 8 | u64::from(*byte));
         Some(if len > self.limit as u64 { Err(len) } else { Ok(usize::try_from(len).unwrap()) })
     }
 
-    /// Takes bytes out of the pipe until there are `len`; whether they are there.
+    /// Reads bytes from the pipe until there are `len`, and returns whether there are.
     fn take_up_to(&mut self, len: usize) -> bool {
         while self.taken.len() < len {
             match self.pipe.pop_front() {
@@ -121,8 +121,8 @@ impl Decoder {
             None => unreachable!("the header is there"),
         };
         self.last_len = len;
-        if let Some(answer) = room(len) {
-            return answer;
+        if let Some(result) = room(len) {
+            return result;
         }
         if !self.take_up_to(8 + len) {
             return self.short();
@@ -130,7 +130,7 @@ impl Decoder {
         Answer::Message(std::mem::take(&mut self.taken).split_off(8))
     }
 
-    /// With so much memory.
+    /// Receives a message into memory of this size.
     pub(crate) fn recv(&mut self, memory: usize) -> Answer {
         self.message(|len| (len > memory).then_some(Answer::NoMemory))
     }

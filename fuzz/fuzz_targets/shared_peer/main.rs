@@ -1,10 +1,10 @@
-//! A half of a shared pair beside a peer that stores any words, in the control words and in the ring, and
-//! rings at any moment, between the calls of the half. The pair is one of `build`, one for two programs, or
+//! A half of a shared pair with a peer that stores any words, in the control words and in the ring, and
+//! rings at any time between the calls of the half. The pair is one of `build`, one for two programs, or
 //! one that was adopted from another program. In the first kind both halves are disturbed.
 //!
-//! Each call answers with bytes within the ring, or with an error that its documentation names, and never
-//! panics; a half that has failed with `EPROTO` fails so for good. When the peer is gone, calls that wait
-//! without a deadline come to an end.
+//! Each call returns bytes within the ring, or an error that its documentation names, and never panics.
+//! A half that has failed with `EPROTO` fails with it from then on. After the peer is gone, calls that
+//! wait without a deadline return.
 #![no_main]
 
 #[allow(dead_code, reason = "the tests of the crate need more of it")]
@@ -24,7 +24,7 @@ struct Case {
     chunk: u16,
     /// The ring has one or two pages.
     large: bool,
-    /// Before another program's half is adopted.
+    /// Stores before another program's half is adopted.
     before: Vec<Store>,
     operations: Vec<Operation>,
 }
@@ -84,7 +84,7 @@ fn store(world: &World, ring: usize, what: Store) {
     }
 }
 
-/// Which errors a call may answer with, after earlier answers of the same half.
+/// The errors that a call may return, after earlier results of the same half.
 struct Half {
     broken: bool,
 }
@@ -99,7 +99,7 @@ impl Half {
     }
 
     fn works(&self) {
-        assert!(!self.broken, "an answer after EPROTO");
+        assert!(!self.broken, "a success after EPROTO");
     }
 }
 

@@ -1,8 +1,8 @@
-//! The pair, the peer that disturbs it, and where what is lent must lie.
+//! The pair, the peer that disturbs it, and the ranges in which lent bytes must lie.
 //!
 //! # Safety
 //!
-//! This file is trusted with nothing: it adopts a writer whose ring no other process writes to.
+//! This file upholds no invariant of its own: it adopts a writer whose ring no other process writes to.
 #![allow(unsafe_code, reason = "a writer of another program")]
 
 use crate::outside::Outside;
@@ -34,7 +34,7 @@ enum Reader {
     Copies(SharedCopier),
 }
 
-/// By what words are stored and bells are rung.
+/// The means by which the peer stores words and rings bells.
 enum Peer {
     Mapped(Outside),
     /// The control words, the ring if it can be written to, and the bell.
@@ -45,13 +45,13 @@ pub(crate) struct World {
     reader: Option<Reader>,
     writer: Option<SharedWriter>,
     peer: Option<Peer>,
-    /// The half that was passed on, where the disturbed one is that which was adopted.
+    /// The half that was passed on, if the disturbed one is the adopted half.
     _other: Option<SharedCopier>,
     rings: Vec<Range<usize>>,
     chunk: usize,
 }
 
-/// Where files in memory of that name are mapped.
+/// Returns the ranges where files in memory of that name are mapped.
 fn ranges() -> Vec<Range<usize>> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let rings = maps.lines().filter(|line| line.contains("/memfd:rawpipe-ring"));
@@ -73,7 +73,7 @@ fn files(parts: [OwnedFd; 4], writable: bool) -> Peer {
 }
 
 impl World {
-    /// `None` if the half was not adopted.
+    /// Returns `None` if the half was not adopted.
     pub(crate) fn new(
         kind: Kind,
         chunk: usize,
@@ -106,7 +106,7 @@ impl World {
                 let kept = copies(&parts);
                 world._other = Some(other);
                 world.peer = Some(files(kept, !writes));
-                // The reader of the pair has been made: its state is the peer's to say.
+                // The reader of the pair exists, so the peer may set its state.
                 world.store(crate::outside::CONTROL[2], 0);
                 before(&world);
                 world.adopt(parts, writes)?;
@@ -183,23 +183,23 @@ impl World {
             Some(deadline) => writer.chunk_deadline(deadline),
             None => writer.try_chunk(),
         };
-        let answer = lent.map(|lent| {
+        let result = lent.map(|lent| {
             assert!(lent.len() == self.chunk || self._other.is_some());
             assert!(self.is_within(lent), "outside the ring");
             lent.fill(7);
         });
         self.writer = Some(writer);
-        Some(answer)
+        Some(result)
     }
 
     pub(crate) fn send(&mut self, len: usize) -> Option<Result<()>> {
         Some(self.writer.as_mut()?.send(len))
     }
 
-    /// Without a deadline it does not wait. Whether there was a record.
+    /// Without a deadline it does not wait. Returns whether a record was available.
     pub(crate) fn receive(&mut self, until: Option<Deadline>, short: bool) -> Option<Result<bool>> {
         let mut reader = self.reader.take()?;
-        let answer = match &mut reader {
+        let result = match &mut reader {
             Reader::Lends(reader) => {
                 let record = match until {
                     Some(deadline) => reader.recv_deadline(deadline),
@@ -223,7 +223,7 @@ impl World {
             }
         };
         self.reader = Some(reader);
-        Some(answer)
+        Some(result)
     }
 
     /// Leaks a record.
@@ -233,7 +233,7 @@ impl World {
         }
     }
 
-    /// Where it does not wait.
+    /// Consumes bytes of a record, if one is available without waiting.
     pub(crate) fn consume(&mut self, amount: usize) {
         let Some(Reader::Lends(mut reader)) = self.reader.take() else { return };
         if matches!(reader.try_recv().map(mem::forget), Ok(())) {
@@ -242,8 +242,8 @@ impl World {
         self.reader = Some(Reader::Lends(reader));
     }
 
-    /// The peer is gone: waits come to their end. What it has stored for a position is looked at when the
-    /// half has come to where it was, so that it may be a ring further on by then.
+    /// Drops the peer and checks that waits end. The half checks a position that the peer has stored
+    /// when it reaches the previous one, so it may be a ring further by then.
     pub(crate) fn end(mut self, ring: usize) {
         let most = 2 * ring / 16 + 2;
         if let Some(Peer::Files(..)) = self.peer {

@@ -1,4 +1,4 @@
-//! The pages of a `ChunkWriter`, in its pipe and in a second one behind it.
+//! The pages of a `ChunkWriter`, in its pipe and in a second one after it.
 
 use super::ends::{Pattern, capacity};
 use arbitrary::Arbitrary;
@@ -31,7 +31,7 @@ enum Means {
 
 #[derive(Arbitrary, Debug)]
 enum Operation {
-    /// A new chunk, filled in this part.
+    /// A new chunk, of which this part is filled.
     Chunk {
         from: u32,
         len: u32,
@@ -45,7 +45,7 @@ enum Operation {
     /// Passed on to the second pipe.
     Splice(u32),
     Tee(u32),
-    /// Passed on to nowhere.
+    /// Passed on to `/dev/null`.
     SpliceAway(u32),
     ReadSecond(u32),
     SetCapacity(u8),
@@ -60,9 +60,9 @@ struct State {
     read_chunk: usize,
     queue: VecDeque<u8>,
     second_queue: VecDeque<u8>,
-    /// What is in the chunk that is lent, and how much of it was sent.
+    /// The contents of the lent chunk, and how much of it was sent.
     lent: Option<(Vec<u8>, usize)>,
-    /// What chunks were when they were given back.
+    /// The contents of chunks when they were given back.
     before: Vec<Vec<u8>>,
     pattern: Pattern,
 }
@@ -88,7 +88,7 @@ pub(crate) fn run(chunks: &Chunks) {
     };
     let writer = match builder.build(writer) {
         Ok(writer) => writer,
-        // A mechanism that this kernel does not have.
+        // A mechanism that this kernel lacks.
         Err(errno) => return assert!(chunks.mechanism.is_some(), "{errno}"),
     };
     let reader = ChunkReader::builder().chunk(read_chunk).wait(wait).build(reader).unwrap();
@@ -113,9 +113,9 @@ pub(crate) fn run(chunks: &Chunks) {
     state.finish();
 }
 
-/// A count, or 0 for `EAGAIN`, which is the only error here.
-fn count(answer: rawpipe::Result<usize>) -> usize {
-    answer.unwrap_or_else(|errno| {
+/// Returns the count, or 0 for `EAGAIN`, which is the only possible error.
+fn count(result: rawpipe::Result<usize>) -> usize {
+    result.unwrap_or_else(|errno| {
         assert_eq!(errno, Errno::EAGAIN);
         0
     })
@@ -123,7 +123,7 @@ fn count(answer: rawpipe::Result<usize>) -> usize {
 
 impl State {
     fn apply(&mut self, operation: &Operation) {
-        // With this rule pages may be passed on only to where nobody looks at them.
+        // With this rule pages may be passed on only to a sink that does not look at them.
         let passes_on = self.writer.reuse() == Reuse::Never;
         match operation {
             Operation::Chunk { from, len } => self.lend(*from as usize, *len as usize),
@@ -215,15 +215,15 @@ impl State {
     }
 
     fn send(&mut self, len: usize) {
-        let answer = self.writer.send(len);
+        let result = self.writer.send(len);
         let Some((chunk, done)) = &mut self.lent else {
             if len > 0 {
-                let stopped = answer.unwrap_err();
+                let stopped = result.unwrap_err();
                 assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EINVAL)));
             }
             return;
         };
-        match answer {
+        match result {
             Ok(()) => {
                 assert!(len <= chunk.len() - *done);
                 self.queue.extend(&chunk[*done..*done + len]);
@@ -245,7 +245,7 @@ impl State {
     }
 
     fn finish(mut self) {
-        // What was sent stays as it is when the writer is gone.
+        // Bytes that were sent stay unchanged after the writer is gone.
         drop(self.writer);
         loop {
             let bytes = self.reader.read_chunk().unwrap();

@@ -1,8 +1,8 @@
-//! The descriptors to transfer from and to, each with what the model knows of it.
+//! The sources and sinks of transfers, each with its state in the model.
 //!
 //! # Safety
 //!
-//! This file is trusted with the number of a new file in memory, which nobody else has.
+//! This file is trusted with the number of a new file in memory, which has no other owner.
 #![allow(unsafe_code, reason = "memfd_create, for which std has no function")]
 
 use arbitrary::Arbitrary;
@@ -51,15 +51,15 @@ pub(crate) enum To {
     Sealed,
 }
 
-/// Files are no longer than that, for speed.
+/// The most bytes of a file, for speed.
 const LONGEST: usize = 300_000;
 
-/// A capacity from one page on.
+/// A capacity of one page or more.
 pub(crate) fn capacity(doubled: u8) -> Capacity {
     Capacity::Bytes(4096 << (doubled % 7))
 }
 
-/// Bytes that are not the same at any two places near each other.
+/// Returns bytes that differ at any two nearby positions.
 pub(crate) struct Pattern(u32);
 
 impl Pattern {
@@ -76,7 +76,7 @@ impl Pattern {
     }
 }
 
-/// A nameless file in memory.
+/// Creates a nameless file in memory.
 pub(crate) fn memory() -> File {
     const MEMFD_CREATE: usize = if cfg!(target_arch = "x86_64") { 319 } else { 279 };
     const MFD_CLOEXEC: usize = 1;
@@ -86,15 +86,15 @@ pub(crate) fn memory() -> File {
     let number = unsafe { raw::syscall2(MEMFD_CREATE, name, MFD_CLOEXEC | MFD_ALLOW_SEALING) };
     let number = i32::try_from(number).unwrap();
     assert!(number >= 0);
-    // SAFETY: made by the call above, and nobody else's.
+    // SAFETY: created by the call above, and without another owner.
     unsafe { File::from_raw_fd(number) }
 }
 
-/// A nameless file in the folder for temporary files.
+/// Creates a nameless file in the folder for temporary files.
 fn disk() -> File {
     const O_TMPFILE: i32 = 0o20_000_000;
     let folder = std::env::temp_dir();
-    // The bit for a folder that belongs to it differs between architectures.
+    // The bit for a folder that is part of the flag differs between architectures.
     let flags = O_TMPFILE | if cfg!(target_arch = "x86_64") { 0o200_000 } else { 0o40_000 };
     match File::options().read(true).write(true).custom_flags(flags).open(folder) {
         Ok(file) => file,
@@ -108,7 +108,7 @@ fn filled(file: File, contents: &[u8], position: u64) -> File {
     file
 }
 
-/// As it is open already, in another way.
+/// Opens an open file again, in another mode.
 fn reopened(file: &impl AsRawFd, how: &std::fs::OpenOptions) -> File {
     how.open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap()
 }
@@ -116,9 +116,9 @@ fn reopened(file: &impl AsRawFd, how: &std::fs::OpenOptions) -> File {
 pub(crate) struct Source {
     pub(crate) kind: From,
     pub(crate) fd: OwnedFd,
-    /// Where more can be written to be read from it.
+    /// The descriptor that supplies it with more bytes.
     feeder: Option<OwnedFd>,
-    /// What it will give.
+    /// The bytes that can be read from it.
     pub(crate) content: VecDeque<u8>,
     /// The length of a file.
     len: u64,
@@ -186,7 +186,7 @@ impl Source {
         matches!(self.kind, From::Zero)
     }
 
-    /// Whether it has nothing more to give, ever, unless it is fed.
+    /// Returns whether it will supply no more bytes, unless it is fed.
     pub(crate) fn has_ended(&self) -> bool {
         let ends = match self.kind {
             From::Pipe { .. } | From::Stream => self.feeder.is_none(),
@@ -202,7 +202,7 @@ impl Source {
 
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
-            return; // an empty datagram would be taken for the end
+            return; // an empty datagram would count as the end
         }
         if self.is_file() {
             let file = File::from(self.fd.try_clone().unwrap());
@@ -224,7 +224,7 @@ impl Source {
         self.feeder = None;
     }
 
-    /// What it has given, of which the model knows that it was next.
+    /// Removes the bytes that were read, which are the next ones of the model.
     pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         if self.is_endless() {
             return vec![0; count];
@@ -233,14 +233,14 @@ impl Source {
         self.content.drain(..count).collect()
     }
 
-    /// The part of a file that was given already is written over.
+    /// Overwrites the part of a file that was already read.
     pub(crate) fn rewrite(&mut self) {
         let file = File::from(self.fd.try_clone().unwrap());
         let given = usize::try_from(self.len).unwrap() - self.content.len();
         file.write_all_at(&vec![b'#'; given], 0).unwrap();
     }
 
-    /// What is left in it is what the model says.
+    /// Checks that the remaining bytes are those of the model.
     pub(crate) fn check(&self) {
         match self.kind {
             From::Pipe { .. } | From::Stream => {
@@ -256,7 +256,7 @@ impl Source {
         }
     }
 
-    /// What can be read from it at once is what the model says.
+    /// Checks that the bytes that can be read without waiting are those of the model.
     pub(crate) fn finish(mut self) {
         if !matches!(self.kind, From::Pipe { .. } | From::Stream | From::Datagram) {
             return;
@@ -276,18 +276,18 @@ impl Source {
 pub(crate) struct Sink {
     pub(crate) kind: To,
     pub(crate) fd: OwnedFd,
-    /// Where what arrives can be read.
+    /// The descriptor from which arrived bytes are read.
     drain: Option<OwnedFd>,
-    /// What has arrived and was not read there.
+    /// The bytes that have arrived and were not read.
     pub(crate) queue: VecDeque<u8>,
-    /// What has to be in a file.
+    /// The expected contents of a file.
     image: Vec<u8>,
     position: usize,
     /// The sum of what was written to an event.
     sum: u64,
-    /// Nobody reads any more.
+    /// The reader is gone.
     pub(crate) gone: bool,
-    /// What does not fit into a buffer is lost, of a packet.
+    /// The bytes of a packet that do not fit into a buffer are lost.
     pub(crate) packets: bool,
 }
 
@@ -350,7 +350,7 @@ impl Sink {
         Self { kind, fd, drain, queue, image, position, sum: 0, gone: false, packets }
     }
 
-    /// Whether all that is written to it is taken at once, or refused at once.
+    /// Returns whether every write to it succeeds or fails without waiting.
     pub(crate) fn never_waits(&self) -> bool {
         !matches!(self.kind, To::Pipe { .. } | To::Stream | To::Datagram | To::Event)
     }
@@ -402,7 +402,8 @@ impl Sink {
         if self.is_file() || most == 0 {
             return;
         }
-        // All of a datagram, or its rest is lost; and at once all that there is of a packet pipe.
+        // A datagram must be read whole, or the remaining bytes are lost. One read takes everything
+        // from a packet pipe.
         let mut buf = vec![0; if datagrams || self.packets { 300_000 } else { most }];
         match io::read(drain, &mut buf) {
             Ok(count) => {
@@ -422,7 +423,7 @@ impl Sink {
         }
     }
 
-    /// Nobody reads any more what is in it, or what comes.
+    /// Reads everything that has arrived, and closes the reader.
     pub(crate) fn close_drain(&mut self) {
         if matches!(self.kind, To::Pipe { .. } | To::Stream | To::Datagram) {
             self.drain_all();

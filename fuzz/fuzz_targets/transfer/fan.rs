@@ -81,13 +81,13 @@ pub(crate) fn run(fan: &Fan) {
             (source.fd, None, content, &[][..])
         }
     };
-    // Spliced from one pipe to another, packets stay packets.
+    // Packets that are spliced from one pipe to another stay packets.
     let packets = matches!(&fan.from, Origin::Stream { end, .. } if end.has_packets());
     let opened: Vec<_> = branches.iter().map(Branch::open).collect();
     let (fds, seen): (Vec<OwnedFd>, Vec<Option<OwnedFd>>) = opened.into_iter().unzip();
     let (reports, last) = (Cell::new(0_u8), Cell::new(0));
     let mut watch = |done| {
-        assert!(done > last.replace(done), "told of nothing");
+        assert!(done > last.replace(done), "a report without progress");
         reports.set(reports.get().saturating_add(1));
         match fan.break_after {
             Some(count) if reports.get() > count => ControlFlow::Break(()),
@@ -113,9 +113,9 @@ pub(crate) fn run(fan: &Fan) {
             })
             .collect();
         let mut sinks: Vec<_> = fds.iter().map(|fd| FanoutSink::new(fd).unwrap()).collect();
-        let answer = Fanout::new().progress(&mut watch).run(&source, &mut sinks);
+        let result = Fanout::new().progress(&mut watch).run(&source, &mut sinks);
         let any = branches.iter().any(Branch::works);
-        let given = match answer {
+        let given = match result {
             Ok(bytes) => {
                 assert!(any || bytes == 0, "arrived nowhere");
                 let broken = fan.break_after.is_some_and(|count| reports.get() > count);
@@ -154,10 +154,11 @@ pub(crate) fn run(fan: &Fan) {
             assert!(got > 0 && content[..got] == rescued, "other bytes than were taken");
         }
         drop(sinks);
-        // So that whoever feeds or drains comes to an end.
+        // So that the threads that feed or drain end.
         drop(source);
         drop(fds);
-        // A scope waits until a thread is done, not until it has ended and has left no memory.
+        // A scope waits until a thread's closure returns, not until the thread has ended and released
+        // its memory.
         if let Some(feeding) = feeding {
             feeding.join().unwrap();
         }

@@ -1,10 +1,11 @@
-//! Random transfers between descriptors of all kinds, beside queues of bytes.
+//! Random transfers between descriptors of all kinds, with queues of bytes as the model.
 //!
-//! Four forms: operations on one source and one sink, in this thread and with deadlines, so that every
-//! end, refusal and stop in the middle comes up ([`moves`]); whole streams with a thread at either end
-//! ([`streams`]); one source and several sinks ([`fan`]); and the pages of a `ChunkWriter`
-//! ([`chunks`]). In all of them the bytes that arrived and those that an error holds are together what
-//! the source has given, in order; what is left in it is the rest; and positions of files are exact.
+//! There are four forms: operations on one source and one sink, in this thread and with deadlines, which
+//! produce every end, error and stop in the middle ([`moves`]); whole streams with a thread at either
+//! end ([`streams`]); one source and several sinks ([`fan`]); and the pages of a `ChunkWriter`
+//! ([`chunks`]). In all of them the bytes that arrived and those that an error holds are together the
+//! bytes read from the source, in order. The source still has the remaining bytes, and positions of
+//! files are exact.
 #![no_main]
 
 mod chunks;

@@ -39,7 +39,7 @@ struct Options {
     chunk: Option<Chunk>,
     copy_semantics: bool,
     adaptive: bool,
-    /// After so many reports the transfer is broken off.
+    /// The transfer is stopped after so many reports.
     break_after: Option<u8>,
     watched: bool,
     without_deadline: bool,
@@ -64,7 +64,7 @@ pub(crate) fn run(moves: &Moves) {
     let mut pattern = Pattern::new();
     let source = Source::new(moves.from, &mut pattern);
     let mut sink = Sink::new(moves.to, &mut pattern);
-    // Spliced from one pipe to another, packets stay packets.
+    // Packets that are spliced from one pipe to another stay packets.
     sink.packets |= matches!(moves.from, From::Pipe { packet: true, .. });
     let mut state = State { source, sink, pattern, by_reference: false };
     for operation in moves.operations.iter().take(40) {
@@ -95,7 +95,7 @@ impl State {
             Operation::Transfer(options) => self.transfer(*options),
             Operation::Discard(len) => self.discard((*len).into()),
             Operation::SetNonblocking(source, on) => {
-                // Sockets stay nonblocking: for them a deadline holds only then.
+                // Sockets stay nonblocking: only then a deadline applies to them.
                 if *source && matches!(self.source.kind, From::Pipe { .. }) {
                     io::set_nonblocking(&self.source.fd, *on).unwrap();
                 }
@@ -119,7 +119,7 @@ impl State {
         }
     }
 
-    /// From the read end of a pipe to its write end.
+    /// Transfers from the read end of a pipe to its write end.
     fn to_itself(&mut self) {
         let (reader, writer) = pipe().unwrap();
         writer.write_all(b"round and round").unwrap();
@@ -157,15 +157,15 @@ impl State {
         self.source.take(wanted.min(there));
     }
 
-    /// Makes the options such that the transfer ends.
+    /// Adjusts the options so that the transfer ends.
     fn bounded(&self, mut options: Options) -> Options {
         if matches!(self.source.kind, From::Datagram) {
-            // What does not fit is lost, of a datagram.
+            // The bytes of a datagram that do not fit are lost.
             options.exact = None;
             options.chunk = None;
         }
         if matches!(self.source.kind, From::Pipe { packet: true, .. }) {
-            // A packet of which a part is read loses the rest, and so it has to be spliced.
+            // A packet that is read in part loses the remaining bytes, so it must be spliced.
             let least = |chunk| matches!(chunk, Chunk::Long(4096..));
             options.chunk = options.chunk.filter(|chunk| least(*chunk));
             let splices = matches!(
@@ -227,8 +227,8 @@ impl State {
         if watched {
             transfer = transfer.progress(&mut watch);
         }
-        let answer = transfer.run(&self.source.fd, &self.sink.fd);
-        let (done, stop) = match answer {
+        let result = transfer.run(&self.source.fd, &self.sink.fd);
+        let (done, stop) = match result {
             Ok(done) => (done, None),
             Err(mut error) => {
                 let mut rescued = vec![0; error.undelivered()];
@@ -262,20 +262,20 @@ impl State {
         match stop {
             None => {
                 if watched && bytes > 0 {
-                    assert_eq!(last, Some(done.bytes()), "not told of the last");
+                    assert_eq!(last, Some(done.bytes()), "no report of the last bytes");
                 }
                 let all = options.exact.map_or(false, |exact| done.bytes() == exact.into());
                 let end = options.exact.is_none() && self.source.has_ended();
                 assert!(broken || all || end, "ended for no reason");
             }
             Some((side, errno, rescued)) => {
-                assert!(!broken, "an error after it was broken off");
+                assert!(!broken, "an error after it was stopped");
                 self.check_stop(options, done.bytes(), side, errno, rescued.len());
             }
         }
     }
 
-    /// Whether a transfer between these two may end like this.
+    /// Checks that a transfer between these two may end like this.
     fn check_stop(
         &self,
         options: Options,
@@ -285,7 +285,7 @@ impl State {
         rescued: usize,
     ) {
         let (from, to) = (self.source.kind, self.sink.kind);
-        let fine = match (side, errno) {
+        let allowed = match (side, errno) {
             (Side::Source, None) => {
                 let short = options.exact.is_some_and(|exact| bytes < exact.into());
                 short && self.source.has_ended() && rescued == 0
@@ -316,6 +316,6 @@ impl State {
             (Side::Sink, Some(Errno::EINVAL)) => matches!(to, To::Event),
             _ => false,
         };
-        assert!(fine, "{side:?} {errno:?} after {bytes}, with {rescued} in hand");
+        assert!(allowed, "{side:?} {errno:?} after {bytes}, with {rescued} in hand");
     }
 }

@@ -1,5 +1,5 @@
-//! Whole streams: a thread that writes at one end, one that reads at the other, and a transfer between
-//! them that waits for both as long as it has to.
+//! Whole streams: a thread that writes at one end, one that reads at the other, and a transfer
+//! between them that waits for both without a deadline.
 
 use super::ends::{Pattern, capacity};
 use arbitrary::Arbitrary;
@@ -51,14 +51,14 @@ impl End {
     }
 }
 
-/// Writes it all in pieces of these lengths, as far as somebody reads.
+/// Writes all bytes in pieces of these lengths, until the reader is gone.
 pub(crate) fn feed(fd: &OwnedFd, mut bytes: &[u8], pieces: &[u16]) {
     let mut lens = pieces.iter().map(|&len| usize::from(len).max(1)).cycle();
     while !bytes.is_empty() {
         let len = lens.next().unwrap_or(1 << 16).min(bytes.len());
         match io::write_nosignal(fd, &bytes[..len]) {
             Ok(count) => bytes = &bytes[count..],
-            // The latter of a socket that was closed with something unread in it.
+            // A socket that was closed with unread data returns the latter.
             Err(errno) => return assert!(matches!(errno, Errno::EPIPE | Errno::ECONNRESET)),
         }
     }
@@ -69,14 +69,14 @@ pub(crate) fn drain(fd: &OwnedFd, pieces: &[u16], packets: bool) -> Vec<u8> {
     let mut lens = pieces.iter().map(|&len| usize::from(len).max(1)).cycle();
     let mut all = Vec::new();
     loop {
-        // What does not fit is lost, of a packet.
+        // The bytes of a packet that do not fit are lost.
         let len = if packets { 4096 } else { lens.next().unwrap_or(1 << 16) };
         let start = all.len();
         all.resize(start + len, 0);
         let count = loop {
             match io::read(fd, &mut all[start..]) {
                 Err(Errno::EINTR) => {}
-                answer => break answer.unwrap(),
+                result => break result.unwrap(),
             }
         };
         all.truncate(start + count);
@@ -103,7 +103,7 @@ pub(crate) fn run(streams: &Streams) {
         transfer = transfer.exact((exact % 400_000).into());
     }
     if let Some(chunk) = streams.chunk {
-        // A packet of which a part is read loses the rest.
+        // A packet that is read in part loses the remaining bytes.
         let least = if streams.from.has_packets() { 4096 } else { 0 };
         transfer = transfer.chunk(usize::from(chunk).max(least));
     }
@@ -119,7 +119,7 @@ pub(crate) fn run(streams: &Streams) {
             let feeder = feeder;
             feed(&feeder, &content, &streams.feeds);
         });
-        // Spliced from one pipe to another, packets stay packets.
+        // Packets that are spliced from one pipe to another stay packets.
         let packets = streams.to.has_packets() || streams.from.has_packets();
         let drained = &drained;
         let draining = scope.spawn(move || drain(drained, &streams.drains, packets));
@@ -133,10 +133,11 @@ pub(crate) fn run(streams: &Streams) {
                 assert!(poll(&mut fds, None) == Ok(1), "not at its end");
             }
         }
-        // So that whoever feeds or drains comes to an end.
+        // So that the threads that feed or drain end.
         drop(source);
         drop(sink);
-        // A scope waits until a thread is done, not until it has ended and has left no memory.
+        // A scope waits until a thread's closure returns, not until the thread has ended and released
+        // its memory.
         feeding.join().unwrap();
         draining.join().unwrap()
     });

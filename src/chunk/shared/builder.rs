@@ -82,8 +82,8 @@ impl SharedBuilder {
     /// - [`ENOMEM`](Errno::ENOMEM) if the ring is larger than `RLIMIT_AS`, the overcommit limit or the address
     ///   space allows.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if `MADV_WIPEONFORK` is not supported: before Linux 4.14, in
-    ///   emulators of user programs, or if a filter rejects it. Without it the crate cannot distinguish a forked
-    ///   child from its parent.
+    ///   emulators of user programs, or if a filter rejects it. Without it the crate cannot distinguish a
+    ///   forked child from its parent.
     pub fn build(self) -> Result<(SharedReader, SharedWriter)> {
         let ring = self.ring_size().ok_or(Errno::ENOMEM)?;
         let cells = |len| Cells::new(len, None, true, self.populate);
@@ -95,8 +95,8 @@ impl SharedBuilder {
         Ok((SharedReader { half: reader, taken: 0 }, SharedWriter { half: writer }))
     }
 
-    /// Large enough for two chunks with a skipped end of the ring between them. A power of two, at most a quarter
-    /// of all positions.
+    /// Returns the size of the ring. It holds two chunks with a skipped end of the ring between them, and is
+    /// a power of two, at most a quarter of all positions.
     pub(super) fn ring_size(self) -> Option<usize> {
         let least =
             if self.ring == 0 { self.chunk.checked_mul(4)?.max(2 << 20) } else { self.ring };
@@ -108,9 +108,10 @@ impl SharedBuilder {
 
     /// Builds a pair, forks a child that runs `body` with the reader, and returns the writer.
     ///
-    /// Neither process keeps a copy of the other's half, so each detects the other's end, even if it is killed.
-    /// Children that are forked later inherit a copy of the parent's half: while they run, the first child does
-    /// not detect that the parent was killed, only that it has dropped the half. The child exits with the value that `body` returns, as with [`fork_with`].
+    /// Neither process keeps a copy of the other's half, so each detects the other's end, even if it is
+    /// killed. Children that are forked later inherit a copy of the parent's half: while they run, the first
+    /// child does not detect that the parent was killed, only that it has dropped the half. The child exits
+    /// with the value that `body` returns, as with [`fork_with`].
     ///
     /// # Errors
     ///
@@ -152,7 +153,7 @@ impl SharedBuilder {
         let (mut reader, mut writer) = self.build()?;
         writer.half.side.claim()?;
         let body = move || {
-            // Fails if the memory is corrupt, and then so does the first call.
+            // If the memory is corrupt this fails, and so does the first call.
             let _ = reader.half.side.claim();
             body(reader)
         };
@@ -284,7 +285,7 @@ unsafe fn fork_between<Half>(kept: Half, body: impl FnOnce() -> u8) -> Result<(C
     };
     // SAFETY: passed on to the caller.
     let child = unsafe { fork_with(child) }?;
-    // The child has taken its copy, which is not this one.
+    // The child has taken `kept` in its own copy of this memory.
     kept.map(|kept| (child, kept)).ok_or(Errno::ECHILD)
 }
 

@@ -6,9 +6,9 @@ use crate::wait::Spin;
 use crate::{Deadline, Result, Wait};
 use core::hint;
 
-/// How often a half looks at the memory before it sleeps: some 50 microseconds. A peer that has just been woken
-/// takes that long to run.
-const LOOKS: u32 = 2048;
+/// How often a half checks the memory before it sleeps. This takes about 50 microseconds, as long as a peer
+/// that was just woken takes to run.
+const CHECKS: u32 = 2048;
 
 /// One half of a pair, in one process.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl<const WRITER: bool> Half<WRITER> {
         let Self { side, spin } = self;
         let mut there = side.is_there(needed)?;
         if !there && until.is_some() && spin.begins() {
-            there = (0..LOOKS).any(|_| {
+            there = (0..CHECKS).any(|_| {
                 hint::spin_loop();
                 // Corrupt memory is detected again below.
                 side.is_there(needed) == Ok(true)

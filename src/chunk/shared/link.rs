@@ -31,7 +31,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// For one half.
+    /// Allocates the marks and the count for one half.
     pub(super) fn new(control: Cells, ring: Cells) -> Result<Self> {
         let memory = Self { control, ring, marks: Cells::marks()?, holds: Cells::page()? };
         word(&memory.holds, 0).store(1, Ordering::Relaxed);
@@ -49,9 +49,9 @@ impl Memory {
 
 #[inline]
 fn word(cells: &Cells, at: usize) -> &AtomicUsize {
-    assert!(at % size_of::<usize>() == 0, "an atomic where none can be");
+    assert!(at % size_of::<usize>() == 0, "an atomic at an unaligned offset");
     let place = cells.at(at, size_of::<usize>()).cast::<AtomicUsize>();
-    // SAFETY: mapped for as long as `cells` lives, and aligned (just looked at). Any bytes are an atomic.
+    // SAFETY: mapped for as long as `cells` lives, and aligned (asserted above). Any bytes are an atomic.
     // No reference of another kind exists: a lent record ends before the next header, and a record that is
     // copied word by word is not lent.
     unsafe { place.as_ref() }
@@ -62,7 +62,7 @@ fn word(cells: &Cells, at: usize) -> &AtomicUsize {
 /// All are nonblocking, so that waking the peer never waits.
 pub(super) type Bells = (PipeReader, PipeWriter);
 
-/// Returns those of the reader and of the writer.
+/// Returns the ends of the reader and of the writer.
 pub(super) fn bells() -> Result<[Bells; 2]> {
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     let (other_reader, other_writer) = pipe::internal(PipeFlags::NONBLOCK)?;
@@ -96,7 +96,7 @@ impl Ends {
         Self { memory, mark: size_of::<usize>(), bells }
     }
 
-    /// Bytes of the ring.
+    /// Returns bytes of the ring.
     #[inline]
     pub(super) fn bytes(&self, place: usize, len: usize) -> NonNull<[u8]> {
         NonNull::slice_from_raw_parts(self.memory.ring.at(place, len), len)

@@ -24,12 +24,12 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! # When to take it
+//! # When to use it
 //!
-//! It needs its own other half: in this process, in one forked from it, or in a program that is started with
-//! its descriptors. For any other reader of a pipe there is [`ChunkWriter`](super::ChunkWriter), and where a copy
-//! does not matter a plain pipe is enough. Making a pair takes longer than making a pipe, and its ring takes
-//! 2 MiB of memory or more.
+//! The other half must be in this process, in one forked from it, or in a program that is started with the
+//! descriptors. For any other reader of a pipe use [`ChunkWriter`](super::ChunkWriter). If a copy does not
+//! matter, a plain pipe is enough. Building a pair takes longer than creating a pipe, and by default its ring
+//! takes 2 MiB of memory or more.
 //!
 //! # How it works
 //!
@@ -42,8 +42,8 @@
 //!
 //! # How it ends
 //!
-//! As a pipe does. After a writer is dropped or its process has ended, killed or not, the reader receives the
-//! records that were sent, and then end of file. After the reader is gone, the writer fails with
+//! A pair ends as a pipe does. After a writer is dropped or its process has ended, killed or not, the reader
+//! receives the records that were sent, and then end of file. After the reader is gone, the writer fails with
 //! [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
 //!
 //! If other processes have copies of the halves, as after a plain [`fork`](crate::fork()), the drop of a half is
@@ -62,9 +62,9 @@
 //!
 //! # Another program
 //!
-//! [`pass_reader`](SharedBuilder::pass_reader) and [`pass_writer`](SharedBuilder::pass_writer) build a pair of
-//! which one half is for a program that this one starts. That program gets four descriptors, and takes ownership of
-//! them with [`take_inherited`](crate::io::take_inherited).
+//! [`pass_reader`](SharedBuilder::pass_reader) and [`pass_writer`](SharedBuilder::pass_writer) build a pair
+//! whose other half is for a program that this one starts. That program gets four descriptors, and takes
+//! ownership of them with [`take_inherited`](crate::io::take_inherited).
 //!
 //! | this process has | the other program | must be trusted |
 //! |---|---|---|
@@ -94,36 +94,36 @@
 //! If all bits of the length are set, the record begins at the next multiple of the ring's size, with its length
 //! before it.
 //!
-//! The third descriptor is the pipe by which the half is woken, and the fourth the one by which it wakes its peer.
-//! Both are nonblocking. After a half has stored its position, and a full memory fence, it loads the position that
-//! the peer waits for. If its own has reached that, it sets the word to 0 and writes a byte to the fourth
-//! descriptor. A half that waits stores the position, executes a fence, and loads the peer's position and state
-//! again before it sleeps.
+//! The third descriptor is the pipe that wakes the half, and the fourth the one with which it wakes its peer.
+//! Both are nonblocking. After a half has stored its position, and a full memory fence, it loads the position
+//! that the peer waits for. If its own has reached that, it sets the word to 0 and writes a byte to the
+//! fourth descriptor. A half that waits stores the position, executes a fence, and loads the peer's position
+//! and state again before it sleeps.
 //!
 //! # Why this is sound
 //!
-//! Each sentence names the tests that attack it. They are in `tests/forked`, or in `tests/loom`, where a model
+//! Each point names the tests that attack it. They are in `tests/forked`, or in `tests/loom`, where a model
 //! checker runs the ring, and variants of it with a mistake that must be found.
 //!
 //! 1. *The memory is the pair's own.* It is mapped for it, never part of an allocator's memory or a stack,
-//!    and has no name and no descriptor. Only processes forked from the one that made it can reach it, and of
-//!    a pair for two programs those that have its descriptors. (`memory_is_the_pairs_own`,
-//!    `fork_copies_dropped_in_each_order`)
+//!    and has no name and no descriptor. Only processes forked from the one that created it can reach it. A
+//!    pair for two programs can also be reached by the processes that have its descriptors.
+//!    (`memory_is_the_pairs_own`, `fork_copies_dropped_in_each_order`)
 //! 2. *A byte is either the writer's or the reader's.* From the reader's position to the writer's, bytes are
 //!    the reader's; the rest of the ring is the writer's. Each half moves its own position only, forward
 //!    only, and never past the other's. (loom: `both_sides_sleep_in_a_ring_of_one`, `skipped_ends_of_laps`;
 //!    `model_beside_a_queue`, `hostile_positions_eproto_for_good`)
-//! 3. *What was written before is seen after.* A position is stored with Release after the last access to
-//!    the bytes that it gives away, and loaded with Acquire before the first access to the bytes that it
-//!    grants. Processes share memory as threads do. (loom: `relaxed_store`, `relaxed_load`; ThreadSanitizer:
+//! 3. *Writes become visible in order.* A position is stored with Release after the last access to the bytes
+//!    that it gives away, and loaded with Acquire before the first access to the bytes that it grants.
+//!    Processes share memory as threads do. (loom: `relaxed_store`, `relaxed_load`; ThreadSanitizer:
 //!    `threads_in_the_order_of_a_relaxed_ring`)
 //! 4. *A half has at most one owner.* The first use takes a word in the shared memory from 0 to 1 by
 //!    compare-and-swap, and then marks a private page, which the kernel wipes in a forked child. A process
-//!    without the mark that finds the word taken gets `EBUSY`; so does a child that is forked between the
-//!    two. (`fork_half_belongs_to_who_uses_it_first`, `fork_two_children_one_owner`,
+//!    without the mark that finds the word taken fails with `EBUSY`, and so does a child that is forked
+//!    between the two. (`fork_half_belongs_to_who_uses_it_first`, `fork_two_children_one_owner`,
 //!    `fork_parent_and_child_one_owner`, `fork_while_a_thread_takes_the_half`; loom: `no_mark`,
 //!    `no_acquire_in_claim`)
-//! 5. *The mark is looked at by every call and every drop*, before a shared word is written.
+//! 5. *Every call and every drop checks the mark* before it writes a shared word.
 //!    (`fork_lent_before_stays_with_the_parent`, `fork_owners_and_orders_of_drops`)
 //! 6. *Two threads are not two owners.* Every call takes `&mut self`, and a chunk or a record that is lent
 //!    borrows its half. So no reference is alive when `send`, a drop, or the next `recv` gives its bytes
@@ -143,18 +143,19 @@
 //! 11. *The bytes are always initialised*: zeros, or an earlier record of the same pair. A reader is lent
 //!     only what was sent. What was filled and not sent stays in the ring: put no secret into a chunk that
 //!     is not for the reader. (`memory_is_the_pairs_own`)
-//! 12. *No wake-up is lost.* Each half stores its own word, has a full fence, and loads the other's: of "I
-//!     sleep" and "there is more", at least one is seen. (loom: `no_fence_before_looking_for_sleepers`,
-//!     `no_fence_before_sleeping`, `no_second_look`, `no_look_whether_closed`, `no_ring`;
-//!     `readiness_drives_a_loop_of_events`, `dialogue_over_two_pairs`)
+//! 12. *No wake-up is lost.* Each half stores its own word, executes a full fence, and loads the other's. So
+//!     at least one of the two stores, "I sleep" and "there is more", is seen. (loom:
+//!     `no_fence_before_looking_for_sleepers`, `no_fence_before_sleeping`, `no_second_look`,
+//!     `no_look_whether_closed`, `no_ring`; `readiness_drives_a_loop_of_events`, `dialogue_over_two_pairs`)
 //! 13. *Another program's reader cannot write.* The ring is sealed against further writable mappings before
 //!     its descriptor leaves this process, and the seal is final. A program that can open `/dev/udmabuf` may
 //!     get around it, on kernels that check only `F_SEAL_WRITE` there. (`reader_cannot_write_eperm`)
-//! 14. *Another program's writer is not referred to.* Its records are copied, word by word, by atomic loads;
-//!     a reference to one is made only after the unsafe [`trust`](SharedCopier::trust).
+//! 14. *No reference points to the records of another program's writer.* They are copied word by word, with
+//!     atomic loads. A reference to a record is created only after the unsafe [`trust`](SharedCopier::trust).
 //!     (`record_changes_while_it_is_copied`, `hostile_peer`)
-//! 15. *Another program cannot free a half of this one.* Of a pair for two programs a half belongs to the process
-//!     that makes it, whatever the shared words say. (`forked_child_of_a_writer_for_a_program_ebusy`)
+//! 15. *Another program cannot free a half of this one.* In a pair for two programs a half belongs to the
+//!     process that creates it, whatever the shared words contain.
+//!     (`forked_child_of_a_writer_for_a_program_ebusy`)
 //!
 //! Not covered: another process that opens this one's memory through `/proc` or `ptrace`, and code that
 //! breaks the rules of `unsafe`.
@@ -175,7 +176,8 @@ pub use writer::SharedWriter;
 use crate::Result;
 use core::sync::atomic;
 
-/// Makes a pair, `(reader, writer)`, with chunks of 64 KiB in a ring of 2 MiB, which wait asleep.
+/// Creates a pair, `(reader, writer)`, with chunks of 64 KiB, a ring of 2 MiB and
+/// [`Wait::Block`](crate::Wait::Block).
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Halves for other programs, in sealed files instead of inherited memory.
+//! Passes halves to other programs, in sealed files instead of inherited memory.
 //!
 //! # Safety
 //!
@@ -130,7 +130,7 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRI
         }
     }
     let len = usize::try_from(ring_is.stx_size).unwrap_or(usize::MAX);
-    // Huge pages, which can be missing when they are touched, are of another device, and larger than the control page.
+    // Huge pages can be missing when they are touched. Their files are on another device, and larger than a page.
     let fits = control_is.stx_size == page::size() as u64
         && ring_is.stx_dev == control_is.stx_dev
         && len.is_power_of_two()
@@ -152,8 +152,8 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRI
 }
 
 impl SharedWriter {
-    /// Creates the writer from the descriptors that [`pass_writer`](SharedBuilder::pass_writer) has returned in
-    /// another program, in the same order.
+    /// Creates the writer from the descriptors that [`pass_writer`](SharedBuilder::pass_writer) has returned
+    /// in another program, in the same order.
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ impl SharedCopier {
         adopt(parts, wait).map(|half| Self(SharedReader { half, taken: 0 }))
     }
 
-    /// Returns the most bytes that a record has.
+    /// Returns the greatest size of a record in bytes.
     #[must_use]
     pub const fn chunk_size(&self) -> usize {
         self.0.half.side.chunk
@@ -219,7 +219,7 @@ impl SharedCopier {
     ///
     /// Those of [`recv`](Self::recv), and
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN) if there is none.
+    /// - [`EAGAIN`](Errno::EAGAIN) if no record is available.
     pub fn try_recv(&mut self, buf: &mut [u8]) -> Result<Option<usize>> {
         self.copy(buf, None)
     }
@@ -230,7 +230,7 @@ impl SharedCopier {
     ///
     /// Those of [`recv`](Self::recv), and
     ///
-    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if there was none until then.
+    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if no record was sent before the deadline.
     pub fn recv_deadline(&mut self, buf: &mut [u8], deadline: Deadline) -> Result<Option<usize>> {
         self.copy(buf, Some(deadline))
     }

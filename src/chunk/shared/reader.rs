@@ -108,8 +108,8 @@ impl SharedReader {
     ///
     /// Those of [`recv`](Self::recv), and
     ///
-    /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is none. The descriptor becomes readable when there is:
-    ///   see [readiness](Self#readiness).
+    /// - [`EAGAIN`](crate::Errno::EAGAIN) if no record is available. The descriptor becomes readable when one
+    ///   is: see [readiness](Self#readiness).
     ///
     /// # Examples
     ///
@@ -172,16 +172,16 @@ impl SharedReader {
     fn bytes(&self, start: usize) -> &[u8] {
         let side = &self.half.side;
         let bytes = side.link.bytes(side.lent_at() + start, side.lent.len - start);
-        // SAFETY: these bytes are the reader's (2), which this process is alone (4), until they are given
+        // SAFETY: these bytes are the reader's (2), and this process is the only reader (4), until they are given
         // back, for which this value is borrowed exclusively (6). They are initialised (11).
         unsafe { bytes.as_ref() }
     }
 
     /// Gives up the half without ending the stream, so that a process with a copy of it can use it.
     ///
-    /// The next record there is the one after the last that was lent here, even if
-    /// [`consume`](std::io::BufRead::consume) has left bytes of it. If no process has a copy, the writer fails
-    /// with [`EPIPE`](crate::Errno::EPIPE).
+    /// That process receives the record after the last one that was lent here, even if
+    /// [`consume`](std::io::BufRead::consume) has left bytes of it. If no process has a copy, the writer
+    /// fails with [`EPIPE`](crate::Errno::EPIPE).
     pub fn release(mut self) {
         self.half.side.give_back();
         self.half.side.leave(false);

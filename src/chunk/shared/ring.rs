@@ -31,7 +31,7 @@ const FREE: usize = 0;
 const OWNED: usize = 1;
 const CLOSED: usize = 2;
 
-/// On two cache lines of its own, since processors fetch them in pairs.
+/// A position on two cache lines of its own, because processors fetch them in pairs.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub(super) struct Position(pub(super) AtomicUsize);
@@ -54,7 +54,7 @@ pub(super) const FORMAT: usize = 0x7270_0100 | size_of::<usize>();
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(super) struct Control {
-    /// Those of the reader and of the writer.
+    /// The words of the reader and of the writer.
     pub(super) halves: [Words; 2],
     /// Set for a pair of two programs.
     pub(super) format: AtomicUsize,
@@ -64,9 +64,9 @@ pub(super) struct Control {
 /// The memory and the pipes of a half.
 pub(super) trait Link {
     fn control(&self) -> &Control;
-    /// The word at a place in the ring, counted in bytes: a multiple of its size, and less than the ring's.
+    /// Returns the word at a byte offset in the ring, which is a multiple of its size and less than the ring's.
     fn word(&self, place: usize) -> &AtomicUsize;
-    /// Not 0 if this process uses the half. The kernel clears it in a forked child.
+    /// Returns the mark: not 0 if this process uses the half. The kernel clears it in a forked child.
     fn mark(&self) -> &AtomicUsize;
     /// Wakes the peer. Fails with `EPIPE` if it is gone.
     fn ring(&self) -> Result<()>;
@@ -117,17 +117,17 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         position & (self.ring - 1)
     }
 
-    /// The offset of the lent bytes in the ring.
+    /// Returns the offset of the lent bytes in the ring.
     pub(super) const fn lent_at(&self) -> usize {
         self.place(self.lent.start)
     }
 
-    /// The word before the record at `position`.
+    /// Returns the word before the record at `position`.
     fn header(&self, position: usize) -> &AtomicUsize {
         self.link.word(self.place(position.wrapping_sub(HEADER)))
     }
 
-    /// The first position of the lap after the one of `position`.
+    /// Returns the first position of the lap after the one of `position`.
     const fn next_lap(&self, position: usize) -> usize {
         (position | (self.ring - 1)).wrapping_add(1)
     }
@@ -359,7 +359,7 @@ impl<L: Link> Side<L, false> {
     }
 }
 
-/// Clears `wants` unless it has changed. Whoever changes it loads the position afterwards.
+/// Clears `wants` unless it has changed. The side that changes it loads the position afterwards.
 fn take(wants: &AtomicUsize, wanted: usize) -> bool {
     wants.compare_exchange(wanted, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }

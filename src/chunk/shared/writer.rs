@@ -137,7 +137,7 @@ impl SharedWriter {
         let side = &mut self.half.side;
         side.lend(start);
         let mut bytes = side.link.bytes(side.lent_at(), side.chunk);
-        // SAFETY: these bytes are the writer's (2), which this process is alone (4), since the reader has
+        // SAFETY: these bytes are the writer's (2), and this process is the only writer (4), since the reader has
         // given them back, and this value is borrowed exclusively (6). They are initialised (11).
         Ok(unsafe { bytes.as_mut() })
     }
@@ -145,14 +145,14 @@ impl SharedWriter {
     /// Sends the first `len` bytes of the chunk that is lent, as one record. Never waits. If `len` is 0 it sends
     /// nothing, and the chunk stays lent.
     ///
-    /// The end of a reader that was killed, or dropped before its first use, is detected when the reader would have to be woken, or when there is
-    /// no room. Records sent before that are lost, as in a pipe.
+    /// If the reader was killed, or dropped before its first use, the writer detects that when it would have
+    /// to wake the reader, or when there is no room. Records sent before that are lost, as in a pipe.
     ///
     /// # Errors
     ///
     /// After the last two the chunk is no longer lent.
     ///
-    /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent, or `len` is more than it has.
+    /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent, or `len` is more than its size.
     /// - [`EBUSY`](Errno::EBUSY) and [`EPROTO`](Errno::EPROTO) as for [`chunk`](Self::chunk).
     /// - [`EPIPE`](Errno::EPIPE) if the reader is gone. The process gets no `SIGPIPE`.
     /// - The error of [`write_nosignal`](crate::io::write_nosignal) if a filter rejects that call. The record is

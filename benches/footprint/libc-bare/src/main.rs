@@ -1,12 +1,12 @@
-//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: by the functions
-//! of the C library, which is linked in the usual way, and without std.
+//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: with the
+//! functions of the C library, which is linked in the usual way, and without std.
 #![no_std]
 #![no_main]
 
 const WORDS: &[u8; 20] = b"Hello from the child";
 
-/// What the C library calls.
-// SAFETY: nobody else has this name.
+/// The function that the C library calls.
+// SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
 extern "C" fn main() -> i32 {
     let mut fds = [-1; 2];
@@ -26,7 +26,7 @@ extern "C" fn main() -> i32 {
     if pid < 0 {
         return 2;
     }
-    // SAFETY: this program's own, and nobody uses it any more.
+    // SAFETY: the program's own descriptor, which is not used again.
     unsafe { libc::close(writer) };
     let mut got = [0_u8; 32];
     // SAFETY: writes at most the length of the buffer to it.

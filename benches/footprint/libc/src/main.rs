@@ -1,5 +1,5 @@
-//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: by the functions
-//! of the C library.
+//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: with the
+//! functions of the C library.
 
 use std::process::ExitCode;
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     if pid < 0 {
         return 2.into();
     }
-    // SAFETY: this program's own, and nobody uses it any more.
+    // SAFETY: the program's own descriptor, which is not used again.
     unsafe { libc::close(writer) };
     let mut got = [0_u8; 32];
     // SAFETY: writes at most the length of the buffer to it.

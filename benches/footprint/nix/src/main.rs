@@ -1,4 +1,4 @@
-//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: by nix.
+//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: with nix.
 
 use nix::fcntl::OFlag;
 use nix::sys::wait::{WaitStatus, waitpid};

@@ -8,14 +8,14 @@ use rawpipe::process;
 
 const WORDS: &[u8; 20] = b"Hello from the child";
 
-// Where the kernel begins: nobody has called, and the stack is aligned as it is before a call.
+// The entry point: it has no caller, and the stack is aligned as it is before a call.
 #[cfg(target_arch = "x86_64")]
 global_asm!(".globl _start", "_start:", "xor ebp, ebp", "call {begin}", begin = sym begin);
 #[cfg(target_arch = "aarch64")]
 global_asm!(".globl _start", "_start:", "mov x29, xzr", "bl {begin}", begin = sym begin);
 
-/// Ends with 0 if the child's words came, and no others, and if it has ended well. The kernel closes what
-/// is open then.
+/// Exits with 0 if exactly the child's words arrived and the child exited with 0. The kernel then
+/// closes the open descriptors.
 extern "C" fn begin() -> ! {
     let Ok((reader, writer)) = rawpipe::pipe() else { process::exit(1) };
     let write = move || u8::from(writer.write(WORDS) != Ok(WORDS.len()));
@@ -37,23 +37,23 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     process::exit(5)
 }
 
-/// What the compiler may call for a copy, and a C library would have. Where it copies in place this is
-/// not in the program.
+/// The function that the compiler may call to copy, and that a C library would provide. If the
+/// compiler copies inline, the linker leaves it out.
 ///
 /// # Safety
 ///
-/// `from` can be read for `count` bytes, `to` written, and they do not overlap.
-// SAFETY: there is no C library, so nobody else has this name.
+/// `from` is readable and `to` is writable for `count` bytes, and they do not overlap.
+// SAFETY: there is no C library, so no other symbol has this name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
     for offset in 0..count {
-        // SAFETY: within what can be read.
+        // SAFETY: within the readable bytes.
         let source = unsafe { from.add(offset) };
-        // SAFETY: within what can be written.
+        // SAFETY: within the writable bytes.
         let target = unsafe { to.add(offset) };
         // SAFETY: as above.
         let byte = unsafe { source.read() };
-        // SAFETY: as above. Volatile, or this loop would be made a call of itself.
+        // SAFETY: as above. Volatile, or the compiler would turn this loop into a call of itself.
         unsafe { target.write_volatile(byte) };
     }
     to

@@ -1,5 +1,5 @@
-//! A pipe, a program that writes into it, and its parent, which moves that on, compares and waits: by
-//! `Command` and `transfer`.
+//! A pipe, a program that writes into it, and its parent, which transfers the bytes, compares and
+//! waits: with `Command` and `transfer`.
 
 use rawpipe::process::{Command, Stdio};
 use rawpipe::transfer::transfer;

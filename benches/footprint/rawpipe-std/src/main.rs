@@ -1,4 +1,5 @@
-//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: by rawpipe.
+//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: with
+//! rawpipe.
 
 use rawpipe::process;
 use std::process::ExitCode;

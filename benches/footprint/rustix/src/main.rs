@@ -1,5 +1,6 @@
-//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: by rustix, whose
-//! fork is not public, so that the child is this program, started again with a word by std.
+//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: with
+//! rustix. Its fork is not public, so std starts this program again, with an argument, as the
+//! child.
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::process::{Command, ExitCode};
@@ -18,10 +19,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether the child's words came, and no others, and it has ended well.
+/// Returns whether exactly the child's words arrived and the child exited with 0.
 fn talk() -> io::Result<bool> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    // The command, which has the write end, is dropped behind this.
+    // The command, which has the write end, is dropped at the end of this statement.
     let mut child = Command::new(env::current_exe()?).arg("child").stdout(writer).spawn()?;
     let mut got = [0; 32];
     let count = rustix::io::read(&reader, &mut got)?;

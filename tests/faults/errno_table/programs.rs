@@ -458,16 +458,16 @@ pub(crate) fn conversations() {
         // Its own copies of the pipes are not all, so nothing ends: it has no time to listen.
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.communicate(b"").map(drop);
-        [said.map_or_else(|error| errno(error.kind()), |()| OK_0), theirs]
+        [said.map_or_else(|error| errno(error.reason()), |()| OK_0), theirs]
     });
     row("Child::communicate", "another's child", errno(lost), ours, theirs);
     own("Child::communicate", "its parent", OK_0, of_run(child.communicate(b"words")));
     let reason = |answer: Result<process::Output, process::CommunicateError>| {
-        answer.map(drop).map_err(|error| error.kind())
+        answer.map(drop).map_err(|error| error.reason())
     };
     let mut child = cat();
     let stdin = child.take_stdin();
-    let late = Communicate::new().deadline(Deadline::after(Duration::from_millis(2)));
+    let mut late = Communicate::new().deadline(Deadline::after(Duration::from_millis(2)));
     let ours = reason(late.run(&mut child));
     own("Communicate::run", "nothing ends", Err(Kind::Deadline), ours);
     drop(stdin);
@@ -511,9 +511,9 @@ pub(crate) fn pipelines() {
     });
     row("PipelineChildren::wait", "another's children", lost, ours, theirs);
     let reason = |answer: Result<process::PipelineOutput, process::CommunicateError>| {
-        answer.map(drop).map_err(|error| error.kind())
+        answer.map(drop).map_err(|error| error.reason())
     };
-    let late = Communicate::new().input(b"words").limit(3);
+    let mut late = Communicate::new().input(b"words").limit(3);
     let limit = Err(Kind::Limit(StdStream::Stdout));
     own(
         "Communicate::run_pipeline",
@@ -532,7 +532,7 @@ pub(crate) fn pipelines() {
         drop(running.children_mut()[0].take_stdin());
         drop(running.children_mut()[1].take_stdout());
         let said = running.communicate(b"").map(drop);
-        let errno = said.map_err(|error| match error.kind() {
+        let errno = said.map_err(|error| match error.reason() {
             Kind::Wait(errno) => errno,
             _ => Errno::EDOM,
         });

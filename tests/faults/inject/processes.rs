@@ -272,7 +272,7 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
             ensure!(output.stdout == input, "{} of {len} bytes", output.stdout.len());
         }
         Err(error) => {
-            let native = matches!(error.kind(), Kind::Limit(StdStream::Stdout));
+            let native = matches!(error.reason(), Kind::Limit(StdStream::Stdout));
             ensure!(native || !is_minor(), "{error}");
             told_truly(&error, &mut child, &input)?;
         }
@@ -283,9 +283,9 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
 
 /// What a conversation that has stopped has said until then, and what is still in the pipes.
 fn told_truly(error: &CommunicateError, child: &mut Child, input: &[u8]) -> Verdict {
-    let lost = matches!(error.kind(), Kind::Wait(Errno::ECHILD));
-    let native = matches!(error.kind(), Kind::Limit(_));
-    let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.kind() else {
+    let lost = matches!(error.reason(), Kind::Wait(Errno::ECHILD));
+    let native = matches!(error.reason(), Kind::Limit(_));
+    let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.reason() else {
         ensure!(native, "{error}");
         return rest_is_there(error, child, input);
     };
@@ -322,7 +322,7 @@ fn run_excused(error: &RunError) -> Verdict {
         RunError::Spawn(error) => excused(error),
         RunError::Pipeline(error) => excused(&error.error()),
         RunError::Communicate(error) => {
-            let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.kind() else {
+            let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.reason() else {
                 return Err(format!("{error}"));
             };
             ensure!(is_injected(errno), "{error}, which nobody has injected");

@@ -761,7 +761,7 @@ pub(crate) fn traced_child_communicates(_: &Ground) -> Result<(), String> {
     let deadline = Deadline::after(SHORT);
     let talk = Communicate::new().input(b"all of it").deadline(deadline).run(&mut child);
     let error = talk.unwrap_err();
-    assert!(matches!(error.kind(), process::CommunicateErrorKind::Deadline), "{error:?}");
+    assert!(matches!(error.reason(), process::CommunicateErrorKind::Deadline), "{error:?}");
     assert_eq!(ptrace(PTRACE_DETACH, pid, 0_usize, 0_usize), 0);
     let output = child.communicate(&[]).expect("the rest");
     assert!(output.status.success());

@@ -268,7 +268,10 @@ fn pipeline_program_that_is_not_read_to_its_end() {
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 4, "{text}");
-    assert_eq!((lines[0], lines[1], lines[3]), ("99999", "seq: exit status: 0", "head: exit status: 0"));
+    assert_eq!(
+        (lines[0], lines[1], lines[3]),
+        ("99999", "seq: exit status: 0", "head: exit status: 0")
+    );
     assert!(lines[2].starts_with("sort: signal: "), "{text}");
 }
 

@@ -226,7 +226,7 @@ impl Worker {
                 let answer = cat.child.kill();
                 self.require(answer == Ok(()), || format!("kill: {answer:?}"));
                 self.ended("a killed cat", &mut cat.child, Err(Signal::KILL));
-                let again = cat.child.kill();
+                let again = cat.child.send_signal(Signal::KILL);
                 self.require(again == Err(Errno::ESRCH), || format!("kill again: {again:?}"));
                 if let Some(stdout) = cat.child.take_stdout() {
                     while let Ok(count @ 1..) = next(&stdout, &mut self.buf) {

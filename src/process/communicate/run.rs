@@ -161,7 +161,8 @@ impl<'a> Communicate<'a> {
     /// What these commands are given, to be run together, from now on.
     pub(in super::super) fn with_all(commands: &[&'a Command]) -> Self {
         let terms = commands.iter().map(|command| &command.terms);
-        let times = terms.clone().flat_map(|terms| [terms.timeout.map(Deadline::after), terms.deadline]);
+        let times =
+            terms.clone().flat_map(|terms| [terms.timeout.map(Deadline::after), terms.deadline]);
         Self {
             input: commands.first().map_or(&[], |first| &first.terms.input),
             limit: commands.last().and_then(|last| last.terms.limit).unwrap_or(usize::MAX),

@@ -322,7 +322,8 @@ fn run_excused(error: &RunError) -> Verdict {
         RunError::Spawn(error) => excused(error),
         RunError::Pipeline(error) => excused(&error.error()),
         RunError::Communicate(error) => {
-            let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.reason() else {
+            let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.reason()
+            else {
                 return Err(format!("{error}"));
             };
             ensure!(is_injected(errno), "{error}, which nobody has injected");

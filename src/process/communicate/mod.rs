@@ -52,7 +52,7 @@ impl From<Output> for std::process::Output {
 /// let mut sort = Command::new("sort");
 /// sort.stdin(Stdio::piped()).stdout(Stdio::piped());
 /// let minute = Deadline::after(Duration::from_secs(60));
-/// let talk = Communicate::new().input(b"b\na\n").limit(1 << 20).deadline(minute);
+/// let mut talk = Communicate::new().input(b"b\na\n").limit(1 << 20).deadline(minute);
 /// assert_eq!(talk.run(&mut sort.spawn()?)?.stdout, b"a\nb\n");
 ///
 /// let mut child = Command::new("sh")

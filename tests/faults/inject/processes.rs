@@ -352,6 +352,24 @@ fn collected() -> Verdict {
     holdings.unchanged(spare_stack())
 }
 
+/// With input, a time and a limit, none of which ends it.
+fn fed_in_time() -> Verdict {
+    let input = bytes(100_000);
+    let mut command = program("aside", &[]);
+    command.input(input.as_slice()).timeout(LATE).limit(input.len());
+    let holdings = Holdings::now();
+    let result = operation(|| command.output());
+    match &result {
+        Ok(output) => {
+            ensure!(output.status.success(), "{:?}", output.status);
+            ensure!(output.stdout == input && output.stderr == b"err", "other bytes");
+        }
+        Err(error) => run_excused(error)?,
+    }
+    drop(result);
+    holdings.unchanged(spare_stack())
+}
+
 fn status() -> Verdict {
     let command = program("exit", &["3"]);
     let holdings = Holdings::now();
@@ -450,6 +468,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         );
         add("communicate, limit", Box::new(|| conversed(|talk| talk.limit(50_000), 150_000)));
         add("output", Box::new(collected));
+        add("output, input and timeout", Box::new(fed_in_time));
         add("status", Box::new(status));
         add("Pipeline::output", Box::new(three_in_a_row));
         add("Pipeline::spawn", Box::new(row_spawned_and_waited));

@@ -107,7 +107,7 @@ impl Errno {
 
     /// Returns the errno of an [`std::io::Error`], or `None` if it did not come from the system.
     ///
-    /// This is the error's own code, or else that of an error of this crate that it holds.
+    /// This is the error's own code, or the errno of an error of this crate that it holds.
     ///
     /// # Examples
     ///
@@ -200,17 +200,18 @@ impl From<Errno> for std::io::Error {
     }
 }
 
-/// Gives an error type what its users expect of one: `raw_os_error`, `kind`, a source, and the way into
-/// [`std::io::Error`]. The type has `cause`, which returns the errno; `$kind` is for an error without one.
+/// Implements what the error types have in common: `raw_os_error`, `kind`, a source, and the conversion into
+/// [`std::io::Error`]. The type has a method `cause`, which returns the errno if there is one. `$kind` is the kind
+/// of an error without an errno.
 ///
-/// An error that holds nothing but an errno begins with `bare` and has a `From` of its own.
+/// With `bare` there is no conversion: a type that may hold nothing but an errno has its own.
 macro_rules! like_std {
     ($error:ident, $this:ident => $kind:expr) => {
         $crate::errno::like_std!(bare $error, $this => $kind);
 
         #[cfg(feature = "std")]
         impl From<$error> for std::io::Error {
-            /// Holds the whole error, for `get_ref` and `downcast`, and has its kind. Its own `raw_os_error`
+            /// Keeps the whole error, for `get_ref` and `downcast`, and its kind. `raw_os_error` of the result
             /// is `None`; [`Errno::from_io_error`](crate::Errno::from_io_error) returns the errno.
             fn from(error: $error) -> Self {
                 Self::new(error.kind(), error)

@@ -8,7 +8,7 @@ use core::fmt;
 /// [`wait_change`](super::Child::wait_change) also that it was stopped, or goes on.
 ///
 /// With feature `std` it converts from and to [`std::process::ExitStatus`], and nothing is lost. It is
-/// displayed in std's words. The default is that of a process that exited with code 0.
+/// displayed in std's words, where signals have the names of [`Signal`]. The default is exit code 0.
 ///
 /// # Examples
 ///
@@ -116,7 +116,7 @@ impl fmt::Debug for ExitStatus {
 
 impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // By number: a kernel may have signals that `Signal` does not.
+        // By number, since `Signal` does not take every number that a status can hold.
         let (low, high) = (self.raw & 0xff, self.raw >> 8 & 0xff);
         let (words, number) = match low & 0x7f {
             0 => return write!(f, "exit status: {high}"),

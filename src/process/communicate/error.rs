@@ -27,8 +27,8 @@ pub enum CommunicateErrorKind {
     Limit(StdStream),
     /// The child has ended, and the time after that, too; somebody else has its streams still open.
     Grace,
-    /// Reading the input from the caller's reader failed, with this kind and, if the system's, this errno:
-    /// see [`Communicate::input_from`](crate::process::Communicate::input_from).
+    /// Reading from the reader of [`Communicate::input_from`](crate::process::Communicate::input_from) failed:
+    /// the kind of its error, and the errno if it has one. Nothing else of the error is kept.
     Input(std::io::ErrorKind, Option<Errno>),
     /// A read or write failed; [`ENOMEM`](Errno::ENOMEM) also if there is no memory for more output.
     Io(StdStream, Errno),
@@ -72,7 +72,7 @@ pub struct CommunicateError {
 }
 
 impl CommunicateError {
-    /// Returns why it has stopped. [`kind`](Self::kind) is std's word for the same.
+    /// Returns why it has stopped. [`kind`](Self::kind) returns the nearest kind that std has.
     #[must_use]
     pub const fn reason(&self) -> CommunicateErrorKind {
         self.reason

@@ -40,7 +40,7 @@ impl From<Output> for std::process::Output {
 
 /// How to talk with a child: what it is fed, and for how long and up to how much is listened to it.
 ///
-/// [`Child::communicate`] and [`Command::output`] are what this does by default.
+/// [`Child::communicate`] and [`Command::output`](super::Command::output) are what this does by default.
 ///
 /// # Examples
 ///
@@ -72,7 +72,7 @@ impl From<Output> for std::process::Output {
 #[must_use = "nothing is done before `run`"]
 pub struct Communicate<'a> {
     input: &'a [u8],
-    /// In place of `input`. What a run has read from it and not written is still there for the next one.
+    /// Replaces `input`. Keeps what one run has read and not written for the next one.
     reader: Option<BufReader<&'a mut dyn Read>>,
     limit: usize,
     deadline: Option<Deadline>,
@@ -93,14 +93,14 @@ impl<'a> Communicate<'a> {
 
     /// Feeds the child from a reader, up to its end, in place of [`input`](Self::input).
     ///
-    /// It is read in pieces of up to 64 KiB when the pipe to the child has room. While a read blocks, no
-    /// output is collected and a deadline that passes has no effect. If the input is a file, a socket or a
-    /// pipe, give the child that descriptor instead, by [`Command::stdin`](super::Command::stdin): nothing
-    /// is copied, and nothing blocks here.
+    /// The reader is read in pieces of up to 64 KiB whenever the pipe to the child has room. While such a read
+    /// blocks, no output is collected, and the deadline takes effect only when the read returns. If the input
+    /// is a file, a socket or a pipe, pass that descriptor to [`Command::stdin`](super::Command::stdin)
+    /// instead: then nothing is copied, and nothing blocks here.
     ///
-    /// A read is retried if it is interrupted. Any other error ends the [`run`](Self::run) with
-    /// [`CommunicateErrorKind::Input`], also `WouldBlock`. After an error run the same `Communicate` again to
-    /// continue: it holds the bytes that were read and not yet written to the child.
+    /// An interrupted read is retried. Any other error, `WouldBlock` included, ends the [`run`](Self::run) with
+    /// [`CommunicateErrorKind::Input`]. To continue after an error, run the same `Communicate` again: it keeps
+    /// the bytes that were read and not yet written to the child.
     ///
     /// # Examples
     ///
@@ -204,9 +204,10 @@ impl Child {
         Communicate::new().input(input).run(self)
     }
 
-    /// Closes the child's input, collects its output, and waits for its end, as std's method of that name.
+    /// Closes the child's input, collects its output, and waits for its end, as std's method of that name
+    /// does.
     ///
-    /// If that fails, the child is killed and waited for, since its handle is gone.
+    /// If this fails, the child is killed and waited for, because its handle is gone.
     ///
     /// # Errors
     ///
@@ -225,8 +226,8 @@ impl Child {
         self.communicate(&[]).inspect_err(|_| self.do_not_leave())
     }
 
-    /// For a child that is dropped although it still runs, where the caller has no handle: it must neither
-    /// stay nor make the drop wait.
+    /// For a child whose handle the caller does not have: dropping it must not leave it, nor wait for an end
+    /// that may not come.
     pub(super) fn do_not_leave(&mut self) {
         if self.on_drop != OnDrop::KillGroup {
             self.on_drop = OnDrop::Kill;

@@ -1,4 +1,4 @@
-//! The whole of a program's run in one call: `output` and `status`, and what they are told beforehand.
+//! A program's whole run in one call: `output` and `status`, and the settings for them.
 
 use super::super::command::Source;
 use super::super::{Command, ExitStatus, Stdio};
@@ -7,7 +7,7 @@ use crate::Deadline;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// What a [`Command`] is given for its runs.
+/// The settings of a [`Command`] for its runs.
 #[derive(Default)]
 pub(in super::super) struct Terms {
     input: Vec<u8>,
@@ -20,11 +20,11 @@ impl Command {
     /// Sets what [`output`](Self::output) and [`status`](Self::status) write to the child's standard input,
     /// which becomes a pipe and is closed afterwards.
     ///
-    /// Bytes that are given by reference are copied; [`Communicate::input`] borrows them. For input from a
-    /// descriptor use [`stdin`](Self::stdin), for input from a reader [`Communicate::input_from`]. A later
-    /// `stdin` takes the place of the pipe. [`spawn`](Self::spawn) makes the pipe and writes nothing.
+    /// A reference is copied; [`Communicate::input`] borrows. For input from a descriptor, such as a file, use
+    /// [`stdin`](Self::stdin); for input from a reader, [`Communicate::input_from`]. Of `input` and `stdin`
+    /// the later call counts. [`spawn`](Self::spawn) creates the pipe and writes nothing to it.
     ///
-    /// A child that closes its input early, or ends, is fed no further, which is no error.
+    /// If the child closes its input early or ends, the remaining bytes are not written. That is not an error.
     ///
     /// # Examples
     ///
@@ -41,8 +41,9 @@ impl Command {
         self.stdin(Stdio::piped())
     }
 
-    /// Sets how long each [`output`](Self::output) or [`status`](Self::status) may take, from its call on,
-    /// the end of the child included. See [`output`](Self::output) for what happens then.
+    /// Sets how long each [`output`](Self::output) or [`status`](Self::status) may take, measured from its
+    /// start to the end of the child. When that time has passed, the call kills the child and fails: see
+    /// [`output`](Self::output).
     ///
     /// # Examples
     ///
@@ -64,15 +65,17 @@ impl Command {
         self
     }
 
-    /// Sets the time by which an [`output`](Self::output) or [`status`](Self::status) must be done. If there
-    /// is a [`timeout`](Self::timeout), too, the earlier of the two counts.
+    /// Sets when an [`output`](Self::output) or [`status`](Self::status) must have finished. If a
+    /// [`timeout`](Self::timeout) is also set, the earlier of the two counts. If the deadline has passed already,
+    /// the program is started and killed.
     pub fn deadline(&mut self, deadline: Deadline) -> &mut Self {
         self.terms.deadline = Some(deadline);
         self
     }
 
     /// Sets how many bytes of standard output, and how many of standard error, [`output`](Self::output)
-    /// reads at most. A byte more is an error, and the child is killed.
+    /// accepts. If the child writes more to one of them, the call kills it and fails: see
+    /// [`output`](Self::output).
     ///
     /// # Examples
     ///
@@ -90,25 +93,29 @@ impl Command {
         self
     }
 
-    /// Starts the program, feeds it its [`input`](Self::input), waits for its end, and returns that and what
-    /// it has written.
+    /// Starts the program, writes its [`input`](Self::input), waits for its end, and returns how it ended and
+    /// what it has written.
     ///
     /// Standard output and error are collected, and standard input is `/dev/null`, unless something
     /// else is set.
     ///
     /// # When it fails
     ///
-    /// When the [`timeout`](Self::timeout), the [`deadline`](Self::deadline) or the [`limit`](Self::limit) is
-    /// passed, or anything else fails, the child is killed (`SIGKILL`) and waited for, and the error holds
-    /// what was read: [`CommunicateError::stdout`](super::CommunicateError::stdout). What the child has started
-    /// itself lives on, unless [`on_drop(KillGroup)`](Self::on_drop) is set, with
-    /// [`process_group(0)`](Self::process_group) or [`setsid`](Self::setsid). The wait does not include such
-    /// processes, even if they have the pipes open.
+    /// If the [`timeout`](Self::timeout), [`deadline`](Self::deadline) or [`limit`](Self::limit) is exceeded, or
+    /// anything else fails, the child is killed (`SIGKILL`) and waited for. The error holds what was read:
+    /// see [`CommunicateError::stdout`](super::CommunicateError::stdout).
     ///
-    /// So this returns soon after the deadline, with these exceptions. A child in an uninterruptible sleep (state
-    /// `D`, a call on a file system or device that does not respond) dies when that sleep ends, and is waited for
-    /// until then. A child that runs as another user by now may not be killed: it is left, neither killed nor
-    /// waited for. The deadline does not bound the start of the program, such as reading its file.
+    /// Processes that the child has started live on. To kill them as well, make the child lead a process group
+    /// by [`process_group(0)`](Self::process_group) or [`setsid`](Self::setsid), and set
+    /// [`on_drop(KillGroup)`](Self::on_drop). In both cases this does not wait for them, even if they have the
+    /// pipes open.
+    ///
+    /// So this returns soon after the deadline, with three exceptions:
+    ///
+    /// - A child in an uninterruptible sleep (state `D`: a call on a device or file system that does not
+    ///   respond) dies only when that sleep ends. This waits until then.
+    /// - A child that runs as another user by now cannot be killed. It is left running and is not waited for.
+    /// - Starting the program, such as reading its file, is not bounded by the deadline.
     ///
     /// # Errors
     ///
@@ -128,11 +135,11 @@ impl Command {
         self.run([Source::Null, Source::Piped, Source::Piped])
     }
 
-    /// Starts the program, feeds it its [`input`](Self::input), waits for its end, and returns how it ended.
+    /// Starts the program, writes its [`input`](Self::input), waits for its end, and returns how it ended.
     ///
     /// Standard streams that are not set are those of this process. An output that is set to
-    /// [`Stdio::piped`] is read up to its end, within the [`limit`](Self::limit), and discarded. If this fails,
-    /// the child is killed and waited for, as with [`output`](Self::output).
+    /// [`Stdio::piped`] is read to its end, within the [`limit`](Self::limit), and discarded. If this fails,
+    /// the child is killed and waited for: see [`output`](Self::output).
     ///
     /// # Errors
     ///
@@ -158,7 +165,8 @@ impl Command {
 }
 
 impl<'a> Communicate<'a> {
-    /// What these commands are given, to be run together, from now on.
+    /// With the settings of commands that run together: input of the first, limit of the last, and the
+    /// earliest deadline, where timeouts begin now.
     pub(in super::super) fn with_all(commands: &[&'a Command]) -> Self {
         let terms = commands.iter().map(|command| &command.terms);
         let times =

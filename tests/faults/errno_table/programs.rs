@@ -439,6 +439,15 @@ pub(crate) fn conversations() {
         let ours = of_run(Command::new(program).status());
         row("Command::status", what, Err(wanted), ours, theirs);
     }
+    let ended_by = |set: fn(&mut Command) -> &mut Command| {
+        let mut command = Command::new("/bin/sh");
+        let error = set(command.args(["-c", "echo; exec sleep 1000"])).output().unwrap_err();
+        (error.errno(), set(&mut command).status().unwrap_err().errno())
+    };
+    let late = (Some(Errno::ETIMEDOUT), Some(Errno::ETIMEDOUT));
+    own("Command::output", "out of time", late, ended_by(|it| it.deadline(Deadline::now())));
+    let limit = ended_by(|it| it.stdout(Stdio::piped()).limit(0));
+    own("Command::output", "more than the limit", (None, None), limit);
     let cat = || {
         let mut command = Command::new("/bin/cat");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()

@@ -4,7 +4,7 @@
 
 use crate::common::nr;
 use crate::common::programs::{is_pattern, pattern, program, std_program};
-use crate::common::{self, Filter, skip};
+use crate::common::{self, Filter, Storm, skip};
 use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::process::{
     self, Arg, Command, Communicate, CommunicateError, CommunicateErrorKind as Kind, ExecFlags,
@@ -20,7 +20,10 @@ use std::{fs, thread};
 const LONG: Duration = Duration::from_secs(120);
 const SHORT: Duration = Duration::from_millis(150);
 
+const SIG_IGN: usize = 1;
+
 unsafe extern "C" {
+    safe fn signal(signal: i32, handler: usize) -> usize;
     fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
 }
 
@@ -257,6 +260,42 @@ fn output_timeout_begins_with_each_run() {
     let mut cat = program("cat", &[]);
     cat.timeout(Duration::MAX).deadline(Deadline::after(LONG));
     assert_eq!(cat.input("in time").output().unwrap().stdout, b"in time");
+}
+
+/// The kernel keeps no status then; the time is kept all the same.
+fn output_timeout_sigchld_ignored() {
+    signal(Signal::CHLD.as_raw(), SIG_IGN);
+    let error = out_of_time("sleep", program("sleep", &[]).timeout(SHORT), SHORT);
+    assert_eq!(error.stdout(), b"");
+    match program("both", &[]).timeout(LONG).output() {
+        // The process descriptor knows, from Linux 6.15 on.
+        Ok(output) => assert!(output.status.success()),
+        Err(RunError::Communicate(error)) => {
+            assert_eq!(error.reason(), Kind::Wait(Errno::ECHILD));
+            assert_eq!((error.stdout(), error.stderr()), (&b"out"[..], &b"err"[..]));
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn output_timeout_by_many_threads_while_signals_arrive() {
+    let storm = Storm::begin(Duration::from_micros(500));
+    let (mut cat, mut sleep) = (program("cat", &[]), program("sleep", &[]));
+    let input = some_bytes(200_000);
+    cat.input(input.as_slice()).timeout(LONG).limit(input.len());
+    sleep.input(input.as_slice()).timeout(SHORT);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert!(cat.output().unwrap().stdout == input));
+            scope.spawn(|| {
+                let begin = Instant::now();
+                assert_eq!(sleep.output().unwrap_err().kind(), ErrorKind::TimedOut);
+                assert!(begin.elapsed() >= SHORT && begin.elapsed() < LONG);
+            });
+        }
+    });
+    drop(storm);
+    no_child_is_left("all of them");
 }
 
 // ---- limit ----
@@ -535,6 +574,8 @@ pub(crate) const TESTS: common::Tests = common::tests![
     output_timeout_keeps_what_was_read,
     output_timeout_though_a_grandchild_has_the_pipe,
     output_timeout_begins_with_each_run,
+    output_timeout_sigchld_ignored,
+    output_timeout_by_many_threads_while_signals_arrive,
     output_limit_kills_and_keeps_what_was_read,
     wait_with_output_as_with_std,
     wait_with_output_that_fails_kills,

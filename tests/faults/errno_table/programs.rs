@@ -471,6 +471,19 @@ pub(crate) fn conversations() {
     });
     row("Child::communicate", "another's child", errno(lost), ours, theirs);
     own("Child::communicate", "its parent", OK_0, of_run(child.communicate(b"words")));
+    let mut given = Some(cat());
+    let [ours, theirs] = in_child(|| {
+        let mut child = given.take().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        // SAFETY: no status is asked for.
+        let theirs = answer(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } as isize);
+        drop((child.take_stdin(), child.take_stdout()));
+        let said = child.wait_with_output().map(drop);
+        [said.map_or_else(|error| errno(error.reason()), |()| OK_0), theirs]
+    });
+    row("Child::wait_with_output", "another's child", errno(lost), ours, theirs);
+    let ours = of_run(given.take().unwrap().wait_with_output());
+    own("Child::wait_with_output", "its parent", OK_0, ours);
     let reason = |answer: Result<process::Output, process::CommunicateError>| {
         answer.map(drop).map_err(|error| error.reason())
     };

@@ -6,6 +6,7 @@ use crate::common::nr;
 use crate::common::programs::{is_pattern, pattern, program, std_program};
 use crate::common::{self, Filter, Storm, skip};
 use rawpipe::event::{PollEvents, PollFd, poll};
+use rawpipe::pipe::Capacity;
 use rawpipe::process::{
     self, Arg, Command, Communicate, CommunicateError, CommunicateErrorKind as Kind, ExecFlags,
     OnDrop, Pipeline, RunError, Signal, Spawn, StdStream, Stdio,
@@ -377,6 +378,12 @@ fn communicate_input_from_a_reader() {
         let output = Communicate::new().input_from(&mut reader).run(&mut cat()).unwrap();
         assert!(output.stdout == input && reader.is_empty(), "{size}");
     }
+    // A piece that does not fit into the pipe is written in parts.
+    let (input, mut child) = (some_bytes(300_000), cat());
+    child.stdin_ref().unwrap().set_capacity(Capacity::Bytes(4096)).unwrap();
+    let mut reader = input.as_slice();
+    let output = Communicate::new().input_from(&mut reader).run(&mut child).unwrap();
+    assert!(output.stdout == input);
     // In place of bytes; and a signal does not end it.
     let mut pieces = Pieces(vec![Ok(vec![1]), Err(Some(Errno::EINTR)), Ok(vec![2, 3])]);
     let mut talk = Communicate::new().input(b"bytes").input_from(&mut pieces);

@@ -98,11 +98,36 @@ impl Errno {
         None
     }
 
-    /// The error that a [`std::io::Error`] carries, or `None` if it did not come from the system.
+    /// Returns the kind that [`std::io::Error`] has for this error.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn kind(self) -> std::io::ErrorKind {
+        std::io::Error::from(self).kind()
+    }
+
+    /// Returns the errno of an [`std::io::Error`], or `None` if it did not come from the system.
+    ///
+    /// This is the error's own code, or the errno of an error of this crate that it holds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// drop(reader);
+    /// let error = std::io::Error::from(writer.write_all(b"hello?").unwrap_err());
+    /// assert_eq!(error.raw_os_error(), None); // it holds an `Incomplete`, which counts the bytes
+    /// assert_eq!(Errno::from_io_error(&error), Some(Errno::EPIPE));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[cfg(feature = "std")]
     #[must_use]
     pub fn from_io_error(error: &std::io::Error) -> Option<Self> {
-        error.raw_os_error().and_then(Self::from_raw_os_error)
+        let own = error.raw_os_error().and_then(Self::from_raw_os_error);
+        let inner = error.get_ref().map(|inner| inner as &(dyn core::error::Error + 'static));
+        let mut causes = core::iter::successors(inner, |cause| cause.source());
+        own.or_else(|| causes.find_map(|cause| cause.downcast_ref()).copied())
     }
 }
 
@@ -174,6 +199,53 @@ impl From<Errno> for std::io::Error {
         Self::from_raw_os_error(errno.raw_os_error())
     }
 }
+
+/// Implements what the error types have in common: `raw_os_error`, `kind`, a source, and the conversion into
+/// [`std::io::Error`]. The type has a method `cause`, which returns the errno if there is one. `$kind` is the kind
+/// of an error without an errno.
+///
+/// With `bare` there is no conversion: a type that may hold nothing but an errno has its own.
+macro_rules! like_std {
+    ($error:ident, $this:ident => $kind:expr) => {
+        $crate::errno::like_std!(bare $error, $this => $kind);
+
+        #[cfg(feature = "std")]
+        impl From<$error> for std::io::Error {
+            /// Keeps the whole error, for `get_ref` and `downcast`, and its kind. `raw_os_error` of the result
+            /// is `None`; [`Errno::from_io_error`](crate::Errno::from_io_error) returns the errno.
+            fn from(error: $error) -> Self {
+                Self::new(error.kind(), error)
+            }
+        }
+    };
+    (bare $error:ident, $this:ident => $kind:expr) => {
+        impl $error {
+            /// Returns the code of [`errno`](Self::errno), as in C's `errno`, if there is one.
+            #[must_use]
+            pub const fn raw_os_error(&self) -> Option<i32> {
+                match self.cause() {
+                    Some(errno) => Some(errno.raw_os_error()),
+                    None => None,
+                }
+            }
+
+            /// Returns the kind that [`std::io::Error`] has for this error.
+            #[cfg(feature = "std")]
+            #[must_use]
+            pub fn kind(&self) -> std::io::ErrorKind {
+                let $this = self;
+                self.cause().map_or_else(|| $kind, |errno| errno.kind())
+            }
+        }
+
+        impl core::error::Error for $error {
+            fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+                self.cause().map(|errno| errno as _)
+            }
+        }
+    };
+}
+pub(crate) use like_std;
 
 /// Makes the constants and the table that `name` and `message` read. MIPS and SPARC number the later
 /// errors their own way; all other architectures have the first column.

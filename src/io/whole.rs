@@ -253,6 +253,10 @@ impl Incomplete {
     pub const fn errno(&self) -> Option<Errno> {
         self.errno
     }
+
+    const fn cause(&self) -> Option<&Errno> {
+        self.errno.as_ref()
+    }
 }
 
 impl fmt::Display for Incomplete {
@@ -265,7 +269,7 @@ impl fmt::Display for Incomplete {
     }
 }
 
-impl core::error::Error for Incomplete {}
+crate::errno::like_std!(Incomplete, _this => std::io::ErrorKind::UnexpectedEof);
 
 impl From<Incomplete> for Errno {
     /// Converts to the kernel's error, without the count. End of file, and a write that wrote no byte, become
@@ -288,16 +292,5 @@ impl From<Incomplete> for Errno {
     /// ```
     fn from(incomplete: Incomplete) -> Self {
         incomplete.errno.unwrap_or(Self::ENODATA)
-    }
-}
-
-#[cfg(feature = "std")]
-impl From<Incomplete> for std::io::Error {
-    /// The system's error, or one of kind `UnexpectedEof`. The count is not in it.
-    fn from(incomplete: Incomplete) -> Self {
-        match incomplete.errno {
-            Some(errno) => errno.into(),
-            None => Self::new(std::io::ErrorKind::UnexpectedEof, incomplete),
-        }
     }
 }

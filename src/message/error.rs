@@ -40,8 +40,12 @@ impl MessageError {
     /// Returns the kernel's error, if this is [`Io`](Self::Io).
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
+        self.cause().copied()
+    }
+
+    const fn cause(&self) -> Option<&Errno> {
         match self {
-            Self::Io(errno) => Some(*errno),
+            Self::Io(errno) => Some(errno),
             _ => None,
         }
     }
@@ -61,7 +65,13 @@ impl fmt::Display for MessageError {
     }
 }
 
-impl core::error::Error for MessageError {}
+crate::errno::like_std!(bare MessageError, this => match this {
+    Self::TooLong(_) => std::io::ErrorKind::InvalidData,
+    Self::BufferTooShort(_) => std::io::ErrorKind::InvalidInput,
+    Self::Truncated => std::io::ErrorKind::UnexpectedEof,
+    Self::Torn => std::io::ErrorKind::BrokenPipe,
+    Self::Io(errno) => errno.kind(),
+});
 
 impl From<Errno> for MessageError {
     fn from(errno: Errno) -> Self {
@@ -71,16 +81,10 @@ impl From<Errno> for MessageError {
 
 #[cfg(feature = "std")]
 impl From<MessageError> for std::io::Error {
-    /// The system's error, or one of kind `InvalidData`, `UnexpectedEof`, `InvalidInput` or
-    /// `BrokenPipe`.
+    /// The system's error for [`Io`](MessageError::Io), with its `raw_os_error`. Any other holds the whole
+    /// error, for `get_ref` and `downcast`, and is of kind `InvalidData` (too long), `InvalidInput` (buffer too
+    /// short), `UnexpectedEof` (truncated) or `BrokenPipe` (torn).
     fn from(error: MessageError) -> Self {
-        let kind = match error {
-            MessageError::Io(errno) => return errno.into(),
-            MessageError::TooLong(_) => std::io::ErrorKind::InvalidData,
-            MessageError::BufferTooShort(_) => std::io::ErrorKind::InvalidInput,
-            MessageError::Truncated => std::io::ErrorKind::UnexpectedEof,
-            MessageError::Torn => std::io::ErrorKind::BrokenPipe,
-        };
-        Self::new(kind, error)
+        error.errno().map_or_else(|| Self::new(error.kind(), error), Self::from)
     }
 }

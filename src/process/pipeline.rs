@@ -94,16 +94,18 @@ impl<'a> Pipeline<'a> {
     /// Standard output of the last one and standard error of all are collected, and standard input of
     /// the first one is `/dev/null`, unless something else is set.
     ///
-    /// When the conversation fails nobody has a handle of the children any more: they are killed and
-    /// waited for, unless [`on_drop`](Command::on_drop) is set to something else than `Leave`.
+    /// The first command's [`input`](Command::input), the last one's [`limit`](Command::limit) and the earliest
+    /// [`timeout`](Command::timeout) or [`deadline`](Command::deadline) of all hold for the whole pipeline. If
+    /// any of this fails, the programs are killed and waited for, as by [`Command::output`].
     ///
     /// # Errors
     ///
     /// Those of [`spawn`](Self::spawn), as [`RunError::Pipeline`], and of
     /// [`PipelineChildren::communicate`].
     pub fn output(&self) -> Result<PipelineOutput, RunError> {
+        let mut talk = Communicate::with_all(&self.commands);
         let mut pipeline = self.start([Source::Null, Source::Piped, Source::Piped])?;
-        let output = pipeline.communicate(&[]);
+        let output = talk.run_pipeline(&mut pipeline);
         Ok(output.inspect_err(|_| pipeline.children.iter_mut().for_each(Child::do_not_leave))?)
     }
 
@@ -254,7 +256,7 @@ impl Communicate<'_> {
     ///
     /// As [`run`](Self::run).
     pub fn run_pipeline(
-        &self,
+        &mut self,
         pipeline: &mut PipelineChildren,
     ) -> Result<PipelineOutput, CommunicateError> {
         let PipelineChildren { children, stderr } = pipeline;
@@ -263,7 +265,7 @@ impl Communicate<'_> {
         let mut talk = Talk::new(self, (stdin, stdout, stderr.take()));
         let done = talk.run(children);
         let ends =
-            done.and_then(|()| children.iter_mut().map(|child| self.end_of(child)).collect());
+            done.and_then(|()| children.iter_mut().map(|child| talk.end_of(child)).collect());
         let (statuses, stdout, stderr) = talk.finish(ends, |(stdin, stdout, errors)| {
             *stderr = errors;
             if let Some(first) = children.first_mut() {
@@ -324,6 +326,10 @@ impl PipelineError {
     pub const fn errno(&self) -> Errno {
         self.error.errno()
     }
+
+    pub(super) const fn cause(&self) -> Option<&Errno> {
+        self.error.cause()
+    }
 }
 
 impl fmt::Display for PipelineError {
@@ -332,15 +338,4 @@ impl fmt::Display for PipelineError {
     }
 }
 
-impl core::error::Error for PipelineError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
-
-impl From<PipelineError> for std::io::Error {
-    /// Keeps the errno only.
-    fn from(error: PipelineError) -> Self {
-        error.error.into()
-    }
-}
+crate::errno::like_std!(PipelineError, this => this.errno().kind());

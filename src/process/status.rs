@@ -7,7 +7,8 @@ use core::fmt;
 /// How a process ended: by itself with an exit code, or killed by a signal. From
 /// [`wait_change`](super::Child::wait_change) also that it was stopped, or goes on.
 ///
-/// With feature `std` it converts from and to [`std::process::ExitStatus`], and nothing is lost.
+/// With feature `std` it converts from and to [`std::process::ExitStatus`], and nothing is lost. It is
+/// displayed in std's words, where signals have the names of [`Signal`]. The default is exit code 0.
 ///
 /// # Examples
 ///
@@ -17,12 +18,12 @@ use core::fmt;
 /// // SAFETY: the child does nothing but end.
 /// let status = unsafe { process::fork_with(|| process::exit(3)) }?.wait()?;
 /// assert_eq!((status.code(), status.signal()), (Some(3), None));
-/// assert_eq!(status.to_string(), "exit code 3");
+/// assert_eq!(status.to_string(), "exit status: 3");
 /// # Ok::<(), rawpipe::Errno>(())
 /// ```
 ///
 /// [wait(2)](https://man7.org/linux/man-pages/man2/wait.2.html)
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ExitStatus {
     /// In the encoding of wait(2), which is std's, too.
     raw: i32,
@@ -32,8 +33,28 @@ pub struct ExitStatus {
 const CONTINUED: i32 = 0xffff;
 
 impl ExitStatus {
-    pub(super) const fn from_raw(raw: i32) -> Self {
+    /// Makes a status from the number that [wait(2)](https://man7.org/linux/man-pages/man2/wait.2.html)
+    /// stores, which is not the exit code.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{ExitStatus, Signal};
+    ///
+    /// assert_eq!(ExitStatus::from_raw(3 << 8).code(), Some(3));
+    /// assert_eq!(ExitStatus::from_raw(9).signal(), Some(Signal::KILL));
+    /// assert_eq!(ExitStatus::from_raw(9).to_string(), "signal: 9 (SIGKILL)");
+    /// assert_eq!(ExitStatus::default().into_raw(), 0);
+    /// ```
+    #[must_use]
+    pub const fn from_raw(raw: i32) -> Self {
         Self { raw }
+    }
+
+    /// Returns the number that `wait(2)` stores for this status.
+    #[must_use]
+    pub const fn into_raw(self) -> i32 {
+        self.raw
     }
 
     pub(super) const fn new(info: &SigInfo) -> Self {
@@ -95,21 +116,27 @@ impl fmt::Debug for ExitStatus {
 
 impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let core_dumped = if self.core_dumped() { ", core dumped" } else { "" };
-        match (self.code(), self.signal(), self.stopped_signal()) {
-            (Some(code), _, _) => write!(f, "exit code {code}"),
-            (_, Some(signal), _) => write!(f, "killed by {signal}{core_dumped}"),
-            (_, _, Some(signal)) => write!(f, "stopped by {signal}"),
-            _ if self.continued() => f.write_str("goes on after a stop"),
-            _ => write!(f, "unknown status {:#x}", self.raw),
+        // By number, since `Signal` does not take every number that a status can hold.
+        let (low, high) = (self.raw & 0xff, self.raw >> 8 & 0xff);
+        let (words, number) = match low & 0x7f {
+            0 => return write!(f, "exit status: {high}"),
+            0x7f if low == 0x7f => ("stopped (not terminated) by signal", high),
+            0x7f if self.continued() => return f.write_str("continued (WIFCONTINUED)"),
+            0x7f => return write!(f, "unrecognised wait status: {0} {0:#x}", self.raw),
+            signal => ("signal", signal),
+        };
+        write!(f, "{words}: {number}")?;
+        if let Some(name) = Signal::from_raw(number).and_then(Signal::name) {
+            write!(f, " ({name})")?;
         }
+        f.write_str(if low & 0x80 != 0 { " (core dumped)" } else { "" })
     }
 }
 
 #[cfg(feature = "std")]
 impl From<ExitStatus> for std::process::ExitStatus {
     fn from(status: ExitStatus) -> Self {
-        std::os::unix::process::ExitStatusExt::from_raw(status.raw)
+        std::os::unix::process::ExitStatusExt::from_raw(status.into_raw())
     }
 }
 

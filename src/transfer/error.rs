@@ -71,6 +71,10 @@ impl TransferError {
         self.failure.errno
     }
 
+    const fn cause(&self) -> Option<&Errno> {
+        self.failure.errno.as_ref()
+    }
+
     /// How many bytes were taken from the source and did not arrive at the sink. A copy through a
     /// buffer or through a pipe of its own can have some in hand when the sink fails; so the source
     /// has given `bytes() + undelivered()`.
@@ -161,16 +165,4 @@ impl fmt::Debug for TransferError {
     }
 }
 
-impl core::error::Error for TransferError {}
-
-#[cfg(feature = "std")]
-impl From<TransferError> for std::io::Error {
-    /// The system's error, or one of kind `UnexpectedEof`. Side and counts are not in it, and what was
-    /// undelivered is gone.
-    fn from(error: TransferError) -> Self {
-        match error.failure.errno {
-            Some(errno) => errno.into(),
-            None => Self::new(std::io::ErrorKind::UnexpectedEof, "the source ended early"),
-        }
-    }
-}
+crate::errno::like_std!(TransferError, _this => std::io::ErrorKind::UnexpectedEof);

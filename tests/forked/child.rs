@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "signals, limits, and children made behind the crate's back")]
 
 use crate::common::nr;
-use crate::common::programs::program;
+use crate::common::programs::{program, std_program};
 use crate::common::{self, Filter, HANDLED, Storm, Value, child, close_copy, skip};
 use rawpipe::Deadline;
 use rawpipe::event::{PollEvents, PollFd, poll};
@@ -129,17 +129,32 @@ fn status_equals_stds_in_every_encoding() {
 
 fn status_in_words() {
     let words = |raw| ExitStatus::from(std::process::ExitStatus::from_raw(raw)).to_string();
-    assert_eq!(words(0), "exit code 0");
-    assert_eq!(words(255 << 8), "exit code 255");
-    assert_eq!(words(9), "killed by SIGKILL");
-    assert_eq!(words(40), "killed by signal 40");
-    assert_eq!(words(0x80 | 6), "killed by SIGABRT, core dumped");
+    assert_eq!(words(0), "exit status: 0");
+    assert_eq!(words(255 << 8), "exit status: 255");
+    assert_eq!(words(9), "signal: 9 (SIGKILL)");
+    assert_eq!(words(40), "signal: 40");
+    assert_eq!(words(0x80 | 11), "signal: 11 (SIGSEGV) (core dumped)");
     let stop = Signal::STOP.as_raw();
-    assert_eq!(words(stop << 8 | 0x7f), "stopped by SIGSTOP");
-    assert_eq!(words(0xffff), "goes on after a stop");
-    assert_eq!(words(0xff), "unknown status 0xff");
-    let status = ExitStatus::from(std::process::ExitStatus::from_raw(3 << 8));
-    assert_eq!(format!("{status:?}"), "ExitStatus(exit code 3)");
+    let stopped = words(stop << 8 | 0x7f);
+    assert_eq!(stopped, format!("stopped (not terminated) by signal: {stop} (SIGSTOP)"));
+    assert_eq!(words(0xffff), "continued (WIFCONTINUED)");
+    assert_eq!(words(0xff), "unrecognised wait status: 255 0xff");
+    let status = ExitStatus::from_raw(3 << 8);
+    assert_eq!(format!("{status:?}"), "ExitStatus(exit status: 3)");
+    let (ours, std) = (ExitStatus::default(), std::process::ExitStatus::default());
+    assert_eq!((ours.into_raw(), ours.success()), (std.into_raw(), true));
+}
+
+/// std is the oracle, for all that a `wait` can store, and for what it cannot. The one difference is the name
+/// of `SIGSTKFLT`, which the kernel never sends, and which MIPS and SPARC do not have: here it has no name.
+fn status_in_words_as_with_std() {
+    let beyond = [0x1_0000, 0x7fff_ffff, i32::MIN, -1, -2, 0x1_ffff, 0x10_007f];
+    for raw in (0..=0xffff).chain(beyond) {
+        let std = std::process::ExitStatus::from_raw(raw);
+        let theirs = std.to_string().replace(" (SIGSTKFLT)", "");
+        assert_eq!(ExitStatus::from_raw(raw).to_string(), theirs, "{raw:#x}");
+        assert_eq!(ExitStatus::from_raw(raw).into_raw(), raw);
+    }
 }
 
 fn status_of_every_code() {
@@ -390,7 +405,13 @@ fn assert_lost(child: &mut Child, code: i32, way: &str) {
     assert_eq!(child.try_wait(), first.map(Some), "{way}");
     assert_eq!(child.wait_deadline(Deadline::after(LONG)), first.map(Some), "{way}");
     assert_eq!(child.wait_change(), first, "{way}");
-    assert_eq!(child.kill(), Err(Errno::ESRCH), "{way}");
+    assert_eq!(child.kill(), killed_after(first), "{way}");
+    assert_eq!(child.send_signal(Signal::KILL), Err(Errno::ESRCH), "{way}");
+}
+
+/// What `kill` returns after this answer of a wait: as with std, a lost status is not a known end.
+fn killed_after(end: Result<ExitStatus, Errno>) -> Result<(), Errno> {
+    end.map(|_| ()).map_err(|_| Errno::ESRCH)
 }
 
 fn wait_sigchld_ignored_echild() {
@@ -433,11 +454,12 @@ fn wait_sa_nocldwait_echild() {
 fn kill_lost_child_esrch_without_asking() {
     c_signal(Signal::CHLD.as_raw(), 1);
     let mut lost = child(|| 5);
-    let _ = lost.wait();
+    let end = lost.wait();
     if !Filter::new(&[nr::PIDFD_SEND_SIGNAL, nr::KILL], Errno::EIO).install() {
         return skip("kill_lost_child_esrch_without_asking", "no filter of system calls here");
     }
-    assert_eq!(lost.kill(), Err(Errno::ESRCH));
+    assert_eq!(lost.kill(), killed_after(end));
+    assert_eq!(lost.send_signal(Signal::TERM), Err(Errno::ESRCH));
 }
 
 fn wait_stolen_status_echild_and_never_a_stranger() {
@@ -479,12 +501,16 @@ fn wait_by_a_process_that_is_not_the_parent_echild() {
 
 // ---- signals ----
 
-fn kill_after_wait_esrch_as_the_c_library() {
-    with_ever_less("kill_after_wait_esrch_as_the_c_library", |way| {
+/// std's `kill` succeeds after a wait that has returned the status. A signal is another matter.
+fn kill_after_wait_ok_as_std_and_a_signal_esrch_as_the_c_library() {
+    let mut std = std_program("exit", &["0"]).spawn().unwrap();
+    std.wait().unwrap();
+    std.kill().unwrap();
+    with_ever_less("kill_after_wait_ok_as_std_and_a_signal_esrch_as_the_c_library", |way| {
         let mut child = child(|| 0);
         let pid = i32::try_from(child.id()).unwrap();
         while child.try_wait().unwrap().is_none() {}
-        assert_eq!(child.kill(), Err(Errno::ESRCH), "{way}");
+        assert_eq!(child.kill(), Ok(()), "{way}");
         assert_eq!(child.send_signal(Signal::TERM), Err(Errno::ESRCH), "{way}");
         assert_eq!(child.lead_group(), Err(Errno::ESRCH), "{way}");
         assert_eq!(errno_of_c(c_kill(pid, 9)), Errno::ESRCH);
@@ -598,7 +624,10 @@ fn kill_never_hits_a_recycled_number() {
         let mut gone = child(|| 1);
         let pid = gone.id();
         gone.wait().unwrap();
-        parent_of_strangers(pid, &|| assert_eq!(gone.kill(), Err(Errno::ESRCH), "{way}"));
+        parent_of_strangers(pid, &|| {
+            assert_eq!(gone.kill(), Ok(()), "{way}");
+            assert_eq!(gone.send_signal(Signal::KILL), Err(Errno::ESRCH), "{way}");
+        });
     });
 }
 
@@ -678,7 +707,8 @@ fn kill_never_hits_a_brother_with_the_number() {
                 assert_eq!(gone.wait().unwrap().code(), Some(1), "{way}");
             }
             let Some(_) = child_with_number(test, gone.id()) else { return };
-            assert_eq!(gone.kill(), Err(Errno::ESRCH), "{way}");
+            assert_eq!(gone.kill(), if stolen { Err(Errno::ESRCH) } else { Ok(()) }, "{way}");
+            assert_eq!(gone.send_signal(Signal::KILL), Err(Errno::ESRCH), "{way}");
             if !stolen {
                 assert_eq!(gone.lead_group(), Err(Errno::ESRCH), "{way}");
             }
@@ -1047,7 +1077,7 @@ fn kill_group_reaches_grandchildren() {
         leader.kill_group().unwrap();
         assert_eq!(leader.wait().unwrap().signal(), Some(Signal::KILL), "{way}");
         assert_eq!(reader.read(&mut [0]), Ok(0), "{way}: the grandchild is gone, too");
-        assert_eq!(leader.kill(), Err(Errno::ESRCH), "{way}");
+        assert_eq!(leader.send_signal(Signal::KILL), Err(Errno::ESRCH), "{way}");
     });
 }
 
@@ -1231,6 +1261,7 @@ fn handles_are_send_and_sync() {
 pub(crate) const TESTS: common::Tests = common::tests![
     status_equals_stds_in_every_encoding,
     status_in_words,
+    status_in_words_as_with_std,
     status_of_every_code,
     status_of_every_deadly_signal,
     status_core_flag_is_the_c_librarys,
@@ -1250,7 +1281,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     kill_lost_child_esrch_without_asking,
     wait_stolen_status_echild_and_never_a_stranger,
     wait_by_a_process_that_is_not_the_parent_echild,
-    kill_after_wait_esrch_as_the_c_library,
+    kill_after_wait_ok_as_std_and_a_signal_esrch_as_the_c_library,
     send_signal_to_a_zombie_does_nothing,
     send_signal_reaches_a_handler,
     kill_never_hits_a_recycled_number,

@@ -183,24 +183,24 @@ fn communicate_limit_is_exact() {
         assert_eq!(run(limit, &size).0.unwrap().stdout.len(), limit);
         let (answer, mut child) = run(limit, &(limit + 1).to_string());
         let error = answer.unwrap_err();
-        assert_eq!(error.kind(), Kind::Limit(StdStream::Stdout));
+        assert_eq!(error.reason(), Kind::Limit(StdStream::Stdout));
         assert!(error.stdout().len() == limit && is_pattern(error.stdout()));
         // The byte that was too much is still to be had.
         assert_eq!(child.communicate(b"").unwrap().stdout, [pattern(limit)]);
     }
     let (answer, mut child) = run(7, "0");
     let error = answer.unwrap_err();
-    assert_eq!((error.kind(), error.stderr().len()), (Kind::Limit(StdStream::Stderr), 7));
+    assert_eq!((error.reason(), error.stderr().len()), (Kind::Limit(StdStream::Stderr), 7));
     assert_eq!(std::io::Error::from(error).kind(), ErrorKind::Other);
     assert_eq!(child.communicate(b"").unwrap().stderr.len(), 3);
 }
 
 fn communicate_limit_zero() {
-    let none = Communicate::new().limit(0);
+    let mut none = Communicate::new().limit(0);
     assert!(none.run(&mut start("exit", &["0"])).unwrap().status.success());
     let mut child = start("flood", &["1", "0"]);
     let error = none.run(&mut child).unwrap_err();
-    assert_eq!((error.kind(), error.stdout()), (Kind::Limit(StdStream::Stdout), &b""[..]));
+    assert_eq!((error.reason(), error.stdout()), (Kind::Limit(StdStream::Stdout), &b""[..]));
     assert_eq!(error.errno(), None);
 }
 
@@ -212,7 +212,7 @@ fn communicate_deadline_keeps_what_was_read() {
     let mut before = Vec::new();
     while before.len() < 200_000 {
         let error = Communicate::new().deadline(soon()).run(&mut child).unwrap_err();
-        assert_eq!(error.kind(), Kind::Deadline);
+        assert_eq!(error.reason(), Kind::Deadline);
         before.extend(error.into_outputs().0);
     }
     assert!(before.len() == 200_000 && is_pattern(&before));
@@ -227,7 +227,7 @@ fn communicate_deadline_while_the_child_does_not_read() {
     let begin = Instant::now();
     let error = Communicate::new().input(&input).deadline(soon()).run(&mut child).unwrap_err();
     took_a_while_and_no_more(begin, Duration::from_millis(100));
-    assert_eq!(error.kind(), Kind::Deadline);
+    assert_eq!(error.reason(), Kind::Deadline);
     let stdin = child.stdin_ref().expect("the pipe is in the handle again");
     assert_eq!(error.fed(), stdin.available().unwrap());
     assert!(error.fed() >= 4096 && error.fed() < input.len());
@@ -249,7 +249,7 @@ fn communicate_deadline_interrupted_goes_on_where_it_was() {
         match Communicate::new().input(&input[fed..]).deadline(deadline).run(&mut child) {
             Ok(end) => break end,
             Err(error) => {
-                assert_eq!(error.kind(), Kind::Deadline);
+                assert_eq!(error.reason(), Kind::Deadline);
                 fed += error.fed();
                 output.extend(error.into_outputs().0);
             }
@@ -260,9 +260,9 @@ fn communicate_deadline_interrupted_goes_on_where_it_was() {
 }
 
 fn communicate_deadline_already_past() {
-    let past = Communicate::new().deadline(Deadline::now());
+    let mut past = Communicate::new().deadline(Deadline::now());
     let mut child = start("sleep", &[]);
-    assert_eq!(past.run(&mut child).unwrap_err().kind(), Kind::Deadline);
+    assert_eq!(past.run(&mut child).unwrap_err().reason(), Kind::Deadline);
     // There is nothing to wait for.
     let mut child = start("both", &[]);
     assert!(child.wait_deadline(late()).unwrap().is_some());
@@ -281,7 +281,7 @@ fn communicate_deadline_for_the_end_of_the_child() {
     let begin = Instant::now();
     let error = Communicate::new().deadline(soon()).run(&mut child).unwrap_err();
     took_a_while_and_no_more(begin, Duration::from_millis(100));
-    assert_eq!(error.kind(), Kind::Deadline);
+    assert_eq!(error.reason(), Kind::Deadline);
     assert_eq!(child.try_wait(), Ok(None));
 }
 
@@ -298,10 +298,10 @@ fn with_grandchild() -> (Child, rawpipe::PipeWriter) {
 fn communicate_grace_ends_though_a_grandchild_has_the_pipe() {
     let (mut child, gate) = with_grandchild();
     let begin = Instant::now();
-    let talk = Communicate::new().grace(Duration::from_millis(50));
+    let mut talk = Communicate::new().grace(Duration::from_millis(50));
     let error = talk.run(&mut child).unwrap_err();
     took_a_while_and_no_more(begin, Duration::from_millis(50));
-    assert_eq!((error.kind(), error.errno()), (Kind::Grace, Some(Errno::ETIMEDOUT)));
+    assert_eq!((error.reason(), error.errno()), (Kind::Grace, Some(Errno::ETIMEDOUT)));
     let pid: u32 = std::str::from_utf8(error.stdout()).unwrap().parse().unwrap();
     assert_ne!(pid, child.id());
     assert!(child.try_wait().unwrap().expect("it has ended").success());
@@ -312,11 +312,11 @@ fn communicate_grace_ends_though_a_grandchild_has_the_pipe() {
 }
 
 fn communicate_grace_zero_reads_all_that_the_child_wrote() {
-    let talk = Communicate::new().grace(Duration::ZERO);
+    let mut talk = Communicate::new().grace(Duration::ZERO);
     for _ in 0..20 {
         let (mut child, _gate) = with_grandchild();
         let error = talk.run(&mut child).unwrap_err();
-        assert_eq!(error.kind(), Kind::Grace);
+        assert_eq!(error.reason(), Kind::Grace);
         assert!(!error.stdout().is_empty());
     }
     for _ in 0..20 {
@@ -344,7 +344,7 @@ fn communicate_grace_is_long_enough() {
         thread::sleep(Duration::from_millis(50));
         drop(gate);
     });
-    let talk = Communicate::new().grace(Duration::from_secs(200));
+    let mut talk = Communicate::new().grace(Duration::from_secs(200));
     assert!(talk.run(&mut child).unwrap().status.success());
     closer.join().unwrap();
 }
@@ -352,7 +352,7 @@ fn communicate_grace_is_long_enough() {
 fn communicate_without_grace_waits_for_the_grandchild() {
     let (mut child, gate) = with_grandchild();
     let error = Communicate::new().deadline(soon()).run(&mut child).unwrap_err();
-    assert_eq!(error.kind(), Kind::Deadline);
+    assert_eq!(error.reason(), Kind::Deadline);
     drop(gate);
     assert!(child.communicate(b"").unwrap().status.success());
 }
@@ -368,7 +368,7 @@ fn communicate_sigchld_ignored_keeps_the_output() {
             assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
         }
         Err(error) => {
-            assert_eq!(error.kind(), Kind::Wait(Errno::ECHILD));
+            assert_eq!(error.reason(), Kind::Wait(Errno::ECHILD));
             assert_eq!(error.errno(), Some(Errno::ECHILD));
             assert_eq!((error.stdout(), error.stderr()), (&b"out"[..], &b"err"[..]));
         }
@@ -389,7 +389,7 @@ fn output_that_fails_leaves_no_child_enomem() {
     }
     let failed = Err(Kind::Poll(Errno::ENOMEM));
     let reason = |error: RunError| match error {
-        RunError::Communicate(error) => error.kind(),
+        RunError::Communicate(error) => error.reason(),
         error => panic!("{error}"),
     };
     assert_eq!(sleeps.output().map(drop).map_err(reason), failed);

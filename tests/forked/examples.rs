@@ -101,9 +101,9 @@ const EXAMPLES: &[Example] = &[
                 "997",
                 "996",
                 "995",
-                "seq: exit code 0",
-                "sort: exit code 0",
-                "head: exit code 0",
+                "seq: exit status: 0",
+                "sort: exit status: 0",
+                "head: exit status: 0",
             ],
             child: &[],
         },
@@ -268,8 +268,11 @@ fn pipeline_program_that_is_not_read_to_its_end() {
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 4, "{text}");
-    assert_eq!((lines[0], lines[1], lines[3]), ("99999", "seq: exit code 0", "head: exit code 0"));
-    assert!(lines[2].starts_with("sort: killed by "), "{text}");
+    assert_eq!(
+        (lines[0], lines[1], lines[3]),
+        ("99999", "seq: exit status: 0", "head: exit status: 0")
+    );
+    assert!(lines[2].starts_with("sort: signal: "), "{text}");
 }
 
 // ---------------------------------------------------------------- failing
@@ -308,7 +311,7 @@ fn parent_child_fails_child_killed() {
 
     let (status, text, errors) = example.finish();
     assert_eq!((status, text.as_str()), (Some(1), "Parent sent message to child\n"));
-    assert!(errors.contains("child: killed by SIGKILL"), "{errors}");
+    assert!(errors.contains("child: signal: 9 (SIGKILL)"), "{errors}");
 }
 
 /// Runs an example that is to fail, and returns what it says on standard error.

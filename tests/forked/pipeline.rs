@@ -151,7 +151,7 @@ fn pipeline_kill_and_deadline() {
     while read.len() < 5 {
         let soon = Deadline::after(Duration::from_millis(50));
         let error = Communicate::new().deadline(soon).run_pipeline(&mut children).unwrap_err();
-        assert_eq!(error.kind(), Kind::Deadline);
+        assert_eq!(error.reason(), Kind::Deadline);
         read.extend(error.into_outputs().0);
     }
     children.kill().unwrap();
@@ -169,7 +169,7 @@ fn pipeline_limit_and_drop() {
     let before = (common::open_fds(), children());
     let mut row = flood.pipe(&cat).stdout(Stdio::piped()).spawn().unwrap();
     let error = Communicate::new().limit(70_000).run_pipeline(&mut row).unwrap_err();
-    assert_eq!(error.kind(), Kind::Limit(StdStream::Stdout));
+    assert_eq!(error.reason(), Kind::Limit(StdStream::Stdout));
     assert!(error.stdout().len() == 70_000 && is_pattern(error.stdout()));
     drop(row);
     assert_eq!((common::open_fds(), children()), before);
@@ -183,9 +183,9 @@ fn pipeline_grace_begins_when_all_have_ended() {
     let mut children =
         cat.pipe(&parent).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     drop(parent);
-    let talk = Communicate::new().grace(Duration::from_millis(50));
+    let mut talk = Communicate::new().grace(Duration::from_millis(50));
     let error = talk.run_pipeline(&mut children).unwrap_err();
-    assert_eq!(error.kind(), Kind::Grace);
+    assert_eq!(error.reason(), Kind::Grace);
     assert!(!error.stdout().is_empty());
     drop(writer);
     assert!(children.communicate(b"").unwrap().success());

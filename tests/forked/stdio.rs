@@ -159,7 +159,7 @@ fn closed_ones() {
             let before = common::open_fds();
             let (output, missing) = with_closed(closed, || {
                 let mut child = command.spawn().unwrap();
-                let output = child.communicate(b"through").map_err(|error| error.kind());
+                let output = child.communicate(b"through").map_err(|error| error.reason());
                 drop(child);
                 let mut missing = Command::new("/no/such/program");
                 missing.stdin(stdio(0)).stdout(stdio(1)).stderr(stdio(2)).close_other_fds();

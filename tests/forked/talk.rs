@@ -58,7 +58,7 @@ fn communicate_every_combination_of_pipes_leaves_nothing() {
             if fails && is_piped(2) {
                 // One more time, after a limit.
                 let error = Communicate::new().limit(0).run(&mut child).unwrap_err();
-                assert_eq!(error.kind(), Kind::Limit(StdStream::Stderr), "{piped:03b}");
+                assert_eq!(error.reason(), Kind::Limit(StdStream::Stderr), "{piped:03b}");
             }
             let output = child.communicate(b"in").unwrap();
             assert!(output.status.success(), "{piped:03b}");
@@ -103,7 +103,7 @@ fn communicate_limit_in_steps_loses_nothing() {
                 break end.status;
             }
             Err(error) => {
-                match error.kind() {
+                match error.reason() {
                     Kind::Limit(StdStream::Stdout) => assert_eq!(error.stdout().len(), STEP),
                     reason => {
                         assert_eq!(reason, Kind::Limit(StdStream::Stderr));
@@ -128,7 +128,7 @@ fn communicate_outputs_closed_long_before_the_end() {
     let (begin, busy_before) = (Instant::now(), busy());
     for _ in 0..20 {
         let error = Communicate::new().deadline(after(25)).run(&mut child).unwrap_err();
-        assert_eq!(error.kind(), Kind::Deadline);
+        assert_eq!(error.reason(), Kind::Deadline);
         assert!(error.stdout().is_empty() && error.stderr().is_empty());
     }
     let (took, spent) = (begin.elapsed(), busy() - busy_before);
@@ -149,12 +149,12 @@ fn communicate_grandchild_holds_the_input() {
     let input = some_bytes(5_000_000);
     let begin = Instant::now();
     let error = Communicate::new().input(&input).deadline(after(100)).run(&mut child).unwrap_err();
-    assert_eq!(error.kind(), Kind::Deadline);
+    assert_eq!(error.reason(), Kind::Deadline);
     assert!(begin.elapsed() < LONG);
     assert_eq!(error.fed(), child.stdin_ref().unwrap().available().unwrap());
     let grace = Duration::from_millis(50);
     let error = Communicate::new().input(&input).grace(grace).run(&mut child).unwrap_err();
-    assert_eq!(error.kind(), Kind::Grace);
+    assert_eq!(error.reason(), Kind::Grace);
     assert!(child.try_wait().unwrap().expect("it has ended").success());
     // The grandchild ends, and so nobody is left to read.
     drop(gate);
@@ -171,10 +171,11 @@ fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     let status = child.wait_deadline(Deadline::after(LONG)).unwrap().expect("it was killed");
     assert_eq!(status.signal(), Some(Signal::KILL));
     let error = Communicate::new().deadline(after(100)).run(&mut child).unwrap_err();
-    assert_eq!(error.kind(), Kind::Deadline);
+    assert_eq!(error.reason(), Kind::Deadline);
     assert!(begin.elapsed() < LONG);
     assert!(child.stdout_ref().is_some() && child.stderr_ref().is_some(), "somebody may write yet");
-    assert_eq!(child.kill(), Err(Errno::ESRCH));
+    assert_eq!(child.kill(), Ok(()));
+    assert_eq!(child.send_signal(Signal::KILL), Err(Errno::ESRCH));
     drop(gate);
     let output = child.communicate(b"").unwrap();
     assert_eq!(output.status, status);
@@ -190,7 +191,7 @@ fn communicate_shell_with_a_child_that_lives_on() {
     let begin = Instant::now();
     while out.len() < 6 {
         let error = Communicate::new().deadline(after(100)).run(&mut child).unwrap_err();
-        assert_eq!(error.kind(), Kind::Deadline);
+        assert_eq!(error.reason(), Kind::Deadline);
         out.extend(error.into_outputs().0);
         assert!(begin.elapsed() < LONG);
     }
@@ -277,7 +278,7 @@ fn communicate_sigpipe_guard_refused_errno() {
                     return NO_FILTER;
                 }
                 let Err(error) = child.communicate(b"input") else { return 1 };
-                let is_told = error.kind() == Kind::Io(StdStream::Stdin, errno);
+                let is_told = error.reason() == Kind::Io(StdStream::Stdin, errno);
                 u8::from(!is_told || error.fed() > 0 || !error.stdout().is_empty())
             });
             if !possible {

@@ -226,7 +226,7 @@ impl Worker {
                 let answer = cat.child.kill();
                 self.require(answer == Ok(()), || format!("kill: {answer:?}"));
                 self.ended("a killed cat", &mut cat.child, Err(Signal::KILL));
-                let again = cat.child.kill();
+                let again = cat.child.send_signal(Signal::KILL);
                 self.require(again == Err(Errno::ESRCH), || format!("kill again: {again:?}"));
                 if let Some(stdout) = cat.child.take_stdout() {
                     while let Ok(count @ 1..) = next(&stdout, &mut self.buf) {
@@ -305,7 +305,7 @@ impl Worker {
         let errno = match &error {
             RunError::Spawn(error) => error.errno(),
             RunError::Pipeline(error) => error.error().errno(),
-            RunError::Communicate(error) => match error.kind() {
+            RunError::Communicate(error) => match error.reason() {
                 Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno) => errno,
                 _ => Errno::EIO,
             },
@@ -348,7 +348,7 @@ impl Worker {
         let (stdout, fed, ended) = match talk.run(&mut child) {
             Ok(output) => (output.stdout, run.len, true),
             Err(error) => {
-                let known = match error.kind() {
+                let known = match error.reason() {
                     Kind::Deadline => late.is_some_and(|late| late.has_passed()),
                     Kind::Limit(StdStream::Stdout) => {
                         limit.is_some_and(|limit| limit < run.len && error.stdout().len() == limit)

@@ -87,7 +87,6 @@ mod default {
         rawpipe::message::Sender<PipeWriter>,
         rawpipe::pipe::AdaptiveEnd<PipeReader>,
         rawpipe::process::Command,
-        rawpipe::process::Communicate<'static>,
         rawpipe::process::CommunicateError,
         rawpipe::process::CommunicateErrorKind,
         rawpipe::process::Output,
@@ -113,8 +112,9 @@ mod default {
     types! { LENT: Send | Sync | Unpin =>
         rawpipe::chunk::shared::SharedChunk<'static>,
     }
-    // They borrow a closure of the caller's for the progress, of which nothing is asked.
+    // They borrow a closure of the caller's for the progress, or a reader, of which nothing is asked.
     types! { WITH_A_CLOSURE: Unpin =>
+        rawpipe::process::Communicate<'static>,
         rawpipe::transfer::Fanout<'static>,
         rawpipe::transfer::Transfer<'static>,
     }

@@ -11,6 +11,7 @@ mod chunk;
 #[path = "../common/mod.rs"]
 mod common;
 mod epoll;
+mod errors;
 mod fanout;
 mod io;
 mod message;

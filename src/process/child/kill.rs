@@ -8,9 +8,13 @@ use crate::{Errno, Result};
 impl Child {
     /// Kills the child, by `SIGKILL`. It is gone some time later: [`wait`](Self::wait) for it.
     ///
+    /// If a wait has returned how the child ended, this does nothing and returns `Ok`, as with std, whereas
+    /// [`send_signal`](Self::send_signal) fails with [`ESRCH`](Errno::ESRCH).
+    ///
     /// # Errors
     ///
-    /// As [`send_signal`](Self::send_signal).
+    /// - [`ESRCH`](Errno::ESRCH) if the child is gone and how it ended [is lost](Self#lost-status).
+    /// - [`EPERM`](Errno::EPERM) if the child runs as another user by now.
     ///
     /// # Examples
     ///
@@ -23,12 +27,16 @@ impl Child {
     /// let mut child = unsafe { process::fork_with(|| reader.read(&mut [0]).is_err().into()) }?;
     /// child.kill()?;
     /// assert_eq!(child.wait()?.signal(), Some(Signal::KILL));
-    /// assert_eq!(child.kill(), Err(Errno::ESRCH));
+    /// assert_eq!(child.kill(), Ok(()));
+    /// assert_eq!(child.send_signal(Signal::KILL), Err(Errno::ESRCH));
     /// # Ok::<(), rawpipe::Errno>(())
     /// ```
     ///
     /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
     pub fn kill(&self) -> Result<()> {
+        if let Some(Ok(_)) = self.end {
+            return Ok(());
+        }
         self.send_signal(Signal::KILL)
     }
 

@@ -5,6 +5,7 @@ mod environment;
 mod start;
 mod stdio;
 
+use super::communicate::Terms;
 use super::{OnDrop, Resource, Rlimit, Signal, SignalSet, Spawn};
 use crate::fd::{OwnedFd, RawFd};
 use alloc::ffi::CString;
@@ -71,6 +72,8 @@ pub struct Command {
     /// What fits in there as it is.
     settings: Spawn<'static>,
     on_drop: OnDrop,
+    /// For `output` and `status`.
+    pub(super) terms: Terms,
     /// Something could not be passed on as it was given.
     invalid: bool,
 }
@@ -91,6 +94,7 @@ impl Command {
             groups: None,
             settings: Spawn::new(c"", &[], &[]),
             on_drop: OnDrop::Leave,
+            terms: Terms::default(),
             invalid: false,
         };
         new.program = new.string(program.as_ref()).unwrap_or_default();

@@ -27,6 +27,9 @@ pub enum CommunicateErrorKind {
     Limit(StdStream),
     /// The child has ended, and the time after that, too; somebody else has its streams still open.
     Grace,
+    /// Reading from the reader of [`Communicate::input_from`](crate::process::Communicate::input_from) failed:
+    /// the kind of its error, and the errno if it has one. Nothing else of the error is kept.
+    Input(std::io::ErrorKind, Option<Errno>),
     /// A read or write failed; [`ENOMEM`](Errno::ENOMEM) also if there is no memory for more output.
     Io(StdStream, Errno),
     /// Waiting for the streams failed.
@@ -51,6 +54,7 @@ impl fmt::Display for Kind {
             Self::Deadline => f.write_str("the deadline has passed"),
             Self::Limit(stream) => write!(f, "more than the limit on {stream}"),
             Self::Grace => f.write_str("the child has ended, and its output has not"),
+            Self::Input(kind, _) => write!(f, "reading the input: {kind}"),
             Self::Io(stream, errno) => write!(f, "{stream} of the child: {errno}"),
             Self::Poll(errno) => write!(f, "waiting for the child's streams: {errno}"),
             Self::Wait(errno) => write!(f, "waiting for the child: {errno}"),
@@ -61,31 +65,31 @@ impl fmt::Display for Kind {
 /// A conversation with a child that has stopped before its end: why, and what was said until then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommunicateError {
-    pub(super) kind: Kind,
+    pub(super) reason: Kind,
     pub(super) fed: usize,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
 }
 
 impl CommunicateError {
-    /// Without a conversation.
-    pub(in super::super) const fn lost(kind: Kind) -> Self {
-        Self { kind, fed: 0, stdout: Vec::new(), stderr: Vec::new() }
-    }
-
-    /// Why.
+    /// Returns why it has stopped. [`kind`](Self::kind) returns the nearest kind that std has.
     #[must_use]
-    pub const fn kind(&self) -> CommunicateErrorKind {
-        self.kind
+    pub const fn reason(&self) -> CommunicateErrorKind {
+        self.reason
     }
 
     /// The kernel's error; [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline or the time of grace has
-    /// passed; `None` for more output than the limit.
+    /// passed; `None` for more output than the limit, and for a reader's error that is not the kernel's.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
-        match self.kind {
+        self.cause().copied()
+    }
+
+    const fn cause(&self) -> Option<&Errno> {
+        match &self.reason {
             Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno) => Some(errno),
-            Kind::Deadline | Kind::Grace => Some(Errno::ETIMEDOUT),
+            Kind::Deadline | Kind::Grace => Some(&Errno::ETIMEDOUT),
+            Kind::Input(_, errno) => errno.as_ref(),
             Kind::Limit(_) => None,
         }
     }
@@ -118,29 +122,14 @@ impl CommunicateError {
 impl fmt::Display for CommunicateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (out, err) = (self.stdout.len(), self.stderr.len());
-        write!(f, "{} after {out} bytes of output and {err} of errors", self.kind)
+        write!(f, "{} after {out} bytes of output and {err} of errors", self.reason)
     }
 }
 
-impl core::error::Error for CommunicateError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match &self.kind {
-            Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno) => Some(errno),
-            _ => None,
-        }
-    }
-}
-
-impl From<CommunicateError> for std::io::Error {
-    /// The system's error, or one that holds this one: of kind `TimedOut`, or for a limit `Other`.
-    fn from(error: CommunicateError) -> Self {
-        match error.kind {
-            Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno) => errno.into(),
-            Kind::Deadline | Kind::Grace => Self::new(std::io::ErrorKind::TimedOut, error),
-            Kind::Limit(_) => Self::other(error),
-        }
-    }
-}
+crate::errno::like_std!(CommunicateError, this => match this.reason {
+    Kind::Input(kind, _) => kind,
+    _ => std::io::ErrorKind::Other,
+});
 
 /// A program that could not be started, or not be listened to until its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,10 +148,24 @@ impl RunError {
     /// [`CommunicateError::errno`].
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
+        self.cause().copied()
+    }
+
+    const fn cause(&self) -> Option<&Errno> {
         match self {
-            Self::Spawn(error) => Some(error.errno()),
-            Self::Pipeline(error) => Some(error.errno()),
-            Self::Communicate(error) => error.errno(),
+            Self::Spawn(error) => error.cause(),
+            Self::Pipeline(error) => error.cause(),
+            Self::Communicate(error) => error.cause(),
+        }
+    }
+
+    /// Returns why the conversation has stopped, or `None` if the program could not be started. The
+    /// [`CommunicateError`] has what was read until then.
+    #[must_use]
+    pub const fn reason(&self) -> Option<CommunicateErrorKind> {
+        match self {
+            Self::Communicate(error) => Some(error.reason),
+            _ => None,
         }
     }
 }
@@ -177,15 +180,10 @@ impl fmt::Display for RunError {
     }
 }
 
-impl core::error::Error for RunError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Spawn(error) => error.source(),
-            Self::Pipeline(error) => error.source(),
-            Self::Communicate(error) => error.source(),
-        }
-    }
-}
+crate::errno::like_std!(RunError, this => match this {
+    Self::Communicate(error) => error.kind(),
+    _ => std::io::ErrorKind::Other,
+});
 
 impl From<SpawnError> for RunError {
     fn from(error: SpawnError) -> Self {
@@ -202,15 +200,5 @@ impl From<PipelineError> for RunError {
 impl From<CommunicateError> for RunError {
     fn from(error: CommunicateError) -> Self {
         Self::Communicate(error)
-    }
-}
-
-impl From<RunError> for std::io::Error {
-    fn from(error: RunError) -> Self {
-        match error {
-            RunError::Spawn(error) => error.into(),
-            RunError::Pipeline(error) => error.into(),
-            RunError::Communicate(error) => error.into(),
-        }
     }
 }

@@ -6,16 +6,17 @@
 //! files and stay as they are.
 
 mod error;
+mod run;
 mod talk;
 
-use super::command::Source;
-use super::{Child, Command, ExitStatus, OnDrop};
+use super::{Child, ExitStatus, OnDrop};
 use crate::Deadline;
-use CommunicateErrorKind as Kind;
 use alloc::vec::Vec;
-use core::slice;
 use core::time::Duration;
+use core::{fmt, slice};
 pub use error::{CommunicateError, CommunicateErrorKind, RunError, StdStream};
+pub(super) use run::Terms;
+use std::io::{BufReader, Read};
 pub(super) use talk::Talk;
 
 /// How a child ended, and what it has written to those of its standard streams that were pipes.
@@ -39,7 +40,7 @@ impl From<Output> for std::process::Output {
 
 /// How to talk with a child: what it is fed, and for how long and up to how much is listened to it.
 ///
-/// [`Child::communicate`] and [`Command::output`] are what this does by default.
+/// [`Child::communicate`] and [`Command::output`](super::Command::output) are what this does by default.
 ///
 /// # Examples
 ///
@@ -51,7 +52,7 @@ impl From<Output> for std::process::Output {
 /// let mut sort = Command::new("sort");
 /// sort.stdin(Stdio::piped()).stdout(Stdio::piped());
 /// let minute = Deadline::after(Duration::from_secs(60));
-/// let talk = Communicate::new().input(b"b\na\n").limit(1 << 20).deadline(minute);
+/// let mut talk = Communicate::new().input(b"b\na\n").limit(1 << 20).deadline(minute);
 /// assert_eq!(talk.run(&mut sort.spawn()?)?.stdout, b"a\nb\n");
 ///
 /// let mut child = Command::new("sh")
@@ -60,7 +61,7 @@ impl From<Output> for std::process::Output {
 ///     .spawn()?;
 /// let soon = Deadline::after(Duration::from_millis(200));
 /// let error = Communicate::new().deadline(soon).run(&mut child).unwrap_err();
-/// assert_eq!(error.kind(), CommunicateErrorKind::Deadline);
+/// assert_eq!(error.reason(), CommunicateErrorKind::Deadline);
 /// assert!(b"begun\n".starts_with(error.stdout())); // as far as it has come by then
 /// child.kill()?;
 /// child.wait()?;
@@ -68,10 +69,11 @@ impl From<Output> for std::process::Output {
 /// ```
 ///
 /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
-#[derive(Clone, Copy, Debug)]
 #[must_use = "nothing is done before `run`"]
 pub struct Communicate<'a> {
     input: &'a [u8],
+    /// Replaces `input`. Keeps what one run has read and not written for the next one.
+    reader: Option<BufReader<&'a mut dyn Read>>,
     limit: usize,
     deadline: Option<Deadline>,
     grace: Option<Duration>,
@@ -80,22 +82,53 @@ pub struct Communicate<'a> {
 impl<'a> Communicate<'a> {
     /// No input, no limit, and no end but the child's.
     pub const fn new() -> Self {
-        Self { input: &[], limit: usize::MAX, deadline: None, grace: None }
+        Self { input: &[], reader: None, limit: usize::MAX, deadline: None, grace: None }
     }
 
     /// What is written to the child's standard input, which is closed behind it.
-    pub const fn input(self, input: &'a [u8]) -> Self {
-        Self { input, ..self }
+    pub const fn input(mut self, input: &'a [u8]) -> Self {
+        self.input = input;
+        self
+    }
+
+    /// Feeds the child from a reader, up to its end, in place of [`input`](Self::input).
+    ///
+    /// The reader is read in pieces of up to 64 KiB whenever the pipe to the child has room. While such a read
+    /// blocks, no output is collected, and the deadline takes effect only when the read returns. If the input
+    /// is a file, a socket or a pipe, pass that descriptor to [`Command::stdin`](super::Command::stdin)
+    /// instead: then nothing is copied, and nothing blocks here.
+    ///
+    /// An interrupted read is retried. Any other error, `WouldBlock` included, ends the [`run`](Self::run) with
+    /// [`CommunicateErrorKind::Input`]. To continue after an error, run the same `Communicate` again: it keeps
+    /// the bytes that were read and not yet written to the child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{Command, Communicate, Stdio};
+    /// use std::io::Read;
+    ///
+    /// let mut child = Command::new("wc").arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    /// let mut zeros = std::io::repeat(0).take(1_000_000);
+    /// let output = Communicate::new().input_from(&mut zeros).run(&mut child)?;
+    /// assert_eq!(output.stdout.trim_ascii(), b"1000000");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn input_from(mut self, reader: &'a mut dyn Read) -> Self {
+        self.reader = Some(BufReader::with_capacity(1 << 16, reader));
+        self
     }
 
     /// How many bytes of its standard output, and how many of its standard error, are read at most.
-    pub const fn limit(self, bytes: usize) -> Self {
-        Self { limit: bytes, ..self }
+    pub const fn limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
     }
 
     /// Until when all must be done, the end of the child included.
-    pub const fn deadline(self, deadline: Deadline) -> Self {
-        Self { deadline: Some(deadline), ..self }
+    pub const fn deadline(mut self, deadline: Deadline) -> Self {
+        self.deadline = Some(deadline);
+        self
     }
 
     /// How long to wait for the end of the outputs when the child has ended. If this is not called, as
@@ -104,8 +137,9 @@ impl<'a> Communicate<'a> {
     /// A process that the child has started and left behind, such as a daemon, may have them still
     /// open.
     #[doc(alias = "WaitDelay")]
-    pub const fn grace(self, after_exit: Duration) -> Self {
-        Self { grace: Some(after_exit), ..self }
+    pub const fn grace(mut self, after_exit: Duration) -> Self {
+        self.grace = Some(after_exit);
+        self
     }
 
     /// Feeds the child, collects its output, and waits for its end. Goes on after signals.
@@ -123,28 +157,26 @@ impl<'a> Communicate<'a> {
     /// If `SIGPIPE` cannot be blocked, because a filter rejects that, the kind is
     /// [`Io`](CommunicateErrorKind::Io) of [`Stdin`](StdStream::Stdin) with the filter's error, such as
     /// [`ENOSYS`](crate::Errno::ENOSYS) or [`EPERM`](crate::Errno::EPERM), and no byte was fed.
-    pub fn run(&self, child: &mut Child) -> Result<Output, CommunicateError> {
+    pub fn run(&mut self, child: &mut Child) -> Result<Output, CommunicateError> {
         let ends = (child.take_stdin(), child.take_stdout(), child.take_stderr());
         let mut talk = Talk::new(self, ends);
-        let end = talk.run(slice::from_mut(child)).and_then(|()| self.end_of(child));
+        let end = talk.run(slice::from_mut(child)).and_then(|()| talk.end_of(child));
         let give_back = |ends| (child.stdin, child.stdout, child.stderr) = ends;
         let (status, stdout, stderr) = talk.finish(end, give_back)?;
         Ok(Output { status, stdout, stderr })
-    }
-
-    /// How the child has ended.
-    pub(super) fn end_of(&self, child: &mut Child) -> Result<ExitStatus, Kind> {
-        let end = match self.deadline {
-            None => child.wait().map(Some),
-            Some(deadline) => child.wait_deadline(deadline),
-        };
-        end.map_err(Kind::Wait)?.ok_or(Kind::Deadline)
     }
 }
 
 impl Default for Communicate<'_> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl fmt::Debug for Communicate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { limit, deadline, grace, .. } = self;
+        write!(f, "Communicate {{ limit: {limit}, deadline: {deadline:?}, grace: {grace:?}, .. }}")
     }
 }
 
@@ -172,58 +204,33 @@ impl Child {
         Communicate::new().input(input).run(self)
     }
 
-    /// For one that is dropped where its maker has no handle of it: somebody has to wait for it.
+    /// Closes the child's input, collects its output, and waits for its end, as std's method of that name
+    /// does.
+    ///
+    /// If this fails, the child is killed and waited for, because its handle is gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Communicate::run`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{Command, Stdio};
+    ///
+    /// let output = Command::new("echo").arg("hi").stdout(Stdio::piped()).spawn()?.wait_with_output()?;
+    /// assert_eq!(output.stdout, b"hi\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_with_output(mut self) -> Result<Output, CommunicateError> {
+        self.communicate(&[]).inspect_err(|_| self.do_not_leave())
+    }
+
+    /// For a child whose handle the caller does not have: dropping it must not leave it, nor wait for an end
+    /// that may not come.
     pub(super) fn do_not_leave(&mut self) {
-        if self.on_drop == OnDrop::Leave {
+        if self.on_drop != OnDrop::KillGroup {
             self.on_drop = OnDrop::Kill;
         }
-    }
-}
-
-impl Command {
-    /// Starts the program, waits for its end, and returns that and what it has written.
-    ///
-    /// Standard output and error are collected, and standard input is `/dev/null`, unless something
-    /// else is set.
-    ///
-    /// When the conversation fails nobody has a handle of the child any more: it is killed and waited
-    /// for, unless [`on_drop`](Self::on_drop) is set to something else than `Leave`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`spawn`](Self::spawn) and of [`Communicate::run`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use rawpipe::process::Command;
-    ///
-    /// let output = Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]).output()?;
-    /// assert_eq!(output.status.code(), Some(3));
-    /// assert_eq!((&*output.stdout, &*output.stderr), (&b"out\n"[..], &b"err\n"[..]));
-    /// # Ok::<(), rawpipe::process::RunError>(())
-    /// ```
-    pub fn output(&self) -> Result<Output, RunError> {
-        let sources = self.sources([Source::Null, Source::Piped, Source::Piped]);
-        let mut child = self.start(sources)?;
-        Ok(child.communicate(&[]).inspect_err(|_| child.do_not_leave())?)
-    }
-
-    /// Starts the program, waits for its end, and says how it ended.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`spawn`](Self::spawn) and of [`Child::wait`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use rawpipe::process::Command;
-    ///
-    /// assert_eq!(Command::new("sh").args(["-c", "exit 4"]).status()?.code(), Some(4));
-    /// # Ok::<(), rawpipe::process::RunError>(())
-    /// ```
-    pub fn status(&self) -> Result<ExitStatus, RunError> {
-        self.spawn()?.wait().map_err(|errno| CommunicateError::lost(Kind::Wait(errno)).into())
     }
 }

@@ -1,6 +1,6 @@
 //! A conversation with children: feeding and collecting in one thread, by poll.
 
-use super::super::Child;
+use super::super::{Child, ExitStatus};
 use super::{Communicate, CommunicateError, CommunicateErrorKind as Kind, StdStream};
 use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::{AsFd, BorrowedFd};
@@ -10,13 +10,14 @@ use crate::sys::{call, page};
 use crate::{Deadline, Errno, PipeReader, PipeWriter};
 use alloc::vec::Vec;
 use core::time::Duration;
+use std::io::{BufRead, ErrorKind};
 
 /// The ends of a child's pipes that this process has.
 pub(in super::super) type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
 
 /// A conversation: an end that is gone has come to its end.
-pub(in super::super) struct Talk<'a> {
-    how: &'a Communicate<'a>,
+pub(in super::super) struct Talk<'t, 'a> {
+    how: &'t mut Communicate<'a>,
     input: Option<PipeWriter>,
     fed: usize,
     input_grown: bool,
@@ -34,8 +35,11 @@ struct Collected {
     last: usize,
 }
 
-impl<'a> Talk<'a> {
-    pub(in super::super) fn new(how: &'a Communicate<'a>, (input, stdout, stderr): Ends) -> Self {
+impl<'t, 'a> Talk<'t, 'a> {
+    pub(in super::super) fn new(
+        how: &'t mut Communicate<'a>,
+        (input, stdout, stderr): Ends,
+    ) -> Self {
         let collected = |reader, stream| Collected {
             reader,
             stream,
@@ -94,12 +98,21 @@ impl<'a> Talk<'a> {
         Ok(())
     }
 
+    /// How the child has ended.
+    pub(in super::super) fn end_of(&self, child: &mut Child) -> Result<ExitStatus, Kind> {
+        let end = match self.how.deadline {
+            None => child.wait().map(Some),
+            Some(deadline) => child.wait_deadline(deadline),
+        };
+        end.map_err(Kind::Wait)?.ok_or(Kind::Deadline)
+    }
+
     fn is_open(&self) -> bool {
         self.input.is_some() || self.outputs.iter().any(|output| output.reader.is_some())
     }
 
     fn prepare(&mut self) -> Result<(), Kind> {
-        if self.how.input.is_empty() {
+        if self.how.reader.is_none() && self.how.input.is_empty() {
             self.input = None;
         }
         if let Some(input) = &self.input {
@@ -141,17 +154,32 @@ impl<'a> Talk<'a> {
         Ok(ends.map(|(fd, _)| fd.and_then(|_| found.next()).unwrap_or(PollEvents::empty())))
     }
 
-    /// Writes as much as fits.
+    /// Writes as much as fits, of the bytes or of a piece from the reader.
     fn feed(&mut self) -> Result<(), Kind> {
         let Some(input) = &self.input else { return Ok(()) };
-        let rest = self.how.input.get(self.fed..).unwrap_or_default();
+        let rest = match &mut self.how.reader {
+            None => self.how.input.get(self.fed..).unwrap_or_default(),
+            Some(reader) => match reader.fill_buf() {
+                Ok(rest) => rest,
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+                Err(error) => return Err(Kind::Input(error.kind(), Errno::from_io_error(&error))),
+            },
+        };
+        let left = rest.len();
         let failed = |errno| Kind::Io(StdStream::Stdin, errno);
         match without_sigpipe(|| input.write(rest)).map_err(failed)? {
             Ok(count) => {
                 self.fed += count;
-                if count == rest.len() {
+                let is_last = match &mut self.how.reader {
+                    None => count == left,
+                    Some(reader) => {
+                        reader.consume(count);
+                        left == 0
+                    }
+                };
+                if is_last {
                     self.input = None;
-                } else if !self.input_grown {
+                } else if count < left && !self.input_grown {
                     self.input_grown = true;
                     // As far as it can be.
                     let _ = input.set_capacity(Capacity::Max);
@@ -194,7 +222,7 @@ impl<'a> Talk<'a> {
         });
         match end {
             Ok(end) => Ok((end, stdout, stderr)),
-            Err(kind) => Err(CommunicateError { kind, fed: self.fed, stdout, stderr }),
+            Err(reason) => Err(CommunicateError { reason, fed: self.fed, stdout, stderr }),
         }
     }
 }

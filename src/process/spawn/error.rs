@@ -148,6 +148,11 @@ impl SpawnError {
         self.errno
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "other errors can have none")]
+    pub(in super::super) const fn cause(&self) -> Option<&Errno> {
+        Some(&self.errno)
+    }
+
     /// As the child tells it.
     pub(super) fn encode(&self) -> [i32; 4] {
         let same = |stage: &SpawnStage| discriminant(stage) == discriminant(&self.stage);
@@ -179,19 +184,7 @@ impl fmt::Display for SpawnError {
     }
 }
 
-impl core::error::Error for SpawnError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.errno)
-    }
-}
-
-#[cfg(feature = "std")]
-impl From<SpawnError> for std::io::Error {
-    /// Keeps the errno, not the stage.
-    fn from(error: SpawnError) -> Self {
-        error.errno.into()
-    }
-}
+crate::errno::like_std!(SpawnError, this => this.errno.kind());
 
 #[cfg(test)]
 mod tests {

@@ -439,6 +439,15 @@ pub(crate) fn conversations() {
         let ours = of_run(Command::new(program).status());
         row("Command::status", what, Err(wanted), ours, theirs);
     }
+    let ended_by = |set: fn(&mut Command) -> &mut Command| {
+        let mut command = Command::new("/bin/sh");
+        let error = set(command.args(["-c", "echo; exec sleep 1000"])).output().unwrap_err();
+        (error.errno(), set(&mut command).status().unwrap_err().errno())
+    };
+    let late = (Some(Errno::ETIMEDOUT), Some(Errno::ETIMEDOUT));
+    own("Command::output", "out of time", late, ended_by(|it| it.deadline(Deadline::now())));
+    let limit = ended_by(|it| it.stdout(Stdio::piped()).limit(0));
+    own("Command::output", "more than the limit", (None, None), limit);
     let cat = || {
         let mut command = Command::new("/bin/cat");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
@@ -458,16 +467,29 @@ pub(crate) fn conversations() {
         // Its own copies of the pipes are not all, so nothing ends: it has no time to listen.
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.communicate(b"").map(drop);
-        [said.map_or_else(|error| errno(error.kind()), |()| OK_0), theirs]
+        [said.map_or_else(|error| errno(error.reason()), |()| OK_0), theirs]
     });
     row("Child::communicate", "another's child", errno(lost), ours, theirs);
     own("Child::communicate", "its parent", OK_0, of_run(child.communicate(b"words")));
+    let mut given = Some(cat());
+    let [ours, theirs] = in_child(|| {
+        let mut child = given.take().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        // SAFETY: no status is asked for.
+        let theirs = answer(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } as isize);
+        drop((child.take_stdin(), child.take_stdout()));
+        let said = child.wait_with_output().map(drop);
+        [said.map_or_else(|error| errno(error.reason()), |()| OK_0), theirs]
+    });
+    row("Child::wait_with_output", "another's child", errno(lost), ours, theirs);
+    let ours = of_run(given.take().unwrap().wait_with_output());
+    own("Child::wait_with_output", "its parent", OK_0, ours);
     let reason = |answer: Result<process::Output, process::CommunicateError>| {
-        answer.map(drop).map_err(|error| error.kind())
+        answer.map(drop).map_err(|error| error.reason())
     };
     let mut child = cat();
     let stdin = child.take_stdin();
-    let late = Communicate::new().deadline(Deadline::after(Duration::from_millis(2)));
+    let mut late = Communicate::new().deadline(Deadline::after(Duration::from_millis(2)));
     let ours = reason(late.run(&mut child));
     own("Communicate::run", "nothing ends", Err(Kind::Deadline), ours);
     drop(stdin);
@@ -511,9 +533,9 @@ pub(crate) fn pipelines() {
     });
     row("PipelineChildren::wait", "another's children", lost, ours, theirs);
     let reason = |answer: Result<process::PipelineOutput, process::CommunicateError>| {
-        answer.map(drop).map_err(|error| error.kind())
+        answer.map(drop).map_err(|error| error.reason())
     };
-    let late = Communicate::new().input(b"words").limit(3);
+    let mut late = Communicate::new().input(b"words").limit(3);
     let limit = Err(Kind::Limit(StdStream::Stdout));
     own(
         "Communicate::run_pipeline",
@@ -532,7 +554,7 @@ pub(crate) fn pipelines() {
         drop(running.children_mut()[0].take_stdin());
         drop(running.children_mut()[1].take_stdout());
         let said = running.communicate(b"").map(drop);
-        let errno = said.map_err(|error| match error.kind() {
+        let errno = said.map_err(|error| match error.reason() {
             Kind::Wait(errno) => errno,
             _ => Errno::EDOM,
         });

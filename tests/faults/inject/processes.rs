@@ -272,7 +272,7 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
             ensure!(output.stdout == input, "{} of {len} bytes", output.stdout.len());
         }
         Err(error) => {
-            let native = matches!(error.kind(), Kind::Limit(StdStream::Stdout));
+            let native = matches!(error.reason(), Kind::Limit(StdStream::Stdout));
             ensure!(native || !is_minor(), "{error}");
             told_truly(&error, &mut child, &input)?;
         }
@@ -283,9 +283,9 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
 
 /// What a conversation that has stopped has said until then, and what is still in the pipes.
 fn told_truly(error: &CommunicateError, child: &mut Child, input: &[u8]) -> Verdict {
-    let lost = matches!(error.kind(), Kind::Wait(Errno::ECHILD));
-    let native = matches!(error.kind(), Kind::Limit(_));
-    let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.kind() else {
+    let lost = matches!(error.reason(), Kind::Wait(Errno::ECHILD));
+    let native = matches!(error.reason(), Kind::Limit(_));
+    let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.reason() else {
         ensure!(native, "{error}");
         return rest_is_there(error, child, input);
     };
@@ -322,7 +322,8 @@ fn run_excused(error: &RunError) -> Verdict {
         RunError::Spawn(error) => excused(error),
         RunError::Pipeline(error) => excused(&error.error()),
         RunError::Communicate(error) => {
-            let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.kind() else {
+            let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.reason()
+            else {
                 return Err(format!("{error}"));
             };
             ensure!(is_injected(errno), "{error}, which nobody has injected");
@@ -344,6 +345,24 @@ fn collected() -> Verdict {
             let lens = (output.stdout.len(), output.stderr.len());
             ensure!(lens == (100_000, 3_000), "{lens:?}");
             ensure!(is_pattern(&output.stdout) && is_pattern(&output.stderr), "other bytes");
+        }
+        Err(error) => run_excused(error)?,
+    }
+    drop(result);
+    holdings.unchanged(spare_stack())
+}
+
+/// With input, a time and a limit, none of which ends it.
+fn fed_in_time() -> Verdict {
+    let input = bytes(100_000);
+    let mut command = program("aside", &[]);
+    command.input(input.as_slice()).timeout(LATE).limit(input.len());
+    let holdings = Holdings::now();
+    let result = operation(|| command.output());
+    match &result {
+        Ok(output) => {
+            ensure!(output.status.success(), "{:?}", output.status);
+            ensure!(output.stdout == input && output.stderr == b"err", "other bytes");
         }
         Err(error) => run_excused(error)?,
     }
@@ -449,6 +468,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         );
         add("communicate, limit", Box::new(|| conversed(|talk| talk.limit(50_000), 150_000)));
         add("output", Box::new(collected));
+        add("output, input and timeout", Box::new(fed_in_time));
         add("status", Box::new(status));
         add("Pipeline::output", Box::new(three_in_a_row));
         add("Pipeline::spawn", Box::new(row_spawned_and_waited));

@@ -2,6 +2,7 @@
 
 use super::case::{Case, Change, Group, Stream};
 use super::libc::{self, Opaque, SignalSet};
+use rawpipe::Errno;
 use rawpipe::fd::{BorrowedFd, OwnedFd};
 use rawpipe::process::{
     self, Arg, Child, Resource, Rlimit, RunError, Signal, Spawn, SpawnError, SpawnStage,
@@ -31,7 +32,8 @@ impl fmt::Debug for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self { errno: error.raw_os_error(), kind: error.kind(), stage: None }
+        let errno = Errno::from_io_error(&error).map(Errno::raw_os_error);
+        Self { errno, kind: error.kind(), stage: None }
     }
 }
 

@@ -1,0 +1,181 @@
+//! A program's whole run in one call: `output` and `status`, and the settings for them.
+
+use super::super::command::Source;
+use super::super::{Command, ExitStatus, Stdio};
+use super::{Communicate, Output, RunError};
+use crate::Deadline;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// The settings of a [`Command`] for its runs.
+#[derive(Default)]
+pub(in super::super) struct Terms {
+    input: Vec<u8>,
+    limit: Option<usize>,
+    timeout: Option<Duration>,
+    deadline: Option<Deadline>,
+}
+
+impl Command {
+    /// Sets what [`output`](Self::output) and [`status`](Self::status) write to the child's standard input,
+    /// which becomes a pipe and is closed afterwards.
+    ///
+    /// A reference is copied; [`Communicate::input`] borrows. For input from a descriptor, such as a file, use
+    /// [`stdin`](Self::stdin); for input from a reader, [`Communicate::input_from`]. Of `input` and `stdin`
+    /// the later call counts. [`spawn`](Self::spawn) creates the pipe and writes nothing to it.
+    ///
+    /// If the child closes its input early or ends, the remaining bytes are not written. That is not an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let o = Command::new("sort").input(b"b\na\n").timeout(Duration::from_secs(5)).output()?;
+    /// assert_eq!(o.stdout, b"a\nb\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn input(&mut self, bytes: impl Into<Vec<u8>>) -> &mut Self {
+        self.terms.input = bytes.into();
+        self.stdin(Stdio::piped())
+    }
+
+    /// Sets how long each [`output`](Self::output) or [`status`](Self::status) may take, measured from its
+    /// start to the end of the child. When that time has passed, the call kills the child and fails: see
+    /// [`output`](Self::output).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{Command, CommunicateErrorKind, OnDrop};
+    /// use std::io::ErrorKind;
+    /// use std::time::Duration;
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "echo begun; sleep 1000"]).timeout(Duration::from_millis(200));
+    /// command.process_group(0).on_drop(OnDrop::KillGroup); // the `sleep`, too
+    /// let error = command.output().unwrap_err();
+    /// assert_eq!(error.reason(), Some(CommunicateErrorKind::Deadline));
+    /// assert_eq!(error.kind(), ErrorKind::TimedOut);
+    /// ```
+    #[doc(alias = "time_limit")]
+    pub fn timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.terms.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets when an [`output`](Self::output) or [`status`](Self::status) must have finished. If a
+    /// [`timeout`](Self::timeout) is also set, the earlier of the two counts. If the deadline has passed already,
+    /// the program is started and killed.
+    pub fn deadline(&mut self, deadline: Deadline) -> &mut Self {
+        self.terms.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets how many bytes of standard output, and how many of standard error, [`output`](Self::output)
+    /// accepts. If the child writes more to one of them, the call kills it and fails: see
+    /// [`output`](Self::output).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{Command, CommunicateErrorKind, RunError, StdStream};
+    ///
+    /// let RunError::Communicate(error) = Command::new("yes").limit(5).output().unwrap_err() else {
+    ///     panic!("it was started");
+    /// };
+    /// assert_eq!(error.reason(), CommunicateErrorKind::Limit(StdStream::Stdout));
+    /// assert_eq!(error.stdout(), b"y\ny\ny");
+    /// ```
+    pub fn limit(&mut self, bytes: usize) -> &mut Self {
+        self.terms.limit = Some(bytes);
+        self
+    }
+
+    /// Starts the program, writes its [`input`](Self::input), waits for its end, and returns how it ended and
+    /// what it has written.
+    ///
+    /// Standard output and error are collected, and standard input is `/dev/null`, unless something
+    /// else is set.
+    ///
+    /// # When it fails
+    ///
+    /// If the [`timeout`](Self::timeout), [`deadline`](Self::deadline) or [`limit`](Self::limit) is exceeded, or
+    /// anything else fails, the child is killed (`SIGKILL`) and waited for. The error holds what was read:
+    /// see [`CommunicateError::stdout`](super::CommunicateError::stdout).
+    ///
+    /// Processes that the child has started live on. To kill them as well, make the child lead a process group
+    /// by [`process_group(0)`](Self::process_group) or [`setsid`](Self::setsid), and set
+    /// [`on_drop(KillGroup)`](Self::on_drop). In both cases this does not wait for them, even if they have the
+    /// pipes open.
+    ///
+    /// So this returns soon after the deadline, with three exceptions:
+    ///
+    /// - A child in an uninterruptible sleep (state `D`: a call on a device or file system that does not
+    ///   respond) dies only when that sleep ends. This waits until then.
+    /// - A child that runs as another user by now cannot be killed. It is left running and is not waited for.
+    /// - Starting the program, such as reading its file, is not bounded by the deadline.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn`](Self::spawn) and of [`Communicate::run`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::Command;
+    ///
+    /// let output = Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]).output()?;
+    /// assert_eq!(output.status.code(), Some(3));
+    /// assert_eq!((&*output.stdout, &*output.stderr), (&b"out\n"[..], &b"err\n"[..]));
+    /// # Ok::<(), rawpipe::process::RunError>(())
+    /// ```
+    pub fn output(&self) -> Result<Output, RunError> {
+        self.run([Source::Null, Source::Piped, Source::Piped])
+    }
+
+    /// Starts the program, writes its [`input`](Self::input), waits for its end, and returns how it ended.
+    ///
+    /// Standard streams that are not set are those of this process. An output that is set to
+    /// [`Stdio::piped`] is read to its end, within the [`limit`](Self::limit), and discarded. If this fails,
+    /// the child is killed and waited for: see [`output`](Self::output).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn`](Self::spawn) and of [`Communicate::run`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::Command;
+    ///
+    /// assert_eq!(Command::new("sh").args(["-c", "exit 4"]).status()?.code(), Some(4));
+    /// # Ok::<(), rawpipe::process::RunError>(())
+    /// ```
+    pub fn status(&self) -> Result<ExitStatus, RunError> {
+        Ok(self.run([Source::Inherit; 3])?.status)
+    }
+
+    fn run(&self, defaults: [Source<'_>; 3]) -> Result<Output, RunError> {
+        let mut talk = Communicate::with_all(&[self]);
+        let mut child = self.start(self.sources(defaults))?;
+        Ok(talk.run(&mut child).inspect_err(|_| child.do_not_leave())?)
+    }
+}
+
+impl<'a> Communicate<'a> {
+    /// With the settings of commands that run together: input of the first, limit of the last, and the
+    /// earliest deadline, where timeouts begin now.
+    pub(in super::super) fn with_all(commands: &[&'a Command]) -> Self {
+        let terms = commands.iter().map(|command| &command.terms);
+        let times =
+            terms.clone().flat_map(|terms| [terms.timeout.map(Deadline::after), terms.deadline]);
+        Self {
+            input: commands.first().map_or(&[], |first| &first.terms.input),
+            limit: commands.last().and_then(|last| last.terms.limit).unwrap_or(usize::MAX),
+            deadline: times.flatten().min(),
+            ..Self::new()
+        }
+    }
+}

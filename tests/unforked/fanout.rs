@@ -45,12 +45,9 @@ fn everywhere(bytes: &[u8], source: &str, capacity: Capacity) {
             far_socket.read_to_end(&mut arrived).unwrap();
             arrived
         });
-        let mut sinks = [
-            FanoutSink::new(&target).unwrap(),
-            FanoutSink::new(&pipe_writer).unwrap(),
-            FanoutSink::new(&socket).unwrap(),
-        ];
-        assert_eq!(fanout(from, &mut sinks).unwrap(), bytes.len() as u64, "{source}");
+        let mut sinks =
+            [FanoutSink::new(&target), FanoutSink::new(&pipe_writer), FanoutSink::new(&socket)];
+        assert_eq!(fanout(from, &mut sinks).unwrap().bytes(), bytes.len() as u64, "{source}");
         for sink in &sinks {
             assert_eq!(sink.bytes(), bytes.len() as u64);
             assert!(sink.error().is_none());
@@ -92,8 +89,8 @@ fn fanout_of_odd_little_pieces() {
                 rest = tail;
             }
         });
-        let mut sinks = targets.each_ref().map(|target| FanoutSink::new(target).unwrap());
-        assert_eq!(fanout(&reader, &mut sinks).unwrap(), 100_000);
+        let mut sinks = targets.each_ref().map(|target| FanoutSink::new(target));
+        assert_eq!(fanout(&reader, &mut sinks).unwrap().bytes(), 100_000);
     });
     for target in &targets {
         assert!(all_of(target) == bytes);
@@ -106,8 +103,8 @@ fn fanout_to_one_is_a_transfer() {
     writer.write_all(b"alone").unwrap();
     drop(writer);
     let target = append_file();
-    let mut sinks = [FanoutSink::new(&target).unwrap()];
-    assert_eq!(fanout(&reader, &mut sinks).unwrap(), 5);
+    let mut sinks = [FanoutSink::new(&target)];
+    assert_eq!(fanout(&reader, &mut sinks).unwrap().bytes(), 5);
     assert_eq!(target.metadata().unwrap().len(), 5, "append mode, which splice does not do");
 }
 
@@ -122,12 +119,9 @@ fn fanout_broken_sink_is_dropped_with_its_error() {
     thread::scope(|scope| {
         let bytes = &bytes;
         scope.spawn(move || writer.write_all(bytes).unwrap());
-        let mut sinks = [
-            FanoutSink::new(&full).unwrap(),
-            FanoutSink::new(&target).unwrap(),
-            FanoutSink::new(&broken).unwrap(),
-        ];
-        assert_eq!(fanout(&reader, &mut sinks).unwrap(), 300_000);
+        let mut sinks =
+            [FanoutSink::new(&full), FanoutSink::new(&target), FanoutSink::new(&broken)];
+        assert_eq!(fanout(&reader, &mut sinks).unwrap().bytes(), 300_000);
         assert_eq!((sinks[1].bytes(), sinks[1].error().is_none()), (300_000, true));
         for (index, errno) in [(0, Errno::ENOSPC), (2, Errno::EPIPE)] {
             assert_eq!(sinks[index].bytes(), 0);
@@ -155,8 +149,8 @@ fn fanout_error_of_a_sink_counts_all_that_arrived() {
     let reading = thread::spawn(move || {
         far.read_exact(&mut vec![0; 300_000]).unwrap();
     });
-    let mut sinks = [FanoutSink::new(&late).unwrap(), FanoutSink::new(&target).unwrap()];
-    assert_eq!(fanout(&source, &mut sinks).unwrap(), 1_000_000);
+    let mut sinks = [FanoutSink::new(&late), FanoutSink::new(&target)];
+    assert_eq!(fanout(&source, &mut sinks).unwrap().bytes(), 1_000_000);
     reading.join().unwrap();
     let arrived = sinks[0].bytes();
     assert!(arrived >= 300_000);
@@ -169,7 +163,7 @@ fn fanout_ends_when_no_sink_is_left() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     writer.write_all(b"for nobody").unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let mut sinks = [FanoutSink::new(&full).unwrap(), FanoutSink::new(&full).unwrap()];
+    let mut sinks = [FanoutSink::new(&full), FanoutSink::new(&full)];
     // The writer is still there, so this would wait for ever if it did not end.
     let error = fanout(&reader, &mut sinks).unwrap_err();
     assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::ENOSPC)));
@@ -181,7 +175,7 @@ fn fanout_bad_source_names_it() {
     let target = file(b"");
     let (_reader, writer) = rawpipe::pipe().unwrap();
     for from in [closed_fd(), writer.as_fd()] {
-        let mut sinks = [FanoutSink::new(&target).unwrap(), FanoutSink::new(&target).unwrap()];
+        let mut sinks = [FanoutSink::new(&target), FanoutSink::new(&target)];
         let error = fanout(from, &mut sinks).unwrap_err();
         assert_eq!((error.side(), error.errno()), (Side::Source, Some(Errno::EBADF)));
     }

@@ -106,7 +106,7 @@ pub(super) fn splicing() -> Vec<Operation> {
             drop(writer);
             operation(|| {
                 done(discard(&reader, Some(4096)));
-                let mut sinks = [done(FanoutSink::new(&to_one))?, done(FanoutSink::new(&to_two))?];
+                let mut sinks = [FanoutSink::new(&to_one), FanoutSink::new(&to_two)];
                 done(fanout(&reader, &mut sinks))
             });
         })

@@ -8,7 +8,6 @@
 
 use super::ChunkMechanism;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
-use crate::io::IoSlice;
 use crate::sys::{abi::SPLICE_F_NONBLOCK, call, map, map::Map};
 use crate::{Errno, Result};
 use core::ops::Range;
@@ -71,7 +70,7 @@ impl Memory {
 
     /// Hands bytes to a pipe by reference and returns how many it took.
     pub(super) fn hand_over(
-        &self,
+        &mut self,
         range: Range<usize>,
         pipe: BorrowedFd<'_>,
         wait: bool,
@@ -83,12 +82,10 @@ impl Memory {
                 call::splice(file.as_fd(), Some(&mut offset), pipe, None, range.len(), flags)
             }
             None => {
-                let bufs = [IoSlice::new(self.bytes(range))];
                 // SAFETY: the pages are mapped by this value, for this purpose, and are nobody
                 // else's memory now or later (point 1 and 2 of the module's argument); when the
-                // writer may write to them again is the pool's to say (3 and 4). The descriptor is
-                // a write end: the builder has looked (7).
-                unsafe { call::vmsplice(pipe, &bufs, flags) }
+                // writer may write to them again is the pool's to say (3 and 4).
+                unsafe { call::vmsplice_mut(pipe, self.bytes_mut(range), flags) }
             }
         }
     }

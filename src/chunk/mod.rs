@@ -85,8 +85,9 @@
 //! 6. *Rust's references are never contradicted.* `chunk` borrows the writer exclusively, so the
 //!    slice is dead when `send` is called; nobody in this process has another path to the memory. The
 //!    kernel reads it, from any process, through mappings of its own, and never writes it.
-//! 7. *The descriptor is the write end of a pipe*, which is checked when the writer is made: on a read
-//!    end `vmsplice` would write to the memory.
+//! 7. *The descriptor is the write end of a pipe*, which is checked when the writer is made. If a type of
+//!    the caller's returns another one later from its `as_fd`, what is sent goes there. On a read end
+//!    `vmsplice` then writes to the memory, which is lent to that call exclusively.
 //!
 //! Not covered, as nothing can cover it: another process that opens this one's memory or descriptors
 //! through `/proc`, and code that breaks the rules of `unsafe`.

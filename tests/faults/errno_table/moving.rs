@@ -321,15 +321,17 @@ pub(crate) fn chunks() {
     own("ReaderBuilder::build", "more than any memory", full, endless.map(|_| 0));
     let endless = ChunkWriter::builder().chunk(usize::MAX).build(as_writer(ends.writer.as_fd()));
     own("WriterBuilder::build", "more than any memory", full, endless.map(|_| 0));
-    for (what, fd) in [
-        ("read end", ends.reader.as_fd()),
-        ("null device", ends.null.as_fd()),
-        ("file", file.as_fd()),
+    let made = ChunkWriter::new(&ends.reader).map(|_| 0);
+    own("ChunkWriter::new", "read end", BAD, made);
+    let made = ChunkWriter::new(closed_fd()).map(|_| 0);
+    own("ChunkWriter::new", "closed", BAD, made);
+    for (mechanism, wanted) in [
+        (ChunkMechanism::Write, OK_0),
+        (ChunkMechanism::Vmsplice, Err(Errno::EOPNOTSUPP)),
+        (ChunkMechanism::Memfd, Err(Errno::EOPNOTSUPP)),
     ] {
-        let made = ChunkWriter::new(as_writer(fd)).map(|_| 0);
-        own("ChunkWriter::new", what, BAD, made);
-        let made = ChunkWriter::builder().mechanism(ChunkMechanism::Write).build(as_writer(fd));
-        own("WriterBuilder::build", what, BAD, made.map(|_| 0));
+        let made = ChunkWriter::builder().mechanism(mechanism).build(&file).map(|_| 0);
+        own("WriterBuilder::build", "to a file", wanted, made);
     }
 
     let (reader, writer) = Builder::new().nonblocking().build().unwrap();

@@ -61,6 +61,53 @@ fn transfer_without_reader_does_not_raise_sigpipe() {
     assert_eq!(status.signal(), Some(Signal::PIPE));
 }
 
+/// As a filter wants it: the signal ends it, and one that ignores the signal gets the error.
+fn transfer_raises_sigpipe_if_it_is_to() {
+    fn pipe() -> OwnedFd {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        writer.write_all(&data(10_000)).unwrap();
+        reader.into()
+    }
+    fn socket() -> OwnedFd {
+        let (near, far) = UnixStream::pair().unwrap();
+        io::write_all(&far, &data(10_000)).unwrap();
+        near.into()
+    }
+    let no_reader: fn() -> OwnedFd = || rawpipe::pipe().unwrap().1.into();
+    let no_peer: fn() -> OwnedFd = || UnixStream::pair().unwrap().0.into();
+    let sources: [fn() -> OwnedFd; 3] = [|| file(&data(10_000)).into(), pipe, socket];
+    for ignored in [false, true] {
+        signal(SIGPIPE, usize::from(ignored));
+        for from in sources {
+            for to in [no_reader, no_peer] {
+                for way in 0..4 {
+                    let mut moving = child(|| {
+                        let (from, to) = (from(), to());
+                        let later = Deadline::after(Duration::from_secs(600));
+                        let transfer = Transfer::new().raise_sigpipe();
+                        let error = match way {
+                            0 => transfer.run(&from, &to).unwrap_err(),
+                            1 => transfer.chunk(10).run(&from, &to).unwrap_err(),
+                            2 => transfer.deadline(later).run(&from, &to).unwrap_err(),
+                            _ => {
+                                let mut sinks = [FanoutSink::new(&to)];
+                                Fanout::new().raise_sigpipe().run(&from, &mut sinks).unwrap_err()
+                            }
+                        };
+                        u8::from(error.errno() != Some(Errno::EPIPE))
+                    });
+                    let status = moving.wait().unwrap();
+                    if ignored {
+                        assert!(status.success(), "{way}");
+                    } else {
+                        assert_eq!(status.signal(), Some(Signal::PIPE), "{way}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn transfer_leaves_a_pending_sigpipe_alone() {
     unsafe extern "C" {
         fn sigemptyset(set: *mut u64) -> i32;
@@ -169,6 +216,28 @@ fn transfer_that_polls_can_be_broken_off_by_a_signal() {
             }
             assert_eq!(options.run(source, &sink).unwrap().bytes(), 0);
         }
+    }
+    drop(storm);
+}
+
+/// While the source is silent.
+fn fanout_that_waits_can_be_broken_off_by_a_signal() {
+    let storm = storm();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let (socket, far) = UnixStream::pair().unwrap();
+    writer.write_all(b"before").unwrap();
+    io::write_all(&far, b"before").unwrap();
+    for source in [reader.as_fd(), socket.as_fd()] {
+        let begun = HANDLED.load(Ordering::SeqCst);
+        let mut watch = |done| match done == 6 && HANDLED.load(Ordering::SeqCst) > begun + 3 {
+            false => ControlFlow::Continue(()),
+            true => ControlFlow::Break(()),
+        };
+        let (one, two) = (file(b""), file(b""));
+        let mut sinks = [FanoutSink::new(&one), FanoutSink::new(&two)];
+        // Broken off, it is not short of what was promised.
+        let done = Fanout::new().exact(10).progress(&mut watch).run(source, &mut sinks).unwrap();
+        assert_eq!((done.bytes(), sinks[0].bytes(), sinks[1].bytes()), (6, 6, 6));
     }
     drop(storm);
 }
@@ -403,6 +472,41 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     common::end_without_a_look_at_leaks();
 }
 
+/// Many sinks, and few descriptors beside them: also when most of the sinks fail and have bytes left.
+fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
+    if common::descriptors_without_limit("fanout_thirty_sinks_under_a_limit_of_64_descriptors") {
+        return;
+    }
+    const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
+    let bytes = data(300_000);
+    let (near, far) = UnixStream::pair().unwrap();
+    let mut feeding = child(|| u8::from(io::write_all(&far, &bytes).is_err()));
+    drop(far);
+    let targets: Vec<_> = (0..30).map(|_| file(b"")).collect();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut sinks: Vec<_> = targets.iter().map(FanoutSink::new).collect();
+    sinks.extend((0..30).map(|_| FanoutSink::new(&full)));
+    let limit: [u64; 2] = [64, 64];
+    let place = (&raw const limit).expose_provenance();
+    // SAFETY: reads one `struct rlimit64` at the place given.
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    let done = fanout(&near, &mut sinks).unwrap();
+    assert_eq!((done.bytes(), done.fell_back()), (300_000, false));
+    assert!(feeding.wait().unwrap().success());
+    let mut all = vec![0; 300_001];
+    for target in &targets {
+        assert_eq!(target.read_at(&mut all, 0).unwrap(), 300_000);
+        assert!(all[..300_000] == bytes);
+    }
+    for sink in &mut sinks[30..] {
+        let mut error = sink.take_error().unwrap();
+        let count = error.undelivered();
+        assert_eq!(error.read_undelivered(&mut all), Ok(count));
+        assert!(count > 0 && bytes.starts_with(&all[..count]));
+    }
+    common::end_without_a_look_at_leaks();
+}
+
 // ---- a full disk ----
 
 fn transfer_full_disk_enospc_loses_nothing() {
@@ -542,6 +646,9 @@ pub(crate) const TESTS: common::Tests = common::tests![
     fanout_broken_sink_without_fionread_epipe_loses_nothing,
     transfer_without_reader_does_not_raise_sigpipe,
     transfer_leaves_a_pending_sigpipe_alone,
+    transfer_raises_sigpipe_if_it_is_to,
+    fanout_thirty_sinks_under_a_limit_of_64_descriptors,
+    fanout_that_waits_can_be_broken_off_by_a_signal,
     transfer_goes_on_after_signals,
     transfer_can_be_broken_off_by_a_signal,
     transfer_that_polls_can_be_broken_off_by_a_signal,

@@ -66,13 +66,14 @@
 //! - A file that would grow beyond `RLIMIT_FSIZE` raises `SIGXFSZ`, which kills a process that neither
 //!   ignores nor handles it; else the transfer fails with [`EFBIG`](crate::Errno::EFBIG).
 //! - Nonblocking ends are waited for, also where another process has set the flag.
-//! - A transfer does not see buffers: what `stdin().read_line` has read ahead does not arrive, and what
-//!   `print!` has not flushed comes out after it.
+//! - A transfer does not see [buffers](#buffers): what `stdin().read_line` has read ahead does not arrive,
+//!   and what `print!` has not flushed comes out after it.
 //!
 //! # Speed
 //!
 //! The larger a pipe the fewer calls: give the pipes at both ends
 //! [`Capacity::Max`](crate::pipe::Capacity::Max).
+#![doc = include_str!("recipes.md")]
 
 mod end;
 mod engine;

@@ -129,7 +129,8 @@ impl<W: AsFd> ChunkWriter<W> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// The same lines for ever, as `yes` sends them:
+    /// The same lines again and again, as `yes` sends them (with two pipes and `tee` they need not even be
+    /// [handed over again](crate::transfer#the-same-bytes-again-and-again)):
     ///
     /// ```
     /// use rawpipe::chunk::{ChunkWriter, Reuse};

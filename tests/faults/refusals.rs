@@ -734,7 +734,7 @@ fn fanout_arrives(count: usize) {
     let source = file(&bytes);
     for from in [reader.as_fd(), source.as_fd()] {
         let files: Vec<_> = (0..count).map(|_| file(b"")).collect();
-        let mut sinks: Vec<_> = files.iter().map(|file| FanoutSink::new(file)).collect();
+        let mut sinks: Vec<_> = files.iter().map(FanoutSink::new).collect();
         assert_eq!(fanout(from, &mut sinks).unwrap().bytes(), 200_001);
         for (sink, file) in sinks.iter().zip(&files) {
             assert_eq!((sink.bytes(), sink.error().is_none()), (200_001, true));

@@ -91,7 +91,7 @@ fn fanout_of_odd_little_pieces() {
                 rest = tail;
             }
         });
-        let mut sinks = targets.each_ref().map(|target| FanoutSink::new(target));
+        let mut sinks = targets.each_ref().map(FanoutSink::new);
         assert_eq!(fanout(&reader, &mut sinks).unwrap().bytes(), 100_000);
     });
     for target in &targets {

@@ -16,7 +16,7 @@ use crate::{PipeReader, PipeWriter, Result};
 /// When one side is dropped, the other reads the end of file behind what is still in the link, and its
 /// writes fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. That holds only if no other process
 /// has a copy of that side: [`fork`](Self::fork) sees to it for one child, and says how to for
-/// [several](Self::fork#several-children).
+/// [several](Self::fork).
 ///
 /// # Examples
 ///

@@ -325,13 +325,13 @@ pub(crate) fn chunks() {
     own("ChunkWriter::new", "read end", BAD, made);
     let made = ChunkWriter::new(closed_fd()).map(|_| 0);
     own("ChunkWriter::new", "closed", BAD, made);
-    for (mechanism, wanted) in [
-        (ChunkMechanism::Write, OK_0),
-        (ChunkMechanism::Vmsplice, Err(Errno::EOPNOTSUPP)),
-        (ChunkMechanism::Memfd, Err(Errno::EOPNOTSUPP)),
+    for (what, mechanism, wanted) in [
+        ("write to a file", ChunkMechanism::Write, OK_0),
+        ("vmsplice to a file", ChunkMechanism::Vmsplice, Err(Errno::EOPNOTSUPP)),
+        ("memfd to a file", ChunkMechanism::Memfd, Err(Errno::EOPNOTSUPP)),
     ] {
         let made = ChunkWriter::builder().mechanism(mechanism).build(&file).map(|_| 0);
-        own("WriterBuilder::build", "to a file", wanted, made);
+        own("WriterBuilder::build", what, wanted, made);
     }
 
     let (reader, writer) = Builder::new().nonblocking().build().unwrap();

@@ -237,8 +237,8 @@ impl<'p> Fanout<'p> {
     ///   before the first byte: `SIGPIPE` cannot be blocked;
     /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte: what a sink is given comes back from
     ///   the source, as for [`Transfer::run`];
-    /// - the error of a sink when none is left, or [`on_error`](Self::on_error) has said so. The source then
-    ///   keeps what it has not given yet;
+    /// - the error of a sink if none is left, or if [`on_error`](Self::on_error) has returned `Break`. The
+    ///   source then keeps what it has not given yet;
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) of the source: the deadline has passed;
     /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE), on the source and before the first byte: no
     ///   descriptor or no memory is left for the pipes;

@@ -126,10 +126,7 @@ fn pump_to_all(
     for file in files {
         copies.push(File::create(file).map_err(|error| because(file, errno_of(&error)))?);
     }
-    let mut sinks = Vec::new();
-    for file in [output].into_iter().chain(&copies) {
-        sinks.push(FanoutSink::new(file).map_err(|errno| Failure::because(1, errno.to_string()))?);
-    }
+    let mut sinks: Vec<_> = [output].into_iter().chain(&copies).map(FanoutSink::new).collect();
     let moved = Fanout::new().progress(watch).run(input, &mut sinks);
     let mut failure = None;
     for (index, sink) in sinks.iter_mut().enumerate() {
@@ -141,7 +138,7 @@ fn pump_to_all(
     }
     match (moved, failure) {
         (_, Some(failure)) => Err(failure),
-        (Ok(bytes), None) => Ok(bytes),
+        (Ok(moved), None) => Ok(moved.bytes()),
         (Err(error), None) => Err(Failure::of(&error, name)),
     }
 }

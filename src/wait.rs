@@ -5,8 +5,11 @@
 //! processor, it pays to poll for a moment before sleeping. If the two share one, it does not: the peer
 //! cannot become ready while this process polls.
 
-use crate::event::{Backoff, PollEvents, PollFd, poll, poll_until};
+#[cfg(feature = "event")]
+use crate::event::{Backoff, poll_until};
+use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::BorrowedFd;
+#[cfg(feature = "event")]
 use crate::{Deadline, Errno, Result};
 use core::time::Duration;
 
@@ -143,6 +146,7 @@ impl Spin {
 
 /// Attempts until the answer is another than `EAGAIN` or `EINTR`, and waits in between until `fd` is ready.
 /// `ETIMEDOUT` if the deadline passes.
+#[cfg(feature = "event")]
 pub(crate) fn attempt_until<T>(
     fd: BorrowedFd<'_>,
     events: PollEvents,

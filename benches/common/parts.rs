@@ -475,8 +475,8 @@ pub(crate) fn raw_fanout(from: OwnedFd, to: OwnedFd, _: &mut [u8]) -> io::Result
     })?;
     let bytes = {
         let to_own = to_own.as_ref().expect("only the child's copy was closed");
-        let mut sinks = [FanoutSink::new(&to)?, FanoutSink::new(to_own)?];
-        let bytes = fanout(&from, &mut sinks)?;
+        let mut sinks = [FanoutSink::new(&to), FanoutSink::new(to_own)];
+        let bytes = fanout(&from, &mut sinks)?.bytes();
         require(sinks.iter().all(|sink| sink.bytes() == bytes), || "a sink failed".to_owned())?;
         bytes
     };

@@ -8,7 +8,6 @@
 
 use super::ChunkMechanism;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
-use crate::io::IoSlice;
 use crate::sys::{abi::SPLICE_F_NONBLOCK, call, map, map::Map};
 use crate::{Errno, Result};
 use core::ops::Range;
@@ -73,7 +72,7 @@ impl Memory {
 
     /// Hands bytes to a pipe by reference, and returns how many the pipe has taken.
     pub(super) fn hand_over(
-        &self,
+        &mut self,
         range: Range<usize>,
         pipe: BorrowedFd<'_>,
         wait: bool,
@@ -85,12 +84,11 @@ impl Memory {
                 call::splice(file.as_fd(), Some(&mut offset), pipe, None, range.len(), flags)
             }
             None => {
-                let bufs = [IoSlice::new(self.bytes(range))];
                 // SAFETY: this value has mapped the pages for this purpose, and they are never other
                 // memory, now or later (points 1 and 2 of the module's argument). The pool decides when
-                // the writer may write to them again (3 and 4). The descriptor is a write end, which
-                // the builder has checked (7).
-                unsafe { call::vmsplice(pipe, &bufs, flags) }
+                // the writer may write to them again (3 and 4). If the descriptor is a read end by
+                // now, the call writes to the pages, which it has exclusively (7).
+                unsafe { call::vmsplice_mut(pipe, self.bytes_mut(range), flags) }
             }
         }
     }

@@ -84,8 +84,9 @@
 //! 6. *Rust's references are never contradicted.* `chunk` borrows the writer exclusively, so the slice
 //!    is dead when `send` is called. No other code in this process has a path to the memory. The kernel
 //!    reads it through mappings of its own, for any process, and never writes to it.
-//! 7. *The descriptor is the write end of a pipe.* This is checked when the writer is built: on a read
-//!    end `vmsplice` would write to the memory.
+//! 7. *The descriptor is the write end of a pipe.* This is checked when the writer is built. The `as_fd` of
+//!    a caller's type may return another descriptor later. Then the bytes are sent there; if it is a
+//!    read end, `vmsplice` writes to the memory, which is lent to that call exclusively.
 //!
 //! Not covered: another process that opens this one's memory or descriptors through `/proc`, and code
 //! that breaks the rules of `unsafe`. No library can prevent these.

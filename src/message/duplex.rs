@@ -14,8 +14,9 @@ use crate::{PipeReader, PipeWriter, Result};
 /// round.
 ///
 /// When one side is dropped, the other reads the end of file behind what is still in the link, and its
-/// writes fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. That holds only if nobody else
-/// has a copy of that side: [`fork`](Self::fork) sees to it.
+/// writes fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. That holds only if no other process
+/// has a copy of that side: [`fork`](Self::fork) sees to it for one child, and says how to for
+/// [several](Self::fork).
 ///
 /// # Examples
 ///
@@ -68,6 +69,35 @@ impl Duplex {
     /// Makes a link and a child process that has one side of it. The child runs `body` and exits with
     /// the code that it returns; the parent gets the other side. Neither has a copy of the other's, so
     /// that each learns when the other is gone.
+    ///
+    /// # Several children
+    ///
+    /// A child has copies of all that the parent has open, also of the parent's sides of *earlier* links. While
+    /// it lives, a child before it does not learn that the parent has dropped its side. So close them in the
+    /// child: `body` borrows the earlier links exclusively and drops its copies, and the parent keeps its own.
+    ///
+    /// ```
+    /// use rawpipe::message::Duplex;
+    ///
+    /// let (mut workers, mut links) = (Vec::new(), Vec::new());
+    /// for _ in 0..3 {
+    ///     // SAFETY: the program has no other thread, and the child only reads and writes.
+    ///     let (worker, link) = unsafe {
+    ///         Duplex::fork(|link| {
+    ///             links.clear(); // in the child
+    ///             u8::from(link.reader().read_to_end(&mut Vec::new()).is_err())
+    ///         })
+    ///     }?;
+    ///     workers.push(worker);
+    ///     links.push(link);
+    /// }
+    /// assert_eq!(links.len(), 3);
+    /// drop(links.remove(0));
+    /// assert!(workers[0].wait()?.success()); // while the others live
+    /// # drop(links);
+    /// # workers.iter_mut().try_for_each(|worker| worker.wait().map(drop))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

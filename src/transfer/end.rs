@@ -71,6 +71,12 @@ impl<'a> End<'a> {
         Self { fd, side, kind, identity, size, flags, may_wait }
     }
 
+    /// An end of a pipe of this crate's own: no call on it waits, because it is known what is in it.
+    pub(super) const fn own(fd: BorrowedFd<'a>, side: Side) -> Self {
+        let flags = Err(Errno::ENOSYS); // unknown
+        Self { fd, side, kind: Kind::Pipe, identity: None, size: 0, flags, may_wait: false }
+    }
+
     /// Whether it is not open, or not for this side's direction. Found out before the first byte is taken: some
     /// mechanisms take from the source before they look at the sink, and others do not say whose error
     /// it is.

@@ -10,7 +10,7 @@
 
 use super::end::{End, Kind};
 use super::error::{Failure, Side, TransferError};
-use super::{Transfer, TransferMechanism, Transferred};
+use super::{Fallback, Transfer, TransferMechanism, Transferred};
 use crate::Errno;
 use crate::event::{Backoff, PollFd, poll};
 use crate::fd::{AsFd, BorrowedFd};
@@ -25,10 +25,9 @@ use core::time::Duration;
 pub(super) enum Outcome {
     /// Everything is moved: end of file, all that was asked for, or `progress` said so.
     Finished,
-    /// The kernel does not do this with these two.
-    Refused,
-    /// The source reports its end, which may not be true.
-    PerhapsEnd,
+    /// The kernel does not do this with these two. Without an errno it has moved nothing: the source
+    /// reports its end, which may not be true.
+    GivenUp(Option<Errno>),
 }
 
 pub(super) struct Engine<'a, 'p> {
@@ -41,6 +40,8 @@ pub(super) struct Engine<'a, 'p> {
     pub(super) mechanism: TransferMechanism,
     /// By what the last of those that have arrived were.
     moved_by: Option<TransferMechanism>,
+    /// The first mechanism that was given up, and why.
+    given_up: Option<Fallback>,
     /// Whether `progress` has ended the transfer.
     pub(super) ended: bool,
     /// Whether what is read is written nowhere.
@@ -50,10 +51,7 @@ pub(super) struct Engine<'a, 'p> {
 }
 
 impl<'a, 'p> Engine<'a, 'p> {
-    pub(super) fn new(options: Transfer<'p>, from: BorrowedFd<'a>, to: BorrowedFd<'a>) -> Self {
-        let deadline = options.deadline.is_some();
-        let from = End::new(from, Side::Source, deadline);
-        let to = End::new(to, Side::Sink, deadline);
+    pub(super) fn new(options: Transfer<'p>, from: End<'a>, to: End<'a>) -> Self {
         Self {
             options,
             from,
@@ -61,6 +59,7 @@ impl<'a, 'p> Engine<'a, 'p> {
             done: 0,
             mechanism: TransferMechanism::Copy,
             moved_by: None,
+            given_up: None,
             ended: false,
             nowhere: false,
             backoff: Backoff::default(),
@@ -70,9 +69,10 @@ impl<'a, 'p> Engine<'a, 'p> {
     pub(super) fn run(mut self) -> Result<Transferred, TransferError> {
         let plan = self.plan();
         let outcome = self.carry_out(plan);
-        let mechanism = self.moved_by.unwrap_or(plan[0]);
-        let fell_back = mechanism != plan[0];
-        let transferred = Transferred { bytes: self.done, mechanism, fell_back };
+        let first = plan.iter().copied().find(|&mechanism| self.options.allows(mechanism));
+        let mechanism = self.moved_by.or(first).unwrap_or(plan[0]);
+        let fallback = self.given_up.filter(|first| first.mechanism != mechanism);
+        let transferred = Transferred { bytes: self.done, mechanism, fallback };
         match outcome {
             Ok(()) => Ok(transferred),
             Err(failure) => Err(TransferError { transferred, failure }),
@@ -85,10 +85,15 @@ impl<'a, 'p> Engine<'a, 'p> {
                 return Err(Failure::new(end.side, Errno::EBADF));
             }
         }
-        if !self.nowhere && self.from.is_fed_by(&self.to, self.options.exact.is_some()) {
+        if !self.nowhere && self.from.is_fed_by(&self.to, self.options.most.is_some()) {
             return Err(Failure::new(Side::Sink, Errno::EINVAL));
         }
+        // Whether there is nothing more to move; without `Copy` that is not always certain.
+        let mut finished = false;
         for &mechanism in plan {
+            if !self.options.allows(mechanism) {
+                continue;
+            }
             self.mechanism = mechanism;
             let outcome = match mechanism {
                 TransferMechanism::Splice => self.splice(),
@@ -98,16 +103,18 @@ impl<'a, 'p> Engine<'a, 'p> {
                 }
                 TransferMechanism::Copy => self.copy(),
             };
-            match outcome? {
-                Outcome::Finished => break,
-                Outcome::Refused | Outcome::PerhapsEnd => {}
-            }
+            let Outcome::GivenUp(errno) = outcome? else {
+                finished = true;
+                break;
+            };
+            finished |= errno.is_none();
+            self.given_up = self.given_up.or(Some(Fallback { mechanism, errno }));
         }
-        match self.options.exact {
-            Some(exact) if self.done < exact && !self.ended => {
-                Err(Failure::new(Side::Source, None))
-            }
-            _ => Ok(()),
+        let early = self.options.most.is_some_and(|most| self.options.exact && self.done < most);
+        match (finished, early && !self.ended) {
+            (false, _) => Err(Failure::new(Side::Sink, Errno::EOPNOTSUPP)),
+            (true, true) => Err(Failure::new(Side::Source, None)),
+            (true, false) => Ok(()),
         }
     }
 
@@ -144,8 +151,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         let watched = self.options.progress.is_some() || self.options.deadline.is_some();
         let unwatched = if watched { WATCHED } else { MAX_RW_COUNT };
         let chunk = self.options.chunk.unwrap_or(unwatched).min(MAX_RW_COUNT);
-        let wanted = match self.options.exact {
-            Some(exact) => usize::try_from(exact - self.done).map_or(chunk, |left| left.min(chunk)),
+        let wanted = match self.options.most {
+            Some(most) => usize::try_from(most - self.done).map_or(chunk, |left| left.min(chunk)),
             None => chunk,
         };
         (wanted > 0 && !self.ended).then_some(wanted)
@@ -233,12 +240,8 @@ pub(super) fn discard(from: BorrowedFd<'_>, bytes: Option<u64>) -> Result<u64, T
     // Without one, as in an empty root or where no descriptor is left, it reads.
     let null = call::openat_for_writing(c"/dev/null").and_then(off_stdio);
     let to = null.as_ref().map_or(from, |null| null.as_fd());
-    let mut engine = Engine::new(Transfer { exact: bytes, ..Transfer::new() }, from, to);
+    let (from, to) = (End::new(from, Side::Source, false), End::new(to, Side::Sink, false));
+    let mut engine = Engine::new(Transfer { most: bytes, ..Transfer::new() }, from, to);
     engine.nowhere = null.is_err();
-    match engine.run() {
-        Ok(transferred) => Ok(transferred.bytes()),
-        // The source has ended: `bytes` are a bound and not a promise.
-        Err(error) if error.side() == Side::Source && error.errno().is_none() => Ok(error.bytes()),
-        Err(error) => Err(error),
-    }
+    engine.run().map(|transferred| transferred.bytes())
 }

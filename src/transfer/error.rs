@@ -36,6 +36,11 @@ impl Failure {
     pub(super) fn new(side: Side, errno: impl Into<Option<Errno>>) -> Self {
         Self { side, errno: errno.into(), held: Held::default() }
     }
+
+    /// The same reason, with nothing in hand.
+    pub(super) fn again(error: &TransferError) -> Self {
+        Self::new(error.side(), error.errno())
+    }
 }
 
 /// What was taken from the source and has not arrived: first the pages, then the pipe.
@@ -46,6 +51,11 @@ pub(super) struct Held {
 }
 
 impl TransferError {
+    /// Before the first byte.
+    pub(super) fn before(side: Side, errno: Errno) -> Self {
+        Self { transferred: Transferred::NOTHING, failure: Failure::new(side, errno) }
+    }
+
     /// How many bytes arrived at the sink.
     #[must_use]
     pub const fn bytes(&self) -> u64 {

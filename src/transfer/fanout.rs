@@ -2,24 +2,23 @@
 //!
 //! # The bookkeeping
 //!
-//! `tee` duplicates and does not consume, so that a second call duplicates the same bytes again. Each
-//! sink therefore has a pipe of its own, which is empty when a round begins, and all of them have the
-//! same number of slots. A round then is:
+//! `tee` duplicates and does not consume, so that a second call duplicates the same bytes again, from the
+//! first one on. A fan-out therefore has two pipes of its own, with the same number of slots, however
+//! many sinks there are. A round is:
 //!
-//! 1. `tee` what is there, or what fits, into the pipe of the first sink: that is the length of this
-//!    round. It fits into every other sink's pipe, because that has as many slots and is empty.
-//! 2. `tee` exactly that much into the pipes of the others, but for the last, into which it is
-//!    `splice`d: now it is consumed, once.
-//! 3. Move each pipe to its sink to the last byte. What goes wrong here is that sink's matter alone.
+//! 1. Move what one call gives from the source to the first pipe. From here on the source is not needed,
+//!    and what is in the pipe does not change.
+//! 2. For each sink but the last: `tee` all of it into the second pipe, where it fits because that is
+//!    empty and has as many slots, and move that to the sink to the last byte. What goes wrong here is
+//!    that sink's matter alone: what it did not get is read into memory, and the second pipe is empty again.
+//! 3. Move the first pipe itself to the last sink.
 
 use super::end::End;
-use super::error::{Failure, Held, Side, TransferError};
-use super::round::{Round, Source};
-use super::{Transfer, TransferMechanism, Transferred, discard};
+use super::error::{Failure, Side, TransferError};
+use super::round::Round;
+use super::{Transfer, Transferred};
 use crate::fd::{AsFd, BorrowedFd};
-use crate::io::sigpipe;
-use crate::pipe::{self, Capacity};
-use crate::{Errno, PipeFlags, PipeReader, PipeWriter, Result};
+use crate::{Deadline, Errno};
 use core::fmt;
 use core::ops::ControlFlow;
 
@@ -27,28 +26,28 @@ use core::ops::ControlFlow;
 /// no longer written to, if so.
 pub struct FanoutSink<'fd> {
     fd: BorrowedFd<'fd>,
-    /// Its pipe; none when it was dropped from the fan-out.
-    pipe: Option<(PipeReader, PipeWriter)>,
-    bytes: u64,
+    /// None if it is not, or no longer, written to.
+    pub(super) end: Option<End<'fd>>,
+    transferred: Transferred,
     error: Option<TransferError>,
 }
 
 impl<'fd> FanoutSink<'fd> {
-    /// A sink, with a pipe of its own.
-    ///
-    /// # Errors
-    ///
-    /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): there is no descriptor or no memory for
-    ///   the pipe.
-    pub fn new(fd: &'fd impl AsFd) -> Result<Self> {
-        let pipe = Some(pipe::internal(PipeFlags::empty())?);
-        Ok(Self { fd: fd.as_fd(), pipe, bytes: 0, error: None })
+    /// A sink to which nothing has been moved yet.
+    pub fn new(fd: &'fd impl AsFd) -> Self {
+        Self { fd: fd.as_fd(), end: None, transferred: Transferred::NOTHING, error: None }
     }
 
-    /// How many bytes have arrived at it.
+    /// How many bytes have arrived at it, in all fan-outs together.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
-        self.bytes
+        self.transferred.bytes()
+    }
+
+    /// As [`bytes`](Self::bytes), with the mechanism that moved the last of them.
+    #[must_use]
+    pub const fn transferred(&self) -> Transferred {
+        self.transferred
     }
 
     /// Why it was dropped from the fan-out. The error holds those bytes of its last round that did not
@@ -58,42 +57,24 @@ impl<'fd> FanoutSink<'fd> {
         self.error.as_ref()
     }
 
-    /// As [`error`](Self::error), and takes it out.
+    /// As [`error`](Self::error), and takes it out. Another fan-out then writes to the sink again:
+    /// [the bytes that did not arrive](TransferError::read_undelivered) come first.
     pub fn take_error(&mut self) -> Option<TransferError> {
         self.error.take()
     }
 
-    /// Moves what all sinks have of a round from its pipe to the sink, if it is still one.
-    fn deliver(&mut self, &Round { len, most, .. }: &Round) {
-        let Some((reader, _)) = &self.pipe else { return };
-        match Transfer::new().exact(len as u64).run_own(Side::Source, reader.as_fd(), self.fd) {
-            Ok(transferred) => self.bytes += transferred.bytes(),
+    /// Counts what has arrived. A sink that has failed is left out from here on.
+    pub(super) fn arrived(&mut self, moved: Result<Transferred, TransferError>) {
+        let before = self.transferred.bytes;
+        let so_far = |moved: Transferred| Transferred { bytes: before + moved.bytes, ..moved };
+        match moved {
+            Ok(moved) => self.transferred = so_far(moved),
             Err(mut error) => {
-                self.bytes += error.bytes();
-                // What the failed transfer has not even taken is in the pipe still.
-                let arrived = usize::try_from(error.bytes()).unwrap_or(len);
-                let left = len - arrived - error.undelivered();
-                error.transferred.bytes = self.bytes;
-                error.failure.held.pipe = self.pipe.take().map(|(reader, _)| (reader, left));
-                self.error = Some(error);
+                error.transferred = so_far(error.transferred);
+                self.transferred = error.transferred;
+                (self.end, self.error) = (None, Some(error));
             }
         }
-        if most > len {
-            self.empty();
-        }
-    }
-
-    /// Takes what it was given too much of out of its pipe, or drops it from the fan-out.
-    fn empty(&mut self) {
-        let Some((reader, _)) = &self.pipe else { return };
-        let left = reader.available().map_err(|errno| failed(0, Side::Source, errno));
-        if let Err(error) = left.and_then(|left| discard(reader.as_fd(), Some(left as u64))) {
-            (self.pipe, self.error) = (None, Some(error));
-        }
-    }
-
-    fn writer(&self) -> Option<&PipeWriter> {
-        self.pipe.as_ref().map(|(_, writer)| writer)
     }
 }
 
@@ -101,14 +82,14 @@ impl fmt::Debug for FanoutSink<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FanoutSink")
             .field("fd", &self.fd)
-            .field("bytes", &self.bytes)
+            .field("transferred", &self.transferred)
             .field("error", &self.error)
             .finish_non_exhaustive()
     }
 }
 
 /// Moves bytes from a source to all of `sinks` until end of file, as [`Fanout`] does without any
-/// option, and returns how many the source gave.
+/// option.
 ///
 /// # Errors
 ///
@@ -129,8 +110,8 @@ impl fmt::Debug for FanoutSink<'_> {
 /// writer.write_all(b"for everybody")?;
 /// drop(writer);
 ///
-/// let mut sinks = [FanoutSink::new(&to_one)?, FanoutSink::new(&to_two)?];
-/// assert_eq!(fanout(&reader, &mut sinks)?, 13);
+/// let mut sinks = [FanoutSink::new(&to_one), FanoutSink::new(&to_two)];
+/// assert_eq!(fanout(&reader, &mut sinks)?.bytes(), 13);
 /// assert_eq!((one.available()?, two.available()?), (13, 13));
 /// assert!(sinks.iter().all(|sink| sink.bytes() == 13 && sink.error().is_none()));
 /// # Ok::<(), std::io::Error>(())
@@ -138,42 +119,113 @@ impl fmt::Debug for FanoutSink<'_> {
 ///
 /// [tee(2)](https://man7.org/linux/man-pages/man2/tee.2.html)
 #[doc(alias = "tee")]
-pub fn fanout(
-    from: impl AsFd,
-    sinks: &mut [FanoutSink<'_>],
-) -> core::result::Result<u64, TransferError> {
+pub fn fanout(from: impl AsFd, sinks: &mut [FanoutSink<'_>]) -> Result<Transferred, TransferError> {
     Fanout::new().run(from, sinks)
 }
 
 /// A fan-out with options.
+///
+/// # Examples
+///
+/// As `tee --output-error=warn`, which reports a sink that fails and continues:
+///
+/// ```
+/// use rawpipe::Errno;
+/// use rawpipe::transfer::{Fanout, FanoutSink};
+/// use std::ops::ControlFlow;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// writer.write_all(b"for both")?;
+/// drop(writer);
+/// let (kept, to_pipe) = rawpipe::pipe()?;
+/// let full = std::fs::File::options().write(true).open("/dev/full")?;
+///
+/// let names = ["/dev/full", "a pipe"];
+/// let mut warnings = Vec::new();
+/// let mut warn = |index: usize, error: &rawpipe::transfer::TransferError| {
+///     warnings.push(format!("{}: {error}", names[index]));
+///     ControlFlow::Continue(()) // `Break` is `--output-error=exit`
+/// };
+/// let mut sinks = [FanoutSink::new(&full), FanoutSink::new(&to_pipe)];
+/// let moved = Fanout::new().on_error(&mut warn).run(&reader, &mut sinks)?;
+/// assert_eq!((moved.bytes(), kept.available()?), (8, 8));
+/// let warning = "/dev/full: sink: no space left on device (ENOSPC) after 0 bytes, 8 undelivered";
+/// assert_eq!(warnings, [warning]);
+/// assert_eq!(sinks[0].error().unwrap().errno(), Some(Errno::ENOSPC));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[must_use = "a fan-out moves nothing until `run` is called"]
 #[derive(Default)]
 pub struct Fanout<'p> {
-    progress: Option<&'p mut dyn FnMut(u64) -> ControlFlow<()>>,
+    options: Transfer<'p>,
+    on_error: Option<&'p mut OnError<'p>>,
 }
+
+type OnError<'p> = dyn FnMut(usize, &TransferError) -> ControlFlow<()> + 'p;
 
 impl<'p> Fanout<'p> {
     /// A fan-out until end of file.
     pub const fn new() -> Self {
-        Self { progress: None }
+        Self { options: Transfer::new(), on_error: None }
+    }
+
+    /// Moves exactly `bytes`, as [`Transfer::exact`].
+    pub const fn exact(self, bytes: u64) -> Self {
+        Self { options: self.options.exact(bytes), ..self }
+    }
+
+    /// Moves at most `bytes`, as [`Transfer::limit`].
+    pub const fn limit(self, bytes: u64) -> Self {
+        Self { options: self.options.limit(bytes), ..self }
+    }
+
+    /// Gives up waiting at `deadline`, as [`Transfer::deadline`].
+    ///
+    /// A sink that is not ready by then fails with [`ETIMEDOUT`](Errno::ETIMEDOUT) and is dropped. The
+    /// others get the rest of the round, and what the source has ready. Then the fan-out fails with
+    /// `ETIMEDOUT` of the source, unless that has ended.
+    pub const fn deadline(self, deadline: Deadline) -> Self {
+        Self { options: self.options.deadline(deadline), ..self }
+    }
+
+    /// Lets the kernel raise `SIGPIPE` if a sink has no reader, as [`Transfer::raise_sigpipe`].
+    pub const fn raise_sigpipe(self) -> Self {
+        Self { options: self.options.raise_sigpipe(), ..self }
     }
 
     /// Calls `progress` with the number of bytes that have arrived at all sinks that are left, after
-    /// each round. When it answers `Break` the fan-out ends there, with success.
-    pub fn progress(mut self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
-        self.progress = Some(progress);
-        self
+    /// each round, and after each signal while the source is silent. When it returns `Break` the fan-out
+    /// ends there, with success.
+    pub fn progress(self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
+        Self { options: self.options.progress(progress), ..self }
     }
 
-    /// Moves the bytes and returns how many the source gave.
+    /// Calls `on_error` with the index of a sink that has failed and with its error, before the next sink
+    /// is written to. When it returns `Break` the fan-out fails there with the same side and errno.
     ///
-    /// The kernel duplicates them with `tee`; where it rejects that they are copied. A slow sink makes the
-    /// others wait. One that fails is dropped, with its [`error`](FanoutSink::error), and the others
-    /// continue. No other process may read from the source meanwhile. Retries on `EINTR`, and raises no
-    /// `SIGPIPE`.
+    /// The round that was being given then ends in the middle: `sink.bytes()` says for each sink what it has
+    /// got, and the fan-out's error holds, as [undelivered](TransferError::undelivered), the bytes of the
+    /// round that not all sinks have, unless the sink was the last to get it.
+    pub fn on_error(
+        self,
+        on_error: &'p mut dyn FnMut(usize, &TransferError) -> ControlFlow<()>,
+    ) -> Self {
+        Self { on_error: Some(on_error), ..self }
+    }
+
+    /// Moves the bytes. The result says how many the source gave, and how they were duplicated:
+    /// [`Splice`](super::TransferMechanism::Splice) stands for `tee` and `splice`, and
+    /// [`Copy`](super::TransferMechanism::Copy) for a buffer of this process, because the source needs one or the
+    /// kernel rejects `tee`. How they got to a sink is in [`FanoutSink::transferred`].
     ///
-    /// A datagram or record of the source is cut at the capacity of the smallest pipe: 64 KiB, unless the
-    /// user has too many pages in pipes.
+    /// It takes four descriptors of its own, whatever the number of sinks. One round after the other is
+    /// given to one sink after the other, so a slow sink makes the others wait, and a silent one stops
+    /// all of them until the [deadline](Self::deadline). One that fails is dropped, with its
+    /// [`error`](FanoutSink::error), and the others continue. One that has an error already is left out.
+    /// Retries on `EINTR`, and raises no `SIGPIPE`.
+    ///
+    /// A datagram or record of the source is cut at 256 KiB, or at what a pipe holds if the user has too
+    /// many pages in pipes.
     ///
     /// # Errors
     ///
@@ -185,88 +237,106 @@ impl<'p> Fanout<'p> {
     ///   before the first byte: `SIGPIPE` cannot be blocked;
     /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte: what a sink is given comes back from
     ///   the source, as for [`Transfer::run`];
-    /// - the error of a sink when none is left. The source then keeps what it has not given yet;
-    /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): the source is no pipe, and there is
-    ///   none to be had.
+    /// - the error of a sink if none is left, or if [`on_error`](Self::on_error) has returned `Break`. The
+    ///   source then keeps what it has not given yet;
+    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) of the source: the deadline has passed;
+    /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE), on the source and before the first byte: no
+    ///   descriptor or no memory is left for the pipes;
+    /// - [`ENOMEM`](Errno::ENOMEM) on the source: no memory is left for what a sink does not get;
+    /// - none: the source ended before the [exact](Self::exact) number of bytes.
     ///
     /// # Panics
     ///
     /// If there is no sink.
     pub fn run(
-        mut self,
+        self,
         from: impl AsFd,
         sinks: &mut [FanoutSink<'_>],
-    ) -> core::result::Result<u64, TransferError> {
+    ) -> Result<Transferred, TransferError> {
         assert!(!sinks.is_empty(), "a fan-out to nowhere");
-        let _no_sigpipe = sigpipe::Guard::new().map_err(|errno| failed(0, Side::Sink, errno))?;
-        let from = from.as_fd();
-        let end = End::new(from, Side::Source, false);
-        if sinks.iter().any(|sink| end.is_fed_by(&End::new(sink.fd, Side::Sink, false), false)) {
-            return Err(failed(0, Side::Sink, Errno::EINVAL));
+        let _no_sigpipe = self.options.no_sigpipe()?;
+        let deadline = self.options.deadline.is_some();
+        let from = End::new(from.as_fd(), Side::Source, deadline);
+        for sink in &mut *sinks {
+            let is_used = sink.error.is_none();
+            sink.end = is_used.then(|| End::new(sink.fd, Side::Sink, deadline));
         }
-        let mut source = Source::new(from).map_err(|errno| failed(0, Side::Source, errno))?;
-        let room = pipe::capacity(source.pipe()).map_err(|errno| failed(0, Side::Source, errno))?;
-        let room = make_alike(sinks, room);
-        let mut bytes = 0;
-        loop {
-            let so_far = |error| TransferError { transferred: through_pipes(bytes), ..error };
-            if !source.fill(room).map_err(so_far)? {
-                return Ok(bytes);
-            }
-            let round = source.give(sinks.iter().filter_map(FanoutSink::writer));
-            if round.len == 0 && round.stopped.is_none() {
-                return Ok(bytes);
-            }
-            sinks.iter_mut().for_each(|sink| sink.deliver(&round));
-            let of_sinks = last_error(sinks);
-            if of_sinks.is_none() {
-                bytes += round.len as u64;
-            }
-            let of_source = round.stopped.map(|errno| (Side::Source, errno));
-            if let Some((side, errno)) = of_sinks.or(of_source) {
-                let mut error = failed(bytes, side, errno);
-                error.failure.held = Held { pages: round.pages, pipe: source.into_held() };
-                return Err(error);
-            }
-            let progress = self.progress.as_mut().filter(|_| source.in_own == 0);
-            if progress.is_some_and(|progress| progress(bytes).is_break()) {
-                return Ok(bytes);
+        let bounded = self.options.most.is_some();
+        if sinks.iter().filter_map(|sink| sink.end).any(|end| from.is_fed_by(&end, bounded)) {
+            return Err(TransferError::before(Side::Sink, Errno::EINVAL));
+        }
+        let mut round =
+            Round::new(from).map_err(|errno| TransferError::before(Side::Source, errno))?;
+        match self.rounds(&mut round, sinks) {
+            Ok(()) => Ok(round.done),
+            Err(mut failure) => {
+                let transferred = round.done;
+                if round.len() > 0 {
+                    failure.held = round.into_held();
+                }
+                Err(TransferError { transferred, failure })
             }
         }
     }
+
+    fn rounds(self, round: &mut Round<'_>, sinks: &mut [FanoutSink<'_>]) -> Result<(), Failure> {
+        let Self { options: Transfer { most, exact, deadline, mut progress, .. }, mut on_error } =
+            self;
+        let mut ends = |done| progress.as_mut().is_some_and(|tell| tell(done).is_break());
+        loop {
+            let done = round.done.bytes;
+            let Some(last) = sinks.iter().rposition(|sink| sink.end.is_some()) else {
+                let error = sinks.iter().rev().find_map(FanoutSink::error);
+                return error.map_or(Ok(()), |error| Err(Failure::again(error)));
+            };
+            let most = most.map(|most| most - done);
+            let mut ended = false;
+            // One call that moves something: more than the pipe holds would wait indefinitely.
+            let mut one_call = |moved| {
+                ended = moved == 0 && ends(done);
+                if moved > 0 || ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            let options = Transfer { most, deadline, ..Transfer::new() };
+            if !round.fill(options.progress(&mut one_call)).map_err(|error| error.failure)? {
+                let early = exact && most != Some(0) && !ended;
+                return if early { Err(Failure::new(Side::Source, None)) } else { Ok(()) };
+            }
+            let len = round.len() as u64;
+            let given = give(round, sinks, last, deadline, &mut on_error);
+            let all = round.len() == 0 && sinks.iter().any(|sink| sink.end.is_some());
+            if all {
+                round.done.bytes += len;
+            }
+            given?;
+            if all && ends(round.done.bytes) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Gives a round to all sinks that are left, until one fails and `on_error` ends it.
+fn give(
+    round: &mut Round<'_>,
+    sinks: &mut [FanoutSink<'_>],
+    last: usize,
+    deadline: Option<Deadline>,
+    on_error: &mut Option<&mut OnError<'_>>,
+) -> Result<(), Failure> {
+    for (index, sink) in sinks.iter_mut().enumerate().filter(|(_, sink)| sink.end.is_some()) {
+        let given = round.give(sink, index == last, deadline);
+        if let Some((error, tell)) = sink.error.as_ref().zip(on_error.as_mut()) {
+            if tell(index, error).is_break() {
+                return Err(Failure::again(error));
+            }
+        }
+        given.map_err(|errno| Failure::new(Side::Source, errno))?;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Fanout<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fanout").finish_non_exhaustive()
+        f.debug_struct("Fanout").field("options", &self.options).finish_non_exhaustive()
     }
-}
-
-fn through_pipes(bytes: u64) -> Transferred {
-    Transferred { bytes, mechanism: TransferMechanism::Splice, fell_back: false }
-}
-
-fn failed(bytes: u64, side: Side, errno: Errno) -> TransferError {
-    TransferError { transferred: through_pipes(bytes), failure: Failure::new(side, errno) }
-}
-
-/// Gives the pipes of all sinks the same number of slots: that of the source, or if one of them is not
-/// granted as many, as many as that one has. (An empty pipe can always be made smaller.) Returns for
-/// how many bytes that is room.
-fn make_alike(sinks: &[FanoutSink<'_>], room: usize) -> usize {
-    // One that was dropped in an earlier run has none, and is no measure for the others.
-    let writers = || sinks.iter().filter_map(FanoutSink::writer);
-    writers().for_each(|writer| _ = writer.set_capacity(Capacity::Bytes(room)));
-    let least = writers().map(|writer| writer.capacity().unwrap_or(0)).min().unwrap_or(room);
-    writers().for_each(|writer| _ = writer.set_capacity(Capacity::Bytes(least)));
-    least.min(room)
-}
-
-/// When no sink is left: why one of them is not.
-fn last_error(sinks: &[FanoutSink<'_>]) -> Option<(Side, Errno)> {
-    if sinks.iter().any(|sink| sink.pipe.is_some()) {
-        return None;
-    }
-    let error = sinks.iter().rev().find_map(|sink| sink.error.as_ref())?;
-    Some((error.side(), error.errno().unwrap_or(Errno::EIO)))
 }

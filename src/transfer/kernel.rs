@@ -75,7 +75,7 @@ impl Engine<'_, '_> {
                 }
                 // For a wrong direction, a read or a write says whose it is.
                 Err(errno) if call::cannot_move(errno) || errno == Errno::EBADF => {
-                    return Ok(Outcome::Refused);
+                    return Ok(Outcome::GivenUp(Some(errno)));
                 }
                 Err(errno) => return Err(Failure::new(self.side_of(errno), errno)),
             }
@@ -85,7 +85,7 @@ impl Engine<'_, '_> {
     /// What it means that `splice` has moved nothing. Only of a pipe is it surely the end: a socket
     /// stops at an urgent mark, and files of procfs have nothing for `splice`.
     fn end(&self) -> Outcome {
-        if self.from.kind == Kind::Pipe { Outcome::Finished } else { Outcome::PerhapsEnd }
+        if self.from.kind == Kind::Pipe { Outcome::Finished } else { Outcome::GivenUp(None) }
     }
 
     /// The source is a file, and the kernel does all of it. Nothing is ever in hand: the position of
@@ -100,7 +100,7 @@ impl Engine<'_, '_> {
                 _ => call::copy_file_range(self.from.fd, None, self.to.fd, None, wanted),
             };
             match answer {
-                Ok(0) => return Ok(Outcome::PerhapsEnd),
+                Ok(0) => return Ok(Outcome::GivenUp(None)),
                 Ok(count) => {
                     self.arrived(count);
                     self.report();
@@ -112,7 +112,7 @@ impl Engine<'_, '_> {
                 }
                 // A refusal (`copy_file_range` has EBADF for a sink in append mode), or an error that
                 // may be of either side: the last mechanism, which calls on one at a time, finds out.
-                Err(_) => return Ok(Outcome::Refused),
+                Err(errno) => return Ok(Outcome::GivenUp(Some(errno))),
             }
         }
     }
@@ -121,8 +121,9 @@ impl Engine<'_, '_> {
     /// then drained to the last byte before it is filled again, so that a call that fills never waits
     /// for room, and its `EAGAIN` is the source's.
     pub(super) fn broker(&mut self) -> Result<Outcome, Failure> {
-        let Ok((reader, writer)) = pipe::internal(PipeFlags::empty()) else {
-            return Ok(Outcome::Refused);
+        let (reader, writer) = match pipe::internal(PipeFlags::empty()) {
+            Ok(ends) => ends,
+            Err(errno) => return Ok(Outcome::GivenUp(Some(errno))),
         };
         let mut pipe = (reader, 0);
         // What is in a source pipe then moves in one call. From a socket into a pipe, four times that pipe
@@ -143,23 +144,25 @@ impl Engine<'_, '_> {
                 Ok(count) => {
                     pipe.1 = count;
                     match self.drain(&mut pipe) {
-                        Ok(true) => self.report(),
-                        Ok(false) => return Ok(Outcome::Refused),
+                        Ok(None) => self.report(),
+                        Ok(Some(given_up)) => return Ok(given_up),
                         Err(mut failure) => {
                             failure.held.pipe = Some(pipe);
                             return Err(failure);
                         }
                     }
                 }
-                Err(errno) if call::cannot_move(errno) => return Ok(Outcome::Refused),
+                Err(errno) if call::cannot_move(errno) => {
+                    return Ok(Outcome::GivenUp(Some(errno)));
+                }
                 Err(errno) => self.nothing_moved(self.from, errno)?,
             }
         }
     }
 
-    /// Moves what the broker pipe holds to the sink. Returns whether the sink takes it by `splice`; if not, the
-    /// next mechanism begins with nothing in hand, too.
-    fn drain(&mut self, pipe: &mut (PipeReader, usize)) -> Result<bool, Failure> {
+    /// Moves what the broker pipe holds to the sink. If the sink does not take it by `splice`, the next
+    /// mechanism begins with nothing in hand, too.
+    fn drain(&mut self, pipe: &mut (PipeReader, usize)) -> Result<Option<Outcome>, Failure> {
         let (reader, held) = &mut *pipe;
         while *held > 0 {
             match call::splice(reader.as_fd(), None, self.to.fd, None, *held, self.flags()) {
@@ -168,10 +171,16 @@ impl Engine<'_, '_> {
                     self.arrived(count);
                 }
                 Err(errno) if !call::cannot_move(errno) => self.nothing_moved(self.to, errno)?,
-                _ => return self.drain_by_copy(pipe).map(|()| false),
+                _ if !self.options.allows(TransferMechanism::Copy) => {
+                    return Err(Failure::new(Side::Sink, Errno::EOPNOTSUPP));
+                }
+                answer => {
+                    self.drain_by_copy(pipe)?;
+                    return Ok(Some(Outcome::GivenUp(answer.err())));
+                }
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Whether an error of a call that reads a file and writes the sink is the sink's. A connection

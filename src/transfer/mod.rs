@@ -66,13 +66,14 @@
 //! - A file that would grow beyond `RLIMIT_FSIZE` raises `SIGXFSZ`, which kills a process that neither
 //!   ignores nor handles it; else the transfer fails with [`EFBIG`](crate::Errno::EFBIG).
 //! - Nonblocking ends are waited for, also where another process has set the flag.
-//! - A transfer does not see buffers: what `stdin().read_line` has read ahead does not arrive, and what
-//!   `print!` has not flushed comes out after it.
+//! - A transfer does not see [buffers](#buffers): what `stdin().read_line` has read ahead does not arrive,
+//!   and what `print!` has not flushed comes out after it.
 //!
 //! # Speed
 //!
 //! The larger a pipe the fewer calls: give the pipes at both ends
 //! [`Capacity::Max`](crate::pipe::Capacity::Max).
+#![doc = include_str!("recipes.md")]
 
 mod end;
 mod engine;
@@ -81,16 +82,18 @@ mod fallback;
 mod fanout;
 mod kernel;
 mod round;
+mod transferred;
 
 pub use error::{Side, TransferError};
 pub use fanout::{Fanout, FanoutSink, fanout};
+pub use transferred::{Fallback, TransferMechanism, Transferred};
 
-use crate::fd::{AsFd, BorrowedFd};
+use crate::fd::AsFd;
 use crate::io::sigpipe;
 use crate::{Deadline, Wait};
 use core::fmt;
 use core::ops::ControlFlow;
-use error::Failure;
+use end::End;
 
 /// Moves bytes from `from` to `to` until end of file, as [`Transfer`] does without any option.
 ///
@@ -121,71 +124,6 @@ pub fn transfer(from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferE
     Transfer::new().run(from, to)
 }
 
-/// How bytes were moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TransferMechanism {
-    /// `splice` from or to a pipe.
-    Splice,
-    /// `splice` through a pipe of the transfer's own, which needs two descriptors meanwhile.
-    Broker,
-    /// `copy_file_range`.
-    CopyFileRange,
-    /// `sendfile`.
-    Sendfile,
-    /// `read` and `write` through a buffer.
-    Copy,
-}
-
-impl TransferMechanism {
-    /// A short name: `splice`, `broker`, `copy_file_range`, `sendfile` or `copy`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Splice => "splice",
-            Self::Broker => "broker",
-            Self::CopyFileRange => "copy_file_range",
-            Self::Sendfile => "sendfile",
-            Self::Copy => "copy",
-        }
-    }
-}
-
-impl fmt::Display for TransferMechanism {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// What a transfer has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transferred {
-    bytes: u64,
-    mechanism: TransferMechanism,
-    fell_back: bool,
-}
-
-impl Transferred {
-    /// How many bytes arrived at the sink.
-    #[must_use]
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// The mechanism that moved the last of them; without any, the one that was first chosen.
-    #[must_use]
-    pub const fn mechanism(&self) -> TransferMechanism {
-        self.mechanism
-    }
-
-    /// Whether that is another one than was first chosen for these two descriptors, because the
-    /// kernel refused that one.
-    #[must_use]
-    pub const fn fell_back(&self) -> bool {
-        self.fell_back
-    }
-}
-
 /// A transfer with options.
 ///
 /// # Examples
@@ -211,7 +149,13 @@ impl Transferred {
 #[must_use = "a transfer moves nothing until `run` is called"]
 #[derive(Default)]
 pub struct Transfer<'p> {
-    exact: Option<u64>,
+    /// At most so many bytes.
+    most: Option<u64>,
+    /// And not fewer.
+    exact: bool,
+    /// A bit for each mechanism that is excluded.
+    without: u8,
+    raise_sigpipe: bool,
     chunk: Option<usize>,
     deadline: Option<Deadline>,
     copy_semantics: bool,
@@ -226,7 +170,10 @@ impl<'p> Transfer<'p> {
     pub const fn new() -> Self {
         let wait = Wait::Block;
         Self {
-            exact: None,
+            most: None,
+            exact: false,
+            without: 0,
+            raise_sigpipe: false,
             chunk: None,
             deadline: None,
             copy_semantics: false,
@@ -237,9 +184,70 @@ impl<'p> Transfer<'p> {
     }
 
     /// Moves exactly `bytes`, and leaves the rest in the source. A source that ends before is an
-    /// error.
+    /// error. Takes the place of an earlier [`limit`](Self::limit).
     pub const fn exact(self, bytes: u64) -> Self {
-        Self { exact: Some(bytes), ..self }
+        Self { most: Some(bytes), exact: true, ..self }
+    }
+
+    /// Moves at most `bytes`, as `head -c` does, and leaves the rest in the source. A source that ends
+    /// before is no error. Takes the place of an earlier [`exact`](Self::exact).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::transfer::Transfer;
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let (head, to_head) = rawpipe::pipe()?;
+    /// writer.write_all(b"head and tail")?;
+    /// assert_eq!(Transfer::new().limit(4).run(&reader, &to_head)?.bytes(), 4);
+    /// drop(writer);
+    /// assert_eq!(Transfer::new().limit(1000).run(&reader, &to_head)?.bytes(), 9);
+    /// assert_eq!(head.available()?, 13);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub const fn limit(self, bytes: u64) -> Self {
+        Self { most: Some(bytes), exact: false, ..self }
+    }
+
+    /// Excludes a mechanism; call it again to exclude another.
+    ///
+    /// The next mechanism that fits the two descriptors takes its place. If none is left, the transfer
+    /// fails with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink, also if the kernel rejects the last
+    /// one. Without [`Copy`](TransferMechanism::Copy) no `read` confirms the [end](self#the-end) of the source.
+    ///
+    /// # Examples
+    ///
+    /// A copy that shares no blocks with its source:
+    ///
+    /// ```
+    /// use rawpipe::transfer::{Transfer, TransferMechanism};
+    /// # let file = || {
+    /// #     let path = std::env::temp_dir().join(format!("rawpipe-without-{}", std::process::id()));
+    /// #     let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+    /// #     std::fs::remove_file(&path).map(|()| file)
+    /// # };
+    /// # let (source, copy) = (file()?, file()?);
+    /// # std::os::unix::fs::FileExt::write_all_at(&source, &[7; 5000], 0)?;
+    /// let moved = Transfer::new().without(TransferMechanism::CopyFileRange).run(&source, &copy)?;
+    /// assert_eq!((moved.bytes(), moved.mechanism()), (5000, TransferMechanism::Sendfile));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub const fn without(self, mechanism: TransferMechanism) -> Self {
+        Self { without: self.without | 1 << mechanism as u8, ..self }
+    }
+
+    const fn allows(&self, mechanism: TransferMechanism) -> bool {
+        self.without & 1 << mechanism as u8 == 0
+    }
+
+    /// Lets the kernel raise `SIGPIPE` if the sink has no reader, as a filter expects that is to end
+    /// quietly with it. If the signal is ignored or handled, the transfer then fails with
+    /// [`EPIPE`](crate::Errno::EPIPE).
+    ///
+    /// Rust's `main` ignores `SIGPIPE`: set its default action first.
+    pub const fn raise_sigpipe(self) -> Self {
+        Self { raise_sigpipe: true, ..self }
     }
 
     /// Moves at most `bytes` in one system call, which is also how often `progress` is told. 0 counts
@@ -311,27 +319,36 @@ impl<'p> Transfer<'p> {
     /// - [`EBADF`](crate::Errno::EBADF), before the first byte: it is not open, or not for this direction;
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte: what is written there comes
     ///   back as something to read. Both are the same pipe; or they are the same file, the sink appends or
-    ///   its position is not before the source's, and no [`exact`](Self::exact) bounds the transfer;
+    ///   its position is not before the source's, and neither [`exact`](Self::exact) nor [`limit`](Self::limit) bounds the
+    ///   transfer;
+    /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink: the mechanisms that are left
+    ///   [without](Self::without) the excluded ones do not work with these two. Bytes that
+    ///   [`Broker`](TransferMechanism::Broker) has taken by then are in the error;
     /// - [`ENOMEM`](crate::Errno::ENOMEM): no memory for the buffer of [`Copy`](TransferMechanism::Copy);
     /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error of a filter, on
     ///   the sink and before the first byte: `SIGPIPE` cannot be blocked;
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed;
     /// - none: the source ended before the [exact](Self::exact) number of bytes.
     pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
-        let mechanism = TransferMechanism::Copy;
-        let transferred = Transferred { bytes: 0, mechanism, fell_back: false };
-        let failed =
-            |errno| TransferError { transferred, failure: Failure::new(Side::Sink, errno) };
-        let _no_sigpipe = sigpipe::Guard::new().map_err(failed)?;
-        engine::Engine::new(self, from.as_fd(), to.as_fd()).run()
+        let _no_sigpipe = self.no_sigpipe()?;
+        let deadline = self.deadline.is_some();
+        let from = End::new(from.as_fd(), Side::Source, deadline);
+        let to = End::new(to.as_fd(), Side::Sink, deadline);
+        engine::Engine::new(self, from, to).run()
+    }
+
+    /// Keeps calls of this thread from raising `SIGPIPE`, unless they are to do so.
+    fn no_sigpipe(&self) -> Result<Option<sigpipe::Guard>, TransferError> {
+        let guard = (!self.raise_sigpipe).then(sigpipe::Guard::new).transpose();
+        guard.map_err(|errno| TransferError::before(Side::Sink, errno))
     }
 
     /// As `run`, where one end is a pipe of this crate's own and the caller has the guard already.
     fn run_own(
         mut self,
         own: Side,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
+        from: End<'_>,
+        to: End<'_>,
     ) -> Result<Transferred, TransferError> {
         self.own = Some(own);
         engine::Engine::new(self, from, to).run()
@@ -341,7 +358,9 @@ impl<'p> Transfer<'p> {
 impl fmt::Debug for Transfer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transfer")
+            .field("most", &self.most)
             .field("exact", &self.exact)
+            .field("raise_sigpipe", &self.raise_sigpipe)
             .field("chunk", &self.chunk)
             .field("deadline", &self.deadline)
             .field("copy_semantics", &self.copy_semantics)

@@ -1,171 +1,166 @@
-//! One round of a fan-out: what is consumed from the source, and given to all sinks.
+//! One round of a fan-out: what one call took from the source, and how each sink gets all of it.
 
-use super::error::TransferError;
-use super::{Side, Transfer, Transferred};
-use crate::fd::{AsFd, BorrowedFd};
+use super::end::End;
+use super::error::{Held, Side, TransferError};
+use super::fanout::FanoutSink;
+use super::{Fallback, Transfer, TransferMechanism, Transferred};
+use crate::errno::retry;
+use crate::fd::AsFd;
 use crate::pipe::{self, Capacity};
-use crate::sys::abi::MAX_RW_COUNT;
-use crate::sys::abi::flags::PollEvents;
 use crate::sys::map::Map;
 use crate::sys::{call, page};
-use crate::wait::attempt_until;
-use crate::{Errno, PipeFlags, PipeReader, PipeWriter, Result};
-use core::iter::once;
-use core::ops::{ControlFlow, Range};
+use crate::{Deadline, PipeFlags, PipeReader, PipeWriter, Result};
 
-/// A source that `tee` can read from: itself if it is a pipe, else a pipe that it is moved into first, one
-/// fill at a time.
-pub(super) struct Source<'fd> {
-    from: BorrowedFd<'fd>,
-    own: Option<(PipeReader, PipeWriter)>,
-    /// How much there is in our own pipe.
-    pub(super) in_own: usize,
+/// A round, and the two pipes of the fan-out that carry it.
+pub(super) struct Round<'fd> {
+    from: End<'fd>,
+    /// Has the round.
+    own: (PipeReader, PipeWriter),
+    /// Has what one sink gets, and is empty between two of them.
+    copy: (PipeReader, PipeWriter),
+    /// So many bytes fit into each.
+    room: usize,
+    /// How many bytes of the round are in `own`.
+    held: usize,
+    /// How many of them were read into `pages`.
+    read: usize,
+    pages: Option<Map>,
+    /// Why `tee` is not used.
+    tee: Option<Fallback>,
+    /// For what a sink does not get: there before it is given anything.
+    spare: Option<Map>,
     /// Why there will be no more.
     last: Option<TransferError>,
+    /// What all sinks that are left have got.
+    pub(super) done: Transferred,
 }
 
-impl<'fd> Source<'fd> {
-    pub(super) fn new(from: BorrowedFd<'fd>) -> Result<Self> {
-        let mut source = Self { from, own: None, in_own: 0, last: None };
-        if pipe::capacity(from).is_err() {
-            let (reader, writer) = pipe::internal(PipeFlags::empty())?;
-            let _ = writer.set_capacity(Capacity::Max);
-            source.own = Some((reader, writer));
-        }
-        Ok(source)
+impl<'fd> Round<'fd> {
+    pub(super) fn new(from: End<'fd>) -> Result<Self> {
+        let (own, copy) =
+            (pipe::internal(PipeFlags::empty())?, pipe::internal(PipeFlags::empty())?);
+        // Both with as many slots as the source, or as the one that is granted fewer.
+        let wanted = pipe::capacity(from.fd).map_or(Capacity::Max, Capacity::Bytes);
+        let _ = own.1.set_capacity(wanted);
+        let _ = copy.1.set_capacity(Capacity::Bytes(own.1.capacity()?));
+        let _ = own.1.set_capacity(Capacity::Bytes(copy.1.capacity()?));
+        Ok(Self {
+            from,
+            room: own.1.capacity()?.min(copy.1.capacity()?),
+            own,
+            copy,
+            held: 0,
+            read: 0,
+            pages: None,
+            tee: None,
+            spare: None,
+            last: None,
+            done: Transferred::NOTHING,
+        })
     }
 
-    /// What `tee` reads from.
-    pub(super) fn pipe(&self) -> BorrowedFd<'_> {
-        self.own.as_ref().map_or(self.from, |(reader, _)| reader.as_fd())
+    /// How many bytes not all sinks have got yet.
+    pub(super) const fn len(&self) -> usize {
+        self.held + self.read
     }
 
-    /// Fills our own pipe, if there is one and it is empty. Returns whether there is something to give; of a
-    /// source that is a pipe that is not known.
-    pub(super) fn fill(&mut self, room: usize) -> core::result::Result<bool, TransferError> {
-        let Some((_, writer)) = self.own.as_ref().filter(|_| self.in_own == 0) else {
-            return Ok(true);
-        };
+    /// Takes a round from the source. Returns whether there is one.
+    pub(super) fn fill(
+        &mut self,
+        options: Transfer<'_>,
+    ) -> core::result::Result<bool, TransferError> {
         if self.last.is_none() {
-            // One call that moves something: what is more than the pipe holds would wait for ever.
-            let stop = &mut |done| match done {
-                0 => ControlFlow::Continue(()),
-                _ => ControlFlow::Break(()),
-            };
-            let transfer = Transfer::new().chunk(room.max(page::size())).progress(stop);
-            let moved = transfer.run_own(Side::Sink, self.from, writer.as_fd());
-            let bytes = moved.as_ref().map_or_else(TransferError::bytes, Transferred::bytes);
-            self.in_own = usize::try_from(bytes).unwrap_or(room);
+            let to = End::own(self.own.1.as_fd(), Side::Sink);
+            let options = options.chunk(self.room.max(page::size()));
+            let moved = options.run_own(Side::Sink, self.from, to);
+            let done = moved.as_ref().map_or_else(TransferError::transferred, |done| *done);
+            self.held = usize::try_from(done.bytes).unwrap_or(self.room);
+            if self.held > 0 {
+                self.done = Transferred { bytes: self.done.bytes, ..done };
+            }
             self.last = moved.err();
         }
-        match self.last.take_if(|_| self.in_own == 0) {
+        match self.last.take_if(|_| self.held == 0) {
             Some(error) => Err(error),
-            None => Ok(self.in_own > 0),
+            None => Ok(self.held > 0),
         }
     }
 
-    /// Gives the same bytes to all of these pipes, which are empty and have the same capacity.
-    pub(super) fn give<'a>(
+    /// Gives the round to a sink: itself to the last one, a copy to every other. What goes wrong with the
+    /// sink is noted there, and harms no other. An error is one of the round.
+    pub(super) fn give(
         &mut self,
-        pipes: impl DoubleEndedIterator<Item = &'a PipeWriter> + Clone,
-    ) -> Round {
-        let round = round(self.pipe(), pipes);
-        let in_hand = round.pages.as_ref().map_or(0, |(_, range)| range.len());
-        self.in_own = self.in_own.saturating_sub(round.len + in_hand);
-        round
-    }
-
-    /// What is still in our own pipe.
-    pub(super) fn into_held(self) -> Option<(PipeReader, usize)> {
-        self.own.map(|(reader, _)| (reader, self.in_own))
-    }
-}
-
-/// What a round has put into the pipes of the sinks.
-#[derive(Default)]
-pub(super) struct Round {
-    /// The most that one of them was given.
-    pub(super) most: usize,
-    /// What all of them have, and what was consumed. 0: the source has ended, or has failed.
-    pub(super) len: usize,
-    /// Why it is less than `most`, if an error is the reason.
-    pub(super) stopped: Option<Errno>,
-    /// What was consumed, and not all of them have.
-    pub(super) pages: Option<(Map, Range<usize>)>,
-}
-
-/// Puts the same bytes into all of these pipes, and consumes them from the source.
-fn round<'a>(
-    source: BorrowedFd<'_>,
-    all: impl DoubleEndedIterator<Item = &'a PipeWriter> + Clone,
-) -> Round {
-    let mut pipes = all.clone();
-    let mut round = Round::default();
-    let Some(last) = pipes.next_back() else { return round };
-    let mut wanted = MAX_RW_COUNT;
-    for writer in pipes {
-        // The first says how much it is. The others have as much room, and what was there still is.
-        match wait_and(source, || call::tee(source, writer.as_fd(), wanted, 0)) {
-            Ok(0) => return round,
-            Ok(count) => wanted = count,
-            Err(errno) if call::cannot_move(errno) && round.most == 0 => {
-                return copy(source, MAX_RW_COUNT, all);
-            }
-            Err(errno) => return Round { stopped: Some(errno), ..round },
+        sink: &mut FanoutSink<'_>,
+        is_last: bool,
+        deadline: Option<Deadline>,
+    ) -> Result<()> {
+        let Some(end) = sink.end else { return Ok(()) };
+        let len = self.len();
+        if self.spare.is_none() {
+            self.spare = Some(Map::anonymous(self.room)?);
         }
-        round.most = round.most.max(wanted);
-    }
-    while round.len < wanted {
-        let (to, rest) = (last.as_fd(), wanted - round.len);
-        match wait_and(source, || call::splice(source, None, to, None, rest, 0)) {
-            Ok(0) => break,
-            Ok(count) => round.len += count,
-            Err(errno) if call::cannot_move(errno) => {
-                let copied = copy(source, rest, once(last));
-                let (most, len) = (round.most.max(copied.most), round.len + copied.len);
-                round = Round { most, len, ..copied };
-                if copied.len == 0 || round.stopped.is_some() {
-                    break;
-                }
-            }
-            Err(errno) => return Round { stopped: Some(errno), ..round },
+        let itself = is_last && self.read == 0 && self.tee.is_none();
+        if !itself {
+            self.duplicate()?;
         }
-        // With one sink there is no tee that said how much: it is what the first call moved.
-        if wanted == MAX_RW_COUNT {
-            break;
+        let pipe = if itself { &self.own.0 } else { &self.copy.0 };
+        let options = Transfer { deadline, ..Transfer::new().exact(len as u64) };
+        let moved = options.run_own(Side::Source, End::own(pipe.as_fd(), Side::Source), end);
+        if is_last {
+            (self.held, self.read) = (0, 0);
+        }
+        let Err(mut error) = moved else {
+            sink.arrived(moved);
+            return Ok(());
+        };
+        // In memory: a pipe for each sink that fails would take a descriptor each.
+        let mut left = len - usize::try_from(error.bytes()).unwrap_or(len) - error.undelivered();
+        let drained = self.spare.take().map_or(Ok(()), |mut spare| {
+            let mut kept = error.read_undelivered(spare.bytes_mut())?;
+            let drained = drain(pipe, &mut left, &mut spare, &mut kept);
+            error.failure.held.pages = Some((spare, 0..kept));
+            drained
+        });
+        sink.arrived(Err(error));
+        drained
+    }
+
+    /// Puts a copy of the round into the other pipe.
+    fn duplicate(&mut self) -> Result<()> {
+        if self.tee.is_none() {
+            let (from, to) = (self.own.0.as_fd(), self.copy.1.as_fd());
+            let answer = retry(|| call::tee(from, to, self.held, 0));
+            if answer == Ok(self.held) {
+                return Ok(());
+            }
+            let mechanism = TransferMechanism::Splice;
+            self.tee = Some(Fallback { mechanism, errno: answer.err() });
+            let mut pages = Map::anonymous(self.room)?;
+            drain(&self.copy.0, &mut answer.unwrap_or(0), &mut pages, &mut 0)?;
+            self.pages = Some(pages);
+        }
+        let Some(pages) = &mut self.pages else { return Err(crate::Errno::ENOMEM) };
+        drain(&self.own.0, &mut self.held, pages, &mut self.read)?;
+        (self.done.mechanism, self.done.fallback) = (TransferMechanism::Copy, self.tee);
+        let written = self.copy.1.write_all(&pages.bytes()[..self.read]);
+        written.map_err(|incomplete| incomplete.errno().unwrap_or(crate::Errno::EIO))
+    }
+
+    /// What not all sinks have got.
+    pub(super) fn into_held(self) -> Held {
+        let read = self.read;
+        Held {
+            pages: self.pages.map(|pages| (pages, 0..read)),
+            pipe: Some((self.own.0, self.held)),
         }
     }
-    round
 }
 
-/// A round where the kernel does not move the bytes by itself: reads up to `most` of them, and writes
-/// them to all of these pipes, which are empty and have the same capacity.
-fn copy<'a>(
-    source: BorrowedFd<'_>,
-    most: usize,
-    mut pipes: impl Iterator<Item = &'a PipeWriter> + Clone,
-) -> Round {
-    let take = || {
-        let room = pipes.clone().next().map_or(Ok(0), PipeWriter::capacity)?;
-        let mut pages = Map::anonymous(most.min(room))?;
-        let buf = &mut pages.bytes_mut()[..most.min(room)];
-        let count = wait_and(source, || call::read(source, buf))?;
-        Ok((pages, count))
-    };
-    match take() {
-        Err(errno) => Round { stopped: Some(errno), ..Round::default() },
-        Ok((pages, most)) => match pipes.try_for_each(|to| to.write_all(&pages.bytes()[..most])) {
-            Ok(()) => Round { most, len: most, ..Round::default() },
-            Err(incomplete) => {
-                let stopped = incomplete.errno().or(Some(Errno::EIO));
-                Round { most, len: 0, stopped, pages: Some((pages, 0..most)) }
-            }
-        },
+/// Reads what there is in a pipe of our own behind the `kept` bytes of `pages`.
+fn drain(pipe: &PipeReader, left: &mut usize, pages: &mut Map, kept: &mut usize) -> Result<()> {
+    while *left > 0 {
+        let count = retry(|| pipe.read(&mut pages.bytes_mut()[*kept..*kept + *left]))?;
+        (*left, *kept) = (*left - count, *kept + count);
     }
-}
-
-/// Repeats a call on the source until it returns something else than `EINTR`, or `EAGAIN` of a nonblocking
-/// source that has nothing. The other end is a pipe of our own with room in it.
-fn wait_and(source: BorrowedFd<'_>, call: impl FnMut() -> Result<usize>) -> Result<usize> {
-    attempt_until(source, PollEvents::IN, None, call)
+    Ok(())
 }

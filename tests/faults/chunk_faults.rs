@@ -4,7 +4,7 @@
 
 use crate::common::nr;
 use crate::common::{self, Filter, NO_FILTER, filtered, skip};
-use rawpipe::chunk::{ChunkMechanism, ChunkWriter, WriterBuilder};
+use rawpipe::chunk::{ChunkMechanism, ChunkWriter, Reuse, WriterBuilder};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::splice::{SpliceFlags, splice};
 use rawpipe::{Errno, PipeReader, raw};
@@ -205,7 +205,42 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
     }
 }
 
+/// Where `vmsplice` is missing the writer takes a memfd, unless its memory is larger than a file may be.
+fn memfd_beyond_the_limit_of_files_writes() {
+    const RLIMIT_FSIZE: usize = 1;
+    let test = "memfd_beyond_the_limit_of_files_writes";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    for limited in [false, true] {
+        filtered(test, &limited, || {
+            let limits = [if limited { 64 << 10 } else { u64::MAX }, u64::MAX];
+            let place = (&raw const limits).expose_provenance();
+            // SAFETY: the kernel reads the two limits at this place.
+            let set = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) };
+            if set != 0 || !Filter::new(&[nr::VMSPLICE], Errno::EPERM).install() {
+                return NO_FILTER;
+            }
+            let (reader, writer) = rawpipe::pipe().unwrap();
+            let builder = ChunkWriter::builder().chunk(CHUNK).reuse(Reuse::AfterRead);
+            let Ok(mut writer) = builder.build(writer) else { return 1 };
+            if limited && writer.mechanism() != ChunkMechanism::Write {
+                return 2;
+            }
+            if !limited && writer.mechanism() != ChunkMechanism::Memfd {
+                return 3;
+            }
+            writer.chunk().unwrap().fill(7);
+            writer.send(CHUNK).unwrap();
+            let mut all = vec![0; CHUNK];
+            reader.read_exact(&mut all).unwrap();
+            u8::from(all != [7; CHUNK]) * 4
+        });
+    }
+}
+
 pub(crate) const TESTS: common::Tests = common::tests![
+    memfd_beyond_the_limit_of_files_writes,
     never_with_locked_memory_sends_what_was_written,
     never_with_advice_refused_writes_or_says_so,
     forked_child_with_advice_refused_writes_or_says_so,

@@ -54,11 +54,58 @@ fn transfer_without_reader_does_not_raise_sigpipe() {
         assert_eq!(error.unwrap_err().errno(), Some(Errno::EPIPE));
     }
     let sink = broken();
-    let mut sinks = [FanoutSink::new(&sink).unwrap()];
+    let mut sinks = [FanoutSink::new(&sink)];
     assert_eq!(fanout(file(&bytes), &mut sinks).unwrap_err().errno(), Some(Errno::EPIPE));
     // The mask is what it was: a plain write is deadly again.
     let status = child(|| u8::from(broken().write(b"x").is_ok())).wait().unwrap();
     assert_eq!(status.signal(), Some(Signal::PIPE));
+}
+
+/// As a filter wants it: the signal ends it, and one that ignores the signal gets the error.
+fn transfer_raises_sigpipe_if_it_is_to() {
+    fn pipe() -> OwnedFd {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        writer.write_all(&data(10_000)).unwrap();
+        reader.into()
+    }
+    fn socket() -> OwnedFd {
+        let (near, far) = UnixStream::pair().unwrap();
+        io::write_all(&far, &data(10_000)).unwrap();
+        near.into()
+    }
+    let no_reader: fn() -> OwnedFd = || rawpipe::pipe().unwrap().1.into();
+    let no_peer: fn() -> OwnedFd = || UnixStream::pair().unwrap().0.into();
+    let sources: [fn() -> OwnedFd; 3] = [|| file(&data(10_000)).into(), pipe, socket];
+    for ignored in [false, true] {
+        signal(SIGPIPE, usize::from(ignored));
+        for from in sources {
+            for to in [no_reader, no_peer] {
+                for way in 0..4 {
+                    let mut moving = child(|| {
+                        let (from, to) = (from(), to());
+                        let later = Deadline::after(Duration::from_secs(600));
+                        let transfer = Transfer::new().raise_sigpipe();
+                        let error = match way {
+                            0 => transfer.run(&from, &to).unwrap_err(),
+                            1 => transfer.chunk(10).run(&from, &to).unwrap_err(),
+                            2 => transfer.deadline(later).run(&from, &to).unwrap_err(),
+                            _ => {
+                                let mut sinks = [FanoutSink::new(&to)];
+                                Fanout::new().raise_sigpipe().run(&from, &mut sinks).unwrap_err()
+                            }
+                        };
+                        u8::from(error.errno() != Some(Errno::EPIPE))
+                    });
+                    let status = moving.wait().unwrap();
+                    if ignored {
+                        assert!(status.success(), "{way}");
+                    } else {
+                        assert_eq!(status.signal(), Some(Signal::PIPE), "{way}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn transfer_leaves_a_pending_sigpipe_alone() {
@@ -173,6 +220,28 @@ fn transfer_that_polls_can_be_broken_off_by_a_signal() {
     drop(storm);
 }
 
+/// While the source is silent.
+fn fanout_that_waits_can_be_broken_off_by_a_signal() {
+    let storm = storm();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let (socket, far) = UnixStream::pair().unwrap();
+    writer.write_all(b"before").unwrap();
+    io::write_all(&far, b"before").unwrap();
+    for source in [reader.as_fd(), socket.as_fd()] {
+        let begun = HANDLED.load(Ordering::SeqCst);
+        let mut watch = |done| match done == 6 && HANDLED.load(Ordering::SeqCst) > begun + 3 {
+            false => ControlFlow::Continue(()),
+            true => ControlFlow::Break(()),
+        };
+        let (one, two) = (file(b""), file(b""));
+        let mut sinks = [FanoutSink::new(&one), FanoutSink::new(&two)];
+        // Broken off, it is not short of what was promised.
+        let done = Fanout::new().exact(10).progress(&mut watch).run(source, &mut sinks).unwrap();
+        assert_eq!((done.bytes(), sinks[0].bytes(), sinks[1].bytes()), (6, 6, 6));
+    }
+    drop(storm);
+}
+
 // ---- a kernel that refuses ----
 
 /// What arrives, and how, in a child for which the kernel refuses some calls: the exit code is 0 when
@@ -181,6 +250,7 @@ fn refused(
     calls: &[usize],
     errno: Errno,
     wanted: TransferMechanism,
+    first: TransferMechanism,
     make: fn() -> (OwnedFd, File),
 ) -> u8 {
     child(|| {
@@ -195,7 +265,8 @@ fn refused(
         let mut arrived = vec![0; 300_000];
         let bytes = sink.read_exact_at(&mut arrived, 0).is_ok() && arrived == data(300_000);
         let right = bytes && done.bytes() == 300_000 && done.mechanism() == wanted;
-        u8::from(!(right && done.fell_back()))
+        let why = done.fallback().map(|first| (first.mechanism(), first.errno()));
+        u8::from(!(right && done.fell_back() && why == Some((first, Some(errno)))))
     })
     .wait()
     .unwrap()
@@ -226,49 +297,48 @@ fn transfer_falls_back_when_the_kernel_refuses() {
         (near.into(), file(b""))
     }
     for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP, Errno::EXDEV] {
+        use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile};
         let copying = [nr::COPY_FILE_RANGE, nr::SENDFILE, nr::SPLICE];
-        let sendfile = refused(&copying[..1], errno, TransferMechanism::Sendfile, from_file);
+        let sendfile = refused(&copying[..1], errno, Sendfile, CopyFileRange, from_file);
         if sendfile == 2 {
             return skip(test, "no seccomp filter here");
         }
         assert_eq!(sendfile, 0, "{errno}");
-        assert_eq!(refused(&copying, errno, TransferMechanism::Copy, from_file), 0, "{errno}");
-        assert_eq!(refused(&copying, errno, TransferMechanism::Copy, from_pipe), 0, "{errno}");
-        assert_eq!(refused(&copying, errno, TransferMechanism::Copy, from_socket), 0, "{errno}");
+        assert_eq!(refused(&copying, errno, Copy, CopyFileRange, from_file), 0, "{errno}");
+        assert_eq!(refused(&copying, errno, Copy, Broker, from_pipe), 0, "{errno}");
+        assert_eq!(refused(&copying, errno, Copy, Broker, from_socket), 0, "{errno}");
         // Without a way to ask what the descriptors are.
         let blind = [nr::STATX, nr::SPLICE];
-        assert_eq!(refused(&blind, errno, TransferMechanism::Copy, from_pipe), 0, "{errno}");
+        assert_eq!(refused(&blind, errno, Copy, Broker, from_pipe), 0, "{errno}");
     }
 }
 
-/// A source that is no pipe is moved into one of the fan-out's own: when the kernel then fails to
-/// duplicate what is there, it has been taken from the source and must be told.
-fn fanout_failed_tee_keeps_what_it_has_taken_eio() {
-    let test = "fanout_failed_tee_keeps_what_it_has_taken_eio";
+/// Whatever `tee` fails with, the bytes are in a pipe of the fan-out's own and can be read from there.
+fn fanout_failed_tee_copies_and_says_why() {
+    let test = "fanout_failed_tee_copies_and_says_why";
     if common::emulated() {
         return skip(test, "no seccomp under an emulator");
     }
-    filtered(test, &Errno::EIO, || {
-        let bytes = data(20_000);
-        let (near, far) = UnixStream::pair().unwrap();
-        io::write_all(&far, &bytes).unwrap();
-        drop(far);
-        let (one, two) = (file(b""), file(b""));
-        let mut sinks = [FanoutSink::new(&one).unwrap(), FanoutSink::new(&two).unwrap()];
-        if !common::Filter::new(&[nr::TEE], Errno::EIO).install() {
-            return NO_FILTER;
-        }
-        let Err(mut error) = fanout(&near, &mut sinks) else { return 1 };
-        let mut all = vec![0; error.undelivered()];
-        let read = error.read_undelivered(&mut all);
-        let told = (error.side(), error.errno(), error.bytes());
-        let right = told == (Side::Source, Some(Errno::EIO), 0)
-            && read == Ok(all.len())
-            && !all.is_empty()
-            && io::read_to_end(&near, &mut all).is_ok()
-            && all == bytes;
-        u8::from(!right)
-    });
+    for errno in [Errno::EIO, Errno::ENOSYS, Errno::EINVAL] {
+        filtered(test, &errno, || {
+            let bytes = data(300_000);
+            let (one, two, three) = (file(b""), file(b""), file(b""));
+            let mut sinks = [&one, &two, &three].map(FanoutSink::new);
+            if !common::Filter::new(&[nr::TEE], errno).install() {
+                return NO_FILTER;
+            }
+            let Ok(done) = fanout(file(&bytes), &mut sinks) else { return 1 };
+            let Some(first) = done.fallback() else { return 2 };
+            let told = (done.bytes(), done.mechanism(), first.mechanism(), first.errno());
+            let wanted = (300_000, TransferMechanism::Copy, TransferMechanism::Splice, Some(errno));
+            let arrived = [one, two, three].iter().all(|file| {
+                let mut all = vec![0; 300_001];
+                file.read_at(&mut all, 0).is_ok_and(|count| count == 300_000)
+                    && all[..300_000] == bytes
+            });
+            u8::from(told != wanted || !arrived) * 3
+        });
+    }
 }
 
 /// What a sink that failed did not get is counted without asking its pipe.
@@ -284,7 +354,7 @@ fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
         drop(writer);
         let (gone, broken) = rawpipe::pipe().unwrap();
         drop(gone);
-        let mut sinks = [FanoutSink::new(&broken).unwrap()];
+        let mut sinks = [FanoutSink::new(&broken)];
         if !common::Filter::new(&[nr::IOCTL], Errno::EPERM).install() {
             return NO_FILTER;
         }
@@ -402,6 +472,41 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     common::end_without_a_look_at_leaks();
 }
 
+/// Many sinks, and few descriptors beside them: also when most of the sinks fail and have bytes left.
+fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
+    if common::descriptors_without_limit("fanout_thirty_sinks_under_a_limit_of_64_descriptors") {
+        return;
+    }
+    const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
+    let bytes = data(300_000);
+    let (near, far) = UnixStream::pair().unwrap();
+    let mut feeding = child(|| u8::from(io::write_all(&far, &bytes).is_err()));
+    drop(far);
+    let targets: Vec<_> = (0..30).map(|_| file(b"")).collect();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut sinks: Vec<_> = targets.iter().map(FanoutSink::new).collect();
+    sinks.extend((0..30).map(|_| FanoutSink::new(&full)));
+    let limit: [u64; 2] = [64, 64];
+    let place = (&raw const limit).expose_provenance();
+    // SAFETY: reads one `struct rlimit64` at the place given.
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    let done = fanout(&near, &mut sinks).unwrap();
+    assert_eq!((done.bytes(), done.fell_back()), (300_000, false));
+    assert!(feeding.wait().unwrap().success());
+    let mut all = vec![0; 300_001];
+    for target in &targets {
+        assert_eq!(target.read_at(&mut all, 0).unwrap(), 300_000);
+        assert!(all[..300_000] == bytes);
+    }
+    for sink in &mut sinks[30..] {
+        let mut error = sink.take_error().unwrap();
+        let count = error.undelivered();
+        assert_eq!(error.read_undelivered(&mut all), Ok(count));
+        assert!(count > 0 && bytes.starts_with(&all[..count]));
+    }
+    common::end_without_a_look_at_leaks();
+}
+
 // ---- a full disk ----
 
 fn transfer_full_disk_enospc_loses_nothing() {
@@ -516,7 +621,7 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
         let mut source = file(&bytes);
         let [(one, to_one), (two, to_two)] = [0, 1].map(|_| rawpipe::pipe().unwrap());
         let readers = (!broken).then_some((one, two));
-        let mut sinks = [FanoutSink::new(&to_one).unwrap(), FanoutSink::new(&to_two).unwrap()];
+        let mut sinks = [FanoutSink::new(&to_one), FanoutSink::new(&to_two)];
         let mut once = |_| ControlFlow::Break(());
         let answer = Fanout::new().progress(&mut once).run(&source, &mut sinks);
         let taken = source.stream_position().unwrap();
@@ -527,7 +632,7 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
         }
         match readers {
             Some((one, two)) => {
-                assert_eq!(answer.unwrap(), taken);
+                assert_eq!(answer.unwrap().bytes(), taken);
                 let found = (one.available().unwrap() as u64, two.available().unwrap() as u64);
                 assert_eq!(found, (taken, taken));
             }
@@ -537,10 +642,13 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
 }
 
 pub(crate) const TESTS: common::Tests = common::tests![
-    fanout_failed_tee_keeps_what_it_has_taken_eio,
+    fanout_failed_tee_copies_and_says_why,
     fanout_broken_sink_without_fionread_epipe_loses_nothing,
     transfer_without_reader_does_not_raise_sigpipe,
     transfer_leaves_a_pending_sigpipe_alone,
+    transfer_raises_sigpipe_if_it_is_to,
+    fanout_thirty_sinks_under_a_limit_of_64_descriptors,
+    fanout_that_waits_can_be_broken_off_by_a_signal,
     transfer_goes_on_after_signals,
     transfer_can_be_broken_off_by_a_signal,
     transfer_that_polls_can_be_broken_off_by_a_signal,

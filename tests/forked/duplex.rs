@@ -99,6 +99,54 @@ fn duplex_children_do_not_hold_each_others_sides() {
     assert!(second.wait().unwrap().success());
 }
 
+/// A pool: the parent drops any one link, and that worker ends while all others live.
+fn duplex_pool_of_workers_each_ends_with_its_link() {
+    const WORKERS: usize = 5;
+    for closed in [true, false] {
+        let (mut workers, mut links) = (Vec::new(), Vec::new());
+        for number in 0..WORKERS {
+            // SAFETY: as above.
+            let (worker, link) = unsafe {
+                Duplex::fork(|link| {
+                    if closed {
+                        links.clear();
+                    }
+                    // What the parent has sent, and what else came before it dropped its side.
+                    let mut word = [0; 4];
+                    let answered = link.read_exact(&mut word).and_then(|()| link.write_all(&word));
+                    let ended = link.read(&mut word) == Ok(0);
+                    if answered.is_ok() && ended { u8::try_from(number).unwrap() } else { 99 }
+                })
+            }
+            .unwrap();
+            workers.push(worker);
+            links.push(Some(link));
+        }
+        for link in links.iter().flatten() {
+            let mut word = [0; 4];
+            link.write_all(b"here").unwrap();
+            link.read_exact(&mut word).unwrap();
+            assert_eq!(&word, b"here");
+        }
+        for number in [0, 3, 1, 4, 2] {
+            links[number] = None;
+            let soon = Deadline::after(Duration::from_millis(if closed { 20_000 } else { 100 }));
+            let ended = workers[number].wait_deadline(soon).unwrap();
+            if closed {
+                assert_eq!(ended.and_then(|status| status.code()), i32::try_from(number).ok());
+            } else {
+                // The later ones have copies of its link.
+                assert!(ended.is_none());
+                break;
+            }
+        }
+        links.clear();
+        for worker in &mut workers {
+            worker.wait().unwrap();
+        }
+    }
+}
+
 fn duplex_half_closed() {
     // SAFETY: as above.
     let (mut child, link) = unsafe {
@@ -191,6 +239,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     duplex_one_side_dies,
     channel_other_side_dies_truncated,
     duplex_children_do_not_hold_each_others_sides,
+    duplex_pool_of_workers_each_ends_with_its_link,
     duplex_half_closed,
     duplex_with_std_traits_and_a_larger_pipe,
     channel_goes_on_after_signals,

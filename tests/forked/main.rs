@@ -13,6 +13,7 @@ mod communicate;
 mod duplex;
 mod examples;
 mod exec;
+mod filters;
 mod fork;
 mod guide;
 mod handle;
@@ -55,7 +56,7 @@ fn main() {
     }
     common::run_each_alone(
         topics![
-            child chunk_fork command communicate duplex examples exec fork guide handle outside pages
+            child chunk_fork command communicate duplex examples exec filters fork guide handle outside pages
             passing pipe_processes pipeline pump readiness run sanitizer select shared signals spawn spawn_attack
             spawn_differential speed stdio talk waiting worlds
         ],

@@ -481,7 +481,7 @@ fn fd_map_both_ends_of_a_pipe() {
 #[cfg(feature = "transfer")]
 fn descriptors_of_the_crate_are_no_standard_streams() {
     use rawpipe::chunk::{ChunkMechanism, ChunkWriter};
-    use rawpipe::transfer::{FanoutSink, Transfer, fanout};
+    use rawpipe::transfer::{Fanout, FanoutSink, Transfer};
     use std::ops::ControlFlow;
 
     let (near, far) = UnixStream::pair().unwrap();
@@ -500,15 +500,19 @@ fn descriptors_of_the_crate_are_no_standard_streams() {
             ControlFlow::Continue(())
         };
         let moved = Transfer::new().progress(&mut look).run(&near, &to).map(|done| done.bytes());
-        let mut sinks = [FanoutSink::new(&to).unwrap(), FanoutSink::new(&sink).unwrap()];
-        let with_sinks = free();
-        let fanned = fanout(&reader, &mut sinks);
+        let mut sinks = [FanoutSink::new(&to), FanoutSink::new(&sink)];
+        let mut with_pipes = false;
+        let mut look_again = |_| {
+            with_pipes = free();
+            ControlFlow::Continue(())
+        };
+        let fanned = Fanout::new().progress(&mut look_again).run(&reader, &mut sinks);
         let chunks = ChunkWriter::builder()
             .mechanism(ChunkMechanism::Memfd)
             .build(sink.try_clone().unwrap());
         let with_chunks = free();
         drop(chunks);
-        (moved.ok(), fanned.ok(), during, with_sinks, with_chunks)
+        (moved.ok(), fanned.map(|done| done.bytes()).ok(), during, with_pipes, with_chunks)
     });
     assert_eq!(seen, (Some(3), Some(3), true, true, true));
 }

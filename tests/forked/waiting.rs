@@ -350,7 +350,7 @@ fn nosignal_guard_refused_errno_before_the_first_byte() {
                 #[cfg(feature = "transfer")]
                 {
                     use rawpipe::transfer::{FanoutSink, Side, fanout, transfer};
-                    let mut sinks = [FanoutSink::new(&writer).unwrap()];
+                    let mut sinks = [FanoutSink::new(&writer)];
                     for error in [
                         transfer(&source, &writer).unwrap_err(),
                         transfer(&filled, &writer).unwrap_err(),

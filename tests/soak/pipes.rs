@@ -365,17 +365,13 @@ impl Worker {
     }
 
     fn fan(&mut self, source: &mut Slot, sink: &mut Slot, nowhere: &PipeWriter) {
-        let made =
-            FanoutSink::new(&sink.writer).and_then(|one| Ok([FanoutSink::new(nowhere)?, one]));
-        let mut sinks = match made {
-            Ok(sinks) => sinks,
-            Err(errno) => return self.only_refused("fanout", errno),
-        };
+        let mut sinks = [FanoutSink::new(nowhere), FanoutSink::new(&sink.writer)];
         self.counts.pipes += 2;
         self.counts.transfers += 1;
         let mut once = |_| ControlFlow::Break(());
         match Fanout::new().progress(&mut once).run(&source.reader, &mut sinks) {
-            Ok(bytes) => {
+            Ok(done) => {
+                let bytes = done.bytes();
                 let count = usize::try_from(bytes).expect("a pipe's fill");
                 let mut broken = source.held.first(count);
                 let [mut one, two] = sinks;

@@ -102,6 +102,7 @@ mod default {
         rawpipe::process::SpawnStage,
         rawpipe::process::StdStream,
         rawpipe::process::Stdio,
+        rawpipe::transfer::Fallback,
         rawpipe::transfer::FanoutSink<'static>,
         rawpipe::transfer::Side,
         rawpipe::transfer::TransferError,

@@ -6,17 +6,22 @@
 #![cfg(all(feature = "std", feature = "transfer"))]
 #![allow(unsafe_code, reason = "vmsplice")]
 
-use crate::common::bytes::Random;
-use crate::common::{self, file, say, skip};
+use crate::common::bytes::{Random, all_of};
+
+use crate::common::{self, closed_fd, file, say, skip, terminal, terminals};
 use rawpipe::Wait;
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ChunkWriter, Reuse, WriterBuilder};
-use rawpipe::fd::OwnedFd;
+use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rawpipe::io::IoSlice;
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::splice::{SpliceFlags, splice, tee, vmsplice};
 use rawpipe::{Errno, PipeReader, PipeWriter, io};
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
 use std::iter;
+use std::os::unix::net::UnixStream;
 use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
@@ -206,7 +211,7 @@ fn never_reader_splices_onward_and_reads_later() {
                 assert_eq!(reader.available(), Ok(0), "the pipe is empty, and proves nothing");
             }
             // More than the memory has room for, to a pipe that nobody looks at.
-            let null = std::fs::File::options().write(true).open("/dev/null").unwrap();
+            let null = File::options().write(true).open("/dev/null").unwrap();
             for _ in 0..(5 << 20) / chunk {
                 writer.chunk().unwrap().fill(0xee);
                 writer.send(chunk).unwrap();
@@ -576,12 +581,90 @@ fn model_of_a_writer_and_a_queue_of_bytes() {
 }
 
 #[test]
-fn build_not_a_write_end_ebadf() {
+fn build_not_open_for_writing_ebadf() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
-    let ends: [OwnedFd; 2] = [reader.into(), file(b"").into()];
+    let ends: [OwnedFd; 2] = [reader.into(), File::open("/dev/null").unwrap().into()];
     for end in ends {
-        assert_eq!(ChunkWriter::new(end.into()).unwrap_err(), Errno::EBADF);
+        assert_eq!(ChunkWriter::new(end).unwrap_err(), Errno::EBADF);
     }
+    assert_eq!(ChunkWriter::new(closed_fd()).unwrap_err(), Errno::EBADF);
+}
+
+/// As a filter meets its standard output: what is no pipe gets its chunks by `write`.
+#[test]
+fn build_on_what_is_no_pipe_writes() {
+    const CHUNK: usize = 40_000;
+    let sent = |to: BorrowedFd<'_>, chunks: usize| {
+        for reuse in REUSES {
+            let mut writer = ChunkWriter::builder().chunk(CHUNK).reuse(reuse).build(to).unwrap();
+            assert_eq!(writer.mechanism(), ChunkMechanism::Write);
+            for number in 0..chunks {
+                let chunk = writer.chunk().unwrap();
+                chunk.iter_mut().zip(number * CHUNK..).for_each(|(place, at)| *place = byte(at));
+                writer.send(CHUNK).unwrap();
+            }
+            assert_eq!(writer.into_inner().as_raw_fd(), to.as_raw_fd());
+        }
+    };
+    let wanted: Vec<u8> = (0..3 * CHUNK).map(byte).collect();
+    let target = file(b"");
+    sent(target.as_fd(), 3);
+    assert!(all_of(&target) == [&wanted[..], &wanted[..]].concat());
+
+    let null = File::options().write(true).open("/dev/null").unwrap();
+    sent(null.as_fd(), 3);
+
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let reading = thread::spawn(move || {
+        let mut all = Vec::new();
+        far.read_to_end(&mut all).map(|_| all)
+    });
+    sent(near.as_fd(), 3);
+    drop(near);
+    assert!(reading.join().unwrap().unwrap() == [&wanted[..], &wanted[..]].concat());
+
+    if terminals() {
+        let (tty, mut master) = terminal();
+        let mut writer = ChunkWriter::builder().chunk(9).build(&tty).unwrap();
+        writer.chunk().unwrap().copy_from_slice(b"to a tty.");
+        writer.send(9).unwrap();
+        let mut seen = [0; 9];
+        master.read_exact(&mut seen).unwrap();
+        assert_eq!(&seen, b"to a tty.");
+    }
+    for mechanism in [ChunkMechanism::Vmsplice, ChunkMechanism::Memfd] {
+        let refused = ChunkWriter::builder().mechanism(mechanism).build(&null);
+        assert_eq!(refused.unwrap_err(), Errno::EOPNOTSUPP);
+    }
+}
+
+/// A descriptor that changes under the writer: what is sent goes elsewhere, and the writer's memory
+/// stays its own.
+#[test]
+fn send_to_a_descriptor_that_has_become_a_read_end() {
+    struct Turning(PipeWriter, PipeReader, Cell<bool>);
+    impl AsFd for Turning {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            if self.2.get() { self.1.as_fd() } else { self.0.as_fd() }
+        }
+    }
+    let (_kept, to) = rawpipe::pipe().unwrap();
+    let (from, feed) = rawpipe::pipe().unwrap();
+    feed.write_all(&[7; SMALL]).unwrap();
+    let mut writer =
+        ChunkWriter::builder().chunk(SMALL).build(Turning(to, from, Cell::new(false))).unwrap();
+    writer.chunk().unwrap().fill(1);
+    writer.get_ref().2.set(true);
+    let answer = writer.send(SMALL);
+    match writer.mechanism() {
+        ChunkMechanism::Write => assert_eq!(answer.unwrap_err().errno(), Some(Errno::EBADF)),
+        _ => {
+            assert!(answer.is_ok_and(|()| writer.get_ref().1.available() == Ok(0)), "read instead")
+        }
+    }
+    writer.get_ref().2.set(false);
+    writer.chunk().unwrap().fill(2);
+    writer.send(SMALL).unwrap();
 }
 
 #[test]

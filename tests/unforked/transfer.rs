@@ -38,12 +38,13 @@ impl Source {
             Self::Pipe | Self::NonblockingPipe => {
                 let (reader, writer) = rawpipe::pipe().unwrap();
                 reader.set_nonblocking(self == Self::NonblockingPipe).unwrap();
-                scope.spawn(move || writer.write_all(bytes).unwrap());
+                // A transfer with a limit leaves before the end.
+                scope.spawn(move || _ = writer.write_all(bytes));
                 reader.into()
             }
             Self::Socket => {
                 let (near, mut far) = UnixStream::pair().unwrap();
-                scope.spawn(move || far.write_all(bytes).unwrap());
+                scope.spawn(move || _ = far.write_all(bytes));
                 near.into()
             }
         }
@@ -632,4 +633,126 @@ fn discard_drops_what_was_asked_and_no_more() {
     assert_eq!(discard(&source, None).unwrap(), 10_000);
     let error = discard(closed_fd(), None).unwrap_err();
     assert_eq!((error.side(), error.errno()), (Side::Source, Some(Errno::EBADF)));
+}
+
+/// As `head -c`: an earlier end is no error. Of `exact` and `limit` the later one counts.
+#[test]
+fn transfer_limit_is_a_bound_and_exact_a_promise() {
+    let bytes = data(300_000);
+    for source in Source::ALL {
+        for sink in [Sink::File, Sink::Append, Sink::Pipe, Sink::Socket] {
+            for limit in [0_usize, 1, 4097, 299_999, 300_000, 300_001] {
+                let most = u64::try_from(limit).unwrap();
+                let options = Transfer::new().exact(500_000).limit(most);
+                let (arrived, done) = moved(options, source, sink, &bytes);
+                let wanted = &bytes[..limit.min(300_000)];
+                assert!(arrived == wanted, "{source:?} → {sink:?}, {limit}");
+                assert_eq!(done.bytes(), wanted.len() as u64);
+            }
+        }
+    }
+    let early = Transfer::new().limit(5).exact(10).run(file(b"seven b"), file(b"")).unwrap_err();
+    assert_eq!((early.side(), early.errno(), early.bytes()), (Side::Source, None, 7));
+    // A limit is an end: a file may be appended to itself.
+    let path = common::tmp_path();
+    std::fs::write(&path, b"twice ").unwrap();
+    let itself = File::options().append(true).open(&path).unwrap();
+    let done = Transfer::new().limit(6).run(File::open(&path).unwrap(), &itself).unwrap();
+    assert_eq!((done.bytes(), std::fs::read(&path).unwrap()), (6, b"twice twice ".to_vec()));
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn transfer_without_a_mechanism_takes_another() {
+    use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
+    let bytes = data(100_000);
+    let all = [Splice, Broker, CopyFileRange, Sendfile];
+    for source in Source::ALL {
+        for sink in Sink::ALL {
+            for excluded in all {
+                let options = Transfer::new().without(excluded);
+                let (arrived, done) = moved(options, source, sink, &bytes);
+                assert!(arrived == bytes, "{source:?} → {sink:?} without {excluded}");
+                assert_ne!(done.mechanism(), excluded);
+                assert!(done.fallback().is_none_or(|first| first.mechanism() != excluded));
+            }
+            let options = all.iter().fold(Transfer::new(), |options, one| options.without(*one));
+            let (arrived, done) = moved(options, source, sink, &bytes);
+            assert!(arrived == bytes);
+            assert_eq!((done.mechanism(), done.fell_back()), (Copy, false));
+        }
+    }
+    // What remains moves all of it without `Copy`, too.
+    for (source, sink) in [
+        (Source::Pipe, Sink::Pipe),
+        (Source::Pipe, Sink::File),
+        (Source::File, Sink::File),
+        (Source::File, Sink::Socket),
+        (Source::Socket, Sink::Pipe),
+    ] {
+        let (arrived, done) = moved(Transfer::new().without(Copy), source, sink, &bytes);
+        assert!(arrived == bytes && done.mechanism() != Copy, "{source:?} → {sink:?}");
+    }
+}
+
+#[test]
+fn transfer_without_any_mechanism_eopnotsupp() {
+    use TransferMechanism::{Broker, Copy, Splice};
+    let refused = |options: Transfer<'_>, from: &dyn AsFd, to: &dyn AsFd| {
+        let error = options.run(from, to).unwrap_err();
+        assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EOPNOTSUPP)));
+        assert_eq!(error.bytes(), 0);
+        error
+    };
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(b"stays").unwrap();
+    let (_kept, to) = rawpipe::pipe().unwrap();
+    for options in [
+        Transfer::new().without(Splice).without(Copy),
+        Transfer::new().without(Copy).copy_semantics().chunk(1),
+    ] {
+        assert_eq!(refused(options, &reader, &to).undelivered(), 0);
+        assert_eq!(reader.available(), Ok(5));
+    }
+    // The kernel rejects the last one that is left, with bytes already in the broker's pipe.
+    let mut error = refused(Transfer::new().without(Copy), &reader, &append_file());
+    let mut held = [0; 9];
+    assert_eq!(error.read_undelivered(&mut held), Ok(5));
+    assert_eq!(&held[..5], b"stays");
+    let none = Transfer::new().without(Broker).without(Copy);
+    refused(none, &UnixStream::pair().unwrap().0, &to);
+}
+
+/// What is ready is moved, and the account is exact.
+#[test]
+fn transfer_deadline_now_moves_what_is_there() {
+    let (socket, far) = UnixStream::pair().unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    io::write_all(&far, &data(5000)).unwrap();
+    writer.write_all(&data(5000)).unwrap();
+    for from in [reader.as_fd(), socket.as_fd()] {
+        for wanted in [5000, 0] {
+            let (kept, to) = rawpipe::pipe().unwrap();
+            let error = Transfer::new().deadline(Deadline::now()).run(from, &to).unwrap_err();
+            let told = (error.side(), error.errno(), error.bytes(), error.undelivered());
+            assert_eq!(told, (Side::Source, Some(Errno::ETIMEDOUT), wanted, 0));
+            assert_eq!(kept.available().unwrap() as u64, wanted);
+        }
+    }
+}
+
+/// What a buffered reader holds comes first.
+#[test]
+fn transfer_after_what_a_buffered_reader_holds() {
+    use std::io::{BufRead, BufReader};
+    let mut bytes = b"a line\n".to_vec();
+    bytes.extend(data(50_000));
+    let mut reader = BufReader::new(file(&bytes));
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    let sink = file(b"");
+    io::write_all(&sink, reader.buffer()).unwrap();
+    reader.consume(reader.buffer().len());
+    transfer(reader.get_ref(), &sink).unwrap();
+    assert!(line == "a line\n" && all_of(&sink) == bytes[7..]);
 }

@@ -112,11 +112,12 @@ pub(crate) fn run(fan: &Fan) {
                 _ => None,
             })
             .collect();
-        let mut sinks: Vec<_> = fds.iter().map(|fd| FanoutSink::new(fd).unwrap()).collect();
+        let mut sinks: Vec<_> = fds.iter().map(FanoutSink::new).collect();
         let result = Fanout::new().progress(&mut watch).run(&source, &mut sinks);
         let any = branches.iter().any(Branch::works);
         let given = match result {
-            Ok(bytes) => {
+            Ok(done) => {
+                let bytes = done.bytes();
                 assert!(any || bytes == 0, "arrived nowhere");
                 let broken = fan.break_after.is_some_and(|count| reports.get() > count);
                 assert!(broken || bytes == content.len() as u64, "ended for no reason");

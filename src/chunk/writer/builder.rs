@@ -7,7 +7,7 @@ use crate::pipe::{self, Capacity};
 use crate::sys::map::{HUGE, round_up};
 use crate::sys::{abi, call, page};
 use crate::wait::{Spin, Wait};
-use crate::{Errno, PipeWriter, Result};
+use crate::{Errno, Result};
 
 /// However small the chunks that are sent of it, a writer's memory has at most this many bytes of
 /// addresses, or what the pipe holds and two chunks more.
@@ -78,31 +78,49 @@ impl WriterBuilder {
     ///
     /// # Errors
     ///
-    /// - [`EBADF`](Errno::EBADF): `pipe` was made of a descriptor that is not the write end of a
-    ///   pipe.
+    /// - [`EBADF`](Errno::EBADF): `to` is not open for writing.
     /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): not enough
     ///   memory, or, for [`ChunkMechanism::Memfd`], descriptors.
     /// - [`EFBIG`](Errno::EFBIG): for [`ChunkMechanism::Memfd`], more memory than `RLIMIT_FSIZE`.
-    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): the mechanism that was asked for does not work here.
-    pub fn build(self, pipe: PipeWriter) -> Result<ChunkWriter> {
-        let capacity = pipe.capacity()?;
-        if call::fcntl_getfl(pipe.as_fd())? & abi::O_ACCMODE == abi::O_RDONLY {
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): the mechanism that was asked for does not work here, or
+    ///   `to` is not a pipe.
+    ///
+    /// # Examples
+    ///
+    /// Chunks to the standard output, whatever that is:
+    ///
+    /// ```
+    /// use rawpipe::chunk::ChunkWriter;
+    ///
+    /// let stdout = std::io::stdout();
+    /// let mut writer = ChunkWriter::builder().chunk(10).build(&stdout)?;
+    /// writer.chunk()?.copy_from_slice(b"ten bytes\n");
+    /// writer.send(10)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn build<W: AsFd>(self, to: W) -> Result<ChunkWriter<W>> {
+        if call::fcntl_getfl(to.as_fd())? & abi::O_ACCMODE == abi::O_RDONLY {
             return Err(Errno::EBADF);
         }
+        let found = pipe::capacity(to.as_fd()).ok();
+        let capacity = found.unwrap_or(0);
         let page = page::size();
         let wanted = match self.chunk < SMALL.max(page) {
             true => Capacity::Bytes(SMALL_PIPE.max(capacity)),
             false => Capacity::Max,
         };
-        let capacity = match self.keep_capacity {
+        let capacity = match self.keep_capacity || found.is_none() {
             true => capacity,
-            false => pipe::set_capacity(&pipe, wanted).unwrap_or(capacity),
+            false => pipe::set_capacity(to.as_fd(), wanted).unwrap_or(capacity),
         };
         let mechanism = match self.mechanism {
             Some(ChunkMechanism::Write) => ChunkMechanism::Write,
-            Some(wanted) if find(wanted) == Finding::Unusable => return Err(Errno::EOPNOTSUPP),
+            Some(wanted) if found.is_none() || find(wanted) == Finding::Unusable => {
+                return Err(Errno::EOPNOTSUPP);
+            }
             Some(wanted) => wanted,
-            // A page takes a slot: with one or two of them each page would be a call and a wait.
+            // A page takes a slot: with one or two of them each page would be a call and a wait. What is
+            // no pipe has none.
             None if capacity <= 2 * page => ChunkMechanism::Write,
             None if find(ChunkMechanism::Vmsplice) == Finding::References => {
                 ChunkMechanism::Vmsplice
@@ -116,10 +134,16 @@ impl WriterBuilder {
             None => ChunkMechanism::Write,
         };
         let stride = round_up(self.chunk, page)?;
-        let memory = Memory::new(mechanism, self.memory_len(mechanism, stride, capacity))?;
+        let memory = Memory::new(mechanism, self.memory_len(mechanism, stride, capacity));
+        let (mechanism, memory) = match memory {
+            Err(Errno::EFBIG) if self.mechanism.is_none() => {
+                (ChunkMechanism::Write, Memory::new(ChunkMechanism::Write, stride)?)
+            }
+            memory => (mechanism, memory?),
+        };
         Ok(ChunkWriter {
             pool: Pool::new(self.reuse, page, stride, memory.len())?,
-            pipe,
+            pipe: to,
             reuse: self.reuse,
             mechanism,
             replaceable: self.mechanism.is_none(),

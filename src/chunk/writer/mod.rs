@@ -20,6 +20,9 @@ pub use builder::WriterBuilder;
 /// consumers which [`Reuse`] is right, is said in the [module](crate::chunk). Dropping it closes the
 /// write end; what was sent and not yet read stays in the pipe.
 ///
+/// `W` owns or borrows the descriptor: a [`PipeWriter`], a `&Stdout`, a `BorrowedFd`. What is not a pipe
+/// (a file, a socket, a terminal) gets each chunk by `write`.
+///
 /// # Examples
 ///
 /// ```
@@ -42,8 +45,8 @@ pub use builder::WriterBuilder;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct ChunkWriter {
-    pipe: PipeWriter,
+pub struct ChunkWriter<W = PipeWriter> {
+    pipe: W,
     reuse: Reuse,
     mechanism: ChunkMechanism,
     /// The mechanism was not the caller's choice, so another may take its place.
@@ -57,6 +60,19 @@ pub struct ChunkWriter {
     spin: Spin,
 }
 
+impl ChunkWriter {
+    /// Makes a writer step by step, to a pipe or to any other descriptor.
+    pub const fn builder() -> WriterBuilder {
+        WriterBuilder {
+            chunk: WRITE_CHUNK,
+            reuse: Reuse::Never,
+            mechanism: None,
+            wait: Wait::Block,
+            keep_capacity: false,
+        }
+    }
+}
+
 /// A chunk that is lent, or of which a part could not be sent.
 #[derive(Clone, Copy, Debug)]
 struct Lent {
@@ -68,7 +84,7 @@ struct Lent {
     referenced: Option<(usize, u64)>,
 }
 
-impl ChunkWriter {
+impl<W: AsFd> ChunkWriter<W> {
     /// A writer with chunks of 1 MiB, right for every consumer ([`Reuse::Never`]), by the best
     /// mechanism. The capacity of the pipe is raised to [`Max`](crate::pipe::Capacity::Max), as far as
     /// that is granted.
@@ -76,19 +92,8 @@ impl ChunkWriter {
     /// # Errors
     ///
     /// As [`WriterBuilder::build`].
-    pub fn new(pipe: PipeWriter) -> Result<Self> {
-        Self::builder().build(pipe)
-    }
-
-    /// Makes a writer step by step.
-    pub const fn builder() -> WriterBuilder {
-        WriterBuilder {
-            chunk: WRITE_CHUNK,
-            reuse: Reuse::Never,
-            mechanism: None,
-            wait: Wait::Block,
-            keep_capacity: false,
-        }
+    pub fn new(pipe: W) -> Result<Self> {
+        ChunkWriter::builder().build(pipe)
     }
 
     /// Lends the next chunk to be filled: as many bytes as the builder was told. Does not wait.
@@ -124,7 +129,8 @@ impl ChunkWriter {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// The same lines for ever, as `yes` sends them:
+    /// The same lines again and again, as `yes` sends them (with two pipes and `tee` they need not even be
+    /// [handed over again](crate::transfer#the-same-bytes-again-and-again)):
     ///
     /// ```
     /// use rawpipe::chunk::{ChunkWriter, Reuse};
@@ -282,7 +288,9 @@ impl ChunkWriter {
 
     fn or_for_writes(&mut self, renewed: Result<()>) -> Result<()> {
         match renewed {
-            Err(errno) if self.replaceable && call::is_unsupported(errno) => {
+            Err(errno)
+                if self.replaceable && (call::is_unsupported(errno) || errno == Errno::EFBIG) =>
+            {
                 self.memory = Memory::new(ChunkMechanism::Write, self.memory.len())?;
                 self.mechanism = ChunkMechanism::Write;
                 Ok(())
@@ -319,18 +327,18 @@ impl ChunkWriter {
 
     /// The write end. What is written to it directly comes between the chunks.
     #[must_use]
-    pub const fn get_ref(&self) -> &PipeWriter {
+    pub const fn get_ref(&self) -> &W {
         &self.pipe
     }
 
     /// Gives the write end back. What was sent stays in the pipe.
     #[must_use]
-    pub fn into_inner(self) -> PipeWriter {
+    pub fn into_inner(self) -> W {
         self.pipe
     }
 }
 
-impl AsFd for ChunkWriter {
+impl<W: AsFd> AsFd for ChunkWriter<W> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
     }

@@ -15,7 +15,7 @@ use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut};
 use rawpipe::message::{Channel, Duplex, packets};
 use rawpipe::pipe::{self, Builder, Capacity};
 use rawpipe::process::Resource;
-use rawpipe::transfer::{FanoutSink, discard};
+use rawpipe::transfer::{Fanout, FanoutSink, discard};
 use rawpipe::{Errno, PipeFlags, PipeReader, PipeWriter};
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
@@ -390,7 +390,7 @@ pub(crate) fn no_descriptors_left() {
     }
     let full = Err(Errno::EMFILE);
     let (reader, writer) = rawpipe::pipe().unwrap();
-    let next = File::open("/").unwrap();
+    let (source, next) = (File::open("/dev/null").unwrap(), File::open("/").unwrap());
     set_limit(Resource::NOFILE, u64::try_from(next.as_raw_fd()).unwrap());
     drop(next);
     let mut fds = [0; 2];
@@ -411,7 +411,14 @@ pub(crate) fn no_descriptors_left() {
         ("Duplex::pair_of", Duplex::pair_of(Builder::new()).map(|_| 0), c_pipe),
         // SAFETY: there are no descriptors for the link, so there is no child.
         ("Duplex::fork", unsafe { Duplex::fork(|_| 0) }.map(|_| 0), c_pipe),
-        ("FanoutSink::new", FanoutSink::new(&writer).map(|_| 0), c_pipe),
+        (
+            "Fanout::run",
+            Fanout::new()
+                .run(&source, &mut [FanoutSink::new(&writer)])
+                .map(|_| 0)
+                .map_err(|error| error.errno().unwrap()),
+            c_pipe,
+        ),
         ("Epoll::new", Epoll::new().map(|_| 0), c_epoll),
         ("EventFd::new", EventFd::new(0).map(|_| 0), c_eventfd),
         (

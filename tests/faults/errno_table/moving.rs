@@ -250,7 +250,7 @@ pub(crate) fn fanouts() {
     let good = || [file(b""), file(b"")];
     for &(what, from, wanted) in sources {
         let files = good();
-        let mut sinks = [FanoutSink::new(&files[0]).unwrap(), FanoutSink::new(&files[1]).unwrap()];
+        let mut sinks = [FanoutSink::new(&files[0]), FanoutSink::new(&files[1])];
         let wanted = (Some(Side::Source), Some(wanted));
         own("transfer::fanout", what, wanted, errno(fanout(from, &mut sinks)));
         own("Fanout::run", what, wanted, errno(Fanout::new().run(from, &mut sinks)));
@@ -264,12 +264,11 @@ pub(crate) fn fanouts() {
     ];
     for (what, to, wanted) in targets {
         let wanted = (Some(Side::Sink), Some(*wanted));
-        let mut sinks = [FanoutSink::new(to).unwrap()];
+        let mut sinks = [FanoutSink::new(to)];
         own("transfer::fanout", what, wanted, errno(fanout(file(b"x"), &mut sinks)));
-        let mut sinks = [FanoutSink::new(to).unwrap()];
+        let mut sinks = [FanoutSink::new(to)];
         own("Fanout::run", what, wanted, errno(Fanout::new().run(file(b"x"), &mut sinks)));
     }
-    own("FanoutSink::new", "closed", true, FanoutSink::new(&closed).is_ok());
 }
 
 /// With no room for another mapping.
@@ -322,15 +321,17 @@ pub(crate) fn chunks() {
     own("ReaderBuilder::build", "more than any memory", full, endless.map(|_| 0));
     let endless = ChunkWriter::builder().chunk(usize::MAX).build(as_writer(ends.writer.as_fd()));
     own("WriterBuilder::build", "more than any memory", full, endless.map(|_| 0));
-    for (what, fd) in [
-        ("read end", ends.reader.as_fd()),
-        ("null device", ends.null.as_fd()),
-        ("file", file.as_fd()),
+    let made = ChunkWriter::new(&ends.reader).map(|_| 0);
+    own("ChunkWriter::new", "read end", BAD, made);
+    let made = ChunkWriter::new(closed_fd()).map(|_| 0);
+    own("ChunkWriter::new", "closed", BAD, made);
+    for (what, mechanism, wanted) in [
+        ("write to a file", ChunkMechanism::Write, OK_0),
+        ("vmsplice to a file", ChunkMechanism::Vmsplice, Err(Errno::EOPNOTSUPP)),
+        ("memfd to a file", ChunkMechanism::Memfd, Err(Errno::EOPNOTSUPP)),
     ] {
-        let made = ChunkWriter::new(as_writer(fd)).map(|_| 0);
-        own("ChunkWriter::new", what, BAD, made);
-        let made = ChunkWriter::builder().mechanism(ChunkMechanism::Write).build(as_writer(fd));
-        own("WriterBuilder::build", what, BAD, made.map(|_| 0));
+        let made = ChunkWriter::builder().mechanism(mechanism).build(&file).map(|_| 0);
+        own("WriterBuilder::build", what, wanted, made);
     }
 
     let (reader, writer) = Builder::new().nonblocking().build().unwrap();

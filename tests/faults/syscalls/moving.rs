@@ -106,7 +106,7 @@ pub(super) fn splicing() -> Vec<Operation> {
             drop(writer);
             operation(|| {
                 done(discard(&reader, Some(4096)));
-                let mut sinks = [done(FanoutSink::new(&to_one))?, done(FanoutSink::new(&to_two))?];
+                let mut sinks = [FanoutSink::new(&to_one), FanoutSink::new(&to_two)];
                 done(fanout(&reader, &mut sinks))
             });
         })
@@ -181,7 +181,7 @@ pub(super) fn chunks() -> Vec<Operation> {
             let fds = [OwnedFd::from(reader), OwnedFd::from(writer)];
             operation(|| {
                 let [reader, writer] = fds;
-                let mut writer = done(ChunkWriter::new(writer.into()))?;
+                let mut writer = done(ChunkWriter::new(writer))?;
                 let mut reader = done(ChunkReader::new(reader.into()))?;
                 for _ in 0..3 {
                     done(writer.chunk())?[..100_000].fill(1);
@@ -201,7 +201,7 @@ pub(super) fn chunks() -> Vec<Operation> {
             operation(|| {
                 let [reader, writer] = fds;
                 let builder = ChunkWriter::builder().reuse(Reuse::AfterRead).wait(Wait::Adaptive);
-                let mut writer = done(builder.chunk(64 << 10).build(writer.into()))?;
+                let mut writer = done(builder.chunk(64 << 10).build(writer))?;
                 let builder = ChunkReader::builder().wait(Wait::Adaptive);
                 let mut reader = done(builder.build(reader.into()))?;
                 for _ in 0..50 {
@@ -219,7 +219,7 @@ pub(super) fn chunks() -> Vec<Operation> {
             operation(|| {
                 let [_reader, writer] = fds;
                 let builder = ChunkWriter::builder().mechanism(ChunkMechanism::Memfd);
-                let mut writer = done(builder.build(writer.into()))?;
+                let mut writer = done(builder.build(writer))?;
                 done(writer.chunk());
                 done(writer.send(40_000))
             });

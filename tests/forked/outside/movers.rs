@@ -302,8 +302,7 @@ fn on<T>(fd: BorrowedFd<'_>, call: impl FnOnce(&File) -> T) -> T {
 }
 
 fn fan_out(from: BorrowedFd<'_>, to: &[BorrowedFd<'_>]) -> Outcome {
-    let mut sinks: Vec<_> =
-        to.iter().map(|fd| FanoutSink::new(fd).expect("a pipe of the sink's own")).collect();
+    let mut sinks: Vec<_> = to.iter().map(FanoutSink::new).collect();
     let answer = Fanout::new().run(from, &mut sinks);
     // The first is the one that is looked at.
     let of_first = sinks[0].error().map(Outcome::of);

@@ -1,0 +1,133 @@
+//! What a transfer reports: how many bytes arrived, and by which mechanism.
+
+use crate::Errno;
+use core::fmt;
+
+/// How bytes were moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransferMechanism {
+    /// `splice` from or to a pipe.
+    Splice,
+    /// `splice` through a pipe of the transfer's own, which needs two descriptors meanwhile.
+    Broker,
+    /// `copy_file_range`.
+    CopyFileRange,
+    /// `sendfile`.
+    Sendfile,
+    /// `read` and `write` through a buffer.
+    Copy,
+}
+
+impl TransferMechanism {
+    /// A short name: `splice`, `broker`, `copy_file_range`, `sendfile` or `copy`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Splice => "splice",
+            Self::Broker => "broker",
+            Self::CopyFileRange => "copy_file_range",
+            Self::Sendfile => "sendfile",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+impl fmt::Display for TransferMechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What a transfer has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transferred {
+    pub(super) bytes: u64,
+    pub(super) mechanism: TransferMechanism,
+    pub(super) fallback: Option<Fallback>,
+}
+
+impl Transferred {
+    /// Before the first byte.
+    pub(super) const NOTHING: Self =
+        Self { bytes: 0, mechanism: TransferMechanism::Splice, fallback: None };
+
+    /// How many bytes arrived at the sink.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The mechanism that moved the last of them; without any, the one that was first chosen.
+    #[must_use]
+    pub const fn mechanism(&self) -> TransferMechanism {
+        self.mechanism
+    }
+
+    /// Whether that is another one than was first chosen for these two descriptors.
+    #[must_use]
+    pub const fn fell_back(&self) -> bool {
+        self.fallback.is_some()
+    }
+
+    /// The mechanism that was first chosen, if [`mechanism`](Self::mechanism) is another one, and why
+    /// it was given up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::transfer::{TransferMechanism, transfer};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("rawpipe-fallback-{}", std::process::id()));
+    /// let log = std::fs::File::options().append(true).create(true).open(&path)?;
+    /// # std::fs::remove_file(&path)?;
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// writer.write_all(b"a line\n")?;
+    /// drop(writer);
+    ///
+    /// let moved = transfer(&reader, &log)?;
+    /// assert_eq!((moved.bytes(), moved.mechanism()), (7, TransferMechanism::Copy));
+    /// let first = moved.fallback().expect("splice does not append to a file");
+    /// assert_eq!(first.mechanism(), TransferMechanism::Broker);
+    /// assert_eq!(first.errno(), Some(Errno::EINVAL));
+    /// assert_eq!(format!("copy; {first}"), "copy; broker: invalid argument (EINVAL)");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn fallback(&self) -> Option<Fallback> {
+        self.fallback
+    }
+}
+
+/// A mechanism that was chosen and given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    pub(super) mechanism: TransferMechanism,
+    pub(super) errno: Option<Errno>,
+}
+
+impl Fallback {
+    /// The mechanism that was first chosen.
+    #[must_use]
+    pub const fn mechanism(&self) -> TransferMechanism {
+        self.mechanism
+    }
+
+    /// The error with which the kernel rejected it, or with which the pipe for
+    /// [`Broker`](TransferMechanism::Broker) could not be made. `None` if it moved nothing where a `read`
+    /// still found bytes, as in some files of procfs.
+    #[must_use]
+    pub const fn errno(&self) -> Option<Errno> {
+        self.errno
+    }
+}
+
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.errno {
+            Some(errno) => write!(f, "{}: {errno}", self.mechanism),
+            None => write!(f, "{}: nothing moved", self.mechanism),
+        }
+    }
+}

@@ -7,6 +7,7 @@ use crate::sys::abi::Timespec;
 use crate::sys::call;
 use crate::{Deadline, Errno, Result};
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
 /// Waits until a descriptor is ready, at most for `timeout` (`None`: for ever), leaves in the sets
@@ -62,15 +63,43 @@ pub fn select(
 ///
 /// # Errors
 ///
-/// As [`select`], but for [`EINTR`](Errno::EINTR).
+/// As [`select`], but for [`EINTR`](Errno::EINTR), and
+///
+/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is ready. The sets are empty,
+///   as after the deadline.
 pub fn select_deadline(
-    read: Option<&mut FdSet<'_>>,
+    mut read: Option<&mut FdSet<'_>>,
     write: Option<&mut FdSet<'_>>,
     except: Option<&mut FdSet<'_>>,
-    deadline: Deadline,
+    deadline: Deadline<'_>,
 ) -> Result<usize> {
-    let mut sets = [words(read), words(write), words(except)];
-    retry(|| select_words(&mut sets, Some(&mut deadline.remaining().into())))
+    let wait = |sets: &mut _| select_words(sets, Some(&mut deadline.remaining().into()));
+    let (write, except) = (words(write), words(except));
+    let Some(cancel) = deadline.cancel else {
+        let mut sets = [words(read), write, except];
+        return retry(|| wait(&mut sets));
+    };
+    let mut both = FdSet::new();
+    let mut exchange = |both: &mut FdSet<'_>| {
+        read.as_mut().map(|read| mem::swap(&mut both.words, &mut read.words));
+    };
+    exchange(&mut both);
+    let known = both.contains(cancel);
+    both.insert(cancel);
+    let mut sets = [Some(&mut both.words), write, except];
+    let answer = retry(|| wait(&mut sets));
+    let cancelled = answer.is_ok() && both.contains(cancel);
+    if cancelled {
+        cancel.note();
+    }
+    if !known {
+        both.remove(cancel);
+    }
+    exchange(&mut both);
+    match answer? - usize::from(cancelled && !known) {
+        0 if deadline.is_cancelled() => Err(Errno::ECANCELED),
+        count => Ok(count),
+    }
 }
 
 fn words<'s>(set: Option<&'s mut FdSet<'_>>) -> Option<&'s mut Vec<usize>> {

@@ -214,11 +214,3 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
     let new = if on { old | flag } else { old & !flag };
     if new == old { Ok(()) } else { call::fcntl_setfl(fd, new) }
 }
-
-/// Moves a descriptor of this crate's own away from 0, 1 and 2. Where standard streams are closed, the kernel hands
-/// their numbers out, and another thread that prints would write into what is there.
-#[cfg(any(feature = "event", feature = "transfer"))]
-pub(crate) fn off_stdio(fd: OwnedFd) -> Result<OwnedFd> {
-    use crate::fd::AsRawFd;
-    if fd.as_raw_fd() < 3 { call::fcntl_dupfd_cloexec(fd.as_fd(), 3) } else { Ok(fd) }
-}

@@ -64,6 +64,7 @@ mod nosignal;
 pub(crate) mod nowait;
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) mod sigpipe;
+mod standard;
 #[cfg(feature = "event")]
 mod timed;
 mod whole;
@@ -72,8 +73,6 @@ use core::mem::MaybeUninit;
 
 pub use crate::sys::abi::flags::DupFlags;
 pub use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
-#[cfg(any(feature = "event", feature = "transfer"))]
-pub(crate) use descriptor::off_stdio;
 pub use descriptor::{
     close, dup, dup_cloexec, dup3, is_close_on_exec, is_nonblocking, set_close_on_exec,
     set_nonblocking,
@@ -83,6 +82,7 @@ pub use inherited::take_inherited;
 pub use nosignal::{write_nosignal, writev_nosignal};
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub use sigpipe::without_sigpipe;
+pub use standard::{StdStream, redirect};
 #[cfg(feature = "message")]
 pub(crate) use timed::writev_deadline;
 #[cfg(feature = "event")]

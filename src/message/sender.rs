@@ -87,7 +87,7 @@ impl<W: AsFd> Sender<W> {
     pub fn send_deadline(
         &mut self,
         parts: &[&[u8]],
-        deadline: Deadline,
+        deadline: Deadline<'_>,
     ) -> Result<(), MessageError> {
         let _no_sigpipe = Guard::new()?;
         self.send_by(parts, |fd, bufs| io::writev_deadline(fd, bufs, deadline))

@@ -37,8 +37,6 @@ pub use reader::PipeReader;
 pub use writer::PipeWriter;
 
 use crate::fd::AsFd;
-#[cfg(any(feature = "event", feature = "transfer"))]
-use crate::io::off_stdio;
 use crate::sys::abi::flags::PipeFlags;
 use crate::sys::{call, page};
 use crate::{Errno, Result};
@@ -96,11 +94,10 @@ pub fn pipe2(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     Ok((reader.into(), writer.into()))
 }
 
-/// Creates a pipe of this crate's own, close-on-exec, with neither end at the number of a standard stream.
+/// Creates a pipe of this crate's own, close-on-exec.
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
-    let (reader, writer) = call::pipe2((flags | PipeFlags::CLOEXEC).bits())?;
-    Ok((off_stdio(reader)?.into(), off_stdio(writer)?.into()))
+    pipe2(flags | PipeFlags::CLOEXEC)
 }
 
 /// How many bytes a pipe shall hold.

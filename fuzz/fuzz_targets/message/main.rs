@@ -93,7 +93,7 @@ fn capacity(doubled: u8) -> Capacity {
 }
 
 /// What can be done at once, and no waiting.
-fn now() -> Deadline {
+fn now() -> Deadline<'static> {
     Deadline::after(Duration::ZERO)
 }
 

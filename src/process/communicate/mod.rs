@@ -8,14 +8,16 @@
 mod error;
 mod talk;
 
+pub use crate::io::StdStream;
+
 use super::command::Source;
 use super::{Child, Command, ExitStatus, OnDrop};
-use crate::Deadline;
+use crate::{Deadline, Errno};
 use CommunicateErrorKind as Kind;
 use alloc::vec::Vec;
 use core::slice;
 use core::time::Duration;
-pub use error::{CommunicateError, CommunicateErrorKind, RunError, StdStream};
+pub use error::{CommunicateError, CommunicateErrorKind, RunError};
 pub(super) use talk::Talk;
 
 /// How a child ended, and what it has written to those of its standard streams that were pipes.
@@ -73,7 +75,7 @@ impl From<Output> for std::process::Output {
 pub struct Communicate<'a> {
     input: &'a [u8],
     limit: usize,
-    deadline: Option<Deadline>,
+    deadline: Option<Deadline<'a>>,
     grace: Option<Duration>,
 }
 
@@ -93,8 +95,8 @@ impl<'a> Communicate<'a> {
         Self { limit: bytes, ..self }
     }
 
-    /// Until when all must be done, the end of the child included.
-    pub const fn deadline(self, deadline: Deadline) -> Self {
+    /// Until when all must be done, the end of the child included, or until it is [cancelled](crate::Cancel).
+    pub const fn deadline(self, deadline: Deadline<'a>) -> Self {
         Self { deadline: Some(deadline), ..self }
     }
 
@@ -138,7 +140,12 @@ impl<'a> Communicate<'a> {
             None => child.wait().map(Some),
             Some(deadline) => child.wait_deadline(deadline),
         };
-        end.map_err(Kind::Wait)?.ok_or(Kind::Deadline)
+        let cancelled = self.deadline.is_some_and(|deadline| deadline.is_cancelled());
+        end.map_err(|errno| match errno {
+            Errno::ECANCELED if cancelled => Kind::Cancelled,
+            errno => Kind::Wait(errno),
+        })?
+        .ok_or(Kind::Deadline)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::Child;
 use super::{Communicate, CommunicateError, CommunicateErrorKind as Kind, StdStream};
-use crate::event::{PollEvents, PollFd, poll};
+use crate::event::{PollEvents, PollFd, poll, poll_beside};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::without_sigpipe;
 use crate::pipe::Capacity;
@@ -57,7 +57,9 @@ impl<'a> Talk<'a> {
         let (mut grace, mut last_rounds) = (None, LAST_ROUNDS);
         let mut by_pidfd = true;
         while self.is_open() {
-            let until = [deadline, grace].into_iter().flatten().min_by_key(|(at, _)| *at);
+            let cancelled = self.how.deadline.filter(Deadline::is_cancelled);
+            let first = [deadline, grace].into_iter().flatten().min_by_key(|(until, _)| until.at);
+            let until = cancelled.map(|at| (at, Kind::Cancelled)).or(first);
             let mut wait = until.map(|(at, _)| at.remaining());
             if let Some((_, kind)) = until.filter(|_| wait == Some(Duration::ZERO)) {
                 if last_rounds == 0 {
@@ -132,8 +134,13 @@ impl<'a> Talk<'a> {
         let mut fds = Vec::with_capacity(ends.len());
         let entry = |(fd, events)| Option::map(fd, |fd| PollFd::from_borrowed_fd(fd, events));
         fds.extend(ends.into_iter().filter_map(entry));
-        match poll(&mut fds, wait) {
-            Ok(_) => {}
+        let polled = match self.how.deadline.and_then(|deadline| deadline.cancel) {
+            Some(cancel) => poll_beside(cancel, &mut fds, wait),
+            None => poll(&mut fds, wait),
+        };
+        match polled {
+            // When it is cancelled the caller sees that.
+            Ok(_) | Err(Errno::ECANCELED) => {}
             Err(Errno::EINTR) => return Ok([PollEvents::empty(); 4]),
             Err(errno) => return Err(errno),
         }

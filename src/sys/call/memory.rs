@@ -75,7 +75,7 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
         answer => answer?,
     };
     // SAFETY: `memfd_create` answers a new descriptor.
-    Ok(unsafe { owned(answer) })
+    unsafe { owned(answer) }
 }
 
 /// Maps `len` bytes where the kernel likes: of a file, from its beginning, or of nothing (zeros).

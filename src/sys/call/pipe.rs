@@ -8,7 +8,7 @@
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::io::fcntl;
-use super::{arg, lent, lent_mut, sink};
+use super::{arg, lent, lent_mut, off_stdio, sink};
 use crate::errno::{Result, decode};
 use crate::fd::{BorrowedFd, OwnedFd};
 use crate::sys::abi;
@@ -56,7 +56,7 @@ pub(crate) fn pipe2(flags: u32) -> Result<(OwnedFd, OwnedFd)> {
     // SAFETY: `pipe2` has succeeded, so both were written, are open, and nobody owns them yet;
     // `OwnedFd` has the layout of a C int.
     let [reader, writer] = unsafe { ends.assume_init() };
-    Ok((reader, writer))
+    Ok((off_stdio(reader)?, off_stdio(writer)?))
 }
 
 /// By `offset`, which is read and written, or by the file's position.

@@ -1,8 +1,8 @@
 //! Ending a wait from another thread.
 
-use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::fd::{AsFd, OwnedFd, lends_its_descriptor};
 use crate::sys::{abi, call};
-use crate::{Deadline, Result};
+use crate::{Deadline, Errno, Result};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Ends waits from another thread, or from a signal handler: all that have a [`Deadline`] which was
@@ -46,10 +46,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 ///
 /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
 #[derive(Debug)]
-pub struct Cancel {
-    eventfd: OwnedFd,
-    cancelled: AtomicBool,
-}
+pub struct Cancel(OwnedFd, AtomicBool);
 
 impl Cancel {
     /// Creates one that is not cancelled. Its descriptor is close-on-exec.
@@ -62,14 +59,14 @@ impl Cancel {
     #[doc(alias = "eventfd2")]
     pub fn new() -> Result<Self> {
         let eventfd = call::eventfd2(0, abi::O_CLOEXEC | abi::O_NONBLOCK)?;
-        Ok(Self { eventfd, cancelled: AtomicBool::new(false) })
+        Ok(Self(eventfd, AtomicBool::new(false)))
     }
 
     /// Cancels: waits that have begun end now, later ones do not begin. Repeating it changes nothing.
     ///
     /// Makes one `write` and stores an atomic, so that a signal handler may call it.
     pub fn cancel(&self) {
-        self.note();
+        self.1.store(true, Ordering::Release);
         // It is nonblocking. If the counter is full, which takes 2⁶⁴ − 2 calls, it is readable.
         let _ = call::write(self.as_fd(), &1_u64.to_ne_bytes());
     }
@@ -77,20 +74,21 @@ impl Cancel {
     /// Returns whether it is cancelled. Makes no system call.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+        self.1.load(Ordering::Acquire)
     }
 
-    /// Sets the flag, also for a cancel that came from another process.
-    pub(crate) fn note(&self) {
-        self.cancelled.store(true, Ordering::Release);
+    /// How many of `count` descriptors that a wait has `found` ready are the caller's: `ECANCELED` if none is.
+    pub(crate) fn others(&self, count: usize, found: bool) -> Result<usize> {
+        // Also if another process has cancelled it.
+        self.1.fetch_or(found, Ordering::AcqRel);
+        match count - usize::from(found) {
+            0 if self.is_cancelled() => Err(Errno::ECANCELED),
+            count => Ok(count),
+        }
     }
 }
 
-impl AsFd for Cancel {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.eventfd.as_fd()
-    }
-}
+lends_its_descriptor!(Cancel);
 
 /// Ending it early: see [`Cancel`].
 impl<'c> Deadline<'c> {
@@ -122,7 +120,7 @@ impl<'c> Deadline<'c> {
 
     /// What a call fails with that has timed out.
     #[cfg(any(feature = "event", feature = "transfer"))]
-    pub(crate) fn errno(&self) -> crate::Errno {
-        if self.is_cancelled() { crate::Errno::ECANCELED } else { crate::Errno::ETIMEDOUT }
+    pub(crate) fn errno(&self) -> Errno {
+        if self.is_cancelled() { Errno::ECANCELED } else { Errno::ETIMEDOUT }
     }
 }

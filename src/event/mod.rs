@@ -28,10 +28,8 @@ mod signals;
 
 #[cfg(feature = "event")]
 pub use epoll::{Epoll, Event, EventFd, EventFdFlags};
-#[cfg(all(feature = "process", feature = "std"))]
+#[cfg(any(all(feature = "process", feature = "std"), feature = "transfer"))]
 pub(crate) use poll::poll_beside;
-#[cfg(feature = "transfer")]
-pub(crate) use poll::poll_once;
 pub(crate) use poll::{Backoff, poll_until};
 pub use poll::{PollEvents, PollFd, poll, poll_deadline};
 #[cfg(all(feature = "alloc", feature = "event"))]

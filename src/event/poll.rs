@@ -163,26 +163,19 @@ pub fn poll_deadline(fds: &mut [PollFd<'_>], deadline: Deadline<'_>) -> Result<u
     poll_until(fds, Some(deadline))
 }
 
-/// Without a deadline it waits indefinitely. `ECANCELED` if that is all that has happened.
+/// Without a deadline it waits indefinitely. `ECANCELED` if none of `fds` is ready, and it is cancelled.
 pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Deadline<'_>>) -> Result<usize> {
-    retry(|| poll_once(fds, deadline))
+    let cancel = deadline.and_then(|deadline| deadline.cancel);
+    retry(|| poll_beside(cancel, fds, deadline.and_then(|deadline| deadline.timeout())))
 }
 
-/// As [`poll_until`], but a signal ends it.
-pub(crate) fn poll_once(fds: &mut [PollFd<'_>], deadline: Option<Deadline<'_>>) -> Result<usize> {
-    let timeout = deadline.and_then(|deadline| deadline.timeout());
-    match deadline.and_then(|deadline| deadline.cancel) {
-        None => poll(fds, timeout),
-        Some(cancel) => poll_beside(cancel, fds, timeout),
-    }
-}
-
-/// As [`poll`], or until `cancel` is cancelled: `ECANCELED`, unless one of `fds` is ready as well.
+/// As [`poll`], and `ECANCELED` as [`poll_until`].
 pub(crate) fn poll_beside(
-    cancel: &Cancel,
+    cancel: Option<&Cancel>,
     fds: &mut [PollFd<'_>],
     timeout: Option<Duration>,
 ) -> Result<usize> {
+    let Some(cancel) = cancel else { return poll(fds, timeout) };
     let own = PollFd::new(cancel, PollEvents::IN);
     let mut few = [own; 8];
     #[cfg(feature = "alloc")]
@@ -201,14 +194,7 @@ pub(crate) fn poll_beside(
     all[..fds.len()].copy_from_slice(fds);
     let count = poll(all, timeout)?;
     fds.iter_mut().zip(&*all).for_each(|(fd, found)| fd.revents = found.revents);
-    let cancelled = !all[fds.len()].revents().is_empty();
-    if cancelled {
-        cancel.note();
-    }
-    match count - usize::from(cancelled) {
-        0 if cancel.is_cancelled() => Err(Errno::ECANCELED),
-        count => Ok(count),
-    }
+    cancel.others(count, !all[fds.len()].revents().is_empty())
 }
 
 /// Keeps a loop of "try, then poll" from spinning where `poll` finds ready what the call does not:

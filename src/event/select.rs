@@ -68,38 +68,25 @@ pub fn select(
 /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is ready. The sets are empty,
 ///   as after the deadline.
 pub fn select_deadline(
-    mut read: Option<&mut FdSet<'_>>,
+    read: Option<&mut FdSet<'_>>,
     write: Option<&mut FdSet<'_>>,
     except: Option<&mut FdSet<'_>>,
     deadline: Deadline<'_>,
 ) -> Result<usize> {
-    let wait = |sets: &mut _| select_words(sets, Some(&mut deadline.remaining().into()));
-    let (write, except) = (words(write), words(except));
-    let Some(cancel) = deadline.cancel else {
-        let mut sets = [words(read), write, except];
-        return retry(|| wait(&mut sets));
+    let wait = |read, write, except| {
+        let mut sets = [read, words(write), words(except)];
+        retry(|| select_words(&mut sets, Some(&mut deadline.remaining().into())))
     };
-    let mut both = FdSet::new();
-    let mut exchange = |both: &mut FdSet<'_>| {
-        read.as_mut().map(|read| mem::swap(&mut both.words, &mut read.words));
-    };
-    exchange(&mut both);
-    let known = both.contains(cancel);
+    let Some(cancel) = deadline.cancel else { return wait(words(read), write, except) };
+    let (mut none, mut both) = (FdSet::new(), FdSet::new());
+    let read = read.unwrap_or(&mut none);
+    mem::swap(&mut both.words, &mut read.words);
     both.insert(cancel);
-    let mut sets = [Some(&mut both.words), write, except];
-    let answer = retry(|| wait(&mut sets));
+    let answer = wait(Some(&mut both.words), write, except);
     let cancelled = answer.is_ok() && both.contains(cancel);
-    if cancelled {
-        cancel.note();
-    }
-    if !known {
-        both.remove(cancel);
-    }
-    exchange(&mut both);
-    match answer? - usize::from(cancelled && !known) {
-        0 if deadline.is_cancelled() => Err(Errno::ECANCELED),
-        count => Ok(count),
-    }
+    both.remove(cancel);
+    mem::swap(&mut both.words, &mut read.words);
+    cancel.others(answer?, cancelled)
 }
 
 fn words<'s>(set: Option<&'s mut FdSet<'_>>) -> Option<&'s mut Vec<usize>> {

@@ -1,16 +1,15 @@
 //! Waiting for signals: blocking them, taking one with a deadline, and a descriptor to read them from.
 
-use super::{PollEvents, PollFd, poll_until};
+use super::PollEvents;
+use crate::errno::retry;
 use crate::fd::{AsFd, OwnedFd, lends_its_descriptor};
 use crate::process::ExitStatus;
 use crate::signal::{Signal, SignalSet};
-use crate::sys::abi::{self, SigInfo, SigSet, Timespec};
+use crate::sys::abi::{self, SigInfo, Timespec};
 use crate::sys::call;
 use crate::wait::attempt_until;
 use crate::{Deadline, Errno, Result};
-use core::fmt;
 use core::marker::PhantomData;
-use core::time::Duration;
 
 /// Blocking them, in order to wait for them.
 impl SignalSet {
@@ -43,7 +42,7 @@ impl SignalSet {
     ///         let _guard = ends.block();
     ///         let _ = writer.write(b"ready");
     ///         match wait_signal(ends, Deadline::NEVER) {
-    ///             Ok(Some(info)) if info.signal() == Signal::TERM => 0,
+    ///             Ok(Some(info)) if info.signal == Signal::TERM => 0,
     ///             _ => 1,
     ///         }
     ///     })
@@ -59,7 +58,7 @@ impl SignalSet {
     pub fn block(self) -> Result<SignalGuard> {
         let set = [32, 33].into_iter().filter_map(Signal::from_raw).fold(self, Self::without);
         let old = call::rt_sigprocmask(abi::SIG_BLOCK, &set.0)?;
-        Ok(SignalGuard { old, of_this_thread: PhantomData })
+        Ok(SignalGuard { old: SignalSet(old), of_this_thread: PhantomData })
     }
 }
 
@@ -68,21 +67,16 @@ impl SignalSet {
 ///
 /// A signal that is still pending then is delivered at once, and ends the process if that is its effect.
 #[must_use = "dropping it restores the mask"]
+#[derive(Debug)]
 pub struct SignalGuard {
-    old: SigSet,
+    old: SignalSet,
     /// The mask is a thread's: a guard must not go to another one.
     of_this_thread: PhantomData<*const ()>,
 }
 
 impl Drop for SignalGuard {
     fn drop(&mut self) {
-        let _ = call::rt_sigprocmask(abi::SIG_SETMASK, &self.old);
-    }
-}
-
-impl fmt::Debug for SignalGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SignalGuard").field("old", &SignalSet(self.old)).finish()
+        let _ = call::rt_sigprocmask(abi::SIG_SETMASK, &self.old.0);
     }
 }
 
@@ -91,57 +85,35 @@ impl fmt::Debug for SignalGuard {
 /// Standard signals are merged: while one is pending another one of the same number is lost, and the information is
 /// that of the first. So after `SIGCHLD` wait for *all* children that have ended, not only for this one. Real-time
 /// signals are queued.
-#[derive(Clone, Copy)]
-pub struct SignalInfo(SigInfo);
-
-impl SignalInfo {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SignalInfo {
     /// The signal.
-    #[must_use]
-    pub fn signal(&self) -> Signal {
-        // The kernel has no others.
-        Signal::from_raw(self.0.si_signo).unwrap_or(Signal::SYS)
-    }
-
+    pub signal: Signal,
+    /// The kernel's `si_code`: 0 for `kill`, −1 for `sigqueue`, −6 for a signal to one thread, above 0 from the kernel
+    /// itself. A sender that uses `sigqueue` can forge those below 0, and the fields below with them.
+    pub code: i32,
     /// The process id of the sender; of `SIGCHLD` that of the child. `None` if the kernel has sent it, such as for a key
     /// of the terminal or a timer, or a process that has no number in the pid name space of this one.
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        let sent = matches!(self.code(), abi::SI_USER | abi::SI_QUEUE | abi::SI_TKILL);
-        let pid = (sent || self.child_status().is_some()).then_some(self.0.si_pid)?;
-        u32::try_from(pid).ok().filter(|pid| *pid != 0)
-    }
-
-    /// The real user id of the process that [`pid`](Self::pid) is about.
-    #[must_use]
-    pub fn uid(&self) -> Option<u32> {
-        self.pid().map(|_| self.0.si_uid)
-    }
-
-    /// The kernel's `si_code`: 0 for `kill`, −1 for `sigqueue`, −6 for a signal to one thread, above 0 from the kernel
-    /// itself. A sender that uses `sigqueue` can forge those below 0 and what comes with them.
-    #[must_use]
-    pub const fn code(&self) -> i32 {
-        self.0.si_code()
-    }
-
+    pub pid: Option<u32>,
+    /// The real user id of that process.
+    pub uid: Option<u32>,
     /// Of `SIGCHLD` from the kernel: how the child has ended, or that it was stopped or continued. It still has to be
     /// waited for.
-    #[must_use]
-    pub fn child_status(&self) -> Option<ExitStatus> {
-        let known = matches!(self.code(), abi::CLD_EXITED..=abi::CLD_CONTINUED);
-        (self.signal() == Signal::CHLD && known).then(|| ExitStatus::new(&self.0))
-    }
+    pub child_status: Option<ExitStatus>,
 }
 
-impl fmt::Debug for SignalInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SignalInfo")
-            .field("signal", &self.signal())
-            .field("code", &self.code())
-            .field("pid", &self.pid())
-            .field("uid", &self.uid())
-            .field("child_status", &self.child_status())
-            .finish()
+impl SignalInfo {
+    fn new(info: &SigInfo) -> Self {
+        // The kernel has no other signals.
+        let signal = Signal::from_raw(info.si_signo).unwrap_or(Signal::SYS);
+        let code = info.si_code();
+        let of_child =
+            signal == Signal::CHLD && (abi::CLD_EXITED..=abi::CLD_CONTINUED).contains(&code);
+        let sent = of_child || matches!(code, abi::SI_USER | abi::SI_QUEUE | abi::SI_TKILL);
+        let pid = u32::try_from(info.si_pid).ok().filter(|pid| sent && *pid != 0);
+        let child_status = of_child.then(|| ExitStatus::new(info));
+        Self { signal, code, pid, uid: pid.map(|_| info.si_uid), child_status }
     }
 }
 
@@ -177,19 +149,16 @@ impl fmt::Debug for SignalInfo {
 #[doc(alias("sigwaitinfo", "sigtimedwait", "sigwait"))]
 pub fn wait_signal(set: SignalSet, deadline: Deadline<'_>) -> Result<Option<SignalInfo>> {
     // The call itself waits for no descriptor.
-    let fd = deadline.cancel.map(|_| SignalFd::new(set)).transpose()?;
-    loop {
-        let mut timeout = deadline.timeout();
-        if let Some(fd) = &fd {
-            poll_until(&mut [PollFd::new(fd, PollEvents::IN)], Some(deadline))?;
-            timeout = Some(Duration::ZERO);
-        }
-        match call::rt_sigtimedwait(&set.0, timeout.map(Timespec::from).as_ref()) {
-            Ok(info) => return Ok(Some(SignalInfo(info))),
-            Err(Errno::EAGAIN) if deadline.is_over() => return Ok(None),
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
+    if deadline.cancel.is_some() {
+        return match SignalFd::new(set)?.read_deadline(deadline) {
+            Err(Errno::ETIMEDOUT) => Ok(None),
+            answer => answer.map(Some),
+        };
+    }
+    let timeout = || deadline.timeout().map(Timespec::from);
+    match retry(|| call::rt_sigtimedwait(&set.0, timeout().as_ref())) {
+        Err(Errno::EAGAIN) => Ok(None),
+        answer => Ok(Some(SignalInfo::new(&answer?))),
     }
 }
 
@@ -227,8 +196,8 @@ pub fn wait_signal(set: SignalSet, deadline: Deadline<'_>) -> Result<Option<Sign
 ///     poll(&mut fds, None)?;
 /// }
 /// let info = signals.try_read()?;
-/// assert_eq!((info.signal(), info.pid()), (Signal::CHLD, Some(child.id())));
-/// assert_eq!(info.child_status(), Some(child.wait()?));
+/// assert_eq!((info.signal, info.pid), (Signal::CHLD, Some(child.id())));
+/// assert_eq!(info.child_status, Some(child.wait()?));
 /// # Ok(())
 /// # }
 /// # Ok::<(), rawpipe::Errno>(())
@@ -268,7 +237,7 @@ impl SignalFd {
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if none is pending.
     pub fn try_read(&self) -> Result<SignalInfo> {
-        call::read_signalfd(self.as_fd()).map(SignalInfo)
+        call::read_signalfd(self.as_fd()).map(|info| SignalInfo::new(&info))
     }
 
     /// Waits for a signal, at most until `deadline`, and takes it. Retries on `EINTR`.

@@ -125,14 +125,11 @@ impl<R: AsFd> Receiver<R> {
         self.recv_into_until(buf, Some(deadline))
     }
 
-    fn recv_until(
-        &mut self,
-        deadline: Option<Deadline<'_>>,
-    ) -> Result<Option<Vec<u8>>, MessageError> {
-        let Some(len) = self.recv_header(deadline)? else { return Ok(None) };
+    fn recv_until(&mut self, until: Option<Deadline<'_>>) -> Result<Option<Vec<u8>>, MessageError> {
+        let Some(len) = self.recv_header(until)? else { return Ok(None) };
         self.body.try_reserve_exact(len - self.body.len()).map_err(|_| Errno::ENOMEM)?;
         while self.body.len() < len {
-            if self.recv_body(len - self.body.len(), deadline)? == 0 {
+            if self.recv_body(len - self.body.len(), until)? == 0 {
                 return Err(MessageError::Truncated);
             }
         }
@@ -167,13 +164,10 @@ impl<R: AsFd> Receiver<R> {
     }
 
     /// The length of the next message, or `None` at the end. The header stays until its body has come.
-    fn recv_header(
-        &mut self,
-        deadline: Option<Deadline<'_>>,
-    ) -> Result<Option<usize>, MessageError> {
+    fn recv_header(&mut self, until: Option<Deadline<'_>>) -> Result<Option<usize>, MessageError> {
         while self.have < self.header.len() {
             let (fd, rest) = (self.reader.as_fd(), &mut self.header[self.have..]);
-            match read(&mut self.spin, fd, rest, deadline)? {
+            match read(&mut self.spin, fd, rest, until)? {
                 0 if self.have == 0 => return Ok(None),
                 0 => return Err(MessageError::Truncated),
                 count => self.have += count,

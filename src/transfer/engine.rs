@@ -12,7 +12,7 @@ use super::end::{End, Kind};
 use super::error::{Failure, Side, TransferError};
 use super::{Transfer, TransferMechanism, Transferred};
 use crate::Errno;
-use crate::event::{Backoff, PollFd, poll, poll_once};
+use crate::event::{Backoff, PollFd, poll, poll_beside};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::sys::abi::MAX_RW_COUNT;
 use crate::sys::abi::flags::{PollEvents, SpliceFlags};
@@ -210,9 +210,11 @@ impl<'a, 'p> Engine<'a, 'p> {
         let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };
         let in_hand = end.side == Side::Sink
             && matches!(self.mechanism, TransferMechanism::Broker | TransferMechanism::Copy);
-        let mut fds = [PollFd::from_borrowed_fd(end.fd, events)];
+        let (deadline, mut fds) =
+            (self.options.deadline, [PollFd::from_borrowed_fd(end.fd, events)]);
         loop {
-            match poll_once(&mut fds, self.options.deadline) {
+            let timeout = deadline.and_then(|deadline| deadline.timeout());
+            match poll_beside(deadline.and_then(|deadline| deadline.cancel), &mut fds, timeout) {
                 Err(Errno::EINTR) if !in_hand => {
                     self.report();
                     if self.ended {

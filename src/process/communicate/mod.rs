@@ -140,12 +140,10 @@ impl<'a> Communicate<'a> {
             None => child.wait().map(Some),
             Some(deadline) => child.wait_deadline(deadline),
         };
-        let cancelled = self.deadline.is_some_and(|deadline| deadline.is_cancelled());
-        end.map_err(|errno| match errno {
-            Errno::ECANCELED if cancelled => Kind::Cancelled,
-            errno => Kind::Wait(errno),
-        })?
-        .ok_or(Kind::Deadline)
+        match end {
+            Err(Errno::ECANCELED) => Err(Kind::Cancelled),
+            end => end.map_err(Kind::Wait)?.ok_or(Kind::Deadline),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::Child;
 use super::{Communicate, CommunicateError, CommunicateErrorKind as Kind, StdStream};
-use crate::event::{PollEvents, PollFd, poll, poll_beside};
+use crate::event::{PollEvents, PollFd, poll_beside};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::without_sigpipe;
 use crate::pipe::Capacity;
@@ -134,12 +134,9 @@ impl<'a> Talk<'a> {
         let mut fds = Vec::with_capacity(ends.len());
         let entry = |(fd, events)| Option::map(fd, |fd| PollFd::from_borrowed_fd(fd, events));
         fds.extend(ends.into_iter().filter_map(entry));
-        let polled = match self.how.deadline.and_then(|deadline| deadline.cancel) {
-            Some(cancel) => poll_beside(cancel, &mut fds, wait),
-            None => poll(&mut fds, wait),
-        };
-        match polled {
-            // When it is cancelled the caller sees that.
+        let cancel = self.how.deadline.and_then(|deadline| deadline.cancel);
+        match poll_beside(cancel, &mut fds, wait) {
+            // Of a cancel the caller asks the deadline.
             Ok(_) | Err(Errno::ECANCELED) => {}
             Err(Errno::EINTR) => return Ok([PollEvents::empty(); 4]),
             Err(errno) => return Err(errno),

@@ -4,6 +4,7 @@
     reason = "each topic declares the C functions that it calls"
 )]
 
+mod cancel;
 mod child;
 mod chunk_fork;
 mod command;
@@ -54,7 +55,7 @@ fn main() {
     }
     common::run_each_alone(
         topics![
-            child chunk_fork command communicate duplex examples exec fork guide handle outside pages
+            cancel child chunk_fork command communicate duplex examples exec fork guide handle outside pages
             passing pipe_processes pipeline pump readiness sanitizer select shared signals spawn spawn_attack
             spawn_differential speed stdio talk waiting worlds
         ],

@@ -27,11 +27,13 @@ mod readiness;
 mod sanitizer;
 mod select;
 mod shared;
+mod signal_fd;
 mod signals;
 mod spawn;
 mod spawn_attack;
 mod spawn_differential;
 mod speed;
+mod standard;
 mod stdio;
 mod talk;
 mod waiting;
@@ -56,8 +58,8 @@ fn main() {
     common::run_each_alone(
         topics![
             cancel child chunk_fork command communicate duplex examples exec fork guide handle outside pages
-            passing pipe_processes pipeline pump readiness sanitizer select shared signals spawn spawn_attack
-            spawn_differential speed stdio talk waiting worlds
+            passing pipe_processes pipeline pump readiness sanitizer select shared signal_fd signals spawn spawn_attack
+            spawn_differential speed standard stdio talk waiting worlds
         ],
         SERIAL,
     );

@@ -30,7 +30,8 @@
 //! # What is ready is taken
 //!
 //! A deadline that has passed already means: do not wait. What can be read or written without waiting
-//! still is. All functions go on after a signal, until the deadline.
+//! still is. All functions go on after a signal, until the deadline. A deadline can be ended early by another thread:
+//! see [`Cancel`](crate::Cancel).
 //!
 //! A peer that holds the pipe's lock makes every call wait, these included: see
 //! [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).

@@ -80,6 +80,7 @@ pub fn try_write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 /// As [`try_read`], but for `EAGAIN`, and
 ///
 /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed, and nothing was read.
+/// - [`ECANCELED`](crate::Errno::ECANCELED) if it is [cancelled](crate::Cancel), and nothing was read.
 pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline<'_>) -> Result<usize> {
     let fd = fd.as_fd();
     attempt_until(fd, PollEvents::IN, Some(deadline), || try_read(fd, buf))
@@ -93,6 +94,7 @@ pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline<'_>) -> R
 /// As [`try_write`], but for `EAGAIN`, and
 ///
 /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed, and nothing was written.
+/// - [`ECANCELED`](crate::Errno::ECANCELED) if it is [cancelled](crate::Cancel), and nothing was written.
 pub fn write_deadline(fd: impl AsFd, buf: &[u8], deadline: Deadline<'_>) -> Result<usize> {
     writev_deadline(fd.as_fd(), &[IoSlice::new(buf)], deadline)
 }
@@ -110,7 +112,8 @@ pub(crate) fn writev_deadline(
 /// # Errors
 ///
 /// An [`Incomplete`] says how many bytes are in `buf` and why there are no more: end of file,
-/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), or another error of [`read_deadline`].
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), [`ECANCELED`](crate::Errno::ECANCELED), or another error of
+/// [`read_deadline`].
 ///
 /// # Examples
 ///
@@ -141,7 +144,8 @@ pub fn read_exact_deadline(
 /// # Errors
 ///
 /// An [`Incomplete`] says how many bytes were written and what stopped it:
-/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), or another error of [`write_deadline`].
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), [`ECANCELED`](crate::Errno::ECANCELED), or another error of
+/// [`write_deadline`].
 pub fn write_all_deadline(
     fd: impl AsFd,
     buf: &[u8],

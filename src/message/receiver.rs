@@ -91,6 +91,7 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. What has come of a message is kept,
     ///   and the next call goes on.
+    /// - [`ECANCELED`](Errno::ECANCELED) if it is [cancelled](crate::Cancel); the same holds.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
     pub fn recv_deadline(
         &mut self,

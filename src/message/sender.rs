@@ -80,6 +80,7 @@ impl<W: AsFd> Sender<W> {
     ///
     /// - [`Io`](MessageError::Io) with [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. If a
     ///   part was sent, no message can follow: [`Torn`](MessageError::Torn).
+    /// - [`Io`](MessageError::Io) with [`ECANCELED`](Errno::ECANCELED) if it is [cancelled](crate::Cancel); the same holds.
     /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see
     ///   [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
     /// - [`Io`](MessageError::Io) with an error of

@@ -231,6 +231,7 @@ impl SharedCopier {
     /// Those of [`recv`](Self::recv), and
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if there was none until then.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.
     pub fn recv_deadline(
         &mut self,
         buf: &mut [u8],

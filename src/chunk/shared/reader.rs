@@ -138,6 +138,7 @@ impl SharedReader {
     /// Those of [`recv`](Self::recv), and
     ///
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if no record was sent before the deadline.
+    /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.
     pub fn recv_deadline(&mut self, deadline: Deadline<'_>) -> Result<Option<SharedChunk<'_>>> {
         self.take(Some(deadline))
     }

@@ -123,6 +123,7 @@ impl SharedWriter {
     /// Those of [`chunk`](Self::chunk), and
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if there was no room before the deadline.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.
     pub fn chunk_deadline(&mut self, deadline: Deadline<'_>) -> Result<&mut [u8]> {
         self.lend(Some(deadline))
     }

@@ -32,13 +32,11 @@ fn raise(signal: Signal) {
 /// To this thread.
 fn raise_here(signal: Signal) {
     // SAFETY: takes no arguments.
-    let thread = unsafe { raw::syscall0(nr::GETTID) }.unsigned_abs();
+    let [process, thread] =
+        [nr::GETPID, nr::GETTID].map(|nr| unsafe { raw::syscall0(nr) }.unsigned_abs());
     let signal = signal.as_raw().unsigned_abs() as usize;
     // SAFETY: takes integers.
-    assert_eq!(
-        unsafe { raw::syscall3(nr::TGKILL, std::process::id() as usize, thread, signal) },
-        0
-    );
+    assert_eq!(unsafe { raw::syscall3(nr::TGKILL, process, thread, signal) }, 0);
 }
 
 /// `SigBlk` and the like of a thread's status, as the kernel writes it: bit n - 1 for signal n.

@@ -66,6 +66,7 @@ pub const PIPE_BUF: usize = crate::sys::abi::PIPE_BUF;
 /// ```
 ///
 /// [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html)
+#[inline]
 pub fn pipe() -> Result<(PipeReader, PipeWriter)> {
     pipe2(PipeFlags::CLOEXEC)
 }
@@ -91,6 +92,7 @@ pub fn pipe() -> Result<(PipeReader, PipeWriter)> {
 /// ```
 ///
 /// [pipe2(2)](https://man7.org/linux/man-pages/man2/pipe.2.html)
+#[inline]
 pub fn pipe2(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = call::pipe2(flags.bits())?;
     Ok((reader.into(), writer.into()))

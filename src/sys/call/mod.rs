@@ -98,18 +98,17 @@ unsafe fn owned(answer: usize) -> Result<OwnedFd> {
     #[expect(clippy::cast_possible_wrap, reason = "descriptors are not negative")]
     let fd = answer as RawFd;
     // SAFETY: by this function's own condition the descriptor is open and nobody owns it yet.
-    off_stdio(unsafe { OwnedFd::from_raw_fd(fd) })
+    let new = unsafe { OwnedFd::from_raw_fd(fd) };
+    if fd < 3 { off_stdio(new) } else { Ok(new) }
 }
 
 /// Moves a new descriptor away from 0, 1 and 2. If standard streams are closed, the kernel gives their numbers to
 /// new descriptors, and code that prints would write into them.
-#[inline]
-fn off_stdio(fd: OwnedFd) -> Result<OwnedFd> {
-    if fd.as_raw_fd() < 3 { move_up(&fd) } else { Ok(fd) }
-}
-
 #[cold]
-fn move_up(low: &OwnedFd) -> Result<OwnedFd> {
-    let stays = fcntl_getfd(low.as_fd())? & abi::FD_CLOEXEC == 0;
-    fcntl_dupfd(low.as_fd(), if stays { abi::F_DUPFD } else { abi::F_DUPFD_CLOEXEC }, 3)
+fn off_stdio(fd: OwnedFd) -> Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
+    }
+    let stays = fcntl_getfd(fd.as_fd())? & abi::FD_CLOEXEC == 0;
+    fcntl_dupfd(fd.as_fd(), if stays { abi::F_DUPFD } else { abi::F_DUPFD_CLOEXEC }, 3)
 }

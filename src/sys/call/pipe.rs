@@ -10,7 +10,7 @@
 use super::io::fcntl;
 use super::{arg, lent, lent_mut, off_stdio, sink};
 use crate::errno::{Result, decode};
-use crate::fd::{BorrowedFd, OwnedFd};
+use crate::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use crate::sys::abi;
 use crate::sys::abi::iovec::IoSlice;
 use crate::sys::arch::{nr, syscall2, syscall4, syscall6};
@@ -56,6 +56,13 @@ pub(crate) fn pipe2(flags: u32) -> Result<(OwnedFd, OwnedFd)> {
     // SAFETY: `pipe2` has succeeded, so both were written, are open, and nobody owns them yet;
     // `OwnedFd` has the layout of a C int.
     let [reader, writer] = unsafe { ends.assume_init() };
+    let is_low = reader.as_raw_fd() < 3 || writer.as_raw_fd() < 3;
+    if is_low { both_off_stdio(reader, writer) } else { Ok((reader, writer)) }
+}
+
+#[cold]
+#[inline(never)]
+fn both_off_stdio(reader: OwnedFd, writer: OwnedFd) -> Result<(OwnedFd, OwnedFd)> {
     Ok((off_stdio(reader)?, off_stdio(writer)?))
 }
 

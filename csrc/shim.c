@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -230,6 +231,7 @@ CALL(setpriority);
 NUMBER(setresgid, NR_setresgid);
 NUMBER(setresuid, NR_setresuid);
 CALL(setsid);
+CALL(signalfd4);
 CALL(splice);
 CALL(statx);
 CALL(tee);
@@ -255,7 +257,7 @@ struct fact {
 extern const struct fact NAME(facts)[];
 const struct fact NAME(facts)[] = {
 	FACT(O_NONBLOCK), FACT(O_DIRECT), FACT(O_APPEND), FACT(O_PATH), FACT(O_CLOEXEC), FACT(FD_CLOEXEC),
-	FACT(F_GETFD), FACT(F_SETFD), FACT(F_GETFL), FACT(F_SETFL),
+	FACT(F_DUPFD), FACT(F_GETFD), FACT(F_SETFD), FACT(F_GETFL), FACT(F_SETFL),
 	FACT(F_DUPFD_CLOEXEC), FACT(F_SETPIPE_SZ), FACT(F_GETPIPE_SZ),
 	FACT(O_ACCMODE), FACT(O_RDONLY), FACT(F_ADD_SEALS), FACT(F_GET_SEALS),
 	FACT(F_SEAL_SEAL), FACT(F_SEAL_SHRINK), FACT(F_SEAL_GROW),
@@ -277,7 +279,7 @@ const struct fact NAME(facts)[] = {
 	FACT(PIPE_BUF), FACT(UIO_MAXIOV), FACT(RWF_NOWAIT), FACT(FIONREAD),
 	FACT(WNOHANG), FACT(WSTOPPED), FACT(WEXITED), FACT(WCONTINUED), FACT(WNOWAIT),
 	FACT(P_PID), FACT(P_PIDFD), FACT(CLD_EXITED), FACT(CLD_KILLED), FACT(CLD_DUMPED),
-	FACT(CLD_CONTINUED), FACT(SI_QUEUE), FACT(MADV_NORMAL),
+	FACT(CLD_CONTINUED), FACT(SI_QUEUE), FACT(SI_USER), FACT(SI_TKILL), FACT(MADV_NORMAL),
 	FACT(CLONE_CHILD_CLEARTID), FACT(CLONE_CHILD_SETTID), FACT(PR_GET_TID_ADDRESS),
 	FACT(CLONE_PIDFD), FACT(CLONE_VFORK), FACT(CLONE_VM),
 	FACT(PR_SET_PDEATHSIG), FACT(PR_SET_DUMPABLE), FACT(PROT_NONE),
@@ -299,7 +301,14 @@ const struct fact NAME(facts)[] = {
 	SIZE("siginfo_t", siginfo_t),
 	OFFSET("siginfo_t.si_code", siginfo_t, si_code),
 	OFFSET("siginfo_t.si_pid", siginfo_t, si_pid),
+	OFFSET("siginfo_t.si_uid", siginfo_t, si_uid),
 	OFFSET("siginfo_t.si_status", siginfo_t, si_status),
+	SIZE("signalfd_siginfo", struct signalfd_siginfo),
+	OFFSET("signalfd_siginfo.ssi_code", struct signalfd_siginfo, ssi_code),
+	OFFSET("signalfd_siginfo.ssi_pid", struct signalfd_siginfo, ssi_pid),
+	OFFSET("signalfd_siginfo.ssi_uid", struct signalfd_siginfo, ssi_uid),
+	OFFSET("signalfd_siginfo.ssi_status", struct signalfd_siginfo, ssi_status),
+	FACT(SFD_CLOEXEC), FACT(SFD_NONBLOCK),
 	SIZE("iovec", struct iovec), SIZE("int", int), SIZE("long", long),
 	SIZE("void *", void *),
 	FACT(SIGHUP), FACT(SIGINT), FACT(SIGQUIT), FACT(SIGILL), FACT(SIGTRAP), FACT(SIGABRT), FACT(SIGBUS),

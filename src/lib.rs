@@ -14,6 +14,7 @@ extern crate std;
 mod sys;
 
 // The vocabulary.
+mod cancel;
 mod errno;
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
 pub mod fd;
@@ -36,6 +37,7 @@ pub mod splice;
 #[cfg(feature = "transfer")]
 pub mod transfer;
 
+pub use cancel::Cancel;
 pub use errno::{Errno, Result};
 pub use io::{close, dup, dup3, read, write};
 pub use pipe::{PipeReader, PipeWriter, pipe, pipe2};

@@ -2,13 +2,15 @@
 
 pub(crate) use crate::sys::abi::Timespec;
 
+use crate::Cancel;
 use crate::sys::call;
 use core::time::Duration;
 
 /// A point in time, after which a call gives up. Unlike a timeout it stays what it is however often a
 /// call is interrupted and begun anew.
 ///
-/// On `CLOCK_MONOTONIC`, as [`std::time::Instant`], from which it can be made.
+/// On `CLOCK_MONOTONIC`, as [`std::time::Instant`], from which it can be made. Another thread can end it earlier:
+/// [`or_cancelled`](Self::or_cancelled).
 ///
 /// # A peer that holds the pipe
 ///
@@ -31,33 +33,53 @@ use core::time::Duration;
 ///
 /// [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html)
 #[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Deadline {
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline<'c> {
     /// On the clock; `Duration::MAX` is never.
-    at: Duration,
+    pub(crate) at: Duration,
+    pub(crate) cancel: Option<&'c Cancel>,
 }
 
-impl Deadline {
+impl Deadline<'static> {
     /// The deadline that does not come.
-    pub const NEVER: Self = Self { at: Duration::MAX };
+    pub const NEVER: Self = Self { at: Duration::MAX, cancel: None };
 
     /// The deadline that is `timeout` away from now. One that is too far away is never.
     pub fn after(timeout: Duration) -> Self {
-        Self { at: now().saturating_add(timeout) }
+        Self { at: now().saturating_add(timeout), cancel: None }
     }
 
     /// The deadline that is here: what does not wait is done, and no more.
     pub fn now() -> Self {
         Self::after(Duration::ZERO)
     }
+}
 
-    /// The time until then, or zero.
+impl Deadline<'_> {
+    /// The time until then, or zero: also if it is cancelled.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        self.at.saturating_sub(now())
+        if self.is_cancelled() { Duration::ZERO } else { self.at.saturating_sub(now()) }
     }
 
-    /// Whether it has passed.
+    /// Whether it has passed by the clock.
+    #[cfg(feature = "event")]
+    pub(crate) fn is_over(&self) -> bool {
+        self.at <= now()
+    }
+
+    /// For a call of the kernel, which takes `None` for no end.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        (self.at != Duration::MAX || self.is_cancelled()).then(|| self.remaining())
+    }
+
+    /// The earlier time of both, with a cancel of either.
+    #[cfg(feature = "process")]
+    pub(crate) fn or_earlier(self, other: Self) -> Self {
+        Self { at: self.at.min(other.at), cancel: self.cancel.or(other.cancel) }
+    }
+
+    /// Whether it has passed, or is cancelled.
     #[must_use]
     pub fn has_passed(&self) -> bool {
         self.remaining().is_zero()
@@ -85,7 +107,7 @@ impl From<Timespec> for Duration {
 }
 
 #[cfg(feature = "std")]
-impl From<std::time::Instant> for Deadline {
+impl From<std::time::Instant> for Deadline<'static> {
     fn from(instant: std::time::Instant) -> Self {
         Self::after(instant.saturating_duration_since(std::time::Instant::now()))
     }

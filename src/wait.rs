@@ -145,12 +145,12 @@ impl Spin {
 }
 
 /// Attempts until the answer is another than `EAGAIN` or `EINTR`, and waits in between until `fd` is ready.
-/// `ETIMEDOUT` if the deadline passes.
+/// `ETIMEDOUT` if the deadline passes, `ECANCELED` if it is cancelled.
 #[cfg(feature = "event")]
 pub(crate) fn attempt_until<T>(
     fd: BorrowedFd<'_>,
     events: PollEvents,
-    deadline: Option<Deadline>,
+    deadline: Option<Deadline<'_>>,
     mut attempt: impl FnMut() -> Result<T>,
 ) -> Result<T> {
     let mut fds = [PollFd::from_borrowed_fd(fd, events)];
@@ -161,8 +161,8 @@ pub(crate) fn attempt_until<T>(
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             answer => return answer,
         }
-        if deadline.is_some_and(|deadline| deadline.has_passed()) {
-            return Err(Errno::ETIMEDOUT);
+        if let Some(passed) = deadline.filter(|deadline| deadline.has_passed()) {
+            return Err(passed.errno());
         }
         // `poll` also reports a file ready whose pages must still be read from the disk.
         backoff.pause(deadline);

@@ -4,12 +4,12 @@
 pub use crate::sys::abi::Event;
 pub use crate::sys::abi::flags::EventFdFlags;
 
-use crate::errno::retry;
+use crate::event::{PollFd, poll_until};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, lends_its_descriptor};
 use crate::sys::abi::Timespec;
 use crate::sys::abi::flags::PollEvents;
 use crate::sys::{abi, call};
-use crate::{Deadline, Result, io};
+use crate::{Deadline, Errno, Result, io};
 use core::time::Duration;
 
 impl Event {
@@ -192,14 +192,27 @@ impl Epoll {
     ///
     /// # Errors
     ///
+    /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is ready.
     /// - [`EINVAL`](crate::Errno::EINVAL): `buf` is empty.
     pub fn wait_deadline<'e>(
         &self,
         buf: &'e mut [Event],
-        deadline: Deadline,
+        deadline: Deadline<'_>,
     ) -> Result<&'e [Event]> {
-        let wait = || call::epoll_pwait(self.as_fd(), buf, Some(&deadline.remaining().into()));
-        retry(wait).map(|count| &buf[..count])
+        loop {
+            let wait = if deadline.cancel.is_some() {
+                poll_until(&mut [PollFd::new(self, PollEvents::IN)], Some(deadline))?;
+                Duration::ZERO
+            } else {
+                deadline.remaining()
+            };
+            match call::epoll_pwait(self.as_fd(), buf, Some(&wait.into())) {
+                Err(Errno::EINTR) => {}
+                // Another thread has taken what ended the wait.
+                Ok(0) if deadline.cancel.is_some() && !deadline.is_over() => {}
+                answer => return answer.map(|count| &buf[..count]),
+            }
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Waiting until descriptors are ready.
 //!
 //! [`poll`](poll()) takes a list of descriptors. With feature `event` there are `select`, which takes sets of
-//! them (it needs `alloc`), and `Epoll`, which keeps the list in the kernel.
+//! them (it needs `alloc`), and `Epoll`, which keeps the list in the kernel. `SignalFd` is a descriptor for
+//! signals, to wait for them beside others.
 //!
 //! # What a pipe answers
 //!
@@ -22,10 +23,16 @@ mod epoll;
 mod poll;
 #[cfg(all(feature = "alloc", feature = "event"))]
 mod select;
+#[cfg(feature = "event")]
+mod signals;
 
 #[cfg(feature = "event")]
 pub use epoll::{Epoll, Event, EventFd, EventFdFlags};
+#[cfg(any(all(feature = "process", feature = "std"), feature = "transfer"))]
+pub(crate) use poll::poll_beside;
 pub(crate) use poll::{Backoff, poll_until};
 pub use poll::{PollEvents, PollFd, poll, poll_deadline};
 #[cfg(all(feature = "alloc", feature = "event"))]
 pub use select::{FdSet, select, select_deadline};
+#[cfg(feature = "event")]
+pub use signals::{SignalFd, SignalGuard, SignalInfo, wait_signal};

@@ -7,7 +7,7 @@ use crate::errno::retry;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::sys::abi::Timespec;
 use crate::sys::call;
-use crate::{Deadline, Result};
+use crate::{Cancel, Deadline, Errno, Result};
 use core::time::Duration;
 
 /// What was found, in words.
@@ -140,7 +140,11 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> 
 ///
 /// # Errors
 ///
-/// As [`poll`], but for [`EINTR`](crate::Errno::EINTR).
+/// As [`poll`], but for [`EINTR`](crate::Errno::EINTR), and
+///
+/// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is ready.
+/// - [`ENOMEM`](crate::Errno::ENOMEM) if the deadline has a [`Cancel`] and there is no memory for a copy of a list of
+///   more than 7 descriptors; always for such a list without feature `alloc`.
 ///
 /// # Examples
 ///
@@ -155,13 +159,42 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> 
 /// assert!(deadline.has_passed());
 /// # Ok::<(), rawpipe::Errno>(())
 /// ```
-pub fn poll_deadline(fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<usize> {
+pub fn poll_deadline(fds: &mut [PollFd<'_>], deadline: Deadline<'_>) -> Result<usize> {
     poll_until(fds, Some(deadline))
 }
 
-/// Without a deadline it waits indefinitely.
-pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Deadline>) -> Result<usize> {
-    retry(|| poll(fds, deadline.map(|deadline| deadline.remaining())))
+/// Without a deadline it waits indefinitely. `ECANCELED` if none of `fds` is ready, and it is cancelled.
+pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Deadline<'_>>) -> Result<usize> {
+    let cancel = deadline.and_then(|deadline| deadline.cancel);
+    retry(|| poll_beside(cancel, fds, deadline.and_then(|deadline| deadline.timeout())))
+}
+
+/// As [`poll`], and `ECANCELED` as [`poll_until`].
+pub(crate) fn poll_beside(
+    cancel: Option<&Cancel>,
+    fds: &mut [PollFd<'_>],
+    timeout: Option<Duration>,
+) -> Result<usize> {
+    let Some(cancel) = cancel else { return poll(fds, timeout) };
+    let own = PollFd::new(cancel, PollEvents::IN);
+    let mut few = [own; 8];
+    #[cfg(feature = "alloc")]
+    let mut many = alloc::vec::Vec::new();
+    let all = match few.get_mut(..=fds.len()) {
+        Some(all) => all,
+        #[cfg(feature = "alloc")]
+        None => {
+            many.try_reserve_exact(fds.len() + 1).map_err(|_| Errno::ENOMEM)?;
+            many.resize(fds.len() + 1, own);
+            &mut many[..]
+        }
+        #[cfg(not(feature = "alloc"))]
+        None => return Err(Errno::ENOMEM),
+    };
+    all[..fds.len()].copy_from_slice(fds);
+    let count = poll(all, timeout)?;
+    fds.iter_mut().zip(&*all).for_each(|(fd, found)| fd.revents = found.revents);
+    cancel.others(count, !all[fds.len()].revents().is_empty())
 }
 
 /// Keeps a loop of "try, then poll" from spinning where `poll` finds ready what the call does not:
@@ -175,7 +208,7 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// Must be called before each poll. Returns immediately three times. Then it sleeps, for 0.1 ms at
     /// first, twice as long each time, and at most for 6.4 ms. Returns whether it has slept.
-    pub(crate) fn pause(&mut self, deadline: Option<Deadline>) -> bool {
+    pub(crate) fn pause(&mut self, deadline: Option<Deadline<'_>>) -> bool {
         let turn = self.turns.checked_sub(3);
         if let Some(turn) = turn {
             let time = Duration::from_micros(100 << turn.min(6));

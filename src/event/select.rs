@@ -7,6 +7,7 @@ use crate::sys::abi::Timespec;
 use crate::sys::call;
 use crate::{Deadline, Errno, Result};
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
 /// Waits until a descriptor is ready, at most for `timeout` (`None`: for ever), leaves in the sets
@@ -62,15 +63,30 @@ pub fn select(
 ///
 /// # Errors
 ///
-/// As [`select`], but for [`EINTR`](Errno::EINTR).
+/// As [`select`], but for [`EINTR`](Errno::EINTR), and
+///
+/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is ready. The sets are empty,
+///   as after the deadline.
 pub fn select_deadline(
     read: Option<&mut FdSet<'_>>,
     write: Option<&mut FdSet<'_>>,
     except: Option<&mut FdSet<'_>>,
-    deadline: Deadline,
+    deadline: Deadline<'_>,
 ) -> Result<usize> {
-    let mut sets = [words(read), words(write), words(except)];
-    retry(|| select_words(&mut sets, Some(&mut deadline.remaining().into())))
+    let wait = |read, write, except| {
+        let mut sets = [read, words(write), words(except)];
+        retry(|| select_words(&mut sets, Some(&mut deadline.remaining().into())))
+    };
+    let Some(cancel) = deadline.cancel else { return wait(words(read), write, except) };
+    let (mut none, mut both) = (FdSet::new(), FdSet::new());
+    let read = read.unwrap_or(&mut none);
+    mem::swap(&mut both.words, &mut read.words);
+    both.insert(cancel);
+    let answer = wait(Some(&mut both.words), write, except);
+    let cancelled = answer.is_ok() && both.contains(cancel);
+    both.remove(cancel);
+    mem::swap(&mut both.words, &mut read.words);
+    cancel.others(answer?, cancelled)
 }
 
 fn words<'s>(set: Option<&'s mut FdSet<'_>>) -> Option<&'s mut Vec<usize>> {

@@ -4,6 +4,19 @@
 //! passed to this crate and back. Without it they are the types of this module, which have a part of
 //! the items of std's, under the same names and with the same signatures: code that compiles without
 //! `std` compiles with it.
+//!
+//! # The numbers 0, 1 and 2
+//!
+//! No function of this crate returns a new descriptor with the number of a standard stream, even if that stream is closed
+//! and the kernel gives its number out. It duplicates the descriptor to 3 or above and closes the low one, so that no
+//! `println!` or panic message is written into a pipe. This holds for all that makes a descriptor: pipes, duplicates,
+//! `eventfd`, `epoll`, `signalfd`, pidfds, and those that the crate uses itself. Between the two calls the descriptor has
+//! the low number for a moment; in a program with threads, open the standard streams before the first is started. If no
+//! number above 2 is left, the call fails with `EMFILE`, and a child has no pidfd.
+//!
+//! To put a file there on purpose, use [`io::redirect`](crate::io::redirect).
+//! [`io::take_inherited`](crate::io::take_inherited) returns the number that it was given, and
+//! [`io::dup3`](crate::io::dup3) keeps the one that it replaces.
 
 #[cfg(not(feature = "std"))]
 mod owned;

@@ -30,8 +30,8 @@ pub fn close(fd: impl Into<OwnedFd>) -> Result<()> {
     call::close(fd.into())
 }
 
-/// Duplicates a descriptor: the copy has the lowest free number and **is inherited by programs
-/// started with `exec`**, as the system call has it. [`dup_cloexec`] makes one that is not.
+/// Duplicates a descriptor: the copy has the lowest free number [from 3 on](crate::fd#the-numbers-0-1-and-2) and **is
+/// inherited by programs started with `exec`**, as the system call has it. [`dup_cloexec`] makes one that is not.
 ///
 /// Both share one open file: its offset and its nonblocking flag.
 ///
@@ -55,8 +55,8 @@ pub fn dup(fd: impl AsFd) -> Result<OwnedFd> {
     call::dup(fd.as_fd())
 }
 
-/// Duplicates a descriptor: the copy is close-on-exec and its number is 3 or above, so that it never
-/// takes the place of standard input, output or error.
+/// Duplicates a descriptor: the copy is close-on-exec and has the lowest free number [from 3
+/// on](crate::fd#the-numbers-0-1-and-2).
 ///
 /// # Errors
 ///
@@ -78,7 +78,8 @@ pub fn dup_cloexec(fd: impl AsFd) -> Result<OwnedFd> {
     call::fcntl_dupfd_cloexec(fd.as_fd(), 3)
 }
 
-/// Makes `new` a duplicate of `fd`: what `new` was is closed and it keeps its number.
+/// Makes `new` a duplicate of `fd`: what `new` was is closed and it keeps its number. For standard streams use
+/// [`redirect`](super::redirect).
 ///
 /// Close-on-exec only if `flags` say so.
 ///
@@ -213,12 +214,4 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<()> {
     let flag = abi::O_NONBLOCK as usize;
     let new = if on { old | flag } else { old & !flag };
     if new == old { Ok(()) } else { call::fcntl_setfl(fd, new) }
-}
-
-/// Moves a descriptor of this crate's own away from 0, 1 and 2. Where standard streams are closed, the kernel hands
-/// their numbers out, and another thread that prints would write into what is there.
-#[cfg(any(feature = "event", feature = "transfer"))]
-pub(crate) fn off_stdio(fd: OwnedFd) -> Result<OwnedFd> {
-    use crate::fd::AsRawFd;
-    if fd.as_raw_fd() < 3 { call::fcntl_dupfd_cloexec(fd.as_fd(), 3) } else { Ok(fd) }
 }

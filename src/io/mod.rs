@@ -30,7 +30,8 @@
 //! # Deadlines that have passed
 //!
 //! A deadline that has passed already means: do not wait. What can be read or written without waiting
-//! still is. All functions go on after a signal, until the deadline.
+//! still is. All functions go on after a signal, until the deadline. A deadline can be ended early by another thread:
+//! see [`Cancel`](crate::Cancel).
 //!
 //! A peer that holds the pipe's lock makes every call wait, these included: see
 //! [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
@@ -64,6 +65,7 @@ mod nosignal;
 pub(crate) mod nowait;
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) mod sigpipe;
+mod standard;
 #[cfg(feature = "event")]
 mod timed;
 mod whole;
@@ -72,8 +74,6 @@ use core::mem::MaybeUninit;
 
 pub use crate::sys::abi::flags::DupFlags;
 pub use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
-#[cfg(any(feature = "event", feature = "transfer"))]
-pub(crate) use descriptor::off_stdio;
 pub use descriptor::{
     close, dup, dup_cloexec, dup3, is_close_on_exec, is_nonblocking, set_close_on_exec,
     set_nonblocking,
@@ -83,6 +83,7 @@ pub use inherited::take_inherited;
 pub use nosignal::{write_nosignal, writev_nosignal};
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub use sigpipe::without_sigpipe;
+pub use standard::{StdStream, redirect};
 #[cfg(feature = "message")]
 pub(crate) use timed::writev_deadline;
 #[cfg(feature = "event")]

@@ -19,7 +19,7 @@
 use crate::Result;
 use crate::errno::retry;
 use crate::signal::{Signal, SignalSet};
-use crate::sys::abi::{SIG_BLOCK, SIG_SETMASK, SigInfo, SigSet};
+use crate::sys::abi::{SIG_BLOCK, SIG_SETMASK, SigInfo, SigSet, Timespec};
 use crate::sys::call;
 
 const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
@@ -104,7 +104,8 @@ const MARK: SigInfo = SigInfo::queued(Signal::PIPE.as_raw(), 0x5049_5045);
 
 /// Takes what is pending, unless it is the mark.
 fn take() -> Option<SigInfo> {
-    let info = retry(|| call::rt_sigtimedwait_now(&ONLY_SIGPIPE)).ok()?;
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let info = retry(|| call::rt_sigtimedwait(&ONLY_SIGPIPE, Some(&now))).ok()?;
     let [taken, mark] = [&info, &MARK].map(|info| (info.si_code(), info.si_status));
     (taken != mark).then_some(info)
 }

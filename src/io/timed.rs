@@ -80,7 +80,8 @@ pub fn try_write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 /// As [`try_read`], but for `EAGAIN`, and
 ///
 /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed, and nothing was read.
-pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline) -> Result<usize> {
+/// - [`ECANCELED`](crate::Errno::ECANCELED) if it is [cancelled](crate::Cancel), and nothing was read.
+pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline<'_>) -> Result<usize> {
     let fd = fd.as_fd();
     attempt_until(fd, PollEvents::IN, Some(deadline), || try_read(fd, buf))
 }
@@ -93,14 +94,15 @@ pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline) -> Resul
 /// As [`try_write`], but for `EAGAIN`, and
 ///
 /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed, and nothing was written.
-pub fn write_deadline(fd: impl AsFd, buf: &[u8], deadline: Deadline) -> Result<usize> {
+/// - [`ECANCELED`](crate::Errno::ECANCELED) if it is [cancelled](crate::Cancel), and nothing was written.
+pub fn write_deadline(fd: impl AsFd, buf: &[u8], deadline: Deadline<'_>) -> Result<usize> {
     writev_deadline(fd.as_fd(), &[IoSlice::new(buf)], deadline)
 }
 
 pub(crate) fn writev_deadline(
     fd: BorrowedFd<'_>,
     bufs: &[IoSlice<'_>],
-    deadline: Deadline,
+    deadline: Deadline<'_>,
 ) -> Result<usize> {
     attempt_until(fd, PollEvents::OUT, Some(deadline), || nowait::try_writev(fd, bufs))
 }
@@ -110,7 +112,8 @@ pub(crate) fn writev_deadline(
 /// # Errors
 ///
 /// An [`Incomplete`] says how many bytes are in `buf` and why there are no more: end of file,
-/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), or another error of [`read_deadline`].
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), [`ECANCELED`](crate::Errno::ECANCELED), or another error of
+/// [`read_deadline`].
 ///
 /// # Examples
 ///
@@ -130,7 +133,7 @@ pub(crate) fn writev_deadline(
 pub fn read_exact_deadline(
     fd: impl AsFd,
     buf: &mut [u8],
-    deadline: Deadline,
+    deadline: Deadline<'_>,
 ) -> core::result::Result<(), Incomplete> {
     let fd = fd.as_fd();
     io::complete(buf.len(), |done| read_deadline(fd, &mut buf[done..], deadline))
@@ -141,11 +144,12 @@ pub fn read_exact_deadline(
 /// # Errors
 ///
 /// An [`Incomplete`] says how many bytes were written and what stopped it:
-/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), or another error of [`write_deadline`].
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), [`ECANCELED`](crate::Errno::ECANCELED), or another error of
+/// [`write_deadline`].
 pub fn write_all_deadline(
     fd: impl AsFd,
     buf: &[u8],
-    deadline: Deadline,
+    deadline: Deadline<'_>,
 ) -> core::result::Result<(), Incomplete> {
     let fd = fd.as_fd();
     let bufs = &mut [IoSlice::new(buf)];

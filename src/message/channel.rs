@@ -126,7 +126,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
     pub fn send_deadline(
         &mut self,
         parts: &[&[u8]],
-        deadline: Deadline,
+        deadline: Deadline<'_>,
     ) -> Result<(), MessageError> {
         self.sender.send_deadline(parts, deadline)
     }
@@ -145,7 +145,10 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
     /// # Errors
     ///
     /// As [`Receiver::recv_deadline`].
-    pub fn recv_deadline(&mut self, deadline: Deadline) -> Result<Option<Vec<u8>>, MessageError> {
+    pub fn recv_deadline(
+        &mut self,
+        deadline: Deadline<'_>,
+    ) -> Result<Option<Vec<u8>>, MessageError> {
         self.receiver.recv_deadline(deadline)
     }
 

@@ -91,8 +91,12 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. What has come of a message is kept,
     ///   and the next call goes on.
+    /// - [`ECANCELED`](Errno::ECANCELED) if it is [cancelled](crate::Cancel); the same holds.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
-    pub fn recv_deadline(&mut self, deadline: Deadline) -> Result<Option<Vec<u8>>, MessageError> {
+    pub fn recv_deadline(
+        &mut self,
+        deadline: Deadline<'_>,
+    ) -> Result<Option<Vec<u8>>, MessageError> {
         self.recv_until(Some(deadline))
     }
 
@@ -117,16 +121,16 @@ impl<R: AsFd> Receiver<R> {
     pub fn recv_into_deadline(
         &mut self,
         buf: &mut [u8],
-        deadline: Deadline,
+        deadline: Deadline<'_>,
     ) -> Result<Option<usize>, MessageError> {
         self.recv_into_until(buf, Some(deadline))
     }
 
-    fn recv_until(&mut self, deadline: Option<Deadline>) -> Result<Option<Vec<u8>>, MessageError> {
-        let Some(len) = self.recv_header(deadline)? else { return Ok(None) };
+    fn recv_until(&mut self, until: Option<Deadline<'_>>) -> Result<Option<Vec<u8>>, MessageError> {
+        let Some(len) = self.recv_header(until)? else { return Ok(None) };
         self.body.try_reserve_exact(len - self.body.len()).map_err(|_| Errno::ENOMEM)?;
         while self.body.len() < len {
-            if self.recv_body(len - self.body.len(), deadline)? == 0 {
+            if self.recv_body(len - self.body.len(), until)? == 0 {
                 return Err(MessageError::Truncated);
             }
         }
@@ -137,7 +141,7 @@ impl<R: AsFd> Receiver<R> {
     fn recv_into_until(
         &mut self,
         buf: &mut [u8],
-        deadline: Option<Deadline>,
+        deadline: Option<Deadline<'_>>,
     ) -> Result<Option<usize>, MessageError> {
         let Some(len) = self.recv_header(deadline)? else { return Ok(None) };
         let buf = buf.get_mut(..len).ok_or(MessageError::BufferTooShort(len))?;
@@ -161,10 +165,10 @@ impl<R: AsFd> Receiver<R> {
     }
 
     /// The length of the next message, or `None` at the end. The header stays until its body has come.
-    fn recv_header(&mut self, deadline: Option<Deadline>) -> Result<Option<usize>, MessageError> {
+    fn recv_header(&mut self, until: Option<Deadline<'_>>) -> Result<Option<usize>, MessageError> {
         while self.have < self.header.len() {
             let (fd, rest) = (self.reader.as_fd(), &mut self.header[self.have..]);
-            match read(&mut self.spin, fd, rest, deadline)? {
+            match read(&mut self.spin, fd, rest, until)? {
                 0 if self.have == 0 => return Ok(None),
                 0 => return Err(MessageError::Truncated),
                 count => self.have += count,
@@ -178,7 +182,7 @@ impl<R: AsFd> Receiver<R> {
     }
 
     /// Reads a part of the body, at most `most` bytes, behind what there is of it. 0 is end of file.
-    fn recv_body(&mut self, most: usize, deadline: Option<Deadline>) -> crate::Result<usize> {
+    fn recv_body(&mut self, most: usize, deadline: Option<Deadline<'_>>) -> crate::Result<usize> {
         /// What is read with a deadline is zeroed before, so not all of a long message at once.
         const PIECE: usize = 1 << 16;
 
@@ -199,7 +203,7 @@ fn read(
     spin: &mut Spin,
     fd: BorrowedFd<'_>,
     buf: &mut [u8],
-    deadline: Option<Deadline>,
+    deadline: Option<Deadline<'_>>,
 ) -> crate::Result<usize> {
     match deadline {
         Some(deadline) => io::read_deadline(fd, buf, deadline),

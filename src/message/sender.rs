@@ -80,6 +80,7 @@ impl<W: AsFd> Sender<W> {
     ///
     /// - [`Io`](MessageError::Io) with [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. If a
     ///   part was sent, no message can follow: [`Torn`](MessageError::Torn).
+    /// - [`Io`](MessageError::Io) with [`ECANCELED`](Errno::ECANCELED) if it is [cancelled](crate::Cancel); the same holds.
     /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see
     ///   [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
     /// - [`Io`](MessageError::Io) with an error of
@@ -87,7 +88,7 @@ impl<W: AsFd> Sender<W> {
     pub fn send_deadline(
         &mut self,
         parts: &[&[u8]],
-        deadline: Deadline,
+        deadline: Deadline<'_>,
     ) -> Result<(), MessageError> {
         let _no_sigpipe = Guard::new()?;
         self.send_by(parts, |fd, bufs| io::writev_deadline(fd, bufs, deadline))

@@ -37,8 +37,6 @@ pub use reader::PipeReader;
 pub use writer::PipeWriter;
 
 use crate::fd::AsFd;
-#[cfg(any(feature = "event", feature = "transfer"))]
-use crate::io::off_stdio;
 use crate::sys::abi::flags::PipeFlags;
 use crate::sys::{call, page};
 use crate::{Errno, Result};
@@ -46,7 +44,8 @@ use crate::{Errno, Result};
 /// Writes of up to this many bytes are never mixed with those of other writers: 4096.
 pub const PIPE_BUF: usize = crate::sys::abi::PIPE_BUF;
 
-/// Makes a pipe: `(reader, writer)`, both close-on-exec.
+/// Makes a pipe: `(reader, writer)`, both close-on-exec. Neither gets [one of the numbers 0 to
+/// 2](crate::fd#the-numbers-0-1-and-2).
 ///
 /// # Errors
 ///
@@ -68,12 +67,14 @@ pub const PIPE_BUF: usize = crate::sys::abi::PIPE_BUF;
 /// ```
 ///
 /// [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html)
+#[inline]
 pub fn pipe() -> Result<(PipeReader, PipeWriter)> {
     pipe2(PipeFlags::CLOEXEC)
 }
 
 /// Makes a pipe with exactly these flags: `(reader, writer)`. Without
-/// [`CLOEXEC`](PipeFlags::CLOEXEC) programs started from here on inherit both ends.
+/// [`CLOEXEC`](PipeFlags::CLOEXEC) programs started from here on inherit both ends. Neither gets [one of the numbers 0
+/// to 2](crate::fd#the-numbers-0-1-and-2).
 ///
 /// # Errors
 ///
@@ -92,16 +93,16 @@ pub fn pipe() -> Result<(PipeReader, PipeWriter)> {
 /// ```
 ///
 /// [pipe2(2)](https://man7.org/linux/man-pages/man2/pipe.2.html)
+#[inline]
 pub fn pipe2(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = call::pipe2(flags.bits())?;
     Ok((reader.into(), writer.into()))
 }
 
-/// Creates a pipe of this crate's own, close-on-exec, with neither end at the number of a standard stream.
+/// Creates a pipe of this crate's own, close-on-exec.
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
-    let (reader, writer) = call::pipe2((flags | PipeFlags::CLOEXEC).bits())?;
-    Ok((off_stdio(reader)?.into(), off_stdio(writer)?.into()))
+    pipe2(flags | PipeFlags::CLOEXEC)
 }
 
 /// The number of bytes that a pipe should hold.

@@ -20,7 +20,7 @@ impl PipeReader {
     /// # Errors
     ///
     /// As [`io::read_deadline`](io::read_deadline).
-    pub fn read_deadline(&self, buf: &mut [u8], deadline: Deadline) -> Result<usize> {
+    pub fn read_deadline(&self, buf: &mut [u8], deadline: Deadline<'_>) -> Result<usize> {
         io::read_deadline(self, buf, deadline)
     }
 
@@ -32,7 +32,7 @@ impl PipeReader {
     pub fn read_exact_deadline(
         &self,
         buf: &mut [u8],
-        deadline: Deadline,
+        deadline: Deadline<'_>,
     ) -> core::result::Result<(), Incomplete> {
         io::read_exact_deadline(self, buf, deadline)
     }
@@ -54,7 +54,7 @@ impl PipeWriter {
     /// # Errors
     ///
     /// As [`io::write_deadline`](io::write_deadline).
-    pub fn write_deadline(&self, buf: &[u8], deadline: Deadline) -> Result<usize> {
+    pub fn write_deadline(&self, buf: &[u8], deadline: Deadline<'_>) -> Result<usize> {
         io::write_deadline(self, buf, deadline)
     }
 
@@ -66,7 +66,7 @@ impl PipeWriter {
     pub fn write_all_deadline(
         &self,
         buf: &[u8],
-        deadline: Deadline,
+        deadline: Deadline<'_>,
     ) -> core::result::Result<(), Incomplete> {
         io::write_all_deadline(self, buf, deadline)
     }

@@ -60,6 +60,7 @@ mod pipeline;
 mod spawn;
 mod status;
 
+pub use crate::io::StdStream;
 pub use crate::signal::{Signal, SignalSet};
 pub use crate::sys::abi::arg::Arg;
 pub use crate::sys::abi::flags::ExecFlags;
@@ -67,9 +68,7 @@ pub use child::{Child, OnDrop, SpawnMethod};
 #[cfg(all(feature = "process", feature = "std"))]
 pub use command::{Command, Stdio};
 #[cfg(all(feature = "process", feature = "std"))]
-pub use communicate::{
-    Communicate, CommunicateError, CommunicateErrorKind, Output, RunError, StdStream,
-};
+pub use communicate::{Communicate, CommunicateError, CommunicateErrorKind, Output, RunError};
 pub use exec::{DEFAULT_PATH, execve, execveat, execvpe, fexecve};
 pub use fork::{Fork, exit, fork, fork_single_threaded, fork_with};
 #[cfg(feature = "process")]

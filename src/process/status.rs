@@ -57,7 +57,7 @@ impl ExitStatus {
         self.raw
     }
 
-    pub(super) const fn new(info: &SigInfo) -> Self {
+    pub(crate) const fn new(info: &SigInfo) -> Self {
         Self::from_raw(match info.si_code() {
             abi::CLD_EXITED => (info.si_status & 0xff) << 8,
             abi::CLD_KILLED => info.si_status,

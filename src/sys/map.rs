@@ -202,7 +202,7 @@ impl Cells {
 /// Creates a file of `len` zeros in memory. Its size is sealed, so that touching a mapping of it never fails
 /// because the file is shorter. A process that may write to it can punch holes, which read as zeros.
 pub(crate) fn file(name: &CStr, len: usize) -> Result<OwnedFd> {
-    let file = crate::io::off_stdio(call::memfd_create(name)?)?;
+    let file = call::memfd_create(name)?;
     // Beyond this limit the kernel sends `SIGXFSZ`.
     if call::prlimit64_get_soft(abi::RLIMIT_FSIZE).is_ok_and(|limit| limit < len as u64) {
         return Err(Errno::EFBIG);

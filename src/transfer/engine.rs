@@ -12,9 +12,8 @@ use super::end::{End, Kind};
 use super::error::{Failure, Side, TransferError};
 use super::{Fallback, Transfer, TransferMechanism, Transferred};
 use crate::Errno;
-use crate::event::{Backoff, PollFd, poll};
+use crate::event::{Backoff, PollFd, poll, poll_beside};
 use crate::fd::{AsFd, BorrowedFd};
-use crate::io::off_stdio;
 use crate::sys::abi::MAX_RW_COUNT;
 use crate::sys::abi::flags::{PollEvents, SpliceFlags};
 use crate::sys::{call, page};
@@ -143,8 +142,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// How many bytes the next call is to move: `None` if everything is moved.
-    pub(super) fn wanted(&self) -> Option<usize> {
+    /// How many bytes the next call is to move: `None` if everything is moved. Fails if it is cancelled before.
+    pub(super) fn wanted(&self) -> Result<Option<usize>, Failure> {
         /// For those who watch, or watch the clock.
         const WATCHED: usize = 1 << 20;
 
@@ -155,7 +154,12 @@ impl<'a, 'p> Engine<'a, 'p> {
             Some(most) => usize::try_from(most - self.done).map_or(chunk, |left| left.min(chunk)),
             None => chunk,
         };
-        (wanted > 0 && !self.ended).then_some(wanted)
+        let wanted = (wanted > 0 && !self.ended).then_some(wanted);
+        if wanted.is_some() && self.options.deadline.is_some_and(|deadline| deadline.is_cancelled())
+        {
+            return Err(Failure::new(self.side_of(Errno::ECANCELED), Errno::ECANCELED));
+        }
+        Ok(wanted)
     }
 
     /// Counts bytes that have arrived.
@@ -199,8 +203,12 @@ impl<'a, 'p> Engine<'a, 'p> {
         let deadline = self.options.deadline;
         let paused = self.backoff.pause(deadline);
         let found = self.poll(end)?;
-        let late = paused && deadline.is_some_and(|deadline| deadline.has_passed());
-        if (late || found.is_empty()) && !self.ended { Err(Errno::ETIMEDOUT) } else { Ok(()) }
+        match deadline {
+            Some(at) if !self.ended && (found.is_empty() || paused && at.has_passed()) => {
+                Err(at.errno())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Polls one end until the deadline. After a signal it tells `progress`, and returns if that ends the
@@ -209,10 +217,11 @@ impl<'a, 'p> Engine<'a, 'p> {
         let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };
         let in_hand = end.side == Side::Sink
             && matches!(self.mechanism, TransferMechanism::Broker | TransferMechanism::Copy);
-        let mut fds = [PollFd::from_borrowed_fd(end.fd, events)];
+        let (deadline, mut fds) =
+            (self.options.deadline, [PollFd::from_borrowed_fd(end.fd, events)]);
         loop {
-            let left = self.options.deadline.map(|deadline| deadline.remaining());
-            match poll(&mut fds, left) {
+            let timeout = deadline.and_then(|deadline| deadline.timeout());
+            match poll_beside(deadline.and_then(|deadline| deadline.cancel), &mut fds, timeout) {
                 Err(Errno::EINTR) if !in_hand => {
                     self.report();
                     if self.ended {
@@ -238,7 +247,7 @@ impl<'a, 'p> Engine<'a, 'p> {
 
 pub(super) fn discard(from: BorrowedFd<'_>, bytes: Option<u64>) -> Result<u64, TransferError> {
     // Without one, as in an empty root or where no descriptor is left, it reads.
-    let null = call::openat_for_writing(c"/dev/null").and_then(off_stdio);
+    let null = call::openat_for_writing(c"/dev/null");
     let to = null.as_ref().map_or(from, |null| null.as_fd());
     let (from, to) = (End::new(from, Side::Source, false), End::new(to, Side::Sink, false));
     let mut engine = Engine::new(Transfer { most: bytes, ..Transfer::new() }, from, to);

@@ -19,12 +19,12 @@ const BUFFER: usize = 256 << 10;
 impl Engine<'_, '_> {
     pub(super) fn copy(&mut self) -> Result<Outcome, Failure> {
         // The end of a file, after a mechanism that has seen it, is found without a large buffer.
-        let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
+        let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
         let wanted = wanted.min(BUFFER);
         let mut pages =
             Map::anonymous(wanted).map_err(|errno| Failure::new(Side::Source, errno))?;
         loop {
-            let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
+            let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
             let wanted = wanted.min(pages.len());
             match self.read(&mut pages.bytes_mut()[..wanted]) {
                 Ok(0) if self.from.has_ended() => return Ok(Outcome::Finished),

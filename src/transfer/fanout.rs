@@ -183,8 +183,9 @@ impl<'p> Fanout<'p> {
     ///
     /// A sink that is not ready by then fails with [`ETIMEDOUT`](Errno::ETIMEDOUT) and is dropped. The
     /// others get the rest of the round, and what the source has ready. Then the fan-out fails with
-    /// `ETIMEDOUT` of the source, unless that has ended.
-    pub const fn deadline(self, deadline: Deadline) -> Self {
+    /// `ETIMEDOUT` of the source, unless that has ended. A [cancel](crate::Cancel) ends it in the same way,
+    /// with [`ECANCELED`](Errno::ECANCELED).
+    pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { options: self.options.deadline(deadline), ..self }
     }
 
@@ -320,7 +321,7 @@ fn give(
     round: &mut Round<'_>,
     sinks: &mut [FanoutSink<'_>],
     last: usize,
-    deadline: Option<Deadline>,
+    deadline: Option<Deadline<'_>>,
     on_error: &mut Option<&mut OnError<'_>>,
 ) -> Result<(), Failure> {
     for (index, sink) in sinks.iter_mut().enumerate().filter(|(_, sink)| sink.end.is_some()) {

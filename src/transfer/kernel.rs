@@ -31,7 +31,7 @@ impl Engine<'_, '_> {
     }
 
     /// Whose error it is when `splice` between a pipe and something else fails.
-    fn side_of(&self, errno: Errno) -> Side {
+    pub(super) fn side_of(&self, errno: Errno) -> Side {
         match self.options.own {
             Some(Side::Source) => Side::Sink,
             None if errno == Errno::EPIPE => Side::Sink,
@@ -47,7 +47,7 @@ impl Engine<'_, '_> {
         // Bytes that a file is known to have, and whether the next call may wait.
         let (mut ahead, mut patient) = (0_u64, false);
         loop {
-            let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
+            let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
             let first = !patient && ahead == 0 && (may_be_full || spin.is_on());
             let flags = if first { SpliceFlags::NONBLOCK.bits() } else { self.flags() };
             match call::splice(self.from.fd, None, self.to.fd, None, wanted, flags) {
@@ -92,7 +92,7 @@ impl Engine<'_, '_> {
     /// the source moves on by what has arrived.
     pub(super) fn between_files(&mut self) -> Result<Outcome, Failure> {
         loop {
-            let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
+            let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
             let answer = match self.mechanism {
                 TransferMechanism::Sendfile => {
                     call::sendfile(self.to.fd, self.from.fd, None, wanted)
@@ -138,7 +138,7 @@ impl Engine<'_, '_> {
             let _ = writer.set_capacity(Capacity::Max);
         }
         loop {
-            let Some(wanted) = self.wanted() else { return Ok(Outcome::Finished) };
+            let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
             match call::splice(self.from.fd, None, writer.as_fd(), None, wanted, self.flags()) {
                 Ok(0) => return Ok(self.end()),
                 Ok(count) => {

@@ -157,7 +157,7 @@ pub struct Transfer<'p> {
     without: u8,
     raise_sigpipe: bool,
     chunk: Option<usize>,
-    deadline: Option<Deadline>,
+    deadline: Option<Deadline<'p>>,
     copy_semantics: bool,
     wait: Wait,
     /// The end that is a pipe of this crate's own, which no other process can wait for.
@@ -273,7 +273,11 @@ impl<'p> Transfer<'p> {
     ///
     /// It bounds the waiting: what is ready is moved even after it has passed, so that a deadline in the
     /// past moves what can be moved immediately. To bound a transfer that need not wait, break it off with
-    /// [`progress`](Self::progress).
+    /// [`progress`](Self::progress), or cancel it.
+    ///
+    /// If the deadline is [cancelled](crate::Cancel) it fails with [`ECANCELED`](crate::Errno::ECANCELED): on the
+    /// side that is not ready, or on the source if neither has to be waited for, with nothing in hand and after at most
+    /// 1 MiB more. Cancelled before, it moves nothing.
     ///
     /// It holds on pipes, on sockets, and on whatever is nonblocking from the beginning to the end, also
     /// beside other readers and writers of the same descriptor. From or to a blocking socket or device the
@@ -290,7 +294,7 @@ impl<'p> Transfer<'p> {
     ///   from a FUSE file or a `userfaultfd`.
     ///
     /// With a small [`chunk`](Self::chunk), each piece that is written to a FIFO takes a slot of its own.
-    pub const fn deadline(self, deadline: Deadline) -> Self {
+    pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { deadline: Some(deadline), ..self }
     }
 

@@ -92,7 +92,7 @@ impl<'fd> Round<'fd> {
         &mut self,
         sink: &mut FanoutSink<'_>,
         is_last: bool,
-        deadline: Option<Deadline>,
+        deadline: Option<Deadline<'_>>,
     ) -> Result<()> {
         let Some(end) = sink.end else { return Ok(()) };
         let len = self.len();

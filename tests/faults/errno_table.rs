@@ -12,6 +12,7 @@ mod numbers;
 mod processes;
 mod programs;
 mod shared;
+mod signals;
 mod sources;
 
 use crate::common;
@@ -546,6 +547,8 @@ pub(crate) fn tests() -> Vec<common::Test> {
         ("processes_waits", processes::waits),
         ("processes_signals", processes::signals),
         ("processes_groups", processes::groups),
+        ("signals_waits", signals::waits),
+        ("signals_no_descriptors_left", signals::no_descriptors_left),
         ("programs_execs", programs::execs),
         ("programs_spawns", programs::spawns),
         ("programs_conversations", programs::conversations),

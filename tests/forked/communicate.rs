@@ -34,12 +34,12 @@ fn some_bytes(count: usize) -> Vec<u8> {
     (0..count).map(pattern).collect()
 }
 
-fn soon() -> Deadline {
+fn soon() -> Deadline<'static> {
     Deadline::after(Duration::from_millis(100))
 }
 
 /// Later than any test that does not hang takes.
-fn late() -> Deadline {
+fn late() -> Deadline<'static> {
     Deadline::after(Duration::from_secs(200))
 }
 

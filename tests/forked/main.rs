@@ -4,6 +4,7 @@
     reason = "each topic declares the C functions that it calls"
 )]
 
+mod cancel;
 mod child;
 mod chunk_fork;
 mod command;
@@ -28,11 +29,13 @@ mod run;
 mod sanitizer;
 mod select;
 mod shared;
+mod signal_fd;
 mod signals;
 mod spawn;
 mod spawn_attack;
 mod spawn_differential;
 mod speed;
+mod standard;
 mod stdio;
 mod talk;
 mod waiting;
@@ -56,9 +59,9 @@ fn main() {
     }
     common::run_each_alone(
         topics![
-            child chunk_fork command communicate duplex examples exec filters fork guide handle outside pages
-            passing pipe_processes pipeline pump readiness run sanitizer select shared signals spawn spawn_attack
-            spawn_differential speed stdio talk waiting worlds
+            cancel child chunk_fork command communicate duplex examples exec filters fork guide handle outside pages
+            passing pipe_processes pipeline pump readiness run sanitizer select shared signal_fd signals spawn spawn_attack
+            spawn_differential speed standard stdio talk waiting worlds
         ],
         SERIAL,
     );

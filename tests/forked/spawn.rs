@@ -5,6 +5,7 @@
 use crate::common::nr;
 use crate::common::{self, Value, closed_fd, keep, skip, tmp_path};
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use rawpipe::io::{self, StdStream};
 use rawpipe::process::{
     self, Arg, ExecFlags, Resource, Rlimit, Signal, SignalSet, Spawn, SpawnError, SpawnMethod,
     SpawnStage,
@@ -746,7 +747,7 @@ fn spawn_fds_every_permutation() {
     }
     let kept: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
     assert_eq!(kept, numbers);
-    assert!(files.iter().all(|file| rawpipe::io::is_close_on_exec(file).unwrap()));
+    assert!(files.iter().all(|file| io::is_close_on_exec(file).unwrap()));
 }
 
 fn spawn_fds_one_at_several_numbers_and_a_hundred() {
@@ -804,7 +805,7 @@ fn spawn_close_other_fds_leaves_what_is_mapped() {
 }
 
 fn spawn_fds_with_the_standard_ones_closed_here() {
-    // In a process that has closed them, so that new pipes come to lie there.
+    // In a process that has closed them, and has put the ends of a pipe in the places of two.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (r, w) = (reader.as_raw_fd(), writer.as_raw_fd());
     assert!(r > 2 && w > 2);
@@ -813,10 +814,15 @@ fn spawn_fds_with_the_standard_ones_closed_here() {
             // SAFETY: `close` touches no memory; this child uses none of the three.
             unsafe { raw::syscall1(nr::CLOSE, number) };
         }
-        let (near, far) = rawpipe::pipe().unwrap(); // 0 and 1
-        let ok = near.as_raw_fd() == 0 && far.as_raw_fd() == 1;
+        let (near, far) = rawpipe::pipe().unwrap();
+        let ok = near.as_raw_fd() > 2 && far.as_raw_fd() > 2;
+        let placed = [io::redirect(&near, StdStream::Stdin), io::redirect(&far, StdStream::Stdout)];
+        let ok = ok && placed == [Ok(()); 2];
+        drop((near, far));
+        // SAFETY: the lines above have made them.
+        let [near, far] = [0, 1].map(|number| unsafe { BorrowedFd::borrow_raw(number) });
         // Read end to 1, write end to 0, and the way to tell to 2; the channel, if any, lies above.
-        let fds = [(near.as_fd(), 1), (far.as_fd(), 0), (writer.as_fd(), 2)];
+        let fds = [(near, 1), (far, 0), (writer.as_fd(), 2)];
         let argv = list(["sh", "-c", "echo through >&0; read line <&1; echo got $line >&2"]);
         let spawned = Spawn::new(c"sh", argv, list::<&str>([])).fd_maps(&fds).spawn();
         let wrong = Spawn::new(c"/no/such/program", argv, list::<&str>([])).fd_maps(&fds).spawn();

@@ -23,13 +23,13 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(120);
 
 /// One of this process's own, by its number.
-fn own(number: RawFd) -> BorrowedFd<'static> {
+pub(crate) fn own(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: the tests say when it is open, and only borrow it for calls that may fail.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
 /// Runs `body` while 0, 1 and 2 are these files, inheritable, or closed; then they are as before.
-fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl FnOnce() -> R) -> R {
+pub(crate) fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl FnOnce() -> R) -> R {
     let replace = |from: BorrowedFd<'_>, to: usize| {
         let from = usize::try_from(from.as_raw_fd()).unwrap();
         // SAFETY: takes integers; what was there is kept by a copy.
@@ -50,7 +50,7 @@ fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl FnOnce() -> R
 }
 
 /// With these of the three closed, as bits.
-fn with_closed<R>(closed: u8, body: impl FnOnce() -> R) -> R {
+pub(crate) fn with_closed<R>(closed: u8, body: impl FnOnce() -> R) -> R {
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
     let open = |number: u8| (closed >> number & 1 == 0).then(|| null.as_fd());
     with_standard([0, 1, 2].map(open), body)

@@ -18,7 +18,7 @@ use std::{fs, thread};
 /// Never to be waited for to its end.
 const LONG: Duration = Duration::from_secs(120);
 
-fn after(milliseconds: u64) -> Deadline {
+fn after(milliseconds: u64) -> Deadline<'static> {
     Deadline::after(Duration::from_millis(milliseconds))
 }
 

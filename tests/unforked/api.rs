@@ -22,7 +22,8 @@ macro_rules! types {
 }
 
 types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
-    rawpipe::Deadline,
+    rawpipe::Cancel,
+    rawpipe::Deadline<'static>,
     rawpipe::Errno,
     rawpipe::Fork,
     rawpipe::PipeFlags,
@@ -35,6 +36,7 @@ types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
     rawpipe::io::DupFlags,
     rawpipe::io::Incomplete,
     rawpipe::io::IoSlice<'static>,
+    rawpipe::io::StdStream,
     rawpipe::pipe::Builder,
     rawpipe::pipe::Capacity,
     rawpipe::pipe::PipeReader,
@@ -78,6 +80,8 @@ mod default {
         rawpipe::event::EventFdFlags,
         rawpipe::event::FdSet<'static>,
         rawpipe::event::PollEvents,
+        rawpipe::event::SignalFd,
+        rawpipe::event::SignalInfo,
         rawpipe::message::Channel<PipeReader, PipeWriter>,
         rawpipe::message::Duplex,
         rawpipe::message::MessageError,
@@ -113,6 +117,10 @@ mod default {
     types! { LENT: Send | Sync | Unpin =>
         rawpipe::chunk::shared::SharedChunk<'static>,
     }
+    // It is about the signal mask of one thread.
+    types! { OF_ONE_THREAD: Unpin | UnwindSafe | RefUnwindSafe =>
+        rawpipe::event::SignalGuard,
+    }
     // They borrow a closure of the caller's for the progress, or a reader, of which nothing is asked.
     types! { WITH_A_CLOSURE: Unpin =>
         rawpipe::process::Communicate<'static>,
@@ -121,11 +129,12 @@ mod default {
     }
 
     /// Types of which a user may name all parts, so that none can be added: they have as many as the thing has.
-    const CLOSED: [&str; 5] = [
+    const CLOSED: [&str; 6] = [
         "rawpipe::Fork",               // there are a parent and a child
+        "rawpipe::io::StdStream",      // the three standard streams
         "rawpipe::process::Fork",      // the same
         "rawpipe::process::Rlimit",    // the kernel's two numbers
-        "rawpipe::process::StdStream", // the three standard streams
+        "rawpipe::process::StdStream", // the same as in `io`
         "rawpipe::transfer::Side",     // where from, and where to
     ];
 
@@ -133,7 +142,8 @@ mod default {
     fn api_every_type_is_asserted_to_have_its_traits() {
         let std = ["fd::BorrowedFd", "fd::OwnedFd", "io::IoSlice", "io::IoSliceMut"];
         let std = std.map(|name| format!("rawpipe::{name}"));
-        let asserted = names([ALWAYS, ALWAYS_BUT_UNWIND_SAFE, MORE, LENT, WITH_A_CLOSURE]);
+        let asserted =
+            names([ALWAYS, ALWAYS_BUT_UNWIND_SAFE, MORE, LENT, OF_ONE_THREAD, WITH_A_CLOSURE]);
         let asserted: BTreeSet<_> =
             asserted.into_iter().filter(|name| !std.contains(name)).collect();
         assert_eq!(types_of(FULL), asserted);
@@ -192,7 +202,8 @@ fn api_every_type_without_features_is_asserted_to_have_its_traits() {
 
 #[test]
 fn api_every_type_without_features_can_grow() {
-    assert_eq!(closed(BARE), ["rawpipe::Fork", "rawpipe::process::Fork"].map(str::to_owned).into());
+    let closed_ones = ["rawpipe::Fork", "rawpipe::io::StdStream", "rawpipe::process::Fork"];
+    assert_eq!(closed(BARE), closed_ones.map(str::to_owned).into());
 }
 
 /// The tests above can fail: what must not be is found.

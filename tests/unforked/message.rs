@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 const MOMENT: Duration = Duration::from_millis(20);
 
-fn soon() -> Deadline {
+fn soon() -> Deadline<'static> {
     Deadline::after(MOMENT)
 }
 

@@ -116,7 +116,7 @@ fn count(answer: Result<usize>) -> usize {
     }
 }
 
-fn now() -> Deadline {
+fn now() -> Deadline<'static> {
     Deadline::now()
 }
 

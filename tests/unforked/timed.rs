@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 const MOMENT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(100);
 
-fn past() -> Deadline {
+fn past() -> Deadline<'static> {
     Deadline::now()
 }
 

@@ -93,7 +93,7 @@ fn capacity(doubled: u8) -> Capacity {
 }
 
 /// A deadline that has passed: no waiting.
-fn now() -> Deadline {
+fn now() -> Deadline<'static> {
     Deadline::after(Duration::ZERO)
 }
 

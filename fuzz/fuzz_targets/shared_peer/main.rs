@@ -103,7 +103,7 @@ impl Half {
     }
 }
 
-fn until(waits: bool) -> Option<Deadline> {
+fn until(waits: bool) -> Option<Deadline<'static>> {
     waits.then(|| Deadline::after(Duration::ZERO))
 }
 

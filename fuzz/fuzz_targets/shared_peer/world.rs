@@ -177,7 +177,7 @@ impl World {
     }
 
     /// Without a deadline it does not wait.
-    pub(crate) fn chunk(&mut self, until: Option<Deadline>) -> Option<Result<()>> {
+    pub(crate) fn chunk(&mut self, until: Option<Deadline<'_>>) -> Option<Result<()>> {
         let mut writer = self.writer.take()?;
         let lent = match until {
             Some(deadline) => writer.chunk_deadline(deadline),
@@ -197,7 +197,7 @@ impl World {
     }
 
     /// Without a deadline it does not wait. Returns whether a record was available.
-    pub(crate) fn receive(&mut self, until: Option<Deadline>, short: bool) -> Option<Result<bool>> {
+    pub(crate) fn receive(&mut self, until: Option<Deadline<'_>>, short: bool) -> Option<Result<bool>> {
         let mut reader = self.reader.take()?;
         let result = match &mut reader {
             Reader::Lends(reader) => {

@@ -25,7 +25,7 @@ impl<const WRITER: bool> Half<WRITER> {
 
     /// Waits until the peer has reached this position. Returns `false` if it never will.
     #[inline]
-    pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline>) -> Result<bool> {
+    pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> Result<bool> {
         let Self { side, spin } = self;
         let mut there = side.is_there(needed)?;
         if !there && until.is_some() && spin.begins() {

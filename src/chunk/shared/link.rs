@@ -130,13 +130,10 @@ impl Link for Ends {
         }
     }
 
-    fn hear(&self, until: Option<Deadline>) -> Result<bool> {
+    fn hear(&self, until: Option<Deadline<'_>>) -> Result<bool> {
         let pipe = &self.bells.0;
-        if let Some(deadline) = until {
-            let deadline = (deadline != Deadline::NEVER).then_some(deadline);
-            if poll_until(&mut [PollFd::new(pipe, PollEvents::IN)], deadline)? == 0 {
-                return Err(Errno::ETIMEDOUT);
-            }
+        if until.is_some() && poll_until(&mut [PollFd::new(pipe, PollEvents::IN)], until)? == 0 {
+            return Err(Errno::ETIMEDOUT);
         }
         loop {
             match call::read(pipe.as_fd(), &mut [0; 64]) {

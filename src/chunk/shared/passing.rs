@@ -231,11 +231,16 @@ impl SharedCopier {
     /// Those of [`recv`](Self::recv), and
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if no record was sent before the deadline.
-    pub fn recv_deadline(&mut self, buf: &mut [u8], deadline: Deadline) -> Result<Option<usize>> {
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.
+    pub fn recv_deadline(
+        &mut self,
+        buf: &mut [u8],
+        deadline: Deadline<'_>,
+    ) -> Result<Option<usize>> {
         self.copy(buf, Some(deadline))
     }
 
-    fn copy(&mut self, buf: &mut [u8], until: Option<Deadline>) -> Result<Option<usize>> {
+    fn copy(&mut self, buf: &mut [u8], until: Option<Deadline<'_>>) -> Result<Option<usize>> {
         if !self.0.fill(until)? {
             return Ok(None);
         }

@@ -138,12 +138,13 @@ impl SharedReader {
     /// Those of [`recv`](Self::recv), and
     ///
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if no record was sent before the deadline.
-    pub fn recv_deadline(&mut self, deadline: Deadline) -> Result<Option<SharedChunk<'_>>> {
+    /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.
+    pub fn recv_deadline(&mut self, deadline: Deadline<'_>) -> Result<Option<SharedChunk<'_>>> {
         self.take(Some(deadline))
     }
 
     #[inline]
-    fn take(&mut self, until: Option<Deadline>) -> Result<Option<SharedChunk<'_>>> {
+    fn take(&mut self, until: Option<Deadline<'_>>) -> Result<Option<SharedChunk<'_>>> {
         if !self.fill(until)? {
             return Ok(None);
         }
@@ -153,7 +154,7 @@ impl SharedReader {
 
     /// Receives the next record unless bytes of the current one remain. Returns `false` at end of file.
     #[inline]
-    pub(super) fn fill(&mut self, until: Option<Deadline>) -> Result<bool> {
+    pub(super) fn fill(&mut self, until: Option<Deadline<'_>>) -> Result<bool> {
         self.half.side.claim()?;
         if self.taken < self.half.side.lent.len {
             return Ok(true);

@@ -72,7 +72,7 @@ pub(super) trait Link {
     fn ring(&self) -> Result<()>;
     /// Sleeps until the peer rings, or until the deadline (`ETIMEDOUT`). Without a deadline it does not sleep
     /// (`EAGAIN`). Returns `false` if no process has the peer's end of the pipe.
-    fn hear(&self, until: Option<Deadline>) -> Result<bool>;
+    fn hear(&self, until: Option<Deadline<'_>>) -> Result<bool>;
 }
 
 /// Bytes of the ring that are lent: a received record, or a chunk to be filled.
@@ -215,7 +215,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     ///
     /// Without a deadline it does not wait. Then, and after the deadline, the peer rings when it reaches the
     /// position.
-    pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline>) -> Result<bool> {
+    pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> Result<bool> {
         // Consumes a ring that an earlier call has armed.
         self.disarm();
         // Repeats a ring that a filter has rejected. If the peer is gone, that is found below.
@@ -239,7 +239,11 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
             }
             // A hostile peer can ring without end.
             if late {
-                return Err(if until.is_none() { Errno::EAGAIN } else { Errno::ETIMEDOUT });
+                return Err(match until {
+                    None => Errno::EAGAIN,
+                    Some(deadline) if deadline.is_cancelled() => Errno::ECANCELED,
+                    Some(_) => Errno::ETIMEDOUT,
+                });
             }
             gone = !self.link.hear(until)?;
             late = until.is_none_or(|deadline| deadline.has_passed());

@@ -123,12 +123,13 @@ impl SharedWriter {
     /// Those of [`chunk`](Self::chunk), and
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if there was no room before the deadline.
-    pub fn chunk_deadline(&mut self, deadline: Deadline) -> Result<&mut [u8]> {
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.
+    pub fn chunk_deadline(&mut self, deadline: Deadline<'_>) -> Result<&mut [u8]> {
         self.lend(Some(deadline))
     }
 
     #[inline]
-    fn lend(&mut self, until: Option<Deadline>) -> Result<&mut [u8]> {
+    fn lend(&mut self, until: Option<Deadline<'_>>) -> Result<&mut [u8]> {
         self.half.side.claim()?;
         let (start, needed) = self.half.side.next();
         if !self.half.wait(needed, until)? {

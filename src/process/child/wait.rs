@@ -124,7 +124,9 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// As [`wait`](Self::wait), and
+    ///
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and the child still runs.
     ///
     /// # Examples
     ///
@@ -144,20 +146,20 @@ impl Child {
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
     #[doc(alias = "wait_timeout")]
-    pub fn wait_deadline(&mut self, deadline: Deadline) -> Result<Option<ExitStatus>> {
+    pub fn wait_deadline(&mut self, deadline: Deadline<'_>) -> Result<Option<ExitStatus>> {
         let mut backoff = Backoff::default();
         loop {
-            let answer = self.try_wait()?;
-            if answer.is_some() || deadline.has_passed() {
-                return Ok(answer);
+            match self.try_wait()? {
+                None if !deadline.has_passed() => self.pause(Some(deadline), &mut backoff),
+                None if deadline.is_cancelled() => return Err(Errno::ECANCELED),
+                answer => return Ok(answer),
             }
-            self.pause(Some(deadline), &mut backoff);
         }
     }
 
     /// Waits for the end by poll, which does not report stops. Without a pidfd it only pauses, and also
     /// where `poll` reports the end and `waitid` does not, since another process traces the child.
-    fn pause(&self, deadline: Option<Deadline>, backoff: &mut Backoff) {
+    fn pause(&self, deadline: Option<Deadline<'_>>, backoff: &mut Backoff) {
         backoff.pause(deadline);
         if let Some(fd) = self.pidfd() {
             // Whatever this returns, the child is asked again.

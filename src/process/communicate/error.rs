@@ -2,20 +2,10 @@
 
 use super::super::{PipelineError, SpawnError};
 use crate::Errno;
+use crate::io::StdStream;
 use CommunicateErrorKind as Kind;
 use alloc::vec::Vec;
 use core::fmt;
-
-/// One of a child's standard streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StdStream {
-    /// Its input.
-    Stdin,
-    /// Its output.
-    Stdout,
-    /// Its output for errors.
-    Stderr,
-}
 
 /// Why a conversation with a child has stopped before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +13,8 @@ pub enum StdStream {
 pub enum CommunicateErrorKind {
     /// The deadline has passed.
     Deadline,
+    /// The deadline was [cancelled](crate::Cancel).
+    Cancelled,
     /// This stream has more to say than the limit.
     Limit(StdStream),
     /// The child has ended, and the time after that, too; somebody else has its streams still open.
@@ -38,20 +30,11 @@ pub enum CommunicateErrorKind {
     Wait(Errno),
 }
 
-impl fmt::Display for StdStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stdin => "standard input",
-            Self::Stdout => "standard output",
-            Self::Stderr => "standard error",
-        })
-    }
-}
-
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Deadline => f.write_str("the deadline has passed"),
+            Self::Cancelled => f.write_str("cancelled"),
             Self::Limit(stream) => write!(f, "more than the limit on {stream}"),
             Self::Grace => f.write_str("the child has ended, and its output has not"),
             Self::Input(kind, _) => write!(f, "reading the input: {kind}"),
@@ -79,7 +62,7 @@ impl CommunicateError {
     }
 
     /// The kernel's error; [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline or the time of grace has
-    /// passed; `None` for more output than the limit, and for a reader's error that is not the kernel's.
+    /// passed; [`ECANCELED`](Errno::ECANCELED) if it was cancelled; `None` for more output than the limit, and for a reader's error that is not the kernel's.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.cause().copied()
@@ -89,6 +72,7 @@ impl CommunicateError {
         match &self.reason {
             Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno) => Some(errno),
             Kind::Deadline | Kind::Grace => Some(&Errno::ETIMEDOUT),
+            Kind::Cancelled => Some(&Errno::ECANCELED),
             Kind::Input(_, errno) => errno.as_ref(),
             Kind::Limit(_) => None,
         }

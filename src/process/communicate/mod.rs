@@ -14,7 +14,7 @@ use crate::Deadline;
 use alloc::vec::Vec;
 use core::time::Duration;
 use core::{fmt, slice};
-pub use error::{CommunicateError, CommunicateErrorKind, RunError, StdStream};
+pub use error::{CommunicateError, CommunicateErrorKind, RunError};
 pub(super) use run::Terms;
 use std::io::{BufReader, Read};
 pub(super) use talk::Talk;
@@ -75,7 +75,7 @@ pub struct Communicate<'a> {
     /// Replaces `input`. Keeps what one run has read and not written for the next one.
     reader: Option<BufReader<&'a mut dyn Read>>,
     limit: usize,
-    deadline: Option<Deadline>,
+    deadline: Option<Deadline<'a>>,
     grace: Option<Duration>,
 }
 
@@ -125,8 +125,8 @@ impl<'a> Communicate<'a> {
         self
     }
 
-    /// Until when all must be done, the end of the child included.
-    pub const fn deadline(mut self, deadline: Deadline) -> Self {
+    /// Until when all must be done, the end of the child included, or until it is [cancelled](crate::Cancel).
+    pub const fn deadline(mut self, deadline: Deadline<'a>) -> Self {
         self.deadline = Some(deadline);
         self
     }

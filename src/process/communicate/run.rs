@@ -13,7 +13,7 @@ pub(in super::super) struct Terms {
     input: Vec<u8>,
     limit: Option<usize>,
     timeout: Option<Duration>,
-    deadline: Option<Deadline>,
+    deadline: Option<Deadline<'static>>,
 }
 
 impl Command {
@@ -68,7 +68,7 @@ impl Command {
     /// Sets when an [`output`](Self::output) or [`status`](Self::status) must have finished. If a
     /// [`timeout`](Self::timeout) is also set, the earlier of the two counts. If the deadline has passed already,
     /// the program is started and killed.
-    pub fn deadline(&mut self, deadline: Deadline) -> &mut Self {
+    pub fn deadline(&mut self, deadline: Deadline<'static>) -> &mut Self {
         self.terms.deadline = Some(deadline);
         self
     }
@@ -174,7 +174,7 @@ impl<'a> Communicate<'a> {
         Self {
             input: commands.first().map_or(&[], |first| &first.terms.input),
             limit: commands.last().and_then(|last| last.terms.limit).unwrap_or(usize::MAX),
-            deadline: times.flatten().min(),
+            deadline: times.flatten().reduce(Deadline::or_earlier),
             ..Self::new()
         }
     }

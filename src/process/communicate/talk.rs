@@ -1,9 +1,10 @@
 //! A conversation with children: feeding and collecting in one thread, by poll.
 
 use super::super::{Child, ExitStatus};
-use super::{Communicate, CommunicateError, CommunicateErrorKind as Kind, StdStream};
-use crate::event::{PollEvents, PollFd, poll};
+use super::{Communicate, CommunicateError, CommunicateErrorKind as Kind};
+use crate::event::{PollEvents, PollFd, poll_beside};
 use crate::fd::{AsFd, BorrowedFd};
+use crate::io::StdStream;
 use crate::io::without_sigpipe;
 use crate::pipe::Capacity;
 use crate::sys::{call, page};
@@ -61,7 +62,9 @@ impl<'t, 'a> Talk<'t, 'a> {
         let (mut grace, mut last_rounds) = (None, LAST_ROUNDS);
         let mut by_pidfd = true;
         while self.is_open() {
-            let until = [deadline, grace].into_iter().flatten().min_by_key(|(at, _)| *at);
+            let cancelled = self.how.deadline.filter(Deadline::is_cancelled);
+            let first = [deadline, grace].into_iter().flatten().min_by_key(|(until, _)| until.at);
+            let until = cancelled.map(|at| (at, Kind::Cancelled)).or(first);
             let mut wait = until.map(|(at, _)| at.remaining());
             if let Some((_, kind)) = until.filter(|_| wait == Some(Duration::ZERO)) {
                 if last_rounds == 0 {
@@ -104,7 +107,10 @@ impl<'t, 'a> Talk<'t, 'a> {
             None => child.wait().map(Some),
             Some(deadline) => child.wait_deadline(deadline),
         };
-        end.map_err(Kind::Wait)?.ok_or(Kind::Deadline)
+        match end {
+            Err(Errno::ECANCELED) => Err(Kind::Cancelled),
+            end => end.map_err(Kind::Wait)?.ok_or(Kind::Deadline),
+        }
     }
 
     fn is_open(&self) -> bool {
@@ -145,8 +151,10 @@ impl<'t, 'a> Talk<'t, 'a> {
         let mut fds = Vec::with_capacity(ends.len());
         let entry = |(fd, events)| Option::map(fd, |fd| PollFd::from_borrowed_fd(fd, events));
         fds.extend(ends.into_iter().filter_map(entry));
-        match poll(&mut fds, wait) {
-            Ok(_) => {}
+        let cancel = self.how.deadline.and_then(|deadline| deadline.cancel);
+        match poll_beside(cancel, &mut fds, wait) {
+            // Of a cancel the caller asks the deadline.
+            Ok(_) | Err(Errno::ECANCELED) => {}
             Err(Errno::EINTR) => return Ok([PollEvents::empty(); 4]),
             Err(errno) => return Err(errno),
         }

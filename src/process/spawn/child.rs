@@ -142,7 +142,7 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
         let in_the_way = moves.binary_search_by_key(&step.from, |other| other.to).is_ok();
         if in_the_way && step.from != step.to {
             // No value owns it. The exec closes it, or what is mapped there.
-            let copy = copy_aside(borrow(step.from), 0, moves, |copy| _ = copy.into_raw_fd());
+            let copy = copy_aside(borrow(step.from), moves, |copy| _ = copy.into_raw_fd());
             let copy = copy.map_err(failed(step))?.into_raw_fd();
             moves.iter_mut().skip(index).take(1).for_each(|step| step.from = copy);
         }

@@ -88,24 +88,19 @@ fn open_channel(moves: &[Move]) -> crate::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, out_of_the_way(writer, moves)?))
 }
 
-/// The descriptor, or a copy of it, at a number that the child does not map and that is no standard
-/// stream's: another thread that prints would write into it.
+/// The descriptor, or a copy of it, at a number that the child does not map.
 pub(super) fn out_of_the_way(fd: OwnedFd, moves: &[Move]) -> crate::Result<OwnedFd> {
-    let number = fd.as_raw_fd();
-    if number < 3 || is_target(number, moves) {
-        copy_aside(fd.as_fd(), 3, moves, drop)
-    } else {
-        Ok(fd)
-    }
+    if is_target(fd.as_raw_fd(), moves) { copy_aside(fd.as_fd(), moves, drop) } else { Ok(fd) }
 }
 
-/// A copy, close-on-exec, at a number that the child does not map. Copies at other numbers are rejected.
+/// A copy, close-on-exec, at a number of 3 or above that the child does not map. Copies at other numbers are
+/// rejected.
 pub(super) fn copy_aside(
     fd: BorrowedFd<'_>,
-    mut lowest: usize,
     moves: &[Move],
     reject: impl Fn(OwnedFd),
 ) -> crate::Result<OwnedFd> {
+    let mut lowest = 3;
     loop {
         let copy = call::fcntl_dupfd_cloexec(fd, lowest)?;
         let number = copy.as_raw_fd();

@@ -54,6 +54,7 @@ pub(crate) const O_RDONLY: usize = 0;
 pub(crate) const AT_FDCWD: usize = -100_isize as usize;
 pub(crate) const AT_EMPTY_PATH: u32 = 0x1000;
 pub(crate) const FD_CLOEXEC: usize = 1;
+pub(crate) const F_DUPFD: usize = 0;
 pub(crate) const F_GETFD: usize = 1;
 pub(crate) const F_SETFD: usize = 2;
 pub(crate) const F_GETFL: usize = 3;
@@ -113,8 +114,9 @@ pub(crate) const CLD_EXITED: i32 = 1;
 pub(crate) const CLD_KILLED: i32 = 2;
 pub(crate) const CLD_DUMPED: i32 = 3;
 pub(crate) const CLD_CONTINUED: i32 = 6;
-#[cfg(any(feature = "event", feature = "transfer"))]
+pub(crate) const SI_USER: i32 = 0;
 pub(crate) const SI_QUEUE: i32 = -1;
+pub(crate) const SI_TKILL: i32 = -6;
 pub(crate) const MADV_NORMAL: usize = 0;
 
 // Memory that the crate maps, and the files that may back it: mman.h, memfd.h, fcntl.h.
@@ -210,6 +212,17 @@ pub struct Event {
     pub(crate) data: u64,
 }
 
+/// One of the three standard streams of a process. As a number, its descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StdStream {
+    /// Its input, 0.
+    Stdin = 0,
+    /// Its output, 1.
+    Stdout = 1,
+    /// Its output for errors, 2.
+    Stderr = 2,
+}
+
 /// `struct __kernel_timespec`, which has 64-bit members on every architecture.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -244,6 +257,7 @@ const _: () = assert!(size_of::<Statx>() == 256);
 
 /// `siginfo_t`, as far as `waitid` fills it. A queued signal has its value in place of the status.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub(crate) struct SigInfo {
     pub(crate) si_signo: i32,
     /// `si_errno` and `si_code`; MIPS has them the other way round.
@@ -252,7 +266,7 @@ pub(crate) struct SigInfo {
     #[cfg(target_pointer_width = "64")]
     _pad: i32,
     pub(crate) si_pid: i32,
-    _si_uid: u32,
+    pub(crate) si_uid: u32,
     pub(crate) si_status: i32,
     _rest: [i32; if cfg!(target_pointer_width = "64") { 25 } else { 26 }],
 }
@@ -268,7 +282,7 @@ impl SigInfo {
             #[cfg(target_pointer_width = "64")]
             _pad: 0,
             si_pid: 0,
-            _si_uid: 0,
+            si_uid: 0,
             si_status: 0,
             _rest: [0; if cfg!(target_pointer_width = "64") { 25 } else { 26 }],
         }
@@ -284,7 +298,30 @@ impl SigInfo {
         info
     }
 
+    /// What a `signalfd` reports, which has the same numbers in other places.
+    pub(crate) const fn read(from: &SignalFdInfo) -> Self {
+        let mut info = Self::empty();
+        (info.si_signo, info.errno_and_code[Self::CODE]) = (from.ssi_signo, from.ssi_code);
+        (info.si_pid, info.si_uid, info.si_status) = (from.ssi_pid, from.ssi_uid, from.ssi_status);
+        info
+    }
+
     pub(crate) const fn si_code(&self) -> i32 {
         self.errno_and_code[Self::CODE]
     }
 }
+
+/// `struct signalfd_siginfo`, as far as it is read.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct SignalFdInfo {
+    pub(crate) ssi_signo: i32,
+    _ssi_errno: i32,
+    pub(crate) ssi_code: i32,
+    pub(crate) ssi_pid: i32,
+    pub(crate) ssi_uid: u32,
+    _before_status: [u32; 5],
+    pub(crate) ssi_status: i32,
+    _rest: [u32; 21],
+}
+const _: () = assert!(size_of::<SignalFdInfo>() == 128);

@@ -81,6 +81,7 @@ numbers! {
     SETRESGID          "setresgid"          119  149;
     SETRESUID          "setresuid"          117  147;
     SETSID             "setsid"              112  157;
+    SIGNALFD4          "signalfd4"          289   74;
     SPLICE             "splice"              275   76;
     STATX              "statx"               332  291;
     TEE                "tee"                 276   77;

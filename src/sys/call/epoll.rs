@@ -1,4 +1,4 @@
-//! The calls of `epoll`, and `eventfd2`.
+//! The calls of `epoll`.
 //!
 //! # Safety
 //!
@@ -10,7 +10,7 @@ use super::{arg, is_missing, lent, lent_mut, owned};
 use crate::errno::{Result, decode};
 use crate::fd::{BorrowedFd, OwnedFd};
 use crate::sys::abi::{self, Event, Timespec};
-use crate::sys::arch::{nr, syscall1, syscall2, syscall4, syscall6};
+use crate::sys::arch::{nr, syscall1, syscall4, syscall6};
 
 /// Creates an epoll, close-on-exec.
 #[inline]
@@ -18,7 +18,7 @@ pub(crate) fn epoll_create1() -> Result<OwnedFd> {
     // SAFETY: touches no memory.
     let answer = decode(unsafe { syscall1(nr::EPOLL_CREATE1, abi::O_CLOEXEC as usize) })?;
     // SAFETY: `epoll_create1` answers a new descriptor.
-    Ok(unsafe { owned(answer) })
+    unsafe { owned(answer) }
 }
 
 /// Adds, changes or deletes a descriptor. Deleting takes no event.
@@ -74,14 +74,6 @@ fn milliseconds(time: &Timespec) -> usize {
     all.and_then(|ms| i32::try_from(ms).ok())
         .and_then(|ms| usize::try_from(ms).ok())
         .unwrap_or(INFINITE)
-}
-
-#[inline]
-pub(crate) fn eventfd2(count: u32, flags: u32) -> Result<OwnedFd> {
-    // SAFETY: touches no memory.
-    let answer = decode(unsafe { syscall2(nr::EVENTFD2, count as usize, flags as usize) })?;
-    // SAFETY: `eventfd2` answers a new descriptor.
-    Ok(unsafe { owned(answer) })
 }
 
 #[cfg(test)]

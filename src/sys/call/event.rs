@@ -1,12 +1,14 @@
-//! Waiting for many descriptors, and the clock by which one waits.
+//! Waiting for many descriptors, `eventfd2`, and the clock by which one waits.
 //!
 //! # Safety
 //!
-//! This file is trusted that the kernel touches only memory that was lent for a call.
+//! This file is trusted that the kernel touches only memory that was lent for a call, and that a descriptor
+//! which a call has made gets one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
-use super::lent_mut;
+use super::{lent_mut, owned};
 use crate::errno::{Result, decode};
+use crate::fd::OwnedFd;
 use crate::sys::abi::poll_fd::PollFd;
 use crate::sys::abi::{self, Timespec};
 use crate::sys::arch::{nr, syscall2, syscall5, syscall6};
@@ -18,6 +20,14 @@ pub(crate) fn clock_gettime() -> Result<Timespec> {
     // SAFETY: `clock_gettime` writes one `timespec`, to the place given.
     decode(unsafe { syscall2(nr::CLOCK_GETTIME, abi::CLOCK_MONOTONIC, lent_mut(&mut time)) })?;
     Ok(time)
+}
+
+#[inline]
+pub(crate) fn eventfd2(count: u32, flags: u32) -> Result<OwnedFd> {
+    // SAFETY: touches no memory.
+    let answer = decode(unsafe { syscall2(nr::EVENTFD2, count as usize, flags as usize) })?;
+    // SAFETY: `eventfd2` answers a new descriptor.
+    unsafe { owned(answer) }
 }
 
 /// Without a signal mask. The kernel writes the time left into `timeout`.

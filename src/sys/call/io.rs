@@ -10,7 +10,7 @@ use super::{arg, fcntl_getpipe_sz, lent, lent_mut, owned, sink};
 use crate::errno::{Errno, Result, decode};
 use crate::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
-use crate::sys::abi::{self, Statx};
+use crate::sys::abi::{self, Statx, StdStream};
 use crate::sys::arch::{nr, syscall1, syscall3, syscall4, syscall5};
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
@@ -42,7 +42,7 @@ pub(crate) fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     // SAFETY: `dup` touches no memory.
     let answer = decode(unsafe { syscall1(nr::DUP, arg(fd)) })?;
     // SAFETY: `dup` answers a new descriptor.
-    Ok(unsafe { owned(answer) })
+    unsafe { owned(answer) }
 }
 
 /// Calls `dup3`: `new` keeps its number and owns the copy from now on.
@@ -53,6 +53,14 @@ pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<
     decode(unsafe { syscall3(nr::DUP3, arg(fd), sink(new), flags as usize) }).map(drop)
 }
 
+/// `dup3` onto a standard stream, to be kept open by an exec.
+#[inline]
+pub(crate) fn dup_onto_standard(fd: BorrowedFd<'_>, stream: StdStream) -> Result<()> {
+    // SAFETY: `dup3` touches no memory. No value owns the descriptors 0 to 2, and to code that has borrowed one it
+    // stays open.
+    decode(unsafe { syscall3(nr::DUP3, arg(fd), stream as usize, 0) }).map(drop)
+}
+
 /// `fcntl` for the operations that take an integer.
 pub(super) fn fcntl(fd: BorrowedFd<'_>, operation: usize, argument: usize) -> Result<usize> {
     // SAFETY: each operation used below takes an integer, none a pointer.
@@ -61,9 +69,16 @@ pub(super) fn fcntl(fd: BorrowedFd<'_>, operation: usize, argument: usize) -> Re
 
 #[inline]
 pub(crate) fn fcntl_dupfd_cloexec(fd: BorrowedFd<'_>, minimum: usize) -> Result<OwnedFd> {
-    let answer = fcntl(fd, abi::F_DUPFD_CLOEXEC, minimum)?;
-    // SAFETY: `F_DUPFD_CLOEXEC` answers a new descriptor.
-    Ok(unsafe { owned(answer) })
+    fcntl_dupfd(fd, abi::F_DUPFD_CLOEXEC, minimum)
+}
+
+/// `F_DUPFD` or `F_DUPFD_CLOEXEC`, from a number of 3 or above.
+pub(super) fn fcntl_dupfd(fd: BorrowedFd<'_>, operation: usize, minimum: usize) -> Result<OwnedFd> {
+    // With a limit of `minimum` or less no number is left, for which the kernel has an error of its own.
+    let full = |errno| if errno == Errno::EINVAL { Errno::EMFILE } else { errno };
+    let answer = fcntl(fd, operation, minimum).map_err(full)?;
+    // SAFETY: both operations return a new descriptor.
+    unsafe { owned(answer) }
 }
 
 #[inline]
@@ -139,7 +154,7 @@ fn openat(path: &CStr, flags: u32) -> Result<OwnedFd> {
     // SAFETY: the kernel reads the path up to its NUL.
     let answer = decode(unsafe { syscall4(nr::OPENAT, abi::AT_FDCWD, lent(path), flags, 0) })?;
     // SAFETY: `openat` answers a new descriptor.
-    Ok(unsafe { owned(answer) })
+    unsafe { owned(answer) }
 }
 
 #[inline]

@@ -76,7 +76,7 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
         answer => answer?,
     };
     // SAFETY: `memfd_create` answers a new descriptor.
-    Ok(unsafe { owned(answer) })
+    unsafe { owned(answer) }
 }
 
 /// Maps `len` bytes at an address that the kernel chooses: of a file, from its beginning, or zeros.

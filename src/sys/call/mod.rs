@@ -53,7 +53,9 @@ pub(crate) use setup::*;
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) use signal::*;
 
+use crate::errno::Result;
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use crate::sys::abi;
 
 /// Returns the argument for memory that the kernel reads.
 #[inline]
@@ -86,15 +88,27 @@ fn sink(fd: impl AsFd) -> usize {
     arg(fd.as_fd())
 }
 
-/// Owns the descriptor that a call has just made.
+/// Owns the descriptor that a call has just made, at a number of 3 or above.
 ///
 /// # Safety
 ///
 /// `answer` is the success of a call whose answer is a new descriptor.
-unsafe fn owned(answer: usize) -> OwnedFd {
+unsafe fn owned(answer: usize) -> Result<OwnedFd> {
     #[expect(clippy::cast_possible_truncation, reason = "descriptors are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "descriptors are not negative")]
     let fd = answer as RawFd;
     // SAFETY: by this function's own condition the descriptor is open and nobody owns it yet.
-    unsafe { OwnedFd::from_raw_fd(fd) }
+    let new = unsafe { OwnedFd::from_raw_fd(fd) };
+    if fd < 3 { off_stdio(new) } else { Ok(new) }
+}
+
+/// Moves a new descriptor away from 0, 1 and 2. If standard streams are closed, the kernel gives their numbers to
+/// new descriptors, and code that prints would write into them.
+#[cold]
+fn off_stdio(fd: OwnedFd) -> Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
+    }
+    let stays = fcntl_getfd(fd.as_fd())? & abi::FD_CLOEXEC == 0;
+    fcntl_dupfd(fd.as_fd(), if stays { abi::F_DUPFD } else { abi::F_DUPFD_CLOEXEC }, 3)
 }

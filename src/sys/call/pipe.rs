@@ -8,9 +8,9 @@
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::io::fcntl;
-use super::{arg, lent, lent_mut, sink};
+use super::{arg, lent, lent_mut, off_stdio, sink};
 use crate::errno::{Result, decode};
-use crate::fd::{BorrowedFd, OwnedFd};
+use crate::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use crate::sys::abi;
 use crate::sys::abi::iovec::IoSlice;
 #[cfg(feature = "transfer")]
@@ -58,7 +58,14 @@ pub(crate) fn pipe2(flags: u32) -> Result<(OwnedFd, OwnedFd)> {
     // SAFETY: `pipe2` has succeeded, so both were written, are open, and nothing owns them yet;
     // `OwnedFd` has the layout of a C int.
     let [reader, writer] = unsafe { ends.assume_init() };
-    Ok((reader, writer))
+    let is_low = reader.as_raw_fd() < 3 || writer.as_raw_fd() < 3;
+    if is_low { both_off_stdio(reader, writer) } else { Ok((reader, writer)) }
+}
+
+#[cold]
+#[inline(never)]
+fn both_off_stdio(reader: OwnedFd, writer: OwnedFd) -> Result<(OwnedFd, OwnedFd)> {
+    Ok((off_stdio(reader)?, off_stdio(writer)?))
 }
 
 /// Sends from `offset`, which the kernel reads and updates, or from the file's position.

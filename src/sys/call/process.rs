@@ -8,7 +8,7 @@
 
 use super::{arg, lent_mut, number, owned};
 use crate::errno::{Errno, Result, decode};
-use crate::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use crate::sys::abi::{self, PidfdInfo, SigInfo};
 use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
 
@@ -33,9 +33,18 @@ pub(crate) unsafe fn fork() -> Result<Option<(i32, Option<OwnedFd>)>> {
     #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
     let pid = answer as i32;
-    // SAFETY: a descriptor that the kernel has just made: nobody owns it.
-    let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
-    Ok((pid != 0).then(|| (pid, (pidfd >= 0).then(|| own(pidfd)))))
+    // SAFETY: the kernel has written the number, or has left it as it was.
+    Ok((pid != 0).then(|| (pid, unsafe { own_pidfd(pidfd) })))
+}
+
+/// Owns the pidfd that came with a child, if one did. Without a number of 3 or above for it, the child has none.
+///
+/// # Safety
+///
+/// If it is not negative, the kernel has just made it.
+pub(super) unsafe fn own_pidfd(pidfd: RawFd) -> Option<OwnedFd> {
+    // SAFETY: passed on to the caller.
+    unsafe { owned(usize::try_from(pidfd).ok()?) }.ok()
 }
 
 pub(crate) fn getpid() -> i32 {
@@ -73,7 +82,7 @@ pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     // SAFETY: takes integers only.
     let answer = decode(unsafe { syscall2(nr::PIDFD_OPEN, number(pid), 0) })?;
     // SAFETY: `pidfd_open` answers a new descriptor.
-    Ok(unsafe { owned(answer) })
+    unsafe { owned(answer) }
 }
 
 /// The pidfd of a child that was made without. `None` where there is none to be had, and for a child

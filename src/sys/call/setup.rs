@@ -9,9 +9,9 @@
 //! This file is trusted to give each call places and lists in the kernel's layout.
 #![allow(unsafe_code, reason = "system calls")]
 
-use super::{arg, lent, lent_mut, number};
+use super::{arg, lent, lent_mut, number, own_pidfd};
 use crate::errno::{Result, decode};
-use crate::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use crate::fd::{BorrowedFd, OwnedFd, RawFd};
 use crate::sys::abi;
 use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
 use core::ffi::CStr;
@@ -41,9 +41,8 @@ pub(crate) unsafe fn clone_on_stack(
     #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
     let pid = decode(answer)? as i32;
-    // SAFETY: the kernel has written the number of a descriptor that it has just made: nobody owns it.
-    let own = |pidfd| unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok((pid, (pidfd >= 0).then(|| own(pidfd))))
+    // SAFETY: the kernel has written the number, or has left it as it was.
+    Ok((pid, unsafe { own_pidfd(pidfd) }))
 }
 
 /// Closes all descriptors from `first` to `last`.

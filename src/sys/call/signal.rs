@@ -5,10 +5,11 @@
 //! This file is trusted to give the kernel signal sets of its own size, and places for them.
 #![allow(unsafe_code, reason = "system calls")]
 
-use super::{lent, lent_mut};
+use super::{arg, lent, lent_mut, owned};
 use crate::errno::{Result, decode};
-use crate::sys::abi::{SigAction, SigInfo, SigSet, Timespec};
-use crate::sys::arch::{nr, syscall0, syscall2, syscall4, syscall5};
+use crate::fd::{BorrowedFd, OwnedFd};
+use crate::sys::abi::{self, SigAction, SigInfo, SigSet, SignalFdInfo, Timespec};
+use crate::sys::arch::{nr, syscall0, syscall2, syscall3, syscall4, syscall5};
 
 /// Resets the action of the signal to its default.
 #[inline]
@@ -50,13 +51,12 @@ pub(crate) fn rt_sigprocmask(how: usize, set: &SigSet) -> Result<SigSet> {
     Ok(old)
 }
 
-/// Takes one pending signal of `set`, without waiting: one that is pending for this thread, or if there
-/// is none, for the process.
+/// Takes one pending signal of `set`: one that is pending for this thread, or if there is none, for the process.
+/// `EAGAIN` if there is none until the timeout.
 #[inline]
-pub(crate) fn rt_sigtimedwait_now(set: &SigSet) -> Result<SigInfo> {
+pub(crate) fn rt_sigtimedwait(set: &SigSet, timeout: Option<&Timespec>) -> Result<SigInfo> {
     let mut info = SigInfo::empty();
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let (set, place, timeout) = (lent(set), lent_mut(&mut info), lent(&now));
+    let (set, place, timeout) = (lent(set), lent_mut(&mut info), timeout.map_or(0, lent));
     // SAFETY: reads one signal set and one `timespec`, and writes one `siginfo_t`, at the places given.
     decode(unsafe { syscall4(nr::RT_SIGTIMEDWAIT, set, place, timeout, size_of::<SigSet>()) })?;
     Ok(info)
@@ -73,12 +73,32 @@ pub(crate) fn rt_tgsigqueueinfo_self(info: &SigInfo) -> Result<()> {
     decode(unsafe { syscall4(nr::RT_TGSIGQUEUEINFO, process, thread, signal, place) }).map(drop)
 }
 
+/// A descriptor to read signals of `set` from, nonblocking and close-on-exec.
+#[inline]
+pub(crate) fn signalfd4(set: &SigSet) -> Result<OwnedFd> {
+    let (new, set) = (usize::MAX, lent(set));
+    let flags = (abi::O_CLOEXEC | abi::O_NONBLOCK) as usize;
+    // SAFETY: reads one signal set, at the place given.
+    let answer = decode(unsafe { syscall4(nr::SIGNALFD4, new, set, size_of::<SigSet>(), flags) })?;
+    // SAFETY: with −1 for a descriptor, `signalfd4` returns a new one.
+    unsafe { owned(answer) }
+}
+
+/// Takes one signal out of a `signalfd`.
+#[inline]
+pub(crate) fn read_signalfd(fd: BorrowedFd<'_>) -> Result<SigInfo> {
+    let mut info = SignalFdInfo::default();
+    let (place, size) = (lent_mut(&mut info), size_of_val(&info));
+    // SAFETY: the kernel writes one `signalfd_siginfo` at most, to the place given.
+    decode(unsafe { syscall3(nr::READ, arg(fd), place, size) })?;
+    Ok(SigInfo::read(&info))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::process::{Signal, SignalSet};
     use crate::sys::abi::SIG_SETMASK;
-    use crate::sys::arch::syscall3;
 
     /// The kernel's own view of the layout: what is blocked is what becomes pending.
     #[test]
@@ -98,7 +118,7 @@ mod tests {
         for signal in chosen {
             let one = SignalSet::empty().with(signal);
             let number = signal.as_raw().unsigned_abs() as usize;
-            let taken = rt_sigtimedwait_now(&one.0).unwrap();
+            let taken = rt_sigtimedwait(&one.0, None).unwrap();
             assert_eq!(taken.si_signo.unsigned_abs() as usize, number);
         }
         assert_eq!(rt_sigpending().map(SignalSet), Ok(SignalSet::empty()));

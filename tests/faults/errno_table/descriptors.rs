@@ -37,7 +37,7 @@ fn writer_of(fd: BorrowedFd<'_>) -> PipeWriter {
     fd.try_clone_to_owned().unwrap().into()
 }
 
-fn soon() -> Deadline {
+fn soon() -> Deadline<'static> {
     Deadline::after(SHORT)
 }
 

@@ -11,7 +11,7 @@ use rawpipe::message::{
 use rawpipe::pipe::PIPE_BUF;
 use std::time::Duration;
 
-fn soon() -> Deadline {
+fn soon() -> Deadline<'static> {
     Deadline::after(Duration::from_millis(2))
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 type Halves = (SharedReader, SharedWriter);
 
-fn soon() -> Deadline {
+fn soon() -> Deadline<'static> {
     Deadline::after(Duration::from_millis(2))
 }
 

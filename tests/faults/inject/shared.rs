@@ -110,7 +110,7 @@ const RECORDS: u8 = 40;
 const PATIENCE: usize = 500;
 
 /// A call that was interrupted is made again, so that no wake-up is lost; what else fails may lose one.
-fn until() -> Deadline {
+fn until() -> Deadline<'static> {
     if injected(|fault| error_is(fault, &[Errno::EINTR])) {
         return Deadline::NEVER;
     }

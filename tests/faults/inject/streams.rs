@@ -5,7 +5,6 @@ use super::check::{Holdings, Verdict, ensure, failed, is_injected, pattern, rest
 use super::{Operation, missing};
 use crate::common::nr;
 use crate::tracer::{Missing, operation};
-use rawpipe::Deadline;
 use rawpipe::event::{
     Epoll, Event, FdSet, PollEvents, PollFd, poll, poll_deadline, select, select_deadline,
 };
@@ -13,7 +12,7 @@ use rawpipe::io::{self, Incomplete, IoSlice};
 use rawpipe::message::Duplex;
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::splice::{SpliceFlags, splice};
-use rawpipe::{Errno, PipeReader, PipeWriter};
+use rawpipe::{Cancel, Deadline, Errno, PipeReader, PipeWriter};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -244,6 +243,31 @@ fn epoll_two(reader: &PipeReader, writer: &PipeWriter, deadline: bool) -> rawpip
     Ok(found)
 }
 
+/// By each call that waits for several, with a `Cancel` that is not used.
+fn cancellable(reader: &PipeReader, writer: &PipeWriter, call: usize) -> rawpipe::Result<usize> {
+    let cancel = Cancel::new()?;
+    let deadline = Deadline::after(LATE).or_cancelled(&cancel);
+    match call {
+        0 => {
+            let mut fds =
+                [PollFd::new(reader, PollEvents::IN), PollFd::new(writer, PollEvents::OUT)];
+            poll_deadline(&mut fds, deadline)
+        }
+        1 => {
+            let (mut readable, mut writable) = (FdSet::new(), FdSet::new());
+            readable.insert(reader);
+            writable.insert(writer);
+            select_deadline(Some(&mut readable), Some(&mut writable), None, deadline)
+        }
+        _ => {
+            let epoll = Epoll::new()?;
+            epoll.add(reader, PollEvents::IN, 1)?;
+            epoll.add(writer, PollEvents::OUT, 2)?;
+            epoll.wait_deadline(&mut [Event::default(); 4], deadline).map(<[Event]>::len)
+        }
+    }
+}
+
 pub(crate) fn operations() -> Vec<Operation> {
     fn add(all: &mut Vec<Operation>, name: &str, body: impl Fn() -> Verdict + 'static) {
         all.push(Operation::new(name, body));
@@ -347,6 +371,12 @@ pub(crate) fn operations() -> Vec<Operation> {
         let goes_on = failed(&[nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2], &[Errno::EINTR]);
         ready(goes_on, |a, b| epoll_two(a, b, true))
     });
+    for (call, name) in ["poll", "select", "epoll"].into_iter().enumerate() {
+        add(&mut all, &format!("{name} with a Cancel"), move || {
+            let waits = [nr::PPOLL, nr::PSELECT6, nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2];
+            ready(failed(&waits, &[Errno::EINTR]), |a, b| cancellable(a, b, call))
+        });
+    }
     let old = vec![missing(nr::EPOLL_PWAIT2, Errno::ENOSYS)];
     all.push(
         Operation::new("epoll without epoll_pwait2", || {

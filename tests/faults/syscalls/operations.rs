@@ -8,13 +8,15 @@ mod processes;
 use crate::common::nr;
 use crate::tracer::{Missing, operation};
 use rawpipe::event::{
-    Epoll, Event, EventFd, FdSet, PollEvents, PollFd, poll, poll_deadline, select, select_deadline,
+    Epoll, Event, EventFd, FdSet, PollEvents, PollFd, SignalFd, poll, poll_deadline, select,
+    select_deadline, wait_signal,
 };
 use rawpipe::fd::{IntoRawFd, OwnedFd};
-use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut, without_sigpipe};
+use rawpipe::io::{self, DupFlags, IoSlice, IoSliceMut, StdStream, without_sigpipe};
 use rawpipe::pipe::{self, Builder, Capacity};
+use rawpipe::process::{Signal, SignalSet};
 use rawpipe::splice::{SpliceFlags, splice};
-use rawpipe::{Deadline, Errno, PipeFlags, PipeReader, PipeWriter, Wait};
+use rawpipe::{Cancel, Deadline, Errno, PipeFlags, PipeReader, PipeWriter, Wait, raw};
 use std::fmt::Debug;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,8 +131,18 @@ fn io_and_pipe() -> Vec<Operation> {
                 if let Some(mut copy) = copy {
                     done(io::dup3(&writer, &mut copy, DupFlags::CLOEXEC));
                 }
+                done(io::redirect(&reader, StdStream::Stdin));
                 done(io::set_close_on_exec(&reader, true));
                 done(io::set_nonblocking(&reader, true));
+            });
+        }),
+        of("io", "a descriptor for standard input, which is closed", || {
+            let (reader, _writer) = pipe();
+            // SAFETY: standard input is nobody's, and nothing here reads it.
+            assert_eq!(unsafe { raw::syscall1(nr::CLOSE, 0) }, 0);
+            operation(|| {
+                drop(done(io::dup(&reader)));
+                drop(done(io::dup_cloexec(&reader)));
             });
         }),
         of("io", "write_nosignal", || {
@@ -196,6 +208,34 @@ fn readiness() -> Vec<Operation> {
             operation(|| {
                 done(select(Some(&mut readable), Some(&mut writable), None, Some(LATE)));
                 done(select_deadline(None, Some(&mut writable), None, Deadline::after(LATE)));
+            });
+        }),
+        of("Cancel", "a wait of each kind, cancelled", || {
+            let (reader, _writer) = pipe();
+            operation(|| {
+                let (cancel, epoll) = (done(Cancel::new())?, done(Epoll::new())?);
+                done(epoll.add(&reader, PollEvents::IN, 1));
+                cancel.cancel();
+                let deadline = Deadline::after(SOON).or_cancelled(&cancel);
+                let cancelled = Err(Errno::ECANCELED);
+                assert_eq!(poll_deadline(&mut [], deadline), cancelled);
+                assert_eq!(select_deadline(None, None, None, deadline), cancelled);
+                let mut events = [Event::default(); 1];
+                assert_eq!(epoll.wait_deadline(&mut events, deadline).map(<[_]>::len), cancelled);
+                let other = done(Cancel::new())?;
+                let deadline = Deadline::after(SOON).or_cancelled(&other);
+                done(epoll.wait_deadline(&mut events, deadline)).map(drop)
+            });
+        }),
+        of("event::SignalFd", "all of it", || {
+            let set = SignalSet::empty().with(Signal::USR1);
+            operation(|| {
+                let _guard = done(set.block())?;
+                let (signals, cancel) = (done(SignalFd::new(set))?, done(Cancel::new())?);
+                assert_eq!(signals.try_read(), Err(Errno::EAGAIN));
+                assert_eq!(signals.read_deadline(Deadline::after(SOON)), Err(Errno::ETIMEDOUT));
+                done(wait_signal(set, Deadline::after(SOON)));
+                done(wait_signal(set, Deadline::after(SOON).or_cancelled(&cancel))).map(drop)
             });
         }),
         of("event::Epoll", "all of it", || {

@@ -82,7 +82,7 @@ impl Link for Ends<'_> {
     }
 
     /// Neither sleeps.
-    fn hear(&self, _: Option<Deadline>) -> rawpipe::Result<bool> {
+    fn hear(&self, _: Option<Deadline<'_>>) -> rawpipe::Result<bool> {
         Err(Errno::EAGAIN)
     }
 }

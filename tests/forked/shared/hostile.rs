@@ -17,7 +17,7 @@ fn pair(builder: SharedBuilder) -> Pair {
     (outside, reader, writer)
 }
 
-fn passed() -> Deadline {
+fn passed() -> Deadline<'static> {
     Deadline::after(Duration::ZERO)
 }
 

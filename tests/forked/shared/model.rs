@@ -29,7 +29,7 @@ fn size(len: usize) -> usize {
     (len + 8).next_multiple_of(64)
 }
 
-fn passed() -> Deadline {
+fn passed() -> Deadline<'static> {
     Deadline::after(Duration::ZERO)
 }
 

@@ -7,7 +7,7 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use ring::{Control, Link, Side, UNIT};
 
-const FOREVER: Option<Deadline> = Some(Deadline::NEVER);
+const FOREVER: Option<Deadline<'static>> = Some(Deadline::NEVER);
 
 /// A pair: a cell of data and a header for each unit of the ring, and the pipes.
 struct Pair {
@@ -75,7 +75,7 @@ impl Link for Ends {
         Ok(())
     }
 
-    fn hear(&self, until: Option<Deadline>) -> crate::Result<bool> {
+    fn hear(&self, until: Option<Deadline<'_>>) -> crate::Result<bool> {
         let (bytes, ready) = &self.pair.pipes[self.number];
         let mut bytes = bytes.lock().unwrap();
         while *bytes == 0 {
@@ -100,7 +100,7 @@ impl<const WRITER: bool> Half<WRITER> {
     }
 
     /// Whether the other side has come, or ever will.
-    fn wait(&mut self, needed: usize, until: Option<Deadline>) -> crate::Result<bool> {
+    fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> crate::Result<bool> {
         if self.0.is_there(needed)? {
             self.0.disarm();
             return Ok(true);
@@ -115,7 +115,7 @@ impl<const WRITER: bool> Half<WRITER> {
 
 impl Half<true> {
     /// Sends a record whose cell holds `value`; `Ok(false)` if the reader is gone.
-    fn send(&mut self, value: usize, until: Option<Deadline>) -> crate::Result<bool> {
+    fn send(&mut self, value: usize, until: Option<Deadline<'_>>) -> crate::Result<bool> {
         self.0.claim()?;
         let (start, needed) = self.0.next();
         if !self.wait(needed, until)? {
@@ -130,7 +130,7 @@ impl Half<true> {
 
 impl Half<false> {
     /// The record, which is as long as its cell says; `None` at the end.
-    fn recv(&mut self, until: Option<Deadline>) -> crate::Result<Option<usize>> {
+    fn recv(&mut self, until: Option<Deadline<'_>>) -> crate::Result<Option<usize>> {
         self.0.claim()?;
         if !self.wait(self.0.next(), until)? {
             return Ok(None);

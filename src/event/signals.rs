@@ -1,0 +1,254 @@
+//! Waiting for signals: blocking them, taking one with a deadline, and a descriptor to read them from.
+
+use super::PollEvents;
+use crate::errno::retry;
+use crate::fd::{AsFd, OwnedFd, lends_its_descriptor};
+use crate::process::ExitStatus;
+use crate::signal::{Signal, SignalSet};
+use crate::sys::abi::{self, SigInfo, Timespec};
+use crate::sys::call;
+use crate::wait::attempt_until;
+use crate::{Deadline, Errno, Result};
+use core::marker::PhantomData;
+
+/// Blocking them, in order to wait for them.
+impl SignalSet {
+    /// Blocks these signals for the calling thread, in addition to those that are blocked, until the guard is dropped.
+    ///
+    /// A blocked signal stays pending until it is taken by [`wait_signal`] or [`SignalFd`], or until a thread that does
+    /// not block it exists. **A signal for the process is delivered to any thread that does not block it**, so block it
+    /// in all of them: in `main` before the first thread is started. New threads inherit the mask, and so do the
+    /// children of [`fork`](crate::process::fork()) and programs started with `exec` by such a child. A child of `Spawn` or
+    /// `Command` has an empty mask, unless another one is set for it.
+    ///
+    /// `SIGKILL` and `SIGSTOP` cannot be blocked. 32 and 33, which the C library uses among its threads, are left alone.
+    ///
+    /// # Errors
+    ///
+    /// None on Linux, but for those of a filter of system calls, such as [`EPERM`](Errno::EPERM).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Deadline;
+    /// use rawpipe::event::wait_signal;
+    /// use rawpipe::process::{self, Signal, SignalSet};
+    ///
+    /// let ends = SignalSet::empty().with(Signal::TERM);
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// // SAFETY: the child only makes system calls.
+    /// let mut child = unsafe {
+    ///     process::fork_with(|| {
+    ///         let _guard = ends.block();
+    ///         let _ = writer.write(b"ready");
+    ///         match wait_signal(ends, Deadline::NEVER) {
+    ///             Ok(Some(info)) if info.signal == Signal::TERM => 0,
+    ///             _ => 1,
+    ///         }
+    ///     })
+    /// }?;
+    /// reader.read(&mut [0; 5])?;
+    /// child.send_signal(Signal::TERM)?;
+    /// assert!(child.wait()?.success());
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [sigprocmask(2)](https://man7.org/linux/man-pages/man2/sigprocmask.2.html)
+    #[doc(alias("pthread_sigmask", "SIG_BLOCK"))]
+    pub fn block(self) -> Result<SignalGuard> {
+        let set = [32, 33].into_iter().filter_map(Signal::from_raw).fold(self, Self::without);
+        let old = call::rt_sigprocmask(abi::SIG_BLOCK, &set.0)?;
+        Ok(SignalGuard { old: SignalSet(old), of_this_thread: PhantomData })
+    }
+}
+
+/// Keeps signals blocked for the thread that has called [`SignalSet::block`]. Dropping it restores the mask from before
+/// that call; drop several in the reverse order, as scopes do.
+///
+/// A signal that is still pending then is delivered at once, and ends the process if that is its effect.
+#[must_use = "dropping it restores the mask"]
+#[derive(Debug)]
+pub struct SignalGuard {
+    old: SignalSet,
+    /// The mask is a thread's: a guard must not go to another one.
+    of_this_thread: PhantomData<*const ()>,
+}
+
+impl Drop for SignalGuard {
+    fn drop(&mut self) {
+        let _ = call::rt_sigprocmask(abi::SIG_SETMASK, &self.old.0);
+    }
+}
+
+/// A signal that was taken: which one, and who has sent it.
+///
+/// Standard signals are merged: while one is pending another one of the same number is lost, and the information is
+/// that of the first. So after `SIGCHLD` wait for *all* children that have ended, not only for this one. Real-time
+/// signals are queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SignalInfo {
+    /// The signal.
+    pub signal: Signal,
+    /// The kernel's `si_code`: 0 for `kill`, −1 for `sigqueue`, −6 for a signal to one thread, above 0 from the kernel
+    /// itself. A sender that uses `sigqueue` can forge those below 0, and the fields below with them.
+    pub code: i32,
+    /// The process id of the sender; of `SIGCHLD` that of the child. `None` if the kernel has sent it, such as for a key
+    /// of the terminal or a timer, or a process that has no number in the pid name space of this one.
+    pub pid: Option<u32>,
+    /// The real user id of that process.
+    pub uid: Option<u32>,
+    /// Of `SIGCHLD` from the kernel: how the child has ended, or that it was stopped or continued. It still has to be
+    /// waited for.
+    pub child_status: Option<ExitStatus>,
+}
+
+impl SignalInfo {
+    fn new(info: &SigInfo) -> Self {
+        // The kernel has no other signals.
+        let signal = Signal::from_raw(info.si_signo).unwrap_or(Signal::SYS);
+        let code = info.si_code();
+        let of_child =
+            signal == Signal::CHLD && (abi::CLD_EXITED..=abi::CLD_CONTINUED).contains(&code);
+        let sent = of_child || matches!(code, abi::SI_USER | abi::SI_QUEUE | abi::SI_TKILL);
+        let pid = u32::try_from(info.si_pid).ok().filter(|pid| sent && *pid != 0);
+        let child_status = of_child.then(|| ExitStatus::new(info));
+        Self { signal, code, pid, uid: pid.map(|_| info.si_uid), child_status }
+    }
+}
+
+/// Takes a signal of `set`, which the threads of this process [block](SignalSet::block), waiting for it at most until
+/// `deadline`: `None` if none has come until then. Retries on `EINTR`.
+///
+/// One that is pending is taken without waiting. If several are, the one with the lowest number comes first, those for
+/// this thread before those for the process. A signal in `set` that is not blocked may be taken, or have its usual
+/// effect.
+///
+/// While `SIGCHLD` is ignored the kernel sends none, and no child leaves an exit status.
+///
+/// # Errors
+///
+/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is pending.
+/// - Those of [`SignalFd::new`] if the deadline has a [`Cancel`](crate::Cancel): the wait then takes a descriptor.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::Deadline;
+/// use rawpipe::event::wait_signal;
+/// use rawpipe::process::{Signal, SignalSet};
+/// use std::time::Duration;
+///
+/// let window = SignalSet::empty().with(Signal::WINCH);
+/// let _guard = window.block()?;
+/// assert!(wait_signal(window, Deadline::after(Duration::from_millis(5)))?.is_none());
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [sigtimedwait(2)](https://man7.org/linux/man-pages/man2/sigtimedwait.2.html)
+#[doc(alias("sigwaitinfo", "sigtimedwait", "sigwait"))]
+pub fn wait_signal(set: SignalSet, deadline: Deadline<'_>) -> Result<Option<SignalInfo>> {
+    // The call itself waits for no descriptor.
+    if deadline.cancel.is_some() {
+        return match SignalFd::new(set)?.read_deadline(deadline) {
+            Err(Errno::ETIMEDOUT) => Ok(None),
+            answer => answer.map(Some),
+        };
+    }
+    let timeout = || deadline.timeout().map(Timespec::from);
+    match retry(|| call::rt_sigtimedwait(&set.0, timeout().as_ref())) {
+        Err(Errno::EAGAIN) => Ok(None),
+        answer => Ok(Some(SignalInfo::new(&answer?))),
+    }
+}
+
+/// A descriptor to read signals from, so that a process can wait for them beside its pipes: by
+/// [`poll`](super::poll()), [`Epoll`](super::Epoll) or another loop. Nonblocking and close-on-exec; dropping it closes it.
+///
+/// [Block](SignalSet::block) the signals, in all threads; the descriptor receives none that is delivered otherwise. A
+/// signal that is taken here is no longer pending, and the reverse. [`SignalInfo`] says which are merged; while
+/// `SIGCHLD` is ignored there is none.
+///
+/// What it reads are the signals **of the process and thread that read**, not of those that have made it: after a `fork` the
+/// child reads its own. An `epoll` that it was added to reports the signals of the process that has added it.
+///
+/// # Examples
+///
+/// A supervisor that waits for its child's output, the child's end and a request to stop:
+///
+/// ```
+/// use rawpipe::event::{PollEvents, PollFd, SignalFd, poll};
+/// use rawpipe::process::{self, Signal, SignalSet};
+///
+/// # // In a process of its own: a test has other threads, which do not block these signals.
+/// # let mut alone = unsafe { process::fork_with(|| supervise().map_or(1, |()| 0)) }?;
+/// # assert!(alone.wait()?.success());
+/// # fn supervise() -> rawpipe::Result<()> {
+/// let watched: SignalSet = [Signal::CHLD, Signal::TERM].into_iter().collect();
+/// let _guard = watched.block()?;
+/// let signals = SignalFd::new(watched)?;
+/// let (output, writer) = rawpipe::pipe()?;
+/// // SAFETY: the child only writes to a pipe.
+/// let mut child = unsafe { process::fork_with(move || writer.write(b"bye").is_err().into()) }?;
+///
+/// let mut fds = [PollFd::new(&output, PollEvents::IN), PollFd::new(&signals, PollEvents::IN)];
+/// while !fds[1].revents().is_readable() {
+///     poll(&mut fds, None)?;
+/// }
+/// let info = signals.try_read()?;
+/// assert_eq!((info.signal, info.pid), (Signal::CHLD, Some(child.id())));
+/// assert_eq!(info.child_status, Some(child.wait()?));
+/// # Ok(())
+/// # }
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [signalfd(2)](https://man7.org/linux/man-pages/man2/signalfd.2.html)
+#[derive(Debug)]
+pub struct SignalFd(OwnedFd);
+
+impl SignalFd {
+    /// Creates a descriptor for the signals of `set`.
+    ///
+    /// # Errors
+    ///
+    /// - [`EMFILE`](Errno::EMFILE) if the process has reached its limit of descriptors.
+    /// - [`ENFILE`](Errno::ENFILE) if the system has.
+    /// - [`ENOMEM`](Errno::ENOMEM) if the kernel has not enough memory.
+    ///
+    /// [signalfd4(2)](https://man7.org/linux/man-pages/man2/signalfd.2.html)
+    #[doc(alias = "signalfd4")]
+    pub fn new(set: SignalSet) -> Result<Self> {
+        call::signalfd4(&set.0).map(Self)
+    }
+
+    /// Waits for a signal and takes it. Retries on `EINTR`.
+    ///
+    /// # Errors
+    ///
+    /// None that a caller can bring about.
+    pub fn read(&self) -> Result<SignalInfo> {
+        attempt_until(self.as_fd(), PollEvents::IN, None, || self.try_read())
+    }
+
+    /// Takes a pending signal, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// - [`EAGAIN`](Errno::EAGAIN) if none is pending.
+    pub fn try_read(&self) -> Result<SignalInfo> {
+        call::read_signalfd(self.as_fd()).map(|info| SignalInfo::new(&info))
+    }
+
+    /// Waits for a signal, at most until `deadline`, and takes it. Retries on `EINTR`.
+    ///
+    /// # Errors
+    ///
+    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline has passed and none is pending.
+    /// - [`ECANCELED`](Errno::ECANCELED) if it is [cancelled](crate::Cancel) and none is pending.
+    pub fn read_deadline(&self, deadline: Deadline<'_>) -> Result<SignalInfo> {
+        attempt_until(self.as_fd(), PollEvents::IN, Some(deadline), || self.try_read())
+    }
+}
+
+lends_its_descriptor!(SignalFd);

@@ -1,0 +1,77 @@
+//! The three standard streams, and putting other files in their places.
+
+pub use crate::sys::abi::StdStream;
+
+use super::set_close_on_exec;
+use crate::errno::Result;
+use crate::fd::{AsFd, AsRawFd};
+use crate::sys::call;
+use core::fmt;
+
+impl fmt::Display for StdStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stdin => "standard input",
+            Self::Stdout => "standard output",
+            Self::Stderr => "standard error",
+        })
+    }
+}
+
+/// Makes a standard stream of this process a duplicate of `fd`, which is what `dup2` is mostly used for. A program
+/// started with `exec` inherits it.
+///
+/// The old file is closed at that number, in the same instant. Its other duplicates stay open:
+/// [`dup_cloexec`](super::dup_cloexec) before and a second `redirect` afterwards restore the stream. If `fd` has the
+/// number of the stream already, this clears close-on-exec.
+///
+/// Allocates nothing, so that a forked child can use it before it starts a program. What a buffer of
+/// [`std::io::stdin`][stdin], `stdout` or of C's stdio holds is not moved: flush before, or the text goes to the new file.
+///
+/// It is safe because no value owns the descriptors 0, 1 and 2: any code may borrow them at any time, as `println!` does,
+/// and none may close them. All of it meets the new file from here on, as if the program had been started with it.
+/// An [`OwnedFd`](crate::fd::OwnedFd) that was made of such a number means the new file, too.
+///
+/// [stdin]: https://doc.rust-lang.org/std/io/fn.stdin.html
+///
+/// # Errors
+///
+/// - [`EBADF`](crate::Errno::EBADF) if `RLIMIT_NOFILE` does not allow that number.
+/// - [`EBUSY`](crate::Errno::EBUSY) if the stream is closed, and another thread is opening a file at its number.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::io::{self, StdStream};
+/// use rawpipe::process::{self, Arg};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// // SAFETY: the child only makes system calls.
+/// let child = unsafe {
+///     process::fork_with(|| {
+///         if io::redirect(&writer, StdStream::Stdout).is_err() {
+///             return 1;
+///         }
+///         let argv = [Arg::new(c"echo"), Arg::new(c"redirected"), Arg::END];
+///         let _ = process::execve(c"/bin/echo", &argv, &[Arg::END]);
+///         2
+///     })
+/// };
+/// drop(writer);
+/// let mut output = Vec::new();
+/// io::read_to_end(&reader, &mut output)?;
+/// assert_eq!(output, b"redirected\n");
+/// # assert!(child?.wait()?.success());
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [dup3(2)](https://man7.org/linux/man-pages/man2/dup.2.html)
+#[doc(alias("dup2", "freopen"))]
+pub fn redirect(fd: impl AsFd, stream: StdStream) -> Result<()> {
+    let fd = fd.as_fd();
+    if fd.as_raw_fd() == stream as i32 {
+        set_close_on_exec(fd, false)
+    } else {
+        call::dup_onto_standard(fd, stream)
+    }
+}

@@ -1,0 +1,630 @@
+//! Ending waits from another thread. Each test runs alone in a process: they have threads and children.
+#![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
+#![allow(unsafe_code, reason = "forking, and a signal handler")]
+
+use crate::common::bytes::data;
+use crate::common::nr;
+use crate::common::programs::program;
+use crate::common::{self, Filter, NO_FILTER, child, filtered};
+use rawpipe::chunk::shared::SharedBuilder;
+use rawpipe::event::{
+    Epoll, Event, FdSet, PollEvents, PollFd, SignalFd, poll, poll_deadline, select_deadline,
+    wait_signal,
+};
+use rawpipe::fd::{AsFd, AsRawFd};
+use rawpipe::message::{Channel, MessageError};
+use rawpipe::process::{
+    Command, Communicate, CommunicateErrorKind as Kind, OnDrop, Signal, SignalSet, Stdio,
+};
+use rawpipe::transfer::{Fanout, FanoutSink, Side, Transfer, TransferError, TransferMechanism};
+use rawpipe::{Cancel, Deadline, Errno, PipeReader, PipeWriter, io};
+use std::fs::File;
+use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MOMENT: Duration = Duration::from_millis(30);
+/// Never to be waited for to its end.
+const LONG: Duration = Duration::from_secs(120);
+
+fn long(cancel: &Cancel) -> Deadline<'_> {
+    Deadline::after(LONG).or_cancelled(cancel)
+}
+
+/// What `wait` returns that another thread cancels when it waits; and if it is cancelled before.
+fn both<T>(mut wait: impl FnMut(Deadline<'_>) -> T) -> [T; 2] {
+    let cancel = Cancel::new().unwrap();
+    let waiting = thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(MOMENT);
+            cancel.cancel();
+        });
+        let answer = wait(long(&cancel));
+        assert!(cancel.is_cancelled(), "it did not wait");
+        answer
+    });
+    let begun = Instant::now();
+    let before = wait(Deadline::NEVER.or_cancelled(&cancel));
+    assert!(begun.elapsed() < LONG / 2);
+    [waiting, before]
+}
+
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(&vec![0; writer.capacity().unwrap()]).unwrap();
+    (reader, writer)
+}
+
+// ---- the value ----
+
+fn cancel_is_kept_and_readable() {
+    let cancel = Cancel::new().unwrap();
+    let deadline = Deadline::NEVER.or_cancelled(&cancel);
+    let readable = || poll(&mut [PollFd::new(&cancel, PollEvents::IN)], Some(Duration::ZERO));
+    assert!(!cancel.is_cancelled() && !deadline.is_cancelled() && !deadline.has_passed());
+    assert!(deadline.remaining() > LONG);
+    assert_eq!(readable(), Ok(0));
+    for _ in 0..3 {
+        cancel.cancel();
+        assert!(cancel.is_cancelled() && deadline.is_cancelled() && deadline.has_passed());
+        assert_eq!((deadline.remaining(), readable()), (Duration::ZERO, Ok(1)));
+    }
+    assert!(io::is_close_on_exec(&cancel).unwrap() && io::is_nonblocking(&cancel).unwrap());
+    assert!(cancel.as_fd().as_raw_fd() > 2);
+    // The later one counts.
+    let other = Cancel::new().unwrap();
+    assert!(!deadline.or_cancelled(&other).has_passed());
+    assert!(!Deadline::NEVER.is_cancelled());
+}
+
+/// Its counter is full, so that its own write fails.
+fn cancel_with_a_full_counter_works() {
+    let cancel = Cancel::new().unwrap();
+    assert_eq!(io::write(&cancel, &(u64::MAX - 1).to_ne_bytes()), Ok(8));
+    cancel.cancel();
+    assert_eq!(poll_deadline(&mut [], long(&cancel)), Err(Errno::ECANCELED));
+}
+
+fn cancel_from_a_signal_handler() {
+    static CANCEL: OnceLock<Cancel> = OnceLock::new();
+    extern "C" fn handler(_: i32) {
+        CANCEL.get().unwrap().cancel();
+    }
+    unsafe extern "C" {
+        safe fn signal(signal: i32, handler: extern "C" fn(i32)) -> usize;
+    }
+    let cancel = CANCEL.get_or_init(|| Cancel::new().unwrap());
+    signal(Signal::USR1.as_raw(), handler);
+    let own = std::process::id();
+    let mut sender = child(|| {
+        thread::sleep(MOMENT);
+        common::kill(own, Signal::USR1.as_raw());
+        0
+    });
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    assert_eq!(io::read_deadline(&reader, &mut [0], long(cancel)), Err(Errno::ECANCELED));
+    assert!(sender.wait().unwrap().success());
+}
+
+/// The copies share the descriptor: a cancel in the child ends a wait in the parent, and the reverse.
+fn cancel_after_a_fork_ends_waits_in_both() {
+    let [down, up] = [(); 2].map(|()| Cancel::new().unwrap());
+    let mut other = child(|| {
+        let seen = poll_deadline(&mut [], long(&down));
+        up.cancel();
+        u8::from(seen != Err(Errno::ECANCELED) || !down.is_cancelled())
+    });
+    assert!(!down.is_cancelled());
+    thread::sleep(MOMENT);
+    down.cancel();
+    assert_eq!(poll_deadline(&mut [], long(&up)), Err(Errno::ECANCELED));
+    assert!(up.is_cancelled(), "the wait has seen it");
+    assert!(other.wait().unwrap().success());
+}
+
+/// At any moment before, during and after the beginning of a wait.
+fn cancel_at_any_moment_is_never_lost() {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    for turn in 0..if common::slow() { 200 } else { 5_000_u64 } {
+        let cancel = Cancel::new().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let pause = Instant::now();
+                while pause.elapsed() < Duration::from_nanos(turn % 100 * 500) {}
+                cancel.cancel();
+            });
+            let read = io::read_deadline(&reader, &mut [0], long(&cancel));
+            assert_eq!(read, Err(Errno::ECANCELED));
+        });
+    }
+}
+
+// ---- events ----
+
+/// Lists for which there is room on the stack, and longer ones.
+fn poll_deadline_cancelled_ecanceled() {
+    let pipes: Vec<_> = (0..40).map(|_| rawpipe::pipe().unwrap()).collect();
+    for count in [0, 1, 6, 7, 8, 9, 40] {
+        let mut fds: Vec<_> =
+            pipes[..count].iter().map(|(reader, _)| PollFd::new(reader, PollEvents::IN)).collect();
+        assert_eq!(both(|deadline| poll_deadline(&mut fds, deadline)), [Err(Errno::ECANCELED); 2]);
+        assert!(fds.iter().all(|fd| fd.revents().is_empty()));
+        // The deadline passes all the same.
+        let cancel = Cancel::new().unwrap();
+        let soon = Deadline::after(MOMENT).or_cancelled(&cancel);
+        assert_eq!(poll_deadline(&mut fds, soon), Ok(0));
+        assert!(soon.has_passed() && !soon.is_cancelled());
+        // What is ready is found, cancelled or not.
+        if let Some(last) = count.checked_sub(1) {
+            pipes[last].1.write(b"x").unwrap();
+            assert_eq!(poll_deadline(&mut fds, long(&cancel)), Ok(1));
+            cancel.cancel();
+            assert_eq!(poll_deadline(&mut fds, long(&cancel)), Ok(1));
+            assert_eq!(fds[last].revents(), PollEvents::IN);
+            assert_eq!(pipes[last].0.read(&mut [0; 8]), Ok(1));
+        }
+    }
+}
+
+fn select_deadline_cancelled_ecanceled() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let (_kept, full) = full_pipe();
+    let mut write = FdSet::new();
+    write.insert(&full);
+    assert_eq!(
+        both(|deadline| {
+            // Empty after a timeout, too.
+            write.insert(&full);
+            select_deadline(None, Some(&mut write), None, deadline)
+        }),
+        [Err(Errno::ECANCELED); 2]
+    );
+    assert!(write.is_empty());
+    let cancel = Cancel::new().unwrap();
+    let mut read = FdSet::new();
+    read.insert(&reader);
+    let soon = Deadline::after(MOMENT).or_cancelled(&cancel);
+    assert_eq!(select_deadline(Some(&mut read), None, None, soon), Ok(0));
+    assert!(read.is_empty());
+    for _ in 0..2 {
+        read.insert(&reader);
+        write.insert(&full);
+        writer.write(b"x").unwrap();
+        assert_eq!(select_deadline(Some(&mut read), Some(&mut write), None, long(&cancel)), Ok(1));
+        assert!(read.contains(&reader) && read.len() == 1 && write.is_empty());
+        cancel.cancel();
+    }
+    // After an error the sets are what they were.
+    let lost = std::mem::ManuallyDrop::new(rawpipe::pipe().unwrap().0);
+    let mut bad = FdSet::new();
+    bad.insert(&reader);
+    bad.insert(&*lost);
+    common::close_copy(&*lost);
+    let answer = select_deadline(Some(&mut bad), None, None, long(&cancel));
+    assert_eq!(answer, Err(Errno::EBADF));
+    assert_eq!(bad.len(), 2);
+}
+
+fn epoll_wait_deadline_cancelled_ecanceled() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    for flags in
+        [PollEvents::IN, PollEvents::IN | PollEvents::ET, PollEvents::IN | PollEvents::ONESHOT]
+    {
+        let epoll = Epoll::new().unwrap();
+        epoll.add(&reader, flags, 7).unwrap();
+        let mut events = [Event::default(); 4];
+        let mut wait =
+            |deadline: Deadline<'_>| epoll.wait_deadline(&mut events, deadline).map(<[_]>::len);
+        assert_eq!(both(&mut wait), [Err(Errno::ECANCELED); 2]);
+        let cancel = Cancel::new().unwrap();
+        assert_eq!(wait(Deadline::after(MOMENT).or_cancelled(&cancel)), Ok(0));
+        writer.write(b"x").unwrap();
+        cancel.cancel();
+        assert_eq!(wait(long(&cancel)), Ok(1));
+        assert_eq!(
+            wait(long(&cancel)),
+            if flags == PollEvents::IN { Ok(1) } else { Err(Errno::ECANCELED) }
+        );
+        reader.read(&mut [0; 8]).unwrap();
+    }
+}
+
+/// Threads that share one list: each event goes to one, and the cancel to all.
+fn epoll_shared_by_threads_cancelled_ends_all() {
+    let (epoll, cancel) = (Epoll::new().unwrap(), Cancel::new().unwrap());
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    epoll.add(&reader, PollEvents::IN | PollEvents::ET, 0).unwrap();
+    let found = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let work = || {
+            loop {
+                let mut events = [Event::default(); 1];
+                match epoll.wait_deadline(&mut events, long(&cancel)) {
+                    Ok([_]) => _ = found.fetch_add(1, Ordering::SeqCst),
+                    Ok(_) => panic!("the deadline is far away"),
+                    Err(errno) => return errno,
+                }
+            }
+        };
+        let workers = [(); 4].map(|()| scope.spawn(work));
+        for sent in 1..=200 {
+            writer.write(b"x").unwrap();
+            while found.load(Ordering::SeqCst) < sent {
+                thread::yield_now();
+            }
+        }
+        cancel.cancel();
+        for worker in workers {
+            assert_eq!(worker.join().unwrap(), Errno::ECANCELED);
+        }
+    });
+    assert_eq!(found.into_inner(), 200);
+}
+
+fn wait_signal_cancelled_ecanceled() {
+    let set = SignalSet::empty().with(Signal::USR2);
+    let _guard = set.block().unwrap();
+    assert_eq!(both(|deadline| wait_signal(set, deadline)), [Err(Errno::ECANCELED); 2]);
+    let signals = SignalFd::new(set).unwrap();
+    assert_eq!(both(|deadline| signals.read_deadline(deadline)), [Err(Errno::ECANCELED); 2]);
+    let cancel = Cancel::new().unwrap();
+    assert_eq!(wait_signal(set, Deadline::after(MOMENT).or_cancelled(&cancel)), Ok(None));
+    cancel.cancel();
+    common::kill(std::process::id(), Signal::USR2.as_raw());
+    let taken = wait_signal(set, long(&cancel)).unwrap().unwrap();
+    assert_eq!((taken.signal, taken.pid), (Signal::USR2, Some(std::process::id())));
+}
+
+// ---- reading and writing ----
+
+fn read_deadline_cancelled_ecanceled_and_nothing_is_lost() {
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let (near, far) = UnixStream::pair().unwrap();
+    let mut buf = [0; 8];
+    assert_eq!(both(|at| io::read_deadline(&reader, &mut [0; 8], at)), [Err(Errno::ECANCELED); 2]);
+    assert_eq!(both(|at| io::read_deadline(&near, &mut [0; 8], at)), [Err(Errno::ECANCELED); 2]);
+    let cancel = Cancel::new().unwrap();
+    cancel.cancel();
+    for (reader, writer) in [(reader.as_fd(), writer.as_fd()), (near.as_fd(), far.as_fd())] {
+        rawpipe::write(writer, b"abc").unwrap();
+        // What is ready is taken.
+        assert_eq!(io::read_deadline(reader, &mut buf, long(&cancel)), Ok(3));
+        rawpipe::write(writer, b"half").unwrap();
+        let stopped = io::read_exact_deadline(reader, &mut buf, long(&cancel)).unwrap_err();
+        assert_eq!((stopped.bytes(), stopped.errno()), (4, Some(Errno::ECANCELED)));
+        assert_eq!(&buf[..4], b"half");
+    }
+}
+
+fn write_deadline_cancelled_ecanceled_counts_what_was_written() {
+    let (_reader, full) = full_pipe();
+    assert_eq!(both(|at| full.write_deadline(b"x", at)), [Err(Errno::ECANCELED); 2]);
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let room = writer.capacity().unwrap();
+    let bytes = data(room + 1000);
+    let stopped = both(|at| writer.write_all_deadline(&bytes, at).unwrap_err());
+    assert_eq!(
+        stopped.map(|stopped| (stopped.bytes(), stopped.errno())),
+        [(room, Some(Errno::ECANCELED)), (0, Some(Errno::ECANCELED))]
+    );
+    assert_eq!(common::bytes::waiting_in(&reader), &bytes[..room]);
+}
+
+fn message_recv_deadline_cancelled_keeps_the_part() {
+    let (mut near, far) = Channel::pair().unwrap();
+    let cancelled = |answer: Result<Option<Vec<u8>>, MessageError>| {
+        matches!(answer, Err(MessageError::Io(Errno::ECANCELED)))
+    };
+    assert!(both(|at| near.recv_deadline(at)).into_iter().all(cancelled));
+    // The header and a part of the body, then the other part.
+    let (_, far) = far.split();
+    let writer = far.as_fd();
+    rawpipe::write(writer, &[&10_u64.to_le_bytes()[..], b"half "].concat()).unwrap();
+    assert!(both(|at| near.recv_deadline(at)).into_iter().all(cancelled));
+    assert!(matches!(
+        both(|at| near.receiver().recv_into_deadline(&mut [0; 10], at)),
+        [Err(MessageError::Io(Errno::ECANCELED)), Err(MessageError::Io(Errno::ECANCELED))]
+    ));
+    rawpipe::write(writer, b"whole").unwrap();
+    let cancel = Cancel::new().unwrap();
+    cancel.cancel();
+    assert_eq!(near.recv_deadline(long(&cancel)).unwrap().as_deref(), Some(&b"half whole"[..]));
+}
+
+/// What was sent in part cannot be followed.
+fn message_send_deadline_cancelled_ecanceled() {
+    let (_near, mut far) = Channel::pair().unwrap();
+    let long = vec![0; 1 << 20];
+    let [waiting, before] = both(|at| far.send_deadline(&[&long], at).unwrap_err());
+    assert_eq!((waiting, before), (MessageError::Io(Errno::ECANCELED), MessageError::Torn));
+}
+
+// ---- transfers ----
+
+/// All bytes are somewhere: arrived, in hand, or in the source.
+fn account(mut error: TransferError, source: &PipeReader, sink: &PipeReader, sent: &[u8]) {
+    let mut all = common::bytes::waiting_in(sink);
+    assert_eq!(all.len() as u64, error.bytes());
+    let mut held = vec![0; error.undelivered()];
+    let mut have = 0;
+    while have < held.len() {
+        have += error.read_undelivered(&mut held[have..]).unwrap();
+    }
+    all.extend(held);
+    all.extend(common::bytes::waiting_in(source));
+    assert!(all == sent, "{} of {} bytes", all.len(), sent.len());
+}
+
+/// By `splice`, page by page, and by a buffer.
+const CHUNKS: [Option<usize>; 3] = [None, Some(1 << 16), Some(100)];
+
+fn by<'p>(chunk: Option<usize>) -> Transfer<'p> {
+    chunk.map_or(Transfer::new(), |chunk| Transfer::new().chunk(chunk))
+}
+
+fn transfer_source_silent_cancelled_ecanceled() {
+    for chunk in CHUNKS {
+        let ((source, feed), (arrived, sink)) =
+            (rawpipe::pipe().unwrap(), rawpipe::pipe().unwrap());
+        let bytes = data(10_000);
+        feed.write_all(&bytes).unwrap();
+        let [waiting, before] = both(|at| by(chunk).deadline(at).run(&source, &sink).unwrap_err());
+        for (error, moved) in [(&waiting, 10_000), (&before, 0)] {
+            assert_eq!((error.errno(), error.side()), (Some(Errno::ECANCELED), Side::Source));
+            assert_eq!((error.bytes(), error.undelivered()), (moved, 0));
+        }
+        account(waiting, &source, &arrived, &bytes);
+    }
+}
+
+fn transfer_sink_full_cancelled_ecanceled() {
+    for chunk in CHUNKS {
+        let ((source, feed), (arrived, sink)) =
+            (rawpipe::pipe().unwrap(), rawpipe::pipe().unwrap());
+        sink.set_capacity(rawpipe::pipe::Capacity::Bytes(4096)).unwrap();
+        let bytes = data(50_000);
+        feed.write_all(&bytes).unwrap();
+        let [waiting, before] = both(|at| by(chunk).deadline(at).run(&source, &sink).unwrap_err());
+        assert_eq!((waiting.errno(), waiting.side()), (Some(Errno::ECANCELED), Side::Sink));
+        assert!(waiting.bytes() > 0);
+        assert_eq!((before.errno(), before.bytes()), (Some(Errno::ECANCELED), 0));
+        assert_eq!(before.undelivered(), 0);
+        account(waiting, &source, &arrived, &bytes);
+    }
+}
+
+/// To and from a socket, blocking or not: by a pipe of its own, or by a buffer. The sink takes nothing more.
+fn transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand() {
+    for nonblocking in [false, true] {
+        let (source, feed) = rawpipe::pipe().unwrap();
+        feed.set_capacity(rawpipe::pipe::Capacity::Max).unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(nonblocking).unwrap();
+        // Fills it first, so that what follows stays in hand.
+        let filled = io::write_all_deadline(&near, &vec![7; 8 << 20], Deadline::now()).unwrap_err();
+        assert_eq!(filled.errno(), Some(Errno::ETIMEDOUT));
+        let bytes = data(500_000);
+        feed.write_all(&bytes).unwrap();
+        let [waiting, before] =
+            both(|at| Transfer::new().deadline(at).run(&source, &near).unwrap_err());
+        assert_eq!((waiting.errno(), waiting.side()), (Some(Errno::ECANCELED), Side::Sink));
+        assert_eq!((before.errno(), before.undelivered()), (Some(Errno::ECANCELED), 0));
+        assert!(waiting.undelivered() > 0);
+        // What arrived stands after what filled it.
+        drop(near);
+        let mut all = Vec::new();
+        io::read_to_end(&far, &mut all).unwrap();
+        let mut all = all.split_off(filled.bytes());
+        assert_eq!(all.len() as u64, waiting.bytes());
+        let mut waiting = waiting;
+        let mut held = vec![0; waiting.undelivered()];
+        let mut have = 0;
+        while have < held.len() {
+            have += waiting.read_undelivered(&mut held[have..]).unwrap();
+        }
+        all.extend(held);
+        all.extend(common::bytes::waiting_in(&source));
+        assert!(all == bytes, "{} bytes", all.len());
+    }
+}
+
+/// Nothing ever has to be waited for.
+fn transfer_without_end_that_never_waits_cancelled_ecanceled() {
+    let zero = File::open("/dev/zero").unwrap();
+    let null = File::options().write(true).open("/dev/null").unwrap();
+    for chunk in [None, Some(512)] {
+        let [waiting, before] = both(|at| by(chunk).deadline(at).run(&zero, &null).unwrap_err());
+        assert!(waiting.bytes() > 0);
+        for error in [waiting, before] {
+            assert_eq!((error.errno(), error.side()), (Some(Errno::ECANCELED), Side::Source));
+            assert_eq!(error.undelivered(), 0);
+        }
+    }
+}
+
+/// From a pipe that another thread never lets run dry, by `splice`.
+fn transfer_of_a_stream_without_end_cancelled_ecanceled() {
+    let (source, feed) = rawpipe::pipe().unwrap();
+    let null = File::options().write(true).open("/dev/null").unwrap();
+    let feeding = thread::spawn(move || {
+        let bytes = data(1 << 16);
+        while io::write_nosignal(&feed, &bytes).is_ok() {}
+    });
+    let [waiting, _] = both(|at| Transfer::new().deadline(at).run(&source, &null).unwrap_err());
+    assert_eq!(waiting.errno(), Some(Errno::ECANCELED));
+    assert_eq!(waiting.transferred().mechanism(), TransferMechanism::Splice);
+    drop(source);
+    feeding.join().unwrap();
+}
+
+/// It was cancelled, and all that was asked for has arrived.
+fn transfer_of_all_that_was_wanted_cancelled_by_its_progress_succeeds() {
+    let (cancel, (source, feed)) = (Cancel::new().unwrap(), rawpipe::pipe().unwrap());
+    let (arrived, sink) = rawpipe::pipe().unwrap();
+    feed.write_all(&data(5000)).unwrap();
+    let mut stop = |_| {
+        cancel.cancel();
+        std::ops::ControlFlow::Continue(())
+    };
+    let done = Transfer::new().exact(5000).progress(&mut stop).deadline(long(&cancel));
+    assert_eq!(done.run(&source, &sink).unwrap().bytes(), 5000);
+    assert_eq!(common::bytes::waiting_in(&arrived), data(5000));
+}
+
+fn transfer_from_a_terminal_cancelled_ecanceled() {
+    if !common::terminals() {
+        return;
+    }
+    let (terminal, mut keyboard) = common::terminal();
+    let (arrived, sink) = rawpipe::pipe().unwrap();
+    std::io::Write::write_all(&mut keyboard, b"a line\n").unwrap();
+    let [waiting, before] =
+        both(|at| Transfer::new().deadline(at).run(&terminal, &sink).unwrap_err());
+    assert_eq!((waiting.errno(), waiting.bytes()), (Some(Errno::ECANCELED), 7));
+    assert_eq!((before.errno(), before.bytes()), (Some(Errno::ECANCELED), 0));
+    assert_eq!(common::bytes::waiting_in(&arrived), b"a line\n");
+}
+
+// ---- shared chunks ----
+
+fn shared_chunks_cancelled_ecanceled_and_nothing_is_lost() {
+    let (mut reader, mut writer) = SharedBuilder::new().chunk(1000).ring(1).build().unwrap();
+    let answers = both(|at| reader.recv_deadline(at).map(|chunk| chunk.is_some()));
+    assert_eq!(answers, [Err(Errno::ECANCELED); 2]);
+    let mut sent = 0_u8;
+    while let Ok(chunk) = writer.try_chunk() {
+        chunk[0] = sent;
+        writer.send(1).unwrap();
+        sent += 1;
+    }
+    assert_eq!(
+        both(|at| writer.chunk_deadline(at).map(|chunk| chunk.len())),
+        [Err(Errno::ECANCELED); 2]
+    );
+    let cancel = Cancel::new().unwrap();
+    cancel.cancel();
+    for number in 0..sent {
+        assert_eq!(reader.recv_deadline(long(&cancel)).unwrap().as_deref(), Some(&[number][..]));
+    }
+    assert_eq!(reader.recv_deadline(long(&cancel)).unwrap_err(), Errno::ECANCELED);
+    assert!(writer.chunk_deadline(long(&cancel)).is_ok());
+}
+
+// ---- children ----
+
+fn child_wait_deadline_cancelled_ecanceled() {
+    wait_for_a_child();
+    filtered("child_wait_deadline_cancelled_ecanceled", &"without a pidfd", || {
+        let refused = [common::no_pidfd_by_clone(), Filter::new(&[nr::PIDFD_OPEN], Errno::ENOSYS)];
+        if !refused.iter().all(Filter::install) {
+            return NO_FILTER;
+        }
+        wait_for_a_child();
+        0
+    });
+}
+
+fn wait_for_a_child() {
+    let (gate, opener) = rawpipe::pipe().unwrap();
+    let mut waiting = child(|| {
+        common::close_copy(&opener);
+        u8::from(gate.read(&mut [0]) != Ok(0))
+    });
+    drop(gate);
+    assert_eq!(both(|at| waiting.wait_deadline(at)), [Err(Errno::ECANCELED); 2]);
+    let cancel = Cancel::new().unwrap();
+    assert_eq!(waiting.wait_deadline(Deadline::after(MOMENT).or_cancelled(&cancel)), Ok(None));
+    drop(opener);
+    assert!(waiting.wait_deadline(long(&cancel)).unwrap().unwrap().success());
+    // What is known is told.
+    cancel.cancel();
+    assert!(waiting.wait_deadline(long(&cancel)).unwrap().is_some());
+}
+
+fn communicate_cancelled_keeps_what_was_read() {
+    let mut command = program("cat", &[]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).on_drop(OnDrop::Kill);
+    let mut cat = command.spawn().unwrap();
+    // Another end of its input, so that it does not end.
+    let kept = io::dup_cloexec(cat.stdin_ref().unwrap()).unwrap();
+    let cancel = Cancel::new().unwrap();
+    let error = thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(10 * MOMENT);
+            cancel.cancel();
+        });
+        Communicate::new().input(b"once").deadline(long(&cancel)).run(&mut cat).unwrap_err()
+    });
+    assert_eq!((error.reason(), error.errno()), (Kind::Cancelled, Some(Errno::ECANCELED)));
+    assert_eq!((error.fed(), error.stdout()), (4, &b"once"[..]));
+    assert_eq!(error.to_string(), "cancelled after 4 bytes of output and 0 of errors");
+    // It can be continued.
+    drop(kept);
+    assert!(Communicate::new().run(&mut cat).unwrap().status.success());
+}
+
+/// One sink has room, the other one is full and silent.
+fn fanout_cancelled_leaves_exact_accounts() {
+    let data = data(5_000);
+    let ((roomy_reader, roomy), (_full_reader, full)) = (rawpipe::pipe().unwrap(), full_pipe());
+    let [waiting, before] = both(|at| {
+        let (source, feed) = rawpipe::pipe().unwrap();
+        feed.write_all(&data).unwrap();
+        let mut sinks = [FanoutSink::new(&roomy), FanoutSink::new(&full)];
+        let error = Fanout::new().deadline(at).run(&source, &mut sinks).unwrap_err();
+        assert_eq!((error.errno(), error.side()), (Some(Errno::ECANCELED), Side::Source));
+        let left = source.available().unwrap();
+        sinks.each_mut().map(|sink| {
+            let Some(mut error) = sink.take_error() else { return (sink.bytes(), 0, left) };
+            assert_eq!((error.errno(), error.side()), (Some(Errno::ECANCELED), Side::Sink));
+            let mut kept = vec![0; data.len()];
+            let undelivered = error.read_undelivered(&mut kept).unwrap();
+            assert_eq!(kept[..undelivered], data[data.len() - left - undelivered..][..undelivered]);
+            (sink.bytes(), undelivered, left)
+        })
+    });
+    assert_eq!(waiting, [(5_000, 0, 0), (0, 5_000, 0)]);
+    assert_eq!(before, [(0, 0, 5_000); 2]);
+    assert_eq!(roomy_reader.available(), Ok(5_000));
+}
+
+/// The child has closed its streams and does not end; and one that was cancelled before.
+fn communicate_cancelled_while_the_child_runs_on() {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "echo out; exec >&- 2>&-; sleep 600"]).stdout(Stdio::piped());
+    command.on_drop(OnDrop::Kill);
+    let mut sh = command.spawn().unwrap();
+    let [waiting, before] = both(|at| Communicate::new().deadline(at).run(&mut sh).unwrap_err());
+    assert_eq!((waiting.reason(), before.reason()), (Kind::Cancelled, Kind::Cancelled));
+}
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    cancel_is_kept_and_readable,
+    cancel_with_a_full_counter_works,
+    cancel_from_a_signal_handler,
+    cancel_after_a_fork_ends_waits_in_both,
+    cancel_at_any_moment_is_never_lost,
+    poll_deadline_cancelled_ecanceled,
+    select_deadline_cancelled_ecanceled,
+    epoll_wait_deadline_cancelled_ecanceled,
+    epoll_shared_by_threads_cancelled_ends_all,
+    wait_signal_cancelled_ecanceled,
+    read_deadline_cancelled_ecanceled_and_nothing_is_lost,
+    write_deadline_cancelled_ecanceled_counts_what_was_written,
+    message_recv_deadline_cancelled_keeps_the_part,
+    message_send_deadline_cancelled_ecanceled,
+    transfer_source_silent_cancelled_ecanceled,
+    transfer_sink_full_cancelled_ecanceled,
+    transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand,
+    transfer_without_end_that_never_waits_cancelled_ecanceled,
+    transfer_of_a_stream_without_end_cancelled_ecanceled,
+    transfer_of_all_that_was_wanted_cancelled_by_its_progress_succeeds,
+    transfer_from_a_terminal_cancelled_ecanceled,
+    shared_chunks_cancelled_ecanceled_and_nothing_is_lost,
+    child_wait_deadline_cancelled_ecanceled,
+    communicate_cancelled_keeps_what_was_read,
+    communicate_cancelled_while_the_child_runs_on,
+    fanout_cancelled_leaves_exact_accounts,
+];

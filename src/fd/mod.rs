@@ -5,11 +5,15 @@
 //! the items of std's, under the same names and with the same signatures: code that compiles without
 //! `std` compiles with it.
 
+#[cfg(feature = "alloc")]
+mod maybe_owned;
 #[cfg(not(feature = "std"))]
 mod owned;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "alloc")]
+pub use maybe_owned::MaybeOwnedFd;
 #[cfg(not(feature = "std"))]
 pub use owned::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 #[cfg(feature = "std")]
@@ -29,6 +33,13 @@ macro_rules! lends_its_descriptor {
         impl From<$Owner> for crate::fd::OwnedFd {
             fn from(owner: $Owner) -> Self {
                 owner.0.into()
+            }
+        }
+
+        #[cfg(feature = "alloc")]
+        impl From<$Owner> for crate::fd::MaybeOwnedFd<'_> {
+            fn from(owner: $Owner) -> Self {
+                crate::fd::OwnedFd::from(owner).into()
             }
         }
     };

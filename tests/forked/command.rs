@@ -16,7 +16,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::{env, thread};
 
 /// At which stage, and how, a spawn fails.
-fn failure(command: &Command) -> (SpawnStage, Errno) {
+fn failure(command: &Command<'_>) -> (SpawnStage, Errno) {
     let before = common::open_fds();
     let error = command.spawn().expect_err("a failure");
     assert_eq!(common::open_fds(), before, "{command:?}");
@@ -39,7 +39,7 @@ fn arg0_is_what_the_program_is_called() {
     if emulated() {
         return skip("arg0_is_what_the_program_is_called", "the emulator has argument 0");
     }
-    let first = |command: &mut Command| {
+    let first = |command: &mut Command<'_>| {
         let (output, code) = output_of(command);
         assert_eq!(code, Some(0));
         output.split(|byte| *byte == 0).next().map(<[u8]>::to_vec)
@@ -52,7 +52,7 @@ fn arg0_is_what_the_program_is_called() {
 
 fn nul_in_any_string_einval() {
     let nul = OsStr::new("a\0b");
-    let setters: [fn(&mut Command, &OsStr); 7] = [
+    let setters: [fn(&mut Command<'_>, &OsStr); 7] = [
         |command, nul| _ = command.arg(nul),
         |command, nul| _ = command.args([OsStr::new("fine"), nul, OsStr::new("fine")]),
         |command, nul| _ = command.arg0(nul),
@@ -211,7 +211,7 @@ fn env_is_handed_on_as_it_is() {
         all.sort();
         all
     };
-    let cat = |command: &mut Command| {
+    let cat = |command: &mut Command<'_>| {
         let (bytes, code) = output_of(command.arg("/proc/self/environ"));
         assert_eq!(code, Some(0));
         sorted(bytes)
@@ -435,7 +435,7 @@ fn settings_reach_the_child() {
     let mut command = program("proc", &["status"]);
     command.umask(0o027).signal_mask(blocked).setsid().nice(3);
     command.rlimit(Resource::CORE, Rlimit::both(0)).rlimit(Resource::NOFILE, Rlimit::new(60, 61));
-    let text = |command: &mut Command| String::from_utf8(output_of(command).0).unwrap();
+    let text = |command: &mut Command<'_>| String::from_utf8(output_of(command).0).unwrap();
     let status = text(&mut command);
     let line = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));

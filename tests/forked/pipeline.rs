@@ -11,7 +11,7 @@ use rawpipe::process::{
 use std::fs;
 use std::time::Duration;
 
-fn missing() -> Command {
+fn missing() -> Command<'static> {
     Command::new("/no/such/program")
 }
 
@@ -122,7 +122,7 @@ fn pipeline_of_one_and_of_none() {
 
 fn pipeline_program_missing_nothing_is_left() {
     let (cat, sleep, missing) = (program("cat", &[]), program("sleep", &[]), missing());
-    let rows: [[&Command; 3]; 3] =
+    let rows: [[&Command<'_>; 3]; 3] =
         [[&missing, &cat, &cat], [&sleep, &missing, &cat], [&sleep, &sleep, &missing]];
     for (index, row) in rows.into_iter().enumerate() {
         let before = (common::open_fds(), children());

@@ -238,7 +238,7 @@ fn dup_of_standard_streams_again_and_again_leaves_them_open() {
 // ---- which descriptors a child has ----
 
 /// What the program "fds" has open.
-fn open_in(command: &mut Command) -> BTreeSet<RawFd> {
+fn open_in(command: &mut Command<'_>) -> BTreeSet<RawFd> {
     let (output, code) = output_of(command);
     assert_eq!(code, Some(0));
     let text = String::from_utf8(output).unwrap();
@@ -383,7 +383,7 @@ fn program_by_a_relative_path_or_by_any_bytes() {
     fs::create_dir_all(folder.join("sub")).unwrap();
     let bytes = OsString::from_vec(b"pro\xffgram = 1".to_vec());
     let path = link_to_this(&folder.join("sub"), &bytes);
-    let code = |program: &OsStr, command: &dyn Fn(&mut Command)| {
+    let code = |program: &OsStr, command: &dyn Fn(&mut Command<'_>)| {
         let mut new = Command::new(program);
         new.args(std_program("exit", &["5"]).get_args());
         command(&mut new);
@@ -395,14 +395,14 @@ fn program_by_a_relative_path_or_by_any_bytes() {
         name
     };
     assert_eq!(code(path.as_os_str(), &|_| ()), Ok(Some(5)), "an absolute path");
-    let there = |command: &mut Command| _ = command.current_dir(&folder);
+    let there = |command: &mut Command<'_>| _ = command.current_dir(&folder);
     assert_eq!(code(&in_sub("sub/"), &there), Ok(Some(5)), "from the child's folder");
     assert_eq!(code(&in_sub("./sub/"), &there), Ok(Some(5)));
     assert_eq!(code(&in_sub("sub/"), &|_| ()), Err(Errno::ENOENT), "and not from this one's");
     // Not in PATH, though it is there as a name.
-    let with_path = |command: &mut Command| _ = command.env("PATH", &folder);
+    let with_path = |command: &mut Command<'_>| _ = command.env("PATH", &folder);
     assert_eq!(code(&in_sub("sub/"), &with_path), Err(Errno::ENOENT));
-    let by_name = |command: &mut Command| _ = command.env("PATH", folder.join("sub"));
+    let by_name = |command: &mut Command<'_>| _ = command.env("PATH", folder.join("sub"));
     assert_eq!(code(&bytes, &by_name), Ok(Some(5)), "by its name");
     assert_eq!(code(&in_sub("./"), &by_name), Err(Errno::ENOENT));
     fs::remove_dir_all(&folder).unwrap();

@@ -2,14 +2,14 @@
 //! [`Spawn`].
 
 mod environment;
+mod line;
 mod start;
 mod stdio;
 
 use super::{OnDrop, Resource, Rlimit, Signal, SignalSet, Spawn};
-use crate::fd::{OwnedFd, RawFd};
+use crate::fd::{MaybeOwnedFd, RawFd};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
-use core::fmt;
 use environment::{Environment, Strings};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -57,15 +57,16 @@ pub use stdio::Stdio;
 /// ```
 ///
 /// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html)
-pub struct Command {
+#[derive(Clone)]
+pub struct Command<'fd> {
     program: CString,
     arg0: Option<CString>,
     args: Strings,
     environment: Environment,
     folder: Option<CString>,
     cgroup: Option<CString>,
-    streams: [Option<Stdio>; 3],
-    fds: Vec<(OwnedFd, RawFd)>,
+    streams: [Option<Stdio<'fd>>; 3],
+    fds: Vec<(MaybeOwnedFd<'fd>, RawFd)>,
     limits: Vec<(Resource, Rlimit)>,
     groups: Option<Vec<u32>>,
     /// What fits in there as it is.
@@ -75,7 +76,7 @@ pub struct Command {
     invalid: bool,
 }
 
-impl Command {
+impl<'fd> Command<'fd> {
     /// A program by its path, or by its name in the folders of `PATH`, without arguments.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut new = Self {
@@ -93,14 +94,13 @@ impl Command {
             on_drop: OnDrop::Leave,
             invalid: false,
         };
-        new.program = new.string(program.as_ref()).unwrap_or_default();
+        new.program = new.string(program.as_ref());
         new
     }
 
     /// Adds an argument.
     pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
-        let arg = arg.as_ref().as_bytes();
-        self.invalid |= arg.contains(&0);
+        let arg = self.checked(arg.as_ref());
         self.args.push(&[arg]);
         self
     }
@@ -114,7 +114,7 @@ impl Command {
     /// The name by which the program is called, its argument 0. If this is not called, it is what the
     /// command was made with.
     pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
-        self.arg0 = self.string(name.as_ref());
+        self.arg0 = Some(self.string(name.as_ref()));
         self
     }
 
@@ -122,9 +122,10 @@ impl Command {
     ///
     /// A name that is empty, or has a `=` behind its first byte, is no name: then `spawn` fails.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
-        let (name, value) = (name.as_ref().as_bytes(), value.as_ref().as_bytes());
-        let no_name = name.get(1..).is_none_or(|rest| rest.contains(&b'='));
-        self.invalid |= no_name || name.contains(&0) || value.contains(&0);
+        let (name, value) = (name.as_ref(), value.as_ref());
+        let no_name = name.as_bytes().get(1..).is_none_or(|rest| rest.contains(&b'='));
+        self.invalid |= no_name;
+        let (name, value) = (self.checked(name), self.checked(value));
         self.environment.set(name, Some(value));
         self
     }
@@ -153,27 +154,27 @@ impl Command {
     /// The folder in which the child starts. If the program, or a folder of `PATH`, is given by a
     /// relative path, it is looked for from there.
     pub fn current_dir(&mut self, folder: impl AsRef<Path>) -> &mut Self {
-        self.folder = self.string(folder.as_ref().as_os_str());
+        self.folder = Some(self.string(folder.as_ref().as_os_str()));
         self
     }
 
     /// The child's standard input. If this is not called, that of this process.
-    pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Self {
+    pub fn stdin(&mut self, stdin: impl Into<Stdio<'fd>>) -> &mut Self {
         self.streams[0] = Some(stdin.into());
         self
     }
 
     /// The child's standard output. If this is not called, that of this process.
     ///
-    /// The command owns a descriptor that is given here. A write end of a pipe stays open, and its
-    /// reader does not come to the end, before the command is dropped.
-    pub fn stdout(&mut self, stdout: impl Into<Stdio>) -> &mut Self {
+    /// A descriptor may be given by value or by reference. If the command owns a write end of a pipe, that stays open,
+    /// and its reader does not reach end of file, until the command and its clones are dropped.
+    pub fn stdout(&mut self, stdout: impl Into<Stdio<'fd>>) -> &mut Self {
         self.streams[1] = Some(stdout.into());
         self
     }
 
     /// The child's standard error; else as [`stdout`](Self::stdout).
-    pub fn stderr(&mut self, stderr: impl Into<Stdio>) -> &mut Self {
+    pub fn stderr(&mut self, stderr: impl Into<Stdio<'fd>>) -> &mut Self {
         self.streams[2] = Some(stderr.into());
         self
     }
@@ -184,7 +185,7 @@ impl Command {
     /// standard stream would be by default, also with [`output`](Self::output). A number that is negative,
     /// or is given twice, or is that of a stream that was set by [`stdin`](Self::stdin),
     /// [`stdout`](Self::stdout) or [`stderr`](Self::stderr) to anything but [`Stdio::inherit`], makes
-    /// `spawn` fail. The command owns the descriptor, as with [`stdout`](Self::stdout).
+    /// `spawn` fail. A descriptor may be given by value or by reference, as with [`stdout`](Self::stdout).
     ///
     /// # Examples
     ///
@@ -193,15 +194,15 @@ impl Command {
     ///
     /// let (reader, writer) = rawpipe::pipe()?;
     /// let mut command = Command::new("sh");
-    /// let mut child = command.args(["-c", "echo seven >&7"]).fd_map(writer, 7).spawn()?;
-    /// drop(command); // it has a write end
+    /// let mut child = command.args(["-c", "echo seven >&7"]).fd_map(&writer, 7).spawn()?;
+    /// drop(writer); // or the next line but one would wait for it
     /// let mut text = Vec::new();
     /// reader.read_to_end(&mut text)?;
     /// assert_eq!(text, b"seven\n");
     /// assert!(child.wait()?.success());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn fd_map(&mut self, fd: impl Into<OwnedFd>, number: RawFd) -> &mut Self {
+    pub fn fd_map(&mut self, fd: impl Into<MaybeOwnedFd<'fd>>, number: RawFd) -> &mut Self {
         self.fds.push((fd.into(), number));
         self
     }
@@ -235,7 +236,7 @@ impl Command {
     ///
     /// [cgroups(7)](https://man7.org/linux/man-pages/man7/cgroups.7.html)
     pub fn cgroup(&mut self, folder: impl AsRef<Path>) -> &mut Self {
-        self.cgroup = self.string(folder.as_ref().join("cgroup.procs").as_os_str());
+        self.cgroup = Some(self.string(folder.as_ref().join("cgroup.procs").as_os_str()));
         self
     }
 
@@ -280,9 +281,16 @@ impl Command {
         self.set(|spawn| spawn.parent_death_signal(signal))
     }
 
-    /// Which signals are blocked when the program begins: see [`Spawn::signal_mask`].
+    /// Which signals are blocked when the program begins: see [`Spawn::signal_mask`]. None, if neither this
+    /// nor [`inherit_mask`](Self::inherit_mask) is called.
     pub fn signal_mask(&mut self, signals: SignalSet) -> &mut Self {
         self.set(|spawn| spawn.signal_mask(signals))
+    }
+
+    /// Leaves those signals blocked that are blocked in the thread that starts the program: see
+    /// [`Spawn::inherit_mask`].
+    pub fn inherit_mask(&mut self) -> &mut Self {
+        self.set(Spawn::inherit_mask)
     }
 
     /// Which ignored signals are to have their default effect: see [`Spawn::default_signals`].
@@ -304,18 +312,14 @@ impl Command {
         self
     }
 
-    /// The string as the kernel wants it. One with a NUL in it is not lost: `spawn` answers it.
-    fn string(&mut self, string: &OsStr) -> Option<CString> {
-        let string = CString::new(string.as_bytes()).ok();
-        self.invalid |= string.is_none();
-        string
+    /// The bytes of a string. With a NUL among them `spawn` fails, and what is shown is another string.
+    fn checked<'a>(&mut self, string: &'a OsStr) -> &'a [u8] {
+        let valid = !string.as_bytes().contains(&0);
+        self.invalid |= !valid;
+        if valid { string.as_bytes() } else { b"<string-with-nul>" }
     }
-}
 
-/// The command line: the program and its arguments, quoted.
-impl fmt::Debug for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.program)?;
-        self.args.iter().try_for_each(|arg| write!(f, " {arg:?}"))
+    fn string(&mut self, string: &OsStr) -> CString {
+        CString::new(self.checked(string)).unwrap_or_default()
     }
 }

@@ -180,7 +180,7 @@ impl Child {
     }
 }
 
-impl Command {
+impl Command<'_> {
     /// Starts the program, waits for its end, and returns that and what it has written.
     ///
     /// Standard output and error are collected, and standard input is `/dev/null`, unless something

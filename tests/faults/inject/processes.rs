@@ -86,11 +86,11 @@ fn ended(end: Result<rawpipe::process::ExitStatus>, code: i32) -> Verdict {
     Ok(())
 }
 
-fn started(command: &Command, code: i32) -> Verdict {
+fn started(command: &Command<'_>, code: i32) -> Verdict {
     started_where(command, code, true)
 }
 
-fn started_where(command: &Command, code: i32, another_way: bool) -> Verdict {
+fn started_where(command: &Command<'_>, code: i32, another_way: bool) -> Verdict {
     let holdings = Holdings::now();
     let result = operation(|| {
         let mut child = command.spawn()?;
@@ -128,7 +128,7 @@ fn not_started() -> Verdict {
     holdings.unchanged(spare_stack())
 }
 
-fn with_many_options() -> Command {
+fn with_many_options() -> Command<'static> {
     let mut command = program("exit", &["3"]);
     let own = std::fs::metadata("/proc/self").expect("/proc");
     let (a, b) = rawpipe::pipe().unwrap();
@@ -155,7 +155,7 @@ fn with_many_options() -> Command {
 }
 
 /// Looked for in the folders of `PATH`, of which the first has it not.
-fn by_search() -> Command {
+fn by_search() -> Command<'static> {
     let exe = std::env::current_exe().expect("the path of this test");
     let folder = exe.parent().expect("a folder").display().to_string();
     let mut command = Command::new(exe.file_name().expect("a name"));

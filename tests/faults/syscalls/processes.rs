@@ -24,7 +24,7 @@ fn waiting() -> (Child, PipeWriter) {
     (child, opener)
 }
 
-fn exit() -> Command {
+fn exit() -> Command<'static> {
     program("exit", &["0"])
 }
 

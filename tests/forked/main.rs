@@ -7,6 +7,7 @@
 mod child;
 mod chunk_fork;
 mod command;
+mod command_exec;
 #[path = "../common/mod.rs"]
 mod common;
 mod communicate;
@@ -54,7 +55,7 @@ fn main() {
     }
     common::run_each_alone(
         topics![
-            child chunk_fork command communicate duplex examples exec fork guide handle outside pages
+            child chunk_fork command command_exec communicate duplex examples exec fork guide handle outside pages
             passing pipe_processes pipeline pump readiness sanitizer select shared signals spawn spawn_attack
             spawn_differential speed stdio talk waiting worlds
         ],

@@ -494,7 +494,7 @@ pub(crate) fn pipelines() {
         let ours = of_run(pipeline.output());
         row("Pipeline::output", what, Err(Errno::ENOENT), ours, theirs);
     }
-    let none: process::Pipeline<'_> = std::iter::empty::<Command<'_'>>().collect();
+    let none: process::Pipeline<'_> = std::iter::empty::<Command<'_>>().collect();
     let error = none.spawn().map(drop).unwrap_err().error();
     let ours = (error.stage(), error.errno());
     own("Pipeline::spawn", "of nothing", (SpawnStage::Arguments, Errno::EINVAL), ours);

@@ -331,7 +331,7 @@ fn exec_where_no_thread_may_be_made_eperm() {
         let right = (error.stage(), error.errno()) == (SpawnStage::Clone, Errno::EPERM);
         assert!(right && state() == before, "{error:?}");
         // Without it none is needed.
-        program("exit", &["0"]).exec();
+        let _ = program("exit", &["0"]).exec();
         1
     });
 }

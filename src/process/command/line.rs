@@ -6,7 +6,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// What was set, in std's words. A string with a NUL in it is shown as `<string-with-nul>`.
+/// What was set, in std's words. As with std, a program, argument or folder with a NUL in it is shown as
+/// `<string-with-nul>`.
 ///
 /// # Examples
 ///

@@ -122,10 +122,9 @@ impl<'fd> Command<'fd> {
     ///
     /// A name that is empty, or has a `=` behind its first byte, is no name: then `spawn` fails.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
-        let (name, value) = (name.as_ref(), value.as_ref());
-        let no_name = name.as_bytes().get(1..).is_none_or(|rest| rest.contains(&b'='));
-        self.invalid |= no_name;
-        let (name, value) = (self.checked(name), self.checked(value));
+        let (name, value) = (name.as_ref().as_bytes(), value.as_ref().as_bytes());
+        let no_name = name.get(1..).is_none_or(|rest| rest.contains(&b'='));
+        self.invalid |= no_name || name.contains(&0) || value.contains(&0);
         self.environment.set(name, Some(value));
         self
     }

@@ -753,10 +753,12 @@ fn stdio_from_every_owner_of_std() {
         String::from_utf8(output_of(cat.stdin(stdin)).0).unwrap()
     };
     assert_eq!(word(common::file(b"file").into()), "file");
-    let out = std_program("both", &[]).stdout(std::process::Stdio::piped()).spawn().unwrap();
-    assert_eq!(word(out.stdout.unwrap().into()), "out");
-    let err = std_program("both", &[]).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    assert_eq!(word(err.stderr.unwrap().into()), "err");
+    let mut both = std_program("both", &[]);
+    both.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut both = both.spawn().unwrap();
+    assert_eq!(word(both.stdout.take().unwrap().into()), "out");
+    assert_eq!(word(both.stderr.take().unwrap().into()), "err");
+    assert!(both.wait().unwrap().success());
     let (near, far) = UnixStream::pair().unwrap();
     assert_eq!(raw_io::write(&far, b"socket"), Ok(6));
     drop(far);

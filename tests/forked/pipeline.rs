@@ -103,11 +103,11 @@ fn pipeline_fd_map_replaces_the_default_of_output() {
 
     let mut first = program("cat", &[]);
     first.fd_map(common::file(b"mapped"), 0);
-    assert_eq!(first.pipe(&program("cat", &[])).output().unwrap().stdout, b"mapped");
+    assert_eq!(first.pipe(program("cat", &[])).output().unwrap().stdout, b"mapped");
     // A pipe between two is no default.
     let mut between = program("cat", &[]);
     between.fd_map(common::file(b""), 1);
-    let error = between.pipe(&program("cat", &[])).spawn().unwrap_err();
+    let error = between.pipe(program("cat", &[])).spawn().unwrap_err();
     assert_eq!((error.index(), error.error().stage()), (0, SpawnStage::Arguments));
 }
 

@@ -25,7 +25,12 @@ pub use stdio::Stdio;
 /// way, unless it changes its user or groups: see [`Spawn`]. A failure names its stage
 /// ([`SpawnError::stage`](crate::process::SpawnError::stage)).
 ///
-/// A command may be started any number of times, by several threads at once, too.
+/// A command may be started any number of times, by several threads at once, too. A descriptor is given to it by value,
+/// or by reference for `'fd`. A clone is a command of its own: it copies all settings, and shares the descriptors that
+/// the command owns, without a system call.
+///
+/// No signal is blocked when the program begins, unless [`signal_mask`](Self::signal_mask) or
+/// [`inherit_mask`](Self::inherit_mask) is set.
 ///
 /// By default the child has the environment of this process at the time of its start, its standard
 /// streams, and its folder; it has no other descriptor, unless one is not close-on-exec. A program
@@ -36,6 +41,55 @@ pub use stdio::Stdio;
 /// that this process was started with (after the variables, and not the empty ones). Those that C code adds
 /// to its list later are not seen. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove
 /// all variables of that name.
+///
+/// # No `pre_exec`
+///
+/// No code of the caller runs between fork and exec. The child usually shares this process's memory, so an
+/// allocation, a lock or a panic there would damage this process, and not only the child. What such code is
+/// commonly written for is a setting:
+///
+/// | in `pre_exec` | here |
+/// |---|---|
+/// | `setsid` | [`setsid`](Self::setsid) |
+/// | `setpgid` | [`process_group`](Self::process_group); [`Pipeline::process_group`](crate::process::Pipeline::process_group) for several |
+/// | `dup2`, clearing `FD_CLOEXEC` | [`fd_map`](Self::fd_map), [`Stdio::same_as_stdout`] |
+/// | `close`, `closefrom`, `close_range` | [`close_other_fds`](Self::close_other_fds) |
+/// | `setrlimit` | [`rlimit`](Self::rlimit) |
+/// | `setuid`, `setgid`, `setgroups`, `initgroups` | [`uid`](Self::uid), [`gid`](Self::gid), [`groups`](Self::groups) |
+/// | `chdir`, `umask` | [`current_dir`](Self::current_dir), [`umask`](Self::umask) |
+/// | `sigprocmask`, `signal` | [`signal_mask`](Self::signal_mask), [`inherit_mask`](Self::inherit_mask), [`default_signals`](Self::default_signals) |
+/// | `prctl(PR_SET_PDEATHSIG)` | [`parent_death_signal`](Self::parent_death_signal) |
+/// | `ioctl(TIOCSCTTY)`, `tcsetpgrp` | `controlling_terminal`, `foreground` |
+/// | `nice`, moving to a control group | [`nice`](Self::nice), [`cgroup`](Self::cgroup) |
+/// | `chroot`, `unshare`, seccomp, capabilities, `sched_setscheduler` | `fork_with` and `exec`, see below |
+///
+/// For everything else, prepare a [`Spawn`], and in a child of [`fork_with`](crate::process::fork_with) make the
+/// calls and then [`Spawn::exec`], which allocates nothing. If this process has no other thread, the child of
+/// [`fork_single_threaded`](crate::process::fork_single_threaded) may also call [`Command::exec`]. Such a child copies the
+/// page tables of this process, as every fork does.
+///
+/// ```
+/// use rawpipe::process::{self, Arg, Spawn};
+/// use rawpipe::raw;
+///
+/// const PR_SET_NO_NEW_PRIVS: usize = 38;
+/// let prctl = if cfg!(target_arch = "x86_64") { 157 } else { 167 };
+/// # if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")) { return Ok(()); }
+/// let script = c"grep -q 'NoNewPrivs:.*1' /proc/self/status";
+/// let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(script), Arg::END];
+/// let spawn = Spawn::new(c"sh", &argv, &[Arg::END]);
+/// // SAFETY: the child makes system calls only.
+/// let mut child = unsafe {
+///     process::fork_with(|| {
+///         // SAFETY: takes integers.
+///         let done = unsafe { raw::syscall5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+///         // It returns only if it has failed.
+///         if done == 0 && spawn.exec().errno() != rawpipe::Errno::ENOENT { 126 } else { 127 }
+///     })
+/// }?;
+/// assert!(child.wait()?.success());
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
 ///
 /// # Examples
 ///

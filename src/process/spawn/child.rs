@@ -7,7 +7,9 @@
 //! # Safety
 //!
 //! This file is trusted with descriptors by number: they are the child's own copies, all of them, and
-//! no other code runs in the child that could be using them.
+//! no other code runs in the child that could be using them. The same holds for the thread that replaces this
+//! process's program: it has a table of descriptors of its own. Without one (see [`make::replace`](super::make)) none is
+//! replaced or closed.
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
 use super::super::{Resource, Signal, SignalSet, execvpe};
@@ -62,7 +64,7 @@ pub(super) struct Plan<'a> {
     pub(super) mask: SignalSet,
 }
 
-/// Where the child begins.
+/// Where the child begins, or the thread that replaces the program of its process.
 pub(super) extern "C" fn begin(plan: *const ()) -> ! {
     // SAFETY: the parent has given the address of a `Plan`, which it does not touch until this child
     // has ended or has its program; or the child has a copy of it all.

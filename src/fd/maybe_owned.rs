@@ -1,13 +1,18 @@
 //! A descriptor that is owned or borrowed, for values that keep one of either kind.
 
-use super::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use super::{AsFd, BorrowedFd, OwnedFd};
 use alloc::sync::Arc;
-use core::fmt;
+use core::fmt::Debug;
+use core::panic::{RefUnwindSafe, UnwindSafe};
+#[cfg(feature = "std")]
+use std::{fs::File, io, net, os::unix::net as unix, process};
 
 /// A descriptor that is owned, or borrowed for `'fd`.
 ///
 /// It is made by `From`: from an owner of a descriptor, which it takes over, or from a reference to anything that
 /// implements [`AsFd`]. Other owners convert by way of [`OwnedFd`].
+/// The standard output and error of this process, [`Stdout`](std::io::Stdout) and [`Stderr`](std::io::Stderr), are not
+/// closed.
 ///
 /// A clone of an owned one shares it, without a system call. The last of them closes it.
 ///
@@ -31,44 +36,30 @@ use core::fmt;
 /// assert_eq!(reader.read_to_end(&mut text)?, 10);
 /// # Ok::<(), rawpipe::Errno>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct MaybeOwnedFd<'fd>(Kind<'fd>);
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 enum Kind<'fd> {
-    Owned(Arc<OwnedFd>),
+    Owned(Arc<dyn Owner>),
     Borrowed(BorrowedFd<'fd>),
-    #[cfg(feature = "std")]
-    Stdout(Arc<std::io::Stdout>),
-    #[cfg(feature = "std")]
-    Stderr(Arc<std::io::Stderr>),
 }
+
+/// One of the types below, each of which has the same descriptor for as long as it lives.
+trait Owner: AsFd + Debug + Send + Sync + UnwindSafe + RefUnwindSafe {}
 
 impl AsFd for MaybeOwnedFd<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
-            Kind::Owned(fd) => fd.as_ref().as_fd(),
+            Kind::Owned(owner) => owner.as_fd(),
             Kind::Borrowed(fd) => *fd,
-            #[cfg(feature = "std")]
-            Kind::Stdout(stdout) => stdout.as_ref().as_fd(),
-            #[cfg(feature = "std")]
-            Kind::Stderr(stderr) => stderr.as_ref().as_fd(),
         }
-    }
-}
-
-/// The number, and whether it is owned.
-impl fmt::Debug for MaybeOwnedFd<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let owned = matches!(self.0, Kind::Owned(_));
-        let fd = self.as_fd().as_raw_fd();
-        f.debug_struct("MaybeOwnedFd").field("fd", &fd).field("owned", &owned).finish()
     }
 }
 
 impl<'fd, F: AsFd + ?Sized> From<&'fd F> for MaybeOwnedFd<'fd> {
     fn from(fd: &'fd F) -> Self {
-        Self(Kind::Borrowed(fd.as_fd()))
+        fd.as_fd().into()
     }
 }
 
@@ -78,42 +69,20 @@ impl<'fd> From<BorrowedFd<'fd>> for MaybeOwnedFd<'fd> {
     }
 }
 
-impl From<OwnedFd> for MaybeOwnedFd<'_> {
-    fn from(fd: OwnedFd) -> Self {
-        Self(Kind::Owned(Arc::new(fd)))
-    }
-}
-
-#[cfg(feature = "std")]
-mod with_std {
-    use super::{Arc, Kind, MaybeOwnedFd, OwnedFd};
-    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-    use std::process::{ChildStderr, ChildStdin, ChildStdout};
-    use std::{fs::File, io, net};
-
-    macro_rules! owners {
-        ($($Owner:ty)*) => {$(
-            impl From<$Owner> for MaybeOwnedFd<'_> {
-                fn from(owner: $Owner) -> Self {
-                    OwnedFd::from(owner).into()
-                }
+macro_rules! owners {
+    ($($Owner:ty)*) => {$(
+        impl Owner for $Owner {}
+        impl From<$Owner> for MaybeOwnedFd<'_> {
+            fn from(owner: $Owner) -> Self {
+                Self(Kind::Owned(Arc::new(owner)))
             }
-        )*};
-    }
-    owners! { File ChildStdin ChildStdout ChildStderr UnixStream UnixDatagram UnixListener }
-    owners! { net::TcpStream net::TcpListener net::UdpSocket }
-
-    /// That of this process. Nothing is closed.
-    impl From<io::Stdout> for MaybeOwnedFd<'_> {
-        fn from(stdout: io::Stdout) -> Self {
-            Self(Kind::Stdout(Arc::new(stdout)))
         }
-    }
-
-    /// That of this process. Nothing is closed.
-    impl From<io::Stderr> for MaybeOwnedFd<'_> {
-        fn from(stderr: io::Stderr) -> Self {
-            Self(Kind::Stderr(Arc::new(stderr)))
-        }
-    }
+    )*};
 }
+owners! { OwnedFd }
+#[cfg(feature = "std")]
+owners! { File io::Stdout io::Stderr process::ChildStdin process::ChildStdout process::ChildStderr }
+#[cfg(feature = "std")]
+owners! { unix::UnixStream unix::UnixDatagram unix::UnixListener }
+#[cfg(feature = "std")]
+owners! { net::TcpStream net::TcpListener net::UdpSocket }

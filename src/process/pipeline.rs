@@ -41,7 +41,7 @@ use core::fmt;
 /// ```
 ///
 /// [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html)
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[must_use = "nothing is started before `spawn` or `output`"]
 pub struct Pipeline<'fd> {
     commands: Vec<Command<'fd>>,
@@ -49,7 +49,7 @@ pub struct Pipeline<'fd> {
     stdout: Option<Stdio<'fd>>,
     stderr: Option<Stdio<'fd>>,
     group: bool,
-    on_failure: OnDrop,
+    on_failure: Option<OnDrop>,
 }
 
 impl<'fd> Command<'fd> {
@@ -68,14 +68,6 @@ impl<'fd> Command<'fd> {
     /// ```
     pub fn pipe(&self, next: impl Borrow<Self>) -> Pipeline<'fd> {
         [self, next.borrow()].into_iter().collect()
-    }
-}
-
-/// No program.
-impl Default for Pipeline<'_> {
-    fn default() -> Self {
-        let (commands, on_failure) = (Vec::new(), OnDrop::Kill);
-        Self { commands, stdin: None, stdout: None, stderr: None, group: false, on_failure }
     }
 }
 
@@ -124,7 +116,7 @@ impl<'fd> Pipeline<'fd> {
     /// It replaces [`Command::on_drop`] for them. Without a process group, `KillGroup` does the same as `Kill`. After
     /// `Leave` no handle of them is left, and when they have ended they stay zombies until this process ends.
     pub fn on_failure(self, policy: OnDrop) -> Self {
-        Self { on_failure: policy, ..self }
+        Self { on_failure: Some(policy), ..self }
     }
 
     /// Starts the programs, the first one first. Goes on after signals.
@@ -185,7 +177,7 @@ impl<'fd> Pipeline<'fd> {
                 for child in &mut children {
                     // The group is the first one's to kill.
                     let _ = child.on_drop(OnDrop::Kill);
-                    let _ = child.on_drop(self.on_failure);
+                    let _ = child.on_drop(self.on_failure.unwrap_or(OnDrop::Kill));
                 }
                 Err(error)
             }

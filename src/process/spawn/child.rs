@@ -70,7 +70,11 @@ pub(super) extern "C" fn begin(plan: *const ()) -> ! {
     // has ended or has its program; or the child has a copy of it all.
     let plan = unsafe { &mut *plan.cast_mut().cast::<Plan<'_>>() };
     plan.report.started.store(true, Ordering::SeqCst);
-    let told = carry_out(plan);
+    let Err(failure) = carry_out(plan);
+    let told = failure.encode();
+    for (place, word) in plan.report.words.iter().zip(told) {
+        place.store(word, Ordering::SeqCst);
+    }
     if plan.is_thread {
         call::exit();
     }
@@ -84,17 +88,7 @@ pub(super) extern "C" fn begin(plan: *const ()) -> ! {
     call::exit_group(127)
 }
 
-/// Does all of it, and reports the failure, which it returns, too.
-pub(super) fn carry_out(plan: &mut Plan<'_>) -> [i32; 4] {
-    let Err(failure) = each_step(plan);
-    let told = failure.encode();
-    for (place, word) in plan.report.words.iter().zip(told) {
-        place.store(word, Ordering::SeqCst);
-    }
-    told
-}
-
-fn each_step(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError> {
+pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError> {
     use SpawnError as E;
     let spawn = plan.spawn;
     if spawn.session {

@@ -271,10 +271,8 @@ impl<'a> Spawn<'a> {
     /// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html)
     #[must_use = "it has failed"]
     pub fn exec(&self) -> SpawnError {
-        let report = Report::default();
-        let done = self.launch(&report, call::getppid(), replace);
-        let lost = SpawnError::at(SpawnStage::Channel)(Errno::ECHILD);
-        done.err().or_else(|| report.failure()).unwrap_or(lost)
+        let Err(error) = self.launch(&Report::default(), call::getppid(), replace);
+        error
     }
 
     /// Whether this changes something of a thread's own, which a failed [`exec`](Self::exec) must not leave changed.

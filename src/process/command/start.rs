@@ -118,8 +118,9 @@ impl Command<'_> {
             Source::Fd(fd) => Some((fd, number)),
             _ => None,
         }));
-        let own = std::io::stdout();
+        let own;
         if let Source::SameAsStdout = sources[2] {
+            own = std::io::stdout();
             let stdout = fds.iter().find(|(_, number)| *number == 1);
             fds.push((stdout.map_or(own.as_fd(), |(fd, _)| *fd), 2));
         }

@@ -414,6 +414,49 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
     }
 }
 
+/// Record locks belong to a table of descriptors: in place it is the same one afterwards.
+fn exec_by_a_thread_releases_record_locks() {
+    const TEST: &str = "exec_by_a_thread_releases_record_locks";
+    if !cfg!(all(target_pointer_width = "64", target_endian = "little")) || no_thread(TEST) {
+        return;
+    }
+    /// `struct flock`, with `F_WRLCK` on all of the file, and `F_SETLK`.
+    fn lock(file: &File) -> isize {
+        let place: [u64; 4] = [1, 0, 0, 0];
+        let place = (&raw const place).expose_provenance();
+        let number = usize::try_from(file.as_raw_fd()).unwrap();
+        // SAFETY: reads a lock at the place given.
+        unsafe { raw::syscall3(nr::FCNTL, number, 6, place) }
+    }
+    let file = common::file(b"x");
+    for (folder, kept) in [(None, true), (Some("/"), false)] {
+        let (told, writer) = rawpipe::pipe().unwrap();
+        let number = usize::try_from(file.as_raw_fd()).unwrap();
+        // Its locks go when it closes it, so the program has it, too. F_SETFD.
+        // SAFETY: takes integers.
+        assert_eq!(unsafe { raw::syscall3(nr::FCNTL, number, 2, 0) }, 0);
+        let (copy, own) = (&told, &writer);
+        let mut child = child(|| {
+            common::close_copy(copy);
+            let locked = lock(&file) == 0;
+            let number = usize::try_from(own.as_raw_fd()).unwrap();
+            // SAFETY: takes integers; nothing else uses what standard output was.
+            let moved = unsafe { raw::syscall3(nr::DUP3, number, 1, 0) } == 1;
+            let mut command = program("stall", &["1"]);
+            if let Some(folder) = folder {
+                command.current_dir(folder);
+            }
+            u8::from(locked && moved && command.exec().errno() == Errno::EPERM)
+        });
+        drop(writer);
+        assert_eq!(told.read(&mut [0]), Ok(1));
+        let eagain = -(Errno::EAGAIN.raw_os_error() as isize);
+        assert_eq!(lock(&file), if kept { eagain } else { 0 }, "{folder:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
 fn exec_with_a_parent_death_signal_ends_with_the_parent() {
     if no_thread("exec_with_a_parent_death_signal_ends_with_the_parent") {
         return;
@@ -451,5 +494,6 @@ pub(crate) const TESTS: common::Tests = common::tests![
     spawn_exec_after_a_fork,
     exec_inherits_or_clears_the_mask,
     exec_by_a_thread_ends_the_calling_one_for_its_children,
+    exec_by_a_thread_releases_record_locks,
     exec_with_a_parent_death_signal_ends_with_the_parent,
 ];

@@ -18,11 +18,15 @@
 //! [`io::take_inherited`](crate::io::take_inherited) returns the number that it was given, and
 //! [`io::dup3`](crate::io::dup3) keeps the one that it replaces.
 
+#[cfg(feature = "alloc")]
+mod maybe_owned;
 #[cfg(not(feature = "std"))]
 mod owned;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "alloc")]
+pub use maybe_owned::MaybeOwnedFd;
 #[cfg(not(feature = "std"))]
 pub use owned::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 #[cfg(feature = "std")]
@@ -42,6 +46,13 @@ macro_rules! lends_its_descriptor {
         impl From<$Owner> for crate::fd::OwnedFd {
             fn from(owner: $Owner) -> Self {
                 owner.0.into()
+            }
+        }
+
+        #[cfg(feature = "alloc")]
+        impl From<$Owner> for crate::fd::MaybeOwnedFd<'_> {
+            fn from(owner: $Owner) -> Self {
+                crate::fd::OwnedFd::from(owner).into()
             }
         }
     };

@@ -7,7 +7,8 @@
 //!   and listen to it, and `Pipeline` for several; or `Spawn` (feature `process` alone), which allocates
 //!   nothing. The price does not grow with this process.
 //! - A copy of this process that goes on: [`fork_with`], or [`fork()`], whose rules are below.
-//! - This process, as another program: [`execve`] and its relatives.
+//! - This process, as another program: [`execve`] and its relatives; or `exec` of `Command` and `Spawn`, which first
+//!   sets all that a child would have.
 //!
 //! # What a child is
 //!

@@ -2,20 +2,26 @@
 
 use super::command::{Source, Stdio};
 use super::communicate::{Communicate, CommunicateError, RunError, Talk};
-use super::{Child, Command, ExitStatus, OnDrop, SpawnError, SpawnStage};
+use super::{Child, Command, ExitStatus, OnDrop, Signal, SpawnError, SpawnStage};
 use crate::fd::AsFd;
-use crate::{Errno, PipeReader, PipeWriter};
+use crate::{Deadline, Errno, PipeReader, PipeWriter};
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 use core::fmt;
 
 /// Programs in a row: the output of each is the input of the next one, by a pipe that this process
 /// has no part in.
 ///
-/// Made by [`Command::pipe`], or of a list by `collect`. The standard input of the first command and
+/// Made by [`Command::pipe`], or of a list by `collect`. It owns clones of the commands, which share their descriptors, so
+/// it can be returned and sent to a thread. A later change of a command does not reach it.
+///
+/// The standard input of the first command and
 /// the standard output of the last one are those that are set here, else those of the command, else
 /// those of this process. What is set for these two streams between them is not looked at. Standard
 /// error is set here for all, or else by each command for itself: who makes a pipe of it there has to
-/// read that.
+/// read that. [`Stdio::same_as_stdout`] is each program's own output: of all but the last one the pipe to the next, as
+/// with `a 2>&1 | b` in a shell.
 ///
 /// # Examples
 ///
@@ -24,7 +30,7 @@ use core::fmt;
 ///
 /// let output = Command::new("printf")
 ///     .arg("b\\na\\nc\\n")
-///     .pipe(&Command::new("sort"))
+///     .pipe(Command::new("sort"))
 ///     .pipe(Command::new("head").args(["-n", "2"]))
 ///     .output()?;
 /// assert_eq!(output.stdout, b"a\nb\n");
@@ -33,48 +39,82 @@ use core::fmt;
 /// ```
 ///
 /// [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html)
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[must_use = "nothing is started before `spawn` or `output`"]
-pub struct Pipeline<'a> {
-    commands: Vec<&'a Command>,
-    stdin: Option<Stdio>,
-    stdout: Option<Stdio>,
-    stderr: Option<Stdio>,
+pub struct Pipeline<'fd> {
+    commands: Vec<Command<'fd>>,
+    stdin: Option<Stdio<'fd>>,
+    stdout: Option<Stdio<'fd>>,
+    stderr: Option<Stdio<'fd>>,
+    group: bool,
+    on_failure: Option<OnDrop>,
 }
 
-impl Command {
-    /// This program and behind it, fed by its output, the next one.
-    pub fn pipe<'a>(&'a self, next: &'a Command) -> Pipeline<'a> {
-        [self, next].into_iter().collect()
+impl<'fd> Command<'fd> {
+    /// This program and behind it, fed by its output, the next one. Both are cloned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{Command, Pipeline};
+    ///
+    /// fn first_line(of: &str) -> Pipeline<'static> {
+    ///     Command::new("printf").arg(of).pipe(Command::new("head").args(["-n", "1"]))
+    /// }
+    /// assert_eq!(first_line("a\\nb\\n").output()?.stdout, b"a\n");
+    /// # Ok::<(), rawpipe::process::RunError>(())
+    /// ```
+    pub fn pipe(&self, next: impl Borrow<Self>) -> Pipeline<'fd> {
+        [self, next.borrow()].into_iter().collect()
     }
 }
 
-impl<'a> FromIterator<&'a Command> for Pipeline<'a> {
-    fn from_iter<I: IntoIterator<Item = &'a Command>>(commands: I) -> Self {
-        Self { commands: commands.into_iter().collect(), ..Self::default() }
+impl<'fd, C: Borrow<Command<'fd>>> FromIterator<C> for Pipeline<'fd> {
+    fn from_iter<I: IntoIterator<Item = C>>(commands: I) -> Self {
+        let commands = commands.into_iter().map(|command| command.borrow().clone());
+        Self { commands: commands.collect(), ..Self::default() }
     }
 }
 
-impl<'a> Pipeline<'a> {
-    /// One more program behind the last one.
-    pub fn pipe(mut self, next: &'a Command) -> Self {
-        self.commands.push(next);
+impl<'fd> Pipeline<'fd> {
+    /// One more program behind the last one. It is cloned.
+    pub fn pipe(mut self, next: impl Borrow<Command<'fd>>) -> Self {
+        self.commands.push(next.borrow().clone());
         self
     }
 
     /// The standard input of the first program.
-    pub fn stdin(self, stdin: impl Into<Stdio>) -> Self {
+    pub fn stdin(self, stdin: impl Into<Stdio<'fd>>) -> Self {
         Self { stdin: Some(stdin.into()), ..self }
     }
 
     /// The standard output of the last program.
-    pub fn stdout(self, stdout: impl Into<Stdio>) -> Self {
+    pub fn stdout(self, stdout: impl Into<Stdio<'fd>>) -> Self {
         Self { stdout: Some(stdout.into()), ..self }
     }
 
     /// The standard error of all of them: one pipe for all, if it is [`Stdio::piped`].
-    pub fn stderr(self, stderr: impl Into<Stdio>) -> Self {
+    pub fn stderr(self, stderr: impl Into<Stdio<'fd>>) -> Self {
         Self { stderr: Some(stderr.into()), ..self }
+    }
+
+    /// Puts all programs into one process group, which the first one leads, for
+    /// [`kill_group`](PipelineChildren::kill_group).
+    ///
+    /// It replaces [`Command::process_group`]. A program that begins a session cannot join it: `spawn` then fails with
+    /// `EPERM` at [`SpawnStage::Setpgid`]. That also happens if the first one ends early and no zombie of it is
+    /// left, because `SIGCHLD` is ignored or another thread waits for all children.
+    pub fn process_group(self) -> Self {
+        Self { group: true, ..self }
+    }
+
+    /// Sets what is done with the programs before one that cannot be started. By default they are killed and waited
+    /// for, [`OnDrop::Kill`].
+    ///
+    /// It replaces [`Command::on_drop`] for them. Without a process group, `KillGroup` does the same as `Kill`. After
+    /// `Leave` no handle of them is left, and when they have ended they stay zombies until this process ends.
+    pub fn on_failure(self, policy: OnDrop) -> Self {
+        Self { on_failure: Some(policy), ..self }
     }
 
     /// Starts the programs, the first one first. Goes on after signals.
@@ -82,10 +122,29 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     ///
     /// [`PipelineError`] with the number of the program that could not be started, and why. Those
-    /// before it have been killed and waited for. If there is no program at all, it is number 0 that
+    /// before it have been killed and waited for, unless [`on_failure`](Self::on_failure) is set to something else. If there is no program at all, it is number 0 that
     /// fails, at [`SpawnStage::Arguments`] with [`EINVAL`](Errno::EINVAL).
     pub fn spawn(&self) -> Result<PipelineChildren, PipelineError> {
         self.start([Source::Inherit; 3])
+    }
+
+    /// Starts the programs, waits for all, and returns how they ended, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As [`output`](Self::output), whose settings hold here, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::Command;
+    ///
+    /// let statuses = Command::new("false").pipe(Command::new("true")).status()?;
+    /// assert!(statuses.iter().map(|status| status.success()).eq([false, true]));
+    /// # Ok::<(), rawpipe::process::RunError>(())
+    /// ```
+    pub fn status(&self) -> Result<Vec<ExitStatus>, RunError> {
+        Ok(self.run([Source::Inherit; 3])?.statuses)
     }
 
     /// Starts the programs, waits for them, and returns how they ended and what the last one has
@@ -103,8 +162,12 @@ impl<'a> Pipeline<'a> {
     /// Those of [`spawn`](Self::spawn), as [`RunError::Pipeline`], and of
     /// [`PipelineChildren::communicate`].
     pub fn output(&self) -> Result<PipelineOutput, RunError> {
+        self.run([Source::Null, Source::Piped, Source::Piped])
+    }
+
+    fn run(&self, defaults: [Source<'_>; 3]) -> Result<PipelineOutput, RunError> {
         let mut talk = Communicate::with_all(&self.commands);
-        let mut pipeline = self.start([Source::Null, Source::Piped, Source::Piped])?;
+        let mut pipeline = self.start(defaults)?;
         let output = talk.run_pipeline(&mut pipeline);
         Ok(output.inspect_err(|_| pipeline.children.iter_mut().for_each(Child::do_not_leave))?)
     }
@@ -115,8 +178,11 @@ impl<'a> Pipeline<'a> {
         match self.start_each(defaults, &mut children) {
             Ok(stderr) => Ok(PipelineChildren { children, stderr }),
             Err(error) => {
-                // They are killed and waited for.
-                children.iter_mut().for_each(|child| _ = child.on_drop(OnDrop::Kill));
+                for child in &mut children {
+                    // The group is the first one's to kill.
+                    let _ = child.on_drop(OnDrop::Kill);
+                    let _ = child.on_drop(self.on_failure.unwrap_or(OnDrop::Kill));
+                }
                 Err(error)
             }
         }
@@ -144,6 +210,11 @@ impl<'a> Pipeline<'a> {
         let mut before: Option<PipeReader> = None;
         for (index, command) in self.commands.iter().enumerate() {
             let (after, writer) = wire(index, index < last)?;
+            let mut command = Cow::Borrowed(command);
+            if self.group {
+                let leader = children.first().map_or(0, |first| first.id());
+                command.to_mut().process_group(i32::try_from(leader).unwrap_or(0));
+            }
             let own = command.sources(defaults);
             let sources = [
                 before.as_ref().map(lent).or(stdin).unwrap_or(own[0]),
@@ -176,7 +247,7 @@ type Wire = (Option<PipeReader>, Option<PipeWriter>);
 
 /// The programs of a [`Pipeline`], started.
 ///
-/// Dropping it drops the handles of all of them: see [`Command::on_drop`].
+/// Dropping it drops the handles of all of them: see [`Command::on_drop`], which each command sets for itself.
 ///
 /// # Examples
 ///
@@ -222,6 +293,72 @@ impl PipelineChildren {
     pub fn kill(&self) -> crate::Result<()> {
         let kills = self.children.iter().map(Child::kill).filter(|kill| *kill != Err(Errno::ESRCH));
         kills.fold(Ok(()), crate::Result::and)
+    }
+
+    /// Kills all processes of the group that the first program leads, by `SIGKILL`: see
+    /// [`Pipeline::process_group`].
+    ///
+    /// # Errors
+    ///
+    /// As [`send_signal_group`](Self::send_signal_group).
+    pub fn kill_group(&self) -> crate::Result<()> {
+        self.send_signal_group(Signal::KILL)
+    }
+
+    /// Sends a signal to all processes of the group that the first program leads: the programs, and what they have
+    /// started.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::send_signal_group`] of the first program: [`ESRCH`](Errno::ESRCH) when that was waited for, before
+    /// Linux 6.9 even if others run; [`EINVAL`](Errno::EINVAL) if it does not lead a group.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{Command, Signal, Stdio};
+    ///
+    /// let row = Command::new("cat").pipe(Command::new("cat")).stdin(Stdio::piped());
+    /// let mut children = row.process_group().spawn()?;
+    /// assert_eq!(children.try_wait()?, None);
+    /// children.send_signal_group(Signal::TERM)?;
+    /// assert_eq!(children.wait()?[1].signal(), Some(Signal::TERM));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_signal_group(&self, signal: Signal) -> crate::Result<()> {
+        self.children.first().map_or(Err(Errno::EINVAL), |first| first.send_signal_group(signal))
+    }
+
+    /// Returns how all have ended, in their order, or `None` while one runs. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::try_wait`].
+    pub fn try_wait(&mut self) -> crate::Result<Option<Vec<ExitStatus>>> {
+        self.each(Child::try_wait)
+    }
+
+    /// Waits until all have ended, at most until `deadline`: `None` if one runs then. Retries on `EINTR`.
+    ///
+    /// The pipe to the first one's standard input stays open.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::wait_deadline`].
+    pub fn wait_deadline(
+        &mut self,
+        deadline: Deadline<'_>,
+    ) -> crate::Result<Option<Vec<ExitStatus>>> {
+        self.each(|child| child.wait_deadline(deadline))
+    }
+
+    /// Asks all of them, whatever one of them returns.
+    fn each(
+        &mut self,
+        ask: impl FnMut(&mut Child) -> crate::Result<Option<ExitStatus>>,
+    ) -> crate::Result<Option<Vec<ExitStatus>>> {
+        let ends: Vec<_> = self.children.iter_mut().map(ask).collect();
+        ends.into_iter().collect::<crate::Result<Vec<_>>>().map(|ends| ends.into_iter().collect())
     }
 
     /// Waits until all have ended and says how, in their order. Goes on after signals.
@@ -301,7 +438,8 @@ impl PipelineOutput {
     }
 }
 
-/// A pipeline that could not be started: which of its programs, and why. Nothing is left of the others.
+/// A pipeline that could not be started: which of its programs, and why. What becomes of the others is set by
+/// [`Pipeline::on_failure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PipelineError {
     index: usize,

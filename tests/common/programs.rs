@@ -12,7 +12,7 @@ use std::{env, fs, thread};
 const MARK: &str = "test-program:";
 
 /// A command that starts one of the programs below, with arguments.
-pub(crate) fn program(name: &str, args: &[&str]) -> Command {
+pub(crate) fn program(name: &str, args: &[&str]) -> Command<'static> {
     let std = std_program(name, args);
     let mut command = Command::new(std.get_program());
     command.args(std.get_args());
@@ -258,7 +258,7 @@ pub(crate) fn all_of(reader: Option<PipeReader>) -> Vec<u8> {
 }
 
 /// Starts it with its standard output in a pipe, and returns that and its exit code.
-pub(crate) fn output_of(command: &mut Command) -> (Vec<u8>, Option<i32>) {
+pub(crate) fn output_of(command: &mut Command<'_>) -> (Vec<u8>, Option<i32>) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let output = all_of(child.take_stdout());
     (output, child.wait().unwrap().code())

@@ -78,7 +78,7 @@ pub(crate) fn may_fail(
     full_set: &dyn Fn() -> bool,
 ) -> bool {
     const SETMASK: u64 = 2;
-    let cleanup = [nr::CLOSE, nr::MUNMAP, nr::EXIT_GROUP, nr::RT_SIGTIMEDWAIT];
+    let cleanup = [nr::CLOSE, nr::MUNMAP, nr::EXIT, nr::EXIT_GROUP, nr::RT_SIGTIMEDWAIT];
     let infallible = [nr::CLOCK_GETTIME, nr::GETPID, nr::GETPPID, nr::GETTID, nr::UMASK];
     let sets_back = call == nr::RT_SIGPROCMASK && arguments[0] == SETMASK && !child && !full_set();
     !cleanup.contains(&call) && !infallible.contains(&call) && !sets_back

@@ -342,7 +342,7 @@ fn contents(mut file: &File) -> Vec<u8> {
 }
 
 /// A program that says something to descriptor 7 and exits with this code.
-fn script(code: u8) -> (Command, PipeReader) {
+fn script(code: u8) -> (Command<'static>, PipeReader) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut command = Command::new("/bin/sh");
     command.args(["-c", &format!("echo told >&7; exit {code}")]).fd_map(writer, 7);

@@ -3,7 +3,7 @@
 
 use crate::common::programs::{all_of, output_of, program, std_program};
 use crate::common::{self, emulated, skip, slow, tool};
-use rawpipe::fd::OwnedFd;
+use rawpipe::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use rawpipe::process::{
     Arg, Command, OnDrop, Resource, Rlimit, Signal, SignalSet, Spawn, SpawnStage, Stdio,
 };
@@ -11,12 +11,14 @@ use rawpipe::{Errno, io as raw_io};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
 use std::{env, thread};
 
 /// At which stage, and how, a spawn fails.
-fn failure(command: &Command) -> (SpawnStage, Errno) {
+fn failure(command: &Command<'_>) -> (SpawnStage, Errno) {
     let before = common::open_fds();
     let error = command.spawn().expect_err("a failure");
     assert_eq!(common::open_fds(), before, "{command:?}");
@@ -39,7 +41,7 @@ fn arg0_is_what_the_program_is_called() {
     if emulated() {
         return skip("arg0_is_what_the_program_is_called", "the emulator has argument 0");
     }
-    let first = |command: &mut Command| {
+    let first = |command: &mut Command<'_>| {
         let (output, code) = output_of(command);
         assert_eq!(code, Some(0));
         output.split(|byte| *byte == 0).next().map(<[u8]>::to_vec)
@@ -52,7 +54,7 @@ fn arg0_is_what_the_program_is_called() {
 
 fn nul_in_any_string_einval() {
     let nul = OsStr::new("a\0b");
-    let setters: [fn(&mut Command, &OsStr); 7] = [
+    let setters: [fn(&mut Command<'_>, &OsStr); 7] = [
         |command, nul| _ = command.arg(nul),
         |command, nul| _ = command.args([OsStr::new("fine"), nul, OsStr::new("fine")]),
         |command, nul| _ = command.arg0(nul),
@@ -211,7 +213,7 @@ fn env_is_handed_on_as_it_is() {
         all.sort();
         all
     };
-    let cat = |command: &mut Command| {
+    let cat = |command: &mut Command<'_>| {
         let (bytes, code) = output_of(command.arg("/proc/self/environ"));
         assert_eq!(code, Some(0));
         sorted(bytes)
@@ -435,7 +437,7 @@ fn settings_reach_the_child() {
     let mut command = program("proc", &["status"]);
     command.umask(0o027).signal_mask(blocked).setsid().nice(3);
     command.rlimit(Resource::CORE, Rlimit::both(0)).rlimit(Resource::NOFILE, Rlimit::new(60, 61));
-    let text = |command: &mut Command| String::from_utf8(output_of(command).0).unwrap();
+    let text = |command: &mut Command<'_>| String::from_utf8(output_of(command).0).unwrap();
     let status = text(&mut command);
     let line = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
@@ -558,10 +560,266 @@ fn nothing_is_left_of_ten_thousand_spawns() {
     assert_eq!(after.3, "");
 }
 
-fn debug_is_the_command_line() {
+// ---- what is shown ----
+
+/// Strings that a shell could take for something else.
+fn nasty() -> Vec<OsString> {
+    let all_bytes: Vec<u8> = (1..=255).collect();
+    let mut strings: Vec<OsString> = [
+        "", " ", "a b", "'", "''", "it's", "\"", "\\", "\\'", "$HOME", "`id`", "$(id)", "*",
+        "?[a]", "~", "#", "!", "a=b", "-n", "--", "&& exit", ";", "|", "\n", "a\nb\n", "\n\n",
+        "\t", "\r\n", "\x1b[31m", "é", "日本", "\u{85}", "{a,b}",
+    ]
+    .map(OsString::from)
+    .into();
+    strings.extend(
+        [&b"\xff"[..], b"a\xffb\xfe\xff", b"\xe3\x81", b"'\xff'\n", &all_bytes]
+            .map(|bytes| OsString::from_vec(bytes.to_vec())),
+    );
+    strings.extend(all_bytes.iter().map(|byte| OsString::from_vec(vec![*byte])));
+    strings
+}
+
+/// What a shell makes of the line: its output, without the variables that shells set.
+fn by_shell(shell: &str, command: &Command<'_>) -> Vec<Vec<u8>> {
+    let line = format!("{command:?}");
+    let output = std::process::Command::new(shell).arg("-c").arg(&line).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{shell}: {line}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    entries(&output.stdout)
+}
+
+fn entries(output: &[u8]) -> Vec<Vec<u8>> {
+    let of_the_shell = |entry: &&[u8]| {
+        [&b"PWD="[..], b"OLDPWD=", b"SHLVL=", b"_="].iter().any(|name| entry.starts_with(name))
+    };
+    let entries = output.split(|byte| *byte == 0);
+    entries.filter(|entry| !of_the_shell(entry)).map(<[u8]>::to_vec).collect()
+}
+
+fn shells(test: &str) -> Vec<&'static str> {
+    if !common::runner().is_empty() {
+        skip(test, "a shell would start it without the emulator");
+        return Vec::new();
+    }
+    let there = |shell: &&str| {
+        let run = std::process::Command::new(shell).args(["-c", "env -i true"]).status();
+        run.is_ok_and(|status| status.success())
+    };
+    let shells: Vec<_> = ["sh", "bash", "dash", "busybox"].into_iter().filter(there).collect();
+    if shells.is_empty() {
+        skip(test, "no shell here");
+    }
+    shells
+}
+
+fn debug_is_a_line_that_a_shell_runs_the_same() {
+    for shell in shells("debug_is_a_line_that_a_shell_runs_the_same") {
+        let mut args = program("args", &[]);
+        args.args(nasty());
+        assert_eq!(by_shell(shell, &args), entries(&output_of(&mut args.clone()).0), "{shell}");
+
+        let mut env = program("env", &[]);
+        env.env("SECRET", "x").env_remove("HOME").env_remove("NO SUCH");
+        for (i, value) in nasty().into_iter().enumerate() {
+            env.env(format!("RAWPIPE_{i}"), value);
+        }
+        env.env("odd name'$", "1").env("PATH", env::var_os("PATH").unwrap());
+        assert_eq!(by_shell(shell, &env), entries(&output_of(&mut env.clone()).0), "{shell}");
+        let mut clear = env.clone();
+        clear.env_clear().env("ONLY", "this\none").env_remove("GONE");
+        assert_eq!(by_shell(shell, &clear), entries(&output_of(&mut clear.clone()).0), "{shell}");
+    }
+}
+
+fn debug_has_the_folder_and_the_name() {
+    let top = common::tmp_path();
+    for shell in shells("debug_has_the_folder_and_the_name") {
+        for name in ["plain", "-", "it's a $folder\n", "b\x07"] {
+            fs::create_dir_all(top.join(name)).unwrap();
+            env::set_current_dir(&top).unwrap();
+            for folder in [top.join(name), name.into()] {
+                let mut command = program("cwd", &[]);
+                command.current_dir(&folder);
+                let wanted = output_of(&mut command.clone()).0;
+                assert_eq!(by_shell(shell, &command), [wanted], "{folder:?}");
+            }
+        }
+        let mut args = program("args", &["a b"]);
+        args.arg0("it's another\nname").env("A", "1").env_clear();
+        if shells("").contains(&"bash") {
+            let output = output_of(&mut args.clone()).0;
+            assert!(output.starts_with(b"it's another\nname\0"));
+            args.env("PATH", env::var_os("PATH").unwrap());
+            assert_eq!(by_shell(shell, &args), entries(&output));
+        }
+    }
+    env::set_current_dir("/").unwrap();
+    let _ = fs::remove_dir_all(&top);
+}
+
+fn debug_of_plain_words_is_plain() {
     let mut command = Command::new("printf");
-    command.args(["%s", "a \"b\""]).env("SECRET", "x");
-    assert_eq!(format!("{command:?}"), r#""printf" "%s" "a \"b\"""#);
+    assert_eq!(format!("{command:?}"), "printf");
+    command.args(["%s", "a \"b\""]);
+    assert_eq!(format!("{command:?}"), r#"printf %s 'a "b"'"#);
+    command.env("B", "2").env("A", "1").env_remove("C").current_dir("src");
+    assert_eq!(format!("{command:?}"), r#"cd ./src && env -u C A=1 B=2 printf %s 'a "b"'"#);
+    command.env_clear().env_remove("C").current_dir("/").arg0("p");
+    let line = r#"cd / && env -i bash -c 'exec -a "$0" "$@"' p printf %s 'a "b"'"#;
+    assert_eq!(format!("{command:?}"), line);
+}
+
+fn getters_are_as_with_std() {
+    let mut ours = Command::new("a program");
+    let mut std = std::process::Command::new("a program");
+    let same = |ours: &Command<'_>, std: &std::process::Command| {
+        assert_eq!(ours.get_program(), std.get_program());
+        assert!(ours.get_args().eq(std.get_args()));
+        assert!(ours.get_envs().eq(std.get_envs()));
+        assert_eq!(ours.get_current_dir(), std.get_current_dir());
+    };
+    same(&ours, &std);
+    macro_rules! both {
+        ($($call:ident($($arg:expr),*))*) => {$(
+            ours.$call($($arg),*);
+            std.$call($($arg),*);
+            same(&ours, &std);
+        )*};
+    }
+    let odd = OsString::from_vec(b"\xff\n".to_vec());
+    both! {
+        arg("a") args(["", "b c"]) arg(&odd) current_dir("/usr") current_dir("lib")
+        env("B", "2") env("A", "1") env(&odd, &odd) env("B", "3") env_remove("A") env_remove("NONE")
+        env_clear() env("C", "4") env_remove("C") env_remove("D") env("D", "5") env("D", "")
+    }
+    // A NUL is shown alike.
+    both! { arg("a\0b") current_dir("\0") env("E", "\0") }
+    same(&Command::new("\0"), &std::process::Command::new("\0"));
+    assert_eq!(failure(&ours), INVALID);
+}
+
+// ---- descriptors that are borrowed or shared ----
+
+fn borrowed_and_cloned_descriptors_are_no_copies() {
+    let file = common::file(b"from a file");
+    let (out, writer) = rawpipe::pipe().unwrap();
+    let before = common::open_fds();
+    let mut command = program("cat", &[]);
+    command.stdin(&file).stdout(&writer).stderr(Stdio::from(&writer)).fd_map(&file, 7);
+    command.fd_map(file.as_fd(), 8);
+    let clones = [command.clone(), command.clone()];
+    assert_eq!(common::open_fds(), before);
+    assert!(clones[1].spawn().unwrap().wait().unwrap().success());
+    assert_eq!(common::open_fds(), before);
+    drop(writer);
+    assert_eq!(all_of(Some(out)), b"from a file");
+
+    // Owned ones are shared, and the last owner closes them.
+    let (out, writer) = rawpipe::pipe().unwrap();
+    let number = writer.as_raw_fd();
+    let before = common::open_fds();
+    let mut owner = program("both", &[]);
+    owner.stdout(writer).stderr(Stdio::null());
+    let clone = owner.clone();
+    assert_eq!(common::open_fds(), before);
+    drop(owner);
+    assert!(common::open_fds().contains(&number));
+    assert!(clone.spawn().unwrap().wait().unwrap().success());
+    drop(clone);
+    assert!(!common::open_fds().contains(&number));
+    assert_eq!(all_of(Some(out)), b"out");
+}
+
+fn clone_is_a_command_of_its_own() {
+    let mut one = program("args", &["1"]);
+    one.env("A", "1");
+    let mut other = one.clone();
+    other.arg("2").env("B", "2").current_dir("/");
+    assert_eq!((one.get_args().count() + 1, one.get_envs().count()), (other.get_args().count(), 1));
+    assert_eq!((one.get_current_dir(), other.get_envs().count()), (None, 2));
+    other.arg("a\0b");
+    assert_eq!(failure(&other), INVALID);
+    assert_eq!(output_of(&mut one).1, Some(0));
+}
+
+/// As std's `Stdio`, from all that owns a descriptor there.
+fn stdio_from_every_owner_of_std() {
+    let word = |stdin: Stdio<'_>| {
+        let mut cat = program("cat", &[]);
+        String::from_utf8(output_of(cat.stdin(stdin)).0).unwrap()
+    };
+    assert_eq!(word(common::file(b"file").into()), "file");
+    let mut both = std_program("both", &[]);
+    both.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut both = both.spawn().unwrap();
+    assert_eq!(word(both.stdout.take().unwrap().into()), "out");
+    assert_eq!(word(both.stderr.take().unwrap().into()), "err");
+    assert!(both.wait().unwrap().success());
+    let (near, far) = UnixStream::pair().unwrap();
+    assert_eq!(raw_io::write(&far, b"socket"), Ok(6));
+    drop(far);
+    assert_eq!(word(near.into()), "socket");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (near, _) = listener.accept().unwrap();
+    assert_eq!(raw_io::write(&far, b"tcp"), Ok(3));
+    drop(far);
+    assert_eq!(word(near.into()), "tcp");
+    let raw = File::into_raw_fd(common::file(b"number"));
+    // SAFETY: it was given up just now.
+    assert_eq!(word(unsafe { Stdio::from_raw_fd(raw) }), "number");
+
+    // The input of one program is the output of another.
+    let mut cat = std_program("cat", &[]);
+    cat.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut cat = cat.spawn().unwrap();
+    let mut both = program("both", &[]);
+    both.stdout(cat.stdin.take().unwrap());
+    assert!(both.spawn().unwrap().wait().unwrap().success());
+    drop(both);
+    assert_eq!(cat.wait_with_output().unwrap().stdout, b"out");
+}
+
+fn stdio_from_stdout_and_stderr_of_this_process() {
+    if common::in_role("crossed") {
+        let mut both = program("both", &[]);
+        both.stdout(std::io::stderr()).stderr(std::io::stdout());
+        assert!(both.spawn().unwrap().wait().unwrap().success());
+        drop(both);
+        // Nothing was closed.
+        print!("!");
+        return eprint!("?");
+    }
+    let output = common::role_command("crossed").output().unwrap();
+    assert_eq!(common::role_output(&output), "err!");
+    assert_eq!(output.stderr, b"out?");
+}
+
+fn inherit_mask_leaves_what_is_blocked() {
+    let usr2 = SignalSet::empty().with(Signal::USR2);
+    if common::in_role("blocked") {
+        let line = |command: &mut Command<'_>| {
+            let status = String::from_utf8(output_of(command).0).unwrap();
+            status.lines().find(|line| line.starts_with("SigBlk")).map(str::to_owned)
+        };
+        let cleared = line(&mut program("proc", &["status"]));
+        let inherited = line(program("proc", &["status"]).inherit_mask());
+        return print!("{cleared:?} {inherited:?}");
+    }
+    let role = common::role_command("blocked");
+    let mut again = Command::new(role.get_program());
+    again.args(role.get_args()).signal_mask(usr2);
+    role.get_envs().for_each(|(name, value)| _ = again.env(name, value.unwrap()));
+    let (output, code) = output_of(&mut again);
+    assert_eq!(code, Some(0));
+    let text = String::from_utf8(output).unwrap();
+    let mask = |signal: u64| format!("Some(\"SigBlk:\\t{signal:016x}\")");
+    let usr2 = 1 << (Signal::USR2.as_raw() - 1);
+    assert!(text.ends_with(&format!("{} {}", mask(0), mask(usr2))), "{text}");
 }
 
 pub(crate) const TESTS: common::Tests = common::tests![
@@ -589,5 +847,13 @@ pub(crate) const TESTS: common::Tests = common::tests![
     command_is_reusable,
     spawn_from_eight_threads_ends_of_file_arrive,
     nothing_is_left_of_ten_thousand_spawns,
-    debug_is_the_command_line,
+    debug_is_a_line_that_a_shell_runs_the_same,
+    debug_has_the_folder_and_the_name,
+    debug_of_plain_words_is_plain,
+    getters_are_as_with_std,
+    borrowed_and_cloned_descriptors_are_no_copies,
+    clone_is_a_command_of_its_own,
+    stdio_from_every_owner_of_std,
+    stdio_from_stdout_and_stderr_of_this_process,
+    inherit_mask_leaves_what_is_blocked,
 ];

@@ -8,6 +8,7 @@ mod cancel;
 mod child;
 mod chunk_fork;
 mod command;
+mod command_exec;
 #[path = "../common/mod.rs"]
 mod common;
 mod communicate;
@@ -59,7 +60,7 @@ fn main() {
     }
     common::run_each_alone(
         topics![
-            cancel child chunk_fork command communicate duplex examples exec filters fork guide handle outside pages
+            cancel child chunk_fork command command_exec communicate duplex examples exec filters fork guide handle outside pages
             passing pipe_processes pipeline pump readiness run sanitizer select shared signal_fd signals spawn spawn_attack
             spawn_differential speed standard stdio talk waiting worlds
         ],

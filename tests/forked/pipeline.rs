@@ -11,7 +11,7 @@ use rawpipe::process::{
 use std::fs;
 use std::time::Duration;
 
-fn missing() -> Command {
+fn missing() -> Command<'static> {
     Command::new("/no/such/program")
 }
 
@@ -103,11 +103,11 @@ fn pipeline_fd_map_replaces_the_default_of_output() {
 
     let mut first = program("cat", &[]);
     first.fd_map(common::file(b"mapped"), 0);
-    assert_eq!(first.pipe(&program("cat", &[])).output().unwrap().stdout, b"mapped");
+    assert_eq!(first.pipe(program("cat", &[])).output().unwrap().stdout, b"mapped");
     // A pipe between two is no default.
     let mut between = program("cat", &[]);
     between.fd_map(common::file(b""), 1);
-    let error = between.pipe(&program("cat", &[])).spawn().unwrap_err();
+    let error = between.pipe(program("cat", &[])).spawn().unwrap_err();
     assert_eq!((error.index(), error.error().stage()), (0, SpawnStage::Arguments));
 }
 
@@ -122,7 +122,7 @@ fn pipeline_of_one_and_of_none() {
 
 fn pipeline_program_missing_nothing_is_left() {
     let (cat, sleep, missing) = (program("cat", &[]), program("sleep", &[]), missing());
-    let rows: [[&Command; 3]; 3] =
+    let rows: [[&Command<'_>; 3]; 3] =
         [[&missing, &cat, &cat], [&sleep, &missing, &cat], [&sleep, &sleep, &missing]];
     for (index, row) in rows.into_iter().enumerate() {
         let before = (common::open_fds(), children());
@@ -191,6 +191,195 @@ fn pipeline_grace_begins_when_all_have_ended() {
     assert!(children.communicate(b"").unwrap().success());
 }
 
+/// With the commands and the descriptors gone that it was made of.
+fn made_elsewhere(input: &'static [u8]) -> Pipeline<'static> {
+    let mut first = program("cat", &[]);
+    first.stdin(common::file(input));
+    first.pipe(program("cat", &[]).env("A", "1")).pipe(program("cat", &[]))
+}
+
+fn pipeline_owns_its_commands() {
+    let row = made_elsewhere(b"returned");
+    // Both of one open file: the second finds it read to its end.
+    let again = row.clone();
+    let output = std::thread::spawn(move || row.output().unwrap()).join().unwrap();
+    assert_eq!((output.stdout, output.statuses.len()), (b"returned".to_vec(), 3));
+    assert_eq!(again.output().unwrap().stdout, b"");
+
+    // A later change does not reach it; and it may borrow.
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let mut both = program("both", &[]);
+    let mut cat = program("cat", &[]);
+    let row = both.pipe(&cat).stdout(&writer);
+    both.stdout(Stdio::null()).arg("a\0b");
+    cat.arg("a\0b");
+    assert!(row.stderr(Stdio::null()).status().unwrap().iter().all(|end| end.success()));
+    drop(writer);
+    assert_eq!(all_of(Some(reader)), b"out");
+
+    let owned: Pipeline<'_> = (0..3).map(|_| program("cat", &[])).collect();
+    let lent: Pipeline<'_> = [program("cat", &[]), program("cat", &[])].iter().collect();
+    for row in [owned, lent] {
+        let mut children = row.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        assert_eq!(children.communicate(b"through").unwrap().stdout, b"through");
+    }
+}
+
+fn pipeline_status_of_all() {
+    let row = program("exit", &["3"]).pipe(program("cat", &[])).pipe(program("exit", &["0"]));
+    let codes: Vec<_> = row.status().unwrap().iter().map(|status| status.code()).collect();
+    assert_eq!(codes, [Some(3), Some(0), Some(0)]);
+    let error = missing().pipe(program("cat", &[])).status().unwrap_err();
+    assert!(matches!(error, RunError::Pipeline(error) if error.index() == 0), "{error:?}");
+}
+
+fn pipeline_waits_that_do_not_wait_long() {
+    let (gate, key) = rawpipe::pipe().unwrap();
+    let mut waiter = program("waiter", &[]);
+    waiter.fd_map(&gate, 7);
+    let mut children =
+        program("exit", &["1"]).pipe(&waiter).pipe(program("cat", &[])).spawn().unwrap();
+    let soon = || Deadline::after(Duration::from_millis(50));
+    assert_eq!(children.try_wait(), Ok(None));
+    assert_eq!(children.wait_deadline(soon()), Ok(None));
+    assert_eq!(children.children_mut()[0].wait().unwrap().code(), Some(1));
+    assert_eq!(children.try_wait(), Ok(None));
+    drop((key, gate));
+    let late = Deadline::after(Duration::from_secs(100));
+    let ends = children.wait_deadline(late).unwrap().expect("all have ended");
+    assert_eq!(ends.iter().map(|end| end.code()).collect::<Vec<_>>(), [Some(1), Some(0), Some(0)]);
+    assert_eq!(children.try_wait(), Ok(Some(ends)));
+}
+
+/// The group of a process.
+fn group_of(pid: u32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let rest = stat.rsplit(')').next().unwrap().to_owned();
+    rest.split_whitespace().nth(2).unwrap().to_owned()
+}
+
+fn pipeline_in_one_group() {
+    let sleep = program("sleep", &[]);
+    // Another group that one of them asks for is not looked at.
+    let mut other = sleep.clone();
+    other.process_group(0);
+    let row = sleep.pipe(&other).pipe(&sleep).process_group();
+    let mut children = row.spawn().unwrap();
+    let leader = children.children()[0].id();
+    for child in children.children() {
+        assert_eq!(group_of(child.id()), leader.to_string());
+    }
+    assert_ne!(group_of(std::process::id()), leader.to_string());
+    children.send_signal_group(Signal::TERM).unwrap();
+    assert!(children.wait().unwrap().iter().all(|end| end.signal() == Some(Signal::TERM)));
+    assert_eq!(children.kill_group(), Err(Errno::ESRCH));
+
+    let mut without = sleep.pipe(&sleep).spawn().unwrap();
+    assert_eq!(without.kill_group(), Err(Errno::EINVAL));
+    without.kill().unwrap();
+    without.wait().unwrap();
+}
+
+/// The others join a group that nobody but a zombie is in.
+fn pipeline_group_of_a_leader_that_has_ended() {
+    let first = program("exit", &["4"]);
+    let mut second = program("sleep", &[]);
+    // Long lists take time to start it, and the first one has ended by then, in some rounds.
+    second.args((0..20_000).map(|_| "x"));
+    for _ in 0..50 {
+        let row = first.pipe(&second).process_group();
+        let mut children = row.spawn().unwrap();
+        let [leader, other] = [0, 1].map(|i| children.children()[i].id());
+        assert_eq!(group_of(other), leader.to_string());
+        // It is a zombie as long as nobody has waited for it: its group can be signalled.
+        children.kill_group().unwrap();
+        let ends = children.wait().unwrap();
+        assert!(ends[0].code() == Some(4) || ends[0].signal() == Some(Signal::KILL));
+        assert_eq!(ends[1].signal(), Some(Signal::KILL));
+    }
+}
+
+fn pipeline_kill_group_reaches_grandchildren() {
+    let (gate, key) = rawpipe::pipe().unwrap();
+    let (alive, writer) = rawpipe::pipe().unwrap();
+    let mut family = program("family", &[]);
+    family.fd_map(&gate, 7).fd_map(&writer, 8);
+    let row = family.pipe(program("stall", &["1"])).stdout(Stdio::piped()).process_group();
+    let mut children = row.spawn().unwrap();
+    drop(writer);
+    let mut byte = [0];
+    let stalled = children.children()[1].stdout_ref().unwrap().read(&mut byte);
+    assert_eq!(stalled, Ok(1));
+    children.kill_group().unwrap();
+    children.wait().unwrap();
+    // The grandchild has it, too.
+    assert_eq!(all_of(Some(alive)), b"");
+    drop(key);
+}
+
+fn pipeline_session_cannot_join_a_group_eperm() {
+    let mut session = program("sleep", &[]);
+    session.setsid();
+    let error = program("sleep", &[]).pipe(&session).process_group().spawn().unwrap_err();
+    let found = (error.index(), error.error().stage(), error.errno());
+    assert_eq!(found, (1, SpawnStage::Setpgid, Errno::EPERM));
+    assert_eq!(children(), "");
+}
+
+fn pipeline_on_failure_policies() {
+    let (alive, writer) = rawpipe::pipe().unwrap();
+    let (gate, key) = rawpipe::pipe().unwrap();
+    let mut waiter = program("waiter", &[]);
+    waiter.fd_map(&gate, 7).fd_map(&writer, 8).on_drop(OnDrop::Kill);
+    let row = waiter.pipe(missing()).on_failure(OnDrop::Leave);
+    assert_eq!(row.spawn().unwrap_err().index(), 1);
+    drop((gate, writer));
+    // It runs on, by the policy of the pipeline, until it is told to end.
+    let mut fds = [rawpipe::event::PollFd::new(&alive, rawpipe::event::PollEvents::IN)];
+    let soon = Deadline::after(Duration::from_millis(100));
+    assert_eq!(rawpipe::event::poll_deadline(&mut fds, soon), Ok(0));
+    drop(key);
+    assert_eq!(all_of(Some(alive)), b"");
+
+    // One that ends by itself is waited for.
+    let before = children();
+    let slow = program("deaf", &[]);
+    let row = slow.pipe(missing()).stdin(Stdio::piped()).on_failure(OnDrop::Reap);
+    assert_eq!(row.spawn().unwrap_err().index(), 1);
+    assert_eq!(children(), before);
+
+    // Killed, with what it has started, where there is a group.
+    let (alive, writer) = rawpipe::pipe().unwrap();
+    let mut sleep = program("sleep", &[]);
+    sleep.fd_map(&writer, 8);
+    let row = sleep.pipe(&sleep).pipe(missing());
+    for row in [
+        row.clone().process_group().on_failure(OnDrop::KillGroup),
+        row.on_failure(OnDrop::KillGroup),
+    ] {
+        assert_eq!(row.spawn().unwrap_err().index(), 2);
+        assert_eq!(children(), before);
+    }
+    drop(writer);
+    assert_eq!(all_of(Some(alive)), b"");
+}
+
+/// As with `a 2>&1 | b`: into the pipe to the next one.
+fn pipeline_errors_with_the_output() {
+    let both = program("both", &[]);
+    let mut first = both.clone();
+    first.stderr(Stdio::same_as_stdout());
+    let output = first.pipe(program("cat", &[])).output().unwrap();
+    assert_eq!((&*output.stdout, &*output.stderr), (&b"outerr"[..], &b""[..]));
+    // For all: the last one's into the output of the whole.
+    let aside = program("aside", &[]);
+    let output = both.pipe(&aside).stderr(Stdio::same_as_stdout()).output().unwrap();
+    assert_eq!(output.stderr, b"");
+    let mut text = output.stdout;
+    text.sort_unstable();
+    assert_eq!(text, b"eeorrrrtu");
+}
+
 pub(crate) const TESTS: common::Tests = common::tests![
     pipeline_bytes_go_through_all,
     pipeline_statuses_are_in_order,
@@ -203,4 +392,13 @@ pub(crate) const TESTS: common::Tests = common::tests![
     pipeline_kill_and_deadline,
     pipeline_limit_and_drop,
     pipeline_grace_begins_when_all_have_ended,
+    pipeline_owns_its_commands,
+    pipeline_status_of_all,
+    pipeline_waits_that_do_not_wait_long,
+    pipeline_in_one_group,
+    pipeline_group_of_a_leader_that_has_ended,
+    pipeline_kill_group_reaches_grandchildren,
+    pipeline_session_cannot_join_a_group_eperm,
+    pipeline_on_failure_policies,
+    pipeline_errors_with_the_output,
 ];

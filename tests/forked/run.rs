@@ -40,14 +40,14 @@ fn some_bytes(count: usize) -> Vec<u8> {
     (0..count).map(pattern).collect()
 }
 
-fn shell(script: &str) -> Command {
+fn shell(script: &str) -> Command<'static> {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", script]);
     shell
 }
 
 /// The error of a run that its time has ended, and then nothing is left of it.
-fn out_of_time(what: &str, command: &Command, least: Duration) -> CommunicateError {
+fn out_of_time(what: &str, command: &Command<'_>, least: Duration) -> CommunicateError {
     let before = common::open_fds();
     let begin = Instant::now();
     let error = command.output().expect_err(what);
@@ -157,7 +157,7 @@ fn status_with_input_and_time() {
 
 /// Whatever the child does, or does not do.
 fn output_timeout_of_every_kind_of_child() {
-    let out_of_time = |what: &str, command: &mut Command| {
+    let out_of_time = |what: &str, command: &mut Command<'_>| {
         let error = out_of_time(what, command.timeout(SHORT), SHORT);
         assert_eq!(error.stderr(), b"", "{what}");
         error

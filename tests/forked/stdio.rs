@@ -212,6 +212,78 @@ fn stdio_errors_into_an_inherited_output() {
     assert_eq!((code, contents(&out)), (Some(0), "outerr".to_owned()));
 }
 
+/// `2>&1`: what a child writes to both stays in its order, wherever that goes.
+fn stdio_same_as_stdout_wherever_that_goes() {
+    const BOTH: &str = "outerr";
+    let same = || {
+        let mut command = program("both", &[]);
+        command.stderr(Stdio::same_as_stdout());
+        command
+    };
+    // Where `output` collects it, and in an own pipe.
+    let output = same().output().unwrap();
+    assert_eq!((&*output.stdout, &*output.stderr), (BOTH.as_bytes(), &b""[..]));
+    let mut child = same().stdout(Stdio::piped()).spawn().unwrap();
+    assert!(child.stderr_ref().is_none());
+    let output = child.communicate(b"").unwrap();
+    assert_eq!((&*output.stdout, &*output.stderr), (BOTH.as_bytes(), &b""[..]));
+
+    // A descriptor, be it set before or after, or mapped.
+    let sets: [fn(&mut Command<'static>, File); 3] = [
+        |command, file| _ = command.stdout(file),
+        |command, file| {
+            _ = command.stderr(Stdio::inherit()).stdout(file).stderr(Stdio::same_as_stdout())
+        },
+        |command, file| _ = command.fd_map(file, 1),
+    ];
+    for set in sets {
+        let file = common::file(b"");
+        let mut command = same();
+        set(&mut command, file.try_clone().unwrap());
+        assert!(command.status().unwrap().success());
+        assert_eq!(contents(&file), BOTH);
+    }
+    // Nowhere, and this process's own.
+    assert!(same().stdout(Stdio::null()).status().unwrap().success());
+    let (out, err) = (common::file(b""), common::file(b""));
+    let null = File::open("/dev/null").unwrap();
+    let code = with_standard([Some(null.as_fd()), Some(out.as_fd()), Some(err.as_fd())], || {
+        same().status()
+    });
+    assert_eq!(
+        (code.unwrap().code(), contents(&out), contents(&err)),
+        (Some(0), BOTH.into(), String::new())
+    );
+    // That is closed: nothing is there to be the same as.
+    let error = with_closed(0b010, || same().spawn().map(drop)).unwrap_err();
+    assert_eq!((error.stage(), error.errno()), (SpawnStage::Dup { from: 1, to: 2 }, Errno::EBADF));
+}
+
+fn stdio_same_as_stdout_many_lines_in_order() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "i=0; while [ $i -lt 500 ]; do echo $i; echo $i >&2; i=$((i+1)); done"]);
+    let wanted: String = (0..500).map(|i| format!("{i}\n{i}\n")).collect();
+    let output = command.stderr(Stdio::same_as_stdout()).output().unwrap();
+    assert!(output.stdout == wanted.as_bytes());
+}
+
+fn stdio_same_as_stdout_for_another_stream_einval() {
+    for number in 0..2 {
+        let mut command = program("exit", &["0"]);
+        match number {
+            0 => command.stdin(Stdio::same_as_stdout()),
+            _ => command.stdout(Stdio::same_as_stdout()),
+        };
+        let error = command.spawn().unwrap_err();
+        assert_eq!((error.stage(), error.errno()), (SpawnStage::Arguments, Errno::EINVAL));
+        assert_eq!(command.exec(), error);
+    }
+    let mut command = program("exit", &["0"]);
+    let error =
+        command.stderr(Stdio::same_as_stdout()).fd_map(common::file(b""), 2).spawn().unwrap_err();
+    assert_eq!((error.stage(), error.errno()), (SpawnStage::Arguments, Errno::EINVAL));
+}
+
 /// A file that lies at 2 here is the child's output; its errors are inherited: the same file.
 fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
     let file = common::file(b"");
@@ -238,7 +310,7 @@ fn dup_of_standard_streams_again_and_again_leaves_them_open() {
 // ---- which descriptors a child has ----
 
 /// What the program "fds" has open.
-fn open_in(command: &mut Command) -> BTreeSet<RawFd> {
+fn open_in(command: &mut Command<'_>) -> BTreeSet<RawFd> {
     let (output, code) = output_of(command);
     assert_eq!(code, Some(0));
     let text = String::from_utf8(output).unwrap();
@@ -383,7 +455,7 @@ fn program_by_a_relative_path_or_by_any_bytes() {
     fs::create_dir_all(folder.join("sub")).unwrap();
     let bytes = OsString::from_vec(b"pro\xffgram = 1".to_vec());
     let path = link_to_this(&folder.join("sub"), &bytes);
-    let code = |program: &OsStr, command: &dyn Fn(&mut Command)| {
+    let code = |program: &OsStr, command: &dyn Fn(&mut Command<'_>)| {
         let mut new = Command::new(program);
         new.args(std_program("exit", &["5"]).get_args());
         command(&mut new);
@@ -395,14 +467,14 @@ fn program_by_a_relative_path_or_by_any_bytes() {
         name
     };
     assert_eq!(code(path.as_os_str(), &|_| ()), Ok(Some(5)), "an absolute path");
-    let there = |command: &mut Command| _ = command.current_dir(&folder);
+    let there = |command: &mut Command<'_>| _ = command.current_dir(&folder);
     assert_eq!(code(&in_sub("sub/"), &there), Ok(Some(5)), "from the child's folder");
     assert_eq!(code(&in_sub("./sub/"), &there), Ok(Some(5)));
     assert_eq!(code(&in_sub("sub/"), &|_| ()), Err(Errno::ENOENT), "and not from this one's");
     // Not in PATH, though it is there as a name.
-    let with_path = |command: &mut Command| _ = command.env("PATH", &folder);
+    let with_path = |command: &mut Command<'_>| _ = command.env("PATH", &folder);
     assert_eq!(code(&in_sub("sub/"), &with_path), Err(Errno::ENOENT));
-    let by_name = |command: &mut Command| _ = command.env("PATH", folder.join("sub"));
+    let by_name = |command: &mut Command<'_>| _ = command.env("PATH", folder.join("sub"));
     assert_eq!(code(&bytes, &by_name), Ok(Some(5)), "by its name");
     assert_eq!(code(&in_sub("./"), &by_name), Err(Errno::ENOENT));
     fs::remove_dir_all(&folder).unwrap();
@@ -528,6 +600,9 @@ pub(crate) const TESTS: common::Tests = common::tests![
     stdio_any_of_the_three_closed_in_the_parent_by_fork,
     stdio_output_and_errors_exchanged,
     stdio_errors_into_an_inherited_output,
+    stdio_same_as_stdout_wherever_that_goes,
+    stdio_same_as_stdout_many_lines_in_order,
+    stdio_same_as_stdout_for_another_stream_einval,
     stdio_file_at_2_is_the_output_beside_inherited_errors,
     dup_of_standard_streams_again_and_again_leaves_them_open,
     fds_of_the_parent_are_not_in_the_child,

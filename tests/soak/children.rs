@@ -37,7 +37,7 @@ impl Worker {
     }
 
     /// One of the small programs.
-    fn program(&self, name: &str, args: &[&str]) -> Command {
+    fn program(&self, name: &str, args: &[&str]) -> Command<'static> {
         let mut words = limits::program(name, args).into_iter();
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words);

@@ -156,7 +156,7 @@ fn text(bytes: &[u8]) -> &OsStr {
 }
 
 /// Applies one setting to the command and to the model of its child.
-fn apply(world: &World, command: &mut Command, model: &mut Model, setting: &Setting) {
+fn apply(world: &World, command: &mut Command<'_>, model: &mut Model, setting: &Setting) {
     match setting {
         Setting::Arg0(bytes) => {
             command.arg0(text(bytes));
@@ -232,7 +232,7 @@ fn apply(world: &World, command: &mut Command, model: &mut Model, setting: &Sett
     }
 }
 
-fn apply_descriptors(world: &World, command: &mut Command, model: &mut Model, setting: &Setting) {
+fn apply_descriptors(world: &World, command: &mut Command<'_>, model: &mut Model, setting: &Setting) {
     match setting {
         Setting::Stream(which, stream) => {
             let which = usize::from(which % 3);
@@ -274,7 +274,7 @@ fn apply_descriptors(world: &World, command: &mut Command, model: &mut Model, se
 
 fn apply_ids_and_signals(
     world: &World,
-    command: &mut Command,
+    command: &mut Command<'_>,
     model: &mut Model,
     setting: &Setting,
 ) {

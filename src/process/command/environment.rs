@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
 /// Strings, one behind the other, each with its NUL.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Strings {
     bytes: Vec<u8>,
     count: usize,
@@ -46,16 +46,20 @@ impl Strings {
 }
 
 /// The environment of this process, or none, with changes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Environment {
-    cleared: bool,
+    pub(super) cleared: bool,
     /// `None` is a variable that is taken out.
-    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    pub(super) changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 impl Environment {
     pub(super) fn set(&mut self, name: &[u8], value: Option<&[u8]>) {
-        self.changes.insert(name.to_vec(), value.map(<[u8]>::to_vec));
+        if self.cleared && value.is_none() {
+            self.changes.remove(name);
+        } else {
+            self.changes.insert(name.to_vec(), value.map(<[u8]>::to_vec));
+        }
     }
 
     pub(super) fn clear(&mut self) {

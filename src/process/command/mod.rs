@@ -2,15 +2,15 @@
 //! [`Spawn`].
 
 mod environment;
+mod line;
 mod start;
 mod stdio;
 
 use super::communicate::Terms;
 use super::{OnDrop, Resource, Rlimit, Signal, SignalSet, Spawn};
-use crate::fd::{OwnedFd, RawFd};
+use crate::fd::{MaybeOwnedFd, RawFd};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
-use core::fmt;
 use environment::{Environment, Strings};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +26,12 @@ pub use stdio::Stdio;
 /// way, unless it changes its user or groups: see [`Spawn`]. A failure names its stage
 /// ([`SpawnError::stage`](crate::process::SpawnError::stage)).
 ///
-/// A command may be started any number of times, by several threads at once, too.
+/// A command may be started any number of times, by several threads at once, too. A descriptor is given to it by value,
+/// or by reference for `'fd`. A clone is a command of its own: it copies all settings, and shares the descriptors that
+/// the command owns, without a system call.
+///
+/// No signal is blocked when the program begins, unless [`signal_mask`](Self::signal_mask) or
+/// [`inherit_mask`](Self::inherit_mask) is set.
 ///
 /// By default the child has the environment of this process at the time of its start, its standard
 /// streams, and its folder; it has no other descriptor, unless one is not close-on-exec. A program
@@ -37,6 +42,55 @@ pub use stdio::Stdio;
 /// that this process was started with (after the variables, and not the empty ones). Those that C code adds
 /// to its list later are not seen. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove
 /// all variables of that name.
+///
+/// # No `pre_exec`
+///
+/// No code of the caller runs between fork and exec. The child usually shares this process's memory, so an
+/// allocation, a lock or a panic there would damage this process, and not only the child. What such code is
+/// commonly written for is a setting:
+///
+/// | in `pre_exec` | here |
+/// |---|---|
+/// | `setsid` | [`setsid`](Self::setsid) |
+/// | `setpgid` | [`process_group`](Self::process_group); [`Pipeline::process_group`](crate::process::Pipeline::process_group) for several |
+/// | `dup2`, clearing `FD_CLOEXEC` | [`fd_map`](Self::fd_map), [`Stdio::same_as_stdout`] |
+/// | `close`, `closefrom`, `close_range` | [`close_other_fds`](Self::close_other_fds) |
+/// | `setrlimit` | [`rlimit`](Self::rlimit) |
+/// | `setuid`, `setgid`, `setgroups`, `initgroups` | [`uid`](Self::uid), [`gid`](Self::gid), [`groups`](Self::groups) |
+/// | `chdir`, `umask` | [`current_dir`](Self::current_dir), [`umask`](Self::umask) |
+/// | `sigprocmask`, `signal` | [`signal_mask`](Self::signal_mask), [`inherit_mask`](Self::inherit_mask), [`default_signals`](Self::default_signals) |
+/// | `prctl(PR_SET_PDEATHSIG)` | [`parent_death_signal`](Self::parent_death_signal) |
+/// | `ioctl(TIOCSCTTY)`, `tcsetpgrp` | `controlling_terminal`, `foreground` |
+/// | `nice`, moving to a control group | [`nice`](Self::nice), [`cgroup`](Self::cgroup) |
+/// | `chroot`, `unshare`, seccomp, capabilities, `sched_setscheduler` | `fork_with` and `exec`, see below |
+///
+/// For everything else, prepare a [`Spawn`], and in a child of [`fork_with`](crate::process::fork_with) make the
+/// calls and then [`Spawn::exec`], which allocates nothing. If this process has no other thread, the child of
+/// [`fork_single_threaded`](crate::process::fork_single_threaded) may also call [`Command::exec`]. Such a child copies the
+/// page tables of this process, as every fork does.
+///
+/// ```
+/// use rawpipe::process::{self, Arg, Spawn};
+/// use rawpipe::raw;
+///
+/// const PR_SET_NO_NEW_PRIVS: usize = 38;
+/// let prctl = if cfg!(target_arch = "x86_64") { 157 } else { 167 };
+/// # if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")) { return Ok(()); }
+/// let script = c"grep -q 'NoNewPrivs:.*1' /proc/self/status";
+/// let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(script), Arg::END];
+/// let spawn = Spawn::new(c"sh", &argv, &[Arg::END]);
+/// // SAFETY: the child makes system calls only.
+/// let mut child = unsafe {
+///     process::fork_with(|| {
+///         // SAFETY: takes integers.
+///         let done = unsafe { raw::syscall5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+///         // It returns only if it has failed.
+///         if done == 0 && spawn.exec().errno() != rawpipe::Errno::ENOENT { 126 } else { 127 }
+///     })
+/// }?;
+/// assert!(child.wait()?.success());
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
 ///
 /// # Examples
 ///
@@ -58,27 +112,28 @@ pub use stdio::Stdio;
 /// ```
 ///
 /// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html)
-pub struct Command {
+#[derive(Clone)]
+pub struct Command<'fd> {
     program: CString,
     arg0: Option<CString>,
     args: Strings,
     environment: Environment,
     folder: Option<CString>,
     cgroup: Option<CString>,
-    streams: [Option<Stdio>; 3],
-    fds: Vec<(OwnedFd, RawFd)>,
+    streams: [Option<Stdio<'fd>>; 3],
+    fds: Vec<(MaybeOwnedFd<'fd>, RawFd)>,
     limits: Vec<(Resource, Rlimit)>,
     groups: Option<Vec<u32>>,
     /// What fits in there as it is.
     settings: Spawn<'static>,
     on_drop: OnDrop,
     /// For `output` and `status`.
-    pub(super) terms: Terms,
+    pub(super) terms: Terms<'fd>,
     /// Something could not be passed on as it was given.
     invalid: bool,
 }
 
-impl Command {
+impl<'fd> Command<'fd> {
     /// A program by its path, or by its name in the folders of `PATH`, without arguments.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut new = Self {
@@ -97,14 +152,13 @@ impl Command {
             terms: Terms::default(),
             invalid: false,
         };
-        new.program = new.string(program.as_ref()).unwrap_or_default();
+        new.program = new.string(program.as_ref());
         new
     }
 
     /// Adds an argument.
     pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
-        let arg = arg.as_ref().as_bytes();
-        self.invalid |= arg.contains(&0);
+        let arg = self.checked(arg.as_ref());
         self.args.push(&[arg]);
         self
     }
@@ -118,7 +172,7 @@ impl Command {
     /// The name by which the program is called, its argument 0. If this is not called, it is what the
     /// command was made with.
     pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
-        self.arg0 = self.string(name.as_ref());
+        self.arg0 = Some(self.string(name.as_ref()));
         self
     }
 
@@ -157,27 +211,27 @@ impl Command {
     /// The folder in which the child starts. If the program, or a folder of `PATH`, is given by a
     /// relative path, it is looked for from there.
     pub fn current_dir(&mut self, folder: impl AsRef<Path>) -> &mut Self {
-        self.folder = self.string(folder.as_ref().as_os_str());
+        self.folder = Some(self.string(folder.as_ref().as_os_str()));
         self
     }
 
     /// The child's standard input. If this is not called, that of this process.
-    pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Self {
+    pub fn stdin(&mut self, stdin: impl Into<Stdio<'fd>>) -> &mut Self {
         self.streams[0] = Some(stdin.into());
         self
     }
 
     /// The child's standard output. If this is not called, that of this process.
     ///
-    /// The command owns a descriptor that is given here. A write end of a pipe stays open, and its
-    /// reader does not come to the end, before the command is dropped.
-    pub fn stdout(&mut self, stdout: impl Into<Stdio>) -> &mut Self {
+    /// A descriptor may be given by value or by reference. If the command owns a write end of a pipe, that stays open,
+    /// and its reader does not reach end of file, until the command and its clones are dropped.
+    pub fn stdout(&mut self, stdout: impl Into<Stdio<'fd>>) -> &mut Self {
         self.streams[1] = Some(stdout.into());
         self
     }
 
     /// The child's standard error; else as [`stdout`](Self::stdout).
-    pub fn stderr(&mut self, stderr: impl Into<Stdio>) -> &mut Self {
+    pub fn stderr(&mut self, stderr: impl Into<Stdio<'fd>>) -> &mut Self {
         self.streams[2] = Some(stderr.into());
         self
     }
@@ -188,7 +242,7 @@ impl Command {
     /// standard stream would be by default, also with [`output`](Self::output). A number that is negative,
     /// or is given twice, or is that of a stream that was set by [`stdin`](Self::stdin),
     /// [`stdout`](Self::stdout) or [`stderr`](Self::stderr) to anything but [`Stdio::inherit`], makes
-    /// `spawn` fail. The command owns the descriptor, as with [`stdout`](Self::stdout).
+    /// `spawn` fail. A descriptor may be given by value or by reference, as with [`stdout`](Self::stdout).
     ///
     /// # Examples
     ///
@@ -197,15 +251,15 @@ impl Command {
     ///
     /// let (reader, writer) = rawpipe::pipe()?;
     /// let mut command = Command::new("sh");
-    /// let mut child = command.args(["-c", "echo seven >&7"]).fd_map(writer, 7).spawn()?;
-    /// drop(command); // it has a write end
+    /// let mut child = command.args(["-c", "echo seven >&7"]).fd_map(&writer, 7).spawn()?;
+    /// drop(writer); // or the next line but one would wait for it
     /// let mut text = Vec::new();
     /// reader.read_to_end(&mut text)?;
     /// assert_eq!(text, b"seven\n");
     /// assert!(child.wait()?.success());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn fd_map(&mut self, fd: impl Into<OwnedFd>, number: RawFd) -> &mut Self {
+    pub fn fd_map(&mut self, fd: impl Into<MaybeOwnedFd<'fd>>, number: RawFd) -> &mut Self {
         self.fds.push((fd.into(), number));
         self
     }
@@ -239,7 +293,7 @@ impl Command {
     ///
     /// [cgroups(7)](https://man7.org/linux/man-pages/man7/cgroups.7.html)
     pub fn cgroup(&mut self, folder: impl AsRef<Path>) -> &mut Self {
-        self.cgroup = self.string(folder.as_ref().join("cgroup.procs").as_os_str());
+        self.cgroup = Some(self.string(folder.as_ref().join("cgroup.procs").as_os_str()));
         self
     }
 
@@ -284,9 +338,16 @@ impl Command {
         self.set(|spawn| spawn.parent_death_signal(signal))
     }
 
-    /// Which signals are blocked when the program begins: see [`Spawn::signal_mask`].
+    /// Which signals are blocked when the program begins: see [`Spawn::signal_mask`]. None, if neither this
+    /// nor [`inherit_mask`](Self::inherit_mask) is called.
     pub fn signal_mask(&mut self, signals: SignalSet) -> &mut Self {
         self.set(|spawn| spawn.signal_mask(signals))
+    }
+
+    /// Leaves those signals blocked that are blocked in the thread that starts the program: see
+    /// [`Spawn::inherit_mask`].
+    pub fn inherit_mask(&mut self) -> &mut Self {
+        self.set(Spawn::inherit_mask)
     }
 
     /// Which ignored signals are to have their default effect: see [`Spawn::default_signals`].
@@ -308,18 +369,14 @@ impl Command {
         self
     }
 
-    /// The string as the kernel wants it. One with a NUL in it is not lost: `spawn` answers it.
-    fn string(&mut self, string: &OsStr) -> Option<CString> {
-        let string = CString::new(string.as_bytes()).ok();
-        self.invalid |= string.is_none();
-        string
+    /// The bytes of a string. With a NUL among them `spawn` fails, and what is shown is another string.
+    fn checked<'a>(&mut self, string: &'a OsStr) -> &'a [u8] {
+        let valid = !string.as_bytes().contains(&0);
+        self.invalid |= !valid;
+        if valid { string.as_bytes() } else { b"<string-with-nul>" }
     }
-}
 
-/// The command line: the program and its arguments, quoted.
-impl fmt::Debug for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.program)?;
-        self.args.iter().try_for_each(|arg| write!(f, " {arg:?}"))
+    fn string(&mut self, string: &OsStr) -> CString {
+        CString::new(self.checked(string)).unwrap_or_default()
     }
 }

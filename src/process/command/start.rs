@@ -9,7 +9,7 @@ use crate::process::{Child, OnDrop, Spawn, SpawnError, SpawnStage};
 use crate::sys::call;
 use alloc::vec::Vec;
 
-impl Command {
+impl Command<'_> {
     /// Starts the program. Goes on after signals.
     ///
     /// Standard streams that are not set are those of this process.
@@ -19,7 +19,8 @@ impl Command {
     /// Those of [`Spawn::spawn`](crate::process::Spawn::spawn), and
     ///
     /// - at [`SpawnStage::Arguments`] [`EINVAL`](Errno::EINVAL): one of the strings that were given has a
-    ///   NUL in it; or see [`env`](Self::env), [`fd_map`](Self::fd_map), [`on_drop`](Self::on_drop).
+    ///   NUL in it; or see [`env`](Self::env), [`fd_map`](Self::fd_map), [`on_drop`](Self::on_drop),
+    ///   [`Stdio::same_as_stdout`].
     /// - at [`SpawnStage::Stdio`] those of [`pipe`](crate::pipe()), and of opening `/dev/null`.
     /// - at [`SpawnStage::Cgroup`] those of opening the file `cgroup.procs`, such as
     ///   [`ENOENT`](Errno::ENOENT) and [`EACCES`](Errno::EACCES).
@@ -41,6 +42,40 @@ impl Command {
         self.start(self.sources([Source::Inherit; 3]))
     }
 
+    /// Replaces the program of this process with this one. Returns only if that has failed: the error has its stage.
+    ///
+    /// The process gets all that a child of [`spawn`](Self::spawn) would get, and [`Spawn::exec`] describes what that
+    /// changes, and what a failure leaves changed. Unlike with std, descriptors 0 to 2 are not among that. No destructor
+    /// runs and nothing that is buffered is written, all other threads end, and descriptors that are
+    /// close-on-exec are closed. A stream that is [`Stdio::piped`] is a pipe without another end. What
+    /// [`on_drop`](Self::on_drop) sets has no effect.
+    ///
+    /// It allocates. After a fork, call it in a child of
+    /// [`fork_single_threaded`](crate::process::fork_single_threaded) only; or prepare a [`Spawn`] before the fork.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`], as [`spawn`](Self::spawn) and [`Spawn::exec`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::process::{Command, SpawnStage};
+    ///
+    /// let error = Command::new("/no/such/program").current_dir("/").exec();
+    /// assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
+    /// assert_ne!(std::env::current_dir()?, std::path::Path::new("/"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html)
+    #[must_use = "it has failed"]
+    pub fn exec(&self) -> SpawnError {
+        let failed = self.with(self.sources([Source::Inherit; 3]), |spawn| Ok(spawn.exec()));
+        failed.map_or_else(|error| error, |(_, error)| error)
+    }
+
     /// What the standard streams are to be, with these where nothing is set.
     pub(in crate::process) fn sources<'a>(&'a self, defaults: [Source<'a>; 3]) -> [Source<'a>; 3] {
         let mut sources = defaults;
@@ -54,8 +89,21 @@ impl Command {
 
     /// Starts the program with these standard streams.
     pub(in crate::process) fn start(&self, sources: [Source<'_>; 3]) -> Result<Child, SpawnError> {
+        let (ends, mut child) = self.with(sources, |spawn| spawn.spawn())?;
+        (child.stdin, child.stdout, child.stderr) = ends;
+        child.on_drop(self.on_drop).map_err(SpawnError::at(SpawnStage::Arguments))?;
+        Ok(child)
+    }
+
+    /// Prepares all that the program needs, with these standard streams, and starts it with `start`.
+    fn with<T>(
+        &self,
+        sources: [Source<'_>; 3],
+        start: impl FnOnce(Spawn<'_>) -> Result<T, SpawnError>,
+    ) -> Result<(stdio::Ends, T), SpawnError> {
         let no_group = self.on_drop == OnDrop::KillGroup && !self.settings.leads_group();
-        if self.invalid || no_group {
+        let no_error = sources[..2].iter().any(|source| matches!(source, Source::SameAsStdout));
+        if self.invalid || no_group || no_error {
             return Err(SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL));
         }
         let entries = self.environment.entries();
@@ -64,14 +112,20 @@ impl Command {
         let (ends, theirs) = stdio::open(sources).map_err(SpawnError::at(SpawnStage::Stdio))?;
         let cgroup = self.cgroup.as_deref().map(|path| retry(|| call::openat_for_writing(path)));
         let cgroup = cgroup.transpose().map_err(SpawnError::at(SpawnStage::Cgroup))?;
-        let opened = theirs.iter().chain(&self.fds).map(|(fd, number)| (fd.as_fd(), *number));
-        let mut fds: Vec<_> = opened.collect();
+        let mut fds: Vec<_> = self.fds.iter().map(|(fd, number)| (fd.as_fd(), *number)).collect();
+        fds.extend(theirs.iter().map(|(fd, number)| (fd.as_fd(), *number)));
         fds.extend((0..).zip(sources).filter_map(|(number, source)| match source {
             Source::Fd(fd) => Some((fd, number)),
             _ => None,
         }));
+        let own;
+        if let Source::SameAsStdout = sources[2] {
+            own = std::io::stdout();
+            let stdout = fds.iter().find(|(_, number)| *number == 1);
+            fds.push((stdout.map_or(own.as_fd(), |(fd, _)| *fd), 2));
+        }
 
-        let spawn = Spawn {
+        let started = start(Spawn {
             program: &self.program,
             argv: &argv,
             envp: &envp,
@@ -81,10 +135,7 @@ impl Command {
             limits: &self.limits,
             groups: self.groups.as_deref(),
             ..self.settings
-        };
-        let mut child = spawn.spawn()?;
-        (child.stdin, child.stdout, child.stderr) = ends;
-        child.on_drop(self.on_drop).map_err(SpawnError::at(SpawnStage::Arguments))?;
-        Ok(child)
+        });
+        Ok((ends, started?))
     }
 }

@@ -1,15 +1,22 @@
 //! What a child's standard streams can be, and opening that.
+//!
+//! # Safety
+//!
+//! This file is trusted with nothing: who makes a [`Stdio`] of a number answers for it.
+#![allow(unsafe_code, reason = "the constructor from a number, as in std")]
 
 use crate::errno::retry;
-use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use crate::fd::{AsFd, BorrowedFd, FromRawFd, MaybeOwnedFd, OwnedFd, RawFd};
 use crate::sys::call;
 use crate::{PipeReader, PipeWriter, Result};
 use alloc::vec::Vec;
 
 /// What one of a child's standard streams is to be, for [`Command`](super::Command).
 ///
-/// Anything that is made of a descriptor can be given, such as a [`File`](std::fs::File), a [`PipeReader`] or a
-/// [`PipeWriter`]: it becomes a `Stdio` by `From`.
+/// Anything that converts into a [`MaybeOwnedFd`] becomes a `Stdio` by `From`: an owner of a descriptor, such as a
+/// [`File`](std::fs::File), a [`PipeReader`] or a [`PipeWriter`]; a reference to anything that implements [`AsFd`],
+/// which is borrowed for `'fd`; and [`Stdout`](std::io::Stdout) and [`Stderr`](std::io::Stderr) of this process. A clone
+/// shares an owned descriptor.
 ///
 /// # Examples
 ///
@@ -18,17 +25,17 @@ use alloc::vec::Vec;
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
 /// let mut command = Command::new("sh");
-/// command.args(["-c", "cat; echo end"]).stdin(Stdio::null()).stdout(writer);
+/// command.args(["-c", "cat; echo end"]).stdin(Stdio::null()).stdout(&writer);
 /// let mut child = command.spawn()?;
-/// drop(command); // it has a write end
+/// drop(writer); // or the next line would wait for it
 /// let mut text = Vec::new();
 /// reader.read_to_end(&mut text)?;
 /// assert_eq!(text, b"end\n");
 /// assert!(child.wait()?.success());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
-pub struct Stdio(Kind<OwnedFd>);
+#[derive(Clone, Debug)]
+pub struct Stdio<'fd>(Kind<MaybeOwnedFd<'fd>>);
 
 /// Each kind of standard stream, with `Fd` for one that is open already.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +43,11 @@ pub(in super::super) enum Kind<Fd> {
     Inherit,
     Null,
     Piped,
+    SameAsStdout,
     Fd(Fd),
 }
 
-impl Stdio {
+impl Stdio<'_> {
     /// That of this process.
     #[must_use]
     pub const fn inherit() -> Self {
@@ -58,19 +66,50 @@ impl Stdio {
         Self(Kind::Piped)
     }
 
+    /// For standard error: what the same child's standard output is, as by `2>&1` in a shell. What the child writes to
+    /// the two stays in its order.
+    ///
+    /// Of a pipe for standard output both are the write end, and of a descriptor both are that descriptor. It is
+    /// looked up when the child is started, so the order of the settings does not matter. In a
+    /// [`Pipeline`](crate::process::Pipeline) it is the pipe to the next program. For standard input or output it makes
+    /// `spawn` fail with `EINVAL` at [`SpawnStage::Arguments`](crate::process::SpawnStage::Arguments).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{Command, Stdio};
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "echo 1; echo 2 >&2; echo 3"]).stderr(Stdio::same_as_stdout());
+    /// assert_eq!(command.output()?.stdout, b"1\n2\n3\n");
+    /// # Ok::<(), rawpipe::process::RunError>(())
+    /// ```
+    #[must_use]
+    pub const fn same_as_stdout() -> Self {
+        Self(Kind::SameAsStdout)
+    }
+
     pub(in super::super) fn source(&self) -> Source<'_> {
         match &self.0 {
             Kind::Inherit => Source::Inherit,
             Kind::Null => Source::Null,
             Kind::Piped => Source::Piped,
+            Kind::SameAsStdout => Source::SameAsStdout,
             Kind::Fd(fd) => Source::Fd(fd.as_fd()),
         }
     }
 }
 
-impl<T: Into<OwnedFd>> From<T> for Stdio {
+impl<'fd, T: Into<MaybeOwnedFd<'fd>>> From<T> for Stdio<'fd> {
     fn from(fd: T) -> Self {
         Self(Kind::Fd(fd.into()))
+    }
+}
+
+impl FromRawFd for Stdio<'_> {
+    unsafe fn from_raw_fd(fd: RawFd) -> Self {
+        // SAFETY: passed on to the caller: it is open, and owned by nobody else.
+        unsafe { OwnedFd::from_raw_fd(fd) }.into()
     }
 }
 
@@ -78,7 +117,7 @@ impl<T: Into<OwnedFd>> From<T> for Stdio {
 pub(in super::super) type Source<'a> = Kind<BorrowedFd<'a>>;
 
 /// The ends that this process keeps.
-type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
+pub(super) type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
 
 /// Opens what is not open yet: the ends of this process, and what the child is to have, by number.
 ///
@@ -89,7 +128,7 @@ pub(super) fn open(sources: [Source<'_>; 3]) -> Result<(Ends, Vec<(OwnedFd, RawF
     let mut theirs = Vec::with_capacity(3);
     for (number, source) in (0..).zip(sources) {
         let fd = match source {
-            Source::Inherit | Source::Fd(_) => continue,
+            Source::Inherit | Source::SameAsStdout | Source::Fd(_) => continue,
             Source::Null => {
                 let open =
                     if number == 0 { call::openat_for_reading } else { call::openat_for_writing };

@@ -5,18 +5,19 @@ use super::super::{Command, ExitStatus, Stdio};
 use super::{Communicate, Output, RunError};
 use crate::Deadline;
 use alloc::vec::Vec;
+use core::slice;
 use core::time::Duration;
 
 /// The settings of a [`Command`] for its runs.
-#[derive(Default)]
-pub(in super::super) struct Terms {
+#[derive(Clone, Default)]
+pub(in super::super) struct Terms<'fd> {
     input: Vec<u8>,
     limit: Option<usize>,
     timeout: Option<Duration>,
-    deadline: Option<Deadline<'static>>,
+    deadline: Option<Deadline<'fd>>,
 }
 
-impl Command {
+impl<'fd> Command<'fd> {
     /// Sets what [`output`](Self::output) and [`status`](Self::status) write to the child's standard input,
     /// which becomes a pipe and is closed afterwards.
     ///
@@ -68,7 +69,7 @@ impl Command {
     /// Sets when an [`output`](Self::output) or [`status`](Self::status) must have finished. If a
     /// [`timeout`](Self::timeout) is also set, the earlier of the two counts. If the deadline has passed already,
     /// the program is started and killed.
-    pub fn deadline(&mut self, deadline: Deadline<'static>) -> &mut Self {
+    pub fn deadline(&mut self, deadline: Deadline<'fd>) -> &mut Self {
         self.terms.deadline = Some(deadline);
         self
     }
@@ -158,7 +159,7 @@ impl Command {
     }
 
     fn run(&self, defaults: [Source<'_>; 3]) -> Result<Output, RunError> {
-        let mut talk = Communicate::with_all(&[self]);
+        let mut talk = Communicate::with_all(slice::from_ref(self));
         let mut child = self.start(self.sources(defaults))?;
         Ok(talk.run(&mut child).inspect_err(|_| child.do_not_leave())?)
     }
@@ -167,7 +168,7 @@ impl Command {
 impl<'a> Communicate<'a> {
     /// With the settings of commands that run together: input of the first, limit of the last, and the
     /// earliest deadline, where timeouts begin now.
-    pub(in super::super) fn with_all(commands: &[&'a Command]) -> Self {
+    pub(in super::super) fn with_all(commands: &'a [Command<'a>]) -> Self {
         let terms = commands.iter().map(|command| &command.terms);
         let times =
             terms.clone().flat_map(|terms| [terms.timeout.map(Deadline::after), terms.deadline]);

@@ -7,10 +7,12 @@
 //! # Safety
 //!
 //! This file is trusted with descriptors by number: they are the child's own copies, all of them, and
-//! no other code runs in the child that could be using them.
+//! no other code runs in the child that could be using them. The same holds for the thread that replaces this
+//! process's program: it has a table of descriptors of its own. Without one (see [`make::replace`](super::make)) none is
+//! replaced or closed.
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
-use super::super::{Resource, Signal, execvpe};
+use super::super::{Resource, Signal, SignalSet, execvpe};
 use super::{Spawn, SpawnError, SpawnStage, make::copy_aside};
 use crate::errno::{Errno, Result, retry};
 use crate::event::{PollEvents, PollFd, poll};
@@ -35,6 +37,13 @@ pub(super) struct Report {
     pub(super) words: [AtomicI32; 4],
 }
 
+impl Report {
+    /// How the child has failed, if it has.
+    pub(super) fn failure(&self) -> Option<SpawnError> {
+        SpawnError::decode(self.words.each_ref().map(|word| word.load(Ordering::SeqCst)))
+    }
+}
+
 /// All that the child needs.
 pub(super) struct Plan<'a> {
     pub(super) spawn: &'a Spawn<'a>,
@@ -49,9 +58,13 @@ pub(super) struct Plan<'a> {
     pub(super) channel: Option<RawFd>,
     /// The kernel has taken away all handlers already.
     pub(super) handlers_cleared: bool,
+    /// It is a thread of the process whose program it replaces.
+    pub(super) is_thread: bool,
+    /// Which signals are blocked when the program begins.
+    pub(super) mask: SignalSet,
 }
 
-/// Where the child begins.
+/// Where the child begins, or the thread that replaces the program of its process.
 pub(super) extern "C" fn begin(plan: *const ()) -> ! {
     // SAFETY: the parent has given the address of a `Plan`, which it does not touch until this child
     // has ended or has its program; or the child has a copy of it all.
@@ -61,6 +74,9 @@ pub(super) extern "C" fn begin(plan: *const ()) -> ! {
     let told = failure.encode();
     for (place, word) in plan.report.words.iter().zip(told) {
         place.store(word, Ordering::SeqCst);
+    }
+    if plan.is_thread {
+        call::exit();
     }
     if let Some(channel) = plan.channel {
         let bytes = told.map(i32::to_ne_bytes);
@@ -72,7 +88,7 @@ pub(super) extern "C" fn begin(plan: *const ()) -> ! {
     call::exit_group(127)
 }
 
-fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError> {
+pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError> {
     use SpawnError as E;
     let spawn = plan.spawn;
     if spawn.session {
@@ -114,8 +130,7 @@ fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError
     }
     reset_handlers(plan).map_err(E::at(SpawnStage::Signals))?;
     // Last: from here on signals arrive, and there is no handler left that could run in this memory.
-    call::rt_sigprocmask(abi::SIG_SETMASK, &spawn.signal_mask.0)
-        .map_err(E::at(SpawnStage::Signals))?;
+    call::rt_sigprocmask(abi::SIG_SETMASK, &plan.mask.0).map_err(E::at(SpawnStage::Signals))?;
     execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(SpawnStage::Exec))
 }
 

@@ -23,7 +23,7 @@ pub enum SpawnStage {
     Channel,
     /// Blocking the signals of this thread, or resetting those of the child.
     Signals,
-    /// Making the child.
+    /// Making the child; or for [`exec`](super::Spawn::exec), the thread that begins the program.
     Clone,
     /// Becoming the leader of a new session.
     Setsid,

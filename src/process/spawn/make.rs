@@ -7,13 +7,17 @@
 //! them.
 #![allow(unsafe_code, reason = "a child in shared memory")]
 
-use super::super::{Child, SpawnMethod};
+use super::super::{Child, Signal, SpawnMethod};
 use super::child::{self, Move, Plan};
 use super::{SpawnError, SpawnStage};
+use crate::event::poll;
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use crate::sys::{abi, call};
 use crate::{Errno, PipeFlags};
+use core::array;
+use core::convert::Infallible;
 use core::sync::atomic::{AtomicU8, Ordering};
+use core::time::Duration;
 
 /// What is tried, each if the kernel refuses the one before. Linux 5.5 clears handlers itself, and 5.2 has
 /// pidfds; an emulator, or a filter, may refuse shared memory.
@@ -26,6 +30,8 @@ const ATTEMPTS: [(u64, SpawnMethod); 5] = [
 ];
 const VFORK: u64 = (abi::CLONE_VM | abi::CLONE_VFORK | abi::SIGCHLD) as u64;
 const PIDFD: u64 = abi::CLONE_PIDFD as u64;
+const THREAD: u64 =
+    (abi::CLONE_VM | abi::CLONE_VFORK | abi::CLONE_SIGHAND | abi::CLONE_THREAD) as u64;
 
 /// Whether a child in shared memory has been seen to share it.
 static SHARED: AtomicU8 = AtomicU8::new(UNKNOWN);
@@ -80,6 +86,44 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
         }
     }
     Err(SpawnError::at(SpawnStage::Clone)(refusal))
+}
+
+/// Replaces the program of this process, and returns why that has failed.
+///
+/// What belongs to a thread (its descriptors, folder, umask, niceness, ids) is changed by a thread that has its own
+/// copy, so that a failure leaves that of all others as it was. Handlers belong to the process, and are put back.
+pub(super) fn replace(
+    mut plan: Plan<'_>,
+    stack: (*mut u8, usize),
+) -> Result<Infallible, SpawnError> {
+    let defaults = plan.spawn.default_signals;
+    let actions: [_; abi::SIGSET_WORDS * usize::BITS as usize + 1] =
+        array::from_fn(|signal| call::rt_sigaction_get(signal).ok());
+    plan.is_thread = plan.spawn.changes_thread();
+    let failure = if plan.is_thread {
+        let arg = (&raw mut plan).cast::<()>().cast_const();
+        // SAFETY: as in `make`. A thread without CLONE_SETTLS has the thread-local storage of this one, which is stopped.
+        let made = unsafe { call::clone_on_stack(THREAD, stack, child::begin, arg) };
+        let (thread, _) = made.map_err(SpawnError::at(SpawnStage::Clone))?;
+        // Until it has closed its copies of the descriptors: it lets go of the memory before that.
+        // It takes no longer than a second, unless another process has its number by now.
+        for _ in (0..20_000).take_while(|_| call::getsid(thread).is_ok()) {
+            let _ = poll(&mut [], Some(Duration::from_micros(50)));
+        }
+        plan.report.failure()
+    } else {
+        child::carry_out(&mut plan).err()
+    };
+    for (number, action) in (1..).zip(actions.iter().skip(1)) {
+        let reset = Signal::from_raw(number).is_some_and(|signal| defaults.contains(signal));
+        // On SPARC a handler cannot be put back without the C library, whose code it returns to.
+        let handled = |action: &abi::SigAction| !abi::SPARC && action.is_handled();
+        if let Some(action) = action.filter(|action| reset || handled(action)) {
+            // SAFETY: it was installed before, by code that answers for it.
+            let _ = unsafe { call::rt_sigaction_restore(number.unsigned_abs() as usize, &action) };
+        }
+    }
+    Err(failure.unwrap_or(SpawnError::at(SpawnStage::Channel)(Errno::ECHILD)))
 }
 
 /// A pipe, close-on-exec, with its write end at a number that the child does not map.

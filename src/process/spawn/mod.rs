@@ -59,7 +59,7 @@ use child::{Move, Plan, Report};
 use core::ffi::CStr;
 use core::sync::atomic::Ordering;
 pub use error::{SpawnError, SpawnStage};
-use make::{make, out_of_the_way};
+use make::{make, out_of_the_way, replace};
 use stack::Stack;
 
 /// A program to start, and how: the form that allocates nothing. With feature `std`,
@@ -109,7 +109,8 @@ pub struct Spawn<'a> {
     pub(super) uid: Option<u32>,
     pub(super) umask: Option<u32>,
     pub(super) death_signal: Option<Signal>,
-    pub(super) signal_mask: SignalSet,
+    /// `None` is that of the calling thread.
+    pub(super) signal_mask: Option<SignalSet>,
     pub(super) default_signals: SignalSet,
 }
 
@@ -139,7 +140,7 @@ impl<'a> Spawn<'a> {
             uid: None,
             umask: None,
             death_signal: None,
-            signal_mask: SignalSet::empty(),
+            signal_mask: Some(SignalSet::empty()),
             default_signals: SignalSet::empty().with(Signal::PIPE),
         }
     }
@@ -199,40 +200,11 @@ impl<'a> Spawn<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spawn(&self) -> Result<Child, SpawnError> {
-        self.check().map_err(SpawnError::at(SpawnStage::Arguments))?;
-        let mut stack = Stack::new(self.fds.len()).map_err(SpawnError::at(SpawnStage::Stack))?;
-        let place = stack.stack();
-        let moves = stack.moves();
-        for (step, (from, to)) in moves.iter_mut().zip(self.fds) {
-            *step = Move { from: from.as_raw_fd(), to: *to };
-        }
-        moves.sort_unstable_by_key(|step| step.to);
-        if moves.windows(2).any(|pair| pair[0].to == pair[1].to) {
-            return Err(SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL));
-        }
-        let parent = call::getpid();
-        // Without one, as before Linux 5.3, a child in another pid name space does without the look.
-        let pidfd = self.death_signal.and_then(|_| call::pidfd_open(parent).ok());
-        let pidfd = pidfd.and_then(|pidfd| out_of_the_way(pidfd, moves).ok());
         let report = Report::default();
-        let plan = Plan {
-            spawn: self,
-            moves,
-            path: path_of(self.envp),
-            parent: (parent, pidfd.as_ref().map(AsRawFd::as_raw_fd)),
-            report: &report,
-            channel: None,
-            handlers_cleared: false,
-        };
-        let mask = call::rt_sigprocmask(SIG_SETMASK, &SignalSet::full().0);
-        let mask = mask.map_err(SpawnError::at(SpawnStage::Signals))?;
-        let made = make(plan, place);
-        let _ = call::rt_sigprocmask(SIG_SETMASK, &mask);
-        let (mut child, channel) = made?;
+        let (mut child, channel) = self.launch(&report, call::getpid(), make)?;
 
         let failure = if report.started.load(Ordering::SeqCst) {
-            let words = report.words.each_ref().map(|word| word.load(Ordering::SeqCst));
-            SpawnError::decode(words)
+            report.failure()
         } else {
             channel.and_then(|channel| proof::listen(&channel, &child))
         };
@@ -244,6 +216,110 @@ impl<'a> Spawn<'a> {
         }
         child.leads_group = self.leads_group();
         Ok(child)
+    }
+
+    /// Replaces the program of this process with this one. Returns only if that has failed: the error has its stage.
+    ///
+    /// The process becomes what a child of [`spawn`](Self::spawn) would be: the same descriptors, folder, ids, limits and
+    /// signals, in the same order. As with [`execve`](crate::process::execve), no destructor runs, nothing that is
+    /// buffered is written, all other threads end, and descriptors that are close-on-exec are closed.
+    /// `SIGPIPE` is set to its default effect and no signal is blocked, unless
+    /// [`default_signals`](Self::default_signals) and [`signal_mask`](Self::signal_mask) are set to something else.
+    /// Allocates nothing, so a forked child may call it.
+    ///
+    /// # After a failure
+    ///
+    /// The process continues. Its session, process group, control group and limits stay as this has changed
+    /// them; with a change of ids its memory stays closed to other processes (`PR_SET_DUMPABLE`). All else is as
+    /// before: descriptors, folder, umask, niceness, ids, signal mask, handlers, parent-death signal. In the last moment
+    /// before the program begins the handlers are reset, so a signal that arrives then has its default effect.
+    ///
+    /// # A thread for what cannot be taken back
+    ///
+    /// Replacing descriptors here would pull them from under their owners: those of other threads at once, and those of the
+    /// caller after a failure. So if any of the settings [`fd_maps`](Self::fd_maps),
+    /// [`close_other_fds`](Self::close_other_fds), [`current_dir`](Self::current_dir), [`nice`](Self::nice),
+    /// [`umask`](Self::umask), [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid), [`gid`](Self::gid)
+    /// or [`groups`](Self::groups) is used, the call makes a thread that shares all with this process but has its own copy
+    /// of these things. That thread executes the program, which then has the id of this process; or it ends. The
+    /// calling thread is stopped meanwhile. The kernel then treats the calling thread as any other one that ends: children that
+    /// it has made with a parent-death signal get that signal, and record locks of `fcntl(2)` (`F_SETLK`) are
+    /// released (those of `flock(2)` are kept). A sandbox or an emulator may reject such a thread.
+    ///
+    /// With a parent-death signal, this process exits if its parent ends during the call.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn), except for [`SpawnStage::Channel`] and [`SpawnStage::Killed`]. At
+    /// [`SpawnStage::Clone`] those of `clone(2)` if the thread cannot be made, such as [`EAGAIN`](Errno::EAGAIN). At
+    /// [`SpawnStage::Setsid`] and [`SpawnStage::Setpgid`], [`EPERM`](Errno::EPERM) if this process leads a process group
+    /// or a session.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{self, Arg, Spawn, SpawnStage};
+    ///
+    /// let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"exit 7"), Arg::END];
+    /// let spawn = Spawn::new(c"sh", &argv, &[Arg::END]);
+    /// // SAFETY: the child makes system calls only, and allocates nothing.
+    /// let mut child = unsafe { process::fork_with(|| if spawn.exec().stage() == SpawnStage::Exec { 1 } else { 2 }) }?;
+    /// assert_eq!(child.wait()?.code(), Some(7));
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html)
+    #[must_use = "it has failed"]
+    pub fn exec(&self) -> SpawnError {
+        let Err(error) = self.launch(&Report::default(), call::getppid(), replace);
+        error
+    }
+
+    /// Whether this changes something of a thread's own, which a failed [`exec`](Self::exec) must not leave changed.
+    const fn changes_thread(&self) -> bool {
+        let files = !self.fds.is_empty() || self.close_others;
+        let place = self.folder.is_some() || self.umask.is_some();
+        let task = self.nice.is_some() || self.death_signal.is_some();
+        files || place || task || self.changes_ids()
+    }
+
+    /// Lays out all that a child of `parent` needs, and has it made with all signals blocked.
+    fn launch<T>(
+        &self,
+        report: &Report,
+        parent: i32,
+        make: impl FnOnce(Plan<'_>, (*mut u8, usize)) -> Result<T, SpawnError>,
+    ) -> Result<T, SpawnError> {
+        self.check().map_err(SpawnError::at(SpawnStage::Arguments))?;
+        let mut stack = Stack::new(self.fds.len()).map_err(SpawnError::at(SpawnStage::Stack))?;
+        let place = stack.stack();
+        let moves = stack.moves();
+        for (step, (from, to)) in moves.iter_mut().zip(self.fds) {
+            *step = Move { from: from.as_raw_fd(), to: *to };
+        }
+        moves.sort_unstable_by_key(|step| step.to);
+        if moves.windows(2).any(|pair| pair[0].to == pair[1].to) {
+            return Err(SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL));
+        }
+        // Without one, as before Linux 5.3, a child in another pid name space does without the look.
+        let pidfd = self.death_signal.and_then(|_| call::pidfd_open(parent).ok());
+        let pidfd = pidfd.and_then(|pidfd| out_of_the_way(pidfd, moves).ok());
+        let mask = call::rt_sigprocmask(SIG_SETMASK, &SignalSet::full().0);
+        let mask = mask.map_err(SpawnError::at(SpawnStage::Signals))?;
+        let plan = Plan {
+            spawn: self,
+            moves,
+            path: path_of(self.envp),
+            parent: (parent, pidfd.as_ref().map(AsRawFd::as_raw_fd)),
+            report,
+            channel: None,
+            handlers_cleared: false,
+            is_thread: false,
+            mask: self.signal_mask.unwrap_or(SignalSet(mask)),
+        };
+        let made = make(plan, place);
+        let _ = call::rt_sigprocmask(SIG_SETMASK, &mask);
+        made
     }
 
     /// What the kernel would not refuse, or not for certain.

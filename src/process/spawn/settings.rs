@@ -121,9 +121,15 @@ impl<'a> Spawn<'a> {
         Self { death_signal: Some(signal), ..self }
     }
 
-    /// Which signals are blocked when the program begins. None, if this is not called.
+    /// Which signals are blocked when the program begins. None, if neither this nor
+    /// [`inherit_mask`](Self::inherit_mask) is called.
     pub const fn signal_mask(self, signals: SignalSet) -> Self {
-        Self { signal_mask: signals, ..self }
+        Self { signal_mask: Some(signals), ..self }
+    }
+
+    /// Leaves those signals blocked that are blocked in the thread that spawns the child.
+    pub const fn inherit_mask(self) -> Self {
+        Self { signal_mask: None, ..self }
     }
 
     /// Which signals have their default effect in the program even if they are ignored here. `SIGPIPE`,

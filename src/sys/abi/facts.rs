@@ -85,6 +85,8 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("CLONE_CHILD_SETTID", CLONE_CHILD_SETTID),
         ("PR_GET_TID_ADDRESS", PR_GET_TID_ADDRESS),
         ("CLONE_PIDFD", CLONE_PIDFD),
+        ("CLONE_SIGHAND", CLONE_SIGHAND),
+        ("CLONE_THREAD", CLONE_THREAD),
         ("CLONE_VFORK", CLONE_VFORK),
         ("CLONE_VM", CLONE_VM),
         ("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG),

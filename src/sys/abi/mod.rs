@@ -158,8 +158,10 @@ pub(crate) const PR_GET_TID_ADDRESS: usize = 40;
 
 // What a child does to itself before it executes a program: sched.h, prctl.h, resource.h, signal.h.
 pub(crate) const CLONE_VM: usize = 0x100;
+pub(crate) const CLONE_SIGHAND: usize = 0x800;
 pub(crate) const CLONE_PIDFD: usize = 0x1000;
 pub(crate) const CLONE_VFORK: usize = 0x4000;
+pub(crate) const CLONE_THREAD: usize = 0x1_0000;
 /// In `clone3` only, and beyond a `long` of 32 bits, so that no test compares it.
 pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 pub(crate) const PRIO_PROCESS: usize = 0;

@@ -37,6 +37,7 @@ numbers! {
     EVENTFD2           "eventfd2"            290   19;
     EXECVE             "execve"               59  221;
     EXECVEAT           "execveat"            322  281;
+    EXIT               "exit"                 60   93;
     EXIT_GROUP         "exit_group"          231   94;
     FCNTL              "fcntl"                72   25;
     FTRUNCATE          "ftruncate"            77   46;

@@ -21,6 +21,15 @@ pub(crate) fn exit_group(status: u8) -> ! {
     }
 }
 
+/// Ends the calling thread, and no other one.
+#[cfg(feature = "process")]
+pub(crate) fn exit() -> ! {
+    loop {
+        // SAFETY: as in `exit_group`.
+        unsafe { syscall1(nr::EXIT, 0) };
+    }
+}
+
 /// `None` in the child; in the parent the child's process id, and its pidfd if it came with one.
 ///
 /// # Safety

@@ -21,6 +21,18 @@ pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, place, 0, size, size) }).map(drop)
 }
 
+/// Puts back what [`rt_sigaction_get`] has found.
+///
+/// # Safety
+///
+/// The handler that it names, if it names one, may still be called.
+#[cfg(feature = "process")]
+pub(crate) unsafe fn rt_sigaction_restore(signal: usize, action: &SigAction) -> Result<()> {
+    let (place, size) = (lent(action), size_of::<SigSet>());
+    // SAFETY: reads one `struct sigaction`, at the place given; the caller answers for the handler.
+    decode(unsafe { syscall5(nr::RT_SIGACTION, signal, place, 0, size, size) }).map(drop)
+}
+
 /// What this process does on a signal.
 #[inline]
 pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {

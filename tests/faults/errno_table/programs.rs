@@ -8,7 +8,7 @@ use rawpipe::Errno;
 use rawpipe::fd::{AsFd, AsRawFd};
 use rawpipe::process::{
     self, Arg, Command, Communicate, CommunicateErrorKind as Kind, ExecFlags, Resource, Rlimit,
-    Spawn, SpawnError, SpawnStage, StdStream, Stdio,
+    Signal, Spawn, SpawnError, SpawnStage, StdStream, Stdio,
 };
 use std::ffi::{CStr, CString, c_char};
 use std::fs::{self, File, OpenOptions};
@@ -439,7 +439,7 @@ pub(crate) fn conversations() {
         let ours = of_run(Command::new(program).status());
         row("Command::status", what, Err(wanted), ours, theirs);
     }
-    let ended_by = |set: fn(&mut Command) -> &mut Command| {
+    let ended_by = |set: for<'a, 'b> fn(&'a mut Command<'b>) -> &'a mut Command<'b>| {
         let mut command = Command::new("/bin/sh");
         let error = set(command.args(["-c", "echo; exec sleep 1000"])).output().unwrap_err();
         (error.errno(), set(&mut command).status().unwrap_err().errno())
@@ -499,6 +499,41 @@ pub(crate) fn conversations() {
     own("Communicate::run", "more than the limit", Err(Kind::Limit(StdStream::Stdout)), ours);
 }
 
+fn groups_of_pipelines(cat: &Command<'_>) {
+    let two = || cat.pipe(cat).stdin(Stdio::piped()).stdout(Stdio::null());
+    let (term, no_leader) = (Signal::TERM, Err(Errno::EINVAL));
+    let mut running = two().spawn().unwrap();
+    own("PipelineChildren::kill_group", "leads no group", no_leader, running.kill_group());
+    let ours = running.send_signal_group(term);
+    own("PipelineChildren::send_signal_group", "leads no group", no_leader, ours);
+    own("PipelineChildren::try_wait", "running", Ok(None), running.try_wait());
+    let ours = running.wait_deadline(Deadline::after(Duration::from_millis(2)));
+    own("PipelineChildren::wait_deadline", "running", Ok(None), ours);
+    let lost = Err(Errno::ECHILD);
+    let [ours, theirs] = in_child(|| {
+        let pid = i32::try_from(running.children()[0].id()).unwrap();
+        let mut status = 0;
+        // SAFETY: writes one `int`; with `WNOHANG`.
+        let theirs = answer(unsafe { libc::waitpid(pid, &raw mut status, 1) } as isize);
+        let late = Deadline::after(Duration::from_secs(60));
+        let waits = [running.try_wait().map(|_| 0), running.wait_deadline(late).map(|_| 0)];
+        [if waits[0] == waits[1] { waits[0] } else { OK_0 }, theirs]
+    });
+    row("PipelineChildren::try_wait", "another's children", lost, ours, theirs);
+    row("PipelineChildren::wait_deadline", "another's children", lost, ours, theirs);
+    running.wait().unwrap();
+    let mut running = two().process_group().spawn().unwrap();
+    own("PipelineChildren::send_signal_group", "running", Ok(()), running.send_signal_group(term));
+    running.wait().unwrap();
+    let group = -i32::try_from(running.children()[0].id()).unwrap();
+    let theirs = || answer(libc::kill(group, 0) as isize);
+    let gone = Err(Errno::ESRCH);
+    let ours = running.kill_group().map(|()| 0);
+    row("PipelineChildren::kill_group", "nobody left", gone, ours, theirs());
+    let ours = running.send_signal_group(term).map(|()| 0);
+    row("PipelineChildren::send_signal_group", "nobody left", gone, ours, theirs());
+}
+
 pub(crate) fn pipelines() {
     if let Some(who) = common::in_front() {
         return skip("pipelines", &format!("{who} looks at programs in its own way"));
@@ -515,12 +550,15 @@ pub(crate) fn pipelines() {
         row("Pipeline::spawn", what, Err(Errno::ENOENT), ours, theirs);
         let ours = of_run(pipeline.output());
         row("Pipeline::output", what, Err(Errno::ENOENT), ours, theirs);
+        let ours = of_run(pipeline.status());
+        row("Pipeline::status", what, Err(Errno::ENOENT), ours, theirs);
     }
-    let none: process::Pipeline<'_> = std::iter::empty().collect();
+    let none: process::Pipeline<'_> = std::iter::empty::<Command<'_>>().collect();
     let error = none.spawn().map(drop).unwrap_err().error();
     let ours = (error.stage(), error.errno());
     own("Pipeline::spawn", "of nothing", (SpawnStage::Arguments, Errno::EINVAL), ours);
 
+    groups_of_pipelines(&cat);
     let lost = Err(Errno::ECHILD);
     let two = || cat.pipe(&cat).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut running = two();

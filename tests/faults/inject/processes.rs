@@ -86,11 +86,11 @@ fn ended(end: Result<rawpipe::process::ExitStatus>, code: i32) -> Verdict {
     Ok(())
 }
 
-fn started(command: &Command, code: i32) -> Verdict {
+fn started(command: &Command<'_>, code: i32) -> Verdict {
     started_where(command, code, true)
 }
 
-fn started_where(command: &Command, code: i32, another_way: bool) -> Verdict {
+fn started_where(command: &Command<'_>, code: i32, another_way: bool) -> Verdict {
     let holdings = Holdings::now();
     let result = operation(|| {
         let mut child = command.spawn()?;
@@ -128,7 +128,21 @@ fn not_started() -> Verdict {
     holdings.unchanged(spare_stack())
 }
 
-fn with_many_options() -> Command {
+/// In the place of this program, by a thread: this one stays as it is, whatever goes wrong.
+fn not_executed() -> Verdict {
+    let mut command = Command::new("/nonexistent/program");
+    command.current_dir("/").umask(0o27).nice(1).fd_map(common::file(b""), 20).close_other_fds();
+    let holdings = Holdings::now();
+    let folder = std::env::current_dir().unwrap();
+    let error = operation(|| command.exec());
+    if (error.stage(), error.errno()) != (SpawnStage::Exec, Errno::ENOENT) {
+        excused_where(&error, false)?;
+    }
+    ensure!(std::env::current_dir().unwrap() == folder, "the folder has changed");
+    holdings.unchanged(spare_stack())
+}
+
+fn with_many_options() -> Command<'static> {
     let mut command = program("exit", &["3"]);
     let own = std::fs::metadata("/proc/self").expect("/proc");
     let (a, b) = rawpipe::pipe().unwrap();
@@ -155,7 +169,7 @@ fn with_many_options() -> Command {
 }
 
 /// Looked for in the folders of `PATH`, of which the first has it not.
-fn by_search() -> Command {
+fn by_search() -> Command<'static> {
     let exe = std::env::current_exe().expect("the path of this test");
     let folder = exe.parent().expect("a folder").display().to_string();
     let mut command = Command::new(exe.file_name().expect("a name"));
@@ -450,6 +464,10 @@ pub(crate) fn operations() -> Vec<Operation> {
         add("spawn with many options", Box::new(many));
         add("spawn by search", Box::new(|| started(&by_search(), 3)));
         add("spawn of nothing", Box::new(not_started));
+        if suffix != " without vfork" {
+            // Without shared memory there is no thread, either.
+            add("exec of nothing", Box::new(not_executed));
+        }
         add("wait", Box::new(|| waited(Child::wait)));
         let by_timeout =
             |child: &mut Child| child.wait_deadline(Deadline::after(LATE))?.ok_or(Errno::ETIMEDOUT);

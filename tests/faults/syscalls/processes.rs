@@ -24,7 +24,7 @@ fn waiting() -> (Child, PipeWriter) {
     (child, opener)
 }
 
-fn exit() -> Command {
+fn exit() -> Command<'static> {
     program("exit", &["0"])
 }
 
@@ -170,6 +170,13 @@ pub(super) fn programs() -> Vec<Operation> {
             operation(|| done(done(command.spawn())?.wait()));
         })
         .without(&[&[refused(nr::OPENAT)]]),
+        of("process::Spawn", "in the place of this program, by a thread", || {
+            let argv = [Arg::new(c"none"), Arg::END];
+            operation(|| {
+                let error = Spawn::new(c"/no/such", &argv, &[Arg::END]).current_dir(c"/").exec();
+                fails(Err::<(), _>(error));
+            });
+        }),
         of("process::Command", "with its streams", || {
             let mut command = program("cat", &[]);
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());

@@ -111,7 +111,7 @@ fn code(ground: &Ground, child: &mut Child, code: i32) {
 }
 
 /// A program with nothing but what it is given.
-fn quiet(name: &str, args: &[&str]) -> Command {
+fn quiet(name: &str, args: &[&str]) -> Command<'static> {
     let mut command = program(name, args);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
@@ -147,7 +147,7 @@ type Facts = BTreeMap<String, String>;
 
 impl Ground {
     /// A command that starts the program that reports.
-    fn reporter(&self) -> Command {
+    fn reporter(&self) -> Command<'static> {
         let mut command = Command::new(self.base.join("good").join(super::dump::NAME));
         command.on_drop(OnDrop::Kill);
         fs::write(self.base.join("report"), b"").expect("an empty report");

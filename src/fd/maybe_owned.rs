@@ -1,0 +1,88 @@
+//! A descriptor that is owned or borrowed, for values that keep one of either kind.
+
+use super::{AsFd, BorrowedFd, OwnedFd};
+use alloc::sync::Arc;
+use core::fmt::Debug;
+use core::panic::{RefUnwindSafe, UnwindSafe};
+#[cfg(feature = "std")]
+use std::{fs::File, io, net, os::unix::net as unix, process};
+
+/// A descriptor that is owned, or borrowed for `'fd`.
+///
+/// It is made by `From`: from an owner of a descriptor, which it takes over, or from a reference to anything that
+/// implements [`AsFd`]. Other owners convert by way of [`OwnedFd`].
+/// The standard output and error of this process, [`Stdout`](std::io::Stdout) and [`Stderr`](std::io::Stderr), are not
+/// closed.
+///
+/// A clone of an owned one shares it, without a system call. The last of them closes it.
+///
+/// Needs feature `alloc`, which `std` and `transfer` imply.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::fd::{AsFd, AsRawFd, MaybeOwnedFd};
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let borrowed = MaybeOwnedFd::from(&writer);
+/// assert_eq!(borrowed.as_fd().as_raw_fd(), writer.as_fd().as_raw_fd());
+///
+/// let owned = MaybeOwnedFd::from(writer);
+/// let shared = owned.clone();
+/// drop(owned);
+/// rawpipe::write(&shared, b"still open")?;
+/// drop(shared);
+/// let mut text = Vec::new();
+/// assert_eq!(reader.read_to_end(&mut text)?, 10);
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct MaybeOwnedFd<'fd>(Kind<'fd>);
+
+#[derive(Clone, Debug)]
+enum Kind<'fd> {
+    Owned(Arc<dyn Owner>),
+    Borrowed(BorrowedFd<'fd>),
+}
+
+/// One of the types below, each of which has the same descriptor for as long as it lives.
+trait Owner: AsFd + Debug + Send + Sync + UnwindSafe + RefUnwindSafe {}
+
+impl AsFd for MaybeOwnedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            Kind::Owned(owner) => owner.as_fd(),
+            Kind::Borrowed(fd) => *fd,
+        }
+    }
+}
+
+impl<'fd, F: AsFd + ?Sized> From<&'fd F> for MaybeOwnedFd<'fd> {
+    fn from(fd: &'fd F) -> Self {
+        fd.as_fd().into()
+    }
+}
+
+impl<'fd> From<BorrowedFd<'fd>> for MaybeOwnedFd<'fd> {
+    fn from(fd: BorrowedFd<'fd>) -> Self {
+        Self(Kind::Borrowed(fd))
+    }
+}
+
+macro_rules! owners {
+    ($($Owner:ty)*) => {$(
+        impl Owner for $Owner {}
+        impl From<$Owner> for MaybeOwnedFd<'_> {
+            fn from(owner: $Owner) -> Self {
+                Self(Kind::Owned(Arc::new(owner)))
+            }
+        }
+    )*};
+}
+owners! { OwnedFd }
+#[cfg(feature = "std")]
+owners! { File io::Stdout io::Stderr process::ChildStdin process::ChildStdout process::ChildStderr }
+#[cfg(feature = "std")]
+owners! { unix::UnixStream unix::UnixDatagram unix::UnixListener }
+#[cfg(feature = "std")]
+owners! { net::TcpStream net::TcpListener net::UdpSocket }

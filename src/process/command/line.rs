@@ -1,0 +1,116 @@
+//! A command as it is shown: its parts, and as a line for a shell.
+
+use super::Command;
+use core::fmt::{self, Write};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What was set, in std's words. As with std, a program, argument or folder with a NUL in it is shown as
+/// `<string-with-nul>`.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::process::Command;
+/// use std::path::Path;
+///
+/// let mut command = Command::new("make");
+/// command.args(["-j", "all"]).env("CC", "clang").env_remove("CFLAGS").current_dir("/src");
+/// assert_eq!(command.get_program(), "make");
+/// assert!(command.get_args().eq(["-j", "all"]));
+/// let envs: Vec<_> = command.get_envs().map(|(name, value)| (name, value.is_some())).collect();
+/// assert_eq!(envs, [("CC".as_ref(), true), ("CFLAGS".as_ref(), false)]);
+/// assert_eq!(command.get_current_dir(), Some(Path::new("/src")));
+/// assert_eq!(format!("{command:?}"), "cd /src && env -u CFLAGS CC=clang make -j all");
+/// ```
+impl Command<'_> {
+    /// Returns the program, as it was given to [`new`](Self::new).
+    #[must_use]
+    pub fn get_program(&self) -> &OsStr {
+        OsStr::from_bytes(self.program.to_bytes())
+    }
+
+    /// Returns the arguments, in their order, without argument 0.
+    pub fn get_args(&self) -> impl Iterator<Item = &OsStr> {
+        self.args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()))
+    }
+
+    /// Returns the changes of the environment, ordered by name: a variable that is set with its value, and one
+    /// that is removed with `None`. Does not show whether the environment is cleared before.
+    pub fn get_envs(&self) -> impl Iterator<Item = (&OsStr, Option<&OsStr>)> {
+        let changes = self.environment.changes.iter();
+        changes
+            .map(|(name, value)| (OsStr::from_bytes(name), value.as_deref().map(OsStr::from_bytes)))
+    }
+
+    /// Returns the folder in which the child starts, or `None` for that of this process.
+    #[must_use]
+    pub fn get_current_dir(&self) -> Option<&Path> {
+        self.folder.as_ref().map(|folder| Path::new(OsStr::from_bytes(folder.to_bytes())))
+    }
+}
+
+/// A line for a shell that starts the program by hand: with its folder, the changes of its environment by `env(1)`,
+/// and its arguments. Streams, descriptors and all other settings are not in it. An argument 0 of its own is given by
+/// `bash`, which adds variables (`PWD`, `SHLVL`, `_`).
+///
+/// Words are quoted for any POSIX shell. Control characters and bytes that are not UTF-8 are written as
+/// `"$(printf '\377')"`, and a newline as itself. A program without a slash in its name may be a command of the shell.
+/// `env` does not take a name that begins with `-`, or a program with a `=` in its name. A command that cannot be
+/// started, because of a NUL or an invalid name, has no such line.
+impl fmt::Debug for Command<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(folder) = &self.folder {
+            let folder = folder.to_bytes();
+            // Or it would be looked for in CDPATH, and `-` would be the folder before.
+            let here = if folder.starts_with(b"/") { "" } else { "./" };
+            write!(f, "cd {here}{} && ", Word(folder))?;
+        }
+        let environment = &self.environment;
+        if environment.cleared || !environment.changes.is_empty() {
+            f.write_str(if environment.cleared { "env -i " } else { "env " })?;
+            for (name, _) in environment.changes.iter().filter(|(_, value)| value.is_none()) {
+                write!(f, "-u {} ", Word(name))?;
+            }
+            for (name, value) in &environment.changes {
+                if let Some(value) = value {
+                    write!(f, "{}={} ", Word(name), Word(value))?;
+                }
+            }
+        }
+        if let Some(name) = &self.arg0 {
+            write!(f, "bash -c 'exec -a \"$0\" \"$@\"' {} ", Word(name.to_bytes()))?;
+        }
+        write!(f, "{}", Word(self.program.to_bytes()))?;
+        self.args.iter().try_for_each(|arg| write!(f, " {}", Word(arg.to_bytes())))
+    }
+}
+
+/// Bytes as a shell has to see them.
+struct Word<'a>(&'a [u8]);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./,:+@%".contains(byte);
+        let quote = if !self.0.is_empty() && self.0.iter().all(plain) { "" } else { "'" };
+        f.write_str(quote)?;
+        let octal = |f: &mut fmt::Formatter<'_>, bytes: &[u8]| {
+            bytes.iter().try_for_each(|byte| write!(f, "'\"$(printf '\\{byte:03o}')\"'"))
+        };
+        for chunk in self.0.utf8_chunks() {
+            for letter in chunk.valid().chars() {
+                match letter {
+                    '\'' => f.write_str("'\\''")?,
+                    '\n' => f.write_char('\n')?,
+                    _ if letter.is_control() => {
+                        octal(f, letter.encode_utf8(&mut [0; 4]).as_bytes())?;
+                    }
+                    _ => f.write_char(letter)?,
+                }
+            }
+            octal(f, chunk.invalid())?;
+        }
+        f.write_str(quote)
+    }
+}

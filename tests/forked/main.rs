@@ -23,6 +23,7 @@ mod pipe_processes;
 mod pipeline;
 mod pump;
 mod readiness;
+mod recipes;
 mod sanitizer;
 mod select;
 mod shared;
@@ -55,7 +56,7 @@ fn main() {
     common::run_each_alone(
         topics![
             child chunk_fork command communicate duplex examples exec fork guide handle outside pages
-            passing pipe_processes pipeline pump readiness sanitizer select shared signals spawn spawn_attack
+            passing pipe_processes pipeline pump readiness recipes sanitizer select shared signals spawn spawn_attack
             spawn_differential speed stdio talk waiting worlds
         ],
         SERIAL,

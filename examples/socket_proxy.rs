@@ -46,22 +46,21 @@ fn serve(
     limit: Duration,
 ) -> io::Result<[Result<u64, TransferError>; 2]> {
     let server = &UnixStream::connect(target)?;
-    let deadline = Deadline::after(limit);
+    let deadline = Deadline::after(limit); // one moment for both directions
+    let one_way = |from: &UnixStream, to: &UnixStream| {
+        let done = Transfer::new().deadline(deadline).run(from, to);
+        // Either call fails only if that side is gone.
+        match &done {
+            Ok(_) => _ = to.shutdown(Shutdown::Write), // end of file: the other direction continues
+            Err(_) => _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)),
+        }
+        done.map(|done| done.bytes())
+    };
     Ok(thread::scope(|scope| {
-        let there = scope.spawn(move || one_way(client, server, deadline));
-        let back = one_way(server, client, deadline);
+        let there = scope.spawn(|| one_way(client, server));
+        let back = one_way(server, client);
         [there.join().expect("it does not panic"), back]
     }))
-}
-
-fn one_way(from: &UnixStream, to: &UnixStream, deadline: Deadline) -> Result<u64, TransferError> {
-    let done = Transfer::new().deadline(deadline).run(from, to);
-    // Either call fails only if that side is gone.
-    match &done {
-        Ok(_) => _ = to.shutdown(Shutdown::Write), // end of file: the other direction continues
-        Err(_) => _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)),
-    }
-    done.map(|done| done.bytes())
 }
 
 fn show(direction: &str, done: &Result<u64, TransferError>) -> String {

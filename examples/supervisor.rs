@@ -38,9 +38,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for number in 0..WORKERS {
         workers.push(Worker { number, child: start(&program, number)?, restarts: 0 });
     }
-    let mut stopping = None;
+    let mut stopping: Option<Deadline> = None;
     while !workers.is_empty() {
-        let (input, ended) = wait(&workers, stopping)?;
+        let (input, ended) = wait(&workers, stopping.map(|deadline| deadline.remaining()))?;
         if input && rawpipe::read(io::stdin(), &mut [0; 512])? == 0 {
             stopping = Some(Deadline::after(PATIENCE));
             signal_all(&workers, Signal::TERM);
@@ -77,23 +77,24 @@ fn start(program: &[OsString], number: usize) -> io::Result<Child> {
     Ok(child)
 }
 
-/// Waits, and returns whether there is input or its end, and of each worker whether it has ended.
-fn wait(workers: &[Worker], stopping: Option<Deadline>) -> io::Result<(bool, Vec<bool>)> {
+/// Waits, and returns whether there is input or its end, and of each worker whether it has ended. While
+/// they are to end, which takes `left` at most, it waits for them alone.
+fn wait(workers: &[Worker], left: Option<Duration>) -> io::Result<(bool, Vec<bool>)> {
     let stdin = io::stdin();
     let mut fds = Vec::new();
     for worker in workers {
         let pidfd = worker.child.pidfd().ok_or(io::ErrorKind::Unsupported)?;
         fds.push(PollFd::from_borrowed_fd(pidfd, PollEvents::IN));
     }
-    if stopping.is_none() {
+    if left.is_none() {
         fds.push(PollFd::new(&stdin, PollEvents::IN));
     }
-    match poll(&mut fds, stopping.map(|deadline| deadline.remaining())) {
+    match poll(&mut fds, left) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(errno.into()),
     }
     let mut ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-    let input = stopping.is_none() && ready.pop() == Some(true);
+    let input = left.is_none() && ready.pop() == Some(true);
     Ok((input, ready))
 }
 

@@ -1,15 +1,15 @@
 //! tokio: the ends of pipes, a child's end, and calls that block.
 
-use rawpipe::process::{Child, Command, ExitStatus, Stdio};
+use rawpipe::Deadline;
+use rawpipe::process::{Child, ExitStatus};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest, unix::AsyncFd};
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
-/// Feeds a program and collects its output.
-async fn run(command: &mut Command, input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>)> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+/// Feeds a child and collects its output: it was started with `Stdio::piped()` for both.
+async fn communicate(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>)> {
     // `from_owned_fd` makes this process's end nonblocking. The program's end stays as it is.
     let mut stdin = pipe::Sender::from_owned_fd(child.take_stdin().unwrap().into())?;
     let mut stdout = pipe::Receiver::from_owned_fd(child.take_stdout().unwrap().into())?;
@@ -18,7 +18,7 @@ async fn run(command: &mut Command, input: &[u8]) -> io::Result<(ExitStatus, Vec
     let (fed, read) = tokio::join!(feed, stdout.read_to_end(&mut output));
     fed?;
     read?;
-    let status = wait(&mut child, Duration::MAX).await?;
+    let status = wait(child, Duration::MAX).await?;
     Ok((status.expect("no limit"), output))
 }
 
@@ -39,16 +39,17 @@ async fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatu
 async fn copy(
     from: impl Into<rawpipe::fd::OwnedFd>,
     to: impl Into<rawpipe::fd::OwnedFd>,
-    deadline: rawpipe::Deadline, // dropping the future does not end the thread: this does
+    limit: Duration, // dropping the future does not end the thread: this does
 ) -> io::Result<u64> {
-    let (from, to) = (from.into(), to.into());
+    let (from, to, deadline) = (from.into(), to.into(), Deadline::after(limit));
     let work = move || rawpipe::transfer::Transfer::new().deadline(deadline).run(&from, &to);
     Ok(tokio::task::spawn_blocking(work).await?.map_err(io::Error::from)?.bytes())
 }
 
 // ---------------------------------------------------------------- tests
 
-use rawpipe::{Deadline, Errno};
+use rawpipe::Errno;
+use rawpipe::process::{Command, Stdio};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -57,7 +58,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 #[test]
 fn pipes_of_a_child_both_at_once() {
     let input = vec![b'x'; 1 << 20]; // more than the two pipes hold
-    let (status, output) = block_on(run(&mut Command::new("cat"), &input)).unwrap();
+    let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (status, output) = block_on(communicate(&mut cat, &input)).unwrap();
     assert!(status.success());
     assert!(output == input);
 }
@@ -97,13 +99,12 @@ fn transfer_on_the_blocking_pool() {
         let (from, to) = rawpipe::pipe().unwrap();
         to.write_all(b"moved").unwrap();
         drop(to);
-        assert_eq!(copy(from, writer, Deadline::NEVER).await.unwrap(), 5);
+        assert_eq!(copy(from, writer, Duration::MAX).await.unwrap(), 5);
         assert_eq!(reader.read(&mut [0; 10]), Ok(5));
 
         let (from, _silent) = rawpipe::pipe().unwrap();
         let (_reader, writer) = rawpipe::pipe().unwrap();
-        let error =
-            copy(from, writer, Deadline::after(Duration::from_millis(20))).await.unwrap_err();
+        let error = copy(from, writer, Duration::from_millis(20)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     });
 }

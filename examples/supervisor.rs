@@ -38,9 +38,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for number in 0..WORKERS {
         workers.push(Worker { number, child: start(&program, number)?, restarts: 0 });
     }
-    let mut stopping: Option<Deadline> = None;
+    let mut stopping = None;
     while !workers.is_empty() {
-        let (input, ended) = wait(&workers, stopping.map(|deadline| deadline.remaining()))?;
+        let (input, ended) = wait(&workers, stopping.as_ref().map(Deadline::remaining))?;
         if input && rawpipe::read(io::stdin(), &mut [0; 512])? == 0 {
             stopping = Some(Deadline::after(PATIENCE));
             signal_all(&workers, Signal::TERM);

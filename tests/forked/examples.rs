@@ -56,6 +56,11 @@ const EXAMPLES: &[Example] = &[
         needs_187: false,
     },
     Example {
+        name: "filter_sigpipe",
+        tested: Tested::Elsewhere("tests/forked/recipes.rs"),
+        needs_187: false,
+    },
+    Example {
         name: "large_data",
         tested: Tested::Here { parent: &["Received 1000000 bytes"], child: &[] },
         needs_187: false,
@@ -138,6 +143,11 @@ const EXAMPLES: &[Example] = &[
         tested: Tested::Here { parent: &["Received: Hello from pipe!"], child: &[] },
         needs_187: false,
     },
+    Example {
+        name: "socket_proxy",
+        tested: Tested::Elsewhere("tests/forked/recipes.rs"),
+        needs_187: false,
+    },
     Example { name: "speed", tested: Tested::Elsewhere("tests/forked/speed.rs"), needs_187: true },
     Example {
         name: "subprocess_cat",
@@ -147,6 +157,12 @@ const EXAMPLES: &[Example] = &[
         },
         needs_187: false,
     },
+    Example {
+        name: "supervisor",
+        tested: Tested::Elsewhere("tests/forked/recipes.rs"),
+        needs_187: false,
+    },
+    Example { name: "tee", tested: Tested::Elsewhere("tests/forked/recipes.rs"), needs_187: false },
     Example {
         name: "try_read",
         tested: Tested::Here {
@@ -179,8 +195,14 @@ fn table_names_every_file() {
     };
     let found: BTreeSet<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    // What an example hands to another program.
-    let found = found.into_iter().filter(|name| !name.ends_with(".py")).collect::<BTreeSet<_>>();
+    let index = fs::read_to_string(folder.join("README.md")).unwrap();
+    let rows = index.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let listed: BTreeSet<String> =
+        rows.map(str::to_owned).chain(["README.md".to_owned()]).collect();
+    assert_eq!(found, listed, "examples/ (left) and its index, README.md (right)");
+
+    // Not what an example hands to another program.
+    let found = found.into_iter().filter(|name| name.ends_with(".rs")).collect::<BTreeSet<_>>();
     let named: BTreeSet<String> =
         EXAMPLES.iter().map(|example| format!("{}.rs", example.name)).collect();
     assert_eq!(found, named, "examples/ (left) and the table in tests/forked/examples.rs (right)");

@@ -1,5 +1,5 @@
-//! The guide's tool without a C library (`docs/no_std.md`): taken out of the page, built as a package of
-//! its own, and run.
+//! What the guide states and no doctest can: its tool without a C library (`docs/no_std.md`), taken out of
+//! the page, built as a package of its own, and run; and what Python does (`docs/from_python.md`).
 
 use crate::common;
 use std::path::{Path, PathBuf};
@@ -84,4 +84,30 @@ fn no_std_tool_is_built_and_counts() {
     assert_eq!((code, said.len(), &*told), (Some(0), 1_234_567, "tally: 1234567 bytes\n"));
 }
 
-pub(crate) const TESTS: common::Tests = common::tests![no_std_tool_is_built_and_counts,];
+/// An empty nonblocking pipe, read by Python in three ways.
+fn python_reads_empty_nonblocking_pipe() {
+    const SCRIPT: &str = "
+import os
+r, w = os.pipe2(os.O_NONBLOCK)
+def attempt(read):
+    try:
+        print(read())
+    except Exception as error:
+        print(type(error).__name__)
+attempt(lambda: os.read(r, 1))
+attempt(os.fdopen(os.dup(r), 'rb').read)
+attempt(os.fdopen(r).read)
+";
+    let mut python = Command::new("python3");
+    if common::emulated() || python.arg("-V").output().is_err() {
+        return common::skip("python_reads_empty_nonblocking_pipe", "no python3 here");
+    }
+    let output = common::finish(Command::new("python3").args(["-c", SCRIPT]));
+    let text = String::from_utf8(output.stdout).expect("text");
+    let (before, since) = ("TypeError", "BlockingIOError"); // 3.14
+    let expected = [before, since].map(|text| format!("BlockingIOError\nNone\n{text}\n"));
+    assert!(expected.contains(&text), "{text}");
+}
+
+pub(crate) const TESTS: common::Tests =
+    common::tests![no_std_tool_is_built_and_counts, python_reads_empty_nonblocking_pipe];

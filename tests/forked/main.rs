@@ -26,6 +26,7 @@ mod pipe_processes;
 mod pipeline;
 mod pump;
 mod readiness;
+mod recipes;
 mod run;
 mod sanitizer;
 mod select;
@@ -61,7 +62,7 @@ fn main() {
     common::run_each_alone(
         topics![
             cancel child chunk_fork command command_exec communicate duplex examples exec filters fork guide handle outside pages
-            passing pipe_processes pipeline pump readiness run sanitizer select shared signal_fd signals spawn spawn_attack
+            passing pipe_processes pipeline pump readiness recipes run sanitizer select shared signal_fd signals spawn spawn_attack
             spawn_differential speed standard stdio talk waiting worlds
         ],
         SERIAL,

@@ -1,0 +1,71 @@
+//! A proxy between Unix sockets: two transfers for each connection, each in a thread, until a deadline.
+//!
+//! ```text
+//! socket_proxy LISTEN TARGET [SECONDS]
+//! ```
+//!
+//! Accepts connections at the path LISTEN, and connects each to TARGET. The bytes go through a pipe in the kernel, and
+//! not through this program. When one side has sent everything, the other side learns it and can still reply. A
+//! connection ends after SECONDS (60), even if both sides are silent. Each one is reported on a line.
+
+use rawpipe::Deadline;
+use rawpipe::transfer::{Transfer, TransferError};
+use std::error::Error;
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args_os().skip(1);
+    let (Some(listen), Some(target)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: socket_proxy LISTEN TARGET [SECONDS]".into());
+    };
+    let seconds = arguments.next().map_or(Ok(60.0), |text| text.to_string_lossy().parse())?;
+    let limit = Duration::try_from_secs_f64(seconds)?;
+
+    let listener = UnixListener::bind(&listen)?;
+    thread::scope(|scope| {
+        loop {
+            let client = listener.accept()?.0;
+            let target = Path::new(&target);
+            scope.spawn(move || match serve(&client, target, limit) {
+                Ok([there, back]) => println!("{}, {}", show("there", &there), show("back", &back)),
+                Err(error) => println!("{}: {error}", target.display()),
+            });
+        }
+    })
+}
+
+/// Moves everything in both directions, and returns how many bytes that were or what went wrong.
+fn serve(
+    client: &UnixStream,
+    target: &Path,
+    limit: Duration,
+) -> io::Result<[Result<u64, TransferError>; 2]> {
+    let server = &UnixStream::connect(target)?;
+    let deadline = Deadline::after(limit); // one moment for both directions
+    let one_way = |from: &UnixStream, to: &UnixStream| {
+        let done = Transfer::new().deadline(deadline).run(from, to);
+        // Either call fails only if that side is gone.
+        match &done {
+            Ok(_) => _ = to.shutdown(Shutdown::Write), // end of file: the other direction continues
+            Err(_) => _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)),
+        }
+        done.map(|done| done.bytes())
+    };
+    Ok(thread::scope(|scope| {
+        let there = scope.spawn(|| one_way(client, server));
+        let back = one_way(server, client);
+        [there.join().expect("it does not panic"), back]
+    }))
+}
+
+fn show(direction: &str, done: &Result<u64, TransferError>) -> String {
+    match done {
+        Ok(bytes) => format!("{direction}: {bytes} bytes"),
+        Err(error) => format!("{direction}: {error}"),
+    }
+}

@@ -1,0 +1,106 @@
+//! Runs five workers, starts each that fails again, and leaves no process behind.
+//!
+//! ```text
+//! supervisor PROGRAM [ARGUMENT...]
+//! ```
+//!
+//! Each worker has its number in the variable `WORKER`, and leads a process group. When it ends, whatever it has
+//! started and left in that group is killed. A worker that fails is started again, three times at most. At the end of
+//! standard input all workers get `SIGTERM`, and after a second `SIGKILL`.
+//!
+//! One `poll` waits for everything: for the input, and for each worker by its pidfd.
+
+use rawpipe::event::{PollEvents, PollFd, poll};
+use rawpipe::process::{Child, Command, OnDrop, Signal, Stdio};
+use rawpipe::{Deadline, Errno};
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::time::Duration;
+
+const WORKERS: usize = 5;
+const RESTARTS: u32 = 3;
+const PATIENCE: Duration = Duration::from_secs(1);
+
+struct Worker {
+    number: usize,
+    child: Child,
+    restarts: u32,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let program: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if program.is_empty() {
+        return Err("usage: supervisor PROGRAM [ARGUMENT...]".into());
+    }
+    // If this program fails, dropping them kills all groups.
+    let mut workers = Vec::new();
+    for number in 0..WORKERS {
+        workers.push(Worker { number, child: start(&program, number)?, restarts: 0 });
+    }
+    let mut stopping = None;
+    while !workers.is_empty() {
+        let (input, ended) = wait(&workers, stopping.as_ref().map(Deadline::remaining))?;
+        if input && rawpipe::read(io::stdin(), &mut [0; 512])? == 0 {
+            stopping = Some(Deadline::after(PATIENCE));
+            signal_all(&workers, Signal::TERM);
+        } else if stopping.is_some_and(|deadline| deadline.has_passed()) {
+            stopping = Some(Deadline::NEVER);
+            signal_all(&workers, Signal::KILL);
+        }
+        let mut running = Vec::new();
+        for (mut worker, ended) in workers.into_iter().zip(ended) {
+            if !ended {
+                running.push(worker);
+                continue;
+            }
+            // Until its status is collected, no other group gets its number. So the group is killed first.
+            let _ = worker.child.kill_group();
+            let status = worker.child.wait()?;
+            writeln!(io::stdout(), "worker {}: {status}", worker.number)?;
+            if stopping.is_none() && !status.success() && worker.restarts < RESTARTS {
+                worker.child = start(&program, worker.number)?;
+                worker.restarts += 1;
+                running.push(worker);
+            }
+        }
+        workers = running;
+    }
+    Ok(())
+}
+
+fn start(program: &[OsString], number: usize) -> io::Result<Child> {
+    let mut command = Command::new(&program[0]);
+    command.args(&program[1..]).env("WORKER", number.to_string()).stdin(Stdio::null());
+    let child = command.process_group(0).on_drop(OnDrop::KillGroup).spawn()?;
+    writeln!(io::stdout(), "worker {number}: started as {}", child.id())?;
+    Ok(child)
+}
+
+/// Waits, and returns whether there is input or its end, and of each worker whether it has ended. While
+/// they are to end, which takes `left` at most, it waits for them alone.
+fn wait(workers: &[Worker], left: Option<Duration>) -> io::Result<(bool, Vec<bool>)> {
+    let stdin = io::stdin();
+    let mut fds = Vec::new();
+    for worker in workers {
+        let pidfd = worker.child.pidfd().ok_or(io::ErrorKind::Unsupported)?;
+        fds.push(PollFd::from_borrowed_fd(pidfd, PollEvents::IN));
+    }
+    if left.is_none() {
+        fds.push(PollFd::new(&stdin, PollEvents::IN));
+    }
+    match poll(&mut fds, left) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let mut ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+    let input = left.is_none() && ready.pop() == Some(true);
+    Ok((input, ready))
+}
+
+/// Fails only for a group of which no process is left.
+fn signal_all(workers: &[Worker], signal: Signal) {
+    for worker in workers {
+        let _ = worker.child.send_signal_group(signal);
+    }
+}

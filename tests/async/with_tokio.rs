@@ -1,0 +1,124 @@
+//! tokio: the ends of pipes, a child's end, and calls that block.
+
+use rawpipe::Deadline;
+use rawpipe::process::{Child, ExitStatus};
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest, unix::AsyncFd};
+use tokio::net::unix::pipe;
+use tokio::time::timeout;
+
+/// Feeds a child and collects its output: it was started with `Stdio::piped()` for both.
+async fn communicate(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>)> {
+    // `from_owned_fd` makes this process's end nonblocking. The program's end stays as it is.
+    let mut stdin = pipe::Sender::from_owned_fd(child.take_stdin().unwrap().into())?;
+    let mut stdout = pipe::Receiver::from_owned_fd(child.take_stdout().unwrap().into())?;
+    let mut output = Vec::new();
+    let feed = async move { stdin.write_all(input).await }; // then drops it: end of file
+    let (fed, read) = tokio::join!(feed, stdout.read_to_end(&mut output));
+    fed?;
+    read?;
+    let status = wait(child, Duration::MAX).await?;
+    Ok((status.expect("no limit"), output))
+}
+
+/// Waits for a child, or returns `None` when the time is over. Dropping the future leaves the child as it is.
+async fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let Some(pidfd) = child.pidfd() else { return Err(io::ErrorKind::Unsupported.into()) };
+    let pidfd = pidfd.try_clone_to_owned()?;
+    // SAFETY: the descriptor is open as long as the `AsyncFd`, which owns it.
+    let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?;
+    match timeout(limit, pidfd.readable()).await {
+        Ok(ended) => drop(ended?),
+        Err(_) => return Ok(None),
+    }
+    Ok(child.try_wait()?) // the child has ended, so this has a status
+}
+
+/// Moves everything from one descriptor to another on a thread of the blocking pool.
+async fn copy(
+    from: impl Into<rawpipe::fd::OwnedFd>,
+    to: impl Into<rawpipe::fd::OwnedFd>,
+    limit: Duration, // dropping the future does not end the thread: this does
+) -> io::Result<u64> {
+    let (from, to, deadline) = (from.into(), to.into(), Deadline::after(limit));
+    let work = move || rawpipe::transfer::Transfer::new().deadline(deadline).run(&from, &to);
+    Ok(tokio::task::spawn_blocking(work).await?.map_err(io::Error::from)?.bytes())
+}
+
+// ---------------------------------------------------------------- tests
+
+use rawpipe::Errno;
+use rawpipe::process::{Command, Stdio};
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+#[test]
+fn pipes_of_a_child_both_at_once() {
+    let input = vec![b'x'; 1 << 20]; // more than the two pipes hold
+    let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (status, output) = block_on(communicate(&mut cat, &input)).unwrap();
+    assert!(status.success());
+    assert!(output == input);
+}
+
+#[test]
+fn wait_by_pidfd_until_the_limit_and_until_the_end() {
+    block_on(async {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        assert_eq!(wait(&mut child, Duration::from_millis(20)).await.unwrap(), None);
+        drop(child.take_stdin());
+        assert!(wait(&mut child, Duration::MAX).await.unwrap().unwrap().success());
+    });
+}
+
+/// Neither takes the other's status, and neither needs the other's handler of `SIGCHLD`.
+#[test]
+fn children_beside_those_of_tokio() {
+    block_on(async {
+        for code in 0..20 {
+            let script = format!("exit {code}");
+            let theirs = tokio::process::Command::new("sh").args(["-c", &script]).spawn();
+            let ours = Command::new("sh").args(["-c", &script]).spawn();
+            let (mut theirs, mut ours) = (theirs.unwrap(), ours.unwrap());
+            let mut blocking = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+            assert_eq!(blocking.wait().unwrap().code(), Some(code));
+            let (theirs, ours) = tokio::join!(theirs.wait(), wait(&mut ours, Duration::MAX));
+            assert_eq!(theirs.unwrap().code(), Some(code));
+            assert_eq!(ours.unwrap().unwrap().code(), Some(code));
+        }
+    });
+}
+
+#[test]
+fn transfer_on_the_blocking_pool() {
+    block_on(async {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let (from, to) = rawpipe::pipe().unwrap();
+        to.write_all(b"moved").unwrap();
+        drop(to);
+        assert_eq!(copy(from, writer, Duration::MAX).await.unwrap(), 5);
+        assert_eq!(reader.read(&mut [0; 10]), Ok(5));
+
+        let (from, _silent) = rawpipe::pipe().unwrap();
+        let (_reader, writer) = rawpipe::pipe().unwrap();
+        let error = copy(from, writer, Duration::from_millis(20)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    });
+}
+
+/// What a runtime does to one end, each owner of that end sees, and the owner of the other end does not.
+#[test]
+fn from_owned_fd_makes_all_copies_of_that_end_nonblocking() {
+    block_on(async {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let copy = reader.try_clone().unwrap();
+        let receiver = pipe::Receiver::from_owned_fd(reader.into()).unwrap();
+        assert_eq!(copy.read(&mut [0]), Err(Errno::EAGAIN));
+        assert!(!writer.is_nonblocking().unwrap());
+        drop(receiver);
+        assert!(copy.is_nonblocking().unwrap()); // and it stays so
+    });
+}

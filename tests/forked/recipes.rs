@@ -240,7 +240,7 @@ fn supervisor_starts_a_killed_worker_again_and_kills_its_tree() {
     let before = supervisor.processes();
     common::kill(victim, SIGKILL);
     let (worker, end) = supervisor.next().unwrap();
-    assert_eq!((&*worker, end.as_deref()), ("worker 2", Some("killed by SIGKILL")));
+    assert_eq!((&*worker, end.as_deref()), ("worker 2", Some("signal: 9 (SIGKILL)")));
     assert_eq!(supervisor.next().unwrap(), ("worker 2".to_owned(), None));
     assert_ne!(supervisor.started["worker 2"], victim);
     until("all have a child again", || (supervisor.processes().len() == 10).then_some(()));
@@ -248,7 +248,7 @@ fn supervisor_starts_a_killed_worker_again_and_kills_its_tree() {
     assert_eq!(before.intersection(&after).count(), 8); // the killed one's child is gone, too
 
     drop(supervisor.child.stdin.take());
-    assert_eq!(supervisor.ends(), ["killed by SIGTERM"; 5]);
+    assert_eq!(supervisor.ends(), ["signal: 15 (SIGTERM)"; 5]);
     assert!(supervisor.child.wait().unwrap().success());
     until("no process is left", || supervisor.processes().is_empty().then_some(()));
 }
@@ -259,7 +259,7 @@ fn supervisor_gives_up_after_three_restarts() {
     let Some(mut supervisor) = Supervisor::start(test, script) else { return };
     let mut ends = supervisor.ends();
     ends.sort();
-    let (good, bad) = (["exit code 0"; 4], ["exit code 7"; 4]);
+    let (good, bad) = (["exit status: 0"; 4], ["exit status: 7"; 4]);
     assert_eq!(ends, [good, bad].concat());
     assert!(supervisor.child.wait().unwrap().success());
 }
@@ -271,7 +271,7 @@ fn supervisor_kills_what_ignores_sigterm() {
     let ready = |id: &u32| ignored(*id).is_some_and(|signals| signals & 1 << (SIGTERM - 1) != 0);
     until("all ignore it", || supervisor.started.values().all(ready).then_some(()));
     drop(supervisor.child.stdin.take());
-    assert_eq!(supervisor.ends(), ["killed by SIGKILL"; 5]);
+    assert_eq!(supervisor.ends(), ["signal: 9 (SIGKILL)"; 5]);
     until("no process is left", || supervisor.processes().is_empty().then_some(()));
 }
 

@@ -19,10 +19,12 @@ mod handle;
 mod outside;
 mod pages;
 mod passing;
+mod pidfds;
 mod pipe_processes;
 mod pipeline;
 mod pump;
 mod readiness;
+mod reaping;
 mod sanitizer;
 mod select;
 mod shared;
@@ -55,7 +57,7 @@ fn main() {
     common::run_each_alone(
         topics![
             child chunk_fork command communicate duplex examples exec fork guide handle outside pages
-            passing pipe_processes pipeline pump readiness sanitizer select shared signals spawn spawn_attack
+            passing pidfds pipe_processes pipeline pump readiness reaping sanitizer select shared signals spawn spawn_attack
             spawn_differential speed stdio talk waiting worlds
         ],
         SERIAL,

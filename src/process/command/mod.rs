@@ -68,6 +68,7 @@ pub struct Command {
     fds: Vec<(OwnedFd, RawFd)>,
     limits: Vec<(Resource, Rlimit)>,
     groups: Option<Vec<u32>>,
+    terminal: Option<OwnedFd>,
     /// What fits in there as it is.
     settings: Spawn<'static>,
     on_drop: OnDrop,
@@ -89,6 +90,7 @@ impl Command {
             fds: Vec::new(),
             limits: Vec::new(),
             groups: None,
+            terminal: None,
             settings: Spawn::new(c"", &[], &[]),
             on_drop: OnDrop::Leave,
             invalid: false,
@@ -214,6 +216,17 @@ impl Command {
     /// The child leads a session of its own: see [`Spawn::setsid`].
     pub fn setsid(&mut self) -> &mut Self {
         self.set(Spawn::setsid)
+    }
+
+    /// Makes a terminal, which the command owns, the child's controlling one: see [`Spawn::controlling_terminal`].
+    pub fn controlling_terminal(&mut self, terminal: impl Into<OwnedFd>) -> &mut Self {
+        self.terminal = Some(terminal.into());
+        self.setsid()
+    }
+
+    /// Makes the child's process group the foreground one of its terminal: see [`Spawn::foreground`].
+    pub fn foreground(&mut self) -> &mut Self {
+        self.set(Spawn::foreground)
     }
 
     /// The child's process group; for 0 it leads one of its own: see [`Spawn::process_group`].

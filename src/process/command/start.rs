@@ -80,6 +80,7 @@ impl Command {
             cgroup: cgroup.as_ref().map(AsFd::as_fd),
             limits: &self.limits,
             groups: self.groups.as_deref(),
+            terminal: self.terminal.as_ref().map(AsFd::as_fd),
             ..self.settings
         };
         let mut child = spawn.spawn()?;

@@ -16,6 +16,7 @@ mod exec;
 mod fork;
 mod guide;
 mod handle;
+mod myself;
 mod outside;
 mod pages;
 mod passing;
@@ -56,7 +57,7 @@ fn main() {
     }
     common::run_each_alone(
         topics![
-            child chunk_fork command communicate duplex examples exec fork guide handle outside pages
+            child chunk_fork command communicate duplex examples exec fork guide handle myself outside pages
             passing pidfds pipe_processes pipeline pump readiness reaping sanitizer select shared signals spawn spawn_attack
             spawn_differential speed stdio talk waiting worlds
         ],

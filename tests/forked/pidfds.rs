@@ -8,9 +8,9 @@ use crate::common::programs::program;
 use crate::common::{self, Filter, NO_FILTER, child, close_copy, filtered, nr, skip};
 use crate::reaping::reaps;
 use rawpipe::event::{PollEvents, PollFd, poll};
-use rawpipe::fd::{AsRawFd, OwnedFd};
+use rawpipe::fd::{AsFd, AsRawFd, OwnedFd};
 use rawpipe::process::{self, Child, OnDrop, Pidfd, Signal, Stdio, fork_with};
-use rawpipe::{Deadline, Errno, Fork, PipeReader, PipeWriter, io};
+use rawpipe::{Deadline, Errno, Fork, PipeReader, PipeWriter, raw};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
@@ -39,6 +39,13 @@ fn held(code: u8, (gate, opener): &(PipeReader, PipeWriter)) -> Child {
         let _ = gate.read(&mut [0]);
         code
     })
+}
+
+fn is_cloexec(fd: impl AsFd) -> bool {
+    const F_GETFD: usize = 1;
+    let number = usize::try_from(fd.as_fd().as_raw_fd()).unwrap();
+    // SAFETY: takes integers only.
+    unsafe { raw::syscall2(nr::FCNTL, number, F_GETFD) == 1 }
 }
 
 fn pidfd_waits_for_a_child() {
@@ -76,7 +83,7 @@ fn pidfd_readable_when_the_process_has_ended() {
     assert_eq!(found(SHORT), 0);
     drop(gate);
     assert_eq!(found(LONG), 1);
-    assert!(io::is_cloexec(&pidfd).unwrap());
+    assert!(is_cloexec(&pidfd));
     let owned: OwnedFd = pidfd.into();
     drop(owned);
 }
@@ -131,7 +138,7 @@ fn into_pidfd_has_no_drop_policy() {
     let pidfd = child.into_pidfd().unwrap();
     thread::sleep(SHORT);
     assert_eq!(pidfd.try_wait(), Ok(None));
-    let copy = Pidfd::open(process::getpid()).unwrap().getfd(pidfd_number(&pidfd));
+    let copy = Pidfd::open(process::getpid()).unwrap().getfd(pidfd.as_fd().as_raw_fd());
     drop(pidfd);
     let Ok(copy) = copy else { return skip("into_pidfd_has_no_drop_policy", "no pidfd_getfd") };
     let mut fds = [PollFd::new(&copy, PollEvents::IN)];
@@ -142,11 +149,6 @@ fn into_pidfd_has_no_drop_policy() {
     let pid = pid.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().parse();
     common::kill(pid.unwrap(), Signal::KILL.as_raw());
     assert_eq!(change().unwrap().status.signal(), Some(Signal::KILL));
-}
-
-fn pidfd_number(pidfd: &Pidfd) -> i32 {
-    use rawpipe::fd::AsFd;
-    pidfd.as_fd().as_raw_fd()
 }
 
 fn getfd_of_a_child() {
@@ -163,7 +165,7 @@ fn getfd_of_a_child() {
         Err(Errno::EPERM) => return skip("getfd_of_a_child", "may not trace its own child"),
         copy => copy.unwrap(),
     };
-    assert!(io::is_cloexec(&copy).unwrap());
+    assert!(is_cloexec(&copy));
     rawpipe::write(&copy, b"from the parent").unwrap();
     assert_eq!(reader.available(), Ok(15));
     assert_eq!(pidfd.getfd(999).unwrap_err(), Errno::EBADF);
@@ -230,7 +232,8 @@ fn pidfd_killed_by_another_thread_while_numbers_are_given_again() {
             assert_eq!(process::getpid(), 1);
             // Before Linux 6.14 it is that of all name spaces, which stays as it is.
             let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-            let mut parts = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
+            let mut parts =
+                release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
             let own = (parts.next(), parts.next()) >= (Some(6_u32), Some(14_u32));
             if !own || fs::write("/proc/sys/kernel/pid_max", "400").is_err() {
                 process::exit(NO_FILTER);
@@ -267,7 +270,7 @@ fn kill_many() {
                 }
             });
         }
-        let killer = scope.spawn(|| {
+        let killer = scope.spawn(move || {
             let mut last = VecDeque::new();
             for (turn, pidfd) in receive.iter().enumerate() {
                 thread::sleep(Duration::from_micros(turn as u64 * 37 % 200));

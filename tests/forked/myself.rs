@@ -10,7 +10,7 @@ use crate::common::{
 };
 use rawpipe::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rawpipe::process::{
-    self, Arg, Child, Command, OnDrop, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
+    self, Arg, Child, Command, ExitStatus, OnDrop, Signal, Spawn, SpawnMethod, SpawnStage, Stdio,
 };
 use rawpipe::{Deadline, Errno, raw};
 use std::fs::{self, File};
@@ -201,7 +201,7 @@ impl Screen {
 }
 
 #[track_caller]
-fn ends(child: &mut Child) -> rawpipe::process::ExitStatus {
+fn ends(child: &mut Child) -> ExitStatus {
     child.wait_deadline(Deadline::after(LONG)).unwrap().expect("its end")
 }
 

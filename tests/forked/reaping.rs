@@ -225,13 +225,15 @@ fn wait_any_by_several_threads() {
 }
 
 fn wait_any_stops_and_continuations_if_asked_for() {
+    // It may stop before it has closed a copy of the other gate, so that comes later.
+    let other_gate = rawpipe::pipe().unwrap();
+    let mut elsewhere = held(8, &other_gate);
     let gate = rawpipe::pipe().unwrap();
     let orphan = held(6, &gate).into_pidfd();
     let Ok(orphan) = orphan else {
         return skip("wait_any_stops_and_continuations_if_asked_for", "no pidfd here");
     };
     let mut given = held(7, &gate);
-    let mut elsewhere = held(8, &gate);
     let all = WaitFlags::STOPPED | WaitFlags::CONTINUED;
     elsewhere.send_signal(Signal::STOP).unwrap();
     let mut next = |flags, within| {
@@ -256,6 +258,7 @@ fn wait_any_stops_and_continuations_if_asked_for() {
     assert_eq!(next(all, SHORT), None);
     // What was its handle's is there still.
     assert_eq!(elsewhere.wait_change().unwrap().stopped_signal(), Some(Signal::STOP));
+    drop(other_gate);
     elsewhere.send_signal(Signal::CONT).unwrap();
     assert_eq!(elsewhere.wait().unwrap().code(), Some(8));
 }

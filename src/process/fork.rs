@@ -6,6 +6,8 @@
 //! out of the closure of [`fork_with`].
 #![allow(unsafe_code, reason = "fork is unsafe to call, and this is the function")]
 
+#[cfg(feature = "process")]
+use super::claim::Making;
 use super::{Child, Signal};
 use crate::sys::call;
 use crate::{Errno, Result};
@@ -70,9 +72,15 @@ pub enum Fork {
 ///
 /// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html)
 pub unsafe fn fork() -> Result<Fork> {
+    #[cfg(feature = "process")]
+    let making = Making::begin();
     // SAFETY: passed on to the caller.
     Ok(match unsafe { call::fork() }? {
-        None => Fork::Child,
+        None => {
+            #[cfg(feature = "process")]
+            making.forget_all();
+            Fork::Child
+        }
         Some((pid, pidfd)) => Fork::Parent(Child::new(pid, pidfd)),
     })
 }

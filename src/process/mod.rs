@@ -47,6 +47,8 @@
 //! The C shim (feature `c-shim`) forks with the C library instead, where all of this is done.
 
 mod child;
+#[cfg(feature = "process")]
+mod claim;
 #[cfg(all(feature = "process", feature = "std"))]
 mod command;
 #[cfg(all(feature = "process", feature = "std"))]
@@ -55,16 +57,23 @@ mod exec;
 mod fork;
 #[cfg(feature = "process")]
 mod limit;
+mod myself;
+mod pidfd;
 #[cfg(all(feature = "process", feature = "std"))]
 mod pipeline;
 #[cfg(feature = "process")]
 mod spawn;
 mod status;
+#[cfg(feature = "process")]
+mod wait_any;
 
 pub use crate::io::StdStream;
 pub use crate::signal::{Signal, SignalSet};
 pub use crate::sys::abi::arg::Arg;
 pub use crate::sys::abi::flags::ExecFlags;
+#[cfg(feature = "process")]
+pub use crate::sys::abi::flags::WaitFlags;
+pub use crate::sys::abi::rusage::Rusage;
 pub use child::{Child, OnDrop, SpawnMethod};
 #[cfg(all(feature = "process", feature = "std"))]
 pub use command::{Command, Stdio};
@@ -74,8 +83,14 @@ pub use exec::{DEFAULT_PATH, execve, execveat, execvpe, fexecve};
 pub use fork::{Fork, exit, fork, fork_single_threaded, fork_with};
 #[cfg(feature = "process")]
 pub use limit::{Resource, Rlimit};
+pub use myself::{
+    chdir, close_other_fds, getpid, getppid, set_child_subreaper, setpgid, setsid, umask,
+};
+pub use pidfd::Pidfd;
 #[cfg(all(feature = "process", feature = "std"))]
 pub use pipeline::{Pipeline, PipelineChildren, PipelineError, PipelineOutput};
 #[cfg(feature = "process")]
 pub use spawn::{Spawn, SpawnError, SpawnStage};
 pub use status::ExitStatus;
+#[cfg(feature = "process")]
+pub use wait_any::{Change, wait_any, wait_any_deadline};

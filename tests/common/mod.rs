@@ -56,13 +56,14 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 /// Each asks a test for more than the usual.
-const LONG: [&str; 7] = [
+const LONG: [&str; 8] = [
     "RAWPIPE_ATTACK_SECONDS",
     "RAWPIPE_DIFFERENTIAL",
     "RAWPIPE_INJECT",
     "RAWPIPE_MODEL_OPERATIONS",
     "RAWPIPE_OUTSIDE",
     "RAWPIPE_TEST_KILLS",
+    "RAWPIPE_TEST_REAPS",
     "RAWPIPE_TRANSFER_BYTES",
 ];
 

@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "the C library's own functions are the reference")]
 
 mod descriptors;
+mod itself;
 mod messages;
 mod moving;
 mod numbers;
@@ -534,6 +535,9 @@ pub(crate) fn tests() -> Vec<common::Test> {
         ("descriptors_no_descriptors_left", descriptors::no_descriptors_left),
         ("descriptors_waiting", descriptors::waiting),
         ("descriptors_signals", descriptors::signals),
+        ("itself_any_child", itself::any_child),
+        ("itself_by_descriptor", itself::by_descriptor),
+        ("itself_changes", itself::changes),
         ("messages_channels", messages::channels),
         ("messages_packet_pipes", messages::packet_pipes),
         ("messages_links", messages::links),

@@ -14,7 +14,7 @@ use crate::common::{self, Filter, Tool, Value, child, file, keep, open_fds, skip
 use rawpipe::chunk::shared::SharedBuilder;
 use rawpipe::chunk::{self, ChunkMechanism as By, ChunkWriter, Reuse, WriterBuilder};
 use rawpipe::event::{Epoll, Event, PollEvents};
-use rawpipe::fd::{AsFd, OwnedFd};
+use rawpipe::fd::{AsFd, AsRawFd, OwnedFd};
 use rawpipe::io::{self, without_sigpipe};
 use rawpipe::message::packets;
 use rawpipe::pipe::{self, Builder, Capacity};
@@ -181,6 +181,7 @@ fn rows() -> Vec<Row> {
             &[clone3, clone_with(CLONE_PIDFD)],
             row("pidfd_open", &[Call(nr::PIDFD_OPEN)], THREE, no_pidfd),
         ),
+        row("pidfd_getfd", &[Call(nr::PIDFD_GETFD)], THREE, no_copy_of_a_descriptor),
         row("waitid(P_PIDFD)", &[Is(nr::WAITID, 0, P_PIDFD)], THREE, wait_every_way),
         row("pidfd_send_signal", &[Call(nr::PIDFD_SEND_SIGNAL)], THREE, signals_arrive),
         row(
@@ -228,7 +229,7 @@ fn no_core() {
 }
 
 /// What Valgrind 3.19 does not hand to the kernel as it is asked.
-const OF_VALGRIND: [&str; 8] = [
+const OF_VALGRIND: [&str; 9] = [
     "epoll_pwait2",
     "CLONE_CLEAR_SIGHAND",
     "CLONE_PIDFD",
@@ -237,6 +238,7 @@ const OF_VALGRIND: [&str; 8] = [
     "pidfd_open",
     "pidfd_send_signal",
     "PIDFD_SIGNAL_PROCESS_GROUP",
+    "pidfd_getfd",
 ];
 
 fn run_row() {
@@ -1120,6 +1122,17 @@ fn group_of_a_dead_leader(refused: Option<Errno>) -> Result<(), &'static str> {
 }
 
 /// The kernel may still know how it ended; if not, the status is lost.
+fn no_copy_of_a_descriptor(refused: Option<Errno>) -> Result<(), &'static str> {
+    let (reader, _writer) = rawpipe::pipe().unwrap();
+    let this = process::Pidfd::open(process::getpid()).map_err(|_| "no pidfd")?;
+    match (this.getfd(reader.as_fd().as_raw_fd()), refused) {
+        (answer, Some(errno)) => assert_eq!(answer.unwrap_err(), errno),
+        (Err(_), None) => return Err("no pidfd_getfd"),
+        (Ok(_), None) => {}
+    }
+    Ok(())
+}
+
 fn status_taken_by_another(refused: Option<Errno>) -> Result<(), &'static str> {
     let mut child = child(|| 5);
     let mut status = 0;

@@ -15,6 +15,7 @@ use rawpipe::fd::{AsFd, AsRawFd};
 use rawpipe::message::{Channel, MessageError};
 use rawpipe::process::{
     Command, Communicate, CommunicateErrorKind as Kind, OnDrop, Signal, SignalSet, Stdio,
+    WaitFlags, wait_any_deadline,
 };
 use rawpipe::transfer::{Fanout, FanoutSink, Side, Transfer, TransferError, TransferMechanism};
 use rawpipe::{Cancel, Deadline, Errno, PipeReader, PipeWriter, io};
@@ -526,6 +527,22 @@ fn child_wait_deadline_cancelled_ecanceled() {
     });
 }
 
+fn wait_any_and_pidfd_deadline_cancelled_ecanceled() {
+    let (gate, opener) = rawpipe::pipe().unwrap();
+    let mut waiting = child(|| {
+        common::close_copy(&opener);
+        u8::from(gate.read(&mut [0]) != Ok(0))
+    });
+    for any in both(|at| wait_any_deadline(&mut [&mut waiting], WaitFlags::empty(), at)) {
+        assert_eq!(any.unwrap_err(), Errno::ECANCELED);
+    }
+    if let Ok(pidfd) = waiting.try_clone_pidfd() {
+        assert_eq!(both(|at| pidfd.wait_deadline(at)), [Err(Errno::ECANCELED); 2]);
+    }
+    drop(opener);
+    assert!(waiting.wait().unwrap().success());
+}
+
 fn wait_for_a_child() {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let mut waiting = child(|| {
@@ -624,6 +641,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     transfer_from_a_terminal_cancelled_ecanceled,
     shared_chunks_cancelled_ecanceled_and_nothing_is_lost,
     child_wait_deadline_cancelled_ecanceled,
+    wait_any_and_pidfd_deadline_cancelled_ecanceled,
     communicate_cancelled_keeps_what_was_read,
     communicate_cancelled_while_the_child_runs_on,
     fanout_cancelled_leaves_exact_accounts,

@@ -11,6 +11,7 @@ use rawpipe::process::{self, Signal, fork_with};
 use rawpipe::{Errno, Fork, PipeFlags, PipeWriter, pipe2, raw};
 use std::fs::{self, File};
 use std::io::Read;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 const SIGABRT: i32 = Signal::ABRT.as_raw();
 
@@ -717,7 +718,41 @@ fn is_degraded_when_the_user_has_too_many_pages() {
     assert_eq!(reader.available(), Ok(small));
 }
 
+/// The assembly forks by itself; the shim forks by the C library, which calls what is registered there.
+fn fork_atfork_handlers_run_with_the_c_library_only() {
+    unsafe extern "C" {
+        safe fn pthread_atfork(
+            prepare: extern "C" fn(),
+            parent: extern "C" fn(),
+            child: extern "C" fn(),
+        ) -> i32;
+    }
+    static CALLED: [AtomicU8; 3] = [const { AtomicU8::new(0) }; 3];
+    fn called() -> [u8; 3] {
+        CALLED.each_ref().map(|count| count.load(Ordering::SeqCst))
+    }
+    extern "C" fn prepare() {
+        CALLED[0].fetch_add(1, Ordering::SeqCst);
+    }
+    extern "C" fn parent() {
+        CALLED[1].fetch_add(1, Ordering::SeqCst);
+    }
+    extern "C" fn child() {
+        CALLED[2].fetch_add(1, Ordering::SeqCst);
+    }
+    assert_eq!(pthread_atfork(prepare, parent, child), 0);
+    let (in_parent, in_child) =
+        if cfg!(rawpipe_shim) { ([1, 1, 0], [1, 0, 1]) } else { ([0; 3], [0; 3]) };
+    assert_eq!(code_of(|| u8::from(called() != in_child)), Some(0));
+    assert_eq!(called(), in_parent);
+    // A spawn has no such handlers with either.
+    let mut spawned = process::Command::new("true").spawn().unwrap();
+    assert!(spawned.wait().unwrap().success());
+    assert_eq!(called(), in_parent);
+}
+
 pub(crate) const TESTS: common::Tests = common::tests![
+    fork_atfork_handlers_run_with_the_c_library_only,
     fork_both_sides_go_on,
     fork_many_children_each_with_its_code,
     fork_memory_is_a_copy,

@@ -19,13 +19,16 @@ mod filters;
 mod fork;
 mod guide;
 mod handle;
+mod myself;
 mod outside;
 mod pages;
 mod passing;
+mod pidfds;
 mod pipe_processes;
 mod pipeline;
 mod pump;
 mod readiness;
+mod reaping;
 mod recipes;
 mod run;
 mod sanitizer;
@@ -61,8 +64,8 @@ fn main() {
     }
     common::run_each_alone(
         topics![
-            cancel child chunk_fork command command_exec communicate duplex examples exec filters fork guide handle outside pages
-            passing pipe_processes pipeline pump readiness recipes run sanitizer select shared signal_fd signals spawn spawn_attack
+            cancel child chunk_fork command command_exec communicate duplex examples exec filters fork guide handle myself outside pages
+            passing pidfds pipe_processes pipeline pump readiness reaping recipes run sanitizer select shared signal_fd signals spawn spawn_attack
             spawn_differential speed standard stdio talk waiting worlds
         ],
         SERIAL,

@@ -3,7 +3,13 @@
 mod kill;
 mod wait;
 
-use super::ExitStatus;
+pub(super) use wait::end_by_pidfd;
+#[cfg(feature = "process")]
+pub(super) use wait::{is_end, waitid};
+
+#[cfg(feature = "process")]
+use super::claim::Claim;
+use super::{ExitStatus, Rusage};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::call;
 use crate::{Errno, PipeReader, PipeWriter, Result};
@@ -28,12 +34,16 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 #[must_use = "a child that is not waited for stays a zombie when it has ended"]
 #[derive(Debug)]
 pub struct Child {
-    pid: i32,
-    pidfd: Option<OwnedFd>,
+    pub(super) pid: i32,
+    pub(super) pidfd: Option<OwnedFd>,
+    /// Until a wait has returned its end.
+    #[cfg(feature = "process")]
+    claim: Option<Claim>,
     /// The process that made it, and that may wait for it.
     owner: i32,
     /// The answer of a wait, after which the process id may be another's.
-    end: Option<Result<ExitStatus>>,
+    pub(super) end: Option<Result<ExitStatus>>,
+    used: Option<Rusage>,
     pub(super) on_drop: OnDrop,
     pub(super) method: SpawnMethod,
     /// Whether it was made the leader of a process group of its own.
@@ -75,9 +85,12 @@ impl Child {
     pub(super) fn new(pid: i32, pidfd: Option<OwnedFd>) -> Self {
         Self {
             pid,
-            pidfd: pidfd.or_else(|| call::pidfd_open_child(pid)),
+            #[cfg(feature = "process")]
+            claim: Some(Claim::new(pid)),
+            pidfd: pidfd.or_else(|| call::pidfd_open_child(pid).ok()),
             owner: call::getpid(),
             end: None,
+            used: None,
             on_drop: OnDrop::Leave,
             method: SpawnMethod::Fork,
             leads_group: false,
@@ -127,6 +140,16 @@ impl Child {
     #[must_use]
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// Returns what the child had used when a wait by this handle last returned a status. `None` before that, and if
+    /// the status was another waiter's: see [Lost status](Self#lost-status).
+    ///
+    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
+    #[must_use]
+    #[doc(alias("wait4", "getrusage"))]
+    pub const fn rusage(&self) -> Option<Rusage> {
+        self.used
     }
 
     /// Borrows the write end of the pipe that is the child's standard input, if there is one.

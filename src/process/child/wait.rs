@@ -3,9 +3,10 @@
 use super::Child;
 use crate::errno::retry;
 use crate::event::{Backoff, PollEvents, PollFd, poll_until};
+use crate::fd::BorrowedFd;
 use crate::process::ExitStatus;
-use crate::sys::abi::{self, SigInfo};
-use crate::sys::call;
+use crate::sys::abi;
+use crate::sys::call::{self, Waited};
 use crate::{Deadline, Errno, Result};
 
 impl Child {
@@ -172,17 +173,20 @@ impl Child {
     ///
     /// With `WNOWAIT` it reports the end only. The kernel reports each stop of a traced child to its
     /// tracer, whatever the options: such a stop is `None` here, and stays for the tracer's own loop.
-    fn ask(&mut self, options: usize) -> Result<Option<ExitStatus>> {
+    pub(in crate::process) fn ask(&mut self, options: usize) -> Result<Option<ExitStatus>> {
         if let Some(end) = self.end {
             return end.map(Some);
         }
         let end = match self.waitid(abi::WEXITED | options) {
             Ok(None) => return Ok(None),
-            Ok(Some(info)) => Ok(ExitStatus::new(&info)),
-            Err(Errno::ECHILD) => self.end_by_pidfd().ok_or(Errno::ECHILD),
+            Ok(Some((info, used))) => {
+                self.used = Some(used);
+                Ok(ExitStatus::new(&info))
+            }
+            Err(Errno::ECHILD) => self.pidfd().and_then(end_by_pidfd).ok_or(Errno::ECHILD),
             Err(errno) => return Err(errno),
         };
-        let is_end = end.map_or(true, |end| end.code().is_some() || end.signal().is_some());
+        let is_end = end.map_or(true, is_end);
         if options & abi::WNOWAIT != 0 {
             if !is_end {
                 return Ok(None);
@@ -194,6 +198,11 @@ impl Child {
             }
         }
         self.end = is_end.then_some(end);
+        #[cfg(feature = "process")]
+        if is_end {
+            // After the wait: a new child with this number has a claim of its own.
+            self.claim = None;
+        }
         end.map(Some)
     }
 
@@ -203,19 +212,32 @@ impl Child {
         !matches!(self.waitid(abi::PEEK), Err(Errno::ECHILD))
     }
 
-    /// Retries on `EINTR`.
-    pub(in crate::process) fn waitid(&self, options: usize) -> Result<Option<SigInfo>> {
-        retry(|| match self.pidfd().map(|pidfd| call::waitid_pidfd(pidfd, options)) {
-            // Linux 5.3 has pidfds, and does not wait for them; nor does a filter that does not
-            // know it.
-            None => call::waitid_pid(self.pid, options),
-            Some(Err(errno)) if call::is_missing(errno) => call::waitid_pid(self.pid, options),
-            Some(answer) => answer,
-        })
+    pub(in crate::process) fn waitid(&self, options: usize) -> Result<Option<Waited>> {
+        waitid(self.pid, self.pidfd(), options)
     }
+}
 
-    /// How it ended, where `waitid` has nothing to say.
-    fn end_by_pidfd(&self) -> Option<ExitStatus> {
-        call::pidfd_get_info_exit(self.pidfd()?).ok().flatten().map(ExitStatus::from_raw)
-    }
+/// Retries on `EINTR`.
+pub(in crate::process) fn waitid(
+    pid: i32,
+    pidfd: Option<BorrowedFd<'_>>,
+    options: usize,
+) -> Result<Option<Waited>> {
+    retry(|| match pidfd.map(|pidfd| call::waitid_pidfd(pidfd, options)) {
+        // Linux 5.3 has pidfds, and does not wait for them; nor does a filter that does not
+        // know it.
+        None => call::waitid_pid(pid, options),
+        Some(Err(errno)) if call::is_missing(errno) => call::waitid_pid(pid, options),
+        Some(answer) => answer,
+    })
+}
+
+/// Whether this is an end, rather than a stop or a continuation.
+pub(in crate::process) fn is_end(status: ExitStatus) -> bool {
+    status.code().is_some() || status.signal().is_some()
+}
+
+/// How a process has ended, where `waitid` has nothing to say.
+pub(in crate::process) fn end_by_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
+    call::pidfd_get_info_exit(pidfd).ok().flatten().map(ExitStatus::from_raw)
 }

@@ -124,6 +124,7 @@ pub struct Command<'fd> {
     fds: Vec<(MaybeOwnedFd<'fd>, RawFd)>,
     limits: Vec<(Resource, Rlimit)>,
     groups: Option<Vec<u32>>,
+    terminal: Option<MaybeOwnedFd<'fd>>,
     /// What fits in there as it is.
     settings: Spawn<'static>,
     on_drop: OnDrop,
@@ -147,6 +148,7 @@ impl<'fd> Command<'fd> {
             fds: Vec::new(),
             limits: Vec::new(),
             groups: None,
+            terminal: None,
             settings: Spawn::new(c"", &[], &[]),
             on_drop: OnDrop::Leave,
             terms: Terms::default(),
@@ -272,6 +274,17 @@ impl<'fd> Command<'fd> {
     /// The child leads a session of its own: see [`Spawn::setsid`].
     pub fn setsid(&mut self) -> &mut Self {
         self.set(Spawn::setsid)
+    }
+
+    /// Makes a terminal the child's controlling one: see [`Spawn::controlling_terminal`].
+    pub fn controlling_terminal(&mut self, terminal: impl Into<MaybeOwnedFd<'fd>>) -> &mut Self {
+        self.terminal = Some(terminal.into());
+        self.setsid()
+    }
+
+    /// Makes the child's process group the foreground one of its terminal: see [`Spawn::foreground`].
+    pub fn foreground(&mut self) -> &mut Self {
+        self.set(Spawn::foreground)
     }
 
     /// The child's process group; for 0 it leads one of its own: see [`Spawn::process_group`].

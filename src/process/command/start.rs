@@ -134,6 +134,7 @@ impl Command<'_> {
             cgroup: cgroup.as_ref().map(AsFd::as_fd),
             limits: &self.limits,
             groups: self.groups.as_deref(),
+            terminal: self.terminal.as_ref().map(AsFd::as_fd),
             ..self.settings
         });
         Ok((ends, started?))

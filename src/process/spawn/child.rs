@@ -12,11 +12,11 @@
 //! replaced or closed.
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
-use super::super::{Resource, Signal, SignalSet, execvpe};
+use super::super::{Signal, SignalSet, execvpe, myself::close_all_but};
 use super::{Spawn, SpawnError, SpawnStage, make::copy_aside};
 use crate::errno::{Errno, Result, retry};
 use crate::event::{PollEvents, PollFd, poll};
-use crate::fd::{BorrowedFd, IntoRawFd, RawFd};
+use crate::fd::{AsFd, BorrowedFd, IntoRawFd, RawFd};
 use crate::sys::{abi, call};
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -94,16 +94,29 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
     if spawn.session {
         call::setsid().map_err(E::at(SpawnStage::Setsid))?;
     }
+    let group = spawn.group.or(spawn.foreground.then_some(0));
     // The leader of a session leads a group of its own already, and cannot leave it.
-    if let Some(group) = spawn.group.filter(|group| !(spawn.session && *group == 0)) {
+    if let Some(group) = group.filter(|group| !(spawn.session && *group == 0)) {
         call::setpgid(0, group).map_err(E::at(SpawnStage::Setpgid))?;
+    }
+    // By its number here, so before descriptors are given others.
+    if let Some(terminal) = spawn.terminal {
+        call::ioctl_tiocsctty(terminal).map_err(E::at(SpawnStage::ControllingTerminal))?;
+    }
+    if spawn.foreground {
+        let group = group.filter(|group| *group > 0).unwrap_or_else(call::getpid);
+        foreground(spawn.terminal, group).map_err(E::at(SpawnStage::Foreground))?;
     }
     if let Some(processes) = spawn.cgroup {
         call::write(processes, b"0").map_err(E::at(SpawnStage::Cgroup))?;
     }
     map_descriptors(plan.moves)?;
     if spawn.close_others {
-        close_others(plan).map_err(E::at(SpawnStage::CloseOthers))?;
+        let own = [plan.channel, plan.parent.1];
+        let targets = || plan.moves.iter().map(|step| step.to);
+        // SAFETY: this code is all that runs in this process, and has no use for the others any more.
+        unsafe { close_all_but(|| targets().chain(own.into_iter().flatten())) }
+            .map_err(E::at(SpawnStage::CloseOthers))?;
     }
     if let Some(increment) = spawn.nice {
         nice(increment).map_err(E::at(SpawnStage::Nice))?;
@@ -132,6 +145,18 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
     // Last: from here on signals arrive, and there is no handler left that could run in this memory.
     call::rt_sigprocmask(abi::SIG_SETMASK, &plan.mask.0).map_err(E::at(SpawnStage::Signals))?;
     execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(SpawnStage::Exec))
+}
+
+/// As `SIGTTOU` is blocked, the kernel lets a background process do it, too.
+fn foreground(terminal: Option<BorrowedFd<'_>>, group: i32) -> Result<()> {
+    if let Some(terminal) = terminal {
+        return call::ioctl_tiocspgrp(terminal, group);
+    }
+    let own = call::openat_for_reading(c"/dev/tty")?;
+    let done = call::ioctl_tiocspgrp(own.as_fd(), group);
+    // No value owns it. The exec closes it, or what is mapped there.
+    let _ = own.into_raw_fd();
+    done
 }
 
 fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
@@ -175,47 +200,10 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
     Ok(())
 }
 
-/// Closes what is neither a standard stream nor mapped nor of this code's own.
-fn close_others(plan: &Plan<'_>) -> Result<()> {
-    let own = [plan.channel, plan.parent.1];
-    let mut next = 3;
-    for fd in plan.moves.iter().map(|step| step.to).chain([RawFd::MAX]) {
-        close_between(next, fd, own)?;
-        next = next.max(fd.saturating_add(1));
-    }
-    Ok(())
-}
-
-/// Closes the numbers from `first` on and below `end`, but for these.
-fn close_between(first: RawFd, end: RawFd, but: [Option<RawFd>; 2]) -> Result<()> {
-    if let Some(kept) = but.into_iter().flatten().find(|fd| (first..end).contains(fd)) {
-        close_between(first, kept, but)?;
-        return close_between(kept + 1, end, but);
-    }
-    if first < end { close_range(first, end - 1) } else { Ok(()) }
-}
-
 /// Adds `increment` to the niceness, within what it may be.
 fn nice(increment: i32) -> Result<()> {
     let nice = 20_i32.saturating_sub(i32::try_from(call::getpriority()?).unwrap_or(20));
     call::setpriority(nice.saturating_add(increment).clamp(-20, 19))
-}
-
-fn close_range(first: RawFd, last: RawFd) -> Result<()> {
-    // SAFETY: this code is all that runs in this process, and has no use for them any more.
-    match unsafe { call::close_range(first, last) } {
-        // Before Linux 5.9, or by a filter that does not know it: one by one.
-        Err(errno) if call::is_missing(errno) => {
-            let limit = call::prlimit64_get_soft(Resource::NOFILE.as_raw())?;
-            let end = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
-            for fd in first..=last.min(end) {
-                // SAFETY: as above. It need not be open.
-                let _ = unsafe { call::close_raw(fd) };
-            }
-            Ok(())
-        }
-        answer => answer,
-    }
 }
 
 /// Groups, group and user, in the order in which the right to change them goes.

@@ -29,6 +29,10 @@ pub enum SpawnStage {
     Setsid,
     /// Going to a process group.
     Setpgid,
+    /// Getting a controlling terminal.
+    ControllingTerminal,
+    /// Making its process group the foreground one of its terminal.
+    Foreground,
     /// Going to a control group.
     Cgroup,
     /// Giving a descriptor its number in the child.
@@ -62,11 +66,13 @@ pub enum SpawnStage {
 
 impl SpawnStage {
     /// Those at which the child itself can fail. The first is for what none of them is.
-    const IN_CHILD: [Self; 14] = [
+    const IN_CHILD: [Self; 16] = [
         Self::Exec,
         Self::Signals,
         Self::Setsid,
         Self::Setpgid,
+        Self::ControllingTerminal,
+        Self::Foreground,
         Self::Cgroup,
         Self::Dup { from: 0, to: 0 },
         Self::CloseOthers,
@@ -91,6 +97,8 @@ impl fmt::Display for SpawnStage {
             Self::Clone => "making a process",
             Self::Setsid => "beginning a session",
             Self::Setpgid => "going to a process group",
+            Self::ControllingTerminal => "getting a controlling terminal",
+            Self::Foreground => "going to the foreground",
             Self::Cgroup => "going to a control group",
             Self::Dup { from, to } => {
                 return write!(f, "making descriptor {from} the child's {to}");

@@ -7,7 +7,7 @@
 //! them.
 #![allow(unsafe_code, reason = "a child in shared memory")]
 
-use super::super::{Child, Signal, SpawnMethod};
+use super::super::{Child, Signal, SpawnMethod, claim::Making};
 use super::child::{self, Move, Plan};
 use super::{SpawnError, SpawnStage};
 use crate::event::poll;
@@ -64,6 +64,7 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
         }
         plan.handlers_cleared = flags & abi::CLONE_CLEAR_SIGHAND != 0;
         let arg = (&raw mut plan).cast::<()>().cast_const();
+        let _making = Making::begin();
         // SAFETY: the stack lives in `spawn`; its end is aligned, and it is the child's alone. Shared
         // memory comes with CLONE_VFORK, and `child::begin` may run in it: see the top of its file. The
         // plan and all that it refers to live until behind this call, and are not touched here while it

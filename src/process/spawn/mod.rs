@@ -100,6 +100,8 @@ pub struct Spawn<'a> {
     pub(super) close_others: bool,
     pub(super) folder: Option<&'a CStr>,
     pub(super) session: bool,
+    pub(super) terminal: Option<BorrowedFd<'a>>,
+    pub(super) foreground: bool,
     pub(super) group: Option<i32>,
     pub(super) cgroup: Option<BorrowedFd<'a>>,
     pub(super) nice: Option<i32>,
@@ -131,6 +133,8 @@ impl<'a> Spawn<'a> {
             close_others: false,
             folder: None,
             session: false,
+            terminal: None,
+            foreground: false,
             group: None,
             cgroup: None,
             nice: None,
@@ -152,7 +156,7 @@ impl<'a> Spawn<'a> {
 
     /// Whether the child will lead a process group of its own.
     pub(super) const fn leads_group(&self) -> bool {
-        self.session || matches!(self.group, Some(0))
+        self.session || matches!((self.group, self.foreground), (Some(0), _) | (None, true))
     }
 
     /// Starts the program. Goes on after signals.
@@ -164,7 +168,7 @@ impl<'a> Spawn<'a> {
     /// (no `hidepid`, if the child has another user).
     ///
     /// What is asked for is done in this order: session and
-    /// process group, control group, descriptors, niceness, limits, groups and user, folder, umask,
+    /// process group, terminal, control group, descriptors, niceness, limits, groups and user, folder, umask,
     /// parent-death signal, signals.
     ///
     /// # Errors

@@ -18,8 +18,8 @@ use super::{SpawnError, SpawnStage};
 use crate::Errno;
 use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::{AsFd, OwnedFd};
-use crate::sys::abi::{PEEK, SigInfo};
-use crate::sys::call;
+use crate::sys::abi::PEEK;
+use crate::sys::call::{self, Waited};
 use core::ffi::CStr;
 use core::mem;
 use core::time::Duration;
@@ -37,7 +37,7 @@ pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
         match end {
             // Between the end of its use of this memory and its program, or its end.
             Ok(None) => _ = poll(&mut [], Some(Duration::from_micros(50))),
-            Ok(Some(end)) => {
+            Ok(Some((end, _))) => {
                 // With an exit code it had an error to report, and could not.
                 let stage =
                     ExitStatus::new(&end).signal().map_or(SpawnStage::Channel, SpawnStage::Killed);
@@ -50,7 +50,7 @@ pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
 }
 
 /// Whether the child has begun its program, if that can be known, and whether it has ended.
-fn look(child: &Child) -> (Option<bool>, Result<Option<SigInfo>, Errno>) {
+fn look(child: &Child) -> (Option<bool>, Result<Option<Waited>, Errno>) {
     let pid = i32::try_from(child.id()).unwrap_or(NONE);
     if call::setpgid(pid, NONE) == Err(Errno::EACCES) {
         return (Some(true), Ok(None));

@@ -31,13 +31,36 @@ impl<'a> Spawn<'a> {
         Self { folder: Some(folder), ..self }
     }
 
-    /// The child leads a session of its own, without a terminal, and a process group in it.
-    ///
-    /// A controlling terminal (`TIOCSCTTY`) cannot be set: spawn `setsid --ctty program` with the terminal
-    /// as its standard input. To make the child the foreground group of this process's terminal, call
-    /// `tcsetpgrp` in this process after the spawn.
+    /// The child leads a session of its own, without a terminal but for
+    /// [`controlling_terminal`](Self::controlling_terminal), and a process group in it.
     pub const fn setsid(self) -> Self {
         Self { session: true, ..self }
+    }
+
+    /// Makes a terminal the child's controlling one: its `/dev/tty`, whose keys send it signals. The child leads a session
+    /// of its own, as with [`setsid`](Self::setsid), and its process group is the terminal's foreground group.
+    ///
+    /// The terminal is not mapped by that: see [`fd_maps`](Self::fd_maps) for the standard streams. `spawn` fails at
+    /// [`SpawnStage::ControllingTerminal`](crate::process::SpawnStage::ControllingTerminal) with `EPERM` if another
+    /// session has the terminal, which is not taken away, and with `ENOTTY` if it is no terminal.
+    ///
+    /// [TIOCSCTTY(2const)](https://man7.org/linux/man-pages/man2/TIOCSCTTY.2const.html)
+    pub const fn controlling_terminal(self, terminal: BorrowedFd<'a>) -> Self {
+        Self { session: true, terminal: Some(terminal), ..self }
+    }
+
+    /// Makes the child's process group the foreground one of its terminal before the program begins. The child leads a
+    /// group of its own, unless [`process_group`](Self::process_group) names another one. Afterwards this process is in
+    /// the background: a shell takes the terminal back after its wait.
+    ///
+    /// The terminal is that of [`controlling_terminal`](Self::controlling_terminal), or this process's, by `/dev/tty`.
+    /// `spawn` fails at [`SpawnStage::Foreground`](crate::process::SpawnStage::Foreground) with `ENXIO` if there is none,
+    /// as with [`setsid`](Self::setsid) alone.
+    ///
+    /// [TIOCSPGRP(2const)](https://man7.org/linux/man-pages/man2/TIOCSPGRP.2const.html)
+    #[doc(alias = "tcsetpgrp")]
+    pub const fn foreground(self) -> Self {
+        Self { foreground: true, ..self }
     }
 
     /// The child goes to this process group; for 0 it leads one of its own.

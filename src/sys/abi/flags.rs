@@ -220,6 +220,18 @@ const fn swap(bits: u32, one: u32, other: u32) -> u32 {
     if one == other || bits & one == 0 { bits } else { bits & !one | other }
 }
 
+#[cfg(feature = "process")]
+flags! {
+    /// What [`wait_any`](crate::process::wait_any) reports besides the ends of children.
+    ///
+    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
+    pub struct WaitFlags;
+    /// That a child was stopped by a signal.
+    const STOPPED = abi::WSTOPPED as u32;
+    /// That a child continues after a stop.
+    const CONTINUED = abi::WCONTINUED as u32;
+}
+
 #[cfg(feature = "event")]
 flags! {
     /// Flags of [`EventFd::with_flags`](crate::event::EventFd::with_flags).

@@ -14,6 +14,7 @@ pub(crate) mod fd_set;
 pub(crate) mod flags;
 pub(crate) mod iovec;
 pub(crate) mod poll_fd;
+pub(crate) mod rusage;
 
 #[cfg(all(test, rawpipe_shim))]
 pub(crate) use facts::facts;
@@ -96,6 +97,9 @@ pub(crate) const RWF_NOSIGNAL: usize = 0x100;
 // ioctls.h
 pub(crate) const FIONREAD: usize =
     per_arch(0x467f, 0x4004_667f, 0x4004_667f, 0x541b, 0x541b) as usize;
+pub(crate) const TIOCSCTTY: usize = per_arch(0x5480, 0x2000_7484, 0x540e, 0x540e, 0x540e) as usize;
+pub(crate) const TIOCSPGRP: usize =
+    per_arch(0x8004_7476, 0x8004_7482, 0x8004_7476, 0x5410, 0x5410) as usize;
 
 // signal.h, wait.h, mman.h
 pub(crate) const SIG_BLOCK: usize = per_arch(1, 1, 0, 0, 0) as usize;
@@ -108,6 +112,7 @@ pub(crate) const WCONTINUED: usize = 8;
 pub(crate) const WNOWAIT: usize = 0x0100_0000;
 /// Checks whether a child has ended, without waiting and without collecting its status.
 pub(crate) const PEEK: usize = WEXITED | WNOHANG | WNOWAIT;
+pub(crate) const P_ALL: usize = 0;
 pub(crate) const P_PID: usize = 1;
 pub(crate) const P_PIDFD: usize = 3;
 pub(crate) const CLD_EXITED: i32 = 1;
@@ -147,6 +152,7 @@ pub(crate) const F_SEAL_GROW: usize = 4;
 /// Since Linux 5.1.
 pub(crate) const F_SEAL_FUTURE_WRITE: usize = 16;
 pub(crate) const RLIMIT_FSIZE: u32 = 1;
+pub(crate) const RLIMIT_NOFILE: u32 = per_arch(5, 6, 7, 7, 7);
 
 // For `fork` through `clone`, in the assembly backends: sched.h, signal.h, prctl.h.
 #[allow(dead_code, reason = "the shim leaves it to the C library")]
@@ -167,6 +173,7 @@ pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 pub(crate) const PRIO_PROCESS: usize = 0;
 pub(crate) const PR_SET_PDEATHSIG: usize = 1;
 pub(crate) const PR_SET_DUMPABLE: usize = 4;
+pub(crate) const PR_SET_CHILD_SUBREAPER: usize = 36;
 
 /// The kernel's `struct sigaction`, which differs between architectures: as words, enough for all of
 /// them. On each, all zeros mean `SIG_DFL`, no flags and an empty mask.

@@ -41,6 +41,7 @@ numbers! {
     EXIT_GROUP         "exit_group"          231   94;
     FCNTL              "fcntl"                72   25;
     FTRUNCATE          "ftruncate"            77   46;
+    GETDENTS64         "getdents64"         217   61;
     GETGROUPS          "getgroups"          115  158;
     GETPID             "getpid"               39  172;
     GETPPID            "getppid"             110  173;
@@ -58,6 +59,7 @@ numbers! {
     MPROTECT           "mprotect"            10  226;
     MUNMAP             "munmap"               11  215;
     OPENAT             "openat"              257   56;
+    PIDFD_GETFD        "pidfd_getfd"         438  438;
     PIDFD_OPEN         "pidfd_open"          434  434;
     PIDFD_SEND_SIGNAL  "pidfd_send_signal"   424  424;
     PIPE2              "pipe2"               293   59;

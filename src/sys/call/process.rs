@@ -6,11 +6,29 @@
 //! of exactly the descriptors that the kernel has just made.
 #![allow(unsafe_code, reason = "system calls")]
 
-use super::{arg, lent_mut, number, owned};
+use super::{arg, lent, lent_mut, number, owned};
 use crate::errno::{Errno, Result, decode};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use crate::sys::abi::rusage::Rusage;
 use crate::sys::abi::{self, PidfdInfo, SigInfo};
 use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
+use core::ffi::CStr;
+
+pub(crate) fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: the kernel reads the path up to its NUL.
+    decode(unsafe { syscall1(nr::CHDIR, lent(path)) }).map(drop)
+}
+
+/// Closes all descriptors from `first` to `last`.
+///
+/// # Safety
+///
+/// None of them is used again in this process: it is a child on its way to its program.
+pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
+    let (first, last) = (number(first), number(last));
+    // SAFETY: touches no memory; the caller answers for the descriptors.
+    decode(unsafe { syscall3(nr::CLOSE_RANGE, first, last, 0) }).map(drop)
+}
 
 /// Ends the process. The kernel takes the lower 8 bits of `status`.
 pub(crate) fn exit_group(status: u8) -> ! {
@@ -56,9 +74,24 @@ pub(super) unsafe fn own_pidfd(pidfd: RawFd) -> Option<OwnedFd> {
     unsafe { owned(usize::try_from(pidfd).ok()?) }.ok()
 }
 
+/// Some more of the entries of a folder, as `struct linux_dirent64`. `None` at the end, or on an error.
+#[cfg(feature = "process")]
+pub(crate) fn getdents64<'a>(folder: BorrowedFd<'_>, entries: &'a mut [u8]) -> Option<&'a [u8]> {
+    let (place, size) = (lent_mut(entries), entries.len());
+    // SAFETY: the kernel writes at most as many bytes as the list has, to the place given.
+    let count = decode(unsafe { syscall3(nr::GETDENTS64, arg(folder), place, size) }).ok()?;
+    if count == 0 { None } else { entries.get(..count) }
+}
+
 pub(crate) fn getpid() -> i32 {
     // SAFETY: `getpid` has no arguments and no effects.
     let answer = unsafe { syscall0(nr::GETPID) };
+    i32::try_from(answer).unwrap_or(0)
+}
+
+pub(crate) fn getppid() -> i32 {
+    // SAFETY: `getppid` has no arguments and no effects.
+    let answer = unsafe { syscall0(nr::GETPPID) };
     i32::try_from(answer).unwrap_or(0)
 }
 
@@ -86,6 +119,14 @@ pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> 
     Ok((info.mask & abi::PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
 }
 
+/// A copy of a descriptor of that process, close-on-exec.
+pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, theirs: RawFd) -> Result<OwnedFd> {
+    // SAFETY: takes integers only.
+    let answer = decode(unsafe { syscall3(nr::PIDFD_GETFD, arg(pidfd), number(theirs), 0) })?;
+    // SAFETY: `pidfd_getfd` returns a new descriptor.
+    unsafe { owned(answer) }
+}
+
 /// Close-on-exec, as each pidfd is.
 pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     // SAFETY: takes integers only.
@@ -94,11 +135,14 @@ pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     unsafe { owned(answer) }
 }
 
-/// The pidfd of a child that was made without. `None` where there is none to be had, and for a child
-/// that is gone: where nobody is to wait for it, its number may be somebody else's already.
-pub(crate) fn pidfd_open_child(pid: i32) -> Option<OwnedFd> {
-    let pidfd = pidfd_open(pid).ok()?;
-    (waitid_pidfd(pidfd.as_fd(), abi::PEEK).err() != Some(Errno::ECHILD)).then_some(pidfd)
+/// The pidfd of a child that was made without. `ECHILD` for one that is gone: where its status is discarded,
+/// its number may be another process's already.
+pub(crate) fn pidfd_open_child(pid: i32) -> Result<OwnedFd> {
+    let pidfd = pidfd_open(pid)?;
+    match waitid_pidfd(pidfd.as_fd(), abi::PEEK) {
+        Err(Errno::ECHILD) => Err(Errno::ECHILD),
+        _ => Ok(pidfd),
+    }
 }
 
 pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: usize) -> Result<()> {
@@ -117,6 +161,12 @@ pub(crate) fn prlimit64_get_soft(resource: u32) -> Result<u64> {
     Ok(limit[0])
 }
 
+pub(crate) fn prctl_set_child_subreaper(on: bool) -> Result<()> {
+    // SAFETY: takes integers.
+    decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_CHILD_SUBREAPER, on.into(), 0, 0, 0) })
+        .map(drop)
+}
+
 /// On how many processors the calling thread may run. `EINVAL` where the machine may have more than
 /// 1024 of them.
 pub(crate) fn sched_getaffinity() -> Result<u32> {
@@ -132,26 +182,48 @@ pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
     decode(unsafe { syscall2(nr::SETPGID, number(pid), number(group)) }).map(drop)
 }
 
+pub(crate) fn setsid() -> Result<()> {
+    // SAFETY: has no arguments.
+    decode(unsafe { syscall0(nr::SETSID) }).map(drop)
+}
+
+/// Returns what it was before.
+pub(crate) fn umask(mask: u32) -> u32 {
+    // SAFETY: takes an integer.
+    let before = unsafe { syscall1(nr::UMASK, mask as usize) };
+    u32::try_from(before).unwrap_or(0)
+}
+
 /// Does nothing, but answers `EINVAL` where another thread or process has the memory of this one.
 pub(crate) fn unshare_memory() -> Result<()> {
     // SAFETY: takes integers only. Memory that is not shared stays as it is, and other memory, too.
     decode(unsafe { syscall1(nr::UNSHARE, abi::CLONE_VM) }).map(drop)
 }
 
-/// What became of a child, or `None` if `options` say not to wait and there is nothing yet.
-fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<SigInfo>> {
-    let mut info = SigInfo::empty();
-    // SAFETY: `waitid` writes one `siginfo_t`, to the place given.
-    decode(unsafe { syscall5(nr::WAITID, kind, id, lent_mut(&mut info), options, 0) })?;
+/// What became of a child, and what it has used.
+pub(crate) type Waited = (SigInfo, Rusage);
+
+/// `None` if `options` say not to wait and there is nothing yet.
+fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<Waited>> {
+    let (mut info, mut used) = (SigInfo::empty(), Rusage::default());
+    let places = (lent_mut(&mut info), lent_mut(&mut used));
+    // SAFETY: `waitid` writes one `siginfo_t` and one `struct rusage`, to the places given.
+    decode(unsafe { syscall5(nr::WAITID, kind, id, places.0, options, places.1) })?;
     tell!(acquired_any());
-    Ok((info.si_pid != 0).then_some(info))
+    Ok((info.si_pid != 0).then_some((info, used)))
 }
 
-pub(crate) fn waitid_pid(pid: i32, options: usize) -> Result<Option<SigInfo>> {
+/// Of any child.
+#[cfg(feature = "process")]
+pub(crate) fn waitid_all(options: usize) -> Result<Option<Waited>> {
+    waitid(abi::P_ALL, 0, options)
+}
+
+pub(crate) fn waitid_pid(pid: i32, options: usize) -> Result<Option<Waited>> {
     waitid(abi::P_PID, number(pid), options)
 }
 
 /// Since Linux 5.4; `EINVAL` before.
-pub(crate) fn waitid_pidfd(pidfd: BorrowedFd<'_>, options: usize) -> Result<Option<SigInfo>> {
+pub(crate) fn waitid_pidfd(pidfd: BorrowedFd<'_>, options: usize) -> Result<Option<Waited>> {
     waitid(abi::P_PIDFD, arg(pidfd), options)
 }

@@ -13,13 +13,7 @@ use super::{arg, lent, lent_mut, number, own_pidfd};
 use crate::errno::{Result, decode};
 use crate::fd::{BorrowedFd, OwnedFd, RawFd};
 use crate::sys::abi;
-use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
-use core::ffi::CStr;
-
-pub(crate) fn chdir(path: &CStr) -> Result<()> {
-    // SAFETY: the kernel reads the path up to its NUL.
-    decode(unsafe { syscall1(nr::CHDIR, lent(path)) }).map(drop)
-}
+use crate::sys::arch::{self, nr, syscall1, syscall2, syscall3, syscall4, syscall5};
 
 /// Creates a child that starts with `child(arg)` on `stack`, which is given by its lowest address and its
 /// size. Returns its process id and, if `flags` request one, its pidfd.
@@ -45,17 +39,6 @@ pub(crate) unsafe fn clone_on_stack(
     Ok((pid, unsafe { own_pidfd(pidfd) }))
 }
 
-/// Closes all descriptors from `first` to `last`.
-///
-/// # Safety
-///
-/// None of them is used again in this process: it is a child on its way to its program.
-pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
-    let (first, last) = (number(first), number(last));
-    // SAFETY: touches no memory; the caller answers for the descriptors.
-    decode(unsafe { syscall3(nr::CLOSE_RANGE, first, last, 0) }).map(drop)
-}
-
 /// Makes `to` a copy of `from`, to be kept open by an exec. What `to` was before is closed.
 ///
 /// # Safety
@@ -71,12 +54,6 @@ pub(crate) unsafe fn dup_onto(from: BorrowedFd<'_>, to: RawFd) -> Result<()> {
 pub(crate) fn getgroups(groups: &mut [u32]) -> Result<usize> {
     // SAFETY: writes at most as many group ids as the list has room for.
     decode(unsafe { syscall2(nr::GETGROUPS, groups.len(), lent_mut(groups)) })
-}
-
-pub(crate) fn getppid() -> i32 {
-    // SAFETY: `getppid` has no arguments and no effects.
-    let answer = unsafe { syscall0(nr::GETPPID) };
-    i32::try_from(answer).unwrap_or(0)
 }
 
 /// The real, the effective and the saved user id.
@@ -98,6 +75,18 @@ pub(crate) fn getsid(pid: i32) -> Result<usize> {
 pub(crate) fn getpriority() -> Result<usize> {
     // SAFETY: `getpriority` takes integers.
     decode(unsafe { syscall2(nr::GETPRIORITY, abi::PRIO_PROCESS, 0) })
+}
+
+/// Makes a terminal the controlling one of the session that this process leads and that has none.
+pub(crate) fn ioctl_tiocsctty(terminal: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: takes an integer: 0 takes no terminal away from another session.
+    decode(unsafe { syscall3(nr::IOCTL, arg(terminal), abi::TIOCSCTTY, 0) }).map(drop)
+}
+
+/// Makes a process group the foreground one of a terminal.
+pub(crate) fn ioctl_tiocspgrp(terminal: BorrowedFd<'_>, group: i32) -> Result<()> {
+    // SAFETY: reads one `int`, at the place given.
+    decode(unsafe { syscall3(nr::IOCTL, arg(terminal), abi::TIOCSPGRP, lent(&group)) }).map(drop)
 }
 
 pub(crate) fn prctl_set_pdeathsig(signal: usize) -> Result<()> {
@@ -140,15 +129,4 @@ pub(crate) fn setresuid(uid: u32) -> Result<()> {
 pub(crate) fn setpriority(nice: i32) -> Result<()> {
     // SAFETY: `setpriority` takes integers.
     decode(unsafe { syscall3(nr::SETPRIORITY, abi::PRIO_PROCESS, 0, number(nice)) }).map(drop)
-}
-
-pub(crate) fn setsid() -> Result<()> {
-    // SAFETY: has no arguments.
-    decode(unsafe { syscall0(nr::SETSID) }).map(drop)
-}
-
-pub(crate) fn umask(mask: u32) {
-    // It does not fail.
-    // SAFETY: takes an integer.
-    let _ = unsafe { syscall1(nr::UMASK, mask as usize) };
 }

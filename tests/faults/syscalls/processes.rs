@@ -90,6 +90,59 @@ pub(super) fn forks() -> Vec<Operation> {
             assert_eq!(unsafe { waitpid(pid, std::ptr::null_mut(), 0) }, pid);
             let _ = operation(|| child.wait());
         }),
+        of("process", "by descriptor", || {
+            let (first, gate) = waiting();
+            let (second, other_gate) = waiting();
+            let ended = common::child(|| 0);
+            operation(|| {
+                let one = done(first.try_clone_pidfd())?;
+                let other = done(process::Pidfd::open(second.id()))?;
+                done(one.getfd(0));
+                done(one.kill());
+                done(done(ended.into_pidfd())?.wait());
+                done(other.wait_deadline(Deadline::after(SOON)))
+            });
+            drop((gate, other_gate));
+        }),
+        of("process", "this process", || {
+            let body = || {
+                done(process::setsid());
+                fails(process::setpgid(0, 0));
+                done(process::chdir(c"/"));
+                done(process::set_child_subreaper(true));
+                process::umask(process::umask(0));
+                assert!(process::getpid() > process::getppid() || process::getppid() > 0);
+                // SAFETY: what has a descriptor here is not used again.
+                done(unsafe { process::close_other_fds(&[]) });
+                0
+            };
+            operation(|| {
+                // SAFETY: there is no other thread, and the child only makes system calls.
+                done(done(unsafe { process::fork_with(body) })?.wait())
+            });
+        })
+        .without(&[&[refused(nr::CLOSE_RANGE)]]),
+        of("process::wait_any", "one that is in the way", || {
+            let elsewhere = common::child(|| 0);
+            let (mut given, gate) = waiting();
+            operation(|| {
+                let ends = process::WaitFlags::empty();
+                done(process::wait_any_deadline(
+                    &mut [&mut given],
+                    ends,
+                    Deadline::after(SOON * 30),
+                ));
+                drop(gate);
+                done(process::wait_any(&mut [&mut given], ends));
+            });
+            drop(elsewhere);
+        }),
+        of("process::wait_any", "an orphan", || {
+            drop(common::child(|| 0));
+            operation(|| {
+                done(process::wait_any(&mut [] as &mut [Child], process::WaitFlags::empty()))
+            });
+        }),
         of("process", "exec", || {
             let mut child = common::child(|| 0);
             child.wait().expect("a child");
@@ -146,6 +199,8 @@ pub(super) fn programs() -> Vec<Operation> {
                 let spawn = spawn.current_dir(c"/").umask(0o77).cgroup_procs(one);
                 let spawn = spawn.parent_death_signal(Signal::TERM);
                 fails(spawn.setsid().spawn());
+                fails(spawn.setsid().foreground().spawn());
+                fails(spawn.controlling_terminal(one).spawn());
                 fails(spawn.process_group(0).spawn());
             });
         })

@@ -1,0 +1,138 @@
+//! Which children have a handle that lives, so that [`wait_any`](super::wait_any) leaves them to it.
+//!
+//! The kernel keeps no mark for that. (A child with another exit signal than `SIGCHLD` is not among those that a wait
+//! for any child finds, but `execve` takes that back.) So each handle claims its process id here.
+//!
+//! - A claim is entered before the call that makes the child returns, and given up after the child was waited for: when
+//!   its number may be a new child's, which then has a claim of its own. So a child without a claim never had a
+//!   handle, or its handle was dropped.
+//! - But for one that is being made: its claim cannot come before its number. So makings are counted, and a child without
+//!   a claim is left alone until all that had begun when it was found are over. There are two lots of them, so that
+//!   this comes to an end while other threads keep making children: new ones join the other lot.
+//! - The child of a fork begins without claims: its parent's children are not its own.
+//!
+//! No operation waits for another one, so that a signal handler or a forked child finds all of it usable.
+
+use crate::Deadline;
+use crate::event::Backoff;
+use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
+
+const MOST: usize = 1 << 16;
+static CLAIMED: [AtomicI32; MOST] = [const { AtomicI32::new(0) }; MOST];
+/// One above the last place that was ever used. If that is all of them, there may be handles without a place.
+static USED: AtomicUsize = AtomicUsize::new(0);
+static MAKINGS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+/// The lot that a new making joins.
+static LOT: AtomicUsize = AtomicUsize::new(0);
+
+/// That a child has a handle.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pid: i32,
+    place: usize,
+}
+
+impl Claim {
+    pub(super) fn new(pid: i32) -> Self {
+        let free = |place: &AtomicI32| {
+            place.load(SeqCst) == 0 && place.compare_exchange(0, pid, SeqCst, SeqCst).is_ok()
+        };
+        let place = CLAIMED.iter().position(free).unwrap_or(MOST);
+        USED.fetch_max(MOST.min(place + 1), SeqCst);
+        Self { pid, place }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // In a forked child the place may be another handle's.
+        let place = CLAIMED.get(self.place);
+        let _ = place.map(|place| place.compare_exchange(self.pid, 0, SeqCst, SeqCst));
+    }
+}
+
+/// Whether a handle lives, or may live.
+pub(super) fn is_claimed(pid: i32) -> bool {
+    let used = USED.load(SeqCst);
+    used == MOST || CLAIMED.iter().take(used).any(|place| place.load(SeqCst) == pid)
+}
+
+/// That this thread makes a child, until it has its claim.
+pub(super) struct Making(&'static AtomicUsize);
+
+impl Making {
+    pub(super) fn begin() -> Self {
+        let lot = &MAKINGS[LOT.load(SeqCst) & 1];
+        lot.fetch_add(1, SeqCst);
+        Self(lot)
+    }
+
+    /// In the child of a fork: what the parent had is not this process's.
+    pub(super) fn forget_all(self) {
+        core::mem::forget(self);
+        CLAIMED.iter().take(USED.swap(0, SeqCst)).for_each(|place| place.store(0, SeqCst));
+        MAKINGS.iter().for_each(|count| count.store(0, SeqCst));
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Waits until all makings are over that have begun before. `false` if the deadline comes first.
+pub(super) fn settle(deadline: Deadline<'_>) -> bool {
+    (1..).zip(&MAKINGS).all(|(other, lot)| {
+        LOT.store(other, SeqCst);
+        let mut backoff = Backoff::default();
+        while lot.load(SeqCst) > 0 && !deadline.has_passed() {
+            backoff.pause(Some(deadline));
+        }
+        lot.load(SeqCst) == 0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    /// Alone in its process, since it fills what all tests have in common.
+    #[test]
+    fn claim_without_a_place_leaves_every_child_alone() {
+        if std::env::var_os("RAWPIPE_TEST_ALONE").is_none() {
+            let mut this = std::process::Command::new(std::env::current_exe().unwrap());
+            this.args([
+                "--exact",
+                "process::claim::tests::claim_without_a_place_leaves_every_child_alone",
+            ]);
+            return assert!(this.env("RAWPIPE_TEST_ALONE", "1").status().unwrap().success());
+        }
+        let pid = i32::MAX - 1;
+        let claims: Vec<_> = (1..MOST).map(|_| Claim::new(pid)).collect();
+        assert!(is_claimed(pid) && !is_claimed(pid - 1));
+        drop((Claim::new(pid), Claim::new(pid), claims));
+        assert!(is_claimed(pid - 1));
+    }
+
+    #[test]
+    fn claim_is_counted_while_a_number_is_given_again() {
+        let pid = i32::MAX - 3;
+        let (before, after) = (Claim::new(pid), Claim::new(pid));
+        drop(before);
+        assert!(is_claimed(pid));
+        drop(after);
+        assert!(!is_claimed(pid));
+    }
+
+    #[test]
+    fn settle_waits_for_makings_that_have_begun() {
+        let soon = || Deadline::after(core::time::Duration::from_millis(5));
+        let making = Making::begin();
+        assert!(!settle(soon()));
+        drop(making);
+        // Others, of other tests' threads, end.
+        assert!(settle(Deadline::NEVER));
+    }
+}

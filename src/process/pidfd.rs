@@ -1,0 +1,249 @@
+//! A process by its descriptor.
+
+use super::child::end_by_pidfd;
+use super::{Child, ExitStatus, OnDrop, Signal};
+use crate::errno::retry;
+use crate::event::{Backoff, PollEvents, PollFd, poll_until};
+use crate::fd::{AsFd, OwnedFd, RawFd, lends_its_descriptor};
+use crate::sys::{abi, call};
+use crate::{Deadline, Errno, Result};
+
+/// A process by a descriptor that stands for it and for no other one, ever.
+///
+/// It need not be a child. Of a child it is a second handle: one thread waits by the [`Child`], and another one
+/// kills by [`Child::try_clone_pidfd`]. Dropping it does nothing to the process.
+///
+/// # Numbers that are given again
+///
+/// The kernel gives the number of a process that was waited for to a new one. A descriptor stays with its process:
+/// once that is gone, every call here fails, and no signal reaches another process. Only [`open`](Self::open) begins with
+/// a number. That is exact for a child of this process that was not waited for, since its number stays its own until
+/// then. For any other process the number may be a new one's by the time of the call.
+///
+/// # Limits
+///
+/// - There is no other way behind this type: where the kernel has no pidfds (before Linux 5.3), or no descriptor is left,
+///   making one fails. A [`Child`] falls back to the number.
+/// - Waiting needs Linux 5.4.
+/// - It is no claim: [`wait_any`](super::wait_any) reports a child that only a `Pidfd` stands for as any other
+///   without a `Child`.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::process::{self, Signal};
+/// use std::thread;
+///
+/// let (reader, _writer) = rawpipe::pipe()?;
+/// // SAFETY: the child only reads from a pipe.
+/// let mut child = unsafe { process::fork_with(|| reader.read(&mut [0]).is_err().into()) }?;
+/// let killer = child.try_clone_pidfd()?;
+/// let other = thread::spawn(move || killer.kill());
+/// assert_eq!(child.wait()?.signal(), Some(Signal::KILL));
+/// assert_eq!(other.join().unwrap(), Ok(()));
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+///
+/// [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html), since Linux 5.3
+#[derive(Debug)]
+pub struct Pidfd(OwnedFd);
+
+lends_its_descriptor!(Pidfd);
+
+impl Pidfd {
+    /// Opens a descriptor of the process with this number. It is close-on-exec, and readable for
+    /// [`poll`](crate::event::poll()) when the process has ended.
+    ///
+    /// # Errors
+    ///
+    /// - [`ESRCH`](Errno::ESRCH) if there is no such process.
+    /// - [`EINVAL`](Errno::EINVAL) if the number is 0, or that of a thread which is not its process's first.
+    /// - [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if no descriptor is left.
+    /// - [`ENOSYS`](Errno::ENOSYS) before Linux 5.3.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::Errno;
+    /// use rawpipe::process::{self, Pidfd};
+    ///
+    /// let this = Pidfd::open(process::getpid())?;
+    /// assert_eq!(this.try_wait(), Err(Errno::ECHILD)); // no child of its own
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html), since Linux 5.3
+    #[doc(alias = "pidfd_open")]
+    pub fn open(pid: u32) -> Result<Self> {
+        let pid = i32::try_from(pid).map_err(|_| Errno::ESRCH)?;
+        call::pidfd_open(pid).map(Self)
+    }
+
+    /// Sends the process a signal. A process that has ended and was not waited for takes any signal, and nothing
+    /// happens.
+    ///
+    /// # Errors
+    ///
+    /// - [`ESRCH`](Errno::ESRCH) if the process has ended and was waited for.
+    /// - [`EPERM`](Errno::EPERM) if this process may not send it signals.
+    ///
+    /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html), since Linux 5.1
+    #[doc(alias = "pidfd_send_signal")]
+    pub fn send_signal(&self, signal: Signal) -> Result<()> {
+        call::pidfd_send_signal(self.as_fd(), signal.as_raw(), 0)
+    }
+
+    /// Kills the process with `SIGKILL`. Succeeds if it has ended already, waited for or not.
+    ///
+    /// # Errors
+    ///
+    /// - [`EPERM`](Errno::EPERM) if this process may not send it signals.
+    ///
+    /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html), since Linux 5.1
+    pub fn kill(&self) -> Result<()> {
+        match self.send_signal(Signal::KILL) {
+            Err(Errno::ESRCH) => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// Waits until the process, a child of this one, has ended, and returns how. Retries on `EINTR`.
+    ///
+    /// Of a child that this process traces, a stop is reported, too.
+    ///
+    /// The first wait collects the status, by whichever handle. A later one fails with `ECHILD`, or since Linux 6.15
+    /// returns the same status, which the descriptor then has for any process that was waited for.
+    ///
+    /// # Errors
+    ///
+    /// - [`ECHILD`](Errno::ECHILD) if the process is not a child of this one, or its status was collected or discarded.
+    /// - [`EAGAIN`](Errno::EAGAIN) if the descriptor is nonblocking and the child still runs.
+    /// - [`EINVAL`](Errno::EINVAL) before Linux 5.4.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process;
+    ///
+    /// // SAFETY: the child does nothing but return a number.
+    /// let pidfd = unsafe { process::fork_with(|| 7) }?.into_pidfd()?;
+    /// assert_eq!(pidfd.wait()?.code(), Some(7));
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html), `P_PIDFD` since Linux 5.4
+    pub fn wait(&self) -> Result<ExitStatus> {
+        self.look(0)?.ok_or(Errno::ECHILD)
+    }
+
+    /// Returns how the process, a child of this one, has ended, or `None` if it still runs. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html), `P_PIDFD` since Linux 5.4
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
+        self.look(abi::WNOHANG)
+    }
+
+    /// Waits until the process, a child of this one, has ended, at most until `deadline`: `None` if it still runs
+    /// then. Retries on `EINTR`.
+    ///
+    /// # Errors
+    ///
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.
+    /// - Those of [`wait`](Self::wait).
+    ///
+    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html), `P_PIDFD` since Linux 5.4
+    pub fn wait_deadline(&self, deadline: Deadline<'_>) -> Result<Option<ExitStatus>> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.try_wait()? {
+                None if deadline.is_cancelled() => return Err(Errno::ECANCELED),
+                None if !deadline.has_passed() => {}
+                answer => return Ok(answer),
+            }
+            backoff.pause(Some(deadline));
+            poll_until(&mut [PollFd::new(self, PollEvents::IN)], Some(deadline))?;
+        }
+    }
+
+    /// Returns a copy, close-on-exec, of the process's descriptor with this number.
+    ///
+    /// # Errors
+    ///
+    /// - [`EBADF`](Errno::EBADF) if the process has no such descriptor.
+    /// - [`EPERM`](Errno::EPERM) if this process may not trace it
+    ///   ([ptrace(2)](https://man7.org/linux/man-pages/man2/ptrace.2.html), `PTRACE_MODE_ATTACH_REALCREDS`).
+    /// - [`ESRCH`](Errno::ESRCH) if it has ended.
+    /// - [`EMFILE`](Errno::EMFILE) if no descriptor is left here.
+    /// - [`ENOSYS`](Errno::ENOSYS) before Linux 5.6.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::fd::AsRawFd;
+    /// use rawpipe::process::{self, Pidfd};
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let copy = Pidfd::open(process::getpid())?.getfd(writer.as_raw_fd())?;
+    /// drop(writer);
+    /// rawpipe::write(&copy, b"still open")?;
+    /// assert_eq!(reader.available()?, 10);
+    /// # Ok::<(), rawpipe::Errno>(())
+    /// ```
+    ///
+    /// [pidfd_getfd(2)](https://man7.org/linux/man-pages/man2/pidfd_getfd.2.html), since Linux 5.6
+    #[doc(alias = "pidfd_getfd")]
+    pub fn getfd(&self, number: RawFd) -> Result<OwnedFd> {
+        call::pidfd_getfd(self.as_fd(), number)
+    }
+
+    fn look(&self, options: usize) -> Result<Option<ExitStatus>> {
+        let waited = retry(|| call::waitid_pidfd(self.as_fd(), abi::WEXITED | options));
+        match waited {
+            Err(Errno::ECHILD) => end_by_pidfd(self.as_fd()).map(Some).ok_or(Errno::ECHILD),
+            waited => Ok(waited?.map(|(info, _)| ExitStatus::new(&info))),
+        }
+    }
+}
+
+impl Child {
+    /// Returns a second handle of the child: for another thread, which may kill the child while this one waits.
+    ///
+    /// # Errors
+    ///
+    /// - [`ESRCH`](Errno::ESRCH) if the child was waited for, and this handle has no [`pidfd`](Self::pidfd).
+    /// - [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if no descriptor is left.
+    /// - [`ENOSYS`](Errno::ENOSYS) before Linux 5.3.
+    ///
+    /// [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html), since Linux 5.3
+    pub fn try_clone_pidfd(&self) -> Result<Pidfd> {
+        let gone = |errno| if errno == Errno::ECHILD { Errno::ESRCH } else { errno };
+        match self.pidfd() {
+            Some(pidfd) => call::fcntl_dupfd_cloexec(pidfd, 0),
+            None if self.end.is_some() => Err(Errno::ESRCH),
+            None => call::pidfd_open_child(self.pid).map_err(gone),
+        }
+        .map(Pidfd)
+    }
+
+    /// Turns the handle into its descriptor. [`on_drop`](Self::on_drop) no longer holds: dropping the `Pidfd` closes
+    /// it, and no more. The pipes to the child that were not taken are closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_clone_pidfd`](Self::try_clone_pidfd); but for a handle that has its [`pidfd`](Self::pidfd), none. After an
+    /// error the handle is dropped, with all that `on_drop` has set.
+    ///
+    /// [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html), since Linux 5.3
+    pub fn into_pidfd(mut self) -> Result<Pidfd> {
+        let pidfd = match self.pidfd.take() {
+            Some(pidfd) => Pidfd(pidfd),
+            None => self.try_clone_pidfd()?,
+        };
+        self.on_drop = OnDrop::Leave;
+        Ok(pidfd)
+    }
+}

@@ -1,0 +1,377 @@
+//! Waiting for any child: orphans, children whose handles are given, and those whose handles live elsewhere. Each
+//! test runs alone in a process.
+//!
+//! `RAWPIPE_TEST_REAPS` sets how often two children end beside a living handle (300).
+#![allow(unsafe_code, reason = "a signal's disposition, and forks beside threads")]
+
+use crate::common::programs::program;
+use crate::common::{self, Filter, NO_FILTER, Storm, child, close_copy, filtered, nr, skip};
+use rawpipe::process::{
+    self, Change, Child, Command, OnDrop, Signal, Stdio, WaitFlags, fork_with, set_child_subreaper,
+    wait_any, wait_any_deadline,
+};
+use rawpipe::{Deadline, Errno, PipeReader, PipeWriter};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const SHORT: Duration = Duration::from_millis(30);
+/// Never to be waited for to its end.
+const LONG: Duration = Duration::from_secs(120);
+const ENDS: WaitFlags = WaitFlags::empty();
+
+/// How often.
+pub(crate) fn reaps() -> usize {
+    let asked = std::env::var("RAWPIPE_TEST_REAPS").ok();
+    let usual = if common::slow() { 15 } else { 300 };
+    asked.map_or(usual, |count| count.parse().expect("a number"))
+}
+
+/// With no handle given.
+fn any(deadline: Deadline<'_>) -> rawpipe::Result<Option<Change>> {
+    wait_any_deadline(&mut [] as &mut [Child], ENDS, deadline)
+}
+
+fn soon() -> Deadline<'static> {
+    Deadline::after(LONG)
+}
+
+/// A child that runs until the gate's write end is closed.
+fn held(code: u8, (gate, opener): &(PipeReader, PipeWriter)) -> Child {
+    child(|| {
+        close_copy(opener);
+        let _ = gate.read(&mut [0]);
+        code
+    })
+}
+
+/// Waits until it has ended, and leaves it so.
+fn has_ended(child: &Child) {
+    let end = Instant::now() + LONG;
+    let stat = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    while !stat().rsplit(')').next().unwrap().trim_start().starts_with('Z') {
+        assert!(Instant::now() < end);
+        thread::sleep(Duration::from_micros(100));
+    }
+}
+
+fn wait_any_without_children_echild() {
+    assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
+    assert_eq!(any(Deadline::now()).unwrap_err(), Errno::ECHILD);
+    assert_eq!(wait_any(&mut [] as &mut [Child], ENDS).unwrap_err(), Errno::ECHILD);
+}
+
+fn wait_any_nothing_has_happened() {
+    let gate = rawpipe::pipe().unwrap();
+    let mut child = held(3, &gate);
+    let begin = Instant::now();
+    assert!(any(Deadline::now()).unwrap().is_none());
+    assert!(begin.elapsed() < LONG / 2);
+    let begin = Instant::now();
+    assert!(any(Deadline::after(SHORT)).unwrap().is_none());
+    assert!(begin.elapsed() >= SHORT);
+    drop(gate);
+    let change = wait_any(&mut [&mut child], ENDS).unwrap();
+    assert_eq!((change.pid, change.index, change.status.code()), (child.id(), Some(0), Some(3)));
+}
+
+/// By its index, and its handle returns the same later.
+fn wait_any_of_given_handles_and_orphans() {
+    let gate = rawpipe::pipe().unwrap();
+    let mut given: Vec<Child> = (10..15).map(|code| held(code, &gate)).collect();
+    let orphans: BTreeMap<u32, u8> = (20..25).map(|code| (held(code, &gate).id(), code)).collect();
+    drop(gate);
+    let (mut ours, mut others) = (0, BTreeMap::new());
+    for _ in 0..10 {
+        let change = wait_any(&mut given, ENDS).unwrap();
+        let code = change.status.code().unwrap();
+        assert!(change.rusage.max_rss() > 0);
+        match change.index {
+            Some(index) => {
+                assert_eq!(
+                    (change.pid, code),
+                    (given[index].id(), 10 + i32::try_from(index).unwrap())
+                );
+                ours += 1;
+            }
+            None => assert_eq!(others.insert(change.pid, u8::try_from(code).unwrap()), None),
+        }
+    }
+    assert_eq!((ours, others), (5, orphans));
+    for (child, code) in given.iter_mut().zip(10..) {
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert!(child.rusage().is_some());
+    }
+    assert_eq!(wait_any(&mut given, ENDS).unwrap_err(), Errno::ECHILD);
+}
+
+/// A grandchild whose parent is gone.
+fn wait_any_orphan_that_was_adopted() {
+    set_child_subreaper(true).unwrap();
+    let gate = rawpipe::pipe().unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let mut parent = child(|| {
+        let grandchild = held(42, &gate);
+        u8::from(writer.write_all(&grandchild.id().to_ne_bytes()).is_err())
+    });
+    let mut id = [0; 4];
+    reader.read_exact(&mut id).unwrap();
+    assert_eq!(parent.wait().unwrap().code(), Some(0));
+    assert!(any(Deadline::now()).unwrap().is_none(), "it is adopted, and runs");
+    drop(gate);
+    let change = wait_any(&mut [] as &mut [Child], ENDS).unwrap();
+    assert_eq!(change.pid, u32::from_ne_bytes(id));
+    assert_eq!((change.index, change.status.code()), (None, Some(42)));
+    set_child_subreaper(false).unwrap();
+    assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
+}
+
+/// The handle's own child ends as well, and first: the kernel reports it before all others.
+fn wait_any_two_end_beside_a_living_handle() {
+    let mut elsewhere = child(|| 77);
+    has_ended(&elsewhere);
+    let mut running = program("sleep", &[]);
+    let mut running = running.stdout(Stdio::null()).on_drop(OnDrop::Kill).spawn().unwrap();
+    for turn in 0..reaps() {
+        let gate = rawpipe::pipe().unwrap();
+        let mut ends = BTreeMap::from([1, 2].map(|code| (held(code, &gate).id(), code)));
+        drop(gate);
+        for _ in 0..2 {
+            let change = any(soon()).unwrap().expect("an end");
+            let code = ends.remove(&change.pid).map(i32::from);
+            assert_eq!((change.status.code(), change.index), (code, None), "{turn}");
+        }
+        assert!(any(Deadline::now()).unwrap().is_none(), "{turn}");
+    }
+    assert_eq!(running.try_wait(), Ok(None));
+    assert_eq!(elsewhere.wait().unwrap().code(), Some(77));
+    drop(running);
+    assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
+}
+
+/// Other threads' children keep their statuses, and none is reported here: be it just made, failed, or about to be
+/// waited for.
+fn wait_any_beside_threads_that_make_children() {
+    if common::emulated() {
+        let test = "wait_any_beside_threads_that_make_children";
+        return skip(test, "an emulator of user programs has locks of its own");
+    }
+    let over = AtomicBool::new(false);
+    let made = AtomicUsize::new(0);
+    let turns = reaps();
+    thread::scope(|scope| {
+        for number in 0..3_u8 {
+            let (over, made) = (&over, &made);
+            scope.spawn(move || {
+                for turn in (0..=200_u8).cycle() {
+                    if over.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    if number == 0 {
+                        let failed = Command::new("/no/such/program").spawn().unwrap_err();
+                        assert_eq!(failed.errno(), Errno::ENOENT);
+                    } else if number == 1 {
+                        let mut command = program("exit", &[&turn.to_string()]);
+                        command.stdin(Stdio::null()).stdout(Stdio::null());
+                        let mut child = command.spawn().unwrap();
+                        assert_eq!(child.wait().unwrap().code(), Some(turn.into()));
+                    } else {
+                        // SAFETY: the child only exits.
+                        let mut child = unsafe { fork_with(|| turn) }.unwrap();
+                        assert_eq!(child.wait().unwrap().code(), Some(turn.into()));
+                    }
+                    made.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        let end = scope.spawn(|| {
+            for turn in 0..turns {
+                // SAFETY: the child only exits.
+                let pid = unsafe { fork_with(|| 201) }.unwrap().id();
+                let change = any(soon()).unwrap().expect("an end");
+                assert_eq!((change.pid, change.status.code()), (pid, Some(201)), "{turn}");
+            }
+        });
+        let end = end.join();
+        over.store(true, Ordering::SeqCst);
+        end.unwrap();
+    });
+    assert!(made.load(Ordering::SeqCst) > 10);
+    assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
+}
+
+/// Each end is reported to one of them.
+fn wait_any_by_several_threads() {
+    const EACH: usize = 50;
+    let gate = rawpipe::pipe().unwrap();
+    let pids: Vec<u32> = (0..EACH).map(|_| held(5, &gate).id()).collect();
+    drop(gate);
+    let mut seen: Vec<u32> = thread::scope(|scope| {
+        let wait = || {
+            let mut seen = Vec::new();
+            while let Ok(change) = any(soon()) {
+                seen.push(change.expect("an end").pid);
+            }
+            seen
+        };
+        let others: Vec<_> = (0..3).map(|_| scope.spawn(wait)).collect();
+        others.into_iter().flat_map(|other| other.join().unwrap()).collect()
+    });
+    seen.sort_unstable();
+    let mut pids = pids;
+    pids.sort_unstable();
+    assert_eq!(seen, pids);
+}
+
+fn wait_any_stops_and_continuations_if_asked_for() {
+    // It may stop before it has closed a copy of the other gate, so that comes later.
+    let other_gate = rawpipe::pipe().unwrap();
+    let mut elsewhere = held(8, &other_gate);
+    let gate = rawpipe::pipe().unwrap();
+    let orphan = held(6, &gate).into_pidfd();
+    let Ok(orphan) = orphan else {
+        return skip("wait_any_stops_and_continuations_if_asked_for", "no pidfd here");
+    };
+    let mut given = held(7, &gate);
+    let all = WaitFlags::STOPPED | WaitFlags::CONTINUED;
+    elsewhere.send_signal(Signal::STOP).unwrap();
+    let mut next = |flags, within| {
+        let change = wait_any_deadline(&mut [&mut given], flags, Deadline::after(within)).unwrap();
+        change.map(|change| (change.index, change.status))
+    };
+    orphan.send_signal(Signal::STOP).unwrap();
+    assert_eq!(next(ENDS, SHORT), None);
+    let (index, status) = next(all, LONG).unwrap();
+    assert_eq!((index, status.stopped_signal()), (None, Some(Signal::STOP)));
+    orphan.send_signal(Signal::CONT).unwrap();
+    assert_eq!(next(WaitFlags::STOPPED, SHORT), None);
+    let (index, status) = next(WaitFlags::CONTINUED, LONG).unwrap();
+    assert_eq!((index, status.continued()), (None, true));
+    drop(gate);
+    let mut ends = [next(all, LONG).unwrap(), next(all, LONG).unwrap()];
+    ends.sort_unstable_by_key(|(index, _)| *index);
+    assert_eq!(
+        ends.map(|(index, status)| (index, status.code())),
+        [(None, Some(6)), (Some(0), Some(7))]
+    );
+    assert_eq!(next(all, SHORT), None);
+    // What was its handle's is there still.
+    assert_eq!(elsewhere.wait_change().unwrap().stopped_signal(), Some(Signal::STOP));
+    drop(other_gate);
+    elsewhere.send_signal(Signal::CONT).unwrap();
+    assert_eq!(elsewhere.wait().unwrap().code(), Some(8));
+}
+
+fn wait_any_continues_after_a_signal() {
+    drop(child(|| {
+        thread::sleep(SHORT * 10);
+        9
+    }));
+    let storm = Storm::begin(Duration::from_millis(1));
+    // The storm's own child has a handle.
+    let change = any(Deadline::NEVER).unwrap().expect("an end");
+    assert_eq!((change.index, change.status.code()), (None, Some(9)));
+    assert!(common::HANDLED.load(Ordering::SeqCst) > 0);
+    drop(storm);
+}
+
+/// By number.
+fn wait_any_without_pidfds() {
+    let test = "wait_any_without_pidfds";
+    for (errno, calls) in [
+        (Errno::ENOSYS, [nr::PIDFD_OPEN, nr::PIDFD_OPEN]),
+        (Errno::EMFILE, [nr::PIDFD_OPEN, nr::PIDFD_OPEN]),
+        (Errno::ENOSYS, [nr::PIDFD_OPEN, nr::CLOSE_RANGE]),
+    ] {
+        let body = || {
+            if !Filter::new(&calls, errno).install() {
+                return NO_FILTER;
+            }
+            let gate = rawpipe::pipe().unwrap();
+            let mut given = held(1, &gate);
+            let mut elsewhere = held(2, &gate);
+            drop(held(3, &gate));
+            drop(gate);
+            has_ended(&elsewhere);
+            let mut codes = [0, 0].map(|_| {
+                let change = wait_any(&mut [&mut given], ENDS).unwrap();
+                (change.index, change.status.code())
+            });
+            codes.sort_unstable();
+            assert_eq!(codes, [(None, Some(3)), (Some(0), Some(1))]);
+            assert_eq!(elsewhere.wait().unwrap().code(), Some(2));
+            0
+        };
+        if !filtered(test, &errno, body) {
+            return;
+        }
+    }
+}
+
+fn wait_any_with_sigchld_ignored_echild() {
+    unsafe extern "C" {
+        safe fn signal(signal: i32, handler: usize) -> usize;
+    }
+    const SIG_IGN: usize = 1;
+    signal(Signal::CHLD.as_raw(), SIG_IGN);
+    let gate = rawpipe::pipe().unwrap();
+    drop(held(3, &gate));
+    let mut given = held(4, &gate);
+    drop(gate);
+    assert_eq!(wait_any(&mut [&mut given], ENDS).unwrap_err(), Errno::ECHILD);
+}
+
+/// What the parent had is no claim in the child of a fork.
+fn wait_any_in_a_forked_child() {
+    let gate = rawpipe::pipe().unwrap();
+    let mut elsewhere = held(3, &gate);
+    let mut forked = child(|| {
+        let none = any(Deadline::NEVER).map(|_| ()) == Err(Errno::ECHILD);
+        let pid = child(|| 9).id();
+        let change = any(soon()).unwrap().unwrap();
+        u8::from(!(none && change.pid == pid && change.status.code() == Some(9)))
+    });
+    assert_eq!(forked.wait().unwrap().code(), Some(0));
+    drop(gate);
+    assert_eq!(elsewhere.wait().unwrap().code(), Some(3));
+}
+
+fn rusage_of_a_child_that_works() {
+    let mut child = child(|| {
+        let end = process::getpid();
+        let begin = Instant::now();
+        let (mut sum, mut big) = (end, vec![1_u8; 32 << 20]);
+        while begin.elapsed() < Duration::from_millis(100) {
+            sum = std::hint::black_box(sum.wrapping_mul(3));
+        }
+        big[1 << 20] = sum as u8;
+        std::hint::black_box(&big);
+        0
+    });
+    assert_eq!(child.rusage(), None);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let used = child.rusage().unwrap();
+    let time = used.user_time() + used.system_time();
+    if !common::emulated() {
+        assert!(time > Duration::from_millis(10) && time < LONG, "{used:?}");
+        assert!(used.max_rss() >= 32 << 20 && used.max_rss() < 8 << 30, "{used:?}");
+        assert!(used.minor_faults() > 100, "{used:?}");
+    }
+}
+
+pub(crate) const TESTS: common::Tests = common::tests![
+    wait_any_without_children_echild,
+    wait_any_nothing_has_happened,
+    wait_any_of_given_handles_and_orphans,
+    wait_any_orphan_that_was_adopted,
+    wait_any_two_end_beside_a_living_handle,
+    wait_any_beside_threads_that_make_children,
+    wait_any_by_several_threads,
+    wait_any_stops_and_continuations_if_asked_for,
+    wait_any_continues_after_a_signal,
+    wait_any_without_pidfds,
+    wait_any_with_sigchld_ignored_echild,
+    wait_any_in_a_forked_child,
+    rusage_of_a_child_that_works,
+];

@@ -94,6 +94,7 @@ pub fn setpgid(pid: u32, group: u32) -> Result<()> {
 /// ```
 ///
 /// [umask(2)](https://man7.org/linux/man-pages/man2/umask.2.html)
+#[allow(clippy::must_use_candidate, reason = "it is called for what it changes")]
 pub fn umask(mask: u32) -> u32 {
     call::umask(mask)
 }

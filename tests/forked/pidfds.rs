@@ -260,8 +260,8 @@ fn kill_many() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !over.load(Ordering::SeqCst) {
-                    // SAFETY: the child only makes system calls.
                     let body = || poll(&mut [], Some(Duration::from_micros(300))).map_or(1, |_| 7);
+                    // SAFETY: the child only makes system calls.
                     let mut child = unsafe { fork_with(body) }.unwrap();
                     let known = killed.lock().unwrap().contains(&child.id());
                     again.fetch_add(usize::from(known), Ordering::SeqCst);

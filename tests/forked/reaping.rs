@@ -345,7 +345,7 @@ fn rusage_of_a_child_that_works() {
         while begin.elapsed() < Duration::from_millis(100) {
             sum = std::hint::black_box(sum.wrapping_mul(3));
         }
-        big[1 << 20] = sum as u8;
+        big[1 << 20] = sum.to_ne_bytes()[0];
         std::hint::black_box(&big);
         0
     });

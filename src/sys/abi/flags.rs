@@ -227,9 +227,9 @@ flags! {
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
     pub struct WaitFlags;
     /// That a child was stopped by a signal.
-    const STOPPED = abi::WSTOPPED as u32;
+    const STOPPED = 2;
     /// That a child continues after a stop.
-    const CONTINUED = abi::WCONTINUED as u32;
+    const CONTINUED = 8;
 }
 
 #[cfg(feature = "event")]

@@ -20,21 +20,43 @@ use core::time::Duration;
 /// ```
 ///
 /// [getrusage(2)](https://man7.org/linux/man-pages/man2/getrusage.2.html)
-#[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rusage([isize; 18]);
+pub struct Rusage {
+    user_time: Duration,
+    system_time: Duration,
+    max_rss: u64,
+    minor_faults: u64,
+    major_faults: u64,
+}
 
 impl Rusage {
+    /// From `struct rusage`, which has words only, but for the microseconds on SPARC: they are an `int`, and of 64 bits
+    /// the upper half.
+    pub(crate) fn new(raw: [usize; 18]) -> Self {
+        let raw = raw.map(|word| word as u64);
+        let micros = |word: u64| word >> if SPARC { usize::BITS - 32 } else { 0 };
+        let time = |seconds, word| {
+            Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros(word)))
+        };
+        Self {
+            user_time: time(raw[0], raw[1]),
+            system_time: time(raw[2], raw[3]),
+            max_rss: raw[4].saturating_mul(1024),
+            minor_faults: raw[8],
+            major_faults: raw[9],
+        }
+    }
+
     /// Returns the processor time outside the kernel.
     #[must_use]
-    pub fn user_time(&self) -> Duration {
-        self.time(0)
+    pub const fn user_time(&self) -> Duration {
+        self.user_time
     }
 
     /// Returns the processor time in the kernel.
     #[must_use]
-    pub fn system_time(&self) -> Duration {
-        self.time(2)
+    pub const fn system_time(&self) -> Duration {
+        self.system_time
     }
 
     /// Returns the most memory that was resident at any time, in bytes: of the process, or of the largest
@@ -43,29 +65,19 @@ impl Rusage {
     /// The kernel counts what the process had before it began its program: for a child that shared its
     /// parent's memory until then, which is how programs are started here, all of its parent's.
     #[must_use]
-    pub fn max_rss(&self) -> u64 {
-        self.count(4) * 1024
+    pub const fn max_rss(&self) -> u64 {
+        self.max_rss
     }
 
     /// Returns how often a page had to be mapped that was in memory already.
     #[must_use]
-    pub fn minor_faults(&self) -> u64 {
-        self.count(8)
+    pub const fn minor_faults(&self) -> u64 {
+        self.minor_faults
     }
 
     /// Returns how often a page had to be read from a file or from swap.
     #[must_use]
-    pub fn major_faults(&self) -> u64 {
-        self.count(9)
-    }
-
-    /// A `struct timeval`. On SPARC its microseconds are an `int`: of 64 bits, the upper half.
-    fn time(&self, at: usize) -> Duration {
-        let micros = self.count(at + 1) >> if SPARC { usize::BITS - 32 } else { 0 };
-        Duration::from_secs(self.count(at)) + Duration::from_micros(micros)
-    }
-
-    fn count(&self, at: usize) -> u64 {
-        u64::try_from(self.0[at]).unwrap_or(0)
+    pub const fn major_faults(&self) -> u64 {
+        self.major_faults
     }
 }

@@ -205,12 +205,12 @@ pub(crate) type Waited = (SigInfo, Rusage);
 
 /// `None` if `options` say not to wait and there is nothing yet.
 fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<Waited>> {
-    let (mut info, mut used) = (SigInfo::empty(), Rusage::default());
+    let (mut info, mut used) = (SigInfo::empty(), [0; 18]);
     let places = (lent_mut(&mut info), lent_mut(&mut used));
     // SAFETY: `waitid` writes one `siginfo_t` and one `struct rusage`, to the places given.
     decode(unsafe { syscall5(nr::WAITID, kind, id, places.0, options, places.1) })?;
     tell!(acquired_any());
-    Ok((info.si_pid != 0).then_some((info, used)))
+    Ok((info.si_pid != 0).then(|| (info, Rusage::new(used))))
 }
 
 /// Of any child.

@@ -205,6 +205,16 @@ pub(super) fn programs() -> Vec<Operation> {
             });
         })
         .without(&[&[refused(nr::CLOSE_RANGE)]]),
+        of("process::Spawn", "with a terminal", || {
+            let terminal = common::terminals().then(common::terminal);
+            let argv = [Arg::new(c"none"), Arg::END];
+            operation(|| {
+                let spawn = Spawn::new(c"/no/such", &argv, &[Arg::END]);
+                let (terminal, _keyboard) = terminal.as_ref()?;
+                fails(spawn.controlling_terminal(terminal.as_fd()).foreground().spawn());
+                Some(())
+            });
+        }),
         of("process::Spawn", "as another user", || {
             unsafe extern "C" {
                 safe fn geteuid() -> u32;

@@ -57,7 +57,9 @@ mod exec;
 mod fork;
 #[cfg(feature = "process")]
 mod limit;
+#[cfg(feature = "process")]
 mod myself;
+#[cfg(feature = "process")]
 mod pidfd;
 #[cfg(all(feature = "process", feature = "std"))]
 mod pipeline;
@@ -73,6 +75,7 @@ pub use crate::sys::abi::arg::Arg;
 pub use crate::sys::abi::flags::ExecFlags;
 #[cfg(feature = "process")]
 pub use crate::sys::abi::flags::WaitFlags;
+#[cfg(feature = "process")]
 pub use crate::sys::abi::rusage::Rusage;
 pub use child::{Child, OnDrop, SpawnMethod};
 #[cfg(all(feature = "process", feature = "std"))]
@@ -83,9 +86,11 @@ pub use exec::{DEFAULT_PATH, execve, execveat, execvpe, fexecve};
 pub use fork::{Fork, exit, fork, fork_single_threaded, fork_with};
 #[cfg(feature = "process")]
 pub use limit::{Resource, Rlimit};
+#[cfg(feature = "process")]
 pub use myself::{
     chdir, close_other_fds, getpid, getppid, set_child_subreaper, setpgid, setsid, umask,
 };
+#[cfg(feature = "process")]
 pub use pidfd::Pidfd;
 #[cfg(all(feature = "process", feature = "std"))]
 pub use pipeline::{Pipeline, PipelineChildren, PipelineError, PipelineOutput};

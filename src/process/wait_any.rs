@@ -156,6 +156,18 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
     }
 }
 
+impl Child {
+    /// Returns what the child had used when a wait by this handle last returned a status. `None` before that, and if
+    /// the status was another waiter's: see [Lost status](Self#lost-status).
+    ///
+    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
+    #[must_use]
+    #[doc(alias("wait4", "getrusage"))]
+    pub fn rusage(&self) -> Option<Rusage> {
+        self.used.map(Rusage::new)
+    }
+}
+
 /// Collects what was found, unless another handle has the child, or another waiter was quicker.
 fn take<C: BorrowMut<Child>>(
     children: &mut [C],
@@ -186,7 +198,12 @@ fn take<C: BorrowMut<Child>>(
             return Ok(None);
         }
         let waited = waitid(pid, pidfd.as_ref().map(AsFd::as_fd), options | WNOHANG);
-        (None, waited.map(|waited| waited.map(|(info, used)| (ExitStatus::new(&info), used))))
+        (
+            None,
+            waited.map(|waited| {
+                waited.map(|(info, used)| (ExitStatus::new(&info), Rusage::new(used)))
+            }),
+        )
     };
     match waited {
         Err(Errno::ECHILD) => Ok(None),

@@ -7,10 +7,11 @@ pub(super) use wait::end_by_pidfd;
 #[cfg(feature = "process")]
 pub(super) use wait::{is_end, waitid};
 
+use super::ExitStatus;
 #[cfg(feature = "process")]
 use super::claim::Claim;
-use super::{ExitStatus, Rusage};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::abi::RUSAGE_WORDS;
 use crate::sys::call;
 use crate::{Errno, PipeReader, PipeWriter, Result};
 
@@ -43,7 +44,7 @@ pub struct Child {
     owner: i32,
     /// The answer of a wait, after which the process id may be another's.
     pub(super) end: Option<Result<ExitStatus>>,
-    used: Option<Rusage>,
+    pub(super) used: Option<[usize; RUSAGE_WORDS]>,
     pub(super) on_drop: OnDrop,
     pub(super) method: SpawnMethod,
     /// Whether it was made the leader of a process group of its own.
@@ -140,16 +141,6 @@ impl Child {
     #[must_use]
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(OwnedFd::as_fd)
-    }
-
-    /// Returns what the child had used when a wait by this handle last returned a status. `None` before that, and if
-    /// the status was another waiter's: see [Lost status](Self#lost-status).
-    ///
-    /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
-    #[must_use]
-    #[doc(alias("wait4", "getrusage"))]
-    pub const fn rusage(&self) -> Option<Rusage> {
-        self.used
     }
 
     /// Borrows the write end of the pipe that is the child's standard input, if there is one.

@@ -14,6 +14,7 @@ pub(crate) mod fd_set;
 pub(crate) mod flags;
 pub(crate) mod iovec;
 pub(crate) mod poll_fd;
+#[cfg(feature = "process")]
 pub(crate) mod rusage;
 
 #[cfg(all(test, rawpipe_shim))]
@@ -186,6 +187,9 @@ impl SigAction {
         self.0[if MIPS { 1 } else { 0 }] > 1
     }
 }
+
+/// The size of a `struct rusage`, in words.
+pub(crate) const RUSAGE_WORDS: usize = 18;
 
 /// pidfd.h. Newer than many headers, so no test compares these.
 pub(crate) const PIDFD_SIGNAL_PROCESS_GROUP: usize = 4;

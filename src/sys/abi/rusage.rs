@@ -1,6 +1,6 @@
 //! `struct rusage`: what a process has used.
 
-use super::SPARC;
+use super::{RUSAGE_WORDS, SPARC};
 use core::time::Duration;
 
 /// What a process has used in its life, together with those of its own children that it has waited for.
@@ -32,7 +32,7 @@ pub struct Rusage {
 impl Rusage {
     /// From `struct rusage`, which has words only, but for the microseconds on SPARC: they are an `int`, and of 64 bits
     /// the upper half.
-    pub(crate) fn new(raw: [usize; 18]) -> Self {
+    pub(crate) fn new(raw: [usize; RUSAGE_WORDS]) -> Self {
         let raw = raw.map(|word| word as u64);
         let micros = |word: u64| word >> if SPARC { usize::BITS - 32 } else { 0 };
         let time = |seconds, word| {

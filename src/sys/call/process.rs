@@ -6,29 +6,11 @@
 //! of exactly the descriptors that the kernel has just made.
 #![allow(unsafe_code, reason = "system calls")]
 
-use super::{arg, lent, lent_mut, number, owned};
+use super::{arg, lent_mut, number, owned};
 use crate::errno::{Errno, Result, decode};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use crate::sys::abi::rusage::Rusage;
 use crate::sys::abi::{self, PidfdInfo, SigInfo};
 use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
-use core::ffi::CStr;
-
-pub(crate) fn chdir(path: &CStr) -> Result<()> {
-    // SAFETY: the kernel reads the path up to its NUL.
-    decode(unsafe { syscall1(nr::CHDIR, lent(path)) }).map(drop)
-}
-
-/// Closes all descriptors from `first` to `last`.
-///
-/// # Safety
-///
-/// None of them is used again in this process: it is a child on its way to its program.
-pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
-    let (first, last) = (number(first), number(last));
-    // SAFETY: touches no memory; the caller answers for the descriptors.
-    decode(unsafe { syscall3(nr::CLOSE_RANGE, first, last, 0) }).map(drop)
-}
 
 /// Ends the process. The kernel takes the lower 8 bits of `status`.
 pub(crate) fn exit_group(status: u8) -> ! {
@@ -36,15 +18,6 @@ pub(crate) fn exit_group(status: u8) -> ! {
         // SAFETY: `exit_group` touches no memory of this process that could be read later. It returns
         // only if a seccomp filter makes it return, and is then tried again.
         unsafe { syscall1(nr::EXIT_GROUP, status.into()) };
-    }
-}
-
-/// Ends the calling thread, and no other one.
-#[cfg(feature = "process")]
-pub(crate) fn exit() -> ! {
-    loop {
-        // SAFETY: as in `exit_group`.
-        unsafe { syscall1(nr::EXIT, 0) };
     }
 }
 
@@ -74,24 +47,9 @@ pub(super) unsafe fn own_pidfd(pidfd: RawFd) -> Option<OwnedFd> {
     unsafe { owned(usize::try_from(pidfd).ok()?) }.ok()
 }
 
-/// Some more of the entries of a folder, as `struct linux_dirent64`. `None` at the end, or on an error.
-#[cfg(feature = "process")]
-pub(crate) fn getdents64<'a>(folder: BorrowedFd<'_>, entries: &'a mut [u8]) -> Option<&'a [u8]> {
-    let (place, size) = (lent_mut(entries), entries.len());
-    // SAFETY: the kernel writes at most as many bytes as the list has, to the place given.
-    let count = decode(unsafe { syscall3(nr::GETDENTS64, arg(folder), place, size) }).ok()?;
-    if count == 0 { None } else { entries.get(..count) }
-}
-
 pub(crate) fn getpid() -> i32 {
     // SAFETY: `getpid` has no arguments and no effects.
     let answer = unsafe { syscall0(nr::GETPID) };
-    i32::try_from(answer).unwrap_or(0)
-}
-
-pub(crate) fn getppid() -> i32 {
-    // SAFETY: `getppid` has no arguments and no effects.
-    let answer = unsafe { syscall0(nr::GETPPID) };
     i32::try_from(answer).unwrap_or(0)
 }
 
@@ -117,14 +75,6 @@ pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> 
     // place given.
     decode(unsafe { syscall3(nr::IOCTL, arg(pidfd), abi::PIDFD_GET_INFO, lent_mut(&mut info)) })?;
     Ok((info.mask & abi::PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
-}
-
-/// A copy of a descriptor of that process, close-on-exec.
-pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, theirs: RawFd) -> Result<OwnedFd> {
-    // SAFETY: takes integers only.
-    let answer = decode(unsafe { syscall3(nr::PIDFD_GETFD, arg(pidfd), number(theirs), 0) })?;
-    // SAFETY: `pidfd_getfd` returns a new descriptor.
-    unsafe { owned(answer) }
 }
 
 /// Close-on-exec, as each pidfd is.
@@ -161,12 +111,6 @@ pub(crate) fn prlimit64_get_soft(resource: u32) -> Result<u64> {
     Ok(limit[0])
 }
 
-pub(crate) fn prctl_set_child_subreaper(on: bool) -> Result<()> {
-    // SAFETY: takes integers.
-    decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_CHILD_SUBREAPER, on.into(), 0, 0, 0) })
-        .map(drop)
-}
-
 /// On how many processors the calling thread may run. `EINVAL` where the machine may have more than
 /// 1024 of them.
 pub(crate) fn sched_getaffinity() -> Result<u32> {
@@ -182,18 +126,6 @@ pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
     decode(unsafe { syscall2(nr::SETPGID, number(pid), number(group)) }).map(drop)
 }
 
-pub(crate) fn setsid() -> Result<()> {
-    // SAFETY: has no arguments.
-    decode(unsafe { syscall0(nr::SETSID) }).map(drop)
-}
-
-/// Returns what it was before.
-pub(crate) fn umask(mask: u32) -> u32 {
-    // SAFETY: takes an integer.
-    let before = unsafe { syscall1(nr::UMASK, mask as usize) };
-    u32::try_from(before).unwrap_or(0)
-}
-
 /// Does nothing, but answers `EINVAL` where another thread or process has the memory of this one.
 pub(crate) fn unshare_memory() -> Result<()> {
     // SAFETY: takes integers only. Memory that is not shared stays as it is, and other memory, too.
@@ -201,22 +133,16 @@ pub(crate) fn unshare_memory() -> Result<()> {
 }
 
 /// What became of a child, and what it has used.
-pub(crate) type Waited = (SigInfo, Rusage);
+pub(crate) type Waited = (SigInfo, [usize; abi::RUSAGE_WORDS]);
 
 /// `None` if `options` say not to wait and there is nothing yet.
-fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<Waited>> {
-    let (mut info, mut used) = (SigInfo::empty(), [0; 18]);
+pub(super) fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<Waited>> {
+    let (mut info, mut used) = (SigInfo::empty(), [0; abi::RUSAGE_WORDS]);
     let places = (lent_mut(&mut info), lent_mut(&mut used));
     // SAFETY: `waitid` writes one `siginfo_t` and one `struct rusage`, to the places given.
     decode(unsafe { syscall5(nr::WAITID, kind, id, places.0, options, places.1) })?;
     tell!(acquired_any());
-    Ok((info.si_pid != 0).then(|| (info, Rusage::new(used))))
-}
-
-/// Of any child.
-#[cfg(feature = "process")]
-pub(crate) fn waitid_all(options: usize) -> Result<Option<Waited>> {
-    waitid(abi::P_ALL, 0, options)
+    Ok((info.si_pid != 0).then(|| (info, used)))
 }
 
 pub(crate) fn waitid_pid(pid: i32, options: usize) -> Result<Option<Waited>> {

@@ -9,11 +9,18 @@
 //! This file is trusted to give each call places and lists in the kernel's layout.
 #![allow(unsafe_code, reason = "system calls")]
 
-use super::{arg, lent, lent_mut, number, own_pidfd};
+use super::process::{Waited, waitid};
+use super::{arg, lent, lent_mut, number, own_pidfd, owned};
 use crate::errno::{Result, decode};
 use crate::fd::{BorrowedFd, OwnedFd, RawFd};
 use crate::sys::abi;
-use crate::sys::arch::{self, nr, syscall1, syscall2, syscall3, syscall4, syscall5};
+use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
+use core::ffi::CStr;
+
+pub(crate) fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: the kernel reads the path up to its NUL.
+    decode(unsafe { syscall1(nr::CHDIR, lent(path)) }).map(drop)
+}
 
 /// Creates a child that starts with `child(arg)` on `stack`, which is given by its lowest address and its
 /// size. Returns its process id and, if `flags` request one, its pidfd.
@@ -39,6 +46,17 @@ pub(crate) unsafe fn clone_on_stack(
     Ok((pid, unsafe { own_pidfd(pidfd) }))
 }
 
+/// Closes all descriptors from `first` to `last`.
+///
+/// # Safety
+///
+/// None of them is used again in this process: it is a child on its way to its program.
+pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
+    let (first, last) = (number(first), number(last));
+    // SAFETY: touches no memory; the caller answers for the descriptors.
+    decode(unsafe { syscall3(nr::CLOSE_RANGE, first, last, 0) }).map(drop)
+}
+
 /// Makes `to` a copy of `from`, to be kept open by an exec. What `to` was before is closed.
 ///
 /// # Safety
@@ -49,11 +67,39 @@ pub(crate) unsafe fn dup_onto(from: BorrowedFd<'_>, to: RawFd) -> Result<()> {
     decode(unsafe { syscall3(nr::DUP3, arg(from), number(to), 0) }).map(drop)
 }
 
+/// Ends the calling thread, and no other one.
+pub(crate) fn exit() -> ! {
+    loop {
+        // SAFETY: as in `exit_group`.
+        unsafe { syscall1(nr::EXIT, 0) };
+    }
+}
+
+/// Some more of the entries of a folder, as `struct linux_dirent64`. `None` at the end, or on an error.
+pub(crate) fn getdents64<'a>(folder: BorrowedFd<'_>, entries: &'a mut [u8]) -> Option<&'a [u8]> {
+    let (place, size) = (lent_mut(entries), entries.len());
+    // SAFETY: the kernel writes at most as many bytes as the list has, to the place given.
+    let count = decode(unsafe { syscall3(nr::GETDENTS64, arg(folder), place, size) }).ok()?;
+    if count == 0 { None } else { entries.get(..count) }
+}
+
 /// Stores the supplementary groups in `groups` and returns how many there are. Fails with `EINVAL` if there
 /// are more than `groups` has room for.
 pub(crate) fn getgroups(groups: &mut [u32]) -> Result<usize> {
     // SAFETY: writes at most as many group ids as the list has room for.
     decode(unsafe { syscall2(nr::GETGROUPS, groups.len(), lent_mut(groups)) })
+}
+
+pub(crate) fn getppid() -> i32 {
+    // SAFETY: `getppid` has no arguments and no effects.
+    let answer = unsafe { syscall0(nr::GETPPID) };
+    i32::try_from(answer).unwrap_or(0)
+}
+
+/// Returns 20 minus the niceness of this process, so that no value is an error.
+pub(crate) fn getpriority() -> Result<usize> {
+    // SAFETY: `getpriority` takes integers.
+    decode(unsafe { syscall2(nr::GETPRIORITY, abi::PRIO_PROCESS, 0) })
 }
 
 /// The real, the effective and the saved user id.
@@ -71,12 +117,6 @@ pub(crate) fn getsid(pid: i32) -> Result<usize> {
     decode(unsafe { syscall1(nr::GETSID, number(pid)) })
 }
 
-/// Returns 20 minus the niceness of this process, so that no value is an error.
-pub(crate) fn getpriority() -> Result<usize> {
-    // SAFETY: `getpriority` takes integers.
-    decode(unsafe { syscall2(nr::GETPRIORITY, abi::PRIO_PROCESS, 0) })
-}
-
 /// Makes a terminal the controlling one of the session that this process leads and that has none.
 pub(crate) fn ioctl_tiocsctty(terminal: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: takes an integer: 0 takes no terminal away from another session.
@@ -89,15 +129,29 @@ pub(crate) fn ioctl_tiocspgrp(terminal: BorrowedFd<'_>, group: i32) -> Result<()
     decode(unsafe { syscall3(nr::IOCTL, arg(terminal), abi::TIOCSPGRP, lent(&group)) }).map(drop)
 }
 
-pub(crate) fn prctl_set_pdeathsig(signal: usize) -> Result<()> {
-    // SAFETY: takes integers.
-    decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_PDEATHSIG, signal, 0, 0, 0) }).map(drop)
+/// A copy of a descriptor of that process, close-on-exec.
+pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, theirs: RawFd) -> Result<OwnedFd> {
+    // SAFETY: takes integers only.
+    let answer = decode(unsafe { syscall3(nr::PIDFD_GETFD, arg(pidfd), number(theirs), 0) })?;
+    // SAFETY: `pidfd_getfd` returns a new descriptor.
+    unsafe { owned(answer) }
 }
 
 /// Makes the memory of this process inaccessible to unprivileged processes until it starts a program.
 pub(crate) fn prctl_not_dumpable() -> Result<()> {
     // SAFETY: `PR_SET_DUMPABLE` takes an integer.
     decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
+}
+
+pub(crate) fn prctl_set_child_subreaper(on: bool) -> Result<()> {
+    // SAFETY: takes integers.
+    decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_CHILD_SUBREAPER, on.into(), 0, 0, 0) })
+        .map(drop)
+}
+
+pub(crate) fn prctl_set_pdeathsig(signal: usize) -> Result<()> {
+    // SAFETY: takes integers.
+    decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_PDEATHSIG, signal, 0, 0, 0) }).map(drop)
 }
 
 pub(crate) fn prlimit64(resource: u32, soft: u64, hard: u64) -> Result<()> {
@@ -109,6 +163,12 @@ pub(crate) fn prlimit64(resource: u32, soft: u64, hard: u64) -> Result<()> {
 pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
     // SAFETY: reads as many group ids as the list has.
     decode(unsafe { syscall2(nr::SETGROUPS, groups.len(), lent(groups)) }).map(drop)
+}
+
+/// Sets the niceness of this process.
+pub(crate) fn setpriority(nice: i32) -> Result<()> {
+    // SAFETY: `setpriority` takes integers.
+    decode(unsafe { syscall3(nr::SETPRIORITY, abi::PRIO_PROCESS, 0, number(nice)) }).map(drop)
 }
 
 /// Sets the real, effective and saved group id to `gid`.
@@ -125,8 +185,19 @@ pub(crate) fn setresuid(uid: u32) -> Result<()> {
     decode(unsafe { syscall3(nr::SETRESUID, uid, uid, uid) }).map(drop)
 }
 
-/// Sets the niceness of this process.
-pub(crate) fn setpriority(nice: i32) -> Result<()> {
-    // SAFETY: `setpriority` takes integers.
-    decode(unsafe { syscall3(nr::SETPRIORITY, abi::PRIO_PROCESS, 0, number(nice)) }).map(drop)
+pub(crate) fn setsid() -> Result<()> {
+    // SAFETY: has no arguments.
+    decode(unsafe { syscall0(nr::SETSID) }).map(drop)
+}
+
+/// Returns what it was before.
+pub(crate) fn umask(mask: u32) -> u32 {
+    // SAFETY: takes an integer.
+    let before = unsafe { syscall1(nr::UMASK, mask as usize) };
+    u32::try_from(before).unwrap_or(0)
+}
+
+/// Of any child.
+pub(crate) fn waitid_all(options: usize) -> Result<Option<Waited>> {
+    waitid(abi::P_ALL, 0, options)
 }

@@ -155,7 +155,7 @@ impl<'a> Communicate<'a> {
     /// with the remaining input, or [`kill`](Child::kill) it.
     ///
     /// If `SIGPIPE` cannot be blocked, because a filter rejects that, the kind is
-    /// [`Io`](CommunicateErrorKind::Io) of [`Stdin`](StdStream::Stdin) with the filter's error, such as
+    /// [`Io`](CommunicateErrorKind::Io) of [`Stdin`](crate::io::StdStream::Stdin) with the filter's error, such as
     /// [`ENOSYS`](crate::Errno::ENOSYS) or [`EPERM`](crate::Errno::EPERM), and no byte was fed.
     pub fn run(&mut self, child: &mut Child) -> Result<Output, CommunicateError> {
         let ends = (child.take_stdin(), child.take_stdout(), child.take_stderr());

@@ -24,6 +24,15 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// Dropping the handle does nothing, unless [`on_drop`](Self::on_drop) says otherwise: the child runs
 /// on, and when it has ended it stays a zombie until this process ends. Call [`wait`](Self::wait).
 ///
+/// # Numbers that are given again
+///
+/// The kernel keeps a child's number until it was waited for. By this handle that is final: no later call uses the
+/// number. A wait by other code is what frees the number behind the handle's back. With a pidfd the handle then
+/// stands for the child that is gone, and for no other. Without one, a new child of this process with the same number
+/// would be taken for it. `wait_any` leaves children with a living handle alone.
+///
+/// For a second handle in another thread see [`try_clone_pidfd`](Self::try_clone_pidfd).
+///
 /// # Lost status
 ///
 /// How a child ended is told once, to one who waits. If that was somebody else (`waitpid(-1, …)` in a

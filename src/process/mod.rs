@@ -48,6 +48,8 @@
 mod child;
 #[cfg(feature = "process")]
 mod claim;
+#[cfg(feature = "process")]
+mod close;
 #[cfg(all(feature = "process", feature = "std"))]
 mod command;
 #[cfg(all(feature = "process", feature = "std"))]
@@ -73,6 +75,8 @@ pub use crate::sys::abi::flags::ExecFlags;
 pub use crate::sys::abi::flags::WaitFlags;
 pub use crate::sys::abi::rusage::Rusage;
 pub use child::{Child, OnDrop, SpawnMethod};
+#[cfg(feature = "process")]
+pub use close::close_other_fds;
 #[cfg(all(feature = "process", feature = "std"))]
 pub use command::{Command, Stdio};
 #[cfg(all(feature = "process", feature = "std"))]
@@ -83,9 +87,7 @@ pub use exec::{DEFAULT_PATH, execve, execveat, execvpe, fexecve};
 pub use fork::{Fork, exit, fork, fork_single_threaded, fork_with};
 #[cfg(feature = "process")]
 pub use limit::{Resource, Rlimit};
-pub use myself::{
-    chdir, close_other_fds, getpid, getppid, set_child_subreaper, setpgid, setsid, umask,
-};
+pub use myself::{chdir, getpid, getppid, set_child_subreaper, setpgid, setsid, umask};
 pub use pidfd::Pidfd;
 #[cfg(all(feature = "process", feature = "std"))]
 pub use pipeline::{Pipeline, PipelineChildren, PipelineError, PipelineOutput};

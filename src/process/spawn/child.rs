@@ -10,7 +10,7 @@
 //! no other code runs in the child that could be using them.
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
-use super::super::{Signal, execvpe, myself::close_all_but};
+use super::super::{Signal, close::close_all_but, execvpe};
 use super::{Spawn, SpawnError, SpawnStage, make::copy_aside};
 use crate::errno::{Errno, Result, retry};
 use crate::event::{PollEvents, PollFd, poll};

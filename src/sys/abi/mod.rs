@@ -150,7 +150,6 @@ pub(crate) const F_SEAL_GROW: usize = 4;
 /// Since Linux 5.1.
 pub(crate) const F_SEAL_FUTURE_WRITE: usize = 16;
 pub(crate) const RLIMIT_FSIZE: u32 = 1;
-pub(crate) const RLIMIT_NOFILE: u32 = per_arch(5, 6, 7, 7, 7);
 
 // For making `fork` of `clone`, which the assembly backends do: sched.h, signal.h, prctl.h.
 #[allow(dead_code, reason = "the shim leaves it to the C library")]

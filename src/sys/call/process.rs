@@ -19,17 +19,6 @@ pub(crate) fn chdir(path: &CStr) -> Result<()> {
     decode(unsafe { syscall1(nr::CHDIR, lent(path)) }).map(drop)
 }
 
-/// Closes all descriptors from `first` to `last`.
-///
-/// # Safety
-///
-/// None of them is used again in this process: it is a child on its way to its program.
-pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
-    let (first, last) = (number(first), number(last));
-    // SAFETY: touches no memory; the caller answers for the descriptors.
-    decode(unsafe { syscall3(nr::CLOSE_RANGE, first, last, 0) }).map(drop)
-}
-
 /// Ends the process. The kernel takes the lower 8 bits of `status`.
 pub(crate) fn exit_group(status: u8) -> ! {
     loop {

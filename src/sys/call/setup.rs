@@ -41,6 +41,17 @@ pub(crate) unsafe fn clone_on_stack(
     Ok((pid, (pidfd >= 0).then(|| own(pidfd))))
 }
 
+/// Closes all descriptors from `first` to `last`.
+///
+/// # Safety
+///
+/// None of them is used again in this process: it is a child on its way to its program.
+pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
+    let (first, last) = (number(first), number(last));
+    // SAFETY: touches no memory; the caller answers for the descriptors.
+    decode(unsafe { syscall3(nr::CLOSE_RANGE, first, last, 0) }).map(drop)
+}
+
 /// Makes `to` a copy of `from`, to be kept open by an exec. What `to` was before is closed.
 ///
 /// # Safety

@@ -6,9 +6,9 @@
 #![allow(unsafe_code, reason = "closes descriptors by number")]
 
 use super::Resource;
+use crate::Result;
 use crate::fd::{AsRawFd, BorrowedFd, RawFd};
 use crate::sys::call;
-use crate::{Errno, Result};
 
 /// Closes all descriptors but for 0, 1, 2 and those to `keep`: for a forked child, before it goes on or starts a
 /// program.
@@ -18,7 +18,7 @@ use crate::{Errno, Result};
 ///
 /// # Errors
 ///
-/// - [`ENOMEM`](Errno::ENOMEM) if the kernel has not enough memory: some may be closed.
+/// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel has not enough memory: some may be closed.
 ///
 /// # Safety
 ///

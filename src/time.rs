@@ -74,7 +74,7 @@ impl Deadline<'_> {
     }
 
     /// The earlier time of both, with a cancel of either.
-    #[cfg(feature = "process")]
+    #[cfg(all(feature = "process", feature = "std"))]
     pub(crate) fn or_earlier(self, other: Self) -> Self {
         Self { at: self.at.min(other.at), cancel: self.cancel.or(other.cancel) }
     }

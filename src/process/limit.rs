@@ -28,7 +28,7 @@ impl Resource {
     /// 20 minus the lowest niceness.
     pub const NICE: Self = Self(13);
     /// Descriptors: one above the highest number.
-    pub const NOFILE: Self = Self(abi::RLIMIT_NOFILE);
+    pub const NOFILE: Self = Self(per_arch(5, 6, 7, 7, 7));
     /// Processes and threads of the user, in number.
     pub const NPROC: Self = Self(per_arch(8, 7, 6, 6, 6));
     /// Resident memory, in bytes. Linux does not look at it.

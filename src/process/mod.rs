@@ -49,6 +49,8 @@
 mod child;
 #[cfg(feature = "process")]
 mod claim;
+#[cfg(feature = "process")]
+mod close;
 #[cfg(all(feature = "process", feature = "std"))]
 mod command;
 #[cfg(all(feature = "process", feature = "std"))]
@@ -78,6 +80,8 @@ pub use crate::sys::abi::flags::WaitFlags;
 #[cfg(feature = "process")]
 pub use crate::sys::abi::rusage::Rusage;
 pub use child::{Child, OnDrop, SpawnMethod};
+#[cfg(feature = "process")]
+pub use close::close_other_fds;
 #[cfg(all(feature = "process", feature = "std"))]
 pub use command::{Command, Stdio};
 #[cfg(all(feature = "process", feature = "std"))]
@@ -87,9 +91,7 @@ pub use fork::{Fork, exit, fork, fork_single_threaded, fork_with};
 #[cfg(feature = "process")]
 pub use limit::{Resource, Rlimit};
 #[cfg(feature = "process")]
-pub use myself::{
-    chdir, close_other_fds, getpid, getppid, set_child_subreaper, setpgid, setsid, umask,
-};
+pub use myself::{chdir, getpid, getppid, set_child_subreaper, setpgid, setsid, umask};
 #[cfg(feature = "process")]
 pub use pidfd::Pidfd;
 #[cfg(all(feature = "process", feature = "std"))]

@@ -1,14 +1,8 @@
 //! What a process changes about itself, or asks.
 //!
 //! One system call each, which allocates nothing and locks nothing: a forked child may make them, and a signal handler.
-//!
-//! # Safety
-//!
-//! This file is trusted to close only descriptors that its caller has answered for.
-#![allow(unsafe_code, reason = "closes descriptors by number")]
 
-use crate::fd::{AsRawFd, BorrowedFd, RawFd};
-use crate::sys::{abi, call};
+use crate::sys::call;
 use crate::{Errno, Result};
 use core::ffi::CStr;
 
@@ -143,88 +137,4 @@ pub fn chdir(path: &CStr) -> Result<()> {
 #[doc(alias("prctl", "PR_SET_CHILD_SUBREAPER"))]
 pub fn set_child_subreaper(on: bool) -> Result<()> {
     call::prctl_set_child_subreaper(on)
-}
-
-/// Closes all descriptors but for 0, 1, 2 and those to `keep`: for a forked child, before it goes on or starts a
-/// program.
-///
-/// Since Linux 5.9 in a few calls. Without `close_range` it makes one call for each number up to
-/// `RLIMIT_NOFILE`, open or not, which may be a million.
-///
-/// # Errors
-///
-/// - [`ENOMEM`](Errno::ENOMEM) if the kernel has not enough memory: some may be closed.
-///
-/// # Safety
-///
-/// Nothing in this process uses, or closes, one of the closed descriptors later: no value that owns one is dropped
-/// or used, by any thread. In a child of [`fork_with`](super::fork_with) that holds if the body uses only what it
-/// keeps.
-///
-/// # Examples
-///
-/// ```
-/// use rawpipe::fd::AsFd;
-/// use rawpipe::{Errno, process};
-///
-/// let (reader, writer) = rawpipe::pipe()?;
-/// let body = || {
-///     // SAFETY: the child uses one descriptor after that, which it keeps, and drops none.
-///     let closed = unsafe { process::close_other_fds(&[writer.as_fd()]) };
-///     u8::from(!(closed.is_ok() && rawpipe::write(&writer, b"kept") == Ok(4)))
-/// };
-/// // SAFETY: the child only makes system calls.
-/// let mut child = unsafe { process::fork_with(body) }?;
-/// assert!(child.wait()?.success());
-/// assert_eq!(reader.available()?, 4);
-/// # Ok::<(), rawpipe::Errno>(())
-/// ```
-///
-/// [close_range(2)](https://man7.org/linux/man-pages/man2/close_range.2.html), since Linux 5.9
-#[doc(alias("closefrom", "close_range"))]
-pub unsafe fn close_other_fds(keep: &[BorrowedFd<'_>]) -> Result<()> {
-    // SAFETY: passed on to the caller.
-    unsafe { close_all_but(|| keep.iter().map(AsRawFd::as_raw_fd)) }
-}
-
-/// As [`close_other_fds`], by numbers in any order.
-///
-/// # Safety
-///
-/// As there.
-pub(super) unsafe fn close_all_but<I: Iterator<Item = RawFd>>(kept: impl Fn() -> I) -> Result<()> {
-    let mut next = 3;
-    loop {
-        let end = kept().filter(|fd| *fd >= next).min().unwrap_or(RawFd::MAX);
-        if next < end {
-            // SAFETY: passed on to the caller.
-            unsafe { close_range(next, end - 1) }?;
-        }
-        if end == RawFd::MAX {
-            return Ok(());
-        }
-        next = end + 1;
-    }
-}
-
-/// Closes these, and those between.
-///
-/// # Safety
-///
-/// As [`close_other_fds`].
-unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
-    // SAFETY: passed on to the caller.
-    match unsafe { call::close_range(first, last) } {
-        // Before Linux 5.9, or by a filter that does not know it: one by one.
-        Err(errno) if call::is_missing(errno) => {
-            let limit = call::prlimit64_get_soft(abi::RLIMIT_NOFILE)?;
-            let end = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
-            for fd in first..=last.min(end) {
-                // SAFETY: passed on to the caller. It need not be open.
-                let _ = unsafe { call::close_raw(fd) };
-            }
-            Ok(())
-        }
-        answer => answer,
-    }
 }

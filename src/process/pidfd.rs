@@ -1,6 +1,6 @@
 //! A process by its descriptor.
 
-use super::child::end_by_pidfd;
+use super::child::wait::end_by_pidfd;
 use super::{Child, ExitStatus, OnDrop, Signal};
 use crate::errno::retry;
 use crate::event::{Backoff, PollEvents, PollFd, poll_until};
@@ -25,7 +25,7 @@ use crate::{Deadline, Errno, Result};
 /// - There is no other way behind this type: where the kernel has no pidfds (before Linux 5.3), or no descriptor is left,
 ///   making one fails. A [`Child`] falls back to the number.
 /// - Waiting needs Linux 5.4.
-/// - It is no claim: [`wait_any`](super::wait_any) reports a child that only a `Pidfd` stands for as any other
+/// - It is no claim: `wait_any` reports a child that only a `Pidfd` stands for as any other
 ///   without a `Child`.
 ///
 /// # Examples

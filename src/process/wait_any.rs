@@ -1,6 +1,6 @@
 //! Waiting for any child.
 
-use super::child::{is_end, waitid};
+use super::child::wait::{is_end, waitid};
 use super::claim::{is_claimed, settle};
 use super::{Child, ExitStatus, Rusage, WaitFlags};
 use crate::errno::retry;

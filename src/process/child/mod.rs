@@ -1,16 +1,12 @@
 //! A child process: waiting for it, signalling it, and what is done when its handle goes.
 
 mod kill;
-mod wait;
+pub(super) mod wait;
 
-pub(super) use wait::end_by_pidfd;
-#[cfg(feature = "process")]
-pub(super) use wait::{is_end, waitid};
-
-use super::ExitStatus;
 #[cfg(feature = "process")]
 use super::claim::Claim;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::process::ExitStatus;
 use crate::sys::abi::RUSAGE_WORDS;
 use crate::sys::call;
 use crate::{Errno, PipeReader, PipeWriter, Result};
@@ -24,6 +20,15 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 ///
 /// Dropping the handle does nothing, unless [`on_drop`](Self::on_drop) says otherwise: the child runs
 /// on, and when it has ended it stays a zombie until this process ends. Call [`wait`](Self::wait).
+///
+/// # Numbers that are given again
+///
+/// The kernel keeps a child's number until it was waited for. By this handle that is final: no later call uses the
+/// number. A wait by other code is what frees the number behind the handle's back. With a pidfd the handle then
+/// stands for the child that is gone, and for no other. Without one, a new child of this process with the same number
+/// would be taken for it. `wait_any` leaves children with a living handle alone.
+///
+/// For a second handle in another thread see [`try_clone_pidfd`](Self::try_clone_pidfd).
 ///
 /// # Lost status
 ///

@@ -12,7 +12,7 @@
 //! replaced or closed.
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
-use super::super::{Signal, SignalSet, execvpe, myself::close_all_but};
+use super::super::{Signal, SignalSet, close::close_all_but, execvpe};
 use super::{Spawn, SpawnError, SpawnStage, make::copy_aside};
 use crate::errno::{Errno, Result, retry};
 use crate::event::{PollEvents, PollFd, poll};

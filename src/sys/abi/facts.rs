@@ -6,6 +6,8 @@ use super::flags::EventFdFlags;
 use super::flags::{ExecFlags, PollEvents, SpliceFlags};
 use super::iovec::IoSlice;
 use super::poll_fd::PollFd;
+#[cfg(feature = "event")]
+use super::signal_info::SignalFdInfo;
 use super::*;
 #[cfg(feature = "process")]
 use crate::process::Resource;
@@ -148,11 +150,6 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("offsetof siginfo_t.si_pid", offset_of!(SigInfo, si_pid)),
         ("offsetof siginfo_t.si_uid", offset_of!(SigInfo, si_uid)),
         ("offsetof siginfo_t.si_status", offset_of!(SigInfo, si_status)),
-        ("sizeof signalfd_siginfo", size_of::<SignalFdInfo>()),
-        ("offsetof signalfd_siginfo.ssi_code", offset_of!(SignalFdInfo, ssi_code)),
-        ("offsetof signalfd_siginfo.ssi_pid", offset_of!(SignalFdInfo, ssi_pid)),
-        ("offsetof signalfd_siginfo.ssi_uid", offset_of!(SignalFdInfo, ssi_uid)),
-        ("offsetof signalfd_siginfo.ssi_status", offset_of!(SignalFdInfo, ssi_status)),
         ("SFD_CLOEXEC", O_CLOEXEC as usize),
         ("SFD_NONBLOCK", O_NONBLOCK as usize),
         ("sizeof iovec", size_of::<IoSlice<'_>>()),
@@ -160,6 +157,14 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("sizeof long", size_of::<isize>()),
         ("sizeof void *", size_of::<usize>()),
     ];
+    #[cfg(feature = "event")]
+    facts.extend([
+        ("sizeof signalfd_siginfo", size_of::<SignalFdInfo>()),
+        ("offsetof signalfd_siginfo.ssi_code", offset_of!(SignalFdInfo, ssi_code)),
+        ("offsetof signalfd_siginfo.ssi_pid", offset_of!(SignalFdInfo, ssi_pid)),
+        ("offsetof signalfd_siginfo.ssi_uid", offset_of!(SignalFdInfo, ssi_uid)),
+        ("offsetof signalfd_siginfo.ssi_status", offset_of!(SignalFdInfo, ssi_status)),
+    ]);
     #[cfg(feature = "process")]
     for (name, resource) in [
         ("RLIMIT_CPU", Resource::CPU),

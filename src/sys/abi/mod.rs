@@ -16,6 +16,8 @@ pub(crate) mod iovec;
 pub(crate) mod poll_fd;
 #[cfg(feature = "process")]
 pub(crate) mod rusage;
+#[cfg(any(feature = "event", feature = "transfer"))]
+pub(crate) mod signal_info;
 
 #[cfg(all(test, rawpipe_shim))]
 pub(crate) use facts::facts;
@@ -153,7 +155,6 @@ pub(crate) const F_SEAL_GROW: usize = 4;
 /// Since Linux 5.1.
 pub(crate) const F_SEAL_FUTURE_WRITE: usize = 16;
 pub(crate) const RLIMIT_FSIZE: u32 = 1;
-pub(crate) const RLIMIT_NOFILE: u32 = per_arch(5, 6, 7, 7, 7);
 
 // For `fork` through `clone`, in the assembly backends: sched.h, signal.h, prctl.h.
 #[allow(dead_code, reason = "the shim leaves it to the C library")]
@@ -301,40 +302,7 @@ impl SigInfo {
         }
     }
 
-    /// Creates the information of a signal that a thread queues for itself.
-    #[cfg(any(feature = "event", feature = "transfer"))]
-    pub(crate) const fn queued(signal: i32, value: i32) -> Self {
-        let mut info = Self::empty();
-        info.si_signo = signal;
-        info.errno_and_code[Self::CODE] = SI_QUEUE;
-        info.si_status = value;
-        info
-    }
-
-    /// What a `signalfd` reports, which has the same numbers in other places.
-    pub(crate) const fn read(from: &SignalFdInfo) -> Self {
-        let mut info = Self::empty();
-        (info.si_signo, info.errno_and_code[Self::CODE]) = (from.ssi_signo, from.ssi_code);
-        (info.si_pid, info.si_uid, info.si_status) = (from.ssi_pid, from.ssi_uid, from.ssi_status);
-        info
-    }
-
     pub(crate) const fn si_code(&self) -> i32 {
         self.errno_and_code[Self::CODE]
     }
 }
-
-/// `struct signalfd_siginfo`, as far as it is read.
-#[repr(C)]
-#[derive(Default)]
-pub(crate) struct SignalFdInfo {
-    pub(crate) ssi_signo: i32,
-    _ssi_errno: i32,
-    pub(crate) ssi_code: i32,
-    pub(crate) ssi_pid: i32,
-    pub(crate) ssi_uid: u32,
-    _before_status: [u32; 5],
-    pub(crate) ssi_status: i32,
-    _rest: [u32; 21],
-}
-const _: () = assert!(size_of::<SignalFdInfo>() == 128);

@@ -8,11 +8,12 @@
 #![cfg_attr(not(feature = "transfer"), allow(dead_code, reason = "some serve that feature only"))]
 
 use super::io::fcntl;
-use super::{arg, is_missing, lent, owned};
+use super::{arg, is_missing, lent, owned, sink};
 use crate::errno::{Errno, Result, decode};
 use crate::fd::{BorrowedFd, OwnedFd};
 use crate::sys::abi;
-use crate::sys::arch::{nr, syscall2, syscall3, syscall6};
+use crate::sys::abi::iovec::IoSliceMut;
+use crate::sys::arch::{nr, syscall2, syscall3, syscall4, syscall6};
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -116,4 +117,19 @@ pub(crate) unsafe fn munmap(base: NonNull<u8>, len: usize) -> Result<()> {
     tell!(unmaps());
     // SAFETY: passed on to the caller.
     decode(unsafe { syscall2(nr::MUNMAP, base.as_ptr().expose_provenance(), len) }).map(drop)
+}
+
+/// As `vmsplice`, of a buffer that is lent exclusively: if `to` were a read end, the kernel would write to it.
+///
+/// # Safety
+///
+/// As for [`splice::vmsplice`](crate::splice::vmsplice).
+#[inline]
+pub(crate) unsafe fn vmsplice_mut(to: BorrowedFd<'_>, buf: &mut [u8], flags: u32) -> Result<usize> {
+    let bufs = [IoSliceMut::new(buf)];
+    tell!(reads_each(&bufs));
+    let list = lent(&bufs);
+    // SAFETY: `IoSliceMut` has the layout of `struct iovec`; the kernel reads the list, and takes
+    // references to the pages of the buffer, for which the caller answers.
+    decode(unsafe { syscall4(nr::VMSPLICE, sink(to), list, 1, flags as usize) })
 }

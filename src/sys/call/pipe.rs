@@ -13,8 +13,6 @@ use crate::errno::{Result, decode};
 use crate::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use crate::sys::abi;
 use crate::sys::abi::iovec::IoSlice;
-#[cfg(feature = "transfer")]
-use crate::sys::abi::iovec::IoSliceMut;
 use crate::sys::arch::{nr, syscall2, syscall4, syscall6};
 use core::mem::MaybeUninit;
 
@@ -132,20 +130,4 @@ pub(crate) unsafe fn vmsplice(
     // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the list, and takes
     // references to the pages of its buffers, for which the caller is responsible.
     decode(unsafe { syscall4(nr::VMSPLICE, sink(to), list, bufs.len(), flags as usize) })
-}
-
-/// As `vmsplice`, of a buffer that is lent exclusively: if `to` were a read end, the kernel would write to it.
-///
-/// # Safety
-///
-/// As for [`splice::vmsplice`](crate::splice::vmsplice).
-#[cfg(feature = "transfer")]
-#[inline]
-pub(crate) unsafe fn vmsplice_mut(to: BorrowedFd<'_>, buf: &mut [u8], flags: u32) -> Result<usize> {
-    let bufs = [IoSliceMut::new(buf)];
-    tell!(reads_each(&bufs));
-    let list = lent(&bufs);
-    // SAFETY: `IoSliceMut` has the layout of `struct iovec`; the kernel reads the list, and takes
-    // references to the pages of the buffer, for which the caller answers.
-    decode(unsafe { syscall4(nr::VMSPLICE, sink(to), list, 1, flags as usize) })
 }

@@ -102,24 +102,6 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: usize
         .map(drop)
 }
 
-/// Returns the current soft limit.
-#[inline]
-pub(crate) fn prlimit64_get_soft(resource: u32) -> Result<u64> {
-    let mut limit = [0_u64; 2]; // `struct rlimit64`
-    // SAFETY: writes one `struct rlimit64`, to the place given.
-    decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, 0, lent_mut(&mut limit)) })?;
-    Ok(limit[0])
-}
-
-/// On how many processors the calling thread may run. `EINVAL` where the machine may have more than
-/// 1024 of them.
-pub(crate) fn sched_getaffinity() -> Result<u32> {
-    let mut mask = [0_usize; 1024 / usize::BITS as usize];
-    // SAFETY: the kernel writes at most as many bytes as the mask has, to the place given.
-    decode(unsafe { syscall3(nr::SCHED_GETAFFINITY, 0, size_of_val(&mask), lent_mut(&mut mask)) })?;
-    Ok(mask.iter().map(|word| word.count_ones()).sum())
-}
-
 /// Moves a child, or this process if `pid` is 0, into a process group, or into its own if `group` is 0.
 pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
     // SAFETY: takes integers only.

@@ -1,15 +1,34 @@
-//! The calls on the signals of this thread: what is pending, and what is blocked.
+//! The calls on this thread: its signals, what is pending and what is blocked; its processors and limits.
 //!
 //! # Safety
 //!
-//! This file is trusted to give the kernel signal sets of its own size, and places for them.
+//! This file is trusted to give the kernel signal sets of its own size, and places for what it writes.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, lent, lent_mut, owned};
 use crate::errno::{Result, decode};
 use crate::fd::{BorrowedFd, OwnedFd};
-use crate::sys::abi::{self, SigAction, SigInfo, SigSet, SignalFdInfo, Timespec};
+use crate::sys::abi::signal_info::SignalFdInfo;
+use crate::sys::abi::{self, SigAction, SigInfo, SigSet, Timespec};
 use crate::sys::arch::{nr, syscall0, syscall2, syscall3, syscall4, syscall5};
+
+/// Returns the current soft limit.
+#[inline]
+pub(crate) fn prlimit64_get_soft(resource: u32) -> Result<u64> {
+    let mut limit = [0_u64; 2]; // `struct rlimit64`
+    // SAFETY: writes one `struct rlimit64`, to the place given.
+    decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, 0, lent_mut(&mut limit)) })?;
+    Ok(limit[0])
+}
+
+/// On how many processors the calling thread may run. `EINVAL` where the machine may have more than
+/// 1024 of them.
+pub(crate) fn sched_getaffinity() -> Result<u32> {
+    let mut mask = [0_usize; 1024 / usize::BITS as usize];
+    // SAFETY: the kernel writes at most as many bytes as the mask has, to the place given.
+    decode(unsafe { syscall3(nr::SCHED_GETAFFINITY, 0, size_of_val(&mask), lent_mut(&mut mask)) })?;
+    Ok(mask.iter().map(|word| word.count_ones()).sum())
+}
 
 /// Resets the action of the signal to its default.
 #[inline]

@@ -1,0 +1,37 @@
+//! Information on a signal that is sent, or read from a `signalfd`.
+
+use super::{SI_QUEUE, SigInfo};
+
+impl SigInfo {
+    /// Creates the information of a signal that a thread queues for itself.
+    pub(crate) const fn queued(signal: i32, value: i32) -> Self {
+        let mut info = Self::empty();
+        info.si_signo = signal;
+        info.errno_and_code[Self::CODE] = SI_QUEUE;
+        info.si_status = value;
+        info
+    }
+
+    /// What a `signalfd` reports, which has the same numbers in other places.
+    pub(crate) const fn read(from: &SignalFdInfo) -> Self {
+        let mut info = Self::empty();
+        (info.si_signo, info.errno_and_code[Self::CODE]) = (from.ssi_signo, from.ssi_code);
+        (info.si_pid, info.si_uid, info.si_status) = (from.ssi_pid, from.ssi_uid, from.ssi_status);
+        info
+    }
+}
+
+/// `struct signalfd_siginfo`, as far as it is read.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct SignalFdInfo {
+    pub(crate) ssi_signo: i32,
+    _ssi_errno: i32,
+    pub(crate) ssi_code: i32,
+    pub(crate) ssi_pid: i32,
+    pub(crate) ssi_uid: u32,
+    _before_status: [u32; 5],
+    pub(crate) ssi_status: i32,
+    _rest: [u32; 21],
+}
+const _: () = assert!(size_of::<SignalFdInfo>() == 128);

@@ -5,6 +5,7 @@ use crate::errno::retry;
 use crate::fd::{AsFd, OwnedFd, lends_its_descriptor};
 use crate::process::ExitStatus;
 use crate::signal::{Signal, SignalSet};
+use crate::sys::abi::signal_info::{SI_QUEUE, SI_TKILL, SI_USER};
 use crate::sys::abi::{self, SigInfo, Timespec};
 use crate::sys::call;
 use crate::wait::attempt_until;
@@ -110,7 +111,7 @@ impl SignalInfo {
         let code = info.si_code();
         let of_child =
             signal == Signal::CHLD && (abi::CLD_EXITED..=abi::CLD_CONTINUED).contains(&code);
-        let sent = of_child || matches!(code, abi::SI_USER | abi::SI_QUEUE | abi::SI_TKILL);
+        let sent = of_child || matches!(code, SI_USER | SI_QUEUE | SI_TKILL);
         let pid = u32::try_from(info.si_pid).ok().filter(|pid| sent && *pid != 0);
         let child_status = of_child.then(|| ExitStatus::new(info));
         Self { signal, code, pid, uid: pid.map(|_| info.si_uid), child_status }

@@ -7,7 +7,7 @@ pub(super) mod wait;
 use super::claim::Claim;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::process::ExitStatus;
-use crate::sys::abi::RUSAGE_WORDS;
+use crate::sys::abi::RUSAGE_KEPT;
 use crate::sys::call;
 use crate::{Errno, PipeReader, PipeWriter, Result};
 
@@ -49,7 +49,7 @@ pub struct Child {
     owner: i32,
     /// The answer of a wait, after which the process id may be another's.
     pub(super) end: Option<Result<ExitStatus>>,
-    pub(super) used: Option<[usize; RUSAGE_WORDS]>,
+    pub(super) used: Option<[usize; RUSAGE_KEPT.len()]>,
     pub(super) on_drop: OnDrop,
     pub(super) method: SpawnMethod,
     /// Whether it was made the leader of a process group of its own.

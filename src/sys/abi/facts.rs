@@ -7,7 +7,7 @@ use super::flags::{ExecFlags, PollEvents, SpliceFlags};
 use super::iovec::IoSlice;
 use super::poll_fd::PollFd;
 #[cfg(feature = "event")]
-use super::signal_info::SignalFdInfo;
+use super::signal_info::{SI_QUEUE, SI_TKILL, SI_USER, SignalFdInfo};
 use super::*;
 #[cfg(feature = "process")]
 use crate::process::Resource;
@@ -110,9 +110,6 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("CLD_KILLED", CLD_KILLED as usize),
         ("CLD_DUMPED", CLD_DUMPED as usize),
         ("CLD_CONTINUED", CLD_CONTINUED as usize),
-        ("SI_USER", SI_USER as usize),
-        ("SI_TKILL", 0_usize.wrapping_add_signed(SI_TKILL as isize)),
-        ("SI_QUEUE", 0_usize.wrapping_add_signed(SI_QUEUE as isize)),
         ("MADV_NORMAL", MADV_NORMAL),
         ("POLLIN", PollEvents::IN.bits() as usize),
         ("POLLPRI", PollEvents::PRI.bits() as usize),
@@ -159,6 +156,9 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
     ];
     #[cfg(feature = "event")]
     facts.extend([
+        ("SI_USER", SI_USER as usize),
+        ("SI_TKILL", 0_usize.wrapping_add_signed(SI_TKILL as isize)),
+        ("SI_QUEUE", 0_usize.wrapping_add_signed(SI_QUEUE as isize)),
         ("sizeof signalfd_siginfo", size_of::<SignalFdInfo>()),
         ("offsetof signalfd_siginfo.ssi_code", offset_of!(SignalFdInfo, ssi_code)),
         ("offsetof signalfd_siginfo.ssi_pid", offset_of!(SignalFdInfo, ssi_pid)),

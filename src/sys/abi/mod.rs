@@ -122,9 +122,6 @@ pub(crate) const CLD_EXITED: i32 = 1;
 pub(crate) const CLD_KILLED: i32 = 2;
 pub(crate) const CLD_DUMPED: i32 = 3;
 pub(crate) const CLD_CONTINUED: i32 = 6;
-pub(crate) const SI_USER: i32 = 0;
-pub(crate) const SI_QUEUE: i32 = -1;
-pub(crate) const SI_TKILL: i32 = -6;
 pub(crate) const MADV_NORMAL: usize = 0;
 
 // Memory that the crate maps, and the files that may back it: mman.h, memfd.h, fcntl.h.
@@ -189,8 +186,9 @@ impl SigAction {
     }
 }
 
-/// The size of a `struct rusage`, in words.
+/// The size of a `struct rusage`, in words, and those of them that are kept.
 pub(crate) const RUSAGE_WORDS: usize = 18;
+pub(crate) const RUSAGE_KEPT: [usize; 7] = [0, 1, 2, 3, 4, 8, 9];
 
 /// pidfd.h. Newer than many headers, so no test compares these.
 pub(crate) const PIDFD_SIGNAL_PROCESS_GROUP: usize = 4;

@@ -1,6 +1,6 @@
 //! `struct rusage`: what a process has used.
 
-use super::{RUSAGE_WORDS, SPARC};
+use super::{RUSAGE_KEPT, SPARC};
 use core::time::Duration;
 
 /// What a process has used in its life, together with those of its own children that it has waited for.
@@ -32,7 +32,7 @@ pub struct Rusage {
 impl Rusage {
     /// From `struct rusage`, which has words only, but for the microseconds on SPARC: they are an `int`, and of 64 bits
     /// the upper half.
-    pub(crate) fn new(raw: [usize; RUSAGE_WORDS]) -> Self {
+    pub(crate) fn new(raw: [usize; RUSAGE_KEPT.len()]) -> Self {
         let raw = raw.map(|word| word as u64);
         let micros = |word: u64| word >> if SPARC { usize::BITS - 32 } else { 0 };
         let time = |seconds, word| {
@@ -42,8 +42,8 @@ impl Rusage {
             user_time: time(raw[0], raw[1]),
             system_time: time(raw[2], raw[3]),
             max_rss: raw[4].saturating_mul(1024),
-            minor_faults: raw[8],
-            major_faults: raw[9],
+            minor_faults: raw[5],
+            major_faults: raw[6],
         }
     }
 

@@ -1,6 +1,10 @@
 //! Information on a signal that is sent, or read from a `signalfd`.
 
-use super::{SI_QUEUE, SigInfo};
+use super::SigInfo;
+
+pub(crate) const SI_USER: i32 = 0;
+pub(crate) const SI_QUEUE: i32 = -1;
+pub(crate) const SI_TKILL: i32 = -6;
 
 impl SigInfo {
     /// Creates the information of a signal that a thread queues for itself.

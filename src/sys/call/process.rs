@@ -115,7 +115,7 @@ pub(crate) fn unshare_memory() -> Result<()> {
 }
 
 /// What became of a child, and what it has used.
-pub(crate) type Waited = (SigInfo, [usize; abi::RUSAGE_WORDS]);
+pub(crate) type Waited = (SigInfo, [usize; abi::RUSAGE_KEPT.len()]);
 
 /// `None` if `options` say not to wait and there is nothing yet.
 pub(super) fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<Waited>> {
@@ -124,7 +124,8 @@ pub(super) fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<Wa
     // SAFETY: `waitid` writes one `siginfo_t` and one `struct rusage`, to the places given.
     decode(unsafe { syscall5(nr::WAITID, kind, id, places.0, options, places.1) })?;
     tell!(acquired_any());
-    Ok((info.si_pid != 0).then(|| (info, used)))
+    let used = abi::RUSAGE_KEPT.map(|word| used[word]);
+    Ok((info.si_pid != 0).then_some((info, used)))
 }
 
 pub(crate) fn waitid_pid(pid: i32, options: usize) -> Result<Option<Waited>> {

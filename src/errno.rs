@@ -247,8 +247,8 @@ macro_rules! like_std {
 }
 pub(crate) use like_std;
 
-/// Makes the constants and the table that `name` and `message` read. MIPS and SPARC number the later
-/// errors their own way; all other architectures have the first column.
+/// Defines the constants and the table that `name` and `message` read. MIPS and SPARC number the later
+/// errors differently; all other architectures use the first column.
 macro_rules! errnos {
     ($($name:ident $generic:literal $mips:literal $sparc:literal $message:literal;)*) => {
         impl Errno {

@@ -144,8 +144,8 @@ impl Spin {
     }
 }
 
-/// Attempts until the answer is another than `EAGAIN` or `EINTR`, and waits in between until `fd` is ready.
-/// `ETIMEDOUT` if the deadline passes, `ECANCELED` if it is cancelled.
+/// Repeats `attempt` while it fails with `EAGAIN` or `EINTR`, and waits in between until `fd` is ready.
+/// Fails with `ETIMEDOUT` if the deadline passes, `ECANCELED` if it is cancelled.
 #[cfg(feature = "event")]
 pub(crate) fn attempt_until<T>(
     fd: BorrowedFd<'_>,

@@ -1,9 +1,9 @@
 //! Owned and borrowed file descriptors.
 //!
 //! With feature `std` these are std's own types, so that every file, socket and pipe of std can be
-//! passed to this crate and back. Without it they are the types of this module, which have a part of
-//! the items of std's, under the same names and with the same signatures: code that compiles without
-//! `std` compiles with it.
+//! passed to this crate and back. Without it they are the types of this module. These have a part of the
+//! items of std's, with the same names and signatures, so code that compiles without `std` also compiles
+//! with it.
 //!
 //! # The numbers 0, 1 and 2
 //!

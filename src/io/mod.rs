@@ -29,8 +29,8 @@
 //!
 //! # Deadlines that have passed
 //!
-//! A deadline that has passed already means: do not wait. What can be read or written without waiting
-//! still is. All functions go on after a signal, until the deadline. A deadline can be ended early by another thread:
+//! A deadline that has already passed means: do not wait. Bytes that can be read or written without waiting
+//! still are. All functions continue after a signal, until the deadline. A deadline can be ended early by another thread:
 //! see [`Cancel`](crate::Cancel).
 //!
 //! A peer that holds the pipe's lock makes every call wait, these included: see

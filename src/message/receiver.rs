@@ -89,8 +89,8 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// As [`recv`](Self::recv), and [`Io`](MessageError::Io) with
     ///
-    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. What has come of a message is kept,
-    ///   and the next call goes on.
+    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. The part of a message that has
+    ///   arrived is kept, and the next call continues with it.
     /// - [`ECANCELED`](Errno::ECANCELED) if it is [cancelled](crate::Cancel); the same holds.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
     pub fn recv_deadline(
@@ -164,7 +164,7 @@ impl<R: AsFd> Receiver<R> {
         Ok(Some(len))
     }
 
-    /// The length of the next message, or `None` at the end. The header stays until its body has come.
+    /// Reads the length of the next message, or `None` at the end. Keeps the header until its body was read.
     fn recv_header(&mut self, until: Option<Deadline<'_>>) -> Result<Option<usize>, MessageError> {
         while self.have < self.header.len() {
             let (fd, rest) = (self.reader.as_fd(), &mut self.header[self.have..]);
@@ -181,9 +181,9 @@ impl<R: AsFd> Receiver<R> {
         }
     }
 
-    /// Reads a part of the body, at most `most` bytes, behind what there is of it. 0 is end of file.
+    /// Reads at most `most` bytes of the body and appends them to the part that was read. 0 is end of file.
     fn recv_body(&mut self, most: usize, deadline: Option<Deadline<'_>>) -> crate::Result<usize> {
-        /// What is read with a deadline is zeroed before, so not all of a long message at once.
+        /// A read with a deadline zeroes its memory first, so a long message is read in pieces of this size.
         const PIECE: usize = 1 << 16;
 
         let fd = self.reader.as_fd();

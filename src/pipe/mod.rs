@@ -44,7 +44,7 @@ use crate::{Errno, Result};
 /// Writes of up to this many bytes are never mixed with those of other writers: 4096.
 pub const PIPE_BUF: usize = crate::sys::abi::PIPE_BUF;
 
-/// Makes a pipe: `(reader, writer)`, both close-on-exec. Neither gets [one of the numbers 0 to
+/// Creates a pipe and returns `(reader, writer)`, both close-on-exec. Neither gets [one of the numbers 0 to
 /// 2](crate::fd#the-numbers-0-1-and-2).
 ///
 /// # Errors
@@ -72,8 +72,8 @@ pub fn pipe() -> Result<(PipeReader, PipeWriter)> {
     pipe2(PipeFlags::CLOEXEC)
 }
 
-/// Makes a pipe with exactly these flags: `(reader, writer)`. Without
-/// [`CLOEXEC`](PipeFlags::CLOEXEC) programs started from here on inherit both ends. Neither gets [one of the numbers 0
+/// Creates a pipe with exactly these flags and returns `(reader, writer)`. Without
+/// [`CLOEXEC`](PipeFlags::CLOEXEC), programs started from now on inherit both ends. Neither gets [one of the numbers 0
 /// to 2](crate::fd#the-numbers-0-1-and-2).
 ///
 /// # Errors

@@ -167,7 +167,7 @@ pub(crate) const CLONE_SIGHAND: usize = 0x800;
 pub(crate) const CLONE_PIDFD: usize = 0x1000;
 pub(crate) const CLONE_VFORK: usize = 0x4000;
 pub(crate) const CLONE_THREAD: usize = 0x1_0000;
-/// In `clone3` only, and beyond a `long` of 32 bits, so that no test compares it.
+/// In `clone3` only, and beyond a `long` of 32 bits, so no test compares it.
 pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 pub(crate) const PRIO_PROCESS: usize = 0;
 pub(crate) const PR_SET_PDEATHSIG: usize = 1;

@@ -17,7 +17,7 @@ use crate::sys::arch::{nr, syscall1, syscall4, syscall6};
 pub(crate) fn epoll_create1() -> Result<OwnedFd> {
     // SAFETY: touches no memory.
     let answer = decode(unsafe { syscall1(nr::EPOLL_CREATE1, abi::O_CLOEXEC as usize) })?;
-    // SAFETY: `epoll_create1` answers a new descriptor.
+    // SAFETY: `epoll_create1` returns a new descriptor.
     unsafe { owned(answer) }
 }
 

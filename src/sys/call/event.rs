@@ -1,9 +1,9 @@
-//! Waiting for many descriptors, `eventfd2`, and the clock by which one waits.
+//! Waiting for many descriptors, `eventfd2`, and the clock for deadlines.
 //!
 //! # Safety
 //!
-//! This file is trusted that the kernel touches only memory that was lent for a call, and that a descriptor
-//! which a call has made gets one owner.
+//! This file is trusted to let the kernel touch only memory that was lent for a call, and to give each
+//! descriptor that a call has created one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{lent_mut, owned};
@@ -26,11 +26,11 @@ pub(crate) fn clock_gettime() -> Result<Timespec> {
 pub(crate) fn eventfd2(count: u32, flags: u32) -> Result<OwnedFd> {
     // SAFETY: touches no memory.
     let answer = decode(unsafe { syscall2(nr::EVENTFD2, count as usize, flags as usize) })?;
-    // SAFETY: `eventfd2` answers a new descriptor.
+    // SAFETY: `eventfd2` returns a new descriptor.
     unsafe { owned(answer) }
 }
 
-/// Without a signal mask. The kernel writes the time left into `timeout`.
+/// Waits without a signal mask. The kernel writes the remaining time to `timeout`.
 #[inline]
 pub(crate) fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<&mut Timespec>) -> Result<usize> {
     let (count, list, timeout) = (fds.len(), lent_mut(fds), timeout.map_or(0, lent_mut));

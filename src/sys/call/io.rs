@@ -41,7 +41,7 @@ pub(crate) unsafe fn close_raw(fd: RawFd) -> Result<()> {
 pub(crate) fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     // SAFETY: `dup` touches no memory.
     let answer = decode(unsafe { syscall1(nr::DUP, arg(fd)) })?;
-    // SAFETY: `dup` answers a new descriptor.
+    // SAFETY: `dup` returns a new descriptor.
     unsafe { owned(answer) }
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn dup_onto_standard(fd: BorrowedFd<'_>, stream: StdStream) -> Result
     decode(unsafe { syscall3(nr::DUP3, arg(fd), stream as usize, 0) }).map(drop)
 }
 
-/// `fcntl` for the operations that take an integer.
+/// Calls `fcntl` for an operation that takes an integer.
 pub(super) fn fcntl(fd: BorrowedFd<'_>, operation: usize, argument: usize) -> Result<usize> {
     // SAFETY: each operation used below takes an integer, none a pointer.
     decode(unsafe { syscall3(nr::FCNTL, arg(fd), operation, argument) })
@@ -153,7 +153,7 @@ fn openat(path: &CStr, flags: u32) -> Result<OwnedFd> {
     let flags = flags as usize;
     // SAFETY: the kernel reads the path up to its NUL.
     let answer = decode(unsafe { syscall4(nr::OPENAT, abi::AT_FDCWD, lent(path), flags, 0) })?;
-    // SAFETY: `openat` answers a new descriptor.
+    // SAFETY: `openat` returns a new descriptor.
     unsafe { owned(answer) }
 }
 

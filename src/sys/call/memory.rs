@@ -76,7 +76,7 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
         Err(errno) if is_missing(errno) => make(flags)?,
         answer => answer?,
     };
-    // SAFETY: `memfd_create` answers a new descriptor.
+    // SAFETY: `memfd_create` returns a new descriptor.
     unsafe { owned(answer) }
 }
 

@@ -92,12 +92,12 @@ fn sink(fd: impl AsFd) -> usize {
 ///
 /// # Safety
 ///
-/// `answer` is the success of a call whose answer is a new descriptor.
+/// `answer` is the result of a successful call that returns a new descriptor.
 unsafe fn owned(answer: usize) -> Result<OwnedFd> {
     #[expect(clippy::cast_possible_truncation, reason = "descriptors are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "descriptors are not negative")]
     let fd = answer as RawFd;
-    // SAFETY: by this function's own condition the descriptor is open and nobody owns it yet.
+    // SAFETY: by this function's own condition the descriptor is open and nothing owns it yet.
     let new = unsafe { OwnedFd::from_raw_fd(fd) };
     if fd < 3 { off_stdio(new) } else { Ok(new) }
 }

@@ -21,7 +21,7 @@ pub(crate) fn exit_group(status: u8) -> ! {
     }
 }
 
-/// `None` in the child; in the parent the child's process id, and its pidfd if it came with one.
+/// Returns `None` in the child; in the parent the child's process id, and its pidfd if it came with one.
 ///
 /// # Safety
 ///
@@ -53,7 +53,7 @@ pub(crate) fn getpid() -> i32 {
     i32::try_from(answer).unwrap_or(0)
 }
 
-/// To one process, or to the group of this number where `pid` is negative.
+/// Sends a signal to one process, or to the group of this number if `pid` is negative.
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<()> {
     tell!(releases_any());
     // SAFETY: `kill` touches no memory. A handler is responsible for what it does.
@@ -77,11 +77,11 @@ pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> 
     Ok((info.mask & abi::PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
 }
 
-/// Close-on-exec, as each pidfd is.
+/// Opens a pidfd, close-on-exec as every pidfd.
 pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     // SAFETY: takes integers only.
     let answer = decode(unsafe { syscall2(nr::PIDFD_OPEN, number(pid), 0) })?;
-    // SAFETY: `pidfd_open` answers a new descriptor.
+    // SAFETY: `pidfd_open` returns a new descriptor.
     unsafe { owned(answer) }
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
     decode(unsafe { syscall2(nr::SETPGID, number(pid), number(group)) }).map(drop)
 }
 
-/// Does nothing, but answers `EINVAL` where another thread or process has the memory of this one.
+/// Changes nothing, but fails with `EINVAL` if another thread or process has the memory of this one.
 pub(crate) fn unshare_memory() -> Result<()> {
     // SAFETY: takes integers only. Memory that is not shared stays as it is, and other memory, too.
     decode(unsafe { syscall1(nr::UNSHARE, abi::CLONE_VM) }).map(drop)
@@ -117,7 +117,7 @@ pub(crate) fn unshare_memory() -> Result<()> {
 /// What became of a child, and what it has used.
 pub(crate) type Waited = (SigInfo, [usize; abi::RUSAGE_KEPT.len()]);
 
-/// `None` if `options` say not to wait and there is nothing yet.
+/// Waits for a child. Returns `None` if `options` exclude waiting and nothing has happened yet.
 pub(super) fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<Waited>> {
     let (mut info, mut used) = (SigInfo::empty(), [0; abi::RUSAGE_WORDS]);
     let places = (lent_mut(&mut info), lent_mut(&mut used));
@@ -132,7 +132,7 @@ pub(crate) fn waitid_pid(pid: i32, options: usize) -> Result<Option<Waited>> {
     waitid(abi::P_PID, number(pid), options)
 }
 
-/// Since Linux 5.4; `EINVAL` before.
+/// Waits for a child. Fails with `EINVAL` before Linux 5.4.
 pub(crate) fn waitid_pidfd(pidfd: BorrowedFd<'_>, options: usize) -> Result<Option<Waited>> {
     waitid(abi::P_PIDFD, arg(pidfd), options)
 }

@@ -57,7 +57,7 @@ pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     decode(unsafe { syscall3(nr::CLOSE_RANGE, first, last, 0) }).map(drop)
 }
 
-/// Makes `to` a copy of `from`, to be kept open by an exec. What `to` was before is closed.
+/// Makes `to` a copy of `from` that stays open in an exec. Closes what `to` was before.
 ///
 /// # Safety
 ///
@@ -102,7 +102,7 @@ pub(crate) fn getpriority() -> Result<usize> {
     decode(unsafe { syscall2(nr::GETPRIORITY, abi::PRIO_PROCESS, 0) })
 }
 
-/// The real, the effective and the saved user id.
+/// Returns the real, the effective and the saved user id.
 pub(crate) fn getresuid() -> Result<[u32; 3]> {
     let mut ids = [0_u32; 3];
     let [real, effective, saved] = ids.each_mut().map(lent_mut);

@@ -52,7 +52,7 @@ pub(crate) unsafe fn rt_sigaction_restore(signal: usize, action: &SigAction) -> 
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, place, 0, size, size) }).map(drop)
 }
 
-/// What this process does on a signal.
+/// Returns the action of this process for a signal.
 #[inline]
 pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
     let mut action = SigAction::default();

@@ -6,12 +6,13 @@
 //!
 //! Each worker has its number in the variable `WORKER`, and leads a process group. When it ends, whatever it has
 //! started and left in that group is killed. A worker that fails is started again, three times at most. At the end of
-//! standard input all workers get `SIGTERM`, and after a second `SIGKILL`.
+//! standard input, or on `SIGTERM` or `SIGINT`, all workers get `SIGTERM`, and after a second `SIGKILL`.
 //!
-//! One `poll` waits for everything: for the input, and for each worker by its pidfd.
+//! One `poll` waits for everything: for the input, for a signal, and for each worker by its pidfd. The signals are
+//! blocked here only: a command starts its child with no signal blocked.
 
-use rawpipe::event::{PollEvents, PollFd, poll};
-use rawpipe::process::{Child, Command, OnDrop, Signal, Stdio};
+use rawpipe::event::{PollEvents, PollFd, SignalFd, poll};
+use rawpipe::process::{Child, Command, OnDrop, Signal, SignalSet, Stdio};
 use rawpipe::{Deadline, Errno};
 use std::error::Error;
 use std::ffi::OsString;
@@ -33,6 +34,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     if program.is_empty() {
         return Err("usage: supervisor PROGRAM [ARGUMENT...]".into());
     }
+    let signals = SignalSet::empty().with(Signal::TERM).with(Signal::INT);
+    let _blocked = signals.block()?;
+    let requests = SignalFd::new(signals)?;
     // If this program fails, dropping them kills all groups.
     let mut workers = Vec::new();
     for number in 0..WORKERS {
@@ -40,8 +44,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut stopping = None;
     while !workers.is_empty() {
-        let (input, ended) = wait(&workers, stopping.as_ref().map(Deadline::remaining))?;
-        if input && rawpipe::read(io::stdin(), &mut [0; 512])? == 0 {
+        let left = stopping.as_ref().map(Deadline::remaining);
+        let ([input, signal], ended) = wait(&workers, &requests, left)?;
+        if signal {
+            // Otherwise it would arrive when the block ends.
+            requests.read()?;
+        }
+        if signal || input && rawpipe::read(io::stdin(), &mut [0; 512])? == 0 {
             stopping = Some(Deadline::after(PATIENCE));
             signal_all(&workers, Signal::TERM);
         } else if stopping.is_some_and(|deadline| deadline.has_passed()) {
@@ -77,9 +86,13 @@ fn start(program: &[OsString], number: usize) -> io::Result<Child> {
     Ok(child)
 }
 
-/// Waits, and returns whether there is input or its end, and of each worker whether it has ended. While
-/// they are to end, which takes `left` at most, it waits for them alone.
-fn wait(workers: &[Worker], left: Option<Duration>) -> io::Result<(bool, Vec<bool>)> {
+/// Waits, and returns whether there is input or its end, whether there is a signal, and of each worker whether it has
+/// ended. While they must end, which takes `left` at most, it waits for them alone.
+fn wait(
+    workers: &[Worker],
+    requests: &SignalFd,
+    left: Option<Duration>,
+) -> io::Result<([bool; 2], Vec<bool>)> {
     let stdin = io::stdin();
     let mut fds = Vec::new();
     for worker in workers {
@@ -88,14 +101,15 @@ fn wait(workers: &[Worker], left: Option<Duration>) -> io::Result<(bool, Vec<boo
     }
     if left.is_none() {
         fds.push(PollFd::new(&stdin, PollEvents::IN));
+        fds.push(PollFd::new(requests, PollEvents::IN));
     }
     match poll(&mut fds, left) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(errno.into()),
     }
     let mut ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-    let input = left.is_none() && ready.pop() == Some(true);
-    Ok((input, ready))
+    let others = ready.split_off(workers.len());
+    Ok((others.try_into().unwrap_or_default(), ready))
 }
 
 /// Fails only for a group of which no process is left.

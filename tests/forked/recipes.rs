@@ -1,4 +1,4 @@
-//! The examples that are tools: `tee`, `filter_sigpipe`, `socket_proxy` and `supervisor`.
+//! The examples that are tools: `daemonize`, `tee`, `filter_sigpipe`, `socket_proxy` and `supervisor`.
 
 use crate::common::{self, bytes::data, file};
 use std::collections::{BTreeMap, BTreeSet};
@@ -253,6 +253,15 @@ fn supervisor_starts_a_killed_worker_again_and_kills_its_tree() {
     until("no process is left", || supervisor.processes().is_empty().then_some(()));
 }
 
+fn supervisor_ends_its_workers_on_sigterm() {
+    let test = "supervisor_ends_its_workers_on_sigterm";
+    let Some(mut supervisor) = Supervisor::start(test, "exec sleep 1000") else { return };
+    until("all run", || (supervisor.processes().len() == 5).then_some(()));
+    common::kill(supervisor.child.id(), SIGTERM);
+    assert_eq!(supervisor.ends(), ["signal: 15 (SIGTERM)"; 5]);
+    assert!(supervisor.child.wait().unwrap().success());
+}
+
 fn supervisor_gives_up_after_three_restarts() {
     let test = "supervisor_gives_up_after_three_restarts";
     let script = "if [ $WORKER = 3 ]; then exit 7; else exit 0; fi";
@@ -275,6 +284,41 @@ fn supervisor_kills_what_ignores_sigterm() {
     until("no process is left", || supervisor.processes().is_empty().then_some(()));
 }
 
+// ---------------------------------------------------------------- daemonize
+
+fn daemon_has_no_terminal_and_no_descriptor_of_its_maker() {
+    let log = common::tmp_path();
+    let inherited = rawpipe::pipe2(rawpipe::PipeFlags::empty()).unwrap();
+    // Its output ends although the daemon runs.
+    let output = common::finish(example("daemonize").arg(&log).stdin(Stdio::null()));
+    drop(inherited);
+    assert!(output.status.success(), "{output:?}");
+    let id: u32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    let place = Path::new("/proc").join(id.to_string());
+    let lines = || fs::read_to_string(&log).unwrap();
+    until("it has started", || lines().contains("started").then_some(()));
+    let links = fs::read_dir(place.join("fd")).unwrap().flatten();
+    let mut targets: Vec<_> = links.map(|link| fs::read_link(link.path()).unwrap()).collect();
+    targets.sort();
+    let log = fs::canonicalize(&log).unwrap();
+    assert_eq!(targets, [PathBuf::from("/dev/null"), log.clone(), log.clone()]);
+    assert_eq!(fs::read_link(place.join("cwd")).unwrap(), Path::new("/"));
+    let stat = fs::read_to_string(place.join("stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    // Its session is another process's, and has no terminal.
+    assert!(fields[3] != id.to_string() && fields[4] == "0", "{stat}");
+    common::kill(id, SIGTERM);
+    until("it ends", || group(id).is_none().then_some(()));
+    assert!(fs::read_to_string(&log).unwrap().ends_with("terminated\n"));
+    fs::remove_file(log).unwrap();
+}
+
+fn daemon_that_cannot_begin_says_so() {
+    let output = common::finish(example("daemonize").arg("/no/such/log").stdin(Stdio::null()));
+    assert!(!output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("did not begin"));
+}
+
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
@@ -294,6 +338,9 @@ pub(crate) const TESTS: common::Tests = common::tests![
     proxy_both_directions_and_half_close,
     proxy_silent_connection_ends_at_the_deadline_and_others_continue,
     supervisor_starts_a_killed_worker_again_and_kills_its_tree,
+    supervisor_ends_its_workers_on_sigterm,
     supervisor_gives_up_after_three_restarts,
     supervisor_kills_what_ignores_sigterm,
+    daemon_has_no_terminal_and_no_descriptor_of_its_maker,
+    daemon_that_cannot_begin_says_so,
 ];

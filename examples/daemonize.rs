@@ -1,0 +1,83 @@
+//! Becomes a daemon that appends to a file, until `SIGTERM`.
+//!
+//! ```text
+//! daemonize LOG
+//! ```
+//!
+//! The program returns when the daemon is ready, with its process id on standard output; or with an error, if it could
+//! not begin. The daemon has no terminal and cannot get one: it is no leader of its session. Its folder is `/`, its
+//! standard input is `/dev/null`, its output goes to `LOG`, and it has no other descriptor of the program that started
+//! it.
+#![allow(unsafe_code, reason = "forks, and closes what was inherited")]
+
+use rawpipe::event::wait_signal;
+use rawpipe::fd::AsFd;
+use rawpipe::io::{StdStream, redirect};
+use rawpipe::process::{self, Fork, Signal, SignalSet};
+use rawpipe::{Deadline, PipeReader, PipeWriter};
+use std::error::Error;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let log = std::env::args_os().nth(1).ok_or("usage: daemonize LOG")?;
+    let (reader, writer) = rawpipe::pipe()?;
+    // SAFETY: neither side uses what the other one relies on: no random state, and no buffered output.
+    match unsafe { process::fork_single_threaded() }? {
+        Fork::Parent(mut child) => {
+            drop(writer);
+            child.wait()?; // it ends when it has made the daemon
+            parent(&reader)
+        }
+        Fork::Child => {
+            drop(reader);
+            let ended = daemon(&log, writer);
+            process::exit(ended.is_err().into())
+        }
+    }
+}
+
+/// Waits until the daemon is ready, or has ended before.
+fn parent(reader: &PipeReader) -> Result<(), Box<dyn Error>> {
+    let mut text = Vec::new();
+    reader.read_to_end(&mut text)?;
+    match std::str::from_utf8(&text)?.strip_prefix("ready ") {
+        Some(pid) => println!("{pid}"),
+        None => return Err("the daemon did not begin".into()),
+    }
+    Ok(())
+}
+
+fn daemon(log: &OsString, ready: PipeWriter) -> io::Result<()> {
+    process::setsid()?;
+    // The second fork: a process that does not lead its session gets no terminal when it opens one.
+    // SAFETY: as in `main`.
+    if let Fork::Parent(_) = unsafe { process::fork_single_threaded() }? {
+        process::exit(0);
+    }
+    process::umask(0o022);
+    let log = File::options().append(true).create(true).open(log)?;
+    process::chdir(c"/")?;
+    redirect(File::open("/dev/null")?, StdStream::Stdin)?;
+    redirect(&log, StdStream::Stdout)?;
+    redirect(&log, StdStream::Stderr)?;
+    drop(log);
+    // SAFETY: no value of this process owns one of the descriptors that are closed: all were inherited.
+    unsafe { process::close_other_fds(&[ready.as_fd()]) }?;
+
+    let stop = SignalSet::empty().with(Signal::TERM);
+    let _blocked = stop.block()?; // from here on it is not lost
+    ready.write_all(format!("ready {}", process::getpid()).as_bytes())?;
+    drop(ready);
+    println!("started, in session {:?}", session());
+    wait_signal(stop, Deadline::NEVER)?;
+    println!("terminated");
+    Ok(())
+}
+
+/// The session of this process, from `/proc`.
+fn session() -> Option<u32> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(3)?.parse().ok()
+}

@@ -246,7 +246,7 @@ CALL(waitid);
 CALL(write);
 CALL(writev);
 
-/* The values that the Rust side relies on (src/sys/abi/mod.rs, src/errno.rs), for the test that compares
+/* The values that the Rust side relies on (src/sys/abi/mod.rs, src/errno/mod.rs), for the test that compares
  * them. A program that does not use the table does not link it. */
 struct fact {
 	const char *name;

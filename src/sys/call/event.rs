@@ -9,8 +9,7 @@
 use super::{lent_mut, owned};
 use crate::errno::{Result, decode};
 use crate::fd::OwnedFd;
-use crate::sys::abi::poll_fd::PollFd;
-use crate::sys::abi::{self, Timespec};
+use crate::sys::abi::{self, Timespec, poll_fd::PollFd};
 use crate::sys::arch::{nr, syscall2, syscall5, syscall6};
 
 /// Returns the time of `CLOCK_MONOTONIC`.

@@ -11,8 +11,7 @@ use super::io::fcntl;
 use super::{arg, lent, lent_mut, off_stdio, sink};
 use crate::errno::{Result, decode};
 use crate::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use crate::sys::abi;
-use crate::sys::abi::iovec::IoSlice;
+use crate::sys::abi::{self, iovec::IoSlice};
 use crate::sys::arch::{nr, syscall2, syscall4, syscall6};
 use core::mem::MaybeUninit;
 

@@ -3,9 +3,12 @@
 //! The file is long because of its table: every error number of Linux, with its name and a message, so that
 //! an error is readable without a C library and without `std`.
 
+mod like_std;
+
 use crate::sys::abi;
 use core::fmt;
 use core::num::NonZeroI32;
+pub(crate) use like_std::like_std;
 
 /// The result of a call of this crate: a value, or the kernel's [`Errno`].
 pub type Result<T> = core::result::Result<T, Errno>;
@@ -199,53 +202,6 @@ impl From<Errno> for std::io::Error {
         Self::from_raw_os_error(errno.raw_os_error())
     }
 }
-
-/// Implements what the error types have in common: `raw_os_error`, `kind`, a source, and the conversion into
-/// [`std::io::Error`]. The type has a method `cause`, which returns the errno if there is one. `$kind` is the kind
-/// of an error without an errno.
-///
-/// With `bare` there is no conversion: a type that may hold nothing but an errno has its own.
-macro_rules! like_std {
-    ($error:ident, $this:ident => $kind:expr) => {
-        $crate::errno::like_std!(bare $error, $this => $kind);
-
-        #[cfg(feature = "std")]
-        impl From<$error> for std::io::Error {
-            /// Keeps the whole error, for `get_ref` and `downcast`, and its kind. `raw_os_error` of the result
-            /// is `None`; [`Errno::from_io_error`](crate::Errno::from_io_error) returns the errno.
-            fn from(error: $error) -> Self {
-                Self::new(error.kind(), error)
-            }
-        }
-    };
-    (bare $error:ident, $this:ident => $kind:expr) => {
-        impl $error {
-            /// Returns the code of [`errno`](Self::errno), as in C's `errno`, if there is one.
-            #[must_use]
-            pub const fn raw_os_error(&self) -> Option<i32> {
-                match self.cause() {
-                    Some(errno) => Some(errno.raw_os_error()),
-                    None => None,
-                }
-            }
-
-            /// Returns the kind that [`std::io::Error`] has for this error.
-            #[cfg(feature = "std")]
-            #[must_use]
-            pub fn kind(&self) -> std::io::ErrorKind {
-                let $this = self;
-                self.cause().map_or_else(|| $kind, |errno| errno.kind())
-            }
-        }
-
-        impl core::error::Error for $error {
-            fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-                self.cause().map(|errno| errno as _)
-            }
-        }
-    };
-}
-pub(crate) use like_std;
 
 /// Defines the constants and the table that `name` and `message` read. MIPS and SPARC number the later
 /// errors differently; all other architectures use the first column.

@@ -1,0 +1,48 @@
+//! What every error type of the crate has in common.
+
+/// Implements what the error types have in common: `raw_os_error`, `kind`, a source, and the conversion into
+/// [`std::io::Error`]. The type has a method `cause`, which returns the errno if there is one. `$kind` is the kind
+/// of an error without an errno.
+///
+/// With `bare` there is no conversion: a type that may hold nothing but an errno has its own.
+macro_rules! like_std {
+    ($error:ident, $this:ident => $kind:expr) => {
+        $crate::errno::like_std!(bare $error, $this => $kind);
+
+        #[cfg(feature = "std")]
+        impl From<$error> for std::io::Error {
+            /// Keeps the whole error, for `get_ref` and `downcast`, and its kind. `raw_os_error` of the result
+            /// is `None`; [`Errno::from_io_error`](crate::Errno::from_io_error) returns the errno.
+            fn from(error: $error) -> Self {
+                Self::new(error.kind(), error)
+            }
+        }
+    };
+    (bare $error:ident, $this:ident => $kind:expr) => {
+        impl $error {
+            /// Returns the code of [`errno`](Self::errno), as in C's `errno`, if there is one.
+            #[must_use]
+            pub const fn raw_os_error(&self) -> Option<i32> {
+                match self.cause() {
+                    Some(errno) => Some(errno.raw_os_error()),
+                    None => None,
+                }
+            }
+
+            /// Returns the kind that [`std::io::Error`] has for this error.
+            #[cfg(feature = "std")]
+            #[must_use]
+            pub fn kind(&self) -> std::io::ErrorKind {
+                let $this = self;
+                self.cause().map_or_else(|| $kind, |errno| errno.kind())
+            }
+        }
+
+        impl core::error::Error for $error {
+            fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+                self.cause().map(|errno| errno as _)
+            }
+        }
+    };
+}
+pub(crate) use like_std;

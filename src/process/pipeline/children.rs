@@ -1,0 +1,199 @@
+//! The programs of a pipeline, started.
+
+use super::super::communicate::{Communicate, CommunicateError, Talk};
+use super::super::{Child, ExitStatus, Signal};
+use crate::{Deadline, Errno, PipeReader};
+use alloc::vec::Vec;
+
+/// The programs of a [`Pipeline`], started.
+///
+/// Dropping it drops the handles of all of them: see [`Command::on_drop`], which each command sets for itself.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::process::{Command, Stdio};
+///
+/// let (one, other) = (Command::new("cat"), Command::new("cat"));
+/// let mut children = one.pipe(&other).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+/// let output = children.communicate(b"through both")?;
+/// assert_eq!(output.stdout, b"through both");
+/// assert_eq!(output.statuses.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a child that is not waited for stays a zombie when it has ended"]
+#[derive(Debug)]
+pub struct PipelineChildren {
+    pub(super) children: Vec<Child>,
+    pub(super) stderr: Option<PipeReader>,
+}
+
+impl PipelineChildren {
+    /// The programs, in their order. The first one has the write end of the pipe to its standard input,
+    /// and the last one the read end of that from its standard output, if these are pipes.
+    pub fn children(&self) -> &[Child] {
+        &self.children
+    }
+
+    /// The programs, in their order, to take their ends or to wait for one.
+    pub fn children_mut(&mut self) -> &mut [Child] {
+        &mut self.children
+    }
+
+    /// Takes the read end of the pipe that is the standard error of all of them, if there is one.
+    pub const fn take_stderr(&mut self) -> Option<PipeReader> {
+        self.stderr.take()
+    }
+
+    /// Kills all of them that have not been waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`EPERM`](Errno::EPERM): one runs as another user by now; the others are killed all the same.
+    pub fn kill(&self) -> crate::Result<()> {
+        let kills = self.children.iter().map(Child::kill).filter(|kill| *kill != Err(Errno::ESRCH));
+        kills.fold(Ok(()), crate::Result::and)
+    }
+
+    /// Kills all processes of the group that the first program leads, by `SIGKILL`: see
+    /// [`Pipeline::process_group`].
+    ///
+    /// # Errors
+    ///
+    /// As [`send_signal_group`](Self::send_signal_group).
+    pub fn kill_group(&self) -> crate::Result<()> {
+        self.send_signal_group(Signal::KILL)
+    }
+
+    /// Sends a signal to all processes of the group that the first program leads: the programs, and what they have
+    /// started.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::send_signal_group`] of the first program: [`ESRCH`](Errno::ESRCH) when that was waited for, before
+    /// Linux 6.9 even if others run; [`EINVAL`](Errno::EINVAL) if it does not lead a group.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::process::{Command, Signal, Stdio};
+    ///
+    /// let row = Command::new("cat").pipe(Command::new("cat")).stdin(Stdio::piped());
+    /// let mut children = row.process_group().spawn()?;
+    /// assert_eq!(children.try_wait()?, None);
+    /// children.send_signal_group(Signal::TERM)?;
+    /// assert_eq!(children.wait()?[1].signal(), Some(Signal::TERM));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_signal_group(&self, signal: Signal) -> crate::Result<()> {
+        self.children.first().map_or(Err(Errno::EINVAL), |first| first.send_signal_group(signal))
+    }
+
+    /// Returns how all have ended, in their order, or `None` while one runs. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::try_wait`].
+    pub fn try_wait(&mut self) -> crate::Result<Option<Vec<ExitStatus>>> {
+        self.each(Child::try_wait)
+    }
+
+    /// Waits until all have ended, at most until `deadline`: `None` if one runs then. Retries on `EINTR`.
+    ///
+    /// The pipe to the first one's standard input stays open.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::wait_deadline`].
+    pub fn wait_deadline(
+        &mut self,
+        deadline: Deadline<'_>,
+    ) -> crate::Result<Option<Vec<ExitStatus>>> {
+        self.each(|child| child.wait_deadline(deadline))
+    }
+
+    /// Asks all of them, whatever one of them returns.
+    fn each(
+        &mut self,
+        ask: impl FnMut(&mut Child) -> crate::Result<Option<ExitStatus>>,
+    ) -> crate::Result<Option<Vec<ExitStatus>>> {
+        let ends: Vec<_> = self.children.iter_mut().map(ask).collect();
+        ends.into_iter().collect::<crate::Result<Vec<_>>>().map(|ends| ends.into_iter().collect())
+    }
+
+    /// Waits until all have ended and says how, in their order. Goes on after signals.
+    ///
+    /// Closes the pipe to the first one's standard input first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::wait`]. All have ended then, too; [`children_mut`](Self::children_mut) knows of each.
+    pub fn wait(&mut self) -> crate::Result<Vec<ExitStatus>> {
+        // All of them, whatever one of them answers.
+        let ends: Vec<_> = self.children.iter_mut().map(Child::wait).collect();
+        ends.into_iter().collect()
+    }
+
+    /// Feeds the first program with `input`, collects the output of the last one and the errors of all,
+    /// as far as these are pipes, and waits for all: see [`Communicate::run`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Communicate::run`].
+    pub fn communicate(&mut self, input: &[u8]) -> Result<PipelineOutput, CommunicateError> {
+        Communicate::new().input(input).run_pipeline(self)
+    }
+}
+
+impl Communicate<'_> {
+    /// As [`run`](Self::run), with a pipeline: its first program is fed, its last one listened to, and
+    /// the pipe for the errors of all of them. The time of grace begins when all have ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_pipeline(
+        &mut self,
+        pipeline: &mut PipelineChildren,
+    ) -> Result<PipelineOutput, CommunicateError> {
+        let PipelineChildren { children, stderr } = pipeline;
+        let stdin = children.first_mut().and_then(Child::take_stdin);
+        let stdout = children.last_mut().and_then(Child::take_stdout);
+        let mut talk = Talk::new(self, (stdin, stdout, stderr.take()));
+        let done = talk.run(children);
+        let ends =
+            done.and_then(|()| children.iter_mut().map(|child| talk.end_of(child)).collect());
+        let (statuses, stdout, stderr) = talk.finish(ends, |(stdin, stdout, errors)| {
+            *stderr = errors;
+            if let Some(first) = children.first_mut() {
+                first.stdin = stdin;
+            }
+            if let Some(last) = children.last_mut() {
+                last.stdout = stdout;
+            }
+        })?;
+        Ok(PipelineOutput { statuses, stdout, stderr })
+    }
+}
+
+/// How the programs of a pipeline ended, and what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PipelineOutput {
+    /// How each of them ended, in their order.
+    pub statuses: Vec<ExitStatus>,
+    /// The standard output of the last one; empty if that was no pipe.
+    pub stdout: Vec<u8>,
+    /// The standard error of all; empty if that was no pipe.
+    pub stderr: Vec<u8>,
+}
+
+impl PipelineOutput {
+    /// Whether all of them exited with code 0.
+    ///
+    /// One that writes more than the next one wants to read is killed by `SIGPIPE`, and so has not.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.statuses.iter().all(ExitStatus::success)
+    }
+}

@@ -109,9 +109,12 @@ pub fn wait_any<C: BorrowMut<Child>>(children: &mut [C], flags: WaitFlags) -> Re
 
 /// As [`wait_any`], at most until `deadline`: `None` if nothing has happened then.
 ///
+/// To collect all that have ended, for instance after `SIGCHLD`, call it with [`Deadline::now`] until it returns `None`,
+/// or fails with `ECHILD` because no child is left.
+///
 /// The kernel has no such wait: until the deadline, this polls, with pauses that grow from 0.1 ms to 6.4 ms. With
 /// [`Deadline::now`] it does not wait, and also returns `None` if a child was found that another thread may just be
-/// making.
+/// making: where other threads start children, give it some milliseconds.
 ///
 /// # Errors
 ///

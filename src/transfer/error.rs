@@ -74,7 +74,8 @@ impl TransferError {
         self.failure.side
     }
 
-    /// The kernel's error; [`ETIMEDOUT`](Errno::ETIMEDOUT) when the deadline has passed, and `side` is
+    /// The kernel's error; [`ETIMEDOUT`](Errno::ETIMEDOUT) when the deadline has passed, or
+    /// [`ECANCELED`](Errno::ECANCELED) when it was cancelled, and `side` is
     /// the one that was not ready; `None` when the source ended before the bytes that were asked for.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {

@@ -331,7 +331,8 @@ impl<'p> Transfer<'p> {
     /// - [`ENOMEM`](crate::Errno::ENOMEM): no memory for the buffer of [`Copy`](TransferMechanism::Copy);
     /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error of a filter, on
     ///   the sink and before the first byte: `SIGPIPE` cannot be blocked;
-    /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed;
+    /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed, or
+    ///   [`ECANCELED`](crate::Errno::ECANCELED): it was [cancelled](crate::Cancel);
     /// - none: the source ended before the [exact](Self::exact) number of bytes.
     pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
         let _no_sigpipe = self.no_sigpipe()?;

@@ -25,6 +25,8 @@ impl<'fd> Command<'fd> {
     /// [`stdin`](Self::stdin); for input from a reader, [`Communicate::input_from`]. Of `input` and `stdin`
     /// the later call counts. [`spawn`](Self::spawn) creates the pipe and writes nothing to it.
     ///
+    /// `&str`, `&[u8]` and arrays are copied; a `Vec` or `String` is moved, so pass a large one by value.
+    ///
     /// If the child closes its input early or ends, the remaining bytes are not written. That is not an error.
     ///
     /// # Examples

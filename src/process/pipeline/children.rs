@@ -5,9 +5,9 @@ use super::super::{Child, ExitStatus, Signal};
 use crate::{Deadline, Errno, PipeReader};
 use alloc::vec::Vec;
 
-/// The programs of a [`Pipeline`], started.
+/// The programs of a [`Pipeline`](super::Pipeline), started.
 ///
-/// Dropping it drops the handles of all of them: see [`Command::on_drop`], which each command sets for itself.
+/// Dropping it drops the handles of all of them: see [`Command::on_drop`](crate::process::Command::on_drop), which each command sets for itself.
 ///
 /// # Examples
 ///
@@ -56,7 +56,7 @@ impl PipelineChildren {
     }
 
     /// Kills all processes of the group that the first program leads, by `SIGKILL`: see
-    /// [`Pipeline::process_group`].
+    /// [`Pipeline::process_group`](super::Pipeline::process_group).
     ///
     /// # Errors
     ///

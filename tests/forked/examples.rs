@@ -44,6 +44,11 @@ const EXAMPLES: &[Example] = &[
         needs_187: false,
     },
     Example {
+        name: "daemonize",
+        tested: Tested::Elsewhere("tests/forked/recipes.rs"),
+        needs_187: false,
+    },
+    Example {
         name: "duplex",
         tested: Tested::Here {
             parent: &[

@@ -287,6 +287,12 @@ fn supervisor_kills_what_ignores_sigterm() {
 // ---------------------------------------------------------------- daemonize
 
 fn daemon_has_no_terminal_and_no_descriptor_of_its_maker() {
+    if common::emulated() {
+        return common::skip(
+            "daemon_has_no_terminal_and_no_descriptor_of_its_maker",
+            "the emulator has threads of its own",
+        );
+    }
     let log = common::tmp_path();
     let inherited = rawpipe::pipe2(rawpipe::PipeFlags::empty()).unwrap();
     // Its output ends although the daemon runs.
@@ -314,6 +320,12 @@ fn daemon_has_no_terminal_and_no_descriptor_of_its_maker() {
 }
 
 fn daemon_that_cannot_begin_says_so() {
+    if common::emulated() {
+        return common::skip(
+            "daemon_that_cannot_begin_says_so",
+            "the emulator has threads of its own",
+        );
+    }
     let output = common::finish(example("daemonize").arg("/no/such/log").stdin(Stdio::null()));
     assert!(!output.status.success());
     assert!(String::from_utf8(output.stderr).unwrap().contains("did not begin"));

@@ -96,27 +96,6 @@ pub(super) fn settle(deadline: Deadline<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
-
-    /// Alone in its process, since it fills what all tests have in common.
-    #[test]
-    fn claim_without_a_place_leaves_every_child_alone() {
-        if std::env::var_os("RAWPIPE_TEST_ALONE").is_none() {
-            let mut this = std::process::Command::new(std::env::current_exe().unwrap());
-            this.args([
-                "--exact",
-                "process::claim::tests::claim_without_a_place_leaves_every_child_alone",
-            ]);
-            // An emulated program cannot start itself.
-            let status = this.env("RAWPIPE_TEST_ALONE", "1").status();
-            return assert!(status.map_or(true, |status| status.success()));
-        }
-        let pid = i32::MAX - 1;
-        let claims: Vec<_> = (1..MOST).map(|_| Claim::new(pid)).collect();
-        assert!(is_claimed(pid) && !is_claimed(pid - 1));
-        drop((Claim::new(pid), Claim::new(pid), claims));
-        assert!(is_claimed(pid - 1));
-    }
 
     #[test]
     fn claim_is_counted_while_a_number_is_given_again() {

@@ -71,6 +71,7 @@ mod status;
 #[cfg(feature = "process")]
 mod wait_any;
 
+#[cfg(all(feature = "process", feature = "std"))]
 pub use crate::io::StdStream;
 pub use crate::signal::{Signal, SignalSet};
 pub use crate::sys::abi::arg::Arg;

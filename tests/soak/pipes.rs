@@ -387,8 +387,38 @@ impl Worker {
                 }
                 self.require(broken.len() == 0, || format!("fanout: {} are lost", broken.len()));
             }
-            Err(error) => self.require(false, || format!("fanout: {error:?}")),
+            Err(mut error) => {
+                let refused = error.errno().is_some_and(|errno| self.refused(errno));
+                self.require(refused, || format!("fanout: {error:?}"));
+                let [mut one, two] = sinks;
+                let (got, broken) = ([one.bytes(), two.bytes()], one.take_error());
+                self.fan_failed(source, sink, got, broken, &mut error);
+            }
         }
+    }
+
+    /// What was taken from the source and did not reach all sinks is in the error; each sink counts what it has.
+    fn fan_failed(
+        &mut self,
+        source: &mut Slot,
+        sink: &mut Slot,
+        [one, two]: [u64; 2],
+        failed: Option<TransferError>,
+        error: &mut TransferError,
+    ) {
+        let count = |bytes| usize::try_from(bytes).expect("a pipe's fill");
+        let mut broken = source.held.first(count(error.bytes()) + error.undelivered());
+        let ahead = two.saturating_sub(error.bytes());
+        moved(&mut source.held, &mut sink.held, error.bytes());
+        sink.held.append(source.held.first(count(ahead)));
+        self.counts.taken += ahead + one;
+        self.counts.reported += one;
+        let _ = broken.take(count(one));
+        if let Some(mut error) = failed {
+            self.counts.taken += error.undelivered() as u64;
+            self.read_undelivered(&mut broken, &mut error);
+        }
+        self.read_undelivered(&mut source.held, error);
     }
 
     pub(crate) fn discard(&mut self) {

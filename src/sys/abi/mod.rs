@@ -186,8 +186,7 @@ impl SigAction {
     }
 }
 
-/// The size of a `struct rusage`, in words, and those of them that are kept.
-pub(crate) const RUSAGE_WORDS: usize = 18;
+/// Which of the 18 words of a `struct rusage` are kept.
 pub(crate) const RUSAGE_KEPT: [usize; 7] = [0, 1, 2, 3, 4, 8, 9];
 
 /// pidfd.h. Newer than many headers, so no test compares these.

@@ -119,7 +119,7 @@ pub(crate) type Waited = (SigInfo, [usize; abi::RUSAGE_KEPT.len()]);
 
 /// Waits for a child. Returns `None` if `options` exclude waiting and nothing has happened yet.
 pub(super) fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<Waited>> {
-    let (mut info, mut used) = (SigInfo::empty(), [0; abi::RUSAGE_WORDS]);
+    let (mut info, mut used) = (SigInfo::empty(), [0; 18]);
     let places = (lent_mut(&mut info), lent_mut(&mut used));
     // SAFETY: `waitid` writes one `siginfo_t` and one `struct rusage`, to the places given.
     decode(unsafe { syscall5(nr::WAITID, kind, id, places.0, options, places.1) })?;

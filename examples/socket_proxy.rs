@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Accepts connections at the path LISTEN, and connects each to TARGET. The bytes go through a pipe in the kernel, and
-//! not through this program. When one side has sent everything, the other side learns it and can still reply. A
+//! not through this program. When one side has sent everything, its peer sees end of file and can still reply. A
 //! connection ends after SECONDS (60), even if both sides are silent. Each one is reported on a line.
 
 use rawpipe::Deadline;

@@ -23,7 +23,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 ///
 /// The copy in the child shares the `eventfd`, and has a flag of its own. So a cancel in either process ends the
 /// waits in both, and [`is_cancelled`](Self::is_cancelled) becomes true in the other one when a wait has seen it. A
-/// child that must not be affected creates a value of its own.
+/// `Transfer` that never waits does not see it. A child that must not be affected creates a value of its own.
 ///
 /// # Examples
 ///

@@ -73,7 +73,7 @@ impl Deadline<'_> {
         (self.at != Duration::MAX || self.is_cancelled()).then(|| self.remaining())
     }
 
-    /// The earlier time of both, with a cancel of either.
+    /// The earlier time of both, with this cancel, or else the other one's.
     #[cfg(all(feature = "process", feature = "std"))]
     pub(crate) fn or_earlier(self, other: Self) -> Self {
         Self { at: self.at.min(other.at), cancel: self.cancel.or(other.cancel) }

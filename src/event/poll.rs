@@ -213,7 +213,8 @@ impl Backoff {
         if let Some(turn) = turn {
             let time = Duration::from_micros(100 << turn.min(6));
             let left = deadline.map_or(time, |deadline| deadline.remaining());
-            let _ = poll(&mut [], Some(time.min(left)));
+            let _ =
+                poll_beside(deadline.and_then(|until| until.cancel), &mut [], Some(time.min(left)));
         }
         self.turns = self.turns.saturating_add(1);
         turn.is_some()

@@ -57,7 +57,7 @@ impl SignalSet {
     /// [sigprocmask(2)](https://man7.org/linux/man-pages/man2/sigprocmask.2.html)
     #[doc(alias("pthread_sigmask", "SIG_BLOCK"))]
     pub fn block(self) -> Result<SignalGuard> {
-        let set = [32, 33].into_iter().filter_map(Signal::from_raw).fold(self, Self::without);
+        let set = without_the_librarys(self);
         let old = call::rt_sigprocmask(abi::SIG_BLOCK, &set.0)?;
         Ok(SignalGuard { old: SignalSet(old), of_this_thread: PhantomData })
     }
@@ -66,7 +66,7 @@ impl SignalSet {
 /// Keeps signals blocked for the thread that has called [`SignalSet::block`]. Dropping it restores the mask from before
 /// that call; drop several in the reverse order, as scopes do.
 ///
-/// A signal that is still pending then is delivered at once, and ends the process if that is its effect.
+/// A signal that is still pending then is delivered immediately, and ends the process if that is its effect.
 #[must_use = "dropping it restores the mask"]
 #[derive(Debug)]
 pub struct SignalGuard {
@@ -127,6 +127,8 @@ impl SignalInfo {
 ///
 /// While `SIGCHLD` is ignored the kernel sends none, and no child leaves an exit status.
 ///
+/// 32 and 33, which the C library uses among its threads, are not taken.
+///
 /// # Errors
 ///
 /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is pending.
@@ -149,6 +151,7 @@ impl SignalInfo {
 /// [sigtimedwait(2)](https://man7.org/linux/man-pages/man2/sigtimedwait.2.html)
 #[doc(alias("sigwaitinfo", "sigtimedwait", "sigwait"))]
 pub fn wait_signal(set: SignalSet, deadline: Deadline<'_>) -> Result<Option<SignalInfo>> {
+    let set = without_the_librarys(set);
     // The call itself waits for no descriptor.
     if deadline.cancel.is_some() {
         return match SignalFd::new(set)?.read_deadline(deadline) {
@@ -161,6 +164,12 @@ pub fn wait_signal(set: SignalSet, deadline: Deadline<'_>) -> Result<Option<Sign
         Err(Errno::EAGAIN) => Ok(None),
         answer => Ok(Some(SignalInfo::new(&answer?))),
     }
+}
+
+/// Without those by which the C library's threads talk: 32 and 33. One that is taken or held back hangs a call such as
+/// `setuid`.
+fn without_the_librarys(set: SignalSet) -> SignalSet {
+    [32, 33].into_iter().filter_map(Signal::from_raw).fold(set, SignalSet::without)
 }
 
 /// A descriptor to read signals from, so that a process can wait for them beside its pipes: by
@@ -211,6 +220,8 @@ pub struct SignalFd(OwnedFd);
 impl SignalFd {
     /// Creates a descriptor for the signals of `set`.
     ///
+    /// It does not read 32 and 33, which the C library uses among its threads.
+    ///
     /// # Errors
     ///
     /// - [`EMFILE`](Errno::EMFILE) if the process has reached its limit of descriptors.
@@ -220,7 +231,7 @@ impl SignalFd {
     /// [signalfd4(2)](https://man7.org/linux/man-pages/man2/signalfd.2.html)
     #[doc(alias = "signalfd4")]
     pub fn new(set: SignalSet) -> Result<Self> {
-        call::signalfd4(&set.0).map(Self)
+        call::signalfd4(&without_the_librarys(set).0).map(Self)
     }
 
     /// Waits for a signal and takes it. Retries on `EINTR`.

@@ -113,7 +113,7 @@ use crate::sys::call;
 ///   the time of its `SO_RCVTIMEO` is over.
 /// - [`EBADF`](crate::Errno::EBADF) if it is not open for reading, for instance a write end.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was read.
-/// - [`EIO`](crate::Errno::EIO) if the other side of a pseudoterminal is closed. A master has no end of
+/// - [`EIO`](crate::Errno::EIO) if the peer of a pseudoterminal is closed. A master has no end of
 ///   file: its output ends with this error.
 /// - [`EISDIR`](crate::Errno::EISDIR) if it is a directory.
 ///

@@ -15,13 +15,18 @@
 
 use crate::Deadline;
 use crate::event::Backoff;
+use crate::sys::call;
 use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
 
 const MOST: usize = 1 << 16;
 static CLAIMED: [AtomicI32; MOST] = [const { AtomicI32::new(0) }; MOST];
 /// One above the last place that was ever used. If that is all of them, there may be handles without a place.
 static USED: AtomicUsize = AtomicUsize::new(0);
+/// For each lot the id of the process that counts, and above it how many of its makings have begun. In a child that
+/// other code has forked, the counts are its parent's and no longer hold.
 static MAKINGS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+/// Above the highest process id that Linux can have.
+const ONE: usize = 1 << 22;
 /// The lot that a new making joins.
 static LOT: AtomicUsize = AtomicUsize::new(0);
 
@@ -58,13 +63,17 @@ pub(super) fn is_claimed(pid: i32) -> bool {
 }
 
 /// That this thread makes a child, until it has its claim.
-pub(super) struct Making(&'static AtomicUsize);
+pub(super) struct Making {
+    lot: &'static AtomicUsize,
+    owner: usize,
+}
 
 impl Making {
     pub(super) fn begin() -> Self {
-        let lot = &MAKINGS[LOT.load(SeqCst) & 1];
-        lot.fetch_add(1, SeqCst);
-        Self(lot)
+        let (lot, owner) = (&MAKINGS[LOT.load(SeqCst) & 1], owner());
+        let joined = |lot| Some(owner + (begun(lot, owner) + 1) * ONE);
+        let _ = lot.fetch_update(SeqCst, SeqCst, joined);
+        Self { lot, owner }
     }
 
     /// In the child of a fork: what the parent had is not this process's.
@@ -77,19 +86,29 @@ impl Making {
 
 impl Drop for Making {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
+        let left = |lot| (begun(lot, self.owner) > 0).then(|| lot - ONE);
+        let _ = self.lot.fetch_update(SeqCst, SeqCst, left);
     }
+}
+
+fn owner() -> usize {
+    call::getpid().unsigned_abs() as usize % ONE
+}
+
+fn begun(lot: usize, owner: usize) -> usize {
+    if lot % ONE == owner { lot / ONE } else { 0 }
 }
 
 /// Waits until all makings are over that have begun before. `false` if the deadline comes first.
 pub(super) fn settle(deadline: Deadline<'_>) -> bool {
+    let owner = owner();
     (1..).zip(&MAKINGS).all(|(other, lot)| {
         LOT.store(other, SeqCst);
         let mut backoff = Backoff::default();
-        while lot.load(SeqCst) > 0 && !deadline.has_passed() {
+        while begun(lot.load(SeqCst), owner) > 0 && !deadline.has_passed() {
             backoff.pause(Some(deadline));
         }
-        lot.load(SeqCst) == 0
+        begun(lot.load(SeqCst), owner) == 0
     })
 }
 

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::fd::{AsRawFd, BorrowedFd, RawFd};
 use crate::sys::call;
 
-/// Closes all descriptors but for 0, 1, 2 and those to `keep`: for a forked child, before it goes on or starts a
+/// Closes all descriptors but for 0, 1, 2 and those to `keep`: for a forked child, before it continues or starts a
 /// program.
 ///
 /// Since Linux 5.9 in a few calls. Without `close_range` it makes one call for each number up to

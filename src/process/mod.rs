@@ -79,7 +79,7 @@ pub use crate::sys::abi::flags::ExecFlags;
 #[cfg(feature = "process")]
 pub use crate::sys::abi::flags::WaitFlags;
 #[cfg(feature = "process")]
-pub use crate::sys::abi::rusage::Rusage;
+pub use crate::sys::abi::process::Rusage;
 pub use child::{Child, OnDrop, SpawnMethod};
 #[cfg(feature = "process")]
 pub use close::close_other_fds;

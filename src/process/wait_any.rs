@@ -44,7 +44,7 @@ pub struct Change {
 /// forgotten handle ([`mem::forget`](core::mem::forget)) keeps its claim.
 ///
 /// It cannot see the handles of others: `std::process::Child`, `system` and the like lose their status to it, as to any
-/// `waitpid(-1, …)`.
+/// `waitpid(-1, …)`. After that, std's `kill` may reach another process that has got the number.
 ///
 /// # Numbers that are given again
 ///

@@ -125,6 +125,30 @@ fn cancel_after_a_fork_ends_waits_in_both() {
     assert!(other.wait().unwrap().success());
 }
 
+/// Without a descriptor to wait for, it looks at the cancel's from time to time.
+fn cancel_by_another_process_ends_wait_any() {
+    let cancel = Cancel::new().unwrap();
+    let (gate, opener) = rawpipe::pipe().unwrap();
+    let mut running = child(|| {
+        common::close_copy(&opener);
+        u8::from(gate.read(&mut [0]) != Ok(0))
+    });
+    let mut other = child(|| {
+        thread::sleep(MOMENT);
+        cancel.cancel();
+        0
+    });
+    let ended = loop {
+        let found = wait_any_deadline(&mut [&mut running], WaitFlags::empty(), long(&cancel));
+        if !matches!(found, Ok(Some(_))) {
+            break found.map(|change| change.is_some());
+        }
+    };
+    assert_eq!(ended, Err(Errno::ECANCELED));
+    drop(opener);
+    assert!(running.wait().unwrap().success() && other.wait().unwrap().success());
+}
+
 /// At any moment before, during and after the beginning of a wait.
 fn cancel_at_any_moment_is_never_lost() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
@@ -516,8 +540,8 @@ fn shared_chunks_cancelled_ecanceled_and_nothing_is_lost() {
         );
     }
     let (mut reader, mut writer) = SharedBuilder::new().chunk(1000).ring(1).build().unwrap();
-    let answers = both(|at| reader.recv_deadline(at).map(|chunk| chunk.is_some()));
-    assert_eq!(answers, [Err(Errno::ECANCELED); 2]);
+    let results = both(|at| reader.recv_deadline(at).map(|chunk| chunk.is_some()));
+    assert_eq!(results, [Err(Errno::ECANCELED); 2]);
     let mut sent = 0_u8;
     while let Ok(chunk) = writer.try_chunk() {
         chunk[0] = sent;
@@ -646,6 +670,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     cancel_with_a_full_counter_works,
     cancel_from_a_signal_handler,
     cancel_after_a_fork_ends_waits_in_both,
+    cancel_by_another_process_ends_wait_any,
     cancel_at_any_moment_is_never_lost,
     poll_deadline_cancelled_ecanceled,
     select_deadline_cancelled_ecanceled,

@@ -178,14 +178,105 @@ fn state() -> Vec<String> {
 
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
+const SIG_IGN: usize = 1;
+
+unsafe extern "C" {
+    safe fn signal(signal: i32, handler: usize) -> usize;
+}
+
 fn handle_usr1() {
     extern "C" fn handler(_signal: i32) {
         HANDLED.fetch_add(1, Ordering::SeqCst);
     }
-    unsafe extern "C" {
-        safe fn signal(signal: i32, handler: usize) -> usize;
-    }
     signal(Signal::USR1.as_raw(), handler as extern "C" fn(i32) as usize);
+}
+
+/// What this process does with signals, as two sets of bits.
+fn dispositions() -> [String; 2] {
+    let status = fs::read("/proc/self/status").unwrap();
+    ["SigIgn", "SigCgt"].map(|name| field(&status, name))
+}
+
+/// A command that cannot be executed: in place, and by a thread.
+fn failing(by_thread: bool) -> Command<'static> {
+    let mut command = Command::new("/no/such/program");
+    if by_thread {
+        command.umask(0o22);
+    }
+    command
+}
+
+/// Another thread installs a handler and removes it again. No exec puts it back.
+fn exec_failing_leaves_handlers_to_their_owners() {
+    let test = "exec_failing_leaves_handlers_to_their_owners";
+    for by_thread in [false, true] {
+        if by_thread && no_thread(test) {
+            return;
+        }
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(failing(by_thread).exec().stage(), SpawnStage::Exec);
+                }
+            });
+            let installed = (0..3_000).find(|_| {
+                handle_usr1();
+                signal(Signal::USR1.as_raw(), SIG_IGN);
+                let usr1 = 1 << (Signal::USR1.as_raw() - 1);
+                u64::from_str_radix(&dispositions()[1], 16).unwrap() & usr1 != 0
+            });
+            stop.store(true, Ordering::Relaxed);
+            assert_eq!(installed, None, "by a thread: {by_thread}");
+        });
+    }
+}
+
+fn exec_failing_in_two_threads_keeps_what_signals_do() {
+    let test = "exec_failing_in_two_threads_keeps_what_signals_do";
+    handle_usr1();
+    signal(Signal::PIPE.as_raw(), SIG_IGN);
+    thread::spawn(|| ()).join().unwrap(); // the C library handles a signal of its own from now on
+    let before = dispositions();
+    for by_thread in [false, true] {
+        if by_thread && no_thread(test) {
+            return;
+        }
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..1_000).for_each(|_| _ = failing(by_thread).exec()));
+            }
+        });
+        assert_eq!(dispositions(), before, "by a thread: {by_thread}");
+    }
+}
+
+/// The one that this process has asked for itself.
+fn exec_by_a_thread_keeps_the_parent_death_signal() {
+    if no_thread("exec_by_a_thread_keeps_the_parent_death_signal") {
+        return;
+    }
+    const PR_SET_PDEATHSIG: usize = 1;
+    let ((reader, writer), (begun, begins)) = (rawpipe::pipe().unwrap(), rawpipe::pipe().unwrap());
+    let mut parent = child(|| {
+        let mut sleeper = child(|| {
+            common::close_copy(&reader);
+            // SAFETY: takes integers.
+            assert_eq!(unsafe { raw::syscall5(nr::PRCTL, PR_SET_PDEATHSIG, 9, 0, 0, 0) }, 0);
+            let mut sleep = program("sleep", &[]);
+            begins.write(b"!").unwrap();
+            u8::try_from(sleep.fd_map(&writer, 7).exec().errno().raw_os_error()).unwrap()
+        });
+        begun.read(&mut [0]).unwrap();
+        // Long enough for the exec; the sleeper itself never ends.
+        let early = sleeper.wait_deadline(Deadline::after(Duration::from_millis(300)));
+        u8::from(early != Ok(None))
+    });
+    drop(writer);
+    assert_eq!(parent.wait().unwrap().code(), Some(0));
+    let ended =
+        rawpipe::io::read_deadline(&reader, &mut [0], Deadline::after(Duration::from_secs(60)));
+    assert_eq!(ended, Ok(0), "it outlives its parent");
 }
 
 fn exec_failing_at_each_stage_leaves_all_as_it_was() {
@@ -499,6 +590,9 @@ pub(crate) const TESTS: common::Tests = common::tests![
     exec_where_no_thread_may_be_made_eperm,
     spawn_exec_after_a_fork,
     exec_inherits_or_clears_the_mask,
+    exec_failing_leaves_handlers_to_their_owners,
+    exec_failing_in_two_threads_keeps_what_signals_do,
+    exec_by_a_thread_keeps_the_parent_death_signal,
     exec_by_a_thread_ends_the_calling_one_for_its_children,
     exec_by_a_thread_releases_record_locks,
     exec_with_a_parent_death_signal_ends_with_the_parent,

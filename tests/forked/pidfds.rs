@@ -207,7 +207,7 @@ fn pidfd_that_cannot_be_made() {
     }
 }
 
-/// One thread kills each child while another one waits for it, and goes on killing when it is gone, while
+/// One thread kills each child while another one waits for it, and continues when it is gone, while
 /// processes are born that have the numbers of those that were killed.
 fn pidfd_killed_by_another_thread_while_numbers_are_given_again() {
     const CLONE_NEWPID: i32 = 0x2000_0000;

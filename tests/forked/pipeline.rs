@@ -280,7 +280,7 @@ fn pipeline_in_one_group() {
     without.wait().unwrap();
 }
 
-/// The others join a group that nobody but a zombie is in.
+/// The others join a group that has only a zombie left.
 fn pipeline_group_of_a_leader_that_has_ended() {
     let first = program("exit", &["4"]);
     let mut second = program("sleep", &[]);
@@ -291,7 +291,7 @@ fn pipeline_group_of_a_leader_that_has_ended() {
         let mut children = row.spawn().unwrap();
         let [leader, other] = [0, 1].map(|i| children.children()[i].id());
         assert_eq!(group_of(other), leader.to_string());
-        // It is a zombie as long as nobody has waited for it: its group can be signalled.
+        // It is a zombie until a wait collects it: its group can be signalled.
         children.kill_group().unwrap();
         let ends = children.wait().unwrap();
         assert!(ends[0].code() == Some(4) || ends[0].signal() == Some(Signal::KILL));
@@ -334,7 +334,7 @@ fn pipeline_on_failure_policies() {
     let row = waiter.pipe(missing()).on_failure(OnDrop::Leave);
     assert_eq!(row.spawn().unwrap_err().index(), 1);
     drop((gate, writer));
-    // It runs on, by the policy of the pipeline, until it is told to end.
+    // It runs on, by the policy of the pipeline, until it gets a signal.
     let mut fds = [rawpipe::event::PollFd::new(&alive, rawpipe::event::PollEvents::IN)];
     let soon = Deadline::after(Duration::from_millis(100));
     assert_eq!(rawpipe::event::poll_deadline(&mut fds, soon), Ok(0));

@@ -363,7 +363,48 @@ fn rusage_of_a_child_that_works() {
     }
 }
 
+/// The child has its parent's count of children that are being made, which never changes there.
+fn wait_any_in_a_child_that_other_code_has_forked() {
+    unsafe extern "C" {
+        fn fork() -> i32;
+    }
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::SeqCst) {
+                    assert!(program("exit", &["0"]).status().unwrap().success());
+                }
+            });
+        }
+        for _ in 0..20 {
+            // SAFETY: the child makes system calls, and ends.
+            let pid = unsafe { fork() };
+            if pid == 0 {
+                // SAFETY: the child only ends.
+                let own = unsafe { fork() };
+                if own == 0 {
+                    process::exit(7);
+                }
+                let found = any(Deadline::after(Duration::from_secs(20)));
+                let right =
+                    matches!(found, Ok(Some(change)) if Ok(change.pid) == u32::try_from(own));
+                process::exit(u8::from(!right));
+            }
+            let change = loop {
+                let change = any(soon()).unwrap().unwrap();
+                if Ok(change.pid) == u32::try_from(pid) {
+                    break change;
+                }
+            };
+            assert_eq!(change.status.code(), Some(0));
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+}
+
 pub(crate) const TESTS: common::Tests = common::tests![
+    wait_any_in_a_child_that_other_code_has_forked,
     wait_any_without_children_echild,
     wait_any_nothing_has_happened,
     wait_any_of_given_handles_and_orphans,

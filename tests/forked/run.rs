@@ -85,6 +85,7 @@ fn output_input_in_every_form() {
     cat.input("input").stdin(common::file(b"a file"));
     assert_eq!(cat.output().unwrap().stdout, b"a file");
     assert_eq!(cat.input("input").output().unwrap().stdout, b"input");
+    assert_eq!(cat.stdin(Stdio::piped()).output().unwrap().stdout, b"");
     no_child_is_left("cat");
 }
 
@@ -413,7 +414,7 @@ fn communicate_reader_that_fails() {
         assert_eq!((error.kind(), error.errno()), (kind, errno));
         let text = format!("reading the input: {kind} after ");
         assert!(error.to_string().starts_with(&text), "{error}");
-        // What it had to say until then is in the error, or comes with the next run, which goes on.
+        // What it had to say until then is in the error, or comes with the next run, which continues.
         let mut all = error.into_outputs().0;
         all.extend(talk.run(&mut child).unwrap().stdout);
         assert_eq!(all, b"behind");

@@ -332,7 +332,7 @@ fn signal_fd_has_nothing_of_what_is_not_blocked() {
     assert_eq!(signals.try_read().unwrap().signal, Signal::WINCH);
 }
 
-/// Whose signals these are is decided by who reads.
+/// The signals are those of the process that reads.
 fn signal_fd_in_a_forked_child_reads_the_childs() {
     let usr1 = set(&[Signal::USR1]);
     let _guard = usr1.block().unwrap();
@@ -440,7 +440,40 @@ fn signal_fd_emfile() {
     assert!(limited.wait().unwrap().success());
 }
 
+/// The C library changes the ids of all threads by a signal, which a wait for all signals must leave alone.
+fn wait_signal_for_all_leaves_the_librarys_to_it() {
+    unsafe extern "C" {
+        safe fn geteuid() -> u32;
+        safe fn seteuid(id: u32) -> i32;
+    }
+    for by_descriptor in [false, true] {
+        let changed = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            let (ready, begins) = rawpipe::pipe().unwrap();
+            let changed = &changed;
+            scope.spawn(move || {
+                let _blocked = SignalSet::full().block().unwrap();
+                begins.write(b"!").unwrap();
+                let end = Deadline::after(LONG);
+                while changed.load(Ordering::SeqCst) == 0 && !end.has_passed() {
+                    let until = Deadline::after(MOMENT);
+                    let taken = if by_descriptor {
+                        SignalFd::new(SignalSet::full()).unwrap().read_deadline(until).ok()
+                    } else {
+                        wait_signal(SignalSet::full(), until).unwrap()
+                    };
+                    assert!(taken.is_none(), "{taken:?}");
+                }
+            });
+            ready.read(&mut [0]).unwrap();
+            assert_eq!(seteuid(geteuid()), 0);
+            changed.store(1, Ordering::SeqCst);
+        });
+    }
+}
+
 pub(crate) const TESTS: common::Tests = common::tests![
+    wait_signal_for_all_leaves_the_librarys_to_it,
     block_adds_and_its_guard_restores,
     block_holds_a_signal_back_until_the_guard_is_dropped,
     block_of_a_thread_is_inherited_by_threads_and_forks,

@@ -23,7 +23,7 @@ const STREAMS: [StdStream; 3] = [StdStream::Stdin, StdStream::Stdout, StdStream:
 
 // ---- what is made ----
 
-/// What a maker has made, and whether it is to be close-on-exec.
+/// What a maker has made, and whether it must be close-on-exec.
 type Made = rawpipe::Result<(Vec<OwnedFd>, bool)>;
 type Maker = (&'static str, fn(&OwnedFd) -> Made);
 
@@ -262,9 +262,9 @@ fn redirect_beyond_the_limit_ebadf() {
     }
     let file = common::file(b"");
     set_limit(2);
-    let answers = STREAMS.map(|stream| redirect(&file, stream));
+    let results = STREAMS.map(|stream| redirect(&file, stream));
     set_limit(1000);
-    assert_eq!(answers, [Ok(()), Ok(()), Err(Errno::EBADF)]);
+    assert_eq!(results, [Ok(()), Ok(()), Err(Errno::EBADF)]);
 }
 
 /// Another thread writes all the time: each of its writes goes to the old file or to the new one.

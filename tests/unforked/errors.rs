@@ -16,7 +16,7 @@ macro_rules! words {
     };
 }
 
-/// With the source that a chain of errors goes on with.
+/// With the next error of the chain.
 fn holds<E: Error + 'static>(io: &io::Error, errno: Option<Errno>) -> &E {
     assert_eq!((io.raw_os_error(), Errno::from_io_error(io)), (None, errno));
     let inner = io.get_ref().and_then(|inner| inner.downcast_ref::<E>()).expect("the whole error");

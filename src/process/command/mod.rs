@@ -26,7 +26,7 @@ pub use stdio::Stdio;
 /// way, unless it changes its user or groups: see [`Spawn`]. A failure names its stage
 /// ([`SpawnError::stage`](crate::process::SpawnError::stage)).
 ///
-/// A command may be started any number of times, by several threads at once, too. A descriptor is given to it by value,
+/// A command may be started any number of times, also by several threads at the same time. A descriptor is given to it by value,
 /// or by reference for `'fd`. A clone is a command of its own: it copies all settings, and shares the descriptors that
 /// the command owns, without a system call.
 ///
@@ -219,6 +219,7 @@ impl<'fd> Command<'fd> {
 
     /// The child's standard input. If this is not called, that of this process.
     pub fn stdin(&mut self, stdin: impl Into<Stdio<'fd>>) -> &mut Self {
+        self.terms.input.clear();
         self.streams[0] = Some(stdin.into());
         self
     }

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! This file is trusted with nothing: who makes a [`Stdio`] of a number answers for it.
+//! This file is trusted with nothing: the caller who makes a [`Stdio`] of a number is responsible for it.
 #![allow(unsafe_code, reason = "the constructor from a number, as in std")]
 
 use crate::errno::retry;
@@ -108,7 +108,7 @@ impl<'fd, T: Into<MaybeOwnedFd<'fd>>> From<T> for Stdio<'fd> {
 
 impl FromRawFd for Stdio<'_> {
     unsafe fn from_raw_fd(fd: RawFd) -> Self {
-        // SAFETY: passed on to the caller: it is open, and owned by nobody else.
+        // SAFETY: passed on to the caller: it is open, and has no other owner.
         unsafe { OwnedFd::from_raw_fd(fd) }.into()
     }
 }

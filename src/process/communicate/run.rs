@@ -11,7 +11,7 @@ use core::time::Duration;
 /// The settings of a [`Command`] for its runs.
 #[derive(Clone, Default)]
 pub(in super::super) struct Terms<'fd> {
-    input: Vec<u8>,
+    pub(in super::super) input: Vec<u8>,
     limit: Option<usize>,
     timeout: Option<Duration>,
     deadline: Option<Deadline<'fd>>,
@@ -40,8 +40,9 @@ impl<'fd> Command<'fd> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn input(&mut self, bytes: impl Into<Vec<u8>>) -> &mut Self {
+        self.stdin(Stdio::piped());
         self.terms.input = bytes.into();
-        self.stdin(Stdio::piped())
+        self
     }
 
     /// Sets how long each [`output`](Self::output) or [`status`](Self::status) may take, measured from its
@@ -113,11 +114,13 @@ impl<'fd> Command<'fd> {
     /// [`on_drop(KillGroup)`](Self::on_drop). In both cases this does not wait for them, even if they have the
     /// pipes open.
     ///
-    /// So this returns soon after the deadline, with three exceptions:
+    /// So this returns soon after the deadline, with four exceptions:
     ///
     /// - A child in an uninterruptible sleep (state `D`: a call on a device or file system that does not
     ///   respond) dies only when that sleep ends. This waits until then.
     /// - A child that runs as another user by now cannot be killed. It is left running and is not waited for.
+    /// - A child that another process traces stays until its tracer has waited for it, which a hostile program can
+    ///   delay. This waits until then.
     /// - Starting the program, such as reading its file, is not bounded by the deadline.
     ///
     /// # Errors

@@ -121,7 +121,7 @@ impl PipelineChildren {
         ends.into_iter().collect::<crate::Result<Vec<_>>>().map(|ends| ends.into_iter().collect())
     }
 
-    /// Waits until all have ended and says how, in their order. Goes on after signals.
+    /// Waits until all have ended and returns how, in their order. Retries on `EINTR`.
     ///
     /// Closes the pipe to the first one's standard input first.
     ///
@@ -129,7 +129,7 @@ impl PipelineChildren {
     ///
     /// As [`Child::wait`]. All have ended then, too; [`children_mut`](Self::children_mut) knows of each.
     pub fn wait(&mut self) -> crate::Result<Vec<ExitStatus>> {
-        // All of them, whatever one of them answers.
+        // All of them, even if a wait fails.
         let ends: Vec<_> = self.children.iter_mut().map(Child::wait).collect();
         ends.into_iter().collect()
     }

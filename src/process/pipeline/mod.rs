@@ -19,11 +19,10 @@ use core::fmt;
 /// Made by [`Command::pipe`], or of a list by `collect`. It owns clones of the commands, which share their descriptors, so
 /// it can be returned and sent to a thread. A later change of a command does not reach it.
 ///
-/// The standard input of the first command and
-/// the standard output of the last one are those that are set here, else those of the command, else
-/// those of this process. What is set for these two streams between them is not looked at. Standard
-/// error is set here for all, or else by each command for itself: who makes a pipe of it there has to
-/// read that. [`Stdio::same_as_stdout`] is each program's own output: of all but the last one the pipe to the next, as
+/// The standard input of the first command and the standard output of the last one are those that are set here, else
+/// those of the command, else those of this process. Between them, what [`Command::stdin`] and [`Command::stdout`] set is
+/// ignored, and a [`fd_map`](Command::fd_map) to 0 or 1 fails with `EINVAL`. Standard error is set here for all, or else
+/// by each command for itself; read it if you make a pipe of it there. [`Stdio::same_as_stdout`] is each program's own output: of all but the last one the pipe to the next, as
 /// with `a 2>&1 | b` in a shell.
 ///
 /// # Examples
@@ -106,7 +105,8 @@ impl<'fd> Pipeline<'fd> {
     ///
     /// Unlike [`Command::process_group`], which it replaces, it takes no number. A program that begins a session cannot join it: `spawn` then fails with
     /// `EPERM` at [`SpawnStage::Setpgid`]. That also happens if the first one ends early and no zombie of it is
-    /// left, because `SIGCHLD` is ignored or another thread waits for all children.
+    /// left, because `SIGCHLD` is ignored or another thread waits for all children. A command with
+    /// [`OnDrop::KillGroup`] that is not the first one fails with `EINVAL`: it leads no group.
     pub fn process_group(self) -> Self {
         Self { group: true, ..self }
     }
@@ -120,7 +120,7 @@ impl<'fd> Pipeline<'fd> {
         Self { on_failure: Some(policy), ..self }
     }
 
-    /// Starts the programs, the first one first. Goes on after signals.
+    /// Starts the programs, the first one first. Retries on `EINTR`.
     ///
     /// # Errors
     ///
@@ -157,7 +157,8 @@ impl<'fd> Pipeline<'fd> {
     /// the first one is `/dev/null`, unless something else is set.
     ///
     /// The first command's [`input`](Command::input), the last one's [`limit`](Command::limit) and the earliest
-    /// [`timeout`](Command::timeout) or [`deadline`](Command::deadline) of all hold for the whole pipeline. If
+    /// [`timeout`](Command::timeout) or [`deadline`](Command::deadline) of all hold for the whole pipeline, with the
+    /// [`Cancel`](crate::Cancel) of the first command that has one. If
     /// any of this fails, the programs are killed and waited for, as by [`Command::output`].
     ///
     /// # Errors

@@ -58,8 +58,13 @@ pub(super) struct Plan<'a> {
     pub(super) channel: Option<RawFd>,
     /// The kernel has taken away all handlers already.
     pub(super) handlers_cleared: bool,
-    /// It is a thread of the process whose program it replaces.
+    /// The program replaces that of this process.
+    pub(super) is_exec: bool,
+    /// And a thread does that, which keeps this parent-death signal, if it is not 0.
     pub(super) is_thread: bool,
+    pub(super) death_signal: usize,
+    /// The ignored signals that an exec has set to their default effect.
+    pub(super) no_longer_ignored: SignalSet,
     /// Which signals are blocked when the program begins.
     pub(super) mask: SignalSet,
 }
@@ -91,22 +96,10 @@ pub(super) extern "C" fn begin(plan: *const ()) -> ! {
 pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible, SpawnError> {
     use SpawnError as E;
     let spawn = plan.spawn;
-    if spawn.session {
-        call::setsid().map_err(E::at(SpawnStage::Setsid))?;
+    if plan.death_signal > 0 {
+        call::prctl_set_pdeathsig(plan.death_signal).map_err(E::at(SpawnStage::DeathSignal))?;
     }
-    let group = spawn.group.or(spawn.foreground.then_some(0));
-    // The leader of a session leads a group of its own already, and cannot leave it.
-    if let Some(group) = group.filter(|group| !(spawn.session && *group == 0)) {
-        call::setpgid(0, group).map_err(E::at(SpawnStage::Setpgid))?;
-    }
-    // By its number here, so before descriptors are given others.
-    if let Some(terminal) = spawn.terminal {
-        call::ioctl_tiocsctty(terminal).map_err(E::at(SpawnStage::ControllingTerminal))?;
-    }
-    if spawn.foreground {
-        let group = group.filter(|group| *group > 0).unwrap_or_else(call::getpid);
-        foreground(spawn.terminal, group).map_err(E::at(SpawnStage::Foreground))?;
-    }
+    change_session(spawn)?;
     if let Some(processes) = spawn.cgroup {
         call::write(processes, b"0").map_err(E::at(SpawnStage::Cgroup))?;
     }
@@ -134,7 +127,7 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
     }
     // After the ids: the kernel forgets it when they change.
     if let Some(signal) = spawn.death_signal {
-        let signal = signal.as_raw().unsigned_abs() as usize;
+        let signal = number(signal);
         call::prctl_set_pdeathsig(signal).map_err(E::at(SpawnStage::DeathSignal))?;
         // A parent that has died before that sends nothing, and leaves nobody to tell.
         if !parent_lives(plan.parent) {
@@ -142,9 +135,31 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
         }
     }
     reset_handlers(plan).map_err(E::at(SpawnStage::Signals))?;
-    // Last: from here on signals arrive, and there is no handler left that could run in this memory.
+    // Last: from here on signals arrive. A child in its parent's memory has no handler left that could run there.
     call::rt_sigprocmask(abi::SIG_SETMASK, &plan.mask.0).map_err(E::at(SpawnStage::Signals))?;
     execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(SpawnStage::Exec))
+}
+
+/// Session, process group and terminal.
+fn change_session(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
+    use SpawnError as E;
+    if spawn.session {
+        call::setsid().map_err(E::at(SpawnStage::Setsid))?;
+    }
+    let group = spawn.group.or(spawn.foreground.then_some(0));
+    // The leader of a session leads a group of its own already, and cannot leave it.
+    if let Some(group) = group.filter(|group| !(spawn.session && *group == 0)) {
+        call::setpgid(0, group).map_err(E::at(SpawnStage::Setpgid))?;
+    }
+    // By its number here, so before descriptors are given others.
+    if let Some(terminal) = spawn.terminal {
+        call::ioctl_tiocsctty(terminal).map_err(E::at(SpawnStage::ControllingTerminal))?;
+    }
+    if spawn.foreground {
+        let group = group.filter(|group| *group > 0).unwrap_or_else(call::getpid);
+        foreground(spawn.terminal, group).map_err(E::at(SpawnStage::Foreground))?;
+    }
+    Ok(())
 }
 
 /// As `SIGTTOU` is blocked, the kernel lets a background process do it, too.
@@ -252,17 +267,27 @@ fn are_own(groups: &[u32]) -> bool {
 
 /// Handlers would run in the parent's memory. Signals that are ignored stay so, but for those that are
 /// to have their default effect.
-fn reset_handlers(plan: &Plan<'_>) -> Result<()> {
+///
+/// An exec leaves the handlers to `execve`: a failure could not put them back, as their owners may have removed them.
+fn reset_handlers(plan: &mut Plan<'_>) -> Result<()> {
     for signal in (1..).map_while(Signal::from_raw) {
-        let number = signal.as_raw().unsigned_abs() as usize;
-        // Some have no other effect anyway (`EINVAL`), and emulators keep some to themselves.
-        if plan.spawn.default_signals.contains(signal) {
-            let _ = call::rt_sigaction_default(number);
-        } else if !plan.handlers_cleared
-            && call::rt_sigaction_get(number).is_ok_and(|action| action.is_handled())
-        {
-            call::rt_sigaction_default(number)?;
+        let to_default = plan.spawn.default_signals.contains(signal);
+        if to_default && !plan.is_exec {
+            // Some have no other effect anyway (`EINVAL`), and emulators keep some to themselves.
+            let _ = call::rt_sigaction_default(number(signal));
+        } else if to_default || !plan.is_exec && !plan.handlers_cleared {
+            let Ok(action) = call::rt_sigaction_get(number(signal)) else { continue };
+            if to_default && action.is_ignored() {
+                call::rt_sigaction_default(number(signal))?;
+                plan.no_longer_ignored = plan.no_longer_ignored.with(signal);
+            } else if !to_default && action.is_handled() {
+                call::rt_sigaction_default(number(signal))?;
+            }
         }
     }
     Ok(())
+}
+
+pub(super) fn number(signal: Signal) -> usize {
+    signal.as_raw().unsigned_abs() as usize
 }

@@ -8,13 +8,12 @@
 #![allow(unsafe_code, reason = "a child in shared memory")]
 
 use super::super::{Child, Signal, SpawnMethod, claim::Making};
-use super::child::{self, Move, Plan};
+use super::child::{self, Move, Plan, number};
 use super::{SpawnError, SpawnStage};
 use crate::event::poll;
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use crate::sys::{abi, call};
 use crate::{Errno, PipeFlags};
-use core::array;
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
@@ -91,17 +90,16 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
 
 /// Replaces the program of this process, and returns why that has failed.
 ///
-/// What belongs to a thread (its descriptors, folder, umask, niceness, ids) is changed by a thread that has its own
-/// copy, so that a failure leaves that of all others as it was. Handlers belong to the process, and are put back.
+/// A thread that has its own copy changes what belongs to a thread (its descriptors, folder, umask, niceness, ids), so
+/// that a failure leaves that of all others as it was. Handlers belong to the process, and `execve` resets them.
 pub(super) fn replace(
     mut plan: Plan<'_>,
     stack: (*mut u8, usize),
 ) -> Result<Infallible, SpawnError> {
-    let defaults = plan.spawn.default_signals;
-    let actions: [_; abi::SIGSET_WORDS * usize::BITS as usize + 1] =
-        array::from_fn(|signal| call::rt_sigaction_get(signal).ok());
+    plan.is_exec = true;
     plan.is_thread = plan.spawn.changes_thread();
     let failure = if plan.is_thread {
+        plan.death_signal = call::prctl_get_pdeathsig().unwrap_or(0);
         let arg = (&raw mut plan).cast::<()>().cast_const();
         // SAFETY: as in `make`. A thread without CLONE_SETTLS has the thread-local storage of this one, which is stopped.
         let made = unsafe { call::clone_on_stack(THREAD, stack, child::begin, arg) };
@@ -115,13 +113,11 @@ pub(super) fn replace(
     } else {
         child::carry_out(&mut plan).err()
     };
-    for (number, action) in (1..).zip(actions.iter().skip(1)) {
-        let reset = Signal::from_raw(number).is_some_and(|signal| defaults.contains(signal));
-        // On SPARC a handler cannot be put back without the C library, whose code it returns to.
-        let handled = |action: &abi::SigAction| !abi::SPARC && action.is_handled();
-        if let Some(action) = action.filter(|action| reset || handled(action)) {
-            // SAFETY: it was installed before, by code that answers for it.
-            let _ = unsafe { call::rt_sigaction_restore(number.unsigned_abs() as usize, &action) };
+    // Unless another thread has set a handler by now.
+    let changed = |signal: &Signal| plan.no_longer_ignored.contains(*signal);
+    for number in (1..).map_while(Signal::from_raw).filter(changed).map(number) {
+        if call::rt_sigaction_get(number).is_ok_and(|action| action.is_default()) {
+            let _ = call::rt_sigaction_ignore(number);
         }
     }
     Err(failure.unwrap_or(SpawnError::at(SpawnStage::Channel)(Errno::ECHILD)))

@@ -233,22 +233,30 @@ impl<'a> Spawn<'a> {
     ///
     /// # After a failure
     ///
-    /// The process continues. Its session, process group, control group and limits stay as this has changed
-    /// them; with a change of ids its memory stays closed to other processes (`PR_SET_DUMPABLE`). All else is as
-    /// before: descriptors, folder, umask, niceness, ids, signal mask, handlers, parent-death signal. In the last moment
-    /// before the program begins the handlers are reset, so a signal that arrives then has its default effect.
+    /// The process continues. Its session, process group, controlling terminal, the terminal's foreground group, control
+    /// group and limits stay as this has changed them; with a change of ids its memory stays closed to other processes
+    /// (`PR_SET_DUMPABLE`). Everything else is as before: descriptors, folder, umask, niceness, ids, signal mask,
+    /// handlers, parent-death signal.
+    ///
+    /// In the last moment before the program begins, an ignored signal of [`default_signals`](Self::default_signals), such
+    /// as `SIGPIPE`, has its default effect in the whole process. If another thread writes to a pipe without a reader
+    /// in that moment, it kills the process. (std's `exec` also does that, and does not ignore the signal again.) A
+    /// process that must survive a failure sets `default_signals` to the empty set.
     ///
     /// # A thread for what cannot be taken back
     ///
-    /// Replacing descriptors here would pull them from under their owners: those of other threads at once, and those of the
+    /// Replacing descriptors here would pull them from under their owners: those of other threads immediately, and those of the
     /// caller after a failure. So if any of the settings [`fd_maps`](Self::fd_maps),
     /// [`close_other_fds`](Self::close_other_fds), [`current_dir`](Self::current_dir), [`nice`](Self::nice),
     /// [`umask`](Self::umask), [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid), [`gid`](Self::gid)
     /// or [`groups`](Self::groups) is used, the call makes a thread that shares all with this process but has its own copy
     /// of these things. That thread executes the program, which then has the id of this process; or it ends. The
-    /// calling thread is stopped meanwhile. The kernel then treats the calling thread as any other one that ends: children that
-    /// it has made with a parent-death signal get that signal, and record locks of `fcntl(2)` (`F_SETLK`) are
-    /// released (those of `flock(2)` are kept). A sandbox or an emulator may reject such a thread.
+    /// calling thread is stopped meanwhile, and a handler may run in the other one: do not call this from a handler.
+    ///
+    /// The kernel then treats the calling thread as any other one that ends. Children that it has made with a
+    /// parent-death signal get that signal. Record locks of `fcntl(2)` (`F_SETLK`) are released (those of `flock(2)`
+    /// are kept), `SEM_UNDO` takes effect, signals that are pending for the calling thread are lost, and a real-time
+    /// policy is dropped if it has `SCHED_RESET_ON_FORK`. A sandbox or an emulator may reject such a thread.
     ///
     /// With a parent-death signal, this process exits if its parent ends during the call.
     ///
@@ -318,7 +326,10 @@ impl<'a> Spawn<'a> {
             report,
             channel: None,
             handlers_cleared: false,
+            is_exec: false,
             is_thread: false,
+            death_signal: 0,
+            no_longer_ignored: SignalSet::empty(),
             mask: self.signal_mask.unwrap_or(SignalSet(mask)),
         };
         let made = make(plan, place);

@@ -51,7 +51,8 @@ impl<'a> Spawn<'a> {
 
     /// Makes the child's process group the foreground one of its terminal before the program begins. The child leads a
     /// group of its own, unless [`process_group`](Self::process_group) names another one. Afterwards this process is in
-    /// the background: a shell takes the terminal back after its wait.
+    /// the background: a shell takes the terminal back after its wait, and after a spawn that fails. The group of a child
+    /// that could not start its program stays the foreground group, although no process is left in it.
     ///
     /// The terminal is that of [`controlling_terminal`](Self::controlling_terminal), or this process's, by `/dev/tty`.
     /// `spawn` fails at [`SpawnStage::Foreground`](crate::process::SpawnStage::Foreground) with `ENXIO` if there is none,

@@ -83,19 +83,11 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("UIO_MAXIOV", IOV_MAX),
         ("RWF_NOWAIT", RWF_NOWAIT),
         ("FIONREAD", FIONREAD),
-        ("TIOCSCTTY", TIOCSCTTY),
-        ("TIOCSPGRP", TIOCSPGRP),
         ("CLONE_CHILD_CLEARTID", CLONE_CHILD_CLEARTID),
         ("CLONE_CHILD_SETTID", CLONE_CHILD_SETTID),
         ("PR_GET_TID_ADDRESS", PR_GET_TID_ADDRESS),
         ("CLONE_PIDFD", CLONE_PIDFD),
-        ("CLONE_SIGHAND", CLONE_SIGHAND),
-        ("CLONE_THREAD", CLONE_THREAD),
-        ("CLONE_VFORK", CLONE_VFORK),
         ("CLONE_VM", CLONE_VM),
-        ("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG),
-        ("PR_SET_DUMPABLE", PR_SET_DUMPABLE),
-        ("PR_SET_CHILD_SUBREAPER", PR_SET_CHILD_SUBREAPER),
         ("PROT_NONE", PROT_NONE),
         ("AT_SYMLINK_NOFOLLOW", ExecFlags::SYMLINK_NOFOLLOW.bits() as usize),
         ("WNOHANG", WNOHANG),
@@ -103,7 +95,6 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("WEXITED", WEXITED),
         ("WCONTINUED", WCONTINUED),
         ("WNOWAIT", WNOWAIT),
-        ("P_ALL", P_ALL),
         ("P_PID", P_PID),
         ("P_PIDFD", P_PIDFD),
         ("CLD_EXITED", CLD_EXITED as usize),
@@ -164,6 +155,19 @@ pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
         ("offsetof signalfd_siginfo.ssi_pid", offset_of!(SignalFdInfo, ssi_pid)),
         ("offsetof signalfd_siginfo.ssi_uid", offset_of!(SignalFdInfo, ssi_uid)),
         ("offsetof signalfd_siginfo.ssi_status", offset_of!(SignalFdInfo, ssi_status)),
+    ]);
+    #[cfg(feature = "process")]
+    facts.extend([
+        ("TIOCSCTTY", TIOCSCTTY),
+        ("TIOCSPGRP", TIOCSPGRP),
+        ("CLONE_SIGHAND", CLONE_SIGHAND),
+        ("CLONE_THREAD", CLONE_THREAD),
+        ("CLONE_VFORK", CLONE_VFORK),
+        ("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG),
+        ("PR_SET_DUMPABLE", PR_SET_DUMPABLE),
+        ("PR_SET_CHILD_SUBREAPER", PR_SET_CHILD_SUBREAPER),
+        ("P_ALL", P_ALL),
+        ("PR_GET_PDEATHSIG", PR_GET_PDEATHSIG),
     ]);
     #[cfg(feature = "process")]
     for (name, resource) in [

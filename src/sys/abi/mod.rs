@@ -15,12 +15,14 @@ pub(crate) mod flags;
 pub(crate) mod iovec;
 pub(crate) mod poll_fd;
 #[cfg(feature = "process")]
-pub(crate) mod rusage;
+pub(crate) mod process;
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) mod signal_info;
 
 #[cfg(all(test, rawpipe_shim))]
 pub(crate) use facts::facts;
+#[cfg(feature = "process")]
+pub(crate) use process::*;
 
 const ARM: bool = cfg!(any(target_arch = "arm", target_arch = "aarch64", target_arch = "m68k"));
 pub(crate) const MIPS: bool = cfg!(any(
@@ -100,9 +102,6 @@ pub(crate) const RWF_NOSIGNAL: usize = 0x100;
 // ioctls.h
 pub(crate) const FIONREAD: usize =
     per_arch(0x467f, 0x4004_667f, 0x4004_667f, 0x541b, 0x541b) as usize;
-pub(crate) const TIOCSCTTY: usize = per_arch(0x5480, 0x2000_7484, 0x540e, 0x540e, 0x540e) as usize;
-pub(crate) const TIOCSPGRP: usize =
-    per_arch(0x8004_7476, 0x8004_7482, 0x8004_7476, 0x5410, 0x5410) as usize;
 
 // signal.h, wait.h, mman.h
 pub(crate) const SIG_BLOCK: usize = per_arch(1, 1, 0, 0, 0) as usize;
@@ -115,7 +114,6 @@ pub(crate) const WCONTINUED: usize = 8;
 pub(crate) const WNOWAIT: usize = 0x0100_0000;
 /// Checks whether a child has ended, without waiting and without collecting its status.
 pub(crate) const PEEK: usize = WEXITED | WNOHANG | WNOWAIT;
-pub(crate) const P_ALL: usize = 0;
 pub(crate) const P_PID: usize = 1;
 pub(crate) const P_PIDFD: usize = 3;
 pub(crate) const CLD_EXITED: i32 = 1;
@@ -163,16 +161,8 @@ pub(crate) const PR_GET_TID_ADDRESS: usize = 40;
 
 // What a child does to itself before it executes a program: sched.h, prctl.h, resource.h, signal.h.
 pub(crate) const CLONE_VM: usize = 0x100;
-pub(crate) const CLONE_SIGHAND: usize = 0x800;
 pub(crate) const CLONE_PIDFD: usize = 0x1000;
-pub(crate) const CLONE_VFORK: usize = 0x4000;
-pub(crate) const CLONE_THREAD: usize = 0x1_0000;
-/// In `clone3` only, and beyond a `long` of 32 bits, so no test compares it.
-pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 pub(crate) const PRIO_PROCESS: usize = 0;
-pub(crate) const PR_SET_PDEATHSIG: usize = 1;
-pub(crate) const PR_SET_DUMPABLE: usize = 4;
-pub(crate) const PR_SET_CHILD_SUBREAPER: usize = 36;
 
 /// The kernel's `struct sigaction`, which differs between architectures: as words, enough for all of
 /// them. On each, all zeros mean `SIG_DFL`, no flags and an empty mask.
@@ -180,9 +170,11 @@ pub(crate) const PR_SET_CHILD_SUBREAPER: usize = 36;
 pub(crate) struct SigAction([usize; 8]);
 
 impl SigAction {
+    const HANDLER: usize = if MIPS { 1 } else { 0 };
+
     /// Returns whether there is a handler: 0 is `SIG_DFL`, 1 is `SIG_IGN`.
     pub(crate) const fn is_handled(&self) -> bool {
-        self.0[if MIPS { 1 } else { 0 }] > 1
+        self.0[Self::HANDLER] > 1
     }
 }
 

@@ -1,10 +1,26 @@
-//! Information on a signal that is sent, or read from a `signalfd`.
+//! Actions for signals, and information on a signal that is sent or read from a `signalfd`.
 
-use super::SigInfo;
+use super::{SigAction, SigInfo};
 
 pub(crate) const SI_USER: i32 = 0;
 pub(crate) const SI_QUEUE: i32 = -1;
 pub(crate) const SI_TKILL: i32 = -6;
+
+impl SigAction {
+    pub(crate) fn ignore() -> Self {
+        let mut action = Self::default();
+        action.0[Self::HANDLER] = 1;
+        action
+    }
+
+    pub(crate) const fn is_default(&self) -> bool {
+        self.0[Self::HANDLER] == 0
+    }
+
+    pub(crate) const fn is_ignored(&self) -> bool {
+        self.0[Self::HANDLER] == 1
+    }
+}
 
 impl SigInfo {
     /// Creates the information of a signal that a thread queues for itself.

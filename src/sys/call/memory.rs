@@ -130,6 +130,6 @@ pub(crate) unsafe fn vmsplice_mut(to: BorrowedFd<'_>, buf: &mut [u8], flags: u32
     tell!(reads_each(&bufs));
     let list = lent(&bufs);
     // SAFETY: `IoSliceMut` has the layout of `struct iovec`; the kernel reads the list, and takes
-    // references to the pages of the buffer, for which the caller answers.
+    // references to the pages of the buffer, for which the caller is responsible.
     decode(unsafe { syscall4(nr::VMSPLICE, sink(to), list, 1, flags as usize) })
 }

@@ -149,6 +149,15 @@ pub(crate) fn prctl_set_child_subreaper(on: bool) -> Result<()> {
         .map(drop)
 }
 
+/// Returns the signal that this thread gets when its parent dies, or 0.
+pub(crate) fn prctl_get_pdeathsig() -> Result<usize> {
+    let mut signal = 0_u32;
+    let place = lent_mut(&mut signal);
+    // SAFETY: writes one integer, to the place given.
+    decode(unsafe { syscall5(nr::PRCTL, abi::PR_GET_PDEATHSIG, place, 0, 0, 0) })?;
+    Ok(signal as usize)
+}
+
 pub(crate) fn prctl_set_pdeathsig(signal: usize) -> Result<()> {
     // SAFETY: takes integers.
     decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_PDEATHSIG, signal, 0, 0, 0) }).map(drop)

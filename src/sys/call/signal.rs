@@ -40,16 +40,12 @@ pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, place, 0, size, size) }).map(drop)
 }
 
-/// Puts back what [`rt_sigaction_get`] has found.
-///
-/// # Safety
-///
-/// The handler that it names, if it names one, may still be called.
+/// Makes this process ignore the signal.
 #[cfg(feature = "process")]
-pub(crate) unsafe fn rt_sigaction_restore(signal: usize, action: &SigAction) -> Result<()> {
-    let (place, size) = (lent(action), size_of::<SigSet>());
-    // SAFETY: reads one `struct sigaction`, at the place given; the caller answers for the handler.
-    decode(unsafe { syscall5(nr::RT_SIGACTION, signal, place, 0, size, size) }).map(drop)
+pub(crate) fn rt_sigaction_ignore(signal: usize) -> Result<()> {
+    let (action, size) = (SigAction::ignore(), size_of::<SigSet>());
+    // SAFETY: reads one `struct sigaction`, at the place given. No handler is installed.
+    decode(unsafe { syscall5(nr::RT_SIGACTION, signal, lent(&action), 0, size, size) }).map(drop)
 }
 
 /// Returns the action of this process for a signal.

@@ -529,9 +529,9 @@ fn groups_of_pipelines(cat: &Command<'_>) {
     let theirs = || answer(libc::kill(group, 0) as isize);
     let gone = Err(Errno::ESRCH);
     let ours = running.kill_group().map(|()| 0);
-    row("PipelineChildren::kill_group", "nobody left", gone, ours, theirs());
+    row("PipelineChildren::kill_group", "no process left", gone, ours, theirs());
     let ours = running.send_signal_group(term).map(|()| 0);
-    row("PipelineChildren::send_signal_group", "nobody left", gone, ours, theirs());
+    row("PipelineChildren::send_signal_group", "no process left", gone, ours, theirs());
 }
 
 pub(crate) fn pipelines() {

@@ -138,7 +138,7 @@ fn io_and_pipe() -> Vec<Operation> {
         }),
         of("io", "a descriptor for standard input, which is closed", || {
             let (reader, _writer) = pipe();
-            // SAFETY: standard input is nobody's, and nothing here reads it.
+            // SAFETY: standard input has no owner, and nothing here reads it.
             assert_eq!(unsafe { raw::syscall1(nr::CLOSE, 0) }, 0);
             operation(|| {
                 drop(done(io::dup(&reader)));

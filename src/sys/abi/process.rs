@@ -1,7 +1,21 @@
-//! `struct rusage`: what a process has used.
+//! What only programs that start others need: constants of sched.h, prctl.h, wait.h and ioctls.h, and `struct rusage`.
 
-use super::{RUSAGE_KEPT, SPARC};
+use super::{RUSAGE_KEPT, SPARC, per_arch};
 use core::time::Duration;
+
+pub(crate) const TIOCSCTTY: usize = per_arch(0x5480, 0x2000_7484, 0x540e, 0x540e, 0x540e) as usize;
+pub(crate) const TIOCSPGRP: usize =
+    per_arch(0x8004_7476, 0x8004_7482, 0x8004_7476, 0x5410, 0x5410) as usize;
+pub(crate) const P_ALL: usize = 0;
+pub(crate) const CLONE_SIGHAND: usize = 0x800;
+pub(crate) const CLONE_VFORK: usize = 0x4000;
+pub(crate) const CLONE_THREAD: usize = 0x1_0000;
+/// In `clone3` only, and beyond a `long` of 32 bits, so no test compares it.
+pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+pub(crate) const PR_SET_PDEATHSIG: usize = 1;
+pub(crate) const PR_GET_PDEATHSIG: usize = 2;
+pub(crate) const PR_SET_DUMPABLE: usize = 4;
+pub(crate) const PR_SET_CHILD_SUBREAPER: usize = 36;
 
 /// What a process has used in its life, together with those of its own children that it has waited for.
 ///

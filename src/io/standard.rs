@@ -1,10 +1,15 @@
-//! The three standard streams, and putting other files in their places.
+//! The three standard streams: lending them, and putting other files in their places.
+//!
+//! # Safety
+//!
+//! This file is trusted to lend three numbers that no value owns, as std does.
+#![allow(unsafe_code, reason = "descriptors by number")]
 
 pub use crate::sys::abi::StdStream;
 
 use super::set_close_on_exec;
 use crate::errno::Result;
-use crate::fd::{AsFd, AsRawFd};
+use crate::fd::{AsFd, AsRawFd, BorrowedFd};
 use crate::sys::call;
 use core::fmt;
 
@@ -15,6 +20,14 @@ impl fmt::Display for StdStream {
             Self::Stdout => "standard output",
             Self::Stderr => "standard error",
         })
+    }
+}
+
+/// Lends the descriptor, as std's `Stdout` does. If the stream is closed, calls with it fail with `EBADF`.
+impl AsFd for StdStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: no value owns the numbers 0 to 2, so borrowing one never outlives its owner.
+        unsafe { BorrowedFd::borrow_raw(*self as i32) }
     }
 }
 

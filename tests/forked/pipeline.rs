@@ -263,7 +263,7 @@ fn pipeline_in_one_group() {
     // Another group that one of them asks for is not looked at.
     let mut other = sleep.clone();
     other.process_group(0);
-    let row = sleep.pipe(&other).pipe(&sleep).process_group();
+    let row = sleep.pipe(&other).pipe(&sleep).in_one_group();
     let mut children = row.spawn().unwrap();
     let leader = children.children()[0].id();
     for child in children.children() {
@@ -287,7 +287,7 @@ fn pipeline_group_of_a_leader_that_has_ended() {
     // Long lists take time to start it, and the first one has ended by then, in some rounds.
     second.args((0..20_000).map(|_| "x"));
     for _ in 0..50 {
-        let row = first.pipe(&second).process_group();
+        let row = first.pipe(&second).in_one_group();
         let mut children = row.spawn().unwrap();
         let [leader, other] = [0, 1].map(|i| children.children()[i].id());
         assert_eq!(group_of(other), leader.to_string());
@@ -304,7 +304,7 @@ fn pipeline_kill_group_reaches_grandchildren() {
     let (alive, writer) = rawpipe::pipe().unwrap();
     let mut family = program("family", &[]);
     family.fd_map(&gate, 7).fd_map(&writer, 8);
-    let row = family.pipe(program("stall", &["1"])).stdout(Stdio::piped()).process_group();
+    let row = family.pipe(program("stall", &["1"])).stdout(Stdio::piped()).in_one_group();
     let mut children = row.spawn().unwrap();
     drop(writer);
     let mut byte = [0];
@@ -320,7 +320,7 @@ fn pipeline_kill_group_reaches_grandchildren() {
 fn pipeline_session_cannot_join_a_group_eperm() {
     let mut session = program("sleep", &[]);
     session.setsid();
-    let error = program("sleep", &[]).pipe(&session).process_group().spawn().unwrap_err();
+    let error = program("sleep", &[]).pipe(&session).in_one_group().spawn().unwrap_err();
     let found = (error.index(), error.error().stage(), error.errno());
     assert_eq!(found, (1, SpawnStage::Setpgid, Errno::EPERM));
     assert_eq!(children(), "");
@@ -354,7 +354,7 @@ fn pipeline_on_failure_policies() {
     sleep.fd_map(&writer, 8);
     let row = sleep.pipe(&sleep).pipe(missing());
     for row in [
-        row.clone().process_group().on_failure(OnDrop::KillGroup),
+        row.clone().in_one_group().on_failure(OnDrop::KillGroup),
         row.on_failure(OnDrop::KillGroup),
     ] {
         assert_eq!(row.spawn().unwrap_err().index(), 2);

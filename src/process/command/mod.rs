@@ -52,7 +52,7 @@ pub use stdio::Stdio;
 /// | in `pre_exec` | here |
 /// |---|---|
 /// | `setsid` | [`setsid`](Self::setsid) |
-/// | `setpgid` | [`process_group`](Self::process_group); [`Pipeline::process_group`](crate::process::Pipeline::process_group) for several |
+/// | `setpgid` | [`process_group`](Self::process_group); [`Pipeline::in_one_group`](crate::process::Pipeline::in_one_group) for several |
 /// | `dup2`, clearing `FD_CLOEXEC` | [`fd_map`](Self::fd_map), [`Stdio::same_as_stdout`] |
 /// | `close`, `closefrom`, `close_range` | [`close_other_fds`](Self::close_other_fds) |
 /// | `setrlimit` | [`rlimit`](Self::rlimit) |

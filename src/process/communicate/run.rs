@@ -21,11 +21,9 @@ impl<'fd> Command<'fd> {
     /// Sets what [`output`](Self::output) and [`status`](Self::status) write to the child's standard input,
     /// which becomes a pipe and is closed afterwards.
     ///
-    /// A reference is copied; [`Communicate::input`] borrows. For input from a descriptor, such as a file, use
+    /// The bytes are copied; [`Communicate::input`] borrows. For input from a descriptor, such as a file, use
     /// [`stdin`](Self::stdin); for input from a reader, [`Communicate::input_from`]. Of `input` and `stdin`
     /// the later call counts. [`spawn`](Self::spawn) creates the pipe and writes nothing to it.
-    ///
-    /// `&str`, `&[u8]` and arrays are copied; a `Vec` or `String` is moved, so pass a large one by value.
     ///
     /// If the child closes its input early or ends, the remaining bytes are not written. That is not an error.
     ///
@@ -39,9 +37,9 @@ impl<'fd> Command<'fd> {
     /// assert_eq!(o.stdout, b"a\nb\n");
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn input(&mut self, bytes: impl Into<Vec<u8>>) -> &mut Self {
+    pub fn input(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.stdin(Stdio::piped());
-        self.terms.input = bytes.into();
+        self.terms.input = bytes.as_ref().to_vec();
         self
     }
 

@@ -56,7 +56,7 @@ impl PipelineChildren {
     }
 
     /// Kills all processes of the group that the first program leads, by `SIGKILL`: see
-    /// [`Pipeline::process_group`](super::Pipeline::process_group).
+    /// [`Pipeline::in_one_group`](super::Pipeline::in_one_group).
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl PipelineChildren {
     /// use rawpipe::process::{Command, Signal, Stdio};
     ///
     /// let row = Command::new("cat").pipe(Command::new("cat")).stdin(Stdio::piped());
-    /// let mut children = row.process_group().spawn()?;
+    /// let mut children = row.in_one_group().spawn()?;
     /// assert_eq!(children.try_wait()?, None);
     /// children.send_signal_group(Signal::TERM)?;
     /// assert_eq!(children.wait()?[1].signal(), Some(Signal::TERM));

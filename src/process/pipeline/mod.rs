@@ -103,11 +103,11 @@ impl<'fd> Pipeline<'fd> {
     /// Puts all programs into one process group, which the first one leads, for
     /// [`kill_group`](PipelineChildren::kill_group).
     ///
-    /// Unlike [`Command::process_group`], which it replaces, it takes no number. A program that begins a session cannot join it: `spawn` then fails with
+    /// It replaces [`Command::process_group`]. A program that begins a session cannot join it: `spawn` then fails with
     /// `EPERM` at [`SpawnStage::Setpgid`]. That also happens if the first one ends early and no zombie of it is
     /// left, because `SIGCHLD` is ignored or another thread waits for all children. A command with
     /// [`OnDrop::KillGroup`] that is not the first one fails with `EINVAL`: it leads no group.
-    pub fn process_group(self) -> Self {
+    pub fn in_one_group(self) -> Self {
         Self { group: true, ..self }
     }
 

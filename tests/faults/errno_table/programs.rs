@@ -522,7 +522,7 @@ fn groups_of_pipelines(cat: &Command<'_>) {
     row("PipelineChildren::try_wait", "another's children", lost, ours, theirs);
     row("PipelineChildren::wait_deadline", "another's children", lost, ours, theirs);
     running.wait().unwrap();
-    let mut running = two().process_group().spawn().unwrap();
+    let mut running = two().in_one_group().spawn().unwrap();
     own("PipelineChildren::send_signal_group", "running", Ok(()), running.send_signal_group(term));
     running.wait().unwrap();
     let group = -i32::try_from(running.children()[0].id()).unwrap();

@@ -85,6 +85,7 @@ const PURPOSES: [(&str, &[(u64, &str)]); 4] = [
         "prctl",
         &[
             (1, "PR_SET_PDEATHSIG"),
+            (2, "PR_GET_PDEATHSIG"),
             (4, "PR_SET_DUMPABLE"),
             (36, "PR_SET_CHILD_SUBREAPER"),
             (40, "PR_GET_TID_ADDRESS"),

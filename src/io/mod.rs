@@ -24,8 +24,10 @@
 //! pipe end that was once used in a [`splice`](crate::splice) no longer does, and a FIFO never does. Then a
 //! read is a `vmsplice` out of the pipe, and a write goes through a pipe of its own and is spliced to its
 //! target. (So does a read of a FIFO that is open for reading and writing.) These calls, too, have a flag not
-//! to wait. If neither is supported, the functions fail with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's
-//! kind `Unsupported`). They never poll and then read, because another reader could win the race.
+//! to wait. Each such write takes up at least one page of the pipe, however small it is, so that many small
+//! ones fill it earlier. If neither is supported, the functions fail with
+//! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). They never poll and then
+//! read, because another reader could win the race.
 //!
 //! # Deadlines that have passed
 //!

@@ -23,7 +23,10 @@ impl Engine<'_, '_> {
             return Ok(self.from.ahead().map_or(Some(0), |bytes| (bytes > 0).then_some(bytes)));
         }
         match self.poll(self.from) {
-            Ok(found) if found.is_empty() => Err(Failure::new(Side::Source, Errno::ETIMEDOUT)),
+            Ok(found) if found.is_empty() => {
+                let errno = self.options.deadline.map_or(Errno::ETIMEDOUT, |at| at.errno());
+                Err(Failure::new(Side::Source, errno))
+            }
             Ok(PollEvents::HUP) => Ok(None),
             Ok(_) => Ok(Some(0)),
             Err(errno) => Err(Failure::new(Side::Source, errno)),

@@ -305,20 +305,20 @@ fn wait_signal_cancelled_ecanceled() {
 // ---- reading and writing ----
 
 fn read_deadline_cancelled_ecanceled_and_nothing_is_lost() {
-    if common::emulated() {
-        return common::skip(
-            "read_deadline_cancelled_ecanceled_and_nothing_is_lost",
-            "the emulator lacks calls that do not wait",
-        );
-    }
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (near, far) = UnixStream::pair().unwrap();
     let mut buf = [0; 8];
-    assert_eq!(both(|at| io::read_deadline(&reader, &mut [0; 8], at)), [Err(Errno::ECANCELED); 2]);
-    assert_eq!(both(|at| io::read_deadline(&near, &mut [0; 8], at)), [Err(Errno::ECANCELED); 2]);
     let cancel = Cancel::new().unwrap();
     cancel.cancel();
     for (reader, writer) in [(reader.as_fd(), writer.as_fd()), (near.as_fd(), far.as_fd())] {
+        if io::try_read(reader, &mut buf) == Err(Errno::EOPNOTSUPP) {
+            let old = common::emulated() || !super::child::linux(6, 4);
+            assert!(old && reader.as_raw_fd() == near.as_raw_fd());
+            common::skip("read_deadline of a socket", "no RWF_NOWAIT here (Linux 6.4)");
+            continue;
+        }
+        let stopped = both(|at| io::read_deadline(reader, &mut [0; 8], at));
+        assert_eq!(stopped, [Err(Errno::ECANCELED); 2]);
         rawpipe::write(writer, b"abc").unwrap();
         // What is ready is taken.
         assert_eq!(io::read_deadline(reader, &mut buf, long(&cancel)), Ok(3));
@@ -388,20 +388,15 @@ fn account(mut error: TransferError, source: &PipeReader, sink: &PipeReader, sen
     assert!(all == sent, "{} of {} bytes", all.len(), sent.len());
 }
 
-/// By `splice`, page by page, and by a buffer.
-const CHUNKS: [Option<usize>; 3] = [None, Some(1 << 16), Some(100)];
+/// By `splice`, page by page, and by a buffer. Before Linux 6.4 a write from a buffer until a deadline takes a page of
+/// the pipe, however small it is: fewer of these are made than a pipe has pages.
+const CHUNKS: [Option<usize>; 3] = [None, Some(1 << 16), Some(1000)];
 
 fn by<'p>(chunk: Option<usize>) -> Transfer<'p> {
     chunk.map_or(Transfer::new(), |chunk| Transfer::new().chunk(chunk))
 }
 
 fn transfer_source_silent_cancelled_ecanceled() {
-    if common::emulated() {
-        return common::skip(
-            "transfer_source_silent_cancelled_ecanceled",
-            "the emulator lacks calls that do not wait",
-        );
-    }
     for chunk in CHUNKS {
         let ((source, feed), (arrived, sink)) =
             (rawpipe::pipe().unwrap(), rawpipe::pipe().unwrap());
@@ -434,20 +429,15 @@ fn transfer_sink_full_cancelled_ecanceled() {
 
 /// To and from a socket, blocking or not: by a pipe of its own, or by a buffer. The sink takes nothing more.
 fn transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand() {
-    if common::emulated() {
-        return common::skip(
-            "transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand",
-            "the emulator lacks calls that do not wait",
-        );
-    }
     for nonblocking in [false, true] {
         let (source, feed) = rawpipe::pipe().unwrap();
         feed.set_capacity(rawpipe::pipe::Capacity::Max).unwrap();
         let (near, far) = UnixStream::pair().unwrap();
-        near.set_nonblocking(nonblocking).unwrap();
         // Fills it first, so that what follows stays in hand.
-        let filled = io::write_all_deadline(&near, &vec![7; 8 << 20], Deadline::now()).unwrap_err();
-        assert_eq!(filled.errno(), Some(Errno::ETIMEDOUT));
+        near.set_nonblocking(true).unwrap();
+        let filled = io::write_all(&near, &vec![7; 8 << 20]).unwrap_err();
+        assert_eq!(filled.errno(), Some(Errno::EAGAIN));
+        near.set_nonblocking(nonblocking).unwrap();
         let bytes = data(500_000);
         feed.write_all(&bytes).unwrap();
         let [waiting, before] =
@@ -533,13 +523,16 @@ fn transfer_from_a_terminal_cancelled_ecanceled() {
 // ---- shared chunks ----
 
 fn shared_chunks_cancelled_ecanceled_and_nothing_is_lost() {
-    if common::emulated() {
-        return common::skip(
-            "shared_chunks_cancelled_ecanceled_and_nothing_is_lost",
-            "the emulator lacks calls that do not wait",
-        );
-    }
-    let (mut reader, mut writer) = SharedBuilder::new().chunk(1000).ring(1).build().unwrap();
+    let (mut reader, mut writer) = match SharedBuilder::new().chunk(1000).ring(1).build() {
+        // An emulator accepts advice that it does not know, so that memory may not be wiped in a forked child.
+        Err(Errno::EOPNOTSUPP) if common::emulated() => {
+            return common::skip(
+                &common::name_alone(),
+                "no memory that is wiped in a forked child",
+            );
+        }
+        pair => pair.unwrap(),
+    };
     let results = both(|at| reader.recv_deadline(at).map(|chunk| chunk.is_some()));
     assert_eq!(results, [Err(Errno::ECANCELED); 2]);
     let mut sent = 0_u8;

@@ -43,7 +43,7 @@ fn waiting_child() -> Child {
 }
 
 /// Whether the kernel is at least this one.
-fn linux(major: u32, minor: u32) -> bool {
+pub(crate) fn linux(major: u32, minor: u32) -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
     (numbers.next(), numbers.next()) >= (Some(major), Some(minor))

@@ -1,5 +1,5 @@
 //! A guide: pages for those who have a task, with programs that run. The modules beside this one are
-//! the reference, and say of each item which feature it needs: the guide is written for `full`.
+//! the reference. The README's table has the features: the guide is written for `full`.
 //!
 //! | page | for |
 //! |---|---|

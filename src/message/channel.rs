@@ -68,6 +68,7 @@ impl Channel<PipeReader, PipeWriter> {
     }
 }
 
+/// The pipes keep their capacity, 64 KiB by default. [`Channel::pair`] makes larger ones.
 impl From<Duplex> for Channel<PipeReader, PipeWriter> {
     fn from(link: Duplex) -> Self {
         let (reader, writer) = link.into_ends();

@@ -250,8 +250,8 @@ impl<'p> Transfer<'p> {
         Self { raise_sigpipe: true, ..self }
     }
 
-    /// Moves at most `bytes` in one system call, which is also how often `progress` is told. 0 counts
-    /// as 1.
+    /// Moves at most `bytes` in one system call, which is also how often `progress` is called. 0 counts
+    /// as 1. By default that is 1 MiB with `progress` or a deadline, and about 2 GiB without.
     ///
     /// Below one page the mechanism is always [`Copy`](TransferMechanism::Copy): a spliced byte takes a whole
     /// page's slot in a pipe, so that a handful of them fill it.

@@ -70,7 +70,9 @@ pub enum OnDrop {
     Reap,
     /// Close the pipes to it, kill it, and wait until it is gone, which it soon is.
     Kill,
-    /// As `Kill`, with all processes of its process group. Once the child has been waited for, a drop does
+    /// As `Kill`, with all processes of its process group. A supervisor that collects children itself kills the group
+    /// first, when the pidfd is readable, and then waits: before Linux 6.9 a group cannot be signalled once its leader
+    /// was waited for. Once the child has been waited for, a drop does
     /// nothing, and what it has left in the group runs on.
     KillGroup,
 }

@@ -372,7 +372,8 @@ impl<'fd> Command<'fd> {
     /// What dropping the [`Child`](crate::process::Child) does: see [`Child::on_drop`](crate::process::Child::on_drop).
     ///
     /// `KillGroup` needs [`setsid`](Self::setsid) or [`process_group(0)`](Self::process_group); without
-    /// them `spawn` fails.
+    /// them `spawn` fails. The first command of a pipeline with
+    /// [`in_one_group`](crate::process::Pipeline::in_one_group) leads that group and needs neither.
     pub fn on_drop(&mut self, policy: OnDrop) -> &mut Self {
         self.on_drop = policy;
         self

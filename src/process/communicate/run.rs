@@ -50,7 +50,7 @@ impl<'fd> Command<'fd> {
     /// # Examples
     ///
     /// ```
-    /// use rawpipe::process::{Command, CommunicateErrorKind, OnDrop};
+    /// use rawpipe::process::{Command, CommunicateErrorKind, OnDrop, RunError};
     /// use std::io::ErrorKind;
     /// use std::time::Duration;
     ///
@@ -60,6 +60,8 @@ impl<'fd> Command<'fd> {
     /// let error = command.output().unwrap_err();
     /// assert_eq!(error.reason(), Some(CommunicateErrorKind::Deadline));
     /// assert_eq!(error.kind(), ErrorKind::TimedOut);
+    /// let RunError::Communicate(error) = error else { panic!("it was started") };
+    /// assert_eq!(error.stdout(), b"begun\n");
     /// ```
     #[doc(alias = "time_limit")]
     pub fn timeout(&mut self, timeout: Duration) -> &mut Self {

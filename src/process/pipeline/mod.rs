@@ -105,8 +105,9 @@ impl<'fd> Pipeline<'fd> {
     ///
     /// It replaces [`Command::process_group`]. A program that begins a session cannot join it: `spawn` then fails with
     /// `EPERM` at [`SpawnStage::Setpgid`]. That also happens if the first one ends early and no zombie of it is
-    /// left, because `SIGCHLD` is ignored or another thread waits for all children. A command with
-    /// [`OnDrop::KillGroup`] that is not the first one fails with `EINVAL`: it leads no group.
+    /// left, because `SIGCHLD` is ignored or another thread waits for all children. With
+    /// [`OnDrop::KillGroup`] at the first command, a failed [`output`](Self::output) kills the whole group. At another
+    /// command it fails with `EINVAL`: that one leads no group.
     pub fn in_one_group(self) -> Self {
         Self { group: true, ..self }
     }

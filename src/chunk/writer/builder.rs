@@ -83,7 +83,7 @@ impl WriterBuilder {
     ///   memory, or, for [`ChunkMechanism::Memfd`], descriptors.
     /// - [`EFBIG`](Errno::EFBIG): for [`ChunkMechanism::Memfd`], more memory than `RLIMIT_FSIZE`.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): the mechanism that was asked for does not work here, or
-    ///   `to` is not a pipe.
+    ///   `to` is not a pipe, or is a packet pipe (`O_DIRECT`).
     ///
     /// # Examples
     ///

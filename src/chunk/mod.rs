@@ -35,7 +35,9 @@
 //! used only if the caller requests it, because a new file each time costs more than a copy.
 //!
 //! The last resort is a plain `write`. It is also used for sends of less than 16 KiB, where it is
-//! faster: a page in a pipe takes a whole slot, however few of its bytes were sent.
+//! faster: a page in a pipe takes a whole slot, however few of its bytes were sent. And it is used for a
+//! [packet pipe](crate::message::packets), because pages are no packets: its reader needs buffers of at least
+//! [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, and whoever sets `O_DIRECT` after the writer was built loses bytes.
 //! [`mechanism`](ChunkWriter::mechanism) returns the mechanism in use.
 //!
 //! # Why this is sound
@@ -86,7 +88,9 @@
 //!    reads it through mappings of its own, for any process, and never writes to it.
 //! 7. *The descriptor is the write end of a pipe.* This is checked when the writer is built. The `as_fd` of
 //!    a caller's type may return another descriptor later. Then the bytes are sent there; if it is a
-//!    read end, `vmsplice` writes to the memory, which is lent to that call exclusively.
+//!    read end, `vmsplice` writes to the memory, which is lent to that call exclusively. With
+//!    [`Reuse::AfterRead`] the count of point 4 is then another pipe's, so that a reader may see later bytes of
+//!    this stream in the place of earlier ones (1 holds): `as_fd` must return the same pipe.
 //!
 //! Not covered: another process that opens this one's memory or descriptors through `/proc`, and code
 //! that breaks the rules of `unsafe`. No library can prevent these.

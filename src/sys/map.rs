@@ -71,7 +71,8 @@ impl Map {
         Ok(Self { base: call::mmap(len, abi::PROT_RW, abi::MAP_SHARED, Some(file))?, len })
     }
 
-    fn new(len: usize) -> Result<Self> {
+    /// Maps `len` bytes, on pages of the usual size.
+    pub(crate) fn new(len: usize) -> Result<Self> {
         Ok(Self { base: call::mmap(len, abi::PROT_RW, abi::MAP_OWN, None)?, len })
     }
 

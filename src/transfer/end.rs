@@ -12,6 +12,9 @@ use core::time::Duration;
 pub(super) enum Kind {
     /// A regular file or a block device. A call on it waits for a disk at most.
     File,
+    /// As a source, a regular file without a size. If it is not just empty, it is a stream of procfs, tracefs or
+    /// the like: a call on it may wait, and the kernel's `splice` of it may lose what it has taken.
+    Unsized,
     Pipe,
     /// A socket whose reads and writes have no boundaries.
     Stream,
@@ -31,12 +34,14 @@ pub(super) struct End<'a> {
     pub(super) kind: Kind,
     /// Inode and device, to find out whether both ends are the same pipe or file.
     identity: Option<(u64, [u32; 2])>,
-    /// The size of a file in bytes. 0 is also that of files that are streams: `/proc`, tracefs.
+    /// The size of a file in bytes.
     pub(super) size: u64,
     /// The flags of the open file; an error other than `EBADF` is a filter's.
     flags: Result<usize>,
     /// There is a deadline, and a plain call on this end could wait beyond it.
     pub(super) may_wait: bool,
+    /// And the end is a terminal, which `poll` reports as ready if it has room for a byte.
+    pub(super) byte_by_byte: bool,
 }
 
 /// The kind of a socket.
@@ -50,6 +55,7 @@ impl<'a> End<'a> {
         let (kind, identity, size) = match call::statx(fd) {
             Ok(stat) => (
                 match stat.stx_mode & abi::S_IFMT {
+                    abi::S_IFREG if side == Side::Source && stat.stx_size == 0 => Kind::Unsized,
                     abi::S_IFREG | abi::S_IFBLK => Kind::File,
                     abi::S_IFIFO => Kind::Pipe,
                     abi::S_IFSOCK => socket(fd).unwrap_or(Kind::Stream),
@@ -68,13 +74,16 @@ impl<'a> End<'a> {
         let flags = call::fcntl_getfl(fd);
         let nonblocking = flags.is_ok_and(|flags| flags & abi::O_NONBLOCK as usize != 0);
         let may_wait = deadline && !at_once && !nonblocking;
-        Self { fd, side, kind, identity, size, flags, may_wait }
+        // Of the devices, terminals have this request; they, too, count what is to be read.
+        let byte_by_byte = may_wait && kind == Kind::Other && call::ioctl_fionread(fd).is_ok();
+        Self { fd, side, kind, identity, size, flags, may_wait, byte_by_byte }
     }
 
     /// An end of a pipe of this crate's own: no call on it waits, because it is known what is in it.
     pub(super) const fn own(fd: BorrowedFd<'a>, side: Side) -> Self {
         let flags = Err(Errno::ENOSYS); // unknown
-        Self { fd, side, kind: Kind::Pipe, identity: None, size: 0, flags, may_wait: false }
+        let (may_wait, byte_by_byte) = (false, false);
+        Self { fd, side, kind: Kind::Pipe, identity: None, size: 0, flags, may_wait, byte_by_byte }
     }
 
     /// Whether it is not open, or not for this side's direction. Found out before the first byte is taken: some

@@ -126,7 +126,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
         let small = self.options.chunk.is_some_and(|chunk| chunk < page::size());
         // Splicing from a file hands over pages that can change afterwards.
-        let must_copy = self.options.copy_semantics && self.from.kind == Kind::File;
+        let of_file = matches!(self.from.kind, Kind::File | Kind::Unsized);
+        let must_copy = self.options.copy_semantics && of_file;
         // Splicing from or to a blocking socket cannot be told not to wait.
         let late = [self.from, self.to].iter().any(|end| end.may_wait && end.kind != Kind::Pipe);
         match (self.from.kind, self.to.kind) {
@@ -134,15 +135,19 @@ impl<'a, 'p> Engine<'a, 'p> {
             (Kind::File, Kind::File) => &[CopyFileRange, Sendfile, Copy],
             // Boundaries are kept. A terminal's end is told only once, to the call that comes first.
             (Kind::Records | Kind::Null | Kind::Other, _) | (_, Kind::Records) => &[Copy],
+            // `splice` of a stream of procfs or tracefs may lose bytes; an empty file needs no more.
+            (Kind::Unsized, _) => &[Copy, Sendfile, Broker],
             _ if self.options.own.is_some() => &[Splice, Copy],
             (Kind::Pipe, Kind::Pipe | Kind::Null) => &[Splice, Copy],
+            // A block device reports no size, so the bytes ahead of it are not known.
             (Kind::File, Kind::Pipe) if self.from.size > 0 => &[Splice, Copy],
             (Kind::File, Kind::Stream | Kind::Null | Kind::Other) => &[Sendfile, Broker, Copy],
             _ => &[Broker, Copy],
         }
     }
 
-    /// How many bytes the next call is to move: `None` if everything is moved. Fails if it is cancelled before.
+    /// How many bytes the next call is to move: `None` if everything is moved. Fails if it is cancelled before; but
+    /// a sink of a fan-out that is ready still gets its round, as at a deadline.
     pub(super) fn wanted(&self) -> Result<Option<usize>, Failure> {
         /// For those who watch, or watch the clock.
         const WATCHED: usize = 1 << 20;
@@ -155,9 +160,9 @@ impl<'a, 'p> Engine<'a, 'p> {
             None => chunk,
         };
         let wanted = (wanted > 0 && !self.ended).then_some(wanted);
-        if wanted.is_some() && self.options.deadline.is_some_and(|deadline| deadline.is_cancelled())
-        {
-            return Err(Failure::new(self.side_of(Errno::ECANCELED), Errno::ECANCELED));
+        let ends_it = wanted.is_some() && self.options.own != Some(Side::Source);
+        if ends_it && self.options.deadline.is_some_and(|deadline| deadline.is_cancelled()) {
+            return Err(Failure::new(Side::Source, Errno::ECANCELED));
         }
         Ok(wanted)
     }

@@ -18,11 +18,10 @@ const BUFFER: usize = 256 << 10;
 
 impl Engine<'_, '_> {
     pub(super) fn copy(&mut self) -> Result<Outcome, Failure> {
-        // The end of a file, after a mechanism that has seen it, is found without a large buffer.
+        // No huge page: a round of a fan-out, or the end of a file that another mechanism has seen, needs little.
         let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
-        let wanted = wanted.min(BUFFER);
         let mut pages =
-            Map::anonymous(wanted).map_err(|errno| Failure::new(Side::Source, errno))?;
+            Map::new(wanted.min(BUFFER)).map_err(|errno| Failure::new(Side::Source, errno))?;
         loop {
             let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
             let wanted = wanted.min(pages.len());
@@ -68,14 +67,20 @@ impl Engine<'_, '_> {
             return Ok(most);
         }
         if self.to.may_wait {
-            match nowait::try_writev(self.to.fd, &[IoSlice::new(buf)]) {
+            let answer = match self.to.byte_by_byte {
+                true => Err(Errno::EOPNOTSUPP),
+                false => nowait::try_writev(self.to.fd, &[IoSlice::new(buf)]),
+            };
+            match answer {
                 Err(Errno::EOPNOTSUPP) => self.wait_for(self.to)?,
                 answer => return answer,
             }
-            if self.to.kind != Kind::Records {
-                // As much as a pipe or a terminal that is ready takes without waiting.
-                most = most.min(PIPE_BUF);
-            }
+            // As much as an end that is ready takes without waiting.
+            most = match self.to.kind {
+                Kind::Records => most,
+                _ if self.to.byte_by_byte => most.min(1),
+                _ => most.min(PIPE_BUF),
+            };
         }
         call::write(self.to.fd, &buf[..most])
     }
@@ -106,7 +111,7 @@ impl Engine<'_, '_> {
         let (reader, held) = pipe;
         let failed = |errno| Failure::new(Side::Sink, errno);
         self.mechanism = TransferMechanism::Copy;
-        let mut pages = Map::anonymous(BUFFER.min(*held)).map_err(failed)?;
+        let mut pages = Map::new(BUFFER.min(*held)).map_err(failed)?;
         while *held > 0 {
             let wanted = pages.len().min(*held);
             // No other process reads this pipe, so what was written to it is there.

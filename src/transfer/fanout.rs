@@ -183,8 +183,12 @@ impl<'p> Fanout<'p> {
     ///
     /// A sink that is not ready by then fails with [`ETIMEDOUT`](Errno::ETIMEDOUT) and is dropped. The
     /// others get the rest of the round, and what the source has ready. Then the fan-out fails with
-    /// `ETIMEDOUT` of the source, unless that has ended. A [cancel](crate::Cancel) ends it in the same way,
-    /// with [`ECANCELED`](Errno::ECANCELED).
+    /// `ETIMEDOUT` of the source, unless that has ended.
+    ///
+    /// A [cancel](crate::Cancel) ends it after the round that is being given: a sink that is ready gets the rest of
+    /// it, and one that is not fails with [`ECANCELED`](Errno::ECANCELED) and is dropped. Nothing more is
+    /// taken from the source, and the fan-out fails with `ECANCELED` of the source, or of the sink if none is
+    /// left. Cancelled before, it moves nothing and drops no sink.
     pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { options: self.options.deadline(deadline), ..self }
     }
@@ -240,7 +244,8 @@ impl<'p> Fanout<'p> {
     ///   the source, as for [`Transfer::run`];
     /// - the error of a sink if none is left, or if [`on_error`](Self::on_error) has returned `Break`. The
     ///   source then keeps what it has not given yet;
-    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) of the source: the deadline has passed;
+    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) of the source: the deadline has passed, or
+    ///   [`ECANCELED`](Errno::ECANCELED): it was cancelled;
     /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE), on the source and before the first byte: no
     ///   descriptor or no memory is left for the pipes;
     /// - [`ENOMEM`](Errno::ENOMEM) on the source: no memory is left for what a sink does not get;

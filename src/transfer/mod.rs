@@ -8,6 +8,7 @@
 //! | file → socket or device | [`Sendfile`](TransferMechanism::Sendfile) |
 //! | pipe → file, socket or device; stream socket → anything | [`Broker`](TransferMechanism::Broker): `splice` through a pipe of its own |
 //! | terminal, device, datagram or seqpacket socket → anything; anything → datagrams | [`Copy`](TransferMechanism::Copy): `read` and `write` through a buffer |
+//! | file of size 0 (procfs, tracefs, or empty) → anything | `Copy`, because the kernel's `splice` of some of these, such as `trace_pipe`, loses bytes |
 //! | what the kernel or a filter rejects | the next one; `Copy` is the last |
 //!
 //! Falling back to the next mechanism happens at an exact byte boundary: what a mechanism has taken from
@@ -214,7 +215,8 @@ impl<'p> Transfer<'p> {
     ///
     /// The next mechanism that fits the two descriptors takes its place. If none is left, the transfer
     /// fails with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink, also if the kernel rejects the last
-    /// one. Without [`Copy`](TransferMechanism::Copy) no `read` confirms the [end](self#the-end) of the source.
+    /// one. Without [`Copy`](TransferMechanism::Copy) no `read` confirms the [end](self#the-end) of the source,
+    /// and a stream of tracefs may lose bytes.
     ///
     /// # Examples
     ///
@@ -284,11 +286,18 @@ impl<'p> Transfer<'p> {
     /// mechanism is [`Copy`](TransferMechanism::Copy), because `splice` on it cannot be told not to wait; so a
     /// nonblocking socket is faster.
     ///
+    /// A blocking terminal is written byte by byte, because `poll` promises room for one byte, and a `write` of
+    /// more sleeps until all of it is taken. That is slow, some 0.2 MB a second. A descriptor that was opened with
+    /// `O_NONBLOCK` has the full speed. A file of size 0, such as `/proc/kmsg` or `trace_pipe`, is polled before it is read.
+    ///
     /// It does not hold
     ///
     /// - on a blocking terminal or device, and before Linux 6.4 on a blocking socket, if *another process*
     ///   takes the data or the room that this one has been told of, or if such a socket has something in its
     ///   error queue: the kernel has no call for them that cannot wait;
+    /// - on a blocking terminal that processes its output, if its driver has room for less than what becomes of one
+    ///   byte: 2 bytes of a newline, 8 of a tab. (A pseudoterminal that is ready has room for 256.)
+    /// - on a regular-looking file that has a size and whose reads wait all the same;
     /// - while the disk or server of a file does not respond;
     /// - while another process holds the lock of a pipe: it writes to the pipe from memory whose pages come
     ///   from a FUSE file or a `userfaultfd`.

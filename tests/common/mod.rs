@@ -40,7 +40,7 @@ pub(crate) mod nr;
 pub(crate) use examples::example;
 pub(crate) use files::{append_file, file, tmp, tmp_path};
 pub(crate) use filter::{Filter, NO_FILTER, Value, filtered, no_pidfd_by_clone};
-pub(crate) use terminal::{terminal, terminals};
+pub(crate) use terminal::{set_output, terminal, terminals};
 
 use rawpipe::event::{PollEvents, PollFd, poll};
 use rawpipe::fd::{AsRawFd, BorrowedFd};

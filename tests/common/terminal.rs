@@ -22,6 +22,21 @@ pub(crate) fn terminal() -> (File, File) {
     (File::options().read(true).write(true).open(path).unwrap(), keyboard)
 }
 
+/// Sets what becomes of a byte that a program writes to the terminal: nothing, or a newline becomes two and a tab
+/// eight.
+pub(crate) fn set_output(terminal: &File, expands: bool) {
+    const TCGETS: usize = 0x5401;
+    const TCSETS: usize = 0x5402;
+    const OPOST_ONLCR_XTABS: i32 = 0o14_005;
+    // `struct termios` is smaller; its second word is for the output.
+    let mut settings = [0_i32; 32];
+    // SAFETY: writes one `struct termios`, for which the local has room.
+    assert_eq!(unsafe { ioctl(terminal.as_raw_fd(), TCGETS, settings.as_mut_ptr()) }, 0);
+    settings[1] = if expands { OPOST_ONLCR_XTABS } else { 0 };
+    // SAFETY: reads one `struct termios`, filled above.
+    assert_eq!(unsafe { ioctl(terminal.as_raw_fd(), TCSETS, settings.as_mut_ptr()) }, 0);
+}
+
 /// These numbers are those of most architectures, and an emulator has no terminals of its own.
 pub(crate) fn terminals() -> bool {
     let here = cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && !super::emulated();

@@ -5,21 +5,22 @@
 use crate::common::bytes::data;
 use crate::common::nr;
 use crate::common::{self, HANDLED, NO_FILTER, Storm, child, file, filtered, skip};
-use rawpipe::Deadline;
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{Child, Signal};
 use rawpipe::transfer::{
     Fanout, FanoutSink, Side, Transfer, TransferMechanism, Transferred, discard, fanout, transfer,
 };
-use rawpipe::{Errno, io, raw};
-use std::ffi::{CString, c_char};
+use rawpipe::{Cancel, Deadline, Errno, io, raw};
+use std::ffi::{CStr, CString, c_char};
 use std::fs::File;
-use std::io::Seek;
+use std::io::{Read, Seek, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 const SIGPIPE: i32 = Signal::PIPE.as_raw();
@@ -507,11 +508,12 @@ fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
     common::end_without_a_look_at_leaks();
 }
 
-// ---- a full disk ----
+// ---- file systems of their own ----
 
-fn transfer_full_disk_enospc_loses_nothing() {
-    let test = "transfer_full_disk_enospc_loses_nothing";
+/// Where a file system of this kind is mounted, for this process alone; or why it cannot be.
+fn mounted(kind: &CStr, options: &CStr) -> Result<PathBuf, &'static str> {
     const CLONE_NEWNS: usize = 0x0002_0000;
+    const PRIVATE_RECURSIVE: usize = 1 << 18 | 1 << 14;
     unsafe extern "C" {
         fn mount(
             source: *const c_char,
@@ -520,26 +522,103 @@ fn transfer_full_disk_enospc_loses_nothing() {
             flags: usize,
             data: *const c_char,
         ) -> i32;
-        fn umount(target: *const c_char) -> i32;
     }
     // SAFETY: takes an integer.
     if unsafe { raw::syscall1(nr::UNSHARE, CLONE_NEWNS) } != 0 {
-        return skip(test, "needs root, for a small file system");
+        return Err("needs root, for a file system");
     }
     let folder = common::tmp_path();
     std::fs::create_dir(&folder).unwrap();
     let target = CString::new(folder.to_str().unwrap()).unwrap();
-    const PRIVATE_RECURSIVE: usize = 1 << 18 | 1 << 14;
     let none = std::ptr::null();
     let unused = c"".as_ptr().cast(); // Valgrind wants a text even where the kernel looks at none
     // SAFETY: the strings end with NUL, and what may be null is.
     unsafe { mount(unused, c"/".as_ptr().cast(), unused, PRIVATE_RECURSIVE, none) };
-    let (tmpfs, size) = (c"tmpfs".as_ptr().cast(), c"size=1m".as_ptr().cast());
+    let kind = kind.as_ptr().cast();
     // SAFETY: the strings end with NUL.
-    if unsafe { mount(tmpfs, target.as_ptr().cast(), tmpfs, 0, size) } != 0 {
+    if unsafe { mount(kind, target.as_ptr().cast(), kind, 0, options.as_ptr().cast()) } != 0 {
         std::fs::remove_dir(&folder).unwrap();
-        return skip(test, "no tmpfs can be mounted");
+        return Err("this kind of file system cannot be mounted");
     }
+    Ok(folder)
+}
+
+fn unmount(folder: &Path) {
+    unsafe extern "C" {
+        fn umount(target: *const c_char) -> i32;
+    }
+    let target = CString::new(folder.to_str().unwrap()).unwrap();
+    // SAFETY: the string ends with NUL.
+    assert_eq!(unsafe { umount(target.as_ptr().cast()) }, 0);
+    std::fs::remove_dir(folder).unwrap();
+}
+
+/// A stream that looks like a regular file: the kernel's `splice` of it loses lines, and a read of it waits.
+fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
+    let test = "transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline";
+    let folder = match mounted(c"tracefs", c"") {
+        Ok(folder) => folder,
+        Err(why) => return skip(test, why),
+    };
+    let instance = folder.join(format!("instances/rawpipe-{}", std::process::id()));
+    if std::fs::create_dir(&instance).is_err() {
+        unmount(&folder);
+        return skip(test, "no trace of its own can be made");
+    }
+    for cancelled in [false, true] {
+        let open = |name| File::options().write(true).open(instance.join(name)).unwrap();
+        open("buffer_size_kb").write_all(b"4096").unwrap();
+        let mut marker = open("trace_marker");
+        (0..5_000)
+            .for_each(|number| marker.write_all(format!("mark{number:04}").as_bytes()).unwrap());
+        let source = File::open(instance.join("trace_pipe")).unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let cancel = Cancel::new().unwrap();
+        let bytes = thread::scope(|scope| {
+            let reading = scope.spawn(move || {
+                let mut bytes = Vec::new();
+                (&far).read_to_end(&mut bytes).map(|_| bytes)
+            });
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(500));
+                if cancelled {
+                    cancel.cancel();
+                }
+            });
+            let time = Duration::from_millis(if cancelled { 60_000 } else { 500 });
+            let deadline = Deadline::after(time).or_cancelled(&cancel);
+            let error = Transfer::new().deadline(deadline).run(&source, &near).unwrap_err();
+            let why = if cancelled { Errno::ECANCELED } else { Errno::ETIMEDOUT };
+            assert_eq!((error.side(), error.errno()), (Side::Source, Some(why)));
+            assert_eq!(error.transferred().mechanism(), TransferMechanism::Copy);
+            drop(near);
+            reading.join().unwrap().unwrap()
+        });
+        // And without a deadline, as far as this.
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        marker.write_all(b"last").unwrap();
+        let mut once = |_| ControlFlow::Break(());
+        Transfer::new().progress(&mut once).run(&source, &writer).unwrap();
+        let mut last = vec![0; reader.available().unwrap()];
+        reader.read_exact(&mut last).unwrap();
+        assert!(last.ends_with(b"last\n"));
+        let text = String::from_utf8(bytes).unwrap();
+        let marks = text.lines().filter_map(|line| line.rsplit_once("mark")?.1.parse::<u32>().ok());
+        let marks: Vec<_> = marks.collect();
+        assert!(marks.iter().copied().eq(0..5_000), "{} lines; {:?}", marks.len(), text.get(..300));
+    }
+    std::fs::remove_dir(&instance).unwrap();
+    unmount(&folder);
+}
+
+// ---- a full disk ----
+
+fn transfer_full_disk_enospc_loses_nothing() {
+    let folder = match mounted(c"tmpfs", c"size=1m") {
+        Ok(folder) => folder,
+        Err(why) => return skip("transfer_full_disk_enospc_loses_nothing", why),
+    };
     let bytes = data(3 << 20);
     for source in ["file", "pipe", "socket"] {
         let path = folder.join(source);
@@ -581,9 +660,7 @@ fn transfer_full_disk_enospc_loses_nothing() {
         drop(sink);
         std::fs::remove_file(&path).unwrap();
     }
-    // SAFETY: the string ends with NUL.
-    assert_eq!(unsafe { umount(target.as_ptr().cast()) }, 0);
-    std::fs::remove_dir(&folder).unwrap();
+    unmount(&folder);
 }
 
 // ---- few pages ----
@@ -656,6 +733,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     transfer_falls_back_when_the_kernel_refuses,
     transfer_deadline_polls_only_what_could_wait,
     transfer_without_descriptors_for_a_broker_copies,
+    transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline,
     transfer_full_disk_enospc_loses_nothing,
     fanout_few_pages_for_the_sinks_loses_nothing,
 ];

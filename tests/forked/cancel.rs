@@ -520,6 +520,22 @@ fn transfer_from_a_terminal_cancelled_ecanceled() {
     assert_eq!(common::bytes::waiting_in(&arrived), b"a line\n");
 }
 
+/// Nothing reads what the terminal shows, or what is typed into it.
+fn transfer_to_a_terminal_cancelled_ecanceled() {
+    if !common::terminals() {
+        return;
+    }
+    let (screen, keyboard) = common::terminal();
+    for sink in [&screen, &keyboard] {
+        let source = common::file(&vec![b'\n'; 200_000]);
+        let [waiting, before] =
+            both(|at| Transfer::new().deadline(at).run(&source, sink).unwrap_err());
+        assert_eq!((waiting.errno(), waiting.side()), (Some(Errno::ECANCELED), Side::Sink));
+        assert!(waiting.bytes() > 0);
+        assert_eq!((before.errno(), before.bytes()), (Some(Errno::ECANCELED), 0));
+    }
+}
+
 // ---- shared chunks ----
 
 fn shared_chunks_cancelled_ecanceled_and_nothing_is_lost() {
@@ -623,29 +639,54 @@ fn communicate_cancelled_keeps_what_was_read() {
     assert!(Communicate::new().run(&mut cat).unwrap().status.success());
 }
 
-/// One sink has room, the other one is full and silent.
-fn fanout_cancelled_leaves_exact_accounts() {
+/// One sink is full and silent. The others have room, and get the round whether they come before it or after.
+fn fanout_cancelled_gives_its_round_to_the_sinks_that_are_ready() {
     let data = data(5_000);
-    let ((roomy_reader, roomy), (_full_reader, full)) = (rawpipe::pipe().unwrap(), full_pipe());
-    let [waiting, before] = both(|at| {
-        let (source, feed) = rawpipe::pipe().unwrap();
-        feed.write_all(&data).unwrap();
-        let mut sinks = [FanoutSink::new(&roomy), FanoutSink::new(&full)];
-        let error = Fanout::new().deadline(at).run(&source, &mut sinks).unwrap_err();
-        assert_eq!((error.errno(), error.side()), (Some(Errno::ECANCELED), Side::Source));
-        let left = source.available().unwrap();
-        sinks.each_mut().map(|sink| {
-            let Some(mut error) = sink.take_error() else { return (sink.bytes(), 0, left) };
-            assert_eq!((error.errno(), error.side()), (Some(Errno::ECANCELED), Side::Sink));
-            let mut kept = vec![0; data.len()];
-            let undelivered = error.read_undelivered(&mut kept).unwrap();
-            assert_eq!(kept[..undelivered], data[data.len() - left - undelivered..][..undelivered]);
-            (sink.bytes(), undelivered, left)
-        })
+    let (_full_reader, full) = full_pipe();
+    for place in 0..3 {
+        let roomy = [rawpipe::pipe().unwrap(), rawpipe::pipe().unwrap()];
+        let [waiting, before] = both(|at| {
+            let (source, feed) = rawpipe::pipe().unwrap();
+            feed.write_all(&data).unwrap();
+            let mut sinks: Vec<_> = roomy.iter().map(|(_, sink)| FanoutSink::new(sink)).collect();
+            sinks.insert(place, FanoutSink::new(&full));
+            let error = Fanout::new().deadline(at).run(&source, &mut sinks).unwrap_err();
+            assert_eq!((error.errno(), error.side()), (Some(Errno::ECANCELED), Side::Source));
+            let left = source.available().unwrap();
+            let silent = sinks.remove(place).take_error().map(|mut error| {
+                assert_eq!((error.errno(), error.side()), (Some(Errno::ECANCELED), Side::Sink));
+                let mut kept = vec![0; data.len()];
+                let count = error.read_undelivered(&mut kept).unwrap();
+                assert!(kept[..count] == data[..count]);
+                (error.bytes(), count)
+            });
+            assert!(sinks.iter().all(|sink| sink.error().is_none()));
+            (error.bytes(), silent, sinks[0].bytes(), sinks[1].bytes(), left)
+        });
+        assert_eq!(waiting, (5_000, Some((0, 5_000)), 5_000, 5_000, 0), "{place}");
+        assert_eq!(before, (0, None, 0, 0, 5_000), "{place}");
+        for (reader, _) in &roomy {
+            assert_eq!(common::bytes::waiting_in(reader), data, "{place}");
+        }
+    }
+}
+
+/// Then the error of the fan-out is the sink's.
+fn fanout_cancelled_with_no_sink_left_ecanceled_of_the_sink() {
+    let (_full_reader, full) = full_pipe();
+    let (source, feed) = rawpipe::pipe().unwrap();
+    feed.write_all(b"12345").unwrap();
+    let cancel = Cancel::new().unwrap();
+    let mut sinks = [FanoutSink::new(&full)];
+    let error = thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(MOMENT);
+            cancel.cancel();
+        });
+        Fanout::new().deadline(long(&cancel)).run(&source, &mut sinks).unwrap_err()
     });
-    assert_eq!(waiting, [(5_000, 0, 0), (0, 5_000, 0)]);
-    assert_eq!(before, [(0, 0, 5_000); 2]);
-    assert_eq!(roomy_reader.available(), Ok(5_000));
+    assert_eq!((error.errno(), error.side()), (Some(Errno::ECANCELED), Side::Sink));
+    assert_eq!(sinks[0].error().map(TransferError::undelivered), Some(5));
 }
 
 /// The child has closed its streams and does not end; and one that was cancelled before.
@@ -681,10 +722,12 @@ pub(crate) const TESTS: common::Tests = common::tests![
     transfer_of_a_stream_without_end_cancelled_ecanceled,
     transfer_of_all_that_was_wanted_cancelled_by_its_progress_succeeds,
     transfer_from_a_terminal_cancelled_ecanceled,
+    transfer_to_a_terminal_cancelled_ecanceled,
     shared_chunks_cancelled_ecanceled_and_nothing_is_lost,
     child_wait_deadline_cancelled_ecanceled,
     wait_any_and_pidfd_deadline_cancelled_ecanceled,
     communicate_cancelled_keeps_what_was_read,
     communicate_cancelled_while_the_child_runs_on,
-    fanout_cancelled_leaves_exact_accounts,
+    fanout_cancelled_gives_its_round_to_the_sinks_that_are_ready,
+    fanout_cancelled_with_no_sink_left_ecanceled_of_the_sink,
 ];

@@ -590,6 +590,37 @@ fn build_not_open_for_writing_ebadf() {
     assert_eq!(ChunkWriter::new(closed_fd()).unwrap_err(), Errno::EBADF);
 }
 
+/// Pages are no packets: a reader of both loses bytes, whatever its buffer.
+#[test]
+fn build_on_a_packet_pipe_writes_and_every_byte_arrives() {
+    for reuse in REUSES {
+        let (reader, writer) = Builder::new().packet().build().unwrap();
+        let mut writer = ChunkWriter::builder().reuse(reuse).chunk(24_000).build(writer).unwrap();
+        assert_eq!(writer.mechanism(), ChunkMechanism::Write);
+        let mut at = 0;
+        for len in [24_000, 4_000, 17_001, 1, 20_000] {
+            let chunk = writer.chunk().unwrap();
+            chunk[..len].iter_mut().zip(at..).for_each(|(place, at)| *place = byte(at));
+            writer.send(len).unwrap();
+            at += len;
+        }
+        drop(writer);
+        let (mut all, mut buf) = (Vec::new(), [0; rawpipe::pipe::PIPE_BUF]);
+        loop {
+            match reader.read(&mut buf).unwrap() {
+                0 => break,
+                count => all.extend_from_slice(&buf[..count]),
+            }
+        }
+        assert!(all == (0..at).map(byte).collect::<Vec<u8>>(), "{} of {at} bytes", all.len());
+    }
+    let (_reader, writer) = Builder::new().packet().build().unwrap();
+    for mechanism in [ChunkMechanism::Vmsplice, ChunkMechanism::Memfd] {
+        let refused = ChunkWriter::builder().mechanism(mechanism).build(&writer);
+        assert_eq!(refused.unwrap_err(), Errno::EOPNOTSUPP);
+    }
+}
+
 /// As a filter meets its standard output: what is no pipe gets its chunks by `write`.
 #[test]
 fn build_on_what_is_no_pipe_writes() {

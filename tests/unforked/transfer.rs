@@ -290,6 +290,42 @@ fn transfer_of_proc_files_is_what_a_read_gives() {
     assert_eq!(transfer(&source, &null).unwrap().bytes(), wanted.len() as u64);
 }
 
+/// The kernel's `splice` of `trace_pipe` loses lines. That it is such a file cannot be seen, so all without a size
+/// are read: see also `transfer_faults`.
+#[test]
+fn transfer_of_a_file_without_a_size_reads_it() {
+    let null = File::options().write(true).open("/dev/null").unwrap();
+    let (near, _far) = UnixStream::pair().unwrap();
+    let (_reader, writer) = rawpipe::pipe().unwrap();
+    let target = file(b"");
+    for sink in [null.as_fd(), near.as_fd(), writer.as_fd(), target.as_fd()] {
+        let source = File::open("/proc/self/status").unwrap();
+        let done = transfer(&source, sink).unwrap();
+        assert!(done.bytes() > 0);
+        assert_eq!((done.mechanism(), done.fallback()), (TransferMechanism::Copy, None));
+        // An empty file is moved without `Copy`, too.
+        let done = Transfer::new().without(TransferMechanism::Copy).run(file(b""), sink).unwrap();
+        assert_eq!((done.bytes(), done.fallback()), (0, None));
+    }
+    let without = Transfer::new().without(TransferMechanism::Copy).copy_semantics();
+    let error = without.run(file(b""), &near).unwrap_err();
+    assert_eq!(error.errno(), Some(Errno::EOPNOTSUPP));
+}
+
+#[test]
+fn transfer_copy_moves_256_kib_at_a_time() {
+    let zero = File::open("/dev/zero").unwrap();
+    let (mut last, mut steps) = (0, Vec::new());
+    let mut watch = |done| {
+        steps.push(done - last);
+        last = done;
+        ControlFlow::Continue(())
+    };
+    let moving = Transfer::new().exact(700_000).progress(&mut watch);
+    assert_eq!(moving.run(&zero, file(b"")).unwrap().mechanism(), TransferMechanism::Copy);
+    assert_eq!(steps, [262_144, 262_144, 175_712]);
+}
+
 #[test]
 fn transfer_devices() {
     let zero = File::open("/dev/zero").unwrap();

@@ -12,7 +12,8 @@ use rawpipe::Deadline;
 use rawpipe::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::transfer::{
-    FanoutSink, Side, Transfer, TransferError, TransferMechanism, Transferred, fanout, transfer,
+    Fanout, FanoutSink, Side, Transfer, TransferError, TransferMechanism, Transferred, fanout,
+    transfer,
 };
 use rawpipe::{Errno, PipeReader, PipeWriter};
 use std::fs::{self, File};
@@ -597,6 +598,64 @@ fn transfer_end_of_a_terminal_is_asked_for_once() {
     }
 }
 
+/// `poll` reports a terminal as ready if it has room for a byte, and a blocking write of more sleeps.
+#[test]
+fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
+    if !terminals() {
+        return;
+    }
+    // What is there before leaves another room each time.
+    for (before, expands) in [(0, false), (0, true), (333, true), (777, false), (1000, true)] {
+        for master in [false, true] {
+            let (screen, keyboard) = terminal();
+            common::set_output(&screen, expands);
+            let bytes = b"a line,\ta tab\n\n\t\t".repeat(20_000);
+            let (mut seen, sink) = if master { (screen, keyboard) } else { (keyboard, screen) };
+            assert_eq!(rawpipe::io::try_write(&sink, b"1"), Err(Errno::EOPNOTSUPP));
+            (&sink).write_all(&bytes[..before]).unwrap();
+            let what = format!("{before} before, {expands}, master {master}");
+            let (mut error, sink, bytes) = in_time(&what, move || {
+                let deadline = Deadline::after(Duration::from_millis(100));
+                let error = Transfer::new().deadline(deadline).run(file(&bytes), &sink);
+                (error.unwrap_err(), sink, bytes)
+            });
+            assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::ETIMEDOUT)));
+            let arrived = usize::try_from(error.bytes()).unwrap();
+            assert!(arrived > 1_000, "{what}: {arrived}");
+            let mut rest = vec![0; error.undelivered()];
+            assert_eq!(error.read_undelivered(&mut rest), Ok(rest.len()));
+            assert!(bytes[arrived..].starts_with(&rest), "{what}");
+            // A screen that changes nothing shows just those.
+            if !master && !expands {
+                let mut shown = vec![0; before + arrived];
+                seen.read_exact(&mut shown).unwrap();
+                assert!(shown[..before] == bytes[..before] && shown[before..] == bytes[..arrived]);
+            }
+            drop(sink);
+        }
+    }
+}
+
+/// As the fan-out to a terminal and a file, with `tee`.
+#[test]
+fn fanout_deadline_blocking_terminal_that_no_process_reads_etimedout() {
+    if !terminals() {
+        return;
+    }
+    let (screen, keyboard) = terminal();
+    let arrived = in_time("a fan-out to a terminal", move || {
+        let (log, bytes) = (file(b""), data(200_000));
+        let mut sinks = [FanoutSink::new(&screen), FanoutSink::new(&log)];
+        let deadline = Deadline::after(Duration::from_millis(100));
+        let done = Fanout::new().deadline(deadline).run(file(&bytes), &mut sinks).unwrap();
+        let error = sinks[0].error().unwrap();
+        assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::ETIMEDOUT)));
+        (done.bytes(), sinks[1].bytes())
+    });
+    assert_eq!(arrived, (200_000, 200_000));
+    drop(keyboard);
+}
+
 fn reset_by_its_peer() -> TcpStream {
     let (near, far) = tcp();
     // Unread bytes make a close a reset.
@@ -672,10 +731,7 @@ fn transfer_of_a_file_to_itself_without_end_einval() {
 
         let (source, sink) = fed_by_itself(position, append);
         let mut sinks = [FanoutSink::new(&sink)];
-        let error = rawpipe::transfer::Fanout::new()
-            .progress(&mut brake)
-            .run(&source, &mut sinks)
-            .unwrap_err();
+        let error = Fanout::new().progress(&mut brake).run(&source, &mut sinks).unwrap_err();
         assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EINVAL)), "{position}");
         assert_eq!(source.metadata().unwrap().len(), 10_000);
     }
@@ -700,7 +756,7 @@ fn fanout_into_its_own_source_einval() {
     writer.write_all(b"round and round").unwrap();
     let mut sinks = [FanoutSink::new(&to_other), FanoutSink::new(&writer)];
     let mut brake = |_| ControlFlow::Break(());
-    let fan = rawpipe::transfer::Fanout::new().progress(&mut brake);
+    let fan = Fanout::new().progress(&mut brake);
     let error = fan.run(&reader, &mut sinks).unwrap_err();
     assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EINVAL)));
     assert_eq!(reader.available().unwrap(), 15);

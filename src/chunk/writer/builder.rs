@@ -83,7 +83,7 @@ impl WriterBuilder {
     ///   memory, or, for [`ChunkMechanism::Memfd`], descriptors.
     /// - [`EFBIG`](Errno::EFBIG): for [`ChunkMechanism::Memfd`], more memory than `RLIMIT_FSIZE`.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): the mechanism that was asked for does not work here, or
-    ///   `to` is not a pipe.
+    ///   `to` is not a pipe, or is a packet pipe (`O_DIRECT`).
     ///
     /// # Examples
     ///
@@ -99,10 +99,13 @@ impl WriterBuilder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn build<W: AsFd>(self, to: W) -> Result<ChunkWriter<W>> {
-        if call::fcntl_getfl(to.as_fd())? & abi::O_ACCMODE == abi::O_RDONLY {
+        let flags = call::fcntl_getfl(to.as_fd())?;
+        if flags & abi::O_ACCMODE == abi::O_RDONLY {
             return Err(Errno::EBADF);
         }
         let found = pipe::capacity(to.as_fd()).ok();
+        // Pages among packets would leave a reader no size of a buffer that loses nothing.
+        let by_reference = found.is_some() && flags & abi::O_DIRECT as usize == 0;
         let capacity = found.unwrap_or(0);
         let page = page::size();
         let wanted = match self.chunk < SMALL.max(page) {
@@ -115,13 +118,12 @@ impl WriterBuilder {
         };
         let mechanism = match self.mechanism {
             Some(ChunkMechanism::Write) => ChunkMechanism::Write,
-            Some(wanted) if found.is_none() || find(wanted) == Finding::Unusable => {
+            Some(wanted) if !by_reference || find(wanted) == Finding::Unusable => {
                 return Err(Errno::EOPNOTSUPP);
             }
             Some(wanted) => wanted,
-            // A page takes a slot: with one or two of them each page would be a call and a wait. What is
-            // no pipe has none.
-            None if capacity <= 2 * page => ChunkMechanism::Write,
+            // A page takes a slot: with one or two of them each page would be a call and a wait.
+            None if !by_reference || capacity <= 2 * page => ChunkMechanism::Write,
             None if find(ChunkMechanism::Vmsplice) == Finding::References => {
                 ChunkMechanism::Vmsplice
             }

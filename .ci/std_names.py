@@ -102,4 +102,4 @@ if numbers(version) >= numbers(listed_version):
     found += [f"not in this compiler's std: {name}" for name in listed if name not in names]
 print("".join(f"without a row, in Rust {version}: {name}\n" for name in newer), end="")
 print(f"result: names of std | {len(listed)} in {PAGE}, {len(newer)} newer")
-sys.exit("\n".join(found))
+sys.exit("\n".join(found) or None)

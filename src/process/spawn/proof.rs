@@ -101,14 +101,11 @@ fn stat(path: &CStr) -> Option<[u32; 3]> {
 /// Another process that was forked meanwhile and has no program yet may hold the write end open: so the
 /// end of the pipe is not waited for once the child's fate is known.
 pub(super) fn listen(channel: &OwnedFd, child: &Child) -> Option<SpawnError> {
-    let silent = |patience| {
-        let mut fds = [PollFd::new(channel, PollEvents::IN)];
-        matches!(poll(&mut fds, Some(patience)), Ok(0) | Err(Errno::EINTR))
-    };
+    let ready = |patience| poll(&mut [PollFd::new(channel, PollEvents::IN)], Some(patience));
     let mut patience = Duration::from_millis(1);
     // One denial is not believed: the child would have to be heard out all the same.
     let mut denied = false;
-    while silent(patience) {
+    while matches!(ready(patience), Ok(0) | Err(Errno::EINTR)) {
         let known = match look(child) {
             (Some(true), _) | (_, Ok(Some(_))) => true,
             (_, answer) => {
@@ -116,7 +113,8 @@ pub(super) fn listen(channel: &OwnedFd, child: &Child) -> Option<SpawnError> {
                 before && denied
             }
         };
-        if known && silent(Duration::ZERO) {
+        // An interrupted poll has not looked.
+        if known && ready(Duration::ZERO) == Ok(0) {
             return None;
         }
         patience = (patience * 2).min(Duration::from_millis(100));

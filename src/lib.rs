@@ -1,11 +1,10 @@
-//! Pipes and what programs do with them on Linux, by direct system calls and without dependencies.
+//! Pipes and inter-process communication over them for Linux, by direct system calls, without dependencies.
 //!
-//! This crate is for programs that talk to other processes over pipes: it creates pipes, forks, starts
-//! programs, moves bytes between descriptors, frames messages, and waits with a deadline. A function that
-//! is a system call has its name. On top of the calls are the forms that a program needs: `write_all`,
-//! reads with a deadline, `Command`, `transfer`.
+//! It creates pipes, forks, starts programs, moves bytes between descriptors, frames messages, and waits with a
+//! deadline. A function that *is* a system call has its name. The other functions complete a job: `write_all`,
+//! `Command::output`, `transfer`.
 //!
-//! It is for Linux only and not an async runtime. For general-purpose system calls use rustix or nix.
+//! The crate is for Linux only, and it is not an async runtime. For general-purpose system calls use rustix or nix.
 //!
 //! # Example
 //!

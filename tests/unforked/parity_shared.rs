@@ -6,8 +6,8 @@ use crate::parity::{raw_ends, std_ends};
 use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
 use std::io::{BufRead, BufReader, Read, Write};
 
-/// One story through ends that wait, of which none does: each has what it asks for. Records are of at most
-/// 1000 bytes, as is what one `read` gives.
+/// Runs one sequence of operations on blocking ends, none of which waits, because each finds what it
+/// needs. Records, and the results of one `read`, have at most 1000 bytes.
 fn story_that_waits(reader: impl Read, mut writer: impl Write) -> Vec<String> {
     let mut told = Vec::new();
     let mut tell = |what: &str, result: std::io::Result<usize>| {

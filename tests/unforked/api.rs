@@ -136,12 +136,12 @@ mod default {
 
     /// Types whose parts are all public and complete, so that no part can be added.
     const CLOSED: [&str; 6] = [
-        "rawpipe::Fork", // a fork has a parent and a child
+        "rawpipe::Fork",               // a fork has a parent and a child
         "rawpipe::io::StdStream",      // the three standard streams
         "rawpipe::process::Fork",      // the same
         "rawpipe::process::Rlimit",    // the kernel's two numbers
         "rawpipe::process::StdStream", // the same as in `io`
-        "rawpipe::transfer::Side", // the source and the sink
+        "rawpipe::transfer::Side",     // the source and the sink
     ];
 
     #[test]

@@ -1,5 +1,5 @@
-//! A peer asks, waits for the answer of who reads at the other end, and asks again: each request arrives
-//! while the source is silent.
+//! A peer sends a request, waits for the reply of the reader at the other end, and sends the next one:
+//! each request arrives while the source is silent.
 
 use super::content::{compare, complete, judge, made, words};
 use super::kinds::{End, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source};
@@ -8,7 +8,7 @@ use super::stage::{Act, Ear, Play, play};
 use super::table::{Table, Verdict};
 use std::io;
 
-/// How many times the peer asks.
+/// The number of requests.
 const REQUESTS: usize = 3;
 
 pub(crate) fn cases(table: &mut Table) {

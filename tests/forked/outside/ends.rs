@@ -1,5 +1,5 @@
-//! The end of a source is its end: not TCP's urgent mark, not a datagram without a byte; and it is asked
-//! for once, as a terminal says it once.
+//! Only the end of a source is its end: not TCP's urgent mark, not an empty datagram. It is read only
+//! once, because a terminal reports it once.
 
 use super::content::{compare, made};
 use super::kinds::{SinkKind, SourceKind, sink, source};
@@ -11,17 +11,18 @@ use rawpipe::transfer::Side;
 use std::io;
 use std::time::Duration;
 
-/// A source that ends in its own way.
+/// A source with its own kind of end.
 struct Row {
     name: &'static str,
     from: &'static str,
     acts: fn() -> Vec<Act>,
-    /// Everything is said before the mover begins; else it is there from the beginning.
+    /// Whether everything is written before the mover starts; otherwise the contents are there from the
+    /// start.
     queued: bool,
     gives: &'static str,
     error: Option<(Option<Side>, i32)>,
     left: &'static str,
-    /// A loop of `read` and `write` takes it for what it is, too.
+    /// Whether a loop of `read` and `write` also handles it correctly.
     naive: bool,
 }
 
@@ -195,7 +196,7 @@ fn end(
     scene.mover_last = row.queued;
     let exact = (mover == Mover::Exact).then_some(row.gives.len());
     scene.limits.exact = exact;
-    // Who counts does not ask for the end.
+    // A mover that counts does not read the end of file.
     scene.look_at_rest = exact.is_none() && mover != Mover::SpliceTo;
     let (look, heard) = (scene.look_at_rest, to.heard);
     let error = row.error.filter(|_| exact.is_none());

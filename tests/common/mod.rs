@@ -489,7 +489,7 @@ pub(crate) fn skip(test: &str, reason: &str) {
 pub(crate) fn descriptors_without_limit(test: &str) -> bool {
     let unlimited = tool() == Some(Tool::Valgrind);
     if unlimited {
-        skip(test, "Valgrind does not limit descriptors as asked");
+        skip(test, "Valgrind does not apply the limit on descriptors");
     }
     unlimited
 }

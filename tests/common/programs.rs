@@ -223,7 +223,7 @@ fn end_this_thread() -> ! {
     #[allow(unsafe_code, reason = "a call that the crate has no name for")]
     // SAFETY: the thread's stack stays mapped, and no code joins the thread.
     let answer = unsafe { rawpipe::raw::syscall1(number, 0) };
-    panic!("a thread that has ended goes on: {answer}");
+    panic!("a thread that has ended continues: {answer}");
 }
 
 fn zero_ended(bytes: &[u8]) -> Vec<u8> {

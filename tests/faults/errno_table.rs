@@ -238,7 +238,7 @@ fn in_child(body: impl FnOnce() -> [Answer; 2]) -> [Answer; 2] {
 const NOBODY: u32 = 65534;
 
 /// For a child of [`in_child`]: becomes that user, and returns whether it could.
-fn become_nobody() -> bool {
+fn become_ordinary_user() -> bool {
     libc::geteuid() == NOBODY || libc::setresuid(NOBODY, NOBODY, NOBODY) == 0
 }
 

@@ -180,7 +180,7 @@ fn status_of_every_deadly_signal() {
         // Valgrind ends itself, and not with SIGSYS, and reserves the last signal.
         let kept = signal == Signal::SYS || signal.as_raw() == 64;
         if kept && common::tool() == Some(common::Tool::Valgrind) {
-            skip("status_of_every_deadly_signal", "of SIGSYS and 64 nobody dies under Valgrind");
+            skip("status_of_every_deadly_signal", "no child dies of SIGSYS and 64 under Valgrind");
             continue;
         }
         let mut victim = child(move || {
@@ -399,7 +399,7 @@ fn assert_lost(child: &mut Child, code: i32, way: &str) {
     match first {
         Ok(status) => {
             assert_eq!(status.code(), Some(code), "{way}");
-            assert_eq!(way, "all", "nobody could know");
+            assert_eq!(way, "all", "the status is lost");
         }
         Err(errno) => assert_eq!(errno, Errno::ECHILD, "{way}"),
     }
@@ -516,7 +516,7 @@ fn kill_after_wait_ok_as_std_and_a_signal_esrch_as_the_c_library() {
         assert_eq!(child.send_signal(Signal::TERM), Err(Errno::ESRCH), "{way}");
         assert_eq!(child.lead_group(), Err(Errno::ESRCH), "{way}");
         assert_eq!(errno_of_c(c_kill(pid, 9)), Errno::ESRCH);
-        // SAFETY: no status is asked for.
+        // SAFETY: no status is requested.
         assert_eq!(errno_of_c(unsafe { c_waitpid(pid, std::ptr::null_mut(), 0) }), Errno::ECHILD);
     });
 }

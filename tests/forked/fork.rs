@@ -25,7 +25,7 @@ fn getpid() -> u32 {
 }
 
 /// Becomes a user without processes and pipes. `None`, with a message, if this is not root.
-fn become_nobody_else(test: &str) -> Option<()> {
+fn become_ordinary_user(test: &str) -> Option<()> {
     unsafe extern "C" {
         safe fn getuid() -> u32;
         safe fn setuid(uid: u32) -> i32;
@@ -315,7 +315,7 @@ fn exit_code_is_the_lower_byte() {
 
 fn fork_out_of_processes_eagain() {
     const RLIMIT_NPROC: usize = 6; // generic; MIPS and SPARC differ
-    let Some(()) = become_nobody_else("fork_out_of_processes_eagain") else { return };
+    let Some(()) = become_ordinary_user("fork_out_of_processes_eagain") else { return };
     let limit: [u64; 2] = [0, 0];
     let place = (&raw const limit).expose_provenance();
     // SAFETY: `prlimit64` reads one `struct rlimit64` at the place given.
@@ -425,7 +425,7 @@ fn fork_thread_id_is_stale_after_a_bare_clone() {
     let answer = unsafe { raw::syscall5(nr::WAITID, P_PID, pid.unsigned_abs(), place, WEXITED, 0) };
     assert_eq!(answer, 0);
     let status = info[if cfg!(target_pointer_width = "64") { 6 } else { 5 }];
-    assert_eq!(status, 0, "a bare clone was repaired by somebody else: the proof proves nothing");
+    assert_eq!(status, 0, "other code has repaired the bare clone: this test proves nothing");
 }
 
 // ---- end of file across processes ----
@@ -680,7 +680,7 @@ fn dup3_replaces_closes_and_sets_the_flag() {
 // ---- limits of an ordinary user ----
 
 fn capacity_above_the_maximum_eperm() {
-    let Some(()) = become_nobody_else("capacity_above_the_maximum_eperm") else { return };
+    let Some(()) = become_ordinary_user("capacity_above_the_maximum_eperm") else { return };
     let max: usize =
         fs::read_to_string("/proc/sys/fs/pipe-max-size").unwrap().trim().parse().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -692,7 +692,7 @@ fn capacity_above_the_maximum_eperm() {
 
 fn is_degraded_when_the_user_has_too_many_pages() {
     let test = "is_degraded_when_the_user_has_too_many_pages";
-    let Some(()) = become_nobody_else(test) else { return };
+    let Some(()) = become_ordinary_user(test) else { return };
     let soft: usize =
         fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").unwrap().trim().parse().unwrap();
     if soft == 0 {
@@ -712,7 +712,7 @@ fn is_degraded_when_the_user_has_too_many_pages() {
         assert!(pipes.len() < 2000, "no limit found");
     };
     let small = writer.capacity().unwrap();
-    assert_eq!(writer.set_capacity(Capacity::Max), Ok(small), "refused, so it stays");
+    assert_eq!(writer.set_capacity(Capacity::Max), Ok(small), "rejected, so it is unchanged");
     assert_eq!(writer.set_capacity(Capacity::Bytes(1 << 20)), Err(Errno::EPERM));
     let data = vec![1; small];
     writer.write_all(&data).unwrap();

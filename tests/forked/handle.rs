@@ -254,8 +254,8 @@ fn pidfd_of_a_child_that_was_waited_for_stays_readable() {
     assert!(found(&copy, LONG).contains(PollEvents::IN));
 }
 
-/// Then the kernel does not wait and returns `EAGAIN`. With a deadline the wait runs when a status is
-/// available.
+/// Then the kernel does not wait and returns `EAGAIN`. With a deadline, `poll` waits first, so the
+/// status is available.
 fn wait_with_a_nonblocking_pidfd_eagain() {
     let test = "wait_with_a_nonblocking_pidfd_eagain";
     let (gate, opener) = rawpipe::pipe().unwrap();

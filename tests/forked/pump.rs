@@ -18,11 +18,11 @@ fn pump<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
 /// The bytes that it has written to a pipe. Asserts success without a message.
 fn moved(command: &mut Command) -> Vec<u8> {
     let output = common::finish(command);
-    assert_eq!((output.status.code(), said(&output)), (Some(0), String::new()));
+    assert_eq!((output.status.code(), stderr_of(&output)), (Some(0), String::new()));
     output.stdout
 }
 
-fn said(output: &Output) -> String {
+fn stderr_of(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
@@ -30,7 +30,7 @@ fn said(output: &Output) -> String {
 fn assert_fails(command: &mut Command, status: i32, words: &[&str]) {
     command.stderr(Stdio::piped());
     let output = command.spawn().unwrap().wait_with_output().unwrap();
-    let said = said(&output);
+    let said = stderr_of(&output);
     assert_eq!((output.status.code(), said.lines().count()), (Some(status), 1), "{said}");
     assert!(said.starts_with("pump: "), "{said}");
     assert!(words.iter().all(|word| said.contains(word)), "{words:?}: {said}");
@@ -52,7 +52,7 @@ fn pump_stats_are_bytes_time_rate_and_mechanism() {
     for (chunk, mechanism) in [("1M", "splice"), ("1", "copy")] {
         let command = &mut pump(["--stats", "--chunk", chunk]);
         let output = common::finish(command.stdin(file(&data(5000))));
-        let line = said(&output);
+        let line = stderr_of(&output);
         let [bytes, seconds, rate, how] = line.trim_end().split(", ").collect::<Vec<_>>()[..]
         else {
             panic!("{line}")
@@ -110,7 +110,7 @@ fn pump_broken_output_pipe_ends_in_silence() {
     let mut child = command.spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), said(&output)), (Some(141), String::new()));
+    assert_eq!((output.status.code(), stderr_of(&output)), (Some(141), String::new()));
 }
 
 fn pump_wrong_usage() {

@@ -438,7 +438,7 @@ fn spawn_user_of_many_threads_leaves_dumpable() {
 }
 
 fn spawn_user_without_the_right_eperm() {
-    become_nobody();
+    become_ordinary_user();
     assert_eq!(failure(reporter(&[]).uid(0)), (SpawnStage::Setuid, Errno::EPERM));
     assert_eq!(failure(reporter(&[]).gid(0)), (SpawnStage::Setgid, Errno::EPERM));
     assert_eq!(failure(reporter(&[]).groups(&[0])), (SpawnStage::Setgroups, Errno::EPERM));
@@ -495,7 +495,7 @@ fn groups_denied(given: &[u32], program: &Reachable, uids: &[u32]) {
 fn spawn_uid_without_cap_setgid_eperm() {
     if geteuid() != 0 || common::emulated() {
         let test = "spawn_uid_without_cap_setgid_eperm";
-        return skip(test, "needs root, and a kernel that is told what it may not");
+        return skip(test, "needs root, and a kernel with capabilities");
     }
     let program = reachable();
     for given in [&[1, 2][..], &[]] {
@@ -513,7 +513,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
     const CLONE_NEWUSER: usize = 0x1000_0000;
     let test = "spawn_uid_where_setgroups_is_denied_eperm";
     if geteuid() != 0 || common::emulated() {
-        return skip(test, "needs root, and a kernel that is told what it may not");
+        return skip(test, "needs root, and a kernel with capabilities");
     }
     let program = reachable();
     for given in [&[][..], &[1, 2]] {
@@ -537,7 +537,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
             0
         });
         match child.wait().unwrap().code() {
-            Some(77) => return skip(test, "no user name space can be made here"),
+            Some(77) => return skip(test, "no user namespace can be created here"),
             code => assert_eq!(code, Some(0), "{given:?}"),
         }
     }
@@ -559,7 +559,7 @@ fn spawn_uid_of_ones_own_keeps_the_groups() {
 }
 
 /// Becomes an ordinary user without processes, if this is root.
-fn become_nobody() {
+fn become_ordinary_user() {
     if geteuid() == 0 {
         let uid = 0x3_0000 + std::process::id() % 0x1_0000;
         // SAFETY: takes integers.
@@ -607,13 +607,13 @@ fn spawn_death_signal_arrives() {
     assert_eq!(reader.read_to_end(&mut rest), Ok(0), "{rest:?}");
 }
 
-/// In its namespace the child has a number, and its parent has none.
+/// Puts later children into a new PID namespace, in which their parent has no number.
 fn new_pid_namespace(test: &str) -> bool {
     const CLONE_NEWPID: usize = 0x2000_0000;
     // SAFETY: takes an integer.
     let new = unsafe { raw::syscall1(nr::UNSHARE, CLONE_NEWPID) } == 0;
     if !new {
-        skip(test, "needs root, to make a pid name space");
+        skip(test, "needs root, to create a PID namespace");
     }
     new
 }
@@ -668,7 +668,7 @@ fn begins_without_its_parent(namespace: bool) -> Option<bool> {
     let mut rest = Vec::new();
     // The child also has a write end, until it ends or its program starts.
     drain.read_to_end(&mut rest).unwrap();
-    assert_eq!(rest.last(), Some(&b'0'), "the child has gone on");
+    assert_eq!(rest.last(), Some(&b'0'), "the child has continued");
     let mut text = Vec::new();
     reader.read_to_end(&mut text).unwrap();
     writes.then(|| text == b"begun\n")
@@ -884,7 +884,7 @@ fn spawn_fds_permutation_with_the_highest_number() {
     let from = usize::try_from(other.as_raw_fd()).unwrap();
     // SAFETY: takes integers; no code owns 39.
     assert_eq!(unsafe { raw::syscall3(nr::DUP3, from, 39, 0) }, 39);
-    // SAFETY: new, and owned by nobody else.
+    // SAFETY: the descriptor is new and has no other owner.
     let high = unsafe { <OwnedFd as rawpipe::fd::FromRawFd>::from_raw_fd(39) };
     let (low_identity, high_identity) = (identity(&low), identity(&high));
     let swapped = [(low.as_fd(), 39), (high.as_fd(), low.as_raw_fd())];
@@ -1084,7 +1084,7 @@ fn spawn_as_many_processes_as_allowed_eagain() {
     if common::emulated() {
         return skip("spawn_as_many_processes_as_allowed_eagain", "an emulator has threads");
     }
-    become_nobody();
+    become_ordinary_user();
     set_limit(Resource::NPROC, 0);
     assert_eq!(failure(reporter(&[])), (SpawnStage::Clone, Errno::EAGAIN));
     common::end_without_a_look_at_leaks();

@@ -109,7 +109,7 @@ impl Score {
         to.write_all(&words.concat()).is_ok()
     }
 
-    fn told(from: &PipeReader) -> Self {
+    fn received(from: &PipeReader) -> Self {
         let [tries, reached, read] = [0; 3].map(|_: u8| {
             let mut word = [0; size_of::<usize>()];
             from.read_exact(&mut word).expect("what the attacker says");
@@ -171,15 +171,15 @@ fn seconds() -> Duration {
 
 /// A forked child of that user with a copy of the word, which any process of that user may read.
 fn readable(gate: &PipeReader, keeper: &PipeWriter) -> Child {
-    let (ready, told) = rawpipe::pipe().unwrap();
+    let (ready, received) = rawpipe::pipe().unwrap();
     let child = common::child(|| {
         common::close_copy(keeper);
         let done = become_other() && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0;
-        let told = told.write(b"!") == Ok(1);
+        let received = received.write(b"!") == Ok(1);
         while !has_ended(gate) {
             thread::sleep(Duration::from_millis(10));
         }
-        u8::from(!(done && told))
+        u8::from(!(done && received))
     });
     ready.read_exact(&mut [0]).unwrap();
     child
@@ -214,11 +214,11 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
         let other_user = become_other();
         control.by_memory(one);
         control.by_trace(other);
-        let told = control.tell(&say);
-        u8::from(!(other_user && told && attack_what_is_new(&gate, kills, parent).tell(&say)))
+        let received = control.tell(&say);
+        u8::from(!(other_user && received && attack_what_is_new(&gate, kills, parent).tell(&say)))
     });
     drop(say);
-    let control = Score::told(&said);
+    let control = Score::received(&said);
     let works = Score { tries: 2, reached: 2, read: 2 };
     if control != works {
         skip(&common::name_alone(), "a security module is in the way of any attack");
@@ -237,7 +237,7 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
         }
     });
     drop(keeper);
-    let score = Score::told(&said);
+    let score = Score::received(&said);
     assert!(attacker.wait().unwrap().success());
     assert!(controls.iter_mut().all(|control| control.wait().unwrap().success()));
     let word = WORD.load(Ordering::SeqCst);

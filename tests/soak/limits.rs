@@ -106,7 +106,7 @@ pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &
         Role::Pages => {
             let soft = fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").unwrap_or_default();
             match soft.trim().parse() {
-                Ok(1..=20_000) => become_somebody(),
+                Ok(1..=20_000) => become_ordinary_user(),
                 _ => Err("pipe-user-pages-soft is no limit to these few pipes"),
             }
         }
@@ -114,7 +114,7 @@ pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &
             Err("an emulator has threads of its own, and dies without")
         }
         Role::Processes => {
-            become_somebody()?;
+            become_ordinary_user()?;
             let uid = getuid();
             let tasks: usize = fs::read_dir("/proc")
                 .map_err(|_| "no /proc")?
@@ -134,7 +134,7 @@ static PROGRAM: OnceLock<File> = OnceLock::new();
 
 /// If it runs as root, becomes a user without processes and pipes. Any other user already has these
 /// limits.
-fn become_somebody() -> Result<(), &'static str> {
+fn become_ordinary_user() -> Result<(), &'static str> {
     const PR_SET_DUMPABLE: i32 = 4;
     if getuid() != 0 {
         return Ok(());

@@ -260,7 +260,7 @@ impl Worker {
                 }
             }
         }
-        self.leave_the_limit();
+        self.lift_the_limit();
         self.end_cats();
         for index in 0..self.slots.len() {
             self.drain(index);
@@ -296,7 +296,7 @@ impl Worker {
     }
 
     /// Sets the limit far above the current use.
-    fn leave_the_limit(&self) {
+    fn lift_the_limit(&self) {
         match self.shared.role {
             Role::Descriptors => limits::set_limit(limits::RLIMIT_NOFILE, u64::MAX),
             Role::Memory => limits::set_limit(limits::RLIMIT_AS, u64::MAX),

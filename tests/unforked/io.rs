@@ -47,7 +47,7 @@ fn write_of_nothing_from_nowhere_answers_0() {
 #[test]
 fn lengths_beyond_0x7ffff000_are_cut_by_the_kernel() {
     if Vec::<u8>::new().try_reserve_exact(5 << 30).is_err() {
-        let reason = "5 GiB, touched or not, are more than this machine lends";
+        let reason = "5 GiB, touched or not, are more than this machine grants";
         return common::skip("lengths_beyond_0x7ffff000_are_cut_by_the_kernel", reason);
     }
     // The kernel zeroes it on access, and it is not accessed.

@@ -43,7 +43,7 @@ fn story_that_waits(reader: impl Read, mut writer: impl Write) -> Vec<String> {
     told
 }
 
-/// Shared chunks, where pairs can be made.
+/// Shared chunks, if pairs can be created here.
 fn shared_ends() -> Option<(SharedReader, SharedWriter)> {
     match SharedBuilder::new().chunk(1000).build() {
         Ok(pair) => Some(pair),
@@ -68,7 +68,7 @@ fn parity_shared_tells_the_same_story_as_a_pipe() {
 #[test]
 fn parity_shared_broken_pipe_is_the_same() {
     let Some((mut reader, mut writer)) = shared_ends() else { return };
-    // A reader that was used: of another one the writer is told when it would wake it.
+    // A used reader: if it was never used, the writer gets the error only when it would wake it.
     writer.write_all(b"x").unwrap();
     reader.read_exact(&mut [0]).unwrap();
     drop(reader);

@@ -114,7 +114,7 @@ fn scenarios_name_tests_that_exist() {
             _ => wrong.push(format!("{situation}: neither a test nor a reason")),
         }
         if asked_by.is_empty() || !seen.insert((situation.clone(), asked_by.clone())) {
-            wrong.push(format!("{situation}: asked by nobody, or twice there"));
+            wrong.push(format!("{situation}: no suite is named, or the line is there twice"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -203,7 +203,7 @@ fn unsafe_code_is_all_listed_with_tests_that_exist() {
         if let Some(blocks) = unsafe_blocks(&source) {
             let file = path.strip_prefix(&top).unwrap().to_str().unwrap().to_owned();
             if !source.contains("\n//! # Safety\n") {
-                wrong.push(format!("{file}: does not say what it is trusted for"));
+                wrong.push(format!("{file}: has no paragraph on safety"));
             }
             here.insert(file, blocks.to_string());
         }
@@ -238,7 +238,7 @@ fn unsafe_code_is_all_listed_with_tests_that_exist() {
             }
         }
         if trusted.is_empty() || (named.is_empty() && !attacked.starts_with("the same")) {
-            wrong.push(format!("{file}: not said what for, or attacked by nothing"));
+            wrong.push(format!("{file}: no invariant, or no test that attacks it"));
         }
         tests.extend(named);
     }

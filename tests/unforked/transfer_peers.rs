@@ -68,7 +68,7 @@ fn sources() -> Vec<(&'static str, OwnedFd, Peer)> {
 }
 
 /// Reads one line of the replies in a dialogue, or panics.
-fn hears(what: &str, from: &mpsc::Receiver<Vec<u8>>, line: &[u8]) {
+fn expect_line(what: &str, from: &mpsc::Receiver<Vec<u8>>, line: &[u8]) {
     let mut heard = Vec::new();
     while heard.len() < line.len() {
         let more = from.recv_timeout(HUNG);
@@ -91,7 +91,7 @@ fn dialogue(options: fn() -> Transfer<'static>) {
         });
         for request in ["one\n", "two\n", "three\n"] {
             peer.write_all(request.as_bytes()).unwrap();
-            hears(name, &told, request.as_bytes());
+            expect_line(name, &told, request.as_bytes());
         }
         if name == "terminal" {
             peer.write_all(b"\x04").unwrap();

@@ -370,7 +370,7 @@ pub(crate) fn capacities() {
         .filter(|most| *most < 1 << 30);
     let Some(most) = most else { return };
     let [ours, theirs] = super::in_child(|| {
-        if !super::become_nobody() {
+        if !super::become_ordinary_user() {
             return [OK_0; 2];
         }
         let ours = pipe::set_capacity(writer, Capacity::Bytes(most + 1));

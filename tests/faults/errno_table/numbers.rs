@@ -232,7 +232,7 @@ pub(crate) fn calls_by_number() {
     });
     row("raw::SETSID", "leader of a group", Err(Errno::EPERM), a, b);
     let [a, b] = in_child(|| {
-        if !super::become_nobody() {
+        if !super::become_ordinary_user() {
             return [Ok(0); 2];
         }
         let init = [1, 0, 0, 0, 0, 0];

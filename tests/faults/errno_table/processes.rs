@@ -1,6 +1,6 @@
 //! Creating processes, waiting for them, and sending them signals.
 
-use super::{Answer, answer, become_nobody, in_child, libc, own, row, set_limit};
+use super::{Answer, answer, become_ordinary_user, in_child, libc, own, row, set_limit};
 use crate::common::{self, Tool, child, close_copy, skip};
 use rawpipe::Deadline;
 use rawpipe::Errno;
@@ -86,7 +86,7 @@ pub(crate) fn forks() {
     for (call, make) in calls {
         let [ours, theirs] = in_child(|| {
             set_limit(Resource::NPROC, 0);
-            if !become_nobody() {
+            if !become_ordinary_user() {
                 return [OK_0; 2];
             }
             [make(), c_fork()]
@@ -173,7 +173,7 @@ pub(crate) fn signals() {
         let [ours, theirs] = in_child(|| {
             let (mut child, opener) = waiting();
             child.lead_group().unwrap();
-            if !become_nobody() {
+            if !become_ordinary_user() {
                 return [OK_0; 2];
             }
             let answers = [send(&child).map(|()| 0), c_kill(number(&child))];

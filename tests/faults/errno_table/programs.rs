@@ -1,6 +1,8 @@
 //! Starting programs, in place of this one and as children, and communicating with them.
 
-use super::{Answer, alike, answer, become_nobody, in_child, libc, of_std, own, row, set_limit};
+use super::{
+    Answer, alike, answer, become_ordinary_user, in_child, libc, of_std, own, row, set_limit,
+};
 use crate::common::nr;
 use crate::common::{self, closed_fd, skip};
 use rawpipe::Deadline;
@@ -331,7 +333,7 @@ pub(crate) fn spawns() {
     let ours = failure(true_().process_group(1 << 22).spawn());
     held("Command::spawn", "no such group", SpawnStage::Setpgid, Errno::EPERM, ours, theirs);
 
-    nobodys(&spawn);
+    as_ordinary_user(&spawn);
 
     let next = File::open("/").unwrap();
     set_limit(Resource::NOFILE, u64::try_from(next.as_raw_fd()).unwrap());
@@ -342,7 +344,7 @@ pub(crate) fn spawns() {
 }
 
 /// Settings that an ordinary user may not change.
-fn nobodys(spawn: &Spawn<'_>) {
+fn as_ordinary_user(spawn: &Spawn<'_>) {
     type Ours = fn(&Spawn<'_>) -> (SpawnStage, Answer);
     type Theirs = fn(&mut std::process::Command) -> &mut std::process::Command;
     const HARD: &[(Resource, Rlimit)] = &[(Resource::CORE, Rlimit::new(0, u64::MAX))];
@@ -389,7 +391,7 @@ fn nobodys(spawn: &Spawn<'_>) {
             let id = super::NOBODY as usize;
             // SAFETY: takes integers. If it fails, the ids are already those of an ordinary user.
             unsafe { syscall3(nr::SETRESGID, id, id, id) };
-            if !become_nobody() {
+            if !become_ordinary_user() {
                 return [OK_0; 2];
             }
             let (at, ours) = ours(spawn);
@@ -405,7 +407,7 @@ fn nobodys(spawn: &Spawn<'_>) {
     }
     let [ours, theirs] = in_child(|| {
         set_limit(Resource::NPROC, 0);
-        if !become_nobody() {
+        if !become_ordinary_user() {
             return [OK_0; 2];
         }
         let theirs = std_failure(&mut std::process::Command::new("/bin/true"));
@@ -476,7 +478,7 @@ pub(crate) fn conversations() {
     let [ours, theirs] = in_child(|| {
         let mut child = given.take().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        // SAFETY: no status is asked for.
+        // SAFETY: no status is requested.
         let theirs = answer(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } as isize);
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.wait_with_output().map(drop);

@@ -254,7 +254,7 @@ fn fanned_out(from: From, to: &[To], progress: bool) -> Verdict {
     for (end, (count, rescued, failed)) in ends.into_iter().zip(accounts) {
         let to = end.to;
         let arrived = end.contents();
-        ensure!(arrived.len() == count, "{to:?}: {} arrived, {count} told", arrived.len());
+        ensure!(arrived.len() == count, "{to:?}: {} arrived, {count} reported", arrived.len());
         let mut all = [arrived, rescued].concat();
         if failed {
             // The sink was dropped: later bytes went only to the others.
@@ -265,7 +265,7 @@ fn fanned_out(from: From, to: &[To], progress: bool) -> Verdict {
         // In the middle of a round some sinks have more bytes than the common count.
         let ahead = count.checked_sub(bytes).filter(|ahead| *ahead == 0 || *ahead == held.len());
         let Some(ahead) = ahead else {
-            return Err(format!("{to:?}: {count} arrived, {bytes} told of all"));
+            return Err(format!("{to:?}: {count} arrived, {bytes} reported in all"));
         };
         all.extend(&held[ahead..]);
         all.extend(&rest);

@@ -288,7 +288,7 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
         Err(error) => {
             let native = matches!(error.reason(), Kind::Limit(StdStream::Stdout));
             ensure!(native || !is_minor(), "{error}");
-            told_truly(&error, &mut child, &input)?;
+            reports_every_byte(&error, &mut child, &input)?;
         }
     }
     drop(child);
@@ -296,7 +296,7 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
 }
 
 /// Checks the output that a stopped conversation has reported, and the contents of the pipes.
-fn told_truly(error: &CommunicateError, child: &mut Child, input: &[u8]) -> Verdict {
+fn reports_every_byte(error: &CommunicateError, child: &mut Child, input: &[u8]) -> Verdict {
     let lost = matches!(error.reason(), Kind::Wait(Errno::ECHILD));
     let native = matches!(error.reason(), Kind::Limit(_));
     let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.reason() else {

@@ -198,7 +198,7 @@ fn ready(
     let answer = operation(|| wait(&reader, &writer));
     match answer {
         Ok(count) => ensure!(count == 2, "{count} ready"),
-        Err(Errno::EINTR) => ensure!(!retries && is_injected(Errno::EINTR), "a signal is told"),
+        Err(Errno::EINTR) => ensure!(!retries && is_injected(Errno::EINTR), "EINTR is returned"),
         Err(errno) => ensure!(is_injected(errno), "{errno}"),
     }
     holdings.unchanged(0)?;

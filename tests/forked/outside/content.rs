@@ -24,7 +24,7 @@ pub(crate) fn cases(table: &mut Table) {
 fn nonsense(mover: Mover, from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
     let zeros = matches!(from.name, "dev_zero" | "dev_full");
     if from.end == End::Never && !mover.takes_exact() {
-        return Some("the source never ends, and the mover cannot be told how much");
+        return Some("the source never ends, and the mover has no limit");
     }
     words(from, to).or_else(|| {
         let blocks = !from.talks() && from.name != "proc_file";

@@ -194,9 +194,7 @@ fn not_promised_between(from: &SourceKind, to: &SinkKind, room: bool) -> Option<
     let queue = [from.name, to.name].iter().any(|name| name.ends_with("_error_queue"));
     let socket = room && ["unix", "tcp"].iter().any(|word| to.name.starts_with(word));
     if room && to.pipe && crate::common::emulated() {
-        return Some(
-            "an emulator drops RWF_NOWAIT, and what does the same takes a slot for each write",
-        );
+        return Some("an emulator drops RWF_NOWAIT, and the fallback takes a slot for each write");
     }
     ((queue || socket) && sockets_wait()).then_some(OLD)
 }

@@ -54,7 +54,7 @@ fn dialogue(mover: Mover, from: &'static SourceKind, to: &'static SinkKind) -> i
     let mut seen = play(scene)?;
     let mut complaints = Vec::new();
     if !seen.all_said {
-        complaints.push(format!("expected {REQUESTS} answers; the peer: {}", seen.said));
+        complaints.push(format!("expected {REQUESTS} replies; the peer: {}", seen.said));
     }
     if open_end && seen.outcome.is_none() {
         seen.outcome = Some(expected.clone());

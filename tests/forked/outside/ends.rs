@@ -28,7 +28,7 @@ struct Row {
 
 const PAUSE: Act = Act::Pause(Duration::from_millis(30));
 
-fn told(text: &str) -> Act {
+fn message(text: &str) -> Act {
     Act::Say(text.as_bytes().to_vec())
 }
 
@@ -47,7 +47,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "urgent",
         from: "tcp",
-        acts: || vec![told("before"), Act::Urgent(b'!'), told("after"), Act::End],
+        acts: || vec![message("before"), Act::Urgent(b'!'), message("after"), Act::End],
         gives: "beforeafter",
         ..ROW
     },
@@ -55,7 +55,15 @@ const ROWS: &[Row] = &[
         name: "urgent_live",
         from: "tcp",
         acts: || {
-            vec![told("before"), PAUSE, Act::Urgent(b'!'), PAUSE, told("after"), PAUSE, Act::End]
+            vec![
+                message("before"),
+                PAUSE,
+                Act::Urgent(b'!'),
+                PAUSE,
+                message("after"),
+                PAUSE,
+                Act::End,
+            ]
         },
         gives: "beforeafter",
         queued: false,
@@ -64,14 +72,14 @@ const ROWS: &[Row] = &[
     Row {
         name: "urgent_first",
         from: "tcp",
-        acts: || vec![Act::Urgent(b'!'), told("after"), Act::End],
+        acts: || vec![Act::Urgent(b'!'), message("after"), Act::End],
         gives: "after",
         ..ROW
     },
     Row {
         name: "empty_datagram",
         from: "unix_datagram",
-        acts: || vec![told("one"), Act::Empty, told("two"), Act::End],
+        acts: || vec![message("one"), Act::Empty, message("two"), Act::End],
         gives: "onetwo",
         naive: false,
         ..ROW
@@ -79,7 +87,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "empty_datagram_live",
         from: "unix_datagram",
-        acts: || vec![told("one"), PAUSE, Act::Empty, PAUSE, told("two"), PAUSE, Act::End],
+        acts: || vec![message("one"), PAUSE, Act::Empty, PAUSE, message("two"), PAUSE, Act::End],
         gives: "onetwo",
         naive: false,
         queued: false,
@@ -88,7 +96,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "empty_packet",
         from: "unix_seqpacket",
-        acts: || vec![told("one"), Act::Empty, told("two"), Act::End],
+        acts: || vec![message("one"), Act::Empty, message("two"), Act::End],
         gives: "onetwo",
         naive: false,
         ..ROW
@@ -96,7 +104,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "empty_packet_live",
         from: "unix_seqpacket",
-        acts: || vec![told("one"), PAUSE, Act::Empty, PAUSE, told("two"), PAUSE, Act::End],
+        acts: || vec![message("one"), PAUSE, Act::Empty, PAUSE, message("two"), PAUSE, Act::End],
         gives: "onetwo",
         naive: false,
         queued: false,
@@ -105,7 +113,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "control_d",
         from: "pty_slave_canonical",
-        acts: || vec![told("line one\n"), Act::ControlD, told("line two\n")],
+        acts: || vec![message("line one\n"), Act::ControlD, message("line two\n")],
         gives: "line one\n",
         left: "line two\n",
         ..ROW
@@ -113,7 +121,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "control_d_live",
         from: "pty_slave_canonical",
-        acts: || vec![told("line one\n"), PAUSE, Act::ControlD],
+        acts: || vec![message("line one\n"), PAUSE, Act::ControlD],
         gives: "line one\n",
         queued: false,
         ..ROW
@@ -121,14 +129,22 @@ const ROWS: &[Row] = &[
     Row {
         name: "control_d_at_once",
         from: "pty_slave_canonical",
-        acts: || vec![Act::ControlD, told("unread\n")],
+        acts: || vec![Act::ControlD, message("unread\n")],
         left: "unread\n",
         ..ROW
     },
     Row {
         name: "control_d_within_a_line",
         from: "pty_slave_canonical",
-        acts: || vec![told("abc"), Act::ControlD, told("def\n"), Act::ControlD, told("unread\n")],
+        acts: || {
+            vec![
+                message("abc"),
+                Act::ControlD,
+                message("def\n"),
+                Act::ControlD,
+                message("unread\n"),
+            ]
+        },
         gives: "abcdef\n",
         left: "unread\n",
         ..ROW
@@ -136,14 +152,14 @@ const ROWS: &[Row] = &[
     Row {
         name: "half_closed",
         from: "tcp",
-        acts: || vec![told("all of it"), Act::HalfClose],
+        acts: || vec![message("all of it"), Act::HalfClose],
         gives: "all of it",
         ..ROW
     },
     Row {
         name: "half_closed_live",
         from: "unix_stream",
-        acts: || vec![told("all of it"), PAUSE, Act::HalfClose],
+        acts: || vec![message("all of it"), PAUSE, Act::HalfClose],
         gives: "all of it",
         queued: false,
         ..ROW
@@ -151,7 +167,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "reset",
         from: "tcp",
-        acts: || vec![told("before it"), PAUSE, Act::Reset, PAUSE],
+        acts: || vec![message("before it"), PAUSE, Act::Reset, PAUSE],
         gives: "before it",
         error: Some((Some(Side::Source), ECONNRESET)),
         queued: false,

@@ -93,7 +93,7 @@ impl Mover {
                 Some("splice_to makes one call, which does not wait")
             }
             SpliceTo if !to.splices => Some("the kernel does not splice to this sink"),
-            // It has a sink of its own.
+            // It opens its own sink.
             Discard if to.name != "dev_null" => Some("discard has no sink"),
             SmallChunk if from.unit > SMALL => {
                 Some("a chunk below what one read of this source takes")

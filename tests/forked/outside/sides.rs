@@ -18,7 +18,9 @@ pub(crate) fn cases(table: &mut Table) {
                 let two = *mover == Mover::FanoutTwo && !from.bad;
                 let nothing = match from.end {
                     _ if from.name == "dev_null" && !from.bad => Some("there is nothing to write"),
-                    End::Never if two => Some("the other sink of the fan-out goes on for ever"),
+                    End::Never if two => {
+                        Some("the other sink of the fan-out continues without end")
+                    }
                     _ => None,
                 };
                 table.pair(FAMILY, "side", (*mover, from, to), nothing, move || {

@@ -141,7 +141,7 @@ impl Report {
         }
     }
 
-    /// The pidfd, or a number that `poll` ignores after it has ended.
+    /// The number of its pipe, or -1 after its end, which `poll` ignores.
     fn fd(&self) -> RawFd {
         if self.open { self.pipe.as_raw_fd() } else { -1 }
     }
@@ -368,7 +368,7 @@ fn one_act(
                 [answered, _] if answered & POLLIN != 0 => {
                     File::from(answers.try_clone()?).read_exact(&mut [0])
                 }
-                _ => Err(io::Error::other("no answer")),
+                _ => Err(io::Error::other("no reply")),
             }
         }
         Act::End => match from.end {

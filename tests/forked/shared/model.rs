@@ -114,7 +114,7 @@ impl Model {
                     mem::forget(record);
                 }
             }
-            (Ok(None), None) => assert!(self.writer.is_none(), "an end of a stream that goes on"),
+            (Ok(None), None) => assert!(self.writer.is_none(), "an end of a stream that continues"),
             (Err(Errno::EAGAIN | Errno::ETIMEDOUT), None) => assert!(self.writer.is_some()),
             other => panic!("{other:?}"),
         }

@@ -698,7 +698,7 @@ fn traced() -> Result<(Child, i32), String> {
         let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
         match state.as_bytes().first() {
             Some(b't') => return Ok((child, pid)),
-            Some(b'Z') => return Err(String::from("nobody may trace here")),
+            Some(b'Z') => return Err(String::from("tracing is not permitted here")),
             _ => assert!(begin.elapsed() < LONG, "{stat}"),
         }
         thread::sleep(Duration::from_millis(1));
@@ -734,7 +734,7 @@ pub(crate) fn seized_child(_: &Ground) -> Result<(), String> {
     let mut sleeper = quiet("sleep", &[]).on_drop(OnDrop::Kill).spawn().expect("a program");
     let pid = i32::try_from(sleeper.id()).expect("a process id");
     if ptrace(PTRACE_SEIZE, pid, 0_usize, 0_usize) != 0 {
-        return Err(String::from("nobody may trace here"));
+        return Err(String::from("tracing is not permitted here"));
     }
     assert_eq!(ptrace(PTRACE_INTERRUPT, pid, 0_usize, 0_usize), 0);
     thread::sleep(SHORT);
@@ -755,7 +755,7 @@ pub(crate) fn traced_child_communicates(_: &Ground) -> Result<(), String> {
     let mut child = command.on_drop(OnDrop::Kill).spawn().expect("a program");
     let pid = i32::try_from(child.id()).expect("a process id");
     if ptrace(PTRACE_SEIZE, pid, 0_usize, 0_usize) != 0 {
-        return Err(String::from("nobody may trace here"));
+        return Err(String::from("tracing is not permitted here"));
     }
     assert_eq!(ptrace(PTRACE_INTERRUPT, pid, 0_usize, 0_usize), 0);
     thread::sleep(SHORT);

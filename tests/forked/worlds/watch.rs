@@ -73,7 +73,7 @@ impl Watch {
             Some(("skipped", reason)) => Verdict::Skipped(reason.to_owned()),
             Some(("failed", reason)) => Verdict::Failed(reason.to_owned()),
             _ if matches!(self, Self::Tracing) && !traced => {
-                Verdict::Skipped(String::from("nobody may trace here"))
+                Verdict::Skipped(String::from("tracing is not permitted here"))
             }
             _ if left > 0 => Verdict::Failed(format!("{left} processes are left")),
             _ => Verdict::Passed,

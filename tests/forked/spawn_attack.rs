@@ -171,15 +171,15 @@ fn seconds() -> Duration {
 
 /// A forked child of that user with a copy of the word, which any process of that user may read.
 fn readable(gate: &PipeReader, keeper: &PipeWriter) -> Child {
-    let (ready, received) = rawpipe::pipe().unwrap();
+    let (ready, signal) = rawpipe::pipe().unwrap();
     let child = common::child(|| {
         common::close_copy(keeper);
         let done = become_other() && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0;
-        let received = received.write(b"!") == Ok(1);
+        let sent = signal.write(b"!") == Ok(1);
         while !has_ended(gate) {
             thread::sleep(Duration::from_millis(10));
         }
-        u8::from(!(done && received))
+        u8::from(!(done && sent))
     });
     ready.read_exact(&mut [0]).unwrap();
     child
@@ -214,8 +214,8 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
         let other_user = become_other();
         control.by_memory(one);
         control.by_trace(other);
-        let received = control.tell(&say);
-        u8::from(!(other_user && received && attack_what_is_new(&gate, kills, parent).tell(&say)))
+        let sent = control.tell(&say);
+        u8::from(!(other_user && sent && attack_what_is_new(&gate, kills, parent).tell(&say)))
     });
     drop(say);
     let control = Score::received(&said);

@@ -2,7 +2,7 @@
 //! the C library's function or std's where one exists. Each group of rows runs alone in a process, so
 //! it may fork, set limits, and use any descriptor numbers.
 //!
-//! The sources show that no call is missing.
+//! One test compares the rows with the listing of public calls, so no call is missing.
 #![allow(unsafe_code, reason = "the C library's own functions are the reference")]
 
 mod descriptors;

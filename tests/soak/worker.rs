@@ -51,8 +51,8 @@ impl Shared {
         self.refused.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the time has passed. If limits are to be met, the run continues until one was, for at
-    /// most a minute.
+    /// Whether the time has passed. A run that has to meet a limit and has not yet met it continues past
+    /// its time, up to a minute in all.
     fn is_over(&self) -> bool {
         const AT_MOST: Duration = Duration::from_secs(60);
         let (begin, time) = *self.started.lock().expect("the time");

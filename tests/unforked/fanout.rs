@@ -253,7 +253,7 @@ fn fanout_limit_and_exact_leave_the_rest_in_the_source() {
     }
 }
 
-/// More sinks than anyone passes to `tee`: the same bytes in each, also if some fail.
+/// Many more sinks than usual: the same bytes in each, also if some fail.
 #[test]
 fn fanout_to_a_hundred_sinks() {
     let bytes = data(200_003);

@@ -603,7 +603,7 @@ fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     if !terminals() {
         return;
     }
-    // Different amounts before it leave different room.
+    // Bytes written before the transfer leave different amounts of room.
     for (before, expands) in [(0, false), (0, true), (333, true), (777, false), (1000, true)] {
         for master in [false, true] {
             let (screen, keyboard) = terminal();

@@ -60,7 +60,7 @@ impl Paths {
             ("path too long", text(&long), Errno::ENAMETOOLONG),
             ("name too long", text(&component), Errno::ENAMETOOLONG),
         ];
-        // On a file system without these, no program can be there.
+        // These rows need a folder in which programs may be executed.
         let script = make("script", 0o755, b"#!/bin/sh\nexit 0\n");
         if std::process::Command::new(script).status().is_ok() {
             paths.push(("empty", text(&empty), Errno::ENOEXEC));

@@ -495,7 +495,7 @@ fn groups_denied(given: &[u32], program: &Reachable, uids: &[u32]) {
 fn spawn_uid_without_cap_setgid_eperm() {
     if geteuid() != 0 || common::emulated() {
         let test = "spawn_uid_without_cap_setgid_eperm";
-        return skip(test, "needs root, and a kernel with capabilities");
+        return skip(test, "needs root, and no emulator");
     }
     let program = reachable();
     for given in [&[1, 2][..], &[]] {
@@ -513,7 +513,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
     const CLONE_NEWUSER: usize = 0x1000_0000;
     let test = "spawn_uid_where_setgroups_is_denied_eperm";
     if geteuid() != 0 || common::emulated() {
-        return skip(test, "needs root, and a kernel with capabilities");
+        return skip(test, "needs root, and no emulator");
     }
     let program = reachable();
     for given in [&[][..], &[1, 2]] {

@@ -1,5 +1,5 @@
-//! The example `speed`: what it prints, and that it says when it cannot. Not how large the ratios
-//! are: the machine has other work while tests run, and the build may not be optimised.
+//! The example `speed`: its output, and its errors. The size of the ratios is not tested: the machine
+//! has other work while tests run, and the build may not be optimised.
 
 use crate::common;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use std::env;
 use std::fs::File;
 use std::process::{Command, Output, Stdio};
 
-/// What is measured, and in what.
+/// The measured paths and their units.
 const PATHS: [(&str, &str); 16] = [
     ("made_and_summed", "GiB/s"),
     ("mem_to_read", "GiB/s"),
@@ -27,7 +27,7 @@ const PATHS: [(&str, &str); 16] = [
     ("spawn_mapped", "us"),
 ];
 
-/// Those whose title says so in the table, as no process makes the bytes, looks at them or keeps them.
+/// Paths whose title marks them as limits, because no process creates, reads or keeps the bytes.
 const LIMITS: [&str; 6] = [
     "mem_to_read",
     "mem_to_null",
@@ -51,11 +51,11 @@ const ENGINES: [&str; 11] = [
     "rawpipe-vmsplice-afterread",
 ];
 
-/// What the library may say of how it has moved bytes.
+/// The mechanisms that the library may report.
 const MECHANISMS: [&str; 7] =
     ["vmsplice", "memfd", "splice", "broker", "copy_file_range", "sendfile", "copy"];
 
-/// Whoever chose a compiler that is too old for the example says so.
+/// A variable marks a compiler that is too old for the example.
 fn left_out(test: &str) -> bool {
     let skip = env::var_os("RAWPIPE_SKIP_187").is_some_and(|set| set == "1");
     if skip {
@@ -93,7 +93,7 @@ struct Row<'a> {
 fn row(line: &str) -> Row<'_> {
     let number = |text: &str| {
         let number: f64 = text.parse().unwrap_or_else(|_| panic!("{text} in {line}"));
-        // A busy machine can be so slow that nothing is left of it in these few digits.
+        // A busy machine can be so slow that these few digits show 0.
         assert!(number.is_finite() && number >= 0.0, "{line}");
         number
     };
@@ -131,8 +131,8 @@ fn csv_has_every_path_by_both_engines() {
             assert!(*engine != "std" || (ratio - 1.0).abs() < 1e-9, "{path} std: {ratio}");
         }
     }
-    // A ratio is of the rounds, not of the medians: near, but not the same, and on a busy machine not
-    // even near for each.
+    // A ratio is computed from the rounds, not from the medians: close, but not equal, and on a busy
+    // machine not always close.
     for (kind, mut offs) in offs {
         offs.sort_by(f64::total_cmp);
         let middle = offs[offs.len() / 2];

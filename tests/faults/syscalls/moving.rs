@@ -29,7 +29,7 @@ pub(super) fn splicing() -> Vec<Operation> {
                 done(sendfile(&from, Some(&mut 0), &writer, 1));
                 done(copy_file_range(&from, Some(&mut 0), &to, Some(&mut 0), 1));
                 static WORD: [u8; 1] = [0];
-                // SAFETY: nobody ever writes to it.
+                // SAFETY: the static never changes.
                 done(unsafe { vmsplice(&writer, &[IoSlice::new(&WORD)], NONE) });
             });
             drop(other);

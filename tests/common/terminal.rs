@@ -14,7 +14,7 @@ pub(crate) fn terminal() -> (File, File) {
     const TIOCGPTN: usize = 0x8004_5430;
     let keyboard = File::options().read(true).write(true).open("/dev/ptmx").unwrap();
     let mut number = 0;
-    // SAFETY: unlocks the other side; reads an `int`.
+    // SAFETY: unlocks the terminal's other end; reads an `int`.
     assert_eq!(unsafe { ioctl(keyboard.as_raw_fd(), TIOCSPTLCK, &raw mut number) }, 0);
     // SAFETY: writes an `int`.
     assert_eq!(unsafe { ioctl(keyboard.as_raw_fd(), TIOCGPTN, &raw mut number) }, 0);

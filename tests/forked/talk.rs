@@ -174,7 +174,10 @@ fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     let error = Communicate::new().deadline(after(100)).run(&mut child).unwrap_err();
     assert_eq!(error.reason(), Kind::Deadline);
     assert!(begin.elapsed() < LONG);
-    assert!(child.stdout_ref().is_some() && child.stderr_ref().is_some(), "somebody may write yet");
+    assert!(
+        child.stdout_ref().is_some() && child.stderr_ref().is_some(),
+        "a process may still write"
+    );
     assert_eq!(child.kill(), Ok(()));
     assert_eq!(child.send_signal(Signal::KILL), Err(Errno::ESRCH));
     drop(gate);

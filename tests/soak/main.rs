@@ -44,7 +44,7 @@ struct Size {
     children: usize,
 }
 
-/// The requested number of seconds, if the run is to be long.
+/// The requested number of seconds, if a long run was requested.
 fn seconds() -> Option<u64> {
     env::var("RAWPIPE_SOAK_SECONDS").ok().map(|text| text.parse().expect("a number of seconds"))
 }

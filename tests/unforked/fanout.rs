@@ -164,7 +164,7 @@ fn fanout_error_of_a_sink_counts_all_that_arrived() {
 #[test]
 fn fanout_ends_when_no_sink_is_left() {
     let (reader, writer) = rawpipe::pipe().unwrap();
-    writer.write_all(b"for nobody").unwrap();
+    writer.write_all(b"no reader.").unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut sinks = [FanoutSink::new(&full), FanoutSink::new(&full)];
     // The writer is still open, so this would wait indefinitely if it did not end.

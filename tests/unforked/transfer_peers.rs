@@ -806,7 +806,7 @@ fn transfer_deadline_of_a_datagram_socket_with_an_error_queue() {
     }
     socket.set_nonblocking(!sockets_need_not_wait()).unwrap();
     socket.connect(gone).unwrap();
-    socket.send(b"to nobody").unwrap();
+    socket.send(b"no reader").unwrap();
     thread::sleep(Duration::from_millis(50));
     // The error itself is reported once; the entry in the queue stays.
     let (_reader, writer) = rawpipe::pipe().unwrap();

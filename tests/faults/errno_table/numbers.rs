@@ -241,6 +241,6 @@ pub(crate) fn calls_by_number() {
     if a == Ok(0) {
         skip("calls_by_number", "process 1 takes signals of anybody");
     } else {
-        row("raw::KILL", "somebody else's process", Err(Errno::EPERM), a, b);
+        row("raw::KILL", "another user's process", Err(Errno::EPERM), a, b);
     }
 }

@@ -145,7 +145,7 @@ pub(crate) fn waits() {
     assert_eq!(theirs, NO_CHILD);
     let ours = ended(child.wait());
     assert!(ours == NO_CHILD || ours == OK_0, "{ours:?}");
-    own("Child::wait", "nobody is to be told", true, ours == NO_CHILD || child.pidfd().is_some());
+    own("Child::wait", "SIGCHLD is ignored", true, ours == NO_CHILD || child.pidfd().is_some());
     signal(Signal::CHLD.as_raw(), before);
 }
 
@@ -158,7 +158,7 @@ pub(crate) fn signals() {
     let ours = child.send_signal(Signal::TERM).map(|()| 0);
     row("Child::send_signal", "waited for", GONE, ours, theirs());
     if libc::geteuid() != 0 {
-        skip("signals", "a child as somebody else takes root");
+        skip("signals", "a child of another user takes root");
         return;
     }
     // A child of root, and a process that is no longer root.
@@ -181,7 +181,7 @@ pub(crate) fn signals() {
             child.wait().unwrap();
             answers
         });
-        row(call, "runs as somebody else", Err(Errno::EPERM), ours, theirs);
+        row(call, "of another user", Err(Errno::EPERM), ours, theirs);
     }
 }
 
@@ -196,15 +196,15 @@ pub(crate) fn groups() {
     let ours = child.send_signal_group(Signal::TERM);
     own("Child::send_signal_group", "leads no group", no_leader, ours);
     own("Child::on_drop", "leads no group", no_leader, child.on_drop(OnDrop::KillGroup));
-    own("Child::on_drop", "anybody", Ok(()), child.on_drop(OnDrop::Kill));
+    own("Child::on_drop", "kills it alone", Ok(()), child.on_drop(OnDrop::Kill));
     own("Child::lead_group", "running", Ok(()), child.lead_group());
     own("Child::on_drop", "leads a group", Ok(()), child.on_drop(OnDrop::KillGroup));
     drop(opener);
     child.wait().unwrap();
     let theirs = || answer(libc::kill(-number(&child), 0) as isize);
-    row("Child::kill_group", "nobody left", GONE, child.kill_group().map(|()| 0), theirs());
+    row("Child::kill_group", "empty group", GONE, child.kill_group().map(|()| 0), theirs());
     let ours = child.send_signal_group(Signal::TERM).map(|()| 0);
-    row("Child::send_signal_group", "nobody left", GONE, ours, theirs());
+    row("Child::send_signal_group", "empty group", GONE, ours, theirs());
     let theirs = c_group(&child);
     row("Child::lead_group", "waited for", GONE, child.lead_group().map(|()| 0), theirs);
 

@@ -80,7 +80,7 @@ pub(super) fn forks() -> Vec<Operation> {
             drop((gate, other_gate));
         })
         .without(&[&[refused(nr::PIDFD_SEND_SIGNAL)]]),
-        of("process", "a child whose end is somebody else's", || {
+        of("process", "a child that other code has waited for", || {
             unsafe extern "C" {
                 fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
             }

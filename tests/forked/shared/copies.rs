@@ -158,7 +158,7 @@ impl Copies {
 
 /// Two processes have both halves. For every choice of which process uses which half, they drop the
 /// four copies in every order. The stream continues until the copy of an owner is dropped, and then
-/// ends on the other side.
+/// ends for the peer.
 pub(super) fn fork_owners_and_orders_of_drops() {
     if !supported() {
         return;

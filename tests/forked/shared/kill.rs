@@ -11,7 +11,7 @@ use rawpipe::{Deadline, Errno, Wait};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The time within which the other side must detect it.
+/// The time within which the peer must detect it.
 const SOON: Duration = Duration::from_secs(5);
 
 fn kills() -> usize {
@@ -137,7 +137,7 @@ pub(super) fn killed_asleep_each_side() {
     assert!(filled.count() <= 9, "more than the ring holds");
 }
 
-/// A process that was killed with a record or a chunk lent keeps it: the other side continues to the
+/// A process that was killed with a record or a chunk lent keeps it: the peer continues to the
 /// end of the ring, or of the records sent.
 pub(super) fn killed_with_something_lent() {
     if !supported() {

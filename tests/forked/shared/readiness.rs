@@ -161,7 +161,7 @@ pub(super) fn readiness_hup_on_each_side() {
     sleeping.wait().unwrap();
 }
 
-/// Both sides retry repeatedly, and race with the other side: whatever was armed and withdrawn, a pipe
+/// Both sides retry repeatedly, and race with the peer: whatever was armed and withdrawn, a pipe
 /// never holds more than one byte.
 pub(super) fn readiness_arms_and_withdrawals_leave_one_byte_at_most() {
     if !supported() {

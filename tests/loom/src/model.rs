@@ -99,7 +99,7 @@ impl<const WRITER: bool> Half<WRITER> {
         Self(Side::new(ends, pair.headers.len() * UNIT, pair.chunk))
     }
 
-    /// Waits for the other side. Returns whether that can still come.
+    /// Waits for the peer. Returns whether that can still come.
     fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> crate::Result<bool> {
         if self.0.is_there(needed)? {
             self.0.disarm();

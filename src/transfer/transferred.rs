@@ -58,7 +58,7 @@ impl Transferred {
         self.bytes
     }
 
-    /// Returns the mechanism that moved the last of them; if none moved, the one that was first chosen.
+    /// Returns the mechanism that moved the last of them; if no byte was moved, the one that was first chosen.
     #[must_use]
     pub const fn mechanism(&self) -> TransferMechanism {
         self.mechanism

@@ -88,3 +88,64 @@ impl From<MessageError> for std::io::Error {
         error.errno().map_or_else(|| Self::new(error.kind(), error), Self::from)
     }
 }
+
+/// The reason why [`send_many`](super::Sender::send_many) stopped before the end, and the number of messages sent
+/// until then.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::message::{MessageError, Sender};
+/// use rawpipe::{Deadline, pipe};
+///
+/// let (_reader, writer) = pipe::Builder::new().capacity(pipe::Capacity::Bytes(4096)).build()?;
+/// let mut sender = Sender::new(writer);
+/// let messages = [[0; 2040]; 3];
+/// let stopped = sender.send_many_deadline(&messages, Deadline::now()).unwrap_err();
+/// assert_eq!((stopped.messages(), stopped.error().errno()), (2, Some(rawpipe::Errno::ETIMEDOUT)));
+/// # Ok::<(), rawpipe::Errno>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendManyError {
+    pub(super) sent: usize,
+    pub(super) error: MessageError,
+}
+
+impl SendManyError {
+    /// Returns the number of messages that were sent whole.
+    #[must_use]
+    pub const fn messages(&self) -> usize {
+        self.sent
+    }
+
+    /// Returns the reason, as [`send`](super::Sender::send) has it.
+    #[must_use]
+    pub const fn error(&self) -> MessageError {
+        self.error
+    }
+
+    /// Returns the kernel's error, if that is the reason.
+    #[must_use]
+    pub const fn errno(&self) -> Option<Errno> {
+        self.error.errno()
+    }
+
+    const fn cause(&self) -> Option<&Errno> {
+        self.error.cause()
+    }
+}
+
+impl fmt::Display for SendManyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} after {} messages", self.error, self.sent)
+    }
+}
+
+crate::errno::like_std!(SendManyError, this => this.error.kind());
+
+impl From<SendManyError> for MessageError {
+    /// Converts to the reason, without the number of messages.
+    fn from(stopped: SendManyError) -> Self {
+        stopped.error
+    }
+}

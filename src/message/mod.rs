@@ -24,6 +24,7 @@
 //! A link has room for what its pipes hold. If both sides send more than that before they receive, they
 //! wait for each other forever. The methods with a deadline time out.
 
+mod ahead;
 mod channel;
 mod duplex;
 mod error;
@@ -33,7 +34,7 @@ mod sender;
 
 pub use channel::Channel;
 pub use duplex::Duplex;
-pub use error::MessageError;
+pub use error::{MessageError, SendManyError};
 pub use packet::{PacketReader, PacketWriter, packets};
 pub use receiver::Receiver;
 pub use sender::Sender;

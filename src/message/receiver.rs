@@ -1,9 +1,9 @@
 //! The receiving side: a length, and that many bytes, however they arrive.
 
+use super::ahead::Ahead;
 use super::{LIMIT, MessageError};
 use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
-use crate::pipe::adaptive;
 use crate::sys::call;
 use crate::wait::{Spin, Wait, attempt_until};
 use crate::{Deadline, Errno, io};
@@ -14,6 +14,17 @@ use alloc::vec::Vec;
 ///
 /// It never reads beyond the end of a message. So between two messages [`poll`](mod@crate::event) can wait
 /// for the descriptor, and [`into_inner`](Self::into_inner) can return it.
+///
+/// # Reading ahead
+///
+/// With [`with_read_ahead`](Self::with_read_ahead) one read receives many short messages. Then the bytes of later
+/// messages are in a buffer of the receiver, and no longer in the descriptor:
+///
+/// - Before you wait for the descriptor with `poll`, `select`, `Epoll` or an async runtime, receive until
+///   [`has_message`](Self::has_message) returns `false`. The methods of the receiver do so themselves.
+/// - [`into_inner`](Self::into_inner) returns the receiver instead of the descriptor.
+/// - No other reader of the descriptor receives these messages. After a `fork`, the child has a copy of the
+///   buffer: both processes receive the messages in it. So fork before the first message is received.
 ///
 /// # Examples
 ///
@@ -39,13 +50,15 @@ pub struct Receiver<R> {
     have: usize,
     /// The beginning of its body, if an earlier call stopped in the middle of it.
     body: Vec<u8>,
+    ahead: Ahead,
 }
 
 impl<R: AsFd> Receiver<R> {
     /// Creates a receiver over `reader`.
     pub fn new(reader: R) -> Self {
         let (spin, header) = (Spin::with_peer_anywhere(Wait::Block), [0; 8]);
-        Self { reader, limit: LIMIT, spin, header, have: 0, body: Vec::new() }
+        let ahead = Ahead::default();
+        Self { reader, limit: LIMIT, spin, header, have: 0, body: Vec::new(), ahead }
     }
 
     /// Limits messages to `limit` bytes; without this, the limit is 64 MiB. Nothing is allocated for a
@@ -61,13 +74,59 @@ impl<R: AsFd> Receiver<R> {
         Self { spin: Spin::with_peer_anywhere(wait), ..self }
     }
 
-    /// Returns the descriptor, unless a message was received in part.
+    /// Reads ahead, into a buffer of 16 KiB: one read receives all short messages that have arrived. A body of
+    /// which at least 8 KiB are missing is still read directly into its destination.
+    ///
+    /// Before you wait for the descriptor, check [`has_message`](Self::has_message): see
+    /// [above](Self#reading-ahead).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::message::{Receiver, Sender};
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let (mut sender, mut receiver) = (Sender::new(writer), Receiver::new(reader).with_read_ahead());
+    /// sender.send_many(&["one", "two", "three"])?;
+    /// assert_eq!(receiver.recv()?.as_deref(), Some(&b"one"[..]));
+    ///
+    /// // The others were read together with it, so `poll` does not find the descriptor ready.
+    /// assert_eq!(rawpipe::pipe::available(&receiver)?, 0);
+    /// assert!(receiver.has_message());
+    /// let mut receiver = receiver.into_inner().unwrap_err();
+    /// assert_eq!(receiver.recv()?.as_deref(), Some(&b"two"[..]));
+    /// assert_eq!(receiver.recv()?.as_deref(), Some(&b"three"[..]));
+    /// assert!(!receiver.has_message() && receiver.into_inner().is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_read_ahead(mut self) -> Self {
+        self.ahead.begin();
+        self
+    }
+
+    /// Returns whether the next message has arrived in the buffer, so that receiving it neither reads from the
+    /// descriptor nor waits. Also if it is longer than the limit, and receiving it fails.
+    ///
+    /// Without [`with_read_ahead`](Self::with_read_ahead), messages are in the descriptor until they are received.
+    #[must_use]
+    pub fn has_message(&self) -> bool {
+        let (mut header, ahead) = (self.header, self.ahead.bytes());
+        let missing = &mut header[self.have..];
+        let Some((first, body)) = ahead.split_at_checked(missing.len()) else { return false };
+        missing.copy_from_slice(first);
+        let (len, have) = (u64::from_le_bytes(header), self.body.len() + body.len());
+        len > self.limit as u64 || len <= have as u64
+    }
+
+    /// Returns the descriptor.
     ///
     /// # Errors
     ///
-    /// - [`Torn`](MessageError::Torn) if a message was received in part.
-    pub fn into_inner(self) -> Result<R, MessageError> {
-        if self.have > 0 { Err(MessageError::Torn) } else { Ok(self.reader) }
+    /// The receiver, if it has read bytes of a message that was not received: a message was received in part, or
+    /// bytes were [read ahead](Self::with_read_ahead).
+    pub fn into_inner(self) -> Result<R, Self> {
+        if self.have > 0 || !self.ahead.bytes().is_empty() { Err(self) } else { Ok(self.reader) }
     }
 
     /// Receives a message, or returns `None` if the stream ends after the last one. Waits for it, whether the
@@ -149,7 +208,7 @@ impl<R: AsFd> Receiver<R> {
         buf[..done].copy_from_slice(&self.body);
         while done < len {
             let fd = self.reader.as_fd();
-            match read(&mut self.spin, fd, &mut buf[done..], deadline) {
+            match self.ahead.read(&mut self.spin, fd, &mut buf[done..], deadline) {
                 Ok(count @ 1..) => done += count,
                 answer => {
                     // For the next call.
@@ -168,7 +227,7 @@ impl<R: AsFd> Receiver<R> {
     fn recv_header(&mut self, until: Option<Deadline<'_>>) -> Result<Option<usize>, MessageError> {
         while self.have < self.header.len() {
             let (fd, rest) = (self.reader.as_fd(), &mut self.header[self.have..]);
-            match read(&mut self.spin, fd, rest, until)? {
+            match self.ahead.read(&mut self.spin, fd, rest, until)? {
                 0 if self.have == 0 => return Ok(None),
                 0 => return Err(MessageError::Truncated),
                 count => self.have += count,
@@ -187,6 +246,10 @@ impl<R: AsFd> Receiver<R> {
         const PIECE: usize = 1 << 16;
 
         let fd = self.reader.as_fd();
+        if let Some(bytes) = self.ahead.take(&mut self.spin, fd, most, deadline)? {
+            self.body.extend_from_slice(bytes);
+            return Ok(bytes.len());
+        }
         let Some(deadline) = deadline else {
             let read = || call::read_spare(fd, &mut self.body, most);
             return attempt_until(fd, PollEvents::IN, None, read);
@@ -199,18 +262,8 @@ impl<R: AsFd> Receiver<R> {
     }
 }
 
-fn read(
-    spin: &mut Spin,
-    fd: BorrowedFd<'_>,
-    buf: &mut [u8],
-    deadline: Option<Deadline<'_>>,
-) -> crate::Result<usize> {
-    match deadline {
-        Some(deadline) => io::read_deadline(fd, buf, deadline),
-        None => attempt_until(fd, PollEvents::IN, None, || adaptive::read(spin, fd, buf)),
-    }
-}
-
+/// The descriptor, for instance to wait for it. With [read-ahead](Receiver::with_read_ahead), check
+/// [`has_message`](Receiver::has_message) first: a message in the buffer does not make the descriptor ready.
 impl<R: AsFd> AsFd for Receiver<R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()

@@ -1,13 +1,19 @@
 //! The sending side: a length, and that many bytes.
 
-use super::{LIMIT, MessageError};
+use super::{LIMIT, MessageError, SendManyError};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::sigpipe::Guard;
-use crate::io::{self, IoSlice};
+use crate::io::{self, Incomplete, IoSlice};
 use crate::sys::abi::flags::PollEvents;
 use crate::wait::attempt_until;
 use crate::{Deadline, Errno};
 use alloc::vec::Vec;
+
+/// The bytes of a length.
+const HEADER: usize = 8;
+
+/// The room for messages that are sent together.
+const STAGE: usize = 16 << 10;
 
 /// Sends messages to a [`Receiver`](super::Receiver), over any descriptor that accepts a stream of bytes.
 ///
@@ -67,9 +73,7 @@ impl<W: AsFd> Sender<W> {
     /// - [`TooLong`](MessageError::TooLong) if it has more bytes than the limit. Nothing was sent.
     /// - [`Torn`](MessageError::Torn) if an earlier message was sent in part.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<(), MessageError> {
-        self.send_by(parts, |fd, bufs| {
-            attempt_until(fd, PollEvents::OUT, None, || io::writev_nosignal(fd, bufs))
-        })
+        self.send_until(parts, None)
     }
 
     /// Sends a message as [`send`](Self::send) does, but waits at most until `deadline`.
@@ -90,22 +94,69 @@ impl<W: AsFd> Sender<W> {
         parts: &[&[u8]],
         deadline: Deadline<'_>,
     ) -> Result<(), MessageError> {
-        let _no_sigpipe = Guard::new()?;
-        self.send_by(parts, |fd, bufs| io::writev_deadline(fd, bufs, deadline))
+        self.send_until(parts, Some(deadline))
     }
 
-    fn send_by(
+    /// Sends these messages, with one system call for many short ones, and waits as [`send`](Self::send) does.
+    ///
+    /// Up to 16 KiB of messages are copied together, on the stack, and then written. A longer message is written
+    /// from its own memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), after the number of whole messages that the error has. If another was sent in
+    /// part, nothing can follow it: [`Torn`](MessageError::Torn).
+    ///
+    /// - [`TooLong`](MessageError::TooLong) if any of them has more bytes than the limit. No message was sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::message::{Receiver, Sender};
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let (mut sender, mut receiver) = (Sender::new(writer), Receiver::new(reader));
+    /// let points: Vec<[u8; 2]> = (0..100).map(|x| [x, 2 * x]).collect();
+    /// sender.send_many(&points)?;
+    /// for point in points {
+    ///     assert_eq!(receiver.recv()?.as_deref(), Some(&point[..]));
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn send_many(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<(), SendManyError> {
+        self.send_many_until(messages, None)
+    }
+
+    /// Sends these messages as [`send_many`](Self::send_many) does, but waits at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_many`](Self::send_many) and [`send_deadline`](Self::send_deadline).
+    pub fn send_many_deadline(
+        &mut self,
+        messages: &[impl AsRef<[u8]>],
+        deadline: Deadline<'_>,
+    ) -> Result<(), SendManyError> {
+        self.send_many_until(messages, Some(deadline))
+    }
+
+    /// Checks that a message of this length can be sent.
+    const fn check(&self, len: u64) -> Result<(), MessageError> {
+        match len {
+            _ if self.torn => Err(MessageError::Torn),
+            _ if len > self.limit as u64 => Err(MessageError::TooLong(len)),
+            _ => Ok(()),
+        }
+    }
+
+    fn send_until(
         &mut self,
         parts: &[&[u8]],
-        mut write: impl FnMut(BorrowedFd<'_>, &[IoSlice<'_>]) -> crate::Result<usize>,
+        until: Option<Deadline<'_>>,
     ) -> Result<(), MessageError> {
-        if self.torn {
-            return Err(MessageError::Torn);
-        }
         let len = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.len() as u64));
-        if len > self.limit as u64 {
-            return Err(MessageError::TooLong(len));
-        }
+        let _no_sigpipe = guard(until)?;
+        self.check(len)?;
         let header = len.to_le_bytes();
         let first = IoSlice::new(&header);
         let (mut few, mut many) = ([first; 8], Vec::new());
@@ -117,13 +168,87 @@ impl<W: AsFd> Sender<W> {
             }
         };
         bufs[1..].iter_mut().zip(parts).for_each(|(buf, part)| *buf = IoSlice::new(part));
-        let fd = self.writer.as_fd();
-        io::write_all_vectored_by(bufs, |rest| write(fd, rest)).map_err(|stopped| {
+        write(self.writer.as_fd(), bufs, until).map_err(|stopped| {
             self.torn = stopped.bytes() > 0;
-            // A descriptor that accepts nothing and returns no error is not a stream.
-            MessageError::Io(stopped.errno().unwrap_or(Errno::EIO))
+            reason(stopped)
         })
     }
+
+    fn send_many_until(
+        &mut self,
+        messages: &[impl AsRef<[u8]>],
+        until: Option<Deadline<'_>>,
+    ) -> Result<(), SendManyError> {
+        let mut sent = 0;
+        self.send_rest(messages, &mut sent, until).map_err(|error| SendManyError { sent, error })
+    }
+
+    /// Sends all messages but the first `sent`, and counts the whole ones.
+    fn send_rest(
+        &mut self,
+        messages: &[impl AsRef<[u8]>],
+        sent: &mut usize,
+        until: Option<Deadline<'_>>,
+    ) -> Result<(), MessageError> {
+        let lens = messages.iter().map(|message| message.as_ref().len());
+        lens.clone().try_for_each(|len| self.check(len as u64))?;
+        let _no_sigpipe = guard(until)?;
+        let mut stage = [0; STAGE];
+        while *sent < messages.len() {
+            let (count, len, body) = fill(&mut stage, &messages[*sent..]);
+            let bufs = &mut [IoSlice::new(&stage[..len]), IoSlice::new(body)];
+            let Err(stopped) = write(self.writer.as_fd(), bufs, until) else {
+                *sent += count;
+                continue;
+            };
+            let mut part = stopped.bytes();
+            for len in lens.skip(*sent) {
+                let Some(rest) = part.checked_sub(HEADER + len) else { break };
+                (part, *sent) = (rest, *sent + 1);
+            }
+            self.torn = part > 0;
+            return Err(reason(stopped));
+        }
+        Ok(())
+    }
+}
+
+/// Copies messages to `stage` until it is full. Returns their number, how many bytes they have there, and the body
+/// of the last one if there was no room for it.
+fn fill<'m>(stage: &mut [u8], messages: &'m [impl AsRef<[u8]>]) -> (usize, usize, &'m [u8]) {
+    let mut end = 0;
+    for (count, message) in messages.iter().map(AsRef::as_ref).enumerate() {
+        let Some(header) = stage.get_mut(end..end + HEADER) else { return (count, end, &[]) };
+        header.copy_from_slice(&(message.len() as u64).to_le_bytes());
+        end += HEADER;
+        let Some(body) = stage[end..].get_mut(..message.len()) else {
+            return (count + 1, end, message);
+        };
+        body.copy_from_slice(message);
+        end += message.len();
+    }
+    (messages.len(), end, &[])
+}
+
+/// A write with a deadline has no flag against the signal.
+fn guard(until: Option<Deadline<'_>>) -> crate::Result<Option<Guard>> {
+    until.map(|_| Guard::new()).transpose()
+}
+
+fn write(
+    fd: BorrowedFd<'_>,
+    bufs: &mut [IoSlice<'_>],
+    until: Option<Deadline<'_>>,
+) -> Result<(), Incomplete> {
+    io::write_all_vectored_by(bufs, |rest| match until {
+        Some(deadline) => io::writev_deadline(fd, rest, deadline),
+        None => attempt_until(fd, PollEvents::OUT, None, || io::writev_nosignal(fd, rest)),
+    })
+}
+
+/// A descriptor that accepts nothing and returns no error is not a stream.
+fn reason(stopped: Incomplete) -> MessageError {
+    MessageError::Io(stopped.errno().unwrap_or(Errno::EIO))
 }
 
 impl<W: AsFd> AsFd for Sender<W> {

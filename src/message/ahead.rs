@@ -33,8 +33,18 @@ impl Ahead {
         self.block.as_ref().map_or(&[], |block| &block.0[self.unread.clone()])
     }
 
-    /// Reads up to `buf.len()` bytes, as [`read`] does, from the buffer if possible.
+    /// Takes the next message, without its length, if the buffer has all of it and it has at most `most` bytes.
     #[inline]
+    pub(super) fn take_message(&mut self, most: usize) -> Option<&[u8]> {
+        let unread = self.block.as_ref()?.0.get(self.unread.clone())?;
+        let (header, rest) = unread.split_first_chunk()?;
+        let len = usize::try_from(u64::from_le_bytes(*header)).ok().filter(|len| *len <= most)?;
+        let message = rest.get(..len)?;
+        self.unread.start += header.len() + len;
+        Some(message)
+    }
+
+    /// Reads up to `buf.len()` bytes, as [`read`] does, from the buffer if possible.
     pub(super) fn read(
         &mut self,
         spin: &mut Spin,
@@ -51,7 +61,6 @@ impl Ahead {
 
     /// Takes up to `most` bytes from the buffer, which is filled first if it is empty; no bytes are the end of
     /// file. Returns `None` if the caller should read them into their destination.
-    #[inline]
     pub(super) fn take(
         &mut self,
         spin: &mut Spin,

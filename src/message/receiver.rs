@@ -168,6 +168,7 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// - [`BufferTooShort`](MessageError::BufferTooShort) if it has more bytes than `buf`. The next call,
     ///   with a larger buffer, receives it.
+    #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
         self.recv_into_until(buf, None)
     }
@@ -197,18 +198,28 @@ impl<R: AsFd> Receiver<R> {
         Ok(Some(core::mem::take(&mut self.body)))
     }
 
+    #[inline]
     fn recv_into_until(
         &mut self,
         buf: &mut [u8],
         deadline: Option<Deadline<'_>>,
     ) -> Result<Option<usize>, MessageError> {
+        // The short way for a message that is whole in the buffer.
         if self.have == 0 {
-            // Nothing but speed.
             if let Some(message) = self.ahead.take_message(self.limit.min(buf.len())) {
                 buf[..message.len()].copy_from_slice(message);
                 return Ok(Some(message.len()));
             }
         }
+        self.read_into_until(buf, deadline)
+    }
+
+    #[inline(never)]
+    fn read_into_until(
+        &mut self,
+        buf: &mut [u8],
+        deadline: Option<Deadline<'_>>,
+    ) -> Result<Option<usize>, MessageError> {
         let Some(len) = self.recv_header(deadline)? else { return Ok(None) };
         let buf = buf.get_mut(..len).ok_or(MessageError::BufferTooShort(len))?;
         let mut done = self.body.len();

@@ -89,6 +89,7 @@ mod default {
         rawpipe::message::PacketReader,
         rawpipe::message::PacketWriter,
         rawpipe::message::Receiver<PipeReader>,
+        rawpipe::message::SendManyError,
         rawpipe::message::Sender<PipeWriter>,
         rawpipe::pipe::AdaptiveEnd<PipeReader>,
         rawpipe::process::Change,

@@ -1,6 +1,6 @@
 //! Messages in both directions.
 
-use super::{Duplex, MessageError, Receiver, SendManyError, Sender};
+use super::{Duplex, MessageError, Receiver, Sender};
 use crate::fd::AsFd;
 use crate::pipe::{Builder, Capacity};
 use crate::{Deadline, PipeReader, PipeWriter, Wait};
@@ -143,21 +143,8 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
     /// # Errors
     ///
     /// As [`Sender::send_many`].
-    pub fn send_many(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<(), SendManyError> {
+    pub fn send_many(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<(), MessageError> {
         self.sender.send_many(messages)
-    }
-
-    /// Sends these messages, and waits at most until `deadline`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::send_many_deadline`].
-    pub fn send_many_deadline(
-        &mut self,
-        messages: &[impl AsRef<[u8]>],
-        deadline: Deadline<'_>,
-    ) -> Result<(), SendManyError> {
-        self.sender.send_many_deadline(messages, deadline)
     }
 
     /// Receives a message, or returns `None` if the stream ends after the last one.

@@ -24,20 +24,23 @@
 //! A link has room for what its pipes hold. If both sides send more than that before they receive, they
 //! wait for each other forever. The methods with a deadline time out.
 
-mod ahead;
 mod channel;
 mod duplex;
 mod error;
+mod input;
 mod packet;
 mod receiver;
 mod sender;
 
 pub use channel::Channel;
 pub use duplex::Duplex;
-pub use error::{MessageError, SendManyError};
+pub use error::MessageError;
 pub use packet::{PacketReader, PacketWriter, packets};
 pub use receiver::Receiver;
 pub use sender::Sender;
 
 /// The maximum length of a message in bytes, unless another limit is set: 64 MiB.
 const LIMIT: usize = 64 << 20;
+
+/// How long a call waits: without a deadline, indefinitely.
+type Until<'c> = Option<crate::Deadline<'c>>;

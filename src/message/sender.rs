@@ -1,6 +1,6 @@
 //! The sending side: a length, and that many bytes.
 
-use super::{LIMIT, MessageError, SendManyError};
+use super::{LIMIT, MessageError, Until};
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::sigpipe::Guard;
 use crate::io::{self, Incomplete, IoSlice};
@@ -104,10 +104,10 @@ impl<W: AsFd> Sender<W> {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), after the number of whole messages that the error has. If another was sent in
-    /// part, nothing can follow it: [`Torn`](MessageError::Torn).
-    ///
-    /// - [`TooLong`](MessageError::TooLong) if any of them has more bytes than the limit. No message was sent.
+    /// - [`Stopped`](MessageError::Stopped) with an error of [`io::writev_nosignal`], after a number of whole messages.
+    ///   If the next one was sent in part, nothing can follow it: [`Torn`](MessageError::Torn).
+    /// - [`TooLong`](MessageError::TooLong) if one of them has more bytes than the limit. No message was sent.
+    /// - [`Torn`](MessageError::Torn) if an earlier message was sent in part.
     ///
     /// # Examples
     ///
@@ -123,7 +123,7 @@ impl<W: AsFd> Sender<W> {
     /// }
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn send_many(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<(), SendManyError> {
+    pub fn send_many(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<(), MessageError> {
         self.send_many_until(messages, None)
     }
 
@@ -131,12 +131,28 @@ impl<W: AsFd> Sender<W> {
     ///
     /// # Errors
     ///
-    /// As [`send_many`](Self::send_many) and [`send_deadline`](Self::send_deadline).
+    /// As [`send_many`](Self::send_many), and as [`send_deadline`](Self::send_deadline) with
+    /// [`Stopped`](MessageError::Stopped) instead of [`Io`](MessageError::Io).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::message::{MessageError, Sender};
+    /// use rawpipe::pipe::{Builder, Capacity};
+    /// use rawpipe::{Deadline, Errno};
+    ///
+    /// let (reader, writer) = Builder::new().capacity(Capacity::Bytes(4096)).build()?;
+    /// let (mut sender, half) = (Sender::new(writer), reader.capacity()? / 2);
+    /// let messages = vec![vec![0; half - 8]; 3];
+    /// let full = sender.send_many_deadline(&messages, Deadline::now());
+    /// assert_eq!(full, Err(MessageError::Stopped(Errno::ETIMEDOUT, 2)));
+    /// # Ok::<(), Errno>(())
+    /// ```
     pub fn send_many_deadline(
         &mut self,
         messages: &[impl AsRef<[u8]>],
         deadline: Deadline<'_>,
-    ) -> Result<(), SendManyError> {
+    ) -> Result<(), MessageError> {
         self.send_many_until(messages, Some(deadline))
     }
 
@@ -149,13 +165,9 @@ impl<W: AsFd> Sender<W> {
         }
     }
 
-    fn send_until(
-        &mut self,
-        parts: &[&[u8]],
-        until: Option<Deadline<'_>>,
-    ) -> Result<(), MessageError> {
+    fn send_until(&mut self, parts: &[&[u8]], until: Until<'_>) -> Result<(), MessageError> {
+        let _no_sigpipe = until.map(|_| Guard::new()).transpose()?;
         let len = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.len() as u64));
-        let _no_sigpipe = guard(until)?;
         self.check(len)?;
         let header = len.to_le_bytes();
         let first = IoSlice::new(&header);
@@ -170,44 +182,33 @@ impl<W: AsFd> Sender<W> {
         bufs[1..].iter_mut().zip(parts).for_each(|(buf, part)| *buf = IoSlice::new(part));
         write(self.writer.as_fd(), bufs, until).map_err(|stopped| {
             self.torn = stopped.bytes() > 0;
-            reason(stopped)
+            // A descriptor that accepts nothing and returns no error is not a stream.
+            MessageError::Io(stopped.errno().unwrap_or(Errno::EIO))
         })
     }
 
     fn send_many_until(
         &mut self,
         messages: &[impl AsRef<[u8]>],
-        until: Option<Deadline<'_>>,
-    ) -> Result<(), SendManyError> {
-        let mut sent = 0;
-        self.send_rest(messages, &mut sent, until).map_err(|error| SendManyError { sent, error })
-    }
-
-    /// Sends all messages but the first `sent`, and counts the whole ones.
-    fn send_rest(
-        &mut self,
-        messages: &[impl AsRef<[u8]>],
-        sent: &mut usize,
-        until: Option<Deadline<'_>>,
+        until: Until<'_>,
     ) -> Result<(), MessageError> {
         let lens = messages.iter().map(|message| message.as_ref().len());
-        lens.clone().try_for_each(|len| self.check(len as u64))?;
-        let _no_sigpipe = guard(until)?;
-        let mut stage = [0; STAGE];
-        while *sent < messages.len() {
-            let (count, len, body) = fill(&mut stage, &messages[*sent..]);
+        self.check(lens.clone().max().unwrap_or(0) as u64)?;
+        let _no_sigpipe = until.map(|_| Guard::new()).transpose()?;
+        let (mut stage, mut sent) = ([0; STAGE], 0);
+        while sent < messages.len() {
+            let (count, len, body) = fill(&mut stage, &messages[sent..]);
             let bufs = &mut [IoSlice::new(&stage[..len]), IoSlice::new(body)];
-            let Err(stopped) = write(self.writer.as_fd(), bufs, until) else {
-                *sent += count;
-                continue;
-            };
-            let mut part = stopped.bytes();
-            for len in lens.skip(*sent) {
-                let Some(rest) = part.checked_sub(HEADER + len) else { break };
-                (part, *sent) = (rest, *sent + 1);
+            if let Err(stopped) = write(self.writer.as_fd(), bufs, until) {
+                let mut part = stopped.bytes();
+                for len in lens.skip(sent) {
+                    let Some(rest) = part.checked_sub(HEADER + len) else { break };
+                    (part, sent) = (rest, sent + 1);
+                }
+                self.torn = part > 0;
+                return Err(MessageError::Stopped(stopped.errno().unwrap_or(Errno::EIO), sent));
             }
-            self.torn = part > 0;
-            return Err(reason(stopped));
+            sent += count;
         }
         Ok(())
     }
@@ -230,25 +231,11 @@ fn fill<'m>(stage: &mut [u8], messages: &'m [impl AsRef<[u8]>]) -> (usize, usize
     (messages.len(), end, &[])
 }
 
-/// A write with a deadline has no flag against the signal.
-fn guard(until: Option<Deadline<'_>>) -> crate::Result<Option<Guard>> {
-    until.map(|_| Guard::new()).transpose()
-}
-
-fn write(
-    fd: BorrowedFd<'_>,
-    bufs: &mut [IoSlice<'_>],
-    until: Option<Deadline<'_>>,
-) -> Result<(), Incomplete> {
+fn write(fd: BorrowedFd<'_>, bufs: &mut [IoSlice<'_>], until: Until<'_>) -> Result<(), Incomplete> {
     io::write_all_vectored_by(bufs, |rest| match until {
         Some(deadline) => io::writev_deadline(fd, rest, deadline),
         None => attempt_until(fd, PollEvents::OUT, None, || io::writev_nosignal(fd, rest)),
     })
-}
-
-/// A descriptor that accepts nothing and returns no error is not a stream.
-fn reason(stopped: Incomplete) -> MessageError {
-    MessageError::Io(stopped.errno().unwrap_or(Errno::EIO))
 }
 
 impl<W: AsFd> AsFd for Sender<W> {

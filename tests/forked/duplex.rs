@@ -235,7 +235,7 @@ fn channel_read_ahead_and_send_many_go_on_after_signals() {
     let deadline = Deadline::after(Duration::from_secs(200));
     let (first, second) = messages.split_at(messages.len() / 2);
     left.send_many(first).unwrap();
-    left.send_many_deadline(second, deadline).unwrap();
+    left.sender().send_many_deadline(second, deadline).unwrap();
     let mut buf = [0; 100];
     for message in first {
         assert_eq!(left.recv_into(&mut buf), Ok(Some(message.len())));

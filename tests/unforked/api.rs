@@ -89,7 +89,6 @@ mod default {
         rawpipe::message::PacketReader,
         rawpipe::message::PacketWriter,
         rawpipe::message::Receiver<PipeReader>,
-        rawpipe::message::SendManyError,
         rawpipe::message::Sender<PipeWriter>,
         rawpipe::pipe::AdaptiveEnd<PipeReader>,
         rawpipe::process::Change,

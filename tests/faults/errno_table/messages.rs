@@ -6,8 +6,7 @@ use rawpipe::Deadline;
 use rawpipe::Errno;
 use rawpipe::fd::{AsFd, BorrowedFd};
 use rawpipe::message::{
-    Channel, Duplex, MessageError, PacketReader, PacketWriter, Receiver, SendManyError, Sender,
-    packets,
+    Channel, Duplex, MessageError, PacketReader, PacketWriter, Receiver, Sender, packets,
 };
 use rawpipe::pipe::PIPE_BUF;
 use std::time::Duration;
@@ -20,15 +19,8 @@ fn io<T>(errno: Errno) -> Result<T, MessageError> {
     Err(MessageError::Io(errno))
 }
 
-/// How many messages were sent whole, and the reason why no more.
-type Many = Result<(), (usize, MessageError)>;
-
-fn many(answer: Result<(), SendManyError>) -> Many {
-    answer.map_err(|stopped| (stopped.messages(), stopped.error()))
-}
-
-fn none(errno: Errno) -> Many {
-    Err((0, MessageError::Io(errno)))
+fn none(errno: Errno) -> Result<(), MessageError> {
+    Err(MessageError::Stopped(errno, 0))
 }
 
 /// Sending and receiving are the calls of a [`Channel`], a [`Sender`] and a [`Receiver`].
@@ -49,13 +41,11 @@ pub(crate) fn channels() {
         let answer = Channel::new(spare, fd).send_deadline(word, later);
         own("Channel::send_deadline", what, io(errno), answer);
         let mut sender = Sender::new(fd);
-        own("Sender::send_many", what, none(errno), many(sender.send_many(word)));
+        own("Sender::send_many", what, none(errno), sender.send_many(word));
         let answer = sender.send_many_deadline(word, later);
-        own("Sender::send_many_deadline", what, none(errno), many(answer));
+        own("Sender::send_many_deadline", what, none(errno), answer);
         let mut channel = Channel::new(spare, fd);
-        own("Channel::send_many", what, none(errno), many(channel.send_many(word)));
-        let answer = channel.send_many_deadline(word, later);
-        own("Channel::send_many_deadline", what, none(errno), many(answer));
+        own("Channel::send_many", what, none(errno), channel.send_many(word));
         // Nothing was sent, so nothing is torn.
         own("Sender::into_inner", what, Ok(()), {
             let mut sender = Sender::new(fd);
@@ -76,10 +66,10 @@ pub(crate) fn channels() {
     let answer = Channel::new(spare, full).send_deadline(word, soon());
     own("Channel::send_deadline", "full", late, answer);
     let answer = Sender::new(full).send_many_deadline(word, soon());
-    own("Sender::send_many_deadline", "full", none(Errno::ETIMEDOUT), many(answer));
+    own("Sender::send_many_deadline", "full", none(Errno::ETIMEDOUT), answer);
     let answer = Sender::new(full).with_limit(3).send_many(word);
-    let long = Err((0, MessageError::TooLong(4)));
-    own("Sender::send_many", "longer than the limit", long, many(answer));
+    let long = Err(MessageError::TooLong(4));
+    own("Sender::send_many", "longer than the limit", long, answer);
     let long = Err(MessageError::TooLong(4));
     own("Sender::send", "longer than the limit", long, Sender::new(full).with_limit(3).send(word));
     // A part goes, and then nothing can follow.
@@ -89,12 +79,12 @@ pub(crate) fn channels() {
     let answer = sender.send_deadline(&[&much], soon());
     own("Sender::send_deadline", "a part", io(Errno::ETIMEDOUT), answer);
     own("Sender::send", "after a part", Err(MessageError::Torn), sender.send(word));
-    let torn = Err((0, MessageError::Torn));
-    own("Sender::send_many", "after a part", torn, many(sender.send_many(word)));
+    let torn = Err(MessageError::Torn);
+    own("Sender::send_many", "after a part", torn, sender.send_many(word));
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let answer = Sender::new(writer).send_many_deadline(&[&[], &much[..4], &much], soon());
-    let late = Err((2, MessageError::Io(Errno::ETIMEDOUT)));
-    own("Sender::send_many_deadline", "two and a part", late, many(answer));
+    let late = Err(MessageError::Stopped(Errno::ETIMEDOUT, 2));
+    own("Sender::send_many_deadline", "two and a part", late, answer);
     let inner = sender.into_inner().map(drop);
     own("Sender::into_inner", "after a part", Err(MessageError::Torn), inner);
 
@@ -121,7 +111,8 @@ pub(crate) fn channels() {
         let answer = Channel::new(fd, spare).recv_into_deadline(&mut buf, later);
         own("Channel::recv_into_deadline", what, io(errno), answer);
         let answer = Receiver::new(fd).with_read_ahead().recv_deadline(later);
-        own("Receiver::recv_deadline", "with read-ahead", io(errno), answer);
+        let what = format!("{what}, with read-ahead");
+        own("Receiver::recv_deadline", &what, io(errno), answer);
     }
     let empty = ends.empty.as_fd();
     let late = io(Errno::ETIMEDOUT);

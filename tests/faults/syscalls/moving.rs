@@ -149,7 +149,7 @@ pub(super) fn messages() -> Vec<Operation> {
                 done(right.send_many(&["1", "22"]));
                 done(left.recv());
                 done(left.recv());
-                done(right.send_many_deadline(&["1", "22"], Deadline::after(LATE)));
+                done(right.sender().send_many_deadline(&["1", "22"], Deadline::after(LATE)));
                 done(left.recv_deadline(Deadline::after(LATE)));
                 done(left.recv_deadline(Deadline::after(LATE)))
             });

@@ -16,6 +16,10 @@
 //! faster: see [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), of the
 //! feature `transfer`.
 //!
+//! A message costs one write and two reads. If many short ones are sent at a time,
+//! [`send_many`](Sender::send_many) writes them together, and a receiver
+//! [`with_read_ahead`](Receiver::with_read_ahead) reads them together.
+//!
 //! Nothing here raises `SIGPIPE`: if no reader is left, sending fails with
 //! [`EPIPE`](crate::Errno::EPIPE).
 //!

@@ -12,19 +12,20 @@ use alloc::vec::Vec;
 /// Receives the messages of a [`Sender`](super::Sender), over any descriptor that provides a stream of
 /// bytes.
 ///
-/// It never reads beyond the end of a message. So between two messages [`poll`](mod@crate::event) can wait
+/// By default it never reads beyond the end of a message. So between two messages [`poll`](mod@crate::event) can wait
 /// for the descriptor, and [`into_inner`](Self::into_inner) can return it.
 ///
 /// # Reading ahead
 ///
-/// With [`with_read_ahead`](Self::with_read_ahead) one read receives many short messages. Then the bytes of later
-/// messages are in a buffer of the receiver, and no longer in the descriptor:
+/// With [`with_read_ahead`](Self::with_read_ahead) one read fetches many short messages. Then later messages are in
+/// a buffer of the receiver, and no longer in the descriptor:
 ///
-/// - Before you wait for the descriptor with `poll`, `select`, `Epoll` or an async runtime, receive until
-///   [`has_message`](Self::has_message) returns `false`. The methods of the receiver do so themselves.
-/// - [`into_inner`](Self::into_inner) returns the receiver instead of the descriptor.
-/// - No other reader of the descriptor receives these messages. After a `fork`, the child has a copy of the
-///   buffer: both processes receive the messages in it. So fork before the first message is received.
+/// - Before waiting for the descriptor with `poll`, `select`, `Epoll` or an async runtime, receive until
+///   [`has_message`](Self::has_message) returns `false`. The receiving methods check the buffer themselves: if it
+///   has the next message, they return it, even if the deadline has passed.
+/// - While bytes are buffered, [`into_inner`](Self::into_inner) returns the receiver instead of the descriptor.
+/// - No other reader of the descriptor receives the buffered messages. After a `fork` both processes have them,
+///   each in its copy of the buffer. So fork before the first message is received.
 ///
 /// # Examples
 ///

@@ -99,8 +99,8 @@ impl<W: AsFd> Sender<W> {
 
     /// Sends these messages, with one system call for many short ones, and waits as [`send`](Self::send) does.
     ///
-    /// Up to 16 KiB of messages are copied together, on the stack, and then written. A longer message is written
-    /// from its own memory.
+    /// The messages are copied into a buffer of 16 KiB on the stack, which is written when it is full. A message for
+    /// which it has no room left is written from its own memory, in the same call.
     ///
     /// # Errors
     ///

@@ -426,7 +426,7 @@ fn messages<R, W>(
 
 fn channel(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("channel");
-    group.warm_up_time(SECOND / 20).measurement_time(SECOND / 4).sample_size(50);
+    group.warm_up_time(SECOND / 10).measurement_time(SECOND / 4).sample_size(30);
     for size in [16, 64, KIB, 64 * KIB, 256 * KIB, MIB] {
         group.throughput(Throughput::Bytes(size as u64));
         let (message, buf) = (touched(size), touched(size));

@@ -15,6 +15,7 @@ mod errors;
 mod fanout;
 mod io;
 mod message;
+mod message_batches;
 mod model;
 mod parity;
 mod parity_shared;

@@ -142,6 +142,19 @@ pub(super) fn messages() -> Vec<Operation> {
                 done(receiver.recv());
             });
         }),
+        of("message", "many at a time", || {
+            operation(|| {
+                let (left, mut right) = done(Channel::pair())?;
+                let mut left = left.with_read_ahead();
+                done(right.send_many(&["1", "22"]));
+                done(left.recv());
+                done(left.recv());
+                done(right.sender().send_many_deadline(&["1", "22"], Deadline::after(LATE)));
+                done(left.recv_deadline(Deadline::after(LATE)));
+                done(left.recv_deadline(Deadline::after(LATE)))
+            });
+        })
+        .without(&[&[refused(nr::PWRITEV2)], &[refused(nr::PREADV2)]]),
         of("message", "a receiver that waits", || {
             let (reader, writer) = pipe();
             let fds = [OwnedFd::from(reader), OwnedFd::from(writer)];

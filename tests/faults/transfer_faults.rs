@@ -764,7 +764,6 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
             return skip(test, "no limit to the pages of pipes was found");
         }
     }
-    filling.pop();
 
     // A transfer that is to grow its pipes leaves them as they are.
     let ((reader, writer), (arrived, sink)) = (rawpipe::pipe().unwrap(), rawpipe::pipe().unwrap());
@@ -774,6 +773,7 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
     assert_eq!(Transfer::new().grow_pipes().run(&reader, &sink).unwrap().bytes(), 1000);
     assert_eq!(([reader.capacity(), sink.capacity()], arrived.available()), (before, Ok(1000)));
     drop((reader, sink, arrived));
+    filling.pop();
 
     for broken in [false, true] {
         let mut source = file(&bytes);

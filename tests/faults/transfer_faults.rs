@@ -773,6 +773,19 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
     assert_eq!(Transfer::new().grow_pipes().run(&reader, &sink).unwrap().bytes(), 1000);
     assert_eq!(([reader.capacity(), sink.capacity()], arrived.available()), (before, Ok(1000)));
     drop((reader, sink, arrived));
+    // And a pipe of the transfer's own, which would be tiny, is not used, unless nothing else is left.
+    let fed = || {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        io::write_all(&writer, &bytes[..1000]).unwrap();
+        reader
+    };
+    let options = || Transfer::new().exact(1000);
+    let done = options().run(fed(), file(b"")).unwrap();
+    let why = done.fallback().map(|first| (first.mechanism(), first.errno()));
+    assert_eq!(done.mechanism(), TransferMechanism::Copy);
+    assert_eq!(why, Some((TransferMechanism::Broker, Some(Errno::EPERM))));
+    let done = options().without(TransferMechanism::Copy).run(fed(), file(b"")).unwrap();
+    assert_eq!((done.bytes(), done.mechanism()), (1000, TransferMechanism::Broker));
     filling.pop();
 
     for broken in [false, true] {

@@ -304,7 +304,8 @@ impl<'p> Transfer<'p> {
         Self { copy_semantics: true, ..self }
     }
 
-    /// Grows each end that is a pipe to 256 KiB, unless it holds more or the kernel refuses. It keeps that capacity.
+    /// Grows each end that is a pipe to 256 KiB, unless it is larger. A pipe that the kernel does not let grow stays
+    /// as it is. The capacity remains after the transfer.
     ///
     /// A pipe of the default 64 KiB makes its two sides wait for each other often: twice the speed and more is
     /// possible. By default pipes are left alone, because all pipes of a user together may hold only so many pages

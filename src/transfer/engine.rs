@@ -13,10 +13,9 @@ use super::error::{Failure, Side, TransferError};
 use super::{Fallback, Transfer, TransferMechanism, Transferred};
 use crate::Errno;
 use crate::event::{Backoff, PollFd, poll, poll_beside};
-use crate::fd::{AsFd, BorrowedFd};
 use crate::sys::abi::MAX_RW_COUNT;
 use crate::sys::abi::flags::{PollEvents, SpliceFlags};
-use crate::sys::{call, page};
+use crate::sys::page;
 use core::ops::ControlFlow;
 use core::time::Duration;
 
@@ -79,6 +78,7 @@ impl<'a, 'p> Engine<'a, 'p> {
     }
 
     fn carry_out(&mut self, plan: &[TransferMechanism]) -> Result<(), Failure> {
+        use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
         for end in [self.from, self.to] {
             if end.is_the_wrong_way_round() && !(self.nowhere && end.side == Side::Sink) {
                 return Err(Failure::new(end.side, Errno::EBADF));
@@ -87,20 +87,23 @@ impl<'a, 'p> Engine<'a, 'p> {
         if !self.nowhere && self.from.is_fed_by(&self.to, self.options.most.is_some()) {
             return Err(Failure::new(Side::Sink, Errno::EINVAL));
         }
+        if self.options.grow_pipes {
+            [self.from, self.to].iter().for_each(End::grow);
+        }
         // Whether there is nothing more to move; without `Copy` that is not always certain.
         let mut finished = false;
         for &mechanism in plan {
-            if !self.options.allows(mechanism) {
+            // Once one has found the end, only a `read` can find that there is more.
+            let needless = finished && mechanism != Copy && self.options.allows(Copy);
+            if needless || !self.options.allows(mechanism) {
                 continue;
             }
             self.mechanism = mechanism;
             let outcome = match mechanism {
-                TransferMechanism::Splice => self.splice(),
-                TransferMechanism::Broker => self.broker(),
-                TransferMechanism::CopyFileRange | TransferMechanism::Sendfile => {
-                    self.between_files()
-                }
-                TransferMechanism::Copy => self.copy(),
+                Splice => self.splice(),
+                Broker => self.broker(),
+                CopyFileRange | Sendfile => self.between_files(),
+                Copy => self.copy(),
             };
             let Outcome::GivenUp(errno) = outcome? else {
                 finished = true;
@@ -124,7 +127,7 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// directly where it cannot wait, or where the pipe is our own.
     fn plan(&self) -> &'static [TransferMechanism] {
         use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
-        let small = self.options.chunk.is_some_and(|chunk| chunk < page::size());
+        let small = self.step() < page::size();
         // Splicing from a file hands over pages that can change afterwards.
         let of_file = matches!(self.from.kind, Kind::File | Kind::Unsized);
         let must_copy = self.options.copy_semantics && of_file;
@@ -132,7 +135,10 @@ impl<'a, 'p> Engine<'a, 'p> {
         let late = [self.from, self.to].iter().any(|end| end.may_wait && end.kind != Kind::Pipe);
         match (self.from.kind, self.to.kind) {
             _ if small || late || must_copy || self.nowhere => &[Copy],
-            (Kind::File, Kind::File) => &[CopyFileRange, Sendfile, Copy],
+            // `splice` does not append, and would have bytes in hand by then.
+            (Kind::File, Kind::File) if self.to.appends() => &[CopyFileRange, Copy],
+            // Between file systems a pipe of our own moves 1 MiB at a time, and `sendfile` 64 KiB.
+            (Kind::File, Kind::File) => &[CopyFileRange, Broker, Sendfile, Copy],
             // Boundaries are kept. A terminal's end is told only once, to the call that comes first.
             (Kind::Records | Kind::Null | Kind::Other, _) | (_, Kind::Records) => &[Copy],
             // `splice` of a stream of procfs or tracefs may lose bytes; an empty file needs no more.
@@ -146,15 +152,24 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
+    /// The most that one call moves: as much as may lie between two reports, or two looks at the clock.
+    fn step(&self) -> usize {
+        const WATCHED: usize = 1 << 20;
+        /// Smaller calls are slower, and a deadline is met as exactly with this.
+        const LEAST: usize = 64 << 10;
+
+        let chunk = self.options.chunk.unwrap_or(WATCHED).min(MAX_RW_COUNT);
+        match (&self.options.progress, &self.options.deadline) {
+            (Some(_), _) => chunk,
+            (None, Some(_)) => chunk.max(LEAST),
+            (None, None) => MAX_RW_COUNT,
+        }
+    }
+
     /// How many bytes the next call is to move: `None` if everything is moved. Fails if it is cancelled before; but
     /// a sink of a fan-out that is ready still gets its round, as at a deadline.
     pub(super) fn wanted(&self) -> Result<Option<usize>, Failure> {
-        /// For those who watch, or watch the clock.
-        const WATCHED: usize = 1 << 20;
-
-        let watched = self.options.progress.is_some() || self.options.deadline.is_some();
-        let unwatched = if watched { WATCHED } else { MAX_RW_COUNT };
-        let chunk = self.options.chunk.unwrap_or(unwatched).min(MAX_RW_COUNT);
+        let chunk = self.step();
         let wanted = match self.options.most {
             Some(most) => usize::try_from(most - self.done).map_or(chunk, |left| left.min(chunk)),
             None => chunk,
@@ -248,14 +263,4 @@ impl<'a, 'p> Engine<'a, 'p> {
         let source_is_ready = poll(&mut from, Some(Duration::ZERO)) != Ok(0);
         self.nothing_moved(if source_is_ready { self.to } else { self.from }, Errno::EAGAIN)
     }
-}
-
-pub(super) fn discard(from: BorrowedFd<'_>, bytes: Option<u64>) -> Result<u64, TransferError> {
-    // Without one, as in an empty root or where no descriptor is left, it reads.
-    let null = call::openat_for_writing(c"/dev/null");
-    let to = null.as_ref().map_or(from, |null| null.as_fd());
-    let (from, to) = (End::new(from, Side::Source, false), End::new(to, Side::Sink, false));
-    let mut engine = Engine::new(Transfer { most: bytes, ..Transfer::new() }, from, to);
-    engine.nowhere = null.is_err();
-    engine.run().map(|transferred| transferred.bytes())
 }

@@ -124,6 +124,9 @@ impl Engine<'_, '_> {
     /// then drained to the last byte before it is filled again, so that a call that fills never waits
     /// for room, and its `EAGAIN` is the source's.
     pub(super) fn broker(&mut self) -> Result<Outcome, Failure> {
+        /// What `sendfile` moves at a time, and a pipe usually holds.
+        const LEAST: usize = 64 << 10;
+
         let (reader, writer) = match pipe::internal(PipeFlags::empty()) {
             Ok(ends) => ends,
             Err(errno) => return Ok(Outcome::GivenUp(Some(errno))),
@@ -137,8 +140,12 @@ impl Engine<'_, '_> {
                 .map_or(Capacity::Max, |bytes| Capacity::Bytes(bytes.saturating_mul(4))),
             _ => Capacity::Max,
         };
-        if writer.set_capacity(capacity).is_err() {
-            let _ = writer.set_capacity(Capacity::Max);
+        let granted = writer.set_capacity(capacity).or_else(|_| writer.set_capacity(Capacity::Max));
+        // A user who has many pipes gets tiny ones, through which more calls would move less.
+        let least = if let Capacity::Bytes(bytes) = capacity { bytes.min(LEAST) } else { LEAST };
+        let tiny = granted.is_ok_and(|bytes| bytes < least);
+        if tiny && self.options.allows(TransferMechanism::Copy) {
+            return Ok(Outcome::GivenUp(Some(Errno::EPERM)));
         }
         loop {
             let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };

@@ -4,7 +4,7 @@
 //! | from → to | mechanism |
 //! |---|---|
 //! | pipe → pipe, file → pipe, pipe → `/dev/null` | [`Splice`](TransferMechanism::Splice): `splice` between the two |
-//! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; else `Sendfile` |
+//! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; between file systems `Broker`, else `Sendfile` |
 //! | file → socket or device | [`Sendfile`](TransferMechanism::Sendfile) |
 //! | pipe → file, socket or device; stream socket → anything | [`Broker`](TransferMechanism::Broker): `splice` through a pipe of its own |
 //! | terminal, device, datagram or seqpacket socket → anything; anything → datagrams | [`Copy`](TransferMechanism::Copy): `read` and `write` through a buffer |
@@ -51,31 +51,14 @@
 //! A transfer goes on after a signal handler has run. `SIGPIPE` is not raised: it is blocked for the
 //! calling thread meanwhile, and taken away if the transfer caused it.
 //!
-//! # What particular ends do
-//!
-//! - `SO_RCVTIMEO` and `SO_SNDTIMEO` do not end a transfer: set a [`deadline`](Transfer::deadline). With one,
-//!   fewer bytes than `SO_RCVLOWAT` are not waited for again, and stay in the socket.
-//! - While its source is silent, a transfer does not notice that the reader of its sink has gone.
-//! - Two transfers at a time from one open file share its position, and each moves a part of the file or
-//!   what the other moves, too.
-//! - The master of a pseudoterminal has no end of file: the transfer fails with
-//!   [`EIO`](crate::Errno::EIO) of the source after all bytes have arrived.
-//! - Holes of a sparse source arrive as zeros, and a file stores them.
-//! - A sink with `O_DIRECT` takes multiples of its block size. A piece of another length fails with
-//!   [`EINVAL`](crate::Errno::EINVAL): the last one of a file, any one of a pipe or socket. Clear the flag,
-//!   write the [undelivered](TransferError::read_undelivered) bytes, and transfer what is left.
-//! - A file that would grow beyond `RLIMIT_FSIZE` raises `SIGXFSZ`, which kills a process that neither
-//!   ignores nor handles it; else the transfer fails with [`EFBIG`](crate::Errno::EFBIG).
-//! - Nonblocking ends are waited for, also where another process has set the flag.
-//! - A transfer does not see [buffers](#buffers): what `stdin().read_line` has read ahead does not arrive,
-//!   and what `print!` has not flushed comes out after it.
-//!
+#![doc = include_str!("ends.md")]
 //! # Speed
 //!
-//! The larger a pipe the fewer calls: give the pipes at both ends
-//! [`Capacity::Max`](crate::pipe::Capacity::Max).
+//! The larger a pipe, the fewer calls and the less waiting for each other. Give the pipes at both ends 256 KiB or
+//! more: [`Transfer::grow_pipes`] does it.
 #![doc = include_str!("recipes.md")]
 
+mod discard;
 mod end;
 mod engine;
 mod error;
@@ -85,6 +68,7 @@ mod kernel;
 mod round;
 mod transferred;
 
+pub use discard::discard;
 pub use error::{Side, TransferError};
 pub use fanout::{Fanout, FanoutSink, fanout};
 pub use transferred::{Fallback, TransferMechanism, Transferred};
@@ -160,6 +144,7 @@ pub struct Transfer<'p> {
     chunk: Option<usize>,
     deadline: Option<Deadline<'p>>,
     copy_semantics: bool,
+    grow_pipes: bool,
     wait: Wait,
     /// The end that is a pipe of this crate's own, which no other process can wait for.
     own: Option<Side>,
@@ -178,6 +163,7 @@ impl<'p> Transfer<'p> {
             chunk: None,
             deadline: None,
             copy_semantics: false,
+            grow_pipes: false,
             wait,
             own: None,
             progress: None,
@@ -232,7 +218,7 @@ impl<'p> Transfer<'p> {
     /// # let (source, copy) = (file()?, file()?);
     /// # std::os::unix::fs::FileExt::write_all_at(&source, &[7; 5000], 0)?;
     /// let moved = Transfer::new().without(TransferMechanism::CopyFileRange).run(&source, &copy)?;
-    /// assert_eq!((moved.bytes(), moved.mechanism()), (5000, TransferMechanism::Sendfile));
+    /// assert_eq!((moved.bytes(), moved.mechanism()), (5000, TransferMechanism::Broker));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub const fn without(self, mechanism: TransferMechanism) -> Self {
@@ -252,11 +238,15 @@ impl<'p> Transfer<'p> {
         Self { raise_sigpipe: true, ..self }
     }
 
-    /// Moves at most `bytes` in one system call, which is also how often `progress` is called. 0 counts
-    /// as 1. By default that is 1 MiB with `progress` or a deadline, and about 2 GiB without.
+    /// Moves at most `bytes` between two calls of [`progress`](Self::progress); 0 counts as 1. By default that
+    /// is 1 MiB. Small chunks are slow: 64 KiB and more cost little.
     ///
-    /// Below one page the mechanism is always [`Copy`](TransferMechanism::Copy): a spliced byte takes a whole
+    /// Below one page the mechanism is then [`Copy`](TransferMechanism::Copy): a spliced byte takes a whole
     /// page's slot in a pipe, so that a handful of them fill it.
+    ///
+    /// With a [`deadline`](Self::deadline) and no `progress` it bounds what is moved between two looks at the
+    /// clock, and less than 64 KiB counts as 64 KiB. With neither it has no effect: one system call moves up to
+    /// 2 GiB.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: Some(if bytes == 0 { 1 } else { bytes }), ..self }
     }
@@ -302,7 +292,8 @@ impl<'p> Transfer<'p> {
     /// - while another process holds the lock of a pipe: it writes to the pipe from memory whose pages come
     ///   from a FUSE file or a `userfaultfd`.
     ///
-    /// With a small [`chunk`](Self::chunk), each piece that is written to a FIFO takes a slot of its own.
+    /// With `progress` and a small [`chunk`](Self::chunk), each piece that is written to a FIFO takes a slot of its
+    /// own.
     pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { deadline: Some(deadline), ..self }
     }
@@ -311,6 +302,28 @@ impl<'p> Transfer<'p> {
     /// from it.
     pub const fn copy_semantics(self) -> Self {
         Self { copy_semantics: true, ..self }
+    }
+
+    /// Grows each end that is a pipe to 256 KiB, unless it is larger. A pipe that the kernel does not let grow stays
+    /// as it is. The capacity remains after the transfer.
+    ///
+    /// A pipe of the default 64 KiB makes its two sides wait for each other often: twice the speed and more is
+    /// possible. By default pipes are left alone, because all pipes of a user together may hold only so many pages
+    /// (`/proc/sys/fs/pipe-user-pages-soft`, 64 MiB): 256 pipes of 256 KiB, and those made after that are tiny.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::transfer::Transfer;
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let exe = std::fs::File::open("/proc/self/exe")?;
+    /// Transfer::new().limit(10_000).grow_pipes().run(&exe, &writer)?;
+    /// assert!(reader.capacity()? >= 64 << 10); // 256 KiB, if that was granted
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub const fn grow_pipes(self) -> Self {
+        Self { grow_pipes: true, ..self }
     }
 
     /// How to wait for the other side of a pipe, where the mechanism is
@@ -328,7 +341,8 @@ impl<'p> Transfer<'p> {
     /// - an error of `read` on the source or of `write` on the sink, such as
     ///   [`ECONNRESET`](crate::Errno::ECONNRESET), [`EPIPE`](crate::Errno::EPIPE) or
     ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that the sink did not take are
-    ///   [in the error](TransferError::undelivered), also where the source is a pipe;
+    ///   [in the error](TransferError::undelivered), also where the source is a pipe or a
+    ///   file;
     /// - [`EBADF`](crate::Errno::EBADF), before the first byte: it is not open, or not for this direction;
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte: what is written there comes
     ///   back as something to read. Both are the same pipe; or they are the same file, the sink appends or
@@ -378,27 +392,8 @@ impl fmt::Debug for Transfer<'_> {
             .field("chunk", &self.chunk)
             .field("deadline", &self.deadline)
             .field("copy_semantics", &self.copy_semantics)
+            .field("grow_pipes", &self.grow_pipes)
             .field("wait", &self.wait)
             .finish_non_exhaustive()
     }
-}
-
-/// Drops up to `bytes` bytes of a source (`None`: all until end of file) and returns how many. Inside
-/// the kernel where the source is a pipe.
-///
-/// # Errors
-///
-/// As [`Transfer::run`]; the source's end before `bytes` is none.
-///
-/// # Examples
-///
-/// ```
-/// let (reader, writer) = rawpipe::pipe()?;
-/// writer.write_all(b"header and body")?;
-/// assert_eq!(rawpipe::transfer::discard(&reader, Some(11))?, 11);
-/// assert_eq!(reader.available()?, 4);
-/// # Ok::<(), std::io::Error>(())
-/// ```
-pub fn discard(from: impl AsFd, bytes: Option<u64>) -> Result<u64, TransferError> {
-    engine::discard(from.as_fd(), bytes)
 }

@@ -92,6 +92,8 @@ pub(crate) use timed::writev_deadline;
 pub use timed::{
     read_deadline, read_exact_deadline, try_read, try_write, write_all_deadline, write_deadline,
 };
+#[cfg(all(feature = "process", feature = "std"))]
+pub(crate) use whole::read_more;
 #[cfg(feature = "alloc")]
 pub use whole::read_to_end;
 #[cfg(feature = "message")]

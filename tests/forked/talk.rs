@@ -128,7 +128,7 @@ fn communicate_output_of_every_length() {
     let around = [4096, pipe, pipe + 4096, 3 * pipe + 4096, 7 * pipe, 1 << 20, 2 << 20];
     let lens = around.into_iter().flat_map(|len| [len - 1, len, len + 1]).chain([0, 1, 5_000_000]);
     for len in lens.take(if common::slow() { 6 } else { usize::MAX }) {
-        let mut command = program("flood", &[&len.to_string(), &(len / 3).to_string()]);
+        let command = program("flood", &[&len.to_string(), &(len / 3).to_string()]);
         let output = command.output().unwrap();
         assert_eq!((output.stdout.len(), output.stderr.len()), (len, len / 3));
         assert!(is_pattern(&output.stdout) && is_pattern(&output.stderr), "{len}");

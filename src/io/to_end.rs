@@ -67,7 +67,7 @@ pub(crate) fn read_more(
     }
     // The kernel would allocate the pages of `buf` while it has the pipe locked, and the writer would wait. So
     // they are touched here, for as much as came last time, but few: it may be the end that comes.
-    let next = most.min(*last).min(buf.len() / 8);
+    let next = most.min(*last).min(buf.len() / 32);
     let next = buf.spare_capacity_mut().iter_mut().take(next);
     next.step_by(4096).for_each(|byte| _ = byte.write(0));
     *last = call::read_spare(fd, buf, most)?;

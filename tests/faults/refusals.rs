@@ -554,6 +554,9 @@ fn long_output() {
         programs::program("flood", &[&LEN.to_string(), "0"]).stdin(Stdio::null()).output().unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(0), LEN));
     assert!(programs::is_pattern(&output.stdout));
+    let mut all = Vec::new();
+    assert_eq!(io::read_to_end(file(&output.stdout), &mut all), Ok(LEN));
+    assert!(all == output.stdout);
 }
 
 /// A writer that cannot find out how much was read takes new pages.

@@ -21,6 +21,7 @@ mod parity;
 mod parity_shared;
 mod pipe;
 mod poll;
+mod read_to_end;
 #[cfg(feature = "full")]
 mod scenarios;
 mod splice;

@@ -1,4 +1,4 @@
-//! Dropping what a source has.
+//! Discarding the bytes of a source.
 
 use super::Transfer;
 use super::end::End;
@@ -7,12 +7,12 @@ use super::error::{Side, TransferError};
 use crate::fd::AsFd;
 use crate::sys::call;
 
-/// Drops up to `bytes` bytes of a source (`None`: all until end of file) and returns how many. Inside
-/// the kernel where the source is a pipe.
+/// Discards up to `bytes` bytes of a source (`None`: all until end of file) and returns how many. If the source
+/// is a pipe, this happens inside the kernel.
 ///
 /// # Errors
 ///
-/// As [`Transfer::run`]; the source's end before `bytes` is none.
+/// As [`Transfer::run`]; it is no error if the source ends before `bytes`.
 ///
 /// # Examples
 ///

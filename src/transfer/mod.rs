@@ -6,10 +6,10 @@
 //! | pipe → pipe, file → pipe, pipe → `/dev/null` | [`Splice`](TransferMechanism::Splice): `splice` between the two |
 //! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; between file systems `Broker`, else `Sendfile` |
 //! | file → socket or device | [`Sendfile`](TransferMechanism::Sendfile) |
-//! | pipe → file, socket or device; stream socket → anything | [`Broker`](TransferMechanism::Broker): `splice` through a pipe of its own |
+//! | pipe → file, socket or device; stream socket → anything | [`Broker`](TransferMechanism::Broker): `splice` through a private pipe |
 //! | terminal, device, datagram or seqpacket socket → anything; anything → datagrams | [`Copy`](TransferMechanism::Copy): `read` and `write` through a buffer |
 //! | file of size 0 (procfs, tracefs, or empty) → anything | `Copy`, because the kernel's `splice` of some of these, such as `trace_pipe`, loses bytes |
-//! | what the kernel or a filter rejects | the next one; `Copy` is the last |
+//! | a pair that the kernel or a filter rejects | the next one; `Copy` is the last |
 //!
 //! Falling back to the next mechanism happens at an exact byte boundary: what a mechanism has taken from
 //! the source is delivered before the next one begins.
@@ -18,28 +18,28 @@
 //!
 //! Whatever the source has is passed on before the transfer waits for more, so that a dialogue can pass
 //! through it. `splice` between a pipe and a socket holds the pipe's lock while it waits for the socket,
-//! and no signal reaches a process that waits for that lock. Therefore the transfer waits with a pipe of
-//! its own ([`Broker`](TransferMechanism::Broker)) and never holds another process up.
+//! and no signal reaches a process that waits for that lock. Therefore the transfer waits with a private pipe
+//! ([`Broker`](TransferMechanism::Broker)) and never blocks another process.
 //!
 //! # The end
 //!
 //! A source is at its end when a `read` returns 0. `splice` also moves nothing at the urgent mark of a TCP
 //! connection and from some files of procfs, so a `read` confirms the end of anything but a pipe. A
-//! terminal reports its end (Ctrl-D) only once, and is asked only once. An empty datagram or record is
-//! not the end; that comes when the peer of a seqpacket socket has closed it or one side has shut the
-//! direction down.
+//! terminal reports its end (Ctrl-D) only once, and is read only once at its end. An empty datagram or record is
+//! not the end. A seqpacket socket ends when its peer has closed it, or one side has shut the direction
+//! down.
 //!
 //! # By reference
 //!
-//! `splice` and `sendfile` put pages of a file into a pipe or socket by reference. What a reader finds
-//! there is what is in the file when it is read, not when it was sent. [`Transfer::copy_semantics`]
+//! `splice` and `sendfile` put pages of a file into a pipe or socket by reference. A reader sees the contents
+//! of the file at the time of reading, not of sending. [`Transfer::copy_semantics`]
 //! forbids these mechanisms.
 //!
 //! # Packets and datagrams
 //!
 //! A read that is shorter than a packet of a [packet pipe](crate::message::packets) loses its remaining
-//! bytes. From one pipe to another packets are moved as what they are, so that this holds for the reader
-//! of the second pipe, too, whatever kind of pipe that is.
+//! bytes. From one pipe to another, packets stay packets, so this also holds for the reader of the second
+//! pipe, whatever kind of pipe that is.
 //!
 //! [`Copy`](TransferMechanism::Copy) reads one packet, datagram or record at a time, up to 256 KiB, and writes it
 //! in one call. It loses the remaining bytes of one that is longer than what it may read: where packets
@@ -48,14 +48,14 @@
 //!
 //! # Signals
 //!
-//! A transfer goes on after a signal handler has run. `SIGPIPE` is not raised: it is blocked for the
-//! calling thread meanwhile, and taken away if the transfer caused it.
+//! A transfer continues after a signal handler has run. `SIGPIPE` is not raised: it is blocked for the
+//! calling thread meanwhile, and removed if the transfer caused it.
 //!
 #![doc = include_str!("ends.md")]
 //! # Speed
 //!
-//! The larger a pipe, the fewer calls and the less waiting for each other. Give the pipes at both ends 256 KiB or
-//! more: [`Transfer::grow_pipes`] does it.
+//! Larger pipes need fewer calls, and their two sides wait less for each other. Give the pipes at both ends
+//! 256 KiB or more, for instance with [`Transfer::grow_pipes`].
 #![doc = include_str!("recipes.md")]
 
 mod discard;
@@ -80,14 +80,14 @@ use core::fmt;
 use core::ops::ControlFlow;
 use end::End;
 
-/// Moves bytes from `from` to `to` until end of file, as [`Transfer`] does without any option.
+/// Moves bytes from `from` to `to` until end of file: a [`Transfer`] without options.
 ///
 /// Files are read and written at their positions. Waits on either side, whether nonblocking or not.
 ///
 /// # Errors
 ///
-/// A [`TransferError`] says which side failed, how many bytes arrived before, and holds those that
-/// were taken and did not arrive. See [`Transfer::run`].
+/// A [`TransferError`] has the side that failed and the number of bytes that arrived before, and holds those
+/// that were read and did not arrive. See [`Transfer::run`].
 ///
 /// # Examples
 ///
@@ -134,9 +134,9 @@ pub fn transfer(from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferE
 #[must_use = "a transfer moves nothing until `run` is called"]
 #[derive(Default)]
 pub struct Transfer<'p> {
-    /// At most so many bytes.
+    /// The most bytes to move.
     most: Option<u64>,
-    /// And not fewer.
+    /// Whether fewer are an error.
     exact: bool,
     /// A bit for each mechanism that is excluded.
     without: u8,
@@ -146,13 +146,13 @@ pub struct Transfer<'p> {
     copy_semantics: bool,
     grow_pipes: bool,
     wait: Wait,
-    /// The end that is a pipe of this crate's own, which no other process can wait for.
+    /// The end that is a private pipe, for which no other process can wait.
     own: Option<Side>,
     progress: Option<&'p mut dyn FnMut(u64) -> ControlFlow<()>>,
 }
 
 impl<'p> Transfer<'p> {
-    /// A transfer until end of file.
+    /// Creates a transfer that ends at end of file.
     pub const fn new() -> Self {
         let wait = Wait::Block;
         Self {
@@ -170,14 +170,14 @@ impl<'p> Transfer<'p> {
         }
     }
 
-    /// Moves exactly `bytes`, and leaves the rest in the source. A source that ends before is an
-    /// error. Takes the place of an earlier [`limit`](Self::limit).
+    /// Moves exactly `bytes`, and leaves everything else in the source. It is an error if the source ends before.
+    /// Replaces an earlier [`limit`](Self::limit).
     pub const fn exact(self, bytes: u64) -> Self {
         Self { most: Some(bytes), exact: true, ..self }
     }
 
-    /// Moves at most `bytes`, as `head -c` does, and leaves the rest in the source. A source that ends
-    /// before is no error. Takes the place of an earlier [`exact`](Self::exact).
+    /// Moves at most `bytes`, as `head -c` does, and leaves everything else in the source. It is no error if the
+    /// source ends before. Replaces an earlier [`exact`](Self::exact).
     ///
     /// # Examples
     ///
@@ -199,7 +199,7 @@ impl<'p> Transfer<'p> {
 
     /// Excludes a mechanism; call it again to exclude another.
     ///
-    /// The next mechanism that fits the two descriptors takes its place. If none is left, the transfer
+    /// The next mechanism that fits the two descriptors replaces it. If none is left, the transfer
     /// fails with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink, also if the kernel rejects the last
     /// one. Without [`Copy`](TransferMechanism::Copy) no `read` confirms the [end](self#the-end) of the source,
     /// and a stream of tracefs may lose bytes.
@@ -229,8 +229,8 @@ impl<'p> Transfer<'p> {
         self.without & 1 << mechanism as u8 == 0
     }
 
-    /// Lets the kernel raise `SIGPIPE` if the sink has no reader, as a filter expects that is to end
-    /// quietly with it. If the signal is ignored or handled, the transfer then fails with
+    /// Lets the kernel raise `SIGPIPE` if the sink has no reader, so that a filter ends quietly with its
+    /// reader. If the signal is ignored or handled, the transfer then fails with
     /// [`EPIPE`](crate::Errno::EPIPE).
     ///
     /// Rust's `main` ignores `SIGPIPE`: set its default action first.
@@ -244,7 +244,7 @@ impl<'p> Transfer<'p> {
     /// Below one page the mechanism is then [`Copy`](TransferMechanism::Copy): a spliced byte takes a whole
     /// page's slot in a pipe, so that a handful of them fill it.
     ///
-    /// With a [`deadline`](Self::deadline) and no `progress` it bounds what is moved between two looks at the
+    /// With a [`deadline`](Self::deadline) and no `progress` it bounds the bytes between two checks of the
     /// clock, and less than 64 KiB counts as 64 KiB. With neither it has no effect: one system call moves up to
     /// 2 GiB.
     pub const fn chunk(self, bytes: usize) -> Self {
@@ -252,9 +252,9 @@ impl<'p> Transfer<'p> {
     }
 
     /// Calls `progress` with the number of bytes that have arrived, after each system call that moved
-    /// some, and after each signal. When it answers `Break` the transfer ends there, with success:
-    /// all that was taken from the source has arrived. So while bytes are in hand and the sink takes none, a
-    /// signal ends nothing.
+    /// some, and after each signal. If it returns `Break`, the transfer ends there, with success:
+    /// everything that was read from the source has arrived. So a signal does not end the transfer while bytes
+    /// are in flight and the sink accepts none.
     pub fn progress(mut self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
         self.progress = Some(progress);
         self
@@ -263,17 +263,16 @@ impl<'p> Transfer<'p> {
     /// Gives up at `deadline`, with [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) on the side that is not
     /// ready.
     ///
-    /// It bounds the waiting: what is ready is moved even after it has passed, so that a deadline in the
-    /// past moves what can be moved immediately. To bound a transfer that need not wait, break it off with
+    /// It bounds the waiting. Bytes that are ready are moved even after it has passed, so a deadline in the past
+    /// moves what can be moved immediately. To bound a transfer that need not wait, end it with
     /// [`progress`](Self::progress), or cancel it.
     ///
     /// If the deadline is [cancelled](crate::Cancel) it fails with [`ECANCELED`](crate::Errno::ECANCELED): on the
-    /// side that is not ready, or on the source if neither has to be waited for, with nothing in hand and after at most
-    /// 1 MiB more. Cancelled before, it moves nothing.
+    /// side that is not ready, or on the source if both are ready. In the latter case nothing is in flight, and at most
+    /// 1 MiB (or one [`chunk`](Self::chunk)) was moved after the cancel. Cancelled before the start, it moves nothing.
     ///
-    /// It holds on pipes, on sockets, and on whatever is nonblocking from the beginning to the end, also
-    /// beside other readers and writers of the same descriptor. From or to a blocking socket or device the
-    /// mechanism is [`Copy`](TransferMechanism::Copy), because `splice` on it cannot be told not to wait; so a
+    /// It holds on pipes, on sockets, and on every descriptor that stays nonblocking, also beside other readers and writers of the same descriptor. From or to a blocking socket or device the
+    /// mechanism is [`Copy`](TransferMechanism::Copy), because `splice` has no way to avoid waiting for it. A
     /// nonblocking socket is faster.
     ///
     /// A blocking terminal is written byte by byte, because `poll` promises room for one byte, and a `write` of
@@ -283,10 +282,10 @@ impl<'p> Transfer<'p> {
     /// It does not hold
     ///
     /// - on a blocking terminal or device, and before Linux 6.4 on a blocking socket, if *another process*
-    ///   takes the data or the room that this one has been told of, or if such a socket has something in its
-    ///   error queue: the kernel has no call for them that cannot wait;
-    /// - on a blocking terminal that processes its output, if its driver has room for less than what becomes of one
-    ///   byte: 2 bytes of a newline, 8 of a tab. (A pseudoterminal that is ready has room for 256.)
+    ///   takes the data or the room that `poll` has reported to this one, or if such a socket has an entry in its
+    ///   error queue: the kernel has no call for them that does not wait;
+    /// - on a blocking terminal that processes its output, if its driver has less room than one byte needs after
+    ///   processing: 2 bytes of a newline, 8 of a tab. (A pseudoterminal that is ready has room for 256.)
     /// - on a regular-looking file that has a size and whose reads wait all the same;
     /// - while the disk or server of a file does not respond;
     /// - while another process holds the lock of a pipe: it writes to the pipe from memory whose pages come
@@ -298,8 +297,7 @@ impl<'p> Transfer<'p> {
         Self { deadline: Some(deadline), ..self }
     }
 
-    /// Forbids passing pages by reference: what arrives is what was in the source when it was taken
-    /// from it.
+    /// Forbids passing pages by reference: the bytes arrive as they were when they were read from the source.
     pub const fn copy_semantics(self) -> Self {
         Self { copy_semantics: true, ..self }
     }
@@ -307,9 +305,9 @@ impl<'p> Transfer<'p> {
     /// Grows each end that is a pipe to 256 KiB, unless it is larger. A pipe that the kernel does not let grow stays
     /// as it is. The capacity remains after the transfer.
     ///
-    /// A pipe of the default 64 KiB makes its two sides wait for each other often: twice the speed and more is
-    /// possible. By default pipes are left alone, because all pipes of a user together may hold only so many pages
-    /// (`/proc/sys/fs/pipe-user-pages-soft`, 64 MiB): 256 pipes of 256 KiB, and those made after that are tiny.
+    /// The two sides of a pipe of the default 64 KiB often wait for each other: a larger one can be twice as fast and
+    /// more. This is not the default, because all pipes of a user together have a limit of 64 MiB
+    /// (`/proc/sys/fs/pipe-user-pages-soft`, in pages). That is 256 pipes of 256 KiB, and later ones are tiny.
     ///
     /// # Examples
     ///
@@ -326,8 +324,8 @@ impl<'p> Transfer<'p> {
         Self { grow_pipes: true, ..self }
     }
 
-    /// How to wait for the other side of a pipe, where the mechanism is
-    /// [`Splice`](TransferMechanism::Splice). The others always sleep.
+    /// Sets how to wait for the peer of a pipe, if the mechanism is [`Splice`](TransferMechanism::Splice). The other
+    /// mechanisms always sleep.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
@@ -336,11 +334,11 @@ impl<'p> Transfer<'p> {
     ///
     /// # Errors
     ///
-    /// A [`TransferError`] with the side that failed, the bytes that arrived, those in hand, and
+    /// A [`TransferError`] with the side that failed, the bytes that arrived, those in flight, and
     ///
     /// - an error of `read` on the source or of `write` on the sink, such as
     ///   [`ECONNRESET`](crate::Errno::ECONNRESET), [`EPIPE`](crate::Errno::EPIPE) or
-    ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that the sink did not take are
+    ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that the sink did not accept are
     ///   [in the error](TransferError::undelivered), also where the source is a pipe or a
     ///   file;
     /// - [`EBADF`](crate::Errno::EBADF), before the first byte: it is not open, or not for this direction;
@@ -365,13 +363,13 @@ impl<'p> Transfer<'p> {
         engine::Engine::new(self, from, to).run()
     }
 
-    /// Keeps calls of this thread from raising `SIGPIPE`, unless they are to do so.
+    /// Keeps calls of this thread from raising `SIGPIPE`, unless that was requested.
     fn no_sigpipe(&self) -> Result<Option<sigpipe::Guard>, TransferError> {
         let guard = (!self.raise_sigpipe).then(sigpipe::Guard::new).transpose();
         guard.map_err(|errno| TransferError::before(Side::Sink, errno))
     }
 
-    /// As `run`, where one end is a pipe of this crate's own and the caller has the guard already.
+    /// As `run`, for a caller that has the guard already, and one end of which is a private pipe.
     fn run_own(
         mut self,
         own: Side,

@@ -85,8 +85,8 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// What it means that `splice` has moved nothing. Only of a pipe is it surely the end: a socket
-    /// stops at an urgent mark, and files of procfs have nothing for `splice`.
+    /// What it means that `splice` has moved nothing. Only for a pipe is that certainly the end: a socket
+    /// stops at an urgent mark, and some files of procfs do not support `splice`.
     fn end(&self) -> Outcome {
         if self.from.kind == Kind::Pipe { Outcome::Finished } else { Outcome::GivenUp(None) }
     }

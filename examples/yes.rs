@@ -2,7 +2,7 @@
 //!
 //! `yes no | head -n 3`
 //!
-//! The lines are filled into one chunk of about 64 KiB. A pipe gets the same pages each time, and no byte is copied.
+//! The lines are filled into one chunk of about 256 KiB. A pipe gets the same pages each time, and no byte is copied.
 //! Other outputs get them by `write`. Like other filters it is killed by `SIGPIPE` when no reader is left; see
 //! `filter_sigpipe.rs`.
 #![allow(unsafe_code, reason = "std has no function to set a signal's effect")]
@@ -12,7 +12,7 @@ use std::env;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 256 << 10;
 const SIGPIPE: i32 = 13;
 const SIG_DFL: usize = 0;
 

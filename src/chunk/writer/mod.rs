@@ -202,12 +202,13 @@ impl<W: AsFd> ChunkWriter<W> {
     /// Sends the first `len` bytes of the chunk that was sent last once more. Repeats until the pipe has
     /// all of them: after a short count, and after a signal.
     ///
-    /// The chunk can be sent any number of times until the next call of [`chunk`](Self::chunk). It keeps
-    /// its contents, so for the same bytes over and over this is faster than to fill a chunk each time,
-    /// and the pages are in the processor's caches. Best are chunks of 64 KiB, of which a pipe of 1 MiB
-    /// holds many. It is correct with both policies of [`Reuse`]. With [`Reuse::Never`] no later chunk has
-    /// these pages. With [`Reuse::AfterRead`] the pages become free when the last copy of the chunk was
-    /// read.
+    /// The chunk can be sent any number of times until the next call of [`chunk`](Self::chunk). For the
+    /// same bytes over and over this is several times faster than to fill a chunk each time. Best are
+    /// chunks of 64 to 256 KiB: of these a pipe of 1 MiB holds several, and they stay in the processor's
+    /// caches.
+    ///
+    /// This is correct with both policies of [`Reuse`]. With [`Reuse::Never`] no later chunk has these
+    /// pages. With [`Reuse::AfterRead`] they become free when the chunk was read as often as it was sent.
     ///
     /// Small sends and 0 bytes are as in [`send`](Self::send).
     ///

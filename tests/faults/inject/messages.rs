@@ -91,8 +91,8 @@ fn channel(how: How) -> Verdict {
     holdings.unchanged(0)
 }
 
-/// Sends chunks of several sizes and takes them out again, by reading and by splicing on. After a
-/// failure the rest of the chunk is sent.
+/// Sends chunks of several sizes, and a part of each again, and takes them out again, by reading and by
+/// splicing on. After a failure the rest of the chunk is sent.
 fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verdict {
     const SIZES: [usize; 5] = [40_000, 100, 70_000, 16_384, 40_000];
     let holdings = Holdings::now();
@@ -120,6 +120,18 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
                 }
             }
             sent.extend_from_slice(&bytes[round..round + done]);
+            // Only what was sent to its end can be sent again.
+            let (part, mut again) = (len / 2 + 1, 0);
+            for _ in 0..2 {
+                match writer.resend(part - again) {
+                    Ok(()) => again = part,
+                    Err(stopped) => again += stopped.bytes(),
+                }
+            }
+            if done < len && again > 0 {
+                return Ok(Err(format!("{again} bytes again, but {done} of {len} before")));
+            }
+            sent.extend_from_slice(&bytes[round..round + again]);
             // What is in the pipe, so that nothing waits.
             while reader.get_ref().available().unwrap_or(0) > 0 {
                 match reader.read_chunk() {
@@ -139,9 +151,10 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
         while let Ok(1..) = reader.splice_to(&to, 1 << 20) {}
         drop(to);
         let left = reader.into_inner();
-        Ok::<_, Errno>((sent, received, onward, left))
+        Ok::<_, Errno>(Ok((sent, received, onward, left)))
     });
-    if let Ok((sent, mut received, onward, left)) = told {
+    if let Ok(told) = told {
+        let (sent, mut received, onward, left) = told?;
         received.extend(rest_of(&onward));
         received.extend(rest_of(&left));
         ensure!(sent.len() == received.len(), "{} sent, {} received", sent.len(), received.len());

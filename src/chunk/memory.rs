@@ -50,15 +50,19 @@ impl Memory {
         self.marker.as_ref().is_some_and(|marker| marker.bytes()[0] != MADE_HERE)
     }
 
-    /// Releases the pages. From here on the memory has new ones.
+    /// Releases the pages, now or at the next call. From here on the memory has new ones.
     pub(super) fn renew(&mut self) -> Result<()> {
         // A larger one has more pages than the pipe holds, and needs no second one.
         let in_turns = self.file.is_none() && self.map.len() == map::HUGE;
-        if let Some(before) = &mut self.before {
-            mem::swap(&mut self.map, before);
-        }
-        let is_next = self.file.is_none() && (self.before.is_some() || !in_turns);
-        if is_next && self.map.discard().is_ok() {
+        let discarded = match &mut self.before {
+            Some(before) => before.discard(),
+            None if in_turns || self.file.is_some() => Err(Errno::EINVAL),
+            None => self.map.discard(),
+        };
+        if discarded.is_ok() {
+            if let Some(before) = &mut self.before {
+                mem::swap(&mut self.map, before);
+            }
             return Ok(());
         }
         self.before = None;

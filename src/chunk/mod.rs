@@ -57,8 +57,9 @@
 //!    changes a byte that was sent, and the *kernel* never reuses a page while a pipe holds it.
 //! 3. *[`Reuse::Never`] writes to no page that was ever handed over.* Each chunk begins on a page after
 //!    those that were sent, also if they were sent [several times](ChunkWriter::resend). At the end of its
-//!    memory the writer releases all pages together (2), and
-//!    writes to new ones, which are zeros. (The self-check includes this.) A memfd's pages belong to the
+//!    memory the writer releases all pages together (2), and writes to new ones, which are zeros. Or it has
+//!    two memories in turns, and releases the pages of each before its next turn. (The self-check includes
+//!    this.) A memfd's pages belong to the
 //!    file: unmapping does not release them, and truncating the file or punching a hole would turn the
 //!    bytes that were sent into zeros. So with a memfd the writer creates a new file and a new mapping
 //!    each time. The old file is closed unchanged, and its size is sealed. This holds for any consumer,

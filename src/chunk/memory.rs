@@ -10,7 +10,7 @@ use super::ChunkMechanism;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::{abi::SPLICE_F_NONBLOCK, call, map, map::Map};
 use crate::{Errno, Result};
-use core::ops::Range;
+use core::{mem, ops::Range};
 
 /// The marker's value in the process that created it. A wiped marker is 0.
 const MADE_HERE: u8 = 1;
@@ -19,6 +19,11 @@ const MADE_HERE: u8 = 1;
 #[derive(Debug)]
 pub(super) struct Memory {
     map: Map,
+    /// The mapping that was used before this one. Its pages are released before it is used again, and by
+    /// then the pipe rarely holds one. So they are freed by this process, and the kernel gives them to it
+    /// again. If the reader frees them, on another processor, this one gets pages that are not in its
+    /// cache, and under a hypervisor even pages that the host has taken back.
+    before: Option<Map>,
     /// The file that is mapped, with [`ChunkMechanism::Memfd`].
     file: Option<OwnedFd>,
     /// A page that the kernel wipes in a forked child. `None` for plain writes: no pipe refers to
@@ -30,13 +35,13 @@ impl Memory {
     /// Maps at least `len` bytes.
     pub(super) fn new(mechanism: ChunkMechanism, len: usize) -> Result<Self> {
         if mechanism == ChunkMechanism::Write {
-            return Ok(Self { map: Map::anonymous(len)?, file: None, marker: None });
+            return Ok(Self { map: Map::anonymous(len)?, before: None, file: None, marker: None });
         }
         let mut marker = Map::page()?;
         marker.wipe_on_fork()?;
         marker.bytes_mut()[0] = MADE_HERE;
         let (map, file) = pages(mechanism, len)?;
-        Ok(Self { map, file, marker: Some(marker) })
+        Ok(Self { map, before: None, file, marker: Some(marker) })
     }
 
     /// Returns whether this process is a child of the one that mapped the memory, and must not use
@@ -45,16 +50,30 @@ impl Memory {
         self.marker.as_ref().is_some_and(|marker| marker.bytes()[0] != MADE_HERE)
     }
 
-    /// Releases the pages. From here on the memory has new ones.
+    /// Releases the pages, now or at the next call. From here on the memory has new ones.
     pub(super) fn renew(&mut self) -> Result<()> {
-        if self.file.is_none() && self.map.discard().is_ok() {
+        // A larger one has more pages than the pipe holds, and needs no second one.
+        let in_turns = self.file.is_none() && self.map.len() == map::HUGE;
+        let discarded = match &mut self.before {
+            Some(before) => before.discard(),
+            None if in_turns || self.file.is_some() => Err(Errno::EINVAL),
+            None => self.map.discard(),
+        };
+        if discarded.is_ok() {
+            if let Some(before) = &mut self.before {
+                mem::swap(&mut self.map, before);
+            }
             return Ok(());
         }
+        self.before = None;
         // A file's pages cannot be released, and the kernel does not discard locked ones
         // (`mlockall`).
         let mechanism =
             if self.file.is_some() { ChunkMechanism::Memfd } else { ChunkMechanism::Vmsplice };
-        (self.map, self.file) = pages(mechanism, self.map.len())?;
+        let (map, file) = pages(mechanism, self.map.len())?;
+        let before = mem::replace(&mut self.map, map);
+        self.before = in_turns.then_some(before);
+        self.file = file;
         Ok(())
     }
 

@@ -56,8 +56,10 @@
 //!    contents live until the last reference is dropped. So dropping the writer neither waits nor
 //!    changes a byte that was sent, and the *kernel* never reuses a page while a pipe holds it.
 //! 3. *[`Reuse::Never`] writes to no page that was ever handed over.* Each chunk begins on a page after
-//!    those that were sent. At the end of its memory the writer releases all pages together (2), and
-//!    writes to new ones, which are zeros. (The self-check includes this.) A memfd's pages belong to the
+//!    those that were sent, also if they were sent [several times](ChunkWriter::resend). At the end of its
+//!    memory the writer releases all pages together (2), and writes to new ones, which are zeros. Or it has
+//!    two memories in turns, and releases the pages of each before its next turn. (The self-check includes
+//!    this.) A memfd's pages belong to the
 //!    file: unmapping does not release them, and truncating the file or punching a hole would turn the
 //!    bytes that were sent into zeros. So with a memfd the writer creates a new file and a new mapping
 //!    each time. The old file is closed unchanged, and its size is sealed. This holds for any consumer,
@@ -65,7 +67,8 @@
 //! 4. *[`Reuse::AfterRead`] writes to a page again once the pipe's own count proves that the page has
 //!    left the pipe.* The bytes that this writer has sent, minus the unread bytes in the pipe
 //!    (`FIONREAD`), have left it. A pipe is first in, first out, so a chunk whose last byte was sent at
-//!    or before that count has left it. Bytes of other writers in the same pipe make `FIONREAD` larger,
+//!    or before that count has left it. If a chunk is sent again, its last byte is that of the last time.
+//!    Bytes of other writers in the same pipe make `FIONREAD` larger,
 //!    so the proof comes later, never earlier. (The kernel counts up to 4 GiB. A pipe can hold more only
 //!    in buffers of many pages each, and only another writer could put them there.) For a consumer that
 //!    *reads*, bytes that have left the pipe were copied: the kernel copies and removes them under the
@@ -88,7 +91,8 @@
 //!    reads it through mappings of its own, for any process, and never writes to it.
 //! 7. *The descriptor is the write end of a pipe.* This is checked when the writer is built. The `as_fd` of
 //!    a caller's type may return another descriptor later. Then the bytes are sent there; if it is a
-//!    read end, `vmsplice` writes to the memory, which is lent to that call exclusively. With
+//!    read end, `vmsplice` writes to the memory, which is lent to that call exclusively. If the chunk is
+//!    sent again, its reader may see the bytes of that pipe. With
 //!    [`Reuse::AfterRead`] the count of point 4 is then another pipe's, so that a reader may see later bytes of
 //!    this stream in the place of earlier ones (1 holds): `as_fd` must return the same pipe.
 //!

@@ -205,6 +205,51 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
     }
 }
 
+/// A filter is installed between a send and a resend of the same chunk, while the first is unread.
+fn resend_with_vmsplice_refused_writes_or_says_so() {
+    let test = "resend_with_vmsplice_refused_writes_or_says_so";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    if made(vmsplice()).is_err() {
+        return skip(test, "no vmsplice, or no pipe that is large enough");
+    }
+    for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL] {
+        let ran = filtered(test, &errno, || {
+            let (Ok((mut by_choice, own)), Ok((mut told, _other))) =
+                (made(ChunkWriter::builder()), made(vmsplice()))
+            else {
+                return 3;
+            };
+            for writer in [&mut by_choice, &mut told] {
+                fill(writer.chunk().unwrap(), 77);
+                writer.send(CHUNK).unwrap();
+            }
+            if !Filter::new(&[nr::VMSPLICE], errno).install() {
+                return NO_FILTER;
+            }
+            if by_choice.resend(CHUNK).is_err() || by_choice.mechanism() != ChunkMechanism::Write {
+                return 4;
+            }
+            // The unread pages of the first send are still not written to.
+            by_choice.chunk().unwrap().fill(0xee);
+            let (mut got, mut expected) = (vec![0; CHUNK], vec![0; CHUNK]);
+            fill(&mut expected, 77);
+            for _ in 0..2 {
+                own.read_exact(&mut got).unwrap();
+                if got != expected {
+                    return 5;
+                }
+            }
+            let stopped = told.resend(CHUNK).unwrap_err();
+            u8::from((stopped.bytes(), stopped.errno()) != (0, Some(errno)))
+        });
+        if !ran {
+            return;
+        }
+    }
+}
+
 /// Without `vmsplice` the writer uses a memfd, unless its memory exceeds the file size limit.
 fn memfd_beyond_the_limit_of_files_writes() {
     const RLIMIT_FSIZE: usize = 1;
@@ -240,6 +285,7 @@ fn memfd_beyond_the_limit_of_files_writes() {
 }
 
 pub(crate) const TESTS: common::Tests = common::tests![
+    resend_with_vmsplice_refused_writes_or_says_so,
     memfd_beyond_the_limit_of_files_writes,
     never_with_locked_memory_sends_what_was_written,
     never_with_advice_refused_writes_or_says_so,

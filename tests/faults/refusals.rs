@@ -759,8 +759,8 @@ fn fill(chunk: &mut [u8], number: usize) {
     chunk.fill(programs::pattern(number));
 }
 
-/// Sends more chunks than a writer's memory holds, and reads each before the next. Checks that the
-/// bytes are those that were filled in, and returns the mechanism.
+/// Sends more chunks than a writer's memory holds, each of them twice, and reads each before the next. Checks that
+/// the bytes are those that were filled in, and returns the mechanism.
 fn chunks_arrive(builder: WriterBuilder) -> By {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut writer = builder.chunk(CHUNK).build(writer).unwrap();
@@ -769,10 +769,12 @@ fn chunks_arrive(builder: WriterBuilder) -> By {
     let len = CHUNK.min(writer.get_ref().capacity().unwrap());
     for number in 0..5 * (2 << 20) / (4 * CHUNK) {
         fill(writer.chunk().unwrap(), number);
-        writer.send(len).unwrap();
-        reader.read_exact(&mut got[..len]).unwrap();
         fill(&mut wanted, number);
-        assert!(got[..len] == wanted[..len], "chunk {number}");
+        for again in [false, true] {
+            if again { writer.resend(len) } else { writer.send(len) }.unwrap();
+            reader.read_exact(&mut got[..len]).unwrap();
+            assert!(got[..len] == wanted[..len], "chunk {number}, again: {again}");
+        }
     }
     writer.mechanism()
 }

@@ -143,6 +143,33 @@ fn fork_lent_chunk_stays_with_the_parent() {
     }
 }
 
+/// Only the parent can resend a chunk that was sent before the fork.
+fn fork_sent_chunk_is_sent_again_by_the_parent_only() {
+    for way in WAYS {
+        let Some((mut writer, _, reader)) = writer_of(way, "fork") else { continue };
+        writer.chunk().unwrap().fill(7);
+        writer.send(CHUNK).unwrap();
+        let copies = way.0 == ChunkMechanism::Write;
+        let mut other = child(|| {
+            match writer.resend(CHUNK) {
+                Ok(()) if copies => {}
+                Err(stopped)
+                    if !copies
+                        && (stopped.bytes(), stopped.errno()) == (0, Some(Errno::EINVAL)) => {}
+                _ => return 1,
+            }
+            writer.chunk().unwrap().fill(9);
+            0
+        });
+        assert_eq!(other.wait().unwrap().code(), Some(0), "{way:?}");
+        writer.resend(CHUNK).unwrap();
+        let mut got = vec![0; CHUNK * if copies { 3 } else { 2 }];
+        reader.read_exact(&mut got).unwrap();
+        assert!(got.iter().all(|&byte| byte == 7), "{way:?}");
+        assert_eq!(reader.available(), Ok(0));
+    }
+}
+
 /// Unread pages that the parent sent before the fork do not change when the child uses or drops its
 /// copy of the writer.
 fn fork_child_leaves_unread_pages_alone() {
@@ -207,6 +234,7 @@ fn still_there(page: *mut u8) -> bool {
 pub(crate) const TESTS: common::Tests = common::tests![
     fork_writer_used_and_dropped_in_both,
     fork_lent_chunk_stays_with_the_parent,
+    fork_sent_chunk_is_sent_again_by_the_parent_only,
     fork_child_leaves_unread_pages_alone,
     fork_drop_in_the_child_unmaps_nothing_else,
 ];

@@ -182,6 +182,7 @@ const EXAMPLES: &[Example] = &[
         },
         needs_187: false,
     },
+    Example { name: "yes", tested: Tested::Elsewhere("tests/forked/recipes.rs"), needs_187: false },
 ];
 
 // ---------------------------------------------------------------- the table

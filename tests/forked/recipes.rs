@@ -1,5 +1,4 @@
-//! The examples that are complete tools: `daemonize`, `tee`, `filter_sigpipe`, `socket_proxy` and
-//! `supervisor`.
+//! The examples that are tools: `daemonize`, `tee`, `filter_sigpipe`, `socket_proxy`, `supervisor` and `yes`.
 
 use crate::common::{self, bytes::data, file};
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +72,40 @@ fn filter_is_killed_by_sigpipe_without_reader() {
     assert_eq!(line, "LINE\n"); // as `head -n 1` reads; the reader is dropped here
     let output = child.wait_with_output().unwrap();
     assert_eq!((common::signal(output.status), &*output.stderr), (Some(SIGPIPE), &b""[..]));
+}
+
+// ---------------------------------------------------------------- yes
+
+/// Lines of every length, from one byte to more than a chunk, and more of them than a pipe holds.
+fn yes_repeats_its_line_until_killed_by_sigpipe() {
+    let long = "long".repeat(25_000);
+    for (words, line) in [
+        (&[][..], "y\n"),
+        (&[""], "\n"),
+        (&["no", "and", "yes"], "no and yes\n"),
+        (&["--", "-n"], "-n\n"),
+        (&[&long, &long, &long], &format!("{long} {long} {long}\n")),
+    ] {
+        let mut yes = example("yes");
+        let mut child =
+            yes.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut all = vec![0; if common::slow() { 1 << 20 } else { 5 << 20 }];
+        child.stdout.take().unwrap().read_exact(&mut all).unwrap(); // and drop the reader
+        assert!(all.chunks(line.len()).all(|part| line.as_bytes().starts_with(part)), "{words:?}");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((common::signal(output.status), &*output.stderr), (Some(SIGPIPE), &b""[..]));
+    }
+}
+
+fn yes_stdout_full_fails() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = example("yes").stdout(full).stderr(Stdio::piped()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        errors.starts_with("yes: standard output: no space left on device (ENOSPC)"),
+        "{errors}"
+    );
 }
 
 // ---------------------------------------------------------------- socket_proxy
@@ -353,6 +386,8 @@ pub(crate) const TESTS: common::Tests = common::tests![
     tee_names_a_sink_that_fails,
     filter_writes_capitals,
     filter_is_killed_by_sigpipe_without_reader,
+    yes_repeats_its_line_until_killed_by_sigpipe,
+    yes_stdout_full_fails,
     proxy_both_directions_and_half_close,
     proxy_silent_connection_ends_at_the_deadline_and_others_continue,
     supervisor_starts_a_killed_worker_again_and_kills_its_tree,

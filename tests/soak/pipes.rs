@@ -713,6 +713,11 @@ impl Worker {
                     self.read_chunks(&mut reader, &mut held);
                 }
             }
+            // A part of it again, as far as there is room.
+            let len = self.random.below(run.len + 1);
+            let again = writer.resend(len).map_or_else(|stopped| stopped.bytes(), |()| len);
+            held.push(Run { at: 0, len: again, ..run });
+            self.counts.taken += again as u64;
         }
         drop(writer);
         self.read_chunks(&mut reader, &mut held);

@@ -275,11 +275,15 @@ fn send_nothing_keeps_the_chunk() {
     }
 }
 
+fn refuses(sent: Result<(), io::Incomplete>) {
+    let stopped = sent.unwrap_err();
+    assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EINVAL)));
+}
+
 #[test]
 fn send_too_much_or_not_lent_einval() {
     fn refused(writer: &mut ChunkWriter, len: usize) {
-        let stopped = writer.send(len).unwrap_err();
-        assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EINVAL)));
+        refuses(writer.send(len));
     }
     for way in ways() {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -415,9 +419,209 @@ fn after_read_with_another_writer_on_the_pipe() {
     }
 }
 
+#[test]
+fn resend_too_much_or_not_sent_einval() {
+    for way in ways() {
+        let (reader, writer) =
+            Builder::new().nonblocking().capacity(Capacity::Bytes(65536)).build().unwrap();
+        let mut writer = builder(way).chunk(100_000).build(writer).unwrap();
+        writer.resend(0).unwrap();
+        refuses(writer.resend(1));
+        writer.chunk().unwrap();
+        refuses(writer.resend(1));
+        // A part was sent, and the rest is still lent.
+        let stopped = writer.send(100_000).unwrap_err();
+        assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
+        refuses(writer.resend(1));
+        reader.read_exact(&mut vec![0; stopped.bytes()]).unwrap();
+        writer.send(20_000).unwrap();
+        let sent = stopped.bytes() + 20_000;
+        for len in [sent + 1, usize::MAX] {
+            refuses(writer.resend(len));
+        }
+        refuses(writer.send(1));
+        reader.read_exact(&mut vec![0; 20_000]).unwrap();
+        // A part of it was sent again: only the remaining bytes can follow.
+        let stopped = writer.resend(sent).unwrap_err();
+        assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
+        refuses(writer.resend(sent - stopped.bytes() + 1));
+        writer.chunk().unwrap();
+        refuses(writer.resend(1));
+        assert_eq!(reader.available(), Ok(stopped.bytes()));
+    }
+}
+
+#[test]
+fn resend_nonblocking_eagain_with_the_exact_count_and_goes_on() {
+    const CHUNK: usize = 150_001;
+    for way in ways() {
+        let (reader, writer) =
+            Builder::new().nonblocking().capacity(Capacity::Bytes(65536)).build().unwrap();
+        let mut writer = builder(way).chunk(CHUNK).wait(Wait::Adaptive).build(writer).unwrap();
+        let (mut all, mut buf, mut total) = (Vec::new(), vec![0; 50_001], 0);
+        fill(writer.chunk().unwrap(), 0);
+        for round in 0..4 {
+            let mut left = CHUNK;
+            loop {
+                let next = if round == 0 { writer.send(left) } else { writer.resend(left) };
+                let Err(stopped) = next else { break };
+                assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
+                // What was sent and not read is in the pipe, to the byte.
+                total += stopped.bytes();
+                left -= stopped.bytes();
+                assert_eq!(total - all.len(), reader.available().unwrap());
+                let count = reader.read(&mut buf).unwrap();
+                all.extend_from_slice(&buf[..count]);
+            }
+            total += left;
+        }
+        drop(writer);
+        reader.read_to_end(&mut all).unwrap();
+        assert_eq!(all.len(), 4 * CHUNK, "{way:?}");
+        all.chunks(CHUNK).for_each(|chunk| assert_stream(chunk, 0));
+    }
+}
+
+#[test]
+fn resend_reader_gone_epipe_and_to_what_is_no_pipe() {
+    for way in ways() {
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        let mut writer = builder(way).chunk(20_000).build(writer).unwrap();
+        writer.chunk().unwrap();
+        writer.send(20_000).unwrap();
+        drop(reader);
+        for len in [1, 20_000 - 1] {
+            let stopped = writer.resend(len).unwrap_err();
+            assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EPIPE)), "{way:?}");
+        }
+    }
+    for reuse in REUSES {
+        let target = file(b"");
+        let mut writer =
+            ChunkWriter::builder().reuse(reuse).chunk(20_000).build(target.as_fd()).unwrap();
+        fill(writer.chunk().unwrap(), 0);
+        writer.send(20_000).unwrap();
+        writer.resend(20_000).unwrap();
+        writer.resend(5).unwrap();
+        let all = all_of(&target);
+        assert_eq!(all.len(), 40_005);
+        all.chunks(20_000).for_each(|chunk| assert_stream(chunk, 0));
+    }
+}
+
+/// Chunks of random lengths, each sent again in parts until the next one, to a reader that is slower.
+#[test]
+fn resend_between_chunks_to_a_slow_reader() {
+    const CHUNK: usize = 100_000;
+    for way in ways() {
+        for capacity in [4096, 65536, 1 << 20] {
+            let (reader, writer) = pipe_of(capacity);
+            let mut random = Random::new();
+            let reading = thread::spawn(move || {
+                let (mut all, mut buf) = (Vec::new(), vec![0; 30_011]);
+                loop {
+                    match reader.read(&mut buf).unwrap() {
+                        0 => return all,
+                        count => all.extend_from_slice(&buf[..count]),
+                    }
+                    if all.len() % 7 == 0 {
+                        thread::sleep(Duration::from_micros(200));
+                    }
+                }
+            });
+            let mut writer = builder(way).chunk(CHUNK).build(writer).unwrap();
+            let (mut expected, rounds) = (Vec::new(), if common::slow() { 15 } else { 80 });
+            for round in 0..rounds {
+                let place = writer.chunk().unwrap();
+                fill(place, round * 1013);
+                let copy = place.to_vec();
+                let sent = 1 + random.below(CHUNK);
+                writer.send(sent).unwrap();
+                expected.extend_from_slice(&copy[..sent]);
+                for _ in 0..random.below(6) {
+                    let len = if random.below(2) == 0 { sent } else { random.below(sent + 1) };
+                    writer.resend(len).unwrap();
+                    expected.extend_from_slice(&copy[..len]);
+                }
+            }
+            drop(writer);
+            let all = reading.join().unwrap();
+            let wrong = all.iter().zip(&expected).position(|(got, sent)| got != sent);
+            assert_eq!((wrong, all.len()), (None, expected.len()), "{way:?} {capacity}");
+        }
+    }
+}
+
+/// With `Never`, pages that were sent again are not written to, even after the pipe is empty.
+#[test]
+fn never_resent_chunks_spliced_onward_and_read_later() {
+    const CHUNK: usize = 40_000;
+    for (mechanism, reuse) in ways() {
+        if reuse != Reuse::Never {
+            continue;
+        }
+        let (reader, writer) = pipe_of(1 << 20);
+        let mut writer = builder((mechanism, reuse)).chunk(CHUNK).build(writer).unwrap();
+        let kept: Vec<_> = (0..80).map(|_| pipe_of(64 << 10)).collect();
+        let none = SpliceFlags::empty();
+        for (number, (_, keeper)) in kept.iter().enumerate() {
+            fill(writer.chunk().unwrap(), number);
+            // One of the two is read, and the other one is kept: the longer one or the shorter one.
+            let lens = if number % 4 < 2 { [CHUNK, SMALL] } else { [CHUNK, CHUNK] };
+            for (again, len) in lens.into_iter().enumerate() {
+                if again == 0 { writer.send(len) } else { writer.resend(len) }.unwrap();
+                if again == number % 2 {
+                    reader.read_exact(&mut vec![0; len]).unwrap();
+                    continue;
+                }
+                let mut left = len;
+                while left > 0 {
+                    left -= splice(&reader, None, keeper, None, left, none).unwrap();
+                }
+            }
+        }
+        for (number, (reader, keeper)) in kept.into_iter().enumerate() {
+            drop(keeper);
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).unwrap();
+            assert_eq!(all.len(), if number % 4 == 0 { SMALL } else { CHUNK });
+            assert_stream(&all, number);
+        }
+    }
+}
+
+/// With `AfterRead` a chunk is free when its last copy was read: not before, and then it is.
+#[test]
+fn after_read_resent_chunk_is_free_after_its_last_copy() {
+    const CHUNK: usize = 40_000;
+    for (mechanism, reuse) in ways() {
+        if reuse != Reuse::AfterRead || mechanism == ChunkMechanism::Write {
+            continue;
+        }
+        let (reader, writer) = pipe_of(256 << 10);
+        let mut writer = builder((mechanism, reuse)).chunk(CHUNK).build(writer).unwrap();
+        let mut got = vec![0; CHUNK];
+        writer.chunk().unwrap().fill(1);
+        writer.send(CHUNK).unwrap();
+        writer.resend(CHUNK).unwrap();
+        writer.resend(CHUNK / 2).unwrap();
+        reader.read_exact(&mut got).unwrap();
+        reader.read_exact(&mut got).unwrap();
+        reader.read_exact(&mut got[..CHUNK / 2 - 1]).unwrap();
+        // One byte of it is unread.
+        let chunk = writer.chunk().unwrap();
+        assert!(chunk.iter().all(|&byte| byte == 0), "{mechanism:?}: the chunk is in use");
+        chunk.fill(2);
+        reader.read_exact(&mut got[..1]).unwrap();
+        assert_eq!(got[0], 1);
+        writer.send(CHUNK).unwrap();
+        let chunk = writer.chunk().unwrap();
+        assert!(chunk.iter().all(|&byte| byte == 1), "{mechanism:?}: the chunk is free");
+    }
+}
+
 /// A pipe that was enlarged without the writer's knowledge holds more than the writer's memory has
-/// chunks for. This tests what the documentation promises to callers that send the same memory
-/// repeatedly.
+/// chunks for.
 #[test]
 fn after_read_chunk_is_new_or_as_it_was_given_back() {
     const CHUNK: usize = 5 * 4096 + 7;
@@ -538,14 +742,29 @@ fn model_of_a_writer_and_a_queue_of_bytes() {
         let mut writer = builder(way).chunk(CHUNK).build(writer).unwrap();
         let mut queue = VecDeque::new();
         let (mut sent, mut lent) = (0, 0);
+        // What was sent of the last chunk: where it begins, its length, how much was sent again.
+        let (mut start, mut len_sent, mut again) = (0, 0, 0);
         let mut buf = vec![0; 2 * CAPACITY];
         for _ in 0..if common::slow() { 2_000 } else { 20_000 } {
-            match random.below(3) {
+            match random.below(5) {
                 0 => {
                     // Whether or not the chunk is filled, the remainder of the previous one is dropped.
                     let chunk = writer.chunk().unwrap();
                     fill(chunk, sent);
                     lent = chunk.len();
+                    (start, len_sent, again) = (sent, 0, 0);
+                }
+                1 | 2 if lent == 0 => {
+                    let len = random.below(len_sent - again + 1);
+                    let (count, next) = match writer.resend(len) {
+                        Ok(()) => (len, if len == 0 { again } else { 0 }),
+                        Err(stopped) => {
+                            assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
+                            (stopped.bytes(), again + stopped.bytes())
+                        }
+                    };
+                    queue.extend((start + again..start + again + count).map(byte));
+                    again = next;
                 }
                 1 if lent > 0 => {
                     let len = random.below(lent + 1);
@@ -562,6 +781,7 @@ fn model_of_a_writer_and_a_queue_of_bytes() {
                     };
                     queue.extend((sent..sent + count).map(byte));
                     sent += count;
+                    len_sent = sent - start;
                 }
                 _ => {
                     let len = random.below(buf.len());

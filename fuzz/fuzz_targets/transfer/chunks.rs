@@ -38,6 +38,7 @@ enum Operation {
     },
     Send(u32),
     SendAll,
+    Resend(u32),
     /// Written between the chunks.
     Write(u16),
     ReadChunk,
@@ -62,6 +63,8 @@ struct State {
     second_queue: VecDeque<u8>,
     /// The contents of the lent chunk, and how much of it was sent.
     lent: Option<(Vec<u8>, usize)>,
+    /// The bytes that were sent of the last chunk, and how much of them was sent again.
+    sent: (Vec<u8>, usize),
     /// The contents of chunks when they were given back.
     before: Vec<Vec<u8>>,
     pattern: Pattern,
@@ -102,6 +105,7 @@ pub(crate) fn run(chunks: &Chunks) {
         queue: VecDeque::new(),
         second_queue: VecDeque::new(),
         lent: None,
+        sent: (Vec::new(), 0),
         before: Vec::new(),
         pattern: Pattern::new(),
     };
@@ -132,6 +136,7 @@ impl State {
                 let left = self.lent.as_ref().map_or(1, |(chunk, done)| chunk.len() - done);
                 self.send(left);
             }
+            Operation::Resend(len) => self.resend(*len as usize % (self.chunk + 2)),
             Operation::Write(len) => {
                 let bytes = self.pattern.bytes((*len).into());
                 let written = count(self.writer.get_ref().write(&bytes));
@@ -203,6 +208,7 @@ impl State {
 
     fn lend(&mut self, from: usize, len: usize) {
         self.give_back();
+        self.sent = (Vec::new(), 0);
         let chunk = self.writer.chunk().unwrap();
         assert_eq!(chunk.len(), self.chunk);
         let zeros = chunk.iter().all(|&byte| byte == 0);
@@ -228,6 +234,7 @@ impl State {
                 assert!(len <= chunk.len() - *done);
                 self.queue.extend(&chunk[*done..*done + len]);
                 if len > 0 {
+                    self.sent = (chunk[..*done + len].to_vec(), 0);
                     self.give_back();
                 }
             }
@@ -242,6 +249,33 @@ impl State {
                 *done += stopped.bytes();
             }
         }
+    }
+
+    fn resend(&mut self, len: usize) {
+        let result = self.writer.resend(len);
+        let (bytes, done) = &mut self.sent;
+        let left = bytes.len() - *done;
+        let count = match result {
+            Ok(()) => len,
+            Err(stopped) if stopped.errno() == Some(Errno::EINVAL) => {
+                assert_eq!((stopped.bytes(), len > left), (0, true));
+                return;
+            }
+            Err(stopped) => {
+                assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
+                assert!(stopped.bytes() < len);
+                stopped.bytes()
+            }
+        };
+        assert!(len <= left);
+        self.queue.extend(&bytes[*done..*done + count]);
+        *done = if count < len {
+            *done + count
+        } else if len > 0 {
+            0
+        } else {
+            *done
+        };
     }
 
     fn finish(mut self) {

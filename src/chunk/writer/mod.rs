@@ -73,14 +73,18 @@ impl ChunkWriter {
     }
 }
 
-/// A chunk that is lent, or of which a part could not be sent.
+/// The current chunk: lent, sent in part, or sent and kept to be sent again.
 #[derive(Clone, Copy, Debug)]
 struct Lent {
     /// Where it begins in the memory.
     start: usize,
-    /// How many of its bytes have been sent.
+    /// How many of its bytes may be sent: all, and after a send those that were.
+    len: usize,
+    /// How many of them the current send has sent.
     done: usize,
-    /// As `done`, of those that were handed over by reference, with `sent` after them.
+    /// A send has succeeded, so the chunk may only be sent again.
+    is_sent: bool,
+    /// The end of the bytes that were handed over by reference, and `sent` after the last of them.
     referenced: Option<(usize, u64)>,
 }
 
@@ -100,9 +104,9 @@ impl<W: AsFd> ChunkWriter<W> {
     ///
     /// What is in it is unspecified: zeros, or something of an earlier chunk. With
     /// [`Reuse::AfterRead`] it is one or the other as a whole: all zeros, or, byte for byte, what an
-    /// earlier chunk was when it was given back. So a program that sends the same over and over need not
-    /// fill each. A chunk that was lent before and not sent is given up, and so is the rest of one
-    /// that was sent in part.
+    /// earlier chunk was when it was given back. A chunk that was lent before and not sent is given up,
+    /// and so is the rest of one that was sent in part. (For the same bytes over and over, see
+    /// [`resend`](Self::resend).)
     ///
     /// In a forked child the first call makes new memory. The parent's is not touched.
     ///
@@ -128,29 +132,6 @@ impl<W: AsFd> ChunkWriter<W> {
     /// assert_eq!(reader.available()?, 5);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    ///
-    /// The same lines again and again, as `yes` sends them (with two pipes and `tee` they need not even be
-    /// [handed over again](crate::transfer#the-same-bytes-again-and-again)):
-    ///
-    /// ```
-    /// use rawpipe::chunk::{ChunkWriter, Reuse};
-    ///
-    /// let (reader, writer) = rawpipe::pipe()?;
-    /// let mut writer = ChunkWriter::builder().chunk(65536).reuse(Reuse::AfterRead).build(writer)?;
-    /// let (mut filled, mut received) = (0, vec![0; 65536]);
-    /// for _ in 0..100 {
-    ///     let chunk = writer.chunk()?;
-    ///     if chunk[0] == 0 {
-    ///         chunk.chunks_exact_mut(2).for_each(|line| line.copy_from_slice(b"y\n"));
-    ///         filled += 1;
-    ///     }
-    ///     writer.send(65536)?;
-    ///     reader.read_exact(&mut received)?;
-    ///     assert!(received.chunks(2).all(|line| line == b"y\n"));
-    /// }
-    /// assert_eq!(filled, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
     pub fn chunk(&mut self) -> Result<&mut [u8]> {
         self.leave_the_parent_alone()?;
         self.give_up();
@@ -169,7 +150,8 @@ impl<W: AsFd> ChunkWriter<W> {
                 self.pool.take(|| 0).ok_or(Errno::ENOMEM)?
             }
         };
-        self.lent = Some(Lent { start, done: 0, referenced: None });
+        let len = self.chunk;
+        self.lent = Some(Lent { start, len, done: 0, is_sent: false, referenced: None });
         Ok(self.memory.bytes_mut(start..start + self.chunk))
     }
 
@@ -214,25 +196,88 @@ impl<W: AsFd> ChunkWriter<W> {
     /// [vmsplice(2)](https://man7.org/linux/man-pages/man2/vmsplice.2.html)
     #[doc(alias = "vmsplice")]
     pub fn send(&mut self, len: usize) -> core::result::Result<(), Incomplete> {
+        self.hand_over(len, false)
+    }
+
+    /// Sends the first `len` bytes of the chunk that was sent last once more. Repeats until the pipe has
+    /// all of them: after a short count, and after a signal.
+    ///
+    /// The chunk can be sent any number of times until the next call of [`chunk`](Self::chunk). For the
+    /// same bytes over and over this is several times faster than to fill a chunk each time. Best are
+    /// chunks of 64 to 256 KiB: of these a pipe of 1 MiB holds several, and they stay in the processor's
+    /// caches.
+    ///
+    /// This is correct with both policies of [`Reuse`]. With [`Reuse::Never`] no later chunk has these
+    /// pages. With [`Reuse::AfterRead`] they become free when the chunk was read as often as it was sent.
+    ///
+    /// Small sends and 0 bytes are as in [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// An [`Incomplete`] holds the exact number of bytes that were sent, and the reason. Another `resend`
+    /// of as many bytes as remain, or fewer, continues after them. After a success the next one begins
+    /// with the first byte again.
+    ///
+    /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
+    /// - [`EINVAL`](Errno::EINVAL) if `len` is more than was sent of the chunk, or more than remains. Also
+    ///   if no chunk was sent, if the chunk that is lent now was not sent, or only in part, or if the chunk
+    ///   was sent before a fork and this is the child (but with [`ChunkMechanism::Write`] the child may
+    ///   send its copy). Nothing was sent.
+    /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also gets `SIGPIPE`, as with
+    ///   [`send`](Self::send).
+    ///
+    /// # Examples
+    ///
+    /// What `yes` does, until the reader has enough:
+    ///
+    /// ```
+    /// use rawpipe::{Errno, chunk::ChunkWriter};
+    /// use std::thread;
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let reading = thread::spawn(move || {
+    ///     let mut lines = vec![0; 1_000_000];
+    ///     reader.read_exact(&mut lines).map(|()| lines)
+    /// });
+    /// let mut writer = ChunkWriter::builder().chunk(65536).build(writer)?;
+    /// writer.chunk()?.chunks_exact_mut(2).for_each(|line| line.copy_from_slice(b"y\n"));
+    /// let mut sent = writer.send(65536);
+    /// while sent.is_ok() {
+    ///     sent = writer.resend(65536); // the same pages, and no copy
+    /// }
+    /// assert_eq!(sent.unwrap_err().errno(), Some(Errno::EPIPE));
+    /// assert!(reading.join().unwrap()?.chunks(2).all(|line| line == b"y\n"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// [vmsplice(2)](https://man7.org/linux/man-pages/man2/vmsplice.2.html)
+    #[doc(alias = "yes")]
+    pub fn resend(&mut self, len: usize) -> core::result::Result<(), Incomplete> {
+        self.hand_over(len, true)
+    }
+
+    fn hand_over(&mut self, len: usize, again: bool) -> core::result::Result<(), Incomplete> {
         if len == 0 {
             return Ok(());
         }
         if self.memory.is_forked() {
             self.lent = None;
         }
-        let Some(mut lent) = self.lent.filter(|lent| len <= self.chunk - lent.done) else {
+        let possible = |lent: &Lent| lent.is_sent == again && len <= lent.len - lent.done;
+        let Some(mut lent) = self.lent.filter(possible) else {
             return Err(Incomplete { bytes: 0, errno: Some(Errno::EINVAL) });
         };
         let before = lent.done;
         let stopped = self.push(&mut lent, len);
-        self.lent = Some(lent);
-        match stopped {
-            Ok(()) => {
-                self.give_up();
-                Ok(())
+        let bytes = lent.done - before;
+        if stopped.is_ok() {
+            if !again {
+                (lent.len, lent.is_sent) = (lent.done, true);
             }
-            Err(errno) => Err(Incomplete { bytes: lent.done - before, errno }),
+            lent.done = 0;
         }
+        self.lent = Some(lent);
+        stopped.map_err(|errno| Incomplete { bytes, errno })
     }
 
     /// Sends `len` bytes behind those that are done. An error without a number is a call that moved
@@ -255,7 +300,8 @@ impl<W: AsFd> ChunkWriter<W> {
                     lent.done += count;
                     self.sent += count as u64;
                     if by_reference {
-                        lent.referenced = Some((lent.done, self.sent));
+                        let end = lent.referenced.map_or(0, |(end, _)| end).max(lent.done);
+                        lent.referenced = Some((end, self.sent));
                     }
                     wait = false;
                 }
@@ -278,10 +324,10 @@ impl<W: AsFd> ChunkWriter<W> {
         Ok(())
     }
 
-    /// Nothing is lent any more.
+    /// Gives the current chunk back to the pool.
     fn give_up(&mut self) {
         if let Some(lent) = self.lent.take() {
-            let used = lent.referenced.map_or(0, |(used, _)| used);
+            let used = lent.referenced.map_or(0, |(end, _)| end);
             self.pool.put(lent.start, used, lent.referenced.map(|(_, sent)| sent));
         }
     }

@@ -337,6 +337,9 @@ pub(crate) fn chunks() {
     let (reader, writer) = Builder::new().nonblocking().build().unwrap();
     let mut writer = ChunkWriter::builder().chunk(4 << 20).keep_capacity().build(writer).unwrap();
     let sent = |writer: &mut ChunkWriter, len| writer.send(len).map_err(|stop| stop.errno());
+    let again = |writer: &mut ChunkWriter, len| writer.resend(len).map_err(|stop| stop.errno());
+    let invalid = Err(Some(Errno::EINVAL));
+    own("ChunkWriter::resend", "nothing sent", invalid, again(&mut writer, 5));
     let nothing_lent = sent(&mut writer, 5);
     own("ChunkWriter::send", "nothing lent", Err(Some(Errno::EINVAL)), nothing_lent);
     writer.chunk().unwrap().fill(1);
@@ -344,7 +347,18 @@ pub(crate) fn chunks() {
     own("ChunkWriter::send", "more than a chunk", Err(Some(Errno::EINVAL)), too_long);
     let too_much = sent(&mut writer, 4 << 20);
     own("ChunkWriter::send", "more than room, nonblocking", Err(Some(Errno::EAGAIN)), too_much);
+    own("ChunkWriter::resend", "sent in part", invalid, again(&mut writer, 5));
+    reader.read_exact(&mut vec![0; reader.available().unwrap()]).unwrap();
+    own("ChunkWriter::send", "a part of the rest", Ok(()), sent(&mut writer, 5));
+    let too_long = again(&mut writer, 4 << 20);
+    own("ChunkWriter::resend", "more than was sent", invalid, too_long);
+    let too_much = (0..1000).find_map(|_| again(&mut writer, 2_000).err()).ok_or(());
+    own("ChunkWriter::resend", "more than room, nonblocking", Ok(Some(Errno::EAGAIN)), too_much);
     drop(reader);
+    let to_nobody = again(&mut writer, 5);
+    own("ChunkWriter::resend", "no reader", Err(Some(Errno::EPIPE)), to_nobody);
+    writer.chunk().unwrap();
+    own("ChunkWriter::resend", "a new chunk", invalid, again(&mut writer, 5));
     let to_nobody = sent(&mut writer, 100_000);
     own("ChunkWriter::send", "no reader", Err(Some(Errno::EPIPE)), to_nobody);
 

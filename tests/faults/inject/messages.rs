@@ -124,8 +124,8 @@ fn channel(how: How, many: bool) -> Verdict {
     holdings.unchanged(0)
 }
 
-/// Sends chunks of several sizes and receives them, by reading and by splicing them on. After a failure
-/// the remainder of the chunk is sent.
+/// Sends chunks of several sizes and resends a part of each. Receives them by reading and by splicing them on.
+/// After a failure the remainder of the chunk is sent.
 fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verdict {
     const SIZES: [usize; 5] = [40_000, 100, 70_000, 16_384, 40_000];
     let holdings = Holdings::now();
@@ -153,6 +153,18 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
                 }
             }
             sent.extend_from_slice(&bytes[round..round + done]);
+            // Only a chunk that was sent to its end can be sent again.
+            let (part, mut again) = (len / 2 + 1, 0);
+            for _ in 0..2 {
+                match writer.resend(part - again) {
+                    Ok(()) => again = part,
+                    Err(stopped) => again += stopped.bytes(),
+                }
+            }
+            if done < len && again > 0 {
+                return Ok(Err(format!("{again} bytes again, but {done} of {len} before")));
+            }
+            sent.extend_from_slice(&bytes[round..round + again]);
             // The contents of the pipe, so that no read waits.
             while reader.get_ref().available().unwrap_or(0) > 0 {
                 match reader.read_chunk() {
@@ -172,9 +184,10 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
         while let Ok(1..) = reader.splice_to(&to, 1 << 20) {}
         drop(to);
         let left = reader.into_inner();
-        Ok::<_, Errno>((sent, received, onward, left))
+        Ok::<_, Errno>(Ok((sent, received, onward, left)))
     });
-    if let Ok((sent, mut received, onward, left)) = told {
+    if let Ok(told) = told {
+        let (sent, mut received, onward, left) = told?;
         received.extend(rest_of(&onward));
         received.extend(rest_of(&left));
         ensure!(sent.len() == received.len(), "{} sent, {} received", sent.len(), received.len());

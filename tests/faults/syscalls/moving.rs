@@ -201,6 +201,7 @@ pub(super) fn chunks() -> Vec<Operation> {
                 for _ in 0..3 {
                     done(writer.chunk())?[..100_000].fill(1);
                     done(writer.send(100_000));
+                    done(writer.resend(20_000));
                     done(reader.read_chunk());
                 }
                 done(writer.chunk());

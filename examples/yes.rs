@@ -1,0 +1,57 @@
+//! Writes a line again and again until it is killed or the reader has enough: `yes [WORD]...`
+//!
+//! `yes no | head -n 3`
+//!
+//! The lines are filled into one chunk of about 256 KiB. A pipe gets the same pages each time, and no byte is copied.
+//! Other outputs get them by `write`. Like other filters it is killed by `SIGPIPE` when no reader is left; see
+//! `filter_sigpipe.rs`.
+#![allow(unsafe_code, reason = "std has no function to set a signal's effect")]
+
+use rawpipe::chunk::ChunkWriter;
+use std::convert::Infallible;
+use std::os::unix::ffi::OsStringExt;
+use std::process::ExitCode;
+use std::{env, io};
+
+const CHUNK: usize = 256 << 10;
+const SIGPIPE: i32 = 13;
+const SIG_DFL: usize = 0;
+
+unsafe extern "C" {
+    fn signal(number: i32, effect: usize) -> usize;
+}
+
+fn main() -> ExitCode {
+    // SAFETY: there is no other thread, and no handler of this program is replaced.
+    unsafe { signal(SIGPIPE, SIG_DFL) };
+
+    let Err(error) = repeat(&line());
+    eprintln!("yes: standard output: {error}");
+    ExitCode::FAILURE
+}
+
+fn line() -> Vec<u8> {
+    let mut words: Vec<_> = env::args_os().skip(1).map(OsStringExt::into_vec).collect();
+    if words.first().is_some_and(|word| word == b"--") {
+        words.remove(0);
+    }
+    if words.is_empty() {
+        words.push(b"y".to_vec());
+    }
+    let mut line = words.join(&b' ');
+    line.push(b'\n');
+    line
+}
+
+fn repeat(line: &[u8]) -> io::Result<Infallible> {
+    // Whole lines, so that each send begins with a new one.
+    let len = line.len() * (CHUNK / line.len()).max(1);
+    let mut writer = ChunkWriter::builder().chunk(len).build(io::stdout())?;
+    for place in writer.chunk()?.chunks_exact_mut(line.len()) {
+        place.copy_from_slice(line);
+    }
+    writer.send(len)?;
+    loop {
+        writer.resend(len)?; // with no reader, this ends the program
+    }
+}

@@ -144,7 +144,7 @@ fn pump_to_all(
     }
 }
 
-/// Writes to standard error in one piece. If that fails there is nobody to tell.
+/// Writes to standard error in one piece. An error of that cannot be reported.
 fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

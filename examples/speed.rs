@@ -547,7 +547,7 @@ fn print(text: &str) -> io::Result<()> {
     Ok(rawpipe::io::write_all(io::stdout(), text.as_bytes())?)
 }
 
-/// To standard error, in one piece. If that fails there is nobody to tell.
+/// To standard error, in one piece. An error of that cannot be reported.
 fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -50,7 +50,7 @@ impl Memory {
         self.marker.as_ref().is_some_and(|marker| marker.bytes()[0] != MADE_HERE)
     }
 
-    /// Releases the pages, now or at the next call. From here on the memory has new ones.
+    /// Releases the pages, now or at the next call. After this the memory has new ones.
     pub(super) fn renew(&mut self) -> Result<()> {
         // A larger one has more pages than the pipe holds, and needs no second one.
         let in_turns = self.file.is_none() && self.map.len() == map::HUGE;

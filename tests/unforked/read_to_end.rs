@@ -67,7 +67,7 @@ fn read_to_end_appends_and_uses_the_room_there_is() {
     }
 }
 
-/// At each length: what came stands in the buffer, and the next call goes on after it.
+/// At each length: the bytes that came are in the buffer, and the next call continues after them.
 #[test]
 fn read_to_end_nonblocking_keeps_what_came_eagain() {
     for len in lengths().into_iter().filter(|len| *len <= 1 << 20) {

@@ -1,4 +1,4 @@
-//! Making a producer: the choice of mechanism, the size of a chunk, and the capacity of the pipe.
+//! Building a producer: the mechanism, the size of a chunk, and the capacity of the pipe.
 
 use super::super::probe::{Finding, find};
 use super::{ChunkMechanism, ChunkWriter, Memory, Pool, Reuse, SMALL};
@@ -9,15 +9,15 @@ use crate::sys::{abi, call, page};
 use crate::wait::{Spin, Wait};
 use crate::{Errno, Result};
 
-/// However small the chunks that are sent of it, a writer's memory has at most this many bytes of
-/// addresses, or what the pipe holds and two chunks more.
+/// The most address space of a writer's memory in bytes, whatever the size of its chunks, unless the pipe's
+/// capacity and two chunks are more.
 const MOST: usize = 32 << 20;
 
-/// How large a pipe is made that only gets plain writes: what is copied into a larger one has left the
-/// cache when it is copied out again.
+/// The capacity for a pipe that only gets plain writes. The bytes copied into a larger one would have left the
+/// cache by the time they are copied out.
 const SMALL_PIPE: usize = 128 << 10;
 
-/// Makes a [`ChunkWriter`] step by step.
+/// A builder for a [`ChunkWriter`].
 ///
 /// # Examples
 ///
@@ -47,47 +47,47 @@ pub struct WriterBuilder {
 }
 
 impl WriterBuilder {
-    /// Chunks of this many bytes; 0 counts as 1. Memory is used in whole pages.
+    /// Sets the size of a chunk in bytes; 0 counts as 1. Memory is used in whole pages.
     ///
-    /// When they have less than 16 KiB, so that each is written, the pipe is made no larger than 128 KiB.
+    /// Chunks of less than 16 KiB are written, and for them the pipe gets at most 128 KiB.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
 
-    /// When memory that was handed over may be written again.
+    /// Sets when memory that was handed over may be written again.
     pub const fn reuse(self, reuse: Reuse) -> Self {
         Self { reuse, ..self }
     }
 
-    /// This mechanism and no other, even where it is slower, or only makes copies.
+    /// Sets the mechanism, even if it is slower than another, or only makes copies.
     pub const fn mechanism(self, mechanism: ChunkMechanism) -> Self {
         Self { mechanism: Some(mechanism), ..self }
     }
 
-    /// How to wait for room in a pipe that is not nonblocking. Plain writes always wait asleep.
+    /// Sets how to wait for room in a blocking pipe. Plain writes always sleep.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
 
-    /// Leaves the pipe as large as it is.
+    /// Keeps the capacity of the pipe.
     pub const fn keep_capacity(self) -> Self {
         Self { keep_capacity: true, ..self }
     }
 
-    /// Makes the writer.
+    /// Creates the writer.
     ///
     /// # Errors
     ///
-    /// - [`EBADF`](Errno::EBADF): `to` is not open for writing.
-    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): not enough
-    ///   memory, or, for [`ChunkMechanism::Memfd`], descriptors.
-    /// - [`EFBIG`](Errno::EFBIG): for [`ChunkMechanism::Memfd`], more memory than `RLIMIT_FSIZE`.
-    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): the mechanism that was asked for does not work here, or
-    ///   `to` is not a pipe, or is a packet pipe (`O_DIRECT`).
+    /// - [`EBADF`](Errno::EBADF) if `to` is not open for writing.
+    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if there is not
+    ///   enough memory or, for [`ChunkMechanism::Memfd`], no free descriptor.
+    /// - [`EFBIG`](Errno::EFBIG) if the memory for [`ChunkMechanism::Memfd`] exceeds `RLIMIT_FSIZE`.
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work here, or needs a
+    ///   pipe and `to` is none, or is a packet pipe (`O_DIRECT`).
     ///
     /// # Examples
     ///
-    /// Chunks to the standard output, whatever that is:
+    /// Sends chunks to the standard output, whatever that is:
     ///
     /// ```
     /// use rawpipe::chunk::ChunkWriter;
@@ -104,7 +104,7 @@ impl WriterBuilder {
             return Err(Errno::EBADF);
         }
         let found = pipe::capacity(to.as_fd()).ok();
-        // Pages among packets would leave a reader no size of a buffer that loses nothing.
+        // If pages came among packets, no buffer size of the reader would avoid losing bytes.
         let by_reference = found.is_some() && flags & abi::O_DIRECT as usize == 0;
         let capacity = found.unwrap_or(0);
         let page = page::size();
@@ -122,12 +122,12 @@ impl WriterBuilder {
                 return Err(Errno::EOPNOTSUPP);
             }
             Some(wanted) => wanted,
-            // A page takes a slot: with one or two of them each page would be a call and a wait.
+            // A page takes a slot: with one or two slots, each page would need a call and a wait.
             None if !by_reference || capacity <= 2 * page => ChunkMechanism::Write,
             None if find(ChunkMechanism::Vmsplice) == Finding::References => {
                 ChunkMechanism::Vmsplice
             }
-            // Without reuse each memory is a new file, which costs more than a copy.
+            // Without reuse every round of memory is a new file, which costs more than a copy.
             None if self.reuse == Reuse::AfterRead
                 && find(ChunkMechanism::Memfd) == Finding::References =>
             {
@@ -157,7 +157,7 @@ impl WriterBuilder {
         })
     }
 
-    /// How much memory is worth having: what is never lent is never touched and costs addresses only.
+    /// The size of the memory to map. Memory that is never lent is never touched, and costs only addresses.
     fn memory_len(&self, mechanism: ChunkMechanism, stride: usize, capacity: usize) -> usize {
         match (mechanism, self.reuse) {
             (ChunkMechanism::Write, _) => stride,

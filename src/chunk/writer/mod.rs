@@ -1,4 +1,4 @@
-//! The producer: lends memory to be filled, and hands it to a pipe.
+//! The producer: lends memory to fill, and hands it to a pipe.
 
 mod builder;
 
@@ -13,15 +13,15 @@ use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeWriter, Result};
 pub use builder::WriterBuilder;
 
-/// Sends chunks through a pipe without copying them: it lends memory of its own to be filled, and
-/// hands the pages to the pipe.
+/// Sends chunks through a pipe without copying them. It lends its own memory to fill, and hands the pages to
+/// the pipe.
 ///
-/// Each round is a [`chunk`](Self::chunk) and a [`send`](Self::send). Why this is safe, and for which
-/// consumers which [`Reuse`] is right, is said in the [module](crate::chunk). Dropping it closes the
-/// write end; what was sent and not yet read stays in the pipe.
+/// Each round is a [`chunk`](Self::chunk) and a [`send`](Self::send). The documentation of
+/// the [module](crate::chunk) explains why this is safe, and which [`Reuse`] is right for which consumer.
+/// Dropping the writer closes the write end. Unread data stays in the pipe.
 ///
-/// `W` owns or borrows the descriptor: a [`PipeWriter`], a `&Stdout`, a `BorrowedFd`. What is not a pipe
-/// (a file, a socket, a terminal) gets each chunk by `write`.
+/// `W` owns or borrows the descriptor: a [`PipeWriter`], a `&Stdout`, a `BorrowedFd`. Other descriptors than
+/// pipes (a file, a socket, a terminal) get each chunk with `write`.
 ///
 /// # Examples
 ///
@@ -39,7 +39,7 @@ pub use builder::WriterBuilder;
 ///     writer.chunk()?.fill(number);
 ///     writer.send(65536)?;
 /// }
-/// drop(writer); // or the reader would wait for ever
+/// drop(writer); // or the reader would wait forever
 /// let all = reading.join().unwrap()?;
 /// assert!(all.iter().zip(0..10 * 65536).all(|(&byte, at)| usize::from(byte) == at / 65536));
 /// # Ok::<(), std::io::Error>(())
@@ -49,19 +49,19 @@ pub struct ChunkWriter<W = PipeWriter> {
     pipe: W,
     reuse: Reuse,
     mechanism: ChunkMechanism,
-    /// The mechanism was not the caller's choice, so another may take its place.
+    /// Whether the mechanism was not set by the caller, so that another may replace it.
     replaceable: bool,
     chunk: usize,
     memory: Memory,
     pool: Pool,
     lent: Option<Lent>,
-    /// Bytes that this writer has put into the pipe.
+    /// Bytes that this writer has sent.
     sent: u64,
     spin: Spin,
 }
 
 impl ChunkWriter {
-    /// Makes a writer step by step, to a pipe or to any other descriptor.
+    /// Returns a builder for a writer, to a pipe or to any other descriptor.
     pub const fn builder() -> WriterBuilder {
         WriterBuilder {
             chunk: WRITE_CHUNK,
@@ -76,22 +76,22 @@ impl ChunkWriter {
 /// The current chunk: lent, sent in part, or sent and kept to be sent again.
 #[derive(Clone, Copy, Debug)]
 struct Lent {
-    /// Where it begins in the memory.
+    /// Its offset in the memory.
     start: usize,
-    /// How many of its bytes may be sent: all, and after a send those that were.
+    /// The number of bytes that may be sent: all of it, and after a send those that were sent.
     len: usize,
-    /// How many of them the current send has sent.
+    /// The number of bytes that the current send has sent.
     done: usize,
-    /// A send has succeeded, so the chunk may only be sent again.
+    /// Whether a send has succeeded, so that the chunk may only be resent.
     is_sent: bool,
     /// The end of the bytes that were handed over by reference, and `sent` after the last of them.
     referenced: Option<(usize, u64)>,
 }
 
 impl<W: AsFd> ChunkWriter<W> {
-    /// A writer with chunks of 1 MiB, right for every consumer ([`Reuse::Never`]), by the best
-    /// mechanism. The capacity of the pipe is raised to [`Max`](crate::pipe::Capacity::Max), as far as
-    /// that is granted.
+    /// Creates a writer with chunks of 1 MiB, right for every consumer ([`Reuse::Never`]), with the best
+    /// mechanism. It raises the capacity of the pipe to [`Max`](crate::pipe::Capacity::Max), as far as the kernel
+    /// allows it.
     ///
     /// # Errors
     ///
@@ -100,23 +100,21 @@ impl<W: AsFd> ChunkWriter<W> {
         ChunkWriter::builder().build(pipe)
     }
 
-    /// Lends the next chunk to be filled: as many bytes as the builder was told. Does not wait.
+    /// Lends the next chunk to fill, with the builder's number of bytes. Does not wait.
     ///
-    /// What is in it is unspecified: zeros, or something of an earlier chunk. With
-    /// [`Reuse::AfterRead`] it is one or the other as a whole: all zeros, or, byte for byte, what an
-    /// earlier chunk was when it was given back. A chunk that was lent before and not sent is given up,
-    /// and so is the rest of one that was sent in part. (For the same bytes over and over, see
-    /// [`resend`](Self::resend).)
+    /// Its contents are unspecified: zeros, or bytes of an earlier chunk. With [`Reuse::AfterRead`] it is
+    /// either all zeros or, byte for byte, an earlier chunk as it was when it was given back. An earlier
+    /// chunk that was not sent is given up, and so are the remaining bytes of one that was sent in part. (To
+    /// send the same bytes repeatedly, see [`resend`](Self::resend).)
     ///
-    /// In a forked child the first call makes new memory. The parent's is not touched.
+    /// In a forked child the first call maps new memory. The parent's is not touched.
     ///
     /// # Errors
     ///
-    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE): new memory
-    ///   was needed, and there is none to be had. What was sent is in the pipe. Try again later.
-    /// - [`EPERM`](Errno::EPERM), or what else a filter answers: new memory was needed, `madvise` or
-    ///   `memfd_create` has worked before and is refused now, and the caller has asked for this
-    ///   mechanism.
+    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if new memory
+    ///   is needed and none is available. Bytes that were sent are in the pipe. Try again later.
+    /// - [`EPERM`](Errno::EPERM), or another error of a filter, if new memory is needed, the filter now rejects
+    ///   `madvise` or `memfd_create`, which worked before, and the caller has set this mechanism.
     ///
     /// # Examples
     ///
@@ -136,7 +134,7 @@ impl<W: AsFd> ChunkWriter<W> {
         self.leave_the_parent_alone()?;
         self.give_up();
         let (sent, pipe) = (self.sent, self.pipe.as_fd());
-        // If the pipe does not tell, nothing is known to have left it.
+        // If the count of unread bytes fails, no byte is known to have left the pipe.
         let read = || match call::ioctl_fionread(pipe) {
             Ok(unread) => sent.saturating_sub(u64::try_from(unread).unwrap_or(u64::MAX)),
             Err(_) => 0,
@@ -155,23 +153,23 @@ impl<W: AsFd> ChunkWriter<W> {
         Ok(self.memory.bytes_mut(start..start + self.chunk))
     }
 
-    /// Sends the first `len` bytes of the chunk that is lent. Goes on until the pipe has all of them:
-    /// after a short count, and after a signal.
+    /// Sends the first `len` bytes of the chunk that is lent. Continues after a short count and after a signal,
+    /// until the pipe has all of them.
     ///
-    /// Less than 16 KiB, or less than a page where pages are larger, are copied, which is faster for so
-    /// few. 0 bytes are sent without looking at the pipe, and the chunk stays lent.
-    /// After a success the chunk is lent no more, also where `len` was less than all of it.
+    /// Less than 16 KiB are copied (or less than a page, if pages are larger), because that is faster for so few
+    /// bytes. Sending 0 bytes makes no system call, and the chunk stays lent. After a success the chunk is no
+    /// longer lent, even if `len` was less than all of it.
     ///
     /// # Errors
     ///
-    /// An [`Incomplete`] says how many bytes the pipe has got, exactly, and why not more. The rest
-    /// stays lent as it is: another `send` of as many bytes or less goes on behind them.
+    /// An [`Incomplete`] has the exact number of bytes that were sent, and the reason. The remaining bytes stay
+    /// lent: another `send` of as many bytes, or fewer, continues after those that were sent.
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN): the pipe is nonblocking and full.
-    /// - [`EINVAL`](Errno::EINVAL): `len` is more than the (rest of the) chunk, or no chunk is lent,
-    ///   or it was lent before a fork and this is the child (but with [`ChunkMechanism::Write`] the child
+    /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
+    /// - [`EINVAL`](Errno::EINVAL) if `len` is more than what remains of the chunk, if no chunk is lent,
+    ///   or if it was lent before a fork and this is the child (but with [`ChunkMechanism::Write`] the child
     ///   may send its copy). Nothing was sent.
-    /// - [`EPIPE`](Errno::EPIPE): nobody is left to read. The process also gets `SIGPIPE`, which
+    /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also gets `SIGPIPE`, which
     ///   kills it unless it is ignored, as it is in Rust programs with a `main`.
     ///
     /// # Examples
@@ -188,7 +186,7 @@ impl<W: AsFd> ChunkWriter<W> {
     /// assert_eq!(stopped.bytes(), reader.available()?);
     ///
     /// reader.read_exact(&mut vec![0; stopped.bytes()])?;
-    /// writer.send(100_000)?; // of the rest
+    /// writer.send(100_000)?; // of the remaining bytes
     /// assert_eq!(reader.available()?, 100_000);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -228,7 +226,7 @@ impl<W: AsFd> ChunkWriter<W> {
     ///
     /// # Examples
     ///
-    /// What `yes` does, until the reader has enough:
+    /// This does what `yes` does, until the reader has enough:
     ///
     /// ```
     /// use rawpipe::{Errno, chunk::ChunkWriter};
@@ -280,7 +278,7 @@ impl<W: AsFd> ChunkWriter<W> {
         stopped.map_err(|errno| Incomplete { bytes, errno })
     }
 
-    /// Sends `len` bytes behind those that are done. An error without a number is a call that moved
+    /// Sends `len` bytes after those that are done. An error without an errno means a call that moved
     /// nothing.
     fn push(&mut self, lent: &mut Lent, len: usize) -> core::result::Result<(), Option<Errno>> {
         let end = lent.done + len;
@@ -314,7 +312,7 @@ impl<W: AsFd> ChunkWriter<W> {
                     wait = true;
                 }
                 Err(errno) if by_reference && self.replaceable && call::is_unsupported(errno) => {
-                    // What was handed over so far is in the pipe, and the rest is still here.
+                    // The bytes handed over so far are in the pipe, and the others are still here.
                     self.mechanism = ChunkMechanism::Write;
                     by_reference = false;
                 }
@@ -345,7 +343,7 @@ impl<W: AsFd> ChunkWriter<W> {
         }
     }
 
-    /// In a forked child: takes memory of its own in the place of the parent's.
+    /// In a forked child: replaces the parent's memory with new memory.
     fn leave_the_parent_alone(&mut self) -> Result<()> {
         if self.memory.is_forked() {
             self.lent = None;
@@ -358,26 +356,26 @@ impl<W: AsFd> ChunkWriter<W> {
         Ok(())
     }
 
-    /// How chunks get into the pipe. It becomes [`ChunkMechanism::Write`] when the kernel refuses another
-    /// one that the caller has not asked for.
+    /// Returns how chunks get into the pipe. It becomes [`ChunkMechanism::Write`] if the kernel rejects the
+    /// mechanism and the caller has not set it.
     #[must_use]
     pub const fn mechanism(&self) -> ChunkMechanism {
         self.mechanism
     }
 
-    /// When memory that was handed over is written again.
+    /// Returns when memory that was handed over is written again.
     #[must_use]
     pub const fn reuse(&self) -> Reuse {
         self.reuse
     }
 
-    /// The write end. What is written to it directly comes between the chunks.
+    /// Returns the write end. Bytes that are written to it directly come between the chunks.
     #[must_use]
     pub const fn get_ref(&self) -> &W {
         &self.pipe
     }
 
-    /// Gives the write end back. What was sent stays in the pipe.
+    /// Returns the write end. Bytes that were sent stay in the pipe.
     #[must_use]
     pub fn into_inner(self) -> W {
         self.pipe

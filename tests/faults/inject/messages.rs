@@ -75,7 +75,7 @@ fn send_all(link: &mut Link, all: &[Vec<u8>], how: How) -> Option<(usize, bool)>
     None
 }
 
-/// With `many`, several at a time, and the other side reads ahead.
+/// With `many`, several at a time, and the receiver reads ahead.
 fn channel(how: How, many: bool) -> Verdict {
     let all = messages();
     let holdings = Holdings::now();

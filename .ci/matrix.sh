@@ -2,8 +2,8 @@
 # .ci/matrix.sh - run the full matrix, which takes hours: everything that .ci/run omits or does on a small scale.
 #
 #   .ci/matrix.sh [PART...]   run these parts (default: all, in the order of PARTS), then print the report
-#   .ci/matrix.sh report      print the results of the last run of each part, as the table of TESTING.md
-#   .ci/matrix.sh write       write that table into TESTING.md
+#   .ci/matrix.sh report      print the results of the last run of each part, as the table of docs/TESTING.md
+#   .ci/matrix.sh write       write that table into docs/TESTING.md
 #
 # If a part fails, the others still run. The output of a part goes to target/matrix/PART.log. Its figures are the lines
 # that begin with "result: ", which the run has counted.
@@ -100,7 +100,7 @@ case ${1:-} in
   write) # between two comments in the page
     report > "$OUT/report.md"
     sed -i -e '/^<!-- the matrix -->$/,/^<!-- the end of the matrix -->$/{//!d}' \
-      -e "/^<!-- the matrix -->\$/r $OUT/report.md" TESTING.md
+      -e "/^<!-- the matrix -->\$/r $OUT/report.md" docs/TESTING.md
     ;;
   part) "$2" ;;
   *)

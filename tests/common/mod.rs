@@ -174,6 +174,7 @@ pub(crate) fn run_each_alone(topics: &[(&str, &[Test])], serial: &[&str]) {
         // An emulator has threads of its own.
         let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         assert!(threads == 1 || emulated(), "{threads} threads");
+        keyboard_signals_end_a_program();
         return test();
     }
     let request = Request::from_arguments();
@@ -421,6 +422,18 @@ pub(crate) fn kill(pid: u32, signal: i32) {
 
 /// How many signals of a [`Storm`] this process has handled.
 pub(crate) static HANDLED: AtomicUsize = AtomicUsize::new(0);
+
+/// A shell without job control starts what runs in its background with these signals ignored, and
+/// every program that a test starts would inherit that.
+fn keyboard_signals_end_a_program() {
+    unsafe extern "C" {
+        safe fn signal(signal: i32, handler: usize) -> usize;
+    }
+    const SIG_DFL: usize = 0;
+    for key in [Signal::INT, Signal::QUIT] {
+        signal(key.as_raw(), SIG_DFL);
+    }
+}
 
 /// A child that sends this process a signal every so often for as long as the value lives.
 pub(crate) struct Storm {

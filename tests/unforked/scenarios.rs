@@ -1,6 +1,6 @@
-//! That each line of `SCENARIOS.md`, `HAZARDS.md` and `UNSAFE.md` is still true: that the tests and the files
+//! That each line of `SCENARIOS.md`, `HAZARDS.md` and `docs/UNSAFE.md` is still true: that the tests and the files
 //! that it names are there, and that no file with unsafe code is missing. `RAWPIPE_WRITE=1` has the number of
-//! unsafe blocks of each file written into `UNSAFE.md`.
+//! unsafe blocks of each file written into `docs/UNSAFE.md`.
 
 use crate::common::{self, listing::functions};
 use std::collections::{BTreeMap, BTreeSet};
@@ -195,7 +195,7 @@ fn unsafe_functions(listing: &str) -> BTreeSet<String> {
 fn unsafe_code_is_all_listed_with_tests_that_exist() {
     let Some(top) = sources("unsafe_code_is_all_listed_with_tests_that_exist") else { return };
     let (all, mut wrong) = (all_tests(&top), Vec::new());
-    let mut text = fs::read_to_string(top.join("UNSAFE.md")).unwrap();
+    let mut text = fs::read_to_string(top.join("docs/UNSAFE.md")).unwrap();
     let (mut files, mut here) = (Vec::new(), BTreeMap::new());
     below(&top.join("src"), &mut files);
     for path in files {
@@ -211,7 +211,7 @@ fn unsafe_code_is_all_listed_with_tests_that_exist() {
     here.insert("csrc/shim.c".to_owned(), String::new());
     if env::var_os("RAWPIPE_WRITE").is_some() {
         text = with_counts(&text, &here);
-        fs::write(top.join("UNSAFE.md"), &text).unwrap();
+        fs::write(top.join("docs/UNSAFE.md"), &text).unwrap();
     }
     let count = here.len();
     let mut tests = BTreeSet::new();

@@ -171,10 +171,7 @@ pub(crate) const MEM_TO_READ: [Named<Move>; 6] = [
 pub(crate) const MEM_TO_NULL: [Named<Move>; 4] = [
     ("std", Move { sink: Sink::Null(io_copy_to_file), ..STD }),
     ("rawpipe", Move { sink: Sink::Null(transfer_all), ..CHUNKS }),
-    (
-        "rawpipe-vmsplice-afterread",
-        Move { sink: Sink::Null(transfer_all), ..CHUNKS_AFTER_READ },
-    ),
+    ("rawpipe-vmsplice-afterread", Move { sink: Sink::Null(transfer_all), ..CHUNKS_AFTER_READ }),
     (
         "rawpipe-adaptive",
         Move { sink: Sink::Null(transfer_adaptively), ..CHUNKS_AFTER_READ_ADAPTIVE },

@@ -1,11 +1,13 @@
 //! Messages that are made on one side and summed on the other: one way, and there and back.
 
 use super::summed::{Ends, Numbers, Sum, Way};
-use super::{PAGE, Place, Taken, finish, start};
-use rawpipe::Wait;
+use super::{PAGE, Place, Taken, finish, spent, spent_by, start};
 use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
 use rawpipe::message::Channel;
+use rawpipe::pipe::AdaptiveEnd;
+use rawpipe::{PipeReader, PipeWriter, Wait};
 use std::io::{self, Read, Write};
+use std::time::Instant;
 
 // ---------------------------------------------------------------- one way
 
@@ -71,9 +73,11 @@ pub(crate) trait Side {
 /// Creates both sides, for messages of this length.
 pub(crate) type Sides = fn(usize) -> io::Result<[Box<dyn Side>; 2]>;
 
-pub(crate) const TRIPS: [(&str, Sides); 4] = [
-    ("std", |len| std_sides(len, false)),
-    ("std-vec", |len| std_sides(len, true)),
+pub(crate) const TRIPS: [(&str, Sides); 6] = [
+    ("std", |len| pipe_sides(io::pipe, len, false)),
+    ("std-vec", |len| pipe_sides(io::pipe, len, true)),
+    ("rawpipe", |len| pipe_sides(|| Ok(rawpipe::pipe()?), len, false)),
+    ("rawpipe-adaptive", |len| pipe_sides(adaptive_pipe, len, false)),
     ("rawpipe-shared", |len| shared_sides(len, Wait::Block)),
     ("rawpipe-shared-adaptive", |len| shared_sides(len, Wait::Adaptive)),
 ];
@@ -87,7 +91,7 @@ fn round_trips_here(sides: Sides, len: usize, place: Place, count: u64) -> io::R
     let all = count + 1;
     let [near, mut far] = sides(len)?;
     let mut near = Some(near);
-    let mut child = Some(start(|| {
+    let child = start(|| {
         near = None; // here, in the child
         place.take(false)?;
         let (mut numbers, mut sum) = (Numbers::default(), Sum::new(all, len));
@@ -96,7 +100,7 @@ fn round_trips_here(sides: Sides, len: usize, place: Place, count: u64) -> io::R
             far.send(&mut numbers)?;
         }
         sum.check()
-    })?);
+    })?;
     let mut near = near.expect("only the child's copy was dropped");
     let (mut numbers, mut sum) = (Numbers::default(), Sum::new(all, len));
     let mut exchange = || {
@@ -104,32 +108,25 @@ fn round_trips_here(sides: Sides, len: usize, place: Place, count: u64) -> io::R
         near.receive(&mut sum)
     };
     exchange()?; // the child runs
-    let taken = Taken::by(|| {
-        (0..count).try_for_each(|_| exchange())?;
-        child.take().map_or(Ok(()), finish) // which adds its CPU time
-    })?;
+    let cpu = || spent() + spent_by(child.id());
+    let (before, clock) = (cpu(), Instant::now());
+    (0..count).try_for_each(|_| exchange())?;
+    let clock = clock.elapsed();
+    let cpu = cpu().saturating_sub(before);
     sum.check()?;
-    Ok(taken)
+    finish(child)?;
+    Ok(Taken { clock, cpu })
 }
 
-struct StdSide {
-    to: io::PipeWriter,
-    from: io::PipeReader,
+struct PipeSide<R, W> {
+    to: W,
+    from: R,
     memory: Vec<u8>,
     /// The offset of the buffer in the memory.
     start: usize,
 }
 
-impl StdSide {
-    fn boxed(from: io::PipeReader, to: io::PipeWriter, len: usize, vec: bool) -> Box<dyn Side> {
-        let mut memory = vec![1; if vec { len } else { len + PAGE }];
-        let start = if vec { 0 } else { memory.as_ptr().align_offset(PAGE) };
-        memory.truncate(start + len);
-        Box::new(Self { to, from, memory, start })
-    }
-}
-
-impl Side for StdSide {
+impl<R: Read, W: Write> Side for PipeSide<R, W> {
     fn send(&mut self, numbers: &mut Numbers) -> io::Result<()> {
         let buffer = &mut self.memory[self.start..];
         numbers.fill(buffer);
@@ -144,9 +141,25 @@ impl Side for StdSide {
     }
 }
 
-fn std_sides(len: usize, vec: bool) -> io::Result<[Box<dyn Side>; 2]> {
-    let ((there, to), (from, back)) = (io::pipe()?, io::pipe()?);
-    Ok([StdSide::boxed(from, to, len, vec), StdSide::boxed(there, back, len, vec)])
+/// Creates two pipes. The buffers begin at a page, or where a `Vec` begins.
+fn pipe_sides<R: Read + 'static, W: Write + 'static>(
+    pipe: fn() -> io::Result<(R, W)>,
+    len: usize,
+    vec: bool,
+) -> io::Result<[Box<dyn Side>; 2]> {
+    let side = |from, to| -> Box<dyn Side> {
+        let mut memory = vec![1; if vec { len } else { len + PAGE }];
+        let start = if vec { 0 } else { memory.as_ptr().align_offset(PAGE) };
+        memory.truncate(start + len);
+        Box::new(PipeSide { to, from, memory, start })
+    };
+    let ((there, to), (from, back)) = (pipe()?, pipe()?);
+    Ok([side(from, to), side(there, back)])
+}
+
+fn adaptive_pipe() -> io::Result<(AdaptiveEnd<PipeReader>, AdaptiveEnd<PipeWriter>)> {
+    let (reader, writer) = rawpipe::pipe()?;
+    Ok((reader.with_wait(Wait::Adaptive), writer.with_wait(Wait::Adaptive)))
 }
 
 struct SharedSide {

@@ -142,7 +142,11 @@ pub(crate) fn io_copy_files(from: &File, to: &File, _: &mut [u8]) -> io::Result<
 }
 
 /// Moves with `read` and `write_all`, which are the same for each of std's types.
-pub(crate) fn std_read_and_write(from: OwnedFd, to: OwnedFd, buffer: &mut [u8]) -> io::Result<Moved> {
+pub(crate) fn std_read_and_write(
+    from: OwnedFd,
+    to: OwnedFd,
+    buffer: &mut [u8],
+) -> io::Result<Moved> {
     read_and_write_files(&from.into(), &to.into(), buffer)
 }
 

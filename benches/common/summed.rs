@@ -72,11 +72,8 @@ impl Sum {
     #[inline]
     pub(crate) fn add(&mut self, piece: &[u8]) {
         self.left = self.left.wrapping_sub(piece.len() as u64);
-        let sum = if self.by_words {
-            of(piece)
-        } else {
-            piece.iter().copied().map(u64::from).sum()
-        };
+        let sum =
+            if self.by_words { of(piece) } else { piece.iter().copied().map(u64::from).sum() };
         self.sum = self.sum.wrapping_add(sum);
     }
 

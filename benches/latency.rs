@@ -26,14 +26,13 @@ mod common;
 #[path = "common/rows.rs"]
 mod rows;
 
-use common::messages::{TRIPS, round_trips};
-use common::{Busy, KIB, MIB, Place, Taken, finish, start};
+use common::{Busy, Engine, KIB, MIB, Place, Taken, finish, start, trips};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use rawpipe::event::{Epoll, Event, PollEvents, PollFd, poll};
 use rawpipe::message::{Channel, Receiver, Sender};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::{PipeReader, PipeWriter, Wait};
-use rows::{Engine, Rows};
+use rows::Rows;
 use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -75,12 +74,7 @@ fn pingpong(criterion: &mut Criterion) {
         let mut rows = Rows::new(criterion, name);
         for place in Place::PINNED {
             for &len in sizes {
-                let engine = |(engine, sides)| -> Engine<'_> {
-                    (engine, Box::new(move |turns| round_trips(sides, len, place, turns)))
-                };
-                let long_enough = |(engine, _): &(&str, _)| *engine != "std-vec" || len >= 64 * KIB;
-                let engines = TRIPS.into_iter().filter(long_enough).map(engine);
-                rows.row(place, len, None, engines.collect());
+                rows.row(place, len, None, trips(place, len));
             }
         }
     };
@@ -93,7 +87,7 @@ fn pingpong(criterion: &mut Criterion) {
 
 /// Measures a call of this process.
 fn calls<'a, T>(engine: &'static str, mut call: impl FnMut() -> T + 'a) -> Engine<'a> {
-    (engine, Box::new(move |turns| Taken::repeated(turns, || Ok(black_box(call())))))
+    common::engine(engine, move |turns| Taken::repeated(turns, || Ok(black_box(call()))))
 }
 
 fn call(criterion: &mut Criterion) {

@@ -21,15 +21,11 @@ mod programs;
 #[path = "common/rows.rs"]
 mod rows;
 
-use common::{Place, Taken, machine};
-use criterion::Criterion;
+use common::{Named, Place, Taken, engine, machine};
 use programs::*;
-use rows::{Engine, Rows};
-use std::cell::OnceCell;
-use std::fs::File;
-use std::os::fd::OwnedFd;
+use rows::Rows;
+use std::env;
 use std::path::Path;
-use std::{env, io};
 
 const PLACES: [Place; 2] = [Place::Free, Place::Together];
 
@@ -40,77 +36,38 @@ fn main() {
     let mut criterion = rows::criterion();
     machine::print();
     let tiny = Tiny::new().expect("a folder for a program");
-    let (tiny, usual) = ((tiny.path(), "tiny"), (Path::new("/bin/true"), "true"));
-    let plain: [(&str, Start); 2] = [("std", std_spawn), ("rawpipe", raw_spawn)];
-    let mapped: [(&str, Start); 2] = [
-        ("std", |program| std_spawn_mapped(program, &null()?)),
-        ("rawpipe", |program| raw_spawn_mapped(program, null()?)),
+    let programs = [
+        ("tiny-0", tiny.path(), (0, false)),
+        ("true-0", Path::new("/bin/true"), (0, false)),
+        ("tiny-1024", tiny.path(), (1024, false)),
     ];
     let mut rows = Rows::new(&mut criterion, "spawn").in_turns();
     for place in PLACES {
-        beside_memory(&mut rows, place, tiny, (0, false), &plain);
-        beside_memory(&mut rows, place, usual, (0, false), &plain);
-        beside_memory(&mut rows, place, tiny, (1024, false), &plain);
+        for (size, program, memory) in programs {
+            rows.row(place, size, None, starts(place, program, memory, &PLAIN));
+        }
     }
     drop(rows);
     let mut rows = Rows::new(&mut criterion, "spawn_mapped").in_turns();
-    for memory in [(0, false), (256, false), (1024, false), (1024, true)] {
-        beside_memory(&mut rows, Place::Together, tiny, memory, &mapped);
+    for (mib, huge) in [(0, false), (256, false), (1024, false), (1024, true)] {
+        let size = format!("tiny-{mib}{}", if huge { "-huge" } else { "" });
+        let place = Place::Together;
+        rows.row(place, size, None, starts(place, tiny.path(), (mib, huge), &MAPPED));
     }
     drop(rows);
-    fork_wait(&mut criterion);
-    output(&mut criterion);
+    let mut rows = Rows::new(&mut criterion, "fork_wait").in_turns();
+    for place in PLACES {
+        let fork = |(name, work): Named<Work>| {
+            engine(name, move |turns| place.during(|| Taken::repeated(turns, work)))
+        };
+        rows.row(place, "", None, FORKS.into_iter().map(fork).collect());
+    }
+    drop(rows);
+    let program = env::current_exe().expect("a path");
+    let mut rows = Rows::new(&mut criterion, "output").in_turns();
+    for place in PLACES {
+        rows.row(place, "", Some(OUTPUT), outputs(place, &program));
+    }
+    drop(rows);
     criterion.final_summary();
-}
-
-/// Starts a program and waits for its end.
-type Start = fn(&Path) -> io::Result<()>;
-
-/// This crate's command owns the descriptors that it maps, so each turn opens the file.
-fn null() -> io::Result<OwnedFd> {
-    Ok(File::open("/dev/null")?.into())
-}
-
-/// Measures a program beside so many MiB, in huge pages or not.
-fn beside_memory(
-    rows: &mut Rows<'_>,
-    place: Place,
-    (program, name): (&Path, &str),
-    (mib, huge): (usize, bool),
-    starts: &[(&'static str, Start)],
-) {
-    // Allocated on first use, so not for groups that are filtered out.
-    let ballast = OnceCell::new();
-    let engine = |&(engine, start): &(&'static str, Start)| -> Engine<'_> {
-        let ballast = &ballast;
-        let run = move |turns| {
-            ballast.get_or_init(|| Ballast::new(mib << 20, huge).expect("memory"));
-            place.during(|| Taken::repeated(turns, || start(program)))
-        };
-        (engine, Box::new(run))
-    };
-    let size = format!("{name}-{mib}{}", if huge { "-huge" } else { "" });
-    rows.row(place, size, None, starts.iter().map(engine).collect());
-}
-
-fn fork_wait(criterion: &mut Criterion) {
-    let mut rows = Rows::new(criterion, "fork_wait").in_turns();
-    for place in PLACES {
-        let engine = |(engine, work): (&'static str, Work)| -> Engine<'_> {
-            (engine, Box::new(move |turns| place.during(|| Taken::repeated(turns, work))))
-        };
-        rows.row(place, "", None, FORKS.into_iter().map(engine).collect());
-    }
-}
-
-fn output(criterion: &mut Criterion) {
-    let program = &env::current_exe().expect("a path");
-    let mut rows = Rows::new(criterion, "output").in_turns();
-    for place in PLACES {
-        let engine = |(engine, work): (&'static str, Output)| -> Engine<'_> {
-            let once = move || check_output(&work(program)?);
-            (engine, Box::new(move |turns| place.during(|| Taken::repeated(turns, once))))
-        };
-        rows.row(place, "", Some(OUTPUT), OUTPUTS.into_iter().map(engine).collect());
-    }
 }

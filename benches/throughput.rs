@@ -31,7 +31,7 @@ mod rows;
 
 use common::*;
 use criterion::Criterion;
-use rows::{Engine, Rows};
+use rows::Rows;
 
 const BYTES: u64 = 16 << 20;
 
@@ -72,25 +72,21 @@ fn sum(
     input: &Input,
     place: Place,
     chunk: usize,
-    ways: &[(&'static str, summed::Way)],
+    ways: &[Named<summed::Way>],
 ) {
     let count = (32 * KIB as u64).min(BYTES / chunk as u64);
-    let mut engines: Vec<Engine<'_>> = Vec::new();
-    for &(engine, way) in ways {
-        if input.allows(engine) && (engine != "std-vec" || chunk >= 64 * KIB) {
-            let work = Summed { way, chunk, place };
-            engines.push((engine, Box::new(move |turns| work.run(turns * count))));
-        }
-    }
-    rows.row(place, chunk, Some(count * chunk as u64), engines);
+    rows.row(place, chunk, Some(count * chunk as u64), sums(input, place, chunk, count, ways));
 }
 
 fn limits(criterion: &mut Criterion, input: &Input) {
     let mut limit = |name, engines: &[Named<Move>]| {
         let mut rows = Rows::new(criterion, name);
         for chunk in [64 * KIB, MIB] {
-            let of = |(engine, work): Named<Move>| (engine, Move { period: chunk, chunk, ..work });
-            rows.moves(input, Place::Apart, chunk, BYTES, engines.iter().copied().map(of));
+            let of =
+                |(engine, work): &Named<Move>| (*engine, Move { period: chunk, chunk, ..*work });
+            let engines: Vec<_> = engines.iter().map(of).collect();
+            let turns = moves(input, Place::Apart, BYTES, &engines);
+            rows.row(Place::Apart, chunk, Some(BYTES), turns);
         }
     };
     limit("limits/mem_to_read", &MEM_TO_READ);

@@ -28,7 +28,7 @@ mod rows;
 
 use common::*;
 use criterion::Criterion;
-use rows::{Engine, Rows};
+use rows::Rows;
 
 const BYTES: u64 = FILE as u64;
 
@@ -40,7 +40,7 @@ fn main() {
         let mut rows = Rows::new(&mut criterion, name);
         let is_limit = name.starts_with("limits/");
         for place in Place::PINNED.into_iter().take(if is_limit { 1 } else { 2 }) {
-            rows.moves(&input, place, "", BYTES, engines.iter().copied());
+            rows.row(place, "", Some(BYTES), moves(&input, place, BYTES, engines));
         }
     };
     group("file_to_read", &FILE_TO_READ);
@@ -58,7 +58,7 @@ fn file_to_file(criterion: &mut Criterion, input: &Input) {
     let mut engines: Vec<Engine<'_>> = Vec::new();
     for (engine, work) in &FILE_TO_FILE {
         work.check(input).expect("the bytes that were sent");
-        engines.push((*engine, Box::new(|turns| Ok(work.run(input, turns)?.taken))));
+        engines.push((*engine, Box::new(|turns| work.run(input, turns))));
     }
     Rows::new(criterion, "file_to_file").row(Place::Free, "", Some(BYTES), engines);
 }

@@ -15,6 +15,7 @@
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 
 mod busy;
+mod copies;
 mod cpus;
 pub(crate) mod engines;
 pub(crate) mod machine;
@@ -23,14 +24,17 @@ mod parts;
 mod stages;
 pub(crate) mod summed;
 mod taken;
+mod turns;
 
 pub(crate) use busy::Busy;
+pub(crate) use copies::Copy;
 pub(crate) use cpus::{Cpus, Place};
 pub(crate) use engines::*;
 pub(crate) use parts::*;
 pub(crate) use stages::{finish, start};
 pub(crate) use summed::Summed;
 pub(crate) use taken::{Taken, spent, spent_by};
+pub(crate) use turns::*;
 
 use rawpipe::chunk::{ChunkMechanism, ChunkWriter};
 use rawpipe::process::Child;
@@ -374,41 +378,5 @@ impl Sink {
         };
         black_box(sum);
         bytes.map(|bytes| Moved { bytes, by: "" })
-    }
-}
-
-/// Copies a file to a new one, in this process. The buffer's length is the chunk.
-pub(crate) struct Copy {
-    pub(crate) copy: fn(&File, &File, &mut [u8]) -> io::Result<Moved>,
-    pub(crate) chunk: usize,
-    /// As in a [`Move`].
-    pub(crate) vec: bool,
-}
-
-impl Copy {
-    /// Copies a file of [`FILE`] bytes so many times.
-    pub(crate) fn run(&self, input: &Input, count: u64) -> io::Result<Run> {
-        let (mut plain, mut memory) = (vec![1; self.chunk], vec![1; self.chunk + PAGE]);
-        let buffer = if self.vec { &mut plain[..] } else { from_page(&mut memory, self.chunk) };
-        let mut run = Run { taken: Taken::default(), by: String::new() };
-        for _ in 0..count {
-            input.clear_output()?;
-            (&input.near).rewind()?;
-            let mut moved = Moved { bytes: 0, by: "" };
-            run.taken += Taken::by(|| {
-                moved = (self.copy)(&input.near, &input.output, buffer)?;
-                Ok(())
-            })?;
-            moved.by.clone_into(&mut run.by);
-            require(moved.bytes == FILE as u64, || format!("{} of {FILE} bytes", moved.bytes))?;
-            input.check_output_len(FILE as u64)?;
-        }
-        Ok(run)
-    }
-
-    /// Copies it once and checks each byte.
-    pub(crate) fn check(&self, input: &Input) -> io::Result<()> {
-        self.run(input, 1)?;
-        input.check_output(FILE as u64, input.memory.len())
     }
 }

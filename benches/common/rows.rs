@@ -5,7 +5,7 @@
 //! it: the last line of an engine counts.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
-use super::common::{Input, Move, Place, Taken};
+use super::common::{Engine, Place, Taken};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use std::fs::File;
@@ -13,9 +13,6 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 use std::{env, fmt};
-
-/// An engine, and its measurement of so many iterations.
-pub(crate) type Engine<'a> = (&'a str, Box<dyn FnMut(u64) -> io::Result<Taken> + 'a>);
 
 pub(crate) struct Rows<'c> {
     group: BenchmarkGroup<'c, WallTime>,
@@ -47,30 +44,6 @@ impl<'c> Rows<'c> {
         self
     }
 
-    /// Measures a row of moves of so many bytes, and compares all bytes of each engine before.
-    pub(crate) fn moves(
-        &mut self,
-        input: &Input,
-        place: Place,
-        size: impl fmt::Display,
-        bytes: u64,
-        engines: impl Iterator<Item = (&'static str, Move)>,
-    ) {
-        let engine = |(engine, work): (&'static str, Move)| -> Engine<'_> {
-            let (work, mut checked) = (Move { place, ..work }, false); // not if it is filtered out
-            let run = move |turns: u64| {
-                if !checked {
-                    work.check(input)?;
-                    checked = true;
-                }
-                Ok(work.run(input, turns * bytes)?.taken)
-            };
-            (engine, Box::new(run))
-        };
-        let engines = engines.filter(|(engine, _)| input.allows(engine)).map(engine);
-        self.row(place, size, Some(bytes), engines.collect());
-    }
-
     /// Measures a row. An iteration moves so many bytes, or is one operation.
     pub(crate) fn row(
         &mut self,
@@ -90,7 +63,7 @@ impl<'c> Rows<'c> {
                     let taken = if self.in_turns {
                         take_turns(&mut engines, index, turns)
                     } else {
-                        engines[index].1(turns)
+                        engines[index].1(turns).map(|run| run.taken)
                     };
                     let taken = taken.unwrap_or_else(|error| panic!("{parameter}: {error}"));
                     count += turns;
@@ -111,7 +84,7 @@ fn take_turns(engines: &mut [Engine<'_>], own: usize, turns: u64) -> io::Result<
     for turn in 0..turns {
         for next in 0..count {
             let index = (next + usize::from(turn % 2 == 1)) % count;
-            let taken = engines[index].1(1)?;
+            let taken = engines[index].1(1)?.taken;
             if index == own {
                 all += taken;
             }

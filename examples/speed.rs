@@ -1,4 +1,4 @@
-//! std beside rawpipe: what each path through a pipe takes, in one run of about 20 seconds.
+//! std beside rawpipe: what each path through a pipe takes, in one run of less than 20 seconds.
 //!
 //! ```text
 //! cargo run --release --example speed
@@ -42,7 +42,7 @@ Usage: speed [OPTIONS]
 Measures paths through pipes, with std and with rawpipe, and prints a table.
 
   --csv        print path,cpus,engine,unit,value,ratio,cpu,cpu_ratio,mechanism instead
-  --seconds N  take about so long (default 20)
+  --seconds N  take about so long (default 18)
   --help       show this
 
 A ratio is to the best engine of std. Above 1 it is better than std, for times as well.
@@ -328,7 +328,7 @@ struct Options {
 
 impl Options {
     fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Self, String> {
-        let time = Duration::from_secs(20);
+        let time = Duration::from_secs(18);
         let mut options = Self { csv: false, help: false, writes: false, time };
         while let Some(word) = words.next() {
             match word.to_string_lossy().as_ref() {

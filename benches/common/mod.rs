@@ -287,7 +287,7 @@ impl Move {
         let mut by: Vec<_> = done.into_iter().map(|report| report.by).collect();
         by.retain(|name| !name.is_empty());
         by.dedup();
-        Ok(Run { taken, by: by.join(", ") })
+        Ok(Run { taken, by: by.join(" + ") })
     }
 
     /// Calls `part` with this page-aligned memory, or with a `Vec` of its length.

@@ -14,8 +14,7 @@
 //! the median of the rounds, and a ratio is the median of the ratios in each round, so it is not quite the ratio of the
 //! values. The ratio of the CPU time is that of all processes, for the same amount of work.
 //!
-//! On `two` CPUs the source is pinned to one and all other processes to another; on `one` all are; where it says
-//! `free` the scheduler chooses. The clock runs in a process that does nothing else, from the start signal until all
+//! On `two` CPUs the source is pinned to one and all other processes to another; on `one` all are. The clock runs in a process that does nothing else, from the start signal until all
 //! others have reported their end. They are forked, and their files and buffers are ready, before. The number of bytes
 //! is checked in each turn, and each byte once before, or by its sum.
 //!
@@ -96,8 +95,8 @@ fn questions(here: &Here) -> Vec<Question<'_>> {
         all.push(row("messages", place, NANOSECONDS, 1, sums(input, place, 64, 1, &MESSAGES)));
         all.push(row("round_trip", place, MICROSECONDS, 1, trips(place, 64)));
     }
-    let (free, one, two) = (Place::Free, Place::Together, Place::Apart);
-    all.push(row("output", free, GIB_PER_SECOND, OUTPUT, outputs(free, &here.program)));
+    let (one, two) = (Place::Together, Place::Apart);
+    all.push(row("output", one, GIB_PER_SECOND, OUTPUT, outputs(one, &here.program)));
     if let Some(tiny) = &here.tiny {
         let plain = starts(one, tiny.path(), (0, false), &PLAIN);
         all.push(row("spawn", one, MICROSECONDS, 1, plain));

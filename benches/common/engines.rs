@@ -65,7 +65,6 @@ const CHUNKS_AFTER_READ_ADAPTIVE: Move = Move {
 
 /// Every byte is made, in a buffer or in a chunk, just before it is sent.
 pub(crate) const STD_FILLED: Move = Move { source: fill_and_write::<io::PipeWriter>, ..STD };
-pub(crate) const RAW_FILLED: Move = Move { source: fill_and_write::<PipeWriter>, ..RAW };
 pub(crate) const CHUNKS_FILLED: Move = chunks!(fill_and_send, DEFAULT);
 pub(crate) const CHUNKS_FILLED_AFTER_READ: Move = chunks!(fill_and_send, AFTER_READ);
 

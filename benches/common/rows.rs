@@ -22,12 +22,13 @@ pub(crate) struct Rows<'c> {
 
 /// Creates criterion with short times and a tenth of the usual resampling, which took most of the time for so many rows.
 pub(crate) fn criterion() -> Criterion {
-    const SECOND: Duration = Duration::from_secs(1);
+    let is_quick = env::args().any(|argument| argument == "--quick");
+    let time = Duration::from_millis(if is_quick { 400 } else { 1000 });
     Criterion::default()
         .nresamples(10_000)
         .sample_size(50)
-        .warm_up_time(SECOND / 4)
-        .measurement_time(SECOND)
+        .warm_up_time(time / 4)
+        .measurement_time(time)
         .configure_from_args()
 }
 

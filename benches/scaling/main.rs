@@ -149,7 +149,6 @@ fn chunk() -> io::Result<()> {
             ("std", of(STD_FILLED)),
             ("rawpipe", of(CHUNKS_FILLED)),
             ("rawpipe-afterread", of(CHUNKS_FILLED_AFTER_READ)),
-            ("rawpipe-copy", of(RAW_FILLED)),
             ("std-vec", Move { vec: true, ..of(STD_FILLED) }),
         ];
         let engines =
@@ -188,7 +187,6 @@ fn capacity() -> io::Result<()> {
             // std cannot create a pipe of another size, so only the calls are std's.
             ("std", of(STD_FILLED)),
             ("rawpipe", of(CHUNKS_FILLED)),
-            ("rawpipe-copy", of(RAW_FILLED)),
         ];
         series(&input, capacity, 64 << 20, engines)?;
         let file =
@@ -215,7 +213,6 @@ fn pipes() -> io::Result<()> {
         for (name, work) in [
             ("std", STD_FILLED),
             ("rawpipe", Move { period: 256 * KIB, chunk: 256 * KIB, ..CHUNKS_FILLED }),
-            ("rawpipe-copy", RAW_FILLED),
         ] {
             let input = &input;
             turns.push((name, Box::new(move || at_once(&work, input, count, ALL))));

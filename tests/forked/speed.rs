@@ -15,7 +15,7 @@ const PATHS: [(&str, &[&str], &str); 12] = [
     ("socket_to_socket", &["two", "one"], "GiB/s"),
     ("messages", &["two", "one"], "ns"),
     ("round_trip", &["two", "one"], "us"),
-    ("output", &["free"], "GiB/s"),
+    ("output", &["one"], "GiB/s"),
     ("spawn", &["one"], "us"),
     ("spawn_mapped", &["one"], "us"),
     ("limits/mem_to_read", &["two"], "GiB/s"),

@@ -1,8 +1,8 @@
-//! A parent and its child send each other a message: a pipe has one direction, so it takes two.
+//! A parent and its child send each other a message. A pipe has one direction, so this takes two pipes.
 //!
 //! Python: `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read`.
 //!
-//! Run it by `cargo run --example bidirectional`.
+//! Run it with `cargo run --example bidirectional`.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::Fork;
@@ -16,13 +16,13 @@ fn main() -> io::Result<()> {
     // SAFETY: this process has one thread, and owns nothing but memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Parent(mut child) => {
-            // The child's ends. With its writer left here, the answer below would have no end; with
-            // its reader left here, writing to a child that is gone would not fail.
+            // The child's ends. With its writer open here, the read below would not reach end of file.
+            // With its reader open here, writing to a child that has ended would not fail.
             drop((child_reader, child_writer));
 
             parent_writer.write_all(b"Parent says hello")?;
-            // End of file says that the message is complete. Two processes that both read to the end
-            // before they close, or write more than a pipe holds before they read, wait for ever.
+            // End of file marks the message as complete. Two processes deadlock if both read to the end
+            // before they close, or if both write more than a pipe holds before they read.
             drop(parent_writer);
 
             let mut data = Vec::new();
@@ -35,12 +35,12 @@ fn main() -> io::Result<()> {
             }
         }
         Fork::Child => {
-            // The parent's ends, for the same two reasons.
+            // The parent's ends: close them for the same two reasons.
             drop((parent_reader, parent_writer));
 
             let mut data = Vec::new();
             child_reader.read_to_end(&mut data)?;
-            // Not `println!`: a fork copies its buffer, and both processes would print what is in it.
+            // Not `println!`: a fork copies its buffer, and both processes would print the contents.
             let line = format!("Child received: {}\n", String::from_utf8_lossy(&data));
             write_all(io::stdout(), line.as_bytes())?;
 

@@ -4,10 +4,10 @@
 //! daemonize LOG
 //! ```
 //!
-//! The program returns when the daemon is ready, with its process id on standard output; or with an error, if it could
-//! not begin. The daemon has no terminal and cannot get one: it is no leader of its session. Its folder is `/`, its
-//! standard input is `/dev/null`, its output goes to `LOG`, and it has no other descriptor of the program that started
-//! it.
+//! The program prints the daemon's process id and returns when the daemon is ready. If the daemon could not start, it
+//! returns an error. The daemon has no terminal and cannot get one, because it does not lead its session. Its working
+//! directory is `/`, its standard input is `/dev/null`, its output goes to `LOG`, and it has no other descriptor of the
+//! program that started it.
 #![allow(unsafe_code, reason = "forks, and closes what was inherited")]
 
 use rawpipe::event::wait_signal;
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     match unsafe { process::fork_single_threaded() }? {
         Fork::Parent(mut child) => {
             drop(writer);
-            child.wait()?; // it ends when it has made the daemon
+            child.wait()?; // it ends as soon as it has forked the daemon
             parent(&reader)
         }
         Fork::Child => {
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Waits until the daemon is ready, or has ended before.
+/// Waits until the daemon is ready or has failed.
 fn parent(reader: &PipeReader) -> Result<(), Box<dyn Error>> {
     let mut text = Vec::new();
     reader.read_to_end(&mut text)?;
@@ -67,7 +67,7 @@ fn daemon(log: &OsString, ready: PipeWriter) -> io::Result<()> {
     unsafe { process::close_other_fds(&[ready.as_fd()]) }?;
 
     let stop = SignalSet::empty().with(Signal::TERM);
-    let _blocked = stop.block()?; // from here on it is not lost
+    let _blocked = stop.block()?; // from here on, the signal stays pending until `wait_signal`
     ready.write_all(format!("ready {}", process::getpid()).as_bytes())?;
     drop(ready);
     println!("started, in session {:?}", session());

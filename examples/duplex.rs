@@ -1,9 +1,9 @@
-//! A parent asks its child questions over one two-way link, message by message.
+//! A parent sends its child questions over one two-way link, and receives the replies.
 //!
 //! Python: `multiprocessing.Pipe`, `Connection.send_bytes`, `Connection.recv_bytes`, `EOFError`.
-//! `bidirectional` does it by hand, with two pipes.
+//! `bidirectional` does the same with two pipes and no messages.
 //!
-//! Run it by `cargo run --example duplex`.
+//! Run it with `cargo run --example duplex`.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::message::{Channel, Duplex, MessageError};
@@ -24,7 +24,7 @@ fn main() -> io::Result<()> {
         let answer = channel.recv()?.ok_or(io::ErrorKind::UnexpectedEof)?;
         println!("{question:?} has {} bytes", String::from_utf8_lossy(&answer));
     }
-    drop(channel); // the child receives the end
+    drop(channel); // end of file for the child
 
     let status = child.wait()?;
     if !status.success() {
@@ -33,7 +33,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Answers until nobody asks any more.
+/// Replies to each question with its length, until the parent closes its end.
 fn answer(link: Duplex) -> Result<(), MessageError> {
     let mut channel = Channel::from(link);
     while let Some(question) = channel.recv()? {

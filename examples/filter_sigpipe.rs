@@ -1,10 +1,10 @@
-//! A filter that writes its input in capitals, and ends by `SIGPIPE` when no reader is left.
+//! A filter that writes its input in capitals, and is killed by `SIGPIPE` when no reader is left.
 //!
 //! `seq 1000000 | filter_sigpipe | head -n 1`
 //!
-//! Rust's `main` ignores `SIGPIPE`, so a write fails with `EPIPE`, and a program that reports this prints an error for
-//! something that is none. Other filters are killed silently: the shell, and a parent that waits, expect that. This one
-//! restores the default at its start. A program that it started would have the default in any case.
+//! Rust's `main` ignores `SIGPIPE`, so a write fails with `EPIPE`. A program that reports this prints an error although
+//! nothing went wrong. Other filters are killed silently, as the shell and a waiting parent expect. This one restores
+//! the default when it starts. Programs started with this crate get the default anyway.
 //!
 //! Python: `signal.signal(signal.SIGPIPE, signal.SIG_DFL)`.
 #![allow(unsafe_code, reason = "std has no function to set a signal's effect")]

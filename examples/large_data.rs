@@ -3,7 +3,7 @@
 //!
 //! Python: `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read`, `os._exit`.
 //!
-//! Run it by `cargo run --example large_data`.
+//! Run it with `cargo run --example large_data`.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::{Fork, process};
@@ -17,7 +17,7 @@ fn main() -> io::Result<()> {
     // SAFETY: this process has one thread, and owns nothing but memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Child => {
-            // With a reader left here, the child would wait for ever to write to a parent that is gone.
+            // With a reader open here, the child would wait indefinitely if the parent had ended.
             drop(reader);
 
             let large_data = vec![b'X'; 1_000_000];
@@ -27,7 +27,7 @@ fn main() -> io::Result<()> {
             process::exit(0) // closes the writer
         }
         Fork::Parent(mut child) => {
-            // With a writer left here, the loop below would never see the end of file.
+            // With a writer open here, the loop below would never reach end of file.
             drop(writer);
 
             let mut received = Vec::new();

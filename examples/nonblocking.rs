@@ -3,14 +3,14 @@
 //! Python: `os.pipe`, `fcntl.fcntl` with `F_SETFL` (or `os.set_blocking`), `os.write`, `os.read`,
 //! `BlockingIOError`, `os.close`.
 //!
-//! Run it by `cargo run --example nonblocking`.
+//! Run it with `cargo run --example nonblocking`.
 
 use rawpipe::{Errno, PipeReader};
 use std::io;
 
 fn main() -> io::Result<()> {
     let (reader, writer) = rawpipe::pipe()?;
-    // This end only: writing still waits for room.
+    // Only this end: writing still waits for room.
     reader.set_nonblocking(true)?;
 
     print_what_is_there(&reader, "No data available yet")?;
@@ -22,7 +22,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Reads once. Nothing there is no failure here, every other error is.
+/// Reads once. An empty pipe is not an error here.
 fn print_what_is_there(reader: &PipeReader, otherwise: &str) -> io::Result<()> {
     let mut data = [0; 1024];
     match reader.read(&mut data) {

@@ -2,8 +2,8 @@
 //!
 //! Python: `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read`.
 //!
-//! Run it by `cargo run --example parent_child`. The two processes print without waiting for each
-//! other, so their lines may come in any order.
+//! Run it with `cargo run --example parent_child`. The two processes print without waiting for each
+//! other, so their lines may appear in any order.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::Fork;
@@ -11,17 +11,17 @@ use rawpipe::io::write_all;
 use std::io;
 
 fn main() -> io::Result<()> {
-    // The pipe comes before the fork, so that both processes have it.
+    // Create the pipe before the fork, so that both processes have it.
     let (reader, writer) = rawpipe::pipe()?;
 
     // SAFETY: this process has one thread, and owns nothing but memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Parent(mut child) => {
-            // With a reader left here, writing to a child that is gone would not fail.
+            // With a reader open here, writing to a child that has ended would not fail.
             drop(reader);
 
             writer.write_all(b"Hello child process!")?;
-            // The last writer goes: end of file, by which the child knows that it has everything.
+            // This closes the last writer. The child reaches end of file, so it has everything.
             drop(writer);
             println!("Parent sent message to child");
 
@@ -31,12 +31,12 @@ fn main() -> io::Result<()> {
             }
         }
         Fork::Child => {
-            // With a writer left here, the child would wait for the end of file for ever.
+            // With a writer open here, the child would never reach end of file.
             drop(writer);
 
             let mut data = Vec::new();
             reader.read_to_end(&mut data)?;
-            // Not `println!`: a fork copies its buffer, and both processes would print what is in it.
+            // Not `println!`: a fork copies its buffer, and both processes would print the contents.
             let line = format!("Child received: {}\n", String::from_utf8_lossy(&data));
             write_all(io::stdout(), line.as_bytes())?;
         }

@@ -1,9 +1,9 @@
-//! A parent writes to its child, which reads to the end of file by a `BufReader`.
+//! A parent writes to its child, which reads to end of file with a `BufReader`.
 //!
 //! Python: `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.fdopen`.
 //!
-//! Run it by `cargo run --example pipe_fork`. The two processes print without waiting for each other,
-//! so their lines may come in any order.
+//! Run it with `cargo run --example pipe_fork`. The two processes print without waiting for each other,
+//! so their lines may appear in any order.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::Fork;
@@ -11,13 +11,13 @@ use rawpipe::io::write_all;
 use std::io::{self, BufReader, Read};
 
 fn main() -> io::Result<()> {
-    // Both processes will have both ends, and each closes the one that it does not use.
+    // After the fork both processes have both ends. Each closes the one that it does not use.
     let (reader, writer) = rawpipe::pipe()?;
 
     // SAFETY: this process has one thread, and owns nothing but memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Parent(mut child) => {
-            // With a reader left here, writing to a child that is gone would not fail.
+            // With a reader open here, writing to a child that has ended would not fail.
             drop(reader);
 
             println!("Parent process is writing");
@@ -25,7 +25,7 @@ fn main() -> io::Result<()> {
             writer.write_all(text.as_bytes())?;
             println!("Written text: {text}");
 
-            // The last writer goes: end of file for the child. Else both would wait for each other.
+            // This closes the last writer: end of file for the child. Otherwise both would deadlock.
             drop(writer);
             let status = child.wait()?;
             if !status.success() {
@@ -33,10 +33,10 @@ fn main() -> io::Result<()> {
             }
         }
         Fork::Child => {
-            // With a writer left here, the child would wait for the end of file for ever.
+            // With a writer open here, the child would never reach end of file.
             drop(writer);
 
-            // Not `println!`: a fork copies its buffer, and both processes would print what is in it.
+            // Not `println!`: a fork copies its buffer, and both processes would print the contents.
             write_all(io::stdout(), b"\nChild Process is reading\n")?;
             let mut text = String::new();
             BufReader::new(reader).read_to_string(&mut text)?;

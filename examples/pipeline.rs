@@ -1,11 +1,11 @@
-//! `seq 1000 | sort -r | head -n 5`, without a shell: the programs are wired to each other.
+//! Runs `seq 1000 | sort -r | head -n 5` without a shell.
 //!
 //! ```text
 //! pipeline [LAST [LINES]]
 //! ```
 //!
-//! Prints what the last program writes, and then how each of them has ended: with `pipeline 1000000`
-//! `sort` has more to write than `head` wants to read, and is killed by `SIGPIPE`.
+//! Prints the output of the last program, and then the exit status of each. With `pipeline 1000000`,
+//! `sort` writes more than `head` reads, and is killed by `SIGPIPE`.
 
 use rawpipe::process::Command;
 use std::error::Error;
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .pipe(Command::new("head").arg("-n").arg(lines))
         .output()?;
 
-    // Both outputs were read at the same time, so that none of the programs had to wait for ever.
+    // `output` reads both outputs at the same time, so no program waits indefinitely.
     let mut stdout = io::stdout().lock();
     stdout.write_all(&output.stdout)?;
     for (name, status) in ["seq", "sort", "head"].into_iter().zip(&output.statuses) {

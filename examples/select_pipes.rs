@@ -2,7 +2,7 @@
 //!
 //! Python: `os.pipe`, `os.write`, `select.select`, `os.read`, `os.close`.
 //!
-//! Run it by `cargo run --example select_pipes`.
+//! Run it with `cargo run --example select_pipes`.
 
 use rawpipe::event::{FdSet, select};
 use std::io;
@@ -16,7 +16,7 @@ fn main() -> io::Result<()> {
     let mut readable = FdSet::new();
     readable.insert(&pipe1_reader);
     readable.insert(&pipe2_reader);
-    // Leaves in the set those that are ready.
+    // On return, the set holds only the ready descriptors.
     select(Some(&mut readable), None, None, Some(Duration::from_secs(1)))?;
 
     let mut data = [0; 1024];

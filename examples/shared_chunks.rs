@@ -1,9 +1,9 @@
-//! Hands chunks to a child in shared memory: the parent fills them, the child sums them up, and no byte is
+//! Passes chunks to a child in shared memory: the parent fills them, the child sums them up, and no byte is
 //! copied. Both print their rate.
 //!
-//! Python: `multiprocessing.shared_memory`, with pipes beside it.
+//! Python: `multiprocessing.shared_memory`, with pipes for waiting.
 //!
-//! Run it by `cargo run --release --example shared_chunks [MIB [CHUNK_BYTES]]`.
+//! Run it with `cargo run --release --example shared_chunks [MIB [CHUNK_BYTES]]`.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::chunk::shared::{SharedBuilder, SharedReader};
@@ -18,7 +18,7 @@ fn main() -> io::Result<()> {
         Some(_) => Err(Error::other("usage: shared_chunks [MIB [CHUNK_BYTES]]")),
     };
     let total = number(1024)? << 20;
-    // Whole words.
+    // A chunk has whole words.
     let chunk = number(64 << 10)?.next_multiple_of(8).min(total);
 
     let builder = SharedBuilder::new().chunk(chunk);
@@ -64,7 +64,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// How many bytes there were, and the sum of their words.
+/// Returns the number of bytes received and the sum of their words.
 fn sum_up(mut reader: SharedReader) -> rawpipe::Result<(usize, u64)> {
     let (mut bytes, mut sum) = (0, 0_u64);
     while let Some(chunk) = reader.recv()? {

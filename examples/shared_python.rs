@@ -1,12 +1,12 @@
-//! Starts a program in Python, which needs nothing but its standard library, and hands it chunks in shared memory.
+//! Starts a Python program, which needs only the standard library, and passes it chunks in shared memory.
 //!
-//! Run it by `cargo run --release --example shared_python [RECORDS]`.
+//! Run it with `cargo run --release --example shared_python [RECORDS]`.
 
 use rawpipe::chunk::shared::SharedBuilder;
 use rawpipe::process::Command;
 use std::io::{Error, Result};
 
-/// `Reader` in it is for other programs to take.
+/// Its class `Reader` can be copied into other programs.
 const READER: &str = include_str!("shared_reader.py");
 
 fn main() -> Result<()> {
@@ -20,11 +20,11 @@ fn main() -> Result<()> {
         command.fd_map(part, number);
     }
     let mut python = command.spawn()?;
-    drop(command); // it has Python's descriptors: with them open here, the end of Python is not noticed
+    drop(command); // it owns Python's descriptors: while they are open here, the end of Python goes unnoticed
 
     let mut sum = 0;
     for record in 0..records {
-        // Records of 8 to 8,000 bytes: words that all are the record's number.
+        // Records of 8 to 8,000 bytes. Each word is the record's number.
         let len = usize::try_from(record % 1000 + 1).expect("at most 1000") * 8;
         for place in writer.chunk()?[..len].chunks_exact_mut(8) {
             place.copy_from_slice(&record.to_ne_bytes());

@@ -1,7 +1,7 @@
 """The reader of shared chunks in Python, which `examples/shared_python.rs` starts.
 
-Its descriptors are 3 to 6: the control page, the ring, the pipe by which it is woken, and the pipe by which it wakes
-the writer. The layout of the memory is in the documentation of `rawpipe::chunk::shared`.
+Its descriptors are 3 to 6: the control page, the ring, the pipe that wakes it, and the pipe that wakes the writer. The
+layout of the memory is in the documentation of `rawpipe::chunk::shared`.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ POSITION, WANTS, STATE = 0, 128, 128 + WORD
 OWNED, CLOSED = 1, 2
 FORMAT = 512
 
-# Python has no memory fence. The kernel's scheduler begins with one.
+# Python has no memory fence. This call enters the kernel's scheduler, which begins with one.
 fence = os.sched_yield
 
 

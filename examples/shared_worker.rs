@@ -1,16 +1,16 @@
-//! Starts a worker program, which is this one again, and hands it chunks in shared memory: the worker sums the
-//! words where the parent has written them.
+//! Starts a worker, which is this program again, and passes it chunks in shared memory. The worker sums the
+//! words in place.
 //!
 //! Python: `subprocess.Popen(pass_fds=…)` with `multiprocessing.shared_memory`.
 //!
-//! Run it by `cargo run --release --example shared_worker [CHUNKS]`.
+//! Run it with `cargo run --release --example shared_worker [CHUNKS]`.
 #![allow(unsafe_code, reason = "descriptors by number, and trust in the parent")]
 
 use rawpipe::chunk::shared::{SharedBuilder, SharedCopier};
 use rawpipe::{Wait, io::take_inherited, process::Command};
 use std::io::{Error, Result};
 
-/// Where the worker finds the first of its four descriptors.
+/// The number of the first of the worker's four descriptors.
 const FIRST: i32 = 3;
 
 fn main() -> Result<()> {
@@ -28,7 +28,7 @@ fn feed(chunks: u64) -> Result<()> {
         command.fd_map(part, number);
     }
     let mut worker = command.spawn()?;
-    drop(command); // it has the worker's descriptors: with them open here, the end of the worker is not noticed
+    drop(command); // it owns the worker's descriptors: while they are open here, its end goes unnoticed
 
     let words = 0..chunks * (64 << 10) / 8;
     for chunk in 0..chunks {
@@ -54,7 +54,7 @@ fn work() -> Result<()> {
         unsafe { take_inherited(FIRST + number) }
     };
     let reader = SharedCopier::from_parts([own(0)?, own(1)?, own(2)?, own(3)?], Wait::Block)?;
-    // SAFETY: the parent is this program, which writes by its `SharedWriter` only.
+    // SAFETY: the parent is this program, which writes only through its `SharedWriter`.
     let mut reader = unsafe { reader.trust() };
     let mut sum = 0;
     while let Some(chunk) = reader.recv()? {

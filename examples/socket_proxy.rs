@@ -1,4 +1,4 @@
-//! A proxy between Unix sockets: two transfers for each connection, each in a thread, until a deadline.
+//! A proxy between Unix sockets: for each connection two transfers, each in a thread, until a deadline.
 //!
 //! ```text
 //! socket_proxy LISTEN TARGET [SECONDS]
@@ -6,7 +6,7 @@
 //!
 //! Accepts connections at the path LISTEN, and connects each to TARGET. The bytes go through a pipe in the kernel, and
 //! not through this program. When one side has sent everything, its peer sees end of file and can still reply. A
-//! connection ends after SECONDS (60), even if both sides are silent. Each one is reported on a line.
+//! connection ends after SECONDS (60 by default), even if both sides are silent. The proxy prints a line for each.
 
 use rawpipe::Deadline;
 use rawpipe::transfer::{Transfer, TransferError};
@@ -39,14 +39,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// Moves everything in both directions, and returns how many bytes that were or what went wrong.
+/// Moves everything in both directions. Returns the byte count or the error of each direction.
 fn serve(
     client: &UnixStream,
     target: &Path,
     limit: Duration,
 ) -> io::Result<[Result<u64, TransferError>; 2]> {
     let server = &UnixStream::connect(target)?;
-    let deadline = Deadline::after(limit); // one moment for both directions
+    let deadline = Deadline::after(limit); // one point in time for both directions
     let one_way = |from: &UnixStream, to: &UnixStream| {
         let done = Transfer::new().deadline(deadline).run(from, to);
         // Either call fails only if that side is gone.

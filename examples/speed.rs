@@ -14,9 +14,10 @@
 //! the median of the rounds, and a ratio is the median of the ratios in each round, so it is not quite the ratio of the
 //! values. The ratio of the CPU time is that of all processes, for the same amount of work.
 //!
-//! On `two` CPUs the source is pinned to one and all other processes to another; on `one` all are. The clock runs in a process that does nothing else, from the start signal until all
-//! others have reported their end. They are forked, and their files and buffers are ready, before. The number of bytes
-//! is checked in each turn, and each byte once before, or by its sum.
+//! On `two` CPUs the source is pinned to one and all other processes to another; on `one` all are. The clock runs in
+//! a process that does nothing else, from the start signal until all others have reported their end. They are forked,
+//! and their files and buffers are ready, before. The number of bytes is checked in each turn, and each byte once
+//! before, or by its sum.
 //!
 //! It needs Rust 1.87, for `std::io::pipe`.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]

@@ -4,8 +4,8 @@
 //! tee FILE...
 //! ```
 //!
-//! From a pipe the bytes are duplicated in the kernel and do not pass through this program. A sink that fails is
-//! named at the end, and the others get everything.
+//! If standard input is a pipe, the bytes are duplicated in the kernel and do not pass through this program. A sink
+//! that fails is named at the end, and the others get everything.
 
 use rawpipe::transfer::{FanoutSink, fanout};
 use std::error::Error;

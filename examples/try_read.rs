@@ -1,10 +1,10 @@
-//! Reads what is there, and then waits for more, but not for ever, while the pipe stays blocking for
-//! everybody else who has it.
+//! Reads without waiting, and then with a deadline. The pipe stays blocking for every other process and
+//! thread that uses it.
 //!
-//! Python has this only by `select` and `os.read`, which waits if another reader is quicker.
-//! `nonblocking` sets the flag that all who share the end share, too.
+//! In Python, `select` and then `os.read` come closest, but that read waits if another reader was first.
+//! The example `nonblocking` sets `O_NONBLOCK`, which affects every process that shares the end.
 //!
-//! Run it by `cargo run --example try_read`.
+//! Run it with `cargo run --example try_read`.
 
 use rawpipe::{Deadline, Errno, PipeReader};
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Nothing there is no failure here, every other error is.
+/// Prints the result of a read. An empty pipe is not an error here.
 fn print_what_came(when: &str, answer: rawpipe::Result<usize>, data: &[u8]) -> io::Result<()> {
     match answer {
         Ok(0) => println!("{when}: the end"),

@@ -5,25 +5,26 @@ use crate::sys::{abi, call};
 use crate::{Deadline, Errno, Result};
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// Ends waits from another thread, or from a signal handler: all that have a [`Deadline`] which was
+/// Ends waits from another thread or a signal handler: all whose [`Deadline`] was
 /// [combined](Deadline::or_cancelled) with this value. Once cancelled it stays so.
 ///
-/// A call that is cancelled does what it does when its deadline passes, and accounts for the same bytes, but fails with
-/// [`ECANCELED`](crate::Errno::ECANCELED) in the place of `ETIMEDOUT`. A function that reports the deadline by an empty
-/// result, such as [`poll_deadline`](crate::event::poll_deadline) or
-/// [`Child::wait_deadline`](crate::process::Child::wait_deadline), fails with `ECANCELED`, too, if it has found nothing. As
-/// with a deadline that has passed, what is ready is still taken, so the next call on the same descriptor loses nothing.
-/// Only a [`Transfer`](crate::transfer::Transfer) also ends if it never waits.
+/// A cancelled call does what it does when its deadline passes, and accounts for the same bytes, but fails
+/// with [`ECANCELED`](crate::Errno::ECANCELED) instead of `ETIMEDOUT`. A function that reports the deadline
+/// by an empty result, such as [`poll_deadline`](crate::event::poll_deadline) or
+/// [`Child::wait_deadline`](crate::process::Child::wait_deadline), also fails with `ECANCELED` if it has
+/// found nothing. As with a deadline that has passed, what is ready is still taken, so the next call on the
+/// same descriptor loses nothing. Only a [`Transfer`](crate::transfer::Transfer) also ends if it never waits.
 ///
-/// It is an `eventfd` and a flag. The wait polls the `eventfd` beside the descriptor itself, so that no wakeup is lost
-/// and nothing is polled periodically. It is [`AsFd`], readable once cancelled, for event loops of other
-/// crates; do not read from it.
+/// It is an `eventfd` and a flag. The wait polls the `eventfd` together with the descriptor itself, so that
+/// no wakeup is lost and nothing is polled periodically. It is [`AsFd`], readable once cancelled, for event
+/// loops of other crates; do not read from it.
 ///
 /// # After a fork
 ///
-/// The copy in the child shares the `eventfd`, and has a flag of its own. So a cancel in either process ends the
-/// waits in both, and [`is_cancelled`](Self::is_cancelled) becomes true in the other one when a wait has seen it. A
-/// `Transfer` that never waits does not see it. A child that must not be affected creates a value of its own.
+/// The copy in the child shares the `eventfd`, and has its own flag. So a cancel in either process ends the
+/// waits in both. In the other process [`is_cancelled`](Self::is_cancelled) becomes true when a wait has seen
+/// it. A `Transfer` that never waits does not see it. A child that must not be affected creates its own
+/// value.
 ///
 /// # Examples
 ///
@@ -49,20 +50,20 @@ use core::sync::atomic::{AtomicBool, Ordering};
 pub struct Cancel(OwnedFd, AtomicBool);
 
 impl Cancel {
-    /// Creates one that is not cancelled. Its descriptor is close-on-exec.
+    /// Creates a value that is not cancelled. Its descriptor is close-on-exec.
     ///
     /// # Errors
     ///
     /// - [`EMFILE`](crate::Errno::EMFILE) if the process has reached its limit of descriptors.
     /// - [`ENFILE`](crate::Errno::ENFILE) if the system has.
-    /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel has not enough memory.
+    /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory.
     #[doc(alias = "eventfd2")]
     pub fn new() -> Result<Self> {
         let eventfd = call::eventfd2(0, abi::O_CLOEXEC | abi::O_NONBLOCK)?;
         Ok(Self(eventfd, AtomicBool::new(false)))
     }
 
-    /// Cancels: waits that have begun end now, later ones do not begin. Repeating it changes nothing.
+    /// Cancels: waits that have begun end now, later ones do not begin. Repeating it has no effect.
     ///
     /// Makes one `write` and stores an atomic, so that a signal handler may call it.
     pub fn cancel(&self) {
@@ -77,8 +78,10 @@ impl Cancel {
         self.1.load(Ordering::Acquire)
     }
 
-    /// How many of `count` descriptors that a wait has `found` ready are the caller's: `ECANCELED` if none is.
-    pub(crate) fn others(&self, count: usize, found: bool) -> Result<usize> {
+    /// Returns how many of the `count` descriptors that a wait found ready are the caller's. `found` is
+    /// whether the one of this value is among them. Fails with `ECANCELED` if none is the caller's, and this
+    /// value is cancelled.
+    pub(crate) fn caller_count(&self, count: usize, found: bool) -> Result<usize> {
         // Also if another process has cancelled it.
         self.1.fetch_or(found, Ordering::AcqRel);
         match count - usize::from(found) {
@@ -90,9 +93,9 @@ impl Cancel {
 
 lends_its_descriptor!(Cancel);
 
-/// Ending it early: see [`Cancel`].
+/// Cancelling a deadline: see [`Cancel`].
 impl<'c> Deadline<'c> {
-    /// Returns this deadline, which also passes when `cancel` is cancelled. It takes the place of an earlier one.
+    /// Returns this deadline, which then also passes when `cancel` is cancelled. `cancel` replaces an earlier one.
     ///
     /// # Examples
     ///
@@ -118,7 +121,7 @@ impl<'c> Deadline<'c> {
         self.cancel.is_some_and(Cancel::is_cancelled)
     }
 
-    /// What a call fails with that has timed out.
+    /// Returns the error of a call that has timed out.
     #[cfg(any(feature = "event", feature = "transfer"))]
     pub(crate) fn errno(&self) -> Errno {
         if self.is_cancelled() { Errno::ECANCELED } else { Errno::ETIMEDOUT }

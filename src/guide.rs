@@ -1,19 +1,19 @@
-//! A guide: pages for those who have a task, with programs that run. The modules beside this one are
-//! the reference. The README's table has the features: the guide is written for `full`.
+//! A guide: pages by task, with programs that run. The other modules are the reference. The guide assumes
+//! feature `full`.
 //!
-//! | page | for |
+//! | page | content |
 //! |---|---|
-//! | [`from_python`] | those who know `os.pipe`, `os.fork`, `select` and `subprocess`: call by call |
-//! | [`from_std`] | those who know `std::process` and `std::io::pipe`: item by item |
-//! | [`programs`] | those who want to start from a program that runs |
-//! | [`deadlocks`] | programs that wait for each other, and how not to |
-//! | [`choosing`] | those who know the task and not the function |
-//! | [`alternatives`] | those who may need something else than a pipe |
-//! | [`async_runtimes`] | those who use tokio, mio, polling or async-io |
-//! | [`platforms`] | those whose program must run elsewhere, too |
-//! | [`access`] | those who must know which descriptors a child gets, and who else can get at a pipe |
-//! | [`no_std`] | those who write a tool without a C library, from `_start` to a static binary |
-//! | [`tools`] | those who use sanitizers, `LD_PRELOAD` or seccomp: with the list of system calls |
+//! | [`from_python`] | for users of `os.pipe`, `os.fork`, `select` and `subprocess`: call by call |
+//! | [`from_std`] | for users of `std::process` and `std::io::pipe`: item by item |
+//! | [`programs`] | complete programs to start from |
+//! | [`deadlocks`] | how pipes deadlock, and how to avoid it |
+//! | [`choosing`] | which function for which task |
+//! | [`alternatives`] | when something other than a pipe fits better |
+//! | [`async_runtimes`] | with tokio, mio, polling and async-io |
+//! | [`platforms`] | what is different on other systems |
+//! | [`access`] | which descriptors a child gets, and which processes can reach a pipe |
+//! | [`no_std`] | a tool without a C library, from `_start` to a static binary |
+//! | [`tools`] | sanitizers, `LD_PRELOAD` and seccomp, with the list of system calls |
 
 #[doc = include_str!("../docs/from_python.md")]
 pub mod from_python {}

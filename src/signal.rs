@@ -5,7 +5,7 @@ use core::fmt;
 
 /// A signal, such as [`Signal::TERM`].
 ///
-/// Real-time signals, which have numbers only, can be held too.
+/// Real-time signals, which have only numbers, are supported as well.
 ///
 /// # Examples
 ///
@@ -34,7 +34,7 @@ macro_rules! signals {
                 );
             )*
 
-            /// The name of the constant in C, such as `"SIGTERM"`, or `None` for a signal that
+            /// Returns the name of the constant in C, such as `"SIGTERM"`, or `None` for a signal that
             /// Linux does not name.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
@@ -52,23 +52,23 @@ macro_rules! signals {
 }
 
 signals! {
-    HUP     "SIGHUP"      1  1  1 "the terminal is gone, or a daemon is to read its settings again";
+    HUP     "SIGHUP"      1  1  1 "the terminal has closed, or a daemon should reload its configuration";
     INT     "SIGINT"      2  2  2 "interrupt from the keyboard";
     QUIT    "SIGQUIT"     3  3  3 "quit from the keyboard, with a core dump";
     ILL     "SIGILL"      4  4  4 "an instruction that does not exist";
     TRAP    "SIGTRAP"     5  5  5 "a breakpoint of a debugger";
-    ABRT    "SIGABRT"     6  6  6 "the program has given up, by `abort`";
-    BUS     "SIGBUS"      7 10 10 "an access to memory that is not behind its address";
+    ABRT    "SIGABRT"     6  6  6 "the program has called `abort`";
+    BUS     "SIGBUS"      7 10 10 "an access to an address that has no memory";
     FPE     "SIGFPE"      8  8  8 "an arithmetic error, such as a division by zero";
     KILL    "SIGKILL"     9  9  9 "ends the process; cannot be caught, blocked or ignored";
     USR1    "SIGUSR1"    10 16 30 "for the program's own use";
     SEGV    "SIGSEGV"    11 11 11 "an access to memory that is not mapped or not allowed";
     USR2    "SIGUSR2"    12 17 31 "for the program's own use";
-    PIPE    "SIGPIPE"    13 13 13 "a write to a pipe or socket that nobody reads";
+    PIPE    "SIGPIPE"    13 13 13 "a write to a pipe or socket without a reader";
     ALRM    "SIGALRM"    14 14 14 "the timer of `alarm` has run out";
     TERM    "SIGTERM"    15 15 15 "a request to end";
-    CHLD    "SIGCHLD"    17 18 20 "a child has ended, stopped or gone on";
-    CONT    "SIGCONT"    18 25 19 "go on after a stop";
+    CHLD    "SIGCHLD"    17 18 20 "a child has ended, stopped or continued";
+    CONT    "SIGCONT"    18 25 19 "continue after a stop";
     STOP    "SIGSTOP"    19 23 17 "stops the process; cannot be caught, blocked or ignored";
     TSTP    "SIGTSTP"    20 24 18 "stop from the keyboard";
     TTIN    "SIGTTIN"    21 26 21 "a read from the terminal in the background";
@@ -76,16 +76,16 @@ signals! {
     URG     "SIGURG"     23 21 16 "urgent data on a socket";
     XCPU    "SIGXCPU"    24 30 24 "more processor time used than `RLIMIT_CPU`";
     XFSZ    "SIGXFSZ"    25 31 25 "a file larger than `RLIMIT_FSIZE`";
-    VTALRM  "SIGVTALRM"  26 28 26 "a timer of this process's own time has run out";
+    VTALRM  "SIGVTALRM"  26 28 26 "a timer for this process's processor time has run out";
     PROF    "SIGPROF"    27 29 27 "a timer for profiling has run out";
-    WINCH   "SIGWINCH"   28 20 28 "the terminal has another size";
+    WINCH   "SIGWINCH"   28 20 28 "the terminal has changed its size";
     IO      "SIGIO"      29 22 23 "a descriptor is ready";
-    PWR     "SIGPWR"     30 19 29 "the power fails";
+    PWR     "SIGPWR"     30 19 29 "a power failure";
     SYS     "SIGSYS"     31 12 12 "a system call that does not exist or is filtered out";
 }
 
 impl Signal {
-    /// The signal with this number: 1 to 64, on MIPS 1 to 127. `None` for another one.
+    /// Returns the signal with this number: 1 to 64, on MIPS 1 to 127. Returns `None` for another one.
     #[must_use]
     pub const fn from_raw(number: i32) -> Option<Self> {
         if number >= 1 && number <= if abi::MIPS { 127 } else { 64 } {
@@ -95,7 +95,7 @@ impl Signal {
         }
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn as_raw(self) -> i32 {
         self.0
@@ -139,31 +139,31 @@ impl fmt::Debug for Signal {
 pub struct SignalSet(pub(crate) SigSet);
 
 impl SignalSet {
-    /// No signal.
+    /// Returns the empty set.
     pub const fn empty() -> Self {
         Self([0; abi::SIGSET_WORDS])
     }
 
-    /// All signals, those without a name included.
+    /// Returns the set of all signals, including those without a name.
     pub const fn full() -> Self {
         Self([usize::MAX; abi::SIGSET_WORDS])
     }
 
-    /// This set and `signal`.
+    /// Returns this set with `signal` added.
     pub const fn with(mut self, signal: Signal) -> Self {
         let (word, bit) = place(signal);
         self.0[word] |= bit;
         self
     }
 
-    /// This set but for `signal`.
+    /// Returns this set with `signal` removed.
     pub const fn without(mut self, signal: Signal) -> Self {
         let (word, bit) = place(signal);
         self.0[word] &= !bit;
         self
     }
 
-    /// Whether `signal` is in the set.
+    /// Returns whether `signal` is in the set.
     #[must_use]
     pub const fn contains(&self, signal: Signal) -> bool {
         let (word, bit) = place(signal);
@@ -171,7 +171,7 @@ impl SignalSet {
     }
 }
 
-/// Signal n is bit n - 1 of words of the size of a pointer.
+/// Returns the word and the bit of a signal: signal n is bit n - 1 of words of the size of a pointer.
 const fn place(signal: Signal) -> (usize, usize) {
     let index = signal.0.unsigned_abs() - 1;
     ((index / usize::BITS) as usize, 1 << (index % usize::BITS))

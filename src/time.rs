@@ -1,4 +1,4 @@
-//! Deadlines: points in time on the clock that neither jumps nor can be set.
+//! Deadlines: points in time on a clock that does not jump and cannot be set.
 
 pub(crate) use crate::sys::abi::Timespec;
 
@@ -6,16 +6,16 @@ use crate::Cancel;
 use crate::sys::call;
 use core::time::Duration;
 
-/// A point in time, after which a call gives up. Unlike a timeout it stays what it is however often a
-/// call is interrupted and begun anew.
+/// A point in time after which a call gives up. Unlike a timeout, it stays the same however often a call is
+/// interrupted and repeated.
 ///
-/// On `CLOCK_MONOTONIC`, as [`std::time::Instant`], from which it can be made. Another thread can end it earlier:
-/// [`or_cancelled`](Self::or_cancelled).
+/// It is on `CLOCK_MONOTONIC`, like [`std::time::Instant`], from which it can be created. Another thread can
+/// end it earlier: [`or_cancelled`](Self::or_cancelled).
 ///
 /// # A peer that holds the pipe
 ///
-/// The kernel locks a pipe while it copies to or from it. A peer that writes from memory which faults
-/// slowly (userfaultfd, a file of a FUSE file system) holds that lock for as long as it likes. Until then
+/// The kernel locks a pipe while it copies to or from it. A peer that writes from memory with slow page faults
+/// (userfaultfd, a file of a FUSE file system) may hold that lock for any length of time. Until then
 /// no call on that pipe returns, nonblocking or not, and `SIGKILL` may have to wait as well. So a deadline
 /// bounds the wait for bytes or for room. It does not bound a call on a pipe whose peer is hostile.
 ///
@@ -35,64 +35,64 @@ use core::time::Duration;
 #[must_use]
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline<'c> {
-    /// On the clock; `Duration::MAX` is never.
+    /// On that clock; `Duration::MAX` is never.
     pub(crate) at: Duration,
     pub(crate) cancel: Option<&'c Cancel>,
 }
 
 impl Deadline<'static> {
-    /// The deadline that does not come.
+    /// The deadline that never passes.
     pub const NEVER: Self = Self { at: Duration::MAX, cancel: None };
 
-    /// The deadline that is `timeout` away from now. One that is too far away is never.
+    /// Returns the deadline that is `timeout` away from now. One that is too far away never passes.
     pub fn after(timeout: Duration) -> Self {
         Self { at: now().saturating_add(timeout), cancel: None }
     }
 
-    /// The deadline that is here: what does not wait is done, and no more.
+    /// Returns a deadline that has passed: a call does what it can do without waiting, and no more.
     pub fn now() -> Self {
         Self::after(Duration::ZERO)
     }
 }
 
 impl Deadline<'_> {
-    /// The time until then, or zero: also if it is cancelled.
+    /// Returns the time until the deadline; zero if it has passed or is cancelled.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         if self.is_cancelled() { Duration::ZERO } else { self.at.saturating_sub(now()) }
     }
 
-    /// Whether it has passed by the clock.
+    /// Returns whether it has passed by the clock.
     #[cfg(feature = "event")]
     pub(crate) fn is_over(&self) -> bool {
         self.at <= now()
     }
 
-    /// For a call of the kernel, which takes `None` for no end.
+    /// Returns the timeout for a system call, which takes `None` for no limit.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         (self.at != Duration::MAX || self.is_cancelled()).then(|| self.remaining())
     }
 
-    /// The earlier time of both, with this cancel, or else the other one's.
+    /// Returns the earlier time of both, with the cancel of this one, or else that of the other.
     #[cfg(all(feature = "process", feature = "std"))]
     pub(crate) fn or_earlier(self, other: Self) -> Self {
         Self { at: self.at.min(other.at), cancel: self.cancel.or(other.cancel) }
     }
 
-    /// Whether it has passed, or is cancelled.
+    /// Returns whether it has passed, or is cancelled.
     #[must_use]
     pub fn has_passed(&self) -> bool {
         self.remaining().is_zero()
     }
 }
 
-/// The time on the clock. It exists on every Linux and asking for it does not fail.
+/// Returns the time on the clock. Every Linux has this clock, and reading it does not fail.
 fn now() -> Duration {
     call::clock_gettime().map_or(Duration::ZERO, Duration::from)
 }
 
 impl From<Duration> for Timespec {
-    /// More seconds than it holds are for ever.
+    /// More seconds than it can hold become the largest value, which never passes.
     fn from(time: Duration) -> Self {
         let tv_sec = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         Self { tv_sec, tv_nsec: i64::from(time.subsec_nanos()) }

@@ -114,11 +114,11 @@ impl Spin {
         for turn in 0..POLLS {
             match attempt() {
                 Err(Errno::EAGAIN) => core::hint::spin_loop(),
-                answer => {
+                result => {
                     if turn > 0 {
                         self.paid();
                     }
-                    return answer;
+                    return result;
                 }
             }
         }
@@ -159,7 +159,7 @@ pub(crate) fn attempt_until<T>(
         match attempt() {
             Err(Errno::EINTR) if deadline.is_none() => continue,
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            answer => return answer,
+            result => return result,
         }
         if let Some(passed) = deadline.filter(|deadline| deadline.has_passed()) {
             return Err(passed.errno());
@@ -203,22 +203,22 @@ mod tests {
 
     #[cfg(feature = "event")]
     #[test]
-    fn spin_asks_back_off_and_come_back() {
+    fn spin_attempts_back_off_and_come_back() {
         let mut spin = Spin { on: true, skip: 0, penalty: 0 };
-        let mut asked = 0;
+        let mut attempts = 0;
         for _ in 0..100 {
-            let answer: Result<()> = spin.attempt(|| {
-                asked += 1;
+            let result: Result<()> = spin.attempt(|| {
+                attempts += 1;
                 Err(Errno::EAGAIN)
             });
-            assert_eq!(answer, Err(Errno::EAGAIN));
+            assert_eq!(result, Err(Errno::EAGAIN));
         }
-        assert_eq!((asked, spin.penalty), (7 * POLLS, 64));
+        assert_eq!((attempts, spin.penalty), (7 * POLLS, 64));
         // A result of the first attempt does not count as a success of polling; a later one does.
         spin.skip = 0;
         assert_eq!((spin.attempt(|| Ok(1)), spin.penalty), (Ok(1), 64));
         let mut turns = [Err(Errno::EAGAIN), Err(Errno::EPIPE)].into_iter();
-        let answer: Result<()> = spin.attempt(|| turns.next().unwrap());
-        assert_eq!((answer, spin.penalty), (Err(Errno::EPIPE), 32));
+        let result: Result<()> = spin.attempt(|| turns.next().unwrap());
+        assert_eq!((result, spin.penalty), (Err(Errno::EPIPE), 32));
     }
 }

@@ -28,7 +28,7 @@ pub type Result<T> = core::result::Result<T, Errno>;
 /// let error = writer.write(b"hello?").unwrap_err();
 /// assert_eq!(error, Errno::EPIPE);
 /// assert_eq!(error.name(), Some("EPIPE"));
-/// assert_eq!(error.to_string(), "broken pipe: nobody is left to read (EPIPE)");
+/// assert_eq!(error.to_string(), "broken pipe: no reader is left (EPIPE)");
 ///
 /// // It implements `Error`, and `?` converts it to an error of std.
 /// let error = std::io::Error::from(error);
@@ -258,7 +258,7 @@ errnos! {
     ESPIPE            29   29   29  "cannot seek: it is a pipe or socket";
     EROFS             30   30   30  "read-only file system";
     EMLINK            31   31   31  "too many links";
-    EPIPE             32   32   32  "broken pipe: nobody is left to read";
+    EPIPE             32   32   32  "broken pipe: no reader is left";
     EDOM              33   33   33  "argument outside the domain of the function";
     ERANGE            34   34   34  "result out of range";
     EDEADLK           35   45   78  "would deadlock";

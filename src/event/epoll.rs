@@ -1,5 +1,5 @@
-//! `epoll`: a list of descriptors to wait for that is kept in the kernel; and `eventfd`, a counter to
-//! wake those who wait.
+//! `epoll`: a list of descriptors to wait for, kept in the kernel; and `eventfd`, a counter to wake
+//! waiters.
 
 pub use crate::sys::abi::Event;
 pub use crate::sys::abi::flags::EventFdFlags;
@@ -13,26 +13,26 @@ use crate::{Deadline, Errno, Result, io};
 use core::time::Duration;
 
 impl Event {
-    /// What is ready, with the methods that say what it means for a pipe.
+    /// Returns what is ready. [`PollEvents`] has methods for what that means for a pipe.
     pub const fn events(&self) -> PollEvents {
         PollEvents::from_bits_retain(self.events)
     }
 
-    /// The token that the descriptor was added with.
+    /// Returns the token with which the descriptor was added.
     #[must_use]
     pub const fn token(&self) -> u64 {
         self.data
     }
 }
 
-/// A list of descriptors to wait for that is kept in the kernel. Dropping it closes it.
+/// A list of descriptors to wait for, kept in the kernel. Dropping it closes it.
 ///
-/// Waiting costs the same however many descriptors are watched; [`poll`](crate::event::poll()) goes
+/// The cost of a wait does not depend on the number of watched descriptors; [`poll`](crate::event::poll()) goes
 /// through all of them each time.
 ///
-/// What is watched is the *open file*, not the number. It is forgotten when the last duplicate of the
-/// descriptor is closed, also of those in other processes: after a `fork` or `dup`,
-/// [`delete`](Epoll::delete) it before closing, or its events go on.
+/// It watches the *open file*, not the number. The file is removed from the list when the last duplicate of the
+/// descriptor is closed, including those in other processes. So after a `fork` or `dup`,
+/// [`delete`](Epoll::delete) the descriptor before closing it, or its events continue.
 ///
 /// # Examples
 ///
@@ -59,13 +59,13 @@ impl Event {
 pub struct Epoll(OwnedFd);
 
 impl Epoll {
-    /// Makes an empty list, close-on-exec.
+    /// Creates an empty list, close-on-exec.
     ///
     /// # Errors
     ///
-    /// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
-    /// - [`ENFILE`](crate::Errno::ENFILE): the system has.
-    /// - [`ENOMEM`](crate::Errno::ENOMEM): the kernel has not enough memory.
+    /// - [`EMFILE`](crate::Errno::EMFILE) if the process has reached its limit of descriptors.
+    /// - [`ENFILE`](crate::Errno::ENFILE) if the system has.
+    /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory.
     ///
     /// [epoll_create1(2)](https://man7.org/linux/man-pages/man2/epoll_create.2.html)
     #[doc(alias = "epoll_create1")]
@@ -73,17 +73,17 @@ impl Epoll {
         call::epoll_create1().map(Self)
     }
 
-    /// Watches a descriptor. `token` comes back with its events.
+    /// Watches a descriptor. Its events have this `token`.
     ///
     /// # Errors
     ///
-    /// - [`EEXIST`](crate::Errno::EEXIST): it is watched already.
-    /// - [`EINVAL`](crate::Errno::EINVAL): it is this epoll itself; or
-    ///   [`EXCLUSIVE`](PollEvents::EXCLUSIVE) together with another flag that does not go with it.
-    /// - [`ELOOP`](crate::Errno::ELOOP): it is an epoll that watches this one, or too deep a nest of them.
-    /// - [`ENOSPC`](crate::Errno::ENOSPC): as many as the user may watch
+    /// - [`EEXIST`](crate::Errno::EEXIST) if it is watched already.
+    /// - [`EINVAL`](crate::Errno::EINVAL) if it is this epoll itself, or
+    ///   [`EXCLUSIVE`](PollEvents::EXCLUSIVE) is combined with a flag that does not allow it.
+    /// - [`ELOOP`](crate::Errno::ELOOP) if it is an epoll that watches this one, or epolls are nested too deeply.
+    /// - [`ENOSPC`](crate::Errno::ENOSPC) if the user has reached the limit of watched descriptors
     ///   (`/proc/sys/fs/epoll/max_user_watches`).
-    /// - [`EPERM`](crate::Errno::EPERM): it cannot be waited for, as a regular file or a directory.
+    /// - [`EPERM`](crate::Errno::EPERM) if it cannot be waited for, such as a regular file or a directory.
     ///
     /// # Examples
     ///
@@ -103,14 +103,14 @@ impl Epoll {
         self.control(abi::EPOLL_CTL_ADD, fd.as_fd(), events, token)
     }
 
-    /// Changes what a descriptor is watched for, and its token, and arms it anew.
+    /// Changes the events for which a descriptor is watched, and its token, and arms it again.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](crate::Errno::EINVAL): it was added with [`EXCLUSIVE`](PollEvents::EXCLUSIVE), or now
-    ///   would be; it is this epoll itself.
-    /// - [`ENOENT`](crate::Errno::ENOENT): it is not watched.
-    /// - [`EPERM`](crate::Errno::EPERM): it cannot be waited for.
+    /// - [`EINVAL`](crate::Errno::EINVAL) if it was added with [`EXCLUSIVE`](PollEvents::EXCLUSIVE), or now
+    ///   would be, or if it is this epoll itself.
+    /// - [`ENOENT`](crate::Errno::ENOENT) if it is not watched.
+    /// - [`EPERM`](crate::Errno::EPERM) if it cannot be waited for.
     ///
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
     #[doc(alias = "EPOLL_CTL_MOD")]
@@ -118,12 +118,12 @@ impl Epoll {
         self.control(abi::EPOLL_CTL_MOD, fd.as_fd(), events, token)
     }
 
-    /// Watches a descriptor no longer.
+    /// Stops watching a descriptor.
     ///
     /// # Errors
     ///
-    /// - [`ENOENT`](crate::Errno::ENOENT): it is not watched.
-    /// - [`EPERM`](crate::Errno::EPERM): it cannot be waited for.
+    /// - [`ENOENT`](crate::Errno::ENOENT) if it is not watched.
+    /// - [`EPERM`](crate::Errno::EPERM) if it cannot be waited for.
     ///
     /// # Examples
     ///
@@ -155,17 +155,17 @@ impl Epoll {
         call::epoll_ctl(self.as_fd(), operation, fd, Some(&event))
     }
 
-    /// Waits until a descriptor is ready, at most for `timeout` (`None`: for ever), and returns the
-    /// events found, as many as `buf` has room for; none is a timeout.
+    /// Waits until a descriptor is ready, at most for `timeout` (`None`: indefinitely). Returns the events found,
+    /// at most as many as `buf` has room for; an empty slice is a timeout.
     ///
-    /// A `timeout` of zero asks without waiting. A signal handler ends the wait. What did not fit comes
-    /// the next time. Before Linux 5.11 a timeout is rounded up to milliseconds.
+    /// A `timeout` of zero checks without waiting. A signal handler ends the wait. The next call returns events
+    /// that did not fit. Before Linux 5.11 a timeout is rounded up to milliseconds.
     ///
     /// # Errors
     ///
-    /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran, or the process was stopped and
+    /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran, or the process was stopped and
     ///   continued. [`wait_deadline`](Self::wait_deadline) retries.
-    /// - [`EINVAL`](crate::Errno::EINVAL): `buf` is empty.
+    /// - [`EINVAL`](crate::Errno::EINVAL) if `buf` is empty.
     ///
     /// # Examples
     ///
@@ -188,12 +188,12 @@ impl Epoll {
         Ok(&buf[..count])
     }
 
-    /// As [`wait`](Self::wait), at most until `deadline`; goes on after a signal.
+    /// Waits as [`wait`](Self::wait), at most until `deadline`. Retries on `EINTR`.
     ///
     /// # Errors
     ///
     /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is ready.
-    /// - [`EINVAL`](crate::Errno::EINVAL): `buf` is empty.
+    /// - [`EINVAL`](crate::Errno::EINVAL) if `buf` is empty.
     pub fn wait_deadline<'e>(
         &self,
         buf: &'e mut [Event],
@@ -210,7 +210,7 @@ impl Epoll {
                 Err(Errno::EINTR) => {}
                 // Another thread has taken what ended the wait.
                 Ok(0) if deadline.cancel.is_some() && !deadline.is_over() => {}
-                answer => return answer.map(|count| &buf[..count]),
+                result => return result.map(|count| &buf[..count]),
             }
         }
     }
@@ -218,8 +218,7 @@ impl Epoll {
 
 lends_its_descriptor!(Epoll);
 
-/// A counter in the kernel to wake those who wait, in this process or another one. Dropping it closes
-/// it.
+/// A counter in the kernel to wake waiters, in this process or another one. Dropping it closes it.
 ///
 /// # Examples
 ///
@@ -240,22 +239,22 @@ lends_its_descriptor!(Epoll);
 pub struct EventFd(OwnedFd);
 
 impl EventFd {
-    /// Makes a counter that begins with `count`, blocking and close-on-exec.
+    /// Creates a counter that starts at `count`, blocking and close-on-exec.
     ///
     /// # Errors
     ///
-    /// As [`with_flags`](Self::with_flags), but for `EINVAL`.
+    /// As [`with_flags`](Self::with_flags), except for `EINVAL`.
     pub fn new(count: u32) -> Result<Self> {
         Self::with_flags(count, EventFdFlags::CLOEXEC)
     }
 
-    /// Makes a counter that begins with `count`, with exactly these flags.
+    /// Creates a counter that starts at `count`, with exactly these flags.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](crate::Errno::EINVAL): `flags` has bits that the kernel does not know.
-    /// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
-    /// - [`ENFILE`](crate::Errno::ENFILE): the system has.
+    /// - [`EINVAL`](crate::Errno::EINVAL) if `flags` has bits that the kernel does not support.
+    /// - [`EMFILE`](crate::Errno::EMFILE) if the process has reached its limit of descriptors.
+    /// - [`ENFILE`](crate::Errno::ENFILE) if the system has.
     ///
     /// # Examples
     ///
@@ -275,26 +274,26 @@ impl EventFd {
         call::eventfd2(count, flags.bits()).map(Self)
     }
 
-    /// Waits until the counter is not 0, sets it to 0, and returns what it was; with
-    /// [`SEMAPHORE`](EventFdFlags::SEMAPHORE) takes 1 off and returns 1.
+    /// Waits until the counter is not 0, sets it to 0, and returns its previous value. With
+    /// [`SEMAPHORE`](EventFdFlags::SEMAPHORE) it subtracts 1 instead, and returns 1.
     ///
     /// # Errors
     ///
-    /// - [`EAGAIN`](crate::Errno::EAGAIN): it is 0, and nonblocking.
-    /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran while it waited.
+    /// - [`EAGAIN`](crate::Errno::EAGAIN) if the counter is 0, and nonblocking.
+    /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran during the wait.
     pub fn read(&self) -> Result<u64> {
         let mut count = [0; 8];
         io::read(self, &mut count)?;
         Ok(u64::from_ne_bytes(count))
     }
 
-    /// Adds to the counter. Waits while it would become larger than 2⁶⁴ − 2.
+    /// Adds to the counter. Waits while the sum would be larger than 2⁶⁴ − 2.
     ///
     /// # Errors
     ///
-    /// - [`EAGAIN`](crate::Errno::EAGAIN): it would become too large, and is nonblocking.
-    /// - [`EINTR`](crate::Errno::EINTR): a signal handler ran while it waited.
-    /// - [`EINVAL`](crate::Errno::EINVAL): `count` is 2⁶⁴ − 1.
+    /// - [`EAGAIN`](crate::Errno::EAGAIN) if the sum would be larger than that, and the counter is nonblocking.
+    /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran during the wait.
+    /// - [`EINVAL`](crate::Errno::EINVAL) if `count` is 2⁶⁴ − 1.
     pub fn write(&self, count: u64) -> Result<()> {
         io::write(self, &count.to_ne_bytes()).map(drop)
     }

@@ -1,20 +1,20 @@
 //! Waiting until descriptors are ready.
 //!
-//! [`poll`](poll()) takes a list of descriptors. With feature `event` there are `select`, which takes sets of
-//! them (it needs `alloc`), and `Epoll`, which keeps the list in the kernel. `SignalFd` is a descriptor for
-//! signals, to wait for them beside others.
+//! [`poll`](poll()) takes a list of descriptors. With feature `event`, `select` takes sets of them (it needs
+//! `alloc`), `Epoll` keeps the list in the kernel, and `SignalFd` is a descriptor for signals, to wait for them
+//! together with other descriptors.
 //!
-//! # What a pipe answers
+//! # Events of a pipe
 //!
 //! | end | situation | events |
 //! |---|---|---|
 //! | read | bytes in it | `IN` |
-//! | read | no writer left, bytes in it | `IN`, `HUP`: read on until 0 |
+//! | read | no writer left, bytes in it | `IN`, `HUP`: continue reading until 0 |
 //! | read | no writer left, empty | `HUP` |
 //! | write | a slot (one page) is free | `OUT` |
 //! | write | no reader left | `OUT`, `ERR` |
 //!
-//! `ERR`, `HUP` and `NVAL` are found whether asked for or not, so a loop that ignores them spins.
+//! `ERR`, `HUP` and `NVAL` are reported even if they are not requested, so a loop that ignores them spins.
 //! After `OUT` a blocking write of more than [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes may still
 //! wait.
 

@@ -10,9 +10,9 @@ use crate::sys::call;
 use crate::{Cancel, Deadline, Errno, Result};
 use core::time::Duration;
 
-/// What was found, in words.
+/// The meaning of the events that were found.
 impl PollEvents {
-    /// Whether a read does not wait: there are bytes, or it answers the end of file or an error.
+    /// Returns whether a read does not wait: there are bytes, or it returns end of file or an error.
     ///
     /// # Examples
     ///
@@ -33,28 +33,28 @@ impl PollEvents {
         self.intersects(Self::IN.union(Self::HUP).union(Self::ERR))
     }
 
-    /// Whether a write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes does not wait: there is
-    /// room, or it answers an error.
+    /// Returns whether a write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes does not wait: there is
+    /// room, or it returns an error.
     #[must_use]
     pub const fn is_writable(self) -> bool {
         self.intersects(Self::OUT.union(Self::ERR))
     }
 
-    /// Of the read end of a pipe: no write end is left. What is in it can still be read; behind it
-    /// comes the end of file.
+    /// Returns whether no write end is left, for the read end of a pipe. The bytes in the pipe can still be
+    /// read; after them comes end of file.
     #[must_use]
     pub const fn is_read_closed(self) -> bool {
         self.contains(Self::HUP)
     }
 
-    /// Of the write end of a pipe: no read end is left. A write answers
+    /// Returns whether no read end is left, for the write end of a pipe. A write fails with
     /// [`EPIPE`](crate::Errno::EPIPE).
     #[must_use]
     pub const fn is_write_closed(self) -> bool {
         self.contains(Self::ERR)
     }
 
-    /// The descriptor is not open.
+    /// Returns whether the descriptor is not open.
     #[must_use]
     pub const fn is_invalid(self) -> bool {
         self.contains(Self::NVAL)
@@ -62,12 +62,12 @@ impl PollEvents {
 }
 
 impl<'fd> PollFd<'fd> {
-    /// An entry that waits for `events` on a descriptor.
+    /// Creates an entry that waits for `events` on a descriptor.
     pub fn new(fd: &'fd impl AsFd, events: PollEvents) -> Self {
         Self::from_borrowed_fd(fd.as_fd(), events)
     }
 
-    /// As [`new`](Self::new), for a descriptor that is borrowed already.
+    /// Creates an entry as [`new`](Self::new), for a descriptor that is already borrowed.
     #[must_use]
     pub const fn from_borrowed_fd(fd: BorrowedFd<'fd>, events: PollEvents) -> Self {
         Self { fd, events: events.to_poll(), revents: 0 }
@@ -83,12 +83,12 @@ impl<'fd> PollFd<'fd> {
         self.events = events.to_poll();
     }
 
-    /// What is waited for.
+    /// Returns the events that are waited for.
     pub const fn events(&self) -> PollEvents {
         PollEvents::from_poll(self.events)
     }
 
-    /// What the last call found.
+    /// Returns the events that the last call found.
     pub const fn revents(&self) -> PollEvents {
         PollEvents::from_poll(self.revents)
     }
@@ -100,17 +100,17 @@ impl AsFd for PollFd<'_> {
     }
 }
 
-/// Waits until one of the descriptors is ready, at most for `timeout` (`None`: for ever), and returns
-/// how many are; 0 is a timeout.
+/// Waits until one of the descriptors is ready, at most for `timeout` (`None`: indefinitely). Returns the
+/// number of those that are; 0 is a timeout.
 ///
-/// A `timeout` of zero asks without waiting. A signal handler ends the wait.
+/// A `timeout` of zero checks without waiting. A signal handler ends the wait.
 ///
 /// # Errors
 ///
-/// - [`EINTR`](crate::Errno::EINTR): a signal handler ran. Nothing was found.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran. Nothing was found.
 ///   [`poll_deadline`] retries.
-/// - [`EINVAL`](crate::Errno::EINVAL): more descriptors than `RLIMIT_NOFILE`.
-/// - [`ENOMEM`](crate::Errno::ENOMEM): the kernel has not enough memory.
+/// - [`EINVAL`](crate::Errno::EINVAL) if there are more descriptors than `RLIMIT_NOFILE`.
+/// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory.
 ///
 /// # Examples
 ///
@@ -132,15 +132,15 @@ impl AsFd for PollFd<'_> {
 /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
 #[doc(alias = "ppoll")]
 pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> {
-    // The kernel writes the time left into its argument: this copy.
+    // The kernel writes the remaining time to its argument, which is this copy.
     call::ppoll(fds, timeout.map(Timespec::from).as_mut())
 }
 
-/// As [`poll`], at most until `deadline`; goes on after a signal.
+/// Waits as [`poll`], at most until `deadline`. Retries on `EINTR`.
 ///
 /// # Errors
 ///
-/// As [`poll`], but for [`EINTR`](crate::Errno::EINTR), and
+/// As [`poll`], except for [`EINTR`](crate::Errno::EINTR), and
 ///
 /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is ready.
 /// - [`ENOMEM`](crate::Errno::ENOMEM) if the deadline has a [`Cancel`] and there is no memory for a copy of a list of
@@ -163,13 +163,13 @@ pub fn poll_deadline(fds: &mut [PollFd<'_>], deadline: Deadline<'_>) -> Result<u
     poll_until(fds, Some(deadline))
 }
 
-/// Without a deadline it waits indefinitely. `ECANCELED` if none of `fds` is ready, and it is cancelled.
+/// Waits indefinitely without a deadline. Fails with `ECANCELED` if it is cancelled and none of `fds` is ready.
 pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Deadline<'_>>) -> Result<usize> {
     let cancel = deadline.and_then(|deadline| deadline.cancel);
     retry(|| poll_beside(cancel, fds, deadline.and_then(|deadline| deadline.timeout())))
 }
 
-/// As [`poll`], and `ECANCELED` as [`poll_until`].
+/// Waits as [`poll`], and fails with `ECANCELED` as [`poll_until`].
 pub(crate) fn poll_beside(
     cancel: Option<&Cancel>,
     fds: &mut [PollFd<'_>],
@@ -194,11 +194,11 @@ pub(crate) fn poll_beside(
     all[..fds.len()].copy_from_slice(fds);
     let count = poll(all, timeout)?;
     fds.iter_mut().zip(&*all).for_each(|(fd, found)| fd.revents = found.revents);
-    cancel.others(count, !all[fds.len()].revents().is_empty())
+    cancel.caller_count(count, !all[fds.len()].revents().is_empty())
 }
 
-/// Keeps a loop of "try, then poll" from spinning where `poll` finds ready what the call does not:
-/// another process was quicker, or the socket has something in its error queue, which `poll` reports as
+/// Keeps a loop of "try, then poll" from spinning if `poll` reports ready what the call does not: another
+/// process took the data first, or the socket has something in its error queue, which `poll` reports as
 /// `ERR` until a process reads that queue.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {

@@ -10,25 +10,25 @@ use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
 
-/// Waits until a descriptor is ready, at most for `timeout` (`None`: for ever), leaves in the sets
-/// those that are, and returns how many there are in all of them; 0 is a timeout.
+/// Waits until a descriptor is ready, at most for `timeout` (`None`: indefinitely). Leaves in the sets those
+/// that are, and returns how many there are in all of them; 0 is a timeout.
 ///
 /// [`poll`](crate::event::poll()) does the same for a list, and an [`Epoll`](crate::event::Epoll) keeps the
-/// list in the kernel, which is faster with many. This is for those who have sets: Python's
-/// `select.select`, and programs that come from C.
+/// list in the kernel, which is faster with many. This is for code that already has sets: ports of Python's
+/// `select.select`, and of C programs.
 ///
-/// A pipe's read end is ready to read when a read does not wait: also at the end of file. A write end
-/// is ready to write when a slot (one page) is free, and when no read end is left. Pipes know no
-/// exceptions; sockets do: urgent data.
+/// A pipe's read end is ready to read when a read does not wait, which includes end of file. A write end
+/// is ready to write when a slot (one page) is free, and when no read end is left. Pipes have no exceptional
+/// conditions; sockets have: urgent data.
 ///
-/// A `timeout` of zero asks without waiting. A signal handler ends the wait. After an error the sets
-/// are what they were.
+/// A `timeout` of zero checks without waiting. A signal handler ends the wait. After an error the sets
+/// are unchanged.
 ///
 /// # Errors
 ///
-/// - [`EBADF`](Errno::EBADF): a descriptor in a set is not open.
-/// - [`EINTR`](Errno::EINTR): a signal handler ran. [`select_deadline`] retries.
-/// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
+/// - [`EBADF`](Errno::EBADF) if a descriptor in a set is not open.
+/// - [`EINTR`](Errno::EINTR) if a signal handler ran. [`select_deadline`] retries.
+/// - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory.
 ///
 /// # Examples
 ///
@@ -59,11 +59,11 @@ pub fn select(
     )
 }
 
-/// As [`select`], at most until `deadline`; goes on after a signal.
+/// Waits as [`select`], at most until `deadline`. Retries on `EINTR`.
 ///
 /// # Errors
 ///
-/// As [`select`], but for [`EINTR`](Errno::EINTR), and
+/// As [`select`], except for [`EINTR`](Errno::EINTR), and
 ///
 /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is ready. The sets are empty,
 ///   as after the deadline.
@@ -82,11 +82,11 @@ pub fn select_deadline(
     let read = read.unwrap_or(&mut none);
     mem::swap(&mut both.words, &mut read.words);
     both.insert(cancel);
-    let answer = wait(Some(&mut both.words), write, except);
-    let cancelled = answer.is_ok() && both.contains(cancel);
+    let result = wait(Some(&mut both.words), write, except);
+    let cancelled = result.is_ok() && both.contains(cancel);
     both.remove(cancel);
     mem::swap(&mut both.words, &mut read.words);
-    cancel.others(answer?, cancelled)
+    cancel.caller_count(result?, cancelled)
 }
 
 fn words<'s>(set: Option<&'s mut FdSet<'_>>) -> Option<&'s mut Vec<usize>> {
@@ -97,13 +97,13 @@ fn select_words(
     sets: &mut [Option<&mut Vec<usize>>; 3],
     timeout: Option<&mut Timespec>,
 ) -> Result<usize> {
-    // The kernel is told one length for all.
+    // The kernel takes one length for all.
     let longest = sets.iter().flatten().map(|set| set.len()).max().unwrap_or(0);
     sets.iter_mut().flatten().for_each(|set| set.resize(longest, 0));
     let slices = sets.each_mut().map(|set| set.as_mut().map(|set| &mut set[..]));
     let count = call::pselect6(slices, timeout)?;
-    // The kernel does not look at numbers that this process has never come near, and leaves their
-    // bits as they are.
+    // The kernel ignores numbers beyond the size of this process's descriptor table, and leaves their bits
+    // unchanged.
     let bits = sets.iter().flatten().flat_map(|set| set.iter()).map(|word| word.count_ones());
     if bits.sum::<u32>() as usize == count { Ok(count) } else { Err(Errno::EBADF) }
 }

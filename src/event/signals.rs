@@ -12,21 +12,23 @@ use crate::wait::attempt_until;
 use crate::{Deadline, Errno, Result};
 use core::marker::PhantomData;
 
-/// Blocking them, in order to wait for them.
+/// Blocking signals, in order to wait for them.
 impl SignalSet {
     /// Blocks these signals for the calling thread, in addition to those that are blocked, until the guard is dropped.
     ///
-    /// A blocked signal stays pending until it is taken by [`wait_signal`] or [`SignalFd`], or until a thread that does
-    /// not block it exists. **A signal for the process is delivered to any thread that does not block it**, so block it
-    /// in all of them: in `main` before the first thread is started. New threads inherit the mask, and so do the
-    /// children of [`fork`](crate::process::fork()) and programs started with `exec` by such a child. A child of `Spawn` or
-    /// `Command` has an empty mask, unless another one is set for it.
+    /// A blocked signal stays pending until [`wait_signal`] or [`SignalFd`] takes it, or until there is a
+    /// thread that does not block it. **A signal for the process is delivered to any thread that does not
+    /// block it**, so block it in all of them: in `main` before the first thread is started. New threads
+    /// inherit the mask, and so do the children of [`fork`](crate::process::fork()) and programs started with
+    /// `exec` by such a child. A child of `Spawn` or `Command` has an empty mask, unless another one is set
+    /// for it.
     ///
-    /// `SIGKILL` and `SIGSTOP` cannot be blocked. 32 and 33, which the C library uses among its threads, are left alone.
+    /// `SIGKILL` and `SIGSTOP` cannot be blocked. Signals 32 and 33, which the C library uses between its
+    /// threads, are left unchanged.
     ///
     /// # Errors
     ///
-    /// None on Linux, but for those of a filter of system calls, such as [`EPERM`](Errno::EPERM).
+    /// None on Linux, except those of a filter of system calls, such as [`EPERM`](Errno::EPERM).
     ///
     /// # Examples
     ///
@@ -57,7 +59,7 @@ impl SignalSet {
     /// [sigprocmask(2)](https://man7.org/linux/man-pages/man2/sigprocmask.2.html)
     #[doc(alias("pthread_sigmask", "SIG_BLOCK"))]
     pub fn block(self) -> Result<SignalGuard> {
-        let set = without_the_librarys(self);
+        let set = without_c_library_signals(self);
         let old = call::rt_sigprocmask(abi::SIG_BLOCK, &set.0)?;
         Ok(SignalGuard { old: SignalSet(old), of_this_thread: PhantomData })
     }
@@ -71,7 +73,7 @@ impl SignalSet {
 #[derive(Debug)]
 pub struct SignalGuard {
     old: SignalSet,
-    /// The mask is a thread's: a guard must not go to another one.
+    /// The mask belongs to a thread: a guard must not move to another one.
     of_this_thread: PhantomData<*const ()>,
 }
 
@@ -81,7 +83,7 @@ impl Drop for SignalGuard {
     }
 }
 
-/// A signal that was taken: which one, and who has sent it.
+/// A signal that was taken: its number and its sender.
 ///
 /// Standard signals are merged: while one is pending another one of the same number is lost, and the information is
 /// that of the first. So after `SIGCHLD` wait for *all* children that have ended, not only for this one. Real-time
@@ -94,19 +96,20 @@ pub struct SignalInfo {
     /// The kernel's `si_code`: 0 for `kill`, −1 for `sigqueue`, −6 for a signal to one thread, above 0 from the kernel
     /// itself. A sender that uses `sigqueue` can forge those below 0, and the fields below with them.
     pub code: i32,
-    /// The process id of the sender; of `SIGCHLD` that of the child. `None` if the kernel has sent it, such as for a key
-    /// of the terminal or a timer, or a process that has no number in the pid name space of this one.
+    /// The process id of the sender; for `SIGCHLD` that of the child. `None` if the kernel has sent the
+    /// signal, such as for a key of the terminal or a timer, or if the sender has no id in the pid namespace
+    /// of this process.
     pub pid: Option<u32>,
     /// The real user id of that process.
     pub uid: Option<u32>,
-    /// Of `SIGCHLD` from the kernel: how the child has ended, or that it was stopped or continued. It still has to be
-    /// waited for.
+    /// For `SIGCHLD` from the kernel: how the child ended, or that it was stopped or continued. The child
+    /// must still be waited for.
     pub child_status: Option<ExitStatus>,
 }
 
 impl SignalInfo {
     fn new(info: &SigInfo) -> Self {
-        // The kernel has no other signals.
+        // The kernel sends no other signals.
         let signal = Signal::from_raw(info.si_signo).unwrap_or(Signal::SYS);
         let code = info.si_code();
         let of_child =
@@ -118,16 +121,16 @@ impl SignalInfo {
     }
 }
 
-/// Takes a signal of `set`, which the threads of this process [block](SignalSet::block), waiting for it at most until
-/// `deadline`: `None` if none has come until then. Retries on `EINTR`.
+/// Takes a signal of `set`, which the threads of this process [block](SignalSet::block). Waits for it at most
+/// until `deadline`, and returns `None` if none has arrived by then. Retries on `EINTR`.
 ///
-/// One that is pending is taken without waiting. If several are, the one with the lowest number comes first, those for
-/// this thread before those for the process. A signal in `set` that is not blocked may be taken, or have its usual
-/// effect.
+/// A pending signal is taken without waiting. If several are pending, the one with the lowest number comes
+/// first, and those for this thread before those for the process. A signal in `set` that is not blocked may
+/// be taken, or have its usual effect.
 ///
 /// While `SIGCHLD` is ignored the kernel sends none, and no child leaves an exit status.
 ///
-/// 32 and 33, which the C library uses among its threads, are not taken.
+/// Signals 32 and 33, which the C library uses between its threads, are not taken.
 ///
 /// # Errors
 ///
@@ -151,36 +154,37 @@ impl SignalInfo {
 /// [sigtimedwait(2)](https://man7.org/linux/man-pages/man2/sigtimedwait.2.html)
 #[doc(alias("sigwaitinfo", "sigtimedwait", "sigwait"))]
 pub fn wait_signal(set: SignalSet, deadline: Deadline<'_>) -> Result<Option<SignalInfo>> {
-    let set = without_the_librarys(set);
-    // The call itself waits for no descriptor.
+    let set = without_c_library_signals(set);
+    // The call itself cannot wait for a descriptor.
     if deadline.cancel.is_some() {
         return match SignalFd::new(set)?.read_deadline(deadline) {
             Err(Errno::ETIMEDOUT) => Ok(None),
-            answer => answer.map(Some),
+            result => result.map(Some),
         };
     }
     let timeout = || deadline.timeout().map(Timespec::from);
     match retry(|| call::rt_sigtimedwait(&set.0, timeout().as_ref())) {
         Err(Errno::EAGAIN) => Ok(None),
-        answer => Ok(Some(SignalInfo::new(&answer?))),
+        result => Ok(Some(SignalInfo::new(&result?))),
     }
 }
 
-/// Without those by which the C library's threads talk: 32 and 33. One that is taken or held back hangs a call such as
-/// `setuid`.
-fn without_the_librarys(set: SignalSet) -> SignalSet {
+/// Returns the set without 32 and 33, which the C library uses between its threads. Taking or blocking one of them
+/// makes a call such as `setuid` hang.
+fn without_c_library_signals(set: SignalSet) -> SignalSet {
     [32, 33].into_iter().filter_map(Signal::from_raw).fold(set, SignalSet::without)
 }
 
-/// A descriptor to read signals from, so that a process can wait for them beside its pipes: by
-/// [`poll`](super::poll()), [`Epoll`](super::Epoll) or another loop. Nonblocking and close-on-exec; dropping it closes it.
+/// A descriptor to read signals from, so that a process can wait for them together with its pipes: with
+/// [`poll`](super::poll()), [`Epoll`](super::Epoll) or another loop. Nonblocking and close-on-exec; dropping
+/// it closes it.
 ///
-/// [Block](SignalSet::block) the signals, in all threads; the descriptor receives none that is delivered otherwise. A
-/// signal that is taken here is no longer pending, and the reverse. [`SignalInfo`] says which are merged; while
-/// `SIGCHLD` is ignored there is none.
+/// [Block](SignalSet::block) the signals, in all threads: the descriptor receives none that is delivered
+/// otherwise. A signal that is taken here is no longer pending, and one that is taken elsewhere is not
+/// received here. [`SignalInfo`] describes which are merged. While `SIGCHLD` is ignored there is none.
 ///
-/// What it reads are the signals **of the process and thread that read**, not of those that have made it: after a `fork` the
-/// child reads its own. An `epoll` that it was added to reports the signals of the process that has added it.
+/// It reads the signals **of the process and thread that read**, not of those that created it: after a `fork` the
+/// child reads its own. An `epoll` to which it was added reports the signals of the process that added it.
 ///
 /// # Examples
 ///
@@ -220,25 +224,25 @@ pub struct SignalFd(OwnedFd);
 impl SignalFd {
     /// Creates a descriptor for the signals of `set`.
     ///
-    /// It does not read 32 and 33, which the C library uses among its threads.
+    /// It does not read signals 32 and 33, which the C library uses between its threads.
     ///
     /// # Errors
     ///
     /// - [`EMFILE`](Errno::EMFILE) if the process has reached its limit of descriptors.
     /// - [`ENFILE`](Errno::ENFILE) if the system has.
-    /// - [`ENOMEM`](Errno::ENOMEM) if the kernel has not enough memory.
+    /// - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory.
     ///
     /// [signalfd4(2)](https://man7.org/linux/man-pages/man2/signalfd.2.html)
     #[doc(alias = "signalfd4")]
     pub fn new(set: SignalSet) -> Result<Self> {
-        call::signalfd4(&without_the_librarys(set).0).map(Self)
+        call::signalfd4(&without_c_library_signals(set).0).map(Self)
     }
 
     /// Waits for a signal and takes it. Retries on `EINTR`.
     ///
     /// # Errors
     ///
-    /// None that a caller can bring about.
+    /// None that a caller can cause.
     pub fn read(&self) -> Result<SignalInfo> {
         attempt_until(self.as_fd(), PollEvents::IN, None, || self.try_read())
     }

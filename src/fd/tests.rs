@@ -35,7 +35,7 @@ fn fd_types_lend_give_up_and_take_over() {
     let released = reader.into_raw_fd();
     assert_eq!(released, fd);
     writer.write(b"still open").unwrap();
-    // SAFETY: released just now and owned by nobody.
+    // SAFETY: released just now and owned by no value.
     let back = unsafe { OwnedFd::from_raw_fd(released) };
     // SAFETY: `back` keeps it open.
     let lent = unsafe { BorrowedFd::borrow_raw(released) };
@@ -48,7 +48,7 @@ fn fd_types_lend_give_up_and_take_over() {
 fn fd_drop_closes() {
     let (reader, writer) = crate::pipe().unwrap();
     let owned = OwnedFd::from(reader);
-    // No other test of this binary makes a process, so nobody else has a copy.
+    // No other test of this binary makes a process, so no other process has a copy.
     drop(owned);
     assert_eq!(writer.write(b"x"), Err(Errno::EPIPE));
 }

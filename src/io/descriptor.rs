@@ -5,15 +5,15 @@ use crate::errno::Result;
 use crate::fd::{AsFd, OwnedFd};
 use crate::sys::{abi, call};
 
-/// Closes a descriptor and reports what the kernel says of it, which dropping it does not.
+/// Closes a descriptor and returns the kernel's error, which dropping it does not.
 ///
-/// The descriptor is gone whatever the answer is, also after [`EINTR`](crate::Errno::EINTR): there is
-/// nothing to repeat, and the number may already be somebody else's.
+/// The descriptor is closed even on error, also after [`EINTR`](crate::Errno::EINTR). Do not retry: another
+/// thread may already have a new descriptor with that number.
 ///
 /// # Errors
 ///
 /// - [`EINTR`](crate::Errno::EINTR), [`EIO`](crate::Errno::EIO), [`ENOSPC`](crate::Errno::ENOSPC),
-///   [`EDQUOT`](crate::Errno::EDQUOT): an earlier write could not be completed. File systems over a network
+///   [`EDQUOT`](crate::Errno::EDQUOT) if an earlier write could not be completed. File systems over a network
 ///   report them; a pipe never does.
 ///
 /// # Examples
@@ -31,13 +31,13 @@ pub fn close(fd: impl Into<OwnedFd>) -> Result<()> {
 }
 
 /// Duplicates a descriptor: the copy has the lowest free number [from 3 on](crate::fd#the-numbers-0-1-and-2) and **is
-/// inherited by programs started with `exec`**, as the system call has it. [`dup_cloexec`] makes one that is not.
+/// inherited by programs started with `exec`**, as with the system call. [`dup_cloexec`] sets close-on-exec.
 ///
 /// Both share one open file: its offset and its nonblocking flag.
 ///
 /// # Errors
 ///
-/// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
+/// - [`EMFILE`](crate::Errno::EMFILE) if the process has as many descriptors as its limit allows.
 ///
 /// # Examples
 ///
@@ -60,7 +60,7 @@ pub fn dup(fd: impl AsFd) -> Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// - [`EMFILE`](crate::Errno::EMFILE): the process has as many descriptors as it may.
+/// - [`EMFILE`](crate::Errno::EMFILE) if the process has as many descriptors as its limit allows.
 ///
 /// # Examples
 ///
@@ -78,15 +78,15 @@ pub fn dup_cloexec(fd: impl AsFd) -> Result<OwnedFd> {
     call::fcntl_dupfd_cloexec(fd.as_fd(), 3)
 }
 
-/// Makes `new` a duplicate of `fd`: what `new` was is closed and it keeps its number. For standard streams use
+/// Makes `new` a duplicate of `fd`: the old file is closed, and the number stays the same. For standard streams use
 /// [`redirect`](super::redirect).
 ///
-/// Close-on-exec only if `flags` say so.
+/// The duplicate is close-on-exec only with that flag.
 ///
 /// # Errors
 ///
-/// - [`EINVAL`](crate::Errno::EINVAL): `flags` has unknown bits, or both have the same number.
-/// - [`EBUSY`](crate::Errno::EBUSY): another thread is about to open a descriptor with that number.
+/// - [`EINVAL`](crate::Errno::EINVAL) if `flags` has unknown bits, or both have the same number.
+/// - [`EBUSY`](crate::Errno::EBUSY) if another thread is about to open a descriptor with that number.
 ///
 /// # Examples
 ///
@@ -110,11 +110,11 @@ pub fn dup3(fd: impl AsFd, new: &mut OwnedFd, flags: DupFlags) -> Result<()> {
     call::dup3(fd.as_fd(), new, flags.bits())
 }
 
-/// Whether the descriptor is closed in a program started by `exec`.
+/// Returns whether the descriptor is closed in a program started by `exec`.
 ///
 /// # Errors
 ///
-/// None that a caller can bring about: a borrowed descriptor is open.
+/// None that a caller can cause: a borrowed descriptor is open.
 ///
 /// # Examples
 ///
@@ -134,13 +134,13 @@ pub fn is_close_on_exec(fd: impl AsFd) -> Result<bool> {
     Ok(call::fcntl_getfd(fd.as_fd())? & abi::FD_CLOEXEC != 0)
 }
 
-/// Says whether the descriptor is to be closed in a program started by `exec`.
+/// Sets or clears close-on-exec: whether the descriptor is closed in a program started by `exec`.
 ///
-/// Belongs to this one descriptor; duplicates have a flag of their own.
+/// The flag belongs to this one descriptor. Duplicates have their own.
 ///
 /// # Errors
 ///
-/// None that a caller can bring about: a borrowed descriptor is open.
+/// None that a caller can cause: a borrowed descriptor is open.
 ///
 /// # Examples
 ///
@@ -148,7 +148,7 @@ pub fn is_close_on_exec(fd: impl AsFd) -> Result<bool> {
 /// use rawpipe::io;
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
-/// io::set_close_on_exec(&writer, false)?; // a program started from here on inherits it
+/// io::set_close_on_exec(&writer, false)?; // a program started after this inherits it
 /// assert!(!io::is_close_on_exec(&writer)?);
 /// assert!(io::is_close_on_exec(&reader)?);
 /// # Ok::<(), rawpipe::Errno>(())
@@ -163,11 +163,11 @@ pub fn set_close_on_exec(fd: impl AsFd, on: bool) -> Result<()> {
     if new == old { Ok(()) } else { call::fcntl_setfd(fd, new) }
 }
 
-/// Whether calls on the descriptor answer [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
+/// Returns whether `O_NONBLOCK` is set: calls then fail with [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
 ///
 /// # Errors
 ///
-/// None that a caller can bring about: a borrowed descriptor is open.
+/// None that a caller can cause: a borrowed descriptor is open.
 ///
 /// # Examples
 ///
@@ -185,14 +185,14 @@ pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
     Ok(call::fcntl_getfl(fd.as_fd())? & abi::O_NONBLOCK as usize != 0)
 }
 
-/// Says whether calls on the descriptor answer [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
+/// Sets or clears `O_NONBLOCK`. With it, calls fail with [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
 ///
 /// The flag belongs to the open file: all duplicates of the descriptor share it, also those in other
-/// processes. The other end of a pipe has one of its own. Other flags are left as they are.
+/// processes. The other end of a pipe has its own. Other flags stay unchanged.
 ///
 /// # Errors
 ///
-/// - [`EPERM`](crate::Errno::EPERM): the file is append-only and may not change.
+/// - [`EPERM`](crate::Errno::EPERM) if the file is append-only, and the flag cannot be changed.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! Descriptors that this process was started with.
+//! Descriptors that this process inherited.
 //!
 //! # Safety
 //!
@@ -9,22 +9,22 @@ use crate::errno::{Errno, Result};
 use crate::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use crate::sys::{abi, call};
 
-/// Takes over a descriptor that this process was started with, by its number.
+/// Takes ownership of an inherited descriptor, by its number.
 ///
-/// A program that was given descriptor 3 (by [fd-map][m] of whatever started it) claims it with this
-/// function, once, near the start of `main`. The descriptor is set close-on-exec, so that it is not
+/// A program that was started with descriptor 3 (by `fd_map`, or by a shell's [`3<file`][m]) takes it with this
+/// function, once, near the start of `main`. The function sets close-on-exec, so that the descriptor is not
 /// passed on by accident.
 ///
 /// [m]: https://www.gnu.org/software/bash/manual/html_node/Redirections.html
 ///
 /// # Errors
 ///
-/// - [`EBADF`](Errno::EBADF): no descriptor with this number is open.
+/// - [`EBADF`](Errno::EBADF) if no descriptor with this number is open.
 ///
 /// # Safety
 ///
 /// Nothing else in this process owns the descriptor or will close it: it was open when the process
-/// started, it is not one that the C library or std regards as theirs (0, 1 and 2 are std's), and
+/// started, it is not one that the C library or std uses (0, 1 and 2 are std's), and
 /// this function is called at most once for it.
 ///
 /// # Examples
@@ -33,7 +33,7 @@ use crate::sys::{abi, call};
 /// use rawpipe::fd::{AsFd, IntoRawFd, OwnedFd};
 /// use rawpipe::{PipeFlags, io};
 ///
-/// // Stands in for a descriptor that the parent left open at a number it told us.
+/// // Stands in for a descriptor that the parent left open at a known number.
 /// let (reader, _writer) = rawpipe::pipe2(PipeFlags::empty())?;
 /// let number = OwnedFd::from(reader).into_raw_fd();
 ///
@@ -50,6 +50,6 @@ pub unsafe fn take_inherited(fd: RawFd) -> Result<OwnedFd> {
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     let flags = call::fcntl_getfd(borrowed)?;
     call::fcntl_setfd(borrowed, flags | abi::FD_CLOEXEC)?;
-    // SAFETY: it is open (the calls above succeeded), and the caller vouches that nobody owns it.
+    // SAFETY: it is open (the calls above succeeded), and the caller vouches that no value owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

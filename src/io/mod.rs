@@ -22,7 +22,7 @@
 //!
 //! That flag is `RWF_NOWAIT`, if the kernel and the file support it: pipes and sockets do since Linux 6.4. A
 //! pipe end that was once used in a [`splice`](crate::splice) no longer does, and a FIFO never does. Then a
-//! read is a `vmsplice` out of the pipe, and a write goes through a pipe of its own and is spliced to its
+//! read is a `vmsplice` out of the pipe, and a write goes to a private pipe and is spliced from there to its
 //! target. (So does a read of a FIFO that is open for reading and writing.) These calls, too, have a flag not
 //! to wait. Each such write takes up at least one page of the pipe, however small it is, so that many small
 //! ones fill it earlier. If neither is supported, the functions fail with

@@ -7,19 +7,18 @@ use crate::sys::abi::iovec::IoSlice;
 use crate::sys::{abi, call};
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// As [`write()`](super::write), and when nobody is left to read the answer is
-/// [`EPIPE`](Errno::EPIPE) and nothing else: no `SIGPIPE`, which would kill a program that does not
-/// ignore it.
+/// Writes as [`write()`](super::write) does, without `SIGPIPE`. If no reader is left, it only fails with
+/// [`EPIPE`](Errno::EPIPE); the signal would kill a program that does not ignore it.
 ///
-/// By a flag of the call where the kernel has it (Linux 6.18), else by blocking the signal for this
-/// thread meanwhile ([`without_sigpipe`](crate::io::without_sigpipe)). Nothing that other threads can notice changes.
+/// It sets a flag of the call if the kernel has it (Linux 6.18), and otherwise blocks the signal for this
+/// thread meanwhile ([`without_sigpipe`](crate::io::without_sigpipe)). Other threads are not affected.
 ///
 /// # Errors
 ///
 /// As [`write()`](super::write), and
 ///
-/// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM), or another error that a filter returns: it
-///   rejects both ways, and nothing was written. See
+/// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM), or another error of a filter
+///   that rejects both ways; nothing was written. See
 ///   [`without_sigpipe`](crate::io::without_sigpipe).
 ///
 /// # Examples
@@ -28,9 +27,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// use rawpipe::{Errno, io};
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
-/// assert_eq!(io::write_nosignal(&writer, b"read by somebody")?, 16);
+/// assert_eq!(io::write_nosignal(&writer, b"there is a reader")?, 17);
 /// drop(reader);
-/// assert_eq!(io::write_nosignal(&writer, b"by nobody"), Err(Errno::EPIPE));
+/// assert_eq!(io::write_nosignal(&writer, b"there is none"), Err(Errno::EPIPE));
 /// # Ok::<(), Errno>(())
 /// ```
 ///
@@ -40,19 +39,19 @@ pub fn write_nosignal(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
     writev_nosignal(fd, &[IoSlice::new(buf)])
 }
 
-/// As [`writev`](super::writev), without `SIGPIPE`, as [`write_nosignal`].
+/// Writes as [`writev`](super::writev) does, without `SIGPIPE`, as [`write_nosignal`].
 ///
 /// # Errors
 ///
 /// As [`writev`](super::writev) and [`write_nosignal`].
 pub fn writev_nosignal(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
-    /// That the kernel does not have the flag. Files may refuse it that are not pipes.
+    /// Whether the kernel lacks the flag. Files other than pipes may reject it although the kernel has it.
     static MISSING: AtomicBool = AtomicBool::new(false);
 
     let fd = fd.as_fd();
     if !MISSING.load(Ordering::Relaxed) {
         match call::pwritev2(fd, bufs, abi::RWF_NOSIGNAL) {
-            // Also too many buffers, of which the other call says the same.
+            // Also for too many buffers: the other call fails with the same error.
             Err(Errno::EINVAL) => {}
             Err(errno) if call::is_unsupported(errno) => {
                 MISSING.store(call::fcntl_getpipe_sz(fd).is_ok(), Ordering::Relaxed);

@@ -26,7 +26,7 @@ pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     }
 }
 
-/// Moves what is available into a pipe of its own, which has room, and reads it from there.
+/// Moves what is available into a private pipe, which has room, and reads it from there.
 fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     if call::fcntl_getpipe_sz(from).is_err() {
         return Err(Errno::EBADF); // the flag below concerns pipes only
@@ -57,7 +57,7 @@ pub(crate) fn try_writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usi
     }
 }
 
-/// Writes to a pipe of its own, which has room, and moves from there as much as `to` has room for. The
+/// Writes to a private pipe, which has room, and moves from there as much as `to` has room for. The
 /// remaining bytes are dropped with that pipe, and are not counted.
 fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
     if call::fcntl_getpipe_sz(to).is_err() {

@@ -1,4 +1,4 @@
-//! Calls that raise `SIGPIPE` when nobody reads, without the signal.
+//! Calls that raise `SIGPIPE` if there is no reader, without the signal.
 //!
 //! `write` has a flag against it ([`write_nosignal`](crate::io::write_nosignal)); `splice`, `tee` and
 //! `sendfile` have none. So the signal is blocked for this thread during the call, and if the call has
@@ -13,8 +13,8 @@
 //! `SIGXFSZ`, which a write beyond `RLIMIT_FSIZE` raises, is not blocked: it kills a process that neither
 //! ignores nor handles it.
 //!
-//! Rust's `main` ignores `SIGPIPE` for the whole process, and the children inherit that; programs
-//! without it, and libraries, do better to leave it alone and to use this.
+//! Rust's `main` ignores `SIGPIPE` for the whole process, and children inherit that. Programs without
+//! Rust's `main`, and libraries, should use this instead of ignoring the signal.
 
 use crate::Result;
 use crate::errno::retry;
@@ -24,9 +24,9 @@ use crate::sys::call;
 
 const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 
-/// Runs `body`, in which no call of this thread raises `SIGPIPE`, and returns what it returns.
+/// Runs `body`, in which no call of this thread raises `SIGPIPE`, and returns its result.
 ///
-/// Other threads are not concerned. The signal mask is afterwards what it was before.
+/// Other threads are not affected. The signal mask is restored afterwards.
 /// [`transfer`](crate::transfer), `fanout`, `communicate` and message senders do this by themselves,
 /// and fail with the same errors before the first byte.
 ///
@@ -44,10 +44,10 @@ const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 ///
 /// let (source, writer) = rawpipe::pipe()?;
 /// let (reader, sink) = rawpipe::pipe()?;
-/// writer.write(b"nobody reads this")?;
+/// writer.write(b"without a reader.")?;
 /// drop(reader);
-/// let answer = without_sigpipe(|| splice(&source, None, &sink, None, 17, SpliceFlags::empty()))?;
-/// assert_eq!(answer, Err(Errno::EPIPE));
+/// let result = without_sigpipe(|| splice(&source, None, &sink, None, 17, SpliceFlags::empty()))?;
+/// assert_eq!(result, Err(Errno::EPIPE));
 /// # Ok::<(), Errno>(())
 /// ```
 ///
@@ -65,8 +65,7 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Fails where the kernel (a filter in front of it) does not let the mask be changed; then
-    /// nothing is done.
+    /// Fails if a filter rejects changing the mask; nothing is changed then.
     pub(crate) fn new() -> Result<Self> {
         let is_pending = is_pending()?;
         let old = call::rt_sigprocmask(SIG_BLOCK, &ONLY_SIGPIPE)?;

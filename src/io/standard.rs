@@ -31,19 +31,19 @@ impl AsFd for StdStream {
     }
 }
 
-/// Makes a standard stream of this process a duplicate of `fd`, which is what `dup2` is mostly used for. A program
-/// started with `exec` inherits it.
+/// Makes a standard stream of this process a duplicate of `fd`: the most common use of `dup2`. A program started
+/// with `exec` inherits it.
 ///
-/// The old file is closed at that number, in the same instant. Its other duplicates stay open:
+/// The same call closes the old file at that number. Its other duplicates stay open:
 /// [`dup_cloexec`](super::dup_cloexec) before and a second `redirect` afterwards restore the stream. If `fd` has the
 /// number of the stream already, this clears close-on-exec.
 ///
-/// Allocates nothing, so that a forked child can use it before it starts a program. What a buffer of
-/// [`std::io::stdin`][stdin], `stdout` or of C's stdio holds is not moved: flush before, or the text goes to the new file.
+/// Allocates nothing, so that a forked child can use it before it starts a program. Text in a buffer of
+/// [`std::io::stdin`][stdin], `stdout` or C's stdio stays there: flush first, or it goes to the new file.
 ///
 /// It is safe because no value owns the descriptors 0, 1 and 2: any code may borrow them at any time, as `println!` does,
-/// and none may close them. All of it meets the new file from here on, as if the program had been started with it.
-/// An [`OwnedFd`](crate::fd::OwnedFd) that was made of such a number means the new file, too.
+/// and none may close them. From then on they all use the new file, as if the program had been started with it.
+/// So does an [`OwnedFd`](crate::fd::OwnedFd) that was created from such a number.
 ///
 /// [stdin]: https://doc.rust-lang.org/std/io/fn.stdin.html
 ///

@@ -1,4 +1,4 @@
-//! Reading and writing without waiting, or not beyond a deadline. The module above says how.
+//! Reading and writing without waiting, or not beyond a deadline. The documentation of the parent module says how.
 
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::{self, Incomplete, nowait};
@@ -7,18 +7,18 @@ use crate::sys::abi::iovec::IoSlice;
 use crate::wait::attempt_until;
 use crate::{Deadline, Result};
 
-/// Reads what is there, up to `buf.len()` bytes, and returns how many; 0 is end of file. Does not
+/// Reads what is available, up to `buf.len()` bytes, and returns how many; 0 is end of file. Does not
 /// wait.
 ///
 /// # Errors
 ///
 /// Those of [`io::read`], and
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN): there is nothing to read now.
-/// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE): it is a FIFO that is open for writing as well,
-///   which takes a pipe of its own, and that cannot be made.
-/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP): this descriptor cannot be read without the risk of waiting: a
-///   terminal, some other devices.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if there is nothing to read now.
+/// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE) if it is a FIFO that is open for writing
+///   as well, which needs a private pipe, and that cannot be created.
+/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be read without the risk of
+///   waiting: a terminal, some other devices.
 ///
 /// # Examples
 ///
@@ -48,10 +48,11 @@ pub fn try_read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
 ///
 /// Those of [`io::write()`], and
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN): there is no room now.
-/// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE): it takes a pipe of its own, which cannot be
-///   made.
-/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP): this descriptor cannot be written without the risk of waiting.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if there is no room now.
+/// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE) if the write needs a private pipe, which
+///   cannot be created.
+/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be written without the risk
+///   of waiting.
 ///
 /// # Examples
 ///
@@ -77,9 +78,9 @@ pub fn try_write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// As [`try_read`], but for `EAGAIN`, and
+/// Those of [`try_read`] except `EAGAIN`, and
 ///
-/// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed, and nothing was read.
+/// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, and nothing was read.
 /// - [`ECANCELED`](crate::Errno::ECANCELED) if it is [cancelled](crate::Cancel), and nothing was read.
 pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline<'_>) -> Result<usize> {
     let fd = fd.as_fd();
@@ -91,9 +92,9 @@ pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline<'_>) -> R
 ///
 /// # Errors
 ///
-/// As [`try_write`], but for `EAGAIN`, and
+/// Those of [`try_write`] except `EAGAIN`, and
 ///
-/// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed, and nothing was written.
+/// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, and nothing was written.
 /// - [`ECANCELED`](crate::Errno::ECANCELED) if it is [cancelled](crate::Cancel), and nothing was written.
 pub fn write_deadline(fd: impl AsFd, buf: &[u8], deadline: Deadline<'_>) -> Result<usize> {
     writev_deadline(fd.as_fd(), &[IoSlice::new(buf)], deadline)
@@ -111,7 +112,7 @@ pub(crate) fn writev_deadline(
 ///
 /// # Errors
 ///
-/// An [`Incomplete`] says how many bytes are in `buf` and why there are no more: end of file,
+/// An [`Incomplete`] has the number of bytes in `buf` and the reason for the end: end of file,
 /// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), [`ECANCELED`](crate::Errno::ECANCELED), or another error of
 /// [`read_deadline`].
 ///
@@ -143,7 +144,7 @@ pub fn read_exact_deadline(
 ///
 /// # Errors
 ///
-/// An [`Incomplete`] says how many bytes were written and what stopped it:
+/// An [`Incomplete`] has the number of bytes written and the reason for the end:
 /// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), [`ECANCELED`](crate::Errno::ECANCELED), or another error of
 /// [`write_deadline`].
 pub fn write_all_deadline(

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! This file is trusted with nothing of its own: [`Duplex::fork`] is unsafe to call, and says why.
+//! This file upholds no invariant: [`Duplex::fork`] is unsafe to call, and its documentation has the reason.
 #![allow(unsafe_code, reason = "Duplex::fork is unsafe to call, and this is the function")]
 
 use crate::io::{self, Incomplete, IoSlice};
@@ -10,13 +10,12 @@ use crate::pipe::Builder;
 use crate::process::{self, Child};
 use crate::{PipeReader, PipeWriter, Result};
 
-/// One side of a two-way link: what is written to it is read on the other side, and the other way
-/// round.
+/// One side of a two-way link: its peer reads what is written to it, and the reverse.
 ///
-/// When one side is dropped, the other reads the end of file behind what is still in the link, and its
-/// writes fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. That holds only if no other process
-/// has a copy of that side: [`fork`](Self::fork) sees to it for one child, and says how to for
-/// [several](Self::fork).
+/// When the peer is dropped, this side reads the bytes that are still in the link and then reaches end of file,
+/// and its writes fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. That holds only if no other process
+/// has a copy of the peer. [`fork`](Self::fork) ensures that for one child, and describes how to do it for
+/// several.
 ///
 /// # Examples
 ///
@@ -39,7 +38,7 @@ pub struct Duplex {
 }
 
 impl Duplex {
-    /// Makes a link: both of its sides, close-on-exec.
+    /// Creates a link and returns its two sides, close-on-exec.
     ///
     /// # Errors
     ///
@@ -48,7 +47,7 @@ impl Duplex {
         Self::pair_of(Builder::new())
     }
 
-    /// Makes a link of two such pipes.
+    /// Creates a link of two pipes with these settings.
     ///
     /// # Errors
     ///
@@ -60,21 +59,22 @@ impl Duplex {
         Ok((left, Self::new(right_reader, right_writer)))
     }
 
-    /// A side that reads from one pipe and writes to another.
+    /// Creates a side that reads from one pipe and writes to another.
     #[must_use]
     pub const fn new(reader: PipeReader, writer: PipeWriter) -> Self {
         Self { reader, writer }
     }
 
-    /// Makes a link and a child process that has one side of it. The child runs `body` and exits with
-    /// the code that it returns; the parent gets the other side. Neither has a copy of the other's, so
-    /// that each learns when the other is gone.
+    /// Creates a link and a child process that has one side of it. The child runs `body` and exits with
+    /// the code that it returns. The parent gets its peer. Neither process has a copy of the other's side, so
+    /// each reaches end of file when the other ends.
     ///
     /// # Several children
     ///
-    /// A child has copies of all that the parent has open, also of the parent's sides of *earlier* links. While
-    /// it lives, a child before it does not learn that the parent has dropped its side. So close them in the
-    /// child: `body` borrows the earlier links exclusively and drops its copies, and the parent keeps its own.
+    /// A child has copies of everything that the parent has open, also of the parent's sides of *earlier* links.
+    /// While it lives, an earlier child does not reach end of file when the parent drops its side. So close the
+    /// copies in the child: `body` borrows the earlier links exclusively and drops its copies, and the parent
+    /// keeps its own.
     ///
     /// ```
     /// use rawpipe::message::Duplex;
@@ -125,14 +125,14 @@ impl Duplex {
     /// link.read_exact(&mut word)?;
     /// assert_eq!(&word, b"hello");
     /// assert!(child.wait()?.success());
-    /// assert_eq!(link.read(&mut word)?, 0); // nobody is there any more
+    /// assert_eq!(link.read(&mut word)?, 0); // the peer is gone
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[expect(clippy::missing_panics_doc, reason = "it is there in the parent")]
     pub unsafe fn fork(body: impl FnOnce(Self) -> u8) -> Result<(Child, Self)> {
         let (ours, theirs) = Self::pair()?;
         let mut ours = Some(ours);
-        // Dropped in the child alone: the closure has `theirs` by value, so that the parent's copy goes
+        // Dropped only in the child: the closure has `theirs` by value, so that the parent's copy is dropped
         // when this returns, and `ours` by reference.
         let run = || {
             ours = None;
@@ -144,20 +144,20 @@ impl Duplex {
         Ok((child, ours))
     }
 
-    /// The end to read from.
+    /// Returns the end to read from.
     #[must_use]
     pub const fn reader(&self) -> &PipeReader {
         &self.reader
     }
 
-    /// The end to write to.
+    /// Returns the end to write to.
     #[must_use]
     pub const fn writer(&self) -> &PipeWriter {
         &self.writer
     }
 
-    /// Both ends, to be used apart: dropping the writer alone tells the other side that no more
-    /// comes.
+    /// Returns both ends, for separate use: after dropping only the writer, the peer reaches end of file and can
+    /// still write.
     #[must_use]
     pub fn into_ends(self) -> (PipeReader, PipeWriter) {
         (self.reader, self.writer)
@@ -172,7 +172,7 @@ impl Duplex {
         self.reader.read(buf)
     }
 
-    /// Reads exactly `buf.len()` bytes. Goes on after a short count and after a signal.
+    /// Reads exactly `buf.len()` bytes. Continues after a short count and after a signal.
     ///
     /// # Errors
     ///
@@ -190,7 +190,7 @@ impl Duplex {
         self.writer.write_nosignal(buf)
     }
 
-    /// Writes all of `buf`. Goes on after a short count and after a signal.
+    /// Writes all of `buf`. Continues after a short count and after a signal.
     ///
     /// # Errors
     ///

@@ -1,93 +1,94 @@
-//! Which children have a handle that lives, so that [`wait_any`](super::wait_any) leaves them to it.
+//! Claims: which children have a living handle, so that [`wait_any`](super::wait_any) leaves them to it.
 //!
-//! The kernel keeps no mark for that. (A child with another exit signal than `SIGCHLD` is not among those that a wait
-//! for any child finds, but `execve` takes that back.) So each handle claims its process id here.
+//! The kernel keeps no such mark. (A wait for any child does not find a child with an exit signal other than
+//! `SIGCHLD`, but `execve` resets that signal.) So each handle claims its process id here.
 //!
-//! - A claim is entered before the call that makes the child returns, and given up after the child was waited for: when
-//!   its number may be a new child's, which then has a claim of its own. So a child without a claim never had a
-//!   handle, or its handle was dropped.
-//! - But for one that is being made: its claim cannot come before its number. So makings are counted, and a child without
-//!   a claim is left alone until all that had begun when it was found are over. There are two lots of them, so that
-//!   this comes to an end while other threads keep making children: new ones join the other lot.
-//! - The child of a fork begins without claims: its parent's children are not its own.
+//! - A claim is entered before the call that creates the child returns, and removed after the child was
+//!   waited for. At that point its id may be a new child's, which then has its own claim. So a child without
+//!   a claim never had a handle, or its handle was dropped.
+//! - The exception is a child that is just being created, since a claim needs the id. So creations are
+//!   counted. A child without a claim is left alone until all creations that had begun when it was found are
+//!   finished. There are two epochs, so that this ends while other threads keep creating children: new
+//!   creations join the other epoch.
+//! - The child of a fork starts without claims: its parent's children are not its own.
 //!
-//! No operation waits for another one, so that a signal handler or a forked child finds all of it usable.
+//! No operation waits for another one, so a signal handler or a forked child can use all of it.
 
 use crate::Deadline;
 use crate::event::Backoff;
 use crate::sys::call;
 use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
 
-const MOST: usize = 1 << 16;
-static CLAIMED: [AtomicI32; MOST] = [const { AtomicI32::new(0) }; MOST];
-/// One above the last place that was ever used. If that is all of them, there may be handles without a place.
+const SLOTS: usize = 1 << 16;
+static CLAIMED: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
+/// One above the last slot that was ever used. If that is all slots, there may be handles without a slot.
 static USED: AtomicUsize = AtomicUsize::new(0);
-/// For each lot the id of the process that counts, and above it how many of its makings have begun. In a child that
-/// other code has forked, the counts are its parent's and no longer hold.
-static MAKINGS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+/// For each epoch the id of the process that counts, and above it the number of its creations that have
+/// begun. In a child that other code has forked, the counts are its parent's and no longer hold.
+static CREATIONS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 /// Above the highest process id that Linux can have.
 const ONE: usize = 1 << 22;
-/// The lot that a new making joins.
-static LOT: AtomicUsize = AtomicUsize::new(0);
+/// The epoch that a new creation joins.
+static EPOCH: AtomicUsize = AtomicUsize::new(0);
 
-/// That a child has a handle.
+/// The mark that a child has a handle.
 #[derive(Debug)]
 pub(super) struct Claim {
     pid: i32,
-    place: usize,
+    slot: usize,
 }
 
 impl Claim {
     pub(super) fn new(pid: i32) -> Self {
-        let free = |place: &AtomicI32| {
-            place.load(SeqCst) == 0 && place.compare_exchange(0, pid, SeqCst, SeqCst).is_ok()
+        let free = |slot: &AtomicI32| {
+            slot.load(SeqCst) == 0 && slot.compare_exchange(0, pid, SeqCst, SeqCst).is_ok()
         };
-        let place = CLAIMED.iter().position(free).unwrap_or(MOST);
-        USED.fetch_max(MOST.min(place + 1), SeqCst);
-        Self { pid, place }
+        let slot = CLAIMED.iter().position(free).unwrap_or(SLOTS);
+        USED.fetch_max(SLOTS.min(slot + 1), SeqCst);
+        Self { pid, slot }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // In a forked child the place may be another handle's.
-        let place = CLAIMED.get(self.place);
-        let _ = place.map(|place| place.compare_exchange(self.pid, 0, SeqCst, SeqCst));
+        // In a forked child the slot may belong to another handle.
+        let slot = CLAIMED.get(self.slot);
+        let _ = slot.map(|slot| slot.compare_exchange(self.pid, 0, SeqCst, SeqCst));
     }
 }
 
-/// Whether a handle lives, or may live.
+/// Returns whether a handle of this child exists, or may exist.
 pub(super) fn is_claimed(pid: i32) -> bool {
     let used = USED.load(SeqCst);
-    used == MOST || CLAIMED.iter().take(used).any(|place| place.load(SeqCst) == pid)
+    used == SLOTS || CLAIMED.iter().take(used).any(|slot| slot.load(SeqCst) == pid)
 }
 
-/// That this thread makes a child, until it has its claim.
-pub(super) struct Making {
-    lot: &'static AtomicUsize,
+/// The mark that this thread is creating a child, held until the child has its claim.
+pub(super) struct Creation {
+    epoch: &'static AtomicUsize,
     owner: usize,
 }
 
-impl Making {
+impl Creation {
     pub(super) fn begin() -> Self {
-        let (lot, owner) = (&MAKINGS[LOT.load(SeqCst) & 1], owner());
-        let joined = |lot| Some(owner + (begun(lot, owner) + 1) * ONE);
-        let _ = lot.fetch_update(SeqCst, SeqCst, joined);
-        Self { lot, owner }
+        let (epoch, owner) = (&CREATIONS[EPOCH.load(SeqCst) & 1], owner());
+        let joined = |epoch| Some(owner + (begun(epoch, owner) + 1) * ONE);
+        let _ = epoch.fetch_update(SeqCst, SeqCst, joined);
+        Self { epoch, owner }
     }
 
-    /// In the child of a fork: what the parent had is not this process's.
+    /// Clears all claims and counts in the child of a fork: they are the parent's.
     pub(super) fn forget_all(self) {
         core::mem::forget(self);
-        CLAIMED.iter().take(USED.swap(0, SeqCst)).for_each(|place| place.store(0, SeqCst));
-        MAKINGS.iter().for_each(|count| count.store(0, SeqCst));
+        CLAIMED.iter().take(USED.swap(0, SeqCst)).for_each(|slot| slot.store(0, SeqCst));
+        CREATIONS.iter().for_each(|count| count.store(0, SeqCst));
     }
 }
 
-impl Drop for Making {
+impl Drop for Creation {
     fn drop(&mut self) {
-        let left = |lot| (begun(lot, self.owner) > 0).then(|| lot - ONE);
-        let _ = self.lot.fetch_update(SeqCst, SeqCst, left);
+        let left = |epoch| (begun(epoch, self.owner) > 0).then(|| epoch - ONE);
+        let _ = self.epoch.fetch_update(SeqCst, SeqCst, left);
     }
 }
 
@@ -95,20 +96,20 @@ fn owner() -> usize {
     call::getpid().unsigned_abs() as usize % ONE
 }
 
-fn begun(lot: usize, owner: usize) -> usize {
-    if lot % ONE == owner { lot / ONE } else { 0 }
+fn begun(epoch: usize, owner: usize) -> usize {
+    if epoch % ONE == owner { epoch / ONE } else { 0 }
 }
 
-/// Waits until all makings are over that have begun before. `false` if the deadline comes first.
+/// Waits until all creations that have begun before are finished. Returns `false` if the deadline passes first.
 pub(super) fn settle(deadline: Deadline<'_>) -> bool {
     let owner = owner();
-    (1..).zip(&MAKINGS).all(|(other, lot)| {
-        LOT.store(other, SeqCst);
+    (1..).zip(&CREATIONS).all(|(other, epoch)| {
+        EPOCH.store(other, SeqCst);
         let mut backoff = Backoff::default();
-        while begun(lot.load(SeqCst), owner) > 0 && !deadline.has_passed() {
+        while begun(epoch.load(SeqCst), owner) > 0 && !deadline.has_passed() {
             backoff.pause(Some(deadline));
         }
-        begun(lot.load(SeqCst), owner) == 0
+        begun(epoch.load(SeqCst), owner) == 0
     })
 }
 
@@ -127,12 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn settle_waits_for_makings_that_have_begun() {
+    fn settle_waits_for_creations_that_have_begun() {
         let soon = || Deadline::after(core::time::Duration::from_millis(5));
-        let making = Making::begin();
+        let creation = Creation::begin();
         assert!(!settle(soon()));
-        drop(making);
-        // Others, of other tests' threads, end.
+        drop(creation);
+        // Those of other tests' threads end.
         assert!(settle(Deadline::NEVER));
     }
 }

@@ -1,8 +1,8 @@
-//! Closing what a child is not to have.
+//! Closing the descriptors that a child must not have.
 //!
 //! # Safety
 //!
-//! This file is trusted to close only descriptors that its caller has answered for.
+//! This file is trusted to close only descriptors for which its caller takes responsibility.
 #![allow(unsafe_code, reason = "closes descriptors by number")]
 
 use super::Resource;
@@ -10,20 +10,20 @@ use crate::Result;
 use crate::fd::{AsRawFd, BorrowedFd, RawFd};
 use crate::sys::call;
 
-/// Closes all descriptors but for 0, 1, 2 and those to `keep`: for a forked child, before it continues or starts a
+/// Closes all descriptors except 0, 1, 2 and those to `keep`: for a forked child, before it continues or starts a
 /// program.
 ///
-/// Since Linux 5.9 in a few calls. Without `close_range` it makes one call for each number up to
+/// Since Linux 5.9 this takes a few calls. Without `close_range` it makes one call for each number up to
 /// `RLIMIT_NOFILE`, open or not, which may be a million.
 ///
 /// # Errors
 ///
-/// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel has not enough memory: some may be closed.
+/// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory. Some may be closed then.
 ///
 /// # Safety
 ///
-/// Nothing in this process uses, or closes, one of the closed descriptors later: no value that owns one is dropped
-/// or used, by any thread. In a child of [`fork_with`](super::fork_with) that holds if the body uses only what it
+/// This process does not use or close any of the closed descriptors later: no thread drops or uses a value
+/// that owns one. In a child of [`fork_with`](super::fork_with) that holds if the body uses only what it
 /// keeps.
 ///
 /// # Examples
@@ -52,11 +52,11 @@ pub unsafe fn close_other_fds(keep: &[BorrowedFd<'_>]) -> Result<()> {
     unsafe { close_all_but(|| keep.iter().map(AsRawFd::as_raw_fd)) }
 }
 
-/// As [`close_other_fds`], by numbers in any order.
+/// Closes as [`close_other_fds`], but takes numbers, in any order.
 ///
 /// # Safety
 ///
-/// As there.
+/// As [`close_other_fds`].
 pub(super) unsafe fn close_all_but<I: Iterator<Item = RawFd>>(kept: impl Fn() -> I) -> Result<()> {
     let mut next = 3;
     loop {
@@ -72,7 +72,7 @@ pub(super) unsafe fn close_all_but<I: Iterator<Item = RawFd>>(kept: impl Fn() ->
     }
 }
 
-/// Closes these, and those between.
+/// Closes all descriptors from `first` to `last`.
 ///
 /// # Safety
 ///
@@ -80,7 +80,7 @@ pub(super) unsafe fn close_all_but<I: Iterator<Item = RawFd>>(kept: impl Fn() ->
 unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     // SAFETY: passed on to the caller.
     match unsafe { call::close_range(first, last) } {
-        // Before Linux 5.9, or by a filter that does not know it: one by one.
+        // Before Linux 5.9, or rejected by a filter that does not have it in its list: one by one.
         Err(errno) if call::is_missing(errno) => {
             let limit = call::prlimit64_get_soft(Resource::NOFILE.as_raw())?;
             let end = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
@@ -90,6 +90,6 @@ unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
             }
             Ok(())
         }
-        answer => answer,
+        result => result,
     }
 }

@@ -1,4 +1,4 @@
-//! Replacing the program of this process, and finding one by its name.
+//! Replacing the program of this process, and finding a program by its name.
 
 use crate::fd::{AsFd, AsRawFd};
 use crate::sys::abi::arg::Arg;
@@ -8,35 +8,37 @@ use crate::{Errno, Result};
 use core::convert::Infallible;
 use core::ffi::CStr;
 
-/// What a shell searches where nobody says otherwise.
+/// The search path of a shell if none is set.
 pub const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
-/// `PATH_MAX`, with the NUL: the kernel takes no longer path.
+/// `PATH_MAX`, including the NUL: the kernel accepts no longer path.
 const PATH_MAX: usize = 4096;
 
-/// Starts the program at `path` in the place of this one. Comes back only with an error.
+/// Replaces the program of this process with that at `path`. Returns only if that has failed.
 ///
-/// No destructor runs and nothing that is buffered is written. Other threads end. Descriptors stay open
-/// but for those that are close-on-exec; handlers of signals are reset; ignored signals stay ignored
-/// (`SIGPIPE` is, in a Rust program) and blocked ones blocked.
+/// No destructor runs and buffered data is not written. Other threads end. Descriptors stay open unless they
+/// are close-on-exec. Signal handlers are reset; ignored signals stay ignored (`SIGPIPE` is, in a Rust
+/// program) and blocked signals stay blocked.
 ///
-/// It neither allocates nor touches thread-local storage, so a forked child may call it; the lists are
-/// best made before the fork.
+/// It neither allocates nor touches thread-local storage, so a forked child may call it. It is best to build
+/// the lists before the fork.
 ///
 /// # Errors
 ///
-/// - [`E2BIG`](Errno::E2BIG): the arguments and the environment are too long.
-/// - [`EAGAIN`](Errno::EAGAIN): the process has changed its user, and the new one has more processes than
+/// - [`E2BIG`](Errno::E2BIG) if the arguments and the environment are too long.
+/// - [`EAGAIN`](Errno::EAGAIN) if the process has changed its user, and the new one has more processes than
 ///   `RLIMIT_NPROC` allows.
-/// - [`EACCES`](Errno::EACCES): it is not executable, no regular file, or a folder on the way is closed.
-/// - [`EINVAL`](Errno::EINVAL): a list does not end with [`Arg::END`].
-/// - [`ELOOP`](Errno::ELOOP), [`ENAMETOOLONG`](Errno::ENAMETOOLONG), [`ENOTDIR`](Errno::ENOTDIR): the
-///   path is not one.
-/// - [`ENOENT`](Errno::ENOENT): there is no such file, or not the interpreter that it names.
-/// - [`ENOEXEC`](Errno::ENOEXEC): the kernel does not know what it is, such as a script without `#!`.
-/// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory.
-/// - [`ETXTBSY`](Errno::ETXTBSY): it is open for writing: perhaps only in a child that another thread
-///   has just forked from who wrote it, until that child execs. Then it is worth another try.
+/// - [`EACCES`](Errno::EACCES) if the file is not executable or not a regular file, or a directory of its path
+///   may not be searched.
+/// - [`EINVAL`](Errno::EINVAL) if a list does not end with [`Arg::END`].
+/// - [`ELOOP`](Errno::ELOOP), [`ENAMETOOLONG`](Errno::ENAMETOOLONG), [`ENOTDIR`](Errno::ENOTDIR) if the path
+///   is invalid.
+/// - [`ENOENT`](Errno::ENOENT) if the file, or the interpreter that it names, does not exist.
+/// - [`ENOEXEC`](Errno::ENOEXEC) if the kernel does not recognise the format of the file, such as a script
+///   without `#!`.
+/// - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory.
+/// - [`ETXTBSY`](Errno::ETXTBSY) if the file is open for writing. That may be only in a child that another
+///   thread of the writing process has just forked, until that child executes a program. In that case, retry.
 ///
 /// # Examples
 ///
@@ -60,7 +62,7 @@ pub fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infalli
     call::execve(path, argv, envp)
 }
 
-/// As [`execve`], for a path that is relative to a folder, by a descriptor on it.
+/// Replaces the program, as [`execve`], with that at a path relative to the directory `folder`.
 ///
 /// # Errors
 ///
@@ -90,10 +92,10 @@ pub fn execveat(
     call::execveat(folder.as_fd(), path, argv, envp, flags.bits())
 }
 
-/// As [`execve`], for the program that `file` is open on (for reading, or `O_PATH`).
+/// Replaces the program, as [`execve`], with the one that `file` is open on (for reading, or `O_PATH`).
 ///
-/// Where the kernel has no `execveat`, by `/proc/self/fd`. A script is found by its interpreter through
-/// the descriptor, and so not at all if that is close-on-exec (`ENOENT`).
+/// If the kernel lacks `execveat`, it executes the file's path in `/proc/self/fd`. The interpreter of a script
+/// opens the script through the descriptor. If that is close-on-exec, a script fails with `ENOENT`.
 ///
 /// # Errors
 ///
@@ -120,14 +122,14 @@ pub fn execveat(
 pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let file = file.as_fd();
     match execveat(file, c"", argv, envp, ExecFlags::EMPTY_PATH) {
-        // EPERM and EINVAL are a filter's, or of the program, and then the other call says the same.
+        // EPERM and EINVAL come from a filter, or from the program. In the latter case the fallback fails as well.
         Err(errno) if call::is_missing(errno) => {}
-        // From some releases of Linux 5.10, whose answer it is to any empty path. Else it is about a
-        // script, whose interpreter would begin by the other way, and not find it.
+        // Some releases of Linux 5.10 return it for any empty path. Otherwise it is about a script: the
+        // fallback would start its interpreter, which would not find the script.
         Err(Errno::ENOENT) if call::refuses_empty_path() => {}
-        answer => return answer,
+        result => return result,
     }
-    // Written out by hand: formatting may be more than a forked child has a stack for.
+    // Without formatting, which may need more stack than a forked child has.
     let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
     decimal(&mut path[14..], file.as_raw_fd().unsigned_abs());
     match CStr::from_bytes_until_nul(&path) {
@@ -136,30 +138,33 @@ pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<In
     }
 }
 
-/// Writes a number, of at most ten digits, at the beginning of `place`; returns how many it has.
-pub(super) fn decimal(place: &mut [u8], mut number: u32) -> usize {
+/// Writes a number of at most ten digits to the beginning of `buffer`; returns how many digits it has.
+pub(super) fn decimal(buffer: &mut [u8], mut number: u32) -> usize {
     let digits = number.checked_ilog10().unwrap_or(0) as usize + 1;
-    for place in place.iter_mut().take(digits).rev() {
-        *place = b'0' + (number % 10) as u8;
+    for digit in buffer.iter_mut().take(digits).rev() {
+        *digit = b'0' + (number % 10) as u8;
         number /= 10;
     }
     digits
 }
 
-/// As [`execve`], for a program that is looked for in the folders of `path`, which are separated by
-/// colons, unless its name has a slash in it.
+/// Replaces the program, as [`execve`], with one that is searched for in the directories of `path`, which are
+/// separated by colons. A name with a slash in it is used as a path.
 ///
-/// An empty folder is the current one. There is no environment here to take a search path from: give
-/// that of your own, or [`DEFAULT_PATH`]. A file that the kernel does not know is not given to a shell.
+/// An empty directory is the current one. This function has no environment to take a search path from: pass
+/// your own, or [`DEFAULT_PATH`]. A file whose format the kernel does not recognise is not passed to a shell.
 /// Uses about 4 KiB of stack.
 ///
 /// # Errors
 ///
-/// As [`execve`]; [`EACCES`](Errno::EACCES) if it was found and could not be executed and nothing else
-/// was found, and [`ENOENT`](Errno::ENOENT) if it was found nowhere. A candidate that is longer than a
-/// path may be is passed over. Any other error ends the search, as in the C library: among them
-/// [`ELOOP`](Errno::ELOOP) and [`ENAMETOOLONG`](Errno::ENAMETOOLONG) of a folder in `path`, even if a
-/// later folder has the program.
+/// As [`execve`], and
+///
+/// - [`EACCES`](Errno::EACCES) if a file was found that could not be executed, and no other one.
+/// - [`ENOENT`](Errno::ENOENT) if no directory has the program.
+///
+/// A candidate that is longer than a path may be is skipped. Any other error ends the search, as in the C
+/// library. Among them are [`ELOOP`](Errno::ELOOP) and [`ENAMETOOLONG`](Errno::ENAMETOOLONG) of a directory in
+/// `path`, even if a later directory has the program.
 ///
 /// # Examples
 ///
@@ -187,37 +192,37 @@ pub fn execvpe(
     search(name, path, argv, envp)
 }
 
-/// Apart from [`execvpe`], which needs no such buffer, nor its pages, where there is nothing to search.
+/// Apart from [`execvpe`], which needs neither this buffer nor its pages if there is nothing to search.
 #[inline(never)]
 fn search(name: &[u8], path: &[u8], argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let mut error = Errno::ENOENT;
-    let mut place = [0; PATH_MAX];
+    let mut buffer = [0; PATH_MAX];
     for folder in path.split(|&byte| byte == b':') {
-        let Some(candidate) = join(&mut place, folder, name) else { continue };
+        let Some(candidate) = join(&mut buffer, folder, name) else { continue };
         match execve(candidate, argv, envp) {
             Err(Errno::EACCES) => error = Errno::EACCES,
-            // Not there, or on a disk or in a network that is not there.
+            // The file does not exist, or its disk or network is not available.
             Err(
                 Errno::ENOENT | Errno::ENOTDIR | Errno::ENODEV | Errno::ESTALE | Errno::ETIMEDOUT,
             ) => {}
-            answer => return answer,
+            result => return result,
         }
     }
     Err(error)
 }
 
-/// `folder/name`, or `None` where that is no path.
-fn join<'a>(place: &'a mut [u8; PATH_MAX], folder: &[u8], name: &[u8]) -> Option<&'a CStr> {
+/// Returns `folder/name`, or `None` if that is not a valid path.
+fn join<'a>(buffer: &'a mut [u8; PATH_MAX], folder: &[u8], name: &[u8]) -> Option<&'a CStr> {
     let slash: &[u8] = if folder.is_empty() { b"" } else { b"/" };
     let mut end = 0;
     for part in [folder, slash, name, b"\0"] {
-        place.get_mut(end..)?.get_mut(..part.len())?.copy_from_slice(part);
+        buffer.get_mut(end..)?.get_mut(..part.len())?.copy_from_slice(part);
         end += part.len();
     }
-    CStr::from_bytes_with_nul(place.get(..end)?).ok()
+    CStr::from_bytes_with_nul(buffer.get(..end)?).ok()
 }
 
-/// The folders that a program with this environment would look for others in.
+/// Returns the search path of a program with this environment.
 #[cfg(feature = "process")]
 pub(super) fn path_of<'a>(envp: &[Arg<'a>]) -> &'a [u8] {
     let variables = envp.iter().map_while(|variable| variable.as_c_str());
@@ -232,12 +237,12 @@ mod tests {
 
     #[test]
     fn join_makes_paths_and_nothing_else() {
-        let mut place = [0; PATH_MAX];
-        assert_eq!(join(&mut place, b"/bin", b"sh"), Some(c"/bin/sh"));
-        assert_eq!(join(&mut place, b"", b"sh"), Some(c"sh"));
-        assert_eq!(join(&mut place, b"/b\0in", b"sh"), None);
+        let mut buffer = [0; PATH_MAX];
+        assert_eq!(join(&mut buffer, b"/bin", b"sh"), Some(c"/bin/sh"));
+        assert_eq!(join(&mut buffer, b"", b"sh"), Some(c"sh"));
+        assert_eq!(join(&mut buffer, b"/b\0in", b"sh"), None);
         let folder = vec![b'x'; PATH_MAX - 4];
-        assert_eq!(join(&mut place, &folder, b"sh").map(CStr::count_bytes), Some(PATH_MAX - 1));
-        assert_eq!(join(&mut place, &folder, b"ssh"), None);
+        assert_eq!(join(&mut buffer, &folder, b"sh").map(CStr::count_bytes), Some(PATH_MAX - 1));
+        assert_eq!(join(&mut buffer, &folder, b"ssh"), None);
     }
 }

@@ -1,50 +1,50 @@
-//! `fork`, and the exit that a child needs. The rules are in [`process`](crate::process).
+//! Forking, and ending the child. The rules are in [`process`](crate::process).
 //!
 //! # Safety
 //!
-//! This file is trusted with the one call that returns twice, and with not letting the child run
-//! out of the closure of [`fork_with`].
+//! This file is trusted with the one call that returns twice, and with keeping the child inside the closure
+//! of [`fork_with`].
 #![allow(unsafe_code, reason = "fork is unsafe to call, and this is the function")]
 
 #[cfg(feature = "process")]
-use super::claim::Making;
+use super::claim::Creation;
 use super::{Child, Signal};
 use crate::sys::call;
 use crate::{Errno, Result};
 
-/// Which of the two processes this is, after [`fork`].
+/// The process in which [`fork`] has returned.
 #[derive(Debug)]
-#[must_use = "the child goes on from here, too, and must not run the parent's code"]
+#[must_use = "the child continues here, too, and must not run the parent's code"]
 pub enum Fork {
     /// The child.
     Child,
-    /// The parent, with a handle on the child.
+    /// The parent, with a handle of the child.
     Parent(Child),
 }
 
-/// Makes a child process: a copy of this one that goes on from here.
+/// Creates a child process: a copy of this one that continues from here.
 ///
-/// The call returns twice. Every value that the parent's code will drop is dropped in the child, too,
-/// if the child returns through that code: end the child by [`exit`], or use [`fork_with`].
+/// The call returns twice. Every value that the parent's code will drop is dropped in the child as well if
+/// the child returns through that code: end the child with [`exit`], or use [`fork_with`].
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN): as many processes as the user or the control group may have.
-/// - [`ENOMEM`](crate::Errno::ENOMEM): the kernel has not enough memory, or the init process of the pid
-///   name space in which the child would be has ended.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the user or the control group has as many processes as it may.
+/// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory, or the init process of the
+///   pid namespace in which the child would be has ended.
 ///
 /// # Safety
 ///
-/// All of these hold:
+/// All of these must hold:
 ///
 /// - If the process has other threads, the child does only [what a signal handler may
 ///   do](crate::process#what-a-child-may-do), until it ends or starts another program.
-/// - The child does not touch memory that it has no copy of: mapped `MADV_DONTFORK` or
-///   `MADV_WIPEONFORK`, or mapped shared and relied on to be exclusive.
-/// - Random number generators with their state in memory are not used on both sides as if they were
+/// - The child does not touch memory of which it has no copy: mapped `MADV_DONTFORK` or `MADV_WIPEONFORK`,
+///   or mapped shared and relied on to be exclusive.
+/// - Random number generators with in-memory state are not used in both processes as if they were
 ///   independent.
-/// - Values whose `Drop` acts outside this process (they remove a file, kill a process, say goodbye to
-///   a server) are not dropped on both sides, unless that is harmless.
+/// - Values whose `Drop` acts outside this process (removes a file, kills a process, ends a session with a
+///   server) are not dropped in both processes, unless that is harmless.
 /// - With the assembly backends: nothing that the child does needs a `pthread_atfork` handler.
 ///
 /// # Examples
@@ -60,7 +60,7 @@ pub enum Fork {
 ///         process::exit(if written == Ok(20) { 0 } else { 1 });
 ///     }
 ///     Fork::Parent(mut child) => {
-///         drop(writer); // or the next line would wait for ever
+///         drop(writer); // otherwise the next line would wait forever
 ///         let mut text = Vec::new();
 ///         reader.read_to_end(&mut text)?;
 ///         assert_eq!(text, b"Hello from the child");
@@ -73,46 +73,46 @@ pub enum Fork {
 /// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html)
 pub unsafe fn fork() -> Result<Fork> {
     #[cfg(feature = "process")]
-    let making = Making::begin();
+    let creation = Creation::begin();
     // SAFETY: passed on to the caller.
     Ok(match unsafe { call::fork() }? {
         None => {
             #[cfg(feature = "process")]
-            making.forget_all();
+            creation.forget_all();
             Fork::Child
         }
         Some((pid, pidfd)) => Fork::Parent(Child::new(pid, pidfd)),
     })
 }
 
-/// Makes a child process as [`fork`] does, but refuses where this process has other threads, or another
+/// Creates a child process as [`fork`] does, but fails if this process has other threads, or if another
 /// process shares its memory.
 ///
-/// So the child may do [all that is not listed below](crate::process#what-a-child-may-do): no other
-/// thread holds a lock that stays locked in the child, or has left something half done.
+/// So the child may do [all that is not listed below](crate::process#what-a-child-may-do): no other thread
+/// holds a lock that stays locked in the child, or has left data in an inconsistent state.
 ///
-/// The kernel is asked (by `unshare`, of which nothing comes). Where it refuses to say, as in many
-/// containers, the threads in `/proc` are counted, and a process that shares memory is not seen.
+/// The check is a call of `unshare`, which changes nothing. If that is rejected, as in many containers, the
+/// threads in `/proc` are counted instead, and a process that shares memory is not detected.
 ///
 /// # Errors
 ///
-/// - [`EBUSY`](crate::Errno::EBUSY): there is another thread, or another process with this memory, or
-///   there is no way to know. An emulator of user programs may have threads of its own.
+/// - [`EBUSY`](crate::Errno::EBUSY) if there is another thread, or another process with this memory, or if
+///   that cannot be determined. A user-mode emulator may have its own threads.
 /// - As [`fork`].
 ///
 /// # Safety
 ///
-/// What remains of [`fork`]'s list, in both processes:
+/// What remains of the list of [`fork`], in both processes:
 ///
-/// - Memory that the child has no copy of is not touched by it: mapped `MADV_DONTFORK` or
-///   `MADV_WIPEONFORK`, or mapped shared and relied on to be exclusive.
-/// - Random number generators with their state in memory are not used on both sides as if they were
+/// - The child does not touch memory of which it has no copy: mapped `MADV_DONTFORK` or `MADV_WIPEONFORK`,
+///   or mapped shared and relied on to be exclusive.
+/// - Random number generators with in-memory state are not used in both processes as if they were
 ///   independent.
-/// - Values whose `Drop` acts outside this process are not dropped on both sides, unless that is
-///   harmless. What stdio has buffered is such a value: flush it before, or end the child by [`exit`].
+/// - Values whose `Drop` acts outside this process are not dropped in both processes, unless that is
+///   harmless. Buffered stdio is such a value: flush it before the fork, or end the child with [`exit`].
 /// - With the assembly backends: nothing that the child does needs a `pthread_atfork` handler; with a C
 ///   library other than glibc the child does not use that library's threads.
-/// - Where the kernel refuses to say: no other process shares this one's memory.
+/// - If `unshare` is rejected: no other process shares this one's memory.
 ///
 /// # Examples
 ///
@@ -134,21 +134,21 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
     let alone = match call::unshare_memory() {
         Ok(()) => true,
         Err(Errno::EINVAL) => false,
-        // A filter. A folder of procfs has a link for each folder in it, and two of its own.
+        // Rejected by a filter. A directory in procfs has two links, and one more for each subdirectory.
         Err(_) => call::statx_nlink(c"/proc/self/task") == Ok(3),
     };
     if !alone {
         return Err(Errno::EBUSY);
     }
-    // SAFETY: passed on to the caller; there is no other thread.
+    // SAFETY: passed on to the caller; there is no other thread, as checked above.
     unsafe { fork() }
 }
 
-/// Makes a child process that runs `body`, exits with the code that it returns, and nothing else: it
-/// never returns into the code of the parent, does not unwind into it, and drops none of its values.
+/// Creates a child process that runs `body` and exits with the code that it returns. The child never returns
+/// or unwinds into the parent's code, and drops none of the parent's values.
 ///
-/// What `body` owns is dropped in both processes, so a pipe end moved into it is closed in the parent,
-/// as it should be. A panic in `body` ends the child by `SIGABRT`, after the panic hook has run.
+/// What `body` owns is dropped in both processes, so a pipe end moved into it is closed in the parent, as it
+/// should be. A panic in `body` ends the child with `SIGABRT`, after the panic hook has run.
 ///
 /// # Errors
 ///
@@ -156,8 +156,8 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
 ///
 /// # Safety
 ///
-/// As [`fork`], for what `body` does and for the values that it owns. The parent's other values are
-/// not dropped in the child, so they are no matter.
+/// As [`fork`], for what `body` does and for the values that it owns. The parent's other values are not
+/// dropped in the child, so the rules do not concern them.
 ///
 /// # Examples
 ///
@@ -196,15 +196,15 @@ struct AbortOnDrop;
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        // Where SIGABRT is blocked or handled it does not end the process, and the exit code of a
-        // process that did die of it, as a shell reports it, does.
+        // A blocked or handled SIGABRT does not end the process. The exit code does: it is the one with
+        // which a shell reports a process that died of SIGABRT.
         let _ = call::kill(call::getpid(), Signal::ABRT.as_raw());
         exit(128 + 6)
     }
 }
 
-/// Ends the process at once with this exit code. No destructor and no `atexit` handler runs, and what
-/// stdio has buffered is not written: that is the parent's to do.
+/// Ends the process immediately with this exit code. No destructor and no `atexit` handler runs, and buffered
+/// stdio is not written: that is left to the parent.
 ///
 /// # Examples
 ///

@@ -2,7 +2,7 @@
 
 use crate::sys::abi::{self, per_arch};
 
-/// What an [`Rlimit`] is about.
+/// A resource that an [`Rlimit`] limits.
 ///
 /// [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,40 +15,40 @@ impl Resource {
     pub const CORE: Self = Self(4);
     /// Processor time, in seconds.
     pub const CPU: Self = Self(0);
-    /// Data of the program, in bytes.
+    /// The program's data segment, in bytes.
     pub const DATA: Self = Self(2);
-    /// Files that it writes, in bytes each.
+    /// Each file that the process writes, in bytes.
     pub const FSIZE: Self = Self(abi::RLIMIT_FSIZE);
-    /// Locks on files, in number.
+    /// The number of file locks.
     pub const LOCKS: Self = Self(10);
     /// Memory locked into RAM, in bytes.
     pub const MEMLOCK: Self = Self(per_arch(9, 8, 8, 8, 8));
-    /// Message queues of the user, in bytes.
+    /// The user's message queues, in bytes.
     pub const MSGQUEUE: Self = Self(12);
     /// 20 minus the lowest niceness.
     pub const NICE: Self = Self(13);
-    /// Descriptors: one above the highest number.
+    /// Descriptors: one above the highest number that a descriptor may have.
     pub const NOFILE: Self = Self(per_arch(5, 6, 7, 7, 7));
-    /// Processes and threads of the user, in number.
+    /// The number of the user's processes and threads.
     pub const NPROC: Self = Self(per_arch(8, 7, 6, 6, 6));
-    /// Resident memory, in bytes. Linux does not look at it.
+    /// Resident memory, in bytes. Linux ignores it.
     pub const RSS: Self = Self(per_arch(7, 5, 5, 5, 5));
     /// The highest real-time priority.
     pub const RTPRIO: Self = Self(14);
     /// Processor time of a real-time process without a blocking call, in microseconds.
     pub const RTTIME: Self = Self(15);
-    /// Signals queued by the user, in number.
+    /// The number of signals queued by the user.
     pub const SIGPENDING: Self = Self(11);
     /// The stack, in bytes.
     pub const STACK: Self = Self(3);
 
-    /// The resource with this number, which a newer kernel may know.
+    /// Returns the resource with this number, which may be one that only newer kernels have.
     #[must_use]
     pub const fn from_raw(number: u32) -> Self {
         Self(number)
     }
 
-    /// The kernel's number.
+    /// Returns the kernel's number.
     #[must_use]
     pub const fn as_raw(self) -> u32 {
         self.0
@@ -70,9 +70,9 @@ impl Resource {
 /// [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rlimit {
-    /// What holds now.
+    /// The limit that is in force.
     pub soft: u64,
-    /// Up to where the process may raise it.
+    /// The highest value to which the process may raise the soft limit.
     pub hard: u64,
 }
 
@@ -80,13 +80,13 @@ impl Rlimit {
     /// No limit.
     pub const INFINITE: Self = Self::both(u64::MAX);
 
-    /// What holds, and up to where the process may raise it.
+    /// Creates a limit from its soft and its hard value.
     #[must_use]
     pub const fn new(soft: u64, hard: u64) -> Self {
         Self { soft, hard }
     }
 
-    /// The same for both.
+    /// Creates a limit with the same value for both.
     #[must_use]
     pub const fn both(limit: u64) -> Self {
         Self { soft: limit, hard: limit }

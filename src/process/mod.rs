@@ -1,20 +1,20 @@
-//! Processes: starting a program, making one by [`fork()`], replacing or ending this one, waiting for a
-//! child and signalling it.
+//! Processes: starting a program, forking, replacing or ending this process, waiting for a child, and
+//! signalling it.
 //!
 //! # Which one
 //!
-//! - A program, in whatever state: `Command` (features `process` and `std`), with `Communicate` to feed it
-//!   and listen to it, and `Pipeline` for several; or `Spawn` (feature `process` alone), which allocates
-//!   nothing. The price does not grow with this process.
-//! - A copy of this process that goes on: [`fork_with`], or [`fork()`], whose rules are below.
-//! - This process, as another program: [`execve`] and its relatives; or `exec` of `Command` and `Spawn`, which first
-//!   sets all that a child would have.
+//! - To start a program: `Command` (features `process` and `std`), with `Communicate` to write its input and
+//!   collect its output, and `Pipeline` for several programs; or `Spawn` (feature `process` alone), which
+//!   allocates nothing. The cost does not depend on the size of this process.
+//! - To continue in a copy of this process: [`fork_with`], or [`fork()`], whose rules are below.
+//! - To replace the program of this process: [`execve`] and its relatives; or `exec` of `Command` and `Spawn`,
+//!   which first applies all settings that a child would have.
 //!
 //! # What a child is
 //!
-//! A copy of this process with one thread: the one that forked. It has a copy of all memory and of
-//! all descriptors, close-on-exec ones included, and no other thread, so a lock that another thread
-//! held at that moment stays locked for ever.
+//! A copy of this process with one thread: the one that forked. It has a copy of all memory and of all
+//! descriptors, including close-on-exec ones. The other threads do not exist in it, so a lock that one of them
+//! held at that moment stays locked forever.
 //!
 //! # What a child may do
 //!
@@ -23,28 +23,31 @@
 //! | | other threads in the parent | none ([`fork_single_threaded`]) |
 //! |---|---|---|
 //! | functions of this crate without `alloc` and `std`: they are system calls | yes | yes |
-//! | reading and writing memory of its own | yes | yes |
+//! | reading and writing its own memory | yes | yes |
 //! | [`exit`], [`execve`] and the like | yes | yes |
-//! | dropping this crate's handles: they close descriptors, and what acts beyond that ([`OnDrop`], pages of a `ChunkWriter`) does so in the process that made it only | yes | yes |
+//! | dropping this crate's handles: they close descriptors, and anything beyond that ([`OnDrop`], pages of a `ChunkWriter`) happens only in the process that created the handle | yes | yes |
 //! | allocating and freeing: `Box`, `Vec`, `String`, `format!` | no: the allocator's lock | yes |
-//! | `println!`, `eprintln!`, logging | no: locks | yes; what stdio holds is printed twice unless it is flushed before the fork, or the child ends by [`exit`] |
-//! | panicking | no: the message is formatted and locked for | yes; caught at the end of [`fork_with`], elsewhere it goes on into the parent's code |
+//! | `println!`, `eprintln!`, logging | no: locks | yes; buffered stdio is printed twice unless it is flushed before the fork, or the child ends with [`exit`] |
+//! | panicking | no: the message is formatted and printed under a lock | yes; it ends the child in [`fork_with`], elsewhere it unwinds into the parent's code |
 //! | `std::sync`, thread-locals with a destructor, `std::thread` | no | yes, see below for C libraries other than glibc |
-//! | `std::process::exit`, or returning from `main` | no | it may: `atexit` handlers run, and stdio is flushed, in both processes |
-//! | returning into code that the parent goes on with, too | no | only if both may do what comes |
-//! | random numbers from memory, connections, locks on files, removal of temporary files at a drop | no | not on both sides |
-//! | memory mapped `MADV_DONTFORK`, `MADV_WIPEONFORK`, or shared | no | no, but for shared memory made to be used by two processes |
+//! | `std::process::exit`, or returning from `main` | no | yes, but `atexit` handlers run, and stdio is flushed, in both processes |
+//! | returning into code with which the parent also continues | no | only if both processes may run that code |
+//! | using random number generators with in-memory state, connections, file locks, or temporary files that are removed on drop | no | not in both processes |
+//! | accessing memory mapped `MADV_DONTFORK`, `MADV_WIPEONFORK`, or shared | no | no, except shared memory that is meant to be used by two processes |
 //!
-//! With other threads, that is what a signal handler may do.
+//! With other threads, a child may do what a signal handler may do.
 //!
-//! # What the C library does not know
+//! # The C library in the child
 //!
-//! With the assembly backends the C library does not see the fork. Its record of the thread's id is
-//! repaired where it can be found (glibc: yes; musl: not, so there mutexes of the error-checking and
-//! recursive kinds, `raise` and `pthread_kill` misbehave in the child). Handlers registered by
-//! `pthread_atfork` do not run, so the locks of the allocator and of stdio are not taken care of, and
-//! the thread's list of robust mutexes is not registered anew.
-//! The C shim (feature `c-shim`) forks with the C library instead, where all of this is done.
+//! With the assembly backends the C library does not notice the fork:
+//!
+//! - Its record of the thread's id is corrected where it can be found: with glibc, but not with musl. With
+//!   musl, mutexes of the error-checking and recursive kinds, `raise` and `pthread_kill` misbehave in the child.
+//! - Handlers registered with `pthread_atfork` do not run, so the locks of the allocator and of stdio are not
+//!   handled.
+//! - The thread's list of robust mutexes is not registered again.
+//!
+//! The C shim (feature `c-shim`) forks with the C library instead, which does all of this.
 
 mod child;
 #[cfg(feature = "process")]

@@ -1,12 +1,13 @@
-//! What a process changes about itself, or asks.
+//! What a process changes or reads about itself.
 //!
-//! One system call each, which allocates nothing and locks nothing: a forked child may make them, and a signal handler.
+//! Each function makes one system call, allocates nothing and locks nothing, so a forked child or a signal
+//! handler may call it.
 
 use crate::sys::call;
 use crate::{Errno, Result};
 use core::ffi::CStr;
 
-/// Returns the process id of this process. It is not remembered: in a forked child it is the child's.
+/// Returns the process id of this process. It is not cached: in a forked child it is the child's.
 ///
 /// [getpid(2)](https://man7.org/linux/man-pages/man2/getpid.2.html)
 #[must_use]
@@ -14,9 +15,9 @@ pub fn getpid() -> u32 {
     call::getpid().unsigned_abs()
 }
 
-/// Returns the process id of this process's parent; 0 if that is in another pid name space.
+/// Returns the process id of this process's parent; 0 if that is in another pid namespace.
 ///
-/// After the parent has ended it is the process that has adopted this one.
+/// After the parent has ended, it is the process that has adopted this one.
 ///
 /// [getppid(2)](https://man7.org/linux/man-pages/man2/getppid.2.html)
 #[must_use]
@@ -46,9 +47,10 @@ pub fn setsid() -> Result<()> {
     call::setsid()
 }
 
-/// Puts a process, this one for 0 or a child, into a process group of its session: its own, which it leads, for 0.
+/// Moves a child, or this process if `pid` is 0, into a process group of its session. If `group` is 0, it
+/// leads its own group.
 ///
-/// [`Child::lead_group`](super::Child::lead_group) does it for a handle, which then signals the group.
+/// [`Child::lead_group`](super::Child::lead_group) does this for a handle, which then can signal the group.
 ///
 /// # Errors
 ///
@@ -74,9 +76,10 @@ pub fn setpgid(pid: u32, group: u32) -> Result<()> {
     call::setpgid(number(pid)?, number(group)?)
 }
 
-/// Sets which permissions the files that this process makes do not have, and returns those of before.
+/// Sets the file mode creation mask, the permissions that files created by this process do not get. Returns the
+/// previous mask.
 ///
-/// All threads have it in common.
+/// All threads share it.
 ///
 /// # Examples
 ///
@@ -93,14 +96,14 @@ pub fn umask(mask: u32) -> u32 {
     call::umask(mask)
 }
 
-/// Changes the folder in which this process looks for relative paths. All threads have it in common.
+/// Changes the directory in which this process resolves relative paths. All threads share it.
 ///
 /// # Errors
 ///
-/// - [`ENOENT`](Errno::ENOENT) if there is no such folder.
-/// - [`ENOTDIR`](Errno::ENOTDIR) if it, or a part of its path, is no folder.
+/// - [`ENOENT`](Errno::ENOENT) if there is no such directory.
+/// - [`ENOTDIR`](Errno::ENOTDIR) if it, or a part of its path, is not a directory.
 /// - [`EACCES`](Errno::EACCES) if this process may not enter it, or a part of its path.
-/// - [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG) if the path is not one.
+/// - [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG) if the path is invalid.
 ///
 /// # Examples
 ///
@@ -115,10 +118,10 @@ pub fn chdir(path: &CStr) -> Result<()> {
     call::chdir(path)
 }
 
-/// Makes this process adopt its descendants whose parents end, in place of the init process; or not.
+/// Sets or clears whether this process, in place of the init process, adopts its descendants whose parents end.
 ///
-/// They become children without a handle: `wait_any` collects them. A forked child does not inherit the setting; a
-/// program that replaces this one keeps it.
+/// They become children without a handle, which `wait_any` collects. A forked child does not inherit the
+/// setting; a program that replaces this one keeps it.
 ///
 /// # Errors
 ///

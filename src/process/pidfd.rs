@@ -1,4 +1,4 @@
-//! A process by its descriptor.
+//! Process descriptors.
 
 use super::child::wait::end_by_pidfd;
 use super::{Child, ExitStatus, OnDrop, Signal};
@@ -8,25 +8,25 @@ use crate::fd::{AsFd, OwnedFd, RawFd, lends_its_descriptor};
 use crate::sys::{abi, call};
 use crate::{Deadline, Errno, Result};
 
-/// A process by a descriptor that stands for it and for no other one, ever.
+/// A descriptor of one process, which never refers to another one.
 ///
-/// It need not be a child. Of a child it is a second handle: one thread waits by the [`Child`], and another one
-/// kills by [`Child::try_clone_pidfd`]. Dropping it does nothing to the process.
+/// The process need not be a child. For a child it is a second handle: one thread waits with the [`Child`], and
+/// another one kills with the result of [`Child::try_clone_pidfd`]. Dropping it does nothing to the process.
 ///
-/// # Numbers that are given again
+/// # Reused process ids
 ///
-/// The kernel gives the number of a process that was waited for to a new one. A descriptor stays with its process:
-/// once that is gone, every call here fails, and no signal reaches another process. Only [`open`](Self::open) begins with
-/// a number. That is exact for a child of this process that was not waited for, since its number stays its own until
-/// then. For any other process the number may be a new one's by the time of the call.
+/// The kernel gives the id of a process that was waited for to a new one. A descriptor stays with its
+/// process: once that is gone, every call here fails, and no signal reaches another process. Only
+/// [`open`](Self::open) starts from an id. That is exact for a child of this process that was not waited for,
+/// since it keeps its id until then. Any other id may belong to a new process by the time of the call.
 ///
 /// # Limits
 ///
-/// - There is no other way behind this type: where the kernel has no pidfds (before Linux 5.3), or no descriptor is left,
-///   making one fails. A [`Child`] falls back to the number.
+/// - This type has no fallback: if the kernel has no pidfds (before Linux 5.3), or no descriptor is left, creating
+///   one fails. A [`Child`] falls back to the process id.
 /// - Waiting needs Linux 5.4.
-/// - It is no claim: `wait_any` reports a child that only a `Pidfd` stands for as any other
-///   without a `Child`.
+/// - It is not a claim: `wait_any` reports a child that has only a `Pidfd` like any other child without a
+///   `Child`.
 ///
 /// # Examples
 ///
@@ -51,13 +51,13 @@ pub struct Pidfd(OwnedFd);
 lends_its_descriptor!(Pidfd);
 
 impl Pidfd {
-    /// Opens a descriptor of the process with this number. It is close-on-exec, and readable for
-    /// [`poll`](crate::event::poll()) when the process has ended.
+    /// Opens a descriptor of the process with this id. It is close-on-exec, and
+    /// [`poll`](crate::event::poll()) reports it readable when the process has ended.
     ///
     /// # Errors
     ///
     /// - [`ESRCH`](Errno::ESRCH) if there is no such process.
-    /// - [`EINVAL`](Errno::EINVAL) if the number is 0, or that of a thread which is not its process's first.
+    /// - [`EINVAL`](Errno::EINVAL) if the id is 0, or that of a thread other than the first of its process.
     /// - [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if no descriptor is left.
     /// - [`ENOSYS`](Errno::ENOSYS) before Linux 5.3.
     ///
@@ -68,7 +68,7 @@ impl Pidfd {
     /// use rawpipe::process::{self, Pidfd};
     ///
     /// let this = Pidfd::open(process::getpid())?;
-    /// assert_eq!(this.try_wait(), Err(Errno::ECHILD)); // no child of its own
+    /// assert_eq!(this.try_wait(), Err(Errno::ECHILD)); // this process is not its own child
     /// # Ok::<(), rawpipe::Errno>(())
     /// ```
     ///
@@ -79,8 +79,8 @@ impl Pidfd {
         call::pidfd_open(pid).map(Self)
     }
 
-    /// Sends the process a signal. A process that has ended and was not waited for takes any signal, and nothing
-    /// happens.
+    /// Sends the process a signal. For a process that has ended and was not waited for this succeeds, and has no
+    /// effect.
     ///
     /// # Errors
     ///
@@ -103,16 +103,16 @@ impl Pidfd {
     pub fn kill(&self) -> Result<()> {
         match self.send_signal(Signal::KILL) {
             Err(Errno::ESRCH) => Ok(()),
-            answer => answer,
+            result => result,
         }
     }
 
-    /// Waits until the process, a child of this one, has ended, and returns how. Retries on `EINTR`.
+    /// Waits until the process, a child of this one, has ended, and returns how it ended. Retries on `EINTR`.
     ///
-    /// Of a child that this process traces, a stop is reported, too.
+    /// If this process traces the child, its stops are reported as well.
     ///
-    /// The first wait collects the status, by whichever handle. A later one fails with `ECHILD`, or since Linux 6.15
-    /// returns the same status, which the descriptor then has for any process that was waited for.
+    /// The first wait collects the status, with whichever handle. A later one fails with `ECHILD`, or since
+    /// Linux 6.15 returns the same status, which the descriptor then has for any process that was waited for.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl Pidfd {
         self.look(0)?.ok_or(Errno::ECHILD)
     }
 
-    /// Returns how the process, a child of this one, has ended, or `None` if it still runs. Does not wait.
+    /// Returns how the process, a child of this one, ended, or `None` if it is still running. Does not wait.
     ///
     /// # Errors
     ///
@@ -147,12 +147,12 @@ impl Pidfd {
         self.look(abi::WNOHANG)
     }
 
-    /// Waits until the process, a child of this one, has ended, at most until `deadline`: `None` if it still runs
-    /// then. Retries on `EINTR`.
+    /// Waits until the process, a child of this one, has ended, at most until `deadline`. Returns `None` if it is
+    /// still running then. Retries on `EINTR`.
     ///
     /// # Errors
     ///
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) first.
     /// - Those of [`wait`](Self::wait).
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html), `P_PIDFD` since Linux 5.4
@@ -162,14 +162,14 @@ impl Pidfd {
             match self.try_wait()? {
                 None if deadline.is_cancelled() => return Err(Errno::ECANCELED),
                 None if !deadline.has_passed() => {}
-                answer => return Ok(answer),
+                result => return Ok(result),
             }
             backoff.pause(Some(deadline));
             poll_until(&mut [PollFd::new(self, PollEvents::IN)], Some(deadline))?;
         }
     }
 
-    /// Returns a copy, close-on-exec, of the process's descriptor with this number.
+    /// Returns a close-on-exec duplicate of the process's descriptor with this number.
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl Pidfd {
     /// - [`EPERM`](Errno::EPERM) if this process may not trace it
     ///   ([ptrace(2)](https://man7.org/linux/man-pages/man2/ptrace.2.html), `PTRACE_MODE_ATTACH_REALCREDS`).
     /// - [`ESRCH`](Errno::ESRCH) if it has ended.
-    /// - [`EMFILE`](Errno::EMFILE) if no descriptor is left here.
+    /// - [`EMFILE`](Errno::EMFILE) if this process has no descriptor left.
     /// - [`ENOSYS`](Errno::ENOSYS) before Linux 5.6.
     ///
     /// # Examples
@@ -210,7 +210,7 @@ impl Pidfd {
 }
 
 impl Child {
-    /// Returns a second handle of the child: for another thread, which may kill the child while this one waits.
+    /// Returns a second handle of the child, with which another thread may kill the child while this one waits.
     ///
     /// # Errors
     ///
@@ -229,13 +229,13 @@ impl Child {
         .map(Pidfd)
     }
 
-    /// Turns the handle into its descriptor. [`on_drop`](Self::on_drop) no longer holds: dropping the `Pidfd` closes
-    /// it, and no more. The pipes to the child that were not taken are closed.
+    /// Turns the handle into its descriptor. The policy of [`on_drop`](Self::on_drop) no longer applies:
+    /// dropping the `Pidfd` only closes it. The pipes to the child that were not taken are closed.
     ///
     /// # Errors
     ///
-    /// As [`try_clone_pidfd`](Self::try_clone_pidfd); but for a handle that has its [`pidfd`](Self::pidfd), none. After an
-    /// error the handle is dropped, with all that `on_drop` has set.
+    /// As [`try_clone_pidfd`](Self::try_clone_pidfd), but none if the handle has its [`pidfd`](Self::pidfd).
+    /// After an error the handle is dropped, and the policy of `on_drop` applies.
     ///
     /// [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html), since Linux 5.3
     pub fn into_pidfd(mut self) -> Result<Pidfd> {

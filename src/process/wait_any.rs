@@ -12,57 +12,58 @@ use crate::{Deadline, Errno, Result};
 use core::borrow::BorrowMut;
 use core::ffi::CStr;
 
-/// What has become of a child: from [`wait_any`].
+/// A change of a child's state, returned by [`wait_any`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Change {
-    /// The child's process id, which after an end may be a new process's.
+    /// The child's process id. After the end the kernel may have given it to a new process.
     pub pid: u32,
-    /// Which of the given handles is the child's, or `None` if it has no handle.
+    /// The index of the child's handle in the given list, or `None` if it has no handle.
     pub index: Option<usize>,
-    /// How the child has ended, or that it was stopped or continues.
+    /// How the child ended, or that it was stopped or continued.
     pub status: ExitStatus,
-    /// What the child has used.
+    /// The resources that the child has used.
     pub rusage: Rusage,
 }
 
 /// Waits until any child of this process has ended, and collects its status. Retries on `EINTR`.
 ///
-/// These are the children of the given handles, and all that have no handle: adopted ones
-/// ([`set_child_subreaper`](super::set_child_subreaper), or as the init process of a pid name space), those whose
-/// [`Child`] was dropped or became a [`Pidfd`](super::Pidfd), and those that other code has made. As an init process:
-/// pass the handles of the services, and whatever else comes is an orphan.
+/// It waits for the children of the given handles, and for all that have no handle: adopted ones
+/// ([`set_child_subreaper`](super::set_child_subreaper), or as the init process of a pid namespace), those whose
+/// [`Child`] was dropped or became a [`Pidfd`](super::Pidfd), and those that other code has created. An init
+/// process passes the handles of its services; every other child is an orphan.
 ///
-/// `flags` say what is reported besides ends. A handle that was given keeps the status: its
-/// [`wait`](Child::wait) returns it again. Handles that have ended are skipped.
+/// `flags` select what is reported besides ends. A handle that was given keeps the status: its
+/// [`wait`](Child::wait) returns it again. Handles whose child's end is already known are skipped.
 ///
 /// # Other handles
 ///
-/// It never collects the status of a [`Child`] that lives elsewhere, and was not given: that of another thread, or one
-/// that is just being made. Every handle claims its process id until it was waited for or dropped, and a child without
-/// a claim is collected only after all calls that were making children when it was found have returned. A
-/// forgotten handle ([`mem::forget`](core::mem::forget)) keeps its claim.
+/// It never collects the status of a [`Child`] that was not given: of another thread's, or of one that is
+/// just being created. Every handle claims its process id until the child was waited for or the handle
+/// dropped. A child without a claim is collected only after all calls that were creating children when it was
+/// found have returned. A forgotten handle ([`mem::forget`](core::mem::forget)) keeps its claim.
 ///
-/// It cannot see the handles of others: `std::process::Child`, `system` and the like lose their status to it, as to any
-/// `waitpid(-1, …)`. After that, std's `kill` may reach another process that has got the number.
+/// It cannot see handles from outside this crate: `std::process::Child`, `system` and the like lose their
+/// status to it, as to any `waitpid(-1, …)`. After that, std's `kill` may reach another process with the same
+/// number.
 ///
-/// # Numbers that are given again
+/// # Reused process ids
 ///
-/// A child is found by its number, and collected by a pidfd that was opened before its claim was looked for. So if
-/// another waiter is quicker, and the number is given to a new child, nothing is collected from that one. Without
-/// pidfds (before Linux 5.4, or without a descriptor left) the number is used, and no other code may collect
+/// A child is found by its process id, and collected through a pidfd that was opened before its claim was looked
+/// up. So if another waiter collects it first, and a new child gets the same id, the new child is not collected.
+/// Without pidfds (before Linux 5.4, or without a descriptor left) the id is used, and no other code may collect
 /// children without a handle meanwhile.
 ///
 /// # Limits
 ///
-/// - An ended child of a handle that lives elsewhere stands before others in the kernel's list until it is waited for. The
-///   processes in `/proc` are then tried one by one, at first every 0.1 ms and later every 6.4 ms; without a `/proc` of
-///   this pid name space, those after it wait.
-/// - A thread that is about to start a program, and is held up there, holds this up, too.
-/// - In a process that was forked by other means than this crate's [`fork`](super::fork()), the claims of its parent
-///   stay: a child whose number one of them has is not reported.
-/// - Once 65,536 handles have lived at a time, only children of given handles are reported.
-/// - Not for signal handlers.
+/// - An ended child whose handle was not given precedes others in the kernel's list until it is waited for.
+///   The processes in `/proc` are then tried one by one, at first every 0.1 ms and later every 6.4 ms.
+///   Without a `/proc` of this pid namespace, the children after it wait.
+/// - A thread that is about to start a program, and is delayed there, delays this call as well.
+/// - In a process that was forked by other means than this crate's [`fork`](super::fork()), the claims of its
+///   parent stay: a child whose process id is claimed by one of them is not reported.
+/// - Once 65,536 handles have existed at the same time, only children of given handles are reported.
+/// - Signal handlers must not call it.
 ///
 /// # Errors
 ///
@@ -107,18 +108,18 @@ pub fn wait_any<C: BorrowMut<Child>>(children: &mut [C], flags: WaitFlags) -> Re
     }
 }
 
-/// As [`wait_any`], at most until `deadline`: `None` if nothing has happened then.
+/// Waits as [`wait_any`], at most until `deadline`. Returns `None` if nothing has happened by then.
 ///
 /// To collect all that have ended, for instance after `SIGCHLD`, call it with [`Deadline::now`] until it returns `None`,
 /// or fails with `ECHILD` because no child is left.
 ///
-/// The kernel has no such wait: until the deadline, this polls, with pauses that grow from 0.1 ms to 6.4 ms. With
-/// [`Deadline::now`] it does not wait, and also returns `None` if a child was found that another thread may just be
-/// making: where other threads start children, give it some milliseconds.
+/// The kernel has no such wait: until the deadline, this polls, with pauses that grow from 0.1 ms to 6.4 ms.
+/// With [`Deadline::now`] it does not wait. In that case it also returns `None` if it found a child that
+/// another thread may just be creating. If other threads start children, allow some milliseconds.
 ///
 /// # Errors
 ///
-/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.
+/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) first.
 /// - Those of [`wait_any`].
 ///
 /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html), `P_ALL`
@@ -130,12 +131,12 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
     let options = WEXITED | flags.bits() as usize;
     let mut backoff = Backoff::default();
     let is_bounded = deadline.at != Deadline::NEVER.at || deadline.cancel.is_some();
-    let mut how = if is_bounded { WNOHANG } else { 0 };
+    let mut nohang = if is_bounded { WNOHANG } else { 0 };
     loop {
-        if let Some((first, _)) = retry(|| call::waitid_all(options | WNOWAIT | how))? {
+        if let Some((first, _)) = retry(|| call::waitid_all(options | WNOWAIT | nohang))? {
             let mut change = take(children, options, deadline, &first)?;
             if change.is_none() {
-                // It is another's, and the kernel reports it first until it is waited for.
+                // The child has another handle, and the kernel reports it first until it is waited for.
                 change = each_process(|pid| match call::waitid_pid(pid, options | PEEK) {
                     Ok(Some((info, _))) => take(children, options, deadline, &info),
                     _ => Ok(None),
@@ -144,9 +145,9 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
             if change.is_some() {
                 return Ok(change);
             }
-            how = WNOHANG;
+            nohang = WNOHANG;
         } else if !is_bounded {
-            how = 0;
+            nohang = 0;
             continue;
         }
         if deadline.is_cancelled() {
@@ -160,8 +161,9 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
 }
 
 impl Child {
-    /// Returns what the child had used when a wait by this handle last returned a status. `None` before that, and if
-    /// the status was another waiter's: see [Lost status](Self#lost-status).
+    /// Returns the resources that the child had used when a wait by this handle last returned a status.
+    /// Returns `None` before that, and if another waiter collected the status: see [Lost
+    /// status](Self#lost-status).
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
     #[must_use]
@@ -171,7 +173,7 @@ impl Child {
     }
 }
 
-/// Collects what was found, unless another handle has the child, or another waiter was quicker.
+/// Collects the child that was found, unless it has another handle, or another waiter has collected it.
 fn take<C: BorrowMut<Child>>(
     children: &mut [C],
     options: usize,
@@ -183,11 +185,11 @@ fn take<C: BorrowMut<Child>>(
     let own = children.iter_mut().map(BorrowMut::borrow_mut);
     let mut own = own.enumerate().filter(|(_, child)| child.pid == pid && child.end.is_none());
     let (index, waited) = if let Some((index, child)) = own.next() {
-        let status = child.ask(WNOHANG | if ends_only { WNOWAIT } else { options });
+        let status = child.wait_once(WNOHANG | if ends_only { WNOWAIT } else { options });
         let used = child.rusage().unwrap_or_default();
         (Some(index), status.map(|status| status.map(|status| (status, used))))
     } else {
-        // The stop of a child that this process traces is for another wait.
+        // A stop of a child that this process traces is left to the tracer's own wait.
         if ends_only && !is_end(ExitStatus::new(found)) || is_claimed(pid) {
             return Ok(None);
         }
@@ -195,8 +197,8 @@ fn take<C: BorrowMut<Child>>(
             Err(Errno::ECHILD | Errno::ESRCH) => return Ok(None),
             pidfd => pidfd.ok(),
         };
-        // A child that was being made when the pidfd was opened has its claim after that. What has none now has no
-        // handle, or was waited for, which the pidfd says.
+        // A child that was being created when the pidfd was opened got its claim after that. A child without a
+        // claim now has no handle, or was waited for: then waiting with the pidfd fails with `ECHILD`.
         if !settle(deadline) || is_claimed(pid) {
             return Ok(None);
         }
@@ -219,7 +221,7 @@ fn take<C: BorrowMut<Child>>(
     }
 }
 
-/// Visits all processes in `/proc` until there is an answer.
+/// Visits all processes in `/proc` until `visit` returns a change or an error.
 fn each_process(mut visit: impl FnMut(i32) -> Result<Option<Change>>) -> Result<Option<Change>> {
     let mut entries = [0; 4096];
     let Ok(folder) = call::openat_for_reading(c"/proc") else { return Ok(None) };

@@ -10,10 +10,10 @@ use core::time::Duration;
 /// What a descriptor is, as far as the choice of a mechanism depends on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A regular file or a block device. A call on it waits for a disk at most.
+    /// A regular file or a block device. A call on it waits at most for a disk.
     File,
-    /// As a source, a regular file without a size. If it is not just empty, it is a stream of procfs, tracefs or
-    /// the like: a call on it may wait, and the kernel's `splice` of it may lose what it has taken.
+    /// As a source, a regular file of size 0. If it is not empty, it is a stream of procfs, tracefs or a similar
+    /// file system: a call on it may wait, and `splice` of it may lose bytes that it has consumed.
     Unsized,
     Pipe,
     /// A socket whose reads and writes have no boundaries.
@@ -74,21 +74,21 @@ impl<'a> End<'a> {
         let flags = call::fcntl_getfl(fd);
         let nonblocking = flags.is_ok_and(|flags| flags & abi::O_NONBLOCK as usize != 0);
         let may_wait = deadline && !at_once && !nonblocking;
-        // Of the devices, terminals have this request; they, too, count what is to be read.
+        // Among devices only terminals have this request. It counts the bytes that can be read.
         let byte_by_byte = may_wait && kind == Kind::Other && call::ioctl_fionread(fd).is_ok();
         Self { fd, side, kind, identity, size, flags, may_wait, byte_by_byte }
     }
 
-    /// An end of a pipe of this crate's own: no call on it waits, because it is known what is in it.
+    /// An end of a private pipe. No call on it waits, because its contents are known.
     pub(super) const fn own(fd: BorrowedFd<'a>, side: Side) -> Self {
         let flags = Err(Errno::ENOSYS); // unknown
         let (may_wait, byte_by_byte) = (false, false);
         Self { fd, side, kind: Kind::Pipe, identity: None, size: 0, flags, may_wait, byte_by_byte }
     }
 
-    /// Whether it is not open, or not for this side's direction. Found out before the first byte is taken: some
-    /// mechanisms take from the source before they look at the sink, and others do not say whose error
-    /// it is.
+    /// Whether it is closed, or not open for this side's direction. This is checked before the first byte is read:
+    /// some mechanisms read from the source before they check the sink, and the error of others does not show
+    /// which side it belongs to.
     pub(super) fn is_the_wrong_way_round(&self) -> bool {
         let wrong = if self.side == Side::Source { abi::O_WRONLY as usize } else { abi::O_RDONLY };
         match self.flags {
@@ -97,14 +97,14 @@ impl<'a> End<'a> {
         }
     }
 
-    /// How many bytes there are from this file's position to its end; `None` if that is unknown.
+    /// The number of bytes from this file's position to its end; `None` if that is unknown.
     pub(super) fn ahead(&self) -> Option<u64> {
         let position = call::lseek_current(self.fd).ok()?;
         Some(call::statx(self.fd).ok()?.stx_size.saturating_sub(position))
     }
 
-    /// Whether a read of 0 bytes is this source's end. Of a socket that keeps boundaries it may be an
-    /// empty record; at the end the peer has shut the connection down.
+    /// Whether a read of 0 bytes means the end of this source. From a socket that keeps boundaries it may be an
+    /// empty record, unless the peer has shut the connection down.
     pub(super) fn has_ended(&self) -> bool {
         let mut fds = [PollFd::from_borrowed_fd(self.fd, PollEvents::RDHUP)];
         self.kind != Kind::Records

@@ -1,4 +1,4 @@
-//! What a transfer answers when it ends early, and what it had in hand.
+//! The error of a transfer, and the bytes in flight when it failed.
 
 use super::Transferred;
 use crate::sys::map::Map;
@@ -7,12 +7,12 @@ use crate::{Errno, PipeReader, Result};
 use core::fmt;
 use core::ops::Range;
 
-/// An end of a transfer.
+/// One end of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// Where the bytes come from.
+    /// The descriptor that is read.
     Source,
-    /// Where they go to.
+    /// The descriptor that is written.
     Sink,
 }
 
@@ -51,32 +51,32 @@ pub(super) struct Held {
 }
 
 impl TransferError {
-    /// Before the first byte.
+    /// An error before the first byte.
     pub(super) fn before(side: Side, errno: Errno) -> Self {
         Self { transferred: Transferred::NOTHING, failure: Failure::new(side, errno) }
     }
 
-    /// How many bytes arrived at the sink.
+    /// Returns how many bytes arrived at the sink.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.transferred.bytes()
     }
 
-    /// What was done until then.
+    /// Returns what was moved until then.
     #[must_use]
     pub const fn transferred(&self) -> Transferred {
         self.transferred
     }
 
-    /// Which side failed.
+    /// Returns the side that failed.
     #[must_use]
     pub const fn side(&self) -> Side {
         self.failure.side
     }
 
-    /// The kernel's error; [`ETIMEDOUT`](Errno::ETIMEDOUT) when the deadline has passed, or
-    /// [`ECANCELED`](Errno::ECANCELED) when it was cancelled, and `side` is
-    /// the one that was not ready; `None` when the source ended before the bytes that were asked for.
+    /// Returns the kernel's error. [`ETIMEDOUT`](Errno::ETIMEDOUT) means that the deadline has passed, and
+    /// [`ECANCELED`](Errno::ECANCELED) that it was cancelled; then `side` is the one that was not ready. `None`
+    /// means that the source ended before the requested number of bytes.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.failure.errno
@@ -86,9 +86,8 @@ impl TransferError {
         self.failure.errno.as_ref()
     }
 
-    /// How many bytes were taken from the source and did not arrive at the sink. A copy through a
-    /// buffer or through a pipe of its own can have some in hand when the sink fails; so the source
-    /// has given `bytes() + undelivered()`.
+    /// Returns how many bytes were read from the source and did not arrive at the sink. They are in the
+    /// transfer's buffer or in its private pipe. The source has given `bytes() + undelivered()`.
     #[must_use]
     pub fn undelivered(&self) -> usize {
         let pages = self.failure.held.pages.as_ref().map_or(0, |(_, range)| range.len());
@@ -96,12 +95,12 @@ impl TransferError {
     }
 
     /// Reads up to `buf.len()` of the [undelivered](Self::undelivered) bytes, in their order, and
-    /// returns how many; 0 when there are no more.
+    /// returns how many; 0 if there are no more.
     ///
     /// # Errors
     ///
-    /// - [`EINTR`](Errno::EINTR): a signal handler ran before anything was read.
-    /// - [`ENOMEM`](Errno::ENOMEM): there is no memory for a page, which a `buf` shorter than one needs.
+    /// - [`EINTR`](Errno::EINTR) if a signal handler ran before anything was read.
+    /// - [`ENOMEM`](Errno::ENOMEM) if there is no memory for a page; only a `buf` that is shorter than a page needs one.
     ///
     /// # Examples
     ///

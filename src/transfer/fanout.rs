@@ -1,16 +1,17 @@
-//! One source to several sinks, by `tee`.
+//! One source to several sinks, with `tee`.
 //!
 //! # The bookkeeping
 //!
-//! `tee` duplicates and does not consume, so that a second call duplicates the same bytes again, from the
-//! first one on. A fan-out therefore has two pipes of its own, with the same number of slots, however
-//! many sinks there are. A round is:
+//! `tee` duplicates and does not consume: a second call duplicates the same bytes again, from the first byte
+//! on. A fan-out therefore has two private pipes with the same number of slots, whatever the number of sinks.
+//! A round is:
 //!
-//! 1. Move what one call gives from the source to the first pipe. From here on the source is not needed,
-//!    and what is in the pipe does not change.
-//! 2. For each sink but the last: `tee` all of it into the second pipe, where it fits because that is
-//!    empty and has as many slots, and move that to the sink to the last byte. What goes wrong here is
-//!    that sink's matter alone: what it did not get is read into memory, and the second pipe is empty again.
+//! 1. Move what one call gives from the source to the first pipe. The source is not needed after this, and
+//!    the contents of the pipe do not change.
+//! 2. For each sink except the last: `tee` everything into the second pipe. It fits, because that pipe is
+//!    empty and has as many slots. Then move the second pipe to the sink, to the last byte. A failure here
+//!    concerns only this sink: the bytes that it did not get are read into memory, and the second pipe is
+//!    empty again.
 //! 3. Move the first pipe itself to the last sink.
 
 use super::end::End;
@@ -22,48 +23,48 @@ use crate::{Deadline, Errno};
 use core::fmt;
 use core::ops::ControlFlow;
 
-/// One of the sinks of a [`fanout`]: a descriptor to write to, what has arrived there, and why it is
-/// no longer written to, if so.
+/// One sink of a [`fanout`]: a descriptor to write to, the number of bytes that have arrived, and the error of
+/// a sink that has failed.
 pub struct FanoutSink<'fd> {
     fd: BorrowedFd<'fd>,
-    /// None if it is not, or no longer, written to.
+    /// `None` if it is not, or no longer, written to.
     pub(super) end: Option<End<'fd>>,
     transferred: Transferred,
     error: Option<TransferError>,
 }
 
 impl<'fd> FanoutSink<'fd> {
-    /// A sink to which nothing has been moved yet.
+    /// Creates a sink that has received nothing.
     pub fn new(fd: &'fd impl AsFd) -> Self {
         Self { fd: fd.as_fd(), end: None, transferred: Transferred::NOTHING, error: None }
     }
 
-    /// How many bytes have arrived at it, in all fan-outs together.
+    /// Returns how many bytes have arrived, in all fan-outs together.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.transferred.bytes()
     }
 
-    /// As [`bytes`](Self::bytes), with the mechanism that moved the last of them.
+    /// Returns the same number as [`bytes`](Self::bytes), with the mechanism that moved the last of them.
     #[must_use]
     pub const fn transferred(&self) -> Transferred {
         self.transferred
     }
 
-    /// Why it was dropped from the fan-out. The error holds those bytes of its last round that did not
-    /// arrive.
+    /// Returns the error for which it was dropped from the fan-out. The error holds the bytes of the last round
+    /// that did not arrive.
     #[must_use]
     pub const fn error(&self) -> Option<&TransferError> {
         self.error.as_ref()
     }
 
-    /// As [`error`](Self::error), and takes it out. Another fan-out then writes to the sink again:
-    /// [the bytes that did not arrive](TransferError::read_undelivered) come first.
+    /// Takes the [`error`](Self::error) out. Another fan-out then writes to the sink again; deliver
+    /// [the bytes that did not arrive](TransferError::read_undelivered) first.
     pub fn take_error(&mut self) -> Option<TransferError> {
         self.error.take()
     }
 
-    /// Counts what has arrived. A sink that has failed is left out from here on.
+    /// Counts the bytes that have arrived. A sink that has failed is left out afterwards.
     pub(super) fn arrived(&mut self, moved: Result<Transferred, TransferError>) {
         let before = self.transferred.bytes;
         let so_far = |moved: Transferred| Transferred { bytes: before + moved.bytes, ..moved };
@@ -88,8 +89,7 @@ impl fmt::Debug for FanoutSink<'_> {
     }
 }
 
-/// Moves bytes from a source to all of `sinks` until end of file, as [`Fanout`] does without any
-/// option.
+/// Moves bytes from a source to all of `sinks` until end of file: a [`Fanout`] without options.
 ///
 /// # Errors
 ///
@@ -127,7 +127,7 @@ pub fn fanout(from: impl AsFd, sinks: &mut [FanoutSink<'_>]) -> Result<Transferr
 ///
 /// # Examples
 ///
-/// As `tee --output-error=warn`, which reports a sink that fails and continues:
+/// Like `tee --output-error=warn`, this reports a sink that fails and continues:
 ///
 /// ```
 /// use rawpipe::Errno;
@@ -164,7 +164,7 @@ pub struct Fanout<'p> {
 type OnError<'p> = dyn FnMut(usize, &TransferError) -> ControlFlow<()> + 'p;
 
 impl<'p> Fanout<'p> {
-    /// A fan-out until end of file.
+    /// Creates a fan-out that ends at end of file.
     pub const fn new() -> Self {
         Self { options: Transfer::new(), on_error: None }
     }
@@ -181,14 +181,14 @@ impl<'p> Fanout<'p> {
 
     /// Gives up waiting at `deadline`, as [`Transfer::deadline`].
     ///
-    /// A sink that is not ready by then fails with [`ETIMEDOUT`](Errno::ETIMEDOUT) and is dropped. The
-    /// others get the rest of the round, and what the source has ready. Then the fan-out fails with
-    /// `ETIMEDOUT` of the source, unless that has ended.
+    /// A sink that is not ready by then fails with [`ETIMEDOUT`](Errno::ETIMEDOUT) and is dropped. The other
+    /// sinks get the remaining bytes of the round, and what the source has ready. Then the fan-out fails with
+    /// `ETIMEDOUT` on the source, unless the source has ended.
     ///
-    /// A [cancel](crate::Cancel) ends it after the round that is being given: a sink that is ready gets the rest of
-    /// it, and one that is not fails with [`ECANCELED`](Errno::ECANCELED) and is dropped. Nothing more is
-    /// taken from the source, and the fan-out fails with `ECANCELED` of the source, or of the sink if none is
-    /// left. Cancelled before, it moves nothing and drops no sink.
+    /// A [cancel](crate::Cancel) ends it after the current round. A sink that is ready gets the remaining bytes of
+    /// the round. One that is not ready fails with [`ECANCELED`](Errno::ECANCELED) and is dropped. Nothing more
+    /// is read from the source, and the fan-out fails with `ECANCELED` on the source, or on the sink if no sink
+    /// is left. If it is cancelled before the start, it moves nothing and drops no sink.
     pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { options: self.options.deadline(deadline), ..self }
     }
@@ -199,18 +199,18 @@ impl<'p> Fanout<'p> {
     }
 
     /// Calls `progress` with the number of bytes that have arrived at all sinks that are left, after
-    /// each round, and after each signal while the source is silent. When it returns `Break` the fan-out
+    /// each round, and after each signal while the source is silent. If it returns `Break`, the fan-out
     /// ends there, with success.
     pub fn progress(self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
         Self { options: self.options.progress(progress), ..self }
     }
 
     /// Calls `on_error` with the index of a sink that has failed and with its error, before the next sink
-    /// is written to. When it returns `Break` the fan-out fails there with the same side and errno.
+    /// is written to. If it returns `Break`, the fan-out fails there with the same side and errno.
     ///
-    /// The round that was being given then ends in the middle: `sink.bytes()` says for each sink what it has
-    /// got, and the fan-out's error holds, as [undelivered](TransferError::undelivered), the bytes of the
-    /// round that not all sinks have, unless the sink was the last to get it.
+    /// The current round then ends in the middle. `sink.bytes()` is the count of each sink. The fan-out's error
+    /// holds, as [undelivered](TransferError::undelivered), the bytes of the round that not all sinks have,
+    /// unless the failed sink was the last of the round.
     pub fn on_error(
         self,
         on_error: &'p mut dyn FnMut(usize, &TransferError) -> ControlFlow<()>,
@@ -218,29 +218,29 @@ impl<'p> Fanout<'p> {
         Self { on_error: Some(on_error), ..self }
     }
 
-    /// Moves the bytes. The result says how many the source gave, and how they were duplicated:
+    /// Moves the bytes. The result has the number of bytes that the source gave, and how they were duplicated:
     /// [`Splice`](super::TransferMechanism::Splice) stands for `tee` and `splice`, and
     /// [`Copy`](super::TransferMechanism::Copy) for a buffer of this process, because the source needs one or the
-    /// kernel rejects `tee`. How they got to a sink is in [`FanoutSink::transferred`].
+    /// kernel rejects `tee`. [`FanoutSink::transferred`] has the mechanism for each sink.
     ///
-    /// It takes four descriptors of its own, whatever the number of sinks. One round after the other is
-    /// given to one sink after the other, so a slow sink makes the others wait, and a silent one stops
-    /// all of them until the [deadline](Self::deadline). One that fails is dropped, with its
-    /// [`error`](FanoutSink::error), and the others continue. One that has an error already is left out.
-    /// Retries on `EINTR`, and raises no `SIGPIPE`.
+    /// It opens four descriptors, whatever the number of sinks. Each round is given to one sink after the other,
+    /// so a slow sink makes the others wait, and a silent one stops all of them until the
+    /// [deadline](Self::deadline). A sink that fails is dropped, with its [`error`](FanoutSink::error), and the
+    /// others continue. A sink that already has an error is left out. Retries on `EINTR`, and raises no
+    /// `SIGPIPE`.
     ///
     /// A datagram or record of the source is cut at 256 KiB, or at what a pipe holds if the user has too
     /// many pages in pipes.
     ///
     /// # Errors
     ///
-    /// A [`TransferError`] with the number of bytes that all the sinks that are left have got. When none is
+    /// A [`TransferError`] with the number of bytes that all remaining sinks have received. If no sink is
     /// left, each sink has its own [count](FanoutSink::bytes) and [undelivered](FanoutSink::error) bytes.
     ///
     /// - an error of reading the source;
     /// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM) or another error of a filter, on the sink and
     ///   before the first byte: `SIGPIPE` cannot be blocked;
-    /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte: what a sink is given comes back from
+    /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte: what is written to a sink comes back from
     ///   the source, as for [`Transfer::run`];
     /// - the error of a sink if none is left, or if [`on_error`](Self::on_error) has returned `Break`. The
     ///   source then keeps what it has not given yet;
@@ -321,7 +321,7 @@ impl<'p> Fanout<'p> {
     }
 }
 
-/// Gives a round to all sinks that are left, until one fails and `on_error` ends it.
+/// Gives a round to all remaining sinks, until one fails and `on_error` ends it.
 fn give(
     round: &mut Round<'_>,
     sinks: &mut [FanoutSink<'_>],

@@ -3,13 +3,13 @@
 use crate::Errno;
 use core::fmt;
 
-/// How bytes were moved.
+/// The mechanism that moved bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransferMechanism {
     /// `splice` from or to a pipe.
     Splice,
-    /// `splice` through a pipe of the transfer's own, which needs two descriptors meanwhile.
+    /// `splice` through a private pipe, which needs two descriptors meanwhile.
     Broker,
     /// `copy_file_range`.
     CopyFileRange,
@@ -20,7 +20,7 @@ pub enum TransferMechanism {
 }
 
 impl TransferMechanism {
-    /// A short name: `splice`, `broker`, `copy_file_range`, `sendfile` or `copy`.
+    /// Returns a short name: `splice`, `broker`, `copy_file_range`, `sendfile` or `copy`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl fmt::Display for TransferMechanism {
     }
 }
 
-/// What a transfer has done.
+/// The result of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transferred {
     pub(super) bytes: u64,
@@ -48,30 +48,30 @@ pub struct Transferred {
 }
 
 impl Transferred {
-    /// Before the first byte.
+    /// A result before the first byte.
     pub(super) const NOTHING: Self =
         Self { bytes: 0, mechanism: TransferMechanism::Splice, fallback: None };
 
-    /// How many bytes arrived at the sink.
+    /// Returns how many bytes arrived at the sink.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The mechanism that moved the last of them; without any, the one that was first chosen.
+    /// Returns the mechanism that moved the last of them; if none moved, the one that was first chosen.
     #[must_use]
     pub const fn mechanism(&self) -> TransferMechanism {
         self.mechanism
     }
 
-    /// Whether that is another one than was first chosen for these two descriptors.
+    /// Returns whether that is not the one that was first chosen for these two descriptors.
     #[must_use]
     pub const fn fell_back(&self) -> bool {
         self.fallback.is_some()
     }
 
-    /// The mechanism that was first chosen, if [`mechanism`](Self::mechanism) is another one, and why
-    /// it was given up.
+    /// Returns the mechanism that was first chosen and the reason for giving it up, if
+    /// [`mechanism`](Self::mechanism) is another one.
     ///
     /// # Examples
     ///
@@ -100,7 +100,7 @@ impl Transferred {
     }
 }
 
-/// A mechanism that was chosen and given up.
+/// A mechanism that was first chosen and then given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fallback {
     pub(super) mechanism: TransferMechanism,
@@ -108,14 +108,14 @@ pub struct Fallback {
 }
 
 impl Fallback {
-    /// The mechanism that was first chosen.
+    /// Returns the mechanism that was first chosen.
     #[must_use]
     pub const fn mechanism(&self) -> TransferMechanism {
         self.mechanism
     }
 
-    /// The error with which the kernel rejected it, or with which the pipe for
-    /// [`Broker`](TransferMechanism::Broker) could not be made. `None` if it moved nothing where a `read`
+    /// Returns the error with which the kernel rejected it, or with which creating the pipe for
+    /// [`Broker`](TransferMechanism::Broker) failed. `None` if it moved nothing where a `read`
     /// still found bytes, as in some files of procfs.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {

@@ -1,4 +1,4 @@
-//! polling: the same, with interest that ends with each event.
+//! polling: the same as mio, except that interest ends with each event.
 
 use polling::{Event, Events, Poller};
 use rawpipe::Errno;

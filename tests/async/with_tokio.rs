@@ -1,4 +1,4 @@
-//! tokio: the ends of pipes, a child's end, and calls that block.
+//! tokio: the ends of pipes, a child's end, and blocking calls.
 
 use rawpipe::Deadline;
 use rawpipe::process::{Child, ExitStatus};
@@ -74,7 +74,7 @@ fn wait_by_pidfd_until_the_limit_and_until_the_end() {
     });
 }
 
-/// Neither takes the other's status, and neither needs the other's handler of `SIGCHLD`.
+/// Neither takes the other's status, and neither needs the other's `SIGCHLD` handler.
 #[test]
 fn children_beside_those_of_tokio() {
     block_on(async {
@@ -109,7 +109,8 @@ fn transfer_on_the_blocking_pool() {
     });
 }
 
-/// What a runtime does to one end, each owner of that end sees, and the owner of the other end does not.
+/// A flag that a runtime sets on one end is visible to every owner of that end, and not to the owner of
+/// the other end.
 #[test]
 fn from_owned_fd_makes_all_copies_of_that_end_nonblocking() {
     block_on(async {

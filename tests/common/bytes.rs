@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::SystemTime;
 
-/// Bytes in which every place is different from its neighbours at all usual distances.
+/// Bytes that differ from their neighbours at all usual distances.
 pub(crate) fn data(len: usize) -> Vec<u8> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut bytes = Vec::with_capacity(len + 8);
@@ -16,11 +16,11 @@ pub(crate) fn data(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A small generator (xorshift64), so that a run can be repeated by its seed, which is not 0.
+/// A small generator (xorshift64). A run can be repeated with its seed, which must not be 0.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// Seeded by the time, and says by what.
+    /// Seeded from the clock. Prints the seed.
     pub(crate) fn new() -> Self {
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let seed = u64::from(time.subsec_nanos()) | 1;
@@ -40,21 +40,21 @@ impl Random {
     }
 }
 
-/// What is in the pipe now.
+/// The contents of the pipe.
 pub(crate) fn waiting_in(reader: &PipeReader) -> Vec<u8> {
     let mut bytes = vec![0; reader.available().unwrap()];
     reader.read_exact(&mut bytes).unwrap();
     bytes
 }
 
-/// What is in the file, wherever its position is.
+/// The contents of the file, whatever its position.
 pub(crate) fn all_of(file: &File) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
     file.read_exact_at(&mut bytes, 0).unwrap();
     bytes
 }
 
-/// What is written into each of these pipes is read from it.
+/// Asserts that bytes written to each of these pipes are read from the same one.
 pub(crate) fn assert_no_two_are_one(pipes: &[(PipeReader, PipeWriter)]) {
     for (index, (_, writer)) in pipes.iter().enumerate() {
         writer.write_all(&index.to_ne_bytes()).unwrap();

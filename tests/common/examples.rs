@@ -8,10 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 use std::{env, fs};
 
-/// The path of an example of this package. Builds it first, where cargo runs the test; else when it
-/// is missing or older than the sources.
+/// Returns the path of an example of this package. Builds it first if cargo runs the test; otherwise
+/// only if it is missing or older than the sources.
 pub(crate) fn example(name: &str) -> PathBuf {
-    /// The examples that need no second look. Locked while cargo builds: one at a time.
+    /// The examples that are up to date. Locked while cargo builds, so only one build runs at a time.
     static READY: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
     let this = env::current_exe().expect("the path of this test");
@@ -20,9 +20,9 @@ pub(crate) fn example(name: &str) -> PathBuf {
     let path = profile.join("examples").join(name);
     let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
     if !ready.contains(name) {
-        // Only cargo knows whether the file there was built with the same features. Under an emulator it
-        // is not asked: a fork of a process with threads may hang there, and who runs the tests has
-        // built the examples before.
+        // Only cargo can tell whether the file was built with the same features. Under an emulator
+        // cargo is not run, because a fork of a process with threads may hang there: the script that
+        // runs the tests has built the examples before.
         let ask = env::var_os("CARGO").is_some() && !emulated();
         if ask || built(&path) < newest_source() {
             build_example(name, profile);
@@ -37,8 +37,8 @@ fn built(path: &Path) -> SystemTime {
     fs::metadata(path).and_then(|file| file.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// When the newest of this package's sources was changed, as far as they are there: a test that was
-/// copied elsewhere with its examples has none.
+/// The modification time of the newest source file of this package, if the sources exist: a test that
+/// was copied elsewhere has none.
 fn newest_source() -> SystemTime {
     fn newest_in(path: &Path) -> SystemTime {
         let here = if path.is_dir() { SystemTime::UNIX_EPOCH } else { built(path) };
@@ -59,7 +59,7 @@ fn build_example(name: &str, profile: &Path) {
     let mut command = Command::new(cargo);
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--example", name]);
     let above = profile.parent().expect("a folder");
-    // `target/<triple>/debug` when cargo was given a target, else `target/debug`.
+    // `target/<triple>/debug` if cargo was given a target, otherwise `target/debug`.
     let triple =
         above.file_name().and_then(|name| name.to_str()).filter(|name| name.contains("-linux-"));
     match triple {

@@ -1,4 +1,4 @@
-//! Files of a test's own, most of them without a name.
+//! Files for a single test, most of them without a name.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-/// A folder for a test's files, in memory where that is to be had.
+/// A folder for a test's files, in memory if possible.
 pub(crate) fn tmp() -> PathBuf {
     let shm = Path::new("/dev/shm");
     let writable = fs::metadata(shm).is_ok_and(|folder| !folder.permissions().readonly());
     if writable { shm.to_owned() } else { env::temp_dir() }
 }
 
-/// A path there that no other test has, nor has left there: numbers of processes come again.
+/// A path in that folder that no other test uses or has left there. Process ids repeat.
 pub(crate) fn tmp_path() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -40,7 +40,7 @@ fn nameless(options: &mut OpenOptions) -> File {
     loop {
         let path = tmp_path();
         match options.create_new(true).open(&path) {
-            // Left behind by a process with the same number that was killed at the wrong moment.
+            // A process with the same id was killed and left the file.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             file => {
                 let file = file.expect("a file of this test's own");

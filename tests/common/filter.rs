@@ -1,14 +1,14 @@
-//! Filters of seccomp: a kernel that refuses what a test names.
+//! Seccomp filters: they make calls fail as on a kernel that lacks them.
 #![allow(unsafe_code, reason = "a call that the crate has no name for")]
 
 use super::nr;
 use super::{child, skip};
 use rawpipe::{Errno, raw};
 
-/// A filter of seccomp, by which the kernel refuses system calls with an error.
+/// A seccomp filter that makes system calls fail with an error.
 pub(crate) struct Filter(Vec<Instruction>);
 
-/// What an argument is for [`Filter::on_argument`].
+/// How [`Filter::on_argument`] compares an argument.
 pub(crate) enum Value {
     Is(u32),
     Has(u32),
@@ -36,8 +36,8 @@ impl Filter {
         Self(filter)
     }
 
-    /// Refuses `call` only where the lower half of its argument `index` has `value` in it: exactly,
-    /// or as bits.
+    /// Rejects `call` only if the lower half of its argument `index` equals `value`, or has its bits
+    /// set.
     pub(crate) fn on_argument(call: usize, index: u32, value: Value, errno: Errno) -> Self {
         const LOAD_WORD: u16 = 0x20;
         const JUMP_IF_EQUAL: u16 = 0x15;
@@ -48,14 +48,15 @@ impl Filter {
             Value::Is(value) => (JUMP_IF_EQUAL, value),
             Value::Has(bits) => (JUMP_IF_ANY_BIT, bits),
         };
-        // Between the look at the number and the refusal.
+        // Between the check of the number and the error.
         filter[1] = Instruction(JUMP_IF_EQUAL, 0, 3, filter[1].3);
         filter.insert(2, Instruction(LOAD_WORD, 0, 0, low_half));
         filter.insert(3, Instruction(jump, 0, 1, value));
         Self(filter)
     }
 
-    /// The same, but whoever makes such a call dies of `SIGSYS`: to see whether anybody does.
+    /// The same, but a process that makes such a call is killed by `SIGSYS`. This shows whether the
+    /// call is made.
     pub(crate) fn that_kills(mut self) -> Self {
         const RETURN: u16 = 0x06;
         const ALLOW: u32 = 0x7fff_0000;
@@ -65,8 +66,8 @@ impl Filter {
         self
     }
 
-    /// From here on it holds for this thread, and what it forks and executes. Whether the kernel takes
-    /// it: an emulator does not. Does not allocate.
+    /// Installs it for this thread, and for what it forks and executes. Returns whether the kernel
+    /// accepts it: an emulator does not. Does not allocate.
     pub(crate) fn install(&self) -> bool {
         const PR_SET_SECCOMP: usize = 22;
         const PR_SET_NO_NEW_PRIVS: usize = 38;
@@ -86,11 +87,12 @@ impl Filter {
     }
 }
 
-/// What a child of [`filtered`] answers when the kernel, or what is in front of it, takes no [`Filter`].
+/// The exit code of a child of [`filtered`] if the kernel, or an emulator, does not accept a
+/// [`Filter`].
 pub(crate) const NO_FILTER: u8 = 77;
 
-/// Runs `body`, which installs a [`Filter`] or answers [`NO_FILTER`], in a child that must end with 0.
-/// Says that the test is skipped, and answers no, where there can be no filter.
+/// Runs `body`, which installs a [`Filter`] or returns [`NO_FILTER`], in a child that must exit with 0.
+/// If no filter can be installed, reports the test as skipped and returns `false`.
 #[track_caller]
 pub(crate) fn filtered(
     test: &str,
@@ -107,7 +109,7 @@ pub(crate) fn filtered(
     possible
 }
 
-/// A kernel, or an emulator, whose `clone` makes no pidfd.
+/// A kernel or an emulator whose `clone` returns no pidfd.
 pub(crate) fn no_pidfd_by_clone() -> Filter {
     const CLONE_PIDFD: u32 = 0x1000;
     let index = u32::from(cfg!(target_arch = "s390x"));

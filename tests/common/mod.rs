@@ -1,5 +1,5 @@
-//! What the tests share: running a test in a process of its own, running other programs of this
-//! package, and looking at descriptors.
+//! What the tests share: running a test in its own process, running other programs of this package, and
+//! inspecting descriptors.
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 #![allow(unsafe_code, reason = "a closed descriptor, and signals by number")]
 
@@ -14,7 +14,7 @@ pub(crate) mod programs;
 pub(crate) mod shared;
 mod terminal;
 
-/// Declares a number of the table below as the crate does.
+/// Declares a number of the table below in the same way as the crate.
 #[cfg(not(rawpipe_shim))]
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $generic:literal) => {
@@ -33,7 +33,7 @@ macro_rules! number {
     };
 }
 
-/// The numbers of system calls: the crate's own table, of which nothing is public.
+/// The numbers of system calls: the crate's own table, which is private.
 #[path = "../../src/sys/arch/nr.rs"]
 pub(crate) mod nr;
 
@@ -55,7 +55,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use std::{env, fs, thread};
 
-/// Each asks a test for more than the usual.
+/// The variables that request longer runs.
 const LONG: [&str; 8] = [
     "RAWPIPE_ATTACK_SECONDS",
     "RAWPIPE_DIFFERENTIAL",
@@ -67,7 +67,7 @@ const LONG: [&str; 8] = [
     "RAWPIPE_TRANSFER_BYTES",
 ];
 
-/// How long a process may take before it counts as hung. Emulators are slow, and so are tools.
+/// How long a process may take before it counts as hung. Emulators and tools are slow.
 fn patience() -> Duration {
     let long = LONG.iter().any(|name| env::var_os(name).is_some());
     Duration::from_secs(if long {
@@ -95,13 +95,13 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-/// What a test binary is asked for, in the words of the usual harness.
+/// The request to a test binary, with the options of the usual harness.
 struct Request {
     filters: Vec<String>,
     skipped: Vec<String>,
     exact: bool,
     list: bool,
-    /// Only tests that are ignored: there are none.
+    /// Run only ignored tests: none exist.
     ignored: bool,
     at_once: usize,
 }
@@ -131,7 +131,7 @@ impl Request {
                     let count = value.take().or_else(|| words.next());
                     request.at_once = count.and_then(|count| number(&count)).expect("a number");
                 }
-                // Of the usual harness, and without a meaning here.
+                // Options of the usual harness without a meaning here.
                 "--color" | "--format" | "-Z" => drop(value.take().or_else(|| words.next())),
                 "--nocapture" | "--no-capture" | "--quiet" | "-q" | "--show-output"
                 | "--include-ignored" | "--test" | "--bench" | "--report-time" => {}
@@ -140,7 +140,7 @@ impl Request {
                 _ => request.filters.push(word),
             }
         }
-        // An emulator may hang where a process with threads forks.
+        // A fork may hang in an emulator if the process has threads.
         request.at_once = if emulated() { 1 } else { request.at_once };
         request
     }
@@ -153,13 +153,13 @@ impl Request {
     }
 }
 
-/// The `main` of a test binary without the usual harness (`harness = false`), whose tests fork: each
-/// runs in a process of its own, in its only thread. The usual harness has threads, and a forked
-/// child would have the locks that they hold.
+/// The `main` of a test binary without the usual harness (`harness = false`), whose tests fork. Each
+/// test runs in its own process, in its only thread. The usual harness has threads, so a forked child
+/// would inherit their locks.
 ///
-/// A test is called `topic::name`. Several run at a time, as in the usual harness, and those whose names
-/// begin with one of `serial` after all others, one by one. The usual filters and options are understood;
-/// the closing line is the same.
+/// A test is called `topic::name`. Several run at a time, as in the usual harness. Those whose names
+/// begin with one of `serial` run after all others, one at a time. The usual filters and options work,
+/// and the closing line is the same.
 pub(crate) fn run_each_alone(topics: &[(&str, &[Test])], serial: &[&str]) {
     let name_of = |topic: &str, test: &str| match topic {
         "" => test.to_owned(),
@@ -171,7 +171,7 @@ pub(crate) fn run_each_alone(topics: &[(&str, &[Test])], serial: &[&str]) {
         .collect();
     if let Some(name) = env::var_os(ALONE) {
         let (_, test) = tests.iter().find(|(known, _)| name == **known).expect("a test's name");
-        // An emulator has threads of its own.
+        // An emulator adds threads.
         let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         assert!(threads == 1 || emulated(), "{threads} threads");
         keyboard_signals_end_a_program();
@@ -212,7 +212,7 @@ test result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured;
     std::process::exit(if failed == 0 { 0 } else { 101 });
 }
 
-/// Runs a test in a process of its own and prints what has become of it.
+/// Runs a test in its own process and prints the result.
 fn passes(name: &str) -> bool {
     let output = finish(program(&env::current_exe().expect("a path")).env(ALONE, name));
     let [printed, errors] =
@@ -239,16 +239,17 @@ pub(crate) fn name_alone() -> String {
     name.rsplit("::").next().unwrap_or_default().to_owned()
 }
 
-/// The command that runs the test of this process again in a role, for a test of [`run_each_alone`] that
-/// needs a program to start. The test function begins with `if common::in_role("role") { … }`.
+/// Returns a command that runs the test of this process again in a role, for a test of
+/// [`run_each_alone`] that needs a program to start. The test function begins with `if
+/// common::in_role("role") { … }`.
 pub(crate) fn role_command(role: &str) -> Command {
     let mut command = program(&env::current_exe().expect("the path of this test"));
     command.env(ROLE, role);
     command
 }
 
-/// Whether this process was started by [`role_command`] in this role. What it prints from here on is
-/// its [`role_output`].
+/// Whether [`role_command`] started this process in this role. Its output from here on is its
+/// [`role_output`].
 pub(crate) fn in_role(role: &str) -> bool {
     let is = env::var_os(ROLE).is_some_and(|set| set == *role);
     if is {
@@ -257,7 +258,7 @@ pub(crate) fn in_role(role: &str) -> bool {
     is
 }
 
-/// What a role printed.
+/// The output of a role.
 pub(crate) fn role_output(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
@@ -279,7 +280,7 @@ pub(crate) fn program(path: &Path) -> Command {
     command
 }
 
-/// The words of `CARGO_TARGET_<TRIPLE>_RUNNER` for this target; none when it runs natively.
+/// The words of `CARGO_TARGET_<TRIPLE>_RUNNER` for this target; empty if it runs natively.
 pub(crate) fn runner() -> Vec<OsString> {
     let arch = match env::consts::ARCH {
         "arm" => "ARMV7",
@@ -289,7 +290,7 @@ pub(crate) fn runner() -> Vec<OsString> {
         other => other,
     };
     let prefix = format!("CARGO_TARGET_{}_", arch.to_uppercase());
-    // A test may have variables that are no text.
+    // A test may set variables that are not UTF-8.
     env::vars_os()
         .filter_map(|(key, words)| Some((key.into_string().ok()?, words.into_string().ok()?)))
         .find(|(key, _)| key.starts_with(&prefix) && key.ends_with("_RUNNER"))
@@ -297,13 +298,13 @@ pub(crate) fn runner() -> Vec<OsString> {
         .unwrap_or_default()
 }
 
-/// Whether this test runs under an emulator of user programs, whose system calls are not Linux's own.
-/// Valgrind is started in the same way, and hands calls to the kernel it runs on.
+/// Whether this test runs under a user-mode emulator, whose system calls are not Linux's own. Valgrind
+/// is started in the same way, but passes calls to the host kernel.
 pub(crate) fn emulated() -> bool {
     !runner().is_empty() && !runner_is_valgrind()
 }
 
-/// Who has answers of its own to some calls, in front of the kernel.
+/// The program between the test and the kernel that handles some calls itself, if any.
 pub(crate) fn in_front() -> Option<&'static str> {
     let valgrind = (tool() == Some(Tool::Valgrind)).then_some("Valgrind");
     valgrind.or(emulated().then_some("an emulator"))
@@ -313,14 +314,14 @@ fn runner_is_valgrind() -> bool {
     runner().iter().any(|word| Path::new(word).file_stem().is_some_and(|name| name == "valgrind"))
 }
 
-/// A command that runs a program built for the target as nothing but itself where the kernel can start
-/// it: Valgrind has arguments, variables and descriptors of its own, and opens the standard streams
-/// that are closed. It does not watch this program then.
+/// A command that runs a program built for the target directly if the kernel can start it. Valgrind
+/// adds arguments, variables and descriptors, and opens closed standard streams. It does not watch this
+/// program then.
 pub(crate) fn plain_program(path: &Path) -> Command {
     if runner_is_valgrind() { Command::new(path) } else { program(path) }
 }
 
-/// A tool that looks at what a program does with its memory.
+/// A tool that checks a program's memory accesses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Tool {
     Address,
@@ -330,7 +331,7 @@ pub(crate) enum Tool {
     Valgrind,
 }
 
-/// The one that this test was built for, or runs under: see `.ci/sanitize.sh`.
+/// The tool that this test was built for, or runs under: see `.ci/sanitize.sh`.
 pub(crate) fn tool() -> Option<Tool> {
     let under_valgrind =
         || env::var("LD_PRELOAD").is_ok_and(|libraries| libraries.contains("vgpreload_core"));
@@ -347,7 +348,7 @@ pub(crate) fn tool() -> Option<Tool> {
     }
 }
 
-/// Keeps a value for ever, where a tool that looks for leaks finds it.
+/// Leaks a value and keeps it reachable for a tool that looks for leaks.
 pub(crate) fn keep<T: ?Sized>(value: Box<T>) -> &'static mut T {
     static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
     let value = Box::leak(value);
@@ -356,16 +357,17 @@ pub(crate) fn keep<T: ?Sized>(value: Box<T>) -> &'static mut T {
     value
 }
 
-/// The end of a test after which this process can make no other one, or has no memory or no descriptors
-/// left. A tool that looks for leaks when a process ends needs them.
+/// Ends a test after which this process cannot fork, or has no memory or descriptors left. A tool that
+/// looks for leaks at exit needs them.
 pub(crate) fn end_without_a_look_at_leaks() {
     if matches!(tool(), Some(Tool::Address | Tool::Leak)) {
         rawpipe::process::exit(0);
     }
 }
 
-/// LeakSanitizer asks this when a process ends. It looks from a process that it makes with calls that
-/// [`Filter`]s refuse; programs inherit these, and that the filters have set `no_new_privs`.
+/// LeakSanitizer calls this when a process ends. It checks from a process that it creates with calls
+/// that a [`Filter`] rejects. Programs inherit filters, and the `no_new_privs` flag that comes with
+/// them.
 #[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "leak"))]
 #[unsafe(no_mangle)]
 extern "C" fn __lsan_is_turned_off() -> i32 {
@@ -375,13 +377,14 @@ extern "C" fn __lsan_is_turned_off() -> i32 {
     i32::from(set == 1)
 }
 
-/// Whether less must do, as everything takes ten times as long here or more: under a tool, or in an
-/// emulator. That may be one of a whole machine, whose kernel is Linux itself: who starts it says so.
+/// Whether workloads must shrink because everything takes ten times as long or more: under a tool or in
+/// an emulator. The emulator may be a whole machine with a real Linux kernel; then the script that
+/// starts it sets a variable.
 pub(crate) fn slow() -> bool {
     emulated() || tool().is_some() || env::var_os("RAWPIPE_TEST_SLOW").is_some()
 }
 
-/// Runs a command to its end and returns what it printed. Kills it when it hangs.
+/// Runs a command to its end and returns its output. Kills it if it hangs.
 pub(crate) fn finish(command: &mut Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -401,15 +404,15 @@ pub(crate) fn finish(command: &mut Command) -> Output {
 
 /// Forks a child that runs `body`, in a test of [`run_each_alone`].
 pub(crate) fn child(body: impl FnOnce() -> u8) -> Child {
-    // SAFETY: there is no other thread, and no test shares memory or state outside the process that
-    // the two sides would both act on.
+    // SAFETY: there is no other thread, and no test shares memory or outside state that both sides
+    // would modify.
     unsafe { fork_with(body) }.unwrap()
 }
 
 /// Closes a forked child's own copy of a descriptor that its code has only borrowed.
 pub(crate) fn close_copy(fd: &impl AsRawFd) {
     let number = usize::try_from(fd.as_raw_fd()).expect("descriptors are not negative");
-    // SAFETY: `close` touches no memory, and in the child nobody else uses its copy.
+    // SAFETY: `close` touches no memory, and no other code in the child uses its copy.
     unsafe { raw::syscall1(nr::CLOSE, number) };
 }
 
@@ -435,14 +438,14 @@ fn keyboard_signals_end_a_program() {
     }
 }
 
-/// A child that sends this process a signal every so often for as long as the value lives.
+/// A child that sends this process a signal at regular intervals while the value lives.
 pub(crate) struct Storm {
     child: Child,
     stop: Option<PipeWriter>,
 }
 
 impl Storm {
-    /// The handler is installed so that it interrupts calls (without `SA_RESTART`).
+    /// Installs the handler without `SA_RESTART`, so that it interrupts calls.
     pub(crate) fn begin(pause: Duration) -> Self {
         const SIGUSR1: i32 = Signal::USR1.as_raw();
         unsafe extern "C" {
@@ -477,50 +480,50 @@ impl Drop for Storm {
     }
 }
 
-/// Whether there is a call of this number, which can do nothing with descriptor -1.
+/// Whether the kernel has a call of this number, which has no effect with descriptor -1.
 pub(crate) fn has_call(number: usize) -> bool {
-    // SAFETY: refused for its descriptor, before it looks at an address, of which null is none.
+    // SAFETY: the call fails for its descriptor before it uses an address; all addresses are null.
     let answer = unsafe { raw::syscall6(number, usize::MAX, 0, 0, 0, 0, 0) };
     answer != -(Errno::ENOSYS.raw_os_error() as isize)
 }
 
-/// Prints a line in spite of the harness, which keeps what a passing test prints to itself.
+/// Prints a line even though the harness captures the output of passing tests.
 pub(crate) fn say(line: &str) {
     let _ = rawpipe::io::write_all(std::io::stderr(), format!("{line}\n").as_bytes());
 }
 
-/// Says that a test, or a part of one, cannot run here.
+/// Reports that a test, or a part of one, cannot run here.
 pub(crate) fn skip(test: &str, reason: &str) {
     say(&format!("SKIPPED {test}: {reason}"));
 }
 
-/// Whether a limit of descriptors does not hold here, and says so: Valgrind needs some above it, notes the
-/// soft limit, and refuses to move the hard one.
+/// Whether a limit of descriptors has no effect here, which is then reported: Valgrind needs some above
+/// it, tracks the soft limit itself, and does not change the hard one.
 pub(crate) fn descriptors_without_limit(test: &str) -> bool {
     let unlimited = tool() == Some(Tool::Valgrind);
     if unlimited {
-        skip(test, "Valgrind does not limit descriptors as asked");
+        skip(test, "Valgrind does not apply the limit on descriptors");
     }
     unlimited
 }
 
-/// A descriptor that is not open: a number above what this process may have.
+/// A descriptor that is not open: its number is above the limit of this process.
 pub(crate) fn closed_fd() -> BorrowedFd<'static> {
-    // SAFETY: borrowed only for calls that are to fail; the kernel never gives out this number.
+    // SAFETY: borrowed only for calls that must fail; the kernel never assigns this number.
     unsafe { BorrowedFd::borrow_raw(i32::MAX - 7) }
 }
 
-/// The open descriptors of this process, but for the one that lists them.
+/// The open descriptors of this process, except the one that lists them.
 pub(crate) fn open_fds() -> BTreeSet<i32> {
     let listed: Vec<i32> = fs::read_dir("/proc/self/fd")
         .expect("/proc")
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
         .collect();
-    // The listing had one of its own, which is closed now.
+    // The listing used a descriptor, which is closed now.
     listed.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }
 
-/// How a process that was killed by a signal is reported, for comparing with a number.
+/// The signal that killed a process, as a number for comparisons.
 pub(crate) fn signal(status: ExitStatus) -> Option<i32> {
     std::os::unix::process::ExitStatusExt::signal(&status)
 }

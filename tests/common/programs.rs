@@ -1,4 +1,4 @@
-//! Small programs for tests to start: the test binary itself, told by its arguments what to be.
+//! Small programs for tests to start: the test binary itself, which takes its role from its arguments.
 
 use rawpipe::process::{self, Command, Signal, Stdio};
 use rawpipe::{PipeReader, PipeWriter};
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 use std::{env, fs, thread};
 
-/// Before the name of the program, in argument 1.
+/// Precedes the name of the program in argument 1.
 const MARK: &str = "test-program:";
 
 /// A command that starts one of the programs below, with arguments.
@@ -26,7 +26,7 @@ pub(crate) fn std_program(name: &str, args: &[&str]) -> std::process::Command {
     command
 }
 
-/// Becomes such a program, if that is what this process was started for: the first thing in `main`.
+/// Becomes such a program if this process was started as one. Must be the first call in `main`.
 pub(crate) fn become_program() {
     let mut args = env::args_os();
     let arg0 = args.next().unwrap_or_default();
@@ -47,19 +47,19 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
     let number = |i: usize| word(i).parse::<usize>().unwrap_or(0);
     let mut stdout = io::stdout();
     match name {
-        // Each argument with a NUL behind it, from its own name on.
+        // Each argument followed by a NUL, starting with its own name.
         "args" => {
             let words = [arg0].into_iter().chain(args.iter().map(OsString::as_os_str));
             words
                 .into_iter()
                 .try_for_each(|word| stdout.write_all(&zero_ended(word.as_bytes())))?;
         }
-        // A word on standard error, and its standard input.
+        // Writes a word to standard error, then copies its standard input.
         "aside" => {
             io::stderr().write_all(b"err")?;
             return run("cat", arg0, args);
         }
-        // Its standard input, as it comes.
+        // Copies its standard input.
         "cat" => {
             let mut bytes = vec![0; 65_536];
             loop {
@@ -71,10 +71,10 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
                 stdout.flush()?;
             }
         }
-        // Leaves a child that has its standard streams, input included, as "parent" does.
+        // Leaves a child that has its standard streams, including its input; otherwise as "parent".
         "bequeath" => drop(program("waiter", &[]).spawn()?),
         "cwd" => stdout.write_all(env::current_dir()?.as_os_str().as_bytes())?,
-        // Its environment, each variable with a NUL behind it, sorted.
+        // Its environment, sorted, each variable followed by a NUL.
         "env" => {
             let mut all: Vec<_> = env::vars_os().collect();
             all.sort();
@@ -84,7 +84,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             }
         }
         "exit" => return Ok(u8::try_from(number(0)).unwrap_or(98)),
-        // A word on each of standard output and error.
+        // Writes a word to each of standard output and standard error.
         "both" => {
             stdout.write_all(b"out")?;
             stdout.flush()?;
@@ -95,11 +95,11 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             run("parent", arg0, args)?;
             return run("sleep", arg0, args);
         }
-        // The numbers of its descriptors, a line each.
+        // The numbers of its descriptors, one per line.
         "fds" => {
             super::open_fds().iter().try_for_each(|number| writeln!(stdout, "{number}"))?;
         }
-        // So many bytes on standard output, and on standard error.
+        // Writes this many bytes to standard output and to standard error.
         "flood" => {
             let err = thread::spawn({
                 let count = number(1);
@@ -108,8 +108,8 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             write_pattern(&mut stdout, number(0))?;
             err.join().expect("the writing thread")?;
         }
-        // Ends its first thread, alone. Another says so, and ends the process with code 5 when it is
-        // told to, as "waiter" is.
+        // Ends its first thread only. Another thread reports that, and ends the process with code 5 on
+        // request, as in "waiter".
         "leaderless" => {
             thread::spawn(|| {
                 let leader = format!("/proc/self/task/{}/stat", std::process::id());
@@ -122,7 +122,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             });
             end_this_thread();
         }
-        // Writes its number to each of these descriptors, if that is open.
+        // Writes its number to each of these descriptors that is open.
         "mark" => {
             for word in args.iter().filter_map(|word| word.to_str()) {
                 let number = word.parse().unwrap_or(-1);
@@ -132,9 +132,9 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
                 let _ = rawpipe::write(fd, word.as_bytes());
             }
         }
-        // A file of /proc/self.
+        // Prints a file of /proc/self.
         "proc" => stdout.write_all(&fs::read(format!("/proc/self/{}", word(0)))?)?,
-        // What the descriptor with this number has to say.
+        // Reads from the descriptor with this number.
         "read" => {
             let number = i32::try_from(number(0)).unwrap_or(-1);
             #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
@@ -142,31 +142,31 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             let fd = unsafe { rawpipe::io::take_inherited(number) }?;
             io::copy(&mut PipeReader::from(fd), &mut stdout)?;
         }
-        // Kills itself after so many bytes of input.
+        // Kills itself after this many bytes of input.
         "suicide" => {
             io::stdin().read_exact(&mut vec![0; number(0)])?;
             let pid = std::process::id();
             super::kill(pid, Signal::KILL.as_raw());
         }
-        // Says so, closes its input and takes a moment.
+        // Writes a word, closes its input and sleeps briefly.
         "deaf" => {
-            // SAFETY: nobody reads from it any more.
+            // SAFETY: no code of this process reads from it after this.
             #[allow(unsafe_code, reason = "closing standard input")]
             drop(unsafe { rawpipe::io::take_inherited(0) }?);
             stdout.write_all(b"deaf")?;
             stdout.flush()?;
             thread::sleep(Duration::from_millis(50));
         }
-        // Closes its outputs, and ends when it is told to, as "waiter" does.
+        // Closes its outputs, and ends on request, as "waiter".
         "shut" => {
             for number in [1, 2] {
-                // SAFETY: nobody writes to it any more.
+                // SAFETY: no code of this process writes to it after this.
                 #[allow(unsafe_code, reason = "closing standard streams")]
                 drop(unsafe { rawpipe::io::take_inherited(number) }?);
             }
             return run("waiter", arg0, args);
         }
-        // A thread that is not the first becomes the program "stall", with one byte.
+        // A thread that is not the first executes the program "stall", with one byte.
         "successor" => {
             let exec = thread::spawn(|| {
                 use std::os::unix::process::CommandExt;
@@ -174,15 +174,15 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             });
             return Err(exec.join().expect("the thread that became another program"));
         }
-        // Ends beside threads that go on.
+        // Ends while other threads run.
         "threads" => {
             for _ in 0..3 {
                 thread::spawn(|| run("sleep", OsStr::new(""), &[]));
             }
             process::exit(6);
         }
-        // Leaves a child that has its standard streams, and that ends when it is told to: when nobody
-        // has the other end of descriptor 7 any more. Its id is on standard output.
+        // Leaves a child that has its standard streams. The child ends when all copies of the other end
+        // of descriptor 7 are closed. Prints the child's id.
         "parent" => {
             let mut waiter = program("waiter", &[]);
             waiter.stdin(Stdio::null());
@@ -190,12 +190,12 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             write!(stdout, "{}", child.id())?;
         }
         "waiter" => {
-            // SAFETY: nobody else uses it.
+            // SAFETY: no other code uses it.
             #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
             let gate = unsafe { rawpipe::io::take_inherited(7) }?;
             io::copy(&mut PipeReader::from(gate), &mut io::sink())?;
         }
-        // Writes so many bytes, then waits until it is killed.
+        // Writes this many bytes, then waits until it is killed.
         "stall" => {
             write_pattern(&mut stdout, number(0))?;
             stdout.flush()?;
@@ -211,7 +211,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
     Ok(0)
 }
 
-/// The thread, and not the process: `exit`, and not `exit_group`.
+/// Ends the thread and not the process: `exit`, not `exit_group`.
 fn end_this_thread() -> ! {
     let number = match env::consts::ARCH {
         "x86_64" => 60,
@@ -221,16 +221,16 @@ fn end_this_thread() -> ! {
         _ => 1,
     };
     #[allow(unsafe_code, reason = "a call that the crate has no name for")]
-    // SAFETY: the thread's stack stays as it is, and nobody waits for the thread.
+    // SAFETY: the thread's stack stays mapped, and no code joins the thread.
     let answer = unsafe { rawpipe::raw::syscall1(number, 0) };
-    panic!("a thread that has ended goes on: {answer}");
+    panic!("a thread that has ended continues: {answer}");
 }
 
 fn zero_ended(bytes: &[u8]) -> Vec<u8> {
     [bytes, b"\0"].concat()
 }
 
-/// Byte number i of a flood.
+/// Byte number `i` of a flood.
 pub(crate) fn pattern(i: usize) -> u8 {
     u8::try_from(i % 251).expect("less than 256")
 }
@@ -250,14 +250,14 @@ fn write_pattern(to: &mut dyn Write, count: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// All that comes out of a pipe.
+/// Reads a pipe to its end.
 pub(crate) fn all_of(reader: Option<PipeReader>) -> Vec<u8> {
     let mut all = Vec::new();
     reader.expect("a pipe").read_to_end(&mut all).unwrap();
     all
 }
 
-/// Starts it with its standard output in a pipe, and returns that and its exit code.
+/// Starts it with its standard output in a pipe. Returns the output and the exit code.
 pub(crate) fn output_of(command: &mut Command<'_>) -> (Vec<u8>, Option<i32>) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let output = all_of(child.take_stdout());

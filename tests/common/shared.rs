@@ -1,5 +1,5 @@
-//! The memory of a shared pair from outside: its words at addresses that this process's own list of mappings
-//! has, and its pipes. What a peer could store and write that does not keep to the protocol.
+//! The memory of a shared pair from outside: its words, at addresses from the list of this process's
+//! mappings, and its pipes. Stores and writes what a peer that violates the protocol could.
 #![allow(unsafe_code, reason = "words at addresses, and descriptors by number")]
 
 use rawpipe::fd::BorrowedFd;
@@ -9,13 +9,13 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) const WORD: usize = size_of::<usize>();
-/// Where the positions are among the control words: the reader's and the writer's.
+/// The offsets of the positions in the control words: the reader's and the writer's.
 pub(crate) const TAIL: usize = 0;
 pub(crate) const HEAD: usize = 256;
-/// All control words: of each half the position, for which one it waits, and its state.
+/// All control words: for each half its position, the position that it waits for, and its state.
 pub(crate) const CONTROL: [usize; 6] = [TAIL, 128, 128 + WORD, HEAD, HEAD + 128, HEAD + 128 + WORD];
 
-/// The memory and the pipes of one pair, for as long as that lives.
+/// The memory and the pipes of one pair, valid while the pair lives.
 #[derive(Debug)]
 pub(crate) struct Outside {
     control: usize,
@@ -25,7 +25,8 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// Makes a pair with a ring of so many bytes, and looks at what is new in this process.
+    /// Makes a pair with a ring of this many bytes, and finds the new mappings and descriptors of this
+    /// process.
     pub(crate) fn of<Halves>(len: usize, make: impl FnOnce() -> Halves) -> (Self, Halves) {
         let before = (mappings(), open_fds());
         let halves = make();
@@ -36,7 +37,7 @@ impl Outside {
         (Self { control: *control, ring: *ring, len, fds }, halves)
     }
 
-    /// Stores a control word, so many bytes after the beginning.
+    /// Stores a control word at this offset.
     pub(crate) fn store(&self, at: usize, value: usize) {
         assert!(at < 4096);
         store(self.control + at, value);
@@ -48,18 +49,18 @@ impl Outside {
         store(self.ring + at, value);
     }
 
-    /// Stores the length of the record at this place of the ring.
+    /// Stores the length of the record at this offset of the ring.
     pub(crate) fn store_length(&self, place: usize, value: usize) {
         self.store_in_ring(place.wrapping_sub(8) % self.len, value);
     }
 
-    /// Whether these bytes are of the ring.
+    /// Whether these bytes are in the ring.
     pub(crate) fn has(&self, bytes: &[u8]) -> bool {
         let range = bytes.as_ptr_range();
         self.ring <= range.start.addr() && range.end.addr() <= self.ring + self.len
     }
 
-    /// Rings both bells: two of the four ends can be written to.
+    /// Writes to both wake-up pipes: two of the four ends are write ends.
     pub(crate) fn ring_bells(&self, bytes: usize) {
         for fd in &self.fds {
             // SAFETY: open for as long as the pair lives.
@@ -72,12 +73,13 @@ impl Outside {
 fn store(address: usize, value: usize) {
     assert_eq!(address % WORD, 0);
     let place = ptr::with_exposed_provenance::<AtomicUsize>(address);
-    // SAFETY: in memory that is mapped for as long as the pair lives, aligned, and a word, whatever its bytes.
+    // SAFETY: in memory that stays mapped while the pair lives, aligned, and valid for any bytes.
     unsafe { &*place }.store(value, Ordering::Relaxed);
 }
 
-/// What is shared with forked processes: its length, the number of its memory and its address. The control words
-/// are shorter than a ring of two pages. Numbers alone do not tell which is older: each processor has its own.
+/// The mappings shared with forked processes: length, inode number and address. The control words are
+/// shorter than a ring of two pages. Inode numbers do not give the order: each processor has its own
+/// range.
 fn mappings() -> BTreeSet<(usize, u64, usize)> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let shared = maps.lines().filter(|line| line.contains(" rw-s ") && line.contains("/dev/zero"));
@@ -95,6 +97,6 @@ fn open_fds() -> BTreeSet<i32> {
     let listed = fs::read_dir("/proc/self/fd").expect("/proc");
     let numbers: Vec<i32> =
         listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    // The listing had one of its own, which is closed now.
+    // The listing used a descriptor, which is closed now.
     numbers.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }

@@ -1,4 +1,4 @@
-//! A `ChunkWriter` whose memory the kernel does not let go, or no longer gives out. Each test runs alone
+//! A `ChunkWriter` whose memory the kernel does not discard, or no longer grants. Each test runs alone
 //! in a process.
 #![allow(unsafe_code, reason = "a system call by number")]
 
@@ -12,11 +12,11 @@ use std::sync::LazyLock;
 
 const CHUNK: usize = 32 << 10;
 const CHUNKS: usize = 200;
-/// As many as go into a writer's memory.
+/// The number of chunks that fit into a writer's memory.
 const MEMORY: usize = (2 << 20) / CHUNK;
 
-/// Numbers from the chunk's own on, so that no two chunks have the same one anywhere. Copied: a tool takes
-/// minutes to make them each time.
+/// Numbers that start with the chunk's own, so that no two chunks have the same number at any offset.
+/// They are copied, because computing them each time takes minutes under a tool.
 fn fill(chunk: &mut [u8], number: usize) {
     static NUMBERS: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let last = 77 * u32::try_from(CHUNKS).unwrap() + u32::try_from(CHUNK / 4).unwrap();
@@ -25,16 +25,16 @@ fn fill(chunk: &mut [u8], number: usize) {
     chunk.copy_from_slice(&NUMBERS[number * 77 * 4..][..chunk.len()]);
 }
 
-/// How many chunks are held back unread, in pipes of their own: more than the memory of a writer, so that
-/// a page that is written again too early shows.
+/// The number of chunks that stay unread, in other pipes: more than a writer's memory holds, so that a
+/// page that is rewritten too early shows.
 const HELD: usize = 100;
 
-/// What came of sending [`CHUNKS`] chunks.
+/// The result of sending [`CHUNKS`] chunks.
 #[derive(Debug, PartialEq)]
 struct Sent {
     chunks: usize,
     error: Option<Errno>,
-    /// All that were sent have arrived as they were filled.
+    /// Whether all chunks that were sent have arrived unchanged.
     right: bool,
 }
 
@@ -87,16 +87,16 @@ fn vmsplice() -> WriterBuilder {
     ChunkWriter::builder().mechanism(ChunkMechanism::Vmsplice)
 }
 
-/// What the kernel says of `MADV_DONTNEED` on a page of its own choice.
+/// The kernel's result of `MADV_DONTNEED` on a page of its own choice.
 fn discard_a_page() -> isize {
     const MADV_DONTNEED: usize = 4; // generic; Alpha differs
-    // Read and write; private, and of no file, which has another number on MIPS.
+    // Read and write; private and anonymous, a flag that has another value on MIPS.
     let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
     // SAFETY: maps new memory where nothing is mapped.
     let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
     assert!(!(-4095..0).contains(&page), "{page}");
     let page = usize::from_ne_bytes(page.to_ne_bytes());
-    // SAFETY: the page was mapped just now, and nobody uses it.
+    // SAFETY: the page was mapped just now, and no other code uses it.
     unsafe { raw::syscall3(nr::MADVISE, page, 4096, MADV_DONTNEED) }
 }
 
@@ -128,8 +128,8 @@ fn never_with_locked_memory_sends_what_was_written() {
     }
 }
 
-/// A filter that comes while a writer is at work, as in a program that shuts itself in once it is set
-/// up: neither can pages be discarded, nor can others be kept from a forked child.
+/// A filter is installed while a writer is in use, as in a program that sandboxes itself after its
+/// setup. Then pages cannot be discarded, and new ones cannot be kept from a forked child.
 fn never_with_advice_refused_writes_or_says_so() {
     let test = "never_with_advice_refused_writes_or_says_so";
     if common::emulated() {
@@ -151,7 +151,7 @@ fn never_with_advice_refused_writes_or_says_so() {
             let right = by_choice.mechanism() == ChunkMechanism::Vmsplice
                 && send_all(&mut by_choice, &own) == ALL
                 && by_choice.mechanism() == ChunkMechanism::Write
-                // Told to use no other mechanism, it fails rather than write to a page of the pipe's.
+                // With its mechanism set, it fails rather than write to a page that the pipe has.
                 && send_all(&mut told, &other)
                     == Sent { chunks: MEMORY, error: Some(errno), right: true }
                 && told.mechanism() == ChunkMechanism::Vmsplice;
@@ -163,7 +163,7 @@ fn never_with_advice_refused_writes_or_says_so() {
     }
 }
 
-/// A child that shuts itself in first: it cannot have memory that its own children would not have, and
+/// A child that sandboxes itself first: it cannot get memory that its own children would not have, and
 /// must not touch that of its parent.
 fn forked_child_with_advice_refused_writes_or_says_so() {
     let test = "forked_child_with_advice_refused_writes_or_says_so";
@@ -205,7 +205,7 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
     }
 }
 
-/// Where `vmsplice` is missing the writer takes a memfd, unless its memory is larger than a file may be.
+/// Without `vmsplice` the writer uses a memfd, unless its memory exceeds the file size limit.
 fn memfd_beyond_the_limit_of_files_writes() {
     const RLIMIT_FSIZE: usize = 1;
     let test = "memfd_beyond_the_limit_of_files_writes";

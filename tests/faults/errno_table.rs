@@ -1,8 +1,8 @@
-//! One row per (call, situation) → answer, for every public call that answers a `Result`, held against
-//! the C library's function or std's where there is one. Each group of rows runs alone in a process, so
-//! that it may fork, set limits, and have descriptors at numbers of its choice.
+//! One row per (call, situation) → result, for every public call that returns a `Result`, compared with
+//! the C library's function or std's where one exists. Each group of rows runs alone in a process, so
+//! it may fork, set limits, and use any descriptor numbers.
 //!
-//! That no call is missing is seen by a look at the sources.
+//! One test compares the rows with the listing of public calls, so no call is missing.
 #![allow(unsafe_code, reason = "the C library's own functions are the reference")]
 
 mod descriptors;
@@ -117,13 +117,13 @@ mod libc {
 
 type Answer = Result<usize, Errno>;
 
-/// The answer of a C function: its count, or errno.
+/// The result of a C function: its count, or errno.
 fn answer(returned: isize) -> Result<usize, Errno> {
     usize::try_from(returned)
         .map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap())
 }
 
-/// What the situations are made of.
+/// The descriptors of the situations.
 struct Ends {
     /// Blocking and empty, with a writer.
     reader: PipeReader,
@@ -179,28 +179,27 @@ impl Ends {
 
 const OK_0: Result<usize, Errno> = Ok(0);
 
-/// A row: what is wanted of the call in this situation, what it answers, and what the reference does.
+/// A row: the expected result of the call in this situation, its result, and that of the reference.
 fn row(call: &str, situation: &str, wanted: Answer, ours: Answer, theirs: Answer) {
     assert_eq!(ours, wanted, "{call}, {situation}: rawpipe");
     assert_eq!(theirs, wanted, "{call}, {situation}: the reference");
     println!("ROW {call} | {situation} | held");
 }
 
-/// A row where the errno is the kernel's choice, which changes from one version to the next: the two
-/// fail alike.
+/// A row whose errno depends on the kernel version: both calls fail with the same one.
 fn alike(call: &str, situation: &str, ours: Answer, theirs: Answer) {
     assert!(ours.is_err(), "{call}, {situation}: {ours:?}");
     assert_eq!(ours, theirs, "{call}, {situation}: rawpipe, the reference");
     println!("ROW {call} | {situation} | held");
 }
 
-/// A row of a call that nobody else has.
+/// A row of a call without a reference.
 fn own<T: PartialEq + Debug>(call: &str, situation: &str, wanted: T, ours: T) {
     assert_eq!(ours, wanted, "{call}, {situation}");
     println!("ROW {call} | {situation} | own");
 }
 
-/// How many bytes, or why not: of a call that is to move all of them.
+/// The number of bytes or the error of a call that moves all of them.
 fn whole(answer: Result<(), Incomplete>, all: usize) -> Answer {
     match answer {
         Ok(()) => Ok(all),
@@ -208,12 +207,12 @@ fn whole(answer: Result<(), Incomplete>, all: usize) -> Answer {
     }
 }
 
-/// The answer of something of std's.
+/// The result of a function of std.
 fn of_std<T>(answer: std::io::Result<T>) -> Answer {
     answer.map(|_| 0).map_err(|error| Errno::from_io_error(&error).expect("an error of the system"))
 }
 
-/// Two answers that a child has found, where this process could not go on after it.
+/// Two results from a child, for calls after which this process could not continue.
 fn in_child(body: impl FnOnce() -> [Answer; 2]) -> [Answer; 2] {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut child = common::child(|| {
@@ -235,15 +234,15 @@ fn in_child(body: impl FnOnce() -> [Answer; 2]) -> [Answer; 2] {
     })
 }
 
-/// The user that owns nothing.
+/// A user without files and processes.
 const NOBODY: u32 = 65534;
 
-/// For a child of [`in_child`]: from here on it is nobody in particular, or says that it cannot be.
-fn become_nobody() -> bool {
+/// For a child of [`in_child`]: becomes that user, and returns whether it could.
+fn become_ordinary_user() -> bool {
     libc::geteuid() == NOBODY || libc::setresuid(NOBODY, NOBODY, NOBODY) == 0
 }
 
-/// Sets a limit of this process, the soft one, and says what it was.
+/// Sets a soft limit of this process, and returns the previous one.
 fn set_limit(resource: rawpipe::process::Resource, soft: u64) -> u64 {
     use rawpipe::raw::syscall4;
     let (mut old, resource) = ([0_u64; 2], resource.as_raw() as usize);
@@ -325,7 +324,7 @@ fn table_splice_and_tee() {
     let ends = Ends::new();
     let closed = common::closed_fd();
     let (filled, writer) = (ends.filled.as_fd(), ends.writer.as_fd());
-    // From, to, whether offsets are given, flags; then what `splice` and what `tee` answer.
+    // From, to, whether offsets are given, flags; then the results of `splice` and of `tee`.
     type Line<'a> = (
         &'a str,
         BorrowedFd<'a>,
@@ -517,7 +516,7 @@ fn errno_of_the_c_library_is_left_alone() {
     assert_eq!(std::io::Error::last_os_error().raw_os_error(), eisdir);
 }
 
-/// The groups of rows, and what is to be found in all of them.
+/// The groups of rows, and the test that covers all of them.
 pub(crate) fn tests() -> Vec<common::Test> {
     const GROUPS: &[(&str, fn())] = &[
         ("table_read_and_readv", table_read_and_readv),

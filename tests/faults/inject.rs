@@ -1,18 +1,19 @@
-//! Every system call of every composite operation, made to fail with every likely error, or to move
-//! less than it was asked to, one at a time: whatever happens, no byte is lost or doubled, and no
-//! descriptor, mapping, child or zombie is left.
+//! Every system call of every composite operation fails with every likely error, or moves less than
+//! requested, one at a time. In each case no byte is lost or duplicated, and no descriptor, mapping,
+//! child or zombie is left.
 //!
-//! An operation is first run as it is, and its calls are listed. Then it is run again for each call,
-//! each error that fits, and each of the positions first, second and last; and with each count that
-//! the call has answered made 1, and half. Each run is a process of its own, which checks itself.
+//! An operation first runs without faults, and its calls are listed. It then runs again for each call,
+//! each error that fits, and each of the positions first, second and last; and with each count that a
+//! call returned reduced to 1 and to half. Each run is a separate process, which checks itself.
 //!
-//! Nothing is injected into what cleans up (`close`, `munmap`, `exit_group`, the signal mask when it is
-//! set back), nor into calls that cannot fail; into waiting for a child and signalling one only what
-//! these can answer.
+//! Nothing is injected into cleanup (`close`, `munmap`, `exit_group`, the signal mask when it is
+//! restored), nor into calls that cannot fail. Calls that wait for a child or send it a signal get only
+//! the errors that they can return.
 //!
-//! `RAWPIPE_INJECT=full` runs the whole product, and any other word that of the operations which have it in
-//! their name. Without it the first position and the last are run, and conversations with children only on
-//! the kernel as it is. Where everything takes longer, a sample is.
+//! `RAWPIPE_INJECT=full` runs the whole product; any other word runs the whole product of the
+//! operations whose name contains it. Without it only the first and the last position run, and
+//! conversations with children run only with all calls available. Under tools and emulators only a
+//! sample runs.
 #![allow(unsafe_code, reason = "a tracer, by system calls")]
 
 mod check;
@@ -32,12 +33,12 @@ use rawpipe::{Errno, io};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Something that the crate does, with what must hold of it.
+/// An operation of the crate, with the checks of its result.
 pub(crate) struct Operation {
     name: String,
     body: Box<dyn Fn() -> check::Verdict>,
     missing: Vec<Missing>,
-    /// Left out unless the whole product is asked for: so much alike is there already.
+    /// Runs only with the whole product, because other operations are similar.
     in_full: bool,
 }
 
@@ -49,7 +50,7 @@ impl Operation {
         Self { name: name.into(), body: Box::new(body), missing: Vec::new(), in_full: false }
     }
 
-    /// On a kernel that does not have these.
+    /// Runs on a kernel that lacks these calls.
     pub(crate) fn without(self, missing: Vec<Missing>) -> Self {
         Self { missing, ..self }
     }
@@ -63,14 +64,14 @@ pub(crate) fn missing(nr: usize, errno: Errno) -> Missing {
     Missing { nr, argument: 0, bits: 0, errno: errno.raw_os_error() }
 }
 
-/// A call that is refused where it has these bits in an argument.
+/// A call that fails if an argument has these bits.
 pub(crate) fn missing_bits(nr: usize, argument: usize, bits: u64, errno: Errno) -> Missing {
     Missing { nr, argument, bits, errno: errno.raw_os_error() }
 }
 
-// ---- what can be injected into which call ----
+// ---- which faults fit which call ----
 
-/// Whether a call is one of those into which something is injected.
+/// Whether faults are injected into a call.
 pub(crate) fn may_fail(
     child: bool,
     call: usize,
@@ -110,11 +111,11 @@ fn errors(Key { nr: call, purpose, .. }: Key) -> Vec<Errno> {
     }
     let mut all =
         vec![Errno::EINTR, Errno::EAGAIN, Errno::ENOMEM, Errno::EIO, Errno::ENOSYS, Errno::EPERM];
-    // That of an advice without a meaning is how the page size is asked for.
+    // An `madvise` with an invalid advice is how the page size is found.
     if refusable.contains(&call) && (call, purpose) != (nr::MADVISE, 0) {
         all.push(Errno::EINVAL);
     }
-    // Data without room, and a pipe without a reader.
+    // Writes without room, and a pipe without a reader.
     if call == nr::PIPE2 {
         all.push(Errno::EMFILE);
     }
@@ -124,7 +125,7 @@ fn errors(Key { nr: call, purpose, .. }: Key) -> Vec<Errno> {
     all
 }
 
-/// All that is to go wrong in an operation that has made these calls.
+/// All faults for an operation that has made these calls.
 fn faults(calls: &[Call], full: bool) -> Vec<Fault> {
     let mut by_key: BTreeMap<(bool, usize, u64), Vec<&Call>> = BTreeMap::new();
     for call in calls {
@@ -174,7 +175,7 @@ fn names() -> Vec<(usize, &'static str)> {
     ]
 }
 
-// ---- running all ----
+// ---- running all operations ----
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
@@ -185,10 +186,10 @@ struct Count {
     violated: u64,
 }
 
-/// Without any fault a process is given so long.
+/// The time limit of a process without faults.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How much is run: of so many one.
+/// The fraction that runs: one in this many.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     operations: usize,
@@ -197,12 +198,12 @@ struct Sample {
 
 impl Sample {
     fn usual(full: bool) -> Self {
-        // Primes, so that what stands in a list at regular distances is not always met, or never.
+        // Primes, so that entries at regular distances in a list are neither always nor never chosen.
         let (operations, faults) = if !full && common::slow() { (3, 7) } else { (1, 1) };
         Self { operations, faults }
     }
 
-    /// Which of an operation's faults: for each operation others.
+    /// Chooses other faults for each operation.
     fn chooses(self, operation: usize, fault: usize) -> bool {
         (operation + fault) % self.faults == 0
     }
@@ -217,7 +218,7 @@ fn try_out(operation: &Operation, full: bool, wanted: impl Fn(usize) -> bool, co
         eprintln!("VIOLATED | {} | without any fault | {:?}", operation.name, plain.end);
         return;
     }
-    // On a slow machine a process is given longer.
+    // A process gets more time on a slow machine.
     let patience = PATIENCE.max(plain.time * 100);
     let faults = faults(&plain.calls, full).into_iter().enumerate();
     for (_, fault) in faults.filter(|(index, _)| wanted(*index)) {
@@ -243,7 +244,7 @@ fn try_out(operation: &Operation, full: bool, wanted: impl Fn(usize) -> bool, co
     }
 }
 
-/// Why nothing can be injected here, if so.
+/// Why no fault can be injected here, or `None`.
 fn impossible() -> Option<&'static str> {
     if !machine::KNOWN {
         return Some("the registers of this architecture are not known here");
@@ -251,7 +252,7 @@ fn impossible() -> Option<&'static str> {
     if common::tool().is_some() {
         return Some("a tool makes calls of its own in the middle of the crate's");
     }
-    // One fault, whose coming is the proof.
+    // One fault: if it arrives, injection works.
     let probe = || match tracer::operation(rawpipe::pipe) {
         Err(Errno::EDOM) => Ok(()),
         _ => Err("not traced".to_owned()),
@@ -309,7 +310,8 @@ fn every_call_of_every_operation_fails_once() {
     assert_eq!(violated, 0, "see above");
 }
 
-/// To close all others one by one, each of them seen by the tracer, is a matter of so many.
+/// Closing all other descriptors one by one, each close seen by the tracer, takes as long as there are
+/// numbers.
 fn few_descriptors() {
     const NOFILE: i32 = 7;
     unsafe extern "C" {
@@ -319,7 +321,7 @@ fn few_descriptors() {
     assert_eq!(unsafe { setrlimit(NOFILE, &[256, 256]) }, 0);
 }
 
-/// Every other operation in another process, as most machines have two processors.
+/// Runs every other operation in another process, since most machines have two processors.
 fn in_two(chosen: &[&Operation], full: bool, sample: Sample) -> Count {
     const WORKERS: usize = 2;
     let workers: Vec<_> = (0..WORKERS)

@@ -1,8 +1,8 @@
-//! Where a machine keeps the number, the arguments and the answer of a system call.
+//! The registers for the number, the arguments and the result of a system call.
 
 pub(crate) use here::*;
 
-/// Which argument of `clone` has the flags, where this is known.
+/// The index of the flags in the arguments of `clone`, where it is known.
 pub(crate) const CLONE_FLAGS: usize = 0;
 
 /// `NT_PRSTATUS`: the general registers.
@@ -24,7 +24,7 @@ mod here {
     const WORDS: usize = 27;
     const ANSWER: usize = 10;
     const NUMBER: usize = 15;
-    /// The argument whose register the answer is in: none.
+    /// The argument that shares its register with the result: none.
     pub(crate) const ANSWER_ARGUMENT: usize = usize::MAX;
     const ARGUMENTS: [usize; 6] = [14, 13, 12, 7, 9, 8];
 
@@ -63,7 +63,7 @@ mod here {
     const WORDS: usize = 34;
     /// `NT_ARM_SYSTEM_CALL`: the number, an `int`.
     const NUMBER: u64 = 0x404;
-    /// The argument whose register the answer is in.
+    /// The argument that shares its register with the result.
     pub(crate) const ANSWER_ARGUMENT: usize = 0;
 
     fn set(pid: i32, index: usize, word: u64) -> bool {
@@ -86,7 +86,7 @@ mod here {
     }
 }
 
-/// Others are only ever run under an emulator of user programs, which has no `ptrace`.
+/// Other architectures only run under user-mode emulators, which have no `ptrace`.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod here {
     pub(crate) const KNOWN: bool = false;

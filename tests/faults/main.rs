@@ -1,5 +1,5 @@
-//! What the kernel refuses or does in part: errors injected by a tracer, calls refused by filters, and each
-//! error of each call, held against the manual. Each test runs alone in a process of its own.
+//! Calls that fail or do only a part: errors injected by a tracer, calls rejected by filters, and each
+//! error of each call compared with the manual. Each test runs alone in its own process.
 #![allow(
     clashing_extern_declarations,
     reason = "each topic declares the C functions that it calls"
@@ -16,7 +16,7 @@ mod syscalls;
 mod tracer;
 mod transfer_faults;
 
-/// It fills the machine by itself.
+/// It uses all processors by itself.
 const SERIAL: &[&str] = &["inject"];
 
 fn main() {

@@ -1,10 +1,11 @@
-//! A kernel that lacks a feature, or a filter in front of it: one row for each that the crate uses and
-//! does not need, with every errno by which it may be refused. Each row runs alone in a process, and each
-//! of its refusals in a child of that, whose kernel refuses just this: the whole public operation is done,
-//! and what comes of it is compared.
+//! A kernel that lacks a feature, or a filter that rejects it: one row for each feature that the crate
+//! uses and does not need, with every errno of the failure. Each row runs alone in a process, and each
+//! failure in a child of that process, whose filter rejects exactly this call. The whole public
+//! operation runs, and its result is compared.
 //!
-//! That the operation makes the call at all is seen by a filter that kills instead of refusing. The same
-//! rows are in docs/kernels.md, and the two lists are compared.
+//!
+//! A filter that kills instead shows that the operation makes the call at all. The same rows are in
+//! docs/kernels.md, and the two lists are compared.
 #![allow(unsafe_code, reason = "the C library's own view, and system calls by number")]
 
 use crate::common::bytes::data;
@@ -35,7 +36,7 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// The calls that a row is about: all of them, or those with these bits in an argument, or this value.
+/// The calls of a row: all of them, or those with these bits or this value in an argument.
 #[derive(Clone, Copy)]
 enum Refused {
     Call(usize),
@@ -54,15 +55,15 @@ impl Refused {
     }
 }
 
-/// What the check is told: the errno of the refusal, or none when nothing is refused, and then the
-/// kernel does what it does. Why it cannot run here is its error.
+/// The argument of a check is the errno of the rejected call, or `None` if no call is rejected and the
+/// kernel decides. Its error is the reason why it cannot run here.
 type Check = fn(Option<Errno>) -> Result<(), &'static str>;
 
 struct Row {
     /// As in docs/kernels.md.
     feature: &'static str,
     refused: Vec<Refused>,
-    /// What is refused beside, by `ENOSYS`, or the operation would not come to this.
+    /// Other calls that fail with `ENOSYS`, because otherwise the operation would not make this one.
     beside: Vec<Refused>,
     errnos: &'static [Errno],
     check: Check,
@@ -71,11 +72,11 @@ struct Row {
 }
 
 const THREE: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
-/// For flags of a call, and for what depends on the kind of file.
+/// For flags of a call, and for calls that depend on the kind of file.
 const FOUR: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP];
 const FIVE: &[Errno] =
     &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP, Errno::EXDEV];
-/// Some releases of Linux 5.10 answer the last one.
+/// Some releases of Linux 5.10 return the last one.
 const EXEC: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOENT];
 /// The last one is the kernel's own.
 const IOCTL: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOTTY];
@@ -140,7 +141,7 @@ fn rows() -> Vec<Row> {
         ),
         beside(&[Call(nr::SENDFILE)], row("splice", &[Call(nr::SPLICE)], FIVE, without_splice)),
         row("tee", &[Call(nr::TEE)], FOUR, to_everybody),
-        // Memory of the crate's own.
+        // Memory that the crate maps.
         row("vmsplice", &[Call(nr::VMSPLICE)], FOUR, chunks_by_other_means),
         row("memfd_create", &[Call(nr::MEMFD_CREATE)], THREE, no_memfd),
         row("F_ADD_SEALS", &[Is(nr::FCNTL, 1, F_ADD_SEALS)], THREE, no_memfd),
@@ -160,7 +161,7 @@ fn rows() -> Vec<Row> {
         row("MADV_WIPEONFORK", &[Is(nr::MADVISE, 2, MADV_WIPEONFORK)], THREE, nothing_wiped),
         row("MADV_DONTNEED", &[Is(nr::MADVISE, 2, MADV_DONTNEED)], THREE, pages_kept),
         row("MADV_HUGEPAGE", &[Is(nr::MADVISE, 2, MADV_HUGEPAGE)], THREE, small_pages),
-        // Making processes.
+        // Creating processes.
         assembly_only(row("CLONE_CLEAR_SIGHAND", &[clone3], THREE, spawn_by_vfork)),
         beside(&[clone3], row("CLONE_PIDFD", &[clone_with(CLONE_PIDFD)], THREE, pidfd_afterwards)),
         beside(
@@ -176,7 +177,7 @@ fn rows() -> Vec<Row> {
         row("unshare", &[Call(nr::UNSHARE)], THREE, fork_when_alone),
         row("close_range", &[Call(nr::CLOSE_RANGE)], THREE, others_closed),
         row("execveat", &[Call(nr::EXECVEAT)], EXEC, exec_by_descriptor),
-        // Holding processes.
+        // Handles of processes.
         beside(
             &[clone3, clone_with(CLONE_PIDFD)],
             row("pidfd_open", &[Call(nr::PIDFD_OPEN)], THREE, no_pidfd),
@@ -198,10 +199,10 @@ fn rows() -> Vec<Row> {
 
 /// The exit code of a check that cannot run here.
 const CANNOT: u8 = 77;
-/// That of a process to whom the kernel gives no filter.
+/// The exit code of a process in which no filter can be installed.
 const NO_FILTER: u8 = 78;
 
-/// The code with which a child ends that makes the check behind these filters; none when it was killed.
+/// The exit code of a child that runs the check with these filters; `None` if it was killed.
 fn checked(row: &Row, filters: &[Filter], errno: Option<Errno>) -> Option<i32> {
     let mut child = child(|| {
         no_core();
@@ -219,7 +220,7 @@ fn checked(row: &Row, filters: &[Filter], errno: Option<Errno>) -> Option<i32> {
     child.wait().unwrap().code()
 }
 
-/// Those who are killed here leave nothing behind.
+/// Children that are killed here leave no core file.
 fn no_core() {
     const RLIMIT_CORE: usize = 4;
     let limit = [0_u64; 2];
@@ -228,7 +229,7 @@ fn no_core() {
     unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_CORE, place, 0) };
 }
 
-/// What Valgrind 3.19 does not hand to the kernel as it is asked.
+/// Calls that Valgrind 3.19 does not pass to the kernel unchanged.
 const OF_VALGRIND: [&str; 9] = [
     "epoll_pwait2",
     "CLONE_CLEAR_SIGHAND",
@@ -256,7 +257,7 @@ fn run_row() {
     let beside = || row.beside.iter().map(|refused| refused.filter(Errno::ENOSYS));
     match checked(&row, &[], None) {
         Some(0) => {}
-        Some(77) => return, // and has said why
+        Some(77) => return, // the child has printed the reason
         code => panic!("with nothing refused: {code:?}"),
     }
     if checked(&row, &beside().collect::<Vec<_>>(), None) == Some(NO_FILTER.into()) {
@@ -271,7 +272,7 @@ fn run_row() {
     if row.assembly_only && cfg!(rawpipe_shim) {
         return;
     }
-    // Each of the calls is made, or all of this would prove nothing.
+    // Each of the calls must be made, or the checks prove nothing.
     for refused in &row.refused {
         let filter = refused.filter(Errno::ENOSYS).that_kills();
         let filters: Vec<_> = beside().chain([filter]).collect();
@@ -286,7 +287,7 @@ fn test_name(feature: &str) -> String {
     format!("refused_{}", words.collect::<Vec<_>>().join("_").to_ascii_lowercase())
 }
 
-/// Stands before the table in docs/kernels.md.
+/// Precedes the table in docs/kernels.md.
 const ANCHOR: &str = "<!-- features of the kernel: tests/faults/refusals.rs -->";
 
 /// The features in the first column of the page's table are those above, in their order.
@@ -314,7 +315,7 @@ fn readme_has_a_row_for_each_feature() {
 pub(crate) fn tests() -> Vec<common::Test> {
     let mut tests: Vec<(&str, fn())> =
         vec![("readme_has_a_row_for_each_feature", readme_has_a_row_for_each_feature)];
-    // An emulator takes no filters.
+    // No filter can be installed under an emulator.
     for row in rows().iter().filter(|_| !common::emulated()) {
         tests.push((keep(test_name(row.feature).into_boxed_str()), run_row));
     }
@@ -323,27 +324,27 @@ pub(crate) fn tests() -> Vec<common::Test> {
 
 // ---------------------------------------------------------------- what the checks share
 
-/// As many bytes as an ordinary pipe takes without a reader, or fewer where it is a small one.
+/// The number of bytes that an ordinary pipe takes without a reader; fewer if the pipe is small.
 fn pipeful() -> Vec<u8> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     data(writer.capacity().unwrap().min(60_000))
 }
 
-/// A read end with these bytes before it and nothing behind them.
+/// A read end with these bytes before it, followed by end of file.
 fn full_of(bytes: &[u8]) -> PipeReader {
     let (reader, writer) = rawpipe::pipe().unwrap();
     writer.write_all(bytes).unwrap();
     reader
 }
 
-/// Not by [`File::metadata`]: where times were of 32 bits, it is `statx`, which one of the tests refuses.
+/// Not with [`File::metadata`]: with 32-bit times that calls `statx`, which one of the tests rejects.
 fn contents(mut file: &File) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(file.seek(SeekFrom::End(0)).unwrap()).unwrap()];
     file.read_exact_at(&mut bytes, 0).unwrap();
     bytes
 }
 
-/// A program that says something to descriptor 7 and exits with this code.
+/// A program that writes a word to descriptor 7 and exits with this code.
 fn script(code: u8) -> (Command<'static>, PipeReader) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut command = Command::new("/bin/sh");
@@ -351,7 +352,7 @@ fn script(code: u8) -> (Command<'static>, PipeReader) {
     (command, reader)
 }
 
-/// Starts a program in this way and sees it run to its end; and one that is not there.
+/// Starts a program in this way and waits for its end; then a missing one.
 fn spawn_works(method: SpawnMethod) {
     let (command, reader) = script(9);
     let mut child = command.spawn().unwrap();
@@ -379,7 +380,7 @@ fn waiting_child() -> (Child, rawpipe::PipeWriter) {
     (child, opener)
 }
 
-/// Whether the kernel, or a filter that was there before, gives out pidfds.
+/// Whether the kernel, or a filter installed earlier, permits pidfds.
 fn pidfds_are_there() -> bool {
     let own = std::process::id() as usize;
     // SAFETY: takes integers.
@@ -437,14 +438,14 @@ fn nowait_on_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     assert_eq!(reader.try_read(&mut got), Ok(capacity));
     assert!(got == bytes);
     assert_eq!((reader.is_nonblocking(), writer.is_nonblocking()), (Ok(false), Ok(false)));
-    // Waiting awake asks in the same way.
+    // An adaptive wait uses the same flag.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (mut reader, mut writer) =
         (reader.with_wait(Wait::Adaptive), writer.with_wait(Wait::Adaptive));
     writer.write_all(&bytes).unwrap();
     reader.read_exact(&mut got).unwrap();
     assert!(got == bytes);
-    // What is no pipe can be read without waiting by this flag alone.
+    // This flag is the only way to read anything but a pipe without waiting.
     let answer = io::try_read(file(b"contents"), &mut got);
     match refused {
         None => assert!(matches!(answer, Ok(8) | Err(Errno::EOPNOTSUPP)), "{answer:?}"),
@@ -459,8 +460,8 @@ fn both_flags(refused: Option<Errno>) -> Result<(), &'static str> {
     nosignal(refused)
 }
 
-/// Without it the signal cannot be kept from a thread, and nothing is done that could raise it.
-/// What a call has raised does not reach this process, whoever it was for.
+/// Without the call the signal cannot be limited to a thread, so no call is made that could raise it. A
+/// signal that a call has raised does not reach this process.
 fn signal_of_a_call(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     drop(reader);
@@ -470,7 +471,7 @@ fn signal_of_a_call(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A socket is then taken for one without boundaries.
+/// The socket is then treated as one without boundaries.
 fn kinds_of_sockets(_refused: Option<Errno>) -> Result<(), &'static str> {
     let bytes = data(150_000);
     let (near, mut feeding) = socket_of(&bytes);
@@ -482,7 +483,7 @@ fn kinds_of_sockets(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether a file is copied onto itself is then not noticed.
+/// Without it, copying a file onto itself is not detected.
 fn positions(refused: Option<Errno>) -> Result<(), &'static str> {
     let (bytes, sink) = (data(150_000), file(b""));
     let done = transfer(file(&bytes), &sink).unwrap();
@@ -506,7 +507,7 @@ fn signals_of_a_thread(refused: Option<Errno>) -> Result<(), &'static str> {
     drop(reader);
     let error = transfer(full_of(&bytes), &writer).unwrap_err();
     assert_eq!(error.errno(), refused.or(Some(Errno::EPIPE)));
-    // By the flag of the call, where there is one.
+    // With the flag of the call, if the kernel has it.
     let answer = writer.write_nosignal(b"x");
     assert!(answer == Err(Errno::EPIPE) || answer == refused.map_or(Ok(0), Err), "{answer:?}");
     Ok(())
@@ -514,7 +515,7 @@ fn signals_of_a_thread(refused: Option<Errno>) -> Result<(), &'static str> {
 
 // ---------------------------------------------------------------- pipes
 
-/// There is nothing that could take their place.
+/// No fallback exists.
 fn packet_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     let made = packets().map(drop);
     assert_eq!(made, refused.map_or(Ok(()), Err));
@@ -522,7 +523,7 @@ fn packet_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The pipes stay as they are, and everything works with them.
+/// The pipes keep their capacity, and everything works with them.
 fn capacities(refused: Option<Errno>) -> Result<(), &'static str> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let before = writer.capacity().unwrap();
@@ -546,7 +547,7 @@ fn capacities(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// More than a pipe holds, of a program.
+/// Reads more from a program than a pipe holds.
 fn long_output() {
     const LEN: usize = 3 << 20;
     let output =
@@ -555,7 +556,7 @@ fn long_output() {
     assert!(programs::is_pattern(&output.stdout));
 }
 
-/// A writer that cannot ask what was read takes new pages.
+/// A writer that cannot find out how much was read takes new pages.
 fn bytes_in_a_pipe(refused: Option<Errno>) -> Result<(), &'static str> {
     let reader = full_of(b"12345");
     assert_eq!(reader.available(), refused.map_or(Ok(5), Err));
@@ -580,13 +581,13 @@ fn epoll_timeouts(_refused: Option<Errno>) -> Result<(), &'static str> {
         let found = epoll.wait(&mut events, timeout).unwrap();
         assert_eq!((found.len(), found[0].token()), (1, 42));
     }
-    // What is wrong stays wrong.
+    // An invalid argument stays an error.
     let nanosecond = Some(Duration::from_nanos(1));
     assert_eq!(epoll.wait(&mut [], nanosecond).map(<[Event]>::len), Err(Errno::EINVAL));
     Ok(())
 }
 
-/// There may be several processors, then.
+/// Then the crate assumes more than one processor.
 fn waiting_awake(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (bytes, sink) = (pipeful(), file(b""));
     let done = Transfer::new().wait(Wait::Adaptive).run(full_of(&bytes), &sink).unwrap();
@@ -598,7 +599,7 @@ fn waiting_awake(_refused: Option<Errno>) -> Result<(), &'static str> {
 
 // ---------------------------------------------------------------- moving data
 
-/// What may be done when nobody says what a descriptor is: a pipe is known all the same.
+/// If the kind of a descriptor is unknown: a pipe is still recognised.
 fn unknown_kinds(refused: Option<Errno>) -> Result<(), &'static str> {
     let (bytes, sink) = (pipeful(), file(b""));
     let done = transfer(full_of(&bytes), &sink).unwrap();
@@ -619,7 +620,7 @@ fn unknown_kinds(refused: Option<Errno>) -> Result<(), &'static str> {
 
 fn file_to_file(refused: Option<Errno>) -> Result<(), &'static str> {
     let bytes = data(150_000);
-    // In memory, and where other files are: often another file system.
+    // Between a memory file and a temporary folder, which is often another file system.
     let elsewhere = std::env::temp_dir().join(format!("rawpipe-test-{}", std::process::id()));
     let other = File::options().read(true).write(true).create_new(true).open(&elsewhere);
     let other = other.map_err(|_| "no folder for temporary files")?;
@@ -640,7 +641,7 @@ fn file_to_file(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A feeder and a socket that ends behind its bytes.
+/// A process that sends these bytes, and the socket on which they arrive, followed by end of file.
 fn socket_of(bytes: &[u8]) -> (UnixStream, Child) {
     let (near, far) = UnixStream::pair().unwrap();
     let (own, bytes) = (&near, bytes.to_vec());
@@ -651,7 +652,7 @@ fn socket_of(bytes: &[u8]) -> (UnixStream, Child) {
     (near, feeding)
 }
 
-/// What arrives at a socket of what `send` sends there.
+/// The bytes that arrive at a socket to which `send` writes.
 fn through_a_socket(
     send: impl FnOnce(&UnixStream) -> TransferMechanism,
     wanted: &[u8],
@@ -704,7 +705,7 @@ fn without_splice(refused: Option<Errno>) -> Result<(), &'static str> {
     assert_eq!((done.bytes(), done.fell_back()), (150_000, refused.is_some()));
     assert!(contents(&sink) == long);
     assert!(feeding.wait().unwrap().success());
-    // The call itself has nothing to fall back to.
+    // The call itself has no fallback.
     if let Some(errno) = refused {
         let nowhere = File::options().write(true).open("/dev/null").unwrap();
         let answer = splice(full_of(b"x"), None, &nowhere, None, 1, SpliceFlags::empty());
@@ -724,7 +725,7 @@ fn to_everybody(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// From a pipe that is fed meanwhile, and from a file, to so many files: much more than a pipe holds.
+/// From a pipe that is fed meanwhile, and from a file, to this many files: much more than a pipe holds.
 fn fanout_arrives(count: usize) {
     let bytes = data(200_001);
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -746,22 +747,22 @@ fn fanout_arrives(count: usize) {
     assert!(feeding.wait().unwrap().success());
 }
 
-// ---------------------------------------------------------------- memory of the crate's own
+// ---------------------------------------------------------------- memory that the crate maps
 
 const CHUNK: usize = 32 << 10;
 
-/// Neighbours differ, and so do those that could lie in each other's place.
+/// Neighbouring chunks differ, and so do chunks that may use the same memory.
 fn fill(chunk: &mut [u8], number: usize) {
     chunk.fill(programs::pattern(number));
 }
 
-/// Sends more chunks than go into a writer's memory, reads each before the next, and says by what they
-/// went: the bytes are those that were filled in.
+/// Sends more chunks than a writer's memory holds, and reads each before the next. Checks that the
+/// bytes are those that were filled in, and returns the mechanism.
 fn chunks_arrive(builder: WriterBuilder) -> By {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut writer = builder.chunk(CHUNK).build(writer).unwrap();
     let (mut got, mut wanted) = (vec![0; CHUNK], vec![0; CHUNK]);
-    // Where pipes are small because this user has too many, a chunk takes several writes.
+    // If pipes are small because this user has too many, a chunk takes several writes.
     let len = CHUNK.min(writer.get_ref().capacity().unwrap());
     for number in 0..5 * (2 << 20) / (4 * CHUNK) {
         fill(writer.chunk().unwrap(), number);
@@ -773,14 +774,14 @@ fn chunks_arrive(builder: WriterBuilder) -> By {
     writer.mechanism()
 }
 
-/// What a mechanism that was asked for does: whether there is a writer.
+/// The result of a writer with this mechanism set.
 fn asked_for(mechanism: By) -> Result<By, Errno> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let made = ChunkWriter::builder().mechanism(mechanism).build(writer);
     made.map(|_| chunks_arrive(ChunkWriter::builder().mechanism(mechanism)))
 }
 
-/// The same, for chunks whose pages are handed on and read much later.
+/// The same, for chunks whose pages are spliced onward and read much later.
 fn held_back(builder: WriterBuilder) {
     const HELD: usize = 40;
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -821,7 +822,7 @@ fn chunks_by_other_means(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// It is the second choice, and can be asked for.
+/// It is the second choice, and can be set.
 fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
     let asked = asked_for(By::Memfd);
     if refused.is_some() {
@@ -834,12 +835,12 @@ fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
         let (bytes, sink) = (pipeful(), file(b""));
         transfer(full_of(&bytes), &sink).unwrap();
         assert!(contents(&sink) == bytes);
-        // What was found out about the other one before holds on: a process is not asked twice.
+        // The mechanism is not probed again: the result for the other one is cached in the process.
     }
     Ok(())
 }
 
-/// The other direction needs no such seal.
+/// The other direction does not need this seal.
 fn no_reader_for_a_program(refused: Option<Errno>) -> Result<(), &'static str> {
     let [reader, writer] = [
         SharedBuilder::new().pass_reader().map(drop),
@@ -870,7 +871,8 @@ fn memfd_without_a_flag(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Nothing can be found out about pages, so they are taken to have 4096 bytes, and nothing is handed over.
+/// The page size cannot be determined, so it is taken as 4096 bytes, and no pages are passed by
+/// reference.
 fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let pages = writer.capacity().unwrap() / 4096;
@@ -881,7 +883,7 @@ fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
         assert_eq!(mechanism, By::Write);
         assert_eq!(asked_for(By::Vmsplice), Err(Errno::EOPNOTSUPP));
     }
-    // More descriptors than an ordinary stack has room for.
+    // More descriptors than fit on an ordinary stack.
     let many: Vec<_> = (100..700).map(|number| (writer.as_fd(), number)).collect();
     let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"exit 5"), Arg::END];
     let spawn = Spawn::new(c"/bin/sh", &argv, &[Arg::END]).fd_maps(&many);
@@ -894,7 +896,7 @@ fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A forked child would have the pages, too: they are not handed over.
+/// A forked child would also have the pages: they are not passed by reference.
 fn nothing_wiped(refused: Option<Errno>) -> Result<(), &'static str> {
     let mechanisms = [ChunkWriter::builder(), after_read()].map(chunks_arrive);
     let asked = [By::Vmsplice, By::Memfd].map(asked_for);
@@ -906,7 +908,7 @@ fn nothing_wiped(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Others are taken in their place.
+/// New pages are used instead.
 fn pages_kept(_refused: Option<Errno>) -> Result<(), &'static str> {
     if let Ok(mechanism) = asked_for(By::Vmsplice) {
         assert_eq!(mechanism, By::Vmsplice);
@@ -928,9 +930,9 @@ fn small_pages(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-// ---------------------------------------------------------------- making processes
+// ---------------------------------------------------------------- creating processes
 
-/// A process that has no handler left, neither in this thread nor behind it.
+/// The process has no handler left, neither in this thread nor after the spawn.
 fn spawn_by_vfork(_refused: Option<Errno>) -> Result<(), &'static str> {
     extern "C" fn handler(_signal: i32) {
         common::HANDLED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
@@ -944,7 +946,7 @@ fn spawn_by_vfork(_refused: Option<Errno>) -> Result<(), &'static str> {
 
 fn spawn_by_fork(refused: Option<Errno>) -> Result<(), &'static str> {
     spawn_works(if refused.is_some() { SpawnMethod::Fork } else { SpawnMethod::Vfork });
-    // The failure of every stage comes by a pipe.
+    // The failure of every stage is reported through a pipe.
     let error = Command::new("/bin/sh").current_dir("/no/such").spawn().unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Chdir, Errno::ENOENT));
     let (output, code) = output_of(programs::program("fds", &[]).close_other_fds());
@@ -952,7 +954,7 @@ fn spawn_by_fork(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// By another call, then.
+/// The pidfd is then opened with another call.
 fn pidfd_afterwards(_refused: Option<Errno>) -> Result<(), &'static str> {
     spawn_works(SpawnMethod::Vfork);
     let there = pidfds_are_there();
@@ -965,7 +967,7 @@ fn pidfd_afterwards(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// With threads of the C library's in the child.
+/// The child uses threads of the C library.
 fn fork_and_wait(_refused: Option<Errno>) -> Result<(), &'static str> {
     let mut child = child(|| {
         let thread = std::thread::spawn(|| 5_u8);
@@ -975,7 +977,7 @@ fn fork_and_wait(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Threads are counted, then; if the answer is that there are others, it is believed.
+/// Threads are then counted; if the kernel reports other threads, that counts.
 fn fork_when_alone(refused: Option<Errno>) -> Result<(), &'static str> {
     if common::tool() == Some(Tool::Thread) {
         return Err("the tool gives a child a thread of its own");
@@ -999,7 +1001,7 @@ fn fork_when_alone(refused: Option<Errno>) -> Result<(), &'static str> {
 }
 
 fn others_closed(_refused: Option<Errno>) -> Result<(), &'static str> {
-    // The child would inherit these.
+    // The child would inherit these descriptors.
     let loose: Vec<_> = (0..3).map(|_| rawpipe::pipe2(PipeFlags::empty()).unwrap()).collect();
     let mut command = programs::program("fds", &[]);
     let inherited = output_of(&mut command).0;
@@ -1030,7 +1032,7 @@ fn exec_by_descriptor(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-// ---------------------------------------------------------------- holding processes
+// ---------------------------------------------------------------- handles of processes
 
 fn no_pidfd(refused: Option<Errno>) -> Result<(), &'static str> {
     let there = refused.is_none() && pidfds_are_there();
@@ -1085,7 +1087,7 @@ fn signals_arrive(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The number of a group whose leader was waited for may be another's: it is not used.
+/// After the leader was waited for, the group number may belong to another process: it is not used.
 fn group_of_a_dead_leader(refused: Option<Errno>) -> Result<(), &'static str> {
     let (alive, held) = rawpipe::pipe().unwrap(); // ends when the member of the group does
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -1121,7 +1123,7 @@ fn group_of_a_dead_leader(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The kernel may still know how it ended; if not, the status is lost.
+/// The kernel may still have the status; otherwise it is lost.
 fn no_copy_of_a_descriptor(refused: Option<Errno>) -> Result<(), &'static str> {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let this = process::Pidfd::open(process::getpid()).map_err(|_| "no pidfd")?;

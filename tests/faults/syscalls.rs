@@ -1,9 +1,10 @@
-//! The list of system calls in `docs/tools.md`: what each module calls, held against what the kernel sees.
+//! The list of system calls in `docs/tools.md`: the calls of each module, compared with those that the
+//! kernel sees.
 //!
-//! Each operation runs in a process of its own under the tracer of `tests/inject`: as it is, and once for
-//! each set of calls that it can do without, which are refused then. A call that is made and is not in the
-//! list fails the test, and so does one that is in the list and is never made; what is listed as a
-//! fallback must not be made where nothing is refused.
+//! Each operation runs in its own process under the tracer of `tests/inject`: once without failures,
+//! and once for each set of calls that it can do without, which then fail. The test fails if a call is
+//! made that is not in the list, and if a call in the list is never made. A call that is listed as a
+//! fallback must not be made if no call fails.
 #![allow(unsafe_code, reason = "a tracer, and functions that are unsafe")]
 
 mod operations;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// All calls are.
+/// All calls are counted.
 fn noted(_: bool, _: usize, _: &[u64; 6], _: &dyn Fn() -> bool) -> bool {
     true
 }
@@ -46,8 +47,8 @@ fn names() -> Vec<(usize, &'static str)> {
     ]
 }
 
-/// As the kernel spells it. What is none of the crate's calls has a number for a name, but for what glibc
-/// does in a child that it has forked.
+/// The kernel's name of a call. A call that the crate does not make has its number as its name, except
+/// for those that glibc makes in a forked child.
 fn name_of(call: usize) -> String {
     const SET_ROBUST_LIST: usize = if cfg!(target_arch = "x86_64") { 273 } else { 99 };
     if cfg!(rawpipe_shim) && call == SET_ROBUST_LIST {
@@ -57,8 +58,8 @@ fn name_of(call: usize) -> String {
     name.map_or_else(|| format!("number {call}"), |(_, name)| name.to_ascii_lowercase())
 }
 
-/// What a call of many purposes is asked for, by the names of the manual; the same numbers on both
-/// architectures that can be traced.
+/// The operations of a call with many purposes, by their names in the manual. The numbers are the same
+/// on both architectures that can be traced.
 const PURPOSES: [(&str, &[(u64, &str)]); 4] = [
     (
         "fcntl",
@@ -100,7 +101,7 @@ const PURPOSES: [(&str, &[(u64, &str)]); 4] = [
     ),
 ];
 
-/// `fcntl F_GETFL`, for those calls; for the others nothing.
+/// `fcntl F_GETFL` for such calls, `None` for others.
 fn purpose_of(key: &Key) -> Option<String> {
     let name = name_of(key.nr);
     let (_, known) = PURPOSES.into_iter().find(|(call, _)| *call == name)?;
@@ -146,8 +147,7 @@ fn rows(page: &str) -> BTreeMap<String, Row> {
         .collect()
 }
 
-/// The table of purposes: calls and what they are asked for: the shim does not ask for
-/// what is in brackets.
+/// The table of purposes: calls and their operations. The shim does not use those in parentheses.
 fn purposes(page: &str) -> Calls {
     let mut all = Calls::new();
     for line in after(page, "purposes") {
@@ -159,16 +159,16 @@ fn purposes(page: &str) -> Calls {
     all
 }
 
-/// The list of all: a block, one call a line.
+/// The list of all calls: a block with one call per line.
 fn all_of_them(page: &str) -> Vec<&str> {
     after(page, "all calls").collect()
 }
 
 const PAGE: &str = include_str!("../../docs/tools.md");
 
-// ---- what is seen ----
+// ---- the calls that are made ----
 
-/// The calls of an operation where these are refused; or none, if it does not come to its end.
+/// The calls of an operation if these fail; none if the operation does not finish.
 fn calls(
     operation: &Operation,
     refused: &[Missing],
@@ -185,8 +185,8 @@ fn calls(
         return Err(format!("{} without {without:?}: {:?}", operation.name, done.end));
     }
     asked_for.extend(done.calls.iter().filter_map(|call| purpose_of(&call.key)));
-    // What the allocator asks for is not the crate's; nor what std asks before each `close`, where it is
-    // told to check.
+    // Calls of the allocator do not count, nor the check that std makes before each `close` if it is
+    // enabled.
     const F_GETFD: u64 = 1;
     let own = |key: &Key| match key.nr {
         nr if [machine::BRK, machine::MREMAP].contains(&nr) => false,
@@ -196,7 +196,7 @@ fn calls(
     Ok(done.calls.iter().map(|call| call.key).filter(own).map(|key| name_of(key.nr)).collect())
 }
 
-/// Why nothing can be seen here, if so.
+/// Why nothing can be traced here, or `None`.
 fn impossible() -> Option<&'static str> {
     if !machine::KNOWN {
         return Some("the registers of this architecture are not known here");
@@ -213,8 +213,8 @@ fn impossible() -> Option<&'static str> {
     (done.end != End::Exit(0) || !seen).then_some("processes cannot be traced")
 }
 
-/// Whether this kernel has all that the crate uses, and no filter in front of it, and permits it: then there
-/// is no reason to fall back.
+/// Whether this kernel has, and permits, everything that the crate uses: then there is no reason for a
+/// fallback.
 fn newest() -> bool {
     unsafe extern "C" {
         safe fn geteuid() -> u32;
@@ -224,7 +224,7 @@ fn newest() -> bool {
     let place = byte.as_ptr().expose_provenance();
     let fd = usize::try_from(std::os::fd::AsRawFd::as_raw_fd(&writer)).expect("a descriptor");
     const RWF_NOSIGNAL: usize = 0x100;
-    // SAFETY: reads one list of one buffer; position -1 in two halves: none.
+    // SAFETY: reads one list of one buffer; position -1 in two halves means none.
     let sent = unsafe {
         rawpipe::raw::syscall6(nr::PWRITEV2, fd, place, 1, usize::MAX, usize::MAX, RWF_NOSIGNAL)
     };
@@ -256,7 +256,7 @@ fn compare(
     }
     let own = if cfg!(rawpipe_shim) { &row.shim } else { &row.assembly };
     let usual = &row.calls | own;
-    // What one backend falls back to may be the other's usual way.
+    // A fallback of one backend may be the usual call of the other.
     let fallback = &row.fallback - own;
     let listed = &usual | &row.fallback;
     let seen = &plain | &refused;
@@ -306,13 +306,14 @@ fn each_module_makes_the_calls_listed() {
     ));
 }
 
-/// Each call that the crate has a number for is in the table and in the list of all, and nothing else.
+/// Each call for which the crate has a number is in the table and in the list of all calls, and no
+/// others are.
 fn all_calls_are_listed() {
     let mut table = Calls::new();
     for row in rows(PAGE).into_values() {
         table.extend([row.calls, row.fallback, row.assembly].into_iter().flatten());
     }
-    // `tgkill` is there for users of `raw` alone.
+    // `tgkill` is only for users of `raw`.
     let used = names().into_iter().filter(|(number, _)| *number != nr::TGKILL);
     let known: Calls = used.map(|(_, name)| name.to_ascii_lowercase()).collect();
     assert_eq!(table, known, "the table (left) and the numbers (right)");
@@ -321,7 +322,7 @@ fn all_calls_are_listed() {
     assert_eq!(whole, known.iter().collect::<Vec<_>>(), "the list of all (left)");
 }
 
-/// Between two awake halves of a shared pair there is no system call at all, at any size of record.
+/// Two halves of a shared pair that are awake make no system call, at any size of record.
 fn shared_chunks_between_awake_halves_make_none() {
     if let Some(reason) = impossible() {
         return common::skip(&common::name_alone(), reason);
@@ -379,8 +380,8 @@ fn fanout_of_records_maps_one_buffer_for_each() {
     let done = run(noted, &body, None, &[], PATIENCE);
     assert_eq!(done.end, End::Exit(0));
     let count = |nr| done.calls.iter().filter(|call| call.key.nr == nr).count();
-    // The place for what a sink does not get is there before the first round: a huge page, whose beginning and
-    // end are cut off.
+    // The memory for the bytes that a sink does not get exists before the first round: a huge page,
+    // whose start and end are trimmed.
     let calls = [nr::MMAP, nr::MUNMAP, nr::MADVISE].map(count);
     assert!(calls[0] <= RECORDS + 1 && calls[1] <= RECORDS + 4 && calls[2] <= 2, "{calls:?}");
 }

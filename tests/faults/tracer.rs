@@ -1,11 +1,11 @@
-//! A tracer: runs a piece of code in a forked process, sees each of its system calls, and makes one of
-//! them fail, or move less than it was asked to.
+//! A tracer: runs code in a forked process, observes each of its system calls, and makes one of them
+//! fail, or move less than requested.
 //!
-//! By `ptrace`. To make a call fail the kernel is given a number that no call has, and the answer is
-//! replaced on the way out: the call has not run. To make it short its length is lowered before the
-//! kernel sees it: the kernel does the rest, and the answer is its own.
+//! It uses `ptrace`. To make a call fail, it replaces the number with one that no call has, and the
+//! result on return: the call has not run. To make a call short, it lowers the length before the kernel
+//! sees it. The kernel then does the rest, and the result is its own.
 //!
-//! Children of the traced process are traced until they have a program of their own.
+//! Children of the traced process are traced until they execute another program.
 
 #![allow(unsafe_code, reason = "ptrace, by number")]
 
@@ -48,14 +48,14 @@ const SETOPTIONS: usize = 0x4200;
 const GETEVENTMSG: usize = 0x4201;
 const GET_SYSCALL_INFO: usize = 0x420e;
 const EVENT_EXEC: i32 = 4;
-/// Marked system call stops, forks, vforks, clones, execs; and no tracee outlives the tracer.
+/// Marked system call stops, forks, vforks, clones, execs; the tracees are killed when the tracer ends.
 const OPTIONS: usize = 1 | 2 | 4 | 8 | 16 | 1 << 20;
 
-/// A number that no system call has, by which the traced code says that the operation is over.
+/// A number that no system call has, by which the traced code marks the end of the operation.
 const OVER: usize = 4095;
 
-/// Which calls are told apart: the number; for calls of many purposes also the purpose; and whether it
-/// is a child of the traced process that makes it.
+/// What distinguishes calls: the number, for calls of many purposes also the purpose, and whether a
+/// child of the traced process makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) child: bool,
@@ -63,7 +63,7 @@ pub(crate) struct Key {
     pub(crate) purpose: u64,
 }
 
-/// A call that was seen, and what the kernel answered.
+/// A call that was observed, and its result.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) key: Key,
@@ -72,13 +72,13 @@ pub(crate) struct Call {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
-    /// The call is not made, and this is its answer.
+    /// The call is not made, and this is its result.
     Error(i32),
-    /// The call is made, with at most so many bytes.
+    /// The call is made with at most this many bytes.
     Short(u64),
 }
 
-/// What is to go wrong: this call, the n-th time (from 1), like this.
+/// A fault: this call, the n-th time (from 1), fails in this way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
     pub(crate) key: Key,
@@ -86,8 +86,8 @@ pub(crate) struct Fault {
     pub(crate) action: Action,
 }
 
-/// A call that fails each time: a kernel that does not have it. Only where `bits` are all in argument
-/// `argument`.
+/// A call that fails each time, as on a kernel that lacks it, but only if argument `argument` has all
+/// of `bits`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Missing {
     pub(crate) nr: usize,
@@ -105,19 +105,19 @@ pub(crate) enum End {
 
 pub(crate) struct Run {
     pub(crate) calls: Vec<Call>,
-    /// Whether the fault has come to pass.
+    /// Whether the fault has occurred.
     pub(crate) fired: bool,
     pub(crate) end: End,
     pub(crate) time: Duration,
 }
 
-/// Whether a call is one of those that are counted, and among which one goes wrong: of a child or not, its
-/// number, its arguments, and whether its set of signals is the full one.
+/// Whether a call is counted and may get a fault. The arguments: whether a child makes it, its number,
+/// its arguments, and whether its signal set is full.
 pub(crate) type Noted = fn(bool, usize, &[u64; 6], &dyn Fn() -> bool) -> bool;
 
 static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
 
-/// What goes wrong in this process, if it is one that is traced.
+/// The fault of this process, if it is traced.
 pub(crate) fn fault() -> Option<Fault> {
     FAULT.get().copied().flatten()
 }
@@ -125,7 +125,7 @@ pub(crate) fn fault() -> Option<Fault> {
 /// The exit code of a process that may not be traced.
 const NOT_TRACED: i32 = 77;
 
-/// Runs `body` and traces what it does within [`operation`], as far as it is `noted`.
+/// Runs `body` and traces its calls within [`operation`] for which `noted` returns `true`.
 pub(crate) fn run(
     noted: Noted,
     body: &dyn Fn() -> Result<(), String>,
@@ -170,12 +170,12 @@ pub(crate) fn run(
     Run { calls: tracer.calls, fired: tracer.fired, end, time: begun.elapsed() }
 }
 
-/// The calls of `body` are those that are counted, and among which one goes wrong.
+/// Marks the calls of `body` as those that are counted, and that may get a fault.
 pub(crate) fn operation<T>(body: impl FnOnce() -> T) -> T {
-    // Noticed by the tracer, which does not pass it on.
+    // The tracer detects it and does not pass it on.
     kill(getpid(), SIGSTOP);
     let result = body();
-    // SAFETY: no such call: the kernel does nothing.
+    // SAFETY: no such call exists, so the kernel does nothing.
     unsafe { raw::syscall0(OVER) };
     result
 }
@@ -183,14 +183,14 @@ pub(crate) fn operation<T>(body: impl FnOnce() -> T) -> T {
 fn ptrace(request: usize, pid: i32, address: u64, data: u64) -> isize {
     let [address, data] = [address, data].map(|word| usize::try_from(word).expect("64 bits"));
     let pid = usize::try_from(pid).expect("a process id");
-    // SAFETY: of the requests made here those that write to this process's memory are given the place
-    // of a value that is large enough; the others concern the tracee, whose memory is another.
+    // SAFETY: requests that write to this process's memory get the address of a value that is large
+    // enough. The others concern the tracee, which has other memory.
     unsafe { raw::syscall4(machine::PTRACE, request, pid, address, data) }
 }
 
 static ALARMS: AtomicUsize = AtomicUsize::new(0);
 
-/// Signals from then on until it is called again: a wait is interrupted even if it begins later.
+/// Repeats a signal until the next call of this function: it also interrupts a wait that begins later.
 fn alarm_after(patience: Duration) {
     extern "C" fn note(_signal: i32) {
         ALARMS.fetch_add(1, Ordering::SeqCst);
@@ -207,16 +207,16 @@ fn alarm_after(patience: Duration) {
 #[derive(Default)]
 struct Tracee {
     child: bool,
-    /// It has not had the signal with which a new tracee begins.
+    /// The tracee has not yet had the signal with which it begins.
     fresh: bool,
-    /// What is to be done when its call returns.
+    /// What the tracer does when the call returns.
     after: After,
-    /// Which of the calls that were noted it is in.
+    /// The index of the recorded call that it is in.
     call: Option<usize>,
 }
 
-/// A call leaves its arguments as they are, in registers and in memory, and compilers count on it: what
-/// was changed for the kernel is changed back.
+/// Compilers rely on a call leaving its arguments unchanged, in registers and in memory. So the tracer
+/// restores what it has changed for the kernel.
 #[derive(Clone, Copy, Default)]
 struct After {
     errno: Option<i32>,
@@ -236,7 +236,7 @@ struct Tracer<'a> {
     over: bool,
 }
 
-/// `struct ptrace_syscall_info`, as far as it is looked at.
+/// `struct ptrace_syscall_info`, as far as it is used.
 #[repr(C)]
 #[derive(Default)]
 struct Info {
@@ -244,7 +244,7 @@ struct Info {
     _pad: [u8; 3],
     _arch: u32,
     _pointers: [u64; 2],
-    /// At entry the number and six arguments; at exit the answer.
+    /// At entry the number and six arguments; at exit the result.
     words: [u64; 8],
 }
 
@@ -273,7 +273,7 @@ impl Tracer<'_> {
                     let code = status >> 8 & 0xff;
                     let told = if killed == 0 { End::Exit(code) } else { End::Killed(killed) };
                     end = end.or(Some(told));
-                    // Whoever of its group is left, traced or not.
+                    // All processes that are left in its group, traced or not.
                     kill(-self.driver, SIGKILL);
                     self.tracees.keys().for_each(|pid| _ = kill(*pid, SIGKILL));
                 }
@@ -281,7 +281,7 @@ impl Tracer<'_> {
             }
             let signal = status >> 8 & 0xff;
             if pid == self.driver && !begun {
-                // Before the operation: signals are passed on, but for the one that begins it.
+                // Before the operation: signals are passed on, except the one that begins it.
                 begun = signal == SIGSTOP;
                 if begun {
                     ptrace(SETOPTIONS, pid, 0, OPTIONS as u64);
@@ -295,12 +295,12 @@ impl Tracer<'_> {
         }
     }
 
-    /// Looks at a tracee that has stopped, and lets it go on.
+    /// Handles a stop of a tracee, and resumes it.
     fn stopped(&mut self, pid: i32, signal: i32, event: i32) {
         let mut pass_on = 0;
         let mut go_on = SYSCALL;
         if let Entry::Vacant(place) = self.tracees.entry(pid) {
-            // Its first stop may come before the news of its making.
+            // Its first stop may come before the event of its creation.
             place.insert(Tracee { child: true, ..Tracee::default() });
         } else if signal == SIGTRAP | 0x80 {
             if self.at_a_call(pid) {
@@ -319,7 +319,7 @@ impl Tracer<'_> {
                 pass_on = signal;
             }
         }
-        // The one that is new when all is over was made by the operation, and may do what it likes.
+        // A child that is new at the end was created by the operation, and is no longer traced.
         let fresh = self.tracees.get(&pid).is_some_and(|tracee| tracee.fresh);
         if self.over && !fresh {
             go_on = DETACH;
@@ -330,7 +330,7 @@ impl Tracer<'_> {
         ptrace(go_on, pid, 0, pass_on.unsigned_abs().into());
     }
 
-    /// At the entry to a call, or at its exit. Whether the tracee is to be let go.
+    /// Handles the entry to a call, or its exit. Returns whether to detach from the tracee.
     fn at_a_call(&mut self, pid: i32) -> bool {
         const ENTRY: u8 = 1;
         const EXIT: u8 = 2;
@@ -378,7 +378,7 @@ impl Tracer<'_> {
             return;
         };
         match fault.action {
-            // The kernel's own way to say that there is no more: the break stays where it is.
+            // The kernel's own way to report a failure of `brk`: the break stays unchanged.
             Action::Error(_) if nr == machine::BRK => {
                 self.fired = self.set_argument(pid, 0, arguments, 0);
             }
@@ -387,7 +387,7 @@ impl Tracer<'_> {
         }
     }
 
-    /// Whether it is done: a tracee that was killed meanwhile makes no call.
+    /// Returns whether it succeeded: a tracee that was killed meanwhile makes no call.
     fn refuse(&mut self, pid: i32, errno: i32) -> bool {
         let done = machine::skip_call(pid);
         if let Some(tracee) = self.tracees.get_mut(&pid) {
@@ -396,7 +396,7 @@ impl Tracer<'_> {
         done
     }
 
-    /// Whether it is done, as in [`refuse`](Self::refuse).
+    /// Returns whether it succeeded, as [`refuse`](Self::refuse) does.
     fn set_argument(&mut self, pid: i32, index: usize, arguments: &[u64; 6], word: u64) -> bool {
         let done = machine::set_argument(pid, index, word);
         if let Some(tracee) = self.tracees.get_mut(&pid) {
@@ -411,14 +411,14 @@ impl Tracer<'_> {
                 self.fired = self.set_argument(pid, index, arguments, len);
             }
         } else if is_vectored(nr) {
-            // So many buffers that they hold as much, and less of the last of them.
+            // Keep as many buffers as hold this length, and shorten the last one.
             let mut left = len;
             for index in 0..arguments[2] {
                 let place = arguments[1] + 16 * index + 8;
                 let word = peek(pid, place);
                 if word >= left {
                     if word == left && index + 1 == arguments[2] {
-                        return; // no less than it was
+                        return; // not shorter than before
                     }
                     poke(pid, place, left);
                     self.fired = self.set_argument(pid, 2, arguments, index + 1);
@@ -452,9 +452,9 @@ impl Tracer<'_> {
     }
 }
 
-// ---- what the arguments of a call are ----
+// ---- the arguments of a call ----
 
-/// For a call of many purposes: which one it is.
+/// The purpose of a call with many purposes.
 pub(crate) fn purpose(call: usize, arguments: &[u64; 6]) -> u64 {
     if [nr::FCNTL, nr::IOCTL].contains(&call) {
         arguments[1]
@@ -467,7 +467,7 @@ pub(crate) fn purpose(call: usize, arguments: &[u64; 6]) -> u64 {
     }
 }
 
-/// Which argument of a call says how many bytes it is to move.
+/// The index of the argument with the number of bytes to move.
 pub(crate) fn length_argument(call: usize) -> Option<usize> {
     let all = [
         (nr::READ, 2),
@@ -489,12 +489,13 @@ pub(crate) fn is_vectored(call: usize) -> bool {
 
 fn peek(pid: i32, place: u64) -> u64 {
     let mut word = 0_u64;
-    // The system call itself writes the word where it is told to.
+    // The system call itself writes the word to the address.
     ptrace(PEEKDATA, pid, place, (&raw mut word).expose_provenance() as u64);
     word
 }
 
-/// Whether a request was granted, or the tracee is stopped no more: somebody has killed it.
+/// Whether a request succeeded. It may fail only if the tracee is no longer stopped, because another
+/// process has killed it.
 fn granted(answer: isize, what: &str) -> bool {
     const ESRCH: isize = 3;
     assert!([0, -ESRCH].contains(&answer), "{what} of a tracee: {answer}");
@@ -505,7 +506,7 @@ fn poke(pid: i32, place: u64, word: u64) -> bool {
     granted(ptrace(POKEDATA, pid, place, word), "a word")
 }
 
-/// Sets registers of a stopped tracee, and says whether it still was one.
+/// Sets registers of a stopped tracee. Returns whether it was still stopped.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn set_register_set(pid: i32, set: u64, words: &[u8]) -> bool {
     const SETREGSET: usize = 0x4205;
@@ -514,7 +515,7 @@ pub(super) fn set_register_set(pid: i32, set: u64, words: &[u8]) -> bool {
     granted(ptrace(SETREGSET, pid, set, place), "registers")
 }
 
-/// Reads them.
+/// Reads its registers.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn register_set(pid: i32, set: u64, words: &mut [u8]) -> bool {
     const GETREGSET: usize = 0x4204;

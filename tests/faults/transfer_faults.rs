@@ -1,5 +1,5 @@
-//! Transfers under signals, without `SIGPIPE`, on a kernel that refuses, and on a full disk. Each
-//! test runs alone in a process.
+//! Transfers under signals, without `SIGPIPE`, with missing system calls, and on a full disk. Each test
+//! runs alone in a process.
 #![allow(unsafe_code, reason = "signals, and a mount namespace")]
 
 use crate::common::bytes::data;
@@ -32,7 +32,7 @@ unsafe extern "C" {
 // ---- SIGPIPE ----
 
 fn transfer_without_reader_does_not_raise_sigpipe() {
-    signal(SIGPIPE, 0); // the default: it kills
+    signal(SIGPIPE, 0); // the default action kills the process
     let bytes = data(10_000);
     let broken = || {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -57,12 +57,12 @@ fn transfer_without_reader_does_not_raise_sigpipe() {
     let sink = broken();
     let mut sinks = [FanoutSink::new(&sink)];
     assert_eq!(fanout(file(&bytes), &mut sinks).unwrap_err().errno(), Some(Errno::EPIPE));
-    // The mask is what it was: a plain write is deadly again.
+    // The mask is restored: a plain write kills the process again.
     let status = child(|| u8::from(broken().write(b"x").is_ok())).wait().unwrap();
     assert_eq!(status.signal(), Some(Signal::PIPE));
 }
 
-/// As a filter wants it: the signal ends it, and one that ignores the signal gets the error.
+/// As in a filter: the signal kills the process, and a process that ignores the signal gets the error.
 fn transfer_raises_sigpipe_if_it_is_to() {
     fn pipe() -> OwnedFd {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -161,7 +161,7 @@ fn transfer_goes_on_after_signals() {
     let mut feeding =
         child(move || u8::from(!(0..blocks).all(|_| writer.write_all(&feed).is_ok())));
     let mut moving = child(move || {
-        // A storm of its own; it has copies of both ends and is gone when they are to end.
+        // Its own storm of signals, which has copies of both ends and must end before they do.
         let storm = storm();
         let moved = Transfer::new().exact(len).run(&reader, &near);
         drop(storm);
@@ -183,7 +183,7 @@ fn transfer_goes_on_after_signals() {
     }
 }
 
-/// `progress` is told after a signal, so that a program can stop a transfer that waits.
+/// `progress` is called after a signal, so a program can stop a transfer that waits.
 fn transfer_can_be_broken_off_by_a_signal() {
     let (_near, far) = UnixStream::pair().unwrap();
     let storm = storm();
@@ -196,7 +196,7 @@ fn transfer_can_be_broken_off_by_a_signal() {
     drop(storm);
 }
 
-/// Also where it sleeps in `poll`: with a deadline, or where an end is nonblocking.
+/// The same while it sleeps in `poll`: with a deadline, or with a nonblocking end.
 fn transfer_that_polls_can_be_broken_off_by_a_signal() {
     let storm = storm();
     let (reader, _writer) = rawpipe::pipe().unwrap();
@@ -221,7 +221,7 @@ fn transfer_that_polls_can_be_broken_off_by_a_signal() {
     drop(storm);
 }
 
-/// While the source is silent.
+/// The same while the source is silent.
 fn fanout_that_waits_can_be_broken_off_by_a_signal() {
     let storm = storm();
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -236,17 +236,17 @@ fn fanout_that_waits_can_be_broken_off_by_a_signal() {
         };
         let (one, two) = (file(b""), file(b""));
         let mut sinks = [FanoutSink::new(&one), FanoutSink::new(&two)];
-        // Broken off, it is not short of what was promised.
+        // A transfer that was stopped does not count as too short.
         let done = Fanout::new().exact(10).progress(&mut watch).run(source, &mut sinks).unwrap();
         assert_eq!((done.bytes(), sinks[0].bytes(), sinks[1].bytes()), (6, 6, 6));
     }
     drop(storm);
 }
 
-// ---- a kernel that refuses ----
+// ---- missing system calls ----
 
-/// What arrives, and how, in a child for which the kernel refuses some calls: the exit code is 0 when
-/// all is well, 1 when not, 2 when there is no filter to be had.
+/// The bytes that arrive, and the mechanism, in a child whose filter rejects some calls. The exit code
+/// is 0 on success, 1 on failure, and 2 if no filter can be installed.
 fn refused(
     calls: &[usize],
     errno: Errno,
@@ -308,13 +308,14 @@ fn transfer_falls_back_when_the_kernel_refuses() {
         assert_eq!(refused(&copying, errno, Copy, CopyFileRange, from_file), 0, "{errno}");
         assert_eq!(refused(&copying, errno, Copy, Broker, from_pipe), 0, "{errno}");
         assert_eq!(refused(&copying, errno, Copy, Broker, from_socket), 0, "{errno}");
-        // Without a way to ask what the descriptors are.
+        // Without a way to find out what the descriptors are.
         let blind = [nr::STATX, nr::SPLICE];
         assert_eq!(refused(&blind, errno, Copy, Broker, from_pipe), 0, "{errno}");
     }
 }
 
-/// Whatever `tee` fails with, the bytes are in a pipe of the fan-out's own and can be read from there.
+/// Whatever error `tee` returns, the bytes are in an internal pipe of the fan-out and can be read from
+/// it.
 fn fanout_failed_tee_copies_and_says_why() {
     let test = "fanout_failed_tee_copies_and_says_why";
     if common::emulated() {
@@ -342,7 +343,7 @@ fn fanout_failed_tee_copies_and_says_why() {
     }
 }
 
-/// What a sink that failed did not get is counted without asking its pipe.
+/// The bytes that a failed sink did not get are counted without `FIONREAD` on its pipe.
 fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
     let test = "fanout_broken_sink_without_fionread_epipe_loses_nothing";
     if common::emulated() {
@@ -370,7 +371,7 @@ fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
     });
 }
 
-/// Where the kernel can be asked not to wait, the call is tried first: to look before is one call more.
+/// If the kernel has a flag not to wait, the call is tried first: a `poll` before it is one call more.
 fn transfer_deadline_polls_only_what_could_wait() {
     let test = "transfer_deadline_polls_only_what_could_wait";
     if common::emulated() {
@@ -415,23 +416,23 @@ fn transfer_deadline_polls_only_what_could_wait() {
     if run(&|| full_pipe(false), &new_file, 4096) == 2 {
         return skip(test, "no seccomp filter here");
     }
-    const SMALL: usize = 1000; // by `read` and `write`
+    const SMALL: usize = 1000; // with `read` and `write`
     for chunk in [1 << 20, SMALL] {
         assert_eq!(run(&|| full_pipe(true), &new_file, chunk), 0, "{chunk}");
         assert_eq!(run(&|| full_pipe(true), &|| empty_pipe(true), chunk), 0, "{chunk}");
         assert_eq!(run(&|| full_socket(true), &new_file, chunk), 0, "{chunk}");
         assert_eq!(run(&|| full_socket(true), &|| empty_pipe(true), chunk), 0, "{chunk}");
         assert_eq!(run(&|| full_pipe(false), &new_file, chunk), 0, "{chunk}");
-        // Where pipes lack the flag each small piece takes a slot, and there are sixteen.
+        // If pipes lack the flag, each small piece takes a slot, and there are sixteen.
         let polled = run(&|| full_pipe(false), &|| empty_pipe(false), chunk);
         assert!(polled == 0 || polled == 3 && chunk == SMALL, "{chunk}: {polled}");
-        // Before Linux 6.4 a blocking socket has no call that does not wait.
+        // Before Linux 6.4, no call on a blocking socket can be told not to wait.
         let polled = run(&|| full_socket(false), &new_file, chunk);
         assert!([0, 3].contains(&polled), "{chunk}: {polled}");
     }
 }
 
-/// `/dev/null` is a convenience: it may be missing, and so may a number for it.
+/// `/dev/null` is optional: it may be missing, and so may a free descriptor for it.
 fn discard_without_a_descriptor_for_a_sink_reads() {
     if common::descriptors_without_limit("discard_without_a_descriptor_for_a_sink_reads") {
         return;
@@ -473,7 +474,7 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     common::end_without_a_look_at_leaks();
 }
 
-/// Many sinks, and few descriptors beside them: also when most of the sinks fail and have bytes left.
+/// Many sinks, and few other descriptors: also if most of the sinks fail and have bytes left.
 fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
     if common::descriptors_without_limit("fanout_thirty_sinks_under_a_limit_of_64_descriptors") {
         return;
@@ -510,7 +511,7 @@ fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
 
 // ---- file systems of their own ----
 
-/// Where a file system of this kind is mounted, for this process alone; or why it cannot be.
+/// Mounts a file system of this kind for this process only. Returns the folder, or why it cannot.
 fn mounted(kind: &CStr, options: &CStr) -> Result<PathBuf, &'static str> {
     const CLONE_NEWNS: usize = 0x0002_0000;
     const PRIVATE_RECURSIVE: usize = 1 << 18 | 1 << 14;
@@ -531,8 +532,8 @@ fn mounted(kind: &CStr, options: &CStr) -> Result<PathBuf, &'static str> {
     std::fs::create_dir(&folder).unwrap();
     let target = CString::new(folder.to_str().unwrap()).unwrap();
     let none = std::ptr::null();
-    let unused = c"".as_ptr().cast(); // Valgrind wants a text even where the kernel looks at none
-    // SAFETY: the strings end with NUL, and what may be null is.
+    let unused = c"".as_ptr().cast(); // Valgrind checks the text even if the kernel ignores it
+    // SAFETY: the strings end with NUL, and only arguments that may be null are.
     unsafe { mount(unused, c"/".as_ptr().cast(), unused, PRIVATE_RECURSIVE, none) };
     let kind = kind.as_ptr().cast();
     // SAFETY: the strings end with NUL.
@@ -553,7 +554,8 @@ fn unmount(folder: &Path) {
     std::fs::remove_dir(folder).unwrap();
 }
 
-/// A stream that looks like a regular file: the kernel's `splice` of it loses lines, and a read of it waits.
+/// A stream that looks like a regular file: the kernel's `splice` loses lines of it, and a read of it
+/// waits.
 fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
     let test = "transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline";
     let folder = match mounted(c"tracefs", c"") {
@@ -595,7 +597,7 @@ fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
             drop(near);
             reading.join().unwrap().unwrap()
         });
-        // And without a deadline, as far as this.
+        // The same without a deadline, up to this point.
         let (reader, writer) = rawpipe::pipe().unwrap();
         marker.write_all(b"last").unwrap();
         let mut once = |_| ControlFlow::Break(());
@@ -665,9 +667,9 @@ fn transfer_full_disk_enospc_loses_nothing() {
 
 // ---- few pages ----
 
-/// The pipe through which a file goes is granted many pages, and those of the sinks are not: then what
-/// was taken from the file must not be more than the sinks' pipes hold, or the rest is lost with the
-/// pipe when the fan-out ends.
+/// The pipe through which a file goes gets many pages, and those of the sinks do not. Then no more may
+/// be taken from the file than the sinks' pipes hold, or the remaining bytes are lost with the pipe
+/// when the fan-out ends.
 fn fanout_few_pages_for_the_sinks_loses_nothing() {
     const MAX: usize = 1 << 20;
     unsafe extern "C" {
@@ -679,7 +681,7 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
         return skip(test, "needs root, to become a user without pipes");
     }
     let bytes = data(3 * MAX);
-    // So that one can grow, and then no other.
+    // One can grow, and then no other.
     let grown = || {
         let pipe = rawpipe::pipe().unwrap();
         (pipe.0.set_capacity(Capacity::Bytes(MAX)), pipe)

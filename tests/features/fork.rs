@@ -1,4 +1,4 @@
-//! Those of the tests in `tests/forked` that need no feature but `std`.
+//! The tests of `tests/forked` that need no feature except `std`.
 
 #[path = "../common/mod.rs"]
 mod common;

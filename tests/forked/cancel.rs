@@ -1,4 +1,5 @@
-//! Ending waits from another thread. Each test runs alone in a process: they have threads and children.
+//! Ending waits from another thread. Each test runs alone in a process, because these tests have
+//! threads and children.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "forking, and a signal handler")]
 
@@ -27,14 +28,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const MOMENT: Duration = Duration::from_millis(30);
-/// Never to be waited for to its end.
+/// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
 
 fn long(cancel: &Cancel) -> Deadline<'_> {
     Deadline::after(LONG).or_cancelled(cancel)
 }
 
-/// What `wait` returns that another thread cancels when it waits; and if it is cancelled before.
+/// The results of `wait`: cancelled by another thread while it waits, and cancelled before.
 fn both<T>(mut wait: impl FnMut(Deadline<'_>) -> T) -> [T; 2] {
     let cancel = Cancel::new().unwrap();
     let waiting = thread::scope(|scope| {
@@ -74,13 +75,13 @@ fn cancel_is_kept_and_readable() {
     }
     assert!(io::is_close_on_exec(&cancel).unwrap() && io::is_nonblocking(&cancel).unwrap());
     assert!(cancel.as_fd().as_raw_fd() > 2);
-    // The later one counts.
+    // The one set later applies.
     let other = Cancel::new().unwrap();
     assert!(!deadline.or_cancelled(&other).has_passed());
     assert!(!Deadline::NEVER.is_cancelled());
 }
 
-/// Its counter is full, so that its own write fails.
+/// Its counter is full, so its own write fails.
 fn cancel_with_a_full_counter_works() {
     let cancel = Cancel::new().unwrap();
     assert_eq!(io::write(&cancel, &(u64::MAX - 1).to_ne_bytes()), Ok(8));
@@ -125,7 +126,7 @@ fn cancel_after_a_fork_ends_waits_in_both() {
     assert!(other.wait().unwrap().success());
 }
 
-/// Without a descriptor to wait for, it looks at the cancel's from time to time.
+/// Without a descriptor to wait for, it checks the descriptor of the `Cancel` periodically.
 fn cancel_by_another_process_ends_wait_any() {
     let cancel = Cancel::new().unwrap();
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -149,7 +150,7 @@ fn cancel_by_another_process_ends_wait_any() {
     assert!(running.wait().unwrap().success() && other.wait().unwrap().success());
 }
 
-/// At any moment before, during and after the beginning of a wait.
+/// At any moment before, during and after the start of a wait.
 fn cancel_at_any_moment_is_never_lost() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     for turn in 0..if common::slow() { 200 } else { 5_000_u64 } {
@@ -168,7 +169,7 @@ fn cancel_at_any_moment_is_never_lost() {
 
 // ---- events ----
 
-/// Lists for which there is room on the stack, and longer ones.
+/// Lists that fit on the stack, and longer ones.
 fn poll_deadline_cancelled_ecanceled() {
     let pipes: Vec<_> = (0..40).map(|_| rawpipe::pipe().unwrap()).collect();
     for count in [0, 1, 6, 7, 8, 9, 40] {
@@ -176,12 +177,12 @@ fn poll_deadline_cancelled_ecanceled() {
             pipes[..count].iter().map(|(reader, _)| PollFd::new(reader, PollEvents::IN)).collect();
         assert_eq!(both(|deadline| poll_deadline(&mut fds, deadline)), [Err(Errno::ECANCELED); 2]);
         assert!(fds.iter().all(|fd| fd.revents().is_empty()));
-        // The deadline passes all the same.
+        // The deadline still works.
         let cancel = Cancel::new().unwrap();
         let soon = Deadline::after(MOMENT).or_cancelled(&cancel);
         assert_eq!(poll_deadline(&mut fds, soon), Ok(0));
         assert!(soon.has_passed() && !soon.is_cancelled());
-        // What is ready is found, cancelled or not.
+        // Ready descriptors are reported, cancelled or not.
         if let Some(last) = count.checked_sub(1) {
             pipes[last].1.write(b"x").unwrap();
             assert_eq!(poll_deadline(&mut fds, long(&cancel)), Ok(1));
@@ -200,7 +201,7 @@ fn select_deadline_cancelled_ecanceled() {
     write.insert(&full);
     assert_eq!(
         both(|deadline| {
-            // Empty after a timeout, too.
+            // Empty after a timeout as well.
             write.insert(&full);
             select_deadline(None, Some(&mut write), None, deadline)
         }),
@@ -221,7 +222,7 @@ fn select_deadline_cancelled_ecanceled() {
         assert!(read.contains(&reader) && read.len() == 1 && write.is_empty());
         cancel.cancel();
     }
-    // After an error the sets are what they were.
+    // After an error the sets are unchanged.
     let lost = std::mem::ManuallyDrop::new(rawpipe::pipe().unwrap().0);
     let mut bad = FdSet::new();
     bad.insert(&reader);
@@ -320,7 +321,7 @@ fn read_deadline_cancelled_ecanceled_and_nothing_is_lost() {
         let stopped = both(|at| io::read_deadline(reader, &mut [0; 8], at));
         assert_eq!(stopped, [Err(Errno::ECANCELED); 2]);
         rawpipe::write(writer, b"abc").unwrap();
-        // What is ready is taken.
+        // Available bytes are read.
         assert_eq!(io::read_deadline(reader, &mut buf, long(&cancel)), Ok(3));
         rawpipe::write(writer, b"half").unwrap();
         let stopped = io::read_exact_deadline(reader, &mut buf, long(&cancel)).unwrap_err();
@@ -349,7 +350,7 @@ fn message_recv_deadline_cancelled_keeps_the_part() {
         matches!(answer, Err(MessageError::Io(Errno::ECANCELED)))
     };
     assert!(both(|at| near.recv_deadline(at)).into_iter().all(cancelled));
-    // The header and a part of the body, then the other part.
+    // The header and a part of the body, then the remaining part.
     let (_, far) = far.split();
     let writer = far.as_fd();
     rawpipe::write(writer, &[&10_u64.to_le_bytes()[..], b"half "].concat()).unwrap();
@@ -364,7 +365,7 @@ fn message_recv_deadline_cancelled_keeps_the_part() {
     assert_eq!(near.recv_deadline(long(&cancel)).unwrap().as_deref(), Some(&b"half whole"[..]));
 }
 
-/// What was sent in part cannot be followed.
+/// After a message that was sent in part, no other can follow.
 fn message_send_deadline_cancelled_ecanceled() {
     let (_near, mut far) = Channel::pair().unwrap();
     let long = vec![0; 1 << 20];
@@ -374,7 +375,7 @@ fn message_send_deadline_cancelled_ecanceled() {
 
 // ---- transfers ----
 
-/// All bytes are somewhere: arrived, in hand, or in the source.
+/// All bytes are accounted for: arrived, held by the error, or in the source.
 fn account(mut error: TransferError, source: &PipeReader, sink: &PipeReader, sent: &[u8]) {
     let mut all = common::bytes::waiting_in(sink);
     assert_eq!(all.len() as u64, error.bytes());
@@ -388,8 +389,9 @@ fn account(mut error: TransferError, source: &PipeReader, sink: &PipeReader, sen
     assert!(all == sent, "{} of {} bytes", all.len(), sent.len());
 }
 
-/// By `splice`, page by page, and by a buffer. Before Linux 6.4 a write from a buffer until a deadline takes a page of
-/// the pipe, however small it is: fewer of these are made than a pipe has pages.
+/// Using `splice`, page by page, and through a buffer. Before Linux 6.4 a write from a buffer with a
+/// deadline takes a page of the pipe, however small it is: fewer such writes are made than the pipe has
+/// pages.
 const CHUNKS: [Option<usize>; 3] = [None, Some(1 << 16), Some(1000)];
 
 fn by<'p>(chunk: Option<usize>) -> Transfer<'p> {
@@ -427,13 +429,14 @@ fn transfer_sink_full_cancelled_ecanceled() {
     }
 }
 
-/// To and from a socket, blocking or not: by a pipe of its own, or by a buffer. The sink takes nothing more.
+/// To and from a socket, blocking or not: through an internal pipe, or through a buffer. The sink
+/// accepts nothing more.
 fn transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand() {
     for nonblocking in [false, true] {
         let (source, feed) = rawpipe::pipe().unwrap();
         feed.set_capacity(rawpipe::pipe::Capacity::Max).unwrap();
         let (near, far) = UnixStream::pair().unwrap();
-        // Fills it first, so that what follows stays in hand.
+        // Fills it first, so that the following bytes stay in the transfer.
         near.set_nonblocking(true).unwrap();
         let filled = io::write_all(&near, &vec![7; 8 << 20]).unwrap_err();
         assert_eq!(filled.errno(), Some(Errno::EAGAIN));
@@ -445,7 +448,7 @@ fn transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand() {
         assert_eq!((waiting.errno(), waiting.side()), (Some(Errno::ECANCELED), Side::Sink));
         assert_eq!((before.errno(), before.undelivered()), (Some(Errno::ECANCELED), 0));
         assert!(waiting.undelivered() > 0);
-        // What arrived stands after what filled it.
+        // The bytes that arrived follow those that filled it.
         drop(near);
         let mut all = Vec::new();
         io::read_to_end(&far, &mut all).unwrap();
@@ -463,7 +466,7 @@ fn transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand() {
     }
 }
 
-/// Nothing ever has to be waited for.
+/// Neither end ever makes it wait.
 fn transfer_without_end_that_never_waits_cancelled_ecanceled() {
     let zero = File::open("/dev/zero").unwrap();
     let null = File::options().write(true).open("/dev/null").unwrap();
@@ -477,7 +480,7 @@ fn transfer_without_end_that_never_waits_cancelled_ecanceled() {
     }
 }
 
-/// From a pipe that another thread never lets run dry, by `splice`.
+/// From a pipe that another thread always keeps filled, using `splice`.
 fn transfer_of_a_stream_without_end_cancelled_ecanceled() {
     let (source, feed) = rawpipe::pipe().unwrap();
     let null = File::options().write(true).open("/dev/null").unwrap();
@@ -492,7 +495,7 @@ fn transfer_of_a_stream_without_end_cancelled_ecanceled() {
     feeding.join().unwrap();
 }
 
-/// It was cancelled, and all that was asked for has arrived.
+/// It was cancelled, but all requested bytes have arrived.
 fn transfer_of_all_that_was_wanted_cancelled_by_its_progress_succeeds() {
     let (cancel, (source, feed)) = (Cancel::new().unwrap(), rawpipe::pipe().unwrap());
     let (arrived, sink) = rawpipe::pipe().unwrap();
@@ -520,7 +523,7 @@ fn transfer_from_a_terminal_cancelled_ecanceled() {
     assert_eq!(common::bytes::waiting_in(&arrived), b"a line\n");
 }
 
-/// Nothing reads what the terminal shows, or what is typed into it.
+/// No process reads the terminal's output or input.
 fn transfer_to_a_terminal_cancelled_ecanceled() {
     if !common::terminals() {
         return;
@@ -540,7 +543,7 @@ fn transfer_to_a_terminal_cancelled_ecanceled() {
 
 fn shared_chunks_cancelled_ecanceled_and_nothing_is_lost() {
     let (mut reader, mut writer) = match SharedBuilder::new().chunk(1000).ring(1).build() {
-        // An emulator accepts advice that it does not know, so that memory may not be wiped in a forked child.
+        // An emulator accepts unknown advice, so memory may not be wiped in a forked child.
         Err(Errno::EOPNOTSUPP) if common::emulated() => {
             return common::skip(
                 &common::name_alone(),
@@ -612,7 +615,7 @@ fn wait_for_a_child() {
     assert_eq!(waiting.wait_deadline(Deadline::after(MOMENT).or_cancelled(&cancel)), Ok(None));
     drop(opener);
     assert!(waiting.wait_deadline(long(&cancel)).unwrap().unwrap().success());
-    // What is known is told.
+    // A known status is returned.
     cancel.cancel();
     assert!(waiting.wait_deadline(long(&cancel)).unwrap().is_some());
 }
@@ -621,7 +624,7 @@ fn communicate_cancelled_keeps_what_was_read() {
     let mut command = program("cat", &[]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).on_drop(OnDrop::Kill);
     let mut cat = command.spawn().unwrap();
-    // Another end of its input, so that it does not end.
+    // A second write end of its input, so that its input does not end.
     let kept = io::dup_cloexec(cat.stdin_ref().unwrap()).unwrap();
     let cancel = Cancel::new().unwrap();
     let error = thread::scope(|scope| {
@@ -634,12 +637,13 @@ fn communicate_cancelled_keeps_what_was_read() {
     assert_eq!((error.reason(), error.errno()), (Kind::Cancelled, Some(Errno::ECANCELED)));
     assert_eq!((error.fed(), error.stdout()), (4, &b"once"[..]));
     assert_eq!(error.to_string(), "cancelled after 4 bytes of output and 0 of errors");
-    // It can be continued.
+    // The run can be continued.
     drop(kept);
     assert!(Communicate::new().run(&mut cat).unwrap().status.success());
 }
 
-/// One sink is full and silent. The others have room, and get the round whether they come before it or after.
+/// One sink is full and silent. The others have room, and get the round whether they come before or
+/// after it in the list.
 fn fanout_cancelled_gives_its_round_to_the_sinks_that_are_ready() {
     let data = data(5_000);
     let (_full_reader, full) = full_pipe();
@@ -671,7 +675,7 @@ fn fanout_cancelled_gives_its_round_to_the_sinks_that_are_ready() {
     }
 }
 
-/// Then the error of the fan-out is the sink's.
+/// In that case the error of the fan-out is that of the sink.
 fn fanout_cancelled_with_no_sink_left_ecanceled_of_the_sink() {
     let (_full_reader, full) = full_pipe();
     let (source, feed) = rawpipe::pipe().unwrap();
@@ -689,7 +693,7 @@ fn fanout_cancelled_with_no_sink_left_ecanceled_of_the_sink() {
     assert_eq!(sinks[0].error().map(TransferError::undelivered), Some(5));
 }
 
-/// The child has closed its streams and does not end; and one that was cancelled before.
+/// The child has closed its streams and does not end; also with a `Cancel` that was used before.
 fn communicate_cancelled_while_the_child_runs_on() {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "echo out; exec >&- 2>&-; sleep 600"]).stdout(Stdio::piped());

@@ -1,5 +1,5 @@
-//! `Child` and `ExitStatus`: waiting, signals, what is lost, what is not there, and what a drop does.
-//! Each test runs alone in a process.
+//! `Child` and `ExitStatus`: waiting, signals, lost statuses, missing kernel features, and drops. Each
+//! test runs alone in a process.
 #![allow(unsafe_code, reason = "signals, limits, and children made behind the crate's back")]
 
 use crate::common::nr;
@@ -13,9 +13,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Long enough to be noticed, short enough to be waited for.
+/// Long enough to be measured, short enough to wait for.
 const SHORT: Duration = Duration::from_millis(30);
-/// Never to be waited for to its end.
+/// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
 
 unsafe extern "C" {
@@ -31,8 +31,8 @@ unsafe extern "C" {
     safe fn c_clock() -> std::ffi::c_long;
 }
 
-/// A child that runs until it is killed, at the latest with its handle: it has a copy of this process's
-/// standard output, of which somebody waits for the end.
+/// A child that runs until it is killed, at the latest with its handle. It has a copy of this process's
+/// standard output, and the harness waits for the end of that.
 fn waiting_child() -> Child {
     let mut child = child(|| {
         let _ = poll(&mut [], None);
@@ -42,14 +42,14 @@ fn waiting_child() -> Child {
     child
 }
 
-/// Whether the kernel is at least this one.
+/// Whether the kernel has at least this version.
 pub(crate) fn linux(major: u32, minor: u32) -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
     (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
 }
 
-/// A child that ends with `code` once the writer is gone.
+/// A child that ends with `code` when the writer is dropped.
 fn gated_child(code: u8) -> (Child, PipeWriter) {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let copy = &opener;
@@ -61,7 +61,7 @@ fn gated_child(code: u8) -> (Child, PipeWriter) {
     (child, opener)
 }
 
-/// Waits for any child by the C library: its wait status, or `None` if there is none.
+/// Waits for any child with the C library. Returns its wait status, or `None` if there is no child.
 fn wait_for_any() -> Option<i32> {
     let mut status = 0;
     // SAFETY: writes one `int` to the place given.
@@ -74,7 +74,7 @@ fn errno_of_c(answer: i32) -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap()
 }
 
-/// Whether a process with this number is there, a zombie included.
+/// Whether a process with this number exists, including zombies.
 fn exists(pid: u32) -> bool {
     c_kill(i32::try_from(pid).unwrap(), 0) == 0
 }
@@ -83,8 +83,8 @@ fn process_id() -> u32 {
     std::process::id()
 }
 
-/// Runs `body` with less and less help by the kernel: with all of it; without waiting by pidfd and
-/// without knowing the end by it, as Linux 5.3; without signals by pidfd; without pidfds.
+/// Runs `body` with ever fewer kernel features: with all; without `waitid` and `poll` on a pidfd, as in
+/// Linux 5.3; without signals through pidfds; without pidfds.
 fn with_ever_less(test: &str, body: impl Fn(&str)) {
     body("all");
     let ways: [(&str, &[Filter]); 3] = [
@@ -114,7 +114,7 @@ fn status_equals_stds_in_every_encoding() {
         let ours = ExitStatus::from(std);
         assert_eq!(ours.success(), std.success(), "{raw:#x}");
         assert_eq!(ours.code(), std.code(), "{raw:#x}");
-        // A number that is no signal is in no status of the kernel's.
+        // No status of the kernel has a number that is not a signal.
         let known = |number: &i32| Signal::from_raw(*number).is_some();
         let (killed, stopped) = (std.signal(), std.stopped_signal());
         assert_eq!(ours.signal().map(Signal::as_raw), killed.filter(known), "{raw:#x}");
@@ -145,8 +145,9 @@ fn status_in_words() {
     assert_eq!((ours.into_raw(), ours.success()), (std.into_raw(), true));
 }
 
-/// std is the oracle, for all that a `wait` can store, and for what it cannot. The one difference is the name
-/// of `SIGSTKFLT`, which the kernel never sends, and which MIPS and SPARC do not have: here it has no name.
+/// std is the reference for every status that a `wait` can store, and for others. The one difference is
+/// the name of `SIGSTKFLT`, which the kernel never sends, and which MIPS and SPARC lack: here it has no
+/// name.
 fn status_in_words_as_with_std() {
     let beyond = [0x1_0000, 0x7fff_ffff, i32::MIN, -1, -2, 0x1_ffff, 0x10_007f];
     for raw in (0..=0xffff).chain(beyond) {
@@ -172,14 +173,14 @@ fn status_of_every_deadly_signal() {
         if harmless.contains(&signal) || stops.contains(&signal) {
             continue;
         }
-        // C libraries keep the first real-time signals for themselves, an emulator others.
+        // C libraries reserve the first real-time signals, and emulators others.
         if signal.name().is_none() && (signal.as_raw() < 35 || common::emulated()) {
             continue;
         }
-        // Valgrind ends itself, and not by SIGSYS; the last signal it keeps for itself.
+        // Valgrind ends itself, and not with SIGSYS, and reserves the last signal.
         let kept = signal == Signal::SYS || signal.as_raw() == 64;
         if kept && common::tool() == Some(common::Tool::Valgrind) {
-            skip("status_of_every_deadly_signal", "of SIGSYS and 64 nobody dies under Valgrind");
+            skip("status_of_every_deadly_signal", "no child dies of SIGSYS and 64 under Valgrind");
             continue;
         }
         let mut victim = child(move || {
@@ -197,7 +198,8 @@ fn status_of_every_deadly_signal() {
 
 fn status_core_flag_is_the_c_librarys() {
     const RLIMIT_CORE: usize = 4;
-    // Of its own: a file "core" in a folder of many is overwritten, and removed, by whoever is there.
+    // In its own folder: in a shared one, any other process may overwrite and remove a file named
+    // "core".
     let folder = common::tmp_path();
     std::fs::create_dir(&folder).unwrap();
     std::env::set_current_dir(&folder).unwrap();
@@ -266,7 +268,7 @@ fn wait_stopped_child_is_not_an_end() {
 fn wait_change_reports_stop_continue_and_end() {
     with_ever_less("wait_change_reports_stop_continue_and_end", |way| {
         let (mut child, opener) = gated_child(4);
-        // Not SIGTSTP and its like: they stop nobody in a process group without a terminal's session.
+        // Not SIGTSTP and similar signals: they stop no process in a group without a terminal session.
         for stop in [Signal::STOP, Signal::STOP] {
             child.send_signal(stop).unwrap();
             let status = child.wait_change().unwrap();
@@ -286,7 +288,7 @@ fn wait_change_reports_stop_continue_and_end() {
 
 fn wait_goes_on_after_signals() {
     with_ever_less("wait_goes_on_after_signals", |way| {
-        // First, so that its child has no copy of the opener.
+        // Created first, so that its child has no copy of the opener.
         let storm = Storm::begin(Duration::from_millis(1));
         let (mut slow, opener) = gated_child(2);
         let before = HANDLED.load(Ordering::SeqCst);
@@ -324,7 +326,7 @@ fn wait_deadline_is_fixed_while_signals_arrive() {
     with_ever_less("wait_deadline_is_fixed_while_signals_arrive", |way| {
         let mut child = waiting_child();
         let storm = Storm::begin(Duration::from_millis(1));
-        // On a busy machine the storm may be slow to come.
+        // On a busy machine the storm may start late.
         for attempt in 0.. {
             let before = HANDLED.load(Ordering::SeqCst);
             let begin = Instant::now();
@@ -374,7 +376,7 @@ fn wait_many_children_each_its_own() {
     });
 }
 
-/// The filter's error is passed on, and is not taken for the child's end.
+/// The filter's error is passed on, and is not mistaken for the child's end.
 fn wait_refused_is_not_remembered() {
     const WNOHANG: u32 = 1;
     let mut child = waiting_child();
@@ -383,21 +385,21 @@ fn wait_refused_is_not_remembered() {
     }
     assert_eq!(child.try_wait(), Err(Errno::EPERM));
     assert_eq!(child.wait_deadline(Deadline::after(LONG)), Err(Errno::EPERM));
-    // Not by the handle, which without pidfd_send_signal would ask whose the number is.
+    // Not through the handle, which without pidfd_send_signal would first check whose number it is.
     common::kill(child.id(), Signal::KILL.as_raw());
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
 }
 
 // ---- lost status ----
 
-/// What a lost status is answered by: the status all the same from Linux 6.15 on, `ECHILD` before.
-/// Always the latter where `way` has no such knowledge.
+/// A lost status: since Linux 6.15 the status is still returned, before that `ECHILD`. It is always
+/// `ECHILD` if `way` lacks that feature.
 fn assert_lost(child: &mut Child, code: i32, way: &str) {
     let first = child.wait();
     match first {
         Ok(status) => {
             assert_eq!(status.code(), Some(code), "{way}");
-            assert_eq!(way, "all", "nobody could know");
+            assert_eq!(way, "all", "the status is lost");
         }
         Err(errno) => assert_eq!(errno, Errno::ECHILD, "{way}"),
     }
@@ -409,7 +411,7 @@ fn assert_lost(child: &mut Child, code: i32, way: &str) {
     assert_eq!(child.send_signal(Signal::KILL), Err(Errno::ESRCH), "{way}");
 }
 
-/// What `kill` returns after this answer of a wait: as with std, a lost status is not a known end.
+/// The result of `kill` after this result of a wait: as in std, a lost status is not a known end.
 fn killed_after(end: Result<ExitStatus, Errno>) -> Result<(), Errno> {
     end.map(|_| ()).map_err(|_| Errno::ESRCH)
 }
@@ -418,7 +420,7 @@ fn wait_sigchld_ignored_echild() {
     c_signal(Signal::CHLD.as_raw(), 1);
     with_ever_less("wait_sigchld_ignored_echild", |way| {
         assert_lost(&mut child(|| 5), 5, way);
-        // Asked while it runs, and without another child to wake anybody.
+        // The wait begins while the child runs, without another child that could wake it.
         let mut slow = child(|| {
             let _ = poll(&mut [], Some(SHORT));
             5
@@ -439,8 +441,8 @@ fn wait_sa_nocldwait_echild() {
         return skip("wait_sa_nocldwait_echild", "struct sigaction is another one here");
     }
     const SA_NOCLDWAIT: usize = 2;
-    // The kernel's `struct sigaction`: handler (the default), flags, then a mask, and on some
-    // architectures something before it: all zeros.
+    // The kernel's `struct sigaction`: handler (the default), flags, then a mask. Some architectures
+    // have a field before it. All of these are zeros.
     let action = [0, SA_NOCLDWAIT, 0, 0, 0, 0, 0, 0];
     let place = (&raw const action).expose_provenance();
     let signal = Signal::CHLD.as_raw().unsigned_abs() as usize;
@@ -449,8 +451,8 @@ fn wait_sa_nocldwait_echild() {
     with_ever_less("wait_sa_nocldwait_echild", |way| assert_lost(&mut child(|| 3), 3, way));
 }
 
-/// Linux answers the wait for such a child a moment before it removes it, and until then it takes
-/// signals: whoever knows that it is gone does not ask.
+/// For such a child, Linux returns from the wait a moment before it removes the child, which still
+/// accepts signals until then: after a known end no call is made.
 fn kill_lost_child_esrch_without_asking() {
     c_signal(Signal::CHLD.as_raw(), 1);
     let mut lost = child(|| 5);
@@ -485,7 +487,7 @@ fn wait_by_a_process_that_is_not_the_parent_echild() {
             (way == "all" || way == "no P_PIDFD") && common::has_call(nr::PIDFD_SEND_SIGNAL);
         let mut other = child(move || {
             let lost = one.wait() == Err(Errno::ECHILD) && one.try_wait() == Err(Errno::ECHILD);
-            // By pidfd it is certain who is meant; a number might be anybody's by now.
+            // With a pidfd the target is certain; a number might belong to another process by now.
             let sent = one.send_signal(Signal::TERM);
             let right = if has_pidfd { sent == Ok(()) } else { sent == Err(Errno::ESRCH) };
             u8::from(!lost) | u8::from(!right) << 1
@@ -501,7 +503,7 @@ fn wait_by_a_process_that_is_not_the_parent_echild() {
 
 // ---- signals ----
 
-/// std's `kill` succeeds after a wait that has returned the status. A signal is another matter.
+/// std's `kill` succeeds after a wait that has returned the status. Sending a signal does not.
 fn kill_after_wait_ok_as_std_and_a_signal_esrch_as_the_c_library() {
     let mut std = std_program("exit", &["0"]).spawn().unwrap();
     std.wait().unwrap();
@@ -514,7 +516,7 @@ fn kill_after_wait_ok_as_std_and_a_signal_esrch_as_the_c_library() {
         assert_eq!(child.send_signal(Signal::TERM), Err(Errno::ESRCH), "{way}");
         assert_eq!(child.lead_group(), Err(Errno::ESRCH), "{way}");
         assert_eq!(errno_of_c(c_kill(pid, 9)), Errno::ESRCH);
-        // SAFETY: no status is asked for.
+        // SAFETY: no status is requested.
         assert_eq!(errno_of_c(unsafe { c_waitpid(pid, std::ptr::null_mut(), 0) }), Errno::ECHILD);
     });
 }
@@ -522,7 +524,7 @@ fn kill_after_wait_ok_as_std_and_a_signal_esrch_as_the_c_library() {
 fn send_signal_to_a_zombie_does_nothing() {
     with_ever_less("send_signal_to_a_zombie_does_nothing", |way| {
         let (mut child, opener) = gated_child(3);
-        // The read end goes with the process.
+        // The read end is closed with the process.
         drop(opener);
         wait_for_zombie(child.id());
         assert_eq!(child.send_signal(Signal::TERM), Ok(()), "{way}");
@@ -531,7 +533,7 @@ fn send_signal_to_a_zombie_does_nothing() {
     });
 }
 
-/// Until this child has ended, without waiting for it.
+/// Waits until this child has ended, without collecting its status.
 fn wait_for_zombie(pid: u32) {
     const P_PID: usize = 1;
     const WEXITED_WNOWAIT: usize = 0x0100_0004;
@@ -562,7 +564,7 @@ fn send_signal_reaches_a_handler() {
     });
 }
 
-/// Makes a child of this process with exactly this number: `None` where that is not to be had.
+/// Creates a child of this process with exactly this number. `None` if that is impossible.
 fn child_with_number(test: &str, pid: u32) -> Option<isize> {
     let set_tid = [pid];
     let mut arguments = [0_u64; 10]; // struct clone_args
@@ -582,12 +584,12 @@ fn child_with_number(test: &str, pid: u32) -> Option<isize> {
     (answer > 0).then_some(answer)
 }
 
-/// The status is taken by somebody else, and another process gets the number: it is never hit, neither
-/// by pidfd nor by number.
+/// Other code collects the status, and another process gets the number: that process never gets the
+/// signal, neither through the pidfd nor by number.
 fn kill_never_hits_a_recycled_number() {
     let test = "kill_never_hits_a_recycled_number";
     let parent_of_strangers = |pid: u32, act: &dyn Fn()| {
-        // Another process makes the stranger, so that it is not a child of this one.
+        // Another process creates the stranger, so that it is not a child of this one.
         let (said, say) = rawpipe::pipe().unwrap();
         let mut middle = child(move || {
             let stranger = child_with_number(test, pid);
@@ -598,7 +600,7 @@ fn kill_never_hits_a_recycled_number() {
             let stranger = i32::try_from(stranger).unwrap();
             // SAFETY: writes one `int` to the place given.
             unsafe { c_waitpid(stranger, &raw mut status, 0) };
-            u8::from(status != Signal::USR2.as_raw()) // the test's own end of it
+            u8::from(status != Signal::USR2.as_raw()) // the test itself kills it like this
         });
         let mut made = [0];
         said.read_exact(&mut made).unwrap();
@@ -620,7 +622,7 @@ fn kill_never_hits_a_recycled_number() {
             assert_eq!(gone.send_signal(Signal::TERM), Err(Errno::ESRCH), "{way}");
         });
         assert_lost(&mut gone, 1, way);
-        // And after this handle itself has waited.
+        // Also after this handle itself has waited.
         let mut gone = child(|| 1);
         let pid = gone.id();
         gone.wait().unwrap();
@@ -631,8 +633,8 @@ fn kill_never_hits_a_recycled_number() {
     });
 }
 
-/// A forked copy of a handle, in a pid name space where both the owner's number and the child's are those
-/// of others: it reaches nobody.
+/// A forked copy of a handle, in a PID namespace where the owner's number and the child's belong to
+/// other processes: the signal reaches no process.
 fn kill_of_a_copy_in_a_nested_pid_namespace_hits_nobody() {
     const CLONE_NEWPID: i32 = 0x2000_0000;
     unsafe extern "C" {
@@ -691,14 +693,14 @@ fn kill_of_a_copy_in_a_nested_pid_namespace_hits_nobody() {
     }
 }
 
-/// Nor is a child of this very process that has got the number: not by pidfd, and by number not after
-/// this handle has waited.
+/// A child of this same process that has got the number does not get the signal either: never with a
+/// pidfd, and by number not after this handle has waited.
 fn kill_never_hits_a_brother_with_the_number() {
     let test = "kill_never_hits_a_brother_with_the_number";
     with_ever_less(test, |way| {
         for stolen in [true, false] {
             if stolen && way != "all" && way != "no P_PIDFD" {
-                continue; // by number nobody could know
+                continue; // by number this cannot be detected
             }
             let mut gone = child(|| 1);
             if stolen {
@@ -733,8 +735,9 @@ fn pidfd_is_close_on_exec_and_readable_at_the_end() {
     assert!(fds[0].revents().contains(PollEvents::IN));
 }
 
-/// Where the child cannot be made with one, as by a C library's fork, it is opened afterwards. One that
-/// is not this process's child is not kept: the child is gone, and the number was another's.
+/// If the child cannot be created with a pidfd, as in a C library's fork, it is opened afterwards. A
+/// pidfd that does not refer to this process's child is dropped: the child is gone, and another process
+/// has the number.
 fn pidfd_opened_after_the_fork_is_checked() {
     let test = "pidfd_opened_after_the_fork_is_checked";
     let has_pidfd = || waiting_child().pidfd().is_some();
@@ -747,12 +750,12 @@ fn pidfd_opened_after_the_fork_is_checked() {
     assert!(has_pidfd());
     assert!(Filter::on_argument(nr::WAITID, 0, Value::Is(3), Errno::EINVAL).install());
     assert!(has_pidfd(), "Linux 5.3 cannot say whose it is");
-    // The last filter decides.
+    // The filter installed last decides.
     assert!(Filter::on_argument(nr::WAITID, 0, Value::Is(3), Errno::ECHILD).install());
     assert!(!has_pidfd());
 }
 
-/// It is the parent's alone.
+/// Only the parent has it.
 fn pidfd_is_not_in_the_child() {
     let before = common::open_fds();
     let (said, say) = rawpipe::pipe().unwrap();
@@ -786,7 +789,7 @@ fn fork_ten_thousand_leave_no_descriptor_and_no_zombie() {
 
 // ---- drop ----
 
-/// A child that holds the write end until it is gone.
+/// A child that holds the write end until it ends.
 fn holding_child() -> (Child, PipeReader) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let child = child(move || {
@@ -891,7 +894,7 @@ fn drop_in_a_forked_child_does_nothing() {
     });
 }
 
-// ---- children that are traced ----
+// ---- traced children ----
 
 const PTRACE_TRACEME: isize = 0;
 const PTRACE_CONT: isize = 7;
@@ -903,7 +906,8 @@ fn ptrace(request: isize, pid: u32, data: usize) -> bool {
     unsafe { c_ptrace(request, i32::try_from(pid).unwrap(), 0, data) == 0 }
 }
 
-/// The signal by which a traced child has stopped, as its tracer's own loop is told, if it is told yet.
+/// The signal that has stopped a traced child, as the tracer's own loop sees it, or `None` if it has
+/// not been reported yet.
 fn stop_of(pid: u32) -> Option<i32> {
     let mut status = 0;
     // SAFETY: writes one status.
@@ -911,7 +915,7 @@ fn stop_of(pid: u32) -> Option<i32> {
     (answer > 0 && status & 0xff == 0x7f).then_some(status >> 8 & 0xff)
 }
 
-/// Waits until the kernel has stopped it.
+/// Waits until the kernel has stopped the child.
 fn wait_for_stop(pid: u32) {
     let begin = Instant::now();
     while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") t ") {
@@ -920,7 +924,7 @@ fn wait_for_stop(pid: u32) {
     }
 }
 
-/// Whether a child of this process can be traced by it. An emulator cannot do it.
+/// Whether this process can trace a child. An emulator cannot.
 fn tracing(test: &str) -> bool {
     let child = waiting_child();
     let possible = !common::emulated() && ptrace(PTRACE_SEIZE, child.id(), 0);
@@ -930,7 +934,7 @@ fn tracing(test: &str) -> bool {
     possible
 }
 
-/// How long this process has had a processor while `body` ran, and its answer.
+/// The processor time of this process while `body` ran, and the result of `body`.
 fn busy<R>(body: impl FnOnce() -> R) -> (Duration, R) {
     let before = c_clock();
     let answer = body();
@@ -938,7 +942,7 @@ fn busy<R>(body: impl FnOnce() -> R) -> (Duration, R) {
     (Duration::from_micros(micros), answer)
 }
 
-/// A stop that only its tracer sees is not an end, and it stays for the tracer's own loop.
+/// A stop that only the tracer sees is not an end, and stays available to the tracer's own loop.
 fn wait_traced_child_stopped_is_not_an_end() {
     let test = "wait_traced_child_stopped_is_not_an_end";
     if !tracing(test) {
@@ -958,7 +962,7 @@ fn wait_traced_child_stopped_is_not_an_end() {
     });
 }
 
-/// `wait` sleeps while the tracer, another thread, looks at the stopped child and lets it go on.
+/// `wait` sleeps while the tracer, another thread, inspects the stopped child and resumes it.
 fn wait_traced_child_until_its_end() {
     let test = "wait_traced_child_until_its_end";
     if !tracing(test) {
@@ -988,7 +992,7 @@ fn wait_traced_child_until_its_end() {
     });
 }
 
-/// A drop that reaps a child that has asked to be traced waits for its end.
+/// A drop that reaps a child that requested tracing waits for its end.
 fn drop_reaps_a_traced_child() {
     let test = "drop_reaps_a_traced_child";
     if !tracing(test) {
@@ -996,7 +1000,7 @@ fn drop_reaps_a_traced_child() {
     }
     for policy in [OnDrop::Reap, OnDrop::Kill] {
         let mut child = child(|| {
-            // SAFETY: takes no address. The signal is stopped by the tracer, and not delivered.
+            // SAFETY: takes no address. The tracer intercepts the signal, so it is not delivered.
             let traced = unsafe { c_ptrace(PTRACE_TRACEME, 0, 0, 0) } == 0;
             c_kill(std::process::id().try_into().unwrap(), Signal::USR1.as_raw());
             u8::from(!traced)
@@ -1004,7 +1008,7 @@ fn drop_reaps_a_traced_child() {
         let pid = child.id();
         child.on_drop(policy).unwrap();
         wait_for_stop(pid);
-        // This thread traces it, and so it lets it go on before it drops its handle.
+        // This thread is the tracer, so it resumes the child before it drops the handle.
         let held = child.try_wait();
         if policy == OnDrop::Reap {
             assert!(ptrace(PTRACE_CONT, pid, 0));
@@ -1016,8 +1020,8 @@ fn drop_reaps_a_traced_child() {
     }
 }
 
-/// A zombie that another process traces is shown to its parent when the tracer lets go of it. Until then
-/// its pidfd is readable, and that is not to be asked about again and again.
+/// A zombie that another process traces becomes visible to its parent when the tracer detaches. Until
+/// then its pidfd is readable, and the wait must not retry in a busy loop.
 fn wait_deadline_zombie_of_another_tracer_sleeps() {
     let test = "wait_deadline_zombie_of_another_tracer_sleeps";
     if !tracing(test) {
@@ -1048,14 +1052,14 @@ fn wait_deadline_zombie_of_another_tracer_sleeps() {
 
 // ---- groups ----
 
-/// A child that leads a group and has a child of its own in it; both hold the write end.
+/// A child that leads a group and has a child in it; both hold the write end.
 fn group() -> (Child, PipeReader) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (gate, opener) = rawpipe::pipe().unwrap();
     let copy = &opener;
     let mut leader = child(move || {
         close_copy(copy);
-        let _ = gate.read(&mut [0]); // until it leads
+        let _ = gate.read(&mut [0]); // until it leads the group
         let writer = &writer;
         let _grandchild = child(move || {
             writer.write_all(b"g").unwrap();
@@ -1090,7 +1094,7 @@ fn send_signal_group_esrch_or_exact_after_wait() {
         assert_eq!(reader.read(&mut [0]), Err(Errno::EAGAIN), "{way}: the grandchild runs");
         let answer = leader.send_signal_group(Signal::KILL);
         if answer == Err(Errno::ESRCH) {
-            // An older kernel, or a filter: the number alone could be another group's.
+            // An older kernel, or a filter: by its number alone the group could be another one.
             common::say(&format!("{way}: the group of a leader that was waited for is left alone"));
             let group = -i32::try_from(leader.id()).unwrap();
             assert_eq!(c_kill(group, 9), 0);
@@ -1113,7 +1117,8 @@ fn drop_kills_the_group() {
     });
 }
 
-/// What the leader has started is no concern of its handle any more when it has been waited for.
+/// After the leader was waited for, its handle does not affect the processes that the leader has
+/// started.
 fn drop_after_wait_spares_the_group() {
     with_ever_less("drop_after_wait_spares_the_group", |way| {
         let (mut leader, reader) = group();
@@ -1129,7 +1134,7 @@ fn drop_after_wait_spares_the_group() {
     });
 }
 
-/// The leader has gone to this process's group: both it and its old group are killed.
+/// The leader has moved to this process's group: both it and its old group are killed.
 fn drop_kills_a_leader_that_has_left_its_group() {
     let (mut leader, reader) = group();
     let own = usize::try_from(process_group()).unwrap();
@@ -1199,7 +1204,7 @@ fn wait_deadline_and_wait_change_leave_stdin_open() {
     assert!(child.wait().unwrap().success());
 }
 
-/// Neither for more input nor for somebody to read what it writes.
+/// Waits neither for more input nor for a reader of its output.
 fn drop_that_reaps_closes_the_pipes_so_that_the_child_ends() {
     for (name, arguments) in [("cat", &[][..]), ("flood", &["3000000", "3000000"])] {
         let mut command = program(name, arguments);
@@ -1213,8 +1218,8 @@ fn drop_that_reaps_closes_the_pipes_so_that_the_child_ends() {
 fn lead_group_of_a_started_program_eacces() {
     let mut child =
         program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    // The parent goes on when the child has left its memory, a moment before the kernel counts it as
-    // another program. Now it runs.
+    // The parent continues when the child has left its memory, a moment before the kernel counts it as
+    // another program. After this write and read it has.
     child.stdin_ref().unwrap().write_all(b"x").unwrap();
     child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     assert_eq!(child.lead_group(), Err(Errno::EACCES));
@@ -1222,7 +1227,7 @@ fn lead_group_of_a_started_program_eacces() {
     assert!(child.wait().unwrap().success());
 }
 
-/// A policy that cannot be carried out is no reason for a drop to wait for ever.
+/// If a drop cannot carry out its policy, it does not wait.
 fn kill_another_users_process_eperm_and_drop_does_not_wait() {
     unsafe extern "C" {
         safe fn getuid() -> u32;

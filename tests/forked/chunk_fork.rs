@@ -1,4 +1,4 @@
-//! A `ChunkWriter` that lives through a fork. Each test runs alone in a process.
+//! A `ChunkWriter` that exists before a fork. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "fork, and a mapping by number")]
 
 use crate::common::nr;
@@ -19,7 +19,7 @@ const WAYS: [(ChunkMechanism, Reuse); 6] = [
 
 const CHUNK: usize = 40_000;
 
-/// Whose chunk it is, its number, and the number in each of its words: a stream of 4-byte words.
+/// The writer of the chunk, its number, and the index of each word: a stream of 4-byte words.
 fn fill(chunk: &mut [u8], whose: u8, number: usize) {
     for (word, place) in chunk.chunks_exact_mut(4).enumerate() {
         let [low, high, ..] = (number * 77 + word).to_le_bytes();
@@ -27,11 +27,11 @@ fn fill(chunk: &mut [u8], whose: u8, number: usize) {
     }
 }
 
-/// A child that reads the pipe to its end and answers 0 if the chunks of each writer are there, in
-/// their order and as they were filled.
+/// A child that reads the pipe to its end. It exits with 0 if the chunks of each writer are there, in
+/// order and as they were filled.
 ///
-/// The pipe is read in pieces of a word, mixed at will: the pages of a chunk stay in order, and other
-/// writers' pages may lie between them.
+/// It reads one word at a time: the pages of a chunk stay in order, and pages of other writers may lie
+/// between them.
 fn checker(reader: PipeReader, writer: &PipeWriter, whose: &'static [u8]) -> Child {
     child(move || {
         close_copy(writer);
@@ -62,7 +62,7 @@ fn checker(reader: PipeReader, writer: &PipeWriter, whose: &'static [u8]) -> Chi
     })
 }
 
-/// How many chunks a stream has: more than the ring, by far.
+/// The number of chunks in a stream: far more than the ring has.
 fn chunks() -> usize {
     if common::slow() { 40 } else { 300 }
 }
@@ -90,14 +90,15 @@ fn writer_of(
     }
 }
 
-/// Both processes go on with the writer that lived before the fork, on one pipe, at the same time.
+/// Both processes continue to use the writer from before the fork, on one pipe, at the same time.
 fn fork_writer_used_and_dropped_in_both() {
     for way in WAYS {
         let Some((mut writer, whose, reader)) = writer_of(way, "fork") else { continue };
         let mut checking = checker(reader, writer.get_ref(), whose);
         send(&mut writer, b'P', 0..5);
         let mut other = child(|| {
-            // A closure that borrows would leave the child's copy to the parent's code: take it.
+            // A closure that borrows would leave the child's copy to the parent's code, so the child
+            // takes it.
             let mut writer = writer_in_child(&mut writer);
             send(&mut writer, b'C', 0..chunks());
             let mapped = map_page();
@@ -111,26 +112,26 @@ fn fork_writer_used_and_dropped_in_both() {
     }
 }
 
-/// The child's copy of the parent's writer, to own and drop.
+/// The child's copy of the parent's writer, for the child to own and drop.
 fn writer_in_child(writer: &mut ChunkWriter) -> ChunkWriter {
-    // SAFETY: this is the child, which never returns to where the original would be dropped.
+    // SAFETY: this is the child, which never returns to the code that would drop the original.
     unsafe { std::ptr::read(writer) }
 }
 
-/// A chunk that was lent before the fork is the parent's: the child cannot send it.
+/// A chunk that was lent before the fork belongs to the parent: the child cannot send it.
 fn fork_lent_chunk_stays_with_the_parent() {
     for way in WAYS {
         let Some((mut writer, _, reader)) = writer_of(way, "fork") else { continue };
         writer.chunk().unwrap().fill(7);
         let mut other = child(|| {
             if way.0 == ChunkMechanism::Write {
-                return 0; // its copy is as good as any
+                return 0; // its copy is ordinary memory, which can be sent
             }
             let stopped = writer.send(CHUNK).unwrap_err();
             if (stopped.bytes(), stopped.errno()) != (0, Some(Errno::EINVAL)) {
                 return 1;
             }
-            // Neither does what the child writes from here on reach the parent's chunk.
+            // The child's later writes do not reach the parent's chunk either.
             writer.chunk().unwrap().fill(9);
             0
         });
@@ -142,8 +143,8 @@ fn fork_lent_chunk_stays_with_the_parent() {
     }
 }
 
-/// What the parent sent before the fork, and nobody has read yet, is not changed by what the child
-/// does with its copy of the writer, nor by its drop.
+/// Unread pages that the parent sent before the fork do not change when the child uses or drops its
+/// copy of the writer.
 fn fork_child_leaves_unread_pages_alone() {
     for way in WAYS {
         let Some((mut writer, _, reader)) = writer_of(way, "fork") else { continue };
@@ -169,7 +170,7 @@ fn fork_child_leaves_unread_pages_alone() {
     }
 }
 
-/// The writer is dropped in the child unused, after the child has mapped memory of its own.
+/// The child drops the writer without using it, after it has mapped other memory.
 fn fork_drop_in_the_child_unmaps_nothing_else() {
     for way in WAYS {
         let Some((mut writer, _, _reader)) = writer_of(way, "fork") else { continue };
@@ -183,9 +184,9 @@ fn fork_drop_in_the_child_unmaps_nothing_else() {
     }
 }
 
-/// A page at an address that the kernel has chosen, with something in it.
+/// A page with contents, at an address that the kernel has chosen.
 fn map_page() -> *mut u8 {
-    // Read and write; private, and of no file, which has another number on MIPS.
+    // Read and write; private and anonymous, a flag that has another value on MIPS.
     let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
     // SAFETY: maps new memory where nothing is mapped.
     let answer = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
@@ -198,8 +199,8 @@ fn map_page() -> *mut u8 {
 }
 
 fn still_there(page: *mut u8) -> bool {
-    // SAFETY: mapped by `map_page` and never unmapped; were it gone, the process would die of
-    // SIGSEGV, which is what the test would report.
+    // SAFETY: mapped by `map_page` and never unmapped. If it were unmapped, the process would die of
+    // SIGSEGV, which the test would report.
     unsafe { std::slice::from_raw_parts(page, 4096) }.iter().all(|&byte| byte == 0x5a)
 }
 

@@ -17,7 +17,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::{env, thread};
 
-/// At which stage, and how, a spawn fails.
+/// The stage and the error of a failed spawn.
 fn failure(command: &Command<'_>) -> (SpawnStage, Errno) {
     let before = common::open_fds();
     let error = command.spawn().expect_err("a failure");
@@ -67,14 +67,14 @@ fn nul_in_any_string_einval() {
         let mut command = program("exit", &["0"]);
         set(&mut command, nul);
         assert_eq!(failure(&command), INVALID, "{i}");
-        // What comes later does not make up for it.
+        // Later valid settings do not clear the error.
         command.arg("fine").arg0("fine").env("NAME", "fine").current_dir("/").stdin(Stdio::piped());
         assert_eq!(failure(&command), INVALID, "{i}");
         let error = std::io::Error::from(command.spawn().unwrap_err());
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "as std's");
     }
     assert_eq!(failure(&Command::new(nul)), INVALID);
-    // There is no such variable, so it is taken out.
+    // No such variable exists, so removing it has no effect.
     assert!(program("exit", &["0"]).env_remove(nul).spawn().unwrap().wait().unwrap().success());
 }
 
@@ -87,7 +87,7 @@ fn program_by_the_childs_path() {
     symlink(env::current_exe().unwrap(), folder.join("rawpipe-test-program")).unwrap();
     let mut command = Command::new("rawpipe-test-program");
     command.args(std_program("exit", &["7"]).get_args());
-    // This process's own may have a folder that is closed to this user: EACCES.
+    // The PATH of this process may have a folder that this user cannot access: EACCES.
     command.env("PATH", "/no/such/folder");
     assert_eq!(failure(&command), (SpawnStage::Exec, Errno::ENOENT));
     command.env("PATH", &folder);
@@ -127,7 +127,7 @@ fn errors_are_of_the_kinds_of_std() {
         let ours = Command::new(&path).spawn().unwrap_err();
         assert_eq!(ours.stage(), SpawnStage::Exec);
         if emulated() || tool() == Some(common::Tool::Valgrind) {
-            continue; // std takes the failure for a success where memory is not shared
+            continue; // std reports success for this failure if memory is not shared
         }
         let std = std::process::Command::new(&path).spawn().unwrap_err();
         assert_eq!(Some(ours.errno().raw_os_error()), std.raw_os_error(), "{path:?}");
@@ -184,7 +184,7 @@ fn env_is_as_with_std() {
     }
 }
 
-/// Variables that are there twice, and what is no variable: as this process was started with them.
+/// Duplicate variables, and entries that are no variables, as this process was started with them.
 fn env_with_entries_that_are_no_variables() {
     let test = "env_with_entries_that_are_no_variables";
     if common::in_role("started") {
@@ -206,7 +206,7 @@ const ENTRIES: [&CStr; 8] =
     [c"A=1", c"no equals sign", c"", c"=", c"A=2", c"B=\xff", c"=x=y", c"=z"];
 
 fn env_is_handed_on_as_it_is() {
-    // In whatever order; and a start of this program by hand has no empty entries.
+    // In any order. When this program is started by hand, it has no empty entries.
     let sorted = |bytes: Vec<u8>| {
         let mut all: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         all.retain(|entry| !entry.is_empty() && !entry.starts_with(b"RAWPIPE"));
@@ -324,13 +324,13 @@ fn stdio_inherited_unless_said_otherwise() {
     assert_eq!(output.stderr, b"err");
 }
 
-/// Pipes and files that are opened then have the numbers 0, 1 and 2.
+/// Pipes and files that are opened then get the numbers 0, 1 and 2.
 fn stdio_closed_in_the_parent() {
     if common::in_role("closed") {
         let result = common::file(b"");
         let mut answers = Vec::new();
         for fd in 0..3 {
-            // SAFETY: nothing in this process uses it from here on.
+            // SAFETY: no code in this process uses it after this.
             drop(unsafe { rawpipe::io::take_inherited(fd) }.unwrap());
         }
         for round in 0..3 {
@@ -353,7 +353,7 @@ fn stdio_closed_in_the_parent() {
         answers.extend(all_of(child.take_stdout()));
         answers.extend(all_of(child.take_stderr()));
         drop(child);
-        // The process descriptor apart, which went with the child.
+        // Except the pidfd, which was closed with the child.
         assert_eq!(common::open_fds(), before);
         drop(result);
         let expected = b"no streams here\x01".repeat(3);
@@ -403,7 +403,7 @@ fn fd_map_replaces_the_default_of_output() {
     assert!(command.status().unwrap().success());
     assert_eq!((text(out), text(err)), ("outout".to_owned(), "errerr".to_owned()));
 
-    // What was set is no default.
+    // An explicit setting is not a default.
     command.stderr(Stdio::inherit());
     assert!(command.output().unwrap().status.success());
     command.stderr(Stdio::piped());
@@ -423,7 +423,7 @@ fn spawn_has_closed_the_childs_ends() {
     assert_eq!(common::open_fds().len(), before);
 }
 
-// ---- the rest of what a child may be asked for ----
+// ---- other settings of a child ----
 
 fn settings_reach_the_child() {
     const TEST: &str = "settings_reach_the_child";
@@ -471,7 +471,7 @@ fn cgroup_writes_to_the_file_in_its_folder() {
     let mut command = program("exit", &["0"]);
     command.cgroup(&folder);
     assert_eq!(failure(&command), (SpawnStage::Cgroup, Errno::ENOENT));
-    // A stand-in: there the child's own number is written.
+    // A stand-in: the child's number is written to this file.
     fs::write(folder.join("cgroup.procs"), "").unwrap();
     assert!(command.spawn().unwrap().wait().unwrap().success());
     assert_eq!(fs::read(folder.join("cgroup.procs")).unwrap(), b"0");
@@ -489,7 +489,7 @@ fn on_drop_is_given_to_the_child() {
     assert_eq!(all_of(stdout), b"");
 }
 
-// ---- again and again, and from everywhere ----
+// ---- repeatedly, and from several threads ----
 
 fn command_is_reusable() {
     let mut command = program("args", &["one"]);
@@ -505,7 +505,7 @@ fn command_is_reusable() {
     }
 }
 
-/// A pipe end that got into another thread's child would keep this one's output from ending.
+/// If another thread's child inherited a pipe end, this child's output would not end.
 fn spawn_from_eight_threads_ends_of_file_arrive() {
     let rounds = if slow() { 3 } else { 25 };
     let shared = &{
@@ -547,7 +547,7 @@ fn nothing_is_left_of_ten_thousand_spawns() {
         let mut maps = String::new();
         File::open("/proc/self/maps").unwrap().read_to_string(&mut maps).unwrap();
         let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        // The allocator may map another piece of its own, and a tool's does so all the time.
+        // The allocator may map more memory, and that of a tool does so all the time.
         (entries("fd"), entries("task"), maps.lines().count(), children)
     };
     (0..8).for_each(round);
@@ -560,9 +560,9 @@ fn nothing_is_left_of_ten_thousand_spawns() {
     assert_eq!(after.3, "");
 }
 
-// ---- what is shown ----
+// ---- `Debug` output ----
 
-/// Strings that a shell could take for something else.
+/// Strings with characters that are special in a shell.
 fn nasty() -> Vec<OsString> {
     let all_bytes: Vec<u8> = (1..=255).collect();
     let mut strings: Vec<OsString> = [
@@ -580,7 +580,7 @@ fn nasty() -> Vec<OsString> {
     strings
 }
 
-/// What a shell makes of the line: its output, without the variables that shells set.
+/// The output of a shell that runs the line, without the variables that shells set.
 fn by_shell(shell: &str, command: &Command<'_>) -> Vec<Vec<u8>> {
     let line = format!("{command:?}");
     let output = std::process::Command::new(shell).arg("-c").arg(&line).output().unwrap();
@@ -696,13 +696,13 @@ fn getters_are_as_with_std() {
         env("B", "2") env("A", "1") env(&odd, &odd) env("B", "3") env_remove("A") env_remove("NONE")
         env_clear() env("C", "4") env_remove("C") env_remove("D") env("D", "5") env("D", "")
     }
-    // A NUL is shown alike.
+    // A NUL is printed in the same way.
     both! { arg("a\0b") current_dir("\0") env("E", "\0") }
     same(&Command::new("\0"), &std::process::Command::new("\0"));
     assert_eq!(failure(&ours), INVALID);
 }
 
-// ---- descriptors that are borrowed or shared ----
+// ---- borrowed or shared descriptors ----
 
 fn borrowed_and_cloned_descriptors_are_no_copies() {
     let file = common::file(b"from a file");
@@ -718,7 +718,7 @@ fn borrowed_and_cloned_descriptors_are_no_copies() {
     drop(writer);
     assert_eq!(all_of(Some(out)), b"from a file");
 
-    // Owned ones are shared, and the last owner closes them.
+    // Owned descriptors are shared, and the last owner closes them.
     let (out, writer) = rawpipe::pipe().unwrap();
     let number = writer.as_raw_fd();
     let before = common::open_fds();
@@ -746,7 +746,7 @@ fn clone_is_a_command_of_its_own() {
     assert_eq!(output_of(&mut one).1, Some(0));
 }
 
-/// As std's `Stdio`, from all that owns a descriptor there.
+/// As std's `Stdio`, from every type of std that owns a descriptor.
 fn stdio_from_every_owner_of_std() {
     let word = |stdin: Stdio<'_>| {
         let mut cat = program("cat", &[]);
@@ -773,7 +773,7 @@ fn stdio_from_every_owner_of_std() {
     // SAFETY: it was given up just now.
     assert_eq!(word(unsafe { Stdio::from_raw_fd(raw) }), "number");
 
-    // The input of one program is the output of another.
+    // The output of one program is the input of another.
     let mut cat = std_program("cat", &[]);
     cat.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
     let mut cat = cat.spawn().unwrap();

@@ -1,5 +1,5 @@
-//! `Command::exec` and `Spawn::exec`: the same as a spawn, in this process, compared with that and with std's; and what
-//! a failure leaves. Each test runs alone in a process.
+//! `Command::exec` and `Spawn::exec`: the same as a spawn, in this process, compared with a spawn and
+//! with std's exec; and the state that a failure leaves. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "system calls by number, and handlers")]
 
 use crate::common::nr;
@@ -19,7 +19,7 @@ use std::{env, thread};
 
 const CLONE_THREAD: u32 = 0x1_0000;
 
-/// Whether there can be a thread that is no thread of the C library.
+/// Whether threads can exist that are not the C library's.
 fn no_thread(test: &str) -> bool {
     if let Some(what) = in_front() {
         skip(test, &format!("{what} makes no such thread"));
@@ -27,14 +27,14 @@ fn no_thread(test: &str) -> bool {
     in_front().is_some()
 }
 
-/// What a forked child writes to a pipe that is its standard output, until all have closed it.
+/// The output of a forked child whose standard output is a pipe, until all its writers have closed it.
 fn output_of_child(body: impl FnOnce() -> Errno) -> (Vec<u8>, Option<i32>) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let copy = &reader;
     let mut child = child(|| {
         common::close_copy(copy);
         let number = usize::try_from(writer.as_raw_fd()).unwrap();
-        // SAFETY: takes integers; nothing in this child uses what standard output was.
+        // SAFETY: takes integers; no code in this child uses the old standard output.
         assert_eq!(unsafe { raw::syscall3(nr::DUP3, number, 1, 0) }, 1);
         drop(writer);
         let errno = body();
@@ -44,7 +44,7 @@ fn output_of_child(body: impl FnOnce() -> Errno) -> (Vec<u8>, Option<i32>) {
     (output, child.wait().unwrap().code())
 }
 
-/// All that there is to set, but for what needs privileges.
+/// All settings, except those that need privileges.
 fn with_all<'fd>(name: &str, args: &[&str], fds: (&'fd File, &'fd PipeReader)) -> Command<'fd> {
     let mut command: Command<'fd> = program(name, args);
     command.arg0("another name").arg("an argument").env("RAWPIPE_A", "a").env_remove("HOME");
@@ -155,12 +155,13 @@ fn exec_in_a_thread_beside_others_keeps_the_process() {
     }
 }
 
-// ---- what a failure leaves ----
+// ---- the state that a failure leaves ----
 
-/// All that belongs to a process and its thread: descriptors with their flags, folder, niceness, and the lines of its status.
+/// Everything that belongs to a process and its thread: descriptors with their flags, folder, niceness,
+/// and the lines of its status.
 fn state() -> Vec<String> {
     let fds = common::open_fds().into_iter().map(|fd| {
-        // Its inode tells two files without a name apart.
+        // The inode distinguishes two files without a name.
         let to = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
         let flags = info.lines().find(|line| line.starts_with("flags:")).unwrap_or("").to_owned();
@@ -191,13 +192,13 @@ fn handle_usr1() {
     signal(Signal::USR1.as_raw(), handler as extern "C" fn(i32) as usize);
 }
 
-/// What this process does with signals, as two sets of bits.
+/// The signal dispositions of this process, as two sets of bits.
 fn dispositions() -> [String; 2] {
     let status = fs::read("/proc/self/status").unwrap();
     ["SigIgn", "SigCgt"].map(|name| field(&status, name))
 }
 
-/// A command that cannot be executed: in place, and by a thread.
+/// A command that cannot be executed: in place, and with a thread.
 fn failing(by_thread: bool) -> Command<'static> {
     let mut command = Command::new("/no/such/program");
     if by_thread {
@@ -206,7 +207,7 @@ fn failing(by_thread: bool) -> Command<'static> {
     command
 }
 
-/// Another thread installs a handler and removes it again. No exec puts it back.
+/// Another thread installs a handler and removes it again. No exec restores it.
 fn exec_failing_leaves_handlers_to_their_owners() {
     let test = "exec_failing_leaves_handlers_to_their_owners";
     for by_thread in [false, true] {
@@ -236,7 +237,7 @@ fn exec_failing_in_two_threads_keeps_what_signals_do() {
     let test = "exec_failing_in_two_threads_keeps_what_signals_do";
     handle_usr1();
     signal(Signal::PIPE.as_raw(), SIG_IGN);
-    thread::spawn(|| ()).join().unwrap(); // the C library handles a signal of its own from now on
+    thread::spawn(|| ()).join().unwrap(); // now the C library handles a signal of its own
     let before = dispositions();
     for by_thread in [false, true] {
         if by_thread && no_thread(test) {
@@ -251,7 +252,7 @@ fn exec_failing_in_two_threads_keeps_what_signals_do() {
     }
 }
 
-/// The one that this process has asked for itself.
+/// The signal that this process has set for itself.
 fn exec_by_a_thread_keeps_the_parent_death_signal() {
     if no_thread("exec_by_a_thread_keeps_the_parent_death_signal") {
         return;
@@ -285,7 +286,7 @@ fn exec_failing_at_each_stage_leaves_all_as_it_was() {
         return;
     }
     handle_usr1();
-    // At 7 and 3 are files of this process's own.
+    // This process's own files have the numbers 7 and 3.
     let file = common::file(b"x");
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let mut own = Vec::new();
@@ -315,7 +316,7 @@ fn exec_failing_at_each_stage_leaves_all_as_it_was() {
     for (stage, errno, set) in stages {
         let mut command = with_all("exit", &["0"], (&file, &reader));
         if matches!(stage, SpawnStage::Exec) {
-            // With another program, and with other ids where that may be.
+            // With another program, and with other ids if permitted.
             let mut other = Command::new("no-such-program");
             other.fd_map(&file, 7).fd_map(&reader, 3).close_other_fds().current_dir("/");
             other.umask(0o27).nice(3).signal_mask(SignalSet::full());
@@ -338,12 +339,13 @@ fn exec_failing_at_each_stage_leaves_all_as_it_was() {
     assert!(
         own.iter().all(|file| fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).is_ok())
     );
-    // The handler is there, and works.
+    // The handler is still installed, and works.
     common::kill(std::process::id(), Signal::USR1.as_raw());
     assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
 }
 
-/// What another thread writes to a descriptor of its own, at a number that the program is to have, goes there.
+/// Another thread's descriptor has a number that the program must get: that thread's writes still go to
+/// its file.
 fn exec_failing_never_replaces_a_descriptor_of_another_thread() {
     if no_thread("exec_failing_never_replaces_a_descriptor_of_another_thread") {
         return;
@@ -371,18 +373,18 @@ fn exec_failing_never_replaces_a_descriptor_of_another_thread() {
     });
     assert_eq!(reader.available(), Ok(0));
     assert_eq!(own.metadata().unwrap().len(), written);
-    // No copy of the write end is left, in no thread.
+    // No copy of the write end is left in any thread.
     drop(writer);
     assert_eq!(all_of(Some(reader)), b"");
 }
 
-/// What it has set before it failed, as the documentation says.
+/// The settings that were changed before the failure, as documented.
 fn exec_failing_leaves_group_and_limits_changed() {
     let code = child(|| {
         let mut command = Command::new("/no/such/program");
         command.process_group(0).rlimit(Resource::CORE, Rlimit::new(0, 0));
         let error = command.exec();
-        // Of the thread: an emulator invents the other file, in which the group is 0.
+        // That of the thread: an emulator invents the file of the process, in which the group is 0.
         let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
         let group = stat
             .rsplit(')')
@@ -399,7 +401,7 @@ fn exec_failing_leaves_group_and_limits_changed() {
         u8::from(!right)
     });
     assert_eq!({ code }.wait().unwrap().code(), Some(0));
-    // A leader cannot begin a session.
+    // A group leader cannot create a session.
     let code = child(|| {
         let mut command = program("exit", &["0"]);
         let first = Command::new("/no/such/program").process_group(0).exec();
@@ -422,13 +424,13 @@ fn exec_where_no_thread_may_be_made_eperm() {
         let error = program("exit", &["0"]).current_dir("/").exec();
         let right = (error.stage(), error.errno()) == (SpawnStage::Clone, Errno::EPERM);
         assert!(right && state() == before, "{error:?}");
-        // Without it none is needed.
+        // Without that setting no thread is needed.
         let _ = program("exit", &["0"]).exec();
         1
     });
 }
 
-/// A child that cannot allocate, as its parent has threads, is prepared before the fork.
+/// The parent has threads, so the child cannot allocate: the command is prepared before the fork.
 fn spawn_exec_after_a_fork() {
     let words = std_program("exit", &["9"]);
     let text = |word: &std::ffi::OsStr| {
@@ -438,7 +440,7 @@ fn spawn_exec_after_a_fork() {
         [words.get_program()].into_iter().chain(words.get_args()).map(text).collect();
     let argv: Vec<_> = words.iter().map(|word| Arg::new(word)).chain([Arg::END]).collect();
     let spawn = Spawn::new(&words[0], &argv, &[Arg::END]);
-    // SAFETY: the child makes system calls only.
+    // SAFETY: the child only makes system calls.
     let mut child =
         unsafe { process::fork_with(|| u8::from(spawn.exec().errno() == Errno::EPERM)) }.unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(9));
@@ -467,7 +469,8 @@ fn exec_inherits_or_clears_the_mask() {
     assert_eq!(also, "0000000000000000");
 }
 
-/// The kernel ties a parent-death signal to the thread that has made the child: to the calling one, which ends.
+/// The kernel ties a parent-death signal to the thread that created the child: here the calling one,
+/// which ends.
 fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
     if no_thread("exec_by_a_thread_ends_the_calling_one_for_its_children") {
         return;
@@ -486,9 +489,9 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
             let mut command = program("waiter", &[]);
             command.fd_map(&gate, 7);
             if !folder {
-                // In place, so that the number is right already.
+                // In place: it has the right number already.
                 let number = usize::try_from(gate.as_raw_fd()).unwrap();
-                // SAFETY: takes integers; nothing else has this number here.
+                // SAFETY: takes integers; no other code uses this number here.
                 assert_eq!(unsafe { raw::syscall3(nr::DUP3, number, 7, 0) }, 7);
                 command = program("waiter", &[]);
             }
@@ -506,7 +509,7 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
     }
 }
 
-/// Record locks belong to a table of descriptors: in place it is the same one afterwards.
+/// Record locks belong to a table of descriptors: after an exec in place it is the same table.
 fn exec_by_a_thread_releases_record_locks() {
     const TEST: &str = "exec_by_a_thread_releases_record_locks";
     if !cfg!(all(target_pointer_width = "64", target_endian = "little")) || no_thread(TEST) {
@@ -524,7 +527,7 @@ fn exec_by_a_thread_releases_record_locks() {
     for (folder, kept) in [(None, true), (Some("/"), false)] {
         let (told, writer) = rawpipe::pipe().unwrap();
         let number = usize::try_from(file.as_raw_fd()).unwrap();
-        // Its locks go when it closes it, so the program has it, too. F_SETFD.
+        // The locks are released when the program closes the file, so the program inherits it. F_SETFD.
         // SAFETY: takes integers.
         assert_eq!(unsafe { raw::syscall3(nr::FCNTL, number, 2, 0) }, 0);
         let (copy, own) = (&told, &writer);
@@ -532,7 +535,7 @@ fn exec_by_a_thread_releases_record_locks() {
             common::close_copy(copy);
             let locked = lock(&file) == 0;
             let number = usize::try_from(own.as_raw_fd()).unwrap();
-            // SAFETY: takes integers; nothing else uses what standard output was.
+            // SAFETY: takes integers; no other code uses the old standard output.
             let moved = unsafe { raw::syscall3(nr::DUP3, number, 1, 0) } == 1;
             let mut command = program("stall", &["1"]);
             if let Some(folder) = folder {

@@ -1,4 +1,5 @@
-//! Talking with children: `communicate`, `output` and `status`. Each test runs alone in a process.
+//! `communicate`, `output` and `status`: input and output of children. Each test runs alone in a
+//! process.
 #![allow(unsafe_code, reason = "the effect of signals, as the C library sets it")]
 
 use crate::common::nr;
@@ -23,7 +24,7 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// A child with all three pipes, killed when the test fails.
+/// A child with all three pipes, killed if the test fails.
 fn start(name: &str, args: &[&str]) -> Child {
     let mut command = program(name, args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -38,18 +39,18 @@ fn soon() -> Deadline<'static> {
     Deadline::after(Duration::from_millis(100))
 }
 
-/// Later than any test that does not hang takes.
+/// Later than any test takes, unless it hangs.
 fn late() -> Deadline<'static> {
     Deadline::after(Duration::from_secs(200))
 }
 
-/// What the waits of a `Talk` in the middle must not be: a wait for ever, or one without a pause.
+/// Asserts that the waits of `Talk` neither last indefinitely nor poll without a pause.
 fn took_a_while_and_no_more(begin: Instant, least: Duration) {
     let took = begin.elapsed();
     assert!(took >= least && took < Duration::from_secs(100), "{took:?}");
 }
 
-// ---- all goes well ----
+// ---- success ----
 
 fn communicate_more_than_the_pipes_hold() {
     for size in [0, 1, 65_536, 65_537, 5_000_000] {
@@ -122,7 +123,7 @@ fn output_keeps_what_is_set() {
 
     let mut command = program("cat", &[]);
     assert_eq!(command.stdin(common::file(b"x")).output().unwrap().stdout, b"x");
-    // A pipe that nobody feeds is closed, and does not hang.
+    // A pipe without input is closed, and does not hang.
     assert_eq!(command.stdin(Stdio::piped()).output().unwrap().stdout, b"");
 }
 
@@ -135,7 +136,7 @@ fn output_of_no_program_says_so() {
     }
 }
 
-// ---- the child does not do its part ----
+// ---- children that misbehave ----
 
 fn communicate_child_closes_its_input_early() {
     let output = start("deaf", &[]).communicate(&some_bytes(1_000_000)).unwrap();
@@ -165,7 +166,8 @@ fn communicate_child_is_killed_while_it_is_fed() {
         thread::sleep(Duration::from_millis(30));
         common::kill(pid, Signal::KILL.as_raw());
     });
-    // More than goes through before the end. A pattern of that size takes minutes where it is slow.
+    // More than goes through before the child ends. A pattern of that size takes minutes on slow
+    // machines.
     let output = child.communicate(&vec![7; 200_000_000]);
     killer.join().unwrap();
     assert_eq!(output.unwrap().status.signal(), Some(Signal::KILL));
@@ -185,7 +187,7 @@ fn communicate_limit_is_exact() {
         let error = answer.unwrap_err();
         assert_eq!(error.reason(), Kind::Limit(StdStream::Stdout));
         assert!(error.stdout().len() == limit && is_pattern(error.stdout()));
-        // The byte that was too much is still to be had.
+        // The surplus byte is still available.
         assert_eq!(child.communicate(b"").unwrap().stdout, [pattern(limit)]);
     }
     let (answer, mut child) = run(7, "0");
@@ -208,7 +210,7 @@ fn communicate_limit_zero() {
 
 fn communicate_deadline_keeps_what_was_read() {
     let mut child = start("stall", &["200000"]);
-    // A deadline that lets an emulator do its work.
+    // A deadline that leaves an emulator enough time.
     let mut before = Vec::new();
     while before.len() < 200_000 {
         let error = Communicate::new().deadline(soon()).run(&mut child).unwrap_err();
@@ -263,12 +265,12 @@ fn communicate_deadline_already_past() {
     let mut past = Communicate::new().deadline(Deadline::now());
     let mut child = start("sleep", &[]);
     assert_eq!(past.run(&mut child).unwrap_err().reason(), Kind::Deadline);
-    // There is nothing to wait for.
+    // Nothing to wait for is left.
     let mut child = start("both", &[]);
     assert!(child.wait_deadline(late()).unwrap().is_some());
     let output = past.run(&mut child).unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
-    // Part of it is there.
+    // A part of the output is available.
     let mut child = start("stall", &["3"]);
     while child.stdout_ref().unwrap().available().unwrap() < 3 {
         thread::sleep(Duration::from_millis(1));
@@ -287,7 +289,7 @@ fn communicate_deadline_for_the_end_of_the_child() {
 
 // ---- a grandchild has the pipes ----
 
-/// A child that has left one of its own with its output. That ends when the gate goes.
+/// A child that has left a process with its output. That process ends when the gate is dropped.
 fn with_grandchild() -> (Child, rawpipe::PipeWriter) {
     let (gate, writer) = rawpipe::pipe().unwrap();
     let mut command = program("parent", &[]);
@@ -305,7 +307,7 @@ fn communicate_grace_ends_though_a_grandchild_has_the_pipe() {
     let pid: u32 = std::str::from_utf8(error.stdout()).unwrap().parse().unwrap();
     assert_ne!(pid, child.id());
     assert!(child.try_wait().unwrap().expect("it has ended").success());
-    // Nothing is lost for one who waits on.
+    // Nothing is lost if the caller continues to wait.
     drop(gate);
     let output = child.communicate(b"").unwrap();
     assert!(output.status.success() && output.stdout.is_empty());
@@ -320,7 +322,7 @@ fn communicate_grace_zero_reads_all_that_the_child_wrote() {
         assert!(!error.stdout().is_empty());
     }
     for _ in 0..20 {
-        // Without a grandchild there is an end to find when the child has ended.
+        // Without a grandchild, the output ends with the child.
         let output = talk.run(&mut start("flood", &["60000", "0"])).unwrap();
         assert_eq!(output.stdout.len(), 60_000);
     }
@@ -362,7 +364,7 @@ fn communicate_without_grace_waits_for_the_grandchild() {
 fn communicate_sigchld_ignored_keeps_the_output() {
     signal(SIGCHLD, SIG_IGN);
     match start("both", &[]).communicate(b"") {
-        // The process descriptor knows, from Linux 6.15 on.
+        // Since Linux 6.15 the pidfd has the status.
         Ok(output) => {
             assert!(output.status.success());
             assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
@@ -375,15 +377,15 @@ fn communicate_sigchld_ignored_keeps_the_output() {
     }
 }
 
-/// Nobody could wait for it any more.
+/// No handle is left to wait for such a child.
 fn output_that_fails_leaves_no_child_enomem() {
     let test = "output_that_fails_leaves_no_child_enomem";
     unsafe extern "C" {
         fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
     }
-    // They end when they are killed, and not before.
+    // They end only when they are killed.
     let (sleeps, too) = (program("sleep", &[]), program("sleep", &[]));
-    // A standard library that polls when it begins has another way for this error.
+    // If std polls at startup, it has a fallback for this error.
     if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
         return skip(test, "no seccomp filter here");
     }
@@ -394,7 +396,7 @@ fn output_that_fails_leaves_no_child_enomem() {
     };
     assert_eq!(sleeps.output().map(drop).map_err(reason), failed);
     assert_eq!(sleeps.pipe(&too).output().map(drop).map_err(reason), failed);
-    // SAFETY: the status is not wanted.
+    // SAFETY: no status is requested.
     assert_eq!(unsafe { waitpid(-1, std::ptr::null_mut(), 1) }, -1, "a child is left");
 }
 

@@ -20,7 +20,7 @@ fn duplex_child_answers() {
                 let next = u32::from_ne_bytes(number) + 1;
                 link.write_all(&next.to_ne_bytes()).unwrap();
             }
-            7 // the parent's side is gone
+            7 // the parent's side has gone
         })
     }
     .unwrap();
@@ -34,7 +34,7 @@ fn duplex_child_answers() {
     assert_eq!(child.wait().unwrap().code(), Some(7));
 }
 
-/// What it had written is read, then the end comes, and writing fails without a signal.
+/// The bytes that it wrote are read, then end of file follows, and writing fails without a signal.
 fn duplex_one_side_dies() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -57,7 +57,7 @@ fn duplex_one_side_dies() {
     assert_eq!(answer, Err(MessageError::Io(Errno::EPIPE)));
 }
 
-/// Dies in the middle of a message.
+/// The peer dies in the middle of a message.
 fn channel_other_side_dies_truncated() {
     // SAFETY: as above.
     let (mut child, link) = unsafe {
@@ -73,7 +73,7 @@ fn channel_other_side_dies_truncated() {
     assert!(child.wait().unwrap().success());
 }
 
-/// Two children, each with a side of its own; the second has no copy of the first's.
+/// Two children, each with its own side; the second has no copy of the first's.
 fn duplex_children_do_not_hold_each_others_sides() {
     let wait_for_the_end = |link: Duplex| {
         let mut buf = [0; 8];
@@ -111,7 +111,8 @@ fn duplex_pool_of_workers_each_ends_with_its_link() {
                     if closed {
                         links.clear();
                     }
-                    // What the parent has sent, and what else came before it dropped its side.
+                    // The message of the parent, and everything else that arrived before it dropped its
+                    // side.
                     let mut word = [0; 4];
                     let answered = link.read_exact(&mut word).and_then(|()| link.write_all(&word));
                     let ended = link.read(&mut word) == Ok(0);
@@ -135,7 +136,7 @@ fn duplex_pool_of_workers_each_ends_with_its_link() {
             if closed {
                 assert_eq!(ended.and_then(|status| status.code()), i32::try_from(number).ok());
             } else {
-                // The later ones have copies of its link.
+                // The later workers have copies of its link.
                 assert!(ended.is_none());
                 break;
             }
@@ -161,7 +162,7 @@ fn duplex_half_closed() {
     .unwrap();
     let (reader, writer) = link.into_ends();
     writer.write_all(b"stressed").unwrap();
-    drop(writer); // no more comes; the other direction is open
+    drop(writer); // this direction ends; the other one is open
     let mut all = Vec::new();
     reader.read_to_end(&mut all).unwrap();
     assert_eq!(all, b"desserts");

@@ -1,5 +1,5 @@
-//! The programs in `examples/`: what each prints, from the first byte to the last, in whatever order
-//! its processes run, and that it fails where it cannot do its work.
+//! The programs in `examples/`: the complete output of each, whatever the order in which its processes
+//! run, and the failure if it cannot do its work.
 
 use crate::common;
 use rawpipe::event::{PollEvents, PollFd, poll};
@@ -16,7 +16,7 @@ const SIGKILL: i32 = 9;
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
 
-/// How long to wait for what takes a moment. Emulators are slow.
+/// The time limit for short operations. Emulators are slow.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Example {
@@ -27,9 +27,9 @@ struct Example {
 }
 
 enum Tested {
-    /// Here: it prints the lines of both processes, each process its own in this order.
+    /// Here: it prints the lines of both processes, each process its own lines in this order.
     Here { parent: &'static [&'static str], child: &'static [&'static str] },
-    /// In this file. Here it is only built.
+    /// In this file. This one only builds it.
     Elsewhere(&'static str),
 }
 
@@ -191,7 +191,7 @@ fn table_names_every_file() {
     let folder = package.join("examples");
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
-        // An ordinary user may have copies of the programs only, and no way to the sources.
+        // An ordinary user may have only copies of the programs, and no access to the sources.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
             let reason = format!("{}: {error}", folder.display());
             return common::skip("table_names_every_file", &reason);
@@ -206,7 +206,7 @@ fn table_names_every_file() {
         rows.map(str::to_owned).chain(["README.md".to_owned()]).collect();
     assert_eq!(found, listed, "examples/ (left) and its index, README.md (right)");
 
-    // Not what an example hands to another program.
+    // Without files that an example passes to another program.
     let found = found.into_iter().filter(|name| name.ends_with(".rs")).collect::<BTreeSet<_>>();
     let named: BTreeSet<String> =
         EXAMPLES.iter().map(|example| format!("{}.rs", example.name)).collect();
@@ -231,7 +231,7 @@ fn every_example_prints_its_lines() {
     }
 }
 
-// ---------------------------------------------------------------- in whatever order it happens
+// ---------------------------------------------------------------- in any order
 
 fn pipe_fork_fifty_times() {
     run_fifty_times("pipe_fork");
@@ -252,7 +252,7 @@ fn pipe2_fork_child_reads_first() {
 fn bidirectional_child_prints_first() {
     let output = common::finish(&mut common::program(&common::example("bidirectional")));
     let text = String::from_utf8(output.stdout).unwrap();
-    // The answer, which the parent prints, is sent after the child has printed.
+    // The reply, which the parent prints, is sent after the child has printed.
     assert!(text.starts_with("Child received: "), "{text}");
 }
 
@@ -288,7 +288,7 @@ fn let_the_child_read_first(name: &str) {
     check_lines(row(name), &(text + &rest));
 }
 
-/// Each of a pipeline's programs has a status of its own: `head` has enough, and `sort` is told so.
+/// Each program of a pipeline has its own status: `head` has read enough, and SIGPIPE kills `sort`.
 fn pipeline_program_that_is_not_read_to_its_end() {
     let path = common::example("pipeline");
     let output = common::finish(common::program(&path).args(["300000", "1"]));
@@ -304,7 +304,7 @@ fn pipeline_program_that_is_not_read_to_its_end() {
 
 // ---------------------------------------------------------------- failing
 
-/// The lines fit nowhere.
+/// There is no room for the lines.
 fn every_example_fails_stdout_full() {
     for example in here("every_example_fails_stdout_full") {
         let full = File::options().write(true).open("/dev/full").unwrap();
@@ -313,12 +313,12 @@ fn every_example_fails_stdout_full() {
     }
 }
 
-/// Nobody reads the lines.
+/// No process reads the lines.
 fn every_example_fails_stdout_without_reader() {
     for example in here("every_example_fails_stdout_without_reader") {
         let (reader, writer) = rawpipe::pipe().unwrap();
         drop(reader);
-        // A process that another thread is just starting has a copy of it for a moment.
+        // A process that another thread is starting has a copy of it for a moment.
         let mut gone = [PollFd::new(&writer, PollEvents::empty())];
         assert_eq!(poll(&mut gone, Some(PATIENCE)).unwrap(), 1);
         let errors = fails(example.name, writer.into());
@@ -326,11 +326,11 @@ fn every_example_fails_stdout_without_reader() {
     }
 }
 
-/// The parent has done all of its work, and learns by waiting that the child has not.
+/// The parent has done its work, and its wait shows that the child has failed.
 fn parent_child_fails_child_killed() {
     let example = Held::start("parent_child");
     let (parent, child) = (example.running.0.id(), example.forked());
-    // Whoever prints has sent or received the message, and waits for room.
+    // A process that prints has sent or received the message, and waits for room.
     until("the parent prints", || (state(parent)? == 'S').then_some(()));
     common::kill(child, SIGKILL);
     until("the child ends", || (state(child)? == 'Z').then_some(()));
@@ -341,7 +341,7 @@ fn parent_child_fails_child_killed() {
     assert!(errors.contains("child: signal: 9 (SIGKILL)"), "{errors}");
 }
 
-/// Runs an example that is to fail, and returns what it says on standard error.
+/// Runs an example that must fail, and returns its standard error.
 fn fails(name: &str, stdout: Stdio) -> String {
     let mut running = Running::start(name, stdout);
     let status = running.wait();
@@ -355,14 +355,14 @@ fn row(name: &str) -> &'static Example {
     EXAMPLES.iter().find(|example| example.name == name).expect("a row of the table")
 }
 
-/// The examples whose lines are in the table, but for those left out of this test.
+/// The examples in the table whose lines are checked, except those left out of this test.
 fn here(test: &'static str) -> impl Iterator<Item = &'static Example> {
     let here = EXAMPLES.iter().filter(|example| matches!(example.tested, Tested::Here { .. }));
     here.filter(move |example| !left_out(example, test))
 }
 
-/// Whether the compiler is too old for an example. Whoever chose the compiler says so; that the
-/// program is not there does not.
+/// Whether the compiler is too old for an example. A variable that comes with the compiler says so; a
+/// missing program does not.
 fn left_out(example: &Example, test: &str) -> bool {
     let skip = example.needs_187 && env::var_os("RAWPIPE_SKIP_187").is_some_and(|set| set == "1");
     if skip {
@@ -378,7 +378,7 @@ fn run_and_check(example: &Example, path: &Path) {
     check_lines(example, std::str::from_utf8(&output.stdout).unwrap());
 }
 
-/// Every line is one of either process, and each process printed its own in order.
+/// Every line belongs to one of the processes, and each process printed its own in order.
 fn check_lines(example: &Example, text: &str) {
     let Tested::Here { parent, child } = example.tested else {
         panic!("{} is tested elsewhere", example.name);
@@ -393,7 +393,7 @@ fn check_lines(example: &Example, text: &str) {
     assert_eq!(lines.len(), parent.len() + child.len(), "{}: {lines:?}", example.name);
 }
 
-/// An example that runs. Killed when the test fails.
+/// A running example. Killed if the test fails.
 struct Running(Child);
 
 impl Running {
@@ -407,7 +407,7 @@ impl Running {
         until("the example ends", || self.0.try_wait().unwrap()).code()
     }
 
-    /// All of its standard error: until its child has ended, too.
+    /// All of its standard error, until its child has ended as well.
     fn errors(&mut self) -> String {
         let mut errors = String::new();
         self.0.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
@@ -422,11 +422,11 @@ impl Drop for Running {
     }
 }
 
-/// An example whose processes wait where they print: its standard output is a full pipe.
+/// An example whose processes block when they print: its standard output is a full pipe.
 struct Held {
     running: Running,
     stdout: PipeReader,
-    /// How many bytes fill the pipe.
+    /// The number of bytes that fill the pipe.
     filling: usize,
 }
 
@@ -465,7 +465,7 @@ impl Held {
         String::from_utf8(buf[..count].to_vec()).unwrap()
     }
 
-    /// Its exit code, the rest of its standard output, and its standard error.
+    /// Its exit code, the remaining standard output, and its standard error.
     fn finish(mut self) -> (Option<i32>, String, String) {
         let status = self.running.wait();
         let mut rest = Vec::new();
@@ -474,7 +474,7 @@ impl Held {
     }
 }
 
-/// Asks until there is an answer.
+/// Polls until there is a result.
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
@@ -486,7 +486,7 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// What the kernel says of a process: its state, the id of its parent, and more.
+/// The kernel's information about a process: its state, the id of its parent, and more.
 fn stat(id: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(") ")?;

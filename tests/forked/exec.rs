@@ -1,5 +1,5 @@
-//! Replacing a program: by path, by folder, by descriptor; what cannot be executed; and that a failure
-//! leaves everything as it was. Each test runs alone in a process.
+//! Replacing a program: by path, by folder, by descriptor; files that cannot be executed; and that a
+//! failure leaves everything unchanged. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "a descriptor that is no descriptor, and FIFOs by the C library")]
 
 use crate::common::{self, child, closed_fd, keep, skip, tmp_path};
@@ -15,13 +15,13 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::{env, iter};
 
-/// Only to say which file is meant.
+/// A descriptor that only names a file.
 const O_PATH: i32 = 0x20_0000;
 
 const NONE: ExecFlags = ExecFlags::empty();
 const EMPTY: ExecFlags = ExecFlags::EMPTY_PATH;
 
-/// A list that ends, for the rest of the test's life.
+/// A list with its end, valid for the test's lifetime.
 fn list(words: &[&str]) -> &'static [Arg<'static>] {
     let words = words.iter().map(|word| Arg::new(c_string(Path::new(word))));
     keep(words.chain([Arg::END]).collect())
@@ -31,9 +31,9 @@ fn c_string(path: &Path) -> &'static CStr {
     keep(CString::new(path.as_os_str().as_bytes()).unwrap().into_boxed_c_str())
 }
 
-/// What a forked child came to that replaces itself: the program's exit code, or the error.
+/// The result of a forked child that replaces itself: the program's exit code, or the error.
 fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errno> {
-    let (said, say) = rawpipe::pipe().unwrap(); // close-on-exec: a program says nothing
+    let (said, say) = rawpipe::pipe().unwrap(); // close-on-exec, so a program reports nothing
     let mut child = child(|| match exec() {
         Err(errno) => u8::from(say.write(&errno.raw_os_error().to_ne_bytes()) != Ok(4)),
     });
@@ -45,7 +45,8 @@ fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errn
     if failed { Err(errno.unwrap()) } else { Ok(code) }
 }
 
-/// Valgrind looks at a program first, in its own way, and dies of an `execve` that it did not expect to fail.
+/// Valgrind first inspects a program in its own way, and dies if an `execve` fails that it expected to
+/// succeed.
 fn by_valgrind(test: &str) -> bool {
     let here = common::tool() == Some(common::Tool::Valgrind);
     if here {
@@ -54,7 +55,7 @@ fn by_valgrind(test: &str) -> bool {
     here
 }
 
-/// Whether there is such a call: an emulator has none.
+/// Whether the call exists: an emulator has none.
 fn no_execveat(test: &str) -> bool {
     let argv = list(&["x"]);
     let answer = outcome(|| process::execveat(closed_fd(), c"x", argv, argv, NONE));
@@ -64,7 +65,7 @@ fn no_execveat(test: &str) -> bool {
     answer == Err(Errno::ENOSYS)
 }
 
-/// A folder of a test's own, removed with all that is in it.
+/// A folder for one test, removed with its contents.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -101,7 +102,7 @@ fn sh(code: i32) -> &'static [Arg<'static>] {
     list(&["sh", "-c", &format!("exit {code}")])
 }
 
-// ---- where the program is ----
+// ---- the path of the program ----
 
 fn execve_arguments_and_environment_arrive() {
     let argv =
@@ -110,7 +111,7 @@ fn execve_arguments_and_environment_arrive() {
     assert_eq!(outcome(|| process::execve(c"/bin/sh", argv, envp)), Ok(0));
 }
 
-/// Of the folder in which the process is at that time.
+/// Relative to the current folder of the process.
 fn execve_relative_path() {
     let answer = outcome(|| {
         env::set_current_dir("/bin").unwrap();
@@ -136,7 +137,7 @@ fn execveat_every_way_to_name_a_program() {
     assert_eq!(run(&folder, c"sh", NONE), Ok(9), "relative to a folder");
     assert_eq!(run(&path_only("/bin"), c"sh", NONE), Ok(9), "by O_PATH");
     assert_eq!(run(&closed_fd(), c"/bin/sh", NONE), Ok(9), "an absolute path needs no folder");
-    // Close-on-exec, as everything that std opens.
+    // Close-on-exec, like everything that std opens.
     assert_eq!(run(&File::open("/bin/sh").unwrap(), c"", EMPTY), Ok(9), "a file");
     assert_eq!(run(&path_only("/bin/sh"), c"", EMPTY), Ok(9), "a file, by O_PATH");
 }
@@ -172,14 +173,14 @@ fn fexecve_script() {
     assert_eq!(run(), Ok(11));
     io::set_close_on_exec(&file, true).unwrap();
     if no_execveat("fexecve_script") {
-        return; // by /proc the interpreter begins, and does not find it
+        return; // with `/proc` the interpreter starts, and cannot find the script
     }
     assert_eq!(run(), Err(Errno::ENOENT));
     let by_call = outcome(|| process::execveat(&file, c"", list(&["script"]), list(&[]), EMPTY));
     assert_eq!(by_call, Err(Errno::ENOENT));
 }
 
-// ---- what is no program ----
+// ---- files that are no program ----
 
 fn execve_what_cannot_be_executed() {
     if by_valgrind("execve_what_cannot_be_executed") {
@@ -222,7 +223,7 @@ fn execve_what_cannot_be_executed() {
         let (place, argv) = (c_string(&path), list(&["x"]));
         assert_eq!(outcome(|| process::execve(place, argv, argv)), Err(errno), "execve {path:?}");
         if path.as_os_str().is_empty() || !path.has_root() {
-            continue; // a name without a slash is looked for
+            continue; // a name without a slash is searched for
         }
         let error = Spawn::new(place, argv, argv).spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, errno), "spawn {path:?}");
@@ -255,8 +256,8 @@ fn execveat_what_it_cannot() {
     assert_eq!(run(&common::file(b""), c"", EMPTY), Err(Errno::EACCES), "not executable");
 }
 
-/// A program without even a name for itself: the kernel gives it an empty one, or, before Linux 5.18,
-/// none at all. Nobody who starts a child means that.
+/// A program without an argument 0: the kernel adds an empty one, or, before Linux 5.18, leaves the
+/// list empty. That is never intended when a child is started.
 fn arguments_without_argument_0() {
     let nothing = list(&[]);
     let error = Spawn::new(c"/bin/sh", nothing, nothing).spawn().unwrap_err();
@@ -264,12 +265,12 @@ fn arguments_without_argument_0() {
     if common::emulated() {
         return skip("arguments_without_argument_0", "the emulator has arguments of its own");
     }
-    // `execve` is the kernel's own. The program begins, and may not like it.
+    // `execve` passes this to the kernel. The program starts, and may fail.
     let answer = outcome(|| process::execve(c"/bin/true", nothing, nothing));
     assert!(answer.is_ok(), "{answer:?}");
 }
 
-// ---- a failure leaves everything as it was ----
+// ---- a failure leaves everything unchanged ----
 
 fn execve_failed_leaves_the_process_as_it_was() {
     if by_valgrind("execve_failed_leaves_the_process_as_it_was") {
@@ -279,7 +280,7 @@ fn execve_failed_leaves_the_process_as_it_was() {
     let file = common::file(b"contents");
     let state = || {
         let status = fs::read_to_string("/proc/self/status").unwrap();
-        // Not SigQ, which counts those of the user's other processes, too.
+        // Without SigQ, which also counts the signals of the user's other processes.
         let masks = ["SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"];
         let signals = status.lines().filter(|line| masks.iter().any(|mask| line.starts_with(mask)));
         let signals: Vec<_> = signals.collect();
@@ -302,7 +303,7 @@ fn execve_failed_leaves_the_process_as_it_was() {
         (c"/no/such/program", argv),
         (c"/", argv),
         (&text, argv),
-        (c"/bin/sh", long), // too long, which is found late
+        (c"/bin/sh", long), // too long, which is detected late
     ] {
         assert!(process::execve(path, argv, envp).is_err());
         assert!(process::execvpe(c"no-such-program", b"/bin:/proc", argv, envp).is_err());

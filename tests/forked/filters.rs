@@ -1,4 +1,5 @@
-//! Beside the programs that do the same: `head -c` and `tee`. Each test runs alone in a process.
+//! Comparison with the programs that do the same: `head -c` and `tee`. Each test runs alone in a
+//! process.
 #![allow(unsafe_code, reason = "a signal's action by the C library")]
 
 use crate::common::bytes::{all_of, data};
@@ -47,8 +48,8 @@ fn limit_takes_what_head_takes() {
     }
 }
 
-/// Runs `tee`, or a fan-out in its place, to two files and the standard output. Returns how it ended and
-/// what the two files have.
+/// Runs `tee`, or a fan-out in its place, to two files and standard output. Returns the exit status and
+/// the contents of the two files.
 fn teed(ours: bool, mode: Option<&str>, bytes: &[u8], output: &File) -> (ExitStatus, [Vec<u8>; 2]) {
     let paths = [common::tmp_path(), common::tmp_path()];
     let input = file(bytes);
@@ -84,7 +85,7 @@ fn teed(ours: bool, mode: Option<&str>, bytes: &[u8], output: &File) -> (ExitSta
     (status, files)
 }
 
-/// In each of its modes: how it ends, and what the sinks have that did not fail.
+/// For each mode: the exit status, and the contents of the sinks that did not fail.
 fn fanout_does_what_tee_does() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;

@@ -1,4 +1,4 @@
-//! Forking, and what crosses a fork and an exec. Each test runs alone in a process.
+//! Forking, and the state that survives a fork and an exec. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "fork, and the C library's own view of it")]
 
 use crate::common::nr;
@@ -24,8 +24,8 @@ fn getpid() -> u32 {
     std::process::id()
 }
 
-/// Changes to a user that has no process and no pipe: `None`, and a word about it, unless root.
-fn become_nobody_else(test: &str) -> Option<()> {
+/// Becomes a user without processes and pipes. `None`, with a message, if this is not root.
+fn become_ordinary_user(test: &str) -> Option<()> {
     unsafe extern "C" {
         safe fn getuid() -> u32;
         safe fn setuid(uid: u32) -> i32;
@@ -149,7 +149,7 @@ fn fork_with_panic_with_sigabrt_ignored_still_ends() {
     assert_eq!(code_of(|| panic!("in the child")), Some(128 + SIGABRT));
 }
 
-/// By Rust's buffer and by the C library's, whichever way the child is made and ends.
+/// With Rust's buffer and the C library's, for each way in which the child is made and ends.
 fn fork_what_stdio_buffers_is_written_once() {
     unsafe extern "C" {
         fn puts(line: *const std::ffi::c_char) -> i32;
@@ -181,7 +181,7 @@ fn fork_what_stdio_buffers_is_written_once() {
     assert_eq!(output.matches("the C library's").count(), 1, "{output}");
 }
 
-/// The proof that the test above could fail: a child that ends as programs end writes it again.
+/// The test above could fail: a child that ends in the ordinary way writes the buffer again.
 fn fork_what_stdio_buffers_is_written_twice_by_an_ordinary_end() {
     if common::in_role("print") {
         print!("buffered");
@@ -203,8 +203,8 @@ fn fork_alone() -> Result<Option<i32>, Errno> {
     }
 }
 
-/// Whether there is always another thread: an emulator's, or ThreadSanitizer's, which begins one in a child, and
-/// beside the first thread.
+/// Whether another thread always exists: an emulator's, or ThreadSanitizer's, which starts one in a
+/// child, and beside the first thread.
 fn never_alone(test: &str) -> bool {
     let never = common::emulated() || common::tool() == Some(common::Tool::Thread);
     if never {
@@ -213,7 +213,7 @@ fn never_alone(test: &str) -> bool {
     never
 }
 
-/// A fork while there is no other thread, and while there is one, until that is gone.
+/// A fork without another thread, and with one, until that has ended.
 fn alone_and_beside_a_thread() {
     assert_eq!(fork_alone(), Ok(Some(3)));
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -221,7 +221,7 @@ fn alone_and_beside_a_thread() {
     assert_eq!(fork_alone(), Err(Errno::EBUSY));
     drop(opener);
     assert_eq!(thread.join().unwrap(), Ok(0));
-    // The kernel may need a moment to forget it.
+    // The kernel may need a moment to remove it.
     while fork_alone() == Err(Errno::EBUSY) {
         let _ = rawpipe::event::poll(&mut [], Some(std::time::Duration::from_millis(1)));
     }
@@ -233,11 +233,11 @@ fn fork_single_threaded_alone_and_beside_a_thread_ebusy() {
     }
     alone_and_beside_a_thread();
     assert_eq!(fork_alone(), Ok(Some(3)));
-    // A child of a fork shares nothing, and so is alone, too.
+    // A forked child shares nothing, so it is alone, too.
     assert_eq!(code_of(|| u8::from(fork_alone() != Ok(Some(3)))), Some(0));
 }
 
-/// Not a thread: a process of its own, in this one's memory.
+/// Not a thread: a separate process with this one's memory.
 fn fork_single_threaded_beside_a_process_with_its_memory_ebusy() {
     use std::ffi::c_void;
     unsafe extern "C" {
@@ -251,7 +251,7 @@ fn fork_single_threaded_beside_a_process_with_its_memory_ebusy() {
         fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
     }
     extern "C" fn wait_for_gate(gate: *mut c_void) -> i32 {
-        // SAFETY: the parent has the reader as long as this runs.
+        // SAFETY: the parent keeps the reader while this runs.
         let gate = unsafe { &*gate.cast::<rawpipe::PipeReader>() };
         let answer = gate.read(&mut [0]);
         process::exit(u8::from(answer != Ok(1)))
@@ -282,8 +282,8 @@ fn fork_single_threaded_beside_a_process_with_its_memory_ebusy() {
     assert_eq!(fork_alone(), Ok(Some(3)));
 }
 
-/// As in a container that refuses `unshare`: the threads are counted. Where that is refused, too, it
-/// cannot be known.
+/// As in a container that rejects `unshare`: the threads are counted. If that is rejected as well,
+/// their number is unknown.
 fn fork_single_threaded_unshare_refused_counts_threads() {
     let test = "fork_single_threaded_unshare_refused_counts_threads";
     if never_alone(test) {
@@ -315,13 +315,13 @@ fn exit_code_is_the_lower_byte() {
 
 fn fork_out_of_processes_eagain() {
     const RLIMIT_NPROC: usize = 6; // generic; MIPS and SPARC differ
-    let Some(()) = become_nobody_else("fork_out_of_processes_eagain") else { return };
+    let Some(()) = become_ordinary_user("fork_out_of_processes_eagain") else { return };
     let limit: [u64; 2] = [0, 0];
     let place = (&raw const limit).expose_provenance();
     // SAFETY: `prlimit64` reads one `struct rlimit64` at the place given.
     let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NPROC, place, 0) };
     assert_eq!(answer, 0);
-    // SAFETY: as in `common::child`; it is to fail.
+    // SAFETY: as in `common::child`; the fork must fail.
     let refused = unsafe { fork_with(|| 0) };
     assert_eq!(refused.unwrap_err(), Errno::EAGAIN);
     common::end_without_a_look_at_leaks();
@@ -356,8 +356,8 @@ fn locked_mutex() -> Box<[u64; 16]> {
     mutex
 }
 
-/// In a child: bit 0 says that another thread finds the one that forked, bit 1 that the C library
-/// knows that the parent's lock is not this thread's. 3 with a right thread id, 0 with a stale one.
+/// In a child: bit 0 is set if another thread finds the one that forked, bit 1 if the C library knows
+/// that this thread does not own the parent's lock. 3 with a correct thread id, 0 with a stale one.
 fn thread_id_is_known(mutex: &mut [u64; 16]) -> u8 {
     let forked = pthread_self();
     // SAFETY: the thread is alive: it waits for this one. Signal 0 is none.
@@ -368,7 +368,7 @@ fn thread_id_is_known(mutex: &mut [u64; 16]) -> u8 {
     u8::from(found.join().unwrap()) | u8::from(not_owner) << 1
 }
 
-/// Whether the C library and the kernel are such that a raw fork can be repaired.
+/// Whether the C library and the kernel permit the repair of a raw fork.
 fn repairable(test: &str) -> bool {
     if !cfg!(target_env = "gnu") {
         skip(test, "only glibc's thread id can be found");
@@ -404,7 +404,7 @@ fn fork_thread_id_is_right_from_another_thread() {
     }
 }
 
-/// The two tests above would fail without the repair: this is `fork` with it left out.
+/// The two tests above would fail without the repair: this is `fork` without it.
 fn fork_thread_id_is_stale_after_a_bare_clone() {
     const SIGCHLD: usize = Signal::CHLD.as_raw().unsigned_abs() as usize;
     if !repairable("fork_thread_id_is_stale_after_a_bare_clone") {
@@ -425,7 +425,7 @@ fn fork_thread_id_is_stale_after_a_bare_clone() {
     let answer = unsafe { raw::syscall5(nr::WAITID, P_PID, pid.unsigned_abs(), place, WEXITED, 0) };
     assert_eq!(answer, 0);
     let status = info[if cfg!(target_pointer_width = "64") { 6 } else { 5 }];
-    assert_eq!(status, 0, "a bare clone was repaired by somebody else: the proof proves nothing");
+    assert_eq!(status, 0, "other code has repaired the bare clone: this test proves nothing");
 }
 
 // ---- end of file across processes ----
@@ -437,7 +437,7 @@ fn read_no_end_of_file_while_a_sibling_holds_the_writer() {
     let (g, o) = (&gate, &opener);
     let mut sibling = child(move || {
         let _held = held;
-        // The child's own copy of the opener would keep the gate shut for ever.
+        // With the child's own copy of the opener, the gate would never end.
         close_copy(o);
         u8::from(g.read(&mut [0]) != Ok(0))
     });
@@ -557,7 +557,7 @@ fn take_inherited_claims_a_number_that_exec_left_open() {
     reader.read_to_end(&mut all).unwrap();
     assert_eq!(all, b"from the program");
     for number in [-1, i32::MAX - 7] {
-        // SAFETY: it is not open, which is what is to be found out.
+        // SAFETY: it is not open, and the call must report that.
         let refused = unsafe { take_inherited(number) };
         assert_eq!(refused.unwrap_err(), Errno::EBADF);
     }
@@ -570,7 +570,7 @@ fn into_stdio_gives_a_program_its_output() {
     }
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut child = common::role_command("print").stdout(writer).spawn().unwrap();
-    // The command held the write end and is gone, so the end comes with the program's.
+    // The command with the write end is dropped, so end of file comes when the program ends.
     let mut output = Vec::new();
     reader.read_to_end(&mut output).unwrap();
     assert!(child.wait().unwrap().success());
@@ -599,7 +599,7 @@ fn out_of_descriptors_emfile_leaks_nothing() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let before = common::open_fds();
     let highest = u64::try_from(*before.last().unwrap()).unwrap();
-    // One number is free below the limit, so the second end of a pipe has none.
+    // One number is free below the limit: the second end of a pipe has none.
     let free: Vec<File> =
         (before.len() as u64..=highest).map(|_| File::open("/dev/null").unwrap()).collect();
     limit_descriptors(highest + 2);
@@ -607,7 +607,7 @@ fn out_of_descriptors_emfile_leaks_nothing() {
         assert_eq!(rawpipe::pipe().unwrap_err(), Errno::EMFILE);
         assert_eq!(pipe2(PipeFlags::empty()).unwrap_err(), Errno::EMFILE);
         assert_eq!(Builder::new().capacity(Capacity::Max).build().unwrap_err(), Errno::EMFILE);
-        // The one that is free can be had, and comes back.
+        // The free number can be used, and becomes free again.
         drop(reader.try_clone().unwrap());
         drop(io::dup(&reader).unwrap());
     }
@@ -671,16 +671,16 @@ fn dup3_replaces_closes_and_sets_the_flag() {
 
     let unknown = DupFlags::from_bits_retain(1 << 27);
     assert_eq!(io::dup3(&writer, &mut target, unknown), Err(Errno::EINVAL));
-    // SAFETY: `target` is open for as long as it is used; it is lent twice only for a call that is
-    // to refuse just that.
+    // SAFETY: `target` stays open while it is used. It is borrowed twice only for a call that must
+    // reject exactly that.
     let same = unsafe { BorrowedFd::borrow_raw(number) };
     assert_eq!(io::dup3(same, &mut target, DupFlags::empty()), Err(Errno::EINVAL));
 }
 
-// ---- what an ordinary user may ----
+// ---- limits of an ordinary user ----
 
 fn capacity_above_the_maximum_eperm() {
-    let Some(()) = become_nobody_else("capacity_above_the_maximum_eperm") else { return };
+    let Some(()) = become_ordinary_user("capacity_above_the_maximum_eperm") else { return };
     let max: usize =
         fs::read_to_string("/proc/sys/fs/pipe-max-size").unwrap().trim().parse().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -692,7 +692,7 @@ fn capacity_above_the_maximum_eperm() {
 
 fn is_degraded_when_the_user_has_too_many_pages() {
     let test = "is_degraded_when_the_user_has_too_many_pages";
-    let Some(()) = become_nobody_else(test) else { return };
+    let Some(()) = become_ordinary_user(test) else { return };
     let soft: usize =
         fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").unwrap().trim().parse().unwrap();
     if soft == 0 {
@@ -704,21 +704,23 @@ fn is_degraded_when_the_user_has_too_many_pages() {
         if pipe.0.is_degraded().unwrap() {
             break pipe;
         }
-        // Grows what is granted near the limit, too: never an error, never less than before.
+        // Enlarges the pipe as far as permitted, also near the limit: never an error, never less than
+        // before.
         let before = pipe.0.capacity().unwrap();
         assert!(pipe.0.set_capacity(Capacity::Max).unwrap() >= before);
         pipes.push(pipe);
         assert!(pipes.len() < 2000, "no limit found");
     };
     let small = writer.capacity().unwrap();
-    assert_eq!(writer.set_capacity(Capacity::Max), Ok(small), "refused, so it stays");
+    assert_eq!(writer.set_capacity(Capacity::Max), Ok(small), "rejected, so it is unchanged");
     assert_eq!(writer.set_capacity(Capacity::Bytes(1 << 20)), Err(Errno::EPERM));
     let data = vec![1; small];
     writer.write_all(&data).unwrap();
     assert_eq!(reader.available(), Ok(small));
 }
 
-/// The assembly forks by itself; the shim forks by the C library, which calls what is registered there.
+/// The assembly backend forks by itself. The shim forks with the C library, which calls registered
+/// handlers.
 fn fork_atfork_handlers_run_with_the_c_library_only() {
     unsafe extern "C" {
         safe fn pthread_atfork(
@@ -745,7 +747,7 @@ fn fork_atfork_handlers_run_with_the_c_library_only() {
         if cfg!(rawpipe_shim) { ([1, 1, 0], [1, 0, 1]) } else { ([0; 3], [0; 3]) };
     assert_eq!(code_of(|| u8::from(called() != in_child)), Some(0));
     assert_eq!(called(), in_parent);
-    // A spawn has no such handlers with either.
+    // With neither backend does a spawn call such handlers.
     #[cfg(feature = "process")]
     {
         let mut spawned = process::Command::new("true").spawn().unwrap();

@@ -1,12 +1,13 @@
-//! What the guide states and no doctest can: its tool without a C library (`docs/no_std.md`), taken out of
-//! the page, built as a package of its own, and run; and what Python does (`docs/from_python.md`).
+//! Statements of the guide that no doctest can check: its tool without a C library (`docs/no_std.md`),
+//! extracted from the page, built as a separate package, and run; and the behaviour of Python
+//! (`docs/from_python.md`).
 
 use crate::common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// A folder that goes with the test.
+/// A folder that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -15,7 +16,7 @@ impl Drop for Folder {
     }
 }
 
-/// What stands in the first block behind a heading of the page.
+/// The contents of the first block after a heading of the page.
 fn block<'t>(page: &'t str, heading: &str) -> &'t str {
     let (_, part) = page.split_once(&format!("\n# {heading}\n")).expect("the heading");
     let (_, part) = part.split_once("\n```").expect("a block");
@@ -24,7 +25,7 @@ fn block<'t>(page: &'t str, heading: &str) -> &'t str {
     text
 }
 
-/// Why the tool cannot be built here, if so.
+/// Why the tool cannot be built here, or `None`.
 fn impossible(page: &Path) -> Option<&'static str> {
     if cfg!(rawpipe_shim) {
         return Some("the tool is for the assembly backends");
@@ -42,7 +43,7 @@ fn no_std_tool_is_built_and_counts() {
         return common::skip("no_std_tool_is_built_and_counts", reason);
     }
     let page = fs::read_to_string(page).expect("it was there");
-    // Not where other tests have their files: programs may not be run there.
+    // Not in the folder of other tests' files, where programs may not be executable.
     let folder = format!("{}/guide-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let folder = Folder(PathBuf::from(folder));
     let write = |name: &str, text: &str| {

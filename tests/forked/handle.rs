@@ -1,5 +1,5 @@
-//! Children, from their making to their end: what a fork copies and what a spawn hands on, process
-//! descriptors beside threads, and several who wait for one child. Each test runs alone in a process.
+//! The life of a child: the state that a fork copies and a spawn passes on, pidfds beside threads, and
+//! several waits for one child. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "signals and descriptors by number")]
 
 use crate::common::nr;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 const SHORT: Duration = Duration::from_millis(50);
-/// Never to be waited for to its end.
+/// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
 
 unsafe extern "C" {
@@ -23,7 +23,7 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// What a poll of the process descriptor finds.
+/// The events that a poll of the pidfd reports.
 fn found(pidfd: impl AsFd, timeout: Duration) -> PollEvents {
     let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollEvents::IN)];
     poll(&mut fds, Some(timeout)).unwrap();
@@ -50,7 +50,7 @@ fn block(signals: &[Signal]) {
     for signal in signals {
         let bit = usize::try_from(signal.as_raw()).unwrap() - 1;
         let bytes = size_of::<usize>();
-        // Of words, the lowest bit first.
+        // An array of words, the lowest bit first.
         let (word, bit) = (bit / (8 * bytes), bit % (8 * bytes));
         let at = if cfg!(target_endian = "big") { bytes - 1 - bit / 8 } else { bit / 8 };
         mask[word * bytes + at] |= 1 << (bit % 8);
@@ -78,7 +78,7 @@ fn fork_environment_is_a_copy() {
     assert!(env::var_os("RAWPIPE_B").is_none());
 }
 
-/// Where the parent reads on is where the child goes on, and the other way round.
+/// The child continues where the parent has read to, and the reverse.
 fn fork_position_is_common_both_ways() {
     let mut file = common::file(b"abcdefgh");
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -116,7 +116,7 @@ fn fork_child_may_close_everything() {
     assert_eq!(io::read_exact(&file, &mut [0; 10]), Ok(()));
 }
 
-/// Of the process and of the thread.
+/// Signals pending for the process and for the thread.
 fn fork_and_spawn_pending_signals_stay_with_the_parent() {
     let pending =
         |pid| ["SigPnd", "ShdPnd"].map(|name| u64::from_str_radix(&line(pid, name), 16).unwrap());
@@ -140,7 +140,7 @@ fn fork_and_spawn_pending_signals_stay_with_the_parent() {
     drop(opener);
     assert_eq!(forked.wait().unwrap().code(), Some(7));
 
-    // They are blocked in it, too, so that one that was pending would not be lost.
+    // They are also blocked in the program, so a pending one would not be lost.
     let mask = SignalSet::empty().with(Signal::USR1).with(Signal::USR2);
     let mut command = program("sleep", &[]);
     command.stdout(Stdio::null()).signal_mask(mask).on_drop(OnDrop::Kill);
@@ -150,10 +150,10 @@ fn fork_and_spawn_pending_signals_stay_with_the_parent() {
     assert_eq!((thread | process) & both, both, "and they are pending still");
 }
 
-// ---- what a spawn hands on ----
+// ---- the state that a spawn passes on ----
 
-/// As with `vfork`: not before nothing can keep the child from its program is the parent's thread let
-/// go. The kernel does that a moment before it changes what `/proc` tells, which 5.10 has shown.
+/// As with `vfork`, the parent's thread continues only when nothing can keep the child from its
+/// program. The kernel resumes it a moment before `/proc` shows the program, as 5.10 has shown.
 fn spawn_returns_when_the_program_has_begun() {
     let own = fs::read_link("/proc/self/exe").unwrap();
     let moment = Duration::from_secs(if common::slow() { 5 } else { 1 });
@@ -182,7 +182,7 @@ fn spawn_ids_umask_folder_and_root_are_the_parents() {
     }
 }
 
-/// A blocked signal that the program sends itself does not end it; without the mask it does.
+/// With the mask, a signal that the program sends itself does not kill it; without the mask it does.
 fn spawn_signal_mask_holds_in_the_program() {
     let run = |mask| {
         let mut command = rawpipe::process::Command::new("/bin/sh");
@@ -195,7 +195,7 @@ fn spawn_signal_mask_holds_in_the_program() {
     assert_eq!((open.status.signal(), &*open.stdout), (Some(Signal::TERM), &b""[..]));
 }
 
-// ---- process descriptors ----
+// ---- pidfds ----
 
 fn pidfd_not_readable_when_only_the_first_thread_has_ended() {
     let test = "pidfd_not_readable_when_only_the_first_thread_has_ended";
@@ -220,7 +220,7 @@ fn pidfd_not_readable_when_only_the_first_thread_has_ended() {
     assert_eq!(child.wait().unwrap().code(), Some(5));
 }
 
-/// The first thread is gone by that, and its place is taken.
+/// After that the first thread is gone, and another has its place.
 fn pidfd_not_readable_when_another_thread_execs() {
     if common::emulated() {
         let test = "pidfd_not_readable_when_another_thread_execs";
@@ -248,13 +248,14 @@ fn pidfd_of_a_child_that_was_waited_for_stays_readable() {
     for _ in 0..2 {
         assert!(found(child.pidfd().unwrap(), LONG).contains(PollEvents::IN));
     }
-    // And it can be given to one who does not know the child.
+    // The descriptor also works for code that does not have the child.
     let copy = io::dup_cloexec(child.pidfd().unwrap()).unwrap();
     drop(child);
     assert!(found(&copy, LONG).contains(PollEvents::IN));
 }
 
-/// Then the kernel does not wait, and says so; with a deadline it is asked when there is an answer.
+/// Then the kernel does not wait and returns `EAGAIN`. With a deadline, `poll` waits first, so the
+/// status is available.
 fn wait_with_a_nonblocking_pidfd_eagain() {
     let test = "wait_with_a_nonblocking_pidfd_eagain";
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -275,9 +276,9 @@ fn wait_with_a_nonblocking_pidfd_eagain() {
     assert_eq!(child.wait().unwrap().code(), Some(4));
 }
 
-// ---- several who wait ----
+// ---- several waits ----
 
-/// A handle is for one, but its descriptor can be watched by as many as like to.
+/// A handle has one user, but its pidfd can be watched by any number.
 fn pidfd_wakes_ten_threads() {
     let mut child = sleeper();
     if child.pidfd().is_none() {
@@ -297,7 +298,7 @@ fn pidfd_wakes_ten_threads() {
     assert_eq!(child.try_wait().unwrap().unwrap().signal(), Some(Signal::TERM));
 }
 
-/// By its process descriptor, which another thread may have a copy of: it can only mean this child.
+/// Through its pidfd, of which another thread may have a copy: it can refer only to this child.
 fn kill_by_another_thread_ends_a_wait() {
     let mut child = sleeper();
     let Some(pidfd) = child.pidfd().map(|pidfd| io::dup_cloexec(pidfd).unwrap()) else {
@@ -314,7 +315,7 @@ fn kill_by_another_thread_ends_a_wait() {
         thread::sleep(SHORT);
         let answer = kill();
         if answer != 0 {
-            common::kill(pid, 9); // or the wait would not end
+            common::kill(pid, 9); // otherwise the wait would not end
         }
         (answer, thread::sleep(SHORT), kill()).0
     });
@@ -326,13 +327,13 @@ fn kill_by_another_thread_ends_a_wait() {
     assert_eq!(answer, 0);
 }
 
-/// A poll or a question in between does not take the end away from who waits.
+/// A poll or a `try_wait` in between does not take the status from the wait.
 fn wait_and_try_wait_of_one_that_has_ended_agree() {
     for turn in 0..if common::emulated() { 10 } else { 200 } {
         let mut child = child(move || u8::try_from(turn % 200).unwrap());
         if let Some(pidfd) = child.pidfd() {
             assert!(found(pidfd, LONG).contains(PollEvents::IN));
-            // It has ended, so nobody may say that it runs.
+            // It has ended, so no call may report it as running.
             assert!(child.try_wait().unwrap().is_some(), "{turn}");
         }
         assert_eq!(child.wait().unwrap().code(), Some(turn % 200));
@@ -346,7 +347,7 @@ fn exit_ends_all_threads() {
     assert_eq!(child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().code(), Some(6));
 }
 
-/// What was written before, without a close, is there.
+/// Bytes that were written, without a close, are in the file.
 fn exit_leaves_what_was_written() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let file = common::file(b"");
@@ -365,7 +366,7 @@ fn exit_leaves_what_was_written() {
     assert_eq!(text, "in a file");
 }
 
-/// A handler for the end of children does not take it away.
+/// A handler for `SIGCHLD` does not take the status.
 fn wait_beside_a_handler_of_sigchld() {
     extern "C" fn handler(_signal: i32) {
         common::HANDLED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);

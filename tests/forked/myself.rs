@@ -1,4 +1,5 @@
-//! What a process changes about itself, and the terminals of what it starts. Each test runs alone in a process.
+//! Changes of a process to itself, and the terminals of its children. Each test runs alone in a
+//! process.
 #![allow(
     unsafe_code,
     reason = "descriptors that are closed by number, and the C library's view of a terminal"
@@ -17,7 +18,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::time::Duration;
 
-/// Never to be waited for to its end.
+/// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(60);
 
 unsafe extern "C" {
@@ -27,7 +28,7 @@ unsafe extern "C" {
     safe fn geteuid() -> u32;
 }
 
-/// Runs it in a child, which panics where it fails.
+/// Runs it in a child, which panics if it fails.
 #[track_caller]
 fn in_a_child(body: impl FnOnce()) {
     let mut child = child(|| {
@@ -135,7 +136,7 @@ fn close_other_fds_keeps_what_it_is_given() {
             copies[1].as_fd(),
         ];
         let kept = keep.map(|fd| fd.as_raw_fd());
-        // SAFETY: what owns the others is forgotten below.
+        // SAFETY: the owners of the others are forgotten below.
         unsafe { process::close_other_fds(&keep) }.unwrap();
         for number in all {
             assert_eq!(is_open(number), kept.contains(&number), "{number}");
@@ -160,7 +161,7 @@ fn close_other_fds_keeps_what_it_is_given() {
 
 // ---- terminals ----
 
-/// What is typed, and shown.
+/// The side at which input is typed and output shown.
 struct Screen {
     terminal: File,
     keyboard: File,
@@ -184,7 +185,7 @@ impl Screen {
         (&self.keyboard).write_all(text.as_bytes()).unwrap();
     }
 
-    /// Reads what is shown until this comes.
+    /// Reads the output until this text appears.
     #[track_caller]
     fn shows(&self, what: &str) {
         let mut all = Vec::new();
@@ -220,7 +221,7 @@ fn controlling_terminal_is_the_childs() {
     assert_eq!(ends(&mut child).signal(), Some(Signal::INT));
 }
 
-/// It is set before descriptors get their numbers, whatever the terminal's is.
+/// It is set before descriptors get their numbers, whatever number the terminal has.
 fn controlling_terminal_with_all_other_descriptors_closed() {
     let Some(screen) = Screen::new() else { return };
     let own = geteuid();
@@ -228,7 +229,7 @@ fn controlling_terminal_with_all_other_descriptors_closed() {
         let tty = screen.terminal.as_fd();
         let number = tty.as_raw_fd();
         let (reader, _writer) = rawpipe::pipe().unwrap();
-        // Another file at the number that the terminal has here.
+        // Another file gets the number that the terminal has here.
         let fds = [(tty, 0), (tty, 1), (tty, 2), (reader.as_fd(), number)];
         let argv =
             [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"echo up >/dev/tty; read x"), Arg::END];
@@ -252,7 +253,7 @@ fn controlling_terminal_of_another_session_eperm() {
     let tty = || screen.terminal.try_clone().unwrap();
     let mut child = screen.shell("read word").controlling_terminal(tty()).spawn().unwrap();
     let error = screen.shell("true").controlling_terminal(tty()).spawn().unwrap_err();
-    // Root could take it away, if it asked for that.
+    // Root could take the terminal away, but only on request.
     assert_eq!((error.stage(), error.errno()), (SpawnStage::ControllingTerminal, Errno::EPERM));
     screen.type_in("\x03");
     assert_eq!(ends(&mut child).signal(), Some(Signal::INT));
@@ -265,7 +266,7 @@ fn controlling_terminal_that_is_none_enotty() {
     assert_eq!(error.to_string(), format!("getting a controlling terminal: {}", Errno::ENOTTY),);
 }
 
-/// A shell's job: the child has the terminal, and this process is in the background.
+/// A job of a shell: the child has the terminal, and this process is in the background.
 fn foreground_of_this_processs_terminal() {
     const TIOCSCTTY: usize = 0x540e;
     let Some(screen) = Screen::new() else { return };
@@ -280,14 +281,14 @@ fn foreground_of_this_processs_terminal() {
             let mut child = screen.shell("echo job >/dev/tty; read word; exit 1");
             let mut child = child.foreground().spawn().unwrap();
             let id = i32::try_from(child.id()).unwrap();
-            // The second time this process is in the background itself.
+            // In the second turn this process is in the background itself.
             assert_eq!(tcgetpgrp(screen.terminal.as_raw_fd()), id, "{turn}");
             assert_eq!((getsid(id), getpgid(id)), (own, id));
             screen.shows("job");
             screen.type_in("\x03");
             assert_eq!(ends(&mut child).signal(), Some(Signal::INT), "and this process lives");
         }
-        // A group that is there already.
+        // A group that exists already.
         let mut leader = program("sleep", &[]);
         let leader = leader.stdout(Stdio::null()).process_group(0).on_drop(OnDrop::Kill);
         let leader = leader.spawn().unwrap();
@@ -307,7 +308,7 @@ fn foreground_without_a_terminal_enxio() {
         let error = Command::new("true").foreground().spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (SpawnStage::Foreground, Errno::ENXIO));
     });
-    // A session of its own has none, whatever this process's has.
+    // A new session has no terminal, even if this process's session has one.
     let error = Command::new("true").setsid().foreground().spawn().unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Foreground, Errno::ENXIO));
 }

@@ -1,20 +1,21 @@
-//! Every public mover of bytes over every pair of kinds of descriptor, from the user's side: with a peer
-//! that speaks, waits and falls silent, with competitors, with errors of each side. A table of cases, each
-//! with a name of its own, `MOVER_WHAT_SOURCE_to_SINK`, as in `transfer_dialogue_tcp_to_pipe`:
+//! Every public mover of bytes over every pair of kinds of descriptor, from the user's side: with a
+//! peer that writes, waits and falls silent, with competitors, and with errors on each side. A table of
+//! cases, each with its own name, `MOVER_WHAT_SOURCE_to_SINK`, as in `transfer_dialogue_tcp_to_pipe`:
 //!
 //! | what | question |
 //! |---|---|
 //! | `content` | does everything arrive, and does the mover count it |
-//! | `dialogue` | does each request arrive while its sender waits for the answer |
-//! | `end_…` | is the end of the source the end, and nothing else |
-//! | `deadline_…` | is a deadline kept, on the side that is to blame, and without burning the processor |
-//! | `…_locks_no_…` | does a mover that waits leave the other end's pipe to everybody |
+//! | `dialogue` | does each request arrive while its sender waits for the reply |
+//! | `end_…` | is only the real end of the source taken as the end |
+//! | `deadline_…` | does a deadline hold, with the right side in the error, and without a busy loop |
+//! | `…_locks_no_…` | can other processes use one end's pipe while a mover waits for the other end |
 //! | `side` | is an error reported on its side |
-//! | `itself_…` | is a transfer that feeds itself refused |
+//! | `itself_…` | is a transfer that feeds itself rejected |
 //!
-//! Each case runs in processes of its own, many at a time. One that hangs is ended and counts as failed.
-//! A share of the cases runs, chosen by a seed, which is printed; `RAWPIPE_OUTSIDE_SEED` repeats it.
-//! `RAWPIPE_OUTSIDE=full` runs all cases, and any other word all those that have it in their name.
+//! Each case runs in its own processes, many at a time. A case that hangs is killed and counts as
+//! failed. By default a fraction of the cases runs, chosen by a seed, which is printed;
+//! `RAWPIPE_OUTSIDE_SEED` repeats it. `RAWPIPE_OUTSIDE=full` runs all cases, and any other word all
+//! cases whose name contains it.
 #![allow(unsafe_code, reason = "descriptors of every kind, and processes, by the C library")]
 
 use crate::common;

@@ -20,17 +20,17 @@ use std::time::Duration;
 
 const NONE: SpliceFlags = SpliceFlags::empty();
 const NOW: SpliceFlags = SpliceFlags::NONBLOCK;
-/// Only to say which file is meant.
+/// A descriptor that only names a file.
 const O_PATH: i32 = 0x20_0000;
 
 /// Sends memory that never changes.
 fn send(writer: &PipeWriter, bufs: &[&'static [u8]], flags: SpliceFlags) -> Result<usize> {
     let bufs: Vec<_> = bufs.iter().map(|buf| IoSlice::new(buf)).collect();
-    // SAFETY: what lives for ever behind a shared reference never changes; no test gives a read end.
+    // SAFETY: memory behind a shared `'static` reference never changes; no test passes a read end.
     unsafe { vmsplice(writer, &bufs, flags) }
 }
 
-/// A hundred pages that are never written again and never freed, each byte that of its place.
+/// A hundred pages that are never rewritten and never freed, each byte determined by its position.
 fn pages() -> &'static [u8] {
     static PAGES: OnceLock<&[u8]> = OnceLock::new();
     PAGES.get_or_init(|| {
@@ -41,7 +41,7 @@ fn pages() -> &'static [u8] {
 
 // ---- every pair of kinds ----
 
-/// One of each kind of descriptor that there is a way to make here.
+/// One descriptor of each kind that can be created here.
 struct Kinds {
     file: File,
     append: File,
@@ -99,12 +99,12 @@ impl Kinds {
     }
 }
 
-/// Where bytes can be taken from, and where they can be put, by a splice with a pipe at the other end.
+/// Kinds from which a splice can read, and to which it can write, with a pipe at the other end.
 const SOURCES: [&str; 5] = ["file", "zero", "null", "reader", "socket"];
 const TARGETS: [&str; 5] = ["file", "null", "zero", "writer", "other writer"];
 
-/// What is not a pair of a pipe and something fitting is refused, always by one of two errors, and
-/// nothing has moved.
+/// A pair that does not consist of a pipe and a suitable descriptor always fails with one of two
+/// errors, and no byte has moved.
 fn splice_every_pair_of_kinds() {
     let names: Vec<&str> = Kinds::new().all().iter().map(|(name, _)| *name).collect();
     for from in 0..names.len() {
@@ -126,9 +126,9 @@ fn splice_every_pair_of_kinds() {
                     assert!(fits, "{what}: {count}");
                     assert_eq!(count, if from == "null" { 0 } else { 4 }, "{what}");
                 }
-                // Nothing is in that pipe yet.
+                // That pipe is still empty.
                 Err(Errno::EAGAIN) if from == "other reader" => assert!(fits, "{what}"),
-                // Not every version of Linux splices from these devices, or to the first.
+                // Not every version of Linux can splice from these devices, or to the first.
                 Err(Errno::EINVAL) if ["zero", "null"].contains(&from) || to == "zero" => {}
                 Err(errno) => {
                     assert!(!fits, "{what}: {errno}");
@@ -141,7 +141,7 @@ fn splice_every_pair_of_kinds() {
     }
 }
 
-/// A tee is between two pipes, and nothing else is one.
+/// A tee needs two pipes, and no other kind is one.
 fn tee_every_pair_of_kinds() {
     let kinds = Kinds::new();
     for (from, source) in kinds.all() {
@@ -165,7 +165,7 @@ fn tee_every_pair_of_kinds() {
 
 // ---- odd files ----
 
-/// As a read has them, in one piece and in pieces of two bytes.
+/// The same as a read, in one piece and in pieces of two bytes.
 fn splice_of_proc_files_is_what_a_read_gives() {
     let mut spliced = 0;
     for path in
@@ -193,7 +193,7 @@ fn splice_of_proc_files_is_what_a_read_gives() {
                     assert!(all == wanted, "{path} by {len}");
                     spliced += 1;
                 }
-                // What cannot be spliced says so before the first byte.
+                // A file that cannot be spliced fails before the first byte.
                 Err(errno) => assert_eq!((errno, all.len()), (Errno::EINVAL, 0), "{path}"),
             }
         }
@@ -203,7 +203,7 @@ fn splice_of_proc_files_is_what_a_read_gives() {
     }
 }
 
-/// Again and again: nothing of what was in those pages before comes out.
+/// Repeatedly: no old contents of the pages come out.
 fn splice_of_an_empty_device_again_and_again() {
     let null = File::open("/dev/null").unwrap();
     let empty = file(b"");
@@ -214,7 +214,7 @@ fn splice_of_an_empty_device_again_and_again() {
         for source in [&null, &empty] {
             match splice(source, None, &writer, None, 4096, NONE) {
                 Ok(count) => assert_eq!(count, 0),
-                // Not every version of Linux splices from a device.
+                // Not every version of Linux can splice from a device.
                 Err(errno) => assert_eq!(errno, Errno::EINVAL),
             }
             assert_eq!(reader.available(), Ok(0));
@@ -238,7 +238,7 @@ fn splice_of_a_device_to_a_device() {
         while moved < 5000 {
             match splice(&reader, None, &target, None, 10_000, NONE) {
                 Ok(count) => moved += count,
-                // Before Linux 6.7 not to that one.
+                // Not supported for that one before Linux 6.7.
                 Err(errno) => {
                     assert_eq!((errno, device, moved), (Errno::EINVAL, "/dev/zero", 0));
                     moved += waiting_in(&reader).len();
@@ -256,7 +256,7 @@ fn splice_of_a_device_to_a_device() {
 
 // ---- far offsets ----
 
-/// Beyond what 31, and 32, bits can count.
+/// Beyond the range of 31 and of 32 bits.
 fn offsets_beyond_four_gigabytes() {
     for at in [(1_u64 << 31) + 5, (3 << 30) + 7, (1 << 32) + 11] {
         let source = file(b"near");
@@ -280,7 +280,7 @@ fn offsets_beyond_four_gigabytes() {
             Ok(count) => assert_eq!((count, from, to), (8, at + 8, at + 13)),
             Err(errno) => assert!(matches!(errno, Errno::EXDEV | Errno::EOPNOTSUPP), "{errno}"),
         }
-        // The file's own position, too.
+        // The same with the file's own position.
         target.seek(SeekFrom::Start(at)).unwrap();
         assert_eq!(splice(&target, None, &writer, None, 5, NONE), Ok(5));
         assert_eq!(waiting_in(&reader), b"there");
@@ -288,7 +288,7 @@ fn offsets_beyond_four_gigabytes() {
     }
 }
 
-/// Nothing is copied, and the offset is what it was.
+/// Nothing is copied, and the offset is unchanged.
 fn copy_file_range_offsets_above_the_signed_maximum() {
     let (source, target) = (file(b"0123456789"), file(b""));
     for at in [1 << 63, u64::MAX - 4] {
@@ -298,7 +298,7 @@ fn copy_file_range_offsets_above_the_signed_maximum() {
             let [from, to] = &mut offsets;
             let answer = copy_file_range(&source, Some(from), &target, Some(to), 3);
             let errno = answer.expect_err("an offset that is none");
-            // Which one is a matter of the kernel's version.
+            // The error depends on the kernel version.
             let known = [Errno::EINVAL, Errno::EOVERFLOW, Errno::EFBIG, Errno::EXDEV];
             assert!(known.contains(&errno), "{at:#x}, side {side}: {errno}");
             assert_eq!(offsets[side], at);
@@ -327,7 +327,7 @@ fn copy_file_range_of_what_is_no_file() {
 
 // ---- waiting ----
 
-/// The flag of the open file counts as well as that of the call.
+/// The flag of the open file has the same effect as that of the call.
 fn splice_by_a_nonblocking_end_eagain() {
     let (empty, _writer) = Builder::new().nonblocking().build().unwrap();
     let (reader, target) = rawpipe::pipe().unwrap();
@@ -337,14 +337,14 @@ fn splice_by_a_nonblocking_end_eagain() {
     assert_eq!(answer, Err(Errno::EAGAIN));
     target.write_all(b"x").unwrap();
     assert_eq!(splice(&reader, None, &full, None, 1, NONE), Err(Errno::EAGAIN));
-    // And that of a socket, whatever the call says: the flag is about pipes.
+    // So does that of a socket, whatever the call's flag: that flag concerns pipes.
     let (left, right) = UnixStream::pair().unwrap();
     left.set_nonblocking(true).unwrap();
     assert_eq!(splice(&left, None, &target, None, 1, NONE), Err(Errno::EAGAIN));
     drop(right);
 }
 
-/// Room is waited for, and comes.
+/// The call waits for room and then succeeds.
 fn vmsplice_full_pipe_waits() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let capacity = writer.capacity().unwrap();
@@ -369,7 +369,7 @@ fn vmsplice_buffers_arrive_as_one_stream() {
     assert!(waiting_in(&reader) == bufs.concat());
 }
 
-/// Through a pipe that is smaller, with a poll for room, to a file; each count is taken as it is.
+/// Through a smaller pipe, with a poll for room, to a file; a short count is continued.
 fn vmsplice_more_than_the_pipe_holds_to_a_file() {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(16384)).build().unwrap();
     let target = file(b"");
@@ -378,7 +378,7 @@ fn vmsplice_more_than_the_pipe_holds_to_a_file() {
         let mut fds = [PollFd::new(&writer, PollEvents::OUT)];
         poll(&mut fds, Some(Duration::ZERO)).unwrap();
         if sent < pages().len() && fds[0].revents().contains(PollEvents::OUT) {
-            // In the middle of a buffer it goes on where it stopped.
+            // It may stop in the middle of a buffer, and continues there.
             let (a, b) = pages()[sent..].split_at((pages().len() - sent).min(3000));
             let count = send(&writer, &[a, b], NOW).unwrap();
             partial += usize::from(sent + count < pages().len());
@@ -393,18 +393,18 @@ fn vmsplice_more_than_the_pipe_holds_to_a_file() {
     assert!(bytes[..pages().len()] == *pages());
 }
 
-/// The pipe keeps the pages, when the memory and the whole process are gone.
+/// The pipe keeps the pages when the memory and the whole process are gone.
 fn vmsplice_pages_outlive_their_process() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut sender = child(|| {
-        // Written in the child, so that the pages are its own; it changes them no more.
+        // Written in the child, so that the pages are its own; it does not change them afterwards.
         let memory: &'static mut [u8] = keep(vec![0_u8; 20_000].into_boxed_slice());
         memory.copy_from_slice(&pages()[..20_000]);
         u8::from(send(&writer, &[memory], NONE) != Ok(20_000))
     });
     assert!(sender.wait().unwrap().success());
     drop(writer);
-    // Something else may want the memory meanwhile.
+    // Other memory may take its place.
     let other = vec![0xff_u8; 10 << 20];
     assert!(waiting_in(&reader) == pages()[..20_000]);
     assert_eq!(reader.read(&mut [0]), Ok(0));
@@ -419,7 +419,7 @@ fn tee_into_a_file_and_on() {
     let (mut kept, mut passed) = (file(b""), file(b""));
     writer.write_all(&pages()[..30_000]).unwrap();
     drop(writer);
-    // What was duplicated is consumed, exactly that, or it would be duplicated again.
+    // Consume exactly the duplicated bytes, or they would be duplicated again.
     loop {
         let teed = tee(&reader, &copy_writer, 7000, NONE).unwrap();
         if teed == 0 {

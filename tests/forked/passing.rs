@@ -23,14 +23,14 @@ const PROT_WRITE: usize = 2;
 const MAP_SHARED: usize = 1;
 const RLIMIT_FSIZE: usize = 1;
 
-/// Where the control page says by whom it was made. The documentation of the module says the same.
+/// The offset of the version in the control page. The documentation of the module has the same.
 const FORMAT: u64 = 512;
 const WORD: u64 = size_of::<usize>() as u64;
 
 fn supported() -> bool {
     match SharedBuilder::new().pass_reader() {
         Ok(_) => true,
-        // Emulators of user programs do not wipe memory; before Linux 5.1 there is no such seal.
+        // User-mode emulators do not wipe memory; before Linux 5.1 this seal does not exist.
         Err(errno @ (Errno::EOPNOTSUPP | Errno::EINVAL)) => {
             skip(&common::name_alone(), &format!("no pair for two programs: {errno}"));
             false
@@ -43,13 +43,13 @@ fn times(full: usize) -> usize {
     if common::slow() { full / 20 } else { full }
 }
 
-/// One more owner of each.
+/// A second owner of each.
 fn copies(parts: &[OwnedFd; 4]) -> [OwnedFd; 4] {
     parts.each_ref().map(|part| part.try_clone().unwrap())
 }
 
 fn writer(parts: [OwnedFd; 4]) -> rawpipe::Result<SharedWriter> {
-    // SAFETY: no test looks at bytes in place that it also changes.
+    // SAFETY: no test modifies bytes that it reads in place.
     unsafe { SharedWriter::from_parts(parts, Wait::Block) }
 }
 
@@ -62,7 +62,7 @@ fn send(writer: &mut SharedWriter, bytes: &[u8]) {
     writer.send(bytes.len()).unwrap();
 }
 
-/// Maps a page of a file: its address.
+/// Maps a page of a file, and returns its address.
 fn map(file: BorrowedFd<'_>, protection: usize) -> rawpipe::Result<usize> {
     let fd = usize::try_from(file.as_raw_fd()).unwrap();
     // SAFETY: maps where nothing is mapped.
@@ -134,7 +134,7 @@ fn record_longer_than_the_buffer_emsgsize_stays() {
     assert_eq!(reader.try_recv(&mut buf), Ok(Some(1)));
 }
 
-/// What is not a pair's, or not this version's, becomes no half.
+/// Parts that do not form a pair, or are from another version, do not become a half.
 fn parts_of_something_else() {
     if !supported() {
         return;
@@ -164,7 +164,7 @@ fn parts_of_something_else() {
     assert!(writer(parts).is_ok());
 }
 
-/// Two programs with the same parts: the first to use them has the half.
+/// Two programs with the same parts: the first to use a half owns it.
 fn parts_taken_twice_ebusy() {
     if !supported() {
         return;
@@ -183,7 +183,7 @@ fn parts_taken_twice_ebusy() {
     assert_eq!((reader.recv(&mut buf), &buf), (Ok(Some(1)), b"3"));
 }
 
-/// A limit on the size of files is an error, and not the signal that ends a process.
+/// A limit on file sizes results in an error, and not in the signal that kills the process.
 fn ring_beyond_the_limit_of_files_efbig() {
     if !supported() {
         return;
@@ -196,7 +196,7 @@ fn ring_beyond_the_limit_of_files_efbig() {
         let set = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) };
         let refused = SharedBuilder::new().pass_reader().err() == Some(Errno::EFBIG)
             && SharedBuilder::new().pass_writer().err() == Some(Errno::EFBIG);
-        // So is the memory of a writer of chunks, whose check has succeeded with one page.
+        // The memory of a chunk writer is also limited, although its check of one page has succeeded.
         let (reader, writer) = rawpipe::pipe().unwrap();
         let memfd = ChunkWriter::builder().mechanism(ChunkMechanism::Memfd).build(writer).err();
         drop(reader);
@@ -234,7 +234,7 @@ fn examples_print_one_sum() {
     }
 }
 
-/// A bell that a filter has rejected once is rung again, and the error is returned.
+/// If a filter rejects a wake-up once, it is retried, and the error is returned.
 fn bell_rejected_by_a_filter_is_reported() {
     if !supported() {
         return;
@@ -251,7 +251,7 @@ fn bell_rejected_by_a_filter_is_reported() {
         if !Filter::new(&[nr::PWRITEV2, nr::WRITEV, nr::WRITE], Errno::ENOMEM).install() {
             return NO_FILTER;
         }
-        // The writer waits, and is not woken by any of these.
+        // The writer waits, and none of these wakes it.
         loop {
             match reader.recv_deadline(Deadline::after(Duration::from_millis(10))) {
                 Ok(record) => drop(record),
@@ -261,7 +261,7 @@ fn bell_rejected_by_a_filter_is_reported() {
     });
 }
 
-/// A program that is killed while it reads is noticed, and one whose feeder is killed comes to its end.
+/// A program that is killed while it reads is detected, and one whose feeder is killed reaches the end.
 fn other_program_killed() {
     if !supported() {
         return;

@@ -1,7 +1,8 @@
 //! Processes by descriptor: a second handle, waiting, signals that reach no other process, copies of descriptors. Each
 //! test runs alone in a process.
 //!
-//! `RAWPIPE_TEST_REAPS` sets how often a child is killed by another thread while numbers are given again (300).
+//! `RAWPIPE_TEST_REAPS` sets how often a child is killed by another thread while process ids are reused
+//! (300).
 #![allow(unsafe_code, reason = "name spaces, and forks beside threads")]
 
 use crate::common::programs::program;
@@ -18,10 +19,10 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 const SHORT: Duration = Duration::from_millis(30);
-/// Never to be waited for to its end.
+/// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
 
-/// Whether there are pidfds that can be waited for.
+/// Whether the kernel has pidfds that can be waited for.
 fn supported() -> bool {
     let mut child = child(|| 0);
     let answer = child.try_clone_pidfd().and_then(|pidfd| pidfd.wait());
@@ -111,7 +112,7 @@ fn pidfd_open_of_no_process_esrch() {
     assert_eq!(Pidfd::open(u32::MAX).unwrap_err(), Errno::ESRCH);
 }
 
-/// Another handle of the child that collects the status is not in the way.
+/// Another handle of the child, which collects the status, does not interfere.
 fn pidfd_of_a_child_beside_its_handle() {
     if !supported() {
         return;
@@ -124,11 +125,11 @@ fn pidfd_of_a_child_beside_its_handle() {
     pidfd.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
     assert_eq!((pidfd.kill(), pidfd.send_signal(Signal::KILL)), (Ok(()), Err(Errno::ESRCH)));
-    // And of one that was waited for.
+    // The same for a child that was waited for.
     assert_eq!(child.try_clone_pidfd().unwrap().kill(), Ok(()));
 }
 
-/// What dropping the handle would have done does not happen.
+/// The drop policy of the handle no longer applies.
 fn into_pidfd_has_no_drop_policy() {
     if !supported() {
         return;
@@ -144,7 +145,7 @@ fn into_pidfd_has_no_drop_policy() {
     let mut fds = [PollFd::new(&copy, PollEvents::IN)];
     assert_eq!(poll(&mut fds, Some(SHORT)), Ok(0), "it runs");
     let change = || process::wait_any(&mut [] as &mut [Child], process::WaitFlags::empty());
-    // By its number, which is still its own.
+    // By its number, which it still has.
     let pid = fs::read_to_string(format!("/proc/self/fdinfo/{}", copy.as_raw_fd())).unwrap();
     let pid = pid.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().parse();
     common::kill(pid.unwrap(), Signal::KILL.as_raw());
@@ -175,7 +176,7 @@ fn getfd_of_a_child() {
     assert_eq!(pidfd.getfd(number).unwrap_err(), Errno::ESRCH);
 }
 
-/// Where there is none the reason is the error, and a handle does without.
+/// If none can be opened, the reason is the error, and a handle works without.
 fn pidfd_that_cannot_be_made() {
     let test = "pidfd_that_cannot_be_made";
     for errno in [Errno::ENOSYS, Errno::EPERM] {
@@ -207,8 +208,8 @@ fn pidfd_that_cannot_be_made() {
     }
 }
 
-/// One thread kills each child while another one waits for it, and continues when it is gone, while
-/// processes are born that have the numbers of those that were killed.
+/// One thread kills each child while another waits for it and continues when it is gone. Meanwhile new
+/// processes reuse the ids of those that were killed.
 fn pidfd_killed_by_another_thread_while_numbers_are_given_again() {
     const CLONE_NEWPID: i32 = 0x2000_0000;
     let test = "pidfd_killed_by_another_thread_while_numbers_are_given_again";
@@ -230,7 +231,7 @@ fn pidfd_killed_by_another_thread_while_numbers_are_given_again() {
     let mut init = match unsafe { rawpipe::fork() }.unwrap() {
         Fork::Child => {
             assert_eq!(process::getpid(), 1);
-            // Before Linux 6.14 it is that of all name spaces, which stays as it is.
+            // Before Linux 6.14 it applies to all namespaces, and stays unchanged.
             let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
             let mut parts =
                 release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
@@ -279,7 +280,7 @@ fn kill_many() {
                 if last.len() > 20 {
                     last.pop_front();
                 }
-                // Those are gone, and may be given again by now.
+                // Those have ended, and their ids may be reused by now.
                 last.iter().for_each(|pidfd| pidfd.kill().unwrap());
             }
         });

@@ -1,5 +1,5 @@
-//! Pipes between processes, and messages over them: who is woken, who is killed, what is lost (nothing).
-//! Each test runs alone in a process.
+//! Pipes between processes, and messages over them: which process is woken or killed, and that no byte
+//! is lost. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "limits, signals and descriptors by number")]
 
 use crate::common::nr;
@@ -18,9 +18,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{iter, thread};
 
-/// Never to be waited for to its end.
+/// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
-/// Only to say which file is meant.
+/// A descriptor that only names a file.
 const O_PATH: i32 = 0x20_0000;
 const SIG_DFL: usize = 0;
 
@@ -28,7 +28,7 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// Until this process sleeps, and stays so for a moment: in a wait for its pipe.
+/// Waits until this process has slept for a moment: in a wait for its pipe.
 fn wait_until_asleep(pid: u32) {
     let end = Instant::now() + LONG;
     let mut asleep = 0;
@@ -40,7 +40,7 @@ fn wait_until_asleep(pid: u32) {
     }
 }
 
-/// A child that goes with its handle, also when a test fails: it may wait for ever.
+/// A child that is killed with its handle, also if the test fails: it may wait indefinitely.
 fn waiting_child(body: impl FnOnce() -> u8) -> Child {
     let mut child = child(body);
     child.on_drop(OnDrop::Kill).unwrap();
@@ -55,7 +55,7 @@ fn full_pipe() -> (rawpipe::PipeReader, PipeWriter) {
 
 // ---- blocked ----
 
-/// Signals end who waits for room, and one whose pipe is drained goes on.
+/// Signals kill processes that wait for room, and one whose pipe is drained continues.
 fn write_blocked_processes_are_killed_or_go_on() {
     let (reader, writer) = full_pipe();
     let capacity = writer.capacity().unwrap();
@@ -64,7 +64,7 @@ fn write_blocked_processes_are_killed_or_go_on() {
         wait_until_asleep(child.id());
         child
     };
-    // Who is started in the background ignores it, and so do the children.
+    // A process that is started in the background ignores it, and so do its children.
     signal(Signal::INT.as_raw(), SIG_DFL);
     for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
         let mut writing: Vec<Child> = (0..3).map(|_| blocked(&writer)).collect();
@@ -109,7 +109,7 @@ fn read_blocked_processes_all_see_the_end() {
     }
 }
 
-/// A reader of one byte does not keep the others from theirs.
+/// A reader of one byte does not deprive the others of their share.
 fn read_blocked_processes_each_get_their_share() {
     const SHARE: usize = PIPE_BUF / 8;
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -137,9 +137,9 @@ fn read_blocked_processes_each_get_their_share() {
     assert_eq!(reader.available(), Ok(0));
 }
 
-// ---- several who write ----
+// ---- several writers ----
 
-/// Writes that are longer than `PIPE_BUF` may be mixed with each other, and lose nothing.
+/// Writes longer than `PIPE_BUF` may be interleaved, but lose nothing.
 fn writes_longer_than_pipe_buf_lose_nothing() {
     const LEN: usize = 3 * PIPE_BUF + 17;
     const COUNT: usize = 100;
@@ -165,7 +165,7 @@ fn writes_longer_than_pipe_buf_lose_nothing() {
     assert!(writing.iter_mut().all(|child| child.wait().unwrap().success()));
 }
 
-/// And those that are not longer are whole, also when the pipe has little room and many wait for it.
+/// Shorter writes stay whole, also if the pipe has little room and many processes wait for it.
 fn writes_up_to_pipe_buf_of_processes_are_whole() {
     const COUNT: usize = 300;
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(1)).build().unwrap();
@@ -190,7 +190,7 @@ fn writes_up_to_pipe_buf_of_processes_are_whole() {
 
 // ---- SIGPIPE ----
 
-/// A handler runs, and the write fails all the same; ignored, it only fails.
+/// A handler runs, and the write still fails; if the signal is ignored, it only fails.
 fn write_without_reader_sigpipe_handled_or_ignored() {
     extern "C" fn handler(_signal: i32) {
         common::HANDLED.fetch_add(1, Ordering::SeqCst);
@@ -207,9 +207,9 @@ fn write_without_reader_sigpipe_handled_or_ignored() {
     assert_eq!(common::HANDLED.load(Ordering::SeqCst), 3);
 }
 
-// ---- numbers ----
+// ---- descriptor numbers ----
 
-/// Two for each pipe, until there is none left; then nothing is lost.
+/// Each pipe takes two numbers, until none is left; then nothing leaks.
 fn pipe_takes_every_descriptor_that_is_allowed() {
     const LIMIT: u64 = 64;
     let limit = [LIMIT, LIMIT];
@@ -248,14 +248,14 @@ fn dup_takes_the_lowest_free_number() {
     let third = io::dup(&writer).unwrap();
     assert_eq!((first.as_raw_fd(), second.as_raw_fd()), (numbers[1], numbers[2]));
     assert!(third.as_raw_fd() > writer.as_raw_fd());
-    // Copies are made above the standard streams, also where those are closed.
+    // Copies get numbers above the standard streams, even if those are closed.
     // SAFETY: takes integers; this test does not read its standard input.
     assert_eq!(unsafe { raw::syscall1(nr::CLOSE, 0) }, 0);
     assert!(io::dup_cloexec(&writer).unwrap().as_raw_fd() > 2);
     assert!(io::dup(&writer).unwrap().as_raw_fd() > 2);
 }
 
-/// Of a descriptor that is good for nothing else, too.
+/// Also of a descriptor that supports nothing else.
 fn set_close_on_exec_of_a_path_only_descriptor() {
     let path = File::options().read(true).custom_flags(O_PATH).open("/").unwrap();
     for on in [false, true] {
@@ -267,7 +267,7 @@ fn set_close_on_exec_of_a_path_only_descriptor() {
     assert_eq!(rawpipe::read(&path, &mut [0]), Err(Errno::EBADF));
 }
 
-/// A kind of pipe that takes a word about keys: one that the kernel was not built for, or does.
+/// A kind of pipe for messages about keys, depending on the kernel's configuration.
 fn pipe2_notification_pipe() {
     const O_NOTIFICATION_PIPE: u32 = 0o200; // O_EXCL
     let test = "pipe2_notification_pipe";
@@ -276,7 +276,7 @@ fn pipe2_notification_pipe() {
     }
     let before = common::open_fds();
     match pipe2(PipeFlags::CLOEXEC | PipeFlags::from_bits_retain(O_NOTIFICATION_PIPE)) {
-        // Built in: what is written there is no message.
+        // Supported: written bytes are no message.
         Ok((reader, _writer)) => assert_eq!(reader.available(), Ok(0)),
         // Without the option, or before Linux 5.8.
         Err(errno) => assert!(matches!(errno, Errno::ENOPKG | Errno::EINVAL), "{errno}"),
@@ -284,7 +284,7 @@ fn pipe2_notification_pipe() {
     assert_eq!(common::open_fds(), before);
 }
 
-/// Whoever is at the other end, the flag of one end is not that of the other's process.
+/// The flag of one end is set for every process that has this end, and not for the other end.
 fn set_nonblocking_is_seen_by_a_child_that_has_the_end() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -292,7 +292,7 @@ fn set_nonblocking_is_seen_by_a_child_that_has_the_end() {
     let mut other = child(move || {
         close_copy(copy);
         let _ = gate.read(&mut [0]);
-        // One open file, whose copy this is.
+        // This is a copy of the same open file.
         let right = r.is_nonblocking() == Ok(true) && w.is_nonblocking() == Ok(false);
         let answer = r.read(&mut [0]);
         r.set_nonblocking(false).unwrap();
@@ -329,7 +329,7 @@ fn channel_16_mib_there_and_back() {
     assert!(echo.wait().unwrap().success());
 }
 
-/// One process asks whether there is a message, and another receives it, whole.
+/// One process polls for a message, and another receives it, whole.
 fn channel_looked_at_by_one_process_and_received_by_another() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut sender = Sender::new(writer);
@@ -382,7 +382,7 @@ fn channel_senders_behind_a_lock() {
     assert_eq!(next, [COUNT; 4]);
 }
 
-/// The other side may be gone at once, before anything was said.
+/// The peer may close immediately, before any message.
 fn channel_closed_right_after_the_fork() {
     // SAFETY: as above.
     let (mut silent, link) = unsafe { Duplex::fork(|link| (drop(link), 0).1) }.unwrap();

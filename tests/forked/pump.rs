@@ -1,5 +1,5 @@
-//! The example `pump`: its options, what it says, and its exit status. That no byte is lost on any way is for
-//! the library's own tests, `streams` above all.
+//! The example `pump`: its options, its messages, and its exit status. The library's own tests, mainly
+//! `streams`, check that no byte is lost.
 
 use crate::common::{self, bytes::data, file, terminal, terminals};
 use std::ffi::OsStr;
@@ -15,22 +15,22 @@ fn pump<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     command
 }
 
-/// What it has written to a pipe, if it went well and said nothing.
+/// The bytes that it has written to a pipe. Asserts success without a message.
 fn moved(command: &mut Command) -> Vec<u8> {
     let output = common::finish(command);
-    assert_eq!((output.status.code(), said(&output)), (Some(0), String::new()));
+    assert_eq!((output.status.code(), stderr_of(&output)), (Some(0), String::new()));
     output.stdout
 }
 
-fn said(output: &Output) -> String {
+fn stderr_of(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// It failed with this status, and said why on one line with these words.
+/// Asserts that it failed with this status, and printed one line with these words.
 fn assert_fails(command: &mut Command, status: i32, words: &[&str]) {
     command.stderr(Stdio::piped());
     let output = command.spawn().unwrap().wait_with_output().unwrap();
-    let said = said(&output);
+    let said = stderr_of(&output);
     assert_eq!((output.status.code(), said.lines().count()), (Some(status), 1), "{said}");
     assert!(said.starts_with("pump: "), "{said}");
     assert!(words.iter().all(|word| said.contains(word)), "{words:?}: {said}");
@@ -52,7 +52,7 @@ fn pump_stats_are_bytes_time_rate_and_mechanism() {
     for (chunk, mechanism) in [("1M", "splice"), ("1", "copy")] {
         let command = &mut pump(["--stats", "--chunk", chunk]);
         let output = common::finish(command.stdin(file(&data(5000))));
-        let line = said(&output);
+        let line = stderr_of(&output);
         let [bytes, seconds, rate, how] = line.trim_end().split(", ").collect::<Vec<_>>()[..]
         else {
             panic!("{line}")
@@ -70,7 +70,7 @@ fn pump_tee_gives_everybody_everything() {
     for path in [&first, &second] {
         assert!(fs::read(path).unwrap() == bytes);
     }
-    // One that takes nothing is told of, and the others get everything all the same.
+    // A sink that accepts nothing is reported, and the others still get everything.
     let tees = ["--tee".as_ref(), "/dev/full".as_ref(), "--tee".as_ref(), first.as_os_str()];
     assert_fails(pump(tees).stdin(file(&bytes)).stdout(Stdio::null()), 1, &["/dev/full", "ENOSPC"]);
     assert!(fs::read(&first).unwrap() == bytes);
@@ -95,14 +95,14 @@ fn pump_failures_name_the_side_and_the_error() {
 fn pump_file_to_itself_is_refused() {
     let path = common::tmp_path();
     let append = |path| File::options().append(true).create(true).open(path).unwrap();
-    assert!(pump([&path]).stdout(append(&path)).status().unwrap().success()); // an empty one has an end
+    assert!(pump([&path]).stdout(append(&path)).status().unwrap().success()); // an empty one reaches its end
     fs::write(&path, b"some bytes").unwrap();
     assert_fails(pump([&path]).stdout(append(&path)), 1, &["input file is output file"]);
     assert_eq!(fs::read(&path).unwrap(), b"some bytes");
     fs::remove_file(&path).unwrap();
 }
 
-/// As if `SIGPIPE` had ended it.
+/// The status is the same as after `SIGPIPE`.
 fn pump_broken_output_pipe_ends_in_silence() {
     let input = file(&data(3 << 20));
     let mut command = pump(["-"]);
@@ -110,7 +110,7 @@ fn pump_broken_output_pipe_ends_in_silence() {
     let mut child = command.spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), said(&output)), (Some(141), String::new()));
+    assert_eq!((output.status.code(), stderr_of(&output)), (Some(141), String::new()));
 }
 
 fn pump_wrong_usage() {
@@ -140,8 +140,8 @@ fn pump_help_lists_the_options() {
     }
 }
 
-/// A line that is written over and over, and wiped out in the end; where the size is known with the part
-/// that is done and the time that is left.
+/// A line that is overwritten repeatedly, and erased at the end; if the size is known, it has the
+/// percentage and the remaining time.
 fn pump_progress_is_shown_on_a_terminal_only() {
     if !terminals() {
         return;
@@ -163,7 +163,7 @@ fn pump_progress_is_shown_on_a_terminal_only() {
             }
         });
         let mut text = Vec::new();
-        let _ = ours.read_to_end(&mut text); // EIO in the end
+        let _ = ours.read_to_end(&mut text); // EIO at the end
         reading.join().unwrap();
         assert!(child.wait().unwrap().success());
         String::from_utf8(text).unwrap()

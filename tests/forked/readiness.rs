@@ -1,5 +1,5 @@
-//! More of `poll`, `select` and `epoll`: what a child does at the other end, kinds of descriptors,
-//! chains and rings, and who is woken. Each test runs alone in a process.
+//! More of `poll`, `select` and `epoll`: effects of a child at the other end, kinds of descriptors,
+//! chains and cycles, and which waits are woken. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "a call by its number, to see who sleeps in it")]
 
 use crate::common::nr;
@@ -16,9 +16,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
-/// Never to be waited for to its end.
+/// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
-/// Only to say which file is meant.
+/// A descriptor that only names a file.
 const O_PATH: i32 = 0x20_0000;
 
 fn found(epoll: &Epoll) -> Vec<(u64, PollEvents)> {
@@ -35,13 +35,13 @@ fn poll_both_ends_in_one_call() {
     let mut fds = [PollFd::new(&reader, PollEvents::IN), PollFd::new(&writer, PollEvents::OUT)];
     assert_eq!(poll(&mut fds, NOW), Ok(2));
     assert_eq!(fds.each_ref().map(PollFd::revents), [PollEvents::IN, PollEvents::OUT]);
-    // One descriptor may be there twice, for different things.
+    // A descriptor may be in the list twice, for different events.
     let mut fds = [PollFd::new(&reader, PollEvents::IN), PollFd::new(&reader, PollEvents::PRI)];
     assert_eq!(poll(&mut fds, NOW), Ok(1));
     assert_eq!(fds.each_ref().map(PollFd::revents), [PollEvents::IN, PollEvents::empty()]);
 }
 
-/// Every byte is read, and the hang-up is the end, not before.
+/// Every byte is read, and the hang-up arrives only at the end.
 fn poll_output_of_a_child_until_the_hang_up() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut talking = child(move || {
@@ -69,7 +69,7 @@ fn poll_output_of_a_child_until_the_hang_up() {
     assert!(talking.wait().unwrap().success());
 }
 
-/// A message to whoever can take one, from whoever has one, until all twelve have had theirs.
+/// Writes to any ready write end and reads from any ready read end, until all twelve have had theirs.
 fn poll_twelve_pipes_each_in_its_time() {
     const MESSAGE: &[u8] = b" This is a test.";
     let mut pipes: BTreeMap<usize, _> =
@@ -101,7 +101,7 @@ fn poll_twelve_pipes_each_in_its_time() {
 
 // ---- select ----
 
-/// They do not make anybody wait, so they are always ready, in spite of the timeout.
+/// Regular files never block, so they are always ready, despite the timeout.
 fn select_regular_file_is_always_ready() {
     let file = common::file(b"");
     let (reader, _writer) = rawpipe::pipe().unwrap();
@@ -186,7 +186,7 @@ fn epoll_takes_what_can_be_waited_for() {
     }
 }
 
-/// A chain of epolls is as long as the kernel likes, and a ring is none.
+/// The kernel limits the length of a chain of epolls, and rejects a cycle.
 fn epoll_chains_and_rings() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let chain: Vec<Epoll> = (0..4).map(|_| Epoll::new().unwrap()).collect();
@@ -201,7 +201,7 @@ fn epoll_chains_and_rings() {
         let answer = chain[from].add(&chain[to], PollEvents::IN, 0);
         assert_eq!(answer, Err(Errno::ELOOP), "{from} to {to}");
     }
-    // Longer and longer, from the inner side: at some length it is refused.
+    // Longer and longer, starting inside: at some length the kernel rejects it.
     let mut outer = chain;
     let refused = loop {
         let next = Epoll::new().unwrap();
@@ -215,7 +215,8 @@ fn epoll_chains_and_rings() {
     assert!(outer.len() >= 4);
 }
 
-/// A number that was closed and is used again is another descriptor: its events are not the old one's.
+/// A number that was closed and is reused refers to another descriptor: its events are not those of the
+/// old one.
 fn epoll_number_used_again_is_not_watched() {
     let epoll = Epoll::new().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -231,7 +232,7 @@ fn epoll_number_used_again_is_not_watched() {
     assert_eq!(found(&epoll), [(3, PollEvents::IN)]);
 }
 
-/// Level and edge: what is not read is told again, or is not.
+/// Level-triggered: unread data is reported again. Edge-triggered: it is not.
 fn epoll_level_is_told_again_and_an_edge_is_not() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (level, edge) = (Epoll::new().unwrap(), Epoll::new().unwrap());
@@ -247,13 +248,13 @@ fn epoll_level_is_told_again_and_an_edge_is_not() {
     assert_eq!((found(&level).len(), found(&edge).len()), (1, 0), "half of it was read");
     writer.write_all(b"x").unwrap();
     assert_eq!(found(&edge), [(2, PollEvents::IN)], "there is more");
-    // The end is an edge, too.
+    // End of file is an edge as well.
     drop(writer);
     assert_eq!(found(&edge), [(2, PollEvents::IN | PollEvents::HUP)]);
     assert_eq!(found(&edge), []);
 }
 
-/// Of epolls in this process, each of its own: `fork` copies the descriptors and not the instances.
+/// A forked child uses the epoll of its parent: `fork` copies the descriptors and not the instances.
 fn epoll_is_shared_with_a_forked_child() {
     let epoll = Epoll::new().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -265,7 +266,7 @@ fn epoll_is_shared_with_a_forked_child() {
     assert_eq!(epoll.delete(&reader), Ok(()));
 }
 
-/// Children that wait by an epoll of their own for one pipe; each tells when it is woken.
+/// Children that wait for one pipe, each with its own epoll, and report when they are woken.
 fn waiters(count: u8, events: PollEvents, reader: &PipeReader) -> (Vec<Child>, PipeReader) {
     let (woken, tell) = rawpipe::pipe().unwrap();
     let children = (0..count).map(|number| {
@@ -282,14 +283,14 @@ fn waiters(count: u8, events: PollEvents, reader: &PipeReader) -> (Vec<Child>, P
             let _ = poll(&mut [], None); // until it is killed
             0
         });
-        // Also when the test fails, which would else wait for the end of all output.
+        // Also if the test fails, which otherwise would wait for the end of all output.
         waiting.on_drop(OnDrop::Kill).unwrap();
         waiting
     });
     (children.collect(), woken)
 }
 
-/// Until all of them sleep in the wait: `None` where that cannot be seen.
+/// Waits until all of them sleep in the call. `None` if that cannot be observed.
 fn asleep(children: &[Child]) -> Option<()> {
     let calls = [nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2].map(|number| number.to_string());
     let end = Instant::now() + LONG;
@@ -309,7 +310,7 @@ fn asleep(children: &[Child]) -> Option<()> {
     Some(())
 }
 
-/// How many tell that they were woken, when nobody else does for a while.
+/// Returns which children report that they were woken, until no other does for a while.
 fn count_woken(woken: &PipeReader, expected: usize) -> BTreeSet<u8> {
     let mut told = BTreeSet::new();
     loop {
@@ -346,7 +347,7 @@ fn epoll_wakes_everybody_or_exclusively_one() {
     }
 }
 
-/// A wait goes on beside others: each of many pipes wakes it in its turn, with its own token.
+/// One wait for many pipes: each wakes it in turn, with its own token.
 fn epoll_waits_for_many_children() {
     let epoll = Epoll::new().unwrap();
     let mut children = Vec::new();
@@ -384,7 +385,7 @@ fn epoll_waits_for_many_children() {
     }
 }
 
-/// Descriptors out of the epoll's own kind: owned, lent, and given back.
+/// The epoll's own descriptor: owned, borrowed, and converted back.
 fn epoll_of_a_duplicate_is_the_same() {
     let epoll = Epoll::new().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();

@@ -1,7 +1,7 @@
 //! Waiting for any child: orphans, children whose handles are given, and those whose handles live elsewhere. Each
 //! test runs alone in a process.
 //!
-//! `RAWPIPE_TEST_REAPS` sets how often two children end beside a living handle (300).
+//! `RAWPIPE_TEST_REAPS` sets how often two children end next to a live handle (300).
 #![allow(unsafe_code, reason = "a signal's disposition, and forks beside threads")]
 
 use crate::common::programs::program;
@@ -17,18 +17,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(30);
-/// Never to be waited for to its end.
+/// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
 const ENDS: WaitFlags = WaitFlags::empty();
 
-/// How often.
+/// The number of rounds.
 pub(crate) fn reaps() -> usize {
     let asked = std::env::var("RAWPIPE_TEST_REAPS").ok();
     let usual = if common::slow() { 15 } else { 300 };
     asked.map_or(usual, |count| count.parse().expect("a number"))
 }
 
-/// With no handle given.
+/// Without handles.
 fn any(deadline: Deadline<'_>) -> rawpipe::Result<Option<Change>> {
     wait_any_deadline(&mut [] as &mut [Child], ENDS, deadline)
 }
@@ -46,7 +46,7 @@ fn held(code: u8, (gate, opener): &(PipeReader, PipeWriter)) -> Child {
     })
 }
 
-/// Waits until it has ended, and leaves it so.
+/// Waits until it has ended, without collecting its status.
 fn has_ended(child: &Child) {
     let end = Instant::now() + LONG;
     let stat = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
@@ -76,7 +76,7 @@ fn wait_any_nothing_has_happened() {
     assert_eq!((change.pid, change.index, change.status.code()), (child.id(), Some(0), Some(3)));
 }
 
-/// By its index, and its handle returns the same later.
+/// It is reported with its index, and its handle returns the same status later.
 fn wait_any_of_given_handles_and_orphans() {
     let gate = rawpipe::pipe().unwrap();
     let mut given: Vec<Child> = (10..15).map(|code| held(code, &gate)).collect();
@@ -132,7 +132,7 @@ fn wait_any_orphan_that_was_adopted() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// The handle's own child ends as well, and first: the kernel reports it before all others.
+/// The handle's own child also ends, and first: the kernel reports it before all others.
 fn wait_any_two_end_beside_a_living_handle() {
     let mut elsewhere = child(|| 77);
     has_ended(&elsewhere);
@@ -155,8 +155,8 @@ fn wait_any_two_end_beside_a_living_handle() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// Other threads' children keep their statuses, and none is reported here: be it just made, failed, or about to be
-/// waited for.
+/// Other threads' children keep their statuses, and none is reported here: just created, failed, or
+/// about to be waited for.
 fn wait_any_beside_threads_that_make_children() {
     if common::emulated() {
         let test = "wait_any_beside_threads_that_make_children";
@@ -206,7 +206,7 @@ fn wait_any_beside_threads_that_make_children() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// Each end is reported to one of them.
+/// Each end is reported to one thread.
 fn wait_any_by_several_threads() {
     const EACH: usize = 50;
     let gate = rawpipe::pipe().unwrap();
@@ -230,7 +230,7 @@ fn wait_any_by_several_threads() {
 }
 
 fn wait_any_stops_and_continuations_if_asked_for() {
-    // It may stop before it has closed a copy of the other gate, so that comes later.
+    // It may stop before it has closed a copy of the other gate, which therefore ends later.
     let other_gate = rawpipe::pipe().unwrap();
     let mut elsewhere = held(8, &other_gate);
     let gate = rawpipe::pipe().unwrap();
@@ -261,7 +261,7 @@ fn wait_any_stops_and_continuations_if_asked_for() {
         [(None, Some(6)), (Some(0), Some(7))]
     );
     assert_eq!(next(all, SHORT), None);
-    // What was its handle's is there still.
+    // The event of the handle's child is still available.
     assert_eq!(elsewhere.wait_change().unwrap().stopped_signal(), Some(Signal::STOP));
     drop(other_gate);
     elsewhere.send_signal(Signal::CONT).unwrap();
@@ -281,7 +281,7 @@ fn wait_any_continues_after_a_signal() {
     drop(storm);
 }
 
-/// By number.
+/// Waits by process id.
 fn wait_any_without_pidfds() {
     let test = "wait_any_without_pidfds";
     for (errno, calls) in [
@@ -327,7 +327,7 @@ fn wait_any_with_sigchld_ignored_echild() {
     assert_eq!(wait_any(&mut [&mut given], ENDS).unwrap_err(), Errno::ECHILD);
 }
 
-/// What the parent had is no claim in the child of a fork.
+/// The parent's registered children do not count in a forked child.
 fn wait_any_in_a_forked_child() {
     let gate = rawpipe::pipe().unwrap();
     let mut elsewhere = held(3, &gate);
@@ -365,7 +365,7 @@ fn rusage_of_a_child_that_works() {
     }
 }
 
-/// The child has its parent's count of children that are being made, which never changes there.
+/// The child has its parent's count of children that are being created, which never changes there.
 fn wait_any_in_a_child_that_other_code_has_forked() {
     unsafe extern "C" {
         fn fork() -> i32;
@@ -380,7 +380,7 @@ fn wait_any_in_a_child_that_other_code_has_forked() {
             });
         }
         for _ in 0..20 {
-            // SAFETY: the child makes system calls, and ends.
+            // SAFETY: the child only makes system calls, and ends.
             let pid = unsafe { fork() };
             if pid == 0 {
                 // SAFETY: the child only ends.

@@ -1,4 +1,5 @@
-//! The examples that are tools: `daemonize`, `tee`, `filter_sigpipe`, `socket_proxy` and `supervisor`.
+//! The examples that are complete tools: `daemonize`, `tee`, `filter_sigpipe`, `socket_proxy` and
+//! `supervisor`.
 
 use crate::common::{self, bytes::data, file};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,7 +70,7 @@ fn filter_is_killed_by_sigpipe_without_reader() {
     let mut child = filter.spawn().unwrap();
     let mut line = String::new();
     BufReader::with_capacity(5, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "LINE\n"); // as `head -n 1`, and the reader is dropped here
+    assert_eq!(line, "LINE\n"); // as `head -n 1` reads; the reader is dropped here
     let output = child.wait_with_output().unwrap();
     assert_eq!((common::signal(output.status), &*output.stderr), (Some(SIGPIPE), &b""[..]));
 }
@@ -131,7 +132,7 @@ fn proxy_both_directions_and_half_close() {
             (&client).write_all(&bytes).unwrap();
             client.shutdown(Shutdown::Write).unwrap();
         });
-        server.read_to_end(&mut there).unwrap(); // reaches the end, which the proxy has passed on
+        server.read_to_end(&mut there).unwrap(); // returns, because the proxy passes end of file on
         sending.join().unwrap();
     });
     server.write_all(b"a reply after the end").unwrap();
@@ -147,7 +148,7 @@ fn proxy_silent_connection_ends_at_the_deadline_and_others_continue() {
     let (mut client, _server) = proxy.connect();
     assert_eq!(client.read(&mut [0]).unwrap(), 0); // the proxy has closed it
     let line = proxy.line();
-    assert!(line.contains("ETIMEDOUT"), "{line}"); // one direction; it may end the other
+    assert!(line.contains("ETIMEDOUT"), "{line}"); // in one direction, which may end the other
 
     let (mut client, mut server) = proxy.connect();
     client.write_all(b"!").unwrap();
@@ -160,12 +161,12 @@ fn proxy_silent_connection_ends_at_the_deadline_and_others_continue() {
 struct Supervisor {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
-    /// What each worker was last started as.
+    /// The process id with which each worker was last started.
     started: BTreeMap<String, u32>,
 }
 
 impl Supervisor {
-    /// None where it cannot run.
+    /// `None` if it cannot run.
     fn start(test: &str, script: &str) -> Option<Self> {
         let probe = rawpipe::process::Command::new("true").spawn().unwrap();
         if probe.pidfd().is_none() || common::emulated() {
@@ -183,7 +184,7 @@ impl Supervisor {
         Some(new)
     }
 
-    /// The next line: the worker, and how it has ended if that is what the line says.
+    /// The next line: the worker, and its exit status if the line has one.
     fn next(&mut self) -> Option<(String, Option<String>)> {
         let mut line = String::new();
         if self.stdout.read_line(&mut line).unwrap() == 0 {
@@ -195,7 +196,7 @@ impl Supervisor {
         Some((worker.to_owned(), id.is_none().then(|| what.to_owned())))
     }
 
-    /// The ends that are reported from now on.
+    /// The statuses that are reported from now on.
     fn ends(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.next()).filter_map(|(_, end)| end).collect()
     }
@@ -245,7 +246,7 @@ fn supervisor_starts_a_killed_worker_again_and_kills_its_tree() {
     assert_ne!(supervisor.started["worker 2"], victim);
     until("all have a child again", || (supervisor.processes().len() == 10).then_some(()));
     let after = supervisor.processes();
-    assert_eq!(before.intersection(&after).count(), 8); // the killed one's child is gone, too
+    assert_eq!(before.intersection(&after).count(), 8); // the killed worker's child is gone, too
 
     drop(supervisor.child.stdin.take());
     assert_eq!(supervisor.ends(), ["signal: 15 (SIGTERM)"; 5]);
@@ -289,7 +290,7 @@ fn supervisor_kills_what_ignores_sigterm() {
 fn daemon_has_no_terminal_and_no_descriptor_of_its_maker() {
     let log = common::tmp_path();
     let inherited = rawpipe::pipe2(rawpipe::PipeFlags::empty()).unwrap();
-    // Its output ends although the daemon runs.
+    // Its output ends although the daemon is running.
     let output = common::finish(example("daemonize").arg(&log).stdin(Stdio::null()));
     if is_beside_an_emulators_thread(&output) {
         return;
@@ -316,7 +317,8 @@ fn daemon_has_no_terminal_and_no_descriptor_of_its_maker() {
     fs::remove_file(log).unwrap();
 }
 
-/// An emulator of user programs has a thread of its own, so that `fork_single_threaded` fails; and says so.
+/// A user-mode emulator has a thread of its own, so `fork_single_threaded` fails, and the program
+/// prints that.
 fn is_beside_an_emulators_thread(output: &Output) -> bool {
     let is = common::emulated() && output.stderr == b"Error: EBUSY\n";
     if is {

@@ -1,5 +1,5 @@
-//! A program's whole run in one call: `output` and `status` with input, a limit and a time, and the errors
-//! of that. Each test runs alone in a process.
+//! A program's whole run in one call: `output` and `status` with input, a limit and a timeout, and
+//! their errors. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "looking for children, as the C library does it")]
 
 use crate::common::nr;
@@ -17,7 +17,7 @@ use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-/// Never to be waited for to its end.
+/// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -28,9 +28,9 @@ unsafe extern "C" {
     fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
 }
 
-/// Neither a running child nor a zombie.
+/// Asserts that neither a running child nor a zombie is left.
 fn no_child_is_left(of: &str) {
-    // SAFETY: the status is not wanted.
+    // SAFETY: no status is requested.
     let answer = unsafe { waitpid(-1, std::ptr::null_mut(), 1) };
     let errno = Errno::from_io_error(&io::Error::last_os_error());
     assert_eq!((answer, errno), (-1, Some(Errno::ECHILD)), "{of}: a child is left");
@@ -46,7 +46,7 @@ fn shell(script: &str) -> Command<'static> {
     shell
 }
 
-/// The error of a run that its time has ended, and then nothing is left of it.
+/// The error of a run that timed out, after which nothing is left of it.
 fn out_of_time(what: &str, command: &Command<'_>, least: Duration) -> CommunicateError {
     let before = common::open_fds();
     let begin = Instant::now();
@@ -78,10 +78,10 @@ fn output_input_in_every_form() {
     assert_eq!(cat.input(b"reference").output().unwrap().stdout, b"reference");
     assert_eq!(cat.input("text").output().unwrap().stdout, b"text");
     assert_eq!(cat.input(String::from("owned")).output().unwrap().stdout, b"owned");
-    // Each run has all of it.
+    // Each run gets all of it.
     assert_eq!(cat.output().unwrap().stdout, b"owned");
     assert_eq!(cat.input(b"").output().unwrap().stdout, b"");
-    // The last of the two counts.
+    // The one set later applies.
     cat.input("input").stdin(common::file(b"a file"));
     assert_eq!(cat.output().unwrap().stdout, b"a file");
     assert_eq!(cat.input("input").output().unwrap().stdout, b"input");
@@ -103,7 +103,7 @@ fn output_input_of_ten_mebibytes_through_sort() {
     assert!(output.status.success(), "{}", output.status);
     lines.sort();
     assert!(output.stdout == lines.concat().into_bytes());
-    // While it reads, too.
+    // The same if it reads.
     let input = some_bytes(size as usize);
     assert!(program("cat", &[]).input(input.as_slice()).output().unwrap().stdout == input);
 }
@@ -129,7 +129,7 @@ fn output_input_and_no_such_program() {
     assert_eq!(common::open_fds(), before);
 }
 
-/// It makes the pipe, and leaves the feeding to the caller.
+/// It creates the pipe, and leaves the writing to the caller.
 fn spawn_with_input_feeds_nothing() {
     let mut child = program("cat", &[]).input("input").stdout(Stdio::piped()).spawn().unwrap();
     assert!(child.stdin_ref().is_some());
@@ -147,16 +147,16 @@ fn status_with_input_and_time() {
     assert_eq!(error.reason(), Some(Kind::Deadline));
     assert!(begin.elapsed() >= SHORT && begin.elapsed() < LONG);
     no_child_is_left("sleep");
-    // A pipe is emptied, so that the child ends.
+    // A pipe is drained, so that the child ends.
     let mut flood = program("flood", &["1000000", "0"]);
     assert!(flood.stdout(Stdio::piped()).status().unwrap().success());
     assert_eq!(flood.limit(7).status().unwrap_err().reason(), Some(Kind::Limit(StdStream::Stdout)));
     no_child_is_left("flood");
 }
 
-// ---- time ----
+// ---- timeout ----
 
-/// Whatever the child does, or does not do.
+/// Whatever the child does or fails to do.
 fn output_timeout_of_every_kind_of_child() {
     let out_of_time = |what: &str, command: &mut Command<'_>| {
         let error = out_of_time(what, command.timeout(SHORT), SHORT);
@@ -173,7 +173,7 @@ fn output_timeout_of_every_kind_of_child() {
     out_of_time("ignores SIGTERM", &mut shell("trap '' TERM; kill -TERM $$; kill -STOP $$"));
     out_of_time("busy", &mut shell("while :; do :; done"));
     out_of_time("waits for its end", program("sleep", &[]).on_drop(OnDrop::Reap));
-    // It writes without an end.
+    // It writes without end.
     let error = program("flood", &["100000000000", "0"]).timeout(SHORT).output().unwrap_err();
     assert_eq!(error.reason(), Some(Kind::Deadline));
     no_child_is_left("flood");
@@ -190,7 +190,7 @@ fn output_timeout_without_pidfds() {
 }
 
 fn output_timeout_keeps_what_was_read() {
-    // Under an emulator the child may have not even begun.
+    // Under an emulator the child may not even have started.
     let mut timeout = Duration::from_millis(50);
     let error = loop {
         let error = out_of_time("stall", program("stall", &["200000"]).timeout(timeout), timeout);
@@ -201,7 +201,7 @@ fn output_timeout_keeps_what_was_read() {
         timeout *= 2;
     };
     assert!(is_pattern(error.stdout()));
-    // And in an `io::Error`, with an errno that can be found.
+    // The error converts to an `io::Error` that keeps the errno.
     let error = io::Error::from(RunError::from(error));
     assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::TimedOut, None));
     assert_eq!(Errno::from_io_error(&error), Some(Errno::ETIMEDOUT));
@@ -209,13 +209,13 @@ fn output_timeout_keeps_what_was_read() {
     assert_eq!(error.into_outputs().0.len(), 200_000);
 }
 
-/// Until the other ends are all gone: that of the grandchild, and the command's.
+/// Waits until all other ends are closed: the grandchild's, and the command's.
 fn is_gone(gate: &PipeWriter, wait: Duration) -> bool {
     let mut fds = [PollFd::new(gate, PollEvents::empty())];
     poll(&mut fds, Some(wait)).unwrap() == 1
 }
 
-/// The child has ended, or runs itself; the grandchild is killed if that is asked for.
+/// The child has ended, or still runs; the grandchild is killed if requested.
 fn output_timeout_though_a_grandchild_has_the_pipe() {
     for name in ["parent", "family"] {
         for group in [false, true] {
@@ -231,7 +231,7 @@ fn output_timeout_though_a_grandchild_has_the_pipe() {
                 let error = out_of_time(&what, &command, timeout);
                 drop(command);
                 if error.stdout().is_empty() {
-                    timeout *= 2; // it has not come so far
+                    timeout *= 2; // it has not started yet
                     continue;
                 }
                 if group {
@@ -254,7 +254,7 @@ fn output_timeout_begins_with_each_run() {
     thread::sleep(SHORT);
     out_of_time("first", &sleep, SHORT);
     out_of_time("second", &sleep, SHORT);
-    // The earlier of the two, and a deadline stays where it is.
+    // The earlier of the two applies, and a deadline does not move.
     sleep.deadline(Deadline::now());
     out_of_time("past", sleep.timeout(LONG), Duration::ZERO);
     sleep.deadline(Deadline::NEVER).timeout(SHORT);
@@ -264,13 +264,13 @@ fn output_timeout_begins_with_each_run() {
     assert_eq!(cat.input("in time").output().unwrap().stdout, b"in time");
 }
 
-/// The kernel keeps no status then; the time is kept all the same.
+/// The kernel then keeps no status; the timeout still works.
 fn output_timeout_sigchld_ignored() {
     signal(Signal::CHLD.as_raw(), SIG_IGN);
     let error = out_of_time("sleep", program("sleep", &[]).timeout(SHORT), SHORT);
     assert_eq!(error.stdout(), b"");
     match program("both", &[]).timeout(LONG).output() {
-        // The process descriptor knows, from Linux 6.15 on.
+        // Since Linux 6.15 the pidfd has the status.
         Ok(output) => assert!(output.status.success()),
         Err(RunError::Communicate(error)) => {
             assert_eq!(error.reason(), Kind::Wait(Errno::ECHILD));
@@ -338,7 +338,7 @@ fn wait_with_output_as_with_std() {
     no_child_is_left("cat");
 }
 
-/// No handle is left, so no child is.
+/// No handle is returned, so no child may be left.
 fn wait_with_output_that_fails_kills() {
     let child = program("sleep", &[]).stdout(Stdio::piped()).spawn().unwrap();
     if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
@@ -351,7 +351,7 @@ fn wait_with_output_that_fails_kills() {
 
 // ---- input from a reader ----
 
-/// Gives its bytes in pieces; a number is an error of the system, and `None` one that is not.
+/// Returns its bytes in pieces; `Some` errno is an error of the system, and `None` another error.
 struct Pieces(Vec<Result<Vec<u8>, Option<Errno>>>);
 
 impl Read for Pieces {
@@ -386,11 +386,11 @@ fn communicate_input_from_a_reader() {
     let mut reader = input.as_slice();
     let output = Communicate::new().input_from(&mut reader).run(&mut child).unwrap();
     assert!(output.stdout == input);
-    // In place of bytes; and a signal does not end it.
+    // An error instead of bytes; `EINTR` does not end the input.
     let mut pieces = Pieces(vec![Ok(vec![1]), Err(Some(Errno::EINTR)), Ok(vec![2, 3])]);
     let mut talk = Communicate::new().input(b"bytes").input_from(&mut pieces);
     assert_eq!(talk.run(&mut cat()).unwrap().stdout, [1, 2, 3]);
-    // The child wants no more of a reader without an end.
+    // The child stops reading from a reader without an end.
     let mut deaf =
         program("deaf", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut zeros = io::repeat(0);
@@ -412,14 +412,14 @@ fn communicate_reader_that_fails() {
         assert_eq!((error.kind(), error.errno()), (kind, errno));
         let text = format!("reading the input: {kind} after ");
         assert!(error.to_string().starts_with(&text), "{error}");
-        // What it had to say until then is in the error, or comes with the next run, which continues.
+        // Its output until then is in the error, or comes with the next run, which continues.
         let mut all = error.into_outputs().0;
         all.extend(talk.run(&mut child).unwrap().stdout);
         assert_eq!(all, b"behind");
     }
 }
 
-/// What was read of the reader and did not go to the child is not lost.
+/// Bytes that were read from the reader and not written to the child are not lost.
 fn communicate_reader_and_a_deadline() {
     let input = some_bytes(4_000_000);
     let (mut reader, mut child) = (input.as_slice(), cat());
@@ -471,7 +471,7 @@ fn pipeline_output_has_what_its_commands_are_given() {
 
 // ---- errors ----
 
-/// It has the kind, the number and itself in an `io::Error`.
+/// In an `io::Error` it has its kind, its errno, and itself as the source.
 fn is_whole<E: Error + Clone + PartialEq + Send + Sync + 'static>(
     error: &E,
     (kind, number): (ErrorKind, Option<i32>),
@@ -519,7 +519,7 @@ fn errors_of_programs_are_kept_in_an_io_error() {
     }
 }
 
-/// Compiles: every function of the module works behind `?`, in a function that returns `io::Result`.
+/// Compiles: every function of the module works with `?` in a function that returns `io::Result`.
 fn every_function(child: &mut process::Child, fd: &fs::File) -> io::Result<()> {
     let (path, list, at) = (c"", &[Arg::END][..], Deadline::NEVER);
     if list.is_empty() {
@@ -564,7 +564,7 @@ fn every_function(child: &mut process::Child, fd: &fs::File) -> io::Result<()> {
 fn functions_work_behind_a_question_mark() {
     let mut child = program("exit", &["3"]).spawn().unwrap();
     let file = common::file(b"");
-    // It does not lead a group: the first of them that fails, and the error comes through.
+    // It does not lead a group: that is the first call that fails, and its error is returned.
     let error = every_function(&mut child, &file).unwrap_err();
     assert_eq!(Errno::from_io_error(&error), Some(Errno::EINVAL));
     assert_eq!(error.raw_os_error(), Some(Errno::EINVAL.raw_os_error()));

@@ -1,6 +1,6 @@
-//! Whether the tool that this was built for, or runs under, sees what it is there to see: each of these
-//! makes one mistake on purpose, in a process of its own, and wants it reported. Without such a tool they
-//! are skipped: `.ci/sanitize.sh` wants none of them skipped that concern its tool.
+//! Whether the tool that this was built for, or runs under, detects what it should. Each test makes one
+//! mistake on purpose, in its own process, and requires a report. Without such a tool the tests are
+//! skipped. `.ci/sanitize.sh` fails if a test that concerns its tool is skipped.
 #![allow(unsafe_code, reason = "mistakes")]
 
 mod ring_threads;
@@ -19,12 +19,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Runs `mistake` in another process if one of these tools is there, and wants the words that it has for
-/// this.
+/// Runs `mistake` in another process under one of these tools, and requires that tool's words in the
+/// report.
 fn reported(test: &str, words: &[(Tool, &str)], mistake: fn()) {
     if common::in_role("mistake") {
         mistake();
-        // Not by a return: the leaks are what the C library's `exit` lets a tool look for.
+        // Not by a return: the C library's `exit` lets a tool look for leaks.
         std::process::exit(0);
     }
     let Some((_, words)) = words.iter().find(|(tool, _)| common::tool() == Some(*tool)) else {
@@ -36,7 +36,7 @@ fn reported(test: &str, words: &[(Tool, &str)], mistake: fn()) {
     assert!(errors.contains(words), "{errors}");
 }
 
-/// That this is *not* reported.
+/// Requires that nothing is reported.
 fn silent(test: &str, tool: Tool, right: fn()) {
     if common::in_role("mistake") {
         return right();
@@ -48,7 +48,7 @@ fn silent(test: &str, tool: Tool, right: fn()) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// With options that send reports to where they are read.
+/// With options that send reports to the pipe that the test reads.
 fn role() -> std::process::Command {
     let mut command = common::role_command("mistake");
     command.stdin(Stdio::null());
@@ -72,7 +72,7 @@ fn read_beyond_the_end_of_a_buffer() {
         let (reader, writer) = rawpipe::pipe().unwrap();
         writer.write_all(&[7; 16]).unwrap();
         let mut buf = vec![0_u8; 16];
-        // The kernel has 16 bytes only. It is the length that is wrong.
+        // The kernel writes only 16 bytes. The length is wrong.
         // SAFETY: none for the length.
         let longer = unsafe { slice::from_raw_parts_mut(buf.as_mut_ptr(), 24) };
         black_box((rawpipe::read(&reader, longer).ok(), buf));
@@ -122,7 +122,7 @@ fn byte_beyond_what_read_has_given() {
         let mut buf = Vec::<u8>::with_capacity(16);
         let filled = rawpipe::io::read_uninit(&reader, buf.spare_capacity_mut()).unwrap();
         assert_eq!(filled.len(), 4);
-        // SAFETY: none: it is one more than were read.
+        // SAFETY: none: it is one byte more than was read.
         unsafe { buf.set_len(5) };
         assert_eq!(buf[..4], [7; 4]);
         if black_box(buf[4]) == 9 {
@@ -153,8 +153,8 @@ fn memory_that_nobody_can_free() {
         (Tool::Valgrind, "definitely lost"),
     ];
     reported("memory_that_nobody_can_free", &words, || {
-        // More than one, and the stack that pointed to them overwritten: a pointer that is still lying
-        // about somewhere hides one.
+        // More than one block, and the stack that pointed to them is overwritten: a pointer that
+        // remains somewhere hides a leak.
         for turn in 0..100_u8 {
             std::mem::forget(black_box(vec![turn; 1000]));
         }
@@ -163,17 +163,17 @@ fn memory_that_nobody_can_free() {
 }
 
 struct Shared(UnsafeCell<[u8; 64]>);
-// SAFETY: none: it is what is to be reported.
+// SAFETY: none: this is the mistake to report.
 unsafe impl Sync for Shared {}
 static SHARED: Shared = Shared(UnsafeCell::new([0; 64]));
 
 fn store(value: u8) {
-    // SAFETY: only where the caller orders the threads.
+    // SAFETY: only if the caller orders the threads.
     unsafe { SHARED.0.get().write([value; 64]) };
 }
 
-/// Waits for the other of two threads, in no order that counts: to the tool, a thread that begins when
-/// another has ended may be that one.
+/// Waits for the other of two threads, without synchronising them: a tool may take a thread that begins
+/// after another has ended for the same one.
 fn both_are_here() {
     static HERE: AtomicU8 = AtomicU8::new(0);
     HERE.fetch_add(1, Ordering::Relaxed);
@@ -197,7 +197,7 @@ fn threads_in_no_order() {
     });
 }
 
-/// The kernel reads on behalf of the thread that calls it.
+/// For the tool, the kernel's read counts as one of the calling thread.
 fn write_of_what_another_thread_stores() {
     reported("write_of_what_another_thread_stores", &[(Tool::Thread, "data race")], || {
         let (_reader, writer) = rawpipe::pipe().unwrap();
@@ -216,7 +216,7 @@ fn write_of_what_another_thread_stores() {
     });
 }
 
-/// Bytes in another pipe put nothing in order.
+/// Bytes in another pipe do not order the threads.
 fn threads_in_the_order_of_two_pipes() {
     reported("threads_in_the_order_of_two_pipes", &[(Tool::Thread, "data race")], || {
         let (reader, other) = rawpipe::pipe().unwrap();
@@ -253,26 +253,25 @@ fn threads_in_the_order_of_a_pipe() {
     });
 }
 
-/// The ring of shared chunks puts the threads in order,
+/// The ring of shared chunks orders the threads.
 fn threads_in_the_order_of_a_ring() {
     silent("threads_in_the_order_of_a_ring", Tool::Thread, || records_between_threads(false));
 }
 
-/// and does not where a position is stored with less than `Release`.
+/// It does not if a position is stored with less than `Release`.
 fn threads_in_the_order_of_a_relaxed_ring() {
     let words = [(Tool::Thread, "data race")];
     reported("threads_in_the_order_of_a_relaxed_ring", &words, || records_between_threads(true));
 }
 
-/// A descriptor that is not open is nobody's memory, and an address that is none is the kernel's to
-/// refuse.
+/// A descriptor that is not open concerns no memory, and the kernel rejects an invalid address.
 fn calls_that_fail() {
     let tool = common::tool().unwrap_or(Tool::Address);
     silent("calls_that_fail", tool, || {
         let closed: BorrowedFd<'_> = common::closed_fd();
         assert!(rawpipe::read(closed, &mut [0; 4]).is_err());
         if common::tool() == Some(Tool::Valgrind) {
-            return; // which reports each address that is none, whatever the kernel says
+            return; // Valgrind reports each invalid address, whatever the kernel returns
         }
         let (reader, _writer) = rawpipe::pipe().unwrap();
         // SAFETY: no program has memory there.

@@ -1,5 +1,5 @@
-//! `select`, with descriptors of any number. Each test runs alone in a process: one closes a
-//! descriptor by its number, and others need the numbers to be theirs.
+//! `select`, with descriptors of any number. Each test runs alone in a process: one closes a descriptor
+//! by its number, and others need exclusive numbers.
 #![allow(unsafe_code, reason = "descriptors by number")]
 
 use crate::common::nr;
@@ -18,18 +18,18 @@ fn set<'fd>(fds: &[BorrowedFd<'fd>]) -> FdSet<'fd> {
     set
 }
 
-/// A duplicate whose number is at least this; `None` where the process may not have it.
+/// A duplicate whose number is at least this; `None` if the process may not have it.
 fn dup_at(fd: impl AsFd, minimum: usize) -> Option<OwnedFd> {
     const F_DUPFD_CLOEXEC: usize = 1030;
     const RLIMIT_NOFILE: usize = 7; // MIPS and SPARC differ
     let mut old = [0_u64; 2];
     let place = (&raw mut old).expose_provenance();
-    // SAFETY: writes two 64-bit numbers, the soft and the hard limit, to the place given.
+    // SAFETY: writes two 64-bit numbers, the soft and the hard limit, to this address.
     unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, 0, place) };
     let [soft, hard] = old;
     let new = [soft.max(hard.min(minimum as u64 + 100)), hard];
     let place = (&raw const new).expose_provenance();
-    // SAFETY: reads two.
+    // SAFETY: reads two 64-bit numbers.
     unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
     let from = usize::try_from(fd.as_fd().as_raw_fd()).unwrap();
     // SAFETY: takes integers only.
@@ -124,7 +124,7 @@ fn select_descriptors_beyond_1024() {
     let low = set(&[idle.as_fd(), high.as_fd()]);
     assert_eq!(select(Some(&mut low.clone()), None, None, NOW), Ok(0));
     writer.write(b"x").unwrap();
-    // The sets have different lengths, too.
+    // The sets also have different lengths.
     let mut read = low;
     let mut write = set(&[writer.as_fd()]);
     assert_eq!(select(Some(&mut read), Some(&mut write), None, NOW), Ok(2));
@@ -135,7 +135,7 @@ fn select_descriptors_beyond_1024() {
     assert_eq!(rawpipe::read(read.iter().next().unwrap(), &mut byte), Ok(1));
 }
 
-/// Whatever the number: the kernel itself looks only at those that the process has come near.
+/// For any number: the kernel itself checks only numbers within the process's table.
 fn select_closed_descriptor_ebadf() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     if common::emulated() {
@@ -143,7 +143,7 @@ fn select_closed_descriptor_ebadf() {
     }
     let numbers = [40, 63, 64, 65, 300, 100_000];
     for number in numbers {
-        // SAFETY: it is not open, which is the point; only the failing calls below use it.
+        // SAFETY: it is not open, as the test requires; only the failing calls below use it.
         let closed = unsafe { BorrowedFd::borrow_raw(number) };
         for role in 0..3 {
             let mut sets: [FdSet<'_>; 3] = Default::default();

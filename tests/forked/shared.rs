@@ -1,8 +1,8 @@
 //! Chunks in shared memory, between processes. Each test runs alone in a process.
 //!
-//! `RAWPIPE_TEST_KILLS` sets how often each side is killed (30), `RAWPIPE_TRANSFER_BYTES` how much is sent
-//! under signals (64 MiB), and `RAWPIPE_MODEL_OPERATIONS` how many operations the model makes (100,000;
-//! `RAWPIPE_MODEL_SEED` repeats a run).
+//! `RAWPIPE_TEST_KILLS` sets how often each side is killed (30), `RAWPIPE_TRANSFER_BYTES` the number of
+//! bytes sent under signals (64 MiB), and `RAWPIPE_MODEL_OPERATIONS` the number of operations of the
+//! model (100,000; `RAWPIPE_MODEL_SEED` repeats a run).
 #![allow(unsafe_code, reason = "fork, limits, shared words, and system calls by number")]
 
 mod copies;
@@ -32,7 +32,7 @@ use readiness::*;
 use records::*;
 use waiting::*;
 
-/// Whether pairs can be made here, and says so if not: an emulator of user programs does not wipe memory.
+/// Whether pairs can be created here; reports if not. A user-mode emulator does not wipe memory.
 fn supported() -> bool {
     match shared() {
         Ok(_) => true,
@@ -48,7 +48,7 @@ fn times(full: usize) -> usize {
     if common::slow() { full.div_ceil(20) } else { full }
 }
 
-/// Fills with numbers that no two records have at the same place.
+/// Fills with numbers such that no two records have the same one at any offset.
 fn fill(chunk: &mut [u8], number: usize) {
     for (index, place) in chunk.chunks_mut(8).enumerate() {
         let word = (number.wrapping_mul(0x9e37_79b9) ^ index).wrapping_add(1) as u64;
@@ -62,7 +62,7 @@ fn is_filled(chunk: &[u8], number: usize) -> bool {
     chunk == expected
 }
 
-/// The length of a record, from all sorts.
+/// The length of a record: all kinds of lengths.
 fn len_of(number: usize, chunk: usize) -> usize {
     1 + number.wrapping_mul(0x9e37_79b9).wrapping_add(number >> 3) % chunk
 }
@@ -76,7 +76,7 @@ fn send_all(mut writer: SharedWriter, chunk: usize, records: usize) -> rawpipe::
     (0..records).try_for_each(|number| send(&mut writer, len_of(number, chunk), number))
 }
 
-/// How many records come, all of them right, to the end.
+/// Receives records to the end, checks each, and returns their number.
 fn receive_all(reader: &mut SharedReader, chunk: usize) -> rawpipe::Result<usize> {
     let mut number = 0;
     while let Some(record) = reader.recv()? {
@@ -87,13 +87,13 @@ fn receive_all(reader: &mut SharedReader, chunk: usize) -> rawpipe::Result<usize
     Ok(number)
 }
 
-/// A copy of a half, as a fork makes it.
+/// A copy of a half, as a fork creates it.
 ///
 /// # Safety
 ///
 /// This is a child, and the original is never used in it.
 unsafe fn in_child<Half>(half: &mut Half) -> Half {
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller guarantees it.
     unsafe { ptr::read(half) }
 }
 
@@ -105,12 +105,12 @@ fn succeeds(mut child: Child) {
 const SIZES: [(usize, usize); 6] =
     [(1, 1), (8, 1), (100, 4096), (4096, 1), (65536, 0), (65536, 8 << 20)];
 
-/// A number of the environment.
+/// A number from the environment.
 fn asked_for(name: &str) -> Option<usize> {
     env::var(name).ok().map(|number| number.parse().expect("a number"))
 }
 
-/// What is mapped in this process, but for the heap and the stack. Tools map memory of their own.
+/// The mappings of this process, except the heap and the stack. Tools map memory of their own.
 fn mappings() -> Vec<String> {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let own = |line: &&str| match common::tool() {

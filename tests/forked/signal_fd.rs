@@ -1,5 +1,5 @@
-//! Signals that are waited for rather than handled. Each test runs alone in a process: a signal for the process
-//! goes to whichever thread does not block it.
+//! Waiting for signals instead of handling them. Each test runs alone in a process: a signal for the
+//! process goes to any thread that does not block it.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "signals by number, and a handler")]
 
@@ -24,12 +24,12 @@ fn long() -> Deadline<'static> {
     Deadline::after(LONG)
 }
 
-/// To this process.
+/// Sends a signal to this process.
 fn raise(signal: Signal) {
     common::kill(std::process::id(), signal.as_raw());
 }
 
-/// To this thread.
+/// Sends a signal to this thread.
 fn raise_here(signal: Signal) {
     // SAFETY: takes no arguments.
     let [process, thread] =
@@ -68,11 +68,11 @@ fn block_adds_and_its_guard_restores() {
         assert_eq!(blocked(), before | bit(Signal::USR1));
     }
     assert_eq!(blocked(), before);
-    // All of them, but for what cannot be blocked and what the C library's threads need.
+    // All of them, except those that cannot be blocked and those that the C library's threads need.
     let _all = SignalSet::full().block().unwrap();
     for number in 1..=64 {
-        // An emulator leaves SIGBUS and SIGSEGV, by which it notices faults of its program, and its process has the
-        // program's 32 and 33 as 34 and 35: its own C library needs those.
+        // An emulator does not block SIGBUS and SIGSEGV, with which it detects faults of its program.
+        // In its process the program's 32 and 33 are 34 and 35, because its own C library needs those.
         let emulator = common::emulated() && [7, 11, 34, 35].contains(&number);
         let left = emulator || [9, 19, 32, 33].contains(&number);
         let signal = Signal::from_raw(number).unwrap();
@@ -80,7 +80,7 @@ fn block_adds_and_its_guard_restores() {
     }
 }
 
-/// A signal that has come meanwhile is delivered when the guard is dropped.
+/// A signal that arrives meanwhile is delivered when the guard is dropped.
 fn block_holds_a_signal_back_until_the_guard_is_dropped() {
     static HANDLED: AtomicUsize = AtomicUsize::new(0);
     extern "C" fn handler(_: i32) {
@@ -103,7 +103,7 @@ fn block_of_a_thread_is_inherited_by_threads_and_forks() {
     assert_ne!(thread::spawn(blocked).join().unwrap() & bit(Signal::USR1), 0);
     let mut forked = child(|| u8::from(blocked() & bit(Signal::USR1) == 0));
     assert!(forked.wait().unwrap().success());
-    // A thread that was there before keeps its own.
+    // A thread that existed before keeps its own mask.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let other = thread::spawn(move || {
         let _guard = set(&[Signal::USR2]).block().unwrap();
@@ -114,7 +114,7 @@ fn block_of_a_thread_is_inherited_by_threads_and_forks() {
     other.join().unwrap();
 }
 
-/// What a started program has blocked does not depend on what this process has blocked.
+/// The mask of a started program does not depend on the mask of this process.
 fn block_is_not_inherited_by_a_program_that_is_started() {
     let _guard = set(&[Signal::CHLD, Signal::TERM]).block().unwrap();
     let asked = set(&[Signal::USR2]);
@@ -130,7 +130,7 @@ fn block_is_not_inherited_by_a_program_that_is_started() {
     }
 }
 
-// ---- waiting for one ----
+// ---- waiting for a signal ----
 
 fn wait_signal_none_until_the_deadline() {
     let usr1 = set(&[Signal::USR1]);
@@ -139,7 +139,7 @@ fn wait_signal_none_until_the_deadline() {
     assert_eq!(wait_signal(usr1, Deadline::after(MOMENT)), Ok(None));
     assert!(begun.elapsed() >= MOMENT);
     assert_eq!(wait_signal(usr1, Deadline::now()), Ok(None));
-    // Of another signal it takes no notice.
+    // Other signals are left alone.
     let usr2 = set(&[Signal::USR2]);
     let _other = usr2.block().unwrap();
     raise(Signal::USR2);
@@ -172,7 +172,7 @@ fn uid() -> u32 {
     getuid()
 }
 
-/// The lowest number first, those of the thread before those of the process, and each merged with its like.
+/// The lowest number first, signals of the thread before those of the process, and equal ones merged.
 fn wait_signal_order_and_merging() {
     let all = set(&[Signal::USR1, Signal::USR2, Signal::TERM]);
     let _guard = all.block().unwrap();
@@ -207,9 +207,9 @@ fn wait_signal_goes_on_after_other_signals() {
     assert!(common::HANDLED.load(Ordering::SeqCst) > 2);
 }
 
-// ---- of children ----
+// ---- SIGCHLD ----
 
-/// All that the kernel says of one.
+/// All information that the kernel provides about a child.
 fn sigchld_says_how_each_child_ended() {
     let chld = set(&[Signal::CHLD]);
     let _guard = chld.block().unwrap();
@@ -239,20 +239,20 @@ fn sigchld_says_how_each_child_ended() {
         assert_eq!((info.signal, info.pid), (Signal::CHLD, Some(stays.id())));
         assert_eq!(info.child_status.unwrap().signal(), Some(Signal::KILL));
         assert_eq!(info.child_status, Some(stays.wait().unwrap()));
-        // Sent by a process it says nothing of a child.
+        // Sent by a process, it has no information about a child.
         raise(Signal::CHLD);
         let info = next();
         assert_eq!((info.pid, info.child_status), (Some(std::process::id()), None));
     }
 }
 
-/// Two ends, one signal: who waits for one child per signal loses one.
+/// Two ends, one signal: code that waits for one child per signal misses one.
 fn sigchld_of_two_children_is_merged() {
     let chld = set(&[Signal::CHLD]);
     let _guard = chld.block().unwrap();
     let mut children = [child(|| 1), child(|| 2)];
     for child in &mut children {
-        // Ended, and not waited for.
+        // It has ended and was not waited for.
         let mut fds = [PollFd::from_borrowed_fd(child.pidfd().unwrap(), PollEvents::IN)];
         assert_eq!(poll(&mut fds, Some(LONG)), Ok(1));
     }
@@ -303,13 +303,13 @@ fn signal_fd_with_poll_and_epoll() {
     assert_eq!(signals.try_read().unwrap().signal, Signal::USR1);
     assert_eq!(signals.read().unwrap().signal, Signal::TERM);
     assert_eq!((ready(), signals.try_read()), ((0, 0), Err(Errno::EAGAIN)));
-    // What is taken by one way is not there for the other.
+    // A signal taken in one way is not available in the other.
     raise(Signal::TERM);
     assert!(wait_signal(both, Deadline::now()).unwrap().is_some());
     assert_eq!(signals.try_read(), Err(Errno::EAGAIN));
 }
 
-/// A signal that is not blocked is delivered: the descriptor has nothing of it.
+/// A signal that is not blocked is delivered: the descriptor does not return it.
 fn signal_fd_has_nothing_of_what_is_not_blocked() {
     let winch = set(&[Signal::WINCH]); // ignored by default
     let signals = SignalFd::new(winch).unwrap();
@@ -347,7 +347,8 @@ fn raise_in_child() {
     common::kill(getpid(), Signal::USR1.as_raw());
 }
 
-/// One thread reads what was sent to the process; what was sent to another thread is that one's.
+/// One thread reads signals for the process; signals for another thread can be read only by that
+/// thread.
 fn signal_fd_of_another_thread() {
     let usr1 = set(&[Signal::USR1]);
     let _guard = usr1.block().unwrap();
@@ -375,7 +376,7 @@ fn signal_fd_wakes_a_reader_of_another_thread() {
     });
 }
 
-/// An exec clears handlers, not the mask.
+/// An exec clears handlers, but keeps the mask.
 fn block_stays_over_an_exec_of_a_fork() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut forked = child(|| {
@@ -428,7 +429,8 @@ fn signal_fd_emfile() {
     assert!(limited.wait().unwrap().success());
 }
 
-/// The C library changes the ids of all threads by a signal, which a wait for all signals must leave alone.
+/// The C library changes the ids of all threads with a signal, which a wait for all signals must not
+/// take.
 fn wait_signal_for_all_leaves_the_librarys_to_it() {
     unsafe extern "C" {
         safe fn geteuid() -> u32;

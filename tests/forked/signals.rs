@@ -1,4 +1,4 @@
-//! What a signal handler does to each call. Each test runs alone in a process.
+//! The effect of a signal handler on each call. Each test runs alone in a process.
 
 use crate::common::{self, HANDLED, Storm, child, skip};
 use rawpipe::Deadline;
@@ -110,16 +110,16 @@ fn wait_goes_on_after_signals() {
     assert!(HANDLED.load(Ordering::SeqCst) > 2);
 }
 
-/// How often to try again when no signal came meanwhile: on a busy machine, who sends them may not get
-/// a processor for as long.
+/// The number of retries if no signal arrived: on a busy machine the sender may not get a processor for
+/// that long.
 const TURNS: usize = 50;
 
-/// 8 MiB through a small pipe while signals arrive, by the functions that go on after them.
+/// 8 MiB through a small pipe while signals arrive, with the functions that retry.
 fn transfers_go_on_after_signals() {
     assert!((0..TURNS).any(|_| transfer_while_signals_arrive()), "no signal came");
 }
 
-/// Whether both sides got a signal.
+/// Returns whether both sides got a signal.
 fn transfer_while_signals_arrive() -> bool {
     const LEN: usize = 8 << 20;
     let byte = |index: usize| (index * 31 + index / 253).to_le_bytes()[0];
@@ -148,7 +148,7 @@ fn transfer_while_signals_arrive() -> bool {
     code == Some(1) && HANDLED.load(Ordering::SeqCst) > 0
 }
 
-/// 256 MiB by each way of handing over pages, while both sides get a signal every 50 µs.
+/// 256 MiB with each mechanism for chunks, while both sides get a signal every 50 µs.
 fn chunks_go_on_after_signals() {
     for way in [
         (ChunkMechanism::Vmsplice, Reuse::AfterRead, Wait::Adaptive),
@@ -157,7 +157,7 @@ fn chunks_go_on_after_signals() {
         (ChunkMechanism::Write, Reuse::Never, Wait::Block),
     ] {
         let mut turns = (0..TURNS).map(|_| chunks_while_signals_arrive(way));
-        // Until a signal came, or it is known that there is no such way.
+        // Until a signal arrived, or the mechanism is found to be unavailable.
         match turns.find(|came| *came != Some(false)) {
             Some(Some(_)) => {}
             Some(None) => {
@@ -168,7 +168,7 @@ fn chunks_go_on_after_signals() {
     }
 }
 
-/// Whether both sides got a signal; `None` where there is no such way.
+/// Returns whether both sides got a signal; `None` if the mechanism is unavailable.
 fn chunks_while_signals_arrive(way: (ChunkMechanism, Reuse, Wait)) -> Option<bool> {
     const CHUNK: usize = 300_000;
     let len: usize = if common::slow() { 4 << 20 } else { 256 << 20 };

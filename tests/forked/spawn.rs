@@ -1,5 +1,5 @@
-//! `Spawn`: what a child is given, and every way in which it fails to start. Each test runs alone in a
-//! process; the program that is started is this one, in the role of telling what it was given.
+//! `Spawn`: the state that a child gets, and every way in which it fails to start. Each test runs alone
+//! in a process. The program is this one, in the role of reporting its state.
 #![allow(unsafe_code, reason = "the C library's own view of a process")]
 
 use crate::common::nr;
@@ -43,7 +43,7 @@ const PR_SET_DUMPABLE: i32 = 4;
 
 // ---- the program that is started ----
 
-/// What this process found when it began, before the runtime of Rust changed it.
+/// The state of this process when it started, before Rust's runtime changed it.
 static IGNORED: AtomicU64 = AtomicU64::new(0);
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 static BLOCKED: AtomicU64 = AtomicU64::new(0);
@@ -83,7 +83,7 @@ static AT_THE_BEGINNING: extern "C" fn() = {
     look
 };
 
-/// Says what this process was given: the role "report" of this binary.
+/// Reports the state of this process: the role "report" of this binary.
 pub(crate) fn report() {
     let words: Vec<_> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     println!("args={}", words[1..].join("|"));
@@ -130,7 +130,7 @@ fn leak(string: impl Into<Vec<u8>>) -> &'static CStr {
     keep(CString::new(string).unwrap().into_boxed_c_str())
 }
 
-/// A list as the kernel reads it, for the rest of the test's life.
+/// A list as the kernel reads it, valid for the test's lifetime.
 fn list<S: Into<Vec<u8>>>(strings: impl IntoIterator<Item = S>) -> &'static [Arg<'static>] {
     let strings = strings.into_iter().map(|string| Arg::new(leak(string)));
     keep(strings.chain([Arg::END]).collect())
@@ -165,7 +165,7 @@ fn reporter_environment() -> &'static [Arg<'static>] {
     environment(&set.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// What the child says when it also has these descriptors. Its standard output is the way to tell.
+/// The report of a child that also has these descriptors. It writes the report to its standard output.
 fn facts_with(spawn: Spawn<'_>, fds: &[(BorrowedFd<'_>, RawFd)]) -> Facts {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let fds: Vec<_> = fds.iter().copied().chain([(writer.as_fd(), 1)]).collect();
@@ -183,7 +183,7 @@ fn facts(spawn: Spawn<'_>) -> Facts {
     facts_with(spawn, &[])
 }
 
-/// As `facts` has it for a descriptor.
+/// The identity of a descriptor, in the form of `facts`.
 fn identity(fd: impl AsFd) -> String {
     let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
     let file = fs::metadata(path).unwrap();
@@ -202,7 +202,7 @@ fn failure(spawn: Spawn<'_>) -> (SpawnStage, Errno) {
     let before = common::open_fds();
     let error = spawn.spawn().expect_err("a program that starts");
     assert_eq!(common::open_fds(), before, "descriptors after {error}");
-    // And no zombie.
+    // No zombie either.
     assert_no_children();
     (error.stage(), error.errno())
 }
@@ -218,7 +218,7 @@ fn assert_no_children() {
     assert_eq!(answer, -isize::try_from(Errno::ECHILD.raw_os_error()).unwrap(), "a child is left");
 }
 
-/// An executable, or not, file with these contents, for as long as the value lives.
+/// A file with these contents, executable or not, while the value lives.
 struct Script(std::path::PathBuf);
 
 impl Script {
@@ -241,7 +241,7 @@ impl Drop for Script {
     }
 }
 
-// ---- what a child is given ----
+// ---- the state that a child gets ----
 
 fn spawn_arguments_and_environment_are_as_given() {
     let arguments = ["one", "", "two words", "ünï", "--flag=|x"];
@@ -376,11 +376,11 @@ fn spawn_user_group_and_groups() {
     let given = facts(spawn);
     assert_eq!(given["ids"], "61000,61000,62000,62000");
     assert_eq!(given["groups"], "[63000, 63001]");
-    // Not asked for: none of this user's.
+    // Without `groups`: none of this user's groups.
     let given = facts(program.spawn().uid(61_000));
     assert_eq!((given["ids"].as_str(), given["groups"].as_str()), ("61000,61000,0,0", "[]"));
     assert_eq!(dumpable(), 1, "as it was");
-    // Also where the child fails after the change.
+    // Also if the child fails after the change.
     assert_eq!(
         failure(program.spawn().uid(61_000).current_dir(c"/no/such/folder")),
         (SpawnStage::Chdir, Errno::ENOENT)
@@ -392,7 +392,7 @@ fn spawn_user_group_and_groups() {
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
 
-/// A copy of this program where another user may reach it.
+/// A copy of this program that another user can execute.
 fn reachable() -> Reachable {
     let path = tmp_path();
     fs::copy(env::current_exe().unwrap(), &path).unwrap();
@@ -438,18 +438,18 @@ fn spawn_user_of_many_threads_leaves_dumpable() {
 }
 
 fn spawn_user_without_the_right_eperm() {
-    become_nobody();
+    become_ordinary_user();
     assert_eq!(failure(reporter(&[]).uid(0)), (SpawnStage::Setuid, Errno::EPERM));
     assert_eq!(failure(reporter(&[]).gid(0)), (SpawnStage::Setgid, Errno::EPERM));
     assert_eq!(failure(reporter(&[]).groups(&[0])), (SpawnStage::Setgroups, Errno::EPERM));
-    // The number by which the kernel means: leave it.
+    // The number that means "unchanged" to the kernel.
     for spawn in [reporter(&[]).uid(u32::MAX), reporter(&[]).gid(u32::MAX)] {
         assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
     }
     assert_eq!(failure(reporter(&[]).nice(-5)), (SpawnStage::Nice, Errno::EACCES));
 }
 
-/// Takes `CAP_SETGID` away from root, and leaves `CAP_SETUID`.
+/// Drops `CAP_SETGID` from root, and keeps `CAP_SETUID`.
 fn drop_cap_setgid() {
     const VERSION_3: u32 = 0x2008_0522;
     const CAP_SETGID: u32 = 6;
@@ -471,7 +471,7 @@ fn set_groups(groups: &[u32]) {
     assert_eq!(unsafe { raw::syscall2(nr::SETGROUPS, groups.len(), place) }, 0);
 }
 
-/// What becomes of the groups of a child, and of one with each of `uids`, where they cannot be changed.
+/// Checks the groups of a child, and of one with each of `uids`, if groups cannot be changed.
 fn groups_denied(given: &[u32], program: &Reachable, uids: &[u32]) {
     let groups_of = |spawn| facts(spawn)["groups"].clone();
     let denied = (SpawnStage::Setgroups, Errno::EPERM);
@@ -495,7 +495,7 @@ fn groups_denied(given: &[u32], program: &Reachable, uids: &[u32]) {
 fn spawn_uid_without_cap_setgid_eperm() {
     if geteuid() != 0 || common::emulated() {
         let test = "spawn_uid_without_cap_setgid_eperm";
-        return skip(test, "needs root, and a kernel that is told what it may not");
+        return skip(test, "needs root, and no emulator");
     }
     let program = reachable();
     for given in [&[1, 2][..], &[]] {
@@ -513,7 +513,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
     const CLONE_NEWUSER: usize = 0x1000_0000;
     let test = "spawn_uid_where_setgroups_is_denied_eperm";
     if geteuid() != 0 || common::emulated() {
-        return skip(test, "needs root, and a kernel that is told what it may not");
+        return skip(test, "needs root, and no emulator");
     }
     let program = reachable();
     for given in [&[][..], &[1, 2]] {
@@ -530,20 +530,20 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
             if given.is_empty() {
                 groups_denied(given, &program, &[0]);
             } else {
-                // They have no number here.
+                // They have no number in this namespace.
                 assert_eq!(failure(program.spawn().uid(0)), (SpawnStage::Setgroups, Errno::EPERM));
                 assert_eq!(facts(program.spawn())["groups"], "[65534, 65534]");
             }
             0
         });
         match child.wait().unwrap().code() {
-            Some(77) => return skip(test, "no user name space can be made here"),
+            Some(77) => return skip(test, "no user namespace can be created here"),
             code => assert_eq!(code, Some(0), "{given:?}"),
         }
     }
 }
 
-/// Who may change nothing may say what is so anyway.
+/// A user who may not change anything may set what is already set.
 fn spawn_uid_of_ones_own_keeps_the_groups() {
     let uid = getuid();
     if uid != 0 {
@@ -558,8 +558,8 @@ fn spawn_uid_of_ones_own_keeps_the_groups() {
     assert_eq!(failure(program.spawn().uid(61_001)), (SpawnStage::Setgroups, Errno::EPERM));
 }
 
-/// An ordinary user with no process, if this is root.
-fn become_nobody() {
+/// Becomes an ordinary user without processes, if this is root.
+fn become_ordinary_user() {
     if geteuid() == 0 {
         let uid = 0x3_0000 + std::process::id() % 0x1_0000;
         // SAFETY: takes integers.
@@ -582,8 +582,8 @@ fn spawn_death_signal_is_set_also_with_another_user() {
 }
 
 fn spawn_death_signal_arrives() {
-    // A parent that dies while its child waits for ever: for the gate, of which this process has the
-    // other end, so that the parent's death does not end the waiting.
+    // A parent that is killed while its child waits indefinitely for the gate. This process has the
+    // other end, so the parent's death does not end that wait.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (gate, keeper) = rawpipe::pipe().unwrap();
     let (word, to_say) = rawpipe::pipe().unwrap();
@@ -607,13 +607,13 @@ fn spawn_death_signal_arrives() {
     assert_eq!(reader.read_to_end(&mut rest), Ok(0), "{rest:?}");
 }
 
-/// The child is at the number 0, and its parent at none, in its name space.
+/// Puts later children into a new PID namespace, in which their parent has no number.
 fn new_pid_namespace(test: &str) -> bool {
     const CLONE_NEWPID: usize = 0x2000_0000;
     // SAFETY: takes an integer.
     let new = unsafe { raw::syscall1(nr::UNSHARE, CLONE_NEWPID) } == 0;
     if !new {
-        skip(test, "needs root, to make a pid name space");
+        skip(test, "needs root, to create a PID namespace");
     }
     new
 }
@@ -627,10 +627,11 @@ fn spawn_death_signal_in_a_new_pid_namespace() {
     assert_eq!(spawn.close_other_fds().spawn().unwrap().wait().unwrap().code(), Some(7));
 }
 
-/// The program of a child whose parent is killed before the child asks for the signal.
+/// Starts a child whose parent is killed before the child sets the signal. Returns whether its program
+/// starts.
 fn begins_without_its_parent(namespace: bool) -> Option<bool> {
     let (reader, writer) = rawpipe::pipe().unwrap();
-    // The child stops at this full pipe, which it takes for a control group.
+    // The child blocks at this full pipe, which is passed as its control group.
     let (drain, full) = rawpipe::pipe().unwrap();
     full.set_nonblocking(true).unwrap();
     while full.write(&[0; 4096]).is_ok() {}
@@ -654,7 +655,7 @@ fn begins_without_its_parent(namespace: bool) -> Option<bool> {
         let pid = parent.id();
         fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
     };
-    // Its only child, in the middle of the write. Not every kernel can say so.
+    // Waits for its only child, in the middle of the write. Not every kernel can report that.
     let begun = Instant::now();
     let mut writes = false;
     while !writes && begun.elapsed() < Duration::from_secs(10) {
@@ -665,9 +666,9 @@ fn begins_without_its_parent(namespace: bool) -> Option<bool> {
     parent.kill().unwrap();
     assert_eq!(parent.wait().unwrap().signal(), Some(Signal::KILL));
     let mut rest = Vec::new();
-    // The child has a write end, too, until it ends or begins its program.
+    // The child also has a write end, until it ends or its program starts.
     drain.read_to_end(&mut rest).unwrap();
-    assert_eq!(rest.last(), Some(&b'0'), "the child has gone on");
+    assert_eq!(rest.last(), Some(&b'0'), "the child has continued");
     let mut text = Vec::new();
     reader.read_to_end(&mut text).unwrap();
     writes.then(|| text == b"begun\n")
@@ -699,7 +700,7 @@ fn spawn_control_group() {
     fs::remove_dir(&folder).unwrap();
     assert!(given["cgroups"].contains(&name), "{}", given["cgroups"]);
     assert!(!fs::read_to_string("/proc/self/cgroup").unwrap().contains(&name));
-    // A file that takes no process.
+    // A file that accepts no process.
     let (reader, _writer) = rawpipe::pipe().unwrap();
     assert_eq!(
         failure(reporter(&[]).cgroup_procs(reader.as_fd())),
@@ -707,7 +708,7 @@ fn spawn_control_group() {
     );
 }
 
-/// A control group of this test's own, if one can be made.
+/// A control group of this test, if one can be created.
 fn own_cgroup() -> Option<(std::path::PathBuf, String)> {
     let name = format!("rawpipe-test-{}", std::process::id());
     ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids"].into_iter().find_map(|at| {
@@ -723,7 +724,7 @@ fn own_cgroup() -> Option<(std::path::PathBuf, String)> {
 
 // ---- descriptors ----
 
-/// Files that are not alike, at the numbers that the kernel gives them, close-on-exec.
+/// Distinct files, at the numbers that the kernel assigns, close-on-exec.
 fn files(count: usize) -> Vec<OwnedFd> {
     (0..count).map(|_| OwnedFd::from(common::file(b""))).collect()
 }
@@ -757,7 +758,7 @@ fn spawn_fds_one_at_several_numbers_and_a_hundred() {
     for (file, number) in one {
         assert_eq!(given[&format!("fd {number}")], identity(file));
     }
-    // Each at the number of the next one: a cycle of a hundred.
+    // Each gets the number of the next one: a cycle of a hundred.
     let numbers: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
     let next = numbers.iter().cycle().skip(1).copied();
     let fds: Vec<_> = files.iter().map(AsFd::as_fd).zip(next).collect();
@@ -798,14 +799,14 @@ fn spawn_close_other_fds_leaves_what_is_mapped() {
         drop(loose);
     };
     check();
-    // Also where the kernel has no call for it, and by the pipe.
+    // Also if the kernel lacks the call, and with a pipe for the errors.
     if common::Filter::new(&[nr::CLOSE_RANGE], Errno::ENOSYS).install() {
         check();
     }
 }
 
 fn spawn_fds_with_the_standard_ones_closed_here() {
-    // In a process that has closed them, and has put the ends of a pipe in the places of two.
+    // In a process that has closed them, and has the ends of a pipe at two of the numbers.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (r, w) = (reader.as_raw_fd(), writer.as_raw_fd());
     assert!(r > 2 && w > 2);
@@ -821,7 +822,8 @@ fn spawn_fds_with_the_standard_ones_closed_here() {
         drop((near, far));
         // SAFETY: the lines above have made them.
         let [near, far] = [0, 1].map(|number| unsafe { BorrowedFd::borrow_raw(number) });
-        // Read end to 1, write end to 0, and the way to tell to 2; the channel, if any, lies above.
+        // Read end to 1, write end to 0, and the report to 2; the error channel, if any, gets a number
+        // above.
         let fds = [(near, 1), (far, 0), (writer.as_fd(), 2)];
         let argv = list(["sh", "-c", "echo through >&0; read line <&1; echo got $line >&2"]);
         let spawned = Spawn::new(c"sh", argv, list::<&str>([])).fd_maps(&fds).spawn();
@@ -855,7 +857,7 @@ fn spawn_fds_number_beyond_the_limit_ebadf() {
     assert_eq!((stage, errno), (SpawnStage::Dup { from: file.as_raw_fd(), to }, Errno::EBADF));
 }
 
-/// So that 39 is the highest number, and the first spawn of this process has to do with it.
+/// Makes 39 the highest number, which the first spawn of this process has to handle.
 fn limit_of_40() {
     set_limit(Resource::NOFILE, 40);
 }
@@ -880,9 +882,9 @@ fn spawn_fds_permutation_with_the_highest_number() {
     let low = common::file(b"");
     let other = common::file(b"");
     let from = usize::try_from(other.as_raw_fd()).unwrap();
-    // SAFETY: takes integers; 39 is nobody's.
+    // SAFETY: takes integers; no code owns 39.
     assert_eq!(unsafe { raw::syscall3(nr::DUP3, from, 39, 0) }, 39);
-    // SAFETY: new, and owned by nobody else.
+    // SAFETY: the descriptor is new and has no other owner.
     let high = unsafe { <OwnedFd as rawpipe::fd::FromRawFd>::from_raw_fd(39) };
     let (low_identity, high_identity) = (identity(&low), identity(&high));
     let swapped = [(low.as_fd(), 39), (high.as_fd(), low.as_raw_fd())];
@@ -891,10 +893,11 @@ fn spawn_fds_permutation_with_the_highest_number() {
         assert_eq!(given["fd 39"], low_identity);
         assert_eq!(given[&format!("fd {}", low.as_raw_fd())], high_identity);
     }
-    // By the pipe, which finds a number of its own, also from where it is a target; and a failure comes.
+    // With a pipe for the errors, which moves to a free number if its own is a target; a failure is
+    // reported.
     if refuse_shared_memory(Errno::EPERM) {
         let file = common::file(b"");
-        let free = common::file(b"").as_raw_fd(); // where the pipe comes to lie
+        let free = common::file(b"").as_raw_fd(); // the pipe will get this number
         let targets = [free, free + 1, free + 2, 38, 39];
         let fds: Vec<_> = targets.iter().map(|number| (file.as_fd(), *number)).collect();
         let given = facts_with(reporter(&[]), &fds);
@@ -906,7 +909,8 @@ fn spawn_fds_permutation_with_the_highest_number() {
     }
 }
 
-/// With all numbers below the limit taken, and swapped: there is none to go out of the way to.
+/// All numbers below the limit are taken, and two are exchanged: no number is free for a temporary
+/// copy.
 fn spawn_fds_without_a_number_left() {
     if common::descriptors_without_limit("spawn_fds_without_a_number_left") {
         return;
@@ -925,7 +929,7 @@ fn spawn_fds_without_a_number_left() {
     let swapped = [(a, b.as_raw_fd()), (b, a.as_raw_fd())];
     let swap = SpawnStage::Dup { from: swapped[1].0.as_raw_fd(), to: swapped[1].1 };
     for _ in ["the first", "later"] {
-        // It takes no number to start a program, nor to hear that there is none.
+        // Starting a program takes no number, nor does reporting that it is missing.
         assert_eq!(script.spawn().unwrap().wait().unwrap().code(), Some(5));
         let error = missing.spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
@@ -997,7 +1001,7 @@ fn spawn_program_open_for_writing_etxtbsy() {
     assert!(script.spawn().spawn().unwrap().wait().unwrap().success());
 }
 
-/// Whether a tool is there that does not come back from some failures of `execve`, and says so.
+/// Whether a tool does not survive some failures of `execve`; reports it.
 fn dies_of_exec(test: &str) -> bool {
     let dies = common::tool() == Some(common::Tool::Valgrind);
     if dies {
@@ -1025,7 +1029,7 @@ fn spawn_list_without_end_einval() {
         assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
         assert_eq!(process::execve(c"/bin/sh", argv, envp), Err(Errno::EINVAL));
     }
-    // The kernel ends at the first end, and then there is no name.
+    // The kernel stops at the first end, so there is no name.
     let nameless = [Arg::END, Arg::new(c"sh"), Arg::END];
     let spawn = Spawn::new(c"/bin/sh", &nameless, good);
     assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
@@ -1057,30 +1061,30 @@ fn spawn_search_takes_the_path_of_the_child() {
         let spawn = Spawn::new(c"prog", list(["prog"]), list([path]));
         spawn.spawn().map(|mut child| child.wait().unwrap().code().unwrap())
     };
-    // What cannot be executed is passed over for what can, and remembered if there is nothing else.
+    // The search skips files that cannot be executed, and returns that error if it finds nothing else.
     assert_eq!(code(format!("PATH={a}:{b}")), Ok(2));
     let error = |stage, errno: Errno| (stage, errno);
     let failed = |path: String| code(path).map_err(|e| error(e.stage(), e.errno()));
     assert_eq!(failed(format!("PATH={a}:/no/such/folder")), Err((SpawnStage::Exec, Errno::EACCES)));
     assert_eq!(failed(format!("PATH={b}x:/dev/null")), Err((SpawnStage::Exec, Errno::ENOENT)));
     assert_eq!(failed("NOPATH=x".to_owned()), Err((SpawnStage::Exec, Errno::ENOENT)));
-    // The first of two variables counts; an empty folder is the current one, that of the child.
+    // The first of two variables applies; an empty folder means the child's current one.
     let spawn = Spawn::new(c"prog", list(["prog"]), list(["PATH=:/bin"]));
     let there = leak(second.as_os_str().as_bytes());
     assert_eq!(spawn.current_dir(there).spawn().unwrap().wait().unwrap().code(), Some(2));
-    // Without a PATH: where shells look.
+    // Without a PATH: the folders that shells use.
     let spawn = Spawn::new(c"sh", list(["sh", "-c", "exit 6"]), list::<&str>([]));
     assert_eq!(spawn.spawn().unwrap().wait().unwrap().code(), Some(6));
     fs::remove_dir_all(&folder).unwrap();
 }
 
-// ---- a kernel that refuses ----
+// ---- missing system calls ----
 
 fn spawn_as_many_processes_as_allowed_eagain() {
     if common::emulated() {
         return skip("spawn_as_many_processes_as_allowed_eagain", "an emulator has threads");
     }
-    become_nobody();
+    become_ordinary_user();
     set_limit(Resource::NPROC, 0);
     assert_eq!(failure(reporter(&[])), (SpawnStage::Clone, Errno::EAGAIN));
     common::end_without_a_look_at_leaks();
@@ -1091,13 +1095,13 @@ fn spawn_without_memory_enomem() {
         return skip("spawn_without_memory_enomem", "an emulator needs the memory itself");
     }
     let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
-    set_limit(Resource::AS, 1 << 20); // less than there is already
+    set_limit(Resource::AS, 1 << 20); // less than is already in use
     let error = spawn.spawn().map(drop).unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Stack, Errno::ENOMEM));
     common::end_without_a_look_at_leaks();
 }
 
-/// A stack that got no guard page is not kept for the next child.
+/// A stack without a guard page is not kept for the next child.
 fn spawn_without_a_guard_page_enomem() {
     let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
     if !common::Filter::new(&[nr::MPROTECT], Errno::ENOMEM).install() {
@@ -1108,10 +1112,10 @@ fn spawn_without_a_guard_page_enomem() {
     }
 }
 
-/// `CLONE_VM` among the flags of `clone`, and `clone3`, whose flags a filter does not see.
+/// Rejects `clone` with `CLONE_VM` in its flags, and `clone3`, whose flags a filter cannot see.
 fn refuse_shared_memory(errno: Errno) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 }; // behind the stack there
-    // Valgrind makes a fork of it, which no filter sees to be anything else.
+    // Valgrind turns it into a fork, which no filter can distinguish.
     common::tool() != Some(common::Tool::Valgrind)
         && common::Filter::on_argument(nr::CLONE, index, Value::Has(0x100), errno).install()
         && common::Filter::new(&[nr::CLONE3], Errno::ENOSYS).install()
@@ -1122,7 +1126,7 @@ fn by_fork() {
     let mut child = reporter(&[]).fd_maps(&[(null.as_fd(), 1)]).spawn().unwrap();
     assert_eq!(child.method(), SpawnMethod::Fork);
     assert!(child.wait().unwrap().success());
-    // By the pipe, with descriptors everywhere.
+    // With a pipe for the errors, and descriptors at all numbers.
     let file = File::open("/").unwrap();
     let fds: Vec<_> = (3..40).map(|number| (file.as_fd(), number)).collect();
     let given = facts_with(reporter(&["x"]), &fds);
@@ -1149,7 +1153,7 @@ fn spawn_shared_memory_refused_eperm_forks() {
 }
 
 fn spawn_shared_memory_refused_enosys_later_forks() {
-    // After a first spawn that has shown the memory to be shared.
+    // After a first spawn that has shown that memory is shared.
     facts(reporter(&[]));
     if !refuse_shared_memory(Errno::ENOSYS) {
         return skip(
@@ -1162,7 +1166,7 @@ fn spawn_shared_memory_refused_enosys_later_forks() {
 
 fn spawn_any_clone_refused() {
     for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EACCES] {
-        // Each in a process of its own: a filter stays.
+        // Each in its own process, because a filter is permanent.
         let mut child = common::child(|| {
             let calls = [nr::CLONE, nr::CLONE3];
             if !common::Filter::new(&calls, errno).install() {
@@ -1215,7 +1219,7 @@ fn spawn_killed_before_exec_echild() {
     }
 }
 
-/// Nobody says then whether the program has begun; its status is there.
+/// Then the kernel cannot report whether the program has started; its status is available.
 fn spawn_killed_before_exec_without_proc() {
     let no_files = common::Filter::new(&[nr::OPENAT], Errno::ENOENT);
     if !no_files.install() || !kill_at_exec() {
@@ -1223,12 +1227,12 @@ fn spawn_killed_before_exec_without_proc() {
     }
     let error = reporter(&[]).spawn().unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Killed(Signal::SYS), Errno::ECHILD));
-    // In another session the kernel does not say.
+    // The kernel does not report it for another session.
     let mut child = reporter(&[]).setsid().spawn().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::SYS));
 }
 
-/// The ways to know that a program has begun, apart from the first one.
+/// The fallbacks for detecting that a program has started.
 fn spawn_where_setpgid_is_refused() {
     for errno in [Errno::EPERM, Errno::ENOSYS] {
         let mut child = common::child(|| {
@@ -1264,7 +1268,7 @@ fn spawn_without_a_number_for_a_pidfd() {
     assert_eq!(child.wait().unwrap().code(), Some(5));
 }
 
-/// Of this process.
+/// Sets a limit of this process.
 fn set_limit(resource: Resource, limit: u64) {
     let limit = [limit; 2];
     let place = (&raw const limit).expose_provenance();
@@ -1344,7 +1348,7 @@ fn fexecve_without_execveat_goes_by_proc() {
     }
 }
 
-// ---- many at once ----
+// ---- many at the same time ----
 
 fn spawn_from_threads_with_signals_and_allocations() {
     extern "C" fn handler(_signal: i32) {
@@ -1355,7 +1359,7 @@ fn spawn_from_threads_with_signals_and_allocations() {
     let (turns, spawners) = if common::slow() { (3, 2) } else { (100, 8) };
     thread::scope(|scope| {
         scope.spawn(|| {
-            // To the process: any thread takes it.
+            // Sent to the process: any thread gets it.
             while !stop.load(Ordering::SeqCst) {
                 common::kill(std::process::id(), Signal::USR1.as_raw());
                 thread::sleep(Duration::from_micros(100));
@@ -1418,7 +1422,7 @@ fn spawn_stopped_for_long_by_a_storm_goes_on() {
 
 fn spawn_leaves_nothing_behind() {
     let count = |what: &str| fs::read_dir(format!("/proc/self/{what}")).map_or(0, Iterator::count);
-    // A tool maps memory of its own as it goes.
+    // A tool maps memory of its own at any time.
     let maps = || match common::tool() {
         None => fs::read_to_string("/proc/self/maps").unwrap().lines().count(),
         Some(_) => 0,
@@ -1444,8 +1448,7 @@ fn spawn_error_is_an_io_error() {
     assert_eq!(error.to_string(), "starting the program: no such file or directory (ENOENT)");
     let error = std::io::Error::from(error);
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
-    // std takes such a failure for a success where the memory is not shared, as under an emulator.
-    // std takes the failure for a success where memory is not shared.
+    // If memory is not shared, as under an emulator, std reports success for such a failure.
     if !common::emulated() && common::tool() != Some(common::Tool::Valgrind) {
         let oracle = std::process::Command::new("/no/such/program").spawn().unwrap_err();
         assert_eq!(Errno::from_io_error(&error), Errno::from_io_error(&oracle));

@@ -1,10 +1,10 @@
 //! A program that is started with another user's id must not open this process's memory to that user.
 //!
-//! An attacker of that user looks for each new process, and tries to read and write a word of *this*
-//! process through it: by `/proc/PID/mem` and by `ptrace`. Meanwhile the situations are made in which a
-//! child that shares memory keeps it for a moment after its parent goes on.
+//! An attacker with that user's id looks for each new process, and tries to read and write a word of
+//! *this* process through it: with `/proc/PID/mem` and with `ptrace`. Meanwhile the tests create
+//! situations in which a child that shares memory keeps it for a moment after its parent continues.
 //!
-//! `RAWPIPE_ATTACK_SECONDS` is how long all attacks together take: 4 by default.
+//! `RAWPIPE_ATTACK_SECONDS` sets how long all attacks together take: 4 by default.
 #![allow(unsafe_code, reason = "system calls that the crate has no name for")]
 
 use crate::common::nr;
@@ -32,10 +32,10 @@ unsafe extern "C" {
 const PR_GET_DUMPABLE: i32 = 3;
 const PR_SET_DUMPABLE: i32 = 4;
 
-/// The user that the children become, and the attacker is.
+/// The user of the children and of the attacker.
 const OTHER: u32 = 65534;
 
-/// The word that is attacked, and what an attacker makes of it.
+/// The word that is attacked, and the value that an attacker writes.
 static WORD: AtomicUsize = AtomicUsize::new(SECRET);
 const SECRET: usize = 0x7e57_5ec2_usize.wrapping_mul(0x0101_0003);
 const FORGED: usize = !SECRET;
@@ -49,13 +49,13 @@ fn become_other() -> bool {
 
 // ---- the attacker ----
 
-/// What an attacker has done, in numbers.
+/// The results of an attacker.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Score {
     tries: usize,
-    /// Processes of which it could open the memory, or that it could trace.
+    /// Processes whose memory it could open, or that it could trace.
     reached: usize,
-    /// Times that it has read the secret there. Then it has forged it, too.
+    /// How often it has read the secret there. Then it has also overwritten it.
     read: usize,
 }
 
@@ -88,7 +88,7 @@ impl Score {
             return;
         }
         self.reached += 1;
-        // SAFETY: without a place it writes nothing.
+        // SAFETY: with a null address it writes nothing.
         unsafe { waitpid(i32::try_from(pid).unwrap(), std::ptr::null_mut(), WALL) };
         // SAFETY: reads memory of the other process.
         let word = unsafe { ptrace(PTRACE_PEEKDATA, pid, place, 0_usize) };
@@ -99,7 +99,7 @@ impl Score {
         }
         // SAFETY: touches no memory of this process.
         unsafe { ptrace(PTRACE_DETACH, pid, 0_usize, 0_usize) };
-        // The stop may not have been the one that was asked for, which comes later then.
+        // The stop may not have been the requested one, which then comes later.
         // SAFETY: touches no memory.
         unsafe { raw::syscall2(nr::KILL, pid, SIGCONT) };
     }
@@ -109,7 +109,7 @@ impl Score {
         to.write_all(&words.concat()).is_ok()
     }
 
-    fn told(from: &PipeReader) -> Self {
+    fn received(from: &PipeReader) -> Self {
         let [tries, reached, read] = [0; 3].map(|_: u8| {
             let mut word = [0; size_of::<usize>()];
             from.read_exact(&mut word).expect("what the attacker says");
@@ -119,7 +119,7 @@ impl Score {
     }
 }
 
-/// The newest process, by the kernel's own account.
+/// The newest process, as reported by the kernel.
 fn newest(loads: &File) -> usize {
     let mut text = [0; 100];
     let count = loads.read_at(&mut text, 0).expect("/proc/loadavg");
@@ -138,7 +138,7 @@ fn is_child_of(pid: usize, parent: u32) -> bool {
     rest.split_whitespace().nth(1).and_then(|word| word.parse().ok()) == Some(parent)
 }
 
-/// Attacks what is new until `gate` ends; `kills` it, too, and goes on.
+/// Attacks new processes until `gate` ends; with `kills` it also kills them.
 fn attack_what_is_new(gate: &PipeReader, kills: bool, parent: u32) -> Score {
     const SIGKILL: usize = 9;
     let loads = File::open("/proc/loadavg").expect("/proc");
@@ -171,15 +171,15 @@ fn seconds() -> Duration {
 
 /// A forked child of that user with a copy of the word, which any process of that user may read.
 fn readable(gate: &PipeReader, keeper: &PipeWriter) -> Child {
-    let (ready, told) = rawpipe::pipe().unwrap();
+    let (ready, signal) = rawpipe::pipe().unwrap();
     let child = common::child(|| {
         common::close_copy(keeper);
         let done = become_other() && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0;
-        let told = told.write(b"!") == Ok(1);
+        let sent = signal.write(b"!") == Ok(1);
         while !has_ended(gate) {
             thread::sleep(Duration::from_millis(10));
         }
-        u8::from(!(done && told))
+        u8::from(!(done && sent))
     });
     ready.read_exact(&mut [0]).unwrap();
     child
@@ -197,7 +197,8 @@ fn cannot_be_attacked(test: &str) -> bool {
     true
 }
 
-/// Runs `actions` again and again, each in a thread, beside an attacker, who reads and forges nothing.
+/// Runs `actions` repeatedly, each in a thread, beside an attacker. Asserts that the attacker reads and
+/// writes nothing.
 fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
     if cannot_be_attacked(&common::name_alone()) {
         return;
@@ -213,11 +214,11 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
         let other_user = become_other();
         control.by_memory(one);
         control.by_trace(other);
-        let told = control.tell(&say);
-        u8::from(!(other_user && told && attack_what_is_new(&gate, kills, parent).tell(&say)))
+        let sent = control.tell(&say);
+        u8::from(!(other_user && sent && attack_what_is_new(&gate, kills, parent).tell(&say)))
     });
     drop(say);
-    let control = Score::told(&said);
+    let control = Score::received(&said);
     let works = Score { tries: 2, reached: 2, read: 2 };
     if control != works {
         skip(&common::name_alone(), "a security module is in the way of any attack");
@@ -236,7 +237,7 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
         }
     });
     drop(keeper);
-    let score = Score::told(&said);
+    let score = Score::received(&said);
     assert!(attacker.wait().unwrap().success());
     assert!(controls.iter_mut().all(|control| control.wait().unwrap().success()));
     let word = WORD.load(Ordering::SeqCst);
@@ -251,8 +252,8 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
     ));
 }
 
-/// Two children of another user, which are waited for: one begins its program, and the other, without one,
-/// exits. The kernel lets go of their memory in different ways.
+/// Two children of another user, which are waited for: one starts its program, and the other, without
+/// one, exits. The kernel releases their memory in different ways.
 fn spawn_other() {
     let argv = [Arg::new(c"true"), Arg::END];
     for program in [c"/bin/true", c"/no/such/program"] {
@@ -266,7 +267,7 @@ fn spawn_other() {
     }
 }
 
-/// Holds the lock of the memory for long, as there is much of it.
+/// Holds the lock of the memory for a long time, because there is much memory.
 fn fork_long() {
     // SAFETY: the child only exits.
     match unsafe { rawpipe::fork() }.unwrap() {
@@ -295,9 +296,9 @@ fn spawn_uid_attacked_by_one_that_kills() {
     assert!(memory.iter().step_by(4096).all(|byte| *byte == 1));
 }
 
-/// The kernel closes a child's memory only if its effective ids change. Here they have changed before, and
-/// the parent has opened its memory again, to keep its core dumps: as its real user is root, it stays
-/// closed to the other one, but a copy would not be.
+/// The kernel closes a child's memory only if its effective ids change. Here they have changed before,
+/// and the parent has reopened its memory to allow core dumps. As its real user is root, its memory
+/// stays closed to the other user, but a copy would not be.
 fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     static ONCE: Once = Once::new();
     let spawn = || {
@@ -313,7 +314,7 @@ fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     attacked(false, &[&spawn, &spawn]);
 }
 
-/// Whether a process may be dumped is its own matter, also while it spawns.
+/// The dumpable flag of a process is its own, also while it spawns.
 fn spawn_uid_leaves_dumpable_to_another_thread() {
     let test = "spawn_uid_leaves_dumpable_to_another_thread";
     if geteuid() != 0 {

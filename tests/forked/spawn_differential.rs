@@ -1,10 +1,11 @@
-//! Compares `Command` with std's, and `Spawn` with `posix_spawn`, for random requests. Each round derives
-//! the state of the process and the request from one seed. The program that is started reports all that it
-//! was given. The two reports must be equal, except for the intended differences listed in `compare.rs`.
+//! Compares `Command` with std's, and `Spawn` with `posix_spawn`, for random requests. Each round
+//! derives the state of the process and the request from one seed. The program reports the whole state
+//! that it gets. The two reports must be equal, except for the intended differences listed in
+//! `compare.rs`.
 //!
 //! By default this runs for some seconds. `RAWPIPE_DIFFERENTIAL=60000` sets the number of rounds. Each
-//! difference is printed with the seed of its round. `RAWPIPE_DIFFERENTIAL_SEED` sets the seed of the first
-//! round; without a number of rounds it repeats just that one.
+//! difference is printed with the seed of its round. `RAWPIPE_DIFFERENTIAL_SEED` sets the seed of the
+//! first round; without a number of rounds it repeats only that round.
 #![allow(unsafe_code, reason = "the C library's posix_spawn, and descriptors by number")]
 
 mod case;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{env, thread};
 use worker::{Findings, Worker};
 
-/// For how long, if no number of rounds is asked for.
+/// The time to run if no number of rounds is set.
 const TIME: Duration = Duration::from_secs(7);
 /// How many kinds of differences a worker prints in full.
 const STORIES: usize = 12;
@@ -47,7 +48,7 @@ fn spawn_is_what_std_and_posix_spawn_do() {
     }
 }
 
-/// Makes a worker's rounds, if that is what this process was started for.
+/// Runs a worker's rounds if this process was started as one.
 pub(crate) fn become_worker() {
     if let Ok(words) = env::var(WORKER) {
         work(&words);
@@ -67,7 +68,7 @@ fn impossible() -> Option<&'static str> {
     }
 }
 
-/// What the workers say, added up.
+/// The totals of all workers.
 #[derive(Default)]
 struct Total {
     rounds: u64,
@@ -125,7 +126,7 @@ fn compare_all() -> bool {
             command.stdout(Stdio::piped()).spawn().expect("a worker")
         })
         .collect();
-    // All at once: a worker whose pipe is full would wait.
+    // All at the same time: a worker whose pipe is full would wait.
     let listeners: Vec<_> = children
         .into_iter()
         .map(|child| thread::spawn(|| child.wait_with_output().expect("a worker's output")))
@@ -148,7 +149,7 @@ fn compare_all() -> bool {
     for (kind, (count, seed)) in &unexplained {
         println!("unexplained: {count} times {kind}, first in RAWPIPE_DIFFERENTIAL_SEED={seed}");
     }
-    // If no program could be started, all forms would fail alike.
+    // If no program could be started, all forms would fail in the same way.
     if done > 100 && started < done {
         println!("only {started} programs were started in {done} rounds");
         passed = false;
@@ -166,7 +167,7 @@ fn compare_all() -> bool {
     passed && differing == 0 && rounds.is_none_or(|rounds| rounds == done) && done > 0
 }
 
-/// Runs a worker's rounds and prints what it has found.
+/// Runs a worker's rounds and prints the results.
 fn work(words: &str) {
     let words: Vec<&str> = words.split('\t').collect();
     let [base, first, step, rounds, time] = words[..] else { panic!("{words:?}") };

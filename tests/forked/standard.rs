@@ -1,5 +1,5 @@
-//! The numbers 0 to 2: what this crate makes never lies there, and what is put there on purpose does. Each test runs
-//! alone in a process.
+//! The numbers 0 to 2: this crate's descriptors never get them, except on request. Each test runs alone
+//! in a process.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "limits by number, and forking")]
 
@@ -22,9 +22,9 @@ use std::thread;
 
 const STREAMS: [StdStream; 3] = [StdStream::Stdin, StdStream::Stdout, StdStream::Stderr];
 
-// ---- what is made ----
+// ---- descriptors that the crate creates ----
 
-/// What a maker has made, and whether it must be close-on-exec.
+/// The result of a maker, and whether it must be close-on-exec.
 type Made = rawpipe::Result<(Vec<OwnedFd>, bool)>;
 type Maker = (&'static str, fn(&OwnedFd) -> Made);
 
@@ -60,7 +60,7 @@ const MAKERS: [Maker; 14] = [
     }),
 ];
 
-/// Of those that are closed, which are still.
+/// Which of the closed numbers are still free.
 fn free(closed: u8) -> u8 {
     let is_free = |number: &u8| {
         closed >> number & 1 == 1
@@ -78,7 +78,7 @@ fn assert_free() {
     }
 }
 
-/// Those that can make something here: an emulator of user programs does not wipe memory in forked children, which
+/// The makers that work here: a user-mode emulator does not wipe memory in forked children, which
 /// shared chunks need.
 fn makers() -> Vec<Maker> {
     let shared = SharedBuilder::new().build().map(drop);
@@ -113,7 +113,7 @@ fn descriptors_made_while_streams_are_closed_lie_above_them() {
     }
 }
 
-/// By each way of making a child: its pidfd, and the ends of its pipes.
+/// For each way of creating a child: its pidfd, and the ends of its pipes.
 fn children_made_while_streams_are_closed_have_descriptors_above_them() {
     for closed in 0..8 {
         let before = common::open_fds();
@@ -144,7 +144,7 @@ fn children_made_while_streams_are_closed_have_descriptors_above_them() {
     }
 }
 
-/// What `discard` opens for itself, too.
+/// The same for the descriptor that `discard` opens.
 fn discard_while_streams_are_closed() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     writer.write_all(b"bytes").unwrap();
@@ -157,15 +157,15 @@ fn set_limit(soft: u64) {
     let mut limit = [0_u64; 2];
     let place = (&raw mut limit).expose_provenance();
     let nofile = Resource::NOFILE.as_raw() as usize;
-    // SAFETY: writes two 64-bit numbers, to the place given.
+    // SAFETY: writes two 64-bit numbers to this address.
     unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, 0, place) };
     limit[0] = soft;
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads them.
+    // SAFETY: reads two 64-bit numbers.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
 }
 
-/// The kernel has numbers left, and all of them are those of standard streams.
+/// The kernel has free numbers, but only those of standard streams.
 fn descriptors_with_a_limit_of_3_emfile_leave_nothing() {
     if common::descriptors_without_limit("descriptors_with_a_limit_of_3_emfile_leave_nothing") {
         return;
@@ -184,7 +184,7 @@ fn descriptors_with_a_limit_of_3_emfile_leave_nothing() {
             assert_eq!(made, Err(Errno::EMFILE), "{name}, limit {limit}");
             assert_eq!(left, 7, "{name}");
         }
-        // A child without a pidfd is one.
+        // A child without a pidfd also counts.
         let (code, has_pidfd) = with_closed(7, || {
             set_limit(limit);
             let mut forked = child(|| 3);
@@ -197,7 +197,7 @@ fn descriptors_with_a_limit_of_3_emfile_leave_nothing() {
     }
 }
 
-// ---- what is put there ----
+// ---- redirection ----
 
 fn redirect_and_back() {
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -215,7 +215,7 @@ fn redirect_and_back() {
     assert_eq!(all, b"into the pipeof a program\n");
 }
 
-/// Onto each, whichever are closed, from anywhere: also from another of the three, or itself.
+/// Onto each, whichever are closed, from any number: also from another of the three, or itself.
 fn redirect_each_onto_each() {
     let files = [0, 1, 2].map(|number: u8| {
         let path = common::tmp_path();
@@ -224,7 +224,7 @@ fn redirect_each_onto_each() {
     });
     let other = common::file(b"x");
     let contents = |number: RawFd| {
-        // The position is shared, and stays where it is.
+        // The position is shared, and does not change.
         let copy = File::from(io::dup_cloexec(own(number)).ok()?);
         let mut byte = [0];
         (copy.read_at(&mut byte, 0).unwrap() == 1).then_some(byte[0])
@@ -264,7 +264,7 @@ fn redirect_beyond_the_limit_ebadf() {
     assert_eq!(results, [Ok(()), Ok(()), Err(Errno::EBADF)]);
 }
 
-/// Another thread writes all the time: each of its writes goes to the old file or to the new one.
+/// Another thread writes all the time: each write goes to the old file or to the new one.
 fn redirect_under_a_writing_thread_loses_nothing() {
     let files = [common::file(b""), common::file(b"")];
     let kept = io::dup_cloexec(std::io::stdin()).unwrap();

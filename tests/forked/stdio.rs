@@ -1,5 +1,5 @@
-//! The standard streams: every way from those of this process to those of a child, with some of them
-//! closed, and who else has the pipes. Each test runs alone in a process.
+//! The standard streams: every mapping from those of this process to those of a child, with some of
+//! them closed, and other processes with the pipes. Each test runs alone in a process.
 #![allow(unsafe_code, reason = "closing and replacing standard streams, by their numbers")]
 
 use crate::common::nr;
@@ -22,17 +22,17 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// One of this process's own, by its number.
+/// A standard stream of this process, by its number.
 pub(crate) fn own(number: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: the tests say when it is open, and only borrow it for calls that may fail.
+    // SAFETY: the tests know when it is open, and otherwise borrow it only for calls that may fail.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
-/// Runs `body` while 0, 1 and 2 are these files, inheritable, or closed; then they are as before.
+/// Runs `body` while 0, 1 and 2 are these files, inheritable, or closed; then restores them.
 pub(crate) fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl FnOnce() -> R) -> R {
     let replace = |from: BorrowedFd<'_>, to: usize| {
         let from = usize::try_from(from.as_raw_fd()).unwrap();
-        // SAFETY: takes integers; what was there is kept by a copy.
+        // SAFETY: takes integers; a copy keeps the old file.
         let answer = unsafe { raw::syscall3(nr::DUP3, from, to, 0) };
         assert_eq!(usize::try_from(answer), Ok(to));
     };
@@ -49,21 +49,21 @@ pub(crate) fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl Fn
     result
 }
 
-/// With these of the three closed, as bits.
+/// Runs `body` with these of the three closed, as bits.
 pub(crate) fn with_closed<R>(closed: u8, body: impl FnOnce() -> R) -> R {
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
     let open = |number: u8| (closed >> number & 1 == 0).then(|| null.as_fd());
     with_standard([0, 1, 2].map(open), body)
 }
 
-/// From here on children are made by an ordinary fork, which tells failures by a pipe.
+/// From here on children are created by an ordinary fork, which reports failures through a pipe.
 fn no_shared_memory(test: &str) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 };
     let filters = [
         Filter::on_argument(nr::CLONE, index, Value::Has(0x100), Errno::EPERM),
         Filter::new(&[nr::CLONE3], Errno::ENOSYS),
     ];
-    // Valgrind makes a fork of it, which no filter sees to be anything else.
+    // Valgrind turns it into a fork, which no filter can distinguish.
     let seen = common::tool() != Some(common::Tool::Valgrind);
     let installed = seen && filters.iter().all(Filter::install);
     if !installed {
@@ -101,13 +101,13 @@ fn contents(file: &File) -> String {
 
 // ---- from the standard streams to the standard streams ----
 
-/// Each of the child's three is one of this process's, mapped or inherited, or closed, whatever of
-/// those is open: swapped, turned around, twice the same, or as it was.
+/// Each of the child's three is one of this process's, mapped or inherited, or closed, for every set of
+/// open ones: exchanged, rotated, the same twice, or unchanged.
 fn every_mapping() {
     let open_sets: &[u8] = if common::emulated() { &[0b111] } else { &[0, 1, 2, 3, 4, 5, 6, 7] };
     let spawn = marker(&["0", "1", "2"]);
     for open in open_sets {
-        // What number n of the child is to be: 3 is inherited.
+        // The source of number n of the child; 3 means inherited.
         for choice in 0..64 {
             let sources = [choice % 4, choice / 4 % 4, choice / 16];
             let is_open = |number: RawFd| open >> number & 1 == 1;
@@ -148,7 +148,7 @@ fn spawn_every_way_from_standard_to_standard_streams_by_fork() {
     }
 }
 
-/// The pipes then have the numbers that are free: some of 0, 1 and 2.
+/// The pipes then get the free numbers: some of 0, 1 and 2.
 fn closed_ones() {
     for closed in 0..8 {
         for piped in 0..8 {
@@ -188,7 +188,7 @@ fn stdio_any_of_the_three_closed_in_the_parent_by_fork() {
     }
 }
 
-/// By `Command`: what is this process's error stream is the child's output, and the other way round.
+/// With `Command`: this process's standard error is the child's standard output, and the reverse.
 fn stdio_output_and_errors_exchanged() {
     let [out, err] = [(); 2].map(|()| common::file(b""));
     let null = File::open("/dev/null").unwrap();
@@ -200,7 +200,8 @@ fn stdio_output_and_errors_exchanged() {
     assert_eq!((code, contents(&out), contents(&err)), (Some(0), "err".into(), "out".into()));
 }
 
-/// Errors go where the output goes, be that a pipe, a file, or this process's own output.
+/// Standard error goes to the same place as standard output: a pipe, a file, or this process's own
+/// output.
 fn stdio_errors_into_an_inherited_output() {
     let out = common::file(b"");
     let null = File::open("/dev/null").unwrap();
@@ -212,7 +213,7 @@ fn stdio_errors_into_an_inherited_output() {
     assert_eq!((code, contents(&out)), (Some(0), "outerr".to_owned()));
 }
 
-/// `2>&1`: what a child writes to both stays in its order, wherever that goes.
+/// `2>&1`: a child's writes to both stay in order, whatever the destination.
 fn stdio_same_as_stdout_wherever_that_goes() {
     const BOTH: &str = "outerr";
     let same = || {
@@ -220,7 +221,7 @@ fn stdio_same_as_stdout_wherever_that_goes() {
         command.stderr(Stdio::same_as_stdout());
         command
     };
-    // Where `output` collects it, and in an own pipe.
+    // Where `output` collects it, and in the caller's pipe.
     let output = same().output().unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (BOTH.as_bytes(), &b""[..]));
     let mut child = same().stdout(Stdio::piped()).spawn().unwrap();
@@ -228,7 +229,7 @@ fn stdio_same_as_stdout_wherever_that_goes() {
     let output = child.communicate(b"").unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (BOTH.as_bytes(), &b""[..]));
 
-    // A descriptor, be it set before or after, or mapped.
+    // A descriptor that was set before or after, or mapped.
     let sets: [fn(&mut Command<'static>, File); 3] = [
         |command, file| _ = command.stdout(file),
         |command, file| {
@@ -243,7 +244,7 @@ fn stdio_same_as_stdout_wherever_that_goes() {
         assert!(command.status().unwrap().success());
         assert_eq!(contents(&file), BOTH);
     }
-    // Nowhere, and this process's own.
+    // To `/dev/null`, and to this process's own.
     assert!(same().stdout(Stdio::null()).status().unwrap().success());
     let (out, err) = (common::file(b""), common::file(b""));
     let null = File::open("/dev/null").unwrap();
@@ -254,7 +255,7 @@ fn stdio_same_as_stdout_wherever_that_goes() {
         (code.unwrap().code(), contents(&out), contents(&err)),
         (Some(0), BOTH.into(), String::new())
     );
-    // That is closed: nothing is there to be the same as.
+    // It is closed: no file exists that it could be the same as.
     let error = with_closed(0b010, || same().spawn().map(drop)).unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Dup { from: 1, to: 2 }, Errno::EBADF));
 }
@@ -284,7 +285,8 @@ fn stdio_same_as_stdout_for_another_stream_einval() {
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Arguments, Errno::EINVAL));
 }
 
-/// A file that lies at 2 here is the child's output; its errors are inherited: the same file.
+/// A file at 2 in this process is the child's standard output; its standard error is inherited: the
+/// same file.
 fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
     let file = common::file(b"");
     let null = File::open("/dev/null").unwrap();
@@ -295,7 +297,7 @@ fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
     assert_eq!((ended, contents(&file)), (Ok(Ok(Some(0))), "12".to_owned()));
 }
 
-/// As with std: what 1 and 2 are is not looked at when a process duplicates them.
+/// As in std: the kind of file at 1 and 2 is not checked when a process duplicates them.
 fn dup_of_standard_streams_again_and_again_leaves_them_open() {
     for _ in 0..100 {
         for number in 0..3 {
@@ -307,9 +309,9 @@ fn dup_of_standard_streams_again_and_again_leaves_them_open() {
     assert!((0..3).all(|number| io::is_close_on_exec(own(number)).is_ok()));
 }
 
-// ---- which descriptors a child has ----
+// ---- the descriptors of a child ----
 
-/// What the program "fds" has open.
+/// The descriptors that the program "fds" has open.
 fn open_in(command: &mut Command<'_>) -> BTreeSet<RawFd> {
     let (output, code) = output_of(command);
     assert_eq!(code, Some(0));
@@ -317,7 +319,7 @@ fn open_in(command: &mut Command<'_>) -> BTreeSet<RawFd> {
     text.lines().map(|line| line.parse().unwrap()).collect()
 }
 
-/// Files, sockets and pipes of this process are not the child's, unless they are inheritable.
+/// A child does not get files, sockets and pipes of this process, unless they are inheritable.
 fn fds_of_the_parent_are_not_in_the_child() {
     let file = common::file(b"");
     let (socket, _other) = UnixStream::pair().unwrap();
@@ -337,13 +339,13 @@ fn fds_of_the_parent_are_not_in_the_child() {
     assert!(given.iter().all(|number| !open.contains(number)), "{given:?} {open:?}");
     io::set_close_on_exec(&file, false).unwrap();
     assert!(open_in(&mut program("fds", &[])).contains(&file.as_raw_fd()));
-    // Unless told that there are to be no others; this process's own stay.
+    // Not with `close_other_fds`; this process's own stay open.
     let open = open_in(program("fds", &[]).close_other_fds());
     assert!(!open.contains(&file.as_raw_fd()), "{open:?}");
     assert_eq!(io::is_close_on_exec(&file), Ok(false));
 }
 
-/// At two numbers, one of which is a standard stream; here the flag stays as it was.
+/// At two numbers, one of which is a standard stream; in this process the flag is unchanged.
 fn fd_map_of_what_is_a_stream_too() {
     let file = common::file(b"");
     let mut command = program("mark", &["1", "7", "2", "8"]);
@@ -354,7 +356,7 @@ fn fd_map_of_what_is_a_stream_too() {
     assert_eq!(io::is_close_on_exec(&file), Ok(true));
 }
 
-/// Those above a limit that was lowered later are closed, too.
+/// Descriptors above a limit that was lowered later are closed as well.
 fn close_other_fds_above_a_lowered_limit() {
     let test = "close_other_fds_above_a_lowered_limit";
     if common::descriptors_without_limit(test) {
@@ -386,7 +388,7 @@ fn close_other_fds_above_a_lowered_limit() {
     assert_eq!(io::is_close_on_exec(own(high)), Ok(false), "this process's is open");
 }
 
-/// The second child has no copy of the first's pipes: closing one here is the end of it.
+/// The second child has no copy of the first's pipes: closing one here ends it.
 fn pipes_of_one_child_are_not_in_the_next() {
     let cat = || {
         let mut command = program("cat", &[]);
@@ -402,7 +404,7 @@ fn pipes_of_one_child_are_not_in_the_next() {
     assert!(second.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
 }
 
-/// Nobody waits for the child of a child that has no pipe of ours.
+/// The wait does not include a grandchild that has no pipe of this process.
 fn stdio_null_with_a_grandchild_left_behind() {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let before = common::open_fds();
@@ -412,12 +414,12 @@ fn stdio_null_with_a_grandchild_left_behind() {
     assert!(child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
     drop(child);
     assert_eq!(common::open_fds(), before);
-    // It is there: it has the gate.
+    // It is alive: it has the gate.
     drop(command);
     assert_eq!(opener.write(b"x"), Ok(1));
 }
 
-/// Limits come after descriptors, and an exec needs none.
+/// Limits are set after the descriptors, and an exec needs none.
 fn rlimit_nofile_0_leaves_the_streams() {
     if common::descriptors_without_limit("rlimit_nofile_0_leaves_the_streams") {
         return;
@@ -428,7 +430,7 @@ fn rlimit_nofile_0_leaves_the_streams() {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "echo out"]).rlimit(Resource::NOFILE, Rlimit::both(0));
     let output = command.output().unwrap();
-    // A program that needs shared libraries cannot open them, and its loader says so.
+    // A program with shared libraries cannot open them, and its loader reports that.
     match output.status.code() {
         Some(0) => assert_eq!(output.stdout, b"out\n"),
         code => assert!(code.is_some() && !output.stderr.is_empty(), "{output:?}"),
@@ -437,15 +439,15 @@ fn rlimit_nofile_0_leaves_the_streams() {
 
 // ---- the program, its folder, its environment ----
 
-/// The path of a link to this test's own program there.
+/// A link to this test's own program in that folder.
 fn link_to_this(folder: &std::path::Path, name: &OsStr) -> std::path::PathBuf {
     let path = folder.join(name);
     symlink(env::current_exe().unwrap(), &path).unwrap();
     path
 }
 
-/// With a slash it is a path, and never looked for in PATH; a relative one is one from the child's
-/// folder.
+/// A program with a slash is a path, and never searched for in PATH; a relative path starts at the
+/// child's folder.
 fn program_by_a_relative_path_or_by_any_bytes() {
     if common::emulated() {
         let test = "program_by_a_relative_path_or_by_any_bytes";
@@ -471,7 +473,7 @@ fn program_by_a_relative_path_or_by_any_bytes() {
     assert_eq!(code(&in_sub("sub/"), &there), Ok(Some(5)), "from the child's folder");
     assert_eq!(code(&in_sub("./sub/"), &there), Ok(Some(5)));
     assert_eq!(code(&in_sub("sub/"), &|_| ()), Err(Errno::ENOENT), "and not from this one's");
-    // Not in PATH, though it is there as a name.
+    // Not searched for in PATH, although PATH has the name.
     let with_path = |command: &mut Command<'_>| _ = command.env("PATH", &folder);
     assert_eq!(code(&in_sub("sub/"), &with_path), Err(Errno::ENOENT));
     let by_name = |command: &mut Command<'_>| _ = command.env("PATH", folder.join("sub"));
@@ -480,7 +482,7 @@ fn program_by_a_relative_path_or_by_any_bytes() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
-/// Relative to this process's, and of any bytes.
+/// Relative to this process's folder, and of any bytes.
 fn current_dir_relative_and_of_any_bytes() {
     let folder = fs::canonicalize(common::tmp()).unwrap().join(common::tmp_path());
     let below = folder.join(OsString::from_vec(b"b\xfflow".to_vec()));
@@ -498,7 +500,7 @@ fn current_dir_relative_and_of_any_bytes() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
-/// What is not said is as it is at the start, not when the command was made.
+/// Variables that are not set have their values at the start, not those at the creation of the command.
 fn env_is_that_of_the_time_of_the_spawn() {
     // SAFETY: there is no other thread.
     let set = |value: &str| unsafe { env::set_var("RAWPIPE_LATE", value) };
@@ -526,10 +528,10 @@ fn env_of_nothing() {
     assert_eq!(output, b"\xff\xfe=\xff\xfe\0");
 }
 
-/// As `yes | head`: who writes to nobody is ended by SIGPIPE, which this process ignores.
+/// As `yes | head`: SIGPIPE kills the writer when no reader is left, although this process ignores it.
 fn pipeline_writer_ends_by_sigpipe() {
     let mut yes = Command::new("/bin/sh");
-    // More than any pipe holds, and not without end if it is not told.
+    // More than any pipe holds, and finite in case the signal does not arrive.
     yes.args(["-c", "n=0; while [ $n -lt 400000 ]; do echo yes; n=$((n + 1)); done"]);
     let mut head = Command::new("/bin/sh");
     head.args(["-c", "read line; echo $line"]);
@@ -539,7 +541,7 @@ fn pipeline_writer_ends_by_sigpipe() {
     assert!(output.statuses[1].success());
 }
 
-/// The two ends of one pipe at once, inheritable, to a child that talks to itself.
+/// Both ends of one pipe, inheritable, in a child that sends to itself.
 fn fd_map_both_ends_of_a_pipe() {
     let (reader, writer) = rawpipe::pipe2(PipeFlags::empty()).unwrap();
     let mut command = Command::new("/bin/sh");
@@ -548,8 +550,8 @@ fn fd_map_both_ends_of_a_pipe() {
     assert_eq!(output_of(&mut command), (b"round\n".to_vec(), Some(0)));
 }
 
-/// With 0, 1 and 2 closed: none of the descriptors that a call makes for itself lies there, where another
-/// thread that prints would write into it.
+/// With 0, 1 and 2 closed: no internal descriptor of a call gets such a number, where another thread's
+/// output would go into it.
 #[cfg(feature = "transfer")]
 fn descriptors_of_the_crate_are_no_standard_streams() {
     use rawpipe::chunk::{ChunkMechanism, ChunkWriter};

@@ -1,5 +1,5 @@
-//! More of talking with children: every combination of pipes, what is done in steps, and who else has
-//! the other ends. Each test runs alone in a process.
+//! More of `communicate`: every combination of pipes, several steps, and other processes with the other
+//! ends. Each test runs alone in a process.
 
 #![allow(unsafe_code, reason = "a tracer")]
 
@@ -15,7 +15,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-/// Never to be waited for to its end.
+/// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
 
 fn after(milliseconds: u64) -> Deadline<'static> {
@@ -26,7 +26,8 @@ fn some_bytes(count: usize) -> Vec<u8> {
     (0..count).map(pattern).collect()
 }
 
-/// A child with all three pipes, and one more that holds it, or its child, until it is dropped.
+/// A child with all three pipes, and another pipe that keeps it, or its child, alive until it is
+/// dropped.
 fn held(name: &str) -> (Child, PipeWriter) {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let mut command = program(name, &[]);
@@ -34,9 +35,9 @@ fn held(name: &str) -> (Child, PipeWriter) {
     (command.fd_map(gate, 7).on_drop(OnDrop::Kill).spawn().unwrap(), opener)
 }
 
-/// How long this process has had a CPU.
+/// The processor time of this process.
 fn busy() -> Duration {
-    // In ticks of a hundredth of a second: of its own, and of the kernel for it.
+    // In ticks of a hundredth of a second: in user mode and in the kernel.
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let ticks: u64 = fields.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum();
@@ -45,7 +46,7 @@ fn busy() -> Duration {
 
 // ---- every combination ----
 
-/// Afterwards no end of a pipe is left here, whichever there were.
+/// Afterwards no end of a pipe is left here, for any combination.
 fn communicate_every_combination_of_pipes_leaves_nothing() {
     let before = common::open_fds();
     for piped in 0..8 {
@@ -56,7 +57,7 @@ fn communicate_every_combination_of_pipes_leaves_nothing() {
         for fails in [false, true] {
             let mut child = command.spawn().unwrap();
             if fails && is_piped(2) {
-                // One more time, after a limit.
+                // Once more, after a limit.
                 let error = Communicate::new().limit(0).run(&mut child).unwrap_err();
                 assert_eq!(error.reason(), Kind::Limit(StdStream::Stderr), "{piped:03b}");
             }
@@ -87,7 +88,7 @@ fn communicate_input_begun_by_hand() {
     assert!(first == input[..10] && output.stdout == input[10..]);
 }
 
-/// Each answer is full, and nothing is lost or told twice.
+/// Each result is full, and no byte is lost or repeated.
 fn communicate_limit_in_steps_loses_nothing() {
     const STEP: usize = 70_001;
     let (size, errors) = (1_000_000, 300_000);
@@ -122,7 +123,7 @@ fn communicate_limit_in_steps_loses_nothing() {
     assert!(err.len() == errors && is_pattern(&err));
 }
 
-/// Outputs that have ended are not asked for again, and the child is waited for without a busy loop.
+/// Outputs that have ended are not polled again, and the wait for the child is no busy loop.
 fn communicate_outputs_closed_long_before_the_end() {
     let (mut child, gate) = held("shut");
     let (begin, busy_before) = (Instant::now(), busy());
@@ -141,9 +142,9 @@ fn communicate_outputs_closed_long_before_the_end() {
     assert!(child.communicate(b"").unwrap().status.success());
 }
 
-// ---- somebody else has the other ends ----
+// ---- another process has the other ends ----
 
-/// It does not read, so it cannot be fed, whoever has ended meanwhile.
+/// It does not read, so it cannot be fed, even if the child has ended meanwhile.
 fn communicate_grandchild_holds_the_input() {
     let (mut child, gate) = held("bequeath");
     let input = some_bytes(5_000_000);
@@ -156,12 +157,12 @@ fn communicate_grandchild_holds_the_input() {
     let error = Communicate::new().input(&input).grace(grace).run(&mut child).unwrap_err();
     assert_eq!(error.reason(), Kind::Grace);
     assert!(child.try_wait().unwrap().expect("it has ended").success());
-    // The grandchild ends, and so nobody is left to read.
+    // The grandchild ends, so no reader is left.
     drop(gate);
     assert!(child.communicate(&input).unwrap().status.success());
 }
 
-/// A kill does not wait for what else has the pipes, nor does a wait with a deadline.
+/// Neither a kill nor a wait with a deadline waits for other processes with the pipes.
 fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     let (mut child, gate) = held("family");
     let mut pid = [0];
@@ -173,7 +174,10 @@ fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     let error = Communicate::new().deadline(after(100)).run(&mut child).unwrap_err();
     assert_eq!(error.reason(), Kind::Deadline);
     assert!(begin.elapsed() < LONG);
-    assert!(child.stdout_ref().is_some() && child.stderr_ref().is_some(), "somebody may write yet");
+    assert!(
+        child.stdout_ref().is_some() && child.stderr_ref().is_some(),
+        "a process may still write"
+    );
     assert_eq!(child.kill(), Ok(()));
     assert_eq!(child.send_signal(Signal::KILL), Err(Errno::ESRCH));
     drop(gate);
@@ -181,7 +185,8 @@ fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     assert_eq!(output.status, status);
 }
 
-/// A shell whose own child lives on: one call, with a deadline, returns near it and keeps the output.
+/// A shell whose own child continues: one call with a deadline returns close to it and keeps the
+/// output.
 fn communicate_shell_with_a_child_that_lives_on() {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let mut shell = rawpipe::process::Command::new("/bin/sh");
@@ -204,9 +209,9 @@ fn communicate_shell_with_a_child_that_lives_on() {
     assert_eq!(child.communicate(b"").unwrap().stdout, b"");
 }
 
-// ---- a child that is traced ----
+// ---- a traced child ----
 
-/// A stop that the tracer sees, another thread, is not the end of a conversation.
+/// A stop that only the tracer, another thread, sees does not end a conversation.
 fn communicate_traced_child_until_its_end() {
     const SEIZE: isize = 0x4206;
     const INTERRUPT: isize = 0x4207;
@@ -220,11 +225,11 @@ fn communicate_traced_child_until_its_end() {
         return skip(test, "an emulator cannot trace");
     }
     for (name, grace) in [("shut", None), ("waiter", Some(Duration::from_millis(20)))] {
-        // After each signal it looks at the child. (The storm has none of the descriptors below.)
+        // After each signal it checks the child. (The storm's child has none of the descriptors below.)
         let _storm = Storm::begin(Duration::from_millis(5));
         let (mut child, opener) = held(name);
         if grace.is_none() {
-            // Nothing is left but to wait for its end.
+            // Only the wait for its end is left.
             let outputs = [child.stdout_ref().unwrap(), child.stderr_ref().unwrap()];
             for output in outputs {
                 assert_eq!(output.read_to_end(&mut Vec::new()), Ok(0));
@@ -260,9 +265,9 @@ fn communicate_traced_child_until_its_end() {
     }
 }
 
-// ---- a guard that cannot be had ----
+// ---- no guard against SIGPIPE ----
 
-/// Without a guard against `SIGPIPE` nothing is fed.
+/// Without a guard against `SIGPIPE` no byte is written.
 fn communicate_sigpipe_guard_refused_errno() {
     let test = "communicate_sigpipe_guard_refused_errno";
     for call in [nr::RT_SIGPENDING, nr::RT_SIGPROCMASK] {
@@ -284,7 +289,7 @@ fn communicate_sigpipe_guard_refused_errno() {
             if !possible {
                 return;
             }
-            // Not one byte of it has been fed.
+            // No byte of it was written.
             assert_eq!(child.communicate(b"all").unwrap().stdout, b"all");
         }
     }

@@ -1,5 +1,5 @@
-//! Deadlines under signals, writing without `SIGPIPE`, and what is left when the kernel refuses a call.
-//! Each test runs alone in a process, and what is to change the process happens in a child.
+//! Deadlines under signals, writing without `SIGPIPE`, and the behaviour without certain system calls.
+//! Each test runs alone in a process, and changes to the process happen in a child.
 #![allow(unsafe_code, reason = "signals, by the C library")]
 
 use crate::common::nr;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const SIGPIPE: i32 = 13;
 
-/// What a program has that was not started by Rust's `main`.
+/// The default, as in a program that Rust's `main` has not started.
 fn sigpipe_kills() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -31,7 +31,7 @@ fn broken_pipe() -> PipeWriter {
     writer
 }
 
-/// Runs `body` in a child that SIGPIPE kills.
+/// Runs `body` in a child in which SIGPIPE has its default action.
 fn mortal(body: impl FnOnce() -> u8) -> ExitStatus {
     let mut child = child(|| {
         sigpipe_kills();
@@ -40,7 +40,7 @@ fn mortal(body: impl FnOnce() -> u8) -> ExitStatus {
     child.wait().unwrap()
 }
 
-/// With the flag of the kernel, if it has it, and without.
+/// With the kernel's flag, if it has it, and without.
 fn both_ways(test: &str, body: impl Fn() -> u8) {
     let status = mortal(&body);
     assert!(status.success(), "{status}");
@@ -74,7 +74,7 @@ fn write_nosignal_nobody_reads_epipe() {
         }
         0
     });
-    // And it still kills afterwards: nothing was changed for good.
+    // It still kills afterwards: the change was not permanent.
     let status = mortal(|| {
         let writer = broken_pipe();
         assert_eq!(writer.write_nosignal(b"x"), Err(Errno::EPIPE));
@@ -106,7 +106,7 @@ fn write_nosignal_writes_like_write() {
     });
 }
 
-/// The count is positive and the signal has been raised all the same.
+/// The count is positive although the signal was raised.
 fn write_nosignal_reader_leaves_in_the_middle_is_short() {
     both_ways("write_nosignal_reader_leaves_in_the_middle_is_short", || {
         const TAKEN: usize = 64 << 10;
@@ -116,7 +116,7 @@ fn write_nosignal_reader_leaves_in_the_middle_is_short() {
         let mut leaving = child(|| {
             common::close_copy(copy);
             reader.read_exact(&mut vec![0; TAKEN]).unwrap();
-            // The writer fills it again and waits.
+            // The writer fills the pipe again and waits.
             let deadline = Deadline::after(Duration::from_secs(60));
             while reader.available().unwrap() < capacity && !deadline.has_passed() {
                 std::thread::yield_now();
@@ -167,10 +167,10 @@ fn without_sigpipe_guards_other_calls() {
     }
 }
 
-/// One that was pending before is somebody else's.
+/// A SIGPIPE that was pending before belongs to other code.
 fn without_sigpipe_leaves_a_pending_one() {
     let status = mortal(|| {
-        // Blocked by the outer guard, which takes the one raised in it; the inner ones must not.
+        // Blocked by the outer guard, which takes the one raised in it; the inner guards must not.
         without_sigpipe(|| {
             let writer = broken_pipe();
             assert_eq!(writer.write(b"x"), Err(Errno::EPIPE)); // pending from here on
@@ -199,7 +199,7 @@ fn sigpipe_is_in(set: &str) -> bool {
     mask & 1 << (SIGPIPE - 1) != 0
 }
 
-/// Counts the signals that reach a handler from here on.
+/// Counts the signals that reach a handler after this.
 fn sigpipe_is_counted() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -210,7 +210,7 @@ fn sigpipe_is_counted() {
     signal(SIGPIPE, handler as extern "C" fn(i32) as usize);
 }
 
-/// To this process, by another one.
+/// Another process sends the signal to this one.
 fn sigpipe_from_a_child() {
     let parent = std::process::id();
     let mut sender = child(|| {
@@ -220,13 +220,13 @@ fn sigpipe_from_a_child() {
     assert!(sender.wait().unwrap().success());
 }
 
-/// To this process, by itself: it has the same sender as one that a call raises.
+/// This process sends the signal to itself, with the same sender as one that a call raises.
 fn sigpipe_from_itself() {
     common::kill(std::process::id(), SIGPIPE);
 }
 
-/// One that is sent to the process meanwhile is delivered afterwards, whether a call has raised another
-/// one or not. The one that a call has raised is not.
+/// A signal that is sent to the process meanwhile is delivered afterwards, whether or not a call has
+/// raised another. The one that a call has raised is not.
 fn without_sigpipe_delivers_what_the_process_is_sent() {
     let test = "without_sigpipe_delivers_what_the_process_is_sent";
     if common::emulated() {
@@ -273,7 +273,7 @@ fn without_sigpipe_delivers_what_the_process_is_sent() {
     }
 }
 
-/// What was pending for the process before says nothing about the thread.
+/// A signal pending for the process before does not affect the thread.
 fn without_sigpipe_takes_its_own_beside_one_of_the_process() {
     let test = "without_sigpipe_takes_its_own_beside_one_of_the_process";
     if common::emulated() {
@@ -282,7 +282,7 @@ fn without_sigpipe_takes_its_own_beside_one_of_the_process() {
     let status = mortal(|| {
         sigpipe_is_counted();
         let writer = broken_pipe();
-        // The outer one is a caller that has it blocked.
+        // The outer one stands for a caller that has the signal blocked.
         without_sigpipe(|| {
             sigpipe_from_itself();
             let before = (sigpipe_is_in("SigPnd:"), sigpipe_is_in("ShdPnd:"));
@@ -298,7 +298,7 @@ fn without_sigpipe_takes_its_own_beside_one_of_the_process() {
     assert!(status.success(), "{status}");
 }
 
-/// Without `rt_tgsigqueueinfo` what a call has raised is taken all the same.
+/// Without `rt_tgsigqueueinfo` a signal that a call has raised is still taken.
 fn without_sigpipe_queueing_refused_takes_its_own() {
     for errno in [Errno::ENOSYS, Errno::EPERM] {
         let filter = Filter::new(&[nr::RT_TGSIGQUEUEINFO], errno);
@@ -309,7 +309,7 @@ fn without_sigpipe_queueing_refused_takes_its_own() {
             let writer = broken_pipe();
             assert_eq!(without_sigpipe(|| writer.write(b"x")), Ok(Err(Errno::EPIPE)));
             assert!(!sigpipe_is_pending());
-            // One that was there before is left alone.
+            // One that was pending before is left alone.
             without_sigpipe(|| {
                 assert_eq!(writer.write(b"x"), Err(Errno::EPIPE));
                 assert_eq!(without_sigpipe(|| writer.write(b"x")), Ok(Err(Errno::EPIPE)));
@@ -325,7 +325,8 @@ fn without_sigpipe_queueing_refused_takes_its_own() {
     }
 }
 
-/// Where the guard cannot be had, whoever needs it fails with the filter's error, before the first byte.
+/// If the guard cannot be created, calls that need it fail with the filter's error, before the first
+/// byte.
 fn nosignal_guard_refused_errno_before_the_first_byte() {
     use rawpipe::message::{MessageError, Sender};
 
@@ -375,7 +376,7 @@ fn nosignal_guard_refused_errno_before_the_first_byte() {
 
 // ---------------------------------------------------------------- deadlines
 
-/// Never early, and, where the machine is idle, not late.
+/// Never early, and on an idle machine not late.
 fn read_deadline_under_signals_is_exact() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let timeout = Duration::from_millis(50);
@@ -417,7 +418,7 @@ fn deadlines_go_on_after_signals() {
     assert!(writing.wait().unwrap().success());
 }
 
-/// What is done where the kernel does not have the flags, for every answer that says so.
+/// The fallback for a kernel without the flags, for every error that reports this.
 fn try_calls_refused_fall_back_or_say_so() {
     let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
     for errno in refusals {
@@ -437,7 +438,7 @@ fn try_calls_refused_fall_back_or_say_so() {
             let wanted = if errno == Errno::EINVAL { errno } else { Errno::EOPNOTSUPP };
             assert_eq!(none, Err(wanted));
             assert_eq!(io::try_write(&file, b"x"), Err(wanted));
-            // Waiting awake works, too.
+            // An adaptive wait works as well.
             let mut reader = reader.with_wait(Wait::Adaptive);
             let mut writer = writer.with_wait(Wait::Adaptive);
             assert_eq!(writer.write(b"abcd"), Ok(4));
@@ -461,7 +462,7 @@ fn try_calls_refused_fall_back_or_say_so() {
     }
 }
 
-/// By milliseconds, rounded up.
+/// In milliseconds, rounded up.
 fn epoll_pwait2_refused_is_not_shorter_than_asked() {
     use rawpipe::event::{Epoll, Event, PollEvents};
     for errno in [Errno::ENOSYS, Errno::EPERM] {
@@ -492,7 +493,7 @@ fn epoll_pwait2_refused_is_not_shorter_than_asked() {
     }
 }
 
-// ---------------------------------------------------------------- waiting awake
+// ---------------------------------------------------------------- adaptive waiting
 
 fn with_wait_ping_pong() {
     let pairs: [(PipeReader, PipeWriter); 2] = [(); 2].map(|()| rawpipe::pipe().unwrap());

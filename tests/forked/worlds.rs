@@ -1,7 +1,7 @@
-//! Runs the same checks of spawning, waiting and signals in each world that a process may live in: other
-//! name spaces, a tracer, a subreaper, discarded statuses, closed standard streams, few descriptors, blocked
-//! signals, a hostile user, a hundred threads. Each check has a process of its own, which enters its world
-//! first. A second process kills it if it hangs.
+//! Runs the same checks of spawning, waiting and signals in each world that a process may be in: other
+//! namespaces, a tracer, a subreaper, discarded statuses, closed standard streams, few descriptors,
+//! blocked signals, a hostile user, a hundred threads. Each check runs in its own process, which enters
+//! its world first. A second process kills it if it hangs.
 #![allow(unsafe_code, reason = "calls of the C library that set up the worlds")]
 
 mod checks;
@@ -156,9 +156,9 @@ fn spawn_without_a_descriptor_left_emfile() {
     ]);
 }
 
-// ---- worlds with checks of their own ----
+// ---- worlds with their own checks ----
 
-/// The spawned program itself is the init of the name space.
+/// The spawned program itself is the init of the namespace.
 fn parent_death_signal_as_init_of_a_new_pid_namespace() {
     World::new("first in a pid name space", ways::empty_pid_namespace)
         .make(&[("death signal", checks::death_signal_is_set)]);
@@ -190,7 +190,7 @@ fn wait_for_a_child_that_this_process_traces() {
     ]);
 }
 
-/// A filter kills the child at its `execve`. A program that never began is not a success.
+/// A filter kills the child at its `execve`. A program that never started is not a success.
 fn spawn_killed_before_its_program_begins() {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
@@ -201,12 +201,12 @@ fn spawn_killed_before_its_program_begins() {
     World::new("a filter that kills", || Ok(())).make(&[("spawn", checks::killed_before_exec)]);
 }
 
-/// Another user stops, continues and kills the children as soon as they are that user's.
+/// Another user stops, continues and kills the children as soon as they have that user's id.
 fn spawn_with_an_attacker_beside() {
     World::new("attacker", ways::root).make(&[("attack", checks::attacked)]);
 }
 
-/// A hundred threads fork and spawn, all at once.
+/// A hundred threads fork and spawn at the same time.
 fn spawn_by_a_hundred_threads() {
     if emulated() {
         return skip(

@@ -1,12 +1,12 @@
-//! Copies the ring's source, as it is and with one mistake each, so that the tests can show that they
-//! would find it. A mistake whose place is not in the source any more fails the build.
+//! Copies the ring's source, unchanged and with one mistake each, so that the tests can show that they
+//! find the mistake. A mistake whose text is no longer in the source fails the build.
 
 use std::path::Path;
 use std::{env, fs};
 
 const SOURCE: &str = "../../src/chunk/shared/ring.rs";
 
-/// Name, what stands in the source exactly once, and what stands there instead.
+/// Name, the text that is in the source exactly once, and its replacement.
 const MISTAKES: &[(&str, &[(&str, &str)])] = &[
     ("intact", &[]),
     (
@@ -54,7 +54,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let folder = env::var("OUT_DIR").unwrap();
     let source = fs::read_to_string(SOURCE).unwrap();
-    // What is included may not begin with the documentation of a module.
+    // Included source may not begin with module documentation.
     let source: String = source
         .lines()
         .filter(|line| !line.starts_with("//!"))

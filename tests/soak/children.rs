@@ -1,4 +1,4 @@
-//! What a worker does with processes.
+//! A worker's operations on processes.
 
 use crate::common::{close_copy, emulated, programs};
 use crate::limits::{self, Role};
@@ -16,7 +16,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
-/// A child that says what it is told, and what is on its way through it.
+/// A child that copies its input, and the bytes in transit through it.
 pub(crate) struct Cat {
     child: Child,
     held: Held,
@@ -26,7 +26,7 @@ pub(crate) struct Cat {
 }
 
 impl Worker {
-    /// For the programs there is enough of what there is little of here.
+    /// Programs get the hard limit of the scarce resource.
     fn enough(&self) -> Option<(Resource, Rlimit)> {
         let resource = match self.shared.role {
             Role::Memory => Resource::AS,
@@ -63,13 +63,13 @@ impl Worker {
         true
     }
 
-    /// A child that did not start: for want of something there is little of, and nothing else.
+    /// A child that did not start: allowed only because of the scarce resource.
     fn not_started(&mut self, what: &str, error: SpawnError) {
         let refused = self.refused(error.errno());
         self.require(refused, || format!("{what}: {error:?}"));
     }
 
-    /// Waits for a child, and compares its end.
+    /// Waits for a child, and compares its exit status.
     fn ended(&mut self, what: &str, child: &mut Child, expected: Result<u8, Signal>) {
         let status = child.wait();
         let found = status.map(|status| (status.code(), status.signal()));
@@ -81,7 +81,7 @@ impl Worker {
         self.shared.child_ends();
     }
 
-    /// A child that does nothing but write a few bytes.
+    /// A child that only writes a few bytes.
     pub(crate) fn fork(&mut self) {
         let Some((reader, writer)) = self.made(Builder::new()) else { return };
         let run = {
@@ -90,7 +90,7 @@ impl Worker {
         };
         let code = u8::try_from(run.stream % 200).expect("below 200");
         let (data, copy) = (&self.buf[..run.len], &reader);
-        // SAFETY: between here and its end the child makes system calls only, on memory that is its own.
+        // SAFETY: until it ends, the child only makes system calls, on its own memory.
         let forked = unsafe {
             fork_with(|| {
                 close_copy(copy);
@@ -182,7 +182,7 @@ impl Worker {
         self.cats.push(cat);
     }
 
-    /// Stops it, lets it go on.
+    /// Stops the child, or continues it.
     pub(crate) fn cat_signal(&mut self) {
         let Some(mut cat) = self.some_cat() else { return };
         let signal = if cat.stopped { Signal::CONT } else { Signal::STOP };
@@ -207,12 +207,12 @@ impl Worker {
         }
     }
 
-    /// Ends one, in one of many ways.
+    /// Ends a child in one of several ways.
     pub(crate) fn cat_end(&mut self) {
         let Some(mut cat) = self.some_cat() else { return };
         match self.random.below(5) {
             0 => {
-                // By the end of its input: all of it comes out.
+                // By end of file on its input: all bytes come out.
                 self.go_on(&mut cat);
                 drop(cat.child.take_stdin());
                 if let Some(stdout) = cat.child.take_stdout() {
@@ -221,7 +221,7 @@ impl Worker {
                 self.ended("cat", &mut cat.child, Ok(0));
             }
             1 => {
-                // By force: what comes out still is what went in.
+                // By a kill: the bytes that still come out are those that went in.
                 self.counts.kills += 1;
                 let answer = cat.child.kill();
                 self.require(answer == Ok(()), || format!("kill: {answer:?}"));
@@ -250,7 +250,7 @@ impl Worker {
                 self.dropped(cat);
             }
             _ => {
-                // By leaving it; it is waited for by its number.
+                // By leaving it running; it is waited for by its process id.
                 self.go_on(&mut cat);
                 self.counts.reported += cat.held.len() as u64;
                 let answer = cat.child.on_drop(OnDrop::Leave);
@@ -263,7 +263,7 @@ impl Worker {
         }
     }
 
-    /// Drops it; then there is no such child.
+    /// Drops the handle; after that no such child exists.
     fn dropped(&mut self, cat: Cat) {
         let id = i32::try_from(cat.child.id()).expect("a process id");
         drop(cat);
@@ -278,7 +278,7 @@ impl Worker {
         }
     }
 
-    /// What a command has printed on both streams.
+    /// The output of a command on both streams.
     pub(crate) fn output(&mut self) {
         if !self.programs {
             return;
@@ -315,7 +315,7 @@ impl Worker {
         self.require(refused, || format!("{what}: {error:?}"));
     }
 
-    /// Feeds and listens, to the end, to a limit or to a deadline.
+    /// Writes and reads, to the end, to a limit or to a deadline.
     pub(crate) fn communicate(&mut self) {
         if !self.programs {
             return;
@@ -380,7 +380,7 @@ impl Worker {
         }
     }
 
-    /// Three programs in a row; or, as often, one that is not there among them.
+    /// A pipeline of three programs, half of the time with a missing one.
     pub(crate) fn pipeline(&mut self) {
         if !self.programs {
             return;
@@ -414,7 +414,7 @@ impl Worker {
         (0..3).for_each(|_| self.shared.child_ends());
     }
 
-    /// Without `Command`.
+    /// The same without `Command`.
     pub(crate) fn spawn(&mut self) {
         if !self.programs {
             return;
@@ -437,7 +437,7 @@ impl Worker {
         }
     }
 
-    /// What cannot start, in many ways: the error says so, and no child is left.
+    /// Failing starts of many kinds: the error names the cause, and no child is left.
     pub(crate) fn failures(&mut self) {
         let mut command = Command::new("/no/such/program");
         let expected = match self.random.below(4) {
@@ -458,7 +458,8 @@ impl Worker {
         match command.spawn() {
             Ok(child) => self.require(false, || format!("no such program runs: {child:?}")),
             Err(error) if (error.stage(), error.errno()) == expected => {}
-            // An emulator's children share no memory; without a descriptor the first one cannot say why.
+            // An emulator's children share no memory; without a descriptor the first one cannot report
+            // its error.
             Err(error)
                 if emulated()
                     && (error.stage(), error.errno()) == (SpawnStage::Channel, Errno::ECHILD) => {}
@@ -467,7 +468,7 @@ impl Worker {
     }
 }
 
-/// Waits for a child by its number.
+/// Waits for a child by its process id.
 fn reap(id: i32, options: i32) -> Result<i32, Errno> {
     let mut status = 0;
     // SAFETY: writes one integer, the local above.
@@ -478,7 +479,7 @@ fn reap(id: i32, options: i32) -> Result<i32, Errno> {
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::EIO))
 }
 
-/// The next bytes, in spite of signals; none at the end, and after an error.
+/// Reads the next bytes, retrying on `EINTR`; 0 at the end, and after an error.
 fn next(reader: &rawpipe::PipeReader, buf: &mut [u8]) -> Result<usize, Errno> {
     loop {
         match reader.read(buf) {

@@ -1,4 +1,4 @@
-//! The limits of the system, and going there.
+//! The limits of the system, and approaching them.
 
 use crate::common::nr;
 use crate::common::{emulated, programs, tool};
@@ -23,7 +23,7 @@ const RLIMIT_NPROC: usize = 6;
 pub(crate) const RLIMIT_NOFILE: usize = 7;
 pub(crate) const RLIMIT_AS: usize = 9;
 
-/// What there is little of.
+/// The scarce resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Nothing.
@@ -55,7 +55,7 @@ impl Role {
         }
     }
 
-    /// What calls are refused with.
+    /// The error with which calls fail.
     pub(crate) const fn refusal(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,
@@ -85,19 +85,19 @@ pub(crate) fn set_limit(resource: usize, soft: u64) {
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
 }
 
-/// As far as this process may go.
+/// The hard limit of this process.
 pub(crate) fn hard(resource: Resource) -> Rlimit {
     Rlimit::both(limit(resource.as_raw() as usize)[1])
 }
 
-/// How many pipes this process may have beside its children's and what else there is for a moment.
+/// How many pipes this process may have besides its children's descriptors and temporary ones.
 pub(crate) fn most_pipes() -> usize {
     set_limit(RLIMIT_NOFILE, u64::MAX);
     usize::try_from(limit(RLIMIT_NOFILE)[0] / 2).unwrap_or(usize::MAX).saturating_sub(300).max(50)
 }
 
-/// Goes to where the limit is, or says why not.
-/// There will be so many threads, and more children.
+/// Brings the process close to the limit, or returns why that is impossible. There will be this many
+/// threads, and additional children.
 pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &'static str> {
     match role {
         Role::Plain | Role::Descriptors => Ok(()),
@@ -106,7 +106,7 @@ pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &
         Role::Pages => {
             let soft = fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").unwrap_or_default();
             match soft.trim().parse() {
-                Ok(1..=20_000) => become_somebody(),
+                Ok(1..=20_000) => become_ordinary_user(),
                 _ => Err("pipe-user-pages-soft is no limit to these few pipes"),
             }
         }
@@ -114,7 +114,7 @@ pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &
             Err("an emulator has threads of its own, and dies without")
         }
         Role::Processes => {
-            become_somebody()?;
+            become_ordinary_user()?;
             let uid = getuid();
             let tasks: usize = fs::read_dir("/proc")
                 .map_err(|_| "no /proc")?
@@ -129,12 +129,12 @@ pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &
     }
 }
 
-/// This program's file: for a user who may not go to its folder.
+/// This program's file, for a user without access to its folder.
 static PROGRAM: OnceLock<File> = OnceLock::new();
 
-/// Becomes a user who has no process and no pipe, if it is root who runs this. Who is nobody
-/// particular already has these limits.
-fn become_somebody() -> Result<(), &'static str> {
+/// If it runs as root, becomes a user without processes and pipes. Any other user already has these
+/// limits.
+fn become_ordinary_user() -> Result<(), &'static str> {
     const PR_SET_DUMPABLE: i32 = 4;
     if getuid() != 0 {
         return Ok(());
@@ -146,14 +146,14 @@ fn become_somebody() -> Result<(), &'static str> {
     if setuid(0x4_0000 + std::process::id() % 0x1_0000) != 0 {
         return Err("there is no user to become");
     }
-    // Changing the user has closed /proc/self to it.
+    // Changing the user has made /proc/self inaccessible.
     if prctl(PR_SET_DUMPABLE, 1_usize) != 0 {
         return Err("cannot open /proc/self to the new user");
     }
     Ok(())
 }
 
-/// The words that start a program of `common::programs`.
+/// The program and arguments that start a program of `common::programs`.
 pub(crate) fn program(name: &str, args: &[&str]) -> Vec<OsString> {
     let std = programs::std_program(name, args);
     let program = match PROGRAM.get() {
@@ -163,17 +163,17 @@ pub(crate) fn program(name: &str, args: &[&str]) -> Vec<OsString> {
     [program].into_iter().chain(std.get_args().map(ToOwned::to_owned)).collect()
 }
 
-/// Makes the memory ready that the test itself will allocate, and those parts of the crate that have
-/// no way to say that there is none: free, in the heap, below something that stays.
+/// Reserves the memory that the test itself will allocate, and parts of the crate that cannot report a
+/// failure: free memory in the heap, below a block that stays.
 fn memory_ahead() -> Result<(), &'static str> {
-    /// Deeper than any call here goes.
+    /// Deeper than any call here.
     #[inline(never)]
     fn touch_the_stack() -> u8 {
         std::hint::black_box([1_u8; 1 << 20])[12_345]
     }
 
     touch_the_stack();
-    // The compiler leaves out what nobody looks at.
+    // Without `black_box` the compiler removes the allocation.
     let block = || std::hint::black_box(Vec::<u8>::with_capacity(100 << 10));
     let blocks: Vec<_> = (0..1500).map(|_| block()).collect();
     std::mem::forget(block());
@@ -192,7 +192,7 @@ fn memory_ahead() -> Result<(), &'static str> {
     }
 }
 
-/// The numbers of the descriptors that are open.
+/// The numbers of the open descriptors.
 pub(crate) fn descriptors() -> Option<BTreeSet<u64>> {
     let listed = fs::read_dir("/proc/self/fd").ok()?;
     listed.map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
@@ -211,7 +211,7 @@ pub(crate) fn address_space() -> u64 {
     number("/proc/self/statm", 0) * page()
 }
 
-/// How much memory it really has.
+/// The resident memory of this process.
 pub(crate) fn resident() -> u64 {
     number("/proc/self/statm", 1) * page()
 }
@@ -223,13 +223,13 @@ fn page() -> u64 {
     u64::try_from(getpagesize()).expect("a page has a size")
 }
 
-/// Its mappings.
+/// The mappings of this process.
 pub(crate) fn maps() -> Vec<String> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     maps.lines().map(String::from).collect()
 }
 
-/// Kills what this process has started.
+/// Kills the children of this process.
 pub(crate) fn kill_children() {
     let own = std::process::id().to_string();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {

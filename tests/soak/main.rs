@@ -1,10 +1,10 @@
-//! Everything at once and for long: pipes and children by the hundred, transfers, deadlines, messages,
-//! signals, and at the end nothing lost, nothing left behind. And the same at the limits of the system,
-//! where calls are refused at random moments.
+//! Everything at once and for long: hundreds of pipes and children, transfers, deadlines, messages and
+//! signals, and at the end nothing lost and nothing left behind. The same at the limits of the system,
+//! where calls fail at random moments.
 //!
-//! In the ordinary suite each runs for a moment. With `RAWPIPE_SOAK_SECONDS` each runs that long, with
-//! 1,000 pipes and 50 children at a time, and prints what it has counted. `RAWPIPE_SOAK_SEED` is the
-//! seed of all random choices, which is printed; what happens also depends on the scheduler.
+//! In the ordinary suite each runs briefly. With `RAWPIPE_SOAK_SECONDS` each runs that long, with 1,000
+//! pipes and 50 children at a time, and prints its counts. `RAWPIPE_SOAK_SEED` is the seed of all
+//! random choices, which is printed. The results also depend on the scheduler.
 #![allow(unsafe_code, reason = "limits, users and signals, by the C library")]
 
 #[path = "../common/mod.rs"]
@@ -24,8 +24,8 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs, thread};
 use worker::{Counts, Shared, Worker};
 
-/// How long a worker may be about one operation. The longest wait that is asked for is 3 ms, but the
-/// machine may be busy.
+/// How long a worker may take for one operation. The longest requested wait is 3 ms, but the machine
+/// may be busy.
 const PATIENCE: Duration = Duration::from_secs(200);
 
 unsafe extern "C" {
@@ -36,7 +36,7 @@ unsafe extern "C" {
     fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
 }
 
-/// How much of it.
+/// The size of a run.
 struct Size {
     time: Duration,
     workers: usize,
@@ -44,7 +44,7 @@ struct Size {
     children: usize,
 }
 
-/// The seconds that were asked for, when it is to be long.
+/// The requested number of seconds, if a long run was requested.
 fn seconds() -> Option<u64> {
     env::var("RAWPIPE_SOAK_SECONDS").ok().map(|text| text.parse().expect("a number of seconds"))
 }
@@ -92,7 +92,7 @@ fn soak(role: Role) {
     handle_signals();
     let shared = Arc::new(Shared::new(role, size.workers, seed));
     let no_threads = alone && emulated();
-    // What is made once, as the stacks of threads, is made here.
+    // The first run creates everything that is created once, such as the stacks of threads.
     let warm_up = Size { time: Duration::from_millis(200), ..size };
     let _ = run(&shared, &warm_up, no_threads);
     shared.check_totals("after warming up");
@@ -105,16 +105,15 @@ fn soak(role: Role) {
 
     shared.require(before.0 == after.0, || format!("descriptors: {:?}, {:?}", before.0, after.0));
     let maps = (before.1.len(), after.1.len());
-    // Pages of the heap that were once asked to be huge are a mapping of their own for ever: a few more
-    // each minute, until all of the heap was asked.
-    // What a tool has of its own is not counted.
+    // Heap pages that once got huge-page advice stay a separate mapping: a few more each minute, until
+    // all of the heap has it. A tool's own mappings are not counted.
     let own = tool().is_none();
     let maps_left = maps.1 <= maps.0 + if long.is_some() { 64 } else { 16 };
     shared.require(!own || maps_left, || {
         let new: Vec<_> = after.1.iter().filter(|line| !before.1.contains(line)).collect();
         format!("mappings: {maps:?}, now {new:#?}")
     });
-    // Threads have heaps of their own, of 64 MiB of addresses each.
+    // Each thread has its own heap, with 64 MiB of addresses.
     let (space, room) = (limits::address_space(), 1 << 30);
     shared.require(!own || space <= space_before + room, || {
         format!("addresses: {space_before}, {space}")
@@ -164,7 +163,7 @@ fn soak(role: Role) {
     }
 }
 
-/// Interrupts calls, and nothing else.
+/// Signals interrupt calls, and have no other effect.
 fn handle_signals() {
     extern "C" fn handler(_signal: i32) {
         HANDLED.fetch_add(1, Ordering::Relaxed);
@@ -174,7 +173,7 @@ fn handle_signals() {
     assert_eq!(siginterrupt(usr1, 1), 0);
 }
 
-/// Starts the workers, lets them work, and adds up what they have done.
+/// Starts the workers, lets them run, and adds up their counts.
 fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
     shared.begin(size.time);
     let worker = |index: usize| {
@@ -185,8 +184,8 @@ fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
         return worker(0).work();
     }
     let over = Arc::new(AtomicBool::new(false));
-    // The allocator gives a thread a heap of its own by its first block, and a worker makes the system
-    // refuse mappings: not before the others have theirs.
+    // The allocator creates a thread's heap with its first block, and a worker makes the system deny
+    // mappings. So the workers wait until the other threads have their heaps.
     let ready = Arc::new(Barrier::new(3));
     let with_a_heap = |ready: &Barrier| {
         drop(std::hint::black_box(vec![0_u8; 100]));
@@ -210,7 +209,7 @@ fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
     ];
     ready.wait();
     let mut counts = Counts::default();
-    // One works in this thread, whose memory is the heap that `limits` has made ready.
+    // One worker runs in this thread, whose memory is the heap that `limits` has prepared.
     let others: Vec<_> = (1..size.workers)
         .map(|index| {
             let worker = worker(index);
@@ -229,7 +228,7 @@ fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
     counts
 }
 
-/// Ends the process when a worker is stuck, and says at what.
+/// Ends the process if a worker is stuck, and prints its operation.
 fn watch(shared: &Shared, over: &AtomicBool) {
     let mut seen = vec![(usize::MAX, Instant::now()); shared.beats().len()];
     while !over.load(Ordering::SeqCst) {
@@ -261,7 +260,7 @@ fn watch(shared: &Shared, over: &AtomicBool) {
     }
 }
 
-/// Signals to the workers, now and then.
+/// Sends signals to the workers at times.
 fn storm(shared: &Shared, over: &AtomicBool) {
     let mut random = stream::Random::new(shared.seed);
     while !over.load(Ordering::SeqCst) {
@@ -272,14 +271,14 @@ fn storm(shared: &Shared, over: &AtomicBool) {
             continue;
         }
         let thread = workers[random.below(workers.len())];
-        // SAFETY: the thread is alive: it takes itself from the list, which is locked here, before it
-        // ends.
+        // SAFETY: the thread is alive: before it ends it removes itself from the list, which is locked
+        // here.
         let answer = unsafe { pthread_kill(thread, rawpipe::process::Signal::USR1.as_raw()) };
         assert_eq!(answer, 0);
     }
 }
 
-/// For the workers: where a worker is.
+/// A worker's current operation, for the watchdog.
 #[derive(Default)]
 pub(crate) struct Beat {
     pub(crate) count: AtomicUsize,
@@ -295,8 +294,8 @@ fn main() {
         soak_at_the_limit_of_processes_eagain,
         soak_everything_at_once,
     ];
-    // A long one has a watch of its own, and says what it has counted: it is run by its name, by a
-    // script, in the process that the script starts.
+    // A long run has its own watchdog and prints its counts: a script runs it by name, in the process
+    // that the script starts.
     if seconds().is_some() {
         let name = env::args().nth(1).unwrap_or_default();
         let chosen = all.iter().find(|(known, _)| *known == name);

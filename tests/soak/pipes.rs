@@ -1,4 +1,4 @@
-//! What a worker does with pipes, and with what is joined to them.
+//! A worker's operations on pipes, and on descriptors connected to them.
 
 use crate::common;
 use crate::limits::Role;
@@ -22,25 +22,25 @@ use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// A pipe, and what is in it.
+/// A pipe and its expected contents.
 pub(crate) struct Slot {
     reader: PipeReader,
     writer: PipeWriter,
     pub(crate) held: Held,
-    /// The stream that is written into it, and how far.
+    /// The stream that is written into it, and its position.
     stream: u64,
     at: u64,
 }
 
 impl Worker {
-    /// A slot that has a pipe. Makes one where there is none.
+    /// A slot with a pipe, created if necessary.
     fn some(&mut self) -> Option<usize> {
         let index = self.random.below(self.slots.len());
         self.open(index);
         self.slots[index].is_some().then_some(index)
     }
 
-    /// Two of them, with the second taken out: to be put back.
+    /// Two slots, of which the second is taken out and must be put back.
     fn pair(&mut self) -> Option<(usize, usize, Slot)> {
         let (from, to) = (self.some()?, self.some()?);
         if from == to {
@@ -50,7 +50,7 @@ impl Worker {
         Some((from, to, slot))
     }
 
-    /// Makes a pipe with an end that somebody else gets.
+    /// Creates a pipe, one end of which another process gets.
     pub(crate) fn made(&mut self, builder: Builder) -> Option<(PipeReader, PipeWriter)> {
         match builder.build() {
             Ok(ends) => {
@@ -72,7 +72,7 @@ impl Worker {
         if self.slots[index].is_some() {
             return;
         }
-        // Many pages, where they are what there is little of.
+        // Many pages, if they are the scarce resource.
         let large = self.random.one_in(3) || self.shared.role == Role::Pages;
         let builder = if large { Builder::new().capacity(Capacity::Max) } else { Builder::new() };
         let Some((reader, writer)) = self.made(builder) else { return };
@@ -80,7 +80,7 @@ impl Worker {
         self.slots[index] = Some(Slot { reader, writer, held: Held::default(), stream, at: 0 });
     }
 
-    /// The pipe's own count is what it should have.
+    /// Compares the pipe's own count with the expected one.
     fn check(&self, what: &str, slot: &Slot) {
         let available = slot.reader.available();
         self.require(available == Ok(slot.held.len()), || {
@@ -179,7 +179,7 @@ impl Worker {
         self.slots[index] = Some(slot);
     }
 
-    /// Reads all that is there.
+    /// Reads everything in the pipe.
     pub(crate) fn drain(&mut self, index: usize) {
         let Some(mut slot) = self.slots[index].take() else { return };
         self.drain_slot(&mut slot);
@@ -217,7 +217,7 @@ impl Worker {
             Err(errno) => {
                 let known = match errno {
                     Errno::EBUSY => slot.held.len() > 0,
-                    // Of an ordinary user who has too many pages in pipes.
+                    // For an ordinary user who has too many pages in pipes.
                     Errno::EPERM => before.is_ok_and(|before| bytes > before),
                     _ => false,
                 };
@@ -230,7 +230,7 @@ impl Worker {
         }
     }
 
-    /// From one pipe to the other, with any options; what an error has in hand is read out of it.
+    /// From one pipe to another, with any options; bytes that an error holds are read from it.
     pub(crate) fn transfer(&mut self) {
         let Some((from, to, mut sink)) = self.pair() else { return };
         let Some(mut source) = self.slots[from].take() else { return };
@@ -281,7 +281,8 @@ impl Worker {
         (self.slots[from], self.slots[to]) = (Some(source), Some(sink));
     }
 
-    /// Looks at why a transfer has stopped, and reads what it had in hand: the next bytes of its source.
+    /// Checks why a transfer has stopped, and reads the bytes that the error holds: the next ones of
+    /// its source.
     fn rescue(&mut self, source: &mut Held, mut error: TransferError) {
         match error.errno() {
             Some(Errno::ETIMEDOUT) => self.counts.timeouts += 1,
@@ -344,7 +345,7 @@ impl Worker {
         (self.slots[from], self.slots[to]) = (Some(source), Some(sink));
     }
 
-    /// One round of a fan-out to a pipe, and to one that nobody reads.
+    /// One round of a fan-out to a pipe, and to another that is not read.
     pub(crate) fn fanout(&mut self) {
         let Some((from, to, mut sink)) = self.pair() else { return };
         let Some(mut source) = self.slots[from].take() else { return };
@@ -377,7 +378,7 @@ impl Worker {
                 let [mut one, two] = sinks;
                 self.require(two.bytes() == bytes && two.error().is_none(), || format!("{two:?}"));
                 moved(&mut source.held, &mut sink.held, bytes);
-                // Its reader may live in a child that is just being made, and then some arrive.
+                // Its reader may exist in a child that is being created, and then some bytes arrive.
                 self.counts.taken += bytes;
                 self.counts.reported += one.bytes();
                 let _ = broken.take(usize::try_from(one.bytes()).expect("a pipe's fill"));
@@ -397,7 +398,8 @@ impl Worker {
         }
     }
 
-    /// What was taken from the source and did not reach all sinks is in the error; each sink counts what it has.
+    /// Bytes that were taken from the source and did not reach all sinks are in the error. Each sink
+    /// counts its own bytes.
     fn fan_failed(
         &mut self,
         source: &mut Slot,
@@ -444,7 +446,7 @@ impl Worker {
         self.slots[index] = Some(slot);
     }
 
-    /// `poll`, `epoll` and `select` find those that hold something, and no others.
+    /// `poll`, `epoll` and `select` find exactly the pipes that have data.
     pub(crate) fn ready(&mut self) {
         const MANY: usize = 32;
         let first = self.random.below(self.slots.len());
@@ -479,7 +481,7 @@ impl Worker {
         }
     }
 
-    /// Through a duplicate of each end.
+    /// Uses a duplicate of each end.
     pub(crate) fn duplicate(&mut self) {
         let Some(index) = self.some() else { return };
         let Some(mut slot) = self.slots[index].take() else { return };
@@ -511,7 +513,7 @@ impl Worker {
         self.slots[index] = Some(slot);
     }
 
-    /// Closes a pipe, one end first, and makes another in its place.
+    /// Closes a pipe, in either order, and opens another in its place.
     pub(crate) fn close(&mut self) {
         let Some(index) = self.some() else { return };
         let Some(mut slot) = self.slots[index].take() else { return };
@@ -526,7 +528,7 @@ impl Worker {
                 self.counts.reported += held.len() as u64;
                 drop(reader);
                 let answer = nonblocking(&writer, |writer| writer.write_nosignal(b"anybody?"));
-                // A child that is just being made may have a copy of the reader.
+                // A child that is being created may have a copy of the reader.
                 let known = matches!(answer, Ok(8) | Err(Errno::EPIPE | Errno::EAGAIN));
                 self.require(known, || format!("write without a reader: {answer:?}"));
             }
@@ -538,7 +540,7 @@ impl Worker {
         self.open(index);
     }
 
-    /// Reads until the end of the stream: all that was held, and nothing more.
+    /// Reads until end of file: all expected bytes, and nothing more.
     pub(crate) fn read_to_the_end(&mut self, what: &str, reader: &PipeReader, held: &mut Held) {
         loop {
             match reader.read(&mut self.buf) {
@@ -592,7 +594,7 @@ impl Worker {
             Err(MessageError::Io(errno)) => self.only_refused("recv_deadline", errno),
             answer => self.require(false, || format!("recv_deadline: {answer:?}")),
         }
-        // More than there is room for: the other side finds half of it, and no message.
+        // More than there is room for: the receiver finds a part of it, and no message.
         let _ = self.new_bytes(2 * room);
         let late = Deadline::after(self.moment());
         match one.send_deadline(&[&self.buf[..2 * room]], late) {
@@ -670,7 +672,7 @@ impl Worker {
             Err(Errno::EOPNOTSUPP) => return,
             Err(errno) => return self.only_refused("a chunk writer", errno),
         };
-        // Not byte by byte: on an emulated processor a megabyte took minutes.
+        // Not byte by byte: a megabyte took minutes on an emulated processor.
         let piece = self.random.length(LONGEST).max(LONGEST / 500);
         let mut reader = match ChunkReader::builder().chunk(piece).build(reader) {
             Ok(reader) => reader,
@@ -731,7 +733,7 @@ impl Worker {
         }
     }
 
-    /// From one socket to another, which nobody reads for a while.
+    /// From one socket to another, which is not read for a while.
     pub(crate) fn sockets(&mut self) {
         let made = UnixStream::pair().and_then(|one| Ok((one, UnixStream::pair()?)));
         let ((feed, from), (to, end)) = match made {
@@ -769,7 +771,7 @@ impl Worker {
             match rawpipe::read(&end, &mut self.buf) {
                 Ok(0) => break,
                 Ok(count) => self.arrived("socket", &mut sink, count),
-                // A child that is just being made may have a copy of the other end.
+                // A child that is being created may have a copy of the other end.
                 Err(Errno::EINTR | Errno::EAGAIN) => std::thread::yield_now(),
                 Err(errno) => return self.only_refused("read of a socket", errno),
             }
@@ -777,7 +779,7 @@ impl Worker {
         self.require(sink.len() == 0, || format!("sockets: {} bytes are lost", sink.len()));
     }
 
-    /// What a pipe holds, into a file, into another file, and out of that.
+    /// The contents of a pipe go into a file, into another file, and back out.
     pub(crate) fn files(&mut self) {
         let Some(index) = self.some() else { return };
         let Some(mut slot) = self.slots[index].take() else { return };
@@ -810,7 +812,7 @@ impl Worker {
                 self.rescue(&mut file, error);
             }
         }
-        // What an error has left in the file.
+        // Bytes that an error has left in the file.
         self.counts.reported += file.len() as u64;
         let rewound = two.rewind();
         self.require(rewound.is_ok(), || format!("{rewound:?}"));
@@ -834,7 +836,7 @@ fn nameless() -> io::Result<File> {
     Ok(file)
 }
 
-/// With `O_NONBLOCK` set for the time being.
+/// Runs the operation with `O_NONBLOCK` set.
 fn nonblocking<T>(
     writer: &PipeWriter,
     call: impl FnOnce(&PipeWriter) -> Result<T, Errno>,
@@ -858,7 +860,7 @@ fn by_epoll(slots: &[&Slot]) -> Result<Vec<bool>, Errno> {
     Ok(found)
 }
 
-/// Counts bytes that a call has moved.
+/// Counts the bytes that a call has moved.
 fn moved(from: &mut Held, to: &mut Held, bytes: u64) {
     let count = usize::try_from(bytes).expect("a number of bytes that were there");
     to.append(from.take(count));

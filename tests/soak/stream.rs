@@ -1,5 +1,5 @@
-//! What the bytes on their way are: which of which stream, in which order. So that a byte that is
-//! lost, doubled, exchanged or changed is found, whatever it went through.
+//! The bytes in transit: which stream they belong to, and in which order. A byte that is lost,
+//! duplicated, exchanged or changed is found, whatever path it took.
 
 use std::collections::VecDeque;
 
@@ -21,12 +21,12 @@ impl Random {
         usize::try_from(self.next() % end.max(1) as u64).expect("below a usize")
     }
 
-    /// One time in `times`.
+    /// True once in `times` on average.
     pub(crate) fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    /// A length up to `most`, and as often of a few bytes as of many.
+    /// A length up to `most`; short and long ones are equally likely.
     pub(crate) fn length(&mut self, most: usize) -> usize {
         let bits = self.below(most.ilog2() as usize + 1);
         (self.below(2 << bits) + 1).min(most)
@@ -52,7 +52,7 @@ pub(crate) fn fill(stream: u64, at: u64, buf: &mut [u8]) {
     }
 }
 
-/// Bytes of a stream that follow each other.
+/// Consecutive bytes of a stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub(crate) stream: u64,
@@ -60,7 +60,7 @@ pub(crate) struct Run {
     pub(crate) len: usize,
 }
 
-/// What a pipe, a socket or a program holds, in its order.
+/// The contents of a pipe, a socket or a program, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
     runs: VecDeque<Run>,
@@ -83,7 +83,7 @@ impl Held {
         other.runs.into_iter().for_each(|run| self.push(run));
     }
 
-    /// Takes the first `count` bytes, or all if there are not as many.
+    /// Removes the first `count` bytes, or all if there are fewer.
     pub(crate) fn take(&mut self, count: usize) -> Self {
         let mut taken = Self::default();
         while taken.len < count {
@@ -104,7 +104,7 @@ impl Held {
         self.clone().take(count)
     }
 
-    /// Takes as many bytes as `found` has; whether they are these.
+    /// Removes as many bytes as `found` has, and returns whether they are equal.
     pub(crate) fn matches(&mut self, found: &[u8]) -> bool {
         if found.len() > self.len {
             return false;

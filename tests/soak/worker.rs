@@ -1,4 +1,4 @@
-//! A worker: what it has, and what it does in which order.
+//! A worker: its state, and the order of its operations.
 
 use crate::children::Cat;
 use crate::limits::{self, Role};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What the workers share.
+/// The state that the workers share.
 pub(crate) struct Shared {
     pub(crate) role: Role,
     pub(crate) seed: u64,
@@ -18,12 +18,12 @@ pub(crate) struct Shared {
     beats: Vec<Beat>,
     threads: Mutex<Vec<usize>>,
     violations: Mutex<Vec<String>>,
-    /// Of all workers: what was taken, and what has arrived or was told of.
+    /// For all workers: bytes taken, and bytes that arrived or were reported.
     taken: AtomicU64,
     accounted: AtomicU64,
-    /// Whether any of them has met a refusal, in this run.
+    /// Whether a worker has met a limit in this run.
     refused: AtomicBool,
-    /// Children at this moment.
+    /// The number of children now.
     children: AtomicU64,
     most_children: AtomicU64,
 }
@@ -51,8 +51,8 @@ impl Shared {
         self.refused.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the time is over. Where there are refusals to be met it goes on until there was one, but
-    /// not for ever.
+    /// Whether the time has passed. A run that has to meet a limit and has not yet met it continues past
+    /// its time, up to a minute in all.
     fn is_over(&self) -> bool {
         const AT_MOST: Duration = Duration::from_secs(60);
         let (begin, time) = *self.started.lock().expect("the time");
@@ -68,7 +68,7 @@ impl Shared {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is not as it must be is kept, up to a number of which somebody may read all.
+    /// Records a violation, up to a number that a person can read.
     pub(crate) fn require(&self, holds: bool, otherwise: impl FnOnce() -> String) {
         if !holds {
             let mut violations = self.violations();
@@ -84,7 +84,7 @@ impl Shared {
         self.violations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every byte that was taken has arrived, or was told of.
+    /// Checks that every byte taken has arrived or was reported.
     pub(crate) fn check_totals(&self, when: &str) {
         let (taken, accounted) =
             (self.taken.load(Ordering::Relaxed), self.accounted.load(Ordering::Relaxed));
@@ -105,7 +105,7 @@ impl Shared {
     }
 }
 
-/// What was done.
+/// The number of operations of each kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) operations: u64,
@@ -114,12 +114,12 @@ pub(crate) struct Counts {
     pub(crate) most_children: u64,
     pub(crate) transfers: u64,
     pub(crate) messages: u64,
-    /// Bytes that a call said it has taken, or has doubled.
+    /// Bytes that a call reported as taken or duplicated.
     pub(crate) taken: u64,
-    /// Bytes that came out where they should, and were compared.
+    /// Bytes that arrived at the right place and were compared.
     pub(crate) delivered: u64,
-    /// Bytes of which it is known where they stayed: undelivered ones of an error, and what was in a
-    /// pipe, by its own count, when it was given up.
+    /// Bytes whose place is known: undelivered bytes of an error, and the contents of a pipe, by its
+    /// own count, when it was closed.
     pub(crate) reported: u64,
     pub(crate) refusals: u64,
     pub(crate) timeouts: u64,
@@ -143,10 +143,10 @@ impl Counts {
     }
 }
 
-/// How long the longest piece of data is.
+/// The length of the longest piece of data.
 pub(crate) const LONGEST: usize = 200_000;
 
-/// How much a worker leaves in its pipes.
+/// The maximum that a worker leaves in its pipes.
 const MOST_HELD: usize = 64 << 20;
 
 pub(crate) struct Worker {
@@ -165,7 +165,7 @@ pub(crate) struct Worker {
 
 type Operation = fn(&mut Worker);
 
-/// What a worker may do next, how often, and its name.
+/// The operations of a worker: weight, name and function.
 const OPERATIONS: &[(usize, &str, Operation)] = &[
     (30, "write", Worker::write),
     (30, "read", Worker::read),
@@ -196,7 +196,7 @@ const OPERATIONS: &[(usize, &str, Operation)] = &[
     (2, "failures", Worker::failures),
 ];
 
-/// The names of the operations, for who watches.
+/// The names of the operations, for the watchdog.
 pub(crate) const NAMES: [&str; OPERATIONS.len()] = {
     let mut names = [""; OPERATIONS.len()];
     let mut i = 0;
@@ -224,7 +224,7 @@ impl Worker {
         }
     }
 
-    /// Works until the time is over, and brings everything to its end.
+    /// Works until the time has passed, and then finishes everything.
     pub(crate) fn work(mut self) -> Counts {
         self.shared.threads().push(pthread_self());
         self.programs = self.can_start_programs();
@@ -260,7 +260,7 @@ impl Worker {
                 }
             }
         }
-        self.leave_the_limit();
+        self.lift_the_limit();
         self.end_cats();
         for index in 0..self.slots.len() {
             self.drain(index);
@@ -275,14 +275,14 @@ impl Worker {
         self.counts
     }
 
-    /// Puts the limit near to where this process is, or far away.
+    /// Sets the limit close to the current use, or far above it.
     fn move_the_limit(&mut self) {
         match self.shared.role {
             Role::Descriptors => {
-                // It is on the numbers: so many of those below it are free.
+                // The limit applies to numbers: this many below it are free.
                 let room = self.random.below(12);
                 limits::set_limit(limits::RLIMIT_NOFILE, u64::MAX);
-                // The other workers do this, too: then it is their turn.
+                // The other workers do this, too: if it fails, it is their turn.
                 let Some(open) = limits::descriptors() else { return };
                 let soft = (0..).filter(|number| !open.contains(number)).nth(room).unwrap_or(0);
                 limits::set_limit(limits::RLIMIT_NOFILE, soft);
@@ -295,8 +295,8 @@ impl Worker {
         }
     }
 
-    /// Puts the limit far away.
-    fn leave_the_limit(&self) {
+    /// Sets the limit far above the current use.
+    fn lift_the_limit(&self) {
         match self.shared.role {
             Role::Descriptors => limits::set_limit(limits::RLIMIT_NOFILE, u64::MAX),
             Role::Memory => limits::set_limit(limits::RLIMIT_AS, u64::MAX),
@@ -304,7 +304,7 @@ impl Worker {
         }
     }
 
-    /// Whether a call that makes something new may fail with this error here; counts it.
+    /// Whether a call that creates something may fail with this error here. Counts it if so.
     pub(crate) fn refused(&mut self, errno: Errno) -> bool {
         let refused = match self.shared.role {
             Role::Descriptors => errno == Errno::EMFILE,
@@ -323,7 +323,7 @@ impl Worker {
         }
     }
 
-    /// Notes a violation unless the error is a refusal.
+    /// Records a violation unless the error comes from the limit.
     pub(crate) fn only_refused(&mut self, what: &str, errno: Errno) {
         let refused = self.refused(errno);
         self.require(refused, || format!("{what}: {errno:?}"));
@@ -356,7 +356,7 @@ impl Worker {
         self.counts.delivered += count as u64;
     }
 
-    /// A time that is short.
+    /// A short time.
     pub(crate) fn moment(&mut self) -> Duration {
         Duration::from_micros(self.random.below(3000) as u64)
     }

@@ -1,6 +1,6 @@
-//! What the listings of the public interface, `tests/api/*.txt`, let a user rely on: that each type is
-//! `Send`, `Sync` and so on, and that none has a form that later versions could not add to. `.ci/api.sh`
-//! writes the listings, and compares them with the sources.
+//! What the listings of the public interface, `tests/api/*.txt`, guarantee to a user: that each type is
+//! `Send`, `Sync` and so on, and that later versions can extend each type. `.ci/api.sh` writes the
+//! listings and compares them with the sources.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -10,7 +10,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 const FULL: &str = include_str!("../api/full.txt");
 const BARE: &str = include_str!("../api/no-default-features.txt");
 
-/// The compiler looks whether each type has the traits; the names are kept, without what they are generic over.
+/// The compiler checks that each type has the traits. The names are kept without their generic
+/// parameters.
 macro_rules! types {
     ($list:ident: $($of:path)|+ => $($($word:ident)::+ $(<$($generic:tt),+>)?,)*) => {
         const $list: &[&str] = {
@@ -52,7 +53,7 @@ types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
     rawpipe::process::SpawnMethod,
     rawpipe::splice::SpliceFlags,
 }
-// A `&mut [u8]` by another name, and no more than that.
+// A `&mut [u8]` under another name, and nothing else.
 types! { ALWAYS_BUT_UNWIND_SAFE: Send | Sync | Unpin | RefUnwindSafe =>
     rawpipe::io::IoSliceMut<'static>,
 }
@@ -122,25 +123,25 @@ mod default {
     types! { LENT: Send | Sync | Unpin =>
         rawpipe::chunk::shared::SharedChunk<'static>,
     }
-    // It is about the signal mask of one thread.
+    // It concerns the signal mask of one thread.
     types! { OF_ONE_THREAD: Unpin | UnwindSafe | RefUnwindSafe =>
         rawpipe::event::SignalGuard,
     }
-    // They borrow a closure of the caller's for the progress, or a reader, of which nothing is asked.
+    // They borrow the caller's closure for the progress, or a reader, without bounds on either.
     types! { WITH_A_CLOSURE: Unpin =>
         rawpipe::process::Communicate<'static>,
         rawpipe::transfer::Fanout<'static>,
         rawpipe::transfer::Transfer<'static>,
     }
 
-    /// Types of which a user may name all parts, so that none can be added: they have as many as the thing has.
+    /// Types whose parts are all public and complete, so that no part can be added.
     const CLOSED: [&str; 6] = [
-        "rawpipe::Fork",               // there are a parent and a child
+        "rawpipe::Fork",               // a fork has a parent and a child
         "rawpipe::io::StdStream",      // the three standard streams
         "rawpipe::process::Fork",      // the same
         "rawpipe::process::Rlimit",    // the kernel's two numbers
         "rawpipe::process::StdStream", // the same as in `io`
-        "rawpipe::transfer::Side",     // where from, and where to
+        "rawpipe::transfer::Side",     // the source and the sink
     ];
 
     #[test]
@@ -161,13 +162,13 @@ mod default {
     }
 }
 
-/// Asserted names as in the listing.
+/// The asserted names, spelled as in the listing.
 fn names<const N: usize>(lists: [&[&str]; N]) -> BTreeSet<String> {
-    // Compilers differ in the blanks.
+    // Compiler versions differ in their spacing.
     lists.into_iter().flatten().map(|name| name.replace(' ', "")).collect()
 }
 
-/// A line of a listing without its attributes; and those.
+/// A line of a listing without its attributes, and the attributes.
 fn parts(line: &str) -> (&str, &str) {
     let start = line.rfind("#[").and_then(|last| Some(last + line[last..].find("] ")? + 2));
     line.split_at(start.unwrap_or(0))
@@ -211,7 +212,7 @@ fn api_every_type_without_features_can_grow() {
     assert_eq!(closed(BARE), closed_ones.map(str::to_owned).into());
 }
 
-/// The tests above can fail: what must not be is found.
+/// The tests above can fail: they find a violation.
 #[test]
 fn api_listing_that_must_not_be_is_noticed() {
     let listing = "#[repr(c)] pub struct rawpipe::A<'a>(_)\n\

@@ -1,8 +1,7 @@
-//! `ChunkWriter`, `ChunkReader` and `vmsplice` within one process. What forks is in
-//! `chunk_fork`, what is interrupted by signals in `signals`, and what a kernel refuses
-//! in `chunk_faults`.
+//! `ChunkWriter`, `ChunkReader` and `vmsplice` within one process. Tests that fork are in `chunk_fork`,
+//! those with signals in `signals`, and those with calls that a kernel lacks in `chunk_faults`.
 //!
-//! No test here makes a process: see `pipe`.
+//! No test here creates a process: see `pipe`.
 #![cfg(all(feature = "std", feature = "transfer"))]
 #![allow(unsafe_code, reason = "vmsplice")]
 
@@ -28,11 +27,11 @@ use std::time::Duration;
 
 const MECHANISMS: [ChunkMechanism; 3] =
     [ChunkMechanism::Vmsplice, ChunkMechanism::Memfd, ChunkMechanism::Write];
-/// Less than this is copied.
+/// Chunks shorter than this are copied.
 const SMALL: usize = 16 << 10;
 const REUSES: [Reuse; 2] = [Reuse::Never, Reuse::AfterRead];
 
-/// Each way of sending that works here.
+/// Each way of sending that works on this machine.
 fn ways() -> Vec<(ChunkMechanism, Reuse)> {
     let mut ways = Vec::new();
     for mechanism in MECHANISMS {
@@ -56,7 +55,7 @@ fn pipe_of(capacity: usize) -> (PipeReader, PipeWriter) {
     Builder::new().capacity(Capacity::Bytes(capacity)).build().unwrap()
 }
 
-/// What every stream here consists of, over and over: no two pages of it are the same.
+/// The period of the streams in these tests: no two pages within it are the same.
 const PERIOD: usize = 999_983;
 static PATTERN: LazyLock<Vec<u8>> =
     LazyLock::new(|| (0..PERIOD).map(|at| (at * 31 + at / 253).to_le_bytes()[0]).collect());
@@ -65,7 +64,7 @@ fn byte(at: usize) -> u8 {
     PATTERN[at % PERIOD]
 }
 
-/// The stream from this place on, in pieces.
+/// The stream from this position on, in pieces.
 fn stream(from: usize) -> impl Iterator<Item = &'static [u8]> {
     iter::once(&PATTERN[from % PERIOD..]).chain(iter::repeat(&PATTERN[..]))
 }
@@ -98,7 +97,7 @@ fn assert_stream(mut bytes: &[u8], mut from: usize) {
     }
 }
 
-/// Reads to the end, in pieces of `piece`, compares all, and answers the count.
+/// Reads to the end in pieces of `piece`, compares all, and returns the count.
 fn read_stream(reader: &PipeReader, piece: usize) -> usize {
     let mut buf = vec![0; piece];
     let mut total = 0;
@@ -125,7 +124,7 @@ fn send_every_way_chunk_size_and_capacity() {
                 let mut writer = builder(way).chunk(chunk).build(writer).unwrap();
                 let mut total = 0;
                 for round in 0..rounds {
-                    // Whole chunks, and every so often a part of one.
+                    // Whole chunks, and every fourth time a part of one.
                     let len = if round % 4 == 3 { chunk / 2 + 1 } else { chunk };
                     let place = writer.chunk().unwrap();
                     assert_eq!(place.len(), chunk);
@@ -171,12 +170,12 @@ fn never_modified_after_send_and_dropped_reads_as_sent() {
         let mut writer = builder(way).chunk(100_000).build(writer).unwrap();
         fill(writer.chunk().unwrap(), 0);
         writer.send(100_000).unwrap();
-        // Nothing was read yet, so neither policy may write to what was sent.
+        // No byte was read yet, so neither policy may write to the memory that was sent.
         writer.chunk().unwrap().fill(0xee);
         writer.send(50_000).unwrap();
         writer.chunk().unwrap().fill(0xdd);
         drop(writer);
-        // Whoever maps memory now may get the addresses, and must not get the pages.
+        // New mappings may get these addresses, but must not get these pages.
         let other = vec![0xcc_u8; 8 << 20];
         let mut all = Vec::new();
         assert_eq!(reader.read_to_end(&mut all), Ok(150_000));
@@ -197,7 +196,7 @@ fn never_reader_splices_onward_and_reads_later() {
             let way = (mechanism, Reuse::Never);
             let mut writer = builder(way).chunk(chunk).build(writer).unwrap();
             let mut total = 0;
-            // Each page takes a slot of the pipe that keeps them.
+            // Each page that the pipe keeps takes a slot of it.
             let slots = chunk.div_ceil(page());
             for _ in 0..(1 << 20) / page() / slots {
                 fill(writer.chunk().unwrap(), total);
@@ -210,7 +209,7 @@ fn never_reader_splices_onward_and_reads_later() {
                 }
                 assert_eq!(reader.available(), Ok(0), "the pipe is empty, and proves nothing");
             }
-            // More than the memory has room for, to a pipe that nobody looks at.
+            // More than the memory has room for, to a pipe that is not read.
             let null = File::options().write(true).open("/dev/null").unwrap();
             for _ in 0..(5 << 20) / chunk {
                 writer.chunk().unwrap().fill(0xee);
@@ -272,7 +271,7 @@ fn send_nothing_keeps_the_chunk() {
         assert_eq!(reader.available(), Ok(3));
         writer.send(0).unwrap();
         drop(reader);
-        writer.send(0).unwrap(); // it does not look
+        writer.send(0).unwrap(); // it does not check the pipe
     }
 }
 
@@ -327,7 +326,7 @@ fn send_nonblocking_eagain_with_the_exact_count_and_goes_on() {
             while let Err(stopped) = writer.send(left) {
                 assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
                 left -= stopped.bytes();
-                // What was sent and not read is in the pipe, to the byte.
+                // The bytes that were sent and not read are in the pipe, exactly.
                 assert_eq!(round * CHUNK + CHUNK - left - read, reader.available().unwrap());
                 let mut buf = vec![0; 50_001];
                 let count = reader.read(&mut buf).unwrap();
@@ -347,7 +346,7 @@ fn send_nonblocking_eagain_with_the_exact_count_and_goes_on() {
 #[test]
 fn send_reader_gone_epipe_with_the_exact_count() {
     for way in ways() {
-        // Nobody to begin with.
+        // Without a reader from the start.
         let (reader, writer) = rawpipe::pipe().unwrap();
         let mut writer = builder(way).build(writer).unwrap();
         drop(reader);
@@ -356,7 +355,7 @@ fn send_reader_gone_epipe_with_the_exact_count() {
             let stopped = writer.send(len).unwrap_err();
             assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EPIPE)), "{way:?}");
         }
-        // In the middle, with a full pipe.
+        // The reader goes in the middle, with a full pipe.
         let (reader, writer) = pipe_of(65536);
         let mut writer = builder(way).chunk(1 << 20).build(writer).unwrap();
         let sending = thread::spawn(move || {
@@ -386,7 +385,7 @@ fn drop_with_unread_data_leaves_it_in_the_pipe() {
     }
 }
 
-/// Another writer's bytes make the count of unread ones larger, never smaller.
+/// The bytes of another writer can only increase the count of unread bytes.
 #[test]
 fn after_read_with_another_writer_on_the_pipe() {
     const OTHER: u8 = 0xff;
@@ -416,8 +415,9 @@ fn after_read_with_another_writer_on_the_pipe() {
     }
 }
 
-/// A pipe made larger behind the writer's back holds more than its memory has chunks for.
-/// What its documentation promises to those who send the same again and again.
+/// A pipe that was enlarged without the writer's knowledge holds more than the writer's memory has
+/// chunks for. This tests what the documentation promises to callers that send the same memory
+/// repeatedly.
 #[test]
 fn after_read_chunk_is_new_or_as_it_was_given_back() {
     const CHUNK: usize = 5 * 4096 + 7;
@@ -448,7 +448,7 @@ fn after_read_chunk_is_new_or_as_it_was_given_back() {
             let len = [1, 4096, SMALL, CHUNK][random as usize >> 30];
             writer.send(len).unwrap();
             unread += len;
-            // All of it, or almost; before the pipe is full.
+            // Leaves nothing or little unread, before the pipe is full.
             let leave = [0, 5_000, 40_000, 80_000][random as usize >> 28 & 3];
             if unread > leave {
                 reader.read_exact(&mut vec![0; unread - leave]).unwrap();
@@ -476,7 +476,7 @@ fn after_read_nobody_reads_and_the_pipe_grows() {
     }
 }
 
-/// The kernel returns the count of so full a pipe in an `int`, where it is negative.
+/// The kernel returns the count of such a full pipe in an `int`, where it is negative.
 #[test]
 fn after_read_two_gib_unread_keeps_what_was_sent() {
     const CHUNK: usize = 64 << 10;
@@ -484,7 +484,7 @@ fn after_read_two_gib_unread_keeps_what_was_sent() {
     const FULL: usize = 1 << 31;
     let test = "after_read_two_gib_unread_keeps_what_was_sent";
     let none = SpliceFlags::empty();
-    // `tee` shares its pages, so the large pipe costs its slots only.
+    // `tee` shares the pages, so the large pipe only costs its slots.
     let (filled, filler) = pipe_of(1 << 20);
     filler.write_all(&vec![0; filled.capacity().unwrap()]).unwrap();
     for (mechanism, reuse) in ways() {
@@ -510,7 +510,7 @@ fn after_read_two_gib_unread_keeps_what_was_sent() {
             while reader.available().unwrap() < FULL {
                 tee(&filled, &other, FULL - reader.available().unwrap(), none).unwrap();
             }
-            // The next chunk is asked for while the pipe is full, and sent when there is room again.
+            // The next chunk is requested while the pipe is full, and sent when there is room again.
             thread::scope(|scope| {
                 scope.spawn(&mut send_next);
                 thread::sleep(Duration::from_millis(5));
@@ -542,7 +542,7 @@ fn model_of_a_writer_and_a_queue_of_bytes() {
         for _ in 0..if common::slow() { 2_000 } else { 20_000 } {
             match random.below(3) {
                 0 => {
-                    // Filled or not, the rest of the last one is gone.
+                    // Whether or not the chunk is filled, the remainder of the previous one is dropped.
                     let chunk = writer.chunk().unwrap();
                     fill(chunk, sent);
                     lent = chunk.len();
@@ -590,7 +590,7 @@ fn build_not_open_for_writing_ebadf() {
     assert_eq!(ChunkWriter::new(closed_fd()).unwrap_err(), Errno::EBADF);
 }
 
-/// Pages are no packets: a reader of both loses bytes, whatever its buffer.
+/// Pages are not packets: a reader of both loses bytes with any buffer size.
 #[test]
 fn build_on_a_packet_pipe_writes_and_every_byte_arrives() {
     for reuse in REUSES {
@@ -621,7 +621,7 @@ fn build_on_a_packet_pipe_writes_and_every_byte_arrives() {
     }
 }
 
-/// As a filter meets its standard output: what is no pipe gets its chunks by `write`.
+/// The situation of a filter's standard output: what is not a pipe gets its chunks with `write`.
 #[test]
 fn build_on_what_is_no_pipe_writes() {
     const CHUNK: usize = 40_000;
@@ -669,8 +669,8 @@ fn build_on_what_is_no_pipe_writes() {
     }
 }
 
-/// A descriptor that changes under the writer: what is sent goes elsewhere, and the writer's memory
-/// stays its own.
+/// A descriptor that is replaced under the writer: later chunks go to the new file, and the writer's
+/// memory stays its own.
 #[test]
 fn send_to_a_descriptor_that_has_become_a_read_end() {
     struct Turning(PipeWriter, PipeReader, Cell<bool>);
@@ -785,14 +785,14 @@ fn vmsplice_full_gone_wrong_and_too_many() {
     let now = SpliceFlags::NONBLOCK;
     let send = |writer: &PipeWriter, count: usize| {
         let bufs = vec![IoSlice::new(&PAGE); count];
-        // SAFETY: a static that is not `mut` never changes; each writer here is no read end.
+        // SAFETY: a static that is not `mut` never changes, and no writer here is a read end.
         unsafe { vmsplice(writer, &bufs, now) }
     };
     let (reader, writer) = pipe_of(65536);
     assert!(!io::is_nonblocking(&writer).unwrap());
     assert_eq!(send(&writer, 1025), Err(Errno::EINVAL));
     assert_eq!(send(&writer, 0), Ok(0));
-    // Slots count, not bytes: the static need not begin a page.
+    // Slots count, not bytes: the static need not start on a page boundary.
     let sent = send(&writer, 1024).unwrap();
     assert!(sent > 0 && sent <= writer.capacity().unwrap(), "{sent}");
     assert_eq!(send(&writer, 1), Err(Errno::EAGAIN));

@@ -1,4 +1,4 @@
-//! The error types: kind, number, errno and source, and what is left of them in a [`std::io::Error`].
+//! The error types: kind, number, errno and source, and which of these remain in a [`std::io::Error`].
 #![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 
 use rawpipe::io::Incomplete;
@@ -9,14 +9,14 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 
-/// All that each of them is to have.
+/// What each of them must provide.
 macro_rules! words {
     ($error:expr) => {
         ($error.errno(), $error.raw_os_error(), $error.kind())
     };
 }
 
-/// With the next error of the chain.
+/// The same, and the next error of the chain.
 fn holds<E: Error + 'static>(io: &io::Error, errno: Option<Errno>) -> &E {
     assert_eq!((io.raw_os_error(), Errno::from_io_error(io)), (None, errno));
     let inner = io.get_ref().and_then(|inner| inner.downcast_ref::<E>()).expect("the whole error");
@@ -94,7 +94,7 @@ fn transfer_error_is_kept_with_its_bytes() {
     assert_eq!(error.bytes() + held as u64 + reader.available().unwrap() as u64, 11);
 }
 
-/// An error of the caller's, or of std's, has no errno; one of this crate's below another has.
+/// The caller's errors and those of std have no errno; this crate's errors below another error do.
 #[test]
 fn errno_from_io_error_looks_into_what_it_holds() {
     assert_eq!(Errno::from_io_error(&io::Error::other("mine")), None);

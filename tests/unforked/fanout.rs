@@ -1,6 +1,7 @@
-//! One source to several sinks: every sink gets every byte, and one that fails harms no other.
+//! One source to several sinks: every sink gets every byte, and a failing sink does not affect the
+//! others.
 //!
-//! No test here makes a process: see `pipe`.
+//! No test here creates a process: see `pipe`.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};
@@ -16,7 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// From a pipe that another thread feeds, to a file, a pipe and a socket that others read.
+/// From a pipe that another thread feeds, to a file, a pipe and a socket that other threads read.
 fn everywhere(bytes: &[u8], source: &str, capacity: Capacity) {
     let (reader, writer) = Builder::new().capacity(capacity).build().unwrap();
     let (near, mut far) = UnixStream::pair().unwrap();
@@ -75,7 +76,7 @@ fn fanout_every_sink_gets_every_byte() {
 
 #[test]
 fn fanout_of_odd_little_pieces() {
-    // Each write is a slot of its own, of another length.
+    // Each write takes a slot and has another length.
     let bytes = data(100_000);
     let (reader, writer) = Builder::new().packet().build().unwrap();
     let targets = [file(b""), file(b""), file(b"")];
@@ -129,7 +130,7 @@ fn fanout_broken_sink_is_dropped_with_its_error() {
             assert_eq!(sinks[index].bytes(), 0);
             let mut error = sinks[index].take_error().unwrap();
             assert_eq!((error.side(), error.errno()), (Side::Sink, Some(errno)));
-            // The round that failed is still there for the caller.
+            // The bytes of the failed round are still available to the caller.
             let mut rescued = vec![0; error.undelivered()];
             let mut count = 0;
             while let Ok(more @ 1..) = error.read_undelivered(&mut rescued[count..]) {
@@ -141,7 +142,7 @@ fn fanout_broken_sink_is_dropped_with_its_error() {
     assert!(all_of(&target) == bytes);
 }
 
-/// A sink that fails late: its error counts what has arrived in all rounds.
+/// A sink fails late: its error counts the bytes of all rounds that arrived.
 #[test]
 fn fanout_error_of_a_sink_counts_all_that_arrived() {
     let bytes = data(1_000_000);
@@ -163,10 +164,10 @@ fn fanout_error_of_a_sink_counts_all_that_arrived() {
 #[test]
 fn fanout_ends_when_no_sink_is_left() {
     let (reader, writer) = rawpipe::pipe().unwrap();
-    writer.write_all(b"for nobody").unwrap();
+    writer.write_all(b"no reader.").unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut sinks = [FanoutSink::new(&full), FanoutSink::new(&full)];
-    // The writer is still there, so this would wait for ever if it did not end.
+    // The writer is still open, so this would wait indefinitely if it did not end.
     let error = fanout(&reader, &mut sinks).unwrap_err();
     assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::ENOSPC)));
     assert_eq!(error.bytes(), 0);
@@ -185,7 +186,7 @@ fn fanout_bad_source_names_it() {
 
 // ---- bounds, deadlines, and sinks that fail ----
 
-/// All that a failure has in hand.
+/// All bytes that a failure holds.
 fn undelivered(error: &mut TransferError) -> Vec<u8> {
     let mut all = vec![0; error.undelivered()];
     let mut count = 0;
@@ -196,7 +197,7 @@ fn undelivered(error: &mut TransferError) -> Vec<u8> {
     all
 }
 
-/// A source with these bytes and then its end, which another thread feeds if it must.
+/// A source with these bytes and then end of file, fed by another thread if necessary.
 fn source<'scope>(
     kind: &str,
     bytes: &'scope [u8],
@@ -252,7 +253,7 @@ fn fanout_limit_and_exact_leave_the_rest_in_the_source() {
     }
 }
 
-/// As many as a shell would not give to `tee`: the same bytes everywhere, also beside some that fail.
+/// Many more sinks than usual: the same bytes in each, also if some fail.
 #[test]
 fn fanout_to_a_hundred_sinks() {
     let bytes = data(200_003);
@@ -280,7 +281,7 @@ fn fanout_to_a_hundred_sinks() {
     }
 }
 
-/// As `tee --output-error=exit`: told immediately, and what each sink has is known exactly.
+/// As `tee --output-error=exit`: reported immediately, with an exact count for each sink.
 #[test]
 fn fanout_on_error_break_ends_it_with_exact_accounts() {
     let bytes = data(2_000_000);
@@ -312,7 +313,7 @@ fn fanout_on_error_break_ends_it_with_exact_accounts() {
                 for (index, target) in others.zip(&targets) {
                     let arrived = all_of(target);
                     let ahead = arrived.len() - usize::try_from(all).unwrap();
-                    // Those before it have had their turn, and those after it have not.
+                    // The sinks before it have had their turn, those after it have not.
                     assert_eq!(ahead, if index < place { held.len() } else { 0 }, "{kind} {place}");
                     assert!([&arrived, &held[ahead..], &rest].concat() == bytes, "{kind} {place}");
                 }
@@ -336,7 +337,7 @@ fn fanout_on_error_continue_is_told_of_each() {
     assert_eq!(done.bytes(), 100_000);
     assert!(all_of(&target) == bytes);
     assert_eq!(told, [(0, Some(Errno::ENOSPC)), (2, Some(Errno::ENOSPC))]);
-    // Those with an error are left out, until it is taken.
+    // Sinks with an error are skipped until the error is taken.
     let again = Fanout::new().run(file(b"more"), &mut sinks).unwrap();
     assert_eq!((again.bytes(), sinks[1].bytes(), sinks[0].bytes()), (4, 100_004, 0));
     assert!(sinks[0].take_error().is_some());
@@ -344,7 +345,7 @@ fn fanout_on_error_continue_is_told_of_each() {
     assert_eq!(sinks[0].error().unwrap().undelivered(), 4);
 }
 
-/// One sink is silent: it makes the others wait until the deadline, and then goes.
+/// A silent sink delays the others until the deadline, and is then dropped.
 #[test]
 fn fanout_deadline_drops_the_silent_sink_and_serves_the_others() {
     let bytes = data(300_000);
@@ -413,7 +414,7 @@ fn fanout_mechanism_is_told() {
     writer.write_all(&data(9000)).unwrap();
     drop(writer);
     assert_eq!(run(reader.as_fd()), (9000, Splice, false));
-    // Records are read one by one.
+    // Records are read one at a time.
     let (near, far) = std::os::unix::net::UnixDatagram::pair().unwrap();
     far.send(&data(900)).unwrap();
     far.shutdown(std::net::Shutdown::Both).unwrap();

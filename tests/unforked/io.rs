@@ -1,4 +1,4 @@
-//! Reading, writing, duplicating and closing, with the sizes and counts that are out of the ordinary.
+//! Reading, writing, duplicating and closing, with unusual sizes and counts.
 #![cfg(feature = "std")]
 #![allow(unsafe_code, reason = "a null buffer, by number")]
 
@@ -36,7 +36,7 @@ fn write_of_nothing_from_nowhere_answers_0() {
     // SAFETY: no byte is read.
     assert_eq!(unsafe { raw::syscall3(nr::WRITE, number, 0, 0) }, 0);
     if common::tool() == Some(common::Tool::Valgrind) {
-        return; // which reports each address that is none, whatever the kernel says
+        return; // Valgrind reports each invalid address, whatever the kernel returns
     }
     // SAFETY: the kernel finds that nothing is mapped at null.
     let answer = unsafe { raw::syscall3(nr::WRITE, number, 0, 8) };
@@ -47,10 +47,10 @@ fn write_of_nothing_from_nowhere_answers_0() {
 #[test]
 fn lengths_beyond_0x7ffff000_are_cut_by_the_kernel() {
     if Vec::<u8>::new().try_reserve_exact(5 << 30).is_err() {
-        let reason = "5 GiB, touched or not, are more than this machine lends";
+        let reason = "5 GiB, touched or not, are more than this machine grants";
         return common::skip("lengths_beyond_0x7ffff000_are_cut_by_the_kernel", reason);
     }
-    // Zeroed by the kernel when touched, and it is not touched.
+    // The kernel zeroes it on access, and it is not accessed.
     let mut huge = vec![0_u8; 5 << 30];
     let limit = 0x7fff_ffff
         & !({
@@ -125,7 +125,7 @@ fn write_all_vectored_goes_on_in_the_middle_of_a_buffer() {
     let data: Vec<u8> = (0..200_000_u32).flat_map(|n| n.to_le_bytes()).collect();
     let expected = data.clone();
     let writing = thread::spawn(move || {
-        // Lengths of all sorts, so that no short count falls between two buffers.
+        // Lengths of all kinds, so that a short count ends within a buffer.
         let mut rest = &data[..];
         let mut bufs = Vec::new();
         let mut len = 0;

@@ -81,7 +81,7 @@ fn channel_many_parts_are_one_message() {
     }
 }
 
-/// Other programs may want to know.
+/// Constants that other programs may need.
 #[test]
 fn channel_format_is_eight_bytes_of_length_and_the_message() {
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -240,7 +240,7 @@ fn channel_nonblocking_ends_wait_all_the_same() {
     });
 }
 
-/// Nothing is read beyond a message, so what is waited for is there.
+/// No byte is read beyond a message, so `poll` finds the next one.
 #[test]
 fn channel_can_be_polled_and_given_back_between_messages() {
     let (mut sender, mut receiver) = link();
@@ -354,13 +354,13 @@ fn packet_ends_nonblocking_broken_and_converted() {
     assert_eq!(reader.recv_into(&mut [0; 8]), Err(Errno::EAGAIN));
     let mut sent = 0;
     while writer.send(b"x").is_ok() {
-        sent += 1; // a slot each
+        sent += 1; // a slot for each
     }
     assert_eq!(writer.send(b"x"), Err(Errno::EAGAIN));
     for _ in 0..sent {
         assert_eq!(reader.recv_into(&mut [0; 8]), Ok(Some(1)));
     }
-    // Through the descriptors, as a child would get them.
+    // Through the descriptors, as in a child.
     let reader = PacketReader::from(PipeReader::from(OwnedFd::from(reader)));
     let writer = PacketWriter::new(PipeWriter::from(OwnedFd::from(writer))).unwrap();
     writer.send(b"still packets").unwrap();
@@ -390,8 +390,8 @@ fn packet_from_a_writer_that_does_not_care_is_not_cut() {
 
 // ---------------------------------------------------------------- error queues
 
-/// Two ends of a connection, both nonblocking. The first has a time stamp in its error queue, which
-/// nobody reads, so that `poll` finds it ready at once for as long as it lives.
+/// Two ends of a connection, both nonblocking. The error queue of the first holds a time stamp that is
+/// never read, so `poll` always finds it ready.
 fn always_ready() -> Option<(TcpStream, TcpStream)> {
     const SOL_SOCKET: i32 = 1;
     const SO_TIMESTAMPING: i32 = 37;
@@ -415,7 +415,7 @@ fn always_ready() -> Option<(TcpStream, TcpStream)> {
     is_ready.then_some((ours, peer))
 }
 
-/// How long this thread has had a processor.
+/// The processor time of this thread.
 fn busy() -> Duration {
     const CLOCK_THREAD_CPUTIME_ID: i32 = 3;
     unsafe extern "C" {
@@ -428,7 +428,7 @@ fn busy() -> Duration {
     Duration::from_nanos(seconds * 1_000_000_000 + nanos)
 }
 
-/// How long a thread that never sleeps has a processor within `time`, which on a busy machine is less.
+/// The processor time that a thread without sleep gets within `time`; on a busy machine it is less.
 fn spin(time: Duration) -> Duration {
     let (before, begin) = (busy(), Instant::now());
     while begin.elapsed() < time {
@@ -437,7 +437,8 @@ fn spin(time: Duration) -> Duration {
     busy() - before
 }
 
-/// What `poll` finds ready and a call does not is tried again after a pause, with and without a deadline.
+/// If `poll` reports readiness and the call fails with `EAGAIN`, the call is retried after a pause,
+/// with and without a deadline.
 #[test]
 fn send_and_recv_error_queue_do_not_spin() {
     const SILENT: Duration = Duration::from_millis(500);
@@ -467,7 +468,7 @@ fn send_and_recv_error_queue_do_not_spin() {
             );
         });
 
-        // The other way: a message is begun, and there is room for a part of it.
+        // In the other direction: a message has begun, and there is room for a part of it.
         let (ours, peer) = (receiver.into_inner().unwrap(), sender.into_inner().unwrap());
         let (mut sender, mut receiver) = (Sender::new(ours), Receiver::new(peer));
         let long = pattern(10 << 20, 0);
@@ -492,7 +493,7 @@ fn send_and_recv_error_queue_do_not_spin() {
     }
 }
 
-/// A deadline is kept where `poll` always finds the socket ready.
+/// A deadline holds although `poll` always finds the socket ready.
 #[test]
 fn recv_deadline_error_queue_etimedout() {
     let test = "recv_deadline_error_queue_etimedout";

@@ -1,12 +1,12 @@
-//! Random operations on two real pipes, one behind the other, and on two queues of bytes: after each
-//! the counts are the same, readiness is, and every byte that is read is the one that the queue has.
-//! Beside them a pipe of packets and one of messages, each with a queue of those.
+//! Random operations on two real pipes in series and on two queues of bytes. After each operation the
+//! counts and the readiness agree, and every byte read is the one in the queue. A pipe of packets and
+//! one of messages have queues as well.
 //!
-//! Every way to move bytes takes part: single calls, vectors, whole buffers, those that do not wait, on
-//! ends that are nonblocking or not, `splice`, `tee`, transfers and the pages of chunks.
+//! Every way to move bytes takes part: single calls, vectors, whole buffers, calls that do not wait, on
+//! blocking and nonblocking ends, `splice`, `tee`, transfers and the pages of chunks.
 //!
-//! `RAWPIPE_MODEL_SEED` repeats a run; `RAWPIPE_MODEL_OPERATIONS` makes it longer or shorter (100,000
-//! when optimised). `.ci/matrix.sh model` makes ten million.
+//! `RAWPIPE_MODEL_SEED` repeats a run. `RAWPIPE_MODEL_OPERATIONS` sets its length (100,000 by default
+//! when optimised). `.ci/matrix.sh model` runs ten million.
 #![cfg(all(feature = "std", feature = "transfer", feature = "message"))]
 
 use crate::common;
@@ -23,13 +23,13 @@ use rawpipe::{Errno, PipeReader, PipeWriter, Result};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A pipe and what is in it.
+/// A pipe and its expected contents.
 struct Pipe {
     reader: PipeReader,
     writer: PipeWriter,
     /// Sends pages into it.
     chunks: ChunkWriter,
-    /// Takes out of it what came in any way.
+    /// Reads the pipe's bytes, whichever way they were written.
     chunk_reader: ChunkReader,
     queue: VecDeque<u8>,
     reader_waits: bool,
@@ -70,14 +70,14 @@ impl Pipe {
     }
 }
 
-/// A pipe of packets, and those that are in it.
+/// A pipe of packets, and its expected packets.
 struct Packets {
     reader: PacketReader,
     writer: PacketWriter,
     queue: VecDeque<Vec<u8>>,
 }
 
-/// A link for messages, and those that are on their way.
+/// A link for messages, and the messages in it.
 struct Messages {
     near: Channel<PipeReader, PipeWriter>,
     far: Channel<PipeReader, PipeWriter>,
@@ -93,20 +93,20 @@ struct Model {
     messages: Messages,
     buf: Vec<u8>,
     moved: u64,
-    /// How often each kind of operation was made.
+    /// The number of operations of each kind.
     operations: [u64; 9],
 }
 
 type Operation = fn(&mut Model);
 
-/// A count, or 0 for what is not possible now, which is the only error here.
+/// The count, or 0 if the operation is not possible now, which is the only error here.
 fn count(answer: Result<usize>) -> usize {
     match answer {
         Ok(count) => count,
         Err(errno) => {
             let fine = match errno {
                 Errno::EAGAIN | Errno::ETIMEDOUT => true,
-                // Of the calls that do not wait on an end that does: an emulator may have no way.
+                // Calls that do not wait, on an end that does: an emulator may not support them.
                 Errno::EOPNOTSUPP => common::emulated(),
                 _ => false,
             };
@@ -121,7 +121,7 @@ fn now() -> Deadline<'static> {
 }
 
 impl Model {
-    /// Short ones, pages, and longer ones than a pipe may hold.
+    /// Short ones, pages, and some longer than a pipe may hold.
     fn len(&mut self) -> usize {
         let bound = [2, 100, 5_000, 30_000, 300_000][self.random.below(5)];
         self.random.below(bound)
@@ -134,7 +134,7 @@ impl Model {
             random: Random(seed),
             next: 1,
             first: Pipe::new(Reuse::Never),
-            // What goes in here is read and not passed on.
+            // Its bytes are read and not passed on.
             second: Pipe::new(Reuse::AfterRead),
             packets: Packets {
                 reader: reader.into(),
@@ -148,7 +148,7 @@ impl Model {
         }
     }
 
-    /// One operation, which is counted.
+    /// Performs and counts one operation.
     fn operate(&mut self) {
         let kinds: [(usize, Operation); 9] = [
             (6, Self::write),
@@ -187,7 +187,7 @@ impl Model {
         let pipe = if self.random.below(4) > 0 { &mut self.first } else { &mut self.second };
         let writer = &pipe.writer;
         let written = count(match kind {
-            // The first three could wait.
+            // The first three might wait.
             0 if !pipe.writer_waits => writer.write(&bytes),
             1 if !pipe.writer_waits => {
                 let (head, tail) = bytes.split_at(len / 3);
@@ -270,7 +270,7 @@ impl Model {
         }
     }
 
-    /// As far as it goes at once: the deadline has passed.
+    /// Moves as much as it can without waiting: the deadline has passed.
     fn transfer(&mut self) {
         let mut wanted = self.len();
         let mut options = Transfer::new().deadline(now());
@@ -324,7 +324,7 @@ impl Model {
         }
     }
 
-    /// Pages into one of the pipes, or what is in the first handed on to the second.
+    /// Writes pages into one of the pipes, or moves the contents of the first to the second.
     fn chunk(&mut self) {
         let kind = self.random.below(4);
         if kind == 3 {
@@ -346,7 +346,7 @@ impl Model {
         assert_eq!(chunk.len(), CHUNK);
         chunk[..len].copy_from_slice(&bytes);
         if pipe.writer_waits {
-            return; // the chunk is given up
+            return; // the chunk is dropped
         }
         let sent = match pipe.chunks.send(len) {
             Ok(()) => len,
@@ -408,7 +408,7 @@ impl Model {
     }
 
     fn message(&mut self) {
-        /// So much is in the smallest pipe that a link is made of, however it is cut up.
+        /// The room in the smallest pipe of a link, however it is divided.
         const ROOM: usize = 4000;
 
         let len = self.len() % ROOM;
@@ -456,7 +456,7 @@ impl Model {
     }
 }
 
-/// Longer than anything here takes.
+/// Longer than any operation here takes.
 const LONG: Duration = Duration::from_secs(300);
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -477,7 +477,7 @@ fn usual_operations() -> u64 {
 
 #[test]
 fn model_of_pipes_and_queues() {
-    // A generator of this kind stays at 0 for ever.
+    // A generator of this kind stays at 0.
     let seed = setting("RAWPIPE_MODEL_SEED", 0x5eed).max(1);
     let wanted = setting("RAWPIPE_MODEL_OPERATIONS", usual_operations());
     println!("RAWPIPE_MODEL_SEED={seed} RAWPIPE_MODEL_OPERATIONS={wanted}");

@@ -1,5 +1,4 @@
-//! The same operations through std and through this crate: the same bytes, counts, ends and kinds of
-//! error.
+//! The same operations with std and with this crate: the same bytes, counts, ends and kinds of error.
 #![cfg(feature = "std")]
 
 use rawpipe::fd::OwnedFd;
@@ -8,7 +7,7 @@ use rawpipe::{PipeReader, PipeWriter};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 
-/// The two ends as files of std, which go through the C library.
+/// The two ends as files of std, which use the C library.
 pub(crate) fn std_ends(nonblocking: bool) -> (File, File) {
     let builder = if nonblocking { Builder::new().nonblocking() } else { Builder::new() };
     let (reader, writer) = builder.build().unwrap();
@@ -20,7 +19,7 @@ pub(crate) fn raw_ends(nonblocking: bool) -> (PipeReader, PipeWriter) {
     (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
 }
 
-/// One story through any pair of ends; what is told is compared.
+/// Runs one sequence of operations on any pair of ends; the records of all runs are compared.
 fn story(mut reader: impl Read, mut writer: impl Write, capacity: usize) -> Vec<String> {
     let mut told = Vec::new();
     let mut tell = |what: &str, result: std::io::Result<usize>| {

@@ -6,8 +6,8 @@ use crate::parity::{raw_ends, std_ends};
 use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
 use std::io::{BufRead, BufReader, Read, Write};
 
-/// One story through ends that wait, of which none does: each has what it asks for. Records are of at most
-/// 1000 bytes, as is what one `read` gives.
+/// Runs one sequence of operations on blocking ends, none of which waits, because each finds what it
+/// needs. Records, and the results of one `read`, have at most 1000 bytes.
 fn story_that_waits(reader: impl Read, mut writer: impl Write) -> Vec<String> {
     let mut told = Vec::new();
     let mut tell = |what: &str, result: std::io::Result<usize>| {
@@ -43,7 +43,7 @@ fn story_that_waits(reader: impl Read, mut writer: impl Write) -> Vec<String> {
     told
 }
 
-/// Shared chunks, where pairs can be made.
+/// Shared chunks, if pairs can be created here.
 fn shared_ends() -> Option<(SharedReader, SharedWriter)> {
     match SharedBuilder::new().chunk(1000).build() {
         Ok(pair) => Some(pair),
@@ -68,7 +68,7 @@ fn parity_shared_tells_the_same_story_as_a_pipe() {
 #[test]
 fn parity_shared_broken_pipe_is_the_same() {
     let Some((mut reader, mut writer)) = shared_ends() else { return };
-    // A reader that was used: of another one the writer is told when it would wake it.
+    // A used reader: if it was never used, the writer gets the error only when it would wake it.
     writer.write_all(b"x").unwrap();
     reader.read_exact(&mut [0]).unwrap();
     drop(reader);

@@ -1,13 +1,13 @@
-//! That each line of `SCENARIOS.md`, `HAZARDS.md` and `docs/UNSAFE.md` is still true: that the tests and the files
-//! that it names are there, and that no file with unsafe code is missing. `RAWPIPE_WRITE=1` has the number of
-//! unsafe blocks of each file written into `docs/UNSAFE.md`.
+//! Checks that each line of `SCENARIOS.md`, `HAZARDS.md` and `docs/UNSAFE.md` is still true: that the tests
+//! and files that it names exist, and that no file with unsafe code is missing. With `RAWPIPE_WRITE=1`
+//! it writes the number of unsafe blocks of each file into `docs/UNSAFE.md`.
 
 use crate::common::{self, listing::functions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// The sources; none where a test was copied elsewhere without them.
+/// The source folder; `None` if the test runs elsewhere, without the sources.
 fn sources(test: &str) -> Option<PathBuf> {
     let top = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let there = top.join("tests/HAZARDS.md").exists() && top.join("src/lib.rs").exists();
@@ -17,7 +17,7 @@ fn sources(test: &str) -> Option<PathBuf> {
     there.then_some(top)
 }
 
-/// The names of the tests in a source file: those with the attribute, or in its list.
+/// The names of the tests in a source file: those with the attribute, and those in a list.
 fn tests_of(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut marked = false;
@@ -27,7 +27,7 @@ fn tests_of(text: &str) -> BTreeSet<String> {
                 found.insert(name.to_owned());
                 marked = false;
             }
-            // Other attributes, and comments, may stand between.
+            // Other attributes and comments may follow it.
             _ => marked = line == "#[test]" || marked && line.starts_with(['#', '/']),
         }
     }
@@ -35,10 +35,10 @@ fn tests_of(text: &str) -> BTreeSet<String> {
     for name in
         lists.flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty())
     {
-        // It is compiled, so there is such a function.
+        // The list compiles, so such a function exists.
         found.insert(name.to_owned());
     }
-    // The same list written out: pairs of a name and a function.
+    // The same list, written as pairs of a name and a function.
     if text.contains("fn tests() -> Vec<") {
         let pairs = text.split("(\"").skip(1).filter_map(|rest| rest.split_once("\", "));
         found.extend(pairs.map(|(name, _)| name.to_owned()).filter(|name| !name.contains(' ')));
@@ -46,7 +46,7 @@ fn tests_of(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// The Rust files in a folder and all folders in it.
+/// The Rust files in a folder and its subfolders.
 fn below(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -58,7 +58,7 @@ fn below(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// All tests: those of each topic under its name, those beside the sources under `lib`.
+/// All tests: those of each topic under its name, those in the sources under `lib`.
 fn all_tests(top: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut files = Vec::new();
@@ -76,7 +76,7 @@ fn all_tests(top: &Path) -> BTreeMap<String, BTreeSet<String>> {
     all
 }
 
-/// The cells of each line of a table but for its head.
+/// The cells of each row of a table, without its head.
 fn lines(text: &str) -> Vec<Vec<String>> {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let rows = rows.map(|row| row.split(" | ").map(str::to_owned).collect::<Vec<_>>());
@@ -114,7 +114,7 @@ fn scenarios_name_tests_that_exist() {
             _ => wrong.push(format!("{situation}: neither a test nor a reason")),
         }
         if asked_by.is_empty() || !seen.insert((situation.clone(), asked_by.clone())) {
-            wrong.push(format!("{situation}: asked by nobody, or twice there"));
+            wrong.push(format!("{situation}: no suite is named, or the line is there twice"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -164,7 +164,7 @@ fn hazards_have_a_test_or_a_file_that_warns() {
     ));
 }
 
-/// How many unsafe blocks a source file has; `None` where the word is in no code.
+/// The number of unsafe blocks of a source file; `None` if its code does not contain the word.
 fn unsafe_blocks(text: &str) -> Option<usize> {
     let code = text.lines().map(str::trim).filter(|line| !line.starts_with("//"));
     let code: Vec<_> = code.map(|line| line.split(" // ").next().unwrap_or(line)).collect();
@@ -174,7 +174,7 @@ fn unsafe_blocks(text: &str) -> Option<usize> {
     code.iter().any(word).then_some(blocks)
 }
 
-/// The page with these numbers of blocks in its tables.
+/// The page with these counts in its tables.
 fn with_counts(page: &str, counts: &BTreeMap<String, String>) -> String {
     let row = |line: &str| {
         let (file, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
@@ -185,7 +185,7 @@ fn with_counts(page: &str, counts: &BTreeMap<String, String>) -> String {
     page.lines().map(|line| row(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
-/// The public unsafe functions in a listing of the interface, without the name of the crate.
+/// The public unsafe functions of a listing of the interface, without the crate name.
 fn unsafe_functions(listing: &str) -> BTreeSet<String> {
     let all = functions(listing).filter(|(_, line)| line.contains("unsafe fn "));
     all.map(|(name, _)| name).collect()
@@ -203,7 +203,7 @@ fn unsafe_code_is_all_listed_with_tests_that_exist() {
         if let Some(blocks) = unsafe_blocks(&source) {
             let file = path.strip_prefix(&top).unwrap().to_str().unwrap().to_owned();
             if !source.contains("\n//! # Safety\n") {
-                wrong.push(format!("{file}: does not say what it is trusted for"));
+                wrong.push(format!("{file}: has no paragraph on safety"));
             }
             here.insert(file, blocks.to_string());
         }
@@ -238,7 +238,7 @@ fn unsafe_code_is_all_listed_with_tests_that_exist() {
             }
         }
         if trusted.is_empty() || (named.is_empty() && !attacked.starts_with("the same")) {
-            wrong.push(format!("{file}: not said what for, or attacked by nothing"));
+            wrong.push(format!("{file}: no invariant, or no test that attacks it"));
         }
         tests.extend(named);
     }
@@ -254,7 +254,7 @@ fn unsafe_code_is_all_listed_with_tests_that_exist() {
     common::say(&format!("result: unsafe code | {count} files, attacked by {tests} tests"));
 }
 
-/// The tests above can fail: what they look for is not found where it is not.
+/// The tests above can fail: the functions that they use do not find what is absent.
 #[test]
 fn tests_of_a_source_are_those_that_run() {
     let source = "#[test]\n/// Words.\n#[cfg(unix)]\nfn marked() {}\n\nfn helper() {}\n\

@@ -1,6 +1,7 @@
-//! Long streams between every two kinds of descriptor, of which no byte may be lost, doubled or moved.
+//! Long streams between every two kinds of descriptor, in which no byte may be lost, duplicated or
+//! moved.
 //!
-//! `RAWPIPE_TRANSFER_BYTES` is their length: 16 MiB without it, and less where everything takes longer.
+//! `RAWPIPE_TRANSFER_BYTES` is their length: 16 MiB by default, and less under tools and emulators.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common;
@@ -20,7 +21,7 @@ enum Kind {
     Socket,
 }
 
-/// Not a whole number of pages.
+/// Not a multiple of the page size.
 fn length() -> usize {
     let usual = if common::slow() { (5 << 18) - 1 } else { (16 << 20) - 1 };
     env::var("RAWPIPE_TRANSFER_BYTES")
@@ -48,7 +49,7 @@ fn send(mut to: impl Write, len: usize) {
     blocks(len).for_each(|block| to.write_all(&block).unwrap());
 }
 
-/// The stream, and its end.
+/// Checks the stream and its end.
 fn check(mut from: impl Read, len: usize) {
     let mut arrived = Vec::new();
     for (index, block) in blocks(len).enumerate() {
@@ -59,7 +60,7 @@ fn check(mut from: impl Read, len: usize) {
     assert_eq!(from.read(&mut [0]).unwrap(), 0);
 }
 
-/// A file without a name, on a disk if there is one.
+/// A file without a name, on a disk if one exists.
 fn scratch(append: bool) -> File {
     let path = env::temp_dir().join(common::tmp_path().file_name().unwrap());
     drop(File::create_new(&path).unwrap());
@@ -89,7 +90,7 @@ fn source<'scope>(kind: Kind, len: usize, scope: &'scope Scope<'scope, '_>) -> O
     }
 }
 
-/// What arrives is checked meanwhile, or is in the file afterwards.
+/// The bytes are checked as they arrive, or in the file afterwards.
 fn sink<'scope>(
     kind: Kind,
     len: usize,

@@ -1,4 +1,4 @@
-//! Reading and writing without waiting, and until a deadline, on blocking ends.
+//! Reading and writing without waiting, and with a deadline, on blocking ends.
 #![cfg(all(feature = "std", feature = "event"))]
 #![allow(unsafe_code, reason = "mkfifo of the C library, and a flag that is not public")]
 
@@ -27,8 +27,8 @@ fn past() -> Deadline<'static> {
     Deadline::now()
 }
 
-/// Pipes of each kind that the calls have a way for: as made; with both ends used in a splice, after
-/// which the kernel refuses RWF_NOWAIT; and a FIFO, where it always does.
+/// Pipes of each kind that the calls treat differently: new; with both ends used in a splice, after
+/// which the kernel rejects RWF_NOWAIT; and a FIFO, where it always does.
 fn pipes() -> Vec<(&'static str, PipeReader, PipeWriter)> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (fifo_reader, fifo_writer) = fifo();
@@ -39,7 +39,7 @@ fn pipes() -> Vec<(&'static str, PipeReader, PipeWriter)> {
     ]
 }
 
-/// Moves a byte into it and one out of it.
+/// Moves a byte into the pipe and one out of it.
 fn spliced((reader, writer): (PipeReader, PipeWriter)) -> (&'static str, PipeReader, PipeWriter) {
     let (other_reader, other_writer) = rawpipe::pipe().unwrap();
     let none = SpliceFlags::empty();
@@ -49,7 +49,7 @@ fn spliced((reader, writer): (PipeReader, PipeWriter)) -> (&'static str, PipeRea
     ("spliced", reader, writer)
 }
 
-/// Whether the kernel takes RWF_NOWAIT for a new pipe: none before 6.2 does, nor does every emulator.
+/// Whether the kernel supports RWF_NOWAIT for a new pipe: since 6.2, and not in every emulator.
 fn pipes_have_nowait() -> bool {
     const RWF_NOWAIT: usize = 8;
     let (_reader, writer) = rawpipe::pipe().unwrap();
@@ -117,7 +117,7 @@ fn try_write_in_each_situation() {
         assert_eq!(reader.read(&mut buf), Ok(5));
         assert_eq!(&buf[..5], b"small");
 
-        // More than there is room for: a part, which is what the reader finds, and no more.
+        // More than there is room for: only a part is written, and the reader finds exactly that.
         let data: Vec<u8> = (0..3 << 20).map(|n: usize| (n % 251).to_le_bytes()[0]).collect();
         let mut sent = 0;
         loop {
@@ -136,7 +136,7 @@ fn try_write_in_each_situation() {
     }
 }
 
-/// Up to PIPE_BUF bytes go in one piece or not at all, also where they pass through another pipe.
+/// Up to PIPE_BUF bytes are written in one piece or not at all, also if they pass through another pipe.
 #[test]
 fn try_write_of_pipe_buf_is_whole() {
     for (kind, reader, writer) in pipes() {
@@ -173,7 +173,7 @@ fn try_leaves_o_nonblock_alone() {
         };
         let _ = reader.try_read(&mut [0; 1]);
         check();
-        // Also while others wait.
+        // The same while other threads wait.
         thread::scope(|scope| {
             let reading = scope.spawn(|| reader.read_deadline(&mut [0; 1], Deadline::after(LONG)));
             let waiting = scope.spawn(|| copies.0.read(&mut [0; 1]));
@@ -191,7 +191,7 @@ fn try_leaves_o_nonblock_alone() {
     }
 }
 
-/// Nobody waits, whoever gets the byte.
+/// Neither reader waits, whichever gets the byte.
 #[test]
 fn try_read_two_readers_race_for_one_byte() {
     let rounds = if common::slow() { 500 } else { 10_000 };
@@ -235,7 +235,7 @@ fn try_descriptors_of_other_kinds() {
     }
     let folder = File::open("/").unwrap();
     let answer = try_read(&folder, &mut buf);
-    // The flag is looked at before the kind of file, or after.
+    // The kernel checks the flag before the kind of file, or after.
     assert!(matches!(answer, Err(Errno::EISDIR | Errno::EOPNOTSUPP | Errno::EINVAL)), "{answer:?}");
 
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -244,12 +244,12 @@ fn try_descriptors_of_other_kinds() {
             assert_eq!(try_write(&theirs, b"socket"), Ok(6));
             assert_eq!(try_read(&ours, &mut buf), Ok(6));
         }
-        // Kernels, and emulators, that do not have it for sockets.
+        // Kernels and emulators that do not support it for sockets.
         answer => assert_eq!(answer, Err(Errno::EOPNOTSUPP)),
     }
 }
 
-/// On such an end `vmsplice` would take the buffer for what is to be written.
+/// On such an end `vmsplice` would read the buffer instead of filling it.
 #[test]
 fn try_read_fifo_open_for_both() {
     let path = mkfifo();
@@ -368,8 +368,8 @@ fn deadline_wakes_for_data_room_and_hang_up() {
     }
 }
 
-/// Two wait, both are woken, one gets the byte. The other goes on waiting, not for ever and not in a
-/// call that does not know the time.
+/// Two threads wait, both are woken, one gets the byte. The other continues to wait until its deadline,
+/// and not in a call without one.
 #[test]
 fn deadline_survives_spurious_wake_ups() {
     for (kind, reader, writer) in pipes() {
@@ -383,7 +383,7 @@ fn deadline_survives_spurious_wake_ups() {
                 });
                 thread::sleep(MOMENT);
                 writer.write(b"x").unwrap();
-                // On a busy machine their time may be over before the byte is written.
+                // On a busy machine their time may have passed before the byte is written.
                 in_time = begin.elapsed() < timeout;
                 readers.map(|reading| reading.join().unwrap())
             });
@@ -404,8 +404,8 @@ fn deadline_survives_spurious_wake_ups() {
     }
 }
 
-/// `poll` says "no room" of a pipe of one page with a byte in it; writing says otherwise. And a page
-/// that is full is full.
+/// For a pipe of one page with a byte in it, `poll` reports no room although a write succeeds. A full
+/// page is full.
 #[test]
 fn deadline_one_page_pipe() {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(1)).build().unwrap();
@@ -423,7 +423,7 @@ fn deadline_one_page_pipe() {
         match page - inside {
             _ if !nowait => Err(Errno::ETIMEDOUT),
             room if page > PIPE_BUF => Ok(room),
-            // In one piece or not at all is for PIPE_BUF: it does not fit.
+            // Writing in one piece or not at all applies to PIPE_BUF: it does not fit.
             _ => Err(Errno::ETIMEDOUT),
         }
     );

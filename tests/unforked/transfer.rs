@@ -1,6 +1,6 @@
 //! Transfers between every pair of descriptors: bytes, counts, mechanisms, ends and errors.
 //!
-//! No test here makes a process: see `pipe`.
+//! No test here creates a process: see `pipe`.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};
@@ -19,8 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The kinds of sources, each with `bytes` in it and an end behind them; fed from another thread
-/// where it must be.
+/// The kinds of sources, each with `bytes` and then end of file, fed by another thread if necessary.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Source {
     File,
@@ -38,7 +37,7 @@ impl Source {
             Self::Pipe | Self::NonblockingPipe => {
                 let (reader, writer) = rawpipe::pipe().unwrap();
                 reader.set_nonblocking(self == Self::NonblockingPipe).unwrap();
-                // A transfer with a limit leaves before the end.
+                // A transfer with a limit stops reading before the end.
                 scope.spawn(move || _ = writer.write_all(bytes));
                 reader.into()
             }
@@ -51,7 +50,7 @@ impl Source {
     }
 }
 
-/// The kinds of sinks, and how to find what arrived there.
+/// The kinds of sinks, and how to read what arrived.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Sink {
     File,
@@ -66,7 +65,7 @@ impl Sink {
         [Self::File, Self::Append, Self::Pipe, Self::NonblockingPipe, Self::Socket];
 }
 
-/// Moves `bytes` with these options and returns what arrived and how.
+/// Moves `bytes` with these options, and returns what arrived and how.
 fn moved(
     options: Transfer<'_>,
     source: Source,
@@ -157,7 +156,7 @@ fn transfer_mechanism_is_told() {
     assert_eq!(mechanism(Source::Socket, Sink::Append), (Copy, true));
     assert_eq!(mechanism(Source::File, Sink::Append), (Copy, true));
     let (used, fell_back) = mechanism(Source::File, Sink::File);
-    // Some file systems cannot.
+    // Some file systems do not support it.
     assert!(matches!((used, fell_back), (CopyFileRange, false) | (Sendfile, true)));
     assert_eq!(Splice.to_string() + " " + CopyFileRange.name(), "splice copy_file_range");
 }
@@ -211,7 +210,7 @@ fn transfer_copy_semantics_gives_no_page_of_a_file_away() {
     }
 }
 
-/// Between files, too: none of the bytes that it writes over is one that it has not read.
+/// The same between files: it never overwrites a byte that it has not read.
 #[test]
 fn transfer_copy_semantics_from_a_file_to_itself() {
     let mut both = file(b"0123456789");
@@ -290,8 +289,8 @@ fn transfer_of_proc_files_is_what_a_read_gives() {
     assert_eq!(transfer(&source, &null).unwrap().bytes(), wanted.len() as u64);
 }
 
-/// The kernel's `splice` of `trace_pipe` loses lines. That it is such a file cannot be seen, so all without a size
-/// are read: see also `transfer_faults`.
+/// The kernel's `splice` of `trace_pipe` loses lines. Such a file cannot be recognised, so all files
+/// without a size are read: see also `transfer_faults`.
 #[test]
 fn transfer_of_a_file_without_a_size_reads_it() {
     let null = File::options().write(true).open("/dev/null").unwrap();
@@ -362,7 +361,7 @@ fn transfer_progress_counts_up_and_breaks() {
         assert!(seen.len() > 100, "{} times", seen.len());
         assert!(seen.windows(2).all(|two| two[1] - two[0] <= 10_000), "{source:?} → {sink:?}");
     }
-    // Broken off: what was taken has arrived, and the rest is still there.
+    // Interrupted: the bytes taken have arrived, and the remaining ones are still in the source.
     let (left, far_left) = UnixStream::pair().unwrap();
     let (right, far_right) = UnixStream::pair().unwrap();
     io::write_all(&far_left, &bytes[..50_000]).unwrap();
@@ -384,7 +383,7 @@ fn transfer_reader_gone_epipe_and_every_byte_accounted_for() {
     for source in [Source::File, Source::Pipe, Source::Socket] {
         for into_socket in [false, true] {
             thread::scope(|scope| {
-                // The feeding threads end when the source is dropped: their error is none of ours.
+                // The feeding threads fail when the source is dropped, which is expected.
                 let (from, _feeder): (OwnedFd, _) = match source {
                     Source::File => (file(&bytes).into(), None),
                     Source::Pipe => {
@@ -420,7 +419,8 @@ fn transfer_reader_gone_epipe_and_every_byte_accounted_for() {
                 assert!(reset || error.errno() == Some(Errno::EPIPE), "{what}");
                 assert!(reading.join().unwrap() == bytes[..100_000], "{what}");
 
-                // Arrived (some of it in the pipe or socket that is gone), in hand, still in the source.
+                // The bytes that arrived (some in a pipe or socket that is gone), those that the error
+                // holds, and those still in the source.
                 let mut place = usize::try_from(error.bytes()).unwrap();
                 assert!(place >= 100_000, "{what}");
                 let in_hand = error.undelivered();
@@ -455,7 +455,7 @@ fn transfer_full_device_enospc_keeps_what_it_took() {
             while let Ok(more @ 1..) = error.read_undelivered(&mut rescued[count..]) {
                 count += more;
             }
-            // What it had not taken is still in the source.
+            // The bytes that it had not taken are still in the source.
             count += io::read_exact(&from, &mut rescued[count..]).unwrap_err().bytes();
             assert_eq!(&rescued[..count], b"0123456789", "{source:?}");
         });
@@ -567,7 +567,7 @@ fn transfer_source_file_shrinks_meanwhile() {
 #[test]
 fn transfer_deadline_etimedout_names_the_side_and_counts() {
     let soon = || Deadline::after(Duration::from_millis(50));
-    // The source has no more, and its writer is there.
+    // The source is empty, and its writer is open.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (next_reader, next_writer) = rawpipe::pipe().unwrap();
     writer.write_all(b"some").unwrap();
@@ -577,7 +577,7 @@ fn transfer_deadline_etimedout_names_the_side_and_counts() {
     assert_eq!((error.side(), error.errno()), (Side::Source, Some(Errno::ETIMEDOUT)));
     assert_eq!((error.bytes(), next_reader.available()), (4, Ok(4)));
 
-    // The sink is full: of bytes that are in hand, or still in the source, none is lost.
+    // The sink is full: no byte is lost, neither those that the error holds nor those in the source.
     for source in [Source::File, Source::Socket] {
         for copy in [false, true] {
             let (near, far) = UnixStream::pair().unwrap();
@@ -613,7 +613,7 @@ fn transfer_deadline_etimedout_names_the_side_and_counts() {
             assert!(arrived == data(100_000), "{what}");
         }
     }
-    // One that has passed already.
+    // A deadline that has already passed.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let passed = Deadline::now();
     let error = Transfer::new().deadline(passed).run(&reader, writer.try_clone().unwrap());
@@ -671,7 +671,7 @@ fn discard_drops_what_was_asked_and_no_more() {
     assert_eq!((error.side(), error.errno()), (Side::Source, Some(Errno::EBADF)));
 }
 
-/// As `head -c`: an earlier end is no error. Of `exact` and `limit` the later one counts.
+/// As `head -c`: an earlier end is no error. Of `exact` and `limit`, the one set later applies.
 #[test]
 fn transfer_limit_is_a_bound_and_exact_a_promise() {
     let bytes = data(300_000);
@@ -689,7 +689,7 @@ fn transfer_limit_is_a_bound_and_exact_a_promise() {
     }
     let early = Transfer::new().limit(5).exact(10).run(file(b"seven b"), file(b"")).unwrap_err();
     assert_eq!((early.side(), early.errno(), early.bytes()), (Side::Source, None, 7));
-    // A limit is an end: a file may be appended to itself.
+    // A limit bounds it, so a file may be appended to itself.
     let path = common::tmp_path();
     std::fs::write(&path, b"twice ").unwrap();
     let itself = File::options().append(true).open(&path).unwrap();
@@ -718,7 +718,7 @@ fn transfer_without_a_mechanism_takes_another() {
             assert_eq!((done.mechanism(), done.fell_back()), (Copy, false));
         }
     }
-    // What remains moves all of it without `Copy`, too.
+    // The other mechanisms also move everything without `Copy`.
     for (source, sink) in [
         (Source::Pipe, Sink::Pipe),
         (Source::Pipe, Sink::File),
@@ -750,7 +750,7 @@ fn transfer_without_any_mechanism_eopnotsupp() {
         assert_eq!(refused(options, &reader, &to).undelivered(), 0);
         assert_eq!(reader.available(), Ok(5));
     }
-    // The kernel rejects the last one that is left, with bytes already in the broker's pipe.
+    // The kernel rejects the last mechanism that is left, with bytes already in the broker's pipe.
     let mut error = refused(Transfer::new().without(Copy), &reader, &append_file());
     let mut held = [0; 9];
     assert_eq!(error.read_undelivered(&mut held), Ok(5));
@@ -759,7 +759,7 @@ fn transfer_without_any_mechanism_eopnotsupp() {
     refused(none, &UnixStream::pair().unwrap().0, &to);
 }
 
-/// What is ready is moved, and the account is exact.
+/// Bytes that are ready are moved, and the counts are exact.
 #[test]
 fn transfer_deadline_now_moves_what_is_there() {
     let (socket, far) = UnixStream::pair().unwrap();
@@ -777,7 +777,7 @@ fn transfer_deadline_now_moves_what_is_there() {
     }
 }
 
-/// What a buffered reader holds comes first.
+/// The contents of a buffered reader come first.
 #[test]
 fn transfer_after_what_a_buffered_reader_holds() {
     use std::io::{BufRead, BufReader};

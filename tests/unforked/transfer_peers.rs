@@ -1,8 +1,8 @@
-//! Transfers whose peer is silent, slow, competing or half gone: what is there passes on, a deadline
-//! holds, the end is the end, and the side at fault is named.
+//! Transfers whose peer is silent, slow, competing or has closed one direction. Available bytes are
+//! passed on, a deadline holds, the end is detected, and the error names the side at fault.
 //!
-//! No test here makes a process: see `pipe`. A transfer that may hang runs in a thread of its
-//! own, and the test fails when it has not answered in time.
+//! No test here creates a process: see `pipe`. A transfer that may hang runs in its own thread, and the
+//! test fails if it has not returned in time.
 #![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 #![allow(unsafe_code, reason = "the C library's calls for terminals and sockets")]
 
@@ -25,10 +25,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than anything here takes where nothing hangs, also in an emulator.
+/// Longer than anything here takes without a hang, also in an emulator.
 const HUNG: Duration = Duration::from_secs(20);
 
-/// Runs `body` in a thread of its own, and panics if it has not answered in time.
+/// Runs `body` in its own thread, and panics if it has not returned in time.
 fn in_time<T: Send + 'static>(what: &str, body: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || tell.send(body()));
@@ -67,8 +67,8 @@ fn sources() -> Vec<(&'static str, OwnedFd, Peer)> {
     all
 }
 
-/// Reads one line of the answers to a dialogue, or panics.
-fn hears(what: &str, from: &mpsc::Receiver<Vec<u8>>, line: &[u8]) {
+/// Reads one line of the replies in a dialogue, or panics.
+fn expect_line(what: &str, from: &mpsc::Receiver<Vec<u8>>, line: &[u8]) {
     let mut heard = Vec::new();
     while heard.len() < line.len() {
         let more = from.recv_timeout(HUNG);
@@ -77,7 +77,7 @@ fn hears(what: &str, from: &mpsc::Receiver<Vec<u8>>, line: &[u8]) {
     assert_eq!(heard, line, "{what}");
 }
 
-/// Each request is seen at the other end while the peer, who waits for that, says nothing more.
+/// Each request arrives at the other end while the peer sends nothing more, because it waits for that.
 fn dialogue(options: fn() -> Transfer<'static>) {
     for (name, source, mut peer) in sources() {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -91,7 +91,7 @@ fn dialogue(options: fn() -> Transfer<'static>) {
         });
         for request in ["one\n", "two\n", "three\n"] {
             peer.write_all(request.as_bytes()).unwrap();
-            hears(name, &told, request.as_bytes());
+            expect_line(name, &told, request.as_bytes());
         }
         if name == "terminal" {
             peer.write_all(b"\x04").unwrap();
@@ -125,7 +125,7 @@ fn transfer_dialogue_of_an_exact_length() {
     dialogue(|| Transfer::new().exact(14));
 }
 
-/// A process that writes to the source while the sink is full is not held up.
+/// A process that writes to the source while the sink is full is not delayed.
 #[test]
 fn transfer_to_a_silent_reader_leaves_the_source_pipe_unlocked() {
     let (near, far) = UnixStream::pair().unwrap();
@@ -146,7 +146,7 @@ fn transfer_to_a_silent_reader_leaves_the_source_pipe_unlocked() {
         }
         thread::sleep(Duration::from_millis(1));
     }
-    // There is room in the pipe; where its lock is held this hangs.
+    // There is room in the pipe. If its lock were held, this would hang.
     let writer = in_time("a write beside a transfer that waits", move || {
         writer.write_all(b"!").unwrap();
         writer
@@ -188,7 +188,7 @@ fn transfer_of_exactly_the_room_ends_without_a_reader() {
     assert_eq!(moved, (room as u64, room));
 }
 
-/// Whether calls on a blocking socket can be told not to wait: since Linux 6.4.
+/// Whether calls on a blocking socket support a flag not to wait: since Linux 6.4.
 fn sockets_need_not_wait() -> bool {
     let (near, _far) = UnixStream::pair().unwrap();
     let can = rawpipe::io::try_read(&near, &mut [0]) == Err(Errno::EAGAIN);
@@ -200,7 +200,7 @@ fn sockets_need_not_wait() -> bool {
     can
 }
 
-/// How many bytes this socket takes before it is full.
+/// The number of bytes that this socket takes before it is full.
 fn room_of(socket: &UnixStream, piece: usize) -> usize {
     socket.set_nonblocking(true).unwrap();
     let mut room = 0;
@@ -240,7 +240,7 @@ fn transfer_deadline_all_has_arrived_in_a_full_pipe() {
     assert_eq!(reader.available().unwrap(), room);
 }
 
-/// Runs until its deadline, and says how long that took.
+/// Runs until the deadline, and returns how long that took.
 fn until_deadline(
     options: Transfer<'_>,
     source: impl AsFd,
@@ -252,7 +252,7 @@ fn until_deadline(
     (answer, begun.elapsed())
 }
 
-/// `poll` promises one byte to all of them, and only one of them gets it.
+/// `poll` reports one byte to all of them, and only one of them gets it.
 #[test]
 fn transfer_deadline_copy_beside_other_readers() {
     for turn in 0..20 {
@@ -262,7 +262,7 @@ fn transfer_deadline_copy_beside_other_readers() {
                 let reader = reader.try_clone().unwrap();
                 let (tell, told) = mpsc::channel();
                 thread::spawn(move || {
-                    // Where `RWF_NOWAIT` is not to be had each byte takes a slot, and one may win them all.
+                    // Without `RWF_NOWAIT` each byte takes a slot, and one writer may get them all.
                     let room = Capacity::Bytes(1 << 20);
                     let (_kept, sink) = Builder::new().capacity(room).build().unwrap();
                     let (answer, took) = until_deadline(Transfer::new().chunk(100), reader, &sink);
@@ -295,7 +295,7 @@ fn transfer_deadline_copy_beside_other_readers() {
     }
 }
 
-/// The one page of room that `poll` has promised goes to another writer, and then there is none.
+/// The one page of room that `poll` has reported goes to another writer, so none is left.
 #[test]
 fn transfer_deadline_copy_beside_other_writers() {
     for turn in 0..10 {
@@ -327,7 +327,7 @@ fn transfer_deadline_copy_beside_other_writers() {
     }
 }
 
-/// Time that this thread has spent on its processors.
+/// The processor time of this thread.
 fn thread_time() -> Duration {
     let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
     let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
@@ -335,14 +335,13 @@ fn thread_time() -> Duration {
     Duration::from_millis(10 * ticks)
 }
 
-/// Whether the time of a thread that only waits is to be near nothing here.
+/// Asserts that a thread that only waits uses almost no processor time.
 fn assert_idle(what: &str, spent: Duration) {
     let measured = common::tool().is_none() && !common::emulated();
     assert!(!measured || spent < Duration::from_millis(150), "{what}: {spent:?} of work");
 }
 
-/// While nothing can move, a transfer sleeps and does not try again and again, though its ends are such
-/// that no call of its own would wait.
+/// While nothing can move, a transfer sleeps instead of retrying, even if its ends never block a call.
 #[test]
 fn transfer_between_nonblocking_ends_sleeps_while_nothing_moves() {
     type Pair = (&'static str, OwnedFd, OwnedFd);
@@ -440,7 +439,7 @@ fn transfer_deadline_with_an_error_queue() {
     }
 }
 
-/// What std reads where a transfer reads the same.
+/// Reads everything with std, as the reference for a transfer.
 fn read_all(mut from: impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes).unwrap();
@@ -469,7 +468,7 @@ fn transfer_urgent_data_is_not_the_end() {
                 let (reader, writer) = rawpipe::pipe().unwrap();
                 let done = transfer(&near, &writer).unwrap();
                 assert_eq!(done.bytes(), 12);
-                // At the mark `splice` moves nothing, and has no error for it.
+                // At the mark `splice` moves nothing and returns no error.
                 let why = done.fallback().map(|first| (first.mechanism(), first.errno()));
                 assert_eq!(why, Some((TransferMechanism::Broker, None)));
                 drop(writer);
@@ -497,7 +496,7 @@ fn transfer_urgent_data_is_not_the_end() {
     }
 }
 
-/// Two ends of a link that keeps boundaries and has an end.
+/// Two ends of a link that keeps boundaries and has an end of file.
 fn seqpacket() -> (OwnedFd, OwnedFd) {
     const AF_UNIX: i32 = 1;
     const SOCK_SEQPACKET: i32 = 5;
@@ -524,7 +523,7 @@ fn transfer_empty_datagram_is_not_the_end() {
         near
     });
     assert_eq!(read_all(&reader), b"onetwothree");
-    // This is their end, and the only one that there is.
+    // This is their only kind of end.
     near.shutdown(std::net::Shutdown::Read).unwrap();
     assert_eq!(in_time("no datagrams", move || transfer(&near, file(b"")).unwrap().bytes()), 0);
 }
@@ -598,13 +597,13 @@ fn transfer_end_of_a_terminal_is_asked_for_once() {
     }
 }
 
-/// `poll` reports a terminal as ready if it has room for a byte, and a blocking write of more sleeps.
+/// `poll` reports a terminal as ready if it has room for a byte, but a longer blocking write sleeps.
 #[test]
 fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     if !terminals() {
         return;
     }
-    // What is there before leaves another room each time.
+    // Bytes written before the transfer leave different amounts of room.
     for (before, expands) in [(0, false), (0, true), (333, true), (777, false), (1000, true)] {
         for master in [false, true] {
             let (screen, keyboard) = terminal();
@@ -625,7 +624,7 @@ fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
             let mut rest = vec![0; error.undelivered()];
             assert_eq!(error.read_undelivered(&mut rest), Ok(rest.len()));
             assert!(bytes[arrived..].starts_with(&rest), "{what}");
-            // A screen that changes nothing shows just those.
+            // A terminal that does not expand output shows exactly these bytes.
             if !master && !expands {
                 let mut shown = vec![0; before + arrived];
                 seen.read_exact(&mut shown).unwrap();
@@ -636,7 +635,7 @@ fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     }
 }
 
-/// As the fan-out to a terminal and a file, with `tee`.
+/// The situation of a fan-out to a terminal and a file, as with `tee`.
 #[test]
 fn fanout_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     if !terminals() {
@@ -658,7 +657,7 @@ fn fanout_deadline_blocking_terminal_that_no_process_reads_etimedout() {
 
 fn reset_by_its_peer() -> TcpStream {
     let (near, far) = tcp();
-    // Unread bytes make a close a reset.
+    // With unread bytes, a close resets the connection.
     (&near).write_all(b"unread").unwrap();
     thread::sleep(Duration::from_millis(50));
     drop(far);
@@ -735,16 +734,16 @@ fn transfer_of_a_file_to_itself_without_end_einval() {
         assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EINVAL)), "{position}");
         assert_eq!(source.metadata().unwrap().len(), 10_000);
     }
-    // A bound is an end.
+    // A bound ends the transfer.
     let (source, sink) = fed_by_itself(10_000, false);
     assert_eq!(Transfer::new().exact(25_000).run(&source, &sink).unwrap().bytes(), 25_000);
     assert_eq!(source.metadata().unwrap().len(), 35_000);
-    // What lies before the source's position does not come again.
+    // Bytes before the source's position do not return.
     let (mut source, sink) = fed_by_itself(0, false);
     source.seek(SeekFrom::Start(4_000)).unwrap();
     assert_eq!(transfer(&source, &sink).unwrap().bytes(), 6_000);
     assert_eq!(source.metadata().unwrap().len(), 10_000);
-    // There is nothing to come again of an empty file.
+    // An empty file has no bytes to return.
     let empty = file(b"");
     assert_eq!(transfer(&empty, &empty).unwrap().bytes(), 0);
 }
@@ -791,7 +790,7 @@ fn transfer_error_holds_packets_whole() {
     drop(reader);
 }
 
-/// The queue of errors of a datagram socket, too.
+/// The same for the error queue of a datagram socket.
 #[test]
 fn transfer_deadline_of_a_datagram_socket_with_an_error_queue() {
     const SOL_IP: i32 = 0;
@@ -807,9 +806,9 @@ fn transfer_deadline_of_a_datagram_socket_with_an_error_queue() {
     }
     socket.set_nonblocking(!sockets_need_not_wait()).unwrap();
     socket.connect(gone).unwrap();
-    socket.send(b"to nobody").unwrap();
+    socket.send(b"no reader").unwrap();
     thread::sleep(Duration::from_millis(50));
-    // The error itself is reported once; what is in the queue stays.
+    // The error itself is reported once; the entry in the queue stays.
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let mut errors = Vec::new();
     let errors_of = in_time("a datagram socket", move || {

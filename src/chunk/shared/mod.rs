@@ -84,7 +84,7 @@
 //! | byte | word |
 //! |---|---|
 //! | 0, 256 | position of the reader, of the writer, in bytes since the beginning |
-//! | 128, 384 | the other side's position that the reader, the writer waits for, plus 1; 0 if it does not wait |
+//! | 128, 384 | the peer's position that the reader, the writer waits for, plus 1; 0 if it does not wait |
 //! | 1 word after that | 0: no process uses this half; 1: one does; 2: it was dropped. Each half sets its own |
 //! | 512 | `0x7270_0100` plus the bytes of a word |
 //! | 1 word after that | bytes of a chunk, the most that a record has |

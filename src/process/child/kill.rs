@@ -6,7 +6,7 @@ use crate::sys::{abi, call};
 use crate::{Errno, Result};
 
 impl Child {
-    /// Kills the child, by `SIGKILL`. It is gone some time later: [`wait`](Self::wait) for it.
+    /// Kills the child with `SIGKILL`. It ends some time later: [`wait`](Self::wait) for it.
     ///
     /// If a wait has returned how the child ended, this does nothing and returns `Ok`, as with std, whereas
     /// [`send_signal`](Self::send_signal) fails with [`ESRCH`](Errno::ESRCH).
@@ -42,27 +42,27 @@ impl Child {
 
     /// Sends the child a signal. It never reaches another process that has been given the same number.
     ///
-    /// A child that has ended and was not waited for takes any signal, and nothing happens.
+    /// For a child that has ended and was not waited for this succeeds, and has no effect.
     ///
     /// # Errors
     ///
-    /// - [`ESRCH`](Errno::ESRCH): the child is gone: it has ended and was waited for.
-    /// - [`EPERM`](Errno::EPERM): the child runs as another user by now.
+    /// - [`ESRCH`](Errno::ESRCH) if the child has ended and was waited for.
+    /// - [`EPERM`](Errno::EPERM) if the child runs as another user by now.
     ///
     /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
     pub fn send_signal(&self, signal: Signal) -> Result<()> {
         self.signal(signal, false)
     }
 
-    /// Makes the child the leader of a new process group, in which what it starts will be, too.
+    /// Makes the child the leader of a new process group, which will include the processes that it starts.
     ///
-    /// For a child of a fork: it may do the same itself, and one of the two is the first.
+    /// This is for a child of a fork. The child may also do it itself: whichever call comes first takes effect.
     ///
     /// # Errors
     ///
-    /// - [`EACCES`](Errno::EACCES): it has started another program already.
-    /// - [`EPERM`](Errno::EPERM): it leads a session.
-    /// - [`ESRCH`](Errno::ESRCH): it was waited for, or is not a child of this process.
+    /// - [`EACCES`](Errno::EACCES) if the child has started another program already.
+    /// - [`EPERM`](Errno::EPERM) if it leads a session.
+    /// - [`ESRCH`](Errno::ESRCH) if it was waited for, or is not a child of this process.
     ///
     /// # Examples
     ///
@@ -88,7 +88,7 @@ impl Child {
         Ok(())
     }
 
-    /// Kills all processes of the group that the child leads, by `SIGKILL`.
+    /// Sends `SIGKILL` to all processes of the group that the child leads.
     ///
     /// # Errors
     ///
@@ -100,17 +100,17 @@ impl Child {
         self.send_signal_group(Signal::KILL)
     }
 
-    /// Sends a signal to all processes of the group that the child leads: itself, and those that it
-    /// has started, unless they have gone to a group of their own.
+    /// Sends a signal to all processes of the group that the child leads: the child itself, and those that it
+    /// has started, unless they have moved to their own group.
     ///
-    /// When the child was waited for its number may be given to another group once this one is empty.
-    /// From Linux 6.9 on the pidfd says which one is meant; before that the answer is `ESRCH` then.
+    /// After the child was waited for, its id may be given to another group once this one is empty. Since Linux
+    /// 6.9 the pidfd identifies the group. Before that, this fails with `ESRCH` once the child was waited for.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL): the child was not made the leader of a group of its own.
-    /// - [`ESRCH`](Errno::ESRCH): no process is left in the group, or see above.
-    /// - [`EPERM`](Errno::EPERM): all of them run as another user by now.
+    /// - [`EINVAL`](Errno::EINVAL) if the child was not made the leader of its own group.
+    /// - [`ESRCH`](Errno::ESRCH) if no process is left in the group, or see above.
+    /// - [`EPERM`](Errno::EPERM) if all of them run as another user by now.
     ///
     /// [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html)
     pub fn send_signal_group(&self, signal: Signal) -> Result<()> {
@@ -121,20 +121,20 @@ impl Child {
     }
 
     fn signal(&self, signal: Signal, group: bool) -> Result<()> {
-        // Linux answers the wait for a child whose status nobody is to have a moment before it removes
-        // it, and until then takes signals for it. To another process than its parent ECHILD says less.
+        // If the status of a child is discarded, Linux returns from the wait a moment before it removes the
+        // child, and accepts signals for it until then. In a process other than the parent, ECHILD means less.
         if !group && self.end.is_some_and(|end| end.is_ok() || self.owner == call::getpid()) {
             return Err(Errno::ESRCH);
         }
         let (id, flags) =
             if group { (-self.pid, abi::PIDFD_SIGNAL_PROCESS_GROUP) } else { (self.pid, 0) };
         match self.pidfd().map(|fd| call::pidfd_send_signal(fd, signal.as_raw(), flags)) {
-            // Not there, refused by a filter, or too old for groups.
+            // No pidfd, rejected by a filter, or a kernel too old for groups.
             None => {}
             Some(Err(errno)) if call::is_missing(errno) => {}
-            Some(answer) => return answer,
+            Some(result) => return result,
         }
-        // By number, then: only while it is that of a child that nobody has waited for.
+        // By number, but only while it is that of a child that was not waited for.
         if self.end.is_some() || self.waitid(abi::PEEK).is_err() {
             return Err(Errno::ESRCH);
         }

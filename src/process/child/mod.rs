@@ -1,4 +1,4 @@
-//! A child process: waiting for it, signalling it, and what is done when its handle goes.
+//! A child process: waiting for it, signalling it, and the effect of dropping its handle.
 
 mod kill;
 pub(super) mod wait;
@@ -11,85 +11,88 @@ use crate::sys::abi::RUSAGE_KEPT;
 use crate::sys::call;
 use crate::{Errno, PipeReader, PipeWriter, Result};
 
-/// A child process, made by [`fork`](crate::fork) and its relatives, or by starting a program.
+/// A child process, created by [`fork`](crate::fork) and its relatives, or by starting a program.
 ///
-/// It is held by a *pidfd*, a descriptor of the process itself, where the kernel has them (Linux 5.3).
-/// Then a signal reaches this child or no process, whatever happens to its number. Where there is none
-/// ([`pidfd`](Self::pidfd) tells) the number is used, as long as no `wait` of this handle has answered
-/// and the kernel says that the number is that of a child of this process.
+/// The handle holds a *pidfd*, a descriptor of the process itself, if the kernel has them (Linux 5.3).
+/// Then a signal reaches this child or no process, whatever happens to its id. Without one
+/// ([`pidfd`](Self::pidfd) returns `None`) the id is used, as long as no `wait` by this handle has returned
+/// and the kernel reports that the id is that of a child of this process.
 ///
-/// Dropping the handle does nothing, unless [`on_drop`](Self::on_drop) says otherwise: the child runs
-/// on, and when it has ended it stays a zombie until this process ends. Call [`wait`](Self::wait).
+/// Dropping the handle does nothing, unless [`on_drop`](Self::on_drop) is set: the child continues, and
+/// after its end it stays a zombie until this process ends. Call [`wait`](Self::wait).
 ///
-/// # Numbers that are given again
+/// # Reused process ids
 ///
-/// The kernel keeps a child's number until it was waited for. By this handle that is final: no later call uses the
-/// number. A wait by other code is what frees the number behind the handle's back. With a pidfd the handle then
-/// stands for the child that is gone, and for no other. Without one, a new child of this process with the same number
-/// would be taken for it. `wait_any` leaves children with a living handle alone.
+/// The kernel keeps a child's id until it was waited for. After a wait by this handle, no call uses the id.
+/// Only a wait by other code can free it while the handle still refers to the child. With a pidfd the handle
+/// then still stands for the child that is gone, and for no other. Without one, a new child of this process
+/// with the same id would be mistaken for it. `wait_any` leaves children with a living handle alone.
 ///
 /// For a second handle in another thread see [`try_clone_pidfd`](Self::try_clone_pidfd).
 ///
 /// # Lost status
 ///
-/// How a child ended is told once, to one who waits. If that was somebody else (`waitpid(-1, …)` in a
-/// library), or nobody is to be told (`SIGCHLD` is ignored or has `SA_NOCLDWAIT`), or this process is
-/// not the child's parent, there is nothing to wait for, and the answer is
-/// [`ECHILD`](Errno::ECHILD), which means: the child is gone, and its status is lost. From Linux 6.15
-/// on the pidfd still knows it, and the answer is the status all the same.
+/// The kernel reports how a child ended once, to one waiter. Nothing is left to wait for in three cases:
+///
+/// - Other code has waited for the child, such as `waitpid(-1, …)` in a library.
+/// - The status is discarded: `SIGCHLD` is ignored or has `SA_NOCLDWAIT`.
+/// - This process is not the child's parent.
+///
+/// A wait then fails with [`ECHILD`](Errno::ECHILD), which means: the child is gone, and its status is lost. Since
+/// Linux 6.15 the pidfd still has the status, and the wait returns it.
 #[must_use = "a child that is not waited for stays a zombie when it has ended"]
 #[derive(Debug)]
 pub struct Child {
     pub(super) pid: i32,
     pub(super) pidfd: Option<OwnedFd>,
-    /// Until a wait has returned its end.
+    /// `Some` until a wait has returned its end.
     #[cfg(feature = "process")]
     claim: Option<Claim>,
-    /// The process that made it, and that may wait for it.
+    /// The process that created the child, and that may wait for it.
     owner: i32,
-    /// The answer of a wait, after which the process id may be another's.
+    /// The result of a wait, after which the process id may be another process's.
     pub(super) end: Option<Result<ExitStatus>>,
     pub(super) used: Option<[usize; RUSAGE_KEPT.len()]>,
     pub(super) on_drop: OnDrop,
     pub(super) method: SpawnMethod,
-    /// Whether it was made the leader of a process group of its own.
+    /// Whether it was made the leader of its own process group.
     pub(super) leads_group: bool,
     pub(super) stdin: Option<PipeWriter>,
     pub(super) stdout: Option<PipeReader>,
     pub(super) stderr: Option<PipeReader>,
 }
 
-/// What dropping a [`Child`] does that was not waited for. See [`Child::on_drop`].
+/// What dropping a [`Child`] that was not waited for does: see [`Child::on_drop`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnDrop {
-    /// Nothing: the child runs on, and stays a zombie when it has ended. So does std's.
+    /// Nothing: the child continues, and stays a zombie after its end, as with std.
     #[default]
     Leave,
     /// Close the pipes to it and wait until it has ended, however long that takes.
     Reap,
-    /// Close the pipes to it, kill it, and wait until it is gone, which it soon is.
+    /// Close the pipes to it, kill it, and wait for its end, which follows soon.
     Kill,
-    /// As `Kill`, with all processes of its process group. A supervisor that collects children itself kills the group
-    /// first, when the pidfd is readable, and then waits: before Linux 6.9 a group cannot be signalled once its leader
-    /// was waited for. Once the child has been waited for, a drop does
-    /// nothing, and what it has left in the group runs on.
+    /// Do the same as `Kill`, with all processes of its process group. A supervisor that collects children
+    /// itself kills the group first, when the pidfd is readable, and then waits: before Linux 6.9 a group
+    /// cannot be signalled once its leader was waited for. Once the child has been waited for, a drop does
+    /// nothing, and the processes that are left in the group continue.
     KillGroup,
 }
 
-/// How a child was made.
+/// How a child was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpawnMethod {
-    /// Sharing memory with its parent until it had its program: nothing was copied.
+    /// Sharing memory with its parent until it had its program. Nothing was copied.
     Vfork,
-    /// As a copy of its parent: by a fork, or for another user or other groups, or because the kernel refuses
-    /// the other way.
+    /// As a copy of its parent: by a fork, or for another user or other groups, or because the kernel rejects
+    /// shared memory.
     Fork,
 }
 
 impl Child {
-    /// A child of this process, just made, with the pidfd that came with it.
+    /// Creates the handle of a child that this process has just created, with the pidfd from the kernel.
     pub(super) fn new(pid: i32, pidfd: Option<OwnedFd>) -> Self {
         Self {
             pid,
@@ -108,23 +111,22 @@ impl Child {
         }
     }
 
-    /// The process id.
+    /// Returns the process id.
     ///
-    /// It is this child's until a `wait` has answered. After that the kernel may give it to another
-    /// process.
+    /// It is this child's until a `wait` has returned. After that the kernel may give it to another process.
     #[must_use]
     pub const fn id(&self) -> u32 {
         self.pid.unsigned_abs()
     }
 
-    /// How it was made.
+    /// Returns how it was created.
     #[must_use]
     pub const fn method(&self) -> SpawnMethod {
         self.method
     }
 
-    /// The descriptor of the process, for [`poll`](crate::event::poll) and the like: it is readable when
-    /// the child has ended. `None` where the kernel has none, or refuses.
+    /// Returns the descriptor of the process, for [`poll`](crate::event::poll) and the like: it is readable when
+    /// the child has ended. Returns `None` if the kernel has no pidfds, or rejects opening one.
     ///
     /// It is close-on-exec.
     ///
@@ -184,16 +186,16 @@ impl Child {
         self.stderr.take()
     }
 
-    /// Says what is to be done when this handle is dropped before a wait has answered. `Leave`, which
-    /// is the default, is the only policy by which a drop never waits.
+    /// Sets what dropping this handle does if the child has not been waited for. `Leave`, the default, is the
+    /// only policy with which a drop never waits.
     ///
-    /// Only in the process that made the child: the copy of the handle that a forked child has does
-    /// nothing but close its descriptors.
+    /// The policy applies only in the process that created the child. In a forked child, dropping the copy of the
+    /// handle only closes its descriptors.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL): `KillGroup` for a child that was not made the leader of a process
-    ///   group of its own.
+    /// - [`EINVAL`](Errno::EINVAL) if the policy is `KillGroup` and the child was not made the leader of its own
+    ///   process group.
     ///
     /// # Examples
     ///
@@ -220,17 +222,17 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // With the wait the policy ends: the group's other processes are not the child.
+        // The policy ends with the wait: the group's other processes are not the child.
         let is_over = self.on_drop == OnDrop::Leave || self.end.is_some();
         if is_over || self.owner != call::getpid() || !self.is_a_child() {
             return;
         }
-        // Neither is to wait for the other.
+        // So that neither process waits for the other.
         (self.stdin, self.stdout, self.stderr) = (None, None, None);
         if self.on_drop == OnDrop::KillGroup {
             let _ = self.kill_group();
         }
-        // The leader too, in case it has gone to another group.
+        // The leader as well, in case it has moved to another group.
         if self.on_drop == OnDrop::Reap || self.kill().is_ok() {
             let _ = self.wait();
         }

@@ -10,17 +10,17 @@ use crate::sys::call::{self, Waited};
 use crate::{Deadline, Errno, Result};
 
 impl Child {
-    /// Waits until the child has ended and says how. Goes on after a signal. A stop of a child that this
+    /// Waits until the child has ended, and returns how it ended. Retries on `EINTR`. A stop of a child that this
     /// process traces is not an end, and stays pending for the tracer's own wait.
     ///
     /// Closes [`stdin`](Self::stdin_ref) first, as std does, so that the child and this process do not
-    /// wait for each other. Asked again, it gives the same answer, without a system call.
+    /// wait for each other. Later calls return the same result, without a system call.
     ///
     /// # Errors
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN): somebody has made the [`pidfd`](Self::pidfd) nonblocking, and the
-    ///   child still runs.
-    /// - [`ECHILD`](Errno::ECHILD): the child is gone, or not this process's, and how it ended [is
+    /// - [`EAGAIN`](Errno::EAGAIN) if the [`pidfd`](Self::pidfd) was made nonblocking, and the child is still
+    ///   running.
+    /// - [`ECHILD`](Errno::ECHILD) if the child is gone, or not this process's, and how it ended [is
     ///   lost](Self#lost-status).
     ///
     /// # Examples
@@ -42,7 +42,7 @@ impl Child {
         self.stdin = None;
         let mut backoff = Backoff::default();
         loop {
-            if let Some(status) = self.ask(abi::WNOWAIT)? {
+            if let Some(status) = self.wait_once(abi::WNOWAIT)? {
                 return Ok(status);
             }
             // It has stopped, and this process traces it.
@@ -50,11 +50,11 @@ impl Child {
         }
     }
 
-    /// Waits until the child has ended, or was stopped by a signal, or goes on after that, and says
-    /// which. Goes on after a signal to this process.
+    /// Waits until the child has ended, was stopped by a signal, or has continued after that, and returns
+    /// which. Retries on `EINTR`.
     ///
-    /// [`stdin`](Self::stdin_ref) stays open. Each stop and each going on is told once, and a later one
-    /// replaces one that nobody has asked for.
+    /// [`stdin`](Self::stdin_ref) stays open. Each stop and each continuation is reported once, and a later one
+    /// replaces one that was not collected.
     ///
     /// # Errors
     ///
@@ -81,13 +81,13 @@ impl Child {
     #[doc(alias("WUNTRACED", "WCONTINUED"))]
     pub fn wait_change(&mut self) -> Result<ExitStatus> {
         loop {
-            if let Some(status) = self.ask(abi::WSTOPPED | abi::WCONTINUED)? {
+            if let Some(status) = self.wait_once(abi::WSTOPPED | abi::WCONTINUED)? {
                 return Ok(status);
             }
         }
     }
 
-    /// Says how the child has ended, or `None` if it still runs. Does not wait.
+    /// Returns how the child ended, or `None` if it is still running. Does not wait.
     ///
     /// # Errors
     ///
@@ -114,13 +114,13 @@ impl Child {
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
-        self.ask(abi::WNOHANG | abi::WNOWAIT)
+        self.wait_once(abi::WNOHANG | abi::WNOWAIT)
     }
 
-    /// Waits until the child has ended, at most until `deadline`: `None` if it still runs then. Goes
-    /// on after a signal.
+    /// Waits until the child has ended, at most until `deadline`. Returns `None` if it is still running then.
+    /// Retries on `EINTR`.
     ///
-    /// [`stdin`](Self::stdin_ref) stays open: a child that reads it to the end does not end before that is
+    /// [`stdin`](Self::stdin_ref) stays open: a child that reads it to end of file does not end before it is
     /// dropped. Without a [`pidfd`](Self::pidfd) this polls, with pauses that grow from 0.1 ms to 6.4 ms.
     ///
     /// # Errors
@@ -153,27 +153,27 @@ impl Child {
             match self.try_wait()? {
                 None if !deadline.has_passed() => self.pause(Some(deadline), &mut backoff),
                 None if deadline.is_cancelled() => return Err(Errno::ECANCELED),
-                answer => return Ok(answer),
+                result => return Ok(result),
             }
         }
     }
 
-    /// Waits for the end by poll, which does not report stops. Without a pidfd it only pauses, and also
-    /// where `poll` reports the end and `waitid` does not, since another process traces the child.
+    /// Waits for the end with `poll`, which does not report stops. It only pauses if there is no pidfd, or if
+    /// `poll` reports the end and `waitid` does not, since another process traces the child.
     fn pause(&self, deadline: Option<Deadline<'_>>, backoff: &mut Backoff) {
         backoff.pause(deadline);
         if let Some(fd) = self.pidfd() {
-            // Whatever this returns, the child is asked again.
+            // Whatever this returns, the caller checks the child again.
             let _ = poll_until(&mut [PollFd::from_borrowed_fd(fd, PollEvents::IN)], deadline);
         }
     }
 
-    /// Asks the kernel, unless the answer is known: a second call could hit another child that has
-    /// been given the same process id.
+    /// Calls `waitid` once, unless the end is known: a second call could hit another child with the same process
+    /// id.
     ///
-    /// With `WNOWAIT` it reports the end only. The kernel reports each stop of a traced child to its
-    /// tracer, whatever the options: such a stop is `None` here, and stays for the tracer's own loop.
-    pub(in crate::process) fn ask(&mut self, options: usize) -> Result<Option<ExitStatus>> {
+    /// With `WNOWAIT` it reports the end only. The kernel reports each stop of a traced child to its tracer,
+    /// whatever the options. For such a stop this returns `None`, and the stop stays for the tracer's own loop.
+    pub(in crate::process) fn wait_once(&mut self, options: usize) -> Result<Option<ExitStatus>> {
         if let Some(end) = self.end {
             return end.map(Some);
         }
@@ -191,7 +191,7 @@ impl Child {
             if !is_end {
                 return Ok(None);
             }
-            // So far it was only looked at. If another waiter is quicker, the status is known by now.
+            // So far the end was not collected. If another waiter collects it first, the status is known anyway.
             match self.waitid((abi::WEXITED | options) & !abi::WNOWAIT) {
                 Ok(_) | Err(Errno::ECHILD) => {}
                 Err(errno) => return Err(errno),
@@ -200,14 +200,14 @@ impl Child {
         self.end = is_end.then_some(end);
         #[cfg(feature = "process")]
         if is_end {
-            // After the wait: a new child with this number has a claim of its own.
+            // After the wait: a new child with this id has its own claim.
             self.claim = None;
         }
         end.map(Some)
     }
 
-    /// Whether this process may still wait for it. A forked copy of this handle may be in a process that has
-    /// got the number of the first one, and a number of the child's may be another child's by now.
+    /// Returns whether this process may still wait for the child. A forked copy of this handle may be in a process
+    /// that has got the id of the first one, and the child's id may be another child's by now.
     pub(in crate::process) fn is_a_child(&self) -> bool {
         !matches!(self.waitid(abi::PEEK), Err(Errno::ECHILD))
     }
@@ -217,27 +217,26 @@ impl Child {
     }
 }
 
-/// Retries on `EINTR`.
+/// Waits with the pidfd, or with the process id if that is not possible. Retries on `EINTR`.
 pub(in crate::process) fn waitid(
     pid: i32,
     pidfd: Option<BorrowedFd<'_>>,
     options: usize,
 ) -> Result<Option<Waited>> {
     retry(|| match pidfd.map(|pidfd| call::waitid_pidfd(pidfd, options)) {
-        // Linux 5.3 has pidfds, and does not wait for them; nor does a filter that does not
-        // know it.
+        // Linux 5.3 has pidfds but does not wait for them, and a filter may reject such a wait.
         None => call::waitid_pid(pid, options),
         Some(Err(errno)) if call::is_missing(errno) => call::waitid_pid(pid, options),
-        Some(answer) => answer,
+        Some(result) => result,
     })
 }
 
-/// Whether this is an end, rather than a stop or a continuation.
+/// Returns whether this is an end, rather than a stop or a continuation.
 pub(in crate::process) fn is_end(status: ExitStatus) -> bool {
     status.code().is_some() || status.signal().is_some()
 }
 
-/// How a process has ended, where `waitid` has nothing to say.
+/// Returns how a process ended, from its pidfd, if `waitid` has no status.
 pub(in crate::process) fn end_by_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
     call::pidfd_get_info_exit(pidfd).ok().flatten().map(ExitStatus::from_raw)
 }

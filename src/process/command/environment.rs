@@ -1,4 +1,4 @@
-//! Lists of strings in few allocations, and an environment that is another one with changes.
+//! Lists of strings in few allocations, and an environment derived from this process's.
 
 use crate::io::read_to_end;
 use crate::process::Arg;
@@ -11,7 +11,7 @@ use std::env::vars_os;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
-/// Strings, one behind the other, each with its NUL.
+/// Strings, one after the other, each with its NUL.
 #[derive(Clone, Default)]
 pub(super) struct Strings {
     bytes: Vec<u8>,
@@ -19,8 +19,8 @@ pub(super) struct Strings {
 }
 
 impl Strings {
-    /// Adds a string that consists of these parts. A NUL in one of them would make two of it: the
-    /// caller looks for that, and does not use the list.
+    /// Adds a string that consists of these parts. A NUL in a part would split the string in two: the caller
+    /// checks for that, and then does not use the list.
     pub(super) fn push(&mut self, parts: &[&[u8]]) {
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
         self.bytes.push(0);
@@ -36,7 +36,7 @@ impl Strings {
         })
     }
 
-    /// `first` and all of them, as the kernel wants them.
+    /// Returns `first` and all strings, as a list for the kernel.
     pub(super) fn list<'a>(&'a self, first: Option<&'a CStr>) -> Vec<Arg<'a>> {
         let mut list = Vec::with_capacity(self.count + 2);
         list.extend(first.into_iter().chain(self.iter()).map(Arg::new));
@@ -45,11 +45,11 @@ impl Strings {
     }
 }
 
-/// The environment of this process, or none, with changes.
+/// The environment of this process, or an empty one, with changes.
 #[derive(Clone, Default)]
 pub(super) struct Environment {
     pub(super) cleared: bool,
-    /// `None` is a variable that is taken out.
+    /// `None` for a variable that is removed.
     pub(super) changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
@@ -67,7 +67,7 @@ impl Environment {
         self.changes.clear();
     }
 
-    /// All entries: variables, `NAME=value`, and those of this process that are none.
+    /// Returns all entries: variables, `NAME=value`, and the entries of this process that are not variables.
     pub(super) fn entries(&self) -> Strings {
         let mut all = Strings { bytes: Vec::with_capacity(4096), count: 0 };
         if !self.cleared {
@@ -87,19 +87,19 @@ impl Environment {
     }
 }
 
-/// The entries that are no variables, which [`vars_os`] leaves out: those with which this process was
+/// Returns the entries that are not variables, which [`vars_os`] leaves out: those with which this process was
 /// started.
 ///
-/// They come from `/proc`. The C library's own list cannot be read here without std's lock, which is not to
-/// be had: it would race with `set_var`. Empty entries are left out: a program that writes its title over
-/// its environment leaves many of them.
+/// They come from `/proc`. Reading the C library's own list here requires std's lock, which is not available:
+/// the read would race with `set_var`. Empty entries are left out: a program that writes its title over its
+/// environment leaves many of them.
 fn nameless() -> &'static Strings {
     static ENTRIES: OnceLock<Strings> = OnceLock::new();
     ENTRIES.get_or_init(|| {
         let (mut bytes, mut all) = (Vec::new(), Strings::default());
         let read = openat_for_reading(c"/proc/self/environ");
         if read.is_ok_and(|file| read_to_end(&file, &mut bytes).is_ok()) {
-            // As std has it, a name may begin with `=`.
+            // As in std, a name may begin with `=`.
             let is_nameless = |entry: &&[u8]| !entry.is_empty() && !entry[1..].contains(&b'=');
             bytes.split(|byte| *byte == 0).filter(is_nameless).for_each(|entry| all.push(&[entry]));
         }

@@ -1,4 +1,4 @@
-//! A command as it is shown: its parts, and as a line for a shell.
+//! Displaying a command: its parts, and as a line for a shell.
 
 use super::Command;
 use core::fmt::{self, Write};
@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// What was set, in std's words. As with std, a program, argument or folder with a NUL in it is shown as
+/// Getters with std's names. As with std, a program, argument or directory with a NUL in it is shown as
 /// `<string-with-nul>`.
 ///
 /// # Examples
@@ -25,7 +25,7 @@ use std::path::Path;
 /// assert_eq!(format!("{command:?}"), "cd /src && env -u CFLAGS CC=clang make -j all");
 /// ```
 impl Command<'_> {
-    /// Returns the program, as it was given to [`new`](Self::new).
+    /// Returns the program, as it was passed to [`new`](Self::new).
     #[must_use]
     pub fn get_program(&self) -> &OsStr {
         OsStr::from_bytes(self.program.to_bytes())
@@ -37,33 +37,33 @@ impl Command<'_> {
     }
 
     /// Returns the changes of the environment, ordered by name: a variable that is set with its value, and one
-    /// that is removed with `None`. Does not show whether the environment is cleared before.
+    /// that is removed with `None`. Does not show whether the environment is cleared first.
     pub fn get_envs(&self) -> impl Iterator<Item = (&OsStr, Option<&OsStr>)> {
         let changes = self.environment.changes.iter();
         changes
             .map(|(name, value)| (OsStr::from_bytes(name), value.as_deref().map(OsStr::from_bytes)))
     }
 
-    /// Returns the folder in which the child starts, or `None` for that of this process.
+    /// Returns the directory in which the child starts, or `None` for that of this process.
     #[must_use]
     pub fn get_current_dir(&self) -> Option<&Path> {
         self.folder.as_ref().map(|folder| Path::new(OsStr::from_bytes(folder.to_bytes())))
     }
 }
 
-/// A line for a shell that starts the program by hand: with its folder, the changes of its environment by `env(1)`,
-/// and its arguments. Streams, descriptors and all other settings are not in it. An argument 0 of its own is given by
-/// `bash`, which adds variables (`PWD`, `SHLVL`, `_`).
+/// Formats a line for a shell that starts the program by hand: with its directory, the changes of its
+/// environment using `env(1)`, and its arguments. Streams, descriptors and all other settings are left out. A
+/// separate argument 0 is set with `bash`, which adds variables (`PWD`, `SHLVL`, `_`).
 ///
 /// Words are quoted for any POSIX shell. Control characters and bytes that are not UTF-8 are written as
-/// `"$(printf '\377')"`, and a newline as itself. A program without a slash in its name may be a command of the shell.
-/// `env` does not take a name that begins with `-`, or a program with a `=` in its name. A command that cannot be
-/// started, because of a NUL or an invalid name, has no such line.
+/// `"$(printf '\377')"`, and a newline as itself. A program without a slash in its name may be a command of
+/// the shell. `env` does not accept a name that begins with `-`, or a program with a `=` in its name. No such
+/// line exists for a command that cannot be started because of a NUL or an invalid name.
 impl fmt::Debug for Command<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(folder) = &self.folder {
             let folder = folder.to_bytes();
-            // Or it would be looked for in CDPATH, and `-` would be the folder before.
+            // Otherwise it would be searched for in CDPATH, and `-` would be the previous directory.
             let here = if folder.starts_with(b"/") { "" } else { "./" };
             write!(f, "cd {here}{} && ", Word(folder))?;
         }
@@ -87,7 +87,7 @@ impl fmt::Debug for Command<'_> {
     }
 }
 
-/// Bytes as a shell has to see them.
+/// Bytes, quoted for a shell.
 struct Word<'a>(&'a [u8]);
 
 impl fmt::Display for Word<'_> {

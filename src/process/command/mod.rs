@@ -1,5 +1,5 @@
-//! The comfortable way to start a program: a builder with the names of [`std::process::Command`] over
-//! [`Spawn`].
+//! The convenient way to start a program: a builder over [`Spawn`] with the names of
+//! [`std::process::Command`].
 
 mod environment;
 mod line;
@@ -18,36 +18,36 @@ use std::path::Path;
 pub(super) use stdio::Source;
 pub use stdio::Stdio;
 
-/// A program to start, and how.
+/// A program to start, with its settings.
 ///
-/// What [`std::process::Command`] can do has the same name here. Beyond that: any descriptor at any
-/// number ([`fd_map`](Self::fd_map)), sessions, limits, signals and the rest of what a child may be
-/// asked to do to itself before it begins. Whatever else is asked for, the child is made in the same fast
-/// way, unless it changes its user or groups: see [`Spawn`]. A failure names its stage
+/// The methods of [`std::process::Command`] have the same names here. Beyond that there are any descriptor at any
+/// number ([`fd_map`](Self::fd_map)), sessions, limits, signals and everything else that a child may do to itself
+/// before its program begins. Whatever is set, the child is created in the same fast way, unless it changes its
+/// user or groups: see [`Spawn`]. An error has the stage that failed
 /// ([`SpawnError::stage`](crate::process::SpawnError::stage)).
 ///
-/// A command may be started any number of times, also by several threads at the same time. A descriptor is given to it by value,
-/// or by reference for `'fd`. A clone is a command of its own: it copies all settings, and shares the descriptors that
-/// the command owns, without a system call.
+/// A command may be started any number of times, also by several threads at the same time. A descriptor is
+/// passed to it by value, or by reference for `'fd`. A clone is an independent command: it copies all
+/// settings, and shares the descriptors that the command owns, without a system call.
 ///
 /// No signal is blocked when the program begins, unless [`signal_mask`](Self::signal_mask) or
 /// [`inherit_mask`](Self::inherit_mask) is set.
 ///
 /// By default the child has the environment of this process at the time of its start, its standard
-/// streams, and its folder; it has no other descriptor, unless one is not close-on-exec. A program
-/// without a slash in its name is looked for in the folders of `PATH` *as the child will have it*. About
+/// streams, and its directory. It has no other descriptor, unless one is not close-on-exec. A program
+/// without a slash in its name is searched for in the directories of `PATH` *in the child's environment*. For
 /// signals see [`Spawn`].
 ///
-/// The environment is handed on as it is: variables that are there twice, and the entries without a `=`
-/// that this process was started with (after the variables, and not the empty ones). Those that C code adds
-/// to its list later are not seen. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove
+/// The environment is passed on unchanged. That includes variables that occur twice, and the entries without a `=`
+/// with which this process was started (after the variables, and except empty ones). Such entries that C code adds
+/// to its list later are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove
 /// all variables of that name.
 ///
 /// # No `pre_exec`
 ///
 /// No code of the caller runs between fork and exec. The child usually shares this process's memory, so an
-/// allocation, a lock or a panic there would damage this process, and not only the child. What such code is
-/// commonly written for is a setting:
+/// allocation, a lock or a panic there would damage this process, and not only the child. The usual purposes of
+/// such code have settings:
 ///
 /// | in `pre_exec` | here |
 /// |---|---|
@@ -125,17 +125,18 @@ pub struct Command<'fd> {
     limits: Vec<(Resource, Rlimit)>,
     groups: Option<Vec<u32>>,
     terminal: Option<MaybeOwnedFd<'fd>>,
-    /// What fits in there as it is.
+    /// The settings that are passed on unchanged.
     settings: Spawn<'static>,
     on_drop: OnDrop,
-    /// For `output` and `status`.
+    /// The settings for `output` and `status`.
     pub(super) terms: Terms<'fd>,
-    /// Something could not be passed on as it was given.
+    /// Whether a value cannot be passed on as it was given.
     invalid: bool,
 }
 
 impl<'fd> Command<'fd> {
-    /// A program by its path, or by its name in the folders of `PATH`, without arguments.
+    /// Creates a command for a program by its path, or by its name in the directories of `PATH`, without
+    /// arguments.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut new = Self {
             program: CString::default(),
@@ -171,8 +172,8 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// The name by which the program is called, its argument 0. If this is not called, it is what the
-    /// command was made with.
+    /// Sets the program's argument 0, the name by which it is called. If this is not called, that is the program
+    /// passed to [`new`](Self::new).
     pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
         self.arg0 = Some(self.string(name.as_ref()));
         self
@@ -180,11 +181,11 @@ impl<'fd> Command<'fd> {
 
     /// Sets a variable of the child's environment.
     ///
-    /// A name that is empty, or has a `=` behind its first byte, is no name: then `spawn` fails.
+    /// If a name is empty, or has a `=` after its first byte, it is invalid: `spawn` fails.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
         let (name, value) = (name.as_ref().as_bytes(), value.as_ref().as_bytes());
-        let no_name = name.get(1..).is_none_or(|rest| rest.contains(&b'='));
-        self.invalid |= no_name || name.contains(&0) || value.contains(&0);
+        let invalid_name = name.get(1..).is_none_or(|rest| rest.contains(&b'='));
+        self.invalid |= invalid_name || name.contains(&0) || value.contains(&0);
         self.environment.set(name, Some(value));
         self
     }
@@ -198,33 +199,33 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Takes a variable out of the child's environment.
+    /// Removes a variable from the child's environment.
     pub fn env_remove(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
         self.environment.set(name.as_ref().as_bytes(), None);
         self
     }
 
-    /// Empties the child's environment: it will have those variables only that are set after this.
+    /// Clears the child's environment: it gets only those variables that are set after this.
     pub fn env_clear(&mut self) -> &mut Self {
         self.environment.clear();
         self
     }
 
-    /// The folder in which the child starts. If the program, or a folder of `PATH`, is given by a
-    /// relative path, it is looked for from there.
+    /// Sets the directory in which the child starts. A relative path of the program, or of a directory in
+    /// `PATH`, is resolved from there.
     pub fn current_dir(&mut self, folder: impl AsRef<Path>) -> &mut Self {
         self.folder = Some(self.string(folder.as_ref().as_os_str()));
         self
     }
 
-    /// The child's standard input. If this is not called, that of this process.
+    /// Sets the child's standard input. If this is not called, it is that of this process.
     pub fn stdin(&mut self, stdin: impl Into<Stdio<'fd>>) -> &mut Self {
         self.terms.input.clear();
         self.streams[0] = Some(stdin.into());
         self
     }
 
-    /// The child's standard output. If this is not called, that of this process.
+    /// Sets the child's standard output. If this is not called, it is that of this process.
     ///
     /// A descriptor may be given by value or by reference. If the command owns a write end of a pipe, that stays open,
     /// and its reader does not reach end of file, until the command and its clones are dropped.
@@ -233,7 +234,7 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// The child's standard error; else as [`stdout`](Self::stdout).
+    /// Sets the child's standard error, as [`stdout`](Self::stdout) sets its standard output.
     pub fn stderr(&mut self, stderr: impl Into<Stdio<'fd>>) -> &mut Self {
         self.streams[2] = Some(stderr.into());
         self
@@ -241,11 +242,11 @@ impl<'fd> Command<'fd> {
 
     /// Gives the child a descriptor at this number, whatever number it has here.
     ///
-    /// Any set of numbers will do, those that are in use here included. For 0, 1 and 2 it replaces what the
-    /// standard stream would be by default, also with [`output`](Self::output). A number that is negative,
-    /// or is given twice, or is that of a stream that was set by [`stdin`](Self::stdin),
-    /// [`stdout`](Self::stdout) or [`stderr`](Self::stderr) to anything but [`Stdio::inherit`], makes
-    /// `spawn` fail. A descriptor may be given by value or by reference, as with [`stdout`](Self::stdout).
+    /// Any set of numbers is allowed, including those in use here. For 0, 1 and 2 it replaces the default of
+    /// the standard stream, also with [`output`](Self::output). `spawn` fails if a number is negative, is
+    /// given twice, or is that of a stream that [`stdin`](Self::stdin), [`stdout`](Self::stdout) or
+    /// [`stderr`](Self::stderr) has set to anything except [`Stdio::inherit`]. A descriptor may be passed by
+    /// value or by reference, as with [`stdout`](Self::stdout).
     ///
     /// # Examples
     ///
@@ -255,7 +256,7 @@ impl<'fd> Command<'fd> {
     /// let (reader, writer) = rawpipe::pipe()?;
     /// let mut command = Command::new("sh");
     /// let mut child = command.args(["-c", "echo seven >&7"]).fd_map(&writer, 7).spawn()?;
-    /// drop(writer); // or the next line but one would wait for it
+    /// drop(writer); // otherwise the next but one line would wait for it
     /// let mut text = Vec::new();
     /// reader.read_to_end(&mut text)?;
     /// assert_eq!(text, b"seven\n");
@@ -272,7 +273,7 @@ impl<'fd> Command<'fd> {
         self.set(Spawn::close_other_fds)
     }
 
-    /// The child leads a session of its own: see [`Spawn::setsid`].
+    /// Makes the child lead a new session: see [`Spawn::setsid`].
     pub fn setsid(&mut self) -> &mut Self {
         self.set(Spawn::setsid)
     }
@@ -288,12 +289,12 @@ impl<'fd> Command<'fd> {
         self.set(Spawn::foreground)
     }
 
-    /// The child's process group; for 0 it leads one of its own: see [`Spawn::process_group`].
+    /// Moves the child to this process group. With 0 it leads its own group: see [`Spawn::process_group`].
     pub fn process_group(&mut self, group: i32) -> &mut Self {
         self.set(|spawn| spawn.process_group(group))
     }
 
-    /// The control group that the child goes to, by the path of its folder.
+    /// Moves the child to the control group whose directory has this path.
     ///
     /// # Examples
     ///
@@ -316,60 +317,61 @@ impl<'fd> Command<'fd> {
         self.set(|spawn| spawn.nice(increment))
     }
 
-    /// How much of a resource the child may use.
+    /// Sets how much of a resource the child may use.
     pub fn rlimit(&mut self, resource: Resource, limit: Rlimit) -> &mut Self {
         self.limits.push((resource, limit));
         self
     }
 
-    /// Sets the child's supplementary groups: see [`Spawn::groups`]. The child is made by an ordinary fork,
+    /// Sets the child's supplementary groups: see [`Spawn::groups`]. The child is created by an ordinary fork,
     /// at the [cost](Spawn#cost) of one.
     pub fn groups(&mut self, groups: &[u32]) -> &mut Self {
         self.groups = Some(groups.to_vec());
         self
     }
 
-    /// Sets the child's group: see [`Spawn::gid`]. The child is made by an ordinary fork, at the
+    /// Sets the child's group: see [`Spawn::gid`]. The child is created by an ordinary fork, at the
     /// [cost](Spawn#cost) of one.
     pub fn gid(&mut self, gid: u32) -> &mut Self {
         self.set(|spawn| spawn.gid(gid))
     }
 
-    /// Sets the child's user: see [`Spawn::uid`]. The child is made by an ordinary fork, at the
+    /// Sets the child's user: see [`Spawn::uid`]. The child is created by an ordinary fork, at the
     /// [cost](Spawn#cost) of one.
     pub fn uid(&mut self, uid: u32) -> &mut Self {
         self.set(|spawn| spawn.uid(uid))
     }
 
-    /// Which permissions the files that the child makes do not have.
+    /// Sets the file mode creation mask: the permissions that files created by the child do not get.
     pub fn umask(&mut self, mask: u32) -> &mut Self {
         self.set(|spawn| spawn.umask(mask))
     }
 
-    /// The child gets this signal when the *thread* that starts it ends: see
+    /// Sends the child this signal when the *thread* that starts it ends: see
     /// [`Spawn::parent_death_signal`].
     pub fn parent_death_signal(&mut self, signal: Signal) -> &mut Self {
         self.set(|spawn| spawn.parent_death_signal(signal))
     }
 
-    /// Which signals are blocked when the program begins: see [`Spawn::signal_mask`]. None, if neither this
-    /// nor [`inherit_mask`](Self::inherit_mask) is called.
+    /// Sets which signals are blocked when the program begins: see [`Spawn::signal_mask`]. If neither this nor
+    /// [`inherit_mask`](Self::inherit_mask) is called, none is.
     pub fn signal_mask(&mut self, signals: SignalSet) -> &mut Self {
         self.set(|spawn| spawn.signal_mask(signals))
     }
 
-    /// Leaves those signals blocked that are blocked in the thread that starts the program: see
+    /// Keeps the signals blocked that are blocked in the thread that starts the program: see
     /// [`Spawn::inherit_mask`].
     pub fn inherit_mask(&mut self) -> &mut Self {
         self.set(Spawn::inherit_mask)
     }
 
-    /// Which ignored signals are to have their default effect: see [`Spawn::default_signals`].
+    /// Sets which ignored signals have their default effect: see [`Spawn::default_signals`].
     pub fn default_signals(&mut self, signals: SignalSet) -> &mut Self {
         self.set(|spawn| spawn.default_signals(signals))
     }
 
-    /// What dropping the [`Child`](crate::process::Child) does: see [`Child::on_drop`](crate::process::Child::on_drop).
+    /// Sets what dropping the [`Child`](crate::process::Child) does: see
+    /// [`Child::on_drop`](crate::process::Child::on_drop).
     ///
     /// `KillGroup` needs [`setsid`](Self::setsid) or [`process_group(0)`](Self::process_group); without
     /// them `spawn` fails. The first command of a pipeline with
@@ -384,7 +386,7 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// The bytes of a string. With a NUL among them `spawn` fails, and what is shown is another string.
+    /// Returns the bytes of a string. If there is a NUL among them, returns a substitute, and `spawn` fails.
     fn checked<'a>(&mut self, string: &'a OsStr) -> &'a [u8] {
         let valid = !string.as_bytes().contains(&0);
         self.invalid |= !valid;

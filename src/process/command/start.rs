@@ -1,4 +1,4 @@
-//! From a command to a [`Spawn`](super::Spawn), which is started.
+//! Converting a command into a [`Spawn`](super::Spawn), and starting it.
 
 use super::Command;
 use super::stdio::{self, Source, Stdio};
@@ -10,7 +10,7 @@ use crate::sys::call;
 use alloc::vec::Vec;
 
 impl Command<'_> {
-    /// Starts the program. Goes on after signals.
+    /// Starts the program. Retries on `EINTR`.
     ///
     /// Standard streams that are not set are those of this process.
     ///
@@ -18,9 +18,8 @@ impl Command<'_> {
     ///
     /// Those of [`Spawn::spawn`](crate::process::Spawn::spawn), and
     ///
-    /// - at [`SpawnStage::Arguments`] [`EINVAL`](Errno::EINVAL): one of the strings that were given has a
-    ///   NUL in it; or see [`env`](Self::env), [`fd_map`](Self::fd_map), [`on_drop`](Self::on_drop),
-    ///   [`Stdio::same_as_stdout`].
+    /// - at [`SpawnStage::Arguments`] [`EINVAL`](Errno::EINVAL) if a string has a NUL in it, and in the cases of
+    ///   [`env`](Self::env), [`fd_map`](Self::fd_map), [`on_drop`](Self::on_drop), [`Stdio::same_as_stdout`].
     /// - at [`SpawnStage::Stdio`] those of [`pipe`](crate::pipe()), and of opening `/dev/null`.
     /// - at [`SpawnStage::Cgroup`] those of opening the file `cgroup.procs`, such as
     ///   [`ENOENT`](Errno::ENOENT) and [`EACCES`](Errno::EACCES).
@@ -44,14 +43,14 @@ impl Command<'_> {
 
     /// Replaces the program of this process with this one. Returns only if that has failed: the error has its stage.
     ///
-    /// The process gets all that a child of [`spawn`](Self::spawn) would get, and [`Spawn::exec`] describes what that
-    /// changes, and what a failure leaves changed. Unlike with std, descriptors 0 to 2 are not among that. No destructor
-    /// runs and nothing that is buffered is written, all other threads end, and descriptors that are
-    /// close-on-exec are closed. A stream that is [`Stdio::piped`] is a pipe without another end. What
-    /// [`on_drop`](Self::on_drop) sets has no effect.
+    /// The process gets all that a child of [`spawn`](Self::spawn) would get. [`Spawn::exec`] describes what
+    /// that changes, and what stays changed after a failure. Unlike with std, descriptors 0 to 2 do not stay
+    /// changed. No destructor runs and buffered data is not written, all other threads end, and descriptors
+    /// that are close-on-exec are closed. A stream that is [`Stdio::piped`] is a pipe without another end.
+    /// [`on_drop`](Self::on_drop) has no effect.
     ///
-    /// It allocates. After a fork, call it in a child of
-    /// [`fork_single_threaded`](crate::process::fork_single_threaded) only; or prepare a [`Spawn`] before the fork.
+    /// It allocates. After a fork, call it only in a child of
+    /// [`fork_single_threaded`](crate::process::fork_single_threaded); or prepare a [`Spawn`] before the fork.
     ///
     /// # Errors
     ///
@@ -76,7 +75,7 @@ impl Command<'_> {
         failed.map_or_else(|error| error, |(_, error)| error)
     }
 
-    /// What the standard streams are to be, with these where nothing is set.
+    /// Returns the sources of the standard streams. `defaults` apply to those that are not set.
     pub(in crate::process) fn sources<'a>(&'a self, defaults: [Source<'a>; 3]) -> [Source<'a>; 3] {
         let mut sources = defaults;
         for (number, (source, stdio)) in (0..).zip(sources.iter_mut().zip(&self.streams)) {
@@ -95,15 +94,15 @@ impl Command<'_> {
         Ok(child)
     }
 
-    /// Prepares all that the program needs, with these standard streams, and starts it with `start`.
+    /// Prepares all that the program needs, with these standard streams, and calls `start`.
     fn with<T>(
         &self,
         sources: [Source<'_>; 3],
         start: impl FnOnce(Spawn<'_>) -> Result<T, SpawnError>,
     ) -> Result<(stdio::Ends, T), SpawnError> {
-        let no_group = self.on_drop == OnDrop::KillGroup && !self.settings.leads_group();
-        let no_error = sources[..2].iter().any(|source| matches!(source, Source::SameAsStdout));
-        if self.invalid || no_group || no_error {
+        let lacks_group = self.on_drop == OnDrop::KillGroup && !self.settings.leads_group();
+        let misplaced = sources[..2].iter().any(|source| matches!(source, Source::SameAsStdout));
+        if self.invalid || lacks_group || misplaced {
             return Err(SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL));
         }
         let entries = self.environment.entries();

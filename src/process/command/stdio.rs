@@ -1,8 +1,8 @@
-//! What a child's standard streams can be, and opening that.
+//! The possible standard streams of a child, and opening them.
 //!
 //! # Safety
 //!
-//! This file is trusted with nothing: the caller who makes a [`Stdio`] of a number is responsible for it.
+//! This file is trusted with nothing: the caller who creates a [`Stdio`] from a number is responsible for it.
 #![allow(unsafe_code, reason = "the constructor from a number, as in std")]
 
 use crate::errno::retry;
@@ -11,12 +11,12 @@ use crate::sys::call;
 use crate::{PipeReader, PipeWriter, Result};
 use alloc::vec::Vec;
 
-/// What one of a child's standard streams is to be, for [`Command`](super::Command).
+/// A setting for one of a child's standard streams, for [`Command`](super::Command).
 ///
-/// Anything that converts into a [`MaybeOwnedFd`] becomes a `Stdio` by `From`: an owner of a descriptor, such as a
-/// [`File`](std::fs::File), a [`PipeReader`] or a [`PipeWriter`]; a reference to anything that implements [`AsFd`],
-/// which is borrowed for `'fd`; and [`Stdout`](std::io::Stdout) and [`Stderr`](std::io::Stderr) of this process. A clone
-/// shares an owned descriptor.
+/// Anything that converts into a [`MaybeOwnedFd`] becomes a `Stdio` with `From`: an owner of a descriptor,
+/// such as a [`File`](std::fs::File), a [`PipeReader`] or a [`PipeWriter`]; a reference to anything that
+/// implements [`AsFd`], which is borrowed for `'fd`; and [`Stdout`](std::io::Stdout) and
+/// [`Stderr`](std::io::Stderr) of this process. A clone shares an owned descriptor.
 ///
 /// # Examples
 ///
@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 /// let mut command = Command::new("sh");
 /// command.args(["-c", "cat; echo end"]).stdin(Stdio::null()).stdout(&writer);
 /// let mut child = command.spawn()?;
-/// drop(writer); // or the next line would wait for it
+/// drop(writer); // otherwise the next line would wait for it
 /// let mut text = Vec::new();
 /// reader.read_to_end(&mut text)?;
 /// assert_eq!(text, b"end\n");
@@ -37,7 +37,7 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug)]
 pub struct Stdio<'fd>(Kind<MaybeOwnedFd<'fd>>);
 
-/// Each kind of standard stream, with `Fd` for one that is open already.
+/// A kind of standard stream. `Fd` is one that is already open.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) enum Kind<Fd> {
     Inherit,
@@ -48,31 +48,32 @@ pub(in super::super) enum Kind<Fd> {
 }
 
 impl Stdio<'_> {
-    /// That of this process.
+    /// Uses the stream of this process.
     #[must_use]
     pub const fn inherit() -> Self {
         Self(Kind::Inherit)
     }
 
-    /// `/dev/null`: nothing to read, and what is written is gone.
+    /// Uses `/dev/null`: reads return end of file, and writes are discarded.
     #[must_use]
     pub const fn null() -> Self {
         Self(Kind::Null)
     }
 
-    /// A new pipe, the other end of which the [`Child`](crate::process::Child) has.
+    /// Creates a pipe, whose other end the [`Child`](crate::process::Child) holds.
     #[must_use]
     pub const fn piped() -> Self {
         Self(Kind::Piped)
     }
 
-    /// For standard error: what the same child's standard output is, as by `2>&1` in a shell. What the child writes to
-    /// the two stays in its order.
+    /// Connects standard error to the same child's standard output, as `2>&1` does in a shell. What the child
+    /// writes to the two stays in order.
     ///
-    /// Of a pipe for standard output both are the write end, and of a descriptor both are that descriptor. It is
-    /// looked up when the child is started, so the order of the settings does not matter. In a
-    /// [`Pipeline`](crate::process::Pipeline) it is the pipe to the next program. For standard input or output it makes
-    /// `spawn` fail with `EINVAL` at [`SpawnStage::Arguments`](crate::process::SpawnStage::Arguments).
+    /// If standard output is a pipe, both are its write end; if it is a descriptor, both are that descriptor.
+    /// This is resolved when the child is started, so the order of the settings does not matter. In a
+    /// [`Pipeline`](crate::process::Pipeline) it is the pipe to the next program. For standard input or
+    /// output this makes `spawn` fail with `EINVAL` at
+    /// [`SpawnStage::Arguments`](crate::process::SpawnStage::Arguments).
     ///
     /// # Examples
     ///
@@ -113,16 +114,16 @@ impl FromRawFd for Stdio<'_> {
     }
 }
 
-/// A [`Stdio`] that is lent.
+/// A borrowed [`Stdio`].
 pub(in super::super) type Source<'a> = Kind<BorrowedFd<'a>>;
 
-/// The ends that this process keeps.
+/// The ends that stay in this process.
 pub(super) type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
 
-/// Opens what is not open yet: the ends of this process, and what the child is to have, by number.
+/// Opens what is not yet open. Returns the ends of this process, and the child's descriptors with their numbers.
 ///
-/// All that is opened is close-on-exec, and may have any number: where this process has closed its own
-/// standard streams, those of them, too.
+/// All that is opened is close-on-exec, and may have any number. If this process has closed its own standard
+/// streams, that may be 0, 1 or 2.
 pub(super) fn open(sources: [Source<'_>; 3]) -> Result<(Ends, Vec<(OwnedFd, RawFd)>)> {
     let mut ends = (None, None, None);
     let mut theirs = Vec::with_capacity(3);

@@ -1,4 +1,4 @@
-//! Why a conversation with a child has stopped, with what was said until then.
+//! Why communicating with a child has stopped, with what was read until then.
 
 use super::super::{PipelineError, SpawnError};
 use crate::Errno;
@@ -7,7 +7,7 @@ use CommunicateErrorKind as Kind;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Why a conversation with a child has stopped before its end.
+/// The reason why communicating with a child has stopped early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CommunicateErrorKind {
@@ -15,9 +15,9 @@ pub enum CommunicateErrorKind {
     Deadline,
     /// The deadline was [cancelled](crate::Cancel).
     Cancelled,
-    /// This stream has more to say than the limit.
+    /// This stream has more output than the limit.
     Limit(StdStream),
-    /// The child has ended, and the time after that, too; somebody else has its streams still open.
+    /// The child has ended, and the grace period has passed, but another process still has its streams open.
     Grace,
     /// Reading from the reader of [`Communicate::input_from`](crate::process::Communicate::input_from) failed:
     /// the kind of its error, and the errno if it has one. Nothing else of the error is kept.
@@ -36,7 +36,7 @@ impl fmt::Display for Kind {
             Self::Deadline => f.write_str("the deadline has passed"),
             Self::Cancelled => f.write_str("cancelled"),
             Self::Limit(stream) => write!(f, "more than the limit on {stream}"),
-            Self::Grace => f.write_str("the child has ended, and its output has not"),
+            Self::Grace => f.write_str("the child has ended, but its output is still open"),
             Self::Input(kind, _) => write!(f, "reading the input: {kind}"),
             Self::Io(stream, errno) => write!(f, "{stream} of the child: {errno}"),
             Self::Poll(errno) => write!(f, "waiting for the child's streams: {errno}"),
@@ -45,7 +45,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A conversation with a child that has stopped before its end: why, and what was said until then.
+/// The error if communicating with a child has stopped early: the reason, and what was read until then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommunicateError {
     pub(super) reason: Kind,
@@ -61,8 +61,9 @@ impl CommunicateError {
         self.reason
     }
 
-    /// The kernel's error; [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline or the time of grace has
-    /// passed; [`ECANCELED`](Errno::ECANCELED) if it was cancelled; `None` for more output than the limit, and for a reader's error that is not the kernel's.
+    /// Returns the kernel's error. It is [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline or the grace period
+    /// has passed, and [`ECANCELED`](Errno::ECANCELED) if it was cancelled. Returns `None` for more output
+    /// than the limit, and for a reader's error that is not the kernel's.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.cause().copied()
@@ -78,25 +79,25 @@ impl CommunicateError {
         }
     }
 
-    /// How many bytes of the input were written.
+    /// Returns how many bytes of the input were written.
     #[must_use]
     pub const fn fed(&self) -> usize {
         self.fed
     }
 
-    /// What was read of standard output.
+    /// Returns what was read of standard output.
     #[must_use]
     pub fn stdout(&self) -> &[u8] {
         &self.stdout
     }
 
-    /// What was read of standard error.
+    /// Returns what was read of standard error.
     #[must_use]
     pub fn stderr(&self) -> &[u8] {
         &self.stderr
     }
 
-    /// What was read: of standard output, and of standard error.
+    /// Returns what was read: of standard output, and of standard error.
     #[must_use]
     pub fn into_outputs(self) -> (Vec<u8>, Vec<u8>) {
         (self.stdout, self.stderr)
@@ -115,20 +116,20 @@ crate::errno::like_std!(CommunicateError, this => match this.reason {
     _ => std::io::ErrorKind::Other,
 });
 
-/// A program that could not be started, or not be listened to until its end.
+/// The error of a program that could not be started, or whose run has stopped early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunError {
-    /// It could not be started.
+    /// The program could not be started.
     Spawn(SpawnError),
-    /// One of a pipeline could not be started.
+    /// A program of a pipeline could not be started.
     Pipeline(PipelineError),
-    /// It was started.
+    /// The program was started, and communicating with it has failed.
     Communicate(CommunicateError),
 }
 
 impl RunError {
-    /// The errno of the error that this is: see [`SpawnError::errno`], [`PipelineError::errno`] and
+    /// Returns the errno of the contained error: see [`SpawnError::errno`], [`PipelineError::errno`] and
     /// [`CommunicateError::errno`].
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
@@ -143,7 +144,7 @@ impl RunError {
         }
     }
 
-    /// Returns why the conversation has stopped, or `None` if the program could not be started. The
+    /// Returns why communicating has stopped, or `None` if the program could not be started. The
     /// [`CommunicateError`] has what was read until then.
     #[must_use]
     pub const fn reason(&self) -> Option<CommunicateErrorKind> {

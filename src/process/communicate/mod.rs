@@ -1,9 +1,8 @@
-//! Talking with a child: feeding its input and collecting its output at the same time, in one thread.
+//! Communicating with a child: writing its input and collecting its output at the same time, in one thread.
 //!
-//! Who writes all of the input first, or reads one of the two outputs first, waits for a child that
-//! waits for him: a pipe holds so much and no more. So all pipes are polled, and each is read or
-//! written as it is ready. Only this process's ends are made nonblocking; the child's are other open
-//! files and stay as they are.
+//! A process that first writes all of the input, or first reads one of the two outputs, deadlocks with its child
+//! when a pipe is full. So all pipes are polled, and each is read or written when it is ready. Only this process's
+//! ends are made nonblocking; the child's are other open files and stay unchanged.
 
 mod error;
 mod run;
@@ -19,11 +18,11 @@ pub(super) use run::Terms;
 use std::io::{BufReader, Read};
 pub(super) use talk::Talk;
 
-/// How a child ended, and what it has written to those of its standard streams that were pipes.
+/// How a child ended, and what it has written to those of its standard outputs that were pipes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Output {
-    /// How it ended.
+    /// How the child ended.
     pub status: ExitStatus,
     /// Its standard output; empty if that was no pipe.
     pub stdout: Vec<u8>,
@@ -38,9 +37,9 @@ impl From<Output> for std::process::Output {
     }
 }
 
-/// How to talk with a child: what it is fed, and for how long and up to how much is listened to it.
+/// The settings for communicating with a child: its input, and the limits on time and output.
 ///
-/// [`Child::communicate`] and [`Command::output`](super::Command::output) are what this does by default.
+/// [`Child::communicate`] and [`Command::output`](super::Command::output) use the default settings.
 ///
 /// # Examples
 ///
@@ -62,7 +61,7 @@ impl From<Output> for std::process::Output {
 /// let soon = Deadline::after(Duration::from_millis(200));
 /// let error = Communicate::new().deadline(soon).run(&mut child).unwrap_err();
 /// assert_eq!(error.reason(), CommunicateErrorKind::Deadline);
-/// assert!(b"begun\n".starts_with(error.stdout())); // as far as it has come by then
+/// assert!(b"begun\n".starts_with(error.stdout())); // what was read by then
 /// child.kill()?;
 /// child.wait()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -72,7 +71,7 @@ impl From<Output> for std::process::Output {
 #[must_use = "nothing is done before `run`"]
 pub struct Communicate<'a> {
     input: &'a [u8],
-    /// Replaces `input`. Keeps what one run has read and not written for the next one.
+    /// Replaces `input`. Its buffer holds what one run has read and not written, for the next run.
     reader: Option<BufReader<&'a mut dyn Read>>,
     limit: usize,
     deadline: Option<Deadline<'a>>,
@@ -80,18 +79,18 @@ pub struct Communicate<'a> {
 }
 
 impl<'a> Communicate<'a> {
-    /// No input, no limit, and no end but the child's.
+    /// Creates settings without input, and without limits on output and time.
     pub const fn new() -> Self {
         Self { input: &[], reader: None, limit: usize::MAX, deadline: None, grace: None }
     }
 
-    /// What is written to the child's standard input, which is closed behind it.
+    /// Sets what is written to the child's standard input, which is closed afterwards.
     pub const fn input(mut self, input: &'a [u8]) -> Self {
         self.input = input;
         self
     }
 
-    /// Feeds the child from a reader, up to its end, in place of [`input`](Self::input).
+    /// Sets a reader, which is read to its end for the child's input, in place of [`input`](Self::input).
     ///
     /// The reader is read in pieces of up to 64 KiB whenever the pipe to the child has room. While such a read
     /// blocks, no output is collected, and the deadline takes effect only when the read returns. If the input
@@ -119,44 +118,44 @@ impl<'a> Communicate<'a> {
         self
     }
 
-    /// How many bytes of its standard output, and how many of its standard error, are read at most.
+    /// Sets how many bytes of the child's standard output, and how many of its standard error, are read at most.
     pub const fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// Until when all must be done, the end of the child included, or until it is [cancelled](crate::Cancel).
+    /// Sets until when everything must be done, including the end of the child, or until it is
+    /// [cancelled](crate::Cancel).
     pub const fn deadline(mut self, deadline: Deadline<'a>) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// How long to wait for the end of the outputs when the child has ended. If this is not called, as
-    /// long as it takes.
+    /// Sets how long to wait for the end of the outputs after the child has ended. By default it waits as
+    /// long as that takes.
     ///
-    /// A process that the child has started and left behind, such as a daemon, may have them still
-    /// open.
+    /// A process that the child has started and left running, such as a daemon, may still have them open.
     #[doc(alias = "WaitDelay")]
     pub const fn grace(mut self, after_exit: Duration) -> Self {
         self.grace = Some(after_exit);
         self
     }
 
-    /// Feeds the child, collects its output, and waits for its end. Goes on after signals.
+    /// Writes the child's input, collects its output, and waits for its end. Retries on `EINTR`.
     ///
-    /// Uses the pipes that the child's handle has: without one for the input nothing is fed. A child
-    /// that closes its input early, or ends, is fed no further, which is no error, and raises no
-    /// `SIGPIPE`. Pipes that turn out to be narrow are grown.
+    /// Uses the pipes that the child's handle has; without one for the input nothing is written. If the child
+    /// closes its input early, or ends, the remaining input is not written. That is no error, and raises no
+    /// `SIGPIPE`. Pipes that turn out to be too small are enlarged.
     ///
     /// # Errors
     ///
-    /// [`CommunicateError`] with a [`CommunicateErrorKind`] and all that was read. The child is left to
-    /// itself, and the pipes that have not ended are in its handle again: call this once more to go on,
-    /// with the remaining input, or [`kill`](Child::kill) it.
+    /// [`CommunicateError`] with a [`CommunicateErrorKind`] and all that was read. The child is left running, and
+    /// the pipes that have not ended are in its handle again: call this once more to continue, with the remaining
+    /// input, or [`kill`](Child::kill) the child.
     ///
     /// If `SIGPIPE` cannot be blocked, because a filter rejects that, the kind is
     /// [`Io`](CommunicateErrorKind::Io) of [`Stdin`](crate::io::StdStream::Stdin) with the filter's error, such as
-    /// [`ENOSYS`](crate::Errno::ENOSYS) or [`EPERM`](crate::Errno::EPERM), and no byte was fed.
+    /// [`ENOSYS`](crate::Errno::ENOSYS) or [`EPERM`](crate::Errno::EPERM), and no byte was written.
     pub fn run(&mut self, child: &mut Child) -> Result<Output, CommunicateError> {
         let ends = (child.take_stdin(), child.take_stdout(), child.take_stderr());
         let mut talk = Talk::new(self, ends);
@@ -181,7 +180,7 @@ impl fmt::Debug for Communicate<'_> {
 }
 
 impl Child {
-    /// Feeds the child with `input`, collects its output, and waits for its end: see
+    /// Writes `input` to the child, collects its output, and waits for its end: see
     /// [`Communicate::run`].
     ///
     /// # Errors
@@ -226,8 +225,8 @@ impl Child {
         self.communicate(&[]).inspect_err(|_| self.do_not_leave())
     }
 
-    /// For a child whose handle the caller does not have: dropping it must not leave it, nor wait for an end
-    /// that may not come.
+    /// For a child whose handle the caller does not have: dropping it must neither leave the child running
+    /// nor wait for an end that may not come.
     pub(super) fn do_not_leave(&mut self) {
         if self.on_drop != OnDrop::KillGroup {
             self.on_drop = OnDrop::Kill;

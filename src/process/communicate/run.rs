@@ -171,8 +171,8 @@ impl<'fd> Command<'fd> {
 }
 
 impl<'a> Communicate<'a> {
-    /// With the settings of commands that run together: input of the first, limit of the last, and the
-    /// earliest deadline, where timeouts begin now.
+    /// Creates the settings of commands that run together: the input of the first, the limit of the last, and the
+    /// earliest deadline. Timeouts begin now.
     pub(in super::super) fn with_all(commands: &'a [Command<'a>]) -> Self {
         let terms = commands.iter().map(|command| &command.terms);
         let times =

@@ -1,4 +1,4 @@
-//! A conversation with children: feeding and collecting in one thread, by poll.
+//! Communicating with children in one thread, with `poll`: writing their input and collecting their output.
 
 use super::super::{Child, ExitStatus};
 use super::{Communicate, CommunicateError, CommunicateErrorKind as Kind};
@@ -16,7 +16,7 @@ use std::io::{BufRead, ErrorKind};
 /// The ends of a child's pipes that this process has.
 pub(in super::super) type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
 
-/// A conversation: an end that is gone has come to its end.
+/// A run of communicating. An end that is `None` has been closed.
 pub(in super::super) struct Talk<'t, 'a> {
     how: &'t mut Communicate<'a>,
     input: Option<PipeWriter>,
@@ -29,10 +29,10 @@ struct Collected {
     reader: Option<PipeReader>,
     stream: StdStream,
     bytes: Vec<u8>,
-    /// Of the pipe, in bytes; 0 if it is not known yet.
+    /// The capacity of the pipe in bytes; 0 if it is not known yet.
     capacity: usize,
     grown: bool,
-    /// How many bytes the last read gave.
+    /// How many bytes the last read returned.
     last: usize,
 }
 
@@ -53,7 +53,7 @@ impl<'t, 'a> Talk<'t, 'a> {
         Self { how, input, fed: 0, input_grown: false, outputs }
     }
 
-    /// Feeds and collects until all pipes have ended. These children are who is at their other ends.
+    /// Writes and reads until all pipes have ended. `children` are the processes at their other ends.
     pub(in super::super) fn run(&mut self, children: &mut [Child]) -> Result<(), Kind> {
         self.prepare()?;
         let deadline = self.how.deadline.map(|at| (at, Kind::Deadline));
@@ -86,9 +86,9 @@ impl<'t, 'a> Talk<'t, 'a> {
                 }
             }
             while let Some(child) = &mut watched {
-                // An error is an end, too, and told when all is done.
+                // An error is an end as well, and is reported when all is done.
                 if child.try_wait() == Ok(None) {
-                    // Ended, and still not to be waited for: another process traces it.
+                    // The child has ended and cannot be waited for yet: another process traces it.
                     by_pidfd = ended.is_empty();
                     break;
                 }
@@ -101,7 +101,7 @@ impl<'t, 'a> Talk<'t, 'a> {
         Ok(())
     }
 
-    /// How the child has ended.
+    /// Waits for the end of the child, and returns how it ended.
     pub(in super::super) fn end_of(&self, child: &mut Child) -> Result<ExitStatus, Kind> {
         let end = match self.how.deadline {
             None => child.wait().map(Some),
@@ -134,8 +134,8 @@ impl<'t, 'a> Talk<'t, 'a> {
         Ok(())
     }
 
-    /// Waits until something can be done, and says what was found at each of the ends and the child.
-    /// After a signal nothing was.
+    /// Waits until an end is ready, and returns the events of each end and of the child. After a signal there
+    /// are none.
     fn poll(
         &self,
         child: Option<BorrowedFd<'_>>,
@@ -153,7 +153,7 @@ impl<'t, 'a> Talk<'t, 'a> {
         fds.extend(ends.into_iter().filter_map(entry));
         let cancel = self.how.deadline.and_then(|deadline| deadline.cancel);
         match poll_beside(cancel, &mut fds, wait) {
-            // Of a cancel the caller asks the deadline.
+            // The caller checks the deadline for a cancel.
             Ok(_) | Err(Errno::ECANCELED) => {}
             Err(Errno::EINTR) => return Ok([PollEvents::empty(); 4]),
             Err(errno) => return Err(errno),
@@ -162,7 +162,7 @@ impl<'t, 'a> Talk<'t, 'a> {
         Ok(ends.map(|(fd, _)| fd.and_then(|_| found.next()).unwrap_or(PollEvents::empty())))
     }
 
-    /// Writes as much as fits, of the bytes or of a piece from the reader.
+    /// Writes as much as fits, of the input or of what the reader has returned.
     fn feed(&mut self) -> Result<(), Kind> {
         let Some(input) = &self.input else { return Ok(()) };
         let rest = match &mut self.how.reader {
@@ -189,19 +189,19 @@ impl<'t, 'a> Talk<'t, 'a> {
                     self.input = None;
                 } else if count < left && !self.input_grown {
                     self.input_grown = true;
-                    // As far as it can be.
+                    // As large as allowed.
                     let _ = input.set_capacity(Capacity::Max);
                 }
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // Nobody wants the rest.
+            // The remaining input has no reader.
             Err(Errno::EPIPE) => self.input = None,
             Err(errno) => return Err(failed(errno)),
         }
         Ok(())
     }
 
-    /// The ends that have not come to an end, as they were.
+    /// Returns the ends that have not been closed, in blocking mode again.
     fn ends(&mut self) -> Ends {
         let input = self.input.take();
         let [stdout, stderr] = self.outputs.each_mut().map(|output| output.reader.take());
@@ -212,7 +212,8 @@ impl<'t, 'a> Talk<'t, 'a> {
         (input, stdout, stderr)
     }
 
-    /// With the end of the children, what was read; or the error that has it, after giving back the ends.
+    /// Returns what was read, with the end of the children; or the error with what was read, after returning
+    /// the ends.
     pub(in super::super) fn finish<T>(
         mut self,
         end: Result<T, Kind>,
@@ -222,7 +223,7 @@ impl<'t, 'a> Talk<'t, 'a> {
             give_back(self.ends());
         }
         let [stdout, stderr] = self.outputs.map(|mut output| {
-            // The room for a whole pipe, for a few bytes.
+            // There may be room for a whole pipe, for a few bytes.
             if output.bytes.len() < output.bytes.capacity() / 2 {
                 output.bytes.shrink_to_fit();
             }
@@ -235,19 +236,19 @@ impl<'t, 'a> Talk<'t, 'a> {
     }
 }
 
-/// How often to ask for the end of a child that nobody tells of.
+/// How often to check for the end of a child without a pidfd.
 const WITHOUT_PIDFD: Duration = Duration::from_millis(10);
 
-/// How often to look at the pipes when the time is over: what is there is not to be lost, and then
-/// there may be an end behind it.
+/// How often to check the pipes after the deadline: once to read the bytes that are there, and once for an end of
+/// file after them.
 const LAST_ROUNDS: usize = 2;
 
-/// From this size on the output is worth huge pages, where the system has them for who asks: making
-/// 512 small ones takes longer than copying what goes there.
+/// From this size on, in bytes, the output is given huge pages, if the system has them for a process that requests
+/// them: creating 512 small pages takes longer than copying what is written to them.
 const LARGE: usize = 2 << 20;
 
 impl Collected {
-    /// Reads what the pipe holds, in one call, up to the limit.
+    /// Reads what the pipe holds, up to the limit, in one call.
     fn read(&mut self, found: PollEvents, limit: usize) -> Result<(), Kind> {
         let Some(reader) = &self.reader else { return Ok(()) };
         let failed = |errno| Kind::Io(self.stream, errno);
@@ -256,7 +257,7 @@ impl Collected {
             return Err(Kind::Limit(self.stream));
         }
         if left == 0 {
-            // There is nothing left in the pipe, and nobody to write to it.
+            // The pipe is empty and has no writer.
             self.reader = None;
             return Ok(());
         }
@@ -268,13 +269,13 @@ impl Collected {
             }
         }
         if self.grown {
-            // During a read the pipe is locked, and the child waits. So its pages are made before.
+            // During a read the pipe is locked, and the child waits. So the buffer's pages are created before.
             let next = self.bytes.spare_capacity_mut().iter_mut().take(self.last);
             next.step_by(page::size()).for_each(|byte| _ = byte.write(0));
         }
         match call::read_spare(reader.as_fd(), &mut self.bytes, left) {
             Ok(0) => self.reader = None,
-            // It was full, and so the child has waited.
+            // The pipe was full, so the child has waited.
             Ok(count) if count >= self.capacity && !self.grown => {
                 self.grown = true;
                 self.capacity = reader.set_capacity(Capacity::Max).map_err(failed)?;

@@ -1,13 +1,14 @@
-//! The programs of a pipeline, started.
+//! The started programs of a pipeline.
 
 use super::super::communicate::{Communicate, CommunicateError, Talk};
 use super::super::{Child, ExitStatus, Signal};
 use crate::{Deadline, Errno, PipeReader};
 use alloc::vec::Vec;
 
-/// The programs of a [`Pipeline`](super::Pipeline), started.
+/// The started programs of a [`Pipeline`](super::Pipeline).
 ///
-/// Dropping it drops the handles of all of them: see [`Command::on_drop`](crate::process::Command::on_drop), which each command sets for itself.
+/// Dropping it drops the handles of all of them: see [`Command::on_drop`](crate::process::Command::on_drop),
+/// which each command sets for itself.
 ///
 /// # Examples
 ///
@@ -29,33 +30,33 @@ pub struct PipelineChildren {
 }
 
 impl PipelineChildren {
-    /// The programs, in their order. The first one has the write end of the pipe to its standard input,
-    /// and the last one the read end of that from its standard output, if these are pipes.
+    /// Returns the programs, in their order. The first one has the write end of the pipe to its standard input,
+    /// and the last one the read end of the pipe from its standard output, if these are pipes.
     pub fn children(&self) -> &[Child] {
         &self.children
     }
 
-    /// The programs, in their order, to take their ends or to wait for one.
+    /// Returns the programs, in their order, so that the caller can take their ends or wait for one.
     pub fn children_mut(&mut self) -> &mut [Child] {
         &mut self.children
     }
 
-    /// Takes the read end of the pipe that is the standard error of all of them, if there is one.
+    /// Takes the read end of the pipe that is the standard error of all programs, if there is one.
     pub const fn take_stderr(&mut self) -> Option<PipeReader> {
         self.stderr.take()
     }
 
-    /// Kills all of them that have not been waited for.
+    /// Kills all programs that have not been waited for.
     ///
     /// # Errors
     ///
-    /// [`EPERM`](Errno::EPERM): one runs as another user by now; the others are killed all the same.
+    /// - [`EPERM`](Errno::EPERM) if one runs as another user by now. The others are killed nevertheless.
     pub fn kill(&self) -> crate::Result<()> {
         let kills = self.children.iter().map(Child::kill).filter(|kill| *kill != Err(Errno::ESRCH));
         kills.fold(Ok(()), crate::Result::and)
     }
 
-    /// Kills all processes of the group that the first program leads, by `SIGKILL`: see
+    /// Sends `SIGKILL` to all processes of the group that the first program leads: see
     /// [`Pipeline::in_one_group`](super::Pipeline::in_one_group).
     ///
     /// # Errors
@@ -65,13 +66,14 @@ impl PipelineChildren {
         self.send_signal_group(Signal::KILL)
     }
 
-    /// Sends a signal to all processes of the group that the first program leads: the programs, and what they have
-    /// started.
+    /// Sends a signal to all processes of the group that the first program leads: the programs, and the
+    /// processes that they have started.
     ///
     /// # Errors
     ///
-    /// As [`Child::send_signal_group`] of the first program: [`ESRCH`](Errno::ESRCH) when that was waited for, before
-    /// Linux 6.9 even if others run; [`EINVAL`](Errno::EINVAL) if it does not lead a group.
+    /// Those of [`Child::send_signal_group`] for the first program: [`ESRCH`](Errno::ESRCH) once that was
+    /// waited for, before Linux 6.9 even if others run; [`EINVAL`](Errno::EINVAL) if it does not lead a
+    /// group.
     ///
     /// # Examples
     ///
@@ -89,7 +91,7 @@ impl PipelineChildren {
         self.children.first().map_or(Err(Errno::EINVAL), |first| first.send_signal_group(signal))
     }
 
-    /// Returns how all have ended, in their order, or `None` while one runs. Does not wait.
+    /// Returns how all programs ended, in their order, or `None` while one is running. Does not wait.
     ///
     /// # Errors
     ///
@@ -98,7 +100,8 @@ impl PipelineChildren {
         self.each(Child::try_wait)
     }
 
-    /// Waits until all have ended, at most until `deadline`: `None` if one runs then. Retries on `EINTR`.
+    /// Waits until all programs have ended, at most until `deadline`. Returns `None` if one is running then.
+    /// Retries on `EINTR`.
     ///
     /// The pipe to the first one's standard input stays open.
     ///
@@ -112,30 +115,31 @@ impl PipelineChildren {
         self.each(|child| child.wait_deadline(deadline))
     }
 
-    /// Asks all of them, whatever one of them returns.
+    /// Calls `wait` for all of them, even if it fails for one.
     fn each(
         &mut self,
-        ask: impl FnMut(&mut Child) -> crate::Result<Option<ExitStatus>>,
+        wait: impl FnMut(&mut Child) -> crate::Result<Option<ExitStatus>>,
     ) -> crate::Result<Option<Vec<ExitStatus>>> {
-        let ends: Vec<_> = self.children.iter_mut().map(ask).collect();
+        let ends: Vec<_> = self.children.iter_mut().map(wait).collect();
         ends.into_iter().collect::<crate::Result<Vec<_>>>().map(|ends| ends.into_iter().collect())
     }
 
-    /// Waits until all have ended and returns how, in their order. Retries on `EINTR`.
+    /// Waits until all programs have ended, and returns how they ended, in their order. Retries on `EINTR`.
     ///
     /// Closes the pipe to the first one's standard input first.
     ///
     /// # Errors
     ///
-    /// As [`Child::wait`]. All have ended then, too; [`children_mut`](Self::children_mut) knows of each.
+    /// As [`Child::wait`]. All programs have ended then as well; [`children_mut`](Self::children_mut) has
+    /// each result.
     pub fn wait(&mut self) -> crate::Result<Vec<ExitStatus>> {
         // All of them, even if a wait fails.
         let ends: Vec<_> = self.children.iter_mut().map(Child::wait).collect();
         ends.into_iter().collect()
     }
 
-    /// Feeds the first program with `input`, collects the output of the last one and the errors of all,
-    /// as far as these are pipes, and waits for all: see [`Communicate::run`].
+    /// Writes `input` to the first program, collects the output of the last one and the errors of all, as far as
+    /// these are pipes, and waits for all: see [`Communicate::run`].
     ///
     /// # Errors
     ///
@@ -146,8 +150,9 @@ impl PipelineChildren {
 }
 
 impl Communicate<'_> {
-    /// As [`run`](Self::run), with a pipeline: its first program is fed, its last one listened to, and
-    /// the pipe for the errors of all of them. The time of grace begins when all have ended.
+    /// Communicates as [`run`](Self::run), with a pipeline: writes to its first program, reads from its last
+    /// one, and reads from the pipe for the errors of all of them. The grace period begins when all have
+    /// ended.
     ///
     /// # Errors
     ///
@@ -176,22 +181,22 @@ impl Communicate<'_> {
     }
 }
 
-/// How the programs of a pipeline ended, and what was written.
+/// How the programs of a pipeline ended, and what they have written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PipelineOutput {
-    /// How each of them ended, in their order.
+    /// How each program ended, in their order.
     pub statuses: Vec<ExitStatus>,
-    /// The standard output of the last one; empty if that was no pipe.
+    /// The standard output of the last program; empty if that was no pipe.
     pub stdout: Vec<u8>,
-    /// The standard error of all; empty if that was no pipe.
+    /// The standard error of all programs; empty if that was no pipe.
     pub stderr: Vec<u8>,
 }
 
 impl PipelineOutput {
-    /// Whether all of them exited with code 0.
+    /// Returns whether all programs exited with code 0.
     ///
-    /// One that writes more than the next one wants to read is killed by `SIGPIPE`, and so has not.
+    /// A program that writes more than the next one reads is killed by `SIGPIPE`, so this returns `false` then.
     #[must_use]
     pub fn success(&self) -> bool {
         self.statuses.iter().all(ExitStatus::success)

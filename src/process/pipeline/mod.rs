@@ -1,4 +1,4 @@
-//! Programs in a row, each of which reads what the one before it writes: `a | b | c`.
+//! Pipelines: programs of which each reads the output of the previous one, as in `a | b | c`.
 
 mod children;
 
@@ -13,17 +13,20 @@ pub use children::{PipelineChildren, PipelineOutput};
 use core::borrow::Borrow;
 use core::fmt;
 
-/// Programs in a row: the output of each is the input of the next one, by a pipe that this process
-/// has no part in.
+/// A pipeline of programs: the output of each is the input of the next one, through a pipe of which this process
+/// keeps no end.
 ///
-/// Made by [`Command::pipe`], or of a list by `collect`. It owns clones of the commands, which share their descriptors, so
-/// it can be returned and sent to a thread. A later change of a command does not reach it.
+/// Created by [`Command::pipe`], or from a list with `collect`. It owns clones of the commands, which share their
+/// descriptors, so it can be returned and sent to a thread. A later change of a command does not affect it.
 ///
-/// The standard input of the first command and the standard output of the last one are those that are set here, else
-/// those of the command, else those of this process. Between them, what [`Command::stdin`] and [`Command::stdout`] set is
-/// ignored, and a [`fd_map`](Command::fd_map) to 0 or 1 fails with `EINVAL`. Standard error is set here for all, or else
-/// by each command for itself; read it if you make a pipe of it there. [`Stdio::same_as_stdout`] is each program's own output: of all but the last one the pipe to the next, as
-/// with `a 2>&1 | b` in a shell.
+/// - The standard input of the first command and the standard output of the last one are those that are set here,
+///   else those of the command, else those of this process.
+/// - Between the commands, the settings of [`Command::stdin`] and [`Command::stdout`] are ignored, and a
+///   [`fd_map`](Command::fd_map) to 0 or 1 fails with `EINVAL`.
+/// - Standard error is set here for all commands, or else by each command for itself. If you make it a pipe there,
+///   read from it.
+/// - [`Stdio::same_as_stdout`] is each program's own output: for all except the last one the pipe to the next, as
+///   with `a 2>&1 | b` in a shell.
 ///
 /// # Examples
 ///
@@ -53,7 +56,7 @@ pub struct Pipeline<'fd> {
 }
 
 impl<'fd> Command<'fd> {
-    /// This program and behind it, fed by its output, the next one. Both are cloned.
+    /// Creates a pipeline of this program and the next one, which reads its output. Both are cloned.
     ///
     /// # Examples
     ///
@@ -79,23 +82,23 @@ impl<'fd, C: Borrow<Command<'fd>>> FromIterator<C> for Pipeline<'fd> {
 }
 
 impl<'fd> Pipeline<'fd> {
-    /// One more program behind the last one. It is cloned.
+    /// Adds a program after the last one. It is cloned.
     pub fn pipe(mut self, next: impl Borrow<Command<'fd>>) -> Self {
         self.commands.push(next.borrow().clone());
         self
     }
 
-    /// The standard input of the first program.
+    /// Sets the standard input of the first program.
     pub fn stdin(self, stdin: impl Into<Stdio<'fd>>) -> Self {
         Self { stdin: Some(stdin.into()), ..self }
     }
 
-    /// The standard output of the last program.
+    /// Sets the standard output of the last program.
     pub fn stdout(self, stdout: impl Into<Stdio<'fd>>) -> Self {
         Self { stdout: Some(stdout.into()), ..self }
     }
 
-    /// The standard error of all of them: one pipe for all, if it is [`Stdio::piped`].
+    /// Sets the standard error of all programs: one pipe for all, if it is [`Stdio::piped`].
     pub fn stderr(self, stderr: impl Into<Stdio<'fd>>) -> Self {
         Self { stderr: Some(stderr.into()), ..self }
     }
@@ -103,20 +106,21 @@ impl<'fd> Pipeline<'fd> {
     /// Puts all programs into one process group, which the first one leads, for
     /// [`kill_group`](PipelineChildren::kill_group).
     ///
-    /// It replaces [`Command::process_group`]. A program that begins a session cannot join it: `spawn` then fails with
-    /// `EPERM` at [`SpawnStage::Setpgid`]. That also happens if the first one ends early and no zombie of it is
-    /// left, because `SIGCHLD` is ignored or another thread waits for all children. With
-    /// [`OnDrop::KillGroup`] at the first command, a failed [`output`](Self::output) kills the whole group. At another
-    /// command it fails with `EINVAL`: that one leads no group.
+    /// This replaces [`Command::process_group`]. A program that begins a session cannot join the group:
+    /// `spawn` then fails with `EPERM` at [`SpawnStage::Setpgid`]. That also happens if the first program
+    /// ends early and no zombie of it is left, because `SIGCHLD` is ignored or another thread waits for all
+    /// children. With [`OnDrop::KillGroup`] on the first command, a failed [`output`](Self::output) kills the
+    /// whole group. On another command it fails with `EINVAL`, since that command leads no group.
     pub fn in_one_group(self) -> Self {
         Self { group: true, ..self }
     }
 
-    /// Sets what is done with the programs before one that cannot be started. By default they are killed and waited
-    /// for, [`OnDrop::Kill`].
+    /// Sets what is done with the programs before one that cannot be started. By default they are killed and
+    /// waited for, as with [`OnDrop::Kill`].
     ///
-    /// It replaces [`Command::on_drop`] for them. Without a process group, `KillGroup` does the same as `Kill`. After
-    /// `Leave` no handle of them is left, and when they have ended they stay zombies until this process ends.
+    /// This replaces [`Command::on_drop`] for them. Without a process group, `KillGroup` does the same as
+    /// `Kill`. After `Leave` no handle of them is left, and after their end they stay zombies until this
+    /// process ends.
     pub fn on_failure(self, policy: OnDrop) -> Self {
         Self { on_failure: Some(policy), ..self }
     }
@@ -125,18 +129,19 @@ impl<'fd> Pipeline<'fd> {
     ///
     /// # Errors
     ///
-    /// [`PipelineError`] with the number of the program that could not be started, and why. Those
-    /// before it have been killed and waited for, unless [`on_failure`](Self::on_failure) is set to something else. If there is no program at all, it is number 0 that
-    /// fails, at [`SpawnStage::Arguments`] with [`EINVAL`](Errno::EINVAL).
+    /// [`PipelineError`] with the index of the program that could not be started, and the reason. The
+    /// programs before it have been killed and waited for, unless [`on_failure`](Self::on_failure) is set to
+    /// something else. A pipeline without a program fails with index 0, at [`SpawnStage::Arguments`] with
+    /// [`EINVAL`](Errno::EINVAL).
     pub fn spawn(&self) -> Result<PipelineChildren, PipelineError> {
         self.start([Source::Inherit; 3])
     }
 
-    /// Starts the programs, waits for all, and returns how they ended, in their order.
+    /// Starts the programs, waits for all of them, and returns how they ended, in their order.
     ///
     /// # Errors
     ///
-    /// As [`output`](Self::output), whose settings hold here, too.
+    /// As [`output`](Self::output), whose settings apply here as well.
     ///
     /// # Examples
     ///
@@ -151,7 +156,7 @@ impl<'fd> Pipeline<'fd> {
         Ok(self.run([Source::Inherit; 3])?.statuses)
     }
 
-    /// Starts the programs, waits for them, and returns how they ended and what the last one has
+    /// Starts the programs, waits for all of them, and returns how they ended and what the last one has
     /// written.
     ///
     /// Standard output of the last one and standard error of all are collected, and standard input of
@@ -177,14 +182,14 @@ impl<'fd> Pipeline<'fd> {
         Ok(output.inspect_err(|_| pipeline.children.iter_mut().for_each(Child::do_not_leave))?)
     }
 
-    /// With these standard streams where nothing is set.
+    /// Starts the programs. `defaults` are the standard streams that are not set.
     fn start(&self, defaults: [Source<'_>; 3]) -> Result<PipelineChildren, PipelineError> {
         let mut children = Vec::with_capacity(self.commands.len());
         match self.start_each(defaults, &mut children) {
             Ok(stderr) => Ok(PipelineChildren { children, stderr }),
             Err(error) => {
                 for child in &mut children {
-                    // The group is the first one's to kill.
+                    // The first child's handle kills the group.
                     let _ = child.on_drop(OnDrop::Kill);
                     let _ = child.on_drop(self.on_failure.unwrap_or(OnDrop::Kill));
                 }
@@ -205,16 +210,16 @@ impl<'fd> Pipeline<'fd> {
         let set = [&self.stdin, &self.stdout, &self.stderr];
         let [stdin, stdout, stderr] = set.map(|stdio| stdio.as_ref().map(Stdio::source));
         let piped = matches!(stderr.unwrap_or(defaults[2]), Source::Piped);
-        let (errors, for_errors) = wire(0, piped)?;
-        let one_for_all = |source| match (source, &for_errors) {
+        let (errors, for_errors) = pipe_if(0, piped)?;
+        let shared = |source| match (source, &for_errors) {
             (Source::Piped, Some(writer)) => lent(writer),
             _ => source,
         };
-        let defaults = [defaults[0], defaults[1], one_for_all(defaults[2])];
-        let stderr = stderr.map(one_for_all);
+        let defaults = [defaults[0], defaults[1], shared(defaults[2])];
+        let stderr = stderr.map(shared);
         let mut before: Option<PipeReader> = None;
         for (index, command) in self.commands.iter().enumerate() {
-            let (after, writer) = wire(index, index < last)?;
+            let (after, writer) = pipe_if(index, index < last)?;
             let mut command = Cow::Borrowed(command);
             if self.group {
                 let leader = children.first().map_or(0, |first| first.id());
@@ -228,7 +233,7 @@ impl<'fd> Pipeline<'fd> {
             ];
             let child = command.start(sources).map_err(|error| PipelineError { index, error })?;
             children.push(child);
-            // Closes the read end that the child has now. The write end goes here, too.
+            // Closes the read end that the child has now. The write end is closed here as well.
             before = after;
         }
         Ok(errors)
@@ -239,8 +244,8 @@ fn lent(end: &impl AsFd) -> Source<'_> {
     Source::Fd(end.as_fd())
 }
 
-/// A pipe, if one is needed.
-fn wire(index: usize, needed: bool) -> Result<Wire, PipelineError> {
+/// Creates a pipe, if one is needed.
+fn pipe_if(index: usize, needed: bool) -> Result<MaybePipe, PipelineError> {
     if !needed {
         return Ok((None, None));
     }
@@ -248,9 +253,9 @@ fn wire(index: usize, needed: bool) -> Result<Wire, PipelineError> {
     crate::pipe().map(|(reader, writer)| (Some(reader), Some(writer))).map_err(failed)
 }
 
-type Wire = (Option<PipeReader>, Option<PipeWriter>);
+type MaybePipe = (Option<PipeReader>, Option<PipeWriter>);
 
-/// A pipeline that could not be started: which of its programs, and why. What becomes of the others is set by
+/// The failure to start a pipeline: the index of the program, and the reason. What happens to the others is set by
 /// [`Pipeline::on_failure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PipelineError {
@@ -259,19 +264,19 @@ pub struct PipelineError {
 }
 
 impl PipelineError {
-    /// The number of the program, from 0 on.
+    /// Returns the index of the program, from 0 on.
     #[must_use]
     pub const fn index(&self) -> usize {
         self.index
     }
 
-    /// Why it could not be started.
+    /// Returns why it could not be started.
     #[must_use]
     pub const fn error(&self) -> SpawnError {
         self.error
     }
 
-    /// The kernel's error: that of [`error`](Self::error).
+    /// Returns the kernel's error, that of [`error`](Self::error).
     #[must_use]
     pub const fn errno(&self) -> Errno {
         self.error.errno()

@@ -1,19 +1,19 @@
-//! The child's half of a spawn: what it does between its making and its program.
+//! The child's half of a spawn: what it does between its creation and its program.
 //!
 //! It usually runs in its parent's memory, on the thread-local storage of a thread that is stopped
 //! meanwhile. So nothing here allocates, locks, panics, touches thread-local storage, or drops a value
-//! that owns anything: only calls to the kernel, by values that the parent has prepared.
+//! that owns anything. It only makes system calls, with values that the parent has prepared.
 //!
 //! # Safety
 //!
 //! This file is trusted with descriptors by number: they are the child's own copies, all of them, and
 //! no other code runs in the child that could be using them. The same holds for the thread that replaces this
-//! process's program: it has a table of descriptors of its own. Without one (see [`make::replace`](super::make)) none is
-//! replaced or closed.
+//! process's program: it has its own table of descriptors. Without such a thread (see
+//! [`make::replace`](super::make)) no descriptor is replaced or closed.
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
 use super::super::{Signal, SignalSet, close::close_all_but, execvpe};
-use super::{Spawn, SpawnError, SpawnStage, make::copy_aside};
+use super::{Spawn, SpawnError, SpawnStage, make::copy_elsewhere};
 use crate::errno::{Errno, Result, retry};
 use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::{AsFd, BorrowedFd, IntoRawFd, RawFd};
@@ -22,23 +22,23 @@ use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use core::time::Duration;
 
-/// A descriptor of the parent, and the number that it is to have in the child.
+/// A descriptor of the parent, and the number that it gets in the child.
 #[derive(Clone, Copy)]
 pub(super) struct Move {
     pub(super) from: RawFd,
     pub(super) to: RawFd,
 }
 
-/// What the child tells its parent, where they share memory.
+/// What the child reports to its parent if they share memory.
 #[derive(Default)]
 pub(super) struct Report {
-    /// That it does share it.
+    /// Set by the child. The parent sees it if the memory is shared.
     pub(super) started: AtomicBool,
     pub(super) words: [AtomicI32; 4],
 }
 
 impl Report {
-    /// How the child has failed, if it has.
+    /// Returns how the child has failed, if it has.
     pub(super) fn failure(&self) -> Option<SpawnError> {
         SpawnError::decode(self.words.each_ref().map(|word| word.load(Ordering::SeqCst)))
     }
@@ -47,47 +47,47 @@ impl Report {
 /// All that the child needs.
 pub(super) struct Plan<'a> {
     pub(super) spawn: &'a Spawn<'a>,
-    /// In the order of the numbers in the child.
+    /// Sorted by the number in the child.
     pub(super) moves: &'a mut [Move],
     pub(super) path: &'a [u8],
-    /// The parent's process id; and its pidfd, where there is one and it matters.
+    /// The parent's process id; and its pidfd, if it exists and is needed.
     pub(super) parent: (i32, Option<RawFd>),
     pub(super) report: &'a Report,
-    /// The write end of the pipe for failures. Neither its number nor that of the pidfd is one of those
-    /// that `moves` lead to.
+    /// The write end of the pipe for failures. Neither its number nor that of the pidfd is a target of
+    /// `moves`.
     pub(super) channel: Option<RawFd>,
-    /// The kernel has taken away all handlers already.
+    /// The kernel has reset all handlers already.
     pub(super) handlers_cleared: bool,
     /// The program replaces that of this process.
     pub(super) is_exec: bool,
-    /// And a thread does that, which keeps this parent-death signal, if it is not 0.
+    /// A thread replaces the program, and keeps the parent-death signal below if that is not 0.
     pub(super) is_thread: bool,
     pub(super) death_signal: usize,
     /// The ignored signals that an exec has set to their default effect.
     pub(super) no_longer_ignored: SignalSet,
-    /// Which signals are blocked when the program begins.
+    /// The signals that are blocked when the program begins.
     pub(super) mask: SignalSet,
 }
 
-/// Where the child begins, or the thread that replaces the program of its process.
+/// The entry point of the child, or of the thread that replaces the program of its process.
 pub(super) extern "C" fn begin(plan: *const ()) -> ! {
-    // SAFETY: the parent has given the address of a `Plan`, which it does not touch until this child
-    // has ended or has its program; or the child has a copy of it all.
+    // SAFETY: the parent has passed the address of a `Plan`, which it does not touch until this child
+    // has ended or has its program; or the child has a copy of all of it.
     let plan = unsafe { &mut *plan.cast_mut().cast::<Plan<'_>>() };
     plan.report.started.store(true, Ordering::SeqCst);
     let Err(failure) = carry_out(plan);
-    let told = failure.encode();
-    for (place, word) in plan.report.words.iter().zip(told) {
+    let encoded = failure.encode();
+    for (place, word) in plan.report.words.iter().zip(encoded) {
         place.store(word, Ordering::SeqCst);
     }
     if plan.is_thread {
         call::exit();
     }
     if let Some(channel) = plan.channel {
-        let bytes = told.map(i32::to_ne_bytes);
-        // SAFETY: the parent has it open during the clone, so it was copied, and nothing closes it.
+        let bytes = encoded.map(i32::to_ne_bytes);
+        // SAFETY: the parent has it open during the clone, so it was copied, and no code closes it.
         let channel = unsafe { BorrowedFd::borrow_raw(channel) };
-        // All at once, it is shorter than `PIPE_BUF`. Without anyone to read there is nobody to tell.
+        // In one write, since it is shorter than `PIPE_BUF`. Without a reader the failure cannot be reported.
         let _ = retry(|| call::write(channel, bytes.as_flattened()));
     }
     call::exit_group(127)
@@ -107,7 +107,7 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
     if spawn.close_others {
         let own = [plan.channel, plan.parent.1];
         let targets = || plan.moves.iter().map(|step| step.to);
-        // SAFETY: this code is all that runs in this process, and has no use for the others any more.
+        // SAFETY: this code is all that runs in this process, and does not use the others any more.
         unsafe { close_all_but(|| targets().chain(own.into_iter().flatten())) }
             .map_err(E::at(SpawnStage::CloseOthers))?;
     }
@@ -125,11 +125,11 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
     if let Some(mask) = spawn.umask {
         call::umask(mask);
     }
-    // After the ids: the kernel forgets it when they change.
+    // After the ids, because the kernel clears it when they change.
     if let Some(signal) = spawn.death_signal {
         let signal = number(signal);
         call::prctl_set_pdeathsig(signal).map_err(E::at(SpawnStage::DeathSignal))?;
-        // A parent that has died before that sends nothing, and leaves nobody to tell.
+        // A parent that has died before sends no signal, and no process needs the failure.
         if !parent_lives(plan.parent) {
             call::exit_group(u8::try_from(signal | 128).unwrap_or(u8::MAX));
         }
@@ -140,18 +140,18 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
     execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(SpawnStage::Exec))
 }
 
-/// Session, process group and terminal.
+/// Applies session, process group and terminal.
 fn change_session(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     use SpawnError as E;
     if spawn.session {
         call::setsid().map_err(E::at(SpawnStage::Setsid))?;
     }
     let group = spawn.group.or(spawn.foreground.then_some(0));
-    // The leader of a session leads a group of its own already, and cannot leave it.
+    // The leader of a session already leads its own group, and cannot leave it.
     if let Some(group) = group.filter(|group| !(spawn.session && *group == 0)) {
         call::setpgid(0, group).map_err(E::at(SpawnStage::Setpgid))?;
     }
-    // By its number here, so before descriptors are given others.
+    // Refers to the parent's number, so before descriptors get new numbers.
     if let Some(terminal) = spawn.terminal {
         call::ioctl_tiocsctty(terminal).map_err(E::at(SpawnStage::ControllingTerminal))?;
     }
@@ -162,23 +162,23 @@ fn change_session(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     Ok(())
 }
 
-/// As `SIGTTOU` is blocked, the kernel lets a background process do it, too.
+/// Makes `group` the foreground group. With `SIGTTOU` blocked, the kernel allows that in a background process.
 fn foreground(terminal: Option<BorrowedFd<'_>>, group: i32) -> Result<()> {
     if let Some(terminal) = terminal {
         return call::ioctl_tiocspgrp(terminal, group);
     }
     let own = call::openat_for_reading(c"/dev/tty")?;
     let done = call::ioctl_tiocspgrp(own.as_fd(), group);
-    // No value owns it. The exec closes it, or what is mapped there.
+    // No value owns it. The exec closes it, unless a descriptor is mapped to its number.
     let _ = own.into_raw_fd();
     done
 }
 
 fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
     match call::getppid() {
-        // In another pid name space, where the child has no number for it.
+        // The parent is in another pid namespace, so it has no id in the child's.
         0 => pidfd.is_none_or(|pidfd| {
-            // SAFETY: the parent has it open during the clone, so it was copied, and nothing closes it.
+            // SAFETY: the parent has it open during the clone, so it was copied, and no code closes it.
             let pidfd = unsafe { BorrowedFd::borrow_raw(pidfd) };
             let mut fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::IN)];
             poll(&mut fds, Some(Duration::ZERO)) != Ok(1)
@@ -187,17 +187,17 @@ fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
     }
 }
 
-/// Gives each descriptor its number. One that lies where another is to be goes out of the way first.
+/// Gives each descriptor its number. One whose number is the target of another is copied to a free number first.
 fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
     let failed = |step: Move| SpawnError::at(SpawnStage::Dup { from: step.from, to: step.to });
-    // SAFETY: only used for the call that it is borrowed for, which fails if it is not open.
+    // SAFETY: used only for the call that it is borrowed for, which fails if it is not open.
     let borrow = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
     for index in 0..moves.len() {
         let Some(step) = moves.get(index).copied() else { break };
-        let in_the_way = moves.binary_search_by_key(&step.from, |other| other.to).is_ok();
-        if in_the_way && step.from != step.to {
-            // No value owns it. The exec closes it, or what is mapped there.
-            let copy = copy_aside(borrow(step.from), moves, |copy| _ = copy.into_raw_fd());
+        let is_target = moves.binary_search_by_key(&step.from, |other| other.to).is_ok();
+        if is_target && step.from != step.to {
+            // No value owns it. The exec closes it, unless a descriptor is mapped to its number.
+            let copy = copy_elsewhere(borrow(step.from), moves, |copy| _ = copy.into_raw_fd());
             let copy = copy.map_err(failed(step))?.into_raw_fd();
             moves.iter_mut().skip(index).take(1).for_each(|step| step.from = copy);
         }
@@ -207,7 +207,7 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
             call::fcntl_setfd(borrow(step.from), 0)
         } else {
             // SAFETY: this code is all that runs in this process, and does not use what it replaces:
-            // what is still to be mapped has gone out of the way.
+            // sources that are still to be mapped were copied to other numbers above.
             unsafe { call::dup_onto(borrow(step.from), step.to) }
         };
         done.map_err(failed(*step))?;
@@ -215,26 +215,27 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
     Ok(())
 }
 
-/// Adds `increment` to the niceness, within what it may be.
+/// Adds `increment` to the niceness, limited to its valid range.
 fn nice(increment: i32) -> Result<()> {
     let nice = 20_i32.saturating_sub(i32::try_from(call::getpriority()?).unwrap_or(20));
     call::setpriority(nice.saturating_add(increment).clamp(-20, 19))
 }
 
-/// Groups, group and user, in the order in which the right to change them goes.
+/// Sets groups, group and user, in the order in which the privilege to change them is lost.
 fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
-    // The kernel does it only if the effective ids change, or capabilities go: a parent that has the
-    // effective ids already may have set the flag again. This memory is the child's own copy.
+    // The kernel clears the flag only if the effective ids change, or capabilities are dropped: a parent that
+    // already has the effective ids may have set the flag again. This memory is the child's own copy.
     if spawn.changes_ids() {
         call::prctl_not_dumpable().map_err(SpawnError::at(SpawnStage::Setuid))?;
     }
-    // Another user has no use for the groups of this one.
+    // The groups of this user must not stay with another user.
     if let Some(groups) = spawn.groups.or(spawn.uid.map(|_| &[][..])) {
         match call::setgroups(groups) {
-            // Without the right to change them: if they are these, or stay with their user, who is not root.
+            // Without the privilege: accepted if the groups stay with their user, who is not root, or are
+            // these already.
             Err(Errno::EPERM) if spawn.groups.is_none() && is_own(spawn.uid) || are_own(groups) => {
             }
-            answer => answer.map_err(SpawnError::at(SpawnStage::Setgroups))?,
+            result => result.map_err(SpawnError::at(SpawnStage::Setgroups))?,
         }
     }
     if let Some(gid) = spawn.gid {
@@ -250,10 +251,10 @@ fn is_own(uid: Option<u32>) -> bool {
     uid.is_some_and(|uid| uid != 0 && call::getresuid() == Ok([uid; 3]))
 }
 
-/// Whether these are the supplementary groups that this process has, in any order. Those of somebody who
-/// is in more than a thousand are not.
+/// Returns whether these are the supplementary groups of this process, in any order. Returns `false` if it has
+/// more than 1,024.
 fn are_own(groups: &[u32]) -> bool {
-    /// What the kernel reports for each group that has no number in this user name space.
+    /// The kernel's number for each group that has none in this user namespace.
     const OVERFLOW: u32 = 65534;
 
     let mut own = [0; 1024];
@@ -265,15 +266,16 @@ fn are_own(groups: &[u32]) -> bool {
     })
 }
 
-/// Handlers would run in the parent's memory. Signals that are ignored stay so, but for those that are
-/// to have their default effect.
+/// Resets handlers, which would run in the parent's memory. Ignored signals stay ignored, except those of
+/// `default_signals`.
 ///
-/// An exec leaves the handlers to `execve`: a failure could not put them back, as their owners may have removed them.
+/// An exec leaves the handlers to `execve`: a failure could not restore them, as their owners may have
+/// removed them.
 fn reset_handlers(plan: &mut Plan<'_>) -> Result<()> {
     for signal in (1..).map_while(Signal::from_raw) {
         let to_default = plan.spawn.default_signals.contains(signal);
         if to_default && !plan.is_exec {
-            // Some have no other effect anyway (`EINVAL`), and emulators keep some to themselves.
+            // Some have no other effect anyway (`EINVAL`), and emulators reserve some for themselves.
             let _ = call::rt_sigaction_default(number(signal));
         } else if to_default || !plan.is_exec && !plan.handlers_cleared {
             let Ok(action) = call::rt_sigaction_get(number(signal)) else { continue };

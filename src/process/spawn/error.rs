@@ -1,4 +1,4 @@
-//! At what a child has failed to start, and how it tells its parent.
+//! The stage at which a child has failed to start, and how the child reports it to its parent.
 
 use super::super::{Resource, Signal};
 use crate::Errno;
@@ -6,34 +6,33 @@ use crate::fd::RawFd;
 use core::fmt;
 use core::mem::discriminant;
 
-/// What a spawn was about when it failed, in the order in which it is done.
+/// A stage of starting a program, in the order of execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpawnStage {
-    /// Looking at what was asked for: a NUL within a string (`EINVAL`), a list without an end
-    /// (`EINVAL`), a descriptor's number twice or negative (`EINVAL`).
+    /// Checking the settings: a NUL within a string (`EINVAL`), a list without an end (`EINVAL`), a descriptor
+    /// number that is given twice or is negative (`EINVAL`).
     Arguments,
-    /// Opening what the child's standard streams are to be.
+    /// Opening the child's standard streams.
     Stdio,
     /// Mapping a stack for the child.
     Stack,
-    /// Making the pipe through which the child reports a failure, where it needs one (see
-    /// [`Spawn::spawn`](super::Spawn::spawn)); or the child has failed and could not report how
-    /// (`ECHILD`).
+    /// Creating the pipe through which the child reports a failure, if it needs one (see
+    /// [`Spawn::spawn`](super::Spawn::spawn)); or the child has failed and could not report how (`ECHILD`).
     Channel,
     /// Blocking the signals of this thread, or resetting those of the child.
     Signals,
-    /// Making the child; or for [`exec`](super::Spawn::exec), the thread that begins the program.
+    /// Creating the child; or for [`exec`](super::Spawn::exec), the thread that begins the program.
     Clone,
     /// Becoming the leader of a new session.
     Setsid,
-    /// Going to a process group.
+    /// Moving to a process group.
     Setpgid,
     /// Getting a controlling terminal.
     ControllingTerminal,
-    /// Making its process group the foreground one of its terminal.
+    /// Making its process group the foreground group of its terminal.
     Foreground,
-    /// Going to a control group.
+    /// Moving to a control group.
     Cgroup,
     /// Giving a descriptor its number in the child.
     Dup {
@@ -52,11 +51,11 @@ pub enum SpawnStage {
     Setgroups,
     /// Changing the group.
     Setgid,
-    /// Changing the user; and before any change of ids, closing the child's memory to others (`prctl`).
+    /// Changing the user; and before any change of ids, closing the child's memory to other processes (`prctl`).
     Setuid,
-    /// Going to a folder.
+    /// Changing the working directory.
     Chdir,
-    /// Asking for a signal when the parent dies.
+    /// Setting the parent-death signal.
     DeathSignal,
     /// Starting the program.
     Exec,
@@ -65,7 +64,7 @@ pub enum SpawnStage {
 }
 
 impl SpawnStage {
-    /// Those at which the child itself can fail. The first is for what none of them is.
+    /// The stages at which the child itself can fail. The first one stands for any that is not listed.
     const IN_CHILD: [Self; 16] = [
         Self::Exec,
         Self::Signals,
@@ -89,19 +88,19 @@ impl SpawnStage {
 impl fmt::Display for SpawnStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Arguments => "what was asked for",
+            Self::Arguments => "checking the settings",
             Self::Stdio => "opening the standard streams",
             Self::Stack => "mapping a stack",
-            Self::Channel => "making a pipe for its errors",
+            Self::Channel => "creating the pipe for its errors",
             Self::Signals => "blocking or resetting signals",
-            Self::Clone => "making a process",
-            Self::Setsid => "beginning a session",
-            Self::Setpgid => "going to a process group",
+            Self::Clone => "creating a process",
+            Self::Setsid => "starting a session",
+            Self::Setpgid => "moving to a process group",
             Self::ControllingTerminal => "getting a controlling terminal",
-            Self::Foreground => "going to the foreground",
-            Self::Cgroup => "going to a control group",
+            Self::Foreground => "moving to the foreground",
+            Self::Cgroup => "moving to a control group",
             Self::Dup { from, to } => {
-                return write!(f, "making descriptor {from} the child's {to}");
+                return write!(f, "mapping descriptor {from} to the child's {to}");
             }
             Self::CloseOthers => "closing all other descriptors",
             Self::Nice => "changing the niceness",
@@ -109,8 +108,8 @@ impl fmt::Display for SpawnStage {
             Self::Setgroups => "setting the groups",
             Self::Setgid => "changing the group",
             Self::Setuid => "changing the user",
-            Self::Chdir => "going to the folder",
-            Self::DeathSignal => "asking for a signal at the parent's death",
+            Self::Chdir => "changing the directory",
+            Self::DeathSignal => "setting the parent-death signal",
             Self::Exec => "starting the program",
             Self::Killed(signal) => {
                 return write!(f, "killed by {signal} before the program began");
@@ -119,7 +118,7 @@ impl fmt::Display for SpawnStage {
     }
 }
 
-/// A spawn that has failed: at what, and how. No child is left of it.
+/// A spawn that has failed, with its stage and its errno. No child is left of it.
 ///
 /// # Examples
 ///
@@ -139,29 +138,29 @@ pub struct SpawnError {
 }
 
 impl SpawnError {
-    /// For `map_err`.
+    /// Returns a function for `map_err`.
     pub(crate) const fn at(stage: SpawnStage) -> impl Fn(Errno) -> Self {
         move |errno| Self { stage, errno }
     }
 
-    /// At what it failed.
+    /// Returns the stage at which it failed.
     #[must_use]
     pub const fn stage(&self) -> SpawnStage {
         self.stage
     }
 
-    /// How it failed.
+    /// Returns the kernel's error.
     #[must_use]
     pub const fn errno(&self) -> Errno {
         self.errno
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "other errors can have none")]
+    #[expect(clippy::unnecessary_wraps, reason = "other errors may have none")]
     pub(in super::super) const fn cause(&self) -> Option<&Errno> {
         Some(&self.errno)
     }
 
-    /// As the child tells it.
+    /// Encodes the error for the report of the child.
     pub(super) fn encode(&self) -> [i32; 4] {
         let same = |stage: &SpawnStage| discriminant(stage) == discriminant(&self.stage);
         let index = SpawnStage::IN_CHILD.iter().position(same).unwrap_or(0);
@@ -173,7 +172,7 @@ impl SpawnError {
         [self.errno.raw_os_error(), i32::try_from(index).unwrap_or(0), a, b]
     }
 
-    /// What the child has told, if it has told anything.
+    /// Decodes the report of the child, or returns `None` if there is none.
     pub(super) fn decode([errno, index, a, b]: [i32; 4]) -> Option<Self> {
         let errno = Errno::from_raw_os_error(errno)?;
         let index = usize::try_from(index).unwrap_or(0);

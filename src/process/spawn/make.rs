@@ -1,13 +1,13 @@
-//! Making the child of a spawn, in whatever way the kernel lets it be made, and the pipe for its failure
-//! where it needs one.
+//! Creating the child of a spawn in a way that the kernel accepts, and the pipe for its failure if it needs
+//! one.
 //!
 //! # Safety
 //!
-//! This file is trusted to give the child a stack and a plan that stay as they are until it has left
-//! them.
+//! This file is trusted to give the child a stack and a plan that stay unchanged until the child has stopped
+//! using them.
 #![allow(unsafe_code, reason = "a child in shared memory")]
 
-use super::super::{Child, Signal, SpawnMethod, claim::Making};
+use super::super::{Child, Signal, SpawnMethod, claim::Creation};
 use super::child::{self, Move, Plan, number};
 use super::{SpawnError, SpawnStage};
 use crate::event::poll;
@@ -18,8 +18,8 @@ use core::convert::Infallible;
 use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
 
-/// What is tried, each if the kernel refuses the one before. Linux 5.5 clears handlers itself, and 5.2 has
-/// pidfds; an emulator, or a filter, may refuse shared memory.
+/// The ways to create a child, each tried if the kernel rejects the one before. Linux 5.5 can clear handlers
+/// itself, and 5.2 has pidfds. An emulator or a filter may reject shared memory.
 const ATTEMPTS: [(u64, SpawnMethod); 5] = [
     (VFORK | PIDFD | abi::CLONE_CLEAR_SIGHAND, SpawnMethod::Vfork),
     (VFORK | PIDFD, SpawnMethod::Vfork),
@@ -32,30 +32,30 @@ const PIDFD: u64 = abi::CLONE_PIDFD as u64;
 const THREAD: u64 =
     (abi::CLONE_VM | abi::CLONE_VFORK | abi::CLONE_SIGHAND | abi::CLONE_THREAD) as u64;
 
-/// Whether a child in shared memory has been seen to share it.
+/// Whether a child created with shared memory was seen to share it.
 static SHARED: AtomicU8 = AtomicU8::new(UNKNOWN);
 const UNKNOWN: u8 = 0;
 const SHARES: u8 = 1;
 const COPIES: u8 = 2;
 
-/// A child, and the read end of the pipe for its failure, if it has one.
+/// A child, and the read end of the pipe for its failure if it has one.
 type Made = (Child, Option<OwnedFd>);
 
-/// Makes the child; one that changes its credentials never in this process's memory.
+/// Creates the child. One that changes its credentials never shares this process's memory.
 pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, SpawnError> {
-    let (report, separate) = (plan.report, plan.spawn.changes_ids());
+    let (report, changes_ids) = (plan.report, plan.spawn.changes_ids());
     let mut channel = None;
-    let mut refusal = Errno::ENOSYS;
+    let mut last_error = Errno::ENOSYS;
     for (flags, method) in ATTEMPTS {
         let vfork = method == SpawnMethod::Vfork;
-        if separate && vfork {
+        if changes_ids && vfork {
             continue;
         }
         let shared = SHARED.load(Ordering::Relaxed);
         if channel.is_none() && !(vfork && shared == SHARES) {
             channel = match open_channel(plan.moves) {
                 Ok(ends) => Some(ends),
-                // Shared memory does without it, and most likely it is shared.
+                // With shared memory the pipe is not needed, and the memory is most likely shared.
                 Err(_) if vfork && shared == UNKNOWN => None,
                 Err(errno) => return Err(SpawnError::at(SpawnStage::Channel)(errno)),
             };
@@ -63,10 +63,10 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
         }
         plan.handlers_cleared = flags & abi::CLONE_CLEAR_SIGHAND != 0;
         let arg = (&raw mut plan).cast::<()>().cast_const();
-        let _making = Making::begin();
-        // SAFETY: the stack lives in `spawn`; its end is aligned, and it is the child's alone. Shared
-        // memory comes with CLONE_VFORK, and `child::begin` may run in it: see the top of its file. The
-        // plan and all that it refers to live until behind this call, and are not touched here while it
+        let _creation = Creation::begin();
+        // SAFETY: the stack lives in `spawn`; its end is aligned, and only the child uses it. Shared
+        // memory is requested with CLONE_VFORK, and `child::begin` may run in it: see the top of its file.
+        // The plan and all that it refers to outlive this call, and are not accessed here while the child
         // runs, except the report, which is atomic.
         match unsafe { call::clone_on_stack(flags, stack, child::begin, arg) } {
             Ok((pid, pidfd)) => {
@@ -76,22 +76,23 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
                 }
                 let mut child = Child::new(pid, pidfd);
                 child.method = method;
-                // Dropped here: the write end, so that the child's is the last.
+                // The write end is dropped here, so that only the child's is left.
                 return Ok((child, channel.map(|(reader, _)| reader)));
             }
-            // Refused, or no number is left for a pidfd.
-            Err(errno) if call::is_missing(errno) => refusal = errno,
-            Err(errno @ (Errno::EMFILE | Errno::ENFILE)) => refusal = errno,
+            // Rejected, or no descriptor is left for a pidfd.
+            Err(errno) if call::is_missing(errno) => last_error = errno,
+            Err(errno @ (Errno::EMFILE | Errno::ENFILE)) => last_error = errno,
             Err(errno) => return Err(SpawnError::at(SpawnStage::Clone)(errno)),
         }
     }
-    Err(SpawnError::at(SpawnStage::Clone)(refusal))
+    Err(SpawnError::at(SpawnStage::Clone)(last_error))
 }
 
 /// Replaces the program of this process, and returns why that has failed.
 ///
-/// A thread that has its own copy changes what belongs to a thread (its descriptors, folder, umask, niceness, ids), so
-/// that a failure leaves that of all others as it was. Handlers belong to the process, and `execve` resets them.
+/// A thread with its own copy changes what belongs to a thread (its descriptors, directory, umask, niceness,
+/// ids), so that after a failure all other threads still have theirs unchanged. Handlers belong to the
+/// process, and `execve` resets them.
 pub(super) fn replace(
     mut plan: Plan<'_>,
     stack: (*mut u8, usize),
@@ -104,8 +105,8 @@ pub(super) fn replace(
         // SAFETY: as in `make`. A thread without CLONE_SETTLS has the thread-local storage of this one, which is stopped.
         let made = unsafe { call::clone_on_stack(THREAD, stack, child::begin, arg) };
         let (thread, _) = made.map_err(SpawnError::at(SpawnStage::Clone))?;
-        // Until it has closed its copies of the descriptors: it lets go of the memory before that.
-        // It takes no longer than a second, unless another process has its number by now.
+        // The thread releases the memory before it closes its copies of the descriptors, so wait for its end.
+        // Limited to a second, in case another process has its id by now.
         for _ in (0..20_000).take_while(|_| call::getsid(thread).is_ok()) {
             let _ = poll(&mut [], Some(Duration::from_micros(50)));
         }
@@ -113,7 +114,7 @@ pub(super) fn replace(
     } else {
         child::carry_out(&mut plan).err()
     };
-    // Unless another thread has set a handler by now.
+    // Unless another thread has set a handler meanwhile.
     let changed = |signal: &Signal| plan.no_longer_ignored.contains(*signal);
     for number in (1..).map_while(Signal::from_raw).filter(changed).map(number) {
         if call::rt_sigaction_get(number).is_ok_and(|action| action.is_default()) {
@@ -123,20 +124,20 @@ pub(super) fn replace(
     Err(failure.unwrap_or(SpawnError::at(SpawnStage::Channel)(Errno::ECHILD)))
 }
 
-/// A pipe, close-on-exec, with its write end at a number that the child does not map.
+/// Creates a close-on-exec pipe, with its write end at a number that the child does not map.
 fn open_channel(moves: &[Move]) -> crate::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = call::pipe2(PipeFlags::CLOEXEC.bits())?;
-    Ok((reader, out_of_the_way(writer, moves)?))
+    Ok((reader, move_elsewhere(writer, moves)?))
 }
 
-/// The descriptor, or a copy of it, at a number that the child does not map.
-pub(super) fn out_of_the_way(fd: OwnedFd, moves: &[Move]) -> crate::Result<OwnedFd> {
-    if is_target(fd.as_raw_fd(), moves) { copy_aside(fd.as_fd(), moves, drop) } else { Ok(fd) }
+/// Returns the descriptor, or a copy of it, at a number that the child does not map.
+pub(super) fn move_elsewhere(fd: OwnedFd, moves: &[Move]) -> crate::Result<OwnedFd> {
+    if is_target(fd.as_raw_fd(), moves) { copy_elsewhere(fd.as_fd(), moves, drop) } else { Ok(fd) }
 }
 
-/// A copy, close-on-exec, at a number of 3 or above that the child does not map. Copies at other numbers are
-/// rejected.
-pub(super) fn copy_aside(
+/// Returns a close-on-exec copy at a number of 3 or above that the child does not map. Copies at other numbers are
+/// passed to `reject`.
+pub(super) fn copy_elsewhere(
     fd: BorrowedFd<'_>,
     moves: &[Move],
     reject: impl Fn(OwnedFd),

@@ -2,9 +2,9 @@
 //!
 //! # How
 //!
-//! The child is made by `clone` with `CLONE_VM | CLONE_VFORK`: it shares the parent's memory, and the
-//! calling thread stands still until the child has its program or has failed. Nothing is copied, so the
-//! cost does not depend on the size of the parent. All that the child needs is laid out before, and the
+//! The child is created by `clone` with `CLONE_VM | CLONE_VFORK`: it shares the parent's memory, and the
+//! calling thread is stopped until the child has its program or has failed. Nothing is copied, so the
+//! cost does not depend on the size of the parent. The parent prepares all that the child needs, and the
 //! child only makes system calls. If the kernel rejects such a child, an ordinary fork does the same, and
 //! [`Child::method`] reports it.
 //!
@@ -12,34 +12,33 @@
 //!
 //! # Why sharing memory is sound
 //!
-//! - *Stack.* The child has one of its own, with a guard page, and never returns into a frame of its
-//!   parent.
-//! - *Signals.* All are blocked in the parent's thread before, so in the child from its beginning, and
-//!   the child unblocks them only when it has no handler left: none runs in the shared memory.
-//! - *Other threads* of the parent go on meanwhile. What the child reads and writes is lent to this
-//!   call (the plan, the report, the stack) and to nothing else. The child takes no lock, allocates
-//!   nothing and does not touch thread-local storage, `errno` included.
-//! - *Descriptors, handlers, mask, folder, limits* are the child's own copies.
-//! - *Ids.* While the child shares memory it has the ids of its parent, so no process can reach that
-//!   memory through the child that could not reach it through the parent. A child with another user id
-//!   would open it to that user, through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag of the
-//!   memory would be in the way, which belongs to the parent, too, and cannot be set back in time: a
-//!   vfork returns *before* the child has let go of the memory, in `execve` and in `exit` alike. So a
-//!   child that is to change its user, group or groups gets a copy of the memory, and clears the flag of
-//!   that copy before the ids change: the kernel does so only if the effective ones do.
-//! - *Ids that another thread changes meanwhile*, by a C library that does it in all threads, are not
-//!   the child's: it is no thread of this process, and has those of the moment of its making. So do not
-//!   give up privileges in one thread while another one spawns.
+//! - *Stack.* The child has its own stack, with a guard page, and never returns into a frame of its parent.
+//! - *Signals.* All are blocked in the parent's thread first, so the child starts with all of them blocked.
+//!   It unblocks them only when it has no handler left, so no handler runs in the shared memory.
+//! - *Other threads* of the parent continue meanwhile. The child reads and writes only what is lent to this
+//!   call: the plan, the report and the stack. It takes no lock, allocates nothing and does not touch
+//!   thread-local storage, `errno` included.
+//! - *Descriptors, handlers, mask, directory, limits* are the child's own copies.
+//! - *Ids.* While the child shares memory it has the ids of its parent, so no process can reach that memory
+//!   through the child that could not reach it through the parent. A child with another user id would open
+//!   it to that user, through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag of the memory would
+//!   prevent that. The parent shares this flag, and cannot restore it in time: a vfork returns *before* the
+//!   child has released the memory, both in `execve` and in `exit`. So a child that will change its user,
+//!   group or groups gets a copy of the memory, and clears the flag of that copy before the ids change: the
+//!   kernel clears it only if the effective ids change.
+//! - *Ids that another thread changes meanwhile*, with a C library that changes them in all threads, do not
+//!   affect the child. It is no thread of this process, and keeps the ids that it was created with. So do not
+//!   drop privileges in one thread while another one spawns.
 //!
-//! Before Linux 5.16 a core dump ends every process that shares the dumped memory. So there a child that gets
-//! a signal with a core dump before its program begins takes this process with it.
+//! Before Linux 5.16 a core dump ends every process that shares the dumped memory. There, a child that gets a
+//! signal with a core dump before its program begins also ends this process.
 //!
 //! # How a failure is reported
 //!
 //! Through the shared memory, if it is shared: user-mode emulators turn such a clone into an ordinary
-//! fork, and the child's stores are lost. So the first spawn of a process also makes a pipe, and whether
-//! the child's mark was seen decides which of the two all later ones use. An ordinary fork always has the
-//! pipe. A child that was killed reports nothing: see [`proof`].
+//! fork, and the child's stores are lost. So the first spawn of a process also creates a pipe. Whether
+//! the parent saw the child's mark in memory decides which of the two all later spawns use. An ordinary fork
+//! always has the pipe. A child that was killed reports nothing: see [`proof`].
 
 mod child;
 mod error;
@@ -59,16 +58,16 @@ use child::{Move, Plan, Report};
 use core::ffi::CStr;
 use core::sync::atomic::Ordering;
 pub use error::{SpawnError, SpawnStage};
-use make::{make, out_of_the_way, replace};
+use make::{make, move_elsewhere, replace};
 use stack::Stack;
 
-/// A program to start, and how: the form that allocates nothing. With feature `std`,
-/// [`Command`](crate::process::Command) is the comfortable one.
+/// A program to start, with its settings: the builder that allocates nothing.
+/// [`Command`](crate::process::Command) (feature `std`) is more convenient.
 ///
-/// The child has the environment `envp` and nothing of this process's own. It has those descriptors
-/// that are not close-on-exec, and those of [`fd_maps`](Self::fd_maps). No signal is blocked in it but for
-/// [`signal_mask`](Self::signal_mask); ignored signals stay ignored, but for `SIGPIPE`, which Rust
-/// programs ignore and others do not expect to be.
+/// The child has the environment `envp` and no variable of this process. It has those descriptors
+/// that are not close-on-exec, and those of [`fd_maps`](Self::fd_maps). No signal is blocked in it, unless
+/// [`signal_mask`](Self::signal_mask) is set. Ignored signals stay ignored, except `SIGPIPE`: Rust programs
+/// ignore it, and other programs do not expect that.
 ///
 /// # Examples
 ///
@@ -80,7 +79,7 @@ use stack::Stack;
 /// let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"echo $WORD >&7"), Arg::END];
 /// let envp = [Arg::new(c"WORD=hello"), Arg::END];
 /// let mut child = Spawn::new(c"sh", &argv, &envp).fd_maps(&[(writer.as_fd(), 7)]).spawn()?;
-/// drop(writer); // or the next line would wait for ever
+/// drop(writer); // otherwise the next line would wait forever
 /// let mut text = String::new();
 /// std::io::Read::read_to_string(&mut &reader, &mut text)?;
 /// assert_eq!(text, "hello\n");
@@ -111,18 +110,18 @@ pub struct Spawn<'a> {
     pub(super) uid: Option<u32>,
     pub(super) umask: Option<u32>,
     pub(super) death_signal: Option<Signal>,
-    /// `None` is that of the calling thread.
+    /// `None` for that of the calling thread.
     pub(super) signal_mask: Option<SignalSet>,
     pub(super) default_signals: SignalSet,
 }
 
 impl<'a> Spawn<'a> {
-    /// The program, its arguments from its own name on, and its environment; both lists end with
-    /// [`Arg::END`]. Without the name `spawn` fails.
+    /// Creates the settings for a program, its arguments starting with its own name, and its environment. Both
+    /// lists end with [`Arg::END`]. Without the name `spawn` fails.
     ///
-    /// A program without a slash in its name is looked for in the folders of `PATH` in `envp`, or of
-    /// [`DEFAULT_PATH`](crate::process::DEFAULT_PATH) if that has none, as
-    /// [`execvpe`](crate::process::execvpe) does: [`ELOOP`](Errno::ELOOP) or
+    /// A program without a slash in its name is searched for in the directories of `PATH` in `envp`, or of
+    /// [`DEFAULT_PATH`](crate::process::DEFAULT_PATH) if that has none, as with
+    /// [`execvpe`](crate::process::execvpe): [`ELOOP`](Errno::ELOOP) or
     /// [`ENAMETOOLONG`](Errno::ENAMETOOLONG) in one of them ends the search.
     pub const fn new(program: &'a CStr, argv: &'a [Arg<'a>], envp: &'a [Arg<'a>]) -> Self {
         Self {
@@ -149,43 +148,42 @@ impl<'a> Spawn<'a> {
         }
     }
 
-    /// Whether the child gets other credentials, and so must not share memory.
+    /// Returns whether the child gets other credentials, and so must not share memory.
     pub(super) const fn changes_ids(&self) -> bool {
         self.uid.is_some() || self.gid.is_some() || self.groups.is_some()
     }
 
-    /// Whether the child will lead a process group of its own.
+    /// Returns whether the child will lead its own process group.
     pub(super) const fn leads_group(&self) -> bool {
         self.session || matches!((self.group, self.foreground), (Some(0), _) | (None, true))
     }
 
-    /// Starts the program. Goes on after signals.
+    /// Starts the program. Retries on `EINTR`.
     ///
-    /// Returns when the child has begun its program. A child that was killed before is an error
-    /// ([`SpawnStage::Killed`]). That is certain, unless nothing is left of the child: `SIGCHLD` is ignored or has
-    /// `SA_NOCLDWAIT`, or another thread waits for all children. With [`setsid`](Self::setsid) it also takes
-    /// a look into `/proc/PID/stat`: a descriptor, and a `/proc` of this pid name space that shows the child
+    /// Returns when the child has begun its program. If the child was killed before, this fails at
+    /// [`SpawnStage::Killed`]. That is certain, unless nothing is left of the child: `SIGCHLD` is ignored or has
+    /// `SA_NOCLDWAIT`, or another thread waits for all children. With [`setsid`](Self::setsid) it also depends on
+    /// reading `/proc/PID/stat`. That takes a descriptor, and a `/proc` of this pid namespace that shows the child
     /// (no `hidepid`, if the child has another user).
     ///
-    /// What is asked for is done in this order: session and
-    /// process group, terminal, control group, descriptors, niceness, limits, groups and user, folder, umask,
-    /// parent-death signal, signals.
+    /// The settings are applied in this order: session and process group, terminal, control group, descriptors,
+    /// niceness, limits, groups and user, directory, umask, parent-death signal, signals.
     ///
     /// # Errors
     ///
-    /// [`SpawnError`] with the stage and the errno: of the program, see
-    /// [`execve`](crate::process::execve). At [`SpawnStage::Channel`] those of [`pipe`](crate::pipe()), where
-    /// the child does not share memory, such as [`EMFILE`](Errno::EMFILE): with memory shared a spawn
-    /// needs no descriptor. [`ECHILD`](Errno::ECHILD) at [`SpawnStage::Killed`]. At [`SpawnStage::Clone`]:
+    /// [`SpawnError`] with the stage and the errno. Among them are:
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN): as many processes as the user or the control group may have.
-    /// - [`ENOMEM`](Errno::ENOMEM): the kernel has not enough memory; or the init process of the pid name
-    ///   space of children has ended.
-    /// - [`EPERM`](Errno::EPERM) or [`ENOSYS`](Errno::ENOSYS): the kernel, or a filter in front of it,
-    ///   refuses any child.
-    ///
-    /// At [`SpawnStage::Exec`], [`EAGAIN`](Errno::EAGAIN) if the new user has more processes than `RLIMIT_NPROC`
-    /// allows.
+    /// - At [`SpawnStage::Exec`] those of [`execve`](crate::process::execve), such as [`EAGAIN`](Errno::EAGAIN) if
+    ///   the new user has more processes than `RLIMIT_NPROC` allows.
+    /// - At [`SpawnStage::Channel`] those of [`pipe`](crate::pipe()), such as [`EMFILE`](Errno::EMFILE), if the
+    ///   child does not share memory. If it does, a spawn needs no descriptor.
+    /// - At [`SpawnStage::Killed`] [`ECHILD`](Errno::ECHILD).
+    /// - At [`SpawnStage::Clone`]:
+    ///   - [`EAGAIN`](Errno::EAGAIN) if the user or the control group has as many processes as it may.
+    ///   - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory, or the init process of the pid
+    ///     namespace of children has ended.
+    ///   - [`EPERM`](Errno::EPERM) or [`ENOSYS`](Errno::ENOSYS) if the kernel, or a filter of system calls,
+    ///     rejects any child.
     ///
     /// # Examples
     ///
@@ -210,11 +208,11 @@ impl<'a> Spawn<'a> {
         let failure = if report.started.load(Ordering::SeqCst) {
             report.failure()
         } else {
-            channel.and_then(|channel| proof::listen(&channel, &child))
+            channel.and_then(|channel| proof::read_report(&channel, &child))
         };
         let outcome = failure.map_or_else(|| proof::wait(&child), Err);
         if let Err(failure) = outcome {
-            // It has nothing left to do but to end.
+            // It is about to end.
             let _ = child.wait();
             return Err(failure);
         }
@@ -224,48 +222,51 @@ impl<'a> Spawn<'a> {
 
     /// Replaces the program of this process with this one. Returns only if that has failed: the error has its stage.
     ///
-    /// The process becomes what a child of [`spawn`](Self::spawn) would be: the same descriptors, folder, ids, limits and
-    /// signals, in the same order. As with [`execve`](crate::process::execve), no destructor runs, nothing that is
-    /// buffered is written, all other threads end, and descriptors that are close-on-exec are closed.
-    /// `SIGPIPE` is set to its default effect and no signal is blocked, unless
-    /// [`default_signals`](Self::default_signals) and [`signal_mask`](Self::signal_mask) are set to something else.
-    /// Allocates nothing, so a forked child may call it.
+    /// The process becomes what a child of [`spawn`](Self::spawn) would be: the same descriptors, directory,
+    /// ids, limits and signals, applied in the same order. As with [`execve`](crate::process::execve), no
+    /// destructor runs, buffered data is not written, all other threads end, and descriptors that are
+    /// close-on-exec are closed. `SIGPIPE` is set to its default effect and no signal is blocked, unless
+    /// [`default_signals`](Self::default_signals) and [`signal_mask`](Self::signal_mask) are set to something
+    /// else. Allocates nothing, so a forked child may call it.
     ///
     /// # After a failure
     ///
-    /// The process continues. Its session, process group, controlling terminal, the terminal's foreground group, control
-    /// group and limits stay as this has changed them; with a change of ids its memory stays closed to other processes
-    /// (`PR_SET_DUMPABLE`). Everything else is as before: descriptors, folder, umask, niceness, ids, signal mask,
-    /// handlers, parent-death signal.
+    /// The process continues. Its session, process group, controlling terminal, the terminal's foreground
+    /// group, control group and limits stay as this has changed them; with a change of ids its memory stays
+    /// closed to other processes (`PR_SET_DUMPABLE`). Everything else is as before: descriptors, directory,
+    /// umask, niceness, ids, signal mask, handlers, parent-death signal.
     ///
-    /// In the last moment before the program begins, an ignored signal of [`default_signals`](Self::default_signals), such
-    /// as `SIGPIPE`, has its default effect in the whole process. If another thread writes to a pipe without a reader
-    /// in that moment, it kills the process. (std's `exec` also does that, and does not ignore the signal again.) A
-    /// process that must survive a failure sets `default_signals` to the empty set.
+    /// Immediately before the program begins, an ignored signal of
+    /// [`default_signals`](Self::default_signals), such as `SIGPIPE`, has its default effect in the whole
+    /// process. If another thread writes to a pipe without a reader in that moment, the signal kills the
+    /// process. (std's `exec` also does that, and does not ignore the signal again.) A process that must
+    /// survive a failure sets `default_signals` to the empty set.
     ///
     /// # A thread for what cannot be taken back
     ///
-    /// Replacing descriptors here would pull them from under their owners: those of other threads immediately, and those of the
-    /// caller after a failure. So if any of the settings [`fd_maps`](Self::fd_maps),
+    /// Replacing descriptors here would take them from their owners: from those in other threads immediately,
+    /// and from the caller's after a failure. So if any of the settings [`fd_maps`](Self::fd_maps),
     /// [`close_other_fds`](Self::close_other_fds), [`current_dir`](Self::current_dir), [`nice`](Self::nice),
-    /// [`umask`](Self::umask), [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid), [`gid`](Self::gid)
-    /// or [`groups`](Self::groups) is used, the call makes a thread that shares all with this process but has its own copy
-    /// of these things. That thread executes the program, which then has the id of this process; or it ends. The
-    /// calling thread is stopped meanwhile, and a handler may run in the other one: do not call this from a handler.
+    /// [`umask`](Self::umask), [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid),
+    /// [`gid`](Self::gid) or [`groups`](Self::groups) is used, the call creates a thread that shares
+    /// everything with this process but has its own copy of these things. That thread executes the program,
+    /// which then has the id of this process; or it ends. The calling thread is stopped meanwhile, and a
+    /// handler may run in the other one: do not call this from a handler.
     ///
-    /// The kernel then treats the calling thread as any other one that ends. Children that it has made with a
-    /// parent-death signal get that signal. Record locks of `fcntl(2)` (`F_SETLK`) are released (those of `flock(2)`
-    /// are kept), `SEM_UNDO` takes effect, signals that are pending for the calling thread are lost, and a real-time
-    /// policy is dropped if it has `SCHED_RESET_ON_FORK`. A sandbox or an emulator may reject such a thread.
+    /// The kernel then treats the calling thread like any other one that ends. Children that it has created
+    /// with a parent-death signal get that signal. Record locks of `fcntl(2)` (`F_SETLK`) are released (those
+    /// of `flock(2)` are kept), `SEM_UNDO` takes effect, signals that are pending for the calling thread are
+    /// lost, and a real-time policy is dropped if it has `SCHED_RESET_ON_FORK`. A sandbox or an emulator may
+    /// reject such a thread.
     ///
     /// With a parent-death signal, this process exits if its parent ends during the call.
     ///
     /// # Errors
     ///
     /// As [`spawn`](Self::spawn), except for [`SpawnStage::Channel`] and [`SpawnStage::Killed`]. At
-    /// [`SpawnStage::Clone`] those of `clone(2)` if the thread cannot be made, such as [`EAGAIN`](Errno::EAGAIN). At
-    /// [`SpawnStage::Setsid`] and [`SpawnStage::Setpgid`], [`EPERM`](Errno::EPERM) if this process leads a process group
-    /// or a session.
+    /// [`SpawnStage::Clone`] those of `clone(2)` if the thread cannot be created, such as
+    /// [`EAGAIN`](Errno::EAGAIN). At [`SpawnStage::Setsid`] and [`SpawnStage::Setpgid`],
+    /// [`EPERM`](Errno::EPERM) if this process leads a process group or a session.
     ///
     /// # Examples
     ///
@@ -287,7 +288,8 @@ impl<'a> Spawn<'a> {
         error
     }
 
-    /// Whether this changes something of a thread's own, which a failed [`exec`](Self::exec) must not leave changed.
+    /// Returns whether this changes state of a single thread, which a failed [`exec`](Self::exec) must not
+    /// leave changed.
     const fn changes_thread(&self) -> bool {
         let files = !self.fds.is_empty() || self.close_others;
         let place = self.folder.is_some() || self.umask.is_some();
@@ -295,7 +297,7 @@ impl<'a> Spawn<'a> {
         files || place || task || self.changes_ids()
     }
 
-    /// Lays out all that a child of `parent` needs, and has it made with all signals blocked.
+    /// Prepares all that a child of `parent` needs, and calls `make` with all signals blocked.
     fn launch<T>(
         &self,
         report: &Report,
@@ -313,9 +315,9 @@ impl<'a> Spawn<'a> {
         if moves.windows(2).any(|pair| pair[0].to == pair[1].to) {
             return Err(SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL));
         }
-        // Without one, as before Linux 5.3, a child in another pid name space does without the look.
+        // Without one, as before Linux 5.3, a child in another pid namespace does not check its parent.
         let pidfd = self.death_signal.and_then(|_| call::pidfd_open(parent).ok());
-        let pidfd = pidfd.and_then(|pidfd| out_of_the_way(pidfd, moves).ok());
+        let pidfd = pidfd.and_then(|pidfd| move_elsewhere(pidfd, moves).ok());
         let mask = call::rt_sigprocmask(SIG_SETMASK, &SignalSet::full().0);
         let mask = mask.map_err(SpawnError::at(SpawnStage::Signals))?;
         let plan = Plan {
@@ -337,13 +339,13 @@ impl<'a> Spawn<'a> {
         made
     }
 
-    /// What the kernel would not refuse, or not for certain.
+    /// Checks what the kernel does not reject, or not in every case.
     fn check(&self) -> crate::Result<()> {
         let ended = |list: &[Arg<'_>]| list.last().is_some_and(|last| last.as_c_str().is_none());
-        // The id −1 means to the kernel: stay what you are.
+        // The kernel takes the id −1 for "no change".
         let ids = [self.uid, self.gid].into_iter().flatten();
         let mut ids = ids.chain(self.groups.into_iter().flatten().copied());
-        // A program without an argument 0 takes what lies behind it, its environment, for arguments.
+        // A program without an argument 0 takes its environment, which follows the arguments, for arguments.
         let valid = ended(self.argv)
             && self.argv.first().is_some_and(|name| name.as_c_str().is_some())
             && ended(self.envp)

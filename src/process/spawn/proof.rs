@@ -1,17 +1,16 @@
-//! Whether a child has begun its program, or was killed before.
+//! Finding out whether a child has begun its program, or was killed before.
 //!
-//! That a vfork comes back, or that a close-on-exec pipe ends, proves neither: both also happen when the
-//! child dies. The kernel keeps the fact itself, as a flag of the process that `execve` clears, and shows
-//! it in two places:
+//! Neither the return of a vfork nor the end of a close-on-exec pipe proves it: both also happen when the
+//! child dies. The kernel keeps a flag in the process, which `execve` clears, and exposes it in two places:
 //!
-//! - `setpgid` on a child that has begun its program fails with `EACCES`, by POSIX. The group that is
-//!   asked for here does not exist, so that nothing changes otherwise. It is one cheap call, and enough
-//!   for almost every child. But it fails with `EPERM`, without looking at the flag, where the child is
-//!   in a session of its own, be it that its program has begun that.
-//! - `/proc/PID/stat` for all others, ended ones too. Where that cannot be read, a child in the session of
-//!   this process is still known.
+//! - `setpgid` on a child that has begun its program fails with `EACCES`, by POSIX. The group that is passed
+//!   here does not exist, so nothing changes otherwise. It is one cheap call, and enough for almost every
+//!   child. But if the child is in its own session, even one that its program has created, it fails with
+//!   `EPERM` before it looks at the flag.
+//! - `/proc/PID/stat` for all others, including ended ones. If that cannot be read, a child in the session of
+//!   this process can still be checked.
 //!
-//! `waitid` alone would not do: a vfork comes back before a killed child can be waited for.
+//! `waitid` alone is not enough: a vfork returns before a killed child can be waited for.
 
 use super::super::{Child, ExitStatus, exec::decimal};
 use super::{SpawnError, SpawnStage};
@@ -24,21 +23,21 @@ use core::ffi::CStr;
 use core::mem;
 use core::time::Duration;
 
-/// The flag of a process that was forked and has begun no program. In no header for programs.
+/// The flag of a process that was forked and has begun no program. No header for programs defines it.
 const PF_FORKNOEXEC: u32 = 0x40;
 
-/// Larger than any process id can be.
+/// Larger than any possible process id.
 const NONE: i32 = i32::MAX;
 
-/// Waits until the child has begun its program or has ended. The error says that it has ended before, if
-/// that can be known.
+/// Waits until the child has begun its program or has ended. Fails if the child is known to have ended before
+/// its program began.
 pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
-    while let (Some(false), end) = look(child) {
+    while let (Some(false), end) = check(child) {
         match end {
-            // Between the end of its use of this memory and its program, or its end.
+            // After it has released this memory and before its program, or before its end.
             Ok(None) => _ = poll(&mut [], Some(Duration::from_micros(50))),
             Ok(Some((end, _))) => {
-                // With an exit code it had an error to report, and could not.
+                // An exit code means that it had an error to report, and could not.
                 let stage =
                     ExitStatus::new(&end).signal().map_or(SpawnStage::Channel, SpawnStage::Killed);
                 return Err(SpawnError::at(stage)(Errno::ECHILD));
@@ -49,26 +48,27 @@ pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
     Ok(())
 }
 
-/// Whether the child has begun its program, if that can be known, and whether it has ended.
-fn look(child: &Child) -> (Option<bool>, Result<Option<Waited>, Errno>) {
+/// Returns whether the child has begun its program, if that can be known, and whether it has ended.
+fn check(child: &Child) -> (Option<bool>, Result<Option<Waited>, Errno>) {
     let pid = i32::try_from(child.id()).unwrap_or(NONE);
     if call::setpgid(pid, NONE) == Err(Errno::EACCES) {
         return (Some(true), Ok(None));
     }
-    // First, so that what is seen of an ended child after that is final.
+    // First, so that what follows is final for a child that has ended.
     let end = child.waitid(PEEK);
     (by_proc(pid).or_else(|| by_session(pid)), end)
 }
 
-/// In this process's own session, `setpgid` fails with `EACCES` or the child has not begun. (A filter does
-/// not look at the group, and fails with the same error for one that is negative.)
+/// In this process's own session, `setpgid` fails with `EACCES` exactly if the child has begun its program.
+/// (A filter does not look at the group, and fails with the same error for a negative one. The kernel fails
+/// with `EINVAL`.)
 fn by_session(pid: i32) -> Option<bool> {
     let same = call::getsid(pid).ok()? == call::getsid(0).ok()?;
-    let asked = same && call::setpgid(pid, -1) == Err(Errno::EINVAL);
-    asked.then(|| call::setpgid(pid, NONE) == Err(Errno::EACCES))
+    let usable = same && call::setpgid(pid, -1) == Err(Errno::EINVAL);
+    usable.then(|| call::setpgid(pid, NONE) == Err(Errno::EACCES))
 }
 
-/// `None` where there is no `/proc`, or where it is that of another pid name space.
+/// Returns `None` if there is no `/proc`, or if it belongs to another pid namespace.
 fn by_proc(pid: i32) -> Option<bool> {
     let mut path = *b"/proc/\0\0\0\0\0\0\0\0\0\0/stat\0";
     let digits = decimal(path.get_mut(6..16)?, pid.unsigned_abs());
@@ -82,7 +82,7 @@ fn by_proc(pid: i32) -> Option<bool> {
     (begun || stat(c"/proc/self/stat")?[0] == own).then_some(begun)
 }
 
-/// Process id, that of the parent, and flags.
+/// Returns the process id, that of the parent, and the flags.
 fn stat(path: &CStr) -> Option<[u32; 3]> {
     let mut bytes = [0; 256];
     let file = call::openat_for_reading(path).ok()?;
@@ -90,34 +90,34 @@ fn stat(path: &CStr) -> Option<[u32; 3]> {
     let text = bytes.get(..count)?;
     let number = |field: &[u8]| core::str::from_utf8(field).ok()?.parse().ok();
     let pid = number(text.split(|byte| *byte == b' ').next()?)?;
-    // Behind the name, in which anything may be.
+    // After the name, which may contain anything.
     let rest = text.get(text.iter().rposition(|byte| *byte == b')')? + 2..)?;
     let mut fields = rest.split(|byte| *byte == b' ');
     Some([pid, number(fields.nth(1)?)?, number(fields.nth(4)?)?])
 }
 
-/// What the child says through the pipe, or `None` if that ends.
+/// Returns what the child reports through the pipe, or `None` if the pipe ends.
 ///
-/// Another process that was forked meanwhile and has no program yet may hold the write end open: so the
-/// end of the pipe is not waited for once the child's fate is known.
-pub(super) fn listen(channel: &OwnedFd, child: &Child) -> Option<SpawnError> {
-    let ready = |patience| poll(&mut [PollFd::new(channel, PollEvents::IN)], Some(patience));
-    let mut patience = Duration::from_millis(1);
-    // One denial is not believed: the child would have to be heard out all the same.
-    let mut denied = false;
-    while matches!(ready(patience), Ok(0) | Err(Errno::EINTR)) {
-        let known = match look(child) {
+/// Another process that was forked meanwhile and has no program yet may have the write end open. So this does not
+/// wait for the end of the pipe once it is known what happened to the child.
+pub(super) fn read_report(channel: &OwnedFd, child: &Child) -> Option<SpawnError> {
+    let ready = |timeout| poll(&mut [PollFd::new(channel, PollEvents::IN)], Some(timeout));
+    let mut timeout = Duration::from_millis(1);
+    // One failed `waitid` proves nothing: even then a report of the child must still be read.
+    let mut failed = false;
+    while matches!(ready(timeout), Ok(0) | Err(Errno::EINTR)) {
+        let known = match check(child) {
             (Some(true), _) | (_, Ok(Some(_))) => true,
-            (_, answer) => {
-                let before = mem::replace(&mut denied, answer.is_err());
-                before && denied
+            (_, end) => {
+                let failed_before = mem::replace(&mut failed, end.is_err());
+                failed_before && failed
             }
         };
-        // An interrupted poll has not looked.
+        // An interrupted poll has not looked into the pipe.
         if known && ready(Duration::ZERO) == Ok(0) {
             return None;
         }
-        patience = (patience * 2).min(Duration::from_millis(100));
+        timeout = (timeout * 2).min(Duration::from_millis(100));
     }
     let mut bytes = [[0; 4]; 4];
     crate::io::read_exact(channel, bytes.as_flattened_mut()).ok()?;

@@ -1,4 +1,4 @@
-//! Reading, writing, and what a descriptor is told or asked.
+//! Reading, writing, and the settings and properties of a descriptor.
 
 use super::{Answer, Ends, answer, libc, own, row, set_limit, whole};
 use crate::common::nr;
@@ -43,7 +43,7 @@ fn soon() -> Deadline<'static> {
 
 const SHORT: Duration = Duration::from_millis(2);
 
-/// What the C library's `read` of one byte says.
+/// The result of the C library's `read` of one byte.
 fn c_read(fd: BorrowedFd<'_>) -> Answer {
     let mut byte = [0_u8];
     // SAFETY: room for one byte.
@@ -94,7 +94,7 @@ pub(crate) fn reads() {
         for (call, read) in functions {
             row(call, what, wanted, read(fd, &mut [0]), c_read(fd));
         }
-        // A method has an owner, which cannot be closed.
+        // A method borrows the owner of the descriptor, which cannot be closed meanwhile.
         for (call, read) in methods.iter().filter(|_| what != "closed") {
             row(call, what, wanted, read(reader_of(fd), &mut [0]), c_read(fd));
         }
@@ -156,7 +156,7 @@ pub(crate) fn writes() {
     row("io::writev_nosignal", "too many", Err(Errno::EINVAL), ours, theirs);
 }
 
-/// Not waiting is what `O_NONBLOCK` is for in the C library: there it is set on the end.
+/// In the C library, not waiting takes `O_NONBLOCK`, which is set on the end there.
 pub(crate) fn reads_with_a_deadline() {
     let ends = Ends::new();
     let situations: &[(&str, BorrowedFd<'_>, BorrowedFd<'_>, Answer)] = &[
@@ -182,7 +182,7 @@ pub(crate) fn reads_with_a_deadline() {
     for &(what, fd, theirs, wanted) in situations {
         let theirs = c_read(theirs);
         assert_eq!(theirs, wanted, "{what}");
-        // After `EAGAIN` a deadline is waited for.
+        // Where `EAGAIN` is expected, a call with a deadline waits for it.
         let late = |call: &str| wanted == AGAIN && !call.ends_with("try_read");
         for (call, read) in functions {
             let wanted = if late(call) { LATE } else { wanted };
@@ -265,7 +265,7 @@ pub(crate) fn flags_and_numbers() {
     let ours = io::dup_cloexec(closed).map(|_: OwnedFd| 0);
     row("io::dup_cloexec", "closed", BAD, ours, c_fcntl(closed, F_DUPFD_CLOEXEC, 0));
 
-    // A descriptor that is a place and no open file: it can be asked, and told one thing.
+    // An `O_PATH` descriptor is no open file: its flags can be read, and only close-on-exec can be set.
     const O_PATH: i32 = 0o10_000_000; // generic; Alpha, PA-RISC and SPARC differ
     let place = OpenOptions::new().read(true).custom_flags(O_PATH).open("/").unwrap();
     let ours = done(io::set_nonblocking(&place, true));
@@ -275,7 +275,7 @@ pub(crate) fn flags_and_numbers() {
     let ours = done(io::set_close_on_exec(&place, true));
     row("io::set_close_on_exec", "a place", OK_0, ours, c_fcntl(place.as_fd(), F_SETFD, 1));
 
-    // SAFETY: there is no such descriptor, whoever may own it.
+    // SAFETY: no descriptor has this number.
     let ours = unsafe { io::take_inherited(-1) }.map(|_| 0);
     own("io::take_inherited", "negative", BAD, ours);
     // SAFETY: as above.
@@ -291,7 +291,8 @@ pub(crate) fn flags_and_numbers() {
     if !cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
         row("io::dup3", "onto an open one", OK_0, ours, theirs);
     }
-    // `dup3` onto itself is EINVAL to the kernel; here it cannot be said: one is borrowed exclusively.
+    // The kernel rejects `dup3` with equal numbers. Here that cannot be written, because one descriptor
+    // is borrowed exclusively.
     let (reader, writer) = (reader_of(ends.null.as_fd()), writer_of(ends.null.as_fd()));
     own("PipeReader::is_nonblocking", "null device", Ok(false), reader.is_nonblocking());
     own("PipeWriter::is_nonblocking", "null device", Ok(false), writer.is_nonblocking());
@@ -346,7 +347,7 @@ pub(crate) fn capacities() {
         row("PipeWriter::available", what, wanted, writer.available(), c_available(fd));
     }
     let full = ends.full.as_fd();
-    // Unless it has a single page.
+    // Unless the pipe has a single page.
     if ends.full.is_degraded() == Ok(false) {
         let ours = pipe::set_capacity(full, one);
         let busy = Err(Errno::EBUSY);
@@ -362,14 +363,14 @@ pub(crate) fn capacities() {
     let built = Builder::new().capacity(Capacity::Bytes(0x8000_0001)).build();
     let theirs = c_fcntl(writer, F_SETPIPE_SZ, i32::MIN + 1);
     row("Builder::build", "more than 2 GiB", invalid, built.map(|_| 0), theirs);
-    // More than a user may have.
+    // More than a user is allowed.
     let most: Option<usize> = std::fs::read_to_string("/proc/sys/fs/pipe-max-size")
         .ok()
         .and_then(|text| text.trim().parse().ok())
         .filter(|most| *most < 1 << 30);
     let Some(most) = most else { return };
     let [ours, theirs] = super::in_child(|| {
-        if !super::become_nobody() {
+        if !super::become_ordinary_user() {
             return [OK_0; 2];
         }
         let ours = pipe::set_capacity(writer, Capacity::Bytes(most + 1));
@@ -440,7 +441,7 @@ pub(crate) fn no_descriptors_left() {
 
 pub(crate) fn waiting() {
     let invalid = Err(Errno::EINVAL);
-    // More entries than the process may have descriptors.
+    // More entries than the limit on descriptors.
     if common::emulated() {
         skip("waiting", "an emulator needs descriptors itself");
     } else if !common::descriptors_without_limit("waiting") {
@@ -459,7 +460,7 @@ pub(crate) fn waiting() {
     own("event::poll", "nothing, in no time", OK_0, poll(&mut nothing, Some(Duration::ZERO)));
     own("event::poll_deadline", "nothing, until then", OK_0, poll_deadline(&mut nothing, soon()));
 
-    // A number within the table of descriptors: beyond that the kernel does not look.
+    // A number within the table of descriptors: the kernel does not check larger ones.
     let number = File::open("/").unwrap().as_raw_fd();
     // SAFETY: closed just now, and this process has no other thread that could open one: the calls
     // below fail.
@@ -468,7 +469,7 @@ pub(crate) fn waiting() {
     let at = usize::try_from(number).unwrap();
     words[at / usize::BITS as usize] |= 1 << (at % usize::BITS as usize);
     let (null, bits) = (std::ptr::null_mut(), words.as_mut_ptr().cast::<c_void>());
-    let mut zero = [0_usize; 4]; // a `struct timeval`, whichever
+    let mut zero = [0_usize; 4]; // `struct timeval` of any layout
     let time = zero.as_mut_ptr().cast::<c_void>();
     for (what, place) in [("closed, to read", 0), ("closed, to write", 1), ("closed, others", 2)] {
         let mut lists = [null; 3];

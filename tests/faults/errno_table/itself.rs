@@ -1,4 +1,4 @@
-//! Any child, processes by descriptor, and what a process changes about itself.
+//! Waiting for any child, processes by descriptor, and settings of the process itself.
 
 use super::{Answer, answer, in_child, libc, own, row};
 use crate::common::{child, close_copy, emulated, skip};
@@ -11,7 +11,7 @@ unsafe extern "C" {
     safe fn prctl(operation: i32, ...) -> i32;
 }
 
-/// The kernel's only answer for these.
+/// The only result of the kernel for these.
 const OK: Result<(), Errno> = Ok(());
 
 pub(crate) fn any_child() {
@@ -90,7 +90,7 @@ pub(crate) fn changes() {
     }
     let theirs = answer(prctl(36, 0_usize, 0_usize, 0_usize, 0_usize) as isize);
     let ours = zero(process::set_child_subreaper(false));
-    // An emulator of user programs may not know the operation.
+    // A user-mode emulator may not support the operation.
     let wanted = if emulated() { theirs } else { Ok(0) };
     row("process::set_child_subreaper", "any process", wanted, ours, theirs);
     // SAFETY: the child uses no descriptor after that.

@@ -36,7 +36,7 @@ pub(crate) fn channels() {
         own("Channel::send", what, io(errno), Channel::new(spare, fd).send(word));
         let answer = Channel::new(spare, fd).send_deadline(word, later);
         own("Channel::send_deadline", what, io(errno), answer);
-        // Nothing was sent, so nothing is torn.
+        // No message was sent, so none is incomplete.
         own("Sender::into_inner", what, Ok(()), {
             let mut sender = Sender::new(fd);
             let _ = sender.send(word);
@@ -57,7 +57,7 @@ pub(crate) fn channels() {
     own("Channel::send_deadline", "full", late, answer);
     let long = Err(MessageError::TooLong(4));
     own("Sender::send", "longer than the limit", long, Sender::new(full).with_limit(3).send(word));
-    // A part goes, and then nothing can follow.
+    // A part is sent, and then no further message can follow.
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let mut sender = Sender::new(writer);
     let much = vec![0; 4 << 20];

@@ -1,4 +1,4 @@
-//! Moving data: the calls for it, and what is made of them.
+//! The calls that move data, and the functions built on them.
 
 use super::{Answer, Ends, alike, answer, in_child, libc, of_std, own, row, set_limit};
 use crate::common::{self, append_file, closed_fd, file, skip};
@@ -21,7 +21,7 @@ const OK_0: Answer = Ok(0);
 const BAD: Answer = Err(Errno::EBADF);
 const INVALID: Answer = Err(Errno::EINVAL);
 
-/// An offset that no file has.
+/// An offset beyond any file.
 const BEYOND: u64 = 1 << 63;
 
 pub(crate) fn sendfile_and_copy_file_range() {
@@ -57,7 +57,7 @@ pub(crate) fn sendfile_and_copy_file_range() {
         row("splice::sendfile", what, wanted, ours, answer(theirs));
     }
 
-    // Old kernels hang a page on the last buffer of a full socket, newer ones answer EAGAIN.
+    // Old kernels attach a page to the last buffer of a full socket; newer ones return EAGAIN.
     let ours = sendfile(from, Some(&mut 0), &socket, 100);
     let mut start = 0;
     let (to_socket, from_file) = (socket.as_raw_fd(), from.as_raw_fd());
@@ -68,7 +68,7 @@ pub(crate) fn sendfile_and_copy_file_range() {
     let folder = ends.folder.as_fd();
     let ours = sendfile(folder, None, to, 100);
     let null = std::ptr::null_mut();
-    // SAFETY: without an offset.
+    // SAFETY: the offset is null.
     let theirs = unsafe { libc::sendfile64(to.as_raw_fd(), folder.as_raw_fd(), null, 100) };
     alike("splice::sendfile", "from a folder", ours, answer(theirs));
 
@@ -105,7 +105,7 @@ fn c_copy(from: BorrowedFd<'_>, offset: Option<u64>, to: BorrowedFd<'_>) -> Answ
     answer(copied)
 }
 
-/// The same bits, which std has under another name in newer versions.
+/// The same bits. Newer versions of std have this under another name.
 trait CastSigned {
     fn cast_signed_here(self) -> i64;
 }
@@ -168,7 +168,7 @@ fn errno<T>(answer: Result<T, TransferError>) -> (Option<Side>, Option<Errno>) {
     answer.err().map_or((None, None), |error| (Some(error.side()), error.errno()))
 }
 
-/// What `io::copy` says of two files.
+/// The error of `io::copy` between two files.
 fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Option<Errno> {
     let [mut from, mut to] = [from, to].map(|fd| File::from(fd.try_clone_to_owned().unwrap()));
     of_std(std::io::copy(&mut from, &mut to)).err()
@@ -197,7 +197,7 @@ pub(crate) fn transfers() {
             ("transfer::transfer", |from, to| errno(transfer(from, to))),
             ("Transfer::run", |from, to| errno(Transfer::new().exact(5).run(from, to))),
         ];
-        // What was read and did not arrive is gone from the source.
+        // Bytes that were read and did not arrive are gone from the source.
         let rewind = || contents.iter().for_each(|mut file| file.rewind().unwrap());
         for (call, run) in calls {
             rewind();
@@ -229,7 +229,7 @@ pub(crate) fn transfers() {
         let ours = errno(discard(fd, None));
         own("transfer::discard", what, (from_source, Some(wanted)), ours);
     }
-    // What was taken and could not be delivered.
+    // Bytes that were taken and could not be delivered.
     let (near, far) = UnixStream::pair().unwrap();
     io::write_all(&far, b"in hand").unwrap();
     drop(far);
@@ -271,15 +271,15 @@ pub(crate) fn fanouts() {
     }
 }
 
-/// With no room for another mapping.
+/// In a process that cannot map more memory.
 fn without_memory(body: impl FnOnce() -> Answer) -> Option<[Answer; 2]> {
     if common::in_front().is_some() {
-        return None; // it needs memory itself
+        return None; // the tool itself needs memory
     }
     Some(in_child(|| {
         set_limit(Resource::AS, 1 << 20);
         let null = std::ptr::null_mut();
-        // Private, and of no file, which has another number on MIPS.
+        // Private and anonymous, a flag that has another value on MIPS.
         let flags = if cfg!(target_arch = "mips") { 0x802 } else { 0x22 };
         // SAFETY: maps new memory, if any, where nothing is mapped.
         let theirs = answer(unsafe { libc::mmap64(null, 1 << 20, 3, flags, -1, 0) });
@@ -313,7 +313,7 @@ pub(crate) fn chunks() {
         ("no reader", ends.broken.as_fd(), Err(Errno::EPIPE)),
     ] {
         let (a, b) = (ends.filled.as_raw_fd(), to.as_raw_fd());
-        // SAFETY: without offsets.
+        // SAFETY: the offsets are null.
         let theirs = answer(unsafe { libc::splice(a, null, b, null, 5, 0) });
         row("ChunkReader::splice_to", what, wanted, reader.splice_to(to, 5), theirs);
     }
@@ -348,7 +348,7 @@ pub(crate) fn chunks() {
     let to_nobody = sent(&mut writer, 100_000);
     own("ChunkWriter::send", "no reader", Err(Some(Errno::EPIPE)), to_nobody);
 
-    // The probe of pages has been made by now; a forked child needs memory of its own.
+    // The crate has checked by now how pages behave; a forked child needs its own memory.
     let (_reader, by_write) = rawpipe::pipe().unwrap();
     let mut handing = ChunkWriter::new(by_write).unwrap();
     let what = "no memory left";
@@ -362,7 +362,7 @@ pub(crate) fn chunks() {
     let [ours, theirs] = without_memory(|| ChunkReader::new(reader).map(|_| 0)).unwrap();
     row("ChunkReader::new", what, full, ours, theirs);
     if handing.mechanism() == ChunkMechanism::Write {
-        // Its memory is as good in the child as here.
+        // The memory works in the child as in the parent.
         own("ChunkWriter::chunk", "lent", true, handing.chunk().is_ok());
     } else {
         let [ours, theirs] = without_memory(|| handing.chunk().map(|_| 0)).unwrap();

@@ -1,5 +1,5 @@
-//! System calls by number, which `raw` makes as they are: situations of the calls that the crate builds on
-//! and offers in another form, or not at all. The C library's `syscall` has the same arguments.
+//! System calls by number, which `raw` passes on unchanged: errors of the calls that the crate builds
+//! on, and offers in another form or not at all. The C library's `syscall` takes the same arguments.
 
 use super::{Answer, Ends, answer, in_child, libc, row};
 use crate::common::nr;
@@ -9,10 +9,10 @@ use rawpipe::fd::AsRawFd;
 use rawpipe::raw::syscall6;
 use std::collections::BTreeMap;
 
-/// The answer of `raw`, decoded.
+/// The result of `raw`, decoded.
 fn ours(number: usize, a: [usize; 6]) -> Answer {
-    // SAFETY: each line of the table below names arguments that make the call fail before it touches
-    // memory, or gives it memory of its own.
+    // SAFETY: each line of the table below has arguments that make the call fail before it accesses
+    // memory, or lets it access memory of its own.
     let answer = unsafe { syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]) };
     usize::try_from(answer)
         .map_err(|_| Errno::from_raw_os_error(i32::try_from(-answer).unwrap()).expect("an errno"))
@@ -25,7 +25,7 @@ fn theirs(number: usize, a: [usize; 6]) -> Answer {
     answer(unsafe { libc::syscall(signed(number), a, b, c, d, e, f) })
 }
 
-/// A register with a negative number.
+/// A negative number as a register value.
 fn minus(number: usize) -> usize {
     number.wrapping_neg()
 }
@@ -34,9 +34,9 @@ pub(crate) fn calls_by_number() {
     if let Some(who) = common::in_front() {
         return skip("calls_by_number", &format!("{who} has answers of its own"));
     }
-    /// Nothing is mapped there.
+    /// An address at which no memory is mapped.
     const BAD_ADDRESS: usize = 8;
-    /// The largest number that a process can have is 2²².
+    /// The largest process id is 2²².
     const NO_PROCESS: usize = (1 << 22) + 1;
     const P_PID: usize = 1;
     const P_PIDFD: usize = 3;
@@ -53,11 +53,11 @@ pub(crate) fn calls_by_number() {
     let name = c"name".as_ptr().expose_provenance();
     let vector = [std::io::IoSlice::new(b"x")];
     let vector = vector.as_ptr().expose_provenance();
-    let no_time = [0_u64, 1_000_000_000]; // of a `timespec`: too many nanoseconds
+    let no_time = [0_u64, 1_000_000_000]; // a `timespec` with too many nanoseconds
     let no_time = no_time.as_ptr().expose_provenance();
     let at_here = minus(100);
 
-    // With something to tell: only then is the memory for it looked at by every kernel.
+    // With an event pending: otherwise not every kernel checks the address for it.
     let epoll = rawpipe::event::Epoll::new().unwrap();
     epoll.add(&ends.filled, rawpipe::event::PollEvents::IN, 0).unwrap();
     let epoll = usize::try_from(rawpipe::fd::AsFd::as_fd(&epoll).as_raw_fd()).unwrap();
@@ -209,13 +209,13 @@ pub(crate) fn calls_by_number() {
     ];
     let mut absent = BTreeMap::new();
     for (call, number, what, arguments, wanted) in table {
-        // Where these have another form by number, the shim makes them by name.
+        // The shim calls these by name where their form by number differs.
         let by_name = matches!(call, "MMAP" | "FTRUNCATE");
         if by_name && cfg!(any(target_pointer_width = "32", target_arch = "s390x")) {
             continue;
         }
         let (ours, theirs) = (ours(number, arguments), theirs(number, arguments));
-        // A kernel, or a filter in front of it, that does not have the call.
+        // A kernel, or a filter, without the call.
         if theirs == Err(Errno::ENOSYS) {
             assert_eq!(ours, theirs, "{call}, {what}");
             absent.insert(call, theirs);
@@ -232,7 +232,7 @@ pub(crate) fn calls_by_number() {
     });
     row("raw::SETSID", "leader of a group", Err(Errno::EPERM), a, b);
     let [a, b] = in_child(|| {
-        if !super::become_nobody() {
+        if !super::become_ordinary_user() {
             return [Ok(0); 2];
         }
         let init = [1, 0, 0, 0, 0, 0];
@@ -241,6 +241,6 @@ pub(crate) fn calls_by_number() {
     if a == Ok(0) {
         skip("calls_by_number", "process 1 takes signals of anybody");
     } else {
-        row("raw::KILL", "somebody else's process", Err(Errno::EPERM), a, b);
+        row("raw::KILL", "another user's process", Err(Errno::EPERM), a, b);
     }
 }

@@ -1,6 +1,6 @@
-//! Making processes, waiting for them, and signals to them.
+//! Creating processes, waiting for them, and sending them signals.
 
-use super::{Answer, answer, become_nobody, in_child, libc, own, row, set_limit};
+use super::{Answer, answer, become_ordinary_user, in_child, libc, own, row, set_limit};
 use crate::common::{self, Tool, child, close_copy, skip};
 use rawpipe::Deadline;
 use rawpipe::Errno;
@@ -46,7 +46,7 @@ fn ended_maybe(answer: Result<Option<ExitStatus>, Errno>) -> Answer {
     answer.map(|_| 0)
 }
 
-/// The C library's own child ends at once.
+/// The C library's own child ends immediately.
 fn c_fork() -> Answer {
     match libc::fork() {
         0 => process::exit(0),
@@ -55,7 +55,7 @@ fn c_fork() -> Answer {
 }
 
 pub(crate) fn forks() {
-    /// How a fork came out; the child ends at once.
+    /// The result of a fork; the child ends immediately.
     fn forked(answer: Result<Fork, Errno>) -> Answer {
         match answer? {
             Fork::Child => process::exit(0),
@@ -86,7 +86,7 @@ pub(crate) fn forks() {
     for (call, make) in calls {
         let [ours, theirs] = in_child(|| {
             set_limit(Resource::NPROC, 0);
-            if !become_nobody() {
+            if !become_ordinary_user() {
                 return [OK_0; 2];
             }
             [make(), c_fork()]
@@ -110,7 +110,7 @@ pub(crate) fn forks() {
 }
 
 pub(crate) fn waits() {
-    // Of another process: a copy of the handle in a child.
+    // A child of another process: a copy of the handle in a child of this one.
     type Wait = fn(&mut Child) -> Answer;
     let calls: [(&str, Wait); 4] = [
         ("Child::wait", |child| ended(child.wait())),
@@ -128,12 +128,12 @@ pub(crate) fn waits() {
     }
     drop(opener);
     own("Child::wait", "ended", OK_0, ended(other.wait()));
-    // The kernel says so once; here it is remembered.
+    // The kernel returns the status once; the handle keeps it.
     own("Child::wait", "again", OK_0, ended(other.wait()));
     own("Child::try_wait", "again", OK_0, ended_maybe(other.try_wait()));
     assert_eq!(c_wait(number(&other)), NO_CHILD);
 
-    // Nobody is to be told. From Linux 6.15 on the pidfd knows it all the same.
+    // With `SIGCHLD` ignored the status is lost, except that the pidfd keeps it since Linux 6.15.
     const SIG_IGN: usize = 1;
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -145,7 +145,7 @@ pub(crate) fn waits() {
     assert_eq!(theirs, NO_CHILD);
     let ours = ended(child.wait());
     assert!(ours == NO_CHILD || ours == OK_0, "{ours:?}");
-    own("Child::wait", "nobody is to be told", true, ours == NO_CHILD || child.pidfd().is_some());
+    own("Child::wait", "SIGCHLD is ignored", true, ours == NO_CHILD || child.pidfd().is_some());
     signal(Signal::CHLD.as_raw(), before);
 }
 
@@ -158,10 +158,10 @@ pub(crate) fn signals() {
     let ours = child.send_signal(Signal::TERM).map(|()| 0);
     row("Child::send_signal", "waited for", GONE, ours, theirs());
     if libc::geteuid() != 0 {
-        skip("signals", "a child as somebody else takes root");
+        skip("signals", "a child of another user takes root");
         return;
     }
-    // Root's child, of a process that is root's no more.
+    // A child of root, and a process that is no longer root.
     type Send = fn(&Child) -> Result<(), Errno>;
     let calls: [(&str, Send); 4] = [
         ("Child::kill", Child::kill),
@@ -173,7 +173,7 @@ pub(crate) fn signals() {
         let [ours, theirs] = in_child(|| {
             let (mut child, opener) = waiting();
             child.lead_group().unwrap();
-            if !become_nobody() {
+            if !become_ordinary_user() {
                 return [OK_0; 2];
             }
             let answers = [send(&child).map(|()| 0), c_kill(number(&child))];
@@ -181,7 +181,7 @@ pub(crate) fn signals() {
             child.wait().unwrap();
             answers
         });
-        row(call, "runs as somebody else", Err(Errno::EPERM), ours, theirs);
+        row(call, "of another user", Err(Errno::EPERM), ours, theirs);
     }
 }
 
@@ -196,19 +196,19 @@ pub(crate) fn groups() {
     let ours = child.send_signal_group(Signal::TERM);
     own("Child::send_signal_group", "leads no group", no_leader, ours);
     own("Child::on_drop", "leads no group", no_leader, child.on_drop(OnDrop::KillGroup));
-    own("Child::on_drop", "anybody", Ok(()), child.on_drop(OnDrop::Kill));
+    own("Child::on_drop", "kills it alone", Ok(()), child.on_drop(OnDrop::Kill));
     own("Child::lead_group", "running", Ok(()), child.lead_group());
     own("Child::on_drop", "leads a group", Ok(()), child.on_drop(OnDrop::KillGroup));
     drop(opener);
     child.wait().unwrap();
     let theirs = || answer(libc::kill(-number(&child), 0) as isize);
-    row("Child::kill_group", "nobody left", GONE, child.kill_group().map(|()| 0), theirs());
+    row("Child::kill_group", "empty group", GONE, child.kill_group().map(|()| 0), theirs());
     let ours = child.send_signal_group(Signal::TERM).map(|()| 0);
-    row("Child::send_signal_group", "nobody left", GONE, ours, theirs());
+    row("Child::send_signal_group", "empty group", GONE, ours, theirs());
     let theirs = c_group(&child);
     row("Child::lead_group", "waited for", GONE, child.lead_group().map(|()| 0), theirs);
 
-    // The leader of a session.
+    // A child that leads a session.
     let (ready, tell) = rawpipe::pipe().unwrap();
     let (gate, opener) = rawpipe::pipe().unwrap();
     let copy = &opener;
@@ -225,21 +225,21 @@ pub(crate) fn groups() {
     drop(opener);
     leader.wait().unwrap();
 
-    // One that has started another program.
+    // A child that has started another program.
     if common::emulated() {
         return skip("groups", "an emulator is another program from the beginning");
     }
     let piped = process::Stdio::piped;
     let mut cat = Command::new("/bin/cat").stdin(piped()).stdout(piped()).spawn().unwrap();
-    // The parent goes on when the child has left its memory, a moment before the kernel counts it as
-    // another program. Now it runs.
+    // The parent continues when the child has left its memory, a moment before the kernel counts it as
+    // another program. After this write and read it has.
     cat.stdin_ref().unwrap().write_all(b"x").unwrap();
     cat.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     let theirs = c_group(&cat);
     let ours = cat.lead_group().map(|()| 0);
     row("Child::lead_group", "another program", Err(Errno::EACCES), ours, theirs);
     cat.wait().unwrap();
-    // Another's child.
+    // A child of another process.
     let (mut other, opener) = waiting();
     let [ours, theirs] = in_child(|| {
         let theirs = c_group(&other);

@@ -1,6 +1,8 @@
-//! Starting programs, in the place of this one and beside it, and talking to them.
+//! Starting programs, in place of this one and as children, and communicating with them.
 
-use super::{Answer, alike, answer, become_nobody, in_child, libc, of_std, own, row, set_limit};
+use super::{
+    Answer, alike, answer, become_ordinary_user, in_child, libc, of_std, own, row, set_limit,
+};
 use crate::common::nr;
 use crate::common::{self, closed_fd, skip};
 use rawpipe::Deadline;
@@ -20,10 +22,10 @@ use std::time::Duration;
 
 const OK_0: Answer = Ok(0);
 
-/// Paths at which no program can be started, in a folder of their own.
+/// Paths at which no program can be started, in their own folder.
 struct Paths {
     folder: PathBuf,
-    /// Each with what an exec of it says.
+    /// Each with the error of an exec of it.
     paths: Vec<(&'static str, CString, Errno)>,
 }
 
@@ -58,7 +60,7 @@ impl Paths {
             ("path too long", text(&long), Errno::ENAMETOOLONG),
             ("name too long", text(&component), Errno::ENAMETOOLONG),
         ];
-        // Where programs may lie at all.
+        // These rows need a folder in which programs may be executed.
         let script = make("script", 0o755, b"#!/bin/sh\nexit 0\n");
         if std::process::Command::new(script).status().is_ok() {
             paths.push(("empty", text(&empty), Errno::ENOEXEC));
@@ -92,7 +94,7 @@ fn failed(answer: Result<std::convert::Infallible, Errno>) -> Answer {
     answer.map(|never| match never {})
 }
 
-/// Each of these execs fails, and so it is this process that goes on.
+/// Each of these execs fails, so this process continues.
 pub(crate) fn execs() {
     if let Some(who) = common::in_front() {
         return skip("execs", &format!("{who} looks at programs in its own way"));
@@ -113,7 +115,7 @@ pub(crate) fn execs() {
         let theirs = || c_execve(path, &[c"program"]);
         let ours = failed(process::execve(path, &argv, &envp));
         row("process::execve", what, wanted, ours, theirs());
-        // With a slash in it, or empty, it is not looked for.
+        // A name with a slash, or an empty one, is not searched for.
         let ours = failed(process::execvpe(path, b"/bin", &argv, &envp));
         row("process::execvpe", what, wanted, ours, theirs());
         let ours = failed(process::execveat(&here, path, &argv, &envp, none));
@@ -135,7 +137,7 @@ pub(crate) fn execs() {
     let ours = failed(process::execvpe(c"true", b"/bin", &endless, &envp));
     own("process::execvpe", "a list without an end", invalid, ours);
 
-    // Open for writing; not every kernel minds, but this is no program in any case.
+    // Open for writing. Not every kernel rejects that, but it is no program in any case.
     let busy = all.folder.join("busy");
     let mut options = OpenOptions::new();
     let file = options.create_new(true).write(true).mode(0o755).open(&busy).unwrap();
@@ -186,10 +188,11 @@ pub(crate) fn execs() {
         let ours = failed(process::fexecve(fd, &argv, &envp));
         let theirs = c_fexecve(fd.as_raw_fd());
         if what == "closed" {
-            // Without a `/proc` entry for it there may be no such file, either.
+            // Without its `/proc` entry the error may also be that the file does not exist.
             own("process::fexecve", what, true, ours == Err(wanted) || ours == Err(Errno::ENOENT));
         } else if theirs == Err(Errno::ENOENT) {
-            // Some releases of Linux 5.10 do not take an empty path, and the C library believes them.
+            // Some releases of Linux 5.10 do not support an empty path, and the C library passes their
+            // error on.
             own("process::fexecve", what, Err(wanted), ours);
         } else {
             row("process::fexecve", what, Err(wanted), ours, theirs);
@@ -198,7 +201,7 @@ pub(crate) fn execs() {
     let ours = failed(process::fexecve(&plain, &endless, &envp));
     own("process::fexecve", "a list without an end", invalid, ours);
 
-    // Looked for in the folders of a path, which the C library takes from the environment.
+    // Searched for in the folders of a path, which the C library takes from the environment.
     let mut search = all.folder.as_os_str().as_bytes().to_vec();
     for (what, name, wanted) in [
         ("found nowhere", c"no-such-program", Errno::ENOENT),
@@ -223,7 +226,7 @@ pub(crate) fn execs() {
     own("process::execvpe", "not executable, and folders that are none", Err(Errno::EACCES), ours);
 }
 
-/// Where and how a spawn failed.
+/// The stage and the error of a spawn.
 fn failure<T>(answer: Result<T, SpawnError>) -> (SpawnStage, Answer) {
     let error = answer.map(drop).expect_err("it starts");
     (error.stage(), Err(error.errno()))
@@ -271,7 +274,7 @@ pub(crate) fn spawns() {
     let ours = failure(true_().arg(&long).spawn());
     held("Command::spawn", "argument too long", SpawnStage::Exec, Errno::E2BIG, ours, theirs);
 
-    // What is wrong before there is a child.
+    // Invalid arguments, found before a child exists.
     let invalid = (SpawnStage::Arguments, Err(Errno::EINVAL));
     let null = File::open("/dev/null").unwrap();
     own("Command::spawn", "a NUL within", invalid, failure(true_().arg("a\0b").spawn()));
@@ -292,7 +295,7 @@ pub(crate) fn spawns() {
     own("Spawn::spawn", "a negative group", invalid, failure(spawn.process_group(-1).spawn()));
     own("Spawn::spawn", "no user", invalid, failure(spawn.uid(u32::MAX).spawn()));
 
-    // What fails in the child.
+    // Failures in the child.
     let from = null.as_raw_fd();
     let beyond = (SpawnStage::Dup { from, to: 1 << 30 }, Err(Errno::EBADF));
     let fds = [(null.as_fd(), 1 << 30)];
@@ -330,7 +333,7 @@ pub(crate) fn spawns() {
     let ours = failure(true_().process_group(1 << 22).spawn());
     held("Command::spawn", "no such group", SpawnStage::Setpgid, Errno::EPERM, ours, theirs);
 
-    nobodys(&spawn);
+    as_ordinary_user(&spawn);
 
     let next = File::open("/").unwrap();
     set_limit(Resource::NOFILE, u64::try_from(next.as_raw_fd()).unwrap());
@@ -340,8 +343,8 @@ pub(crate) fn spawns() {
     held("Command::spawn", "no descriptors left", SpawnStage::Stdio, Errno::EMFILE, ours, theirs);
 }
 
-/// What an ordinary user is refused.
-fn nobodys(spawn: &Spawn<'_>) {
+/// Settings that an ordinary user may not change.
+fn as_ordinary_user(spawn: &Spawn<'_>) {
     type Ours = fn(&Spawn<'_>) -> (SpawnStage, Answer);
     type Theirs = fn(&mut std::process::Command) -> &mut std::process::Command;
     const HARD: &[(Resource, Rlimit)] = &[(Resource::CORE, Rlimit::new(0, u64::MAX))];
@@ -386,9 +389,9 @@ fn nobodys(spawn: &Spawn<'_>) {
             // SAFETY: reads one `struct rlimit64`.
             unsafe { syscall4(nr::PRLIMIT64, 0, 4, place, 0) };
             let id = super::NOBODY as usize;
-            // SAFETY: takes integers. Without the right to it the ids are those of a user already.
+            // SAFETY: takes integers. If it fails, the ids are already those of an ordinary user.
             unsafe { syscall3(nr::SETRESGID, id, id, id) };
-            if !become_nobody() {
+            if !become_ordinary_user() {
                 return [OK_0; 2];
             }
             let (at, ours) = ours(spawn);
@@ -404,7 +407,7 @@ fn nobodys(spawn: &Spawn<'_>) {
     }
     let [ours, theirs] = in_child(|| {
         set_limit(Resource::NPROC, 0);
-        if !become_nobody() {
+        if !become_ordinary_user() {
             return [OK_0; 2];
         }
         let theirs = std_failure(&mut std::process::Command::new("/bin/true"));
@@ -452,7 +455,7 @@ pub(crate) fn conversations() {
         let mut command = Command::new("/bin/cat");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
     };
-    // Another's child: what it says is heard, how it ends is not.
+    // A child of another process: its output can be read, its status cannot.
     let lost = Kind::Wait(Errno::ECHILD);
     let errno = |reason| match reason {
         Kind::Wait(errno) => Err(errno),
@@ -464,7 +467,7 @@ pub(crate) fn conversations() {
         let mut status = 0;
         // SAFETY: writes one `int`.
         let theirs = answer(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize);
-        // Its own copies of the pipes are not all, so nothing ends: it has no time to listen.
+        // The other process has copies of the pipes, so they do not end: do not read them.
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.communicate(b"").map(drop);
         [said.map_or_else(|error| errno(error.reason()), |()| OK_0), theirs]
@@ -475,7 +478,7 @@ pub(crate) fn conversations() {
     let [ours, theirs] = in_child(|| {
         let mut child = given.take().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        // SAFETY: no status is asked for.
+        // SAFETY: no status is requested.
         let theirs = answer(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } as isize);
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.wait_with_output().map(drop);

@@ -17,7 +17,7 @@ fn soon() -> Deadline<'static> {
     Deadline::after(Duration::from_millis(2))
 }
 
-/// How many bytes, 0 for an end.
+/// The number of bytes, 0 at the end.
 fn received(reader: &mut SharedReader, how: &str) -> Answer {
     let record = match how {
         "SharedReader::recv" => reader.recv(),
@@ -51,13 +51,13 @@ fn fill(writer: &mut SharedWriter) {
     }
 }
 
-/// Whether pairs can be made here.
+/// Whether pairs can be created here.
 fn supported() -> bool {
     let made = chunk::shared().map(drop);
     if made.is_ok() {
         return true;
     }
-    // An emulator: its rows are those of this one error.
+    // An emulator: all its rows have this error.
     own("chunk::shared", "no memory that is wiped in a child", Err(Errno::EOPNOTSUPP), made);
     skip("shared", "no memory that is wiped in a forked child");
     false
@@ -107,7 +107,7 @@ pub(crate) fn halves() {
     own("SharedWriter::send", "no reader", Err(Errno::EPIPE), writer.send(1));
 }
 
-/// Another process uses the half.
+/// The half is used by another process.
 pub(crate) fn halves_of_another_process() {
     if !supported() {
         return;
@@ -128,7 +128,7 @@ pub(crate) fn halves_of_another_process() {
     }
 }
 
-/// What no peer stores.
+/// Words that no correct peer stores.
 pub(crate) fn halves_of_broken_memory() {
     if !supported() {
         return;
@@ -139,7 +139,7 @@ pub(crate) fn halves_of_broken_memory() {
     fill(&mut writer);
     assert_eq!(received(&mut reader, "SharedReader::recv"), Ok(100));
     outside.store(HEAD, 1);
-    // The records that are known to be there come first.
+    // The records already counted come first.
     while received(&mut reader, "SharedReader::recv") == Ok(100) {}
     outside.store(TAIL, 1);
     while lent(&mut writer, "SharedWriter::try_chunk") == Ok(100) {
@@ -189,7 +189,7 @@ const MAKES: [&str; 8] = [
     "SharedBuilder::pass_writer",
 ];
 
-/// Making a pair, in each of the ways.
+/// Creating a pair, in each of the ways.
 pub(crate) fn pairs() {
     if !supported() {
         return;
@@ -251,14 +251,14 @@ fn copied(reader: &mut SharedCopier, how: &str) -> Answer {
 const COPIES: [&str; 3] =
     ["SharedCopier::recv", "SharedCopier::try_recv", "SharedCopier::recv_deadline"];
 
-/// A pair for two programs, with its reader here as well.
+/// A pair for two programs, with both halves in this process.
 fn passed() -> ([OwnedFd; 4], SharedCopier, SharedWriter) {
     let (parts, writer) = SharedBuilder::new().chunk(100).ring(4096).pass_reader().unwrap();
     let copies = parts.each_ref().map(|part| part.try_clone().unwrap());
     (copies, SharedCopier::from_parts(parts, Wait::Block).unwrap(), writer)
 }
 
-/// The half of another program that copies.
+/// The half of another program that copies records.
 pub(crate) fn copiers() {
     if !supported() {
         return;
@@ -300,7 +300,7 @@ pub(crate) fn copiers() {
     }
 }
 
-/// What becomes a half, and what does not.
+/// Descriptors that become a half, and others that do not.
 pub(crate) fn parts() {
     if !supported() {
         return;
@@ -328,7 +328,7 @@ pub(crate) fn parts() {
         let pipes = rawpipe::pipe().unwrap();
         own(call, "no file", Err(Errno::EINVAL), make([pipes.0.into(), ring, heard, bell]));
         let [control, ring, heard, bell] = fresh();
-        // The sealed ring cannot be mapped as control words are.
+        // A sealed ring cannot be mapped like control words.
         let sealed = call == "SharedCopier::from_parts";
         let wanted = Err(if sealed { Errno::EPERM } else { Errno::EPROTO });
         own(call, "another order", wanted, make([ring, control, heard, bell]));
@@ -357,7 +357,7 @@ pub(crate) fn parts() {
         }
     }
     let (parts, _writer) = SharedBuilder::new().pass_reader().unwrap();
-    // SAFETY: it is not made.
+    // SAFETY: no writer is created.
     let refused = unsafe { SharedWriter::from_parts(parts, Wait::Block) }.map(|_| 0);
     own("SharedWriter::from_parts", "parts of a reader", Err(Errno::EPERM), refused);
     for call in ["SharedBuilder::pass_reader", "SharedBuilder::pass_writer"] {

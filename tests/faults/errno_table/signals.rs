@@ -1,4 +1,4 @@
-//! Rows of signals that are waited for, of `Cancel`, and of `redirect`.
+//! Rows for waiting for signals, for `Cancel`, and for `redirect`.
 
 use super::{Answer, answer, own, row};
 use crate::common::nr;
@@ -42,7 +42,7 @@ fn c_signalfd() -> Answer {
     answer(unsafe { libc::signalfd(-1, set.as_ptr().cast::<c_void>(), SFD_NONBLOCK) } as isize)
 }
 
-/// The signal as a count.
+/// The signal number as a count.
 fn c_wait() -> Answer {
     let (set, now) = (c_set(), [0_usize; 4]);
     let (set, null) = (set.as_ptr().cast::<c_void>(), std::ptr::null_mut());
@@ -80,7 +80,8 @@ pub(crate) fn waits() {
     own("SignalFd::read_deadline", "cancelled", cancelled, signals.read_deadline(deadline));
     own("event::wait_signal", "cancelled", Err(Errno::ECANCELED), wait_signal(USR1, deadline));
 
-    // Both of a file that is open for writing: `dup2` clears the flag of none that has the number already.
+    // Both refer to a file that is open for writing: `dup2` leaves the flag of a descriptor that
+    // already has the number.
     let file = common::file(b"");
     let theirs = answer(libc::dup2(file.as_raw_fd(), 0) as isize);
     row("io::redirect", "a file", Ok(0), redirect(&file, StdStream::Stdin).map(|()| 0), theirs);

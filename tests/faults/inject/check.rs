@@ -1,4 +1,4 @@
-//! What must hold after every operation, whatever went wrong in it.
+//! The conditions that hold after every operation, whatever failed in it.
 
 use super::{common, machine};
 use crate::common::nr;
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 pub(crate) type Verdict = Result<(), String>;
 
-/// Ends the function with a sentence about what is wrong.
+/// Returns from the function with a description of the problem.
 macro_rules! ensure {
     ($holds:expr, $($words:tt)*) => {
         if !$holds {
@@ -21,7 +21,7 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// Bytes of which each block differs from the others. They are made once, before anything is forked.
+/// Bytes in which each block differs from the others. They are computed once, before any fork.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     static ALL: OnceLock<Vec<u8>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
@@ -30,7 +30,7 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
     all[..len].to_vec()
 }
 
-/// What a process has that must not become more.
+/// The resources of a process that an operation must not leak.
 pub(crate) struct Holdings {
     fds: BTreeSet<i32>,
     mapped: usize,
@@ -38,20 +38,20 @@ pub(crate) struct Holdings {
 }
 
 impl Holdings {
-    /// What it has now; to be asked when all is made that the operation is given.
+    /// The resources now. Call it after everything that the operation gets was created.
     pub(crate) fn now() -> Self {
-        // The first look may need memory for looking.
+        // The first inspection may itself need memory.
         let _ = (common::open_fds(), mapped(), blocked());
         Self { fds: common::open_fds(), mapped: mapped(), blocked: blocked() }
     }
 
-    /// After the operation, when what it has returned is dropped. `kept`: bytes that may be mapped on
-    /// purpose for the next time.
+    /// Checks after the operation, when its result is dropped. `kept`: bytes that may stay mapped on
+    /// purpose for the next operation.
     pub(crate) fn unchanged(&self, kept: usize) -> Verdict {
         let fds = common::open_fds();
         ensure!(fds == self.fds, "descriptors: {:?} before, {fds:?} after", self.fds);
         let mapped = mapped();
-        // The C library maps what it does not get otherwise, and keeps it.
+        // If `brk` fails, the C library maps memory instead, and keeps it.
         let allocator = fault().is_some_and(|fault| fault.key.nr == machine::BRK);
         let allowed = mapped == self.mapped || mapped == self.mapped + kept;
         ensure!(allocator || allowed, "mapped: {} before, {mapped} after", self.mapped);
@@ -61,13 +61,13 @@ impl Holdings {
     }
 }
 
-/// Which signals this process has blocked.
+/// The signals that this process has blocked.
 fn blocked() -> String {
     let status = fs::read_to_string("/proc/self/status").expect("/proc");
     status.lines().find(|line| line.starts_with("SigBlk")).expect("a mask").to_owned()
 }
 
-/// Bytes of mappings, but for the heap and the stack.
+/// The size of all mappings, except the heap and the stack.
 fn mapped() -> usize {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let size = |line: &str| {
@@ -81,8 +81,7 @@ fn mapped() -> usize {
     counted.filter_map(size).sum()
 }
 
-/// Neither a child that runs nor one that is a zombie is left, unless the kernel has said of one that
-/// it is gone.
+/// Neither a running child nor a zombie is left, except one that the kernel has reported as gone.
 fn childless() -> Verdict {
     unsafe extern "C" {
         fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
@@ -102,7 +101,7 @@ fn childless() -> Verdict {
     Ok(())
 }
 
-/// Whether something was injected, and this holds of it.
+/// Whether a fault was injected for which this holds.
 pub(crate) fn injected(holds: impl Fn(&Fault) -> bool) -> bool {
     fault().is_some_and(|fault| holds(&fault))
 }
@@ -111,7 +110,7 @@ pub(crate) fn error_is(fault: &Fault, errnos: &[Errno]) -> bool {
     matches!(fault.action, Action::Error(raw) if errnos.iter().any(|it| it.raw_os_error() == raw))
 }
 
-/// Whether one of these calls was injected one of these errors, not in a child.
+/// Whether one of these errors was injected into one of these calls, not in a child.
 pub(crate) fn failed(calls: &[usize], errnos: &[Errno]) -> bool {
     injected(|fault| !fault.key.child && calls.contains(&fault.key.nr) && error_is(fault, errnos))
 }
@@ -125,7 +124,7 @@ pub(crate) fn is_injected(errno: Errno) -> bool {
     injected(|fault| error_is(fault, &[errno]))
 }
 
-/// All that is left in a descriptor, which is not waited for beyond its contents.
+/// The remaining contents of a descriptor, without waiting for more.
 pub(crate) fn rest_of(fd: impl AsFd) -> Vec<u8> {
     let mut rest = Vec::new();
     let fd: OwnedFd = fd.as_fd().try_clone_to_owned().expect("a duplicate");

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 type Link = Channel<PipeReader, PipeWriter>;
 
-/// Long ones and short ones, in one part and in several.
+/// Long and short messages, in one part and in several.
 fn messages() -> Vec<Vec<u8>> {
     [3, 0, 9_000, 1, 500].map(pattern).to_vec()
 }
@@ -45,7 +45,7 @@ fn receive(link: &mut Link, how: How) -> Result<Option<Vec<u8>>, MessageError> {
     }
 }
 
-/// What failed is tried once more, unless it says that it is of no use.
+/// Retries a failed call once, unless its error is permanent.
 fn again<T>(mut attempt: impl FnMut() -> Result<T, MessageError>) -> Result<T, MessageError> {
     match attempt() {
         Err(MessageError::Io(_)) => attempt(),
@@ -91,8 +91,8 @@ fn channel(how: How) -> Verdict {
     holdings.unchanged(0)
 }
 
-/// Sends chunks of several sizes and takes them out again, by reading and by splicing on. After a
-/// failure the rest of the chunk is sent.
+/// Sends chunks of several sizes and receives them, by reading and by splicing them on. After a failure
+/// the remainder of the chunk is sent.
 fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verdict {
     const SIZES: [usize; 5] = [40_000, 100, 70_000, 16_384, 40_000];
     let holdings = Holdings::now();
@@ -120,7 +120,7 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
                 }
             }
             sent.extend_from_slice(&bytes[round..round + done]);
-            // What is in the pipe, so that nothing waits.
+            // The contents of the pipe, so that no read waits.
             while reader.get_ref().available().unwrap_or(0) > 0 {
                 match reader.read_chunk() {
                     Ok(bytes) => received.extend_from_slice(bytes),
@@ -128,7 +128,7 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
                 }
             }
         }
-        // The last one is moved on, and looked at when all else is gone.
+        // The last one is moved on, and compared when everything else is dropped.
         let bytes = pattern(50_000.min(chunk));
         if writer.chunk().map(|lent| lent[..bytes.len()].copy_from_slice(&bytes)).is_ok() {
             let done =
@@ -168,7 +168,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     ];
     for reuse in [Reuse::Never, Reuse::AfterRead] {
         for mechanism in mechanisms {
-            // With the long ones the memory is used up and begun anew for each.
+            // With the long ones the memory is used up and restarted for each.
             for chunk in [70_000, 2 << 20] {
                 let name = format!("ChunkWriter {reuse:?}, {mechanism:?}, chunks of {chunk}");
                 all.push(Operation::new(name, move || chunks(reuse, mechanism, chunk)));

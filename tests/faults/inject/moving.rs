@@ -1,4 +1,4 @@
-//! `transfer` by each mechanism, `discard`, and `Fanout`.
+//! `transfer` with each mechanism, `discard`, and `Fanout`.
 
 use super::check::{Holdings, Verdict, ensure, failed, injected, pattern, rest_of, shortened};
 use super::{Operation, common, missing};
@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// So much is in a source. It fits into a pipe, and into the quarter of a socket's buffer up to which
-/// `poll` says that there is room.
+/// The length of a source. It fits into a pipe, and into the quarter of a socket's buffer up to which
+/// `poll` reports room.
 const LEN: usize = 20_000;
 const EXACT: usize = 12_000;
 
@@ -34,9 +34,9 @@ enum To {
     Append,
     Pipe,
     Socket,
-    /// Takes nothing, and says so.
+    /// Accepts no bytes, and fails with an error.
     Full,
-    /// A pipe that nobody reads.
+    /// A pipe without a reader.
     Broken,
 }
 
@@ -63,7 +63,7 @@ fn pipe() -> (PipeReader, rawpipe::PipeWriter) {
     Builder::new().capacity(Capacity::Bytes(256 << 10)).build().unwrap()
 }
 
-/// A sink, and that by which it is looked at.
+/// A sink, and the descriptor to inspect it.
 struct Sink {
     to: To,
     fd: OwnedFd,
@@ -109,7 +109,7 @@ impl Sink {
     }
 }
 
-/// How many bytes arrived, and those that a failure has in hand.
+/// The number of bytes that arrived, and the bytes that a failure holds.
 fn account(done: &mut Result<u64, TransferError>) -> Result<(usize, Vec<u8>), String> {
     match done {
         Ok(bytes) => Ok((usize::try_from(*bytes).unwrap(), Vec::new())),
@@ -125,8 +125,8 @@ fn account(done: &mut Result<u64, TransferError>) -> Result<(usize, Vec<u8>), St
     }
 }
 
-/// Whether what was injected is nothing that a transfer may fail of: a refusal of a call for which
-/// there is another, a signal, or a short count.
+/// Whether the fault must not make a transfer fail: an error of a call that has a fallback, a signal,
+/// or a short count.
 fn is_promised() -> bool {
     use nr::{COPY_FILE_RANGE, PPOLL, READ, SENDFILE, SPLICE, STATX, WRITE};
     let fast = [SPLICE, SENDFILE, COPY_FILE_RANGE];
@@ -144,12 +144,12 @@ enum How {
     Plain,
     /// In pieces of whole pages.
     Chunk,
-    /// In pieces that are copied.
+    /// In pieces that are small enough to copy.
     Small,
     Exact,
-    /// With a deadline that is far away.
+    /// With a distant deadline.
     Deadline,
-    /// Telling how far it is.
+    /// With a progress closure.
     Progress,
     Copying,
 }
@@ -158,7 +158,7 @@ fn moved(from: From, to: To, how: How) -> Verdict {
     let whole = pattern(LEN);
     let source = source(from);
     let sink = Sink::new(to);
-    // With room: a list that grows would make calls of its own.
+    // With capacity: growing the list would add system calls.
     let mut told = Vec::with_capacity(64);
     let mut progress = |done| {
         told.push(done);
@@ -254,18 +254,18 @@ fn fanned_out(from: From, to: &[To], progress: bool) -> Verdict {
     for (end, (count, rescued, failed)) in ends.into_iter().zip(accounts) {
         let to = end.to;
         let arrived = end.contents();
-        ensure!(arrived.len() == count, "{to:?}: {} arrived, {count} told", arrived.len());
+        ensure!(arrived.len() == count, "{to:?}: {} arrived, {count} reported", arrived.len());
         let mut all = [arrived, rescued].concat();
         if failed {
-            // It was dropped on the way: what came later went to the others.
+            // The sink was dropped: later bytes went only to the others.
             ensure!(whole.starts_with(&all), "{to:?}: other bytes");
             ensure!(matches!(to, To::Full | To::Broken) || injected(|_| true), "{to:?} failed");
             continue;
         }
-        // In the middle of a round some sinks have more than all of them.
+        // In the middle of a round some sinks have more bytes than the common count.
         let ahead = count.checked_sub(bytes).filter(|ahead| *ahead == 0 || *ahead == held.len());
         let Some(ahead) = ahead else {
-            return Err(format!("{to:?}: {count} arrived, {bytes} told of all"));
+            return Err(format!("{to:?}: {count} arrived, {bytes} reported in all"));
         };
         all.extend(&held[ahead..]);
         all.extend(&rest);
@@ -313,7 +313,7 @@ pub(crate) fn operations() -> Vec<Operation> {
                 all.push(Operation::new(name, move || moved(from, to, how)));
             }
         }
-        // On a kernel that has fewer calls.
+        // On a kernel that lacks some calls.
         let without = [
             ("splice", vec![missing(nr::SPLICE, Errno::ENOSYS)]),
             ("copy_file_range", vec![missing(nr::COPY_FILE_RANGE, Errno::EXDEV)]),

@@ -1,4 +1,4 @@
-//! Starting programs, talking with them, waiting for them and letting go of them.
+//! Starting programs, communicating with them, waiting for them and dropping their handles.
 
 use super::check::{Holdings, Verdict, ensure, failed, injected, is_injected, shortened};
 use super::{Operation, common, machine, missing, missing_bits};
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const LATE: Duration = Duration::from_secs(600);
 
-/// What a spawn keeps mapped for the next one: a stack and its guard.
+/// The mapping that a spawn keeps for the next one: a stack and its guard page.
 fn spare_stack() -> usize {
     unsafe extern "C" {
         safe fn getpagesize() -> i32;
@@ -27,7 +27,7 @@ fn spare_stack() -> usize {
 
 // ---- starting ----
 
-/// At which stage a call belongs whose failure is told; for the others none.
+/// Whether the stage of an error is that of the call with the fault.
 fn stage_fits(stage: SpawnStage, fault: &Fault) -> bool {
     let call = fault.key.nr;
     let is = |calls: &[usize]| calls.contains(&call);
@@ -60,15 +60,15 @@ fn stage_fits(stage: SpawnStage, fault: &Fault) -> bool {
     }
 }
 
-/// A spawn that was to succeed fails only of what was injected, at its stage.
+/// A spawn may fail only with the injected error, at its stage.
 fn excused(error: &SpawnError) -> Verdict {
     excused_where(error, true)
 }
 
-/// With or without another way to make a child than the one that was refused.
+/// With or without a fallback for the call that failed.
 fn excused_where(error: &SpawnError, another_way: bool) -> Verdict {
     let Some(fault) = fault() else { return Err(format!("{error}")) };
-    ensure!(is_injected(error.errno()), "{error}, which nobody has injected");
+    ensure!(is_injected(error.errno()), "{error}, which was not injected");
     ensure!(stage_fits(error.stage(), &fault), "{error}: not the stage of the call");
     let refusals = [Errno::EINVAL, Errno::ENOSYS, Errno::EPERM];
     let cloned = failed(&[nr::CLONE, nr::CLONE3], &refusals);
@@ -76,7 +76,7 @@ fn excused_where(error: &SpawnError, another_way: bool) -> Verdict {
     Ok(())
 }
 
-/// A wait fails only when the kernel has said that there is no such child.
+/// A wait fails only if the kernel has reported that no such child exists.
 fn ended(end: Result<rawpipe::process::ExitStatus>, code: i32) -> Verdict {
     let lost = failed(&[nr::WAITID], &[Errno::ECHILD]);
     match end {
@@ -107,14 +107,14 @@ fn started_where(command: &Command<'_>, code: i32, another_way: bool) -> Verdict
     holdings.unchanged(spare_stack())
 }
 
-/// A program that is not there: whatever else goes wrong, it was not started.
+/// A missing program: whatever else fails, it was not started.
 fn not_started() -> Verdict {
     let command = Command::new("/nonexistent/program");
     let holdings = Holdings::now();
     let result = operation(|| command.spawn());
     match result {
         Err(error) if (error.stage(), error.errno()) == (SpawnStage::Exec, Errno::ENOENT) => {}
-        // It could not say so, or was not heard.
+        // The child could not report it, or the parent could not read the report.
         Err(error) if (error.stage(), error.errno()) == (SpawnStage::Channel, Errno::ECHILD) => {
             let muted = injected(|fault| {
                 let told = if fault.key.child { nr::WRITE } else { nr::READ };
@@ -128,7 +128,7 @@ fn not_started() -> Verdict {
     holdings.unchanged(spare_stack())
 }
 
-/// In the place of this program, by a thread: this one stays as it is, whatever goes wrong.
+/// An exec of a missing program, from a thread: this process stays unchanged, whatever fails.
 fn not_executed() -> Verdict {
     let mut command = Command::new("/nonexistent/program");
     command.current_dir("/").umask(0o27).nice(1).fd_map(common::file(b""), 20).close_other_fds();
@@ -150,7 +150,7 @@ fn with_many_options() -> Command<'static> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // One lands where the other comes from.
+        // One gets the number that the other comes from.
         .fd_map(a, 9)
         .fd_map(b, 8)
         .fd_map(common::file(b""), 20)
@@ -168,7 +168,7 @@ fn with_many_options() -> Command<'static> {
     command
 }
 
-/// Looked for in the folders of `PATH`, of which the first has it not.
+/// Searched for in the folders of `PATH`; the first does not have it.
 fn by_search() -> Command<'static> {
     let exe = std::env::current_exe().expect("the path of this test");
     let folder = exe.parent().expect("a folder").display().to_string();
@@ -178,9 +178,9 @@ fn by_search() -> Command<'static> {
     command
 }
 
-// ---- waiting and letting go ----
+// ---- waiting and dropping ----
 
-/// A child that ends at once, or when nobody has the other end of the pipe any more.
+/// A child that ends immediately, or when all copies of the other end of the pipe are closed.
 fn forked(gate: Option<&(PipeReader, PipeWriter)>) -> Result<Child> {
     let body = || {
         if let Some((reader, writer)) = gate {
@@ -257,13 +257,13 @@ fn dropped(policy: OnDrop) -> Verdict {
     holdings.unchanged(0)
 }
 
-// ---- talking ----
+// ---- communicating ----
 
 fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(pattern).collect()
 }
 
-/// A limit of a system call for data, met by what goes on after it.
+/// Whether the fault is one that the conversation continues after.
 fn is_minor() -> bool {
     use nr::{PPOLL, READ, READV, WRITE};
     failed(&[PPOLL, READ, READV, WRITE], &[Errno::EINTR])
@@ -288,22 +288,22 @@ fn conversed(how: fn(Communicate<'_>) -> Communicate<'_>, len: usize) -> Verdict
         Err(error) => {
             let native = matches!(error.reason(), Kind::Limit(StdStream::Stdout));
             ensure!(native || !is_minor(), "{error}");
-            told_truly(&error, &mut child, &input)?;
+            reports_every_byte(&error, &mut child, &input)?;
         }
     }
     drop(child);
     holdings.unchanged(spare_stack())
 }
 
-/// What a conversation that has stopped has said until then, and what is still in the pipes.
-fn told_truly(error: &CommunicateError, child: &mut Child, input: &[u8]) -> Verdict {
+/// Checks the output that a stopped conversation has reported, and the contents of the pipes.
+fn reports_every_byte(error: &CommunicateError, child: &mut Child, input: &[u8]) -> Verdict {
     let lost = matches!(error.reason(), Kind::Wait(Errno::ECHILD));
     let native = matches!(error.reason(), Kind::Limit(_));
     let (Kind::Io(_, errno) | Kind::Poll(errno) | Kind::Wait(errno)) = error.reason() else {
         ensure!(native, "{error}");
         return rest_is_there(error, child, input);
     };
-    ensure!(is_injected(errno), "{error}, which nobody has injected");
+    ensure!(is_injected(errno), "{error}, which was not injected");
     if lost {
         ensure!(error.stdout() == input, "{} bytes", error.stdout().len());
         return Ok(());
@@ -330,7 +330,7 @@ fn rest_is_there(error: &CommunicateError, child: &mut Child, input: &[u8]) -> V
     Ok(())
 }
 
-/// An error of `output`, behind which there is no handle of a child.
+/// Checks an error of `output`, which has no handle of a child.
 fn run_excused(error: &RunError) -> Verdict {
     match error {
         RunError::Spawn(error) => excused(error),
@@ -340,7 +340,7 @@ fn run_excused(error: &RunError) -> Verdict {
             else {
                 return Err(format!("{error}"));
             };
-            ensure!(is_injected(errno), "{error}, which nobody has injected");
+            ensure!(is_injected(errno), "{error}, which was not injected");
             ensure!(!is_minor(), "{error}");
             ensure!(is_pattern(error.stdout()), "other bytes");
             Ok(())
@@ -366,7 +366,7 @@ fn collected() -> Verdict {
     holdings.unchanged(spare_stack())
 }
 
-/// With input, a time and a limit, none of which ends it.
+/// With input, a timeout and a limit, none of which is reached.
 fn fed_in_time() -> Verdict {
     let input = bytes(100_000);
     let mut command = program("aside", &[]);
@@ -458,14 +458,15 @@ pub(crate) fn operations() -> Vec<Operation> {
             all.push(operation.only_in_full(talks && !suffix.is_empty()));
         };
         add("spawn", Box::new(|| started(&program("exit", &["3"]), 3)));
-        // With other ids it is a fork with a pidfd, and then a fork without.
+        // With other ids the child is made by a fork with a pidfd, with a fallback to a fork without
+        // one.
         let another_way = suffix != " without pidfds";
         let many = move || started_where(&with_many_options(), 3, another_way);
         add("spawn with many options", Box::new(many));
         add("spawn by search", Box::new(|| started(&by_search(), 3)));
         add("spawn of nothing", Box::new(not_started));
         if suffix != " without vfork" {
-            // Without shared memory there is no thread, either.
+            // Without shared memory this creates no thread, either.
             add("exec of nothing", Box::new(not_executed));
         }
         add("wait", Box::new(|| waited(Child::wait)));

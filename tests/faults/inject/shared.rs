@@ -1,4 +1,4 @@
-//! Chunks in shared memory: making a pair, waiting, and waking.
+//! Chunks in shared memory: creating a pair, waiting, and waking.
 
 use super::check::{Holdings, Verdict, ensure, error_is, failed, injected, is_injected, pattern};
 use super::{Operation, missing};
@@ -8,7 +8,8 @@ use rawpipe::chunk::shared::{SharedBuilder, SharedCopier, SharedReader, SharedWr
 use rawpipe::{Deadline, Errno, Wait};
 use std::time::Duration;
 
-/// What making a pair fails with is what was injected. Advice that is refused is a kernel without it.
+/// Creating a pair fails only with the injected error. Rejected advice is the same as a kernel without
+/// it.
 fn is_reported(errno: Errno) -> Verdict {
     let refusals = [Errno::EINVAL, Errno::ENOSYS, Errno::EPERM];
     let advice = errno == Errno::EOPNOTSUPP && failed(&[nr::MADVISE], &refusals);
@@ -20,7 +21,7 @@ fn is_reported(errno: Errno) -> Verdict {
     Ok(())
 }
 
-/// A pair with everything that can be asked for; nothing else is done with it.
+/// A pair with every option, which is not used further.
 fn made() -> Verdict {
     let holdings = Holdings::now();
     let made = operation(|| {
@@ -33,8 +34,8 @@ fn made() -> Verdict {
     holdings.unchanged(0)
 }
 
-/// Makes a pair and sends records through its memory, with both halves asleep at times. A record whose send
-/// has failed at waking the reader is there all the same.
+/// Creates a pair and sends records through its memory, with both halves asleep at times. If a send
+/// fails while it wakes the reader, the record has still been sent.
 fn one_process(wait: Wait) -> Verdict {
     // The smallest ring has room for two.
     let per_round = 200;
@@ -91,7 +92,7 @@ fn two_programs() -> Verdict {
         for round in 0..2 {
             let chunk = writer.chunk()?;
             chunk.copy_from_slice(&pattern(100 + round)[round..]);
-            // If the reader cannot be woken the record is there all the same.
+            // If the reader cannot be woken, the record has still been sent.
             let _ = writer.send(100);
             let len = reader.recv(&mut buf)?.unwrap_or(0);
             received.extend_from_slice(&buf[..len]);
@@ -106,10 +107,10 @@ fn two_programs() -> Verdict {
 }
 
 const RECORDS: u8 = 40;
-/// After so many waits without success a process gives up.
+/// A process gives up after this many waits without success.
 const PATIENCE: usize = 500;
 
-/// A call that was interrupted is made again, so that no wake-up is lost; what else fails may lose one.
+/// A call that was interrupted is retried, so no wake-up is lost. Other failures may lose one.
 fn until() -> Deadline<'static> {
     if injected(|fault| error_is(fault, &[Errno::EINTR])) {
         return Deadline::NEVER;
@@ -117,8 +118,8 @@ fn until() -> Deadline<'static> {
     Deadline::after(Duration::from_millis(20))
 }
 
-/// Receives records in their order, and waits again after each failure. The number of records, if there
-/// was an end after them.
+/// Receives records in order, and waits again after each failure. Returns the number of records, if end
+/// of file followed.
 fn receive(mut reader: SharedReader) -> u8 {
     let mut received = 0;
     let mut failures = 0;
@@ -134,7 +135,8 @@ fn receive(mut reader: SharedReader) -> u8 {
     203
 }
 
-/// How many records were sent. Of a `send` that has failed at waking the reader the record is sent.
+/// Sends records and returns their number. If a `send` fails while it wakes the reader, its record
+/// counts as sent.
 fn send(writer: &mut SharedWriter) -> u8 {
     let mut sent = 0;
     let mut failures = 0;
@@ -151,8 +153,8 @@ fn send(writer: &mut SharedWriter) -> u8 {
     sent
 }
 
-/// A process sends and another receives. Each waits for the other at nearly every record. Whatever fails
-/// in either, all records that were sent arrive, once, in their order, and then the end.
+/// One process sends and another receives. Each waits for the other at nearly every record. Whatever
+/// fails in either, all records that were sent arrive once, in order, followed by the end.
 fn two_processes(child_receives: bool) -> Verdict {
     let holdings = Holdings::now();
     let told = operation(|| {

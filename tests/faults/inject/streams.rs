@@ -1,5 +1,5 @@
-//! Reading and writing: whole, without waiting, until a deadline, without a signal; and waiting for
-//! readiness.
+//! Reading and writing: whole buffers, without waiting, with a deadline, without a signal; and waiting
+//! for readiness.
 
 use super::check::{Holdings, Verdict, ensure, failed, is_injected, pattern, rest_of, shortened};
 use super::{Operation, missing};
@@ -31,7 +31,7 @@ fn filled() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// The same, of which both ends have been spliced from and to: the kernel has no `RWF_NOWAIT` for it.
+/// The same, after both ends were used in a splice: the kernel has no `RWF_NOWAIT` for them.
 fn worn() -> (PipeReader, PipeWriter) {
     let (reader, writer) = pipe();
     let (from, to) = pipe();
@@ -42,7 +42,7 @@ fn worn() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// How far a call came, whichever way it says so.
+/// The number of bytes moved, for each type of result.
 trait Came {
     fn far(&self) -> (usize, Option<Errno>, bool);
 }
@@ -62,16 +62,16 @@ impl Came for Result<(), Incomplete> {
     }
 }
 
-/// Functions that go on after a signal do not tell one, and a short count is no failure.
-fn no_excuse(goes_on: bool) -> bool {
+/// Functions that retry on `EINTR` never return it, and a short count is no failure for them.
+fn no_excuse(retries: bool) -> bool {
     use nr::{PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV};
     let calls = [PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV];
-    goes_on && (failed(&calls, &[Errno::EINTR]) || shortened())
+    retries && (failed(&calls, &[Errno::EINTR]) || shortened())
 }
 
 fn reading<C: Came>(
     ends: (PipeReader, PipeWriter),
-    goes_on: bool,
+    retries: bool,
     read: impl Fn(&PipeReader, &mut [u8]) -> C,
 ) -> Verdict {
     let (reader, writer) = ends;
@@ -79,7 +79,7 @@ fn reading<C: Came>(
     let holdings = Holdings::now();
     let answer = operation(|| read(&reader, &mut buf));
     let (count, errno, success) = answer.far();
-    ensure!(success || !no_excuse(goes_on), "stopped after {count}: {errno:?}");
+    ensure!(success || !no_excuse(retries), "stopped after {count}: {errno:?}");
     holdings.unchanged(0)?;
     drop(writer);
     buf.truncate(count);
@@ -90,7 +90,7 @@ fn reading<C: Came>(
 
 fn writing<C: Came>(
     ends: (PipeReader, PipeWriter),
-    goes_on: bool,
+    retries: bool,
     write: impl Fn(&PipeWriter, &[u8]) -> C,
 ) -> Verdict {
     let (reader, writer) = ends;
@@ -98,7 +98,7 @@ fn writing<C: Came>(
     let holdings = Holdings::now();
     let answer = operation(|| write(&writer, &whole));
     let (count, errno, success) = answer.far();
-    ensure!(success || !no_excuse(goes_on), "stopped after {count}: {errno:?}");
+    ensure!(success || !no_excuse(retries), "stopped after {count}: {errno:?}");
     holdings.unchanged(0)?;
     drop(writer);
     let arrived = rest_of(&reader);
@@ -119,11 +119,11 @@ fn to_the_end() -> Verdict {
     all.extend(rest_of(&reader));
     ensure!(all == pattern(LEN), "{} bytes", all.len());
     drop(all);
-    // A vector this long may have been mapped; it is gone.
+    // The result may have been a mapping of its own; it is dropped.
     holdings.unchanged(0)
 }
 
-/// Nothing is in the pipe, and the deadline passes.
+/// The pipe is empty, and the deadline passes.
 fn too_late() -> Verdict {
     let (reader, _writer) = pipe();
     let holdings = Holdings::now();
@@ -132,8 +132,8 @@ fn too_late() -> Verdict {
     match answer {
         Err(Errno::ETIMEDOUT) => {}
         Err(errno) if is_injected(errno) => {}
-        // Without the flag, and without the other call or what it asks before: the answer is that it cannot
-        // be done.
+        // Without the flag, and without the fallback or the call that it needs first, the result is
+        // `EOPNOTSUPP`.
         Err(Errno::EOPNOTSUPP) if failed(&without_waiting, &REFUSALS) => {}
         answer => return Err(format!("{answer:?}")),
     }
@@ -142,12 +142,12 @@ fn too_late() -> Verdict {
 
 const REFUSALS: [Errno; 3] = [Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
 
-/// Empties a pipe that somebody may still write to.
+/// Empties a pipe that may still have a writer.
 fn rest_of_open(reader: &PipeReader) {
     reader.read_exact(&mut vec![0; reader.available().unwrap()]).unwrap();
 }
 
-/// Both ways over one link.
+/// Both directions of one link.
 fn duplex() -> Verdict {
     let whole = pattern(LEN);
     let holdings = Holdings::now();
@@ -180,17 +180,17 @@ fn atomic() -> Verdict {
     let arrived = rest_of(&reader);
     match answer {
         Ok(()) => ensure!(arrived == whole, "{} bytes arrived", arrived.len()),
-        // No pipe takes less than that, so that what was lowered is told as an error.
+        // Every pipe accepts at least that much, so an injected short count is reported as an error.
         Err(Errno::EIO) if shortened() => {}
         Err(errno) => ensure!(arrived.is_empty(), "{errno}, and {} bytes", arrived.len()),
     }
     Ok(())
 }
 
-/// A wait for what is ready, by a function that does go on after a signal, or one that does not. It says
-/// how many are ready.
+/// Waits for readiness with a function that retries on `EINTR`, or with one that does not. The closure
+/// returns the number of ready ends.
 fn ready(
-    goes_on: bool,
+    retries: bool,
     wait: impl Fn(&PipeReader, &PipeWriter) -> rawpipe::Result<usize>,
 ) -> Verdict {
     let (reader, writer) = filled();
@@ -198,7 +198,7 @@ fn ready(
     let answer = operation(|| wait(&reader, &writer));
     match answer {
         Ok(count) => ensure!(count == 2, "{count} ready"),
-        Err(Errno::EINTR) => ensure!(!goes_on && is_injected(Errno::EINTR), "a signal is told"),
+        Err(Errno::EINTR) => ensure!(!retries && is_injected(Errno::EINTR), "EINTR is returned"),
         Err(errno) => ensure!(is_injected(errno), "{errno}"),
     }
     holdings.unchanged(0)?;
@@ -243,7 +243,7 @@ fn epoll_two(reader: &PipeReader, writer: &PipeWriter, deadline: bool) -> rawpip
     Ok(found)
 }
 
-/// By each call that waits for several, with a `Cancel` that is not used.
+/// With each call that waits for several descriptors, and a `Cancel` that is not used.
 fn cancellable(reader: &PipeReader, writer: &PipeWriter, call: usize) -> rawpipe::Result<usize> {
     let cancel = Cancel::new()?;
     let deadline = Deadline::after(LATE).or_cancelled(&cancel);
@@ -367,9 +367,9 @@ pub(crate) fn operations() -> Vec<Operation> {
     add(&mut all, "select_deadline", || ready(true, |a, b| select_two(a, b, true)));
     add(&mut all, "epoll", || ready(false, |a, b| epoll_two(a, b, false)));
     add(&mut all, "epoll, wait_deadline", || {
-        // Only the wait goes on after a signal; making and changing the list do not wait.
-        let goes_on = failed(&[nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2], &[Errno::EINTR]);
-        ready(goes_on, |a, b| epoll_two(a, b, true))
+        // Only the wait retries on `EINTR`; creating and changing the list do not wait.
+        let retries = failed(&[nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2], &[Errno::EINTR]);
+        ready(retries, |a, b| epoll_two(a, b, true))
     });
     for (call, name) in ["poll", "select", "epoll"].into_iter().enumerate() {
         add(&mut all, &format!("{name} with a Cancel"), move || {

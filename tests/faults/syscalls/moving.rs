@@ -29,7 +29,7 @@ pub(super) fn splicing() -> Vec<Operation> {
                 done(sendfile(&from, Some(&mut 0), &writer, 1));
                 done(copy_file_range(&from, Some(&mut 0), &to, Some(&mut 0), 1));
                 static WORD: [u8; 1] = [0];
-                // SAFETY: nobody ever writes to it.
+                // SAFETY: the static never changes.
                 done(unsafe { vmsplice(&writer, &[IoSlice::new(&WORD)], NONE) });
             });
             drop(other);
@@ -93,7 +93,7 @@ pub(super) fn splicing() -> Vec<Operation> {
             let soon = Transfer::new().deadline(Deadline::after(SOON));
             operation(|| fails(soon.run(&reader, &to_other)));
         }),
-        of("transfer", "to nobody", || {
+        of("transfer", "without a reader", || {
             let (reader, _writer) = filled(b"1");
             let (other, to_other) = pipe();
             drop(other);
@@ -152,7 +152,7 @@ pub(super) fn messages() -> Vec<Operation> {
                 drop(writer);
             });
         }),
-        of("message", "to nobody", || {
+        of("message", "without a reader", || {
             let (reader, writer) = pipe();
             drop(reader);
             let mut sender = Sender::new(writer);
@@ -176,7 +176,7 @@ pub(super) fn messages() -> Vec<Operation> {
 
 pub(super) fn chunks() -> Vec<Operation> {
     vec![
-        of("chunk", "a writer as it comes", || {
+        of("chunk", "a writer by default", || {
             let (reader, writer) = pipe();
             let fds = [OwnedFd::from(reader), OwnedFd::from(writer)];
             operation(|| {

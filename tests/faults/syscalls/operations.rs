@@ -1,4 +1,4 @@
-//! What each module is asked to do, and without which calls it is asked again.
+//! The operations of each module, and the calls without which they run again.
 
 #[path = "moving.rs"]
 mod moving;
@@ -26,13 +26,13 @@ pub(crate) struct Operation {
     pub(crate) module: &'static str,
     pub(crate) name: &'static str,
     pub(crate) body: fn(),
-    /// What is refused, each time that it is asked again.
+    /// The calls that fail, for each further run.
     pub(crate) without: Vec<Vec<Missing>>,
-    /// What it has the module call on its behalf.
+    /// A call that the operation makes the module issue on its behalf.
     pub(crate) its_own: Option<usize>,
 }
 
-/// Whether nothing is refused: then it must succeed.
+/// Whether no call fails: then the operation must succeed.
 pub(crate) static PLAIN: AtomicBool = AtomicBool::new(true);
 
 const SOON: Duration = Duration::from_millis(5);
@@ -47,12 +47,12 @@ fn not_permitted(nr: usize) -> Missing {
     Missing { errno: Errno::EPERM.raw_os_error(), ..refused(nr) }
 }
 
-/// Where it has these bits in an argument.
+/// A call that fails if an argument has these bits.
 fn refused_with(nr: usize, argument: usize, bits: u64) -> Missing {
     Missing { nr, argument, bits, errno: Errno::EINVAL.raw_os_error() }
 }
 
-/// What comes of a call that must succeed where nothing is refused.
+/// The result of a call that must succeed if no call fails.
 fn done<T, E: Debug>(result: Result<T, E>) -> Option<T> {
     assert!(result.is_ok() || !PLAIN.load(Ordering::SeqCst), "{:?}", result.err());
     result.ok()
@@ -66,7 +66,7 @@ fn pipe() -> (PipeReader, PipeWriter) {
     rawpipe::pipe().expect("a pipe")
 }
 
-/// A pipe with this in it.
+/// A pipe with these bytes in it.
 fn filled(bytes: &[u8]) -> (PipeReader, PipeWriter) {
     let (reader, writer) =
         Builder::new().capacity(Capacity::Bytes(256 << 10)).build().expect("a pipe");
@@ -97,7 +97,7 @@ impl Operation {
         self
     }
 
-    /// Asked again without each of these.
+    /// Runs again without each of these sets.
     fn without(mut self, sets: &[&[Missing]]) -> Self {
         self.without.extend(sets.iter().map(|set| set.to_vec()));
         self
@@ -244,7 +244,7 @@ fn readiness() -> Vec<Operation> {
                 let epoll = done(Epoll::new())?;
                 done(epoll.add(&reader, PollEvents::IN, 1));
                 done(epoll.wait(&mut [Event::default(); 2], Some(SOON)));
-                // No whole number of milliseconds.
+                // Not a whole number of milliseconds.
                 let finer = Some(SOON + Duration::from_micros(1));
                 done(epoll.wait(&mut [Event::default(); 2], finer));
                 done(epoll.wait_deadline(&mut [Event::default(); 2], Deadline::after(SOON)));

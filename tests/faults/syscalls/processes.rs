@@ -13,7 +13,7 @@ use rawpipe::process::{
 use rawpipe::{Fork, PipeWriter};
 use std::fs::File;
 
-/// A child that ends when it is told to.
+/// A child that ends on request.
 fn waiting() -> (Child, PipeWriter) {
     let (gate, opener) = pipe();
     let copy = &opener;
@@ -29,7 +29,7 @@ fn exit() -> Command<'static> {
 }
 
 pub(super) fn forks() -> Vec<Operation> {
-    // Where clone has its flags on the architectures that can be traced.
+    // The index of the flags in the arguments of `clone` on the architectures that can be traced.
     const CLONE_PIDFD: u64 = 0x1000;
     let no_pidfd = refused_with(nr::CLONE, 0, CLONE_PIDFD);
     vec![
@@ -80,7 +80,7 @@ pub(super) fn forks() -> Vec<Operation> {
             drop((gate, other_gate));
         })
         .without(&[&[refused(nr::PIDFD_SEND_SIGNAL)]]),
-        of("process", "a child whose end is somebody else's", || {
+        of("process", "a child that other code has waited for", || {
             unsafe extern "C" {
                 fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
             }
@@ -112,7 +112,7 @@ pub(super) fn forks() -> Vec<Operation> {
                 done(process::set_child_subreaper(true));
                 process::umask(process::umask(0));
                 assert!(process::getpid() > process::getppid() || process::getppid() > 0);
-                // SAFETY: what has a descriptor here is not used again.
+                // SAFETY: no owner of a descriptor is used after this.
                 done(unsafe { process::close_other_fds(&[]) });
                 0
             };

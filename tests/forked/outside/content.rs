@@ -1,4 +1,4 @@
-//! Everything that is in the source arrives, and the mover counts it.
+//! Everything in the source arrives, and the mover counts it.
 
 use super::kinds::{End, LEN, SINKS, SOURCES, Says, SinkKind, SourceKind, request};
 use super::movers::{MOVERS, Mover, Outcome};
@@ -24,7 +24,7 @@ pub(crate) fn cases(table: &mut Table) {
 fn nonsense(mover: Mover, from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
     let zeros = matches!(from.name, "dev_zero" | "dev_full");
     if from.end == End::Never && !mover.takes_exact() {
-        return Some("the source never ends, and the mover cannot be told how much");
+        return Some("the source never ends, and the mover has no limit");
     }
     words(from, to).or_else(|| {
         let blocks = !from.talks() && from.name != "proc_file";
@@ -42,7 +42,7 @@ fn nonsense(mover: Mover, from: &SourceKind, to: &SinkKind) -> Option<&'static s
     })
 }
 
-/// Why this source has nothing to say that the sink could take.
+/// Why this source has no bytes that the sink could take, or `None`.
 pub(crate) fn words(from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
     match from.says {
         Says::Touch if to.unit == 8 => Some("an eventfd adds up what is written to it"),
@@ -51,7 +51,7 @@ pub(crate) fn words(from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
     }
 }
 
-/// What a mover is to say at the end of this source after so many bytes.
+/// The expected outcome of a mover at the end of this source after this many bytes.
 pub(crate) fn complete(from: &SourceKind, exact: Option<usize>, bytes: usize) -> Outcome {
     let error = match from.end {
         End::CloseEio if exact.is_none() => Some((Some(Side::Source), EIO)),
@@ -60,7 +60,7 @@ pub(crate) fn complete(from: &SourceKind, exact: Option<usize>, bytes: usize) ->
     Outcome { bytes, error, ..Outcome::default() }
 }
 
-/// Complains of what is not as expected.
+/// Adds a complaint for each unexpected result.
 pub(crate) fn compare(
     mover: Mover,
     seen: &Seen,
@@ -68,14 +68,14 @@ pub(crate) fn compare(
     arrived: Option<&[u8]>,
 ) -> Vec<String> {
     let mut complaints = Vec::new();
-    // It does not say which side it is of.
+    // The error does not name its side.
     let error = match expected.error {
         Some((_, errno)) if mover == Mover::SpliceTo => Some((None, errno)),
         error => error,
     };
     match &seen.outcome {
         None => complaints.push(format!("expected {expected}; it hung (the peer: {})", seen.said)),
-        // Of a failure the program only says that it failed.
+        // On a failure the program reports only that it failed.
         Some(outcome) if mover == Mover::Pump && error.is_some() => {
             if outcome.error != error {
                 complaints.push(format!("expected {expected}, seen {outcome}"));
@@ -106,7 +106,7 @@ pub(crate) fn compare(
     complaints
 }
 
-/// A pair, or why it cannot be had.
+/// A pair, or why it cannot be created.
 pub(crate) fn made(
     from: &'static SourceKind,
     to: &'static SinkKind,
@@ -140,7 +140,8 @@ fn content(mover: Mover, from: &'static SourceKind, to: &'static SinkKind) -> io
     Ok(judge(mover, &seen, &compare(mover, &seen, &expected, arrived)))
 }
 
-/// The verdict, unless this kernel does not splice between the two: older ones do not to all sinks.
+/// The verdict, unless this kernel does not splice between the two: older ones do not support all
+/// sinks.
 pub(crate) fn judge(mover: Mover, seen: &Seen, complaints: &[String]) -> Verdict {
     match &seen.outcome {
         Some(Outcome { bytes: 0, error: Some((None, EINVAL)), .. }) if mover == Mover::SpliceTo => {

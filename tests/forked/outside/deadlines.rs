@@ -1,5 +1,6 @@
-//! A deadline is kept, on the side that is not ready: with a silent peer, with others who take what was
-//! there, with something in a socket's error queue; and what has arrived by then has arrived.
+//! A deadline holds, with the side that is not ready in the error: with a silent peer, with competitors
+//! that take the data, with an entry in a socket's error queue. Bytes that were moved before it have
+//! arrived.
 
 use super::content::{compare, made, words};
 use super::kinds::{End, Made, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source, text};
@@ -15,10 +16,10 @@ use std::thread;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_millis(100);
-/// A wait that is long enough to see whether it burns the processor.
+/// A wait that is long enough to detect a busy loop.
 const LONG: Duration = Duration::from_millis(500);
 const LITTLE_CPU: Duration = Duration::from_millis(150);
-/// By when it must be back: machines are slow.
+/// The mover must return within this time: machines are slow.
 const BACK: Duration = Duration::from_secs(3);
 
 const FAMILY: &str = "deadline";
@@ -31,7 +32,7 @@ pub(crate) fn cases(table: &mut Table) {
     exact_room(table);
 }
 
-/// Complains unless it came back in time with this error on this side.
+/// Complains unless the mover returned in time with this error on this side.
 fn timed_out(seen: &Seen, side: Side, bytes: Option<usize>) -> Vec<String> {
     let mut complaints = Vec::new();
     match &seen.outcome {
@@ -53,7 +54,7 @@ fn timed_out(seen: &Seen, side: Side, bytes: Option<usize>) -> Vec<String> {
     complaints
 }
 
-/// The same where either side may be the one that is not ready, or everything, `all`, has room.
+/// The same if either side may be the one that is not ready, or if there is room for everything, `all`.
 fn kept(seen: &Seen, all: usize) -> Vec<String> {
     match &seen.outcome {
         Some(outcome) if outcome.bytes == all && outcome.took <= BACK => Vec::new(),
@@ -69,7 +70,7 @@ fn little_cpu(seen: &Seen) -> Option<String> {
     (cpu > LITTLE_CPU).then(|| format!("expected at most {LITTLE_CPU:?} of CPU, seen {cpu:?}"))
 }
 
-// ---- a source that says one thing and then nothing ----
+// ---- a source that sends one message and then nothing ----
 
 fn silent(table: &mut Table) {
     for from in SOURCES.iter().filter(|kind| kind.talks()) {
@@ -96,9 +97,9 @@ fn silent(table: &mut Table) {
     }
 }
 
-// ---- a sink that takes nothing ----
+// ---- a full sink ----
 
-/// Writes until it takes no more. Whether there was an end to it.
+/// Writes until the sink accepts no more. Returns whether it ever stopped accepting.
 fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
     const MOST: usize = 64 << 20;
     let fd = near.as_fd().try_clone_to_owned()?;
@@ -108,11 +109,11 @@ fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
     let most_of_an_eventfd = (u64::MAX - 1).to_ne_bytes();
     let whole: &[u8] = if to.unit == 8 { &most_of_an_eventfd } else { &[b'f'; 4096] };
     let mut piece = whole;
-    // What a socket or a terminal has taken moves on by itself for a moment: TCP tries again after 200 ms.
+    // A socket or a terminal moves accepted bytes on for a moment: TCP retries after 200 ms.
     let patience = if to.pipe || to.unit == 8 { 1 } else { 120 };
     while refused < patience && written < MOST {
         match file.write(piece) {
-            // The room may be that of megabytes by now, too many for single bytes.
+            // There may be room for megabytes now, too many for single bytes.
             Ok(count) => (written, refused, piece) = (written + count, 0, whole),
             Err(error)
                 if error.kind() == ErrorKind::WouldBlock && to.unit == 1 && piece.len() > 1 =>
@@ -183,24 +184,22 @@ fn full(table: &mut Table) {
     }
 }
 
-// ---- others at the same end ----
+// ---- competitors at the same end ----
 
 const OLD: &str = "before Linux 6.4, or in an emulator that drops the flag, a blocking socket has no call that does not wait";
 
-/// The same for a socket that `poll` reports as ready for its error queue, and for the room of one, which
-/// `poll` understates.
+/// The same for a socket that `poll` reports as ready for its error queue, and for room that `poll`
+/// understates.
 fn not_promised_between(from: &SourceKind, to: &SinkKind, room: bool) -> Option<&'static str> {
     let queue = [from.name, to.name].iter().any(|name| name.ends_with("_error_queue"));
     let socket = room && ["unix", "tcp"].iter().any(|word| to.name.starts_with(word));
     if room && to.pipe && crate::common::emulated() {
-        return Some(
-            "an emulator drops RWF_NOWAIT, and what does the same takes a slot for each write",
-        );
+        return Some("an emulator drops RWF_NOWAIT, and the fallback takes a slot for each write");
     }
     ((queue || socket) && sockets_wait()).then_some(OLD)
 }
 
-/// Why the kernel has no call for this that does not wait, so that who comes second waits.
+/// Why the kernel has no call here that does not wait, so that the loser of a race waits.
 fn not_promised(name: &str, pipe: bool) -> Option<&'static str> {
     let waits = !name.ends_with("_nonblocking");
     (!pipe && waits && sockets_wait()).then_some(OLD)
@@ -227,7 +226,7 @@ fn competitors(table: &mut Table) {
             for mover in WITH_DEADLINE {
                 let pair = (*mover, from, to);
                 let nonsense = not_promised(from.name, from.pipe);
-                // A lost race is seldom the last one.
+                // A lost race is rarely the last one.
                 let times = if *mover == Mover::SmallChunk { 6 } else { 1 };
                 table.pair(FAMILY, "deadline_competing_readers", pair, nonsense, move || {
                     let mut complaints = Vec::new();
@@ -238,7 +237,7 @@ fn competitors(table: &mut Table) {
                         };
                         scene.limits.deadline = Some(DEADLINE);
                         scene.others = Others::Readers(OTHERS);
-                        // Then nothing: who has lost a race by then waits for ever.
+                        // Then no more: a mover that has lost a race by then waits indefinitely.
                         scene.acts = vec![Act::Chatter(DEADLINE / 2)];
                         complaints.extend(kept(&play(scene)?, usize::MAX));
                         if !complaints.is_empty() {
@@ -342,9 +341,10 @@ fn error_queue(table: &mut Table) {
     }
 }
 
-// ---- room for exactly what there is ----
+// ---- room for exactly the contents ----
 
-/// As much as fits in such a sink, of which nobody reads; `poll` says afterwards that it is full.
+/// The number of bytes that fit into such a sink without a reader, after which `poll` reports it as
+/// full.
 fn room(to: &SinkKind) -> Option<usize> {
     match to.name {
         "pipe" | "pipe_nonblocking" | "fifo" | "fifo_rdwr" | "unix_stream" | "unix_seqpacket" => {

@@ -1,5 +1,5 @@
-//! A peer asks, waits for the answer of who reads at the other end, and asks again: each request arrives
-//! while the source is silent.
+//! A peer sends a request, waits for the reply of the reader at the other end, and sends the next one:
+//! each request arrives while the source is silent.
 
 use super::content::{compare, complete, judge, made, words};
 use super::kinds::{End, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source};
@@ -8,7 +8,7 @@ use super::stage::{Act, Ear, Play, play};
 use super::table::{Table, Verdict};
 use std::io;
 
-/// How many times the peer asks.
+/// The number of requests.
 const REQUESTS: usize = 3;
 
 pub(crate) fn cases(table: &mut Table) {
@@ -54,7 +54,7 @@ fn dialogue(mover: Mover, from: &'static SourceKind, to: &'static SinkKind) -> i
     let mut seen = play(scene)?;
     let mut complaints = Vec::new();
     if !seen.all_said {
-        complaints.push(format!("expected {REQUESTS} answers; the peer: {}", seen.said));
+        complaints.push(format!("expected {REQUESTS} replies; the peer: {}", seen.said));
     }
     if open_end && seen.outcome.is_none() {
         seen.outcome = Some(expected.clone());

@@ -1,5 +1,5 @@
-//! The end of a source is its end: not TCP's urgent mark, not a datagram without a byte; and it is asked
-//! for once, as a terminal says it once.
+//! Only the end of a source is its end: not TCP's urgent mark, not an empty datagram. It is read only
+//! once, because a terminal reports it once.
 
 use super::content::{compare, made};
 use super::kinds::{SinkKind, SourceKind, sink, source};
@@ -11,23 +11,24 @@ use rawpipe::transfer::Side;
 use std::io;
 use std::time::Duration;
 
-/// A source that ends in its own way.
+/// A source with its own kind of end.
 struct Row {
     name: &'static str,
     from: &'static str,
     acts: fn() -> Vec<Act>,
-    /// Everything is said before the mover begins; else it is there from the beginning.
+    /// Whether everything is written before the mover starts; otherwise the contents are there from the
+    /// start.
     queued: bool,
     gives: &'static str,
     error: Option<(Option<Side>, i32)>,
     left: &'static str,
-    /// A loop of `read` and `write` takes it for what it is, too.
+    /// Whether a loop of `read` and `write` also handles it correctly.
     naive: bool,
 }
 
 const PAUSE: Act = Act::Pause(Duration::from_millis(30));
 
-fn told(text: &str) -> Act {
+fn message(text: &str) -> Act {
     Act::Say(text.as_bytes().to_vec())
 }
 
@@ -46,7 +47,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "urgent",
         from: "tcp",
-        acts: || vec![told("before"), Act::Urgent(b'!'), told("after"), Act::End],
+        acts: || vec![message("before"), Act::Urgent(b'!'), message("after"), Act::End],
         gives: "beforeafter",
         ..ROW
     },
@@ -54,7 +55,15 @@ const ROWS: &[Row] = &[
         name: "urgent_live",
         from: "tcp",
         acts: || {
-            vec![told("before"), PAUSE, Act::Urgent(b'!'), PAUSE, told("after"), PAUSE, Act::End]
+            vec![
+                message("before"),
+                PAUSE,
+                Act::Urgent(b'!'),
+                PAUSE,
+                message("after"),
+                PAUSE,
+                Act::End,
+            ]
         },
         gives: "beforeafter",
         queued: false,
@@ -63,14 +72,14 @@ const ROWS: &[Row] = &[
     Row {
         name: "urgent_first",
         from: "tcp",
-        acts: || vec![Act::Urgent(b'!'), told("after"), Act::End],
+        acts: || vec![Act::Urgent(b'!'), message("after"), Act::End],
         gives: "after",
         ..ROW
     },
     Row {
         name: "empty_datagram",
         from: "unix_datagram",
-        acts: || vec![told("one"), Act::Empty, told("two"), Act::End],
+        acts: || vec![message("one"), Act::Empty, message("two"), Act::End],
         gives: "onetwo",
         naive: false,
         ..ROW
@@ -78,7 +87,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "empty_datagram_live",
         from: "unix_datagram",
-        acts: || vec![told("one"), PAUSE, Act::Empty, PAUSE, told("two"), PAUSE, Act::End],
+        acts: || vec![message("one"), PAUSE, Act::Empty, PAUSE, message("two"), PAUSE, Act::End],
         gives: "onetwo",
         naive: false,
         queued: false,
@@ -87,7 +96,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "empty_packet",
         from: "unix_seqpacket",
-        acts: || vec![told("one"), Act::Empty, told("two"), Act::End],
+        acts: || vec![message("one"), Act::Empty, message("two"), Act::End],
         gives: "onetwo",
         naive: false,
         ..ROW
@@ -95,7 +104,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "empty_packet_live",
         from: "unix_seqpacket",
-        acts: || vec![told("one"), PAUSE, Act::Empty, PAUSE, told("two"), PAUSE, Act::End],
+        acts: || vec![message("one"), PAUSE, Act::Empty, PAUSE, message("two"), PAUSE, Act::End],
         gives: "onetwo",
         naive: false,
         queued: false,
@@ -104,7 +113,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "control_d",
         from: "pty_slave_canonical",
-        acts: || vec![told("line one\n"), Act::ControlD, told("line two\n")],
+        acts: || vec![message("line one\n"), Act::ControlD, message("line two\n")],
         gives: "line one\n",
         left: "line two\n",
         ..ROW
@@ -112,7 +121,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "control_d_live",
         from: "pty_slave_canonical",
-        acts: || vec![told("line one\n"), PAUSE, Act::ControlD],
+        acts: || vec![message("line one\n"), PAUSE, Act::ControlD],
         gives: "line one\n",
         queued: false,
         ..ROW
@@ -120,14 +129,22 @@ const ROWS: &[Row] = &[
     Row {
         name: "control_d_at_once",
         from: "pty_slave_canonical",
-        acts: || vec![Act::ControlD, told("unread\n")],
+        acts: || vec![Act::ControlD, message("unread\n")],
         left: "unread\n",
         ..ROW
     },
     Row {
         name: "control_d_within_a_line",
         from: "pty_slave_canonical",
-        acts: || vec![told("abc"), Act::ControlD, told("def\n"), Act::ControlD, told("unread\n")],
+        acts: || {
+            vec![
+                message("abc"),
+                Act::ControlD,
+                message("def\n"),
+                Act::ControlD,
+                message("unread\n"),
+            ]
+        },
         gives: "abcdef\n",
         left: "unread\n",
         ..ROW
@@ -135,14 +152,14 @@ const ROWS: &[Row] = &[
     Row {
         name: "half_closed",
         from: "tcp",
-        acts: || vec![told("all of it"), Act::HalfClose],
+        acts: || vec![message("all of it"), Act::HalfClose],
         gives: "all of it",
         ..ROW
     },
     Row {
         name: "half_closed_live",
         from: "unix_stream",
-        acts: || vec![told("all of it"), PAUSE, Act::HalfClose],
+        acts: || vec![message("all of it"), PAUSE, Act::HalfClose],
         gives: "all of it",
         queued: false,
         ..ROW
@@ -150,7 +167,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "reset",
         from: "tcp",
-        acts: || vec![told("before it"), PAUSE, Act::Reset, PAUSE],
+        acts: || vec![message("before it"), PAUSE, Act::Reset, PAUSE],
         gives: "before it",
         error: Some((Some(Side::Source), ECONNRESET)),
         queued: false,
@@ -195,7 +212,7 @@ fn end(
     scene.mover_last = row.queued;
     let exact = (mover == Mover::Exact).then_some(row.gives.len());
     scene.limits.exact = exact;
-    // Who counts does not ask for the end.
+    // A mover that counts does not read the end of file.
     scene.look_at_rest = exact.is_none() && mover != Mover::SpliceTo;
     let (look, heard) = (scene.look_at_rest, to.heard);
     let error = row.error.filter(|_| exact.is_none());

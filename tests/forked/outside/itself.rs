@@ -1,4 +1,4 @@
-//! A transfer that feeds itself is refused, unless something bounds it.
+//! A transfer that feeds itself is rejected, unless it is bounded.
 
 use super::content::made;
 use super::kinds::{Made, Near, look_at, sink, source, text};
@@ -17,11 +17,11 @@ const LEN: usize = 10_000;
 /// One file at both ends.
 struct Row {
     name: &'static str,
-    /// Where the source begins, and where the sink does; none is in append mode.
+    /// The positions of the source and of the sink; `None` is append mode.
     from: u64,
     to: Option<u64>,
     exact: Option<usize>,
-    /// It is refused, else it moves so many bytes.
+    /// `None` if it is rejected, otherwise the number of bytes moved.
     moves: Option<usize>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn cases(table: &mut Table) {
             if endless || (row.exact.is_some() && !mover.takes_exact()) {
                 continue;
             }
-            // Unbounded it is `transfer` by another name.
+            // Without a bound it is the same as `transfer`.
             if row.exact.is_none() && *mover == Mover::Exact {
                 continue;
             }
@@ -118,7 +118,7 @@ fn one_file(mover: Mover, row: &Row) -> io::Result<Verdict> {
     match row.moves {
         None => complaints.extend(complain(seen.as_ref(), mover)),
         Some(moves) => {
-            // Byte by byte, as what is written may be read again.
+            // Byte by byte, because written bytes may be read again.
             let at = row.to.map_or(LEN, |to| usize::try_from(to).unwrap_or(0));
             let begin = usize::try_from(row.from).unwrap_or(0);
             expected.resize(LEN.max(at + moves), 0);
@@ -141,7 +141,7 @@ fn one_file(mover: Mover, row: &Row) -> io::Result<Verdict> {
     Ok(Verdict::of(&complaints))
 }
 
-/// One pipe at both ends, with something in it. Its write end is open, so it does not end.
+/// One pipe at both ends, with contents. Its write end is open, so it does not end.
 fn one_pipe(mover: Mover, kind: &str) -> io::Result<Verdict> {
     let mut scene = match made(source("pipe"), sink("dev_null"), mover, b"") {
         Ok(scene) => scene,

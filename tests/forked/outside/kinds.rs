@@ -1,5 +1,5 @@
-//! The kinds of descriptor, as a source and as a sink: how to make one with its peer's side, how the peer
-//! speaks, how it ends, and what the kind can do.
+//! The kinds of descriptor, as a source and as a sink: how to create one with its peer's side, how the
+//! peer writes, how it ends, and what the kind supports.
 
 use super::sys;
 use crate::common::{closed_fd, tmp_path};
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{env, process};
 
-/// A descriptor to be moved from or to; one that is not open, too.
+/// A descriptor to move from or to, possibly one that is not open.
 pub(crate) enum Near {
     Open(OwnedFd),
     Closed,
@@ -37,9 +37,10 @@ impl AsFd for Near {
 /// A descriptor and its peer's side.
 pub(crate) struct Made {
     pub(crate) near: Near,
-    /// Where the peer of a source writes and that of a sink reads. None of a file that is there already.
+    /// The descriptor to which the peer of a source writes, or from which that of a sink reads. `None`
+    /// for a file that already has its contents.
     pub(crate) far: Option<OwnedFd>,
-    /// Of a sink that is a file: where what arrives begins.
+    /// For a sink that is a file: the position at which the new bytes begin.
     pub(crate) begin: u64,
 }
 
@@ -53,12 +54,12 @@ impl Made {
     }
 }
 
-/// How the peer of a source gives it something to read.
+/// How the peer of a source gives it data.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Says {
-    /// It does not: what there is to be read is there from the beginning.
+    /// Not at all: the data is there from the start.
     Nothing,
-    /// By writing it.
+    /// By writing.
     Write,
     /// By a timer that expires.
     Expire,
@@ -69,7 +70,7 @@ pub(crate) enum Says {
 /// How a source ends.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum End {
-    /// Where its contents end.
+    /// At the end of its contents.
     Contents,
     /// When its peer closes it.
     Close,
@@ -85,22 +86,22 @@ pub(crate) enum End {
 #[derive(Clone, Copy)]
 pub(crate) struct SourceKind {
     pub(crate) name: &'static str,
-    /// With these contents, if they are there from the beginning.
+    /// Creates it, with these contents if they are there from the start.
     pub(crate) make: fn(&[u8]) -> io::Result<Made>,
     pub(crate) says: Says,
     pub(crate) end: End,
-    /// How much a peer can say, or can be in it.
+    /// The maximum that a peer can write, or that it can hold.
     pub(crate) most: usize,
-    /// How much one `read` must ask for at least.
+    /// The minimum length of one `read`.
     pub(crate) unit: usize,
-    /// A `read` takes a message, or a part of it and the rest is lost.
+    /// Whether a `read` takes a message, or a part of it and drops the remainder.
     pub(crate) packets: bool,
     pub(crate) pipe: bool,
-    /// Has no errors, and there is a per-call way not to wait for it.
+    /// Whether it has no errors, and there is a per-call way not to wait for it.
     pub(crate) shared: bool,
-    /// Reading it fails.
+    /// Whether reading it fails.
     pub(crate) bad: bool,
-    /// An emulator of user programs has its own idea of it.
+    /// Whether a user-mode emulator implements it itself.
     pub(crate) native: bool,
 }
 
@@ -108,36 +109,36 @@ pub(crate) struct SourceKind {
 pub(crate) struct SinkKind {
     pub(crate) name: &'static str,
     pub(crate) make: fn() -> io::Result<Made>,
-    /// Whether it can be seen what arrives.
+    /// Whether the bytes that arrive can be observed.
     pub(crate) heard: bool,
-    /// A regular file: its reader looks at its contents.
+    /// A regular file: its reader reads its contents.
     pub(crate) file: bool,
-    /// How much fits in all.
+    /// The total number of bytes that fit.
     pub(crate) most: usize,
-    /// Takes only multiples of this.
+    /// The unit of its writes.
     pub(crate) unit: usize,
-    /// Only whole lines come out.
+    /// Whether it passes on only whole lines.
     pub(crate) lines: bool,
     pub(crate) splices: bool,
     pub(crate) pipe: bool,
-    /// Can be filled until it takes no more.
+    /// Whether it can be filled until it accepts no more.
     pub(crate) fills: bool,
-    /// Several may write to it, and there is a per-call way not to wait for it.
+    /// Whether several processes may write to it, and there is a per-call way not to wait for it.
     pub(crate) shared: bool,
     pub(crate) bad: bool,
     pub(crate) native: bool,
 }
 
-/// As much as makes everything wait for its peer several times; whole pages, and whole lines.
+/// Enough that each side waits for its peer several times; whole pages, and whole lines.
 pub(crate) const LEN: usize = 50 * 4096;
-/// As much as a terminal keeps.
+/// The number of bytes that a terminal keeps.
 const TERMINAL: usize = 50 * 64;
-/// What is not a hole at either end of a sparse file.
+/// The data at either end of a sparse file, around the hole.
 const EDGE: usize = 64;
-/// As much as is in one event.
+/// The size of one event.
 const EVENT: usize = 8;
 
-// ---- what is said ----
+// ---- messages ----
 
 /// Lines of 64 bytes, no two of which are the same.
 pub(crate) fn text(len: usize) -> Vec<u8> {
@@ -155,13 +156,13 @@ pub(crate) fn text(len: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// What a peer asks: eight bytes, a line, and a number that an eventfd takes.
+/// A request of a peer: eight bytes, a line, and a number that an eventfd accepts.
 pub(crate) fn request(number: usize) -> Vec<u8> {
     format!("asked {number}\n").into_bytes()
 }
 
 impl SourceKind {
-    /// What a reader gets when the peer says this.
+    /// The bytes that a reader gets when the peer writes this.
     pub(crate) fn gives(&self, said: &[u8]) -> Vec<u8> {
         match self.says {
             Says::Nothing | Says::Write => said.to_vec(),
@@ -170,19 +171,19 @@ impl SourceKind {
         }
     }
 
-    /// Says it.
+    /// Writes it.
     pub(crate) fn say(&self, far: &OwnedFd, said: &[u8]) -> io::Result<()> {
         match self.says {
             Says::Expire => sys::expire(far),
             Says::Touch => File::from(far.try_clone()?).write_all(b"x"),
-            // Each piece is a packet where there are packets; a page is the most of a pipe's.
+            // Each piece is a packet if the kind has packets; a packet of a pipe has at most a page.
             _ => said
                 .chunks(4096)
                 .try_for_each(|piece| File::from(far.try_clone()?).write_all(piece)),
         }
     }
 
-    /// What will be read of these contents.
+    /// The bytes that will be read from these contents.
     pub(crate) fn contents(&self, len: usize) -> Vec<u8> {
         match self.name {
             "proc_file" => fs::read(PROC_FILE).unwrap_or_default(),
@@ -216,7 +217,7 @@ impl SinkKind {
 
 const PROC_FILE: &str = "/proc/filesystems";
 
-/// A file with a name that is gone, opened anew in another way.
+/// An unlinked file, opened again in another mode.
 fn file_in(folder: PathBuf, contents: &[u8], reopen: &File2) -> io::Result<File> {
     let name = tmp_path().file_name().map(PathBuf::from).unwrap_or_default();
     let path = folder.join(name);
@@ -232,7 +233,7 @@ fn folder_in_memory() -> PathBuf {
     crate::common::tmp()
 }
 
-/// Where the test itself is, or where temporary files are: on most machines that is a disk.
+/// The folder of the test itself, or that of temporary files: usually on a disk.
 fn folder_on_disk() -> PathBuf {
     let here = env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from));
     let writable = |folder: &PathBuf| {
@@ -247,7 +248,7 @@ fn read_write(path: &PathBuf) -> io::Result<File> {
     File::options().read(true).write(true).open(path)
 }
 
-/// A second, independent look at an open file.
+/// A second, independent descriptor for an open file.
 pub(crate) fn look_at(file: &impl AsRawFd) -> io::Result<OwnedFd> {
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).map(OwnedFd::from)
 }
@@ -384,14 +385,14 @@ fn broken_pipe_sink() -> io::Result<Made> {
     sys::pipe(0).map(|(_, writer)| Made::alone(writer))
 }
 
-/// A named pipe: an end that reads, one that writes, and if `both` is said each of them does both.
+/// A named pipe: a read end and a write end. With `both` set, each of them can read and write.
 fn fifo(both: bool) -> io::Result<(File, File)> {
     let path = tmp_path();
     sys::fifo(&path)?;
     let open = || {
         let reader = read_write(&path)?;
         let writer = write_only(&path)?;
-        // Opened for reading only it would have waited for a writer.
+        // Opening it for reading only would wait for a writer.
         let reader = if both { reader } else { File::open(&path)? };
         Ok((reader, writer))
     };
@@ -455,7 +456,7 @@ fn tcp_pair() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let near = TcpStream::connect(listener.local_addr()?)?;
     let (far, _) = listener.accept()?;
-    // What is said is to be there at once.
+    // Messages must be sent immediately.
     far.set_nodelay(true)?;
     near.set_nodelay(true)?;
     Ok((near, far))
@@ -469,7 +470,7 @@ fn tcp_sink() -> io::Result<Made> {
     tcp_source(b"")
 }
 
-/// Its error queue has something in it, and `poll` says so for ever.
+/// Its error queue is never empty, and `poll` always reports that.
 fn tcp_error_queue_source(_contents: &[u8]) -> io::Result<Made> {
     let (mut near, mut far) = tcp_pair()?;
     sys::report_times(&near)?;
@@ -509,7 +510,7 @@ fn tcp_reset_sink() -> io::Result<Made> {
     tcp_reset(b"")
 }
 
-// ---- what does not wait ----
+// ---- descriptors that never wait ----
 
 fn nonblocking(made: io::Result<Made>) -> io::Result<Made> {
     let made = made?;
@@ -547,7 +548,7 @@ fn slave_sink() -> io::Result<Made> {
     slave_source(b"")
 }
 
-// ---- devices, events, and what can be neither read nor written ----
+// ---- devices, events, and descriptors that can be neither read nor written ----
 
 fn device(path: &str) -> io::Result<Made> {
     File::options().read(true).write(true).open(path).map(Made::alone)

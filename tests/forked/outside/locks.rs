@@ -1,5 +1,5 @@
-//! A mover that waits for one end holds the other end's pipe for nobody: others can read and write it, and
-//! can be ended.
+//! A mover that waits for one end does not hold the lock of the other end's pipe: other processes can
+//! read and write it, and can be killed.
 
 use super::content::made;
 use super::kinds::{SINKS, SOURCES, SinkKind, SourceKind, request};
@@ -44,7 +44,7 @@ fn all_said(scene: Play<'_>) -> io::Result<Verdict> {
     Ok(if seen.all_said { Verdict::Pass } else { Verdict::Fail(complaint()) })
 }
 
-/// The source says nothing, and somebody else writes to the sink.
+/// The source is silent, and another process writes to the sink.
 fn silent((mover, from, to): Pair) -> io::Result<Verdict> {
     match made(from, to, mover, b"") {
         Ok(scene) => all_said(Play {
@@ -57,7 +57,7 @@ fn silent((mover, from, to): Pair) -> io::Result<Verdict> {
     }
 }
 
-/// The sink takes nothing, and the peer of the source says more.
+/// The sink is full, and the peer of the source writes more.
 fn full((mover, from, to): Pair) -> io::Result<Verdict> {
     match super::deadlines::made_full(from, to, mover, b"") {
         Ok(scene) => all_said(Play {

@@ -1,5 +1,4 @@
-//! The public movers, a naive loop of `read` and `write` to compare them with, and what each says at its
-//! end.
+//! The public movers, a naive loop of `read` and `write` to compare them with, and their outcomes.
 
 use super::kinds::{SinkKind, SourceKind};
 use super::sys;
@@ -38,7 +37,7 @@ use Mover::{
     Pump, SmallChunk, SpliceTo,
 };
 
-/// All but `pump`, of which a few pairs are enough: it is a program around the others.
+/// All except `pump`, which runs on a few pairs only: it is a program around the others.
 pub(crate) const MOVERS: &[Mover] = &[
     Model,
     Mover::Transfer,
@@ -54,11 +53,11 @@ pub(crate) const MOVERS: &[Mover] = &[
     Discard,
 ];
 
-/// Those that take a deadline.
+/// Those that support a deadline.
 pub(crate) const WITH_DEADLINE: &[Mover] =
     &[WithDeadline, Chunk, SmallChunk, Progress, CopySemantics];
 
-/// More than one event, less than a page: by `read` and `write`.
+/// More than one event, less than a page: with `read` and `write`.
 pub(crate) const SMALL: usize = 16;
 const CHUNK: usize = 8192;
 
@@ -81,12 +80,12 @@ impl Mover {
         }
     }
 
-    /// Whether it can be told how many bytes it is to move.
+    /// Whether its number of bytes can be set.
     pub(crate) fn takes_exact(self) -> bool {
         !matches!(self, Self::Fanout | FanoutTwo | SpliceTo | Pump)
     }
 
-    /// Why it makes no sense for this pair.
+    /// Why it makes no sense for this pair, or `None`.
     pub(crate) fn nonsense(self, from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
         match self {
             SpliceTo if !from.pipe => Some("a ChunkReader reads a pipe"),
@@ -94,7 +93,7 @@ impl Mover {
                 Some("splice_to makes one call, which does not wait")
             }
             SpliceTo if !to.splices => Some("the kernel does not splice to this sink"),
-            // It has a sink of its own.
+            // It opens its own sink.
             Discard if to.name != "dev_null" => Some("discard has no sink"),
             SmallChunk if from.unit > SMALL => {
                 Some("a chunk below what one read of this source takes")
@@ -106,24 +105,24 @@ impl Mover {
     }
 }
 
-/// How much, and for how long.
+/// The number of bytes and the time limit.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Limits {
-    /// How many bytes, for those that can be told.
+    /// The number of bytes, for movers that support it.
     pub(crate) exact: Option<usize>,
     pub(crate) deadline: Option<Duration>,
 }
 
-/// What a mover said at its end.
+/// The outcome of a mover.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) bytes: usize,
-    /// The side, where it says which, and the error: 0 is a source that ended early.
+    /// The side, if the mover names it, and the error: 0 is a source that ended early.
     pub(crate) error: Option<(Option<Side>, i32)>,
     pub(crate) undelivered: usize,
     pub(crate) took: Duration,
     pub(crate) cpu: Duration,
-    /// What was left in the source, if it was looked for.
+    /// The bytes left in the source, if they were checked.
     pub(crate) left: Vec<u8>,
 }
 
@@ -162,7 +161,7 @@ impl Outcome {
         Self { undelivered, ..Self::failed(Some(error.side()), errno, error.bytes()) }
     }
 
-    /// A line, for a pipe.
+    /// A line, to send through a pipe.
     pub(crate) fn to_line(&self) -> String {
         let (side, errno) = match self.error {
             None => (0, -1),
@@ -198,7 +197,7 @@ impl Outcome {
     }
 }
 
-/// Moves, and takes the time. `second` is the other sink of a fan-out to two.
+/// Moves, and measures the time. `second` is the other sink of a fan-out to two.
 pub(crate) fn run(
     mover: Mover,
     from: BorrowedFd<'_>,
@@ -254,9 +253,9 @@ fn run_untimed(
     }
 }
 
-/// What any program did before there was anything better. Waits where a descriptor does not.
+/// The loop of any simple program. Waits if a descriptor does not.
 fn model(from: BorrowedFd<'_>, to: BorrowedFd<'_>, exact: usize) -> Outcome {
-    /// As some descriptors ask of a buffer.
+    /// Some descriptors require this alignment of a buffer.
     #[repr(align(4096))]
     struct Buffer([u8; 1 << 16]);
 
@@ -293,10 +292,10 @@ fn model(from: BorrowedFd<'_>, to: BorrowedFd<'_>, exact: usize) -> Outcome {
     Outcome::ok(bytes as u64)
 }
 
-/// By `read` or `write` of the descriptor as it is.
+/// With `read` or `write` of the descriptor as it is.
 fn on<T>(fd: BorrowedFd<'_>, call: impl FnOnce(&File) -> T) -> T {
     use std::os::fd::FromRawFd;
-    // SAFETY: not dropped: it stays the borrower's.
+    // SAFETY: it is not dropped, so the borrower keeps it.
     let file = std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(fd.as_raw_fd()) });
     call(&file)
 }
@@ -304,7 +303,7 @@ fn on<T>(fd: BorrowedFd<'_>, call: impl FnOnce(&File) -> T) -> T {
 fn fan_out(from: BorrowedFd<'_>, to: &[BorrowedFd<'_>]) -> Outcome {
     let mut sinks: Vec<_> = to.iter().map(FanoutSink::new).collect();
     let answer = Fanout::new().run(from, &mut sinks);
-    // The first is the one that is looked at.
+    // The first sink is the one that is checked.
     let of_first = sinks[0].error().map(Outcome::of);
     match (of_first, answer) {
         (Some(failed), _) => failed,
@@ -329,8 +328,8 @@ fn splice_to(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Outcome {
     }
 }
 
-/// The program, with these as its standard streams. It says how many bytes it has moved, and in words
-/// which side failed.
+/// The program, with these as its standard streams. It prints the number of bytes it has moved, and on
+/// failure names the side.
 fn pump(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Outcome {
     let owned = |fd: BorrowedFd<'_>| -> OwnedFd { fd.try_clone_to_owned().expect("a descriptor") };
     let mut command = Command::new(example("pump"));

@@ -18,7 +18,9 @@ pub(crate) fn cases(table: &mut Table) {
                 let two = *mover == Mover::FanoutTwo && !from.bad;
                 let nothing = match from.end {
                     _ if from.name == "dev_null" && !from.bad => Some("there is nothing to write"),
-                    End::Never if two => Some("the other sink of the fan-out goes on for ever"),
+                    End::Never if two => {
+                        Some("the other sink of the fan-out continues without end")
+                    }
                     _ => None,
                 };
                 table.pair(FAMILY, "side", (*mover, from, to), nothing, move || {
@@ -43,7 +45,7 @@ pub(crate) fn cases(table: &mut Table) {
     }
 }
 
-/// What the mover says of this pair, made anew.
+/// The outcome of the mover for this pair, created anew.
 fn outcome(
     mover: Mover,
     from: &'static SourceKind,
@@ -55,7 +57,7 @@ fn outcome(
         scene.acts = vec![Act::Say(contents)];
         scene.mover_last = true;
         if mover == Mover::FanoutTwo {
-            scene.acts.push(Act::End); // to which the other sink goes on
+            scene.acts.push(Act::End); // which the other sink reaches
         }
     }
     scene.limits.exact = (mover == Mover::Exact).then_some(4096);
@@ -76,11 +78,11 @@ fn side(mover: Mover, from: &'static SourceKind, to: &'static SinkKind) -> io::R
         return Ok(Verdict::Fail(format!("expected {expected:?}; it hung")));
     };
     let mut allowed = vec![expected];
-    // With both of them bad it may look at either first.
+    // If both are bad, the mover may use either first.
     if from.bad && to.bad {
         allowed.extend(of_sink.and_then(|outcome| outcome.error));
     }
-    // A reset is told once; who writes again is told that nobody reads.
+    // A reset is reported once; the next write fails because no reader is left.
     if to.name == "tcp_reset" && allowed.contains(&(Some(Side::Sink), ECONNRESET)) {
         allowed.push((Some(Side::Sink), EPIPE));
     }

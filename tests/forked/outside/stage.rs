@@ -1,10 +1,11 @@
-//! The processes of one case. The *speaker* is the peer of the source, and has the only copy of its side;
-//! the *listener* is the peer of the sink; the *mover* has the two ends themselves. The case's own process
-//! touches none of them: it listens to the three, and ends them when it takes too long.
+//! The processes of one case. The *speaker* is the peer of the source, and has the only copy of its
+//! side. The *listener* is the peer of the sink. The *mover* has the two ends themselves. The case's
+//! own process has none of them: it reads the reports of the three, and kills them if they take too
+//! long.
 //!
-//! The order in which they are ended matters. A `splice` that waits for its source while it holds the
-//! lock of a pipe makes the reader of that pipe sleep so that no signal reaches it. With the speaker its
-//! side of the source is gone, the `splice` ends, and then the listener can be ended.
+//! The order in which they are killed matters. A `splice` that waits for its source while it holds the
+//! lock of a pipe makes the reader of that pipe sleep so that no signal reaches it. When the speaker
+//! ends, its side of the source closes, the `splice` returns, and then the listener can be killed.
 
 use super::kinds::{End, Made, SinkKind, SourceKind, look_at};
 use super::movers::{Limits, Mover, Outcome, run};
@@ -23,41 +24,41 @@ pub(crate) enum Act {
     Say(Vec<u8>),
     /// One byte of TCP's urgent data.
     Urgent(u8),
-    /// A datagram without a byte.
+    /// An empty datagram.
     Empty,
     /// The terminal's end-of-file character.
     ControlD,
-    /// Says that it will say no more, and stays.
+    /// Shuts down writing, and stays.
     HalfClose,
     /// Closes so that the peer gets a reset.
     Reset,
     Pause(Duration),
-    /// Says a byte, and a byte, and a byte, for so long.
+    /// Writes single bytes, for this long.
     Chatter(Duration),
-    /// Waits until the listener has got what was said.
+    /// Waits until the listener has received what was written.
     Await,
-    /// The end of the source, as its kind has it.
+    /// The end of the source, as its kind defines it.
     End,
 }
 
 /// What the listener does.
 #[derive(Clone)]
 pub(crate) enum Ear {
-    /// Reads everything, and tells the speaker when it has so many bytes, and so many more …
+    /// Reads everything, and notifies the speaker after this many bytes, then this many more …
     Open(Vec<usize>),
-    /// Reads nothing until the mover is gone.
+    /// Reads nothing until the mover has ended.
     Deaf,
     /// Reads a page, this many times, with pauses; then no more.
     Slow(usize, Duration),
 }
 
-/// Who else is at an end.
+/// Competitors at an end.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Others {
     None,
     Readers(usize),
     Writers(usize),
-    /// One that writes to the sink when the mover waits, once.
+    /// A process that writes to the sink once, when the mover waits.
     LateWriter,
 }
 
@@ -71,16 +72,16 @@ pub(crate) struct Play<'a> {
     pub(crate) mover: Mover,
     pub(crate) limits: Limits,
     pub(crate) others: Others,
-    /// The mover begins when the speaker has said everything.
+    /// The mover starts when the speaker has written everything.
     pub(crate) mover_last: bool,
-    /// It is over when the speaker has said everything: the source does not end.
+    /// The case is over when the speaker has written everything: the source does not end.
     pub(crate) until_said: bool,
-    /// Reads what the mover has left in the source.
+    /// Reads the bytes that the mover has left in the source.
     pub(crate) look_at_rest: bool,
 }
 
 impl<'a> Play<'a> {
-    /// A pair made anew, with these contents where they are there from the beginning.
+    /// A pair created anew, with these contents if they are there from the start.
     pub(crate) fn new(
         from: &'a SourceKind,
         to: &'a SinkKind,
@@ -104,17 +105,17 @@ impl<'a> Play<'a> {
     }
 }
 
-/// What was seen of it.
+/// The observations of a case.
 pub(crate) struct Seen {
-    /// None: it did not end in time.
+    /// `None` if it did not end in time.
     pub(crate) outcome: Option<Outcome>,
-    /// At the sink.
+    /// The bytes at the sink.
     pub(crate) arrived: Vec<u8>,
-    /// At the second sink of a fan-out.
+    /// The bytes at the second sink of a fan-out.
     pub(crate) second: Vec<u8>,
-    /// How far the speaker came, and what kept it.
+    /// The progress of the speaker, and its error.
     pub(crate) said: String,
-    /// Whether the speaker has come to its end.
+    /// Whether the speaker has finished.
     pub(crate) all_said: bool,
 }
 
@@ -123,7 +124,7 @@ pub(crate) fn patience() -> Duration {
     Duration::from_secs(if slow() { 60 } else { 5 })
 }
 
-/// What a process of the case says to the case.
+/// A process that sends reports to the case.
 struct Report {
     pid: i32,
     pipe: File,
@@ -140,7 +141,7 @@ impl Report {
         }
     }
 
-    /// A number that no poll looks at, when it has ended.
+    /// The number of its pipe, or -1 after its end, which `poll` ignores.
     fn fd(&self) -> RawFd {
         if self.open { self.pipe.as_raw_fd() } else { -1 }
     }
@@ -150,7 +151,7 @@ impl Report {
     }
 }
 
-/// Starts a process that keeps these descriptors and a pipe to report by.
+/// Starts a process that keeps these descriptors and a pipe for its reports.
 fn start(keep: &[RawFd], body: impl FnOnce(&mut File)) -> io::Result<Report> {
     let (reader, writer) = sys::pipe(0)?;
     let mut writer = File::from(writer);
@@ -165,7 +166,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     let (until_said, look_at_rest) = (play.until_said, play.look_at_rest);
     let second = sys::memfd()?;
     let (gate, open_gate) = sys::pipe(0)?; // ends when the mover may end
-    let (over, still_on) = sys::pipe(0)?; // ends when speaker and listener are to end
+    let (over, still_on) = sys::pipe(0)?; // ends when speaker and listener must end
     let (answers, answer) = sys::pipe(0)?;
     let (near, near_sink) = (source.near.raw(), sink.near.raw());
     let deaf = matches!(ear, Ear::Deaf);
@@ -181,7 +182,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     };
     let mut speaker = {
         let far = source.far.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-        // Only who shuts it down has a copy of the near end.
+        // Only the process that shuts it down has a copy of the near end.
         let near = if from.end == End::Shut { near } else { -1 };
         let keep = [far, near, over.as_raw_fd(), answers.as_raw_fd()];
         start(&keep, |report| speak(from, &source, &acts, &over, &answers, report))?
@@ -208,14 +209,14 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     let competitors = compete(others, near, near_sink)?;
     drop((source, sink, gate, over, answer, answers));
 
-    // Until the mover has ended and all that it says it has moved has come out.
+    // Until the mover has ended and all bytes that it reports as moved have arrived.
     let begin = Instant::now();
     let mut outcome = None;
     let mut ended: Option<Instant> = None;
     while begin.elapsed() < patience() {
         match (&outcome, &listener) {
             (Some(Outcome { bytes, .. }), Some(listener)) if !deaf => {
-                // The speaker may be about to hear the last answer.
+                // The speaker may be about to receive the last reply.
                 let all = listener.text.len() >= *bytes && is_done(&speaker);
                 let late = ended.is_some_and(|ended| ended.elapsed() > Duration::from_secs(1));
                 if all || late || !listener.open {
@@ -242,13 +243,14 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
             speaker.take();
         }
     }
-    // What it was told of before it answered is there.
+    // Bytes that arrived before its reply are read.
     if let Some(listener) = &mut listener {
         while listener.open && sys::poll([(listener.fd(), POLLIN)], Duration::ZERO) != [0] {
             listener.take();
         }
     }
-    // The mover goes first, if it can: what it has is closed then, and the listener sees the end.
+    // The mover ends first, if it can: its descriptors are closed then, and the listener reaches end of
+    // file.
     drop(open_gate);
     let gone = outcome.is_some() && sys::reap(moving.pid, Duration::from_secs(2));
     if gone {
@@ -267,7 +269,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     let pids: Vec<i32> = pids.chain(competitors).chain(last).collect();
     for pid in &pids {
         sys::kill(*pid);
-        // It may wait for one of the others, as it closes what that one holds.
+        // It may wait for one of the others, because it closes what that one holds.
         sys::reap(*pid, Duration::from_millis(50));
     }
     if let Some(pid) = pids.into_iter().find(|pid| !sys::reap(*pid, patience())) {
@@ -285,7 +287,7 @@ fn is_done(speaker: &Report) -> bool {
     speaker.lines().last().is_some_and(|line| line == "done")
 }
 
-/// What can be read without waiting.
+/// The bytes that can be read without waiting.
 fn rest(near: &super::kinds::Near) -> Vec<u8> {
     let Ok(fd) = near.as_fd().try_clone_to_owned() else { return Vec::new() };
     sys::set_nonblocking(&fd, true);
@@ -366,7 +368,7 @@ fn one_act(
                 [answered, _] if answered & POLLIN != 0 => {
                     File::from(answers.try_clone()?).read_exact(&mut [0])
                 }
-                _ => Err(io::Error::other("no answer")),
+                _ => Err(io::Error::other("no reply")),
             }
         }
         Act::End => match from.end {
@@ -426,7 +428,7 @@ fn listen(
         let count = if to.file {
             match file.read_at(&mut buf, begin + heard as u64) {
                 Ok(0) if is_over(over, Duration::from_millis(1)) => {
-                    // What came in between.
+                    // The bytes that arrived in between.
                     match file.read_at(&mut buf, begin + heard as u64) {
                         Ok(count @ 1..) => count,
                         _ => return,
@@ -456,9 +458,9 @@ fn listen(
     }
 }
 
-// ---- others ----
+// ---- competitors ----
 
-/// Processes that read from the source, or write to the sink, for as long as they live.
+/// Processes that read from the source, or write to the sink, while they live.
 fn compete(others: Others, near: RawFd, near_sink: RawFd) -> io::Result<Vec<i32>> {
     let (count, fd, reading) = match others {
         Others::None => return Ok(Vec::new()),
@@ -475,7 +477,7 @@ fn compete(others: Others, near: RawFd, near_sink: RawFd) -> io::Result<Vec<i32>
             Ok(count) => count > 0,
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
         };
-        // All are woken at once, and one of them is the first.
+        // All are woken at the same time, and one of them is first.
         let ready = |events| sys::poll([(fd.as_raw_fd(), events)], Duration::from_secs(3600));
         if others == Others::LateWriter {
             thread::sleep(Duration::from_millis(50));

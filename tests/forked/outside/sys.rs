@@ -1,5 +1,5 @@
-//! What the standard library has no name for, from the C library: processes, descriptors of every kind,
-//! and the settings of sockets and terminals.
+//! Functions of the C library that std does not offer: processes, descriptors of every kind, and the
+//! settings of sockets and terminals.
 
 use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::fs::File;
@@ -81,7 +81,7 @@ mod c {
     }
 }
 
-/// The answer of a call that says -1 for an error.
+/// The result of a call that returns -1 on an error.
 fn check(answer: c_int) -> io::Result<c_int> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
@@ -94,15 +94,15 @@ fn owned(answer: c_int) -> io::Result<OwnedFd> {
 
 // ---- processes ----
 
-/// Forks a child that has no descriptors but the standard ones and those in `keep`, ends with its
-/// parent, and ends after `body`.
+/// Forks a child that keeps only the standard descriptors and those in `keep`, ends with its parent,
+/// and ends after `body`.
 pub(crate) fn spawn(keep: &[RawFd], body: impl FnOnce()) -> io::Result<c_int> {
     const PR_SET_PDEATHSIG: c_int = 1;
     const BUSY: Duration = Duration::from_secs(20);
     let begin = Instant::now();
     let pid = loop {
         match check(c::fork()) {
-            // The machine is busy.
+            // The limit of processes is reached for a moment.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && begin.elapsed() < BUSY => {
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -124,17 +124,17 @@ pub(crate) fn spawn(keep: &[RawFd], body: impl FnOnce()) -> io::Result<c_int> {
     c::_exit(code)
 }
 
-/// Makes this process the leader of a group, so that all its children can be ended with it.
+/// Makes this process the leader of a group, so that all its children can be killed with it.
 pub(crate) fn lead_a_group() {
     c::setpgid(0, 0);
 }
 
-/// To a process, or with a negative number to a group of them. It may have ended.
+/// Kills a process, or with a negative number a group. It may have ended already.
 pub(crate) fn kill(pid: c_int) {
     c::kill(pid, SIGKILL);
 }
 
-/// Waits for the end of a child, but not longer than this. Whether it has ended.
+/// Waits for the end of a child, at most this long. Returns whether it has ended.
 pub(crate) fn reap(pid: c_int, patience: Duration) -> bool {
     const WNOHANG: c_int = 1;
     let begin = Instant::now();
@@ -151,7 +151,7 @@ pub(crate) fn reap(pid: c_int, patience: Duration) -> bool {
     }
 }
 
-/// Files of this process end here: a file that feeds itself would fill the disk.
+/// Limits the size of files of this process: a file that feeds itself would fill the disk.
 pub(crate) fn limit_files(bytes: usize) {
     const RLIMIT_FSIZE: c_int = 1;
     const SIGXFSZ: c_int = 25; // generic; MIPS differs
@@ -161,7 +161,7 @@ pub(crate) fn limit_files(bytes: usize) {
     unsafe { c::setrlimit(RLIMIT_FSIZE, &raw const limit) };
 }
 
-/// The processor's time that this process has used.
+/// The processor time of this process.
 pub(crate) fn cpu_time() -> Duration {
     const CLOCK_PROCESS_CPUTIME_ID: c_int = 2;
     let mut time = [0; 2];
@@ -173,12 +173,12 @@ pub(crate) fn cpu_time() -> Duration {
 
 // ---- descriptors ----
 
-/// Closes a number.
+/// Closes a descriptor by its number.
 pub(crate) fn close(fd: RawFd) {
     c::close(fd);
 }
 
-/// Waits for one of these; what each of them answers.
+/// Waits for one of these. Returns the events of each.
 pub(crate) fn poll<const N: usize>(fds: [(RawFd, i16); N], timeout: Duration) -> [i16; N] {
     let mut fds = fds.map(|(fd, events)| PollFd { fd, events, revents: 0 });
     let timeout = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
@@ -187,7 +187,7 @@ pub(crate) fn poll<const N: usize>(fds: [(RawFd, i16); N], timeout: Duration) ->
     fds.map(|fd| fd.revents)
 }
 
-/// Returns whether it was before.
+/// Sets or clears `O_NONBLOCK`. Returns the previous state.
 pub(crate) fn set_nonblocking(fd: &impl AsRawFd, on: bool) -> bool {
     const F_GETFL: c_int = 3;
     const F_SETFL: c_int = 4;
@@ -213,7 +213,7 @@ pub(crate) fn pipe(flags: c_int) -> io::Result<(OwnedFd, OwnedFd)> {
     two(fds)
 }
 
-/// Where `write` makes a packet (`O_DIRECT` of a pipe).
+/// Each `write` makes a packet (`O_DIRECT` of a pipe).
 pub(crate) const O_DIRECT: c_int = if cfg!(any(target_arch = "arm", target_arch = "aarch64")) {
     0o20_0000
 } else if cfg!(target_arch = "powerpc64") {
@@ -251,13 +251,13 @@ fn set_option(socket: &impl AsRawFd, name: c_int, value: &[c_int]) -> io::Result
     check(unsafe { c::setsockopt(fd, SOL_SOCKET, name, value.as_ptr().cast(), len) }).map(drop)
 }
 
-/// Closing it is a reset then.
+/// Makes a close reset the connection.
 pub(crate) fn reset_on_close(socket: &impl AsRawFd) -> io::Result<()> {
     const SO_LINGER: c_int = 13;
     set_option(socket, SO_LINGER, &[1, 0])
 }
 
-/// What is sent leaves a report in the socket's error queue from here on.
+/// Makes each transmission leave a report in the socket's error queue.
 pub(crate) fn report_times(socket: &impl AsRawFd) -> io::Result<()> {
     const SO_TIMESTAMPING: c_int = 37;
     const TX_SOFTWARE: c_int = 1 << 1;
@@ -276,7 +276,7 @@ pub(crate) fn send_urgent(socket: &impl AsRawFd, byte: u8) -> io::Result<()> {
     }
 }
 
-/// An empty datagram: a `write` of nothing sends one on a socket of datagrams only.
+/// Sends an empty datagram: a `write` of nothing does that only on a datagram socket.
 pub(crate) fn send_empty(socket: &impl AsRawFd) -> io::Result<()> {
     // SAFETY: reads nothing.
     match unsafe { c::send(socket.as_raw_fd(), c"".as_ptr().cast(), 0, 0) } {
@@ -285,7 +285,7 @@ pub(crate) fn send_empty(socket: &impl AsRawFd) -> io::Result<()> {
     }
 }
 
-/// Nothing more can be read from it, or written to it.
+/// Shuts down reading or writing.
 pub(crate) fn shut(socket: &impl AsRawFd, reading: bool) {
     c::shutdown(socket.as_raw_fd(), i32::from(!reading));
 }
@@ -299,7 +299,7 @@ pub(crate) fn timerfd() -> io::Result<OwnedFd> {
     owned(c::timerfd_create(CLOCK_MONOTONIC, 0))
 }
 
-/// The timer expires once, now.
+/// Makes the timer expire once, now.
 pub(crate) fn expire(timer: &impl AsRawFd) -> io::Result<()> {
     let now = [0, 0, 0, 1];
     let none = std::ptr::null_mut();
@@ -309,7 +309,7 @@ pub(crate) fn expire(timer: &impl AsRawFd) -> io::Result<()> {
 
 pub(crate) const IN_MODIFY: u32 = 2;
 
-/// One that is told of each change of the contents of this file.
+/// An inotify descriptor that reports each change of the contents of this file.
 pub(crate) fn inotify(path: &Path) -> io::Result<OwnedFd> {
     let inotify = owned(c::inotify_init1(0))?;
     let path = CString::new(path.as_os_str().as_encoded_bytes())?;
@@ -328,7 +328,7 @@ pub(crate) fn memfd() -> io::Result<File> {
     owned(unsafe { c::memfd_create(c"rawpipe-test".as_ptr(), MFD_ALLOW_SEALING) }).map(File::from)
 }
 
-/// It can neither grow, nor shrink, nor be written to from here on.
+/// Seals the file: it can no longer grow, shrink, or be written.
 pub(crate) fn seal(memfd: &File) -> io::Result<()> {
     const F_ADD_SEALS: c_int = 1033;
     const SHRINK_GROW_WRITE: c_int = 2 | 4 | 8;
@@ -342,8 +342,8 @@ pub(crate) fn fifo(path: &Path) -> io::Result<()> {
     check(unsafe { c::mkfifo(path.as_ptr(), 0o600) }).map(drop)
 }
 
-/// A pseudo terminal, master and slave, that changes no byte and echoes none. A canonical one gives
-/// whole lines, and knows the end-of-file character.
+/// A pseudo terminal, master and slave, that changes no byte and echoes none. A canonical one passes on
+/// whole lines, and handles the end-of-file character.
 pub(crate) fn terminal(canonical: bool) -> io::Result<(OwnedFd, OwnedFd)> {
     use std::os::unix::fs::OpenOptionsExt;
     const O_RDWR: c_int = 2;

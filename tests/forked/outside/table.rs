@@ -1,4 +1,4 @@
-//! The table of cases, and how they are run: each in a process of its own, many at a time.
+//! The table of cases, and how they run: each in its own process, many at a time.
 
 use super::kinds::{SinkKind, SourceKind};
 use super::movers::Mover;
@@ -12,17 +12,17 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime};
 
-/// What a case has shown.
+/// The result of a case.
 pub(crate) enum Verdict {
     Pass,
-    /// It cannot be made here, and why.
+    /// It cannot be created here, with the reason.
     Skip(String),
-    /// What was expected and what was seen.
+    /// What was expected and what was observed.
     Fail(String),
 }
 
 impl Verdict {
-    /// Passes when there is no complaint.
+    /// Passes if there is no complaint.
     pub(crate) fn of(complaints: &[String]) -> Self {
         if complaints.is_empty() { Self::Pass } else { Self::Fail(complaints.join("; ")) }
     }
@@ -34,7 +34,7 @@ struct Case {
     run: Box<dyn Fn() -> io::Result<Verdict>>,
 }
 
-/// What has become of the cases of one family.
+/// The results of the cases of one family.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     run: usize,
@@ -45,19 +45,19 @@ struct Counts {
 #[derive(Default)]
 pub(crate) struct Table {
     cases: Vec<Case>,
-    /// Those that make no sense, by reason and family.
+    /// Cases that make no sense, by reason and family.
     nonsense: BTreeMap<(&'static str, &'static str), usize>,
 }
 
-/// How many cases run at a time. They mostly sleep.
+/// The number of cases that run at a time. They mostly sleep.
 const AT_ONCE: usize = 16;
-/// What a share is of all.
+/// One in this many cases runs in a fraction.
 const SHARE: usize = 6;
-/// No case of a share begins later than this.
+/// No case of a fraction starts later than this.
 const SHARE_TIME: Duration = Duration::from_secs(45);
 
 impl Table {
-    /// A case of a mover and a pair, unless there is a reason why it makes no sense.
+    /// Adds a case of a mover and a pair, unless it makes no sense.
     pub(crate) fn pair(
         &mut self,
         family: &'static str,
@@ -66,7 +66,8 @@ impl Table {
         nonsense: Option<&'static str>,
         run: impl Fn() -> io::Result<Verdict> + 'static,
     ) {
-        // Starting programs while others fork now and then fails in an emulator; `pump` has that one.
+        // In an emulator, starting programs while other threads fork sometimes fails; `pump` is
+        // affected.
         let started = mover == Mover::Pump;
         let foreign = emulated() && (from.native || to.native || started);
         let foreign = foreign.then_some("an emulator has an idea of its own of this");
@@ -88,7 +89,7 @@ impl Table {
         self.cases.push(Case { name, family, run: Box::new(run) });
     }
 
-    /// Runs what the environment asks for, and prints what has become of it.
+    /// Runs the cases that the environment selects, and prints the results.
     pub(crate) fn run(mut self) {
         let asked = env::var("RAWPIPE_OUTSIDE").ok();
         let all = self.cases.len();
@@ -170,7 +171,7 @@ impl Table {
     }
 }
 
-/// A case that is under way.
+/// A running case.
 struct Running {
     index: usize,
     pid: i32,
@@ -179,9 +180,9 @@ struct Running {
     begin: Instant,
 }
 
-/// What became of each case; none of those that had no time to begin.
+/// The result of each case; `None` if it had no time to start.
 fn run_all(cases: &[Case], time: Option<Duration>) -> Vec<Option<Verdict>> {
-    // A case ends itself: this is for what nobody has thought of.
+    // A case ends by itself: this is for unforeseen failures.
     let patience = Duration::from_secs(if slow() { 600 } else { 60 });
     let begin = Instant::now();
     let mut results: Vec<Option<Verdict>> = cases.iter().map(|_| None).collect();

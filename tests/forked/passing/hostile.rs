@@ -1,13 +1,14 @@
-//! Another program that keeps to no protocol.
+//! Another program that violates the protocol.
 //!
-//! `RAWPIPE_TEST_STEPS` is how many steps a hostile peer takes (20,000).
+//! `RAWPIPE_TEST_STEPS` sets the number of steps of a hostile peer (20,000).
 
 use super::*;
 use crate::common::bytes::Random;
 use crate::common::shared::CONTROL;
 use rawpipe::pipe::{Capacity, set_capacity};
 
-/// Whatever a peer stores, and whenever: a record within the ring or an error, no panic, no endless wait.
+/// Whatever a peer stores, and whenever: a record within the ring or an error, no panic, no indefinite
+/// wait.
 pub(super) fn hostile_peer() {
     if !supported() {
         return;
@@ -48,7 +49,7 @@ pub(super) fn hostile_peer() {
     assert!(records > 0 && refused > 0);
 }
 
-/// Stores a word somewhere, or leaves it.
+/// Stores a word somewhere, or nothing.
 fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
     let word = match random.below(6) {
         0 => random.below(1 << 12),
@@ -61,7 +62,7 @@ fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
     let control = File::from(parts[0].try_clone().unwrap());
     match random.below(10) {
         0 => {
-            // The ring, which only a writer's program can write to.
+            // The ring, to which only the writer's program can write.
             let ring = File::from(parts[1].try_clone().unwrap());
             let headers = ring.metadata().unwrap().len() / 16;
             let header = random.below(usize::try_from(headers).unwrap()) as u64 * 16 + 8;
@@ -76,7 +77,7 @@ fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
     }
 }
 
-/// A peer changes a record while it is copied: the copy has the record's length, with any of the bytes.
+/// A peer changes a record during the copy: the copy has the record's length, with any bytes.
 pub(super) fn record_changes_while_it_is_copied() {
     if !supported() {
         return;
@@ -88,7 +89,7 @@ pub(super) fn record_changes_while_it_is_copied() {
     let (over, ends) = rawpipe::pipe().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            // All bytes but those where a length may be, until the other end is closed.
+            // All bytes except those where a length may be, until the other end is closed.
             let ended = || poll(&mut [PollFd::new(&over, PollEvents::IN)], Some(Duration::ZERO));
             while ended() == Ok(0) {
                 for unit in 0..units {
@@ -111,7 +112,8 @@ pub(super) fn record_changes_while_it_is_copied() {
     });
 }
 
-/// A peer that rings without end keeps no call beyond its deadline, and no call that does not wait.
+/// A peer that sends wake-ups continuously delays no call beyond its deadline, and no call that does
+/// not wait.
 pub(super) fn deadlines_beside_a_peer_that_rings_without_end() {
     if !supported() {
         return;
@@ -149,7 +151,7 @@ pub(super) fn deadlines_beside_a_peer_that_rings_without_end() {
     }
 }
 
-/// Pipes that block, what is no pipe, and files that are too small: none becomes a half.
+/// Blocking pipes, descriptors that are no pipes, and files that are too small: none becomes a half.
 pub(super) fn parts_of_a_hostile_maker() {
     if !supported() {
         return;
@@ -171,7 +173,7 @@ pub(super) fn parts_of_a_hostile_maker() {
     assert_eq!(reader([control, small, heard, bell]).unwrap_err(), Errno::EPROTO);
 }
 
-/// A writer that is trusted with nothing cannot make a record longer than a chunk.
+/// A writer that is not trusted cannot make a record longer than a chunk.
 pub(super) fn record_longer_than_a_chunk_eproto() {
     if !supported() {
         return;
@@ -188,7 +190,7 @@ pub(super) fn record_longer_than_a_chunk_eproto() {
     }
 }
 
-/// A peer cannot make two writers of one, by saying that the half is free.
+/// A peer cannot create two writers from one by marking the half as free.
 pub(super) fn forked_child_of_a_writer_for_a_program_ebusy() {
     if !supported() {
         return;

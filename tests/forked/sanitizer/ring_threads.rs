@@ -1,5 +1,5 @@
-//! The ring of `chunk::shared`, from its own source, between two threads, over atomics of which one can be
-//! made weaker than it must be.
+//! The ring of `chunk::shared`, from its own source, between two threads, with atomics of which one can
+//! be made too weak.
 
 use atomic::{AtomicUsize, Ordering, RELAXED};
 use rawpipe::{Deadline, Errno};
@@ -11,11 +11,11 @@ use std::thread;
 #[path = "../../../src/chunk/shared/ring.rs"]
 mod ring;
 
-/// What the ring's source takes for `core::sync::atomic`.
+/// The replacement for `core::sync::atomic` in the ring's source.
 mod atomic {
     pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
 
-    /// Whether what is stored with `Release` is stored with `Relaxed`.
+    /// Whether stores with `Release` become `Relaxed`.
     pub(super) static RELAXED: AtomicBool = AtomicBool::new(false);
 
     #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ mod atomic {
     }
 }
 
-/// A ring of two records, whose bytes stand beside it.
+/// A ring of two records, with their bytes in separate cells.
 #[derive(Default)]
 struct Pair {
     control: Control,
@@ -59,7 +59,7 @@ struct Pair {
     records: [UnsafeCell<u64>; 2],
 }
 
-// SAFETY: the ring says which thread may touch which record, if it is right.
+// SAFETY: the ring determines which thread may access which record, if it is correct.
 unsafe impl Sync for Pair {}
 
 struct Ends<'pair>(&'pair Pair, AtomicUsize);
@@ -81,7 +81,7 @@ impl Link for Ends<'_> {
         Ok(())
     }
 
-    /// Neither sleeps.
+    /// Neither side sleeps.
     fn hear(&self, _: Option<Deadline<'_>>) -> rawpipe::Result<bool> {
         Err(Errno::EAGAIN)
     }
@@ -104,7 +104,7 @@ pub(super) fn records_between_threads(relaxed: bool) {
                 }
                 writer.lend(start);
                 let record = pair.records[writer.lent_at() / UNIT].get();
-                // SAFETY: it is the writer's, if the ring is right.
+                // SAFETY: the record belongs to the writer, if the ring is correct.
                 unsafe { record.write(number) };
                 writer.send(8).unwrap();
             }
@@ -118,7 +118,7 @@ pub(super) fn records_between_threads(relaxed: bool) {
                 }
                 reader.lend().unwrap();
                 let record = pair.records[reader.lent_at() / UNIT].get();
-                // SAFETY: it is the reader's, if the ring is right.
+                // SAFETY: the record belongs to the reader, if the ring is correct.
                 assert_eq!(unsafe { record.read() }, number);
                 reader.give_back();
             }

@@ -9,7 +9,8 @@ use rawpipe::{Deadline, Errno};
 use std::thread;
 use std::time::Duration;
 
-/// Copies are dropped in a child, in each order: the parent's go on, and nothing stays mapped there.
+/// Copies are dropped in a child, in each order: the parent's stay usable, and nothing stays mapped in
+/// the child.
 pub(super) fn fork_copies_dropped_in_each_order() {
     if !supported() {
         return;
@@ -46,7 +47,7 @@ pub(super) fn fork_copies_dropped_in_each_order() {
     }
 }
 
-/// A process that has released the reader is followed by its child, at the next record.
+/// After a process has released the reader, its child continues with the next record.
 pub(super) fn release_hands_the_reader_over() {
     if !supported() {
         return;
@@ -72,7 +73,8 @@ pub(super) fn release_hands_the_reader_over() {
     succeeds(second);
 }
 
-/// A third process has copies of everything. An orderly drop is seen all the same, also by who sleeps.
+/// A third process has copies of everything. An orderly drop is still detected, also by a side that
+/// sleeps.
 pub(super) fn third_process_with_all_ends_does_not_hide_a_drop() {
     if !supported() {
         return;
@@ -125,7 +127,7 @@ pub(super) fn third_process_with_all_ends_does_not_hide_a_drop() {
 struct Copies(Option<SharedReader>, Option<SharedWriter>);
 
 impl Copies {
-    /// Does as it is told, and returns what has become of it.
+    /// Executes a command, and returns its result.
     fn act(&mut self, command: u8) -> u8 {
         let until = Deadline::after(Duration::from_secs(30));
         let done = match (command, self) {
@@ -154,8 +156,9 @@ impl Copies {
     }
 }
 
-/// Two processes have both halves, in every distribution of who uses which, and drop the four copies in
-/// every order. The stream goes on until the copy of an owner is dropped, and then ends on the other side.
+/// Two processes have both halves. For every choice of which process uses which half, they drop the
+/// four copies in every order. The stream continues until the copy of an owner is dropped, and then
+/// ends for the peer.
 pub(super) fn fork_owners_and_orders_of_drops() {
     if !supported() {
         return;
@@ -169,7 +172,7 @@ pub(super) fn fork_owners_and_orders_of_drops() {
     }
 }
 
-/// In upper case: in the child. `reader_at` and `writer_at` are 1 where the child uses that half.
+/// Upper case means in the child. `reader_at` and `writer_at` are 1 if the child uses that half.
 fn drops(reader_at: usize, writer_at: usize, order: &[u8]) {
     let (reader, writer) = shared().unwrap();
     let mut copies = Copies(Some(reader), Some(writer));
@@ -215,7 +218,7 @@ fn drops(reader_at: usize, writer_at: usize, order: &[u8]) {
         if reads {
             assert_eq!(act(reader_at, b'v'), if writes { 'o' } else { 'e' }, "{}", what(step));
         }
-        // The others, as long as they have a copy.
+        // The other halves, while they have a copy.
         if writes && step == 0 {
             assert_eq!(act(1 - writer_at, b's'), 'b', "{}", what(step));
             assert_eq!(act(1 - reader_at, b'v'), 'b', "{}", what(step));
@@ -236,7 +239,7 @@ fn orders(all: &[u8]) -> Vec<Vec<u8>> {
     all.iter().copied().flat_map(with_first).collect()
 }
 
-/// A writer goes from process to process, each of which sends, releases it, and has its next one go on.
+/// A writer passes from process to process. Each sends, releases it, and lets its child continue.
 pub(super) fn release_hands_the_writer_from_child_to_child() {
     if !supported() {
         return;
@@ -247,7 +250,7 @@ pub(super) fn release_hands_the_writer_from_child_to_child() {
         succeeds(child(|| {
             let mut writer = writer.take().unwrap();
             let sent = send(&mut writer, 100, turn);
-            // What is lent and not sent stays behind.
+            // A chunk that is lent and not sent stays with the old process.
             let lent = writer.try_chunk().is_ok();
             writer.release();
             u8::from(sent.is_err() || (turn == 0 && !lent))
@@ -259,8 +262,8 @@ pub(super) fn release_hands_the_writer_from_child_to_child() {
     assert!(reader.try_recv().unwrap().is_none(), "no process has it");
 }
 
-/// The end of a process that is killed is not seen while a third process has its copies, as with a pipe,
-/// and no longer.
+/// The end of a killed process is not detected while a third process has copies, as with a pipe, and is
+/// detected afterwards.
 pub(super) fn third_process_with_all_ends_hides_a_death_until_it_ends() {
     if !supported() {
         return;

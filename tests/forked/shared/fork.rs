@@ -9,7 +9,7 @@ use rawpipe::{Deadline, Errno};
 use std::time::Duration;
 use std::{mem, ptr, thread};
 
-/// The process that uses a half has it; its parent, its child and its child's child have not.
+/// The process that uses a half first owns it; its parent, its child and its grandchild do not.
 pub(super) fn fork_half_belongs_to_who_uses_it_first() {
     if !supported() {
         return;
@@ -22,7 +22,7 @@ pub(super) fn fork_half_belongs_to_who_uses_it_first() {
         // SAFETY: as above.
         let mut reader: SharedReader = unsafe { in_child(&mut reader) };
         let refused = [writer.chunk().err(), writer.try_chunk().err(), writer.send(1).err()];
-        // No process uses the reader yet: this child is the first.
+        // No process has used the reader yet: this child is the first.
         let received = reader.recv().unwrap().is_some_and(|record| is_filled(&record, 0));
         let third = child(|| {
             // SAFETY: as above.
@@ -30,12 +30,12 @@ pub(super) fn fork_half_belongs_to_who_uses_it_first() {
             u8::from(reader.recv().err() != Some(Errno::EBUSY))
         });
         succeeds(third);
-        drop(writer); // which closes nothing
+        drop(writer); // closes nothing
         let more = reader.recv().unwrap().is_some_and(|record| is_filled(&record, 1));
         let ended = reader.recv().unwrap().is_none();
         u8::from(refused != [Some(Errno::EBUSY); 3] || !received || !more || !ended)
     });
-    // Until the child has used the reader: it finds the second record only then.
+    // Waits until the child has used the reader: it finds the second record only then.
     thread::sleep(Duration::from_millis(50));
     send(&mut writer, 10, 1).unwrap();
     drop(writer);
@@ -43,7 +43,7 @@ pub(super) fn fork_half_belongs_to_who_uses_it_first() {
     assert_eq!(reader.recv().unwrap_err(), Errno::EBUSY);
 }
 
-/// Two children have a reader that no process has used: one gets it.
+/// Two children have a reader that no process has used: only one gets it.
 pub(super) fn fork_two_children_one_owner() {
     if !supported() {
         return;
@@ -91,8 +91,8 @@ pub(super) fn fork_while_a_thread_takes_the_half() {
                 // SAFETY: this thread alone uses it, in this process.
                 unsafe { &mut *original }.try_chunk().map(drop)
             });
-            // SAFETY: the child makes system calls and touches its own copy only. That may be half
-            // written by the other thread, which matters to none of its fields.
+            // SAFETY: the child only makes system calls and touches its own copy. The other thread may
+            // have written half of that, which is valid for each of its fields.
             let mut forked = unsafe {
                 fork_with(|| {
                     let mut copy = copy_at(address);
@@ -114,7 +114,7 @@ pub(super) fn fork_while_a_thread_takes_the_half() {
     }
 }
 
-/// What was lent before the fork is the parent's: the child can neither send nor give back.
+/// Memory lent before the fork belongs to the parent: the child can neither send it nor give it back.
 pub(super) fn fork_lent_before_stays_with_the_parent() {
     if !supported() {
         return;
@@ -142,8 +142,8 @@ pub(super) fn fork_lent_before_stays_with_the_parent() {
     }
 }
 
-/// A parent and its child begin to use the same half at once: one of them gets it, and the other half's
-/// user receives from that one alone.
+/// A parent and its child start to use the same half at the same time: one of them gets it, and the
+/// user of the other half receives only from that one.
 pub(super) fn fork_parent_and_child_one_owner() {
     if !supported() {
         return;
@@ -160,7 +160,7 @@ pub(super) fn fork_parent_and_child_one_owner() {
                 Err(_) => 3,
             }
         });
-        // Sometimes the child comes first.
+        // In some rounds the child comes first.
         thread::sleep(Duration::from_micros(round as u64 % 4 * 200));
         let here = send(&mut writer, 10, 0);
         let there = forked.wait().unwrap().code();
@@ -180,7 +180,7 @@ pub(super) fn fork_parent_and_child_one_owner() {
     assert!(owners[0] > 0, "the parent has got it {owners:?} times");
 }
 
-/// Each process takes the half that the other leaves, and neither has dropped its copies.
+/// Each process takes the half that the other does not use, and neither has dropped its copies.
 pub(super) fn fork_each_process_uses_one_half() {
     if !supported() {
         return;

@@ -1,5 +1,5 @@
-//! A peer that stores what it likes in the shared words, and rings when it likes. `fuzz/` has a target of
-//! the same kind.
+//! A peer that stores arbitrary values in the shared words, and sends wake-ups at any time. `fuzz/` has
+//! a similar target.
 
 use super::{supported, times};
 use crate::common::bytes::Random;
@@ -21,7 +21,7 @@ fn passed() -> Deadline<'static> {
     Deadline::after(Duration::ZERO)
 }
 
-/// A position that no peer stores: `EPROTO`, also when it is right again.
+/// A position that no correct peer stores: `EPROTO`, even after it is corrected.
 pub(super) fn hostile_positions_eproto_for_good() {
     if !supported() {
         return;
@@ -60,7 +60,7 @@ pub(super) fn hostile_positions_eproto_for_good() {
     }
 }
 
-/// A length that no writer stores: `EPROTO`, for good.
+/// A length that no correct writer stores: `EPROTO`, permanently.
 pub(super) fn hostile_lengths_eproto_for_good() {
     if !supported() {
         return;
@@ -77,8 +77,8 @@ pub(super) fn hostile_lengths_eproto_for_good() {
     }
 }
 
-/// Words of any values in the control words and in the ring, and bells at any moment, between the calls of
-/// both halves: a record within the ring, or an error.
+/// Arbitrary values in the control words and in the ring, and wake-ups at any moment, between the calls
+/// of both halves: a record within the ring, or an error.
 pub(super) fn hostile_words_lend_nothing_outside_the_ring() {
     if !supported() {
         return;
@@ -129,7 +129,7 @@ pub(super) fn hostile_words_lend_nothing_outside_the_ring() {
     assert!(lent > 0 && refused > 0);
 }
 
-/// One of those that the documentation names.
+/// Whether it is one of the errors that the documentation names.
 fn is_known(errno: Errno) -> bool {
     use Errno as E;
     let known = [E::EAGAIN, E::EBUSY, E::EINVAL, E::EPIPE, E::EPROTO, E::ETIMEDOUT];
@@ -137,7 +137,7 @@ fn is_known(errno: Errno) -> bool {
     true
 }
 
-/// A peer that does nothing but ring keeps no wait beyond its deadline.
+/// A peer that only sends wake-ups delays no wait beyond its deadline.
 pub(super) fn hostile_bells_deadline_passes() {
     if !supported() {
         return;

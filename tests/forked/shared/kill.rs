@@ -11,14 +11,14 @@ use rawpipe::{Deadline, Errno, Wait};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Within this time the other side must have noticed.
+/// The time within which the peer must detect it.
 const SOON: Duration = Duration::from_secs(5);
 
 fn kills() -> usize {
     asked_for("RAWPIPE_TEST_KILLS").unwrap_or_else(|| times(30))
 }
 
-/// After a moment that may be none, and is mostly within the time of the first laps.
+/// Waits for a random time, possibly none, mostly within the time of the first laps.
 fn moment(random: &mut Random) {
     let start = Instant::now();
     let time = Duration::from_nanos(random.below(2_000_000) as u64);
@@ -33,7 +33,7 @@ fn builder(random: &mut Random) -> (usize, SharedBuilder) {
     (chunk, SharedBuilder::new().chunk(chunk).ring(ring).wait(wait))
 }
 
-/// Kills a child from another thread, and returns when.
+/// Kills a child from another thread. The result of that thread is the time of the kill.
 fn kill_at_a_moment(random: &mut Random, mut child: Child) -> JoinHandle<Instant> {
     let mut random = Random(random.below(1 << 30) as u64 + 1);
     thread::spawn(move || {
@@ -49,7 +49,7 @@ fn noticed_soon(killer: JoinHandle<Instant>) {
     assert!(late < SOON || common::slow(), "noticed after {late:?}");
 }
 
-/// What a killed writer has sent is there, whole and in order, and then the end.
+/// All records of a killed writer arrive, whole and in order, followed by the end.
 pub(super) fn writer_killed_leaves_whole_records_and_an_end() {
     if !supported() {
         return;
@@ -71,7 +71,7 @@ pub(super) fn writer_killed_leaves_whole_records_and_an_end() {
     common::say(&format!("result: {total} records of {} killed writers", kills()));
 }
 
-/// The writer of a killed reader gets `EPIPE`, after at most what the ring holds.
+/// The writer of a killed reader gets `EPIPE`, after at most as many records as the ring holds.
 pub(super) fn reader_killed_epipe() {
     if !supported() {
         return;
@@ -91,7 +91,7 @@ pub(super) fn reader_killed_epipe() {
     common::say(&format!("result: {} killed readers", kills()));
 }
 
-/// Until a child does nothing any more but sleep.
+/// Waits until a child sleeps.
 fn asleep(child: &Child) {
     let path = format!("/proc/{}/stat", child.id());
     let end = Instant::now() + Duration::from_secs(60);
@@ -101,8 +101,8 @@ fn asleep(child: &Child) {
     }
 }
 
-/// A writer that sleeps for want of room leaves what it has sent, and a reader that sleeps for want of a
-/// record leaves the writer the ring at most.
+/// A writer that is killed while it waits for room leaves the records it has sent. A reader that is
+/// killed while it waits for a record leaves the writer at most the ring.
 pub(super) fn killed_asleep_each_side() {
     if !supported() {
         return;
@@ -137,8 +137,8 @@ pub(super) fn killed_asleep_each_side() {
     assert!(filled.count() <= 9, "more than the ring holds");
 }
 
-/// A process that was killed while it had a record, or a chunk, has it still: the other side goes on to
-/// the end of the ring, or of what was sent.
+/// A process that was killed with a record or a chunk lent keeps it: the peer continues to the
+/// end of the ring, or of the records sent.
 pub(super) fn killed_with_something_lent() {
     if !supported() {
         return;
@@ -160,7 +160,7 @@ pub(super) fn killed_with_something_lent() {
     receiving.kill().unwrap();
     receiving.wait().unwrap();
     let more = (1..).take_while(|number| send(&mut writer, 100, *number).is_ok()).count();
-    // Its record is one of the nine that the ring has room for.
+    // Its record is one of the nine that fit into the ring.
     assert_eq!(more, 8);
 
     // SAFETY: as above.

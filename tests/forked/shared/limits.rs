@@ -1,4 +1,4 @@
-//! Pairs that cannot be made: nothing is left behind.
+//! Pairs that cannot be created leave nothing behind.
 
 use super::{mappings, receive_all, send_all, succeeds, supported};
 use crate::common::{self, Filter, NO_FILTER, child, filtered, nr, open_fds, skip};
@@ -7,21 +7,21 @@ use rawpipe::chunk::shared::SharedBuilder;
 use rawpipe::{Errno, raw};
 use std::fs;
 
-/// Sets the soft limit and returns what it was.
+/// Sets the soft limit and returns the previous one.
 fn limit(resource: usize, soft: u64) -> u64 {
     let mut limits = [0_u64; 2];
     let place = (&raw mut limits).expose_provenance();
-    // SAFETY: the kernel writes the two limits to this place.
+    // SAFETY: the kernel writes the two limits to this address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, 0, place) }, 0);
     let before = limits[0];
     limits[0] = soft;
     let place = (&raw const limits).expose_provenance();
-    // SAFETY: the kernel reads the two limits at this place.
+    // SAFETY: the kernel reads the two limits at this address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
     before
 }
 
-/// Each step of making a pair fails once for want of descriptors: nothing is left.
+/// Each step of creating a pair fails once because of the descriptor limit: nothing is left.
 pub(super) fn out_of_descriptors_emfile_leaves_nothing() {
     if !supported() || common::descriptors_without_limit("out_of_descriptors") {
         return;
@@ -44,7 +44,7 @@ pub(super) fn out_of_descriptors_emfile_leaves_nothing() {
         });
         codes.push(trying.wait().unwrap().code().unwrap());
     }
-    // For want of four, three, two, one, and then with all of them.
+    // With four, three, two and one too few, and then with enough.
     let failed = codes.iter().take_while(|&&code| code == 1).count();
     assert!(failed >= 4 && codes.len() > failed, "{codes:?}");
     assert!(codes[failed..].iter().all(|&code| code == 0), "{codes:?}");
@@ -89,8 +89,8 @@ pub(super) fn advice_refused_makes_no_pair() {
     }
 }
 
-/// Each call that making a pair needs is refused: the pair is not made, the error is the kernel's, and
-/// neither a descriptor nor a mapping is left.
+/// Each call that is needed to create a pair fails once: no pair is created, the error is the kernel's,
+/// and neither a descriptor nor a mapping is left.
 pub(super) fn calls_refused_leave_nothing() {
     if !supported() {
         return;
@@ -118,15 +118,15 @@ pub(super) fn calls_refused_leave_nothing() {
                 return NO_FILTER;
             }
             let refused = shared().err();
-            // The lists need memory of their own.
+            // The lists themselves need memory.
             kept.push((open_fds(), mappings()));
             u8::from(refused != Some(errno) || kept[0] != before)
         });
     }
 }
 
-/// What is not memory that was promised is not given out: more than there is in the whole machine. (Under
-/// `vm.overcommit_memory` 1 everything is promised.)
+/// Memory that cannot be committed is not granted: more than the whole machine has. (With
+/// `vm.overcommit_memory` set to 1, everything is granted.)
 pub(super) fn out_of_promised_memory_enomem() {
     let test = "out_of_promised_memory_enomem";
     if !supported() {
@@ -154,7 +154,8 @@ pub(super) fn out_of_promised_memory_enomem() {
     assert_eq!((open_fds(), mappings()), before);
 }
 
-/// The memory is no file: a limit for files plays no part, neither when the pair is made nor when it is used.
+/// The memory is not a file, so a file size limit has no effect, neither when the pair is created nor
+/// when it is used.
 pub(super) fn file_size_limit_plays_no_part() {
     if !supported() {
         return;

@@ -1,4 +1,4 @@
-//! Random operations beside a queue of what they must do.
+//! Random operations, compared with a queue of the expected results.
 
 use super::{asked_for, fill, is_filled, supported, times};
 use crate::common;
@@ -10,21 +10,21 @@ use std::io::{BufRead, Write};
 use std::mem;
 use std::time::Duration;
 
-/// A pair and what must be in it.
+/// A pair and its expected contents.
 struct Model {
     chunk: usize,
     ring: usize,
     reader: SharedReader,
     writer: Option<SharedWriter>,
-    /// Number, length, and how much of it has been consumed.
+    /// Number and length of each record, and how much of it was consumed.
     queue: VecDeque<(usize, usize, usize)>,
-    /// A chunk that was filled and not sent, by its number.
+    /// The number of a chunk that was filled and not sent.
     lent: Option<usize>,
     /// The room of a record whose guard was leaked, until the next call of the reader.
     leaked: usize,
 }
 
-/// So much of the ring a record takes.
+/// The space that a record takes in the ring.
 fn size(len: usize) -> usize {
     (len + 8).next_multiple_of(64)
 }
@@ -43,7 +43,7 @@ impl Model {
         Self { chunk, ring, reader, writer, queue: VecDeque::new(), lent: None, leaked: 0 }
     }
 
-    /// A chunk is lent, and for longer than the call that asked for it.
+    /// Takes a chunk and keeps it beyond the call.
     fn lend(&mut self, random: &mut Random, number: usize) {
         let Some(writer) = &mut self.writer else { return };
         let lent = match random.below(2) {
@@ -60,7 +60,7 @@ impl Model {
             }
             Err(errno) => {
                 assert!(matches!(errno, Errno::EAGAIN | Errno::ETIMEDOUT), "{errno}");
-                // One end of a lap is skipped at most, by less than a chunk.
+                // At most one end of a lap is skipped, by less than a chunk.
                 let kept = used + self.leaked + 2 * size(self.chunk);
                 assert!(kept > self.ring, "{used} bytes of {} are used", self.ring);
             }
@@ -75,13 +75,13 @@ impl Model {
         let Some(number) = self.lent.take() else {
             return assert_eq!(writer.send(len), Err(Errno::EINVAL), "nothing is lent");
         };
-        // What is lent is lent again without a wait.
+        // A lent chunk is returned again without a wait.
         assert!(is_filled(writer.chunk().unwrap(), number));
         assert_eq!(writer.send(len), Ok(()));
         self.queue.push_back((number, len, 0));
     }
 
-    /// By `Write`, where that does not wait.
+    /// Writes with `Write`, if that does not wait.
     fn write(&mut self, random: &mut Random, number: usize) {
         let Some(writer) = &mut self.writer else { return };
         let mut bytes = vec![0; 1 + random.below(2 * self.chunk)];
@@ -114,13 +114,13 @@ impl Model {
                     mem::forget(record);
                 }
             }
-            (Ok(None), None) => assert!(self.writer.is_none(), "an end of a stream that goes on"),
+            (Ok(None), None) => assert!(self.writer.is_none(), "an end of a stream that continues"),
             (Err(Errno::EAGAIN | Errno::ETIMEDOUT), None) => assert!(self.writer.is_some()),
             other => panic!("{other:?}"),
         }
     }
 
-    /// By `BufRead`, as far as it likes.
+    /// Reads with `BufRead`, a random part.
     fn consume(&mut self, random: &mut Random) {
         let Some((number, len, taken)) = self.queue.front_mut() else { return };
         let mut expected = vec![0; *len];
@@ -150,11 +150,11 @@ pub(super) fn model_beside_a_queue() {
                 model.writer = None;
                 model.lent = None;
             }
-            // The reader goes: what was sent is lost, and the writer is told.
+            // The reader is dropped: its records are lost, and the writer gets an error.
             1 => {
                 drop(model.reader);
                 if let Some(mut writer) = model.writer {
-                    // At once, or after a ring of records if the reader was never used.
+                    // Immediately, or after a ring of records if the reader was never used.
                     let send = |_| writer.try_chunk().map(drop).and_then(|()| writer.send(1)).err();
                     let refused = (0..=model.ring / 16).find_map(send);
                     assert_eq!(refused, Some(Errno::EPIPE));

@@ -1,4 +1,4 @@
-//! Readiness: the descriptor of each half by `poll`, `select` and `Epoll`.
+//! Readiness: the descriptor of each half with `poll`, `select` and `Epoll`.
 
 use super::{fill, is_filled, send, succeeds, supported, times};
 use crate::common::child;
@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
-/// After so long a wake-up counts as lost.
+/// After this time a wake-up counts as lost.
 const LOST: Option<Duration> = Some(Duration::from_secs(60));
 
 fn ready(half: &impl AsFd) -> PollEvents {
@@ -21,7 +21,7 @@ fn ready(half: &impl AsFd) -> PollEvents {
     fds[0].revents()
 }
 
-/// The descriptor is readable after `EAGAIN` when there is something to do, and not before.
+/// After `EAGAIN` the descriptor becomes readable when the half can proceed, and not before.
 pub(super) fn readiness_after_eagain_on_both_sides() {
     if !supported() {
         return;
@@ -43,7 +43,7 @@ pub(super) fn readiness_after_eagain_on_both_sides() {
         }
         assert_eq!(ready(&writer), PollEvents::IN);
         assert!(writer.try_chunk().is_ok());
-        // One ring at most is left over, however often a side was woken.
+        // At most one wake-up byte is left over, however often a side was woken.
         for half in [ready(&reader), ready(&writer)] {
             assert_eq!(half, PollEvents::empty());
         }
@@ -81,7 +81,7 @@ fn selected(half: &impl AsFd) -> bool {
     select(Some(&mut set), None, None, NOW).unwrap() == 1
 }
 
-/// A half that is ready, or not, is so for `select`, and for `Epoll` at each level and edge.
+/// `select` and `Epoll`, level- and edge-triggered, agree about the readiness of each half.
 pub(super) fn readiness_is_the_same_by_select_and_epoll() {
     if !supported() {
         return;
@@ -116,8 +116,7 @@ pub(super) fn readiness_is_the_same_by_select_and_epoll() {
     }
 }
 
-/// `HUP` on each side when the other is gone, whether it was dropped or never used, and also of a process
-/// that was killed.
+/// `HUP` on each side when the other is gone: dropped, never used, or killed with its process.
 pub(super) fn readiness_hup_on_each_side() {
     if !supported() {
         return;
@@ -162,8 +161,8 @@ pub(super) fn readiness_hup_on_each_side() {
     sleeping.wait().unwrap();
 }
 
-/// Both sides try over and over, and race with what the other does: of all that was armed and taken back
-/// there is never more than one byte left in a pipe.
+/// Both sides retry repeatedly, and race with the peer: whatever was armed and withdrawn, a pipe
+/// never holds more than one byte.
 pub(super) fn readiness_arms_and_withdrawals_leave_one_byte_at_most() {
     if !supported() {
         return;
@@ -198,8 +197,8 @@ pub(super) fn readiness_arms_and_withdrawals_leave_one_byte_at_most() {
     assert!(tries + other >= 1_000 || crate::common::slow());
 }
 
-/// A loop of events sends to a child and receives what that sends back, and never waits but by `wait`. A
-/// wake-up that is lost would end it.
+/// An event loop sends to a child, receives what the child sends back, and waits only with `wait`. A
+/// lost wake-up would end it.
 fn echoed(mut wait: impl FnMut(&SharedReader, &SharedWriter) -> usize) {
     let builder = SharedBuilder::new().chunk(500).ring(1);
     let (their_reader, writer) = builder.build().unwrap();

@@ -1,4 +1,4 @@
-//! Records, from one process or thread to another: all of them, whole, in order, and the end.
+//! Records from one process or thread to another: all of them, whole, in order, followed by the end.
 
 use super::{
     SIZES, asked_for, is_filled, len_of, receive_all, send, send_all, succeeds, supported, times,
@@ -53,7 +53,7 @@ pub(super) fn records_arrive_in_a_thread() {
     }
 }
 
-/// A guard that is leaked costs nothing but time: the next call gives its room back.
+/// A leaked guard only delays: the next call frees its room.
 pub(super) fn guard_leaked_gives_its_room_back_later() {
     if !supported() {
         return;
@@ -86,7 +86,7 @@ pub(super) fn std_traits_copy_nothing_twice_and_lose_nothing() {
     assert!(reader.fill_buf().unwrap().is_empty());
 }
 
-/// Half a pair that was never used ends as a pipe does: by its descriptors.
+/// Half of an unused pair ends as a pipe does: by closing its descriptors.
 pub(super) fn unused_half_dropped_is_the_end() {
     if !supported() {
         return;
@@ -101,7 +101,7 @@ pub(super) fn unused_half_dropped_is_the_end() {
     assert_eq!(sent, Err(Errno::EPIPE));
 }
 
-/// Signals that interrupt every call of the parent, while it sends, and while it receives.
+/// Signals interrupt every call of the parent, while it sends, and while it receives.
 pub(super) fn signals_interrupt_nothing() {
     if !supported() {
         return;
@@ -109,7 +109,7 @@ pub(super) fn signals_interrupt_nothing() {
     const CHUNK: usize = 4096;
     let bytes = asked_for("RAWPIPE_TRANSFER_BYTES").unwrap_or_else(|| times(64 << 20));
     let storm = Storm::begin(Duration::from_micros(50));
-    // A record has half a chunk of bytes on average, and each direction has half of all.
+    // A record has half a chunk on average, and each direction gets half of all bytes.
     let records = (bytes / CHUNK).max(1);
     let builder = SharedBuilder::new().chunk(CHUNK).ring(1);
     // SAFETY: there is no other thread, and the child uses its half alone.
@@ -133,13 +133,13 @@ pub(super) fn signals_interrupt_nothing() {
     common::say(&format!("result: {sent} bytes of shared chunks, {signals} signals"));
 }
 
-/// The memory has no name, no descriptor, and nothing of any other owner in it: what is lent is zeros, or an
-/// earlier record of the same pair.
+/// The memory has no name, no descriptor, and no contents of another owner: a lent chunk has zeros, or
+/// an earlier record of the same pair.
 pub(super) fn memory_is_the_pairs_own() {
     if !supported() {
         return;
     }
-    // What has been used and freed before is not found in it.
+    // Memory that was used and freed before does not appear in it.
     let before = open_fds();
     drop(vec![0xa5_u8; 4 << 20]);
     let (mut reader, mut writer) = SharedBuilder::new().chunk(1000).ring(8192).build().unwrap();

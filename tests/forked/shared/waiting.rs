@@ -1,4 +1,4 @@
-//! Waiting: deadlines, peers that are silent or stopped, dialogues, and both sides awake.
+//! Waiting: deadlines, silent and stopped peers, dialogues, and both sides awake.
 
 use super::{fill, is_filled, receive_all, send, send_all, succeeds, supported, times};
 use crate::common::{self, Filter, NO_FILTER, child, filtered, nr, skip};
@@ -29,7 +29,7 @@ pub(super) fn deadline_passes_with_a_silent_peer() {
     }
 }
 
-/// While neither side sleeps there is no system call. Each would kill the child.
+/// While neither side sleeps, no system call is made. Any call would kill the child.
 pub(super) fn awake_sides_make_no_system_call() {
     if !supported() {
         return;
@@ -56,7 +56,7 @@ pub(super) fn awake_sides_make_no_system_call() {
     });
 }
 
-/// A peer that is stopped keeps a wait from ending until its deadline, and nothing is lost when it goes on.
+/// With a stopped peer a wait lasts until its deadline, and nothing is lost when the peer continues.
 pub(super) fn deadline_passes_with_a_stopped_peer() {
     if !supported() {
         return;
@@ -113,7 +113,7 @@ pub(super) fn deadline_passes_with_a_stopped_peer() {
     }
 }
 
-/// Requests through one pair, answers through another: each process waits for the other, over and over.
+/// Requests through one pair, replies through another: the processes alternately wait for each other.
 pub(super) fn dialogue_over_two_pairs() {
     if !supported() {
         return;

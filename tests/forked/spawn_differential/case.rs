@@ -1,4 +1,4 @@
-//! One case: the state of the process that spawns, and what it asks for. All of it follows from the seed.
+//! One case: the state of the spawning process, and its request. All of it is derived from the seed.
 
 use super::dump::NAME;
 use super::libc;
@@ -66,10 +66,10 @@ pub(crate) enum Group {
     Missing,
 }
 
-/// What must fail before the program is looked for.
+/// A fault that must occur before the program is searched for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
-    /// A folder that is none.
+    /// A folder that does not exist.
     Folder,
     /// A string with a NUL in it.
     Nul,
@@ -79,9 +79,9 @@ pub(crate) enum Fault {
     Target,
     /// A process group that does not exist.
     Group,
-    /// A user that this one must not become.
+    /// A user that this process must not become.
     User,
-    /// A source that is not open. Only [`Spawn`](rawpipe::process::Spawn) can be asked for that.
+    /// A source that is not open. Only [`Spawn`](rawpipe::process::Spawn) accepts such a request.
     Source,
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct Case {
     pub(crate) environ: Vec<Vec<u8>>,
     /// Whether the reference goes first.
     pub(crate) reference_first: bool,
-    // What it asks for.
+    // The request.
     pub(crate) program: Vec<u8>,
     pub(crate) arg0: Option<Vec<u8>>,
     pub(crate) args: Vec<Vec<u8>>,
@@ -199,7 +199,7 @@ fn search_path(random: &mut Random, base: &[u8]) -> Vec<u8> {
         match random.below(60) {
             0 => path.extend(std::iter::repeat_n(b'x', 4090)),
             1 => path.extend(std::iter::repeat_n(b'x', 300)),
-            // Most of them find the program at last.
+            // Most of them finally find the program.
             2..=15 => path.extend(placed(FOLDERS[random.below(4)], base)),
             _ => path.extend(placed(random.pick(&FOLDERS), base)),
         }
@@ -210,8 +210,8 @@ fn search_path(random: &mut Random, base: &[u8]) -> Vec<u8> {
     path
 }
 
-/// Variables only: what is none is handed on if the process was started with it, and these are written into
-/// its list.
+/// Only variables: other entries are passed on if the process was started with them, and these are
+/// written into its list.
 fn environ(random: &mut Random, base: &[u8]) -> Vec<Vec<u8>> {
     const ENTRIES: [&[u8]; 12] = [
         b"A=1",
@@ -523,12 +523,12 @@ impl Case {
         )
     }
 
-    /// Whether `fault` is one of a `Command`.
+    /// The fault, if it is one of a `Command`.
     pub(crate) fn commands_fault(&self) -> Option<Fault> {
         self.fault.filter(|fault| *fault != Fault::Source)
     }
 
-    /// Whether it is one of `Spawn` and `posix_spawn`.
+    /// The fault, if it is one of `Spawn` and `posix_spawn`.
     pub(crate) fn spawns_fault(&self) -> Option<Fault> {
         self.fault.filter(|fault| !matches!(fault, Fault::Nul | Fault::Name | Fault::User))
     }
@@ -537,13 +537,13 @@ impl Case {
         self.objects.iter().any(|(_, other, _)| *other == number)
     }
 
-    /// The mapping that both sides of a pair of commands are asked for.
+    /// The mapping in the request to both sides of a pair of commands.
     pub(crate) fn command_map(&self) -> Vec<(i32, i32)> {
         self.map.iter().copied().filter(|(from, _)| self.is_open(*from)).collect()
     }
 
     /// The same mapping as steps of `dup2`, none of which overwrites a source of a later one. The third
-    /// number is a place to go by, which is free and no target.
+    /// number is a temporary one, which is free and no target.
     pub(crate) fn detours(&self, map: &[(i32, i32)]) -> Vec<(i32, i32, Option<i32>)> {
         let mut free = (3..self.limit).rev().filter(|number| {
             !libc::is_open(*number) && map.iter().all(|(from, to)| from != number && to != number)
@@ -557,7 +557,7 @@ impl Case {
         steps
     }
 
-    /// The environment as it was asked for: the launcher's entries as they are, and the changes.
+    /// The requested environment: the launcher's entries unchanged, and the changes.
     pub(crate) fn envp(&self) -> Vec<Vec<u8>> {
         let mut all = self.environ.clone();
         let name_of = |entry: &[u8]| {

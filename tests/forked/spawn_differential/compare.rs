@@ -1,4 +1,4 @@
-//! Compares the outcomes of two forms, and lists the differences that are intended.
+//! Compares the outcomes of two forms, and lists the intended differences.
 
 use super::case::{Case, Change, Fault};
 use super::forms::Failure;
@@ -11,7 +11,7 @@ pub(crate) enum Outcome {
     Ran(Ran),
 }
 
-/// A program that was started: how it ended, and what it has reported.
+/// A program that was started: its status and its report.
 pub(crate) struct Ran {
     status: i32,
     facts: BTreeMap<String, String>,
@@ -42,7 +42,7 @@ impl Difference {
     }
 }
 
-/// Pipes that were made for one of the forms are other ones in the other form: they get numbers, in the
+/// A pipe that one form creates differs from that of the other form: such pipes get numbers, in the
 /// order of the descriptors.
 fn without_own_pipes(
     facts: &BTreeMap<String, String>,
@@ -105,7 +105,7 @@ pub(crate) fn differences(ours: &Outcome, theirs: &Outcome) -> Vec<Difference> {
     all
 }
 
-/// The kind of a difference: descriptors are one kind, and failures are told apart.
+/// The kind of a difference: all descriptors are one kind, and failures are distinguished.
 pub(crate) fn kind(key: &str, ours: &Outcome) -> String {
     match ours {
         _ if key.starts_with("fd-") => String::from("a descriptor"),
@@ -120,7 +120,7 @@ pub(crate) fn kind(key: &str, ours: &Outcome) -> String {
     }
 }
 
-/// Whether a failure is said to be of the stage that the case makes fail.
+/// Checks that a failure names the stage that the case makes fail.
 pub(crate) fn stage(fault: Option<Fault>, ours: &Outcome) -> Option<Difference> {
     let Outcome::Failed(failure) = ours else {
         let harmless = fault.is_none();
@@ -138,7 +138,7 @@ pub(crate) fn stage(fault: Option<Fault>, ours: &Outcome) -> Option<Difference> 
     (!right).then(|| Difference::new("stage", &stage, &fault))
 }
 
-/// A difference that is intended, and why.
+/// An intended difference, with its reason.
 struct Intended {
     name: &'static str,
     #[allow(dead_code, reason = "documents the table")]
@@ -162,7 +162,7 @@ const INTENDED: &[Intended] = &[
             let (Outcome::Ran(ours), Outcome::Ran(theirs)) = (given.ours, given.theirs) else {
                 return false;
             };
-            // Neither can be blocked, nor can those that the C library keeps to itself.
+            // Neither can be blocked, nor can those that the C library reserves.
             let blocked =
                 given.case.blocked.iter().filter(|signal| ![9, 19, 32, 33].contains(*signal));
             let blocked = blocked.fold(0_u64, |set, signal| set | 1 << (signal - 1));
@@ -245,8 +245,8 @@ const INTENDED: &[Intended] = &[
     },
 ];
 
-/// Whether an environment that was asked to be changed has what std's has, and apart from that only what
-/// the launcher's own had and std leaves out.
+/// Whether a changed environment has the entries of std's, and besides those only entries of the
+/// launcher that std omits.
 fn changed_environment(given: &Given<'_>) -> Option<bool> {
     if given.case.changes.is_empty() {
         return None;
@@ -266,7 +266,7 @@ fn changed_environment(given: &Given<'_>) -> Option<bool> {
     let more = ours.iter().filter(|entry| !theirs.contains(entry));
     let explained = |entry: &str| {
         let inherited = own.iter().any(|one| one == entry) && !cleared;
-        // Without a name, or another value of the same name.
+        // Without a name, or another value for the same name.
         inherited && name_of(entry).is_none_or(|name| names.contains(&name))
     };
     let mut more = more.copied();
@@ -278,7 +278,7 @@ fn changed_environment(given: &Given<'_>) -> Option<bool> {
     )
 }
 
-/// The line of the table that a difference is.
+/// The row of the table for a difference.
 pub(crate) fn intended(
     pair: &str,
     case: &Case,

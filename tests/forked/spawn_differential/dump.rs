@@ -1,5 +1,5 @@
-//! The program that is started: this binary under another name. It writes all that it was given into
-//! a file, as lines of `name value`, and exits.
+//! The program: this binary under another name. It writes the state that it got into a file, as lines
+//! of `name value`, and exits.
 
 use super::libc;
 use std::fmt::Write as _;
@@ -11,12 +11,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::{io, str};
 
-/// The name of the executable file by which this binary is started as the program.
+/// The name of the executable file that starts this binary as the program.
 pub(crate) const NAME: &str = "rawpipe-dump";
-/// How that ends.
+/// Its exit code.
 pub(crate) const CODE: i32 = 42;
 
-/// Before the runtime of Rust, which opens missing standard streams and ignores `SIGPIPE`.
+/// Runs before Rust's runtime, which opens missing standard streams and ignores `SIGPIPE`.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static AT_THE_BEGINNING: extern "C" fn() = {
@@ -31,7 +31,7 @@ static AT_THE_BEGINNING: extern "C" fn() = {
     begin
 };
 
-/// What of `/proc/self/status` is compared.
+/// The fields of `/proc/self/status` that are compared.
 const STATUS: [&str; 18] = [
     "Umask",
     "Uid",
@@ -55,7 +55,7 @@ const STATUS: [&str; 18] = [
 
 fn report(program: &Path) -> io::Result<()> {
     let mut text = String::with_capacity(8192);
-    // There may be no descriptor left for what is opened below.
+    // There may be no descriptor left for the files opened below.
     let limit = libc::descriptor_limit();
     libc::set_limit(libc::RLIMIT_NOFILE, [limit[1]; 2]);
     let status = fs::read_to_string("/proc/self/status")?;
@@ -98,7 +98,7 @@ fn report(program: &Path) -> io::Result<()> {
     io::Write::write_all(&mut File::options().write(true).open(place)?, text.as_bytes())
 }
 
-/// What a descriptor is open on, if it is open.
+/// The file of a descriptor, if it is open.
 fn descriptor(text: &mut String, fd: i32) {
     let flags = libc::fcntl(fd, libc::F_GETFD);
     if flags < 0 {

@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::{fmt, iter, mem, process as std_process, ptr};
 
-/// How a spawn has failed. The stage is known to one side of a pair.
+/// The failure of a spawn. Only one side of a pair knows the stage.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Failure {
     pub(crate) errno: Option<i32>,
@@ -43,7 +43,7 @@ impl From<SpawnError> for Failure {
     }
 }
 
-/// The status of a program that was started and has ended, as `wait` has it.
+/// The status of a program that was started and has ended, as `wait` returns it.
 pub(crate) type Status = Result<i32, Failure>;
 
 fn text(bytes: &[u8]) -> &OsStr {
@@ -51,7 +51,7 @@ fn text(bytes: &[u8]) -> &OsStr {
 }
 
 fn owned(number: i32) -> OwnedFd {
-    // SAFETY: it is open, and what it is given to is never dropped.
+    // SAFETY: it is open, and the result is never dropped.
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
@@ -73,7 +73,7 @@ fn group_of(group: Group) -> i32 {
     }
 }
 
-/// What both have under the same names: the program's arguments, environment, folder and streams.
+/// Settings with the same names in both: the program's arguments, environment, folder and streams.
 macro_rules! usual {
     ($command:ident, $process:ident, $case:ident) => {
         $command.args($case.args.iter().map(|arg| text(arg)));
@@ -143,7 +143,7 @@ pub(crate) fn command(case: &Case) -> Status {
     } else {
         command.spawn().map_err(Failure::from).map(ended)
     };
-    // It owns descriptors that are the launcher's.
+    // The command owns descriptors of the launcher.
     mem::forget(command);
     status.map(std_process::ExitStatus::into_raw)
 }
@@ -170,7 +170,7 @@ pub(crate) fn std(case: &Case) -> Status {
         case.uid.map(|uid| command.uid(uid));
         case.gid.map(|gid| command.gid(gid));
     }
-    // What std cannot be asked for is done by hand, between its own steps and the program.
+    // Settings that std lacks are made by hand, between its own steps and the program.
     let map = case.command_map();
     let by_hand = case.session
         || case.close_others
@@ -182,7 +182,8 @@ pub(crate) fn std(case: &Case) -> Status {
         || case.signal_mask.is_some()
         || case.defaults.is_some()
         || !map.is_empty();
-    // Std's own descriptors must not lie where the child is to have others, or none: it overwrites them.
+    // Std's own descriptors must not have numbers that the child uses or must not have: it overwrites
+    // them.
     let mut own = Vec::new();
     let standard = (0..3).filter(|number| !libc::is_open(*number));
     let targets =
@@ -192,7 +193,7 @@ pub(crate) fn std(case: &Case) -> Status {
         own.push(number);
     }
     if by_hand {
-        // The streams are replaced before the map is made.
+        // The streams are replaced before the mapping is applied.
         let mut map = map;
         for (from, _) in map.iter_mut().filter(|(from, _)| *from < 3) {
             *from = libc::fcntl(*from, libc::F_DUPFD_CLOEXEC, 16);
@@ -200,7 +201,7 @@ pub(crate) fn std(case: &Case) -> Status {
         }
         let steps = case.detours(&map);
         let case = case.clone();
-        // SAFETY: this process has one thread, so the child may do anything.
+        // SAFETY: this process has one thread, so the child may call any function.
         unsafe { command.pre_exec(move || prepare(&case, &steps)) };
     }
     let status = if case.output {
@@ -220,7 +221,7 @@ fn check(answer: i32) -> io::Result<()> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// In the child of std's command.
+/// Runs in the child of std's command.
 fn prepare(case: &Case, steps: &[(i32, i32, Option<i32>)]) -> io::Result<()> {
     if case.session {
         check(libc::setsid())?;
@@ -276,7 +277,7 @@ fn prepare(case: &Case, steps: &[(i32, i32, Option<i32>)]) -> io::Result<()> {
 
 // ---- Spawn and posix_spawn ----
 
-/// What both of them are given.
+/// The lists that both get.
 struct Lists {
     program: CString,
     argv: Vec<CString>,
@@ -346,7 +347,7 @@ pub(crate) fn posix_spawn(case: &Case) -> Status {
     let (argv, envp) = (list(&lists.argv), list(&lists.envp));
     let mut actions = Opaque([0; 1024]);
     let actions = &raw mut actions;
-    // SAFETY: initialises what is large enough.
+    // SAFETY: initialises memory that is large enough.
     unsafe { libc::posix_spawn_file_actions_init(actions) };
     // SAFETY: the actions are initialised; so below.
     let dup2 = |from, to| unsafe { libc::posix_spawn_file_actions_adddup2(actions, from, to) };
@@ -374,7 +375,7 @@ pub(crate) fn posix_spawn(case: &Case) -> Status {
     }
     let mut attributes = Opaque([0; 1024]);
     let attributes = &raw mut attributes;
-    // SAFETY: initialises what is large enough.
+    // SAFETY: initialises memory that is large enough.
     unsafe { libc::posix_spawnattr_init(attributes) };
     let mut flags = SETSIGDEF | SETSIGMASK;
     if case.session {
@@ -415,6 +416,6 @@ pub(crate) fn posix_spawn(case: &Case) -> Status {
 /// Makes this the environment of the process, which has one thread.
 pub(crate) fn replace_environ(new: *const *const c_char) -> *const *const c_char {
     let place = &raw mut libc::environ;
-    // SAFETY: the C library's own variable; no other thread looks at it.
+    // SAFETY: the C library's own variable; no other thread reads it.
     unsafe { place.replace(new) }
 }

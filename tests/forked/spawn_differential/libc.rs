@@ -120,7 +120,7 @@ pub(crate) fn set_limit(resource: c_int, limit: [u64; 2]) -> c_int {
     unsafe { prlimit64(0, resource, &raw const limit, std::ptr::null_mut()) }
 }
 
-/// The blocked signals of this thread, which become `new` if that is given.
+/// Returns the blocked signals of this thread, and sets `new` if it is given.
 pub(crate) fn mask(new: Option<&SignalSet>) -> SignalSet {
     let mut old = SignalSet([0; 128]);
     let new = new.map_or(std::ptr::null(), std::ptr::from_ref);

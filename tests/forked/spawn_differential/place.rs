@@ -1,4 +1,4 @@
-//! Where the copies of the program lie.
+//! The folder of the copies of the program.
 
 use crate::common;
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};
 
-/// A folder in which programs may be executed, and which any user can reach.
+/// A folder in which programs may be executed, and which any user can access.
 pub(crate) struct Place(PathBuf);
 
 impl Place {

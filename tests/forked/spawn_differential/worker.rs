@@ -1,5 +1,5 @@
-//! A worker: for each case it forks a launcher, which gets into the state of the case, spawns in all
-//! four forms, and compares what it sees.
+//! A worker: for each case it forks a launcher, which sets up the state of the case, spawns in all four
+//! forms, and compares the results.
 
 use super::case::{Case, Fault, shortened};
 use super::compare::{self, Difference, Outcome, Ran};
@@ -23,13 +23,13 @@ pub(crate) const OBJECTS: usize = 9;
 const FIRST: i32 = 500;
 /// `/dev/null` is the first.
 pub(crate) const NULL: i32 = FIRST;
-/// Where the report is open, and where the launcher's findings go.
+/// The descriptors of the report, and of the launcher's findings.
 const REPORT: i32 = 520;
 const FINDINGS: i32 = 521;
 /// How long one case may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The worker's folder, with all that a program may be looked for in.
+/// Fills the worker's folder with every folder that a program may be searched for in.
 pub(crate) fn furnish(base: &Path, program: &Path) {
     let open = Permissions::from_mode(0o755);
     let folder = |name: &str| {
@@ -63,7 +63,7 @@ pub(crate) fn furnish(base: &Path, program: &Path) {
     fs::set_permissions(base.join("closed"), Permissions::from_mode(0o000)).expect("its mode");
 }
 
-/// Moves a descriptor to where no case has one.
+/// Moves a descriptor to a number that no case uses.
 fn put(fd: impl IntoRawFd, number: i32) {
     let fd = fd.into_raw_fd();
     assert_eq!(
@@ -75,7 +75,7 @@ fn put(fd: impl IntoRawFd, number: i32) {
     libc::close(fd);
 }
 
-/// Opens what the launchers have descriptors on.
+/// Opens the files of the launchers' descriptors.
 fn open_objects(base: &Path) {
     let limit = libc::descriptor_limit();
     libc::set_limit(libc::RLIMIT_NOFILE, [limit[1].min(1024), limit[1]]);
@@ -105,18 +105,18 @@ fn open_objects(base: &Path) {
     let only = File::options().read(true).custom_flags(libc::O_PATH).open(&path).expect("O_PATH");
     next(only.into_raw_fd());
     put(options().open(base.join("report")).expect("the report"), REPORT);
-    // What this process was started with.
+    // Descriptors that this process was started with.
     (3..FIRST).for_each(|number| _ = libc::close(number));
 }
 
-/// What one case has come to.
+/// The results of one case.
 #[derive(Default)]
 pub(crate) struct Findings {
     /// The names of intended differences.
     pub(crate) intended: Vec<String>,
-    /// Kind, and the whole story.
+    /// The kind, and the full report.
     pub(crate) unexplained: Vec<(String, String)>,
-    /// In how many of the forms the program was started.
+    /// The number of forms in which the program was started.
     pub(crate) started: usize,
 }
 
@@ -206,7 +206,7 @@ impl Worker {
             let one = one.expect("set above");
             started +=
                 [&one, &other].iter().filter(|outcome| matches!(outcome, Outcome::Ran(_))).count();
-            // A change that the reference makes must not be reported as ours.
+            // A change that the reference makes must not be reported as this crate's.
             before.restore();
             let mut differences = compare::differences(&one, &other);
             if differences.is_empty() {
@@ -233,7 +233,7 @@ impl Worker {
     }
 
     fn outcome(&self, form: fn(&Case) -> Status, case: &Case) -> Outcome {
-        // SAFETY: it is open for as long as this process lives, and not dropped.
+        // SAFETY: it is open while this process lives, and not dropped.
         let report = mem::ManuallyDrop::new(unsafe { File::from_raw_fd(REPORT) });
         report.set_len(0).expect("an empty report");
         match form(case) {

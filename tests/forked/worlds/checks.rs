@@ -29,9 +29,9 @@ unsafe extern "C" {
 /// `Err` is the reason to skip it.
 pub(crate) type Check = fn(&Ground) -> Result<(), String>;
 
-/// Where a check is made.
+/// The environment of a check.
 pub(crate) struct Ground {
-    /// The folder of the program that reports what it was given.
+    /// The folder of the program that reports its state.
     pub(crate) base: PathBuf,
     /// Whether statuses may be lost here.
     pub(crate) lost: bool,
@@ -71,7 +71,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("environment", environment),
 ];
 
-/// What a check must leave as it was.
+/// State that a check must not change.
 pub(crate) struct State {
     open: Vec<i32>,
     mask: libc::SignalSet,
@@ -110,7 +110,7 @@ fn code(ground: &Ground, child: &mut Child, code: i32) {
     ended(ground, child, |status| status.code() == Some(code));
 }
 
-/// A program with nothing but what it is given.
+/// A program without inherited streams.
 fn quiet(name: &str, args: &[&str]) -> Command<'static> {
     let mut command = program(name, args);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -146,7 +146,7 @@ fn is_gone(id: u32) -> bool {
 type Facts = BTreeMap<String, String>;
 
 impl Ground {
-    /// A command that starts the program that reports.
+    /// A command that starts the reporting program.
     fn reporter(&self) -> Command<'static> {
         let mut command = Command::new(self.base.join("good").join(super::dump::NAME));
         command.on_drop(OnDrop::Kill);
@@ -154,7 +154,7 @@ impl Ground {
         command
     }
 
-    /// What it has reported since.
+    /// The report since the last call.
     #[track_caller]
     fn facts(&self, mut child: Child) -> Facts {
         code(self, &mut child, super::dump::CODE);
@@ -190,7 +190,7 @@ fn status(ground: &Ground) -> Result<(), String> {
         code(ground, &mut child, number);
     }
     let mut child = quiet("suicide", &["0"]).spawn().expect("a program");
-    // The init of a name space cannot kill itself.
+    // The init of a namespace cannot kill itself.
     ended(ground, &mut child, |status| {
         status.signal() == Some(Signal::KILL) || status.code() == Some(0)
     });
@@ -198,7 +198,7 @@ fn status(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// In some worlds this process has another child, which runs on.
+/// In some worlds this process has another child, which continues.
 fn no_child_is_left_but(_ground: &Ground) {
     let mut status = 0;
     // SAFETY: writes one integer.
@@ -217,7 +217,7 @@ fn standard_streams(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Nothing is in the child but what the parent has.
+/// The child has only the parent's state.
 fn report(ground: &Ground) -> Result<(), String> {
     let own: Vec<i32> = (0..256)
         .filter(|fd| libc::fcntl(*fd, libc::F_GETFD) == 0) // open, and not close-on-exec
@@ -230,7 +230,7 @@ fn report(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The same by a `Command` and by a `Spawn`, and by the first and by a later one of this process.
+/// The same with a `Command` and with a `Spawn`, for the first and for a later spawn of this process.
 #[track_caller]
 fn mapped(ground: &Ground, map: &[(BorrowedFd<'_>, i32)], want: &BTreeMap<i32, String>) {
     for round in ["first", "second"] {
@@ -244,7 +244,7 @@ fn mapped(ground: &Ground, map: &[(BorrowedFd<'_>, i32)], want: &BTreeMap<i32, S
         let spawn = Spawn::new(&path, &argv, &[Arg::END]).fd_maps(map).close_other_fds();
         let child = spawn.spawn().unwrap_or_else(|error| panic!("{round}: {error:?}"));
         let mut seen = descriptors(&ground.facts(child));
-        // What was not mapped is inherited.
+        // Streams that were not mapped are inherited.
         seen.retain(|number, _| *number > 2 || want.contains_key(number));
         assert_eq!(&seen, want, "{round}");
     }
@@ -266,7 +266,7 @@ fn map_to_standard_streams(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The highest number that there may be, which this makes a small one.
+/// The highest possible number, which this makes small.
 fn last_number() -> i32 {
     let [soft, hard] = libc::descriptor_limit();
     let soft = soft.min(128);
@@ -305,7 +305,7 @@ fn map_permutation(ground: &Ground) -> Result<(), String> {
     let want = BTreeMap::from([(other, identity(&a)), (last, identity(&b)), (near, identity(&c))]);
     mapped(ground, &[(a.as_fd(), other), (b.as_fd(), last), (far, near)], &want);
     libc::close(last);
-    // Two that change places, and one of them twice.
+    // Two exchange their numbers, and one of them is mapped twice.
     let spare = (3..6).find(|number| ![near, other].contains(number)).expect("one of three");
     let want = BTreeMap::from([(other, identity(&a)), (near, identity(&b)), (spare, identity(&a))]);
     let map = [(a.as_fd(), other), (b.as_fd(), near), (a.as_fd(), spare)];
@@ -399,7 +399,7 @@ fn drop_reap(_: &Ground) -> Result<(), String> {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.on_drop(OnDrop::Reap).spawn().expect("a program");
     let id = child.id();
-    // It ends when its input does.
+    // It ends when its input ends.
     drop(child);
     goes(id);
     Ok(())
@@ -477,7 +477,7 @@ fn output(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// A mapped number is in the place of what `output` makes of it by default.
+/// A mapped number has precedence over the default of `output`.
 fn output_mapped(ground: &Ground) -> Result<(), String> {
     for number in 0..3 {
         let file = file(b"");
@@ -531,7 +531,7 @@ fn fork_with(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The program begins, and has the signal.
+/// The program starts, and the signal is set.
 pub(crate) fn death_signal_is_set(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let child = command.parent_death_signal(Signal::TERM).spawn().expect("a program");
@@ -550,7 +550,7 @@ fn death_signal_arrives(_: &Ground) -> Result<(), String> {
             let mut command = program("stall", &["1"]);
             command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::null());
             let child = command.parent_death_signal(Signal::KILL).spawn();
-            // It is the parent of a program that has begun.
+            // It is the parent of a program that has started.
             let begun = reader.read(&mut [0]) == Ok(1);
             libc::_exit(if child.is_ok() && begun { 0 } else { 1 });
         }
@@ -565,7 +565,7 @@ fn death_signal_arrives(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The user's ids, and nothing of the parent's groups.
+/// The user's ids, and none of the parent's groups.
 fn uid(ground: &Ground) -> Result<(), String> {
     if libc::geteuid() != 0 {
         return Err(String::from("only root may change to another user"));
@@ -578,7 +578,7 @@ fn uid(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     command.uid(USER).gid(USER);
     let facts = ground.facts(command.spawn().expect("a program"));
-    // In the numbers of the program's own name space.
+    // In the numbers of the program's own namespace.
     assert_eq!(facts["Uid"], [USER.to_string().as_str(); 4].join("\t"));
     assert_eq!(facts["Gid"], [USER.to_string().as_str(); 4].join("\t"));
     assert_eq!(facts.get("Groups").map_or("", String::as_str).trim(), "");
@@ -587,8 +587,8 @@ fn uid(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// An environment is handed on as it is. (Entries that are no variables are those of the start: see
-/// `command::env_with_entries_that_are_no_variables`.)
+/// An environment is passed on unchanged. (Entries that are no variables are those from the start of
+/// the process: see `command::env_with_entries_that_are_no_variables`.)
 fn environment(ground: &Ground) -> Result<(), String> {
     const ENTRIES: [&CStr; 4] = [c"A=1", c"A=2", c"B=\xff", c"=x=y"];
     let command = ground.reporter();
@@ -607,10 +607,10 @@ fn environment(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-// ---- in worlds of their own ----
+// ---- in their own worlds ----
 
-/// With no descriptor left a spawn works, or fails at the same stage, whether it is the first or not. With
-/// some it works again.
+/// With no descriptor left a spawn works, or fails at the same stage, whether it is the first or not.
+/// With some left it works again.
 pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
     let own = env::current_exe().expect("the path of this test");
     let own = CString::new(own.into_os_string().into_encoded_bytes()).expect("a path");
@@ -665,7 +665,7 @@ pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Groups that are already what was asked for are no error.
+/// Setting the groups that are already set is no error.
 pub(crate) fn uid_without_groups(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let facts = ground.facts(command.uid(USER).spawn().expect("a program"));
@@ -698,7 +698,7 @@ fn traced() -> Result<(Child, i32), String> {
         let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
         match state.as_bytes().first() {
             Some(b't') => return Ok((child, pid)),
-            Some(b'Z') => return Err(String::from("nobody may trace here")),
+            Some(b'Z') => return Err(String::from("tracing is not permitted here")),
             _ => assert!(begin.elapsed() < LONG, "{stat}"),
         }
         thread::sleep(Duration::from_millis(1));
@@ -734,7 +734,7 @@ pub(crate) fn seized_child(_: &Ground) -> Result<(), String> {
     let mut sleeper = quiet("sleep", &[]).on_drop(OnDrop::Kill).spawn().expect("a program");
     let pid = i32::try_from(sleeper.id()).expect("a process id");
     if ptrace(PTRACE_SEIZE, pid, 0_usize, 0_usize) != 0 {
-        return Err(String::from("nobody may trace here"));
+        return Err(String::from("tracing is not permitted here"));
     }
     assert_eq!(ptrace(PTRACE_INTERRUPT, pid, 0_usize, 0_usize), 0);
     thread::sleep(SHORT);
@@ -755,7 +755,7 @@ pub(crate) fn traced_child_communicates(_: &Ground) -> Result<(), String> {
     let mut child = command.on_drop(OnDrop::Kill).spawn().expect("a program");
     let pid = i32::try_from(child.id()).expect("a process id");
     if ptrace(PTRACE_SEIZE, pid, 0_usize, 0_usize) != 0 {
-        return Err(String::from("nobody may trace here"));
+        return Err(String::from("tracing is not permitted here"));
     }
     assert_eq!(ptrace(PTRACE_INTERRUPT, pid, 0_usize, 0_usize), 0);
     thread::sleep(SHORT);
@@ -785,8 +785,8 @@ pub(crate) fn killed_before_exec(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts programs as another user for a while, whose processes are stopped, continued and killed by a
-/// process of that user as soon as it finds them.
+/// Starts programs as another user for a while. A process of that user stops, continues and kills them
+/// as soon as it finds them.
 pub(crate) fn attacked(ground: &Ground) -> Result<(), String> {
     let time = Duration::from_secs(if common::slow() { 1 } else { 3 });
     let parent = std::process::id();

@@ -1,4 +1,4 @@
-//! Runs a check in a process of its own. This process kills it if it hangs, or traces it.
+//! Runs a check in its own process. This process kills it if it hangs, or traces it.
 
 use super::libc;
 use rawpipe::PipeReader;
@@ -24,7 +24,7 @@ pub(crate) enum Verdict {
     Failed(String),
 }
 
-/// What this process does meanwhile.
+/// The task of this process meanwhile.
 pub(crate) enum Watch {
     Beside,
     /// It traces the check and all its descendants.
@@ -35,7 +35,7 @@ impl Watch {
     /// `Err` is the reason to skip the check.
     pub(crate) fn run(&self, check: impl FnOnce() -> Result<(), String>) -> Verdict {
         const PR_SET_CHILD_SUBREAPER: i32 = 36;
-        // SAFETY: takes integers. What the check leaves behind becomes this process's child.
+        // SAFETY: takes integers. Orphans of the check become this process's children.
         unsafe { libc::prctl(PR_SET_CHILD_SUBREAPER, 1) };
         let (reader, writer) = rawpipe::pipe().expect("a pipe");
         let (gate, open) = rawpipe::pipe().expect("a pipe");
@@ -73,7 +73,7 @@ impl Watch {
             Some(("skipped", reason)) => Verdict::Skipped(reason.to_owned()),
             Some(("failed", reason)) => Verdict::Failed(reason.to_owned()),
             _ if matches!(self, Self::Tracing) && !traced => {
-                Verdict::Skipped(String::from("nobody may trace here"))
+                Verdict::Skipped(String::from("tracing is not permitted here"))
             }
             _ if left > 0 => Verdict::Failed(format!("{left} processes are left")),
             _ => Verdict::Passed,
@@ -125,7 +125,7 @@ fn clear(checker: i32) -> usize {
                 let children =
                     children.split_whitespace().filter_map(|word| word.parse::<i32>().ok());
                 for child in children.filter(|child| *child != checker) {
-                    // Those that are about to end have a moment for that.
+                    // Processes that are about to end get a moment.
                     if begin.elapsed() > Duration::from_secs(2) {
                         left += 1;
                         libc::kill(child, 9);

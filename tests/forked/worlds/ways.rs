@@ -45,12 +45,12 @@ pub(crate) fn other_user() -> Result<(), String> {
     check("prctl", unsafe { libc::prctl(PR_SET_DUMPABLE, 1) })
 }
 
-/// Creates name spaces, for an ordinary user together with a user name space.
+/// Creates namespaces, for an ordinary user together with a user namespace.
 fn new(flags: i32) -> Result<(), String> {
     if is_root() { check("unshare", unshare(flags)) } else { own_user(flags) }
 }
 
-/// Creates a user name space that maps only this user, as root. That requires denying `setgroups`.
+/// Creates a user namespace that maps only this user, as root. That requires denying `setgroups`.
 fn own_user(flags: i32) -> Result<(), String> {
     let (uid, gid) = (libc::geteuid(), getegid());
     check("unshare", unshare(CLONE_NEWUSER | flags))?;
@@ -62,11 +62,11 @@ fn own_user(flags: i32) -> Result<(), String> {
     write("gid_map", &format!("0 {gid} 1"))
 }
 
-/// Children are in a new name space of process ids, and this process is not.
+/// Children are in a new PID namespace, and this process is not.
 pub(crate) fn pid_namespace() -> Result<(), String> {
     empty_pid_namespace()?;
     let (ready, told) = rawpipe::pipe().map_err(|errno| errno.to_string())?;
-    // When the init of a name space ends, no process can be created there.
+    // When the init of a namespace ends, no process can be created there.
     fork(|| {
         die_with_parent();
         let _ = told.write(b"!");
@@ -74,7 +74,7 @@ pub(crate) fn pid_namespace() -> Result<(), String> {
             pause();
         }
     })?;
-    // The parent must not die before that.
+    // The parent must not end before that.
     ready.read(&mut [0]).map_err(|errno| errno.to_string())?;
     Ok(())
 }
@@ -99,7 +99,7 @@ fn fork(child: impl FnOnce()) -> Result<i32, String> {
     Ok(pid)
 }
 
-/// This process is the first one of a new name space of process ids.
+/// This process is the first one of a new PID namespace.
 pub(crate) fn init() -> Result<(), String> {
     new(CLONE_NEWPID)?;
     // SAFETY: this process has one thread.

@@ -1,12 +1,13 @@
-//! Model checks of the ring of `rawpipe::chunk::shared`: `cargo test --release` runs the ring's own source
-//! through every order in which its threads can run and its loads can see what was stored, for rings of two
-//! and four records. Then it does the same with mistakes in that source, each of which must be found.
+//! Model checks of the ring of `rawpipe::chunk::shared`. `cargo test --release` runs the ring's own
+//! source through every order in which its threads can run and its loads can see stores, for rings of
+//! two and four records. It then repeats this with mistakes in that source, each of which must be
+//! found.
 #![cfg(test)]
 
 use std::env;
 use std::process::Command;
 
-// What the ring's source names.
+// The names that the ring's source uses.
 pub(crate) use rawpipe::{Deadline, Errno, Result};
 
 macro_rules! versions {
@@ -37,7 +38,7 @@ versions! {
     no_bounds_of_positions
 }
 
-/// Runs the test `name` again in a process of its own, where it runs `model`, and expects it to fail. The
+/// Runs the test `name` again in its own process, where it runs `model`, and expects it to fail. The
 /// model checker cannot always clean up after a failure, and then it aborts.
 fn fails(name: &str, model: fn()) {
     const AGAIN: &str = "RAWPIPE_LOOM_AGAIN";

@@ -9,13 +9,13 @@ use ring::{Control, Link, Side, UNIT};
 
 const FOREVER: Option<Deadline<'static>> = Some(Deadline::NEVER);
 
-/// A pair: a cell of data and a header for each unit of the ring, and the pipes.
+/// A pair: for each unit of the ring a cell of data and a header, and the pipes.
 struct Pair {
     chunk: usize,
     control: Control,
     headers: Vec<atomic::AtomicUsize>,
     cells: Vec<UnsafeCell<usize>>,
-    /// What is in each pipe: the one that the reader listens to, and the writer's.
+    /// The byte count of each pipe: the one that the reader listens to, and the writer's.
     pipes: [(Mutex<usize>, Condvar); 2],
 }
 
@@ -33,7 +33,7 @@ impl Pair {
 
     fn fill(&self, place: usize, value: usize) {
         self.cells[place / UNIT].with_mut(|cell| {
-            // SAFETY: as the ring says; if it is wrong, the model checker says so.
+            // SAFETY: by the ring's protocol; if it is wrong, the model checker reports it.
             unsafe { *cell = value }
         });
     }
@@ -46,7 +46,7 @@ impl Pair {
     }
 }
 
-/// What one half has. The ends of the pipes stay open, as where a third process has copies.
+/// The ends that one half has. The ends of the pipes stay open, as if a third process had copies.
 struct Ends {
     pair: Arc<Pair>,
     /// 1 for the writer.
@@ -89,7 +89,7 @@ impl Link for Ends {
     }
 }
 
-/// A half in a process of its own, of which a thread here is the model.
+/// A half in its own process, which a thread models here.
 struct Half<const WRITER: bool>(Side<Ends, WRITER>);
 
 impl<const WRITER: bool> Half<WRITER> {
@@ -99,7 +99,7 @@ impl<const WRITER: bool> Half<WRITER> {
         Self(Side::new(ends, pair.headers.len() * UNIT, pair.chunk))
     }
 
-    /// Whether the other side has come, or ever will.
+    /// Waits for the peer. Returns whether that can still come.
     fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> crate::Result<bool> {
         if self.0.is_there(needed)? {
             self.0.disarm();
@@ -129,7 +129,7 @@ impl Half<true> {
 }
 
 impl Half<false> {
-    /// The record, which is as long as its cell says; `None` at the end.
+    /// Receives a record, which is as long as its cell says; `None` at the end.
     fn recv(&mut self, until: Option<Deadline<'_>>) -> crate::Result<Option<usize>> {
         self.0.claim()?;
         if !self.wait(self.0.next(), until)? {
@@ -145,7 +145,7 @@ impl Half<false> {
     }
 }
 
-/// Runs a model in every order, or in those in which threads are put aside at most so many times.
+/// Runs a model in every order, or only in orders with at most this many preemptions.
 /// `LOOM_MAX_PREEMPTIONS` sets another bound.
 fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -153,7 +153,7 @@ fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     builder.check(model);
 }
 
-/// Through a ring of so many records goes one more: the writer has to wait for room.
+/// Sends one record more than the ring holds: the writer must wait for room.
 fn records_arrive(in_ring: usize, preemptions: Option<usize>) {
     check(preemptions, move || {
         let pair = Pair::new(in_ring * UNIT, 8);
@@ -178,7 +178,7 @@ pub(crate) fn both_sides_sleep_in_a_ring_of_two() {
     records_arrive(2, Some(4));
 }
 
-/// The reader finds the end behind the records, with pipe ends that stay open.
+/// The reader finds the end after the records, although the pipe ends stay open.
 pub(crate) fn writer_is_dropped() {
     loom::model(|| {
         let pair = Pair::new(2 * UNIT, 8);
@@ -193,7 +193,8 @@ pub(crate) fn writer_is_dropped() {
     });
 }
 
-/// The writer, which has no more room, is told that the reader has gone, with pipe ends that stay open.
+/// The writer, which has no room left, finds that the reader has gone, although the pipe ends stay
+/// open.
 pub(crate) fn reader_is_dropped() {
     loom::model(|| {
         let pair = Pair::new(2 * UNIT, 8);
@@ -205,7 +206,7 @@ pub(crate) fn reader_is_dropped() {
             assert_eq!(reader.recv(FOREVER).unwrap(), Some(1));
             reader.leave(true);
         });
-        // One more in the room of the one that is received, if that is seen before the end is.
+        // One more record fits in the room of the received one, if the writer sees that before the end.
         let more = (3..=4).take_while(|value| match writer.send(*value, FOREVER) {
             Err(Errno::EPIPE) => false,
             sent => sent.unwrap(),
@@ -222,7 +223,7 @@ pub(crate) fn skipped_ends_of_laps() {
         let pair = Pair::new(4 * UNIT, 21);
         let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
         let writing = thread::spawn(move || {
-            // The second takes one unit of the two, the last of which is skipped.
+            // The second takes one unit of two, so the last one is skipped.
             for value in [20, 1, 21] {
                 assert!(writer.send(value, FOREVER).unwrap());
             }
@@ -234,7 +235,7 @@ pub(crate) fn skipped_ends_of_laps() {
     });
 }
 
-/// A side that has tried without success is woken as one that sleeps is.
+/// A side whose call returned `EAGAIN` is woken like one that sleeps.
 pub(crate) fn what_is_tried_is_armed() {
     check(Some(5), || {
         let pair = Pair::new(2 * UNIT, 8);
@@ -260,12 +261,12 @@ pub(crate) fn what_is_tried_is_armed() {
             assert_eq!(received, Some(value));
         }
         writing.join().unwrap();
-        // However often it was rung, no more than one ring is left in the pipe for each record.
+        // No more than one wake-up byte per record remains in the pipe.
         assert!(*pair.pipes[0].0.lock().unwrap() <= 1, "rings are left over");
     });
 }
 
-/// Two processes have a copy of the writer, and one of them gets to use it.
+/// Two processes have a copy of the writer; only one of them can use it.
 pub(crate) fn one_process_of_two_writes() {
     loom::model(|| {
         let pair = Pair::new(2 * UNIT, 8);
@@ -280,7 +281,7 @@ pub(crate) fn one_process_of_two_writes() {
     });
 }
 
-/// A process that takes over what another has released sees all that this has done.
+/// A process that takes a released half over sees everything that the previous owner did.
 pub(crate) fn half_goes_from_one_process_to_another() {
     loom::model(|| {
         let pair = Pair::new(2 * UNIT, 8);
@@ -322,7 +323,7 @@ const RUBBISH: [usize; 12] = [
     usize::MAX,
 ];
 
-/// Whatever a writer puts into a header: `EPROTO`, for good.
+/// `EPROTO`, permanently, for any header that a writer stores.
 pub(crate) fn rubbish_in_headers() {
     for (rubbish, sent) in RUBBISH.into_iter().flat_map(|rubbish| [1, 2, 3].map(|sent| (rubbish, sent))) {
         if (1..=UNIT * sent - 8).contains(&rubbish) {
@@ -343,7 +344,7 @@ pub(crate) fn rubbish_in_headers() {
     }
 }
 
-/// Whatever a peer puts into its position: `EPROTO`, for good.
+/// `EPROTO`, permanently, for any position that a peer stores.
 pub(crate) fn rubbish_in_positions() {
     for rubbish in RUBBISH {
         loom::model(move || {

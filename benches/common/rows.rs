@@ -20,11 +20,14 @@ pub(crate) struct Rows<'c> {
     in_turns: bool,
 }
 
-/// Creates criterion with short times and a tenth of the usual resampling, which took most of the time for so many rows.
+/// Creates criterion with short times and a tenth of the usual resampling, which took most of the time for so many
+/// rows, as the plots do with `--quick`.
 pub(crate) fn criterion() -> Criterion {
     let is_quick = env::args().any(|argument| argument == "--quick");
+    let criterion = Criterion::default();
+    let criterion = if is_quick { criterion.without_plots() } else { criterion };
     let time = Duration::from_millis(if is_quick { 400 } else { 1000 });
-    Criterion::default()
+    criterion
         .nresamples(10_000)
         .sample_size(50)
         .warm_up_time(time / 4)

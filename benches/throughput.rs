@@ -19,8 +19,7 @@
 //!   `Wait::Adaptive`.
 //! - `rawpipe-vmsplice-afterread`, `rawpipe-memfd-afterread`: a `ChunkWriter` with that mechanism.
 //!
-//! In the limits a chunk of `-afterread` and `-adaptive` holds the bytes of an earlier round, so they
-//! fill nothing. `rawpipe` never uses a page again that it has handed over, and fills every chunk.
+//! In the limits a chunk of `-afterread` holds the bytes of an earlier round, so it fills nothing. `rawpipe` never uses a page again that it has handed over, and fills every chunk.
 //!
 //! A sample is one run of two processes, forked before its clock starts, and fails unless exactly as
 //! many bytes arrive. Each engine's code is called through a pointer, so none of it is inlined here.

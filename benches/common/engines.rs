@@ -9,7 +9,6 @@
 //! - `rawpipe-large`: the same on pipes of `Capacity::Max`.
 
 use super::*;
-use rawpipe::Wait;
 use rawpipe::chunk::{ChunkMechanism, Reuse, WriterBuilder};
 use std::os::unix::net::UnixStream;
 
@@ -57,11 +56,6 @@ pub(crate) const CHUNKS: Move = chunks!(send_ready, DEFAULT);
 pub(crate) const CHUNKS_AFTER_READ: Move = chunks!(send_ready, AFTER_READ);
 const CHUNKS_MEMFD_AFTER_READ: Move =
     chunks!(send_ready, DEFAULT.mechanism(ChunkMechanism::Memfd).reuse(Reuse::AfterRead));
-/// Both sides poll briefly before they sleep.
-const CHUNKS_AFTER_READ_ADAPTIVE: Move = Move {
-    sink: Sink::Read(read_chunks_adaptively),
-    ..chunks!(send_ready, AFTER_READ.wait(Wait::Adaptive))
-};
 
 /// Every byte is made, in a buffer or in a chunk, just before it is sent.
 pub(crate) const STD_FILLED: Move = Move { source: fill_and_write::<io::PipeWriter>, ..STD };
@@ -157,24 +151,19 @@ pub(crate) const FILE_TO_FILE: [Named<Copy>; 4] = [
 // ---------------------------------------------------------------- limits
 
 /// The same bytes again and again → pipe → the memory of a process that does not look at them.
-pub(crate) const MEM_TO_READ: [Named<Move>; 6] = [
+pub(crate) const MEM_TO_READ: [Named<Move>; 5] = [
     ("std", unread(STD)),
     ("std-vec", Move { vec: true, ..unread(STD) }),
     ("rawpipe", unread(CHUNKS)),
     ("rawpipe-vmsplice-afterread", unread(CHUNKS_AFTER_READ)),
     ("rawpipe-memfd-afterread", unread(CHUNKS_MEMFD_AFTER_READ)),
-    ("rawpipe-adaptive", unread(CHUNKS_AFTER_READ_ADAPTIVE)),
 ];
 
 /// The same, and the bytes are discarded. The buffers are the kernel's and the crate's, so `std-vec` has none.
-pub(crate) const MEM_TO_NULL: [Named<Move>; 4] = [
+pub(crate) const MEM_TO_NULL: [Named<Move>; 3] = [
     ("std", Move { sink: Sink::Null(io_copy_to_file), ..STD }),
     ("rawpipe", Move { sink: Sink::Null(transfer_all), ..CHUNKS }),
     ("rawpipe-vmsplice-afterread", Move { sink: Sink::Null(transfer_all), ..CHUNKS_AFTER_READ }),
-    (
-        "rawpipe-adaptive",
-        Move { sink: Sink::Null(transfer_adaptively), ..CHUNKS_AFTER_READ_ADAPTIVE },
-    ),
 ];
 
 /// A file in the page cache → pipe → discarded.

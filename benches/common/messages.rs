@@ -84,12 +84,18 @@ pub(crate) const TRIPS: [(&str, Sides); 6] = [
 
 /// Makes so many round trips between this process and a child. Both make and sum every message.
 pub(crate) fn round_trips(sides: Sides, len: usize, place: Place, count: u64) -> io::Result<Taken> {
-    place.during(|| round_trips_here(sides, len, place, count))
+    // Before this process is pinned: a half that may run on one CPU only does not poll.
+    let sides = sides(len)?;
+    place.during(|| round_trips_by(sides, len, place, count))
 }
 
-fn round_trips_here(sides: Sides, len: usize, place: Place, count: u64) -> io::Result<Taken> {
+fn round_trips_by(
+    [near, mut far]: [Box<dyn Side>; 2],
+    len: usize,
+    place: Place,
+    count: u64,
+) -> io::Result<Taken> {
     let all = count + 1;
-    let [near, mut far] = sides(len)?;
     let mut near = Some(near);
     let child = start(|| {
         near = None; // here, in the child

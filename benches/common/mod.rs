@@ -199,11 +199,7 @@ impl Input {
 
     /// Returns whether an engine of this name works on this kernel.
     pub(crate) fn allows(&self, engine: &str) -> bool {
-        // The adaptive engine of a `ChunkWriter` uses `vmsplice`.
-        let needs = |mechanism: &&str| {
-            engine.contains(*mechanism) || engine == "rawpipe-adaptive" && *mechanism == "vmsplice"
-        };
-        !self.missing.iter().any(needs)
+        !self.missing.iter().any(|mechanism| engine.contains(mechanism))
     }
 
     /// Empties the file that the sinks fill.

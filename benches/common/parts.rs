@@ -1,7 +1,6 @@
 //! The parts of the processes, with std and with this crate.
 
 use super::{Input, KIB, Moved, Show, Stream, finish, require, start, summed, touched};
-use rawpipe::Wait;
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ReaderBuilder, WriterBuilder};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::transfer::{FanoutSink, Transfer, Transferred, fanout, transfer};
@@ -255,15 +254,6 @@ pub(crate) fn read_chunks(from: OwnedFd, buffer: &mut [u8], show: Show<'_>) -> i
     read_chunks_by(ChunkReader::builder().chunk(buffer.len().min(256 * KIB)), from, show)
 }
 
-pub(crate) fn read_chunks_adaptively(
-    from: OwnedFd,
-    buffer: &mut [u8],
-    show: Show<'_>,
-) -> io::Result<u64> {
-    let builder = ChunkReader::builder().chunk(buffer.len().min(256 * KIB));
-    read_chunks_by(builder.wait(Wait::Adaptive), from, show)
-}
-
 fn read_chunks_by(builder: ReaderBuilder, from: OwnedFd, show: Show<'_>) -> io::Result<u64> {
     let mut from = builder.build(PipeReader::from(from))?;
     let mut bytes = 0;
@@ -318,10 +308,6 @@ fn by_transfer(moved: Transferred) -> Moved {
 
 pub(crate) fn transfer_all(from: OwnedFd, to: OwnedFd, _: &mut [u8]) -> io::Result<Moved> {
     Ok(transfer(&from, &to).map(by_transfer)?)
-}
-
-pub(crate) fn transfer_adaptively(from: OwnedFd, to: OwnedFd, _: &mut [u8]) -> io::Result<Moved> {
-    Ok(Transfer::new().wait(Wait::Adaptive).run(&from, &to).map(by_transfer)?)
 }
 
 pub(crate) fn transfer_by_chunks(

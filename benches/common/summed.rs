@@ -209,10 +209,12 @@ pub(crate) fn by_chunks_adaptive(chunk: usize) -> io::Result<Ends> {
 
 fn by_ends(builder: WriterBuilder, reading: ReaderBuilder, chunk: usize) -> io::Result<Ends> {
     let (reader, writer) = rawpipe::pipe()?;
+    // Before the processes are pinned: one that may run on one CPU only does not poll.
+    let mut writer = builder.chunk(chunk).build(writer)?;
+    let mut reader = reading.build(reader)?;
     Ok(Ends {
         make: Box::new(move |count, _| {
-            let (mut writer, mut numbers) =
-                (builder.chunk(chunk).build(writer)?, Numbers::default());
+            let mut numbers = Numbers::default();
             for _ in 0..count {
                 numbers.fill(&mut writer.chunk()?[..chunk]);
                 writer.send(chunk)?;
@@ -220,7 +222,6 @@ fn by_ends(builder: WriterBuilder, reading: ReaderBuilder, chunk: usize) -> io::
             Ok(())
         }),
         sum: Box::new(move |sum, _| {
-            let mut reader = reading.build(reader)?;
             loop {
                 match reader.read_chunk()? {
                     [] => return Ok(()),

@@ -6,7 +6,7 @@
 //! - `call`: single calls in one thread: `pipe2` and two calls of `close`; one byte written and read;
 //!   `dup` and `close`; `poll` of 1 and of 1,000 pipes.
 //! - `epoll`: 1,000 pipes are watched and one is ready.
-//! - `channel`: messages to another process, which receives them into a buffer.
+//! - `channel`: messages to another process, which receives them into a page-aligned buffer.
 //!
 //! Engines:
 //!
@@ -14,9 +14,12 @@
 //!   If std has no such call, it is the C library's function. For `poll` that is `ppoll`, which has
 //!   nanoseconds as well. `std-poll` is the C library's `poll`, a call that x86_64 has and aarch64
 //!   lacks.
+//! - `std-buffered`: the same through `BufWriter` and `BufReader`.
 //! - `rawpipe`: this crate by default; a channel has pipes of 256 KiB.
 //! - `rawpipe-adaptive`: with `Wait::Adaptive`, in `pingpong` on both sides. `rawpipe-shared`:
 //!   `chunk::shared`. `rawpipe-large`: a channel on pipes of `Capacity::Max`.
+//!   `rawpipe-read-ahead`: the receiver reads ahead. `rawpipe-send-many`: that, and the sender sends up to 1000
+//!   messages with a call. Engines that send several messages together are left out above 64 KiB.
 //!
 //! The bytes that arrive are compared or summed in each measurement.
 #![allow(unsafe_code, reason = "the C library's own calls, to compare with and to pin")]
@@ -26,7 +29,7 @@ mod common;
 #[path = "common/rows.rs"]
 mod rows;
 
-use common::{Busy, Engine, KIB, MIB, Place, Taken, finish, start, trips};
+use common::{Busy, Engine, KIB, MIB, Place, Taken, finish, start, touched, trips};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use rawpipe::event::{Epoll, Event, PollEvents, PollFd, poll};
 use rawpipe::message::{Channel, Receiver, Sender};
@@ -34,7 +37,7 @@ use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::{PipeReader, PipeWriter, Wait};
 use rows::Rows;
 use std::hint::black_box;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -195,15 +198,23 @@ type Send<W> = fn(W, &[u8], u64) -> io::Result<()>;
 /// Receives so many messages into this buffer, which has their length.
 type Receive<R> = fn(R, &mut [u8], u64) -> io::Result<()>;
 
-fn std_send(mut writer: io::PipeWriter, message: &[u8], count: u64) -> io::Result<()> {
+fn std_send(mut writer: impl Write, message: &[u8], count: u64) -> io::Result<()> {
     for _ in 0..count {
         writer.write_all(&(message.len() as u64).to_le_bytes())?;
         writer.write_all(message)?;
     }
-    Ok(())
+    writer.flush()
 }
 
-fn std_receive(mut reader: io::PipeReader, buf: &mut [u8], count: u64) -> io::Result<()> {
+fn buffered_send(writer: io::PipeWriter, message: &[u8], count: u64) -> io::Result<()> {
+    std_send(BufWriter::new(writer), message, count)
+}
+
+fn buffered_receive(reader: io::PipeReader, buf: &mut [u8], count: u64) -> io::Result<()> {
+    std_receive(BufReader::new(reader), buf, count)
+}
+
+fn std_receive(mut reader: impl Read, buf: &mut [u8], count: u64) -> io::Result<()> {
     for _ in 0..count {
         let mut len = [0; 8];
         reader.read_exact(&mut len)?;
@@ -228,9 +239,27 @@ fn raw_receive(mut receiver: Receiver<PipeReader>, buf: &mut [u8], count: u64) -
     Ok(())
 }
 
+fn send_many(mut sender: Sender<PipeWriter>, message: &[u8], count: u64) -> io::Result<()> {
+    let messages = [message; 1000];
+    let mut left = count;
+    while left > 0 {
+        let some = &messages[..common::least(left, messages.len())];
+        sender.send_many(some)?;
+        left -= some.len() as u64;
+    }
+    Ok(())
+}
+
+fn ahead_receive(receiver: Receiver<PipeReader>, buf: &mut [u8], count: u64) -> io::Result<()> {
+    raw_receive(receiver.with_read_ahead(), buf, count)
+}
+
 fn adaptive_receive(receiver: Receiver<PipeReader>, buf: &mut [u8], count: u64) -> io::Result<()> {
     raw_receive(receiver.with_wait(Wait::Adaptive), buf, count)
 }
+
+/// The message, and room for it.
+type Buffers<'a> = (&'a [u8], &'a mut [u8]);
 
 type Ends = (Receiver<PipeReader>, Sender<PipeWriter>);
 
@@ -250,17 +279,16 @@ fn messages<R, W>(
     pipe: fn() -> io::Result<(R, W)>,
     send: Send<W>,
     receive: Receive<R>,
-    buf: &mut [u8],
+    (message, buf): Buffers<'_>,
     count: u64,
 ) -> io::Result<Duration> {
     let (reader, writer) = pipe()?;
-    let message: Vec<u8> = (0..buf.len()).map(|at| at.to_le_bytes()[0]).collect();
     let (gate, go) = rawpipe::pipe()?;
     let mut ours = Some((reader, go));
     let child = start(|| {
         ours = None; // here, in the child
         let _ = gate.read(&mut [0])?; // end of file is the start signal
-        send(writer, &message, count)
+        send(writer, message, count)
     })?;
     let (reader, go) = ours.expect("only the child's copy was closed");
     let clock = Instant::now();
@@ -268,28 +296,46 @@ fn messages<R, W>(
     receive(reader, buf, count)?;
     let elapsed = clock.elapsed();
     finish(child)?;
-    assert!(buf == message, "other bytes arrived");
+    assert!(*buf == *message, "other bytes arrived");
     Ok(elapsed)
 }
 
 fn channel(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("channel");
-    for size in [16, KIB, 64 * KIB, 256 * KIB, MIB] {
+    group
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(250))
+        .sample_size(30);
+    for size in [16, 64, KIB, 64 * KIB, 256 * KIB, MIB] {
         group.throughput(Throughput::Bytes(size as u64));
-        let mut buf = vec![0; size];
-        let mut bench = |engine: &str, run: &dyn Fn(&mut [u8], u64) -> io::Result<Duration>| {
+        let (message, buf) = (touched(size), touched(size));
+        message.iter_mut().zip(0_usize..).for_each(|(byte, at)| *byte = at.to_le_bytes()[0]);
+        let message = &*message;
+        let mut bench = |engine: &str, run: &dyn Fn(Buffers<'_>, u64) -> io::Result<Duration>| {
             group.bench_function(BenchmarkId::new(engine, size), |bencher| {
-                bencher.iter_custom(|count| run(&mut buf, count).expect("all messages"));
+                bencher
+                    .iter_custom(|count| run((message, &mut *buf), count).expect("all messages"));
             });
         };
-        bench("std", &|buf, count| messages(io::pipe, std_send, std_receive, buf, count));
-        bench("rawpipe", &|buf, count| messages(link, raw_send, raw_receive, buf, count));
-        bench("rawpipe-adaptive", &|buf, count| {
-            messages(link, raw_send, adaptive_receive, buf, count)
+        bench("std", &|bufs, count| messages(io::pipe, std_send, std_receive, bufs, count));
+        bench("rawpipe", &|bufs, count| messages(link, raw_send, raw_receive, bufs, count));
+        bench("rawpipe-adaptive", &|bufs, count| {
+            messages(link, raw_send, adaptive_receive, bufs, count)
         });
-        bench("rawpipe-large", &|buf, count| {
-            messages(large_link, raw_send, raw_receive, buf, count)
+        bench("rawpipe-large", &|bufs, count| {
+            messages(large_link, raw_send, raw_receive, bufs, count)
         });
+        bench("rawpipe-read-ahead", &|bufs, count| {
+            messages(link, raw_send, ahead_receive, bufs, count)
+        });
+        if size <= 64 * KIB {
+            bench("std-buffered", &|bufs, count| {
+                messages(io::pipe, buffered_send, buffered_receive, bufs, count)
+            });
+            bench("rawpipe-send-many", &|bufs, count| {
+                messages(link, send_many, ahead_receive, bufs, count)
+            });
+        }
     }
     group.finish();
 }

@@ -22,7 +22,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Reads once. An empty pipe is not an error here.
+/// Reads once. An empty pipe is not an error here; any other failure is.
 fn print_what_is_there(reader: &PipeReader, otherwise: &str) -> io::Result<()> {
     let mut data = [0; 1024];
     match reader.read(&mut data) {

@@ -74,10 +74,6 @@ fn run() -> Result<(), Failure> {
     let show = !options.quiet && io::stderr().is_terminal() && !output.is_terminal();
     let mut progress = show.then(|| Progress::new(left));
     let start = Instant::now();
-    // Few, large calls: where an end is a pipe, make it as large as it may be, or leave it.
-    for end in [input.as_fd(), output.as_fd()] {
-        let _ = pipe::set_capacity(end, Capacity::Max);
-    }
     let mut watch = |bytes| {
         if let Some(progress) = &mut progress {
             progress.update(bytes);
@@ -88,6 +84,7 @@ fn run() -> Result<(), Failure> {
         Transfer::new()
             .chunk(options.chunk)
             .progress(&mut watch)
+            .grow_pipes()
             .run(&input, &output)
             .map(|moved| (moved.bytes(), moved.mechanism().name()))
             .map_err(|error| Failure::of(&error, &name))
@@ -122,6 +119,10 @@ fn pump_to_all(
     let because = |file: &OsString, errno| {
         Failure::because(1, format!("output {}: {errno}", Path::new(file).display()))
     };
+    // Few, large calls: where an end is a pipe, make it as large as it may be, or leave it.
+    for end in [input, output] {
+        let _ = pipe::set_capacity(end, Capacity::Max);
+    }
     let mut copies = Vec::new();
     for file in files {
         copies.push(File::create(file).map_err(|error| because(file, errno_of(&error)))?);

@@ -31,7 +31,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Prints the result of a read. An empty pipe is not an error here.
+/// Prints the result of a read. An empty pipe is not an error here; any other failure is.
 fn print_what_came(when: &str, answer: rawpipe::Result<usize>, data: &[u8]) -> io::Result<()> {
     match answer {
         Ok(0) => println!("{when}: the end"),

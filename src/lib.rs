@@ -36,13 +36,13 @@
 //! 1. **Close the ends that you do not use.** A reader reaches end of file when *no* process has the write
 //!    end any more, so a forgotten copy in the parent, or in another child, makes it wait indefinitely. Move
 //!    the end that the child uses into the closure of [`fork_with`](crate::process::fork_with), or drop it
-//!    after the fork. Programs that are started inherit no descriptor that you do not pass: pipes are
-//!    close-on-exec.
+//!    after the fork. A program that is started inherits no pipe end that you do not pass: [`pipe()`] sets
+//!    close-on-exec on both.
 //! 2. **A forked child of a process with threads may only make system calls** until it executes a program.
 //!    Other threads may have held the allocator's lock, or any other, at the moment of the fork; in the child
 //!    no thread releases it. [`process`](mod@crate::process) lists what is allowed. Starting a program with
 //!    `Command` or `Spawn` is safe in any process.
-//! 3. **A function that is one system call returns [`EINTR`](Errno::EINTR)** if a signal handler ran. A
+//! 3. **A function that is one system call fails with [`EINTR`](Errno::EINTR)** if a signal handler interrupts it. A
 //!    function that completes a job (`write_all`, `read_exact`, `wait`, `transfer`, and everything with a
 //!    deadline) retries by itself.
 //!

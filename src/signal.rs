@@ -58,7 +58,7 @@ signals! {
     ILL     "SIGILL"      4  4  4 "an instruction that does not exist";
     TRAP    "SIGTRAP"     5  5  5 "a breakpoint of a debugger";
     ABRT    "SIGABRT"     6  6  6 "the program has called `abort`";
-    BUS     "SIGBUS"      7 10 10 "an access to an address that has no memory";
+    BUS     "SIGBUS"      7 10 10 "an access to a mapped address that has no memory";
     FPE     "SIGFPE"      8  8  8 "an arithmetic error, such as a division by zero";
     KILL    "SIGKILL"     9  9  9 "ends the process; cannot be caught, blocked or ignored";
     USR1    "SIGUSR1"    10 16 30 "for the program's own use";

@@ -8,6 +8,7 @@ use rawpipe::{PipeReader, PipeWriter};
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{self, Read, Seek, Write};
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -277,14 +278,19 @@ pub(crate) fn transfer_file(
     transfer_parts(to, from, stream, Transfer::new)
 }
 
-/// Transfers with calls that move one chunk.
+/// A transfer that reports each chunk. A closure that captures nothing takes no memory.
+fn by_chunks(len: usize) -> Transfer<'static> {
+    Transfer::new().chunk(len).progress(Box::leak(Box::new(|_| ControlFlow::Continue(()))))
+}
+
+/// Transfers with calls that move one chunk, and a report after each.
 pub(crate) fn transfer_file_by_chunks(
     to: OwnedFd,
     from: &Input,
     stream: &Stream,
     buffer: &mut [u8],
 ) -> io::Result<&'static str> {
-    transfer_parts(to, from, stream, || Transfer::new().chunk(buffer.len()))
+    transfer_parts(to, from, stream, || by_chunks(buffer.len()))
 }
 
 fn transfer_parts<'p>(
@@ -315,7 +321,7 @@ pub(crate) fn transfer_by_chunks(
     to: OwnedFd,
     buffer: &mut [u8],
 ) -> io::Result<Moved> {
-    Ok(Transfer::new().chunk(buffer.len()).run(&from, &to).map(by_transfer)?)
+    Ok(by_chunks(buffer.len()).run(&from, &to).map(by_transfer)?)
 }
 
 /// As `transfer_file`, for processes that are not the measured one.
@@ -342,7 +348,7 @@ pub(crate) fn transfer_files_by_chunks(
     to: &File,
     buffer: &mut [u8],
 ) -> io::Result<Moved> {
-    Ok(Transfer::new().chunk(buffer.len()).run(from, to).map(by_transfer)?)
+    Ok(by_chunks(buffer.len()).run(from, to).map(by_transfer)?)
 }
 
 /// To the next process, and to one of its own.

@@ -197,9 +197,9 @@ pub(crate) fn poll_beside(
     cancel.caller_count(count, !all[fds.len()].revents().is_empty())
 }
 
-/// Keeps a loop of "try, then poll" from spinning if `poll` reports ready what the call does not: another
-/// process took the data first, or the socket has something in its error queue, which `poll` reports as
-/// `ERR` until a process reads that queue.
+/// Keeps a loop of "try, then poll" from spinning if `poll` reports ready what the call does not. Another process
+/// may have taken the data first. Or the socket has something in its error queue: `poll` reports that as `ERR` until
+/// a process reads the queue.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     turns: u32,

@@ -81,7 +81,7 @@ pub fn dup_cloexec(fd: impl AsFd) -> Result<OwnedFd> {
 /// Makes `new` a duplicate of `fd`: the old file is closed, and the number stays the same. For standard streams use
 /// [`redirect`](super::redirect).
 ///
-/// The duplicate is close-on-exec only with that flag.
+/// The duplicate is close-on-exec only if `flags` has [`CLOEXEC`](super::DupFlags::CLOEXEC).
 ///
 /// # Errors
 ///

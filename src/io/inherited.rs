@@ -23,9 +23,11 @@ use crate::sys::{abi, call};
 ///
 /// # Safety
 ///
-/// Nothing else in this process owns the descriptor or will close it: it was open when the process
-/// started, it is not one that the C library or std uses (0, 1 and 2 are std's), and
-/// this function is called at most once for it.
+/// Nothing else in this process owns the descriptor or will close it:
+///
+/// - it was open when the process started;
+/// - it is not one that the C library or std uses (0, 1 and 2 are std's);
+/// - this function is called at most once for it.
 ///
 /// # Examples
 ///

@@ -70,6 +70,8 @@ pub(crate) mod sigpipe;
 mod standard;
 #[cfg(feature = "event")]
 mod timed;
+#[cfg(feature = "alloc")]
+mod to_end;
 mod whole;
 
 use core::mem::MaybeUninit;
@@ -92,8 +94,10 @@ pub(crate) use timed::writev_deadline;
 pub use timed::{
     read_deadline, read_exact_deadline, try_read, try_write, write_all_deadline, write_deadline,
 };
+#[cfg(all(feature = "process", feature = "std"))]
+pub(crate) use to_end::read_more;
 #[cfg(feature = "alloc")]
-pub use whole::read_to_end;
+pub use to_end::read_to_end;
 #[cfg(feature = "message")]
 pub(crate) use whole::write_atomic_by;
 pub use whole::{Incomplete, read_exact, write_all, write_all_vectored, write_atomic};

@@ -96,9 +96,9 @@ fn is_pending() -> Result<bool> {
     call::rt_sigpending().map(|pending| SignalSet(pending).contains(Signal::PIPE))
 }
 
-/// Queued for this thread before one is taken. The kernel drops it if the thread has one pending
-/// already; else it is the one that is taken, since those of the thread come before those of the process,
-/// which are left alone in either case.
+/// Queued for this thread before one is taken. The kernel drops it if the thread already has one pending.
+/// Otherwise it is the one that is taken, since those of the thread come before those of the process. Those of the
+/// process are left alone in either case.
 const MARK: SigInfo = SigInfo::queued(Signal::PIPE.as_raw(), 0x5049_5045);
 
 /// Takes what is pending, unless it is the mark.

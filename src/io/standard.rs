@@ -34,7 +34,7 @@ impl AsFd for StdStream {
 /// Makes a standard stream of this process a duplicate of `fd`: the most common use of `dup2`. A program started
 /// with `exec` inherits it.
 ///
-/// The same call closes the old file at that number. Its other duplicates stay open:
+/// The same call closes the old file at that number, atomically. Its other duplicates stay open:
 /// [`dup_cloexec`](super::dup_cloexec) before and a second `redirect` afterwards restore the stream. If `fd` has the
 /// number of the stream already, this clears close-on-exec.
 ///

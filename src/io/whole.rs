@@ -4,8 +4,6 @@ use crate::errno::Errno;
 use crate::fd::AsFd;
 use crate::sys::abi::iovec::IoSlice;
 use crate::sys::{abi, call};
-#[cfg(feature = "alloc")]
-use alloc::vec::Vec;
 use core::fmt;
 
 /// Reads exactly `buf.len()` bytes. Continues after a short count and after a signal.
@@ -181,45 +179,6 @@ pub(crate) fn write_atomic_by(
     }
 }
 
-/// Reads until end of file, appends to `buf`, and returns the number of bytes appended. Retries on `EINTR`.
-///
-/// A pipe reaches end of file when every write end is closed. The caller's own copies must be dropped
-/// first, or the call waits forever.
-///
-/// # Errors
-///
-/// As [`read`](super::read) but for [`EINTR`](Errno::EINTR), and [`ENOMEM`](Errno::ENOMEM) if `buf` cannot
-/// grow. The bytes read before the error are in `buf`.
-///
-/// # Examples
-///
-/// ```
-/// let (reader, writer) = rawpipe::pipe()?;
-/// rawpipe::write(&writer, b"all of it")?;
-/// drop(writer); // or the next line would wait forever
-///
-/// let mut buf = Vec::new();
-/// assert_eq!(rawpipe::io::read_to_end(&reader, &mut buf)?, 9);
-/// assert_eq!(buf, b"all of it");
-/// # Ok::<(), rawpipe::Errno>(())
-/// ```
-#[cfg(feature = "alloc")]
-pub fn read_to_end(fd: impl AsFd, buf: &mut Vec<u8>) -> crate::Result<usize> {
-    /// The least room worth a call. The room doubles as `buf` grows.
-    const ROOM: usize = 8192;
-
-    let fd = fd.as_fd();
-    let before = buf.len();
-    loop {
-        if buf.capacity() - buf.len() < ROOM {
-            buf.try_reserve(ROOM).map_err(|_| Errno::ENOMEM)?;
-        }
-        if crate::errno::retry(|| call::read_spare(fd, buf, usize::MAX))? == 0 {
-            return Ok(buf.len() - before);
-        }
-    }
-}
-
 /// The reason why a call that moves a given number of bytes, such as [`read_exact`] and [`write_all`],
 /// stopped before the end, and the number of bytes moved until then.
 ///
@@ -230,9 +189,9 @@ pub fn read_to_end(fd: impl AsFd, buf: &mut Vec<u8>) -> crate::Result<usize> {
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
 /// drop(reader);
-/// let stopped = writer.write_all(b"nobody reads this").unwrap_err();
+/// let stopped = writer.write_all(b"no one reads this").unwrap_err();
 /// assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EPIPE)));
-/// assert_eq!(stopped.to_string(), "broken pipe: nobody is left to read (EPIPE) after 0 bytes");
+/// assert_eq!(stopped.to_string(), "broken pipe: no reader is left (EPIPE) after 0 bytes");
 /// # Ok::<(), Errno>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -95,6 +95,12 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         Self { receiver: self.receiver.with_wait(wait), ..self }
     }
 
+    /// Receives with read-ahead: see [`Receiver::with_read_ahead`].
+    #[must_use]
+    pub fn with_read_ahead(self) -> Self {
+        Self { receiver: self.receiver.with_read_ahead(), ..self }
+    }
+
     /// Returns both sides, to be used separately, for instance in two threads.
     pub fn split(self) -> (Receiver<R>, Sender<W>) {
         (self.receiver, self.sender)
@@ -132,6 +138,15 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.sender.send_deadline(parts, deadline)
     }
 
+    /// Sends these messages, with one system call for many short ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send_many`].
+    pub fn send_many(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<(), MessageError> {
+        self.sender.send_many(messages)
+    }
+
     /// Receives a message, or returns `None` if the stream ends after the last one.
     ///
     /// # Errors
@@ -161,5 +176,18 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
     /// As [`Receiver::recv_into`].
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
         self.receiver.recv_into(buf)
+    }
+
+    /// Receives a message into `buf`, and waits at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::recv_into_deadline`].
+    pub fn recv_into_deadline(
+        &mut self,
+        buf: &mut [u8],
+        deadline: Deadline<'_>,
+    ) -> Result<Option<usize>, MessageError> {
+        self.receiver.recv_into_deadline(buf, deadline)
     }
 }

@@ -24,6 +24,9 @@ pub enum MessageError {
     /// An error of the kernel. If a receiving call fails with [`ETIMEDOUT`](Errno::ETIMEDOUT), the next one
     /// continues where it stopped.
     Io(Errno),
+    /// An error of the kernel in [`send_many`](super::Sender::send_many), after this many whole messages. The others
+    /// can be sent later, unless one of them was sent in part: then sending fails with [`Torn`](Self::Torn).
+    Stopped(Errno, usize),
     /// The message has this many bytes, and the limit is lower. When sending, nothing was sent. When
     /// receiving, the peer is broken or hostile, and every further call fails in the same way.
     TooLong(u64),
@@ -37,7 +40,7 @@ pub enum MessageError {
 }
 
 impl MessageError {
-    /// Returns the kernel's error, if this is [`Io`](Self::Io).
+    /// Returns the kernel's error, if this is [`Io`](Self::Io) or [`Stopped`](Self::Stopped).
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.cause().copied()
@@ -45,7 +48,7 @@ impl MessageError {
 
     const fn cause(&self) -> Option<&Errno> {
         match self {
-            Self::Io(errno) => Some(errno),
+            Self::Io(errno) | Self::Stopped(errno, _) => Some(errno),
             _ => None,
         }
     }
@@ -55,6 +58,7 @@ impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(errno) => errno.fmt(f),
+            Self::Stopped(errno, sent) => write!(f, "{errno} after {sent} messages"),
             Self::TooLong(len) => write!(f, "a message of {len} bytes is longer than the limit"),
             Self::BufferTooShort(len) => {
                 write!(f, "a message of {len} bytes does not fit into the buffer")
@@ -70,7 +74,7 @@ crate::errno::like_std!(bare MessageError, this => match this {
     Self::BufferTooShort(_) => std::io::ErrorKind::InvalidInput,
     Self::Truncated => std::io::ErrorKind::UnexpectedEof,
     Self::Torn => std::io::ErrorKind::BrokenPipe,
-    Self::Io(errno) => errno.kind(),
+    Self::Io(errno) | Self::Stopped(errno, _) => errno.kind(),
 });
 
 impl From<Errno> for MessageError {
@@ -83,8 +87,11 @@ impl From<Errno> for MessageError {
 impl From<MessageError> for std::io::Error {
     /// The system's error for [`Io`](MessageError::Io), with its `raw_os_error`. Any other holds the whole
     /// error, for `get_ref` and `downcast`, and is of kind `InvalidData` (too long), `InvalidInput` (buffer too
-    /// short), `UnexpectedEof` (truncated) or `BrokenPipe` (torn).
+    /// short), `UnexpectedEof` (truncated), `BrokenPipe` (torn) or that of the errno (stopped).
     fn from(error: MessageError) -> Self {
-        error.errno().map_or_else(|| Self::new(error.kind(), error), Self::from)
+        match error {
+            MessageError::Io(errno) => errno.into(),
+            _ => Self::new(error.kind(), error),
+        }
     }
 }

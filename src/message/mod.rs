@@ -16,6 +16,10 @@
 //! faster: see [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), of the
 //! feature `transfer`.
 //!
+//! A message costs one write and two reads. If many short ones are sent at a time,
+//! [`send_many`](Sender::send_many) writes them together, and a receiver
+//! [`with_read_ahead`](Receiver::with_read_ahead) reads them together.
+//!
 //! Nothing here raises `SIGPIPE`: if no reader is left, sending fails with
 //! [`EPIPE`](crate::Errno::EPIPE).
 //!
@@ -27,6 +31,7 @@
 mod channel;
 mod duplex;
 mod error;
+mod input;
 mod packet;
 mod receiver;
 mod sender;
@@ -40,3 +45,6 @@ pub use sender::Sender;
 
 /// The maximum length of a message in bytes, unless another limit is set: 64 MiB.
 const LIMIT: usize = 64 << 20;
+
+/// How long a call waits: without a deadline, indefinitely.
+type Until<'c> = Option<crate::Deadline<'c>>;

@@ -1,19 +1,31 @@
 //! The receiving side: a length, and that many bytes, however they arrive.
 
-use super::{LIMIT, MessageError};
+use super::input::Input;
+use super::{LIMIT, MessageError, Until};
 use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
-use crate::pipe::adaptive;
 use crate::sys::call;
 use crate::wait::{Spin, Wait, attempt_until};
-use crate::{Deadline, Errno, io};
+use crate::{Deadline, Errno};
 use alloc::vec::Vec;
 
 /// Receives the messages of a [`Sender`](super::Sender), over any descriptor that provides a stream of
 /// bytes.
 ///
-/// It never reads beyond the end of a message. So between two messages [`poll`](mod@crate::event) can wait
+/// By default it never reads beyond the end of a message. So between two messages [`poll`](mod@crate::event) can wait
 /// for the descriptor, and [`into_inner`](Self::into_inner) can return it.
+///
+/// # Reading ahead
+///
+/// With [`with_read_ahead`](Self::with_read_ahead) one read fetches many short messages. Then later messages are in
+/// a buffer of the receiver, and no longer in the descriptor:
+///
+/// - Before waiting for the descriptor with `poll`, `select`, `Epoll` or an async runtime, receive until
+///   [`has_message`](Self::has_message) returns `false`. The receiving methods check the buffer themselves: if it
+///   has the next message, they return it, even if the deadline has passed.
+/// - While bytes are buffered, [`into_inner`](Self::into_inner) returns the receiver instead of the descriptor.
+/// - No other reader of the descriptor receives the buffered messages. After a `fork` both processes have them,
+///   each in its copy of the buffer. So fork before the first message is received.
 ///
 /// # Examples
 ///
@@ -31,9 +43,8 @@ use alloc::vec::Vec;
 /// ```
 #[derive(Debug)]
 pub struct Receiver<R> {
-    reader: R,
+    input: Input<R>,
     limit: usize,
-    spin: Spin,
     header: [u8; 8],
     /// How many bytes of the next message's header have been read.
     have: usize,
@@ -44,8 +55,8 @@ pub struct Receiver<R> {
 impl<R: AsFd> Receiver<R> {
     /// Creates a receiver over `reader`.
     pub fn new(reader: R) -> Self {
-        let (spin, header) = (Spin::with_peer_anywhere(Wait::Block), [0; 8]);
-        Self { reader, limit: LIMIT, spin, header, have: 0, body: Vec::new() }
+        let input = Input::new(reader, Spin::with_peer_anywhere(Wait::Block));
+        Self { input, limit: LIMIT, header: [0; 8], have: 0, body: Vec::new() }
     }
 
     /// Limits messages to `limit` bytes; without this, the limit is 64 MiB. Nothing is allocated for a
@@ -57,17 +68,65 @@ impl<R: AsFd> Receiver<R> {
 
     /// Sets how to wait for a message.
     #[must_use]
-    pub fn with_wait(self, wait: Wait) -> Self {
-        Self { spin: Spin::with_peer_anywhere(wait), ..self }
+    pub fn with_wait(mut self, wait: Wait) -> Self {
+        self.input.spin = Spin::with_peer_anywhere(wait);
+        self
     }
 
-    /// Returns the descriptor, unless a message was received in part.
+    /// Reads ahead, into a buffer of 16 KiB: one read receives all short messages that have arrived. A body of
+    /// which at least 8 KiB are missing is still read directly into its destination.
+    ///
+    /// Before you wait for the descriptor, check [`has_message`](Self::has_message): see
+    /// [above](Self#reading-ahead).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::message::{Receiver, Sender};
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let (mut sender, mut receiver) = (Sender::new(writer), Receiver::new(reader).with_read_ahead());
+    /// sender.send_many(&["one", "two", "three"])?;
+    /// assert_eq!(receiver.recv()?.as_deref(), Some(&b"one"[..]));
+    ///
+    /// // The others were read together with it, so `poll` does not find the descriptor ready.
+    /// assert_eq!(rawpipe::pipe::available(&receiver)?, 0);
+    /// assert!(receiver.has_message());
+    /// let mut receiver = receiver.into_inner().unwrap_err();
+    /// assert_eq!(receiver.recv()?.as_deref(), Some(&b"two"[..]));
+    /// assert_eq!(receiver.recv()?.as_deref(), Some(&b"three"[..]));
+    /// assert!(!receiver.has_message() && receiver.into_inner().is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_read_ahead(mut self) -> Self {
+        self.input.read_ahead();
+        self
+    }
+
+    /// Returns whether the next message has arrived in the buffer, so that receiving it neither reads from the
+    /// descriptor nor waits. Also if it is longer than the limit, and receiving it fails.
+    ///
+    /// Without [`with_read_ahead`](Self::with_read_ahead), messages are in the descriptor until they are received.
+    #[must_use]
+    pub fn has_message(&self) -> bool {
+        let (mut header, ahead) = (self.header, self.input.unread());
+        let missing = &mut header[self.have..];
+        let Some((first, body)) = ahead.split_at_checked(missing.len()) else { return false };
+        missing.copy_from_slice(first);
+        let (len, have) = (u64::from_le_bytes(header), self.body.len() + body.len());
+        len > self.limit as u64 || len <= have as u64
+    }
+
+    /// Returns the descriptor.
     ///
     /// # Errors
     ///
-    /// - [`Torn`](MessageError::Torn) if a message was received in part.
-    pub fn into_inner(self) -> Result<R, MessageError> {
-        if self.have > 0 { Err(MessageError::Torn) } else { Ok(self.reader) }
+    /// The receiver, if it has read bytes of a message that was not received: a message was received in part, or
+    /// bytes were [read ahead](Self::with_read_ahead).
+    pub fn into_inner(self) -> Result<R, Self> {
+        let whole = self.have == 0 && self.input.unread().is_empty();
+        if whole { Ok(self.input.reader) } else { Err(self) }
     }
 
     /// Receives a message, or returns `None` if the stream ends after the last one. Waits for it, whether the
@@ -109,8 +168,14 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// - [`BufferTooShort`](MessageError::BufferTooShort) if it has more bytes than `buf`. The next call,
     ///   with a larger buffer, receives it.
+    #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
-        self.recv_into_until(buf, None)
+        // The short way for a message that is whole in the buffer.
+        let most = self.limit.min(buf.len());
+        let whole = (self.have == 0).then(|| self.input.take_message(most)).flatten();
+        let Some(message) = whole else { return self.read_to(buf, None) };
+        buf[..message.len()].copy_from_slice(message);
+        Ok(Some(message.len()))
     }
 
     /// Receives a message as [`recv_into`](Self::recv_into) does, but waits at most until `deadline`.
@@ -123,10 +188,10 @@ impl<R: AsFd> Receiver<R> {
         buf: &mut [u8],
         deadline: Deadline<'_>,
     ) -> Result<Option<usize>, MessageError> {
-        self.recv_into_until(buf, Some(deadline))
+        self.read_to(buf, Some(deadline))
     }
 
-    fn recv_until(&mut self, until: Option<Deadline<'_>>) -> Result<Option<Vec<u8>>, MessageError> {
+    fn recv_until(&mut self, until: Until<'_>) -> Result<Option<Vec<u8>>, MessageError> {
         let Some(len) = self.recv_header(until)? else { return Ok(None) };
         self.body.try_reserve_exact(len - self.body.len()).map_err(|_| Errno::ENOMEM)?;
         while self.body.len() < len {
@@ -138,18 +203,14 @@ impl<R: AsFd> Receiver<R> {
         Ok(Some(core::mem::take(&mut self.body)))
     }
 
-    fn recv_into_until(
-        &mut self,
-        buf: &mut [u8],
-        deadline: Option<Deadline<'_>>,
-    ) -> Result<Option<usize>, MessageError> {
-        let Some(len) = self.recv_header(deadline)? else { return Ok(None) };
+    #[inline(never)]
+    fn read_to(&mut self, buf: &mut [u8], until: Until<'_>) -> Result<Option<usize>, MessageError> {
+        let Some(len) = self.recv_header(until)? else { return Ok(None) };
         let buf = buf.get_mut(..len).ok_or(MessageError::BufferTooShort(len))?;
         let mut done = self.body.len();
         buf[..done].copy_from_slice(&self.body);
         while done < len {
-            let fd = self.reader.as_fd();
-            match read(&mut self.spin, fd, &mut buf[done..], deadline) {
+            match self.input.read(&mut buf[done..], until) {
                 Ok(count @ 1..) => done += count,
                 answer => {
                     // For the next call.
@@ -165,10 +226,9 @@ impl<R: AsFd> Receiver<R> {
     }
 
     /// Reads the length of the next message, or `None` at the end. Keeps the header until its body was read.
-    fn recv_header(&mut self, until: Option<Deadline<'_>>) -> Result<Option<usize>, MessageError> {
+    fn recv_header(&mut self, until: Until<'_>) -> Result<Option<usize>, MessageError> {
         while self.have < self.header.len() {
-            let (fd, rest) = (self.reader.as_fd(), &mut self.header[self.have..]);
-            match read(&mut self.spin, fd, rest, until)? {
+            match self.input.read(&mut self.header[self.have..], until)? {
                 0 if self.have == 0 => return Ok(None),
                 0 => return Err(MessageError::Truncated),
                 count => self.have += count,
@@ -182,37 +242,27 @@ impl<R: AsFd> Receiver<R> {
     }
 
     /// Reads at most `most` bytes of the body and appends them to the part that was read. 0 is end of file.
-    fn recv_body(&mut self, most: usize, deadline: Option<Deadline<'_>>) -> crate::Result<usize> {
-        /// A read with a deadline zeroes its memory first, so a long message is read in pieces of this size.
+    fn recv_body(&mut self, most: usize, until: Until<'_>) -> crate::Result<usize> {
+        /// Other reads zero their memory first, so a long message is read in pieces of this size.
         const PIECE: usize = 1 << 16;
 
-        let fd = self.reader.as_fd();
-        let Some(deadline) = deadline else {
+        if until.is_none() && self.input.is_direct(most) {
+            let fd = self.input.reader.as_fd();
             let read = || call::read_spare(fd, &mut self.body, most);
             return attempt_until(fd, PollEvents::IN, None, read);
-        };
+        }
         let have = self.body.len();
         self.body.resize(have + most.min(PIECE), 0);
-        let answer = io::read_deadline(fd, &mut self.body[have..], deadline);
+        let answer = self.input.read(&mut self.body[have..], until);
         self.body.truncate(have + answer.unwrap_or(0));
         answer
     }
 }
 
-fn read(
-    spin: &mut Spin,
-    fd: BorrowedFd<'_>,
-    buf: &mut [u8],
-    deadline: Option<Deadline<'_>>,
-) -> crate::Result<usize> {
-    match deadline {
-        Some(deadline) => io::read_deadline(fd, buf, deadline),
-        None => attempt_until(fd, PollEvents::IN, None, || adaptive::read(spin, fd, buf)),
-    }
-}
-
+/// The descriptor, for instance to wait for it. With [read-ahead](Receiver::with_read_ahead), check
+/// [`has_message`](Receiver::has_message) first: a message in the buffer does not make the descriptor ready.
 impl<R: AsFd> AsFd for Receiver<R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reader.as_fd()
+        self.input.reader.as_fd()
     }
 }

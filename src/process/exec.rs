@@ -37,8 +37,9 @@ const PATH_MAX: usize = 4096;
 /// - [`ENOEXEC`](Errno::ENOEXEC) if the kernel does not recognise the format of the file, such as a script
 ///   without `#!`.
 /// - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory.
-/// - [`ETXTBSY`](Errno::ETXTBSY) if the file is open for writing. That may be only in a child that another
-///   thread of the writing process has just forked, until that child executes a program. In that case, retry.
+/// - [`ETXTBSY`](Errno::ETXTBSY) if the file is open for writing. The process that wrote it may have closed it
+///   already: a child that another thread of that process has just forked has a copy of the descriptor, until it
+///   executes a program. In that case, retry.
 ///
 /// # Examples
 ///
@@ -94,7 +95,7 @@ pub fn execveat(
 
 /// Replaces the program, as [`execve`], with the one that `file` is open on (for reading, or `O_PATH`).
 ///
-/// If the kernel lacks `execveat`, it executes the file's path in `/proc/self/fd`. The interpreter of a script
+/// If the kernel lacks `execveat`, this executes the file's path in `/proc/self/fd`. The interpreter of a script
 /// opens the script through the descriptor. If that is close-on-exec, a script fails with `ENOENT`.
 ///
 /// # Errors
@@ -122,7 +123,7 @@ pub fn execveat(
 pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let file = file.as_fd();
     match execveat(file, c"", argv, envp, ExecFlags::EMPTY_PATH) {
-        // EPERM and EINVAL come from a filter, or from the program. In the latter case the fallback fails as well.
+        // EPERM and EINVAL come from a filter, or are about the program: then the fallback fails with the same error.
         Err(errno) if call::is_missing(errno) => {}
         // Some releases of Linux 5.10 return it for any empty path. Otherwise it is about a script: the
         // fallback would start its interpreter, which would not find the script.

@@ -5,7 +5,9 @@
 //!
 //! - To start a program: `Command` (features `process` and `std`), with `Communicate` to write its input and
 //!   collect its output, and `Pipeline` for several programs; or `Spawn` (feature `process` alone), which
-//!   allocates nothing. The cost does not depend on the size of this process.
+//!   allocates nothing. The cost does not depend on the size of this process, with two exceptions. A child that
+//!   changes its user or groups is created by an ordinary fork. So is every child if the kernel rejects shared
+//!   memory.
 //! - To continue in a copy of this process: [`fork_with`], or [`fork()`], whose rules are below.
 //! - To replace the program of this process: [`execve`] and its relatives; or `exec` of `Command` and `Spawn`,
 //!   which first applies all settings that a child would have.
@@ -43,8 +45,8 @@
 //!
 //! - Its record of the thread's id is corrected where it can be found: with glibc, but not with musl. With
 //!   musl, mutexes of the error-checking and recursive kinds, `raise` and `pthread_kill` misbehave in the child.
-//! - Handlers registered with `pthread_atfork` do not run, so the locks of the allocator and of stdio are not
-//!   handled.
+//! - Handlers registered with `pthread_atfork` do not run, so locks of the allocator and of stdio that another
+//!   thread held stay locked.
 //! - The thread's list of robust mutexes is not registered again.
 //!
 //! The C shim (feature `c-shim`) forks with the C library instead, which does all of this.

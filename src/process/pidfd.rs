@@ -16,8 +16,10 @@ use crate::{Deadline, Errno, Result};
 /// # Reused process ids
 ///
 /// The kernel gives the id of a process that was waited for to a new one. A descriptor stays with its
-/// process: once that is gone, every call here fails, and no signal reaches another process. Only
-/// [`open`](Self::open) starts from an id. That is exact for a child of this process that was not waited for,
+/// process: once that is gone, no call here reaches another process. [`kill`](Self::kill) then has no effect, and
+/// the waits fail, or since Linux 6.15 return the status. All other calls fail with [`ESRCH`](Errno::ESRCH).
+///
+/// Only [`open`](Self::open) starts from an id. That is exact for a child of this process that was not waited for,
 /// since it keeps its id until then. Any other id may belong to a new process by the time of the call.
 ///
 /// # Limits

@@ -28,24 +28,27 @@ pub struct Change {
 
 /// Waits until any child of this process has ended, and collects its status. Retries on `EINTR`.
 ///
-/// It waits for the children of the given handles, and for all that have no handle: adopted ones
-/// ([`set_child_subreaper`](super::set_child_subreaper), or as the init process of a pid namespace), those whose
-/// [`Child`] was dropped or became a [`Pidfd`](super::Pidfd), and those that other code has created. An init
-/// process passes the handles of its services; every other child is an orphan.
+/// It waits for the children of the given handles, and for all children without a handle:
+///
+/// - adopted ones ([`set_child_subreaper`](super::set_child_subreaper), or as the init process of a pid namespace);
+/// - those whose [`Child`] was dropped or became a [`Pidfd`](super::Pidfd);
+/// - those that other code has created.
+///
+/// An init process passes the handles of its services; every other child is an orphan.
 ///
 /// `flags` select what is reported besides ends. A handle that was given keeps the status: its
 /// [`wait`](Child::wait) returns it again. Handles whose child's end is already known are skipped.
 ///
 /// # Other handles
 ///
-/// It never collects the status of a [`Child`] that was not given: of another thread's, or of one that is
+/// It never collects the status of a [`Child`] that was not given, such as one of another thread, or one that is
 /// just being created. Every handle claims its process id until the child was waited for or the handle
 /// dropped. A child without a claim is collected only after all calls that were creating children when it was
 /// found have returned. A forgotten handle ([`mem::forget`](core::mem::forget)) keeps its claim.
 ///
 /// It cannot see handles from outside this crate: `std::process::Child`, `system` and the like lose their
 /// status to it, as to any `waitpid(-1, …)`. After that, std's `kill` may reach another process with the same
-/// number.
+/// id.
 ///
 /// # Reused process ids
 ///

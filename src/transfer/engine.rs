@@ -4,28 +4,27 @@
 //! # The invariant
 //!
 //! Between two calls of a loop, and whenever a mechanism is given up, every byte that was taken from
-//! the source has arrived at the sink and is counted in `done`. Only a loop that has something in hand
-//! (`broker` in `kernel`, and `copy` in `fallback`) may fail with more taken than arrived, and it hands that over
-//! in its failure.
+//! the source has arrived at the sink and is counted in `done`. Only a loop that holds bytes
+//! (`broker` in `kernel`, and `copy` in `fallback`) may fail with more read than arrived, and its failure contains
+//! those bytes.
 
 use super::end::{End, Kind};
 use super::error::{Failure, Side, TransferError};
 use super::{Fallback, Transfer, TransferMechanism, Transferred};
 use crate::Errno;
 use crate::event::{Backoff, PollFd, poll, poll_beside};
-use crate::fd::{AsFd, BorrowedFd};
 use crate::sys::abi::MAX_RW_COUNT;
 use crate::sys::abi::flags::{PollEvents, SpliceFlags};
-use crate::sys::{call, page};
+use crate::sys::page;
 use core::ops::ControlFlow;
 use core::time::Duration;
 
-/// How a mechanism ends, when it does not fail.
+/// How a mechanism ends if it does not fail.
 pub(super) enum Outcome {
-    /// Everything is moved: end of file, all that was asked for, or `progress` said so.
+    /// Everything is moved: end of file, the requested number of bytes, or `progress` has returned `Break`.
     Finished,
-    /// The kernel does not do this with these two. Without an errno it has moved nothing: the source
-    /// reports its end, which may not be true.
+    /// The kernel does not support this pair. Without an errno it has moved nothing: the source
+    /// reports its end, which may be wrong.
     GivenUp(Option<Errno>),
 }
 
@@ -33,11 +32,11 @@ pub(super) struct Engine<'a, 'p> {
     pub(super) options: Transfer<'p>,
     pub(super) from: End<'a>,
     pub(super) to: End<'a>,
-    /// How many bytes have arrived.
+    /// The number of bytes that have arrived.
     done: u64,
-    /// By what the bytes are being moved.
+    /// The mechanism that is being used.
     pub(super) mechanism: TransferMechanism,
-    /// By what the last of those that have arrived were.
+    /// The mechanism that moved the last byte that has arrived.
     moved_by: Option<TransferMechanism>,
     /// The first mechanism that was given up, and why.
     given_up: Option<Fallback>,
@@ -79,6 +78,7 @@ impl<'a, 'p> Engine<'a, 'p> {
     }
 
     fn carry_out(&mut self, plan: &[TransferMechanism]) -> Result<(), Failure> {
+        use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
         for end in [self.from, self.to] {
             if end.is_the_wrong_way_round() && !(self.nowhere && end.side == Side::Sink) {
                 return Err(Failure::new(end.side, Errno::EBADF));
@@ -87,20 +87,23 @@ impl<'a, 'p> Engine<'a, 'p> {
         if !self.nowhere && self.from.is_fed_by(&self.to, self.options.most.is_some()) {
             return Err(Failure::new(Side::Sink, Errno::EINVAL));
         }
+        if self.options.grow_pipes {
+            [self.from, self.to].iter().for_each(End::grow);
+        }
         // Whether there is nothing more to move; without `Copy` that is not always certain.
         let mut finished = false;
         for &mechanism in plan {
-            if !self.options.allows(mechanism) {
+            // Once one has found the end, only a `read` can find that there is more.
+            let needless = finished && mechanism != Copy && self.options.allows(Copy);
+            if needless || !self.options.allows(mechanism) {
                 continue;
             }
             self.mechanism = mechanism;
             let outcome = match mechanism {
-                TransferMechanism::Splice => self.splice(),
-                TransferMechanism::Broker => self.broker(),
-                TransferMechanism::CopyFileRange | TransferMechanism::Sendfile => {
-                    self.between_files()
-                }
-                TransferMechanism::Copy => self.copy(),
+                Splice => self.splice(),
+                Broker => self.broker(),
+                CopyFileRange | Sendfile => self.between_files(),
+                Copy => self.copy(),
             };
             let Outcome::GivenUp(errno) = outcome? else {
                 finished = true;
@@ -117,23 +120,26 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// The mechanisms to try, the best first. The last never refuses.
+    /// The mechanisms to try, the best first. The last one works with every pair.
     ///
     /// `splice` between a pipe and something else holds the pipe's lock while it waits for that, and a
     /// process that reads or writes the pipe then sleeps where no signal reaches it. So it is only used
-    /// directly where it cannot wait, or where the pipe is our own.
+    /// directly where it cannot wait, or where the pipe is private.
     fn plan(&self) -> &'static [TransferMechanism] {
         use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
-        let small = self.options.chunk.is_some_and(|chunk| chunk < page::size());
+        let small = self.step() < page::size();
         // Splicing from a file hands over pages that can change afterwards.
         let of_file = matches!(self.from.kind, Kind::File | Kind::Unsized);
         let must_copy = self.options.copy_semantics && of_file;
-        // Splicing from or to a blocking socket cannot be told not to wait.
+        // Splicing from or to a blocking socket may wait, and no flag prevents that.
         let late = [self.from, self.to].iter().any(|end| end.may_wait && end.kind != Kind::Pipe);
         match (self.from.kind, self.to.kind) {
             _ if small || late || must_copy || self.nowhere => &[Copy],
-            (Kind::File, Kind::File) => &[CopyFileRange, Sendfile, Copy],
-            // Boundaries are kept. A terminal's end is told only once, to the call that comes first.
+            // `splice` does not append, and would have bytes in hand by then.
+            (Kind::File, Kind::File) if self.to.appends() => &[CopyFileRange, Copy],
+            // Between file systems a pipe of our own moves 1 MiB at a time, and `sendfile` 64 KiB.
+            (Kind::File, Kind::File) => &[CopyFileRange, Broker, Sendfile, Copy],
+            // Boundaries are kept. A terminal reports its end only once, to the first call.
             (Kind::Records | Kind::Null | Kind::Other, _) | (_, Kind::Records) => &[Copy],
             // `splice` of a stream of procfs or tracefs may lose bytes; an empty file needs no more.
             (Kind::Unsized, _) => &[Copy, Sendfile, Broker],
@@ -146,15 +152,24 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// How many bytes the next call is to move: `None` if everything is moved. Fails if it is cancelled before; but
+    /// The most that one call moves: as much as may lie between two reports, or two checks of the clock.
+    fn step(&self) -> usize {
+        const WATCHED: usize = 1 << 20;
+        /// Smaller calls are slower, and a deadline is met as exactly with this.
+        const LEAST: usize = 64 << 10;
+
+        let chunk = self.options.chunk.unwrap_or(WATCHED).min(MAX_RW_COUNT);
+        match (&self.options.progress, &self.options.deadline) {
+            (Some(_), _) => chunk,
+            (None, Some(_)) => chunk.max(LEAST),
+            (None, None) => MAX_RW_COUNT,
+        }
+    }
+
+    /// The number of bytes for the next call, or `None` if everything is moved. Fails if it is cancelled before; but
     /// a sink of a fan-out that is ready still gets its round, as at a deadline.
     pub(super) fn wanted(&self) -> Result<Option<usize>, Failure> {
-        /// For those who watch, or watch the clock.
-        const WATCHED: usize = 1 << 20;
-
-        let watched = self.options.progress.is_some() || self.options.deadline.is_some();
-        let unwatched = if watched { WATCHED } else { MAX_RW_COUNT };
-        let chunk = self.options.chunk.unwrap_or(unwatched).min(MAX_RW_COUNT);
+        let chunk = self.step();
         let wanted = match self.options.most {
             Some(most) => usize::try_from(most - self.done).map_or(chunk, |left| left.min(chunk)),
             None => chunk,
@@ -174,7 +189,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         self.backoff = Backoff::default();
     }
 
-    /// Tells `progress`. To be called with nothing in hand.
+    /// Calls `progress`. Only while nothing is in flight.
     pub(super) fn report(&mut self) {
         if let Some(progress) = self.options.progress.as_mut().filter(|_| !self.ended) {
             self.ended = progress(self.done) == ControlFlow::Break(());
@@ -186,8 +201,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         if self.options.deadline.is_some() { SpliceFlags::NONBLOCK.bits() } else { 0 }
     }
 
-    /// After a call on one end that has moved nothing: tells `progress` of a signal, unless something is in
-    /// hand, and waits until the end is ready.
+    /// After a call on one end that has moved nothing: calls `progress` after a signal, unless bytes are in
+    /// flight, and waits until the end is ready.
     pub(super) fn nothing_moved(&mut self, end: End<'_>, errno: Errno) -> Result<(), Failure> {
         let failed = |errno| Failure::new(end.side, errno);
         match (errno, end.side) {
@@ -202,8 +217,8 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// Waits until one end is ready.
     ///
     /// `poll` may report an end as ready on which each call fails with `EAGAIN`: a socket with an error
-    /// queue, a pipe that another process is quicker to empty. So the more calls have moved nothing, the
-    /// longer it pauses, and then it looks at the deadline as well.
+    /// queue, a pipe that another process empties first. So it pauses longer with each call that has moved nothing, and
+    /// then it checks the deadline as well.
     pub(super) fn wait_for(&mut self, end: End<'_>) -> crate::Result<()> {
         let deadline = self.options.deadline;
         let paused = self.backoff.pause(deadline);
@@ -216,8 +231,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Polls one end until the deadline. After a signal it tells `progress`, and returns if that ends the
-    /// transfer, unless something is in hand.
+    /// Polls one end until the deadline. After a signal it calls `progress`, and returns if that ends the
+    /// transfer, unless bytes are in flight.
     pub(super) fn poll(&mut self, end: End<'_>) -> crate::Result<PollEvents> {
         let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };
         let in_hand = end.side == Side::Sink
@@ -241,21 +256,11 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// After `EAGAIN` of a call on both ends, which does not say whose it is: finds out, and waits for
-    /// that one.
+    /// After `EAGAIN` of a call on both ends, which may belong to either: finds out which end is not ready, and waits
+    /// for it.
     pub(super) fn wait_for_the_one_not_ready(&mut self) -> Result<(), Failure> {
         let mut from = [PollFd::from_borrowed_fd(self.from.fd, PollEvents::IN)];
         let source_is_ready = poll(&mut from, Some(Duration::ZERO)) != Ok(0);
         self.nothing_moved(if source_is_ready { self.to } else { self.from }, Errno::EAGAIN)
     }
-}
-
-pub(super) fn discard(from: BorrowedFd<'_>, bytes: Option<u64>) -> Result<u64, TransferError> {
-    // Without one, as in an empty root or where no descriptor is left, it reads.
-    let null = call::openat_for_writing(c"/dev/null");
-    let to = null.as_ref().map_or(from, |null| null.as_fd());
-    let (from, to) = (End::new(from, Side::Source, false), End::new(to, Side::Sink, false));
-    let mut engine = Engine::new(Transfer { most: bytes, ..Transfer::new() }, from, to);
-    engine.nowhere = null.is_err();
-    engine.run().map(|transferred| transferred.bytes())
 }

@@ -1,4 +1,4 @@
-//! The last mechanism, which never refuses: `read` and `write` through a buffer.
+//! The last mechanism, which works with every pair: `read` and `write` through a buffer.
 
 use super::TransferMechanism;
 use super::end::Kind;
@@ -75,7 +75,7 @@ impl Engine<'_, '_> {
                 Err(Errno::EOPNOTSUPP) => self.wait_for(self.to)?,
                 answer => return answer,
             }
-            // As much as an end that is ready takes without waiting.
+            // As much as a ready end accepts without waiting.
             most = match self.to.kind {
                 Kind::Records => most,
                 _ if self.to.byte_by_byte => most.min(1),
@@ -105,8 +105,8 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// The sink does not take what is in the broker pipe by `splice`: delivers it by `write`. What is still in
-    /// the pipe after a failure is counted there.
+    /// The sink rejects `splice` of the bytes in the broker pipe: delivers them with `write`. Bytes that are still
+    /// in the pipe after a failure are counted there.
     pub(super) fn drain_by_copy(&mut self, pipe: &mut (PipeReader, usize)) -> Result<(), Failure> {
         let (reader, held) = pipe;
         let failed = |errno| Failure::new(Side::Sink, errno);

@@ -1,5 +1,5 @@
 //! The mechanisms that move bytes inside the kernel: `splice`, `copy_file_range` and `sendfile`, and
-//! `splice` through a pipe of our own.
+//! `splice` through a private pipe.
 
 use super::TransferMechanism;
 use super::end::Kind;
@@ -42,7 +42,7 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// The kernel moves from or to a pipe. Nothing is ever in hand.
+    /// The kernel moves from or to a pipe. Nothing is ever in flight.
     pub(super) fn splice(&mut self) -> Result<Outcome, Failure> {
         let mut spin = Spin::new(self.options.wait);
         // Whether a full sink could hide that the source is at its end.
@@ -76,7 +76,7 @@ impl Engine<'_, '_> {
                     self.wait_for_the_one_not_ready()?;
                     patient = false;
                 }
-                // For a wrong direction, a read or a write says whose it is.
+                // After an error for a wrong direction, a read or a write shows which side it belongs to.
                 Err(errno) if call::cannot_move(errno) || errno == Errno::EBADF => {
                     return Ok(Outcome::GivenUp(Some(errno)));
                 }
@@ -85,14 +85,14 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// What it means that `splice` has moved nothing. Only of a pipe is it surely the end: a socket
-    /// stops at an urgent mark, and files of procfs have nothing for `splice`.
+    /// What it means that `splice` has moved nothing. Only for a pipe is that certainly the end: a socket
+    /// stops at an urgent mark, and some files of procfs do not support `splice`.
     fn end(&self) -> Outcome {
         if self.from.kind == Kind::Pipe { Outcome::Finished } else { Outcome::GivenUp(None) }
     }
 
-    /// The source is a file, and the kernel does all of it. Nothing is ever in hand: the position of
-    /// the source moves on by what has arrived.
+    /// The source is a file, and the kernel does all of it. Nothing is ever in flight: the position of
+    /// the source advances by the bytes that have arrived.
     pub(super) fn between_files(&mut self) -> Result<Outcome, Failure> {
         loop {
             let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
@@ -113,17 +113,20 @@ impl Engine<'_, '_> {
                 Err(errno) if self.is_of_the_sink(errno) => {
                     return Err(Failure::new(Side::Sink, errno));
                 }
-                // A refusal (`copy_file_range` has EBADF for a sink in append mode), or an error that
-                // may be of either side: the last mechanism, which calls on one at a time, finds out.
+                // A rejection (`copy_file_range` has EBADF for a sink in append mode), or an error that
+                // may belong to either side: the last mechanism, which calls one at a time, finds out.
                 Err(errno) => return Ok(Outcome::GivenUp(Some(errno))),
             }
         }
     }
 
-    /// Through a pipe of our own, so that no other process waits for its lock. It is filled once and
+    /// Through a private pipe, so that no other process waits for its lock. It is filled once and
     /// then drained to the last byte before it is filled again, so that a call that fills never waits
     /// for room, and its `EAGAIN` is the source's.
     pub(super) fn broker(&mut self) -> Result<Outcome, Failure> {
+        /// What `sendfile` moves at a time, and a pipe usually holds.
+        const LEAST: usize = 64 << 10;
+
         let (reader, writer) = match pipe::internal(PipeFlags::empty()) {
             Ok(ends) => ends,
             Err(errno) => return Ok(Outcome::GivenUp(Some(errno))),
@@ -137,8 +140,12 @@ impl Engine<'_, '_> {
                 .map_or(Capacity::Max, |bytes| Capacity::Bytes(bytes.saturating_mul(4))),
             _ => Capacity::Max,
         };
-        if writer.set_capacity(capacity).is_err() {
-            let _ = writer.set_capacity(Capacity::Max);
+        let granted = writer.set_capacity(capacity).or_else(|_| writer.set_capacity(Capacity::Max));
+        // A user who has many pipes gets tiny ones, through which more calls would move less.
+        let least = if let Capacity::Bytes(bytes) = capacity { bytes.min(LEAST) } else { LEAST };
+        let tiny = granted.is_ok_and(|bytes| bytes < least);
+        if tiny && self.options.allows(TransferMechanism::Copy) {
+            return Ok(Outcome::GivenUp(Some(Errno::EPERM)));
         }
         loop {
             let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
@@ -164,7 +171,7 @@ impl Engine<'_, '_> {
     }
 
     /// Moves what the broker pipe holds to the sink. If the sink does not take it by `splice`, the next
-    /// mechanism begins with nothing in hand, too.
+    /// mechanism also begins with nothing in flight.
     fn drain(&mut self, pipe: &mut (PipeReader, usize)) -> Result<Option<Outcome>, Failure> {
         let (reader, held) = &mut *pipe;
         while *held > 0 {

@@ -4,12 +4,12 @@
 //! | from → to | mechanism |
 //! |---|---|
 //! | pipe → pipe, file → pipe, pipe → `/dev/null` | [`Splice`](TransferMechanism::Splice): `splice` between the two |
-//! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; else `Sendfile` |
+//! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; between file systems `Broker`, else `Sendfile` |
 //! | file → socket or device | [`Sendfile`](TransferMechanism::Sendfile) |
-//! | pipe → file, socket or device; stream socket → anything | [`Broker`](TransferMechanism::Broker): `splice` through a pipe of its own |
+//! | pipe → file, socket or device; stream socket → anything | [`Broker`](TransferMechanism::Broker): `splice` through a private pipe |
 //! | terminal, device, datagram or seqpacket socket → anything; anything → datagrams | [`Copy`](TransferMechanism::Copy): `read` and `write` through a buffer |
 //! | file of size 0 (procfs, tracefs, or empty) → anything | `Copy`, because the kernel's `splice` of some of these, such as `trace_pipe`, loses bytes |
-//! | what the kernel or a filter rejects | the next one; `Copy` is the last |
+//! | a pair that the kernel or a filter rejects | the next one; `Copy` is the last |
 //!
 //! Falling back to the next mechanism happens at an exact byte boundary: what a mechanism has taken from
 //! the source is delivered before the next one begins.
@@ -18,28 +18,28 @@
 //!
 //! Whatever the source has is passed on before the transfer waits for more, so that a dialogue can pass
 //! through it. `splice` between a pipe and a socket holds the pipe's lock while it waits for the socket,
-//! and no signal reaches a process that waits for that lock. Therefore the transfer waits with a pipe of
-//! its own ([`Broker`](TransferMechanism::Broker)) and never holds another process up.
+//! and no signal reaches a process that waits for that lock. Therefore the transfer waits with a private pipe
+//! ([`Broker`](TransferMechanism::Broker)) and never blocks another process.
 //!
 //! # The end
 //!
 //! A source is at its end when a `read` returns 0. `splice` also moves nothing at the urgent mark of a TCP
 //! connection and from some files of procfs, so a `read` confirms the end of anything but a pipe. A
-//! terminal reports its end (Ctrl-D) only once, and is asked only once. An empty datagram or record is
-//! not the end; that comes when the peer of a seqpacket socket has closed it or one side has shut the
-//! direction down.
+//! terminal reports its end (Ctrl-D) only once, and is read only once at its end. An empty datagram or record is
+//! not the end. A seqpacket socket ends when its peer has closed it, or one side has shut the direction
+//! down.
 //!
 //! # By reference
 //!
-//! `splice` and `sendfile` put pages of a file into a pipe or socket by reference. What a reader finds
-//! there is what is in the file when it is read, not when it was sent. [`Transfer::copy_semantics`]
+//! `splice` and `sendfile` put pages of a file into a pipe or socket by reference. A reader sees the contents
+//! of the file at the time of reading, not of sending. [`Transfer::copy_semantics`]
 //! forbids these mechanisms.
 //!
 //! # Packets and datagrams
 //!
 //! A read that is shorter than a packet of a [packet pipe](crate::message::packets) loses its remaining
-//! bytes. From one pipe to another packets are moved as what they are, so that this holds for the reader
-//! of the second pipe, too, whatever kind of pipe that is.
+//! bytes. From one pipe to another, packets stay packets, so this also holds for the reader of the second
+//! pipe, whatever kind of pipe that is.
 //!
 //! [`Copy`](TransferMechanism::Copy) reads one packet, datagram or record at a time, up to 256 KiB, and writes it
 //! in one call. It loses the remaining bytes of one that is longer than what it may read: where packets
@@ -48,34 +48,17 @@
 //!
 //! # Signals
 //!
-//! A transfer goes on after a signal handler has run. `SIGPIPE` is not raised: it is blocked for the
-//! calling thread meanwhile, and taken away if the transfer caused it.
+//! A transfer continues after a signal handler has run. `SIGPIPE` is not raised: it is blocked for the
+//! calling thread meanwhile, and removed if the transfer caused it.
 //!
-//! # What particular ends do
-//!
-//! - `SO_RCVTIMEO` and `SO_SNDTIMEO` do not end a transfer: set a [`deadline`](Transfer::deadline). With one,
-//!   fewer bytes than `SO_RCVLOWAT` are not waited for again, and stay in the socket.
-//! - While its source is silent, a transfer does not notice that the reader of its sink has gone.
-//! - Two transfers at a time from one open file share its position, and each moves a part of the file or
-//!   what the other moves, too.
-//! - The master of a pseudoterminal has no end of file: the transfer fails with
-//!   [`EIO`](crate::Errno::EIO) of the source after all bytes have arrived.
-//! - Holes of a sparse source arrive as zeros, and a file stores them.
-//! - A sink with `O_DIRECT` takes multiples of its block size. A piece of another length fails with
-//!   [`EINVAL`](crate::Errno::EINVAL): the last one of a file, any one of a pipe or socket. Clear the flag,
-//!   write the [undelivered](TransferError::read_undelivered) bytes, and transfer what is left.
-//! - A file that would grow beyond `RLIMIT_FSIZE` raises `SIGXFSZ`, which kills a process that neither
-//!   ignores nor handles it; else the transfer fails with [`EFBIG`](crate::Errno::EFBIG).
-//! - Nonblocking ends are waited for, also where another process has set the flag.
-//! - A transfer does not see [buffers](#buffers): what `stdin().read_line` has read ahead does not arrive,
-//!   and what `print!` has not flushed comes out after it.
-//!
+#![doc = include_str!("ends.md")]
 //! # Speed
 //!
-//! The larger a pipe the fewer calls: give the pipes at both ends
-//! [`Capacity::Max`](crate::pipe::Capacity::Max).
+//! Larger pipes need fewer calls, and their two sides wait less for each other. Give the pipes at both ends
+//! 256 KiB or more, for instance with [`Transfer::grow_pipes`].
 #![doc = include_str!("recipes.md")]
 
+mod discard;
 mod end;
 mod engine;
 mod error;
@@ -85,6 +68,7 @@ mod kernel;
 mod round;
 mod transferred;
 
+pub use discard::discard;
 pub use error::{Side, TransferError};
 pub use fanout::{Fanout, FanoutSink, fanout};
 pub use transferred::{Fallback, TransferMechanism, Transferred};
@@ -96,14 +80,14 @@ use core::fmt;
 use core::ops::ControlFlow;
 use end::End;
 
-/// Moves bytes from `from` to `to` until end of file, as [`Transfer`] does without any option.
+/// Moves bytes from `from` to `to` until end of file: a [`Transfer`] without options.
 ///
 /// Files are read and written at their positions. Waits on either side, whether nonblocking or not.
 ///
 /// # Errors
 ///
-/// A [`TransferError`] says which side failed, how many bytes arrived before, and holds those that
-/// were taken and did not arrive. See [`Transfer::run`].
+/// A [`TransferError`] has the side that failed and the number of bytes that arrived before, and holds those
+/// that were read and did not arrive. See [`Transfer::run`].
 ///
 /// # Examples
 ///
@@ -150,9 +134,9 @@ pub fn transfer(from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferE
 #[must_use = "a transfer moves nothing until `run` is called"]
 #[derive(Default)]
 pub struct Transfer<'p> {
-    /// At most so many bytes.
+    /// The most bytes to move.
     most: Option<u64>,
-    /// And not fewer.
+    /// Whether fewer are an error.
     exact: bool,
     /// A bit for each mechanism that is excluded.
     without: u8,
@@ -160,14 +144,15 @@ pub struct Transfer<'p> {
     chunk: Option<usize>,
     deadline: Option<Deadline<'p>>,
     copy_semantics: bool,
+    grow_pipes: bool,
     wait: Wait,
-    /// The end that is a pipe of this crate's own, which no other process can wait for.
+    /// The end that is a private pipe, for which no other process can wait.
     own: Option<Side>,
     progress: Option<&'p mut dyn FnMut(u64) -> ControlFlow<()>>,
 }
 
 impl<'p> Transfer<'p> {
-    /// A transfer until end of file.
+    /// Creates a transfer that ends at end of file.
     pub const fn new() -> Self {
         let wait = Wait::Block;
         Self {
@@ -178,20 +163,21 @@ impl<'p> Transfer<'p> {
             chunk: None,
             deadline: None,
             copy_semantics: false,
+            grow_pipes: false,
             wait,
             own: None,
             progress: None,
         }
     }
 
-    /// Moves exactly `bytes`, and leaves the rest in the source. A source that ends before is an
-    /// error. Takes the place of an earlier [`limit`](Self::limit).
+    /// Moves exactly `bytes`, and leaves everything else in the source. It is an error if the source ends before.
+    /// Replaces an earlier [`limit`](Self::limit).
     pub const fn exact(self, bytes: u64) -> Self {
         Self { most: Some(bytes), exact: true, ..self }
     }
 
-    /// Moves at most `bytes`, as `head -c` does, and leaves the rest in the source. A source that ends
-    /// before is no error. Takes the place of an earlier [`exact`](Self::exact).
+    /// Moves at most `bytes`, as `head -c` does, and leaves everything else in the source. It is no error if the
+    /// source ends before. Replaces an earlier [`exact`](Self::exact).
     ///
     /// # Examples
     ///
@@ -213,7 +199,7 @@ impl<'p> Transfer<'p> {
 
     /// Excludes a mechanism; call it again to exclude another.
     ///
-    /// The next mechanism that fits the two descriptors takes its place. If none is left, the transfer
+    /// The next mechanism that fits the two descriptors replaces it. If none is left, the transfer
     /// fails with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink, also if the kernel rejects the last
     /// one. Without [`Copy`](TransferMechanism::Copy) no `read` confirms the [end](self#the-end) of the source,
     /// and a stream of tracefs may lose bytes.
@@ -232,7 +218,7 @@ impl<'p> Transfer<'p> {
     /// # let (source, copy) = (file()?, file()?);
     /// # std::os::unix::fs::FileExt::write_all_at(&source, &[7; 5000], 0)?;
     /// let moved = Transfer::new().without(TransferMechanism::CopyFileRange).run(&source, &copy)?;
-    /// assert_eq!((moved.bytes(), moved.mechanism()), (5000, TransferMechanism::Sendfile));
+    /// assert_eq!((moved.bytes(), moved.mechanism()), (5000, TransferMechanism::Broker));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub const fn without(self, mechanism: TransferMechanism) -> Self {
@@ -243,8 +229,8 @@ impl<'p> Transfer<'p> {
         self.without & 1 << mechanism as u8 == 0
     }
 
-    /// Lets the kernel raise `SIGPIPE` if the sink has no reader, as a filter expects that is to end
-    /// quietly with it. If the signal is ignored or handled, the transfer then fails with
+    /// Lets the kernel raise `SIGPIPE` if the sink has no reader, so that a filter ends quietly with its
+    /// reader. If the signal is ignored or handled, the transfer then fails with
     /// [`EPIPE`](crate::Errno::EPIPE).
     ///
     /// Rust's `main` ignores `SIGPIPE`: set its default action first.
@@ -252,19 +238,23 @@ impl<'p> Transfer<'p> {
         Self { raise_sigpipe: true, ..self }
     }
 
-    /// Moves at most `bytes` in one system call, which is also how often `progress` is called. 0 counts
-    /// as 1. By default that is 1 MiB with `progress` or a deadline, and about 2 GiB without.
+    /// Moves at most `bytes` between two calls of [`progress`](Self::progress); 0 counts as 1. By default that
+    /// is 1 MiB. Small chunks are slow: 64 KiB and more cost little.
     ///
-    /// Below one page the mechanism is always [`Copy`](TransferMechanism::Copy): a spliced byte takes a whole
+    /// Below one page the mechanism is then [`Copy`](TransferMechanism::Copy): a spliced byte takes a whole
     /// page's slot in a pipe, so that a handful of them fill it.
+    ///
+    /// With a [`deadline`](Self::deadline) and no `progress` it bounds the bytes between two checks of the
+    /// clock, and less than 64 KiB counts as 64 KiB. With neither it has no effect: one system call moves up to
+    /// 2 GiB.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: Some(if bytes == 0 { 1 } else { bytes }), ..self }
     }
 
     /// Calls `progress` with the number of bytes that have arrived, after each system call that moved
-    /// some, and after each signal. When it answers `Break` the transfer ends there, with success:
-    /// all that was taken from the source has arrived. So while bytes are in hand and the sink takes none, a
-    /// signal ends nothing.
+    /// some, and after each signal. If it returns `Break`, the transfer ends there, with success:
+    /// everything that was read from the source has arrived. So a signal does not end the transfer while bytes
+    /// are in flight and the sink accepts none.
     pub fn progress(mut self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
         self.progress = Some(progress);
         self
@@ -273,17 +263,16 @@ impl<'p> Transfer<'p> {
     /// Gives up at `deadline`, with [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) on the side that is not
     /// ready.
     ///
-    /// It bounds the waiting: what is ready is moved even after it has passed, so that a deadline in the
-    /// past moves what can be moved immediately. To bound a transfer that need not wait, break it off with
+    /// It bounds the waiting. Bytes that are ready are moved even after it has passed, so a deadline in the past
+    /// moves what can be moved immediately. To bound a transfer that need not wait, end it with
     /// [`progress`](Self::progress), or cancel it.
     ///
     /// If the deadline is [cancelled](crate::Cancel) it fails with [`ECANCELED`](crate::Errno::ECANCELED): on the
-    /// side that is not ready, or on the source if neither has to be waited for, with nothing in hand and after at most
-    /// 1 MiB more. Cancelled before, it moves nothing.
+    /// side that is not ready, or on the source if both are ready. In the latter case nothing is in flight, and at most
+    /// 1 MiB (or one [`chunk`](Self::chunk)) was moved after the cancel. Cancelled before the start, it moves nothing.
     ///
-    /// It holds on pipes, on sockets, and on whatever is nonblocking from the beginning to the end, also
-    /// beside other readers and writers of the same descriptor. From or to a blocking socket or device the
-    /// mechanism is [`Copy`](TransferMechanism::Copy), because `splice` on it cannot be told not to wait; so a
+    /// It holds on pipes, on sockets, and on every descriptor that stays nonblocking, also beside other readers and writers of the same descriptor. From or to a blocking socket or device the
+    /// mechanism is [`Copy`](TransferMechanism::Copy), because `splice` has no way to avoid waiting for it. A
     /// nonblocking socket is faster.
     ///
     /// A blocking terminal is written byte by byte, because `poll` promises room for one byte, and a `write` of
@@ -293,28 +282,50 @@ impl<'p> Transfer<'p> {
     /// It does not hold
     ///
     /// - on a blocking terminal or device, and before Linux 6.4 on a blocking socket, if *another process*
-    ///   takes the data or the room that this one has been told of, or if such a socket has something in its
-    ///   error queue: the kernel has no call for them that cannot wait;
-    /// - on a blocking terminal that processes its output, if its driver has room for less than what becomes of one
-    ///   byte: 2 bytes of a newline, 8 of a tab. (A pseudoterminal that is ready has room for 256.)
+    ///   takes the data or the room that `poll` has reported to this one, or if such a socket has an entry in its
+    ///   error queue: the kernel has no call for them that does not wait;
+    /// - on a blocking terminal that processes its output, if its driver has less room than one byte needs after
+    ///   processing: 2 bytes of a newline, 8 of a tab. (A pseudoterminal that is ready has room for 256.)
     /// - on a regular-looking file that has a size and whose reads wait all the same;
     /// - while the disk or server of a file does not respond;
     /// - while another process holds the lock of a pipe: it writes to the pipe from memory whose pages come
     ///   from a FUSE file or a `userfaultfd`.
     ///
-    /// With a small [`chunk`](Self::chunk), each piece that is written to a FIFO takes a slot of its own.
+    /// With `progress` and a small [`chunk`](Self::chunk), each piece that is written to a FIFO takes a slot of its
+    /// own.
     pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { deadline: Some(deadline), ..self }
     }
 
-    /// Forbids passing pages by reference: what arrives is what was in the source when it was taken
-    /// from it.
+    /// Forbids passing pages by reference: the bytes arrive as they were when they were read from the source.
     pub const fn copy_semantics(self) -> Self {
         Self { copy_semantics: true, ..self }
     }
 
-    /// How to wait for the other side of a pipe, where the mechanism is
-    /// [`Splice`](TransferMechanism::Splice). The others always sleep.
+    /// Grows each end that is a pipe to 256 KiB, unless it is larger. A pipe that the kernel does not let grow stays
+    /// as it is. The capacity remains after the transfer.
+    ///
+    /// The two sides of a pipe of the default 64 KiB often wait for each other: a larger one can be twice as fast and
+    /// more. This is not the default, because all pipes of a user together have a limit of 64 MiB
+    /// (`/proc/sys/fs/pipe-user-pages-soft`, in pages). That is 256 pipes of 256 KiB, and later ones are tiny.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rawpipe::transfer::Transfer;
+    ///
+    /// let (reader, writer) = rawpipe::pipe()?;
+    /// let exe = std::fs::File::open("/proc/self/exe")?;
+    /// Transfer::new().limit(10_000).grow_pipes().run(&exe, &writer)?;
+    /// assert!(reader.capacity()? >= 64 << 10); // 256 KiB, if that was granted
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub const fn grow_pipes(self) -> Self {
+        Self { grow_pipes: true, ..self }
+    }
+
+    /// Sets how to wait for the peer of a pipe, if the mechanism is [`Splice`](TransferMechanism::Splice). The other
+    /// mechanisms always sleep.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
@@ -323,12 +334,13 @@ impl<'p> Transfer<'p> {
     ///
     /// # Errors
     ///
-    /// A [`TransferError`] with the side that failed, the bytes that arrived, those in hand, and
+    /// A [`TransferError`] with the side that failed, the bytes that arrived, those in flight, and
     ///
     /// - an error of `read` on the source or of `write` on the sink, such as
     ///   [`ECONNRESET`](crate::Errno::ECONNRESET), [`EPIPE`](crate::Errno::EPIPE) or
-    ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that the sink did not take are
-    ///   [in the error](TransferError::undelivered), also where the source is a pipe;
+    ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that the sink did not accept are
+    ///   [in the error](TransferError::undelivered), also where the source is a pipe or a
+    ///   file;
     /// - [`EBADF`](crate::Errno::EBADF), before the first byte: it is not open, or not for this direction;
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte: what is written there comes
     ///   back as something to read. Both are the same pipe; or they are the same file, the sink appends or
@@ -351,13 +363,13 @@ impl<'p> Transfer<'p> {
         engine::Engine::new(self, from, to).run()
     }
 
-    /// Keeps calls of this thread from raising `SIGPIPE`, unless they are to do so.
+    /// Keeps calls of this thread from raising `SIGPIPE`, unless that was requested.
     fn no_sigpipe(&self) -> Result<Option<sigpipe::Guard>, TransferError> {
         let guard = (!self.raise_sigpipe).then(sigpipe::Guard::new).transpose();
         guard.map_err(|errno| TransferError::before(Side::Sink, errno))
     }
 
-    /// As `run`, where one end is a pipe of this crate's own and the caller has the guard already.
+    /// As `run`, for a caller that has the guard already, and one end of which is a private pipe.
     fn run_own(
         mut self,
         own: Side,
@@ -378,27 +390,8 @@ impl fmt::Debug for Transfer<'_> {
             .field("chunk", &self.chunk)
             .field("deadline", &self.deadline)
             .field("copy_semantics", &self.copy_semantics)
+            .field("grow_pipes", &self.grow_pipes)
             .field("wait", &self.wait)
             .finish_non_exhaustive()
     }
-}
-
-/// Drops up to `bytes` bytes of a source (`None`: all until end of file) and returns how many. Inside
-/// the kernel where the source is a pipe.
-///
-/// # Errors
-///
-/// As [`Transfer::run`]; the source's end before `bytes` is none.
-///
-/// # Examples
-///
-/// ```
-/// let (reader, writer) = rawpipe::pipe()?;
-/// writer.write_all(b"header and body")?;
-/// assert_eq!(rawpipe::transfer::discard(&reader, Some(11))?, 11);
-/// assert_eq!(reader.available()?, 4);
-/// # Ok::<(), std::io::Error>(())
-/// ```
-pub fn discard(from: impl AsFd, bytes: Option<u64>) -> Result<u64, TransferError> {
-    engine::discard(from.as_fd(), bytes)
 }

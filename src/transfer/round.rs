@@ -1,4 +1,4 @@
-//! One round of a fan-out: what one call took from the source, and how each sink gets all of it.
+//! One round of a fan-out: what one call read from the source, delivered to each sink.
 
 use super::end::End;
 use super::error::{Held, Side, TransferError};
@@ -14,24 +14,24 @@ use crate::{Deadline, PipeFlags, PipeReader, PipeWriter, Result};
 /// A round, and the two pipes of the fan-out that carry it.
 pub(super) struct Round<'fd> {
     from: End<'fd>,
-    /// Has the round.
+    /// Contains the round.
     own: (PipeReader, PipeWriter),
-    /// Has what one sink gets, and is empty between two of them.
+    /// Contains the copy for one sink, and is empty between two sinks.
     copy: (PipeReader, PipeWriter),
-    /// So many bytes fit into each.
+    /// The capacity of each, in bytes.
     room: usize,
-    /// How many bytes of the round are in `own`.
+    /// The number of bytes of the round that are in `own`.
     held: usize,
-    /// How many of them were read into `pages`.
+    /// The number of them that were read into `pages`.
     read: usize,
     pages: Option<Map>,
     /// Why `tee` is not used.
     tee: Option<Fallback>,
-    /// For what a sink does not get: there before it is given anything.
+    /// For the bytes that a sink does not get. Allocated before the sink gets anything.
     spare: Option<Map>,
-    /// Why there will be no more.
+    /// Why no more will come.
     last: Option<TransferError>,
-    /// What all sinks that are left have got.
+    /// The bytes that all remaining sinks have received.
     pub(super) done: Transferred,
 }
 
@@ -59,12 +59,12 @@ impl<'fd> Round<'fd> {
         })
     }
 
-    /// How many bytes not all sinks have got yet.
+    /// Returns how many bytes not all sinks have received yet.
     pub(super) const fn len(&self) -> usize {
         self.held + self.read
     }
 
-    /// Takes a round from the source. Returns whether there is one.
+    /// Reads a round from the source. Returns whether there is one.
     pub(super) fn fill(
         &mut self,
         options: Transfer<'_>,
@@ -86,8 +86,8 @@ impl<'fd> Round<'fd> {
         }
     }
 
-    /// Gives the round to a sink: itself to the last one, a copy to every other. What goes wrong with the
-    /// sink is noted there, and harms no other. An error is one of the round.
+    /// Gives the round to a sink: itself to the last one, a copy to every other. A failure of the
+    /// sink is stored there, and does not affect another sink. An error that is returned concerns the round.
     pub(super) fn give(
         &mut self,
         sink: &mut FanoutSink<'_>,
@@ -146,7 +146,7 @@ impl<'fd> Round<'fd> {
         written.map_err(|incomplete| incomplete.errno().unwrap_or(crate::Errno::EIO))
     }
 
-    /// What not all sinks have got.
+    /// Returns the bytes that not all sinks have received.
     pub(super) fn into_held(self) -> Held {
         let read = self.read;
         Held {
@@ -156,7 +156,7 @@ impl<'fd> Round<'fd> {
     }
 }
 
-/// Reads what there is in a pipe of our own behind the `kept` bytes of `pages`.
+/// Appends the contents of a private pipe to the `kept` bytes of `pages`.
 fn drain(pipe: &PipeReader, left: &mut usize, pages: &mut Map, kept: &mut usize) -> Result<()> {
     while *left > 0 {
         let count = retry(|| pipe.read(&mut pages.bytes_mut()[*kept..*kept + *left]))?;

@@ -58,7 +58,7 @@ impl Transferred {
         self.bytes
     }
 
-    /// Returns the mechanism that moved the last of them; if none moved, the one that was first chosen.
+    /// Returns the mechanism that moved the last of them; if no byte was moved, the one that was first chosen.
     #[must_use]
     pub const fn mechanism(&self) -> TransferMechanism {
         self.mechanism
@@ -115,7 +115,8 @@ impl Fallback {
     }
 
     /// Returns the error with which the kernel rejected it, or with which creating the pipe for
-    /// [`Broker`](TransferMechanism::Broker) failed. `None` if it moved nothing where a `read`
+    /// [`Broker`](TransferMechanism::Broker) failed; [`EPERM`](Errno::EPERM) also if that pipe is tiny,
+    /// because this user has many. `None` if it moved nothing where a `read`
     /// still found bytes, as in some files of procfs.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {

@@ -15,7 +15,9 @@ use crate::common;
 use crate::common::nr;
 use operations::{Operation, PLAIN, operations};
 use rawpipe::chunk::shared::SharedBuilder;
-use rawpipe::transfer::{Fanout, FanoutSink};
+use rawpipe::fd::OwnedFd;
+use rawpipe::pipe::{Builder, Capacity};
+use rawpipe::transfer::{Fanout, FanoutSink, Transfer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
@@ -386,7 +388,46 @@ fn fanout_of_records_maps_one_buffer_for_each() {
     assert!(calls[0] <= RECORDS + 1 && calls[1] <= RECORDS + 4 && calls[2] <= 2, "{calls:?}");
 }
 
+/// `chunk` bounds what lies between two reports. Without any, each call moves as much as it can.
+fn transfer_chunk_bounds_calls_only_with_progress() {
+    const LEN: usize = 400_000;
+    if let Some(reason) = impossible() {
+        return common::skip(&common::name_alone(), reason);
+    }
+    for from_pipe in [false, true] {
+        for watched in [false, true] {
+            let body = || {
+                let bytes = vec![1; LEN];
+                let sink = common::file(b"");
+                let source = if from_pipe {
+                    let room = Capacity::Bytes(LEN);
+                    let (reader, writer) = Builder::new().capacity(room).build().expect("a pipe");
+                    writer.write_all(&bytes).expect("room");
+                    OwnedFd::from(reader)
+                } else {
+                    common::file(&bytes).into()
+                };
+                let mut watch = |_| ControlFlow::Continue(());
+                let mut moved = 0;
+                tracer::operation(|| {
+                    let transfer = Transfer::new().chunk(4096);
+                    let transfer = if watched { transfer.progress(&mut watch) } else { transfer };
+                    moved = transfer.run(&source, &sink).map_or(0, |done| done.bytes());
+                });
+                if moved == LEN as u64 { Ok(()) } else { Err(format!("{moved} bytes")) }
+            };
+            let done = run(noted, &body, None, &[], PATIENCE);
+            assert_eq!(done.end, End::Exit(0));
+            let moving = [nr::SPLICE, nr::COPY_FILE_RANGE, nr::SENDFILE, nr::READ, nr::WRITE];
+            let calls = done.calls.iter().filter(|call| moving.contains(&call.key.nr)).count();
+            let few = if watched { calls >= LEN / 4096 } else { calls <= 10 };
+            assert!(few, "from a pipe {from_pipe}, watched {watched}: {calls} calls");
+        }
+    }
+}
+
 pub(crate) const TESTS: common::Tests = common::tests![
+    transfer_chunk_bounds_calls_only_with_progress,
     each_module_makes_the_calls_listed,
     all_calls_are_listed,
     shared_chunks_between_awake_halves_make_none,

@@ -4,7 +4,7 @@
 
 use crate::common::bytes::data;
 use crate::common::nr;
-use crate::common::{self, HANDLED, NO_FILTER, Storm, child, file, filtered, skip};
+use crate::common::{self, HANDLED, NO_FILTER, Storm, Value, child, file, filtered, skip};
 use rawpipe::fd::{AsFd, OwnedFd};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::process::{Child, Signal};
@@ -49,7 +49,7 @@ fn transfer_without_reader_does_not_raise_sigpipe() {
         transfer(file(&bytes), broken()),
         transfer(&near, broken()),
         transfer(&reader, broken()),
-        Transfer::new().chunk(10).run(file(&bytes), broken()),
+        by_copy().run(file(&bytes), broken()),
         transfer(file(&bytes), &sink),
     ] {
         assert_eq!(error.unwrap_err().errno(), Some(Errno::EPIPE));
@@ -60,6 +60,12 @@ fn transfer_without_reader_does_not_raise_sigpipe() {
     // The mask is restored: a plain write kills the process again.
     let status = child(|| u8::from(broken().write(b"x").is_ok())).wait().unwrap();
     assert_eq!(status.signal(), Some(Signal::PIPE));
+}
+
+/// Through a buffer, whatever the two ends are.
+fn by_copy<'p>() -> Transfer<'p> {
+    use TransferMechanism::{Broker, CopyFileRange, Sendfile, Splice};
+    [Splice, Broker, CopyFileRange, Sendfile].into_iter().fold(Transfer::new(), Transfer::without)
 }
 
 /// As in a filter: the signal kills the process, and a process that ignores the signal gets the error.
@@ -88,7 +94,7 @@ fn transfer_raises_sigpipe_if_it_is_to() {
                         let transfer = Transfer::new().raise_sigpipe();
                         let error = match way {
                             0 => transfer.run(&from, &to).unwrap_err(),
-                            1 => transfer.chunk(10).run(&from, &to).unwrap_err(),
+                            1 => by_copy().raise_sigpipe().run(&from, &to).unwrap_err(),
                             2 => transfer.deadline(later).run(&from, &to).unwrap_err(),
                             _ => {
                                 let mut sinks = [FanoutSink::new(&to)];
@@ -299,12 +305,13 @@ fn transfer_falls_back_when_the_kernel_refuses() {
     }
     for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP, Errno::EXDEV] {
         use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile};
-        let copying = [nr::COPY_FILE_RANGE, nr::SENDFILE, nr::SPLICE];
-        let sendfile = refused(&copying[..1], errno, Sendfile, CopyFileRange, from_file);
-        if sendfile == 2 {
+        let copying = [nr::COPY_FILE_RANGE, nr::SPLICE, nr::SENDFILE];
+        let broker = refused(&copying[..1], errno, Broker, CopyFileRange, from_file);
+        if broker == 2 {
             return skip(test, "no seccomp filter here");
         }
-        assert_eq!(sendfile, 0, "{errno}");
+        assert_eq!(broker, 0, "{errno}");
+        assert_eq!(refused(&copying[..2], errno, Sendfile, CopyFileRange, from_file), 0, "{errno}");
         assert_eq!(refused(&copying, errno, Copy, CopyFileRange, from_file), 0, "{errno}");
         assert_eq!(refused(&copying, errno, Copy, Broker, from_pipe), 0, "{errno}");
         assert_eq!(refused(&copying, errno, Copy, Broker, from_socket), 0, "{errno}");
@@ -378,14 +385,15 @@ fn transfer_deadline_polls_only_what_could_wait() {
         return skip(test, "no seccomp under an emulator");
     }
     let bytes = data(40_000);
-    let run = |from: &dyn Fn() -> OwnedFd, to: &dyn Fn() -> OwnedFd, chunk: usize| {
+    let run = |from: &dyn Fn() -> OwnedFd, to: &dyn Fn() -> OwnedFd, copies: bool| {
         let mut moving = child(|| {
             let (from, to) = (from(), to());
             if !common::Filter::new(&[nr::PPOLL], Errno::EDOM).install() {
                 return 2;
             }
             let later = Deadline::after(Duration::from_secs(600));
-            match Transfer::new().deadline(later).chunk(chunk).run(&from, &to) {
+            let transfer = if copies { by_copy() } else { Transfer::new() };
+            match transfer.deadline(later).run(&from, &to) {
                 Ok(done) if done.bytes() == 40_000 => 0,
                 Err(error) if error.errno() == Some(Errno::EDOM) => 3,
                 _ => 1,
@@ -413,22 +421,21 @@ fn transfer_deadline_polls_only_what_could_wait() {
         OwnedFd::from(near)
     };
     let new_file = || OwnedFd::from(file(b""));
-    if run(&|| full_pipe(false), &new_file, 4096) == 2 {
+    if run(&|| full_pipe(false), &new_file, false) == 2 {
         return skip(test, "no seccomp filter here");
     }
-    const SMALL: usize = 1000; // with `read` and `write`
-    for chunk in [1 << 20, SMALL] {
-        assert_eq!(run(&|| full_pipe(true), &new_file, chunk), 0, "{chunk}");
-        assert_eq!(run(&|| full_pipe(true), &|| empty_pipe(true), chunk), 0, "{chunk}");
-        assert_eq!(run(&|| full_socket(true), &new_file, chunk), 0, "{chunk}");
-        assert_eq!(run(&|| full_socket(true), &|| empty_pipe(true), chunk), 0, "{chunk}");
-        assert_eq!(run(&|| full_pipe(false), &new_file, chunk), 0, "{chunk}");
-        // If pipes lack the flag, each small piece takes a slot, and there are sixteen.
-        let polled = run(&|| full_pipe(false), &|| empty_pipe(false), chunk);
-        assert!(polled == 0 || polled == 3 && chunk == SMALL, "{chunk}: {polled}");
-        // Before Linux 6.4, no call on a blocking socket can be told not to wait.
-        let polled = run(&|| full_socket(false), &new_file, chunk);
-        assert!([0, 3].contains(&polled), "{chunk}: {polled}");
+    for copies in [false, true] {
+        assert_eq!(run(&|| full_pipe(true), &new_file, copies), 0, "{copies}");
+        assert_eq!(run(&|| full_pipe(true), &|| empty_pipe(true), copies), 0, "{copies}");
+        assert_eq!(run(&|| full_socket(true), &new_file, copies), 0, "{copies}");
+        assert_eq!(run(&|| full_socket(true), &|| empty_pipe(true), copies), 0, "{copies}");
+        assert_eq!(run(&|| full_pipe(false), &new_file, copies), 0, "{copies}");
+        let polled = run(&|| full_pipe(false), &|| empty_pipe(false), copies);
+        // Before Linux 6.4 pipes lack the flag.
+        assert!(polled == 0 || polled == 3 && copies, "{copies}: {polled}");
+        // Before Linux 6.4 no call on a blocking socket can be told not to wait.
+        let polled = run(&|| full_socket(false), &new_file, copies);
+        assert!([0, 3].contains(&polled), "{copies}: {polled}");
     }
 }
 
@@ -614,6 +621,69 @@ fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
     unmount(&folder);
 }
 
+// ---- pipes that may not grow ----
+
+/// Whatever the reason, the pipes stay as they are and the bytes arrive.
+fn transfer_grow_pipes_refused_is_ignored() {
+    let test = "transfer_grow_pipes_refused_is_ignored";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    const SET: Value = Value::Is(1031); // F_SETPIPE_SZ
+    for errno in [Errno::EPERM, Errno::EBUSY, Errno::ENOMEM, Errno::ENOSYS, Errno::EINVAL] {
+        filtered(test, &errno, || {
+            let ((reader, writer), (arrived, sink)) =
+                (rawpipe::pipe().unwrap(), rawpipe::pipe().unwrap());
+            writer.write_all(&data(10_000)).unwrap();
+            drop(writer);
+            if !common::Filter::on_argument(nr::FCNTL, 1, SET, errno).install() {
+                return NO_FILTER;
+            }
+            let before = [reader.capacity(), sink.capacity()];
+            let done = Transfer::new().grow_pipes().run(&reader, &sink);
+            let mut all = vec![0; 10_000];
+            let right = done.is_ok_and(|done| done.bytes() == 10_000)
+                && arrived.read_exact(&mut all).is_ok()
+                && all == data(10_000)
+                && before == [reader.capacity(), sink.capacity()];
+            u8::from(!right)
+        });
+    }
+}
+
+/// What is taken from a pipe and does not fit is in the error, without any privilege.
+fn transfer_pipe_to_a_file_at_its_limit_efbig_holds_the_rest() {
+    const RLIMIT_FSIZE: usize = 1;
+    const SIGXFSZ: i32 = 25; // 31 on MIPS and PA-RISC
+    const MOST: usize = 20_000;
+    signal(SIGXFSZ, 1);
+    let bytes = data(50_000);
+    let sink = file(b"");
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    writer.write_all(&bytes).unwrap();
+    let limit = [MOST as u64; 2];
+    let place = (&raw const limit).expose_provenance();
+    // SAFETY: reads one `struct rlimit64` at the place given.
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) }, 0);
+    let mut error = transfer(&reader, &sink).unwrap_err();
+    assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EFBIG)));
+    assert_eq!(error.transferred().mechanism(), TransferMechanism::Broker);
+    let mut all = vec![0; usize::try_from(error.bytes()).unwrap()];
+    assert!(all.len() <= MOST && error.undelivered() > 0);
+    sink.read_exact_at(&mut all, 0).unwrap();
+    let mut rescued = vec![0; error.undelivered()];
+    let mut count = 0;
+    while let Ok(more @ 1..) = error.read_undelivered(&mut rescued[count..]) {
+        count += more;
+    }
+    assert_eq!(count, rescued.len());
+    all.extend(rescued);
+    drop(writer);
+    reader.read_to_end(&mut all).unwrap();
+    assert!(all == bytes, "{} of {} bytes", all.len(), bytes.len());
+    common::end_without_a_look_at_leaks();
+}
+
 // ---- a full disk ----
 
 fn transfer_full_disk_enospc_loses_nothing() {
@@ -646,6 +716,8 @@ fn transfer_full_disk_enospc_loses_nothing() {
         let mut all = vec![0; usize::try_from(error.bytes()).unwrap()];
         assert_eq!(sink.metadata().unwrap().len(), error.bytes(), "{what}");
         sink.read_exact_at(&mut all, 0).unwrap();
+        // The pipe that they went through has them, and the source has them no more.
+        assert!(error.undelivered() > 0 || source == "file", "{what}");
         let mut rescued = vec![0; error.undelivered()];
         let mut count = 0;
         while let Ok(more @ 1..) = error.read_undelivered(&mut rescued[count..]) {
@@ -694,6 +766,28 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
             return skip(test, "no limit to the pages of pipes was found");
         }
     }
+
+    // A transfer that is to grow its pipes leaves them as they are.
+    let ((reader, writer), (arrived, sink)) = (rawpipe::pipe().unwrap(), rawpipe::pipe().unwrap());
+    let before = [reader.capacity(), sink.capacity()];
+    writer.write_all(&bytes[..1000]).unwrap();
+    drop(writer);
+    assert_eq!(Transfer::new().grow_pipes().run(&reader, &sink).unwrap().bytes(), 1000);
+    assert_eq!(([reader.capacity(), sink.capacity()], arrived.available()), (before, Ok(1000)));
+    drop((reader, sink, arrived));
+    // And a pipe of the transfer's own, which would be tiny, is not used, unless nothing else is left.
+    let fed = || {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        io::write_all(&writer, &bytes[..1000]).unwrap();
+        reader
+    };
+    let options = || Transfer::new().exact(1000);
+    let done = options().run(fed(), file(b"")).unwrap();
+    let why = done.fallback().map(|first| (first.mechanism(), first.errno()));
+    assert_eq!(done.mechanism(), TransferMechanism::Copy);
+    assert_eq!(why, Some((TransferMechanism::Broker, Some(Errno::EPERM))));
+    let done = options().without(TransferMechanism::Copy).run(fed(), file(b"")).unwrap();
+    assert_eq!((done.bytes(), done.mechanism()), (1000, TransferMechanism::Broker));
     filling.pop();
 
     for broken in [false, true] {
@@ -737,5 +831,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     transfer_without_descriptors_for_a_broker_copies,
     transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline,
     transfer_full_disk_enospc_loses_nothing,
+    transfer_grow_pipes_refused_is_ignored,
+    transfer_pipe_to_a_file_at_its_limit_efbig_holds_the_rest,
     fanout_few_pages_for_the_sinks_loses_nothing,
 ];

@@ -180,7 +180,9 @@ fn communicate_limit_is_exact() {
         let mut child = start("flood", &[size, "10"]);
         (Communicate::new().limit(limit).run(&mut child), child)
     };
-    for limit in [65_536, 100_000, 1_000_000] {
+    // Around what a pipe holds, what the output has room for at first, and where it gets huge pages.
+    let limits = [4096, 65_535, 65_536, 65_537, 69_631, 69_632, 69_633, 100_000, 1_000_000];
+    for limit in limits.into_iter().chain([(2 << 20) + 1]) {
         let size = limit.to_string();
         assert_eq!(run(limit, &size).0.unwrap().stdout.len(), limit);
         let (answer, mut child) = run(limit, &(limit + 1).to_string());

@@ -214,6 +214,63 @@ fn channel_goes_on_after_signals() {
     assert!(echo.wait().unwrap().success());
 }
 
+/// The signals interrupt reads that fill the buffer, and writes of many messages.
+fn channel_read_ahead_and_send_many_go_on_after_signals() {
+    let messages: Vec<Vec<u8>> = (0..20_000_usize).map(|n| vec![1; n * n % 97]).collect();
+    let (left, right) = Channel::pair_of(Builder::new().capacity(Capacity::Bytes(1))).unwrap();
+    let mut left = Some(left);
+    let mut echo = child(|| {
+        left = None; // here, in the child
+        let mut right = right.with_read_ahead();
+        let storm = Storm::begin(Duration::from_micros(100));
+        let mut received = Vec::new();
+        while received.len() < messages.len() {
+            received.push(right.recv().unwrap().unwrap());
+        }
+        right.send_many(&received).unwrap();
+        drop(storm);
+        0
+    });
+    let storm = Storm::begin(Duration::from_micros(100));
+    let mut left = left.expect("only the child's copy was dropped").with_read_ahead();
+    let deadline = Deadline::after(Duration::from_secs(200));
+    let (first, second) = messages.split_at(messages.len() / 2);
+    left.send_many(first).unwrap();
+    left.sender().send_many_deadline(second, deadline).unwrap();
+    let mut buf = [0; 100];
+    for message in first {
+        assert_eq!(left.recv_into(&mut buf), Ok(Some(message.len())));
+    }
+    for message in second {
+        assert_eq!(left.recv_into_deadline(&mut buf, deadline), Ok(Some(message.len())));
+    }
+    drop(storm);
+    assert_eq!(left.recv(), Ok(None));
+    assert!(echo.wait().unwrap().success());
+}
+
+/// As documented: the child has a copy of the buffer, and the pipe is shared.
+fn channel_read_ahead_fork_copies_the_buffer() {
+    let (mut left, right) = Channel::pair().unwrap();
+    let mut right = right.with_read_ahead();
+    left.send_many(&["one", "two", "three"]).unwrap();
+    assert_eq!(right.recv(), Ok(Some(b"one".to_vec())));
+    let mut child = child(|| {
+        assert!(right.receiver().has_message());
+        assert_eq!(right.recv(), Ok(Some(b"two".to_vec())));
+        assert_eq!(right.recv(), Ok(Some(b"three".to_vec())));
+        assert!(!right.receiver().has_message());
+        assert_eq!(right.recv(), Ok(Some(b"for one of the two".to_vec())));
+        0
+    });
+    left.send(&[b"for one of the two"]).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(right.recv(), Ok(Some(b"two".to_vec())));
+    assert_eq!(right.recv(), Ok(Some(b"three".to_vec())));
+    let late = right.recv_deadline(Deadline::now());
+    assert_eq!(late, Err(MessageError::Io(Errno::ETIMEDOUT)));
+}
+
 fn channel_adaptive_between_processes() {
     // SAFETY: as above.
     let (mut child, link) = unsafe {
@@ -244,5 +301,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     duplex_half_closed,
     duplex_with_std_traits_and_a_larger_pipe,
     channel_goes_on_after_signals,
+    channel_read_ahead_and_send_many_go_on_after_signals,
+    channel_read_ahead_fork_copies_the_buffer,
     channel_adaptive_between_processes,
 ];

@@ -123,6 +123,39 @@ fn communicate_limit_in_steps_loses_nothing() {
     assert!(err.len() == errors && is_pattern(&err));
 }
 
+/// Around every length at which the output grows, and with both outputs at the same time.
+fn communicate_output_of_every_length() {
+    let pipe = 65_536;
+    let around = [4096, pipe, pipe + 4096, 3 * pipe + 4096, 7 * pipe, 1 << 20, 2 << 20];
+    let lens = around.into_iter().flat_map(|len| [len - 1, len, len + 1]).chain([0, 1, 5_000_000]);
+    for len in lens.take(if common::slow() { 6 } else { usize::MAX }) {
+        let command = program("flood", &[&len.to_string(), &(len / 3).to_string()]);
+        let output = command.output().unwrap();
+        assert_eq!((output.stdout.len(), output.stderr.len()), (len, len / 3));
+        assert!(is_pattern(&output.stdout) && is_pattern(&output.stderr), "{len}");
+        // It does not reserve room for bytes that did not come.
+        let capacity = output.stdout.capacity();
+        assert!(capacity <= 2 * len + 2 * pipe && (len > 1000 || capacity < 2000), "{capacity}");
+    }
+}
+
+/// A child that writes without end does not keep its input, its errors or the deadline from being checked.
+fn communicate_endless_output_and_a_deadline() {
+    let input = some_bytes(300_000);
+    let mut command = program("aside", &[]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = command.spawn().unwrap().communicate(&input).unwrap();
+    assert!(output.stdout == input && output.stderr == b"err");
+    let begin = Instant::now();
+    let mut command = program("flood", &["1000000000000", "10"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let error = Communicate::new().deadline(after(100)).run(&mut child).unwrap_err();
+    assert_eq!((error.reason(), error.stderr().len()), (Kind::Deadline, 10));
+    assert!(is_pattern(error.stdout()) && begin.elapsed() < LONG);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// Outputs that have ended are not polled again, and the wait for the child is no busy loop.
 fn communicate_outputs_closed_long_before_the_end() {
     let (mut child, gate) = held("shut");
@@ -299,6 +332,8 @@ pub(crate) const TESTS: common::Tests = common::tests![
     communicate_every_combination_of_pipes_leaves_nothing,
     communicate_input_begun_by_hand,
     communicate_limit_in_steps_loses_nothing,
+    communicate_output_of_every_length,
+    communicate_endless_output_and_a_deadline,
     communicate_outputs_closed_long_before_the_end,
     communicate_grandchild_holds_the_input,
     communicate_killed_child_leaves_a_grandchild_with_the_pipes,

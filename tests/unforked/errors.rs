@@ -76,6 +76,12 @@ fn message_error_is_kept_or_is_the_system_s() {
     assert_eq!(words!(error), (Some(Errno::EPIPE), number, ErrorKind::BrokenPipe));
     let io = io::Error::from(error);
     assert_eq!((io.raw_os_error(), io.kind()), (number, ErrorKind::BrokenPipe));
+    let error = MessageError::Stopped(Errno::EPIPE, 3);
+    assert_eq!(words!(error), (Some(Errno::EPIPE), number, ErrorKind::BrokenPipe));
+    assert_eq!(error.to_string(), format!("{} after 3 messages", Errno::EPIPE));
+    let io = io::Error::from(error);
+    assert_eq!((io.raw_os_error(), io.kind()), (None, ErrorKind::BrokenPipe));
+    assert_eq!(holds::<MessageError>(&io, Some(Errno::EPIPE)), &error);
 }
 
 #[test]

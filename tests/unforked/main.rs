@@ -15,11 +15,13 @@ mod errors;
 mod fanout;
 mod io;
 mod message;
+mod message_batches;
 mod model;
 mod parity;
 mod parity_shared;
 mod pipe;
 mod poll;
+mod read_to_end;
 #[cfg(feature = "full")]
 mod scenarios;
 mod splice;

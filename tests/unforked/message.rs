@@ -118,7 +118,7 @@ fn channel_end_within_a_message_is_truncated() {
             assert_eq!(receiver.recv_into(&mut [0; 9]), Err(MessageError::Truncated), "{len}");
             assert_eq!(receiver.recv_deadline(soon()), Err(MessageError::Truncated), "{len}");
         }
-        assert_eq!(receiver.into_inner().unwrap_err(), MessageError::Torn);
+        assert!(receiver.into_inner().is_err(), "a part was read");
     }
     let error = std::io::Error::from(MessageError::Truncated);
     assert_eq!(error.kind(), ErrorKind::UnexpectedEof);

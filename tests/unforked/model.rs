@@ -18,7 +18,7 @@ use rawpipe::io::{IoSlice, IoSliceMut};
 use rawpipe::message::{Channel, Duplex, MessageError, PacketReader, PacketWriter};
 use rawpipe::pipe::{Builder, Capacity, PIPE_BUF};
 use rawpipe::splice::{SpliceFlags, splice, tee};
-use rawpipe::transfer::{Side, Transfer, discard};
+use rawpipe::transfer::{Side, Transfer, TransferMechanism, discard};
 use rawpipe::{Errno, PipeReader, PipeWriter, Result};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -272,12 +272,10 @@ impl Model {
 
     /// Moves as much as it can without waiting: the deadline has passed.
     fn transfer(&mut self) {
-        let mut wanted = self.len();
+        let wanted = self.len();
         let mut options = Transfer::new().deadline(now());
         if self.random.below(2) == 0 {
-            let chunk = self.len().max(1);
-            wanted = wanted.min(50 * chunk);
-            options = options.chunk(chunk);
+            options = options.without(TransferMechanism::Splice);
         }
         options = options.exact(wanted as u64);
         let (bytes, rescued) = match options.run(&self.first.reader, &self.second.writer) {

@@ -157,8 +157,128 @@ fn transfer_mechanism_is_told() {
     assert_eq!(mechanism(Source::File, Sink::Append), (Copy, true));
     let (used, fell_back) = mechanism(Source::File, Sink::File);
     // Some file systems do not support it.
-    assert!(matches!((used, fell_back), (CopyFileRange, false) | (Sendfile, true)));
+    assert!(matches!((used, fell_back), (CopyFileRange, false) | (Broker, true)));
     assert_eq!(Splice.to_string() + " " + CopyFileRange.name(), "splice copy_file_range");
+}
+
+/// With every mechanism excluded that is not `Copy`.
+fn by_copy(options: Transfer<'_>) -> Transfer<'_> {
+    use TransferMechanism::{Broker, CopyFileRange, Sendfile, Splice};
+    [Splice, Broker, CopyFileRange, Sendfile].into_iter().fold(options, Transfer::without)
+}
+
+/// The kernel splices nothing to the end of a file.
+#[test]
+fn transfer_to_the_end_of_a_file_einval_copies() {
+    use TransferMechanism::{Broker, Copy, CopyFileRange};
+    let bytes = data(300_000);
+    for (source, first, errno) in [
+        (Source::Pipe, Broker, Errno::EINVAL),
+        (Source::Socket, Broker, Errno::EINVAL),
+        (Source::File, CopyFileRange, Errno::EBADF),
+    ] {
+        let (arrived, done) = moved(Transfer::new(), source, Sink::Append, &bytes);
+        assert!(arrived == bytes, "{source:?}");
+        assert_eq!((done.bytes(), done.mechanism()), (300_000, Copy));
+        let why = done.fallback().map(|first| (first.mechanism(), first.errno()));
+        let old = source == Source::File && why == Some((first, Some(Errno::ENOSYS)));
+        assert!(old || why == Some((first, Some(errno))), "{source:?}: {why:?}");
+        // The last mechanism that is left. A file still has all of its bytes.
+        if source == Source::File {
+            let from = file(&bytes);
+            let error = Transfer::new().without(Copy).run(&from, append_file()).unwrap_err();
+            assert_eq!((error.errno(), error.undelivered()), (Some(Errno::EOPNOTSUPP), 0));
+            assert_eq!((&from).stream_position().unwrap(), 0);
+        }
+    }
+}
+
+/// `copy_file_range` between file systems fails with `EXDEV` since Linux 5.19, and before 5.3.
+#[test]
+fn transfer_between_file_systems_exdev_goes_through_a_pipe() {
+    use TransferMechanism::{Broker, CopyFileRange};
+    use std::os::unix::fs::MetadataExt;
+    let bytes = data(3_000_000);
+    let path = std::env::temp_dir().join(format!("rawpipe-exdev-{}", std::process::id()));
+    let elsewhere = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let here = file(&bytes);
+    if here.metadata().unwrap().dev() == elsewhere.metadata().unwrap().dev() {
+        return common::skip("transfer_between_file_systems", "there is one file system only");
+    }
+    for (from, to) in [(here, &elsewhere), (elsewhere.try_clone().unwrap(), &file(b""))] {
+        (&from).rewind().unwrap();
+        let done = transfer(&from, to).unwrap();
+        assert!(all_of(to) == bytes);
+        assert_eq!(done.bytes(), 3_000_000);
+        let why = done.fallback().map(|first| (first.mechanism(), first.errno()));
+        let told = (done.mechanism(), why);
+        // `ENOSYS` before Linux 4.5.
+        let by_pipe = |errno| told == (Broker, Some((CopyFileRange, Some(errno))));
+        let one_call = told == (CopyFileRange, None);
+        assert!(one_call || by_pipe(Errno::EXDEV) || by_pipe(Errno::ENOSYS), "{done:?}");
+    }
+}
+
+/// Without anything that would look between two calls a chunk has no effect.
+#[test]
+fn transfer_chunk_without_progress_changes_no_mechanism() {
+    let bytes = data(300_000);
+    for source in Source::ALL {
+        for sink in Sink::ALL {
+            let (_, plain) = moved(Transfer::new(), source, sink, &bytes);
+            let (arrived, done) = moved(Transfer::new().chunk(1), source, sink, &bytes);
+            assert!(arrived == bytes, "{source:?} → {sink:?}");
+            assert_eq!(done, plain, "{source:?} → {sink:?}");
+            let late = || Transfer::new().deadline(Deadline::after(Duration::from_secs(600)));
+            let (_, plain) = moved(late(), source, sink, &bytes);
+            let (arrived, done) = moved(late().chunk(1), source, sink, &bytes);
+            assert!(arrived == bytes, "{source:?} → {sink:?}");
+            assert_eq!(done, plain, "{source:?} → {sink:?}");
+        }
+    }
+}
+
+#[test]
+fn transfer_grows_pipes_if_asked_and_none_that_is_larger() {
+    const GROWN: usize = 256 << 10;
+    // What this user may have.
+    let granted = Builder::new().capacity(Capacity::Bytes(GROWN)).build().is_ok();
+    let larger = Builder::new().capacity(Capacity::Bytes(2 * GROWN)).build();
+    let bytes = data(50_000);
+    for grows in [false, true] {
+        let ((reader, writer), (arrived, to)) =
+            (rawpipe::pipe().unwrap(), rawpipe::pipe().unwrap());
+        let usual = writer.capacity().unwrap();
+        writer.write_all(&bytes).unwrap();
+        drop(writer);
+        let options = if grows { Transfer::new().grow_pipes() } else { Transfer::new() };
+        assert_eq!(options.run(&reader, &to).unwrap().bytes(), 50_000);
+        let wanted = if grows && granted { GROWN } else { usual };
+        assert_eq!((reader.capacity(), to.capacity()), (Ok(wanted), Ok(wanted)), "{grows}");
+        drop(to);
+        let mut all = Vec::new();
+        arrived.read_to_end(&mut all).unwrap();
+        assert!(all == bytes);
+    }
+    if let Ok((reader, writer)) = larger {
+        let before = writer.capacity();
+        let sink = file(b"");
+        writer.write_all(&bytes).unwrap();
+        drop(writer);
+        Transfer::new().grow_pipes().run(&reader, &sink).unwrap();
+        assert_eq!(reader.capacity(), before);
+        assert!(all_of(&sink) == bytes);
+    }
+    // Where there is nothing to grow.
+    let (sink, (near, _far)) = (file(b""), UnixStream::pair().unwrap());
+    assert_eq!(Transfer::new().grow_pipes().run(file(&bytes), &sink).unwrap().bytes(), 50_000);
+    assert_eq!(Transfer::new().grow_pipes().run(file(&bytes), &near).unwrap().bytes(), 50_000);
+    // The wrong way round it is an error, and nothing grows.
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let usual = reader.capacity();
+    let error = Transfer::new().grow_pipes().run(&writer, &reader).unwrap_err();
+    assert_eq!((error.errno(), reader.capacity()), (Some(Errno::EBADF), usual));
 }
 
 #[test]
@@ -174,7 +294,8 @@ fn transfer_in_chunks_of_every_size() {
         let bytes = data(len);
         for source in [Source::File, Source::Pipe, Source::Socket] {
             for sink in [Sink::File, Sink::Pipe, Sink::Socket] {
-                let options = Transfer::new().chunk(chunk);
+                let mut watch = |_| ControlFlow::Continue(());
+                let options = Transfer::new().chunk(chunk).progress(&mut watch);
                 let (arrived, done) = moved(options, source, sink, &bytes);
                 assert!(arrived == bytes, "{chunk}: {source:?} → {sink:?}");
                 assert_eq!(done.bytes(), len as u64);
@@ -590,7 +711,7 @@ fn transfer_deadline_etimedout_names_the_side_and_counts() {
             let full = writer.capacity().unwrap();
             writer.write_all(&vec![0; full]).unwrap();
             let options = Transfer::new().deadline(soon());
-            let options = if copy { options.chunk(1000) } else { options };
+            let options = if copy { by_copy(options) } else { options };
             let mut error = options.run(&from, &writer).unwrap_err();
             let what = format!("{source:?}, copy {copy}: {error}");
             assert_eq!(
@@ -734,6 +855,7 @@ fn transfer_without_a_mechanism_takes_another() {
 #[test]
 fn transfer_without_any_mechanism_eopnotsupp() {
     use TransferMechanism::{Broker, Copy, Splice};
+    let mut watch = |_| ControlFlow::Continue(());
     let refused = |options: Transfer<'_>, from: &dyn AsFd, to: &dyn AsFd| {
         let error = options.run(from, to).unwrap_err();
         assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EOPNOTSUPP)));
@@ -745,7 +867,7 @@ fn transfer_without_any_mechanism_eopnotsupp() {
     let (_kept, to) = rawpipe::pipe().unwrap();
     for options in [
         Transfer::new().without(Splice).without(Copy),
-        Transfer::new().without(Copy).copy_semantics().chunk(1),
+        Transfer::new().without(Copy).chunk(1).progress(&mut watch),
     ] {
         assert_eq!(refused(options, &reader, &to).undelivered(), 0);
         assert_eq!(reader.available(), Ok(5));

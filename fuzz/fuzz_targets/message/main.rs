@@ -277,10 +277,7 @@ impl Link {
                 reader.read_exact(&mut rest).unwrap();
                 assert!(self.decoder.rest() == rest);
             }
-            Err(error) => {
-                assert_eq!(error, MessageError::Torn);
-                assert!(self.decoder.is_within_message());
-            }
+            Err(_) => assert!(self.decoder.is_within_message()),
         }
         if let Some(sender) = &self.sender {
             assert_eq!(write_nosignal(sender.as_fd(), b"?"), Err(Errno::EPIPE));

@@ -252,7 +252,7 @@ impl State {
 
         let must_copy = options.copy_semantics
             && !matches!(self.source.kind, From::Pipe { .. } | From::Stream | From::Datagram);
-        if must_copy || matches!(options.chunk, Some(Chunk::Short(_))) {
+        if must_copy || watched && matches!(options.chunk, Some(Chunk::Short(_))) {
             assert_eq!(done.mechanism(), TransferMechanism::Copy);
         }
         assert!(reports.windows(2).all(|pair| pair[0] <= pair[1]));

@@ -9,6 +9,7 @@ use rawpipe::fd::OwnedFd;
 use rawpipe::pipe::Builder;
 use rawpipe::transfer::{Side, Transfer};
 use rawpipe::{Errno, io};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
@@ -98,6 +99,7 @@ pub(crate) fn run(streams: &Streams) {
     let (drained, sink) = streams.to.open();
     io::set_nonblocking(&source, streams.from.nonblocking).unwrap();
     io::set_nonblocking(&sink, streams.to.nonblocking).unwrap();
+    let mut watch = |_| ControlFlow::Continue(());
     let mut transfer = Transfer::new();
     if let Some(exact) = streams.exact {
         transfer = transfer.exact((exact % 400_000).into());
@@ -105,7 +107,7 @@ pub(crate) fn run(streams: &Streams) {
     if let Some(chunk) = streams.chunk {
         // A packet that is read in part loses the remaining bytes.
         let least = if streams.from.has_packets() { 4096 } else { 0 };
-        transfer = transfer.chunk(usize::from(chunk).max(least));
+        transfer = transfer.chunk(usize::from(chunk).max(least)).progress(&mut watch);
     }
     if streams.copy_semantics {
         transfer = transfer.copy_semantics();

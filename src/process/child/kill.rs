@@ -40,7 +40,7 @@ impl Child {
         self.send_signal(Signal::KILL)
     }
 
-    /// Sends the child a signal. It never reaches another process that has been given the same number.
+    /// Sends the child a signal. It never reaches another process that has been given the same id.
     ///
     /// For a child that has ended and was not waited for this succeeds, and has no effect.
     ///
@@ -134,7 +134,7 @@ impl Child {
             Some(Err(errno)) if call::is_missing(errno) => {}
             Some(result) => return result,
         }
-        // By number, but only while it is that of a child that was not waited for.
+        // By id, but only while it is that of a child that was not waited for.
         if self.end.is_some() || self.waitid(abi::PEEK).is_err() {
             return Err(Errno::ESRCH);
         }

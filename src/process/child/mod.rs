@@ -14,19 +14,22 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// A child process, created by [`fork`](crate::fork) and its relatives, or by starting a program.
 ///
 /// The handle holds a *pidfd*, a descriptor of the process itself, if the kernel has them (Linux 5.3).
-/// Then a signal reaches this child or no process, whatever happens to its id. Without one
-/// ([`pidfd`](Self::pidfd) returns `None`) the id is used, as long as no `wait` by this handle has returned
-/// and the kernel reports that the id is that of a child of this process.
+/// Then a signal reaches this child or no process, whatever happens to its id.
+///
+/// Without one ([`pidfd`](Self::pidfd) returns `None`) the id is used, but only until a wait by this handle has
+/// returned how the child ended, or that this [is lost](#lost-status). The kernel must also report that the id is
+/// that of a child of this process.
 ///
 /// Dropping the handle does nothing, unless [`on_drop`](Self::on_drop) is set: the child continues, and
 /// after its end it stays a zombie until this process ends. Call [`wait`](Self::wait).
 ///
 /// # Reused process ids
 ///
-/// The kernel keeps a child's id until it was waited for. After a wait by this handle, no call uses the id.
-/// Only a wait by other code can free it while the handle still refers to the child. With a pidfd the handle
-/// then still stands for the child that is gone, and for no other. Without one, a new child of this process
-/// with the same id would be mistaken for it. `wait_any` leaves children with a living handle alone.
+/// The kernel keeps a child's id until it was waited for. Once a wait by this handle has returned the end or its
+/// loss, no call uses the id. A wait by other code, or an ignored `SIGCHLD`, frees the id while the handle still
+/// refers to the child. With a pidfd the handle then still stands for the child that is gone, and for no other.
+/// Without one, a new child of this process with the same id would be mistaken for it. `wait_any` leaves children
+/// with a living handle alone.
 ///
 /// For a second handle in another thread see [`try_clone_pidfd`](Self::try_clone_pidfd).
 ///
@@ -38,8 +41,9 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// - The status is discarded: `SIGCHLD` is ignored or has `SA_NOCLDWAIT`.
 /// - This process is not the child's parent.
 ///
-/// A wait then fails with [`ECHILD`](Errno::ECHILD), which means: the child is gone, and its status is lost. Since
-/// Linux 6.15 the pidfd still has the status, and the wait returns it.
+/// A wait then fails with [`ECHILD`](Errno::ECHILD): the status is lost to this process. In the first two cases the
+/// child is also gone. Since Linux 6.15 the pidfd still has the status of a child that is gone, and the wait returns
+/// it.
 #[must_use = "a child that is not waited for stays a zombie when it has ended"]
 #[derive(Debug)]
 pub struct Child {
@@ -113,7 +117,7 @@ impl Child {
 
     /// Returns the process id.
     ///
-    /// It is this child's until a `wait` has returned. After that the kernel may give it to another process.
+    /// It is this child's until the child was waited for. After that the kernel may give it to another process.
     #[must_use]
     pub const fn id(&self) -> u32 {
         self.pid.unsigned_abs()

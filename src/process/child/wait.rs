@@ -14,7 +14,8 @@ impl Child {
     /// process traces is not an end, and stays pending for the tracer's own wait.
     ///
     /// Closes [`stdin`](Self::stdin_ref) first, as std does, so that the child and this process do not
-    /// wait for each other. Later calls return the same result, without a system call.
+    /// wait for each other. Once the end or its loss is known, later calls return the same result without a system
+    /// call.
     ///
     /// # Errors
     ///
@@ -158,8 +159,8 @@ impl Child {
         }
     }
 
-    /// Waits for the end with `poll`, which does not report stops. It only pauses if there is no pidfd, or if
-    /// `poll` reports the end and `waitid` does not, since another process traces the child.
+    /// Waits for the end with `poll`, which does not report stops. Without a pidfd this is just a pause. So it is if
+    /// `poll` reports the end and `waitid` does not, because another process traces the child.
     fn pause(&self, deadline: Option<Deadline<'_>>, backoff: &mut Backoff) {
         backoff.pause(deadline);
         if let Some(fd) = self.pidfd() {

@@ -20,10 +20,10 @@ pub use stdio::Stdio;
 
 /// A program to start, with its settings.
 ///
-/// The methods of [`std::process::Command`] have the same names here. Beyond that there are any descriptor at any
-/// number ([`fd_map`](Self::fd_map)), sessions, limits, signals and everything else that a child may do to itself
-/// before its program begins. Whatever is set, the child is created in the same fast way, unless it changes its
-/// user or groups: see [`Spawn`]. An error has the stage that failed
+/// The methods of [`std::process::Command`] have the same names here. Other methods pass any descriptor at any
+/// number ([`fd_map`](Self::fd_map)), and set sessions, limits, signals and everything else that a child may change
+/// about itself before its program begins. Whatever is set, the child is created in the same fast way, unless it
+/// changes its user or groups: see [`Spawn`]. An error names the stage that failed
 /// ([`SpawnError::stage`](crate::process::SpawnError::stage)).
 ///
 /// A command may be started any number of times, also by several threads at the same time. A descriptor is
@@ -38,10 +38,10 @@ pub use stdio::Stdio;
 /// without a slash in its name is searched for in the directories of `PATH` *in the child's environment*. For
 /// signals see [`Spawn`].
 ///
-/// The environment is passed on unchanged. That includes variables that occur twice, and the entries without a `=`
-/// with which this process was started (after the variables, and except empty ones). Such entries that C code adds
-/// to its list later are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove
-/// all variables of that name.
+/// The environment is passed on unchanged. That includes variables that occur twice. It also includes the entries
+/// with which this process was started that have no `=` after their first byte. These are read from `/proc` and
+/// follow the variables; empty ones are left out. Such entries that C code adds to its list later are not passed
+/// on. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove all variables of that name.
 ///
 /// # No `pre_exec`
 ///

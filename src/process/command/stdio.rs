@@ -13,10 +13,13 @@ use alloc::vec::Vec;
 
 /// A setting for one of a child's standard streams, for [`Command`](super::Command).
 ///
-/// Anything that converts into a [`MaybeOwnedFd`] becomes a `Stdio` with `From`: an owner of a descriptor,
-/// such as a [`File`](std::fs::File), a [`PipeReader`] or a [`PipeWriter`]; a reference to anything that
-/// implements [`AsFd`], which is borrowed for `'fd`; and [`Stdout`](std::io::Stdout) and
-/// [`Stderr`](std::io::Stderr) of this process. A clone shares an owned descriptor.
+/// Anything that converts into a [`MaybeOwnedFd`] becomes a `Stdio` with `From`:
+///
+/// - an owner of a descriptor, such as a [`File`](std::fs::File), a [`PipeReader`] or a [`PipeWriter`];
+/// - a reference to anything that implements [`AsFd`], which is borrowed for `'fd`;
+/// - [`Stdout`](std::io::Stdout) and [`Stderr`](std::io::Stderr) of this process.
+///
+/// A clone shares an owned descriptor.
 ///
 /// # Examples
 ///

@@ -1,8 +1,8 @@
 //! Communicating with a child: writing its input and collecting its output at the same time, in one thread.
 //!
-//! A process that first writes all of the input, or first reads one of the two outputs, deadlocks with its child
-//! when a pipe is full. So all pipes are polled, and each is read or written when it is ready. Only this process's
-//! ends are made nonblocking; the child's are other open files and stay unchanged.
+//! A process that first writes all of the input, or first reads one of the two outputs to its end, may deadlock with
+//! its child once a pipe is full. So all pipes are polled, and each is read or written when it is ready. Only this
+//! process's ends are made nonblocking; the child's are other open files and stay unchanged.
 
 mod error;
 mod run;

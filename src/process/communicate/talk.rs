@@ -4,10 +4,8 @@ use super::super::{Child, ExitStatus};
 use super::{Communicate, CommunicateError, CommunicateErrorKind as Kind};
 use crate::event::{PollEvents, PollFd, poll_beside};
 use crate::fd::{AsFd, BorrowedFd};
-use crate::io::StdStream;
-use crate::io::without_sigpipe;
-use crate::pipe::Capacity;
-use crate::sys::{call, page};
+use crate::io::{StdStream, read_more, without_sigpipe};
+use crate::pipe::{Capacity, PIPE_BUF};
 use crate::{Deadline, Errno, PipeReader, PipeWriter};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -32,7 +30,7 @@ struct Collected {
     /// The capacity of the pipe in bytes; 0 if it is not known yet.
     capacity: usize,
     grown: bool,
-    /// How many bytes the last read returned.
+    /// For [`read_more`].
     last: usize,
 }
 
@@ -243,16 +241,15 @@ const WITHOUT_PIDFD: Duration = Duration::from_millis(10);
 /// file after them.
 const LAST_ROUNDS: usize = 2;
 
-/// From this size on, in bytes, the output is given huge pages, if the system has them for a process that requests
-/// them: creating 512 small pages takes longer than copying what is written to them.
-const LARGE: usize = 2 << 20;
+/// How many reads there are between two looks at all pipes. Most find something: a child that writes little at a
+/// time has gone on meanwhile, and is not slowed down by waking this process for each of its writes.
+const READS: usize = 16;
 
 impl Collected {
-    /// Reads what the pipe holds, up to the limit, in one call.
+    /// Reads what the pipe holds, up to the limit.
     fn read(&mut self, found: PollEvents, limit: usize) -> Result<(), Kind> {
         let Some(reader) = &self.reader else { return Ok(()) };
-        let failed = |errno| Kind::Io(self.stream, errno);
-        let left = limit - self.bytes.len();
+        let mut left = limit - self.bytes.len();
         if left == 0 && found.contains(PollEvents::IN) {
             return Err(Kind::Limit(self.stream));
         }
@@ -261,28 +258,30 @@ impl Collected {
             self.reader = None;
             return Ok(());
         }
-        let room = self.capacity.min(left);
-        if self.bytes.capacity() - self.bytes.len() < room {
-            self.bytes.try_reserve(room).map_err(|_| failed(Errno::ENOMEM))?;
-            if self.bytes.capacity() >= LARGE {
-                call::madvise_hugepage(&self.bytes);
+        for _ in 0..READS {
+            let first = self.capacity + PIPE_BUF;
+            match read_more(reader.as_fd(), &mut self.bytes, first, left, &mut self.last) {
+                Ok(0) => {
+                    self.reader = None;
+                    break;
+                }
+                Ok(count) => {
+                    left -= count;
+                    // It was full, and so the child has waited.
+                    if count >= self.capacity && !self.grown {
+                        self.grown = true;
+                        // As far as it can be.
+                        let _ = reader.set_capacity(Capacity::Max);
+                    }
+                    if left == 0 {
+                        break;
+                    }
+                }
+                // There is more to come, and soon.
+                Err(Errno::EAGAIN) if self.grown => {}
+                Err(Errno::EAGAIN | Errno::EINTR) => break,
+                Err(errno) => return Err(Kind::Io(self.stream, errno)),
             }
-        }
-        if self.grown {
-            // During a read the pipe is locked, and the child waits. So the buffer's pages are created before.
-            let next = self.bytes.spare_capacity_mut().iter_mut().take(self.last);
-            next.step_by(page::size()).for_each(|byte| _ = byte.write(0));
-        }
-        match call::read_spare(reader.as_fd(), &mut self.bytes, left) {
-            Ok(0) => self.reader = None,
-            // The pipe was full, so the child has waited.
-            Ok(count) if count >= self.capacity && !self.grown => {
-                self.grown = true;
-                self.capacity = reader.set_capacity(Capacity::Max).map_err(failed)?;
-            }
-            Ok(count) => self.last = count,
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(errno) => return Err(failed(errno)),
         }
         Ok(())
     }

@@ -276,7 +276,7 @@ impl PipelineError {
         self.error
     }
 
-    /// Returns the kernel's error, that of [`error`](Self::error).
+    /// Returns the errno of [`error`](Self::error).
     #[must_use]
     pub const fn errno(&self) -> Errno {
         self.error.errno()

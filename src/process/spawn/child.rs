@@ -169,7 +169,7 @@ fn foreground(terminal: Option<BorrowedFd<'_>>, group: i32) -> Result<()> {
     }
     let own = call::openat_for_reading(c"/dev/tty")?;
     let done = call::ioctl_tiocspgrp(own.as_fd(), group);
-    // No value owns it. The exec closes it, unless a descriptor is mapped to its number.
+    // No value owns it. The exec closes it, or a descriptor that is mapped to its number replaces it.
     let _ = own.into_raw_fd();
     done
 }
@@ -196,7 +196,7 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
         let Some(step) = moves.get(index).copied() else { break };
         let is_target = moves.binary_search_by_key(&step.from, |other| other.to).is_ok();
         if is_target && step.from != step.to {
-            // No value owns it. The exec closes it, unless a descriptor is mapped to its number.
+            // No value owns it. The exec closes it, or a descriptor that is mapped to its number replaces it.
             let copy = copy_elsewhere(borrow(step.from), moves, |copy| _ = copy.into_raw_fd());
             let copy = copy.map_err(failed(step))?.into_raw_fd();
             moves.iter_mut().skip(index).take(1).for_each(|step| step.from = copy);

@@ -149,7 +149,7 @@ impl SpawnError {
         self.stage
     }
 
-    /// Returns the kernel's error.
+    /// Returns the errno with which it failed.
     #[must_use]
     pub const fn errno(&self) -> Errno {
         self.errno

@@ -24,8 +24,8 @@
 //!   it to that user, through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag of the memory would
 //!   prevent that. The parent shares this flag, and cannot restore it in time: a vfork returns *before* the
 //!   child has released the memory, both in `execve` and in `exit`. So a child that will change its user,
-//!   group or groups gets a copy of the memory, and clears the flag of that copy before the ids change: the
-//!   kernel clears it only if the effective ids change.
+//!   group or groups gets a copy of the memory. It clears the flag of that copy before the ids change, because
+//!   the kernel clears it only if the effective ids change.
 //! - *Ids that another thread changes meanwhile*, with a C library that changes them in all threads, do not
 //!   affect the child. It is no thread of this process, and keeps the ids that it was created with. So do not
 //!   drop privileges in one thread while another one spawns.
@@ -66,8 +66,9 @@ use stack::Stack;
 ///
 /// The child has the environment `envp` and no variable of this process. It has those descriptors
 /// that are not close-on-exec, and those of [`fd_maps`](Self::fd_maps). No signal is blocked in it, unless
-/// [`signal_mask`](Self::signal_mask) is set. Ignored signals stay ignored, except `SIGPIPE`: Rust programs
-/// ignore it, and other programs do not expect that.
+/// [`signal_mask`](Self::signal_mask) or [`inherit_mask`](Self::inherit_mask) is set. Ignored signals stay
+/// ignored, except those of [`default_signals`](Self::default_signals). By default that is `SIGPIPE`: Rust
+/// programs ignore it, and other programs do not expect that.
 ///
 /// # Examples
 ///
@@ -244,20 +245,23 @@ impl<'a> Spawn<'a> {
     ///
     /// # A thread for what cannot be taken back
     ///
-    /// Replacing descriptors here would take them from their owners: from those in other threads immediately,
-    /// and from the caller's after a failure. So if any of the settings [`fd_maps`](Self::fd_maps),
-    /// [`close_other_fds`](Self::close_other_fds), [`current_dir`](Self::current_dir), [`nice`](Self::nice),
-    /// [`umask`](Self::umask), [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid),
-    /// [`gid`](Self::gid) or [`groups`](Self::groups) is used, the call creates a thread that shares
-    /// everything with this process but has its own copy of these things. That thread executes the program,
-    /// which then has the id of this process; or it ends. The calling thread is stopped meanwhile, and a
-    /// handler may run in the other one: do not call this from a handler.
+    /// Replacing descriptors here would take them from their owners: immediately from owners in other threads,
+    /// and after a failure from owners in the calling thread. So some settings need a thread:
+    /// [`fd_maps`](Self::fd_maps), [`close_other_fds`](Self::close_other_fds),
+    /// [`current_dir`](Self::current_dir), [`nice`](Self::nice), [`umask`](Self::umask),
+    /// [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid), [`gid`](Self::gid) and
+    /// [`groups`](Self::groups).
+    ///
+    /// If any of them is used, the call creates a thread that shares everything with this process but has its own
+    /// copy of these things. That thread executes the program, which then has the id of this process; or it ends.
+    /// The calling thread is stopped meanwhile, and a handler may run in the other one: do not call this from a
+    /// handler.
     ///
     /// The kernel then treats the calling thread like any other one that ends. Children that it has created
-    /// with a parent-death signal get that signal. Record locks of `fcntl(2)` (`F_SETLK`) are released (those
-    /// of `flock(2)` are kept), `SEM_UNDO` takes effect, signals that are pending for the calling thread are
-    /// lost, and a real-time policy is dropped if it has `SCHED_RESET_ON_FORK`. A sandbox or an emulator may
-    /// reject such a thread.
+    /// with a parent-death signal get that signal. Record locks of `fcntl(2)` (`F_SETLK`) are released, and
+    /// those of `flock(2)` are kept. `SEM_UNDO` takes effect, and signals that are pending for the calling
+    /// thread are lost. A real-time policy is dropped if it has `SCHED_RESET_ON_FORK`. A sandbox or an emulator
+    /// may reject such a thread.
     ///
     /// With a parent-death signal, this process exits if its parent ends during the call.
     ///

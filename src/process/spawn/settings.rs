@@ -162,7 +162,7 @@ impl<'a> Spawn<'a> {
     }
 
     /// Sets which signals have their default effect in the program even if they are ignored here. If this is not
-    /// called, `SIGPIPE` has. (Signals that are handled here always have it.)
+    /// called, only `SIGPIPE` has it. (Signals that are handled here always have it.)
     pub const fn default_signals(self, signals: SignalSet) -> Self {
         Self { default_signals: signals, ..self }
     }

@@ -23,7 +23,7 @@ mod epoll;
 mod event;
 mod exec;
 mod io;
-#[cfg(any(feature = "event", feature = "transfer"))]
+#[cfg(any(feature = "alloc", feature = "event"))]
 mod memory;
 #[cfg(any(feature = "event", feature = "transfer"))]
 mod nowait;
@@ -41,7 +41,7 @@ pub(crate) use epoll::*;
 pub(crate) use event::*;
 pub(crate) use exec::*;
 pub(crate) use io::*;
-#[cfg(any(feature = "event", feature = "transfer"))]
+#[cfg(any(feature = "alloc", feature = "event"))]
 pub(crate) use memory::*;
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) use nowait::*;

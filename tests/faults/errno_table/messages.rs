@@ -19,6 +19,10 @@ fn io<T>(errno: Errno) -> Result<T, MessageError> {
     Err(MessageError::Io(errno))
 }
 
+fn none(errno: Errno) -> Result<(), MessageError> {
+    Err(MessageError::Stopped(errno, 0))
+}
+
 /// Sending and receiving are the calls of a [`Channel`], a [`Sender`] and a [`Receiver`].
 pub(crate) fn channels() {
     let ends = Ends::new();
@@ -36,6 +40,12 @@ pub(crate) fn channels() {
         own("Channel::send", what, io(errno), Channel::new(spare, fd).send(word));
         let answer = Channel::new(spare, fd).send_deadline(word, later);
         own("Channel::send_deadline", what, io(errno), answer);
+        let mut sender = Sender::new(fd);
+        own("Sender::send_many", what, none(errno), sender.send_many(word));
+        let answer = sender.send_many_deadline(word, later);
+        own("Sender::send_many_deadline", what, none(errno), answer);
+        let mut channel = Channel::new(spare, fd);
+        own("Channel::send_many", what, none(errno), channel.send_many(word));
         // No message was sent, so none is incomplete.
         own("Sender::into_inner", what, Ok(()), {
             let mut sender = Sender::new(fd);
@@ -55,6 +65,11 @@ pub(crate) fn channels() {
     let late = io(Errno::ETIMEDOUT);
     let answer = Channel::new(spare, full).send_deadline(word, soon());
     own("Channel::send_deadline", "full", late, answer);
+    let answer = Sender::new(full).send_many_deadline(word, soon());
+    own("Sender::send_many_deadline", "full", none(Errno::ETIMEDOUT), answer);
+    let answer = Sender::new(full).with_limit(3).send_many(word);
+    let long = Err(MessageError::TooLong(4));
+    own("Sender::send_many", "longer than the limit", long, answer);
     let long = Err(MessageError::TooLong(4));
     own("Sender::send", "longer than the limit", long, Sender::new(full).with_limit(3).send(word));
     // A part is sent, and then no further message can follow.
@@ -64,6 +79,12 @@ pub(crate) fn channels() {
     let answer = sender.send_deadline(&[&much], soon());
     own("Sender::send_deadline", "a part", io(Errno::ETIMEDOUT), answer);
     own("Sender::send", "after a part", Err(MessageError::Torn), sender.send(word));
+    let torn = Err(MessageError::Torn);
+    own("Sender::send_many", "after a part", torn, sender.send_many(word));
+    let (_reader, writer) = rawpipe::pipe().unwrap();
+    let answer = Sender::new(writer).send_many_deadline(&[&[], &much[..4], &much], soon());
+    let late = Err(MessageError::Stopped(Errno::ETIMEDOUT, 2));
+    own("Sender::send_many_deadline", "two and a part", late, answer);
     let inner = sender.into_inner().map(drop);
     own("Sender::into_inner", "after a part", Err(MessageError::Torn), inner);
 
@@ -87,6 +108,11 @@ pub(crate) fn channels() {
         own("Receiver::recv_into_deadline", what, io(errno), answer);
         let answer = Channel::new(fd, spare).recv_deadline(later);
         own("Channel::recv_deadline", what, io(errno), answer);
+        let answer = Channel::new(fd, spare).recv_into_deadline(&mut buf, later);
+        own("Channel::recv_into_deadline", what, io(errno), answer);
+        let answer = Receiver::new(fd).with_read_ahead().recv_deadline(later);
+        let what = format!("{what}, with read-ahead");
+        own("Receiver::recv_deadline", &what, io(errno), answer);
     }
     let empty = ends.empty.as_fd();
     let late = io(Errno::ETIMEDOUT);
@@ -102,14 +128,22 @@ pub(crate) fn channels() {
     own("Receiver::recv_into", "buffer too short", short, receiver.recv_into(&mut buf));
     let mut receiver = receiver.with_limit(8);
     own("Receiver::recv", "longer than the limit", Err(MessageError::TooLong(9)), receiver.recv());
-    let torn = receiver.into_inner().map(drop);
-    own("Receiver::into_inner", "after a part", Err(MessageError::Torn), torn);
+    let answer = receiver.into_inner().map(drop).map_err(|mut receiver| receiver.recv());
+    let kept = Err(Err(MessageError::TooLong(9)));
+    own("Receiver::into_inner", "after a part", kept, answer);
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    Sender::new(&writer).send_many(&["one", "two"]).unwrap();
+    let mut receiver = Receiver::new(reader).with_read_ahead();
+    receiver.recv().unwrap();
+    let answer = receiver.into_inner().map(drop).map_err(|mut receiver| receiver.recv());
+    let kept = Err(Ok(Some(b"two".to_vec())));
+    own("Receiver::into_inner", "a message read ahead", kept, answer);
     let (reader, writer) = rawpipe::pipe().unwrap();
     writer.write_all(&8_u64.to_le_bytes()).unwrap();
     drop(writer);
     let cut = Err(MessageError::Truncated);
     own("Receiver::recv", "an end in the middle", cut, Receiver::new(reader).recv());
-    let fresh = Receiver::new(empty).into_inner().map(drop);
+    let fresh = Receiver::new(empty).into_inner().map(drop).map_err(drop);
     own("Receiver::into_inner", "nothing received", Ok(()), fresh);
 }
 

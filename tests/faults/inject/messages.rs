@@ -53,14 +53,47 @@ fn again<T>(mut attempt: impl FnMut() -> Result<T, MessageError>) -> Result<T, M
     }
 }
 
-fn channel(how: How) -> Verdict {
+/// Sends all at a time, and what was not sent once more. Returns how many were sent, and whether one was in part.
+fn send_all(link: &mut Link, all: &[Vec<u8>], how: How) -> Option<(usize, bool)> {
+    let mut sent = 0;
+    for _ in 0..2 {
+        let rest = &all[sent..];
+        let answer = match how {
+            How::Deadline => {
+                let late = Deadline::after(Duration::from_secs(600));
+                link.sender().send_many_deadline(rest, late)
+            }
+            _ => link.send_many(rest),
+        };
+        match answer {
+            Ok(()) => return Some((all.len(), false)),
+            Err(MessageError::Torn) => return Some((sent, true)),
+            Err(MessageError::Stopped(_, count)) => sent += count,
+            Err(_) => {}
+        }
+    }
+    None
+}
+
+/// With `many`, several at a time, and the other side reads ahead.
+fn channel(how: How, many: bool) -> Verdict {
     let all = messages();
     let holdings = Holdings::now();
     let result = operation(|| {
         let (mut left, mut right) = Channel::pair()?;
         let mut sent = Vec::with_capacity(8);
         let mut torn = false;
-        for message in &all {
+        if many {
+            right = right.with_read_ahead();
+            match send_all(&mut left, &all, how) {
+                Some((count, part)) => {
+                    sent.extend_from_slice(&all[..count]);
+                    torn = part;
+                }
+                None => return Ok(Err("sending many, twice".to_owned())),
+            }
+        }
+        for message in all.iter().skip(if many { all.len() } else { 0 }) {
             match again(|| send(&mut left, message, how)) {
                 Ok(()) => sent.push(message.clone()),
                 Err(MessageError::Torn) => torn = true,
@@ -152,13 +185,14 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
 
 pub(crate) fn operations() -> Vec<Operation> {
     let mut all = Vec::new();
-    for (name, how) in [("", How::Plain), (", recv_into", How::Into), (", deadline", How::Deadline)]
-    {
-        all.push(Operation::new(format!("Channel{name}"), move || channel(how)));
+    let ways = [("", How::Plain), (", recv_into", How::Into), (", deadline", How::Deadline)];
+    for ((name, how), many) in ways.into_iter().flat_map(|way| [(way, false), (way, true)]) {
+        let name = format!("Channel{name}{}", if many { ", many" } else { "" });
+        all.push(Operation::new(name.clone(), move || channel(how, many)));
         let refused =
             vec![missing(nr::PREADV2, Errno::EOPNOTSUPP), missing(nr::PWRITEV2, Errno::EOPNOTSUPP)];
-        let name = format!("Channel{name} without RWF flags");
-        all.push(Operation::new(name, move || channel(how)).without(refused));
+        let name = format!("{name} without RWF flags");
+        all.push(Operation::new(name, move || channel(how, many)).without(refused));
     }
     let mechanisms = [
         None,

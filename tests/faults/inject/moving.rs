@@ -142,9 +142,7 @@ fn is_promised() -> bool {
 #[derive(Clone, Copy, Debug)]
 enum How {
     Plain,
-    /// In pieces of whole pages.
-    Chunk,
-    /// In pieces that are small enough to copy.
+    /// In pieces that are copied.
     Small,
     Exact,
     /// With a distant deadline.
@@ -169,8 +167,7 @@ fn moved(from: From, to: To, how: How) -> Verdict {
         let transfer = Transfer::new();
         let transfer = match how {
             How::Plain => transfer,
-            How::Chunk => transfer.chunk(8 << 10),
-            How::Small => transfer.chunk(3_000).exact(7_000),
+            How::Small => transfer.chunk(3_000).exact(7_000).progress(&mut progress),
             How::Exact => transfer.exact(EXACT as u64),
             How::Deadline => transfer.deadline(Deadline::after(Duration::from_secs(600))),
             How::Progress => transfer.chunk(8 << 10).progress(&mut progress),
@@ -291,15 +288,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         (From::Socket, To::Pipe),
         (From::Socket, To::Socket),
     ];
-    let hows = [
-        How::Plain,
-        How::Chunk,
-        How::Small,
-        How::Exact,
-        How::Deadline,
-        How::Progress,
-        How::Copying,
-    ];
+    let hows = [How::Plain, How::Small, How::Exact, How::Deadline, How::Progress, How::Copying];
     for (from, to) in pairs {
         for how in hows {
             let name = format!("transfer {from:?} to {to:?}, {how:?}");
@@ -308,7 +297,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     }
     for from in [From::File, From::Pipe, From::Socket] {
         for to in [To::Full, To::Broken] {
-            for how in [How::Plain, How::Chunk, How::Small] {
+            for how in [How::Plain, How::Progress, How::Small] {
                 let name = format!("transfer {from:?} to {to:?}, {how:?}");
                 all.push(Operation::new(name, move || moved(from, to, how)));
             }
@@ -318,9 +307,17 @@ pub(crate) fn operations() -> Vec<Operation> {
             ("splice", vec![missing(nr::SPLICE, Errno::ENOSYS)]),
             ("copy_file_range", vec![missing(nr::COPY_FILE_RANGE, Errno::EXDEV)]),
             (
-                "copy_file_range and sendfile",
+                "copy_file_range and splice",
                 vec![
                     missing(nr::COPY_FILE_RANGE, Errno::ENOSYS),
+                    missing(nr::SPLICE, Errno::EINVAL),
+                ],
+            ),
+            (
+                "copy_file_range, splice and sendfile",
+                vec![
+                    missing(nr::COPY_FILE_RANGE, Errno::ENOSYS),
+                    missing(nr::SPLICE, Errno::ENOSYS),
                     missing(nr::SENDFILE, Errno::EINVAL),
                 ],
             ),
@@ -329,7 +326,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         for (call, missing) in without {
             for to in [To::File, To::Socket] {
                 let name = format!("transfer {from:?} to {to:?} without {call}");
-                let body = move || moved(from, to, How::Chunk);
+                let body = move || moved(from, to, How::Progress);
                 all.push(Operation::new(name, body).without(missing.clone()));
             }
         }

@@ -1,7 +1,9 @@
 //! Reading and writing: whole buffers, without waiting, with a deadline, without a signal; and waiting
 //! for readiness.
 
-use super::check::{Holdings, Verdict, ensure, failed, is_injected, pattern, rest_of, shortened};
+use super::check::{
+    Holdings, Verdict, ensure, failed, injected, is_injected, pattern, rest_of, shortened,
+};
 use super::{Operation, missing};
 use crate::common::nr;
 use crate::tracer::{Missing, operation};
@@ -106,18 +108,23 @@ fn writing<C: Came>(
     Ok(())
 }
 
-fn to_the_end() -> Verdict {
-    let (reader, writer) = filled();
+/// The buffer has this in it already, and no room.
+fn to_the_end(before: usize, len: usize) -> Verdict {
+    let (reader, writer) = Builder::new().capacity(Capacity::Bytes(256 << 10)).build().unwrap();
+    writer.write_all(&pattern(len)).unwrap();
     drop(writer);
-    let mut all = Vec::new();
     let holdings = Holdings::now();
+    let mut all = vec![7; before];
     let answer = operation(|| reader.read_to_end(&mut all));
     ensure!(answer.is_ok() || !no_excuse(true), "{answer:?}");
     if let Ok(count) = answer {
-        ensure!(count == LEN, "{count} bytes, and no error");
+        ensure!(count == len, "{count} bytes, and no error");
     }
+    // What is not needed: without it the pages are small ones.
+    ensure!(answer.is_ok() || !injected(|fault| fault.key.nr == nr::MADVISE), "{answer:?}");
     all.extend(rest_of(&reader));
-    ensure!(all == pattern(LEN), "{} bytes", all.len());
+    let whole = all[..before].iter().all(|byte| *byte == 7) && all[before..] == pattern(len);
+    ensure!(whole, "{} bytes", all.len());
     drop(all);
     // The result may have been a mapping of its own; it is dropped.
     holdings.unchanged(0)
@@ -275,7 +282,9 @@ pub(crate) fn operations() -> Vec<Operation> {
     let mut all = Vec::new();
     add(&mut all, "read", || reading(filled(), false, |from, buf| from.read(buf)));
     add(&mut all, "read_exact", || reading(filled(), true, |from, buf| from.read_exact(buf)));
-    add(&mut all, "read_to_end", to_the_end);
+    add(&mut all, "read_to_end", || to_the_end(0, LEN));
+    add(&mut all, "read_to_end, a long one", || to_the_end(0, 200_000));
+    add(&mut all, "read_to_end, behind much", || to_the_end(3 << 20, LEN));
     add(&mut all, "write", || writing(pipe(), false, |to, buf| to.write(buf)));
     add(&mut all, "write_all", || writing(pipe(), true, |to, buf| to.write_all(buf)));
     add(&mut all, "write_all_vectored", || {

@@ -13,7 +13,7 @@ use rawpipe::io::{self, IoSlice};
 use rawpipe::message::{Channel, Duplex, PacketWriter, Receiver, Sender, packets};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::splice::{copy_file_range, sendfile, splice, tee, vmsplice};
-use rawpipe::transfer::{FanoutSink, Transfer, discard, fanout, transfer};
+use rawpipe::transfer::{FanoutSink, Transfer, TransferMechanism, discard, fanout, transfer};
 use std::fs::File;
 use std::os::unix::net::UnixStream;
 
@@ -34,14 +34,14 @@ pub(super) fn splicing() -> Vec<Operation> {
             });
             drop(other);
         }),
-        of("transfer", "from a pipe to a pipe", || {
+        of("transfer", "from a pipe to a pipe, which grow", || {
             let (reader, writer) = filled(&[1; 40_000]);
             let (_other, to_other) =
                 Builder::new().capacity(Capacity::Max).build().expect("a pipe");
             drop(writer);
             operation(|| {
                 let soon = Transfer::new().deadline(Deadline::after(LATE)).wait(Wait::Adaptive);
-                done(soon.run(&reader, &to_other));
+                done(soon.grow_pipes().run(&reader, &to_other));
             });
         })
         .without(&[
@@ -55,7 +55,8 @@ pub(super) fn splicing() -> Vec<Operation> {
         })
         .without(&[
             &[refused(nr::COPY_FILE_RANGE)],
-            &[refused(nr::COPY_FILE_RANGE), refused(nr::SENDFILE)],
+            &[refused(nr::COPY_FILE_RANGE), refused(nr::SPLICE)],
+            &[refused(nr::COPY_FILE_RANGE), refused(nr::SPLICE), refused(nr::SENDFILE)],
         ]),
         of("transfer", "from a file to a socket", || {
             let from = file(&[1; 40_000]);
@@ -83,7 +84,8 @@ pub(super) fn splicing() -> Vec<Operation> {
         of("transfer", "by copying, until a deadline", || {
             let (reader, _writer) = filled(&[1; 4_000]);
             let (_other, to_other) = pipe();
-            let soon = Transfer::new().chunk(1_000).deadline(Deadline::after(SOON));
+            let soon =
+                Transfer::new().without(TransferMechanism::Splice).deadline(Deadline::after(SOON));
             operation(|| fails(soon.run(&reader, &to_other)));
         })
         .without(&[&[refused(nr::PREADV2)], &[refused(nr::PWRITEV2)]]),
@@ -142,6 +144,19 @@ pub(super) fn messages() -> Vec<Operation> {
                 done(receiver.recv());
             });
         }),
+        of("message", "many at a time", || {
+            operation(|| {
+                let (left, mut right) = done(Channel::pair())?;
+                let mut left = left.with_read_ahead();
+                done(right.send_many(&["1", "22"]));
+                done(left.recv());
+                done(left.recv());
+                done(right.sender().send_many_deadline(&["1", "22"], Deadline::after(LATE)));
+                done(left.recv_deadline(Deadline::after(LATE)));
+                done(left.recv_deadline(Deadline::after(LATE)))
+            });
+        })
+        .without(&[&[refused(nr::PWRITEV2)], &[refused(nr::PREADV2)]]),
         of("message", "a receiver that waits", || {
             let (reader, writer) = pipe();
             let fds = [OwnedFd::from(reader), OwnedFd::from(writer)];

@@ -123,6 +123,12 @@ fn io_and_pipe() -> Vec<Operation> {
                 done(io::read_to_end(&reader, &mut Vec::with_capacity(100)));
             });
         }),
+        of("io", "a long buffer that grows", || {
+            let (reader, writer) = filled(b"1234567");
+            drop(writer);
+            let mut long = vec![7; 2 << 20];
+            operation(|| done(io::read_to_end(&reader, &mut long)));
+        }),
         of("io", "descriptors", || {
             let (reader, writer) = pipe();
             operation(|| {

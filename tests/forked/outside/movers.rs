@@ -242,8 +242,8 @@ fn run_untimed(
             transfer(from, to)
         }
         Mover::Transfer | WithDeadline | Exact => options.run(from, to),
-        Chunk => options.chunk(CHUNK).run(from, to),
-        SmallChunk => options.chunk(SMALL).run(from, to),
+        Chunk => options.chunk(CHUNK).progress(&mut watch).run(from, to),
+        SmallChunk => options.chunk(SMALL).progress(&mut watch).run(from, to),
         Progress => options.progress(&mut watch).run(from, to),
         CopySemantics => options.copy_semantics().run(from, to),
     };

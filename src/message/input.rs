@@ -1,0 +1,87 @@
+//! What a receiver reads from: a descriptor, through a buffer if it reads ahead.
+
+use super::Until;
+use crate::event::PollEvents;
+use crate::fd::{AsFd, BorrowedFd};
+use crate::pipe::adaptive;
+use crate::wait::{Spin, attempt_until};
+use crate::{Result, io};
+use alloc::boxed::Box;
+use core::fmt;
+use core::ops::Range;
+
+/// The length of the buffer.
+const LEN: usize = 16 << 10;
+
+/// Aligned to a page: processors copy slowly from a page to an address that is a few bytes off.
+#[repr(align(4096))]
+struct Block([u8; LEN]);
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{LEN} bytes")
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Input<R> {
+    pub(super) reader: R,
+    pub(super) spin: Spin,
+    /// The buffer, if it reads ahead.
+    block: Option<Box<Block>>,
+    /// The part of the buffer that was read and not taken.
+    unread: Range<usize>,
+}
+
+impl<R: AsFd> Input<R> {
+    pub(super) const fn new(reader: R, spin: Spin) -> Self {
+        Self { reader, spin, block: None, unread: 0..0 }
+    }
+
+    pub(super) fn read_ahead(&mut self) {
+        self.block.get_or_insert_with(|| Box::new(Block([0; LEN])));
+    }
+
+    pub(super) fn unread(&self) -> &[u8] {
+        self.block.as_ref().map_or(&[], |block| &block.0[self.unread.clone()])
+    }
+
+    /// Takes the next message, without its length, if the buffer has all of it and it has at most `most` bytes.
+    #[inline]
+    pub(super) fn take_message(&mut self, most: usize) -> Option<&[u8]> {
+        let unread = self.block.as_ref()?.0.get(self.unread.clone())?;
+        let (header, rest) = unread.split_first_chunk()?;
+        let len = usize::try_from(u64::from_le_bytes(*header)).ok().filter(|len| *len <= most)?;
+        let message = rest.get(..len)?;
+        self.unread.start += header.len() + len;
+        Some(message)
+    }
+
+    /// Returns whether so many bytes are read into their destination, without the buffer.
+    pub(super) fn is_direct(&self, len: usize) -> bool {
+        self.block.is_none() || self.unread.is_empty() && len >= LEN / 2
+    }
+
+    /// Reads up to `buf.len()` bytes, and waits for the first of them; 0 is the end of file.
+    pub(super) fn read(&mut self, buf: &mut [u8], until: Until<'_>) -> Result<usize> {
+        let direct = self.is_direct(buf.len());
+        let (spin, fd) = (&mut self.spin, self.reader.as_fd());
+        let Some(block) = self.block.as_mut().filter(|_| !direct) else {
+            return read(spin, fd, buf, until);
+        };
+        if self.unread.is_empty() {
+            self.unread = 0..read(spin, fd, &mut block.0, until)?;
+        }
+        let count = buf.len().min(self.unread.len());
+        buf[..count].copy_from_slice(&block.0[self.unread.start..][..count]);
+        self.unread.start += count;
+        Ok(count)
+    }
+}
+
+fn read(spin: &mut Spin, fd: BorrowedFd<'_>, buf: &mut [u8], until: Until<'_>) -> Result<usize> {
+    match until {
+        Some(deadline) => io::read_deadline(fd, buf, deadline),
+        None => attempt_until(fd, PollEvents::IN, None, || adaptive::read(spin, fd, buf)),
+    }
+}

@@ -1,0 +1,35 @@
+//! Discarding the bytes of a source.
+
+use super::Transfer;
+use super::end::End;
+use super::engine::Engine;
+use super::error::{Side, TransferError};
+use crate::fd::AsFd;
+use crate::sys::call;
+
+/// Discards up to `bytes` bytes of a source (`None`: all until end of file) and returns how many. If the source
+/// is a pipe, this happens inside the kernel.
+///
+/// # Errors
+///
+/// As [`Transfer::run`]; it is no error if the source ends before `bytes`.
+///
+/// # Examples
+///
+/// ```
+/// let (reader, writer) = rawpipe::pipe()?;
+/// writer.write_all(b"header and body")?;
+/// assert_eq!(rawpipe::transfer::discard(&reader, Some(11))?, 11);
+/// assert_eq!(reader.available()?, 4);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn discard(from: impl AsFd, bytes: Option<u64>) -> Result<u64, TransferError> {
+    let from = from.as_fd();
+    // Without one, as in an empty root or where no descriptor is left, it reads.
+    let null = call::openat_for_writing(c"/dev/null");
+    let to = null.as_ref().map_or(from, |null| null.as_fd());
+    let (from, to) = (End::new(from, Side::Source, false), End::new(to, Side::Sink, false));
+    let mut engine = Engine::new(Transfer { most: bytes, ..Transfer::new() }, from, to);
+    engine.nowhere = null.is_err();
+    engine.run().map(|transferred| transferred.bytes())
+}

@@ -6,7 +6,9 @@
 //! - `call`: single calls in one thread: `pipe2` and two calls of `close`; one byte written and read;
 //!   `dup` and `close`; `poll` of 1 and of 1,000 pipes.
 //! - `epoll`: 1,000 pipes are watched and one is ready.
-//! - `channel`: messages to another process, which receives them into a page-aligned buffer.
+//! - `channel`: messages to another process on another CPU, which receives them into a page-aligned buffer.
+//! - `channel_many`: many messages together: `std` through `BufWriter` and `BufReader`, `rawpipe` up to
+//!   1000 with a call of `send_many`, and the receiver reads ahead.
 //!
 //! Engines:
 //!
@@ -14,12 +16,10 @@
 //!   If std has no such call, it is the C library's function. For `poll` that is `ppoll`, which has
 //!   nanoseconds as well. `std-poll` is the C library's `poll`, a call that x86_64 has and aarch64
 //!   lacks.
-//! - `std-buffered`: the same through `BufWriter` and `BufReader`.
 //! - `rawpipe`: this crate by default; a channel has pipes of 256 KiB.
 //! - `rawpipe-adaptive`: with `Wait::Adaptive`, in `pingpong` on both sides. `rawpipe-shared`:
 //!   `chunk::shared`. `rawpipe-large`: a channel on pipes of `Capacity::Max`.
-//!   `rawpipe-read-ahead`: the receiver reads ahead. `rawpipe-send-many`: that, and the sender sends up to 1000
-//!   messages with a call. Engines that send several messages together are left out above 64 KiB.
+//!   `rawpipe-read-ahead`: the receiver reads ahead.
 //!
 //! The bytes that arrive are compared or summed in each measurement.
 #![allow(unsafe_code, reason = "the C library's own calls, to compare with and to pin")]
@@ -29,8 +29,8 @@ mod common;
 #[path = "common/rows.rs"]
 mod rows;
 
-use common::{Busy, Engine, KIB, MIB, Place, Taken, finish, start, touched, trips};
-use criterion::{BenchmarkId, Criterion, Throughput};
+use common::{Busy, Engine, KIB, MIB, Place, Taken, finish, spent, start, touched, trips};
+use criterion::Criterion;
 use rawpipe::event::{Epoll, Event, PollEvents, PollFd, poll};
 use rawpipe::message::{Channel, Receiver, Sender};
 use rawpipe::pipe::{Builder, Capacity};
@@ -274,68 +274,72 @@ fn large_link() -> io::Result<Ends> {
     Ok((right.split().0, left.split().1))
 }
 
-/// Measures messages from a process that is forked before the clock starts.
+/// Measures messages from a process that is forked before the clock starts, on another CPU.
 fn messages<R, W>(
     pipe: fn() -> io::Result<(R, W)>,
     send: Send<W>,
     receive: Receive<R>,
     (message, buf): Buffers<'_>,
     count: u64,
-) -> io::Result<Duration> {
+) -> io::Result<Taken> {
     let (reader, writer) = pipe()?;
     let (gate, go) = rawpipe::pipe()?;
     let mut ours = Some((reader, go));
     let child = start(|| {
         ours = None; // here, in the child
+        Place::Apart.take(false)?;
         let _ = gate.read(&mut [0])?; // end of file is the start signal
         send(writer, message, count)
     })?;
     let (reader, go) = ours.expect("only the child's copy was closed");
-    let clock = Instant::now();
+    let (before, clock) = (spent(), Instant::now());
     drop(go);
     receive(reader, buf, count)?;
-    let elapsed = clock.elapsed();
-    finish(child)?;
+    let clock = clock.elapsed();
+    finish(child)?; // which adds its CPU time
     assert!(*buf == *message, "other bytes arrived");
-    Ok(elapsed)
+    Ok(Taken { clock, cpu: spent().saturating_sub(before) })
+}
+
+/// Sends messages of this length, from page-aligned buffers or from plain ones.
+fn sends<R: 'static, W: 'static>(
+    name: &'static str,
+    size: usize,
+    pipe: fn() -> io::Result<(R, W)>,
+    send: Send<W>,
+    receive: Receive<R>,
+) -> Engine<'static> {
+    let memory = || if name == "std-vec" { vec![0; size].leak() } else { touched(size) };
+    let (message, buf) = (memory(), memory());
+    message.iter_mut().zip(0_usize..).for_each(|(byte, at)| *byte = at.to_le_bytes()[0]);
+    let message = &*message;
+    common::engine(name, move |count| {
+        Place::Apart.during(|| messages(pipe, send, receive, (message, &mut *buf), count))
+    })
 }
 
 fn channel(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("channel");
-    group
-        .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_millis(250))
-        .sample_size(30);
-    for size in [16, 64, KIB, 64 * KIB, 256 * KIB, MIB] {
-        group.throughput(Throughput::Bytes(size as u64));
-        let (message, buf) = (touched(size), touched(size));
-        message.iter_mut().zip(0_usize..).for_each(|(byte, at)| *byte = at.to_le_bytes()[0]);
-        let message = &*message;
-        let mut bench = |engine: &str, run: &dyn Fn(Buffers<'_>, u64) -> io::Result<Duration>| {
-            group.bench_function(BenchmarkId::new(engine, size), |bencher| {
-                bencher
-                    .iter_custom(|count| run((message, &mut *buf), count).expect("all messages"));
-            });
-        };
-        bench("std", &|bufs, count| messages(io::pipe, std_send, std_receive, bufs, count));
-        bench("rawpipe", &|bufs, count| messages(link, raw_send, raw_receive, bufs, count));
-        bench("rawpipe-adaptive", &|bufs, count| {
-            messages(link, raw_send, adaptive_receive, bufs, count)
-        });
-        bench("rawpipe-large", &|bufs, count| {
-            messages(large_link, raw_send, raw_receive, bufs, count)
-        });
-        bench("rawpipe-read-ahead", &|bufs, count| {
-            messages(link, raw_send, ahead_receive, bufs, count)
-        });
-        if size <= 64 * KIB {
-            bench("std-buffered", &|bufs, count| {
-                messages(io::pipe, buffered_send, buffered_receive, bufs, count)
-            });
-            bench("rawpipe-send-many", &|bufs, count| {
-                messages(link, send_many, ahead_receive, bufs, count)
-            });
+    let mut rows = Rows::new(criterion, "channel");
+    for size in [64, KIB, 64 * KIB, MIB] {
+        let mut engines = vec![
+            sends("std", size, io::pipe, std_send, std_receive),
+            sends("rawpipe", size, link, raw_send, raw_receive),
+            sends("rawpipe-adaptive", size, link, raw_send, adaptive_receive),
+            sends("rawpipe-large", size, large_link, raw_send, raw_receive),
+            sends("rawpipe-read-ahead", size, link, raw_send, ahead_receive),
+        ];
+        if size >= 64 * KIB {
+            engines.push(sends("std-vec", size, io::pipe, std_send, std_receive));
         }
+        rows.row(Place::Apart, size, Some(size as u64), engines);
     }
-    group.finish();
+    drop(rows);
+    let mut rows = Rows::new(criterion, "channel_many");
+    for size in [64, KIB] {
+        let engines = vec![
+            sends("std", size, io::pipe, buffered_send, buffered_receive),
+            sends("rawpipe", size, link, send_many, ahead_receive),
+        ];
+        rows.row(Place::Apart, size, Some(size as u64), engines);
+    }
 }

@@ -1,12 +1,14 @@
 //! Measures single calls, round trips and messages.
 //!
-//! - `pingpong`: a message to another process and back; an iteration is one round trip. The two
-//!   processes are pinned to different CPUs (`apart`), to one (`together`), or not at all (`anywhere`),
-//!   on an idle machine. `contended` is not pinned either, and one busy process runs on each CPU.
+//! - `pingpong`: a message to another process and back, made on one side and summed on the other, both
+//!   ways; an iteration is one round trip. Each process has a CPU of its own (`two`), or both are on
+//!   `one`. `pingpong_contended`: the same while a busy process runs on each CPU.
 //! - `call`: single calls in one thread: `pipe2` and two calls of `close`; one byte written and read;
 //!   `dup` and `close`; `poll` of 1 and of 1,000 pipes.
-//! - `epoll_1000`: 1,000 pipes are watched and one is ready.
-//! - `channel`: messages to another process, which receives them into a page-aligned buffer.
+//! - `epoll`: 1,000 pipes are watched and one is ready.
+//! - `channel`: messages to another process on another CPU, which receives them into a page-aligned buffer.
+//! - `channel_many`: many messages together: `std` through `BufWriter` and `BufReader`, `rawpipe` up to
+//!   1000 with a call of `send_many`, and the receiver reads ahead.
 //!
 //! Engines:
 //!
@@ -14,34 +16,30 @@
 //!   If std has no such call, it is the C library's function. For `poll` that is `ppoll`, which has
 //!   nanoseconds as well. `std-poll` is the C library's `poll`, a call that x86_64 has and aarch64
 //!   lacks.
-//! - `std-buffered`: the same through `BufWriter` and `BufReader`.
 //! - `rawpipe`: this crate by default; a channel has pipes of 256 KiB.
-//! - `rawpipe-adaptive`: with `Wait::Adaptive`, in `pingpong` on both sides. `rawpipe-poll`: `poll` in
-//!   the group of `epoll`. `rawpipe-large`: a channel on pipes of `Capacity::Max`.
-//!   `rawpipe-read-ahead`: the receiver reads ahead. `rawpipe-send-many`: that, and the sender sends up to 1000
-//!   messages with a call. Engines that send several messages together are left out above 64 KiB.
+//! - `rawpipe-adaptive`: with `Wait::Adaptive`, in `pingpong` on both sides. `rawpipe-shared`:
+//!   `chunk::shared`. `rawpipe-large`: a channel on pipes of `Capacity::Max`.
+//!   `rawpipe-read-ahead`: the receiver reads ahead.
 //!
-//! The bytes that arrive are compared once before each measurement, and their length each time. If only
-//! one CPU is allowed, groups that need two are skipped.
+//! The bytes that arrive are compared or summed in each measurement.
 #![allow(unsafe_code, reason = "the C library's own calls, to compare with and to pin")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 
 mod common;
+#[path = "common/rows.rs"]
+mod rows;
 
-use common::{Busy, KIB, MIB, finish, start, touched};
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use common::{Busy, Engine, KIB, MIB, Place, Taken, finish, spent, start, touched, trips};
+use criterion::Criterion;
 use rawpipe::event::{Epoll, Event, PollEvents, PollFd, poll};
 use rawpipe::message::{Channel, Receiver, Sender};
-use rawpipe::pipe::{AdaptiveEnd, Builder, Capacity};
-use rawpipe::process::Child;
+use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::{PipeReader, PipeWriter, Wait};
+use rows::Rows;
 use std::hint::black_box;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 #[allow(clashing_extern_declarations, reason = "the same pointers, to other types")]
 mod libc {
@@ -58,220 +56,106 @@ mod libc {
             mask: *const c_void,
         ) -> i32;
         pub(crate) fn epoll_wait(epoll: i32, events: *mut c_void, room: i32, timeout: i32) -> i32;
-        pub(crate) fn sched_getaffinity(pid: i32, size: usize, mask: *mut c_void) -> i32;
-        pub(crate) fn sched_setaffinity(pid: i32, size: usize, mask: *const c_void) -> i32;
         pub(crate) fn setrlimit(resource: i32, limit: *const c_void) -> i32;
     }
 }
 
 fn main() {
-    let criterion =
-        Criterion::default().nresamples(10_000).warm_up_time(SECOND / 4).measurement_time(SECOND);
-    let mut criterion = criterion.configure_from_args();
+    let mut criterion = rows::criterion();
     common::machine::print();
-    let cpus = Cpus::allowed();
-    pingpong(&mut criterion, &cpus);
+    pingpong(&mut criterion);
     call(&mut criterion);
-    epoll_1000(&mut criterion);
+    epoll(&mut criterion);
     channel(&mut criterion);
     criterion.final_summary();
 }
 
-// ---------------------------------------------------------------- CPUs
-
-type Mask = [usize; 1024 / usize::BITS as usize];
-
-/// The CPUs that this program may use.
-struct Cpus(Mask);
-
-impl Cpus {
-    fn allowed() -> Self {
-        let mut mask = Mask::default();
-        let place = mask.as_mut_ptr().cast();
-        // SAFETY: writes at most as many bytes as the mask has.
-        let result = unsafe { libc::sched_getaffinity(0, size_of::<Mask>(), place) };
-        assert_eq!(result, 0, "{}", io::Error::last_os_error());
-        Self(mask)
-    }
-
-    /// Returns the first two, each as a set of one.
-    fn two(&self) -> Option<[Self; 2]> {
-        let bits = usize::BITS as usize;
-        let is_set = |cpu: &usize| self.0[cpu / bits] & (1 << (cpu % bits)) != 0;
-        let mut each = (0..1024).filter(is_set).map(|cpu| {
-            let mut mask = Mask::default();
-            mask[cpu / bits] = 1 << (cpu % bits);
-            Self(mask)
-        });
-        Some([each.next()?, each.next()?])
-    }
-
-    /// Pins this process to these CPUs.
-    fn pin(&self) {
-        let place = self.0.as_ptr().cast();
-        // SAFETY: reads as many bytes as the mask has.
-        let result = unsafe { libc::sched_setaffinity(0, size_of::<Mask>(), place) };
-        assert_eq!(result, 0, "{}", io::Error::last_os_error());
-    }
-}
-
 // ---------------------------------------------------------------- pingpong
 
-/// A process that sends back what it reads, and the ends of the pipes to it.
-struct Echo<R, W> {
-    reader: R,
-    writer: W,
-    child: Child,
-    buf: Vec<u8>,
-}
-
-impl<R: Read, W: Write> Echo<R, W> {
-    fn start(pipe: fn() -> io::Result<(R, W)>, size: usize, cpus: [&Cpus; 2]) -> io::Result<Self> {
-        let (there, writer) = pipe()?;
-        let (reader, back) = pipe()?;
-        let mut ours = Some((reader, writer));
-        let child = start(|| {
-            ours = None; // here, in the child
-            cpus[1].pin();
-            let (mut there, mut back) = (there, back);
-            let mut buf = vec![0; size];
-            while there.read_exact(&mut buf).is_ok() {
-                back.write_all(&buf)?;
+fn pingpong(criterion: &mut Criterion) {
+    let mut measure = |name, sizes: &[usize]| {
+        let mut rows = Rows::new(criterion, name);
+        for place in Place::PINNED {
+            for &len in sizes {
+                rows.row(place, len, None, trips(place, len));
             }
-            Ok(())
-        })?;
-        let (reader, writer) = ours.expect("only the child's copy was closed");
-        cpus[0].pin();
-        let buf: Vec<u8> = (0..size).map(|at| at.to_le_bytes()[0] ^ 0x5a).collect();
-        let mut echo = Self { reader, writer, child, buf };
-        let sent = echo.buf.clone();
-        echo.run(1)?;
-        assert!(echo.buf == sent, "other bytes came back");
-        Ok(echo)
-    }
-
-    fn run(&mut self, turns: u64) -> io::Result<Duration> {
-        let clock = Instant::now();
-        for _ in 0..turns {
-            self.writer.write_all(&self.buf)?;
-            self.reader.read_exact(&mut self.buf)?;
         }
-        Ok(clock.elapsed())
-    }
-
-    fn finish(self) -> io::Result<()> {
-        drop(self.writer);
-        finish(self.child)
-    }
-}
-
-fn std_pipe() -> io::Result<(io::PipeReader, io::PipeWriter)> {
-    io::pipe()
-}
-
-fn raw_pipe() -> io::Result<(PipeReader, PipeWriter)> {
-    Ok(rawpipe::pipe()?)
-}
-
-fn adaptive_pipe() -> io::Result<(AdaptiveEnd<PipeReader>, AdaptiveEnd<PipeWriter>)> {
-    let (reader, writer) = rawpipe::pipe()?;
-    Ok((reader.with_wait(Wait::Adaptive), writer.with_wait(Wait::Adaptive)))
-}
-
-fn pingpong(criterion: &mut Criterion, all: &Cpus) {
-    if let Some([first, second]) = &all.two() {
-        pingpong_on(criterion, "pingpong_apart", [first, second]);
-        pingpong_on(criterion, "pingpong_together", [first, first]);
-        all.pin();
-    }
-    pingpong_on(criterion, "pingpong_anywhere", [all, all]);
+    };
+    measure("pingpong", &[1, 4 * KIB]);
     let _busy = Busy::new().expect("busy processes");
-    pingpong_on(criterion, "pingpong_contended", [all, all]);
-}
-
-fn pingpong_on(criterion: &mut Criterion, name: &str, cpus: [&Cpus; 2]) {
-    let mut group = criterion.benchmark_group(name);
-    for size in [1, 4 * KIB] {
-        group.throughput(Throughput::Bytes(2 * size as u64));
-        pingpong_by(&mut group, "std", std_pipe, size, cpus);
-        pingpong_by(&mut group, "rawpipe", raw_pipe, size, cpus);
-        pingpong_by(&mut group, "rawpipe-adaptive", adaptive_pipe, size, cpus);
-    }
-    group.finish();
-}
-
-fn pingpong_by<R: Read, W: Write>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    engine: &str,
-    pipe: fn() -> io::Result<(R, W)>,
-    size: usize,
-    cpus: [&Cpus; 2],
-) {
-    let mut echo = Echo::start(pipe, size, cpus).expect("a process that echoes");
-    group.bench_function(BenchmarkId::new(engine, size), |bencher| {
-        bencher.iter_custom(|turns| echo.run(turns).expect("echoes"));
-    });
-    echo.finish().expect("a process that ends");
+    measure("pingpong_contended", &[1]);
 }
 
 // ---------------------------------------------------------------- single calls
 
+/// Measures a call of this process.
+fn calls<'a, T>(engine: &'static str, mut call: impl FnMut() -> T + 'a) -> Engine<'a> {
+    common::engine(engine, move |turns| Taken::repeated(turns, || Ok(black_box(call()))))
+}
+
 fn call(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("call");
-    group.bench_function("pipe2/std", |bencher| bencher.iter(|| io::pipe().expect("a pipe")));
-    group.bench_function("pipe2/rawpipe", |bencher| {
-        bencher.iter(|| rawpipe::pipe().expect("a pipe"));
-    });
+    let mut rows = Rows::new(criterion, "call");
+    let mut row = |name: &str, engines| rows.row(Place::Free, name, None, engines);
+    row(
+        "pipe2",
+        vec![
+            calls("std", || io::pipe().expect("a pipe")),
+            calls("rawpipe", || rawpipe::pipe().expect("a pipe")),
+        ],
+    );
 
-    let (mut reader, mut writer) = io::pipe().expect("a pipe");
-    group.bench_function("write_read/std", |bencher| {
-        bencher.iter(|| {
-            let mut byte = [0];
-            assert_eq!(writer.write(black_box(&[1])).expect("written"), 1);
-            assert_eq!(reader.read(black_box(&mut byte)).expect("read"), 1);
-        });
-    });
+    let (mut from, mut to) = io::pipe().expect("a pipe");
     let (reader, writer) = rawpipe::pipe().expect("a pipe");
-    group.bench_function("write_read/rawpipe", |bencher| {
-        bencher.iter(|| {
-            let mut byte = [0];
-            assert_eq!(writer.write(black_box(&[1])), Ok(1));
-            assert_eq!(reader.read(black_box(&mut byte)), Ok(1));
-        });
-    });
-
-    group.bench_function("dup/std", |bencher| {
-        bencher.iter(|| assert_eq!(libc::close(libc::dup(reader.as_raw_fd())), 0));
-    });
-    group.bench_function("dup/rawpipe", |bencher| {
-        bencher.iter(|| rawpipe::close(rawpipe::dup(&reader).expect("a copy")).expect("closed"));
-    });
+    row(
+        "write_read",
+        vec![
+            calls("std", || {
+                let mut byte = [0];
+                assert_eq!(to.write(black_box(&[1])).expect("written"), 1);
+                assert_eq!(from.read(black_box(&mut byte)).expect("read"), 1);
+            }),
+            calls("rawpipe", || {
+                let mut byte = [0];
+                assert_eq!(writer.write(black_box(&[1])), Ok(1));
+                assert_eq!(reader.read(black_box(&mut byte)), Ok(1));
+            }),
+        ],
+    );
+    row(
+        "dup",
+        vec![
+            calls("std", || assert_eq!(libc::close(libc::dup(reader.as_raw_fd())), 0)),
+            calls("rawpipe", || {
+                rawpipe::close(rawpipe::dup(&reader).expect("a copy")).expect("closed");
+            }),
+        ],
+    );
 
     let pipes = pipes(1000);
     for count in [1, 1000] {
-        let mut fds: Vec<_> =
-            pipes[..count].iter().map(|(reader, _)| PollFd::new(reader, PollEvents::IN)).collect();
-        group.bench_function(format!("poll_{count}/std"), |bencher| {
-            let now = [0_usize; 4]; // a `struct timespec` of any layout
-            bencher.iter(|| {
-                let (place, now) = (fds.as_mut_ptr().cast(), now.as_ptr().cast());
-                // SAFETY: `PollFd` has the layout of `struct pollfd`, the length is the list's, and the
-                // timeout is readable.
-                assert_eq!(unsafe { libc::ppoll(place, count, now, std::ptr::null()) }, 1);
-            });
-        });
-        group.bench_function(format!("poll_{count}/std-poll"), |bencher| {
-            bencher.iter(|| {
-                let place = fds.as_mut_ptr().cast();
-                // SAFETY: `PollFd` has the layout of `struct pollfd`, and the length is the list's.
-                assert_eq!(unsafe { libc::poll(place, count, 0) }, 1);
-            });
-        });
-        group.bench_function(format!("poll_{count}/rawpipe"), |bencher| {
-            bencher.iter(|| assert_eq!(poll(&mut fds, Some(Duration::ZERO)), Ok(1)));
-        });
+        let fds = || -> Vec<_> {
+            pipes[..count].iter().map(|(reader, _)| PollFd::new(reader, PollEvents::IN)).collect()
+        };
+        let (mut ours, mut theirs, mut plain) = (fds(), fds(), fds());
+        row(
+            &format!("poll_{count}"),
+            vec![
+                calls("std", move || {
+                    let now = [0_usize; 4]; // a `struct timespec` of any layout
+                    let (place, now) = (theirs.as_mut_ptr().cast(), now.as_ptr().cast());
+                    // SAFETY: `PollFd` has the layout of `struct pollfd`, the length is the list's, and the
+                    // timeout is readable.
+                    assert_eq!(unsafe { libc::ppoll(place, count, now, std::ptr::null()) }, 1);
+                }),
+                calls("std-poll", move || {
+                    let place = plain.as_mut_ptr().cast();
+                    // SAFETY: `PollFd` has the layout of `struct pollfd`, and the length is the list's.
+                    assert_eq!(unsafe { libc::poll(place, count, 0) }, 1);
+                }),
+                calls("rawpipe", move || assert_eq!(poll(&mut ours, Some(Duration::ZERO)), Ok(1))),
+            ],
+        );
     }
-    group.finish();
 }
 
 /// Creates `count` pipes, with a byte in the first.
@@ -285,34 +169,26 @@ fn pipes(count: usize) -> Vec<(PipeReader, PipeWriter)> {
     pipes
 }
 
-fn epoll_1000(criterion: &mut Criterion) {
+fn epoll(criterion: &mut Criterion) {
     let pipes = pipes(1000);
     let epoll = Epoll::new().expect("an epoll");
     for (token, (reader, _)) in (0..).zip(&pipes) {
         epoll.add(reader, PollEvents::IN, token).expect("watched");
     }
-    let mut group = criterion.benchmark_group("epoll_1000");
-    let mut buf = [Event::default(); 16];
     let number = std::os::fd::AsFd::as_fd(&epoll).as_raw_fd();
-    group.bench_function("std", |bencher| {
-        bencher.iter(|| {
-            let place = buf.as_mut_ptr().cast();
+    let (mut theirs, mut ours) = ([Event::default(); 16], [Event::default(); 16]);
+    let engines = vec![
+        calls("std", || {
+            let place = theirs.as_mut_ptr().cast();
             // SAFETY: room for 16 events.
             assert_eq!(unsafe { libc::epoll_wait(number, place, 16, 0) }, 1);
-        });
-    });
-    group.bench_function("rawpipe", |bencher| {
-        bencher.iter(|| {
-            let found = epoll.wait(&mut buf, Some(Duration::ZERO)).expect("events");
+        }),
+        calls("rawpipe", || {
+            let found = epoll.wait(&mut ours, Some(Duration::ZERO)).expect("events");
             assert_eq!((found.len(), found[0].token()), (1, 0));
-        });
-    });
-    let mut fds: Vec<_> =
-        pipes.iter().map(|(reader, _)| PollFd::new(reader, PollEvents::IN)).collect();
-    group.bench_function("rawpipe-poll", |bencher| {
-        bencher.iter(|| assert_eq!(poll(&mut fds, Some(Duration::ZERO)), Ok(1)));
-    });
-    group.finish();
+        }),
+    ];
+    Rows::new(criterion, "epoll").row(Place::Free, 1000, None, engines);
 }
 
 // ---------------------------------------------------------------- channel
@@ -398,65 +274,72 @@ fn large_link() -> io::Result<Ends> {
     Ok((right.split().0, left.split().1))
 }
 
-/// Measures messages from a process that is forked before the clock starts.
+/// Measures messages from a process that is forked before the clock starts, on another CPU.
 fn messages<R, W>(
     pipe: fn() -> io::Result<(R, W)>,
     send: Send<W>,
     receive: Receive<R>,
     (message, buf): Buffers<'_>,
     count: u64,
-) -> io::Result<Duration> {
+) -> io::Result<Taken> {
     let (reader, writer) = pipe()?;
     let (gate, go) = rawpipe::pipe()?;
     let mut ours = Some((reader, go));
     let child = start(|| {
         ours = None; // here, in the child
+        Place::Apart.take(false)?;
         let _ = gate.read(&mut [0])?; // end of file is the start signal
         send(writer, message, count)
     })?;
     let (reader, go) = ours.expect("only the child's copy was closed");
-    let clock = Instant::now();
+    let (before, clock) = (spent(), Instant::now());
     drop(go);
     receive(reader, buf, count)?;
-    let elapsed = clock.elapsed();
-    finish(child)?;
+    let clock = clock.elapsed();
+    finish(child)?; // which adds its CPU time
     assert!(*buf == *message, "other bytes arrived");
-    Ok(elapsed)
+    Ok(Taken { clock, cpu: spent().saturating_sub(before) })
+}
+
+/// Sends messages of this length, from page-aligned buffers or from plain ones.
+fn sends<R: 'static, W: 'static>(
+    name: &'static str,
+    size: usize,
+    pipe: fn() -> io::Result<(R, W)>,
+    send: Send<W>,
+    receive: Receive<R>,
+) -> Engine<'static> {
+    let memory = || if name == "std-vec" { vec![0; size].leak() } else { touched(size) };
+    let (message, buf) = (memory(), memory());
+    message.iter_mut().zip(0_usize..).for_each(|(byte, at)| *byte = at.to_le_bytes()[0]);
+    let message = &*message;
+    common::engine(name, move |count| {
+        Place::Apart.during(|| messages(pipe, send, receive, (message, &mut *buf), count))
+    })
 }
 
 fn channel(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("channel");
-    group.warm_up_time(SECOND / 10).measurement_time(SECOND / 4).sample_size(30);
-    for size in [16, 64, KIB, 64 * KIB, 256 * KIB, MIB] {
-        group.throughput(Throughput::Bytes(size as u64));
-        let (message, buf) = (touched(size), touched(size));
-        message.iter_mut().zip(0_usize..).for_each(|(byte, at)| *byte = at.to_le_bytes()[0]);
-        let message = &*message;
-        let mut bench = |engine: &str, run: &dyn Fn(Buffers<'_>, u64) -> io::Result<Duration>| {
-            group.bench_function(BenchmarkId::new(engine, size), |bencher| {
-                bencher
-                    .iter_custom(|count| run((message, &mut *buf), count).expect("all messages"));
-            });
-        };
-        bench("std", &|bufs, count| messages(std_pipe, std_send, std_receive, bufs, count));
-        bench("rawpipe", &|bufs, count| messages(link, raw_send, raw_receive, bufs, count));
-        bench("rawpipe-adaptive", &|bufs, count| {
-            messages(link, raw_send, adaptive_receive, bufs, count)
-        });
-        bench("rawpipe-large", &|bufs, count| {
-            messages(large_link, raw_send, raw_receive, bufs, count)
-        });
-        bench("rawpipe-read-ahead", &|bufs, count| {
-            messages(link, raw_send, ahead_receive, bufs, count)
-        });
-        if size <= 64 * KIB {
-            bench("std-buffered", &|bufs, count| {
-                messages(std_pipe, buffered_send, buffered_receive, bufs, count)
-            });
-            bench("rawpipe-send-many", &|bufs, count| {
-                messages(link, send_many, ahead_receive, bufs, count)
-            });
+    let mut rows = Rows::new(criterion, "channel");
+    for size in [64, KIB, 64 * KIB, MIB] {
+        let mut engines = vec![
+            sends("std", size, io::pipe, std_send, std_receive),
+            sends("rawpipe", size, link, raw_send, raw_receive),
+            sends("rawpipe-adaptive", size, link, raw_send, adaptive_receive),
+            sends("rawpipe-large", size, large_link, raw_send, raw_receive),
+            sends("rawpipe-read-ahead", size, link, raw_send, ahead_receive),
+        ];
+        if size >= 64 * KIB {
+            engines.push(sends("std-vec", size, io::pipe, std_send, std_receive));
         }
+        rows.row(Place::Apart, size, Some(size as u64), engines);
     }
-    group.finish();
+    drop(rows);
+    let mut rows = Rows::new(criterion, "channel_many");
+    for size in [64, KIB] {
+        let engines = vec![
+            sends("std", size, io::pipe, buffered_send, buffered_receive),
+            sends("rawpipe", size, link, send_many, ahead_receive),
+        ];
+        rows.row(Place::Apart, size, Some(size as u64), engines);
+    }
 }

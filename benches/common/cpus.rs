@@ -2,8 +2,9 @@
 #![allow(unsafe_code, reason = "the C library's functions for it")]
 
 use std::io;
+use std::sync::OnceLock;
 
-/// The placement of the processes of a [`Move`](super::Move).
+/// The placement of the processes of a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Left to the scheduler. The figures then differ by a factor of several from run to run.
@@ -15,6 +16,17 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    /// The placements that can be repeated.
+    pub(crate) const PINNED: [Self; 2] = [Self::Apart, Self::Together];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Apart => "two",
+            Self::Together => "one",
+        }
+    }
+
     /// Pins this process to its CPU.
     pub(crate) fn take(self, is_source: bool) -> io::Result<()> {
         let allowed = Cpus::allowed()?;
@@ -26,9 +38,19 @@ impl Place {
         };
         cpu.expect("this process runs on one").stay()
     }
+
+    /// Pins this process, as the source, while `work` runs.
+    pub(crate) fn during<T>(self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let all = Cpus::allowed()?;
+        self.take(true)?;
+        let result = work();
+        all.stay()?;
+        result
+    }
 }
 
 /// A set of CPUs in the kernel's format: one bit for each.
+#[derive(Clone, Copy)]
 pub(crate) struct Cpus([usize; Self::WORDS]);
 
 unsafe extern "C" {
@@ -39,11 +61,17 @@ unsafe extern "C" {
 impl Cpus {
     const WORDS: usize = 1024 / usize::BITS as usize;
 
+    /// Returns the CPUs that this program was allowed to use at the first call. A child of a process that was pinned
+    /// since then gets the same.
     pub(crate) fn allowed() -> io::Result<Self> {
+        static FIRST: OnceLock<Cpus> = OnceLock::new();
+        if let Some(first) = FIRST.get() {
+            return Ok(*first);
+        }
         let mut set = Self([0; Self::WORDS]);
         // SAFETY: it writes at most the size of the mask to it.
         let result = unsafe { sched_getaffinity(0, size_of_val(&set.0), set.0.as_mut_ptr()) };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(set) }
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(*FIRST.get_or_init(|| set)) }
     }
 
     /// Returns a set for each CPU.

@@ -4,31 +4,41 @@
 //! A [`Move`] describes the processes and the part of each. [`Move::run`] forks them, waits until all
 //! are ready, and measures from the start signal until all have reported their end. So the time does not
 //! include forking, opening files or allocating buffers. The processes of both engines are created in
-//! the same way. A [`Copy`] copies file after file in this process. In a [`Summed`] the sink looks at
-//! every byte.
+//! the same way. A [`Copy`] copies file after file in this process. In a [`Summed`] one process makes
+//! every byte, and another one looks at it.
 //!
-//! The parts are in [`parts`]. [`Busy`] competes with them for the CPUs, and [`Place`] chooses the CPUs
-//! on which they run.
+//! The parts are in [`parts`], and the engines of each question in [`engines`]. [`Busy`] competes with
+//! them for the CPUs, and [`Place`] chooses the CPUs on which they run. Buffers are page-aligned, but for
+//! engines named `std-vec`: [`Move::vec`].
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unused_imports, reason = "each program uses a part of it")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 
 mod busy;
+mod copies;
 mod cpus;
+pub(crate) mod engines;
 pub(crate) mod machine;
+pub(crate) mod messages;
 mod parts;
 mod stages;
 pub(crate) mod summed;
+mod taken;
+mod turns;
 
 pub(crate) use busy::Busy;
+pub(crate) use copies::Copy;
 pub(crate) use cpus::{Cpus, Place};
+pub(crate) use engines::*;
 pub(crate) use parts::*;
 pub(crate) use stages::{finish, start};
 pub(crate) use summed::Summed;
+pub(crate) use taken::{Taken, spent, spent_by};
+pub(crate) use turns::*;
 
-use rawpipe::PipeWriter;
 use rawpipe::chunk::{ChunkMechanism, ChunkWriter};
 use rawpipe::process::Child;
+use rawpipe::{PipeReader, PipeWriter};
 use stages::{Report, SOURCE, clocked, stage};
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -37,7 +47,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{env, process as this_process};
 
 pub(crate) const KIB: usize = 1 << 10;
@@ -45,6 +55,7 @@ pub(crate) const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
 /// Source → (middle →) sink, each a process, and a link from each to the next.
+#[derive(Clone, Copy)]
 pub(crate) struct Move {
     pub(crate) link: Link,
     pub(crate) source: Source,
@@ -55,6 +66,8 @@ pub(crate) struct Move {
     pub(crate) sink: Sink,
     /// The length of the buffer of source and sink.
     pub(crate) chunk: usize,
+    /// The buffers are plain `Vec`s, of which those of 128 KiB and more begin 16 bytes after the start of a page.
+    pub(crate) vec: bool,
     pub(crate) place: Place,
 }
 
@@ -76,20 +89,26 @@ pub(crate) struct Moved {
 
 /// The time of a run, and its mechanisms, from the source to the sink.
 pub(crate) struct Run {
-    pub(crate) elapsed: Duration,
+    pub(crate) taken: Taken,
     pub(crate) by: String,
 }
 
+#[derive(Clone, Copy)]
 pub(crate) enum Sink {
-    /// Reads, and passes each piece to a function.
-    Read(fn(OwnedFd, &mut [u8], Show<'_>) -> io::Result<u64>),
+    /// Reads, and adds up every word.
+    Read(Reading),
+    /// Reads, and does not look at the bytes.
+    Unread(Reading),
     /// Moves to `/dev/null`, or to a file if the bytes are checked.
     Null(Mover),
     /// Moves to a new file.
     File(Mover),
 }
 
-type Show<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
+/// Reads until end of file, passes each piece to a function, and counts the bytes.
+pub(crate) type Reading = fn(OwnedFd, &mut [u8], Show<'_>) -> io::Result<u64>;
+
+pub(crate) type Show<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
 /// The first `period` bytes of the input, repeated up to `bytes`.
 pub(crate) struct Stream {
@@ -180,11 +199,7 @@ impl Input {
 
     /// Returns whether an engine of this name works on this kernel.
     pub(crate) fn allows(&self, engine: &str) -> bool {
-        // The adaptive engine of a `ChunkWriter` uses `vmsplice`.
-        let needs = |mechanism: &&str| {
-            engine.contains(*mechanism) || engine == "rawpipe-adaptive" && *mechanism == "vmsplice"
-        };
-        !self.missing.iter().any(needs)
+        !self.missing.iter().any(|mechanism| engine.contains(mechanism))
     }
 
     /// Empties the file that the sinks fill.
@@ -226,8 +241,13 @@ pub(crate) fn touched(bytes: usize) -> &'static mut [u8] {
     static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
     let memory = vec![1; bytes + PAGE].leak();
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(memory.as_ptr().addr());
+    from_page(memory, bytes)
+}
+
+/// Returns so many bytes of the memory, from the start of a page.
+pub(crate) fn from_page(memory: &mut [u8], len: usize) -> &mut [u8] {
     let start = memory.as_ptr().align_offset(PAGE);
-    &mut memory[start..][..bytes]
+    &mut memory[start..][..len]
 }
 
 impl Move {
@@ -251,7 +271,7 @@ impl Move {
         let (stages, go) = self.start_stages(input, stream, checked, &reporter)?;
         drop(reporter); // from here on the pipe reaches end of file when all stages have ended
 
-        let (elapsed, mut done) = clocked(&reports, stages, go)?;
+        let (taken, mut done) = clocked(&reports, stages, go)?;
         for Report { bytes, .. } in &done {
             require(*bytes == stream.bytes, || format!("{bytes} of {} bytes", stream.bytes))?;
         }
@@ -263,7 +283,12 @@ impl Move {
         let mut by: Vec<_> = done.into_iter().map(|report| report.by).collect();
         by.retain(|name| !name.is_empty());
         by.dedup();
-        Ok(Run { elapsed, by: by.join(", ") })
+        Ok(Run { taken, by: by.join(" + ") })
+    }
+
+    /// Calls `part` with this page-aligned memory, or with a `Vec` of its length.
+    fn with<T>(&self, memory: &mut [u8], part: impl FnOnce(&mut [u8]) -> T) -> T {
+        if self.vec { part(&mut vec![0; memory.len()]) } else { part(memory) }
     }
 
     /// Starts the stages from the last to the first, so that none has a copy of another's write end. The
@@ -279,14 +304,14 @@ impl Move {
         let mut to = Some(to);
         let mut stages = vec![stage(self.place, reporter, 0, self.chunk, |buffer| {
             to = None; // here, in the child
-            self.sink.run(from, input, buffer, checked)
+            self.with(buffer, |buffer| self.sink.run(from, input, buffer, checked))
         })?];
         if let Some((middle, chunk)) = self.middle {
             let (from, next) = (self.link)()?;
             let onward = to.replace(next).expect("only the child's copy was closed");
             stages.push(stage(self.place, reporter, 1, chunk, |buffer| {
                 to = None;
-                middle(from, onward, buffer)
+                self.with(buffer, |buffer| middle(from, onward, buffer))
             })?);
         }
         let (gate, go) = rawpipe::pipe()?;
@@ -295,7 +320,7 @@ impl Move {
         stages.push(stage(self.place, reporter, SOURCE, self.chunk, |buffer| {
             go = None;
             gate.read(&mut [0])?; // end of file is the start signal
-            let by = (self.source)(to, input, stream, buffer)?;
+            let by = self.with(buffer, |buffer| (self.source)(to, input, stream, buffer))?;
             Ok(Moved { bytes: stream.bytes, by })
         })?);
         Ok((stages, go.expect("only the child's copy was closed")))
@@ -332,45 +357,22 @@ impl Sink {
     ) -> io::Result<Moved> {
         let file = if checked || matches!(self, Self::File(_)) { &to.output } else { &to.null };
         let mut file = file.try_clone()?;
+        let mut sum = 0_u64;
         let bytes = match self {
-            Self::Read(read) if checked => read(from, buffer, &mut |piece| file.write_all(piece)),
+            Self::Read(read) | Self::Unread(read) if checked => {
+                read(from, buffer, &mut |piece| file.write_all(piece))
+            }
             Self::Read(read) => read(from, buffer, &mut |piece| {
+                sum = sum.wrapping_add(summed::of(piece));
+                Ok(())
+            }),
+            Self::Unread(read) => read(from, buffer, &mut |piece| {
                 black_box(piece);
                 Ok(())
             }),
             Self::Null(mover) | Self::File(mover) => return mover(from, file.into(), buffer),
         };
+        black_box(sum);
         bytes.map(|bytes| Moved { bytes, by: "" })
-    }
-}
-
-/// Copies a file to a new one, in this process. The buffer's length is the chunk.
-pub(crate) struct Copy {
-    pub(crate) copy: fn(&File, &File, &mut [u8]) -> io::Result<Moved>,
-    pub(crate) chunk: usize,
-}
-
-impl Copy {
-    /// Copies a file of [`FILE`] bytes so many times.
-    pub(crate) fn run(&self, input: &Input, count: u64) -> io::Result<Run> {
-        let buffer = &mut vec![1; self.chunk][..];
-        let mut run = Run { elapsed: Duration::ZERO, by: String::new() };
-        for _ in 0..count {
-            input.clear_output()?;
-            (&input.near).rewind()?;
-            let clock = Instant::now();
-            let moved = (self.copy)(&input.near, &input.output, buffer)?;
-            run.elapsed += clock.elapsed();
-            moved.by.clone_into(&mut run.by);
-            require(moved.bytes == FILE as u64, || format!("{} of {FILE} bytes", moved.bytes))?;
-            input.check_output_len(FILE as u64)?;
-        }
-        Ok(run)
-    }
-
-    /// Copies it once and checks each byte.
-    pub(crate) fn check(&self, input: &Input) -> io::Result<()> {
-        self.run(input, 1)?;
-        input.check_output(FILE as u64, input.memory.len())
     }
 }

@@ -1,12 +1,9 @@
 //! The parts of the processes, with std and with this crate.
 
-use super::{Input, KIB, MIB, Move, Moved, Place, Show, Sink, Stream, finish, require, start};
-use rawpipe::Wait;
-use rawpipe::chunk::{
-    ChunkMechanism, ChunkReader, ChunkWriter, ReaderBuilder, Reuse, WriterBuilder,
-};
+use super::{Input, KIB, Moved, Show, Stream, finish, require, start, summed, touched};
+use rawpipe::chunk::{ChunkMechanism, ChunkReader, ReaderBuilder, WriterBuilder};
 use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::transfer::{FanoutSink, Transfer, Transferred, discard, fanout, transfer};
+use rawpipe::transfer::{FanoutSink, Transfer, Transferred, fanout, transfer};
 use rawpipe::{PipeReader, PipeWriter};
 use std::fs::File;
 use std::hint::black_box;
@@ -14,108 +11,6 @@ use std::io::{self, Read, Seek, Write};
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-
-// ---------------------------------------------------------------- the two engines
-
-/// std's pipe by default, `write_all` and `read` of 64 KiB.
-pub(crate) const STD: Move = Move {
-    link: std_pipe,
-    source: write_memory::<io::PipeWriter>,
-    period: 64 * KIB,
-    middle: None,
-    sink: Sink::Read(read::<io::PipeReader>),
-    chunk: 64 * KIB,
-    place: Place::Free,
-};
-
-/// As large a pipe as is useful, and few, long calls: a quarter of the pipe, so that one side fills
-/// while the other drains; larger buffers are slower, because they leave the caches.
-pub(crate) const RAW: Move = Move {
-    link: large_pipe,
-    source: write_memory::<PipeWriter>,
-    period: 256 * KIB,
-    middle: None,
-    sink: Sink::Read(read::<PipeReader>),
-    chunk: 256 * KIB,
-    place: Place::Free,
-};
-
-/// A pipe by default, from a `ChunkWriter` of this builder to a `ChunkReader`, with the writer's chunk.
-macro_rules! chunks {
-    ($send:ident, $builder:expr) => {
-        Move {
-            link: raw_pipe,
-            source: |to, from, stream, buffer| $send(to, from, stream, buffer, $builder),
-            sink: Sink::Read(read_chunks),
-            period: MIB,
-            chunk: MIB,
-            ..RAW
-        }
-    };
-}
-/// The same bytes are sent repeatedly: by std and by [`RAW`] from one buffer, and by these two, a
-/// `ChunkWriter` and a `ChunkReader`, from the writer's chunks. A chunk that holds the bytes of an
-/// earlier round is sent unchanged, and a new one is filled. With `Reuse::Never` each is new.
-pub(crate) const CHUNKS: Move = chunks!(send_ready, DEFAULT);
-pub(crate) const CHUNKS_AFTER_READ: Move = chunks!(send_ready, AFTER_READ);
-pub(crate) const CHUNKS_MEMFD_AFTER_READ: Move = chunks!(send_ready, MEMFD_AFTER_READ);
-/// Both sides poll briefly before they sleep.
-pub(crate) const CHUNKS_AFTER_READ_ADAPTIVE: Move = Move {
-    sink: Sink::Read(read_chunks_adaptively),
-    ..chunks!(send_ready, AFTER_READ.wait(Wait::Adaptive))
-};
-
-/// Every byte is made, in a buffer or in a chunk, just before it is sent.
-pub(crate) const STD_FILLED: Move = Move { source: fill_and_write::<io::PipeWriter>, ..STD };
-pub(crate) const RAW_FILLED: Move = Move { source: fill_and_write::<PipeWriter>, ..RAW };
-pub(crate) const CHUNKS_FILLED: Move = chunks!(fill_and_send, DEFAULT);
-pub(crate) const CHUNKS_FILLED_AFTER_READ: Move = chunks!(fill_and_send, AFTER_READ);
-pub(crate) const CHUNKS_FILLED_VMSPLICE: Move = chunks!(fill_and_send, VMSPLICE);
-pub(crate) const CHUNKS_FILLED_MEMFD: Move = chunks!(fill_and_send, MEMFD);
-pub(crate) const CHUNKS_FILLED_MEMFD_AFTER_READ: Move = chunks!(fill_and_send, MEMFD_AFTER_READ);
-
-/// Both sides wait with `Wait::Block`, or with `Wait::Adaptive`.
-pub(crate) const CHUNKS_BLOCK: Move = chunks!(fill_and_send, AFTER_READ);
-pub(crate) const CHUNKS_ADAPTIVE: Move = Move {
-    sink: Sink::Read(read_chunks_adaptively),
-    ..chunks!(fill_and_send, AFTER_READ.wait(Wait::Adaptive))
-};
-
-const DEFAULT: WriterBuilder = ChunkWriter::builder();
-const VMSPLICE: WriterBuilder = DEFAULT.mechanism(ChunkMechanism::Vmsplice);
-const AFTER_READ: WriterBuilder = VMSPLICE.reuse(Reuse::AfterRead);
-const MEMFD: WriterBuilder = DEFAULT.mechanism(ChunkMechanism::Memfd);
-const MEMFD_AFTER_READ: WriterBuilder = MEMFD.reuse(Reuse::AfterRead);
-
-/// The length of the file that is sent.
-pub(crate) const FILE: usize = 16 * MIB;
-
-pub(crate) const STD_FILE: Move = Move { source: io_copy_file, period: FILE, ..STD };
-pub(crate) const RAW_FILE: Move =
-    Move { source: transfer_file, period: FILE, sink: Sink::Read(read_chunks), ..RAW };
-
-/// Only the process in the middle differs from engine to engine.
-pub(crate) const SOCKETS: Move = Move {
-    link: socket_pair,
-    source: write_memory::<UnixStream>,
-    sink: Sink::Read(read::<UnixStream>),
-    middle: Some((io_copy_sockets, 0)),
-    ..STD
-};
-
-/// Only the process in the middle and the pipes differ. The kernel supplies the bytes from a file and
-/// discards them, so neither end is the bottleneck.
-pub(crate) const STD_PIPES: Move = Move {
-    link: std_pipe,
-    source: feed,
-    period: FILE,
-    sink: Sink::Null(drain),
-    middle: Some((io_copy_pipes, 0)),
-    chunk: 0,
-    place: Place::Free,
-};
-pub(crate) const RAW_PIPES: Move =
-    Move { link: large_pipe, middle: Some((transfer_all, 0)), ..STD_PIPES };
 
 // ---------------------------------------------------------------- the same code for both
 
@@ -159,6 +54,17 @@ pub(crate) fn read<R: Read + From<OwnedFd>>(
         bytes += count as u64;
         show(&buffer[..count])?;
     }
+}
+
+/// Reads until end of file, and adds up every word.
+fn add_up<R: Read + From<OwnedFd>>(from: OwnedFd) -> io::Result<()> {
+    let mut sum = 0_u64;
+    read::<R>(from, touched(64 * KIB), &mut |piece| {
+        sum = sum.wrapping_add(summed::of(piece));
+        Ok(())
+    })?;
+    black_box(sum);
+    Ok(())
 }
 
 /// Plain calls, without a mechanism of the library.
@@ -235,14 +141,38 @@ pub(crate) fn io_copy_files(from: &File, to: &File, _: &mut [u8]) -> io::Result<
     io::copy(&mut from, &mut to).map(by_hand)
 }
 
+/// Moves with `read` and `write_all`, which are the same for each of std's types.
+pub(crate) fn std_read_and_write(
+    from: OwnedFd,
+    to: OwnedFd,
+    buffer: &mut [u8],
+) -> io::Result<Moved> {
+    read_and_write_files(&from.into(), &to.into(), buffer)
+}
+
+pub(crate) fn read_and_write_files(
+    mut from: &File,
+    mut to: &File,
+    buffer: &mut [u8],
+) -> io::Result<Moved> {
+    let mut bytes = 0;
+    loop {
+        let count = from.read(buffer)?;
+        if count == 0 {
+            return Ok(by_hand(bytes));
+        }
+        to.write_all(&buffer[..count])?;
+        bytes += count as u64;
+    }
+}
+
 /// To the next process, and to one of its own.
 pub(crate) fn std_fanout(from: OwnedFd, to: OwnedFd, buffer: &mut [u8]) -> io::Result<Moved> {
     let (own, to_own) = io::pipe()?;
     let mut to_own = Some(to_own);
     let child = start(|| {
         to_own = None; // here, in the child
-        let mut null = File::options().write(true).open("/dev/null")?;
-        io::copy(&mut &own, &mut null).map(drop)
+        add_up::<io::PipeReader>(own.into())
     })?;
     let (mut from, mut to) = (io::PipeReader::from(from), io::PipeWriter::from(to));
     let mut bytes = 0;
@@ -325,15 +255,6 @@ pub(crate) fn read_chunks(from: OwnedFd, buffer: &mut [u8], show: Show<'_>) -> i
     read_chunks_by(ChunkReader::builder().chunk(buffer.len().min(256 * KIB)), from, show)
 }
 
-pub(crate) fn read_chunks_adaptively(
-    from: OwnedFd,
-    buffer: &mut [u8],
-    show: Show<'_>,
-) -> io::Result<u64> {
-    let builder = ChunkReader::builder().chunk(buffer.len().min(256 * KIB));
-    read_chunks_by(builder.wait(Wait::Adaptive), from, show)
-}
-
 fn read_chunks_by(builder: ReaderBuilder, from: OwnedFd, show: Show<'_>) -> io::Result<u64> {
     let mut from = builder.build(PipeReader::from(from))?;
     let mut bytes = 0;
@@ -395,10 +316,6 @@ pub(crate) fn transfer_all(from: OwnedFd, to: OwnedFd, _: &mut [u8]) -> io::Resu
     Ok(transfer(&from, &to).map(by_transfer)?)
 }
 
-pub(crate) fn transfer_adaptively(from: OwnedFd, to: OwnedFd, _: &mut [u8]) -> io::Result<Moved> {
-    Ok(Transfer::new().wait(Wait::Adaptive).run(&from, &to).map(by_transfer)?)
-}
-
 pub(crate) fn transfer_by_chunks(
     from: OwnedFd,
     to: OwnedFd,
@@ -434,50 +351,13 @@ pub(crate) fn transfer_files_by_chunks(
     Ok(by_chunks(buffer.len()).run(from, to).map(by_transfer)?)
 }
 
-pub(crate) fn copy_files(from: &File, to: &File, buffer: &mut [u8]) -> io::Result<Moved> {
-    copy_all(from.try_clone()?.into(), to.try_clone()?.into(), buffer)
-}
-
-pub(crate) fn copy_file(
-    to: OwnedFd,
-    from: &Input,
-    stream: &Stream,
-    buffer: &mut [u8],
-) -> io::Result<&'static str> {
-    stream.send(|length| {
-        (&from.file).rewind()?;
-        let mut left = length;
-        while left > 0 {
-            let most = left.min(buffer.len());
-            let count = rawpipe::read(&from.file, &mut buffer[..most])?;
-            require(count > 0, || "the file is shorter than it was".to_owned())?;
-            rawpipe::io::write_all(&to, &buffer[..count])?;
-            left -= count;
-        }
-        Ok(())
-    })?;
-    Ok("copy")
-}
-
-pub(crate) fn copy_all(from: OwnedFd, to: OwnedFd, buffer: &mut [u8]) -> io::Result<Moved> {
-    let mut bytes = 0;
-    loop {
-        let count = rawpipe::read(&from, buffer)?;
-        if count == 0 {
-            return Ok(Moved { bytes, by: "copy" });
-        }
-        rawpipe::io::write_all(&to, &buffer[..count])?;
-        bytes += count as u64;
-    }
-}
-
 /// To the next process, and to one of its own.
 pub(crate) fn raw_fanout(from: OwnedFd, to: OwnedFd, _: &mut [u8]) -> io::Result<Moved> {
     let (own, to_own) = large_pipe()?;
     let mut to_own = Some(to_own);
     let child = start(|| {
         to_own = None; // here, in the child
-        Ok(discard(&own, None).map(drop)?)
+        add_up::<PipeReader>(own)
     })?;
     let bytes = {
         let to_own = to_own.as_ref().expect("only the child's copy was closed");

@@ -3,15 +3,19 @@
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unsafe_code, reason = "fork, and the C library's own to compare with")]
 
+use super::common::summed::{Numbers, Sum};
+use super::common::{Engine, Named, Place, Taken, engine};
 use rawpipe::process;
+use std::cell::OnceCell;
 use std::ffi::{c_int, c_void};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::{env, ptr};
 
 /// The smallest program: it exits with 0. It uses no libraries, so only its start is measured.
@@ -156,8 +160,42 @@ pub(crate) fn raw_spawn(program: &Path) -> io::Result<()> {
     succeeded(process::Command::new(program).spawn()?.wait()?.success())
 }
 
+/// Starts a program and waits for its end.
+pub(crate) type Start = fn(&Path) -> io::Result<()>;
+
+pub(crate) const PLAIN: [Named<Start>; 2] = [("std", std_spawn), ("rawpipe", raw_spawn)];
+
+/// This crate's command owns the descriptors that it maps, so each turn opens the file.
+pub(crate) const MAPPED: [Named<Start>; 2] = [
+    ("std", |program| std_spawn_mapped(program, &null()?)),
+    ("rawpipe", |program| raw_spawn_mapped(program, null()?)),
+];
+
+fn null() -> io::Result<OwnedFd> {
+    Ok(File::open("/dev/null")?.into())
+}
+
+/// Starts the program in each repetition, beside so many MiB of memory, in huge pages or not.
+pub(crate) fn starts<'a>(
+    place: Place,
+    program: &'a Path,
+    (mib, huge): (usize, bool),
+    engines: &[Named<Start>],
+) -> Vec<Engine<'a>> {
+    // Allocated on first use, so not for groups that are filtered out.
+    let ballast = Rc::new(OnceCell::new());
+    let start = |&(name, start): &Named<Start>| {
+        let ballast = Rc::clone(&ballast);
+        engine(name, move |count| {
+            ballast.get_or_init(|| Ballast::new(mib << 20, huge).expect("memory"));
+            place.during(|| Taken::repeated(count, || start(program)))
+        })
+    };
+    engines.iter().map(start).collect()
+}
+
 /// The number that [`std_spawn_mapped`] and [`raw_spawn_mapped`] give to a descriptor.
-const MAPPED: c_int = 9;
+const NUMBER: c_int = 9;
 
 /// Starts a program in a new session and with a descriptor at a number, with std: in code of the
 /// caller, after a fork.
@@ -170,7 +208,7 @@ pub(crate) fn std_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
     let from = fd.as_raw_fd();
     let mut command = Command::new(program);
     let change = move || {
-        if setsid() < 0 || dup2(from, MAPPED) < 0 {
+        if setsid() < 0 || dup2(from, NUMBER) < 0 {
             Err(io::Error::last_os_error())
         } else {
             Ok(())
@@ -185,7 +223,7 @@ pub(crate) fn std_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
 #[inline(never)]
 pub(crate) fn raw_spawn_mapped(program: &Path, fd: OwnedFd) -> io::Result<()> {
     let mut command = process::Command::new(program);
-    command.setsid().fd_map(fd, MAPPED);
+    command.setsid().fd_map(fd, NUMBER);
     succeeded(command.spawn()?.wait()?.success())
 }
 
@@ -236,27 +274,43 @@ pub(crate) fn raw_fork_with() -> io::Result<()> {
 }
 
 /// The number of bytes that a program in the role of [`WRITER`] writes.
-pub(crate) const OUTPUT: u64 = 64 << 20;
+pub(crate) const OUTPUT: u64 = 16 << 20;
 
 /// The argument that makes a program write.
-pub(crate) const WRITER: &str = "write-64-mib";
+pub(crate) const WRITER: &str = "write-16-mib";
 
-/// Writes [`OUTPUT`] bytes to standard output, 64 KiB at a time, as many programs do.
+/// Makes [`OUTPUT`] bytes and writes them to standard output, 64 KiB at a time, as many programs do.
 pub(crate) fn write_output() -> io::Result<()> {
-    let buffer = vec![b'x'; 64 << 10];
+    let (mut numbers, mut buffer) = (Numbers::default(), vec![0; CHUNK]);
     let mut out = io::stdout().lock();
-    for _ in 0..OUTPUT / buffer.len() as u64 {
+    for _ in 0..COUNT {
+        numbers.fill(&mut buffer);
         out.write_all(&buffer)?;
     }
     out.flush()
 }
 
+const CHUNK: usize = 64 << 10;
+const COUNT: u64 = OUTPUT / CHUNK as u64;
+
 /// Runs a program that writes, and returns its output.
 pub(crate) type Output = fn(&Path) -> io::Result<Vec<u8>>;
 
-pub(crate) fn check_output(bytes: &[u8]) {
-    assert_eq!(bytes.len() as u64, OUTPUT);
-    assert!(bytes.iter().all(|&byte| byte == b'x'));
+/// Collects the output of `program`, and adds up all of it, in each repetition.
+pub(crate) fn outputs(place: Place, program: &Path) -> Vec<Engine<'_>> {
+    let output = |(name, output): Named<Output>| {
+        let once = move || check_output(&output(program)?);
+        engine(name, move |count| place.during(|| Taken::repeated(count, once)))
+    };
+    let engines: [Named<Output>; 2] = [("std", std_output), ("rawpipe", raw_output)];
+    engines.into_iter().map(output).collect()
+}
+
+/// Adds up all words of the output, and compares the sum.
+pub(crate) fn check_output(bytes: &[u8]) -> io::Result<()> {
+    let mut sum = Sum::new(COUNT, CHUNK);
+    sum.add(bytes);
+    sum.check()
 }
 
 #[inline(never)]

@@ -1,7 +1,8 @@
 //! Processes that get ready, begin at a signal, and report.
 #![allow(unsafe_code, reason = "fork")]
 
-use super::{Moved, Place, require, touched};
+use super::taken::spent;
+use super::{Moved, Place, Taken, require, touched};
 use rawpipe::process::{self, Child};
 use rawpipe::{PipeReader, PipeWriter};
 use std::io::{self, Write};
@@ -29,7 +30,7 @@ pub(crate) fn finish(mut child: Child) -> io::Result<()> {
 }
 
 /// Starts a process that moves to its CPU, allocates its buffer, reports that it is ready, does its part, and
-/// reports the number of bytes.
+/// reports the number of bytes and the CPU time of its part.
 pub(crate) fn stage(
     place: Place,
     reporter: &PipeWriter,
@@ -40,27 +41,31 @@ pub(crate) fn stage(
     start(|| {
         place.take(number == SOURCE)?;
         let buffer = touched(chunk);
-        Report::send(reporter, number, &Moved { bytes: 0, by: "" })?;
+        Report::send(reporter, number, Duration::ZERO, &Moved { bytes: 0, by: "" })?;
+        let before = spent();
         let moved = part(buffer)?;
-        Report::send(reporter, number, &moved)
+        Report::send(reporter, number, spent().saturating_sub(before), &moved)
     })
 }
 
-/// Measures from the start signal, which is the drop of `go`, until all stages are done.
+/// Measures from the start signal, which is the drop of `go`, until all stages are done. The CPU time is that of the
+/// stages' parts.
 pub(crate) fn clocked(
     reports: &PipeReader,
     stages: Vec<Child>,
     go: PipeWriter,
-) -> io::Result<(Duration, Vec<Report>)> {
+) -> io::Result<(Taken, Vec<Report>)> {
     for _ in &stages {
         Report::receive(reports)?; // ready
     }
     let clock = Instant::now();
     drop(go);
     let done: Result<Vec<_>, _> = stages.iter().map(|_| Report::receive(reports)).collect();
-    let elapsed = clock.elapsed();
+    let clock = clock.elapsed();
     stages.into_iter().try_for_each(finish)?;
-    Ok((elapsed, done?))
+    let done = done?;
+    let cpu = done.iter().map(|report| report.cpu).sum();
+    Ok((Taken { clock, cpu }, done))
 }
 
 /// The number of the first stage. The sink's is 0.
@@ -69,28 +74,31 @@ pub(crate) const SOURCE: u8 = 2;
 /// The report of a stage when it is ready, and when it is done.
 pub(crate) struct Report {
     pub(crate) bytes: u64,
+    cpu: Duration,
     pub(crate) stage: u8,
     pub(crate) by: String,
 }
 
 impl Report {
-    /// The number of bytes, the number of the stage, and the mechanism, which ends with a NUL.
-    const LEN: usize = 32;
+    /// The number of bytes, the CPU time, the number of the stage, and the mechanism, which ends with a NUL.
+    const LEN: usize = 40;
 
-    fn send(to: &PipeWriter, stage: u8, moved: &Moved) -> io::Result<()> {
+    fn send(to: &PipeWriter, stage: u8, cpu: Duration, moved: &Moved) -> io::Result<()> {
+        let nanos = u64::try_from(cpu.as_nanos()).map_err(io::Error::other)?;
         let mut line = [0; Self::LEN];
         line[..8].copy_from_slice(&moved.bytes.to_le_bytes());
-        line[8] = stage;
-        line[9..][..moved.by.len()].copy_from_slice(moved.by.as_bytes());
+        line[8..16].copy_from_slice(&nanos.to_le_bytes());
+        line[16] = stage;
+        line[17..][..moved.by.len()].copy_from_slice(moved.by.as_bytes());
         Ok(to.write_all(&line)?)
     }
 
     fn receive(from: &PipeReader) -> io::Result<Self> {
         let mut line = [0; Self::LEN];
         from.read_exact(&mut line)?;
-        let (bytes, rest) = line.split_first_chunk().expect("as long as a number");
-        let by = rest[1..].split(|byte| *byte == 0).next().unwrap_or_default();
+        let number = |at: usize| u64::from_le_bytes(line[at..][..8].try_into().expect("8 bytes"));
+        let by = line[17..].split(|byte| *byte == 0).next().unwrap_or_default();
         let by = String::from_utf8_lossy(by).into_owned();
-        Ok(Self { bytes: u64::from_le_bytes(*bytes), stage: rest[0], by })
+        Ok(Self { bytes: number(0), cpu: Duration::from_nanos(number(8)), stage: line[16], by })
     }
 }

@@ -3,13 +3,12 @@
 //! A [`Way`] creates the two [`Ends`]. [`Summed::run`] forks a process for each and measures from the start signal
 //! until the last byte is summed. Every run compares the sum with the expected one.
 
-use super::stages::{SOURCE, clocked, finish, stage, start};
-use super::{KIB, MIB, Moved, PAGE, Place, require};
+use super::stages::{SOURCE, clocked, stage};
+use super::{KIB, MIB, Moved, Place, Taken, require};
 use rawpipe::Wait;
-use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
-use rawpipe::chunk::{ChunkReader, ChunkWriter, Reuse, WriterBuilder};
+use rawpipe::chunk::shared::SharedBuilder;
+use rawpipe::chunk::{ChunkReader, ChunkWriter, ReaderBuilder, Reuse, WriterBuilder};
 use std::io::{self, Read, Write};
-use std::time::{Duration, Instant};
 
 /// The size of a reader's buffer.
 const READ: usize = 64 * KIB;
@@ -34,6 +33,15 @@ impl Numbers {
             }
         }
     }
+}
+
+/// Adds up the words of any bytes, and the bytes after the last word.
+#[inline]
+pub(crate) fn of(piece: &[u8]) -> u64 {
+    let words = piece.chunks_exact(WORD);
+    let rest = words.remainder().iter().copied().map(u64::from).sum();
+    let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("8 bytes"));
+    words.map(word).fold(rest, u64::wrapping_add)
 }
 
 /// Sums the [`Numbers`] in so many bytes, as they arrive.
@@ -64,12 +72,8 @@ impl Sum {
     #[inline]
     pub(crate) fn add(&mut self, piece: &[u8]) {
         self.left = self.left.wrapping_sub(piece.len() as u64);
-        let sum = if self.by_words {
-            let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("8 bytes"));
-            piece.chunks_exact(WORD).map(word).fold(0, u64::wrapping_add)
-        } else {
-            piece.iter().copied().map(u64::from).sum()
-        };
+        let sum =
+            if self.by_words { of(piece) } else { piece.iter().copied().map(u64::from).sum() };
         self.sum = self.sum.wrapping_add(sum);
     }
 
@@ -110,7 +114,7 @@ pub(crate) struct Summed {
 
 impl Summed {
     /// Moves so many chunks, compares their sum, and returns the time.
-    pub(crate) fn run(&self, count: u64) -> io::Result<Duration> {
+    pub(crate) fn run(&self, count: u64) -> io::Result<Taken> {
         let (reports, reporter) = rawpipe::pipe()?;
         let Ends { make, sum } = (self.way)(self.chunk)?;
         let bytes = count * self.chunk as u64;
@@ -190,19 +194,27 @@ pub(crate) fn by_std_vec(chunk: usize) -> io::Result<Ends> {
 }
 
 pub(crate) fn by_chunks(chunk: usize) -> io::Result<Ends> {
-    by_writer(ChunkWriter::builder(), chunk)
+    by_ends(ChunkWriter::builder(), ChunkReader::builder(), chunk)
 }
 
 pub(crate) fn by_chunks_after_read(chunk: usize) -> io::Result<Ends> {
-    by_writer(ChunkWriter::builder().reuse(Reuse::AfterRead), chunk)
+    by_ends(ChunkWriter::builder().reuse(Reuse::AfterRead), ChunkReader::builder(), chunk)
 }
 
-fn by_writer(builder: WriterBuilder, chunk: usize) -> io::Result<Ends> {
+/// As `by_chunks_after_read`, and both sides poll briefly before they sleep.
+pub(crate) fn by_chunks_adaptive(chunk: usize) -> io::Result<Ends> {
+    let builder = ChunkWriter::builder().reuse(Reuse::AfterRead).wait(Wait::Adaptive);
+    by_ends(builder, ChunkReader::builder().wait(Wait::Adaptive), chunk)
+}
+
+fn by_ends(builder: WriterBuilder, reading: ReaderBuilder, chunk: usize) -> io::Result<Ends> {
     let (reader, writer) = rawpipe::pipe()?;
+    // Before the processes are pinned: one that may run on one CPU only does not poll.
+    let mut writer = builder.chunk(chunk).build(writer)?;
+    let mut reader = reading.build(reader)?;
     Ok(Ends {
         make: Box::new(move |count, _| {
-            let (mut writer, mut numbers) =
-                (builder.chunk(chunk).build(writer)?, Numbers::default());
+            let mut numbers = Numbers::default();
             for _ in 0..count {
                 numbers.fill(&mut writer.chunk()?[..chunk]);
                 writer.send(chunk)?;
@@ -210,7 +222,6 @@ fn by_writer(builder: WriterBuilder, chunk: usize) -> io::Result<Ends> {
             Ok(())
         }),
         sum: Box::new(move |sum, _| {
-            let mut reader = ChunkReader::new(reader)?;
             loop {
                 match reader.read_chunk()? {
                     [] => return Ok(()),
@@ -247,114 +258,4 @@ fn by_halves(chunk: usize, wait: Wait) -> io::Result<Ends> {
             Ok(())
         }),
     })
-}
-
-// ---------------------------------------------------------------- there and back
-
-/// One side of an exchange of messages that are made and summed.
-pub(crate) trait Side {
-    fn send(&mut self, numbers: &mut Numbers) -> io::Result<()>;
-    fn receive(&mut self, sum: &mut Sum) -> io::Result<()>;
-}
-
-/// Creates both sides, for messages of this length.
-pub(crate) type Sides = fn(usize) -> io::Result<[Box<dyn Side>; 2]>;
-
-pub(crate) const TRIPS: [(&str, Sides); 3] = [
-    ("std", std_sides),
-    ("rawpipe-shared", |len| shared_sides(len, Wait::Block)),
-    ("rawpipe-shared-adaptive", |len| shared_sides(len, Wait::Adaptive)),
-];
-
-/// Makes so many round trips between this process and a child. Both make and sum every message.
-pub(crate) fn round_trips(sides: Sides, len: usize, count: u64) -> io::Result<Duration> {
-    let all = count + 1;
-    let [near, mut far] = sides(len)?;
-    let mut near = Some(near);
-    let child = start(|| {
-        near = None; // here, in the child
-        let (mut numbers, mut sum) = (Numbers::default(), Sum::new(all, len));
-        for _ in 0..all {
-            far.receive(&mut sum)?;
-            far.send(&mut numbers)?;
-        }
-        sum.check()
-    })?;
-    let mut near = near.expect("only the child's copy was dropped");
-    let (mut numbers, mut sum) = (Numbers::default(), Sum::new(all, len));
-    let mut exchange = || {
-        near.send(&mut numbers)?;
-        near.receive(&mut sum)
-    };
-    exchange()?; // the child runs
-    let clock = Instant::now();
-    (0..count).try_for_each(|_| exchange())?;
-    let elapsed = clock.elapsed();
-    sum.check()?;
-    finish(child)?;
-    Ok(elapsed)
-}
-
-struct StdSide {
-    to: io::PipeWriter,
-    from: io::PipeReader,
-    memory: Vec<u8>,
-    len: usize,
-}
-
-impl StdSide {
-    fn boxed(from: io::PipeReader, to: io::PipeWriter, len: usize) -> Box<dyn Side> {
-        Box::new(Self { to, from, memory: vec![1; len + PAGE], len })
-    }
-}
-
-/// Returns so many bytes of the memory, from the start of a page.
-fn from_page(memory: &mut [u8], len: usize) -> &mut [u8] {
-    let start = memory.as_ptr().align_offset(PAGE);
-    &mut memory[start..][..len]
-}
-
-impl Side for StdSide {
-    fn send(&mut self, numbers: &mut Numbers) -> io::Result<()> {
-        let buffer = from_page(&mut self.memory, self.len);
-        numbers.fill(buffer);
-        self.to.write_all(buffer)
-    }
-
-    fn receive(&mut self, sum: &mut Sum) -> io::Result<()> {
-        let buffer = from_page(&mut self.memory, self.len);
-        self.from.read_exact(buffer)?;
-        sum.add(buffer);
-        Ok(())
-    }
-}
-
-fn std_sides(len: usize) -> io::Result<[Box<dyn Side>; 2]> {
-    let ((there, to), (from, back)) = (io::pipe()?, io::pipe()?);
-    Ok([StdSide::boxed(from, to, len), StdSide::boxed(there, back, len)])
-}
-
-struct SharedSide {
-    to: SharedWriter,
-    from: SharedReader,
-    len: usize,
-}
-
-impl Side for SharedSide {
-    fn send(&mut self, numbers: &mut Numbers) -> io::Result<()> {
-        numbers.fill(self.to.chunk()?);
-        Ok(self.to.send(self.len)?)
-    }
-
-    fn receive(&mut self, sum: &mut Sum) -> io::Result<()> {
-        sum.add(&self.from.recv()?.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-}
-
-fn shared_sides(len: usize, wait: Wait) -> io::Result<[Box<dyn Side>; 2]> {
-    let builder = SharedBuilder::new().chunk(len).wait(wait);
-    let ((there, to), (from, back)) = (builder.build()?, builder.build()?);
-    let far = SharedSide { to: back, from: there, len };
-    Ok([Box::new(SharedSide { to, from, len }), Box::new(far)])
 }

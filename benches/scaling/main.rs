@@ -1,7 +1,7 @@
 //! Measures how std and rawpipe scale, and the limits above both: `scaling SERIES` prints one series as a data file.
 //!
-//! - `chunk`: memory → pipe → another process, and a file → pipe → `/dev/null`, by the length of a chunk: the
-//!   throughput, and the CPU time of all processes.
+//! - `chunk`: bytes that are made → pipe → another process, which sums them; and, as a limit, a file → pipe →
+//!   `/dev/null`; by the length of a chunk: the throughput, and the CPU time of all processes.
 //! - `capacity`: the same by the capacity of the pipe.
 //! - `pipes`: so many pipes at the same time, each between two processes of its own, which together move the same
 //!   bytes.
@@ -12,8 +12,8 @@
 //!   turn.
 //! - `limits`: the limits that no library can exceed: the trap alone, memory copied, pages lent and spliced by hand.
 //!
-//! Engines take turns, in [`ROUNDS`] rounds (`summed` has more). A figure is the median of its rounds, and a ratio to
-//! std is the median of the ratios in each round.
+//! `std` has page-aligned buffers and `std-vec` plain ones; a ratio is to the better one. Engines take turns, in [`ROUNDS`] rounds (`summed` has more). A figure is the median of its
+//! rounds, and a ratio to std is the median of the ratios in each round.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 #![allow(unsafe_code, reason = "the C library's calls, to compare with, and pages lent by hand")]
 
@@ -25,13 +25,12 @@ mod programs;
 mod summed;
 
 use common::*;
-use programs::{Ballast, Tiny};
+use programs::{MAPPED, PLAIN, Tiny, starts};
 use rawpipe::event::{Epoll, Event, PollEvents, PollFd, poll};
 use rawpipe::pipe::{Builder, Capacity};
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{env, io};
 
 const ROUNDS: usize = 7;
@@ -58,13 +57,6 @@ fn main() -> io::Result<()> {
 
 // ---------------------------------------------------------------- what the series share
 
-/// The duration and the CPU time of a turn.
-#[derive(Clone, Copy, Default)]
-struct Taken {
-    clock: Duration,
-    cpu: Duration,
-}
-
 type Turn<'a> = (&'static str, Box<dyn FnMut() -> io::Result<Taken> + 'a>);
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -88,8 +80,18 @@ fn take_turns(turns: &mut [Turn<'_>], rounds: usize) -> io::Result<Vec<Vec<Taken
     Ok(taken)
 }
 
+/// Returns the index of the engine of std with the best median.
+fn best_of_std(turns: &[Turn<'_>], taken: &[Vec<Taken>]) -> usize {
+    let clock =
+        |index: usize| median(taken[index].iter().map(|taken| taken.clock.as_secs_f64()).collect());
+    (0..turns.len())
+        .filter(|index| *index == 0 || turns[*index].0.contains("std"))
+        .min_by(|one, other| clock(*one).total_cmp(&clock(*other)))
+        .expect("the first one")
+}
+
 /// Prints a line for each engine: size, engine, and the medians of `value`, of the CPU time of a unit, and of the ratio
-/// to the first engine (above 1: this one is faster). A turn consists of `units`.
+/// to the best engine of std (above 1: this one is faster). A turn consists of `units`.
 fn rounds(
     size: usize,
     turns: &mut [Turn<'_>],
@@ -97,13 +99,14 @@ fn rounds(
     value: fn(f64) -> f64,
 ) -> io::Result<()> {
     let taken = take_turns(turns, ROUNDS)?;
+    let std = best_of_std(turns, &taken);
     for (index, (engine, _)) in turns.iter().enumerate() {
         let seconds = |taken: &Taken| taken.clock.as_secs_f64() / units;
         let clock = median(taken[index].iter().map(seconds).collect());
         let cpu =
             median(taken[index].iter().map(|taken| taken.cpu.as_secs_f64() / units).collect());
         let ratios =
-            taken[0].iter().zip(&taken[index]).map(|(std, this)| seconds(std) / seconds(this));
+            taken[std].iter().zip(&taken[index]).map(|(std, this)| seconds(std) / seconds(this));
         println!(
             "{size}\t{engine}\t{:.5}\t{cpu:.9}\t{:.3}",
             value(clock),
@@ -113,31 +116,10 @@ fn rounds(
     Ok(())
 }
 
-/// Returns the CPU time until now of all children that were waited for.
-fn children_cpu() -> Duration {
-    const RUSAGE_CHILDREN: i32 = -1;
-    unsafe extern "C" {
-        fn getrusage(who: i32, usage: *mut [i64; 18]) -> i32;
-    }
-    let mut usage = [0; 18]; // two `struct timeval` and fourteen numbers, of 64 bits
-    // SAFETY: writes one `struct rusage`, which is this long where `long` has 64 bits.
-    unsafe { getrusage(RUSAGE_CHILDREN, &raw mut usage) };
-    let time = |seconds: i64, micros: i64| {
-        Duration::from_micros(u64::try_from(seconds * 1_000_000 + micros).unwrap_or(0))
-    };
-    time(usage[0], usage[1]) + time(usage[2], usage[3])
-}
-
-fn moved(work: &Move, input: &Input, bytes: u64) -> io::Result<Taken> {
-    let before = children_cpu();
-    let clock = work.run(input, bytes)?.elapsed;
-    Ok(Taken { clock, cpu: children_cpu().saturating_sub(before) })
-}
-
 const GIB: f64 = 1_073_741_824.0;
 
 /// Measures a series of moves, whose figures are GiB/s and CPU seconds for each GiB.
-fn moves(
+fn series(
     input: &Input,
     size: usize,
     bytes: u64,
@@ -145,7 +127,7 @@ fn moves(
 ) -> io::Result<()> {
     let mut turns: Vec<Turn<'_>> = Vec::new();
     for (name, work) in engines {
-        turns.push((name, Box::new(move || moved(&work, input, bytes))));
+        turns.push((name, Box::new(move || Ok(work.run(input, bytes)?.taken))));
     }
     #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
     let units = bytes as f64 / GIB;
@@ -167,15 +149,17 @@ fn chunk() -> io::Result<()> {
             ("std", of(STD_FILLED)),
             ("rawpipe", of(CHUNKS_FILLED)),
             ("rawpipe-afterread", of(CHUNKS_FILLED_AFTER_READ)),
-            ("rawpipe-copy", of(RAW_FILLED)),
+            ("std-vec", Move { vec: true, ..of(STD_FILLED) }),
         ];
-        moves(&input, chunk, bytes, engines)?;
+        let engines =
+            engines.into_iter().filter(|(name, _)| *name != "std-vec" || chunk >= 64 * KIB);
+        series(&input, chunk, bytes, engines.collect())?;
         if chunk >= 512 {
             let engines = vec![
                 ("file-std", file(read_and_write, io_copy_to_file, STD_FILE)),
                 ("file-rawpipe", file(transfer_file_by_chunks, transfer_by_chunks, RAW_FILE)),
             ];
-            moves(&input, chunk, bytes, engines)?;
+            series(&input, chunk, bytes, engines)?;
         }
     }
     Ok(())
@@ -203,16 +187,15 @@ fn capacity() -> io::Result<()> {
             // std cannot create a pipe of another size, so only the calls are std's.
             ("std", of(STD_FILLED)),
             ("rawpipe", of(CHUNKS_FILLED)),
-            ("rawpipe-copy", of(RAW_FILLED)),
         ];
-        moves(&input, capacity, 64 << 20, engines)?;
+        series(&input, capacity, 64 << 20, engines)?;
         let file =
             |source, mover, work| Move { link, source, chunk, sink: Sink::Null(mover), ..work };
         let engines = vec![
             ("file-std", file(read_and_write, io_copy_to_file, STD_FILE)),
             ("file-rawpipe", file(transfer_file_by_chunks, transfer_by_chunks, RAW_FILE)),
         ];
-        moves(&input, capacity, 64 << 20, engines)?;
+        series(&input, capacity, 64 << 20, engines)?;
     }
     Ok(())
 }
@@ -230,7 +213,6 @@ fn pipes() -> io::Result<()> {
         for (name, work) in [
             ("std", STD_FILLED),
             ("rawpipe", Move { period: 256 * KIB, chunk: 256 * KIB, ..CHUNKS_FILLED }),
-            ("rawpipe-copy", RAW_FILLED),
         ] {
             let input = &input;
             turns.push((name, Box::new(move || at_once(&work, input, count, ALL))));
@@ -244,12 +226,11 @@ fn pipes() -> io::Result<()> {
 
 fn at_once(work: &Move, input: &Input, count: usize, all: u64) -> io::Result<Taken> {
     let bytes = all / count as u64;
-    let before = children_cpu();
-    let clock = Instant::now();
-    let children: Result<Vec<_>, _> =
-        (0..count).map(|_| start(|| work.run(input, bytes).map(drop))).collect();
-    children?.into_iter().try_for_each(finish)?;
-    Ok(Taken { clock: clock.elapsed(), cpu: children_cpu().saturating_sub(before) })
+    Taken::by(|| {
+        let children: Result<Vec<_>, _> =
+            (0..count).map(|_| start(|| work.run(input, bytes).map(drop))).collect();
+        children?.into_iter().try_for_each(finish)
+    })
 }
 
 // ---------------------------------------------------------------- spawn
@@ -258,28 +239,16 @@ fn spawn() -> io::Result<()> {
     const TURNS: u32 = 20;
     println!("# resident memory (MiB)\tengine\tmicroseconds\tCPU seconds\tratio to std");
     let tiny = Tiny::new()?;
-    let null = || io::Result::Ok(OwnedFd::from(File::open("/dev/null")?));
     for mib in [0, 16, 64, 256, 1024, 2048, 4096] {
-        let _ballast = Ballast::new(mib << 20, false)?;
-        let often = |work: &dyn Fn() -> io::Result<()>| {
-            let (before, clock) = (children_cpu(), Instant::now());
-            (0..TURNS).try_for_each(|_| work())?;
-            Ok(Taken { clock: clock.elapsed(), cpu: children_cpu().saturating_sub(before) })
-        };
-        let path = tiny.path();
-        let mut turns: Vec<Turn<'_>> = vec![
-            ("std", Box::new(move || often(&|| programs::std_spawn(path)))),
-            ("rawpipe", Box::new(move || often(&|| programs::raw_spawn(path)))),
-        ];
-        rounds(mib, &mut turns, f64::from(TURNS), |seconds| seconds * 1e6)?;
-        let mut turns: Vec<Turn<'_>> = vec![
-            ("mapped-std", Box::new(move || often(&|| programs::std_spawn_mapped(path, &null()?)))),
-            (
-                "mapped-rawpipe",
-                Box::new(move || often(&|| programs::raw_spawn_mapped(path, null()?))),
-            ),
-        ];
-        rounds(mib, &mut turns, f64::from(TURNS), |seconds| seconds * 1e6)?;
+        for (prefix, engines) in [("", &PLAIN), ("mapped-", &MAPPED)] {
+            let mut turns: Vec<Turn<'_>> = Vec::new();
+            let starts = starts(Place::Together, tiny.path(), (mib, false), engines);
+            for (engine, mut start) in starts {
+                let name = format!("{prefix}{engine}");
+                turns.push((name.leak(), Box::new(move || Ok(start(TURNS.into())?.taken))));
+            }
+            rounds(mib, &mut turns, f64::from(TURNS), |seconds| seconds * 1e6)?;
+        }
     }
     Ok(())
 }
@@ -321,10 +290,10 @@ fn epoll() -> io::Result<()> {
         let number = list.as_fd().as_raw_fd();
         let (mut buf, mut room) = ([Event::default(); 16], [Event::default(); 16]);
         let timed = |work: &mut dyn FnMut() -> bool| {
-            let clock = Instant::now();
-            let found = (0..turns_each).all(|_| work());
-            require(found, || "not the one that is ready".into())?;
-            Ok(Taken { clock: clock.elapsed(), cpu: Duration::ZERO })
+            Taken::by(|| {
+                let found = (0..turns_each).all(|_| work());
+                require(found, || "not the one that is ready".into())
+            })
         };
         let list = &list;
         let mut turns: Vec<Turn<'_>> = vec![

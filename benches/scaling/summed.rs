@@ -1,7 +1,7 @@
 //! `summed`: one process makes every byte, another one sums every word, and the sums are compared in each run.
 //!
 //! A line has the situation, the length of a chunk, the engine, the measured value, the CPU seconds of both processes
-//! for a GiB (only if both are children), the lower quartile, the median and the upper quartile of the ratio to std,
+//! for a GiB or an operation, the lower quartile, the median and the upper quartile of the ratio to std,
 //! and the ratio of the CPU seconds to std's. "std" is the engine with the better median of `std` and `std-vec`.
 //! Situations:
 //!
@@ -13,12 +13,12 @@
 //!
 //! Turns of all engines have about the same duration, whatever they move. They include the first lap of a new ring.
 
-use super::common::summed::{Numbers, SIZES, Sum, TRIPS, WAYS, round_trips};
+use super::common::summed::{Numbers, SIZES, Sum, WAYS};
 use super::common::*;
-use super::{GIB, Taken, Turn, children_cpu, median, take_turns};
+use super::{GIB, Turn, best_of_std, median, take_turns};
 use std::hint::black_box;
 use std::io::{self, Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 struct Plan {
     rounds: usize,
@@ -53,7 +53,7 @@ pub(crate) fn all() -> io::Result<()> {
     for (situation, busy) in [("trip-0", 0), ("trip-1", 1), ("trip-2", 2), ("trip-4", 4)] {
         let _busy = Busy::some(busy)?;
         for len in [64, 64 * KIB] {
-            trips(&plan, &input, situation, len)?;
+            round_trips(&plan, situation, len)?;
         }
     }
     set_up(&plan, &input)
@@ -63,16 +63,12 @@ pub(crate) fn all() -> io::Result<()> {
 fn timed<'a>(
     plan: &Plan,
     each: f64,
-    mut run: impl FnMut(u64) -> io::Result<Duration> + 'a,
+    mut run: impl FnMut(u64) -> io::Result<Taken> + 'a,
 ) -> io::Result<Box<dyn FnMut() -> io::Result<Taken> + 'a>> {
-    let count = often(plan.turn, 16, u64::MAX, &mut run)?;
+    let count = often(plan.turn, 16, u64::MAX, |count| Ok(run(count)?.clock))?;
     #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
     let share = each / count as f64;
-    Ok(Box::new(move || {
-        let before = children_cpu();
-        let clock = run(count)?.mul_f64(share);
-        Ok(Taken { clock, cpu: children_cpu().saturating_sub(before).mul_f64(share) })
-    }))
+    Ok(Box::new(move || Ok(run(count)?.mul_f64(share))))
 }
 
 /// Returns the number of chunks in a GiB.
@@ -92,17 +88,16 @@ fn streams(
     let turn = if chunk > 256 * KIB { 3 * plan.turn } else { plan.turn };
     let plan = &Plan { turn, ..*plan };
     let mut turns: Vec<Turn<'_>> = Vec::new();
-    for (engine, way) in WAYS.into_iter().filter(|(engine, _)| input.allows(engine)) {
-        let work = Summed { way, chunk, place };
-        turns.push((engine, timed(plan, in_a_gib(chunk), move |count| work.run(count))?));
+    for (engine, mut work) in sums(input, place, chunk, 1, &WAYS) {
+        turns.push((engine, timed(plan, in_a_gib(chunk), move |count| Ok(work(count)?.taken))?));
     }
     print(plan, situation, chunk, &mut turns, |seconds| 1.0 / seconds)
 }
 
-fn trips(plan: &Plan, input: &Input, situation: &str, len: usize) -> io::Result<()> {
+fn round_trips(plan: &Plan, situation: &str, len: usize) -> io::Result<()> {
     let mut turns: Vec<Turn<'_>> = Vec::new();
-    for (engine, sides) in TRIPS.into_iter().filter(|(engine, _)| input.allows(engine)) {
-        turns.push((engine, timed(plan, 1.0, move |count| round_trips(sides, len, count))?));
+    for (engine, mut work) in trips(Place::Free, len) {
+        turns.push((engine, timed(plan, 1.0, move |count| Ok(work(count)?.taken))?));
     }
     print(plan, situation, len, &mut turns, |seconds| seconds * 1e6)
 }
@@ -132,12 +127,10 @@ fn set_up(plan: &Plan, input: &Input) -> io::Result<()> {
     let mut turns: Vec<Turn<'_>> = Vec::new();
     for (engine, make) in engines.into_iter().filter(|(engine, _)| input.allows(engine)) {
         let run = move |count| {
-            let clock = Instant::now();
-            for _ in 0..count {
+            Taken::repeated(count, || {
                 let byte = make()?;
-                require(byte == 7, || format!("{byte} came out"))?;
-            }
-            Ok(clock.elapsed())
+                require(byte == 7, || format!("{byte} came out"))
+            })
         };
         turns.push((engine, timed(plan, 1.0, run)?));
     }
@@ -149,15 +142,20 @@ fn limits(plan: &Plan) -> io::Result<()> {
     for chunk in SIZES {
         let (filled, summed) = (touched(chunk), touched(chunk));
         let make = |count| {
-            let (mut numbers, clock) = (Numbers::default(), Instant::now());
-            (0..count).for_each(|_| numbers.fill(black_box(&mut *filled)));
-            Ok(clock.elapsed())
+            let mut numbers = Numbers::default();
+            Taken::repeated(count, || {
+                numbers.fill(black_box(&mut *filled));
+                Ok(())
+            })
         };
         let sum = |count| {
-            let (mut sum, clock) = (Sum::new(count, chunk), Instant::now());
-            (0..count).for_each(|_| sum.add(black_box(&*summed)));
+            let mut sum = Sum::new(count, chunk);
+            let taken = Taken::repeated(count, || {
+                sum.add(black_box(&*summed));
+                Ok(())
+            })?;
             require(black_box(sum).left() == 0, || "not all bytes".to_owned())?;
-            Ok(clock.elapsed())
+            Ok(taken)
         };
         let mut turns: Vec<Turn<'_>> = vec![
             ("make", timed(plan, in_a_gib(chunk), make)?),
@@ -187,10 +185,7 @@ fn print(
         ratios.sort_by(f64::total_cmp);
         ratios
     };
-    let std = (0..turns.len())
-        .filter(|index| *index == 0 || turns[*index].0.starts_with("std"))
-        .min_by(|one, other| median(clock(*one)).total_cmp(&median(clock(*other))))
-        .expect("the first one");
+    let std = best_of_std(turns, &taken);
     for (index, (engine, _)) in turns.iter().enumerate() {
         let ratio = ratios(clock(std), clock(index));
         let at = |quarter: usize| ratio[(ratio.len() - 1) * quarter / 4];

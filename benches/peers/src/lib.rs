@@ -19,6 +19,7 @@ use engines::{
     Duct, Interprocess, Libc, Nix, OsPipe, Rawpipe, RawpipeSpawn, Rustix, Std, Subprocess,
 };
 use programs::Tiny;
+use std::hint::black_box;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -76,10 +77,10 @@ const fn engine(name: &'static str, work: Work) -> Engine {
     Engine { name, work }
 }
 
-/// The source on one CPU, the other process on another. Left to the scheduler, the same crate varies by a
+/// A limit: no process looks at the bytes. The source on one CPU, the other process on another. Left to the scheduler, the same crate varies by a
 /// factor of three from run to run.
 const fn moves(name: &'static str, work: Move) -> Engine {
-    engine(name, Work::Move(Move { place: Place::Apart, ..work }))
+    engine(name, Work::Move(Move { place: Place::Apart, ..common::unread(work) }))
 }
 
 const fn repeats(name: &'static str, work: Repeated) -> Engine {
@@ -133,7 +134,7 @@ pub const QUESTIONS: &[Question] = &[
     made_and_summed!("made_and_summed_64k", "the same with 64 KiB", 64 * KIB),
     made_and_summed!("made_and_summed_1m", "the same with 1 MiB", MIB),
     Question {
-        name: "write_read",
+        name: "limits/write_read",
         text: "memory → a default pipe → the buffer of another process on another CPU, with `write` and \
                `read` of 64 KiB",
         bytes: Some(MOVED),
@@ -148,7 +149,7 @@ pub const QUESTIONS: &[Question] = &[
         ],
     },
     Question {
-        name: "mem_to_read",
+        name: "limits/mem_to_read",
         text: "the same with the fastest calls of each crate; the same bytes are sent repeatedly. rawpipe's \
                `ChunkWriter` takes new pages each time and fills them, unless it has `Reuse::AfterRead` \
                (`-afterread`); rustix, nix and libc have a pipe of 1 MiB, and `-vmsplice` lends the memory \
@@ -170,25 +171,7 @@ pub const QUESTIONS: &[Question] = &[
         ],
     },
     Question {
-        name: "mem_to_read_filled",
-        text: "the same; every byte is made just before it is sent. To lend such memory, a program must know \
-               when the pipe no longer refers to it; that is the purpose of a `ChunkWriter`. The others write",
-        bytes: Some(MOVED),
-        engines: &[
-            moves("std", work::filled(work::plain::<Std>(), work::fill_and_write::<Std>)),
-            moves("rawpipe", common::CHUNKS_FILLED),
-            moves("rawpipe-afterread", common::CHUNKS_FILLED_AFTER_READ),
-            moves(
-                "rawpipe-copy",
-                work::filled(work::large::<Rawpipe>(), work::fill_and_write::<Rawpipe>),
-            ),
-            moves("rustix", work::filled(work::large::<Rustix>(), work::fill_and_write::<Rustix>)),
-            moves("nix", work::filled(work::large::<Nix>(), work::fill_and_write::<Nix>)),
-            moves("libc", work::filled(work::large::<Libc>(), work::fill_and_write::<Libc>)),
-        ],
-    },
-    Question {
-        name: "file_to_null",
+        name: "limits/file_to_null",
         text: "a file in the page cache → pipe → `/dev/null` in another process: `io::copy`, `transfer`, and \
                loops of `splice` over a pipe of 1 MiB. `io::copy` does not splice for os_pipe's types",
         bytes: Some(MOVED),
@@ -280,7 +263,7 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "output",
-        text: "the 16 MiB that a program writes, 64 KiB at a time, are collected",
+        text: "the 16 MiB that a program makes and writes, 64 KiB at a time, are collected and summed",
         bytes: Some(work::WRITTEN as u64),
         engines: &[
             runs("std", work::output::<Std>, 0),
@@ -346,17 +329,18 @@ impl Engine {
     /// Runs so many turns, checks their number of bytes, and returns the time.
     pub fn run(&self, here: &Here, turns: u64) -> io::Result<Duration> {
         match &self.work {
-            Work::Move(work) => Ok(work.run(&here.input, turns * MOVED)?.elapsed),
+            Work::Move(work) => Ok(work.run(&here.input, turns * MOVED)?.taken.clock),
             Work::Sum(way, chunk) => {
                 let work = Summed { way: *way, chunk: *chunk, place: Place::Apart };
-                work.run(turns * count(*chunk))
+                Ok(work.run(turns * count(*chunk))?.clock)
             }
             Work::Repeat(work) => work(here, turns),
             Work::Run(program, fed) => {
                 let right = if *fed == 0 { work::WRITTEN } else { *fed };
                 work::repeat(turns, || {
-                    let got = program(here, here.fed(*fed))?.len();
-                    common::require(got == right, || format!("{got} of {right} bytes"))
+                    let got = program(here, here.fed(*fed))?;
+                    black_box(ways::of(&got));
+                    common::require(got.len() == right, || format!("{} bytes", got.len()))
                 })
             }
         }
@@ -368,8 +352,10 @@ pub fn is_writer() -> io::Result<bool> {
     let asked = std::env::args().nth(1).as_deref() == Some(work::WRITER);
     if asked {
         let mut out = io::stdout().lock();
-        for _ in 0..work::WRITTEN / (64 * KIB) {
-            out.write_all(&[b'x'; 64 * KIB])?;
+        let mut made = vec![0; 64 * KIB];
+        for _ in 0..work::WRITTEN / made.len() {
+            black_box(&mut made).fill(b'x');
+            out.write_all(&made)?;
         }
         out.flush()?;
     }

@@ -4,9 +4,7 @@
 //! inlined itself.
 
 use crate::Here;
-use crate::common::{
-    Cpus, FILE, Input, Move, Moved, Place, Sink, Source, Stream, finish, require, start,
-};
+use crate::common::{Cpus, FILE, Input, Move, Moved, Place, Sink, Stream, finish, require, start};
 use crate::engines::{Forks, Pipes, Runs, Spawns, Splices};
 use std::fs::File;
 use std::hint::black_box;
@@ -37,6 +35,7 @@ pub(crate) const fn plain<P: Pipes>() -> Move {
         middle: None,
         sink: Sink::Read(read::<P>),
         chunk: SMALL,
+        vec: false,
         place: Place::Free,
     }
 }
@@ -61,11 +60,6 @@ pub(crate) const fn spliced<P: Splices>() -> Move {
 pub(crate) const fn copied<P: Pipes<Reader: Read, Writer: Write>>() -> Move {
     let sink = Sink::Null(copy_to_file::<P>);
     Move { source: copy_file::<P>, period: FILE, sink, ..plain::<P>() }
-}
-
-/// The same with bytes that are made just before they are sent.
-pub(crate) const fn filled(work: Move, source: Source) -> Move {
-    Move { source, ..work }
 }
 
 fn link<P: Pipes>() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -95,21 +89,6 @@ fn write_memory<P: Pipes>(
 ) -> io::Result<&'static str> {
     let mut to = P::Writer::from(to);
     stream.send(|length| write_all::<P>(&mut to, black_box(&from.memory[..length])))?;
-    Ok("")
-}
-
-#[inline(never)]
-pub(crate) fn fill_and_write<P: Pipes>(
-    to: OwnedFd,
-    from: &Input,
-    stream: &Stream,
-    buffer: &mut [u8],
-) -> io::Result<&'static str> {
-    let mut to = P::Writer::from(to);
-    stream.send(|length| {
-        buffer[..length].copy_from_slice(black_box(&from.memory[..length]));
-        write_all::<P>(&mut to, &buffer[..length])
-    })?;
     Ok("")
 }
 

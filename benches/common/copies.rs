@@ -1,0 +1,41 @@
+//! Copies of a file.
+
+use super::{FILE, Input, Moved, PAGE, Run, Taken, from_page, require};
+use std::fs::File;
+use std::io::{self, Seek};
+
+/// Copies a file to a new one, in this process. The buffer's length is the chunk.
+pub(crate) struct Copy {
+    pub(crate) copy: fn(&File, &File, &mut [u8]) -> io::Result<Moved>,
+    pub(crate) chunk: usize,
+    /// As in a [`Move`].
+    pub(crate) vec: bool,
+}
+
+impl Copy {
+    /// Copies a file of [`FILE`] bytes so many times.
+    pub(crate) fn run(&self, input: &Input, count: u64) -> io::Result<Run> {
+        let (mut plain, mut memory) = (vec![1; self.chunk], vec![1; self.chunk + PAGE]);
+        let buffer = if self.vec { &mut plain[..] } else { from_page(&mut memory, self.chunk) };
+        let mut run = Run { taken: Taken::default(), by: String::new() };
+        for _ in 0..count {
+            input.clear_output()?;
+            (&input.near).rewind()?;
+            let mut moved = Moved { bytes: 0, by: "" };
+            run.taken += Taken::by(|| {
+                moved = (self.copy)(&input.near, &input.output, buffer)?;
+                Ok(())
+            })?;
+            moved.by.clone_into(&mut run.by);
+            require(moved.bytes == FILE as u64, || format!("{} of {FILE} bytes", moved.bytes))?;
+            input.check_output_len(FILE as u64)?;
+        }
+        Ok(run)
+    }
+
+    /// Copies it once and checks each byte.
+    pub(crate) fn check(&self, input: &Input) -> io::Result<()> {
+        self.run(input, 1)?;
+        input.check_output(FILE as u64, input.memory.len())
+    }
+}

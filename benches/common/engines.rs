@@ -1,0 +1,205 @@
+//! The engines of each question: what moves the bytes, with std and with this crate.
+//!
+//! Sources make every byte just before they send it, and sinks look at every byte, but for those in [`MEM_TO_READ`],
+//! [`MEM_TO_NULL`], [`FILE_TO_NULL`] and [`PIPES_TO_NULL`]: those are limits.
+//!
+//! - `std`: `std::io::pipe` by default, `read` and `write_all` of 64 KiB, or of the chunk. `std-vec`: the same with
+//!   plain `Vec`s. `std-copy`: `io::copy`.
+//! - `rawpipe`: `transfer`, or a `ChunkWriter`, and a `ChunkReader`, without options.
+//! - `rawpipe-large`: the same on pipes of `Capacity::Max`.
+
+use super::*;
+use rawpipe::chunk::{ChunkMechanism, Reuse, WriterBuilder};
+use std::os::unix::net::UnixStream;
+
+/// std's pipe by default, `write_all` and `read` of 64 KiB. The same bytes are sent repeatedly.
+pub(crate) const STD: Move = Move {
+    link: std_pipe,
+    source: write_memory::<io::PipeWriter>,
+    period: 64 * KIB,
+    middle: None,
+    sink: Sink::Read(read::<io::PipeReader>),
+    chunk: 64 * KIB,
+    vec: false,
+    place: Place::Free,
+};
+
+/// As large a pipe as is useful, and few, long calls: a quarter of the pipe, so that one side fills
+/// while the other drains; larger buffers are slower, because they leave the caches.
+pub(crate) const RAW: Move = Move {
+    link: large_pipe,
+    source: write_memory::<PipeWriter>,
+    period: 256 * KIB,
+    sink: Sink::Read(read::<PipeReader>),
+    chunk: 256 * KIB,
+    ..STD
+};
+
+/// A pipe by default, from a `ChunkWriter` of this builder to a `ChunkReader`, with the writer's chunk.
+macro_rules! chunks {
+    ($send:ident, $builder:expr) => {
+        Move {
+            link: raw_pipe,
+            source: |to, from, stream, buffer| $send(to, from, stream, buffer, $builder),
+            sink: Sink::Read(read_chunks),
+            period: MIB,
+            chunk: MIB,
+            ..RAW
+        }
+    };
+}
+
+/// The same bytes are sent repeatedly: by [`STD`] and [`RAW`] from one buffer, and by these from the writer's chunks. A
+/// chunk that holds the bytes of an earlier round is sent unchanged, and a new one is filled. With `Reuse::Never` each
+/// is new.
+pub(crate) const CHUNKS: Move = chunks!(send_ready, DEFAULT);
+pub(crate) const CHUNKS_AFTER_READ: Move = chunks!(send_ready, AFTER_READ);
+const CHUNKS_MEMFD_AFTER_READ: Move =
+    chunks!(send_ready, DEFAULT.mechanism(ChunkMechanism::Memfd).reuse(Reuse::AfterRead));
+
+/// Every byte is made, in a buffer or in a chunk, just before it is sent.
+pub(crate) const STD_FILLED: Move = Move { source: fill_and_write::<io::PipeWriter>, ..STD };
+pub(crate) const CHUNKS_FILLED: Move = chunks!(fill_and_send, DEFAULT);
+pub(crate) const CHUNKS_FILLED_AFTER_READ: Move = chunks!(fill_and_send, AFTER_READ);
+
+const DEFAULT: WriterBuilder = ChunkWriter::builder();
+const AFTER_READ: WriterBuilder =
+    DEFAULT.mechanism(ChunkMechanism::Vmsplice).reuse(Reuse::AfterRead);
+
+/// The length of the file that is sent.
+pub(crate) const FILE: usize = 16 * MIB;
+
+pub(crate) const STD_FILE: Move = Move { source: io_copy_file, period: FILE, ..STD };
+pub(crate) const RAW_FILE: Move =
+    Move { source: transfer_file, period: FILE, sink: Sink::Read(read_chunks), ..RAW };
+
+/// An engine of a question.
+pub(crate) type Named<T> = (&'static str, T);
+
+// ---------------------------------------------------------------- work
+
+/// A file in the page cache → pipe → a process that reads.
+pub(crate) const FILE_TO_READ: [Named<Move>; 4] = [
+    ("std", Move { source: read_and_write, ..STD_FILE }),
+    ("std-vec", Move { source: read_and_write, vec: true, ..STD_FILE }),
+    ("std-copy", STD_FILE),
+    ("rawpipe", RAW_FILE),
+];
+
+/// A process that makes bytes → pipe → a process that moves them to a new file.
+pub(crate) const PIPE_TO_FILE: [Named<Move>; 5] = {
+    const fn by(mover: Mover) -> Move {
+        Move { sink: Sink::File(mover), ..STD_FILLED }
+    }
+    [
+        ("std", by(std_read_and_write)),
+        ("std-vec", Move { vec: true, ..by(std_read_and_write) }),
+        ("std-copy", by(io_copy_to_file)),
+        ("rawpipe", by(transfer_all)),
+        ("rawpipe-large", Move { link: large_pipe, ..by(transfer_all) }),
+    ]
+};
+
+/// A process that makes bytes → pipe → the measured process → pipe → a process that reads.
+pub(crate) const PIPE_TO_PIPE: [Named<Move>; 5] = {
+    const fn by(mover: Mover) -> Move {
+        Move { middle: Some((mover, 64 * KIB)), ..STD_FILLED }
+    }
+    [
+        ("std", by(std_read_and_write)),
+        ("std-vec", Move { vec: true, ..by(std_read_and_write) }),
+        ("std-copy", by(io_copy_pipes)),
+        ("rawpipe", by(transfer_all)),
+        ("rawpipe-large", Move { link: large_pipe, ..by(transfer_all) }),
+    ]
+};
+
+/// The same with Unix sockets.
+pub(crate) const SOCKET_TO_SOCKET: [Named<Move>; 4] = {
+    const fn by(mover: Mover) -> Move {
+        Move {
+            link: socket_pair,
+            source: fill_and_write::<UnixStream>,
+            middle: Some((mover, 64 * KIB)),
+            sink: Sink::Read(read::<UnixStream>),
+            ..STD
+        }
+    }
+    [
+        ("std", by(std_read_and_write)),
+        ("std-vec", Move { vec: true, ..by(std_read_and_write) }),
+        ("std-copy", by(io_copy_sockets)),
+        ("rawpipe", by(transfer_all)),
+    ]
+};
+
+/// A process that makes bytes → pipe → the measured process → two pipes → two processes that read.
+pub(crate) const FANOUT: [Named<Move>; 3] = [
+    ("std", Move { middle: Some((std_fanout, 64 * KIB)), ..STD_FILLED }),
+    ("std-vec", Move { middle: Some((std_fanout, 64 * KIB)), vec: true, ..STD_FILLED }),
+    ("rawpipe", Move { link: large_pipe, middle: Some((raw_fanout, 0)), ..STD_FILLED }),
+];
+
+/// A file in memory → a new one, in this process.
+pub(crate) const FILE_TO_FILE: [Named<Copy>; 4] = [
+    ("std", Copy { copy: read_and_write_files, chunk: 128 * KIB, vec: false }),
+    ("std-vec", Copy { copy: read_and_write_files, chunk: 128 * KIB, vec: true }),
+    ("std-copy", Copy { copy: io_copy_files, chunk: 0, vec: false }),
+    ("rawpipe", Copy { copy: transfer_files, chunk: 0, vec: false }),
+];
+
+// ---------------------------------------------------------------- limits
+
+/// The same bytes again and again → pipe → the memory of a process that does not look at them.
+pub(crate) const MEM_TO_READ: [Named<Move>; 5] = [
+    ("std", unread(STD)),
+    ("std-vec", Move { vec: true, ..unread(STD) }),
+    ("rawpipe", unread(CHUNKS)),
+    ("rawpipe-vmsplice-afterread", unread(CHUNKS_AFTER_READ)),
+    ("rawpipe-memfd-afterread", unread(CHUNKS_MEMFD_AFTER_READ)),
+];
+
+/// The same, and the bytes are discarded. The buffers are the kernel's and the crate's, so `std-vec` has none.
+pub(crate) const MEM_TO_NULL: [Named<Move>; 3] = [
+    ("std", Move { sink: Sink::Null(io_copy_to_file), ..STD }),
+    ("rawpipe", Move { sink: Sink::Null(transfer_all), ..CHUNKS }),
+    ("rawpipe-vmsplice-afterread", Move { sink: Sink::Null(transfer_all), ..CHUNKS_AFTER_READ }),
+];
+
+/// A file in the page cache → pipe → discarded.
+pub(crate) const FILE_TO_NULL: [Named<Move>; 4] = {
+    const STD_NULL: Move = Move { sink: Sink::Null(io_copy_to_file), ..STD_FILE };
+    [
+        ("std", Move { source: read_and_write, ..STD_NULL }),
+        ("std-vec", Move { source: read_and_write, vec: true, ..STD_NULL }),
+        ("std-copy", STD_NULL),
+        ("rawpipe", Move { sink: Sink::Null(transfer_all), ..RAW_FILE }),
+    ]
+};
+
+/// The kernel supplies bytes from a file → pipe → the measured process → pipe → discarded.
+pub(crate) const PIPES_TO_NULL: [Named<Move>; 4] = {
+    const fn by(mover: Mover) -> Move {
+        Move {
+            source: feed,
+            period: FILE,
+            sink: Sink::Null(drain),
+            middle: Some((mover, 64 * KIB)),
+            ..STD
+        }
+    }
+    [
+        ("std", by(std_read_and_write)),
+        ("std-vec", Move { vec: true, ..by(std_read_and_write) }),
+        ("std-copy", by(io_copy_pipes)),
+        ("rawpipe", Move { link: large_pipe, ..by(transfer_all) }),
+    ]
+};
+
+/// The same move, whose sink does not look at the bytes.
+pub(crate) const fn unread(work: Move) -> Move {
+    match work.sink {
+        Sink::Read(read) => Move { sink: Sink::Unread(read), ..work },
+        _ => work,
+    }
+}

@@ -1,0 +1,194 @@
+//! Messages that are made on one side and summed on the other: one way, and there and back.
+
+use super::summed::{Ends, Numbers, Sum, Way};
+use super::{PAGE, Place, Taken, finish, spent, spent_by, start};
+use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
+use rawpipe::message::Channel;
+use rawpipe::pipe::AdaptiveEnd;
+use rawpipe::{PipeReader, PipeWriter, Wait};
+use std::io::{self, Read, Write};
+use std::time::Instant;
+
+// ---------------------------------------------------------------- one way
+
+/// For std a message is 8 bytes of length, and the bytes.
+pub(crate) const MESSAGES: [(&str, Way); 3] =
+    [("std", by_std), ("rawpipe", by_channel), ("rawpipe-shared", super::summed::by_shared)];
+
+fn by_std(_: usize) -> io::Result<Ends> {
+    let (mut reader, mut writer) = io::pipe()?;
+    Ok(Ends {
+        make: Box::new(move |count, chunk| {
+            let mut numbers = Numbers::default();
+            for _ in 0..count {
+                numbers.fill(chunk);
+                writer.write_all(&(chunk.len() as u64).to_ne_bytes())?;
+                writer.write_all(chunk)?;
+            }
+            Ok(())
+        }),
+        sum: Box::new(move |sum, buffer| {
+            let mut len = [0; 8];
+            while sum.left() > 0 {
+                reader.read_exact(&mut len)?;
+                let len = usize::try_from(u64::from_ne_bytes(len)).map_err(io::Error::other)?;
+                let message = buffer.get_mut(..len).ok_or(io::ErrorKind::InvalidData)?;
+                reader.read_exact(message)?;
+                sum.add(message);
+            }
+            Ok(())
+        }),
+    })
+}
+
+fn by_channel(_: usize) -> io::Result<Ends> {
+    let (near, far) = Channel::pair()?;
+    let ((mut receiver, _), (_, mut sender)) = (near.split(), far.split());
+    Ok(Ends {
+        make: Box::new(move |count, chunk| {
+            let mut numbers = Numbers::default();
+            for _ in 0..count {
+                numbers.fill(chunk);
+                sender.send(&[chunk])?;
+            }
+            Ok(())
+        }),
+        sum: Box::new(move |sum, buffer| {
+            while let Some(len) = receiver.recv_into(buffer)? {
+                sum.add(&buffer[..len]);
+            }
+            Ok(())
+        }),
+    })
+}
+
+// ---------------------------------------------------------------- there and back
+
+/// One side of an exchange of messages that are made and summed.
+pub(crate) trait Side {
+    fn send(&mut self, numbers: &mut Numbers) -> io::Result<()>;
+    fn receive(&mut self, sum: &mut Sum) -> io::Result<()>;
+}
+
+/// Creates both sides, for messages of this length.
+pub(crate) type Sides = fn(usize) -> io::Result<[Box<dyn Side>; 2]>;
+
+pub(crate) const TRIPS: [(&str, Sides); 6] = [
+    ("std", |len| pipe_sides(io::pipe, len, false)),
+    ("std-vec", |len| pipe_sides(io::pipe, len, true)),
+    ("rawpipe", |len| pipe_sides(|| Ok(rawpipe::pipe()?), len, false)),
+    ("rawpipe-adaptive", |len| pipe_sides(adaptive_pipe, len, false)),
+    ("rawpipe-shared", |len| shared_sides(len, Wait::Block)),
+    ("rawpipe-shared-adaptive", |len| shared_sides(len, Wait::Adaptive)),
+];
+
+/// Makes so many round trips between this process and a child. Both make and sum every message.
+pub(crate) fn round_trips(sides: Sides, len: usize, place: Place, count: u64) -> io::Result<Taken> {
+    // Before this process is pinned: a half that may run on one CPU only does not poll.
+    let sides = sides(len)?;
+    place.during(|| round_trips_by(sides, len, place, count))
+}
+
+fn round_trips_by(
+    [near, mut far]: [Box<dyn Side>; 2],
+    len: usize,
+    place: Place,
+    count: u64,
+) -> io::Result<Taken> {
+    let all = count + 1;
+    let mut near = Some(near);
+    let child = start(|| {
+        near = None; // here, in the child
+        place.take(false)?;
+        let (mut numbers, mut sum) = (Numbers::default(), Sum::new(all, len));
+        for _ in 0..all {
+            far.receive(&mut sum)?;
+            far.send(&mut numbers)?;
+        }
+        sum.check()
+    })?;
+    let mut near = near.expect("only the child's copy was dropped");
+    let (mut numbers, mut sum) = (Numbers::default(), Sum::new(all, len));
+    let mut exchange = || {
+        near.send(&mut numbers)?;
+        near.receive(&mut sum)
+    };
+    exchange()?; // the child runs
+    let cpu = || spent() + spent_by(child.id());
+    let (before, clock) = (cpu(), Instant::now());
+    (0..count).try_for_each(|_| exchange())?;
+    let clock = clock.elapsed();
+    let cpu = cpu().saturating_sub(before);
+    sum.check()?;
+    finish(child)?;
+    Ok(Taken { clock, cpu })
+}
+
+struct PipeSide<R, W> {
+    to: W,
+    from: R,
+    memory: Vec<u8>,
+    /// The offset of the buffer in the memory.
+    start: usize,
+}
+
+impl<R: Read, W: Write> Side for PipeSide<R, W> {
+    fn send(&mut self, numbers: &mut Numbers) -> io::Result<()> {
+        let buffer = &mut self.memory[self.start..];
+        numbers.fill(buffer);
+        self.to.write_all(buffer)
+    }
+
+    fn receive(&mut self, sum: &mut Sum) -> io::Result<()> {
+        let buffer = &mut self.memory[self.start..];
+        self.from.read_exact(buffer)?;
+        sum.add(buffer);
+        Ok(())
+    }
+}
+
+/// Creates two pipes. The buffers begin at a page, or where a `Vec` begins.
+fn pipe_sides<R: Read + 'static, W: Write + 'static>(
+    pipe: fn() -> io::Result<(R, W)>,
+    len: usize,
+    vec: bool,
+) -> io::Result<[Box<dyn Side>; 2]> {
+    let side = |from, to| -> Box<dyn Side> {
+        let mut memory = vec![1; if vec { len } else { len + PAGE }];
+        let start = if vec { 0 } else { memory.as_ptr().align_offset(PAGE) };
+        memory.truncate(start + len);
+        Box::new(PipeSide { to, from, memory, start })
+    };
+    let ((there, to), (from, back)) = (pipe()?, pipe()?);
+    Ok([side(from, to), side(there, back)])
+}
+
+fn adaptive_pipe() -> io::Result<(AdaptiveEnd<PipeReader>, AdaptiveEnd<PipeWriter>)> {
+    let (reader, writer) = rawpipe::pipe()?;
+    Ok((reader.with_wait(Wait::Adaptive), writer.with_wait(Wait::Adaptive)))
+}
+
+struct SharedSide {
+    to: SharedWriter,
+    from: SharedReader,
+    len: usize,
+}
+
+impl Side for SharedSide {
+    fn send(&mut self, numbers: &mut Numbers) -> io::Result<()> {
+        numbers.fill(self.to.chunk()?);
+        Ok(self.to.send(self.len)?)
+    }
+
+    fn receive(&mut self, sum: &mut Sum) -> io::Result<()> {
+        sum.add(&self.from.recv()?.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+fn shared_sides(len: usize, wait: Wait) -> io::Result<[Box<dyn Side>; 2]> {
+    let builder = SharedBuilder::new().chunk(len).wait(wait);
+    let ((there, to), (from, back)) = (builder.build()?, builder.build()?);
+    let far = SharedSide { to: back, from: there, len };
+    Ok([Box::new(SharedSide { to, from, len }), Box::new(far)])
+}

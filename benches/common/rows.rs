@@ -1,0 +1,104 @@
+//! Rows of a group of criterion, each with its engines and its placement, and the CPU time of all processes, which
+//! criterion does not measure.
+//!
+//! The CPU time of an iteration is appended to `cpu.tsv` in cargo's folder `target/tmp`. There `benches/table` reads
+//! it: the last line of an engine counts.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
+use super::common::{Engine, Place, Taken};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+use std::{env, fmt};
+
+pub(crate) struct Rows<'c> {
+    group: BenchmarkGroup<'c, WallTime>,
+    name: &'static str,
+    in_turns: bool,
+}
+
+/// Creates criterion with short times and a tenth of the usual resampling, which took most of the time for so many
+/// rows, as the plots do with `--quick`.
+pub(crate) fn criterion() -> Criterion {
+    let is_quick = env::args().any(|argument| argument == "--quick");
+    let criterion = Criterion::default();
+    let criterion = if is_quick { criterion.without_plots() } else { criterion };
+    let time = Duration::from_millis(if is_quick { 400 } else { 1000 });
+    criterion
+        .nresamples(10_000)
+        .sample_size(50)
+        .warm_up_time(time / 4)
+        .measurement_time(time)
+        .configure_from_args()
+}
+
+impl<'c> Rows<'c> {
+    pub(crate) fn new(criterion: &'c mut Criterion, name: &'static str) -> Self {
+        Self { group: criterion.benchmark_group(name), name, in_turns: false }
+    }
+
+    /// Lets the engines of a row take turns within each sample: each iteration runs all of them, in changing order, and
+    /// counts one. So a state of the machine that lasts for seconds affects all of them.
+    pub(crate) fn in_turns(mut self) -> Self {
+        self.group.sample_size(20);
+        self.in_turns = true;
+        self
+    }
+
+    /// Measures a row. An iteration moves so many bytes, or is one operation.
+    pub(crate) fn row(
+        &mut self,
+        place: Place,
+        size: impl fmt::Display,
+        bytes: Option<u64>,
+        mut engines: Vec<Engine<'_>>,
+    ) {
+        // An empty throughput would be that of the row before.
+        self.group.throughput(bytes.map_or(Throughput::Elements(1), Throughput::Bytes));
+        let parameter = format!("{}-{size}", place.name()).trim_end_matches('-').to_owned();
+        for index in 0..engines.len() {
+            let (mut count, mut cpu) = (0, Duration::ZERO);
+            let id = BenchmarkId::new(engines[index].0, &parameter);
+            self.group.bench_function(id, |bencher| {
+                bencher.iter_custom(|turns| {
+                    let taken = if self.in_turns {
+                        take_turns(&mut engines, index, turns)
+                    } else {
+                        engines[index].1(turns).map(|run| run.taken)
+                    };
+                    let taken = taken.unwrap_or_else(|error| panic!("{parameter}: {error}"));
+                    count += turns;
+                    cpu += taken.cpu;
+                    taken.clock
+                });
+            });
+            // Not if cargo test runs each once.
+            if count > 0 && env::args().any(|argument| argument == "--bench") {
+                note(self.name, engines[index].0, &parameter, cpu.as_nanos() / u128::from(count));
+            }
+        }
+    }
+}
+
+fn take_turns(engines: &mut [Engine<'_>], own: usize, turns: u64) -> io::Result<Taken> {
+    let (mut all, count) = (Taken::default(), engines.len());
+    for turn in 0..turns {
+        for next in 0..count {
+            let index = (next + usize::from(turn % 2 == 1)) % count;
+            let taken = engines[index].1(1)?.taken;
+            if index == own {
+                all += taken;
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn note(group: &str, engine: &str, parameter: &str, nanos: u128) {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cpu.tsv");
+    let mut file = File::options().create(true).append(true).open(path).expect("a file");
+    writeln!(file, "{group}\t{engine}\t{parameter}\t{nanos}").expect("written");
+}

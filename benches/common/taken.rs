@@ -1,0 +1,73 @@
+//! The time of a measurement, and the CPU time of all its processes.
+#![allow(unsafe_code, reason = "the C library's functions for it")]
+
+use std::io;
+use std::ops::AddAssign;
+use std::time::{Duration, Instant};
+
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Taken {
+    pub(crate) clock: Duration,
+    pub(crate) cpu: Duration,
+}
+
+impl Taken {
+    /// Measures `work`, done by this process and by children that it waits for.
+    pub(crate) fn by(work: impl FnOnce() -> io::Result<()>) -> io::Result<Self> {
+        let (before, clock) = (spent(), Instant::now());
+        work()?;
+        let clock = clock.elapsed();
+        Ok(Self { clock, cpu: spent().saturating_sub(before) })
+    }
+
+    /// Measures so many repetitions.
+    pub(crate) fn repeated<T>(
+        count: u64,
+        mut work: impl FnMut() -> io::Result<T>,
+    ) -> io::Result<Self> {
+        Self::by(|| (0..count).try_for_each(|_| work().map(drop)))
+    }
+
+    pub(crate) fn mul_f64(self, factor: f64) -> Self {
+        Self { clock: self.clock.mul_f64(factor), cpu: self.cpu.mul_f64(factor) }
+    }
+}
+
+impl AddAssign for Taken {
+    fn add_assign(&mut self, other: Self) {
+        self.clock += other.clock;
+        self.cpu += other.cpu;
+    }
+}
+
+/// Returns the CPU time until now of this process, and of all children that it has waited for.
+pub(crate) fn spent() -> Duration {
+    unsafe extern "C" {
+        fn getrusage(who: i32, usage: *mut [i64; 18]) -> i32;
+    }
+    let of = |who| {
+        let mut usage = [0; 18]; // two `struct timeval` and fourteen numbers, of 64 bits
+        // SAFETY: writes one `struct rusage`, which is this long where `long` has 64 bits.
+        unsafe { getrusage(who, &raw mut usage) };
+        let micros = (usage[0] + usage[2]) * 1_000_000 + usage[1] + usage[3];
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    };
+    const SELF: i32 = 0;
+    const CHILDREN: i32 = -1;
+    of(SELF) + of(CHILDREN)
+}
+
+/// Returns the CPU time until now of a child that runs.
+pub(crate) fn spent_by(pid: u32) -> Duration {
+    const SCHEDULER: i32 = 2;
+    unsafe extern "C" {
+        fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
+    }
+    let mut time = [0; 2];
+    // The number of a process's clock, as `clock_getcpuclockid` returns it.
+    let clock = !i32::try_from(pid).unwrap_or(0) << 3 | SCHEDULER;
+    // SAFETY: writes one `struct timespec`, of two words of 64 bits.
+    unsafe { clock_gettime(clock, &raw mut time) };
+    let [seconds, nanos] = time.map(|part| u64::try_from(part).unwrap_or(0));
+    Duration::from_secs(seconds) + Duration::from_nanos(nanos)
+}

@@ -1,0 +1,65 @@
+//! What the engines of a question do in their turns.
+
+use super::messages::{TRIPS, round_trips};
+use super::summed::Way;
+use super::{Input, KIB, Move, Named, Place, Run, Summed, Taken};
+use std::io;
+
+/// An engine, and its measurement of so many repetitions.
+pub(crate) type Engine<'a> = (&'static str, Box<dyn FnMut(u64) -> io::Result<Run> + 'a>);
+
+/// Creates an engine that has no mechanism to name.
+pub(crate) fn engine<'a>(
+    name: &'static str,
+    mut work: impl FnMut(u64) -> io::Result<Taken> + 'a,
+) -> Engine<'a> {
+    (name, Box::new(move |count| Ok(Run { taken: work(count)?, by: String::new() })))
+}
+
+/// Moves so many bytes in each repetition. All bytes of each engine are compared once, before its first turn.
+pub(crate) fn moves<'a>(
+    input: &'a Input,
+    place: Place,
+    bytes: u64,
+    engines: &[Named<Move>],
+) -> Vec<Engine<'a>> {
+    let engine = |&(engine, work): &Named<Move>| -> Engine<'a> {
+        let (work, mut checked) = (Move { place, ..work }, false);
+        let run = move |count| {
+            if !checked {
+                work.check(input)?;
+                checked = true;
+            }
+            work.run(input, count * bytes)
+        };
+        (engine, Box::new(run))
+    };
+    let works = |(engine, _): &&Named<Move>| input.allows(engine);
+    engines.iter().filter(works).map(engine).collect()
+}
+
+/// Moves so many chunks in each repetition, which are made and summed.
+pub(crate) fn sums(
+    input: &Input,
+    place: Place,
+    chunk: usize,
+    chunks: u64,
+    ways: &[Named<Way>],
+) -> Vec<Engine<'static>> {
+    let sum = |&(name, way): &Named<Way>| {
+        engine(name, move |count| Summed { way, chunk, place }.run(count * chunks))
+    };
+    let works = |(engine, _): &&Named<Way>| input.allows(engine) && has_buffer(engine, chunk);
+    ways.iter().filter(works).map(sum).collect()
+}
+
+/// Sends a message there and another one back in each repetition.
+pub(crate) fn trips(place: Place, len: usize) -> Vec<Engine<'static>> {
+    let trip = |(name, sides)| engine(name, move |count| round_trips(sides, len, place, count));
+    TRIPS.into_iter().filter(|(engine, _)| has_buffer(engine, len)).map(trip).collect()
+}
+
+/// Returns whether the engine differs from `std` with buffers of this length.
+fn has_buffer(engine: &str, len: usize) -> bool {
+    engine != "std-vec" || len >= 64 * KIB
+}

@@ -1,4 +1,4 @@
-//! Writes a line again and again until it is killed or the reader has enough: `yes [WORD]...`
+//! Writes a line repeatedly until it is killed or the reader has enough: `yes [WORD]...`
 //!
 //! `yes no | head -n 3`
 //!

@@ -150,7 +150,7 @@ pub(crate) const FILE_TO_FILE: [Named<Copy>; 4] = [
 
 // ---------------------------------------------------------------- limits
 
-/// The same bytes again and again → pipe → the memory of a process that does not look at them.
+/// The same bytes repeatedly → pipe → the memory of a process that does not look at them.
 pub(crate) const MEM_TO_READ: [Named<Move>; 5] = [
     ("std", unread(STD)),
     ("std-vec", Move { vec: true, ..unread(STD) }),

@@ -188,7 +188,7 @@ impl Epoll {
         Ok(&buf[..count])
     }
 
-    /// Waits as [`wait`](Self::wait), at most until `deadline`. Retries on `EINTR`.
+    /// Waits as [`wait`](Self::wait), until `deadline` at the latest. Retries on `EINTR`.
     ///
     /// # Errors
     ///

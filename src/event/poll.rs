@@ -136,7 +136,7 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> 
     call::ppoll(fds, timeout.map(Timespec::from).as_mut())
 }
 
-/// Waits as [`poll`], at most until `deadline`. Retries on `EINTR`.
+/// Waits as [`poll`], until `deadline` at the latest. Retries on `EINTR`.
 ///
 /// # Errors
 ///

@@ -59,14 +59,14 @@ pub fn select(
     )
 }
 
-/// Waits as [`select`], at most until `deadline`. Retries on `EINTR`.
+/// Waits as [`select`], until `deadline` at the latest. Retries on `EINTR`.
 ///
 /// # Errors
 ///
 /// As [`select`], except for [`EINTR`](Errno::EINTR), and
 ///
-/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is ready. The sets are empty,
-///   as after the deadline.
+/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is ready. The sets are
+///   empty, as after the deadline.
 pub fn select_deadline(
     read: Option<&mut FdSet<'_>>,
     write: Option<&mut FdSet<'_>>,

@@ -256,7 +256,7 @@ impl SignalFd {
         call::read_signalfd(self.as_fd()).map(|info| SignalInfo::new(&info))
     }
 
-    /// Waits for a signal, at most until `deadline`, and takes it. Retries on `EINTR`.
+    /// Waits for a signal, until `deadline` at the latest, and takes it. Retries on `EINTR`.
     ///
     /// # Errors
     ///

@@ -25,14 +25,14 @@
 //! read is a `vmsplice` out of the pipe, and a write goes to a private pipe and is spliced from there to its
 //! target. (So does a read of a FIFO that is open for reading and writing.) These calls, too, have a flag not
 //! to wait. Each such write takes up at least one page of the pipe, however small it is, so that many small
-//! ones fill it earlier. If neither is supported, the functions fail with
-//! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). They never poll and then
+//! ones fill it earlier. If neither is supported, as on a terminal, the functions fail
+//! with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). They never poll and then
 //! read, because another reader could win the race.
 //!
 //! # Deadlines that have passed
 //!
-//! A deadline that has already passed means: do not wait. Bytes that can be read or written without waiting
-//! still are. All functions continue after a signal, until the deadline. A deadline can be ended early by another thread:
+//! A deadline that has already passed means: do not wait. Bytes that can be read or written without waiting still
+//! are. All functions continue after a signal, until the deadline. A deadline can be ended early by another thread:
 //! see [`Cancel`](crate::Cancel).
 //!
 //! A peer that holds the pipe's lock makes every call wait, these included: see

@@ -40,7 +40,7 @@ pub fn try_read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
     nowait::try_read(fd.as_fd(), buf)
 }
 
-/// Writes what there is room for, up to `buf.len()` bytes, and returns how many. Does not wait.
+/// Writes as many bytes as fit, up to `buf.len()`, and returns how many. Does not wait.
 ///
 /// Up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes are written in one piece or not at all.
 ///
@@ -78,10 +78,27 @@ pub fn try_write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// Those of [`try_read`] except `EAGAIN`, and
-///
 /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, and nothing was read.
 /// - [`ECANCELED`](crate::Errno::ECANCELED) if it is [cancelled](crate::Cancel), and nothing was read.
+/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this is a terminal, or another descriptor that cannot be read
+///   without the risk of waiting. If no other process reads it, call
+///   [`poll_deadline`](crate::event::poll_deadline) and then [`io::read`].
+/// - Those of [`try_read`] except `EAGAIN`.
+///
+/// # Examples
+///
+/// ```
+/// use rawpipe::{Deadline, Errno, io};
+/// use std::time::Duration;
+///
+/// let (reader, writer) = rawpipe::pipe()?;
+/// let mut buf = [0; 100];
+/// let soon = Deadline::after(Duration::from_millis(10));
+/// assert_eq!(io::read_deadline(&reader, &mut buf, soon), Err(Errno::ETIMEDOUT));
+/// writer.write_all(b"in time")?;
+/// assert_eq!(io::read_deadline(&reader, &mut buf, soon)?, 7); // bytes that are there need no time
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline<'_>) -> Result<usize> {
     let fd = fd.as_fd();
     attempt_until(fd, PollEvents::IN, Some(deadline), || try_read(fd, buf))
@@ -108,7 +125,7 @@ pub(crate) fn writev_deadline(
     attempt_until(fd, PollEvents::OUT, Some(deadline), || nowait::try_writev(fd, bufs))
 }
 
-/// Reads exactly `buf.len()` bytes, at most until `deadline`.
+/// Reads exactly `buf.len()` bytes, waiting until `deadline` at the latest.
 ///
 /// # Errors
 ///
@@ -140,7 +157,7 @@ pub fn read_exact_deadline(
     io::complete(buf.len(), |done| read_deadline(fd, &mut buf[done..], deadline))
 }
 
-/// Writes all of `buf`, at most until `deadline`.
+/// Writes all of `buf`, waiting until `deadline` at the latest.
 ///
 /// # Errors
 ///

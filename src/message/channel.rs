@@ -16,7 +16,8 @@ use alloc::vec::Vec;
 /// ```
 /// use rawpipe::message::{Channel, Duplex};
 ///
-/// // SAFETY: the program has no other thread, and the child only reads and writes.
+/// // SAFETY: the program has no other thread, so the child may allocate, as `recv` does.
+/// // (In a program with threads it would use `recv_into`.)
 /// let (mut child, link) = unsafe {
 ///     Duplex::fork(|link| {
 ///         let mut channel = Channel::from(link);
@@ -125,7 +126,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.sender.send(parts)
     }
 
-    /// Sends a message that consists of these parts, and waits at most until `deadline`.
+    /// Sends a message that consists of these parts, and waits until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -156,7 +157,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.receiver.recv()
     }
 
-    /// Receives a message, and waits at most until `deadline`.
+    /// Receives a message, and waits until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -178,7 +179,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.receiver.recv_into(buf)
     }
 
-    /// Receives a message into `buf`, and waits at most until `deadline`.
+    /// Receives a message into `buf`, and waits until `deadline` at the latest.
     ///
     /// # Errors
     ///

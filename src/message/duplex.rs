@@ -12,10 +12,11 @@ use crate::{PipeReader, PipeWriter, Result};
 
 /// One side of a two-way link: its peer reads what is written to it, and the reverse.
 ///
-/// When the peer is dropped, this side reads the bytes that are still in the link and then reaches end of file,
-/// and its writes fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. That holds only if no other process
-/// has a copy of the peer. [`fork`](Self::fork) ensures that for one child, and describes how to do it for
-/// several.
+/// When the peer is dropped, this side reads the bytes that are still in the link and then reaches end of file, and
+/// its writes fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. That holds only if no other process has a
+/// copy of the peer. [`fork`](Self::fork) ensures that for one child, and describes how to do it for several.
+///
+/// A link is a stream of bytes. For messages use [`Channel::from(link)`](super::Channel), also in a forked child.
 ///
 /// # Examples
 ///
@@ -156,8 +157,8 @@ impl Duplex {
         &self.writer
     }
 
-    /// Returns both ends, for separate use: after dropping only the writer, the peer reaches end of file and can
-    /// still write.
+    /// Splits this side into its two ends. If only the writer is dropped, the peer reaches end of file but can still
+    /// write.
     #[must_use]
     pub fn into_ends(self) -> (PipeReader, PipeWriter) {
         (self.reader, self.writer)

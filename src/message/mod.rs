@@ -13,7 +13,7 @@
 //!
 //! All of these are pipes: the peer may be any program, and messages may be longer than the pipe. If the peer
 //! is a process forked from this one, and messages have a maximum length, a dialogue in shared memory is
-//! faster: see [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), of the
+//! faster: see [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), which needs
 //! feature `transfer`.
 //!
 //! A message costs one write and two reads. If many short ones are sent at a time,

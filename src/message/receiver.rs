@@ -142,7 +142,7 @@ impl<R: AsFd> Receiver<R> {
         self.recv_until(None)
     }
 
-    /// Receives a message as [`recv`](Self::recv) does, but waits at most until `deadline`.
+    /// Receives a message as [`recv`](Self::recv) does, but waits until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// As [`recv`](Self::recv), and
     ///
-    /// - [`BufferTooShort`](MessageError::BufferTooShort) if it has more bytes than `buf`. The next call,
+    /// - [`BufferTooShort`](MessageError::BufferTooShort) if the message is longer than `buf`. The next call,
     ///   with a larger buffer, receives it.
     #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
@@ -178,7 +178,7 @@ impl<R: AsFd> Receiver<R> {
         Ok(Some(message.len()))
     }
 
-    /// Receives a message as [`recv_into`](Self::recv_into) does, but waits at most until `deadline`.
+    /// Receives a message as [`recv_into`](Self::recv_into) does, but waits until `deadline` at the latest.
     ///
     /// # Errors
     ///

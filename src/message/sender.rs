@@ -80,7 +80,7 @@ impl<W: AsFd> Sender<W> {
         self.send_until(parts, None)
     }
 
-    /// Sends a message as [`send`](Self::send) does, but waits at most until `deadline`.
+    /// Sends a message as [`send`](Self::send) does, but waits until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -88,7 +88,8 @@ impl<W: AsFd> Sender<W> {
     ///
     /// - [`Io`](MessageError::Io) with [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. If a
     ///   part was sent, no message can follow: [`Torn`](MessageError::Torn).
-    /// - [`Io`](MessageError::Io) with [`ECANCELED`](Errno::ECANCELED) if it is [cancelled](crate::Cancel); the same holds.
+    /// - [`Io`](MessageError::Io) with [`ECANCELED`](Errno::ECANCELED) if it is [cancelled](crate::Cancel); the same
+    ///   holds.
     /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see
     ///   [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
     /// - [`Io`](MessageError::Io) with an error of
@@ -131,7 +132,7 @@ impl<W: AsFd> Sender<W> {
         self.send_many_until(messages, None)
     }
 
-    /// Sends these messages as [`send_many`](Self::send_many) does, but waits at most until `deadline`.
+    /// Sends these messages as [`send_many`](Self::send_many) does, but waits until `deadline` at the latest.
     ///
     /// # Errors
     ///

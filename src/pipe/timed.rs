@@ -15,7 +15,7 @@ impl PipeReader {
         io::try_read(self, buf)
     }
 
-    /// Reads what is there, waiting for it at most until `deadline`.
+    /// Reads what is there, waiting for it until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -24,7 +24,7 @@ impl PipeReader {
         io::read_deadline(self, buf, deadline)
     }
 
-    /// Reads exactly `buf.len()` bytes, at most until `deadline`.
+    /// Reads exactly `buf.len()` bytes, until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl PipeWriter {
         io::try_write(self, buf)
     }
 
-    /// Writes what there is room for, waiting for room at most until `deadline`.
+    /// Writes what there is room for, waiting for room until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl PipeWriter {
         io::write_deadline(self, buf, deadline)
     }
 
-    /// Writes all of `buf`, at most until `deadline`.
+    /// Writes all of `buf`, until `deadline` at the latest.
     ///
     /// # Errors
     ///

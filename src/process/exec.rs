@@ -63,7 +63,7 @@ pub fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infalli
     call::execve(path, argv, envp)
 }
 
-/// Replaces the program, as [`execve`], with that at a path relative to the directory `folder`.
+/// Replaces the program, as [`execve`], with that at a path relative to the directory `directory`.
 ///
 /// # Errors
 ///
@@ -212,7 +212,7 @@ fn search(name: &[u8], path: &[u8], argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Resul
     Err(error)
 }
 
-/// Returns `folder/name`, or `None` if that is not a valid path.
+/// Returns `directory/name`, or `None` if that is not a valid path.
 fn join<'a>(buffer: &'a mut [u8; PATH_MAX], folder: &[u8], name: &[u8]) -> Option<&'a CStr> {
     let slash: &[u8] = if folder.is_empty() { b"" } else { b"/" };
     let mut end = 0;

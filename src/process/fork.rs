@@ -145,7 +145,7 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
 }
 
 /// Creates a child process that runs `body` and exits with the code that it returns. The child never returns
-/// or unwinds into the parent's code, and drops none of the parent's values.
+/// or unwinds into the parent's code, and drops none of the values that `body` only borrows.
 ///
 /// What `body` owns is dropped in both processes, so a pipe end moved into it is closed in the parent, as it
 /// should be. A panic in `body` ends the child with `SIGABRT`, after the panic hook has run.

@@ -24,7 +24,7 @@
 //!
 //! | | other threads in the parent | none ([`fork_single_threaded`]) |
 //! |---|---|---|
-//! | functions of this crate without `alloc` and `std`: they are system calls | yes | yes |
+//! | functions of this crate that need neither `alloc` nor `std`, also with these features enabled: system calls that allocate nothing | yes | yes |
 //! | reading and writing its own memory | yes | yes |
 //! | [`exit`], [`execve`] and the like | yes | yes |
 //! | dropping this crate's handles: they close descriptors, and anything beyond that ([`OnDrop`], pages of a `ChunkWriter`) happens only in the process that created the handle | yes | yes |

@@ -149,7 +149,7 @@ impl Pidfd {
         self.look(abi::WNOHANG)
     }
 
-    /// Waits until the process, a child of this one, has ended, at most until `deadline`. Returns `None` if it is
+    /// Waits until the process, a child of this one, has ended, until `deadline` at the latest. Returns `None` if it is
     /// still running then. Retries on `EINTR`.
     ///
     /// # Errors

@@ -111,10 +111,10 @@ pub fn wait_any<C: BorrowMut<Child>>(children: &mut [C], flags: WaitFlags) -> Re
     }
 }
 
-/// Waits as [`wait_any`], at most until `deadline`. Returns `None` if nothing has happened by then.
+/// Waits as [`wait_any`], until `deadline` at the latest. Returns `None` if nothing has happened by then.
 ///
-/// To collect all that have ended, for instance after `SIGCHLD`, call it with [`Deadline::now`] until it returns `None`,
-/// or fails with `ECHILD` because no child is left.
+/// To collect all that have ended, for instance after `SIGCHLD`, call it with [`Deadline::now`] until it returns
+/// `None`, or fails with `ECHILD` because no child is left.
 ///
 /// The kernel has no such wait: until the deadline, this polls, with pauses that grow from 0.1 ms to 6.4 ms.
 /// With [`Deadline::now`] it does not wait. In that case it also returns `None` if it found a child that

@@ -12,7 +12,7 @@ use crate::sys::call;
 ///
 /// # Errors
 ///
-/// As [`Transfer::run`]; it is no error if the source ends before `bytes`.
+/// As [`Transfer::run`]; it is not an error if the source ends first.
 ///
 /// # Examples
 ///

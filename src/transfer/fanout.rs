@@ -45,7 +45,8 @@ impl<'fd> FanoutSink<'fd> {
         self.transferred.bytes()
     }
 
-    /// Returns the same number as [`bytes`](Self::bytes), with the mechanism that moved the last of them.
+    /// Returns the number of bytes that have arrived, as [`bytes`](Self::bytes), and the mechanism that moved the last
+    /// of them.
     #[must_use]
     pub const fn transferred(&self) -> Transferred {
         self.transferred
@@ -205,8 +206,8 @@ impl<'p> Fanout<'p> {
         Self { options: self.options.progress(progress), ..self }
     }
 
-    /// Calls `on_error` with the index of a sink that has failed and with its error, before the next sink
-    /// is written to. If it returns `Break`, the fan-out fails there with the same side and errno.
+    /// Calls `on_error` with the index and error of each sink that fails, before the next sink is written to. If it
+    /// returns `Break`, the fan-out fails there with the same side and errno.
     ///
     /// The current round then ends in the middle. `sink.bytes()` is the count of each sink. The fan-out's error
     /// holds, as [undelivered](TransferError::undelivered), the bytes of the round that not all sinks have,
@@ -321,7 +322,7 @@ impl<'p> Fanout<'p> {
     }
 }
 
-/// Gives a round to all remaining sinks, until one fails and `on_error` ends it.
+/// Writes a round to all remaining sinks. Stops if a sink fails and `on_error` ends the fan-out.
 fn give(
     round: &mut Round<'_>,
     sinks: &mut [FanoutSink<'_>],

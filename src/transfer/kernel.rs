@@ -85,8 +85,8 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// What it means that `splice` has moved nothing. Only for a pipe is that certainly the end: a socket
-    /// stops at an urgent mark, and some files of procfs do not support `splice`.
+    /// Interprets a `splice` that moved nothing. This is certainly the end only if the source is a pipe: a socket
+    /// stops at an urgent mark, and some procfs files do not support `splice`.
     fn end(&self) -> Outcome {
         if self.from.kind == Kind::Pipe { Outcome::Finished } else { Outcome::GivenUp(None) }
     }
@@ -193,7 +193,7 @@ impl Engine<'_, '_> {
         Ok(None)
     }
 
-    /// Whether an error of a call that reads a file and writes the sink is the sink's. A connection
+    /// Returns whether an error belongs to the sink, for a call that reads a file and writes to the sink. A connection
     /// reports the reason for its end only once, so these are not left to a second call to find out.
     fn is_of_the_sink(&self, errno: Errno) -> bool {
         let full = matches!(errno, Errno::EPIPE | Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG);

@@ -170,14 +170,14 @@ impl<'p> Transfer<'p> {
         }
     }
 
-    /// Moves exactly `bytes`, and leaves everything else in the source. It is an error if the source ends before.
+    /// Moves exactly `bytes`, and leaves everything else in the source. It is an error if the source ends first.
     /// Replaces an earlier [`limit`](Self::limit).
     pub const fn exact(self, bytes: u64) -> Self {
         Self { most: Some(bytes), exact: true, ..self }
     }
 
-    /// Moves at most `bytes`, as `head -c` does, and leaves everything else in the source. It is no error if the
-    /// source ends before. Replaces an earlier [`exact`](Self::exact).
+    /// Moves at most `bytes`, as `head -c` does, and leaves everything else in the source. It is not an error if
+    /// the source ends first. Replaces an earlier [`exact`](Self::exact).
     ///
     /// # Examples
     ///
@@ -268,16 +268,18 @@ impl<'p> Transfer<'p> {
     /// [`progress`](Self::progress), or cancel it.
     ///
     /// If the deadline is [cancelled](crate::Cancel) it fails with [`ECANCELED`](crate::Errno::ECANCELED): on the
-    /// side that is not ready, or on the source if both are ready. In the latter case nothing is in flight, and at most
+    /// side that is not ready, or on the source if both are ready. If both are ready, nothing is in flight, and at most
     /// 1 MiB (or one [`chunk`](Self::chunk)) was moved after the cancel. Cancelled before the start, it moves nothing.
     ///
-    /// It holds on pipes, on sockets, and on every descriptor that stays nonblocking, also beside other readers and writers of the same descriptor. From or to a blocking socket or device the
-    /// mechanism is [`Copy`](TransferMechanism::Copy), because `splice` has no way to avoid waiting for it. A
-    /// nonblocking socket is faster.
+    /// It holds on pipes, on sockets, and on every descriptor that stays nonblocking, also beside other readers and
+    /// writers of the same descriptor. From or to a blocking socket or device the mechanism is
+    /// [`Copy`](TransferMechanism::Copy), because `splice` has no way to avoid waiting for it. A nonblocking socket
+    /// is faster.
     ///
-    /// A blocking terminal is written byte by byte, because `poll` promises room for one byte, and a `write` of
-    /// more sleeps until all of it is taken. That is slow, some 0.2 MB a second. A descriptor that was opened with
-    /// `O_NONBLOCK` has the full speed. A file of size 0, such as `/proc/kmsg` or `trace_pipe`, is polled before it is read.
+    /// A blocking terminal is written byte by byte, because `poll` promises room for one byte, and a `write` of more
+    /// sleeps until all of it is taken. That is slow, some 0.2 MB a second. A descriptor that was opened with
+    /// `O_NONBLOCK` has the full speed. A file of size 0, such as `/proc/kmsg` or `trace_pipe`, is polled before it
+    /// is read.
     ///
     /// It does not hold
     ///
@@ -342,10 +344,9 @@ impl<'p> Transfer<'p> {
     ///   [in the error](TransferError::undelivered), also where the source is a pipe or a
     ///   file;
     /// - [`EBADF`](crate::Errno::EBADF), before the first byte: it is not open, or not for this direction;
-    /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte: what is written there comes
-    ///   back as something to read. Both are the same pipe; or they are the same file, the sink appends or
-    ///   its position is not before the source's, and neither [`exact`](Self::exact) nor [`limit`](Self::limit) bounds the
-    ///   transfer;
+    /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte: what is written there comes back as
+    ///   something to read. Both are the same pipe; or they are the same file, the sink appends or its position is
+    ///   not before the source's, and neither [`exact`](Self::exact) nor [`limit`](Self::limit) bounds the transfer;
     /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink: the mechanisms that are left
     ///   [without](Self::without) the excluded ones do not work with these two. Bytes that
     ///   [`Broker`](TransferMechanism::Broker) has taken by then are in the error;

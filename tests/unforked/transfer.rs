@@ -792,7 +792,7 @@ fn discard_drops_what_was_asked_and_no_more() {
     assert_eq!((error.side(), error.errno()), (Side::Source, Some(Errno::EBADF)));
 }
 
-/// As `head -c`: an earlier end is no error. Of `exact` and `limit`, the one set later applies.
+/// As `head -c`: an earlier end is not an error. Of `exact` and `limit`, the one set later applies.
 #[test]
 fn transfer_limit_is_a_bound_and_exact_a_promise() {
     let bytes = data(300_000);

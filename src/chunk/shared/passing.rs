@@ -224,7 +224,7 @@ impl SharedCopier {
         self.copy(buf, None)
     }
 
-    /// Copies the next record as [`recv`](Self::recv) does, and waits at most until `deadline`.
+    /// Copies the next record as [`recv`](Self::recv) does, and waits until `deadline` at the latest.
     ///
     /// # Errors
     ///

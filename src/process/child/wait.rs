@@ -118,7 +118,7 @@ impl Child {
         self.wait_once(abi::WNOHANG | abi::WNOWAIT)
     }
 
-    /// Waits until the child has ended, at most until `deadline`. Returns `None` if it is still running then.
+    /// Waits until the child has ended, until `deadline` at the latest. Returns `None` if it is still running then.
     /// Retries on `EINTR`.
     ///
     /// [`stdin`](Self::stdin_ref) stays open: a child that reads it to end of file does not end before it is

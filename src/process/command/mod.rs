@@ -66,8 +66,8 @@ pub use stdio::Stdio;
 ///
 /// For everything else, prepare a [`Spawn`], and in a child of [`fork_with`](crate::process::fork_with) make the
 /// calls and then [`Spawn::exec`], which allocates nothing. If this process has no other thread, the child of
-/// [`fork_single_threaded`](crate::process::fork_single_threaded) may also call [`Command::exec`]. Such a child copies the
-/// page tables of this process, as every fork does.
+/// [`fork_single_threaded`](crate::process::fork_single_threaded) may also call [`Command::exec`]. Such a child
+/// copies the page tables of this process, as every fork does.
 ///
 /// ```
 /// use rawpipe::process::{self, Arg, Spawn};
@@ -256,7 +256,7 @@ impl<'fd> Command<'fd> {
     /// let (reader, writer) = rawpipe::pipe()?;
     /// let mut command = Command::new("sh");
     /// let mut child = command.args(["-c", "echo seven >&7"]).fd_map(&writer, 7).spawn()?;
-    /// drop(writer); // otherwise the next but one line would wait for it
+    /// drop(writer); // otherwise `read_to_end` below would wait for it
     /// let mut text = Vec::new();
     /// reader.read_to_end(&mut text)?;
     /// assert_eq!(text, b"seven\n");

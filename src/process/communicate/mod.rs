@@ -39,7 +39,8 @@ impl From<Output> for std::process::Output {
 
 /// The settings for communicating with a child: its input, and the limits on time and output.
 ///
-/// [`Child::communicate`] and [`Command::output`](super::Command::output) use the default settings.
+/// [`Child::communicate`] uses the default settings. [`Command::output`](super::Command::output) has its own, with
+/// the same names. It also kills the child if it fails, which [`run`](Self::run) does not.
 ///
 /// # Examples
 ///
@@ -118,7 +119,8 @@ impl<'a> Communicate<'a> {
         self
     }
 
-    /// Sets how many bytes of the child's standard output, and how many of its standard error, are read at most.
+    /// Sets the most bytes of the child's standard output, and of its standard error. If there are more, the
+    /// [`run`](Self::run) fails with [`CommunicateErrorKind::Limit`], and the child continues to run.
     pub const fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
@@ -144,7 +146,7 @@ impl<'a> Communicate<'a> {
     /// Writes the child's input, collects its output, and waits for its end. Retries on `EINTR`.
     ///
     /// Uses the pipes that the child's handle has; without one for the input nothing is written. If the child
-    /// closes its input early, or ends, the remaining input is not written. That is no error, and raises no
+    /// closes its input early, or ends, the remaining input is not written. That is not an error, and raises no
     /// `SIGPIPE`. Pipes that turn out to be too small are enlarged.
     ///
     /// # Errors

@@ -100,7 +100,7 @@ impl PipelineChildren {
         self.each(Child::try_wait)
     }
 
-    /// Waits until all programs have ended, at most until `deadline`. Returns `None` if one is running then.
+    /// Waits until all programs have ended, until `deadline` at the latest. Returns `None` if one is running then.
     /// Retries on `EINTR`.
     ///
     /// The pipe to the first one's standard input stays open.

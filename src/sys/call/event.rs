@@ -39,7 +39,7 @@ pub(crate) fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<&mut Timespec>) -> R
         .inspect(|_| tell!(acquired_any()))
 }
 
-/// Waits for the sets to read, to write and of exceptions, without a signal mask. The kernel writes the
+/// Waits for the read, write and exception sets, without a signal mask. The kernel writes the
 /// remaining time to `timeout` and, on success, the ready descriptors to the sets.
 #[inline]
 pub(crate) fn pselect6(

@@ -75,7 +75,7 @@ pub(crate) fn exit() -> ! {
     }
 }
 
-/// Some more of the entries of a folder, as `struct linux_dirent64`. `None` at the end, or on an error.
+/// Some more of the entries of a directory, as `struct linux_dirent64`. `None` at the end, or on an error.
 pub(crate) fn getdents64<'a>(folder: BorrowedFd<'_>, entries: &'a mut [u8]) -> Option<&'a [u8]> {
     let (place, size) = (lent_mut(entries), entries.len());
     // SAFETY: the kernel writes at most as many bytes as the list has, to the place given.

@@ -64,7 +64,7 @@ impl Came for Result<(), Incomplete> {
     }
 }
 
-/// Functions that retry on `EINTR` never return it, and a short count is no failure for them.
+/// Functions that retry on `EINTR` never return it, and a short count is not a failure for them.
 fn no_excuse(retries: bool) -> bool {
     use nr::{PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV};
     let calls = [PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV];

@@ -665,7 +665,7 @@ pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Setting the groups that are already set is no error.
+/// Setting the groups that are already set is not an error.
 pub(crate) fn uid_without_groups(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let facts = ground.facts(command.uid(USER).spawn().expect("a program"));

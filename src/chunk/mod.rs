@@ -96,14 +96,16 @@
 //!    [`Reuse::AfterRead`] the count of point 4 is then another pipe's, so that a reader may see later bytes of
 //!    this stream in the place of earlier ones (1 holds): `as_fd` must return the same pipe.
 //!
-//! Not covered: another process that opens this one's memory or descriptors through `/proc`, and code
-//! that breaks the rules of `unsafe`. No library can prevent these.
+//! Not covered: another process that opens this one's memory or descriptors through `/proc`, code
+//! that breaks the rules of `unsafe`, and a seccomp filter that makes `madvise` report success without a call, if it
+//! is installed after the first writer was built. No library can prevent these.
 //!
 //! # A hostile peer
 //!
 //! A reader cannot change a byte of this process's memory, but it can make the writer wait. It can stop
 //! reading, or it can hold the pipe's lock, and no deadline and no nonblocking flag bounds that wait.
-//! See [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
+//! See [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe). It can also keep memory in use: a byte that it
+//! splices into another pipe keeps the whole huge page, 2 MiB, from which it came. Its own limits count 4 KiB of that.
 
 mod memory;
 mod pool;
@@ -196,6 +198,7 @@ pub enum Reuse {
     /// **only if every consumer of the pipe reads the bytes** (`read`, `readv`, or `splice` to a sink
     /// that does not look at them, such as `/dev/null`). A consumer that moves them to another pipe or a
     /// socket, with `splice` or `tee`, would find later bytes of this stream in the place of earlier
-    /// ones.
+    /// ones. So would one that has a FIFO open for reading *and* writing and reads it with a deadline or a `try_`
+    /// function: these splice it first (see [`io`](crate::io#without-waiting-or-until-a-deadline)).
     AfterRead,
 }

@@ -16,7 +16,7 @@
 //! faster: see [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), which needs
 //! feature `transfer`.
 //!
-//! A message costs one write and two reads. If many short ones are sent at a time,
+//! A message costs one write and two reads, if there is room for all of it. If many short ones are sent at a time,
 //! [`send_many`](Sender::send_many) writes them together, and a receiver
 //! [`with_read_ahead`](Receiver::with_read_ahead) reads them together.
 //!

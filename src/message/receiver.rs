@@ -50,13 +50,15 @@ pub struct Receiver<R> {
     have: usize,
     /// The beginning of its body, if an earlier call stopped in the middle of it.
     body: Vec<u8>,
+    /// Whether there was no memory to keep that.
+    lost: bool,
 }
 
 impl<R: AsFd> Receiver<R> {
     /// Creates a receiver over `reader`.
     pub fn new(reader: R) -> Self {
         let input = Input::new(reader, Spin::with_peer_anywhere(Wait::Block));
-        Self { input, limit: LIMIT, header: [0; 8], have: 0, body: Vec::new() }
+        Self { input, limit: LIMIT, header: [0; 8], have: 0, body: Vec::new(), lost: false }
     }
 
     /// Limits messages to `limit` bytes; without this, the limit is 64 MiB. Nothing is allocated for a
@@ -168,6 +170,8 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// - [`BufferTooShort`](MessageError::BufferTooShort) if the message is longer than `buf`. The next call,
     ///   with a larger buffer, receives it.
+    /// - [`Truncated`](MessageError::Truncated) also after [`ENOMEM`](Errno::ENOMEM): there was no memory to keep the
+    ///   part of a message that had arrived when a call ended early.
     #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
         // The short way for a message that is whole in the buffer.
@@ -193,40 +197,55 @@ impl<R: AsFd> Receiver<R> {
 
     fn recv_until(&mut self, until: Until<'_>) -> Result<Option<Vec<u8>>, MessageError> {
         let Some(len) = self.recv_header(until)? else { return Ok(None) };
+        self.recv_whole(len, until)?;
+        self.have = 0;
+        Ok(Some(core::mem::take(&mut self.body)))
+    }
+
+    /// Receives what is missing of a body of `len` bytes.
+    fn recv_whole(&mut self, len: usize, until: Until<'_>) -> Result<(), MessageError> {
         self.body.try_reserve_exact(len - self.body.len()).map_err(|_| Errno::ENOMEM)?;
         while self.body.len() < len {
             if self.recv_body(len - self.body.len(), until)? == 0 {
                 return Err(MessageError::Truncated);
             }
         }
-        self.have = 0;
-        Ok(Some(core::mem::take(&mut self.body)))
+        Ok(())
     }
 
     #[inline(never)]
     fn read_to(&mut self, buf: &mut [u8], until: Until<'_>) -> Result<Option<usize>, MessageError> {
         let Some(len) = self.recv_header(until)? else { return Ok(None) };
         let buf = buf.get_mut(..len).ok_or(MessageError::BufferTooShort(len))?;
-        let mut done = self.body.len();
-        buf[..done].copy_from_slice(&self.body);
-        while done < len {
+        let mut done = 0;
+        while self.body.is_empty() && done < len {
             match self.input.read(&mut buf[done..], until) {
                 Ok(count @ 1..) => done += count,
                 answer => {
-                    // For the next call.
-                    self.body.clear();
+                    // For the next call, which appends to it: copying all of it each time would take long.
+                    if self.body.try_reserve_exact(done).is_err() {
+                        self.lost = true;
+                        return Err(Errno::ENOMEM.into());
+                    }
                     self.body.extend_from_slice(&buf[..done]);
                     return Err(answer.map_or_else(MessageError::Io, |_| MessageError::Truncated));
                 }
             }
         }
-        self.body.clear();
+        if done < len {
+            self.recv_whole(len, until)?;
+            buf.copy_from_slice(&self.body);
+            self.body.clear();
+        }
         self.have = 0;
         Ok(Some(len))
     }
 
     /// Reads the length of the next message, or `None` at the end. Keeps the header until its body was read.
     fn recv_header(&mut self, until: Until<'_>) -> Result<Option<usize>, MessageError> {
+        if self.lost {
+            return Err(MessageError::Truncated);
+        }
         while self.have < self.header.len() {
             match self.input.read(&mut self.header[self.have..], until)? {
                 0 if self.have == 0 => return Ok(None),

@@ -12,12 +12,10 @@ use alloc::vec::Vec;
 /// The bytes of a length.
 const HEADER: usize = 8;
 
-/// The room for messages that are sent together.
+/// The room for messages that are sent together, and the smaller one for few short messages: clearing the larger one
+/// would take most of the time.
 const STAGE: usize = 16 << 10;
-
-/// The shortest body that is written by a call of its own. Behind its length in the same page of a pipe, it would be
-/// copied at 8 bytes from a page boundary, in and out; some processors are half as fast at that.
-const APART: u64 = 16 << 10;
+const SMALL_STAGE: usize = 1 << 10;
 
 /// Sends messages to a [`Receiver`](super::Receiver), over any descriptor that accepts a stream of bytes.
 ///
@@ -67,8 +65,8 @@ impl<W: AsFd> Sender<W> {
         if self.torn { Err(MessageError::Torn) } else { Ok(self.writer) }
     }
 
-    /// Sends a message that consists of these parts: with one system call if there is room for all of it, and with
-    /// two from 16 KiB on. Waits for room, whether the descriptor is nonblocking or not, and continues after a signal.
+    /// Sends a message that consists of these parts, with one system call if there is room for all of it.
+    /// Waits for room, whether the descriptor is nonblocking or not, and continues after a signal.
     ///
     /// # Errors
     ///
@@ -105,7 +103,8 @@ impl<W: AsFd> Sender<W> {
     /// Sends these messages, with one system call for many short ones, and waits as [`send`](Self::send) does.
     ///
     /// The messages are copied into a buffer of 16 KiB on the stack, which is written when it is full. A message for
-    /// which it has no room left is written from its own memory, in the same call.
+    /// which it has no room left is written from its own memory, in the same call. On a TCP socket each further write
+    /// can wait for an acknowledgement: set `TCP_NODELAY`.
     ///
     /// # Errors
     ///
@@ -185,20 +184,11 @@ impl<W: AsFd> Sender<W> {
             }
         };
         bufs[1..].iter_mut().zip(parts).for_each(|(buf, part)| *buf = IoSlice::new(part));
-        let fd = self.writer.as_fd();
-        let (header, rest) = bufs.split_at_mut(usize::from(len >= APART));
-        let mut done = write(fd, header, until);
-        if done.is_ok() {
-            self.torn = !header.is_empty();
-            done = write(fd, rest, until);
-        }
-        let Err(stopped) = done else {
-            self.torn = false;
-            return Ok(());
-        };
-        self.torn |= stopped.bytes() > 0;
-        // A descriptor that accepts nothing and returns no error is not a stream.
-        Err(MessageError::Io(stopped.errno().unwrap_or(Errno::EIO)))
+        write(self.writer.as_fd(), bufs, until).map_err(|stopped| {
+            self.torn = stopped.bytes() > 0;
+            // A descriptor that accepts nothing and returns no error is not a stream.
+            MessageError::Io(stopped.errno().unwrap_or(Errno::EIO))
+        })
     }
 
     fn send_many_until(
@@ -209,14 +199,28 @@ impl<W: AsFd> Sender<W> {
         let lens = messages.iter().map(|message| message.as_ref().len());
         self.check(lens.clone().max().unwrap_or(0) as u64)?;
         let _no_sigpipe = until.map(|_| Guard::new()).transpose()?;
-        let (mut stage, mut sent) = ([0; STAGE], 0);
+        let all = lens.fold(0_usize, |sum, len| sum.saturating_add(HEADER + len));
+        match all {
+            ..=SMALL_STAGE => self.send_staged(messages, &mut [0; SMALL_STAGE], until),
+            _ => self.send_staged(messages, &mut [0; STAGE], until),
+        }
+    }
+
+    fn send_staged(
+        &mut self,
+        messages: &[impl AsRef<[u8]>],
+        stage: &mut [u8],
+        until: Until<'_>,
+    ) -> Result<(), MessageError> {
+        let mut sent = 0;
         while sent < messages.len() {
-            let (count, len, body) = fill(&mut stage, &messages[sent..]);
+            let (count, len, body) = fill(stage, &messages[sent..]);
             let bufs = &mut [IoSlice::new(&stage[..len]), IoSlice::new(body)];
             if let Err(stopped) = write(self.writer.as_fd(), bufs, until) {
                 let mut part = stopped.bytes();
-                for len in lens.skip(sent) {
-                    let Some(rest) = part.checked_sub(HEADER + len) else { break };
+                for message in &messages[sent..] {
+                    let len = HEADER + message.as_ref().len();
+                    let Some(rest) = part.checked_sub(len) else { break };
                     (part, sent) = (rest, sent + 1);
                 }
                 self.torn = part > 0;

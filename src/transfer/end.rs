@@ -1,6 +1,7 @@
 //! The two ends of a transfer: what kinds of descriptors they are.
 
 use super::error::Side;
+use crate::errno::retry;
 use crate::event::{PollEvents, PollFd, poll};
 use crate::fd::BorrowedFd;
 use crate::pipe::{self, Capacity};
@@ -121,26 +122,35 @@ impl<'a> End<'a> {
 
     /// Whether a read of 0 bytes means the end of this source. From a socket that keeps boundaries it may be an
     /// empty record, unless the peer has shut the connection down.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> Result<bool> {
+        if self.kind != Kind::Records {
+            return Ok(true);
+        }
         let mut fds = [PollFd::from_borrowed_fd(self.fd, PollEvents::RDHUP)];
-        self.kind != Kind::Records
-            || poll(&mut fds, Some(Duration::ZERO)).is_ok()
-                && fds[0].revents().intersects(PollEvents::RDHUP | PollEvents::HUP)
-                && matches!(call::ioctl_fionread(self.fd), Ok(0) | Err(_))
+        retry(|| poll(&mut fds, Some(Duration::ZERO)))?;
+        Ok(fds[0].revents().intersects(PollEvents::RDHUP | PollEvents::HUP)
+            && matches!(call::ioctl_fionread(self.fd), Ok(0) | Err(_)))
     }
 
-    /// Whether what is written to `sink` would be read from this source again, without end unless the
-    /// transfer is `bounded`.
-    pub(super) fn is_fed_by(&self, sink: &End<'_>, bounded: bool) -> bool {
+    /// Whether a transfer of at most `most` bytes to `sink` would read bytes that it has written: without end, or
+    /// with a result that depends on the sizes of the calls.
+    pub(super) fn is_fed_by(&self, sink: &End<'_>, most: Option<u64>) -> bool {
         if self.kind != sink.kind || self.identity.is_none() || self.identity != sink.identity {
             return false;
         }
         match self.kind {
             Kind::Pipe => true,
-            Kind::File if !bounded => {
+            Kind::File => {
                 let (read, write) = (call::lseek_current(self.fd), call::lseek_current(sink.fd));
-                read.is_ok_and(|read| {
-                    read < self.size && (sink.appends() || write.is_ok_and(|write| write >= read))
+                let write = if sink.appends() { Ok(self.size) } else { write };
+                read.and_then(|read| Ok((read, write?))).is_ok_and(|(read, write)| {
+                    // A bounded transfer from the end of the file on copies what it has written, whatever the
+                    // sizes of its calls. Before the end they would decide about the result.
+                    let end =
+                        most.map_or(u64::MAX, |most| self.size.min(read.saturating_add(most)));
+                    read < self.size
+                        && write < end
+                        && (read < write || read == write && most.is_none())
                 })
             }
             _ => false,

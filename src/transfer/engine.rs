@@ -84,7 +84,7 @@ impl<'a, 'p> Engine<'a, 'p> {
                 return Err(Failure::new(end.side, Errno::EBADF));
             }
         }
-        if !self.nowhere && self.from.is_fed_by(&self.to, self.options.most.is_some()) {
+        if !self.nowhere && self.from.is_fed_by(&self.to, self.options.most) {
             return Err(Failure::new(Side::Sink, Errno::EINVAL));
         }
         if self.options.grow_pipes {
@@ -127,6 +127,9 @@ impl<'a, 'p> Engine<'a, 'p> {
     /// directly where it cannot wait, or where the pipe is private.
     fn plan(&self) -> &'static [TransferMechanism] {
         use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
+        /// Bytes of a small file.
+        const SMALL: u64 = 64 << 10;
+
         let small = self.step() < page::size();
         // Splicing from a file hands over pages that can change afterwards.
         let of_file = matches!(self.from.kind, Kind::File | Kind::Unsized);
@@ -137,6 +140,10 @@ impl<'a, 'p> Engine<'a, 'p> {
             _ if small || late || must_copy || self.nowhere => &[Copy],
             // `splice` does not append, and would have bytes in hand by then.
             (Kind::File, Kind::File) if self.to.appends() => &[CopyFileRange, Copy],
+            // Creating a pipe takes longer than copying so few bytes.
+            (Kind::File, Kind::File) if (1..=SMALL).contains(&self.from.size) => {
+                &[CopyFileRange, Copy]
+            }
             // Between file systems a pipe of our own moves 1 MiB at a time, and `sendfile` 64 KiB.
             (Kind::File, Kind::File) => &[CopyFileRange, Broker, Sendfile, Copy],
             // Boundaries are kept. A terminal reports its end only once, to the first call.

@@ -26,7 +26,7 @@ impl Engine<'_, '_> {
             let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
             let wanted = wanted.min(pages.len());
             match self.read(&mut pages.bytes_mut()[..wanted]) {
-                Ok(0) if self.from.has_ended() => return Ok(Outcome::Finished),
+                Ok(0) if self.has_ended()? => return Ok(Outcome::Finished),
                 // An empty record moves no bytes, and only a sink that keeps boundaries can have it.
                 Ok(0) if self.to.kind != Kind::Records => {}
                 Ok(count) => {
@@ -38,12 +38,16 @@ impl Engine<'_, '_> {
                     self.report();
                 }
                 // A datagram socket that was shut down reports its end only to calls that may wait.
-                Err(Errno::EAGAIN) if self.from.kind == Kind::Records && self.from.has_ended() => {
+                Err(Errno::EAGAIN) if self.from.kind == Kind::Records && self.has_ended()? => {
                     return Ok(Outcome::Finished);
                 }
                 Err(errno) => self.nothing_moved(self.from, errno)?,
             }
         }
+    }
+
+    fn has_ended(&self) -> Result<bool, Failure> {
+        self.from.has_ended().map_err(|errno| Failure::new(Side::Source, errno))
     }
 
     /// Reads from the source, not beyond the deadline.

@@ -268,8 +268,11 @@ impl<'p> Fanout<'p> {
             let is_used = sink.error.is_none();
             sink.end = is_used.then(|| End::new(sink.fd, Side::Sink, deadline));
         }
-        let bounded = self.options.most.is_some();
-        if sinks.iter().filter_map(|sink| sink.end).any(|end| from.is_fed_by(&end, bounded)) {
+        if sinks
+            .iter()
+            .filter_map(|sink| sink.end)
+            .any(|end| from.is_fed_by(&end, self.options.most))
+        {
             return Err(TransferError::before(Side::Sink, Errno::EINVAL));
         }
         let mut round =

@@ -251,10 +251,11 @@ impl<'p> Transfer<'p> {
         Self { chunk: Some(if bytes == 0 { 1 } else { bytes }), ..self }
     }
 
-    /// Calls `progress` with the number of bytes that have arrived, after each system call that moved
-    /// some, and after each signal. If it returns `Break`, the transfer ends there, with success:
-    /// everything that was read from the source has arrived. So a signal does not end the transfer while bytes
-    /// are in flight and the sink accepts none.
+    /// Calls `progress` with the number of bytes that have arrived, each time that everything read from the source
+    /// has arrived, and after each signal. With [`Copy`](TransferMechanism::Copy) that is at most every 256 KiB, and
+    /// with the others every [`chunk`](Self::chunk). If it returns `Break`, the transfer ends there, with success:
+    /// everything that was read from the source has arrived. So a signal does not end the transfer while bytes are in
+    /// flight and the sink accepts none.
     pub fn progress(mut self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
         self.progress = Some(progress);
         self
@@ -345,8 +346,9 @@ impl<'p> Transfer<'p> {
     ///   file;
     /// - [`EBADF`](crate::Errno::EBADF), before the first byte: it is not open, or not for this direction;
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte: what is written there comes back as
-    ///   something to read. Both are the same pipe; or they are the same file, the sink appends or its position is
-    ///   not before the source's, and neither [`exact`](Self::exact) nor [`limit`](Self::limit) bounds the transfer;
+    ///   something to read. Both are the same pipe; or they are the same file, and the sink appends or its position is
+    ///   not before the source's. With [`exact`](Self::exact) or [`limit`](Self::limit) only a sink whose position is
+    ///   within the bytes to read and before the end of the file is an error;
     /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink: the mechanisms that are left
     ///   [without](Self::without) the excluded ones do not work with these two. Bytes that
     ///   [`Broker`](TransferMechanism::Broker) has taken by then are in the error;

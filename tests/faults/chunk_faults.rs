@@ -250,6 +250,22 @@ fn resend_with_vmsplice_refused_writes_or_says_so() {
     }
 }
 
+/// In a process that has locked all the memory that it may, `mmap` fails with `EAGAIN`, which elsewhere means a
+/// full pipe.
+fn build_without_memory_to_lock_enomem() {
+    let test = "build_without_memory_to_lock_enomem";
+    if common::emulated() {
+        return skip(test, "no seccomp under an emulator");
+    }
+    filtered(test, &test, || {
+        let (_reader, writer) = rawpipe::pipe().unwrap();
+        if !Filter::new(&[nr::MMAP], Errno::EAGAIN).install() {
+            return NO_FILTER;
+        }
+        u8::from(ChunkWriter::new(writer).err() != Some(Errno::ENOMEM))
+    });
+}
+
 /// Without `vmsplice` the writer uses a memfd, unless its memory exceeds the file size limit.
 fn memfd_beyond_the_limit_of_files_writes() {
     const RLIMIT_FSIZE: usize = 1;
@@ -287,6 +303,7 @@ fn memfd_beyond_the_limit_of_files_writes() {
 pub(crate) const TESTS: common::Tests = common::tests![
     resend_with_vmsplice_refused_writes_or_says_so,
     memfd_beyond_the_limit_of_files_writes,
+    build_without_memory_to_lock_enomem,
     never_with_locked_memory_sends_what_was_written,
     never_with_advice_refused_writes_or_says_so,
     forked_child_with_advice_refused_writes_or_says_so,

@@ -15,9 +15,10 @@ use rawpipe::{Cancel, Deadline, Errno, io, raw};
 use std::ffi::{CStr, CString, c_char};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::net::Shutdown;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -462,6 +463,30 @@ fn discard_without_a_descriptor_for_a_sink_reads() {
     common::end_without_a_look_at_leaks();
 }
 
+/// Without descriptors at all, `poll` cannot tell an empty record from the end.
+fn transfer_of_records_where_poll_fails_ends() {
+    const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
+    let test = "transfer_of_records_where_poll_fails_ends";
+    if common::descriptors_without_limit(test) {
+        return;
+    }
+    let (near, far) = UnixDatagram::pair().unwrap();
+    far.send(b"hello").unwrap();
+    near.shutdown(Shutdown::Read).unwrap();
+    let (reader, writer) = rawpipe::pipe().unwrap();
+    let limit: [u64; 2] = [0, 0];
+    let place = (&raw const limit).expose_provenance();
+    // SAFETY: reads one `struct rlimit64` at the place given.
+    assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
+    let error = transfer(&near, &writer).unwrap_err();
+    assert_eq!(
+        (error.side(), error.errno(), error.bytes()),
+        (Side::Source, Some(Errno::EINVAL), 5)
+    );
+    assert_eq!(reader.available(), Ok(5));
+    common::end_without_a_look_at_leaks();
+}
+
 fn transfer_without_descriptors_for_a_broker_copies() {
     if common::descriptors_without_limit("transfer_without_descriptors_for_a_broker_copies") {
         return;
@@ -826,6 +851,7 @@ pub(crate) const TESTS: common::Tests = common::tests![
     transfer_can_be_broken_off_by_a_signal,
     transfer_that_polls_can_be_broken_off_by_a_signal,
     discard_without_a_descriptor_for_a_sink_reads,
+    transfer_of_records_where_poll_fails_ends,
     transfer_falls_back_when_the_kernel_refuses,
     transfer_deadline_polls_only_what_could_wait,
     transfer_without_descriptors_for_a_broker_copies,

@@ -163,6 +163,39 @@ fn channel_short_buffer_keeps_the_message() {
     assert_eq!(&buf[..10], b"ten bytes!");
 }
 
+/// A slow sender costs each byte once, however often it is waited for.
+#[test]
+fn channel_recv_into_deadline_of_many_pieces_is_not_quadratic() {
+    const LARGE: usize = 16 << 20;
+    const SINGLE: usize = 200;
+    let time = |into: bool| {
+        let (reader, writer) = Builder::new().capacity(Capacity::Max).build().unwrap();
+        let len = LARGE + SINGLE;
+        let (mut receiver, mut buf) = (Receiver::new(reader), vec![0; len]);
+        let mut next = |wait: Deadline<'_>| match into {
+            true => receiver.recv_into_deadline(&mut buf, wait).map(|len| len.is_some()),
+            false => receiver.recv_deadline(wait).map(|message| message.is_some()),
+        };
+        writer.write_all(&(len as u64).to_le_bytes()).unwrap();
+        for _ in 0..LARGE >> 16 {
+            writer.write_all(&[7; 1 << 16]).unwrap();
+            assert_eq!(next(Deadline::now()), Err(TIMED_OUT));
+        }
+        let begin = Instant::now();
+        for _ in 1..SINGLE {
+            writer.write_all(&[7]).unwrap();
+            assert_eq!(next(Deadline::now()), Err(TIMED_OUT));
+        }
+        let time = begin.elapsed();
+        writer.write_all(&[7]).unwrap();
+        assert_eq!(next(soon()), Ok(true));
+        time
+    };
+    let (allocated, into) = (time(false), time(true));
+    // Copying with each call what is there takes more than ten times as long.
+    assert!(into < allocated * 4, "{into:?}, {allocated:?}");
+}
+
 #[test]
 fn channel_recv_deadline_goes_on_where_it_stopped() {
     let message = pattern(200_000, 3);

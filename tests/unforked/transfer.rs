@@ -336,14 +336,47 @@ fn transfer_copy_semantics_gives_no_page_of_a_file_away() {
 fn transfer_copy_semantics_from_a_file_to_itself() {
     let mut both = file(b"0123456789");
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&both));
-    let mut other = File::options().write(true).open(path).unwrap();
-    other.seek(SeekFrom::Start(1)).unwrap();
+    let other = File::options().write(true).open(path).unwrap();
+    both.seek(SeekFrom::Start(1)).unwrap();
     let done = Transfer::new().copy_semantics().exact(9).run(&both, &other).unwrap();
     assert_eq!((done.bytes(), done.mechanism()), (9, TransferMechanism::Copy));
+    assert_eq!(all_of(&both), b"1234567899");
+}
+
+/// Bytes that the transfer has written would be read again, in pieces of any size. Without an overlap, or towards the
+/// beginning, a file may be its own sink.
+#[test]
+fn transfer_within_a_file_towards_its_end_einval() {
+    let mut both = file(&data(100_000));
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&both));
+    let mut other = File::options().write(true).open(&path).unwrap();
+    let appends = File::options().append(true).open(&path).unwrap();
+    let mut run = |from: u64, to: u64, most: u64| {
+        both.seek(SeekFrom::Start(from)).unwrap();
+        other.seek(SeekFrom::Start(to)).unwrap();
+        let done = Transfer::new().exact(most).run(&both, &other);
+        done.map(|done| done.bytes()).map_err(|error| (error.side(), error.errno()))
+    };
+    let fed = Err((Side::Sink, Some(Errno::EINVAL)));
+    assert_eq!(run(0, 1, 2), fed);
+    assert_eq!(run(0, 4096, 16384), fed);
+    assert_eq!(run(20_000, 69_999, 50_000), fed);
+    assert_eq!(run(20_000, 70_000, 30_000), Ok(30_000));
+    assert_eq!(run(20_000, 10_000, 50_000), Ok(50_000));
+    assert_eq!(run(20_000, 20_000, 50_000), Ok(50_000));
+    let before = data(100_000);
+    let expected = [
+        &before[..10_000],
+        &before[20_000..70_000],
+        &before[60_000..70_000],
+        &before[20_000..50_000],
+    ];
+    assert!(all_of(&both) == expected.concat());
+
     both.rewind().unwrap();
-    let mut text = String::new();
-    both.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "0012345678");
+    // At the end it copies what it has written, whatever the pieces.
+    assert_eq!(Transfer::new().limit(150_000).run(&both, &appends).unwrap().bytes(), 150_000);
+    assert!(all_of(&both) == expected.concat().repeat(3)[..250_000]);
 }
 
 #[test]

@@ -91,7 +91,10 @@ pub(crate) fn mmap(
     let fd = file.map_or(usize::MAX, arg);
     // SAFETY: without `MAP_FIXED` the kernel chooses addresses where nothing is mapped, so no memory in
     // use changes.
-    let address = decode(unsafe { syscall6(nr::MMAP, 0, len, protection, flags, fd, 0) })?;
+    let address = decode(unsafe { syscall6(nr::MMAP, 0, len, protection, flags, fd, 0) });
+    // Of a process that locks all its memory and has reached the limit of that. Elsewhere this error means "wait".
+    let address =
+        address.map_err(|errno| if errno == Errno::EAGAIN { Errno::ENOMEM } else { errno })?;
     tell!(mapped(address, len));
     NonNull::new(ptr::with_exposed_provenance_mut(address)).ok_or(Errno::ENOMEM)
 }

@@ -147,7 +147,7 @@ impl<R: Read, W: Write> Side for PipeSide<R, W> {
     }
 }
 
-/// Creates two pipes. The buffers begin at a page, or where a `Vec` begins.
+/// Creates two pipes. The buffers are page-aligned, or placed where a `Vec` is allocated.
 fn pipe_sides<R: Read + 'static, W: Write + 'static>(
     pipe: fn() -> io::Result<(R, W)>,
     len: usize,

@@ -56,7 +56,7 @@
 //!    contents live until the last reference is dropped. So dropping the writer neither waits nor
 //!    changes a byte that was sent, and the *kernel* never reuses a page while a pipe holds it.
 //! 3. *[`Reuse::Never`] writes to no page that was ever handed over.* Each chunk begins on a page after
-//!    those that were sent, also if they were sent [several times](ChunkWriter::resend). At the end of its
+//!    those that were sent, even if they were sent [several times](ChunkWriter::resend). At the end of its
 //!    memory the writer releases all pages together (2), and writes to new ones, which are zeros. Or it has
 //!    two memories in turns, and releases the pages of each before its next turn. (The self-check includes
 //!    this.) A memfd's pages belong to the

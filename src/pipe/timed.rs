@@ -40,7 +40,7 @@ impl PipeReader {
 
 /// Without waiting, or not beyond a deadline: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
 impl PipeWriter {
-    /// Writes what there is room for, without waiting.
+    /// Writes as many bytes as fit, without waiting.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl PipeWriter {
         io::try_write(self, buf)
     }
 
-    /// Writes what there is room for, waiting for room until `deadline` at the latest.
+    /// Writes as many bytes as fit, waiting for room until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl PipeWriter {
 }
 
 impl PipeWriter {
-    /// As [`write`](Self::write), without `SIGPIPE` when no read end is left.
+    /// Writes as [`write`](Self::write) does, without `SIGPIPE` if no read end is left.
     ///
     /// # Errors
     ///

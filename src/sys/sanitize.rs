@@ -57,8 +57,8 @@ const FILES: usize = 1021;
 const ANY: usize = FILES;
 const MAPPINGS: usize = FILES + 1;
 
-/// How many bytes of each range are reported to ThreadSanitizer, for which each byte costs four. This many
-/// are enough to find another thread's access.
+/// The number of bytes of each range that are reported to ThreadSanitizer. Each takes four bytes of its memory. This
+/// many are enough to find another thread's access.
 const CHECKED: usize = 1 << 20;
 
 /// Reports, before a call, that it may read all of `lent`.

@@ -88,9 +88,9 @@ impl<'a> End<'a> {
         Self { fd, side, kind: Kind::Pipe, identity: None, size: 0, flags, may_wait, byte_by_byte }
     }
 
-    /// Whether it is closed, or not open for this side's direction. This is checked before the first byte is read:
-    /// some mechanisms read from the source before they check the sink, and the error of others does not show
-    /// which side it belongs to.
+    /// Returns whether it is closed, or not open for this side's direction. The check comes before the first read.
+    /// Some mechanisms read from the source before they check the sink, and others return an error that does not
+    /// identify the side.
     pub(super) fn is_the_wrong_way_round(&self) -> bool {
         let wrong = if self.side == Side::Source { abi::O_WRONLY as usize } else { abi::O_RDONLY };
         match self.flags {
@@ -99,7 +99,7 @@ impl<'a> End<'a> {
         }
     }
 
-    /// Whether each write goes to the end of the file.
+    /// Returns whether each write goes to the end of the file.
     pub(super) fn appends(&self) -> bool {
         self.flags.is_ok_and(|flags| flags & abi::O_APPEND as usize != 0)
     }
@@ -120,7 +120,7 @@ impl<'a> End<'a> {
         Some(call::statx(self.fd).ok()?.stx_size.saturating_sub(position))
     }
 
-    /// Whether a read of 0 bytes means the end of this source. From a socket that keeps boundaries it may be an
+    /// Returns whether a read of 0 bytes means the end of this source. From a socket that keeps boundaries it may be an
     /// empty record, unless the peer has shut the connection down.
     pub(super) fn has_ended(&self) -> Result<bool> {
         if self.kind != Kind::Records {
@@ -132,8 +132,8 @@ impl<'a> End<'a> {
             && matches!(call::ioctl_fionread(self.fd), Ok(0) | Err(_)))
     }
 
-    /// Whether a transfer of at most `most` bytes to `sink` would read bytes that it has written: without end, or
-    /// with a result that depends on the sizes of the calls.
+    /// Returns whether a transfer of at most `most` bytes to `sink` would read bytes that it has written: without
+    /// end, or with a result that depends on the sizes of the calls.
     pub(super) fn is_fed_by(&self, sink: &End<'_>, most: Option<u64>) -> bool {
         if self.kind != sink.kind || self.identity.is_none() || self.identity != sink.identity {
             return false;

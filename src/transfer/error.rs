@@ -1,4 +1,4 @@
-//! The error of a transfer, and the bytes in flight when it failed.
+//! The error of a transfer, and the bytes that were read and not delivered when it failed.
 
 use super::Transferred;
 use crate::sys::map::Map;
@@ -37,7 +37,7 @@ impl Failure {
         Self { side, errno: errno.into(), held: Held::default() }
     }
 
-    /// The same reason, with nothing in hand.
+    /// Returns a failure with the same reason and no bytes.
     pub(super) fn again(error: &TransferError) -> Self {
         Self::new(error.side(), error.errno())
     }
@@ -100,7 +100,8 @@ impl TransferError {
     /// # Errors
     ///
     /// - [`EINTR`](Errno::EINTR) if a signal handler ran before anything was read.
-    /// - [`ENOMEM`](Errno::ENOMEM) if there is no memory for a page; only a `buf` that is shorter than a page needs one.
+    /// - [`ENOMEM`](Errno::ENOMEM) if there is no memory for a page; only a `buf` that is shorter than a page needs
+    ///   one.
     ///
     /// # Examples
     ///

@@ -89,7 +89,7 @@ impl Engine<'_, '_> {
         call::write(self.to.fd, &buf[..most])
     }
 
-    /// Writes `pages[range]` to the sink, in one call also if that is empty. What did not arrive is left in
+    /// Writes `pages[range]` to the sink, with one call even if that is empty. What did not arrive is left in
     /// `range`.
     fn deliver(&mut self, pages: &Map, range: &mut Range<usize>) -> Result<(), Failure> {
         loop {

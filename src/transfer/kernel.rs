@@ -16,7 +16,7 @@ impl Engine<'_, '_> {
     /// Waits until the source of a `splice` to a pipe has something: returns how many bytes are known
     /// to be there, or `None` at its end.
     ///
-    /// The call itself waits for room in a full pipe before it looks at the source, also where the
+    /// The call itself waits for room in a full pipe before it looks at the source, even if the
     /// source is at its end and there is nothing to wait for.
     fn ahead(&mut self) -> Result<Option<u64>, Failure> {
         if self.from.kind == Kind::File {

@@ -200,7 +200,7 @@ impl<'p> Transfer<'p> {
     /// Excludes a mechanism; call it again to exclude another.
     ///
     /// The next mechanism that fits the two descriptors replaces it. If none is left, the transfer
-    /// fails with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink, also if the kernel rejects the last
+    /// fails with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink, even if the kernel rejects the last
     /// one. Without [`Copy`](TransferMechanism::Copy) no `read` confirms the [end](self#the-end) of the source,
     /// and a stream of tracefs may lose bytes.
     ///
@@ -272,7 +272,7 @@ impl<'p> Transfer<'p> {
     /// side that is not ready, or on the source if both are ready. If both are ready, nothing is in flight, and at most
     /// 1 MiB (or one [`chunk`](Self::chunk)) was moved after the cancel. Cancelled before the start, it moves nothing.
     ///
-    /// It holds on pipes, on sockets, and on every descriptor that stays nonblocking, also beside other readers and
+    /// It holds on pipes, on sockets, and on every descriptor that stays nonblocking, even beside other readers and
     /// writers of the same descriptor. From or to a blocking socket or device the mechanism is
     /// [`Copy`](TransferMechanism::Copy), because `splice` has no way to avoid waiting for it. A nonblocking socket
     /// is faster.
@@ -342,7 +342,7 @@ impl<'p> Transfer<'p> {
     /// - an error of `read` on the source or of `write` on the sink, such as
     ///   [`ECONNRESET`](crate::Errno::ECONNRESET), [`EPIPE`](crate::Errno::EPIPE) or
     ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that the sink did not accept are
-    ///   [in the error](TransferError::undelivered), also where the source is a pipe or a
+    ///   [in the error](TransferError::undelivered), even if the source is a pipe or a
     ///   file;
     /// - [`EBADF`](crate::Errno::EBADF), before the first byte: it is not open, or not for this direction;
     /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte: what is written there comes back as
@@ -372,7 +372,7 @@ impl<'p> Transfer<'p> {
         guard.map_err(|errno| TransferError::before(Side::Sink, errno))
     }
 
-    /// As `run`, for a caller that has the guard already, and one end of which is a private pipe.
+    /// Runs the transfer for a caller that has the guard already. One end is a private pipe.
     fn run_own(
         mut self,
         own: Side,

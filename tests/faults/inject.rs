@@ -186,7 +186,7 @@ struct Count {
     violated: u64,
 }
 
-/// The time limit of a process without faults.
+/// The time limit for a process in which no fault is injected.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The fraction that runs: one in this many.

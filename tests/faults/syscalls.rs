@@ -161,7 +161,7 @@ fn purposes(page: &str) -> Calls {
     all
 }
 
-/// The list of all calls: a block with one call per line.
+/// Returns all calls listed on the page, one per line.
 fn all_of_them(page: &str) -> Vec<&str> {
     after(page, "all calls").collect()
 }

@@ -32,7 +32,7 @@ unsafe extern "C" {
 const PR_GET_DUMPABLE: i32 = 3;
 const PR_SET_DUMPABLE: i32 = 4;
 
-/// The user of the children and of the attacker.
+/// The user id of the children and of the attacker.
 const OTHER: u32 = 65534;
 
 /// The word that is attacked, and the value that an attacker writes.

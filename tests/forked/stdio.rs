@@ -482,7 +482,7 @@ fn program_by_a_relative_path_or_by_any_bytes() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
-/// Relative to this process's folder, and of any bytes.
+/// The directory may be relative to this process's directory, and its name may contain any bytes.
 fn current_dir_relative_and_of_any_bytes() {
     let folder = fs::canonicalize(common::tmp()).unwrap().join(common::tmp_path());
     let below = folder.join(OsString::from_vec(b"b\xfflow".to_vec()));

@@ -90,7 +90,7 @@ pub(crate) fn hard(resource: Resource) -> Rlimit {
     Rlimit::both(limit(resource.as_raw() as usize)[1])
 }
 
-/// How many pipes this process may have besides its children's descriptors and temporary ones.
+/// Returns how many pipes this process may hold, leaving descriptors for its children and for temporary use.
 pub(crate) fn most_pipes() -> usize {
     set_limit(RLIMIT_NOFILE, u64::MAX);
     usize::try_from(limit(RLIMIT_NOFILE)[0] / 2).unwrap_or(usize::MAX).saturating_sub(300).max(50)

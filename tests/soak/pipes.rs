@@ -345,7 +345,7 @@ impl Worker {
         (self.slots[from], self.slots[to]) = (Some(source), Some(sink));
     }
 
-    /// One round of a fan-out to a pipe, and to another that is not read.
+    /// Runs one round of a fan-out to two pipes, one of which is not read.
     pub(crate) fn fanout(&mut self) {
         let Some((from, to, mut sink)) = self.pair() else { return };
         let Some(mut source) = self.slots[from].take() else { return };

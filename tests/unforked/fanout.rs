@@ -289,7 +289,7 @@ fn fanout_on_error_break_ends_it_with_exact_accounts() {
         for place in 0..3 {
             thread::scope(|scope| {
                 let from = source(kind, &bytes, scope);
-                // This one fails in a later round.
+                // The reader of this sink stops after 300,000 bytes, so the sink fails in a later round.
                 let (far, late) = rawpipe::pipe().unwrap();
                 scope.spawn(move || far.read_exact(&mut vec![0; 300_000]).unwrap());
                 let targets = [file(b""), file(b"")];

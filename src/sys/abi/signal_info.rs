@@ -32,7 +32,7 @@ impl SigInfo {
         info
     }
 
-    /// What a `signalfd` reports, which has the same numbers in other places.
+    /// Reads the record of a `signalfd`, which has the same numbers at other offsets.
     pub(crate) const fn read(from: &SignalFdInfo) -> Self {
         let mut info = Self::empty();
         (info.si_signo, info.errno_and_code[Self::CODE]) = (from.ssi_signo, from.ssi_code);

@@ -122,7 +122,7 @@ pub(crate) unsafe fn munmap(base: NonNull<u8>, len: usize) -> Result<()> {
     decode(unsafe { syscall2(nr::MUNMAP, base.as_ptr().expose_provenance(), len) }).map(drop)
 }
 
-/// As `vmsplice`, of a buffer that is lent exclusively: if `to` were a read end, the kernel would write to it.
+/// Calls `vmsplice` with a buffer that is lent exclusively: if `to` were a read end, the kernel would write to it.
 ///
 /// # Safety
 ///

@@ -250,7 +250,7 @@ fn epoll_two(reader: &PipeReader, writer: &PipeWriter, deadline: bool) -> rawpip
     Ok(found)
 }
 
-/// With each call that waits for several descriptors, and a `Cancel` that is not used.
+/// Waits with each call that takes several descriptors, and with a `Cancel` that is never cancelled.
 fn cancellable(reader: &PipeReader, writer: &PipeWriter, call: usize) -> rawpipe::Result<usize> {
     let cancel = Cancel::new()?;
     let deadline = Deadline::after(LATE).or_cancelled(&cancel);

@@ -199,7 +199,7 @@ fn not_promised_between(from: &SourceKind, to: &SinkKind, room: bool) -> Option<
     ((queue || socket) && sockets_wait()).then_some(OLD)
 }
 
-/// Why the kernel has no call here that does not wait, so that the loser of a race waits.
+/// Returns why the loser of a race waits here: the kernel has no nonblocking call for this descriptor.
 fn not_promised(name: &str, pipe: bool) -> Option<&'static str> {
     let waits = !name.ends_with("_nonblocking");
     (!pipe && waits && sockets_wait()).then_some(OLD)

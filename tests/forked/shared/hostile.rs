@@ -137,7 +137,7 @@ fn is_known(errno: Errno) -> bool {
     true
 }
 
-/// A peer that only sends wake-ups delays no wait beyond its deadline.
+/// A peer that only sends wake-ups cannot delay a wait past its deadline.
 pub(super) fn hostile_bells_deadline_passes() {
     if !supported() {
         return;

@@ -73,7 +73,11 @@ impl Map {
 
     /// Maps `len` bytes, on pages of the usual size.
     pub(crate) fn new(len: usize) -> Result<Self> {
-        Ok(Self { base: call::mmap(len, abi::PROT_RW, abi::MAP_OWN, None)?, len })
+        match call::mmap(len, abi::PROT_RW, abi::MAP_OWN, None) {
+            // Of a process that has locked all the memory that it may. Elsewhere this error means "wait".
+            Err(Errno::EAGAIN) => Err(Errno::ENOMEM),
+            base => Ok(Self { base: base?, len }),
+        }
     }
 
     /// Unmaps everything but the `len` bytes at `start`.

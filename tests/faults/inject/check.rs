@@ -119,9 +119,11 @@ pub(crate) fn shortened() -> bool {
     injected(|fault| matches!(fault.action, Action::Short(_)))
 }
 
-/// Whether this errno is the one that was injected.
+/// Whether this errno is the one that was injected. (`mmap` fails with `EAGAIN` if a limit of locked memory is
+/// reached, which is reported as `ENOMEM`.)
 pub(crate) fn is_injected(errno: Errno) -> bool {
-    injected(|fault| error_is(fault, &[errno]))
+    let no_memory = errno == Errno::ENOMEM && failed(&[nr::MMAP], &[Errno::EAGAIN]);
+    no_memory || injected(|fault| error_is(fault, &[errno]))
 }
 
 /// The remaining contents of a descriptor, without waiting for more.

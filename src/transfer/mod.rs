@@ -5,6 +5,7 @@
 //! |---|---|
 //! | pipe → pipe, file → pipe, pipe → `/dev/null` | [`Splice`](TransferMechanism::Splice): `splice` between the two |
 //! | file → file | [`CopyFileRange`](TransferMechanism::CopyFileRange), which may share blocks; between file systems `Broker`, else `Sendfile` |
+//! | file of up to 64 KiB → file | `CopyFileRange`, else `Copy` |
 //! | file → socket or device | [`Sendfile`](TransferMechanism::Sendfile) |
 //! | pipe → file, socket or device; stream socket → anything | [`Broker`](TransferMechanism::Broker): `splice` through a private pipe |
 //! | terminal, device, datagram or seqpacket socket → anything; anything → datagrams | [`Copy`](TransferMechanism::Copy): `read` and `write` through a buffer |
@@ -216,9 +217,9 @@ impl<'p> Transfer<'p> {
     /// #     std::fs::remove_file(&path).map(|()| file)
     /// # };
     /// # let (source, copy) = (file()?, file()?);
-    /// # std::os::unix::fs::FileExt::write_all_at(&source, &[7; 5000], 0)?;
+    /// # std::os::unix::fs::FileExt::write_all_at(&source, &[7; 100_000], 0)?;
     /// let moved = Transfer::new().without(TransferMechanism::CopyFileRange).run(&source, &copy)?;
-    /// assert_eq!((moved.bytes(), moved.mechanism()), (5000, TransferMechanism::Broker));
+    /// assert_eq!((moved.bytes(), moved.mechanism()), (100_000, TransferMechanism::Broker));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub const fn without(self, mechanism: TransferMechanism) -> Self {

@@ -82,7 +82,8 @@ pub(crate) fn channels() {
     let torn = Err(MessageError::Torn);
     own("Sender::send_many", "after a part", torn, sender.send_many(word));
     let (_reader, writer) = rawpipe::pipe().unwrap();
-    let answer = Sender::new(writer).send_many_deadline(&[&[], &much[..4], &much], soon());
+    let answer =
+        Sender::new(writer).send_many_deadline(&[&much[..0], &much[..4], &much[..]], soon());
     let late = Err(MessageError::Stopped(Errno::ETIMEDOUT, 2));
     own("Sender::send_many_deadline", "two and a part", late, answer);
     let inner = sender.into_inner().map(drop);

@@ -495,6 +495,10 @@ fn send_many_one_call_for_many() {
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     let mut buf = vec![0; 1 << 18];
+    // Before Linux 6.4, and in emulators, no call on a blocking socket can be told not to wait.
+    let probe = Sender::new(&ours).send_deadline(&[b"probe"], Deadline::NEVER);
+    let possible = probe != Err(MessageError::Io(Errno::EOPNOTSUPP));
+    assert_eq!(theirs.recv(&mut buf).is_ok(), possible);
     let mut calls = |messages: &[Vec<u8>], deadline: Option<Deadline<'_>>| {
         let mut sender = Sender::new(&ours);
         match deadline {
@@ -510,7 +514,7 @@ fn send_many_one_call_for_many() {
         assert!(all == wire(messages));
         lens
     };
-    for deadline in [None, Some(Deadline::NEVER)] {
+    for deadline in [None, Some(Deadline::NEVER)].into_iter().take(1 + usize::from(possible)) {
         assert_eq!(calls(&of_lens([]), deadline), [0; 0]);
         assert_eq!(calls(&of_lens([0]), deadline), [8]);
         assert_eq!(calls(&of_lens([16; 600]), deadline), [600 * 24]);

@@ -128,23 +128,30 @@ fn never_with_locked_memory_sends_what_was_written() {
     }
 }
 
-/// A filter is installed while a writer is in use, as in a program that sandboxes itself after its
-/// setup. Then pages cannot be discarded, and new ones cannot be kept from a forked child.
-fn never_with_advice_refused_writes_or_says_so() {
-    let test = "never_with_advice_refused_writes_or_says_so";
+/// Runs the body with each error that a filter may return for a call, until it returns that no filter can be
+/// installed.
+fn for_each_errno(test: &str, body: impl Fn(Errno) -> bool) {
     if common::emulated() {
         return skip(test, "no seccomp under an emulator");
     }
     if made(vmsplice()).is_err() {
         return skip(test, "no vmsplice, or no pipe that is large enough");
     }
-    for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL] {
-        let ran = filtered(test, &errno, || {
-            let (Ok((mut by_choice, own)), Ok((mut told, other))) =
-                (made(ChunkWriter::builder()), made(vmsplice()))
-            else {
-                return 3;
-            };
+    let _ = [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL].into_iter().all(body);
+}
+
+/// A writer that chooses its mechanism, and one with `vmsplice`, each with its reader.
+fn two_writers() -> Option<[(ChunkWriter, PipeReader); 2]> {
+    Some([made(ChunkWriter::builder()).ok()?, made(vmsplice()).ok()?])
+}
+
+/// A filter is installed while a writer is in use, as in a program that sandboxes itself after its
+/// setup. Then pages cannot be discarded, and new ones cannot be kept from a forked child.
+fn never_with_advice_refused_writes_or_says_so() {
+    let test = "never_with_advice_refused_writes_or_says_so";
+    for_each_errno(test, |errno| {
+        filtered(test, &errno, || {
+            let Some([(mut by_choice, own), (mut fixed, other)]) = two_writers() else { return 3 };
             if !Filter::new(&[nr::MADVISE], errno).install() {
                 return NO_FILTER;
             }
@@ -152,32 +159,22 @@ fn never_with_advice_refused_writes_or_says_so() {
                 && send_all(&mut by_choice, &own) == ALL
                 && by_choice.mechanism() == ChunkMechanism::Write
                 // With its mechanism set, it fails rather than write to a page that the pipe has.
-                && send_all(&mut told, &other)
+                && send_all(&mut fixed, &other)
                     == Sent { chunks: MEMORY, error: Some(errno), right: true }
-                && told.mechanism() == ChunkMechanism::Vmsplice;
+                && fixed.mechanism() == ChunkMechanism::Vmsplice;
             u8::from(!right)
-        });
-        if !ran {
-            return;
-        }
-    }
+        })
+    });
 }
 
 /// A child that sandboxes itself first: it cannot get memory that its own children would not have, and
 /// must not touch that of its parent.
 fn forked_child_with_advice_refused_writes_or_says_so() {
     let test = "forked_child_with_advice_refused_writes_or_says_so";
-    if common::emulated() {
-        return skip(test, "no seccomp under an emulator");
-    }
-    if made(vmsplice()).is_err() {
-        return skip(test, "no vmsplice, or no pipe that is large enough");
-    }
-    for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL] {
-        let (Ok((mut by_choice, own)), Ok((mut told, _other))) =
-            (made(ChunkWriter::builder()), made(vmsplice()))
-        else {
-            return skip(test, "no memory, or no descriptors");
+    for_each_errno(test, |errno| {
+        let Some([(mut by_choice, own), (mut fixed, _other)]) = two_writers() else {
+            skip(test, "no memory, or no descriptors");
+            return false;
         };
         assert_eq!(by_choice.mechanism(), ChunkMechanism::Vmsplice);
         fill(by_choice.chunk().unwrap(), 77);
@@ -191,10 +188,10 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
             if by_choice.send(CHUNK).is_err() || by_choice.mechanism() != ChunkMechanism::Write {
                 return 4;
             }
-            u8::from(told.chunk().err() != Some(errno))
+            u8::from(fixed.chunk().err() != Some(errno))
         });
         if !ran {
-            return;
+            return false;
         }
         let (mut got, mut expected) = (vec![0; CHUNK], vec![0; CHUNK]);
         for number in [77, 78] {
@@ -202,26 +199,17 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
             fill(&mut expected, number);
             assert!(got == expected, "chunk {number}");
         }
-    }
+        true
+    });
 }
 
 /// A filter is installed between a send and a resend of the same chunk, while the first is unread.
 fn resend_with_vmsplice_refused_writes_or_says_so() {
     let test = "resend_with_vmsplice_refused_writes_or_says_so";
-    if common::emulated() {
-        return skip(test, "no seccomp under an emulator");
-    }
-    if made(vmsplice()).is_err() {
-        return skip(test, "no vmsplice, or no pipe that is large enough");
-    }
-    for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL] {
-        let ran = filtered(test, &errno, || {
-            let (Ok((mut by_choice, own)), Ok((mut told, _other))) =
-                (made(ChunkWriter::builder()), made(vmsplice()))
-            else {
-                return 3;
-            };
-            for writer in [&mut by_choice, &mut told] {
+    for_each_errno(test, |errno| {
+        filtered(test, &errno, || {
+            let Some([(mut by_choice, own), (mut fixed, _other)]) = two_writers() else { return 3 };
+            for writer in [&mut by_choice, &mut fixed] {
                 fill(writer.chunk().unwrap(), 77);
                 writer.send(CHUNK).unwrap();
             }
@@ -241,13 +229,10 @@ fn resend_with_vmsplice_refused_writes_or_says_so() {
                     return 5;
                 }
             }
-            let stopped = told.resend(CHUNK).unwrap_err();
+            let stopped = fixed.resend(CHUNK).unwrap_err();
             u8::from((stopped.bytes(), stopped.errno()) != (0, Some(errno)))
-        });
-        if !ran {
-            return;
-        }
-    }
+        })
+    });
 }
 
 /// In a process that has locked all the memory that it may, `mmap` fails with `EAGAIN`, which elsewhere means a

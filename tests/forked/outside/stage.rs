@@ -218,7 +218,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
             (Some(Outcome { bytes, .. }), Some(listener)) if !deaf => {
                 // The speaker may be about to receive the last reply.
                 let all = listener.text.len() >= *bytes && is_done(&speaker);
-                let late = ended.is_some_and(|ended| ended.elapsed() > Duration::from_secs(1));
+                let late = ended.is_some_and(|ended| ended.elapsed() > Duration::from_secs(5));
                 if all || late || !listener.open {
                     break;
                 }

@@ -1,4 +1,4 @@
-//! Ending waits from another thread. Each test runs alone in a process, because these tests have
+//! Tests that another thread can cancel a wait. Each test runs in its own process, because it creates
 //! threads and children.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "forking, and a signal handler")]
@@ -35,7 +35,8 @@ fn long(cancel: &Cancel) -> Deadline<'_> {
     Deadline::after(LONG).or_cancelled(cancel)
 }
 
-/// The results of `wait`: cancelled by another thread while it waits, and cancelled before.
+/// Calls `wait` twice and returns both results. Another thread cancels the first call while it waits.
+/// The second call starts with a cancelled deadline.
 fn both<T>(mut wait: impl FnMut(Deadline<'_>) -> T) -> [T; 2] {
     let cancel = Cancel::new().unwrap();
     let waiting = thread::scope(|scope| {
@@ -75,13 +76,13 @@ fn cancel_is_kept_and_readable() {
     }
     assert!(io::is_close_on_exec(&cancel).unwrap() && io::is_nonblocking(&cancel).unwrap());
     assert!(cancel.as_fd().as_raw_fd() > 2);
-    // The one set later applies.
+    // A later `or_cancelled` replaces the earlier `Cancel`.
     let other = Cancel::new().unwrap();
     assert!(!deadline.or_cancelled(&other).has_passed());
     assert!(!Deadline::NEVER.is_cancelled());
 }
 
-/// Its counter is full, so its own write fails.
+/// A `Cancel` works even if its counter is full and its own write fails.
 fn cancel_with_a_full_counter_works() {
     let cancel = Cancel::new().unwrap();
     assert_eq!(io::write(&cancel, &(u64::MAX - 1).to_ne_bytes()), Ok(8));
@@ -110,7 +111,7 @@ fn cancel_from_a_signal_handler() {
     assert!(sender.wait().unwrap().success());
 }
 
-/// The copies share the descriptor: a cancel in the child ends a wait in the parent, and the reverse.
+/// After a fork, a cancel in either process ends a wait in the other, because both share the descriptor.
 fn cancel_after_a_fork_ends_waits_in_both() {
     let [down, up] = [(); 2].map(|()| Cancel::new().unwrap());
     let mut other = child(|| {
@@ -126,7 +127,7 @@ fn cancel_after_a_fork_ends_waits_in_both() {
     assert!(other.wait().unwrap().success());
 }
 
-/// Without a descriptor to wait for, it checks the descriptor of the `Cancel` periodically.
+/// `wait_any` has no descriptor to wait for, so it checks the descriptor of the `Cancel` periodically.
 fn cancel_by_another_process_ends_wait_any() {
     let cancel = Cancel::new().unwrap();
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -150,7 +151,7 @@ fn cancel_by_another_process_ends_wait_any() {
     assert!(running.wait().unwrap().success() && other.wait().unwrap().success());
 }
 
-/// At any moment before, during and after the start of a wait.
+/// A cancel is never lost, whether it occurs before, during or after the start of a wait.
 fn cancel_at_any_moment_is_never_lost() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     for turn in 0..if common::slow() { 200 } else { 5_000_u64 } {
@@ -169,7 +170,7 @@ fn cancel_at_any_moment_is_never_lost() {
 
 // ---- events ----
 
-/// Lists that fit on the stack, and longer ones.
+/// Tests lists that fit on the stack, and longer lists.
 fn poll_deadline_cancelled_ecanceled() {
     let pipes: Vec<_> = (0..40).map(|_| rawpipe::pipe().unwrap()).collect();
     for count in [0, 1, 6, 7, 8, 9, 40] {
@@ -177,12 +178,12 @@ fn poll_deadline_cancelled_ecanceled() {
             pipes[..count].iter().map(|(reader, _)| PollFd::new(reader, PollEvents::IN)).collect();
         assert_eq!(both(|deadline| poll_deadline(&mut fds, deadline)), [Err(Errno::ECANCELED); 2]);
         assert!(fds.iter().all(|fd| fd.revents().is_empty()));
-        // The deadline still works.
+        // A deadline with an unused `Cancel` still expires.
         let cancel = Cancel::new().unwrap();
         let soon = Deadline::after(MOMENT).or_cancelled(&cancel);
         assert_eq!(poll_deadline(&mut fds, soon), Ok(0));
         assert!(soon.has_passed() && !soon.is_cancelled());
-        // Ready descriptors are reported, cancelled or not.
+        // Ready descriptors are reported even after a cancel.
         if let Some(last) = count.checked_sub(1) {
             pipes[last].1.write(b"x").unwrap();
             assert_eq!(poll_deadline(&mut fds, long(&cancel)), Ok(1));
@@ -201,7 +202,7 @@ fn select_deadline_cancelled_ecanceled() {
     write.insert(&full);
     assert_eq!(
         both(|deadline| {
-            // Empty after a timeout as well.
+            // A timeout also empties the set, so the descriptor is inserted again.
             write.insert(&full);
             select_deadline(None, Some(&mut write), None, deadline)
         }),
@@ -257,7 +258,7 @@ fn epoll_wait_deadline_cancelled_ecanceled() {
     }
 }
 
-/// Threads that share one list: each event goes to one, and the cancel to all.
+/// If threads share one `Epoll`, one thread receives each event, and every thread receives the cancel.
 fn epoll_shared_by_threads_cancelled_ends_all() {
     let (epoll, cancel) = (Epoll::new().unwrap(), Cancel::new().unwrap());
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -321,7 +322,7 @@ fn read_deadline_cancelled_ecanceled_and_nothing_is_lost() {
         let stopped = both(|at| io::read_deadline(reader, &mut [0; 8], at));
         assert_eq!(stopped, [Err(Errno::ECANCELED); 2]);
         rawpipe::write(writer, b"abc").unwrap();
-        // Available bytes are read.
+        // Available bytes are read even after a cancel.
         assert_eq!(io::read_deadline(reader, &mut buf, long(&cancel)), Ok(3));
         rawpipe::write(writer, b"half").unwrap();
         let stopped = io::read_exact_deadline(reader, &mut buf, long(&cancel)).unwrap_err();
@@ -350,7 +351,7 @@ fn message_recv_deadline_cancelled_keeps_the_part() {
         matches!(answer, Err(MessageError::Io(Errno::ECANCELED)))
     };
     assert!(both(|at| near.recv_deadline(at)).into_iter().all(cancelled));
-    // The header and a part of the body, then the remaining part.
+    // The header and a part of the body arrive first, and the remaining part arrives later.
     let (_, far) = far.split();
     let writer = far.as_fd();
     rawpipe::write(writer, &[&10_u64.to_le_bytes()[..], b"half "].concat()).unwrap();
@@ -365,7 +366,7 @@ fn message_recv_deadline_cancelled_keeps_the_part() {
     assert_eq!(near.recv_deadline(long(&cancel)).unwrap().as_deref(), Some(&b"half whole"[..]));
 }
 
-/// After a message that was sent in part, no other can follow.
+/// After a partly sent message, no other message can be sent.
 fn message_send_deadline_cancelled_ecanceled() {
     let (_near, mut far) = Channel::pair().unwrap();
     let long = vec![0; 1 << 20];
@@ -375,7 +376,7 @@ fn message_send_deadline_cancelled_ecanceled() {
 
 // ---- transfers ----
 
-/// All bytes are accounted for: arrived, held by the error, or in the source.
+/// Asserts that each byte has arrived, is held by the error, or is still in the source.
 fn account(mut error: TransferError, source: &PipeReader, sink: &PipeReader, sent: &[u8]) {
     let mut all = common::bytes::waiting_in(sink);
     assert_eq!(all.len() as u64, error.bytes());
@@ -389,7 +390,7 @@ fn account(mut error: TransferError, source: &PipeReader, sink: &PipeReader, sen
     assert!(all == sent, "{} of {} bytes", all.len(), sent.len());
 }
 
-/// With `splice`, in pieces of 64 KiB, and through a buffer.
+/// The tested mechanisms: `splice`, chunks of 64 KiB, and copying through a buffer.
 const WAYS: [&str; 3] = ["splice", "chunks", "copy"];
 
 fn by<'p>(way: &str) -> Transfer<'p> {
@@ -431,14 +432,14 @@ fn transfer_sink_full_cancelled_ecanceled() {
     }
 }
 
-/// To and from a socket, blocking or not: through an internal pipe, or through a buffer. The sink
-/// accepts nothing more.
+/// A cancelled transfer to a full socket accounts for the bytes that it holds. The bytes pass through an
+/// internal pipe or a buffer, and the socket may be blocking or nonblocking.
 fn transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand() {
     for nonblocking in [false, true] {
         let (source, feed) = rawpipe::pipe().unwrap();
         feed.set_capacity(rawpipe::pipe::Capacity::Max).unwrap();
         let (near, far) = UnixStream::pair().unwrap();
-        // Fills it first, so that the following bytes stay in the transfer.
+        // The socket is filled first, so that the following bytes stay in the transfer.
         near.set_nonblocking(true).unwrap();
         let filled = io::write_all(&near, &vec![7; 8 << 20]).unwrap_err();
         assert_eq!(filled.errno(), Some(Errno::EAGAIN));
@@ -450,7 +451,7 @@ fn transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand() {
         assert_eq!((waiting.errno(), waiting.side()), (Some(Errno::ECANCELED), Side::Sink));
         assert_eq!((before.errno(), before.undelivered()), (Some(Errno::ECANCELED), 0));
         assert!(waiting.undelivered() > 0);
-        // The bytes that arrived follow those that filled it.
+        // The bytes of the transfer follow those that filled the socket.
         drop(near);
         let mut all = Vec::new();
         io::read_to_end(&far, &mut all).unwrap();
@@ -468,7 +469,7 @@ fn transfer_to_a_socket_cancelled_accounts_for_what_is_in_hand() {
     }
 }
 
-/// Neither end ever makes it wait.
+/// A cancel ends a transfer whose source and sink never wait.
 fn transfer_without_end_that_never_waits_cancelled_ecanceled() {
     let zero = File::open("/dev/zero").unwrap();
     let null = File::options().write(true).open("/dev/null").unwrap();
@@ -482,7 +483,7 @@ fn transfer_without_end_that_never_waits_cancelled_ecanceled() {
     }
 }
 
-/// From a pipe that another thread always keeps filled, using `splice`.
+/// A cancel ends a transfer using `splice` from a pipe that another thread always keeps filled.
 fn transfer_of_a_stream_without_end_cancelled_ecanceled() {
     let (source, feed) = rawpipe::pipe().unwrap();
     let null = File::options().write(true).open("/dev/null").unwrap();
@@ -497,7 +498,7 @@ fn transfer_of_a_stream_without_end_cancelled_ecanceled() {
     feeding.join().unwrap();
 }
 
-/// It was cancelled, but all requested bytes have arrived.
+/// A transfer succeeds if all requested bytes have arrived, even if it was cancelled.
 fn transfer_of_all_that_was_wanted_cancelled_by_its_progress_succeeds() {
     let (cancel, (source, feed)) = (Cancel::new().unwrap(), rawpipe::pipe().unwrap());
     let (arrived, sink) = rawpipe::pipe().unwrap();
@@ -525,7 +526,7 @@ fn transfer_from_a_terminal_cancelled_ecanceled() {
     assert_eq!(common::bytes::waiting_in(&arrived), b"a line\n");
 }
 
-/// No process reads the terminal's output or input.
+/// A cancel ends a transfer to either end of a terminal if no process reads from it.
 fn transfer_to_a_terminal_cancelled_ecanceled() {
     if !common::terminals() {
         return;
@@ -545,7 +546,7 @@ fn transfer_to_a_terminal_cancelled_ecanceled() {
 
 fn shared_chunks_cancelled_ecanceled_and_nothing_is_lost() {
     let (mut reader, mut writer) = match SharedBuilder::new().chunk(1000).ring(1).build() {
-        // An emulator accepts unknown advice, so memory may not be wiped in a forked child.
+        // An emulator accepts unknown `madvise` advice, so memory may not be wiped in a forked child.
         Err(Errno::EOPNOTSUPP) if common::emulated() => {
             return common::skip(
                 &common::name_alone(),
@@ -617,7 +618,7 @@ fn wait_for_a_child() {
     assert_eq!(waiting.wait_deadline(Deadline::after(MOMENT).or_cancelled(&cancel)), Ok(None));
     drop(opener);
     assert!(waiting.wait_deadline(long(&cancel)).unwrap().unwrap().success());
-    // A known status is returned.
+    // A known status is returned even after a cancel.
     cancel.cancel();
     assert!(waiting.wait_deadline(long(&cancel)).unwrap().is_some());
 }
@@ -626,7 +627,7 @@ fn communicate_cancelled_keeps_what_was_read() {
     let mut command = program("cat", &[]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).on_drop(OnDrop::Kill);
     let mut cat = command.spawn().unwrap();
-    // A second write end of its input, so that its input does not end.
+    // A second write end keeps the child's input open.
     let kept = io::dup_cloexec(cat.stdin_ref().unwrap()).unwrap();
     let cancel = Cancel::new().unwrap();
     let error = thread::scope(|scope| {
@@ -639,13 +640,13 @@ fn communicate_cancelled_keeps_what_was_read() {
     assert_eq!((error.reason(), error.errno()), (Kind::Cancelled, Some(Errno::ECANCELED)));
     assert_eq!((error.fed(), error.stdout()), (4, &b"once"[..]));
     assert_eq!(error.to_string(), "cancelled after 4 bytes of output and 0 of errors");
-    // The run can be continued.
+    // A later run continues the cancelled one.
     drop(kept);
     assert!(Communicate::new().run(&mut cat).unwrap().status.success());
 }
 
-/// One sink is full and silent. The others have room, and get the round whether they come before or
-/// after it in the list.
+/// One sink is full, and the others have room. The sinks with room still receive all bytes, whatever
+/// their positions in the list.
 fn fanout_cancelled_gives_its_round_to_the_sinks_that_are_ready() {
     let data = data(5_000);
     let (_full_reader, full) = full_pipe();
@@ -677,7 +678,7 @@ fn fanout_cancelled_gives_its_round_to_the_sinks_that_are_ready() {
     }
 }
 
-/// In that case the error of the fan-out is that of the sink.
+/// If no other sink remains, the fan-out returns the error of the full sink.
 fn fanout_cancelled_with_no_sink_left_ecanceled_of_the_sink() {
     let (_full_reader, full) = full_pipe();
     let (source, feed) = rawpipe::pipe().unwrap();
@@ -695,7 +696,8 @@ fn fanout_cancelled_with_no_sink_left_ecanceled_of_the_sink() {
     assert_eq!(sinks[0].error().map(TransferError::undelivered), Some(5));
 }
 
-/// The child has closed its streams and does not end; also with a `Cancel` that was used before.
+/// A cancel ends the wait for a child that has closed its streams but keeps running. The `Cancel` may
+/// have been used before the call.
 fn communicate_cancelled_while_the_child_runs_on() {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "echo out; exec >&- 2>&-; sleep 600"]).stdout(Stdio::piped());

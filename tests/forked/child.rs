@@ -1,5 +1,5 @@
-//! `Child` and `ExitStatus`: waiting, signals, lost statuses, missing kernel features, and drops. Each
-//! test runs alone in a process.
+//! Tests `Child` and `ExitStatus`: waiting, signals, lost statuses, missing kernel features, and drops.
+//! Each test runs in its own process.
 #![allow(unsafe_code, reason = "signals, limits, and children made behind the crate's back")]
 
 use crate::common::nr;
@@ -13,7 +13,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Long enough to be measured, short enough to wait for.
+/// A delay long enough to measure and short enough to wait for.
 const SHORT: Duration = Duration::from_millis(30);
 /// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
@@ -31,8 +31,8 @@ unsafe extern "C" {
     safe fn c_clock() -> std::ffi::c_long;
 }
 
-/// A child that runs until it is killed, at the latest with its handle. It has a copy of this process's
-/// standard output, and the harness waits for the end of that.
+/// Creates a child that runs until it is killed. Dropping its handle kills it, because the harness waits
+/// until no process holds the inherited standard output.
 fn waiting_child() -> Child {
     let mut child = child(|| {
         let _ = poll(&mut [], None);
@@ -42,14 +42,14 @@ fn waiting_child() -> Child {
     child
 }
 
-/// Whether the kernel has at least this version.
+/// Returns whether the kernel has at least this version.
 pub(crate) fn linux(major: u32, minor: u32) -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
     (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
 }
 
-/// A child that ends with `code` when the writer is dropped.
+/// Creates a child that exits with `code` when the writer is dropped.
 fn gated_child(code: u8) -> (Child, PipeWriter) {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let copy = &opener;
@@ -61,10 +61,10 @@ fn gated_child(code: u8) -> (Child, PipeWriter) {
     (child, opener)
 }
 
-/// Waits for any child with the C library. Returns its wait status, or `None` if there is no child.
+/// Calls the C library's `waitpid` for any child. Returns the wait status, or `None` if no child exists.
 fn wait_for_any() -> Option<i32> {
     let mut status = 0;
-    // SAFETY: writes one `int` to the place given.
+    // SAFETY: the call writes one `int` to `status`.
     let pid = unsafe { c_waitpid(-1, &raw mut status, 0) };
     (pid > 0).then_some(status)
 }
@@ -74,7 +74,7 @@ fn errno_of_c(answer: i32) -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap()
 }
 
-/// Whether a process with this number exists, including zombies.
+/// Returns whether a process with this number exists. A zombie also counts.
 fn exists(pid: u32) -> bool {
     c_kill(i32::try_from(pid).unwrap(), 0) == 0
 }
@@ -83,8 +83,9 @@ fn process_id() -> u32 {
     std::process::id()
 }
 
-/// Runs `body` with ever fewer kernel features: with all; without `waitid` and `poll` on a pidfd, as in
-/// Linux 5.3; without signals through pidfds; without pidfds.
+/// Runs `body` with all kernel features, then three times with fewer. The second run has no `waitid` and
+/// no `ioctl` on a pidfd, as in Linux 5.3. The third also has no signals through pidfds, and the last
+/// has no pidfds.
 fn with_ever_less(test: &str, body: impl Fn(&str)) {
     body("all");
     let ways: [(&str, &[Filter]); 3] = [
@@ -114,7 +115,8 @@ fn status_equals_stds_in_every_encoding() {
         let ours = ExitStatus::from(std);
         assert_eq!(ours.success(), std.success(), "{raw:#x}");
         assert_eq!(ours.code(), std.code(), "{raw:#x}");
-        // No status of the kernel has a number that is not a signal.
+        // std also returns numbers that are not signals, but no status of the kernel contains such a
+        // number.
         let known = |number: &i32| Signal::from_raw(*number).is_some();
         let (killed, stopped) = (std.signal(), std.stopped_signal());
         assert_eq!(ours.signal().map(Signal::as_raw), killed.filter(known), "{raw:#x}");
@@ -145,9 +147,9 @@ fn status_in_words() {
     assert_eq!((ours.into_raw(), ours.success()), (std.into_raw(), true));
 }
 
-/// std is the reference for every status that a `wait` can store, and for others. The one difference is
-/// the name of `SIGSTKFLT`, which the kernel never sends, and which MIPS and SPARC lack: here it has no
-/// name.
+/// The text of every status that a `wait` can store equals std's, and so does the text of other values.
+/// Only the name of `SIGSTKFLT` differs: this crate gives it no name. The kernel never sends that
+/// signal, and MIPS and SPARC lack it.
 fn status_in_words_as_with_std() {
     let beyond = [0x1_0000, 0x7fff_ffff, i32::MIN, -1, -2, 0x1_ffff, 0x10_007f];
     for raw in (0..=0xffff).chain(beyond) {
@@ -173,11 +175,11 @@ fn status_of_every_deadly_signal() {
         if harmless.contains(&signal) || stops.contains(&signal) {
             continue;
         }
-        // C libraries reserve the first real-time signals, and emulators others.
+        // C libraries reserve the first real-time signals, and emulators reserve other signals.
         if signal.name().is_none() && (signal.as_raw() < 35 || common::emulated()) {
             continue;
         }
-        // Valgrind ends itself, and not with SIGSYS, and reserves the last signal.
+        // Valgrind ends the process without SIGSYS, and also reserves the last signal.
         let kept = signal == Signal::SYS || signal.as_raw() == 64;
         if kept && common::tool() == Some(common::Tool::Valgrind) {
             skip("status_of_every_deadly_signal", "no child dies of SIGSYS and 64 under Valgrind");
@@ -198,8 +200,8 @@ fn status_of_every_deadly_signal() {
 
 fn status_core_flag_is_the_c_librarys() {
     const RLIMIT_CORE: usize = 4;
-    // In its own folder: in a shared one, any other process may overwrite and remove a file named
-    // "core".
+    // The test uses its own directory. In a shared directory, another process may overwrite and remove a
+    // file named "core".
     let folder = common::tmp_path();
     std::fs::create_dir(&folder).unwrap();
     std::env::set_current_dir(&folder).unwrap();
@@ -211,7 +213,7 @@ fn status_core_flag_is_the_c_librarys() {
     for soft in [0, u64::MAX] {
         let limit = [soft, limit[1]];
         let place = (&raw const limit).expose_provenance();
-        // SAFETY: reads one `struct rlimit64` at the place given.
+        // SAFETY: the call reads one `struct rlimit64` at `place`.
         let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_CORE, place, 0) };
         let _theirs = child(abort);
         let theirs = std::process::ExitStatus::from_raw(wait_for_any().unwrap());
@@ -268,7 +270,8 @@ fn wait_stopped_child_is_not_an_end() {
 fn wait_change_reports_stop_continue_and_end() {
     with_ever_less("wait_change_reports_stop_continue_and_end", |way| {
         let (mut child, opener) = gated_child(4);
-        // Not SIGTSTP and similar signals: they stop no process in a group without a terminal session.
+        // SIGTSTP and similar signals are not tested: they stop no process in a group without a terminal
+        // session.
         for stop in [Signal::STOP, Signal::STOP] {
             child.send_signal(stop).unwrap();
             let status = child.wait_change().unwrap();
@@ -288,7 +291,7 @@ fn wait_change_reports_stop_continue_and_end() {
 
 fn wait_goes_on_after_signals() {
     with_ever_less("wait_goes_on_after_signals", |way| {
-        // Created first, so that its child has no copy of the opener.
+        // The storm is created first, so that its child has no copy of `opener`.
         let storm = Storm::begin(Duration::from_millis(1));
         let (mut slow, opener) = gated_child(2);
         let before = HANDLED.load(Ordering::SeqCst);
@@ -376,7 +379,7 @@ fn wait_many_children_each_its_own() {
     });
 }
 
-/// The filter's error is passed on, and is not mistaken for the child's end.
+/// A wait returns the filter's error and does not mistake it for the child's end.
 fn wait_refused_is_not_remembered() {
     const WNOHANG: u32 = 1;
     let mut child = waiting_child();
@@ -385,15 +388,16 @@ fn wait_refused_is_not_remembered() {
     }
     assert_eq!(child.try_wait(), Err(Errno::EPERM));
     assert_eq!(child.wait_deadline(Deadline::after(LONG)), Err(Errno::EPERM));
-    // Not through the handle, which without pidfd_send_signal would first check whose number it is.
+    // The signal does not go through the handle. Without `pidfd_send_signal`, the handle would first
+    // check that the number still belongs to its child.
     common::kill(child.id(), Signal::KILL.as_raw());
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
 }
 
 // ---- lost status ----
 
-/// A lost status: since Linux 6.15 the status is still returned, before that `ECHILD`. It is always
-/// `ECHILD` if `way` lacks that feature.
+/// Asserts that every wait for a lost status returns the same result. Since Linux 6.15 that result can
+/// be the status. On older kernels, or if `way` lacks that feature, it is `ECHILD`.
 fn assert_lost(child: &mut Child, code: i32, way: &str) {
     let first = child.wait();
     match first {
@@ -411,7 +415,8 @@ fn assert_lost(child: &mut Child, code: i32, way: &str) {
     assert_eq!(child.send_signal(Signal::KILL), Err(Errno::ESRCH), "{way}");
 }
 
-/// The result of `kill` after this result of a wait: as in std, a lost status is not a known end.
+/// Returns the expected result of `kill` after a wait returned `end`. As in std, a lost status does not
+/// count as a known end.
 fn killed_after(end: Result<ExitStatus, Errno>) -> Result<(), Errno> {
     end.map(|_| ()).map_err(|_| Errno::ESRCH)
 }
@@ -420,7 +425,7 @@ fn wait_sigchld_ignored_echild() {
     c_signal(Signal::CHLD.as_raw(), 1);
     with_ever_less("wait_sigchld_ignored_echild", |way| {
         assert_lost(&mut child(|| 5), 5, way);
-        // The wait begins while the child runs, without another child that could wake it.
+        // The wait begins while the child runs, and no other child could wake the waiting thread.
         let mut slow = child(|| {
             let _ = poll(&mut [], Some(SHORT));
             5
@@ -441,18 +446,18 @@ fn wait_sa_nocldwait_echild() {
         return skip("wait_sa_nocldwait_echild", "struct sigaction is another one here");
     }
     const SA_NOCLDWAIT: usize = 2;
-    // The kernel's `struct sigaction`: handler (the default), flags, then a mask. Some architectures
-    // have a field before it. All of these are zeros.
+    // The kernel's `struct sigaction` contains the handler, the flags, on some architectures one more
+    // field, and the mask. Every field except the flags is zero.
     let action = [0, SA_NOCLDWAIT, 0, 0, 0, 0, 0, 0];
     let place = (&raw const action).expose_provenance();
     let signal = Signal::CHLD.as_raw().unsigned_abs() as usize;
-    // SAFETY: reads one `struct sigaction`, which is shorter than `action`.
+    // SAFETY: the call reads one `struct sigaction`, which is shorter than `action`.
     assert_eq!(unsafe { raw::syscall4(nr::RT_SIGACTION, signal, place, 0, 8) }, 0);
     with_ever_less("wait_sa_nocldwait_echild", |way| assert_lost(&mut child(|| 3), 3, way));
 }
 
-/// For such a child, Linux returns from the wait a moment before it removes the child, which still
-/// accepts signals until then: after a known end no call is made.
+/// If `SIGCHLD` is ignored, Linux returns from the wait slightly before it removes the child. The child
+/// still accepts signals during that time, so `kill` makes no system call after a known end.
 fn kill_lost_child_esrch_without_asking() {
     c_signal(Signal::CHLD.as_raw(), 1);
     let mut lost = child(|| 5);
@@ -487,7 +492,8 @@ fn wait_by_a_process_that_is_not_the_parent_echild() {
             (way == "all" || way == "no P_PIDFD") && common::has_call(nr::PIDFD_SEND_SIGNAL);
         let mut other = child(move || {
             let lost = one.wait() == Err(Errno::ECHILD) && one.try_wait() == Err(Errno::ECHILD);
-            // With a pidfd the target is certain; a number might belong to another process by now.
+            // With a pidfd the target is certain, but the number could already belong to another
+            // process.
             let sent = one.send_signal(Signal::TERM);
             let right = if has_pidfd { sent == Ok(()) } else { sent == Err(Errno::ESRCH) };
             u8::from(!lost) | u8::from(!right) << 1
@@ -503,7 +509,7 @@ fn wait_by_a_process_that_is_not_the_parent_echild() {
 
 // ---- signals ----
 
-/// std's `kill` succeeds after a wait that has returned the status. Sending a signal does not.
+/// After a wait has returned the status, `kill` succeeds, as in std. Sending a signal fails.
 fn kill_after_wait_ok_as_std_and_a_signal_esrch_as_the_c_library() {
     let mut std = std_program("exit", &["0"]).spawn().unwrap();
     std.wait().unwrap();
@@ -516,7 +522,7 @@ fn kill_after_wait_ok_as_std_and_a_signal_esrch_as_the_c_library() {
         assert_eq!(child.send_signal(Signal::TERM), Err(Errno::ESRCH), "{way}");
         assert_eq!(child.lead_group(), Err(Errno::ESRCH), "{way}");
         assert_eq!(errno_of_c(c_kill(pid, 9)), Errno::ESRCH);
-        // SAFETY: no status is requested.
+        // SAFETY: the pointer is null, so the call writes no status.
         assert_eq!(errno_of_c(unsafe { c_waitpid(pid, std::ptr::null_mut(), 0) }), Errno::ECHILD);
     });
 }
@@ -524,7 +530,6 @@ fn kill_after_wait_ok_as_std_and_a_signal_esrch_as_the_c_library() {
 fn send_signal_to_a_zombie_does_nothing() {
     with_ever_less("send_signal_to_a_zombie_does_nothing", |way| {
         let (mut child, opener) = gated_child(3);
-        // The read end is closed with the process.
         drop(opener);
         wait_for_zombie(child.id());
         assert_eq!(child.send_signal(Signal::TERM), Ok(()), "{way}");
@@ -539,7 +544,7 @@ fn wait_for_zombie(pid: u32) {
     const WEXITED_WNOWAIT: usize = 0x0100_0004;
     let mut info = [0_i32; 32];
     let place = (&raw mut info).expose_provenance();
-    // SAFETY: writes one `siginfo_t` to the place given.
+    // SAFETY: the call writes one `siginfo_t` at `place`.
     let answer =
         unsafe { raw::syscall5(nr::WAITID, P_PID, pid as usize, place, WEXITED_WNOWAIT, 0) };
     assert_eq!(answer, 0);
@@ -564,7 +569,7 @@ fn send_signal_reaches_a_handler() {
     });
 }
 
-/// Creates a child of this process with exactly this number. `None` if that is impossible.
+/// Creates a child of this process with exactly this number. Returns `None` if that is impossible.
 fn child_with_number(test: &str, pid: u32) -> Option<isize> {
     let set_tid = [pid];
     let mut arguments = [0_u64; 10]; // struct clone_args
@@ -572,7 +577,8 @@ fn child_with_number(test: &str, pid: u32) -> Option<isize> {
     arguments[8] = (&raw const set_tid).expose_provenance() as u64;
     arguments[9] = 1;
     let place = (&raw const arguments).expose_provenance();
-    // SAFETY: reads one `struct clone_args` and one number; the child shares nothing and ends below.
+    // SAFETY: the call reads one `struct clone_args` and one number. The child shares nothing and ends
+    // below.
     let answer = unsafe { raw::syscall2(nr::CLONE3, place, size_of_val(&arguments)) };
     if answer == 0 {
         let _ = poll(&mut [], Some(LONG));
@@ -584,12 +590,12 @@ fn child_with_number(test: &str, pid: u32) -> Option<isize> {
     (answer > 0).then_some(answer)
 }
 
-/// Other code collects the status, and another process gets the number: that process never gets the
-/// signal, neither through the pidfd nor by number.
+/// If other code collects a child's status, another process can receive the child's number. A signal
+/// then reaches that process neither through the pidfd nor by number.
 fn kill_never_hits_a_recycled_number() {
     let test = "kill_never_hits_a_recycled_number";
     let parent_of_strangers = |pid: u32, act: &dyn Fn()| {
-        // Another process creates the stranger, so that it is not a child of this one.
+        // Another process creates the stranger, so that the stranger is not a child of this process.
         let (said, say) = rawpipe::pipe().unwrap();
         let mut middle = child(move || {
             let stranger = child_with_number(test, pid);
@@ -598,9 +604,9 @@ fn kill_never_hits_a_recycled_number() {
             let Some(stranger) = stranger else { return 2 };
             let mut status = 0;
             let stranger = i32::try_from(stranger).unwrap();
-            // SAFETY: writes one `int` to the place given.
+            // SAFETY: the call writes one `int` to `status`.
             unsafe { c_waitpid(stranger, &raw mut status, 0) };
-            u8::from(status != Signal::USR2.as_raw()) // the test itself kills it like this
+            u8::from(status != Signal::USR2.as_raw()) // the signal that the test sends
         });
         let mut made = [0];
         said.read_exact(&mut made).unwrap();
@@ -622,7 +628,7 @@ fn kill_never_hits_a_recycled_number() {
             assert_eq!(gone.send_signal(Signal::TERM), Err(Errno::ESRCH), "{way}");
         });
         assert_lost(&mut gone, 1, way);
-        // Also after this handle itself has waited.
+        // The same holds after this handle itself has waited.
         let mut gone = child(|| 1);
         let pid = gone.id();
         gone.wait().unwrap();
@@ -633,8 +639,8 @@ fn kill_never_hits_a_recycled_number() {
     });
 }
 
-/// A forked copy of a handle, in a PID namespace where the owner's number and the child's belong to
-/// other processes: the signal reaches no process.
+/// Uses a forked copy of a handle in a nested PID namespace. In that namespace, other processes have the
+/// owner's number and the child's number, but the signal reaches no process.
 fn kill_of_a_copy_in_a_nested_pid_namespace_hits_nobody() {
     const CLONE_NEWPID: i32 = 0x2000_0000;
     unsafe extern "C" {
@@ -693,14 +699,14 @@ fn kill_of_a_copy_in_a_nested_pid_namespace_hits_nobody() {
     }
 }
 
-/// A child of this same process that has got the number does not get the signal either: never with a
-/// pidfd, and by number not after this handle has waited.
+/// A signal never reaches another child of this process that has received the number. Without a pidfd,
+/// this holds only after this handle has waited.
 fn kill_never_hits_a_brother_with_the_number() {
     let test = "kill_never_hits_a_brother_with_the_number";
     with_ever_less(test, |way| {
         for stolen in [true, false] {
             if stolen && way != "all" && way != "no P_PIDFD" {
-                continue; // by number this cannot be detected
+                continue; // cannot be detected without a pidfd
             }
             let mut gone = child(|| 1);
             if stolen {
@@ -735,9 +741,8 @@ fn pidfd_is_close_on_exec_and_readable_at_the_end() {
     assert!(fds[0].revents().contains(PollEvents::IN));
 }
 
-/// If the child cannot be created with a pidfd, as in a C library's fork, it is opened afterwards. A
-/// pidfd that does not refer to this process's child is dropped: the child is gone, and another process
-/// has the number.
+/// If the child cannot be created with a pidfd, the pidfd is opened after the fork. A pidfd that does
+/// not refer to this process's child is dropped, because another process then has the number.
 fn pidfd_opened_after_the_fork_is_checked() {
     let test = "pidfd_opened_after_the_fork_is_checked";
     let has_pidfd = || waiting_child().pidfd().is_some();
@@ -750,19 +755,19 @@ fn pidfd_opened_after_the_fork_is_checked() {
     assert!(has_pidfd());
     assert!(Filter::on_argument(nr::WAITID, 0, Value::Is(3), Errno::EINVAL).install());
     assert!(has_pidfd(), "Linux 5.3 cannot say whose it is");
-    // The filter installed last decides.
+    // The filter that was installed last takes precedence.
     assert!(Filter::on_argument(nr::WAITID, 0, Value::Is(3), Errno::ECHILD).install());
     assert!(!has_pidfd());
 }
 
-/// Only the parent has it.
+/// The pidfd is open only in the parent.
 fn pidfd_is_not_in_the_child() {
     let before = common::open_fds();
     let (said, say) = rawpipe::pipe().unwrap();
     let mut child = child(move || {
         let now = common::open_fds();
         let more: Vec<u8> = now.difference(&before).map(|fd| fd.to_le_bytes()[0]).collect();
-        u8::from(say.write(&more) != Ok(2)) // the two ends of the pipe, one closed by the parent only
+        u8::from(say.write(&more) != Ok(2)) // only the two ends of the pipe
     });
     assert_eq!(child.wait().unwrap().code(), Some(0), "{:?}", said.available());
 }
@@ -789,7 +794,7 @@ fn fork_ten_thousand_leave_no_descriptor_and_no_zombie() {
 
 // ---- drop ----
 
-/// A child that holds the write end until it ends.
+/// Creates a child that holds the write end until it exits.
 fn holding_child() -> (Child, PipeReader) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let child = child(move || {
@@ -874,7 +879,7 @@ fn drop_in_a_forked_child_does_nothing() {
             let (mut target, reader) = holding_child();
             target.lead_group().unwrap();
             target.on_drop(policy).unwrap();
-            // SAFETY: there is no other thread.
+            // SAFETY: this process has no other thread.
             match unsafe { rawpipe::fork() }.unwrap() {
                 Fork::Child => {
                     drop(target);
@@ -902,15 +907,15 @@ const PTRACE_SEIZE: isize = 0x4206;
 const PTRACE_INTERRUPT: isize = 0x4207;
 
 fn ptrace(request: isize, pid: u32, data: usize) -> bool {
-    // SAFETY: none of these requests gives the kernel an address.
+    // SAFETY: none of these requests passes an address to the kernel.
     unsafe { c_ptrace(request, i32::try_from(pid).unwrap(), 0, data) == 0 }
 }
 
-/// The signal that has stopped a traced child, as the tracer's own loop sees it, or `None` if it has
-/// not been reported yet.
+/// Returns the signal that stopped a traced child, as the tracer's own loop sees it. Returns `None` if
+/// the kernel has not reported the stop yet.
 fn stop_of(pid: u32) -> Option<i32> {
     let mut status = 0;
-    // SAFETY: writes one status.
+    // SAFETY: the call writes one `int` to `status`.
     let answer = unsafe { c_waitpid(i32::try_from(pid).unwrap(), &raw mut status, 1) };
     (answer > 0 && status & 0xff == 0x7f).then_some(status >> 8 & 0xff)
 }
@@ -924,7 +929,7 @@ fn wait_for_stop(pid: u32) {
     }
 }
 
-/// Whether this process can trace a child. An emulator cannot.
+/// Returns whether this process can trace a child. An emulator does not support tracing.
 fn tracing(test: &str) -> bool {
     let child = waiting_child();
     let possible = !common::emulated() && ptrace(PTRACE_SEIZE, child.id(), 0);
@@ -934,7 +939,7 @@ fn tracing(test: &str) -> bool {
     possible
 }
 
-/// The processor time of this process while `body` ran, and the result of `body`.
+/// Runs `body`, and returns the processor time that this process used and the result.
 fn busy<R>(body: impl FnOnce() -> R) -> (Duration, R) {
     let before = c_clock();
     let answer = body();
@@ -942,7 +947,8 @@ fn busy<R>(body: impl FnOnce() -> R) -> (Duration, R) {
     (Duration::from_micros(micros), answer)
 }
 
-/// A stop that only the tracer sees is not an end, and stays available to the tracer's own loop.
+/// A stop that only the tracer sees does not count as an end. The tracer's own loop can still collect
+/// it.
 fn wait_traced_child_stopped_is_not_an_end() {
     let test = "wait_traced_child_stopped_is_not_an_end";
     if !tracing(test) {
@@ -992,7 +998,7 @@ fn wait_traced_child_until_its_end() {
     });
 }
 
-/// A drop that reaps a child that requested tracing waits for its end.
+/// A drop that reaps also waits for the end of a traced child.
 fn drop_reaps_a_traced_child() {
     let test = "drop_reaps_a_traced_child";
     if !tracing(test) {
@@ -1000,7 +1006,8 @@ fn drop_reaps_a_traced_child() {
     }
     for policy in [OnDrop::Reap, OnDrop::Kill] {
         let mut child = child(|| {
-            // SAFETY: takes no address. The tracer intercepts the signal, so it is not delivered.
+            // SAFETY: the request passes no address. The tracer intercepts the signal, so the signal is
+            // not delivered.
             let traced = unsafe { c_ptrace(PTRACE_TRACEME, 0, 0, 0) } == 0;
             c_kill(std::process::id().try_into().unwrap(), Signal::USR1.as_raw());
             u8::from(!traced)
@@ -1008,7 +1015,7 @@ fn drop_reaps_a_traced_child() {
         let pid = child.id();
         child.on_drop(policy).unwrap();
         wait_for_stop(pid);
-        // This thread is the tracer, so it resumes the child before it drops the handle.
+        // This thread is the tracer, so it must resume the child before it drops the handle.
         let held = child.try_wait();
         if policy == OnDrop::Reap {
             assert!(ptrace(PTRACE_CONT, pid, 0));
@@ -1020,8 +1027,8 @@ fn drop_reaps_a_traced_child() {
     }
 }
 
-/// A zombie that another process traces becomes visible to its parent when the tracer detaches. Until
-/// then its pidfd is readable, and the wait must not retry in a busy loop.
+/// A zombie that another process traces becomes visible to its parent when the tracer detaches. Before
+/// that, its pidfd is readable, but the wait must not retry in a busy loop.
 fn wait_deadline_zombie_of_another_tracer_sleeps() {
     let test = "wait_deadline_zombie_of_another_tracer_sleeps";
     if !tracing(test) {
@@ -1052,14 +1059,14 @@ fn wait_deadline_zombie_of_another_tracer_sleeps() {
 
 // ---- groups ----
 
-/// A child that leads a group and has a child in it; both hold the write end.
+/// Creates a child that leads a group and has a child in that group. Both processes hold the write end.
 fn group() -> (Child, PipeReader) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (gate, opener) = rawpipe::pipe().unwrap();
     let copy = &opener;
     let mut leader = child(move || {
         close_copy(copy);
-        let _ = gate.read(&mut [0]); // until it leads the group
+        let _ = gate.read(&mut [0]); // until this child leads the group
         let writer = &writer;
         let _grandchild = child(move || {
             writer.write_all(b"g").unwrap();
@@ -1094,7 +1101,8 @@ fn send_signal_group_esrch_or_exact_after_wait() {
         assert_eq!(reader.read(&mut [0]), Err(Errno::EAGAIN), "{way}: the grandchild runs");
         let answer = leader.send_signal_group(Signal::KILL);
         if answer == Err(Errno::ESRCH) {
-            // An older kernel, or a filter: by its number alone the group could be another one.
+            // On an older kernel or with a filter, only the number identifies the group, and another
+            // group could have that number.
             common::say(&format!("{way}: the group of a leader that was waited for is left alone"));
             let group = -i32::try_from(leader.id()).unwrap();
             assert_eq!(c_kill(group, 9), 0);
@@ -1117,7 +1125,7 @@ fn drop_kills_the_group() {
     });
 }
 
-/// After the leader was waited for, its handle does not affect the processes that the leader has
+/// After a wait for the leader, dropping its handle does not affect the processes that the leader has
 /// started.
 fn drop_after_wait_spares_the_group() {
     with_ever_less("drop_after_wait_spares_the_group", |way| {
@@ -1134,12 +1142,12 @@ fn drop_after_wait_spares_the_group() {
     });
 }
 
-/// The leader has moved to this process's group: both it and its old group are killed.
+/// A drop kills a leader that has moved to this process's group. It also kills the leader's old group.
 fn drop_kills_a_leader_that_has_left_its_group() {
     let (mut leader, reader) = group();
     let own = usize::try_from(process_group()).unwrap();
     let pid = leader.id() as usize;
-    // SAFETY: `setpgid` takes integers only.
+    // SAFETY: all arguments of `setpgid` are integers.
     assert_eq!(unsafe { raw::syscall2(nr::SETPGID, pid, own) }, 0);
     leader.on_drop(OnDrop::KillGroup).unwrap();
     drop(leader);
@@ -1178,7 +1186,7 @@ fn lead_group_of_a_session_leader_eperm() {
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
 }
 
-// ---- streams, of a child that is another program ----
+// ---- streams of a child that is another program ----
 
 fn wait_closes_stdin_first() {
     let mut child =
@@ -1204,7 +1212,7 @@ fn wait_deadline_and_wait_change_leave_stdin_open() {
     assert!(child.wait().unwrap().success());
 }
 
-/// Waits neither for more input nor for a reader of its output.
+/// A drop that reaps waits neither for more input to the child nor for a reader of the child's output.
 fn drop_that_reaps_closes_the_pipes_so_that_the_child_ends() {
     for (name, arguments) in [("cat", &[][..]), ("flood", &["3000000", "3000000"])] {
         let mut command = program(name, arguments);
@@ -1218,8 +1226,8 @@ fn drop_that_reaps_closes_the_pipes_so_that_the_child_ends() {
 fn lead_group_of_a_started_program_eacces() {
     let mut child =
         program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    // The parent continues when the child has left its memory, a moment before the kernel counts it as
-    // another program. After this write and read it has.
+    // The parent resumes when the child has left the parent's memory, slightly before the kernel counts
+    // the child as another program. This write and read complete only after that.
     child.stdin_ref().unwrap().write_all(b"x").unwrap();
     child.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     assert_eq!(child.lead_group(), Err(Errno::EACCES));
@@ -1227,7 +1235,7 @@ fn lead_group_of_a_started_program_eacces() {
     assert!(child.wait().unwrap().success());
 }
 
-/// If a drop cannot carry out its policy, it does not wait.
+/// A drop that cannot carry out its policy does not wait.
 fn kill_another_users_process_eperm_and_drop_does_not_wait() {
     unsafe extern "C" {
         safe fn getuid() -> u32;

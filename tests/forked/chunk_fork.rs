@@ -1,4 +1,4 @@
-//! A `ChunkWriter` that exists before a fork. Each test runs alone in a process.
+//! Tests a `ChunkWriter` that exists before a fork. Each test runs in its own process.
 #![allow(unsafe_code, reason = "fork, and a mapping by number")]
 
 use crate::common::nr;
@@ -19,7 +19,7 @@ const WAYS: [(ChunkMechanism, Reuse); 6] = [
 
 const CHUNK: usize = 40_000;
 
-/// The writer of the chunk, its number, and the index of each word: a stream of 4-byte words.
+/// Fills a chunk with 4-byte words that encode the writer, the chunk's number and the word's index.
 fn fill(chunk: &mut [u8], whose: u8, number: usize) {
     for (word, place) in chunk.chunks_exact_mut(4).enumerate() {
         let [low, high, ..] = (number * 77 + word).to_le_bytes();
@@ -27,11 +27,11 @@ fn fill(chunk: &mut [u8], whose: u8, number: usize) {
     }
 }
 
-/// A child that reads the pipe to its end. It exits with 0 if the chunks of each writer are there, in
-/// order and as they were filled.
+/// Creates a child that reads the pipe to its end. It exits with 0 if the chunks of each writer arrived
+/// in order and unchanged.
 ///
-/// It reads one word at a time: the pages of a chunk stay in order, and pages of other writers may lie
-/// between them.
+/// The child reads one word at a time, because pages of other writers may lie between the pages of a
+/// chunk. The pages of one chunk stay in order.
 fn checker(reader: PipeReader, writer: &PipeWriter, whose: &'static [u8]) -> Child {
     child(move || {
         close_copy(writer);
@@ -62,7 +62,7 @@ fn checker(reader: PipeReader, writer: &PipeWriter, whose: &'static [u8]) -> Chi
     })
 }
 
-/// The number of chunks in a stream: far more than the ring has.
+/// Returns the number of chunks in a stream, which is far more than the ring holds.
 fn chunks() -> usize {
     if common::slow() { 40 } else { 300 }
 }
@@ -90,15 +90,16 @@ fn writer_of(
     }
 }
 
-/// Both processes continue to use the writer from before the fork, on one pipe, at the same time.
+/// The parent and the child can both use and drop a writer from before the fork, at the same time and on
+/// one pipe.
 fn fork_writer_used_and_dropped_in_both() {
     for way in WAYS {
         let Some((mut writer, whose, reader)) = writer_of(way, "fork") else { continue };
         let mut checking = checker(reader, writer.get_ref(), whose);
         send(&mut writer, b'P', 0..5);
         let mut other = child(|| {
-            // A closure that borrows would leave the child's copy to the parent's code, so the child
-            // takes it.
+            // The child must own its copy. A closure that only borrows would leave the copy to the
+            // parent's code.
             let mut writer = writer_in_child(&mut writer);
             send(&mut writer, b'C', 0..chunks());
             let mapped = map_page();
@@ -112,9 +113,9 @@ fn fork_writer_used_and_dropped_in_both() {
     }
 }
 
-/// The child's copy of the parent's writer, for the child to own and drop.
+/// Returns the child's copy of the parent's writer, which the child then owns and drops.
 fn writer_in_child(writer: &mut ChunkWriter) -> ChunkWriter {
-    // SAFETY: this is the child, which never returns to the code that would drop the original.
+    // SAFETY: this code runs in the child, which never returns to the code that would drop the original.
     unsafe { std::ptr::read(writer) }
 }
 
@@ -125,7 +126,7 @@ fn fork_lent_chunk_stays_with_the_parent() {
         writer.chunk().unwrap().fill(7);
         let mut other = child(|| {
             if way.0 == ChunkMechanism::Write {
-                return 0; // its copy is ordinary memory, which can be sent
+                return 0; // the child's copy is ordinary memory, which can be sent
             }
             let stopped = writer.send(CHUNK).unwrap_err();
             if (stopped.bytes(), stopped.errno()) != (0, Some(Errno::EINVAL)) {
@@ -197,7 +198,7 @@ fn fork_child_leaves_unread_pages_alone() {
     }
 }
 
-/// The child drops the writer without using it, after it has mapped other memory.
+/// Dropping the unused writer in the child does not unmap other memory of the child.
 fn fork_drop_in_the_child_unmaps_nothing_else() {
     for way in WAYS {
         let Some((mut writer, _, _reader)) = writer_of(way, "fork") else { continue };
@@ -211,23 +212,24 @@ fn fork_drop_in_the_child_unmaps_nothing_else() {
     }
 }
 
-/// A page with contents, at an address that the kernel has chosen.
+/// Maps a page at an address that the kernel chooses, and fills the page.
 fn map_page() -> *mut u8 {
-    // Read and write; private and anonymous, a flag that has another value on MIPS.
+    // The page is readable, writable, private and anonymous. The anonymous flag has another value on
+    // MIPS.
     let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
-    // SAFETY: maps new memory where nothing is mapped.
+    // SAFETY: the call maps new memory at an address where nothing is mapped.
     let answer = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
     assert!(!(-4095..0).contains(&answer), "{answer}");
     let page =
         std::ptr::with_exposed_provenance_mut::<u8>(usize::from_ne_bytes(answer.to_ne_bytes()));
-    // SAFETY: mapped just now, writable.
+    // SAFETY: the page was mapped just above and is writable.
     unsafe { page.write_bytes(0x5a, 4096) };
     page
 }
 
 fn still_there(page: *mut u8) -> bool {
-    // SAFETY: mapped by `map_page` and never unmapped. If it were unmapped, the process would die of
-    // SIGSEGV, which the test would report.
+    // SAFETY: `map_page` mapped the page, and the page is never unmapped. If the page were unmapped, the
+    // process would die of SIGSEGV, and the test would report that.
     unsafe { std::slice::from_raw_parts(page, 4096) }.iter().all(|&byte| byte == 0x5a)
 }
 

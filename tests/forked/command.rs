@@ -1,4 +1,4 @@
-//! `Command`: what the builder adds to `Spawn`, compared with std's. Each test runs alone in a process.
+//! Compares what `Command` adds to `Spawn` with std's `Command`. Each test runs in its own process.
 #![allow(unsafe_code, reason = "closing standard streams")]
 
 use crate::common::programs::{all_of, output_of, program, std_program};
@@ -17,7 +17,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::{env, thread};
 
-/// The stage and the error of a failed spawn.
+/// Returns the stage and the error of a failed spawn.
 fn failure(command: &Command<'_>) -> (SpawnStage, Errno) {
     let before = common::open_fds();
     let error = command.spawn().expect_err("a failure");
@@ -87,7 +87,8 @@ fn program_by_the_childs_path() {
     symlink(env::current_exe().unwrap(), folder.join("rawpipe-test-program")).unwrap();
     let mut command = Command::new("rawpipe-test-program");
     command.args(std_program("exit", &["7"]).get_args());
-    // The PATH of this process may have a folder that this user cannot access: EACCES.
+    // The PATH of this process may contain a directory that this user cannot access, which would cause
+    // `EACCES`.
     command.env("PATH", "/no/such/folder");
     assert_eq!(failure(&command), (SpawnStage::Exec, Errno::ENOENT));
     command.env("PATH", &folder);
@@ -136,7 +137,7 @@ fn errors_are_of_the_kinds_of_std() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
-// ---- environment and folder ----
+// ---- environment and directory ----
 
 fn env_is_as_with_std() {
     type Steps = fn(&mut dyn FnMut(Step<'_>));
@@ -184,7 +185,8 @@ fn env_is_as_with_std() {
     }
 }
 
-/// Duplicate variables, and entries that are no variables, as this process was started with them.
+/// Duplicate variables and entries that are not variables are passed on exactly as this process received
+/// them.
 fn env_with_entries_that_are_no_variables() {
     let test = "env_with_entries_that_are_no_variables";
     if common::in_role("started") {
@@ -206,7 +208,8 @@ const ENTRIES: [&CStr; 8] =
     [c"A=1", c"no equals sign", c"", c"=", c"A=2", c"B=\xff", c"=x=y", c"=z"];
 
 fn env_is_handed_on_as_it_is() {
-    // In any order. When this program is started by hand, it has no empty entries.
+    // The order of the entries does not matter. Empty entries are missing if a user starts this program
+    // directly.
     let sorted = |bytes: Vec<u8>| {
         let mut all: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         all.retain(|entry| !entry.is_empty() && !entry.starts_with(b"RAWPIPE"));
@@ -324,13 +327,13 @@ fn stdio_inherited_unless_said_otherwise() {
     assert_eq!(output.stderr, b"err");
 }
 
-/// Pipes and files that are opened then get the numbers 0, 1 and 2.
+/// If the parent's standard streams are closed, new pipes and files receive the numbers 0, 1 and 2.
 fn stdio_closed_in_the_parent() {
     if common::in_role("closed") {
         let result = common::file(b"");
         let mut answers = Vec::new();
         for fd in 0..3 {
-            // SAFETY: no code in this process uses it after this.
+            // SAFETY: no code in this process uses the stream after this call.
             drop(unsafe { rawpipe::io::take_inherited(fd) }.unwrap());
         }
         for round in 0..3 {
@@ -353,7 +356,7 @@ fn stdio_closed_in_the_parent() {
         answers.extend(all_of(child.take_stdout()));
         answers.extend(all_of(child.take_stderr()));
         drop(child);
-        // Except the pidfd, which was closed with the child.
+        // The pidfd was closed with the child.
         assert_eq!(common::open_fds(), before);
         drop(result);
         let expected = b"no streams here\x01".repeat(3);
@@ -403,7 +406,7 @@ fn fd_map_replaces_the_default_of_output() {
     assert!(command.status().unwrap().success());
     assert_eq!((text(out), text(err)), ("outout".to_owned(), "errerr".to_owned()));
 
-    // An explicit setting is not a default.
+    // An explicit setting does not count as a default.
     command.stderr(Stdio::inherit());
     assert!(command.output().unwrap().status.success());
     command.stderr(Stdio::piped());
@@ -459,7 +462,7 @@ fn settings_reach_the_child() {
     assert_eq!(nice_of(&text(&mut with_args("stat"))), (own_nice + 3).min(19));
 }
 
-/// Field 19 of /proc/self/stat.
+/// Returns the nice value, which is field 19 of `/proc/self/stat`.
 fn nice_of(stat: &str) -> i32 {
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     fields.split(' ').nth(16).unwrap().parse().unwrap()
@@ -471,7 +474,8 @@ fn cgroup_writes_to_the_file_in_its_folder() {
     let mut command = program("exit", &["0"]);
     command.cgroup(&folder);
     assert_eq!(failure(&command), (SpawnStage::Cgroup, Errno::ENOENT));
-    // A stand-in: the child's number is written to this file.
+    // An ordinary file stands in for the cgroup's file. The child writes `0`, which stands for the
+    // writing process, to that file.
     fs::write(folder.join("cgroup.procs"), "").unwrap();
     assert!(command.spawn().unwrap().wait().unwrap().success());
     assert_eq!(fs::read(folder.join("cgroup.procs")).unwrap(), b"0");
@@ -547,7 +551,7 @@ fn nothing_is_left_of_ten_thousand_spawns() {
         let mut maps = String::new();
         File::open("/proc/self/maps").unwrap().read_to_string(&mut maps).unwrap();
         let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        // The allocator may map more memory, and that of a tool does so all the time.
+        // The allocator may map more memory, and the allocator of a tool does so constantly.
         (entries("fd"), entries("task"), maps.lines().count(), children)
     };
     (0..8).for_each(round);
@@ -562,7 +566,7 @@ fn nothing_is_left_of_ten_thousand_spawns() {
 
 // ---- `Debug` output ----
 
-/// Strings with characters that are special in a shell.
+/// Returns strings with characters that are special in a shell.
 fn nasty() -> Vec<OsString> {
     let all_bytes: Vec<u8> = (1..=255).collect();
     let mut strings: Vec<OsString> = [
@@ -580,7 +584,7 @@ fn nasty() -> Vec<OsString> {
     strings
 }
 
-/// The output of a shell that runs the line, without the variables that shells set.
+/// Returns the output of a shell that runs the line, without the variables that shells set.
 fn by_shell(shell: &str, command: &Command<'_>) -> Vec<Vec<u8>> {
     let line = format!("{command:?}");
     let output = std::process::Command::new(shell).arg("-c").arg(&line).output().unwrap();
@@ -696,7 +700,7 @@ fn getters_are_as_with_std() {
         env("B", "2") env("A", "1") env(&odd, &odd) env("B", "3") env_remove("A") env_remove("NONE")
         env_clear() env("C", "4") env_remove("C") env_remove("D") env("D", "5") env("D", "")
     }
-    // A NUL is printed in the same way.
+    // A NUL byte is printed as std prints it.
     both! { arg("a\0b") current_dir("\0") env("E", "\0") }
     same(&Command::new("\0"), &std::process::Command::new("\0"));
     assert_eq!(failure(&ours), INVALID);
@@ -746,7 +750,7 @@ fn clone_is_a_command_of_its_own() {
     assert_eq!(output_of(&mut one).1, Some(0));
 }
 
-/// As std's `Stdio`, from every type of std that owns a descriptor.
+/// A `Stdio` can be created from every std type that owns a descriptor, as with std's `Stdio`.
 fn stdio_from_every_owner_of_std() {
     let word = |stdin: Stdio<'_>| {
         let mut cat = program("cat", &[]);
@@ -770,7 +774,7 @@ fn stdio_from_every_owner_of_std() {
     drop(far);
     assert_eq!(word(near.into()), "tcp");
     let raw = File::into_raw_fd(common::file(b"number"));
-    // SAFETY: it was given up just now.
+    // SAFETY: `into_raw_fd` has just released the descriptor.
     assert_eq!(word(unsafe { Stdio::from_raw_fd(raw) }), "number");
 
     // The output of one program is the input of another.
@@ -790,7 +794,7 @@ fn stdio_from_stdout_and_stderr_of_this_process() {
         both.stdout(std::io::stderr()).stderr(std::io::stdout());
         assert!(both.spawn().unwrap().wait().unwrap().success());
         drop(both);
-        // Nothing was closed.
+        // The spawn closed neither standard stream.
         print!("!");
         return eprint!("?");
     }

@@ -1,5 +1,6 @@
-//! `Command::exec` and `Spawn::exec`: the same as a spawn, in this process, compared with a spawn and
-//! with std's exec; and the state that a failure leaves. Each test runs alone in a process.
+//! Tests `Command::exec` and `Spawn::exec`, which apply the settings of a spawn to this process. The
+//! results are compared with a spawn and with std's exec. The tests also check the state after a
+//! failure. Each test runs in its own process.
 #![allow(unsafe_code, reason = "system calls by number, and handlers")]
 
 use crate::common::nr;
@@ -19,7 +20,8 @@ use std::{env, thread};
 
 const CLONE_THREAD: u32 = 0x1_0000;
 
-/// Whether threads can exist that are not the C library's.
+/// Returns whether an emulator or Valgrind prevents threads that the C library did not create. If so,
+/// the test is skipped.
 fn no_thread(test: &str) -> bool {
     if let Some(what) = in_front() {
         skip(test, &format!("{what} makes no such thread"));
@@ -27,14 +29,15 @@ fn no_thread(test: &str) -> bool {
     in_front().is_some()
 }
 
-/// The output of a forked child whose standard output is a pipe, until all its writers have closed it.
+/// Returns the output and the exit code of a forked child whose standard output is a pipe. The output
+/// ends when every writer has closed the pipe.
 fn output_of_child(body: impl FnOnce() -> Errno) -> (Vec<u8>, Option<i32>) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let copy = &reader;
     let mut child = child(|| {
         common::close_copy(copy);
         let number = usize::try_from(writer.as_raw_fd()).unwrap();
-        // SAFETY: takes integers; no code in this child uses the old standard output.
+        // SAFETY: all arguments are integers, and no code in this child uses the old standard output.
         assert_eq!(unsafe { raw::syscall3(nr::DUP3, number, 1, 0) }, 1);
         drop(writer);
         let errno = body();
@@ -44,7 +47,7 @@ fn output_of_child(body: impl FnOnce() -> Errno) -> (Vec<u8>, Option<i32>) {
     (output, child.wait().unwrap().code())
 }
 
-/// All settings, except those that need privileges.
+/// Returns a command with all settings except those that need privileges.
 fn with_all<'fd>(name: &str, args: &[&str], fds: (&'fd File, &'fd PipeReader)) -> Command<'fd> {
     let mut command: Command<'fd> = program(name, args);
     command.arg0("another name").arg("an argument").env("RAWPIPE_A", "a").env_remove("HOME");
@@ -64,7 +67,7 @@ const LOOKS: [(&str, &[&str]); 6] = [
     ("proc", &["limits"]),
 ];
 
-/// Without the lines that differ between any two processes.
+/// Returns the output without the lines that differ between any two processes.
 fn lasting(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let kept =
@@ -118,7 +121,7 @@ fn exec_is_as_with_std() {
     }
 }
 
-/// A line of /proc/PID/status.
+/// Returns one line of `/proc/PID/status`.
 fn field(status: &[u8], name: &str) -> String {
     let text = String::from_utf8_lossy(status).into_owned();
     let line = text.lines().find(|line| line.starts_with(name)).map(str::to_owned);
@@ -155,9 +158,9 @@ fn exec_in_a_thread_beside_others_keeps_the_process() {
     }
 }
 
-// ---- the state that a failure leaves ----
+// ---- state after a failure ----
 
-/// Everything that belongs to a process and its thread: descriptors with their flags, folder, niceness,
+/// Returns the state of this process and its thread: descriptors with their flags, directory, niceness,
 /// and the lines of its status.
 fn state() -> Vec<String> {
     let fds = common::open_fds().into_iter().map(|fd| {
@@ -192,13 +195,14 @@ fn handle_usr1() {
     signal(Signal::USR1.as_raw(), handler as extern "C" fn(i32) as usize);
 }
 
-/// The signal dispositions of this process, as two sets of bits.
+/// Returns the signal dispositions of this process as two bit sets.
 fn dispositions() -> [String; 2] {
     let status = fs::read("/proc/self/status").unwrap();
     ["SigIgn", "SigCgt"].map(|name| field(&status, name))
 }
 
-/// A command that cannot be executed: in place, and with a thread.
+/// Returns a command that cannot be executed. The exec runs in place, or with a thread if `by_thread` is
+/// set.
 fn failing(by_thread: bool) -> Command<'static> {
     let mut command = Command::new("/no/such/program");
     if by_thread {
@@ -207,7 +211,7 @@ fn failing(by_thread: bool) -> Command<'static> {
     command
 }
 
-/// Another thread installs a handler and removes it again. No exec restores it.
+/// A failed exec never restores a handler that another thread has installed and removed again.
 fn exec_failing_leaves_handlers_to_their_owners() {
     let test = "exec_failing_leaves_handlers_to_their_owners";
     for by_thread in [false, true] {
@@ -237,7 +241,7 @@ fn exec_failing_in_two_threads_keeps_what_signals_do() {
     let test = "exec_failing_in_two_threads_keeps_what_signals_do";
     handle_usr1();
     signal(Signal::PIPE.as_raw(), SIG_IGN);
-    thread::spawn(|| ()).join().unwrap(); // now the C library handles a signal of its own
+    thread::spawn(|| ()).join().unwrap(); // makes the C library handle a signal
     let before = dispositions();
     for by_thread in [false, true] {
         if by_thread && no_thread(test) {
@@ -252,7 +256,7 @@ fn exec_failing_in_two_threads_keeps_what_signals_do() {
     }
 }
 
-/// The signal that this process has set for itself.
+/// An exec with a thread keeps the parent-death signal that this process has set for itself.
 fn exec_by_a_thread_keeps_the_parent_death_signal() {
     if no_thread("exec_by_a_thread_keeps_the_parent_death_signal") {
         return;
@@ -262,14 +266,14 @@ fn exec_by_a_thread_keeps_the_parent_death_signal() {
     let mut parent = child(|| {
         let mut sleeper = child(|| {
             common::close_copy(&reader);
-            // SAFETY: takes integers.
+            // SAFETY: all arguments are integers.
             assert_eq!(unsafe { raw::syscall5(nr::PRCTL, PR_SET_PDEATHSIG, 9, 0, 0, 0) }, 0);
             let mut sleep = program("sleep", &[]);
             begins.write(b"!").unwrap();
             u8::try_from(sleep.fd_map(&writer, 7).exec().errno().raw_os_error()).unwrap()
         });
         begun.read(&mut [0]).unwrap();
-        // Long enough for the exec; the sleeper itself never ends.
+        // The deadline is long enough for the exec. The sleeper never ends by itself.
         let early = sleeper.wait_deadline(Deadline::after(Duration::from_millis(300)));
         u8::from(early != Ok(None))
     });
@@ -286,7 +290,7 @@ fn exec_failing_at_each_stage_leaves_all_as_it_was() {
         return;
     }
     handle_usr1();
-    // This process's own files have the numbers 7 and 3.
+    // Files of this process already use the numbers 7 and 3.
     let file = common::file(b"x");
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let mut own = Vec::new();
@@ -316,7 +320,7 @@ fn exec_failing_at_each_stage_leaves_all_as_it_was() {
     for (stage, errno, set) in stages {
         let mut command = with_all("exit", &["0"], (&file, &reader));
         if matches!(stage, SpawnStage::Exec) {
-            // With another program, and with other ids if permitted.
+            // The last stage uses another program, and other ids if permitted.
             let mut other = Command::new("no-such-program");
             other.fd_map(&file, 7).fd_map(&reader, 3).close_other_fds().current_dir("/");
             other.umask(0o27).nice(3).signal_mask(SignalSet::full());
@@ -339,13 +343,13 @@ fn exec_failing_at_each_stage_leaves_all_as_it_was() {
     assert!(
         own.iter().all(|file| fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).is_ok())
     );
-    // The handler is still installed, and works.
+    // The handler is still installed and still works.
     common::kill(std::process::id(), Signal::USR1.as_raw());
     assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
 }
 
-/// Another thread's descriptor has a number that the program must get: that thread's writes still go to
-/// its file.
+/// The program must receive a number that another thread's descriptor has. After a failed exec, that
+/// thread still writes to its own file.
 fn exec_failing_never_replaces_a_descriptor_of_another_thread() {
     if no_thread("exec_failing_never_replaces_a_descriptor_of_another_thread") {
         return;
@@ -373,18 +377,19 @@ fn exec_failing_never_replaces_a_descriptor_of_another_thread() {
     });
     assert_eq!(reader.available(), Ok(0));
     assert_eq!(own.metadata().unwrap().len(), written);
-    // No copy of the write end is left in any thread.
+    // No thread still holds a copy of the write end.
     drop(writer);
     assert_eq!(all_of(Some(reader)), b"");
 }
 
-/// The settings that were changed before the failure, as documented.
+/// A failed exec leaves the process group and the limits changed, as documented.
 fn exec_failing_leaves_group_and_limits_changed() {
     let code = child(|| {
         let mut command = Command::new("/no/such/program");
         command.process_group(0).rlimit(Resource::CORE, Rlimit::new(0, 0));
         let error = command.exec();
-        // That of the thread: an emulator invents the file of the process, in which the group is 0.
+        // The test reads the thread's file, because an emulator invents the process's file, in which the
+        // group is 0.
         let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
         let group = stat
             .rsplit(')')
@@ -424,13 +429,14 @@ fn exec_where_no_thread_may_be_made_eperm() {
         let error = program("exit", &["0"]).current_dir("/").exec();
         let right = (error.stage(), error.errno()) == (SpawnStage::Clone, Errno::EPERM);
         assert!(right && state() == before, "{error:?}");
-        // Without that setting no thread is needed.
+        // Without that setting, the exec needs no thread.
         let _ = program("exit", &["0"]).exec();
         1
     });
 }
 
-/// The parent has threads, so the child cannot allocate: the command is prepared before the fork.
+/// The parent has threads, so the child cannot allocate. The command is therefore prepared before the
+/// fork.
 fn spawn_exec_after_a_fork() {
     let words = std_program("exit", &["9"]);
     let text = |word: &std::ffi::OsStr| {
@@ -440,7 +446,7 @@ fn spawn_exec_after_a_fork() {
         [words.get_program()].into_iter().chain(words.get_args()).map(text).collect();
     let argv: Vec<_> = words.iter().map(|word| Arg::new(word)).chain([Arg::END]).collect();
     let spawn = Spawn::new(&words[0], &argv, &[Arg::END]);
-    // SAFETY: the child only makes system calls.
+    // SAFETY: the child makes only system calls.
     let mut child =
         unsafe { process::fork_with(|| u8::from(spawn.exec().errno() == Errno::EPERM)) }.unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(9));
@@ -453,7 +459,7 @@ fn exec_inherits_or_clears_the_mask() {
         let (status, code) = output_of_child(|| {
             let usr2 = 1_u64 << (Signal::USR2.as_raw() - 1);
             let place = (&raw const usr2).expose_provenance();
-            // SAFETY: reads eight bytes at the place given.
+            // SAFETY: the call reads eight bytes at `place`.
             assert_eq!(unsafe { raw::syscall4(nr::RT_SIGPROCMASK, SIG_BLOCK, place, 0, 8) }, 0);
             let mut command = program("proc", &["status"]);
             set(&mut command);
@@ -469,8 +475,8 @@ fn exec_inherits_or_clears_the_mask() {
     assert_eq!(also, "0000000000000000");
 }
 
-/// The kernel ties a parent-death signal to the thread that created the child: here the calling one,
-/// which ends.
+/// The kernel ties a parent-death signal to the thread that created the child. An exec with a thread
+/// ends that thread, so the kernel kills the child.
 fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
     if no_thread("exec_by_a_thread_ends_the_calling_one_for_its_children") {
         return;
@@ -489,9 +495,9 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
             let mut command = program("waiter", &[]);
             command.fd_map(&gate, 7);
             if !folder {
-                // In place: it has the right number already.
+                // For an exec in place, the descriptor must already have the right number.
                 let number = usize::try_from(gate.as_raw_fd()).unwrap();
-                // SAFETY: takes integers; no other code uses this number here.
+                // SAFETY: all arguments are integers, and no other code uses this number here.
                 assert_eq!(unsafe { raw::syscall3(nr::DUP3, number, 7, 0) }, 7);
                 command = program("waiter", &[]);
             }
@@ -504,38 +510,40 @@ fn exec_by_a_thread_ends_the_calling_one_for_its_children() {
         assert_eq!(ended, Ok(usize::from(dies)), "a folder: {folder}");
         drop(key);
         assert!(child.wait().unwrap().success());
-        // It ends with its parent in any case.
+        // The child of the program ends with its parent in any case.
         assert_eq!(all_of(Some(alive)), b"");
     }
 }
 
-/// Record locks belong to a table of descriptors: after an exec in place it is the same table.
+/// Record locks belong to a descriptor table. An exec in place keeps the table, but an exec with a
+/// thread does not.
 fn exec_by_a_thread_releases_record_locks() {
     const TEST: &str = "exec_by_a_thread_releases_record_locks";
     if !cfg!(all(target_pointer_width = "64", target_endian = "little")) || no_thread(TEST) {
         return;
     }
-    /// `struct flock`, with `F_WRLCK` on all of the file, and `F_SETLK`.
+    /// Sets a write lock (`F_WRLCK`) on the whole file with `F_SETLK` and a `struct flock`.
     fn lock(file: &File) -> isize {
         let place: [u64; 4] = [1, 0, 0, 0];
         let place = (&raw const place).expose_provenance();
         let number = usize::try_from(file.as_raw_fd()).unwrap();
-        // SAFETY: reads a lock at the place given.
+        // SAFETY: the call reads one `struct flock` at `place`.
         unsafe { raw::syscall3(nr::FCNTL, number, 6, place) }
     }
     let file = common::file(b"x");
     for (folder, kept) in [(None, true), (Some("/"), false)] {
         let (told, writer) = rawpipe::pipe().unwrap();
         let number = usize::try_from(file.as_raw_fd()).unwrap();
-        // The locks are released when the program closes the file, so the program inherits it. F_SETFD.
-        // SAFETY: takes integers.
+        // The program inherits the file, because closing it would release the locks. `F_SETFD` clears
+        // close-on-exec.
+        // SAFETY: all arguments are integers.
         assert_eq!(unsafe { raw::syscall3(nr::FCNTL, number, 2, 0) }, 0);
         let (copy, own) = (&told, &writer);
         let mut child = child(|| {
             common::close_copy(copy);
             let locked = lock(&file) == 0;
             let number = usize::try_from(own.as_raw_fd()).unwrap();
-            // SAFETY: takes integers; no other code uses the old standard output.
+            // SAFETY: all arguments are integers, and no other code uses the old standard output.
             let moved = unsafe { raw::syscall3(nr::DUP3, number, 1, 0) } == 1;
             let mut command = program("stall", &["1"]);
             if let Some(folder) = folder {
@@ -564,7 +572,7 @@ fn exec_with_a_parent_death_signal_ends_with_the_parent() {
         common::close_copy(other);
         let mut command = program("stall", &["1"]);
         command.stdout(&writer).parent_death_signal(Signal::KILL).on_drop(OnDrop::Leave);
-        // SAFETY: there is one thread.
+        // SAFETY: this process has only one thread.
         let made =
             unsafe { process::fork_with(|| u8::from(command.exec().errno() == Errno::EPERM)) };
         let _ = gate.read(&mut [0]);

@@ -1,5 +1,5 @@
-//! `communicate`, `output` and `status`: input and output of children. Each test runs alone in a
-//! process.
+//! Tests the input and output of children with `communicate`, `output` and `status`. Each test runs in
+//! its own process.
 #![allow(unsafe_code, reason = "the effect of signals, as the C library sets it")]
 
 use crate::common::nr;
@@ -24,7 +24,7 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// A child with all three pipes, killed if the test fails.
+/// Starts a child with all three pipes. The child is killed if the test fails.
 fn start(name: &str, args: &[&str]) -> Child {
     let mut command = program(name, args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -39,12 +39,12 @@ fn soon() -> Deadline<'static> {
     Deadline::after(Duration::from_millis(100))
 }
 
-/// Later than any test takes, unless it hangs.
+/// Returns a deadline that only a hanging test reaches.
 fn late() -> Deadline<'static> {
     Deadline::after(Duration::from_secs(200))
 }
 
-/// Asserts that the waits of `Talk` neither last indefinitely nor poll without a pause.
+/// Asserts that a wait lasted at least `least` and did not hang.
 fn took_a_while_and_no_more(begin: Instant, least: Duration) {
     let took = begin.elapsed();
     assert!(took >= least && took < Duration::from_secs(100), "{took:?}");
@@ -123,7 +123,7 @@ fn output_keeps_what_is_set() {
 
     let mut command = program("cat", &[]);
     assert_eq!(command.stdin(common::file(b"x")).output().unwrap().stdout, b"x");
-    // A pipe without input is closed, and does not hang.
+    // An input pipe without input is closed, so the child does not hang.
     assert_eq!(command.stdin(Stdio::piped()).output().unwrap().stdout, b"");
 }
 
@@ -142,7 +142,7 @@ fn communicate_child_closes_its_input_early() {
     let output = start("deaf", &[]).communicate(&some_bytes(1_000_000)).unwrap();
     assert!(output.status.success());
     assert_eq!(output.stdout, b"deaf");
-    // It has ended before anything is written.
+    // This child ends before any input is written.
     let mut child = start("exit", &["3"]);
     assert!(child.wait_deadline(late()).unwrap().is_some());
     assert_eq!(child.communicate(&some_bytes(1_000_000)).unwrap().status.code(), Some(3));
@@ -166,8 +166,8 @@ fn communicate_child_is_killed_while_it_is_fed() {
         thread::sleep(Duration::from_millis(30));
         common::kill(pid, Signal::KILL.as_raw());
     });
-    // More than goes through before the child ends. A pattern of that size takes minutes on slow
-    // machines.
+    // The pipe cannot pass on this much input before the child ends. A pattern of that size takes
+    // minutes on slow machines.
     let output = child.communicate(&vec![7; 200_000_000]);
     killer.join().unwrap();
     assert_eq!(output.unwrap().status.signal(), Some(Signal::KILL));
@@ -180,7 +180,8 @@ fn communicate_limit_is_exact() {
         let mut child = start("flood", &[size, "10"]);
         (Communicate::new().limit(limit).run(&mut child), child)
     };
-    // Around what a pipe holds, what the output has room for at first, and where it gets huge pages.
+    // The limits lie around a pipe's capacity, the initial size of the output buffer, and the size from
+    // which the buffer uses huge pages.
     let limits = [4096, 65_535, 65_536, 65_537, 69_631, 69_632, 69_633, 100_000, 1_000_000];
     for limit in limits.into_iter().chain([(2 << 20) + 1]) {
         let size = limit.to_string();
@@ -189,7 +190,7 @@ fn communicate_limit_is_exact() {
         let error = answer.unwrap_err();
         assert_eq!(error.reason(), Kind::Limit(StdStream::Stdout));
         assert!(error.stdout().len() == limit && is_pattern(error.stdout()));
-        // The surplus byte is still available.
+        // The surplus byte can still be read.
         assert_eq!(child.communicate(b"").unwrap().stdout, [pattern(limit)]);
     }
     let (answer, mut child) = run(7, "0");
@@ -212,7 +213,7 @@ fn communicate_limit_zero() {
 
 fn communicate_deadline_keeps_what_was_read() {
     let mut child = start("stall", &["200000"]);
-    // A deadline that leaves an emulator enough time.
+    // An emulator may need several deadlines until all bytes have arrived.
     let mut before = Vec::new();
     while before.len() < 200_000 {
         let error = Communicate::new().deadline(soon()).run(&mut child).unwrap_err();
@@ -267,12 +268,12 @@ fn communicate_deadline_already_past() {
     let mut past = Communicate::new().deadline(Deadline::now());
     let mut child = start("sleep", &[]);
     assert_eq!(past.run(&mut child).unwrap_err().reason(), Kind::Deadline);
-    // Nothing to wait for is left.
+    // This child has ended, so the run waits for nothing.
     let mut child = start("both", &[]);
     assert!(child.wait_deadline(late()).unwrap().is_some());
     let output = past.run(&mut child).unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
-    // A part of the output is available.
+    // Only a part of the output is available.
     let mut child = start("stall", &["3"]);
     while child.stdout_ref().unwrap().available().unwrap() < 3 {
         thread::sleep(Duration::from_millis(1));
@@ -289,9 +290,10 @@ fn communicate_deadline_for_the_end_of_the_child() {
     assert_eq!(child.try_wait(), Ok(None));
 }
 
-// ---- a grandchild has the pipes ----
+// ---- a grandchild holds the pipes ----
 
-/// A child that has left a process with its output. That process ends when the gate is dropped.
+/// Starts a child whose own child keeps the output pipe open. That grandchild ends when the gate is
+/// dropped.
 fn with_grandchild() -> (Child, rawpipe::PipeWriter) {
     let (gate, writer) = rawpipe::pipe().unwrap();
     let mut command = program("parent", &[]);
@@ -361,12 +363,12 @@ fn communicate_without_grace_waits_for_the_grandchild() {
     assert!(child.communicate(b"").unwrap().status.success());
 }
 
-// ---- the status is lost ----
+// ---- lost status ----
 
 fn communicate_sigchld_ignored_keeps_the_output() {
     signal(SIGCHLD, SIG_IGN);
     match start("both", &[]).communicate(b"") {
-        // Since Linux 6.15 the pidfd has the status.
+        // Since Linux 6.15 the pidfd still provides the status.
         Ok(output) => {
             assert!(output.status.success());
             assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"err"[..]));
@@ -379,13 +381,13 @@ fn communicate_sigchld_ignored_keeps_the_output() {
     }
 }
 
-/// No handle is left to wait for such a child.
+/// A failed `output` leaves no child behind, because the caller would have no handle to wait for it.
 fn output_that_fails_leaves_no_child_enomem() {
     let test = "output_that_fails_leaves_no_child_enomem";
     unsafe extern "C" {
         fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
     }
-    // They end only when they are killed.
+    // These children end only when they are killed.
     let (sleeps, too) = (program("sleep", &[]), program("sleep", &[]));
     // If std polls at startup, it has a fallback for this error.
     if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
@@ -398,7 +400,7 @@ fn output_that_fails_leaves_no_child_enomem() {
     };
     assert_eq!(sleeps.output().map(drop).map_err(reason), failed);
     assert_eq!(sleeps.pipe(&too).output().map(drop).map_err(reason), failed);
-    // SAFETY: no status is requested.
+    // SAFETY: the pointer is null, so the call writes no status.
     assert_eq!(unsafe { waitpid(-1, std::ptr::null_mut(), 1) }, -1, "a child is left");
 }
 

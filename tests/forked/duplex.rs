@@ -1,4 +1,4 @@
-//! Two-way links between processes. Each test runs alone in a process.
+//! Tests two-way links between processes. Each test runs in its own process.
 
 #![allow(unsafe_code, reason = "fork, and a signal's action by the C library")]
 
@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 
 fn duplex_child_answers() {
-    // SAFETY: one thread, and the child only reads and writes.
+    // SAFETY: this process has one thread, and the child only reads and writes.
     let (mut child, link) = unsafe {
         Duplex::fork(|link| {
             let mut number = [0; 4];
@@ -20,7 +20,7 @@ fn duplex_child_answers() {
                 let next = u32::from_ne_bytes(number) + 1;
                 link.write_all(&next.to_ne_bytes()).unwrap();
             }
-            7 // the parent's side has gone
+            7 // the parent's side is closed
         })
     }
     .unwrap();
@@ -34,7 +34,8 @@ fn duplex_child_answers() {
     assert_eq!(child.wait().unwrap().code(), Some(7));
 }
 
-/// The bytes that it wrote are read, then end of file follows, and writing fails without a signal.
+/// If one process dies, its peer reads the remaining bytes and then end of file. Writing fails with
+/// `EPIPE` and sends no signal.
 fn duplex_one_side_dies() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -57,7 +58,7 @@ fn duplex_one_side_dies() {
     assert_eq!(answer, Err(MessageError::Io(Errno::EPIPE)));
 }
 
-/// The peer dies in the middle of a message.
+/// If the peer dies in the middle of a message, receiving fails with `Truncated`.
 fn channel_other_side_dies_truncated() {
     // SAFETY: as above.
     let (mut child, link) = unsafe {
@@ -73,7 +74,8 @@ fn channel_other_side_dies_truncated() {
     assert!(child.wait().unwrap().success());
 }
 
-/// Two children, each with its own side; the second has no copy of the first's.
+/// Each of two children ends when its own link is dropped. The second child holds no copy of the first
+/// child's link.
 fn duplex_children_do_not_hold_each_others_sides() {
     let wait_for_the_end = |link: Duplex| {
         let mut buf = [0; 8];
@@ -82,7 +84,7 @@ fn duplex_children_do_not_hold_each_others_sides() {
     // SAFETY: as above.
     let (mut first, to_first) = unsafe { Duplex::fork(wait_for_the_end) }.unwrap();
     let (held, hold) = rawpipe::pipe().unwrap();
-    // SAFETY: as above. It closes its copy of the parent's other link first.
+    // SAFETY: as above. The child first closes its copy of the parent's other link.
     let (mut second, to_second) = unsafe {
         Duplex::fork(|link| {
             common::close_copy(to_first.reader());
@@ -99,7 +101,7 @@ fn duplex_children_do_not_hold_each_others_sides() {
     assert!(second.wait().unwrap().success());
 }
 
-/// A pool: the parent drops any one link, and that worker ends while all others live.
+/// In a pool, a worker ends when the parent drops its link, and all other workers keep running.
 fn duplex_pool_of_workers_each_ends_with_its_link() {
     const WORKERS: usize = 5;
     for closed in [true, false] {
@@ -111,8 +113,8 @@ fn duplex_pool_of_workers_each_ends_with_its_link() {
                     if closed {
                         links.clear();
                     }
-                    // The message of the parent, and everything else that arrived before it dropped its
-                    // side.
+                    // The worker sends the parent's message back, and then reads until the parent drops
+                    // its side.
                     let mut word = [0; 4];
                     let answered = link.read_exact(&mut word).and_then(|()| link.write_all(&word));
                     let ended = link.read(&mut word) == Ok(0);
@@ -136,7 +138,7 @@ fn duplex_pool_of_workers_each_ends_with_its_link() {
             if closed {
                 assert_eq!(ended.and_then(|status| status.code()), i32::try_from(number).ok());
             } else {
-                // The later workers have copies of its link.
+                // The later workers still hold copies of this worker's link.
                 assert!(ended.is_none());
                 break;
             }
@@ -162,7 +164,7 @@ fn duplex_half_closed() {
     .unwrap();
     let (reader, writer) = link.into_ends();
     writer.write_all(b"stressed").unwrap();
-    drop(writer); // this direction ends; the other one is open
+    drop(writer); // closes only this direction
     let mut all = Vec::new();
     reader.read_to_end(&mut all).unwrap();
     assert_eq!(all, b"desserts");
@@ -187,7 +189,7 @@ fn channel_goes_on_after_signals() {
     let (left, right) = Channel::pair().unwrap();
     let mut left = Some(left);
     let mut echo = child(|| {
-        left = None; // here, in the child
+        left = None; // only in the child
         let mut right = right;
         let storm = Storm::begin(Duration::from_micros(100));
         while let Some(message) = right.recv().unwrap() {
@@ -214,13 +216,13 @@ fn channel_goes_on_after_signals() {
     assert!(echo.wait().unwrap().success());
 }
 
-/// The signals interrupt reads that fill the buffer, and writes of many messages.
+/// Signals interrupt reads that fill the buffer and writes of many messages, and no message is lost.
 fn channel_read_ahead_and_send_many_go_on_after_signals() {
     let messages: Vec<Vec<u8>> = (0..20_000_usize).map(|n| vec![1; n * n % 97]).collect();
     let (left, right) = Channel::pair_of(Builder::new().capacity(Capacity::Bytes(1))).unwrap();
     let mut left = Some(left);
     let mut echo = child(|| {
-        left = None; // here, in the child
+        left = None; // only in the child
         let mut right = right.with_read_ahead();
         let storm = Storm::begin(Duration::from_micros(100));
         let mut received = Vec::new();
@@ -249,7 +251,7 @@ fn channel_read_ahead_and_send_many_go_on_after_signals() {
     assert!(echo.wait().unwrap().success());
 }
 
-/// As documented: the child has a copy of the buffer, and the pipe is shared.
+/// After a fork, the child has a copy of the buffer, and both processes share the pipe, as documented.
 fn channel_read_ahead_fork_copies_the_buffer() {
     let (mut left, right) = Channel::pair().unwrap();
     let mut right = right.with_read_ahead();

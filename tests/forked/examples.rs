@@ -1,5 +1,5 @@
-//! The programs in `examples/`: the complete output of each, whatever the order in which its processes
-//! run, and the failure if it cannot do its work.
+//! Tests the programs in `examples/`. Each program must print its complete output in whatever order its
+//! processes run. Each program must fail if it cannot do its work.
 
 use crate::common;
 use rawpipe::event::{PollEvents, PollFd, poll};
@@ -22,14 +22,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 struct Example {
     name: &'static str,
     tested: Tested,
-    /// Whether it needs Rust 1.87: see [`left_out`].
+    /// True if the example needs Rust 1.87. See [`left_out`].
     needs_187: bool,
 }
 
 enum Tested {
-    /// Here: it prints the lines of both processes, each process its own lines in this order.
+    /// The example is tested here. It prints the lines of both processes, and each process prints its
+    /// own lines in this order.
     Here { parent: &'static [&'static str], child: &'static [&'static str] },
-    /// In this file. This one only builds it.
+    /// The example is tested in this other file and only built here.
     Elsewhere(&'static str),
 }
 
@@ -192,7 +193,7 @@ fn table_names_every_file() {
     let folder = package.join("examples");
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
-        // An ordinary user may have only copies of the programs, and no access to the sources.
+        // An ordinary user may have only copies of the programs and no access to the sources.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
             let reason = format!("{}: {error}", folder.display());
             return common::skip("table_names_every_file", &reason);
@@ -207,7 +208,7 @@ fn table_names_every_file() {
         rows.map(str::to_owned).chain(["README.md".to_owned()]).collect();
     assert_eq!(found, listed, "examples/ (left) and its index, README.md (right)");
 
-    // Without files that an example passes to another program.
+    // Files that an example passes to another program are ignored.
     let found = found.into_iter().filter(|name| name.ends_with(".rs")).collect::<BTreeSet<_>>();
     let named: BTreeSet<String> =
         EXAMPLES.iter().map(|example| format!("{}.rs", example.name)).collect();
@@ -253,7 +254,7 @@ fn pipe2_fork_child_reads_first() {
 fn bidirectional_child_prints_first() {
     let output = common::finish(&mut common::program(&common::example("bidirectional")));
     let text = String::from_utf8(output.stdout).unwrap();
-    // The reply, which the parent prints, is sent after the child has printed.
+    // The child prints before it sends the reply, and the parent prints only the reply.
     assert!(text.starts_with("Child received: "), "{text}");
 }
 
@@ -264,7 +265,7 @@ fn run_fifty_times(name: &str) {
     }
 }
 
-/// Stops the parent before it writes, until the child waits for data.
+/// Stops the parent before it writes, and resumes it when the child waits for data.
 fn let_the_child_read_first(name: &str) {
     let example = Held::start(name);
     let (parent, child) = (example.running.0.id(), example.forked());
@@ -289,7 +290,8 @@ fn let_the_child_read_first(name: &str) {
     check_lines(row(name), &(text + &rest));
 }
 
-/// Each program of a pipeline has its own status: `head` has read enough, and SIGPIPE kills `sort`.
+/// Each program of a pipeline has its own status. `head` exits after it has read enough, and SIGPIPE
+/// kills `sort`.
 fn pipeline_program_that_is_not_read_to_its_end() {
     let path = common::example("pipeline");
     let output = common::finish(common::program(&path).args(["300000", "1"]));
@@ -305,7 +307,7 @@ fn pipeline_program_that_is_not_read_to_its_end() {
 
 // ---------------------------------------------------------------- failing
 
-/// There is no room for the lines.
+/// An example fails if its standard output has no room for the lines.
 fn every_example_fails_stdout_full() {
     for example in here("every_example_fails_stdout_full") {
         let full = File::options().write(true).open("/dev/full").unwrap();
@@ -314,12 +316,12 @@ fn every_example_fails_stdout_full() {
     }
 }
 
-/// No process reads the lines.
+/// An example fails if no process reads its standard output.
 fn every_example_fails_stdout_without_reader() {
     for example in here("every_example_fails_stdout_without_reader") {
         let (reader, writer) = rawpipe::pipe().unwrap();
         drop(reader);
-        // A process that another thread is starting has a copy of it for a moment.
+        // A process that another thread is starting may briefly hold a copy of the reader.
         let mut gone = [PollFd::new(&writer, PollEvents::empty())];
         assert_eq!(poll(&mut gone, Some(PATIENCE)).unwrap(), 1);
         let errors = fails(example.name, writer.into());
@@ -327,11 +329,11 @@ fn every_example_fails_stdout_without_reader() {
     }
 }
 
-/// The parent has done its work, and its wait shows that the child has failed.
+/// The parent finishes its work, and then fails because its wait shows that the child has failed.
 fn parent_child_fails_child_killed() {
     let example = Held::start("parent_child");
     let (parent, child) = (example.running.0.id(), example.forked());
-    // A process that prints has sent or received the message, and waits for room.
+    // A process that prints has already sent or received the message, and waits for room in the pipe.
     until("the parent prints", || (state(parent)? == 'S').then_some(()));
     common::kill(child, SIGKILL);
     until("the child ends", || (state(child)? == 'Z').then_some(()));
@@ -356,14 +358,14 @@ fn row(name: &str) -> &'static Example {
     EXAMPLES.iter().find(|example| example.name == name).expect("a row of the table")
 }
 
-/// The examples in the table whose lines are checked, except those left out of this test.
+/// Returns the examples in the table whose lines are checked, except those that are left out.
 fn here(test: &'static str) -> impl Iterator<Item = &'static Example> {
     let here = EXAMPLES.iter().filter(|example| matches!(example.tested, Tested::Here { .. }));
     here.filter(move |example| !left_out(example, test))
 }
 
-/// Whether the compiler is too old for an example. A variable that comes with the compiler says so; a
-/// missing program does not.
+/// Returns whether the compiler is too old for an example. The variable `RAWPIPE_SKIP_187` determines
+/// the result, but a missing program does not.
 fn left_out(example: &Example, test: &str) -> bool {
     let skip = example.needs_187 && env::var_os("RAWPIPE_SKIP_187").is_some_and(|set| set == "1");
     if skip {
@@ -379,7 +381,8 @@ fn run_and_check(example: &Example, path: &Path) {
     check_lines(example, std::str::from_utf8(&output.stdout).unwrap());
 }
 
-/// Every line belongs to one of the processes, and each process printed its own in order.
+/// Asserts that every line belongs to one of the processes, and that each process printed its own lines
+/// in order.
 fn check_lines(example: &Example, text: &str) {
     let Tested::Here { parent, child } = example.tested else {
         panic!("{} is tested elsewhere", example.name);
@@ -394,7 +397,7 @@ fn check_lines(example: &Example, text: &str) {
     assert_eq!(lines.len(), parent.len() + child.len(), "{}: {lines:?}", example.name);
 }
 
-/// A running example. Killed if the test fails.
+/// A running example, which is killed if the test fails.
 struct Running(Child);
 
 impl Running {
@@ -403,12 +406,13 @@ impl Running {
         Self(command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap())
     }
 
-    /// Waits until it has ended, and returns its exit code.
+    /// Waits until the example has ended, and returns the exit code.
     fn wait(&mut self) -> Option<i32> {
         until("the example ends", || self.0.try_wait().unwrap()).code()
     }
 
-    /// All of its standard error, until its child has ended as well.
+    /// Returns the example's complete standard error, which ends only when the example's child has also
+    /// ended.
     fn errors(&mut self) -> String {
         let mut errors = String::new();
         self.0.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
@@ -423,7 +427,7 @@ impl Drop for Running {
     }
 }
 
-/// An example whose processes block when they print: its standard output is a full pipe.
+/// An example whose processes block when they print, because standard output is a full pipe.
 struct Held {
     running: Running,
     stdout: PipeReader,
@@ -434,7 +438,7 @@ struct Held {
 impl Held {
     fn start(name: &str) -> Self {
         let (stdout, writer) = rawpipe::pipe().unwrap();
-        // Whole pages, so that no page has room for a line.
+        // The pipe is filled with whole pages, so that no page has room for a line.
         writer.set_nonblocking(true).unwrap();
         let filling = writer.capacity().unwrap();
         writer.write_all(&vec![b'.'; filling]).unwrap();
@@ -466,7 +470,7 @@ impl Held {
         String::from_utf8(buf[..count].to_vec()).unwrap()
     }
 
-    /// Its exit code, the remaining standard output, and its standard error.
+    /// Returns the exit code, the remaining standard output, and the standard error.
     fn finish(mut self) -> (Option<i32>, String, String) {
         let status = self.running.wait();
         let mut rest = Vec::new();
@@ -475,7 +479,7 @@ impl Held {
     }
 }
 
-/// Polls until there is a result.
+/// Polls until `ask` returns a result.
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
@@ -487,14 +491,15 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The kernel's information about a process: its state, the id of its parent, and more.
+/// Returns the kernel's information about a process: its state, the id of its parent, and more.
 fn stat(id: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(") ")?;
     Some(fields.split(' ').map(str::to_owned).collect())
 }
 
-/// `R`uns, `S`leeps in a system call, s`T`opped, `Z`ombie; see proc(5).
+/// Returns the state of a process: `R`unning, `S`leeping in a system call, s`T`opped or `Z`ombie. See
+/// proc(5).
 fn state(id: u32) -> Option<char> {
     stat(id)?[0].chars().next()
 }

@@ -1,5 +1,5 @@
-//! Replacing a program: by path, by folder, by descriptor; files that cannot be executed; and that a
-//! failure leaves everything unchanged. Each test runs alone in a process.
+//! Tests replacing a program by path, by directory and by descriptor. Also tests files that cannot be
+//! executed, and that a failure leaves everything unchanged. Each test runs in its own process.
 #![allow(unsafe_code, reason = "a descriptor that is no descriptor, and FIFOs by the C library")]
 
 use crate::common::{self, child, closed_fd, keep, skip, tmp_path};
@@ -15,13 +15,13 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::{env, iter};
 
-/// A descriptor that only names a file.
+/// The `open` flag for a descriptor that only names a file.
 const O_PATH: i32 = 0x20_0000;
 
 const NONE: ExecFlags = ExecFlags::empty();
 const EMPTY: ExecFlags = ExecFlags::EMPTY_PATH;
 
-/// A list with its end, valid for the test's lifetime.
+/// Returns the words as a list with its end marker, valid for the test's lifetime.
 fn list(words: &[&str]) -> &'static [Arg<'static>] {
     let words = words.iter().map(|word| Arg::new(c_string(Path::new(word))));
     keep(words.chain([Arg::END]).collect())
@@ -31,7 +31,8 @@ fn c_string(path: &Path) -> &'static CStr {
     keep(CString::new(path.as_os_str().as_bytes()).unwrap().into_boxed_c_str())
 }
 
-/// The result of a forked child that replaces itself: the program's exit code, or the error.
+/// Returns the result of a forked child that replaces itself: the program's exit code, or the error of
+/// the exec.
 fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errno> {
     let (said, say) = rawpipe::pipe().unwrap(); // close-on-exec, so a program reports nothing
     let mut child = child(|| match exec() {
@@ -45,8 +46,8 @@ fn outcome(exec: impl FnOnce() -> Result<Infallible, Errno>) -> Result<i32, Errn
     if failed { Err(errno.unwrap()) } else { Ok(code) }
 }
 
-/// Valgrind first inspects a program in its own way, and dies if an `execve` fails that it expected to
-/// succeed.
+/// Returns whether Valgrind runs this test, and skips the test if so. Valgrind first inspects a program,
+/// and dies if the `execve` then fails unexpectedly.
 fn by_valgrind(test: &str) -> bool {
     let here = common::tool() == Some(common::Tool::Valgrind);
     if here {
@@ -55,7 +56,7 @@ fn by_valgrind(test: &str) -> bool {
     here
 }
 
-/// Whether the call exists: an emulator has none.
+/// Returns whether `execveat` is missing, as in an emulator.
 fn no_execveat(test: &str) -> bool {
     let argv = list(&["x"]);
     let answer = outcome(|| process::execveat(closed_fd(), c"x", argv, argv, NONE));
@@ -65,7 +66,7 @@ fn no_execveat(test: &str) -> bool {
     answer == Err(Errno::ENOSYS)
 }
 
-/// A folder for one test, removed with its contents.
+/// A directory for one test, which is removed with its contents.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -97,7 +98,7 @@ fn path_only(path: impl AsRef<Path>) -> File {
     File::options().read(true).custom_flags(O_PATH).open(path).unwrap()
 }
 
-/// `sh` with a script that ends with this code.
+/// Returns the arguments of `sh` for a script that exits with `code`.
 fn sh(code: i32) -> &'static [Arg<'static>] {
     list(&["sh", "-c", &format!("exit {code}")])
 }
@@ -111,7 +112,7 @@ fn execve_arguments_and_environment_arrive() {
     assert_eq!(outcome(|| process::execve(c"/bin/sh", argv, envp)), Ok(0));
 }
 
-/// Relative to the current folder of the process.
+/// A relative path is resolved in the current directory of the process.
 fn execve_relative_path() {
     let answer = outcome(|| {
         env::set_current_dir("/bin").unwrap();
@@ -137,7 +138,7 @@ fn execveat_every_way_to_name_a_program() {
     assert_eq!(run(&folder, c"sh", NONE), Ok(9), "relative to a folder");
     assert_eq!(run(&path_only("/bin"), c"sh", NONE), Ok(9), "by O_PATH");
     assert_eq!(run(&closed_fd(), c"/bin/sh", NONE), Ok(9), "an absolute path needs no folder");
-    // Close-on-exec, like everything that std opens.
+    // The descriptor is close-on-exec, like every descriptor that std opens.
     assert_eq!(run(&File::open("/bin/sh").unwrap(), c"", EMPTY), Ok(9), "a file");
     assert_eq!(run(&path_only("/bin/sh"), c"", EMPTY), Ok(9), "a file, by O_PATH");
 }
@@ -160,7 +161,7 @@ fn fexecve_file_deleted_or_renamed_meanwhile() {
     }
 }
 
-/// A script is opened once more by its interpreter, through the descriptor.
+/// The interpreter of a script opens the script again, through the descriptor.
 fn fexecve_script() {
     if by_valgrind("fexecve_script") {
         return;
@@ -173,14 +174,14 @@ fn fexecve_script() {
     assert_eq!(run(), Ok(11));
     io::set_close_on_exec(&file, true).unwrap();
     if no_execveat("fexecve_script") {
-        return; // with `/proc` the interpreter starts, and cannot find the script
+        return; // with `/proc` the interpreter starts but cannot find the script
     }
     assert_eq!(run(), Err(Errno::ENOENT));
     let by_call = outcome(|| process::execveat(&file, c"", list(&["script"]), list(&[]), EMPTY));
     assert_eq!(by_call, Err(Errno::ENOENT));
 }
 
-// ---- files that are no program ----
+// ---- files that are not programs ----
 
 fn execve_what_cannot_be_executed() {
     if by_valgrind("execve_what_cannot_be_executed") {
@@ -223,7 +224,7 @@ fn execve_what_cannot_be_executed() {
         let (place, argv) = (c_string(&path), list(&["x"]));
         assert_eq!(outcome(|| process::execve(place, argv, argv)), Err(errno), "execve {path:?}");
         if path.as_os_str().is_empty() || !path.has_root() {
-            continue; // a name without a slash is searched for
+            continue; // a name without a slash is searched for in `PATH`
         }
         let error = Spawn::new(place, argv, argv).spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, errno), "spawn {path:?}");
@@ -256,8 +257,8 @@ fn execveat_what_it_cannot() {
     assert_eq!(run(&common::file(b""), c"", EMPTY), Err(Errno::EACCES), "not executable");
 }
 
-/// A program without an argument 0: the kernel adds an empty one, or, before Linux 5.18, leaves the
-/// list empty. That is never intended when a child is started.
+/// An empty argument list is never intended for a child, so a spawn rejects it. The kernel adds an empty
+/// argument 0, but leaves the list empty before Linux 5.18.
 fn arguments_without_argument_0() {
     let nothing = list(&[]);
     let error = Spawn::new(c"/bin/sh", nothing, nothing).spawn().unwrap_err();
@@ -265,7 +266,7 @@ fn arguments_without_argument_0() {
     if common::emulated() {
         return skip("arguments_without_argument_0", "the emulator has arguments of its own");
     }
-    // `execve` passes this to the kernel. The program starts, and may fail.
+    // `execve` passes the empty list to the kernel, so the program starts, although it may fail.
     let answer = outcome(|| process::execve(c"/bin/true", nothing, nothing));
     assert!(answer.is_ok(), "{answer:?}");
 }
@@ -280,7 +281,7 @@ fn execve_failed_leaves_the_process_as_it_was() {
     let file = common::file(b"contents");
     let state = || {
         let status = fs::read_to_string("/proc/self/status").unwrap();
-        // Without SigQ, which also counts the signals of the user's other processes.
+        // `SigQ` is left out, because it also counts the signals of the user's other processes.
         let masks = ["SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"];
         let signals = status.lines().filter(|line| masks.iter().any(|mask| line.starts_with(mask)));
         let signals: Vec<_> = signals.collect();

@@ -1,5 +1,4 @@
-//! Comparison with the programs that do the same: `head -c` and `tee`. Each test runs alone in a
-//! process.
+//! Compares this crate with the programs `head -c` and `tee`. Each test runs in its own process.
 #![allow(unsafe_code, reason = "a signal's action by the C library")]
 
 use crate::common::bytes::{all_of, data};
@@ -11,7 +10,7 @@ use rawpipe::transfer::{Fanout, FanoutSink, Transfer, TransferError};
 use std::fs::File;
 use std::ops::ControlFlow;
 
-/// Whether this program is the one of the GNU coreutils.
+/// Returns whether this program is from the GNU coreutils.
 fn is_gnu(program: &str) -> bool {
     let version = Command::new(program).arg("--version").output();
     let gnu = version.is_ok_and(|output| output.stdout.windows(3).any(|text| text == b"GNU"));
@@ -21,7 +20,8 @@ fn is_gnu(program: &str) -> bool {
     gnu
 }
 
-/// The same bytes arrive, and the same bytes are left in the pipe for the next program.
+/// A limited transfer and `head -c` deliver the same bytes, and leave the same bytes in the pipe for the
+/// next program.
 fn limit_takes_what_head_takes() {
     if !is_gnu("head") {
         return;
@@ -48,8 +48,8 @@ fn limit_takes_what_head_takes() {
     }
 }
 
-/// Runs `tee`, or a fan-out in its place, to two files and standard output. Returns the exit status and
-/// the contents of the two files.
+/// Runs `tee`, or a fan-out in its place, with two files and standard output as sinks. Returns the exit
+/// status and the contents of the two files.
 fn teed(ours: bool, mode: Option<&str>, bytes: &[u8], output: &File) -> (ExitStatus, [Vec<u8>; 2]) {
     let paths = [common::tmp_path(), common::tmp_path()];
     let input = file(bytes);
@@ -85,7 +85,8 @@ fn teed(ours: bool, mode: Option<&str>, bytes: &[u8], output: &File) -> (ExitSta
     (status, files)
 }
 
-/// For each mode: the exit status, and the contents of the sinks that did not fail.
+/// In each mode, a fan-out and `tee` have the same exit status. Their sinks that did not fail have the
+/// same contents.
 fn fanout_does_what_tee_does() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;

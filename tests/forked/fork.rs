@@ -1,4 +1,4 @@
-//! Forking, and the state that survives a fork and an exec. Each test runs alone in a process.
+//! Tests forking, and the state that survives a fork and an exec. Each test runs in its own process.
 #![allow(unsafe_code, reason = "fork, and the C library's own view of it")]
 
 use crate::common::nr;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 const SIGABRT: i32 = Signal::ABRT.as_raw();
 
-/// The exit code of a child that runs `body`.
+/// Returns the exit code of a child that runs `body`.
 fn code_of(body: impl FnOnce() -> u8) -> Option<i32> {
     child(body).wait().unwrap().code()
 }
@@ -24,7 +24,8 @@ fn getpid() -> u32 {
     std::process::id()
 }
 
-/// Becomes a user without processes and pipes. `None`, with a message, if this is not root.
+/// Becomes a user without processes and pipes. Skips the test and returns `None` if this process is not
+/// root.
 fn become_ordinary_user(test: &str) -> Option<()> {
     unsafe extern "C" {
         safe fn getuid() -> u32;
@@ -149,7 +150,8 @@ fn fork_with_panic_with_sigabrt_ignored_still_ends() {
     assert_eq!(code_of(|| panic!("in the child")), Some(128 + SIGABRT));
 }
 
-/// With Rust's buffer and the C library's, for each way in which the child is made and ends.
+/// Text in the buffers of Rust and of the C library is written once, however the child is created and
+/// ends.
 fn fork_what_stdio_buffers_is_written_once() {
     unsafe extern "C" {
         fn puts(line: *const std::ffi::c_char) -> i32;
@@ -181,7 +183,7 @@ fn fork_what_stdio_buffers_is_written_once() {
     assert_eq!(output.matches("the C library's").count(), 1, "{output}");
 }
 
-/// The test above could fail: a child that ends in the ordinary way writes the buffer again.
+/// A child that calls `std::process::exit` writes the buffer again, so the test above can fail.
 fn fork_what_stdio_buffers_is_written_twice_by_an_ordinary_end() {
     if common::in_role("print") {
         print!("buffered");
@@ -194,7 +196,7 @@ fn fork_what_stdio_buffers_is_written_twice_by_an_ordinary_end() {
 
 // ---- fork_single_threaded ----
 
-/// In the parent: `Ok` with the child's exit code, which is 3.
+/// Forks with `fork_single_threaded`, and returns the child's exit code, which is 3.
 fn fork_alone() -> Result<Option<i32>, Errno> {
     // SAFETY: the child only exits.
     match unsafe { process::fork_single_threaded() }? {
@@ -203,8 +205,8 @@ fn fork_alone() -> Result<Option<i32>, Errno> {
     }
 }
 
-/// Whether another thread always exists: an emulator's, or ThreadSanitizer's, which starts one in a
-/// child, and beside the first thread.
+/// Returns whether another thread always exists. An emulator has one, and ThreadSanitizer starts one
+/// next to the first thread and in each child.
 fn never_alone(test: &str) -> bool {
     let never = common::emulated() || common::tool() == Some(common::Tool::Thread);
     if never {
@@ -213,7 +215,7 @@ fn never_alone(test: &str) -> bool {
     never
 }
 
-/// A fork without another thread, and with one, until that has ended.
+/// Forks without another thread, then with one, and again after that thread has ended.
 fn alone_and_beside_a_thread() {
     assert_eq!(fork_alone(), Ok(Some(3)));
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -221,7 +223,7 @@ fn alone_and_beside_a_thread() {
     assert_eq!(fork_alone(), Err(Errno::EBUSY));
     drop(opener);
     assert_eq!(thread.join().unwrap(), Ok(0));
-    // The kernel may need a moment to remove it.
+    // The kernel may need a moment to remove the thread.
     while fork_alone() == Err(Errno::EBUSY) {
         let _ = rawpipe::event::poll(&mut [], Some(std::time::Duration::from_millis(1)));
     }
@@ -233,11 +235,12 @@ fn fork_single_threaded_alone_and_beside_a_thread_ebusy() {
     }
     alone_and_beside_a_thread();
     assert_eq!(fork_alone(), Ok(Some(3)));
-    // A forked child shares nothing, so it is alone, too.
+    // A forked child shares nothing with its parent, so it also has only one thread.
     assert_eq!(code_of(|| u8::from(fork_alone() != Ok(Some(3)))), Some(0));
 }
 
-/// Not a thread: a separate process with this one's memory.
+/// The fork fails with `EBUSY` if a separate process, rather than a thread, shares this process's
+/// memory.
 fn fork_single_threaded_beside_a_process_with_its_memory_ebusy() {
     use std::ffi::c_void;
     unsafe extern "C" {
@@ -251,7 +254,7 @@ fn fork_single_threaded_beside_a_process_with_its_memory_ebusy() {
         fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
     }
     extern "C" fn wait_for_gate(gate: *mut c_void) -> i32 {
-        // SAFETY: the parent keeps the reader while this runs.
+        // SAFETY: the parent keeps the reader while this function runs.
         let gate = unsafe { &*gate.cast::<rawpipe::PipeReader>() };
         let answer = gate.read(&mut [0]);
         process::exit(u8::from(answer != Ok(1)))
@@ -270,20 +273,20 @@ fn fork_single_threaded_beside_a_process_with_its_memory_ebusy() {
     let top = stack.as_mut_ptr_range().end.cast::<c_void>();
     let place = (&raw mut gate).cast::<c_void>();
     let flags = CLONE_VM | Signal::CHLD.as_raw();
-    // SAFETY: the child has a stack of its own, and only reads from a pipe and exits.
+    // SAFETY: the child has its own stack, and only reads from a pipe and exits.
     let pid = unsafe { clone(wait_for_gate, top, flags, place) };
     assert!(pid > 0);
     assert_eq!(fork_alone(), Err(Errno::EBUSY));
     opener.write_all(b"!").unwrap();
     let mut status = -1;
-    // SAFETY: writes one `int` to the place given.
+    // SAFETY: the call writes one `int` to `status`.
     assert_eq!(unsafe { waitpid(pid, &raw mut status, 0) }, pid);
     assert_eq!(status, 0);
     assert_eq!(fork_alone(), Ok(Some(3)));
 }
 
-/// As in a container that rejects `unshare`: the threads are counted. If that is rejected as well,
-/// their number is unknown.
+/// Threads are counted if `unshare` is rejected, as in some containers. If counting is rejected as well,
+/// the number of threads is unknown.
 fn fork_single_threaded_unshare_refused_counts_threads() {
     let test = "fork_single_threaded_unshare_refused_counts_threads";
     if never_alone(test) {
@@ -318,10 +321,10 @@ fn fork_out_of_processes_eagain() {
     let Some(()) = become_ordinary_user("fork_out_of_processes_eagain") else { return };
     let limit: [u64; 2] = [0, 0];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: `prlimit64` reads one `struct rlimit64` at the place given.
+    // SAFETY: `prlimit64` reads one `struct rlimit64` at `place`.
     let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NPROC, place, 0) };
     assert_eq!(answer, 0);
-    // SAFETY: as in `common::child`; the fork must fail.
+    // SAFETY: as in `common::child`. This fork must fail.
     let refused = unsafe { fork_with(|| 0) };
     assert_eq!(refused.unwrap_err(), Errno::EAGAIN);
     common::end_without_a_look_at_leaks();
@@ -339,7 +342,8 @@ unsafe extern "C" {
     fn pthread_mutex_unlock(mutex: *mut u64) -> i32;
 }
 
-/// An error-checking mutex of glibc, locked by this thread; larger than any of glibc's.
+/// Returns an error-checking glibc mutex that this thread has locked. The memory is larger than any
+/// mutex of glibc.
 fn locked_mutex() -> Box<[u64; 16]> {
     const PTHREAD_MUTEX_ERRORCHECK: i32 = 2;
     let mut attributes = [0; 16];
@@ -347,28 +351,29 @@ fn locked_mutex() -> Box<[u64; 16]> {
     // SAFETY: the memory is larger than `pthread_mutexattr_t`.
     assert_eq!(unsafe { pthread_mutexattr_init(attributes.as_mut_ptr()) }, 0);
     let kind = PTHREAD_MUTEX_ERRORCHECK;
-    // SAFETY: initialised the line above.
+    // SAFETY: the call above initialised `attributes`.
     assert_eq!(unsafe { pthread_mutexattr_settype(attributes.as_mut_ptr(), kind) }, 0);
-    // SAFETY: the memory is larger than `pthread_mutex_t`, and does not move: it is boxed.
+    // SAFETY: the memory is larger than `pthread_mutex_t`, and does not move because it is boxed.
     assert_eq!(unsafe { pthread_mutex_init(mutex.as_mut_ptr(), attributes.as_ptr()) }, 0);
-    // SAFETY: initialised the line above.
+    // SAFETY: the call above initialised `mutex`.
     assert_eq!(unsafe { pthread_mutex_lock(mutex.as_mut_ptr()) }, 0);
     mutex
 }
 
-/// In a child: bit 0 is set if another thread finds the one that forked, bit 1 if the C library knows
-/// that this thread does not own the parent's lock. 3 with a correct thread id, 0 with a stale one.
+/// Runs in a child and returns two bits. Bit 0 is set if another thread finds the thread that forked.
+/// Bit 1 is set if the C library knows that this thread does not own the parent's lock. The result is 3
+/// with a correct thread id and 0 with a stale one.
 fn thread_id_is_known(mutex: &mut [u64; 16]) -> u8 {
     let forked = pthread_self();
-    // SAFETY: the thread is alive: it waits for this one. Signal 0 is none.
+    // SAFETY: the thread is alive, because it waits for this one. Signal 0 is not sent.
     let found = std::thread::spawn(move || unsafe { pthread_kill(forked, 0) } == 0);
-    // SAFETY: a copy of a mutex that was initialised before the fork.
+    // SAFETY: this is a copy of a mutex that was initialised before the fork.
     let not_owner =
         unsafe { pthread_mutex_unlock(mutex.as_mut_ptr()) } == Errno::EPERM.raw_os_error();
     u8::from(found.join().unwrap()) | u8::from(not_owner) << 1
 }
 
-/// Whether the C library and the kernel permit the repair of a raw fork.
+/// Returns whether the C library and the kernel permit the repair of a raw fork.
 fn repairable(test: &str) -> bool {
     if !cfg!(target_env = "gnu") {
         skip(test, "only glibc's thread id can be found");
@@ -377,7 +382,7 @@ fn repairable(test: &str) -> bool {
     const PR_GET_TID_ADDRESS: usize = 40;
     let mut address = 0_usize;
     let place = (&raw mut address).expose_provenance();
-    // SAFETY: writes one word to the place given.
+    // SAFETY: the call writes one word at `place`.
     let answer = unsafe { raw::syscall2(nr::PRCTL, PR_GET_TID_ADDRESS, place) };
     if answer != 0 && !cfg!(rawpipe_shim) {
         skip(test, "the kernel does not tell the address of the thread id");
@@ -404,7 +409,7 @@ fn fork_thread_id_is_right_from_another_thread() {
     }
 }
 
-/// The two tests above would fail without the repair: this is `fork` without it.
+/// A fork without the repair leaves a stale thread id, and the two tests above would then fail.
 fn fork_thread_id_is_stale_after_a_bare_clone() {
     const SIGCHLD: usize = Signal::CHLD.as_raw().unsigned_abs() as usize;
     if !repairable("fork_thread_id_is_stale_after_a_bare_clone") {
@@ -412,7 +417,7 @@ fn fork_thread_id_is_stale_after_a_bare_clone() {
     }
     let flags = if cfg!(target_arch = "s390x") { [0, SIGCHLD] } else { [SIGCHLD, 0] };
     let mut mutex = locked_mutex();
-    // SAFETY: shares nothing with the child; the child ends below.
+    // SAFETY: the child shares nothing with this process, and ends below.
     let pid = unsafe { raw::syscall5(nr::CLONE, flags[0], flags[1], 0, 0, 0) };
     if pid == 0 {
         process::exit(thread_id_is_known(&mut mutex));
@@ -421,7 +426,7 @@ fn fork_thread_id_is_stale_after_a_bare_clone() {
     const WEXITED: usize = 4;
     let mut info = [0_i32; 32];
     let place = (&raw mut info).expose_provenance();
-    // SAFETY: writes one `siginfo_t` to the place given.
+    // SAFETY: the call writes one `siginfo_t` at `place`.
     let answer = unsafe { raw::syscall5(nr::WAITID, P_PID, pid.unsigned_abs(), place, WEXITED, 0) };
     assert_eq!(answer, 0);
     let status = info[if cfg!(target_pointer_width = "64") { 6 } else { 5 }];
@@ -437,7 +442,7 @@ fn read_no_end_of_file_while_a_sibling_holds_the_writer() {
     let (g, o) = (&gate, &opener);
     let mut sibling = child(move || {
         let _held = held;
-        // With the child's own copy of the opener, the gate would never end.
+        // If the child kept its own copy of the opener, the gate would never end.
         close_copy(o);
         u8::from(g.read(&mut [0]) != Ok(0))
     });
@@ -541,7 +546,7 @@ fn take_inherited_claims_a_number_that_exec_left_open() {
     use rawpipe::io::take_inherited;
     if common::in_role("write") {
         let number: i32 = std::env::var("RAWPIPE_TEST_FD").unwrap().parse().unwrap();
-        // SAFETY: this program was started with it, and claims it once.
+        // SAFETY: this program was started with the descriptor, and claims it once.
         let writer = PipeWriter::from(unsafe { take_inherited(number) }.unwrap());
         assert_eq!(io::is_close_on_exec(&writer), Ok(true));
         writer.write_all(b"from the program").unwrap();
@@ -557,7 +562,7 @@ fn take_inherited_claims_a_number_that_exec_left_open() {
     reader.read_to_end(&mut all).unwrap();
     assert_eq!(all, b"from the program");
     for number in [-1, i32::MAX - 7] {
-        // SAFETY: it is not open, and the call must report that.
+        // SAFETY: the descriptor is not open, and the call must report that.
         let refused = unsafe { take_inherited(number) };
         assert_eq!(refused.unwrap_err(), Errno::EBADF);
     }
@@ -570,24 +575,25 @@ fn into_stdio_gives_a_program_its_output() {
     }
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut child = common::role_command("print").stdout(writer).spawn().unwrap();
-    // The command with the write end is dropped, so end of file comes when the program ends.
+    // The command was dropped with its write end, so the reader reaches end of file when the program
+    // ends.
     let mut output = Vec::new();
     reader.read_to_end(&mut output).unwrap();
     assert!(child.wait().unwrap().success());
     assert!(String::from_utf8(output).unwrap().contains("printed by a program\n"));
 }
 
-/// Sets how many descriptors this process may have.
+/// Sets the number of descriptors that this process may have.
 fn limit_descriptors(count: u64) {
     const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
     let mut old = [0_u64; 2];
     let place = (&raw mut old).expose_provenance();
-    // SAFETY: writes one `struct rlimit64` to the place given.
+    // SAFETY: the call writes one `struct rlimit64` at `place`.
     let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, 0, place) };
     assert_eq!(answer, 0);
     let new = [count, old[1]];
     let place = (&raw const new).expose_provenance();
-    // SAFETY: reads one `struct rlimit64` at the place given.
+    // SAFETY: the call reads one `struct rlimit64` at `place`.
     let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
     assert_eq!(answer, 0);
 }
@@ -599,7 +605,7 @@ fn out_of_descriptors_emfile_leaks_nothing() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let before = common::open_fds();
     let highest = u64::try_from(*before.last().unwrap()).unwrap();
-    // One number is free below the limit: the second end of a pipe has none.
+    // Only one number is free below the limit, so the second end of a pipe has none.
     let free: Vec<File> =
         (before.len() as u64..=highest).map(|_| File::open("/dev/null").unwrap()).collect();
     limit_descriptors(highest + 2);
@@ -607,7 +613,7 @@ fn out_of_descriptors_emfile_leaks_nothing() {
         assert_eq!(rawpipe::pipe().unwrap_err(), Errno::EMFILE);
         assert_eq!(pipe2(PipeFlags::empty()).unwrap_err(), Errno::EMFILE);
         assert_eq!(Builder::new().capacity(Capacity::Max).build().unwrap_err(), Errno::EMFILE);
-        // The free number can be used, and becomes free again.
+        // The free number can be used, and then becomes free again.
         drop(reader.try_clone().unwrap());
         drop(io::dup(&reader).unwrap());
     }
@@ -671,8 +677,8 @@ fn dup3_replaces_closes_and_sets_the_flag() {
 
     let unknown = DupFlags::from_bits_retain(1 << 27);
     assert_eq!(io::dup3(&writer, &mut target, unknown), Err(Errno::EINVAL));
-    // SAFETY: `target` stays open while it is used. It is borrowed twice only for a call that must
-    // reject exactly that.
+    // SAFETY: `target` stays open while `same` is used. The only call that uses this second borrow must
+    // reject it.
     let same = unsafe { BorrowedFd::borrow_raw(number) };
     assert_eq!(io::dup3(same, &mut target, DupFlags::empty()), Err(Errno::EINVAL));
 }
@@ -704,8 +710,8 @@ fn is_degraded_when_the_user_has_too_many_pages() {
         if pipe.0.is_degraded().unwrap() {
             break pipe;
         }
-        // Enlarges the pipe as far as permitted, also near the limit: never an error, never less than
-        // before.
+        // `Capacity::Max` enlarges the pipe as far as permitted. Near the limit it also succeeds, and
+        // never makes the pipe smaller.
         let before = pipe.0.capacity().unwrap();
         assert!(pipe.0.set_capacity(Capacity::Max).unwrap() >= before);
         pipes.push(pipe);
@@ -719,8 +725,8 @@ fn is_degraded_when_the_user_has_too_many_pages() {
     assert_eq!(reader.available(), Ok(small));
 }
 
-/// The assembly backend forks by itself. The shim forks with the C library, which calls registered
-/// handlers.
+/// The assembly backend forks without the C library. The shim forks with the C library, which calls
+/// registered handlers.
 fn fork_atfork_handlers_run_with_the_c_library_only() {
     unsafe extern "C" {
         safe fn pthread_atfork(
@@ -747,7 +753,7 @@ fn fork_atfork_handlers_run_with_the_c_library_only() {
         if cfg!(rawpipe_shim) { ([1, 1, 0], [1, 0, 1]) } else { ([0; 3], [0; 3]) };
     assert_eq!(code_of(|| u8::from(called() != in_child)), Some(0));
     assert_eq!(called(), in_parent);
-    // With neither backend does a spawn call such handlers.
+    // A spawn calls none of these handlers, with either backend.
     #[cfg(feature = "process")]
     {
         let mut spawned = process::Command::new("true").spawn().unwrap();

@@ -1,13 +1,13 @@
-//! Statements of the guide that no doctest can check: its tool without a C library (`docs/no_std.md`),
-//! extracted from the page, built as a separate package, and run; and the behaviour of Python
-//! (`docs/from_python.md`).
+//! Checks statements of the guide that no doctest can check. The tool without a C library
+//! (`docs/no_std.md`) is extracted from the page, built as a separate package, and run. The behaviour of
+//! Python (`docs/from_python.md`) is also checked.
 
 use crate::common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// A folder that is removed at the end of the test.
+/// A directory that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -16,7 +16,7 @@ impl Drop for Folder {
     }
 }
 
-/// The contents of the first block after a heading of the page.
+/// Returns the contents of the first block after a heading of the page.
 fn block<'t>(page: &'t str, heading: &str) -> &'t str {
     let (_, part) = page.split_once(&format!("\n# {heading}\n")).expect("the heading");
     let (_, part) = part.split_once("\n```").expect("a block");
@@ -25,7 +25,7 @@ fn block<'t>(page: &'t str, heading: &str) -> &'t str {
     text
 }
 
-/// Why the tool cannot be built here, or `None`.
+/// Returns why the tool cannot be built here, or `None` if it can.
 fn impossible(page: &Path) -> Option<&'static str> {
     if cfg!(rawpipe_shim) {
         return Some("the tool is for the assembly backends");
@@ -43,7 +43,7 @@ fn no_std_tool_is_built_and_counts() {
         return common::skip("no_std_tool_is_built_and_counts", reason);
     }
     let page = fs::read_to_string(page).expect("it was there");
-    // Not in the folder of other tests' files, where programs may not be executable.
+    // The directory of other tests' files is not used, because programs may not be executable there.
     let folder = format!("{}/guide-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let folder = Folder(PathBuf::from(folder));
     let write = |name: &str, text: &str| {
@@ -85,7 +85,7 @@ fn no_std_tool_is_built_and_counts() {
     assert_eq!((code, said.len(), &*told), (Some(0), 1_234_567, "tally: 1234567 bytes\n"));
 }
 
-/// An empty nonblocking pipe, read by Python in three ways.
+/// Python can read an empty nonblocking pipe in three ways, with a different result for each.
 fn python_reads_empty_nonblocking_pipe() {
     const SCRIPT: &str = "
 import os

@@ -1,5 +1,5 @@
-//! The life of a child: the state that a fork copies and a spawn passes on, pidfds beside threads, and
-//! several waits for one child. Each test runs alone in a process.
+//! Tests the life of a child: the state that a fork copies and a spawn passes on, pidfds, and several
+//! waits for one child. Each test runs in its own process.
 #![allow(unsafe_code, reason = "signals and descriptors by number")]
 
 use crate::common::nr;
@@ -23,20 +23,20 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// The events that a poll of the pidfd reports.
+/// Returns the events that a poll of the pidfd reports.
 fn found(pidfd: impl AsFd, timeout: Duration) -> PollEvents {
     let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollEvents::IN)];
     poll(&mut fds, Some(timeout)).unwrap();
     fds[0].revents()
 }
 
-/// A child that runs until it is killed.
+/// Starts a child that runs until it is killed.
 fn sleeper() -> Child {
     let mut command = program("sleep", &[]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).on_drop(OnDrop::Kill).spawn().unwrap()
 }
 
-/// A line of a process's status.
+/// Returns a line of a process's status.
 fn line(pid: u32, name: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -50,24 +50,24 @@ fn block(signals: &[Signal]) {
     for signal in signals {
         let bit = usize::try_from(signal.as_raw()).unwrap() - 1;
         let bytes = size_of::<usize>();
-        // An array of words, the lowest bit first.
+        // The set is an array of words, with the lowest bit first.
         let (word, bit) = (bit / (8 * bytes), bit % (8 * bytes));
         let at = if cfg!(target_endian = "big") { bytes - 1 - bit / 8 } else { bit / 8 };
         mask[word * bytes + at] |= 1 << (bit % 8);
     }
     let place = (&raw const mask).expose_provenance();
-    // SAFETY: reads one signal set of 8 bytes.
+    // SAFETY: the call reads one signal set of 8 bytes at `place`.
     assert_eq!(unsafe { raw::syscall4(nr::RT_SIGPROCMASK, SIG_BLOCK, place, 0, 8) }, 0);
 }
 
-// ---- what a fork copies ----
+// ---- state copied by a fork ----
 
 fn fork_environment_is_a_copy() {
-    // SAFETY: there is no other thread.
+    // SAFETY: this process has no other thread.
     unsafe { env::set_var("RAWPIPE_A", "parent") };
     let mut child = child(|| {
         let seen = env::var("RAWPIPE_A").as_deref() == Ok("parent");
-        // SAFETY: as above, in a process of its own.
+        // SAFETY: as above, in a separate process.
         unsafe { env::set_var("RAWPIPE_A", "child") };
         // SAFETY: as above.
         unsafe { env::set_var("RAWPIPE_B", "child") };
@@ -78,7 +78,7 @@ fn fork_environment_is_a_copy() {
     assert!(env::var_os("RAWPIPE_B").is_none());
 }
 
-/// The child continues where the parent has read to, and the reverse.
+/// After a fork, each process continues at the file position that the other has reached.
 fn fork_position_is_common_both_ways() {
     let mut file = common::file(b"abcdefgh");
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -107,7 +107,7 @@ fn fork_child_may_close_everything() {
     let highest = usize::try_from(*common::open_fds().last().unwrap()).unwrap();
     let mut child = child(|| {
         for number in 0..=highest {
-            // SAFETY: `close` touches no memory; this child uses no descriptor.
+            // SAFETY: `close` touches no memory, and this child uses no descriptor.
             unsafe { raw::syscall1(nr::CLOSE, number) };
         }
         3
@@ -116,7 +116,7 @@ fn fork_child_may_close_everything() {
     assert_eq!(io::read_exact(&file, &mut [0; 10]), Ok(()));
 }
 
-/// Signals pending for the process and for the thread.
+/// Neither a fork nor a spawn passes on the signals pending for the process and for the thread.
 fn fork_and_spawn_pending_signals_stay_with_the_parent() {
     let pending =
         |pid| ["SigPnd", "ShdPnd"].map(|name| u64::from_str_radix(&line(pid, name), 16).unwrap());
@@ -140,7 +140,7 @@ fn fork_and_spawn_pending_signals_stay_with_the_parent() {
     drop(opener);
     assert_eq!(forked.wait().unwrap().code(), Some(7));
 
-    // They are also blocked in the program, so a pending one would not be lost.
+    // The program also blocks these signals, so a pending signal would not be lost.
     let mask = SignalSet::empty().with(Signal::USR1).with(Signal::USR2);
     let mut command = program("sleep", &[]);
     command.stdout(Stdio::null()).signal_mask(mask).on_drop(OnDrop::Kill);
@@ -150,10 +150,11 @@ fn fork_and_spawn_pending_signals_stay_with_the_parent() {
     assert_eq!((thread | process) & both, both, "and they are pending still");
 }
 
-// ---- the state that a spawn passes on ----
+// ---- state passed on by a spawn ----
 
-/// As with `vfork`, the parent's thread continues only when nothing can keep the child from its
-/// program. The kernel resumes it a moment before `/proc` shows the program, as 5.10 has shown.
+/// As with `vfork`, the parent's thread continues only when nothing can prevent the child from executing
+/// its program. The kernel resumes the thread slightly before `/proc` shows the program, as seen on
+/// Linux 5.10.
 fn spawn_returns_when_the_program_has_begun() {
     let own = fs::read_link("/proc/self/exe").unwrap();
     let moment = Duration::from_secs(if common::slow() { 5 } else { 1 });
@@ -182,7 +183,8 @@ fn spawn_ids_umask_folder_and_root_are_the_parents() {
     }
 }
 
-/// With the mask, a signal that the program sends itself does not kill it; without the mask it does.
+/// With the mask, a signal that the program sends itself does not kill the program. Without the mask, it
+/// does.
 fn spawn_signal_mask_holds_in_the_program() {
     let run = |mask| {
         let mut command = rawpipe::process::Command::new("/bin/sh");
@@ -220,7 +222,7 @@ fn pidfd_not_readable_when_only_the_first_thread_has_ended() {
     assert_eq!(child.wait().unwrap().code(), Some(5));
 }
 
-/// After that the first thread is gone, and another has its place.
+/// A thread that executes a program replaces the first thread, and the pidfd does not become readable.
 fn pidfd_not_readable_when_another_thread_execs() {
     if common::emulated() {
         let test = "pidfd_not_readable_when_another_thread_execs";
@@ -248,14 +250,14 @@ fn pidfd_of_a_child_that_was_waited_for_stays_readable() {
     for _ in 0..2 {
         assert!(found(child.pidfd().unwrap(), LONG).contains(PollEvents::IN));
     }
-    // The descriptor also works for code that does not have the child.
+    // A copy of the descriptor also works for code that does not hold the `Child`.
     let copy = io::dup_cloexec(child.pidfd().unwrap()).unwrap();
     drop(child);
     assert!(found(&copy, LONG).contains(PollEvents::IN));
 }
 
-/// Then the kernel does not wait and returns `EAGAIN`. With a deadline, `poll` waits first, so the
-/// status is available.
+/// If the pidfd is nonblocking, a wait does not block and fails with `EAGAIN`. With a deadline, `poll`
+/// waits first, so the status is available.
 fn wait_with_a_nonblocking_pidfd_eagain() {
     let test = "wait_with_a_nonblocking_pidfd_eagain";
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -278,7 +280,7 @@ fn wait_with_a_nonblocking_pidfd_eagain() {
 
 // ---- several waits ----
 
-/// A handle has one user, but its pidfd can be watched by any number.
+/// Only one thread can use a handle, but any number of threads can watch its pidfd.
 fn pidfd_wakes_ten_threads() {
     let mut child = sleeper();
     if child.pidfd().is_none() {
@@ -298,7 +300,8 @@ fn pidfd_wakes_ten_threads() {
     assert_eq!(child.try_wait().unwrap().unwrap().signal(), Some(Signal::TERM));
 }
 
-/// Through its pidfd, of which another thread may have a copy: it can refer only to this child.
+/// Another thread can kill the child through a copy of the pidfd, because a pidfd refers only to this
+/// child.
 fn kill_by_another_thread_ends_a_wait() {
     let mut child = sleeper();
     let Some(pidfd) = child.pidfd().map(|pidfd| io::dup_cloexec(pidfd).unwrap()) else {
@@ -307,7 +310,7 @@ fn kill_by_another_thread_ends_a_wait() {
     let kill = move || {
         let number = usize::try_from(pidfd.as_raw_fd()).unwrap();
         let signal = usize::try_from(Signal::KILL.as_raw()).unwrap();
-        // SAFETY: without data for the signal the call touches no memory.
+        // SAFETY: the call touches no memory, because the signal has no data.
         unsafe { raw::syscall4(nr::PIDFD_SEND_SIGNAL, number, signal, 0, 0) }
     };
     let pid = child.id();
@@ -327,13 +330,13 @@ fn kill_by_another_thread_ends_a_wait() {
     assert_eq!(answer, 0);
 }
 
-/// A poll or a `try_wait` in between does not take the status from the wait.
+/// A poll or a `try_wait` before a wait does not consume the status.
 fn wait_and_try_wait_of_one_that_has_ended_agree() {
     for turn in 0..if common::emulated() { 10 } else { 200 } {
         let mut child = child(move || u8::try_from(turn % 200).unwrap());
         if let Some(pidfd) = child.pidfd() {
             assert!(found(pidfd, LONG).contains(PollEvents::IN));
-            // It has ended, so no call may report it as running.
+            // The child has ended, so no call may report it as running.
             assert!(child.try_wait().unwrap().is_some(), "{turn}");
         }
         assert_eq!(child.wait().unwrap().code(), Some(turn % 200));
@@ -347,7 +350,7 @@ fn exit_ends_all_threads() {
     assert_eq!(child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().code(), Some(6));
 }
 
-/// Bytes that were written, without a close, are in the file.
+/// Bytes that were written are in the file, even if the child never closed the file.
 fn exit_leaves_what_was_written() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let file = common::file(b"");
@@ -366,7 +369,7 @@ fn exit_leaves_what_was_written() {
     assert_eq!(text, "in a file");
 }
 
-/// A handler for `SIGCHLD` does not take the status.
+/// A handler for `SIGCHLD` does not consume the status.
 fn wait_beside_a_handler_of_sigchld() {
     extern "C" fn handler(_signal: i32) {
         common::HANDLED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);

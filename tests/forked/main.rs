@@ -1,4 +1,4 @@
-//! Tests that fork or start programs, each alone in its own process.
+//! Runs the tests that fork or start programs, each in its own process.
 #![allow(
     clashing_extern_declarations,
     reason = "each topic declares the C functions that it calls"
@@ -46,14 +46,14 @@ mod talk;
 mod waiting;
 mod worlds;
 
-// The names that the source of the ring of shared chunks uses, which `sanitizer` compiles.
+// The source of the ring of shared chunks, which `sanitizer` compiles, uses these names.
 use rawpipe::{Deadline, Errno, Result};
 
 macro_rules! topics {
     ($($topic:ident)*) => { &[$((stringify!($topic), $topic::TESTS)),*] };
 }
 
-/// These use all processors, or resources that all processes of a user share.
+/// The topics that use all processors, or resources that all processes of a user share.
 const SERIAL: &[&str] = &["outside", "spawn_attack", "spawn_differential", "speed", "worlds"];
 
 fn main() {

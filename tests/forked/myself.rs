@@ -1,4 +1,4 @@
-//! Changes of a process to itself, and the terminals of its children. Each test runs alone in a
+//! Tests changes of a process to itself, and the terminals of its children. Each test runs in its own
 //! process.
 #![allow(
     unsafe_code,
@@ -28,7 +28,7 @@ unsafe extern "C" {
     safe fn geteuid() -> u32;
 }
 
-/// Runs it in a child, which panics if it fails.
+/// Runs `body` in a child, and panics if `body` fails.
 #[track_caller]
 fn in_a_child(body: impl FnOnce()) {
     let mut child = child(|| {
@@ -41,7 +41,7 @@ fn in_a_child(body: impl FnOnce()) {
 fn is_open(number: i32) -> bool {
     const F_GETFD: usize = 1;
     let number = usize::try_from(number).unwrap();
-    // SAFETY: takes integers only.
+    // SAFETY: all arguments are integers.
     unsafe { raw::syscall2(nr::FCNTL, number, F_GETFD) >= 0 }
 }
 
@@ -114,9 +114,9 @@ fn close_other_fds_keeps_what_it_is_given() {
             .map(|least| {
                 const F_DUPFD: usize = 0;
                 let from = usize::try_from(files[0].as_raw_fd()).unwrap();
-                // SAFETY: takes integers only.
+                // SAFETY: all arguments are integers.
                 let copy = unsafe { raw::syscall3(nr::FCNTL, from, F_DUPFD, least) };
-                // SAFETY: a new descriptor, which has no owner.
+                // SAFETY: the descriptor is new and has no owner.
                 unsafe { rawpipe::io::take_inherited(i32::try_from(copy).unwrap()) }.unwrap()
             })
             .into();
@@ -126,7 +126,7 @@ fn close_other_fds_keeps_what_it_is_given() {
             .chain(copies.iter().map(AsRawFd::as_raw_fd))
             .collect();
         let error = std::io::stderr();
-        // In no order, one of them twice, and a standard stream.
+        // The list is not sorted, and contains one descriptor twice and a standard stream.
         let keep: [BorrowedFd<'_>; 6] = [
             copies[2].as_fd(),
             files[3].as_fd(),
@@ -136,7 +136,7 @@ fn close_other_fds_keeps_what_it_is_given() {
             copies[1].as_fd(),
         ];
         let kept = keep.map(|fd| fd.as_raw_fd());
-        // SAFETY: the owners of the others are forgotten below.
+        // SAFETY: the owners of the other descriptors are forgotten below.
         unsafe { process::close_other_fds(&keep) }.unwrap();
         for number in all {
             assert_eq!(is_open(number), kept.contains(&number), "{number}");
@@ -161,7 +161,7 @@ fn close_other_fds_keeps_what_it_is_given() {
 
 // ---- terminals ----
 
-/// The side at which input is typed and output shown.
+/// The side of a terminal on which input is typed and output is shown.
 struct Screen {
     terminal: File,
     keyboard: File,
@@ -172,7 +172,7 @@ impl Screen {
         terminals().then(terminal).map(|(terminal, keyboard)| Self { terminal, keyboard })
     }
 
-    /// A shell with the terminal for its standard streams.
+    /// Returns a shell whose standard streams are the terminal.
     fn shell(&self, script: &str) -> Command<'static> {
         let mut command = Command::new("/bin/sh");
         let copy = || Stdio::from(OwnedFd::from(self.terminal.try_clone().unwrap()));
@@ -221,7 +221,8 @@ fn controlling_terminal_is_the_childs() {
     assert_eq!(ends(&mut child).signal(), Some(Signal::INT));
 }
 
-/// It is set before descriptors get their numbers, whatever number the terminal has.
+/// The controlling terminal is set before descriptors receive their numbers, so the terminal's number
+/// does not matter.
 fn controlling_terminal_with_all_other_descriptors_closed() {
     let Some(screen) = Screen::new() else { return };
     let own = geteuid();
@@ -229,7 +230,7 @@ fn controlling_terminal_with_all_other_descriptors_closed() {
         let tty = screen.terminal.as_fd();
         let number = tty.as_raw_fd();
         let (reader, _writer) = rawpipe::pipe().unwrap();
-        // Another file gets the number that the terminal has here.
+        // Another file receives the number that the terminal has in this process.
         let fds = [(tty, 0), (tty, 1), (tty, 2), (reader.as_fd(), number)];
         let argv =
             [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"echo up >/dev/tty; read x"), Arg::END];
@@ -253,7 +254,7 @@ fn controlling_terminal_of_another_session_eperm() {
     let tty = || screen.terminal.try_clone().unwrap();
     let mut child = screen.shell("read word").controlling_terminal(tty()).spawn().unwrap();
     let error = screen.shell("true").controlling_terminal(tty()).spawn().unwrap_err();
-    // Root could take the terminal away, but only on request.
+    // Root could take the terminal from the other session, but only on request.
     assert_eq!((error.stage(), error.errno()), (SpawnStage::ControllingTerminal, Errno::EPERM));
     screen.type_in("\x03");
     assert_eq!(ends(&mut child).signal(), Some(Signal::INT));
@@ -266,14 +267,14 @@ fn controlling_terminal_that_is_none_enotty() {
     assert_eq!(error.to_string(), format!("getting a controlling terminal: {}", Errno::ENOTTY),);
 }
 
-/// A job of a shell: the child has the terminal, and this process is in the background.
+/// The child has the terminal and this process is in the background, as when a shell runs a job.
 fn foreground_of_this_processs_terminal() {
     const TIOCSCTTY: usize = 0x540e;
     let Some(screen) = Screen::new() else { return };
     in_a_child(|| {
         process::setsid().unwrap();
         let number = usize::try_from(screen.terminal.as_raw_fd()).unwrap();
-        // SAFETY: takes integers only.
+        // SAFETY: all arguments are integers.
         assert_eq!(unsafe { raw::syscall3(nr::IOCTL, number, TIOCSCTTY, 0) }, 0);
         let own = i32::try_from(process::getpid()).unwrap();
         assert_eq!(tcgetpgrp(screen.terminal.as_raw_fd()), own);
@@ -281,14 +282,14 @@ fn foreground_of_this_processs_terminal() {
             let mut child = screen.shell("echo job >/dev/tty; read word; exit 1");
             let mut child = child.foreground().spawn().unwrap();
             let id = i32::try_from(child.id()).unwrap();
-            // In the second turn this process is in the background itself.
+            // In the second round, this process is itself in the background.
             assert_eq!(tcgetpgrp(screen.terminal.as_raw_fd()), id, "{turn}");
             assert_eq!((getsid(id), getpgid(id)), (own, id));
             screen.shows("job");
             screen.type_in("\x03");
             assert_eq!(ends(&mut child).signal(), Some(Signal::INT), "and this process lives");
         }
-        // A group that exists already.
+        // The child joins a group that already exists.
         let mut leader = program("sleep", &[]);
         let leader = leader.stdout(Stdio::null()).process_group(0).on_drop(OnDrop::Kill);
         let leader = leader.spawn().unwrap();

@@ -1,21 +1,21 @@
-//! Every public mover of bytes over every pair of kinds of descriptor, from the user's side: with a
-//! peer that writes, waits and falls silent, with competitors, and with errors on each side. A table of
-//! cases, each with its own name, `MOVER_WHAT_SOURCE_to_SINK`, as in `transfer_dialogue_tcp_to_pipe`:
+//! Tests every public mover of bytes with every pair of descriptor kinds, from the user's side. The peer
+//! writes, waits and falls silent, competitors interfere, and either side can fail. Each case has its
+//! own name, `MOVER_WHAT_SOURCE_to_SINK`, as in `transfer_dialogue_tcp_to_pipe`:
 //!
-//! | what | question |
+//! | what | expectation |
 //! |---|---|
-//! | `content` | does everything arrive, and does the mover count it |
-//! | `dialogue` | does each request arrive while its sender waits for the reply |
-//! | `end_…` | is only the real end of the source taken as the end |
-//! | `deadline_…` | does a deadline hold, with the right side in the error, and without a busy loop |
-//! | `…_locks_no_…` | can other processes use one end's pipe while a mover waits for the other end |
-//! | `side` | is an error reported on its side |
-//! | `itself_…` | is a transfer that feeds itself rejected |
+//! | `content` | everything arrives, and the mover counts it |
+//! | `dialogue` | each request arrives while its sender waits for the reply |
+//! | `end_…` | only the real end of the source counts as the end |
+//! | `deadline_…` | a deadline holds, with the right side in the error, and without a busy loop |
+//! | `…_locks_no_…` | other processes can use one end's pipe while a mover waits for the other end |
+//! | `side` | an error is reported on its side |
+//! | `itself_…` | a transfer that feeds itself is rejected |
 //!
-//! Each case runs in its own processes, many at a time. A case that hangs is killed and counts as
-//! failed. By default a fraction of the cases runs, chosen by a seed, which is printed;
-//! `RAWPIPE_OUTSIDE_SEED` repeats it. `RAWPIPE_OUTSIDE=full` runs all cases, and any other word all
-//! cases whose name contains it.
+//! Each case runs in its own processes, and many cases run at the same time. A case that hangs is killed
+//! and counts as failed. By default, a seed selects a fraction of the cases. The test prints the seed,
+//! and `RAWPIPE_OUTSIDE_SEED` repeats its selection. `RAWPIPE_OUTSIDE=full` runs all cases. Any other
+//! word runs all cases whose names contain it.
 #![allow(unsafe_code, reason = "descriptors of every kind, and processes, by the C library")]
 
 use crate::common;

@@ -1,5 +1,5 @@
-//! More of `splice`, `tee`, `vmsplice`, `sendfile` and `copy_file_range`: every pair of kinds, odd
-//! files, far offsets, and pages whose sender is gone. Each test runs alone in a process.
+//! Tests more of `splice`, `tee`, `vmsplice`, `sendfile` and `copy_file_range`: every pair of kinds, odd
+//! files, far offsets, and pages whose sender has ended. Each test runs in its own process.
 #![allow(unsafe_code, reason = "vmsplice, of memory that never changes")]
 
 use crate::common::bytes::waiting_in;
@@ -20,17 +20,18 @@ use std::time::Duration;
 
 const NONE: SpliceFlags = SpliceFlags::empty();
 const NOW: SpliceFlags = SpliceFlags::NONBLOCK;
-/// A descriptor that only names a file.
+/// The `open` flag for a descriptor that only names a file.
 const O_PATH: i32 = 0x20_0000;
 
-/// Sends memory that never changes.
+/// Uses `vmsplice` to send memory that never changes.
 fn send(writer: &PipeWriter, bufs: &[&'static [u8]], flags: SpliceFlags) -> Result<usize> {
     let bufs: Vec<_> = bufs.iter().map(|buf| IoSlice::new(buf)).collect();
     // SAFETY: memory behind a shared `'static` reference never changes; no test passes a read end.
     unsafe { vmsplice(writer, &bufs, flags) }
 }
 
-/// A hundred pages that are never rewritten and never freed, each byte determined by its position.
+/// Returns a hundred pages that are never rewritten and never freed. The position of each byte
+/// determines its value.
 fn pages() -> &'static [u8] {
     static PAGES: OnceLock<&[u8]> = OnceLock::new();
     PAGES.get_or_init(|| {
@@ -99,12 +100,13 @@ impl Kinds {
     }
 }
 
-/// Kinds from which a splice can read, and to which it can write, with a pipe at the other end.
+/// The kinds from which a splice can read, and those to which it can write, with a pipe at the other
+/// end.
 const SOURCES: [&str; 5] = ["file", "zero", "null", "reader", "socket"];
 const TARGETS: [&str; 5] = ["file", "null", "zero", "writer", "other writer"];
 
-/// A pair that does not consist of a pipe and a suitable descriptor always fails with one of two
-/// errors, and no byte has moved.
+/// A splice moves no byte and fails with `EBADF` or `EINVAL`, unless the pair consists of a pipe and a
+/// suitable descriptor.
 fn splice_every_pair_of_kinds() {
     let names: Vec<&str> = Kinds::new().all().iter().map(|(name, _)| *name).collect();
     for from in 0..names.len() {
@@ -126,9 +128,9 @@ fn splice_every_pair_of_kinds() {
                     assert!(fits, "{what}: {count}");
                     assert_eq!(count, if from == "null" { 0 } else { 4 }, "{what}");
                 }
-                // That pipe is still empty.
+                // The pipe of the other reader is still empty.
                 Err(Errno::EAGAIN) if from == "other reader" => assert!(fits, "{what}"),
-                // Not every version of Linux can splice from these devices, or to the first.
+                // Not every version of Linux can splice from these devices, or to `/dev/zero`.
                 Err(Errno::EINVAL) if ["zero", "null"].contains(&from) || to == "zero" => {}
                 Err(errno) => {
                     assert!(!fits, "{what}: {errno}");
@@ -141,7 +143,7 @@ fn splice_every_pair_of_kinds() {
     }
 }
 
-/// A tee needs two pipes, and no other kind is one.
+/// A `tee` needs two pipes, and no other kind of descriptor works.
 fn tee_every_pair_of_kinds() {
     let kinds = Kinds::new();
     for (from, source) in kinds.all() {
@@ -165,7 +167,7 @@ fn tee_every_pair_of_kinds() {
 
 // ---- odd files ----
 
-/// The same as a read, in one piece and in pieces of two bytes.
+/// A splice of a `/proc` file returns the same bytes as a read, in one piece and in small pieces.
 fn splice_of_proc_files_is_what_a_read_gives() {
     let mut spliced = 0;
     for path in
@@ -203,7 +205,7 @@ fn splice_of_proc_files_is_what_a_read_gives() {
     }
 }
 
-/// Repeatedly: no old contents of the pages come out.
+/// Repeated splices of an empty device never return old contents of the pages.
 fn splice_of_an_empty_device_again_and_again() {
     let null = File::open("/dev/null").unwrap();
     let empty = file(b"");
@@ -238,7 +240,7 @@ fn splice_of_a_device_to_a_device() {
         while moved < 5000 {
             match splice(&reader, None, &target, None, 10_000, NONE) {
                 Ok(count) => moved += count,
-                // Not supported for that one before Linux 6.7.
+                // Linux before 6.7 does not support a splice to `/dev/zero`.
                 Err(errno) => {
                     assert_eq!((errno, device, moved), (Errno::EINVAL, "/dev/zero", 0));
                     moved += waiting_in(&reader).len();
@@ -256,7 +258,7 @@ fn splice_of_a_device_to_a_device() {
 
 // ---- far offsets ----
 
-/// Beyond the range of 31 and of 32 bits.
+/// Offsets beyond the range of 31 and of 32 bits work.
 fn offsets_beyond_four_gigabytes() {
     for at in [(1_u64 << 31) + 5, (3 << 30) + 7, (1 << 32) + 11] {
         let source = file(b"near");
@@ -280,7 +282,7 @@ fn offsets_beyond_four_gigabytes() {
             Ok(count) => assert_eq!((count, from, to), (8, at + 8, at + 13)),
             Err(errno) => assert!(matches!(errno, Errno::EXDEV | Errno::EOPNOTSUPP), "{errno}"),
         }
-        // The same with the file's own position.
+        // The same call works with the file's own position.
         target.seek(SeekFrom::Start(at)).unwrap();
         assert_eq!(splice(&target, None, &writer, None, 5, NONE), Ok(5));
         assert_eq!(waiting_in(&reader), b"there");
@@ -288,7 +290,7 @@ fn offsets_beyond_four_gigabytes() {
     }
 }
 
-/// Nothing is copied, and the offset is unchanged.
+/// With an offset above the signed maximum, the call copies nothing and leaves the offset unchanged.
 fn copy_file_range_offsets_above_the_signed_maximum() {
     let (source, target) = (file(b"0123456789"), file(b""));
     for at in [1 << 63, u64::MAX - 4] {
@@ -327,7 +329,7 @@ fn copy_file_range_of_what_is_no_file() {
 
 // ---- waiting ----
 
-/// The flag of the open file has the same effect as that of the call.
+/// The `O_NONBLOCK` flag of an open file has the same effect as the flag of the call.
 fn splice_by_a_nonblocking_end_eagain() {
     let (empty, _writer) = Builder::new().nonblocking().build().unwrap();
     let (reader, target) = rawpipe::pipe().unwrap();
@@ -337,14 +339,15 @@ fn splice_by_a_nonblocking_end_eagain() {
     assert_eq!(answer, Err(Errno::EAGAIN));
     target.write_all(b"x").unwrap();
     assert_eq!(splice(&reader, None, &full, None, 1, NONE), Err(Errno::EAGAIN));
-    // So does that of a socket, whatever the call's flag: that flag concerns pipes.
+    // A nonblocking socket has the same effect whatever the call's flag is, because that flag concerns
+    // pipes.
     let (left, right) = UnixStream::pair().unwrap();
     left.set_nonblocking(true).unwrap();
     assert_eq!(splice(&left, None, &target, None, 1, NONE), Err(Errno::EAGAIN));
     drop(right);
 }
 
-/// The call waits for room and then succeeds.
+/// If the pipe is full, the call waits for room and then succeeds.
 fn vmsplice_full_pipe_waits() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let capacity = writer.capacity().unwrap();
@@ -369,7 +372,7 @@ fn vmsplice_buffers_arrive_as_one_stream() {
     assert!(waiting_in(&reader) == bufs.concat());
 }
 
-/// Through a smaller pipe, with a poll for room, to a file; a short count is continued.
+/// More pages than a pipe holds reach a file: a poll waits for room, and a short count is continued.
 fn vmsplice_more_than_the_pipe_holds_to_a_file() {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(16384)).build().unwrap();
     let target = file(b"");
@@ -378,7 +381,7 @@ fn vmsplice_more_than_the_pipe_holds_to_a_file() {
         let mut fds = [PollFd::new(&writer, PollEvents::OUT)];
         poll(&mut fds, Some(Duration::ZERO)).unwrap();
         if sent < pages().len() && fds[0].revents().contains(PollEvents::OUT) {
-            // It may stop in the middle of a buffer, and continues there.
+            // The call may stop in the middle of a buffer, and the next call continues there.
             let (a, b) = pages()[sent..].split_at((pages().len() - sent).min(3000));
             let count = send(&writer, &[a, b], NOW).unwrap();
             partial += usize::from(sent + count < pages().len());
@@ -393,18 +396,19 @@ fn vmsplice_more_than_the_pipe_holds_to_a_file() {
     assert!(bytes[..pages().len()] == *pages());
 }
 
-/// The pipe keeps the pages when the memory and the whole process are gone.
+/// The pipe keeps the pages after the memory is freed and the whole process has ended.
 fn vmsplice_pages_outlive_their_process() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut sender = child(|| {
-        // Written in the child, so that the pages are its own; it does not change them afterwards.
+        // The child writes the pages itself, so that they belong to the child. It does not change them
+        // afterwards.
         let memory: &'static mut [u8] = keep(vec![0_u8; 20_000].into_boxed_slice());
         memory.copy_from_slice(&pages()[..20_000]);
         u8::from(send(&writer, &[memory], NONE) != Ok(20_000))
     });
     assert!(sender.wait().unwrap().success());
     drop(writer);
-    // Other memory may take its place.
+    // This allocation may reuse the freed memory.
     let other = vec![0xff_u8; 10 << 20];
     assert!(waiting_in(&reader) == pages()[..20_000]);
     assert_eq!(reader.read(&mut [0]), Ok(0));
@@ -419,7 +423,8 @@ fn tee_into_a_file_and_on() {
     let (mut kept, mut passed) = (file(b""), file(b""));
     writer.write_all(&pages()[..30_000]).unwrap();
     drop(writer);
-    // Consume exactly the duplicated bytes, or they would be duplicated again.
+    // The reader consumes exactly the duplicated bytes, because they would otherwise be duplicated
+    // again.
     loop {
         let teed = tee(&reader, &copy_writer, 7000, NONE).unwrap();
         if teed == 0 {
@@ -440,7 +445,7 @@ fn tee_into_a_file_and_on() {
     }
 }
 
-/// Packets stay packets in the copy.
+/// A `tee` keeps packets separate in the copy.
 fn tee_of_packets() {
     let (reader, writer) = Builder::new().packet().build().unwrap();
     let (copy_reader, copy_writer) = Builder::new().packet().nonblocking().build().unwrap();

@@ -1,4 +1,4 @@
-//! Everything in the source arrives, and the mover counts it.
+//! Tests that everything in the source arrives, and that the mover counts it.
 
 use super::kinds::{End, LEN, SINKS, SOURCES, Says, SinkKind, SourceKind, request};
 use super::movers::{MOVERS, Mover, Outcome};
@@ -42,7 +42,7 @@ fn nonsense(mover: Mover, from: &SourceKind, to: &SinkKind) -> Option<&'static s
     })
 }
 
-/// Why this source has no bytes that the sink could take, or `None`.
+/// Returns why the sink can accept no bytes of this source, or `None` if it can.
 pub(crate) fn words(from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
     match from.says {
         Says::Touch if to.unit == 8 => Some("an eventfd adds up what is written to it"),
@@ -51,7 +51,7 @@ pub(crate) fn words(from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
     }
 }
 
-/// The expected outcome of a mover at the end of this source after this many bytes.
+/// Returns the expected outcome of a mover at the end of this source, after this many bytes.
 pub(crate) fn complete(from: &SourceKind, exact: Option<usize>, bytes: usize) -> Outcome {
     let error = match from.end {
         End::CloseEio if exact.is_none() => Some((Some(Side::Source), EIO)),
@@ -68,7 +68,7 @@ pub(crate) fn compare(
     arrived: Option<&[u8]>,
 ) -> Vec<String> {
     let mut complaints = Vec::new();
-    // The error does not name its side.
+    // The error of `splice_to` does not name its side.
     let error = match expected.error {
         Some((_, errno)) if mover == Mover::SpliceTo => Some((None, errno)),
         error => error,
@@ -106,7 +106,7 @@ pub(crate) fn compare(
     complaints
 }
 
-/// A pair, or why it cannot be created.
+/// Creates a pair, or returns why it cannot be created.
 pub(crate) fn made(
     from: &'static SourceKind,
     to: &'static SinkKind,
@@ -140,8 +140,8 @@ fn content(mover: Mover, from: &'static SourceKind, to: &'static SinkKind) -> io
     Ok(judge(mover, &seen, &compare(mover, &seen, &expected, arrived)))
 }
 
-/// The verdict, unless this kernel does not splice between the two: older ones do not support all
-/// sinks.
+/// Returns the verdict. The case is skipped if this kernel cannot splice between the two descriptors.
+/// Older kernels do not support all sinks.
 pub(crate) fn judge(mover: Mover, seen: &Seen, complaints: &[String]) -> Verdict {
     match &seen.outcome {
         Some(Outcome { bytes: 0, error: Some((None, EINVAL)), .. }) if mover == Mover::SpliceTo => {

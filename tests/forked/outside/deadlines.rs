@@ -1,6 +1,6 @@
-//! A deadline holds, with the side that is not ready in the error: with a silent peer, with competitors
-//! that take the data, with an entry in a socket's error queue. Bytes that were moved before it have
-//! arrived.
+//! Tests that a deadline holds, and that the error names the side that is not ready. The peer is silent,
+//! competitors consume the data, or a socket's error queue holds an entry. Bytes that were moved before
+//! the deadline have arrived.
 
 use super::content::{compare, made, words};
 use super::kinds::{End, Made, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source, text};
@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_millis(100);
 /// A wait that is long enough to detect a busy loop.
 const LONG: Duration = Duration::from_millis(500);
 const LITTLE_CPU: Duration = Duration::from_millis(150);
-/// The mover must return within this time: machines are slow.
+/// The time within which the mover must return, with a margin for slow machines.
 const BACK: Duration = Duration::from_secs(3);
 
 const FAMILY: &str = "deadline";
@@ -32,7 +32,7 @@ pub(crate) fn cases(table: &mut Table) {
     exact_room(table);
 }
 
-/// Complains unless the mover returned in time with this error on this side.
+/// Complains unless the mover returned in time with `ETIMEDOUT` on this side.
 fn timed_out(seen: &Seen, side: Side, bytes: Option<usize>) -> Vec<String> {
     let mut complaints = Vec::new();
     match &seen.outcome {
@@ -54,7 +54,8 @@ fn timed_out(seen: &Seen, side: Side, bytes: Option<usize>) -> Vec<String> {
     complaints
 }
 
-/// The same if either side may be the one that is not ready, or if there is room for everything, `all`.
+/// Complains as [`timed_out`] does, but accepts either side. Also accepts that `all` bytes were moved in
+/// time.
 fn kept(seen: &Seen, all: usize) -> Vec<String> {
     match &seen.outcome {
         Some(outcome) if outcome.bytes == all && outcome.took <= BACK => Vec::new(),
@@ -70,7 +71,7 @@ fn little_cpu(seen: &Seen) -> Option<String> {
     (cpu > LITTLE_CPU).then(|| format!("expected at most {LITTLE_CPU:?} of CPU, seen {cpu:?}"))
 }
 
-// ---- a source that sends one message and then nothing ----
+// ---- a source that falls silent after one message ----
 
 fn silent(table: &mut Table) {
     for from in SOURCES.iter().filter(|kind| kind.talks()) {
@@ -109,11 +110,12 @@ fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
     let most_of_an_eventfd = (u64::MAX - 1).to_ne_bytes();
     let whole: &[u8] = if to.unit == 8 { &most_of_an_eventfd } else { &[b'f'; 4096] };
     let mut piece = whole;
-    // A socket or a terminal moves accepted bytes on for a moment: TCP retries after 200 ms.
+    // A socket or a terminal continues to move accepted bytes for a moment. For example, TCP retries
+    // after 200 ms.
     let patience = if to.pipe || to.unit == 8 { 1 } else { 120 };
     while refused < patience && written < MOST {
         match file.write(piece) {
-            // There may be room for megabytes now, too many for single bytes.
+            // There may now be room for megabytes, which is too much to fill with single bytes.
             Ok(count) => (written, refused, piece) = (written + count, 0, whole),
             Err(error)
                 if error.kind() == ErrorKind::WouldBlock && to.unit == 1 && piece.len() > 1 =>
@@ -131,7 +133,7 @@ fn fill(near: &impl AsFd, to: &SinkKind) -> io::Result<bool> {
     Ok(written < MOST)
 }
 
-/// As [`made`], with a sink that is full.
+/// Creates a pair as [`made`] does, with a full sink.
 pub(crate) fn made_full(
     from: &'static SourceKind,
     to: &'static SinkKind,
@@ -188,8 +190,8 @@ fn full(table: &mut Table) {
 
 const OLD: &str = "before Linux 6.4, or in an emulator that drops the flag, a blocking socket has no call that does not wait";
 
-/// The same for a socket that `poll` reports as ready for its error queue, and for room that `poll`
-/// understates.
+/// Returns why no deadline is promised for a socket that `poll` reports as ready for its error queue.
+/// The same applies if `poll` understates the room in a sink.
 fn not_promised_between(from: &SourceKind, to: &SinkKind, room: bool) -> Option<&'static str> {
     let queue = [from.name, to.name].iter().any(|name| name.ends_with("_error_queue"));
     let socket = room && ["unix", "tcp"].iter().any(|word| to.name.starts_with(word));
@@ -205,12 +207,13 @@ fn not_promised(name: &str, pipe: bool) -> Option<&'static str> {
     (!pipe && waits && sockets_wait()).then_some(OLD)
 }
 
-/// Whether `RWF_NOWAIT` has no effect on sockets. qemu-user before 8 drops the flags of `preadv2`.
+/// Returns whether `RWF_NOWAIT` has no effect on sockets. Versions of qemu-user before 8 drop the flags
+/// of `preadv2`.
 fn sockets_wait() -> bool {
     kernel() < (6, 4) || crate::common::emulated()
 }
 
-/// The version of the kernel that runs this.
+/// Returns the version of the running kernel.
 fn kernel() -> (u32, u32) {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers =
@@ -226,7 +229,7 @@ fn competitors(table: &mut Table) {
             for mover in WITH_DEADLINE {
                 let pair = (*mover, from, to);
                 let nonsense = not_promised(from.name, from.pipe);
-                // A lost race is rarely the last one.
+                // A mover rarely loses the last race, so the case with small chunks is repeated.
                 let times = if *mover == Mover::SmallChunk { 6 } else { 1 };
                 table.pair(FAMILY, "deadline_competing_readers", pair, nonsense, move || {
                     let mut complaints = Vec::new();
@@ -237,7 +240,8 @@ fn competitors(table: &mut Table) {
                         };
                         scene.limits.deadline = Some(DEADLINE);
                         scene.others = Others::Readers(OTHERS);
-                        // Then no more: a mover that has lost a race by then waits indefinitely.
+                        // The speaker then stops, so a mover that has lost the last race waits
+                        // indefinitely.
                         scene.acts = vec![Act::Chatter(DEADLINE / 2)];
                         complaints.extend(kept(&play(scene)?, usize::MAX));
                         if !complaints.is_empty() {
@@ -343,8 +347,8 @@ fn error_queue(table: &mut Table) {
 
 // ---- room for exactly the contents ----
 
-/// The number of bytes that fit into such a sink without a reader, after which `poll` reports it as
-/// full.
+/// Returns the number of bytes that fit into this sink without a reader. After that many bytes, `poll`
+/// reports the sink as full.
 fn room(to: &SinkKind) -> Option<usize> {
     match to.name {
         "pipe" | "pipe_nonblocking" | "fifo" | "fifo_rdwr" | "unix_stream" | "unix_seqpacket" => {

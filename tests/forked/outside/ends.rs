@@ -1,5 +1,5 @@
-//! Only the end of a source is its end: not TCP's urgent mark, not an empty datagram. It is read only
-//! once, because a terminal reports it once.
+//! Tests that only the end of a source ends a transfer, not TCP's urgent mark or an empty datagram. The
+//! end is read only once, because a terminal reports it once.
 
 use super::content::{compare, made};
 use super::kinds::{SinkKind, SourceKind, sink, source};
@@ -16,13 +16,13 @@ struct Row {
     name: &'static str,
     from: &'static str,
     acts: fn() -> Vec<Act>,
-    /// Whether everything is written before the mover starts; otherwise the contents are there from the
-    /// start.
+    /// True if everything is written before the mover starts. Otherwise the speaker writes while the
+    /// mover runs.
     queued: bool,
     gives: &'static str,
     error: Option<(Option<Side>, i32)>,
     left: &'static str,
-    /// Whether a loop of `read` and `write` also handles it correctly.
+    /// True if a loop of `read` and `write` also handles this end correctly.
     naive: bool,
 }
 
@@ -212,7 +212,7 @@ fn end(
     scene.mover_last = row.queued;
     let exact = (mover == Mover::Exact).then_some(row.gives.len());
     scene.limits.exact = exact;
-    // A mover that counts does not read the end of file.
+    // A mover with an exact count does not read the end of file.
     scene.look_at_rest = exact.is_none() && mover != Mover::SpliceTo;
     let (look, heard) = (scene.look_at_rest, to.heard);
     let error = row.error.filter(|_| exact.is_none());

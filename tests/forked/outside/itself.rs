@@ -1,4 +1,4 @@
-//! A transfer that feeds itself is rejected, unless it is bounded.
+//! Tests that a transfer that feeds itself is rejected, unless it is bounded.
 
 use super::content::made;
 use super::kinds::{Made, Near, look_at, sink, source, text};
@@ -14,14 +14,15 @@ use std::io::{self, Read, Seek, SeekFrom};
 const FAMILY: &str = "itself";
 const LEN: usize = 10_000;
 
-/// One file at both ends.
+/// A case with one file at both ends.
 struct Row {
     name: &'static str,
-    /// The positions of the source and of the sink; `None` is append mode.
+    /// The position of the source.
     from: u64,
+    /// The position of the sink, or `None` in append mode.
     to: Option<u64>,
     exact: Option<usize>,
-    /// `None` if it is rejected, otherwise the number of bytes moved.
+    /// The number of bytes moved, or `None` if the transfer is rejected.
     moves: Option<usize>,
 }
 
@@ -54,7 +55,7 @@ pub(crate) fn cases(table: &mut Table) {
             if endless || (row.exact.is_some() && !mover.takes_exact()) {
                 continue;
             }
-            // Without a bound it is the same as `transfer`.
+            // Without a bound, this mover is the same as `transfer`.
             if row.exact.is_none() && *mover == Mover::Exact {
                 continue;
             }
@@ -118,7 +119,7 @@ fn one_file(mover: Mover, row: &Row) -> io::Result<Verdict> {
     match row.moves {
         None => complaints.extend(complain(seen.as_ref(), mover)),
         Some(moves) => {
-            // Byte by byte, because written bytes may be read again.
+            // The expected bytes are copied one by one, because written bytes may be read again.
             let at = row.to.map_or(LEN, |to| usize::try_from(to).unwrap_or(0));
             let begin = usize::try_from(row.from).unwrap_or(0);
             expected.resize(LEN.max(at + moves), 0);
@@ -141,7 +142,7 @@ fn one_file(mover: Mover, row: &Row) -> io::Result<Verdict> {
     Ok(Verdict::of(&complaints))
 }
 
-/// One pipe at both ends, with contents. Its write end is open, so it does not end.
+/// Tests one pipe with contents at both ends. Its write end is open, so the pipe does not end.
 fn one_pipe(mover: Mover, kind: &str) -> io::Result<Verdict> {
     let mut scene = match made(source("pipe"), sink("dev_null"), mover, b"") {
         Ok(scene) => scene,

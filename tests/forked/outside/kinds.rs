@@ -1,5 +1,5 @@
-//! The kinds of descriptor, as a source and as a sink: how to create one with its peer's side, how the
-//! peer writes, how it ends, and what the kind supports.
+//! Describes each kind of descriptor as a source and as a sink: creation, the peer's writes, the end,
+//! and the supported features.
 
 use super::sys;
 use crate::common::{closed_fd, tmp_path};
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{env, process};
 
-/// A descriptor to move from or to, possibly one that is not open.
+/// A descriptor to move from or to, which may be closed.
 pub(crate) enum Near {
     Open(OwnedFd),
     Closed,
@@ -37,10 +37,10 @@ impl AsFd for Near {
 /// A descriptor and its peer's side.
 pub(crate) struct Made {
     pub(crate) near: Near,
-    /// The descriptor to which the peer of a source writes, or from which that of a sink reads. `None`
-    /// for a file that already has its contents.
+    /// The descriptor to which the peer of a source writes, or from which the peer of a sink reads. It
+    /// is `None` for a file that already has its contents.
     pub(crate) far: Option<OwnedFd>,
-    /// For a sink that is a file: the position at which the new bytes begin.
+    /// The position at which the new bytes begin, for a sink that is a file.
     pub(crate) begin: u64,
 }
 
@@ -54,31 +54,31 @@ impl Made {
     }
 }
 
-/// How the peer of a source gives it data.
+/// The way in which the peer of a source provides data.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Says {
-    /// Not at all: the data is there from the start.
+    /// The peer does nothing, because the data is there from the start.
     Nothing,
-    /// By writing.
+    /// The peer writes.
     Write,
-    /// By a timer that expires.
+    /// A timer expires.
     Expire,
-    /// By changing a file that is watched.
+    /// The peer changes a file that is watched.
     Touch,
 }
 
-/// How a source ends.
+/// The way in which a source ends.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum End {
-    /// At the end of its contents.
+    /// The source ends with its contents.
     Contents,
-    /// When its peer closes it.
+    /// The peer closes its side.
     Close,
-    /// The same, and `read` fails with `EIO`.
+    /// The peer closes its side, and `read` fails with `EIO`.
     CloseEio,
-    /// By the end-of-file character of a terminal.
+    /// The peer writes the end-of-file character of a terminal.
     ControlD,
-    /// When reading is shut down: datagrams have no end by themselves.
+    /// Reading is shut down, because datagrams have no end by themselves.
     Shut,
     Never,
 }
@@ -86,22 +86,22 @@ pub(crate) enum End {
 #[derive(Clone, Copy)]
 pub(crate) struct SourceKind {
     pub(crate) name: &'static str,
-    /// Creates it, with these contents if they are there from the start.
+    /// Creates the source, with these contents if they are there from the start.
     pub(crate) make: fn(&[u8]) -> io::Result<Made>,
     pub(crate) says: Says,
     pub(crate) end: End,
-    /// The maximum that a peer can write, or that it can hold.
+    /// The maximum number of bytes that a peer can write, or that the source can hold.
     pub(crate) most: usize,
     /// The minimum length of one `read`.
     pub(crate) unit: usize,
-    /// Whether a `read` takes a message, or a part of it and drops the remainder.
+    /// True if a `read` receives a message, or receives a part of it and drops the remainder.
     pub(crate) packets: bool,
     pub(crate) pipe: bool,
-    /// Whether it has no errors, and there is a per-call way not to wait for it.
+    /// True if the source has no errors, and a single call on it can be made nonblocking.
     pub(crate) shared: bool,
-    /// Whether reading it fails.
+    /// True if reading the source fails.
     pub(crate) bad: bool,
-    /// Whether a user-mode emulator implements it itself.
+    /// True if a user-mode emulator implements this kind itself.
     pub(crate) native: bool,
 }
 
@@ -109,38 +109,39 @@ pub(crate) struct SourceKind {
 pub(crate) struct SinkKind {
     pub(crate) name: &'static str,
     pub(crate) make: fn() -> io::Result<Made>,
-    /// Whether the bytes that arrive can be observed.
+    /// True if the bytes that arrive can be observed.
     pub(crate) heard: bool,
-    /// A regular file: its reader reads its contents.
+    /// True if the sink is a regular file, whose reader reads its contents.
     pub(crate) file: bool,
     /// The total number of bytes that fit.
     pub(crate) most: usize,
-    /// The unit of its writes.
+    /// The unit in which the sink accepts bytes.
     pub(crate) unit: usize,
-    /// Whether it passes on only whole lines.
+    /// True if the sink passes on only whole lines.
     pub(crate) lines: bool,
     pub(crate) splices: bool,
     pub(crate) pipe: bool,
-    /// Whether it can be filled until it accepts no more.
+    /// True if the sink can be filled until it accepts no more.
     pub(crate) fills: bool,
-    /// Whether several processes may write to it, and there is a per-call way not to wait for it.
+    /// True if several processes may write to the sink, and a single call on it can be made nonblocking.
     pub(crate) shared: bool,
     pub(crate) bad: bool,
     pub(crate) native: bool,
 }
 
-/// Enough that each side waits for its peer several times; whole pages, and whole lines.
+/// The length of most contents, in whole pages and whole lines. With this length, each side waits for
+/// its peer several times.
 pub(crate) const LEN: usize = 50 * 4096;
 /// The number of bytes that a terminal keeps.
 const TERMINAL: usize = 50 * 64;
-/// The data at either end of a sparse file, around the hole.
+/// The length of the data at either end of a sparse file, around the hole.
 const EDGE: usize = 64;
-/// The size of one event.
+/// The size of one event in bytes.
 const EVENT: usize = 8;
 
 // ---- messages ----
 
-/// Lines of 64 bytes, no two of which are the same.
+/// Returns lines of 64 bytes, no two of which are the same.
 pub(crate) fn text(len: usize) -> Vec<u8> {
     let random = crate::common::bytes::data(len / 2 + 64);
     let mut text = String::new();
@@ -156,13 +157,13 @@ pub(crate) fn text(len: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A request of a peer: eight bytes, a line, and a number that an eventfd accepts.
+/// Returns a request of a peer: eight bytes that form a line and also a number that an eventfd accepts.
 pub(crate) fn request(number: usize) -> Vec<u8> {
     format!("asked {number}\n").into_bytes()
 }
 
 impl SourceKind {
-    /// The bytes that a reader gets when the peer writes this.
+    /// Returns the bytes that a reader receives when the peer provides `said`.
     pub(crate) fn gives(&self, said: &[u8]) -> Vec<u8> {
         match self.says {
             Says::Nothing | Says::Write => said.to_vec(),
@@ -171,19 +172,20 @@ impl SourceKind {
         }
     }
 
-    /// Writes it.
+    /// Provides `said` as the peer of this kind of source.
     pub(crate) fn say(&self, far: &OwnedFd, said: &[u8]) -> io::Result<()> {
         match self.says {
             Says::Expire => sys::expire(far),
             Says::Touch => File::from(far.try_clone()?).write_all(b"x"),
-            // Each piece is a packet if the kind has packets; a packet of a pipe has at most a page.
+            // Each piece is a packet if the kind has packets, and a packet of a pipe has at most one
+            // page.
             _ => said
                 .chunks(4096)
                 .try_for_each(|piece| File::from(far.try_clone()?).write_all(piece)),
         }
     }
 
-    /// The bytes that will be read from these contents.
+    /// Returns the bytes that will be read from these contents.
     pub(crate) fn contents(&self, len: usize) -> Vec<u8> {
         match self.name {
             "proc_file" => fs::read(PROC_FILE).unwrap_or_default(),
@@ -217,7 +219,7 @@ impl SinkKind {
 
 const PROC_FILE: &str = "/proc/filesystems";
 
-/// An unlinked file, opened again in another mode.
+/// Creates a file, opens it again in another mode, and unlinks it.
 fn file_in(folder: PathBuf, contents: &[u8], reopen: &File2) -> io::Result<File> {
     let name = tmp_path().file_name().map(PathBuf::from).unwrap_or_default();
     let path = folder.join(name);
@@ -233,7 +235,8 @@ fn folder_in_memory() -> PathBuf {
     crate::common::tmp()
 }
 
-/// The folder of the test itself, or that of temporary files: usually on a disk.
+/// Returns the directory of the test program, or the directory for temporary files. Both are usually on
+/// a disk.
 fn folder_on_disk() -> PathBuf {
     let here = env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from));
     let writable = |folder: &PathBuf| {
@@ -248,7 +251,7 @@ fn read_write(path: &PathBuf) -> io::Result<File> {
     File::options().read(true).write(true).open(path)
 }
 
-/// A second, independent descriptor for an open file.
+/// Returns a second, independent descriptor for an open file.
 pub(crate) fn look_at(file: &impl AsRawFd) -> io::Result<OwnedFd> {
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).map(OwnedFd::from)
 }
@@ -385,14 +388,15 @@ fn broken_pipe_sink() -> io::Result<Made> {
     sys::pipe(0).map(|(_, writer)| Made::alone(writer))
 }
 
-/// A named pipe: a read end and a write end. With `both` set, each of them can read and write.
+/// Creates a named pipe, and returns its read end and its write end. With `both` set, each end can read
+/// and write.
 fn fifo(both: bool) -> io::Result<(File, File)> {
     let path = tmp_path();
     sys::fifo(&path)?;
     let open = || {
         let reader = read_write(&path)?;
         let writer = write_only(&path)?;
-        // Opening it for reading only would wait for a writer.
+        // Opening the pipe only for reading would wait for a writer.
         let reader = if both { reader } else { File::open(&path)? };
         Ok((reader, writer))
     };
@@ -470,7 +474,7 @@ fn tcp_sink() -> io::Result<Made> {
     tcp_source(b"")
 }
 
-/// Its error queue is never empty, and `poll` always reports that.
+/// Creates a socket whose error queue is never empty, which `poll` always reports.
 fn tcp_error_queue_source(_contents: &[u8]) -> io::Result<Made> {
     let (mut near, mut far) = tcp_pair()?;
     sys::report_times(&near)?;

@@ -1,5 +1,5 @@
-//! A mover that waits for one end does not hold the lock of the other end's pipe: other processes can
-//! read and write it, and can be killed.
+//! Tests that a mover that waits for one end does not hold the lock of the other end's pipe. Other
+//! processes can read from and write to that pipe, and can be killed.
 
 use super::content::made;
 use super::kinds::{SINKS, SOURCES, SinkKind, SourceKind, request};
@@ -10,7 +10,7 @@ use std::io;
 use std::time::Duration;
 
 const FAMILY: &str = "lock";
-/// Until the mover waits.
+/// A pause until the mover waits.
 const MOMENT: Act = Act::Pause(Duration::from_millis(50));
 
 pub(crate) fn cases(table: &mut Table) {
@@ -44,7 +44,7 @@ fn all_said(scene: Play<'_>) -> io::Result<Verdict> {
     Ok(if seen.all_said { Verdict::Pass } else { Verdict::Fail(complaint()) })
 }
 
-/// The source is silent, and another process writes to the sink.
+/// Another process can write to the sink while the source is silent.
 fn silent((mover, from, to): Pair) -> io::Result<Verdict> {
     match made(from, to, mover, b"") {
         Ok(scene) => all_said(Play {
@@ -57,7 +57,7 @@ fn silent((mover, from, to): Pair) -> io::Result<Verdict> {
     }
 }
 
-/// The sink is full, and the peer of the source writes more.
+/// The peer of the source can write more while the sink is full.
 fn full((mover, from, to): Pair) -> io::Result<Verdict> {
     match super::deadlines::made_full(from, to, mover, b"") {
         Ok(scene) => all_said(Play {

@@ -1,4 +1,4 @@
-//! The public movers, a naive loop of `read` and `write` to compare them with, and their outcomes.
+//! Defines the public movers, a simple loop of `read` and `write` for comparison, and their outcomes.
 
 use super::kinds::{SinkKind, SourceKind};
 use super::sys;
@@ -37,7 +37,7 @@ use Mover::{
     Pump, SmallChunk, SpliceTo,
 };
 
-/// All except `pump`, which runs on a few pairs only: it is a program around the others.
+/// All movers except `pump`, which is a program around the others and runs on a few pairs only.
 pub(crate) const MOVERS: &[Mover] = &[
     Model,
     Mover::Transfer,
@@ -53,11 +53,11 @@ pub(crate) const MOVERS: &[Mover] = &[
     Discard,
 ];
 
-/// Those that support a deadline.
+/// The movers that support a deadline.
 pub(crate) const WITH_DEADLINE: &[Mover] =
     &[WithDeadline, Chunk, SmallChunk, Progress, CopySemantics];
 
-/// More than one event, less than a page: with `read` and `write`.
+/// A chunk of more than one event and less than a page, which is moved with `read` and `write`.
 pub(crate) const SMALL: usize = 16;
 const CHUNK: usize = 8192;
 
@@ -80,12 +80,12 @@ impl Mover {
         }
     }
 
-    /// Whether its number of bytes can be set.
+    /// Returns whether this mover's number of bytes can be set.
     pub(crate) fn takes_exact(self) -> bool {
         !matches!(self, Self::Fanout | FanoutTwo | SpliceTo | Pump)
     }
 
-    /// Why it makes no sense for this pair, or `None`.
+    /// Returns why this mover makes no sense for this pair, or `None` if it does.
     pub(crate) fn nonsense(self, from: &SourceKind, to: &SinkKind) -> Option<&'static str> {
         match self {
             SpliceTo if !from.pipe => Some("a ChunkReader reads a pipe"),
@@ -93,7 +93,7 @@ impl Mover {
                 Some("splice_to makes one call, which does not wait")
             }
             SpliceTo if !to.splices => Some("the kernel does not splice to this sink"),
-            // It opens its own sink.
+            // The mover `discard` opens its own sink.
             Discard if to.name != "dev_null" => Some("discard has no sink"),
             SmallChunk if from.unit > SMALL => {
                 Some("a chunk below what one read of this source takes")
@@ -105,7 +105,7 @@ impl Mover {
     }
 }
 
-/// The number of bytes and the time limit.
+/// The number of bytes and the time limit of a mover.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Limits {
     /// The number of bytes, for movers that support it.
@@ -117,12 +117,13 @@ pub(crate) struct Limits {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) bytes: usize,
-    /// The side, if the mover names it, and the error: 0 is a source that ended early.
+    /// The error and its side, if the mover names the side. An error of 0 means that the source ended
+    /// early.
     pub(crate) error: Option<(Option<Side>, i32)>,
     pub(crate) undelivered: usize,
     pub(crate) took: Duration,
     pub(crate) cpu: Duration,
-    /// The bytes left in the source, if they were checked.
+    /// The bytes that remain in the source, if they were checked.
     pub(crate) left: Vec<u8>,
 }
 
@@ -161,7 +162,7 @@ impl Outcome {
         Self { undelivered, ..Self::failed(Some(error.side()), errno, error.bytes()) }
     }
 
-    /// A line, to send through a pipe.
+    /// Formats the outcome as a line to send through a pipe.
     pub(crate) fn to_line(&self) -> String {
         let (side, errno) = match self.error {
             None => (0, -1),
@@ -197,7 +198,7 @@ impl Outcome {
     }
 }
 
-/// Moves, and measures the time. `second` is the other sink of a fan-out to two.
+/// Runs the mover, and measures the time. A fan-out to two sinks uses `second` as its other sink.
 pub(crate) fn run(
     mover: Mover,
     from: BorrowedFd<'_>,
@@ -253,9 +254,9 @@ fn run_untimed(
     }
 }
 
-/// The loop of any simple program. Waits if a descriptor does not.
+/// Moves bytes with a simple loop of `read` and `write`. Polls a descriptor that does not wait.
 fn model(from: BorrowedFd<'_>, to: BorrowedFd<'_>, exact: usize) -> Outcome {
-    /// Some descriptors require this alignment of a buffer.
+    /// A buffer with the alignment that some descriptors require.
     #[repr(align(4096))]
     struct Buffer([u8; 1 << 16]);
 
@@ -292,10 +293,10 @@ fn model(from: BorrowedFd<'_>, to: BorrowedFd<'_>, exact: usize) -> Outcome {
     Outcome::ok(bytes as u64)
 }
 
-/// With `read` or `write` of the descriptor as it is.
+/// Calls `read` or `write` on the descriptor in its current mode.
 fn on<T>(fd: BorrowedFd<'_>, call: impl FnOnce(&File) -> T) -> T {
     use std::os::fd::FromRawFd;
-    // SAFETY: it is not dropped, so the borrower keeps it.
+    // SAFETY: the file is never dropped, so the borrower keeps the descriptor.
     let file = std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(fd.as_raw_fd()) });
     call(&file)
 }
@@ -303,7 +304,7 @@ fn on<T>(fd: BorrowedFd<'_>, call: impl FnOnce(&File) -> T) -> T {
 fn fan_out(from: BorrowedFd<'_>, to: &[BorrowedFd<'_>]) -> Outcome {
     let mut sinks: Vec<_> = to.iter().map(FanoutSink::new).collect();
     let answer = Fanout::new().run(from, &mut sinks);
-    // The first sink is the one that is checked.
+    // The case checks only the outcome of the first sink.
     let of_first = sinks[0].error().map(Outcome::of);
     match (of_first, answer) {
         (Some(failed), _) => failed,
@@ -328,14 +329,14 @@ fn splice_to(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Outcome {
     }
 }
 
-/// The program, with these as its standard streams. It prints the number of bytes it has moved, and on
-/// failure names the side.
+/// Runs the program with these descriptors as its standard streams. The program prints the number of
+/// bytes moved, and names the side on failure.
 fn pump(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Outcome {
     let owned = |fd: BorrowedFd<'_>| -> OwnedFd { fd.try_clone_to_owned().expect("a descriptor") };
     let mut command = Command::new(example("pump"));
     command.arg("--stats").stdin(Stdio::from(owned(from))).stdout(Stdio::from(owned(to)));
     let child = command.stderr(Stdio::piped()).spawn().expect("pump");
-    drop(command); // its copies of the ends
+    drop(command); // closes its copies of the ends
     let output = child.wait_with_output().expect("pump");
     let said = String::from_utf8_lossy(&output.stderr);
     let known = [

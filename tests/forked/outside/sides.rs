@@ -1,4 +1,4 @@
-//! An error is reported on its side, and is the one that a loop of `read` and `write` gets.
+//! Tests that an error is reported on its side, and equals the error of a loop of `read` and `write`.
 
 use super::content::made;
 use super::kinds::{End, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source};
@@ -45,7 +45,7 @@ pub(crate) fn cases(table: &mut Table) {
     }
 }
 
-/// The outcome of the mover for this pair, created anew.
+/// Runs the mover with a new pair, and returns the outcome.
 fn outcome(
     mover: Mover,
     from: &'static SourceKind,
@@ -57,7 +57,7 @@ fn outcome(
         scene.acts = vec![Act::Say(contents)];
         scene.mover_last = true;
         if mover == Mover::FanoutTwo {
-            scene.acts.push(Act::End); // which the other sink reaches
+            scene.acts.push(Act::End); // the other sink reaches this end
         }
     }
     scene.limits.exact = (mover == Mover::Exact).then_some(4096);
@@ -78,11 +78,11 @@ fn side(mover: Mover, from: &'static SourceKind, to: &'static SinkKind) -> io::R
         return Ok(Verdict::Fail(format!("expected {expected:?}; it hung")));
     };
     let mut allowed = vec![expected];
-    // If both are bad, the mover may use either first.
+    // If both ends are bad, the mover may use either end first.
     if from.bad && to.bad {
         allowed.extend(of_sink.and_then(|outcome| outcome.error));
     }
-    // A reset is reported once; the next write fails because no reader is left.
+    // A reset is reported once. The next write fails because no reader is left.
     if to.name == "tcp_reset" && allowed.contains(&(Some(Side::Sink), ECONNRESET)) {
         allowed.push((Some(Side::Sink), EPIPE));
     }

@@ -1,11 +1,11 @@
-//! The processes of one case. The *speaker* is the peer of the source, and has the only copy of its
-//! side. The *listener* is the peer of the sink. The *mover* has the two ends themselves. The case's
-//! own process has none of them: it reads the reports of the three, and kills them if they take too
-//! long.
+//! Runs the processes of one case. The *speaker* is the peer of the source, and holds the only copy of
+//! that side. The *listener* is the peer of the sink. The *mover* holds the source and the sink. The
+//! process of the case holds none of these descriptors. It reads the reports of the three processes, and
+//! kills them if they take too long.
 //!
-//! The order in which they are killed matters. A `splice` that waits for its source while it holds the
-//! lock of a pipe makes the reader of that pipe sleep so that no signal reaches it. When the speaker
-//! ends, its side of the source closes, the `splice` returns, and then the listener can be killed.
+//! The order in which they are killed matters. A `splice` that waits for its source can hold the lock of
+//! a pipe. The reader of that pipe then sleeps, and no signal reaches it. When the speaker ends, its
+//! side of the source closes and the `splice` returns. The listener can then be killed.
 
 use super::kinds::{End, Made, SinkKind, SourceKind, look_at};
 use super::movers::{Limits, Mover, Outcome, run};
@@ -18,41 +18,42 @@ use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What the speaker does.
+/// An action of the speaker.
 #[derive(Clone)]
 pub(crate) enum Act {
     Say(Vec<u8>),
-    /// One byte of TCP's urgent data.
+    /// Sends one byte of TCP's urgent data.
     Urgent(u8),
-    /// An empty datagram.
+    /// Sends an empty datagram.
     Empty,
-    /// The terminal's end-of-file character.
+    /// Writes the terminal's end-of-file character.
     ControlD,
-    /// Shuts down writing, and stays.
+    /// Shuts down writing, and keeps the socket open.
     HalfClose,
-    /// Closes so that the peer gets a reset.
+    /// Closes the socket so that the peer receives a reset.
     Reset,
     Pause(Duration),
-    /// Writes single bytes, for this long.
+    /// Writes single bytes for this long.
     Chatter(Duration),
     /// Waits until the listener has received what was written.
     Await,
-    /// The end of the source, as its kind defines it.
+    /// Ends the source as its kind defines.
     End,
 }
 
-/// What the listener does.
+/// The behaviour of the listener.
 #[derive(Clone)]
 pub(crate) enum Ear {
-    /// Reads everything, and notifies the speaker after this many bytes, then this many more …
+    /// Reads everything, and notifies the speaker when the number of bytes read reaches each of these
+    /// totals.
     Open(Vec<usize>),
     /// Reads nothing until the mover has ended.
     Deaf,
-    /// Reads a page, this many times, with pauses; then no more.
+    /// Reads a page this many times, with pauses, and then reads no more.
     Slow(usize, Duration),
 }
 
-/// Competitors at an end.
+/// Other processes that compete at one end.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Others {
     None,
@@ -72,16 +73,16 @@ pub(crate) struct Play<'a> {
     pub(crate) mover: Mover,
     pub(crate) limits: Limits,
     pub(crate) others: Others,
-    /// The mover starts when the speaker has written everything.
+    /// Starts the mover when the speaker has written everything.
     pub(crate) mover_last: bool,
-    /// The case is over when the speaker has written everything: the source does not end.
+    /// Ends the case when the speaker has written everything, because the source does not end.
     pub(crate) until_said: bool,
     /// Reads the bytes that the mover has left in the source.
     pub(crate) look_at_rest: bool,
 }
 
 impl<'a> Play<'a> {
-    /// A pair created anew, with these contents if they are there from the start.
+    /// Creates a new pair, with these contents if they are there from the start.
     pub(crate) fn new(
         from: &'a SourceKind,
         to: &'a SinkKind,
@@ -107,24 +108,24 @@ impl<'a> Play<'a> {
 
 /// The observations of a case.
 pub(crate) struct Seen {
-    /// `None` if it did not end in time.
+    /// The outcome of the mover, or `None` if it did not end in time.
     pub(crate) outcome: Option<Outcome>,
     /// The bytes at the sink.
     pub(crate) arrived: Vec<u8>,
     /// The bytes at the second sink of a fan-out.
     pub(crate) second: Vec<u8>,
-    /// The progress of the speaker, and its error.
+    /// The progress of the speaker, and its error if it failed.
     pub(crate) said: String,
-    /// Whether the speaker has finished.
+    /// True if the speaker has finished.
     pub(crate) all_said: bool,
 }
 
-/// How long a case may take before it counts as hung.
+/// Returns how long a case may take before it counts as hung.
 pub(crate) fn patience() -> Duration {
     Duration::from_secs(if slow() { 60 } else { 5 })
 }
 
-/// A process that sends reports to the case.
+/// A process that sends reports to the process of the case.
 struct Report {
     pid: i32,
     pipe: File,
@@ -141,7 +142,8 @@ impl Report {
         }
     }
 
-    /// The number of its pipe, or -1 after its end, which `poll` ignores.
+    /// Returns the descriptor of the report's pipe. After the pipe has ended, it returns -1, which
+    /// `poll` ignores.
     fn fd(&self) -> RawFd {
         if self.open { self.pipe.as_raw_fd() } else { -1 }
     }
@@ -182,7 +184,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     };
     let mut speaker = {
         let far = source.far.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-        // Only the process that shuts it down has a copy of the near end.
+        // Only a process that shuts down the near end has a copy of it.
         let near = if from.end == End::Shut { near } else { -1 };
         let keep = [far, near, over.as_raw_fd(), answers.as_raw_fd()];
         start(&keep, |report| speak(from, &source, &acts, &over, &answers, report))?
@@ -209,7 +211,7 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     let competitors = compete(others, near, near_sink)?;
     drop((source, sink, gate, over, answer, answers));
 
-    // Until the mover has ended and all bytes that it reports as moved have arrived.
+    // Waits until the mover has ended and all bytes that it reports as moved have arrived.
     let begin = Instant::now();
     let mut outcome = None;
     let mut ended: Option<Instant> = None;
@@ -243,13 +245,13 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
             speaker.take();
         }
     }
-    // Bytes that arrived before its reply are read.
+    // Reads the bytes that arrived before the mover's report.
     if let Some(listener) = &mut listener {
         while listener.open && sys::poll([(listener.fd(), POLLIN)], Duration::ZERO) != [0] {
             listener.take();
         }
     }
-    // The mover ends first, if it can: its descriptors are closed then, and the listener reaches end of
+    // The mover ends first, if it can. Its descriptors are then closed, and the listener reaches end of
     // file.
     drop(open_gate);
     let gone = outcome.is_some() && sys::reap(moving.pid, Duration::from_secs(2));
@@ -269,7 +271,8 @@ pub(crate) fn play(play: Play<'_>) -> io::Result<Seen> {
     let pids: Vec<i32> = pids.chain(competitors).chain(last).collect();
     for pid in &pids {
         sys::kill(*pid);
-        // It may wait for one of the others, because it closes what that one holds.
+        // The killed process may wait for another process, because it closes an end that the other
+        // process uses.
         sys::reap(*pid, Duration::from_millis(50));
     }
     if let Some(pid) = pids.into_iter().find(|pid| !sys::reap(*pid, patience())) {
@@ -287,7 +290,7 @@ fn is_done(speaker: &Report) -> bool {
     speaker.lines().last().is_some_and(|line| line == "done")
 }
 
-/// The bytes that can be read without waiting.
+/// Returns the bytes that can be read without waiting.
 fn rest(near: &super::kinds::Near) -> Vec<u8> {
     let Ok(fd) = near.as_fd().try_clone_to_owned() else { return Vec::new() };
     sys::set_nonblocking(&fd, true);
@@ -318,7 +321,7 @@ fn speak(
     wait_until_over(over);
 }
 
-/// The far side, which is closed by its number: its owner is in another process.
+/// The far side, which is closed by its number because its owner is in another process.
 struct Far(RawFd);
 
 impl Drop for Far {
@@ -428,7 +431,7 @@ fn listen(
         let count = if to.file {
             match file.read_at(&mut buf, begin + heard as u64) {
                 Ok(0) if is_over(over, Duration::from_millis(1)) => {
-                    // The bytes that arrived in between.
+                    // Reads the bytes that arrived after the last read.
                     match file.read_at(&mut buf, begin + heard as u64) {
                         Ok(count @ 1..) => count,
                         _ => return,
@@ -460,7 +463,7 @@ fn listen(
 
 // ---- competitors ----
 
-/// Processes that read from the source, or write to the sink, while they live.
+/// Starts processes that read from the source, or write to the sink, until they are killed.
 fn compete(others: Others, near: RawFd, near_sink: RawFd) -> io::Result<Vec<i32>> {
     let (count, fd, reading) = match others {
         Others::None => return Ok(Vec::new()),
@@ -470,14 +473,14 @@ fn compete(others: Others, near: RawFd, near_sink: RawFd) -> io::Result<Vec<i32>
     };
     let compete = || {
         use std::os::fd::BorrowedFd;
-        // SAFETY: open in this process, which closes nothing.
+        // SAFETY: the descriptor is open in this process, which closes nothing.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         let mut file = File::from(fd.try_clone_to_owned().expect("a descriptor"));
         let goes_on = |answer: io::Result<usize>| match answer {
             Ok(count) => count > 0,
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
         };
-        // All are woken at the same time, and one of them is first.
+        // The kernel wakes all competitors at the same time, and one of them is first.
         let ready = |events| sys::poll([(fd.as_raw_fd(), events)], Duration::from_secs(3600));
         if others == Others::LateWriter {
             thread::sleep(Duration::from_millis(50));

@@ -1,5 +1,5 @@
-//! Functions of the C library that std does not offer: processes, descriptors of every kind, and the
-//! settings of sockets and terminals.
+//! Provides functions of the C library that std does not offer: processes, descriptors of every kind,
+//! and settings of sockets and terminals.
 
 use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::fs::File;
@@ -81,28 +81,28 @@ mod c {
     }
 }
 
-/// The result of a call that returns -1 on an error.
+/// Returns the result of a call that returns -1 on an error.
 fn check(answer: c_int) -> io::Result<c_int> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
 fn owned(answer: c_int) -> io::Result<OwnedFd> {
     let fd = check(answer)?;
-    // SAFETY: a call that makes a descriptor has just returned it.
+    // SAFETY: a call that creates a descriptor has just returned `fd`.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 // ---- processes ----
 
-/// Forks a child that keeps only the standard descriptors and those in `keep`, ends with its parent,
-/// and ends after `body`.
+/// Forks a child that keeps only the standard descriptors and those in `keep`. The child ends after
+/// `body`, or with its parent.
 pub(crate) fn spawn(keep: &[RawFd], body: impl FnOnce()) -> io::Result<c_int> {
     const PR_SET_PDEATHSIG: c_int = 1;
     const BUSY: Duration = Duration::from_secs(20);
     let begin = Instant::now();
     let pid = loop {
         match check(c::fork()) {
-            // The limit of processes is reached for a moment.
+            // The limit of processes may be reached temporarily.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && begin.elapsed() < BUSY => {
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -112,7 +112,7 @@ pub(crate) fn spawn(keep: &[RawFd], body: impl FnOnce()) -> io::Result<c_int> {
     if pid > 0 {
         return Ok(pid);
     }
-    // SAFETY: takes integers only.
+    // SAFETY: all arguments are integers.
     unsafe { c::prctl(PR_SET_PDEATHSIG, SIGKILL as c_ulong, 0_usize, 0_usize, 0_usize) };
     let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     let open: Vec<RawFd> =
@@ -129,18 +129,18 @@ pub(crate) fn lead_a_group() {
     c::setpgid(0, 0);
 }
 
-/// Kills a process, or with a negative number a group. It may have ended already.
+/// Kills a process, or a group if the number is negative. The process may have ended already.
 pub(crate) fn kill(pid: c_int) {
     c::kill(pid, SIGKILL);
 }
 
-/// Waits for the end of a child, at most this long. Returns whether it has ended.
+/// Waits for the end of a child, for at most `patience`. Returns whether the child has ended.
 pub(crate) fn reap(pid: c_int, patience: Duration) -> bool {
     const WNOHANG: c_int = 1;
     let begin = Instant::now();
     loop {
         let mut status = 0;
-        // SAFETY: writes one integer, the local above.
+        // SAFETY: the call writes one integer to `status`.
         if unsafe { c::waitpid(pid, &raw mut status, WNOHANG) } != 0 {
             return true;
         }
@@ -151,21 +151,21 @@ pub(crate) fn reap(pid: c_int, patience: Duration) -> bool {
     }
 }
 
-/// Limits the size of files of this process: a file that feeds itself would fill the disk.
+/// Limits the size of this process's files, because a file that feeds itself would fill the disk.
 pub(crate) fn limit_files(bytes: usize) {
     const RLIMIT_FSIZE: c_int = 1;
     const SIGXFSZ: c_int = 25; // generic; MIPS differs
     c::signal(SIGXFSZ, 1);
     let limit = [bytes as c_ulong; 2];
-    // SAFETY: reads one `struct rlimit`, the local above.
+    // SAFETY: the call reads one `struct rlimit` from `limit`.
     unsafe { c::setrlimit(RLIMIT_FSIZE, &raw const limit) };
 }
 
-/// The processor time of this process.
+/// Returns the processor time of this process.
 pub(crate) fn cpu_time() -> Duration {
     const CLOCK_PROCESS_CPUTIME_ID: c_int = 2;
     let mut time = [0; 2];
-    // SAFETY: writes one `struct timespec`, the local above.
+    // SAFETY: the call writes one `struct timespec` to `time`.
     unsafe { c::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     let part = |index: usize| u64::try_from(time[index]).unwrap_or(0);
     Duration::from_secs(part(0)) + Duration::from_nanos(part(1))
@@ -178,11 +178,12 @@ pub(crate) fn close(fd: RawFd) {
     c::close(fd);
 }
 
-/// Waits for one of these. Returns the events of each.
+/// Waits until one of these descriptors is ready or the timeout expires. Returns the events of each
+/// descriptor.
 pub(crate) fn poll<const N: usize>(fds: [(RawFd, i16); N], timeout: Duration) -> [i16; N] {
     let mut fds = fds.map(|(fd, events)| PollFd { fd, events, revents: 0 });
     let timeout = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
-    // SAFETY: the place and the number are those of the array above.
+    // SAFETY: the pointer and the count are those of `fds`.
     unsafe { c::poll(fds.as_mut_ptr(), N as c_ulong, timeout) };
     fds.map(|fd| fd.revents)
 }
@@ -192,10 +193,10 @@ pub(crate) fn set_nonblocking(fd: &impl AsRawFd, on: bool) -> bool {
     const F_GETFL: c_int = 3;
     const F_SETFL: c_int = 4;
     const O_NONBLOCK: c_int = 0o4000; // generic; MIPS and SPARC differ
-    // SAFETY: takes integers only.
+    // SAFETY: all arguments are integers.
     let before = unsafe { c::fcntl(fd.as_raw_fd(), F_GETFL) };
     let flags = if on { before | O_NONBLOCK } else { before & !O_NONBLOCK };
-    // SAFETY: takes integers only.
+    // SAFETY: all arguments are integers.
     unsafe { c::fcntl(fd.as_raw_fd(), F_SETFL, flags) };
     before & O_NONBLOCK != 0
 }
@@ -204,16 +205,16 @@ fn two(fds: [c_int; 2]) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((owned(fds[0])?, owned(fds[1])?))
 }
 
-/// A pipe: its read end and its write end. None of these is inherited by programs.
+/// Creates a pipe, and returns its read end and its write end. Programs inherit neither end.
 pub(crate) fn pipe(flags: c_int) -> io::Result<(OwnedFd, OwnedFd)> {
     const O_CLOEXEC: c_int = 0o200_0000; // generic; SPARC differs
     let mut fds = [-1; 2];
-    // SAFETY: writes two integers, the local above.
+    // SAFETY: the call writes two integers to `fds`.
     check(unsafe { c::pipe2(fds.as_mut_ptr(), flags | O_CLOEXEC) })?;
     two(fds)
 }
 
-/// Each `write` makes a packet (`O_DIRECT` of a pipe).
+/// The flag that makes each `write` to a pipe a packet.
 pub(crate) const O_DIRECT: c_int = if cfg!(any(target_arch = "arm", target_arch = "aarch64")) {
     0o20_0000
 } else if cfg!(target_arch = "powerpc64") {
@@ -226,7 +227,7 @@ pub(crate) const O_NOCTTY: c_int = 0o400;
 
 pub(crate) fn set_pipe_size(pipe: &OwnedFd, bytes: c_int) -> io::Result<()> {
     const F_SETPIPE_SZ: c_int = 1031;
-    // SAFETY: takes integers only.
+    // SAFETY: all arguments are integers.
     check(unsafe { c::fcntl(pipe.as_raw_fd(), F_SETPIPE_SZ, bytes) }).map(drop)
 }
 
@@ -237,7 +238,7 @@ pub(crate) fn unix_pair(kind: c_int) -> io::Result<(OwnedFd, OwnedFd)> {
     const AF_UNIX: c_int = 1;
     const SOCK_CLOEXEC: c_int = 0o200_0000; // generic; SPARC differs
     let mut fds = [-1; 2];
-    // SAFETY: writes two integers, the local above.
+    // SAFETY: the call writes two integers to `fds`.
     check(unsafe { c::socketpair(AF_UNIX, kind | SOCK_CLOEXEC, 0, fds.as_mut_ptr()) })?;
     two(fds)
 }
@@ -247,7 +248,7 @@ const SOL_SOCKET: c_int = 1; // generic; MIPS, PA-RISC and SPARC differ
 fn set_option(socket: &impl AsRawFd, name: c_int, value: &[c_int]) -> io::Result<()> {
     let len = u32::try_from(size_of_val(value)).expect("a small option");
     let fd = socket.as_raw_fd();
-    // SAFETY: reads `len` bytes at the place given, which is the slice's.
+    // SAFETY: the call reads `len` bytes, which is the size of `value`.
     check(unsafe { c::setsockopt(fd, SOL_SOCKET, name, value.as_ptr().cast(), len) }).map(drop)
 }
 
@@ -269,16 +270,16 @@ pub(crate) fn report_times(socket: &impl AsRawFd) -> io::Result<()> {
 
 pub(crate) fn send_urgent(socket: &impl AsRawFd, byte: u8) -> io::Result<()> {
     const MSG_OOB: c_int = 1;
-    // SAFETY: reads one byte, the local.
+    // SAFETY: the call reads one byte from `byte`.
     match unsafe { c::send(socket.as_raw_fd(), (&raw const byte).cast(), 1, MSG_OOB) } {
         1 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Sends an empty datagram: a `write` of nothing does that only on a datagram socket.
+/// Sends an empty datagram. An empty `write` does that only on a datagram socket.
 pub(crate) fn send_empty(socket: &impl AsRawFd) -> io::Result<()> {
-    // SAFETY: reads nothing.
+    // SAFETY: the call reads no bytes.
     match unsafe { c::send(socket.as_raw_fd(), c"".as_ptr().cast(), 0, 0) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
@@ -299,21 +300,22 @@ pub(crate) fn timerfd() -> io::Result<OwnedFd> {
     owned(c::timerfd_create(CLOCK_MONOTONIC, 0))
 }
 
-/// Makes the timer expire once, now.
+/// Makes the timer expire once, immediately.
 pub(crate) fn expire(timer: &impl AsRawFd) -> io::Result<()> {
     let now = [0, 0, 0, 1];
     let none = std::ptr::null_mut();
-    // SAFETY: reads one `struct itimerspec`, the local above; the old value is not wanted.
+    // SAFETY: the call reads one `struct itimerspec` from `now`, and writes nothing because `none` is
+    // null.
     check(unsafe { c::timerfd_settime(timer.as_raw_fd(), 0, &raw const now, none) }).map(drop)
 }
 
 pub(crate) const IN_MODIFY: u32 = 2;
 
-/// An inotify descriptor that reports each change of the contents of this file.
+/// Returns an inotify descriptor that reports each change of the contents of this file.
 pub(crate) fn inotify(path: &Path) -> io::Result<OwnedFd> {
     let inotify = owned(c::inotify_init1(0))?;
     let path = CString::new(path.as_os_str().as_encoded_bytes())?;
-    // SAFETY: reads a string that ends with 0, the local above.
+    // SAFETY: the call reads `path`, which ends with a NUL.
     check(unsafe { c::inotify_add_watch(inotify.as_raw_fd(), path.as_ptr(), IN_MODIFY) })?;
     Ok(inotify)
 }
@@ -324,7 +326,7 @@ pub(crate) fn epoll() -> io::Result<OwnedFd> {
 
 pub(crate) fn memfd() -> io::Result<File> {
     const MFD_ALLOW_SEALING: u32 = 2;
-    // SAFETY: reads a string that ends with 0.
+    // SAFETY: the call reads a string that ends with a NUL.
     owned(unsafe { c::memfd_create(c"rawpipe-test".as_ptr(), MFD_ALLOW_SEALING) }).map(File::from)
 }
 
@@ -332,18 +334,18 @@ pub(crate) fn memfd() -> io::Result<File> {
 pub(crate) fn seal(memfd: &File) -> io::Result<()> {
     const F_ADD_SEALS: c_int = 1033;
     const SHRINK_GROW_WRITE: c_int = 2 | 4 | 8;
-    // SAFETY: takes integers only.
+    // SAFETY: all arguments are integers.
     check(unsafe { c::fcntl(memfd.as_raw_fd(), F_ADD_SEALS, SHRINK_GROW_WRITE) }).map(drop)
 }
 
 pub(crate) fn fifo(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_encoded_bytes())?;
-    // SAFETY: reads a string that ends with 0, the local above.
+    // SAFETY: the call reads `path`, which ends with a NUL.
     check(unsafe { c::mkfifo(path.as_ptr(), 0o600) }).map(drop)
 }
 
-/// A pseudo terminal, master and slave, that changes no byte and echoes none. A canonical one passes on
-/// whole lines, and handles the end-of-file character.
+/// Creates a pseudo terminal that changes no byte and echoes none, and returns its master and slave. A
+/// canonical terminal passes on whole lines, and handles the end-of-file character.
 pub(crate) fn terminal(canonical: bool) -> io::Result<(OwnedFd, OwnedFd)> {
     use std::os::unix::fs::OpenOptionsExt;
     const O_RDWR: c_int = 2;
@@ -353,23 +355,23 @@ pub(crate) fn terminal(canonical: bool) -> io::Result<(OwnedFd, OwnedFd)> {
     check(c::grantpt(fd))?;
     check(c::unlockpt(fd))?;
     let mut name = [0_u8; 128];
-    // SAFETY: writes at most as many bytes as the local above has.
+    // SAFETY: the call writes at most `name.len()` bytes to `name`.
     if unsafe { c::ptsname_r(fd, name.as_mut_ptr().cast(), name.len()) } != 0 {
         return Err(io::Error::last_os_error());
     }
     let name: Vec<u8> = name.into_iter().take_while(|byte| *byte != 0).collect();
     let name = String::from_utf8(name).map_err(io::Error::other)?;
     let slave = File::options().read(true).write(true).custom_flags(O_NOCTTY).open(name)?;
-    // `struct termios` is smaller; its first four words are the flags.
+    // A `struct termios` is smaller than this array, and its first four words are the flags.
     let mut settings = [0_u32; 64];
-    // SAFETY: writes one `struct termios`, for which the local has room.
+    // SAFETY: the call writes one `struct termios`, for which `settings` has room.
     check(unsafe { c::tcgetattr(slave.as_raw_fd(), settings.as_mut_ptr()) })?;
-    // SAFETY: changes one `struct termios`, filled above.
+    // SAFETY: the call changes one `struct termios`, which was filled above.
     unsafe { c::cfmakeraw(settings.as_mut_ptr()) };
     if canonical {
         settings[3] |= ICANON;
     }
-    // SAFETY: reads one `struct termios`, filled above.
+    // SAFETY: the call reads one `struct termios`, which was filled above.
     check(unsafe { c::tcsetattr(slave.as_raw_fd(), 0, settings.as_ptr()) })?;
     Ok((master, slave.into()))
 }

@@ -1,4 +1,4 @@
-//! The table of cases, and how they run: each in its own process, many at a time.
+//! Defines the table of cases, and runs each case in its own process, many at the same time.
 
 use super::kinds::{SinkKind, SourceKind};
 use super::movers::Mover;
@@ -15,14 +15,14 @@ use std::time::{Duration, Instant, SystemTime};
 /// The result of a case.
 pub(crate) enum Verdict {
     Pass,
-    /// It cannot be created here, with the reason.
+    /// The case cannot be created here, for this reason.
     Skip(String),
-    /// What was expected and what was observed.
+    /// The case failed, with the expected and the observed result.
     Fail(String),
 }
 
 impl Verdict {
-    /// Passes if there is no complaint.
+    /// Passes if there is no complaint, and fails otherwise.
     pub(crate) fn of(complaints: &[String]) -> Self {
         if complaints.is_empty() { Self::Pass } else { Self::Fail(complaints.join("; ")) }
     }
@@ -45,15 +45,15 @@ struct Counts {
 #[derive(Default)]
 pub(crate) struct Table {
     cases: Vec<Case>,
-    /// Cases that make no sense, by reason and family.
+    /// The cases that make no sense, by reason and family.
     nonsense: BTreeMap<(&'static str, &'static str), usize>,
 }
 
-/// The number of cases that run at a time. They mostly sleep.
+/// The number of cases that run at the same time. Most of them sleep.
 const AT_ONCE: usize = 16;
-/// One in this many cases runs in a fraction.
+/// When only a fraction runs, one case in this many is selected.
 const SHARE: usize = 6;
-/// No case of a fraction starts later than this.
+/// The time after which a fraction starts no more cases.
 const SHARE_TIME: Duration = Duration::from_secs(45);
 
 impl Table {
@@ -66,8 +66,8 @@ impl Table {
         nonsense: Option<&'static str>,
         run: impl Fn() -> io::Result<Verdict> + 'static,
     ) {
-        // In an emulator, starting programs while other threads fork sometimes fails; `pump` is
-        // affected.
+        // An emulator sometimes fails to start programs while other threads fork, and `pump` is a
+        // program.
         let started = mover == Mover::Pump;
         let foreign = emulated() && (from.native || to.native || started);
         let foreign = foreign.then_some("an emulator has an idea of its own of this");
@@ -180,9 +180,9 @@ struct Running {
     begin: Instant,
 }
 
-/// The result of each case; `None` if it had no time to start.
+/// Runs the cases, and returns their results. The result is `None` if a case had no time to start.
 fn run_all(cases: &[Case], time: Option<Duration>) -> Vec<Option<Verdict>> {
-    // A case ends by itself: this is for unforeseen failures.
+    // A case ends by itself. This limit is for unforeseen failures.
     let patience = Duration::from_secs(if slow() { 600 } else { 60 });
     let begin = Instant::now();
     let mut results: Vec<Option<Verdict>> = cases.iter().map(|_| None).collect();

@@ -1,5 +1,5 @@
-//! Processes identified by descriptors: a second handle, waiting, signals that reach no other process, and
-//! copies of descriptors. Each test runs in its own process.
+//! Tests of pidfds: a second handle, waiting, signals that reach no other process, and copies of descriptors.
+//! Each test runs in its own process.
 //!
 //! `RAWPIPE_TEST_REAPS` sets how often another thread kills a child while the kernel reuses process ids
 //! (300).
@@ -112,7 +112,7 @@ fn pidfd_open_of_no_process_esrch() {
     assert_eq!(Pidfd::open(u32::MAX).unwrap_err(), Errno::ESRCH);
 }
 
-/// A pidfd still works while and after the child's handle collects the status.
+/// A pidfd works both before and after the child's handle collects the status.
 fn pidfd_of_a_child_beside_its_handle() {
     if !supported() {
         return;
@@ -176,7 +176,7 @@ fn getfd_of_a_child() {
     assert_eq!(pidfd.getfd(number).unwrap_err(), Errno::ESRCH);
 }
 
-/// If the kernel cannot open a pidfd, the call returns its error, and handles work without pidfds.
+/// If the kernel rejects pidfds, calls that need one return the kernel's error. Handles still work.
 fn pidfd_that_cannot_be_made() {
     let test = "pidfd_that_cannot_be_made";
     for errno in [Errno::ENOSYS, Errno::EPERM] {
@@ -280,7 +280,7 @@ fn kill_many() {
                 if last.len() > 20 {
                     last.pop_front();
                 }
-                // These processes have ended, and other processes may have their ids.
+                // These processes have ended, and other processes may now use their ids.
                 last.iter().for_each(|pidfd| pidfd.kill().unwrap());
             }
         });

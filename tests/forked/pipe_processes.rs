@@ -1,4 +1,4 @@
-//! Pipes and channels between processes: the test checks which processes wake up or die, and that no byte is
+//! Pipes and channels between processes. The tests check which processes wake up or die, and that no byte is
 //! lost. Each test runs in its own process.
 #![allow(unsafe_code, reason = "limits, signals and descriptors by number")]
 

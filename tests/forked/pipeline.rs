@@ -159,7 +159,7 @@ fn pipeline_kill_and_deadline() {
     let output = children.communicate(b"").unwrap();
     assert_eq!(output.statuses[0].signal(), Some(Signal::KILL));
     assert!(output.stdout.is_empty() && is_pattern(&read));
-    children.kill().unwrap(); // no process is left, which is not an error
+    children.kill().unwrap(); // the call succeeds although no process remains
 }
 
 fn pipeline_limit_and_drop() {
@@ -207,7 +207,7 @@ fn pipeline_owns_its_commands() {
     assert_eq!((output.stdout, output.statuses.len()), (b"returned".to_vec(), 3));
     assert_eq!(again.output().unwrap().stdout, b"");
 
-    // Later changes of the commands do not affect the pipeline, and the pipeline can borrow descriptors.
+    // Later changes to the commands do not affect the pipeline, and the pipeline can borrow descriptors.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut both = program("both", &[]);
     let mut cat = program("cat", &[]);
@@ -314,7 +314,7 @@ fn pipeline_kill_group_reaches_grandchildren() {
     assert_eq!(stalled, Ok(1));
     children.kill_group().unwrap();
     children.wait().unwrap();
-    // The grandchild also holds the write end, so end of file shows that it is dead.
+    // The grandchild also holds the write end, so end of file shows that the grandchild is dead.
     assert_eq!(all_of(Some(alive)), b"");
     drop(key);
 }
@@ -373,7 +373,7 @@ fn pipeline_errors_with_the_output() {
     first.stderr(Stdio::same_as_stdout());
     let output = first.pipe(program("cat", &[])).output().unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (&b"outerr"[..], &b""[..]));
-    // Set for all programs, the standard error of the last one goes to the pipeline's output.
+    // If this is set for all programs, the last program's standard error goes to the pipeline's output.
     let aside = program("aside", &[]);
     let output = both.pipe(&aside).stderr(Stdio::same_as_stdout()).output().unwrap();
     assert_eq!(output.stderr, b"");

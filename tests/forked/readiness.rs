@@ -41,7 +41,7 @@ fn poll_both_ends_in_one_call() {
     assert_eq!(fds.each_ref().map(PollFd::revents), [PollEvents::IN, PollEvents::empty()]);
 }
 
-/// The test reads every byte before `poll` reports the hang-up.
+/// `poll` reports the hang-up only after every byte has been read.
 fn poll_output_of_a_child_until_the_hang_up() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut talking = child(move || {
@@ -311,7 +311,7 @@ fn asleep(children: &[Child]) -> Option<()> {
     Some(())
 }
 
-/// Returns the children that report a wake-up, until no further child reports one for 200 ms.
+/// Returns the children that report a wake-up. Stops when no further child reports one for 200 ms.
 fn count_woken(woken: &PipeReader, expected: usize) -> BTreeSet<u8> {
     let mut told = BTreeSet::new();
     loop {

@@ -1,7 +1,7 @@
 //! Waiting for any child: orphans, children whose handles are passed, and children whose handles are
 //! elsewhere. Each test runs in its own process.
 //!
-//! `RAWPIPE_TEST_REAPS` sets how often two children end while a handle's child is alive (300).
+//! `RAWPIPE_TEST_REAPS` sets how often two children end while another child with a handle is alive (300).
 #![allow(unsafe_code, reason = "a signal's disposition, and forks beside threads")]
 
 use crate::common::programs::program;
@@ -133,8 +133,8 @@ fn wait_any_orphan_that_was_adopted() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// Two children end while the child of a handle still runs. The kernel lists another handle's child first,
-/// and `wait_any` does not report that child.
+/// Two children end while the child of a handle still runs. The kernel lists a third child first, which has
+/// already ended. `wait_any` must not report it, because its handle is elsewhere.
 fn wait_any_two_end_beside_a_living_handle() {
     let mut elsewhere = child(|| 77);
     has_ended(&elsewhere);
@@ -157,8 +157,8 @@ fn wait_any_two_end_beside_a_living_handle() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// The children of other threads keep their statuses, and `wait_any` reports none of them. Some were just
-/// created, some fail to start, and some are about to be waited for.
+/// The children of other threads keep their statuses, and `wait_any` reports none of them. Some children have
+/// just been created, some have failed to start, and some are about to be waited for.
 fn wait_any_beside_threads_that_make_children() {
     if common::emulated() {
         let test = "wait_any_beside_threads_that_make_children";
@@ -208,7 +208,7 @@ fn wait_any_beside_threads_that_make_children() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// Among several waiting threads, exactly one receives the end of each child.
+/// If several threads wait, exactly one of them receives the status of each child.
 fn wait_any_by_several_threads() {
     const EACH: usize = 50;
     let gate = rawpipe::pipe().unwrap();

@@ -69,7 +69,7 @@ fn filter_is_killed_by_sigpipe_without_reader() {
     let mut child = filter.spawn().unwrap();
     let mut line = String::new();
     BufReader::with_capacity(5, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "LINE\n"); // as `head -n 1` reads; the reader is dropped here
+    assert_eq!(line, "LINE\n"); // reads one line like `head -n 1`, then drops the reader
     let output = child.wait_with_output().unwrap();
     assert_eq!((common::signal(output.status), &*output.stderr), (Some(SIGPIPE), &b""[..]));
 }
@@ -217,7 +217,7 @@ impl Supervisor {
         Some(new)
     }
 
-    /// Returns the worker that the next line names, and its exit status if the line has one.
+    /// Reads the next line. Returns the worker and, if the line has one, its exit status.
     fn next(&mut self) -> Option<(String, Option<String>)> {
         let mut line = String::new();
         if self.stdout.read_line(&mut line).unwrap() == 0 {
@@ -257,7 +257,7 @@ fn group(id: u32) -> Option<u32> {
     if fields[0] == "Z" { None } else { fields[2].parse().ok() }
 }
 
-/// Returns the signals that a process ignores as a bit set.
+/// Returns the set of signals that a process ignores, as bits.
 fn ignored(id: u32) -> Option<u64> {
     let status = fs::read_to_string(Path::new("/proc").join(id.to_string()).join("status")).ok()?;
     let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;

@@ -339,7 +339,7 @@ fn wait_with_output_as_with_std() {
     no_child_is_left("cat");
 }
 
-/// If `wait_with_output` fails, it kills the child, because the caller has no handle anymore.
+/// If `wait_with_output` fails, it kills the child, because the caller no longer has a handle.
 fn wait_with_output_that_fails_kills() {
     let child = program("sleep", &[]).stdout(Stdio::piped()).spawn().unwrap();
     if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
@@ -413,7 +413,7 @@ fn communicate_reader_that_fails() {
         assert_eq!((error.kind(), error.errno()), (kind, errno));
         let text = format!("reading the input: {kind} after ");
         assert!(error.to_string().starts_with(&text), "{error}");
-        // The error or the next run returns the output so far, and the next run continues.
+        // The output so far is part of the error or of the next run's result.
         let mut all = error.into_outputs().0;
         all.extend(talk.run(&mut child).unwrap().stdout);
         assert_eq!(all, b"behind");
@@ -472,7 +472,7 @@ fn pipeline_output_has_what_its_commands_are_given() {
 
 // ---- errors ----
 
-/// Asserts that an `io::Error` made from the error keeps its kind, its errno, and the error as its source.
+/// Asserts that an `io::Error` keeps the error's kind and errno, and has the error as its source.
 fn is_whole<E: Error + Clone + PartialEq + Send + Sync + 'static>(
     error: &E,
     (kind, number): (ErrorKind, Option<i32>),

@@ -271,7 +271,7 @@ fn calls_that_fail() {
         let closed: BorrowedFd<'_> = common::closed_fd();
         assert!(rawpipe::read(closed, &mut [0; 4]).is_err());
         if common::tool() == Some(Tool::Valgrind) {
-            return; // Valgrind reports each invalid address, whatever the kernel returns
+            return; // Valgrind reports each invalid address, even if the kernel rejects it
         }
         let (reader, _writer) = rawpipe::pipe().unwrap();
         // SAFETY: no program has memory at this address.

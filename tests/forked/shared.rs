@@ -111,8 +111,8 @@ fn asked_for(name: &str) -> Option<usize> {
     env::var(name).ok().map(|number| number.parse().expect("a number"))
 }
 
-/// Returns the mappings of this process without the heap and the stack. Under a tool it returns only shared
-/// mappings, because the tool maps memory itself.
+/// Returns the mappings of this process without the heap and the stack. Under a tool the function returns
+/// only shared mappings, because the tool maps memory itself.
 fn mappings() -> Vec<String> {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let own = |line: &&str| match common::tool() {

@@ -71,8 +71,9 @@ fn block_adds_and_its_guard_restores() {
     // A full set blocks every signal except the unblockable ones and those that the C library's threads need.
     let _all = SignalSet::full().block().unwrap();
     for number in 1..=64 {
-        // An emulator does not block `SIGBUS` and `SIGSEGV`, with which it detects faults of its program. It
-        // maps the program's signals 32 and 33 to 34 and 35, because its own C library needs 32 and 33.
+        // An emulator does not block `SIGBUS` and `SIGSEGV`, with which it detects faults of its program. The
+        // emulator maps the program's signals 32 and 33 to 34 and 35, because its own C library needs 32 and
+        // 33.
         let emulator = common::emulated() && [7, 11, 34, 35].contains(&number);
         let left = emulator || [9, 19, 32, 33].contains(&number);
         let signal = Signal::from_raw(number).unwrap();

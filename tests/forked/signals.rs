@@ -110,7 +110,8 @@ fn wait_goes_on_after_signals() {
     assert!(HANDLED.load(Ordering::SeqCst) > 2);
 }
 
-/// The number of attempts until a signal arrives. On a busy machine the sender may not run during an attempt.
+/// The maximum number of attempts if no signal arrives. On a busy machine the sender may not run during an
+/// attempt.
 const TURNS: usize = 50;
 
 /// The functions that retry on `EINTR` transfer 8 MiB through a small pipe while signals arrive.
@@ -131,7 +132,7 @@ fn transfer_while_signals_arrive() -> bool {
         let (half, rest) = data.split_at(LEN / 2);
         let mut bufs: Vec<_> = rest.chunks(1000).map(IoSlice::new).collect();
         let done = writer.write_all(half).is_ok() && writer.write_all_vectored(&mut bufs).is_ok();
-        // The storm's child has a copy of the write end, so the storm ends before the writer.
+        // The storm's child has a copy of the write end and must end before the reader can reach end of file.
         drop(storm);
         if done { u8::from(HANDLED.load(Ordering::SeqCst) > 0) } else { 2 }
     });

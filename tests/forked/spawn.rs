@@ -1,4 +1,4 @@
-//! Tests of `Spawn`: the state that a child receives, and every way in which its start fails. Each test runs
+//! Tests of `Spawn`: the state that a child receives, and every way in which a start can fail. Each test runs
 //! in its own process. The started program is this binary, which reports its state.
 #![allow(unsafe_code, reason = "the C library's own view of a process")]
 
@@ -41,7 +41,7 @@ const PR_GET_PDEATHSIG: i32 = 2;
 const PR_GET_DUMPABLE: i32 = 3;
 const PR_SET_DUMPABLE: i32 = 4;
 
-// ---- the program that is started ----
+// ---- the started program ----
 
 /// The signals that were ignored when this process started, before Rust's runtime changed its state.
 static IGNORED: AtomicU64 = AtomicU64::new(0);
@@ -146,7 +146,7 @@ fn environment(more: &[&str]) -> &'static [Arg<'static>] {
     list(own.chain(more.iter().map(|variable| variable.as_bytes().to_vec())))
 }
 
-/// Returns a spawn of this program in its reporting role, under the emulator if one is in use.
+/// Returns a `Spawn` of this program in its reporting role, under the emulator if one is in use.
 fn reporter(arguments: &[&str]) -> Spawn<'static> {
     let role = common::plain_program(&env::current_exe().unwrap());
     let program = leak(role.get_program().as_bytes());
@@ -242,7 +242,7 @@ impl Drop for Script {
     }
 }
 
-// ---- the state that a child gets ----
+// ---- the state of a child ----
 
 fn spawn_arguments_and_environment_are_as_given() {
     let arguments = ["one", "", "two words", "ünï", "--flag=|x"];
@@ -472,7 +472,8 @@ fn set_groups(groups: &[u32]) {
     assert_eq!(unsafe { raw::syscall2(nr::SETGROUPS, groups.len(), place) }, 0);
 }
 
-/// Checks the groups of children, with and without each of `uids`, if the groups cannot be changed.
+/// Checks the groups of children of a process that cannot change its groups. The children run with and
+/// without each of `uids`.
 fn groups_denied(given: &[u32], program: &Reachable, uids: &[u32]) {
     let groups_of = |spawn| facts(spawn)["groups"].clone();
     let denied = (SpawnStage::Setgroups, Errno::EPERM);
@@ -531,7 +532,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
             if given.is_empty() {
                 groups_denied(given, &program, &[0]);
             } else {
-                // The namespace does not map the groups 1 and 2.
+                // The namespace does not map groups 1 and 2.
                 assert_eq!(failure(program.spawn().uid(0)), (SpawnStage::Setgroups, Errno::EPERM));
                 assert_eq!(facts(program.spawn())["groups"], "[65534, 65534]");
             }
@@ -584,7 +585,7 @@ fn spawn_death_signal_is_set_also_with_another_user() {
 
 fn spawn_death_signal_arrives() {
     // A parent ends while its child waits indefinitely for the gate. This process holds the gate's other end,
-    // so the parent's death does not end that wait.
+    // so the parent's death does not end the child's wait.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (gate, keeper) = rawpipe::pipe().unwrap();
     let (word, to_say) = rawpipe::pipe().unwrap();
@@ -859,7 +860,7 @@ fn spawn_fds_number_beyond_the_limit_ebadf() {
     assert_eq!((stage, errno), (SpawnStage::Dup { from: file.as_raw_fd(), to }, Errno::EBADF));
 }
 
-/// Makes 39 the highest possible number, which the first spawn of this process must handle.
+/// Makes 39 the highest possible descriptor. The first spawn of this process must handle this limit.
 fn limit_of_40() {
     set_limit(Resource::NOFILE, 40);
 }
@@ -1002,7 +1003,7 @@ fn spawn_program_open_for_writing_etxtbsy() {
     assert!(script.spawn().spawn().unwrap().wait().unwrap().success());
 }
 
-/// Returns whether the tool dies when certain calls of `execve` fail. If so, the test is reported as skipped.
+/// Returns whether the tool dies when certain calls to `execve` fail. If so, the test is reported as skipped.
 fn dies_of_exec(test: &str) -> bool {
     let dies = common::tool() == Some(common::Tool::Valgrind);
     if dies {
@@ -1102,8 +1103,7 @@ fn spawn_without_memory_enomem() {
     common::end_without_a_look_at_leaks();
 }
 
-/// If a stack's guard page cannot be protected, every spawn fails, because the stack is not kept for the next
-/// child.
+/// Without a guard page every spawn fails, because the failed stack is not kept for the next child.
 fn spawn_without_a_guard_page_enomem() {
     let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
     if !common::Filter::new(&[nr::MPROTECT], Errno::ENOMEM).install() {
@@ -1114,7 +1114,7 @@ fn spawn_without_a_guard_page_enomem() {
     }
 }
 
-/// Rejects `clone` with `CLONE_VM`, and all of `clone3`, because a filter cannot see its flags.
+/// Rejects `clone` with `CLONE_VM`, and every `clone3`, because a filter cannot see the flags of `clone3`.
 fn refuse_shared_memory(errno: Errno) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 }; // on s390x the flags follow the stack
     // Valgrind turns this call into a fork, which a filter cannot recognise.
@@ -1221,7 +1221,8 @@ fn spawn_killed_before_exec_echild() {
     }
 }
 
-/// Without files in `/proc`, `spawn` still detects a kill before `execve`, except in another session.
+/// Without files in `/proc`, `spawn` still detects a kill before `execve`, except for a child in another
+/// session.
 fn spawn_killed_before_exec_without_proc() {
     let no_files = common::Filter::new(&[nr::OPENAT], Errno::ENOENT);
     if !no_files.install() || !kill_at_exec() {
@@ -1350,7 +1351,7 @@ fn fexecve_without_execveat_goes_by_proc() {
     }
 }
 
-// ---- many at the same time ----
+// ---- concurrent spawns ----
 
 fn spawn_from_threads_with_signals_and_allocations() {
     extern "C" fn handler(_signal: i32) {

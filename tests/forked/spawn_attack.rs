@@ -1,9 +1,9 @@
 //! A program that is started with another user's id must not make this process's memory accessible to that
 //! user.
 //!
-//! An attacker with that user's id looks for new processes. Through each of them it tries to read and write a
-//! word of *this* process with `/proc/PID/mem` and with `ptrace`. The tests delay children at a critical
-//! moment: a child still shares memory although its parent has continued.
+//! An attacker with that user's id looks for new processes. Through each new process the attacker tries to
+//! read and write a word of *this* process with `/proc/PID/mem` and with `ptrace`. The tests create
+//! situations in which a child still shares memory for a moment after its parent has continued.
 //!
 //! `RAWPIPE_ATTACK_SECONDS` sets the total duration of all attacks in seconds (4).
 #![allow(unsafe_code, reason = "system calls that the crate has no name for")]
@@ -139,7 +139,7 @@ fn is_child_of(pid: usize, parent: u32) -> bool {
     rest.split_whitespace().nth(1).and_then(|word| word.parse().ok()) == Some(parent)
 }
 
-/// Attacks new processes until `gate` reaches end of file. If `kills` is set, it also kills them.
+/// Attacks new processes until `gate` reaches end of file. If `kills` is set, also kills these processes.
 fn attack_what_is_new(gate: &PipeReader, kills: bool, parent: u32) -> Score {
     const SIGKILL: usize = 9;
     let loads = File::open("/proc/loadavg").expect("/proc");
@@ -269,7 +269,7 @@ fn spawn_other() {
     }
 }
 
-/// Forks this process. Its large memory makes the fork hold the memory's lock for a long time.
+/// Forks this process. The large memory makes the kernel hold the memory lock for a long time.
 fn fork_long() {
     // SAFETY: the child only exits.
     match unsafe { rawpipe::fork() }.unwrap() {

@@ -30,8 +30,8 @@ const TIME: Duration = Duration::from_secs(7);
 /// The number of kinds of differences that a worker prints in full.
 const STORIES: usize = 12;
 
-/// The variable that makes this program a worker. Its value has the worker's directory, the first seed, the
-/// step to the next seed, the number of rounds, and the time limit in milliseconds.
+/// The variable that makes this program a worker. Its value lists the worker's directory, the first seed, the
+/// step between seeds, the number of rounds, and the time limit in milliseconds.
 const WORKER: &str = "RAWPIPE_DIFFERENTIAL_WORKER";
 
 fn number(name: &str) -> Option<u64> {

@@ -1,5 +1,5 @@
-//! The output and the errors of the example `speed`. The tests do not check the ratios, because the machine
-//! runs other tests at the same time and the build may not be optimised.
+//! The output and the errors of the example `speed`. The tests do not check the ratios, because other tests
+//! run at the same time and the build may not be optimised.
 
 use crate::common;
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ const ENGINES: [&str; 11] = [
 const MECHANISMS: [&str; 7] =
     ["vmsplice", "memfd", "splice", "broker", "copy_file_range", "sendfile", "copy"];
 
-/// Returns whether the compiler is too old for the example, which a variable reports.
+/// Returns whether the compiler is too old for the example. An environment variable reports this.
 fn left_out(test: &str) -> bool {
     let skip = env::var_os("RAWPIPE_SKIP_187").is_some_and(|set| set == "1");
     if skip {

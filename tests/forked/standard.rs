@@ -1,5 +1,5 @@
-//! The descriptors 0 to 2: this crate's own descriptors never have these numbers, except on request. Each
-//! test runs in its own process.
+//! Descriptors 0 to 2: this crate's own descriptors have these numbers only on request. Each test runs in its
+//! own process.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "limits by number, and forking")]
 
@@ -113,7 +113,7 @@ fn descriptors_made_while_streams_are_closed_lie_above_them() {
     }
 }
 
-/// In each way of creating a child, its pidfd and the ends of its pipes have numbers above 2.
+/// For each way of creating a child, the pidfd and the ends of the pipes have numbers above 2.
 fn children_made_while_streams_are_closed_have_descriptors_above_them() {
     for closed in 0..8 {
         let before = common::open_fds();

@@ -82,7 +82,7 @@ fn list(strings: impl IntoIterator<Item = OsString>) -> &'static [Arg<'static>] 
     keep(strings.chain([Arg::END]).collect())
 }
 
-/// Returns a spawn of the program that writes each of these numbers to the descriptor with that number.
+/// Returns a `Spawn` of the program that writes each of these numbers to the descriptor with that number.
 fn marker(numbers: &[&str]) -> Spawn<'static> {
     let mark = std_program("mark", numbers);
     let words = [mark.get_program()].into_iter().chain(mark.get_args()).map(OsStr::to_owned);
@@ -100,10 +100,11 @@ fn contents(file: &File) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-// ---- from the standard streams to the standard streams ----
+// ---- mappings between standard streams ----
 
-/// Checks every mapping of the child's standard streams to open streams of this process, and inherited
-/// streams. Some mappings exchange or rotate streams, or use one stream twice.
+/// Checks every mapping of the child's standard streams for every set of open streams in this process.
+/// Streams that are not mapped are inherited. Some mappings exchange or rotate streams, or use one stream
+/// twice.
 fn every_mapping() {
     let open_sets: &[u8] = if common::emulated() { &[0b111] } else { &[0, 1, 2, 3, 4, 5, 6, 7] };
     let spawn = marker(&["0", "1", "2"]);
@@ -149,7 +150,7 @@ fn spawn_every_way_from_standard_to_standard_streams_by_fork() {
     }
 }
 
-/// The pipes must not have the free numbers 0, 1 and 2.
+/// A child and its pipes work while any of this process's standard streams are closed.
 fn closed_ones() {
     for closed in 0..8 {
         for piped in 0..8 {
@@ -189,7 +190,7 @@ fn stdio_any_of_the_three_closed_in_the_parent_by_fork() {
     }
 }
 
-/// The child's standard output and standard error are this process's standard error and standard output.
+/// `Command` can exchange standard output and standard error for a child.
 fn stdio_output_and_errors_exchanged() {
     let [out, err] = [(); 2].map(|()| common::file(b""));
     let null = File::open("/dev/null").unwrap();
@@ -296,7 +297,8 @@ fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
     assert_eq!((ended, contents(&file)), (Ok(Ok(Some(0))), "12".to_owned()));
 }
 
-/// As in std, a duplicate can be made of a standard stream of any kind.
+/// Repeated duplicates of the standard streams leave the streams open. As in std, the kind of file is not
+/// checked.
 fn dup_of_standard_streams_again_and_again_leaves_them_open() {
     for _ in 0..100 {
         for number in 0..3 {
@@ -430,14 +432,14 @@ fn rlimit_nofile_0_leaves_the_streams() {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "echo out"]).rlimit(Resource::NOFILE, Rlimit::both(0));
     let output = command.output().unwrap();
-    // The loader of a dynamically linked program cannot open shared libraries and reports this.
+    // The loader of a dynamically linked program cannot open shared libraries and reports this failure.
     match output.status.code() {
         Some(0) => assert_eq!(output.stdout, b"out\n"),
         code => assert!(code.is_some() && !output.stderr.is_empty(), "{output:?}"),
     }
 }
 
-// ---- the program, its folder, its environment ----
+// ---- the program, its directory, its environment ----
 
 /// Creates a link to this test's own program in that directory.
 fn link_to_this(folder: &std::path::Path, name: &OsStr) -> std::path::PathBuf {
@@ -500,8 +502,8 @@ fn current_dir_relative_and_of_any_bytes() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
-/// Variables that the command does not set have their values at the spawn, not those at the command's
-/// creation.
+/// The child inherits variables with their values at the time of the spawn, not at the creation of the
+/// command.
 fn env_is_that_of_the_time_of_the_spawn() {
     // SAFETY: this process has no other thread.
     let set = |value: &str| unsafe { env::set_var("RAWPIPE_LATE", value) };

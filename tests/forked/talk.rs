@@ -46,7 +46,7 @@ fn busy() -> Duration {
 
 // ---- every combination ----
 
-/// After `communicate`, this process has no end of a pipe, for any combination of pipes.
+/// For every combination of pipes, no pipe end remains in this process after `communicate`.
 fn communicate_every_combination_of_pipes_leaves_nothing() {
     let before = common::open_fds();
     for piped in 0..8 {
@@ -123,7 +123,7 @@ fn communicate_limit_in_steps_loses_nothing() {
     assert!(err.len() == errors && is_pattern(&err));
 }
 
-/// The output lengths are close to every length at which a buffer grows. Both outputs arrive at the same
+/// The outputs have lengths around every size at which the buffer grows. Both outputs arrive at the same
 /// time.
 fn communicate_output_of_every_length() {
     let pipe = 65_536;
@@ -158,7 +158,7 @@ fn communicate_endless_output_and_a_deadline() {
     child.wait().unwrap();
 }
 
-/// Outputs that have ended are not polled again, and the wait for the child is no busy loop.
+/// Outputs that have ended are not polled again, and the wait for the child is not a busy loop.
 fn communicate_outputs_closed_long_before_the_end() {
     let (mut child, gate) = held("shut");
     let (begin, busy_before) = (Instant::now(), busy());
@@ -177,7 +177,7 @@ fn communicate_outputs_closed_long_before_the_end() {
     assert!(child.communicate(b"").unwrap().status.success());
 }
 
-// ---- another process has the other ends ----
+// ---- another process holds the other ends ----
 
 /// A grandchild that holds the input but does not read keeps `communicate` waiting, even after the child has
 /// ended.

@@ -419,8 +419,8 @@ fn deadlines_go_on_after_signals() {
     assert!(writing.wait().unwrap().success());
 }
 
-/// Without the kernel's flags, `try_read` and `try_write` fall back to other calls. This holds for every
-/// error with which a kernel reports this.
+/// Without the kernel's flags, `try_read` and `try_write` fall back to other calls. The fallback works for
+/// every error that reports missing flags.
 fn try_calls_refused_fall_back_or_say_so() {
     let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
     for errno in refusals {

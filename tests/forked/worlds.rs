@@ -1,4 +1,4 @@
-//! Runs the same checks of spawning, waiting and signals in many environments of a process ("worlds").
+//! Runs the same checks of spawning, waiting and signals in many process environments, called worlds.
 //! Examples are other namespaces, a tracer, discarded statuses, few descriptors, and a hostile user. Each
 //! check runs in its own process, which first enters its world. A second process kills the check if it hangs.
 #![allow(unsafe_code, reason = "calls of the C library that set up the worlds")]
@@ -18,7 +18,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use watch::{Verdict, Watch};
 
-/// Enters a world. `Err` has the reason why this is impossible here.
+/// Enters a world. `Err` contains the reason why this is impossible here.
 type Way = fn() -> Result<(), String>;
 
 struct World {

@@ -89,7 +89,8 @@ pub(super) fn record_changes_while_it_is_copied() {
     let (over, ends) = rawpipe::pipe().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            // Overwrites all bytes that cannot be a length, until the other end is closed.
+            // Overwrites all bytes that cannot hold a length, until the main thread closes its end of the
+            // pipe.
             let ended = || poll(&mut [PollFd::new(&over, PollEvents::IN)], Some(Duration::ZERO));
             while ended() == Ok(0) {
                 for unit in 0..units {
@@ -191,7 +192,7 @@ pub(super) fn record_longer_than_a_chunk_eproto() {
     }
 }
 
-/// A peer that marks the half as free does not make a second writer possible.
+/// A peer cannot make a second writer possible by marking the half as free.
 pub(super) fn forked_child_of_a_writer_for_a_program_ebusy() {
     if !supported() {
         return;
@@ -220,7 +221,7 @@ pub(super) fn reader_cannot_write_eperm() {
     let again = File::options().read(true).write(true).open(path).unwrap();
     assert_eq!(map(again.as_fd(), PROT_READ | PROT_WRITE), Err(Errno::EPERM));
     let address = map(ring.as_fd(), PROT_READ).unwrap();
-    // SAFETY: only changes the protection of the page just mapped.
+    // SAFETY: the call only changes the protection of the page just mapped.
     let answer = unsafe { raw::syscall3(nr::MPROTECT, address, 4096, PROT_READ | PROT_WRITE) };
     assert_eq!(errno(answer), Errno::EACCES);
     for file in &parts[..2] {

@@ -156,8 +156,9 @@ impl Copies {
     }
 }
 
-/// Two processes have copies of both halves and drop the four copies in every order. Each half is used by
-/// either process. The stream ends for the peer only when the owner of the other half drops its copy.
+/// Two processes have copies of both halves and drop the four copies in every order. The test repeats this
+/// for each owner of each half. The stream ends for the peer only when the owner of the other half drops its
+/// copy.
 pub(super) fn fork_owners_and_orders_of_drops() {
     if !supported() {
         return;
@@ -263,8 +264,8 @@ pub(super) fn release_hands_the_writer_from_child_to_child() {
     assert!(reader.try_recv().unwrap().is_none(), "no process has it");
 }
 
-/// The death of a process stays undetected while a third process has copies, as with a pipe. It is detected
-/// when the third process ends.
+/// The death of a process stays undetected while a third process has copies, as with a pipe. The peer detects
+/// the death when the third process ends.
 pub(super) fn third_process_with_all_ends_hides_a_death_until_it_ends() {
     if !supported() {
         return;

@@ -144,7 +144,7 @@ pub(super) fn fork_lent_before_stays_with_the_parent() {
 }
 
 /// A parent and its child start to use the same half at the same time. One process becomes the owner, and the
-/// peer receives only its records.
+/// peer receives only the owner's records.
 pub(super) fn fork_parent_and_child_one_owner() {
     if !supported() {
         return;

@@ -71,8 +71,8 @@ pub(super) fn writer_killed_leaves_whole_records_and_an_end() {
     common::say(&format!("result: {total} records of {} killed writers", kills()));
 }
 
-/// The writer fails with `EPIPE` after its reader is killed. Before that, it sends at most as many records as
-/// the ring holds.
+/// The writer fails with `EPIPE` after its reader is killed. Before the error, the writer sends at most as
+/// many records as the ring holds.
 pub(super) fn reader_killed_epipe() {
     if !supported() {
         return;

@@ -44,7 +44,7 @@ pub(super) fn out_of_descriptors_emfile_leaves_nothing() {
         });
         codes.push(trying.wait().unwrap().code().unwrap());
     }
-    // The limits are at first four to one descriptors too low, and then high enough.
+    // The last four limits that fail are too low by four to one descriptors. All higher limits succeed.
     let failed = codes.iter().take_while(|&&code| code == 1).count();
     assert!(failed >= 4 && codes.len() > failed, "{codes:?}");
     assert!(codes[failed..].iter().all(|&code| code == 0), "{codes:?}");

@@ -75,7 +75,7 @@ impl Model {
         let Some(number) = self.lent.take() else {
             return assert_eq!(writer.send(len), Err(Errno::EINVAL), "nothing is lent");
         };
-        // `chunk` returns the chunk already lent without waiting.
+        // `chunk` returns the chunk that is already lent, without waiting.
         assert!(is_filled(writer.chunk().unwrap(), number));
         assert_eq!(writer.send(len), Ok(()));
         self.queue.push_back((number, len, 0));

@@ -116,7 +116,8 @@ pub(super) fn readiness_is_the_same_by_select_and_epoll() {
     }
 }
 
-/// Each side reports `HUP` after the other half is dropped, used or unused, or after its process is killed.
+/// Each side reports `HUP` after the other half is dropped or its process is killed. This holds for used and
+/// for unused halves.
 pub(super) fn readiness_hup_on_each_side() {
     if !supported() {
         return;

@@ -42,8 +42,8 @@ impl Difference {
     }
 }
 
-/// Replaces the identities of pipes that a form itself creates with numbers, in the order of the descriptors.
-/// These identities always differ between the two forms.
+/// Replaces the identities of pipes that a form has created by numbers in descriptor order. These identities
+/// always differ between the two forms.
 fn without_own_pipes(
     facts: &BTreeMap<String, String>,
     known: &BTreeSet<&str>,

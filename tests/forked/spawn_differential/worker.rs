@@ -29,7 +29,7 @@ const FINDINGS: i32 = 521;
 /// The maximum time for one case.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Creates every directory in the worker's directory that a search path can name.
+/// Creates, in the worker's directory, every directory that a search path can name.
 pub(crate) fn furnish(base: &Path, program: &Path) {
     let open = Permissions::from_mode(0o755);
     let folder = |name: &str| {
@@ -105,7 +105,7 @@ fn open_objects(base: &Path) {
     let only = File::options().read(true).custom_flags(libc::O_PATH).open(&path).expect("O_PATH");
     next(only.into_raw_fd());
     put(options().open(base.join("report")).expect("the report"), REPORT);
-    // These are descriptors that this process was started with.
+    // Closes the descriptors that this process was started with.
     (3..FIRST).for_each(|number| _ = libc::close(number));
 }
 
@@ -248,7 +248,7 @@ impl Worker {
     }
 }
 
-/// Collects the launcher's findings. The flag is set if the launcher hangs.
+/// Collects the launcher's findings. The returned flag is `true` if the launcher hangs.
 fn listen(reader: &PipeReader) -> (String, bool) {
     let mut text = Vec::new();
     let mut bytes = [0; 4096];

@@ -26,7 +26,7 @@ unsafe extern "C" {
     safe fn raise(signal: i32) -> i32;
 }
 
-/// A check. `Err` has the reason to skip it.
+/// A check. `Err` contains the reason to skip it.
 pub(crate) type Check = fn(&Ground) -> Result<(), String>;
 
 /// The environment of a check.
@@ -37,7 +37,7 @@ pub(crate) struct Ground {
     pub(crate) lost: bool,
 }
 
-/// Another user. `ATTACKED` is a user whose processes are attacked. Other tests use `nobody`.
+/// The ids of two other users. `nobody` is not among them, because other tests use that user.
 const USER: u32 = 61_235;
 const ATTACKED: u32 = 61_236;
 /// A timeout that is long enough to be measured.
@@ -218,7 +218,7 @@ fn standard_streams(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The child has its parent's descriptors, but no blocked or handled signals and no death signal.
+/// The child has its parent's inheritable descriptors, but no blocked or handled signals and no death signal.
 fn report(ground: &Ground) -> Result<(), String> {
     let own: Vec<i32> = (0..256)
         .filter(|fd| libc::fcntl(*fd, libc::F_GETFD) == 0) // open and inheritable

@@ -32,7 +32,7 @@ pub(crate) enum Watch {
 }
 
 impl Watch {
-    /// Runs a check. `Err` has the reason to skip it.
+    /// Runs a check. `Err` contains the reason to skip it.
     pub(crate) fn run(&self, check: impl FnOnce() -> Result<(), String>) -> Verdict {
         const PR_SET_CHILD_SUBREAPER: i32 = 36;
         // SAFETY: the call has only integer arguments. Orphans of the check become children of this process.
@@ -102,7 +102,7 @@ fn listen(reader: &PipeReader) -> Option<String> {
     }
 }
 
-/// Returns whether the reader is at end of file.
+/// Reads once and appends the bytes to `text`. Returns whether the reader is at end of file.
 fn read(reader: &PipeReader, text: &mut Vec<u8>) -> bool {
     let mut bytes = [0; 4096];
     let count = reader.read(&mut bytes).unwrap_or(0);
@@ -126,7 +126,7 @@ fn clear(checker: i32) -> usize {
                 let children =
                     children.split_whitespace().filter_map(|word| word.parse::<i32>().ok());
                 for child in children.filter(|child| *child != checker) {
-                    // Processes that are about to end have two seconds.
+                    // Processes that are about to end have two seconds to do so.
                     if begin.elapsed() > Duration::from_secs(2) {
                         left += 1;
                         libc::kill(child, 9);
@@ -141,7 +141,7 @@ fn clear(checker: i32) -> usize {
 
 fn seize(pid: i32) -> bool {
     const PTRACE_SEIZE: u32 = 0x4206;
-    // TRACEFORK, TRACEVFORK, TRACECLONE, TRACEEXEC and EXITKILL.
+    // The options are TRACEFORK, TRACEVFORK, TRACECLONE, TRACEEXEC and EXITKILL.
     const OPTIONS: usize = 0x2 | 0x4 | 0x8 | 0x10 | 0x10_0000;
     ptrace(PTRACE_SEIZE, pid, 0_usize, OPTIONS) == 0
 }

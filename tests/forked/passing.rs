@@ -1,4 +1,4 @@
-//! Shared chunks whose halves are in different programs. Each test runs alone in a process.
+//! Shared chunks between two programs, each with one half. Each test runs in its own process.
 #![allow(unsafe_code, reason = "mappings, limits, and halves made of descriptors")]
 
 mod hostile;
@@ -23,14 +23,14 @@ const PROT_WRITE: usize = 2;
 const MAP_SHARED: usize = 1;
 const RLIMIT_FSIZE: usize = 1;
 
-/// The offset of the version in the control page. The documentation of the module has the same.
+/// The offset of the format version in the control page, as the module's documentation gives it.
 const FORMAT: u64 = 512;
 const WORD: u64 = size_of::<usize>() as u64;
 
 fn supported() -> bool {
     match SharedBuilder::new().pass_reader() {
         Ok(_) => true,
-        // User-mode emulators do not wipe memory; before Linux 5.1 this seal does not exist.
+        // User-mode emulators do not wipe memory. Kernels before Linux 5.1 lack the seal.
         Err(errno @ (Errno::EOPNOTSUPP | Errno::EINVAL)) => {
             skip(&common::name_alone(), &format!("no pair for two programs: {errno}"));
             false
@@ -43,7 +43,7 @@ fn times(full: usize) -> usize {
     if common::slow() { full / 20 } else { full }
 }
 
-/// A second owner of each.
+/// Duplicates all four descriptors.
 fn copies(parts: &[OwnedFd; 4]) -> [OwnedFd; 4] {
     parts.each_ref().map(|part| part.try_clone().unwrap())
 }
@@ -62,10 +62,10 @@ fn send(writer: &mut SharedWriter, bytes: &[u8]) {
     writer.send(bytes.len()).unwrap();
 }
 
-/// Maps a page of a file, and returns its address.
+/// Maps a page of a file and returns its address.
 fn map(file: BorrowedFd<'_>, protection: usize) -> rawpipe::Result<usize> {
     let fd = usize::try_from(file.as_raw_fd()).unwrap();
-    // SAFETY: maps where nothing is mapped.
+    // SAFETY: the kernel chooses an address where nothing is mapped.
     let answer = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, MAP_SHARED, fd, 0) };
     if (-4095..0).contains(&answer) {
         Err(errno(answer))
@@ -134,7 +134,7 @@ fn record_longer_than_the_buffer_emsgsize_stays() {
     assert_eq!(reader.try_recv(&mut buf), Ok(Some(1)));
 }
 
-/// Parts that do not form a pair, or are from another version, do not become a half.
+/// Parts that do not form a pair, or that have another version, are rejected.
 fn parts_of_something_else() {
     if !supported() {
         return;
@@ -164,7 +164,7 @@ fn parts_of_something_else() {
     assert!(writer(parts).is_ok());
 }
 
-/// Two programs with the same parts: the first to use a half owns it.
+/// When two programs have the same parts, the first to use a half owns it.
 fn parts_taken_twice_ebusy() {
     if !supported() {
         return;
@@ -183,7 +183,7 @@ fn parts_taken_twice_ebusy() {
     assert_eq!((reader.recv(&mut buf), &buf), (Ok(Some(1)), b"3"));
 }
 
-/// A limit on file sizes results in an error, and not in the signal that kills the process.
+/// A file size limit causes an error instead of the signal that kills the process.
 fn ring_beyond_the_limit_of_files_efbig() {
     if !supported() {
         return;
@@ -192,11 +192,11 @@ fn ring_beyond_the_limit_of_files_efbig() {
     let mut trying = child(|| {
         let limits = [4096_u64, u64::MAX];
         let place = (&raw const limits).expose_provenance();
-        // SAFETY: the kernel reads the two limits at this place.
+        // SAFETY: the kernel reads the two limits at this address.
         let set = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) };
         let refused = SharedBuilder::new().pass_reader().err() == Some(Errno::EFBIG)
             && SharedBuilder::new().pass_writer().err() == Some(Errno::EFBIG);
-        // The memory of a chunk writer is also limited, although its check of one page has succeeded.
+        // The limit also applies to a chunk writer's memory, even though its check of one page succeeds.
         let (reader, writer) = rawpipe::pipe().unwrap();
         let memfd = ChunkWriter::builder().mechanism(ChunkMechanism::Memfd).build(writer).err();
         drop(reader);
@@ -206,7 +206,7 @@ fn ring_beyond_the_limit_of_files_efbig() {
     assert!(trying.wait().unwrap().success());
 }
 
-/// The two examples in which the reader is another program.
+/// In both examples the reader is another program, and both programs print the same sum.
 fn examples_print_one_sum() {
     if !supported() {
         return;
@@ -234,7 +234,7 @@ fn examples_print_one_sum() {
     }
 }
 
-/// If a filter rejects a wake-up once, it is retried, and the error is returned.
+/// If a filter rejects a wake-up, the reader's call returns the filter's error.
 fn bell_rejected_by_a_filter_is_reported() {
     if !supported() {
         return;
@@ -251,7 +251,7 @@ fn bell_rejected_by_a_filter_is_reported() {
         if !Filter::new(&[nr::PWRITEV2, nr::WRITEV, nr::WRITE], Errno::ENOMEM).install() {
             return NO_FILTER;
         }
-        // The writer waits, and none of these wakes it.
+        // The writer waits for a wake-up, and the filter rejects each attempt to send one.
         loop {
             match reader.recv_deadline(Deadline::after(Duration::from_millis(10))) {
                 Ok(record) => drop(record),
@@ -261,7 +261,7 @@ fn bell_rejected_by_a_filter_is_reported() {
     });
 }
 
-/// A program that is killed while it reads is detected, and one whose feeder is killed reaches the end.
+/// The writer fails with `EPIPE` after the reading program is killed.
 fn other_program_killed() {
     if !supported() {
         return;

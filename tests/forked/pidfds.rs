@@ -1,7 +1,7 @@
-//! Processes by descriptor: a second handle, waiting, signals that reach no other process, copies of descriptors. Each
-//! test runs alone in a process.
+//! Tests of pidfds: a second handle, waiting, signals that reach no other process, and copies of descriptors.
+//! Each test runs in its own process.
 //!
-//! `RAWPIPE_TEST_REAPS` sets how often a child is killed by another thread while process ids are reused
+//! `RAWPIPE_TEST_REAPS` sets how often another thread kills a child while the kernel reuses process ids
 //! (300).
 #![allow(unsafe_code, reason = "name spaces, and forks beside threads")]
 
@@ -22,7 +22,7 @@ const SHORT: Duration = Duration::from_millis(30);
 /// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
 
-/// Whether the kernel has pidfds that can be waited for.
+/// Returns whether the kernel supports waiting for pidfds.
 fn supported() -> bool {
     let mut child = child(|| 0);
     let answer = child.try_clone_pidfd().and_then(|pidfd| pidfd.wait());
@@ -33,7 +33,7 @@ fn supported() -> bool {
     answer.is_ok()
 }
 
-/// A child that runs until the gate's write end is closed.
+/// Starts a child that runs until the gate's write end is closed.
 fn held(code: u8, (gate, opener): &(PipeReader, PipeWriter)) -> Child {
     child(|| {
         close_copy(opener);
@@ -45,7 +45,7 @@ fn held(code: u8, (gate, opener): &(PipeReader, PipeWriter)) -> Child {
 fn is_cloexec(fd: impl AsFd) -> bool {
     const F_GETFD: usize = 1;
     let number = usize::try_from(fd.as_fd().as_raw_fd()).unwrap();
-    // SAFETY: takes integers only.
+    // SAFETY: the call has only integer arguments.
     unsafe { raw::syscall2(nr::FCNTL, number, F_GETFD) == 1 }
 }
 
@@ -64,7 +64,7 @@ fn pidfd_waits_for_a_child() {
     drop(gate);
     let status = pidfd.wait_deadline(Deadline::after(LONG)).unwrap().unwrap();
     assert_eq!(status.code(), Some(4));
-    // Since Linux 6.15 the descriptor has the status.
+    // Since Linux 6.15 the pidfd keeps the exit status.
     for again in [pidfd.wait(), pidfd.try_wait().map(Option::unwrap)] {
         assert!(again == Ok(status) || again == Err(Errno::ECHILD), "{again:?}");
     }
@@ -112,7 +112,7 @@ fn pidfd_open_of_no_process_esrch() {
     assert_eq!(Pidfd::open(u32::MAX).unwrap_err(), Errno::ESRCH);
 }
 
-/// Another handle of the child, which collects the status, does not interfere.
+/// A pidfd works both before and after the child's handle collects the status.
 fn pidfd_of_a_child_beside_its_handle() {
     if !supported() {
         return;
@@ -125,11 +125,11 @@ fn pidfd_of_a_child_beside_its_handle() {
     pidfd.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL));
     assert_eq!((pidfd.kill(), pidfd.send_signal(Signal::KILL)), (Ok(()), Err(Errno::ESRCH)));
-    // The same for a child that was waited for.
+    // A pidfd of a child that was already waited for behaves the same way.
     assert_eq!(child.try_clone_pidfd().unwrap().kill(), Ok(()));
 }
 
-/// The drop policy of the handle no longer applies.
+/// `into_pidfd` cancels the drop policy of the handle.
 fn into_pidfd_has_no_drop_policy() {
     if !supported() {
         return;
@@ -145,7 +145,7 @@ fn into_pidfd_has_no_drop_policy() {
     let mut fds = [PollFd::new(&copy, PollEvents::IN)];
     assert_eq!(poll(&mut fds, Some(SHORT)), Ok(0), "it runs");
     let change = || process::wait_any(&mut [] as &mut [Child], process::WaitFlags::empty());
-    // By its number, which it still has.
+    // The unreaped child still has its process id.
     let pid = fs::read_to_string(format!("/proc/self/fdinfo/{}", copy.as_raw_fd())).unwrap();
     let pid = pid.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().parse();
     common::kill(pid.unwrap(), Signal::KILL.as_raw());
@@ -176,7 +176,7 @@ fn getfd_of_a_child() {
     assert_eq!(pidfd.getfd(number).unwrap_err(), Errno::ESRCH);
 }
 
-/// If none can be opened, the reason is the error, and a handle works without.
+/// If the kernel rejects pidfds, calls that need one return the kernel's error. Handles still work.
 fn pidfd_that_cannot_be_made() {
     let test = "pidfd_that_cannot_be_made";
     for errno in [Errno::ENOSYS, Errno::EPERM] {
@@ -191,7 +191,7 @@ fn pidfd_that_cannot_be_made() {
             assert!(child.pidfd().is_none());
             assert_eq!(child.try_clone_pidfd().unwrap_err(), errno);
             assert_eq!(Pidfd::open(child.id()).unwrap_err(), errno);
-            // The policy is carried out.
+            // The drop policy of the handle still applies.
             let mut dropped = held(3, &gate);
             dropped.on_drop(OnDrop::Kill).unwrap();
             let place = format!("/proc/{}", dropped.id());
@@ -208,8 +208,8 @@ fn pidfd_that_cannot_be_made() {
     }
 }
 
-/// One thread kills each child while another waits for it and continues when it is gone. Meanwhile new
-/// processes reuse the ids of those that were killed.
+/// One thread kills each child while another thread waits for the child and reaps it. New processes reuse the
+/// ids of the killed children at the same time.
 fn pidfd_killed_by_another_thread_while_numbers_are_given_again() {
     const CLONE_NEWPID: i32 = 0x2000_0000;
     let test = "pidfd_killed_by_another_thread_while_numbers_are_given_again";
@@ -227,11 +227,11 @@ fn pidfd_killed_by_another_thread_while_numbers_are_given_again() {
     if unshare(CLONE_NEWPID) != 0 {
         return skip(test, "no name space of process ids");
     }
-    // SAFETY: there is no other thread.
+    // SAFETY: the process has no other thread.
     let mut init = match unsafe { rawpipe::fork() }.unwrap() {
         Fork::Child => {
             assert_eq!(process::getpid(), 1);
-            // Before Linux 6.14 it applies to all namespaces, and stays unchanged.
+            // Before Linux 6.14 `pid_max` applies to all namespaces, so the test does not change it.
             let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
             let mut parts =
                 release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
@@ -280,7 +280,7 @@ fn kill_many() {
                 if last.len() > 20 {
                     last.pop_front();
                 }
-                // Those have ended, and their ids may be reused by now.
+                // These processes have ended, and other processes may now use their ids.
                 last.iter().for_each(|pidfd| pidfd.kill().unwrap());
             }
         });

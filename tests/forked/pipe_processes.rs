@@ -1,5 +1,5 @@
-//! Pipes between processes, and messages over them: which process is woken or killed, and that no byte
-//! is lost. Each test runs alone in a process.
+//! Pipes and channels between processes. The tests check which processes wake up or die, and that no byte is
+//! lost. Each test runs in its own process.
 #![allow(unsafe_code, reason = "limits, signals and descriptors by number")]
 
 use crate::common::nr;
@@ -20,7 +20,7 @@ use std::{iter, thread};
 
 /// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
-/// A descriptor that only names a file.
+/// The flag for a descriptor that only refers to a path.
 const O_PATH: i32 = 0x20_0000;
 const SIG_DFL: usize = 0;
 
@@ -28,7 +28,7 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// Waits until this process has slept for a moment: in a wait for its pipe.
+/// Waits until this process has slept for several milliseconds, because it is blocked on its pipe.
 fn wait_until_asleep(pid: u32) {
     let end = Instant::now() + LONG;
     let mut asleep = 0;
@@ -40,7 +40,7 @@ fn wait_until_asleep(pid: u32) {
     }
 }
 
-/// A child that is killed with its handle, also if the test fails: it may wait indefinitely.
+/// Starts a child that is killed when its handle is dropped, even if the test fails.
 fn waiting_child(body: impl FnOnce() -> u8) -> Child {
     let mut child = child(body);
     child.on_drop(OnDrop::Kill).unwrap();
@@ -55,7 +55,7 @@ fn full_pipe() -> (rawpipe::PipeReader, PipeWriter) {
 
 // ---- blocked ----
 
-/// Signals kill processes that wait for room, and one whose pipe is drained continues.
+/// Signals kill processes that wait for space. A waiting process continues after its pipe is drained.
 fn write_blocked_processes_are_killed_or_go_on() {
     let (reader, writer) = full_pipe();
     let capacity = writer.capacity().unwrap();
@@ -64,7 +64,7 @@ fn write_blocked_processes_are_killed_or_go_on() {
         wait_until_asleep(child.id());
         child
     };
-    // A process that is started in the background ignores it, and so do its children.
+    // A process started in the background ignores `SIGINT`, and its children inherit this.
     signal(Signal::INT.as_raw(), SIG_DFL);
     for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
         let mut writing: Vec<Child> = (0..3).map(|_| blocked(&writer)).collect();
@@ -109,7 +109,7 @@ fn read_blocked_processes_all_see_the_end() {
     }
 }
 
-/// A reader of one byte does not deprive the others of their share.
+/// Each blocked reader receives its own share of one write.
 fn read_blocked_processes_each_get_their_share() {
     const SHARE: usize = PIPE_BUF / 8;
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -139,7 +139,7 @@ fn read_blocked_processes_each_get_their_share() {
 
 // ---- several writers ----
 
-/// Writes longer than `PIPE_BUF` may be interleaved, but lose nothing.
+/// Concurrent writes longer than `PIPE_BUF` may be interleaved, but no byte is lost.
 fn writes_longer_than_pipe_buf_lose_nothing() {
     const LEN: usize = 3 * PIPE_BUF + 17;
     const COUNT: usize = 100;
@@ -165,7 +165,7 @@ fn writes_longer_than_pipe_buf_lose_nothing() {
     assert!(writing.iter_mut().all(|child| child.wait().unwrap().success()));
 }
 
-/// Shorter writes stay whole, also if the pipe has little room and many processes wait for it.
+/// Writes up to `PIPE_BUF` stay whole, even if many processes wait for space in a small pipe.
 fn writes_up_to_pipe_buf_of_processes_are_whole() {
     const COUNT: usize = 300;
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(1)).build().unwrap();
@@ -190,7 +190,8 @@ fn writes_up_to_pipe_buf_of_processes_are_whole() {
 
 // ---- SIGPIPE ----
 
-/// A handler runs, and the write still fails; if the signal is ignored, it only fails.
+/// With a handler for `SIGPIPE`, the handler runs and the write fails with `EPIPE`. If the signal is ignored,
+/// the write only fails.
 fn write_without_reader_sigpipe_handled_or_ignored() {
     extern "C" fn handler(_signal: i32) {
         common::HANDLED.fetch_add(1, Ordering::SeqCst);
@@ -209,12 +210,12 @@ fn write_without_reader_sigpipe_handled_or_ignored() {
 
 // ---- descriptor numbers ----
 
-/// Each pipe takes two numbers, until none is left; then nothing leaks.
+/// Pipes use two descriptors each until the limit is reached. After the failure no descriptor is leaked.
 fn pipe_takes_every_descriptor_that_is_allowed() {
     const LIMIT: u64 = 64;
     let limit = [LIMIT, LIMIT];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64`.
+    // SAFETY: the call only reads one `struct rlimit64`.
     let answer = unsafe { raw::syscall4(nr::PRLIMIT64, 0, 7, place, 0) };
     if answer != 0 || common::emulated() {
         let test = "pipe_takes_every_descriptor_that_is_allowed";
@@ -248,14 +249,14 @@ fn dup_takes_the_lowest_free_number() {
     let third = io::dup(&writer).unwrap();
     assert_eq!((first.as_raw_fd(), second.as_raw_fd()), (numbers[1], numbers[2]));
     assert!(third.as_raw_fd() > writer.as_raw_fd());
-    // Copies get numbers above the standard streams, even if those are closed.
-    // SAFETY: takes integers; this test does not read its standard input.
+    // Copies have numbers above the standard streams, even if the standard streams are closed. SAFETY: the
+    // argument is an integer, and this test does not read its standard input.
     assert_eq!(unsafe { raw::syscall1(nr::CLOSE, 0) }, 0);
     assert!(io::dup_cloexec(&writer).unwrap().as_raw_fd() > 2);
     assert!(io::dup(&writer).unwrap().as_raw_fd() > 2);
 }
 
-/// Also of a descriptor that supports nothing else.
+/// `set_close_on_exec` works even on an `O_PATH` descriptor, which supports few other calls.
 fn set_close_on_exec_of_a_path_only_descriptor() {
     let path = File::options().read(true).custom_flags(O_PATH).open("/").unwrap();
     for on in [false, true] {
@@ -267,7 +268,7 @@ fn set_close_on_exec_of_a_path_only_descriptor() {
     assert_eq!(rawpipe::read(&path, &mut [0]), Err(Errno::EBADF));
 }
 
-/// A kind of pipe for messages about keys, depending on the kernel's configuration.
+/// `O_NOTIFICATION_PIPE` creates a pipe for key notifications if the kernel is configured for it.
 fn pipe2_notification_pipe() {
     const O_NOTIFICATION_PIPE: u32 = 0o200; // O_EXCL
     let test = "pipe2_notification_pipe";
@@ -276,15 +277,15 @@ fn pipe2_notification_pipe() {
     }
     let before = common::open_fds();
     match pipe2(PipeFlags::CLOEXEC | PipeFlags::from_bits_retain(O_NOTIFICATION_PIPE)) {
-        // Supported: written bytes are no message.
+        // The kernel supports the flag, and the pipe has no message yet.
         Ok((reader, _writer)) => assert_eq!(reader.available(), Ok(0)),
-        // Without the option, or before Linux 5.8.
+        // The kernel lacks the option or is older than Linux 5.8.
         Err(errno) => assert!(matches!(errno, Errno::ENOPKG | Errno::EINVAL), "{errno}"),
     }
     assert_eq!(common::open_fds(), before);
 }
 
-/// The flag of one end is set for every process that has this end, and not for the other end.
+/// `O_NONBLOCK` on one end applies to every process that has this end, but not to the other end.
 fn set_nonblocking_is_seen_by_a_child_that_has_the_end() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -292,7 +293,7 @@ fn set_nonblocking_is_seen_by_a_child_that_has_the_end() {
     let mut other = child(move || {
         close_copy(copy);
         let _ = gate.read(&mut [0]);
-        // This is a copy of the same open file.
+        // The child's descriptor refers to the same open file.
         let right = r.is_nonblocking() == Ok(true) && w.is_nonblocking() == Ok(false);
         let answer = r.read(&mut [0]);
         r.set_nonblocking(false).unwrap();
@@ -308,7 +309,7 @@ fn set_nonblocking_is_seen_by_a_child_that_has_the_end() {
 
 fn channel_16_mib_there_and_back() {
     const LEN: usize = 16 << 20;
-    // SAFETY: one thread, and the child only reads and writes.
+    // SAFETY: this process has one thread, and the child only reads and writes.
     let (mut echo, link) = unsafe {
         Duplex::fork(|link| {
             let mut channel = Channel::from(link);
@@ -329,7 +330,7 @@ fn channel_16_mib_there_and_back() {
     assert!(echo.wait().unwrap().success());
 }
 
-/// One process polls for a message, and another receives it, whole.
+/// One process polls for a message, and another process receives the whole message.
 fn channel_looked_at_by_one_process_and_received_by_another() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut sender = Sender::new(writer);
@@ -350,7 +351,8 @@ fn channel_looked_at_by_one_process_and_received_by_another() {
     }
 }
 
-/// Behind a lock: in any order, and each whole.
+/// With a lock around the sender, messages of several threads stay whole, and those of each thread stay in
+/// order.
 fn channel_senders_behind_a_lock() {
     const COUNT: u32 = 200;
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -382,9 +384,9 @@ fn channel_senders_behind_a_lock() {
     assert_eq!(next, [COUNT; 4]);
 }
 
-/// The peer may close immediately, before any message.
+/// If the peer closes before any message, `recv` returns `None` and `send` fails.
 fn channel_closed_right_after_the_fork() {
-    // SAFETY: as above.
+    // SAFETY: the child only drops the link.
     let (mut silent, link) = unsafe { Duplex::fork(|link| (drop(link), 0).1) }.unwrap();
     let mut channel = Channel::from(link);
     assert_eq!(channel.recv(), Ok(None));

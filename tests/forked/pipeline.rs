@@ -1,4 +1,4 @@
-//! Programs connected by pipes. Each test runs alone in a process.
+//! Programs connected by pipes. Each test runs in its own process.
 
 use crate::common::programs::{all_of, is_pattern, pattern, program};
 use crate::common::{self};
@@ -15,7 +15,8 @@ fn missing() -> Command<'static> {
     Command::new("/no/such/program")
 }
 
-/// The children of this process, as the kernel lists them; empty if it does not.
+/// Returns the kernel's list of this process's children. Returns an empty string if the kernel has no such
+/// list.
 fn children() -> String {
     fs::read_to_string("/proc/thread-self/children").unwrap_or_default()
 }
@@ -45,14 +46,14 @@ fn pipeline_statuses_are_in_order() {
     assert_eq!(children.children_mut()[1].wait().unwrap().code(), Some(5));
 }
 
-/// The program before it continues to write: its write fails, because no reader is left and this
-/// process has no copy of the read end.
+/// If the last program ends early, the write of the program before it fails. No reader remains, because this
+/// process keeps no copy of the read end.
 fn pipeline_last_one_ends_early() {
     let (flood, deaf) = (program("flood", &["100000000", "0"]), program("deaf", &[]));
     let output = flood.pipe(&deaf).output().unwrap();
     assert_eq!(output.stdout, b"deaf");
     assert!(output.statuses[1].success());
-    // A Rust program ignores SIGPIPE and fails with the error.
+    // A Rust program ignores `SIGPIPE`, so its write fails with `EPIPE`.
     assert_eq!(output.statuses[0].code(), Some(99));
     assert!(String::from_utf8_lossy(&output.stderr).contains("Broken pipe"));
 }
@@ -62,8 +63,8 @@ fn pipeline_one_pipe_for_the_errors_of_all() {
     let output = both.pipe(&aside).pipe(&aside).output().unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (&b"out"[..], &b"errerrerr"[..]));
 
-    // A command's own setting has precedence over the default of `output`, but not over the pipeline's
-    // setting.
+    // A command's setting overrides the default of `output`, but the pipeline's setting overrides the
+    // command's.
     let mut own = program("aside", &[]);
     own.stderr(Stdio::null());
     assert_eq!(both.pipe(&own).output().unwrap().stderr, b"err");
@@ -79,7 +80,7 @@ fn pipeline_ends_are_those_of_the_commands_or_its_own() {
     first.stdin(common::file(b"the command's"));
     let (reader, writer) = rawpipe::pipe().unwrap();
     last.stdout(writer);
-    // Their settings for the inner ends are ignored.
+    // The pipeline ignores the commands' settings for the inner ends.
     first.stdout(Stdio::null());
     last.stdin(Stdio::null());
     assert!(first.pipe(&last).spawn().unwrap().wait().unwrap().iter().all(|end| end.success()));
@@ -104,7 +105,7 @@ fn pipeline_fd_map_replaces_the_default_of_output() {
     let mut first = program("cat", &[]);
     first.fd_map(common::file(b"mapped"), 0);
     assert_eq!(first.pipe(program("cat", &[])).output().unwrap().stdout, b"mapped");
-    // A pipe between two programs is not a default.
+    // A command must not replace a pipe between two programs.
     let mut between = program("cat", &[]);
     between.fd_map(common::file(b""), 1);
     let error = between.pipe(program("cat", &[])).spawn().unwrap_err();
@@ -158,7 +159,7 @@ fn pipeline_kill_and_deadline() {
     let output = children.communicate(b"").unwrap();
     assert_eq!(output.statuses[0].signal(), Some(Signal::KILL));
     assert!(output.stdout.is_empty() && is_pattern(&read));
-    children.kill().unwrap(); // no process is left, which is not an error
+    children.kill().unwrap(); // the call succeeds although no process remains
 }
 
 fn pipeline_limit_and_drop() {
@@ -191,7 +192,7 @@ fn pipeline_grace_begins_when_all_have_ended() {
     assert!(children.communicate(b"").unwrap().success());
 }
 
-/// After the commands and the descriptors that it was built from are dropped.
+/// Returns a pipeline whose original commands and descriptors have been dropped.
 fn made_elsewhere(input: &'static [u8]) -> Pipeline<'static> {
     let mut first = program("cat", &[]);
     first.stdin(common::file(input));
@@ -200,13 +201,13 @@ fn made_elsewhere(input: &'static [u8]) -> Pipeline<'static> {
 
 fn pipeline_owns_its_commands() {
     let row = made_elsewhere(b"returned");
-    // Both share one open file: the second finds it at its end.
+    // The clone shares one open file with the original, so its run starts at the end of the file.
     let again = row.clone();
     let output = std::thread::spawn(move || row.output().unwrap()).join().unwrap();
     assert_eq!((output.stdout, output.statuses.len()), (b"returned".to_vec(), 3));
     assert_eq!(again.output().unwrap().stdout, b"");
 
-    // A later change does not affect it; and it may borrow.
+    // Later changes to the commands do not affect the pipeline, and the pipeline can borrow descriptors.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut both = program("both", &[]);
     let mut cat = program("cat", &[]);
@@ -251,7 +252,7 @@ fn pipeline_waits_that_do_not_wait_long() {
     assert_eq!(children.try_wait(), Ok(Some(ends)));
 }
 
-/// The group of a process.
+/// Returns the process group of a process.
 fn group_of(pid: u32) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let rest = stat.rsplit(')').next().unwrap().to_owned();
@@ -260,7 +261,7 @@ fn group_of(pid: u32) -> String {
 
 fn pipeline_in_one_group() {
     let sleep = program("sleep", &[]);
-    // A group that one of them sets is ignored.
+    // A pipeline with `in_one_group` ignores the group that a command sets.
     let mut other = sleep.clone();
     other.process_group(0);
     let row = sleep.pipe(&other).pipe(&sleep).in_one_group();
@@ -280,18 +281,19 @@ fn pipeline_in_one_group() {
     without.wait().unwrap();
 }
 
-/// The others join a group in which only a zombie is left.
+/// The other programs can join the group even if only a zombie remains in it.
 fn pipeline_group_of_a_leader_that_has_ended() {
     let first = program("exit", &["4"]);
     let mut second = program("sleep", &[]);
-    // A long list of arguments delays its start, so in some rounds the first one has ended by then.
+    // A long list of arguments delays the start of the second program. In some rounds the first program has
+    // ended by the time the second one starts.
     second.args((0..20_000).map(|_| "x"));
     for _ in 0..50 {
         let row = first.pipe(&second).in_one_group();
         let mut children = row.spawn().unwrap();
         let [leader, other] = [0, 1].map(|i| children.children()[i].id());
         assert_eq!(group_of(other), leader.to_string());
-        // It is a zombie until a wait collects it, so its group can be signalled.
+        // The leader stays a zombie until a wait collects its status, so its group can still receive signals.
         children.kill_group().unwrap();
         let ends = children.wait().unwrap();
         assert!(ends[0].code() == Some(4) || ends[0].signal() == Some(Signal::KILL));
@@ -312,7 +314,7 @@ fn pipeline_kill_group_reaches_grandchildren() {
     assert_eq!(stalled, Ok(1));
     children.kill_group().unwrap();
     children.wait().unwrap();
-    // The grandchild has it as well.
+    // The grandchild also holds the write end, so end of file shows that the grandchild is dead.
     assert_eq!(all_of(Some(alive)), b"");
     drop(key);
 }
@@ -334,21 +336,21 @@ fn pipeline_on_failure_policies() {
     let row = waiter.pipe(missing()).on_failure(OnDrop::Leave);
     assert_eq!(row.spawn().unwrap_err().index(), 1);
     drop((gate, writer));
-    // With this policy of the pipeline it continues until it gets a signal.
+    // With `OnDrop::Leave` the first program continues until the gate closes.
     let mut fds = [rawpipe::event::PollFd::new(&alive, rawpipe::event::PollEvents::IN)];
     let soon = Deadline::after(Duration::from_millis(100));
     assert_eq!(rawpipe::event::poll_deadline(&mut fds, soon), Ok(0));
     drop(key);
     assert_eq!(all_of(Some(alive)), b"");
 
-    // A program that ends by itself is waited for.
+    // With `OnDrop::Reap` the pipeline waits for a program that ends by itself.
     let before = children();
     let slow = program("deaf", &[]);
     let row = slow.pipe(missing()).stdin(Stdio::piped()).on_failure(OnDrop::Reap);
     assert_eq!(row.spawn().unwrap_err().index(), 1);
     assert_eq!(children(), before);
 
-    // Killed together with its children, if it has a group.
+    // With `OnDrop::KillGroup` the programs die together with their children if they have a group.
     let (alive, writer) = rawpipe::pipe().unwrap();
     let mut sleep = program("sleep", &[]);
     sleep.fd_map(&writer, 8);
@@ -364,14 +366,14 @@ fn pipeline_on_failure_policies() {
     assert_eq!(all_of(Some(alive)), b"");
 }
 
-/// As with `a 2>&1 | b`: into the pipe to the next program.
+/// As in `a 2>&1 | b`, the standard error of a program goes into the pipe to the next program.
 fn pipeline_errors_with_the_output() {
     let both = program("both", &[]);
     let mut first = both.clone();
     first.stderr(Stdio::same_as_stdout());
     let output = first.pipe(program("cat", &[])).output().unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (&b"outerr"[..], &b""[..]));
-    // For all: the errors of the last go into the output of the pipeline.
+    // If this is set for all programs, the last program's standard error goes to the pipeline's output.
     let aside = program("aside", &[]);
     let output = both.pipe(&aside).stderr(Stdio::same_as_stdout()).output().unwrap();
     assert_eq!(output.stderr, b"");

@@ -1,5 +1,5 @@
-//! The example `pump`: its options, its messages, and its exit status. The library's own tests, mainly
-//! `streams`, check that no byte is lost.
+//! The options, messages, and exit status of the example `pump`. The library's own tests, mainly `streams`,
+//! check that no byte is lost.
 
 use crate::common::{self, bytes::data, file, terminal, terminals};
 use std::ffi::OsStr;
@@ -15,7 +15,7 @@ fn pump<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     command
 }
 
-/// The bytes that it has written to a pipe. Asserts success without a message.
+/// Returns the bytes that the command wrote to a pipe. Asserts that the command succeeded without a message.
 fn moved(command: &mut Command) -> Vec<u8> {
     let output = common::finish(command);
     assert_eq!((output.status.code(), stderr_of(&output)), (Some(0), String::new()));
@@ -26,7 +26,7 @@ fn stderr_of(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Asserts that it failed with this status, and printed one line with these words.
+/// Asserts that the command failed with this status and printed one line with these words.
 fn assert_fails(command: &mut Command, status: i32, words: &[&str]) {
     command.stderr(Stdio::piped());
     let output = command.spawn().unwrap().wait_with_output().unwrap();
@@ -70,7 +70,7 @@ fn pump_tee_gives_everybody_everything() {
     for path in [&first, &second] {
         assert!(fs::read(path).unwrap() == bytes);
     }
-    // A sink that accepts nothing is reported, and the others still get everything.
+    // `pump` reports a sink that accepts no bytes, and the other sinks still receive everything.
     let tees = ["--tee".as_ref(), "/dev/full".as_ref(), "--tee".as_ref(), first.as_os_str()];
     assert_fails(pump(tees).stdin(file(&bytes)).stdout(Stdio::null()), 1, &["/dev/full", "ENOSPC"]);
     assert!(fs::read(&first).unwrap() == bytes);
@@ -95,14 +95,14 @@ fn pump_failures_name_the_side_and_the_error() {
 fn pump_file_to_itself_is_refused() {
     let path = common::tmp_path();
     let append = |path| File::options().append(true).create(true).open(path).unwrap();
-    assert!(pump([&path]).stdout(append(&path)).status().unwrap().success()); // an empty one reaches its end
+    assert!(pump([&path]).stdout(append(&path)).status().unwrap().success()); // an empty file is allowed
     fs::write(&path, b"some bytes").unwrap();
     assert_fails(pump([&path]).stdout(append(&path)), 1, &["input file is output file"]);
     assert_eq!(fs::read(&path).unwrap(), b"some bytes");
     fs::remove_file(&path).unwrap();
 }
 
-/// The status is the same as after `SIGPIPE`.
+/// After a broken output pipe the exit status is the same as after death by `SIGPIPE`.
 fn pump_broken_output_pipe_ends_in_silence() {
     let input = file(&data(3 << 20));
     let mut command = pump(["-"]);
@@ -140,8 +140,8 @@ fn pump_help_lists_the_options() {
     }
 }
 
-/// A line that is overwritten repeatedly, and erased at the end; if the size is known, it has the
-/// percentage and the remaining time.
+/// On a terminal, `pump` overwrites one progress line and erases it at the end. If the input size is known,
+/// the line includes the percentage and the remaining time.
 fn pump_progress_is_shown_on_a_terminal_only() {
     if !terminals() {
         return;

@@ -1,5 +1,5 @@
-//! More of `poll`, `select` and `epoll`: effects of a child at the other end, kinds of descriptors,
-//! chains and cycles, and which waits are woken. Each test runs alone in a process.
+//! More tests of `poll`, `select` and `epoll`: children at the other end, kinds of descriptors, chains,
+//! cycles, and wake-ups. Each test runs in its own process.
 #![allow(unsafe_code, reason = "a call by its number, to see who sleeps in it")]
 
 use crate::common::nr;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const NOW: Option<Duration> = Some(Duration::ZERO);
 /// A time limit that no test reaches.
 const LONG: Duration = Duration::from_secs(120);
-/// A descriptor that only names a file.
+/// The flag for a descriptor that only refers to a path.
 const O_PATH: i32 = 0x20_0000;
 
 fn found(epoll: &Epoll) -> Vec<(u64, PollEvents)> {
@@ -35,13 +35,13 @@ fn poll_both_ends_in_one_call() {
     let mut fds = [PollFd::new(&reader, PollEvents::IN), PollFd::new(&writer, PollEvents::OUT)];
     assert_eq!(poll(&mut fds, NOW), Ok(2));
     assert_eq!(fds.each_ref().map(PollFd::revents), [PollEvents::IN, PollEvents::OUT]);
-    // A descriptor may be in the list twice, for different events.
+    // The same descriptor may be in the list twice with different events.
     let mut fds = [PollFd::new(&reader, PollEvents::IN), PollFd::new(&reader, PollEvents::PRI)];
     assert_eq!(poll(&mut fds, NOW), Ok(1));
     assert_eq!(fds.each_ref().map(PollFd::revents), [PollEvents::IN, PollEvents::empty()]);
 }
 
-/// Every byte is read, and the hang-up arrives only at the end.
+/// `poll` reports the hang-up only after every byte has been read.
 fn poll_output_of_a_child_until_the_hang_up() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut talking = child(move || {
@@ -69,7 +69,7 @@ fn poll_output_of_a_child_until_the_hang_up() {
     assert!(talking.wait().unwrap().success());
 }
 
-/// Writes to any ready write end and reads from any ready read end, until all twelve have had theirs.
+/// Writes to any ready write end and reads from any ready read end until all twelve messages have arrived.
 fn poll_twelve_pipes_each_in_its_time() {
     const MESSAGE: &[u8] = b" This is a test.";
     let mut pipes: BTreeMap<usize, _> =
@@ -101,7 +101,7 @@ fn poll_twelve_pipes_each_in_its_time() {
 
 // ---- select ----
 
-/// Regular files never block, so they are always ready, despite the timeout.
+/// Regular files never block, so `select` reports them as ready regardless of the timeout.
 fn select_regular_file_is_always_ready() {
     let file = common::file(b"");
     let (reader, _writer) = rawpipe::pipe().unwrap();
@@ -186,7 +186,7 @@ fn epoll_takes_what_can_be_waited_for() {
     }
 }
 
-/// The kernel limits the length of a chain of epolls, and rejects a cycle.
+/// The kernel limits the length of a chain of epoll instances and rejects a cycle.
 fn epoll_chains_and_rings() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let chain: Vec<Epoll> = (0..4).map(|_| Epoll::new().unwrap()).collect();
@@ -201,7 +201,7 @@ fn epoll_chains_and_rings() {
         let answer = chain[from].add(&chain[to], PollEvents::IN, 0);
         assert_eq!(answer, Err(Errno::ELOOP), "{from} to {to}");
     }
-    // Longer and longer, starting inside: at some length the kernel rejects it.
+    // The chain grows at its outer end until the kernel rejects another level.
     let mut outer = chain;
     let refused = loop {
         let next = Epoll::new().unwrap();
@@ -215,8 +215,8 @@ fn epoll_chains_and_rings() {
     assert!(outer.len() >= 4);
 }
 
-/// A number that was closed and is reused refers to another descriptor: its events are not those of the
-/// old one.
+/// After a descriptor is closed and its number reused, the epoll instance does not report events of the new
+/// descriptor.
 fn epoll_number_used_again_is_not_watched() {
     let epoll = Epoll::new().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -232,7 +232,7 @@ fn epoll_number_used_again_is_not_watched() {
     assert_eq!(found(&epoll), [(3, PollEvents::IN)]);
 }
 
-/// Level-triggered: unread data is reported again. Edge-triggered: it is not.
+/// A level-triggered registration reports unread data again. An edge-triggered one does not.
 fn epoll_level_is_told_again_and_an_edge_is_not() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (level, edge) = (Epoll::new().unwrap(), Epoll::new().unwrap());
@@ -248,13 +248,13 @@ fn epoll_level_is_told_again_and_an_edge_is_not() {
     assert_eq!((found(&level).len(), found(&edge).len()), (1, 0), "half of it was read");
     writer.write_all(b"x").unwrap();
     assert_eq!(found(&edge), [(2, PollEvents::IN)], "there is more");
-    // End of file is an edge as well.
+    // End of file also triggers an edge.
     drop(writer);
     assert_eq!(found(&edge), [(2, PollEvents::IN | PollEvents::HUP)]);
     assert_eq!(found(&edge), []);
 }
 
-/// A forked child uses the epoll of its parent: `fork` copies the descriptors and not the instances.
+/// A forked child uses the epoll instance of its parent, because `fork` copies descriptors and not instances.
 fn epoll_is_shared_with_a_forked_child() {
     let epoll = Epoll::new().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -266,7 +266,7 @@ fn epoll_is_shared_with_a_forked_child() {
     assert_eq!(epoll.delete(&reader), Ok(()));
 }
 
-/// Children that wait for one pipe, each with its own epoll, and report when they are woken.
+/// Starts children that wait for one pipe, each with its own epoll instance, and report when they wake up.
 fn waiters(count: u8, events: PollEvents, reader: &PipeReader) -> (Vec<Child>, PipeReader) {
     let (woken, tell) = rawpipe::pipe().unwrap();
     let children = (0..count).map(|number| {
@@ -283,14 +283,15 @@ fn waiters(count: u8, events: PollEvents, reader: &PipeReader) -> (Vec<Child>, P
             let _ = poll(&mut [], None); // until it is killed
             0
         });
-        // Also if the test fails, which otherwise would wait for the end of all output.
+        // The child must die even if the test fails. Otherwise the test program would wait for its output to
+        // end.
         waiting.on_drop(OnDrop::Kill).unwrap();
         waiting
     });
     (children.collect(), woken)
 }
 
-/// Waits until all of them sleep in the call. `None` if that cannot be observed.
+/// Waits until all children sleep in `epoll_wait`. Returns `None` if the kernel does not show this.
 fn asleep(children: &[Child]) -> Option<()> {
     let calls = [nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2].map(|number| number.to_string());
     let end = Instant::now() + LONG;
@@ -310,7 +311,7 @@ fn asleep(children: &[Child]) -> Option<()> {
     Some(())
 }
 
-/// Returns which children report that they were woken, until no other does for a while.
+/// Returns the children that report a wake-up. Stops when no further child reports one for 200 ms.
 fn count_woken(woken: &PipeReader, expected: usize) -> BTreeSet<u8> {
     let mut told = BTreeSet::new();
     loop {
@@ -347,7 +348,7 @@ fn epoll_wakes_everybody_or_exclusively_one() {
     }
 }
 
-/// One wait for many pipes: each wakes it in turn, with its own token.
+/// One wait covers many pipes, and each pipe's event has its own token.
 fn epoll_waits_for_many_children() {
     let epoll = Epoll::new().unwrap();
     let mut children = Vec::new();
@@ -385,7 +386,7 @@ fn epoll_waits_for_many_children() {
     }
 }
 
-/// The epoll's own descriptor: owned, borrowed, and converted back.
+/// A duplicate of the epoll descriptor still works after the original is dropped.
 fn epoll_of_a_duplicate_is_the_same() {
     let epoll = Epoll::new().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();

@@ -1,7 +1,7 @@
-//! Waiting for any child: orphans, children whose handles are given, and those whose handles live elsewhere. Each
-//! test runs alone in a process.
+//! Waiting for any child: orphans, children whose handles are passed, and children whose handles are
+//! elsewhere. Each test runs in its own process.
 //!
-//! `RAWPIPE_TEST_REAPS` sets how often two children end next to a live handle (300).
+//! `RAWPIPE_TEST_REAPS` sets how often two children end while another child with a handle is alive (300).
 #![allow(unsafe_code, reason = "a signal's disposition, and forks beside threads")]
 
 use crate::common::programs::program;
@@ -21,14 +21,14 @@ const SHORT: Duration = Duration::from_millis(30);
 const LONG: Duration = Duration::from_secs(120);
 const ENDS: WaitFlags = WaitFlags::empty();
 
-/// The number of rounds.
+/// Returns the number of rounds.
 pub(crate) fn reaps() -> usize {
     let asked = std::env::var("RAWPIPE_TEST_REAPS").ok();
     let usual = if common::slow() { 15 } else { 300 };
     asked.map_or(usual, |count| count.parse().expect("a number"))
 }
 
-/// Without handles.
+/// Waits for any child without passing handles.
 fn any(deadline: Deadline<'_>) -> rawpipe::Result<Option<Change>> {
     wait_any_deadline(&mut [] as &mut [Child], ENDS, deadline)
 }
@@ -37,7 +37,7 @@ fn soon() -> Deadline<'static> {
     Deadline::after(LONG)
 }
 
-/// A child that runs until the gate's write end is closed.
+/// Starts a child that runs until the gate's write end is closed.
 fn held(code: u8, (gate, opener): &(PipeReader, PipeWriter)) -> Child {
     child(|| {
         close_copy(opener);
@@ -46,7 +46,7 @@ fn held(code: u8, (gate, opener): &(PipeReader, PipeWriter)) -> Child {
     })
 }
 
-/// Waits until it has ended, without collecting its status.
+/// Waits until the child has ended, but does not collect its status.
 fn has_ended(child: &Child) {
     let end = Instant::now() + LONG;
     let stat = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
@@ -76,7 +76,8 @@ fn wait_any_nothing_has_happened() {
     assert_eq!((change.pid, change.index, change.status.code()), (child.id(), Some(0), Some(3)));
 }
 
-/// It is reported with its index, and its handle returns the same status later.
+/// `wait_any` reports a child whose handle is passed with its index, and the handle later returns the same
+/// status.
 fn wait_any_of_given_handles_and_orphans() {
     let gate = rawpipe::pipe().unwrap();
     let mut given: Vec<Child> = (10..15).map(|code| held(code, &gate)).collect();
@@ -106,7 +107,7 @@ fn wait_any_of_given_handles_and_orphans() {
     assert_eq!(wait_any(&mut given, ENDS).unwrap_err(), Errno::ECHILD);
 }
 
-/// A grandchild whose parent is gone.
+/// `wait_any` reports a grandchild whose parent has ended.
 fn wait_any_orphan_that_was_adopted() {
     match set_child_subreaper(true) {
         Err(Errno::EINVAL) if common::emulated() => {
@@ -132,7 +133,8 @@ fn wait_any_orphan_that_was_adopted() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// The handle's own child also ends, and first: the kernel reports it before all others.
+/// Two children end while the child of a handle still runs. The kernel lists a third child first, which has
+/// already ended. `wait_any` must not report it, because its handle is elsewhere.
 fn wait_any_two_end_beside_a_living_handle() {
     let mut elsewhere = child(|| 77);
     has_ended(&elsewhere);
@@ -155,8 +157,8 @@ fn wait_any_two_end_beside_a_living_handle() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// Other threads' children keep their statuses, and none is reported here: just created, failed, or
-/// about to be waited for.
+/// The children of other threads keep their statuses, and `wait_any` reports none of them. Some children have
+/// just been created, some have failed to start, and some are about to be waited for.
 fn wait_any_beside_threads_that_make_children() {
     if common::emulated() {
         let test = "wait_any_beside_threads_that_make_children";
@@ -206,7 +208,7 @@ fn wait_any_beside_threads_that_make_children() {
     assert_eq!(any(Deadline::NEVER).unwrap_err(), Errno::ECHILD);
 }
 
-/// Each end is reported to one thread.
+/// If several threads wait, exactly one of them receives the status of each child.
 fn wait_any_by_several_threads() {
     const EACH: usize = 50;
     let gate = rawpipe::pipe().unwrap();
@@ -230,7 +232,8 @@ fn wait_any_by_several_threads() {
 }
 
 fn wait_any_stops_and_continuations_if_asked_for() {
-    // It may stop before it has closed a copy of the other gate, which therefore ends later.
+    // The stop may arrive before the child closes its copy of the write end. With its own gate, this child
+    // does not keep the other children alive.
     let other_gate = rawpipe::pipe().unwrap();
     let mut elsewhere = held(8, &other_gate);
     let gate = rawpipe::pipe().unwrap();
@@ -261,7 +264,7 @@ fn wait_any_stops_and_continuations_if_asked_for() {
         [(None, Some(6)), (Some(0), Some(7))]
     );
     assert_eq!(next(all, SHORT), None);
-    // The event of the handle's child is still available.
+    // `wait_any` has not consumed the stop event of the other handle's child.
     assert_eq!(elsewhere.wait_change().unwrap().stopped_signal(), Some(Signal::STOP));
     drop(other_gate);
     elsewhere.send_signal(Signal::CONT).unwrap();
@@ -274,14 +277,14 @@ fn wait_any_continues_after_a_signal() {
         9
     }));
     let storm = Storm::begin(Duration::from_millis(1));
-    // The storm's own child has a handle.
+    // `wait_any` does not report the storm's child, because that child has a handle.
     let change = any(Deadline::NEVER).unwrap().expect("an end");
     assert_eq!((change.index, change.status.code()), (None, Some(9)));
     assert!(common::HANDLED.load(Ordering::SeqCst) > 0);
     drop(storm);
 }
 
-/// Waits by process id.
+/// Without pidfds, `wait_any` waits by process id.
 fn wait_any_without_pidfds() {
     let test = "wait_any_without_pidfds";
     for (errno, calls) in [
@@ -327,7 +330,7 @@ fn wait_any_with_sigchld_ignored_echild() {
     assert_eq!(wait_any(&mut [&mut given], ENDS).unwrap_err(), Errno::ECHILD);
 }
 
-/// The parent's registered children do not count in a forked child.
+/// In a forked child, the handles of its parent's children have no effect on `wait_any`.
 fn wait_any_in_a_forked_child() {
     let gate = rawpipe::pipe().unwrap();
     let mut elsewhere = held(3, &gate);
@@ -365,7 +368,8 @@ fn rusage_of_a_child_that_works() {
     }
 }
 
-/// The child has its parent's count of children that are being created, which never changes there.
+/// `wait_any` works in a child that other code has forked. The child inherits the parent's count of children
+/// that are being created, and this copy of the count never changes.
 fn wait_any_in_a_child_that_other_code_has_forked() {
     unsafe extern "C" {
         fn fork() -> i32;
@@ -380,10 +384,10 @@ fn wait_any_in_a_child_that_other_code_has_forked() {
             });
         }
         for _ in 0..20 {
-            // SAFETY: the child only makes system calls, and ends.
+            // SAFETY: the child only makes system calls and then exits.
             let pid = unsafe { fork() };
             if pid == 0 {
-                // SAFETY: the child only ends.
+                // SAFETY: the child only exits.
                 let own = unsafe { fork() };
                 if own == 0 {
                     process::exit(7);

@@ -1,4 +1,4 @@
-//! The examples that are tools: `daemonize`, `tee`, `filter_sigpipe`, `socket_proxy`, `supervisor` and `yes`.
+//! The example programs `daemonize`, `tee`, `filter_sigpipe`, `socket_proxy`, `supervisor` and `yes`.
 
 use crate::common::{self, bytes::data, file};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,14 +69,14 @@ fn filter_is_killed_by_sigpipe_without_reader() {
     let mut child = filter.spawn().unwrap();
     let mut line = String::new();
     BufReader::with_capacity(5, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "LINE\n"); // as `head -n 1` reads; the reader is dropped here
+    assert_eq!(line, "LINE\n"); // reads one line like `head -n 1`, then drops the reader
     let output = child.wait_with_output().unwrap();
     assert_eq!((common::signal(output.status), &*output.stderr), (Some(SIGPIPE), &b""[..]));
 }
 
 // ---------------------------------------------------------------- yes
 
-/// Lines of every length, from one byte to more than a chunk, and more of them than a pipe holds.
+/// `yes` repeats lines from one byte to more than a chunk, and writes more than a pipe holds.
 fn yes_repeats_its_line_until_killed_by_sigpipe() {
     let long = "long".repeat(25_000);
     for (words, line) in [
@@ -90,7 +90,7 @@ fn yes_repeats_its_line_until_killed_by_sigpipe() {
         let mut child =
             yes.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut all = vec![0; if common::slow() { 1 << 20 } else { 5 << 20 }];
-        child.stdout.take().unwrap().read_exact(&mut all).unwrap(); // and drop the reader
+        child.stdout.take().unwrap().read_exact(&mut all).unwrap(); // dropping the reader as well
         assert!(all.chunks(line.len()).all(|part| line.as_bytes().starts_with(part)), "{words:?}");
         let output = child.wait_with_output().unwrap();
         assert_eq!((common::signal(output.status), &*output.stderr), (Some(SIGPIPE), &b""[..]));
@@ -110,7 +110,7 @@ fn yes_stdout_full_fails() {
 
 // ---------------------------------------------------------------- socket_proxy
 
-/// The proxy, its standard output, and the two sockets. Killed at the end of the test.
+/// The running proxy, its standard output, and the two socket paths. Dropping it kills the proxy.
 struct Proxy {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
@@ -128,7 +128,7 @@ impl Proxy {
         Self { child, stdout, target, paths }
     }
 
-    /// A connection: the client's end and the target's.
+    /// Connects to the proxy. Returns the client's end and the target's end.
     fn connect(&self) -> (UnixStream, UnixStream) {
         let client = until("the proxy listens", || UnixStream::connect(&self.paths[0]).ok());
         (client, self.target.accept().unwrap().0)
@@ -153,7 +153,7 @@ fn proxy_both_directions_and_half_close() {
     let (mut client, mut server) = proxy.connect();
     let mut word = [0; 4];
     for _ in 0..3 {
-        client.write_all(b"ping").unwrap(); // a dialogue: no side has ended
+        client.write_all(b"ping").unwrap(); // in a dialogue neither side has closed
         server.read_exact(&mut word).unwrap();
         server.write_all(b"pong").unwrap();
         client.read_exact(&mut word).unwrap();
@@ -165,7 +165,7 @@ fn proxy_both_directions_and_half_close() {
             (&client).write_all(&bytes).unwrap();
             client.shutdown(Shutdown::Write).unwrap();
         });
-        server.read_to_end(&mut there).unwrap(); // returns, because the proxy passes end of file on
+        server.read_to_end(&mut there).unwrap(); // returns because the proxy forwards end of file
         sending.join().unwrap();
     });
     server.write_all(b"a reply after the end").unwrap();
@@ -179,9 +179,9 @@ fn proxy_both_directions_and_half_close() {
 fn proxy_silent_connection_ends_at_the_deadline_and_others_continue() {
     let mut proxy = Proxy::start("0.5");
     let (mut client, _server) = proxy.connect();
-    assert_eq!(client.read(&mut [0]).unwrap(), 0); // the proxy has closed it
+    assert_eq!(client.read(&mut [0]).unwrap(), 0); // the proxy has closed the connection
     let line = proxy.line();
-    assert!(line.contains("ETIMEDOUT"), "{line}"); // in one direction, which may end the other
+    assert!(line.contains("ETIMEDOUT"), "{line}"); // the timeout of one direction may end both
 
     let (mut client, mut server) = proxy.connect();
     client.write_all(b"!").unwrap();
@@ -190,16 +190,16 @@ fn proxy_silent_connection_ends_at_the_deadline_and_others_continue() {
 
 // ---------------------------------------------------------------- supervisor
 
-/// The supervisor with five workers that run a script.
+/// The supervisor and its five workers, which run a script.
 struct Supervisor {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
-    /// The process id with which each worker was last started.
+    /// The process id of each worker's latest start.
     started: BTreeMap<String, u32>,
 }
 
 impl Supervisor {
-    /// `None` if it cannot run.
+    /// Returns `None` if the supervisor cannot run here.
     fn start(test: &str, script: &str) -> Option<Self> {
         let probe = rawpipe::process::Command::new("true").spawn().unwrap();
         if probe.pidfd().is_none() || common::emulated() {
@@ -217,7 +217,7 @@ impl Supervisor {
         Some(new)
     }
 
-    /// The next line: the worker, and its exit status if the line has one.
+    /// Reads the next line. Returns the worker and, if the line has one, its exit status.
     fn next(&mut self) -> Option<(String, Option<String>)> {
         let mut line = String::new();
         if self.stdout.read_line(&mut line).unwrap() == 0 {
@@ -229,12 +229,12 @@ impl Supervisor {
         Some((worker.to_owned(), id.is_none().then(|| what.to_owned())))
     }
 
-    /// The statuses that are reported from now on.
+    /// Returns all exit statuses that the supervisor still reports.
     fn ends(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.next()).filter_map(|(_, end)| end).collect()
     }
 
-    /// All processes in the groups of its workers.
+    /// Returns all processes in the groups of the workers.
     fn processes(&self) -> BTreeSet<u32> {
         let groups: BTreeSet<u32> = self.started.values().copied().collect();
         let ids = fs::read_dir("/proc").unwrap().flatten();
@@ -250,14 +250,14 @@ impl Drop for Supervisor {
     }
 }
 
-/// The process group of a process that is no zombie.
+/// Returns the process group of a process, or `None` for a zombie.
 fn group(id: u32) -> Option<u32> {
     let stat = fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     if fields[0] == "Z" { None } else { fields[2].parse().ok() }
 }
 
-/// The signals that a process ignores, as a set of bits.
+/// Returns the set of signals that a process ignores, as bits.
 fn ignored(id: u32) -> Option<u64> {
     let status = fs::read_to_string(Path::new("/proc").join(id.to_string()).join("status")).ok()?;
     let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
@@ -279,7 +279,7 @@ fn supervisor_starts_a_killed_worker_again_and_kills_its_tree() {
     assert_ne!(supervisor.started["worker 2"], victim);
     until("all have a child again", || (supervisor.processes().len() == 10).then_some(()));
     let after = supervisor.processes();
-    assert_eq!(before.intersection(&after).count(), 8); // the killed worker's child is gone, too
+    assert_eq!(before.intersection(&after).count(), 8); // the child of the killed worker is also dead
 
     drop(supervisor.child.stdin.take());
     assert_eq!(supervisor.ends(), ["signal: 15 (SIGTERM)"; 5]);
@@ -323,7 +323,7 @@ fn supervisor_kills_what_ignores_sigterm() {
 fn daemon_has_no_terminal_and_no_descriptor_of_its_maker() {
     let log = common::tmp_path();
     let inherited = rawpipe::pipe2(rawpipe::PipeFlags::empty()).unwrap();
-    // Its output ends although the daemon is running.
+    // The output reaches end of file although the daemon still runs.
     let output = common::finish(example("daemonize").arg(&log).stdin(Stdio::null()));
     if is_beside_an_emulators_thread(&output) {
         return;
@@ -342,7 +342,7 @@ fn daemon_has_no_terminal_and_no_descriptor_of_its_maker() {
     assert_eq!(fs::read_link(place.join("cwd")).unwrap(), Path::new("/"));
     let stat = fs::read_to_string(place.join("stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    // Its session is another process's, and has no terminal.
+    // The daemon is not the leader of its session, and the session has no terminal.
     assert!(fields[3] != id.to_string() && fields[4] == "0", "{stat}");
     common::kill(id, SIGTERM);
     until("it ends", || group(id).is_none().then_some(()));
@@ -350,8 +350,8 @@ fn daemon_has_no_terminal_and_no_descriptor_of_its_maker() {
     fs::remove_file(log).unwrap();
 }
 
-/// A user-mode emulator has a thread of its own, so `fork_single_threaded` fails, and the program
-/// prints that.
+/// Returns whether the program failed because `fork_single_threaded` returned `EBUSY`. A user-mode emulator
+/// has its own thread, so the call fails there.
 fn is_beside_an_emulators_thread(output: &Output) -> bool {
     let is = common::emulated() && output.stderr == b"Error: EBUSY\n";
     if is {

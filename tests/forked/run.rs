@@ -1,5 +1,5 @@
-//! A program's whole run in one call: `output` and `status` with input, a limit and a timeout, and
-//! their errors. Each test runs alone in a process.
+//! Complete runs of a program in one call: `output` and `status` with input, a limit, a timeout, and errors.
+//! Each test runs in its own process.
 #![allow(unsafe_code, reason = "looking for children, as the C library does it")]
 
 use crate::common::nr;
@@ -28,9 +28,9 @@ unsafe extern "C" {
     fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
 }
 
-/// Asserts that neither a running child nor a zombie is left.
+/// Asserts that no child remains, neither running nor as a zombie.
 fn no_child_is_left(of: &str) {
-    // SAFETY: no status is requested.
+    // SAFETY: a null pointer requests no status.
     let answer = unsafe { waitpid(-1, std::ptr::null_mut(), 1) };
     let errno = Errno::from_io_error(&io::Error::last_os_error());
     assert_eq!((answer, errno), (-1, Some(Errno::ECHILD)), "{of}: a child is left");
@@ -46,7 +46,7 @@ fn shell(script: &str) -> Command<'static> {
     shell
 }
 
-/// The error of a run that timed out, after which nothing is left of it.
+/// Returns the error of a run that timed out. Asserts that neither a child nor a descriptor remains.
 fn out_of_time(what: &str, command: &Command<'_>, least: Duration) -> CommunicateError {
     let before = common::open_fds();
     let begin = Instant::now();
@@ -78,10 +78,10 @@ fn output_input_in_every_form() {
     assert_eq!(cat.input(b"reference").output().unwrap().stdout, b"reference");
     assert_eq!(cat.input("text").output().unwrap().stdout, b"text");
     assert_eq!(cat.input(String::from("owned")).output().unwrap().stdout, b"owned");
-    // Each run gets all of it.
+    // Every run receives the whole input.
     assert_eq!(cat.output().unwrap().stdout, b"owned");
     assert_eq!(cat.input(b"").output().unwrap().stdout, b"");
-    // The one set later applies.
+    // The last setting applies.
     cat.input("input").stdin(common::file(b"a file"));
     assert_eq!(cat.output().unwrap().stdout, b"a file");
     assert_eq!(cat.input("input").output().unwrap().stdout, b"input");
@@ -103,7 +103,7 @@ fn output_input_of_ten_mebibytes_through_sort() {
     assert!(output.status.success(), "{}", output.status);
     lines.sort();
     assert!(output.stdout == lines.concat().into_bytes());
-    // The same if it reads.
+    // The same amount of input also reaches a program that writes while it reads.
     let input = some_bytes(size as usize);
     assert!(program("cat", &[]).input(input.as_slice()).output().unwrap().stdout == input);
 }
@@ -129,7 +129,7 @@ fn output_input_and_no_such_program() {
     assert_eq!(common::open_fds(), before);
 }
 
-/// It creates the pipe, and leaves the writing to the caller.
+/// `spawn` creates the input pipe but does not write the input.
 fn spawn_with_input_feeds_nothing() {
     let mut child = program("cat", &[]).input("input").stdout(Stdio::piped()).spawn().unwrap();
     assert!(child.stdin_ref().is_some());
@@ -147,7 +147,7 @@ fn status_with_input_and_time() {
     assert_eq!(error.reason(), Some(Kind::Deadline));
     assert!(begin.elapsed() >= SHORT && begin.elapsed() < LONG);
     no_child_is_left("sleep");
-    // A pipe is drained, so that the child ends.
+    // `status` drains the output pipe, so the child can end.
     let mut flood = program("flood", &["1000000", "0"]);
     assert!(flood.stdout(Stdio::piped()).status().unwrap().success());
     assert_eq!(flood.limit(7).status().unwrap_err().reason(), Some(Kind::Limit(StdStream::Stdout)));
@@ -156,7 +156,7 @@ fn status_with_input_and_time() {
 
 // ---- timeout ----
 
-/// Whatever the child does or fails to do.
+/// The timeout applies to every kind of child.
 fn output_timeout_of_every_kind_of_child() {
     let out_of_time = |what: &str, command: &mut Command<'_>| {
         let error = out_of_time(what, command.timeout(SHORT), SHORT);
@@ -173,7 +173,7 @@ fn output_timeout_of_every_kind_of_child() {
     out_of_time("ignores SIGTERM", &mut shell("trap '' TERM; kill -TERM $$; kill -STOP $$"));
     out_of_time("busy", &mut shell("while :; do :; done"));
     out_of_time("waits for its end", program("sleep", &[]).on_drop(OnDrop::Reap));
-    // It writes without end.
+    // This child never stops writing.
     let error = program("flood", &["100000000000", "0"]).timeout(SHORT).output().unwrap_err();
     assert_eq!(error.reason(), Some(Kind::Deadline));
     no_child_is_left("flood");
@@ -190,7 +190,7 @@ fn output_timeout_without_pidfds() {
 }
 
 fn output_timeout_keeps_what_was_read() {
-    // Under an emulator the child may not even have started.
+    // Under an emulator the child may not have started by the timeout.
     let mut timeout = Duration::from_millis(50);
     let error = loop {
         let error = out_of_time("stall", program("stall", &["200000"]).timeout(timeout), timeout);
@@ -209,13 +209,14 @@ fn output_timeout_keeps_what_was_read() {
     assert_eq!(error.into_outputs().0.len(), 200_000);
 }
 
-/// Waits until all other ends are closed: the grandchild's, and the command's.
+/// Waits until the grandchild and the command have closed their ends.
 fn is_gone(gate: &PipeWriter, wait: Duration) -> bool {
     let mut fds = [PollFd::new(gate, PollEvents::empty())];
     poll(&mut fds, Some(wait)).unwrap() == 1
 }
 
-/// The child has ended, or still runs; the grandchild is killed if requested.
+/// The timeout applies even if a grandchild holds the pipe. The grandchild dies only if the policy is
+/// `OnDrop::KillGroup`.
 fn output_timeout_though_a_grandchild_has_the_pipe() {
     for name in ["parent", "family"] {
         for group in [false, true] {
@@ -231,7 +232,7 @@ fn output_timeout_though_a_grandchild_has_the_pipe() {
                 let error = out_of_time(&what, &command, timeout);
                 drop(command);
                 if error.stdout().is_empty() {
-                    timeout *= 2; // it has not started yet
+                    timeout *= 2; // the child has not started yet
                     continue;
                 }
                 if group {
@@ -254,7 +255,7 @@ fn output_timeout_begins_with_each_run() {
     thread::sleep(SHORT);
     out_of_time("first", &sleep, SHORT);
     out_of_time("second", &sleep, SHORT);
-    // The earlier of the two applies, and a deadline does not move.
+    // The earlier of the timeout and the deadline applies. A deadline is the same for every run.
     sleep.deadline(Deadline::now());
     out_of_time("past", sleep.timeout(LONG), Duration::ZERO);
     sleep.deadline(Deadline::NEVER).timeout(SHORT);
@@ -264,13 +265,13 @@ fn output_timeout_begins_with_each_run() {
     assert_eq!(cat.input("in time").output().unwrap().stdout, b"in time");
 }
 
-/// The kernel then keeps no status; the timeout still works.
+/// With `SIGCHLD` ignored the kernel keeps no exit status, but the timeout still works.
 fn output_timeout_sigchld_ignored() {
     signal(Signal::CHLD.as_raw(), SIG_IGN);
     let error = out_of_time("sleep", program("sleep", &[]).timeout(SHORT), SHORT);
     assert_eq!(error.stdout(), b"");
     match program("both", &[]).timeout(LONG).output() {
-        // Since Linux 6.15 the pidfd has the status.
+        // Since Linux 6.15 the pidfd keeps the exit status.
         Ok(output) => assert!(output.status.success()),
         Err(RunError::Communicate(error)) => {
             assert_eq!(error.reason(), Kind::Wait(Errno::ECHILD));
@@ -307,7 +308,7 @@ fn output_limit_kills_and_keeps_what_was_read() {
         let size = limit.to_string();
         let output = program("flood", &[&size, &size]).limit(limit).output().unwrap();
         assert_eq!((output.stdout.len(), output.stderr.len()), (limit, limit));
-        // It never ends by itself.
+        // This child does not end by itself.
         let mut flood = program("stall", &[&(limit + 1).to_string()]);
         let error = flood.limit(limit).timeout(LONG).output().unwrap_err();
         no_child_is_left("stall");
@@ -332,13 +333,13 @@ fn wait_with_output_as_with_std() {
         let std = std.spawn().unwrap().wait_with_output().unwrap();
         assert_eq!(std::process::Output::from(ours.wait_with_output().unwrap()), std, "{name}");
     }
-    // Its input is closed first.
+    // `wait_with_output` first closes the input of the child.
     let cat = program("cat", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     assert!(cat.wait_with_output().unwrap().status.success());
     no_child_is_left("cat");
 }
 
-/// No handle is returned, so no child may be left.
+/// If `wait_with_output` fails, it kills the child, because the caller no longer has a handle.
 fn wait_with_output_that_fails_kills() {
     let child = program("sleep", &[]).stdout(Stdio::piped()).spawn().unwrap();
     if !Filter::new(&[nr::PPOLL], Errno::ENOMEM).install() {
@@ -351,7 +352,7 @@ fn wait_with_output_that_fails_kills() {
 
 // ---- input from a reader ----
 
-/// Returns its bytes in pieces; `Some` errno is an error of the system, and `None` another error.
+/// A reader that returns prepared pieces. `Some(errno)` is a system error, and `None` is another error.
 struct Pieces(Vec<Result<Vec<u8>, Option<Errno>>>);
 
 impl Read for Pieces {
@@ -380,17 +381,17 @@ fn communicate_input_from_a_reader() {
         let output = Communicate::new().input_from(&mut reader).run(&mut cat()).unwrap();
         assert!(output.stdout == input && reader.is_empty(), "{size}");
     }
-    // A piece that does not fit into the pipe is written in parts.
+    // A piece larger than the pipe is written in several parts.
     let (input, mut child) = (some_bytes(300_000), cat());
     child.stdin_ref().unwrap().set_capacity(Capacity::Bytes(4096)).unwrap();
     let mut reader = input.as_slice();
     let output = Communicate::new().input_from(&mut reader).run(&mut child).unwrap();
     assert!(output.stdout == input);
-    // An error instead of bytes; `EINTR` does not end the input.
+    // The reader replaces the earlier input, and its `EINTR` does not end the input.
     let mut pieces = Pieces(vec![Ok(vec![1]), Err(Some(Errno::EINTR)), Ok(vec![2, 3])]);
     let mut talk = Communicate::new().input(b"bytes").input_from(&mut pieces);
     assert_eq!(talk.run(&mut cat()).unwrap().stdout, [1, 2, 3]);
-    // The child stops reading from a reader without an end.
+    // The reader never ends, but the child stops reading.
     let mut deaf =
         program("deaf", &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut zeros = io::repeat(0);
@@ -412,14 +413,14 @@ fn communicate_reader_that_fails() {
         assert_eq!((error.kind(), error.errno()), (kind, errno));
         let text = format!("reading the input: {kind} after ");
         assert!(error.to_string().starts_with(&text), "{error}");
-        // Its output until then is in the error, or comes with the next run, which continues.
+        // The output so far is part of the error or of the next run's result.
         let mut all = error.into_outputs().0;
         all.extend(talk.run(&mut child).unwrap().stdout);
         assert_eq!(all, b"behind");
     }
 }
 
-/// Bytes that were read from the reader and not written to the child are not lost.
+/// No byte that was read from the reader but not yet written to the child is lost.
 fn communicate_reader_and_a_deadline() {
     let input = some_bytes(4_000_000);
     let (mut reader, mut child) = (input.as_slice(), cat());
@@ -471,7 +472,7 @@ fn pipeline_output_has_what_its_commands_are_given() {
 
 // ---- errors ----
 
-/// In an `io::Error` it has its kind, its errno, and itself as the source.
+/// Asserts that an `io::Error` keeps the error's kind and errno, and has the error as its source.
 fn is_whole<E: Error + Clone + PartialEq + Send + Sync + 'static>(
     error: &E,
     (kind, number): (ErrorKind, Option<i32>),
@@ -519,7 +520,7 @@ fn errors_of_programs_are_kept_in_an_io_error() {
     }
 }
 
-/// Compiles: every function of the module works with `?` in a function that returns `io::Result`.
+/// Every function of the module compiles with `?` in a function that returns `io::Result`.
 fn every_function(child: &mut process::Child, fd: &fs::File) -> io::Result<()> {
     let (path, list, at) = (c"", &[Arg::END][..], Deadline::NEVER);
     if list.is_empty() {
@@ -527,11 +528,11 @@ fn every_function(child: &mut process::Child, fd: &fs::File) -> io::Result<()> {
         process::execveat(fd, path, list, list, ExecFlags::empty())?;
         process::execvpe(path, b"", list, list)?;
         process::fexecve(fd, list, list)?;
-        // SAFETY: never run.
+        // SAFETY: this branch never runs.
         let _ = unsafe { process::fork() }?;
-        // SAFETY: never run.
+        // SAFETY: this branch never runs.
         let _ = unsafe { process::fork_single_threaded() }?;
-        // SAFETY: never run.
+        // SAFETY: this branch never runs.
         unsafe { process::fork_with(|| 0) }?.wait()?;
     }
     child.communicate(b"")?;
@@ -564,7 +565,7 @@ fn every_function(child: &mut process::Child, fd: &fs::File) -> io::Result<()> {
 fn functions_work_behind_a_question_mark() {
     let mut child = program("exit", &["3"]).spawn().unwrap();
     let file = common::file(b"");
-    // It does not lead a group: that is the first call that fails, and its error is returned.
+    // `kill_group` is the first call that fails, because the child does not lead a group.
     let error = every_function(&mut child, &file).unwrap_err();
     assert_eq!(Errno::from_io_error(&error), Some(Errno::EINVAL));
     assert_eq!(error.raw_os_error(), Some(Errno::EINVAL.raw_os_error()));

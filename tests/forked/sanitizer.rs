@@ -1,6 +1,6 @@
-//! Whether the tool that this was built for, or runs under, detects what it should. Each test makes one
-//! mistake on purpose, in its own process, and requires a report. Without such a tool the tests are
-//! skipped. `.ci/sanitize.sh` fails if a test that concerns its tool is skipped.
+//! Checks that sanitizers and Valgrind detect what they should. Each test makes one mistake on purpose in its
+//! own process and requires a report. Tests are skipped if no such tool is in use. `.ci/sanitize.sh` fails if
+//! a test for its tool is skipped.
 #![allow(unsafe_code, reason = "mistakes")]
 
 mod ring_threads;
@@ -19,12 +19,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Runs `mistake` in another process under one of these tools, and requires that tool's words in the
-/// report.
+/// Runs `mistake` in another process under one of these tools, and requires the tool's words in the report.
 fn reported(test: &str, words: &[(Tool, &str)], mistake: fn()) {
     if common::in_role("mistake") {
         mistake();
-        // Not by a return: the C library's `exit` lets a tool look for leaks.
+        // The C library's `exit` lets a tool look for leaks, so this function must not return.
         std::process::exit(0);
     }
     let Some((_, words)) = words.iter().find(|(tool, _)| common::tool() == Some(*tool)) else {
@@ -36,7 +35,7 @@ fn reported(test: &str, words: &[(Tool, &str)], mistake: fn()) {
     assert!(errors.contains(words), "{errors}");
 }
 
-/// Requires that nothing is reported.
+/// Runs `right` in another process and requires that the tool reports nothing.
 fn silent(test: &str, tool: Tool, right: fn()) {
     if common::in_role("mistake") {
         return right();
@@ -48,7 +47,7 @@ fn silent(test: &str, tool: Tool, right: fn()) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// With options that send reports to the pipe that the test reads.
+/// Returns a command whose options send reports to the pipe that the test reads.
 fn role() -> std::process::Command {
     let mut command = common::role_command("mistake");
     command.stdin(Stdio::null());
@@ -72,8 +71,8 @@ fn read_beyond_the_end_of_a_buffer() {
         let (reader, writer) = rawpipe::pipe().unwrap();
         writer.write_all(&[7; 16]).unwrap();
         let mut buf = vec![0_u8; 16];
-        // The kernel writes only 16 bytes. The length is wrong.
-        // SAFETY: none for the length.
+        // The kernel writes only 16 bytes, but the slice is longer. SAFETY: none, because the length is wrong
+        // on purpose.
         let longer = unsafe { slice::from_raw_parts_mut(buf.as_mut_ptr(), 24) };
         black_box((rawpipe::read(&reader, longer).ok(), buf));
     });
@@ -88,7 +87,7 @@ fn readv_beyond_the_end_of_a_buffer() {
         let (reader, writer) = rawpipe::pipe().unwrap();
         writer.write_all(&[7; 16]).unwrap();
         let mut buf = vec![0_u8; 16];
-        // SAFETY: none for the length.
+        // SAFETY: none, because the length is wrong on purpose.
         let longer = unsafe { slice::from_raw_parts_mut(buf.as_mut_ptr(), 24) };
         let (first, second) = longer.split_at_mut(8);
         let mut list = [IoSliceMut::new(first), IoSliceMut::new(second)];
@@ -104,7 +103,7 @@ fn write_of_freed_memory() {
     reported("write_of_freed_memory", &words, || {
         let (_reader, writer) = rawpipe::pipe().unwrap();
         let buf = vec![7_u8; 16];
-        // SAFETY: none.
+        // SAFETY: none, because the memory was freed.
         let freed = unsafe { slice::from_raw_parts(buf.as_ptr(), 16) };
         drop(buf);
         black_box(rawpipe::write(&writer, freed)).ok();
@@ -122,7 +121,7 @@ fn byte_beyond_what_read_has_given() {
         let mut buf = Vec::<u8>::with_capacity(16);
         let filled = rawpipe::io::read_uninit(&reader, buf.spare_capacity_mut()).unwrap();
         assert_eq!(filled.len(), 4);
-        // SAFETY: none: it is one byte more than was read.
+        // SAFETY: none, because the length is one byte more than was read.
         unsafe { buf.set_len(5) };
         assert_eq!(buf[..4], [7; 4]);
         if black_box(buf[4]) == 9 {
@@ -140,7 +139,7 @@ fn write_of_uninitialised_memory() {
         let (_reader, writer) = rawpipe::pipe().unwrap();
         let mut buf = Vec::<u8>::with_capacity(16);
         buf.push(1);
-        // SAFETY: none for the length.
+        // SAFETY: none, because the length is wrong on purpose.
         let longer = unsafe { slice::from_raw_parts(buf.as_ptr(), 2) };
         black_box(rawpipe::write(&writer, longer)).ok();
     });
@@ -153,8 +152,8 @@ fn memory_that_nobody_can_free() {
         (Tool::Valgrind, "definitely lost"),
     ];
     reported("memory_that_nobody_can_free", &words, || {
-        // More than one block, and the stack that pointed to them is overwritten: a pointer that
-        // remains somewhere hides a leak.
+        // A remaining pointer would hide a leak. The loop leaks many blocks, and the last line overwrites the
+        // stack that pointed to them.
         for turn in 0..100_u8 {
             std::mem::forget(black_box(vec![turn; 1000]));
         }
@@ -163,17 +162,17 @@ fn memory_that_nobody_can_free() {
 }
 
 struct Shared(UnsafeCell<[u8; 64]>);
-// SAFETY: none: this is the mistake to report.
+// SAFETY: none, because the tool must report this mistake.
 unsafe impl Sync for Shared {}
 static SHARED: Shared = Shared(UnsafeCell::new([0; 64]));
 
 fn store(value: u8) {
-    // SAFETY: only if the caller orders the threads.
+    // SAFETY: this is sound only if the caller orders the threads.
     unsafe { SHARED.0.get().write([value; 64]) };
 }
 
-/// Waits for the other of two threads, without synchronising them: a tool may take a thread that begins
-/// after another has ended for the same one.
+/// Waits until both threads have arrived, but does not synchronise them. A tool may treat two threads as one
+/// if the second begins after the first has ended.
 fn both_are_here() {
     static HERE: AtomicU8 = AtomicU8::new(0);
     HERE.fetch_add(1, Ordering::Relaxed);
@@ -197,7 +196,7 @@ fn threads_in_no_order() {
     });
 }
 
-/// For the tool, the kernel's read counts as one of the calling thread.
+/// A tool treats the kernel's read of the bytes as a read by the calling thread.
 fn write_of_what_another_thread_stores() {
     reported("write_of_what_another_thread_stores", &[(Tool::Thread, "data race")], || {
         let (_reader, writer) = rawpipe::pipe().unwrap();
@@ -207,7 +206,7 @@ fn write_of_what_another_thread_stores() {
                 both_are_here();
             });
             scope.spawn(|| {
-                // SAFETY: none for the other thread.
+                // SAFETY: none, because the other thread stores to the same memory.
                 let shared = unsafe { &*SHARED.0.get() };
                 black_box(rawpipe::write(&writer, shared)).ok();
                 both_are_here();
@@ -216,7 +215,7 @@ fn write_of_what_another_thread_stores() {
     });
 }
 
-/// Bytes in another pipe do not order the threads.
+/// Bytes in two different pipes do not order the threads.
 fn threads_in_the_order_of_two_pipes() {
     reported("threads_in_the_order_of_two_pipes", &[(Tool::Thread, "data race")], || {
         let (reader, other) = rawpipe::pipe().unwrap();
@@ -253,28 +252,29 @@ fn threads_in_the_order_of_a_pipe() {
     });
 }
 
-/// The ring of shared chunks orders the threads.
+/// The ring of shared chunks orders the two threads.
 fn threads_in_the_order_of_a_ring() {
     silent("threads_in_the_order_of_a_ring", Tool::Thread, || records_between_threads(false));
 }
 
-/// It does not if a position is stored with less than `Release`.
+/// The ring does not order the threads if it stores a position with less than `Release`.
 fn threads_in_the_order_of_a_relaxed_ring() {
     let words = [(Tool::Thread, "data race")];
     reported("threads_in_the_order_of_a_relaxed_ring", &words, || records_between_threads(true));
 }
 
-/// A descriptor that is not open concerns no memory, and the kernel rejects an invalid address.
+/// A call on a closed descriptor accesses no memory, and the kernel rejects an invalid address. The tool
+/// reports neither.
 fn calls_that_fail() {
     let tool = common::tool().unwrap_or(Tool::Address);
     silent("calls_that_fail", tool, || {
         let closed: BorrowedFd<'_> = common::closed_fd();
         assert!(rawpipe::read(closed, &mut [0; 4]).is_err());
         if common::tool() == Some(Tool::Valgrind) {
-            return; // Valgrind reports each invalid address, whatever the kernel returns
+            return; // Valgrind reports each invalid address, even if the kernel rejects it
         }
         let (reader, _writer) = rawpipe::pipe().unwrap();
-        // SAFETY: no program has memory there.
+        // SAFETY: no program has memory at this address.
         let answer = unsafe { raw::syscall3(nr::READ, number(&reader), usize::MAX - 4095, 8) };
         assert!(answer < 0);
     });

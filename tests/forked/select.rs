@@ -1,5 +1,5 @@
-//! `select`, with descriptors of any number. Each test runs alone in a process: one closes a descriptor
-//! by its number, and others need exclusive numbers.
+//! Tests of `select` with descriptors of any number. Each test runs in its own process, because one test
+//! closes a descriptor by its number and others need exclusive numbers.
 #![allow(unsafe_code, reason = "descriptors by number")]
 
 use crate::common::nr;
@@ -18,24 +18,25 @@ fn set<'fd>(fds: &[BorrowedFd<'fd>]) -> FdSet<'fd> {
     set
 }
 
-/// A duplicate whose number is at least this; `None` if the process may not have it.
+/// Duplicates a descriptor to a number of at least `minimum`. Returns `None` if the limit does not allow this
+/// number.
 fn dup_at(fd: impl AsFd, minimum: usize) -> Option<OwnedFd> {
     const F_DUPFD_CLOEXEC: usize = 1030;
     const RLIMIT_NOFILE: usize = 7; // MIPS and SPARC differ
     let mut old = [0_u64; 2];
     let place = (&raw mut old).expose_provenance();
-    // SAFETY: writes two 64-bit numbers, the soft and the hard limit, to this address.
+    // SAFETY: the call writes two 64-bit numbers, the soft and the hard limit, to this address.
     unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, 0, place) };
     let [soft, hard] = old;
     let new = [soft.max(hard.min(minimum as u64 + 100)), hard];
     let place = (&raw const new).expose_provenance();
-    // SAFETY: reads two 64-bit numbers.
+    // SAFETY: the call reads two 64-bit numbers from this address.
     unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
     let from = usize::try_from(fd.as_fd().as_raw_fd()).unwrap();
-    // SAFETY: takes integers only.
+    // SAFETY: the call has only integer arguments.
     let fd = unsafe { raw::syscall3(nr::FCNTL, from, F_DUPFD_CLOEXEC, minimum) };
     let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
-    // SAFETY: made by the line above.
+    // SAFETY: the call above has just created this descriptor.
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -124,7 +125,7 @@ fn select_descriptors_beyond_1024() {
     let low = set(&[idle.as_fd(), high.as_fd()]);
     assert_eq!(select(Some(&mut low.clone()), None, None, NOW), Ok(0));
     writer.write(b"x").unwrap();
-    // The sets also have different lengths.
+    // The two sets also have different lengths.
     let mut read = low;
     let mut write = set(&[writer.as_fd()]);
     assert_eq!(select(Some(&mut read), Some(&mut write), None, NOW), Ok(2));
@@ -135,7 +136,8 @@ fn select_descriptors_beyond_1024() {
     assert_eq!(rawpipe::read(read.iter().next().unwrap(), &mut byte), Ok(1));
 }
 
-/// For any number: the kernel itself checks only numbers within the process's table.
+/// `select` fails with `EBADF` for any closed number. The kernel itself checks only numbers within the
+/// process's table.
 fn select_closed_descriptor_ebadf() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     if common::emulated() {
@@ -143,7 +145,7 @@ fn select_closed_descriptor_ebadf() {
     }
     let numbers = [40, 63, 64, 65, 300, 100_000];
     for number in numbers {
-        // SAFETY: it is not open, as the test requires; only the failing calls below use it.
+        // SAFETY: the test requires that this number is closed, and only the failing calls below use it.
         let closed = unsafe { BorrowedFd::borrow_raw(number) };
         for role in 0..3 {
             let mut sets: [FdSet<'_>; 3] = Default::default();
@@ -183,7 +185,7 @@ fn select_set_at_the_borders_of_words() {
     assert!(set.is_empty());
 }
 
-/// A child's lines, with growing timeouts and then none, until the end of file.
+/// `select` reports every line of a child until end of file. The timeouts grow, and the last calls have none.
 fn select_sees_every_line_of_a_child() {
     let (reader, writer): (PipeReader, _) = rawpipe::pipe().unwrap();
     let (never, _held) = rawpipe::pipe().unwrap();

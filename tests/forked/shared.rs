@@ -1,8 +1,8 @@
-//! Chunks in shared memory, between processes. Each test runs alone in a process.
+//! Chunks in shared memory between processes. Each test runs in its own process.
 //!
-//! `RAWPIPE_TEST_KILLS` sets how often each side is killed (30), `RAWPIPE_TRANSFER_BYTES` the number of
-//! bytes sent under signals (64 MiB), and `RAWPIPE_MODEL_OPERATIONS` the number of operations of the
-//! model (100,000; `RAWPIPE_MODEL_SEED` repeats a run).
+//! `RAWPIPE_TEST_KILLS` sets how often each side is killed (30). `RAWPIPE_TRANSFER_BYTES` sets the number of
+//! bytes sent while signals arrive (64 MiB). `RAWPIPE_MODEL_OPERATIONS` sets the number of operations of the
+//! model (100,000), and `RAWPIPE_MODEL_SEED` repeats a run.
 #![allow(unsafe_code, reason = "fork, limits, shared words, and system calls by number")]
 
 mod copies;
@@ -32,7 +32,8 @@ use readiness::*;
 use records::*;
 use waiting::*;
 
-/// Whether pairs can be created here; reports if not. A user-mode emulator does not wipe memory.
+/// Returns whether this system can create pairs, and otherwise reports a skipped test. User-mode emulators do
+/// not wipe memory.
 fn supported() -> bool {
     match shared() {
         Ok(_) => true,
@@ -48,7 +49,7 @@ fn times(full: usize) -> usize {
     if common::slow() { full.div_ceil(20) } else { full }
 }
 
-/// Fills with numbers such that no two records have the same one at any offset.
+/// Fills a chunk with words that no other record has at the same offset.
 fn fill(chunk: &mut [u8], number: usize) {
     for (index, place) in chunk.chunks_mut(8).enumerate() {
         let word = (number.wrapping_mul(0x9e37_79b9) ^ index).wrapping_add(1) as u64;
@@ -62,7 +63,7 @@ fn is_filled(chunk: &[u8], number: usize) -> bool {
     chunk == expected
 }
 
-/// The length of a record: all kinds of lengths.
+/// Returns the length of a record. The lengths vary from one byte to a whole chunk.
 fn len_of(number: usize, chunk: usize) -> usize {
     1 + number.wrapping_mul(0x9e37_79b9).wrapping_add(number >> 3) % chunk
 }
@@ -76,7 +77,7 @@ fn send_all(mut writer: SharedWriter, chunk: usize, records: usize) -> rawpipe::
     (0..records).try_for_each(|number| send(&mut writer, len_of(number, chunk), number))
 }
 
-/// Receives records to the end, checks each, and returns their number.
+/// Receives and checks all records, and returns their number.
 fn receive_all(reader: &mut SharedReader, chunk: usize) -> rawpipe::Result<usize> {
     let mut number = 0;
     while let Some(record) = reader.recv()? {
@@ -87,13 +88,13 @@ fn receive_all(reader: &mut SharedReader, chunk: usize) -> rawpipe::Result<usize
     Ok(number)
 }
 
-/// A copy of a half, as a fork creates it.
+/// Returns a copy of a half, as a fork creates it.
 ///
 /// # Safety
 ///
-/// This is a child, and the original is never used in it.
+/// The caller must be a child process that never uses the original.
 unsafe fn in_child<Half>(half: &mut Half) -> Half {
-    // SAFETY: the caller guarantees it.
+    // SAFETY: the caller never uses the original.
     unsafe { ptr::read(half) }
 }
 
@@ -101,16 +102,17 @@ fn succeeds(mut child: Child) {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// Chunks and rings: the smallest, the usual, and one that is larger than caches.
+/// Pairs of chunk and ring sizes, from the smallest to a ring that is larger than caches.
 const SIZES: [(usize, usize); 6] =
     [(1, 1), (8, 1), (100, 4096), (4096, 1), (65536, 0), (65536, 8 << 20)];
 
-/// A number from the environment.
+/// Returns a number from an environment variable.
 fn asked_for(name: &str) -> Option<usize> {
     env::var(name).ok().map(|number| number.parse().expect("a number"))
 }
 
-/// The mappings of this process, except the heap and the stack. Tools map memory of their own.
+/// Returns the mappings of this process without the heap and the stack. Under a tool the function returns
+/// only shared mappings, because the tool maps memory itself.
 fn mappings() -> Vec<String> {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let own = |line: &&str| match common::tool() {

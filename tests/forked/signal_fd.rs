@@ -1,5 +1,5 @@
-//! Waiting for signals instead of handling them. Each test runs alone in a process: a signal for the
-//! process goes to any thread that does not block it.
+//! Waiting for signals instead of handling them. Each test runs in its own process, because the kernel can
+//! deliver a process's signal to any thread that does not block it.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "signals by number, and a handler")]
 
@@ -31,15 +31,15 @@ fn raise(signal: Signal) {
 
 /// Sends a signal to this thread.
 fn raise_here(signal: Signal) {
-    // SAFETY: takes no arguments.
+    // SAFETY: the calls have no arguments.
     let [process, thread] =
         [nr::GETPID, nr::GETTID].map(|nr| unsafe { raw::syscall0(nr) }.unsigned_abs());
     let signal = signal.as_raw().unsigned_abs() as usize;
-    // SAFETY: takes integers.
+    // SAFETY: the arguments are integers.
     assert_eq!(unsafe { raw::syscall3(nr::TGKILL, process, thread, signal) }, 0);
 }
 
-/// `SigBlk` and the like of a thread's status, as the kernel writes it: bit n - 1 for signal n.
+/// Returns a signal mask such as `SigBlk` from a thread's status file. Bit n - 1 stands for signal n.
 fn mask(path: &str, name: &str) -> u64 {
     let status = fs::read_to_string(path).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -68,11 +68,12 @@ fn block_adds_and_its_guard_restores() {
         assert_eq!(blocked(), before | bit(Signal::USR1));
     }
     assert_eq!(blocked(), before);
-    // All of them, except those that cannot be blocked and those that the C library's threads need.
+    // A full set blocks every signal except the unblockable ones and those that the C library's threads need.
     let _all = SignalSet::full().block().unwrap();
     for number in 1..=64 {
-        // An emulator does not block SIGBUS and SIGSEGV, with which it detects faults of its program.
-        // In its process the program's 32 and 33 are 34 and 35, because its own C library needs those.
+        // An emulator does not block `SIGBUS` and `SIGSEGV`, with which it detects faults of its program. The
+        // emulator maps the program's signals 32 and 33 to 34 and 35, because its own C library needs 32 and
+        // 33.
         let emulator = common::emulated() && [7, 11, 34, 35].contains(&number);
         let left = emulator || [9, 19, 32, 33].contains(&number);
         let signal = Signal::from_raw(number).unwrap();
@@ -80,7 +81,7 @@ fn block_adds_and_its_guard_restores() {
     }
 }
 
-/// A signal that arrives meanwhile is delivered when the guard is dropped.
+/// A blocked signal is delivered when the guard is dropped.
 fn block_holds_a_signal_back_until_the_guard_is_dropped() {
     static HANDLED: AtomicUsize = AtomicUsize::new(0);
     extern "C" fn handler(_: i32) {
@@ -103,7 +104,7 @@ fn block_of_a_thread_is_inherited_by_threads_and_forks() {
     assert_ne!(thread::spawn(blocked).join().unwrap() & bit(Signal::USR1), 0);
     let mut forked = child(|| u8::from(blocked() & bit(Signal::USR1) == 0));
     assert!(forked.wait().unwrap().success());
-    // A thread that existed before keeps its own mask.
+    // A guard in another thread does not change this thread's mask.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let other = thread::spawn(move || {
         let _guard = set(&[Signal::USR2]).block().unwrap();
@@ -139,7 +140,7 @@ fn wait_signal_none_until_the_deadline() {
     assert_eq!(wait_signal(usr1, Deadline::after(MOMENT)), Ok(None));
     assert!(begun.elapsed() >= MOMENT);
     assert_eq!(wait_signal(usr1, Deadline::now()), Ok(None));
-    // Other signals are left alone.
+    // The wait does not consume other signals.
     let usr2 = set(&[Signal::USR2]);
     let _other = usr2.block().unwrap();
     raise(Signal::USR2);
@@ -164,7 +165,7 @@ fn wait_signal_takes_one_from_a_process() {
     assert!(sender.wait().unwrap().success());
 }
 
-/// The number of `getuid` differs on most architectures.
+/// Returns the user id through the C library, because the number of `getuid` differs on most architectures.
 fn uid() -> u32 {
     unsafe extern "C" {
         safe fn getuid() -> u32;
@@ -172,7 +173,8 @@ fn uid() -> u32 {
     getuid()
 }
 
-/// The lowest number first, signals of the thread before those of the process, and equal ones merged.
+/// `wait_signal` returns a thread's signals before the process's, and lower numbers first. Equal signals are
+/// merged.
 fn wait_signal_order_and_merging() {
     let all = set(&[Signal::USR1, Signal::USR2, Signal::TERM]);
     let _guard = all.block().unwrap();
@@ -200,7 +202,7 @@ fn wait_signal_real_time_signals_are_queued() {
 fn wait_signal_goes_on_after_other_signals() {
     let usr2 = set(&[Signal::USR2]);
     let _guard = usr2.block().unwrap();
-    let _storm = common::Storm::begin(Duration::from_millis(1)); // of SIGUSR1, handled
+    let _storm = common::Storm::begin(Duration::from_millis(1)); // sends `SIGUSR1`, which has a handler
     let deadline = Deadline::after(MOMENT);
     assert_eq!(wait_signal(usr2, deadline), Ok(None));
     assert!(deadline.has_passed());
@@ -209,7 +211,7 @@ fn wait_signal_goes_on_after_other_signals() {
 
 // ---- SIGCHLD ----
 
-/// All information that the kernel provides about a child.
+/// `SIGCHLD` carries all information that the kernel provides about a child.
 fn sigchld_says_how_each_child_ended() {
     let chld = set(&[Signal::CHLD]);
     let _guard = chld.block().unwrap();
@@ -239,20 +241,21 @@ fn sigchld_says_how_each_child_ended() {
         assert_eq!((info.signal, info.pid), (Signal::CHLD, Some(stays.id())));
         assert_eq!(info.child_status.unwrap().signal(), Some(Signal::KILL));
         assert_eq!(info.child_status, Some(stays.wait().unwrap()));
-        // Sent by a process, it has no information about a child.
+        // A `SIGCHLD` sent by a process carries no information about a child.
         raise(Signal::CHLD);
         let info = next();
         assert_eq!((info.pid, info.child_status), (Some(std::process::id()), None));
     }
 }
 
-/// Two ends, one signal: code that waits for one child per signal misses one.
+/// The kernel merges the signals of two children that end. Code that waits for one child per signal misses a
+/// child.
 fn sigchld_of_two_children_is_merged() {
     let chld = set(&[Signal::CHLD]);
     let _guard = chld.block().unwrap();
     let mut children = [child(|| 1), child(|| 2)];
     for child in &mut children {
-        // It has ended and was not waited for.
+        // The child has ended but has not been waited for.
         let mut fds = [PollFd::from_borrowed_fd(child.pidfd().unwrap(), PollEvents::IN)];
         assert_eq!(poll(&mut fds, Some(LONG)), Ok(1));
     }
@@ -303,13 +306,13 @@ fn signal_fd_with_poll_and_epoll() {
     assert_eq!(signals.try_read().unwrap().signal, Signal::USR1);
     assert_eq!(signals.read().unwrap().signal, Signal::TERM);
     assert_eq!((ready(), signals.try_read()), ((0, 0), Err(Errno::EAGAIN)));
-    // A signal taken in one way is not available in the other.
+    // A signal returned by one function is not available to the other.
     raise(Signal::TERM);
     assert!(wait_signal(both, Deadline::now()).unwrap().is_some());
     assert_eq!(signals.try_read(), Err(Errno::EAGAIN));
 }
 
-/// A signal that is not blocked is delivered: the descriptor does not return it.
+/// A signal that is not blocked is delivered, and the descriptor does not return it.
 fn signal_fd_has_nothing_of_what_is_not_blocked() {
     let winch = set(&[Signal::WINCH]); // ignored by default
     let signals = SignalFd::new(winch).unwrap();
@@ -320,14 +323,14 @@ fn signal_fd_has_nothing_of_what_is_not_blocked() {
     assert_eq!(signals.try_read().unwrap().signal, Signal::WINCH);
 }
 
-/// The signals are those of the process that reads.
+/// A signal descriptor returns the signals of the process that reads it.
 fn signal_fd_in_a_forked_child_reads_the_childs() {
     let usr1 = set(&[Signal::USR1]);
     let _guard = usr1.block().unwrap();
     let signals = SignalFd::new(usr1).unwrap();
     raise(Signal::USR1);
     let mut forked = child(|| {
-        // A pending signal is not inherited.
+        // A child does not inherit pending signals.
         let none = signals.try_read() == Err(Errno::EAGAIN);
         raise_in_child();
         let own = signals.read_deadline(long()).map(|info| info.pid);
@@ -339,7 +342,7 @@ fn signal_fd_in_a_forked_child_reads_the_childs() {
 }
 
 fn getpid() -> u32 {
-    // SAFETY: takes no arguments.
+    // SAFETY: the call has no arguments.
     u32::try_from(unsafe { raw::syscall0(nr::GETPID) }).unwrap_or(0)
 }
 
@@ -347,8 +350,8 @@ fn raise_in_child() {
     common::kill(getpid(), Signal::USR1.as_raw());
 }
 
-/// One thread reads signals for the process; signals for another thread can be read only by that
-/// thread.
+/// Any thread can read the process's signals from the descriptor. Only the target thread can read a signal
+/// sent to a thread.
 fn signal_fd_of_another_thread() {
     let usr1 = set(&[Signal::USR1]);
     let _guard = usr1.block().unwrap();
@@ -376,7 +379,7 @@ fn signal_fd_wakes_a_reader_of_another_thread() {
     });
 }
 
-/// An exec clears handlers, but keeps the mask.
+/// An exec clears signal handlers but keeps the mask.
 fn block_stays_over_an_exec_of_a_fork() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut forked = child(|| {
@@ -403,7 +406,7 @@ fn signal_fd_refused() {
             return NO_FILTER;
         }
         assert_eq!(SignalFd::new(SignalSet::empty()).unwrap_err(), Errno::EPERM);
-        // The wait without a `Cancel` does not need it.
+        // A wait without a `Cancel` does not need a signal descriptor.
         let usr1 = set(&[Signal::USR1]);
         assert_eq!(wait_signal(usr1, Deadline::now()), Ok(None));
         let refused = Filter::new(&[nr::RT_SIGPROCMASK, nr::RT_SIGTIMEDWAIT], Errno::EACCES);
@@ -422,15 +425,15 @@ fn signal_fd_emfile() {
         let limit = [3_u64; 2];
         let place = (&raw const limit).expose_provenance();
         let nofile = Resource::NOFILE.as_raw() as usize;
-        // SAFETY: reads two 64-bit numbers, at the place given.
+        // SAFETY: the call reads two 64-bit numbers at this address.
         unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) };
         u8::from(SignalFd::new(SignalSet::empty()).map(drop) != Err(Errno::EMFILE))
     });
     assert!(limited.wait().unwrap().success());
 }
 
-/// The C library changes the ids of all threads with a signal, which a wait for all signals must not
-/// take.
+/// The C library sends a signal to all threads to change their ids. A wait for all signals must not consume
+/// that signal.
 fn wait_signal_for_all_leaves_the_librarys_to_it() {
     unsafe extern "C" {
         safe fn geteuid() -> u32;

@@ -1,4 +1,4 @@
-//! The effect of a signal handler on each call. Each test runs alone in a process.
+//! The effect of a signal handler on each call. Each test runs in its own process.
 
 use crate::common::{self, HANDLED, Storm, child, skip};
 use rawpipe::Deadline;
@@ -26,7 +26,7 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
 fn read_interrupted_eintr() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let _storm = storm();
-    let _writer = writer; // dropped before the storm ends, after the calls
+    let _writer = writer; // dropped after the calls and before the storm ends
     assert_eq!(reader.read(&mut [0; 8]), Err(Errno::EINTR));
     let mut buf = [std::mem::MaybeUninit::uninit(); 8];
     assert_eq!(reader.read_uninit(&mut buf).unwrap_err(), Errno::EINTR);
@@ -110,16 +110,16 @@ fn wait_goes_on_after_signals() {
     assert!(HANDLED.load(Ordering::SeqCst) > 2);
 }
 
-/// The number of retries if no signal arrived: on a busy machine the sender may not get a processor for
-/// that long.
+/// The maximum number of attempts if no signal arrives. On a busy machine the sender may not run during an
+/// attempt.
 const TURNS: usize = 50;
 
-/// 8 MiB through a small pipe while signals arrive, with the functions that retry.
+/// The functions that retry on `EINTR` transfer 8 MiB through a small pipe while signals arrive.
 fn transfers_go_on_after_signals() {
     assert!((0..TURNS).any(|_| transfer_while_signals_arrive()), "no signal came");
 }
 
-/// Returns whether both sides got a signal.
+/// Returns whether both sides received a signal.
 fn transfer_while_signals_arrive() -> bool {
     const LEN: usize = 8 << 20;
     let byte = |index: usize| (index * 31 + index / 253).to_le_bytes()[0];
@@ -132,7 +132,7 @@ fn transfer_while_signals_arrive() -> bool {
         let (half, rest) = data.split_at(LEN / 2);
         let mut bufs: Vec<_> = rest.chunks(1000).map(IoSlice::new).collect();
         let done = writer.write_all(half).is_ok() && writer.write_all_vectored(&mut bufs).is_ok();
-        // The storm's child has a copy of the write end: it ends first.
+        // The storm's child has a copy of the write end and must end before the reader can reach end of file.
         drop(storm);
         if done { u8::from(HANDLED.load(Ordering::SeqCst) > 0) } else { 2 }
     });
@@ -148,7 +148,7 @@ fn transfer_while_signals_arrive() -> bool {
     code == Some(1) && HANDLED.load(Ordering::SeqCst) > 0
 }
 
-/// 256 MiB with each mechanism for chunks, while both sides get a signal every 50 µs.
+/// Each chunk mechanism transfers 256 MiB while both sides receive a signal every 50 µs.
 fn chunks_go_on_after_signals() {
     for way in [
         (ChunkMechanism::Vmsplice, Reuse::AfterRead, Wait::Adaptive),
@@ -157,7 +157,7 @@ fn chunks_go_on_after_signals() {
         (ChunkMechanism::Write, Reuse::Never, Wait::Block),
     ] {
         let mut turns = (0..TURNS).map(|_| chunks_while_signals_arrive(way));
-        // Until a signal arrived, or the mechanism is found to be unavailable.
+        // Repeats until a signal arrives or the mechanism proves to be unavailable.
         match turns.find(|came| *came != Some(false)) {
             Some(Some(_)) => {}
             Some(None) => {
@@ -168,7 +168,7 @@ fn chunks_go_on_after_signals() {
     }
 }
 
-/// Returns whether both sides got a signal; `None` if the mechanism is unavailable.
+/// Returns whether both sides received a signal, or `None` if the mechanism is unavailable.
 fn chunks_while_signals_arrive(way: (ChunkMechanism, Reuse, Wait)) -> Option<bool> {
     const CHUNK: usize = 300_000;
     let len: usize = if common::slow() { 4 << 20 } else { 256 << 20 };

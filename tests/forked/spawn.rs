@@ -1,5 +1,5 @@
-//! `Spawn`: the state that a child gets, and every way in which it fails to start. Each test runs alone
-//! in a process. The program is this one, in the role of reporting its state.
+//! Tests of `Spawn`: the state that a child receives, and every way in which a start can fail. Each test runs
+//! in its own process. The started program is this binary, which reports its state.
 #![allow(unsafe_code, reason = "the C library's own view of a process")]
 
 use crate::common::nr;
@@ -41,9 +41,9 @@ const PR_GET_PDEATHSIG: i32 = 2;
 const PR_GET_DUMPABLE: i32 = 3;
 const PR_SET_DUMPABLE: i32 = 4;
 
-// ---- the program that is started ----
+// ---- the started program ----
 
-/// The state of this process when it started, before Rust's runtime changed it.
+/// The signals that were ignored when this process started, before Rust's runtime changed its state.
 static IGNORED: AtomicU64 = AtomicU64::new(0);
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 static BLOCKED: AtomicU64 = AtomicU64::new(0);
@@ -56,7 +56,7 @@ static AT_THE_BEGINNING: extern "C" fn() = {
         for number in 1..=64_usize {
             let mut action = [0_usize; 8];
             let place = (&raw mut action).expose_provenance();
-            // SAFETY: writes one `struct sigaction`, which is shorter on every target.
+            // SAFETY: the call writes one `struct sigaction`, which fits into `action` on every target.
             let answer = unsafe { raw::syscall4(nr::RT_SIGACTION, number, 0, place, 8) };
             let bit = 1 << (number - 1);
             match action[0] {
@@ -68,14 +68,14 @@ static AT_THE_BEGINNING: extern "C" fn() = {
         }
         let mut mask = [0_usize; 8 / size_of::<usize>()];
         let place = (&raw mut mask).expose_provenance();
-        // SAFETY: writes one signal set of 8 bytes.
+        // SAFETY: the call writes one signal set of 8 bytes.
         unsafe { raw::syscall4(nr::RT_SIGPROCMASK, 0, 0, place, 8) };
         for (index, word) in mask.iter().enumerate() {
             let shift = u32::try_from(index).unwrap_or(0) * usize::BITS;
             BLOCKED.fetch_or((*word as u64).wrapping_shl(shift), Ordering::SeqCst);
         }
         for (number, open) in STANDARD.iter().enumerate() {
-            // SAFETY: takes integers.
+            // SAFETY: the call has only integer arguments.
             let answer = unsafe { raw::syscall3(nr::FCNTL, number, 1, 0) };
             open.store(answer >= 0, Ordering::SeqCst);
         }
@@ -83,7 +83,7 @@ static AT_THE_BEGINNING: extern "C" fn() = {
     look
 };
 
-/// Reports the state of this process: the role "report" of this binary.
+/// Prints the state of this process if it runs in the role "report".
 pub(crate) fn report() {
     let words: Vec<_> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     println!("args={}", words[1..].join("|"));
@@ -108,7 +108,7 @@ pub(crate) fn report() {
     println!("umask={:o}", umask(0));
     println!("ids={},{},{},{}", getuid(), geteuid(), getgid(), getegid());
     let mut groups = [0; 64];
-    // SAFETY: writes at most 64 group ids.
+    // SAFETY: the call writes at most 64 group ids.
     let count = unsafe { getgroups(64, groups.as_mut_ptr()) };
     println!("groups={:?}", &groups[..usize::try_from(count).unwrap()]);
     let mut signal = 0_i32;
@@ -117,7 +117,7 @@ pub(crate) fn report() {
     let mut limit = [0_u64; 2];
     let place = (&raw mut limit).expose_provenance();
     let nofile = Resource::NOFILE.as_raw() as usize;
-    // SAFETY: writes one `struct rlimit64`.
+    // SAFETY: the call writes one `struct rlimit64`.
     unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, 0, place) };
     println!("nofile={limit:?}");
     let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -130,13 +130,13 @@ fn leak(string: impl Into<Vec<u8>>) -> &'static CStr {
     keep(CString::new(string).unwrap().into_boxed_c_str())
 }
 
-/// A list as the kernel reads it, valid for the test's lifetime.
+/// Returns a list as the kernel reads it, valid for the test's lifetime.
 fn list<S: Into<Vec<u8>>>(strings: impl IntoIterator<Item = S>) -> &'static [Arg<'static>] {
     let strings = strings.into_iter().map(|string| Arg::new(leak(string)));
     keep(strings.chain([Arg::END]).collect())
 }
 
-/// The environment of this test and these variables.
+/// Returns the environment of this test with these variables added.
 fn environment(more: &[&str]) -> &'static [Arg<'static>] {
     let own = env::vars_os().map(|(mut name, value)| {
         name.push("=");
@@ -146,7 +146,7 @@ fn environment(more: &[&str]) -> &'static [Arg<'static>] {
     list(own.chain(more.iter().map(|variable| variable.as_bytes().to_vec())))
 }
 
-/// This program in the role of reporting, under the emulator if there is one, with these arguments.
+/// Returns a `Spawn` of this program in its reporting role, under the emulator if one is in use.
 fn reporter(arguments: &[&str]) -> Spawn<'static> {
     let role = common::plain_program(&env::current_exe().unwrap());
     let program = leak(role.get_program().as_bytes());
@@ -165,7 +165,8 @@ fn reporter_environment() -> &'static [Arg<'static>] {
     environment(&set.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// The report of a child that also has these descriptors. It writes the report to its standard output.
+/// Returns the report of a child that also has these descriptors. The child writes the report to its standard
+/// output.
 fn facts_with(spawn: Spawn<'_>, fds: &[(BorrowedFd<'_>, RawFd)]) -> Facts {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let fds: Vec<_> = fds.iter().copied().chain([(writer.as_fd(), 1)]).collect();
@@ -183,7 +184,7 @@ fn facts(spawn: Spawn<'_>) -> Facts {
     facts_with(spawn, &[])
 }
 
-/// The identity of a descriptor, in the form of `facts`.
+/// Returns the identity of a descriptor in the form that `facts` uses.
 fn identity(fd: impl AsFd) -> String {
     let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
     let file = fs::metadata(path).unwrap();
@@ -202,7 +203,7 @@ fn failure(spawn: Spawn<'_>) -> (SpawnStage, Errno) {
     let before = common::open_fds();
     let error = spawn.spawn().expect_err("a program that starts");
     assert_eq!(common::open_fds(), before, "descriptors after {error}");
-    // No zombie either.
+    // The failed child must not remain as a zombie.
     assert_no_children();
     (error.stage(), error.errno())
 }
@@ -213,12 +214,12 @@ fn assert_no_children() {
     const WNOHANG: usize = 1;
     let mut info = [0_u64; 16]; // a `siginfo_t`
     let place = (&raw mut info).expose_provenance();
-    // SAFETY: writes to the place given, which has 128 bytes.
+    // SAFETY: the call writes to this address, which has 128 bytes.
     let answer = unsafe { raw::syscall5(nr::WAITID, P_ALL, 0, place, WEXITED | WNOHANG, 0) };
     assert_eq!(answer, -isize::try_from(Errno::ECHILD.raw_os_error()).unwrap(), "a child is left");
 }
 
-/// A file with these contents, executable or not, while the value lives.
+/// A file with given contents and mode, which is removed when the value is dropped.
 struct Script(std::path::PathBuf);
 
 impl Script {
@@ -241,7 +242,7 @@ impl Drop for Script {
     }
 }
 
-// ---- the state that a child gets ----
+// ---- the state of a child ----
 
 fn spawn_arguments_and_environment_are_as_given() {
     let arguments = ["one", "", "two words", "ünï", "--flag=|x"];
@@ -282,7 +283,7 @@ fn spawn_session_and_group() {
 }
 
 fn spawn_process_group_of_strangers_eperm() {
-    // The group of a process that is in another session, or that does not exist.
+    // No process group in this session has this id.
     let (stage, errno) = failure(reporter(&[]).process_group(i32::MAX));
     assert_eq!((stage, errno), (SpawnStage::Setpgid, Errno::EPERM));
     assert_eq!(failure(reporter(&[]).process_group(-1)), (SpawnStage::Arguments, Errno::EINVAL));
@@ -354,7 +355,7 @@ fn spawn_leaves_the_threads_mask_as_it_was() {
     let mask = || {
         let mut mask = [0_usize; 8 / size_of::<usize>()];
         let place = (&raw mut mask).expose_provenance();
-        // SAFETY: writes one signal set of 8 bytes.
+        // SAFETY: the call writes one signal set of 8 bytes.
         unsafe { raw::syscall4(nr::RT_SIGPROCMASK, 0, 0, place, 8) };
         mask
     };
@@ -376,11 +377,11 @@ fn spawn_user_group_and_groups() {
     let given = facts(spawn);
     assert_eq!(given["ids"], "61000,61000,62000,62000");
     assert_eq!(given["groups"], "[63000, 63001]");
-    // Without `groups`: none of this user's groups.
+    // Without `groups`, the child has none of its parent's groups.
     let given = facts(program.spawn().uid(61_000));
     assert_eq!((given["ids"].as_str(), given["groups"].as_str()), ("61000,61000,0,0", "[]"));
     assert_eq!(dumpable(), 1, "as it was");
-    // Also if the child fails after the change.
+    // The dumpable flag is also unchanged if the child fails after the change of its user.
     assert_eq!(
         failure(program.spawn().uid(61_000).current_dir(c"/no/such/folder")),
         (SpawnStage::Chdir, Errno::ENOENT)
@@ -392,7 +393,7 @@ fn spawn_user_group_and_groups() {
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
 
-/// A copy of this program that another user can execute.
+/// Copies this program to a file that other users can execute.
 fn reachable() -> Reachable {
     let path = tmp_path();
     fs::copy(env::current_exe().unwrap(), &path).unwrap();
@@ -442,14 +443,14 @@ fn spawn_user_without_the_right_eperm() {
     assert_eq!(failure(reporter(&[]).uid(0)), (SpawnStage::Setuid, Errno::EPERM));
     assert_eq!(failure(reporter(&[]).gid(0)), (SpawnStage::Setgid, Errno::EPERM));
     assert_eq!(failure(reporter(&[]).groups(&[0])), (SpawnStage::Setgroups, Errno::EPERM));
-    // The number that means "unchanged" to the kernel.
+    // To the kernel this number means "unchanged", so the crate rejects it.
     for spawn in [reporter(&[]).uid(u32::MAX), reporter(&[]).gid(u32::MAX)] {
         assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
     }
     assert_eq!(failure(reporter(&[]).nice(-5)), (SpawnStage::Nice, Errno::EACCES));
 }
 
-/// Drops `CAP_SETGID` from root, and keeps `CAP_SETUID`.
+/// Drops root's `CAP_SETGID` and keeps `CAP_SETUID`.
 fn drop_cap_setgid() {
     const VERSION_3: u32 = 0x2008_0522;
     const CAP_SETGID: u32 = 6;
@@ -458,20 +459,21 @@ fn drop_cap_setgid() {
         fn capset(header: *mut [u32; 2], sets: *const [[u32; 3]; 2]) -> i32;
     }
     let (mut header, mut sets) = ([VERSION_3, 0], [[0; 3]; 2]);
-    // SAFETY: both are of the size that the version says.
+    // SAFETY: both arguments have the sizes that the header's version specifies.
     assert_eq!(unsafe { capget(&raw mut header, &raw mut sets) }, 0);
     sets[0].iter_mut().for_each(|set| *set &= !(1 << CAP_SETGID));
-    // SAFETY: as above.
+    // SAFETY: both arguments have the sizes that the header's version specifies.
     assert_eq!(unsafe { capset(&raw mut header, &raw const sets) }, 0);
 }
 
 fn set_groups(groups: &[u32]) {
     let place = groups.as_ptr().expose_provenance();
-    // SAFETY: reads the list.
+    // SAFETY: the call only reads the list.
     assert_eq!(unsafe { raw::syscall2(nr::SETGROUPS, groups.len(), place) }, 0);
 }
 
-/// Checks the groups of a child, and of one with each of `uids`, if groups cannot be changed.
+/// Checks the groups of children of a process that cannot change its groups. The children run with and
+/// without each of `uids`.
 fn groups_denied(given: &[u32], program: &Reachable, uids: &[u32]) {
     let groups_of = |spawn| facts(spawn)["groups"].clone();
     let denied = (SpawnStage::Setgroups, Errno::EPERM);
@@ -519,7 +521,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
     for given in [&[][..], &[1, 2]] {
         set_groups(given);
         let mut child = common::child(|| {
-            // SAFETY: takes an integer.
+            // SAFETY: the call has only an integer argument.
             if unsafe { raw::syscall1(nr::UNSHARE, CLONE_NEWUSER) } != 0 {
                 return 77;
             }
@@ -530,7 +532,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
             if given.is_empty() {
                 groups_denied(given, &program, &[0]);
             } else {
-                // They have no number in this namespace.
+                // The namespace does not map groups 1 and 2.
                 assert_eq!(failure(program.spawn().uid(0)), (SpawnStage::Setgroups, Errno::EPERM));
                 assert_eq!(facts(program.spawn())["groups"], "[65534, 65534]");
             }
@@ -543,7 +545,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
     }
 }
 
-/// A user who may not change anything may set what is already set.
+/// A user without privileges can set the user id that the process already has, and the groups stay the same.
 fn spawn_uid_of_ones_own_keeps_the_groups() {
     let uid = getuid();
     if uid != 0 {
@@ -558,13 +560,13 @@ fn spawn_uid_of_ones_own_keeps_the_groups() {
     assert_eq!(failure(program.spawn().uid(61_001)), (SpawnStage::Setgroups, Errno::EPERM));
 }
 
-/// Becomes an ordinary user without processes, if this is root.
+/// Becomes an ordinary user that has no other processes, if this process is root.
 fn become_ordinary_user() {
     if geteuid() == 0 {
         let uid = 0x3_0000 + std::process::id() % 0x1_0000;
-        // SAFETY: takes integers.
+        // SAFETY: the call has only integer arguments.
         let groups = unsafe { raw::syscall2(nr::SETGROUPS, 0, 0) };
-        // SAFETY: takes integers.
+        // SAFETY: the call has only integer arguments.
         let gid = unsafe { raw::syscall3(nr::SETRESGID, 65534, 65534, 65534) };
         assert_eq!((groups, gid, setuid(uid)), (0, 0, 0));
     }
@@ -582,8 +584,8 @@ fn spawn_death_signal_is_set_also_with_another_user() {
 }
 
 fn spawn_death_signal_arrives() {
-    // A parent that is killed while its child waits indefinitely for the gate. This process has the
-    // other end, so the parent's death does not end that wait.
+    // A parent ends while its child waits indefinitely for the gate. This process holds the gate's other end,
+    // so the parent's death does not end the child's wait.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (gate, keeper) = rawpipe::pipe().unwrap();
     let (word, to_say) = rawpipe::pipe().unwrap();
@@ -600,17 +602,18 @@ fn spawn_death_signal_arrives() {
     reader.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"up\n");
     to_say.write_all(b"x").unwrap();
-    // The signal is sent before the parent can be waited for.
+    // The kernel sends the signal before the parent can be waited for.
     assert!(parent.wait().unwrap().success());
     drop(keeper);
     let mut rest = Vec::new();
     assert_eq!(reader.read_to_end(&mut rest), Ok(0), "{rest:?}");
 }
 
-/// Puts later children into a new PID namespace, in which their parent has no number.
+/// Creates a PID namespace for later children, in which their parent has no process id. Returns whether this
+/// works.
 fn new_pid_namespace(test: &str) -> bool {
     const CLONE_NEWPID: usize = 0x2000_0000;
-    // SAFETY: takes an integer.
+    // SAFETY: the call has only an integer argument.
     let new = unsafe { raw::syscall1(nr::UNSHARE, CLONE_NEWPID) } == 0;
     if !new {
         skip(test, "needs root, to create a PID namespace");
@@ -627,11 +630,11 @@ fn spawn_death_signal_in_a_new_pid_namespace() {
     assert_eq!(spawn.close_other_fds().spawn().unwrap().wait().unwrap().code(), Some(7));
 }
 
-/// Starts a child whose parent is killed before the child sets the signal. Returns whether its program
-/// starts.
+/// Starts a child whose parent is killed before the child sets its death signal. Returns whether the child's
+/// program starts, or `None` if the kernel does not show where the child waits.
 fn begins_without_its_parent(namespace: bool) -> Option<bool> {
     let (reader, writer) = rawpipe::pipe().unwrap();
-    // The child blocks at this full pipe, which is passed as its control group.
+    // The child blocks when it writes to this full pipe, which it receives as its control group's file.
     let (drain, full) = rawpipe::pipe().unwrap();
     full.set_nonblocking(true).unwrap();
     while full.write(&[0; 4096]).is_ok() {}
@@ -655,7 +658,7 @@ fn begins_without_its_parent(namespace: bool) -> Option<bool> {
         let pid = parent.id();
         fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
     };
-    // Waits for its only child, in the middle of the write. Not every kernel can report that.
+    // Waits until the only child blocks in its write. Not every kernel shows this.
     let begun = Instant::now();
     let mut writes = false;
     while !writes && begun.elapsed() < Duration::from_secs(10) {
@@ -666,7 +669,7 @@ fn begins_without_its_parent(namespace: bool) -> Option<bool> {
     parent.kill().unwrap();
     assert_eq!(parent.wait().unwrap().signal(), Some(Signal::KILL));
     let mut rest = Vec::new();
-    // The child also has a write end, until it ends or its program starts.
+    // The child also has a write end until it ends or its program starts.
     drain.read_to_end(&mut rest).unwrap();
     assert_eq!(rest.last(), Some(&b'0'), "the child has continued");
     let mut text = Vec::new();
@@ -700,7 +703,7 @@ fn spawn_control_group() {
     fs::remove_dir(&folder).unwrap();
     assert!(given["cgroups"].contains(&name), "{}", given["cgroups"]);
     assert!(!fs::read_to_string("/proc/self/cgroup").unwrap().contains(&name));
-    // A file that accepts no process.
+    // A pipe's read end accepts no process id.
     let (reader, _writer) = rawpipe::pipe().unwrap();
     assert_eq!(
         failure(reporter(&[]).cgroup_procs(reader.as_fd())),
@@ -708,7 +711,7 @@ fn spawn_control_group() {
     );
 }
 
-/// A control group of this test, if one can be created.
+/// Creates a control group for this test, if possible.
 fn own_cgroup() -> Option<(std::path::PathBuf, String)> {
     let name = format!("rawpipe-test-{}", std::process::id());
     ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids"].into_iter().find_map(|at| {
@@ -724,7 +727,7 @@ fn own_cgroup() -> Option<(std::path::PathBuf, String)> {
 
 // ---- descriptors ----
 
-/// Distinct files, at the numbers that the kernel assigns, close-on-exec.
+/// Creates distinct close-on-exec files at the numbers that the kernel assigns.
 fn files(count: usize) -> Vec<OwnedFd> {
     (0..count).map(|_| OwnedFd::from(common::file(b""))).collect()
 }
@@ -758,7 +761,7 @@ fn spawn_fds_one_at_several_numbers_and_a_hundred() {
     for (file, number) in one {
         assert_eq!(given[&format!("fd {number}")], identity(file));
     }
-    // Each gets the number of the next one: a cycle of a hundred.
+    // Each file receives the number of the next file, which makes a cycle of a hundred.
     let numbers: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
     let next = numbers.iter().cycle().skip(1).copied();
     let fds: Vec<_> = files.iter().map(AsFd::as_fd).zip(next).collect();
@@ -799,20 +802,20 @@ fn spawn_close_other_fds_leaves_what_is_mapped() {
         drop(loose);
     };
     check();
-    // Also if the kernel lacks the call, and with a pipe for the errors.
+    // The result is the same if the kernel lacks `close_range` and errors arrive through a pipe.
     if common::Filter::new(&[nr::CLOSE_RANGE], Errno::ENOSYS).install() {
         check();
     }
 }
 
 fn spawn_fds_with_the_standard_ones_closed_here() {
-    // In a process that has closed them, and has the ends of a pipe at two of the numbers.
+    // The child closes its standard streams and moves the ends of a pipe to the numbers 0 and 1.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (r, w) = (reader.as_raw_fd(), writer.as_raw_fd());
     assert!(r > 2 && w > 2);
     let mut child = common::child(|| {
         for number in 0..3 {
-            // SAFETY: `close` touches no memory; this child uses none of the three.
+            // SAFETY: `close` accesses no memory, and this child does not use the three descriptors.
             unsafe { raw::syscall1(nr::CLOSE, number) };
         }
         let (near, far) = rawpipe::pipe().unwrap();
@@ -820,10 +823,10 @@ fn spawn_fds_with_the_standard_ones_closed_here() {
         let placed = [io::redirect(&near, StdStream::Stdin), io::redirect(&far, StdStream::Stdout)];
         let ok = ok && placed == [Ok(()); 2];
         drop((near, far));
-        // SAFETY: the lines above have made them.
+        // SAFETY: the lines above have opened these descriptors.
         let [near, far] = [0, 1].map(|number| unsafe { BorrowedFd::borrow_raw(number) });
-        // Read end to 1, write end to 0, and the report to 2; the error channel, if any, gets a number
-        // above.
+        // The read end moves to 1, the write end to 0, and the report to 2. An error channel, if used, needs
+        // a higher number.
         let fds = [(near, 1), (far, 0), (writer.as_fd(), 2)];
         let argv = list(["sh", "-c", "echo through >&0; read line <&1; echo got $line >&2"]);
         let spawned = Spawn::new(c"sh", argv, list::<&str>([])).fd_maps(&fds).spawn();
@@ -857,7 +860,7 @@ fn spawn_fds_number_beyond_the_limit_ebadf() {
     assert_eq!((stage, errno), (SpawnStage::Dup { from: file.as_raw_fd(), to }, Errno::EBADF));
 }
 
-/// Makes 39 the highest number, which the first spawn of this process has to handle.
+/// Makes 39 the highest possible descriptor. The first spawn of this process must handle this limit.
 fn limit_of_40() {
     set_limit(Resource::NOFILE, 40);
 }
@@ -882,7 +885,7 @@ fn spawn_fds_permutation_with_the_highest_number() {
     let low = common::file(b"");
     let other = common::file(b"");
     let from = usize::try_from(other.as_raw_fd()).unwrap();
-    // SAFETY: takes integers; no code owns 39.
+    // SAFETY: the arguments are integers, and no code owns descriptor 39.
     assert_eq!(unsafe { raw::syscall3(nr::DUP3, from, 39, 0) }, 39);
     // SAFETY: the descriptor is new and has no other owner.
     let high = unsafe { <OwnedFd as rawpipe::fd::FromRawFd>::from_raw_fd(39) };
@@ -893,11 +896,10 @@ fn spawn_fds_permutation_with_the_highest_number() {
         assert_eq!(given["fd 39"], low_identity);
         assert_eq!(given[&format!("fd {}", low.as_raw_fd())], high_identity);
     }
-    // With a pipe for the errors, which moves to a free number if its own is a target; a failure is
-    // reported.
+    // A fork reports errors through a pipe, which moves to a free number if its own number is a target.
     if refuse_shared_memory(Errno::EPERM) {
         let file = common::file(b"");
-        let free = common::file(b"").as_raw_fd(); // the pipe will get this number
+        let free = common::file(b"").as_raw_fd(); // the error pipe will have this number
         let targets = [free, free + 1, free + 2, 38, 39];
         let fds: Vec<_> = targets.iter().map(|number| (file.as_fd(), *number)).collect();
         let given = facts_with(reporter(&[]), &fds);
@@ -909,8 +911,8 @@ fn spawn_fds_permutation_with_the_highest_number() {
     }
 }
 
-/// All numbers below the limit are taken, and two are exchanged: no number is free for a temporary
-/// copy.
+/// If all numbers below the limit are in use, an exchange of two descriptors fails, because it needs a
+/// temporary copy.
 fn spawn_fds_without_a_number_left() {
     if common::descriptors_without_limit("spawn_fds_without_a_number_left") {
         return;
@@ -929,7 +931,7 @@ fn spawn_fds_without_a_number_left() {
     let swapped = [(a, b.as_raw_fd()), (b, a.as_raw_fd())];
     let swap = SpawnStage::Dup { from: swapped[1].0.as_raw_fd(), to: swapped[1].1 };
     for _ in ["the first", "later"] {
-        // Starting a program takes no number, nor does reporting that it is missing.
+        // Starting a program needs no free number, and neither does reporting that the program is missing.
         assert_eq!(script.spawn().unwrap().wait().unwrap().code(), Some(5));
         let error = missing.spawn().unwrap_err();
         assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
@@ -1001,7 +1003,7 @@ fn spawn_program_open_for_writing_etxtbsy() {
     assert!(script.spawn().spawn().unwrap().wait().unwrap().success());
 }
 
-/// Whether a tool does not survive some failures of `execve`; reports it.
+/// Returns whether the tool dies when certain calls to `execve` fail. If so, the test is reported as skipped.
 fn dies_of_exec(test: &str) -> bool {
     let dies = common::tool() == Some(common::Tool::Valgrind);
     if dies {
@@ -1014,8 +1016,8 @@ fn spawn_arguments_too_long_e2big() {
     if dies_of_exec("spawn_arguments_too_long_e2big") {
         return;
     }
-    // One string may have 32 pages; Linux allows no more since 2.6.23.
-    let page = 1 << 16; // at least a page on any kernel
+    // Since Linux 2.6.23 one string can have at most 32 pages.
+    let page = 1 << 16; // at least one page on any kernel
     let long = "x".repeat(33 * page);
     let spawn = Spawn::new(c"/bin/sh", list(["sh", &long]), list::<&str>([]));
     assert_eq!(failure(spawn), (SpawnStage::Exec, Errno::E2BIG));
@@ -1029,7 +1031,7 @@ fn spawn_list_without_end_einval() {
         assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
         assert_eq!(process::execve(c"/bin/sh", argv, envp), Err(Errno::EINVAL));
     }
-    // The kernel stops at the first end, so there is no name.
+    // The kernel stops at the first end of the list, so the program has no name.
     let nameless = [Arg::END, Arg::new(c"sh"), Arg::END];
     let spawn = Spawn::new(c"/bin/sh", &nameless, good);
     assert_eq!(failure(spawn), (SpawnStage::Arguments, Errno::EINVAL));
@@ -1061,18 +1063,18 @@ fn spawn_search_takes_the_path_of_the_child() {
         let spawn = Spawn::new(c"prog", list(["prog"]), list([path]));
         spawn.spawn().map(|mut child| child.wait().unwrap().code().unwrap())
     };
-    // The search skips files that cannot be executed, and returns that error if it finds nothing else.
+    // The search skips files that cannot be executed. It returns `EACCES` only if it finds no other file.
     assert_eq!(code(format!("PATH={a}:{b}")), Ok(2));
     let error = |stage, errno: Errno| (stage, errno);
     let failed = |path: String| code(path).map_err(|e| error(e.stage(), e.errno()));
     assert_eq!(failed(format!("PATH={a}:/no/such/folder")), Err((SpawnStage::Exec, Errno::EACCES)));
     assert_eq!(failed(format!("PATH={b}x:/dev/null")), Err((SpawnStage::Exec, Errno::ENOENT)));
     assert_eq!(failed("NOPATH=x".to_owned()), Err((SpawnStage::Exec, Errno::ENOENT)));
-    // The first of two variables applies; an empty folder means the child's current one.
+    // An empty entry in `PATH` means the child's current directory.
     let spawn = Spawn::new(c"prog", list(["prog"]), list(["PATH=:/bin"]));
     let there = leak(second.as_os_str().as_bytes());
     assert_eq!(spawn.current_dir(there).spawn().unwrap().wait().unwrap().code(), Some(2));
-    // Without a PATH: the folders that shells use.
+    // Without `PATH`, the search uses the same directories as shells.
     let spawn = Spawn::new(c"sh", list(["sh", "-c", "exit 6"]), list::<&str>([]));
     assert_eq!(spawn.spawn().unwrap().wait().unwrap().code(), Some(6));
     fs::remove_dir_all(&folder).unwrap();
@@ -1095,13 +1097,13 @@ fn spawn_without_memory_enomem() {
         return skip("spawn_without_memory_enomem", "an emulator needs the memory itself");
     }
     let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
-    set_limit(Resource::AS, 1 << 20); // less than is already in use
+    set_limit(Resource::AS, 1 << 20); // less than the process already uses
     let error = spawn.spawn().map(drop).unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Stack, Errno::ENOMEM));
     common::end_without_a_look_at_leaks();
 }
 
-/// A stack without a guard page is not kept for the next child.
+/// Without a guard page every spawn fails, because the failed stack is not kept for the next child.
 fn spawn_without_a_guard_page_enomem() {
     let spawn = Spawn::new(c"/bin/true", list(["true"]), list::<&str>([]));
     if !common::Filter::new(&[nr::MPROTECT], Errno::ENOMEM).install() {
@@ -1112,10 +1114,10 @@ fn spawn_without_a_guard_page_enomem() {
     }
 }
 
-/// Rejects `clone` with `CLONE_VM` in its flags, and `clone3`, whose flags a filter cannot see.
+/// Rejects `clone` with `CLONE_VM`, and every `clone3`, because a filter cannot see the flags of `clone3`.
 fn refuse_shared_memory(errno: Errno) -> bool {
-    let index = if cfg!(target_arch = "s390x") { 1 } else { 0 }; // behind the stack there
-    // Valgrind turns it into a fork, which no filter can distinguish.
+    let index = if cfg!(target_arch = "s390x") { 1 } else { 0 }; // on s390x the flags follow the stack
+    // Valgrind turns this call into a fork, which a filter cannot recognise.
     common::tool() != Some(common::Tool::Valgrind)
         && common::Filter::on_argument(nr::CLONE, index, Value::Has(0x100), errno).install()
         && common::Filter::new(&[nr::CLONE3], Errno::ENOSYS).install()
@@ -1126,7 +1128,7 @@ fn by_fork() {
     let mut child = reporter(&[]).fd_maps(&[(null.as_fd(), 1)]).spawn().unwrap();
     assert_eq!(child.method(), SpawnMethod::Fork);
     assert!(child.wait().unwrap().success());
-    // With a pipe for the errors, and descriptors at all numbers.
+    // The child reports errors through a pipe, whose number must not be one of these targets.
     let file = File::open("/").unwrap();
     let fds: Vec<_> = (3..40).map(|number| (file.as_fd(), number)).collect();
     let given = facts_with(reporter(&["x"]), &fds);
@@ -1153,7 +1155,7 @@ fn spawn_shared_memory_refused_eperm_forks() {
 }
 
 fn spawn_shared_memory_refused_enosys_later_forks() {
-    // After a first spawn that has shown that memory is shared.
+    // The first spawn shows that memory is shared. Later spawns must still fall back to a fork.
     facts(reporter(&[]));
     if !refuse_shared_memory(Errno::ENOSYS) {
         return skip(
@@ -1166,7 +1168,7 @@ fn spawn_shared_memory_refused_enosys_later_forks() {
 
 fn spawn_any_clone_refused() {
     for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EACCES] {
-        // Each in its own process, because a filter is permanent.
+        // A filter is permanent, so each one needs its own process.
         let mut child = common::child(|| {
             let calls = [nr::CLONE, nr::CLONE3];
             if !common::Filter::new(&calls, errno).install() {
@@ -1219,7 +1221,8 @@ fn spawn_killed_before_exec_echild() {
     }
 }
 
-/// Then the kernel cannot report whether the program has started; its status is available.
+/// Without files in `/proc`, `spawn` still detects a kill before `execve`, except for a child in another
+/// session.
 fn spawn_killed_before_exec_without_proc() {
     let no_files = common::Filter::new(&[nr::OPENAT], Errno::ENOENT);
     if !no_files.install() || !kill_at_exec() {
@@ -1227,12 +1230,12 @@ fn spawn_killed_before_exec_without_proc() {
     }
     let error = reporter(&[]).spawn().unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Killed(Signal::SYS), Errno::ECHILD));
-    // The kernel does not report it for another session.
+    // In another session `spawn` cannot detect the kill, but the child's status shows it.
     let mut child = reporter(&[]).setsid().spawn().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::SYS));
 }
 
-/// The fallbacks for detecting that a program has started.
+/// If `setpgid` is rejected, `spawn` falls back to other ways of detecting that the program has started.
 fn spawn_where_setpgid_is_refused() {
     for errno in [Errno::EPERM, Errno::ENOSYS] {
         let mut child = common::child(|| {
@@ -1268,12 +1271,12 @@ fn spawn_without_a_number_for_a_pidfd() {
     assert_eq!(child.wait().unwrap().code(), Some(5));
 }
 
-/// Sets a limit of this process.
+/// Sets the soft and the hard limit of this process.
 fn set_limit(resource: Resource, limit: u64) {
     let limit = [limit; 2];
     let place = (&raw const limit).expose_provenance();
     let resource = resource.as_raw() as usize;
-    // SAFETY: reads one `struct rlimit64`.
+    // SAFETY: the call reads one `struct rlimit64`.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
 }
 
@@ -1288,7 +1291,7 @@ fn spawn_without_newer_calls() {
 
 // ---- replacing this program ----
 
-/// The exit code of a forked child that replaces itself.
+/// Returns the exit code of a forked child that replaces itself.
 fn code_of(exec: impl FnOnce() -> Result<std::convert::Infallible, Errno>) -> Option<i32> {
     let failed = |errno: Errno| u8::try_from(errno.raw_os_error()).unwrap_or(255);
     let mut child = common::child(|| match exec() {
@@ -1348,7 +1351,7 @@ fn fexecve_without_execveat_goes_by_proc() {
     }
 }
 
-// ---- many at the same time ----
+// ---- concurrent spawns ----
 
 fn spawn_from_threads_with_signals_and_allocations() {
     extern "C" fn handler(_signal: i32) {
@@ -1359,7 +1362,7 @@ fn spawn_from_threads_with_signals_and_allocations() {
     let (turns, spawners) = if common::slow() { (3, 2) } else { (100, 8) };
     thread::scope(|scope| {
         scope.spawn(|| {
-            // Sent to the process: any thread gets it.
+            // Any thread can receive a signal that is sent to the process.
             while !stop.load(Ordering::SeqCst) {
                 common::kill(std::process::id(), Signal::USR1.as_raw());
                 thread::sleep(Duration::from_micros(100));
@@ -1422,7 +1425,7 @@ fn spawn_stopped_for_long_by_a_storm_goes_on() {
 
 fn spawn_leaves_nothing_behind() {
     let count = |what: &str| fs::read_dir(format!("/proc/self/{what}")).map_or(0, Iterator::count);
-    // A tool maps memory of its own at any time.
+    // A tool can map memory at any time.
     let maps = || match common::tool() {
         None => fs::read_to_string("/proc/self/maps").unwrap().lines().count(),
         Some(_) => 0,
@@ -1448,7 +1451,7 @@ fn spawn_error_is_an_io_error() {
     assert_eq!(error.to_string(), "starting the program: no such file or directory (ENOENT)");
     let error = std::io::Error::from(error);
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
-    // If memory is not shared, as under an emulator, std reports success for such a failure.
+    // If memory is not shared, as under an emulator, std reports success for a missing program.
     if !common::emulated() && common::tool() != Some(common::Tool::Valgrind) {
         let oracle = std::process::Command::new("/no/such/program").spawn().unwrap_err();
         assert_eq!(Errno::from_io_error(&error), Errno::from_io_error(&oracle));

@@ -1,10 +1,11 @@
-//! A program that is started with another user's id must not open this process's memory to that user.
+//! A program that is started with another user's id must not make this process's memory accessible to that
+//! user.
 //!
-//! An attacker with that user's id looks for each new process, and tries to read and write a word of
-//! *this* process through it: with `/proc/PID/mem` and with `ptrace`. Meanwhile the tests create
-//! situations in which a child that shares memory keeps it for a moment after its parent continues.
+//! An attacker with that user's id looks for new processes. Through each new process the attacker tries to
+//! read and write a word of *this* process with `/proc/PID/mem` and with `ptrace`. The tests create
+//! situations in which a child still shares memory for a moment after its parent has continued.
 //!
-//! `RAWPIPE_ATTACK_SECONDS` sets how long all attacks together take: 4 by default.
+//! `RAWPIPE_ATTACK_SECONDS` sets the total duration of all attacks in seconds (4).
 #![allow(unsafe_code, reason = "system calls that the crate has no name for")]
 
 use crate::common::nr;
@@ -35,13 +36,13 @@ const PR_SET_DUMPABLE: i32 = 4;
 /// The user id of the children and of the attacker.
 const OTHER: u32 = 65534;
 
-/// The word that is attacked, and the value that an attacker writes.
+/// The word under attack, which an attacker tries to replace with `FORGED`.
 static WORD: AtomicUsize = AtomicUsize::new(SECRET);
 const SECRET: usize = 0x7e57_5ec2_usize.wrapping_mul(0x0101_0003);
 const FORGED: usize = !SECRET;
 
 fn become_other() -> bool {
-    // SAFETY: a list of no groups.
+    // SAFETY: the list has no groups.
     let groups = unsafe { setgroups(0, std::ptr::null()) };
     let gid = setresgid(OTHER, OTHER, OTHER);
     (groups, gid, setresuid(OTHER, OTHER, OTHER)) == (0, 0, 0)
@@ -49,13 +50,13 @@ fn become_other() -> bool {
 
 // ---- the attacker ----
 
-/// The results of an attacker.
+/// The counts that an attacker reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Score {
     tries: usize,
-    /// Processes whose memory it could open, or that it could trace.
+    /// The number of attempts that opened the memory of a process or traced it.
     reached: usize,
-    /// How often it has read the secret there. Then it has also overwritten it.
+    /// The number of attempts that read the secret. Each of these attempts also overwrote it.
     read: usize,
 }
 
@@ -83,24 +84,24 @@ impl Score {
         const WALL: i32 = 0x4000_0000;
         self.tries += 1;
         let place = (&raw const WORD).expose_provenance();
-        // SAFETY: touches no memory of this process.
+        // SAFETY: the call accesses no memory of this process.
         if unsafe { ptrace(PTRACE_ATTACH, pid, 0_usize, 0_usize) } != 0 {
             return;
         }
         self.reached += 1;
-        // SAFETY: with a null address it writes nothing.
+        // SAFETY: a null pointer requests no status.
         unsafe { waitpid(i32::try_from(pid).unwrap(), std::ptr::null_mut(), WALL) };
-        // SAFETY: reads memory of the other process.
+        // SAFETY: the call reads memory of the other process only.
         let word = unsafe { ptrace(PTRACE_PEEKDATA, pid, place, 0_usize) };
         if word.to_ne_bytes() == SECRET.to_ne_bytes() {
             self.read += 1;
-            // SAFETY: writes to memory of the other process.
+            // SAFETY: the call writes memory of the other process only.
             unsafe { ptrace(PTRACE_POKEDATA, pid, place, FORGED) };
         }
-        // SAFETY: touches no memory of this process.
+        // SAFETY: the call accesses no memory of this process.
         unsafe { ptrace(PTRACE_DETACH, pid, 0_usize, 0_usize) };
-        // The stop may not have been the requested one, which then comes later.
-        // SAFETY: touches no memory.
+        // If this was not the requested stop, the requested one arrives later, so the process must be
+        // continued. SAFETY: the call accesses no memory.
         unsafe { raw::syscall2(nr::KILL, pid, SIGCONT) };
     }
 
@@ -119,7 +120,7 @@ impl Score {
     }
 }
 
-/// The newest process, as reported by the kernel.
+/// Returns the id of the newest process, as the kernel reports it.
 fn newest(loads: &File) -> usize {
     let mut text = [0; 100];
     let count = loads.read_at(&mut text, 0).expect("/proc/loadavg");
@@ -131,14 +132,14 @@ fn has_ended(gate: &PipeReader) -> bool {
     poll(&mut [PollFd::new(gate, PollEvents::IN)], Some(Duration::ZERO)) == Ok(1)
 }
 
-/// Only these are killed, and no other process of that user.
+/// Returns whether a process is a child of `parent`. The attacker kills no other processes of its user.
 fn is_child_of(pid: usize, parent: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let rest = stat.rsplit(')').next().unwrap_or_default();
     rest.split_whitespace().nth(1).and_then(|word| word.parse().ok()) == Some(parent)
 }
 
-/// Attacks new processes until `gate` ends; with `kills` it also kills them.
+/// Attacks new processes until `gate` reaches end of file. If `kills` is set, also kills these processes.
 fn attack_what_is_new(gate: &PipeReader, kills: bool, parent: u32) -> Score {
     const SIGKILL: usize = 9;
     let loads = File::open("/proc/loadavg").expect("/proc");
@@ -151,7 +152,7 @@ fn attack_what_is_new(gate: &PipeReader, kills: bool, parent: u32) -> Score {
         }
         (0..8).for_each(|_| score.by_memory(pid));
         if kills && pid != before && is_child_of(pid, parent) {
-            // SAFETY: touches no memory.
+            // SAFETY: the call accesses no memory.
             unsafe { raw::syscall2(nr::KILL, pid, SIGKILL) };
             (0..8).for_each(|_| score.by_memory(pid));
         } else {
@@ -169,7 +170,8 @@ fn seconds() -> Duration {
     Duration::from_secs_f64(set.unwrap_or(4.0) / 4.0)
 }
 
-/// A forked child of that user with a copy of the word, which any process of that user may read.
+/// Forks a child of the other user with a copy of the word. Any process of that user may read this child's
+/// memory.
 fn readable(gate: &PipeReader, keeper: &PipeWriter) -> Child {
     let (ready, signal) = rawpipe::pipe().unwrap();
     let child = common::child(|| {
@@ -197,7 +199,7 @@ fn cannot_be_attacked(test: &str) -> bool {
     true
 }
 
-/// Runs `actions` repeatedly, each in a thread, beside an attacker. Asserts that the attacker reads and
+/// Runs each action repeatedly in its own thread while an attacker runs. Asserts that the attacker reads and
 /// writes nothing.
 fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
     if cannot_be_attacked(&common::name_alone()) {
@@ -252,8 +254,8 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
     ));
 }
 
-/// Two children of another user, which are waited for: one starts its program, and the other, without
-/// one, exits. The kernel releases their memory in different ways.
+/// Starts two children as another user and waits for them. One child runs a program, and the other exits
+/// because its program is missing. The kernel releases their memory in different ways.
 fn spawn_other() {
     let argv = [Arg::new(c"true"), Arg::END];
     for program in [c"/bin/true", c"/no/such/program"] {
@@ -267,7 +269,7 @@ fn spawn_other() {
     }
 }
 
-/// Holds the lock of the memory for a long time, because there is much memory.
+/// Forks this process. The large memory makes the kernel hold the memory lock for a long time.
 fn fork_long() {
     // SAFETY: the child only exits.
     match unsafe { rawpipe::fork() }.unwrap() {
@@ -296,14 +298,14 @@ fn spawn_uid_attacked_by_one_that_kills() {
     assert!(memory.iter().step_by(4096).all(|byte| *byte == 1));
 }
 
-/// The kernel closes a child's memory only if its effective ids change. Here they have changed before,
-/// and the parent has reopened its memory to allow core dumps. As its real user is root, its memory
-/// stays closed to the other user, but a copy would not be.
+/// The kernel closes a child's memory only if the effective ids change. Here the parent changed them earlier
+/// and then made its memory dumpable again. Its real user is root, so the other user still cannot access this
+/// memory. A copy of the memory would be accessible.
 fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     static ONCE: Once = Once::new();
     let spawn = || {
         ONCE.call_once(|| {
-            // SAFETY: a list of no groups.
+            // SAFETY: the list has no groups.
             assert_eq!(unsafe { setgroups(0, std::ptr::null()) }, 0);
             assert_eq!(setresgid(u32::MAX, OTHER, u32::MAX), 0);
             assert_eq!(setresuid(u32::MAX, OTHER, u32::MAX), 0);
@@ -314,7 +316,7 @@ fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     attacked(false, &[&spawn, &spawn]);
 }
 
-/// The dumpable flag of a process is its own, also while it spawns.
+/// A spawn does not change the dumpable flag of its process, which another thread sets at the same time.
 fn spawn_uid_leaves_dumpable_to_another_thread() {
     let test = "spawn_uid_leaves_dumpable_to_another_thread";
     if geteuid() != 0 {

@@ -1,11 +1,10 @@
-//! Compares `Command` with std's, and `Spawn` with `posix_spawn`, for random requests. Each round
-//! derives the state of the process and the request from one seed. The program reports the whole state
-//! that it gets. The two reports must be equal, except for the intended differences listed in
-//! `compare.rs`.
+//! Compares `Command` with std's, and `Spawn` with `posix_spawn`, for random requests. Each round derives the
+//! state of the process and the request from one seed. The started program reports its whole state. The
+//! reports must be equal, except for the intended differences in `compare.rs`.
 //!
-//! By default this runs for some seconds. `RAWPIPE_DIFFERENTIAL=60000` sets the number of rounds. Each
-//! difference is printed with the seed of its round. `RAWPIPE_DIFFERENTIAL_SEED` sets the seed of the
-//! first round; without a number of rounds it repeats only that round.
+//! By default this takes several seconds. `RAWPIPE_DIFFERENTIAL=60000` sets the number of rounds. Each
+//! difference is printed with the seed of its round. `RAWPIPE_DIFFERENTIAL_SEED` sets the seed of the first
+//! round. If only the seed is set, only that round runs.
 #![allow(unsafe_code, reason = "the C library's posix_spawn, and descriptors by number")]
 
 mod case;
@@ -28,11 +27,11 @@ use worker::{Findings, Worker};
 
 /// The time to run if no number of rounds is set.
 const TIME: Duration = Duration::from_secs(7);
-/// How many kinds of differences a worker prints in full.
+/// The number of kinds of differences that a worker prints in full.
 const STORIES: usize = 12;
 
-/// Set for a worker: its folder, the seed of its first round, the step to the next one, and how many
-/// rounds, or for how many milliseconds.
+/// The variable that makes this program a worker. Its value lists the worker's directory, the first seed, the
+/// step between seeds, the number of rounds, and the time limit in milliseconds.
 const WORKER: &str = "RAWPIPE_DIFFERENTIAL_WORKER";
 
 fn number(name: &str) -> Option<u64> {
@@ -126,7 +125,7 @@ fn compare_all() -> bool {
             command.stdout(Stdio::piped()).spawn().expect("a worker")
         })
         .collect();
-    // All at the same time: a worker whose pipe is full would wait.
+    // The outputs are read concurrently, because a worker blocks when its pipe is full.
     let listeners: Vec<_> = children
         .into_iter()
         .map(|child| thread::spawn(|| child.wait_with_output().expect("a worker's output")))

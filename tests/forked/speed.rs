@@ -1,5 +1,5 @@
-//! The example `speed`: its output, and its errors. The size of the ratios is not tested: the machine
-//! has other work while tests run, and the build may not be optimised.
+//! The output and the errors of the example `speed`. The tests do not check the ratios, because other tests
+//! run at the same time and the build may not be optimised.
 
 use crate::common;
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::env;
 use std::fs::File;
 use std::process::{Command, Output, Stdio};
 
-/// What is measured, on how many CPUs, and in what unit. Limits come last.
+/// The measured paths with their numbers of CPUs and their units. The limits are last.
 const PATHS: [(&str, &[&str], &str); 12] = [
     ("made_and_summed", &["two", "one"], "GiB/s"),
     ("file_to_read", &["two", "one"], "GiB/s"),
@@ -41,7 +41,7 @@ const ENGINES: [&str; 11] = [
 const MECHANISMS: [&str; 7] =
     ["vmsplice", "memfd", "splice", "broker", "copy_file_range", "sendfile", "copy"];
 
-/// A variable marks a compiler that is too old for the example.
+/// Returns whether the compiler is too old for the example. An environment variable reports this.
 fn left_out(test: &str) -> bool {
     let skip = env::var_os("RAWPIPE_SKIP_187").is_some_and(|set| set == "1");
     if skip {
@@ -79,7 +79,7 @@ struct Row<'a> {
 fn row(line: &str) -> Row<'_> {
     let number = |text: &str| {
         let number: f64 = text.parse().unwrap_or_else(|_| panic!("{text} in {line}"));
-        // A busy machine can be so slow that these few digits show 0.
+        // On a busy machine a value can be so small that its printed digits are all 0.
         assert!(number.is_finite() && number >= 0.0, "{line}");
         number
     };
@@ -118,7 +118,7 @@ fn csv_has_every_path_by_both_engines() {
             assert!(rows.iter().any(|row| row.engine == "rawpipe"), "{path}");
             assert!(rows.iter().all(|row| row.unit == unit), "{path}");
             assert!(rows.iter().all(|row| ENGINES.contains(&row.engine)), "{path}");
-            // Ratios are to the best engine of std, by its median.
+            // All ratios refer to std's engine with the best median.
             let better = |one: &&&Row<'_>, other: &&&Row<'_>| {
                 let order = one.value.total_cmp(&other.value);
                 if unit == "GiB/s" { order.reverse() } else { order }
@@ -127,7 +127,8 @@ fn csv_has_every_path_by_both_engines() {
             let best = best.expect("one of std");
             let ties = rows.iter().filter(|row| (row.value - best.value).abs() < 1e-9).count();
             let is_one = |ratio: f64| (ratio - 1.0).abs() < 1e-9;
-            // A unit of CPU time can be so short that no digit of it is left, but not the ratio.
+            // If the CPU time per unit is very short, its printed digits are all 0, but the ratio is still
+            // exact.
             let right = is_one(best.ratio) && is_one(best.cpu_ratio);
             assert!(right || ties > 1, "{path} {}: {}", best.engine, best.ratio);
         }

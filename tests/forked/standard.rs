@@ -1,5 +1,5 @@
-//! The numbers 0 to 2: this crate's descriptors never get them, except on request. Each test runs alone
-//! in a process.
+//! Descriptors 0 to 2: this crate's own descriptors have these numbers only on request. Each test runs in its
+//! own process.
 #![cfg_attr(not(feature = "full"), allow(unused, reason = "the topic needs everything"))]
 #![allow(unsafe_code, reason = "limits by number, and forking")]
 
@@ -24,7 +24,7 @@ const STREAMS: [StdStream; 3] = [StdStream::Stdin, StdStream::Stdout, StdStream:
 
 // ---- descriptors that the crate creates ----
 
-/// The result of a maker, and whether it must be close-on-exec.
+/// The descriptors that a maker returns, and whether they must be close-on-exec.
 type Made = rawpipe::Result<(Vec<OwnedFd>, bool)>;
 type Maker = (&'static str, fn(&OwnedFd) -> Made);
 
@@ -48,7 +48,7 @@ const MAKERS: [Maker; 14] = [
     ("SignalFd", |_| Ok((vec![SignalFd::new(SignalSet::empty())?.into()], true))),
     ("Cancel", |_| Ok((vec![Cancel::new()?.into()], true))),
     ("shared chunks", |_| {
-        // Four ends of two pipes; the memory of this pair has no descriptor.
+        // The pair has the four ends of two pipes. Its memory has no descriptor.
         let _pair = SharedBuilder::new().build()?;
         assert_free();
         Ok((Vec::new(), true))
@@ -60,7 +60,7 @@ const MAKERS: [Maker; 14] = [
     }),
 ];
 
-/// Which of the closed numbers are still free.
+/// Returns the closed numbers that are still free.
 fn free(closed: u8) -> u8 {
     let is_free = |number: &u8| {
         closed >> number & 1 == 1
@@ -78,8 +78,8 @@ fn assert_free() {
     }
 }
 
-/// The makers that work here: a user-mode emulator does not wipe memory in forked children, which
-/// shared chunks need.
+/// Returns the makers that work here. Shared chunks need memory that a fork wipes, and user-mode emulators do
+/// not support this.
 fn makers() -> Vec<Maker> {
     let shared = SharedBuilder::new().build().map(drop);
     if shared.is_err() {
@@ -89,7 +89,7 @@ fn makers() -> Vec<Maker> {
     MAKERS.into_iter().filter(|(name, _)| shared.is_ok() || !name.contains("shared")).collect()
 }
 
-/// With each of the three closed or not.
+/// While any of the standard streams are closed, all new descriptors have numbers above 2.
 fn descriptors_made_while_streams_are_closed_lie_above_them() {
     let from = OwnedFd::from(rawpipe::pipe().unwrap().1);
     let makers = makers();
@@ -113,7 +113,7 @@ fn descriptors_made_while_streams_are_closed_lie_above_them() {
     }
 }
 
-/// For each way of creating a child: its pidfd, and the ends of its pipes.
+/// For each way of creating a child, the pidfd and the ends of the pipes have numbers above 2.
 fn children_made_while_streams_are_closed_have_descriptors_above_them() {
     for closed in 0..8 {
         let before = common::open_fds();
@@ -144,7 +144,7 @@ fn children_made_while_streams_are_closed_have_descriptors_above_them() {
     }
 }
 
-/// The same for the descriptor that `discard` opens.
+/// `discard` opens no descriptor with the number of a closed standard stream.
 fn discard_while_streams_are_closed() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     writer.write_all(b"bytes").unwrap();
@@ -157,15 +157,15 @@ fn set_limit(soft: u64) {
     let mut limit = [0_u64; 2];
     let place = (&raw mut limit).expose_provenance();
     let nofile = Resource::NOFILE.as_raw() as usize;
-    // SAFETY: writes two 64-bit numbers to this address.
+    // SAFETY: the call writes two 64-bit numbers to this address.
     unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, 0, place) };
     limit[0] = soft;
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads two 64-bit numbers.
+    // SAFETY: the call reads two 64-bit numbers from this address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
 }
 
-/// The kernel has free numbers, but only those of standard streams.
+/// If only numbers of standard streams are free, every maker fails with `EMFILE`.
 fn descriptors_with_a_limit_of_3_emfile_leave_nothing() {
     if common::descriptors_without_limit("descriptors_with_a_limit_of_3_emfile_leave_nothing") {
         return;
@@ -184,7 +184,7 @@ fn descriptors_with_a_limit_of_3_emfile_leave_nothing() {
             assert_eq!(made, Err(Errno::EMFILE), "{name}, limit {limit}");
             assert_eq!(left, 7, "{name}");
         }
-        // A child without a pidfd also counts.
+        // The child has no pidfd, but its status is still available.
         let (code, has_pidfd) = with_closed(7, || {
             set_limit(limit);
             let mut forked = child(|| 3);
@@ -215,7 +215,8 @@ fn redirect_and_back() {
     assert_eq!(all, b"into the pipeof a program\n");
 }
 
-/// Onto each, whichever are closed, from any number: also from another of the three, or itself.
+/// A redirection works onto each stream from any source, even from another standard stream or from the stream
+/// itself.
 fn redirect_each_onto_each() {
     let files = [0, 1, 2].map(|number: u8| {
         let path = common::tmp_path();
@@ -224,7 +225,7 @@ fn redirect_each_onto_each() {
     });
     let other = common::file(b"x");
     let contents = |number: RawFd| {
-        // The position is shared, and does not change.
+        // The copies share one position, and `read_at` does not change it.
         let copy = File::from(io::dup_cloexec(own(number)).ok()?);
         let mut byte = [0];
         (copy.read_at(&mut byte, 0).unwrap() == 1).then_some(byte[0])
@@ -264,7 +265,7 @@ fn redirect_beyond_the_limit_ebadf() {
     assert_eq!(results, [Ok(()), Ok(()), Err(Errno::EBADF)]);
 }
 
-/// Another thread writes all the time: each write goes to the old file or to the new one.
+/// While another thread writes continuously, each write goes to the old file or to the new one.
 fn redirect_under_a_writing_thread_loses_nothing() {
     let files = [common::file(b""), common::file(b"")];
     let kept = io::dup_cloexec(std::io::stdin()).unwrap();

@@ -1,5 +1,5 @@
-//! The standard streams: every mapping from those of this process to those of a child, with some of
-//! them closed, and other processes with the pipes. Each test runs alone in a process.
+//! The standard streams: every mapping from this process's streams to a child's, with some of them closed,
+//! and other processes with the pipes. Each test runs in its own process.
 #![allow(unsafe_code, reason = "closing and replacing standard streams, by their numbers")]
 
 use crate::common::nr;
@@ -22,17 +22,17 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// A standard stream of this process, by its number.
+/// Borrows a standard stream of this process by its number.
 pub(crate) fn own(number: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: the tests know when it is open, and otherwise borrow it only for calls that may fail.
+    // SAFETY: the descriptor is open, or the test uses it only for calls that may fail.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
-/// Runs `body` while 0, 1 and 2 are these files, inheritable, or closed; then restores them.
+/// Runs `body` while 0, 1 and 2 are these inheritable files or are closed, and then restores the streams.
 pub(crate) fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl FnOnce() -> R) -> R {
     let replace = |from: BorrowedFd<'_>, to: usize| {
         let from = usize::try_from(from.as_raw_fd()).unwrap();
-        // SAFETY: takes integers; a copy keeps the old file.
+        // SAFETY: the arguments are integers, and a copy keeps the old file open.
         let answer = unsafe { raw::syscall3(nr::DUP3, from, to, 0) };
         assert_eq!(usize::try_from(answer), Ok(to));
     };
@@ -40,7 +40,7 @@ pub(crate) fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl Fn
     for (number, file) in files.into_iter().enumerate() {
         match file {
             Some(file) => replace(file, number),
-            // SAFETY: as above.
+            // SAFETY: the arguments are integers, and a copy keeps the old file open.
             None => assert_eq!(unsafe { raw::syscall1(nr::CLOSE, number) }, 0),
         }
     }
@@ -49,21 +49,22 @@ pub(crate) fn with_standard<R>(files: [Option<BorrowedFd<'_>>; 3], body: impl Fn
     result
 }
 
-/// Runs `body` with these of the three closed, as bits.
+/// Runs `body` while some of the three streams are closed. Each bit of `closed` stands for a stream.
 pub(crate) fn with_closed<R>(closed: u8, body: impl FnOnce() -> R) -> R {
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();
     let open = |number: u8| (closed >> number & 1 == 0).then(|| null.as_fd());
     with_standard([0, 1, 2].map(open), body)
 }
 
-/// From here on children are created by an ordinary fork, which reports failures through a pipe.
+/// Makes all later spawns use an ordinary fork, which reports failures through a pipe. Returns whether this
+/// works.
 fn no_shared_memory(test: &str) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 };
     let filters = [
         Filter::on_argument(nr::CLONE, index, Value::Has(0x100), Errno::EPERM),
         Filter::new(&[nr::CLONE3], Errno::ENOSYS),
     ];
-    // Valgrind turns it into a fork, which no filter can distinguish.
+    // Valgrind turns this call into a fork, which a filter cannot recognise.
     let seen = common::tool() != Some(common::Tool::Valgrind);
     let installed = seen && filters.iter().all(Filter::install);
     if !installed {
@@ -81,7 +82,7 @@ fn list(strings: impl IntoIterator<Item = OsString>) -> &'static [Arg<'static>] 
     keep(strings.chain([Arg::END]).collect())
 }
 
-/// The program that writes its number to each of these descriptors.
+/// Returns a `Spawn` of the program that writes each of these numbers to the descriptor with that number.
 fn marker(numbers: &[&str]) -> Spawn<'static> {
     let mark = std_program("mark", numbers);
     let words = [mark.get_program()].into_iter().chain(mark.get_args()).map(OsStr::to_owned);
@@ -99,15 +100,16 @@ fn contents(file: &File) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-// ---- from the standard streams to the standard streams ----
+// ---- mappings between standard streams ----
 
-/// Each of the child's three is one of this process's, mapped or inherited, or closed, for every set of
-/// open ones: exchanged, rotated, the same twice, or unchanged.
+/// Checks every mapping of the child's standard streams for every set of open streams in this process.
+/// Streams that are not mapped are inherited. Some mappings exchange or rotate streams, or use one stream
+/// twice.
 fn every_mapping() {
     let open_sets: &[u8] = if common::emulated() { &[0b111] } else { &[0, 1, 2, 3, 4, 5, 6, 7] };
     let spawn = marker(&["0", "1", "2"]);
     for open in open_sets {
-        // The source of number n of the child; 3 means inherited.
+        // The source of the child's stream `n`, where 3 means that the stream is inherited.
         for choice in 0..64 {
             let sources = [choice % 4, choice / 4 % 4, choice / 16];
             let is_open = |number: RawFd| open >> number & 1 == 1;
@@ -148,7 +150,7 @@ fn spawn_every_way_from_standard_to_standard_streams_by_fork() {
     }
 }
 
-/// The pipes then get the free numbers: some of 0, 1 and 2.
+/// A child and its pipes work while any of this process's standard streams are closed.
 fn closed_ones() {
     for closed in 0..8 {
         for piped in 0..8 {
@@ -188,7 +190,7 @@ fn stdio_any_of_the_three_closed_in_the_parent_by_fork() {
     }
 }
 
-/// With `Command`: this process's standard error is the child's standard output, and the reverse.
+/// `Command` can exchange standard output and standard error for a child.
 fn stdio_output_and_errors_exchanged() {
     let [out, err] = [(); 2].map(|()| common::file(b""));
     let null = File::open("/dev/null").unwrap();
@@ -200,8 +202,7 @@ fn stdio_output_and_errors_exchanged() {
     assert_eq!((code, contents(&out), contents(&err)), (Some(0), "err".into(), "out".into()));
 }
 
-/// Standard error goes to the same place as standard output: a pipe, a file, or this process's own
-/// output.
+/// The child's standard error goes to this process's standard output, which the child inherits.
 fn stdio_errors_into_an_inherited_output() {
     let out = common::file(b"");
     let null = File::open("/dev/null").unwrap();
@@ -213,7 +214,7 @@ fn stdio_errors_into_an_inherited_output() {
     assert_eq!((code, contents(&out)), (Some(0), "outerr".to_owned()));
 }
 
-/// `2>&1`: a child's writes to both stay in order, whatever the destination.
+/// With `2>&1`, a child's writes to both streams stay in order, regardless of the destination.
 fn stdio_same_as_stdout_wherever_that_goes() {
     const BOTH: &str = "outerr";
     let same = || {
@@ -221,7 +222,7 @@ fn stdio_same_as_stdout_wherever_that_goes() {
         command.stderr(Stdio::same_as_stdout());
         command
     };
-    // Where `output` collects it, and in the caller's pipe.
+    // The destination is the pipe of `output`, and then the caller's own pipe.
     let output = same().output().unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (BOTH.as_bytes(), &b""[..]));
     let mut child = same().stdout(Stdio::piped()).spawn().unwrap();
@@ -229,7 +230,7 @@ fn stdio_same_as_stdout_wherever_that_goes() {
     let output = child.communicate(b"").unwrap();
     assert_eq!((&*output.stdout, &*output.stderr), (BOTH.as_bytes(), &b""[..]));
 
-    // A descriptor that was set before or after, or mapped.
+    // The destination is a descriptor that was set earlier or later, or that was mapped.
     let sets: [fn(&mut Command<'static>, File); 3] = [
         |command, file| _ = command.stdout(file),
         |command, file| {
@@ -244,7 +245,7 @@ fn stdio_same_as_stdout_wherever_that_goes() {
         assert!(command.status().unwrap().success());
         assert_eq!(contents(&file), BOTH);
     }
-    // To `/dev/null`, and to this process's own.
+    // The destination is `/dev/null`, and then this process's own standard output.
     assert!(same().stdout(Stdio::null()).status().unwrap().success());
     let (out, err) = (common::file(b""), common::file(b""));
     let null = File::open("/dev/null").unwrap();
@@ -255,7 +256,7 @@ fn stdio_same_as_stdout_wherever_that_goes() {
         (code.unwrap().code(), contents(&out), contents(&err)),
         (Some(0), BOTH.into(), String::new())
     );
-    // It is closed: no file exists that it could be the same as.
+    // Standard output is closed, so standard error cannot share its file.
     let error = with_closed(0b010, || same().spawn().map(drop)).unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Dup { from: 1, to: 2 }, Errno::EBADF));
 }
@@ -285,8 +286,7 @@ fn stdio_same_as_stdout_for_another_stream_einval() {
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Arguments, Errno::EINVAL));
 }
 
-/// A file at 2 in this process is the child's standard output; its standard error is inherited: the
-/// same file.
+/// The child's standard output is the file at 2, and the child inherits the same file as its standard error.
 fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
     let file = common::file(b"");
     let null = File::open("/dev/null").unwrap();
@@ -297,7 +297,8 @@ fn stdio_file_at_2_is_the_output_beside_inherited_errors() {
     assert_eq!((ended, contents(&file)), (Ok(Ok(Some(0))), "12".to_owned()));
 }
 
-/// As in std: the kind of file at 1 and 2 is not checked when a process duplicates them.
+/// Repeated duplicates of the standard streams leave the streams open. As in std, the kind of file is not
+/// checked.
 fn dup_of_standard_streams_again_and_again_leaves_them_open() {
     for _ in 0..100 {
         for number in 0..3 {
@@ -311,7 +312,7 @@ fn dup_of_standard_streams_again_and_again_leaves_them_open() {
 
 // ---- the descriptors of a child ----
 
-/// The descriptors that the program "fds" has open.
+/// Returns the descriptors that are open in the program "fds".
 fn open_in(command: &mut Command<'_>) -> BTreeSet<RawFd> {
     let (output, code) = output_of(command);
     assert_eq!(code, Some(0));
@@ -319,7 +320,7 @@ fn open_in(command: &mut Command<'_>) -> BTreeSet<RawFd> {
     text.lines().map(|line| line.parse().unwrap()).collect()
 }
 
-/// A child does not get files, sockets and pipes of this process, unless they are inheritable.
+/// A child does not receive this process's files, sockets and pipes unless they are inheritable.
 fn fds_of_the_parent_are_not_in_the_child() {
     let file = common::file(b"");
     let (socket, _other) = UnixStream::pair().unwrap();
@@ -339,13 +340,14 @@ fn fds_of_the_parent_are_not_in_the_child() {
     assert!(given.iter().all(|number| !open.contains(number)), "{given:?} {open:?}");
     io::set_close_on_exec(&file, false).unwrap();
     assert!(open_in(&mut program("fds", &[])).contains(&file.as_raw_fd()));
-    // Not with `close_other_fds`; this process's own stay open.
+    // With `close_other_fds` the child does not receive the file, but it stays open in this process.
     let open = open_in(program("fds", &[]).close_other_fds());
     assert!(!open.contains(&file.as_raw_fd()), "{open:?}");
     assert_eq!(io::is_close_on_exec(&file), Ok(false));
 }
 
-/// At two numbers, one of which is a standard stream; in this process the flag is unchanged.
+/// One file can be both a standard stream and a mapped descriptor. Its close-on-exec flag stays set in this
+/// process.
 fn fd_map_of_what_is_a_stream_too() {
     let file = common::file(b"");
     let mut command = program("mark", &["1", "7", "2", "8"]);
@@ -356,7 +358,7 @@ fn fd_map_of_what_is_a_stream_too() {
     assert_eq!(io::is_close_on_exec(&file), Ok(true));
 }
 
-/// Descriptors above a limit that was lowered later are closed as well.
+/// Descriptors above a limit that was lowered later are also closed.
 fn close_other_fds_above_a_lowered_limit() {
     let test = "close_other_fds_above_a_lowered_limit";
     if common::descriptors_without_limit(test) {
@@ -365,13 +367,13 @@ fn close_other_fds_above_a_lowered_limit() {
     const F_DUPFD: usize = 0;
     let file = common::file(b"");
     let from = usize::try_from(file.as_raw_fd()).unwrap();
-    // SAFETY: takes integers only.
+    // SAFETY: the call has only integer arguments.
     let high = unsafe { raw::syscall3(nr::FCNTL, from, F_DUPFD, 300) };
     assert!(high >= 300, "{high}");
     let limit = [64_u64, 64];
     let place = (&raw const limit).expose_provenance();
     let nofile = Resource::NOFILE.as_raw() as usize;
-    // SAFETY: reads one `struct rlimit64`.
+    // SAFETY: the call reads one `struct rlimit64`.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, nofile, place, 0) }, 0);
     let high = i32::try_from(high).unwrap();
     if common::emulated() {
@@ -380,7 +382,7 @@ fn close_other_fds_above_a_lowered_limit() {
     assert!(open_in(&mut program("fds", &[])).contains(&high), "it is inheritable");
     let open = open_in(program("fds", &[]).close_other_fds());
     if open.contains(&high) {
-        // SAFETY: takes integers; the range is empty.
+        // SAFETY: the arguments are integers, and the range of descriptors is empty.
         let answer = unsafe { raw::syscall3(nr::CLOSE_RANGE, 1 << 20, 1 << 20, 0) };
         assert_ne!(answer, 0, "{open:?}");
         skip(test, "without close_range only what is below the limit");
@@ -388,7 +390,7 @@ fn close_other_fds_above_a_lowered_limit() {
     assert_eq!(io::is_close_on_exec(own(high)), Ok(false), "this process's is open");
 }
 
-/// The second child has no copy of the first's pipes: closing one here ends it.
+/// The second child has no copy of the first child's pipes, so closing a write end here ends the first child.
 fn pipes_of_one_child_are_not_in_the_next() {
     let cat = || {
         let mut command = program("cat", &[]);
@@ -404,7 +406,7 @@ fn pipes_of_one_child_are_not_in_the_next() {
     assert!(second.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
 }
 
-/// The wait does not include a grandchild that has no pipe of this process.
+/// `wait` does not wait for a grandchild that has no pipe of this process.
 fn stdio_null_with_a_grandchild_left_behind() {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let before = common::open_fds();
@@ -414,12 +416,12 @@ fn stdio_null_with_a_grandchild_left_behind() {
     assert!(child.wait_deadline(Deadline::after(LONG)).unwrap().unwrap().success());
     drop(child);
     assert_eq!(common::open_fds(), before);
-    // It is alive: it has the gate.
+    // A successful write shows that the grandchild is alive, because it holds the read end.
     drop(command);
     assert_eq!(opener.write(b"x"), Ok(1));
 }
 
-/// Limits are set after the descriptors, and an exec needs none.
+/// Limits are set after the descriptors are in place, and an exec needs no descriptor.
 fn rlimit_nofile_0_leaves_the_streams() {
     if common::descriptors_without_limit("rlimit_nofile_0_leaves_the_streams") {
         return;
@@ -430,24 +432,24 @@ fn rlimit_nofile_0_leaves_the_streams() {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "echo out"]).rlimit(Resource::NOFILE, Rlimit::both(0));
     let output = command.output().unwrap();
-    // A program with shared libraries cannot open them, and its loader reports that.
+    // The loader of a dynamically linked program cannot open shared libraries and reports this failure.
     match output.status.code() {
         Some(0) => assert_eq!(output.stdout, b"out\n"),
         code => assert!(code.is_some() && !output.stderr.is_empty(), "{output:?}"),
     }
 }
 
-// ---- the program, its folder, its environment ----
+// ---- the program, its directory, its environment ----
 
-/// A link to this test's own program in that folder.
+/// Creates a link to this test's own program in that directory.
 fn link_to_this(folder: &std::path::Path, name: &OsStr) -> std::path::PathBuf {
     let path = folder.join(name);
     symlink(env::current_exe().unwrap(), &path).unwrap();
     path
 }
 
-/// A program with a slash is a path, and never searched for in PATH; a relative path starts at the
-/// child's folder.
+/// A program name with a slash is a path, which is never searched for in `PATH`. A relative path starts at
+/// the child's directory.
 fn program_by_a_relative_path_or_by_any_bytes() {
     if common::emulated() {
         let test = "program_by_a_relative_path_or_by_any_bytes";
@@ -473,7 +475,7 @@ fn program_by_a_relative_path_or_by_any_bytes() {
     assert_eq!(code(&in_sub("sub/"), &there), Ok(Some(5)), "from the child's folder");
     assert_eq!(code(&in_sub("./sub/"), &there), Ok(Some(5)));
     assert_eq!(code(&in_sub("sub/"), &|_| ()), Err(Errno::ENOENT), "and not from this one's");
-    // Not searched for in PATH, although PATH has the name.
+    // The path is not searched for in `PATH`, although a directory in `PATH` contains it.
     let with_path = |command: &mut Command<'_>| _ = command.env("PATH", &folder);
     assert_eq!(code(&in_sub("sub/"), &with_path), Err(Errno::ENOENT));
     let by_name = |command: &mut Command<'_>| _ = command.env("PATH", folder.join("sub"));
@@ -500,9 +502,10 @@ fn current_dir_relative_and_of_any_bytes() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
-/// Variables that are not set have their values at the start, not those at the creation of the command.
+/// The child inherits variables with their values at the time of the spawn, not at the creation of the
+/// command.
 fn env_is_that_of_the_time_of_the_spawn() {
-    // SAFETY: there is no other thread.
+    // SAFETY: this process has no other thread.
     let set = |value: &str| unsafe { env::set_var("RAWPIPE_LATE", value) };
     set("early");
     let mut command = program("env", &[]);
@@ -528,10 +531,11 @@ fn env_of_nothing() {
     assert_eq!(output, b"\xff\xfe=\xff\xfe\0");
 }
 
-/// As `yes | head`: SIGPIPE kills the writer when no reader is left, although this process ignores it.
+/// As in `yes | head`, `SIGPIPE` kills the writer when no reader remains, although this process ignores
+/// `SIGPIPE`.
 fn pipeline_writer_ends_by_sigpipe() {
     let mut yes = Command::new("/bin/sh");
-    // More than any pipe holds, and finite in case the signal does not arrive.
+    // This output is larger than any pipe, but finite in case the signal does not arrive.
     yes.args(["-c", "n=0; while [ $n -lt 400000 ]; do echo yes; n=$((n + 1)); done"]);
     let mut head = Command::new("/bin/sh");
     head.args(["-c", "read line; echo $line"]);
@@ -541,7 +545,7 @@ fn pipeline_writer_ends_by_sigpipe() {
     assert!(output.statuses[1].success());
 }
 
-/// Both ends of one pipe, inheritable, in a child that sends to itself.
+/// A child can receive both ends of one pipe and send to itself.
 fn fd_map_both_ends_of_a_pipe() {
     let (reader, writer) = rawpipe::pipe2(PipeFlags::empty()).unwrap();
     let mut command = Command::new("/bin/sh");
@@ -550,8 +554,8 @@ fn fd_map_both_ends_of_a_pipe() {
     assert_eq!(output_of(&mut command), (b"round\n".to_vec(), Some(0)));
 }
 
-/// With 0, 1 and 2 closed: no internal descriptor of a call gets such a number, where another thread's
-/// output would go into it.
+/// With 0, 1 and 2 closed, no internal descriptor has one of these numbers. Otherwise another thread's output
+/// could go to that descriptor.
 #[cfg(feature = "transfer")]
 fn descriptors_of_the_crate_are_no_standard_streams() {
     use rawpipe::chunk::{ChunkMechanism, ChunkWriter};

@@ -1,5 +1,5 @@
-//! More of `communicate`: every combination of pipes, several steps, and other processes with the other
-//! ends. Each test runs alone in a process.
+//! More tests of `communicate`: every combination of pipes, several steps, and other processes that hold the
+//! other ends. Each test runs in its own process.
 
 #![allow(unsafe_code, reason = "a tracer")]
 
@@ -26,8 +26,8 @@ fn some_bytes(count: usize) -> Vec<u8> {
     (0..count).map(pattern).collect()
 }
 
-/// A child with all three pipes, and another pipe that keeps it, or its child, alive until it is
-/// dropped.
+/// Starts a child with all three pipes. A separate pipe keeps the child or its own child alive until the
+/// returned end is dropped.
 fn held(name: &str) -> (Child, PipeWriter) {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let mut command = program(name, &[]);
@@ -35,9 +35,9 @@ fn held(name: &str) -> (Child, PipeWriter) {
     (command.fd_map(gate, 7).on_drop(OnDrop::Kill).spawn().unwrap(), opener)
 }
 
-/// The processor time of this process.
+/// Returns the processor time of this process.
 fn busy() -> Duration {
-    // In ticks of a hundredth of a second: in user mode and in the kernel.
+    // The two fields are the user time and the system time in hundredths of a second.
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let ticks: u64 = fields.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum();
@@ -46,7 +46,7 @@ fn busy() -> Duration {
 
 // ---- every combination ----
 
-/// Afterwards no end of a pipe is left here, for any combination.
+/// For every combination of pipes, no pipe end remains in this process after `communicate`.
 fn communicate_every_combination_of_pipes_leaves_nothing() {
     let before = common::open_fds();
     for piped in 0..8 {
@@ -57,7 +57,7 @@ fn communicate_every_combination_of_pipes_leaves_nothing() {
         for fails in [false, true] {
             let mut child = command.spawn().unwrap();
             if fails && is_piped(2) {
-                // Once more, after a limit.
+                // `communicate` fails with a limit first, and then runs a second time.
                 let error = Communicate::new().limit(0).run(&mut child).unwrap_err();
                 assert_eq!(error.reason(), Kind::Limit(StdStream::Stderr), "{piped:03b}");
             }
@@ -88,7 +88,7 @@ fn communicate_input_begun_by_hand() {
     assert!(first == input[..10] && output.stdout == input[10..]);
 }
 
-/// Each result is full, and no byte is lost or repeated.
+/// With a limit, every partial result is full, and no byte is lost or repeated.
 fn communicate_limit_in_steps_loses_nothing() {
     const STEP: usize = 70_001;
     let (size, errors) = (1_000_000, 300_000);
@@ -123,7 +123,8 @@ fn communicate_limit_in_steps_loses_nothing() {
     assert!(err.len() == errors && is_pattern(&err));
 }
 
-/// Around every length at which the output grows, and with both outputs at the same time.
+/// The outputs have lengths around every size at which the buffer grows. Both outputs arrive at the same
+/// time.
 fn communicate_output_of_every_length() {
     let pipe = 65_536;
     let around = [4096, pipe, pipe + 4096, 3 * pipe + 4096, 7 * pipe, 1 << 20, 2 << 20];
@@ -133,13 +134,14 @@ fn communicate_output_of_every_length() {
         let output = command.output().unwrap();
         assert_eq!((output.stdout.len(), output.stderr.len()), (len, len / 3));
         assert!(is_pattern(&output.stdout) && is_pattern(&output.stderr), "{len}");
-        // It does not reserve room for bytes that did not come.
+        // `output` does not reserve memory for bytes that never arrive.
         let capacity = output.stdout.capacity();
         assert!(capacity <= 2 * len + 2 * pipe && (len > 1000 || capacity < 2000), "{capacity}");
     }
 }
 
-/// A child that writes without end does not keep its input, its errors or the deadline from being checked.
+/// If a child writes endlessly, `communicate` still feeds its input, reads its errors and observes the
+/// deadline.
 fn communicate_endless_output_and_a_deadline() {
     let input = some_bytes(300_000);
     let mut command = program("aside", &[]);
@@ -156,7 +158,7 @@ fn communicate_endless_output_and_a_deadline() {
     child.wait().unwrap();
 }
 
-/// Outputs that have ended are not polled again, and the wait for the child is no busy loop.
+/// Outputs that have ended are not polled again, and the wait for the child is not a busy loop.
 fn communicate_outputs_closed_long_before_the_end() {
     let (mut child, gate) = held("shut");
     let (begin, busy_before) = (Instant::now(), busy());
@@ -175,9 +177,10 @@ fn communicate_outputs_closed_long_before_the_end() {
     assert!(child.communicate(b"").unwrap().status.success());
 }
 
-// ---- another process has the other ends ----
+// ---- another process holds the other ends ----
 
-/// It does not read, so it cannot be fed, even if the child has ended meanwhile.
+/// A grandchild that holds the input but does not read keeps `communicate` waiting, even after the child has
+/// ended.
 fn communicate_grandchild_holds_the_input() {
     let (mut child, gate) = held("bequeath");
     let input = some_bytes(5_000_000);
@@ -190,12 +193,12 @@ fn communicate_grandchild_holds_the_input() {
     let error = Communicate::new().input(&input).grace(grace).run(&mut child).unwrap_err();
     assert_eq!(error.reason(), Kind::Grace);
     assert!(child.try_wait().unwrap().expect("it has ended").success());
-    // The grandchild ends, so no reader is left.
+    // The grandchild ends, so no reader remains.
     drop(gate);
     assert!(child.communicate(&input).unwrap().status.success());
 }
 
-/// Neither a kill nor a wait with a deadline waits for other processes with the pipes.
+/// A kill and a wait with a deadline do not wait for other processes that hold the pipes.
 fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     let (mut child, gate) = held("family");
     let mut pid = [0];
@@ -218,7 +221,7 @@ fn communicate_killed_child_leaves_a_grandchild_with_the_pipes() {
     assert_eq!(output.status, status);
 }
 
-/// A shell whose own child continues: one call with a deadline returns close to it and keeps the
+/// If a shell's own child continues, one call with a deadline returns soon after the deadline and keeps the
 /// output.
 fn communicate_shell_with_a_child_that_lives_on() {
     let (gate, opener) = rawpipe::pipe().unwrap();
@@ -244,7 +247,7 @@ fn communicate_shell_with_a_child_that_lives_on() {
 
 // ---- a traced child ----
 
-/// A stop that only the tracer, another thread, sees does not end a conversation.
+/// A stop that only the tracer sees does not end `communicate`. The tracer is another thread.
 fn communicate_traced_child_until_its_end() {
     const SEIZE: isize = 0x4206;
     const INTERRUPT: isize = 0x4207;
@@ -258,18 +261,19 @@ fn communicate_traced_child_until_its_end() {
         return skip(test, "an emulator cannot trace");
     }
     for (name, grace) in [("shut", None), ("waiter", Some(Duration::from_millis(20)))] {
-        // After each signal it checks the child. (The storm's child has none of the descriptors below.)
+        // Each signal makes `communicate` check the child. The storm's child has no copy of the descriptors
+        // below.
         let _storm = Storm::begin(Duration::from_millis(5));
         let (mut child, opener) = held(name);
         if grace.is_none() {
-            // Only the wait for its end is left.
+            // After this, only the wait for the child's end remains.
             let outputs = [child.stdout_ref().unwrap(), child.stderr_ref().unwrap()];
             for output in outputs {
                 assert_eq!(output.read_to_end(&mut Vec::new()), Ok(0));
             }
         }
         let pid = i32::try_from(child.id()).unwrap();
-        // SAFETY: none of these requests gives the kernel an address.
+        // SAFETY: none of these requests passes an address to the kernel.
         let trace = move |request| unsafe { c_ptrace(request, pid, 0, 0) } == 0;
         let (begun, seen) = mpsc::channel();
         let tracer = thread::spawn(move || {
@@ -279,7 +283,7 @@ fn communicate_traced_child_until_its_end() {
             while seized && !until.has_passed() {
                 thread::sleep(Duration::from_millis(10));
             }
-            let held = trace(CONT); // it was stopped until now
+            let held = trace(CONT); // the child was stopped until this call
             drop(opener);
             held
         });
@@ -300,7 +304,7 @@ fn communicate_traced_child_until_its_end() {
 
 // ---- no guard against SIGPIPE ----
 
-/// Without a guard against `SIGPIPE` no byte is written.
+/// If the guard against `SIGPIPE` cannot be created, no byte is written.
 fn communicate_sigpipe_guard_refused_errno() {
     let test = "communicate_sigpipe_guard_refused_errno";
     for call in [nr::RT_SIGPENDING, nr::RT_SIGPROCMASK] {
@@ -322,7 +326,7 @@ fn communicate_sigpipe_guard_refused_errno() {
             if !possible {
                 return;
             }
-            // No byte of it was written.
+            // The failed call wrote no byte of its input.
             assert_eq!(child.communicate(b"all").unwrap().stdout, b"all");
         }
     }

@@ -1,5 +1,5 @@
-//! Deadlines under signals, writing without `SIGPIPE`, and the behaviour without certain system calls.
-//! Each test runs alone in a process, and changes to the process happen in a child.
+//! Deadlines while signals arrive, writing without `SIGPIPE`, and behaviour without certain system calls.
+//! Each test runs in its own process, and changes to the process happen in a child.
 #![allow(unsafe_code, reason = "signals, by the C library")]
 
 use crate::common::nr;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const SIGPIPE: i32 = 13;
 
-/// The default, as in a program that Rust's `main` has not started.
+/// Restores the default action of `SIGPIPE`, as in a program that Rust's `main` has not started.
 fn sigpipe_kills() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -31,7 +31,7 @@ fn broken_pipe() -> PipeWriter {
     writer
 }
 
-/// Runs `body` in a child in which SIGPIPE has its default action.
+/// Runs `body` in a child in which `SIGPIPE` has its default action.
 fn mortal(body: impl FnOnce() -> u8) -> ExitStatus {
     let mut child = child(|| {
         sigpipe_kills();
@@ -40,7 +40,7 @@ fn mortal(body: impl FnOnce() -> u8) -> ExitStatus {
     child.wait().unwrap()
 }
 
-/// With the kernel's flag, if it has it, and without.
+/// Runs `body` with the kernel's flag, if it exists, and without the flag.
 fn both_ways(test: &str, body: impl Fn() -> u8) {
     let status = mortal(&body);
     assert!(status.success(), "{status}");
@@ -74,7 +74,7 @@ fn write_nosignal_nobody_reads_epipe() {
         }
         0
     });
-    // It still kills afterwards: the change was not permanent.
+    // A later ordinary write still kills the process, because the change was not permanent.
     let status = mortal(|| {
         let writer = broken_pipe();
         assert_eq!(writer.write_nosignal(b"x"), Err(Errno::EPIPE));
@@ -106,7 +106,7 @@ fn write_nosignal_writes_like_write() {
     });
 }
 
-/// The count is positive although the signal was raised.
+/// If the reader closes during a write, the count is positive although the kernel raised the signal.
 fn write_nosignal_reader_leaves_in_the_middle_is_short() {
     both_ways("write_nosignal_reader_leaves_in_the_middle_is_short", || {
         const TAKEN: usize = 64 << 10;
@@ -116,7 +116,7 @@ fn write_nosignal_reader_leaves_in_the_middle_is_short() {
         let mut leaving = child(|| {
             common::close_copy(copy);
             reader.read_exact(&mut vec![0; TAKEN]).unwrap();
-            // The writer fills the pipe again and waits.
+            // The writer fills the pipe again and then waits.
             let deadline = Deadline::after(Duration::from_secs(60));
             while reader.available().unwrap() < capacity && !deadline.has_passed() {
                 std::thread::yield_now();
@@ -167,13 +167,14 @@ fn without_sigpipe_guards_other_calls() {
     }
 }
 
-/// A SIGPIPE that was pending before belongs to other code.
+/// A `SIGPIPE` that was already pending belongs to other code and stays pending.
 fn without_sigpipe_leaves_a_pending_one() {
     let status = mortal(|| {
-        // Blocked by the outer guard, which takes the one raised in it; the inner guards must not.
+        // The outer guard blocks the signal and consumes the one raised inside. The inner guards must not
+        // consume it.
         without_sigpipe(|| {
             let writer = broken_pipe();
-            assert_eq!(writer.write(b"x"), Err(Errno::EPIPE)); // pending from here on
+            assert_eq!(writer.write(b"x"), Err(Errno::EPIPE)); // the signal is pending from this line
             assert!(sigpipe_is_pending());
             assert_eq!(without_sigpipe(|| writer.write(b"x")), Ok(Err(Errno::EPIPE)));
             assert!(sigpipe_is_pending());
@@ -191,7 +192,7 @@ fn sigpipe_is_pending() -> bool {
     sigpipe_is_in("SigPnd:")
 }
 
-/// Whether it is pending for this thread (`SigPnd:`) or for the process (`ShdPnd:`).
+/// Returns whether `SIGPIPE` is pending for this thread (`SigPnd:`) or for the process (`ShdPnd:`).
 fn sigpipe_is_in(set: &str) -> bool {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(set)).unwrap();
@@ -199,7 +200,7 @@ fn sigpipe_is_in(set: &str) -> bool {
     mask & 1 << (SIGPIPE - 1) != 0
 }
 
-/// Counts the signals that reach a handler after this.
+/// Installs a handler that counts the signals it receives.
 fn sigpipe_is_counted() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -210,7 +211,7 @@ fn sigpipe_is_counted() {
     signal(SIGPIPE, handler as extern "C" fn(i32) as usize);
 }
 
-/// Another process sends the signal to this one.
+/// Makes another process send the signal to this process.
 fn sigpipe_from_a_child() {
     let parent = std::process::id();
     let mut sender = child(|| {
@@ -220,13 +221,14 @@ fn sigpipe_from_a_child() {
     assert!(sender.wait().unwrap().success());
 }
 
-/// This process sends the signal to itself, with the same sender as one that a call raises.
+/// Sends the signal from this process to itself, so the sender is the same as for a signal that a call
+/// raises.
 fn sigpipe_from_itself() {
     common::kill(std::process::id(), SIGPIPE);
 }
 
-/// A signal that is sent to the process meanwhile is delivered afterwards, whether or not a call has
-/// raised another. The one that a call has raised is not.
+/// A signal sent to the process during the guard is delivered afterwards, even if a call has raised another
+/// one. The signal that the call raised is not delivered.
 fn without_sigpipe_delivers_what_the_process_is_sent() {
     let test = "without_sigpipe_delivers_what_the_process_is_sent";
     if common::emulated() {
@@ -273,7 +275,7 @@ fn without_sigpipe_delivers_what_the_process_is_sent() {
     }
 }
 
-/// A signal pending for the process before does not affect the thread.
+/// A signal that was already pending for the process does not affect the thread's own signal.
 fn without_sigpipe_takes_its_own_beside_one_of_the_process() {
     let test = "without_sigpipe_takes_its_own_beside_one_of_the_process";
     if common::emulated() {
@@ -282,7 +284,7 @@ fn without_sigpipe_takes_its_own_beside_one_of_the_process() {
     let status = mortal(|| {
         sigpipe_is_counted();
         let writer = broken_pipe();
-        // The outer one stands for a caller that has the signal blocked.
+        // The outer guard represents a caller that has blocked the signal.
         without_sigpipe(|| {
             sigpipe_from_itself();
             let before = (sigpipe_is_in("SigPnd:"), sigpipe_is_in("ShdPnd:"));
@@ -298,7 +300,7 @@ fn without_sigpipe_takes_its_own_beside_one_of_the_process() {
     assert!(status.success(), "{status}");
 }
 
-/// Without `rt_tgsigqueueinfo` a signal that a call has raised is still taken.
+/// Without `rt_tgsigqueueinfo`, the guard still consumes a signal that a call has raised.
 fn without_sigpipe_queueing_refused_takes_its_own() {
     for errno in [Errno::ENOSYS, Errno::EPERM] {
         let filter = Filter::new(&[nr::RT_TGSIGQUEUEINFO], errno);
@@ -309,7 +311,7 @@ fn without_sigpipe_queueing_refused_takes_its_own() {
             let writer = broken_pipe();
             assert_eq!(without_sigpipe(|| writer.write(b"x")), Ok(Err(Errno::EPIPE)));
             assert!(!sigpipe_is_pending());
-            // One that was pending before is left alone.
+            // A signal that was already pending stays pending.
             without_sigpipe(|| {
                 assert_eq!(writer.write(b"x"), Err(Errno::EPIPE));
                 assert_eq!(without_sigpipe(|| writer.write(b"x")), Ok(Err(Errno::EPIPE)));
@@ -325,8 +327,7 @@ fn without_sigpipe_queueing_refused_takes_its_own() {
     }
 }
 
-/// If the guard cannot be created, calls that need it fail with the filter's error, before the first
-/// byte.
+/// If the guard cannot be created, calls that need it fail with the filter's error before the first byte.
 fn nosignal_guard_refused_errno_before_the_first_byte() {
     use rawpipe::message::{MessageError, Sender};
 
@@ -376,7 +377,7 @@ fn nosignal_guard_refused_errno_before_the_first_byte() {
 
 // ---------------------------------------------------------------- deadlines
 
-/// Never early, and on an idle machine not late.
+/// A timeout is never early, and on an idle machine it is not late.
 fn read_deadline_under_signals_is_exact() {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let timeout = Duration::from_millis(50);
@@ -418,7 +419,8 @@ fn deadlines_go_on_after_signals() {
     assert!(writing.wait().unwrap().success());
 }
 
-/// The fallback for a kernel without the flags, for every error that reports this.
+/// Without the kernel's flags, `try_read` and `try_write` fall back to other calls. The fallback works for
+/// every error that reports missing flags.
 fn try_calls_refused_fall_back_or_say_so() {
     let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
     for errno in refusals {
@@ -438,7 +440,7 @@ fn try_calls_refused_fall_back_or_say_so() {
             let wanted = if errno == Errno::EINVAL { errno } else { Errno::EOPNOTSUPP };
             assert_eq!(none, Err(wanted));
             assert_eq!(io::try_write(&file, b"x"), Err(wanted));
-            // An adaptive wait works as well.
+            // An adaptive wait also works.
             let mut reader = reader.with_wait(Wait::Adaptive);
             let mut writer = writer.with_wait(Wait::Adaptive);
             assert_eq!(writer.write(b"abcd"), Ok(4));
@@ -462,7 +464,7 @@ fn try_calls_refused_fall_back_or_say_so() {
     }
 }
 
-/// In milliseconds, rounded up.
+/// Without `epoll_pwait2`, the timeout is in milliseconds and is rounded up.
 fn epoll_pwait2_refused_is_not_shorter_than_asked() {
     use rawpipe::event::{Epoll, Event, PollEvents};
     for errno in [Errno::ENOSYS, Errno::EPERM] {

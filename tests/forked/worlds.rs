@@ -1,7 +1,6 @@
-//! Runs the same checks of spawning, waiting and signals in each world that a process may be in: other
-//! namespaces, a tracer, a subreaper, discarded statuses, closed standard streams, few descriptors,
-//! blocked signals, a hostile user, a hundred threads. Each check runs in its own process, which enters
-//! its world first. A second process kills it if it hangs.
+//! Runs the same checks of spawning, waiting and signals in many process environments, called worlds.
+//! Examples are other namespaces, a tracer, discarded statuses, few descriptors, and a hostile user. Each
+//! check runs in its own process, which first enters its world. A second process kills the check if it hangs.
 #![allow(unsafe_code, reason = "calls of the C library that set up the worlds")]
 
 mod checks;
@@ -19,13 +18,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use watch::{Verdict, Watch};
 
-/// Enters a world. `Err` is the reason why that is impossible here.
+/// Enters a world. `Err` contains the reason why this is impossible here.
 type Way = fn() -> Result<(), String>;
 
 struct World {
     name: &'static str,
     way: Way,
-    /// Whether the kernel may discard the status of a child.
+    /// `true` if the kernel may discard the status of a child.
     lost: bool,
     watch: Watch,
 }
@@ -80,7 +79,7 @@ impl World {
                 Verdict::Failed(reason) => failed.push(format!("{name}: {reason}")),
             }
         }
-        // One line for a world that cannot be entered.
+        // If the world cannot be entered, one line is enough.
         let same = skipped.first().is_some_and(|(_, first)| {
             skipped.len() == checks.len() && skipped.iter().all(|(_, reason)| reason == first)
         });
@@ -93,7 +92,7 @@ impl World {
     }
 }
 
-/// Creates the folder of the reporting program.
+/// Creates the directory of the reporting program.
 fn furnish(place: &Place) -> PathBuf {
     let base = place.folder().join("0");
     let folder = base.join("good");
@@ -148,7 +147,7 @@ fn spawn_with_standard_streams_closed() {
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// The first spawn of a process and a later one have the same result. With descriptors left both work.
+/// The first spawn of a process and a later one have the same result. With free descriptors both succeed.
 fn spawn_without_a_descriptor_left_emfile() {
     World::new("no descriptor left", || Ok(())).make(&[
         ("first and later", |_| checks::without_descriptors(&[])),
@@ -171,7 +170,7 @@ fn spawn_uid_where_setgroups_is_denied_eperm() {
         .make(&[("uid", checks::uid_without_groups)]);
 }
 
-/// A parent that may change its user and not its groups.
+/// The parent may change its user but not its groups.
 fn spawn_uid_without_cap_setgid_eperm() {
     World::new("no CAP_SETGID, with groups", || ways::no_cap_setgid(&[1, 2]))
         .make(&[("uid", checks::uid_with_groups_eperm)]);
@@ -179,7 +178,7 @@ fn spawn_uid_without_cap_setgid_eperm() {
         .make(&[("uid", checks::uid_without_groups)]);
 }
 
-/// A trace stop is not an end.
+/// A trace stop does not count as the end of the child.
 fn wait_for_a_child_that_this_process_traces() {
     World::new("tracing the child", || Ok(())).make(&[
         ("stopped by a signal", checks::traced_child_stops),
@@ -190,7 +189,7 @@ fn wait_for_a_child_that_this_process_traces() {
     ]);
 }
 
-/// A filter kills the child at its `execve`. A program that never started is not a success.
+/// If a filter kills the child at its `execve`, the spawn fails, because the program never started.
 fn spawn_killed_before_its_program_begins() {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());

@@ -1,4 +1,4 @@
-//! Another program that violates the protocol.
+//! A peer program that violates the protocol.
 //!
 //! `RAWPIPE_TEST_STEPS` sets the number of steps of a hostile peer (20,000).
 
@@ -7,8 +7,8 @@ use crate::common::bytes::Random;
 use crate::common::shared::CONTROL;
 use rawpipe::pipe::{Capacity, set_capacity};
 
-/// Whatever a peer stores, and whenever: a record within the ring or an error, no panic, no indefinite
-/// wait.
+/// Whatever a peer stores, each call returns a record within the ring or an error. No call panics or waits
+/// indefinitely.
 pub(super) fn hostile_peer() {
     if !supported() {
         return;
@@ -49,7 +49,7 @@ pub(super) fn hostile_peer() {
     assert!(records > 0 && refused > 0);
 }
 
-/// Stores a word somewhere, or nothing.
+/// Stores a random word at a random position, or stores nothing.
 fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
     let word = match random.below(6) {
         0 => random.below(1 << 12),
@@ -62,7 +62,7 @@ fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
     let control = File::from(parts[0].try_clone().unwrap());
     match random.below(10) {
         0 => {
-            // The ring, to which only the writer's program can write.
+            // Only the writer's program can write to the ring.
             let ring = File::from(parts[1].try_clone().unwrap());
             let headers = ring.metadata().unwrap().len() / 16;
             let header = random.below(usize::try_from(headers).unwrap()) as u64 * 16 + 8;
@@ -77,7 +77,7 @@ fn disturb(random: &mut Random, parts: &[OwnedFd; 4]) {
     }
 }
 
-/// A peer changes a record during the copy: the copy has the record's length, with any bytes.
+/// If a peer changes a record during the copy, the copy has the record's length but may have any bytes.
 pub(super) fn record_changes_while_it_is_copied() {
     if !supported() {
         return;
@@ -89,7 +89,8 @@ pub(super) fn record_changes_while_it_is_copied() {
     let (over, ends) = rawpipe::pipe().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            // All bytes except those where a length may be, until the other end is closed.
+            // Overwrites all bytes that cannot hold a length, until the main thread closes its end of the
+            // pipe.
             let ended = || poll(&mut [PollFd::new(&over, PollEvents::IN)], Some(Duration::ZERO));
             while ended() == Ok(0) {
                 for unit in 0..units {
@@ -112,8 +113,8 @@ pub(super) fn record_changes_while_it_is_copied() {
     });
 }
 
-/// A peer that sends wake-ups continuously delays no call beyond its deadline, and no call that does
-/// not wait.
+/// A peer that sends wake-ups continuously does not delay calls beyond their deadlines. Calls that do not
+/// wait also return.
 pub(super) fn deadlines_beside_a_peer_that_rings_without_end() {
     if !supported() {
         return;
@@ -151,7 +152,8 @@ pub(super) fn deadlines_beside_a_peer_that_rings_without_end() {
     }
 }
 
-/// Blocking pipes, descriptors that are no pipes, and files that are too small: none becomes a half.
+/// Descriptors that are not pipes and files that are too small are rejected. Blocking pipes are accepted, but
+/// `try_recv` still does not block.
 pub(super) fn parts_of_a_hostile_maker() {
     if !supported() {
         return;
@@ -173,7 +175,7 @@ pub(super) fn parts_of_a_hostile_maker() {
     assert_eq!(reader([control, small, heard, bell]).unwrap_err(), Errno::EPROTO);
 }
 
-/// A writer that is not trusted cannot make a record longer than a chunk.
+/// An untrusted writer cannot create a record longer than a chunk.
 pub(super) fn record_longer_than_a_chunk_eproto() {
     if !supported() {
         return;
@@ -190,7 +192,7 @@ pub(super) fn record_longer_than_a_chunk_eproto() {
     }
 }
 
-/// A peer cannot create two writers from one by marking the half as free.
+/// A peer cannot make a second writer possible by marking the half as free.
 pub(super) fn forked_child_of_a_writer_for_a_program_ebusy() {
     if !supported() {
         return;
@@ -219,7 +221,7 @@ pub(super) fn reader_cannot_write_eperm() {
     let again = File::options().read(true).write(true).open(path).unwrap();
     assert_eq!(map(again.as_fd(), PROT_READ | PROT_WRITE), Err(Errno::EPERM));
     let address = map(ring.as_fd(), PROT_READ).unwrap();
-    // SAFETY: changes the protection of the page just mapped.
+    // SAFETY: the call only changes the protection of the page just mapped.
     let answer = unsafe { raw::syscall3(nr::MPROTECT, address, 4096, PROT_READ | PROT_WRITE) };
     assert_eq!(errno(answer), Errno::EACCES);
     for file in &parts[..2] {

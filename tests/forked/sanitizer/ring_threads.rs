@@ -1,5 +1,5 @@
-//! The ring of `chunk::shared`, from its own source, between two threads, with atomics of which one can
-//! be made too weak.
+//! Runs the ring of `chunk::shared` between two threads, compiled from its own source. Its `Release` stores
+//! can be made too weak.
 
 use atomic::{AtomicUsize, Ordering, RELAXED};
 use rawpipe::{Deadline, Errno};
@@ -15,7 +15,7 @@ mod ring;
 mod atomic {
     pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
 
-    /// Whether stores with `Release` become `Relaxed`.
+    /// The flag that turns `Release` stores into `Relaxed` stores.
     pub(super) static RELAXED: AtomicBool = AtomicBool::new(false);
 
     #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ mod atomic {
     }
 }
 
-/// A ring of two records, with their bytes in separate cells.
+/// A ring of two records whose bytes are in separate cells.
 #[derive(Default)]
 struct Pair {
     control: Control,
@@ -59,7 +59,7 @@ struct Pair {
     records: [UnsafeCell<u64>; 2],
 }
 
-// SAFETY: the ring determines which thread may access which record, if it is correct.
+// SAFETY: a correct ring determines which thread may access which record.
 unsafe impl Sync for Pair {}
 
 struct Ends<'pair>(&'pair Pair, AtomicUsize);
@@ -81,13 +81,13 @@ impl Link for Ends<'_> {
         Ok(())
     }
 
-    /// Neither side sleeps.
+    /// Fails with `EAGAIN`, because neither side sleeps.
     fn hear(&self, _: Option<Deadline<'_>>) -> rawpipe::Result<bool> {
         Err(Errno::EAGAIN)
     }
 }
 
-/// Sends records from one thread to another, neither of which sleeps.
+/// Sends records from one thread to another. Neither thread sleeps.
 pub(super) fn records_between_threads(relaxed: bool) {
     const RECORDS: u64 = 2_000;
     RELAXED.store(relaxed, Ordering::SeqCst);
@@ -104,7 +104,7 @@ pub(super) fn records_between_threads(relaxed: bool) {
                 }
                 writer.lend(start);
                 let record = pair.records[writer.lent_at() / UNIT].get();
-                // SAFETY: the record belongs to the writer, if the ring is correct.
+                // SAFETY: in a correct ring the record belongs to the writer.
                 unsafe { record.write(number) };
                 writer.send(8).unwrap();
             }
@@ -118,7 +118,7 @@ pub(super) fn records_between_threads(relaxed: bool) {
                 }
                 reader.lend().unwrap();
                 let record = pair.records[reader.lent_at() / UNIT].get();
-                // SAFETY: the record belongs to the reader, if the ring is correct.
+                // SAFETY: in a correct ring the record belongs to the reader.
                 assert_eq!(unsafe { record.read() }, number);
                 reader.give_back();
             }

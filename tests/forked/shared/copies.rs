@@ -1,4 +1,4 @@
-//! Copies of the halves in several processes: dropped, released, taken over, and kept by a third process.
+//! Copies of the halves in several processes: dropped, released, taken over, or kept by a third process.
 
 use super::{in_child, is_filled, mappings, send, succeeds, supported, times};
 use crate::common::{self, child, open_fds};
@@ -9,8 +9,8 @@ use rawpipe::{Deadline, Errno};
 use std::thread;
 use std::time::Duration;
 
-/// Copies are dropped in a child, in each order: the parent's stay usable, and nothing stays mapped in
-/// the child.
+/// A child drops its copies in each order. The parent's copies stay usable, and nothing stays mapped in the
+/// child.
 pub(super) fn fork_copies_dropped_in_each_order() {
     if !supported() {
         return;
@@ -21,9 +21,9 @@ pub(super) fn fork_copies_dropped_in_each_order() {
         send(&mut writer, 10, 0).unwrap();
         assert!(is_filled(&reader.recv().unwrap().unwrap(), 0));
         succeeds(child(|| {
-            // SAFETY: the child never returns to the originals.
+            // SAFETY: the child never uses the originals again.
             let reader: SharedReader = unsafe { in_child(&mut reader) };
-            // SAFETY: as above.
+            // SAFETY: the child never uses the originals again.
             let writer: SharedWriter = unsafe { in_child(&mut writer) };
             let fds = open_fds().len();
             match order {
@@ -47,7 +47,7 @@ pub(super) fn fork_copies_dropped_in_each_order() {
     }
 }
 
-/// After a process has released the reader, its child continues with the next record.
+/// After a process releases the reader, its child continues with the next record.
 pub(super) fn release_hands_the_reader_over() {
     if !supported() {
         return;
@@ -73,7 +73,7 @@ pub(super) fn release_hands_the_reader_over() {
     succeeds(second);
 }
 
-/// A third process has copies of everything. An orderly drop is still detected, also by a side that
+/// While a third process has copies of both halves, an orderly drop is still detected, even by a side that
 /// sleeps.
 pub(super) fn third_process_with_all_ends_does_not_hide_a_drop() {
     if !supported() {
@@ -123,11 +123,11 @@ pub(super) fn third_process_with_all_ends_does_not_hide_a_drop() {
     }
 }
 
-/// The copies that one process has.
+/// The copies that one process holds.
 struct Copies(Option<SharedReader>, Option<SharedWriter>);
 
 impl Copies {
-    /// Executes a command, and returns its result.
+    /// Executes a command and returns a code for its result.
     fn act(&mut self, command: u8) -> u8 {
         let until = Deadline::after(Duration::from_secs(30));
         let done = match (command, self) {
@@ -156,9 +156,9 @@ impl Copies {
     }
 }
 
-/// Two processes have both halves. For every choice of which process uses which half, they drop the
-/// four copies in every order. The stream continues until the copy of an owner is dropped, and then
-/// ends for the peer.
+/// Two processes have copies of both halves and drop the four copies in every order. The test repeats this
+/// for each owner of each half. The stream ends for the peer only when the owner of the other half drops its
+/// copy.
 pub(super) fn fork_owners_and_orders_of_drops() {
     if !supported() {
         return;
@@ -172,7 +172,8 @@ pub(super) fn fork_owners_and_orders_of_drops() {
     }
 }
 
-/// Upper case means in the child. `reader_at` and `writer_at` are 1 if the child uses that half.
+/// Drops the copies in one order, where an upper-case letter means the child's copy. `reader_at` and
+/// `writer_at` are 1 if the child uses that half.
 fn drops(reader_at: usize, writer_at: usize, order: &[u8]) {
     let (reader, writer) = shared().unwrap();
     let mut copies = Copies(Some(reader), Some(writer));
@@ -218,7 +219,7 @@ fn drops(reader_at: usize, writer_at: usize, order: &[u8]) {
         if reads {
             assert_eq!(act(reader_at, b'v'), if writes { 'o' } else { 'e' }, "{}", what(step));
         }
-        // The other halves, while they have a copy.
+        // Before the first drop, the other process cannot use its copies.
         if writes && step == 0 {
             assert_eq!(act(1 - writer_at, b's'), 'b', "{}", what(step));
             assert_eq!(act(1 - reader_at, b'v'), 'b', "{}", what(step));
@@ -239,7 +240,8 @@ fn orders(all: &[u8]) -> Vec<Vec<u8>> {
     all.iter().copied().flat_map(with_first).collect()
 }
 
-/// A writer passes from process to process. Each sends, releases it, and lets its child continue.
+/// A writer passes from process to process. Each child sends a record and then releases the writer for the
+/// next child.
 pub(super) fn release_hands_the_writer_from_child_to_child() {
     if !supported() {
         return;
@@ -250,7 +252,7 @@ pub(super) fn release_hands_the_writer_from_child_to_child() {
         succeeds(child(|| {
             let mut writer = writer.take().unwrap();
             let sent = send(&mut writer, 100, turn);
-            // A chunk that is lent and not sent stays with the old process.
+            // A chunk that is lent but not sent stays with the old process.
             let lent = writer.try_chunk().is_ok();
             writer.release();
             u8::from(sent.is_err() || (turn == 0 && !lent))
@@ -262,8 +264,8 @@ pub(super) fn release_hands_the_writer_from_child_to_child() {
     assert!(reader.try_recv().unwrap().is_none(), "no process has it");
 }
 
-/// The end of a killed process is not detected while a third process has copies, as with a pipe, and is
-/// detected afterwards.
+/// The death of a process stays undetected while a third process has copies, as with a pipe. The peer detects
+/// the death when the third process ends.
 pub(super) fn third_process_with_all_ends_hides_a_death_until_it_ends() {
     if !supported() {
         return;

@@ -1,4 +1,4 @@
-//! Which process owns a half after a fork.
+//! Tests which process owns a half after a fork.
 
 use super::{fill, in_child, is_filled, send, succeeds, supported, times};
 use crate::common::child;
@@ -9,7 +9,7 @@ use rawpipe::{Deadline, Errno};
 use std::time::Duration;
 use std::{mem, ptr, thread};
 
-/// The process that uses a half first owns it; its parent, its child and its grandchild do not.
+/// The first process to use a half owns it. Calls by the other processes fail with `EBUSY`.
 pub(super) fn fork_half_belongs_to_who_uses_it_first() {
     if !supported() {
         return;
@@ -17,25 +17,25 @@ pub(super) fn fork_half_belongs_to_who_uses_it_first() {
     let (mut reader, mut writer) = shared().unwrap();
     send(&mut writer, 10, 0).unwrap();
     let second = child(|| {
-        // SAFETY: the child never returns to the originals.
+        // SAFETY: the child never uses the originals again.
         let mut writer: SharedWriter = unsafe { in_child(&mut writer) };
-        // SAFETY: as above.
+        // SAFETY: the child never uses the originals again.
         let mut reader: SharedReader = unsafe { in_child(&mut reader) };
         let refused = [writer.chunk().err(), writer.try_chunk().err(), writer.send(1).err()];
-        // No process has used the reader yet: this child is the first.
+        // No process has used the reader yet, so this child becomes its owner.
         let received = reader.recv().unwrap().is_some_and(|record| is_filled(&record, 0));
         let third = child(|| {
-            // SAFETY: as above.
+            // SAFETY: the child never uses the original again.
             let mut reader: SharedReader = unsafe { in_child(&mut reader) };
             u8::from(reader.recv().err() != Some(Errno::EBUSY))
         });
         succeeds(third);
-        drop(writer); // closes nothing
+        drop(writer); // the parent still owns the writer
         let more = reader.recv().unwrap().is_some_and(|record| is_filled(&record, 1));
         let ended = reader.recv().unwrap().is_none();
         u8::from(refused != [Some(Errno::EBUSY); 3] || !received || !more || !ended)
     });
-    // Waits until the child has used the reader: it finds the second record only then.
+    // Gives the child time to use the reader before the second record is sent.
     thread::sleep(Duration::from_millis(50));
     send(&mut writer, 10, 1).unwrap();
     drop(writer);
@@ -43,7 +43,7 @@ pub(super) fn fork_half_belongs_to_who_uses_it_first() {
     assert_eq!(reader.recv().unwrap_err(), Errno::EBUSY);
 }
 
-/// Two children have a reader that no process has used: only one gets it.
+/// Two children have copies of an unused reader, and only one child becomes its owner.
 pub(super) fn fork_two_children_one_owner() {
     if !supported() {
         return;
@@ -53,7 +53,7 @@ pub(super) fn fork_two_children_one_owner() {
         send(&mut writer, 10, 0).unwrap();
         let mut take = || {
             child(|| {
-                // SAFETY: the child never returns to the original.
+                // SAFETY: the child never uses the original again.
                 let mut reader: SharedReader = unsafe { in_child(&mut reader) };
                 match reader.try_recv() {
                     Ok(Some(record)) if is_filled(&record, 0) => 1,
@@ -69,11 +69,12 @@ pub(super) fn fork_two_children_one_owner() {
 
 fn copy_at(address: usize) -> SharedWriter {
     let original = ptr::with_exposed_provenance_mut::<SharedWriter>(address);
-    // SAFETY: only called in a child, which has no other thread and never returns to the original.
+    // SAFETY: only a child without other threads calls this function, and the child never uses the original.
     unsafe { original.read() }
 }
 
-/// A child that is forked while another thread uses the half for the first time.
+/// A child is forked while another thread uses the half for the first time. Exactly one process becomes the
+/// owner.
 pub(super) fn fork_while_a_thread_takes_the_half() {
     if !supported() {
         return;
@@ -88,11 +89,11 @@ pub(super) fn fork_while_a_thread_takes_the_half() {
                     std::hint::spin_loop();
                 }
                 let original = ptr::with_exposed_provenance_mut::<SharedWriter>(address);
-                // SAFETY: this thread alone uses it, in this process.
+                // SAFETY: in this process only this thread uses the half.
                 unsafe { &mut *original }.try_chunk().map(drop)
             });
-            // SAFETY: the child only makes system calls and touches its own copy. The other thread may
-            // have written half of that, which is valid for each of its fields.
+            // SAFETY: the child only makes system calls and uses only its own copy. If the other thread has
+            // written part of the half, each field still has a valid value.
             let mut forked = unsafe {
                 fork_with(|| {
                     let mut copy = copy_at(address);
@@ -114,7 +115,7 @@ pub(super) fn fork_while_a_thread_takes_the_half() {
     }
 }
 
-/// Memory lent before the fork belongs to the parent: the child can neither send it nor give it back.
+/// Memory lent before the fork belongs to the parent. The child can neither send it nor free it.
 pub(super) fn fork_lent_before_stays_with_the_parent() {
     if !supported() {
         return;
@@ -142,8 +143,8 @@ pub(super) fn fork_lent_before_stays_with_the_parent() {
     }
 }
 
-/// A parent and its child start to use the same half at the same time: one of them gets it, and the
-/// user of the other half receives only from that one.
+/// A parent and its child start to use the same half at the same time. One process becomes the owner, and the
+/// peer receives only the owner's records.
 pub(super) fn fork_parent_and_child_one_owner() {
     if !supported() {
         return;
@@ -152,7 +153,7 @@ pub(super) fn fork_parent_and_child_one_owner() {
     for round in 0..times(200) {
         let (mut reader, mut writer) = shared().unwrap();
         let mut forked = child(|| {
-            // SAFETY: the child never returns to the original.
+            // SAFETY: the child never uses the original again.
             let mut writer: SharedWriter = unsafe { in_child(&mut writer) };
             match send(&mut writer, 10, 1) {
                 Ok(()) => 1,
@@ -160,7 +161,7 @@ pub(super) fn fork_parent_and_child_one_owner() {
                 Err(_) => 3,
             }
         });
-        // In some rounds the child comes first.
+        // In some rounds the child uses the half first.
         thread::sleep(Duration::from_micros(round as u64 % 4 * 200));
         let here = send(&mut writer, 10, 0);
         let there = forked.wait().unwrap().code();
@@ -180,16 +181,16 @@ pub(super) fn fork_parent_and_child_one_owner() {
     assert!(owners[0] > 0, "the parent has got it {owners:?} times");
 }
 
-/// Each process takes the half that the other does not use, and neither has dropped its copies.
+/// Each process uses one half and keeps its copy of the other half.
 pub(super) fn fork_each_process_uses_one_half() {
     if !supported() {
         return;
     }
     let (mut reader, mut writer) = SharedBuilder::new().chunk(100).ring(1).build().unwrap();
     let receiving = child(|| {
-        // SAFETY: the child never returns to the originals.
+        // SAFETY: the child never uses the originals again.
         let mut writer: SharedWriter = unsafe { in_child(&mut writer) };
-        // SAFETY: as above.
+        // SAFETY: the child never uses the originals again.
         let mut reader: SharedReader = unsafe { in_child(&mut reader) };
         let right = (0..1_000).all(|number| is_filled(&reader.recv().unwrap().unwrap(), number));
         let refused = writer.chunk().err() == Some(Errno::EBUSY);

@@ -1,5 +1,5 @@
-//! A peer that stores arbitrary values in the shared words, and sends wake-ups at any time. `fuzz/` has
-//! a similar target.
+//! A peer that stores arbitrary values in the shared words and sends wake-ups at any time. The directory
+//! `fuzz/` has a similar target.
 
 use super::{supported, times};
 use crate::common::bytes::Random;
@@ -21,7 +21,8 @@ fn passed() -> Deadline<'static> {
     Deadline::after(Duration::ZERO)
 }
 
-/// A position that no correct peer stores: `EPROTO`, even after it is corrected.
+/// A position that no correct peer stores makes all later calls fail with `EPROTO`, even after its
+/// correction.
 pub(super) fn hostile_positions_eproto_for_good() {
     if !supported() {
         return;
@@ -60,7 +61,7 @@ pub(super) fn hostile_positions_eproto_for_good() {
     }
 }
 
-/// A length that no correct writer stores: `EPROTO`, permanently.
+/// A length that no correct writer stores makes the reader fail with `EPROTO` permanently.
 pub(super) fn hostile_lengths_eproto_for_good() {
     if !supported() {
         return;
@@ -77,8 +78,8 @@ pub(super) fn hostile_lengths_eproto_for_good() {
     }
 }
 
-/// Arbitrary values in the control words and in the ring, and wake-ups at any moment, between the calls
-/// of both halves: a record within the ring, or an error.
+/// Between calls of both halves, the peer changes control words and the ring and sends wake-ups. Each call
+/// returns a record within the ring or an error.
 pub(super) fn hostile_words_lend_nothing_outside_the_ring() {
     if !supported() {
         return;
@@ -129,7 +130,7 @@ pub(super) fn hostile_words_lend_nothing_outside_the_ring() {
     assert!(lent > 0 && refused > 0);
 }
 
-/// Whether it is one of the errors that the documentation names.
+/// Asserts that the documentation names this error, and returns `true`.
 fn is_known(errno: Errno) -> bool {
     use Errno as E;
     let known = [E::EAGAIN, E::EBUSY, E::EINVAL, E::EPIPE, E::EPROTO, E::ETIMEDOUT];

@@ -1,4 +1,4 @@
-//! Each side killed at any moment: whole records, and then the end.
+//! One side is killed at a random moment. The peer receives whole records and then the end of the stream.
 
 use super::{
     SIZES, asked_for, fill, len_of, receive_all, send, send_all, succeeds, supported, times,
@@ -11,14 +11,14 @@ use rawpipe::{Deadline, Errno, Wait};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The time within which the peer must detect it.
+/// The time within which the peer must detect a kill.
 const SOON: Duration = Duration::from_secs(5);
 
 fn kills() -> usize {
     asked_for("RAWPIPE_TEST_KILLS").unwrap_or_else(|| times(30))
 }
 
-/// Waits for a random time, possibly none, mostly within the time of the first laps.
+/// Waits for a random time below 2 ms, mostly within the first laps of the ring.
 fn moment(random: &mut Random) {
     let start = Instant::now();
     let time = Duration::from_nanos(random.below(2_000_000) as u64);
@@ -33,7 +33,7 @@ fn builder(random: &mut Random) -> (usize, SharedBuilder) {
     (chunk, SharedBuilder::new().chunk(chunk).ring(ring).wait(wait))
 }
 
-/// Kills a child from another thread. The result of that thread is the time of the kill.
+/// Kills a child from another thread. The thread returns the time of the kill.
 fn kill_at_a_moment(random: &mut Random, mut child: Child) -> JoinHandle<Instant> {
     let mut random = Random(random.below(1 << 30) as u64 + 1);
     thread::spawn(move || {
@@ -49,7 +49,7 @@ fn noticed_soon(killer: JoinHandle<Instant>) {
     assert!(late < SOON || common::slow(), "noticed after {late:?}");
 }
 
-/// All records of a killed writer arrive, whole and in order, followed by the end.
+/// All records of a killed writer arrive whole and in order, followed by the end of the stream.
 pub(super) fn writer_killed_leaves_whole_records_and_an_end() {
     if !supported() {
         return;
@@ -58,7 +58,7 @@ pub(super) fn writer_killed_leaves_whole_records_and_an_end() {
     let mut total = 0;
     for _ in 0..kills() {
         let (chunk, builder) = builder(&mut random);
-        // SAFETY: there is no other thread, and the child uses its half alone.
+        // SAFETY: this process has no other thread, and the child uses only its own half.
         let (sending, mut reader) = unsafe {
             builder.fork_writer(|writer| u8::from(send_all(writer, chunk, usize::MAX).is_err()))
         }
@@ -71,7 +71,8 @@ pub(super) fn writer_killed_leaves_whole_records_and_an_end() {
     common::say(&format!("result: {total} records of {} killed writers", kills()));
 }
 
-/// The writer of a killed reader gets `EPIPE`, after at most as many records as the ring holds.
+/// The writer fails with `EPIPE` after its reader is killed. Before the error, the writer sends at most as
+/// many records as the ring holds.
 pub(super) fn reader_killed_epipe() {
     if !supported() {
         return;
@@ -79,7 +80,7 @@ pub(super) fn reader_killed_epipe() {
     let mut random = Random::new();
     for _ in 0..kills() {
         let (chunk, builder) = builder(&mut random);
-        // SAFETY: there is no other thread, and the child uses its half alone.
+        // SAFETY: this process has no other thread, and the child uses only its own half.
         let (receiving, writer) = unsafe {
             builder.fork_reader(|mut reader| u8::from(receive_all(&mut reader, chunk).is_err()))
         }
@@ -101,14 +102,14 @@ fn asleep(child: &Child) {
     }
 }
 
-/// A writer that is killed while it waits for room leaves the records it has sent. A reader that is
-/// killed while it waits for a record leaves the writer at most the ring.
+/// If a writer is killed while it waits for space, its sent records still arrive. If a reader is killed while
+/// it waits for a record, the writer can send at most one ring of records.
 pub(super) fn killed_asleep_each_side() {
     if !supported() {
         return;
     }
     let builder = SharedBuilder::new().chunk(100).ring(1024);
-    // SAFETY: there is no other thread, and the child uses its half alone.
+    // SAFETY: this process has no other thread, and the child uses only its own half.
     let (mut sending, mut reader) = unsafe {
         builder.fork_writer(|writer| u8::from(send_all(writer, 100, usize::MAX).is_err()))
     }
@@ -119,7 +120,7 @@ pub(super) fn killed_asleep_each_side() {
     let records = receive_all(&mut reader, 100).unwrap();
     assert!((4..=16).contains(&records), "{records} records in 1024 bytes");
 
-    // SAFETY: as above.
+    // SAFETY: this process has no other thread, and the child uses only its own half.
     let (mut receiving, mut writer) = unsafe {
         builder.fork_reader(|mut reader| u8::from(receive_all(&mut reader, 100).is_err()))
     }
@@ -137,15 +138,15 @@ pub(super) fn killed_asleep_each_side() {
     assert!(filled.count() <= 9, "more than the ring holds");
 }
 
-/// A process that was killed with a record or a chunk lent keeps it: the peer continues to the
-/// end of the ring, or of the records sent.
+/// If a process is killed while it holds a lent record or chunk, that memory is not freed. The peer continues
+/// to the end of the ring or of the sent records.
 pub(super) fn killed_with_something_lent() {
     if !supported() {
         return;
     }
     let builder = SharedBuilder::new().chunk(100).ring(1024);
     let (gate, open) = rawpipe::pipe().unwrap();
-    // SAFETY: there is no other thread, and the child uses its half alone.
+    // SAFETY: this process has no other thread, and the child uses only its own half.
     let (mut receiving, mut writer) = unsafe {
         builder.fork_reader(|mut reader| {
             let record = reader.recv();
@@ -160,10 +161,10 @@ pub(super) fn killed_with_something_lent() {
     receiving.kill().unwrap();
     receiving.wait().unwrap();
     let more = (1..).take_while(|number| send(&mut writer, 100, *number).is_ok()).count();
-    // Its record is one of the nine that fit into the ring.
+    // The ring holds nine records, and the lent record is one of them.
     assert_eq!(more, 8);
 
-    // SAFETY: as above.
+    // SAFETY: this process has no other thread, and the child uses only its own half.
     let (mut sending, mut reader) = unsafe {
         builder.fork_writer(|mut writer| {
             (0..3).for_each(|number| send(&mut writer, len_of(number, 100), number).unwrap());

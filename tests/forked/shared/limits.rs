@@ -1,4 +1,4 @@
-//! Pairs that cannot be created leave nothing behind.
+//! A failed attempt to create a pair leaves no descriptor and no mapping behind.
 
 use super::{mappings, receive_all, send_all, succeeds, supported};
 use crate::common::{self, Filter, NO_FILTER, child, filtered, nr, open_fds, skip};
@@ -21,7 +21,7 @@ fn limit(resource: usize, soft: u64) -> u64 {
     before
 }
 
-/// Each step of creating a pair fails once because of the descriptor limit: nothing is left.
+/// The descriptor limit makes each step of creating a pair fail once. No descriptor or mapping remains.
 pub(super) fn out_of_descriptors_emfile_leaves_nothing() {
     if !supported() || common::descriptors_without_limit("out_of_descriptors") {
         return;
@@ -44,7 +44,7 @@ pub(super) fn out_of_descriptors_emfile_leaves_nothing() {
         });
         codes.push(trying.wait().unwrap().code().unwrap());
     }
-    // With four, three, two and one too few, and then with enough.
+    // The last four limits that fail are too low by four to one descriptors. All higher limits succeed.
     let failed = codes.iter().take_while(|&&code| code == 1).count();
     assert!(failed >= 4 && codes.len() > failed, "{codes:?}");
     assert!(codes[failed..].iter().all(|&code| code == 0), "{codes:?}");
@@ -89,8 +89,8 @@ pub(super) fn advice_refused_makes_no_pair() {
     }
 }
 
-/// Each call that is needed to create a pair fails once: no pair is created, the error is the kernel's,
-/// and neither a descriptor nor a mapping is left.
+/// Each call needed to create a pair fails once. The error is the kernel's, and no pair, descriptor or
+/// mapping remains.
 pub(super) fn calls_refused_leave_nothing() {
     if !supported() {
         return;
@@ -125,8 +125,8 @@ pub(super) fn calls_refused_leave_nothing() {
     }
 }
 
-/// Memory that cannot be committed is not granted: more than the whole machine has. (With
-/// `vm.overcommit_memory` set to 1, everything is granted.)
+/// A ring larger than the machine's memory fails with `ENOMEM`. With `vm.overcommit_memory` set to 1, the
+/// kernel grants any size.
 pub(super) fn out_of_promised_memory_enomem() {
     let test = "out_of_promised_memory_enomem";
     if !supported() {
@@ -154,8 +154,7 @@ pub(super) fn out_of_promised_memory_enomem() {
     assert_eq!((open_fds(), mappings()), before);
 }
 
-/// The memory is not a file, so a file size limit has no effect, neither when the pair is created nor
-/// when it is used.
+/// The memory is not a file, so a file size limit affects neither the creation of a pair nor its use.
 pub(super) fn file_size_limit_plays_no_part() {
     if !supported() {
         return;

@@ -1,4 +1,4 @@
-//! Random operations, compared with a queue of the expected results.
+//! Random operations on a pair, compared with a queue of the expected results.
 
 use super::{asked_for, fill, is_filled, supported, times};
 use crate::common;
@@ -16,15 +16,15 @@ struct Model {
     ring: usize,
     reader: SharedReader,
     writer: Option<SharedWriter>,
-    /// Number and length of each record, and how much of it was consumed.
+    /// The number and length of each record, and the number of its bytes already consumed.
     queue: VecDeque<(usize, usize, usize)>,
-    /// The number of a chunk that was filled and not sent.
+    /// The number of a chunk that was filled but not sent.
     lent: Option<usize>,
-    /// The room of a record whose guard was leaked, until the next call of the reader.
+    /// The space of a record whose guard was leaked. The reader's next call frees this space.
     leaked: usize,
 }
 
-/// The space that a record takes in the ring.
+/// Returns the space that a record needs in the ring.
 fn size(len: usize) -> usize {
     (len + 8).next_multiple_of(64)
 }
@@ -43,7 +43,7 @@ impl Model {
         Self { chunk, ring, reader, writer, queue: VecDeque::new(), lent: None, leaked: 0 }
     }
 
-    /// Takes a chunk and keeps it beyond the call.
+    /// Requests a chunk and keeps it lent after the call.
     fn lend(&mut self, random: &mut Random, number: usize) {
         let Some(writer) = &mut self.writer else { return };
         let lent = match random.below(2) {
@@ -60,7 +60,7 @@ impl Model {
             }
             Err(errno) => {
                 assert!(matches!(errno, Errno::EAGAIN | Errno::ETIMEDOUT), "{errno}");
-                // At most one end of a lap is skipped, by less than a chunk.
+                // The writer skips at most one end of a lap, and this end is shorter than a chunk.
                 let kept = used + self.leaked + 2 * size(self.chunk);
                 assert!(kept > self.ring, "{used} bytes of {} are used", self.ring);
             }
@@ -75,13 +75,13 @@ impl Model {
         let Some(number) = self.lent.take() else {
             return assert_eq!(writer.send(len), Err(Errno::EINVAL), "nothing is lent");
         };
-        // A lent chunk is returned again without a wait.
+        // `chunk` returns the chunk that is already lent, without waiting.
         assert!(is_filled(writer.chunk().unwrap(), number));
         assert_eq!(writer.send(len), Ok(()));
         self.queue.push_back((number, len, 0));
     }
 
-    /// Writes with `Write`, if that does not wait.
+    /// Writes with `Write` if the call does not have to wait.
     fn write(&mut self, random: &mut Random, number: usize) {
         let Some(writer) = &mut self.writer else { return };
         let mut bytes = vec![0; 1 + random.below(2 * self.chunk)];
@@ -120,7 +120,7 @@ impl Model {
         }
     }
 
-    /// Reads with `BufRead`, a random part.
+    /// Reads a random part of a record with `BufRead`.
     fn consume(&mut self, random: &mut Random) {
         let Some((number, len, taken)) = self.queue.front_mut() else { return };
         let mut expected = vec![0; *len];
@@ -150,11 +150,11 @@ pub(super) fn model_beside_a_queue() {
                 model.writer = None;
                 model.lent = None;
             }
-            // The reader is dropped: its records are lost, and the writer gets an error.
+            // Dropping the reader loses its records, and the writer's calls then fail.
             1 => {
                 drop(model.reader);
                 if let Some(mut writer) = model.writer {
-                    // Immediately, or after a ring of records if the reader was never used.
+                    // If the reader was never used, the writer may first fill the ring.
                     let send = |_| writer.try_chunk().map(drop).and_then(|()| writer.send(1)).err();
                     let refused = (0..=model.ring / 16).find_map(send);
                     assert_eq!(refused, Some(Errno::EPIPE));

@@ -1,4 +1,4 @@
-//! Readiness: the descriptor of each half with `poll`, `select` and `Epoll`.
+//! Readiness of each half's descriptor with `poll`, `select` and `Epoll`.
 
 use super::{fill, is_filled, send, succeeds, supported, times};
 use crate::common::child;
@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
-/// After this time a wake-up counts as lost.
+/// The time after which a wake-up counts as lost.
 const LOST: Option<Duration> = Some(Duration::from_secs(60));
 
 fn ready(half: &impl AsFd) -> PollEvents {
@@ -21,7 +21,7 @@ fn ready(half: &impl AsFd) -> PollEvents {
     fds[0].revents()
 }
 
-/// After `EAGAIN` the descriptor becomes readable when the half can proceed, and not before.
+/// After `EAGAIN` the descriptor becomes readable when the half can proceed, and not earlier.
 pub(super) fn readiness_after_eagain_on_both_sides() {
     if !supported() {
         return;
@@ -43,7 +43,7 @@ pub(super) fn readiness_after_eagain_on_both_sides() {
         }
         assert_eq!(ready(&writer), PollEvents::IN);
         assert!(writer.try_chunk().is_ok());
-        // At most one wake-up byte is left over, however often a side was woken.
+        // At most one wake-up byte remains, regardless of the number of wake-ups.
         for half in [ready(&reader), ready(&writer)] {
             assert_eq!(half, PollEvents::empty());
         }
@@ -81,7 +81,7 @@ fn selected(half: &impl AsFd) -> bool {
     select(Some(&mut set), None, None, NOW).unwrap() == 1
 }
 
-/// `select` and `Epoll`, level- and edge-triggered, agree about the readiness of each half.
+/// `select` and `Epoll`, level-triggered and edge-triggered, agree about the readiness of each half.
 pub(super) fn readiness_is_the_same_by_select_and_epoll() {
     if !supported() {
         return;
@@ -116,7 +116,8 @@ pub(super) fn readiness_is_the_same_by_select_and_epoll() {
     }
 }
 
-/// `HUP` on each side when the other is gone: dropped, never used, or killed with its process.
+/// Each side reports `HUP` after the other half is dropped or its process is killed. This holds for used and
+/// for unused halves.
 pub(super) fn readiness_hup_on_each_side() {
     if !supported() {
         return;
@@ -145,7 +146,7 @@ pub(super) fn readiness_hup_on_each_side() {
         let refused = writer.try_chunk().map(drop).and_then(|()| writer.send(1));
         assert_eq!(refused, Err(Errno::EPIPE));
     }
-    // SAFETY: there is no other thread, and the child only sleeps.
+    // SAFETY: this process has no other thread, and the child only sleeps.
     let (mut sleeping, reader) = unsafe {
         SharedBuilder::new().fork_writer(|writer| {
             thread::sleep(Duration::from_secs(600));
@@ -161,8 +162,8 @@ pub(super) fn readiness_hup_on_each_side() {
     sleeping.wait().unwrap();
 }
 
-/// Both sides retry repeatedly, and race with the peer: whatever was armed and withdrawn, a pipe
-/// never holds more than one byte.
+/// Both sides retry while they race with the peer. Regardless of how they arm and withdraw wake-ups, no pipe
+/// ever holds more than one byte.
 pub(super) fn readiness_arms_and_withdrawals_leave_one_byte_at_most() {
     if !supported() {
         return;
@@ -197,8 +198,8 @@ pub(super) fn readiness_arms_and_withdrawals_leave_one_byte_at_most() {
     assert!(tries + other >= 1_000 || crate::common::slow());
 }
 
-/// An event loop sends to a child, receives what the child sends back, and waits only with `wait`. A
-/// lost wake-up would end it.
+/// Runs an event loop that sends to a child, receives the replies, and waits only with `wait`. A lost wake-up
+/// would end the loop.
 fn echoed(mut wait: impl FnMut(&SharedReader, &SharedWriter) -> usize) {
     let builder = SharedBuilder::new().chunk(500).ring(1);
     let (their_reader, writer) = builder.build().unwrap();

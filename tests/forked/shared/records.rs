@@ -1,4 +1,4 @@
-//! Records from one process or thread to another: all of them, whole, in order, followed by the end.
+//! All records between two processes or threads arrive whole and in order, followed by the end of the stream.
 
 use super::{
     SIZES, asked_for, is_filled, len_of, receive_all, send, send_all, succeeds, supported, times,
@@ -22,7 +22,7 @@ pub(super) fn records_arrive_in_a_child_and_from_one() {
     {
         let builder = SharedBuilder::new().chunk(chunk).ring(ring).wait(wait);
         let records = times(if ring > 1 << 20 { 300 } else { 3_000 });
-        // SAFETY: there is no other thread, and the child uses its half alone.
+        // SAFETY: this process has no other thread, and the child uses only its own half.
         let (receiving, writer) = unsafe {
             builder
                 .fork_reader(|mut reader| u8::from(receive_all(&mut reader, chunk) != Ok(records)))
@@ -30,7 +30,7 @@ pub(super) fn records_arrive_in_a_child_and_from_one() {
         .unwrap();
         send_all(writer, chunk, records).unwrap();
         succeeds(receiving);
-        // SAFETY: as above.
+        // SAFETY: this process has no other thread, and the child uses only its own half.
         let (sending, mut reader) = unsafe {
             builder.fork_writer(|writer| u8::from(send_all(writer, chunk, records).is_err()))
         }
@@ -53,7 +53,7 @@ pub(super) fn records_arrive_in_a_thread() {
     }
 }
 
-/// A leaked guard only delays: the next call frees its room.
+/// A leaked guard only delays the reuse of its space, because the reader's next call frees it.
 pub(super) fn guard_leaked_gives_its_room_back_later() {
     if !supported() {
         return;
@@ -86,7 +86,7 @@ pub(super) fn std_traits_copy_nothing_twice_and_lose_nothing() {
     assert!(reader.fill_buf().unwrap().is_empty());
 }
 
-/// Half of an unused pair ends as a pipe does: by closing its descriptors.
+/// Dropping one half of an unused pair ends the stream, as closing one end of a pipe does.
 pub(super) fn unused_half_dropped_is_the_end() {
     if !supported() {
         return;
@@ -101,7 +101,8 @@ pub(super) fn unused_half_dropped_is_the_end() {
     assert_eq!(sent, Err(Errno::EPIPE));
 }
 
-/// Signals interrupt every call of the parent, while it sends, and while it receives.
+/// No record is lost although signals interrupt every call of the parent, both while it sends and while it
+/// receives.
 pub(super) fn signals_interrupt_nothing() {
     if !supported() {
         return;
@@ -109,17 +110,17 @@ pub(super) fn signals_interrupt_nothing() {
     const CHUNK: usize = 4096;
     let bytes = asked_for("RAWPIPE_TRANSFER_BYTES").unwrap_or_else(|| times(64 << 20));
     let storm = Storm::begin(Duration::from_micros(50));
-    // A record has half a chunk on average, and each direction gets half of all bytes.
+    // A record fills half a chunk on average, and each direction transfers half of all bytes.
     let records = (bytes / CHUNK).max(1);
     let builder = SharedBuilder::new().chunk(CHUNK).ring(1);
-    // SAFETY: there is no other thread, and the child uses its half alone.
+    // SAFETY: this process has no other thread, and the child uses only its own half.
     let (receiving, writer) = unsafe {
         builder.fork_reader(|mut reader| u8::from(receive_all(&mut reader, CHUNK) != Ok(records)))
     }
     .unwrap();
     send_all(writer, CHUNK, records).unwrap();
     succeeds(receiving);
-    // SAFETY: as above.
+    // SAFETY: this process has no other thread, and the child uses only its own half.
     let (sending, mut reader) = unsafe {
         builder.fork_writer(|writer| u8::from(send_all(writer, CHUNK, records).is_err()))
     }
@@ -133,13 +134,13 @@ pub(super) fn signals_interrupt_nothing() {
     common::say(&format!("result: {sent} bytes of shared chunks, {signals} signals"));
 }
 
-/// The memory has no name, no descriptor, and no contents of another owner: a lent chunk has zeros, or
-/// an earlier record of the same pair.
+/// The memory has no name and no descriptor. A lent chunk holds only zeros or bytes of an earlier record of
+/// the same pair.
 pub(super) fn memory_is_the_pairs_own() {
     if !supported() {
         return;
     }
-    // Memory that was used and freed before does not appear in it.
+    // Memory that this process used and freed earlier must not appear in the chunks.
     let before = open_fds();
     drop(vec![0xa5_u8; 4 << 20]);
     let (mut reader, mut writer) = SharedBuilder::new().chunk(1000).ring(8192).build().unwrap();
@@ -148,7 +149,7 @@ pub(super) fn memory_is_the_pairs_own() {
     for fd in new {
         let link = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
         assert!(link.to_string_lossy().starts_with("pipe:"), "{link:?}");
-        // SAFETY: open for as long as the pair lives.
+        // SAFETY: the descriptor is open as long as the pair lives.
         let fd = unsafe { rawpipe::fd::BorrowedFd::borrow_raw(fd) };
         assert_eq!((is_close_on_exec(fd), rawpipe::io::is_nonblocking(fd)), (Ok(true), Ok(true)));
     }
@@ -163,7 +164,7 @@ pub(super) fn memory_is_the_pairs_own() {
     }
 }
 
-/// Both processes of the example have the same sum, and print their rate.
+/// Both processes of the example compute the same sum and print their rates.
 pub(super) fn example_sums_on_both_sides() {
     if !supported() {
         return;

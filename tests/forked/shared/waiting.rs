@@ -1,4 +1,4 @@
-//! Waiting: deadlines, silent and stopped peers, dialogues, and both sides awake.
+//! Waits with deadlines, with silent or stopped peers, in dialogues, and with both sides awake.
 
 use super::{fill, is_filled, receive_all, send, send_all, succeeds, supported, times};
 use crate::common::{self, Filter, NO_FILTER, child, filtered, nr, skip};
@@ -29,7 +29,8 @@ pub(super) fn deadline_passes_with_a_silent_peer() {
     }
 }
 
-/// While neither side sleeps, no system call is made. Any call would kill the child.
+/// While neither side sleeps, the halves make no system call. A filter would kill the child at the first
+/// call.
 pub(super) fn awake_sides_make_no_system_call() {
     if !supported() {
         return;
@@ -56,7 +57,7 @@ pub(super) fn awake_sides_make_no_system_call() {
     });
 }
 
-/// With a stopped peer a wait lasts until its deadline, and nothing is lost when the peer continues.
+/// A wait for a stopped peer lasts until its deadline, and no record is lost when the peer continues.
 pub(super) fn deadline_passes_with_a_stopped_peer() {
     if !supported() {
         return;
@@ -65,7 +66,7 @@ pub(super) fn deadline_passes_with_a_stopped_peer() {
     let records = 20_000;
     let late = || Deadline::after(Duration::from_millis(100));
     for _ in 0..times(5) {
-        // SAFETY: there is no other thread, and the child uses its half alone.
+        // SAFETY: this process has no other thread, and the child uses only its own half.
         let (sending, mut reader) = unsafe {
             builder.fork_writer(|writer| u8::from(send_all(writer, 100, records).is_err()))
         }
@@ -86,7 +87,7 @@ pub(super) fn deadline_passes_with_a_stopped_peer() {
         assert_eq!(received, records);
         succeeds(sending);
 
-        // SAFETY: as above.
+        // SAFETY: this process has no other thread, and the child uses only its own half.
         let (receiving, mut writer) = unsafe {
             builder.fork_reader(|mut reader| u8::from(receive_all(&mut reader, 100) != Ok(records)))
         }
@@ -113,7 +114,8 @@ pub(super) fn deadline_passes_with_a_stopped_peer() {
     }
 }
 
-/// Requests through one pair, replies through another: the processes alternately wait for each other.
+/// Requests go through one pair and replies through another, so the processes wait for each other
+/// alternately.
 pub(super) fn dialogue_over_two_pairs() {
     if !supported() {
         return;

@@ -1,10 +1,10 @@
-//! One case: the state of the spawning process, and its request. All of it is derived from the seed.
+//! One case: the state of the spawning process and its request, both derived from a seed.
 
 use super::dump::NAME;
 use super::libc;
 use super::worker::OBJECTS;
 
-/// SplitMix64.
+/// The SplitMix64 generator.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -29,7 +29,7 @@ impl Random {
         list[self.below(list.len())].clone()
     }
 
-    /// Up to `most` of them, each at most once.
+    /// Returns at most `most` elements of the list, each at most once.
     fn some<T: Clone + PartialEq>(&mut self, list: &[T], most: usize) -> Vec<T> {
         let mut chosen = Vec::new();
         for _ in 0..self.below(most + 1) {
@@ -48,7 +48,7 @@ pub(crate) enum Stream {
     Inherit,
     Null,
     Piped,
-    /// The descriptor of the launcher with this number.
+    /// The launcher's descriptor with this number.
     Fd(i32),
 }
 
@@ -66,29 +66,29 @@ pub(crate) enum Group {
     Missing,
 }
 
-/// A fault that must occur before the program is searched for.
+/// A fault that must occur before the search for the program.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
-    /// A folder that does not exist.
+    /// A directory that does not exist.
     Folder,
-    /// A string with a NUL in it.
+    /// A string that contains a NUL byte.
     Nul,
-    /// A variable without a name, or with `=` in it.
+    /// A variable without a name, or with `=` in its name.
     Name,
-    /// A target at the limit of descriptors.
+    /// A target number at the limit of descriptors.
     Target,
     /// A process group that does not exist.
     Group,
-    /// A user that this process must not become.
+    /// A user that this process may not become.
     User,
-    /// A source that is not open. Only [`Spawn`](rawpipe::process::Spawn) accepts such a request.
+    /// A source that is not open. Only [`Spawn`](rawpipe::process::Spawn) accepts this request.
     Source,
 }
 
 #[derive(Clone)]
 pub(crate) struct Case {
     // The launcher's state.
-    /// Which of the worker's [`OBJECTS`] is open at which number, and whether it is close-on-exec.
+    /// The open descriptors: an index into the worker's [`OBJECTS`], the number, and the close-on-exec flag.
     pub(crate) objects: Vec<(usize, i32, bool)>,
     pub(crate) limit: i32,
     pub(crate) ignored: Vec<i32>,
@@ -96,7 +96,7 @@ pub(crate) struct Case {
     pub(crate) blocked: Vec<i32>,
     pub(crate) mask: u32,
     pub(crate) environ: Vec<Vec<u8>>,
-    /// Whether the reference goes first.
+    /// The order of the two forms: `true` if the reference runs first.
     pub(crate) reference_first: bool,
     // The request.
     pub(crate) program: Vec<u8>,
@@ -122,14 +122,15 @@ pub(crate) struct Case {
     pub(crate) fault: Option<Fault>,
 }
 
-/// Signals that can be ignored or handled. Not `SIGCHLD`: ignoring it discards the status.
+/// Returns the signals that a process can ignore or handle. `SIGCHLD` is excluded, because ignoring it
+/// discards the exit status.
 fn signals() -> Vec<i32> {
     let real_time = libc::__libc_current_sigrtmin();
     let usual = (1..32).filter(|signal| ![9, 17, 19].contains(signal));
     usual.chain([real_time, real_time + 6, 64]).collect()
 }
 
-/// Not `nobody`: other tests attack its processes.
+/// The ids for users and groups. `nobody` is excluded, because other tests attack its processes.
 const IDS: [u32; 3] = [61_234, 0, 1000];
 
 const ODD: [&[u8]; 12] = [
@@ -166,7 +167,7 @@ const FOLDERS: [&[u8]; 16] = [
     b"/",
 ];
 
-/// `@` stands for the worker's folder.
+/// Replaces each `@` with the worker's directory.
 pub(crate) fn placed(text: &[u8], base: &[u8]) -> Vec<u8> {
     let mut all = Vec::new();
     text.iter().for_each(|byte| match byte {
@@ -180,7 +181,7 @@ fn shown(string: &[u8]) -> String {
     shortened(&string.escape_ascii().to_string())
 }
 
-/// Shortens long words.
+/// Shortens words of more than 200 characters.
 pub(crate) fn shortened(text: &str) -> String {
     let words =
         text.split_inclusive([':', ' ', '\n']).map(|word| match word.char_indices().nth(200) {
@@ -199,7 +200,7 @@ fn search_path(random: &mut Random, base: &[u8]) -> Vec<u8> {
         match random.below(60) {
             0 => path.extend(std::iter::repeat_n(b'x', 4090)),
             1 => path.extend(std::iter::repeat_n(b'x', 300)),
-            // Most of them finally find the program.
+            // With these directories, most search paths lead to the program.
             2..=15 => path.extend(placed(FOLDERS[random.below(4)], base)),
             _ => path.extend(placed(random.pick(&FOLDERS), base)),
         }
@@ -210,8 +211,8 @@ fn search_path(random: &mut Random, base: &[u8]) -> Vec<u8> {
     path
 }
 
-/// Only variables: other entries are passed on if the process was started with them, and these are
-/// written into its list.
+/// Returns an environment that contains only variables. The crate passes on other entries only if the process
+/// was started with them, and the launcher sets its environment later.
 fn environ(random: &mut Random, base: &[u8]) -> Vec<Vec<u8>> {
     const ENTRIES: [&[u8]; 12] = [
         b"A=1",
@@ -239,7 +240,7 @@ fn environ(random: &mut Random, base: &[u8]) -> Vec<Vec<u8>> {
 }
 
 impl Case {
-    /// `base` is the worker's folder.
+    /// Derives a case from a seed. `base` is the worker's directory.
     pub(crate) fn new(seed: u64, base: &[u8]) -> Self {
         let random = &mut Random(seed);
         let root = libc::geteuid() == 0;
@@ -326,7 +327,8 @@ impl Case {
             case.groups = random.one_in(3).then(|| random.some(&[1, 2, 3, 61_234], 3));
         }
         if random.one_in(8) {
-            // CPU, STACK, CORE and LOCKS: the same numbers everywhere, and the program can live with them.
+            // These are `CPU`, `STACK`, `CORE` and `LOCKS`. Their numbers are the same on every architecture,
+            // and the program works with these limits.
             case.limits = random.some(&[(0, 1000), (3, 4 << 20), (4, 0), (10, 7)], 3);
             case.limits.dedup_by_key(|limit| limit.0);
         }
@@ -373,7 +375,7 @@ impl Case {
             self.args.push(random.pick(&ODD).to_vec());
         }
         if random.one_in(100) {
-            self.args.push(vec![b'x'; 200_000]); // more than one argument may have
+            self.args.push(vec![b'x'; 200_000]); // longer than one argument may be
         }
         const NAMES: [&[u8]; 9] =
             [b"A", b"B", b"NOEQ", b"NEW", b"D", b"=odd", b"Z", b"\xff", b"=a"];
@@ -421,7 +423,7 @@ impl Case {
                 self.map.push(step);
             }
         }
-        // A cycle.
+        // Some mappings are cycles.
         if random.one_in(3) && self.map.len() > 1 {
             let inner: Vec<i32> = open.iter().copied().filter(|number| *number > 2).collect();
             if inner.len() > 1 {
@@ -466,7 +468,7 @@ impl Case {
                     self.is_open(*number) || self.map.iter().any(|(_, to)| to == number)
                 };
                 let mut free = (14..self.limit).filter(|number| !used(number));
-                // Not a low number, where a mapping may put its temporary copies.
+                // Low numbers are excluded, because a mapping may put its temporary copies there.
                 let (Some(to), Some(from)) = (free.next(), free.next_back()) else { return };
                 self.map.push((from, to));
             }
@@ -474,7 +476,7 @@ impl Case {
         self.fault = Some(fault);
     }
 
-    /// Describes the case, for the report of a difference.
+    /// Describes the case for the report of a difference.
     pub(crate) fn describe(&self) -> String {
         let list =
             |strings: &[Vec<u8>]| strings.iter().map(|string| shown(string)).collect::<Vec<_>>();
@@ -523,12 +525,12 @@ impl Case {
         )
     }
 
-    /// The fault, if it is one of a `Command`.
+    /// Returns the fault if it applies to `Command`.
     pub(crate) fn commands_fault(&self) -> Option<Fault> {
         self.fault.filter(|fault| *fault != Fault::Source)
     }
 
-    /// The fault, if it is one of `Spawn` and `posix_spawn`.
+    /// Returns the fault if it applies to `Spawn` and `posix_spawn`.
     pub(crate) fn spawns_fault(&self) -> Option<Fault> {
         self.fault.filter(|fault| !matches!(fault, Fault::Nul | Fault::Name | Fault::User))
     }
@@ -537,13 +539,13 @@ impl Case {
         self.objects.iter().any(|(_, other, _)| *other == number)
     }
 
-    /// The mapping in the request to both sides of a pair of commands.
+    /// Returns the mapping that both commands of a pair receive.
     pub(crate) fn command_map(&self) -> Vec<(i32, i32)> {
         self.map.iter().copied().filter(|(from, _)| self.is_open(*from)).collect()
     }
 
-    /// The same mapping as steps of `dup2`, none of which overwrites a source of a later one. The third
-    /// number is a temporary one, which is free and no target.
+    /// Returns a mapping as steps of `dup2`, in which no step overwrites the source of a later step. The
+    /// third number is a free number for a temporary copy.
     pub(crate) fn detours(&self, map: &[(i32, i32)]) -> Vec<(i32, i32, Option<i32>)> {
         let mut free = (3..self.limit).rev().filter(|number| {
             !libc::is_open(*number) && map.iter().all(|(from, to)| from != number && to != number)
@@ -557,7 +559,7 @@ impl Case {
         steps
     }
 
-    /// The requested environment: the launcher's entries unchanged, and the changes.
+    /// Returns the requested environment, which is the launcher's environment with the changes applied.
     pub(crate) fn envp(&self) -> Vec<Vec<u8>> {
         let mut all = self.environ.clone();
         let name_of = |entry: &[u8]| {

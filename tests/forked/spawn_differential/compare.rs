@@ -1,4 +1,4 @@
-//! Compares the outcomes of two forms, and lists the intended differences.
+//! Compares the outcomes of two forms and lists the intended differences.
 
 use super::case::{Case, Change, Fault};
 use super::forms::Failure;
@@ -11,7 +11,7 @@ pub(crate) enum Outcome {
     Ran(Ran),
 }
 
-/// A program that was started: its status and its report.
+/// The exit status and the report of a program that was started.
 pub(crate) struct Ran {
     status: i32,
     facts: BTreeMap<String, String>,
@@ -42,8 +42,8 @@ impl Difference {
     }
 }
 
-/// A pipe that one form creates differs from that of the other form: such pipes get numbers, in the
-/// order of the descriptors.
+/// Replaces the identities of pipes that a form has created by numbers in descriptor order. These identities
+/// always differ between the two forms.
 fn without_own_pipes(
     facts: &BTreeMap<String, String>,
     known: &BTreeSet<&str>,
@@ -105,7 +105,8 @@ pub(crate) fn differences(ours: &Outcome, theirs: &Outcome) -> Vec<Difference> {
     all
 }
 
-/// The kind of a difference: all descriptors are one kind, and failures are distinguished.
+/// Returns the kind of a difference. All descriptors are one kind, and failures are distinguished by error
+/// and stage.
 pub(crate) fn kind(key: &str, ours: &Outcome) -> String {
     match ours {
         _ if key.starts_with("fd-") => String::from("a descriptor"),
@@ -138,7 +139,7 @@ pub(crate) fn stage(fault: Option<Fault>, ours: &Outcome) -> Option<Difference> 
     (!right).then(|| Difference::new("stage", &stage, &fault))
 }
 
-/// An intended difference, with its reason.
+/// An intended difference and its reason.
 struct Intended {
     name: &'static str,
     #[allow(dead_code, reason = "documents the table")]
@@ -162,7 +163,7 @@ const INTENDED: &[Intended] = &[
             let (Outcome::Ran(ours), Outcome::Ran(theirs)) = (given.ours, given.theirs) else {
                 return false;
             };
-            // Neither can be blocked, nor can those that the C library reserves.
+            // Signals 9 and 19 cannot be blocked, and the C library reserves 32 and 33.
             let blocked =
                 given.case.blocked.iter().filter(|signal| ![9, 19, 32, 33].contains(*signal));
             let blocked = blocked.fold(0_u64, |set, signal| set | 1 << (signal - 1));
@@ -245,8 +246,8 @@ const INTENDED: &[Intended] = &[
     },
 ];
 
-/// Whether a changed environment has the entries of std's, and besides those only entries of the
-/// launcher that std omits.
+/// Returns whether a changed environment contains all entries of std's environment. It may also contain
+/// entries of the launcher that std omits, but no others.
 fn changed_environment(given: &Given<'_>) -> Option<bool> {
     if given.case.changes.is_empty() {
         return None;
@@ -266,7 +267,7 @@ fn changed_environment(given: &Given<'_>) -> Option<bool> {
     let more = ours.iter().filter(|entry| !theirs.contains(entry));
     let explained = |entry: &str| {
         let inherited = own.iter().any(|one| one == entry) && !cleared;
-        // Without a name, or another value for the same name.
+        // The entry has no name, or std has another value for its name.
         inherited && name_of(entry).is_none_or(|name| names.contains(&name))
     };
     let mut more = more.copied();
@@ -278,7 +279,7 @@ fn changed_environment(given: &Given<'_>) -> Option<bool> {
     )
 }
 
-/// The row of the table for a difference.
+/// Returns the name of the table row that explains a difference.
 pub(crate) fn intended(
     pair: &str,
     case: &Case,

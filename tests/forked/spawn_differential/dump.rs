@@ -1,5 +1,5 @@
-//! The program: this binary under another name. It writes the state that it got into a file, as lines
-//! of `name value`, and exits.
+//! The started program, which is this binary under another name. It writes its state to a file as lines of
+//! `name value` and exits.
 
 use super::libc;
 use std::fmt::Write as _;
@@ -11,12 +11,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::{io, str};
 
-/// The name of the executable file that starts this binary as the program.
+/// The file name under which this binary acts as the started program.
 pub(crate) const NAME: &str = "rawpipe-dump";
-/// Its exit code.
+/// The exit code of the started program.
 pub(crate) const CODE: i32 = 42;
 
-/// Runs before Rust's runtime, which opens missing standard streams and ignores `SIGPIPE`.
+/// Runs before Rust's runtime opens missing standard streams and ignores `SIGPIPE`.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static AT_THE_BEGINNING: extern "C" fn() = {
@@ -31,7 +31,7 @@ static AT_THE_BEGINNING: extern "C" fn() = {
     begin
 };
 
-/// The fields of `/proc/self/status` that are compared.
+/// The fields of `/proc/self/status` that the tests compare.
 const STATUS: [&str; 18] = [
     "Umask",
     "Uid",
@@ -55,7 +55,7 @@ const STATUS: [&str; 18] = [
 
 fn report(program: &Path) -> io::Result<()> {
     let mut text = String::with_capacity(8192);
-    // There may be no descriptor left for the files opened below.
+    // The old limit may allow no descriptor for the files opened below.
     let limit = libc::descriptor_limit();
     libc::set_limit(libc::RLIMIT_NOFILE, [limit[1]; 2]);
     let status = fs::read_to_string("/proc/self/status")?;
@@ -83,7 +83,7 @@ fn report(program: &Path) -> io::Result<()> {
     line(&mut text, "nice", &libc::getpriority(0, 0).to_string());
     let mut signal = -1_i32;
     let place = (&raw mut signal).expose_provenance();
-    // SAFETY: writes one integer.
+    // SAFETY: the call writes one integer.
     unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, place) };
     line(&mut text, "death-signal", &signal.to_string());
     let parent = libc::getppid();
@@ -98,13 +98,13 @@ fn report(program: &Path) -> io::Result<()> {
     io::Write::write_all(&mut File::options().write(true).open(place)?, text.as_bytes())
 }
 
-/// The file of a descriptor, if it is open.
+/// Describes the file of a descriptor if the descriptor is open.
 fn descriptor(text: &mut String, fd: i32) {
     let flags = libc::fcntl(fd, libc::F_GETFD);
     if flags < 0 {
         return;
     }
-    // SAFETY: it is open, and never dropped.
+    // SAFETY: the descriptor is open, and the file is never dropped.
     let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
     let (identity, mode) = file.metadata().map_or((String::from("?"), 0), |file| {
         (format!("{}:{}", file.dev(), file.ino()), file.mode())

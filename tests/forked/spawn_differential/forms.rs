@@ -1,4 +1,4 @@
-//! The four forms in which a case is spawned: `Command` beside std's, and `Spawn` beside `posix_spawn`.
+//! The four forms that spawn a case: `Command`, std's `Command`, `Spawn` and `posix_spawn`.
 
 use super::case::{Case, Change, Group, Stream};
 use super::libc::{self, Opaque, SignalSet};
@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::{fmt, iter, mem, process as std_process, ptr};
 
-/// The failure of a spawn. Only one side of a pair knows the stage.
+/// The failure of a spawn. Only this crate reports the stage.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Failure {
     pub(crate) errno: Option<i32>,
@@ -51,12 +51,12 @@ fn text(bytes: &[u8]) -> &OsStr {
 }
 
 fn owned(number: i32) -> OwnedFd {
-    // SAFETY: it is open, and the result is never dropped.
+    // SAFETY: the descriptor is open, and the result is never dropped.
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
 fn borrowed<'a>(number: i32) -> BorrowedFd<'a> {
-    // SAFETY: only used for calls that fail if it is not open.
+    // SAFETY: all calls that use the descriptor fail if it is not open.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
@@ -73,7 +73,8 @@ fn group_of(group: Group) -> i32 {
     }
 }
 
-/// Settings with the same names in both: the program's arguments, environment, folder and streams.
+/// Applies the settings that have the same names in both commands: arguments, environment, directory and
+/// streams.
 macro_rules! usual {
     ($command:ident, $process:ident, $case:ident) => {
         $command.args($case.args.iter().map(|arg| text(arg)));
@@ -143,7 +144,7 @@ pub(crate) fn command(case: &Case) -> Status {
     } else {
         command.spawn().map_err(Failure::from).map(ended)
     };
-    // The command owns descriptors of the launcher.
+    // The command owns descriptors of the launcher, which must stay open.
     mem::forget(command);
     status.map(std_process::ExitStatus::into_raw)
 }
@@ -155,7 +156,7 @@ fn ended(mut child: Child) -> std_process::ExitStatus {
 fn hard_limit(resource: u32) -> u64 {
     let mut limit = [0; 2];
     let number = i32::try_from(resource).expect("a small number");
-    // SAFETY: writes one `struct rlimit64`.
+    // SAFETY: the call writes one `struct rlimit64`.
     unsafe { libc::prlimit64(0, number, ptr::null(), &raw mut limit) };
     limit[1]
 }
@@ -170,7 +171,7 @@ pub(crate) fn std(case: &Case) -> Status {
         case.uid.map(|uid| command.uid(uid));
         case.gid.map(|gid| command.gid(gid));
     }
-    // Settings that std lacks are made by hand, between its own steps and the program.
+    // `prepare` applies the settings that std lacks, after std's own steps and before the program starts.
     let map = case.command_map();
     let by_hand = case.session
         || case.close_others
@@ -182,7 +183,7 @@ pub(crate) fn std(case: &Case) -> Status {
         || case.signal_mask.is_some()
         || case.defaults.is_some()
         || !map.is_empty();
-    // Std's own descriptors must not have numbers that the child uses or must not have: it overwrites
+    // Std's own descriptors must not have standard numbers or target numbers, because the child overwrites
     // them.
     let mut own = Vec::new();
     let standard = (0..3).filter(|number| !libc::is_open(*number));
@@ -193,7 +194,8 @@ pub(crate) fn std(case: &Case) -> Status {
         own.push(number);
     }
     if by_hand {
-        // The streams are replaced before the mapping is applied.
+        // Std replaces the streams before the mapping is applied, so the mapping needs copies of the old
+        // streams.
         let mut map = map;
         for (from, _) in map.iter_mut().filter(|(from, _)| *from < 3) {
             *from = libc::fcntl(*from, libc::F_DUPFD_CLOEXEC, 16);
@@ -221,7 +223,7 @@ fn check(answer: i32) -> io::Result<()> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Runs in the child of std's command.
+/// Applies the remaining settings in the child of std's command.
 fn prepare(case: &Case, steps: &[(i32, i32, Option<i32>)]) -> io::Result<()> {
     if case.session {
         check(libc::setsid())?;
@@ -252,7 +254,7 @@ fn prepare(case: &Case, steps: &[(i32, i32, Option<i32>)]) -> io::Result<()> {
         check(libc::set_limit(number, [(*soft).min(hard), hard]))?;
     }
     if let Some(groups) = &case.groups {
-        // SAFETY: reads the groups.
+        // SAFETY: the call only reads the groups.
         check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })?;
         case.gid.map_or(Ok(()), |gid| check(libc::setgid(gid)))?;
         case.uid.map_or(Ok(()), |uid| check(libc::setuid(uid)))?;
@@ -260,7 +262,7 @@ fn prepare(case: &Case, steps: &[(i32, i32, Option<i32>)]) -> io::Result<()> {
     case.umask.map(|mask| libc::umask(mask));
     if let Some(signal) = case.death {
         let signal = usize::try_from(signal).expect("a signal");
-        // SAFETY: takes integers.
+        // SAFETY: the call has only integer arguments.
         check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) })?;
     }
     if let Some(signals) = &case.defaults {
@@ -277,7 +279,7 @@ fn prepare(case: &Case, steps: &[(i32, i32, Option<i32>)]) -> io::Result<()> {
 
 // ---- Spawn and posix_spawn ----
 
-/// The lists that both get.
+/// The lists that `Spawn` and `posix_spawn` receive.
 struct Lists {
     program: CString,
     argv: Vec<CString>,
@@ -305,7 +307,7 @@ pub(crate) fn spawn(case: &Case) -> Status {
     let lists = Lists::new(case);
     let list = |strings: &[CString]| -> Vec<Arg<'static>> {
         let args = strings.iter().map(|string| {
-            // The launcher ends soon.
+            // The leak is harmless, because the launcher ends soon.
             Arg::new(Box::leak(string.clone().into_boxed_c_str()))
         });
         args.chain([Arg::END]).collect()
@@ -347,11 +349,11 @@ pub(crate) fn posix_spawn(case: &Case) -> Status {
     let (argv, envp) = (list(&lists.argv), list(&lists.envp));
     let mut actions = Opaque([0; 1024]);
     let actions = &raw mut actions;
-    // SAFETY: initialises memory that is large enough.
+    // SAFETY: the call initialises memory that is large enough.
     unsafe { libc::posix_spawn_file_actions_init(actions) };
-    // SAFETY: the actions are initialised; so below.
+    // SAFETY: the actions were initialised above.
     let dup2 = |from, to| unsafe { libc::posix_spawn_file_actions_adddup2(actions, from, to) };
-    // SAFETY: as above.
+    // SAFETY: the actions were initialised above.
     let close = |number| unsafe { libc::posix_spawn_file_actions_addclose(actions, number) };
     let steps = case.detours(&case.map);
     for (from, _, by) in &steps {
@@ -370,12 +372,12 @@ pub(crate) fn posix_spawn(case: &Case) -> Status {
         open.filter(|number| !kept(number)).for_each(|number| _ = close(number));
     }
     if let Some(folder) = &lists.folder {
-        // SAFETY: copies the string.
+        // SAFETY: the actions were initialised above, and the call copies the string.
         unsafe { libc::posix_spawn_file_actions_addchdir_np(actions, folder.as_ptr()) };
     }
     let mut attributes = Opaque([0; 1024]);
     let attributes = &raw mut attributes;
-    // SAFETY: initialises memory that is large enough.
+    // SAFETY: the call initialises memory that is large enough.
     unsafe { libc::posix_spawnattr_init(attributes) };
     let mut flags = SETSIGDEF | SETSIGMASK;
     if case.session {
@@ -383,39 +385,39 @@ pub(crate) fn posix_spawn(case: &Case) -> Status {
     }
     if let Some(group) = case.group {
         flags |= SETPGROUP;
-        // SAFETY: the attributes are initialised; so below.
+        // SAFETY: the attributes were initialised above.
         unsafe { libc::posix_spawnattr_setpgroup(attributes, group_of(group)) };
     }
     let mask = SignalSet::new(case.signal_mask.as_deref().unwrap_or_default());
-    // SAFETY: copies the set.
+    // SAFETY: the attributes were initialised above, and the call copies the set.
     unsafe { libc::posix_spawnattr_setsigmask(attributes, &raw const mask) };
     let defaults = SignalSet::new(case.defaults.as_deref().unwrap_or(&[libc::SIGPIPE]));
-    // SAFETY: copies the set.
+    // SAFETY: the attributes were initialised above, and the call copies the set.
     unsafe { libc::posix_spawnattr_setsigdefault(attributes, &raw const defaults) };
-    // SAFETY: as above.
+    // SAFETY: the attributes were initialised above.
     unsafe { libc::posix_spawnattr_setflags(attributes, flags) };
-    // It searches the PATH of this process's own environment.
+    // `posix_spawnp` searches the `PATH` of this process's own environment.
     let own = replace_environ(envp.as_ptr());
     let (mut pid, mut status) = (0, 0);
     let (argv, envp) = (argv.as_ptr(), envp.as_ptr());
     let file = lists.program.as_ptr();
-    // SAFETY: all of these live until the call has returned.
+    // SAFETY: all arguments live until the call has returned.
     let errno = unsafe { libc::posix_spawnp(&raw mut pid, file, actions, attributes, argv, envp) };
     replace_environ(own);
-    // SAFETY: initialised above, and not used again.
+    // SAFETY: the actions were initialised above and are not used again.
     unsafe { libc::posix_spawn_file_actions_destroy(actions) };
     if errno != 0 {
         return Err(io::Error::from_raw_os_error(errno).into());
     }
-    // SAFETY: writes one integer.
+    // SAFETY: the call writes one integer.
     let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
     assert_eq!(waited, pid, "the child's status");
     Ok(status)
 }
 
-/// Makes this the environment of the process, which has one thread.
+/// Replaces the environment of this process, which has one thread, and returns the old environment.
 pub(crate) fn replace_environ(new: *const *const c_char) -> *const *const c_char {
     let place = &raw mut libc::environ;
-    // SAFETY: the C library's own variable; no other thread reads it.
+    // SAFETY: the variable belongs to the C library, and no other thread reads it.
     unsafe { place.replace(new) }
 }

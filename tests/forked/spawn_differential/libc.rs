@@ -1,4 +1,4 @@
-//! The C library's functions that the reference forms, the launcher and the dump need.
+//! The functions of the C library that the reference forms, the launcher and the dump use.
 
 use std::ffi::{c_char, c_int};
 
@@ -68,11 +68,11 @@ unsafe extern "C" {
     pub(crate) safe fn __libc_current_sigrtmin() -> c_int;
 }
 
-/// `posix_spawnattr_t` and `posix_spawn_file_actions_t`, with room to spare.
+/// Memory for a `posix_spawnattr_t` or a `posix_spawn_file_actions_t`, with space to spare.
 #[repr(C, align(16))]
 pub(crate) struct Opaque(pub(crate) [u8; 1024]);
 
-/// `sigset_t`.
+/// The C library's `sigset_t`.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SignalSet(pub(crate) [u8; 128]);
@@ -81,7 +81,7 @@ impl SignalSet {
     pub(crate) fn new(signals: &[i32]) -> Self {
         let mut set = Self([0; 128]);
         for signal in signals {
-            // SAFETY: sets a bit within the set.
+            // SAFETY: the call sets a bit within the set.
             unsafe { sigaddset(&raw mut set, *signal) };
         }
         set
@@ -107,16 +107,16 @@ pub(crate) fn is_open(fd: c_int) -> bool {
     fcntl(fd, F_GETFD) >= 0
 }
 
-/// The soft and the hard limit.
+/// Returns the soft and the hard limit of descriptors.
 pub(crate) fn descriptor_limit() -> [u64; 2] {
     let mut limit = [0; 2];
-    // SAFETY: writes one `struct rlimit64`.
+    // SAFETY: the call writes one `struct rlimit64`.
     unsafe { prlimit64(0, RLIMIT_NOFILE, std::ptr::null(), &raw mut limit) };
     limit
 }
 
 pub(crate) fn set_limit(resource: c_int, limit: [u64; 2]) -> c_int {
-    // SAFETY: reads one `struct rlimit64`.
+    // SAFETY: the call reads one `struct rlimit64`.
     unsafe { prlimit64(0, resource, &raw const limit, std::ptr::null_mut()) }
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn set_limit(resource: c_int, limit: [u64; 2]) -> c_int {
 pub(crate) fn mask(new: Option<&SignalSet>) -> SignalSet {
     let mut old = SignalSet([0; 128]);
     let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: reads one set or none, and writes one.
+    // SAFETY: the call reads at most one set and writes one set.
     unsafe { sigprocmask(SIG_SETMASK, new, &raw mut old) };
     old
 }

@@ -1,4 +1,4 @@
-//! The folder of the copies of the program.
+//! The directory of the copies of the program.
 
 use crate::common;
 use std::os::unix::fs::PermissionsExt;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};
 
-/// A folder in which programs may be executed, and which any user can access.
+/// A directory in which programs can be executed and which every user can access.
 pub(crate) struct Place(PathBuf);
 
 impl Place {
     pub(crate) fn new() -> io::Result<Self> {
         let own = env::current_exe()?;
         let mut last = io::Error::from(io::ErrorKind::NotFound);
-        // A file system may be mounted noexec.
+        // A file system may be mounted `noexec`, so two directories are tried.
         for parent in [env::temp_dir(), common::tmp()] {
             let name = common::tmp_path();
             let place = Self(parent.join(name.file_name().expect("a name")));
@@ -48,7 +48,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Only after this can its contents be removed.
+        // The contents of this directory can be removed only after the change of its mode.
         for worker in fs::read_dir(&self.0).into_iter().flatten().flatten() {
             let closed = worker.path().join("closed");
             let _ = fs::set_permissions(closed, fs::Permissions::from_mode(0o700));

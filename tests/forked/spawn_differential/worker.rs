@@ -1,4 +1,4 @@
-//! A worker: for each case it forks a launcher, which sets up the state of the case, spawns in all four
+//! A worker forks a launcher for each case. The launcher sets up the state of the case, spawns in all four
 //! forms, and compares the results.
 
 use super::case::{Case, Fault, shortened};
@@ -18,18 +18,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, mem, panic, ptr};
 
-/// How many kinds of open files a launcher has to choose from. They are open at these numbers.
+/// The number of open files among which a launcher chooses. They are open at the numbers from `FIRST`.
 pub(crate) const OBJECTS: usize = 9;
 const FIRST: i32 = 500;
-/// `/dev/null` is the first.
+/// The number of `/dev/null`, which is the first of these files.
 pub(crate) const NULL: i32 = FIRST;
-/// The descriptors of the report, and of the launcher's findings.
+/// The descriptor of the report.
 const REPORT: i32 = 520;
 const FINDINGS: i32 = 521;
-/// How long one case may take.
+/// The maximum time for one case.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Fills the worker's folder with every folder that a program may be searched for in.
+/// Creates, in the worker's directory, every directory that a search path can name.
 pub(crate) fn furnish(base: &Path, program: &Path) {
     let open = Permissions::from_mode(0o755);
     let folder = |name: &str| {
@@ -75,7 +75,7 @@ fn put(fd: impl IntoRawFd, number: i32) {
     libc::close(fd);
 }
 
-/// Opens the files of the launchers' descriptors.
+/// Opens the files for the launchers' descriptors.
 fn open_objects(base: &Path) {
     let limit = libc::descriptor_limit();
     libc::set_limit(libc::RLIMIT_NOFILE, [limit[1].min(1024), limit[1]]);
@@ -84,7 +84,7 @@ fn open_objects(base: &Path) {
     let options = || File::options().read(true).write(true).clone();
     let mut at = FIRST;
     let mut next = |fd: i32| {
-        // SAFETY: just opened, by `into_raw_fd`.
+        // SAFETY: `into_raw_fd` has just returned this descriptor.
         put(unsafe { File::from_raw_fd(fd) }, at);
         at += 1;
     };
@@ -105,16 +105,16 @@ fn open_objects(base: &Path) {
     let only = File::options().read(true).custom_flags(libc::O_PATH).open(&path).expect("O_PATH");
     next(only.into_raw_fd());
     put(options().open(base.join("report")).expect("the report"), REPORT);
-    // Descriptors that this process was started with.
+    // Closes the descriptors that this process was started with.
     (3..FIRST).for_each(|number| _ = libc::close(number));
 }
 
 /// The results of one case.
 #[derive(Default)]
 pub(crate) struct Findings {
-    /// The names of intended differences.
+    /// The names of the intended differences.
     pub(crate) intended: Vec<String>,
-    /// The kind, and the full report.
+    /// The kind and the full report of each unexplained difference.
     pub(crate) unexplained: Vec<(String, String)>,
     /// The number of forms in which the program was started.
     pub(crate) started: usize,
@@ -134,7 +134,7 @@ impl Worker {
     pub(crate) fn run(&self, seed: u64) -> Findings {
         let case = Case::new(seed, self.base.as_os_str().as_bytes());
         let (reader, writer) = rawpipe::pipe().expect("a pipe");
-        // SAFETY: this process has one thread; the child ends within this block.
+        // SAFETY: this process has one thread, and the child ends within this block.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "{}", std::io::Error::last_os_error());
         if pid == 0 {
@@ -148,7 +148,7 @@ impl Worker {
             libc::kill(pid, 9);
         }
         let mut status = 0;
-        // SAFETY: writes one integer.
+        // SAFETY: the call writes one integer.
         unsafe { libc::waitpid(pid, &raw mut status, 0) };
         let mut findings = Findings::default();
         for part in text.split('\x1e').filter(|part| !part.is_empty()) {
@@ -172,7 +172,7 @@ impl Worker {
         findings
     }
 
-    /// Runs in the launcher. Returns its exit code.
+    /// Runs a case in the launcher and returns the exit code.
     fn launch(&self, case: &Case) -> i32 {
         panic::set_hook(Box::new(|info| tell(&format!("unexplained panic\n{info}\x1e"))));
         let told = panic::catch_unwind(|| {
@@ -206,7 +206,7 @@ impl Worker {
             let one = one.expect("set above");
             started +=
                 [&one, &other].iter().filter(|outcome| matches!(outcome, Outcome::Ran(_))).count();
-            // A change that the reference makes must not be reported as this crate's.
+            // A change that the reference makes must not be reported as a change by this crate.
             before.restore();
             let mut differences = compare::differences(&one, &other);
             if differences.is_empty() {
@@ -233,7 +233,7 @@ impl Worker {
     }
 
     fn outcome(&self, form: fn(&Case) -> Status, case: &Case) -> Outcome {
-        // SAFETY: it is open while this process lives, and not dropped.
+        // SAFETY: the descriptor is open while this process lives, and the file is never dropped.
         let report = mem::ManuallyDrop::new(unsafe { File::from_raw_fd(REPORT) });
         report.set_len(0).expect("an empty report");
         match form(case) {
@@ -248,7 +248,7 @@ impl Worker {
     }
 }
 
-/// Collects the launcher's findings. The flag is set if it hangs.
+/// Collects the launcher's findings. The returned flag is `true` if the launcher hangs.
 fn listen(reader: &PipeReader) -> (String, bool) {
     let mut text = Vec::new();
     let mut bytes = [0; 4096];
@@ -265,7 +265,7 @@ fn listen(reader: &PipeReader) -> (String, bool) {
 }
 
 fn tell(text: &str) {
-    // SAFETY: open in a launcher, and not dropped.
+    // SAFETY: the descriptor is open in a launcher, and the file is never dropped.
     let mut findings = mem::ManuallyDrop::new(unsafe { File::from_raw_fd(FINDINGS) });
     let _ = findings.write_all(text.as_bytes());
 }
@@ -280,7 +280,7 @@ fn enter(case: &Case) {
         let flags = if *cloexec { libc::O_CLOEXEC } else { 0 };
         assert_eq!(libc::dup3(from, *number, flags), *number);
     }
-    // The runtime ignores it.
+    // Rust's runtime ignores `SIGPIPE`.
     libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     extern "C" fn handler(_signal: i32) {}
     let handler = (handler as extern "C" fn(i32)) as usize;
@@ -299,7 +299,7 @@ fn enter(case: &Case) {
     assert_eq!(libc::set_limit(libc::RLIMIT_NOFILE, [soft, hard]), 0);
 }
 
-/// State of the spawning process that a spawn must not change.
+/// The state of the spawning process that a spawn must not change.
 struct State {
     descriptors: Vec<i32>,
     mask: libc::SignalSet,

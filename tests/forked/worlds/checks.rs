@@ -1,4 +1,4 @@
-//! The checks that run in each world, and those of single worlds.
+//! The checks that run in every world, and the checks of single worlds.
 
 use super::libc;
 use crate::common::nr;
@@ -26,21 +26,21 @@ unsafe extern "C" {
     safe fn raise(signal: i32) -> i32;
 }
 
-/// `Err` is the reason to skip it.
+/// A check. `Err` contains the reason to skip it.
 pub(crate) type Check = fn(&Ground) -> Result<(), String>;
 
 /// The environment of a check.
 pub(crate) struct Ground {
-    /// The folder of the program that reports its state.
+    /// The directory of the program that reports its state.
     pub(crate) base: PathBuf,
-    /// Whether statuses may be lost here.
+    /// `true` if statuses may be lost in this world.
     pub(crate) lost: bool,
 }
 
-/// Another user, and one whose processes are attacked. Not `nobody`, which other tests use.
+/// The ids of two other users. `nobody` is not among them, because other tests use that user.
 const USER: u32 = 61_235;
 const ATTACKED: u32 = 61_236;
-/// Long enough to be measured.
+/// A timeout that is long enough to be measured.
 const SHORT: Duration = Duration::from_millis(30);
 /// A timeout that a working check never reaches.
 const LONG: Duration = Duration::from_secs(50);
@@ -71,7 +71,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("environment", environment),
 ];
 
-/// State that a check must not change.
+/// The state that a check must not change.
 pub(crate) struct State {
     open: Vec<i32>,
     mask: libc::SignalSet,
@@ -91,12 +91,12 @@ impl State {
 
 pub(crate) fn no_child_is_left() {
     let mut status = 0;
-    // SAFETY: writes one integer.
+    // SAFETY: the call writes one integer.
     let child = unsafe { libc::waitpid(-1, &raw mut status, 0x4000_0000 | 1) };
     assert_eq!(child, -1, "a child is left, with status {status:x}");
 }
 
-/// Checks how a child ended, unless its status was discarded.
+/// Checks the status with which a child ended, unless the kernel discarded it.
 #[track_caller]
 fn ended(ground: &Ground, child: &mut Child, is: impl Fn(ExitStatus) -> bool) {
     match child.wait() {
@@ -110,14 +110,14 @@ fn code(ground: &Ground, child: &mut Child, code: i32) {
     ended(ground, child, |status| status.code() == Some(code));
 }
 
-/// A program without inherited streams.
+/// Returns a command for a program without inherited streams.
 fn quiet(name: &str, args: &[&str]) -> Command<'static> {
     let mut command = program(name, args);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
-/// Reads until end of file. Fails if that does not come.
+/// Reads until end of file. Panics if the end does not arrive in time.
 #[track_caller]
 fn end_of(reader: &PipeReader) -> Vec<u8> {
     let (mut all, mut bytes) = (Vec::new(), [0; 4096]);
@@ -138,7 +138,7 @@ fn has_ended(reader: &PipeReader, within: Duration) -> bool {
     poll(&mut fds, Some(within)) != Ok(0)
 }
 
-/// Whether this process has no such child, not even a zombie.
+/// Returns whether this process no longer has this child, not even as a zombie.
 fn is_gone(id: u32) -> bool {
     libc::kill(i32::try_from(id).expect("a process id"), 0) < 0
 }
@@ -146,7 +146,7 @@ fn is_gone(id: u32) -> bool {
 type Facts = BTreeMap<String, String>;
 
 impl Ground {
-    /// A command that starts the reporting program.
+    /// Returns a command that starts the reporting program.
     fn reporter(&self) -> Command<'static> {
         let mut command = Command::new(self.base.join("good").join(super::dump::NAME));
         command.on_drop(OnDrop::Kill);
@@ -154,7 +154,7 @@ impl Ground {
         command
     }
 
-    /// The report since the last call.
+    /// Waits for the child and returns its report.
     #[track_caller]
     fn facts(&self, mut child: Child) -> Facts {
         code(self, &mut child, super::dump::CODE);
@@ -171,7 +171,7 @@ fn identity(file: &File) -> String {
     format!("{}:{}", file.dev(), file.ino())
 }
 
-/// The numbers of the program's descriptors, with what they are open on.
+/// Returns the numbers of the program's descriptors and the files to which they refer.
 fn descriptors(facts: &Facts) -> BTreeMap<i32, String> {
     let fds = facts.iter().filter_map(|(name, value)| {
         let number = name.strip_prefix("fd-")?.parse().expect("a number");
@@ -186,11 +186,11 @@ fn status(ground: &Ground) -> Result<(), String> {
     for number in [0, 7, 255] {
         let mut child = quiet("exit", &[&number.to_string()]).spawn().expect("a program");
         code(ground, &mut child, number);
-        // A second wait returns the same.
+        // A second wait returns the same status.
         code(ground, &mut child, number);
     }
     let mut child = quiet("suicide", &["0"]).spawn().expect("a program");
-    // The init of a namespace cannot kill itself.
+    // The init of a PID namespace cannot kill itself.
     ended(ground, &mut child, |status| {
         status.signal() == Some(Signal::KILL) || status.code() == Some(0)
     });
@@ -198,10 +198,11 @@ fn status(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// In some worlds this process has another child, which continues.
+/// Asserts that no child has ended without being reaped. In some worlds this process has another child, which
+/// continues.
 fn no_child_is_left_but(_ground: &Ground) {
     let mut status = 0;
-    // SAFETY: writes one integer.
+    // SAFETY: the call writes one integer.
     let child = unsafe { libc::waitpid(-1, &raw mut status, 0x4000_0000 | 1) };
     assert!(child <= 0, "child {child} is left, with status {status:x}");
 }
@@ -217,10 +218,10 @@ fn standard_streams(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The child has only the parent's state.
+/// The child has its parent's inheritable descriptors, but no blocked or handled signals and no death signal.
 fn report(ground: &Ground) -> Result<(), String> {
     let own: Vec<i32> = (0..256)
-        .filter(|fd| libc::fcntl(*fd, libc::F_GETFD) == 0) // open, and not close-on-exec
+        .filter(|fd| libc::fcntl(*fd, libc::F_GETFD) == 0) // open and inheritable
         .collect();
     let facts = ground.facts(ground.reporter().spawn().expect("a program"));
     assert_eq!(descriptors(&facts).keys().copied().collect::<Vec<_>>(), own);
@@ -230,7 +231,7 @@ fn report(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The same with a `Command` and with a `Spawn`, for the first and for a later spawn of this process.
+/// Checks that a mapping has the same result for the first spawn and for a later one.
 #[track_caller]
 fn mapped(ground: &Ground, map: &[(BorrowedFd<'_>, i32)], want: &BTreeMap<i32, String>) {
     for round in ["first", "second"] {
@@ -244,7 +245,7 @@ fn mapped(ground: &Ground, map: &[(BorrowedFd<'_>, i32)], want: &BTreeMap<i32, S
         let spawn = Spawn::new(&path, &argv, &[Arg::END]).fd_maps(map).close_other_fds();
         let child = spawn.spawn().unwrap_or_else(|error| panic!("{round}: {error:?}"));
         let mut seen = descriptors(&ground.facts(child));
-        // Streams that were not mapped are inherited.
+        // Streams that are not mapped are inherited, so they are ignored here.
         seen.retain(|number, _| *number > 2 || want.contains_key(number));
         assert_eq!(&seen, want, "{round}");
     }
@@ -266,7 +267,7 @@ fn map_to_standard_streams(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The highest possible number, which this makes small.
+/// Lowers the limit of descriptors and returns the highest possible number.
 fn last_number() -> i32 {
     let [soft, hard] = libc::descriptor_limit();
     let soft = soft.min(128);
@@ -283,7 +284,7 @@ fn map_to_the_last_number(ground: &Ground) -> Result<(), String> {
     let child = command.spawn().expect("a program");
     drop(command);
     assert_eq!(descriptors(&ground.facts(child)).get(&last), Some(&identity(&file)));
-    // The next number does not exist, whether the spawn is the first or not.
+    // The next number does not exist, either for the first spawn or for a later one.
     let argv = [Arg::new(c"program"), Arg::END];
     for _ in 0..2 {
         let fds = [(file.as_fd(), last + 1)];
@@ -294,18 +295,18 @@ fn map_to_the_last_number(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// A cycle of three, one of which is the last number.
+/// The mapping is a cycle of three numbers, one of which is the last possible number.
 fn map_permutation(ground: &Ground) -> Result<(), String> {
     let last = last_number();
     let (a, b, c) = (file(b"a"), file(b"b"), file(b"c"));
     assert_eq!(libc::dup3(c.as_raw_fd(), last, libc::O_CLOEXEC), last);
-    // SAFETY: just opened.
+    // SAFETY: the line above has opened this descriptor.
     let far = unsafe { BorrowedFd::borrow_raw(last) };
     let (near, other) = (a.as_raw_fd(), b.as_raw_fd());
     let want = BTreeMap::from([(other, identity(&a)), (last, identity(&b)), (near, identity(&c))]);
     mapped(ground, &[(a.as_fd(), other), (b.as_fd(), last), (far, near)], &want);
     libc::close(last);
-    // Two exchange their numbers, and one of them is mapped twice.
+    // Two descriptors exchange their numbers, and one of them is also mapped to a third number.
     let spare = (3..6).find(|number| ![near, other].contains(number)).expect("one of three");
     let want = BTreeMap::from([(other, identity(&a)), (near, identity(&b)), (spare, identity(&a))]);
     let map = [(a.as_fd(), other), (b.as_fd(), near), (a.as_fd(), spare)];
@@ -314,7 +315,7 @@ fn map_permutation(ground: &Ground) -> Result<(), String> {
 }
 
 fn close_others(ground: &Ground) -> Result<(), String> {
-    // Above the standard streams, some of which may be closed.
+    // The number must be above the standard streams, some of which may be closed.
     let number = libc::fcntl(file(b"a").as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3);
     assert_eq!(libc::fcntl(number, libc::F_SETFD, 0), 0);
     let open =
@@ -379,12 +380,12 @@ fn drop_leave(_: &Ground) -> Result<(), String> {
     let pid = i32::try_from(id).expect("a process id");
     libc::kill(pid, 9);
     let mut status = 0;
-    // SAFETY: writes one integer.
+    // SAFETY: the call writes one integer.
     unsafe { libc::waitpid(pid, &raw mut status, 0) };
     Ok(())
 }
 
-/// `wait` may report a discarded status just before the process disappears.
+/// Waits until a process disappears, because `wait` may report a discarded status shortly before that.
 #[track_caller]
 fn goes(id: u32) {
     let begin = Instant::now();
@@ -399,7 +400,7 @@ fn drop_reap(_: &Ground) -> Result<(), String> {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.on_drop(OnDrop::Reap).spawn().expect("a program");
     let id = child.id();
-    // It ends when its input ends.
+    // The child ends when its input ends.
     drop(child);
     goes(id);
     Ok(())
@@ -413,7 +414,7 @@ fn drop_kill(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// A leader of a process group with a child, both of which hold a pipe's write end.
+/// Starts the leader of a process group and its child. Both processes hold the write end of a pipe.
 fn family(name: &str) -> (Child, PipeReader, rawpipe::PipeWriter) {
     let (gate, open) = rawpipe::pipe().expect("a pipe");
     let mut command = program(name, &[]);
@@ -433,7 +434,7 @@ fn drop_kill_group(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// After the wait the handle no longer kills the group: background jobs survive its drop.
+/// After a wait the handle no longer kills the group, so background jobs survive its drop.
 fn drop_kill_group_after_wait(ground: &Ground) -> Result<(), String> {
     let (mut child, reader, open) = family("parent");
     code(ground, &mut child, 0);
@@ -477,7 +478,7 @@ fn output(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// A mapped number has precedence over the default of `output`.
+/// A mapped number overrides the default of `output`.
 fn output_mapped(ground: &Ground) -> Result<(), String> {
     for number in 0..3 {
         let file = file(b"");
@@ -531,7 +532,7 @@ fn fork_with(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// The program starts, and the signal is set.
+/// The program starts with the death signal set.
 pub(crate) fn death_signal_is_set(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let child = command.parent_death_signal(Signal::TERM).spawn().expect("a program");
@@ -539,7 +540,7 @@ pub(crate) fn death_signal_is_set(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// An intermediate process dies, and the program with it.
+/// When an intermediate process dies, its program dies as well.
 fn death_signal_arrives(_: &Ground) -> Result<(), String> {
     let (reader, writer) = rawpipe::pipe().expect("a pipe");
     let pid = {
@@ -550,7 +551,7 @@ fn death_signal_arrives(_: &Ground) -> Result<(), String> {
             let mut command = program("stall", &["1"]);
             command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::null());
             let child = command.parent_death_signal(Signal::KILL).spawn();
-            // It is the parent of a program that has started.
+            // At this point the process is the parent of a program that has started.
             let begun = reader.read(&mut [0]) == Ok(1);
             libc::_exit(if child.is_ok() && begun { 0 } else { 1 });
         }
@@ -558,14 +559,14 @@ fn death_signal_arrives(_: &Ground) -> Result<(), String> {
     };
     drop(writer);
     let mut status = 0;
-    // SAFETY: writes one integer.
+    // SAFETY: the call writes one integer.
     let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
     assert!(waited < 0 || status == 0, "{status:x}");
     end_of(&reader);
     Ok(())
 }
 
-/// The user's ids, and none of the parent's groups.
+/// The program has the user's ids and none of the parent's groups.
 fn uid(ground: &Ground) -> Result<(), String> {
     if libc::geteuid() != 0 {
         return Err(String::from("only root may change to another user"));
@@ -573,12 +574,12 @@ fn uid(ground: &Ground) -> Result<(), String> {
     if fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny") {
         return Err(String::from("groups cannot be changed here: that has tests of its own"));
     }
-    // SAFETY: reads the groups.
+    // SAFETY: the call only reads the groups.
     assert_eq!(unsafe { libc::setgroups(2, [1, 2].as_ptr()) }, 0);
     let mut command = ground.reporter();
     command.uid(USER).gid(USER);
     let facts = ground.facts(command.spawn().expect("a program"));
-    // In the numbers of the program's own namespace.
+    // The ids are those of the program's own namespace.
     assert_eq!(facts["Uid"], [USER.to_string().as_str(); 4].join("\t"));
     assert_eq!(facts["Gid"], [USER.to_string().as_str(); 4].join("\t"));
     assert_eq!(facts.get("Groups").map_or("", String::as_str).trim(), "");
@@ -587,18 +588,19 @@ fn uid(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// An environment is passed on unchanged. (Entries that are no variables are those from the start of
-/// the process: see `command::env_with_entries_that_are_no_variables`.)
+/// An environment is passed on unchanged. Entries that are not variables have a separate test, because they
+/// must be present when the process starts: `command::env_with_entries_that_are_no_variables`.
 fn environment(ground: &Ground) -> Result<(), String> {
     const ENTRIES: [&CStr; 4] = [c"A=1", c"A=2", c"B=\xff", c"=x=y"];
     let command = ground.reporter();
     let list: Vec<*const c_char> =
         ENTRIES.iter().map(|entry| entry.as_ptr()).chain([ptr::null()]).collect();
     let place = &raw mut libc::environ;
-    // SAFETY: the C library's own variable, in a process with one thread; the list outlives its use.
+    // SAFETY: the variable belongs to the C library, the process has one thread, and the list outlives its
+    // use.
     let own = unsafe { place.replace(list.as_ptr()) };
     let child = command.spawn();
-    // SAFETY: as above.
+    // SAFETY: the process has one thread, and the old list is still valid.
     unsafe { place.replace(own) };
     let facts = ground.facts(child.expect("a program"));
     let whole: Vec<u8> =
@@ -609,8 +611,8 @@ fn environment(ground: &Ground) -> Result<(), String> {
 
 // ---- in their own worlds ----
 
-/// With no descriptor left a spawn works, or fails at the same stage, whether it is the first or not.
-/// With some left it works again.
+/// Without a free descriptor, the first spawn and a later one either both succeed or fail at the same stage.
+/// With free descriptors a spawn works again.
 pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
     let own = env::current_exe().expect("the path of this test");
     let own = CString::new(own.into_os_string().into_encoded_bytes()).expect("a path");
@@ -654,7 +656,7 @@ pub(crate) fn without_descriptors(program: &[&CStr]) -> Result<(), String> {
     Ok(())
 }
 
-/// Without the right to drop the groups, the user does not change either.
+/// If a process may not drop its groups, the spawn fails and the user does not change.
 pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let error = command.uid(USER).spawn().map(|child| ground.facts(child)).unwrap_err();
@@ -665,7 +667,7 @@ pub(crate) fn uid_with_groups_eperm(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Setting the groups that are already set is not an error.
+/// A request for the groups that are already set is not an error.
 pub(crate) fn uid_without_groups(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     let facts = ground.facts(command.uid(USER).spawn().expect("a program"));
@@ -681,13 +683,13 @@ const PTRACE_DETACH: u32 = 17;
 const PTRACE_SEIZE: u32 = 0x4206;
 const PTRACE_INTERRUPT: u32 = 0x4207;
 
-/// A child that this process traces, and that stops for its tracer before it exits with 3.
+/// Returns a child that this process traces. The child stops for its tracer before it exits with 3.
 fn traced() -> Result<(Child, i32), String> {
     let child = child(|| {
         if ptrace(PTRACE_TRACEME) != 0 {
             return 77;
         }
-        raise(10); // stops for the tracer
+        raise(10); // stops the child for the tracer
         3
     });
     let pid = i32::try_from(child.id()).expect("a process id");
@@ -729,7 +731,8 @@ pub(crate) fn traced_child_dropped(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// `wait` continues after the stop. This thread is the tracer, so another process kills the child.
+/// `wait` continues to wait after a trace stop. This thread is the tracer, so another process must kill the
+/// child.
 pub(crate) fn seized_child(_: &Ground) -> Result<(), String> {
     let mut sleeper = quiet("sleep", &[]).on_drop(OnDrop::Kill).spawn().expect("a program");
     let pid = i32::try_from(sleeper.id()).expect("a process id");
@@ -785,8 +788,8 @@ pub(crate) fn killed_before_exec(_: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts programs as another user for a while. A process of that user stops, continues and kills them
-/// as soon as it finds them.
+/// Starts programs as another user for several seconds. A process of that user stops, continues and kills
+/// them as soon as it finds them.
 pub(crate) fn attacked(ground: &Ground) -> Result<(), String> {
     let time = Duration::from_secs(if common::slow() { 1 } else { 3 });
     let parent = std::process::id();
@@ -828,7 +831,7 @@ pub(crate) fn attacked(ground: &Ground) -> Result<(), String> {
 }
 
 fn attack(parent: u32, user: u32) -> u8 {
-    // SAFETY: reads no group.
+    // SAFETY: the call reads no groups.
     let alone = unsafe { libc::setgroups(0, ptr::null()) };
     if alone != 0 || libc::setgid(user) != 0 || libc::setuid(user) != 0 {
         return 1;
@@ -848,7 +851,7 @@ fn attack(parent: u32, user: u32) -> u8 {
                 continue;
             }
             turn = turn.wrapping_add(1);
-            // A stopped child blocks the thread that spawns it, so it must be continued.
+            // A stopped child blocks the thread that spawns it, so the attacker must continue it.
             let signals: &[i32] = match turn % 4 {
                 0 => &[9],
                 1 | 2 => &[19, 18],

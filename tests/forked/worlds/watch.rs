@@ -1,4 +1,4 @@
-//! Runs a check in its own process. This process kills it if it hangs, or traces it.
+//! Runs a check in its own process. This process kills the check if it hangs, or traces it.
 
 use super::libc;
 use rawpipe::PipeReader;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use std::{io, panic, thread};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The descriptor for the result of a check, above all numbers that the checks use.
+/// The descriptor for the result of a check. Its number is above all numbers that the checks use.
 const FINDINGS: i32 = 500;
 
 unsafe extern "C" {
@@ -24,22 +24,22 @@ pub(crate) enum Verdict {
     Failed(String),
 }
 
-/// The task of this process meanwhile.
+/// The task of this process while the check runs.
 pub(crate) enum Watch {
     Beside,
-    /// It traces the check and all its descendants.
+    /// This process traces the check and all its descendants.
     Tracing,
 }
 
 impl Watch {
-    /// `Err` is the reason to skip the check.
+    /// Runs a check. `Err` contains the reason to skip it.
     pub(crate) fn run(&self, check: impl FnOnce() -> Result<(), String>) -> Verdict {
         const PR_SET_CHILD_SUBREAPER: i32 = 36;
-        // SAFETY: takes integers. Orphans of the check become this process's children.
+        // SAFETY: the call has only integer arguments. Orphans of the check become children of this process.
         unsafe { libc::prctl(PR_SET_CHILD_SUBREAPER, 1) };
         let (reader, writer) = rawpipe::pipe().expect("a pipe");
         let (gate, open) = rawpipe::pipe().expect("a pipe");
-        // SAFETY: this process has one thread; the child ends within this block.
+        // SAFETY: this process has one thread, and the child ends within this block.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "{}", io::Error::last_os_error());
         if pid == 0 {
@@ -82,12 +82,12 @@ impl Watch {
 }
 
 fn tell(text: &str) {
-    // SAFETY: open in a process that checks, and not dropped.
+    // SAFETY: the descriptor is open in a process that checks, and the file is never dropped.
     let mut findings = ManuallyDrop::new(unsafe { File::from_raw_fd(FINDINGS) });
     let _ = findings.write_all(text.as_bytes());
 }
 
-/// Collects the result of a check. `None` if it hangs.
+/// Collects the result of a check. Returns `None` if the check hangs.
 fn listen(reader: &PipeReader) -> Option<String> {
     let mut text = Vec::new();
     let end = Instant::now() + PATIENCE;
@@ -102,7 +102,7 @@ fn listen(reader: &PipeReader) -> Option<String> {
     }
 }
 
-/// Returns whether this was end of file.
+/// Reads once and appends the bytes to `text`. Returns whether the reader is at end of file.
 fn read(reader: &PipeReader, text: &mut Vec<u8>) -> bool {
     let mut bytes = [0; 4096];
     let count = reader.read(&mut bytes).unwrap_or(0);
@@ -110,13 +110,14 @@ fn read(reader: &PipeReader, text: &mut Vec<u8>) -> bool {
     count == 0
 }
 
-/// Kills and reaps all children. Returns how many besides the check itself were still running.
+/// Kills and reaps all children. Returns the number of children that were still running, without the check
+/// itself.
 fn clear(checker: i32) -> usize {
     let mut left = 0;
     let mut status = 0;
     let begin = Instant::now();
     loop {
-        // SAFETY: writes one integer.
+        // SAFETY: the call writes one integer.
         match unsafe { libc::waitpid(-1, &raw mut status, 0x4000_0000 | 1) } {
             -1 => return left,
             0 => {
@@ -125,7 +126,7 @@ fn clear(checker: i32) -> usize {
                 let children =
                     children.split_whitespace().filter_map(|word| word.parse::<i32>().ok());
                 for child in children.filter(|child| *child != checker) {
-                    // Processes that are about to end get a moment.
+                    // Processes that are about to end have two seconds to do so.
                     if begin.elapsed() > Duration::from_secs(2) {
                         left += 1;
                         libc::kill(child, 9);
@@ -140,7 +141,7 @@ fn clear(checker: i32) -> usize {
 
 fn seize(pid: i32) -> bool {
     const PTRACE_SEIZE: u32 = 0x4206;
-    // TRACEFORK, TRACEVFORK, TRACECLONE, TRACEEXEC and EXITKILL.
+    // The options are TRACEFORK, TRACEVFORK, TRACECLONE, TRACEEXEC and EXITKILL.
     const OPTIONS: usize = 0x2 | 0x4 | 0x8 | 0x10 | 0x10_0000;
     ptrace(PTRACE_SEIZE, pid, 0_usize, OPTIONS) == 0
 }
@@ -157,7 +158,7 @@ fn trace(checker: i32, reader: &PipeReader) -> Option<String> {
     let mut ended = false;
     while Instant::now() < end {
         let mut status = 0;
-        // SAFETY: writes one integer.
+        // SAFETY: the call writes one integer.
         let pid = unsafe { libc::waitpid(-1, &raw mut status, WALL | 1) };
         if pid <= 0 {
             if ended || pid < 0 {

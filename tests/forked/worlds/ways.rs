@@ -35,22 +35,23 @@ pub(crate) fn root() -> Result<(), String> {
 
 pub(crate) fn other_user() -> Result<(), String> {
     root()?;
-    // SAFETY: reads no group.
+    // SAFETY: the call reads no groups.
     check("setgroups", unsafe { libc::setgroups(0, ptr::null()) })?;
     check("setgid", libc::setgid(61_237))?;
     check("setuid", libc::setuid(61_237))?;
-    // The change has cleared the flag.
+    // The change of the user has cleared the dumpable flag.
     const PR_SET_DUMPABLE: i32 = 4;
-    // SAFETY: takes integers.
+    // SAFETY: the call has only integer arguments.
     check("prctl", unsafe { libc::prctl(PR_SET_DUMPABLE, 1) })
 }
 
-/// Creates namespaces, for an ordinary user together with a user namespace.
+/// Creates namespaces. For an ordinary user it also creates a user namespace.
 fn new(flags: i32) -> Result<(), String> {
     if is_root() { check("unshare", unshare(flags)) } else { own_user(flags) }
 }
 
-/// Creates a user namespace that maps only this user, as root. That requires denying `setgroups`.
+/// Creates a user namespace that maps only this user, as root. The kernel requires that `setgroups` is denied
+/// there.
 fn own_user(flags: i32) -> Result<(), String> {
     let (uid, gid) = (libc::geteuid(), getegid());
     check("unshare", unshare(CLONE_NEWUSER | flags))?;
@@ -62,11 +63,11 @@ fn own_user(flags: i32) -> Result<(), String> {
     write("gid_map", &format!("0 {gid} 1"))
 }
 
-/// Children are in a new PID namespace, and this process is not.
+/// Creates a PID namespace for the children of this process. This process itself stays outside.
 pub(crate) fn pid_namespace() -> Result<(), String> {
     empty_pid_namespace()?;
     let (ready, told) = rawpipe::pipe().map_err(|errno| errno.to_string())?;
-    // When the init of a namespace ends, no process can be created there.
+    // After the init of a namespace ends, the kernel creates no more processes in it.
     fork(|| {
         die_with_parent();
         let _ = told.write(b"!");
@@ -74,7 +75,7 @@ pub(crate) fn pid_namespace() -> Result<(), String> {
             pause();
         }
     })?;
-    // The parent must not end before that.
+    // The parent must not end before the init has set its death signal.
     ready.read(&mut [0]).map_err(|errno| errno.to_string())?;
     Ok(())
 }
@@ -84,7 +85,7 @@ pub(crate) fn empty_pid_namespace() -> Result<(), String> {
 }
 
 fn die_with_parent() {
-    // SAFETY: takes integers.
+    // SAFETY: the call has only integer arguments.
     unsafe { libc::prctl(PR_SET_PDEATHSIG, 9) };
 }
 
@@ -99,7 +100,7 @@ fn fork(child: impl FnOnce()) -> Result<i32, String> {
     Ok(pid)
 }
 
-/// This process is the first one of a new PID namespace.
+/// Makes the calling process the first one of a new PID namespace.
 pub(crate) fn init() -> Result<(), String> {
     new(CLONE_NEWPID)?;
     // SAFETY: this process has one thread.
@@ -107,7 +108,7 @@ pub(crate) fn init() -> Result<(), String> {
     check("fork", pid)?;
     if pid > 0 {
         let mut status = 0;
-        // SAFETY: writes one integer.
+        // SAFETY: the call writes one integer.
         unsafe { libc::waitpid(pid, &raw mut status, 0) };
         libc::_exit(status >> 8);
     }
@@ -116,7 +117,7 @@ pub(crate) fn init() -> Result<(), String> {
     Ok(())
 }
 
-/// Maps all users, if this process is root.
+/// Creates a user namespace. If this process is root, the namespace maps all users.
 pub(crate) fn user_namespace() -> Result<(), String> {
     if is_root() { all_users(false) } else { own_user(0) }
 }
@@ -124,7 +125,7 @@ pub(crate) fn user_namespace() -> Result<(), String> {
 fn all_users(deny: bool) -> Result<(), String> {
     let parent = process::id();
     let (gate, open) = rawpipe::pipe().map_err(|errno| errno.to_string())?;
-    // The maps are written from outside.
+    // The maps must be written from outside the namespace.
     let writer = fork(|| {
         let _ = gate.read(&mut [0]);
         for map in ["uid_map", "gid_map"] {
@@ -141,7 +142,7 @@ fn all_users(deny: bool) -> Result<(), String> {
     }
     open.write(b"!").map_err(|errno| errno.to_string())?;
     let mut status = 0;
-    // SAFETY: writes one integer.
+    // SAFETY: the call writes one integer.
     unsafe { libc::waitpid(writer, &raw mut status, 0) };
     unshared?;
     if status == 0 { Ok(()) } else { Err(String::from("the map of users cannot be written")) }
@@ -172,15 +173,15 @@ pub(crate) fn setgroups_denied_without_groups() -> Result<(), String> {
 }
 
 fn set_groups(groups: &[u32]) -> Result<(), String> {
-    // SAFETY: reads the groups.
+    // SAFETY: the call only reads the groups.
     check("setgroups", unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })
 }
 
-/// `struct __user_cap_data_struct`, twice.
+/// Two elements of `struct __user_cap_data_struct`.
 #[repr(C)]
 struct Capabilities([[u32; 3]; 2]);
 
-/// Drops CAP_SETGID and keeps CAP_SETUID.
+/// Drops `CAP_SETGID` and keeps `CAP_SETUID`.
 pub(crate) fn no_cap_setgid(groups: &[u32]) -> Result<(), String> {
     const VERSION_3: u32 = 0x2008_0522;
     const CAP_SETGID: u32 = 6;
@@ -192,16 +193,16 @@ pub(crate) fn no_cap_setgid(groups: &[u32]) -> Result<(), String> {
         fn capget(header: *mut [u32; 2], sets: *mut Capabilities) -> i32;
         fn capset(header: *mut [u32; 2], sets: *const Capabilities) -> i32;
     }
-    // SAFETY: both are of the size that the version says.
+    // SAFETY: both arguments have the sizes that the header's version specifies.
     check("capget", unsafe { capget(&raw mut header, &raw mut sets) })?;
     sets.0[0].iter_mut().for_each(|set| *set &= !(1 << CAP_SETGID));
-    // SAFETY: as above.
+    // SAFETY: both arguments have the sizes that the header's version specifies.
     check("capset", unsafe { capset(&raw mut header, &raw const sets) })
 }
 
 pub(crate) fn subreaper() -> Result<(), String> {
     const PR_SET_CHILD_SUBREAPER: i32 = 36;
-    // SAFETY: takes integers.
+    // SAFETY: the call has only integer arguments.
     check("prctl", unsafe { libc::prctl(PR_SET_CHILD_SUBREAPER, 1) })
 }
 
@@ -217,17 +218,17 @@ pub(crate) fn no_child_wait() -> Result<(), String> {
     }
     extern "C" fn handler(_signal: i32) {}
     libc::signal(17, (handler as extern "C" fn(i32)) as usize);
-    // Adds the flag to what `signal` has set: `sa_flags` follows the handler and the mask.
+    // `sa_flags` follows the handler and the mask. The flag is added to the fields that `signal` has set.
     let at = size_of::<usize>() + size_of::<SignalSet>();
     let mut action = [0_u64; 32];
     let place: *mut c_void = (&raw mut action).cast();
-    // SAFETY: `struct sigaction` is smaller.
+    // SAFETY: `struct sigaction` is smaller than the array.
     check("sigaction", unsafe { sigaction(17, ptr::null(), place) })?;
-    // SAFETY: within the array, and of an integer's alignment.
+    // SAFETY: the address is within the array and aligned for an integer.
     let flags = unsafe { place.byte_add(at) }.cast::<i32>();
-    // SAFETY: as above.
+    // SAFETY: the address is within the array and aligned for an integer.
     unsafe { *flags |= SA_NOCLDWAIT };
-    // SAFETY: reads the structure.
+    // SAFETY: the call only reads the structure.
     check("sigaction", unsafe { sigaction(17, place, ptr::null_mut()) })
 }
 

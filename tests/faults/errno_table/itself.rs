@@ -11,7 +11,7 @@ unsafe extern "C" {
     safe fn prctl(operation: i32, ...) -> i32;
 }
 
-/// The only result of the kernel for these.
+/// The only result that the kernel returns for these calls.
 const OK: Result<(), Errno> = Ok(());
 
 pub(crate) fn any_child() {
@@ -93,7 +93,7 @@ pub(crate) fn changes() {
     // A user-mode emulator may not support the operation.
     let wanted = if emulated() { theirs } else { Ok(0) };
     row("process::set_child_subreaper", "any process", wanted, ours, theirs);
-    // SAFETY: the child uses no descriptor after that.
+    // SAFETY: the child uses no descriptor after this call.
     let mut closing = child(|| u8::from(unsafe { process::close_other_fds(&[]) }.is_err()));
     let code = closing.wait().unwrap().code();
     own("process::close_other_fds", "a forked child", Some(0), code);

@@ -7,7 +7,7 @@ mod with_mio;
 mod with_polling;
 mod with_tokio;
 
-/// The page and the files must match: each code block that is not a doctest is in one of the files, and
+/// The page and the files must match. Each code block that is not a doctest is in one of the files, and
 /// each function above a file's tests is on the page.
 #[test]
 fn page_has_these_functions() {

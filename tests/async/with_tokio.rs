@@ -57,7 +57,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn pipes_of_a_child_both_at_once() {
-    let input = vec![b'x'; 1 << 20]; // exceeds the capacity of two pipes
+    let input = vec![b'x'; 1 << 20]; // exceeds the capacity of both pipes
     let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (status, output) = block_on(communicate(&mut cat, &input)).unwrap();
     assert!(status.success());
@@ -110,8 +110,8 @@ fn transfer_on_the_blocking_pool() {
     });
 }
 
-/// A flag that a runtime sets on one end is visible to every owner of that end, but not to the owner of
-/// the other end.
+/// A flag that a runtime sets on one pipe end applies to every duplicate of that end, but not to the
+/// other end.
 #[test]
 fn from_owned_fd_makes_all_copies_of_that_end_nonblocking() {
     block_on(async {

@@ -16,7 +16,7 @@ pub(crate) fn data(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A small random generator (xorshift64). A run can be repeated with its seed, which must not be 0.
+/// A small random generator (xorshift64). The same seed repeats a run; the seed must not be 0.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {

@@ -11,8 +11,8 @@ use std::{env, fs};
 /// Returns the path of an example of this package. Builds the example first if cargo runs the test;
 /// otherwise only if the example is missing or older than the sources.
 pub(crate) fn example(name: &str) -> PathBuf {
-    /// The examples that are up to date. The lock is held while cargo builds, so only one build runs at a
-    /// time.
+    /// The names of the examples that are up to date. The lock is held while cargo builds, so only one
+    /// build runs at a time.
     static READY: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
     let this = env::current_exe().expect("the path of this test");
@@ -22,8 +22,8 @@ pub(crate) fn example(name: &str) -> PathBuf {
     let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
     if !ready.contains(name) {
         // Only cargo can determine whether the file was built with the same features. Under an emulator
-        // cargo does not run, because a fork of a process with threads may hang there. The script that
-        // runs the tests has already built the examples.
+        // the test does not run cargo, because forking a process with threads may hang there. The script
+        // that runs the tests has already built the examples.
         let ask = env::var_os("CARGO").is_some() && !emulated();
         if ask || built(&path) < newest_source() {
             build_example(name, profile);

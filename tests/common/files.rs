@@ -1,4 +1,4 @@
-//! Temporary files for a single test, most of them unlinked.
+//! Creates temporary files for a single test, most of them unlinked.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-/// Returns a directory for a test's files, in memory if possible.
+/// Returns a directory for the files of a test, which is in memory if possible.
 pub(crate) fn tmp() -> PathBuf {
     let shm = Path::new("/dev/shm");
     let writable = fs::metadata(shm).is_ok_and(|folder| !folder.permissions().readonly());

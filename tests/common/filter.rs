@@ -48,15 +48,15 @@ impl Filter {
             Value::Is(value) => (JUMP_IF_EQUAL, value),
             Value::Has(bits) => (JUMP_IF_ANY_BIT, bits),
         };
-        // The new instructions go between the check of the number and the error.
+        // The new instructions are inserted between the check of the number and the error.
         filter[1] = Instruction(JUMP_IF_EQUAL, 0, 3, filter[1].3);
         filter.insert(2, Instruction(LOAD_WORD, 0, 0, low_half));
         filter.insert(3, Instruction(jump, 0, 1, value));
         Self(filter)
     }
 
-    /// Makes the filter kill the process with `SIGSYS` instead of returning an error. This shows whether
-    /// a process makes the call.
+    /// Makes the filter kill the process with `SIGSYS` instead of returning an error. The signal shows
+    /// that the process makes the call.
     pub(crate) fn that_kills(mut self) -> Self {
         const RETURN: u16 = 0x06;
         const ALLOW: u32 = 0x7fff_0000;
@@ -109,7 +109,7 @@ pub(crate) fn filtered(
     possible
 }
 
-/// Returns a filter that makes `clone` return no pidfd, as on some kernels and emulators.
+/// Returns a filter that rejects `CLONE_PIDFD` in `clone`, as some kernels and emulators do.
 pub(crate) fn no_pidfd_by_clone() -> Filter {
     const CLONE_PIDFD: u32 = 0x1000;
     let index = u32::from(cfg!(target_arch = "s390x"));

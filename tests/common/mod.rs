@@ -1,5 +1,5 @@
-//! The code that the tests share: running a test in a separate process, running other programs of this
-//! package, and inspecting descriptors.
+//! Helpers that the tests share: they run a test in a separate process, run other programs of this
+//! package, and inspect descriptors.
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 #![allow(unsafe_code, reason = "a closed descriptor, and signals by number")]
 
@@ -95,13 +95,13 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-/// The requested tests and options, as for the usual harness.
+/// The tests and options that the command line requests, in the syntax of the usual harness.
 struct Request {
     filters: Vec<String>,
     skipped: Vec<String>,
     exact: bool,
     list: bool,
-    /// Whether only ignored tests run; none exist.
+    /// Whether only ignored tests are requested; no test is ignored.
     ignored: bool,
     at_once: usize,
 }
@@ -247,8 +247,8 @@ pub(crate) fn role_command(role: &str) -> Command {
     command
 }
 
-/// Returns whether [`role_command`] started this process in this role. If so, the following output is its
-/// [`role_output`].
+/// Returns whether [`role_command`] started this process in this role. If so, the process's output from
+/// here on is its [`role_output`].
 pub(crate) fn in_role(role: &str) -> bool {
     let is = env::var_os(ROLE).is_some_and(|set| set == *role);
     if is {
@@ -270,7 +270,7 @@ pub(crate) fn role_output(output: &Output) -> String {
     said.to_owned()
 }
 
-/// Returns a command that runs a program built for the target, under the same emulator as cargo does.
+/// Returns a command that runs a program built for the target, with the emulator that cargo would use.
 pub(crate) fn program(path: &Path) -> Command {
     let mut words = runner();
     words.push(path.as_os_str().to_owned());
@@ -299,7 +299,7 @@ pub(crate) fn runner() -> Vec<OsString> {
 }
 
 /// Returns whether this test runs under a user-mode emulator, which implements system calls itself.
-/// Valgrind starts in the same way, but passes calls to the host kernel.
+/// Valgrind is started in the same way, but passes system calls to the host kernel.
 pub(crate) fn emulated() -> bool {
     !runner().is_empty() && !runner_is_valgrind()
 }
@@ -356,8 +356,8 @@ pub(crate) fn keep<T: ?Sized>(value: Box<T>) -> &'static mut T {
     value
 }
 
-/// Ends a test whose process can no longer fork, or has no memory or descriptors available. A leak
-/// checker needs these resources at exit.
+/// Ends a test whose process can no longer fork, map memory or open descriptors. A leak checker must do
+/// all of these at exit.
 pub(crate) fn end_without_a_look_at_leaks() {
     if matches!(tool(), Some(Tool::Address | Tool::Leak)) {
         rawpipe::process::exit(0);

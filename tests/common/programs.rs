@@ -1,5 +1,5 @@
-//! Small programs for tests to start. Each is the test binary itself, which chooses its role by its
-//! arguments.
+//! Small programs that tests start. Each program is the test binary itself, whose arguments select the
+//! program.
 
 use rawpipe::process::{self, Command, Signal, Stdio};
 use rawpipe::{PipeReader, PipeWriter};
@@ -72,11 +72,10 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
                 stdout.flush()?;
             }
         }
-        // Leaves a child that inherits all standard streams, including the input; otherwise like
-        // "parent".
+        // Does the same as "parent", but the child also inherits standard input.
         "bequeath" => drop(program("waiter", &[]).spawn()?),
         "cwd" => stdout.write_all(env::current_dir()?.as_os_str().as_bytes())?,
-        // Writes its environment, sorted, each variable followed by a NUL.
+        // Writes the sorted variables of its environment, each followed by a NUL.
         "env" => {
             let mut all: Vec<_> = env::vars_os().collect();
             all.sort();
@@ -86,13 +85,13 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             }
         }
         "exit" => return Ok(u8::try_from(number(0)).unwrap_or(98)),
-        // Writes a word to each of standard output and standard error.
+        // Writes a word to standard output and a word to standard error.
         "both" => {
             stdout.write_all(b"out")?;
             stdout.flush()?;
             io::stderr().write_all(b"err")?;
         }
-        // Leaves a child like "parent", and waits until it is killed.
+        // Does the same as "parent", and then waits until it is killed.
         "family" => {
             run("parent", arg0, args)?;
             return run("sleep", arg0, args);
@@ -110,8 +109,8 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             write_pattern(&mut stdout, number(0))?;
             err.join().expect("the writing thread")?;
         }
-        // Ends only its first thread. Another thread reports that, and ends the process with code 5 on
-        // request, like "waiter".
+        // Ends only its first thread. Another thread reports this, and exits with code 5 on request, like
+        // "waiter".
         "leaderless" => {
             thread::spawn(|| {
                 let leader = format!("/proc/self/task/{}/stat", std::process::id());
@@ -152,7 +151,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
         }
         // Writes a word, closes its standard input and sleeps briefly.
         "deaf" => {
-            // SAFETY: no code of this process reads from the descriptor after this.
+            // SAFETY: no code of this process reads from the descriptor after this call.
             #[allow(unsafe_code, reason = "closing standard input")]
             drop(unsafe { rawpipe::io::take_inherited(0) }?);
             stdout.write_all(b"deaf")?;
@@ -162,7 +161,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
         // Closes its outputs, and exits on request, like "waiter".
         "shut" => {
             for number in [1, 2] {
-                // SAFETY: no code of this process writes to the descriptor after this.
+                // SAFETY: no code of this process writes to the descriptor after this call.
                 #[allow(unsafe_code, reason = "closing standard streams")]
                 drop(unsafe { rawpipe::io::take_inherited(number) }?);
             }

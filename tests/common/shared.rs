@@ -1,6 +1,5 @@
-//! Access to the memory of a shared pair from outside, using addresses from the list of this process's
-//! mappings, and access to its pipes. Stores and writes values that a peer could produce by violating the
-//! protocol.
+//! Accesses the memory of a shared pair from outside, through the list of this process's mappings, and
+//! accesses its pipes. Stores and writes values that a peer could produce by violating the protocol.
 #![allow(unsafe_code, reason = "words at addresses, and descriptors by number")]
 
 use rawpipe::fd::BorrowedFd;

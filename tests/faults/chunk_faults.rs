@@ -25,8 +25,8 @@ fn fill(chunk: &mut [u8], number: usize) {
     chunk.copy_from_slice(&NUMBERS[number * 77 * 4..][..chunk.len()]);
 }
 
-/// The number of chunks that stay unread in other pipes. A writer's memory holds fewer, so a page that is
-/// rewritten too early is detected.
+/// The number of chunks that stay unread in other pipes. A writer's memory holds fewer chunks, so the
+/// test detects a page that is rewritten too early.
 const HELD: usize = 100;
 
 /// The result of sending [`CHUNKS`] chunks.
@@ -40,7 +40,7 @@ struct Sent {
 
 const ALL: Sent = Sent { chunks: CHUNKS, error: None, right: true };
 
-/// Sends chunks, moves each one to another pipe by reference, and reads it much later.
+/// Sends chunks, moves each chunk to another pipe by reference, and reads it much later.
 fn send_all(writer: &mut ChunkWriter, reader: &PipeReader) -> Sent {
     let pipes: Vec<_> = (0..HELD).map(|_| rawpipe::pipe().unwrap()).collect();
     let mut sent = Sent { right: true, chunks: 0, error: None };

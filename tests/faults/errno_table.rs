@@ -208,7 +208,7 @@ fn whole(answer: Result<(), Incomplete>, all: usize) -> Answer {
     }
 }
 
-/// Converts the result of a std function.
+/// Converts the result of a std function to the table's form.
 fn of_std<T>(answer: std::io::Result<T>) -> Answer {
     answer.map(|_| 0).map_err(|error| Errno::from_io_error(&error).expect("an error of the system"))
 }
@@ -325,8 +325,8 @@ fn table_splice_and_tee() {
     let ends = Ends::new();
     let closed = common::closed_fd();
     let (filled, writer) = (ends.filled.as_fd(), ends.writer.as_fd());
-    // A line holds the source, the target, whether offsets are given, and the results of `splice` and of
-    // `tee`.
+    // Each line holds the source, the target, whether offsets are given, and the results of `splice` and
+    // of `tee`.
     type Line<'a> = (
         &'a str,
         BorrowedFd<'a>,

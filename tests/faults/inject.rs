@@ -2,9 +2,9 @@
 //! requested, one at a time. In each case no byte is lost or duplicated, and no descriptor, mapping,
 //! child or zombie remains.
 //!
-//! An operation first runs without faults to record its calls. It then runs again for each call, each
-//! plausible error, and the first, second and last occurrence. Further runs reduce each count that a call
-//! returned to 1 and to half. Each run is a separate process that checks itself.
+//! An operation first runs without faults to record its calls. The operation then runs again for each
+//! call, each likely error, and the first, second and last occurrence of the call. Further runs reduce
+//! each count that a call returned to 1 and to half. Each run is a separate process that checks itself.
 //!
 //! Nothing is injected into cleanup (`close`, `munmap`, `exit_group`, restoring the signal mask) or into
 //! calls that cannot fail. Calls that wait for a child or send it a signal receive only the errors that
@@ -38,7 +38,8 @@ pub(crate) struct Operation {
     name: String,
     body: Box<dyn Fn() -> check::Verdict>,
     missing: Vec<Missing>,
-    /// Whether the operation runs only with every combination, because other operations are similar.
+    /// Whether the operation runs only if every combination was requested, because it resembles other
+    /// operations.
     in_full: bool,
 }
 
@@ -111,7 +112,7 @@ fn errors(Key { nr: call, purpose, .. }: Key) -> Vec<Errno> {
     }
     let mut all =
         vec![Errno::EINTR, Errno::EAGAIN, Errno::ENOMEM, Errno::EIO, Errno::ENOSYS, Errno::EPERM];
-    // An `madvise` with invalid advice determines the page size.
+    // The crate determines the page size with an invalid `madvise`, so `EINVAL` is its usual result.
     if refusable.contains(&call) && (call, purpose) != (nr::MADVISE, 0) {
         all.push(Errno::EINVAL);
     }
@@ -188,7 +189,7 @@ struct Count {
 /// The time limit for a run without a fault.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The sampling rates: one in this many runs.
+/// The sampling rates: one in this many operations and faults runs.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     operations: usize,
@@ -197,8 +198,7 @@ struct Sample {
 
 impl Sample {
     fn usual(full: bool) -> Self {
-        // Primes ensure that entries at regular distances in a list are neither all chosen nor all
-        // skipped.
+        // Primes prevent entries at regular distances in a list from being all chosen or all skipped.
         let (operations, faults) = if !full && common::slow() { (3, 7) } else { (1, 1) };
         Self { operations, faults }
     }

@@ -1,5 +1,6 @@
-//! Tests of calls that fail or complete only in part. A tracer injects errors, filters reject calls, and
-//! each error of each call is compared with the manual. Each test runs alone in its own process.
+//! Tests of system calls that fail or complete only in part. A tracer injects errors, filters reject
+//! calls, and each error of each call is compared with the manual. Each test runs alone in its own
+//! process.
 #![allow(
     clashing_extern_declarations,
     reason = "each topic declares the C functions that it calls"

@@ -66,18 +66,18 @@ struct Row {
     beside: Vec<Refused>,
     errnos: &'static [Errno],
     check: Check,
-    /// Whether the C shim does not use the feature.
+    /// Whether only the assembly backend uses the feature.
     assembly_only: bool,
 }
 
 const THREE: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
-/// The errors for flags of a call, and for calls that depend on the kind of file.
+/// The errors of flags, and of calls that depend on the kind of file.
 const FOUR: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP];
 const FIVE: &[Errno] =
     &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP, Errno::EXDEV];
-/// The errors for `execveat`. Some releases of Linux 5.10 return the last one.
+/// The errors for `execveat`. Some releases of Linux 5.10 return `ENOENT`.
 const EXEC: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOENT];
-/// The errors for `ioctl`. The kernel itself returns the last one.
+/// The errors for `ioctl`. The kernel itself returns `ENOTTY`.
 const IOCTL: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOTTY];
 
 /// Matches bits of the flags of `clone`, which are its second argument on s390x.
@@ -447,7 +447,7 @@ fn nowait_on_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     writer.write_all(&bytes).unwrap();
     reader.read_exact(&mut got).unwrap();
     assert!(got == bytes);
-    // Only this flag makes it possible to read other files than pipes without waiting.
+    // Without this flag, only pipes can be read without waiting.
     let answer = io::try_read(file(b"contents"), &mut got);
     match refused {
         None => assert!(matches!(answer, Ok(8) | Err(Errno::EOPNOTSUPP)), "{answer:?}"),
@@ -710,7 +710,7 @@ fn without_splice(refused: Option<Errno>) -> Result<(), &'static str> {
     assert_eq!((done.bytes(), done.fell_back()), (150_000, refused.is_some()));
     assert!(contents(&sink) == long);
     assert!(feeding.wait().unwrap().success());
-    // The call itself has no fallback.
+    // The bare call has no fallback.
     if let Some(errno) = refused {
         let nowhere = File::options().write(true).open("/dev/null").unwrap();
         let answer = splice(full_of(b"x"), None, &nowhere, None, 1, SpliceFlags::empty());
@@ -768,7 +768,7 @@ fn chunks_arrive(builder: WriterBuilder) -> By {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut writer = builder.chunk(CHUNK).build(writer).unwrap();
     let (mut got, mut wanted) = (vec![0; CHUNK], vec![0; CHUNK]);
-    // If this user has too many pipes, new pipes are small, and a whole chunk would need several writes.
+    // If this user has too many pipes, new pipes are small, and a whole chunk would not fit.
     let len = CHUNK.min(writer.get_ref().capacity().unwrap());
     for number in 0..5 * (2 << 20) / (4 * CHUNK) {
         fill(writer.chunk().unwrap(), number);
@@ -830,7 +830,8 @@ fn chunks_by_other_means(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The memfd mechanism is the second choice, and a caller can select it.
+/// If memfds are rejected, the builder with this mechanism fails, and by default another mechanism is
+/// used.
 fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
     let asked = asked_for(By::Memfd);
     if refused.is_some() {
@@ -955,7 +956,7 @@ fn spawn_by_vfork(_refused: Option<Errno>) -> Result<(), &'static str> {
 
 fn spawn_by_fork(refused: Option<Errno>) -> Result<(), &'static str> {
     spawn_works(if refused.is_some() { SpawnMethod::Fork } else { SpawnMethod::Vfork });
-    // A pipe reports the failure of every stage.
+    // The child reports the failure of every stage through a pipe.
     let error = Command::new("/bin/sh").current_dir("/no/such").spawn().unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Chdir, Errno::ENOENT));
     let (output, code) = output_of(programs::program("fds", &[]).close_other_fds());

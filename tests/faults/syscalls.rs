@@ -1,9 +1,9 @@
 //! Checks the list of system calls in `docs/tools.md` against the calls that each module makes.
 //!
-//! Each operation runs in its own process under the tracer of `tests/inject`. It runs once without
-//! failures, and once for each set of optional calls, which then fail. The test fails if the crate makes
-//! a call that is not listed, or never makes a call that is listed. A call that is listed as a fallback
-//! must not be made if no call fails.
+//! Each operation runs in its own process under the tracer of `tests/inject`. The operation runs once
+//! without failures, and once for each set of optional calls, which then fail. The test fails if the
+//! crate makes a call that is not listed, or never makes a call that is listed. A call that is listed as
+//! a fallback must not be made if no call fails.
 #![allow(unsafe_code, reason = "a tracer, and functions that are unsafe")]
 
 mod operations;
@@ -170,8 +170,8 @@ const PAGE: &str = include_str!("../../docs/tools.md");
 
 // ---- the calls that are made ----
 
-/// Returns the calls of an operation while these calls fail, or no calls if the operation does not
-/// finish.
+/// Returns the calls that an operation makes while the calls in `refused` fail, or an error if the
+/// operation does not finish.
 fn calls(
     operation: &Operation,
     refused: &[Missing],
@@ -188,8 +188,8 @@ fn calls(
         return Err(format!("{} without {without:?}: {:?}", operation.name, done.end));
     }
     asked_for.extend(done.calls.iter().filter_map(|call| purpose_of(&call.key)));
-    // Neither the calls of the allocator count, nor the optional check that std makes before each
-    // `close`.
+    // The calls of the allocator do not count. The check that std makes before each `close` in debug
+    // builds does not count either.
     const F_GETFD: u64 = 1;
     let own = |key: &Key| match key.nr {
         nr if [machine::BRK, machine::MREMAP].contains(&nr) => false,

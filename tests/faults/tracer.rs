@@ -48,15 +48,15 @@ const SETOPTIONS: usize = 0x4200;
 const GETEVENTMSG: usize = 0x4201;
 const GET_SYSCALL_INFO: usize = 0x420e;
 const EVENT_EXEC: i32 = 4;
-/// Marks system call stops, reports forks, vforks, clones and execs, and kills the tracees when the
-/// tracer ends.
+/// The options mark system call stops, report forks, vforks, clones and execs, and kill the tracees when
+/// the tracer exits.
 const OPTIONS: usize = 1 | 2 | 4 | 8 | 16 | 1 << 20;
 
 /// An unused system call number that marks the end of the operation.
 const OVER: usize = 4095;
 
-/// The identity of a call: its number, its purpose if the call has several purposes, and whether a child
-/// of the traced process makes the call.
+/// The identity of a call: its number, its purpose (for calls with several), and whether a child of the
+/// traced process makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) child: bool,
@@ -123,7 +123,7 @@ pub(crate) fn fault() -> Option<Fault> {
     FAULT.get().copied().flatten()
 }
 
-/// The exit code of a process that must not be traced.
+/// The exit code of a process that the kernel does not permit to be traced.
 const NOT_TRACED: i32 = 77;
 
 /// Runs `body` and traces the calls within [`operation`] for which `noted` returns `true`.
@@ -217,8 +217,8 @@ struct Tracee {
     call: Option<usize>,
 }
 
-/// Changes to undo after a call. Compilers assume that a call leaves its arguments unchanged, in
-/// registers and in memory, so the tracer restores what it changed.
+/// The changes that the tracer must undo after a call. Compilers assume that a call leaves its arguments
+/// unchanged, in registers and in memory, so the tracer restores what it changed.
 #[derive(Clone, Copy, Default)]
 struct After {
     errno: Option<i32>,
@@ -275,7 +275,7 @@ impl Tracer<'_> {
                     let code = status >> 8 & 0xff;
                     let told = if killed == 0 { End::Exit(code) } else { End::Killed(killed) };
                     end = end.or(Some(told));
-                    // This also kills the processes in the group that are not traced.
+                    // The signal also kills the processes of the group that are not traced.
                     kill(-self.driver, SIGKILL);
                     self.tracees.keys().for_each(|pid| _ = kill(*pid, SIGKILL));
                 }
@@ -322,8 +322,8 @@ impl Tracer<'_> {
                 pass_on = signal;
             }
         }
-        // A child that is still fresh when the operation ends was created by the operation; the tracer
-        // detaches from it.
+        // The tracer follows a child that the operation created until the child's first stop, and then
+        // detaches.
         let fresh = self.tracees.get(&pid).is_some_and(|tracee| tracee.fresh);
         if self.over && !fresh {
             go_on = DETACH;

@@ -63,14 +63,14 @@ fn transfer_without_reader_does_not_raise_sigpipe() {
     assert_eq!(status.signal(), Some(Signal::PIPE));
 }
 
-/// Returns a transfer that copies through a buffer, whatever the kinds of its ends.
+/// Returns a transfer that copies through a buffer, regardless of the kinds of its ends.
 fn by_copy<'p>() -> Transfer<'p> {
     use TransferMechanism::{Broker, CopyFileRange, Sendfile, Splice};
     [Splice, Broker, CopyFileRange, Sendfile].into_iter().fold(Transfer::new(), Transfer::without)
 }
 
-/// A filter program enables `SIGPIPE`: the signal kills the process, or the transfer fails with the error
-/// if the process ignores the signal.
+/// With `raise_sigpipe`, a transfer without a reader raises `SIGPIPE` as in a filter program. If the
+/// process ignores the signal, the transfer fails with `EPIPE`.
 fn transfer_raises_sigpipe_if_it_is_to() {
     fn pipe() -> OwnedFd {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -169,7 +169,7 @@ fn transfer_goes_on_after_signals() {
     let mut feeding =
         child(move || u8::from(!(0..blocks).all(|_| writer.write_all(&feed).is_ok())));
     let mut moving = child(move || {
-        // The storm of signals holds copies of both ends, and must therefore end first.
+        // The process that sends the signals holds copies of both ends, so it must end first.
         let storm = storm();
         let moved = Transfer::new().exact(len).run(&reader, &near);
         drop(storm);
@@ -352,7 +352,7 @@ fn fanout_failed_tee_copies_and_says_why() {
     }
 }
 
-/// The bytes that a failed sink did not receive are counted, even if `FIONREAD` fails on its pipe.
+/// The fan-out counts the bytes that a failed sink did not receive, even if `FIONREAD` fails on its pipe.
 fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
     let test = "fanout_broken_sink_without_fionread_epipe_loses_nothing";
     if common::emulated() {
@@ -568,7 +568,7 @@ fn mounted(kind: &CStr, options: &CStr) -> Result<PathBuf, &'static str> {
     let target = CString::new(folder.to_str().unwrap()).unwrap();
     let none = std::ptr::null();
     let unused = c"".as_ptr().cast(); // Valgrind checks the text even if the kernel ignores it
-    // SAFETY: the strings end with NUL, and the null arguments are those that may be null.
+    // SAFETY: the strings end with NUL, and the other pointer may be null.
     unsafe { mount(unused, c"/".as_ptr().cast(), unused, PRIVATE_RECURSIVE, none) };
     let kind = kind.as_ptr().cast();
     // SAFETY: the strings end with NUL.
@@ -780,7 +780,8 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
         return skip(test, "needs root, to become a user without pipes");
     }
     let bytes = data(3 * MAX);
-    // Creates a pipe and grows it if the user's limit permits. Freeing one later makes room for exactly one.
+    // Creates a pipe and grows it if the user's limit permits. Freeing one pipe later makes room for
+    // exactly one.
     let grown = || {
         let pipe = rawpipe::pipe().unwrap();
         (pipe.0.set_capacity(Capacity::Bytes(MAX)), pipe)

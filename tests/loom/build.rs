@@ -1,5 +1,6 @@
-//! Copies the ring's source without changes, and once with each mistake. The tests can then show that
-//! they find the mistake. If the text of a mistake no longer occurs in the source, the build fails.
+//! Copies the ring's source without changes, and once with each mistake. The tests then show that the
+//! model checker finds each mistake. The build fails if the source no longer contains the text that a
+//! mistake replaces.
 
 use std::path::Path;
 use std::{env, fs};

@@ -26,7 +26,7 @@ pub(crate) struct Cat {
 }
 
 impl Worker {
-    /// Returns the hard limit of the scarce resource, which programs receive so that they can start.
+    /// Returns the hard limit of the scarce resource. Programs receive this limit so that they can start.
     fn enough(&self) -> Option<(Resource, Rlimit)> {
         let resource = match self.shared.role {
             Role::Memory => Resource::AS,
@@ -437,7 +437,7 @@ impl Worker {
         }
     }
 
-    /// Fails to start programs in several ways: the error names the cause, and no child remains.
+    /// Checks several failures to start a program: the error names the cause, and no child remains.
     pub(crate) fn failures(&mut self) {
         let mut command = Command::new("/no/such/program");
         let expected = match self.random.below(4) {
@@ -458,8 +458,8 @@ impl Worker {
         match command.spawn() {
             Ok(child) => self.require(false, || format!("no such program runs: {child:?}")),
             Err(error) if (error.stage(), error.errno()) == expected => {}
-            // Under an emulator, a child shares no memory with its parent. Without a descriptor it cannot
-            // report its error.
+            // Under an emulator, a child shares no memory with its parent. If no descriptor is free for a
+            // pipe, the child cannot report its error.
             Err(error)
                 if emulated()
                     && (error.stage(), error.errno()) == (SpawnStage::Channel, Errno::ECHILD) => {}
@@ -479,7 +479,7 @@ fn reap(id: i32, options: i32) -> Result<i32, Errno> {
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::EIO))
 }
 
-/// Reads the next bytes and retries on `EINTR`. Returns 0 at end of file.
+/// Reads the next bytes and retries on `EINTR`. Returns 0 at end of file, or the error.
 fn next(reader: &rawpipe::PipeReader, buf: &mut [u8]) -> Result<usize, Errno> {
     loop {
         match reader.read(buf) {

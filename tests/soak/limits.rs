@@ -122,7 +122,7 @@ pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &
                 .filter(|entry| entry.metadata().is_ok_and(|data| data.uid() == uid))
                 .map(|entry| fs::read_dir(entry.path().join("task")).map_or(0, Iterator::count))
                 .sum();
-            // The existing tasks already include this thread.
+            // The count of tasks already includes this thread.
             set_limit(RLIMIT_NPROC, (tasks + threads - 1 + children / 3) as u64);
             Ok(())
         }
@@ -132,8 +132,8 @@ pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &
 /// The file of this program, for a user without access to its directory.
 static PROGRAM: OnceLock<File> = OnceLock::new();
 
-/// Switches from root to a user without processes and pipes. Any other user is already subject to these
-/// limits.
+/// Switches from root to a user who owns no processes and no pipes. Any other user is already subject to
+/// these limits.
 fn become_ordinary_user() -> Result<(), &'static str> {
     const PR_SET_DUMPABLE: i32 = 4;
     if getuid() != 0 {

@@ -2,9 +2,9 @@
 //! At the end no byte is lost, and no resource remains in use. Further runs do the same at the limits of
 //! the system, where calls fail at random.
 //!
-//! In the ordinary suite each test runs briefly. `RAWPIPE_SOAK_SECONDS` makes each test run for that
-//! time, with 1,000 pipes and 50 children, and print its counts. `RAWPIPE_SOAK_SEED` sets the seed of all
-//! random choices; the test prints the seed. The results also depend on the scheduler.
+//! In the ordinary suite each test runs briefly. With `RAWPIPE_SOAK_SECONDS` each test runs for that
+//! time, with 1,000 pipes and 50 children, and prints its counts. `RAWPIPE_SOAK_SEED` sets the seed of
+//! all random choices; the test prints the seed. The results also depend on the scheduler.
 #![allow(unsafe_code, reason = "limits, users and signals, by the C library")]
 
 #[path = "../common/mod.rs"]
@@ -106,7 +106,7 @@ fn soak(role: Role) {
     shared.require(before.0 == after.0, || format!("descriptors: {:?}, {:?}", before.0, after.0));
     let maps = (before.1.len(), after.1.len());
     // Heap pages with huge-page advice stay a separate mapping. The number of these mappings grows slowly
-    // until the whole heap has the advice. Mappings of a tool are not counted.
+    // until the whole heap has the advice. The test does not count the mappings of a tool.
     let own = tool().is_none();
     let maps_left = maps.1 <= maps.0 + if long.is_some() { 64 } else { 16 };
     shared.require(!own || maps_left, || {

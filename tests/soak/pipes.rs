@@ -282,8 +282,8 @@ impl Worker {
         (self.slots[from], self.slots[to]) = (Some(source), Some(sink));
     }
 
-    /// Checks the reason why a transfer has stopped, and reads the bytes that the error holds. They are
-    /// the next bytes of the source.
+    /// Checks the reason why a transfer has stopped, and reads the bytes that the error holds. Those
+    /// bytes must be the next bytes of the source.
     fn rescue(&mut self, source: &mut Held, mut error: TransferError) {
         match error.errno() {
             Some(Errno::ETIMEDOUT) => self.counts.timeouts += 1,

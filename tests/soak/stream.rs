@@ -1,5 +1,5 @@
-//! The accounts of bytes in transit: each byte belongs to a stream and has a position. A lost,
-//! duplicated, exchanged or changed byte is detected, whichever path it used.
+//! Accounts for the bytes in transit: each byte belongs to a stream and has a position. A lost,
+//! duplicated, exchanged or changed byte is detected on every path.
 
 use std::collections::VecDeque;
 

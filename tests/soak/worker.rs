@@ -119,8 +119,8 @@ pub(crate) struct Counts {
     pub(crate) taken: u64,
     /// The number of bytes that arrived at the right destination and were compared.
     pub(crate) delivered: u64,
-    /// The number of bytes with a known location: undelivered bytes of an error, and the contents of a
-    /// closed pipe by its own count.
+    /// The number of bytes with a known location: the undelivered bytes of an error, and the contents of
+    /// a closed pipe according to the pipe's own count.
     pub(crate) reported: u64,
     pub(crate) refusals: u64,
     pub(crate) timeouts: u64,
@@ -283,8 +283,8 @@ impl Worker {
                 // The limit applies to descriptor numbers: `room` numbers below it are free.
                 let room = self.random.below(12);
                 limits::set_limit(limits::RLIMIT_NOFILE, u64::MAX);
-                // The other workers also move the limit. If reading fails, another worker has just
-                // lowered it.
+                // The other workers also move the limit. If the list cannot be read, another worker has
+                // just lowered the limit.
                 let Some(open) = limits::descriptors() else { return };
                 let soft = (0..).filter(|number| !open.contains(number)).nth(room).unwrap_or(0);
                 limits::set_limit(limits::RLIMIT_NOFILE, soft);

@@ -127,7 +127,7 @@ mod default {
     types! { OF_ONE_THREAD: Unpin | UnwindSafe | RefUnwindSafe =>
         rawpipe::event::SignalGuard,
     }
-    // These types borrow a reader or the caller's progress closure, neither of which has these bounds.
+    // These types borrow a reader or the caller's progress closure, which need not be `Send` or `Sync`.
     types! { WITH_A_CLOSURE: Unpin =>
         rawpipe::process::Communicate<'static>,
         rawpipe::transfer::Fanout<'static>,
@@ -164,7 +164,7 @@ mod default {
 
 /// Returns the asserted names, spelled as in the listing.
 fn names<const N: usize>(lists: [&[&str]; N]) -> BTreeSet<String> {
-    // Compiler versions space these names differently.
+    // Compiler versions print these names with different spaces.
     lists.into_iter().flatten().map(|name| name.replace(' ', "")).collect()
 }
 
@@ -212,7 +212,7 @@ fn api_every_type_without_features_can_grow() {
     assert_eq!(closed(BARE), closed_ones.map(str::to_owned).into());
 }
 
-/// Checks that the tests above can fail: the functions find a violation.
+/// Checks that the tests above can fail: their functions find a violation.
 #[test]
 fn api_listing_that_must_not_be_is_noticed() {
     let listing = "#[repr(c)] pub struct rawpipe::A<'a>(_)\n\

@@ -185,7 +185,7 @@ fn never_modified_after_send_and_dropped_reads_as_sent() {
     }
 }
 
-/// Reproduces the second soundness report: a consumer splices the pages onward, so the pipe is empty
+/// Reproduces a second soundness report. A consumer splices the pages onward, so the pipe is empty
 /// although the pages are still unread.
 #[test]
 fn never_reader_splices_onward_and_reads_later() {
@@ -209,7 +209,7 @@ fn never_reader_splices_onward_and_reads_later() {
                 }
                 assert_eq!(reader.available(), Ok(0), "the pipe is empty, and proves nothing");
             }
-            // This loop sends more bytes than the memory holds, and discards them unread.
+            // This loop sends more bytes than the writer's memory holds, and discards them unread.
             let null = File::options().write(true).open("/dev/null").unwrap();
             for _ in 0..(5 << 20) / chunk {
                 writer.chunk().unwrap().fill(0xee);
@@ -567,8 +567,8 @@ fn never_resent_chunks_spliced_onward_and_read_later() {
         let none = SpliceFlags::empty();
         for (number, (_, keeper)) in kept.iter().enumerate() {
             fill(writer.chunk().unwrap(), number);
-            // Of each chunk and its copy, one is read and the other is kept. The kept copy is the longer
-            // or the shorter one.
+            // Each chunk is sent twice. One copy is read, and the other is kept; the kept copy is the
+            // longer or the shorter one.
             let lens = if number % 4 < 2 { [CHUNK, SMALL] } else { [CHUNK, CHUNK] };
             for (again, len) in lens.into_iter().enumerate() {
                 if again == 0 { writer.send(len) } else { writer.resend(len) }.unwrap();
@@ -814,8 +814,8 @@ fn build_not_open_for_writing_ebadf() {
     assert_eq!(ChunkWriter::new(closed_fd()).unwrap_err(), Errno::EBADF);
 }
 
-/// Pages have no packet boundaries, so a reader of packets and pages would lose bytes with any buffer
-/// size. The writer therefore uses `write`.
+/// Pages have no packet boundaries, so a reader of a packet pipe would lose bytes with any buffer size.
+/// The writer therefore uses `write`.
 #[test]
 fn build_on_a_packet_pipe_writes_and_every_byte_arrives() {
     for reuse in REUSES {
@@ -894,8 +894,8 @@ fn build_on_what_is_no_pipe_writes() {
     }
 }
 
-/// If the descriptor changes after the writer was built, later chunks go to the new file, and the
-/// writer's memory is not modified.
+/// If the descriptor becomes a read end after the writer was built, `write` fails with `EBADF`, and
+/// `vmsplice` reads into the writer's own memory. The writer stays usable.
 #[test]
 fn send_to_a_descriptor_that_has_become_a_read_end() {
     struct Turning(PipeWriter, PipeReader, Cell<bool>);

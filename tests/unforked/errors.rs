@@ -10,14 +10,14 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 
-/// Collects the values that each error type must provide.
+/// Returns the values that each error type must provide.
 macro_rules! words {
     ($error:expr) => {
         ($error.errno(), $error.raw_os_error(), $error.kind())
     };
 }
 
-/// Checks these values, and returns the next error of the chain.
+/// Checks a [`std::io::Error`] that wraps an error of this crate, and returns the wrapped error.
 fn holds<E: Error + 'static>(io: &io::Error, errno: Option<Errno>) -> &E {
     assert_eq!((io.raw_os_error(), Errno::from_io_error(io)), (None, errno));
     let inner = io.get_ref().and_then(|inner| inner.downcast_ref::<E>()).expect("the whole error");

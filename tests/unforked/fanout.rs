@@ -17,8 +17,8 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Sends the bytes from a source that another thread feeds to a file, a pipe and a socket that other
-/// threads read.
+/// Sends the bytes from a source to a file, a pipe and a socket. Other threads feed the source and read
+/// the sinks.
 fn everywhere(bytes: &[u8], source: &str, capacity: Capacity) {
     let (reader, writer) = Builder::new().capacity(capacity).build().unwrap();
     let (near, mut far) = UnixStream::pair().unwrap();

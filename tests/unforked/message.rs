@@ -461,7 +461,8 @@ fn busy() -> Duration {
     Duration::from_nanos(seconds * 1_000_000_000 + nanos)
 }
 
-/// Returns the processor time that a busy thread uses within `time`, which is shorter on a busy machine.
+/// Returns the processor time that a busy thread uses within `time`. The result is lower on a busy
+/// machine.
 fn spin(time: Duration) -> Duration {
     let (before, begin) = (busy(), Instant::now());
     while begin.elapsed() < time {

@@ -48,7 +48,7 @@ fn is_ready(receiver: &Receiver<PipeReader>) -> bool {
     poll(&mut fds, Some(Duration::ZERO)).unwrap() == 1
 }
 
-/// Ways to receive that must return the same result.
+/// The ways to receive a message, which must return the same result.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Recv,
@@ -130,7 +130,7 @@ fn recv_read_ahead_long_bodies_are_read_directly() {
             }
             assert!(receiver.into_inner().is_ok());
 
-            // The buffer holds only the length of the message, and as much of the body as fits.
+            // The buffer holds only this message's length, and as much of its body as fits.
             let (mut receiver, mut sender) = link();
             sender.send(&[&messages[1]]).unwrap();
             sender.send(&[b"next"]).unwrap();
@@ -289,7 +289,7 @@ fn into_inner_read_ahead_returns_the_receiver() {
     assert_eq!(receiver.recv(), Ok(Some(b"two".to_vec())));
     let reader = receiver.into_inner().unwrap();
 
-    // A part of a message is in the buffer, or was already taken from the buffer.
+    // The buffer holds a part of a message, or the receiver has already taken that part from it.
     let mut receiver = Receiver::new(reader).with_read_ahead();
     let writer = sender.into_inner().unwrap();
     for part in [&wire(&["x"])[..], &[5], &[0; 7], b"ab", b"cde"].windows(2) {
@@ -519,8 +519,8 @@ fn send_many_one_call_for_many() {
         assert_eq!(calls(&of_lens([]), deadline), [0; 0]);
         assert_eq!(calls(&of_lens([0]), deadline), [8]);
         assert_eq!(calls(&of_lens([16; 600]), deadline), [600 * 24]);
-        // The buffer holds 682 messages and the length of the 683rd, whose body is added to the same
-        // call.
+        // The buffer holds 682 messages and the length of the 683rd; the same call also writes the body
+        // of the 683rd.
         assert_eq!(calls(&of_lens([16; 1000]), deadline), [683 * 24, 317 * 24]);
         assert_eq!(calls(&of_lens([50_000, 3, 50_000, 3]), deadline), [50_008, 11 + 50_008, 11]);
         assert_eq!(calls(&of_lens([BATCH - 8, 0, 0]), deadline), [BATCH, 16]);
@@ -541,8 +541,8 @@ fn send_many_longer_than_the_limit_nothing_is_sent() {
     assert_eq!(waiting_in(&reader), wire(&messages[..2]));
 }
 
-/// For each byte of a header and a body, the pipe becomes full at that byte. Completely sent messages are
-/// counted, and a partly sent message makes the sender unusable.
+/// In each round the pipe becomes full at another byte of a header or a body. Completely sent messages
+/// are counted, and a partly sent message makes the sender unusable.
 #[test]
 fn send_many_deadline_full_at_each_byte() {
     let capacity = narrow().2;

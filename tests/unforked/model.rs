@@ -406,7 +406,8 @@ impl Model {
     }
 
     fn message(&mut self) {
-        /// The free space in the smallest pipe of a link, regardless of its fragmentation.
+        /// The number of bytes that always fit into the smallest pipe of a link, however they are
+        /// divided.
         const ROOM: usize = 4000;
 
         let len = self.len() % ROOM;
@@ -454,7 +455,7 @@ impl Model {
     }
 }
 
-/// A time limit that no operation here reaches.
+/// A deadline that no operation here reaches.
 const LONG: Duration = Duration::from_secs(300);
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -464,7 +465,8 @@ fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
-/// Returns the default number of operations. Without optimisation most of the time is spent in the model.
+/// Returns the default number of operations. Without optimisation the model itself needs most of the
+/// time.
 fn usual_operations() -> u64 {
     match (common::slow(), cfg!(debug_assertions)) {
         (true, _) => 3_000,

@@ -135,7 +135,7 @@ fn write_into_part_full_nonblocking_is_short() {
     let capacity = writer.capacity().unwrap();
     assert_eq!(writer.write(b"x"), Ok(1));
     let data = vec![2; capacity + 1];
-    // The kernel decides whether to fill up the page of the first byte.
+    // Some kernels fill up the page of the first byte, others do not.
     let count = writer.write(&data).unwrap();
     assert!(count < data.len() && count >= capacity - page(), "{count} of {capacity}");
     assert_eq!(reader.available(), Ok(count + 1));

@@ -9,7 +9,7 @@ use rawpipe::{Errno, PipeWriter, io};
 use std::io::{Read, Write};
 use std::thread;
 
-/// Returns the lengths at which the buffer grows, is full, or uses huge pages, and their neighbours.
+/// Returns the lengths at which the buffer grows, is full, or uses huge pages, and the adjacent lengths.
 fn lengths() -> Vec<usize> {
     let (page, pipe) = (4096, 65_536);
     let grown = 2 * page + pipe + page; // the growth after the initial two pages

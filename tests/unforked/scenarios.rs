@@ -17,7 +17,8 @@ fn sources(test: &str) -> Option<PathBuf> {
     there.then_some(top)
 }
 
-/// Returns the names of the tests in a source file: functions with the attribute, and names in a list.
+/// Returns the names of the tests in a source file: functions with the test attribute, and names in a
+/// list of tests.
 fn tests_of(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut marked = false;

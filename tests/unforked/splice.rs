@@ -294,7 +294,7 @@ fn sendfile_by_offset_or_by_position() {
     let mut arrived = [0; 14];
     near.read_exact(&mut arrived).unwrap();
     assert_eq!(&arrived, b"34560123456789");
-    // The bytes go to the target file's position, which is not the source's.
+    // The bytes are written at the target file's position, regardless of the source's position.
     let mut target = file(b"..........");
     target.seek(SeekFrom::Start(5)).unwrap();
     assert_eq!(sendfile(&source, Some(&mut 0), &target, 3), Ok(3));

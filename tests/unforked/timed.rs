@@ -28,7 +28,7 @@ fn past() -> Deadline<'static> {
 }
 
 /// Returns each kind of pipe that the calls treat differently: new pipes, pipes with both ends used in a
-/// splice, and FIFOs. The kernel rejects `RWF_NOWAIT` for the last two.
+/// splice, and FIFOs. The kernel rejects `RWF_NOWAIT` for used pipes and for FIFOs.
 fn pipes() -> Vec<(&'static str, PipeReader, PipeWriter)> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (fifo_reader, fifo_writer) = fifo();
@@ -138,7 +138,8 @@ fn try_write_in_each_situation() {
     }
 }
 
-/// At most `PIPE_BUF` bytes are written whole or not at all, even if they pass through another pipe.
+/// A write of at most `PIPE_BUF` bytes is written whole or not at all, even if it passes through another
+/// pipe.
 #[test]
 fn try_write_of_pipe_buf_is_whole() {
     for (kind, reader, writer) in pipes() {
@@ -371,8 +372,8 @@ fn deadline_wakes_for_data_room_and_hang_up() {
     }
 }
 
-/// Two waiting threads wake up, but only one receives the byte. The other continues to wait until its
-/// deadline, and does not block in a call without a deadline.
+/// Two waiting threads wake up, but only one receives the byte. The other thread continues to wait until
+/// its deadline, and does not block in a call without a deadline.
 #[test]
 fn deadline_survives_spurious_wake_ups() {
     for (kind, reader, writer) in pipes() {
@@ -407,8 +408,8 @@ fn deadline_survives_spurious_wake_ups() {
     }
 }
 
-/// If a pipe of one page holds a byte, `poll` reports no room although a write succeeds. If the page is
-/// full, the write waits.
+/// If a pipe of one page holds a byte, `poll` reports no room although a write succeeds. A write to a
+/// full page waits.
 #[test]
 fn deadline_one_page_pipe() {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(1)).build().unwrap();

@@ -1,6 +1,6 @@
-//! Tests of transfers whose peer is silent, slow, competing or has closed one direction. Available bytes
-//! are passed on, a deadline holds, the transfer detects end of file, and the error names the failed
-//! side.
+//! Tests of transfers whose peer is silent, is slow, competes, or has closed one direction. Available
+//! bytes are passed on, a deadline holds, the transfer detects end of file, and the error names the
+//! failed side.
 //!
 //! No test here creates a process; `pipe` gives the reason. A transfer that may hang runs in a separate
 //! thread, and the test fails if it does not return in time.
@@ -68,7 +68,7 @@ fn sources() -> Vec<(&'static str, OwnedFd, Peer)> {
     all
 }
 
-/// Waits for one line of a dialogue, and panics if other bytes or none arrive.
+/// Waits for one line of a dialogue, and panics if other bytes arrive or no bytes arrive in time.
 fn expect_line(what: &str, from: &mpsc::Receiver<Vec<u8>>, line: &[u8]) {
     let mut heard = Vec::new();
     while heard.len() < line.len() {
@@ -749,7 +749,7 @@ fn transfer_of_a_file_to_itself_without_end_einval() {
     let (source, sink) = fed_by_itself(10_000, false);
     assert_eq!(Transfer::new().exact(25_000).run(&source, &sink).unwrap().bytes(), 25_000);
     assert_eq!(source.metadata().unwrap().len(), 35_000);
-    // The sink's position is before the source's, so the transfer does not read its own output.
+    // The sink writes before the source's position, so the transfer does not read its own output.
     let (mut source, sink) = fed_by_itself(0, false);
     source.seek(SeekFrom::Start(4_000)).unwrap();
     assert_eq!(transfer(&source, &sink).unwrap().bytes(), 6_000);

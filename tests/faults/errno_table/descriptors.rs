@@ -1,4 +1,4 @@
-//! Reading, writing, and the settings and properties of a descriptor.
+//! Rows for reading, writing, and the settings and properties of a descriptor.
 
 use super::{Answer, Ends, answer, libc, own, row, set_limit, whole};
 use crate::common::nr;
@@ -184,7 +184,7 @@ pub(crate) fn reads_with_a_deadline() {
     for &(what, fd, theirs, wanted) in situations {
         let theirs = c_read(theirs);
         assert_eq!(theirs, wanted, "{what}");
-        // Where another call returns `EAGAIN`, a call with a deadline waits until it times out.
+        // In situations where the reference returns `EAGAIN`, a call with a deadline times out.
         let late = |call: &str| wanted == AGAIN && !call.ends_with("try_read");
         for (call, read) in functions {
             let wanted = if late(call) { LATE } else { wanted };
@@ -350,7 +350,7 @@ pub(crate) fn capacities() {
         row("PipeWriter::available", what, wanted, writer.available(), c_available(fd));
     }
     let full = ends.full.as_fd();
-    // A pipe with a single page cannot be too full.
+    // A pipe with a single page never fails with `EBUSY`.
     if ends.full.is_degraded() == Ok(false) {
         let ours = pipe::set_capacity(full, one);
         let busy = Err(Errno::EBUSY);

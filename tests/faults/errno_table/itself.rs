@@ -1,4 +1,4 @@
-//! Waiting for any child, processes by descriptor, and settings of the process itself.
+//! Rows for waiting for any child, for pidfds, and for settings of the process itself.
 
 use super::{Answer, answer, in_child, libc, own, row};
 use crate::common::{child, close_copy, emulated, skip};

@@ -1,4 +1,4 @@
-//! Messages, packets, and links of two pipes.
+//! Rows for messages, packets, and links of two pipes.
 
 use super::{Ends, own};
 use crate::common::{self, closed_fd};
@@ -101,7 +101,7 @@ pub(crate) fn channels() {
         own("Receiver::recv_into", what, io(errno), Receiver::new(fd).recv_into(&mut buf));
         own("Channel::recv", what, io(errno), Channel::new(fd, spare).recv());
         own("Channel::recv_into", what, io(errno), Channel::new(fd, spare).recv_into(&mut buf));
-        // The kernel cannot read a directory without the risk of waiting.
+        // A call with a deadline cannot read a directory, because such a read might wait.
         let errno = if what == "folder" { Errno::EOPNOTSUPP } else { errno };
         let later = soon();
         own("Receiver::recv_deadline", what, io(errno), Receiver::new(fd).recv_deadline(later));

@@ -1,4 +1,4 @@
-//! The calls that move data, and the functions built on them.
+//! Rows for the calls that move data, and for the functions built on them.
 
 use super::{Answer, Ends, alike, answer, in_child, libc, of_std, own, row, set_limit};
 use crate::common::{self, append_file, closed_fd, file, skip};
@@ -363,7 +363,7 @@ pub(crate) fn chunks() {
     let to_nobody = sent(&mut writer, 100_000);
     own("ChunkWriter::send", "no reader", Err(Some(Errno::EPIPE)), to_nobody);
 
-    // The crate has already checked how pages behave. A forked child needs separate memory.
+    // The crate has already checked how pages behave. In a forked child this writer needs new memory.
     let (_reader, by_write) = rawpipe::pipe().unwrap();
     let mut handing = ChunkWriter::new(by_write).unwrap();
     let what = "no memory left";
@@ -377,7 +377,7 @@ pub(crate) fn chunks() {
     let [ours, theirs] = without_memory(|| ChunkReader::new(reader).map(|_| 0)).unwrap();
     row("ChunkReader::new", what, full, ours, theirs);
     if handing.mechanism() == ChunkMechanism::Write {
-        // The memory is usable in the child, as in the parent.
+        // With this mechanism, a forked child can use the parent's memory.
         own("ChunkWriter::chunk", "lent", true, handing.chunk().is_ok());
     } else {
         let [ours, theirs] = without_memory(|| handing.chunk().map(|_| 0)).unwrap();

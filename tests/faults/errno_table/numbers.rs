@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 /// Returns the decoded result of `raw`.
 fn ours(number: usize, a: [usize; 6]) -> Answer {
-    // SAFETY: each line of the table below has arguments that make the call fail before it accesses
-    // memory, or that limit the call to its own memory.
+    // SAFETY: the arguments in the table below make the call fail before it accesses memory, or limit its
+    // accesses to memory of this test.
     let answer = unsafe { syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]) };
     usize::try_from(answer)
         .map_err(|_| Errno::from_raw_os_error(i32::try_from(-answer).unwrap()).expect("an errno"))
@@ -58,7 +58,7 @@ pub(crate) fn calls_by_number() {
     let no_time = no_time.as_ptr().expose_provenance();
     let at_here = minus(100);
 
-    // An event is pending, because otherwise some kernels do not check the address for it.
+    // Some kernels check the address of the event list only if an event is pending.
     let epoll = rawpipe::event::Epoll::new().unwrap();
     epoll.add(&ends.filled, rawpipe::event::PollEvents::IN, 0).unwrap();
     let epoll = usize::try_from(rawpipe::fd::AsFd::as_fd(&epoll).as_raw_fd()).unwrap();
@@ -210,7 +210,7 @@ pub(crate) fn calls_by_number() {
     ];
     let mut absent = BTreeMap::new();
     for (call, number, what, arguments, wanted) in table {
-        // The shim makes these calls by name if their form by number differs.
+        // The shim makes these calls by name, because their arguments differ on some architectures.
         let by_name = matches!(call, "MMAP" | "FTRUNCATE");
         if by_name && cfg!(any(target_pointer_width = "32", target_arch = "s390x")) {
             continue;

@@ -110,7 +110,7 @@ pub(crate) fn forks() {
 }
 
 pub(crate) fn waits() {
-    // A child of another process is simulated by a copy of the handle in a child of this process.
+    // A child of this process uses a copy of the handle, so the handle refers to another process's child.
     type Wait = fn(&mut Child) -> Answer;
     let calls: [(&str, Wait); 4] = [
         ("Child::wait", |child| ended(child.wait())),
@@ -133,7 +133,8 @@ pub(crate) fn waits() {
     own("Child::try_wait", "again", OK_0, ended_maybe(other.try_wait()));
     assert_eq!(c_wait(number(&other)), NO_CHILD);
 
-    // If `SIGCHLD` is ignored, the status is lost. Since Linux 6.15 the pidfd keeps it.
+    // If `SIGCHLD` is ignored, the kernel discards the status. Since Linux 6.15 the pidfd keeps the
+    // status.
     const SIG_IGN: usize = 1;
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -232,7 +233,7 @@ pub(crate) fn groups() {
     let piped = process::Stdio::piped;
     let mut cat = Command::new("/bin/cat").stdin(piped()).stdout(piped()).spawn().unwrap();
     // The parent continues when the child has released the shared memory, slightly before the kernel
-    // marks the child as another program. This write and read ensure that it is marked.
+    // marks the child as another program. This write and read ensure that the kernel has done so.
     cat.stdin_ref().unwrap().write_all(b"x").unwrap();
     cat.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     let theirs = c_group(&cat);

@@ -1,4 +1,4 @@
-//! Rows for starting programs, in place of this process and as children, and for communicating with them.
+//! Rows for executing programs, starting them as children, and communicating with them.
 
 use super::{
     Answer, alike, answer, become_ordinary_user, in_child, libc, of_std, own, row, set_limit,
@@ -25,7 +25,7 @@ const OK_0: Answer = Ok(0);
 /// Paths at which no program can be started, in a separate directory.
 struct Paths {
     folder: PathBuf,
-    /// The name, the path, and the error of executing it.
+    /// The description of each path, the path itself, and the error of executing it.
     paths: Vec<(&'static str, CString, Errno)>,
 }
 
@@ -60,7 +60,7 @@ impl Paths {
             ("path too long", text(&long), Errno::ENAMETOOLONG),
             ("name too long", text(&component), Errno::ENAMETOOLONG),
         ];
-        // These rows need a directory in which programs may be executed.
+        // These rows need a directory whose file system permits the execution of programs.
         let script = make("script", 0o755, b"#!/bin/sh\nexit 0\n");
         if std::process::Command::new(script).status().is_ok() {
             paths.push(("empty", text(&empty), Errno::ENOEXEC));
@@ -115,7 +115,7 @@ pub(crate) fn execs() {
         let theirs = || c_execve(path, &[c"program"]);
         let ours = failed(process::execve(path, &argv, &envp));
         row("process::execve", what, wanted, ours, theirs());
-        // A name with a slash and an empty name are not searched for.
+        // `execvpe` does not search for a name that is empty or contains a slash.
         let ours = failed(process::execvpe(path, b"/bin", &argv, &envp));
         row("process::execvpe", what, wanted, ours, theirs());
         let ours = failed(process::execveat(&here, path, &argv, &envp, none));
@@ -202,8 +202,7 @@ pub(crate) fn execs() {
     let ours = failed(process::fexecve(&plain, &endless, &envp));
     own("process::fexecve", "a list without an end", invalid, ours);
 
-    // The program is searched for in a list of directories, which the C library reads from the
-    // environment.
+    // These calls search a list of directories, which the C library reads from the environment.
     let mut search = all.folder.as_os_str().as_bytes().to_vec();
     for (what, name, wanted) in [
         ("found nowhere", c"no-such-program", Errno::ENOENT),
@@ -470,8 +469,8 @@ pub(crate) fn conversations() {
         let mut status = 0;
         // SAFETY: writes one `int`.
         let theirs = answer(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize);
-        // The other process holds copies of the pipes, so their readers never reach end of file. Drop the
-        // handles instead of reading.
+        // The other process holds copies of the pipes, so a reader would never reach end of file. The
+        // handles are dropped instead.
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.communicate(b"").map(drop);
         [said.map_or_else(|error| errno(error.reason()), |()| OK_0), theirs]

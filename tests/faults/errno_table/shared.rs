@@ -128,7 +128,7 @@ pub(crate) fn halves_of_another_process() {
     }
 }
 
-/// Words in shared memory that no correct peer stores make a call fail with `EPROTO`.
+/// A call fails with `EPROTO` if the shared memory holds words that no correct peer stores.
 pub(crate) fn halves_of_broken_memory() {
     if !supported() {
         return;
@@ -139,7 +139,7 @@ pub(crate) fn halves_of_broken_memory() {
     fill(&mut writer);
     assert_eq!(received(&mut reader, "SharedReader::recv"), Ok(100));
     outside.store(HEAD, 1);
-    // The records that were counted earlier are delivered first.
+    // The reader first receives the records that it has already counted.
     while received(&mut reader, "SharedReader::recv") == Ok(100) {}
     outside.store(TAIL, 1);
     while lent(&mut writer, "SharedWriter::try_chunk") == Ok(100) {
@@ -258,7 +258,7 @@ fn passed() -> ([OwnedFd; 4], SharedCopier, SharedWriter) {
     (copies, SharedCopier::from_parts(parts, Wait::Block).unwrap(), writer)
 }
 
-/// Checks the half that copies records for another program.
+/// Checks the half of another program, which copies records.
 pub(crate) fn copiers() {
     if !supported() {
         return;

@@ -42,7 +42,7 @@ fn c_signalfd() -> Answer {
     answer(unsafe { libc::signalfd(-1, set.as_ptr().cast::<c_void>(), SFD_NONBLOCK) } as isize)
 }
 
-/// Returns the number of the received signal as a count.
+/// Returns the number of the received signal, as a C function returns a count.
 fn c_wait() -> Answer {
     let (set, now) = (c_set(), [0_usize; 4]);
     let (set, null) = (set.as_ptr().cast::<c_void>(), std::ptr::null_mut());

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 type Link = Channel<PipeReader, PipeWriter>;
 
-/// Returns long and short messages, in one part and in several.
+/// Returns short and long messages, each with one or several parts.
 fn messages() -> Vec<Vec<u8>> {
     [3, 0, 9_000, 1, 500].map(pattern).to_vec()
 }
@@ -53,8 +53,8 @@ fn again<T>(mut attempt: impl FnMut() -> Result<T, MessageError>) -> Result<T, M
     }
 }
 
-/// Sends all messages at a time and retries the unsent ones once. Returns the number of sent messages,
-/// and whether one message was sent only in part.
+/// Sends all messages with one call, and retries the unsent ones once. Returns the number of sent
+/// messages, and whether one message was sent only in part.
 fn send_all(link: &mut Link, all: &[Vec<u8>], how: How) -> Option<(usize, bool)> {
     let mut sent = 0;
     for _ in 0..2 {
@@ -76,7 +76,8 @@ fn send_all(link: &mut Link, all: &[Vec<u8>], how: How) -> Option<(usize, bool)>
     None
 }
 
-/// With `many`, sends several messages at a time and lets the receiver read ahead.
+/// Sends messages through a channel. With `many`, one call sends several messages, and the receiver reads
+/// ahead.
 fn channel(how: How, many: bool) -> Verdict {
     let all = messages();
     let holdings = Holdings::now();
@@ -126,7 +127,7 @@ fn channel(how: How, many: bool) -> Verdict {
 }
 
 /// Sends chunks of several sizes and resends a part of each. Receives the chunks by reading and by
-/// splicing. After a failure the remainder of the chunk is sent.
+/// splicing. After a failure, the function sends the remainder of the chunk.
 fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verdict {
     const SIZES: [usize; 5] = [40_000, 100, 70_000, 16_384, 40_000];
     let holdings = Holdings::now();
@@ -166,7 +167,7 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
                 return Ok(Err(format!("{again} bytes again, but {done} of {len} before")));
             }
             sent.extend_from_slice(&bytes[round..round + again]);
-            // Reads only the bytes that are in the pipe, so no read waits.
+            // The loop reads only the bytes that are in the pipe, so no read waits.
             while reader.get_ref().available().unwrap_or(0) > 0 {
                 match reader.read_chunk() {
                     Ok(bytes) => received.extend_from_slice(bytes),
@@ -216,7 +217,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     ];
     for reuse in [Reuse::Never, Reuse::AfterRead] {
         for mechanism in mechanisms {
-            // Long chunks use up the memory, so each of them restarts it.
+            // Each long chunk uses up the writer's memory, so the writer starts again with new pages.
             for chunk in [70_000, 2 << 20] {
                 let name = format!("ChunkWriter {reuse:?}, {mechanism:?}, chunks of {chunk}");
                 all.push(Operation::new(name, move || chunks(reuse, mechanism, chunk)));

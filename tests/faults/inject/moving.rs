@@ -1,4 +1,4 @@
-//! `transfer` with each mechanism, `discard`, and `Fanout`.
+//! Operations with `transfer` and each mechanism, `discard`, and `Fanout`.
 
 use super::check::{Holdings, Verdict, ensure, failed, injected, pattern, rest_of, shortened};
 use super::{Operation, common, missing};

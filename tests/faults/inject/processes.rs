@@ -1,4 +1,4 @@
-//! Starting programs, communicating with them, waiting for them and dropping their handles.
+//! Operations that start programs, communicate with them, wait for them and drop their handles.
 
 use super::check::{Holdings, Verdict, ensure, failed, injected, is_injected, shortened};
 use super::{Operation, common, machine, missing, missing_bits};
@@ -65,7 +65,7 @@ fn excused(error: &SpawnError) -> Verdict {
     excused_where(error, true)
 }
 
-/// Does the same as `excused`; `another_way` says whether the failed call has a fallback.
+/// Does the same as `excused`. `another_way` states whether the failed call has a fallback.
 fn excused_where(error: &SpawnError, another_way: bool) -> Verdict {
     let Some(fault) = fault() else { return Err(format!("{error}")) };
     ensure!(is_injected(error.errno()), "{error}, which was not injected");
@@ -150,7 +150,7 @@ fn with_many_options() -> Command<'static> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // One entry uses the number from which the other entry is copied.
+        // The first entry's target is the number that the second entry may be copied from.
         .fd_map(a, 9)
         .fd_map(b, 8)
         .fd_map(common::file(b""), 20)
@@ -181,7 +181,7 @@ fn by_search() -> Command<'static> {
 
 // ---- waiting and dropping ----
 
-/// Forks a child that exits immediately, or when all copies of the peer end of the pipe are closed.
+/// Forks a child that exits immediately, or when all write ends of the pipe are closed.
 fn forked(gate: Option<&(PipeReader, PipeWriter)>) -> Result<Child> {
     let body = || {
         if let Some((reader, writer)) = gate {
@@ -367,7 +367,7 @@ fn collected() -> Verdict {
     holdings.unchanged(spare_stack())
 }
 
-/// Runs with input, a timeout and a limit, neither of which is reached.
+/// Communicates with input, a timeout and a limit; neither the timeout nor the limit is reached.
 fn fed_in_time() -> Verdict {
     let input = bytes(100_000);
     let mut command = program("aside", &[]);
@@ -459,8 +459,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             all.push(operation.only_in_full(talks && !suffix.is_empty()));
         };
         add("spawn", Box::new(|| started(&program("exit", &["3"]), 3)));
-        // With other ids the child is created by a fork with a pidfd; the fallback is a fork without a
-        // pidfd.
+        // With other ids the crate forks with a pidfd, and falls back to a fork without a pidfd.
         let another_way = suffix != " without pidfds";
         let many = move || started_where(&with_many_options(), 3, another_way);
         add("spawn with many options", Box::new(many));

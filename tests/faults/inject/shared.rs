@@ -1,4 +1,4 @@
-//! Chunks in shared memory: creating pairs, waiting, and waking.
+//! Operations on chunks in shared memory: creating pairs, waiting, and waking.
 
 use super::check::{Holdings, Verdict, ensure, error_is, failed, injected, is_injected, pattern};
 use super::{Operation, missing};
@@ -107,7 +107,7 @@ fn two_programs() -> Verdict {
 }
 
 const RECORDS: u8 = 40;
-/// The number of fruitless waits after which a process gives up.
+/// The number of unsuccessful waits after which a process gives up.
 const PATIENCE: usize = 500;
 
 /// Returns the deadline of a wait. An interrupted call is retried, so no wake-up is lost; other failures

@@ -1,5 +1,5 @@
-//! Reads and writes: whole buffers, without waiting, with a deadline, without a signal. Also waits for
-//! readiness.
+//! Operations that read and write: whole buffers, without waiting, with a deadline, without a signal.
+//! Others wait for readiness.
 
 use super::check::{
     Holdings, Verdict, ensure, failed, injected, is_injected, pattern, rest_of, shortened,
@@ -65,7 +65,7 @@ impl Came for Result<(), Incomplete> {
     }
 }
 
-/// Returns whether the operation must succeed despite the fault: functions that retry never return
+/// Returns whether the operation must succeed despite the fault. Functions that retry never return
 /// `EINTR`, and they continue after a short count.
 fn no_excuse(retries: bool) -> bool {
     use nr::{PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV};
@@ -379,7 +379,8 @@ pub(crate) fn operations() -> Vec<Operation> {
     add(&mut all, "select_deadline", || ready(true, |a, b| select_two(a, b, true)));
     add(&mut all, "epoll", || ready(false, |a, b| epoll_two(a, b, false)));
     add(&mut all, "epoll, wait_deadline", || {
-        // Only the wait retries on `EINTR`; creating and changing the list never sleep.
+        // Only the wait retries on `EINTR`, because the calls that create and change the list never
+        // sleep.
         let retries = failed(&[nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2], &[Errno::EINTR]);
         ready(retries, |a, b| epoll_two(a, b, true))
     });

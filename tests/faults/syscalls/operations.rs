@@ -1,4 +1,4 @@
-//! The operations of each module, and the calls without which each operation runs again.
+//! The operations of each module, and the calls that are missing when an operation runs again.
 
 #[path = "moving.rs"]
 mod moving;
@@ -97,7 +97,7 @@ impl Operation {
         self
     }
 
-    /// Adds a run without each of these sets of calls.
+    /// Adds a run for each of these sets of missing calls.
     fn without(mut self, sets: &[&[Missing]]) -> Self {
         self.without.extend(sets.iter().map(|set| set.to_vec()));
         self
@@ -144,7 +144,7 @@ fn io_and_pipe() -> Vec<Operation> {
         }),
         of("io", "a descriptor for standard input, which is closed", || {
             let (reader, _writer) = pipe();
-            // SAFETY: standard input has no owner, and nothing here reads it.
+            // SAFETY: standard input has no owner, and no code here reads it.
             assert_eq!(unsafe { raw::syscall1(nr::CLOSE, 0) }, 0);
             operation(|| {
                 drop(done(io::dup(&reader)));

@@ -1,13 +1,13 @@
 //! Model checks of the ring of `rawpipe::chunk::shared`. `cargo test --release` runs the ring's own
-//! source in every possible order of its threads and with every visible value of its loads. Some models
-//! limit the number of preemptions. The rings have one, two or four units. Further tests insert mistakes
-//! into that source, and the model checker must find each of them.
+//! source in every order of its threads, with every value that its loads can see. Some models limit the
+//! number of preemptions. The rings have one, two or four units. Further tests insert mistakes into that
+//! source, and the model checker must find each of them.
 #![cfg(test)]
 
 use std::env;
 use std::process::Command;
 
-// The ring's source uses these names.
+// The ring's source imports these names.
 pub(crate) use rawpipe::{Deadline, Errno, Result};
 
 macro_rules! versions {
@@ -39,7 +39,7 @@ versions! {
 }
 
 /// Runs the test `name` again in a separate process, in which the test runs `model`, and expects the
-/// process to fail. The model checker cannot always clean up after a failure; in that case it aborts.
+/// process to fail. The model checker aborts if it cannot clean up after a failure.
 fn fails(name: &str, model: fn()) {
     const AGAIN: &str = "RAWPIPE_LOOM_AGAIN";
     if env::var_os(AGAIN).is_some() {

@@ -100,7 +100,7 @@ impl<const WRITER: bool> Half<WRITER> {
         Self(Side::new(ends, pair.headers.len() * UNIT, pair.chunk))
     }
 
-    /// Waits for the peer. Returns whether the peer can still provide the needed bytes or room.
+    /// Waits until the peer has reached position `needed`. Returns `false` if the peer never will.
     fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> crate::Result<bool> {
         if self.0.is_there(needed)? {
             self.0.disarm();

@@ -1,4 +1,4 @@
-//! Waits for a pipe and a child with polling, in which interest ends with each event.
+//! Waits for a pipe and a child with polling, where interest must be renewed after each event.
 
 use polling::{Event, Events, Poller};
 use rawpipe::Errno;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::SystemTime;
 
-/// Returns bytes that differ from their neighbours at all usual distances.
+/// Returns bytes that differ from each other at all usual distances.
 pub(crate) fn data(len: usize) -> Vec<u8> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut bytes = Vec::with_capacity(len + 8);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-/// Returns a directory for the files of a test, which is in memory if possible.
+/// Returns a directory, in memory if possible, for the files of a test.
 pub(crate) fn tmp() -> PathBuf {
     let shm = Path::new("/dev/shm");
     let writable = fs::metadata(shm).is_ok_and(|folder| !folder.permissions().readonly());

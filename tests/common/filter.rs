@@ -67,7 +67,7 @@ impl Filter {
     }
 
     /// Installs the filter for this thread and for its children and programs. Returns whether the kernel
-    /// accepts the filter; emulators do not. Does not allocate.
+    /// accepts the filter. Emulators reject filters. Does not allocate.
     pub(crate) fn install(&self) -> bool {
         const PR_SET_SECCOMP: usize = 22;
         const PR_SET_NO_NEW_PRIVS: usize = 38;
@@ -81,7 +81,7 @@ impl Filter {
         // SAFETY: the call reads only integers.
         let silent = unsafe { raw::syscall5(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         let mode = SECCOMP_MODE_FILTER;
-        // SAFETY: reads the program at the given address, and its instructions.
+        // SAFETY: the call reads the program at the given address, and its instructions.
         let answer = unsafe { raw::syscall5(nr::PRCTL, PR_SET_SECCOMP, mode, place, 0, 0) };
         (silent, answer) == (0, 0)
     }

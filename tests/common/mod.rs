@@ -279,8 +279,8 @@ pub(crate) fn program(path: &Path) -> Command {
     command
 }
 
-/// Returns the words of `CARGO_TARGET_<TRIPLE>_RUNNER` for this target, or nothing if the target is
-/// native.
+/// Returns the words of `CARGO_TARGET_<TRIPLE>_RUNNER` for this target. The list is empty if the target
+/// is native.
 pub(crate) fn runner() -> Vec<OsString> {
     let arch = match env::consts::ARCH {
         "arm" => "ARMV7",
@@ -376,9 +376,9 @@ extern "C" fn __lsan_is_turned_off() -> i32 {
     i32::from(set == 1)
 }
 
-/// Returns whether workloads must shrink because a tool or an emulator is at least ten times slower. If
-/// the emulator is a complete machine with a real Linux kernel, the script that starts it sets a
-/// variable.
+/// Returns whether workloads must shrink, because a tool or an emulator makes the test at least ten times
+/// slower. If the emulator is a complete machine with a real Linux kernel, the script that starts it sets
+/// a variable.
 pub(crate) fn slow() -> bool {
     emulated() || tool().is_some() || env::var_os("RAWPIPE_TEST_SLOW").is_some()
 }
@@ -393,7 +393,7 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     let output = match receiver.recv_timeout(patience()) {
         Ok(output) => output.expect("the output of a child"),
         Err(_) => {
-            kill(pid, 9); // not reaped: its output has not arrived
+            kill(pid, 9); // the child is not reaped, because its output has not arrived
             panic!("hung: {command:?}\n{:?}", receiver.recv());
         }
     };
@@ -415,7 +415,7 @@ pub(crate) fn close_copy(fd: &impl AsRawFd) {
     unsafe { raw::syscall1(nr::CLOSE, number) };
 }
 
-/// Sends a signal to a process that has not been waited for.
+/// Sends a signal to a process whose exit status has not been collected.
 pub(crate) fn kill(pid: u32, signal: i32) {
     let signal = usize::try_from(signal).expect("signals are not negative");
     // SAFETY: `kill` accesses no memory.
@@ -509,7 +509,7 @@ pub(crate) fn descriptors_without_limit(test: &str) -> bool {
 
 /// Returns a descriptor that is not open: its number is above the limit of this process.
 pub(crate) fn closed_fd() -> BorrowedFd<'static> {
-    // SAFETY: borrowed only for calls that must fail; the kernel never assigns this number.
+    // SAFETY: only calls that must fail use this descriptor; the kernel never assigns this number.
     unsafe { BorrowedFd::borrow_raw(i32::MAX - 7) }
 }
 

@@ -72,7 +72,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
                 stdout.flush()?;
             }
         }
-        // Does the same as "parent", but the child also inherits standard input.
+        // Starts a child like "parent", but the child also inherits standard input.
         "bequeath" => drop(program("waiter", &[]).spawn()?),
         "cwd" => stdout.write_all(env::current_dir()?.as_os_str().as_bytes())?,
         // Writes the sorted variables of its environment, each followed by a NUL.
@@ -182,8 +182,8 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             }
             process::exit(6);
         }
-        // Leaves a child that inherits the standard streams, and prints the child's id. The child exits
-        // when all copies of the peer of descriptor 7 are closed.
+        // Starts a child that inherits standard output and standard error, prints the child's id, and
+        // exits. The child exits when all copies of the peer of descriptor 7 are closed.
         "parent" => {
             let mut waiter = program("waiter", &[]);
             waiter.stdin(Stdio::null());

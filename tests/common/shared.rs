@@ -61,7 +61,8 @@ impl Outside {
         self.ring <= range.start.addr() && range.end.addr() <= self.ring + self.len
     }
 
-    /// Writes to both wake-up pipes: two of the four ends are write ends.
+    /// Writes to both wake-up pipes. Two of the four descriptors are write ends, so the other writes
+    /// fail.
     pub(crate) fn ring_bells(&self, bytes: usize) {
         for fd in &self.fds {
             // SAFETY: the descriptor is open until the pair is dropped.

@@ -14,9 +14,9 @@ pub(crate) fn terminal() -> (File, File) {
     const TIOCGPTN: usize = 0x8004_5430;
     let keyboard = File::options().read(true).write(true).open("/dev/ptmx").unwrap();
     let mut number = 0;
-    // SAFETY: reads an `int`, and unlocks the terminal's peer.
+    // SAFETY: the call reads an `int`, and unlocks the terminal's peer.
     assert_eq!(unsafe { ioctl(keyboard.as_raw_fd(), TIOCSPTLCK, &raw mut number) }, 0);
-    // SAFETY: writes an `int`.
+    // SAFETY: the call writes an `int`.
     assert_eq!(unsafe { ioctl(keyboard.as_raw_fd(), TIOCGPTN, &raw mut number) }, 0);
     let path = format!("/dev/pts/{number}");
     (File::options().read(true).write(true).open(path).unwrap(), keyboard)
@@ -29,10 +29,10 @@ pub(crate) fn set_output(terminal: &File, expands: bool) {
     const OPOST_ONLCR_XTABS: i32 = 0o14_005;
     // `struct termios` is smaller than this array; its second word holds the output flags.
     let mut settings = [0_i32; 32];
-    // SAFETY: writes one `struct termios`, which fits into the local array.
+    // SAFETY: the call writes one `struct termios`, which fits into the local array.
     assert_eq!(unsafe { ioctl(terminal.as_raw_fd(), TCGETS, settings.as_mut_ptr()) }, 0);
     settings[1] = if expands { OPOST_ONLCR_XTABS } else { 0 };
-    // SAFETY: reads one `struct termios`, which was filled above.
+    // SAFETY: the call reads one `struct termios`, which was filled above.
     assert_eq!(unsafe { ioctl(terminal.as_raw_fd(), TCSETS, settings.as_mut_ptr()) }, 0);
 }
 

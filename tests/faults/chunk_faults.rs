@@ -16,7 +16,8 @@ const CHUNKS: usize = 200;
 const MEMORY: usize = (2 << 20) / CHUNK;
 
 /// Fills a chunk with numbers that start with the chunk's own, so two chunks never agree at any offset.
-/// The numbers are copied, because computing them each time takes minutes under Valgrind or an emulator.
+/// The numbers are copied, because computing them each time would need minutes under Valgrind or an
+/// emulator.
 fn fill(chunk: &mut [u8], number: usize) {
     static NUMBERS: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let last = 77 * u32::try_from(CHUNKS).unwrap() + u32::try_from(CHUNK / 4).unwrap();
@@ -40,7 +41,7 @@ struct Sent {
 
 const ALL: Sent = Sent { chunks: CHUNKS, error: None, right: true };
 
-/// Sends chunks, moves each chunk to another pipe by reference, and reads it much later.
+/// Sends chunks, moves each chunk to another pipe by reference, and reads the chunks much later.
 fn send_all(writer: &mut ChunkWriter, reader: &PipeReader) -> Sent {
     let pipes: Vec<_> = (0..HELD).map(|_| rawpipe::pipe().unwrap()).collect();
     let mut sent = Sent { right: true, chunks: 0, error: None };
@@ -92,7 +93,7 @@ fn discard_a_page() -> isize {
     const MADV_DONTNEED: usize = 4; // generic; Alpha differs
     // Read and write permission; private and anonymous. On MIPS the second value differs.
     let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
-    // SAFETY: maps new memory at an address that the kernel chooses.
+    // SAFETY: the call maps new memory at an address that the kernel chooses.
     let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
     assert!(!(-4095..0).contains(&page), "{page}");
     let page = usize::from_ne_bytes(page.to_ne_bytes());
@@ -168,8 +169,8 @@ fn never_with_advice_refused_writes_or_says_so() {
     });
 }
 
-/// A child sandboxes itself first. It cannot allocate memory that its own children do not inherit, and it
-/// must not touch the parent's memory.
+/// A child sandboxes itself first. The child cannot allocate memory that its own children do not inherit,
+/// and must not touch the parent's memory.
 fn forked_child_with_advice_refused_writes_or_says_so() {
     let test = "forked_child_with_advice_refused_writes_or_says_so";
     for_each_errno(test, |errno| {

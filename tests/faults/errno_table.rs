@@ -137,7 +137,7 @@ struct Ends {
     /// A read end without a writer and a write end without a reader.
     ended: PipeReader,
     broken: PipeWriter,
-    /// A pipe that holds a few bytes.
+    /// A pipe that holds ten bytes.
     filled: PipeReader,
     filled_writer: PipeWriter,
     folder: File,
@@ -248,11 +248,11 @@ fn set_limit(resource: rawpipe::process::Resource, soft: u64) -> u64 {
     use rawpipe::raw::syscall4;
     let (mut old, resource) = ([0_u64; 2], resource.as_raw() as usize);
     let place = (&raw mut old).expose_provenance();
-    // SAFETY: writes one `struct rlimit64`.
+    // SAFETY: the call writes one `struct rlimit64`.
     assert_eq!(unsafe { syscall4(nr::PRLIMIT64, 0, resource, 0, place) }, 0);
     let new = [soft, old[1]];
     let place = (&raw const new).expose_provenance();
-    // SAFETY: reads one `struct rlimit64`.
+    // SAFETY: the call reads one `struct rlimit64`.
     assert_eq!(unsafe { syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
     old[0]
 }
@@ -471,7 +471,7 @@ fn table_poll_and_epoll() {
         let mut event = [1_u32, 0, 0, 0];
         let place = event.as_mut_ptr().cast::<c_void>();
         let (epoll, fd) = (epoll.as_fd().as_raw_fd(), fd.as_raw_fd());
-        // SAFETY: reads one event, which has at most 16 bytes.
+        // SAFETY: the call reads one event, which has at most 16 bytes.
         let theirs = answer(unsafe { libc::epoll_ctl(epoll, operation, fd, place) } as isize);
         let call = match operation {
             ADD => "Epoll::add",

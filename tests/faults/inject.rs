@@ -317,7 +317,7 @@ fn few_descriptors() {
     unsafe extern "C" {
         fn setrlimit(resource: i32, limit: *const [usize; 2]) -> i32;
     }
-    // SAFETY: reads one `struct rlimit` at the given address.
+    // SAFETY: the call reads one `struct rlimit` at the given address.
     assert_eq!(unsafe { setrlimit(NOFILE, &[256, 256]) }, 0);
 }
 

@@ -54,7 +54,7 @@ impl Refused {
     }
 }
 
-/// The check of a row. Its argument is the errno of the rejected call, or `None` if no call is rejected
+/// The check of a row. The argument is the errno of the rejected call, or `None` if no call is rejected
 /// and the kernel decides. An error is the reason why the check cannot run here.
 type Check = fn(Option<Errno>) -> Result<(), &'static str>;
 
@@ -225,7 +225,7 @@ fn no_core() {
     const RLIMIT_CORE: usize = 4;
     let limit = [0_u64; 2];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64`.
+    // SAFETY: the call reads one `struct rlimit64`.
     unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_CORE, place, 0) };
 }
 
@@ -257,7 +257,7 @@ fn run_row() {
     let beside = || row.beside.iter().map(|refused| refused.filter(Errno::ENOSYS));
     match checked(&row, &[], None) {
         Some(0) => {}
-        Some(77) => return, // the child has printed the reason
+        Some(77) => return, // the child has already printed the reason
         code => panic!("with nothing refused: {code:?}"),
     }
     if checked(&row, &beside().collect::<Vec<_>>(), None) == Some(NO_FILTER.into()) {
@@ -517,7 +517,7 @@ fn signals_of_a_thread(refused: Option<Errno>) -> Result<(), &'static str> {
 
 // ---------------------------------------------------------------- pipes
 
-/// Packet pipes have no fallback: creating one fails with the errno.
+/// Packet pipes have no fallback, so creating one fails with the filter's errno.
 fn packet_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     let made = packets().map(drop);
     assert_eq!(made, refused.map_or(Ok(()), Err));
@@ -730,8 +730,8 @@ fn to_everybody(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Sends much more than a pipe holds to this many files, first from a pipe that is fed during the
-/// fan-out, then from a file.
+/// Sends more bytes than a pipe holds to this many files. The source is first a pipe that is fed during
+/// the fan-out, then a file.
 fn fanout_arrives(count: usize) {
     let bytes = data(200_001);
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -757,7 +757,7 @@ fn fanout_arrives(count: usize) {
 
 const CHUNK: usize = 32 << 10;
 
-/// Fills a chunk so that it differs from its neighbours and from chunks that may use the same memory.
+/// Fills a chunk so that it differs from adjacent chunks and from chunks that may use the same memory.
 fn fill(chunk: &mut [u8], number: usize) {
     chunk.fill(programs::pattern(number));
 }
@@ -789,7 +789,7 @@ fn asked_for(mechanism: By) -> Result<By, Errno> {
     made.map(|_| chunks_arrive(ChunkWriter::builder().mechanism(mechanism)))
 }
 
-/// Checks chunks whose pages are spliced onward and read much later.
+/// Checks that chunks arrive unchanged if their pages are spliced onward and read much later.
 fn held_back(builder: WriterBuilder) {
     const HELD: usize = 40;
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -870,7 +870,7 @@ fn memfd_without_a_flag(refused: Option<Errno>) -> Result<(), &'static str> {
     const MFD_CLOEXEC: usize = 1;
     const MFD_ALLOW_SEALING: usize = 2;
     let (name, flags) = (c"probe".as_ptr().expose_provenance(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    // SAFETY: reads the name up to its NUL.
+    // SAFETY: the call reads the name up to its NUL.
     if unsafe { raw::syscall2(nr::MEMFD_CREATE, name, flags) } < 0 {
         let _ = asked_for(By::Memfd);
         return Err("no files in memory here");
@@ -1135,7 +1135,7 @@ fn group_of_a_dead_leader(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// `pidfd_getfd` has no fallback: it fails with the errno.
+/// `Pidfd::getfd` has no fallback, so it fails with the filter's errno.
 fn no_copy_of_a_descriptor(refused: Option<Errno>) -> Result<(), &'static str> {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let this = process::Pidfd::open(process::getpid()).map_err(|_| "no pidfd")?;
@@ -1153,7 +1153,7 @@ fn status_taken_by_another(refused: Option<Errno>) -> Result<(), &'static str> {
     let mut child = child(|| 5);
     let mut status = 0;
     let pid = i32::try_from(child.id()).unwrap();
-    // SAFETY: writes one `int`.
+    // SAFETY: the call writes one `int`.
     assert_eq!(unsafe { waitpid(pid, &raw mut status, 0) }, pid);
     let answer = child.wait().map(|end| end.code());
     match refused {

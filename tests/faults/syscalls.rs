@@ -227,7 +227,7 @@ fn newest() -> bool {
     let place = byte.as_ptr().expose_provenance();
     let fd = usize::try_from(std::os::fd::AsRawFd::as_raw_fd(&writer)).expect("a descriptor");
     const RWF_NOSIGNAL: usize = 0x100;
-    // SAFETY: reads one list of one buffer; the two halves of the position are -1, which means no
+    // SAFETY: the call reads one list of one buffer; the two halves of the position are -1, which means no
     // position.
     let sent = unsafe {
         rawpipe::raw::syscall6(nr::PWRITEV2, fd, place, 1, usize::MAX, usize::MAX, RWF_NOSIGNAL)

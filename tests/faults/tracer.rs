@@ -202,7 +202,7 @@ fn alarm_after(patience: Duration) {
     siginterrupt(SIGALRM, 1);
     let seconds = i64::try_from(patience.as_secs()).expect("not so long");
     let times = [i64::from(seconds > 0), 0, seconds, 0];
-    // SAFETY: reads one `struct itimerval`; the null pointer discards the old value.
+    // SAFETY: the call reads one `struct itimerval`; the null pointer discards the old value.
     assert_eq!(unsafe { setitimer(0, &raw const times, std::ptr::null_mut()) }, 0);
 }
 
@@ -257,7 +257,7 @@ impl Tracer<'_> {
         let mut end = None;
         loop {
             let mut status = 0;
-            // SAFETY: writes one number to the given address.
+            // SAFETY: the call writes one number to the given address.
             let pid = unsafe { waitpid(-1, &raw mut status, WAIT_ALL) };
             if pid < 0 && ALARMS.swap(0, Ordering::SeqCst) > 0 {
                 end = Some(End::Hung);

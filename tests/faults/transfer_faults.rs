@@ -454,7 +454,7 @@ fn discard_without_a_descriptor_for_a_sink_reads() {
     writer.write_all(b"header and body").unwrap();
     let limit: [u64; 2] = [3, 3];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64` at the given address.
+    // SAFETY: the call reads one `struct rlimit64` at the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
     assert_eq!(discard(&near, Some(40_000)).unwrap(), 40_000);
     assert_eq!(discard(&reader, Some(11)).unwrap(), 11);
@@ -478,7 +478,7 @@ fn transfer_of_records_where_poll_fails_ends() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let limit: [u64; 2] = [0, 0];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64` at the given address.
+    // SAFETY: the call reads one `struct rlimit64` at the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
     let error = transfer(&near, &writer).unwrap_err();
     assert_eq!(
@@ -500,7 +500,7 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     let sink = file(b"");
     let limit: [u64; 2] = [3, 3];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64` at the given address.
+    // SAFETY: the call reads one `struct rlimit64` at the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
     let done = transfer(&near, &sink).unwrap();
     assert_eq!((done.bytes(), done.mechanism()), (50_000, TransferMechanism::Copy));
@@ -524,7 +524,7 @@ fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
     sinks.extend((0..30).map(|_| FanoutSink::new(&full)));
     let limit: [u64; 2] = [64, 64];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64` at the given address.
+    // SAFETY: the call reads one `struct rlimit64` at the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
     let done = fanout(&near, &mut sinks).unwrap();
     assert_eq!((done.bytes(), done.fell_back()), (300_000, false));
@@ -690,7 +690,7 @@ fn transfer_pipe_to_a_file_at_its_limit_efbig_holds_the_rest() {
     writer.write_all(&bytes).unwrap();
     let limit = [MOST as u64; 2];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64` at the given address.
+    // SAFETY: the call reads one `struct rlimit64` at the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) }, 0);
     let mut error = transfer(&reader, &sink).unwrap_err();
     assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EFBIG)));

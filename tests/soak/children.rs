@@ -250,7 +250,8 @@ impl Worker {
                 self.dropped(cat);
             }
             _ => {
-                // Dropping the handle leaves the child running; its process id is used to wait for it.
+                // The child continues to run after its handle is dropped. The worker waits for the child
+                // by its process id.
                 self.go_on(&mut cat);
                 self.counts.reported += cat.held.len() as u64;
                 let answer = cat.child.on_drop(OnDrop::Leave);
@@ -380,7 +381,7 @@ impl Worker {
         }
     }
 
-    /// Runs a pipeline of three programs. Half of the runs have a missing program.
+    /// Runs a pipeline of three programs. In half of the runs one program is missing.
     pub(crate) fn pipeline(&mut self) {
         if !self.programs {
             return;
@@ -471,7 +472,7 @@ impl Worker {
 /// Waits for a child by its process id.
 fn reap(id: i32, options: i32) -> Result<i32, Errno> {
     let mut status = 0;
-    // SAFETY: writes one integer, the local above.
+    // SAFETY: the call writes one integer to the local variable above.
     let answer = unsafe { waitpid(id, &raw mut status, options) };
     if answer >= 0 {
         return Ok(answer);

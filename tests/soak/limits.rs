@@ -18,7 +18,7 @@ unsafe extern "C" {
     safe fn prctl(operation: i32, argument: usize, ...) -> i32;
 }
 
-// The values are generic; MIPS and SPARC differ.
+// These values are generic; MIPS and SPARC use other values.
 const RLIMIT_NPROC: usize = 6;
 pub(crate) const RLIMIT_NOFILE: usize = 7;
 pub(crate) const RLIMIT_AS: usize = 9;
@@ -71,7 +71,7 @@ impl Role {
 fn limit(resource: usize) -> [u64; 2] {
     let mut limit = [0_u64; 2];
     let place = (&raw mut limit).expose_provenance();
-    // SAFETY: writes one `struct rlimit64` to the given address.
+    // SAFETY: the call writes one `struct rlimit64` to the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, 0, place) }, 0);
     limit
 }
@@ -81,7 +81,7 @@ pub(crate) fn set_limit(resource: usize, soft: u64) {
     let hard = limit(resource)[1];
     let wanted = [soft.min(hard), hard];
     let place = (&raw const wanted).expose_provenance();
-    // SAFETY: reads one `struct rlimit64` at the given address.
+    // SAFETY: the call reads one `struct rlimit64` at the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
 }
 

@@ -123,7 +123,7 @@ fn soak(role: Role) {
         format!("resident memory: {}, {}", before.2, after.2)
     });
     let mut status = 0;
-    // SAFETY: writes one integer, the local above.
+    // SAFETY: the call writes one integer to the local variable above.
     let child = unsafe { waitpid(-1, &raw mut status, 1) };
     shared.require(child == -1, || format!("a child is left: {child}"));
     shared.check_totals("at the end");

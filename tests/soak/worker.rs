@@ -119,8 +119,8 @@ pub(crate) struct Counts {
     pub(crate) taken: u64,
     /// The number of bytes that arrived at the right destination and were compared.
     pub(crate) delivered: u64,
-    /// The number of bytes with a known location: the undelivered bytes of an error, and the contents of
-    /// a closed pipe according to the pipe's own count.
+    /// The number of bytes with a known location: undelivered bytes of an error, and unread bytes of a
+    /// closed pipe by its own count.
     pub(crate) reported: u64,
     pub(crate) refusals: u64,
     pub(crate) timeouts: u64,

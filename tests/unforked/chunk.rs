@@ -124,7 +124,7 @@ fn send_every_way_chunk_size_and_capacity() {
                 let mut writer = builder(way).chunk(chunk).build(writer).unwrap();
                 let mut total = 0;
                 for round in 0..rounds {
-                    // Sends whole chunks, and every fourth time only a part of one.
+                    // Every fourth round sends only a part of the chunk.
                     let len = if round % 4 == 3 { chunk / 2 + 1 } else { chunk };
                     let place = writer.chunk().unwrap();
                     assert_eq!(place.len(), chunk);

@@ -192,7 +192,7 @@ fn channel_recv_into_deadline_of_many_pieces_is_not_quadratic() {
         time
     };
     let (allocated, into) = (time(false), time(true));
-    // Copying all received bytes in each call would take more than ten times as long.
+    // A receiver that copies all received bytes in each call would need more than ten times as long.
     assert!(into < allocated * 4, "{into:?}, {allocated:?}");
 }
 
@@ -435,7 +435,7 @@ fn always_ready() -> Option<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (peer, _) = listener.accept().unwrap();
-    // SAFETY: reads one `int`.
+    // SAFETY: the call reads one `int`.
     unsafe {
         setsockopt(ours.as_raw_fd(), SOL_SOCKET, SO_TIMESTAMPING, &TX_SCHED_AND_SOFTWARE, 4);
     }
@@ -455,7 +455,7 @@ fn busy() -> Duration {
         fn clock_gettime(clock: i32, time: *mut [std::ffi::c_long; 2]) -> i32;
     }
     let mut time = [0; 2];
-    // SAFETY: writes one `timespec`.
+    // SAFETY: the call writes one `timespec`.
     assert_eq!(unsafe { clock_gettime(CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
     let [seconds, nanos] = time.map(|part| u64::try_from(part).unwrap());
     Duration::from_nanos(seconds * 1_000_000_000 + nanos)

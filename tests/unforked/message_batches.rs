@@ -318,8 +318,8 @@ fn poll_read_ahead_looks_at_the_buffer_first() {
     assert_eq!(receiver.recv(), Ok(Some(Vec::new())));
     assert!(!receiver.has_message() && !is_ready(&receiver));
 
-    // A partial message in the buffer does not count, and the descriptor becomes ready when the remainder
-    // arrives.
+    // `has_message` ignores a partial message in the buffer, and the descriptor becomes ready when the
+    // remainder arrives.
     let writer = sender.into_inner().unwrap();
     writer.write_all(&wire(&["first", "second"])[..16]).unwrap();
     assert_eq!(receiver.recv(), Ok(Some(b"first".to_vec())));
@@ -593,7 +593,8 @@ fn send_many_short_writes_lose_nothing() {
         thread::scope(|scope| {
             let reading = scope.spawn(move || {
                 let (mut all, mut buf) = (Vec::new(), vec![0; piece]);
-                // Short pieces are used only for the first pages, because thousands of calls take long.
+                // Short pieces are used only for the first pages, because thousands of calls would be
+                // slow.
                 while let Ok(count @ 1..) = reader.read(&mut buf) {
                     all.extend_from_slice(&buf[..count]);
                     if all.len() > 9000 {

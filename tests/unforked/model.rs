@@ -99,7 +99,7 @@ struct Model {
 
 type Operation = fn(&mut Model);
 
-/// Returns the count, or 0 if the operation is not possible now. Any other error is a failure.
+/// Returns the count, or 0 if the operation would have to wait. Any other error is a failure.
 fn count(answer: Result<usize>) -> usize {
     match answer {
         Ok(count) => count,

@@ -27,8 +27,8 @@ fn past() -> Deadline<'static> {
     Deadline::now()
 }
 
-/// Returns each kind of pipe that the calls treat differently: new pipes, pipes with both ends used in a
-/// splice, and FIFOs. The kernel rejects `RWF_NOWAIT` for used pipes and for FIFOs.
+/// Returns a pipe of each kind that the calls treat differently: a new pipe, a pipe with both ends used
+/// in a splice, and a FIFO. The kernel rejects `RWF_NOWAIT` for the last two kinds.
 fn pipes() -> Vec<(&'static str, PipeReader, PipeWriter)> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (fifo_reader, fifo_writer) = fifo();
@@ -69,7 +69,7 @@ fn mkfifo() -> std::path::PathBuf {
     }
     let path = common::tmp_path();
     let name = CString::new(path.as_os_str().as_bytes()).unwrap();
-    // SAFETY: reads the path up to its NUL.
+    // SAFETY: the call reads the path up to its NUL.
     assert_eq!(unsafe { mkfifo(name.as_ptr(), 0o600) }, 0);
     path
 }
@@ -138,8 +138,7 @@ fn try_write_in_each_situation() {
     }
 }
 
-/// A write of at most `PIPE_BUF` bytes is written whole or not at all, even if it passes through another
-/// pipe.
+/// At most `PIPE_BUF` bytes are written whole or not at all, even if they pass through another pipe.
 #[test]
 fn try_write_of_pipe_buf_is_whole() {
     for (kind, reader, writer) in pipes() {

@@ -390,7 +390,7 @@ fn transfer_between_nonblocking_ends_sleeps_while_nothing_moves() {
                 scope.spawn(feed);
             } else {
                 scope.spawn(feed);
-                thread::sleep(moment); // the output fills up
+                thread::sleep(moment); // the output becomes full during this time
             }
             let mut arrived = Vec::new();
             from_output.read_to_end(&mut arrived).unwrap();
@@ -410,7 +410,7 @@ fn with_error_queue(nonblocking: bool) -> Option<(TcpStream, TcpStream)> {
     let (mut near, mut far) = tcp();
     let flags = TX_SOFTWARE_AND_REPORT;
     let fd = near.as_raw_fd();
-    // SAFETY: reads an `int`.
+    // SAFETY: the call reads an `int`.
     if unsafe { setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &raw const flags, 4) } != 0 {
         return None;
     }
@@ -462,7 +462,7 @@ fn transfer_urgent_data_is_not_the_end() {
     const MSG_OOB: i32 = 1;
     let speak = |mut far: TcpStream| {
         far.write_all(b"before").unwrap();
-        // SAFETY: reads one byte.
+        // SAFETY: the call reads one byte.
         assert_eq!(unsafe { send(far.as_raw_fd(), b"!".as_ptr(), 1, MSG_OOB) }, 1);
         far.write_all(b"behind").unwrap();
     };
@@ -512,7 +512,7 @@ fn seqpacket() -> (OwnedFd, OwnedFd) {
     const AF_UNIX: i32 = 1;
     const SOCK_SEQPACKET: i32 = 5;
     let mut fds = [0; 2];
-    // SAFETY: writes two descriptors.
+    // SAFETY: the call writes two descriptors.
     assert_eq!(unsafe { socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds.as_mut_ptr()) }, 0);
     // SAFETY: the kernel just created this descriptor, and no other code owns it.
     let one = unsafe { OwnedFd::from_raw_fd(fds[0]) };
@@ -810,7 +810,7 @@ fn transfer_deadline_of_a_datagram_socket_with_an_error_queue() {
     let gone = UdpSocket::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     let on = 1;
     let fd = socket.as_raw_fd();
-    // SAFETY: reads an `int`.
+    // SAFETY: the call reads an `int`.
     if unsafe { setsockopt(fd, SOL_IP, IP_RECVERR, &raw const on, 4) } != 0 {
         println!("SKIPPED: no error queue to be had");
         return;

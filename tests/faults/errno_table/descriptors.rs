@@ -321,7 +321,7 @@ pub(crate) fn capacities() {
     let c_available = |fd: BorrowedFd<'_>| {
         let mut bytes = 0_i32;
         let place = &raw mut bytes;
-        // SAFETY: writes one `int`.
+        // SAFETY: the call writes one `int`.
         answer(unsafe { libc::ioctl(fd.as_raw_fd(), fionread(), place) } as isize)
     };
     let flag = |answer: Result<bool, Errno>| answer.map(usize::from);
@@ -507,7 +507,7 @@ pub(crate) fn waiting() {
     let c_add = |epoll: &Epoll, fd: BorrowedFd<'_>| {
         let mut event = [1_u32, 0, 0, 0];
         let place = event.as_mut_ptr().cast::<c_void>();
-        // SAFETY: reads one event, which has at most 16 bytes.
+        // SAFETY: the call reads one event, which has at most 16 bytes.
         let added = unsafe { libc::epoll_ctl(epoll.as_fd().as_raw_fd(), 1, fd.as_raw_fd(), place) };
         answer(added as isize)
     };

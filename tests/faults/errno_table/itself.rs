@@ -18,11 +18,11 @@ pub(crate) fn any_child() {
     let none: &mut [Child] = &mut [];
     let ends = WaitFlags::empty();
     let mut status = 0;
-    // SAFETY: writes one `int`.
+    // SAFETY: the call writes one `int`.
     let theirs = answer(unsafe { libc::waitpid(-1, &raw mut status, 0) } as isize);
     let ours = wait_any(none, ends).map(|_| 0);
     row("process::wait_any", "no children", Err(Errno::ECHILD), ours, theirs);
-    // SAFETY: writes one `int`.
+    // SAFETY: the call writes one `int`.
     let theirs = answer(unsafe { libc::waitpid(-1, &raw mut status, 1) } as isize);
     let ours = wait_any_deadline(none, ends, Deadline::now()).map(|_| 0);
     row("process::wait_any_deadline", "no children", Err(Errno::ECHILD), ours, theirs);
@@ -84,7 +84,7 @@ pub(crate) fn changes() {
         ("no folder", c"/dev/null", Err(Errno::ENOTDIR)),
         ("a folder", c"/", Ok(0)),
     ] {
-        // SAFETY: reads the path.
+        // SAFETY: the call reads the path.
         let theirs: Answer = answer(unsafe { chdir(path.as_ptr()) } as isize);
         row("process::chdir", what, wanted, zero(process::chdir(path)), theirs);
     }

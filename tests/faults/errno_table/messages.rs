@@ -72,7 +72,7 @@ pub(crate) fn channels() {
     own("Sender::send_many", "longer than the limit", long, answer);
     let long = Err(MessageError::TooLong(4));
     own("Sender::send", "longer than the limit", long, Sender::new(full).with_limit(3).send(word));
-    // After a message was sent in part, no further message can follow.
+    // After a partial send, no further message can follow.
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let mut sender = Sender::new(writer);
     let much = vec![0; 4 << 20];

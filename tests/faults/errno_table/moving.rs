@@ -282,7 +282,7 @@ fn without_memory(body: impl FnOnce() -> Answer) -> Option<[Answer; 2]> {
         let null = std::ptr::null_mut();
         // Private and anonymous. On MIPS the value differs.
         let flags = if cfg!(target_arch = "mips") { 0x802 } else { 0x22 };
-        // SAFETY: maps new memory, if any, at an address that the kernel chooses.
+        // SAFETY: the call maps new memory, if any, at an address that the kernel chooses.
         let theirs = answer(unsafe { libc::mmap64(null, 1 << 20, 3, flags, -1, 0) });
         [body(), theirs]
     }))

@@ -30,7 +30,7 @@ fn number(child: &Child) -> i32 {
 
 fn c_wait(pid: i32) -> Answer {
     let mut status = 0;
-    // SAFETY: writes one `int`.
+    // SAFETY: the call writes one `int`.
     answer(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize)
 }
 

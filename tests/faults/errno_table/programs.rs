@@ -86,7 +86,7 @@ fn list(words: &[&CStr]) -> Vec<*const c_char> {
 
 fn c_execve(path: &CStr, argv: &[&CStr]) -> Answer {
     let (argv, envp) = (list(argv), list(&[]));
-    // SAFETY: a string and two lists that end with a null.
+    // SAFETY: the arguments are a string and two lists that end with a null.
     answer(unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) } as isize)
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn execs() {
     let (c_argv, c_envp) = (list(&[c"program"]), list(&[]));
     let c_execveat = |folder: i32, path: &CStr, flags| {
         let (path, argv, envp) = (path.as_ptr(), c_argv.as_ptr(), c_envp.as_ptr());
-        // SAFETY: a string and two lists that end with a null.
+        // SAFETY: the arguments are a string and two lists that end with a null.
         answer(unsafe { libc::execveat(folder, path, argv, envp, flags) } as isize)
     };
     for (what, path, wanted) in &all.paths {
@@ -137,8 +137,8 @@ pub(crate) fn execs() {
     let ours = failed(process::execvpe(c"true", b"/bin", &endless, &envp));
     own("process::execvpe", "a list without an end", invalid, ours);
 
-    // This file is open for writing. Some kernels do not reject such a file, but it is not a program in
-    // any case.
+    // This file is open for writing. Some kernels accept such a file, but the exec fails because the file
+    // is not a program.
     let busy = all.folder.join("busy");
     let mut options = OpenOptions::new();
     let file = options.create_new(true).write(true).mode(0o755).open(&busy).unwrap();
@@ -175,7 +175,7 @@ pub(crate) fn execs() {
     row("process::execveat", "a link", Err(Errno::ELOOP), ours, theirs);
 
     let c_fexecve = |fd: i32| {
-        // SAFETY: two lists that end with a null.
+        // SAFETY: the arguments are two lists that end with a null.
         answer(unsafe { libc::fexecve(fd, c_argv.as_ptr(), c_envp.as_ptr()) } as isize)
     };
     let (reader, _writer) = rawpipe::pipe().unwrap();
@@ -213,7 +213,7 @@ pub(crate) fn execs() {
         // SAFETY: this process has no other thread.
         unsafe { std::env::set_var("PATH", path) };
         let (argv_, envp_) = (c_argv.as_ptr(), c_envp.as_ptr());
-        // SAFETY: a string and two lists that end with a null.
+        // SAFETY: the arguments are a string and two lists that end with a null.
         let theirs = answer(unsafe { libc::execvpe(name.as_ptr(), argv_, envp_) } as isize);
         let ours = failed(process::execvpe(name, &search, &argv, &envp));
         if what == "longer than a name" {
@@ -387,7 +387,7 @@ fn as_ordinary_user(spawn: &Spawn<'_>) {
             use rawpipe::raw::{syscall3, syscall4};
             let limit = [0_u64; 2];
             let place = (&raw const limit).expose_provenance();
-            // SAFETY: reads one `struct rlimit64`.
+            // SAFETY: the call reads one `struct rlimit64`.
             unsafe { syscall4(nr::PRLIMIT64, 0, 4, place, 0) };
             let id = super::NOBODY as usize;
             // SAFETY: the call reads only integers. If the call fails, the ids are already those of an
@@ -467,7 +467,7 @@ pub(crate) fn conversations() {
     let [ours, theirs] = in_child(|| {
         let pid = i32::try_from(child.id()).unwrap();
         let mut status = 0;
-        // SAFETY: writes one `int`.
+        // SAFETY: the call writes one `int`.
         let theirs = answer(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize);
         // The other process holds copies of the pipes, so a reader would never reach end of file. The
         // handles are dropped instead.
@@ -519,7 +519,7 @@ fn groups_of_pipelines(cat: &Command<'_>) {
     let [ours, theirs] = in_child(|| {
         let pid = i32::try_from(running.children()[0].id()).unwrap();
         let mut status = 0;
-        // SAFETY: writes one `int`; `WNOHANG` prevents waiting.
+        // SAFETY: the call writes one `int`; `WNOHANG` prevents waiting.
         let theirs = answer(unsafe { libc::waitpid(pid, &raw mut status, 1) } as isize);
         let late = Deadline::after(Duration::from_secs(60));
         let waits = [running.try_wait().map(|_| 0), running.wait_deadline(late).map(|_| 0)];
@@ -571,7 +571,7 @@ pub(crate) fn pipelines() {
     let [ours, theirs] = in_child(|| {
         let pid = i32::try_from(running.children()[0].id()).unwrap();
         let mut status = 0;
-        // SAFETY: writes one `int`.
+        // SAFETY: the call writes one `int`.
         let theirs = answer(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize);
         [running.wait().map(|_| 0), theirs]
     });

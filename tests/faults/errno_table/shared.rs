@@ -107,7 +107,7 @@ pub(crate) fn halves() {
     own("SharedWriter::send", "no reader", Err(Errno::EPIPE), writer.send(1));
 }
 
-/// Each half that another process already uses fails with `EBUSY`.
+/// A call on a half fails with `EBUSY` if another process uses that half.
 pub(crate) fn halves_of_another_process() {
     if !supported() {
         return;

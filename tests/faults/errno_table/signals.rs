@@ -38,7 +38,7 @@ fn c_set() -> [usize; 16] {
 fn c_signalfd() -> Answer {
     const SFD_NONBLOCK: i32 = 0o4000;
     let set = c_set();
-    // SAFETY: reads a set.
+    // SAFETY: the call reads a set.
     answer(unsafe { libc::signalfd(-1, set.as_ptr().cast::<c_void>(), SFD_NONBLOCK) } as isize)
 }
 
@@ -46,7 +46,7 @@ fn c_signalfd() -> Answer {
 fn c_wait() -> Answer {
     let (set, now) = (c_set(), [0_usize; 4]);
     let (set, null) = (set.as_ptr().cast::<c_void>(), std::ptr::null_mut());
-    // SAFETY: reads a set and a time.
+    // SAFETY: the call reads a set and a time.
     answer(unsafe { libc::sigtimedwait(set, null, now.as_ptr().cast::<c_void>()) } as isize)
 }
 

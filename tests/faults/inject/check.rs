@@ -42,7 +42,7 @@ impl Holdings {
     /// Records the current resources. Call this function after creating everything that the operation
     /// receives.
     pub(crate) fn now() -> Self {
-        // The first inspection may allocate memory.
+        // The first inspection may allocate memory, so its result is discarded.
         let _ = (common::open_fds(), mapped(), blocked());
         Self { fds: common::open_fds(), mapped: mapped(), blocked: blocked() }
     }
@@ -91,7 +91,7 @@ fn childless() -> Verdict {
     }
     const NO_HANG: i32 = 1;
     let mut status = 0;
-    // SAFETY: writes one number to the given address.
+    // SAFETY: the call writes one number to the given address.
     let left = unsafe { waitpid(-1, &raw mut status, NO_HANG) };
     let disowned = injected(|fault| {
         let nr = fault.key.nr;

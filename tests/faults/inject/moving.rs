@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// The length of a source. It fits into a pipe, and into the quarter of a socket's buffer up to which
-/// `poll` reports free space.
+/// The length of a source. The bytes fit into a pipe, and into the quarter of a socket's buffer up to
+/// which `poll` reports free space.
 const LEN: usize = 20_000;
 const EXACT: usize = 12_000;
 

@@ -86,7 +86,7 @@ pub(super) fn forks() -> Vec<Operation> {
             }
             let mut child = common::child(|| 0);
             let pid = i32::try_from(child.id()).expect("a process id");
-            // SAFETY: writes nothing.
+            // SAFETY: the call writes nothing.
             assert_eq!(unsafe { waitpid(pid, std::ptr::null_mut(), 0) }, pid);
             let _ = operation(|| child.wait());
         }),

@@ -830,8 +830,7 @@ fn chunks_by_other_means(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If memfds are rejected, the builder with this mechanism fails, and by default another mechanism is
-/// used.
+/// If memfds are rejected, a builder with this mechanism fails, and other builders use another mechanism.
 fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
     let asked = asked_for(By::Memfd);
     if refused.is_some() {

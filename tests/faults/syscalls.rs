@@ -2,8 +2,8 @@
 //!
 //! Each operation runs in its own process under the tracer of `tests/inject`. The operation runs once
 //! without failures, and once for each set of optional calls, which then fail. The test fails if the
-//! crate makes a call that is not listed, or never makes a call that is listed. A call that is listed as
-//! a fallback must not be made if no call fails.
+//! crate makes an unlisted call, or never makes a listed call. A call that is listed as a fallback must
+//! not be made if no call fails.
 #![allow(unsafe_code, reason = "a tracer, and functions that are unsafe")]
 
 mod operations;

@@ -567,8 +567,8 @@ fn never_resent_chunks_spliced_onward_and_read_later() {
         let none = SpliceFlags::empty();
         for (number, (_, keeper)) in kept.iter().enumerate() {
             fill(writer.chunk().unwrap(), number);
-            // Each chunk is sent twice. One copy is read, and the other is kept; the kept copy is the
-            // longer or the shorter one.
+            // Each chunk is sent twice, sometimes with different lengths. One copy is read, and the other
+            // copy is kept unread.
             let lens = if number % 4 < 2 { [CHUNK, SMALL] } else { [CHUNK, CHUNK] };
             for (again, len) in lens.into_iter().enumerate() {
                 if again == 0 { writer.send(len) } else { writer.resend(len) }.unwrap();

@@ -1,5 +1,5 @@
-//! This crate's descriptors in other crates' event loops. Each file begins with the code that the guide
-//! shows.
+//! Tests of this crate's descriptors in other crates' event loops. Each file starts with the code that
+//! the guide shows.
 #![cfg(test)]
 
 mod with_async_io;
@@ -7,8 +7,8 @@ mod with_mio;
 mod with_polling;
 mod with_tokio;
 
-/// Each block of the page that is no doctest is in one of the files, and each function above the tests
-/// of a file is on the page.
+/// The page and the files must match. Each code block that is not a doctest is in one of the files, and
+/// each function above a file's tests is on the page.
 #[test]
 fn page_has_these_functions() {
     let page = include_str!("../../docs/async.md");

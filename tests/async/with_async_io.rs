@@ -1,4 +1,4 @@
-//! async-io: a pipe end and a pidfd in its `Async`.
+//! Uses a pipe end and a pidfd in async-io's `Async`.
 
 use async_io::{Async, Timer};
 use futures_lite::future;

@@ -1,4 +1,4 @@
-//! mio: a pipe and a child in one poll.
+//! Waits for a pipe and a child with one mio `Poll`.
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -52,7 +52,7 @@ fn output_and_end_of_a_child() {
     assert!(output.ends_with(b"late\n"));
 }
 
-/// The program ends first, and its output later.
+/// If the program ends before its output does, the loop still reads all output.
 #[test]
 fn output_after_the_end_of_the_child() {
     let (status, output) =

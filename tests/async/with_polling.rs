@@ -1,4 +1,4 @@
-//! polling: the same as mio, except that interest ends with each event.
+//! Waits for a pipe and a child with polling, where interest must be renewed after each event.
 
 use polling::{Event, Events, Poller};
 use rawpipe::Errno;

@@ -1,4 +1,4 @@
-//! tokio: the ends of pipes, a child's end, and blocking calls.
+//! Uses pipe ends, a child's exit and blocking calls with tokio.
 
 use rawpipe::Deadline;
 use rawpipe::process::{Child, ExitStatus};
@@ -57,7 +57,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn pipes_of_a_child_both_at_once() {
-    let input = vec![b'x'; 1 << 20]; // more than the two pipes hold
+    let input = vec![b'x'; 1 << 20]; // exceeds the capacity of both pipes
     let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (status, output) = block_on(communicate(&mut cat, &input)).unwrap();
     assert!(status.success());
@@ -74,7 +74,8 @@ fn wait_by_pidfd_until_the_limit_and_until_the_end() {
     });
 }
 
-/// Neither takes the other's status, and neither needs the other's `SIGCHLD` handler.
+/// Children of this crate and of tokio coexist: neither library collects the other's status or needs the
+/// other's `SIGCHLD` handler.
 #[test]
 fn children_beside_those_of_tokio() {
     block_on(async {
@@ -109,8 +110,8 @@ fn transfer_on_the_blocking_pool() {
     });
 }
 
-/// A flag that a runtime sets on one end is visible to every owner of that end, and not to the owner of
-/// the other end.
+/// A flag that a runtime sets on one pipe end applies to every duplicate of that end, but not to the
+/// other end.
 #[test]
 fn from_owned_fd_makes_all_copies_of_that_end_nonblocking() {
     block_on(async {
@@ -120,6 +121,6 @@ fn from_owned_fd_makes_all_copies_of_that_end_nonblocking() {
         assert_eq!(copy.read(&mut [0]), Err(Errno::EAGAIN));
         assert!(!writer.is_nonblocking().unwrap());
         drop(receiver);
-        assert!(copy.is_nonblocking().unwrap()); // and it stays so
+        assert!(copy.is_nonblocking().unwrap()); // the flag stays set
     });
 }

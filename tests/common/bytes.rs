@@ -1,11 +1,11 @@
-//! The bytes that tests send: made in order, made at random, and read back.
+//! The data that tests send: regular or random bytes, and functions that read them back.
 
 use rawpipe::{PipeReader, PipeWriter};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::SystemTime;
 
-/// Bytes that differ from their neighbours at all usual distances.
+/// Returns bytes that differ from each other at all usual distances.
 pub(crate) fn data(len: usize) -> Vec<u8> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut bytes = Vec::with_capacity(len + 8);
@@ -16,11 +16,11 @@ pub(crate) fn data(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A small generator (xorshift64). A run can be repeated with its seed, which must not be 0.
+/// A small random generator (xorshift64). The same seed repeats a run; the seed must not be 0.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// Seeded from the clock. Prints the seed.
+    /// Creates a generator that is seeded from the clock, and prints the seed.
     pub(crate) fn new() -> Self {
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let seed = u64::from(time.subsec_nanos()) | 1;
@@ -40,21 +40,21 @@ impl Random {
     }
 }
 
-/// The contents of the pipe.
+/// Reads the current contents of the pipe.
 pub(crate) fn waiting_in(reader: &PipeReader) -> Vec<u8> {
     let mut bytes = vec![0; reader.available().unwrap()];
     reader.read_exact(&mut bytes).unwrap();
     bytes
 }
 
-/// The contents of the file, whatever its position.
+/// Returns the contents of the file, regardless of its position.
 pub(crate) fn all_of(file: &File) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
     file.read_exact_at(&mut bytes, 0).unwrap();
     bytes
 }
 
-/// Asserts that bytes written to each of these pipes are read from the same one.
+/// Asserts that bytes written to each of these pipes arrive at that pipe's reader.
 pub(crate) fn assert_no_two_are_one(pipes: &[(PipeReader, PipeWriter)]) {
     for (index, (_, writer)) in pipes.iter().enumerate() {
         writer.write_all(&index.to_ne_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! Files for a single test, most of them without a name.
+//! Creates temporary files for a single test, most of them unlinked.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-/// A folder for a test's files, in memory if possible.
+/// Returns a directory, in memory if possible, for the files of a test.
 pub(crate) fn tmp() -> PathBuf {
     let shm = Path::new("/dev/shm");
     let writable = fs::metadata(shm).is_ok_and(|folder| !folder.permissions().readonly());
     if writable { shm.to_owned() } else { env::temp_dir() }
 }
 
-/// A path in that folder that no other test uses or has left there. Process ids repeat.
+/// Returns a path in that directory that no other test uses or has left behind. The path includes the
+/// time, because process ids repeat.
 pub(crate) fn tmp_path() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -24,14 +25,14 @@ pub(crate) fn tmp_path() -> PathBuf {
     tmp().join(format!("rawpipe-test-{}-{count}-{now:x}", std::process::id()))
 }
 
-/// An open file without a name, with these contents and its position at 0.
+/// Returns an open, unlinked file with these contents and its position at 0.
 pub(crate) fn file(contents: &[u8]) -> File {
     let file = nameless(File::options().read(true).write(true));
     file.write_all_at(contents, 0).expect("room for a test's file");
     file
 }
 
-/// An open, empty file without a name, in append mode.
+/// Returns an open, unlinked, empty file in append mode.
 pub(crate) fn append_file() -> File {
     nameless(File::options().append(true))
 }
@@ -40,7 +41,7 @@ fn nameless(options: &mut OpenOptions) -> File {
     loop {
         let path = tmp_path();
         match options.create_new(true).open(&path) {
-            // A process with the same id was killed and left the file.
+            // A killed process with the same id has left this file.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             file => {
                 let file = file.expect("a file of this test's own");

@@ -1,4 +1,4 @@
-//! Seccomp filters: they make calls fail as on a kernel that lacks them.
+//! Seccomp filters, which make calls fail as on a kernel that lacks them.
 #![allow(unsafe_code, reason = "a call that the crate has no name for")]
 
 use super::nr;
@@ -8,7 +8,7 @@ use rawpipe::{Errno, raw};
 /// A seccomp filter that makes system calls fail with an error.
 pub(crate) struct Filter(Vec<Instruction>);
 
-/// How [`Filter::on_argument`] compares an argument.
+/// The comparison that [`Filter::on_argument`] makes.
 pub(crate) enum Value {
     Is(u32),
     Has(u32),
@@ -26,7 +26,7 @@ impl Filter {
         const ERRNO: u32 = 0x0005_0000;
         const ALLOW: u32 = 0x7fff_0000;
         let refusal = ERRNO | errno.raw_os_error().unsigned_abs();
-        let mut filter = vec![Instruction(LOAD_WORD, 0, 0, 0)]; // the number of the call
+        let mut filter = vec![Instruction(LOAD_WORD, 0, 0, 0)]; // the system call number
         for call in calls {
             let number = u32::try_from(*call).expect("a small number");
             filter.push(Instruction(JUMP_IF_EQUAL, 0, 1, number));
@@ -36,8 +36,8 @@ impl Filter {
         Self(filter)
     }
 
-    /// Rejects `call` only if the lower half of its argument `index` equals `value`, or has its bits
-    /// set.
+    /// Rejects `call` only if the lower half of its argument `index` equals the value (`Is`) or has any
+    /// of its bits (`Has`).
     pub(crate) fn on_argument(call: usize, index: u32, value: Value, errno: Errno) -> Self {
         const LOAD_WORD: u16 = 0x20;
         const JUMP_IF_EQUAL: u16 = 0x15;
@@ -48,15 +48,15 @@ impl Filter {
             Value::Is(value) => (JUMP_IF_EQUAL, value),
             Value::Has(bits) => (JUMP_IF_ANY_BIT, bits),
         };
-        // Between the check of the number and the error.
+        // The new instructions are inserted between the check of the number and the error.
         filter[1] = Instruction(JUMP_IF_EQUAL, 0, 3, filter[1].3);
         filter.insert(2, Instruction(LOAD_WORD, 0, 0, low_half));
         filter.insert(3, Instruction(jump, 0, 1, value));
         Self(filter)
     }
 
-    /// The same, but a process that makes such a call is killed by `SIGSYS`. This shows whether the
-    /// call is made.
+    /// Makes the filter kill the process with `SIGSYS` instead of returning an error. The signal shows
+    /// that the process makes the call.
     pub(crate) fn that_kills(mut self) -> Self {
         const RETURN: u16 = 0x06;
         const ALLOW: u32 = 0x7fff_0000;
@@ -66,8 +66,8 @@ impl Filter {
         self
     }
 
-    /// Installs it for this thread, and for what it forks and executes. Returns whether the kernel
-    /// accepts it: an emulator does not. Does not allocate.
+    /// Installs the filter for this thread and for its children and programs. Returns whether the kernel
+    /// accepts the filter. Emulators reject filters. Does not allocate.
     pub(crate) fn install(&self) -> bool {
         const PR_SET_SECCOMP: usize = 22;
         const PR_SET_NO_NEW_PRIVS: usize = 38;
@@ -78,10 +78,10 @@ impl Filter {
 
         let program = Program(u16::try_from(self.0.len()).expect("short"), self.0.as_ptr());
         let place = (&raw const program).expose_provenance();
-        // SAFETY: takes integers only.
+        // SAFETY: the call reads only integers.
         let silent = unsafe { raw::syscall5(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         let mode = SECCOMP_MODE_FILTER;
-        // SAFETY: reads the program at the place given, and its instructions.
+        // SAFETY: the call reads the program at the given address, and its instructions.
         let answer = unsafe { raw::syscall5(nr::PRCTL, PR_SET_SECCOMP, mode, place, 0, 0) };
         (silent, answer) == (0, 0)
     }
@@ -109,7 +109,7 @@ pub(crate) fn filtered(
     possible
 }
 
-/// A kernel or an emulator whose `clone` returns no pidfd.
+/// Returns a filter that rejects `CLONE_PIDFD` in `clone`, as some kernels and emulators do.
 pub(crate) fn no_pidfd_by_clone() -> Filter {
     const CLONE_PIDFD: u32 = 0x1000;
     let index = u32::from(cfg!(target_arch = "s390x"));

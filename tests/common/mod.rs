@@ -1,5 +1,5 @@
-//! What the tests share: running a test in its own process, running other programs of this package, and
-//! inspecting descriptors.
+//! Helpers that the tests share: they run a test in a separate process, run other programs of this
+//! package, and inspect descriptors.
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 #![allow(unsafe_code, reason = "a closed descriptor, and signals by number")]
 
@@ -14,7 +14,7 @@ pub(crate) mod programs;
 pub(crate) mod shared;
 mod terminal;
 
-/// Declares a number of the table below in the same way as the crate.
+/// Declares a number of the table below in the same form as the crate.
 #[cfg(not(rawpipe_shim))]
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $generic:literal) => {
@@ -25,7 +25,7 @@ macro_rules! number {
 #[cfg(rawpipe_shim)]
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $generic:literal) => {
-        // `csrc/shim.c` defines each of these as a constant of type `size_t`.
+        // `csrc/shim.c` defines each number as a constant of type `size_t`.
         unsafe extern "C" {
             #[link_name = concat!(env!("RAWPIPE_PREFIX"), "nr_", $call)]
             pub(crate) safe static $name: usize;
@@ -33,7 +33,7 @@ macro_rules! number {
     };
 }
 
-/// The numbers of system calls: the crate's own table, which is private.
+/// The system call numbers from the crate's own table, which is private.
 #[path = "../../src/sys/arch/nr.rs"]
 pub(crate) mod nr;
 
@@ -55,7 +55,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use std::{env, fs, thread};
 
-/// The variables that request longer runs.
+/// The environment variables that request longer runs.
 const LONG: [&str; 8] = [
     "RAWPIPE_ATTACK_SECONDS",
     "RAWPIPE_DIFFERENTIAL",
@@ -67,7 +67,7 @@ const LONG: [&str; 8] = [
     "RAWPIPE_TRANSFER_BYTES",
 ];
 
-/// How long a process may take before it counts as hung. Emulators and tools are slow.
+/// Returns the time after which a process counts as hung. Emulators and tools are slow.
 fn patience() -> Duration {
     let long = LONG.iter().any(|name| env::var_os(name).is_some());
     Duration::from_secs(if long {
@@ -79,9 +79,9 @@ fn patience() -> Duration {
     })
 }
 
-/// Set in a process that [`run_each_alone`] has started, to the name of its test.
+/// The variable that [`run_each_alone`] sets to the name of the test in each process.
 pub(crate) const ALONE: &str = "RAWPIPE_TEST_ALONE";
-/// Set in a process that [`role_command`] describes, to its role.
+/// The variable that holds the role of a process that [`role_command`] describes.
 const ROLE: &str = "RAWPIPE_TEST_ROLE";
 
 /// A test and its name.
@@ -89,19 +89,19 @@ pub(crate) type Test = (&'static str, fn());
 /// The tests of a topic.
 pub(crate) type Tests = &'static [Test];
 
-/// A topic's list of tests for [`run_each_alone`].
+/// Lists the tests of a topic for [`run_each_alone`].
 macro_rules! tests {
     ($($test:ident),* $(,)?) => { &[$((stringify!($test), $test as fn())),*] };
 }
 pub(crate) use tests;
 
-/// The request to a test binary, with the options of the usual harness.
+/// The tests and options that the command line requests, in the syntax of the usual harness.
 struct Request {
     filters: Vec<String>,
     skipped: Vec<String>,
     exact: bool,
     list: bool,
-    /// Run only ignored tests: none exist.
+    /// Whether only ignored tests are requested; no test is ignored.
     ignored: bool,
     at_once: usize,
 }
@@ -131,7 +131,7 @@ impl Request {
                     let count = value.take().or_else(|| words.next());
                     request.at_once = count.and_then(|count| number(&count)).expect("a number");
                 }
-                // Options of the usual harness without a meaning here.
+                // These options of the usual harness have no effect here.
                 "--color" | "--format" | "-Z" => drop(value.take().or_else(|| words.next())),
                 "--nocapture" | "--no-capture" | "--quiet" | "-q" | "--show-output"
                 | "--include-ignored" | "--test" | "--bench" | "--report-time" => {}
@@ -140,7 +140,7 @@ impl Request {
                 _ => request.filters.push(word),
             }
         }
-        // A fork may hang in an emulator if the process has threads.
+        // In an emulator, a fork of a process with threads may hang.
         request.at_once = if emulated() { 1 } else { request.at_once };
         request
     }
@@ -153,12 +153,12 @@ impl Request {
     }
 }
 
-/// The `main` of a test binary without the usual harness (`harness = false`), whose tests fork. Each
-/// test runs in its own process, in its only thread. The usual harness has threads, so a forked child
-/// would inherit their locks.
+/// Serves as the `main` of a test binary without the usual harness (`harness = false`), whose tests fork.
+/// Each test runs in a separate process with a single thread. The usual harness has threads, so a forked
+/// child would inherit their locks.
 ///
-/// A test is called `topic::name`. Several run at a time, as in the usual harness. Those whose names
-/// begin with one of `serial` run after all others, one at a time. The usual filters and options work,
+/// A test is named `topic::name`. Several tests run at a time, as in the usual harness. Tests whose names
+/// start with one of `serial` run after all others, one at a time. The usual filters and options work,
 /// and the closing line is the same.
 pub(crate) fn run_each_alone(topics: &[(&str, &[Test])], serial: &[&str]) {
     let name_of = |topic: &str, test: &str| match topic {
@@ -171,7 +171,7 @@ pub(crate) fn run_each_alone(topics: &[(&str, &[Test])], serial: &[&str]) {
         .collect();
     if let Some(name) = env::var_os(ALONE) {
         let (_, test) = tests.iter().find(|(known, _)| name == **known).expect("a test's name");
-        // An emulator adds threads.
+        // An emulator adds threads to the process.
         let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         assert!(threads == 1 || emulated(), "{threads} threads");
         keyboard_signals_end_a_program();
@@ -212,7 +212,7 @@ test result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured;
     std::process::exit(if failed == 0 { 0 } else { 101 });
 }
 
-/// Runs a test in its own process and prints the result.
+/// Runs a test in a separate process, and prints the result.
 fn passes(name: &str) -> bool {
     let output = finish(program(&env::current_exe().expect("a path")).env(ALONE, name));
     let [printed, errors] =
@@ -233,23 +233,22 @@ fn passes(name: &str) -> bool {
     passed
 }
 
-/// The name of the test that this process was started for by [`run_each_alone`], without its topic.
+/// Returns the name of the test for which [`run_each_alone`] started this process, without its topic.
 pub(crate) fn name_alone() -> String {
     let name = env::var(ALONE).expect("a test that runs alone");
     name.rsplit("::").next().unwrap_or_default().to_owned()
 }
 
-/// Returns a command that runs the test of this process again in a role, for a test of
-/// [`run_each_alone`] that needs a program to start. The test function begins with `if
-/// common::in_role("role") { … }`.
+/// Returns a command that runs the current test again in a role. A test of [`run_each_alone`] uses this
+/// if it needs a program to start. The test function starts with `if common::in_role("role") { … }`.
 pub(crate) fn role_command(role: &str) -> Command {
     let mut command = program(&env::current_exe().expect("the path of this test"));
     command.env(ROLE, role);
     command
 }
 
-/// Whether [`role_command`] started this process in this role. Its output from here on is its
-/// [`role_output`].
+/// Returns whether [`role_command`] started this process in this role. If so, the process's output from
+/// here on is its [`role_output`].
 pub(crate) fn in_role(role: &str) -> bool {
     let is = env::var_os(ROLE).is_some_and(|set| set == *role);
     if is {
@@ -258,7 +257,7 @@ pub(crate) fn in_role(role: &str) -> bool {
     is
 }
 
-/// The output of a role.
+/// Returns the output that a process wrote in its role.
 pub(crate) fn role_output(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
@@ -271,7 +270,7 @@ pub(crate) fn role_output(output: &Output) -> String {
     said.to_owned()
 }
 
-/// A command that runs a program built for the target: under the emulator that cargo would use.
+/// Returns a command that runs a program built for the target, with the emulator that cargo would use.
 pub(crate) fn program(path: &Path) -> Command {
     let mut words = runner();
     words.push(path.as_os_str().to_owned());
@@ -280,7 +279,8 @@ pub(crate) fn program(path: &Path) -> Command {
     command
 }
 
-/// The words of `CARGO_TARGET_<TRIPLE>_RUNNER` for this target; empty if it runs natively.
+/// Returns the words of `CARGO_TARGET_<TRIPLE>_RUNNER` for this target. The list is empty if the target
+/// is native.
 pub(crate) fn runner() -> Vec<OsString> {
     let arch = match env::consts::ARCH {
         "arm" => "ARMV7",
@@ -290,7 +290,7 @@ pub(crate) fn runner() -> Vec<OsString> {
         other => other,
     };
     let prefix = format!("CARGO_TARGET_{}_", arch.to_uppercase());
-    // A test may set variables that are not UTF-8.
+    // A test may set variables that are not valid UTF-8.
     env::vars_os()
         .filter_map(|(key, words)| Some((key.into_string().ok()?, words.into_string().ok()?)))
         .find(|(key, _)| key.starts_with(&prefix) && key.ends_with("_RUNNER"))
@@ -298,13 +298,13 @@ pub(crate) fn runner() -> Vec<OsString> {
         .unwrap_or_default()
 }
 
-/// Whether this test runs under a user-mode emulator, whose system calls are not Linux's own. Valgrind
-/// is started in the same way, but passes calls to the host kernel.
+/// Returns whether this test runs under a user-mode emulator, which implements system calls itself.
+/// Valgrind is started in the same way, but passes system calls to the host kernel.
 pub(crate) fn emulated() -> bool {
     !runner().is_empty() && !runner_is_valgrind()
 }
 
-/// The program between the test and the kernel that handles some calls itself, if any.
+/// Returns the name of the emulator or tool that handles some system calls itself, if any.
 pub(crate) fn in_front() -> Option<&'static str> {
     let valgrind = (tool() == Some(Tool::Valgrind)).then_some("Valgrind");
     valgrind.or(emulated().then_some("an emulator"))
@@ -314,9 +314,8 @@ fn runner_is_valgrind() -> bool {
     runner().iter().any(|word| Path::new(word).file_stem().is_some_and(|name| name == "valgrind"))
 }
 
-/// A command that runs a program built for the target directly if the kernel can start it. Valgrind
-/// adds arguments, variables and descriptors, and opens closed standard streams. It does not watch this
-/// program then.
+/// Returns a command that runs a program directly, without Valgrind, if the kernel can start the program.
+/// Valgrind adds arguments, variables and descriptors, and opens closed standard streams.
 pub(crate) fn plain_program(path: &Path) -> Command {
     if runner_is_valgrind() { Command::new(path) } else { program(path) }
 }
@@ -331,7 +330,7 @@ pub(crate) enum Tool {
     Valgrind,
 }
 
-/// The tool that this test was built for, or runs under: see `.ci/sanitize.sh`.
+/// Returns the tool for which this test was built, or under which it runs. See `.ci/sanitize.sh`.
 pub(crate) fn tool() -> Option<Tool> {
     let under_valgrind =
         || env::var("LD_PRELOAD").is_ok_and(|libraries| libraries.contains("vgpreload_core"));
@@ -348,7 +347,7 @@ pub(crate) fn tool() -> Option<Tool> {
     }
 }
 
-/// Leaks a value and keeps it reachable for a tool that looks for leaks.
+/// Leaks a value, but keeps it reachable for a leak checker.
 pub(crate) fn keep<T: ?Sized>(value: Box<T>) -> &'static mut T {
     static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
     let value = Box::leak(value);
@@ -357,34 +356,34 @@ pub(crate) fn keep<T: ?Sized>(value: Box<T>) -> &'static mut T {
     value
 }
 
-/// Ends a test after which this process cannot fork, or has no memory or descriptors left. A tool that
-/// looks for leaks at exit needs them.
+/// Ends a test whose process can no longer fork, map memory or open descriptors. A leak checker must do
+/// all of these at exit.
 pub(crate) fn end_without_a_look_at_leaks() {
     if matches!(tool(), Some(Tool::Address | Tool::Leak)) {
         rawpipe::process::exit(0);
     }
 }
 
-/// LeakSanitizer calls this when a process ends. It checks from a process that it creates with calls
-/// that a [`Filter`] rejects. Programs inherit filters, and the `no_new_privs` flag that comes with
-/// them.
+/// Disables LeakSanitizer in a process with filters. LeakSanitizer calls this function at exit, and then
+/// checks from a process that it creates with calls that a [`Filter`] rejects. Programs inherit filters
+/// together with the `no_new_privs` flag.
 #[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "leak"))]
 #[unsafe(no_mangle)]
 extern "C" fn __lsan_is_turned_off() -> i32 {
     const PR_GET_NO_NEW_PRIVS: usize = 39;
-    // SAFETY: takes integers only.
+    // SAFETY: the call reads only integers.
     let set = unsafe { raw::syscall5(nr::PRCTL, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) };
     i32::from(set == 1)
 }
 
-/// Whether workloads must shrink because everything takes ten times as long or more: under a tool or in
-/// an emulator. The emulator may be a whole machine with a real Linux kernel; then the script that
-/// starts it sets a variable.
+/// Returns whether workloads must shrink, because a tool or an emulator makes the test at least ten times
+/// slower. If the emulator is a complete machine with a real Linux kernel, the script that starts it sets
+/// a variable.
 pub(crate) fn slow() -> bool {
     emulated() || tool().is_some() || env::var_os("RAWPIPE_TEST_SLOW").is_some()
 }
 
-/// Runs a command to its end and returns its output. Kills it if it hangs.
+/// Runs a command until it exits and returns its output. Kills the process if it hangs.
 pub(crate) fn finish(command: &mut Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -394,7 +393,7 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     let output = match receiver.recv_timeout(patience()) {
         Ok(output) => output.expect("the output of a child"),
         Err(_) => {
-            kill(pid, 9); // not reaped: its output was not sent
+            kill(pid, 9); // the child is not reaped, because its output has not arrived
             panic!("hung: {command:?}\n{:?}", receiver.recv());
         }
     };
@@ -404,30 +403,30 @@ pub(crate) fn finish(command: &mut Command) -> Output {
 
 /// Forks a child that runs `body`, in a test of [`run_each_alone`].
 pub(crate) fn child(body: impl FnOnce() -> u8) -> Child {
-    // SAFETY: there is no other thread, and no test shares memory or outside state that both sides
+    // SAFETY: no other thread exists, and no test shares memory or external state that both processes
     // would modify.
     unsafe { fork_with(body) }.unwrap()
 }
 
-/// Closes a forked child's own copy of a descriptor that its code has only borrowed.
+/// Closes a forked child's own copy of a descriptor that its code only borrows.
 pub(crate) fn close_copy(fd: &impl AsRawFd) {
     let number = usize::try_from(fd.as_raw_fd()).expect("descriptors are not negative");
-    // SAFETY: `close` touches no memory, and no other code in the child uses its copy.
+    // SAFETY: `close` accesses no memory, and no other code in the child uses its copy.
     unsafe { raw::syscall1(nr::CLOSE, number) };
 }
 
-/// Sends a signal to a process that has not been waited for.
+/// Sends a signal to a process whose exit status has not been collected.
 pub(crate) fn kill(pid: u32, signal: i32) {
     let signal = usize::try_from(signal).expect("signals are not negative");
-    // SAFETY: `kill` touches no memory.
+    // SAFETY: `kill` accesses no memory.
     assert_eq!(unsafe { raw::syscall2(nr::KILL, pid as usize, signal) }, 0);
 }
 
-/// How many signals of a [`Storm`] this process has handled.
+/// The number of signals of a [`Storm`] that this process has handled.
 pub(crate) static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
-/// A shell without job control starts what runs in its background with these signals ignored, and
-/// every program that a test starts would inherit that.
+/// Restores the default actions of the keyboard signals. A shell without job control starts background
+/// programs with these signals ignored, and every program that a test starts would inherit that setting.
 fn keyboard_signals_end_a_program() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -438,14 +437,14 @@ fn keyboard_signals_end_a_program() {
     }
 }
 
-/// A child that sends this process a signal at regular intervals while the value lives.
+/// A child that sends a signal to this process at regular intervals until the value is dropped.
 pub(crate) struct Storm {
     child: Child,
     stop: Option<PipeWriter>,
 }
 
 impl Storm {
-    /// Installs the handler without `SA_RESTART`, so that it interrupts calls.
+    /// Installs the handler without `SA_RESTART`, so that it interrupts calls, and starts the child.
     pub(crate) fn begin(pause: Duration) -> Self {
         const SIGUSR1: i32 = Signal::USR1.as_raw();
         unsafe extern "C" {
@@ -461,7 +460,7 @@ impl Storm {
         let (gate, stop) = rawpipe::pipe().unwrap();
         let copy = &stop;
         let child = child(move || {
-            // The child's own copy of the write end would keep the gate from ending.
+            // The child must close its copy of the write end, or the gate would never reach end of file.
             close_copy(copy);
             let mut fds = [PollFd::new(&gate, PollEvents::IN)];
             while poll(&mut fds, Some(pause)) == Ok(0) {
@@ -480,25 +479,26 @@ impl Drop for Storm {
     }
 }
 
-/// Whether the kernel has a call of this number, which has no effect with descriptor -1.
+/// Returns whether the kernel implements the call with this number. The call has no effect with
+/// descriptor -1.
 pub(crate) fn has_call(number: usize) -> bool {
     // SAFETY: the call fails for its descriptor before it uses an address; all addresses are null.
     let answer = unsafe { raw::syscall6(number, usize::MAX, 0, 0, 0, 0, 0) };
     answer != -(Errno::ENOSYS.raw_os_error() as isize)
 }
 
-/// Prints a line even though the harness captures the output of passing tests.
+/// Prints a line, even if the harness captures the output of passing tests.
 pub(crate) fn say(line: &str) {
     let _ = rawpipe::io::write_all(std::io::stderr(), format!("{line}\n").as_bytes());
 }
 
-/// Reports that a test, or a part of one, cannot run here.
+/// Reports that a test, or a part of a test, cannot run here.
 pub(crate) fn skip(test: &str, reason: &str) {
     say(&format!("SKIPPED {test}: {reason}"));
 }
 
-/// Whether a limit of descriptors has no effect here, which is then reported: Valgrind needs some above
-/// it, tracks the soft limit itself, and does not change the hard one.
+/// Returns whether a limit on descriptors has no effect here, and reports that. Valgrind needs some
+/// descriptors above the limit, tracks the soft limit itself, and does not change the hard limit.
 pub(crate) fn descriptors_without_limit(test: &str) -> bool {
     let unlimited = tool() == Some(Tool::Valgrind);
     if unlimited {
@@ -507,23 +507,23 @@ pub(crate) fn descriptors_without_limit(test: &str) -> bool {
     unlimited
 }
 
-/// A descriptor that is not open: its number is above the limit of this process.
+/// Returns a descriptor that is not open: its number is above the limit of this process.
 pub(crate) fn closed_fd() -> BorrowedFd<'static> {
-    // SAFETY: borrowed only for calls that must fail; the kernel never assigns this number.
+    // SAFETY: only calls that must fail use this descriptor; the kernel never assigns this number.
     unsafe { BorrowedFd::borrow_raw(i32::MAX - 7) }
 }
 
-/// The open descriptors of this process, except the one that lists them.
+/// Returns the open descriptors of this process, except the one that lists them.
 pub(crate) fn open_fds() -> BTreeSet<i32> {
     let listed: Vec<i32> = fs::read_dir("/proc/self/fd")
         .expect("/proc")
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
         .collect();
-    // The listing used a descriptor, which is closed now.
+    // The listing used a descriptor that is now closed.
     listed.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }
 
-/// The signal that killed a process, as a number for comparisons.
+/// Returns the number of the signal that killed a process, for comparisons.
 pub(crate) fn signal(status: ExitStatus) -> Option<i32> {
     std::os::unix::process::ExitStatusExt::signal(&status)
 }

@@ -1,4 +1,5 @@
-//! Small programs for tests to start: the test binary itself, which takes its role from its arguments.
+//! Small programs that tests start. Each program is the test binary itself, whose arguments select the
+//! program.
 
 use rawpipe::process::{self, Command, Signal, Stdio};
 use rawpipe::{PipeReader, PipeWriter};
@@ -8,10 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 use std::{env, fs, thread};
 
-/// Precedes the name of the program in argument 1.
+/// The prefix of the program's name in argument 1.
 const MARK: &str = "test-program:";
 
-/// A command that starts one of the programs below, with arguments.
+/// Returns a command that starts one of the programs below, with arguments.
 pub(crate) fn program(name: &str, args: &[&str]) -> Command<'static> {
     let std = std_program(name, args);
     let mut command = Command::new(std.get_program());
@@ -19,14 +20,14 @@ pub(crate) fn program(name: &str, args: &[&str]) -> Command<'static> {
     command
 }
 
-/// The same for std, to compare with.
+/// Returns the same command for std, as a reference.
 pub(crate) fn std_program(name: &str, args: &[&str]) -> std::process::Command {
     let mut command = super::plain_program(&env::current_exe().expect("the path of this test"));
     command.arg(format!("{MARK}{name}")).args(args);
     command
 }
 
-/// Becomes such a program if this process was started as one. Must be the first call in `main`.
+/// Runs one of these programs if this process was started as one. Must be the first call in `main`.
 pub(crate) fn become_program() {
     let mut args = env::args_os();
     let arg0 = args.next().unwrap_or_default();
@@ -47,19 +48,19 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
     let number = |i: usize| word(i).parse::<usize>().unwrap_or(0);
     let mut stdout = io::stdout();
     match name {
-        // Each argument followed by a NUL, starting with its own name.
+        // Writes each argument followed by a NUL, starting with the program's own name.
         "args" => {
             let words = [arg0].into_iter().chain(args.iter().map(OsString::as_os_str));
             words
                 .into_iter()
                 .try_for_each(|word| stdout.write_all(&zero_ended(word.as_bytes())))?;
         }
-        // Writes a word to standard error, then copies its standard input.
+        // Writes a word to standard error, then copies standard input to standard output.
         "aside" => {
             io::stderr().write_all(b"err")?;
             return run("cat", arg0, args);
         }
-        // Copies its standard input.
+        // Copies standard input to standard output.
         "cat" => {
             let mut bytes = vec![0; 65_536];
             loop {
@@ -71,10 +72,10 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
                 stdout.flush()?;
             }
         }
-        // Leaves a child that has its standard streams, including its input; otherwise as "parent".
+        // Starts a child like "parent", but the child also inherits standard input.
         "bequeath" => drop(program("waiter", &[]).spawn()?),
         "cwd" => stdout.write_all(env::current_dir()?.as_os_str().as_bytes())?,
-        // Its environment, sorted, each variable followed by a NUL.
+        // Writes the sorted variables of its environment, each followed by a NUL.
         "env" => {
             let mut all: Vec<_> = env::vars_os().collect();
             all.sort();
@@ -84,18 +85,18 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             }
         }
         "exit" => return Ok(u8::try_from(number(0)).unwrap_or(98)),
-        // Writes a word to each of standard output and standard error.
+        // Writes a word to standard output and a word to standard error.
         "both" => {
             stdout.write_all(b"out")?;
             stdout.flush()?;
             io::stderr().write_all(b"err")?;
         }
-        // Leaves a child as "parent" does, and waits until it is killed.
+        // Does the same as "parent", and then waits until it is killed.
         "family" => {
             run("parent", arg0, args)?;
             return run("sleep", arg0, args);
         }
-        // The numbers of its descriptors, one per line.
+        // Writes the numbers of its descriptors, one per line.
         "fds" => {
             super::open_fds().iter().try_for_each(|number| writeln!(stdout, "{number}"))?;
         }
@@ -108,8 +109,8 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             write_pattern(&mut stdout, number(0))?;
             err.join().expect("the writing thread")?;
         }
-        // Ends its first thread only. Another thread reports that, and ends the process with code 5 on
-        // request, as in "waiter".
+        // Ends only its first thread. Another thread reports this, and exits with code 5 on request, like
+        // "waiter".
         "leaderless" => {
             thread::spawn(|| {
                 let leader = format!("/proc/self/task/{}/stat", std::process::id());
@@ -126,19 +127,19 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
         "mark" => {
             for word in args.iter().filter_map(|word| word.to_str()) {
                 let number = word.parse().unwrap_or(-1);
-                // SAFETY: only used for one call, which fails if it is not open.
+                // SAFETY: the descriptor is used for only one call, which fails if it is not open.
                 #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
                 let fd = unsafe { rawpipe::fd::BorrowedFd::borrow_raw(number) };
                 let _ = rawpipe::write(fd, word.as_bytes());
             }
         }
-        // Prints a file of /proc/self.
+        // Prints a file from `/proc/self`.
         "proc" => stdout.write_all(&fs::read(format!("/proc/self/{}", word(0)))?)?,
         // Reads from the descriptor with this number.
         "read" => {
             let number = i32::try_from(number(0)).unwrap_or(-1);
             #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
-            // SAFETY: nothing else in this process uses it.
+            // SAFETY: no other code in this process uses the descriptor.
             let fd = unsafe { rawpipe::io::take_inherited(number) }?;
             io::copy(&mut PipeReader::from(fd), &mut stdout)?;
         }
@@ -148,25 +149,25 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             let pid = std::process::id();
             super::kill(pid, Signal::KILL.as_raw());
         }
-        // Writes a word, closes its input and sleeps briefly.
+        // Writes a word, closes its standard input and sleeps briefly.
         "deaf" => {
-            // SAFETY: no code of this process reads from it after this.
+            // SAFETY: no code of this process reads from the descriptor after this call.
             #[allow(unsafe_code, reason = "closing standard input")]
             drop(unsafe { rawpipe::io::take_inherited(0) }?);
             stdout.write_all(b"deaf")?;
             stdout.flush()?;
             thread::sleep(Duration::from_millis(50));
         }
-        // Closes its outputs, and ends on request, as "waiter".
+        // Closes its outputs, and exits on request, like "waiter".
         "shut" => {
             for number in [1, 2] {
-                // SAFETY: no code of this process writes to it after this.
+                // SAFETY: no code of this process writes to the descriptor after this call.
                 #[allow(unsafe_code, reason = "closing standard streams")]
                 drop(unsafe { rawpipe::io::take_inherited(number) }?);
             }
             return run("waiter", arg0, args);
         }
-        // A thread that is not the first executes the program "stall", with one byte.
+        // Executes the program "stall" with one byte, from a thread that is not the first.
         "successor" => {
             let exec = thread::spawn(|| {
                 use std::os::unix::process::CommandExt;
@@ -174,15 +175,15 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             });
             return Err(exec.join().expect("the thread that became another program"));
         }
-        // Ends while other threads run.
+        // Exits while other threads run.
         "threads" => {
             for _ in 0..3 {
                 thread::spawn(|| run("sleep", OsStr::new(""), &[]));
             }
             process::exit(6);
         }
-        // Leaves a child that has its standard streams. The child ends when all copies of the other end
-        // of descriptor 7 are closed. Prints the child's id.
+        // Starts a child that inherits standard output and standard error, prints the child's id, and
+        // exits. The child exits when all copies of the peer of descriptor 7 are closed.
         "parent" => {
             let mut waiter = program("waiter", &[]);
             waiter.stdin(Stdio::null());
@@ -190,7 +191,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
             write!(stdout, "{}", child.id())?;
         }
         "waiter" => {
-            // SAFETY: no other code uses it.
+            // SAFETY: no other code uses the descriptor.
             #[allow(unsafe_code, reason = "a descriptor that this program has inherited")]
             let gate = unsafe { rawpipe::io::take_inherited(7) }?;
             io::copy(&mut PipeReader::from(gate), &mut io::sink())?;
@@ -211,7 +212,7 @@ fn run(name: &str, arg0: &OsStr, args: &[OsString]) -> io::Result<u8> {
     Ok(0)
 }
 
-/// Ends the thread and not the process: `exit`, not `exit_group`.
+/// Ends only the current thread, using `exit` instead of `exit_group`.
 fn end_this_thread() -> ! {
     let number = match env::consts::ARCH {
         "x86_64" => 60,
@@ -230,7 +231,7 @@ fn zero_ended(bytes: &[u8]) -> Vec<u8> {
     [bytes, b"\0"].concat()
 }
 
-/// Byte number `i` of a flood.
+/// Returns byte number `i` of a flood.
 pub(crate) fn pattern(i: usize) -> u8 {
     u8::try_from(i % 251).expect("less than 256")
 }
@@ -250,21 +251,21 @@ fn write_pattern(to: &mut dyn Write, count: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a pipe to its end.
+/// Reads a pipe until end of file.
 pub(crate) fn all_of(reader: Option<PipeReader>) -> Vec<u8> {
     let mut all = Vec::new();
     reader.expect("a pipe").read_to_end(&mut all).unwrap();
     all
 }
 
-/// Starts it with its standard output in a pipe. Returns the output and the exit code.
+/// Starts the program with its standard output in a pipe. Returns the output and the exit code.
 pub(crate) fn output_of(command: &mut Command<'_>) -> (Vec<u8>, Option<i32>) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let output = all_of(child.take_stdout());
     (output, child.wait().unwrap().code())
 }
 
-/// A pipe that ends when the writer goes, for `waiter`.
+/// Returns a pipe for `waiter`, which reaches end of file when the writer is closed.
 pub(crate) fn gate() -> (PipeReader, PipeWriter) {
     rawpipe::pipe().unwrap()
 }

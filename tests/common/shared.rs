@@ -1,5 +1,5 @@
-//! The memory of a shared pair from outside: its words, at addresses from the list of this process's
-//! mappings, and its pipes. Stores and writes what a peer that violates the protocol could.
+//! Accesses the memory of a shared pair from outside, through the list of this process's mappings, and
+//! accesses its pipes. Stores and writes values that a peer could produce by violating the protocol.
 #![allow(unsafe_code, reason = "words at addresses, and descriptors by number")]
 
 use rawpipe::fd::BorrowedFd;
@@ -9,13 +9,14 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) const WORD: usize = size_of::<usize>();
-/// The offsets of the positions in the control words: the reader's and the writer's.
+/// The offset of the reader's position in the control words; `HEAD` is the writer's.
 pub(crate) const TAIL: usize = 0;
 pub(crate) const HEAD: usize = 256;
-/// All control words: for each half its position, the position that it waits for, and its state.
+/// The offsets of all control words: for each half its position, the position that it waits for, and its
+/// state.
 pub(crate) const CONTROL: [usize; 6] = [TAIL, 128, 128 + WORD, HEAD, HEAD + 128, HEAD + 128 + WORD];
 
-/// The memory and the pipes of one pair, valid while the pair lives.
+/// The memory and the pipes of one pair, valid until the pair is dropped.
 #[derive(Debug)]
 pub(crate) struct Outside {
     control: usize,
@@ -25,7 +26,7 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// Makes a pair with a ring of this many bytes, and finds the new mappings and descriptors of this
+    /// Creates a pair with a ring of this many bytes, and finds the new mappings and descriptors of this
     /// process.
     pub(crate) fn of<Halves>(len: usize, make: impl FnOnce() -> Halves) -> (Self, Halves) {
         let before = (mappings(), open_fds());
@@ -54,16 +55,17 @@ impl Outside {
         self.store_in_ring(place.wrapping_sub(8) % self.len, value);
     }
 
-    /// Whether these bytes are in the ring.
+    /// Returns whether the ring contains these bytes.
     pub(crate) fn has(&self, bytes: &[u8]) -> bool {
         let range = bytes.as_ptr_range();
         self.ring <= range.start.addr() && range.end.addr() <= self.ring + self.len
     }
 
-    /// Writes to both wake-up pipes: two of the four ends are write ends.
+    /// Writes to both wake-up pipes. Two of the four descriptors are write ends, so the other writes
+    /// fail.
     pub(crate) fn ring_bells(&self, bytes: usize) {
         for fd in &self.fds {
-            // SAFETY: open for as long as the pair lives.
+            // SAFETY: the descriptor is open until the pair is dropped.
             let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
             let _ = rawpipe::io::write_nosignal(fd, &[0; 64][..bytes.min(64)]);
         }
@@ -73,13 +75,14 @@ impl Outside {
 fn store(address: usize, value: usize) {
     assert_eq!(address % WORD, 0);
     let place = ptr::with_exposed_provenance::<AtomicUsize>(address);
-    // SAFETY: in memory that stays mapped while the pair lives, aligned, and valid for any bytes.
+    // SAFETY: the address is in memory that stays mapped until the pair is dropped, is aligned, and is
+    // valid for any bytes.
     unsafe { &*place }.store(value, Ordering::Relaxed);
 }
 
-/// The mappings shared with forked processes: length, inode number and address. The control words are
-/// shorter than a ring of two pages. Inode numbers do not give the order: each processor has its own
-/// range.
+/// Returns the mappings that forked processes share: length, inode number and address. The control words
+/// are shorter than a ring of two pages. Inode numbers do not indicate the order, because each processor
+/// has a separate range.
 fn mappings() -> BTreeSet<(usize, u64, usize)> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let shared = maps.lines().filter(|line| line.contains(" rw-s ") && line.contains("/dev/zero"));
@@ -97,6 +100,6 @@ fn open_fds() -> BTreeSet<i32> {
     let listed = fs::read_dir("/proc/self/fd").expect("/proc");
     let numbers: Vec<i32> =
         listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    // The listing used a descriptor, which is closed now.
+    // The listing used a descriptor that is now closed.
     numbers.into_iter().filter(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }

@@ -1,5 +1,5 @@
-//! A `ChunkWriter` whose memory the kernel does not discard, or no longer grants. Each test runs alone
-//! in a process.
+//! Tests of a `ChunkWriter` when the kernel no longer discards pages or no longer grants memory. Each
+//! test runs alone in its own process.
 #![allow(unsafe_code, reason = "a system call by number")]
 
 use crate::common::nr;
@@ -15,8 +15,9 @@ const CHUNKS: usize = 200;
 /// The number of chunks that fit into a writer's memory.
 const MEMORY: usize = (2 << 20) / CHUNK;
 
-/// Numbers that start with the chunk's own, so that no two chunks have the same number at any offset.
-/// They are copied, because computing them each time takes minutes under a tool.
+/// Fills a chunk with numbers that start with the chunk's own, so two chunks never agree at any offset.
+/// The numbers are copied, because computing them each time would need minutes under Valgrind or an
+/// emulator.
 fn fill(chunk: &mut [u8], number: usize) {
     static NUMBERS: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let last = 77 * u32::try_from(CHUNKS).unwrap() + u32::try_from(CHUNK / 4).unwrap();
@@ -25,8 +26,8 @@ fn fill(chunk: &mut [u8], number: usize) {
     chunk.copy_from_slice(&NUMBERS[number * 77 * 4..][..chunk.len()]);
 }
 
-/// The number of chunks that stay unread, in other pipes: more than a writer's memory holds, so that a
-/// page that is rewritten too early shows.
+/// The number of chunks that stay unread in other pipes. A writer's memory holds fewer chunks, so the
+/// test detects a page that is rewritten too early.
 const HELD: usize = 100;
 
 /// The result of sending [`CHUNKS`] chunks.
@@ -34,13 +35,13 @@ const HELD: usize = 100;
 struct Sent {
     chunks: usize,
     error: Option<Errno>,
-    /// Whether all chunks that were sent have arrived unchanged.
+    /// Whether all sent chunks arrived unchanged.
     right: bool,
 }
 
 const ALL: Sent = Sent { chunks: CHUNKS, error: None, right: true };
 
-/// Sends chunks, moves each onward by reference, and reads it much later.
+/// Sends chunks, moves each chunk to another pipe by reference, and reads the chunks much later.
 fn send_all(writer: &mut ChunkWriter, reader: &PipeReader) -> Sent {
     let pipes: Vec<_> = (0..HELD).map(|_| rawpipe::pipe().unwrap()).collect();
     let mut sent = Sent { right: true, chunks: 0, error: None };
@@ -78,7 +79,7 @@ fn send_all(writer: &mut ChunkWriter, reader: &PipeReader) -> Sent {
 fn made(builder: WriterBuilder) -> Result<(ChunkWriter, PipeReader), Errno> {
     let (reader, writer) = Builder::new().capacity(Capacity::Max).build()?;
     if writer.capacity()? < 2 * CHUNK {
-        return Err(Errno::EMFILE); // this user has too many pipes to get a large one
+        return Err(Errno::EMFILE); // this user has too many pipes to create a large one
     }
     Ok((builder.chunk(CHUNK).build(writer)?, reader))
 }
@@ -87,20 +88,20 @@ fn vmsplice() -> WriterBuilder {
     ChunkWriter::builder().mechanism(ChunkMechanism::Vmsplice)
 }
 
-/// The kernel's result of `MADV_DONTNEED` on a page of its own choice.
+/// Returns the kernel's result for `MADV_DONTNEED` on a new page.
 fn discard_a_page() -> isize {
     const MADV_DONTNEED: usize = 4; // generic; Alpha differs
-    // Read and write; private and anonymous, a flag that has another value on MIPS.
+    // Read and write permission; private and anonymous. On MIPS the second value differs.
     let (protection, flags) = (3, if cfg!(target_arch = "mips") { 0x802 } else { 0x22 });
-    // SAFETY: maps new memory where nothing is mapped.
+    // SAFETY: the call maps new memory at an address that the kernel chooses.
     let page = unsafe { raw::syscall6(nr::MMAP, 0, 4096, protection, flags, usize::MAX, 0) };
     assert!(!(-4095..0).contains(&page), "{page}");
     let page = usize::from_ne_bytes(page.to_ne_bytes());
-    // SAFETY: the page was mapped just now, and no other code uses it.
+    // SAFETY: the page was just mapped, and no other code uses it.
     unsafe { raw::syscall3(nr::MADVISE, page, 4096, MADV_DONTNEED) }
 }
 
-/// Locked pages are not discarded (`EINVAL`): the writer maps others.
+/// If the pages are locked, they cannot be discarded (`EINVAL`), and the writer maps new pages.
 fn never_with_locked_memory_sends_what_was_written() {
     let test = "never_with_locked_memory_sends_what_was_written";
     const MCL_FUTURE: i32 = 2; // generic; Alpha, PowerPC and SPARC differ
@@ -128,8 +129,8 @@ fn never_with_locked_memory_sends_what_was_written() {
     }
 }
 
-/// Runs the body with each error that a filter may return for a call, until it returns that no filter can be
-/// installed.
+/// Runs `body` with each errno that a filter may return for a call. Stops when `body` reports that no
+/// filter can be installed.
 fn for_each_errno(test: &str, body: impl Fn(Errno) -> bool) {
     if common::emulated() {
         return skip(test, "no seccomp under an emulator");
@@ -140,13 +141,13 @@ fn for_each_errno(test: &str, body: impl Fn(Errno) -> bool) {
     let _ = [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL].into_iter().all(body);
 }
 
-/// A writer that chooses its mechanism, and one with `vmsplice`, each with its reader.
+/// Returns a writer that chooses its mechanism and a writer with `vmsplice` set, each with its reader.
 fn two_writers() -> Option<[(ChunkWriter, PipeReader); 2]> {
     Some([made(ChunkWriter::builder()).ok()?, made(vmsplice()).ok()?])
 }
 
-/// A filter is installed while a writer is in use, as in a program that sandboxes itself after its
-/// setup. Then pages cannot be discarded, and new ones cannot be kept from a forked child.
+/// A program sandboxes itself while its writer is in use. Afterwards pages cannot be discarded, and new
+/// pages cannot be excluded from a forked child.
 fn never_with_advice_refused_writes_or_says_so() {
     let test = "never_with_advice_refused_writes_or_says_so";
     for_each_errno(test, |errno| {
@@ -158,7 +159,8 @@ fn never_with_advice_refused_writes_or_says_so() {
             let right = by_choice.mechanism() == ChunkMechanism::Vmsplice
                 && send_all(&mut by_choice, &own) == ALL
                 && by_choice.mechanism() == ChunkMechanism::Write
-                // With its mechanism set, it fails rather than write to a page that the pipe has.
+                // A writer with a fixed mechanism fails instead of writing to a page that the pipe still
+                // references.
                 && send_all(&mut fixed, &other)
                     == Sent { chunks: MEMORY, error: Some(errno), right: true }
                 && fixed.mechanism() == ChunkMechanism::Vmsplice;
@@ -167,8 +169,8 @@ fn never_with_advice_refused_writes_or_says_so() {
     });
 }
 
-/// A child that sandboxes itself first: it cannot get memory that its own children would not have, and
-/// must not touch that of its parent.
+/// A child sandboxes itself first. The child cannot allocate memory that its own children do not inherit,
+/// and must not touch the parent's memory.
 fn forked_child_with_advice_refused_writes_or_says_so() {
     let test = "forked_child_with_advice_refused_writes_or_says_so";
     for_each_errno(test, |errno| {
@@ -203,7 +205,7 @@ fn forked_child_with_advice_refused_writes_or_says_so() {
     });
 }
 
-/// A filter is installed between a send and a resend of the same chunk, while the first is unread.
+/// A filter is installed between a send and a resend of the same chunk, while the first copy is unread.
 fn resend_with_vmsplice_refused_writes_or_says_so() {
     let test = "resend_with_vmsplice_refused_writes_or_says_so";
     for_each_errno(test, |errno| {
@@ -219,7 +221,7 @@ fn resend_with_vmsplice_refused_writes_or_says_so() {
             if by_choice.resend(CHUNK).is_err() || by_choice.mechanism() != ChunkMechanism::Write {
                 return 4;
             }
-            // The unread pages of the first send are still not written to.
+            // The writer must still not modify the unread pages of the first send.
             by_choice.chunk().unwrap().fill(0xee);
             let (mut got, mut expected) = (vec![0; CHUNK], vec![0; CHUNK]);
             fill(&mut expected, 77);
@@ -235,8 +237,8 @@ fn resend_with_vmsplice_refused_writes_or_says_so() {
     });
 }
 
-/// In a process that has locked all the memory that it may, `mmap` fails with `EAGAIN`, which elsewhere means a
-/// full pipe.
+/// In a process that has locked all the memory it may, `mmap` fails with `EAGAIN`. The builder reports
+/// `ENOMEM`, because elsewhere `EAGAIN` means a full pipe.
 fn build_without_memory_to_lock_enomem() {
     let test = "build_without_memory_to_lock_enomem";
     if common::emulated() {
@@ -251,7 +253,7 @@ fn build_without_memory_to_lock_enomem() {
     });
 }
 
-/// Without `vmsplice` the writer uses a memfd, unless its memory exceeds the file size limit.
+/// Without `vmsplice` the writer uses a memfd, or `write` if its memory exceeds the file size limit.
 fn memfd_beyond_the_limit_of_files_writes() {
     const RLIMIT_FSIZE: usize = 1;
     let test = "memfd_beyond_the_limit_of_files_writes";
@@ -262,7 +264,7 @@ fn memfd_beyond_the_limit_of_files_writes() {
         filtered(test, &limited, || {
             let limits = [if limited { 64 << 10 } else { u64::MAX }, u64::MAX];
             let place = (&raw const limits).expose_provenance();
-            // SAFETY: the kernel reads the two limits at this place.
+            // SAFETY: the kernel reads the two limits at this address.
             let set = unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) };
             if set != 0 || !Filter::new(&[nr::VMSPLICE], Errno::EPERM).install() {
                 return NO_FILTER;

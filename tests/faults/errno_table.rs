@@ -1,8 +1,8 @@
-//! One row per (call, situation) → result, for every public call that returns a `Result`, compared with
-//! the C library's function or std's where one exists. Each group of rows runs alone in a process, so
-//! it may fork, set limits, and use any descriptor numbers.
+//! Checks the result of every public call that returns a `Result`, one row per call and situation. Each
+//! result is compared with the C library's function or std's where one exists. Each group of rows runs
+//! alone in a process, so it may fork, set limits, and use any descriptor numbers.
 //!
-//! One test compares the rows with the listing of public calls, so no call is missing.
+//! One test compares the rows with the list of public calls, so no call is missing.
 #![allow(unsafe_code, reason = "the C library's own functions are the reference")]
 
 mod descriptors;
@@ -117,27 +117,27 @@ mod libc {
 
 type Answer = Result<usize, Errno>;
 
-/// The result of a C function: its count, or errno.
+/// Returns the result of a C function: its count, or the errno.
 fn answer(returned: isize) -> Result<usize, Errno> {
     usize::try_from(returned)
         .map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap())
 }
 
-/// The descriptors of the situations.
+/// The descriptors for all situations.
 struct Ends {
-    /// Blocking and empty, with a writer.
+    /// A blocking, empty pipe with a writer.
     reader: PipeReader,
     writer: PipeWriter,
-    /// Nonblocking and empty, with a writer.
+    /// A nonblocking, empty pipe with a writer.
     empty: PipeReader,
     _empty_writer: PipeWriter,
-    /// Nonblocking and full, with a reader.
+    /// A nonblocking, full pipe with a reader.
     full: PipeWriter,
     full_reader: PipeReader,
-    /// Without writer, without reader.
+    /// A read end without a writer and a write end without a reader.
     ended: PipeReader,
     broken: PipeWriter,
-    /// A pipe with a few bytes in it.
+    /// A pipe that holds ten bytes.
     filled: PipeReader,
     filled_writer: PipeWriter,
     folder: File,
@@ -179,27 +179,28 @@ impl Ends {
 
 const OK_0: Result<usize, Errno> = Ok(0);
 
-/// A row: the expected result of the call in this situation, its result, and that of the reference.
+/// Checks a row: the call and the reference must both return the expected result.
 fn row(call: &str, situation: &str, wanted: Answer, ours: Answer, theirs: Answer) {
     assert_eq!(ours, wanted, "{call}, {situation}: rawpipe");
     assert_eq!(theirs, wanted, "{call}, {situation}: the reference");
     println!("ROW {call} | {situation} | held");
 }
 
-/// A row whose errno depends on the kernel version: both calls fail with the same one.
+/// Checks a row whose errno depends on the kernel version: the call and the reference must fail with the
+/// same errno.
 fn alike(call: &str, situation: &str, ours: Answer, theirs: Answer) {
     assert!(ours.is_err(), "{call}, {situation}: {ours:?}");
     assert_eq!(ours, theirs, "{call}, {situation}: rawpipe, the reference");
     println!("ROW {call} | {situation} | held");
 }
 
-/// A row of a call without a reference.
+/// Checks a row of a call without a reference.
 fn own<T: PartialEq + Debug>(call: &str, situation: &str, wanted: T, ours: T) {
     assert_eq!(ours, wanted, "{call}, {situation}");
     println!("ROW {call} | {situation} | own");
 }
 
-/// The number of bytes or the error of a call that moves all of them.
+/// Returns the number of bytes or the error of a call that moves all bytes.
 fn whole(answer: Result<(), Incomplete>, all: usize) -> Answer {
     match answer {
         Ok(()) => Ok(all),
@@ -207,12 +208,12 @@ fn whole(answer: Result<(), Incomplete>, all: usize) -> Answer {
     }
 }
 
-/// The result of a function of std.
+/// Converts the result of a std function to the table's form.
 fn of_std<T>(answer: std::io::Result<T>) -> Answer {
     answer.map(|_| 0).map_err(|error| Errno::from_io_error(&error).expect("an error of the system"))
 }
 
-/// Two results from a child, for calls after which this process could not continue.
+/// Returns two results from a child, for calls after which this process could not continue.
 fn in_child(body: impl FnOnce() -> [Answer; 2]) -> [Answer; 2] {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut child = common::child(|| {
@@ -234,10 +235,10 @@ fn in_child(body: impl FnOnce() -> [Answer; 2]) -> [Answer; 2] {
     })
 }
 
-/// A user without files and processes.
+/// The id of a user who owns no files and no processes.
 const NOBODY: u32 = 65534;
 
-/// For a child of [`in_child`]: becomes that user, and returns whether it could.
+/// Switches to the user [`NOBODY`] in a child of [`in_child`], and returns whether the switch succeeded.
 fn become_ordinary_user() -> bool {
     libc::geteuid() == NOBODY || libc::setresuid(NOBODY, NOBODY, NOBODY) == 0
 }
@@ -247,11 +248,11 @@ fn set_limit(resource: rawpipe::process::Resource, soft: u64) -> u64 {
     use rawpipe::raw::syscall4;
     let (mut old, resource) = ([0_u64; 2], resource.as_raw() as usize);
     let place = (&raw mut old).expose_provenance();
-    // SAFETY: writes one `struct rlimit64`.
+    // SAFETY: the call writes one `struct rlimit64`.
     assert_eq!(unsafe { syscall4(nr::PRLIMIT64, 0, resource, 0, place) }, 0);
     let new = [soft, old[1]];
     let place = (&raw const new).expose_provenance();
-    // SAFETY: reads one `struct rlimit64`.
+    // SAFETY: the call reads one `struct rlimit64`.
     assert_eq!(unsafe { syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
     old[0]
 }
@@ -278,7 +279,7 @@ fn table_read_and_readv() {
         let mut bufs = [IoSliceMut::new(&mut buf)];
         let ours = io::readv(fd, &mut bufs);
         let list = bufs.as_mut_ptr().cast::<c_void>();
-        // SAFETY: one vector, as `struct iovec`.
+        // SAFETY: the list holds one `struct iovec`.
         let theirs = answer(unsafe { libc::readv(fd.as_raw_fd(), list, 1) });
         row("io::readv", what, wanted, ours, theirs);
     }
@@ -308,14 +309,14 @@ fn table_write_and_writev() {
         let bufs = [IoSlice::new(&buf)];
         let ours = io::writev(fd, &bufs);
         let list = bufs.as_ptr().cast::<c_void>();
-        // SAFETY: one vector, as `struct iovec`.
+        // SAFETY: the list holds one `struct iovec`.
         let theirs = answer(unsafe { libc::writev(fd.as_raw_fd(), list, 1) });
         row("io::writev", what, wanted, ours, theirs);
     }
     let bufs = vec![IoSlice::new(b"x"); 1025];
     let ours = io::writev(&ends.null, &bufs);
     let list = bufs.as_ptr().cast::<c_void>();
-    // SAFETY: 1025 vectors, as `struct iovec`.
+    // SAFETY: the list holds 1025 values of `struct iovec`.
     let theirs = answer(unsafe { libc::writev(ends.null.as_raw_fd(), list, 1025) });
     row("io::writev", "too many", Err(Errno::EINVAL), ours, theirs);
 }
@@ -324,7 +325,8 @@ fn table_splice_and_tee() {
     let ends = Ends::new();
     let closed = common::closed_fd();
     let (filled, writer) = (ends.filled.as_fd(), ends.writer.as_fd());
-    // From, to, whether offsets are given, flags; then the results of `splice` and of `tee`.
+    // Each line holds the source, the target, whether offsets are given, and the results of `splice` and
+    // of `tee`.
     type Line<'a> = (
         &'a str,
         BorrowedFd<'a>,
@@ -418,7 +420,7 @@ fn table_pipe2_and_dup() {
     for &flags in unknown.iter().filter(|_| !common::emulated()) {
         let ours = rawpipe::pipe2(PipeFlags::from_bits_retain(flags)).map(|_| 0);
         let mut fds = [0; 2];
-        // SAFETY: room for two descriptors.
+        // SAFETY: the array has room for two descriptors.
         let theirs =
             answer(
                 unsafe { libc::pipe2(fds.as_mut_ptr(), i32::from_ne_bytes(flags.to_ne_bytes())) }
@@ -469,7 +471,7 @@ fn table_poll_and_epoll() {
         let mut event = [1_u32, 0, 0, 0];
         let place = event.as_mut_ptr().cast::<c_void>();
         let (epoll, fd) = (epoll.as_fd().as_raw_fd(), fd.as_raw_fd());
-        // SAFETY: reads one event, which has at most 16 bytes.
+        // SAFETY: the call reads one event, which has at most 16 bytes.
         let theirs = answer(unsafe { libc::epoll_ctl(epoll, operation, fd, place) } as isize);
         let call = match operation {
             ADD => "Epoll::add",
@@ -480,7 +482,7 @@ fn table_poll_and_epoll() {
     }
     let ours = epoll.wait(&mut [], Some(Duration::ZERO)).map(<[Event]>::len);
     let null = std::ptr::null_mut();
-    // SAFETY: writes no event.
+    // SAFETY: the call fails and writes no event.
     let theirs =
         answer(unsafe { libc::epoll_wait(epoll.as_fd().as_raw_fd(), null, 0, 0) } as isize);
     row("Epoll::wait", "no room", Err(Errno::EINVAL), ours, theirs);
@@ -497,7 +499,7 @@ fn table_poll_and_epoll() {
     let mut fds = [PollFd::from_borrowed_fd(closed, PollEvents::IN); 2];
     let ours = poll(&mut fds[..1], None);
     let place = (&raw mut fds[1]).cast::<c_void>();
-    // SAFETY: one entry, as `struct pollfd`.
+    // SAFETY: the list holds one `struct pollfd`.
     let theirs = answer(unsafe { libc::poll(place, 1, -1) } as isize);
     row("event::poll", "closed", Ok(1), ours, theirs);
     assert_eq!(fds.map(|fd| fd.revents()), [PollEvents::NVAL; 2]);
@@ -507,7 +509,7 @@ fn errno_of_the_c_library_is_left_alone() {
     let ends = Ends::new();
     let mut byte = [0_u8];
     let place = byte.as_mut_ptr().cast::<c_void>();
-    // SAFETY: room for one byte.
+    // SAFETY: the buffer has room for one byte.
     assert_eq!(unsafe { libc::read(ends.folder.as_raw_fd(), place, 1) }, -1);
     let eisdir = std::io::Error::last_os_error().raw_os_error();
     assert_eq!(eisdir, Some(Errno::EISDIR.raw_os_error()));
@@ -516,7 +518,7 @@ fn errno_of_the_c_library_is_left_alone() {
     assert_eq!(std::io::Error::last_os_error().raw_os_error(), eisdir);
 }
 
-/// The groups of rows, and the test that covers all of them.
+/// Returns the groups of rows, and the test that covers all of them.
 pub(crate) fn tests() -> Vec<common::Test> {
     const GROUPS: &[(&str, fn())] = &[
         ("table_read_and_readv", table_read_and_readv),

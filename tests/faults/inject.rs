@@ -1,19 +1,19 @@
-//! Every system call of every composite operation fails with every likely error, or moves less than
+//! Makes every system call of every composite operation fail with every likely error, or move less than
 //! requested, one at a time. In each case no byte is lost or duplicated, and no descriptor, mapping,
-//! child or zombie is left.
+//! child or zombie remains.
 //!
-//! An operation first runs without faults, and its calls are listed. It then runs again for each call,
-//! each error that fits, and each of the positions first, second and last; and with each count that a
-//! call returned reduced to 1 and to half. Each run is a separate process, which checks itself.
+//! An operation first runs without faults to record its calls. The operation then runs again for each
+//! call, each likely error, and the first, second and last occurrence of the call. Further runs reduce
+//! each count that a call returned to 1 and to half. Each run is a separate process that checks itself.
 //!
-//! Nothing is injected into cleanup (`close`, `munmap`, `exit_group`, the signal mask when it is
-//! restored), nor into calls that cannot fail. Calls that wait for a child or send it a signal get only
-//! the errors that they can return.
+//! Nothing is injected into cleanup (`close`, `munmap`, `exit_group`, restoring the signal mask) or into
+//! calls that cannot fail. Calls that wait for a child or send it a signal receive only the errors that
+//! they can return.
 //!
-//! `RAWPIPE_INJECT=full` runs the whole product; any other word runs the whole product of the
-//! operations whose name contains it. Without it only the first and the last position run, and
-//! conversations with children run only with all calls available. Under tools and emulators only a
-//! sample runs.
+//! `RAWPIPE_INJECT=full` runs every combination. Any other word runs every combination for the operations
+//! whose name contains that word. By default only the first and the last occurrence run, and
+//! conversations with children run only with all calls available. Under tools and emulators only a sample
+//! runs.
 #![allow(unsafe_code, reason = "a tracer, by system calls")]
 
 mod check;
@@ -38,7 +38,8 @@ pub(crate) struct Operation {
     name: String,
     body: Box<dyn Fn() -> check::Verdict>,
     missing: Vec<Missing>,
-    /// Runs only with the whole product, because other operations are similar.
+    /// Whether the operation runs only if every combination was requested, because it resembles other
+    /// operations.
     in_full: bool,
 }
 
@@ -50,7 +51,7 @@ impl Operation {
         Self { name: name.into(), body: Box::new(body), missing: Vec::new(), in_full: false }
     }
 
-    /// Runs on a kernel that lacks these calls.
+    /// Runs the operation as on a kernel that lacks these calls.
     pub(crate) fn without(self, missing: Vec<Missing>) -> Self {
         Self { missing, ..self }
     }
@@ -64,14 +65,14 @@ pub(crate) fn missing(nr: usize, errno: Errno) -> Missing {
     Missing { nr, argument: 0, bits: 0, errno: errno.raw_os_error() }
 }
 
-/// A call that fails if an argument has these bits.
+/// Returns a call that fails if an argument has these bits.
 pub(crate) fn missing_bits(nr: usize, argument: usize, bits: u64, errno: Errno) -> Missing {
     Missing { nr, argument, bits, errno: errno.raw_os_error() }
 }
 
 // ---- which faults fit which call ----
 
-/// Whether faults are injected into a call.
+/// Returns whether faults are injected into a call.
 pub(crate) fn may_fail(
     child: bool,
     call: usize,
@@ -111,11 +112,10 @@ fn errors(Key { nr: call, purpose, .. }: Key) -> Vec<Errno> {
     }
     let mut all =
         vec![Errno::EINTR, Errno::EAGAIN, Errno::ENOMEM, Errno::EIO, Errno::ENOSYS, Errno::EPERM];
-    // An `madvise` with an invalid advice is how the page size is found.
+    // The crate determines the page size with an invalid `madvise`, so `EINVAL` is its usual result.
     if refusable.contains(&call) && (call, purpose) != (nr::MADVISE, 0) {
         all.push(Errno::EINVAL);
     }
-    // Writes without room, and a pipe without a reader.
     if call == nr::PIPE2 {
         all.push(Errno::EMFILE);
     }
@@ -125,7 +125,7 @@ fn errors(Key { nr: call, purpose, .. }: Key) -> Vec<Errno> {
     all
 }
 
-/// All faults for an operation that has made these calls.
+/// Returns all faults for an operation that has made these calls.
 fn faults(calls: &[Call], full: bool) -> Vec<Fault> {
     let mut by_key: BTreeMap<(bool, usize, u64), Vec<&Call>> = BTreeMap::new();
     for call in calls {
@@ -186,10 +186,10 @@ struct Count {
     violated: u64,
 }
 
-/// The time limit for a process in which no fault is injected.
+/// The time limit for a run without a fault.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The fraction that runs: one in this many.
+/// The sampling rates: one in this many operations and faults runs.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     operations: usize,
@@ -198,12 +198,12 @@ struct Sample {
 
 impl Sample {
     fn usual(full: bool) -> Self {
-        // Primes, so that entries at regular distances in a list are neither always nor never chosen.
+        // Primes prevent entries at regular distances in a list from being all chosen or all skipped.
         let (operations, faults) = if !full && common::slow() { (3, 7) } else { (1, 1) };
         Self { operations, faults }
     }
 
-    /// Chooses other faults for each operation.
+    /// Selects different faults for each operation.
     fn chooses(self, operation: usize, fault: usize) -> bool {
         (operation + fault) % self.faults == 0
     }
@@ -218,7 +218,7 @@ fn try_out(operation: &Operation, full: bool, wanted: impl Fn(usize) -> bool, co
         eprintln!("VIOLATED | {} | without any fault | {:?}", operation.name, plain.end);
         return;
     }
-    // A process gets more time on a slow machine.
+    // The time limit grows on a slow machine.
     let patience = PATIENCE.max(plain.time * 100);
     let faults = faults(&plain.calls, full).into_iter().enumerate();
     for (_, fault) in faults.filter(|(index, _)| wanted(*index)) {
@@ -244,7 +244,7 @@ fn try_out(operation: &Operation, full: bool, wanted: impl Fn(usize) -> bool, co
     }
 }
 
-/// Why no fault can be injected here, or `None`.
+/// Returns the reason why no fault can be injected here, or `None`.
 fn impossible() -> Option<&'static str> {
     if !machine::KNOWN {
         return Some("the registers of this architecture are not known here");
@@ -252,7 +252,7 @@ fn impossible() -> Option<&'static str> {
     if common::tool().is_some() {
         return Some("a tool makes calls of its own in the middle of the crate's");
     }
-    // One fault: if it arrives, injection works.
+    // One injected fault shows whether injection works.
     let probe = || match tracer::operation(rawpipe::pipe) {
         Err(Errno::EDOM) => Ok(()),
         _ => Err("not traced".to_owned()),
@@ -310,18 +310,18 @@ fn every_call_of_every_operation_fails_once() {
     assert_eq!(violated, 0, "see above");
 }
 
-/// Closing all other descriptors one by one, each close seen by the tracer, takes as long as there are
-/// numbers.
+/// Lowers the limit on descriptors. Otherwise the fallback that closes every other descriptor makes one
+/// traced call per possible number.
 fn few_descriptors() {
     const NOFILE: i32 = 7;
     unsafe extern "C" {
         fn setrlimit(resource: i32, limit: *const [usize; 2]) -> i32;
     }
-    // SAFETY: reads one `struct rlimit` at the place given.
+    // SAFETY: the call reads one `struct rlimit` at the given address.
     assert_eq!(unsafe { setrlimit(NOFILE, &[256, 256]) }, 0);
 }
 
-/// Runs every other operation in another process, since most machines have two processors.
+/// Splits the operations between two processes, since most machines have two processors.
 fn in_two(chosen: &[&Operation], full: bool, sample: Sample) -> Count {
     const WORKERS: usize = 2;
     let workers: Vec<_> = (0..WORKERS)

@@ -1,8 +1,8 @@
-//! The registers for the number, the arguments and the result of a system call.
+//! The registers that hold the number, the arguments and the result of a system call.
 
 pub(crate) use here::*;
 
-/// The index of the flags in the arguments of `clone`, where it is known.
+/// The index of the flags among the arguments of `clone`.
 pub(crate) const CLONE_FLAGS: usize = 0;
 
 /// `NT_PRSTATUS`: the general registers.
@@ -20,11 +20,11 @@ mod here {
     pub(crate) const MREMAP: usize = 25;
     pub(crate) const WAIT4: usize = 61;
 
-    /// `struct user_regs_struct`, in words.
+    /// The size of `struct user_regs_struct`, in words.
     const WORDS: usize = 27;
     const ANSWER: usize = 10;
     const NUMBER: usize = 15;
-    /// The argument that shares its register with the result: none.
+    /// The argument that shares its register with the result; here no argument does.
     pub(crate) const ANSWER_ARGUMENT: usize = usize::MAX;
     const ARGUMENTS: [usize; 6] = [14, 13, 12, 7, 9, 8];
 
@@ -59,9 +59,9 @@ mod here {
     pub(crate) const MREMAP: usize = 216;
     pub(crate) const WAIT4: usize = 260;
 
-    /// `struct user_pt_regs`, in words.
+    /// The size of `struct user_pt_regs`, in words.
     const WORDS: usize = 34;
-    /// `NT_ARM_SYSTEM_CALL`: the number, an `int`.
+    /// `NT_ARM_SYSTEM_CALL`: the system call number, an `int`.
     const NUMBER: u64 = 0x404;
     /// The argument that shares its register with the result.
     pub(crate) const ANSWER_ARGUMENT: usize = 0;
@@ -86,7 +86,7 @@ mod here {
     }
 }
 
-/// Other architectures only run under user-mode emulators, which have no `ptrace`.
+/// Other architectures are tested only under user-mode emulators, which do not support `ptrace`.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod here {
     pub(crate) const KNOWN: bool = false;

@@ -1,5 +1,6 @@
-//! Calls that fail or do only a part: errors injected by a tracer, calls rejected by filters, and each
-//! error of each call compared with the manual. Each test runs alone in its own process.
+//! Tests of system calls that fail or complete only in part. A tracer injects errors, filters reject
+//! calls, and each error of each call is compared with the manual. Each test runs alone in its own
+//! process.
 #![allow(
     clashing_extern_declarations,
     reason = "each topic declares the C functions that it calls"
@@ -16,7 +17,7 @@ mod syscalls;
 mod tracer;
 mod transfer_faults;
 
-/// It uses all processors by itself.
+/// `inject` runs alone because it uses all processors itself.
 const SERIAL: &[&str] = &["inject"];
 
 fn main() {

@@ -1,11 +1,10 @@
-//! A kernel that lacks a feature, or a filter that rejects it: one row for each feature that the crate
-//! uses and does not need, with every errno of the failure. Each row runs alone in a process, and each
-//! failure in a child of that process, whose filter rejects exactly this call. The whole public
-//! operation runs, and its result is compared.
+//! Tests each optional kernel feature when the kernel lacks it or a filter rejects it. There is one row
+//! per feature, with every errno of the failure. Each row runs alone in a process, and each failure runs
+//! in a child whose filter rejects exactly this call. The complete public operation runs, and its result
+//! is checked.
 //!
-//!
-//! A filter that kills instead shows that the operation makes the call at all. The same rows are in
-//! docs/kernels.md, and the two lists are compared.
+//! A filter that kills the process confirms that the operation makes the call. The same rows are in
+//! docs/kernels.md, and a test compares both lists.
 #![allow(unsafe_code, reason = "the C library's own view, and system calls by number")]
 
 use crate::common::bytes::data;
@@ -36,7 +35,7 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// The calls of a row: all of them, or those with these bits or this value in an argument.
+/// The calls of a row: every use of the call, or only those with these bits or this value in an argument.
 #[derive(Clone, Copy)]
 enum Refused {
     Call(usize),
@@ -55,33 +54,33 @@ impl Refused {
     }
 }
 
-/// The argument of a check is the errno of the rejected call, or `None` if no call is rejected and the
-/// kernel decides. Its error is the reason why it cannot run here.
+/// The check of a row. The argument is the errno of the rejected call, or `None` if no call is rejected
+/// and the kernel decides. An error is the reason why the check cannot run here.
 type Check = fn(Option<Errno>) -> Result<(), &'static str>;
 
 struct Row {
-    /// As in docs/kernels.md.
+    /// The name of the feature in docs/kernels.md.
     feature: &'static str,
     refused: Vec<Refused>,
-    /// Other calls that fail with `ENOSYS`, because otherwise the operation would not make this one.
+    /// The other calls that fail with `ENOSYS`; otherwise the operation would not make this call.
     beside: Vec<Refused>,
     errnos: &'static [Errno],
     check: Check,
-    /// The C shim does not use it.
+    /// Whether only the assembly backend uses the feature.
     assembly_only: bool,
 }
 
 const THREE: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
-/// For flags of a call, and for calls that depend on the kind of file.
+/// The errors of flags, and of calls that depend on the kind of file.
 const FOUR: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP];
 const FIVE: &[Errno] =
     &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::EOPNOTSUPP, Errno::EXDEV];
-/// Some releases of Linux 5.10 return the last one.
+/// The errors for `execveat`. Some releases of Linux 5.10 return `ENOENT`.
 const EXEC: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOENT];
-/// The last one is the kernel's own.
+/// The errors for `ioctl`. The kernel itself returns `ENOTTY`.
 const IOCTL: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOTTY];
 
-/// Bits of clone's flags, which are its second argument on s390x.
+/// Matches bits of the flags of `clone`, which are its second argument on s390x.
 fn clone_with(bits: u32) -> Refused {
     Has(nr::CLONE, u32::from(cfg!(target_arch = "s390x")), bits)
 }
@@ -202,7 +201,8 @@ const CANNOT: u8 = 77;
 /// The exit code of a process in which no filter can be installed.
 const NO_FILTER: u8 = 78;
 
-/// The exit code of a child that runs the check with these filters; `None` if it was killed.
+/// Returns the exit code of a child that runs the check with these filters, or `None` if a signal killed
+/// it.
 fn checked(row: &Row, filters: &[Filter], errno: Option<Errno>) -> Option<i32> {
     let mut child = child(|| {
         no_core();
@@ -220,16 +220,16 @@ fn checked(row: &Row, filters: &[Filter], errno: Option<Errno>) -> Option<i32> {
     child.wait().unwrap().code()
 }
 
-/// Children that are killed here leave no core file.
+/// Disables core files, because some children are killed here.
 fn no_core() {
     const RLIMIT_CORE: usize = 4;
     let limit = [0_u64; 2];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64`.
+    // SAFETY: the call reads one `struct rlimit64`.
     unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_CORE, place, 0) };
 }
 
-/// Calls that Valgrind 3.19 does not pass to the kernel unchanged.
+/// The features whose calls Valgrind 3.19 does not pass to the kernel unchanged.
 const OF_VALGRIND: [&str; 9] = [
     "epoll_pwait2",
     "CLONE_CLEAR_SIGHAND",
@@ -257,7 +257,7 @@ fn run_row() {
     let beside = || row.beside.iter().map(|refused| refused.filter(Errno::ENOSYS));
     match checked(&row, &[], None) {
         Some(0) => {}
-        Some(77) => return, // the child has printed the reason
+        Some(77) => return, // the child has already printed the reason
         code => panic!("with nothing refused: {code:?}"),
     }
     if checked(&row, &beside().collect::<Vec<_>>(), None) == Some(NO_FILTER.into()) {
@@ -272,7 +272,7 @@ fn run_row() {
     if row.assembly_only && cfg!(rawpipe_shim) {
         return;
     }
-    // Each of the calls must be made, or the checks prove nothing.
+    // The operation must make each of the calls, or the checks prove nothing.
     for refused in &row.refused {
         let filter = refused.filter(Errno::ENOSYS).that_kills();
         let filters: Vec<_> = beside().chain([filter]).collect();
@@ -281,16 +281,16 @@ fn run_row() {
     }
 }
 
-/// `refused_close_range`.
+/// Returns the name of a test, such as `refused_close_range`.
 fn test_name(feature: &str) -> String {
     let words = feature.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     format!("refused_{}", words.collect::<Vec<_>>().join("_").to_ascii_lowercase())
 }
 
-/// Precedes the table in docs/kernels.md.
+/// The line that precedes the table in docs/kernels.md.
 const ANCHOR: &str = "<!-- features of the kernel: tests/faults/refusals.rs -->";
 
-/// The features in the first column of the page's table are those above, in their order.
+/// The first column of the page's table lists the features above in the same order.
 fn readme_has_a_row_for_each_feature() {
     let (_, table) = include_str!("../../docs/kernels.md").split_once(ANCHOR).expect("an anchor");
     let lines = table.lines().skip_while(|line| !line.starts_with('|')).skip(2);
@@ -311,11 +311,11 @@ fn readme_has_a_row_for_each_feature() {
     ));
 }
 
-/// One test for each row.
+/// Returns one test for each row.
 pub(crate) fn tests() -> Vec<common::Test> {
     let mut tests: Vec<(&str, fn())> =
         vec![("readme_has_a_row_for_each_feature", readme_has_a_row_for_each_feature)];
-    // No filter can be installed under an emulator.
+    // Under an emulator no filter can be installed.
     for row in rows().iter().filter(|_| !common::emulated()) {
         tests.push((keep(test_name(row.feature).into_boxed_str()), run_row));
     }
@@ -324,27 +324,28 @@ pub(crate) fn tests() -> Vec<common::Test> {
 
 // ---------------------------------------------------------------- what the checks share
 
-/// The number of bytes that an ordinary pipe takes without a reader; fewer if the pipe is small.
+/// Returns the bytes that an ordinary pipe accepts without a reader, or fewer if the pipe is small.
 fn pipeful() -> Vec<u8> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     data(writer.capacity().unwrap().min(60_000))
 }
 
-/// A read end with these bytes before it, followed by end of file.
+/// Returns a read end that delivers these bytes and then end of file.
 fn full_of(bytes: &[u8]) -> PipeReader {
     let (reader, writer) = rawpipe::pipe().unwrap();
     writer.write_all(bytes).unwrap();
     reader
 }
 
-/// Not with [`File::metadata`]: with 32-bit times that calls `statx`, which one of the tests rejects.
+/// Returns the contents of a file. Does not call [`File::metadata`], which uses `statx` with 32-bit
+/// times; one of the tests rejects `statx`.
 fn contents(mut file: &File) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(file.seek(SeekFrom::End(0)).unwrap()).unwrap()];
     file.read_exact_at(&mut bytes, 0).unwrap();
     bytes
 }
 
-/// A program that writes a word to descriptor 7 and exits with this code.
+/// Returns a program that writes a word to descriptor 7 and exits with this code.
 fn script(code: u8) -> (Command<'static>, PipeReader) {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut command = Command::new("/bin/sh");
@@ -352,7 +353,7 @@ fn script(code: u8) -> (Command<'static>, PipeReader) {
     (command, reader)
 }
 
-/// Starts a program in this way and waits for its end; then a missing one.
+/// Starts a program with this method and waits for it, then starts a missing program.
 fn spawn_works(method: SpawnMethod) {
     let (command, reader) = script(9);
     let mut child = command.spawn().unwrap();
@@ -366,7 +367,7 @@ fn spawn_works(method: SpawnMethod) {
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Exec, Errno::ENOENT));
 }
 
-/// A child that waits until the write end is dropped and exits with 3.
+/// Forks a child that waits until the write end is dropped and exits with code 3.
 fn waiting_child() -> (Child, rawpipe::PipeWriter) {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let copy = &opener;
@@ -380,10 +381,10 @@ fn waiting_child() -> (Child, rawpipe::PipeWriter) {
     (child, opener)
 }
 
-/// Whether the kernel, or a filter installed earlier, permits pidfds.
+/// Returns whether the kernel, and any filter installed earlier, permits pidfds.
 fn pidfds_are_there() -> bool {
     let own = std::process::id() as usize;
-    // SAFETY: takes integers.
+    // SAFETY: the call reads only integers.
     let answer = unsafe { raw::syscall2(nr::PIDFD_OPEN, own, 0) };
     answer >= 0
 }
@@ -407,7 +408,8 @@ fn o_direct() -> u32 {
 
 // ---------------------------------------------------------------- reading and writing
 
-/// SIGPIPE would kill this process.
+/// A write without a reader fails with `EPIPE` and does not raise `SIGPIPE`, which would kill this
+/// process.
 fn nosignal(_refused: Option<Errno>) -> Result<(), &'static str> {
     sigpipe_kills();
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -424,7 +426,7 @@ fn nosignal(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Neither end is nonblocking, and nothing waits.
+/// Calls on blocking ends do not wait.
 fn nowait_on_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let capacity = writer.capacity().unwrap();
@@ -438,14 +440,14 @@ fn nowait_on_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     assert_eq!(reader.try_read(&mut got), Ok(capacity));
     assert!(got == bytes);
     assert_eq!((reader.is_nonblocking(), writer.is_nonblocking()), (Ok(false), Ok(false)));
-    // An adaptive wait uses the same flag.
+    // An adaptive wait uses the same flag, `RWF_NOWAIT`.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (mut reader, mut writer) =
         (reader.with_wait(Wait::Adaptive), writer.with_wait(Wait::Adaptive));
     writer.write_all(&bytes).unwrap();
     reader.read_exact(&mut got).unwrap();
     assert!(got == bytes);
-    // This flag is the only way to read anything but a pipe without waiting.
+    // Without this flag, only pipes can be read without waiting.
     let answer = io::try_read(file(b"contents"), &mut got);
     match refused {
         None => assert!(matches!(answer, Ok(8) | Err(Errno::EOPNOTSUPP)), "{answer:?}"),
@@ -460,8 +462,8 @@ fn both_flags(refused: Option<Errno>) -> Result<(), &'static str> {
     nosignal(refused)
 }
 
-/// Without the call the signal cannot be limited to a thread, so no call is made that could raise it. A
-/// signal that a call has raised does not reach this process.
+/// If the call is rejected, the signal cannot be limited to a thread, so the operation makes no call that
+/// could raise it. A signal that a call has raised does not reach this process.
 fn signal_of_a_call(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     drop(reader);
@@ -471,7 +473,7 @@ fn signal_of_a_call(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The socket is then treated as one without boundaries.
+/// If the kind of a socket is unknown, the transfer treats it as a socket without message boundaries.
 fn kinds_of_sockets(_refused: Option<Errno>) -> Result<(), &'static str> {
     let bytes = data(150_000);
     let (near, mut feeding) = socket_of(&bytes);
@@ -483,7 +485,7 @@ fn kinds_of_sockets(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Without it, copying a file onto itself is not detected.
+/// If the positions are unknown, a transfer does not detect that a file is copied onto itself.
 fn positions(refused: Option<Errno>) -> Result<(), &'static str> {
     let (bytes, sink) = (data(150_000), file(b""));
     let done = transfer(file(&bytes), &sink).unwrap();
@@ -507,7 +509,7 @@ fn signals_of_a_thread(refused: Option<Errno>) -> Result<(), &'static str> {
     drop(reader);
     let error = transfer(full_of(&bytes), &writer).unwrap_err();
     assert_eq!(error.errno(), refused.or(Some(Errno::EPIPE)));
-    // With the flag of the call, if the kernel has it.
+    // This write uses `RWF_NOSIGNAL` if the kernel supports the flag.
     let answer = writer.write_nosignal(b"x");
     assert!(answer == Err(Errno::EPIPE) || answer == refused.map_or(Ok(0), Err), "{answer:?}");
     Ok(())
@@ -515,7 +517,7 @@ fn signals_of_a_thread(refused: Option<Errno>) -> Result<(), &'static str> {
 
 // ---------------------------------------------------------------- pipes
 
-/// No fallback exists.
+/// Packet pipes have no fallback, so creating one fails with the filter's errno.
 fn packet_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     let made = packets().map(drop);
     assert_eq!(made, refused.map_or(Ok(()), Err));
@@ -523,7 +525,7 @@ fn packet_pipes(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The pipes keep their capacity, and everything works with them.
+/// If a capacity cannot be changed, the pipes keep their capacity and all operations still work.
 fn capacities(refused: Option<Errno>) -> Result<(), &'static str> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let before = writer.capacity().unwrap();
@@ -547,7 +549,7 @@ fn capacities(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Reads more from a program than a pipe holds.
+/// Reads more bytes from a program than a pipe holds.
 fn long_output() {
     const LEN: usize = 3 << 20;
     let output =
@@ -559,7 +561,7 @@ fn long_output() {
     assert!(all == output.stdout);
 }
 
-/// A writer that cannot find out how much was read takes new pages.
+/// A writer that cannot determine how much was read uses new pages.
 fn bytes_in_a_pipe(refused: Option<Errno>) -> Result<(), &'static str> {
     let reader = full_of(b"12345");
     assert_eq!(reader.available(), refused.map_or(Ok(5), Err));
@@ -590,7 +592,7 @@ fn epoll_timeouts(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Then the crate assumes more than one processor.
+/// If the number of processors is unknown, the crate assumes more than one.
 fn waiting_awake(_refused: Option<Errno>) -> Result<(), &'static str> {
     let (bytes, sink) = (pipeful(), file(b""));
     let done = Transfer::new().wait(Wait::Adaptive).run(full_of(&bytes), &sink).unwrap();
@@ -602,7 +604,7 @@ fn waiting_awake(_refused: Option<Errno>) -> Result<(), &'static str> {
 
 // ---------------------------------------------------------------- moving data
 
-/// If the kind of a descriptor is unknown: a pipe is still recognised.
+/// If `statx` fails, the kind of a descriptor is unknown, but a pipe is still recognised.
 fn unknown_kinds(refused: Option<Errno>) -> Result<(), &'static str> {
     let (bytes, sink) = (pipeful(), file(b""));
     let done = transfer(full_of(&bytes), &sink).unwrap();
@@ -623,7 +625,7 @@ fn unknown_kinds(refused: Option<Errno>) -> Result<(), &'static str> {
 
 fn file_to_file(refused: Option<Errno>) -> Result<(), &'static str> {
     let bytes = data(150_000);
-    // Between a memory file and a temporary folder, which is often another file system.
+    // The second sink is in a temporary directory, which is often on another file system.
     let elsewhere = std::env::temp_dir().join(format!("rawpipe-test-{}", std::process::id()));
     let other = File::options().read(true).write(true).create_new(true).open(&elsewhere);
     let other = other.map_err(|_| "no folder for temporary files")?;
@@ -644,7 +646,7 @@ fn file_to_file(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A process that sends these bytes, and the socket on which they arrive, followed by end of file.
+/// Returns a socket that delivers these bytes and then end of file, and the process that sends them.
 fn socket_of(bytes: &[u8]) -> (UnixStream, Child) {
     let (near, far) = UnixStream::pair().unwrap();
     let (own, bytes) = (&near, bytes.to_vec());
@@ -655,7 +657,7 @@ fn socket_of(bytes: &[u8]) -> (UnixStream, Child) {
     (near, feeding)
 }
 
-/// The bytes that arrive at a socket to which `send` writes.
+/// Returns the bytes that `send` writes to a socket.
 fn through_a_socket(
     send: impl FnOnce(&UnixStream) -> TransferMechanism,
     wanted: &[u8],
@@ -708,7 +710,7 @@ fn without_splice(refused: Option<Errno>) -> Result<(), &'static str> {
     assert_eq!((done.bytes(), done.fell_back()), (150_000, refused.is_some()));
     assert!(contents(&sink) == long);
     assert!(feeding.wait().unwrap().success());
-    // The call itself has no fallback.
+    // The bare call has no fallback.
     if let Some(errno) = refused {
         let nowhere = File::options().write(true).open("/dev/null").unwrap();
         let answer = splice(full_of(b"x"), None, &nowhere, None, 1, SpliceFlags::empty());
@@ -728,7 +730,8 @@ fn to_everybody(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// From a pipe that is fed meanwhile, and from a file, to this many files: much more than a pipe holds.
+/// Sends more bytes than a pipe holds to this many files. The source is first a pipe that is fed during
+/// the fan-out, then a file.
 fn fanout_arrives(count: usize) {
     let bytes = data(200_001);
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -754,18 +757,18 @@ fn fanout_arrives(count: usize) {
 
 const CHUNK: usize = 32 << 10;
 
-/// Neighbouring chunks differ, and so do chunks that may use the same memory.
+/// Fills a chunk so that it differs from adjacent chunks and from chunks that may use the same memory.
 fn fill(chunk: &mut [u8], number: usize) {
     chunk.fill(programs::pattern(number));
 }
 
-/// Sends more chunks than a writer's memory holds, each of them twice, and reads each before the next. Checks that
-/// the bytes are those that were filled in, and returns the mechanism.
+/// Sends more chunks than a writer's memory holds, each of them twice, and reads each before the next.
+/// Checks the bytes and returns the mechanism.
 fn chunks_arrive(builder: WriterBuilder) -> By {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let mut writer = builder.chunk(CHUNK).build(writer).unwrap();
     let (mut got, mut wanted) = (vec![0; CHUNK], vec![0; CHUNK]);
-    // If pipes are small because this user has too many, a chunk takes several writes.
+    // If this user has too many pipes, new pipes are small, and a whole chunk would not fit.
     let len = CHUNK.min(writer.get_ref().capacity().unwrap());
     for number in 0..5 * (2 << 20) / (4 * CHUNK) {
         fill(writer.chunk().unwrap(), number);
@@ -779,14 +782,14 @@ fn chunks_arrive(builder: WriterBuilder) -> By {
     writer.mechanism()
 }
 
-/// The result of a writer with this mechanism set.
+/// Returns the mechanism of a writer that was built with `mechanism` set, or the error of the builder.
 fn asked_for(mechanism: By) -> Result<By, Errno> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let made = ChunkWriter::builder().mechanism(mechanism).build(writer);
     made.map(|_| chunks_arrive(ChunkWriter::builder().mechanism(mechanism)))
 }
 
-/// The same, for chunks whose pages are spliced onward and read much later.
+/// Checks that chunks arrive unchanged if their pages are spliced onward and read much later.
 fn held_back(builder: WriterBuilder) {
     const HELD: usize = 40;
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -827,7 +830,7 @@ fn chunks_by_other_means(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// It is the second choice, and can be set.
+/// If memfds are rejected, a builder with this mechanism fails, and other builders use another mechanism.
 fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
     let asked = asked_for(By::Memfd);
     if refused.is_some() {
@@ -840,12 +843,12 @@ fn no_memfd(refused: Option<Errno>) -> Result<(), &'static str> {
         let (bytes, sink) = (pipeful(), file(b""));
         transfer(full_of(&bytes), &sink).unwrap();
         assert!(contents(&sink) == bytes);
-        // The mechanism is not probed again: the result for the other one is cached in the process.
+        // The crate does not probe `vmsplice` again, because the process caches the result.
     }
     Ok(())
 }
 
-/// The other direction does not need this seal.
+/// Only `pass_reader` needs this seal; `pass_writer` works without it.
 fn no_reader_for_a_program(refused: Option<Errno>) -> Result<(), &'static str> {
     let [reader, writer] = [
         SharedBuilder::new().pass_reader().map(drop),
@@ -866,7 +869,7 @@ fn memfd_without_a_flag(refused: Option<Errno>) -> Result<(), &'static str> {
     const MFD_CLOEXEC: usize = 1;
     const MFD_ALLOW_SEALING: usize = 2;
     let (name, flags) = (c"probe".as_ptr().expose_provenance(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    // SAFETY: reads the name up to its NUL.
+    // SAFETY: the call reads the name up to its NUL.
     if unsafe { raw::syscall2(nr::MEMFD_CREATE, name, flags) } < 0 {
         let _ = asked_for(By::Memfd);
         return Err("no files in memory here");
@@ -876,7 +879,7 @@ fn memfd_without_a_flag(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The page size cannot be determined, so it is taken as 4096 bytes, and no pages are passed by
+/// If `madvise` fails, the page size is unknown. The crate then assumes 4096 bytes and passes no pages by
 /// reference.
 fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
     let (_reader, writer) = rawpipe::pipe().unwrap();
@@ -888,7 +891,7 @@ fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
         assert_eq!(mechanism, By::Write);
         assert_eq!(asked_for(By::Vmsplice), Err(Errno::EOPNOTSUPP));
     }
-    // More descriptors than fit on an ordinary stack.
+    // This list of descriptors does not fit on an ordinary stack.
     let many: Vec<_> = (100..700).map(|number| (writer.as_fd(), number)).collect();
     let argv = [Arg::new(c"sh"), Arg::new(c"-c"), Arg::new(c"exit 5"), Arg::END];
     let spawn = Spawn::new(c"/bin/sh", &argv, &[Arg::END]).fd_maps(&many);
@@ -901,7 +904,7 @@ fn no_advice(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A forked child would also have the pages: they are not passed by reference.
+/// A forked child would inherit the pages, so the writer does not pass them by reference.
 fn nothing_wiped(refused: Option<Errno>) -> Result<(), &'static str> {
     let mechanisms = [ChunkWriter::builder(), after_read()].map(chunks_arrive);
     let asked = [By::Vmsplice, By::Memfd].map(asked_for);
@@ -913,7 +916,7 @@ fn nothing_wiped(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// New pages are used instead.
+/// The writer uses new pages instead of discarding the old ones.
 fn pages_kept(_refused: Option<Errno>) -> Result<(), &'static str> {
     if let Ok(mechanism) = asked_for(By::Vmsplice) {
         assert_eq!(mechanism, By::Vmsplice);
@@ -938,7 +941,7 @@ fn small_pages(_refused: Option<Errno>) -> Result<(), &'static str> {
 
 // ---------------------------------------------------------------- creating processes
 
-/// The process has no handler left, neither in this thread nor after the spawn.
+/// A child that was created without `CLONE_CLEAR_SIGHAND` has no signal handler: `SIGUSR1` kills it.
 fn spawn_by_vfork(_refused: Option<Errno>) -> Result<(), &'static str> {
     extern "C" fn handler(_signal: i32) {
         common::HANDLED.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
@@ -952,7 +955,7 @@ fn spawn_by_vfork(_refused: Option<Errno>) -> Result<(), &'static str> {
 
 fn spawn_by_fork(refused: Option<Errno>) -> Result<(), &'static str> {
     spawn_works(if refused.is_some() { SpawnMethod::Fork } else { SpawnMethod::Vfork });
-    // The failure of every stage is reported through a pipe.
+    // The child reports the failure of every stage through a pipe.
     let error = Command::new("/bin/sh").current_dir("/no/such").spawn().unwrap_err();
     assert_eq!((error.stage(), error.errno()), (SpawnStage::Chdir, Errno::ENOENT));
     let (output, code) = output_of(programs::program("fds", &[]).close_other_fds());
@@ -960,7 +963,7 @@ fn spawn_by_fork(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The pidfd is then opened with another call.
+/// The crate opens the pidfd with a separate call.
 fn pidfd_afterwards(_refused: Option<Errno>) -> Result<(), &'static str> {
     spawn_works(SpawnMethod::Vfork);
     let there = pidfds_are_there();
@@ -973,7 +976,7 @@ fn pidfd_afterwards(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The child uses threads of the C library.
+/// The child can use threads of the C library.
 fn fork_and_wait(_refused: Option<Errno>) -> Result<(), &'static str> {
     let mut child = child(|| {
         let thread = std::thread::spawn(|| 5_u8);
@@ -983,7 +986,8 @@ fn fork_and_wait(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Threads are then counted; if the kernel reports other threads, that counts.
+/// Without the call, the crate counts the threads. If the kernel itself reports other threads, its result
+/// is final.
 fn fork_when_alone(refused: Option<Errno>) -> Result<(), &'static str> {
     if common::tool() == Some(Tool::Thread) {
         return Err("the tool gives a child a thread of its own");
@@ -1093,9 +1097,10 @@ fn signals_arrive(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// After the leader was waited for, the group number may belong to another process: it is not used.
+/// After a wait for the leader, the group number may belong to another process, so the crate does not use
+/// it.
 fn group_of_a_dead_leader(refused: Option<Errno>) -> Result<(), &'static str> {
-    let (alive, held) = rawpipe::pipe().unwrap(); // ends when the member of the group does
+    let (alive, held) = rawpipe::pipe().unwrap(); // ends when the group member exits
     let (gate, opener) = rawpipe::pipe().unwrap();
     let (go, begin) = rawpipe::pipe().unwrap();
     let mut leader = {
@@ -1129,7 +1134,7 @@ fn group_of_a_dead_leader(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The kernel may still have the status; otherwise it is lost.
+/// `Pidfd::getfd` has no fallback, so it fails with the filter's errno.
 fn no_copy_of_a_descriptor(refused: Option<Errno>) -> Result<(), &'static str> {
     let (reader, _writer) = rawpipe::pipe().unwrap();
     let this = process::Pidfd::open(process::getpid()).map_err(|_| "no pidfd")?;
@@ -1141,11 +1146,13 @@ fn no_copy_of_a_descriptor(refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// After another wait has collected the status, the kernel may still return it; otherwise the wait fails with
+/// `ECHILD`.
 fn status_taken_by_another(refused: Option<Errno>) -> Result<(), &'static str> {
     let mut child = child(|| 5);
     let mut status = 0;
     let pid = i32::try_from(child.id()).unwrap();
-    // SAFETY: writes one `int`.
+    // SAFETY: the call writes one `int`.
     assert_eq!(unsafe { waitpid(pid, &raw mut status, 0) }, pid);
     let answer = child.wait().map(|end| end.code());
     match refused {

@@ -1,10 +1,9 @@
-//! The list of system calls in `docs/tools.md`: the calls of each module, compared with those that the
-//! kernel sees.
+//! Checks the list of system calls in `docs/tools.md` against the calls that each module makes.
 //!
-//! Each operation runs in its own process under the tracer of `tests/inject`: once without failures,
-//! and once for each set of calls that it can do without, which then fail. The test fails if a call is
-//! made that is not in the list, and if a call in the list is never made. A call that is listed as a
-//! fallback must not be made if no call fails.
+//! Each operation runs in its own process under the tracer of `tests/inject`. The operation runs once
+//! without failures, and once for each set of optional calls, which then fail. The test fails if the
+//! crate makes an unlisted call, or never makes a listed call. A call that is listed as a fallback must
+//! not be made if no call fails.
 #![allow(unsafe_code, reason = "a tracer, and functions that are unsafe")]
 
 mod operations;
@@ -27,7 +26,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// All calls are counted.
+/// Counts every call.
 fn noted(_: bool, _: usize, _: &[u64; 6], _: &dyn Fn() -> bool) -> bool {
     true
 }
@@ -49,8 +48,8 @@ fn names() -> Vec<(usize, &'static str)> {
     ]
 }
 
-/// The kernel's name of a call. A call that the crate does not make has its number as its name, except
-/// for those that glibc makes in a forked child.
+/// Returns the kernel's name of a call. A call that the crate does not make is named by its number,
+/// except for those that glibc makes in a forked child.
 fn name_of(call: usize) -> String {
     const SET_ROBUST_LIST: usize = if cfg!(target_arch = "x86_64") { 273 } else { 99 };
     if cfg!(rawpipe_shim) && call == SET_ROBUST_LIST {
@@ -60,8 +59,8 @@ fn name_of(call: usize) -> String {
     name.map_or_else(|| format!("number {call}"), |(_, name)| name.to_ascii_lowercase())
 }
 
-/// The operations of a call with many purposes, by their names in the manual. The numbers are the same
-/// on both architectures that can be traced.
+/// The operations of each call with several purposes, by their names in the manual. The numbers are the
+/// same on both architectures that support tracing.
 const PURPOSES: [(&str, &[(u64, &str)]); 4] = [
     (
         "fcntl",
@@ -103,7 +102,7 @@ const PURPOSES: [(&str, &[(u64, &str)]); 4] = [
     ),
 ];
 
-/// `fcntl F_GETFL` for such calls, `None` for others.
+/// Returns the call and its operation, such as `fcntl F_GETFL`, or `None` if the call has one purpose.
 fn purpose_of(key: &Key) -> Option<String> {
     let name = name_of(key.nr);
     let (_, known) = PURPOSES.into_iter().find(|(call, _)| *call == name)?;
@@ -123,7 +122,7 @@ struct Row {
     shim: Calls,
 }
 
-/// The lines of the table, or of the block, that comes after an anchor of the page.
+/// Returns the lines of the table or block that follows an anchor of the page.
 fn after<'a>(page: &'a str, anchor: &str) -> impl Iterator<Item = &'a str> {
     let (_, rest) = page.split_once(&format!("<!-- {anchor} -->\n")).expect("an anchor");
     let begins =
@@ -132,7 +131,7 @@ fn after<'a>(page: &'a str, anchor: &str) -> impl Iterator<Item = &'a str> {
     lines.take_while(|line| !["", "```"].contains(line)).filter(|line| *line != "```text")
 }
 
-/// The table of calls by module.
+/// Returns the table of calls by module.
 fn rows(page: &str) -> BTreeMap<String, Row> {
     let quoted = |cell: &str| -> Calls {
         cell.split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect()
@@ -149,7 +148,8 @@ fn rows(page: &str) -> BTreeMap<String, Row> {
         .collect()
 }
 
-/// The table of purposes: calls and their operations. The shim does not use those in parentheses.
+/// Returns the calls and their operations from the table of purposes. The C shim does not use the
+/// operations in parentheses.
 fn purposes(page: &str) -> Calls {
     let mut all = Calls::new();
     for line in after(page, "purposes") {
@@ -170,7 +170,8 @@ const PAGE: &str = include_str!("../../docs/tools.md");
 
 // ---- the calls that are made ----
 
-/// The calls of an operation if these fail; none if the operation does not finish.
+/// Returns the calls that an operation makes while the calls in `refused` fail, or an error if the
+/// operation does not finish.
 fn calls(
     operation: &Operation,
     refused: &[Missing],
@@ -187,8 +188,8 @@ fn calls(
         return Err(format!("{} without {without:?}: {:?}", operation.name, done.end));
     }
     asked_for.extend(done.calls.iter().filter_map(|call| purpose_of(&call.key)));
-    // Calls of the allocator do not count, nor the check that std makes before each `close` if it is
-    // enabled.
+    // The calls of the allocator do not count. The check that std makes before each `close` in debug
+    // builds does not count either.
     const F_GETFD: u64 = 1;
     let own = |key: &Key| match key.nr {
         nr if [machine::BRK, machine::MREMAP].contains(&nr) => false,
@@ -198,7 +199,7 @@ fn calls(
     Ok(done.calls.iter().map(|call| call.key).filter(own).map(|key| name_of(key.nr)).collect())
 }
 
-/// Why nothing can be traced here, or `None`.
+/// Returns the reason why no process can be traced here, or `None`.
 fn impossible() -> Option<&'static str> {
     if !machine::KNOWN {
         return Some("the registers of this architecture are not known here");
@@ -215,8 +216,8 @@ fn impossible() -> Option<&'static str> {
     (done.end != End::Exit(0) || !seen).then_some("processes cannot be traced")
 }
 
-/// Whether this kernel has, and permits, everything that the crate uses: then there is no reason for a
-/// fallback.
+/// Returns whether this kernel has, and permits, everything that the crate uses, so that no fallback is
+/// needed.
 fn newest() -> bool {
     unsafe extern "C" {
         safe fn geteuid() -> u32;
@@ -226,7 +227,8 @@ fn newest() -> bool {
     let place = byte.as_ptr().expose_provenance();
     let fd = usize::try_from(std::os::fd::AsRawFd::as_raw_fd(&writer)).expect("a descriptor");
     const RWF_NOSIGNAL: usize = 0x100;
-    // SAFETY: reads one list of one buffer; position -1 in two halves means none.
+    // SAFETY: the call reads one list of one buffer; the two halves of the position are -1, which means no
+    // position.
     let sent = unsafe {
         rawpipe::raw::syscall6(nr::PWRITEV2, fd, place, 1, usize::MAX, usize::MAX, RWF_NOSIGNAL)
     };
@@ -258,7 +260,7 @@ fn compare(
     }
     let own = if cfg!(rawpipe_shim) { &row.shim } else { &row.assembly };
     let usual = &row.calls | own;
-    // A fallback of one backend may be the usual call of the other.
+    // A fallback of one backend may be the primary call of the other.
     let fallback = &row.fallback - own;
     let listed = &usual | &row.fallback;
     let seen = &plain | &refused;
@@ -277,7 +279,7 @@ fn compare(
     wrong
 }
 
-/// A `Command` is a `Spawn` and more.
+/// Returns whether the operation belongs to the module: a `Command` includes a `Spawn`.
 fn belongs(operation: &str, module: &str) -> bool {
     operation == module || (operation, module) == ("process::Spawn", "process::Command")
 }
@@ -308,14 +310,13 @@ fn each_module_makes_the_calls_listed() {
     ));
 }
 
-/// Each call for which the crate has a number is in the table and in the list of all calls, and no
-/// others are.
+/// The table and the list of all calls contain exactly the calls for which the crate has a number.
 fn all_calls_are_listed() {
     let mut table = Calls::new();
     for row in rows(PAGE).into_values() {
         table.extend([row.calls, row.fallback, row.assembly].into_iter().flatten());
     }
-    // `tgkill` is only for users of `raw`.
+    // Only users of `raw` need `tgkill`.
     let used = names().into_iter().filter(|(number, _)| *number != nr::TGKILL);
     let known: Calls = used.map(|(_, name)| name.to_ascii_lowercase()).collect();
     assert_eq!(table, known, "the table (left) and the numbers (right)");
@@ -324,7 +325,7 @@ fn all_calls_are_listed() {
     assert_eq!(whole, known.iter().collect::<Vec<_>>(), "the list of all (left)");
 }
 
-/// Two halves of a shared pair that are awake make no system call, at any size of record.
+/// Two halves of a shared pair that never sleep make no system call, at any record size.
 fn shared_chunks_between_awake_halves_make_none() {
     if let Some(reason) = impossible() {
         return common::skip(&common::name_alone(), reason);
@@ -352,9 +353,9 @@ fn shared_chunks_between_awake_halves_make_none() {
     }
 }
 
-/// A record needs one small buffer, and no huge page.
+/// Each record needs one small buffer, and no huge page.
 fn fanout_of_records_maps_one_buffer_for_each() {
-    const RECORDS: usize = 8; // as many as a socket keeps
+    const RECORDS: usize = 8; // the number of records that a socket holds
     if let Some(reason) = impossible() {
         return common::skip(&common::name_alone(), reason);
     }
@@ -382,13 +383,14 @@ fn fanout_of_records_maps_one_buffer_for_each() {
     let done = run(noted, &body, None, &[], PATIENCE);
     assert_eq!(done.end, End::Exit(0));
     let count = |nr| done.calls.iter().filter(|call| call.key.nr == nr).count();
-    // The memory for the bytes that a sink does not get exists before the first round: a huge page,
-    // whose start and end are trimmed.
+    // The memory for bytes that a sink does not receive is allocated before the first round. The
+    // allocation is a huge page whose start and end are trimmed.
     let calls = [nr::MMAP, nr::MUNMAP, nr::MADVISE].map(count);
     assert!(calls[0] <= RECORDS + 1 && calls[1] <= RECORDS + 4 && calls[2] <= 2, "{calls:?}");
 }
 
-/// `chunk` bounds what lies between two reports. Without any, each call moves as much as it can.
+/// With a progress closure, `chunk` limits the bytes between two reports. Without a closure, each call
+/// moves as many bytes as it can.
 fn transfer_chunk_bounds_calls_only_with_progress() {
     const LEN: usize = 400_000;
     if let Some(reason) = impossible() {

@@ -1,9 +1,9 @@
-//! A tracer: runs code in a forked process, observes each of its system calls, and makes one of them
-//! fail, or move less than requested.
+//! Runs code in a forked process, observes each system call, and can make one call fail or move fewer
+//! bytes.
 //!
-//! It uses `ptrace`. To make a call fail, it replaces the number with one that no call has, and the
-//! result on return: the call has not run. To make a call short, it lowers the length before the kernel
-//! sees it. The kernel then does the rest, and the result is its own.
+//! The tracer uses `ptrace`. To make a call fail, the tracer replaces its number with an unused one and
+//! sets the result on return, so the call never runs. To make a call short, the tracer lowers the length
+//! argument; the kernel then runs the call and sets the result.
 //!
 //! Children of the traced process are traced until they execute another program.
 
@@ -31,7 +31,7 @@ unsafe extern "C" {
     fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
 }
 
-// The same on every architecture that has a file in `machine`.
+// These values are the same on every architecture that has a module in `machine`.
 const SIGKILL: i32 = 9;
 const SIGALRM: i32 = 14;
 const SIGSTOP: i32 = 19;
@@ -48,14 +48,15 @@ const SETOPTIONS: usize = 0x4200;
 const GETEVENTMSG: usize = 0x4201;
 const GET_SYSCALL_INFO: usize = 0x420e;
 const EVENT_EXEC: i32 = 4;
-/// Marked system call stops, forks, vforks, clones, execs; the tracees are killed when the tracer ends.
+/// The options mark system call stops, report forks, vforks, clones and execs, and kill the tracees when
+/// the tracer exits.
 const OPTIONS: usize = 1 | 2 | 4 | 8 | 16 | 1 << 20;
 
-/// A number that no system call has, by which the traced code marks the end of the operation.
+/// An unused system call number that marks the end of the operation.
 const OVER: usize = 4095;
 
-/// What distinguishes calls: the number, for calls of many purposes also the purpose, and whether a
-/// child of the traced process makes it.
+/// The identity of a call: its number, its purpose (for calls with several), and whether a child of the
+/// traced process makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) child: bool,
@@ -63,7 +64,7 @@ pub(crate) struct Key {
     pub(crate) purpose: u64,
 }
 
-/// A call that was observed, and its result.
+/// An observed call and its result.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) key: Key,
@@ -72,13 +73,13 @@ pub(crate) struct Call {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
-    /// The call is not made, and this is its result.
+    /// Skips the call and returns this errno.
     Error(i32),
-    /// The call is made with at most this many bytes.
+    /// Limits the call to this many bytes.
     Short(u64),
 }
 
-/// A fault: this call, the n-th time (from 1), fails in this way.
+/// A fault: the `n`-th matching call (counted from 1) fails in this way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
     pub(crate) key: Key,
@@ -86,8 +87,8 @@ pub(crate) struct Fault {
     pub(crate) action: Action,
 }
 
-/// A call that fails each time, as on a kernel that lacks it, but only if argument `argument` has all
-/// of `bits`.
+/// A call that always fails, as on a kernel that lacks it, but only if argument `argument` has all of
+/// `bits`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Missing {
     pub(crate) nr: usize,
@@ -111,21 +112,21 @@ pub(crate) struct Run {
     pub(crate) time: Duration,
 }
 
-/// Whether a call is counted and may get a fault. The arguments: whether a child makes it, its number,
-/// its arguments, and whether its signal set is full.
+/// A function that returns whether a call is counted and may receive a fault. The parameters are: whether
+/// a child makes the call, the number, the arguments, and whether the signal set is full.
 pub(crate) type Noted = fn(bool, usize, &[u64; 6], &dyn Fn() -> bool) -> bool;
 
 static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
 
-/// The fault of this process, if it is traced.
+/// Returns the fault of this process, or `None` if the process is not traced.
 pub(crate) fn fault() -> Option<Fault> {
     FAULT.get().copied().flatten()
 }
 
-/// The exit code of a process that may not be traced.
+/// The exit code of a process that the kernel does not permit to be traced.
 const NOT_TRACED: i32 = 77;
 
-/// Runs `body` and traces its calls within [`operation`] for which `noted` returns `true`.
+/// Runs `body` and traces the calls within [`operation`] for which `noted` returns `true`.
 pub(crate) fn run(
     noted: Noted,
     body: &dyn Fn() -> Result<(), String>,
@@ -170,9 +171,9 @@ pub(crate) fn run(
     Run { calls: tracer.calls, fired: tracer.fired, end, time: begun.elapsed() }
 }
 
-/// Marks the calls of `body` as those that are counted, and that may get a fault.
+/// Marks the calls of `body` as counted calls, which may receive a fault.
 pub(crate) fn operation<T>(body: impl FnOnce() -> T) -> T {
-    // The tracer detects it and does not pass it on.
+    // The tracer intercepts this signal and does not pass it on.
     kill(getpid(), SIGSTOP);
     let result = body();
     // SAFETY: no such call exists, so the kernel does nothing.
@@ -183,14 +184,15 @@ pub(crate) fn operation<T>(body: impl FnOnce() -> T) -> T {
 fn ptrace(request: usize, pid: i32, address: u64, data: u64) -> isize {
     let [address, data] = [address, data].map(|word| usize::try_from(word).expect("64 bits"));
     let pid = usize::try_from(pid).expect("a process id");
-    // SAFETY: requests that write to this process's memory get the address of a value that is large
-    // enough. The others concern the tracee, which has other memory.
+    // SAFETY: requests that write to this process's memory receive the address of a value that is large
+    // enough. All other requests affect only the tracee, whose memory is separate.
     unsafe { raw::syscall4(machine::PTRACE, request, pid, address, data) }
 }
 
 static ALARMS: AtomicUsize = AtomicUsize::new(0);
 
-/// Repeats a signal until the next call of this function: it also interrupts a wait that begins later.
+/// Repeats a signal until the next call of this function, because a single signal could arrive before the
+/// wait starts.
 fn alarm_after(patience: Duration) {
     extern "C" fn note(_signal: i32) {
         ALARMS.fetch_add(1, Ordering::SeqCst);
@@ -200,23 +202,23 @@ fn alarm_after(patience: Duration) {
     siginterrupt(SIGALRM, 1);
     let seconds = i64::try_from(patience.as_secs()).expect("not so long");
     let times = [i64::from(seconds > 0), 0, seconds, 0];
-    // SAFETY: reads one `struct itimerval`; the old one is not wanted.
+    // SAFETY: the call reads one `struct itimerval`; the null pointer discards the old value.
     assert_eq!(unsafe { setitimer(0, &raw const times, std::ptr::null_mut()) }, 0);
 }
 
 #[derive(Default)]
 struct Tracee {
     child: bool,
-    /// The tracee has not yet had the signal with which it begins.
+    /// Whether the tracee has not yet received its initial `SIGSTOP`.
     fresh: bool,
-    /// What the tracer does when the call returns.
+    /// The action on return from the call.
     after: After,
-    /// The index of the recorded call that it is in.
+    /// The index of the recorded call that the tracee is executing.
     call: Option<usize>,
 }
 
-/// Compilers rely on a call leaving its arguments unchanged, in registers and in memory. So the tracer
-/// restores what it has changed for the kernel.
+/// The changes that the tracer must undo after a call. Compilers assume that a call leaves its arguments
+/// unchanged, in registers and in memory, so the tracer restores what it changed.
 #[derive(Clone, Copy, Default)]
 struct After {
     errno: Option<i32>,
@@ -236,7 +238,7 @@ struct Tracer<'a> {
     over: bool,
 }
 
-/// `struct ptrace_syscall_info`, as far as it is used.
+/// The fields of `struct ptrace_syscall_info` that this module uses.
 #[repr(C)]
 #[derive(Default)]
 struct Info {
@@ -244,7 +246,7 @@ struct Info {
     _pad: [u8; 3],
     _arch: u32,
     _pointers: [u64; 2],
-    /// At entry the number and six arguments; at exit the result.
+    /// The number and six arguments at entry; the result at exit.
     words: [u64; 8],
 }
 
@@ -255,7 +257,7 @@ impl Tracer<'_> {
         let mut end = None;
         loop {
             let mut status = 0;
-            // SAFETY: writes one number at the place given.
+            // SAFETY: the call writes one number to the given address.
             let pid = unsafe { waitpid(-1, &raw mut status, WAIT_ALL) };
             if pid < 0 && ALARMS.swap(0, Ordering::SeqCst) > 0 {
                 end = Some(End::Hung);
@@ -273,7 +275,7 @@ impl Tracer<'_> {
                     let code = status >> 8 & 0xff;
                     let told = if killed == 0 { End::Exit(code) } else { End::Killed(killed) };
                     end = end.or(Some(told));
-                    // All processes that are left in its group, traced or not.
+                    // The signal also kills the processes of the group that are not traced.
                     kill(-self.driver, SIGKILL);
                     self.tracees.keys().for_each(|pid| _ = kill(*pid, SIGKILL));
                 }
@@ -281,7 +283,8 @@ impl Tracer<'_> {
             }
             let signal = status >> 8 & 0xff;
             if pid == self.driver && !begun {
-                // Before the operation: signals are passed on, except the one that begins it.
+                // Before the operation, every signal is passed on, except the one that starts the
+                // operation.
                 begun = signal == SIGSTOP;
                 if begun {
                     ptrace(SETOPTIONS, pid, 0, OPTIONS as u64);
@@ -300,7 +303,7 @@ impl Tracer<'_> {
         let mut pass_on = 0;
         let mut go_on = SYSCALL;
         if let Entry::Vacant(place) = self.tracees.entry(pid) {
-            // Its first stop may come before the event of its creation.
+            // The first stop of a child may precede the event that reports its creation.
             place.insert(Tracee { child: true, ..Tracee::default() });
         } else if signal == SIGTRAP | 0x80 {
             if self.at_a_call(pid) {
@@ -319,7 +322,8 @@ impl Tracer<'_> {
                 pass_on = signal;
             }
         }
-        // A child that is new at the end was created by the operation, and is no longer traced.
+        // The tracer follows a child that the operation created until the child's first stop, and then
+        // detaches.
         let fresh = self.tracees.get(&pid).is_some_and(|tracee| tracee.fresh);
         if self.over && !fresh {
             go_on = DETACH;
@@ -378,7 +382,7 @@ impl Tracer<'_> {
             return;
         };
         match fault.action {
-            // The kernel's own way to report a failure of `brk`: the break stays unchanged.
+            // The kernel reports a failure of `brk` by returning the unchanged break.
             Action::Error(_) if nr == machine::BRK => {
                 self.fired = self.set_argument(pid, 0, arguments, 0);
             }
@@ -387,7 +391,7 @@ impl Tracer<'_> {
         }
     }
 
-    /// Returns whether it succeeded: a tracee that was killed meanwhile makes no call.
+    /// Returns whether the change succeeded: a tracee that was killed in between makes no call.
     fn refuse(&mut self, pid: i32, errno: i32) -> bool {
         let done = machine::skip_call(pid);
         if let Some(tracee) = self.tracees.get_mut(&pid) {
@@ -396,7 +400,7 @@ impl Tracer<'_> {
         done
     }
 
-    /// Returns whether it succeeded, as [`refuse`](Self::refuse) does.
+    /// Returns whether the change succeeded, as [`refuse`](Self::refuse) does.
     fn set_argument(&mut self, pid: i32, index: usize, arguments: &[u64; 6], word: u64) -> bool {
         let done = machine::set_argument(pid, index, word);
         if let Some(tracee) = self.tracees.get_mut(&pid) {
@@ -411,14 +415,14 @@ impl Tracer<'_> {
                 self.fired = self.set_argument(pid, index, arguments, len);
             }
         } else if is_vectored(nr) {
-            // Keep as many buffers as hold this length, and shorten the last one.
+            // Keep only the buffers needed for this length, and shorten the last one.
             let mut left = len;
             for index in 0..arguments[2] {
                 let place = arguments[1] + 16 * index + 8;
                 let word = peek(pid, place);
                 if word >= left {
                     if word == left && index + 1 == arguments[2] {
-                        return; // not shorter than before
+                        return; // not shorter than the original
                     }
                     poke(pid, place, left);
                     self.fired = self.set_argument(pid, 2, arguments, index + 1);
@@ -454,7 +458,7 @@ impl Tracer<'_> {
 
 // ---- the arguments of a call ----
 
-/// The purpose of a call with many purposes.
+/// Returns the purpose of a call that has several purposes.
 pub(crate) fn purpose(call: usize, arguments: &[u64; 6]) -> u64 {
     if [nr::FCNTL, nr::IOCTL].contains(&call) {
         arguments[1]
@@ -467,7 +471,7 @@ pub(crate) fn purpose(call: usize, arguments: &[u64; 6]) -> u64 {
     }
 }
 
-/// The index of the argument with the number of bytes to move.
+/// Returns the index of the argument that holds the number of bytes to move.
 pub(crate) fn length_argument(call: usize) -> Option<usize> {
     let all = [
         (nr::READ, 2),
@@ -480,7 +484,7 @@ pub(crate) fn length_argument(call: usize) -> Option<usize> {
     all.into_iter().find(|(known, _)| *known == call).map(|(_, index)| index)
 }
 
-/// Whether a call has a list of buffers for argument 1, and their number for argument 2.
+/// Returns whether argument 1 of the call is a list of buffers and argument 2 their number.
 pub(crate) fn is_vectored(call: usize) -> bool {
     [nr::READV, nr::WRITEV, nr::PREADV2, nr::PWRITEV2, nr::VMSPLICE].contains(&call)
 }
@@ -489,13 +493,13 @@ pub(crate) fn is_vectored(call: usize) -> bool {
 
 fn peek(pid: i32, place: u64) -> u64 {
     let mut word = 0_u64;
-    // The system call itself writes the word to the address.
+    // The raw system call stores the word at this address.
     ptrace(PEEKDATA, pid, place, (&raw mut word).expose_provenance() as u64);
     word
 }
 
-/// Whether a request succeeded. It may fail only if the tracee is no longer stopped, because another
-/// process has killed it.
+/// Returns whether a request succeeded. A request may fail only if another process has killed the tracee,
+/// so that it is no longer stopped.
 fn granted(answer: isize, what: &str) -> bool {
     const ESRCH: isize = 3;
     assert!([0, -ESRCH].contains(&answer), "{what} of a tracee: {answer}");
@@ -506,7 +510,7 @@ fn poke(pid: i32, place: u64, word: u64) -> bool {
     granted(ptrace(POKEDATA, pid, place, word), "a word")
 }
 
-/// Sets registers of a stopped tracee. Returns whether it was still stopped.
+/// Sets registers of a stopped tracee. Returns whether the tracee was still stopped.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn set_register_set(pid: i32, set: u64, words: &[u8]) -> bool {
     const SETREGSET: usize = 0x4205;
@@ -515,7 +519,7 @@ pub(super) fn set_register_set(pid: i32, set: u64, words: &[u8]) -> bool {
     granted(ptrace(SETREGSET, pid, set, place), "registers")
 }
 
-/// Reads its registers.
+/// Reads registers of a stopped tracee. Returns whether the tracee was still stopped.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn register_set(pid: i32, set: u64, words: &mut [u8]) -> bool {
     const GETREGSET: usize = 0x4204;

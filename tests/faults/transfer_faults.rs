@@ -1,5 +1,5 @@
-//! Transfers under signals, without `SIGPIPE`, with missing system calls, and on a full disk. Each test
-//! runs alone in a process.
+//! Tests transfers under signals, without `SIGPIPE`, with missing system calls, and on a full disk. Each
+//! test runs alone in its own process.
 #![allow(unsafe_code, reason = "signals, and a mount namespace")]
 
 use crate::common::bytes::data;
@@ -33,7 +33,7 @@ unsafe extern "C" {
 // ---- SIGPIPE ----
 
 fn transfer_without_reader_does_not_raise_sigpipe() {
-    signal(SIGPIPE, 0); // the default action kills the process
+    signal(SIGPIPE, 0); // the default action terminates the process
     let bytes = data(10_000);
     let broken = || {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -58,18 +58,19 @@ fn transfer_without_reader_does_not_raise_sigpipe() {
     let sink = broken();
     let mut sinks = [FanoutSink::new(&sink)];
     assert_eq!(fanout(file(&bytes), &mut sinks).unwrap_err().errno(), Some(Errno::EPIPE));
-    // The mask is restored: a plain write kills the process again.
+    // The mask has been restored: a plain write kills the process again.
     let status = child(|| u8::from(broken().write(b"x").is_ok())).wait().unwrap();
     assert_eq!(status.signal(), Some(Signal::PIPE));
 }
 
-/// Through a buffer, whatever the two ends are.
+/// Returns a transfer that copies through a buffer, regardless of the kinds of its ends.
 fn by_copy<'p>() -> Transfer<'p> {
     use TransferMechanism::{Broker, CopyFileRange, Sendfile, Splice};
     [Splice, Broker, CopyFileRange, Sendfile].into_iter().fold(Transfer::new(), Transfer::without)
 }
 
-/// As in a filter: the signal kills the process, and a process that ignores the signal gets the error.
+/// With `raise_sigpipe`, a transfer without a reader raises `SIGPIPE` as in a filter program. If the
+/// process ignores the signal, the transfer fails with `EPIPE`.
 fn transfer_raises_sigpipe_if_it_is_to() {
     fn pipe() -> OwnedFd {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -130,15 +131,15 @@ fn transfer_leaves_a_pending_sigpipe_alone() {
     let place = set.as_mut_ptr();
     // SAFETY: the memory is that of a `sigset_t`.
     assert_eq!(unsafe { sigemptyset(place) }, 0);
-    // SAFETY: initialised the line above.
+    // SAFETY: the set was initialised by the call above.
     assert_eq!(unsafe { sigaddset(place, SIGPIPE) }, 0);
-    // SAFETY: initialised above; the old mask is not wanted.
+    // SAFETY: the set was initialised above; the null pointer discards the old mask.
     assert_eq!(unsafe { sigprocmask(SIG_BLOCK, place, std::ptr::null_mut()) }, 0);
     let pending = || {
         let mut set = [0_u64; 16];
         // SAFETY: the memory is that of a `sigset_t`.
         assert_eq!(unsafe { sigpending(set.as_mut_ptr()) }, 0);
-        // SAFETY: filled the line above.
+        // SAFETY: `sigpending` above has filled the set.
         unsafe { sigismember(set.as_ptr(), SIGPIPE) == 1 }
     };
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -157,7 +158,7 @@ fn storm() -> Storm {
     Storm::begin(Duration::from_micros(50))
 }
 
-/// Through a pipe, a socket and a file, while signals arrive.
+/// Transfers through a pipe, a socket and a file continue while signals arrive.
 fn transfer_goes_on_after_signals() {
     let len: u64 = if common::slow() { 4 << 20 } else { 256 << 20 };
     let bytes = data(1 << 20);
@@ -168,7 +169,7 @@ fn transfer_goes_on_after_signals() {
     let mut feeding =
         child(move || u8::from(!(0..blocks).all(|_| writer.write_all(&feed).is_ok())));
     let mut moving = child(move || {
-        // Its own storm of signals, which has copies of both ends and must end before they do.
+        // The process that sends the signals holds copies of both ends, so it must end first.
         let storm = storm();
         let moved = Transfer::new().exact(len).run(&reader, &near);
         drop(storm);
@@ -190,7 +191,7 @@ fn transfer_goes_on_after_signals() {
     }
 }
 
-/// `progress` is called after a signal, so a program can stop a transfer that waits.
+/// A program can stop a waiting transfer from a signal, because `progress` is called after each signal.
 fn transfer_can_be_broken_off_by_a_signal() {
     let (_near, far) = UnixStream::pair().unwrap();
     let storm = storm();
@@ -203,7 +204,7 @@ fn transfer_can_be_broken_off_by_a_signal() {
     drop(storm);
 }
 
-/// The same while it sleeps in `poll`: with a deadline, or with a nonblocking end.
+/// A signal also stops a transfer that sleeps in `poll`: with a deadline, or with a nonblocking end.
 fn transfer_that_polls_can_be_broken_off_by_a_signal() {
     let storm = storm();
     let (reader, _writer) = rawpipe::pipe().unwrap();
@@ -228,7 +229,7 @@ fn transfer_that_polls_can_be_broken_off_by_a_signal() {
     drop(storm);
 }
 
-/// The same while the source is silent.
+/// A signal also stops a fan-out while its source sends nothing.
 fn fanout_that_waits_can_be_broken_off_by_a_signal() {
     let storm = storm();
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -243,7 +244,7 @@ fn fanout_that_waits_can_be_broken_off_by_a_signal() {
         };
         let (one, two) = (file(b""), file(b""));
         let mut sinks = [FanoutSink::new(&one), FanoutSink::new(&two)];
-        // A transfer that was stopped does not count as too short.
+        // A stopped transfer does not count as too short.
         let done = Fanout::new().exact(10).progress(&mut watch).run(source, &mut sinks).unwrap();
         assert_eq!((done.bytes(), sinks[0].bytes(), sinks[1].bytes()), (6, 6, 6));
     }
@@ -252,8 +253,8 @@ fn fanout_that_waits_can_be_broken_off_by_a_signal() {
 
 // ---- missing system calls ----
 
-/// The bytes that arrive, and the mechanism, in a child whose filter rejects some calls. The exit code
-/// is 0 on success, 1 on failure, and 2 if no filter can be installed.
+/// Runs a transfer in a child whose filter rejects some calls. Checks the bytes and the mechanism. The
+/// exit code is 0 on success, 1 on failure, and 2 if no filter can be installed.
 fn refused(
     calls: &[usize],
     errno: Errno,
@@ -300,7 +301,7 @@ fn transfer_falls_back_when_the_kernel_refuses() {
         let (near, far) = UnixStream::pair().unwrap();
         let mut feeding = child(|| u8::from(io::write_all(&far, &data(300_000)).is_err()));
         drop(far);
-        // It is fed while the transfer runs, and reaped when this process ends.
+        // The source is fed during the transfer; the feeder is reaped when this process exits.
         let _ = feeding.try_wait();
         (near.into(), file(b""))
     }
@@ -316,14 +317,14 @@ fn transfer_falls_back_when_the_kernel_refuses() {
         assert_eq!(refused(&copying, errno, Copy, CopyFileRange, from_file), 0, "{errno}");
         assert_eq!(refused(&copying, errno, Copy, Broker, from_pipe), 0, "{errno}");
         assert_eq!(refused(&copying, errno, Copy, Broker, from_socket), 0, "{errno}");
-        // Without a way to find out what the descriptors are.
+        // Without these calls, the transfer cannot determine the kinds of the descriptors.
         let blind = [nr::STATX, nr::SPLICE];
         assert_eq!(refused(&blind, errno, Copy, Broker, from_pipe), 0, "{errno}");
     }
 }
 
-/// Whatever error `tee` returns, the bytes are in an internal pipe of the fan-out and can be read from
-/// it.
+/// Whichever error `tee` returns, the bytes are in an internal pipe of the fan-out and can be read from
+/// that pipe.
 fn fanout_failed_tee_copies_and_says_why() {
     let test = "fanout_failed_tee_copies_and_says_why";
     if common::emulated() {
@@ -351,7 +352,7 @@ fn fanout_failed_tee_copies_and_says_why() {
     }
 }
 
-/// The bytes that a failed sink did not get are counted without `FIONREAD` on its pipe.
+/// The fan-out counts the bytes that a failed sink did not receive, even if `FIONREAD` fails on its pipe.
 fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
     let test = "fanout_broken_sink_without_fionread_epipe_loses_nothing";
     if common::emulated() {
@@ -379,7 +380,8 @@ fn fanout_broken_sink_without_fionread_epipe_loses_nothing() {
     });
 }
 
-/// If the kernel has a flag not to wait, the call is tried first: a `poll` before it is one call more.
+/// If the kernel has a flag not to wait, the transfer tries the call first, because a preceding `poll`
+/// would cost one more call.
 fn transfer_deadline_polls_only_what_could_wait() {
     let test = "transfer_deadline_polls_only_what_could_wait";
     if common::emulated() {
@@ -408,7 +410,7 @@ fn transfer_deadline_polls_only_what_could_wait() {
         reader.set_nonblocking(nonblocking).unwrap();
         OwnedFd::from(reader)
     };
-    // The read ends are never closed: these processes end soon.
+    // The read ends are not closed, because these processes exit soon.
     let empty_pipe = |nonblocking: bool| {
         let (reader, writer) = rawpipe::pipe().unwrap();
         std::mem::forget(reader);
@@ -434,13 +436,13 @@ fn transfer_deadline_polls_only_what_could_wait() {
         let polled = run(&|| full_pipe(false), &|| empty_pipe(false), copies);
         // Before Linux 6.4 pipes lack the flag.
         assert!(polled == 0 || polled == 3 && copies, "{copies}: {polled}");
-        // Before Linux 6.4 no call on a blocking socket can be told not to wait.
+        // Before Linux 6.4, no flag keeps a call on a blocking socket from waiting.
         let polled = run(&|| full_socket(false), &new_file, copies);
         assert!([0, 3].contains(&polled), "{copies}: {polled}");
     }
 }
 
-/// `/dev/null` is optional: it may be missing, and so may a free descriptor for it.
+/// `/dev/null` is optional: `discard` works if the device is missing or no descriptor is free for it.
 fn discard_without_a_descriptor_for_a_sink_reads() {
     if common::descriptors_without_limit("discard_without_a_descriptor_for_a_sink_reads") {
         return;
@@ -452,7 +454,7 @@ fn discard_without_a_descriptor_for_a_sink_reads() {
     writer.write_all(b"header and body").unwrap();
     let limit: [u64; 2] = [3, 3];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64` at the place given.
+    // SAFETY: the call reads one `struct rlimit64` at the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
     assert_eq!(discard(&near, Some(40_000)).unwrap(), 40_000);
     assert_eq!(discard(&reader, Some(11)).unwrap(), 11);
@@ -463,7 +465,7 @@ fn discard_without_a_descriptor_for_a_sink_reads() {
     common::end_without_a_look_at_leaks();
 }
 
-/// Without descriptors at all, `poll` cannot tell an empty record from the end.
+/// If no descriptor is available, `poll` cannot distinguish an empty record from end of file.
 fn transfer_of_records_where_poll_fails_ends() {
     const RLIMIT_NOFILE: usize = 7; // generic; MIPS and SPARC differ
     let test = "transfer_of_records_where_poll_fails_ends";
@@ -476,7 +478,7 @@ fn transfer_of_records_where_poll_fails_ends() {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let limit: [u64; 2] = [0, 0];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64` at the place given.
+    // SAFETY: the call reads one `struct rlimit64` at the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
     let error = transfer(&near, &writer).unwrap_err();
     assert_eq!(
@@ -498,7 +500,7 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     let sink = file(b"");
     let limit: [u64; 2] = [3, 3];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64` at the place given.
+    // SAFETY: the call reads one `struct rlimit64` at the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
     let done = transfer(&near, &sink).unwrap();
     assert_eq!((done.bytes(), done.mechanism()), (50_000, TransferMechanism::Copy));
@@ -506,7 +508,7 @@ fn transfer_without_descriptors_for_a_broker_copies() {
     common::end_without_a_look_at_leaks();
 }
 
-/// Many sinks, and few other descriptors: also if most of the sinks fail and have bytes left.
+/// A fan-out to 30 sinks works with a limit of 64 descriptors, even if most sinks fail with unread bytes.
 fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
     if common::descriptors_without_limit("fanout_thirty_sinks_under_a_limit_of_64_descriptors") {
         return;
@@ -522,7 +524,7 @@ fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
     sinks.extend((0..30).map(|_| FanoutSink::new(&full)));
     let limit: [u64; 2] = [64, 64];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64` at the place given.
+    // SAFETY: the call reads one `struct rlimit64` at the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) }, 0);
     let done = fanout(&near, &mut sinks).unwrap();
     assert_eq!((done.bytes(), done.fell_back()), (300_000, false));
@@ -543,7 +545,8 @@ fn fanout_thirty_sinks_under_a_limit_of_64_descriptors() {
 
 // ---- file systems of their own ----
 
-/// Mounts a file system of this kind for this process only. Returns the folder, or why it cannot.
+/// Mounts a file system of this type for this process only. Returns the directory, or the reason for a
+/// failure.
 fn mounted(kind: &CStr, options: &CStr) -> Result<PathBuf, &'static str> {
     const CLONE_NEWNS: usize = 0x0002_0000;
     const PRIVATE_RECURSIVE: usize = 1 << 18 | 1 << 14;
@@ -556,7 +559,7 @@ fn mounted(kind: &CStr, options: &CStr) -> Result<PathBuf, &'static str> {
             data: *const c_char,
         ) -> i32;
     }
-    // SAFETY: takes an integer.
+    // SAFETY: the call reads only an integer.
     if unsafe { raw::syscall1(nr::UNSHARE, CLONE_NEWNS) } != 0 {
         return Err("needs root, for a file system");
     }
@@ -565,7 +568,7 @@ fn mounted(kind: &CStr, options: &CStr) -> Result<PathBuf, &'static str> {
     let target = CString::new(folder.to_str().unwrap()).unwrap();
     let none = std::ptr::null();
     let unused = c"".as_ptr().cast(); // Valgrind checks the text even if the kernel ignores it
-    // SAFETY: the strings end with NUL, and only arguments that may be null are.
+    // SAFETY: the strings end with NUL, and the other pointer may be null.
     unsafe { mount(unused, c"/".as_ptr().cast(), unused, PRIVATE_RECURSIVE, none) };
     let kind = kind.as_ptr().cast();
     // SAFETY: the strings end with NUL.
@@ -586,8 +589,7 @@ fn unmount(folder: &Path) {
     std::fs::remove_dir(folder).unwrap();
 }
 
-/// A stream that looks like a regular file: the kernel's `splice` loses lines of it, and a read of it
-/// waits.
+/// The trace pipe looks like a regular file, but `splice` loses lines of it, and reading it blocks.
 fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
     let test = "transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline";
     let folder = match mounted(c"tracefs", c"") {
@@ -629,7 +631,7 @@ fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
             drop(near);
             reading.join().unwrap().unwrap()
         });
-        // The same without a deadline, up to this point.
+        // Without a deadline, a transfer reads the next line, and `progress` then stops it.
         let (reader, writer) = rawpipe::pipe().unwrap();
         marker.write_all(b"last").unwrap();
         let mut once = |_| ControlFlow::Break(());
@@ -648,7 +650,7 @@ fn transfer_of_trace_pipe_loses_nothing_and_ends_at_the_deadline() {
 
 // ---- pipes that may not grow ----
 
-/// Whatever the reason, the pipes stay as they are and the bytes arrive.
+/// If growing a pipe fails for any reason, the pipes keep their capacity and all bytes arrive.
 fn transfer_grow_pipes_refused_is_ignored() {
     let test = "transfer_grow_pipes_refused_is_ignored";
     if common::emulated() {
@@ -676,7 +678,7 @@ fn transfer_grow_pipes_refused_is_ignored() {
     }
 }
 
-/// What is taken from a pipe and does not fit is in the error, without any privilege.
+/// The error holds the bytes that were read from a pipe and did not fit. This needs no privilege.
 fn transfer_pipe_to_a_file_at_its_limit_efbig_holds_the_rest() {
     const RLIMIT_FSIZE: usize = 1;
     const SIGXFSZ: i32 = 25; // 31 on MIPS and PA-RISC
@@ -688,7 +690,7 @@ fn transfer_pipe_to_a_file_at_its_limit_efbig_holds_the_rest() {
     writer.write_all(&bytes).unwrap();
     let limit = [MOST as u64; 2];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads one `struct rlimit64` at the place given.
+    // SAFETY: the call reads one `struct rlimit64` at the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, RLIMIT_FSIZE, place, 0) }, 0);
     let mut error = transfer(&reader, &sink).unwrap_err();
     assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EFBIG)));
@@ -741,7 +743,7 @@ fn transfer_full_disk_enospc_loses_nothing() {
         let mut all = vec![0; usize::try_from(error.bytes()).unwrap()];
         assert_eq!(sink.metadata().unwrap().len(), error.bytes(), "{what}");
         sink.read_exact_at(&mut all, 0).unwrap();
-        // The pipe that they went through has them, and the source has them no more.
+        // The internal pipe holds these bytes, because they were already read from the source.
         assert!(error.undelivered() > 0 || source == "file", "{what}");
         let mut rescued = vec![0; error.undelivered()];
         let mut count = 0;
@@ -764,9 +766,9 @@ fn transfer_full_disk_enospc_loses_nothing() {
 
 // ---- few pages ----
 
-/// The pipe through which a file goes gets many pages, and those of the sinks do not. Then no more may
-/// be taken from the file than the sinks' pipes hold, or the remaining bytes are lost with the pipe
-/// when the fan-out ends.
+/// The internal pipe for the file has many pages, and the sinks' pipes have few. The fan-out must read no
+/// more from the file than the sinks' pipes can hold. Otherwise the remaining bytes are lost with the
+/// internal pipe when the fan-out ends.
 fn fanout_few_pages_for_the_sinks_loses_nothing() {
     const MAX: usize = 1 << 20;
     unsafe extern "C" {
@@ -778,7 +780,8 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
         return skip(test, "needs root, to become a user without pipes");
     }
     let bytes = data(3 * MAX);
-    // One can grow, and then no other.
+    // Creates a pipe and grows it if the user's limit permits. Freeing one pipe later makes room for
+    // exactly one.
     let grown = || {
         let pipe = rawpipe::pipe().unwrap();
         (pipe.0.set_capacity(Capacity::Bytes(MAX)), pipe)
@@ -792,7 +795,7 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
         }
     }
 
-    // A transfer that is to grow its pipes leaves them as they are.
+    // If the pipes cannot grow, a transfer with `grow_pipes` does not change them.
     let ((reader, writer), (arrived, sink)) = (rawpipe::pipe().unwrap(), rawpipe::pipe().unwrap());
     let before = [reader.capacity(), sink.capacity()];
     writer.write_all(&bytes[..1000]).unwrap();
@@ -800,7 +803,7 @@ fn fanout_few_pages_for_the_sinks_loses_nothing() {
     assert_eq!(Transfer::new().grow_pipes().run(&reader, &sink).unwrap().bytes(), 1000);
     assert_eq!(([reader.capacity(), sink.capacity()], arrived.available()), (before, Ok(1000)));
     drop((reader, sink, arrived));
-    // And a pipe of the transfer's own, which would be tiny, is not used, unless nothing else is left.
+    // The transfer also avoids an internal pipe, which would be tiny, unless no alternative exists.
     let fed = || {
         let (reader, writer) = UnixStream::pair().unwrap();
         io::write_all(&writer, &bytes[..1000]).unwrap();

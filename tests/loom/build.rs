@@ -1,12 +1,13 @@
-//! Copies the ring's source, unchanged and with one mistake each, so that the tests can show that they
-//! find the mistake. A mistake whose text is no longer in the source fails the build.
+//! Copies the ring's source without changes, and once with each mistake. The tests then show that the
+//! model checker finds each mistake. The build fails if the source no longer contains the text that a
+//! mistake replaces.
 
 use std::path::Path;
 use std::{env, fs};
 
 const SOURCE: &str = "../../src/chunk/shared/ring.rs";
 
-/// Name, the text that is in the source exactly once, and its replacement.
+/// The name of a mistake, the text that occurs exactly once in the source, and its replacement.
 const MISTAKES: &[(&str, &[(&str, &str)])] = &[
     ("intact", &[]),
     (
@@ -54,7 +55,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let folder = env::var("OUT_DIR").unwrap();
     let source = fs::read_to_string(SOURCE).unwrap();
-    // Included source may not begin with module documentation.
+    // Included source must not start with module documentation.
     let source: String = source
         .lines()
         .filter(|line| !line.starts_with("//!"))

@@ -1,4 +1,4 @@
-//! A worker's operations on processes.
+//! The operations of a worker on processes.
 
 use crate::common::{close_copy, emulated, programs};
 use crate::limits::{self, Role};
@@ -16,7 +16,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
-/// A child that copies its input, and the bytes in transit through it.
+/// A child that copies its input, and the bytes in transit through the child.
 pub(crate) struct Cat {
     child: Child,
     held: Held,
@@ -26,7 +26,7 @@ pub(crate) struct Cat {
 }
 
 impl Worker {
-    /// Programs get the hard limit of the scarce resource.
+    /// Returns the hard limit of the scarce resource. Programs receive this limit so that they can start.
     fn enough(&self) -> Option<(Resource, Rlimit)> {
         let resource = match self.shared.role {
             Role::Memory => Resource::AS,
@@ -36,7 +36,7 @@ impl Worker {
         Some((resource, limits::hard(resource)))
     }
 
-    /// One of the small programs.
+    /// Returns a command that starts one of the small programs.
     fn program(&self, name: &str, args: &[&str]) -> Command<'static> {
         let mut words = limits::program(name, args).into_iter();
         let mut command = Command::new(words.next().unwrap_or_default());
@@ -63,7 +63,7 @@ impl Worker {
         true
     }
 
-    /// A child that did not start: allowed only because of the scarce resource.
+    /// Checks that a child failed to start only because of the scarce resource.
     fn not_started(&mut self, what: &str, error: SpawnError) {
         let refused = self.refused(error.errno());
         self.require(refused, || format!("{what}: {error:?}"));
@@ -81,7 +81,7 @@ impl Worker {
         self.shared.child_ends();
     }
 
-    /// A child that only writes a few bytes.
+    /// Forks a child that only writes a few bytes.
     pub(crate) fn fork(&mut self) {
         let Some((reader, writer)) = self.made(Builder::new()) else { return };
         let run = {
@@ -90,7 +90,7 @@ impl Worker {
         };
         let code = u8::try_from(run.stream % 200).expect("below 200");
         let (data, copy) = (&self.buf[..run.len], &reader);
-        // SAFETY: until it ends, the child only makes system calls, on its own memory.
+        // SAFETY: until it exits, the child only makes system calls, on its own memory.
         let forked = unsafe {
             fork_with(|| {
                 close_copy(copy);
@@ -182,7 +182,7 @@ impl Worker {
         self.cats.push(cat);
     }
 
-    /// Stops the child, or continues it.
+    /// Stops a running child, or continues a stopped one.
     pub(crate) fn cat_signal(&mut self) {
         let Some(mut cat) = self.some_cat() else { return };
         let signal = if cat.stopped { Signal::CONT } else { Signal::STOP };
@@ -212,7 +212,7 @@ impl Worker {
         let Some(mut cat) = self.some_cat() else { return };
         match self.random.below(5) {
             0 => {
-                // By end of file on its input: all bytes come out.
+                // End of file on its input ends the child: all bytes arrive.
                 self.go_on(&mut cat);
                 drop(cat.child.take_stdin());
                 if let Some(stdout) = cat.child.take_stdout() {
@@ -221,7 +221,7 @@ impl Worker {
                 self.ended("cat", &mut cat.child, Ok(0));
             }
             1 => {
-                // By a kill: the bytes that still come out are those that went in.
+                // A kill ends the child: any bytes that still arrive equal the input.
                 self.counts.kills += 1;
                 let answer = cat.child.kill();
                 self.require(answer == Ok(()), || format!("kill: {answer:?}"));
@@ -236,13 +236,13 @@ impl Worker {
                 self.counts.reported += cat.held.len() as u64;
             }
             2 => {
-                // By dropping it, which kills it and waits.
+                // Dropping the handle kills the child and waits.
                 self.counts.kills += 1;
                 self.counts.reported += cat.held.len() as u64;
                 self.dropped(cat);
             }
             3 => {
-                // By dropping it, which closes its pipes and waits.
+                // Dropping the handle closes the pipes and waits.
                 self.go_on(&mut cat);
                 self.counts.reported += cat.held.len() as u64;
                 let answer = cat.child.on_drop(OnDrop::Reap);
@@ -250,7 +250,8 @@ impl Worker {
                 self.dropped(cat);
             }
             _ => {
-                // By leaving it running; it is waited for by its process id.
+                // The child continues to run after its handle is dropped. The worker waits for the child
+                // by its process id.
                 self.go_on(&mut cat);
                 self.counts.reported += cat.held.len() as u64;
                 let answer = cat.child.on_drop(OnDrop::Leave);
@@ -263,7 +264,7 @@ impl Worker {
         }
     }
 
-    /// Drops the handle; after that no such child exists.
+    /// Drops the handle and checks that no such child remains.
     fn dropped(&mut self, cat: Cat) {
         let id = i32::try_from(cat.child.id()).expect("a process id");
         drop(cat);
@@ -278,7 +279,7 @@ impl Worker {
         }
     }
 
-    /// The output of a command on both streams.
+    /// Runs a command and checks its output on both streams.
     pub(crate) fn output(&mut self) {
         if !self.programs {
             return;
@@ -315,7 +316,7 @@ impl Worker {
         self.require(refused, || format!("{what}: {error:?}"));
     }
 
-    /// Writes and reads, to the end, to a limit or to a deadline.
+    /// Communicates with a child until end of file, a limit or a deadline.
     pub(crate) fn communicate(&mut self) {
         if !self.programs {
             return;
@@ -380,7 +381,7 @@ impl Worker {
         }
     }
 
-    /// A pipeline of three programs, half of the time with a missing one.
+    /// Runs a pipeline of three programs. In half of the runs one program is missing.
     pub(crate) fn pipeline(&mut self) {
         if !self.programs {
             return;
@@ -414,7 +415,7 @@ impl Worker {
         (0..3).for_each(|_| self.shared.child_ends());
     }
 
-    /// The same without `Command`.
+    /// Starts a program with `Spawn` instead of `Command`.
     pub(crate) fn spawn(&mut self) {
         if !self.programs {
             return;
@@ -437,7 +438,7 @@ impl Worker {
         }
     }
 
-    /// Failing starts of many kinds: the error names the cause, and no child is left.
+    /// Checks several failures to start a program: the error names the cause, and no child remains.
     pub(crate) fn failures(&mut self) {
         let mut command = Command::new("/no/such/program");
         let expected = match self.random.below(4) {
@@ -458,8 +459,8 @@ impl Worker {
         match command.spawn() {
             Ok(child) => self.require(false, || format!("no such program runs: {child:?}")),
             Err(error) if (error.stage(), error.errno()) == expected => {}
-            // An emulator's children share no memory; without a descriptor the first one cannot report
-            // its error.
+            // Under an emulator, a child shares no memory with its parent. If no descriptor is free for a
+            // pipe, the child cannot report its error.
             Err(error)
                 if emulated()
                     && (error.stage(), error.errno()) == (SpawnStage::Channel, Errno::ECHILD) => {}
@@ -471,7 +472,7 @@ impl Worker {
 /// Waits for a child by its process id.
 fn reap(id: i32, options: i32) -> Result<i32, Errno> {
     let mut status = 0;
-    // SAFETY: writes one integer, the local above.
+    // SAFETY: the call writes one integer to the local variable above.
     let answer = unsafe { waitpid(id, &raw mut status, options) };
     if answer >= 0 {
         return Ok(answer);
@@ -479,7 +480,7 @@ fn reap(id: i32, options: i32) -> Result<i32, Errno> {
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::EIO))
 }
 
-/// Reads the next bytes, retrying on `EINTR`; 0 at the end, and after an error.
+/// Reads the next bytes and retries on `EINTR`. Returns 0 at end of file, or the error.
 fn next(reader: &rawpipe::PipeReader, buf: &mut [u8]) -> Result<usize, Errno> {
     loop {
         match reader.read(buf) {

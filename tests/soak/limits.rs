@@ -1,4 +1,4 @@
-//! The limits of the system, and approaching them.
+//! The limits of the system, and functions that approach them.
 
 use crate::common::nr;
 use crate::common::{emulated, programs, tool};
@@ -18,7 +18,7 @@ unsafe extern "C" {
     safe fn prctl(operation: i32, argument: usize, ...) -> i32;
 }
 
-// Generic numbers; MIPS and SPARC differ.
+// These values are generic; MIPS and SPARC use other values.
 const RLIMIT_NPROC: usize = 6;
 pub(crate) const RLIMIT_NOFILE: usize = 7;
 pub(crate) const RLIMIT_AS: usize = 9;
@@ -26,7 +26,7 @@ pub(crate) const RLIMIT_AS: usize = 9;
 /// The scarce resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Nothing.
+    /// No resource is scarce.
     Plain,
     Descriptors,
     Memory,
@@ -55,7 +55,7 @@ impl Role {
         }
     }
 
-    /// The error with which calls fail.
+    /// Returns the name of the error with which calls fail at the limit.
     pub(crate) const fn refusal(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,
@@ -67,25 +67,25 @@ impl Role {
     }
 }
 
-/// The soft and the hard limit.
+/// Returns the soft and the hard limit.
 fn limit(resource: usize) -> [u64; 2] {
     let mut limit = [0_u64; 2];
     let place = (&raw mut limit).expose_provenance();
-    // SAFETY: writes one `struct rlimit64` at the place given.
+    // SAFETY: the call writes one `struct rlimit64` to the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, 0, place) }, 0);
     limit
 }
 
-/// Sets the soft limit, up to the hard one.
+/// Sets the soft limit, but no higher than the hard limit.
 pub(crate) fn set_limit(resource: usize, soft: u64) {
     let hard = limit(resource)[1];
     let wanted = [soft.min(hard), hard];
     let place = (&raw const wanted).expose_provenance();
-    // SAFETY: reads one `struct rlimit64` at the place given.
+    // SAFETY: the call reads one `struct rlimit64` at the given address.
     assert_eq!(unsafe { raw::syscall4(nr::PRLIMIT64, 0, resource, place, 0) }, 0);
 }
 
-/// The hard limit of this process.
+/// Returns the hard limit of this process.
 pub(crate) fn hard(resource: Resource) -> Rlimit {
     Rlimit::both(limit(resource.as_raw() as usize)[1])
 }
@@ -96,8 +96,8 @@ pub(crate) fn most_pipes() -> usize {
     usize::try_from(limit(RLIMIT_NOFILE)[0] / 2).unwrap_or(usize::MAX).saturating_sub(300).max(50)
 }
 
-/// Brings the process close to the limit, or returns why that is impossible. There will be this many
-/// threads, and additional children.
+/// Brings the process close to the limit, or returns the reason why that is impossible. The process will
+/// have `threads` threads and additional children.
 pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &'static str> {
     match role {
         Role::Plain | Role::Descriptors => Ok(()),
@@ -122,18 +122,18 @@ pub(crate) fn enter(role: Role, threads: usize, children: usize) -> Result<(), &
                 .filter(|entry| entry.metadata().is_ok_and(|data| data.uid() == uid))
                 .map(|entry| fs::read_dir(entry.path().join("task")).map_or(0, Iterator::count))
                 .sum();
-            // This thread is one of the tasks.
+            // The count of tasks already includes this thread.
             set_limit(RLIMIT_NPROC, (tasks + threads - 1 + children / 3) as u64);
             Ok(())
         }
     }
 }
 
-/// This program's file, for a user without access to its folder.
+/// The file of this program, for a user without access to its directory.
 static PROGRAM: OnceLock<File> = OnceLock::new();
 
-/// If it runs as root, becomes a user without processes and pipes. Any other user already has these
-/// limits.
+/// Switches from root to a user who owns no processes and no pipes. Any other user is already subject to
+/// these limits.
 fn become_ordinary_user() -> Result<(), &'static str> {
     const PR_SET_DUMPABLE: i32 = 4;
     if getuid() != 0 {
@@ -146,14 +146,14 @@ fn become_ordinary_user() -> Result<(), &'static str> {
     if setuid(0x4_0000 + std::process::id() % 0x1_0000) != 0 {
         return Err("there is no user to become");
     }
-    // Changing the user has made /proc/self inaccessible.
+    // After the change of user, `/proc/self` is inaccessible until this call.
     if prctl(PR_SET_DUMPABLE, 1_usize) != 0 {
         return Err("cannot open /proc/self to the new user");
     }
     Ok(())
 }
 
-/// The program and arguments that start a program of `common::programs`.
+/// Returns the program and arguments that start a program of `common::programs`.
 pub(crate) fn program(name: &str, args: &[&str]) -> Vec<OsString> {
     let std = programs::std_program(name, args);
     let program = match PROGRAM.get() {
@@ -163,10 +163,10 @@ pub(crate) fn program(name: &str, args: &[&str]) -> Vec<OsString> {
     [program].into_iter().chain(std.get_args().map(ToOwned::to_owned)).collect()
 }
 
-/// Reserves the memory that the test itself will allocate, and parts of the crate that cannot report a
-/// failure: free memory in the heap, below a block that stays.
+/// Reserves memory for the test itself and for parts of the crate that cannot report a failure. The
+/// reserve is free memory in the heap, below a block that stays allocated.
 fn memory_ahead() -> Result<(), &'static str> {
-    /// Deeper than any call here.
+    /// Touches more stack than any call in this test needs.
     #[inline(never)]
     fn touch_the_stack() -> u8 {
         std::hint::black_box([1_u8; 1 << 20])[12_345]
@@ -192,13 +192,13 @@ fn memory_ahead() -> Result<(), &'static str> {
     }
 }
 
-/// The numbers of the open descriptors.
+/// Returns the numbers of the open descriptors.
 pub(crate) fn descriptors() -> Option<BTreeSet<u64>> {
     let listed = fs::read_dir("/proc/self/fd").ok()?;
     listed.map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// A number of a file of /proc/self, without allocating.
+/// Returns a number from a file in `/proc/self` without allocating.
 fn number(path: &str, nth: usize) -> u64 {
     let mut text = [0; 256];
     let count = File::open(path).and_then(|mut file| file.read(&mut text)).unwrap_or(0);
@@ -206,12 +206,12 @@ fn number(path: &str, nth: usize) -> u64 {
     words.skip(nth).find_map(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// The size of this process's address space.
+/// Returns the size of this process's address space.
 pub(crate) fn address_space() -> u64 {
     number("/proc/self/statm", 0) * page()
 }
 
-/// The resident memory of this process.
+/// Returns the size of this process's resident memory.
 pub(crate) fn resident() -> u64 {
     number("/proc/self/statm", 1) * page()
 }
@@ -223,7 +223,7 @@ fn page() -> u64 {
     u64::try_from(getpagesize()).expect("a page has a size")
 }
 
-/// The mappings of this process.
+/// Returns the mappings of this process.
 pub(crate) fn maps() -> Vec<String> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     maps.lines().map(String::from).collect()
@@ -234,11 +234,11 @@ pub(crate) fn kill_children() {
     let own = std::process::id().to_string();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // pid (name) state parent
+        // The fields are the process id, the name in parentheses, the state and the parent.
         let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
         let pid = entry.file_name().to_str().and_then(|name| name.parse::<usize>().ok());
         if let (true, Some(pid)) = (parent == Some(&own), pid) {
-            // SAFETY: `kill` touches no memory.
+            // SAFETY: `kill` accesses no memory.
             unsafe { raw::syscall2(nr::KILL, pid, 9) };
         }
     }

@@ -1,10 +1,10 @@
-//! Everything at once and for long: hundreds of pipes and children, transfers, deadlines, messages and
-//! signals, and at the end nothing lost and nothing left behind. The same at the limits of the system,
-//! where calls fail at random moments.
+//! Runs hundreds of pipes and children with transfers, deadlines, messages and signals at the same time.
+//! At the end no byte is lost, and no resource remains in use. Further runs do the same at the limits of
+//! the system, where calls fail at random.
 //!
-//! In the ordinary suite each runs briefly. With `RAWPIPE_SOAK_SECONDS` each runs that long, with 1,000
-//! pipes and 50 children at a time, and prints its counts. `RAWPIPE_SOAK_SEED` is the seed of all
-//! random choices, which is printed. The results also depend on the scheduler.
+//! In the ordinary suite each test runs briefly. With `RAWPIPE_SOAK_SECONDS` each test runs for that
+//! time, with 1,000 pipes and 50 children, and prints its counts. `RAWPIPE_SOAK_SEED` sets the seed of
+//! all random choices; the test prints the seed. The results also depend on the scheduler.
 #![allow(unsafe_code, reason = "limits, users and signals, by the C library")]
 
 #[path = "../common/mod.rs"]
@@ -24,8 +24,8 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs, thread};
 use worker::{Counts, Shared, Worker};
 
-/// How long a worker may take for one operation. The longest requested wait is 3 ms, but the machine
-/// may be busy.
+/// The time limit for one operation of a worker. The longest requested wait is 3 ms, but the machine may
+/// be busy.
 const PATIENCE: Duration = Duration::from_secs(200);
 
 unsafe extern "C" {
@@ -44,7 +44,7 @@ struct Size {
     children: usize,
 }
 
-/// The requested number of seconds, if a long run was requested.
+/// Returns the requested duration of a long run in seconds, or `None` for a short run.
 fn seconds() -> Option<u64> {
     env::var("RAWPIPE_SOAK_SECONDS").ok().map(|text| text.parse().expect("a number of seconds"))
 }
@@ -92,7 +92,7 @@ fn soak(role: Role) {
     handle_signals();
     let shared = Arc::new(Shared::new(role, size.workers, seed));
     let no_threads = alone && emulated();
-    // The first run creates everything that is created once, such as the stacks of threads.
+    // The first run creates everything that is created only once, such as the stacks of threads.
     let warm_up = Size { time: Duration::from_millis(200), ..size };
     let _ = run(&shared, &warm_up, no_threads);
     shared.check_totals("after warming up");
@@ -105,15 +105,15 @@ fn soak(role: Role) {
 
     shared.require(before.0 == after.0, || format!("descriptors: {:?}, {:?}", before.0, after.0));
     let maps = (before.1.len(), after.1.len());
-    // Heap pages that once got huge-page advice stay a separate mapping: a few more each minute, until
-    // all of the heap has it. A tool's own mappings are not counted.
+    // Heap pages with huge-page advice stay a separate mapping. The number of these mappings grows slowly
+    // until the whole heap has the advice. The test does not count the mappings of a tool.
     let own = tool().is_none();
     let maps_left = maps.1 <= maps.0 + if long.is_some() { 64 } else { 16 };
     shared.require(!own || maps_left, || {
         let new: Vec<_> = after.1.iter().filter(|line| !before.1.contains(line)).collect();
         format!("mappings: {maps:?}, now {new:#?}")
     });
-    // Each thread has its own heap, with 64 MiB of addresses.
+    // Each thread uses a separate heap, with 64 MiB of addresses.
     let (space, room) = (limits::address_space(), 1 << 30);
     shared.require(!own || space <= space_before + room, || {
         format!("addresses: {space_before}, {space}")
@@ -123,7 +123,7 @@ fn soak(role: Role) {
         format!("resident memory: {}, {}", before.2, after.2)
     });
     let mut status = 0;
-    // SAFETY: writes one integer, the local above.
+    // SAFETY: the call writes one integer to the local variable above.
     let child = unsafe { waitpid(-1, &raw mut status, 1) };
     shared.require(child == -1, || format!("a child is left: {child}"));
     shared.check_totals("at the end");
@@ -163,7 +163,7 @@ fn soak(role: Role) {
     }
 }
 
-/// Signals interrupt calls, and have no other effect.
+/// Installs a handler, so that signals only interrupt calls.
 fn handle_signals() {
     extern "C" fn handler(_signal: i32) {
         HANDLED.fetch_add(1, Ordering::Relaxed);
@@ -173,7 +173,7 @@ fn handle_signals() {
     assert_eq!(siginterrupt(usr1, 1), 0);
 }
 
-/// Starts the workers, lets them run, and adds up their counts.
+/// Starts the workers, waits until they finish, and adds up their counts.
 fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
     shared.begin(size.time);
     let worker = |index: usize| {
@@ -184,8 +184,8 @@ fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
         return worker(0).work();
     }
     let over = Arc::new(AtomicBool::new(false));
-    // The allocator creates a thread's heap with its first block, and a worker makes the system deny
-    // mappings. So the workers wait until the other threads have their heaps.
+    // A worker makes the system deny mappings, and the allocator maps a thread's heap at the first
+    // allocation. Therefore the workers wait until the other threads have their heaps.
     let ready = Arc::new(Barrier::new(3));
     let with_a_heap = |ready: &Barrier| {
         drop(std::hint::black_box(vec![0_u8; 100]));
@@ -209,7 +209,7 @@ fn run(shared: &Arc<Shared>, size: &Size, no_threads: bool) -> Counts {
     ];
     ready.wait();
     let mut counts = Counts::default();
-    // One worker runs in this thread, whose memory is the heap that `limits` has prepared.
+    // One worker runs in this thread, which uses the heap that `limits` has prepared.
     let others: Vec<_> = (1..size.workers)
         .map(|index| {
             let worker = worker(index);
@@ -260,7 +260,7 @@ fn watch(shared: &Shared, over: &AtomicBool) {
     }
 }
 
-/// Sends signals to the workers at times.
+/// Sends signals to the workers at random intervals.
 fn storm(shared: &Shared, over: &AtomicBool) {
     let mut random = stream::Random::new(shared.seed);
     while !over.load(Ordering::SeqCst) {
@@ -271,14 +271,14 @@ fn storm(shared: &Shared, over: &AtomicBool) {
             continue;
         }
         let thread = workers[random.below(workers.len())];
-        // SAFETY: the thread is alive: before it ends it removes itself from the list, which is locked
-        // here.
+        // SAFETY: the thread is alive, because each thread removes itself from the list before it ends,
+        // and the list is locked here.
         let answer = unsafe { pthread_kill(thread, rawpipe::process::Signal::USR1.as_raw()) };
         assert_eq!(answer, 0);
     }
 }
 
-/// A worker's current operation, for the watchdog.
+/// The current operation of a worker, for the watchdog.
 #[derive(Default)]
 pub(crate) struct Beat {
     pub(crate) count: AtomicUsize,
@@ -294,8 +294,8 @@ fn main() {
         soak_at_the_limit_of_processes_eagain,
         soak_everything_at_once,
     ];
-    // A long run has its own watchdog and prints its counts: a script runs it by name, in the process
-    // that the script starts.
+    // A long run has a separate watchdog and prints its counts. A script runs the test by name in the
+    // process that it starts.
     if seconds().is_some() {
         let name = env::args().nth(1).unwrap_or_default();
         let chosen = all.iter().find(|(known, _)| *known == name);

@@ -1,4 +1,4 @@
-//! A worker's operations on pipes, and on descriptors connected to them.
+//! The operations of a worker on pipes, and on descriptors connected to them.
 
 use crate::common;
 use crate::limits::Role;
@@ -27,20 +27,20 @@ pub(crate) struct Slot {
     reader: PipeReader,
     writer: PipeWriter,
     pub(crate) held: Held,
-    /// The stream that is written into it, and its position.
+    /// The stream that is written to the pipe.
     stream: u64,
     at: u64,
 }
 
 impl Worker {
-    /// A slot with a pipe, created if necessary.
+    /// Returns the index of a slot with a pipe, and creates the pipe if necessary.
     fn some(&mut self) -> Option<usize> {
         let index = self.random.below(self.slots.len());
         self.open(index);
         self.slots[index].is_some().then_some(index)
     }
 
-    /// Two slots, of which the second is taken out and must be put back.
+    /// Returns two slots, and removes the second one. The caller must put that slot back.
     fn pair(&mut self) -> Option<(usize, usize, Slot)> {
         let (from, to) = (self.some()?, self.some()?);
         if from == to {
@@ -50,7 +50,7 @@ impl Worker {
         Some((from, to, slot))
     }
 
-    /// Creates a pipe, one end of which another process gets.
+    /// Creates a pipe, and counts the pipe or the failure.
     pub(crate) fn made(&mut self, builder: Builder) -> Option<(PipeReader, PipeWriter)> {
         match builder.build() {
             Ok(ends) => {
@@ -72,7 +72,7 @@ impl Worker {
         if self.slots[index].is_some() {
             return;
         }
-        // Many pages, if they are the scarce resource.
+        // The pipe has many pages if pages are the scarce resource.
         let large = self.random.one_in(3) || self.shared.role == Role::Pages;
         let builder = if large { Builder::new().capacity(Capacity::Max) } else { Builder::new() };
         let Some((reader, writer)) = self.made(builder) else { return };
@@ -179,7 +179,7 @@ impl Worker {
         self.slots[index] = Some(slot);
     }
 
-    /// Reads everything in the pipe.
+    /// Reads all bytes in the pipe.
     pub(crate) fn drain(&mut self, index: usize) {
         let Some(mut slot) = self.slots[index].take() else { return };
         self.drain_slot(&mut slot);
@@ -217,7 +217,7 @@ impl Worker {
             Err(errno) => {
                 let known = match errno {
                     Errno::EBUSY => slot.held.len() > 0,
-                    // For an ordinary user who has too many pages in pipes.
+                    // An ordinary user who has too many pages in pipes receives this error.
                     Errno::EPERM => before.is_ok_and(|before| bytes > before),
                     _ => false,
                 };
@@ -230,7 +230,8 @@ impl Worker {
         }
     }
 
-    /// From one pipe to another, with any options; bytes that an error holds are read from it.
+    /// Transfers bytes from one pipe to another with random options, and reads the bytes that an error
+    /// holds.
     pub(crate) fn transfer(&mut self) {
         let Some((from, to, mut sink)) = self.pair() else { return };
         let Some(mut source) = self.slots[from].take() else { return };
@@ -281,8 +282,8 @@ impl Worker {
         (self.slots[from], self.slots[to]) = (Some(source), Some(sink));
     }
 
-    /// Checks why a transfer has stopped, and reads the bytes that the error holds: the next ones of
-    /// its source.
+    /// Checks the reason why a transfer has stopped, and reads the bytes that the error holds. Those
+    /// bytes must be the next bytes of the source.
     fn rescue(&mut self, source: &mut Held, mut error: TransferError) {
         match error.errno() {
             Some(Errno::ETIMEDOUT) => self.counts.timeouts += 1,
@@ -378,7 +379,7 @@ impl Worker {
                 let [mut one, two] = sinks;
                 self.require(two.bytes() == bytes && two.error().is_none(), || format!("{two:?}"));
                 moved(&mut source.held, &mut sink.held, bytes);
-                // Its reader may exist in a child that is being created, and then some bytes arrive.
+                // A child that is being created may hold a copy of the reader, so some bytes may arrive.
                 self.counts.taken += bytes;
                 self.counts.reported += one.bytes();
                 let _ = broken.take(usize::try_from(one.bytes()).expect("a pipe's fill"));
@@ -398,8 +399,8 @@ impl Worker {
         }
     }
 
-    /// Bytes that were taken from the source and did not reach all sinks are in the error. Each sink
-    /// counts its own bytes.
+    /// Accounts for a failed fan-out. The error holds the bytes that were read from the source and did
+    /// not reach all sinks. Each sink counts its own bytes.
     fn fan_failed(
         &mut self,
         source: &mut Slot,
@@ -446,7 +447,7 @@ impl Worker {
         self.slots[index] = Some(slot);
     }
 
-    /// `poll`, `epoll` and `select` find exactly the pipes that have data.
+    /// Checks that `poll`, `epoll` and `select` find exactly the pipes that hold data.
     pub(crate) fn ready(&mut self) {
         const MANY: usize = 32;
         let first = self.random.below(self.slots.len());
@@ -513,7 +514,7 @@ impl Worker {
         self.slots[index] = Some(slot);
     }
 
-    /// Closes a pipe, in either order, and opens another in its place.
+    /// Closes the ends of a pipe in either order, and opens another pipe in the same slot.
     pub(crate) fn close(&mut self) {
         let Some(index) = self.some() else { return };
         let Some(mut slot) = self.slots[index].take() else { return };
@@ -528,7 +529,7 @@ impl Worker {
                 self.counts.reported += held.len() as u64;
                 drop(reader);
                 let answer = nonblocking(&writer, |writer| writer.write_nosignal(b"anybody?"));
-                // A child that is being created may have a copy of the reader.
+                // A child that is being created may hold a copy of the reader.
                 let known = matches!(answer, Ok(8) | Err(Errno::EPIPE | Errno::EAGAIN));
                 self.require(known, || format!("write without a reader: {answer:?}"));
             }
@@ -540,7 +541,7 @@ impl Worker {
         self.open(index);
     }
 
-    /// Reads until end of file: all expected bytes, and nothing more.
+    /// Reads until end of file, and checks that exactly the expected bytes arrive.
     pub(crate) fn read_to_the_end(&mut self, what: &str, reader: &PipeReader, held: &mut Held) {
         loop {
             match reader.read(&mut self.buf) {
@@ -594,7 +595,7 @@ impl Worker {
             Err(MessageError::Io(errno)) => self.only_refused("recv_deadline", errno),
             answer => self.require(false, || format!("recv_deadline: {answer:?}")),
         }
-        // More than there is room for: the receiver finds a part of it, and no message.
+        // This message does not fit into the pipe, so the receiver finds only a part of it.
         let _ = self.new_bytes(2 * room);
         let late = Deadline::after(self.moment());
         match one.send_deadline(&[&self.buf[..2 * room]], late) {
@@ -648,10 +649,10 @@ impl Worker {
         self.require(held.len() == 0, || "a packet is lost".into());
     }
 
-    /// Chunks through a nonblocking pipe: sent until it is full, and read until it is empty.
+    /// Sends chunks through a nonblocking pipe until the pipe is full, and reads until it is empty.
     pub(crate) fn chunks(&mut self) {
         let Some((reader, writer)) = self.made(Builder::new().nonblocking()) else { return };
-        // Short ones are copied.
+        // Short chunks are copied.
         let long = self.random.one_in(2);
         let len = if long { LONGEST } else { self.random.length(LONGEST) };
         let mut builder = ChunkWriter::builder().chunk(len);
@@ -672,7 +673,7 @@ impl Worker {
             Err(Errno::EOPNOTSUPP) => return,
             Err(errno) => return self.only_refused("a chunk writer", errno),
         };
-        // Not byte by byte: a megabyte took minutes on an emulated processor.
+        // Reading single bytes would take minutes per megabyte on an emulated processor.
         let piece = self.random.length(LONGEST).max(LONGEST / 500);
         let mut reader = match ChunkReader::builder().chunk(piece).build(reader) {
             Ok(reader) => reader,
@@ -713,7 +714,7 @@ impl Worker {
                     self.read_chunks(&mut reader, &mut held);
                 }
             }
-            // A part of it again, as far as there is room.
+            // The writer resends a part of the chunk, as far as the pipe has room.
             let len = self.random.below(run.len + 1);
             let again = writer.resend(len).map_or_else(|stopped| stopped.bytes(), |()| len);
             held.push(Run { at: 0, len: again, ..run });
@@ -738,7 +739,7 @@ impl Worker {
         }
     }
 
-    /// From one socket to another, which is not read for a while.
+    /// Transfers bytes between two sockets while no reader drains the second one.
     pub(crate) fn sockets(&mut self) {
         let made = UnixStream::pair().and_then(|one| Ok((one, UnixStream::pair()?)));
         let ((feed, from), (to, end)) = match made {
@@ -776,7 +777,7 @@ impl Worker {
             match rawpipe::read(&end, &mut self.buf) {
                 Ok(0) => break,
                 Ok(count) => self.arrived("socket", &mut sink, count),
-                // A child that is being created may have a copy of the other end.
+                // A child that is being created may hold a copy of the peer.
                 Err(Errno::EINTR | Errno::EAGAIN) => std::thread::yield_now(),
                 Err(errno) => return self.only_refused("read of a socket", errno),
             }
@@ -784,7 +785,7 @@ impl Worker {
         self.require(sink.len() == 0, || format!("sockets: {} bytes are lost", sink.len()));
     }
 
-    /// The contents of a pipe go into a file, into another file, and back out.
+    /// Moves the contents of a pipe to a file, to another file, and back into memory.
     pub(crate) fn files(&mut self) {
         let Some(index) = self.some() else { return };
         let Some(mut slot) = self.slots[index].take() else { return };
@@ -817,7 +818,7 @@ impl Worker {
                 self.rescue(&mut file, error);
             }
         }
-        // Bytes that an error has left in the file.
+        // An error may have left bytes in the file.
         self.counts.reported += file.len() as u64;
         let rewound = two.rewind();
         self.require(rewound.is_ok(), || format!("{rewound:?}"));
@@ -841,7 +842,7 @@ fn nameless() -> io::Result<File> {
     Ok(file)
 }
 
-/// Runs the operation with `O_NONBLOCK` set.
+/// Runs the operation with `O_NONBLOCK` set on the write end.
 fn nonblocking<T>(
     writer: &PipeWriter,
     call: impl FnOnce(&PipeWriter) -> Result<T, Errno>,
@@ -865,7 +866,7 @@ fn by_epoll(slots: &[&Slot]) -> Result<Vec<bool>, Errno> {
     Ok(found)
 }
 
-/// Counts the bytes that a call has moved.
+/// Moves the account of `bytes` bytes from one queue to another.
 fn moved(from: &mut Held, to: &mut Held, bytes: u64) {
     let count = usize::try_from(bytes).expect("a number of bytes that were there");
     to.append(from.take(count));

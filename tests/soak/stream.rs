@@ -1,9 +1,9 @@
-//! The bytes in transit: which stream they belong to, and in which order. A byte that is lost,
-//! duplicated, exchanged or changed is found, whatever path it took.
+//! Accounts for the bytes in transit: each byte belongs to a stream and has a position. A lost,
+//! duplicated, exchanged or changed byte is detected on every path.
 
 use std::collections::VecDeque;
 
-/// Random numbers: splitmix64.
+/// A generator of random numbers: splitmix64.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -16,17 +16,17 @@ impl Random {
         mixed(self.0)
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end.max(1) as u64).expect("below a usize")
     }
 
-    /// True once in `times` on average.
+    /// Returns `true` once in `times` calls on average.
     pub(crate) fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    /// A length up to `most`; short and long ones are equally likely.
+    /// Returns a length of at most `most`. Short and long lengths are equally likely.
     pub(crate) fn length(&mut self, most: usize) -> usize {
         let bits = self.below(most.ilog2() as usize + 1);
         (self.below(2 << bits) + 1).min(most)
@@ -39,7 +39,7 @@ const fn mixed(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// Writes the bytes of a stream from `at` on.
+/// Fills `buf` with the bytes of a stream, starting at `at`.
 pub(crate) fn fill(stream: u64, at: u64, buf: &mut [u8]) {
     let (mut at, mut rest) = (at, buf);
     while !rest.is_empty() {
@@ -83,7 +83,7 @@ impl Held {
         other.runs.into_iter().for_each(|run| self.push(run));
     }
 
-    /// Removes the first `count` bytes, or all if there are fewer.
+    /// Removes and returns the first `count` bytes, or all bytes if fewer exist.
     pub(crate) fn take(&mut self, count: usize) -> Self {
         let mut taken = Self::default();
         while taken.len < count {
@@ -99,12 +99,12 @@ impl Held {
         taken
     }
 
-    /// A copy of the first `count` bytes.
+    /// Returns a copy of the first `count` bytes.
     pub(crate) fn first(&self, count: usize) -> Self {
         self.clone().take(count)
     }
 
-    /// Removes as many bytes as `found` has, and returns whether they are equal.
+    /// Removes as many bytes as `found` contains, and returns whether they are equal.
     pub(crate) fn matches(&mut self, found: &[u8]) -> bool {
         if found.len() > self.len {
             return false;

@@ -1,4 +1,4 @@
-//! A worker: its state, and the order of its operations.
+//! A worker, with its state and its sequence of operations.
 
 use crate::children::Cat;
 use crate::limits::{self, Role};
@@ -18,12 +18,13 @@ pub(crate) struct Shared {
     beats: Vec<Beat>,
     threads: Mutex<Vec<usize>>,
     violations: Mutex<Vec<String>>,
-    /// For all workers: bytes taken, and bytes that arrived or were reported.
+    /// The number of bytes that all workers read; `accounted` counts the bytes that arrived or were
+    /// reported.
     taken: AtomicU64,
     accounted: AtomicU64,
-    /// Whether a worker has met a limit in this run.
+    /// Whether a worker has reached a limit in this run.
     refused: AtomicBool,
-    /// The number of children now.
+    /// The current number of children.
     children: AtomicU64,
     most_children: AtomicU64,
 }
@@ -51,8 +52,8 @@ impl Shared {
         self.refused.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the time has passed. A run that has to meet a limit and has not yet met it continues past
-    /// its time, up to a minute in all.
+    /// Returns whether the time has passed. A run that must reach a limit continues until a worker has
+    /// reached it, but for at most a minute.
     fn is_over(&self) -> bool {
         const AT_MOST: Duration = Duration::from_secs(60);
         let (begin, time) = *self.started.lock().expect("the time");
@@ -68,7 +69,7 @@ impl Shared {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a violation, up to a number that a person can read.
+    /// Records a violation, unless the list is already too long to read.
     pub(crate) fn require(&self, holds: bool, otherwise: impl FnOnce() -> String) {
         if !holds {
             let mut violations = self.violations();
@@ -84,7 +85,7 @@ impl Shared {
         self.violations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks that every byte taken has arrived or was reported.
+    /// Checks that every byte that was read has arrived or was reported.
     pub(crate) fn check_totals(&self, when: &str) {
         let (taken, accounted) =
             (self.taken.load(Ordering::Relaxed), self.accounted.load(Ordering::Relaxed));
@@ -114,12 +115,12 @@ pub(crate) struct Counts {
     pub(crate) most_children: u64,
     pub(crate) transfers: u64,
     pub(crate) messages: u64,
-    /// Bytes that a call reported as taken or duplicated.
+    /// The number of bytes that calls reported as read or duplicated.
     pub(crate) taken: u64,
-    /// Bytes that arrived at the right place and were compared.
+    /// The number of bytes that arrived at the right destination and were compared.
     pub(crate) delivered: u64,
-    /// Bytes whose place is known: undelivered bytes of an error, and the contents of a pipe, by its
-    /// own count, when it was closed.
+    /// The number of bytes with a known location: undelivered bytes of an error, and unread bytes of a
+    /// closed pipe by its own count.
     pub(crate) reported: u64,
     pub(crate) refusals: u64,
     pub(crate) timeouts: u64,
@@ -146,7 +147,7 @@ impl Counts {
 /// The length of the longest piece of data.
 pub(crate) const LONGEST: usize = 200_000;
 
-/// The maximum that a worker leaves in its pipes.
+/// The maximum number of bytes that a worker leaves in its pipes.
 const MOST_HELD: usize = 64 << 20;
 
 pub(crate) struct Worker {
@@ -159,13 +160,13 @@ pub(crate) struct Worker {
     pub(crate) most_cats: usize,
     pub(crate) buf: Vec<u8>,
     streams: u64,
-    /// Whether the other user can start programs.
+    /// Whether an ordinary user can start programs.
     pub(crate) programs: bool,
 }
 
 type Operation = fn(&mut Worker);
 
-/// The operations of a worker: weight, name and function.
+/// The weight, name and function of each operation.
 const OPERATIONS: &[(usize, &str, Operation)] = &[
     (30, "write", Worker::write),
     (30, "read", Worker::read),
@@ -196,7 +197,7 @@ const OPERATIONS: &[(usize, &str, Operation)] = &[
     (2, "failures", Worker::failures),
 ];
 
-/// The names of the operations, for the watchdog.
+/// The names of the operations, used by the watchdog.
 pub(crate) const NAMES: [&str; OPERATIONS.len()] = {
     let mut names = [""; OPERATIONS.len()];
     let mut i = 0;
@@ -224,7 +225,7 @@ impl Worker {
         }
     }
 
-    /// Works until the time has passed, and then finishes everything.
+    /// Runs operations until the time has passed, and then closes every pipe and ends every child.
     pub(crate) fn work(mut self) -> Counts {
         self.shared.threads().push(pthread_self());
         self.programs = self.can_start_programs();
@@ -279,10 +280,11 @@ impl Worker {
     fn move_the_limit(&mut self) {
         match self.shared.role {
             Role::Descriptors => {
-                // The limit applies to numbers: this many below it are free.
+                // The limit applies to descriptor numbers: `room` numbers below it are free.
                 let room = self.random.below(12);
                 limits::set_limit(limits::RLIMIT_NOFILE, u64::MAX);
-                // The other workers do this, too: if it fails, it is their turn.
+                // The other workers also move the limit. If the list cannot be read, another worker has
+                // just lowered the limit.
                 let Some(open) = limits::descriptors() else { return };
                 let soft = (0..).filter(|number| !open.contains(number)).nth(room).unwrap_or(0);
                 limits::set_limit(limits::RLIMIT_NOFILE, soft);
@@ -304,7 +306,8 @@ impl Worker {
         }
     }
 
-    /// Whether a call that creates something may fail with this error here. Counts it if so.
+    /// Returns whether a call that creates a resource may fail with this error here. Counts the failure
+    /// if so.
     pub(crate) fn refused(&mut self, errno: Errno) -> bool {
         let refused = match self.shared.role {
             Role::Descriptors => errno == Errno::EMFILE,
@@ -323,13 +326,13 @@ impl Worker {
         }
     }
 
-    /// Records a violation unless the error comes from the limit.
+    /// Records a violation unless the limit explains the error.
     pub(crate) fn only_refused(&mut self, what: &str, errno: Errno) {
         let refused = self.refused(errno);
         self.require(refused, || format!("{what}: {errno:?}"));
     }
 
-    /// As `only_refused`, for an error of std.
+    /// Does the same as `only_refused`, for an error of std.
     pub(crate) fn only_refused_io(&mut self, what: &str, error: &std::io::Error) {
         match Errno::from_io_error(error) {
             Some(errno) => self.only_refused(what, errno),
@@ -341,7 +344,7 @@ impl Worker {
         self.shared.require(holds, || format!("worker {}: {}", self.index, otherwise()));
     }
 
-    /// The next `len` bytes of a new stream, in `buf`.
+    /// Fills `buf` with the first `len` bytes of a new stream.
     pub(crate) fn new_bytes(&mut self, len: usize) -> Run {
         self.streams += 1;
         let run = Run { stream: self.streams, at: 0, len };
@@ -349,14 +352,14 @@ impl Worker {
         run
     }
 
-    /// Compares the first `count` bytes of `buf`, which were read, with what was held.
+    /// Compares the first `count` bytes of `buf`, which were just read, with the expected bytes.
     pub(crate) fn arrived(&mut self, what: &str, held: &mut Held, count: usize) {
         let matches = held.matches(&self.buf[..count]);
         self.require(matches, || format!("{what}: {count} bytes are not what was written"));
         self.counts.delivered += count as u64;
     }
 
-    /// A short time.
+    /// Returns a random duration below 3 ms.
     pub(crate) fn moment(&mut self) -> Duration {
         Duration::from_micros(self.random.below(3000) as u64)
     }

@@ -1,6 +1,6 @@
-//! What the listings of the public interface, `tests/api/*.txt`, guarantee to a user: that each type is
-//! `Send`, `Sync` and so on, and that later versions can extend each type. `.ci/api.sh` writes the
-//! listings and compares them with the sources.
+//! Checks the guarantees that the listings of the public interface, `tests/api/*.txt`, give to a user.
+//! Each type implements `Send`, `Sync` and other traits, and later versions can extend each type.
+//! `.ci/api.sh` writes the listings and compares them with the sources.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -10,7 +10,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 const FULL: &str = include_str!("../api/full.txt");
 const BARE: &str = include_str!("../api/no-default-features.txt");
 
-/// The compiler checks that each type has the traits. The names are kept without their generic
+/// Makes the compiler check that each type implements the traits. Keeps the names without their generic
 /// parameters.
 macro_rules! types {
     ($list:ident: $($of:path)|+ => $($($word:ident)::+ $(<$($generic:tt),+>)?,)*) => {
@@ -53,7 +53,7 @@ types! { ALWAYS: Send | Sync | Unpin | UnwindSafe | RefUnwindSafe =>
     rawpipe::process::SpawnMethod,
     rawpipe::splice::SpliceFlags,
 }
-// A `&mut [u8]` under another name, and nothing else.
+// This type is only a wrapper around `&mut [u8]`.
 types! { ALWAYS_BUT_UNWIND_SAFE: Send | Sync | Unpin | RefUnwindSafe =>
     rawpipe::io::IoSliceMut<'static>,
 }
@@ -119,28 +119,28 @@ mod default {
         rawpipe::transfer::TransferMechanism,
         rawpipe::transfer::Transferred,
     }
-    // It borrows a reader exclusively.
+    // This type borrows a reader exclusively.
     types! { LENT: Send | Sync | Unpin =>
         rawpipe::chunk::shared::SharedChunk<'static>,
     }
-    // It concerns the signal mask of one thread.
+    // This type belongs to the signal mask of one thread.
     types! { OF_ONE_THREAD: Unpin | UnwindSafe | RefUnwindSafe =>
         rawpipe::event::SignalGuard,
     }
-    // They borrow the caller's closure for the progress, or a reader, without bounds on either.
+    // These types borrow a reader or the caller's progress closure, which need not be `Send` or `Sync`.
     types! { WITH_A_CLOSURE: Unpin =>
         rawpipe::process::Communicate<'static>,
         rawpipe::transfer::Fanout<'static>,
         rawpipe::transfer::Transfer<'static>,
     }
 
-    /// Types whose parts are all public and complete, so that no part can be added.
+    /// The types whose parts are all public and complete, so no part can be added.
     const CLOSED: [&str; 6] = [
         "rawpipe::Fork",               // a fork has a parent and a child
         "rawpipe::io::StdStream",      // the three standard streams
-        "rawpipe::process::Fork",      // the same
+        "rawpipe::process::Fork",      // a fork has a parent and a child
         "rawpipe::process::Rlimit",    // the kernel's two numbers
-        "rawpipe::process::StdStream", // the same as in `io`
+        "rawpipe::process::StdStream", // the three standard streams
         "rawpipe::transfer::Side",     // the source and the sink
     ];
 
@@ -162,19 +162,19 @@ mod default {
     }
 }
 
-/// The asserted names, spelled as in the listing.
+/// Returns the asserted names, spelled as in the listing.
 fn names<const N: usize>(lists: [&[&str]; N]) -> BTreeSet<String> {
-    // Compiler versions differ in their spacing.
+    // Compiler versions print these names with different spaces.
     lists.into_iter().flatten().map(|name| name.replace(' ', "")).collect()
 }
 
-/// A line of a listing without its attributes, and the attributes.
+/// Splits a line of a listing into its text and its attributes.
 fn parts(line: &str) -> (&str, &str) {
     let start = line.rfind("#[").and_then(|last| Some(last + line[last..].find("] ")? + 2));
     line.split_at(start.unwrap_or(0))
 }
 
-/// The name of the type that a line is about.
+/// Returns the name of the type that a line declares.
 fn type_of(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("pub struct ").or(line.strip_prefix("pub enum "));
     rest.or(line.strip_prefix("pub union "))?.split(['<', '(', ' ']).next()
@@ -184,7 +184,7 @@ fn types_of(listing: &str) -> BTreeSet<String> {
     listing.lines().filter_map(|line| type_of(parts(line).1)).map(str::to_owned).collect()
 }
 
-/// The enums and the structs with public fields that are not `#[non_exhaustive]`.
+/// Returns the enums and the structs with public fields that are not `#[non_exhaustive]`.
 fn closed(listing: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open = None;
@@ -192,7 +192,7 @@ fn closed(listing: &str) -> BTreeSet<String> {
         if let Some(name) = type_of(line) {
             open = (!attributes.contains("non_exhaustive")).then_some(name);
         }
-        // A field or a variant has no word before its name.
+        // A line for a field or a variant has no keyword before the name.
         if let (Some(name), Some(part)) = (open, line.strip_prefix("pub rawpipe::")) {
             assert!(format!("rawpipe::{part}").starts_with(name), "{part} stands under {name}");
             found.insert(name.to_owned());
@@ -212,7 +212,7 @@ fn api_every_type_without_features_can_grow() {
     assert_eq!(closed(BARE), closed_ones.map(str::to_owned).into());
 }
 
-/// The tests above can fail: they find a violation.
+/// Checks that the tests above can fail: their functions find a violation.
 #[test]
 fn api_listing_that_must_not_be_is_noticed() {
     let listing = "#[repr(c)] pub struct rawpipe::A<'a>(_)\n\

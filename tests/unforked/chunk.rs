@@ -1,7 +1,7 @@
-//! `ChunkWriter`, `ChunkReader` and `vmsplice` within one process. Tests that fork are in `chunk_fork`,
-//! those with signals in `signals`, and those with calls that a kernel lacks in `chunk_faults`.
+//! Tests `ChunkWriter`, `ChunkReader` and `vmsplice` within one process. Tests that fork are in
+//! `chunk_fork`, tests with signals are in `signals`, and tests with missing calls are in `chunk_faults`.
 //!
-//! No test here creates a process: see `pipe`.
+//! No test here creates a process; `pipe` gives the reason.
 #![cfg(all(feature = "std", feature = "transfer"))]
 #![allow(unsafe_code, reason = "vmsplice")]
 
@@ -31,7 +31,7 @@ const MECHANISMS: [ChunkMechanism; 3] =
 const SMALL: usize = 16 << 10;
 const REUSES: [Reuse; 2] = [Reuse::Never, Reuse::AfterRead];
 
-/// Each way of sending that works on this machine.
+/// Returns each combination of mechanism and reuse policy that works on this machine.
 fn ways() -> Vec<(ChunkMechanism, Reuse)> {
     let mut ways = Vec::new();
     for mechanism in MECHANISMS {
@@ -55,7 +55,7 @@ fn pipe_of(capacity: usize) -> (PipeReader, PipeWriter) {
     Builder::new().capacity(Capacity::Bytes(capacity)).build().unwrap()
 }
 
-/// The period of the streams in these tests: no two pages within it are the same.
+/// The period of the streams in these tests. No two pages within one period are equal.
 const PERIOD: usize = 999_983;
 static PATTERN: LazyLock<Vec<u8>> =
     LazyLock::new(|| (0..PERIOD).map(|at| (at * 31 + at / 253).to_le_bytes()[0]).collect());
@@ -64,7 +64,7 @@ fn byte(at: usize) -> u8 {
     PATTERN[at % PERIOD]
 }
 
-/// The stream from this position on, in pieces.
+/// Returns the pieces of the stream from this position on.
 fn stream(from: usize) -> impl Iterator<Item = &'static [u8]> {
     iter::once(&PATTERN[from % PERIOD..]).chain(iter::repeat(&PATTERN[..]))
 }
@@ -97,7 +97,7 @@ fn assert_stream(mut bytes: &[u8], mut from: usize) {
     }
 }
 
-/// Reads to the end in pieces of `piece`, compares all, and returns the count.
+/// Reads to end of file in pieces of `piece` bytes, compares all bytes, and returns the count.
 fn read_stream(reader: &PipeReader, piece: usize) -> usize {
     let mut buf = vec![0; piece];
     let mut total = 0;
@@ -124,7 +124,7 @@ fn send_every_way_chunk_size_and_capacity() {
                 let mut writer = builder(way).chunk(chunk).build(writer).unwrap();
                 let mut total = 0;
                 for round in 0..rounds {
-                    // Whole chunks, and every fourth time a part of one.
+                    // Every fourth round sends only a part of the chunk.
                     let len = if round % 4 == 3 { chunk / 2 + 1 } else { chunk };
                     let place = writer.chunk().unwrap();
                     assert_eq!(place.len(), chunk);
@@ -161,8 +161,8 @@ fn send_by_default_is_right_for_every_consumer() {
     assert_eq!(reading.join().unwrap(), total);
 }
 
-/// The program of a soundness report against a safe `vmsplice`: the memory is written and freed
-/// while the pipe still has it.
+/// Reproduces a soundness report about a safe `vmsplice`: the memory is written and freed while the pipe
+/// still references it.
 #[test]
 fn never_modified_after_send_and_dropped_reads_as_sent() {
     for way in ways() {
@@ -170,12 +170,12 @@ fn never_modified_after_send_and_dropped_reads_as_sent() {
         let mut writer = builder(way).chunk(100_000).build(writer).unwrap();
         fill(writer.chunk().unwrap(), 0);
         writer.send(100_000).unwrap();
-        // No byte was read yet, so neither policy may write to the memory that was sent.
+        // No byte has been read yet, so neither policy may write to the sent memory.
         writer.chunk().unwrap().fill(0xee);
         writer.send(50_000).unwrap();
         writer.chunk().unwrap().fill(0xdd);
         drop(writer);
-        // New mappings may get these addresses, but must not get these pages.
+        // New mappings may reuse these addresses, but not these pages.
         let other = vec![0xcc_u8; 8 << 20];
         let mut all = Vec::new();
         assert_eq!(reader.read_to_end(&mut all), Ok(150_000));
@@ -185,8 +185,8 @@ fn never_modified_after_send_and_dropped_reads_as_sent() {
     }
 }
 
-/// The other program: a consumer that splices onward, so that the pipe is empty while its pages are
-/// still to be read.
+/// Reproduces a second soundness report. A consumer splices the pages onward, so the pipe is empty
+/// although the pages are still unread.
 #[test]
 fn never_reader_splices_onward_and_reads_later() {
     for mechanism in ways().into_iter().map(|(mechanism, _)| mechanism) {
@@ -196,7 +196,7 @@ fn never_reader_splices_onward_and_reads_later() {
             let way = (mechanism, Reuse::Never);
             let mut writer = builder(way).chunk(chunk).build(writer).unwrap();
             let mut total = 0;
-            // Each page that the pipe keeps takes a slot of it.
+            // Each page occupies a slot of the pipe.
             let slots = chunk.div_ceil(page());
             for _ in 0..(1 << 20) / page() / slots {
                 fill(writer.chunk().unwrap(), total);
@@ -209,7 +209,7 @@ fn never_reader_splices_onward_and_reads_later() {
                 }
                 assert_eq!(reader.available(), Ok(0), "the pipe is empty, and proves nothing");
             }
-            // More than the memory has room for, to a pipe that is not read.
+            // This loop sends more bytes than the writer's memory holds, and discards them unread.
             let null = File::options().write(true).open("/dev/null").unwrap();
             for _ in 0..(5 << 20) / chunk {
                 writer.chunk().unwrap().fill(0xee);
@@ -271,7 +271,7 @@ fn send_nothing_keeps_the_chunk() {
         assert_eq!(reader.available(), Ok(3));
         writer.send(0).unwrap();
         drop(reader);
-        writer.send(0).unwrap(); // it does not check the pipe
+        writer.send(0).unwrap(); // an empty send does not check the pipe
     }
 }
 
@@ -330,7 +330,7 @@ fn send_nonblocking_eagain_with_the_exact_count_and_goes_on() {
             while let Err(stopped) = writer.send(left) {
                 assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
                 left -= stopped.bytes();
-                // The bytes that were sent and not read are in the pipe, exactly.
+                // The pipe holds exactly the bytes that were sent and not read.
                 assert_eq!(round * CHUNK + CHUNK - left - read, reader.available().unwrap());
                 let mut buf = vec![0; 50_001];
                 let count = reader.read(&mut buf).unwrap();
@@ -346,11 +346,12 @@ fn send_nonblocking_eagain_with_the_exact_count_and_goes_on() {
     }
 }
 
-/// Rust's `main` ignores SIGPIPE, and so does the test harness.
+/// A send without a reader fails with `EPIPE` and an exact count. `SIGPIPE` is ignored, as Rust's `main`
+/// and the test harness do by default.
 #[test]
 fn send_reader_gone_epipe_with_the_exact_count() {
     for way in ways() {
-        // Without a reader from the start.
+        // The pipe has no reader from the start.
         let (reader, writer) = rawpipe::pipe().unwrap();
         let mut writer = builder(way).build(writer).unwrap();
         drop(reader);
@@ -359,7 +360,7 @@ fn send_reader_gone_epipe_with_the_exact_count() {
             let stopped = writer.send(len).unwrap_err();
             assert_eq!((stopped.bytes(), stopped.errno()), (0, Some(Errno::EPIPE)), "{way:?}");
         }
-        // The reader goes in the middle, with a full pipe.
+        // The reader closes during the send, while the pipe is full.
         let (reader, writer) = pipe_of(65536);
         let mut writer = builder(way).chunk(1 << 20).build(writer).unwrap();
         let sending = thread::spawn(move || {
@@ -429,7 +430,7 @@ fn resend_too_much_or_not_sent_einval() {
         refuses(writer.resend(1));
         writer.chunk().unwrap();
         refuses(writer.resend(1));
-        // A part was sent, and the rest is still lent.
+        // After a partial send, the remaining bytes of the chunk are still lent.
         let stopped = writer.send(100_000).unwrap_err();
         assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
         refuses(writer.resend(1));
@@ -441,7 +442,7 @@ fn resend_too_much_or_not_sent_einval() {
         }
         refuses(writer.send(1));
         reader.read_exact(&mut vec![0; 20_000]).unwrap();
-        // A part of it was sent again: only the remaining bytes can follow.
+        // After a partial resend, only the remaining bytes can follow.
         let stopped = writer.resend(sent).unwrap_err();
         assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
         refuses(writer.resend(sent - stopped.bytes() + 1));
@@ -466,7 +467,7 @@ fn resend_nonblocking_eagain_with_the_exact_count_and_goes_on() {
                 let next = if round == 0 { writer.send(left) } else { writer.resend(left) };
                 let Err(stopped) = next else { break };
                 assert_eq!(stopped.errno(), Some(Errno::EAGAIN));
-                // What was sent and not read is in the pipe, to the byte.
+                // The pipe holds exactly the bytes that were sent and not read.
                 total += stopped.bytes();
                 left -= stopped.bytes();
                 assert_eq!(total - all.len(), reader.available().unwrap());
@@ -509,7 +510,7 @@ fn resend_reader_gone_epipe_and_to_what_is_no_pipe() {
     }
 }
 
-/// Chunks of random lengths, each sent again in parts until the next one, to a reader that is slower.
+/// Chunks of random lengths, each resent in parts, arrive unchanged at a slower reader.
 #[test]
 fn resend_between_chunks_to_a_slow_reader() {
     const CHUNK: usize = 100_000;
@@ -552,7 +553,7 @@ fn resend_between_chunks_to_a_slow_reader() {
     }
 }
 
-/// With `Never`, pages that were sent again are not written to, even after the pipe is empty.
+/// With `Never`, the writer does not write to resent pages, even after the pipe is empty.
 #[test]
 fn never_resent_chunks_spliced_onward_and_read_later() {
     const CHUNK: usize = 40_000;
@@ -566,7 +567,8 @@ fn never_resent_chunks_spliced_onward_and_read_later() {
         let none = SpliceFlags::empty();
         for (number, (_, keeper)) in kept.iter().enumerate() {
             fill(writer.chunk().unwrap(), number);
-            // One of the two is read, and the other one is kept: the longer one or the shorter one.
+            // Each chunk is sent twice, sometimes with different lengths. One copy is read, and the other
+            // copy is kept unread.
             let lens = if number % 4 < 2 { [CHUNK, SMALL] } else { [CHUNK, CHUNK] };
             for (again, len) in lens.into_iter().enumerate() {
                 if again == 0 { writer.send(len) } else { writer.resend(len) }.unwrap();
@@ -590,7 +592,7 @@ fn never_resent_chunks_spliced_onward_and_read_later() {
     }
 }
 
-/// With `AfterRead` a chunk is free when its last copy was read: not before, and then it is.
+/// With `AfterRead`, a chunk is free exactly when its last copy has been read.
 #[test]
 fn after_read_resent_chunk_is_free_after_its_last_copy() {
     const CHUNK: usize = 40_000;
@@ -608,7 +610,7 @@ fn after_read_resent_chunk_is_free_after_its_last_copy() {
         reader.read_exact(&mut got).unwrap();
         reader.read_exact(&mut got).unwrap();
         reader.read_exact(&mut got[..CHUNK / 2 - 1]).unwrap();
-        // One byte of it is unread.
+        // One byte of the last copy is unread.
         let chunk = writer.chunk().unwrap();
         assert!(chunk.iter().all(|&byte| byte == 0), "{mechanism:?}: the chunk is in use");
         chunk.fill(2);
@@ -620,8 +622,8 @@ fn after_read_resent_chunk_is_free_after_its_last_copy() {
     }
 }
 
-/// A pipe that was enlarged without the writer's knowledge holds more than the writer's memory has
-/// chunks for.
+/// A pipe that was enlarged without the writer's knowledge can hold more bytes than the chunks in the
+/// writer's memory.
 #[test]
 fn after_read_chunk_is_new_or_as_it_was_given_back() {
     const CHUNK: usize = 5 * 4096 + 7;
@@ -652,7 +654,7 @@ fn after_read_chunk_is_new_or_as_it_was_given_back() {
             let len = [1, 4096, SMALL, CHUNK][random as usize >> 30];
             writer.send(len).unwrap();
             unread += len;
-            // Leaves nothing or little unread, before the pipe is full.
+            // At most 80,000 bytes stay unread, which is less than the pipe holds.
             let leave = [0, 5_000, 40_000, 80_000][random as usize >> 28 & 3];
             if unread > leave {
                 reader.read_exact(&mut vec![0; unread - leave]).unwrap();
@@ -680,7 +682,7 @@ fn after_read_nobody_reads_and_the_pipe_grows() {
     }
 }
 
-/// The kernel returns the count of such a full pipe in an `int`, where it is negative.
+/// The kernel returns the number of unread bytes in an `int`, so 2 GiB appear as a negative number.
 #[test]
 fn after_read_two_gib_unread_keeps_what_was_sent() {
     const CHUNK: usize = 64 << 10;
@@ -688,7 +690,7 @@ fn after_read_two_gib_unread_keeps_what_was_sent() {
     const FULL: usize = 1 << 31;
     let test = "after_read_two_gib_unread_keeps_what_was_sent";
     let none = SpliceFlags::empty();
-    // `tee` shares the pages, so the large pipe only costs its slots.
+    // `tee` shares the pages, so the large pipe costs only its slots.
     let (filled, filler) = pipe_of(1 << 20);
     filler.write_all(&vec![0; filled.capacity().unwrap()]).unwrap();
     for (mechanism, reuse) in ways() {
@@ -714,7 +716,7 @@ fn after_read_two_gib_unread_keeps_what_was_sent() {
             while reader.available().unwrap() < FULL {
                 tee(&filled, &other, FULL - reader.available().unwrap(), none).unwrap();
             }
-            // The next chunk is requested while the pipe is full, and sent when there is room again.
+            // The next chunk is requested while the pipe is full, and sent when the pipe has room again.
             thread::scope(|scope| {
                 scope.spawn(&mut send_next);
                 thread::sleep(Duration::from_millis(5));
@@ -730,7 +732,7 @@ fn page() -> usize {
     pipe_of(1).1.capacity().unwrap()
 }
 
-/// Random operations on a nonblocking pipe and on a queue of bytes: the same bytes and counts.
+/// Random operations on a nonblocking pipe and on a queue of bytes give the same bytes and counts.
 #[test]
 fn model_of_a_writer_and_a_queue_of_bytes() {
     const CAPACITY: usize = 16 * 4096;
@@ -742,13 +744,15 @@ fn model_of_a_writer_and_a_queue_of_bytes() {
         let mut writer = builder(way).chunk(CHUNK).build(writer).unwrap();
         let mut queue = VecDeque::new();
         let (mut sent, mut lent) = (0, 0);
-        // What was sent of the last chunk: where it begins, its length, how much was sent again.
+        // These variables describe the sent part of the last chunk: its start, its length, and the number
+        // of resent bytes.
         let (mut start, mut len_sent, mut again) = (0, 0, 0);
         let mut buf = vec![0; 2 * CAPACITY];
         for _ in 0..if common::slow() { 2_000 } else { 20_000 } {
             match random.below(5) {
                 0 => {
-                    // Whether or not the chunk is filled, the remainder of the previous one is dropped.
+                    // Requesting a chunk drops the remainder of the previous chunk, even if the new chunk
+                    // is not filled.
                     let chunk = writer.chunk().unwrap();
                     fill(chunk, sent);
                     lent = chunk.len();
@@ -810,7 +814,8 @@ fn build_not_open_for_writing_ebadf() {
     assert_eq!(ChunkWriter::new(closed_fd()).unwrap_err(), Errno::EBADF);
 }
 
-/// Pages are not packets: a reader of both loses bytes with any buffer size.
+/// Pages have no packet boundaries, so a reader of a packet pipe would lose bytes with any buffer size.
+/// The writer therefore uses `write`.
 #[test]
 fn build_on_a_packet_pipe_writes_and_every_byte_arrives() {
     for reuse in REUSES {
@@ -841,7 +846,7 @@ fn build_on_a_packet_pipe_writes_and_every_byte_arrives() {
     }
 }
 
-/// The situation of a filter's standard output: what is not a pipe gets its chunks with `write`.
+/// A descriptor that is not a pipe, such as a filter's standard output, receives its chunks with `write`.
 #[test]
 fn build_on_what_is_no_pipe_writes() {
     const CHUNK: usize = 40_000;
@@ -889,8 +894,8 @@ fn build_on_what_is_no_pipe_writes() {
     }
 }
 
-/// A descriptor that is replaced under the writer: later chunks go to the new file, and the writer's
-/// memory stays its own.
+/// If the descriptor becomes a read end after the writer was built, `write` fails with `EBADF`, and
+/// `vmsplice` reads into the writer's own memory. The writer stays usable.
 #[test]
 fn send_to_a_descriptor_that_has_become_a_read_end() {
     struct Turning(PipeWriter, PipeReader, Cell<bool>);
@@ -1012,7 +1017,7 @@ fn vmsplice_full_gone_wrong_and_too_many() {
     assert!(!io::is_nonblocking(&writer).unwrap());
     assert_eq!(send(&writer, 1025), Err(Errno::EINVAL));
     assert_eq!(send(&writer, 0), Ok(0));
-    // Slots count, not bytes: the static need not start on a page boundary.
+    // Slots are the limit, not bytes, because the static need not start on a page boundary.
     let sent = send(&writer, 1024).unwrap();
     assert!(sent > 0 && sent <= writer.capacity().unwrap(), "{sent}");
     assert_eq!(send(&writer, 1), Err(Errno::EAGAIN));

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
-/// The pending events, by token.
+/// Returns the token and the readiness of each pending event.
 fn found(epoll: &Epoll) -> Vec<(u64, PollEvents)> {
     let mut buf = [Event::default(); 16];
     let events = epoll.wait(&mut buf, NOW).unwrap();
@@ -181,7 +181,7 @@ fn epoll_exclusive_wakes_a_waiter() {
         thread::sleep(Duration::from_millis(50));
         writer.write(b"x").unwrap();
         assert_eq!(woken.recv(), Ok(1));
-        // The end of the pipe wakes the other waiter, unless it came late and found the byte.
+        // Closing the write end wakes the other waiter, unless it started late and found the byte.
         drop(writer);
         assert_eq!(woken.recv(), Ok(1));
     });
@@ -229,7 +229,7 @@ fn epoll_nested_and_with_duplicates() {
     assert_eq!(found(&outer), []);
     writer.write(b"x").unwrap();
     assert_eq!(found(&outer), [(5, PollEvents::IN)]);
-    // Closing one of two duplicates does not end the registration: the open file still exists.
+    // Closing one of two duplicates does not end the registration, because the open file still exists.
     drop(reader);
     assert_eq!(found(&inner).len(), 2);
     drop(copy);

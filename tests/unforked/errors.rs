@@ -1,4 +1,5 @@
-//! The error types: kind, number, errno and source, and which of these remain in a [`std::io::Error`].
+//! Checks the kind, number, errno and source of each error type, and which of them a [`std::io::Error`]
+//! keeps.
 #![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 
 use rawpipe::io::Incomplete;
@@ -9,14 +10,14 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 
-/// What each of them must provide.
+/// Returns the values that each error type must provide.
 macro_rules! words {
     ($error:expr) => {
         ($error.errno(), $error.raw_os_error(), $error.kind())
     };
 }
 
-/// The same, and the next error of the chain.
+/// Checks a [`std::io::Error`] that wraps an error of this crate, and returns the wrapped error.
 fn holds<E: Error + 'static>(io: &io::Error, errno: Option<Errno>) -> &E {
     assert_eq!((io.raw_os_error(), Errno::from_io_error(io)), (None, errno));
     let inner = io.get_ref().and_then(|inner| inner.downcast_ref::<E>()).expect("the whole error");
@@ -100,7 +101,8 @@ fn transfer_error_is_kept_with_its_bytes() {
     assert_eq!(error.bytes() + held as u64 + reader.available().unwrap() as u64, 11);
 }
 
-/// The caller's errors and those of std have no errno; this crate's errors below another error do.
+/// The caller's errors and those of std have no errno. An error of this crate has an errno, even if
+/// another error wraps it.
 #[test]
 fn errno_from_io_error_looks_into_what_it_holds() {
     assert_eq!(Errno::from_io_error(&io::Error::other("mine")), None);

@@ -1,7 +1,7 @@
-//! One source to several sinks: every sink gets every byte, and a failing sink does not affect the
-//! others.
+//! Tests the fan-out from one source to several sinks: every sink receives every byte, and a failing sink
+//! does not affect the others.
 //!
-//! No test here creates a process: see `pipe`.
+//! No test here creates a process; `pipe` gives the reason.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};
@@ -17,7 +17,8 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// From a pipe that another thread feeds, to a file, a pipe and a socket that other threads read.
+/// Sends the bytes from a source to a file, a pipe and a socket. Other threads feed the source and read
+/// the sinks.
 fn everywhere(bytes: &[u8], source: &str, capacity: Capacity) {
     let (reader, writer) = Builder::new().capacity(capacity).build().unwrap();
     let (near, mut far) = UnixStream::pair().unwrap();
@@ -76,7 +77,7 @@ fn fanout_every_sink_gets_every_byte() {
 
 #[test]
 fn fanout_of_odd_little_pieces() {
-    // Each write takes a slot and has another length.
+    // Each write occupies a slot and has a different length.
     let bytes = data(100_000);
     let (reader, writer) = Builder::new().packet().build().unwrap();
     let targets = [file(b""), file(b""), file(b"")];
@@ -130,7 +131,7 @@ fn fanout_broken_sink_is_dropped_with_its_error() {
             assert_eq!(sinks[index].bytes(), 0);
             let mut error = sinks[index].take_error().unwrap();
             assert_eq!((error.side(), error.errno()), (Side::Sink, Some(errno)));
-            // The bytes of the failed round are still available to the caller.
+            // The error still holds the bytes of the failed round.
             let mut rescued = vec![0; error.undelivered()];
             let mut count = 0;
             while let Ok(more @ 1..) = error.read_undelivered(&mut rescued[count..]) {
@@ -142,7 +143,7 @@ fn fanout_broken_sink_is_dropped_with_its_error() {
     assert!(all_of(&target) == bytes);
 }
 
-/// A sink fails late: its error counts the bytes of all rounds that arrived.
+/// The error of a sink that fails late counts the bytes of all rounds that arrived.
 #[test]
 fn fanout_error_of_a_sink_counts_all_that_arrived() {
     let bytes = data(1_000_000);
@@ -167,7 +168,7 @@ fn fanout_ends_when_no_sink_is_left() {
     writer.write_all(b"no reader.").unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut sinks = [FanoutSink::new(&full), FanoutSink::new(&full)];
-    // The writer is still open, so this would wait indefinitely if it did not end.
+    // The writer is still open, so a fan-out that continues without sinks would wait indefinitely.
     let error = fanout(&reader, &mut sinks).unwrap_err();
     assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::ENOSPC)));
     assert_eq!(error.bytes(), 0);
@@ -186,7 +187,7 @@ fn fanout_bad_source_names_it() {
 
 // ---- bounds, deadlines, and sinks that fail ----
 
-/// All bytes that a failure holds.
+/// Returns all bytes that an error holds.
 fn undelivered(error: &mut TransferError) -> Vec<u8> {
     let mut all = vec![0; error.undelivered()];
     let mut count = 0;
@@ -197,7 +198,8 @@ fn undelivered(error: &mut TransferError) -> Vec<u8> {
     all
 }
 
-/// A source with these bytes and then end of file, fed by another thread if necessary.
+/// Returns a source that delivers these bytes and then end of file. Another thread feeds the source if
+/// necessary.
 fn source<'scope>(
     kind: &str,
     bytes: &'scope [u8],
@@ -253,7 +255,7 @@ fn fanout_limit_and_exact_leave_the_rest_in_the_source() {
     }
 }
 
-/// Many more sinks than usual: the same bytes in each, also if some fail.
+/// Each of a hundred sinks receives the same bytes, even if some sinks fail.
 #[test]
 fn fanout_to_a_hundred_sinks() {
     let bytes = data(200_003);
@@ -281,7 +283,8 @@ fn fanout_to_a_hundred_sinks() {
     }
 }
 
-/// As `tee --output-error=exit`: reported immediately, with an exact count for each sink.
+/// Like `tee --output-error=exit`, the fan-out reports the failure immediately, with an exact count for
+/// each sink.
 #[test]
 fn fanout_on_error_break_ends_it_with_exact_accounts() {
     let bytes = data(2_000_000);
@@ -313,7 +316,8 @@ fn fanout_on_error_break_ends_it_with_exact_accounts() {
                 for (index, target) in others.zip(&targets) {
                     let arrived = all_of(target);
                     let ahead = arrived.len() - usize::try_from(all).unwrap();
-                    // The sinks before it have had their turn, those after it have not.
+                    // Sinks before the failed sink have received the bytes of this round; sinks after it
+                    // have not.
                     assert_eq!(ahead, if index < place { held.len() } else { 0 }, "{kind} {place}");
                     assert!([&arrived, &held[ahead..], &rest].concat() == bytes, "{kind} {place}");
                 }
@@ -337,7 +341,7 @@ fn fanout_on_error_continue_is_told_of_each() {
     assert_eq!(done.bytes(), 100_000);
     assert!(all_of(&target) == bytes);
     assert_eq!(told, [(0, Some(Errno::ENOSPC)), (2, Some(Errno::ENOSPC))]);
-    // Sinks with an error are skipped until the error is taken.
+    // A sink with an error is skipped until the caller takes the error.
     let again = Fanout::new().run(file(b"more"), &mut sinks).unwrap();
     assert_eq!((again.bytes(), sinks[1].bytes(), sinks[0].bytes()), (4, 100_004, 0));
     assert!(sinks[0].take_error().is_some());
@@ -345,7 +349,7 @@ fn fanout_on_error_continue_is_told_of_each() {
     assert_eq!(sinks[0].error().unwrap().undelivered(), 4);
 }
 
-/// A silent sink delays the others until the deadline, and is then dropped.
+/// A silent sink delays the others until the deadline; then the fan-out drops it.
 #[test]
 fn fanout_deadline_drops_the_silent_sink_and_serves_the_others() {
     let bytes = data(300_000);
@@ -414,7 +418,7 @@ fn fanout_mechanism_is_told() {
     writer.write_all(&data(9000)).unwrap();
     drop(writer);
     assert_eq!(run(reader.as_fd()), (9000, Splice, false));
-    // Records are read one at a time.
+    // The fan-out reads one record at a time.
     let (near, far) = std::os::unix::net::UnixDatagram::pair().unwrap();
     far.send(&data(900)).unwrap();
     far.shutdown(std::net::Shutdown::Both).unwrap();

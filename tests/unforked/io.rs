@@ -1,4 +1,4 @@
-//! Reading, writing, duplicating and closing, with unusual sizes and counts.
+//! Tests reading, writing, duplicating and closing with unusual sizes and counts.
 #![cfg(feature = "std")]
 #![allow(unsafe_code, reason = "a null buffer, by number")]
 
@@ -15,7 +15,7 @@ use std::thread;
 #[test]
 fn read_and_write_of_nothing_answer_0() {
     let (reader, writer) = rawpipe::pipe().unwrap();
-    // An empty blocking pipe: a read of one byte would wait.
+    // The blocking pipe is empty, so a read of one byte would wait.
     assert_eq!(rawpipe::read(&reader, &mut []), Ok(0));
     assert_eq!(io::read_uninit(&reader, &mut []).unwrap(), b"");
     assert_eq!(io::readv(&reader, &mut []), Ok(0));
@@ -33,12 +33,12 @@ fn read_and_write_of_nothing_answer_0() {
 fn write_of_nothing_from_nowhere_answers_0() {
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let number = usize::try_from(rawpipe::fd::AsRawFd::as_raw_fd(&writer)).unwrap();
-    // SAFETY: no byte is read.
+    // SAFETY: the kernel reads no byte.
     assert_eq!(unsafe { raw::syscall3(nr::WRITE, number, 0, 0) }, 0);
     if common::tool() == Some(common::Tool::Valgrind) {
         return; // Valgrind reports each invalid address, whatever the kernel returns
     }
-    // SAFETY: the kernel finds that nothing is mapped at null.
+    // SAFETY: no memory is mapped at null, so the call fails.
     let answer = unsafe { raw::syscall3(nr::WRITE, number, 0, 8) };
     assert_eq!(answer, -(Errno::EFAULT.raw_os_error() as isize));
 }
@@ -50,7 +50,7 @@ fn lengths_beyond_0x7ffff000_are_cut_by_the_kernel() {
         let reason = "5 GiB, touched or not, are more than this machine grants";
         return common::skip("lengths_beyond_0x7ffff000_are_cut_by_the_kernel", reason);
     }
-    // The kernel zeroes it on access, and it is not accessed.
+    // The kernel zeroes this memory on access, and no code accesses it.
     let mut huge = vec![0_u8; 5 << 30];
     let limit = 0x7fff_ffff
         & !({
@@ -125,7 +125,7 @@ fn write_all_vectored_goes_on_in_the_middle_of_a_buffer() {
     let data: Vec<u8> = (0..200_000_u32).flat_map(|n| n.to_le_bytes()).collect();
     let expected = data.clone();
     let writing = thread::spawn(move || {
-        // Lengths of all kinds, so that a short count ends within a buffer.
+        // The buffers have many different lengths, so that short counts end within a buffer.
         let mut rest = &data[..];
         let mut bufs = Vec::new();
         let mut len = 0;

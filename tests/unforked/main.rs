@@ -1,5 +1,5 @@
-//! Tests under the usual harness, which runs them in the threads of one process. None of them forks,
-//! and none changes the state of the whole process.
+//! Tests that run under the usual harness, in the threads of one process. No test forks or changes the
+//! state of the whole process.
 #![allow(
     clashing_extern_declarations,
     reason = "each topic declares the C functions that it calls"

@@ -1,4 +1,4 @@
-//! Channels, packets and atomic writes.
+//! Tests of channels, packets and atomic writes.
 #![cfg(all(feature = "std", feature = "message"))]
 #![allow(unsafe_code, reason = "setsockopt and clock_gettime of the C library")]
 
@@ -81,7 +81,7 @@ fn channel_many_parts_are_one_message() {
     }
 }
 
-/// Constants that other programs may need.
+/// Other programs may depend on this format.
 #[test]
 fn channel_format_is_eight_bytes_of_length_and_the_message() {
     let (reader, writer) = rawpipe::pipe().unwrap();
@@ -163,7 +163,7 @@ fn channel_short_buffer_keeps_the_message() {
     assert_eq!(&buf[..10], b"ten bytes!");
 }
 
-/// A slow sender costs each byte once, however often it is waited for.
+/// The receiver copies each byte of a slow sender only once, regardless of the number of waits.
 #[test]
 fn channel_recv_into_deadline_of_many_pieces_is_not_quadratic() {
     const LARGE: usize = 16 << 20;
@@ -192,7 +192,7 @@ fn channel_recv_into_deadline_of_many_pieces_is_not_quadratic() {
         time
     };
     let (allocated, into) = (time(false), time(true));
-    // Copying with each call what is there takes more than ten times as long.
+    // A receiver that copies all received bytes in each call would need more than ten times as long.
     assert!(into < allocated * 4, "{into:?}, {allocated:?}");
 }
 
@@ -273,7 +273,7 @@ fn channel_nonblocking_ends_wait_all_the_same() {
     });
 }
 
-/// No byte is read beyond a message, so `poll` finds the next one.
+/// The receiver reads no byte beyond a message, so `poll` detects the next message.
 #[test]
 fn channel_can_be_polled_and_given_back_between_messages() {
     let (mut sender, mut receiver) = link();
@@ -387,13 +387,13 @@ fn packet_ends_nonblocking_broken_and_converted() {
     assert_eq!(reader.recv_into(&mut [0; 8]), Err(Errno::EAGAIN));
     let mut sent = 0;
     while writer.send(b"x").is_ok() {
-        sent += 1; // a slot for each
+        sent += 1; // each packet occupies a slot
     }
     assert_eq!(writer.send(b"x"), Err(Errno::EAGAIN));
     for _ in 0..sent {
         assert_eq!(reader.recv_into(&mut [0; 8]), Ok(Some(1)));
     }
-    // Through the descriptors, as in a child.
+    // The ends are rebuilt from their descriptors, as in a child.
     let reader = PacketReader::from(PipeReader::from(OwnedFd::from(reader)));
     let writer = PacketWriter::new(PipeWriter::from(OwnedFd::from(writer))).unwrap();
     writer.send(b"still packets").unwrap();
@@ -423,8 +423,8 @@ fn packet_from_a_writer_that_does_not_care_is_not_cut() {
 
 // ---------------------------------------------------------------- error queues
 
-/// Two ends of a connection, both nonblocking. The error queue of the first holds a time stamp that is
-/// never read, so `poll` always finds it ready.
+/// Returns both nonblocking ends of a connection. The error queue of the first end holds a time stamp
+/// that is never read, so `poll` always reports that end as ready.
 fn always_ready() -> Option<(TcpStream, TcpStream)> {
     const SOL_SOCKET: i32 = 1;
     const SO_TIMESTAMPING: i32 = 37;
@@ -435,7 +435,7 @@ fn always_ready() -> Option<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (peer, _) = listener.accept().unwrap();
-    // SAFETY: reads one `int`.
+    // SAFETY: the call reads one `int`.
     unsafe {
         setsockopt(ours.as_raw_fd(), SOL_SOCKET, SO_TIMESTAMPING, &TX_SCHED_AND_SOFTWARE, 4);
     }
@@ -448,20 +448,21 @@ fn always_ready() -> Option<(TcpStream, TcpStream)> {
     is_ready.then_some((ours, peer))
 }
 
-/// The processor time of this thread.
+/// Returns the processor time of this thread.
 fn busy() -> Duration {
     const CLOCK_THREAD_CPUTIME_ID: i32 = 3;
     unsafe extern "C" {
         fn clock_gettime(clock: i32, time: *mut [std::ffi::c_long; 2]) -> i32;
     }
     let mut time = [0; 2];
-    // SAFETY: writes one `timespec`.
+    // SAFETY: the call writes one `timespec`.
     assert_eq!(unsafe { clock_gettime(CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
     let [seconds, nanos] = time.map(|part| u64::try_from(part).unwrap());
     Duration::from_nanos(seconds * 1_000_000_000 + nanos)
 }
 
-/// The processor time that a thread without sleep gets within `time`; on a busy machine it is less.
+/// Returns the processor time that a busy thread uses within `time`. The result is lower on a busy
+/// machine.
 fn spin(time: Duration) -> Duration {
     let (before, begin) = (busy(), Instant::now());
     while begin.elapsed() < time {
@@ -470,7 +471,7 @@ fn spin(time: Duration) -> Duration {
     busy() - before
 }
 
-/// If `poll` reports readiness and the call fails with `EAGAIN`, the call is retried after a pause,
+/// If `poll` reports readiness and the call fails with `EAGAIN`, the call is retried only after a pause,
 /// with and without a deadline.
 #[test]
 fn send_and_recv_error_queue_do_not_spin() {
@@ -501,7 +502,8 @@ fn send_and_recv_error_queue_do_not_spin() {
             );
         });
 
-        // In the other direction: a message has begun, and there is room for a part of it.
+        // In the other direction, the sender has started a message, and the socket has room for only a
+        // part of it.
         let (ours, peer) = (receiver.into_inner().unwrap(), sender.into_inner().unwrap());
         let (mut sender, mut receiver) = (Sender::new(ours), Receiver::new(peer));
         let long = pattern(10 << 20, 0);
@@ -526,7 +528,7 @@ fn send_and_recv_error_queue_do_not_spin() {
     }
 }
 
-/// A deadline holds although `poll` always finds the socket ready.
+/// A receive with a deadline times out, even if `poll` always reports the socket as ready.
 #[test]
 fn recv_deadline_error_queue_etimedout() {
     let test = "recv_deadline_error_queue_etimedout";

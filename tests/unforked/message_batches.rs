@@ -1,4 +1,4 @@
-//! Messages that are read ahead, and many that are sent with one call.
+//! Tests of messages that are read ahead, and of many messages that are sent with one call.
 #![cfg(all(feature = "std", feature = "message"))]
 
 use crate::common::bytes::{Random, data, waiting_in};
@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::thread;
 use std::time::Duration;
 
-/// What is read at once, and what is written at once.
+/// The number of bytes that one read or one write moves.
 const BATCH: usize = 16 << 10;
 const TIMED_OUT: MessageError = MessageError::Io(Errno::ETIMEDOUT);
 
@@ -20,7 +20,7 @@ fn link() -> (Receiver<PipeReader>, Sender<PipeWriter>) {
     (Receiver::new(reader).with_read_ahead(), Sender::new(writer))
 }
 
-/// The smallest pipe, which holds this many bytes.
+/// Returns the smallest pipe, and its capacity in bytes.
 fn narrow() -> (PipeReader, PipeWriter, usize) {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(1)).build().unwrap();
     let capacity = writer.capacity().unwrap();
@@ -36,7 +36,7 @@ fn wire(messages: &[impl AsRef<[u8]>]) -> Vec<u8> {
     bytes
 }
 
-/// Messages of these lengths, each with other bytes.
+/// Returns messages of these lengths, each with different bytes.
 fn of_lens(lens: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
     let all = data(1 << 18);
     let each = lens.into_iter().enumerate();
@@ -48,7 +48,7 @@ fn is_ready(receiver: &Receiver<PipeReader>) -> bool {
     poll(&mut fds, Some(Duration::ZERO)).unwrap() == 1
 }
 
-/// Ways to receive that return the same.
+/// The ways to receive a message, which must return the same result.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Recv,
@@ -103,7 +103,7 @@ fn recv_read_ahead_one_read_takes_many() {
     }
 }
 
-/// The pipe has 24 bytes for each message, and a read takes 16 KiB of them.
+/// Each message occupies 24 bytes of the pipe, and each read moves 16 KiB.
 #[test]
 fn recv_read_ahead_reads_16_kib_at_a_time() {
     let (mut receiver, mut sender) = link();
@@ -117,7 +117,7 @@ fn recv_read_ahead_reads_16_kib_at_a_time() {
     }
 }
 
-/// A long body is read as far as it goes, and what comes after it is left in the pipe.
+/// A long body is read directly up to its end, and the following bytes stay in the pipe.
 #[test]
 fn recv_read_ahead_long_bodies_are_read_directly() {
     for way in Way::ALL {
@@ -130,7 +130,7 @@ fn recv_read_ahead_long_bodies_are_read_directly() {
             }
             assert!(receiver.into_inner().is_ok());
 
-            // Alone in the buffer is its length, and with it as much of the body as fits.
+            // The buffer holds only this message's length, and as much of its body as fits.
             let (mut receiver, mut sender) = link();
             sender.send(&[&messages[1]]).unwrap();
             sender.send(&[b"next"]).unwrap();
@@ -172,7 +172,7 @@ fn recv_read_ahead_messages_split_at_each_byte() {
     }
 }
 
-/// Any messages in any pieces: the results are those of a receiver that does not read ahead.
+/// With any messages in any pieces, the results equal those of a receiver without read-ahead.
 #[test]
 fn recv_read_ahead_model_is_a_plain_receiver() {
     const LIMIT: usize = 60_000;
@@ -260,7 +260,7 @@ fn recv_read_ahead_end_at_each_byte() {
     }
 }
 
-/// Bytes in the buffer are there, whatever the deadline says.
+/// A receive returns a buffered message, regardless of its deadline.
 #[test]
 fn recv_deadline_read_ahead_buffered_messages_need_no_time() {
     for way in Way::ALL {
@@ -289,7 +289,7 @@ fn into_inner_read_ahead_returns_the_receiver() {
     assert_eq!(receiver.recv(), Ok(Some(b"two".to_vec())));
     let reader = receiver.into_inner().unwrap();
 
-    // A part of a message, in the buffer or taken from it.
+    // The buffer holds a part of a message, or the receiver has already taken that part from it.
     let mut receiver = Receiver::new(reader).with_read_ahead();
     let writer = sender.into_inner().unwrap();
     for part in [&wire(&["x"])[..], &[5], &[0; 7], b"ab", b"cde"].windows(2) {
@@ -304,7 +304,7 @@ fn into_inner_read_ahead_returns_the_receiver() {
     assert!(receiver.into_inner().is_ok());
 }
 
-/// The loop of the documentation: the buffer first, then the descriptor.
+/// The loop from the documentation checks the buffer before it polls the descriptor.
 #[test]
 fn poll_read_ahead_looks_at_the_buffer_first() {
     let (mut receiver, mut sender) = link();
@@ -318,7 +318,8 @@ fn poll_read_ahead_looks_at_the_buffer_first() {
     assert_eq!(receiver.recv(), Ok(Some(Vec::new())));
     assert!(!receiver.has_message() && !is_ready(&receiver));
 
-    // A part in the buffer is not a message, and the descriptor becomes ready with what is missing.
+    // `has_message` ignores a partial message in the buffer, and the descriptor becomes ready when the
+    // remainder arrives.
     let writer = sender.into_inner().unwrap();
     writer.write_all(&wire(&["first", "second"])[..16]).unwrap();
     assert_eq!(receiver.recv(), Ok(Some(b"first".to_vec())));
@@ -384,7 +385,7 @@ fn recv_into_read_ahead_short_buffer_keeps_the_message() {
     assert_eq!(receiver.recv(), Ok(Some(b"last".to_vec())));
 }
 
-/// Neither asking for it again nor another setting drops what is in the buffer.
+/// Neither a second `with_read_ahead` nor another setting drops the buffered bytes.
 #[test]
 fn with_read_ahead_again_keeps_the_buffer() {
     let (mut receiver, mut sender) = link();
@@ -489,13 +490,13 @@ fn send_many_is_send_of_each() {
     }
 }
 
-/// Each call of the kernel makes one datagram.
+/// On a datagram socket each system call sends one datagram, which shows the number of calls.
 #[test]
 fn send_many_one_call_for_many() {
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     let mut buf = vec![0; 1 << 18];
-    // Before Linux 6.4, and in emulators, no call on a blocking socket can be told not to wait.
+    // Before Linux 6.4, and in emulators, no flag keeps a call on a blocking socket from waiting.
     let probe = Sender::new(&ours).send_deadline(&[b"probe"], Deadline::NEVER);
     let possible = probe != Err(MessageError::Io(Errno::EOPNOTSUPP));
     assert_eq!(theirs.recv(&mut buf).is_ok(), possible);
@@ -518,7 +519,8 @@ fn send_many_one_call_for_many() {
         assert_eq!(calls(&of_lens([]), deadline), [0; 0]);
         assert_eq!(calls(&of_lens([0]), deadline), [8]);
         assert_eq!(calls(&of_lens([16; 600]), deadline), [600 * 24]);
-        // 682 of them are in the buffer. The 683rd has its length in it, and its body is added.
+        // The buffer holds 682 messages and the length of the 683rd; the same call also writes the body
+        // of the 683rd.
         assert_eq!(calls(&of_lens([16; 1000]), deadline), [683 * 24, 317 * 24]);
         assert_eq!(calls(&of_lens([50_000, 3, 50_000, 3]), deadline), [50_008, 11 + 50_008, 11]);
         assert_eq!(calls(&of_lens([BATCH - 8, 0, 0]), deadline), [BATCH, 16]);
@@ -539,8 +541,8 @@ fn send_many_longer_than_the_limit_nothing_is_sent() {
     assert_eq!(waiting_in(&reader), wire(&messages[..2]));
 }
 
-/// The pipe is full at each byte of a header and of a body. What was sent whole is counted, and a message that was
-/// sent in part makes the sender useless.
+/// In each round the pipe becomes full at another byte of a header or a body. Completely sent messages
+/// are counted, and a partly sent message makes the sender unusable.
 #[test]
 fn send_many_deadline_full_at_each_byte() {
     let capacity = narrow().2;
@@ -561,7 +563,7 @@ fn send_many_deadline_full_at_each_byte() {
         assert_eq!(answer, Err(MessageError::Stopped(Errno::ETIMEDOUT, expected)), "{first}");
         if end == capacity {
             whole += 1;
-            // The others follow, in another call.
+            // The remaining messages can be sent with another call.
             let rest = &messages[expected..messages.len() - 1];
             sender.send_many_deadline(rest, Deadline::now()).unwrap();
             assert_eq!(waiting_in(&reader), wire[end..wire.len() - 8 - 2 * capacity]);
@@ -578,7 +580,8 @@ fn send_many_deadline_full_at_each_byte() {
     assert!(whole >= 6 && torn >= 40, "{whole} {torn}");
 }
 
-/// Short writes: a nonblocking pipe of one page, drained by pieces of each length.
+/// Short writes to a nonblocking pipe of one page lose no byte. The reader drains the pipe in pieces of
+/// each length.
 #[test]
 fn send_many_short_writes_lose_nothing() {
     let messages = of_lens((0..200).map(|n| n * 7 % 61).chain([5000, 0, 9000]));
@@ -590,7 +593,8 @@ fn send_many_short_writes_lose_nothing() {
         thread::scope(|scope| {
             let reading = scope.spawn(move || {
                 let (mut all, mut buf) = (Vec::new(), vec![0; piece]);
-                // Short pieces for the first pages, as thousands of calls take long.
+                // Short pieces are used only for the first pages, because thousands of calls would be
+                // slow.
                 while let Ok(count @ 1..) = reader.read(&mut buf) {
                     all.extend_from_slice(&buf[..count]);
                     if all.len() > 9000 {
@@ -606,7 +610,7 @@ fn send_many_short_writes_lose_nothing() {
     }
 }
 
-/// The reader goes while the sender waits for room. The pipe is then as full as it can be.
+/// The reader closes while the sender waits for room, when the pipe is completely full.
 #[test]
 fn send_many_reader_goes_in_the_middle_epipe() {
     for deadline in [None, Some(Deadline::NEVER)] {

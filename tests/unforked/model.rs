@@ -1,12 +1,12 @@
-//! Random operations on two real pipes in series and on two queues of bytes. After each operation the
-//! counts and the readiness agree, and every byte read is the one in the queue. A pipe of packets and
-//! one of messages have queues as well.
+//! Runs random operations on two real pipes in series and on two queues of bytes. After each operation
+//! the counts and the readiness must agree, and every byte read must match the queue. A packet pipe and a
+//! message link are compared with queues as well.
 //!
-//! Every way to move bytes takes part: single calls, vectors, whole buffers, calls that do not wait, on
-//! blocking and nonblocking ends, `splice`, `tee`, transfers and the pages of chunks.
+//! The operations cover every way to move bytes: single calls, vectors, whole buffers, calls that do not
+//! wait, `splice`, `tee`, transfers and chunks. The ends are blocking or nonblocking.
 //!
-//! `RAWPIPE_MODEL_SEED` repeats a run. `RAWPIPE_MODEL_OPERATIONS` sets its length (100,000 by default
-//! when optimised). `.ci/matrix.sh model` runs ten million.
+//! `RAWPIPE_MODEL_SEED` repeats a run. `RAWPIPE_MODEL_OPERATIONS` sets its length (100,000 by default in
+//! optimised builds). `.ci/matrix.sh model` runs ten million operations.
 #![cfg(all(feature = "std", feature = "transfer", feature = "message"))]
 
 use crate::common;
@@ -27,9 +27,9 @@ use std::time::Duration;
 struct Pipe {
     reader: PipeReader,
     writer: PipeWriter,
-    /// Sends pages into it.
+    /// A writer that sends pages into the pipe.
     chunks: ChunkWriter,
-    /// Reads the pipe's bytes, whichever way they were written.
+    /// A reader of the pipe's bytes, regardless of the call that wrote them.
     chunk_reader: ChunkReader,
     queue: VecDeque<u8>,
     reader_waits: bool,
@@ -70,14 +70,14 @@ impl Pipe {
     }
 }
 
-/// A pipe of packets, and its expected packets.
+/// A packet pipe and its expected packets.
 struct Packets {
     reader: PacketReader,
     writer: PacketWriter,
     queue: VecDeque<Vec<u8>>,
 }
 
-/// A link for messages, and the messages in it.
+/// A message link and the messages that are in it.
 struct Messages {
     near: Channel<PipeReader, PipeWriter>,
     far: Channel<PipeReader, PipeWriter>,
@@ -93,20 +93,20 @@ struct Model {
     messages: Messages,
     buf: Vec<u8>,
     moved: u64,
-    /// The number of operations of each kind.
+    /// The number of executed operations of each kind.
     operations: [u64; 9],
 }
 
 type Operation = fn(&mut Model);
 
-/// The count, or 0 if the operation is not possible now, which is the only error here.
+/// Returns the count, or 0 if the operation would have to wait. Any other error is a failure.
 fn count(answer: Result<usize>) -> usize {
     match answer {
         Ok(count) => count,
         Err(errno) => {
             let fine = match errno {
                 Errno::EAGAIN | Errno::ETIMEDOUT => true,
-                // Calls that do not wait, on an end that does: an emulator may not support them.
+                // An emulator may not support calls that do not wait on a blocking end.
                 Errno::EOPNOTSUPP => common::emulated(),
                 _ => false,
             };
@@ -121,7 +121,7 @@ fn now() -> Deadline<'static> {
 }
 
 impl Model {
-    /// Short ones, pages, and some longer than a pipe may hold.
+    /// Returns a random length: short, about a page, or longer than a pipe may hold.
     fn len(&mut self) -> usize {
         let bound = [2, 100, 5_000, 30_000, 300_000][self.random.below(5)];
         self.random.below(bound)
@@ -134,7 +134,7 @@ impl Model {
             random: Random(seed),
             next: 1,
             first: Pipe::new(Reuse::Never),
-            // Its bytes are read and not passed on.
+            // The second pipe's bytes are read and not passed on.
             second: Pipe::new(Reuse::AfterRead),
             packets: Packets {
                 reader: reader.into(),
@@ -187,7 +187,7 @@ impl Model {
         let pipe = if self.random.below(4) > 0 { &mut self.first } else { &mut self.second };
         let writer = &pipe.writer;
         let written = count(match kind {
-            // The first three might wait.
+            // The first three kinds might wait.
             0 if !pipe.writer_waits => writer.write(&bytes),
             1 if !pipe.writer_waits => {
                 let (head, tail) = bytes.split_at(len / 3);
@@ -270,7 +270,7 @@ impl Model {
         }
     }
 
-    /// Moves as much as it can without waiting: the deadline has passed.
+    /// Moves as many bytes as possible without waiting, because the deadline has passed.
     fn transfer(&mut self) {
         let wanted = self.len();
         let mut options = Transfer::new().deadline(now());
@@ -322,12 +322,12 @@ impl Model {
         }
     }
 
-    /// Writes pages into one of the pipes, or moves the contents of the first to the second.
+    /// Writes pages to one of the pipes, or moves the contents of the first pipe to the second.
     fn chunk(&mut self) {
         let kind = self.random.below(4);
         if kind == 3 {
             let len = self.len();
-            // The sink may wait for room, and the source for bytes.
+            // The call may wait for room in the sink or for bytes from the source.
             if self.first.reader_waits || self.second.writer_waits {
                 return;
             }
@@ -378,7 +378,7 @@ impl Model {
                     Ok(()) => self.packets.queue.push_back(packet),
                     Err(errno) => {
                         assert_eq!(errno, Errno::EAGAIN);
-                        // Each packet takes a page.
+                        // Each packet occupies a page.
                         assert!(self.packets.queue.len() * PIPE_BUF >= 4 * PIPE_BUF);
                     }
                 }
@@ -406,7 +406,8 @@ impl Model {
     }
 
     fn message(&mut self) {
-        /// The room in the smallest pipe of a link, however it is divided.
+        /// The number of bytes that always fit into the smallest pipe of a link, however they are
+        /// divided.
         const ROOM: usize = 4000;
 
         let len = self.len() % ROOM;
@@ -454,7 +455,7 @@ impl Model {
     }
 }
 
-/// Longer than any operation here takes.
+/// A deadline that no operation here reaches.
 const LONG: Duration = Duration::from_secs(300);
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -464,7 +465,8 @@ fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
-/// Without optimisation the model is the slow part.
+/// Returns the default number of operations. Without optimisation the model itself needs most of the
+/// time.
 fn usual_operations() -> u64 {
     match (common::slow(), cfg!(debug_assertions)) {
         (true, _) => 3_000,
@@ -475,7 +477,7 @@ fn usual_operations() -> u64 {
 
 #[test]
 fn model_of_pipes_and_queues() {
-    // A generator of this kind stays at 0.
+    // With a seed of 0 this generator would return only 0.
     let seed = setting("RAWPIPE_MODEL_SEED", 0x5eed).max(1);
     let wanted = setting("RAWPIPE_MODEL_OPERATIONS", usual_operations());
     println!("RAWPIPE_MODEL_SEED={seed} RAWPIPE_MODEL_OPERATIONS={wanted}");

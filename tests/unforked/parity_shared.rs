@@ -1,4 +1,5 @@
-//! Shared chunks beside pipes, through std's traits: the same bytes, counts, ends and kinds of error.
+//! Compares shared chunks with pipes through std's traits. The bytes, counts, ends of file and kinds of
+//! error must be equal.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common;
@@ -6,8 +7,8 @@ use crate::parity::{raw_ends, std_ends};
 use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
 use std::io::{BufRead, BufReader, Read, Write};
 
-/// Runs one sequence of operations on blocking ends, none of which waits, because each finds what it
-/// needs. Records, and the results of one `read`, have at most 1000 bytes.
+/// Runs one sequence of operations on blocking ends. No operation waits, because each finds the bytes or
+/// the room that it needs. Records, and the results of one `read`, have at most 1000 bytes.
 fn story_that_waits(reader: impl Read, mut writer: impl Write) -> Vec<String> {
     let mut told = Vec::new();
     let mut tell = |what: &str, result: std::io::Result<usize>| {
@@ -43,7 +44,7 @@ fn story_that_waits(reader: impl Read, mut writer: impl Write) -> Vec<String> {
     told
 }
 
-/// Shared chunks, if pairs can be created here.
+/// Returns a pair of shared halves, or `None` if this system cannot create pairs.
 fn shared_ends() -> Option<(SharedReader, SharedWriter)> {
     match SharedBuilder::new().chunk(1000).build() {
         Ok(pair) => Some(pair),
@@ -68,7 +69,8 @@ fn parity_shared_tells_the_same_story_as_a_pipe() {
 #[test]
 fn parity_shared_broken_pipe_is_the_same() {
     let Some((mut reader, mut writer)) = shared_ends() else { return };
-    // A used reader: if it was never used, the writer gets the error only when it would wake it.
+    // The reader has been used. If it had never been used, the writer would fail only when it has to wake
+    // the reader.
     writer.write_all(b"x").unwrap();
     reader.read_exact(&mut [0]).unwrap();
     drop(reader);

@@ -1,4 +1,5 @@
-//! Reading to the end of file into a `Vec`: every length and room around the lengths at which it grows.
+//! Tests reading into a `Vec` until end of file, for every length and capacity near the lengths at which
+//! the buffer grows.
 #![cfg(feature = "std")]
 
 use crate::common::bytes::data;
@@ -8,10 +9,10 @@ use rawpipe::{Errno, PipeWriter, io};
 use std::io::{Read, Write};
 use std::thread;
 
-/// Lengths at which the buffer grows, is filled, or gets huge pages, and their neighbours.
+/// Returns the lengths at which the buffer grows, is full, or uses huge pages, and the adjacent lengths.
 fn lengths() -> Vec<usize> {
     let (page, pipe) = (4096, 65_536);
-    let grown = 2 * page + pipe + page; // after the first room of two pages
+    let grown = 2 * page + pipe + page; // the growth after the initial two pages
     let around = [page, 2 * page, 4 * page, pipe, grown, 2 * pipe, 2 * grown + pipe + page];
     let large = [1 << 20, (2 << 20) - 16, 2 << 20, 3 << 20, 5_000_000];
     let mut all = vec![0, 1, 100];
@@ -20,7 +21,7 @@ fn lengths() -> Vec<usize> {
     all
 }
 
-/// Writes `bytes` in pieces of at most so many, from another thread.
+/// Writes `bytes` from another thread, in pieces of at most `piece` bytes.
 fn writing(writer: PipeWriter, bytes: Vec<u8>, piece: usize) -> thread::JoinHandle<()> {
     thread::spawn(move || bytes.chunks(piece).for_each(|part| writer.write_all(part).unwrap()))
 }
@@ -36,10 +37,10 @@ fn read_to_end_of_every_length_in_pieces_of_several() {
             assert_eq!(reader.read_to_end(&mut all), Ok(len));
             thread.join().unwrap();
             assert!(all == bytes, "{len} in pieces of {piece}");
-            // It has at most doubled once more than it had to.
+            // The buffer has doubled at most once more than necessary.
             assert!(all.capacity() <= 2 * len.max(4096) + 70_000, "{len}: {}", all.capacity());
         }
-        // A file is read in one call, as far as there is room.
+        // One call reads as much of a file as the buffer has room for.
         let mut all = Vec::new();
         assert_eq!(io::read_to_end(common::file(&bytes), &mut all), Ok(len));
         assert!(all == bytes, "{len} of a file");
@@ -67,7 +68,8 @@ fn read_to_end_appends_and_uses_the_room_there_is() {
     }
 }
 
-/// At each length: the bytes that came are in the buffer, and the next call continues after them.
+/// At each length, the buffer keeps the bytes read before `EAGAIN`, and the next call continues after
+/// them.
 #[test]
 fn read_to_end_nonblocking_keeps_what_came_eagain() {
     for len in lengths().into_iter().filter(|len| *len <= 1 << 20) {
@@ -90,7 +92,7 @@ fn read_to_end_nonblocking_keeps_what_came_eagain() {
     }
 }
 
-/// A terminal whose other side is closed gives what was written, and then an error.
+/// A terminal whose peer is closed returns the unread bytes and then an error.
 #[test]
 fn read_to_end_keeps_what_came_before_an_error_eio() {
     if !terminals() {
@@ -108,7 +110,7 @@ fn read_to_end_keeps_what_came_before_an_error_eio() {
     assert!(all[..6] == *b"before" && all[6..] == bytes[500..], "{} bytes", all.len());
 }
 
-/// A read with less room than a packet has would lose its end.
+/// A read into a buffer shorter than a packet would lose the end of the packet.
 #[test]
 fn read_to_end_of_packets_loses_none() {
     let bytes = data(1_000_000);

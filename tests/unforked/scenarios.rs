@@ -1,13 +1,13 @@
-//! Checks that each line of `SCENARIOS.md`, `HAZARDS.md` and `docs/UNSAFE.md` is still true: that the tests
-//! and files that it names exist, and that no file with unsafe code is missing. With `RAWPIPE_WRITE=1`
-//! it writes the number of unsafe blocks of each file into `docs/UNSAFE.md`.
+//! Checks that each line of `SCENARIOS.md`, `HAZARDS.md` and `docs/UNSAFE.md` is still true. The named
+//! tests and files must exist, and every file with unsafe code must be listed. With `RAWPIPE_WRITE=1` the
+//! test writes the number of unsafe blocks of each file to `docs/UNSAFE.md`.
 
 use crate::common::{self, listing::functions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// The source folder; `None` if the test runs elsewhere, without the sources.
+/// Returns the source directory, or `None` if the sources are not available.
 fn sources(test: &str) -> Option<PathBuf> {
     let top = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let there = top.join("tests/HAZARDS.md").exists() && top.join("src/lib.rs").exists();
@@ -17,7 +17,8 @@ fn sources(test: &str) -> Option<PathBuf> {
     there.then_some(top)
 }
 
-/// The names of the tests in a source file: those with the attribute, and those in a list.
+/// Returns the names of the tests in a source file: functions with the test attribute, and names in a
+/// list of tests.
 fn tests_of(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut marked = false;
@@ -27,7 +28,7 @@ fn tests_of(text: &str) -> BTreeSet<String> {
                 found.insert(name.to_owned());
                 marked = false;
             }
-            // Other attributes and comments may follow it.
+            // Other attributes and comments may follow the test attribute.
             _ => marked = line == "#[test]" || marked && line.starts_with(['#', '/']),
         }
     }
@@ -35,10 +36,10 @@ fn tests_of(text: &str) -> BTreeSet<String> {
     for name in
         lists.flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty())
     {
-        // The list compiles, so such a function exists.
+        // The list compiles, so a function with this name exists.
         found.insert(name.to_owned());
     }
-    // The same list, written as pairs of a name and a function.
+    // Some lists are written as pairs of a name and a function.
     if text.contains("fn tests() -> Vec<") {
         let pairs = text.split("(\"").skip(1).filter_map(|rest| rest.split_once("\", "));
         found.extend(pairs.map(|(name, _)| name.to_owned()).filter(|name| !name.contains(' ')));
@@ -46,7 +47,7 @@ fn tests_of(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// The Rust files in a folder and its subfolders.
+/// Collects the Rust files in a directory and its subdirectories.
 fn below(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -58,7 +59,7 @@ fn below(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// All tests: those of each topic under its name, those in the sources under `lib`.
+/// Returns all tests, grouped by topic; tests in the sources are under `lib`.
 fn all_tests(top: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut files = Vec::new();
@@ -76,14 +77,14 @@ fn all_tests(top: &Path) -> BTreeMap<String, BTreeSet<String>> {
     all
 }
 
-/// The cells of each row of a table, without its head.
+/// Returns the cells of each row of a table, without its header.
 fn lines(text: &str) -> Vec<Vec<String>> {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let rows = rows.map(|row| row.split(" | ").map(str::to_owned).collect::<Vec<_>>());
     rows.filter(|cells| cells.last().is_some_and(|last| last != "here")).collect()
 }
 
-/// The words in backquotes that name a test.
+/// Returns the words in backquotes that name a test.
 fn names(cell: &str) -> Vec<(&str, &str)> {
     let quoted = cell.split('`').skip(1).step_by(2);
     quoted.filter(|word| !word.contains(' ')).filter_map(|word| word.split_once("::")).collect()
@@ -164,7 +165,8 @@ fn hazards_have_a_test_or_a_file_that_warns() {
     ));
 }
 
-/// The number of unsafe blocks of a source file; `None` if its code does not contain the word.
+/// Returns the number of unsafe blocks in a source file, or `None` if its code does not contain the word
+/// `unsafe`.
 fn unsafe_blocks(text: &str) -> Option<usize> {
     let code = text.lines().map(str::trim).filter(|line| !line.starts_with("//"));
     let code: Vec<_> = code.map(|line| line.split(" // ").next().unwrap_or(line)).collect();
@@ -174,7 +176,7 @@ fn unsafe_blocks(text: &str) -> Option<usize> {
     code.iter().any(word).then_some(blocks)
 }
 
-/// The page with these counts in its tables.
+/// Returns the page with these counts in its tables.
 fn with_counts(page: &str, counts: &BTreeMap<String, String>) -> String {
     let row = |line: &str| {
         let (file, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
@@ -185,7 +187,7 @@ fn with_counts(page: &str, counts: &BTreeMap<String, String>) -> String {
     page.lines().map(|line| row(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
-/// The public unsafe functions of a listing of the interface, without the crate name.
+/// Returns the public unsafe functions of a listing of the interface, without the crate name.
 fn unsafe_functions(listing: &str) -> BTreeSet<String> {
     let all = functions(listing).filter(|(_, line)| line.contains("unsafe fn "));
     all.map(|(name, _)| name).collect()
@@ -254,7 +256,7 @@ fn unsafe_code_is_all_listed_with_tests_that_exist() {
     common::say(&format!("result: unsafe code | {count} files, attacked by {tests} tests"));
 }
 
-/// The tests above can fail: the functions that they use do not find what is absent.
+/// Checks that the tests above can fail: their functions do not find absent names.
 #[test]
 fn tests_of_a_source_are_those_that_run() {
     let source = "#[test]\n/// Words.\n#[cfg(unix)]\nfn marked() {}\n\nfn helper() {}\n\

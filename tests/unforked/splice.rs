@@ -1,4 +1,4 @@
-//! `splice` and `tee`, one call at a time.
+//! Tests of `splice` and `tee`, one call at a time.
 #![cfg(feature = "std")]
 
 use crate::common::bytes::waiting_in;
@@ -112,7 +112,8 @@ fn splice_from_proc_and_dev() {
     let wanted = std::fs::read("/proc/version").unwrap();
     let source = File::open("/proc/version").unwrap();
     match splice(&source, None, &writer, None, usize::MAX, NONE) {
-        // A file that cannot be spliced fails with `EINVAL`; any other gives the same bytes as a read.
+        // If a file cannot be spliced, the call fails with `EINVAL`; otherwise the bytes equal those of a
+        // read.
         Err(errno) => assert_eq!(errno, Errno::EINVAL),
         Ok(count) => {
             assert_eq!(count, wanted.len());
@@ -125,7 +126,7 @@ fn splice_from_proc_and_dev() {
         Ok(count) => assert_eq!(waiting_in(&reader), vec![0; count]),
     }
     let null = File::open("/dev/null").unwrap();
-    // End of file or an error, depending on the kernel version; never bytes.
+    // The result is end of file or an error, depending on the kernel version, but never bytes.
     let answer = splice(&null, None, &writer, None, 100, NONE);
     assert!(matches!(answer, Ok(0) | Err(Errno::EINVAL)), "{answer:?}");
     assert_eq!(reader.available(), Ok(0));
@@ -240,7 +241,7 @@ fn tee_duplicates_and_does_not_consume() {
     writer.write_all(b"abcdef").unwrap();
     assert_eq!(tee(&reader, &copy_writer, 4, NONE), Ok(4));
     assert_eq!(waiting_in(&copy_reader), b"abcd");
-    // A second `tee` copies the same bytes from the beginning.
+    // A second `tee` copies the same bytes from the start.
     assert_eq!(tee(&reader, &copy_writer, 100, NONE), Ok(6));
     assert_eq!(waiting_in(&copy_reader), b"abcdef");
     assert_eq!(waiting_in(&reader), b"abcdef");
@@ -262,7 +263,8 @@ fn tee_empty_or_full_nonblocking_eagain_and_end_of_file() {
 
 #[test]
 fn splice_full_by_slots_with_few_bytes() {
-    // A spliced byte takes a slot of its own: the pipe is full with `available` far below `capacity`.
+    // A spliced byte occupies a separate slot, so the pipe is full although `available` is far below
+    // `capacity`.
     let (reader, writer) = Builder::new().nonblocking().build().unwrap();
     let source = file(&[7; 64]);
     let mut moved = 0;
@@ -292,7 +294,7 @@ fn sendfile_by_offset_or_by_position() {
     let mut arrived = [0; 14];
     near.read_exact(&mut arrived).unwrap();
     assert_eq!(&arrived, b"34560123456789");
-    // In a file the bytes go to the target's position, not to the source's.
+    // The bytes are written at the target file's position, regardless of the source's position.
     let mut target = file(b"..........");
     target.seek(SeekFrom::Start(5)).unwrap();
     assert_eq!(sendfile(&source, Some(&mut 0), &target, 3), Ok(3));

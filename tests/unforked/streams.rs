@@ -1,7 +1,7 @@
-//! Long streams between every two kinds of descriptor, in which no byte may be lost, duplicated or
-//! moved.
+//! Tests of long streams between each pair of descriptor kinds. No byte may be lost, duplicated or
+//! reordered.
 //!
-//! `RAWPIPE_TRANSFER_BYTES` is their length: 16 MiB by default, and less under tools and emulators.
+//! `RAWPIPE_TRANSFER_BYTES` sets the length: 16 MiB by default, and less under tools and emulators.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common;
@@ -21,14 +21,14 @@ enum Kind {
     Socket,
 }
 
-/// Not a multiple of the page size.
+/// Returns the length of the streams, which is not a multiple of the page size.
 fn length() -> usize {
     let usual = if common::slow() { (5 << 18) - 1 } else { (16 << 20) - 1 };
     env::var("RAWPIPE_TRANSFER_BYTES")
         .map_or(usual, |bytes| bytes.parse().expect("a number of bytes"))
 }
 
-/// The blocks of a stream of `len` bytes, each with its own bytes.
+/// Returns the blocks of a stream of `len` bytes, each with different bytes.
 fn blocks(len: usize) -> impl Iterator<Item = Vec<u8>> {
     const BLOCK: usize = 64 << 10;
     (0..len.div_ceil(BLOCK)).map(move |index| {
@@ -49,7 +49,7 @@ fn send(mut to: impl Write, len: usize) {
     blocks(len).for_each(|block| to.write_all(&block).unwrap());
 }
 
-/// Checks the stream and its end.
+/// Checks the bytes of the stream and its end.
 fn check(mut from: impl Read, len: usize) {
     let mut arrived = Vec::new();
     for (index, block) in blocks(len).enumerate() {
@@ -60,7 +60,7 @@ fn check(mut from: impl Read, len: usize) {
     assert_eq!(from.read(&mut [0]).unwrap(), 0);
 }
 
-/// A file without a name, on a disk if one exists.
+/// Creates a file without a name, on a disk if one exists.
 fn scratch(append: bool) -> File {
     let path = env::temp_dir().join(common::tmp_path().file_name().unwrap());
     drop(File::create_new(&path).unwrap());
@@ -90,7 +90,7 @@ fn source<'scope>(kind: Kind, len: usize, scope: &'scope Scope<'scope, '_>) -> O
     }
 }
 
-/// The bytes are checked as they arrive, or in the file afterwards.
+/// Checks the bytes as they arrive, or in the file after the transfer.
 fn sink<'scope>(
     kind: Kind,
     len: usize,
@@ -139,7 +139,9 @@ fn transfer_of_a_long_stream_loses_nothing() {
     }
 }
 
-/// As `pump FILE | pump | pump > out` does.
+/// Three transfers in series, like `pump FILE
+/// pump
+/// pump > out`, lose no byte.
 #[test]
 fn transfer_three_in_a_row_lose_nothing() {
     let len = length();

@@ -1,4 +1,4 @@
-//! Reading and writing without waiting, and with a deadline, on blocking ends.
+//! Tests of reading and writing on blocking ends without waiting, and with a deadline.
 #![cfg(all(feature = "std", feature = "event"))]
 #![allow(unsafe_code, reason = "mkfifo of the C library, and a flag that is not public")]
 
@@ -27,8 +27,8 @@ fn past() -> Deadline<'static> {
     Deadline::now()
 }
 
-/// Pipes of each kind that the calls treat differently: new; with both ends used in a splice, after
-/// which the kernel rejects RWF_NOWAIT; and a FIFO, where it always does.
+/// Returns a pipe of each kind that the calls treat differently: a new pipe, a pipe with both ends used
+/// in a splice, and a FIFO. The kernel rejects `RWF_NOWAIT` for the last two kinds.
 fn pipes() -> Vec<(&'static str, PipeReader, PipeWriter)> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (fifo_reader, fifo_writer) = fifo();
@@ -39,7 +39,7 @@ fn pipes() -> Vec<(&'static str, PipeReader, PipeWriter)> {
     ]
 }
 
-/// Moves a byte into the pipe and one out of it.
+/// Splices one byte into the pipe and one byte out of the pipe.
 fn spliced((reader, writer): (PipeReader, PipeWriter)) -> (&'static str, PipeReader, PipeWriter) {
     let (other_reader, other_writer) = rawpipe::pipe().unwrap();
     let none = SpliceFlags::empty();
@@ -49,7 +49,8 @@ fn spliced((reader, writer): (PipeReader, PipeWriter)) -> (&'static str, PipeRea
     ("spliced", reader, writer)
 }
 
-/// Whether the kernel supports RWF_NOWAIT for a new pipe: since 6.2, and not in every emulator.
+/// Returns whether the kernel supports `RWF_NOWAIT` for a new pipe. Linux 6.2 added this support, and
+/// some emulators lack it.
 fn pipes_have_nowait() -> bool {
     const RWF_NOWAIT: usize = 8;
     let (_reader, writer) = rawpipe::pipe().unwrap();
@@ -68,7 +69,7 @@ fn mkfifo() -> std::path::PathBuf {
     }
     let path = common::tmp_path();
     let name = CString::new(path.as_os_str().as_bytes()).unwrap();
-    // SAFETY: reads the path up to its NUL.
+    // SAFETY: the call reads the path up to its NUL.
     assert_eq!(unsafe { mkfifo(name.as_ptr(), 0o600) }, 0);
     path
 }
@@ -117,7 +118,8 @@ fn try_write_in_each_situation() {
         assert_eq!(reader.read(&mut buf), Ok(5));
         assert_eq!(&buf[..5], b"small");
 
-        // More than there is room for: only a part is written, and the reader finds exactly that.
+        // The buffer exceeds the room in the pipe: only a part is written, and the reader receives
+        // exactly that part.
         let data: Vec<u8> = (0..3 << 20).map(|n: usize| (n % 251).to_le_bytes()[0]).collect();
         let mut sent = 0;
         loop {
@@ -136,7 +138,7 @@ fn try_write_in_each_situation() {
     }
 }
 
-/// Up to PIPE_BUF bytes are written in one piece or not at all, also if they pass through another pipe.
+/// At most `PIPE_BUF` bytes are written whole or not at all, even if they pass through another pipe.
 #[test]
 fn try_write_of_pipe_buf_is_whole() {
     for (kind, reader, writer) in pipes() {
@@ -173,7 +175,7 @@ fn try_leaves_o_nonblock_alone() {
         };
         let _ = reader.try_read(&mut [0; 1]);
         check();
-        // The same while other threads wait.
+        // The flags also stay unchanged while other threads wait.
         thread::scope(|scope| {
             let reading = scope.spawn(|| reader.read_deadline(&mut [0; 1], Deadline::after(LONG)));
             let waiting = scope.spawn(|| copies.0.read(&mut [0; 1]));
@@ -191,7 +193,7 @@ fn try_leaves_o_nonblock_alone() {
     }
 }
 
-/// Neither reader waits, whichever gets the byte.
+/// Neither reader waits, regardless of which one receives the byte.
 #[test]
 fn try_read_two_readers_race_for_one_byte() {
     let rounds = if common::slow() { 500 } else { 10_000 };
@@ -235,7 +237,7 @@ fn try_descriptors_of_other_kinds() {
     }
     let folder = File::open("/").unwrap();
     let answer = try_read(&folder, &mut buf);
-    // The kernel checks the flag before the kind of file, or after.
+    // Some kernels check the flag before the kind of file, others after it.
     assert!(matches!(answer, Err(Errno::EISDIR | Errno::EOPNOTSUPP | Errno::EINVAL)), "{answer:?}");
 
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -244,12 +246,13 @@ fn try_descriptors_of_other_kinds() {
             assert_eq!(try_write(&theirs, b"socket"), Ok(6));
             assert_eq!(try_read(&ours, &mut buf), Ok(6));
         }
-        // Kernels and emulators that do not support it for sockets.
+        // Some kernels and emulators do not support the flag for sockets.
         answer => assert_eq!(answer, Err(Errno::EOPNOTSUPP)),
     }
 }
 
-/// On such an end `vmsplice` would read the buffer instead of filling it.
+/// `try_read` must not use `vmsplice` on this end, because `vmsplice` would read the buffer instead of
+/// filling it.
 #[test]
 fn try_read_fifo_open_for_both() {
     let path = mkfifo();
@@ -368,8 +371,8 @@ fn deadline_wakes_for_data_room_and_hang_up() {
     }
 }
 
-/// Two threads wait, both are woken, one gets the byte. The other continues to wait until its deadline,
-/// and not in a call without one.
+/// Two waiting threads wake up, but only one receives the byte. The other thread continues to wait until
+/// its deadline, and does not block in a call without a deadline.
 #[test]
 fn deadline_survives_spurious_wake_ups() {
     for (kind, reader, writer) in pipes() {
@@ -383,7 +386,7 @@ fn deadline_survives_spurious_wake_ups() {
                 });
                 thread::sleep(MOMENT);
                 writer.write(b"x").unwrap();
-                // On a busy machine their time may have passed before the byte is written.
+                // On a busy machine the readers' deadline may pass before the byte is written.
                 in_time = begin.elapsed() < timeout;
                 readers.map(|reading| reading.join().unwrap())
             });
@@ -404,8 +407,8 @@ fn deadline_survives_spurious_wake_ups() {
     }
 }
 
-/// For a pipe of one page with a byte in it, `poll` reports no room although a write succeeds. A full
-/// page is full.
+/// If a pipe of one page holds a byte, `poll` reports no room although a write succeeds. A write to a
+/// full page waits.
 #[test]
 fn deadline_one_page_pipe() {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(1)).build().unwrap();
@@ -423,7 +426,7 @@ fn deadline_one_page_pipe() {
         match page - inside {
             _ if !nowait => Err(Errno::ETIMEDOUT),
             room if page > PIPE_BUF => Ok(room),
-            // Writing in one piece or not at all applies to PIPE_BUF: it does not fit.
+            // A write of `PIPE_BUF` bytes is all or nothing, and these bytes do not fit.
             _ => Err(Errno::ETIMEDOUT),
         }
     );

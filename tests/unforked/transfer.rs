@@ -1,6 +1,7 @@
-//! Transfers between every pair of descriptors: bytes, counts, mechanisms, ends and errors.
+//! Tests of transfers between each pair of descriptor kinds: bytes, counts, mechanisms, ends of file and
+//! errors.
 //!
-//! No test here creates a process: see `pipe`.
+//! No test here creates a process; `pipe` gives the reason.
 #![cfg(all(feature = "std", feature = "transfer"))]
 
 use crate::common::bytes::{all_of, data};
@@ -19,7 +20,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The kinds of sources, each with `bytes` and then end of file, fed by another thread if necessary.
+/// The kinds of sources. Each delivers `bytes` and then end of file, fed by another thread if necessary.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Source {
     File,
@@ -37,7 +38,7 @@ impl Source {
             Self::Pipe | Self::NonblockingPipe => {
                 let (reader, writer) = rawpipe::pipe().unwrap();
                 reader.set_nonblocking(self == Self::NonblockingPipe).unwrap();
-                // A transfer with a limit stops reading before the end.
+                // This write may fail, because a transfer with a limit stops reading early.
                 scope.spawn(move || _ = writer.write_all(bytes));
                 reader.into()
             }
@@ -50,7 +51,7 @@ impl Source {
     }
 }
 
-/// The kinds of sinks, and how to read what arrived.
+/// The kinds of sinks, each with a way to read the bytes that arrived.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Sink {
     File,
@@ -65,7 +66,7 @@ impl Sink {
         [Self::File, Self::Append, Self::Pipe, Self::NonblockingPipe, Self::Socket];
 }
 
-/// Moves `bytes` with these options, and returns what arrived and how.
+/// Moves `bytes` with these options, and returns the bytes that arrived and the result.
 fn moved(
     options: Transfer<'_>,
     source: Source,
@@ -156,18 +157,18 @@ fn transfer_mechanism_is_told() {
     assert_eq!(mechanism(Source::Socket, Sink::Append), (Copy, true));
     assert_eq!(mechanism(Source::File, Sink::Append), (Copy, true));
     let (used, fell_back) = mechanism(Source::File, Sink::File);
-    // Some file systems do not support it.
+    // Some file systems do not support `copy_file_range`.
     assert!(matches!((used, fell_back), (CopyFileRange, false) | (Broker, true)));
     assert_eq!(Splice.to_string() + " " + CopyFileRange.name(), "splice copy_file_range");
 }
 
-/// With every mechanism excluded that is not `Copy`.
+/// Excludes every mechanism except `Copy`.
 fn by_copy(options: Transfer<'_>) -> Transfer<'_> {
     use TransferMechanism::{Broker, CopyFileRange, Sendfile, Splice};
     [Splice, Broker, CopyFileRange, Sendfile].into_iter().fold(options, Transfer::without)
 }
 
-/// The kernel splices nothing to the end of a file.
+/// The kernel cannot splice to a file that is open for appending.
 #[test]
 fn transfer_to_the_end_of_a_file_einval_copies() {
     use TransferMechanism::{Broker, Copy, CopyFileRange};
@@ -183,7 +184,7 @@ fn transfer_to_the_end_of_a_file_einval_copies() {
         let why = done.fallback().map(|first| (first.mechanism(), first.errno()));
         let old = source == Source::File && why == Some((first, Some(Errno::ENOSYS)));
         assert!(old || why == Some((first, Some(errno))), "{source:?}: {why:?}");
-        // The last mechanism that is left. A file still has all of its bytes.
+        // If the last available mechanism fails, a source file still has all of its bytes.
         if source == Source::File {
             let from = file(&bytes);
             let error = Transfer::new().without(Copy).run(&from, append_file()).unwrap_err();
@@ -213,14 +214,14 @@ fn transfer_between_file_systems_exdev_goes_through_a_pipe() {
         assert_eq!(done.bytes(), 3_000_000);
         let why = done.fallback().map(|first| (first.mechanism(), first.errno()));
         let told = (done.mechanism(), why);
-        // `ENOSYS` before Linux 4.5.
+        // Before Linux 4.5 the call fails with `ENOSYS`.
         let by_pipe = |errno| told == (Broker, Some((CopyFileRange, Some(errno))));
         let one_call = told == (CopyFileRange, None);
         assert!(one_call || by_pipe(Errno::EXDEV) || by_pipe(Errno::ENOSYS), "{done:?}");
     }
 }
 
-/// Without anything that would look between two calls a chunk has no effect.
+/// Without a progress closure, a chunk size has no effect.
 #[test]
 fn transfer_chunk_without_progress_changes_no_mechanism() {
     let bytes = data(300_000);
@@ -242,7 +243,7 @@ fn transfer_chunk_without_progress_changes_no_mechanism() {
 #[test]
 fn transfer_grows_pipes_if_asked_and_none_that_is_larger() {
     const GROWN: usize = 256 << 10;
-    // What this user may have.
+    // This user may not be allowed to grow pipes.
     let granted = Builder::new().capacity(Capacity::Bytes(GROWN)).build().is_ok();
     let larger = Builder::new().capacity(Capacity::Bytes(2 * GROWN)).build();
     let bytes = data(50_000);
@@ -270,11 +271,11 @@ fn transfer_grows_pipes_if_asked_and_none_that_is_larger() {
         assert_eq!(reader.capacity(), before);
         assert!(all_of(&sink) == bytes);
     }
-    // Where there is nothing to grow.
+    // A transfer without pipes has nothing to grow.
     let (sink, (near, _far)) = (file(b""), UnixStream::pair().unwrap());
     assert_eq!(Transfer::new().grow_pipes().run(file(&bytes), &sink).unwrap().bytes(), 50_000);
     assert_eq!(Transfer::new().grow_pipes().run(file(&bytes), &near).unwrap().bytes(), 50_000);
-    // The wrong way round it is an error, and nothing grows.
+    // A transfer with swapped ends fails, and no pipe grows.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let usual = reader.capacity();
     let error = Transfer::new().grow_pipes().run(&writer, &reader).unwrap_err();
@@ -331,7 +332,7 @@ fn transfer_copy_semantics_gives_no_page_of_a_file_away() {
     }
 }
 
-/// The same between files: it never overwrites a byte that it has not read.
+/// A copy between overlapping ranges of one file never overwrites a byte before reading it.
 #[test]
 fn transfer_copy_semantics_from_a_file_to_itself() {
     let mut both = file(b"0123456789");
@@ -343,8 +344,8 @@ fn transfer_copy_semantics_from_a_file_to_itself() {
     assert_eq!(all_of(&both), b"1234567899");
 }
 
-/// Bytes that the transfer has written would be read again, in pieces of any size. Without an overlap, or towards the
-/// beginning, a file may be its own sink.
+/// Copying towards the end of a file would read the transfer's own output, with any piece size. Without
+/// an overlap, or towards the start, a file may be its own sink.
 #[test]
 fn transfer_within_a_file_towards_its_end_einval() {
     let mut both = file(&data(100_000));
@@ -374,7 +375,7 @@ fn transfer_within_a_file_towards_its_end_einval() {
     assert!(all_of(&both) == expected.concat());
 
     both.rewind().unwrap();
-    // At the end it copies what it has written, whatever the pieces.
+    // At the end of the file, the transfer copies its own output, regardless of the piece size.
     assert_eq!(Transfer::new().limit(150_000).run(&both, &appends).unwrap().bytes(), 150_000);
     assert!(all_of(&both) == expected.concat().repeat(3)[..250_000]);
 }
@@ -443,8 +444,8 @@ fn transfer_of_proc_files_is_what_a_read_gives() {
     assert_eq!(transfer(&source, &null).unwrap().bytes(), wanted.len() as u64);
 }
 
-/// The kernel's `splice` of `trace_pipe` loses lines. Such a file cannot be recognised, so all files
-/// without a size are read: see also `transfer_faults`.
+/// The kernel's `splice` of `trace_pipe` loses lines. A transfer cannot recognise that file, so it reads
+/// every file without a size. See also `transfer_faults`.
 #[test]
 fn transfer_of_a_file_without_a_size_reads_it() {
     let null = File::options().write(true).open("/dev/null").unwrap();
@@ -456,7 +457,7 @@ fn transfer_of_a_file_without_a_size_reads_it() {
         let done = transfer(&source, sink).unwrap();
         assert!(done.bytes() > 0);
         assert_eq!((done.mechanism(), done.fallback()), (TransferMechanism::Copy, None));
-        // An empty file is moved without `Copy`, too.
+        // A transfer of an empty file also succeeds without `Copy`.
         let done = Transfer::new().without(TransferMechanism::Copy).run(file(b""), sink).unwrap();
         assert_eq!((done.bytes(), done.fallback()), (0, None));
     }
@@ -515,7 +516,8 @@ fn transfer_progress_counts_up_and_breaks() {
         assert!(seen.len() > 100, "{} times", seen.len());
         assert!(seen.windows(2).all(|two| two[1] - two[0] <= 10_000), "{source:?} → {sink:?}");
     }
-    // Interrupted: the bytes taken have arrived, and the remaining ones are still in the source.
+    // After an interruption, the bytes that were read have arrived, and the remaining bytes are still in
+    // the source.
     let (left, far_left) = UnixStream::pair().unwrap();
     let (right, far_right) = UnixStream::pair().unwrap();
     io::write_all(&far_left, &bytes[..50_000]).unwrap();
@@ -537,7 +539,7 @@ fn transfer_reader_gone_epipe_and_every_byte_accounted_for() {
     for source in [Source::File, Source::Pipe, Source::Socket] {
         for into_socket in [false, true] {
             thread::scope(|scope| {
-                // The feeding threads fail when the source is dropped, which is expected.
+                // The feeding threads fail when the source is dropped, which this test expects.
                 let (from, _feeder): (OwnedFd, _) = match source {
                     Source::File => (file(&bytes).into(), None),
                     Source::Pipe => {
@@ -568,13 +570,13 @@ fn transfer_reader_gone_epipe_and_every_byte_accounted_for() {
                 let mut error = transfer(&from, &to).unwrap_err();
                 let what = format!("{source:?}, socket {into_socket}: {error}");
                 assert_eq!(error.side(), Side::Sink, "{what}");
-                // A socket that is closed with bytes in it resets the connection.
+                // Closing a socket that holds unread bytes resets the connection.
                 let reset = into_socket && error.errno() == Some(Errno::ECONNRESET);
                 assert!(reset || error.errno() == Some(Errno::EPIPE), "{what}");
                 assert!(reading.join().unwrap() == bytes[..100_000], "{what}");
 
-                // The bytes that arrived (some in a pipe or socket that is gone), those that the error
-                // holds, and those still in the source.
+                // The arrived bytes (some in a closed pipe or socket), the bytes in the error, and the
+                // bytes in the source must add up.
                 let mut place = usize::try_from(error.bytes()).unwrap();
                 assert!(place >= 100_000, "{what}");
                 let in_hand = error.undelivered();
@@ -609,7 +611,7 @@ fn transfer_full_device_enospc_keeps_what_it_took() {
             while let Ok(more @ 1..) = error.read_undelivered(&mut rescued[count..]) {
                 count += more;
             }
-            // The bytes that it had not taken are still in the source.
+            // The bytes that the transfer had not read are still in the source.
             count += io::read_exact(&from, &mut rescued[count..]).unwrap_err().bytes();
             assert_eq!(&rescued[..count], b"0123456789", "{source:?}");
         });
@@ -721,7 +723,7 @@ fn transfer_source_file_shrinks_meanwhile() {
 #[test]
 fn transfer_deadline_etimedout_names_the_side_and_counts() {
     let soon = || Deadline::after(Duration::from_millis(50));
-    // The source is empty, and its writer is open.
+    // The source is empty, but its writer is open.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (next_reader, next_writer) = rawpipe::pipe().unwrap();
     writer.write_all(b"some").unwrap();
@@ -731,7 +733,7 @@ fn transfer_deadline_etimedout_names_the_side_and_counts() {
     assert_eq!((error.side(), error.errno()), (Side::Source, Some(Errno::ETIMEDOUT)));
     assert_eq!((error.bytes(), next_reader.available()), (4, Ok(4)));
 
-    // The sink is full: no byte is lost, neither those that the error holds nor those in the source.
+    // If the sink is full, no byte is lost: the bytes are in the sink, the error, or the source.
     for source in [Source::File, Source::Socket] {
         for copy in [false, true] {
             let (near, far) = UnixStream::pair().unwrap();
@@ -767,7 +769,7 @@ fn transfer_deadline_etimedout_names_the_side_and_counts() {
             assert!(arrived == data(100_000), "{what}");
         }
     }
-    // A deadline that has already passed.
+    // This deadline has already passed.
     let (reader, writer) = rawpipe::pipe().unwrap();
     let passed = Deadline::now();
     let error = Transfer::new().deadline(passed).run(&reader, writer.try_clone().unwrap());
@@ -825,7 +827,8 @@ fn discard_drops_what_was_asked_and_no_more() {
     assert_eq!((error.side(), error.errno()), (Side::Source, Some(Errno::EBADF)));
 }
 
-/// As `head -c`: an earlier end is not an error. Of `exact` and `limit`, the one set later applies.
+/// Like `head -c`, a limit accepts an early end of file. Of `exact` and `limit`, the later setting
+/// applies.
 #[test]
 fn transfer_limit_is_a_bound_and_exact_a_promise() {
     let bytes = data(300_000);
@@ -843,7 +846,7 @@ fn transfer_limit_is_a_bound_and_exact_a_promise() {
     }
     let early = Transfer::new().limit(5).exact(10).run(file(b"seven b"), file(b"")).unwrap_err();
     assert_eq!((early.side(), early.errno(), early.bytes()), (Side::Source, None, 7));
-    // A limit bounds it, so a file may be appended to itself.
+    // A limit ends the transfer, so a file may be appended to itself.
     let path = common::tmp_path();
     std::fs::write(&path, b"twice ").unwrap();
     let itself = File::options().append(true).open(&path).unwrap();
@@ -872,7 +875,7 @@ fn transfer_without_a_mechanism_takes_another() {
             assert_eq!((done.mechanism(), done.fell_back()), (Copy, false));
         }
     }
-    // The other mechanisms also move everything without `Copy`.
+    // The other mechanisms also move every byte without `Copy`.
     for (source, sink) in [
         (Source::Pipe, Sink::Pipe),
         (Source::Pipe, Sink::File),
@@ -905,7 +908,7 @@ fn transfer_without_any_mechanism_eopnotsupp() {
         assert_eq!(refused(options, &reader, &to).undelivered(), 0);
         assert_eq!(reader.available(), Ok(5));
     }
-    // The kernel rejects the last mechanism that is left, with bytes already in the broker's pipe.
+    // The kernel rejects the last available mechanism when bytes are already in the broker's pipe.
     let mut error = refused(Transfer::new().without(Copy), &reader, &append_file());
     let mut held = [0; 9];
     assert_eq!(error.read_undelivered(&mut held), Ok(5));
@@ -914,7 +917,8 @@ fn transfer_without_any_mechanism_eopnotsupp() {
     refused(none, &UnixStream::pair().unwrap().0, &to);
 }
 
-/// Bytes that are ready are moved, and the counts are exact.
+/// With a deadline that has passed, a transfer still moves the bytes that are ready and counts them
+/// exactly.
 #[test]
 fn transfer_deadline_now_moves_what_is_there() {
     let (socket, far) = UnixStream::pair().unwrap();
@@ -932,7 +936,7 @@ fn transfer_deadline_now_moves_what_is_there() {
     }
 }
 
-/// The contents of a buffered reader come first.
+/// The contents of a buffered reader are written before the transfer starts.
 #[test]
 fn transfer_after_what_a_buffered_reader_holds() {
     use std::io::{BufRead, BufReader};

@@ -1,8 +1,9 @@
-//! Transfers whose peer is silent, slow, competing or has closed one direction. Available bytes are
-//! passed on, a deadline holds, the end is detected, and the error names the side at fault.
+//! Tests of transfers whose peer is silent, is slow, competes, or has closed one direction. Available
+//! bytes are passed on, a deadline holds, the transfer detects end of file, and the error names the
+//! failed side.
 //!
-//! No test here creates a process: see `pipe`. A transfer that may hang runs in its own thread, and the
-//! test fails if it has not returned in time.
+//! No test here creates a process; `pipe` gives the reason. A transfer that may hang runs in a separate
+//! thread, and the test fails if it does not return in time.
 #![cfg(all(feature = "std", feature = "message", feature = "transfer"))]
 #![allow(unsafe_code, reason = "the C library's calls for terminals and sockets")]
 
@@ -25,10 +26,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than anything here takes without a hang, also in an emulator.
+/// The time after which a transfer counts as hung, also in an emulator.
 const HUNG: Duration = Duration::from_secs(20);
 
-/// Runs `body` in its own thread, and panics if it has not returned in time.
+/// Runs `body` in a separate thread, and panics if `body` does not return in time.
 fn in_time<T: Send + 'static>(what: &str, body: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || tell.send(body()));
@@ -49,7 +50,7 @@ unsafe extern "C" {
     fn socketpair(domain: i32, kind: i32, protocol: i32, fds: *mut i32) -> i32;
 }
 
-/// Something that sends to a source, as a peer does.
+/// A peer that sends bytes to a source.
 type Peer = Box<dyn Write + Send>;
 
 fn sources() -> Vec<(&'static str, OwnedFd, Peer)> {
@@ -67,7 +68,7 @@ fn sources() -> Vec<(&'static str, OwnedFd, Peer)> {
     all
 }
 
-/// Reads one line of the replies in a dialogue, or panics.
+/// Waits for one line of a dialogue, and panics if other bytes arrive or no bytes arrive in time.
 fn expect_line(what: &str, from: &mpsc::Receiver<Vec<u8>>, line: &[u8]) {
     let mut heard = Vec::new();
     while heard.len() < line.len() {
@@ -77,7 +78,7 @@ fn expect_line(what: &str, from: &mpsc::Receiver<Vec<u8>>, line: &[u8]) {
     assert_eq!(heard, line, "{what}");
 }
 
-/// Each request arrives at the other end while the peer sends nothing more, because it waits for that.
+/// Checks that each request is passed on while the peer waits and sends nothing more.
 fn dialogue(options: fn() -> Transfer<'static>) {
     for (name, source, mut peer) in sources() {
         let (reader, writer) = rawpipe::pipe().unwrap();
@@ -116,7 +117,7 @@ fn transfer_dialogue_with_deadline() {
 
 #[test]
 fn transfer_dialogue_in_chunks() {
-    // A closure that captures nothing takes no memory.
+    // A closure that captures nothing occupies no memory, so leaking it is harmless.
     fn watched(chunk: usize) -> Transfer<'static> {
         Transfer::new().chunk(chunk).progress(Box::leak(Box::new(|_| ControlFlow::Continue(()))))
     }
@@ -129,13 +130,13 @@ fn transfer_dialogue_of_an_exact_length() {
     dialogue(|| Transfer::new().exact(14));
 }
 
-/// A process that writes to the source while the sink is full is not delayed.
+/// A full sink does not delay a process that writes to the source.
 #[test]
 fn transfer_to_a_silent_reader_leaves_the_source_pipe_unlocked() {
     let (near, far) = UnixStream::pair().unwrap();
     let (reader, writer) = rawpipe::pipe().unwrap();
     let moving = thread::spawn(move || transfer(&reader, &near).map(|done| done.bytes()));
-    // Until the socket is full, and the transfer waits for it.
+    // The loop ends when the socket is full and the transfer waits for room.
     let mut sent = 0_u64;
     let full = Instant::now() + HUNG;
     let mut idle = 0;
@@ -150,7 +151,7 @@ fn transfer_to_a_silent_reader_leaves_the_source_pipe_unlocked() {
         }
         thread::sleep(Duration::from_millis(1));
     }
-    // There is room in the pipe. If its lock were held, this would hang.
+    // The pipe has room. If the transfer held the pipe's lock, this write would hang.
     let writer = in_time("a write beside a transfer that waits", move || {
         writer.write_all(b"!").unwrap();
         writer
@@ -192,7 +193,7 @@ fn transfer_of_exactly_the_room_ends_without_a_reader() {
     assert_eq!(moved, (room as u64, room));
 }
 
-/// Whether calls on a blocking socket support a flag not to wait: since Linux 6.4.
+/// Returns whether calls on a blocking socket support a flag not to wait. Linux 6.4 added this support.
 fn sockets_need_not_wait() -> bool {
     let (near, _far) = UnixStream::pair().unwrap();
     let can = rawpipe::io::try_read(&near, &mut [0]) == Err(Errno::EAGAIN);
@@ -204,7 +205,7 @@ fn sockets_need_not_wait() -> bool {
     can
 }
 
-/// The number of bytes that this socket takes before it is full.
+/// Returns the number of bytes that fill this socket.
 fn room_of(socket: &UnixStream, piece: usize) -> usize {
     socket.set_nonblocking(true).unwrap();
     let mut room = 0;
@@ -244,7 +245,7 @@ fn transfer_deadline_all_has_arrived_in_a_full_pipe() {
     assert_eq!(reader.available().unwrap(), room);
 }
 
-/// Runs until the deadline, and returns how long that took.
+/// Runs the transfer with a short deadline, and returns the result and the elapsed time.
 fn until_deadline(
     options: Transfer<'_>,
     source: impl AsFd,
@@ -256,12 +257,12 @@ fn until_deadline(
     (answer, begun.elapsed())
 }
 
-/// Between files and pipes, through a buffer.
+/// Returns a transfer between files and pipes that copies through a buffer.
 fn by_copy<'p>() -> Transfer<'p> {
     Transfer::new().without(TransferMechanism::Splice)
 }
 
-/// `poll` reports one byte to all of them, and only one of them gets it.
+/// `poll` reports one byte to several readers, and only one reader receives it.
 #[test]
 fn transfer_deadline_copy_beside_other_readers() {
     for turn in 0..20 {
@@ -271,7 +272,8 @@ fn transfer_deadline_copy_beside_other_readers() {
                 let reader = reader.try_clone().unwrap();
                 let (tell, told) = mpsc::channel();
                 thread::spawn(move || {
-                    // Without `RWF_NOWAIT` each byte takes a slot, and one writer may get them all.
+                    // Without `RWF_NOWAIT` each byte occupies a slot, and one reader may receive all
+                    // bytes.
                     let room = Capacity::Bytes(1 << 20);
                     let (_kept, sink) = Builder::new().capacity(room).build().unwrap();
                     let (answer, took) = until_deadline(by_copy(), reader, &sink);
@@ -304,7 +306,7 @@ fn transfer_deadline_copy_beside_other_readers() {
     }
 }
 
-/// The one page of room that `poll` has reported goes to another writer, so none is left.
+/// `poll` reports one free page, and another writer fills it first.
 #[test]
 fn transfer_deadline_copy_beside_other_writers() {
     for turn in 0..10 {
@@ -336,7 +338,7 @@ fn transfer_deadline_copy_beside_other_writers() {
     }
 }
 
-/// The processor time of this thread.
+/// Returns the processor time of this thread.
 fn thread_time() -> Duration {
     let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
     let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
@@ -344,13 +346,13 @@ fn thread_time() -> Duration {
     Duration::from_millis(10 * ticks)
 }
 
-/// Asserts that a thread that only waits uses almost no processor time.
+/// Asserts that a waiting thread uses almost no processor time.
 fn assert_idle(what: &str, spent: Duration) {
     let measured = common::tool().is_none() && !common::emulated();
     assert!(!measured || spent < Duration::from_millis(150), "{what}: {spent:?} of work");
 }
 
-/// While nothing can move, a transfer sleeps instead of retrying, even if its ends never block a call.
+/// While no byte can move, a transfer sleeps instead of retrying, even if its ends are nonblocking.
 #[test]
 fn transfer_between_nonblocking_ends_sleeps_while_nothing_moves() {
     type Pair = (&'static str, OwnedFd, OwnedFd);
@@ -388,7 +390,7 @@ fn transfer_between_nonblocking_ends_sleeps_while_nothing_moves() {
                 scope.spawn(feed);
             } else {
                 scope.spawn(feed);
-                thread::sleep(moment); // the output is full
+                thread::sleep(moment); // the output becomes full during this time
             }
             let mut arrived = Vec::new();
             from_output.read_to_end(&mut arrived).unwrap();
@@ -400,7 +402,7 @@ fn transfer_between_nonblocking_ends_sleeps_while_nothing_moves() {
     }
 }
 
-/// A socket on which `poll` always reports an error: its error queue holds the time of a packet.
+/// Returns a socket on which `poll` always reports an error: its error queue holds the time of a packet.
 fn with_error_queue(nonblocking: bool) -> Option<(TcpStream, TcpStream)> {
     const SOL_SOCKET: i32 = 1;
     const SO_TIMESTAMPING: i32 = 37;
@@ -408,7 +410,7 @@ fn with_error_queue(nonblocking: bool) -> Option<(TcpStream, TcpStream)> {
     let (mut near, mut far) = tcp();
     let flags = TX_SOFTWARE_AND_REPORT;
     let fd = near.as_raw_fd();
-    // SAFETY: reads an `int`.
+    // SAFETY: the call reads an `int`.
     if unsafe { setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &raw const flags, 4) } != 0 {
         return None;
     }
@@ -448,7 +450,7 @@ fn transfer_deadline_with_an_error_queue() {
     }
 }
 
-/// Reads everything with std, as the reference for a transfer.
+/// Reads all bytes with std, as the reference for a transfer.
 fn read_all(mut from: impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes).unwrap();
@@ -460,7 +462,7 @@ fn transfer_urgent_data_is_not_the_end() {
     const MSG_OOB: i32 = 1;
     let speak = |mut far: TcpStream| {
         far.write_all(b"before").unwrap();
-        // SAFETY: reads one byte.
+        // SAFETY: the call reads one byte.
         assert_eq!(unsafe { send(far.as_raw_fd(), b"!".as_ptr(), 1, MSG_OOB) }, 1);
         far.write_all(b"behind").unwrap();
     };
@@ -477,7 +479,7 @@ fn transfer_urgent_data_is_not_the_end() {
                 let (reader, writer) = rawpipe::pipe().unwrap();
                 let done = transfer(&near, &writer).unwrap();
                 assert_eq!(done.bytes(), 12);
-                // At the mark `splice` moves nothing and returns no error.
+                // At the urgent mark `splice` moves nothing and returns no error.
                 let why = done.fallback().map(|first| (first.mechanism(), first.errno()));
                 assert_eq!(why, Some((TransferMechanism::Broker, None)));
                 drop(writer);
@@ -505,14 +507,14 @@ fn transfer_urgent_data_is_not_the_end() {
     }
 }
 
-/// Two ends of a link that keeps boundaries and has an end of file.
+/// Returns both ends of a link that preserves record boundaries and has an end of file.
 fn seqpacket() -> (OwnedFd, OwnedFd) {
     const AF_UNIX: i32 = 1;
     const SOCK_SEQPACKET: i32 = 5;
     let mut fds = [0; 2];
-    // SAFETY: writes two descriptors.
+    // SAFETY: the call writes two descriptors.
     assert_eq!(unsafe { socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds.as_mut_ptr()) }, 0);
-    // SAFETY: made just now, and nothing else owns it.
+    // SAFETY: the kernel just created this descriptor, and no other code owns it.
     let one = unsafe { OwnedFd::from_raw_fd(fds[0]) };
     // SAFETY: as above.
     (one, unsafe { OwnedFd::from_raw_fd(fds[1]) })
@@ -532,12 +534,12 @@ fn transfer_empty_datagram_is_not_the_end() {
         near
     });
     assert_eq!(read_all(&reader), b"onetwothree");
-    // This is their only kind of end.
+    // Shutting down the socket is the only way to end a stream of datagrams.
     near.shutdown(std::net::Shutdown::Read).unwrap();
     assert_eq!(in_time("no datagrams", move || transfer(&near, file(b"")).unwrap().bytes()), 0);
 }
 
-/// A relay of datagrams passes empty ones on.
+/// A relay of datagrams also passes on empty datagrams.
 #[test]
 fn transfer_empty_datagram_arrives_as_one() {
     let (near, far) = UnixDatagram::pair().unwrap();
@@ -606,7 +608,7 @@ fn transfer_end_of_a_terminal_is_asked_for_once() {
     }
 }
 
-/// `poll` reports a terminal as ready if it has room for a byte, but a longer blocking write sleeps.
+/// `poll` reports a terminal as ready if one byte fits, but a longer blocking write sleeps.
 #[test]
 fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     if !terminals() {
@@ -633,7 +635,7 @@ fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
             let mut rest = vec![0; error.undelivered()];
             assert_eq!(error.read_undelivered(&mut rest), Ok(rest.len()));
             assert!(bytes[arrived..].starts_with(&rest), "{what}");
-            // A terminal that does not expand output shows exactly these bytes.
+            // If a terminal does not expand its output, its peer reads exactly these bytes.
             if !master && !expands {
                 let mut shown = vec![0; before + arrived];
                 seen.read_exact(&mut shown).unwrap();
@@ -644,7 +646,7 @@ fn transfer_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     }
 }
 
-/// The situation of a fan-out to a terminal and a file, as with `tee`.
+/// In a fan-out to a terminal and a file, as with `tee`, the deadline holds for the terminal.
 #[test]
 fn fanout_deadline_blocking_terminal_that_no_process_reads_etimedout() {
     if !terminals() {
@@ -666,7 +668,7 @@ fn fanout_deadline_blocking_terminal_that_no_process_reads_etimedout() {
 
 fn reset_by_its_peer() -> TcpStream {
     let (near, far) = tcp();
-    // With unread bytes, a close resets the connection.
+    // Closing a socket that holds unread bytes resets the connection.
     (&near).write_all(b"unread").unwrap();
     thread::sleep(Duration::from_millis(50));
     drop(far);
@@ -715,7 +717,7 @@ fn transfer_o_path_ebadf_names_the_side() {
     assert_eq!((error.undelivered(), reader.available().unwrap()), (0, 4));
 }
 
-/// A file whose contents are the transfer's own output.
+/// Returns a source and a sink that refer to the same file, so a transfer would read its own output.
 fn fed_by_itself(position: u64, append: bool) -> (File, File) {
     let path = tmp_path();
     fs::write(&path, data(10_000)).unwrap();
@@ -743,16 +745,16 @@ fn transfer_of_a_file_to_itself_without_end_einval() {
         assert_eq!((error.side(), error.errno()), (Side::Sink, Some(Errno::EINVAL)), "{position}");
         assert_eq!(source.metadata().unwrap().len(), 10_000);
     }
-    // A bound ends the transfer.
+    // A limited length ends the transfer.
     let (source, sink) = fed_by_itself(10_000, false);
     assert_eq!(Transfer::new().exact(25_000).run(&source, &sink).unwrap().bytes(), 25_000);
     assert_eq!(source.metadata().unwrap().len(), 35_000);
-    // Bytes before the source's position do not return.
+    // The sink writes before the source's position, so the transfer does not read its own output.
     let (mut source, sink) = fed_by_itself(0, false);
     source.seek(SeekFrom::Start(4_000)).unwrap();
     assert_eq!(transfer(&source, &sink).unwrap().bytes(), 6_000);
     assert_eq!(source.metadata().unwrap().len(), 10_000);
-    // An empty file has no bytes to return.
+    // An empty file has no bytes to copy.
     let empty = file(b"");
     assert_eq!(transfer(&empty, &empty).unwrap().bytes(), 0);
 }
@@ -770,7 +772,7 @@ fn fanout_into_its_own_source_einval() {
     assert_eq!(reader.available().unwrap(), 15);
 }
 
-/// A buffer shorter than a packet does not lose its remaining bytes.
+/// Reading an error's bytes with a buffer shorter than a packet loses no byte.
 #[test]
 fn transfer_error_holds_packets_whole() {
     let (reader, writer) = Builder::new().packet().build().unwrap();
@@ -799,7 +801,7 @@ fn transfer_error_holds_packets_whole() {
     drop(reader);
 }
 
-/// The same for the error queue of a datagram socket.
+/// A deadline also holds for a datagram socket with an entry in its error queue.
 #[test]
 fn transfer_deadline_of_a_datagram_socket_with_an_error_queue() {
     const SOL_IP: i32 = 0;
@@ -808,7 +810,7 @@ fn transfer_deadline_of_a_datagram_socket_with_an_error_queue() {
     let gone = UdpSocket::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     let on = 1;
     let fd = socket.as_raw_fd();
-    // SAFETY: reads an `int`.
+    // SAFETY: the call reads an `int`.
     if unsafe { setsockopt(fd, SOL_IP, IP_RECVERR, &raw const on, 4) } != 0 {
         println!("SKIPPED: no error queue to be had");
         return;
@@ -817,7 +819,7 @@ fn transfer_deadline_of_a_datagram_socket_with_an_error_queue() {
     socket.connect(gone).unwrap();
     socket.send(b"no reader").unwrap();
     thread::sleep(Duration::from_millis(50));
-    // The error itself is reported once; the entry in the queue stays.
+    // The socket reports the error only once, but the entry stays in the queue.
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let mut errors = Vec::new();
     let errors_of = in_time("a datagram socket", move || {

@@ -1,4 +1,4 @@
-//! Reading, writing, and the settings and properties of a descriptor.
+//! Rows for reading, writing, and the settings and properties of a descriptor.
 
 use super::{Answer, Ends, answer, libc, own, row, set_limit, whole};
 use crate::common::nr;
@@ -28,7 +28,7 @@ const BAD: Answer = Err(Errno::EBADF);
 const AGAIN: Answer = Err(Errno::EAGAIN);
 const LATE: Answer = Err(Errno::ETIMEDOUT);
 
-/// Any descriptor as an end of a pipe.
+/// Returns any descriptor as a read end of a pipe.
 fn reader_of(fd: BorrowedFd<'_>) -> PipeReader {
     fd.try_clone_to_owned().unwrap().into()
 }
@@ -43,15 +43,15 @@ fn soon() -> Deadline<'static> {
 
 const SHORT: Duration = Duration::from_millis(2);
 
-/// The result of the C library's `read` of one byte.
+/// Returns the result of the C library's `read` of one byte.
 fn c_read(fd: BorrowedFd<'_>) -> Answer {
     let mut byte = [0_u8];
-    // SAFETY: room for one byte.
+    // SAFETY: the buffer has room for one byte.
     answer(unsafe { libc::read(fd.as_raw_fd(), byte.as_mut_ptr().cast::<c_void>(), 1) })
 }
 
 fn c_write(fd: BorrowedFd<'_>) -> Answer {
-    // SAFETY: one byte.
+    // SAFETY: the buffer holds one byte.
     answer(unsafe { libc::write(fd.as_raw_fd(), c"x".as_ptr().cast::<c_void>(), 1) })
 }
 
@@ -94,7 +94,8 @@ pub(crate) fn reads() {
         for (call, read) in functions {
             row(call, what, wanted, read(fd, &mut [0]), c_read(fd));
         }
-        // A method borrows the owner of the descriptor, which cannot be closed meanwhile.
+        // A method borrows the owner of the descriptor, so the descriptor cannot be closed during the
+        // call.
         for (call, read) in methods.iter().filter(|_| what != "closed") {
             row(call, what, wanted, read(reader_of(fd), &mut [0]), c_read(fd));
         }
@@ -149,14 +150,15 @@ pub(crate) fn writes() {
     }
     let many = vec![IoSlice::new(X); 1025];
     let ours = io::writev_nosignal(&ends.null, &many);
-    // SAFETY: 1025 vectors, as `struct iovec`.
+    // SAFETY: the list holds 1025 values of `struct iovec`.
     let theirs = answer(unsafe {
         libc::writev(ends.null.as_raw_fd(), many.as_ptr().cast::<c_void>(), 1025)
     });
     row("io::writev_nosignal", "too many", Err(Errno::EINVAL), ours, theirs);
 }
 
-/// In the C library, not waiting takes `O_NONBLOCK`, which is set on the end there.
+/// The C library needs `O_NONBLOCK` for a read that does not wait, so the reference uses nonblocking
+/// ends.
 pub(crate) fn reads_with_a_deadline() {
     let ends = Ends::new();
     let situations: &[(&str, BorrowedFd<'_>, BorrowedFd<'_>, Answer)] = &[
@@ -182,7 +184,7 @@ pub(crate) fn reads_with_a_deadline() {
     for &(what, fd, theirs, wanted) in situations {
         let theirs = c_read(theirs);
         assert_eq!(theirs, wanted, "{what}");
-        // Where `EAGAIN` is expected, a call with a deadline waits for it.
+        // In situations where the reference returns `EAGAIN`, a call with a deadline times out.
         let late = |call: &str| wanted == AGAIN && !call.ends_with("try_read");
         for (call, read) in functions {
             let wanted = if late(call) { LATE } else { wanted };
@@ -238,7 +240,7 @@ pub(crate) fn writes_with_a_deadline() {
     drop(full_reader);
 }
 
-/// `fcntl` of the C library, with an integer.
+/// Returns the result of the C library's `fcntl` with an integer.
 fn c_fcntl(fd: BorrowedFd<'_>, operation: i32, argument: i32) -> Answer {
     // SAFETY: the operations used here take an integer.
     answer(unsafe { libc::fcntl(fd.as_raw_fd(), operation, argument) } as isize)
@@ -265,7 +267,8 @@ pub(crate) fn flags_and_numbers() {
     let ours = io::dup_cloexec(closed).map(|_: OwnedFd| 0);
     row("io::dup_cloexec", "closed", BAD, ours, c_fcntl(closed, F_DUPFD_CLOEXEC, 0));
 
-    // An `O_PATH` descriptor is no open file: its flags can be read, and only close-on-exec can be set.
+    // An `O_PATH` descriptor does not refer to an open file: its flags can be read, and only
+    // close-on-exec can be set.
     const O_PATH: i32 = 0o10_000_000; // generic; Alpha, PA-RISC and SPARC differ
     let place = OpenOptions::new().read(true).custom_flags(O_PATH).open("/").unwrap();
     let ours = done(io::set_nonblocking(&place, true));
@@ -291,8 +294,8 @@ pub(crate) fn flags_and_numbers() {
     if !cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
         row("io::dup3", "onto an open one", OK_0, ours, theirs);
     }
-    // The kernel rejects `dup3` with equal numbers. Here that cannot be written, because one descriptor
-    // is borrowed exclusively.
+    // The kernel rejects `dup3` with equal numbers. The crate's `dup3` rules this out, because it borrows
+    // one descriptor exclusively.
     let (reader, writer) = (reader_of(ends.null.as_fd()), writer_of(ends.null.as_fd()));
     own("PipeReader::is_nonblocking", "null device", Ok(false), reader.is_nonblocking());
     own("PipeWriter::is_nonblocking", "null device", Ok(false), writer.is_nonblocking());
@@ -318,7 +321,7 @@ pub(crate) fn capacities() {
     let c_available = |fd: BorrowedFd<'_>| {
         let mut bytes = 0_i32;
         let place = &raw mut bytes;
-        // SAFETY: writes one `int`.
+        // SAFETY: the call writes one `int`.
         answer(unsafe { libc::ioctl(fd.as_raw_fd(), fionread(), place) } as isize)
     };
     let flag = |answer: Result<bool, Errno>| answer.map(usize::from);
@@ -347,7 +350,7 @@ pub(crate) fn capacities() {
         row("PipeWriter::available", what, wanted, writer.available(), c_available(fd));
     }
     let full = ends.full.as_fd();
-    // Unless the pipe has a single page.
+    // A pipe with a single page never fails with `EBUSY`.
     if ends.full.is_degraded() == Ok(false) {
         let ours = pipe::set_capacity(full, one);
         let busy = Err(Errno::EBUSY);
@@ -363,7 +366,7 @@ pub(crate) fn capacities() {
     let built = Builder::new().capacity(Capacity::Bytes(0x8000_0001)).build();
     let theirs = c_fcntl(writer, F_SETPIPE_SZ, i32::MIN + 1);
     row("Builder::build", "more than 2 GiB", invalid, built.map(|_| 0), theirs);
-    // More than a user is allowed.
+    // This capacity exceeds the user's limit.
     let most: Option<usize> = std::fs::read_to_string("/proc/sys/fs/pipe-max-size")
         .ok()
         .and_then(|text| text.trim().parse().ok())
@@ -395,7 +398,7 @@ pub(crate) fn no_descriptors_left() {
     set_limit(Resource::NOFILE, u64::try_from(next.as_raw_fd()).unwrap());
     drop(next);
     let mut fds = [0; 2];
-    // SAFETY: room for two descriptors.
+    // SAFETY: the array has room for two descriptors.
     let c_pipe = answer(unsafe { libc::pipe2(fds.as_mut_ptr(), 0) } as isize);
     let c_dup = answer(libc::dup(reader.as_raw_fd()) as isize);
     let c_epoll = answer(libc::epoll_create1(0) as isize);
@@ -410,7 +413,7 @@ pub(crate) fn no_descriptors_left() {
         ("Channel::pair_of", Channel::pair_of(Builder::new()).map(|_| 0), c_pipe),
         ("Duplex::pair", Duplex::pair().map(|_| 0), c_pipe),
         ("Duplex::pair_of", Duplex::pair_of(Builder::new()).map(|_| 0), c_pipe),
-        // SAFETY: there are no descriptors for the link, so there is no child.
+        // SAFETY: no descriptor is free for the link, so no child is created.
         ("Duplex::fork", unsafe { Duplex::fork(|_| 0) }.map(|_| 0), c_pipe),
         (
             "Fanout::run",
@@ -441,14 +444,14 @@ pub(crate) fn no_descriptors_left() {
 
 pub(crate) fn waiting() {
     let invalid = Err(Errno::EINVAL);
-    // More entries than the limit on descriptors.
+    // The list has more entries than the limit on descriptors.
     if common::emulated() {
         skip("waiting", "an emulator needs descriptors itself");
     } else if !common::descriptors_without_limit("waiting") {
         let before = set_limit(Resource::NOFILE, 40);
         let mut fds = [PollFd::from_borrowed_fd(closed_fd(), PollEvents::IN); 41];
         let place = fds.as_mut_ptr().cast::<c_void>();
-        // SAFETY: 41 entries, as `struct pollfd`.
+        // SAFETY: the list holds 41 values of `struct pollfd`.
         let theirs = answer(unsafe { libc::poll(place, 41, 0) } as isize);
         let what = "more than there may be";
         row("event::poll", what, invalid, poll(&mut fds, Some(Duration::ZERO)), theirs);
@@ -460,22 +463,23 @@ pub(crate) fn waiting() {
     own("event::poll", "nothing, in no time", OK_0, poll(&mut nothing, Some(Duration::ZERO)));
     own("event::poll_deadline", "nothing, until then", OK_0, poll_deadline(&mut nothing, soon()));
 
-    // A number within the table of descriptors: the kernel does not check larger ones.
+    // The number must be within the table of descriptors, because the kernel does not check larger
+    // numbers.
     let number = File::open("/").unwrap().as_raw_fd();
-    // SAFETY: closed just now, and this process has no other thread that could open one: the calls
-    // below fail.
+    // SAFETY: the descriptor was just closed, and this process has no other thread that could reuse the
+    // number, so the calls below fail.
     let closed = unsafe { BorrowedFd::borrow_raw(number) };
     let mut words = [0_usize; 1024 / usize::BITS as usize];
     let at = usize::try_from(number).unwrap();
     words[at / usize::BITS as usize] |= 1 << (at % usize::BITS as usize);
     let (null, bits) = (std::ptr::null_mut(), words.as_mut_ptr().cast::<c_void>());
-    let mut zero = [0_usize; 4]; // `struct timeval` of any layout
+    let mut zero = [0_usize; 4]; // a `struct timeval` of any layout
     let time = zero.as_mut_ptr().cast::<c_void>();
     for (what, place) in [("closed, to read", 0), ("closed, to write", 1), ("closed, others", 2)] {
         let mut lists = [null; 3];
         lists[place] = bits;
         let [r, w, e] = lists;
-        // SAFETY: sets of 1024 bits, or none, and a time.
+        // SAFETY: each set is null or has 1024 bits, and the time is valid.
         let theirs = answer(unsafe { libc::select(number + 1, r, w, e, time) } as isize);
         let mut set = FdSet::new();
         set.insert(&closed);
@@ -493,7 +497,7 @@ pub(crate) fn waiting() {
 
     let epoll = Epoll::new().unwrap();
     let c_wait = || {
-        // SAFETY: writes no event.
+        // SAFETY: the call fails and writes no event.
         answer(unsafe { libc::epoll_wait(epoll.as_fd().as_raw_fd(), null, 0, 0) } as isize)
     };
     let ours = epoll.wait_deadline(&mut [], soon()).map(<[Event]>::len);
@@ -503,7 +507,7 @@ pub(crate) fn waiting() {
     let c_add = |epoll: &Epoll, fd: BorrowedFd<'_>| {
         let mut event = [1_u32, 0, 0, 0];
         let place = event.as_mut_ptr().cast::<c_void>();
-        // SAFETY: reads one event, which has at most 16 bytes.
+        // SAFETY: the call reads one event, which has at most 16 bytes.
         let added = unsafe { libc::epoll_ctl(epoll.as_fd().as_raw_fd(), 1, fd.as_raw_fd(), place) };
         answer(added as isize)
     };
@@ -521,12 +525,12 @@ pub(crate) fn waiting() {
     let c_read = |fd: &EventFd| {
         let mut buf = 0_u64;
         let place = (&raw mut buf).cast::<c_void>();
-        // SAFETY: room for 8 bytes.
+        // SAFETY: the buffer has room for 8 bytes.
         answer(unsafe { libc::read(fd.as_fd().as_raw_fd(), place, 8) })
     };
     let c_write = |fd: &EventFd, count: u64| {
         let place = (&raw const count).cast::<c_void>();
-        // SAFETY: 8 bytes.
+        // SAFETY: the buffer holds 8 bytes.
         answer(unsafe { libc::write(fd.as_fd().as_raw_fd(), place, 8) })
     };
     let ours = count.read().map(|_| 0);

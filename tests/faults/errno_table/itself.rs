@@ -1,4 +1,4 @@
-//! Waiting for any child, processes by descriptor, and settings of the process itself.
+//! Rows for waiting for any child, for pidfds, and for settings of the process itself.
 
 use super::{Answer, answer, in_child, libc, own, row};
 use crate::common::{child, close_copy, emulated, skip};
@@ -11,18 +11,18 @@ unsafe extern "C" {
     safe fn prctl(operation: i32, ...) -> i32;
 }
 
-/// The only result of the kernel for these.
+/// The only result that the kernel returns for these calls.
 const OK: Result<(), Errno> = Ok(());
 
 pub(crate) fn any_child() {
     let none: &mut [Child] = &mut [];
     let ends = WaitFlags::empty();
     let mut status = 0;
-    // SAFETY: writes one `int`.
+    // SAFETY: the call writes one `int`.
     let theirs = answer(unsafe { libc::waitpid(-1, &raw mut status, 0) } as isize);
     let ours = wait_any(none, ends).map(|_| 0);
     row("process::wait_any", "no children", Err(Errno::ECHILD), ours, theirs);
-    // SAFETY: writes one `int`.
+    // SAFETY: the call writes one `int`.
     let theirs = answer(unsafe { libc::waitpid(-1, &raw mut status, 1) } as isize);
     let ours = wait_any_deadline(none, ends, Deadline::now()).map(|_| 0);
     row("process::wait_any_deadline", "no children", Err(Errno::ECHILD), ours, theirs);
@@ -84,7 +84,7 @@ pub(crate) fn changes() {
         ("no folder", c"/dev/null", Err(Errno::ENOTDIR)),
         ("a folder", c"/", Ok(0)),
     ] {
-        // SAFETY: reads the path.
+        // SAFETY: the call reads the path.
         let theirs: Answer = answer(unsafe { chdir(path.as_ptr()) } as isize);
         row("process::chdir", what, wanted, zero(process::chdir(path)), theirs);
     }
@@ -93,7 +93,7 @@ pub(crate) fn changes() {
     // A user-mode emulator may not support the operation.
     let wanted = if emulated() { theirs } else { Ok(0) };
     row("process::set_child_subreaper", "any process", wanted, ours, theirs);
-    // SAFETY: the child uses no descriptor after that.
+    // SAFETY: the child uses no descriptor after this call.
     let mut closing = child(|| u8::from(unsafe { process::close_other_fds(&[]) }.is_err()));
     let code = closing.wait().unwrap().code();
     own("process::close_other_fds", "a forked child", Some(0), code);

@@ -1,4 +1,4 @@
-//! Messages, packets, and links of two pipes.
+//! Rows for messages, packets, and links of two pipes.
 
 use super::{Ends, own};
 use crate::common::{self, closed_fd};
@@ -23,7 +23,7 @@ fn none(errno: Errno) -> Result<(), MessageError> {
     Err(MessageError::Stopped(errno, 0))
 }
 
-/// Sending and receiving are the calls of a [`Channel`], a [`Sender`] and a [`Receiver`].
+/// Sends and receives with a [`Channel`], a [`Sender`] and a [`Receiver`].
 pub(crate) fn channels() {
     let ends = Ends::new();
     let word: &[&[u8]] = &[b"word"];
@@ -72,7 +72,7 @@ pub(crate) fn channels() {
     own("Sender::send_many", "longer than the limit", long, answer);
     let long = Err(MessageError::TooLong(4));
     own("Sender::send", "longer than the limit", long, Sender::new(full).with_limit(3).send(word));
-    // A part is sent, and then no further message can follow.
+    // After a partial send, no further message can follow.
     let (_reader, writer) = rawpipe::pipe().unwrap();
     let mut sender = Sender::new(writer);
     let much = vec![0; 4 << 20];
@@ -101,7 +101,7 @@ pub(crate) fn channels() {
         own("Receiver::recv_into", what, io(errno), Receiver::new(fd).recv_into(&mut buf));
         own("Channel::recv", what, io(errno), Channel::new(fd, spare).recv());
         own("Channel::recv_into", what, io(errno), Channel::new(fd, spare).recv_into(&mut buf));
-        // A folder cannot be read without the risk of waiting.
+        // A call with a deadline cannot read a directory, because such a read might wait.
         let errno = if what == "folder" { Errno::EOPNOTSUPP } else { errno };
         let later = soon();
         own("Receiver::recv_deadline", what, io(errno), Receiver::new(fd).recv_deadline(later));
@@ -188,7 +188,7 @@ pub(crate) fn links() {
     if common::emulated() {
         return common::skip("links", "an emulator forks in its own way");
     }
-    // SAFETY: no other thread, and the child only writes.
+    // SAFETY: no other thread exists, and the child only writes.
     let made = unsafe { Duplex::fork(|link| u8::from(link.write(b"x") != Ok(1))) };
     let (mut child, link) = made.unwrap();
     own("Duplex::read", "what a child has written", Ok(1), link.read(&mut [0; 8]));

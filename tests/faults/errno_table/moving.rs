@@ -1,4 +1,4 @@
-//! The calls that move data, and the functions built on them.
+//! Rows for the calls that move data, and for the functions built on them.
 
 use super::{Answer, Ends, alike, answer, in_child, libc, of_std, own, row, set_limit};
 use crate::common::{self, append_file, closed_fd, file, skip};
@@ -57,7 +57,7 @@ pub(crate) fn sendfile_and_copy_file_range() {
         row("splice::sendfile", what, wanted, ours, answer(theirs));
     }
 
-    // Old kernels attach a page to the last buffer of a full socket; newer ones return EAGAIN.
+    // Old kernels attach a page to the last buffer of a full socket; newer kernels return `EAGAIN`.
     let ours = sendfile(from, Some(&mut 0), &socket, 100);
     let mut start = 0;
     let (to_socket, from_file) = (socket.as_raw_fd(), from.as_raw_fd());
@@ -105,7 +105,8 @@ fn c_copy(from: BorrowedFd<'_>, offset: Option<u64>, to: BorrowedFd<'_>) -> Answ
     answer(copied)
 }
 
-/// The same bits. Newer versions of std have this under another name.
+/// Converts to a signed number with the same bits. Newer versions of std provide this method under
+/// another name.
 trait CastSigned {
     fn cast_signed_here(self) -> i64;
 }
@@ -168,7 +169,7 @@ fn errno<T>(answer: Result<T, TransferError>) -> (Option<Side>, Option<Errno>) {
     answer.err().map_or((None, None), |error| (Some(error.side()), error.errno()))
 }
 
-/// The error of `io::copy` between two files.
+/// Returns the error of `io::copy` between two files.
 fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Option<Errno> {
     let [mut from, mut to] = [from, to].map(|fd| File::from(fd.try_clone_to_owned().unwrap()));
     of_std(std::io::copy(&mut from, &mut to)).err()
@@ -197,7 +198,7 @@ pub(crate) fn transfers() {
             ("transfer::transfer", |from, to| errno(transfer(from, to))),
             ("Transfer::run", |from, to| errno(Transfer::new().exact(5).run(from, to))),
         ];
-        // Bytes that were read and did not arrive are gone from the source.
+        // The source no longer has bytes that were read but not delivered.
         let rewind = || contents.iter().for_each(|mut file| file.rewind().unwrap());
         for (call, run) in calls {
             rewind();
@@ -229,7 +230,7 @@ pub(crate) fn transfers() {
         let ours = errno(discard(fd, None));
         own("transfer::discard", what, (from_source, Some(wanted)), ours);
     }
-    // Bytes that were taken and could not be delivered.
+    // The error holds bytes that were read and could not be delivered.
     let (near, far) = UnixStream::pair().unwrap();
     io::write_all(&far, b"in hand").unwrap();
     drop(far);
@@ -271,7 +272,7 @@ pub(crate) fn fanouts() {
     }
 }
 
-/// In a process that cannot map more memory.
+/// Runs `body` in a process that cannot map more memory.
 fn without_memory(body: impl FnOnce() -> Answer) -> Option<[Answer; 2]> {
     if common::in_front().is_some() {
         return None; // the tool itself needs memory
@@ -279,9 +280,9 @@ fn without_memory(body: impl FnOnce() -> Answer) -> Option<[Answer; 2]> {
     Some(in_child(|| {
         set_limit(Resource::AS, 1 << 20);
         let null = std::ptr::null_mut();
-        // Private and anonymous, a flag that has another value on MIPS.
+        // Private and anonymous. On MIPS the value differs.
         let flags = if cfg!(target_arch = "mips") { 0x802 } else { 0x22 };
-        // SAFETY: maps new memory, if any, where nothing is mapped.
+        // SAFETY: the call maps new memory, if any, at an address that the kernel chooses.
         let theirs = answer(unsafe { libc::mmap64(null, 1 << 20, 3, flags, -1, 0) });
         [body(), theirs]
     }))
@@ -362,7 +363,7 @@ pub(crate) fn chunks() {
     let to_nobody = sent(&mut writer, 100_000);
     own("ChunkWriter::send", "no reader", Err(Some(Errno::EPIPE)), to_nobody);
 
-    // The crate has checked by now how pages behave; a forked child needs its own memory.
+    // The crate has already checked how pages behave. In a forked child this writer needs new memory.
     let (_reader, by_write) = rawpipe::pipe().unwrap();
     let mut handing = ChunkWriter::new(by_write).unwrap();
     let what = "no memory left";
@@ -376,7 +377,7 @@ pub(crate) fn chunks() {
     let [ours, theirs] = without_memory(|| ChunkReader::new(reader).map(|_| 0)).unwrap();
     row("ChunkReader::new", what, full, ours, theirs);
     if handing.mechanism() == ChunkMechanism::Write {
-        // The memory works in the child as in the parent.
+        // With this mechanism, a forked child can use the parent's memory.
         own("ChunkWriter::chunk", "lent", true, handing.chunk().is_ok());
     } else {
         let [ours, theirs] = without_memory(|| handing.chunk().map(|_| 0)).unwrap();

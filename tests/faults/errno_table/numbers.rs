@@ -1,5 +1,6 @@
-//! System calls by number, which `raw` passes on unchanged: errors of the calls that the crate builds
-//! on, and offers in another form or not at all. The C library's `syscall` takes the same arguments.
+//! Checks system calls by number, which `raw` passes on unchanged. The rows cover errors of calls that
+//! the crate builds on, offers in another form, or does not offer. The C library's `syscall` accepts the
+//! same arguments.
 
 use super::{Answer, Ends, answer, in_child, libc, row};
 use crate::common::nr;
@@ -9,10 +10,10 @@ use rawpipe::fd::AsRawFd;
 use rawpipe::raw::syscall6;
 use std::collections::BTreeMap;
 
-/// The result of `raw`, decoded.
+/// Returns the decoded result of `raw`.
 fn ours(number: usize, a: [usize; 6]) -> Answer {
-    // SAFETY: each line of the table below has arguments that make the call fail before it accesses
-    // memory, or lets it access memory of its own.
+    // SAFETY: the arguments in the table below make the call fail before it accesses memory, or limit its
+    // accesses to memory of this test.
     let answer = unsafe { syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]) };
     usize::try_from(answer)
         .map_err(|_| Errno::from_raw_os_error(i32::try_from(-answer).unwrap()).expect("an errno"))
@@ -25,7 +26,7 @@ fn theirs(number: usize, a: [usize; 6]) -> Answer {
     answer(unsafe { libc::syscall(signed(number), a, b, c, d, e, f) })
 }
 
-/// A negative number as a register value.
+/// Returns a negative number as a register value.
 fn minus(number: usize) -> usize {
     number.wrapping_neg()
 }
@@ -36,7 +37,7 @@ pub(crate) fn calls_by_number() {
     }
     /// An address at which no memory is mapped.
     const BAD_ADDRESS: usize = 8;
-    /// The largest process id is 2²².
+    /// A process id that does not exist: the largest process id is 2²².
     const NO_PROCESS: usize = (1 << 22) + 1;
     const P_PID: usize = 1;
     const P_PIDFD: usize = 3;
@@ -57,7 +58,7 @@ pub(crate) fn calls_by_number() {
     let no_time = no_time.as_ptr().expose_provenance();
     let at_here = minus(100);
 
-    // With an event pending: otherwise not every kernel checks the address for it.
+    // Some kernels check the address of the event list only if an event is pending.
     let epoll = rawpipe::event::Epoll::new().unwrap();
     epoll.add(&ends.filled, rawpipe::event::PollEvents::IN, 0).unwrap();
     let epoll = usize::try_from(rawpipe::fd::AsFd::as_fd(&epoll).as_raw_fd()).unwrap();
@@ -209,13 +210,13 @@ pub(crate) fn calls_by_number() {
     ];
     let mut absent = BTreeMap::new();
     for (call, number, what, arguments, wanted) in table {
-        // The shim calls these by name where their form by number differs.
+        // The shim makes these calls by name, because their arguments differ on some architectures.
         let by_name = matches!(call, "MMAP" | "FTRUNCATE");
         if by_name && cfg!(any(target_pointer_width = "32", target_arch = "s390x")) {
             continue;
         }
         let (ours, theirs) = (ours(number, arguments), theirs(number, arguments));
-        // A kernel, or a filter, without the call.
+        // The kernel lacks the call, or a filter rejects it.
         if theirs == Err(Errno::ENOSYS) {
             assert_eq!(ours, theirs, "{call}, {what}");
             absent.insert(call, theirs);

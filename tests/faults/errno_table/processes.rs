@@ -1,4 +1,4 @@
-//! Creating processes, waiting for them, and sending them signals.
+//! Rows for creating processes, waiting for them, and sending them signals.
 
 use super::{Answer, answer, become_ordinary_user, in_child, libc, own, row, set_limit};
 use crate::common::{self, Tool, child, close_copy, skip};
@@ -13,7 +13,7 @@ const OK_0: Answer = Ok(0);
 const NO_CHILD: Answer = Err(Errno::ECHILD);
 const GONE: Answer = Err(Errno::ESRCH);
 
-/// A child that ends when the write end is dropped.
+/// Forks a child that exits when the write end is dropped.
 fn waiting() -> (Child, rawpipe::PipeWriter) {
     let (gate, opener) = rawpipe::pipe().unwrap();
     let copy = &opener;
@@ -30,7 +30,7 @@ fn number(child: &Child) -> i32 {
 
 fn c_wait(pid: i32) -> Answer {
     let mut status = 0;
-    // SAFETY: writes one `int`.
+    // SAFETY: the call writes one `int`.
     answer(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize)
 }
 
@@ -46,7 +46,7 @@ fn ended_maybe(answer: Result<Option<ExitStatus>, Errno>) -> Answer {
     answer.map(|_| 0)
 }
 
-/// The C library's own child ends immediately.
+/// Forks with the C library; the child exits immediately.
 fn c_fork() -> Answer {
     match libc::fork() {
         0 => process::exit(0),
@@ -55,14 +55,14 @@ fn c_fork() -> Answer {
 }
 
 pub(crate) fn forks() {
-    /// The result of a fork; the child ends immediately.
+    /// Returns the result of a fork; the child exits immediately.
     fn forked(answer: Result<Fork, Errno>) -> Answer {
         match answer? {
             Fork::Child => process::exit(0),
             Fork::Parent(mut child) => ended(child.wait()),
         }
     }
-    // SAFETY: no other thread, and the children only exit.
+    // SAFETY: no other thread exists, and the children only exit.
     let fork: fn() -> Answer = || forked(unsafe { rawpipe::fork() });
     // SAFETY: as above.
     let alone: fn() -> Answer = || forked(unsafe { fork_single_threaded() });
@@ -110,7 +110,7 @@ pub(crate) fn forks() {
 }
 
 pub(crate) fn waits() {
-    // A child of another process: a copy of the handle in a child of this one.
+    // A child of this process uses a copy of the handle, so the handle refers to another process's child.
     type Wait = fn(&mut Child) -> Answer;
     let calls: [(&str, Wait); 4] = [
         ("Child::wait", |child| ended(child.wait())),
@@ -128,12 +128,13 @@ pub(crate) fn waits() {
     }
     drop(opener);
     own("Child::wait", "ended", OK_0, ended(other.wait()));
-    // The kernel returns the status once; the handle keeps it.
+    // The kernel returns the status only once; the handle keeps it.
     own("Child::wait", "again", OK_0, ended(other.wait()));
     own("Child::try_wait", "again", OK_0, ended_maybe(other.try_wait()));
     assert_eq!(c_wait(number(&other)), NO_CHILD);
 
-    // With `SIGCHLD` ignored the status is lost, except that the pidfd keeps it since Linux 6.15.
+    // If `SIGCHLD` is ignored, the kernel discards the status. Since Linux 6.15 the pidfd keeps the
+    // status.
     const SIG_IGN: usize = 1;
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;
@@ -161,7 +162,7 @@ pub(crate) fn signals() {
         skip("signals", "a child of another user takes root");
         return;
     }
-    // A child of root, and a process that is no longer root.
+    // The child belongs to root, and the process that sends a signal is no longer root.
     type Send = fn(&Child) -> Result<(), Errno>;
     let calls: [(&str, Send); 4] = [
         ("Child::kill", Child::kill),
@@ -208,7 +209,7 @@ pub(crate) fn groups() {
     let theirs = c_group(&child);
     row("Child::lead_group", "waited for", GONE, child.lead_group().map(|()| 0), theirs);
 
-    // A child that leads a session.
+    // This child leads a session.
     let (ready, tell) = rawpipe::pipe().unwrap();
     let (gate, opener) = rawpipe::pipe().unwrap();
     let copy = &opener;
@@ -225,21 +226,21 @@ pub(crate) fn groups() {
     drop(opener);
     leader.wait().unwrap();
 
-    // A child that has started another program.
+    // This child has started another program.
     if common::emulated() {
         return skip("groups", "an emulator is another program from the beginning");
     }
     let piped = process::Stdio::piped;
     let mut cat = Command::new("/bin/cat").stdin(piped()).stdout(piped()).spawn().unwrap();
-    // The parent continues when the child has left its memory, a moment before the kernel counts it as
-    // another program. After this write and read it has.
+    // The parent continues when the child has released the shared memory, slightly before the kernel
+    // marks the child as another program. This write and read ensure that the kernel has done so.
     cat.stdin_ref().unwrap().write_all(b"x").unwrap();
     cat.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     let theirs = c_group(&cat);
     let ours = cat.lead_group().map(|()| 0);
     row("Child::lead_group", "another program", Err(Errno::EACCES), ours, theirs);
     cat.wait().unwrap();
-    // A child of another process.
+    // This is a child of another process.
     let (mut other, opener) = waiting();
     let [ours, theirs] = in_child(|| {
         let theirs = c_group(&other);

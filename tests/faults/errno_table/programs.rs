@@ -1,4 +1,4 @@
-//! Starting programs, in place of this one and as children, and communicating with them.
+//! Rows for executing programs, starting them as children, and communicating with them.
 
 use super::{
     Answer, alike, answer, become_ordinary_user, in_child, libc, of_std, own, row, set_limit,
@@ -22,10 +22,10 @@ use std::time::Duration;
 
 const OK_0: Answer = Ok(0);
 
-/// Paths at which no program can be started, in their own folder.
+/// Paths at which no program can be started, in a separate directory.
 struct Paths {
     folder: PathBuf,
-    /// Each with the error of an exec of it.
+    /// The description of each path, the path itself, and the error of executing it.
     paths: Vec<(&'static str, CString, Errno)>,
 }
 
@@ -60,7 +60,7 @@ impl Paths {
             ("path too long", text(&long), Errno::ENAMETOOLONG),
             ("name too long", text(&component), Errno::ENAMETOOLONG),
         ];
-        // These rows need a folder in which programs may be executed.
+        // These rows need a directory whose file system permits the execution of programs.
         let script = make("script", 0o755, b"#!/bin/sh\nexit 0\n");
         if std::process::Command::new(script).status().is_ok() {
             paths.push(("empty", text(&empty), Errno::ENOEXEC));
@@ -79,14 +79,14 @@ impl Drop for Paths {
     }
 }
 
-/// A list for the C library.
+/// Returns a null-terminated list for the C library.
 fn list(words: &[&CStr]) -> Vec<*const c_char> {
     words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 fn c_execve(path: &CStr, argv: &[&CStr]) -> Answer {
     let (argv, envp) = (list(argv), list(&[]));
-    // SAFETY: a string and two lists that end with a null.
+    // SAFETY: the arguments are a string and two lists that end with a null.
     answer(unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) } as isize)
 }
 
@@ -94,7 +94,7 @@ fn failed(answer: Result<std::convert::Infallible, Errno>) -> Answer {
     answer.map(|never| match never {})
 }
 
-/// Each of these execs fails, so this process continues.
+/// Every exec fails, so this process continues.
 pub(crate) fn execs() {
     if let Some(who) = common::in_front() {
         return skip("execs", &format!("{who} looks at programs in its own way"));
@@ -107,7 +107,7 @@ pub(crate) fn execs() {
     let (c_argv, c_envp) = (list(&[c"program"]), list(&[]));
     let c_execveat = |folder: i32, path: &CStr, flags| {
         let (path, argv, envp) = (path.as_ptr(), c_argv.as_ptr(), c_envp.as_ptr());
-        // SAFETY: a string and two lists that end with a null.
+        // SAFETY: the arguments are a string and two lists that end with a null.
         answer(unsafe { libc::execveat(folder, path, argv, envp, flags) } as isize)
     };
     for (what, path, wanted) in &all.paths {
@@ -115,7 +115,7 @@ pub(crate) fn execs() {
         let theirs = || c_execve(path, &[c"program"]);
         let ours = failed(process::execve(path, &argv, &envp));
         row("process::execve", what, wanted, ours, theirs());
-        // A name with a slash, or an empty one, is not searched for.
+        // `execvpe` does not search for a name that is empty or contains a slash.
         let ours = failed(process::execvpe(path, b"/bin", &argv, &envp));
         row("process::execvpe", what, wanted, ours, theirs());
         let ours = failed(process::execveat(&here, path, &argv, &envp, none));
@@ -137,7 +137,8 @@ pub(crate) fn execs() {
     let ours = failed(process::execvpe(c"true", b"/bin", &endless, &envp));
     own("process::execvpe", "a list without an end", invalid, ours);
 
-    // Open for writing. Not every kernel rejects that, but it is no program in any case.
+    // This file is open for writing. Some kernels accept such a file, but the exec fails because the file
+    // is not a program.
     let busy = all.folder.join("busy");
     let mut options = OpenOptions::new();
     let file = options.create_new(true).write(true).mode(0o755).open(&busy).unwrap();
@@ -174,7 +175,7 @@ pub(crate) fn execs() {
     row("process::execveat", "a link", Err(Errno::ELOOP), ours, theirs);
 
     let c_fexecve = |fd: i32| {
-        // SAFETY: two lists that end with a null.
+        // SAFETY: the arguments are two lists that end with a null.
         answer(unsafe { libc::fexecve(fd, c_argv.as_ptr(), c_envp.as_ptr()) } as isize)
     };
     let (reader, _writer) = rawpipe::pipe().unwrap();
@@ -188,11 +189,11 @@ pub(crate) fn execs() {
         let ours = failed(process::fexecve(fd, &argv, &envp));
         let theirs = c_fexecve(fd.as_raw_fd());
         if what == "closed" {
-            // Without its `/proc` entry the error may also be that the file does not exist.
+            // If `/proc` has no entry for the descriptor, the error may also be `ENOENT`.
             own("process::fexecve", what, true, ours == Err(wanted) || ours == Err(Errno::ENOENT));
         } else if theirs == Err(Errno::ENOENT) {
-            // Some releases of Linux 5.10 do not support an empty path, and the C library passes their
-            // error on.
+            // Some releases of Linux 5.10 do not support an empty path, and the C library returns their
+            // error.
             own("process::fexecve", what, Err(wanted), ours);
         } else {
             row("process::fexecve", what, Err(wanted), ours, theirs);
@@ -201,7 +202,7 @@ pub(crate) fn execs() {
     let ours = failed(process::fexecve(&plain, &endless, &envp));
     own("process::fexecve", "a list without an end", invalid, ours);
 
-    // Searched for in the folders of a path, which the C library takes from the environment.
+    // These calls search a list of directories, which the C library reads from the environment.
     let mut search = all.folder.as_os_str().as_bytes().to_vec();
     for (what, name, wanted) in [
         ("found nowhere", c"no-such-program", Errno::ENOENT),
@@ -212,7 +213,7 @@ pub(crate) fn execs() {
         // SAFETY: this process has no other thread.
         unsafe { std::env::set_var("PATH", path) };
         let (argv_, envp_) = (c_argv.as_ptr(), c_envp.as_ptr());
-        // SAFETY: a string and two lists that end with a null.
+        // SAFETY: the arguments are a string and two lists that end with a null.
         let theirs = answer(unsafe { libc::execvpe(name.as_ptr(), argv_, envp_) } as isize);
         let ours = failed(process::execvpe(name, &search, &argv, &envp));
         if what == "longer than a name" {
@@ -226,7 +227,7 @@ pub(crate) fn execs() {
     own("process::execvpe", "not executable, and folders that are none", Err(Errno::EACCES), ours);
 }
 
-/// The stage and the error of a spawn.
+/// Returns the stage and the error of a spawn.
 fn failure<T>(answer: Result<T, SpawnError>) -> (SpawnStage, Answer) {
     let error = answer.map(drop).expect_err("it starts");
     (error.stage(), Err(error.errno()))
@@ -274,7 +275,7 @@ pub(crate) fn spawns() {
     let ours = failure(true_().arg(&long).spawn());
     held("Command::spawn", "argument too long", SpawnStage::Exec, Errno::E2BIG, ours, theirs);
 
-    // Invalid arguments, found before a child exists.
+    // These invalid arguments are rejected before a child exists.
     let invalid = (SpawnStage::Arguments, Err(Errno::EINVAL));
     let null = File::open("/dev/null").unwrap();
     own("Command::spawn", "a NUL within", invalid, failure(true_().arg("a\0b").spawn()));
@@ -295,7 +296,7 @@ pub(crate) fn spawns() {
     own("Spawn::spawn", "a negative group", invalid, failure(spawn.process_group(-1).spawn()));
     own("Spawn::spawn", "no user", invalid, failure(spawn.uid(u32::MAX).spawn()));
 
-    // Failures in the child.
+    // These failures occur in the child.
     let from = null.as_raw_fd();
     let beyond = (SpawnStage::Dup { from, to: 1 << 30 }, Err(Errno::EBADF));
     let fds = [(null.as_fd(), 1 << 30)];
@@ -343,7 +344,7 @@ pub(crate) fn spawns() {
     held("Command::spawn", "no descriptors left", SpawnStage::Stdio, Errno::EMFILE, ours, theirs);
 }
 
-/// Settings that an ordinary user may not change.
+/// Checks settings that an ordinary user may not change.
 fn as_ordinary_user(spawn: &Spawn<'_>) {
     type Ours = fn(&Spawn<'_>) -> (SpawnStage, Answer);
     type Theirs = fn(&mut std::process::Command) -> &mut std::process::Command;
@@ -386,10 +387,11 @@ fn as_ordinary_user(spawn: &Spawn<'_>) {
             use rawpipe::raw::{syscall3, syscall4};
             let limit = [0_u64; 2];
             let place = (&raw const limit).expose_provenance();
-            // SAFETY: reads one `struct rlimit64`.
+            // SAFETY: the call reads one `struct rlimit64`.
             unsafe { syscall4(nr::PRLIMIT64, 0, 4, place, 0) };
             let id = super::NOBODY as usize;
-            // SAFETY: takes integers. If it fails, the ids are already those of an ordinary user.
+            // SAFETY: the call reads only integers. If the call fails, the ids are already those of an
+            // ordinary user.
             unsafe { syscall3(nr::SETRESGID, id, id, id) };
             if !become_ordinary_user() {
                 return [OK_0; 2];
@@ -455,7 +457,7 @@ pub(crate) fn conversations() {
         let mut command = Command::new("/bin/cat");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
     };
-    // A child of another process: its output can be read, its status cannot.
+    // This is a child of another process: its output can be read, but its status cannot.
     let lost = Kind::Wait(Errno::ECHILD);
     let errno = |reason| match reason {
         Kind::Wait(errno) => Err(errno),
@@ -465,9 +467,10 @@ pub(crate) fn conversations() {
     let [ours, theirs] = in_child(|| {
         let pid = i32::try_from(child.id()).unwrap();
         let mut status = 0;
-        // SAFETY: writes one `int`.
+        // SAFETY: the call writes one `int`.
         let theirs = answer(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize);
-        // The other process has copies of the pipes, so they do not end: do not read them.
+        // The other process holds copies of the pipes, so a reader would never reach end of file. The
+        // handles are dropped instead.
         drop((child.take_stdin(), child.take_stdout()));
         let said = child.communicate(b"").map(drop);
         [said.map_or_else(|error| errno(error.reason()), |()| OK_0), theirs]
@@ -516,7 +519,7 @@ fn groups_of_pipelines(cat: &Command<'_>) {
     let [ours, theirs] = in_child(|| {
         let pid = i32::try_from(running.children()[0].id()).unwrap();
         let mut status = 0;
-        // SAFETY: writes one `int`; with `WNOHANG`.
+        // SAFETY: the call writes one `int`; `WNOHANG` prevents waiting.
         let theirs = answer(unsafe { libc::waitpid(pid, &raw mut status, 1) } as isize);
         let late = Deadline::after(Duration::from_secs(60));
         let waits = [running.try_wait().map(|_| 0), running.wait_deadline(late).map(|_| 0)];
@@ -568,7 +571,7 @@ pub(crate) fn pipelines() {
     let [ours, theirs] = in_child(|| {
         let pid = i32::try_from(running.children()[0].id()).unwrap();
         let mut status = 0;
-        // SAFETY: writes one `int`.
+        // SAFETY: the call writes one `int`.
         let theirs = answer(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize);
         [running.wait().map(|_| 0), theirs]
     });

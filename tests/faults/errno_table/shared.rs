@@ -1,4 +1,4 @@
-//! Chunks in shared memory.
+//! Rows for chunks in shared memory.
 
 use super::{Answer, in_child, own, set_limit};
 use crate::common::shared::{HEAD, Outside, TAIL};
@@ -17,7 +17,7 @@ fn soon() -> Deadline<'static> {
     Deadline::after(Duration::from_millis(2))
 }
 
-/// The number of bytes, 0 at the end.
+/// Returns the number of bytes, or 0 at end of file.
 fn received(reader: &mut SharedReader, how: &str) -> Answer {
     let record = match how {
         "SharedReader::recv" => reader.recv(),
@@ -51,13 +51,13 @@ fn fill(writer: &mut SharedWriter) {
     }
 }
 
-/// Whether pairs can be created here.
+/// Returns whether this system can create pairs.
 fn supported() -> bool {
     let made = chunk::shared().map(drop);
     if made.is_ok() {
         return true;
     }
-    // An emulator: all its rows have this error.
+    // Under an emulator every row fails with this error.
     own("chunk::shared", "no memory that is wiped in a child", Err(Errno::EOPNOTSUPP), made);
     skip("shared", "no memory that is wiped in a forked child");
     false
@@ -107,7 +107,7 @@ pub(crate) fn halves() {
     own("SharedWriter::send", "no reader", Err(Errno::EPIPE), writer.send(1));
 }
 
-/// The half is used by another process.
+/// A call on a half fails with `EBUSY` if another process uses that half.
 pub(crate) fn halves_of_another_process() {
     if !supported() {
         return;
@@ -128,7 +128,7 @@ pub(crate) fn halves_of_another_process() {
     }
 }
 
-/// Words that no correct peer stores.
+/// A call fails with `EPROTO` if the shared memory holds words that no correct peer stores.
 pub(crate) fn halves_of_broken_memory() {
     if !supported() {
         return;
@@ -139,7 +139,7 @@ pub(crate) fn halves_of_broken_memory() {
     fill(&mut writer);
     assert_eq!(received(&mut reader, "SharedReader::recv"), Ok(100));
     outside.store(HEAD, 1);
-    // The records already counted come first.
+    // The reader first receives the records that it has already counted.
     while received(&mut reader, "SharedReader::recv") == Ok(100) {}
     outside.store(TAIL, 1);
     while lent(&mut writer, "SharedWriter::try_chunk") == Ok(100) {
@@ -189,7 +189,7 @@ const MAKES: [&str; 8] = [
     "SharedBuilder::pass_writer",
 ];
 
-/// Creating a pair, in each of the ways.
+/// Creates a pair in each of the available ways.
 pub(crate) fn pairs() {
     if !supported() {
         return;
@@ -251,14 +251,14 @@ fn copied(reader: &mut SharedCopier, how: &str) -> Answer {
 const COPIES: [&str; 3] =
     ["SharedCopier::recv", "SharedCopier::try_recv", "SharedCopier::recv_deadline"];
 
-/// A pair for two programs, with both halves in this process.
+/// Creates a pair for two programs and keeps both halves in this process.
 fn passed() -> ([OwnedFd; 4], SharedCopier, SharedWriter) {
     let (parts, writer) = SharedBuilder::new().chunk(100).ring(4096).pass_reader().unwrap();
     let copies = parts.each_ref().map(|part| part.try_clone().unwrap());
     (copies, SharedCopier::from_parts(parts, Wait::Block).unwrap(), writer)
 }
 
-/// The half of another program that copies records.
+/// Checks the half of another program, which copies records.
 pub(crate) fn copiers() {
     if !supported() {
         return;
@@ -300,7 +300,7 @@ pub(crate) fn copiers() {
     }
 }
 
-/// Descriptors that become a half, and others that do not.
+/// Builds halves from valid descriptors and from unsuitable ones.
 pub(crate) fn parts() {
     if !supported() {
         return;
@@ -311,7 +311,7 @@ pub(crate) fn parts() {
             SharedCopier::from_parts(parts, Wait::Block).map(|_| 0)
         }),
         ("SharedWriter::from_parts", |parts| {
-            // SAFETY: no other half writes.
+            // SAFETY: no other writer half exists.
             unsafe { SharedWriter::from_parts(parts, Wait::Block) }.map(|_| 0)
         }),
     ];
@@ -328,7 +328,7 @@ pub(crate) fn parts() {
         let pipes = rawpipe::pipe().unwrap();
         own(call, "no file", Err(Errno::EINVAL), make([pipes.0.into(), ring, heard, bell]));
         let [control, ring, heard, bell] = fresh();
-        // A sealed ring cannot be mapped like control words.
+        // A sealed ring cannot be mapped in place of the control words.
         let sealed = call == "SharedCopier::from_parts";
         let wanted = Err(if sealed { Errno::EPERM } else { Errno::EPROTO });
         own(call, "another order", wanted, make([ring, control, heard, bell]));

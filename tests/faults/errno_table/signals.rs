@@ -28,7 +28,7 @@ mod libc {
 
 const USR1: SignalSet = SignalSet::empty().with(Signal::USR1);
 
-/// `sigset_t` of the C library with `SIGUSR1` in it: 128 bytes, or 16 words.
+/// Returns a `sigset_t` of the C library that contains `SIGUSR1`: 128 bytes, or 16 words.
 fn c_set() -> [usize; 16] {
     let mut words = [0; 16];
     words[0] = 1 << (Signal::USR1.as_raw() - 1);
@@ -38,15 +38,15 @@ fn c_set() -> [usize; 16] {
 fn c_signalfd() -> Answer {
     const SFD_NONBLOCK: i32 = 0o4000;
     let set = c_set();
-    // SAFETY: reads a set.
+    // SAFETY: the call reads a set.
     answer(unsafe { libc::signalfd(-1, set.as_ptr().cast::<c_void>(), SFD_NONBLOCK) } as isize)
 }
 
-/// The signal number as a count.
+/// Returns the number of the received signal, as a C function returns a count.
 fn c_wait() -> Answer {
     let (set, now) = (c_set(), [0_usize; 4]);
     let (set, null) = (set.as_ptr().cast::<c_void>(), std::ptr::null_mut());
-    // SAFETY: reads a set and a time.
+    // SAFETY: the call reads a set and a time.
     answer(unsafe { libc::sigtimedwait(set, null, now.as_ptr().cast::<c_void>()) } as isize)
 }
 
@@ -80,8 +80,8 @@ pub(crate) fn waits() {
     own("SignalFd::read_deadline", "cancelled", cancelled, signals.read_deadline(deadline));
     own("event::wait_signal", "cancelled", Err(Errno::ECANCELED), wait_signal(USR1, deadline));
 
-    // Both refer to a file that is open for writing: `dup2` leaves the flag of a descriptor that
-    // already has the number.
+    // Both calls receive the same file, which is open for writing. `dup2` does not change the flags of a
+    // descriptor that already has the number.
     let file = common::file(b"");
     let theirs = answer(libc::dup2(file.as_raw_fd(), 0) as isize);
     row("io::redirect", "a file", Ok(0), redirect(&file, StdStream::Stdin).map(|()| 0), theirs);

@@ -4,7 +4,7 @@ use crate::common;
 use crate::common::listing::functions;
 use std::collections::BTreeSet;
 
-/// Runs every group again and collects its rows.
+/// Runs every group again and collects its rows. Then compares the rows with the list of public calls.
 pub(crate) fn every_public_call_has_a_row(groups: &[(&str, fn())]) {
     if common::emulated() {
         return common::skip(&common::name_alone(), "the emulator has not all situations");
@@ -48,8 +48,8 @@ pub(crate) fn every_public_call_has_a_row(groups: &[(&str, fn())]) {
     assert!(unknown.is_empty(), "rows of calls that there are not: {unknown:#?}");
 }
 
-/// `module::function` and `Type::function` for all public functions that return a `Result`. Items at
-/// the crate root are also in a module.
+/// Returns `module::function` and `Type::function` for all public functions that return a `Result`. Each
+/// item at the crate root also appears in a module.
 fn public_calls(listing: &str) -> BTreeSet<String> {
     let answers = |line: &str| {
         let answer = line.split_once(") -> ").map(|(_, answer)| answer);

@@ -1,4 +1,4 @@
-//! The conditions that hold after every operation, whatever failed in it.
+//! The conditions that hold after every operation, whichever call failed.
 
 use super::{common, machine};
 use crate::common::nr;
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 pub(crate) type Verdict = Result<(), String>;
 
-/// Returns from the function with a description of the problem.
+/// Returns a description of the problem from the enclosing function.
 macro_rules! ensure {
     ($holds:expr, $($words:tt)*) => {
         if !$holds {
@@ -21,7 +21,8 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// Bytes in which each block differs from the others. They are computed once, before any fork.
+/// Returns bytes in which each block differs from the others. The bytes are computed once, before any
+/// fork.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     static ALL: OnceLock<Vec<u8>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
@@ -38,20 +39,21 @@ pub(crate) struct Holdings {
 }
 
 impl Holdings {
-    /// The resources now. Call it after everything that the operation gets was created.
+    /// Records the current resources. Call this function after creating everything that the operation
+    /// receives.
     pub(crate) fn now() -> Self {
-        // The first inspection may itself need memory.
+        // The first inspection may allocate memory, so its result is discarded.
         let _ = (common::open_fds(), mapped(), blocked());
         Self { fds: common::open_fds(), mapped: mapped(), blocked: blocked() }
     }
 
-    /// Checks after the operation, when its result is dropped. `kept`: bytes that may stay mapped on
-    /// purpose for the next operation.
+    /// Checks the resources after the result of the operation is dropped. `kept` is the number of bytes
+    /// that may stay mapped for the next operation.
     pub(crate) fn unchanged(&self, kept: usize) -> Verdict {
         let fds = common::open_fds();
         ensure!(fds == self.fds, "descriptors: {:?} before, {fds:?} after", self.fds);
         let mapped = mapped();
-        // If `brk` fails, the C library maps memory instead, and keeps it.
+        // If `brk` fails, the C library maps memory instead and keeps it.
         let allocator = fault().is_some_and(|fault| fault.key.nr == machine::BRK);
         let allowed = mapped == self.mapped || mapped == self.mapped + kept;
         ensure!(allocator || allowed, "mapped: {} before, {mapped} after", self.mapped);
@@ -61,13 +63,13 @@ impl Holdings {
     }
 }
 
-/// The signals that this process has blocked.
+/// Returns the signals that this process has blocked.
 fn blocked() -> String {
     let status = fs::read_to_string("/proc/self/status").expect("/proc");
     status.lines().find(|line| line.starts_with("SigBlk")).expect("a mask").to_owned()
 }
 
-/// The size of all mappings, except the heap and the stack.
+/// Returns the size of all mappings, except the heap and the stack.
 fn mapped() -> usize {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let size = |line: &str| {
@@ -81,14 +83,15 @@ fn mapped() -> usize {
     counted.filter_map(size).sum()
 }
 
-/// Neither a running child nor a zombie is left, except one that the kernel has reported as gone.
+/// Checks that no running child and no zombie remains, unless an injected error reported that the child
+/// does not exist.
 fn childless() -> Verdict {
     unsafe extern "C" {
         fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
     }
     const NO_HANG: i32 = 1;
     let mut status = 0;
-    // SAFETY: writes one number at the place given.
+    // SAFETY: the call writes one number to the given address.
     let left = unsafe { waitpid(-1, &raw mut status, NO_HANG) };
     let disowned = injected(|fault| {
         let nr = fault.key.nr;
@@ -101,7 +104,7 @@ fn childless() -> Verdict {
     Ok(())
 }
 
-/// Whether a fault was injected for which this holds.
+/// Returns whether a fault was injected that satisfies `holds`.
 pub(crate) fn injected(holds: impl Fn(&Fault) -> bool) -> bool {
     fault().is_some_and(|fault| holds(&fault))
 }
@@ -110,7 +113,7 @@ pub(crate) fn error_is(fault: &Fault, errnos: &[Errno]) -> bool {
     matches!(fault.action, Action::Error(raw) if errnos.iter().any(|it| it.raw_os_error() == raw))
 }
 
-/// Whether one of these errors was injected into one of these calls, not in a child.
+/// Returns whether one of these errors was injected into one of these calls outside a child.
 pub(crate) fn failed(calls: &[usize], errnos: &[Errno]) -> bool {
     injected(|fault| !fault.key.child && calls.contains(&fault.key.nr) && error_is(fault, errnos))
 }
@@ -119,14 +122,14 @@ pub(crate) fn shortened() -> bool {
     injected(|fault| matches!(fault.action, Action::Short(_)))
 }
 
-/// Whether this errno is the one that was injected. (`mmap` fails with `EAGAIN` if a limit of locked memory is
-/// reached, which is reported as `ENOMEM`.)
+/// Returns whether this errno is the injected one. If `mmap` fails with `EAGAIN` because locked memory
+/// reaches its limit, the crate reports `ENOMEM`.
 pub(crate) fn is_injected(errno: Errno) -> bool {
     let no_memory = errno == Errno::ENOMEM && failed(&[nr::MMAP], &[Errno::EAGAIN]);
     no_memory || injected(|fault| error_is(fault, &[errno]))
 }
 
-/// The remaining contents of a descriptor, without waiting for more.
+/// Reads the remaining contents of a descriptor, without waiting for more.
 pub(crate) fn rest_of(fd: impl AsFd) -> Vec<u8> {
     let mut rest = Vec::new();
     let fd: OwnedFd = fd.as_fd().try_clone_to_owned().expect("a duplicate");

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 type Link = Channel<PipeReader, PipeWriter>;
 
-/// Long and short messages, in one part and in several.
+/// Returns short and long messages, each with one or several parts.
 fn messages() -> Vec<Vec<u8>> {
     [3, 0, 9_000, 1, 500].map(pattern).to_vec()
 }
@@ -45,7 +45,7 @@ fn receive(link: &mut Link, how: How) -> Result<Option<Vec<u8>>, MessageError> {
     }
 }
 
-/// Retries a failed call once, unless its error is permanent.
+/// Retries a failed call once, unless the error is permanent.
 fn again<T>(mut attempt: impl FnMut() -> Result<T, MessageError>) -> Result<T, MessageError> {
     match attempt() {
         Err(MessageError::Io(_)) => attempt(),
@@ -53,7 +53,8 @@ fn again<T>(mut attempt: impl FnMut() -> Result<T, MessageError>) -> Result<T, M
     }
 }
 
-/// Sends all at a time, and what was not sent once more. Returns how many were sent, and whether one was in part.
+/// Sends all messages with one call, and retries the unsent ones once. Returns the number of sent
+/// messages, and whether one message was sent only in part.
 fn send_all(link: &mut Link, all: &[Vec<u8>], how: How) -> Option<(usize, bool)> {
     let mut sent = 0;
     for _ in 0..2 {
@@ -75,7 +76,8 @@ fn send_all(link: &mut Link, all: &[Vec<u8>], how: How) -> Option<(usize, bool)>
     None
 }
 
-/// With `many`, several at a time, and the receiver reads ahead.
+/// Sends messages through a channel. With `many`, one call sends several messages, and the receiver reads
+/// ahead.
 fn channel(how: How, many: bool) -> Verdict {
     let all = messages();
     let holdings = Holdings::now();
@@ -124,8 +126,8 @@ fn channel(how: How, many: bool) -> Verdict {
     holdings.unchanged(0)
 }
 
-/// Sends chunks of several sizes and resends a part of each. Receives them by reading and by splicing them on.
-/// After a failure the remainder of the chunk is sent.
+/// Sends chunks of several sizes and resends a part of each. Receives the chunks by reading and by
+/// splicing. After a failure, the function sends the remainder of the chunk.
 fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verdict {
     const SIZES: [usize; 5] = [40_000, 100, 70_000, 16_384, 40_000];
     let holdings = Holdings::now();
@@ -153,7 +155,7 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
                 }
             }
             sent.extend_from_slice(&bytes[round..round + done]);
-            // Only a chunk that was sent to its end can be sent again.
+            // Only a chunk that was sent completely can be resent.
             let (part, mut again) = (len / 2 + 1, 0);
             for _ in 0..2 {
                 match writer.resend(part - again) {
@@ -165,7 +167,7 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
                 return Ok(Err(format!("{again} bytes again, but {done} of {len} before")));
             }
             sent.extend_from_slice(&bytes[round..round + again]);
-            // The contents of the pipe, so that no read waits.
+            // The loop reads only the bytes that are in the pipe, so no read waits.
             while reader.get_ref().available().unwrap_or(0) > 0 {
                 match reader.read_chunk() {
                     Ok(bytes) => received.extend_from_slice(bytes),
@@ -173,7 +175,7 @@ fn chunks(reuse: Reuse, mechanism: Option<ChunkMechanism>, chunk: usize) -> Verd
                 }
             }
         }
-        // The last one is moved on, and compared when everything else is dropped.
+        // The last chunk is spliced onward and compared after everything else is dropped.
         let bytes = pattern(50_000.min(chunk));
         if writer.chunk().map(|lent| lent[..bytes.len()].copy_from_slice(&bytes)).is_ok() {
             let done =
@@ -215,7 +217,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     ];
     for reuse in [Reuse::Never, Reuse::AfterRead] {
         for mechanism in mechanisms {
-            // With the long ones the memory is used up and restarted for each.
+            // Each long chunk uses up the writer's memory, so the writer starts again with new pages.
             for chunk in [70_000, 2 << 20] {
                 let name = format!("ChunkWriter {reuse:?}, {mechanism:?}, chunks of {chunk}");
                 all.push(Operation::new(name, move || chunks(reuse, mechanism, chunk)));

@@ -1,4 +1,4 @@
-//! `transfer` with each mechanism, `discard`, and `Fanout`.
+//! Operations with `transfer` and each mechanism, `discard`, and `Fanout`.
 
 use super::check::{Holdings, Verdict, ensure, failed, injected, pattern, rest_of, shortened};
 use super::{Operation, common, missing};
@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// The length of a source. It fits into a pipe, and into the quarter of a socket's buffer up to which
-/// `poll` reports room.
+/// The length of a source. The bytes fit into a pipe, and into the quarter of a socket's buffer up to
+/// which `poll` reports free space.
 const LEN: usize = 20_000;
 const EXACT: usize = 12_000;
 
@@ -34,13 +34,13 @@ enum To {
     Append,
     Pipe,
     Socket,
-    /// Accepts no bytes, and fails with an error.
+    /// A sink that accepts no bytes and fails with an error.
     Full,
     /// A pipe without a reader.
     Broken,
 }
 
-/// A source that has [`LEN`] bytes and then its end.
+/// Returns a source that has [`LEN`] bytes followed by end of file.
 pub(crate) fn source(from: From) -> OwnedFd {
     let bytes = pattern(LEN);
     match from {
@@ -63,7 +63,7 @@ fn pipe() -> (PipeReader, rawpipe::PipeWriter) {
     Builder::new().capacity(Capacity::Bytes(256 << 10)).build().unwrap()
 }
 
-/// A sink, and the descriptor to inspect it.
+/// A sink, and a descriptor to inspect its contents.
 struct Sink {
     to: To,
     fd: OwnedFd,
@@ -109,7 +109,7 @@ impl Sink {
     }
 }
 
-/// The number of bytes that arrived, and the bytes that a failure holds.
+/// Returns the number of bytes that arrived, and the bytes that the error holds.
 fn account(done: &mut Result<u64, TransferError>) -> Result<(usize, Vec<u8>), String> {
     match done {
         Ok(bytes) => Ok((usize::try_from(*bytes).unwrap(), Vec::new())),
@@ -125,7 +125,7 @@ fn account(done: &mut Result<u64, TransferError>) -> Result<(usize, Vec<u8>), St
     }
 }
 
-/// Whether the fault must not make a transfer fail: an error of a call that has a fallback, a signal,
+/// Returns whether a transfer must survive the fault: an error of a call that has a fallback, a signal,
 /// or a short count.
 fn is_promised() -> bool {
     use nr::{COPY_FILE_RANGE, PPOLL, READ, SENDFILE, SPLICE, STATX, WRITE};
@@ -142,12 +142,12 @@ fn is_promised() -> bool {
 #[derive(Clone, Copy, Debug)]
 enum How {
     Plain,
-    /// In pieces that are copied.
+    /// The bytes are copied in small pieces.
     Small,
     Exact,
-    /// With a distant deadline.
+    /// The transfer has a distant deadline.
     Deadline,
-    /// With a progress closure.
+    /// The transfer has a progress closure.
     Progress,
     Copying,
 }
@@ -156,7 +156,7 @@ fn moved(from: From, to: To, how: How) -> Verdict {
     let whole = pattern(LEN);
     let source = source(from);
     let sink = Sink::new(to);
-    // With capacity: growing the list would add system calls.
+    // The capacity is reserved, because growing the list would add system calls.
     let mut told = Vec::with_capacity(64);
     let mut progress = |done| {
         told.push(done);
@@ -254,12 +254,12 @@ fn fanned_out(from: From, to: &[To], progress: bool) -> Verdict {
         ensure!(arrived.len() == count, "{to:?}: {} arrived, {count} reported", arrived.len());
         let mut all = [arrived, rescued].concat();
         if failed {
-            // The sink was dropped: later bytes went only to the others.
+            // The failed sink was dropped, so later bytes went only to the other sinks.
             ensure!(whole.starts_with(&all), "{to:?}: other bytes");
             ensure!(matches!(to, To::Full | To::Broken) || injected(|_| true), "{to:?} failed");
             continue;
         }
-        // In the middle of a round some sinks have more bytes than the common count.
+        // In the middle of a round, some sinks have received more bytes than the common count.
         let ahead = count.checked_sub(bytes).filter(|ahead| *ahead == 0 || *ahead == held.len());
         let Some(ahead) = ahead else {
             return Err(format!("{to:?}: {count} arrived, {bytes} reported in all"));
@@ -302,7 +302,7 @@ pub(crate) fn operations() -> Vec<Operation> {
                 all.push(Operation::new(name, move || moved(from, to, how)));
             }
         }
-        // On a kernel that lacks some calls.
+        // These operations run as on a kernel that lacks some calls.
         let without = [
             ("splice", vec![missing(nr::SPLICE, Errno::ENOSYS)]),
             ("copy_file_range", vec![missing(nr::COPY_FILE_RANGE, Errno::EXDEV)]),

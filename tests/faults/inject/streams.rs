@@ -1,5 +1,5 @@
-//! Reading and writing: whole buffers, without waiting, with a deadline, without a signal; and waiting
-//! for readiness.
+//! Operations that read and write: whole buffers, without waiting, with a deadline, without a signal.
+//! Others wait for readiness.
 
 use super::check::{
     Holdings, Verdict, ensure, failed, injected, is_injected, pattern, rest_of, shortened,
@@ -26,14 +26,15 @@ fn pipe() -> (PipeReader, PipeWriter) {
     Builder::new().capacity(Capacity::Bytes(64 << 10)).build().unwrap()
 }
 
-/// A pipe with [`LEN`] bytes in it.
+/// Returns a pipe that holds [`LEN`] bytes.
 fn filled() -> (PipeReader, PipeWriter) {
     let (reader, writer) = pipe();
     writer.write_all(&pattern(LEN)).unwrap();
     (reader, writer)
 }
 
-/// The same, after both ends were used in a splice: the kernel has no `RWF_NOWAIT` for them.
+/// Returns a filled pipe whose ends were both used in a splice: the kernel does not support `RWF_NOWAIT`
+/// for them.
 fn worn() -> (PipeReader, PipeWriter) {
     let (reader, writer) = pipe();
     let (from, to) = pipe();
@@ -44,7 +45,7 @@ fn worn() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// The number of bytes moved, for each type of result.
+/// Extracts the number of bytes moved from each type of result.
 trait Came {
     fn far(&self) -> (usize, Option<Errno>, bool);
 }
@@ -64,7 +65,8 @@ impl Came for Result<(), Incomplete> {
     }
 }
 
-/// Functions that retry on `EINTR` never return it, and a short count is not a failure for them.
+/// Returns whether the operation must succeed despite the fault. Functions that retry never return
+/// `EINTR`, and they continue after a short count.
 fn no_excuse(retries: bool) -> bool {
     use nr::{PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV};
     let calls = [PPOLL, PREADV2, PWRITEV2, READ, READV, VMSPLICE, WRITE, WRITEV];
@@ -108,7 +110,7 @@ fn writing<C: Came>(
     Ok(())
 }
 
-/// The buffer has this in it already, and no room.
+/// Reads to end of file into a buffer that already holds `before` bytes and has no spare room.
 fn to_the_end(before: usize, len: usize) -> Verdict {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(256 << 10)).build().unwrap();
     writer.write_all(&pattern(len)).unwrap();
@@ -120,17 +122,17 @@ fn to_the_end(before: usize, len: usize) -> Verdict {
     if let Ok(count) = answer {
         ensure!(count == len, "{count} bytes, and no error");
     }
-    // What is not needed: without it the pages are small ones.
+    // The advice is optional: without it the pages are small.
     ensure!(answer.is_ok() || !injected(|fault| fault.key.nr == nr::MADVISE), "{answer:?}");
     all.extend(rest_of(&reader));
     let whole = all[..before].iter().all(|byte| *byte == 7) && all[before..] == pattern(len);
     ensure!(whole, "{} bytes", all.len());
     drop(all);
-    // The result may have been a mapping of its own; it is dropped.
+    // The result may have been a separate mapping; it has been dropped.
     holdings.unchanged(0)
 }
 
-/// The pipe is empty, and the deadline passes.
+/// Reads from an empty pipe until the deadline passes.
 fn too_late() -> Verdict {
     let (reader, _writer) = pipe();
     let holdings = Holdings::now();
@@ -139,8 +141,8 @@ fn too_late() -> Verdict {
     match answer {
         Err(Errno::ETIMEDOUT) => {}
         Err(errno) if is_injected(errno) => {}
-        // Without the flag, and without the fallback or the call that it needs first, the result is
-        // `EOPNOTSUPP`.
+        // Without `RWF_NOWAIT`, the call fails with `EOPNOTSUPP` if its fallback, or the call that the
+        // fallback needs first, also fails.
         Err(Errno::EOPNOTSUPP) if failed(&without_waiting, &REFUSALS) => {}
         answer => return Err(format!("{answer:?}")),
     }
@@ -149,12 +151,12 @@ fn too_late() -> Verdict {
 
 const REFUSALS: [Errno; 3] = [Errno::ENOSYS, Errno::EPERM, Errno::EINVAL];
 
-/// Empties a pipe that may still have a writer.
+/// Drains a pipe that may still have a writer.
 fn rest_of_open(reader: &PipeReader) {
     reader.read_exact(&mut vec![0; reader.available().unwrap()]).unwrap();
 }
 
-/// Both directions of one link.
+/// Uses both directions of one link.
 fn duplex() -> Verdict {
     let whole = pattern(LEN);
     let holdings = Holdings::now();
@@ -176,7 +178,7 @@ fn duplex() -> Verdict {
     holdings.unchanged(0)
 }
 
-/// Exactly `PIPE_BUF` bytes, which arrive whole or not at all.
+/// Writes exactly `PIPE_BUF` bytes, which arrive whole or not at all.
 fn atomic() -> Verdict {
     let (reader, writer) = pipe();
     let whole = pattern(4096);
@@ -187,7 +189,8 @@ fn atomic() -> Verdict {
     let arrived = rest_of(&reader);
     match answer {
         Ok(()) => ensure!(arrived == whole, "{} bytes arrived", arrived.len()),
-        // Every pipe accepts at least that much, so an injected short count is reported as an error.
+        // Every pipe accepts at least this many bytes, so an injected short count is reported as an
+        // error.
         Err(Errno::EIO) if shortened() => {}
         Err(errno) => ensure!(arrived.is_empty(), "{errno}, and {} bytes", arrived.len()),
     }
@@ -250,7 +253,7 @@ fn epoll_two(reader: &PipeReader, writer: &PipeWriter, deadline: bool) -> rawpip
     Ok(found)
 }
 
-/// Waits with each call that takes several descriptors, and with a `Cancel` that is never cancelled.
+/// Waits with each call that accepts several descriptors, and with a `Cancel` that is never triggered.
 fn cancellable(reader: &PipeReader, writer: &PipeWriter, call: usize) -> rawpipe::Result<usize> {
     let cancel = Cancel::new()?;
     let deadline = Deadline::after(LATE).or_cancelled(&cancel);
@@ -376,7 +379,8 @@ pub(crate) fn operations() -> Vec<Operation> {
     add(&mut all, "select_deadline", || ready(true, |a, b| select_two(a, b, true)));
     add(&mut all, "epoll", || ready(false, |a, b| epoll_two(a, b, false)));
     add(&mut all, "epoll, wait_deadline", || {
-        // Only the wait retries on `EINTR`; creating and changing the list do not wait.
+        // Only the wait retries on `EINTR`, because the calls that create and change the list never
+        // sleep.
         let retries = failed(&[nr::EPOLL_PWAIT, nr::EPOLL_PWAIT2], &[Errno::EINTR]);
         ready(retries, |a, b| epoll_two(a, b, true))
     });

@@ -1,4 +1,4 @@
-//! The operations of each module, and the calls without which they run again.
+//! The operations of each module, and the calls that are missing when an operation runs again.
 
 #[path = "moving.rs"]
 mod moving;
@@ -26,13 +26,13 @@ pub(crate) struct Operation {
     pub(crate) module: &'static str,
     pub(crate) name: &'static str,
     pub(crate) body: fn(),
-    /// The calls that fail, for each further run.
+    /// The sets of calls that fail, one set per further run.
     pub(crate) without: Vec<Vec<Missing>>,
-    /// A call that the operation makes the module issue on its behalf.
+    /// A call that the module makes only because the operation requests it.
     pub(crate) its_own: Option<usize>,
 }
 
-/// Whether no call fails: then the operation must succeed.
+/// Whether no call fails, so the operation must succeed.
 pub(crate) static PLAIN: AtomicBool = AtomicBool::new(true);
 
 const SOON: Duration = Duration::from_millis(5);
@@ -47,12 +47,12 @@ fn not_permitted(nr: usize) -> Missing {
     Missing { errno: Errno::EPERM.raw_os_error(), ..refused(nr) }
 }
 
-/// A call that fails if an argument has these bits.
+/// Returns a call that fails if an argument has these bits.
 fn refused_with(nr: usize, argument: usize, bits: u64) -> Missing {
     Missing { nr, argument, bits, errno: Errno::EINVAL.raw_os_error() }
 }
 
-/// The result of a call that must succeed if no call fails.
+/// Returns the value of a call that must succeed if no call fails.
 fn done<T, E: Debug>(result: Result<T, E>) -> Option<T> {
     assert!(result.is_ok() || !PLAIN.load(Ordering::SeqCst), "{:?}", result.err());
     result.ok()
@@ -66,7 +66,7 @@ fn pipe() -> (PipeReader, PipeWriter) {
     rawpipe::pipe().expect("a pipe")
 }
 
-/// A pipe with these bytes in it.
+/// Returns a pipe that holds these bytes.
 fn filled(bytes: &[u8]) -> (PipeReader, PipeWriter) {
     let (reader, writer) =
         Builder::new().capacity(Capacity::Bytes(256 << 10)).build().expect("a pipe");
@@ -97,7 +97,7 @@ impl Operation {
         self
     }
 
-    /// Runs again without each of these sets.
+    /// Adds a run for each of these sets of missing calls.
     fn without(mut self, sets: &[&[Missing]]) -> Self {
         self.without.extend(sets.iter().map(|set| set.to_vec()));
         self
@@ -144,7 +144,7 @@ fn io_and_pipe() -> Vec<Operation> {
         }),
         of("io", "a descriptor for standard input, which is closed", || {
             let (reader, _writer) = pipe();
-            // SAFETY: standard input has no owner, and nothing here reads it.
+            // SAFETY: standard input has no owner, and no code here reads it.
             assert_eq!(unsafe { raw::syscall1(nr::CLOSE, 0) }, 0);
             operation(|| {
                 drop(done(io::dup(&reader)));
@@ -186,7 +186,7 @@ fn io_and_pipe() -> Vec<Operation> {
         of("io::without_sigpipe", "without_sigpipe", || {
             let (reader, writer) = pipe();
             drop(reader);
-            // Raises the signal.
+            // This `splice` raises the signal.
             let bytes = filled(b"1").0;
             let raise = || splice(&bytes, None, &writer, None, 1, NONE);
             let _ = operation(|| without_sigpipe(raise));
@@ -250,7 +250,7 @@ fn readiness() -> Vec<Operation> {
                 let epoll = done(Epoll::new())?;
                 done(epoll.add(&reader, PollEvents::IN, 1));
                 done(epoll.wait(&mut [Event::default(); 2], Some(SOON)));
-                // Not a whole number of milliseconds.
+                // This timeout is not a whole number of milliseconds.
                 let finer = Some(SOON + Duration::from_micros(1));
                 done(epoll.wait(&mut [Event::default(); 2], finer));
                 done(epoll.wait_deadline(&mut [Event::default(); 2], Deadline::after(SOON)));

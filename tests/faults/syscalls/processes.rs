@@ -1,4 +1,4 @@
-//! Forks, programs, waiting and signals.
+//! Operations that fork, start programs, wait, and send signals.
 
 use super::{LATE, Operation, SOON, done, fails, not_permitted, of, pipe, refused, refused_with};
 use crate::common::nr;
@@ -13,7 +13,7 @@ use rawpipe::process::{
 use rawpipe::{Fork, PipeWriter};
 use std::fs::File;
 
-/// A child that ends on request.
+/// Forks a child that exits on request.
 fn waiting() -> (Child, PipeWriter) {
     let (gate, opener) = pipe();
     let copy = &opener;
@@ -29,7 +29,7 @@ fn exit() -> Command<'static> {
 }
 
 pub(super) fn forks() -> Vec<Operation> {
-    // The index of the flags in the arguments of `clone` on the architectures that can be traced.
+    // The index of the flags among the arguments of `clone`, on the architectures that support tracing.
     const CLONE_PIDFD: u64 = 0x1000;
     let no_pidfd = refused_with(nr::CLONE, 0, CLONE_PIDFD);
     vec![
@@ -86,7 +86,7 @@ pub(super) fn forks() -> Vec<Operation> {
             }
             let mut child = common::child(|| 0);
             let pid = i32::try_from(child.id()).expect("a process id");
-            // SAFETY: writes nothing.
+            // SAFETY: the call writes nothing.
             assert_eq!(unsafe { waitpid(pid, std::ptr::null_mut(), 0) }, pid);
             let _ = operation(|| child.wait());
         }),
@@ -112,7 +112,7 @@ pub(super) fn forks() -> Vec<Operation> {
                 done(process::set_child_subreaper(true));
                 process::umask(process::umask(0));
                 assert!(process::getpid() > process::getppid() || process::getppid() > 0);
-                // SAFETY: no owner of a descriptor is used after this.
+                // SAFETY: no owner of a descriptor is used after this call.
                 done(unsafe { process::close_other_fds(&[]) });
                 0
             };

@@ -1,13 +1,13 @@
 //! Model checks of the ring of `rawpipe::chunk::shared`. `cargo test --release` runs the ring's own
-//! source through every order in which its threads can run and its loads can see stores, for rings of
-//! two and four records. It then repeats this with mistakes in that source, each of which must be
-//! found.
+//! source in every order of its threads, with every value that its loads can see. Some models limit the
+//! number of preemptions. The rings have one, two or four units. Further tests insert mistakes into that
+//! source, and the model checker must find each of them.
 #![cfg(test)]
 
 use std::env;
 use std::process::Command;
 
-// The names that the ring's source uses.
+// The ring's source imports these names.
 pub(crate) use rawpipe::{Deadline, Errno, Result};
 
 macro_rules! versions {
@@ -38,8 +38,8 @@ versions! {
     no_bounds_of_positions
 }
 
-/// Runs the test `name` again in its own process, where it runs `model`, and expects it to fail. The
-/// model checker cannot always clean up after a failure, and then it aborts.
+/// Runs the test `name` again in a separate process, in which the test runs `model`, and expects the
+/// process to fail. The model checker aborts if it cannot clean up after a failure.
 fn fails(name: &str, model: fn()) {
     const AGAIN: &str = "RAWPIPE_LOOM_AGAIN";
     if env::var_os(AGAIN).is_some() {

@@ -1,4 +1,4 @@
-// Included once for each version of the ring.
+// This file is included once for each version of the ring.
 
 use crate::Errno;
 use crate::Deadline;
@@ -9,13 +9,13 @@ use ring::{Control, Link, Side, UNIT};
 
 const FOREVER: Option<Deadline<'static>> = Some(Deadline::NEVER);
 
-/// A pair: for each unit of the ring a cell of data and a header, and the pipes.
+/// A pair: a data cell and a header for each unit of the ring, and the two pipes.
 struct Pair {
     chunk: usize,
     control: Control,
     headers: Vec<atomic::AtomicUsize>,
     cells: Vec<UnsafeCell<usize>>,
-    /// The byte count of each pipe: the one that the reader listens to, and the writer's.
+    /// The byte counts of the reader's wake-up pipe and of the writer's.
     pipes: [(Mutex<usize>, Condvar); 2],
 }
 
@@ -33,7 +33,8 @@ impl Pair {
 
     fn fill(&self, place: usize, value: usize) {
         self.cells[place / UNIT].with_mut(|cell| {
-            // SAFETY: by the ring's protocol; if it is wrong, the model checker reports it.
+            // SAFETY: the ring's protocol permits this access; if the protocol is wrong, the model
+            // checker reports it.
             unsafe { *cell = value }
         });
     }
@@ -46,10 +47,10 @@ impl Pair {
     }
 }
 
-/// The ends that one half has. The ends of the pipes stay open, as if a third process had copies.
+/// The ends that one half holds. The pipe ends stay open, as if a third process had copies.
 struct Ends {
     pair: Arc<Pair>,
-    /// 1 for the writer.
+    /// The index of the half: 0 for the reader, 1 for the writer.
     number: usize,
     mark: atomic::AtomicUsize,
 }
@@ -89,7 +90,7 @@ impl Link for Ends {
     }
 }
 
-/// A half in its own process, which a thread models here.
+/// A half in a separate process, modelled by a thread.
 struct Half<const WRITER: bool>(Side<Ends, WRITER>);
 
 impl<const WRITER: bool> Half<WRITER> {
@@ -99,7 +100,7 @@ impl<const WRITER: bool> Half<WRITER> {
         Self(Side::new(ends, pair.headers.len() * UNIT, pair.chunk))
     }
 
-    /// Waits for the peer. Returns whether that can still come.
+    /// Waits until the peer has reached position `needed`. Returns `false` if the peer never will.
     fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> crate::Result<bool> {
         if self.0.is_there(needed)? {
             self.0.disarm();
@@ -114,7 +115,7 @@ impl<const WRITER: bool> Half<WRITER> {
 }
 
 impl Half<true> {
-    /// Sends a record whose cell holds `value`; `Ok(false)` if the reader is gone.
+    /// Sends a record whose cell holds `value`. Returns `Ok(false)` if the reader was dropped.
     fn send(&mut self, value: usize, until: Option<Deadline<'_>>) -> crate::Result<bool> {
         self.0.claim()?;
         let (start, needed) = self.0.next();
@@ -129,7 +130,8 @@ impl Half<true> {
 }
 
 impl Half<false> {
-    /// Receives a record, which is as long as its cell says; `None` at the end.
+    /// Receives a record, and checks that its length equals the value of its cell. Returns `None` at the
+    /// end.
     fn recv(&mut self, until: Option<Deadline<'_>>) -> crate::Result<Option<usize>> {
         self.0.claim()?;
         if !self.wait(self.0.next(), until)? {
@@ -145,15 +147,15 @@ impl Half<false> {
     }
 }
 
-/// Runs a model in every order, or only in orders with at most this many preemptions.
-/// `LOOM_MAX_PREEMPTIONS` sets another bound.
+/// Runs a model in every order, or only in orders with at most `preemptions` preemptions.
+/// `LOOM_MAX_PREEMPTIONS` sets another limit.
 fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(preemptions);
     builder.check(model);
 }
 
-/// Sends one record more than the ring holds: the writer must wait for room.
+/// Sends one record more than the ring holds, so the writer must wait for room.
 fn records_arrive(in_ring: usize, preemptions: Option<usize>) {
     check(preemptions, move || {
         let pair = Pair::new(in_ring * UNIT, 8);
@@ -193,8 +195,7 @@ pub(crate) fn writer_is_dropped() {
     });
 }
 
-/// The writer, which has no room left, finds that the reader has gone, although the pipe ends stay
-/// open.
+/// A writer without room detects that the reader was dropped, although the pipe ends stay open.
 pub(crate) fn reader_is_dropped() {
     loom::model(|| {
         let pair = Pair::new(2 * UNIT, 8);
@@ -206,7 +207,8 @@ pub(crate) fn reader_is_dropped() {
             assert_eq!(reader.recv(FOREVER).unwrap(), Some(1));
             reader.leave(true);
         });
-        // One more record fits in the room of the received one, if the writer sees that before the end.
+        // One more record fits into the space of the received record, if the writer sees that space
+        // before the end.
         let more = (3..=4).take_while(|value| match writer.send(*value, FOREVER) {
             Err(Errno::EPIPE) => false,
             sent => sent.unwrap(),
@@ -217,13 +219,15 @@ pub(crate) fn reader_is_dropped() {
     });
 }
 
-/// In a ring of four units, chunks of two: the third does not fit before the end.
+/// In a ring of four units with chunks of two units, the third chunk does not fit before the end of the
+/// ring.
 pub(crate) fn skipped_ends_of_laps() {
     check(Some(3), || {
         let pair = Pair::new(4 * UNIT, 21);
         let (mut writer, mut reader) = (Half::<true>::new(&pair), Half::<false>::new(&pair));
         let writing = thread::spawn(move || {
-            // The second takes one unit of two, so the last one is skipped.
+            // The second record occupies only one of its two units, so the last unit of the ring is
+            // skipped.
             for value in [20, 1, 21] {
                 assert!(writer.send(value, FOREVER).unwrap());
             }
@@ -235,7 +239,7 @@ pub(crate) fn skipped_ends_of_laps() {
     });
 }
 
-/// A side whose call returned `EAGAIN` is woken like one that sleeps.
+/// A half whose call returned `EAGAIN` is woken like a sleeping half.
 pub(crate) fn what_is_tried_is_armed() {
     check(Some(5), || {
         let pair = Pair::new(2 * UNIT, 8);
@@ -247,7 +251,7 @@ pub(crate) fn what_is_tried_is_armed() {
         for value in 1..=2 {
             let received = loop {
                 match reader.recv(None) {
-                    // As `poll` does.
+                    // This loop waits like `poll`.
                     Err(Errno::EAGAIN) => {
                         let (bytes, ready) = &pair.pipes[0];
                         let mut bytes = bytes.lock().unwrap();
@@ -261,12 +265,12 @@ pub(crate) fn what_is_tried_is_armed() {
             assert_eq!(received, Some(value));
         }
         writing.join().unwrap();
-        // No more than one wake-up byte per record remains in the pipe.
+        // The pipe holds at most one wake-up byte per record.
         assert!(*pair.pipes[0].0.lock().unwrap() <= 1, "rings are left over");
     });
 }
 
-/// Two processes have a copy of the writer; only one of them can use it.
+/// Two processes hold a copy of the writer, but only one of them can use it.
 pub(crate) fn one_process_of_two_writes() {
     loom::model(|| {
         let pair = Pair::new(2 * UNIT, 8);
@@ -281,7 +285,7 @@ pub(crate) fn one_process_of_two_writes() {
     });
 }
 
-/// A process that takes a released half over sees everything that the previous owner did.
+/// A process that takes over a released half sees every change of the previous owner.
 pub(crate) fn half_goes_from_one_process_to_another() {
     loom::model(|| {
         let pair = Pair::new(2 * UNIT, 8);
@@ -296,7 +300,8 @@ pub(crate) fn half_goes_from_one_process_to_another() {
         let mut reader = Half::<false>::new(&pair);
         match (first, second) {
             (Ok(true), Ok(true)) => {
-                // The first has released before the second took, so they are in this order.
+                // The first owner released the half before the second claimed it, so the records are in
+                // this order.
                 assert_eq!(reader.recv(None).unwrap(), Some(1));
                 assert_eq!(reader.recv(None).unwrap(), Some(2));
             }
@@ -323,11 +328,11 @@ const RUBBISH: [usize; 12] = [
     usize::MAX,
 ];
 
-/// `EPROTO`, permanently, for any header that a writer stores.
+/// For each invalid header that a writer stores, the reader fails with `EPROTO` permanently.
 pub(crate) fn rubbish_in_headers() {
     for (rubbish, sent) in RUBBISH.into_iter().flat_map(|rubbish| [1, 2, 3].map(|sent| (rubbish, sent))) {
         if (1..=UNIT * sent - 8).contains(&rubbish) {
-            continue; // a record, of whatever contents
+            continue; // this length is valid
         }
         loom::model(move || {
             let pair = Pair::new(4 * UNIT, 8);
@@ -344,7 +349,7 @@ pub(crate) fn rubbish_in_headers() {
     }
 }
 
-/// `EPROTO`, permanently, for any position that a peer stores.
+/// For each invalid position that a peer stores, the other half fails with `EPROTO` permanently.
 pub(crate) fn rubbish_in_positions() {
     for rubbish in RUBBISH {
         loom::model(move || {

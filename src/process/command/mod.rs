@@ -83,7 +83,7 @@ pub use stdio::Stdio;
 /// // SAFETY: the child makes system calls only.
 /// let mut child = unsafe {
 ///     process::fork_with(|| {
-///         // SAFETY: takes integers.
+///         // SAFETY: all arguments are integers.
 ///         let done = unsafe { raw::syscall5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
 ///         // It returns only if it has failed.
 ///         if done == 0 && spawn.exec().errno() != rawpipe::Errno::ENOENT { 126 } else { 127 }

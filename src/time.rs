@@ -6,7 +6,7 @@ use crate::Cancel;
 use crate::sys::call;
 use core::time::Duration;
 
-/// A point in time after which a call fails. Unlike a timeout, a deadline does not move when a call is
+/// A point in time at which a call stops waiting. Unlike a timeout, a deadline does not move when a call is
 /// interrupted and repeated.
 ///
 /// The clock is `CLOCK_MONOTONIC`, like that of [`std::time::Instant`], from which a deadline can be created.
@@ -15,10 +15,10 @@ use core::time::Duration;
 /// # A peer that holds the pipe
 ///
 /// The kernel locks a pipe while it copies to or from the pipe. A peer that writes from memory with slow page
-/// faults (userfaultfd, a file of a FUSE file system) may hold that lock for any length of time. While it
-/// holds the lock, no call on that pipe returns, nonblocking or not, and `SIGKILL` may have to wait as well.
-/// So a deadline limits the wait for bytes or for room. It does not limit a call on a pipe whose peer is
-/// hostile.
+/// faults may hold that lock for any length of time. Examples are userfaultfd and files of a FUSE file
+/// system. While the peer holds the lock, no call on that pipe returns, nonblocking or not, and `SIGKILL` may
+/// have to wait as well. So a deadline limits the wait for bytes or for room. A deadline does not limit a
+/// call on a pipe whose peer is hostile.
 ///
 /// # Examples
 ///

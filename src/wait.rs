@@ -1,9 +1,9 @@
 //! Waits for the peer of a pipe: in the kernel, or by polling for a short time first.
 //!
 //! Waking a sleeping process costs a few microseconds, and tens of microseconds if its processor has gone
-//! idle. In that time a pipe could have moved a hundred KiB. So if the peer runs on another processor,
-//! polling for a short time before sleeping is faster. If the peer runs on the same processor, polling is
-//! slower, because the peer cannot become ready while this process polls.
+//! idle. In that time a pipe could have moved 100 KiB. So if the peer runs on another processor, polling for
+//! a short time before sleeping is faster. If the peer runs on the same processor, polling is slower, because
+//! the peer cannot become ready while this process polls.
 
 #[cfg(feature = "event")]
 use crate::event::{Backoff, poll_until};
@@ -13,16 +13,18 @@ use crate::fd::BorrowedFd;
 use crate::{Deadline, Errno, Result};
 use core::time::Duration;
 
-/// How to wait for the peer of a pipe. Used by [`PipeReader::with_wait`](crate::PipeReader::with_wait) and
+/// A policy for waiting for the peer of a pipe. The policy applies to
+/// [`PipeReader::with_wait`](crate::PipeReader::with_wait) and
 /// [`PipeWriter::with_wait`](crate::PipeWriter::with_wait), a message [`Receiver`](crate::message::Receiver),
 /// a [`Transfer`](crate::transfer::Transfer), and the chunks of [`chunk`](mod@crate::chunk). Nonblocking ends
 /// never wait.
 ///
-/// `Adaptive` helps most if both peers do little work for each byte: the speed doubles or more. It is not the
-/// default, because it uses processor time. Also, the scheduler more often puts two processes that sleep and
-/// wake each other on one processor. That is better for them when all processors are busy with other work. In
-/// that case, with processes pinned to their processors, `Adaptive` cost nothing (0.98 to 1.06 of `Block`).
-/// Without pinning, repeated runs of each policy differed more than the two policies did.
+/// `Adaptive` helps most if both peers do little work for each byte: the speed doubles or more. `Adaptive` is
+/// not the default, because it uses processor time. Also, the scheduler more often puts two processes that
+/// sleep and wake each other on one processor. Sharing a processor is better for them when all processors are
+/// busy with other work. In that case, with processes pinned to their processors, `Adaptive` cost nothing
+/// (0.98 to 1.06 of `Block`). Without pinning, repeated runs of each policy differed more than the two
+/// policies did.
 ///
 /// # Examples
 ///
@@ -61,7 +63,7 @@ const MAX_PENALTY: u32 = 1 << 10;
 #[derive(Debug)]
 pub(crate) struct Spin {
     on: bool,
-    /// The number of following waits that sleep without polling.
+    /// The number of upcoming waits that sleep without polling.
     skip: u32,
     /// The value of `skip` after the last failure, halved by each success since then.
     penalty: u32,
@@ -184,7 +186,7 @@ mod tests {
             spin.wait(reader.as_fd(), PollEvents::IN);
             failures += u32::from(spin.penalty != before);
         }
-        // The waits 1, 3, 6, 11, 20, 37 and 70 poll. The next one would be the 135th.
+        // Waits 1, 3, 6, 11, 20, 37 and 70 poll, and the next poll would be in the 135th wait.
         assert_eq!((failures, spin.penalty), (7, 64));
         spin.skip = 0;
         writer.write(b"x").unwrap();

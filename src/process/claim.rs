@@ -3,13 +3,13 @@
 //! The kernel has no such record. (A wait for any child skips children whose exit signal is not `SIGCHLD`,
 //! but `execve` resets that signal.) So each handle claims its process id here.
 //!
-//! - A claim is entered before the call that creates the child returns. It is removed after the child was
-//!   waited for. At that point the id may belong to a new child, which then has a separate claim. So a child
-//!   without a claim never had a handle, or its handle was dropped.
+//! - A claim is entered before the call that creates the child returns. The claim is removed after the child
+//!   was waited for. At that point the id may belong to a new child, which then has a separate claim. So a
+//!   child without a claim never had a handle, or its handle was dropped.
 //! - The exception is a child that is still being created, because a claim needs the id. This module
 //!   therefore counts creations. A child without a claim is not collected until all creations that had begun
-//!   when it was found have finished. There are two epochs, so that this wait ends even if other threads keep
-//!   creating children: new creations join the other epoch.
+//!   when it was found have finished. New creations join the other one of two epochs. So this wait ends even
+//!   if other threads keep creating children.
 //! - A forked child starts without claims, because the children of its parent are not its own.
 //!
 //! No operation waits for another one, so signal handlers and forked children can use all of them.
@@ -21,7 +21,8 @@ use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
 
 const SLOTS: usize = 1 << 16;
 static CLAIMED: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
-/// One above the highest slot ever used. If this equals the number of slots, some handles may have no slot.
+/// The number of slots up to the highest one ever used. If all slots are counted, some handles may have no
+/// slot.
 static USED: AtomicUsize = AtomicUsize::new(0);
 /// For each epoch, the id of the counting process, and above it the number of its creations that have begun.
 /// In a child forked by other code, these are the counts of its parent, so they no longer hold.
@@ -31,7 +32,7 @@ const ONE: usize = 1 << 22;
 /// The epoch that a new creation joins.
 static EPOCH: AtomicUsize = AtomicUsize::new(0);
 
-/// The mark that a child has a handle.
+/// A marker that a child has a handle.
 #[derive(Debug)]
 pub(super) struct Claim {
     pid: i32,

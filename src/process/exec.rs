@@ -26,7 +26,7 @@ const PATH_MAX: usize = 4096;
 /// # Errors
 ///
 /// - [`E2BIG`](Errno::E2BIG) if the arguments and the environment are too long.
-/// - [`EAGAIN`](Errno::EAGAIN) if the process has changed its user, and the new one has more processes than
+/// - [`EAGAIN`](Errno::EAGAIN) if the process has changed its user, and the new user has more processes than
 ///   `RLIMIT_NPROC` allows.
 /// - [`EACCES`](Errno::EACCES) if the file is not executable or not a regular file, or a directory of its path
 ///   may not be searched.
@@ -155,9 +155,9 @@ pub(super) fn decimal(buffer: &mut [u8], mut number: u32) -> usize {
 /// Replaces the program as [`execve`] does, after searching for `name` in the directories of `path`. Colons
 /// separate the directories. A name that contains a slash is used as a path.
 ///
-/// An empty directory is the current one. This function does not read `PATH`: pass a search path, or
-/// [`DEFAULT_PATH`]. A file whose format the kernel does not recognise is not passed to a shell. The call
-/// uses about 4 KiB of stack.
+/// An empty directory name means the current directory. This function does not read `PATH`: pass a search
+/// path, or [`DEFAULT_PATH`]. A file whose format the kernel does not recognise is not passed to a shell. The
+/// call uses about 4 KiB of stack.
 ///
 /// # Errors
 ///
@@ -196,7 +196,8 @@ pub fn execvpe(
     search(name, path, argv, envp)
 }
 
-/// Separate from [`execvpe`], which needs neither this buffer nor its pages for a name with a slash.
+/// Searches `path` for the program. This is a separate function because [`execvpe`] needs neither the buffer
+/// nor its pages for a name with a slash.
 #[inline(never)]
 fn search(name: &[u8], path: &[u8], argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let mut error = Errno::ENOENT;

@@ -39,12 +39,12 @@ pub enum Fork {
 ///
 /// - If the process has other threads, the child does only [what a signal handler may
 ///   do](crate::process#what-a-child-may-do), until it ends or starts another program.
-/// - The child does not touch memory that it has no private copy of: memory mapped `MADV_DONTFORK` or
-///   `MADV_WIPEONFORK`, or shared memory that is relied on to be exclusive.
+/// - The child does not touch memory of which it has no private copy. Examples are memory mapped
+///   `MADV_DONTFORK` or `MADV_WIPEONFORK`, and shared memory that is relied on to be exclusive.
 /// - Random number generators with in-memory state are not used in both processes as if they were
 ///   independent.
-/// - Values whose `Drop` acts outside this process (removes a file, kills a process, ends a session with a
-///   server) are not dropped in both processes, unless that is harmless.
+/// - Values whose `Drop` acts outside this process are not dropped in both processes, unless that is
+///   harmless. Examples are values that remove a file, kill a process, or end a session with a server.
 /// - With the assembly backends, nothing that the child does needs a `pthread_atfork` handler.
 ///
 /// # Examples
@@ -92,21 +92,21 @@ pub unsafe fn fork() -> Result<Fork> {
 /// other thread holds a lock that stays locked in the child, or has left data in an inconsistent state.
 ///
 /// The check is a call to `unshare` that changes nothing. If a filter rejects that call, as in many
-/// containers, this function counts the threads in `/proc` instead. It then does not detect a process that
-/// shares memory.
+/// containers, this function counts the threads in `/proc` instead. This fallback does not detect a process
+/// that shares memory.
 ///
 /// # Errors
 ///
 /// - [`EBUSY`](crate::Errno::EBUSY) if there is another thread, or another process with this memory, or if
-///   the check fails. A user-mode emulator may have its own threads.
+///   neither check is possible. A user-mode emulator may have its own threads.
 /// - Any error of [`fork`].
 ///
 /// # Safety
 ///
 /// The caller must ensure the following, in both processes:
 ///
-/// - The child does not touch memory that it has no private copy of: memory mapped `MADV_DONTFORK` or
-///   `MADV_WIPEONFORK`, or shared memory that is relied on to be exclusive.
+/// - The child does not touch memory of which it has no private copy. Examples are memory mapped
+///   `MADV_DONTFORK` or `MADV_WIPEONFORK`, and shared memory that is relied on to be exclusive.
 /// - Random number generators with in-memory state are not used in both processes as if they were
 ///   independent.
 /// - Values whose `Drop` acts outside this process are not dropped in both processes, unless that is
@@ -158,8 +158,8 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
 ///
 /// # Safety
 ///
-/// The rules of [`fork`] apply to the code of `body` and to the values that it owns. They do not apply to the
-/// parent's other values, because the child does not drop these.
+/// The rules of [`fork`] apply to the code of `body` and to the values that it owns. The rules do not apply
+/// to the parent's other values, because the child does not drop these.
 ///
 /// # Examples
 ///

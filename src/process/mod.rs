@@ -2,14 +2,14 @@
 //!
 //! # Which one
 //!
-//! - To start a program: `Command` (features `process` and `std`), with `Communicate` to write its input and
-//!   collect its output, and `Pipeline` for several programs. Without an allocator: `Spawn` (feature
-//!   `process` alone). The cost does not depend on the size of this process, with two exceptions. A child
-//!   that changes its user or groups is created by an ordinary fork. So is every child if the kernel rejects
-//!   shared memory.
-//! - To continue in a copy of this process: [`fork_with`], or [`fork()`], whose rules are below.
-//! - To replace the program of this process: [`execve`] and its variants, or `exec` of `Command` and `Spawn`.
-//!   The latter first applies all settings that a child would have.
+//! - To start a program, use `Command` (features `process` and `std`). `Communicate` writes the program's
+//!   input and collects the output, and `Pipeline` starts several programs. Without an allocator, use `Spawn`
+//!   (feature `process` alone). The cost does not depend on the size of this process, with two exceptions. An
+//!   ordinary fork creates a child that changes its user or groups. The same holds for every child if the
+//!   kernel rejects shared memory.
+//! - To continue in a copy of this process, use [`fork_with`], or [`fork()`], whose rules are below.
+//! - To replace the program of this process, use [`execve`] and its variants, or `exec` of `Command` and
+//!   `Spawn`. `exec` first applies all settings that a child would have.
 //!
 //! # What a child is
 //!
@@ -42,8 +42,9 @@
 //!
 //! With the assembly backends, the C library does not notice the fork:
 //!
-//! - With glibc, the crate corrects the C library's record of the thread's id. With musl it cannot find that
-//!   record, so error-checking and recursive mutexes, `raise` and `pthread_kill` misbehave in the child.
+//! - With glibc, the crate corrects the C library's record of the thread's id. With musl the crate cannot
+//!   find that record, so error-checking and recursive mutexes, `raise` and `pthread_kill` misbehave in the
+//!   child.
 //! - Handlers registered with `pthread_atfork` do not run, so locks of the allocator and of stdio that
 //!   another thread held stay locked.
 //! - The thread's list of robust mutexes is not registered again.

@@ -1,7 +1,7 @@
 //! Reads and changes attributes of this process.
 //!
-//! Each function makes one system call. It allocates nothing and locks nothing, so a forked child or a signal
-//! handler may call it.
+//! Each function makes one system call. The functions allocate nothing and lock nothing, so a forked child or
+//! a signal handler may call them.
 
 use crate::sys::call;
 use crate::{Errno, Result};
@@ -101,7 +101,7 @@ pub fn umask(mask: u32) -> u32 {
 ///
 /// # Errors
 ///
-/// - [`ENOENT`](Errno::ENOENT) if there is no such directory.
+/// - [`ENOENT`](Errno::ENOENT) if the directory does not exist.
 /// - [`ENOTDIR`](Errno::ENOTDIR) if the path or a component of it is not a directory.
 /// - [`EACCES`](Errno::EACCES) if this process may not enter the directory, or a component of its path.
 /// - [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG) if the path is invalid.

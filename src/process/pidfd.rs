@@ -21,9 +21,9 @@ use crate::{Deadline, Errno, Result};
 /// [`kill`](Self::kill) has no effect. The waits fail, or since Linux 6.15 return the status. All other calls
 /// fail with [`ESRCH`](Errno::ESRCH).
 ///
-/// Only [`open`](Self::open) starts from an id. That is exact for a child of this process that was not waited
-/// for, since the kernel does not reuse its id. Any other id may belong to a new process by the time of the
-/// call.
+/// Only [`open`](Self::open) accepts an id. The id is reliable for a child of this process that was not
+/// waited for, since the kernel does not reuse it. Any other id may belong to a new process by the time of
+/// the call.
 ///
 /// # Limits
 ///
@@ -61,7 +61,7 @@ impl Pidfd {
     ///
     /// # Errors
     ///
-    /// - [`ESRCH`](Errno::ESRCH) if there is no such process.
+    /// - [`ESRCH`](Errno::ESRCH) if the process does not exist.
     /// - [`EINVAL`](Errno::EINVAL) if the id is 0, or the id of a thread other than the first thread of its
     ///   process.
     /// - [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if no descriptor is free.
@@ -245,8 +245,8 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// Any error of [`try_clone_pidfd`](Self::try_clone_pidfd), but no error if the handle has its
-    /// [`pidfd`](Self::pidfd). After an error the handle is dropped, and the policy of `on_drop` applies.
+    /// Any error of [`try_clone_pidfd`](Self::try_clone_pidfd). If the handle has its [`pidfd`](Self::pidfd),
+    /// this call never fails. After an error the handle is dropped, and the policy of `on_drop` applies.
     ///
     /// [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html), since Linux 5.3
     pub fn into_pidfd(mut self) -> Result<Pidfd> {

@@ -4,11 +4,11 @@ use super::Signal;
 use crate::sys::abi::{self, SigInfo};
 use core::fmt;
 
-/// How a process ended: with an exit code, or killed by a signal. A status from
+/// The exit status of a process: an exit code, or the signal that killed the process. A status from
 /// [`wait_change`](super::Child::wait_change) may also report that the process was stopped or continued.
 ///
-/// With feature `std`, it converts from and to [`std::process::ExitStatus`] without loss. Its display matches
-/// std's, with the signal names of [`Signal`]. The default is exit code 0.
+/// With feature `std`, this type converts from and to [`std::process::ExitStatus`] without loss. The display
+/// format matches std's, with the signal names of [`Signal`]. The default is exit code 0.
 ///
 /// # Examples
 ///

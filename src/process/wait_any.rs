@@ -20,7 +20,7 @@ pub struct Change {
     pub pid: u32,
     /// The index of the child's handle in the given list, or `None` if the list has no handle for this child.
     pub index: Option<usize>,
-    /// How the child ended, or that the child was stopped or continued.
+    /// The end, stop or continuation of the child.
     pub status: ExitStatus,
     /// The resources that the child has used.
     pub rusage: Rusage,
@@ -45,7 +45,7 @@ pub struct Change {
 ///
 /// This call never collects the status of a [`Child`] that was not given, even if another thread owns that
 /// handle or is still creating it. Every handle claims its process id until the child was waited for or the
-/// handle is dropped. A child without a claim may still be one that another thread is creating. It is
+/// handle is dropped. A child without a claim may still be one that another thread is creating. That child is
 /// collected only after all calls that were creating children when it was found have returned. A forgotten
 /// handle ([`mem::forget`](core::mem::forget)) keeps its claim.
 ///
@@ -55,7 +55,7 @@ pub struct Change {
 ///
 /// # Reused process ids
 ///
-/// A child is found by its process id. It is collected through a pidfd that was opened before its claim was
+/// A child is found by its process id, and collected through a pidfd that was opened before its claim was
 /// checked. So if another waiter collects the child first and a new child receives the same id, the new child
 /// is not collected. Without pidfds (before Linux 5.4, or without a free descriptor) the id is used instead.
 /// In that case, no other code may collect children without a handle during the call.
@@ -64,17 +64,17 @@ pub struct Change {
 ///
 /// - An ended child whose handle was not given hides the children after it in the kernel's list until it is
 ///   waited for. The processes in `/proc` are then tried one by one, at first every 0.1 ms and later every
-///   6.4 ms. Without a `/proc` of this pid namespace, the hidden children are not collected until then.
+///   6.4 ms. Without a `/proc` of this pid namespace, the hidden children are collected only after that wait.
 /// - If another thread is delayed while it starts a program, this call is delayed as well.
 /// - A process may be forked without this crate's [`fork`](super::fork()). The claims of its parent then
-///   stay, and a child whose process id has such a claim is not reported.
+///   stay, and a child whose process id has one of these claims is not reported.
 /// - Once 65,536 handles have existed at the same time, only children of given handles are reported.
-/// - Signal handlers must not call it.
+/// - Signal handlers must not call this function.
 ///
 /// # Errors
 ///
-/// - [`ECHILD`](Errno::ECHILD) if this process has no children. Also if `SIGCHLD` is ignored or has
-///   `SA_NOCLDWAIT`, and the last child has ended.
+/// - [`ECHILD`](Errno::ECHILD) if this process has no children. This error is also returned if `SIGCHLD` is
+///   ignored or has `SA_NOCLDWAIT`, and the last child has ended.
 ///
 /// # Examples
 ///
@@ -122,9 +122,9 @@ pub fn wait_any<C: BorrowMut<Child>>(children: &mut [C], flags: WaitFlags) -> Re
 /// remains.
 ///
 /// The kernel has no such wait with a deadline. This function polls instead, with pauses that grow from 0.1
-/// ms to 6.4 ms. With [`Deadline::now`] it does not wait. In that case it also returns `None` if it found a
-/// child that another thread may still be creating. If other threads start children, use a deadline of some
-/// milliseconds.
+/// ms to 6.4 ms. With [`Deadline::now`] the function does not wait. In that case it also returns `None` if it
+/// found a child that another thread may still be creating. If other threads start children, use a deadline
+/// of some milliseconds.
 ///
 /// # Errors
 ///

@@ -57,7 +57,7 @@ impl Map {
         let mut map = Self::new(len.checked_add(HUGE).ok_or(Errno::ENOMEM)?)?;
         let address = map.base.as_ptr().addr();
         map.cut_to(address.next_multiple_of(HUGE) - address, len)?;
-        // This is only a hint. It fails if the kernel has no huge pages, and the mapping then has small
+        // This is only a hint. The call fails if the kernel has no huge pages, and the mapping then has small
         // pages.
         let _ = map.advise(abi::MADV_HUGEPAGE);
         Ok(map)
@@ -78,8 +78,8 @@ impl Map {
     /// Maps `len` bytes, on pages of the usual size.
     pub(crate) fn new(len: usize) -> Result<Self> {
         match call::mmap(len, abi::PROT_RW, abi::MAP_OWN, None) {
-            // The kernel returns EAGAIN if the process has locked all the memory that it may. In other calls
-            // this error means "wait".
+            // The kernel returns EAGAIN if the process has locked all the memory that it may. Everywhere else
+            // in the crate, EAGAIN means that a call would wait.
             Err(Errno::EAGAIN) => Err(Errno::ENOMEM),
             base => Ok(Self { base: base?, len }),
         }

@@ -24,9 +24,9 @@
 //! | `clone_on_stack` | create a child that starts in a given function, on a given stack, with exactly the given flags, and never returns through its parent's frames; if it cannot pass a flag, return −`EINVAL` and create no child |
 //! | `nr::*` | the system call numbers of this target |
 //!
-//! A backend MUST NOT touch `errno` or any other thread-local state, and MUST NOT retry. It MUST let the
-//! compiler assume that the call has read and written all memory (no `nomem`, no `readonly`), because the
-//! kernel writes through pointers that the compiler sees as integers.
+//! A backend MUST NOT touch `errno` or any other thread-local state, and MUST NOT retry. The backend MUST let
+//! the compiler assume that the call has read and written all memory (no `nomem`, no `readonly`). The kernel
+//! writes through pointers that the compiler sees as integers.
 //!
 //! A missing name is a compile error. Only [`errno::decode`](crate::errno::decode) splits a returned value
 //! into success and error.

@@ -1,7 +1,7 @@
 //! Reports to a sanitizer the memory that the calls of this crate read and write.
 //!
 //! AddressSanitizer, MemorySanitizer and ThreadSanitizer learn about memory accesses from the C library's
-//! functions, which they replace. They see neither the trap instruction nor the effects of libc's
+//! functions, which they replace. The sanitizers see neither the trap instruction nor the effects of libc's
 //! `syscall()`. So each function of `call` reports with `tell!` the memory that the kernel reads and writes.
 //! In other builds `tell!` expands to nothing. Calls by number ([`raw`](crate::raw)) are not reported.
 //! Nothing here allocates or locks.

@@ -102,10 +102,10 @@ impl Child {
         self.send_signal_group(Signal::KILL)
     }
 
-    /// Sends a signal to all processes of the group that the child leads: the child itself, and the processes
-    /// that it has started, unless they have moved to another group.
+    /// Sends a signal to all processes of the group that the child leads. These are the child itself and the
+    /// processes that it has started, unless they have moved to another group.
     ///
-    /// After the child was waited for and its group is empty, the kernel may reuse its id for another group.
+    /// After the child was waited for and its group is empty, the kernel may reuse the id for another group.
     /// Since Linux 6.9 the pidfd identifies the group. Before that, this call fails with `ESRCH` once the
     /// child was waited for.
     ///
@@ -126,8 +126,8 @@ impl Child {
 
     fn signal(&self, signal: Signal, group: bool) -> Result<()> {
         // If the status of a child is discarded, Linux returns from the wait shortly before it removes the
-        // child. Until the removal it accepts signals for the child. In a process other than the parent,
-        // ECHILD does not prove that the child has ended.
+        // child. Until the removal, the kernel accepts signals for the child. In a process other than the
+        // parent, ECHILD does not prove that the child has ended.
         if !group && self.end.is_some_and(|end| end.is_ok() || self.owner == call::getpid()) {
             return Err(Errno::ESRCH);
         }

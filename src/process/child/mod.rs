@@ -16,9 +16,9 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 /// If the kernel supports pidfds (Linux 5.3), the handle holds a *pidfd*, a descriptor of the process itself.
 /// A signal then reaches this child or no process, even if its id is reused.
 ///
-/// Without a pidfd ([`pidfd`](Self::pidfd) returns `None`), the id is used until a wait by this handle has
-/// returned the child's end, or that this [is lost](#lost-status). The kernel must also report that the id
-/// belongs to a child of this process.
+/// Without a pidfd ([`pidfd`](Self::pidfd) returns `None`), the id is used instead, if the kernel reports
+/// that it belongs to a child of this process. No call uses the id after a wait by this handle has returned
+/// the child's end, or that the status [is lost](#lost-status).
 ///
 /// By default, dropping the handle does nothing. The child continues, and after its end it stays a zombie
 /// until this process ends. To prevent this, call [`wait`](Self::wait) or set [`on_drop`](Self::on_drop).
@@ -197,13 +197,13 @@ impl Child {
     /// Sets the effect of dropping this handle if the child has not been waited for. `Leave`, the default, is
     /// the only policy with which a drop never waits.
     ///
-    /// The policy applies only in the process that created the child. In a forked child, dropping the copy of the
-    /// handle only closes its descriptors.
+    /// The policy applies only in the process that created the child. In a forked child, dropping the copy of
+    /// the handle only closes its descriptors.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL) if the policy is `KillGroup` and the child was not made the leader of its own
-    ///   process group.
+    /// - [`EINVAL`](Errno::EINVAL) if the policy is `KillGroup` and the child was not made the leader of its
+    ///   own process group.
     ///
     /// # Examples
     ///
@@ -235,7 +235,7 @@ impl Drop for Child {
         if is_over || self.owner != call::getpid() || !self.is_a_child() {
             return;
         }
-        // Closing the pipes prevents that the two processes wait for each other.
+        // Closing the pipes prevents the two processes from waiting for each other.
         (self.stdin, self.stdout, self.stderr) = (None, None, None);
         if self.on_drop == OnDrop::KillGroup {
             let _ = self.kill_group();

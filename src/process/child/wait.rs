@@ -55,7 +55,7 @@ impl Child {
     /// change. Retries on `EINTR`.
     ///
     /// [`stdin`](Self::stdin_ref) stays open. Each stop and each continuation is reported once. A later
-    /// change replaces one that was not collected.
+    /// change replaces an earlier one that was not collected.
     ///
     /// # Errors
     ///
@@ -121,15 +121,16 @@ impl Child {
     /// Waits until the child has ended, or until `deadline` passes. Returns `None` if the child is still
     /// running at the deadline. Retries on `EINTR`.
     ///
-    /// [`stdin`](Self::stdin_ref) stays open. A child that reads it to end of file does not end before the
-    /// caller drops it. Without a [`pidfd`](Self::pidfd) this call polls, with pauses that grow from 0.1 ms
-    /// to 6.4 ms.
+    /// [`stdin`](Self::stdin_ref) stays open. A child that reads its input to end of file does not end before
+    /// the caller drops this pipe. Without a [`pidfd`](Self::pidfd) this call polls, with pauses that grow
+    /// from 0.1 ms to 6.4 ms.
     ///
     /// # Errors
     ///
     /// Any error of [`wait`](Self::wait), and
     ///
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and the child still runs.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and the child still
+    ///   runs.
     ///
     /// # Examples
     ///
@@ -160,9 +161,9 @@ impl Child {
         }
     }
 
-    /// Waits for the end with `poll`, which does not report stops. Without a pidfd this is just a pause. It
-    /// is also just a pause if `poll` reports the end and `waitid` does not, because another process traces
-    /// the child.
+    /// Waits for the end with `poll`, which does not report stops. Without a pidfd the call is only a pause.
+    /// The call is also only a pause if `poll` reports the end and `waitid` does not, because another process
+    /// traces the child.
     fn pause(&self, deadline: Option<Deadline<'_>>, backoff: &mut Backoff) {
         backoff.pause(deadline);
         if let Some(fd) = self.pidfd() {

@@ -1,4 +1,4 @@
-//! Getters of a command, and its display as a line for a shell.
+//! Getters of a command, and the shell command line that `Debug` shows.
 
 use super::Command;
 use core::fmt::{self, Write};
@@ -52,8 +52,8 @@ impl Command<'_> {
 }
 
 /// Formats a shell command line that starts the program. The line sets the directory, the changes of the
-/// environment (using `env(1)`), and the arguments. It omits streams, descriptors and all other settings. A
-/// separate argument 0 is set with `bash`, which adds variables (`PWD`, `SHLVL`, `_`).
+/// environment (using `env(1)`), and the arguments. The line omits streams, descriptors and all other
+/// settings. A separate argument 0 is set with `bash`, which adds variables (`PWD`, `SHLVL`, `_`).
 ///
 /// Words are quoted for any POSIX shell. Control characters and bytes that are not UTF-8 are written as
 /// `"$(printf '\377')"`, and a newline as itself. The shell may interpret a program without a slash in its

@@ -34,9 +34,9 @@ pub use stdio::Stdio;
 /// [`inherit_mask`](Self::inherit_mask) is set.
 ///
 /// By default the child has the environment, the standard streams and the directory of this process at the
-/// time of its start. It inherits no other descriptor, except those that are not close-on-exec. A program
-/// without a slash in its name is searched for in the directories of `PATH` *in the child's environment*. For
-/// signals see [`Spawn`].
+/// time of its start. The child inherits no other descriptor, except those that are not close-on-exec. A
+/// program without a slash in its name is searched for in the directories of `PATH` *in the child's
+/// environment*. For signals see [`Spawn`].
 ///
 /// The environment is passed on unchanged, including variables that occur twice. This includes entries
 /// without a `=` after their first byte, if this process was started with them. These entries are read from
@@ -247,7 +247,7 @@ impl<'fd> Command<'fd> {
     /// replaces the default of the standard stream, also with [`output`](Self::output). A descriptor may be
     /// passed by value or by reference, as with [`stdout`](Self::stdout).
     ///
-    /// `spawn` fails if a number is negative or is used twice. It also fails if the number belongs to a
+    /// `spawn` fails if a number is negative or is used twice. `spawn` also fails if the number belongs to a
     /// stream that [`stdin`](Self::stdin), [`stdout`](Self::stdout) or [`stderr`](Self::stderr) has set to
     /// anything except [`Stdio::inherit`].
     ///

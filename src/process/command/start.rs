@@ -45,7 +45,7 @@ impl Command<'_> {
     /// Replaces the program of this process with this one. Returns only on failure. The error names the
     /// stage.
     ///
-    /// The process becomes what a child of [`spawn`](Self::spawn) would be. [`Spawn::exec`] describes the
+    /// The process has the same state as a child of [`spawn`](Self::spawn). [`Spawn::exec`] describes the
     /// changes, and the state that stays changed after a failure. Unlike in std, descriptors 0 to 2 are
     /// unchanged after a failure. No destructor runs and buffered data is not written, all other threads end,
     /// and close-on-exec descriptors are closed. A [`Stdio::piped`] stream becomes a pipe without another

@@ -20,10 +20,10 @@ pub enum CommunicateErrorKind {
     /// The child has ended, and the grace period has passed, but another process still has its streams open.
     Grace,
     /// Reading from the reader of [`Communicate::input_from`](crate::process::Communicate::input_from)
-    /// failed. Holds the kind of its error, and the errno if it has one. Nothing else of the error is kept.
+    /// failed. This value keeps only the kind of the error, and the errno if the error has one.
     Input(std::io::ErrorKind, Option<Errno>),
-    /// A read or write failed. [`ENOMEM`](Errno::ENOMEM) also if memory for more output could not be
-    /// allocated.
+    /// A read or write failed. This kind also reports [`ENOMEM`](Errno::ENOMEM) if memory for more output
+    /// could not be allocated.
     Io(StdStream, Errno),
     /// Waiting for the streams failed.
     Poll(Errno),
@@ -62,9 +62,9 @@ impl CommunicateError {
         self.reason
     }
 
-    /// Returns the kernel's error. It is [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline or the grace period
-    /// has passed, and [`ECANCELED`](Errno::ECANCELED) if the deadline was cancelled. Returns `None` if the
-    /// limit was exceeded, and for a reader's error without an errno.
+    /// Returns the kernel's error. The error is [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline or the grace
+    /// period has passed, and [`ECANCELED`](Errno::ECANCELED) if the deadline was cancelled. Returns `None`
+    /// if the limit was exceeded, and for a reader's error without an errno.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.cause().copied()

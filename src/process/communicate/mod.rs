@@ -19,11 +19,11 @@ pub(super) use run::Terms;
 use std::io::{BufReader, Read};
 pub(super) use talk::Talk;
 
-/// The end of a child, and the output that it has written to pipes.
+/// The exit status of a child, and the output that it has written to pipes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Output {
-    /// How the child ended.
+    /// The exit status of the child.
     pub status: ExitStatus,
     /// The child's standard output. Empty if that stream was not a pipe.
     pub stdout: Vec<u8>,
@@ -93,7 +93,8 @@ impl<'a> Communicate<'a> {
         self
     }
 
-    /// Sets a reader for the child's input, in place of [`input`](Self::input). It is read to its end.
+    /// Sets a reader for the child's input, in place of [`input`](Self::input). The reader is read to its
+    /// end.
     ///
     /// The reader is read in pieces of up to 64 KiB whenever the pipe to the child has room. While a read
     /// blocks, no output is collected, and the deadline takes effect only when the read returns. If the input
@@ -101,8 +102,8 @@ impl<'a> Communicate<'a> {
     /// instead. Then no bytes are copied, and no read blocks in this process.
     ///
     /// An interrupted read is retried. Any other error, `WouldBlock` included, ends the [`run`](Self::run)
-    /// with [`CommunicateErrorKind::Input`]. To continue after an error, run the same `Communicate` again. It
-    /// keeps the bytes that were read and not yet written to the child.
+    /// with [`CommunicateErrorKind::Input`]. To continue after an error, run the same `Communicate` again,
+    /// which keeps the bytes that were read and not yet written to the child.
     ///
     /// # Examples
     ///

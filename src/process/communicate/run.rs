@@ -100,7 +100,7 @@ impl<'fd> Command<'fd> {
     }
 
     /// Starts the program, writes its [`input`](Self::input), and waits for its end. Returns how the program
-    /// ended and its output.
+    /// ended, and its output.
     ///
     /// By default, standard output and error are collected, and standard input is `/dev/null`.
     ///
@@ -119,7 +119,8 @@ impl<'fd> Command<'fd> {
     ///
     /// - A child in an uninterruptible sleep dies only when that sleep ends, and this call waits for it.
     ///   (This is state `D`: a call on a device or file system that does not respond.)
-    /// - A child that now runs as another user cannot be killed. It continues to run and is not waited for.
+    /// - A child that now runs as another user cannot be killed. That child continues to run and is not
+    ///   waited for.
     /// - A child that another process traces remains until its tracer has waited for it, and this call waits
     ///   as well. A hostile program can delay this.
     /// - The deadline does not limit starting the program, such as reading its file.

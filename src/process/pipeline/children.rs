@@ -30,8 +30,8 @@ pub struct PipelineChildren {
 }
 
 impl PipelineChildren {
-    /// Returns the programs, in order. The first handle holds the write end of the pipe to its standard
-    /// input, and the last handle the read end of the pipe from its standard output, if these are pipes.
+    /// Returns the programs, in order. If standard input of the first program is a pipe, its handle holds the
+    /// write end. If standard output of the last program is a pipe, its handle holds the read end.
     pub fn children(&self) -> &[Child] {
         &self.children
     }
@@ -75,8 +75,8 @@ impl PipelineChildren {
     ///
     /// The errors of [`Child::send_signal_group`] for the first program:
     ///
-    /// - [`ESRCH`](Errno::ESRCH) if the first program was waited for. Before Linux 6.9 this happens even if
-    ///   others run.
+    /// - [`ESRCH`](Errno::ESRCH) if the first program was waited for. Before Linux 6.9 this error occurs even
+    ///   if other programs run.
     /// - [`EINVAL`](Errno::EINVAL) if the first program does not lead a group.
     ///
     /// # Examples
@@ -142,8 +142,8 @@ impl PipelineChildren {
         ends.into_iter().collect()
     }
 
-    /// Writes `input` to the first program, collects the output of the last program and the errors of all,
-    /// and waits for all. Streams that are not pipes are skipped. See [`Communicate::run`].
+    /// Writes `input` to the first program, collects the output of the last program and the standard error of
+    /// all, and waits for all. Streams that are not pipes are skipped. See [`Communicate::run`].
     ///
     /// # Errors
     ///
@@ -185,11 +185,11 @@ impl Communicate<'_> {
     }
 }
 
-/// The end of each program of a pipeline, and the output that was collected.
+/// The exit status of each program of a pipeline, and the collected output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PipelineOutput {
-    /// How each program ended, in order.
+    /// The exit status of each program, in order.
     pub statuses: Vec<ExitStatus>,
     /// The standard output of the last program. Empty if that stream was not a pipe.
     pub stdout: Vec<u8>,

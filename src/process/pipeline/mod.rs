@@ -109,8 +109,8 @@ impl<'fd> Pipeline<'fd> {
     ///
     /// This replaces [`Command::process_group`]. A program that begins a session cannot join the group:
     /// `spawn` then fails with `EPERM` at [`SpawnStage::Setpgid`]. `spawn` also fails in this way if the
-    /// first program ends early and leaves no zombie, because `SIGCHLD` is ignored or another thread waits
-    /// for all children.
+    /// first program ends early and leaves no zombie. This happens if `SIGCHLD` is ignored or another thread
+    /// waits for all children.
     ///
     /// With [`OnDrop::KillGroup`] on the first command, a failed [`output`](Self::output) kills the whole
     /// group. On another command this policy fails with `EINVAL`, because that command leads no group.

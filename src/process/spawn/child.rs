@@ -29,7 +29,7 @@ pub(super) struct Move {
     pub(super) to: RawFd,
 }
 
-/// The child's report to its parent, used if they share memory.
+/// The child's report to its parent, used with shared memory.
 #[derive(Default)]
 pub(super) struct Report {
     /// A mark that the child sets. The parent sees the mark if the memory is shared.
@@ -71,8 +71,8 @@ pub(super) struct Plan<'a> {
 
 /// The entry point of the child, or of the thread that replaces the program of its process.
 pub(super) extern "C" fn begin(plan: *const ()) -> ! {
-    // SAFETY: the parent has passed the address of a `Plan`. Either the parent does not touch it until this
-    // child has ended or has its program, or the child has a copy of all of it.
+    // SAFETY: the parent has passed the address of a `Plan`. The parent does not touch the plan until this
+    // child has ended or has its program, or the child has a copy of the plan.
     let plan = unsafe { &mut *plan.cast_mut().cast::<Plan<'_>>() };
     plan.report.started.store(true, Ordering::SeqCst);
     let Err(failure) = carry_out(plan);
@@ -85,7 +85,8 @@ pub(super) extern "C" fn begin(plan: *const ()) -> ! {
     }
     if let Some(channel) = plan.channel {
         let bytes = encoded.map(i32::to_ne_bytes);
-        // SAFETY: the parent has it open during the clone, so it was copied, and no code closes it.
+        // SAFETY: the parent keeps the descriptor open during the clone, so this process has a copy, and no
+        // code closes it.
         let channel = unsafe { BorrowedFd::borrow_raw(channel) };
         // The report is one write, since it is shorter than `PIPE_BUF`. Without a reader the failure cannot
         // be reported.
@@ -173,8 +174,8 @@ fn foreground(terminal: Option<BorrowedFd<'_>>, group: i32) -> Result<()> {
     }
     let own = call::openat_for_reading(c"/dev/tty")?;
     let done = call::ioctl_tiocspgrp(own.as_fd(), group);
-    // No value owns the descriptor. The exec closes it, or a descriptor that is mapped to its number replaces
-    // it.
+    // No value owns the descriptor. The exec closes the descriptor, or a mapped descriptor with the same
+    // number replaces it.
     let _ = own.into_raw_fd();
     done
 }
@@ -183,7 +184,8 @@ fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
     match call::getppid() {
         // The parent is in another pid namespace, so it has no id in the child's namespace.
         0 => pidfd.is_none_or(|pidfd| {
-            // SAFETY: the parent has it open during the clone, so it was copied, and no code closes it.
+            // SAFETY: the parent keeps the descriptor open during the clone, so this process has a copy, and
+            // no code closes it.
             let pidfd = unsafe { BorrowedFd::borrow_raw(pidfd) };
             let mut fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::IN)];
             poll(&mut fds, Some(Duration::ZERO)) != Ok(1)
@@ -202,8 +204,8 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
         let Some(step) = moves.get(index).copied() else { break };
         let is_target = moves.binary_search_by_key(&step.from, |other| other.to).is_ok();
         if is_target && step.from != step.to {
-            // No value owns the descriptor. The exec closes it, or a descriptor that is mapped to its number
-            // replaces it.
+            // No value owns the descriptor. The exec closes the descriptor, or a mapped descriptor with the
+            // same number replaces it.
             let copy = copy_elsewhere(borrow(step.from), moves, |copy| _ = copy.into_raw_fd());
             let copy = copy.map_err(failed(step))?.into_raw_fd();
             moves.iter_mut().skip(index).take(1).for_each(|step| step.from = copy);
@@ -239,8 +241,8 @@ fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     // The groups of the current user must not stay with another user.
     if let Some(groups) = spawn.groups.or(spawn.uid.map(|_| &[][..])) {
         match call::setgroups(groups) {
-            // Without the privilege, this is no error in two cases: the groups stay with their user, who is
-            // not root, or the process already has these groups.
+            // The kernel denies this without the privilege. The error is ignored in two cases: the groups
+            // stay with their user, who is not root, or the process already has these groups.
             Err(Errno::EPERM) if spawn.groups.is_none() && is_own(spawn.uid) || are_own(groups) => {
             }
             result => result.map_err(SpawnError::at(SpawnStage::Setgroups))?,
@@ -260,7 +262,7 @@ fn is_own(uid: Option<u32>) -> bool {
 }
 
 /// Returns whether these are the supplementary groups of this process, in any order. Returns `false` if the
-/// process has more than 1,024.
+/// process has more than 1,024 groups.
 fn are_own(groups: &[u32]) -> bool {
     /// The kernel's number for a group without a mapping in this user namespace.
     const OVERFLOW: u32 = 65534;

@@ -18,8 +18,8 @@ pub enum SpawnStage {
     /// Mapping a stack for the child.
     Stack,
     /// Creating the pipe through which the child reports a failure, if it needs one (see
-    /// [`Spawn::spawn`](super::Spawn::spawn)). Also reported, with `ECHILD`, if the child has failed and
-    /// could not report how.
+    /// [`Spawn::spawn`](super::Spawn::spawn)). This stage is also reported, with `ECHILD`, if the child has
+    /// failed and could not report how.
     Channel,
     /// Blocking the signals of this thread, or resetting those of the child.
     Signals,
@@ -52,8 +52,8 @@ pub enum SpawnStage {
     Setgroups,
     /// Changing the group.
     Setgid,
-    /// Changing the user. Also denying other processes access to the child's memory (`prctl`) before any
-    /// change of ids.
+    /// Changing the user. This stage also denies other processes access to the child's memory (`prctl`)
+    /// before any change of ids.
     Setuid,
     /// Changing the working directory.
     Chdir,

@@ -32,7 +32,7 @@ const PIDFD: u64 = abi::CLONE_PIDFD as u64;
 const THREAD: u64 =
     (abi::CLONE_VM | abi::CLONE_VFORK | abi::CLONE_SIGHAND | abi::CLONE_THREAD) as u64;
 
-/// The result of the check whether a child created with shared memory does share it.
+/// The result of checking whether a child that was created with shared memory does share it.
 static SHARED: AtomicU8 = AtomicU8::new(UNKNOWN);
 const UNKNOWN: u8 = 0;
 const SHARES: u8 = 1;

@@ -14,18 +14,18 @@
 //!
 //! - *Stack.* The child has a separate stack with a guard page, and never returns into a frame of its parent.
 //! - *Signals.* All are blocked in the parent's thread first, so the child starts with all of them blocked.
-//!   It unblocks them only when it has no handler left, so no handler runs in the shared memory.
+//!   The child unblocks them only when it has no handler left, so no handler runs in the shared memory.
 //! - *Other threads* of the parent continue to run. The child reads and writes only data lent to this call:
-//!   the plan, the report and the stack. It takes no lock, allocates nothing and does not touch thread-local
-//!   storage, `errno` included.
+//!   the plan, the report and the stack. The child takes no lock, allocates nothing and does not touch
+//!   thread-local storage, `errno` included.
 //! - *Descriptors, handlers, mask, directory, limits* are the child's own copies.
 //! - *Ids.* While the child shares memory, it has the ids of its parent. So any process that can reach the
 //!   memory through the child can also reach it through the parent. A child with another user id would give
 //!   that user access to the memory through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag of the
-//!   memory would prevent this access. The parent shares this flag and cannot restore it in time, because a
-//!   vfork returns *before* the child has released the memory, both in `execve` and in `exit`. So a child
-//!   that will change its user, group or groups gets a copy of the memory. The child clears the flag of that
-//!   copy before the ids change, because the kernel clears it only if the effective ids change.
+//!   memory would prevent this access. The parent shares this flag and cannot restore it in time. A vfork
+//!   returns *before* the child has released the memory, both in `execve` and in `exit`. So a child that will
+//!   change its user, group or groups has a copy of the memory. The child clears the flag of that copy before
+//!   the ids change, because the kernel clears it only if the effective ids change.
 //! - *Ids that another thread changes during the spawn*, with a C library that changes them in all threads,
 //!   do not affect the child. The child is not a thread of this process, and keeps the ids that it was
 //!   created with. So do not drop privileges in one thread while another one spawns.
@@ -64,11 +64,11 @@ use stack::Stack;
 /// A program to start, and its settings. This builder allocates nothing. [`Command`](crate::process::Command)
 /// (feature `std`) is more convenient.
 ///
-/// The child has the environment `envp`, and inherits no variable of this process. It inherits descriptors
-/// that are not close-on-exec, and those of [`fd_maps`](Self::fd_maps). No signal is blocked in the child,
-/// unless [`signal_mask`](Self::signal_mask) or [`inherit_mask`](Self::inherit_mask) is set. Ignored signals
-/// stay ignored, except those of [`default_signals`](Self::default_signals). By default that set is
-/// `SIGPIPE`: Rust programs ignore it, and other programs do not expect it to be ignored.
+/// The child has the environment `envp`, and inherits no variable of this process. The child inherits
+/// descriptors that are not close-on-exec, and those of [`fd_maps`](Self::fd_maps). No signal is blocked in
+/// the child, unless [`signal_mask`](Self::signal_mask) or [`inherit_mask`](Self::inherit_mask) is set.
+/// Ignored signals stay ignored, except those of [`default_signals`](Self::default_signals). By default that
+/// set is `SIGPIPE`: Rust programs ignore it, and other programs do not expect it to be ignored.
 ///
 /// # Examples
 ///
@@ -118,7 +118,7 @@ pub struct Spawn<'a> {
 
 impl<'a> Spawn<'a> {
     /// Creates the settings for a program from its arguments and its environment. The first argument is the
-    /// program's name; without it `spawn` fails. Both lists end with [`Arg::END`].
+    /// program's name, without which `spawn` fails. Both lists end with [`Arg::END`].
     ///
     /// A program without a slash in its name is searched for in the directories of `PATH` in `envp`. If
     /// `envp` has no `PATH`, the search uses [`DEFAULT_PATH`](crate::process::DEFAULT_PATH). As with
@@ -168,8 +168,8 @@ impl<'a> Spawn<'a> {
     /// descriptor, and a `/proc` of this pid namespace that shows the child (no `hidepid`, if the child has
     /// another user).
     ///
-    /// The settings are applied in this order: session and process group, terminal, control group, descriptors,
-    /// niceness, limits, groups and user, directory, umask, parent-death signal, signals.
+    /// The settings are applied in this order: session and process group, terminal, control group,
+    /// descriptors, niceness, limits, groups and user, directory, umask, parent-death signal, signals.
     ///
     /// # Errors
     ///
@@ -225,8 +225,8 @@ impl<'a> Spawn<'a> {
     /// Replaces the program of this process with this one. Returns only on failure. The error names the
     /// stage.
     ///
-    /// The process becomes what a child of [`spawn`](Self::spawn) would be. It has the same descriptors,
-    /// directory, ids, limits and signals, and the settings are applied in the same order. As with
+    /// The process has the same state as a child of [`spawn`](Self::spawn): the same descriptors, directory,
+    /// ids, limits and signals. The settings are applied in the same order. As with
     /// [`execve`](crate::process::execve), no destructor runs, buffered data is not written, all other
     /// threads end, and close-on-exec descriptors are closed. By default `SIGPIPE` is set to its default
     /// effect, and no signal is blocked. [`default_signals`](Self::default_signals) and
@@ -242,24 +242,24 @@ impl<'a> Spawn<'a> {
     ///
     /// Immediately before the program begins, an ignored signal of
     /// [`default_signals`](Self::default_signals), such as `SIGPIPE`, has its default effect in the whole
-    /// process. If another thread writes to a pipe without a reader in that moment, the signal kills the
+    /// process. If another thread writes to a pipe without a reader at that moment, the signal kills the
     /// process. (std's `exec` has the same effect, and does not restore the ignored signal after a failure.)
     /// A process that must survive a failure sets `default_signals` to the empty set.
     ///
     /// # Settings that need a thread
     ///
-    /// Replacing descriptors in the calling thread would close those of their owners: immediately for owners
-    /// in other threads, and after a failure for owners in the calling thread. So some settings need a
+    /// Replacing descriptors in the calling thread would take them from their owners. Owners in other threads
+    /// would lose them immediately, and owners in the calling thread after a failure. So some settings need a
     /// separate thread: [`fd_maps`](Self::fd_maps), [`close_other_fds`](Self::close_other_fds),
     /// [`current_dir`](Self::current_dir), [`nice`](Self::nice), [`umask`](Self::umask),
     /// [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid), [`gid`](Self::gid) and
     /// [`groups`](Self::groups).
     ///
     /// If any of these settings is used, the call creates a thread that shares everything with this process
-    /// except the attributes that they change. The thread has a separate copy of these. The thread executes
-    /// the program, which then has the id of this process. On failure the thread ends. The calling thread is
-    /// stopped until then. A signal handler may run in the created thread, so do not call this from a
-    /// handler.
+    /// except the attributes that they change. The thread has a separate copy of these attributes. The thread
+    /// executes the program, which then has the id of this process. On failure the thread ends. The calling
+    /// thread is stopped until the program begins or the thread ends. A signal handler may run in the created
+    /// thread, so do not call this from a handler.
     ///
     /// When the program begins, the kernel treats the calling thread like any other thread that ends.
     /// Children that it has created with a parent-death signal receive that signal. Record locks of
@@ -347,7 +347,7 @@ impl<'a> Spawn<'a> {
         made
     }
 
-    /// Checks settings that the kernel does not reject, or not in every case.
+    /// Checks settings whose errors the kernel does not report in every case.
     fn check(&self) -> crate::Result<()> {
         let ended = |list: &[Arg<'_>]| list.last().is_some_and(|last| last.as_c_str().is_none());
         // The kernel interprets the id −1 as "no change".

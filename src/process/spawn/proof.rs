@@ -1,12 +1,12 @@
-//! Finds out whether a child has begun its program, or was killed before.
+//! Determines whether a child has begun its program or was killed first.
 //!
 //! The return of a vfork and the end of a close-on-exec pipe prove nothing, because they also occur when the
 //! child dies. The kernel keeps a flag in the process that `execve` clears, and exposes the flag in two ways:
 //!
 //! - `setpgid` on a child that has begun its program fails with `EACCES`, as POSIX requires. The group passed
 //!   here does not exist, so the call changes nothing. This one cheap call is enough for almost every child.
-//!   If the child is in a separate session, even one that its program has created, the call fails with
-//!   `EPERM` before the kernel checks the flag.
+//!   If the child is in a separate session, the call fails with `EPERM` before the kernel checks the flag.
+//!   The child's program may have created that session.
 //! - `/proc/PID/stat` shows the flag of any child, including an ended one. If this file cannot be read, a
 //!   child in the session of this process can still be checked.
 //!
@@ -55,14 +55,14 @@ fn check(child: &Child) -> (Option<bool>, Result<Option<Waited>, Errno>) {
     if call::setpgid(pid, NONE) == Err(Errno::EACCES) {
         return (Some(true), Ok(None));
     }
-    // The wait comes first, so that for an ended child the flag is final.
+    // The wait precedes the other checks, so that the flag is final for an ended child.
     let end = child.waitid(PEEK);
     (by_proc(pid).or_else(|| by_session(pid)), end)
 }
 
 /// In this process's own session, `setpgid` fails with `EACCES` exactly if the child has begun its program. A
-/// filter may also return `EACCES`. The call with a negative group detects such a filter: the kernel fails
-/// with `EINVAL`, but a filter does not check the group.
+/// filter may also return `EACCES`. The call with a negative group detects that filter: the kernel fails with
+/// `EINVAL`, but a filter does not check the group.
 fn by_session(pid: i32) -> Option<bool> {
     let same = call::getsid(pid).ok()? == call::getsid(0).ok()?;
     let usable = same && call::setpgid(pid, -1) == Err(Errno::EINVAL);

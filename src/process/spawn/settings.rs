@@ -45,8 +45,8 @@ impl<'a> Spawn<'a> {
     ///
     /// This does not map the terminal to the standard streams: see [`fd_maps`](Self::fd_maps). `spawn` fails
     /// at [`SpawnStage::ControllingTerminal`](crate::process::SpawnStage::ControllingTerminal) with `EPERM`
-    /// if the terminal already controls another session, because this call does not steal it. It fails with
-    /// `ENOTTY` if the descriptor is not a terminal.
+    /// if the terminal already controls another session, because this call does not steal it. `spawn` fails
+    /// with `ENOTTY` if the descriptor is not a terminal.
     ///
     /// [TIOCSCTTY(2const)](https://man7.org/linux/man-pages/man2/TIOCSCTTY.2const.html)
     pub const fn controlling_terminal(self, terminal: BorrowedFd<'a>) -> Self {
@@ -100,8 +100,8 @@ impl<'a> Spawn<'a> {
 
     /// Sets the child's supplementary groups. An ordinary fork creates the child: see [`uid`](Self::uid).
     ///
-    /// If the kernel denies `setgroups` (`EPERM`), the spawn still succeeds if the process already has
-    /// exactly these groups, in any order.
+    /// The kernel may deny `setgroups` (`EPERM`). The spawn still succeeds if the process already has exactly
+    /// these groups, in any order.
     pub const fn groups(self, groups: &'a [u32]) -> Self {
         Self { groups: Some(groups), ..self }
     }
@@ -135,9 +135,9 @@ impl<'a> Spawn<'a> {
     /// The kernel copies the page tables, which takes about 50 ms for each GiB of resident memory. This
     /// process then has a page fault at its first write to each page.
     ///
-    /// A large process has two alternatives. It can fork a small helper process early and spawn from there.
-    /// Or it can spawn a small program that changes the ids and executes the other one, such as `setpriv
-    /// --reuid … --regid … --init-groups`.
+    /// A large process has two alternatives. The process can fork a small helper process early and spawn from
+    /// there. Or it can spawn a small program that changes the ids and executes the other one, such as
+    /// `setpriv --reuid … --regid … --init-groups`.
     pub const fn uid(self, uid: u32) -> Self {
         Self { uid: Some(uid), ..self }
     }
@@ -151,7 +151,7 @@ impl<'a> Spawn<'a> {
     /// can request the signal, the child exits. A program with set-user-id or capabilities loses the setting.
     ///
     /// In a new pid namespace, a child can detect that its parent has already ended only if this process
-    /// could open a pidfd. That needs Linux 5.3 and a free descriptor.
+    /// could open a pidfd. Opening a pidfd needs Linux 5.3 and a free descriptor.
     pub const fn parent_death_signal(self, signal: Signal) -> Self {
         Self { death_signal: Some(signal), ..self }
     }

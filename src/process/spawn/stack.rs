@@ -74,7 +74,8 @@ impl Stack {
     /// stack.
     ///
     /// An ordinary stack always has the same size, so that a child's frame never becomes a move of the next
-    /// child. A sanitizer would report that, because it keeps a frame marked if its function never returned.
+    /// child. A sanitizer would report that overlap, because it keeps a frame marked if its function never
+    /// returned.
     pub(super) fn stack(&self) -> (*mut u8, usize) {
         let room = (self.moves.max(FEW) * size_of::<Move>()).next_multiple_of(ALIGN);
         // SAFETY: the guard and at least `SIZE` bytes are mapped.

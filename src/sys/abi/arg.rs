@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! This file is trusted that an [`Arg`] is null or was made from a `CStr` that lives as long as the `Arg`.
+//! This file is trusted to make each [`Arg`] null, or from a `CStr` that lives as long as the `Arg`.
 #![allow(unsafe_code, reason = "strings by address, as the kernel reads them")]
 
 use core::ffi::{CStr, c_char};

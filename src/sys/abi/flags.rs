@@ -54,7 +54,7 @@ macro_rules! flags {
                 self.0 & other.0 != 0
             }
 
-            /// Returns the flags of both values. Equivalent to `|`, but usable in constants.
+            /// Returns the flags of both values. Unlike `|`, this function can be used in constants.
             pub const fn union(self, other: Self) -> Self {
                 Self(self.0 | other.0)
             }

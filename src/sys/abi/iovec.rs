@@ -1,5 +1,6 @@
-//! Buffers for `readv` and `writev`. With feature `std` they are std's `IoSlice` and `IoSliceMut`. Without
-//! it, the crate defines part of them, with the same signatures and the layout of `struct iovec`.
+//! Buffers for `readv` and `writev`. With feature `std` these are std's `IoSlice` and `IoSliceMut`. Without
+//! that feature, the crate defines part of both types, with the same signatures and the layout of `struct
+//! iovec`.
 //!
 //! # Safety
 //!

@@ -1,4 +1,5 @@
-//! Constants of sched.h, prctl.h, wait.h and ioctls.h that only starting programs needs, and `struct rusage`.
+//! Constants of sched.h, prctl.h, wait.h and ioctls.h that are needed only to start programs, and `struct
+//! rusage`.
 
 use super::{RUSAGE_KEPT, SPARC, per_arch};
 use core::time::Duration;
@@ -74,12 +75,12 @@ impl Rusage {
         self.system_time
     }
 
-    /// Returns the maximum resident memory, in bytes. This is the maximum of the process or of its largest
-    /// child, not the sum of all.
+    /// Returns the maximum resident memory, in bytes. The value is the maximum of the process or of its
+    /// largest child, not the sum of all.
     ///
     /// The kernel includes memory that the process had before it began its program. This crate usually starts
-    /// programs in a child that shares its parent's memory until then. For these children, the value includes
-    /// all memory of the parent.
+    /// programs in a child that shares its parent's memory until the program begins. For these children, the
+    /// value includes all memory of the parent.
     #[must_use]
     pub const fn max_rss(&self) -> u64 {
         self.max_rss

@@ -82,7 +82,7 @@ syscalls!("x0" "x1" "x2" "x3" "x4" "x5");
 pub(super) const CTID_IS_LAST: bool = true;
 
 /// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves this
-/// block. It calls `child` with `arg`, on the stack that the call has set. Returns only in the parent.
+/// block. The child calls `child` with `arg`, on the stack that the call has set. Returns only in the parent.
 ///
 /// # Safety
 ///
@@ -96,8 +96,8 @@ pub(super) unsafe fn enter(
 ) -> isize {
     let answer: isize;
     // SAFETY: the registers are those above. Without their flags, the kernel ignores x3 and x4, tls and ctid
-    // of `clone`. x5 and x6 carry the child's data across the trap. In the parent the block ends like any
-    // system call. A C function may change all vector registers that the kernel may zero.
+    // of `clone`. Registers x5 and x6 carry the child's data across the trap. In the parent the block ends
+    // like any system call. A C function may change all vector registers that the kernel may zero.
     unsafe {
         asm!(
             "svc 0",

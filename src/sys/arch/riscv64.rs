@@ -60,7 +60,8 @@ syscalls!("a0" "a1" "a2" "a3" "a4" "a5");
 pub(super) const CTID_IS_LAST: bool = true;
 
 /// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves this
-/// block. It jumps to `child` with `arg`, on the stack that the call has set. Returns only in the parent.
+/// block. The child jumps to `child` with `arg`, on the stack that the call has set. Returns only in the
+/// parent.
 ///
 /// # Safety
 ///
@@ -74,8 +75,8 @@ pub(super) unsafe fn enter(
 ) -> isize {
     let answer: isize;
     // SAFETY: the registers are those above. Without their flags, the kernel ignores a3 and a4, tls and ctid
-    // of `clone`. a5 and a6 carry the child's data across the trap. gp and tp do not change. In the parent
-    // the block ends like any system call. A C function may change the vector registers.
+    // of `clone`. Registers a5 and a6 carry the child's data across the trap, and gp and tp do not change. In
+    // the parent the block ends like any system call. A C function may change the vector registers.
     unsafe {
         asm!(
             "ecall",

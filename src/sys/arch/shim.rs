@@ -1,4 +1,4 @@
-//! Any Linux target, through `csrc/shim.c` and the C library.
+//! The backend for any Linux target, which uses `csrc/shim.c` and the C library.
 //!
 //! `syscall0` … `syscall6` all call one C function with six arguments. Unused arguments are zeros, which the
 //! kernel ignores.

@@ -1,4 +1,4 @@
-//! Defines `syscall0` … `syscall6` with the macro `trap` of each backend. That macro takes the number, and
+//! Defines `syscall0` … `syscall6` with the macro `trap` of each backend. That macro accepts the number, and
 //! each argument with its register.
 //!
 //! # Safety

@@ -50,7 +50,7 @@ syscalls!("rdi" "rsi" "rdx" "r10" "r8" "r9");
 pub(super) const CTID_IS_LAST: bool = false;
 
 /// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves this
-/// block. It calls `child` with `arg`, on the stack that the call has set. Returns only in the parent.
+/// block. The child calls `child` with `arg`, on the stack that the call has set. Returns only in the parent.
 ///
 /// # Safety
 ///

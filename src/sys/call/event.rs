@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to let the kernel touch only memory that was lent for a call, and to give each
-//! descriptor that a call has created one owner.
+//! This file is trusted to let the kernel touch only memory that was lent for a call. The file is also
+//! trusted to give each descriptor that a call has created one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{lent_mut, owned};

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to let the kernel touch only the buffers that were lent for a call, and to give each
-//! descriptor that a call has created one owner.
+//! This file is trusted to let the kernel touch only the buffers that were lent for a call. The file is also
+//! trusted to give each descriptor that a call has created one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, fcntl_getpipe_sz, lent, lent_mut, owned, sink};
@@ -121,9 +121,9 @@ pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
     unread(bytes, || fcntl_getpipe_sz(fd).is_ok())
 }
 
-/// Converts the `int` of `FIONREAD`. For a pipe it is an unsigned sum. For any other file a negative value is
-/// not a count, so this fails with `EOVERFLOW`: a regular file is too large for an `int`, or its position is
-/// after its end.
+/// Converts the `int` of `FIONREAD`. For a pipe this `int` is an unsigned sum. For any other file a negative
+/// value is not a count, so the function fails with `EOVERFLOW`. A regular file is then too large for an
+/// `int`, or its position is after its end.
 fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {
     let count = usize::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
     if i32::try_from(bytes).is_ok() || is_pipe() { Ok(count) } else { Err(Errno::EOVERFLOW) }

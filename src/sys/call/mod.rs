@@ -7,8 +7,8 @@
 //! # Safety
 //!
 //! These files are trusted to give each call arguments that let the kernel touch only memory that was lent
-//! for that call. They are also trusted to make an owner of exactly the descriptors that the kernel has just
-//! made.
+//! for that call. The files are also trusted to make an owner of exactly the descriptors that the kernel has
+//! just made.
 //!
 //! A borrowed descriptor is open, so no call here acts on a number that may belong to another owner.
 //! References become integers by `expose_provenance`, and the trap is opaque to the compiler. So the compiler

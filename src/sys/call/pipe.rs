@@ -2,8 +2,9 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to let the kernel touch only memory that was lent for a call, and to give both ends
-//! of a new pipe one owner each. The caller of `vmsplice` is responsible for the use of its pages.
+//! This file is trusted to let the kernel touch only memory that was lent for a call. The file is also
+//! trusted to give both ends of a new pipe one owner each. The caller of `vmsplice` is responsible for the
+//! use of its pages.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::io::fcntl;

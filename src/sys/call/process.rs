@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to give the kernel addresses with enough room for its results. It is also trusted to
-//! make an owner of exactly the descriptors that the kernel has just made.
+//! This file is trusted to give the kernel addresses with enough room for its results. The file is also
+//! trusted to make an owner of exactly the descriptors that the kernel has just made.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, lent_mut, number, owned};
@@ -15,8 +15,8 @@ use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall
 /// Ends the process. The kernel uses the lower 8 bits of `status`.
 pub(crate) fn exit_group(status: u8) -> ! {
     loop {
-        // SAFETY: `exit_group` touches no memory of this process that could be read later. It returns only if
-        // a seccomp filter makes it return, and is then retried.
+        // SAFETY: `exit_group` touches no memory of this process that could be read later. The call returns
+        // only if a seccomp filter makes it return, and is then retried.
         unsafe { syscall1(nr::EXIT_GROUP, status.into()) };
     }
 }

@@ -1,8 +1,8 @@
 //! The calls that set up a child before it starts a program, and the clone that creates it.
 //!
-//! None allocates, locks or touches thread-local storage, because a child that shares its parent's memory
-//! makes them. They change only state that belongs to the child: its descriptor table, its handlers and mask,
-//! its ids, its working directory.
+//! None of these calls allocates, locks or touches thread-local storage, because a child that shares its
+//! parent's memory makes them. These calls change only state that belongs to the child: its descriptor table,
+//! its handlers and mask, its ids, its working directory.
 //!
 //! # Safety
 //!

@@ -92,7 +92,8 @@ pub(crate) fn rt_sigtimedwait(set: &SigSet, timeout: Option<&Timespec>) -> Resul
     Ok(info)
 }
 
-/// Makes a signal pending for this thread, which blocks that signal. Does nothing if it is already pending.
+/// Makes a signal pending for this thread, which blocks that signal. Does nothing if the signal is already
+/// pending.
 pub(crate) fn rt_tgsigqueueinfo_self(info: &SigInfo) -> Result<()> {
     // SAFETY: these calls have no arguments.
     let [process, thread] =

@@ -1,30 +1,31 @@
-//! Ending a wait from another thread.
+//! Cancels a wait from another thread.
 
 use crate::fd::{AsFd, OwnedFd, lends_its_descriptor};
 use crate::sys::{abi, call};
 use crate::{Deadline, Errno, Result};
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// Ends waits from another thread or a signal handler: all whose [`Deadline`] was
-/// [combined](Deadline::or_cancelled) with this value. Once cancelled it stays so.
+/// Cancels waits from another thread or a signal handler. This affects every wait whose [`Deadline`] was
+/// [combined](Deadline::or_cancelled) with this value. A cancelled value stays cancelled.
 ///
-/// A cancelled call does what it does when its deadline passes, and accounts for the same bytes, but fails
-/// with [`ECANCELED`](crate::Errno::ECANCELED) instead of `ETIMEDOUT`. A function that reports the deadline
-/// by an empty result, such as [`poll_deadline`](crate::event::poll_deadline) or
-/// [`Child::wait_deadline`](crate::process::Child::wait_deadline), also fails with `ECANCELED` if it has
-/// found nothing. As with a deadline that has passed, what is ready is still taken, so the next call on the
-/// same descriptor loses nothing. Only a [`Transfer`](crate::transfer::Transfer) also ends if it never waits.
+/// A cancelled call behaves as if its deadline had passed, and accounts for the same bytes, but fails with
+/// [`ECANCELED`](crate::Errno::ECANCELED) instead of `ETIMEDOUT`. Functions such as
+/// [`poll_deadline`](crate::event::poll_deadline) or
+/// [`Child::wait_deadline`](crate::process::Child::wait_deadline) report a deadline with an empty result.
+/// These functions also fail with `ECANCELED` if they found nothing. As with a passed deadline, a call still
+/// returns data that is ready, so the next call on the same descriptor loses nothing. Only a
+/// [`Transfer`](crate::transfer::Transfer) also ends if it never waits.
 ///
-/// It is an `eventfd` and a flag. The wait polls the `eventfd` together with the descriptor itself, so that
-/// no wakeup is lost and nothing is polled periodically. It is [`AsFd`], readable once cancelled, for event
-/// loops of other crates; do not read from it.
+/// A `Cancel` is an `eventfd` and a flag. The wait polls the `eventfd` together with the descriptor itself,
+/// so no wakeup is lost and no periodic polling is needed. `Cancel` implements [`AsFd`] for event loops of
+/// other crates. The descriptor is readable once cancelled. Do not read from it.
 ///
 /// # After a fork
 ///
-/// The copy in the child shares the `eventfd`, and has its own flag. So a cancel in either process ends the
-/// waits in both. In the other process [`is_cancelled`](Self::is_cancelled) becomes true when a wait has seen
-/// it. A `Transfer` that never waits does not see it. A child that must not be affected creates its own
-/// value.
+/// The copy in the child shares the `eventfd`, and has a separate flag. So a cancel in either process ends
+/// the waits in both. In the other process, [`is_cancelled`](Self::is_cancelled) becomes true once a wait has
+/// detected the cancel. A `Transfer` that never waits does not detect the cancel. A child that must not be
+/// affected creates a separate value.
 ///
 /// # Examples
 ///
@@ -55,7 +56,7 @@ impl Cancel {
     /// # Errors
     ///
     /// - [`EMFILE`](crate::Errno::EMFILE) if the process has reached its limit of descriptors.
-    /// - [`ENFILE`](crate::Errno::ENFILE) if the system has.
+    /// - [`ENFILE`](crate::Errno::ENFILE) if the system has reached its limit of descriptors.
     /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory.
     #[doc(alias = "eventfd2")]
     pub fn new() -> Result<Self> {
@@ -63,26 +64,28 @@ impl Cancel {
         Ok(Self(eventfd, AtomicBool::new(false)))
     }
 
-    /// Cancels: waits that have begun end now, later ones do not begin. Repeating it has no effect.
+    /// Cancels this value. Waits that have begun end immediately, and later ones do not begin. Repeated calls
+    /// have no effect.
     ///
-    /// Makes one `write` and stores an atomic, so that a signal handler may call it.
+    /// The call makes one `write` and one atomic store, so a signal handler may use it.
     pub fn cancel(&self) {
         self.1.store(true, Ordering::Release);
-        // It is nonblocking. If the counter is full, which takes 2⁶⁴ − 2 calls, it is readable.
+        // The `eventfd` is nonblocking. If the counter is full, after 2⁶⁴ − 2 calls, the `eventfd` is already
+        // readable.
         let _ = call::write(self.as_fd(), &1_u64.to_ne_bytes());
     }
 
-    /// Returns whether it is cancelled. Makes no system call.
+    /// Returns whether this value is cancelled. Makes no system call.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.1.load(Ordering::Acquire)
     }
 
-    /// Returns how many of the `count` descriptors that a wait found ready are the caller's. `found` is
-    /// whether the one of this value is among them. Fails with `ECANCELED` if none is the caller's, and this
-    /// value is cancelled.
+    /// Returns how many of the `count` ready descriptors of a wait belong to the caller. `found` is set if
+    /// this value's descriptor is one of the `count`. Fails with `ECANCELED` if none belongs to the caller
+    /// and this value is cancelled.
     pub(crate) fn caller_count(&self, count: usize, found: bool) -> Result<usize> {
-        // Also if another process has cancelled it.
+        // Another process may have cancelled this value.
         self.1.fetch_or(found, Ordering::AcqRel);
         match count - usize::from(found) {
             0 if self.is_cancelled() => Err(Errno::ECANCELED),
@@ -93,9 +96,10 @@ impl Cancel {
 
 lends_its_descriptor!(Cancel);
 
-/// Cancelling a deadline: see [`Cancel`].
+/// The cancellation of a deadline: see [`Cancel`].
 impl<'c> Deadline<'c> {
-    /// Returns this deadline, which then also passes when `cancel` is cancelled. `cancel` replaces an earlier one.
+    /// Returns this deadline, which then also passes when `cancel` is cancelled. `cancel` replaces an earlier
+    /// [`Cancel`].
     ///
     /// # Examples
     ///
@@ -115,7 +119,7 @@ impl<'c> Deadline<'c> {
         Deadline { at: self.at, cancel: Some(cancel) }
     }
 
-    /// Returns whether it has a [`Cancel`] that is cancelled.
+    /// Returns whether this deadline has a [`Cancel`] that is cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancel.is_some_and(Cancel::is_cancelled)

@@ -1,11 +1,11 @@
-//! Signals by name, and sets of them. The numbers differ between architectures.
+//! Signals by name, and sets of signals. The numbers differ between architectures.
 
 use crate::sys::abi::{self, SigSet};
 use core::fmt;
 
 /// A signal, such as [`Signal::TERM`].
 ///
-/// Real-time signals, which have only numbers, are supported as well.
+/// Real-time signals, which have only numbers, are also supported.
 ///
 /// # Examples
 ///
@@ -23,7 +23,7 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
-/// One line per signal: its constant, its name, its number in general, on MIPS and on SPARC.
+/// One line per signal: its constant, its name, and its numbers in general, on MIPS and on SPARC.
 macro_rules! signals {
     ($($name:ident $full:literal $other:literal $mips:literal $sparc:literal $meaning:literal;)*) => {
         impl Signal {
@@ -45,7 +45,7 @@ macro_rules! signals {
             }
         }
 
-        /// Name and signal of every line, to be compared with the C headers.
+        /// The name and signal of every line, for comparison with the C headers.
         #[cfg(test)]
         pub(crate) const ALL: &[(&str, Signal)] = &[$(($full, Signal::$name)),*];
     };
@@ -85,7 +85,7 @@ signals! {
 }
 
 impl Signal {
-    /// Returns the signal with this number: 1 to 64, on MIPS 1 to 127. Returns `None` for another one.
+    /// Returns the signal with this number: 1 to 64, on MIPS 1 to 127. Returns `None` for any other number.
     #[must_use]
     pub const fn from_raw(number: i32) -> Option<Self> {
         if number >= 1 && number <= if abi::MIPS { 127 } else { 64 } {
@@ -171,7 +171,7 @@ impl SignalSet {
     }
 }
 
-/// Returns the word and the bit of a signal: signal n is bit n - 1 of words of the size of a pointer.
+/// Returns the word and the bit of a signal. Signal n is bit n − 1 of an array of pointer-sized words.
 const fn place(signal: Signal) -> (usize, usize) {
     let index = signal.0.unsigned_abs() - 1;
     ((index / usize::BITS) as usize, 1 << (index % usize::BITS))

@@ -6,18 +6,19 @@ use crate::Cancel;
 use crate::sys::call;
 use core::time::Duration;
 
-/// A point in time after which a call gives up. Unlike a timeout, it stays the same however often a call is
+/// A point in time at which a call stops waiting. Unlike a timeout, a deadline does not move when a call is
 /// interrupted and repeated.
 ///
-/// It is on `CLOCK_MONOTONIC`, like [`std::time::Instant`], from which it can be created. Another thread can
-/// end it earlier: [`or_cancelled`](Self::or_cancelled).
+/// The clock is `CLOCK_MONOTONIC`, like that of [`std::time::Instant`], from which a deadline can be created.
+/// Another thread can end a deadline earlier: see [`or_cancelled`](Self::or_cancelled).
 ///
 /// # A peer that holds the pipe
 ///
-/// The kernel locks a pipe while it copies to or from it. A peer that writes from memory with slow page faults
-/// (userfaultfd, a file of a FUSE file system) may hold that lock for any length of time. Until then
-/// no call on that pipe returns, nonblocking or not, and `SIGKILL` may have to wait as well. So a deadline
-/// bounds the wait for bytes or for room. It does not bound a call on a pipe whose peer is hostile.
+/// The kernel locks a pipe while it copies to or from the pipe. A peer that writes from memory with slow page
+/// faults may hold that lock for any length of time. Examples are userfaultfd and files of a FUSE file
+/// system. While the peer holds the lock, no call on that pipe returns, nonblocking or not, and `SIGKILL` may
+/// have to wait as well. So a deadline limits the wait for bytes or for room. A deadline does not limit a
+/// call on a pipe whose peer is hostile.
 ///
 /// # Examples
 ///
@@ -35,7 +36,7 @@ use core::time::Duration;
 #[must_use]
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline<'c> {
-    /// On that clock; `Duration::MAX` is never.
+    /// The time on `CLOCK_MONOTONIC`, or `Duration::MAX` for a deadline that never passes.
     pub(crate) at: Duration,
     pub(crate) cancel: Option<&'c Cancel>,
 }
@@ -44,55 +45,55 @@ impl Deadline<'static> {
     /// The deadline that never passes.
     pub const NEVER: Self = Self { at: Duration::MAX, cancel: None };
 
-    /// Returns the deadline that is `timeout` away from now. One that is too far away never passes.
+    /// Returns the deadline that is `timeout` from now. If `timeout` is too large, the deadline never passes.
     pub fn after(timeout: Duration) -> Self {
         Self { at: now().saturating_add(timeout), cancel: None }
     }
 
-    /// Returns a deadline that has passed: a call does what it can do without waiting, and no more.
+    /// Returns a deadline that has already passed. A call with this deadline never waits.
     pub fn now() -> Self {
         Self::after(Duration::ZERO)
     }
 }
 
 impl Deadline<'_> {
-    /// Returns the time until the deadline; zero if it has passed or is cancelled.
+    /// Returns the time until the deadline, or zero if it has passed or is cancelled.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         if self.is_cancelled() { Duration::ZERO } else { self.at.saturating_sub(now()) }
     }
 
-    /// Returns whether it has passed by the clock.
+    /// Returns whether the clock has passed the deadline.
     #[cfg(feature = "event")]
     pub(crate) fn is_over(&self) -> bool {
         self.at <= now()
     }
 
-    /// Returns the timeout for a system call, which takes `None` for no limit.
+    /// Returns the timeout for a system call, with `None` for no limit.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         (self.at != Duration::MAX || self.is_cancelled()).then(|| self.remaining())
     }
 
-    /// Returns the earlier time of both, with the cancel of this one, or else that of the other.
+    /// Returns the earlier time of the two deadlines, with the cancel of `self` or otherwise of `other`.
     #[cfg(all(feature = "process", feature = "std"))]
     pub(crate) fn or_earlier(self, other: Self) -> Self {
         Self { at: self.at.min(other.at), cancel: self.cancel.or(other.cancel) }
     }
 
-    /// Returns whether it has passed, or is cancelled.
+    /// Returns whether the deadline has passed or is cancelled.
     #[must_use]
     pub fn has_passed(&self) -> bool {
         self.remaining().is_zero()
     }
 }
 
-/// Returns the time on the clock. Every Linux has this clock, and reading it does not fail.
+/// Returns the time on the clock. Every Linux kernel has this clock, and reading it does not fail.
 fn now() -> Duration {
     call::clock_gettime().map_or(Duration::ZERO, Duration::from)
 }
 
 impl From<Duration> for Timespec {
-    /// More seconds than it can hold become the largest value, which never passes.
+    /// Converts a time. Too many seconds become the largest value, which never passes.
     fn from(time: Duration) -> Self {
         let tv_sec = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         Self { tv_sec, tv_nsec: i64::from(time.subsec_nanos()) }

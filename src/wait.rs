@@ -1,9 +1,9 @@
-//! Waiting for the peer of a pipe: in the kernel, or by polling for a moment first.
+//! Waits for the peer of a pipe: in the kernel, or by polling for a short time first.
 //!
-//! Waking a sleeping process costs a few microseconds, and tens of microseconds if its processor has
-//! gone idle. In that time a pipe could have moved a hundred KiB. So if the peer runs on another
-//! processor, it pays to poll for a moment before sleeping. If the two share one, it does not: the peer
-//! cannot become ready while this process polls.
+//! Waking a sleeping process costs a few microseconds, and tens of microseconds if its processor has gone
+//! idle. In that time a pipe could have moved 100 KiB. So if the peer runs on another processor, polling for
+//! a short time before sleeping is faster. If the peer runs on the same processor, polling is slower, because
+//! the peer cannot become ready while this process polls.
 
 #[cfg(feature = "event")]
 use crate::event::{Backoff, poll_until};
@@ -13,16 +13,18 @@ use crate::fd::BorrowedFd;
 use crate::{Deadline, Errno, Result};
 use core::time::Duration;
 
-/// How to wait for the peer of a pipe: for [`PipeReader::with_wait`](crate::PipeReader::with_wait)
-/// and [`PipeWriter::with_wait`](crate::PipeWriter::with_wait), a message
-/// [`Receiver`](crate::message::Receiver), a [`Transfer`](crate::transfer::Transfer), and the chunks of [`chunk`](mod@crate::chunk).
-/// Nonblocking ends never wait.
+/// A policy for waiting for the peer of a pipe. The policy applies to
+/// [`PipeReader::with_wait`](crate::PipeReader::with_wait) and
+/// [`PipeWriter::with_wait`](crate::PipeWriter::with_wait), a message [`Receiver`](crate::message::Receiver),
+/// a [`Transfer`](crate::transfer::Transfer), and the chunks of [`chunk`](mod@crate::chunk). Nonblocking ends
+/// never wait.
 ///
-/// `Adaptive` pays most if both peers have little to do for each byte: twice the speed and more. It is
+/// `Adaptive` helps most if both peers do little work for each byte: the speed doubles or more. `Adaptive` is
 /// not the default, because it uses processor time. Also, the scheduler more often puts two processes that
-/// sleep and wake each other on one processor, which is better for them when all processors are busy with
-/// other work. There, with processes pinned to their processors, it cost nothing (0.98 to 1.06 of
-/// `Block`). Left to the scheduler, repeated runs of each policy differed more than the two policies did.
+/// sleep and wake each other on one processor. Sharing a processor is better for them when all processors are
+/// busy with other work. In that case, with processes pinned to their processors, `Adaptive` cost nothing
+/// (0.98 to 1.06 of `Block`). Without pinning, repeated runs of each policy differed more than the two
+/// policies did.
 ///
 /// # Examples
 ///
@@ -38,40 +40,39 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Wait {
-    /// Sleep in the kernel immediately: no processor time is spent on waiting.
+    /// Sleep in the kernel immediately, without using processor time while waiting.
     #[default]
     Block,
     /// Poll for a bounded time, some tens of microseconds, and then sleep.
     ///
-    /// Each time that polling was without success, the next waits sleep without polling: twice as many as
-    /// after the last failure. Each success halves that number. Polling uses processor time that another
-    /// process could have used.
+    /// After each unsuccessful poll, the next waits sleep without polling. Their number doubles with each
+    /// failure, and each success halves it. Polling uses processor time that another process could have used.
     ///
-    /// If this thread may run on one processor only, transfers and chunks always sleep. Reads and writes
-    /// of ends and channels poll even then, because the peer may be pinned to another processor.
+    /// If this thread may run on only one processor, transfers and chunks always sleep. Reads and writes of
+    /// ends and channels poll even then, because the peer may be pinned to another processor.
     Adaptive,
 }
 
-/// How often a wait polls before it sleeps. One poll takes between 0.1 and 1 microseconds.
+/// The number of polls before a wait sleeps. One poll takes between 0.1 and 1 microseconds.
 const POLLS: u32 = 128;
 
-/// After many failures, this many waits sleep without polling before the next one polls.
+/// The maximum number of waits that sleep without polling after a failure.
 const MAX_PENALTY: u32 = 1 << 10;
 
 /// The adaptive policy for one end of one pipe.
 #[derive(Debug)]
 pub(crate) struct Spin {
     on: bool,
-    /// How many of the next waits sleep without polling.
+    /// The number of upcoming waits that sleep without polling.
     skip: u32,
-    /// What `skip` was after the last failure, halved by each success since.
+    /// The value of `skip` after the last failure, halved by each success since then.
     penalty: u32,
 }
 
 impl Spin {
     #[cfg(feature = "transfer")]
     pub(crate) fn new(wait: Wait) -> Self {
-        // If `sched_getaffinity` fails with `EINVAL`, the mask is too small: there are many processors.
+        // If `sched_getaffinity` fails with `EINVAL`, the mask is too small, so there are many processors.
         let single = || crate::sys::call::sched_getaffinity() == Ok(1);
         Self { on: wait == Wait::Adaptive && !single(), skip: 0, penalty: 0 }
     }
@@ -87,8 +88,8 @@ impl Spin {
         self.on
     }
 
-    /// Polls `fd` for a moment, if that has paid lately. The caller still makes its blocking call next,
-    /// since another process may have taken the data.
+    /// Polls `fd` for a short time if recent polls have succeeded. The caller still makes its blocking call
+    /// next, since another process may have taken the data.
     pub(crate) fn wait(&mut self, fd: BorrowedFd<'_>, events: PollEvents) {
         if !self.begins() {
             return;
@@ -103,8 +104,8 @@ impl Spin {
         self.failed();
     }
 
-    /// Repeats `attempt` for a moment while it fails with `EAGAIN`, if that has paid lately. If this
-    /// returns `EAGAIN`, the caller makes its blocking call.
+    /// Repeats `attempt` for a short time while it fails with `EAGAIN`, if recent polls have succeeded. If
+    /// this returns `EAGAIN`, the caller makes its blocking call.
     #[cfg(feature = "event")]
     #[inline]
     pub(crate) fn attempt<T>(&mut self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
@@ -126,8 +127,8 @@ impl Spin {
         Err(Errno::EAGAIN)
     }
 
-    /// Returns whether to poll before this wait. If so, the caller reports [`paid`](Self::paid) or
-    /// [`failed`](Self::failed).
+    /// Returns whether to poll before this wait. If this is `true`, the caller reports [`paid`](Self::paid)
+    /// or [`failed`](Self::failed).
     pub(crate) fn begins(&mut self) -> bool {
         let skipped = self.skip > 0;
         self.skip = self.skip.saturating_sub(1);
@@ -144,8 +145,8 @@ impl Spin {
     }
 }
 
-/// Repeats `attempt` while it fails with `EAGAIN` or `EINTR`, and waits in between until `fd` is ready.
-/// Fails with `ETIMEDOUT` if the deadline passes, `ECANCELED` if it is cancelled.
+/// Repeats `attempt` while it fails with `EAGAIN` or `EINTR`, and waits between attempts until `fd` is ready.
+/// Fails with `ETIMEDOUT` if the deadline passes, and with `ECANCELED` if the deadline is cancelled.
 #[cfg(feature = "event")]
 pub(crate) fn attempt_until<T>(
     fd: BorrowedFd<'_>,
@@ -164,7 +165,7 @@ pub(crate) fn attempt_until<T>(
         if let Some(passed) = deadline.filter(|deadline| deadline.has_passed()) {
             return Err(passed.errno());
         }
-        // `poll` also reports a file ready whose pages must still be read from the disk.
+        // `poll` also reports a file as ready if its pages must still be read from the disk.
         backoff.pause(deadline);
         poll_until(&mut fds, deadline)?;
     }
@@ -185,7 +186,7 @@ mod tests {
             spin.wait(reader.as_fd(), PollEvents::IN);
             failures += u32::from(spin.penalty != before);
         }
-        // The waits 1, 3, 6, 11, 20, 37 and 70; the next would be the 135th.
+        // Waits 1, 3, 6, 11, 20, 37 and 70 poll, and the next poll would be in the 135th wait.
         assert_eq!((failures, spin.penalty), (7, 64));
         spin.skip = 0;
         writer.write(b"x").unwrap();
@@ -214,7 +215,7 @@ mod tests {
             assert_eq!(result, Err(Errno::EAGAIN));
         }
         assert_eq!((attempts, spin.penalty), (7 * POLLS, 64));
-        // A result of the first attempt does not count as a success of polling; a later one does.
+        // A result of the first attempt does not count as a success of polling, but a later result does.
         spin.skip = 0;
         assert_eq!((spin.attempt(|| Ok(1)), spin.penalty), (Ok(1), 64));
         let mut turns = [Err(Errno::EAGAIN), Err(Errno::EPIPE)].into_iter();

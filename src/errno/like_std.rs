@@ -1,18 +1,18 @@
-//! What every error type of the crate has in common.
+//! The methods and traits that all error types of the crate share.
 
-/// Implements what the error types have in common: `raw_os_error`, `kind`, a source, and the conversion into
-/// [`std::io::Error`]. The type has a method `cause`, which returns the errno if there is one. `$kind` is the kind
+/// Implements the shared parts of an error type: `raw_os_error`, `kind`, a source, and the conversion into
+/// [`std::io::Error`]. The type has a method `cause`, which returns the errno or `None`. `$kind` is the kind
 /// of an error without an errno.
 ///
-/// With `bare` there is no conversion: a type that may hold nothing but an errno has its own.
+/// With `bare` there is no conversion. A type that may hold only an errno defines its own.
 macro_rules! like_std {
     ($error:ident, $this:ident => $kind:expr) => {
         $crate::errno::like_std!(bare $error, $this => $kind);
 
         #[cfg(feature = "std")]
         impl From<$error> for std::io::Error {
-            /// Keeps the whole error, for `get_ref` and `downcast`, and its kind. `raw_os_error` of the result
-            /// is `None`; [`Errno::from_io_error`](crate::Errno::from_io_error) returns the errno.
+            /// Keeps the whole error, for `get_ref` and `downcast`, and its kind. `raw_os_error` of the
+            /// result is `None`, but [`Errno::from_io_error`](crate::Errno::from_io_error) returns the errno.
             fn from(error: $error) -> Self {
                 Self::new(error.kind(), error)
             }
@@ -20,7 +20,7 @@ macro_rules! like_std {
     };
     (bare $error:ident, $this:ident => $kind:expr) => {
         impl $error {
-            /// Returns the code of [`errno`](Self::errno), as in C's `errno`, if there is one.
+            /// Returns the code of [`errno`](Self::errno), as in C's `errno`, or `None` without an errno.
             #[must_use]
             pub const fn raw_os_error(&self) -> Option<i32> {
                 match self.cause() {

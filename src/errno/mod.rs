@@ -1,7 +1,7 @@
 //! The kernel's error numbers, and the one function that decodes the kernel's results.
 //!
-//! The file is long because of its table: every error number of Linux, with its name and a message, so that
-//! an error is readable without a C library and without `std`.
+//! The file is long because of its table, which holds every error number of Linux with its name and a
+//! message. The table makes an error readable without a C library and without `std`.
 
 mod like_std;
 
@@ -15,8 +15,8 @@ pub type Result<T> = core::result::Result<T, Errno>;
 
 /// An error number of the kernel, such as [`EPIPE`](Errno::EPIPE).
 ///
-/// It can hold every non-zero code. One that this crate does not know keeps its value, has no
-/// [`name`](Errno::name), and is printed by number.
+/// The type can hold every non-zero code. A code that this crate does not know keeps its value, has no
+/// [`name`](Errno::name), and is printed as a number.
 ///
 /// # Examples
 ///
@@ -86,7 +86,7 @@ impl Errno {
         }
     }
 
-    /// Returns the error's line in `WORDS`. A `match` would be a twentieth of the crate's code. A table of
+    /// Returns the error's line in `WORDS`. A `match` would be one twentieth of the crate's code. A table of
     /// strings would have two addresses per line, which a position-independent program has to relocate.
     const fn entry(self) -> Option<(&'static str, &'static str)> {
         let (mut codes, mut words) = (Self::CODES, Self::WORDS.as_bytes());
@@ -108,9 +108,9 @@ impl Errno {
         std::io::Error::from(self).kind()
     }
 
-    /// Returns the errno of an [`std::io::Error`], or `None` if it did not come from the system.
+    /// Returns the errno of an [`std::io::Error`], or `None` if the error did not originate in the system.
     ///
-    /// This is the error's own code, or the errno of an error of this crate that it holds.
+    /// The errno is the error's own code, or the errno of a contained error of this crate.
     ///
     /// # Examples
     ///
@@ -134,9 +134,9 @@ impl Errno {
     }
 }
 
-/// Decodes the kernel's result: −4095..=−1 is an error, anything else a success.
+/// Decodes the kernel's result: −4095..=−1 is an error, and any other value a success.
 ///
-/// Successes may be as large as an address, so the test is on the range and not on the sign.
+/// A success may be as large as an address, so this checks the range and not the sign.
 #[inline]
 pub(crate) const fn decode(answer: isize) -> Result<usize> {
     if answer < 0 && answer >= -4095 {
@@ -152,7 +152,7 @@ pub(crate) const fn decode(answer: isize) -> Result<usize> {
     }
 }
 
-/// Splits `text` at the first `end`, which is in neither part.
+/// Splits `text` at the first `end`. Neither part contains that byte.
 const fn cut(text: &'static [u8], end: u8) -> (&'static str, &'static [u8]) {
     let mut len = 0;
     while len < text.len() && text[len] != end {
@@ -203,8 +203,8 @@ impl From<Errno> for std::io::Error {
     }
 }
 
-/// Defines the constants and the table that `name` and `message` read. MIPS and SPARC number the later
-/// errors differently; all other architectures use the first column.
+/// Defines the constants and the table that `name` and `message` read. MIPS and SPARC number the later errors
+/// differently. All other architectures use the first column.
 macro_rules! errnos {
     ($($name:ident $generic:literal $mips:literal $sparc:literal $message:literal;)*) => {
         impl Errno {
@@ -219,7 +219,7 @@ macro_rules! errnos {
             /// Every error that Linux names.
             pub(crate) const CODES: &[Self] = &[$(Self::$name),*];
 
-            /// A line for each of them: its name and its message.
+            /// One line for each error, with its name and its message.
             const WORDS: &str = concat!($(stringify!($name), "\t", $message, "\n"),*);
         }
     };

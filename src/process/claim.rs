@@ -1,18 +1,18 @@
-//! Claims: which children have a living handle, so that [`wait_any`](super::wait_any) leaves them to it.
+//! Records which children have a live handle, so that [`wait_any`](super::wait_any) does not collect them.
 //!
-//! The kernel keeps no such mark. (A wait for any child does not find a child with an exit signal other than
-//! `SIGCHLD`, but `execve` resets that signal.) So each handle claims its process id here.
+//! The kernel has no such record. (A wait for any child skips children whose exit signal is not `SIGCHLD`,
+//! but `execve` resets that signal.) So each handle claims its process id here.
 //!
-//! - A claim is entered before the call that creates the child returns, and removed after the child was
-//!   waited for. At that point its id may be a new child's, which then has its own claim. So a child without
-//!   a claim never had a handle, or its handle was dropped.
-//! - The exception is a child that is just being created, since a claim needs the id. So creations are
-//!   counted. A child without a claim is left alone until all creations that had begun when it was found are
-//!   finished. There are two epochs, so that this ends while other threads keep creating children: new
-//!   creations join the other epoch.
-//! - The child of a fork starts without claims: its parent's children are not its own.
+//! - A claim is entered before the call that creates the child returns. The claim is removed after the child
+//!   was waited for. At that point the id may belong to a new child, which then has a separate claim. So a
+//!   child without a claim never had a handle, or its handle was dropped.
+//! - The exception is a child that is still being created, because a claim needs the id. This module
+//!   therefore counts creations. A child without a claim is not collected until all creations that had begun
+//!   when it was found have finished. New creations join the other one of two epochs. So this wait ends even
+//!   if other threads keep creating children.
+//! - A forked child starts without claims, because the children of its parent are not its own.
 //!
-//! No operation waits for another one, so a signal handler or a forked child can use all of it.
+//! No operation waits for another one, so signal handlers and forked children can use all of them.
 
 use crate::Deadline;
 use crate::event::Backoff;
@@ -21,17 +21,18 @@ use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
 
 const SLOTS: usize = 1 << 16;
 static CLAIMED: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
-/// One above the last slot that was ever used. If that is all slots, there may be handles without a slot.
+/// The number of slots up to the highest one ever used. If all slots are counted, some handles may have no
+/// slot.
 static USED: AtomicUsize = AtomicUsize::new(0);
-/// For each epoch the id of the process that counts, and above it the number of its creations that have
-/// begun. In a child that other code has forked, the counts are its parent's and no longer hold.
+/// For each epoch, the id of the counting process, and above it the number of its creations that have begun.
+/// In a child forked by other code, these are the counts of its parent, so they no longer hold.
 static CREATIONS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
-/// Above the highest process id that Linux can have.
+/// One creation in a count: a number above the highest process id of Linux.
 const ONE: usize = 1 << 22;
 /// The epoch that a new creation joins.
 static EPOCH: AtomicUsize = AtomicUsize::new(0);
 
-/// The mark that a child has a handle.
+/// A marker that a child has a handle.
 #[derive(Debug)]
 pub(super) struct Claim {
     pid: i32,
@@ -57,13 +58,13 @@ impl Drop for Claim {
     }
 }
 
-/// Returns whether a handle of this child exists, or may exist.
+/// Returns whether a handle of this child exists or may exist.
 pub(super) fn is_claimed(pid: i32) -> bool {
     let used = USED.load(SeqCst);
     used == SLOTS || CLAIMED.iter().take(used).any(|slot| slot.load(SeqCst) == pid)
 }
 
-/// The mark that this thread is creating a child, held until the child has its claim.
+/// A marker that this thread is creating a child, held until the child has its claim.
 pub(super) struct Creation {
     epoch: &'static AtomicUsize,
     owner: usize,
@@ -77,7 +78,7 @@ impl Creation {
         Self { epoch, owner }
     }
 
-    /// Clears all claims and counts in the child of a fork: they are the parent's.
+    /// Clears all claims and counts in a forked child, because they belong to its parent.
     pub(super) fn forget_all(self) {
         core::mem::forget(self);
         CLAIMED.iter().take(USED.swap(0, SeqCst)).for_each(|slot| slot.store(0, SeqCst));
@@ -100,7 +101,8 @@ fn begun(epoch: usize, owner: usize) -> usize {
     if epoch % ONE == owner { epoch / ONE } else { 0 }
 }
 
-/// Waits until all creations that have begun before are finished. Returns `false` if the deadline passes first.
+/// Waits until all creations that began before the call have finished. Returns `false` if the deadline passes
+/// first.
 pub(super) fn settle(deadline: Deadline<'_>) -> bool {
     let owner = owner();
     (1..).zip(&CREATIONS).all(|(other, epoch)| {
@@ -133,7 +135,7 @@ mod tests {
         let creation = Creation::begin();
         assert!(!settle(soon()));
         drop(creation);
-        // Those of other tests' threads end.
+        // Creations of other tests' threads also end.
         assert!(settle(Deadline::NEVER));
     }
 }

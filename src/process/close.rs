@@ -1,4 +1,4 @@
-//! Closing the descriptors that a child must not have.
+//! Closes the descriptors that a child must not have.
 //!
 //! # Safety
 //!
@@ -10,21 +10,22 @@ use crate::Result;
 use crate::fd::{AsRawFd, BorrowedFd, RawFd};
 use crate::sys::call;
 
-/// Closes all descriptors except 0, 1, 2 and those to `keep`: for a forked child, before it continues or starts a
-/// program.
+/// Closes all descriptors except 0, 1, 2 and those in `keep`. A forked child calls this before it continues
+/// or starts a program.
 ///
-/// Since Linux 5.9 this takes a few calls. Without `close_range` it makes one call for each number up to
-/// `RLIMIT_NOFILE`, open or not, which may be a million.
+/// Since Linux 5.9 a few system calls suffice. Without `close_range`, this function makes one call for each
+/// number up to `RLIMIT_NOFILE`, whether open or not. That limit may be a million.
 ///
 /// # Errors
 ///
-/// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory. Some may be closed then.
+/// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory. Some descriptors may then be
+///   closed.
 ///
 /// # Safety
 ///
-/// This process does not use or close any of the closed descriptors later: no thread drops or uses a value
-/// that owns one. In a child of [`fork_with`](super::fork_with) that holds if the body uses only what it
-/// keeps.
+/// This process must not use or close any of the closed descriptors later: no thread drops or uses a value
+/// that owns one. A child of [`fork_with`](super::fork_with) meets this condition if the body uses only the
+/// descriptors that it keeps.
 ///
 /// # Examples
 ///
@@ -48,21 +49,21 @@ use crate::sys::call;
 /// [close_range(2)](https://man7.org/linux/man-pages/man2/close_range.2.html), since Linux 5.9
 #[doc(alias("closefrom", "close_range"))]
 pub unsafe fn close_other_fds(keep: &[BorrowedFd<'_>]) -> Result<()> {
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     unsafe { close_all_but(|| keep.iter().map(AsRawFd::as_raw_fd)) }
 }
 
-/// Closes as [`close_other_fds`], but takes numbers, in any order.
+/// Closes as [`close_other_fds`] does, but accepts descriptor numbers, in any order.
 ///
 /// # Safety
 ///
-/// As [`close_other_fds`].
+/// The requirements of [`close_other_fds`] apply.
 pub(super) unsafe fn close_all_but<I: Iterator<Item = RawFd>>(kept: impl Fn() -> I) -> Result<()> {
     let mut next = 3;
     loop {
         let end = kept().filter(|fd| *fd >= next).min().unwrap_or(RawFd::MAX);
         if next < end {
-            // SAFETY: passed on to the caller.
+            // SAFETY: the caller upholds the same contract.
             unsafe { close_range(next, end - 1) }?;
         }
         if end == RawFd::MAX {
@@ -76,16 +77,17 @@ pub(super) unsafe fn close_all_but<I: Iterator<Item = RawFd>>(kept: impl Fn() ->
 ///
 /// # Safety
 ///
-/// As [`close_other_fds`].
+/// The requirements of [`close_other_fds`] apply.
 unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     match unsafe { call::close_range(first, last) } {
-        // Before Linux 5.9, or rejected by a filter that does not have it in its list: one by one.
+        // Linux before 5.9 lacks `close_range`, and a filter may reject it. The loop closes one descriptor at
+        // a time.
         Err(errno) if call::is_missing(errno) => {
             let limit = call::prlimit64_get_soft(Resource::NOFILE.as_raw())?;
             let end = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
             for fd in first..=last.min(end) {
-                // SAFETY: passed on to the caller. It need not be open.
+                // SAFETY: the caller upholds the same contract. The descriptor need not be open.
                 let _ = unsafe { call::close_raw(fd) };
             }
             Ok(())

@@ -1,4 +1,4 @@
-//! Replacing the program of this process, and finding a program by its name.
+//! Replaces the program of this process, and finds a program by its name.
 
 use crate::fd::{AsFd, AsRawFd};
 use crate::sys::abi::arg::Arg;
@@ -8,25 +8,25 @@ use crate::{Errno, Result};
 use core::convert::Infallible;
 use core::ffi::CStr;
 
-/// The search path of a shell if none is set.
+/// The search path that a shell uses if none is set.
 pub const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
-/// `PATH_MAX`, including the NUL: the kernel accepts no longer path.
+/// `PATH_MAX`, including the NUL. The kernel rejects longer paths.
 const PATH_MAX: usize = 4096;
 
-/// Replaces the program of this process with that at `path`. Returns only if that has failed.
+/// Replaces the program of this process with the program at `path`. Returns only on failure.
 ///
 /// No destructor runs and buffered data is not written. Other threads end. Descriptors stay open unless they
-/// are close-on-exec. Signal handlers are reset; ignored signals stay ignored (`SIGPIPE` is, in a Rust
-/// program) and blocked signals stay blocked.
+/// are close-on-exec. Signal handlers are reset, and blocked signals stay blocked. Ignored signals stay
+/// ignored, including `SIGPIPE`, which Rust programs ignore.
 ///
-/// It neither allocates nor touches thread-local storage, so a forked child may call it. It is best to build
-/// the lists before the fork.
+/// This function neither allocates nor touches thread-local storage, so a forked child may call it. Build the
+/// lists before the fork.
 ///
 /// # Errors
 ///
 /// - [`E2BIG`](Errno::E2BIG) if the arguments and the environment are too long.
-/// - [`EAGAIN`](Errno::EAGAIN) if the process has changed its user, and the new one has more processes than
+/// - [`EAGAIN`](Errno::EAGAIN) if the process has changed its user, and the new user has more processes than
 ///   `RLIMIT_NPROC` allows.
 /// - [`EACCES`](Errno::EACCES) if the file is not executable or not a regular file, or a directory of its path
 ///   may not be searched.
@@ -37,9 +37,9 @@ const PATH_MAX: usize = 4096;
 /// - [`ENOEXEC`](Errno::ENOEXEC) if the kernel does not recognise the format of the file, such as a script
 ///   without `#!`.
 /// - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory.
-/// - [`ETXTBSY`](Errno::ETXTBSY) if the file is open for writing. The process that wrote it may have closed it
-///   already: a child that another thread of that process has just forked has a copy of the descriptor, until it
-///   executes a program. In that case, retry.
+/// - [`ETXTBSY`](Errno::ETXTBSY) if the file is open for writing, even if the process that wrote it has
+///   closed it. A child that another thread of that process has just forked holds a copy of the descriptor
+///   until it executes a program. In that case, retry.
 ///
 /// # Examples
 ///
@@ -63,11 +63,11 @@ pub fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infalli
     call::execve(path, argv, envp)
 }
 
-/// Replaces the program, as [`execve`], with that at a path relative to the directory `directory`.
+/// Replaces the program as [`execve`] does, with the program at a path relative to `directory`.
 ///
 /// # Errors
 ///
-/// As [`execve`], and [`ENOSYS`](Errno::ENOSYS) before Linux 3.19 and under some emulators.
+/// Any error of [`execve`], and [`ENOSYS`](Errno::ENOSYS) before Linux 3.19 and under some emulators.
 ///
 /// # Examples
 ///
@@ -93,14 +93,16 @@ pub fn execveat(
     call::execveat(folder.as_fd(), path, argv, envp, flags.bits())
 }
 
-/// Replaces the program, as [`execve`], with the one that `file` is open on (for reading, or `O_PATH`).
+/// Replaces the program as [`execve`] does, with the file that `file` refers to. The descriptor must be open
+/// for reading or with `O_PATH`.
 ///
-/// If the kernel lacks `execveat`, this executes the file's path in `/proc/self/fd`. The interpreter of a script
-/// opens the script through the descriptor. If that is close-on-exec, a script fails with `ENOENT`.
+/// If the kernel lacks `execveat`, this function executes the file's path in `/proc/self/fd`. The interpreter
+/// of a script opens the script through the descriptor. If the descriptor is close-on-exec, a script fails
+/// with `ENOENT`.
 ///
 /// # Errors
 ///
-/// As [`execve`].
+/// Any error of [`execve`].
 ///
 /// # Examples
 ///
@@ -123,14 +125,15 @@ pub fn execveat(
 pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let file = file.as_fd();
     match execveat(file, c"", argv, envp, ExecFlags::EMPTY_PATH) {
-        // EPERM and EINVAL come from a filter, or are about the program: then the fallback fails with the same error.
+        // EPERM and EINVAL come from a filter or concern the program. In the latter case the fallback fails
+        // with the same error.
         Err(errno) if call::is_missing(errno) => {}
-        // Some releases of Linux 5.10 return it for any empty path. Otherwise it is about a script: the
-        // fallback would start its interpreter, which would not find the script.
+        // Some releases of Linux 5.10 return ENOENT for any empty path. Otherwise the error concerns a
+        // script: the fallback would start its interpreter, which would not find the script.
         Err(Errno::ENOENT) if call::refuses_empty_path() => {}
         result => return result,
     }
-    // Without formatting, which may need more stack than a forked child has.
+    // Formatting may need more stack than a forked child has.
     let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
     decimal(&mut path[14..], file.as_raw_fd().unsigned_abs());
     match CStr::from_bytes_until_nul(&path) {
@@ -139,7 +142,7 @@ pub fn fexecve(file: impl AsFd, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<In
     }
 }
 
-/// Writes a number of at most ten digits to the beginning of `buffer`; returns how many digits it has.
+/// Writes a number of at most ten digits to the beginning of `buffer`. Returns the number of digits.
 pub(super) fn decimal(buffer: &mut [u8], mut number: u32) -> usize {
     let digits = number.checked_ilog10().unwrap_or(0) as usize + 1;
     for digit in buffer.iter_mut().take(digits).rev() {
@@ -149,23 +152,23 @@ pub(super) fn decimal(buffer: &mut [u8], mut number: u32) -> usize {
     digits
 }
 
-/// Replaces the program, as [`execve`], with one that is searched for in the directories of `path`, which are
-/// separated by colons. A name with a slash in it is used as a path.
+/// Replaces the program as [`execve`] does, after searching for `name` in the directories of `path`. Colons
+/// separate the directories. A name that contains a slash is used as a path.
 ///
-/// An empty directory is the current one. This function has no environment to take a search path from: pass
-/// your own, or [`DEFAULT_PATH`]. A file whose format the kernel does not recognise is not passed to a shell.
-/// Uses about 4 KiB of stack.
+/// An empty directory name means the current directory. This function does not read `PATH`: pass a search
+/// path, or [`DEFAULT_PATH`]. A file whose format the kernel does not recognise is not passed to a shell. The
+/// call uses about 4 KiB of stack.
 ///
 /// # Errors
 ///
-/// As [`execve`], and
+/// Any error of [`execve`], and
 ///
-/// - [`EACCES`](Errno::EACCES) if a file was found that could not be executed, and no other one.
+/// - [`EACCES`](Errno::EACCES) if the search found only files that could not be executed.
 /// - [`ENOENT`](Errno::ENOENT) if no directory has the program.
 ///
-/// A candidate that is longer than a path may be is skipped. Any other error ends the search, as in the C
-/// library. Among them are [`ELOOP`](Errno::ELOOP) and [`ENAMETOOLONG`](Errno::ENAMETOOLONG) of a directory in
-/// `path`, even if a later directory has the program.
+/// A candidate that exceeds the maximum path length is skipped. Any other error ends the search, as in the C
+/// library. These errors include [`ELOOP`](Errno::ELOOP) and [`ENAMETOOLONG`](Errno::ENAMETOOLONG) for a
+/// directory in `path`, even if a later directory has the program.
 ///
 /// # Examples
 ///
@@ -193,7 +196,8 @@ pub fn execvpe(
     search(name, path, argv, envp)
 }
 
-/// Apart from [`execvpe`], which needs neither this buffer nor its pages if there is nothing to search.
+/// Searches `path` for the program. This is a separate function because [`execvpe`] needs neither the buffer
+/// nor its pages for a name with a slash.
 #[inline(never)]
 fn search(name: &[u8], path: &[u8], argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<Infallible> {
     let mut error = Errno::ENOENT;
@@ -212,7 +216,7 @@ fn search(name: &[u8], path: &[u8], argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Resul
     Err(error)
 }
 
-/// Returns `directory/name`, or `None` if that is not a valid path.
+/// Returns `directory/name`, or `None` if the result is not a valid path.
 fn join<'a>(buffer: &'a mut [u8; PATH_MAX], folder: &[u8], name: &[u8]) -> Option<&'a CStr> {
     let slash: &[u8] = if folder.is_empty() { b"" } else { b"/" };
     let mut end = 0;
@@ -223,7 +227,7 @@ fn join<'a>(buffer: &'a mut [u8; PATH_MAX], folder: &[u8], name: &[u8]) -> Optio
     CStr::from_bytes_with_nul(buffer.get(..end)?).ok()
 }
 
-/// Returns the search path of a program with this environment.
+/// Returns the search path that this environment sets, or the default.
 #[cfg(feature = "process")]
 pub(super) fn path_of<'a>(envp: &[Arg<'a>]) -> &'a [u8] {
     let variables = envp.iter().map_while(|variable| variable.as_c_str());

@@ -1,9 +1,9 @@
-//! Forking, and ending the child. The rules are in [`process`](crate::process).
+//! Forks, and ends the child. The rules are in [`process`](crate::process).
 //!
 //! # Safety
 //!
-//! This file is trusted with the one call that returns twice, and with keeping the child inside the closure
-//! of [`fork_with`].
+//! This file is trusted with `fork`, the one call that returns twice, and with keeping the child inside the
+//! closure of [`fork_with`].
 #![allow(unsafe_code, reason = "fork is unsafe to call, and this is the function")]
 
 #[cfg(feature = "process")]
@@ -18,34 +18,34 @@ use crate::{Errno, Result};
 pub enum Fork {
     /// The child.
     Child,
-    /// The parent, with a handle of the child.
+    /// The parent, with a handle to the child.
     Parent(Child),
 }
 
 /// Creates a child process: a copy of this one that continues from here.
 ///
-/// The call returns twice. Every value that the parent's code will drop is dropped in the child as well if
-/// the child returns through that code: end the child with [`exit`], or use [`fork_with`].
+/// The call returns twice. If the child returns through the parent's code, it also drops every value that
+/// this code drops. To prevent this, end the child with [`exit`], or use [`fork_with`].
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if the user or the control group has as many processes as it may.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the user or the control group has reached its process limit.
 /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory, or the init process of the
-///   pid namespace in which the child would be has ended.
+///   child's pid namespace has ended.
 ///
 /// # Safety
 ///
-/// All of these must hold:
+/// The caller must ensure all of the following:
 ///
 /// - If the process has other threads, the child does only [what a signal handler may
 ///   do](crate::process#what-a-child-may-do), until it ends or starts another program.
-/// - The child does not touch memory of which it has no copy: mapped `MADV_DONTFORK` or `MADV_WIPEONFORK`,
-///   or mapped shared and relied on to be exclusive.
+/// - The child does not touch memory of which it has no private copy. Examples are memory mapped
+///   `MADV_DONTFORK` or `MADV_WIPEONFORK`, and shared memory that is relied on to be exclusive.
 /// - Random number generators with in-memory state are not used in both processes as if they were
 ///   independent.
-/// - Values whose `Drop` acts outside this process (removes a file, kills a process, ends a session with a
-///   server) are not dropped in both processes, unless that is harmless.
-/// - With the assembly backends: nothing that the child does needs a `pthread_atfork` handler.
+/// - Values whose `Drop` acts outside this process are not dropped in both processes, unless that is
+///   harmless. Examples are values that remove a file, kill a process, or end a session with a server.
+/// - With the assembly backends, nothing that the child does needs a `pthread_atfork` handler.
 ///
 /// # Examples
 ///
@@ -74,7 +74,7 @@ pub enum Fork {
 pub unsafe fn fork() -> Result<Fork> {
     #[cfg(feature = "process")]
     let creation = Creation::begin();
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     Ok(match unsafe { call::fork() }? {
         None => {
             #[cfg(feature = "process")]
@@ -88,31 +88,32 @@ pub unsafe fn fork() -> Result<Fork> {
 /// Creates a child process as [`fork`] does, but fails if this process has other threads, or if another
 /// process shares its memory.
 ///
-/// So the child may do [all that is not listed below](crate::process#what-a-child-may-do): no other thread
-/// holds a lock that stays locked in the child, or has left data in an inconsistent state.
+/// The child may therefore do [everything that is not listed below](crate::process#what-a-child-may-do). No
+/// other thread holds a lock that stays locked in the child, or has left data in an inconsistent state.
 ///
-/// The check is a call of `unshare`, which changes nothing. If that is rejected, as in many containers, the
-/// threads in `/proc` are counted instead, and a process that shares memory is not detected.
+/// The check is a call to `unshare` that changes nothing. If a filter rejects that call, as in many
+/// containers, this function counts the threads in `/proc` instead. This fallback does not detect a process
+/// that shares memory.
 ///
 /// # Errors
 ///
 /// - [`EBUSY`](crate::Errno::EBUSY) if there is another thread, or another process with this memory, or if
-///   that cannot be determined. A user-mode emulator may have its own threads.
-/// - As [`fork`].
+///   neither check is possible. A user-mode emulator may have its own threads.
+/// - Any error of [`fork`].
 ///
 /// # Safety
 ///
-/// What remains of the list of [`fork`], in both processes:
+/// The caller must ensure the following, in both processes:
 ///
-/// - The child does not touch memory of which it has no copy: mapped `MADV_DONTFORK` or `MADV_WIPEONFORK`,
-///   or mapped shared and relied on to be exclusive.
+/// - The child does not touch memory of which it has no private copy. Examples are memory mapped
+///   `MADV_DONTFORK` or `MADV_WIPEONFORK`, and shared memory that is relied on to be exclusive.
 /// - Random number generators with in-memory state are not used in both processes as if they were
 ///   independent.
 /// - Values whose `Drop` acts outside this process are not dropped in both processes, unless that is
-///   harmless. Buffered stdio is such a value: flush it before the fork, or end the child with [`exit`].
-/// - With the assembly backends: nothing that the child does needs a `pthread_atfork` handler; with a C
-///   library other than glibc the child does not use that library's threads.
-/// - If `unshare` is rejected: no other process shares this one's memory.
+///   harmless. Buffered stdio is one of them: flush it before the fork, or end the child with [`exit`].
+/// - With the assembly backends, nothing that the child does needs a `pthread_atfork` handler. With a C
+///   library other than glibc, the child does not use that library's threads.
+/// - If a filter rejects `unshare`, no other process shares this process's memory.
 ///
 /// # Examples
 ///
@@ -134,30 +135,31 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
     let alone = match call::unshare_memory() {
         Ok(()) => true,
         Err(Errno::EINVAL) => false,
-        // Rejected by a filter. A directory in procfs has two links, and one more for each subdirectory.
+        // A filter rejects `unshare`. A procfs directory has two links, plus one for each subdirectory.
         Err(_) => call::statx_nlink(c"/proc/self/task") == Ok(3),
     };
     if !alone {
         return Err(Errno::EBUSY);
     }
-    // SAFETY: passed on to the caller; there is no other thread, as checked above.
+    // SAFETY: the caller upholds the same contract, and the check above found no other thread.
     unsafe { fork() }
 }
 
-/// Creates a child process that runs `body` and exits with the code that it returns. The child never returns
-/// or unwinds into the parent's code, and drops none of the values that `body` only borrows.
+/// Creates a child process that runs `body` and exits with the code that `body` returns. The child never
+/// returns or unwinds into the parent's code, and drops none of the values that `body` only borrows.
 ///
-/// What `body` owns is dropped in both processes, so a pipe end moved into it is closed in the parent, as it
-/// should be. A panic in `body` ends the child with `SIGABRT`, after the panic hook has run.
+/// Values that `body` owns are dropped in both processes. A pipe end moved into `body` is therefore closed in
+/// the parent, as it should be. A panic in `body` ends the child with `SIGABRT`, after the panic hook has
+/// run.
 ///
 /// # Errors
 ///
-/// As [`fork`].
+/// Any error of [`fork`].
 ///
 /// # Safety
 ///
-/// As [`fork`], for what `body` does and for the values that it owns. The parent's other values are not
-/// dropped in the child, so the rules do not concern them.
+/// The rules of [`fork`] apply to the code of `body` and to the values that it owns. The rules do not apply
+/// to the parent's other values, because the child does not drop these.
 ///
 /// # Examples
 ///
@@ -179,7 +181,7 @@ pub unsafe fn fork_single_threaded() -> Result<Fork> {
 ///
 /// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html)
 pub unsafe fn fork_with<F: FnOnce() -> u8>(body: F) -> Result<Child> {
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     match unsafe { fork() }? {
         Fork::Parent(child) => Ok(child),
         Fork::Child => {
@@ -196,15 +198,15 @@ struct AbortOnDrop;
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        // A blocked or handled SIGABRT does not end the process. The exit code does: it is the one with
-        // which a shell reports a process that died of SIGABRT.
+        // A blocked or handled SIGABRT does not end the process, but the exit code does. A shell reports the
+        // same code for a process killed by SIGABRT.
         let _ = call::kill(call::getpid(), Signal::ABRT.as_raw());
         exit(128 + 6)
     }
 }
 
-/// Ends the process immediately with this exit code. No destructor and no `atexit` handler runs, and buffered
-/// stdio is not written: that is left to the parent.
+/// Ends the process immediately with this exit code. No destructor and no `atexit` handler runs. Buffered
+/// stdio is not flushed, so the parent can still write it.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! Limits on what a process may use.
+//! Limits on the resources that a process may use.
 
 use crate::sys::abi::{self, per_arch};
 
@@ -27,7 +27,7 @@ impl Resource {
     pub const MSGQUEUE: Self = Self(12);
     /// 20 minus the lowest niceness.
     pub const NICE: Self = Self(13);
-    /// Descriptors: one above the highest number that a descriptor may have.
+    /// Descriptors. The limit is one above the highest number that a descriptor may have.
     pub const NOFILE: Self = Self(per_arch(5, 6, 7, 7, 7));
     /// The number of the user's processes and threads.
     pub const NPROC: Self = Self(per_arch(8, 7, 6, 6, 6));
@@ -35,14 +35,14 @@ impl Resource {
     pub const RSS: Self = Self(per_arch(7, 5, 5, 5, 5));
     /// The highest real-time priority.
     pub const RTPRIO: Self = Self(14);
-    /// Processor time of a real-time process without a blocking call, in microseconds.
+    /// The processor time, in microseconds, that a real-time process may use without a blocking call.
     pub const RTTIME: Self = Self(15);
     /// The number of signals queued by the user.
     pub const SIGPENDING: Self = Self(11);
     /// The stack, in bytes.
     pub const STACK: Self = Self(3);
 
-    /// Returns the resource with this number, which may be one that only newer kernels have.
+    /// Returns the resource with this number, which only newer kernels may support.
     #[must_use]
     pub const fn from_raw(number: u32) -> Self {
         Self(number)
@@ -55,7 +55,8 @@ impl Resource {
     }
 }
 
-/// How much of a [`Resource`] a process may use, for [`Spawn::rlimits`](crate::process::Spawn::rlimits).
+/// The amount of a [`Resource`] that a process may use, for
+/// [`Spawn::rlimits`](crate::process::Spawn::rlimits).
 ///
 /// # Examples
 ///
@@ -80,13 +81,13 @@ impl Rlimit {
     /// No limit.
     pub const INFINITE: Self = Self::both(u64::MAX);
 
-    /// Creates a limit from its soft and its hard value.
+    /// Creates a limit from a soft and a hard value.
     #[must_use]
     pub const fn new(soft: u64, hard: u64) -> Self {
         Self { soft, hard }
     }
 
-    /// Creates a limit with the same value for both.
+    /// Creates a limit whose soft and hard values are equal.
     #[must_use]
     pub const fn both(limit: u64) -> Self {
         Self { soft: limit, hard: limit }

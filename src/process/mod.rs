@@ -1,26 +1,25 @@
-//! Processes: starting a program, forking, replacing or ending this process, waiting for a child, and
-//! signalling it.
+//! Starts programs, forks, replaces or ends this process, waits for children, and signals them.
 //!
 //! # Which one
 //!
-//! - To start a program: `Command` (features `process` and `std`), with `Communicate` to write its input and
-//!   collect its output, and `Pipeline` for several programs; or `Spawn` (feature `process` alone), which
-//!   allocates nothing. The cost does not depend on the size of this process, with two exceptions. A child that
-//!   changes its user or groups is created by an ordinary fork. So is every child if the kernel rejects shared
-//!   memory.
-//! - To continue in a copy of this process: [`fork_with`], or [`fork()`], whose rules are below.
-//! - To replace the program of this process: [`execve`] and its relatives; or `exec` of `Command` and `Spawn`,
-//!   which first applies all settings that a child would have.
+//! - To start a program, use `Command` (features `process` and `std`). `Communicate` writes the program's
+//!   input and collects the output, and `Pipeline` starts several programs. Without an allocator, use `Spawn`
+//!   (feature `process` alone). The cost does not depend on the size of this process, with two exceptions. An
+//!   ordinary fork creates a child that changes its user or groups. The same holds for every child if the
+//!   kernel rejects shared memory.
+//! - To continue in a copy of this process, use [`fork_with`], or [`fork()`], whose rules are below.
+//! - To replace the program of this process, use [`execve`] and its variants, or `exec` of `Command` and
+//!   `Spawn`. `exec` first applies all settings that a child would have.
 //!
 //! # What a child is
 //!
-//! A copy of this process with one thread: the one that forked. It has a copy of all memory and of all
-//! descriptors, including close-on-exec ones. The other threads do not exist in it, so a lock that one of them
-//! held at that moment stays locked forever.
+//! A child is a copy of this process with one thread: the one that forked. The child has a copy of all memory
+//! and of all descriptors, including close-on-exec ones. The other threads do not exist in the child, so a
+//! lock that one of them held during the fork stays locked forever.
 //!
 //! # What a child may do
 //!
-//! Until it ends, or starts another program:
+//! These rules apply until the child ends or starts another program:
 //!
 //! | | other threads in the parent | none ([`fork_single_threaded`]) |
 //! |---|---|---|
@@ -37,16 +36,17 @@
 //! | using random number generators with in-memory state, connections, file locks, or temporary files that are removed on drop | no | not in both processes |
 //! | accessing memory mapped `MADV_DONTFORK`, `MADV_WIPEONFORK`, or shared | no | no, except shared memory that is meant to be used by two processes |
 //!
-//! With other threads, a child may do what a signal handler may do.
+//! If the process has other threads, a child may do what a signal handler may do.
 //!
 //! # The C library in the child
 //!
-//! With the assembly backends the C library does not notice the fork:
+//! With the assembly backends, the C library does not notice the fork:
 //!
-//! - Its record of the thread's id is corrected where it can be found: with glibc, but not with musl. With
-//!   musl, mutexes of the error-checking and recursive kinds, `raise` and `pthread_kill` misbehave in the child.
-//! - Handlers registered with `pthread_atfork` do not run, so locks of the allocator and of stdio that another
-//!   thread held stay locked.
+//! - With glibc, the crate corrects the C library's record of the thread's id. With musl the crate cannot
+//!   find that record, so error-checking and recursive mutexes, `raise` and `pthread_kill` misbehave in the
+//!   child.
+//! - Handlers registered with `pthread_atfork` do not run, so locks of the allocator and of stdio that
+//!   another thread held stay locked.
 //! - The thread's list of robust mutexes is not registered again.
 //!
 //! The C shim (feature `c-shim`) forks with the C library instead, which does all of this.

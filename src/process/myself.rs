@@ -1,13 +1,14 @@
-//! What a process changes or reads about itself.
+//! Reads and changes attributes of this process.
 //!
-//! Each function makes one system call, allocates nothing and locks nothing, so a forked child or a signal
-//! handler may call it.
+//! Each function makes one system call. The functions allocate nothing and lock nothing, so a forked child or
+//! a signal handler may call them.
 
 use crate::sys::call;
 use crate::{Errno, Result};
 use core::ffi::CStr;
 
-/// Returns the process id of this process. It is not cached: in a forked child it is the child's.
+/// Returns the process id of this process. The id is not cached: in a forked child, the call returns the
+/// child's id.
 ///
 /// [getpid(2)](https://man7.org/linux/man-pages/man2/getpid.2.html)
 #[must_use]
@@ -15,9 +16,9 @@ pub fn getpid() -> u32 {
     call::getpid().unsigned_abs()
 }
 
-/// Returns the process id of this process's parent; 0 if that is in another pid namespace.
+/// Returns the process id of this process's parent, or 0 if the parent is in another pid namespace.
 ///
-/// After the parent has ended, it is the process that has adopted this one.
+/// After the parent has ended, this is the id of the process that adopted this one.
 ///
 /// [getppid(2)](https://man7.org/linux/man-pages/man2/getppid.2.html)
 #[must_use]
@@ -25,7 +26,7 @@ pub fn getppid() -> u32 {
     call::getppid().unsigned_abs()
 }
 
-/// Makes this process the leader of a new session, without a terminal, and of a process group in it.
+/// Makes this process the leader of a new session without a terminal, and of a process group in that session.
 ///
 /// # Errors
 ///
@@ -47,16 +48,16 @@ pub fn setsid() -> Result<()> {
     call::setsid()
 }
 
-/// Moves a child, or this process if `pid` is 0, into a process group of its session. If `group` is 0, it
-/// leads its own group.
+/// Moves a child, or this process if `pid` is 0, into a process group of its session. If `group` is 0, the
+/// process leads its own group.
 ///
-/// [`Child::lead_group`](super::Child::lead_group) does this for a handle, which then can signal the group.
+/// [`Child::lead_group`](super::Child::lead_group) does this for a handle, which can then signal the group.
 ///
 /// # Errors
 ///
-/// - [`EACCES`](Errno::EACCES) if the child has started another program already.
-/// - [`EPERM`](Errno::EPERM) if there is no such group in its session, or the process leads a session.
-/// - [`ESRCH`](Errno::ESRCH) if it is neither this process nor a child.
+/// - [`EACCES`](Errno::EACCES) if the child has already started another program.
+/// - [`EPERM`](Errno::EPERM) if its session has no such group, or the process leads a session.
+/// - [`ESRCH`](Errno::ESRCH) if `pid` is neither this process nor a child.
 /// - [`EINVAL`](Errno::EINVAL) if a number is above `i32::MAX`.
 ///
 /// # Examples
@@ -76,10 +77,10 @@ pub fn setpgid(pid: u32, group: u32) -> Result<()> {
     call::setpgid(number(pid)?, number(group)?)
 }
 
-/// Sets the file mode creation mask, the permissions that files created by this process do not get. Returns the
-/// previous mask.
+/// Sets the file mode creation mask: the permissions that are removed from files created by this process.
+/// Returns the previous mask.
 ///
-/// All threads share it.
+/// All threads share the mask.
 ///
 /// # Examples
 ///
@@ -96,13 +97,13 @@ pub fn umask(mask: u32) -> u32 {
     call::umask(mask)
 }
 
-/// Changes the directory in which this process resolves relative paths. All threads share it.
+/// Changes the directory in which this process resolves relative paths. All threads share the directory.
 ///
 /// # Errors
 ///
-/// - [`ENOENT`](Errno::ENOENT) if there is no such directory.
-/// - [`ENOTDIR`](Errno::ENOTDIR) if it, or a part of its path, is not a directory.
-/// - [`EACCES`](Errno::EACCES) if this process may not enter it, or a part of its path.
+/// - [`ENOENT`](Errno::ENOENT) if the directory does not exist.
+/// - [`ENOTDIR`](Errno::ENOTDIR) if the path or a component of it is not a directory.
+/// - [`EACCES`](Errno::EACCES) if this process may not enter the directory, or a component of its path.
 /// - [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG) if the path is invalid.
 ///
 /// # Examples
@@ -118,10 +119,10 @@ pub fn chdir(path: &CStr) -> Result<()> {
     call::chdir(path)
 }
 
-/// Sets or clears whether this process, in place of the init process, adopts its descendants whose parents end.
+/// Sets whether this process, in place of the init process, adopts its descendants whose parents end.
 ///
-/// They become children without a handle, which `wait_any` collects. A forked child does not inherit the
-/// setting; a program that replaces this one keeps it.
+/// Adopted processes become children without a handle, which `wait_any` collects. A forked child does not
+/// inherit the setting, but a program that replaces this one keeps it.
 ///
 /// # Errors
 ///

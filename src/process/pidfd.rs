@@ -8,27 +8,30 @@ use crate::fd::{AsFd, OwnedFd, RawFd, lends_its_descriptor};
 use crate::sys::{abi, call};
 use crate::{Deadline, Errno, Result};
 
-/// A descriptor of one process, which never refers to another one.
+/// A descriptor that refers to one process and never to another.
 ///
-/// The process need not be a child. For a child it is a second handle: one thread waits with the [`Child`], and
-/// another one kills with the result of [`Child::try_clone_pidfd`]. Dropping it does nothing to the process.
+/// The process need not be a child. For a child, a `Pidfd` is a second handle: one thread waits with the
+/// [`Child`], and another thread kills with the result of [`Child::try_clone_pidfd`]. Dropping a `Pidfd` does
+/// not affect the process.
 ///
 /// # Reused process ids
 ///
-/// The kernel gives the id of a process that was waited for to a new one. A descriptor stays with its
-/// process: once that is gone, no call here reaches another process. [`kill`](Self::kill) then has no effect, and
-/// the waits fail, or since Linux 6.15 return the status. All other calls fail with [`ESRCH`](Errno::ESRCH).
+/// After a process was waited for, the kernel may reuse its id. A descriptor always refers to the original
+/// process, so no call here ever reaches another process. After the original process was waited for,
+/// [`kill`](Self::kill) has no effect. The waits fail, or since Linux 6.15 return the status. All other calls
+/// fail with [`ESRCH`](Errno::ESRCH).
 ///
-/// Only [`open`](Self::open) starts from an id. That is exact for a child of this process that was not waited for,
-/// since it keeps its id until then. Any other id may belong to a new process by the time of the call.
+/// Only [`open`](Self::open) accepts an id. The id is reliable for a child of this process that was not
+/// waited for, since the kernel does not reuse it. Any other id may belong to a new process by the time of
+/// the call.
 ///
 /// # Limits
 ///
-/// - This type has no fallback: if the kernel has no pidfds (before Linux 5.3), or no descriptor is left, creating
-///   one fails. A [`Child`] falls back to the process id.
+/// - This type has no fallback. If the kernel has no pidfds (before Linux 5.3), or no descriptor is free,
+///   creating one fails. A [`Child`] falls back to the process id.
 /// - Waiting needs Linux 5.4.
-/// - It is not a claim: `wait_any` reports a child that has only a `Pidfd` like any other child without a
-///   `Child`.
+/// - A `Pidfd` is not a claim: `wait_any` reports a child that has only a `Pidfd` like any other child
+///   without a `Child`.
 ///
 /// # Examples
 ///
@@ -53,14 +56,15 @@ pub struct Pidfd(OwnedFd);
 lends_its_descriptor!(Pidfd);
 
 impl Pidfd {
-    /// Opens a descriptor of the process with this id. It is close-on-exec, and
+    /// Opens a descriptor of the process with this id. The descriptor is close-on-exec, and
     /// [`poll`](crate::event::poll()) reports it readable when the process has ended.
     ///
     /// # Errors
     ///
-    /// - [`ESRCH`](Errno::ESRCH) if there is no such process.
-    /// - [`EINVAL`](Errno::EINVAL) if the id is 0, or that of a thread other than the first of its process.
-    /// - [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if no descriptor is left.
+    /// - [`ESRCH`](Errno::ESRCH) if the process does not exist.
+    /// - [`EINVAL`](Errno::EINVAL) if the id is 0, or the id of a thread other than the first thread of its
+    ///   process.
+    /// - [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if no descriptor is free.
     /// - [`ENOSYS`](Errno::ENOSYS) before Linux 5.3.
     ///
     /// # Examples
@@ -81,7 +85,7 @@ impl Pidfd {
         call::pidfd_open(pid).map(Self)
     }
 
-    /// Sends the process a signal. For a process that has ended and was not waited for this succeeds, and has no
+    /// Sends the process a signal. If the process has ended and was not waited for, the call succeeds without
     /// effect.
     ///
     /// # Errors
@@ -95,7 +99,8 @@ impl Pidfd {
         call::pidfd_send_signal(self.as_fd(), signal.as_raw(), 0)
     }
 
-    /// Kills the process with `SIGKILL`. Succeeds if it has ended already, waited for or not.
+    /// Kills the process with `SIGKILL`. Succeeds if the process has already ended, even if it was waited
+    /// for.
     ///
     /// # Errors
     ///
@@ -109,12 +114,14 @@ impl Pidfd {
         }
     }
 
-    /// Waits until the process, a child of this one, has ended, and returns how it ended. Retries on `EINTR`.
+    /// Waits until the process, a child of this one, has ended. Returns how the process ended. Retries on
+    /// `EINTR`.
     ///
-    /// If this process traces the child, its stops are reported as well.
+    /// If this process traces the child, stops of the child are reported as well.
     ///
-    /// The first wait collects the status, with whichever handle. A later one fails with `ECHILD`, or since
-    /// Linux 6.15 returns the same status, which the descriptor then has for any process that was waited for.
+    /// The first wait through any handle collects the status. A later wait fails with `ECHILD`. Since Linux
+    /// 6.15 a later wait returns the same status, which the descriptor then holds for any process that was
+    /// waited for.
     ///
     /// # Errors
     ///
@@ -142,20 +149,20 @@ impl Pidfd {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// Any error of [`wait`](Self::wait).
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html), `P_PIDFD` since Linux 5.4
     pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
         self.look(abi::WNOHANG)
     }
 
-    /// Waits until the process, a child of this one, has ended, until `deadline` at the latest. Returns `None` if it is
-    /// still running then. Retries on `EINTR`.
+    /// Waits until the process, a child of this one, has ended, or until `deadline` passes. Returns `None` if
+    /// the process is still running at the deadline. Retries on `EINTR`.
     ///
     /// # Errors
     ///
     /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) first.
-    /// - Those of [`wait`](Self::wait).
+    /// - Any error of [`wait`](Self::wait).
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html), `P_PIDFD` since Linux 5.4
     pub fn wait_deadline(&self, deadline: Deadline<'_>) -> Result<Option<ExitStatus>> {
@@ -176,10 +183,10 @@ impl Pidfd {
     /// # Errors
     ///
     /// - [`EBADF`](Errno::EBADF) if the process has no such descriptor.
-    /// - [`EPERM`](Errno::EPERM) if this process may not trace it
+    /// - [`EPERM`](Errno::EPERM) if this process may not trace the other process
     ///   ([ptrace(2)](https://man7.org/linux/man-pages/man2/ptrace.2.html), `PTRACE_MODE_ATTACH_REALCREDS`).
-    /// - [`ESRCH`](Errno::ESRCH) if it has ended.
-    /// - [`EMFILE`](Errno::EMFILE) if this process has no descriptor left.
+    /// - [`ESRCH`](Errno::ESRCH) if the process has ended.
+    /// - [`EMFILE`](Errno::EMFILE) if this process has no free descriptor.
     /// - [`ENOSYS`](Errno::ENOSYS) before Linux 5.6.
     ///
     /// # Examples
@@ -212,12 +219,13 @@ impl Pidfd {
 }
 
 impl Child {
-    /// Returns a second handle of the child, with which another thread may kill the child while this one waits.
+    /// Returns a second handle to the child. With this handle, another thread may kill the child while this
+    /// thread waits.
     ///
     /// # Errors
     ///
     /// - [`ESRCH`](Errno::ESRCH) if the child was waited for, and this handle has no [`pidfd`](Self::pidfd).
-    /// - [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if no descriptor is left.
+    /// - [`EMFILE`](Errno::EMFILE) or [`ENFILE`](Errno::ENFILE) if no descriptor is free.
     /// - [`ENOSYS`](Errno::ENOSYS) before Linux 5.3.
     ///
     /// [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html), since Linux 5.3
@@ -232,12 +240,13 @@ impl Child {
     }
 
     /// Turns the handle into its descriptor. The policy of [`on_drop`](Self::on_drop) no longer applies:
-    /// dropping the `Pidfd` only closes it. The pipes to the child that were not taken are closed.
+    /// dropping the `Pidfd` only closes it. Pipes to the child that were not taken from the handle are
+    /// closed.
     ///
     /// # Errors
     ///
-    /// As [`try_clone_pidfd`](Self::try_clone_pidfd), but none if the handle has its [`pidfd`](Self::pidfd).
-    /// After an error the handle is dropped, and the policy of `on_drop` applies.
+    /// Any error of [`try_clone_pidfd`](Self::try_clone_pidfd). If the handle has its [`pidfd`](Self::pidfd),
+    /// this call never fails. After an error the handle is dropped, and the policy of `on_drop` applies.
     ///
     /// [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html), since Linux 5.3
     pub fn into_pidfd(mut self) -> Result<Pidfd> {

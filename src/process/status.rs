@@ -1,14 +1,14 @@
-//! How a process ended, or how else its state changed.
+//! The end of a process, or another change of its state.
 
 use super::Signal;
 use crate::sys::abi::{self, SigInfo};
 use core::fmt;
 
-/// How a process ended: by itself with an exit code, or killed by a signal. If
-/// [`wait_change`](super::Child::wait_change) returned it, also that the process was stopped or continued.
+/// The exit status of a process: an exit code, or the signal that killed the process. A status from
+/// [`wait_change`](super::Child::wait_change) may also report that the process was stopped or continued.
 ///
-/// With feature `std` it converts from and to [`std::process::ExitStatus`] without loss. It is displayed in
-/// std's words, with signal names as in [`Signal`]. The default is exit code 0.
+/// With feature `std`, this type converts from and to [`std::process::ExitStatus`] without loss. The display
+/// format matches std's, with the signal names of [`Signal`]. The default is exit code 0.
 ///
 /// # Examples
 ///
@@ -25,16 +25,16 @@ use core::fmt;
 /// [wait(2)](https://man7.org/linux/man-pages/man2/wait.2.html)
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ExitStatus {
-    /// In the encoding of wait(2), which std also uses.
+    /// The status in the encoding of wait(2), which std also uses.
     raw: i32,
 }
 
-/// In that encoding: the process has continued after a stop.
+/// The `wait(2)` encoding of a process that has continued after a stop.
 const CONTINUED: i32 = 0xffff;
 
 impl ExitStatus {
     /// Creates a status from the number that [wait(2)](https://man7.org/linux/man-pages/man2/wait.2.html)
-    /// stores, which is not the exit code.
+    /// stores. This number is not the exit code.
     ///
     /// # Examples
     ///
@@ -68,19 +68,19 @@ impl ExitStatus {
         })
     }
 
-    /// Returns whether it exited with code 0.
+    /// Returns whether the process exited with code 0.
     #[must_use]
     pub const fn success(&self) -> bool {
         self.raw == 0
     }
 
-    /// Returns the exit code, 0 to 255, or `None` if a signal killed it.
+    /// Returns the exit code, 0 to 255, or `None` if a signal killed the process.
     #[must_use]
     pub const fn code(&self) -> Option<i32> {
         if self.raw & 0x7f == 0 { Some(self.raw >> 8 & 0xff) } else { None }
     }
 
-    /// Returns the signal that killed it, or `None` if it exited.
+    /// Returns the signal that killed the process, or `None` if the process exited.
     #[must_use]
     pub const fn signal(&self) -> Option<Signal> {
         match self.raw & 0x7f {
@@ -89,19 +89,19 @@ impl ExitStatus {
         }
     }
 
-    /// Returns whether a signal killed it and the kernel wrote a core dump.
+    /// Returns whether a signal killed the process and the kernel wrote a core dump.
     #[must_use]
     pub const fn core_dumped(&self) -> bool {
         self.raw & 0x80 != 0 && self.signal().is_some()
     }
 
-    /// Returns the signal that stopped it, or `None` if it is not stopped.
+    /// Returns the signal that stopped the process, or `None` if the process is not stopped.
     #[must_use]
     pub const fn stopped_signal(&self) -> Option<Signal> {
         if self.raw & 0xff == 0x7f { Signal::from_raw(self.raw >> 8 & 0xff) } else { None }
     }
 
-    /// Returns whether it has continued after a stop.
+    /// Returns whether the process has continued after a stop.
     #[must_use]
     pub const fn continued(&self) -> bool {
         self.raw == CONTINUED
@@ -116,7 +116,7 @@ impl fmt::Debug for ExitStatus {
 
 impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // By number, since `Signal` does not accept every number that a status can hold.
+        // This uses the number, because `Signal` does not accept every number that a status can hold.
         let (low, high) = (self.raw & 0xff, self.raw >> 8 & 0xff);
         let (words, number) = match low & 0x7f {
             0 => return write!(f, "exit status: {high}"),

@@ -1,4 +1,4 @@
-//! Waiting for any child.
+//! Waits for any child.
 
 use super::child::wait::{is_end, waitid};
 use super::claim::{is_claimed, settle};
@@ -16,11 +16,11 @@ use core::ffi::CStr;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Change {
-    /// The child's process id. After the end the kernel may have given it to a new process.
+    /// The child's process id. Once the child has ended, the kernel may reuse this id for a new process.
     pub pid: u32,
-    /// The index of the child's handle in the given list, or `None` if it has no handle.
+    /// The index of the child's handle in the given list, or `None` if the list has no handle for this child.
     pub index: Option<usize>,
-    /// How the child ended, or that it was stopped or continued.
+    /// The end, stop or continuation of the child.
     pub status: ExitStatus,
     /// The resources that the child has used.
     pub rusage: Rusage,
@@ -28,50 +28,53 @@ pub struct Change {
 
 /// Waits until any child of this process has ended, and collects its status. Retries on `EINTR`.
 ///
-/// It waits for the children of the given handles, and for all children without a handle:
+/// This call waits for the children of the given handles, and for all children without a handle:
 ///
-/// - adopted ones ([`set_child_subreaper`](super::set_child_subreaper), or as the init process of a pid namespace);
-/// - those whose [`Child`] was dropped or became a [`Pidfd`](super::Pidfd);
-/// - those that other code has created.
+/// - adopted children ([`set_child_subreaper`](super::set_child_subreaper), or as the init process of a pid
+///   namespace);
+/// - children whose [`Child`] was dropped or became a [`Pidfd`](super::Pidfd);
+/// - children that other code has created.
 ///
-/// An init process passes the handles of its services; every other child is an orphan.
+/// An init process passes the handles of its services. Every other child is then an orphan.
 ///
-/// `flags` select what is reported besides ends. A handle that was given keeps the status: its
-/// [`wait`](Child::wait) returns it again. Handles whose child's end is already known are skipped.
+/// `flags` select which changes are reported besides ends. A given handle keeps the status, so its
+/// [`wait`](Child::wait) returns the same status again. Handles that already hold their child's status are
+/// skipped.
 ///
 /// # Other handles
 ///
-/// It never collects the status of a [`Child`] that was not given, such as one of another thread, or one that is
-/// just being created. Every handle claims its process id until the child was waited for or the handle
-/// dropped. A child without a claim is collected only after all calls that were creating children when it was
-/// found have returned. A forgotten handle ([`mem::forget`](core::mem::forget)) keeps its claim.
+/// This call never collects the status of a [`Child`] that was not given, even if another thread owns that
+/// handle or is still creating it. Every handle claims its process id until the child was waited for or the
+/// handle is dropped. A child without a claim may still be one that another thread is creating. That child is
+/// collected only after all calls that were creating children when it was found have returned. A forgotten
+/// handle ([`mem::forget`](core::mem::forget)) keeps its claim.
 ///
-/// It cannot see handles from outside this crate: `std::process::Child`, `system` and the like lose their
-/// status to it, as to any `waitpid(-1, …)`. After that, std's `kill` may reach another process with the same
-/// id.
+/// Handles from outside this crate make no claim. `std::process::Child`, `system` and similar code lose their
+/// status to this call, as to any `waitpid(-1, …)`. After that, std's `kill` may reach another process with
+/// the same id.
 ///
 /// # Reused process ids
 ///
-/// A child is found by its process id, and collected through a pidfd that was opened before its claim was looked
-/// up. So if another waiter collects it first, and a new child gets the same id, the new child is not collected.
-/// Without pidfds (before Linux 5.4, or without a descriptor left) the id is used, and no other code may collect
-/// children without a handle meanwhile.
+/// A child is found by its process id, and collected through a pidfd that was opened before its claim was
+/// checked. So if another waiter collects the child first and a new child receives the same id, the new child
+/// is not collected. Without pidfds (before Linux 5.4, or without a free descriptor) the id is used instead.
+/// In that case, no other code may collect children without a handle during the call.
 ///
 /// # Limits
 ///
-/// - An ended child whose handle was not given precedes others in the kernel's list until it is waited for.
-///   The processes in `/proc` are then tried one by one, at first every 0.1 ms and later every 6.4 ms.
-///   Without a `/proc` of this pid namespace, the children after it wait.
-/// - A thread that is about to start a program, and is delayed there, delays this call as well.
-/// - In a process that was forked by other means than this crate's [`fork`](super::fork()), the claims of its
-///   parent stay: a child whose process id is claimed by one of them is not reported.
+/// - An ended child whose handle was not given hides the children after it in the kernel's list until it is
+///   waited for. The processes in `/proc` are then tried one by one, at first every 0.1 ms and later every
+///   6.4 ms. Without a `/proc` of this pid namespace, the hidden children are collected only after that wait.
+/// - If another thread is delayed while it starts a program, this call is delayed as well.
+/// - A process may be forked without this crate's [`fork`](super::fork()). The claims of its parent then
+///   stay, and a child whose process id has one of these claims is not reported.
 /// - Once 65,536 handles have existed at the same time, only children of given handles are reported.
-/// - Signal handlers must not call it.
+/// - Signal handlers must not call this function.
 ///
 /// # Errors
 ///
-/// - [`ECHILD`](Errno::ECHILD) if this process has no children, or `SIGCHLD` is ignored or has `SA_NOCLDWAIT` and the
-///   last one has ended.
+/// - [`ECHILD`](Errno::ECHILD) if this process has no children. This error is also returned if `SIGCHLD` is
+///   ignored or has `SA_NOCLDWAIT`, and the last child has ended.
 ///
 /// # Examples
 ///
@@ -111,19 +114,22 @@ pub fn wait_any<C: BorrowMut<Child>>(children: &mut [C], flags: WaitFlags) -> Re
     }
 }
 
-/// Waits as [`wait_any`], until `deadline` at the latest. Returns `None` if nothing has happened by then.
+/// Waits as [`wait_any`] does, until `deadline` at the latest. Returns `None` if no change was found by the
+/// deadline.
 ///
-/// To collect all that have ended, for instance after `SIGCHLD`, call it with [`Deadline::now`] until it returns
-/// `None`, or fails with `ECHILD` because no child is left.
+/// To collect all children that have ended, for instance after `SIGCHLD`, call this function with
+/// [`Deadline::now`]. Repeat the call until it returns `None`, or fails with `ECHILD` because no child
+/// remains.
 ///
-/// The kernel has no such wait: until the deadline, this polls, with pauses that grow from 0.1 ms to 6.4 ms.
-/// With [`Deadline::now`] it does not wait. In that case it also returns `None` if it found a child that
-/// another thread may just be creating. If other threads start children, allow some milliseconds.
+/// The kernel has no such wait with a deadline. This function polls instead, with pauses that grow from 0.1
+/// ms to 6.4 ms. With [`Deadline::now`] the function does not wait. In that case it also returns `None` if it
+/// found a child that another thread may still be creating. If other threads start children, use a deadline
+/// of some milliseconds.
 ///
 /// # Errors
 ///
 /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) first.
-/// - Those of [`wait_any`].
+/// - Any error of [`wait_any`].
 ///
 /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html), `P_ALL`
 pub fn wait_any_deadline<C: BorrowMut<Child>>(
@@ -139,7 +145,7 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
         if let Some((first, _)) = retry(|| call::waitid_all(options | WNOWAIT | nohang))? {
             let mut change = take(children, options, deadline, &first)?;
             if change.is_none() {
-                // The child has another handle, and the kernel reports it first until it is waited for.
+                // The child has another handle. The kernel reports this child first until it is waited for.
                 change = each_process(|pid| match call::waitid_pid(pid, options | PEEK) {
                     Ok(Some((info, _))) => take(children, options, deadline, &info),
                     _ => Ok(None),
@@ -165,7 +171,7 @@ pub fn wait_any_deadline<C: BorrowMut<Child>>(
 
 impl Child {
     /// Returns the resources that the child had used when a wait by this handle last returned a status.
-    /// Returns `None` before that, and if another waiter collected the status: see [Lost
+    /// Returns `None` if no wait has returned a status yet, or another waiter collected it: see [Lost
     /// status](Self#lost-status).
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
@@ -176,7 +182,8 @@ impl Child {
     }
 }
 
-/// Collects the child that was found, unless it has another handle, or another waiter has collected it.
+/// Collects the child that was found. Returns `None` if the child has another handle or another waiter
+/// collected it.
 fn take<C: BorrowMut<Child>>(
     children: &mut [C],
     options: usize,
@@ -192,7 +199,7 @@ fn take<C: BorrowMut<Child>>(
         let used = child.rusage().unwrap_or_default();
         (Some(index), status.map(|status| status.map(|status| (status, used))))
     } else {
-        // A stop of a child that this process traces is left to the tracer's own wait.
+        // If this process traces the child, the tracer's own wait handles a stop.
         if ends_only && !is_end(ExitStatus::new(found)) || is_claimed(pid) {
             return Ok(None);
         }
@@ -200,8 +207,9 @@ fn take<C: BorrowMut<Child>>(
             Err(Errno::ECHILD | Errno::ESRCH) => return Ok(None),
             pidfd => pidfd.ok(),
         };
-        // A child that was being created when the pidfd was opened got its claim after that. A child without a
-        // claim now has no handle, or was waited for: then waiting with the pidfd fails with `ECHILD`.
+        // A child that was being created when the pidfd was opened has received its claim by now. So a child
+        // without a claim has no handle or was waited for. In the latter case, waiting with the pidfd fails
+        // with `ECHILD`.
         if !settle(deadline) || is_claimed(pid) {
             return Ok(None);
         }
@@ -229,7 +237,7 @@ fn each_process(mut visit: impl FnMut(i32) -> Result<Option<Change>>) -> Result<
     let mut entries = [0; 4096];
     let Ok(folder) = call::openat_for_reading(c"/proc") else { return Ok(None) };
     while let Some(mut rest) = call::getdents64(folder.as_fd(), &mut entries) {
-        // The length of an entry is its bytes 16 and 17; its name begins at byte 19.
+        // Bytes 16 and 17 of an entry hold its length, and its name begins at byte 19.
         while let Some(&[low, high]) = rest.get(16..18) {
             let length = usize::from(u16::from_ne_bytes([low, high]));
             let Some((entry, others)) = rest.split_at_checked(length.max(19)) else { break };

@@ -1,22 +1,23 @@
-//! Memory that the crate maps for itself: page-aligned, on huge pages if it is large, never from an
-//! allocator.
+//! Memory that the crate maps for itself. The memory is page-aligned, is on huge pages if it is large, and is
+//! never taken from an allocator.
 //!
 //! # Safety
 //!
-//! This file is trusted with mapped memory. A [`Map`] is the only owner of its range of addresses: it
-//! was mapped where nothing was mapped, its address is reached only by borrowing the `Map`, and it is
-//! unmapped once, on drop. So `&self` lends bytes as `&[u8]`, and `&mut self` as `&mut [u8]`.
+//! This file is trusted with mapped memory. A [`Map`] is the only owner of its range of addresses. The range
+//! was mapped where nothing was mapped, it can be reached only by borrowing the `Map`, and it is unmapped
+//! once, on drop. So `&self` lends bytes as `&[u8]`, and `&mut self` as `&mut [u8]`.
 //!
-//! *The kernel* may hold references to the pages after that, for instance in a pipe that they were spliced
-//! into. It counts references per page. Unmapping drops only the mapping's own reference, so the page keeps
-//! its contents until the last reader is done, and only then is it freed for other uses. The same holds for
-//! [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
+//! *The kernel* may still hold references to the pages after that, for instance in a pipe that they were
+//! spliced into. The kernel counts references per page. Unmapping drops only the mapping's own reference. The
+//! page keeps its contents until the last reader is done, and is freed for other uses only then. The same
+//! holds for [`discard`](Map::discard), which unmaps the pages and keeps the addresses.
 //!
 //! *A forked child* has a copy of the mapping at the same addresses, and a copy of the `Map`. Dropping that
-//! copy unmaps the child's own mapping: the address space is the child's, and the mapping has existed there
-//! since the fork, so nothing else can be at its addresses. The child sees a copy of the bytes, or zeros
-//! after [`wipe_on_fork`](Map::wipe_on_fork). If the mapping is of a file, it sees the same bytes that the
-//! parent works on. Code that maps a file must detect that it was forked, and then not use those bytes.
+//! copy unmaps the child's own mapping. The address space belongs to the child, and the mapping has existed
+//! there since the fork, so nothing else can be at its addresses. The child sees a copy of the bytes, or
+//! zeros after [`wipe_on_fork`](Map::wipe_on_fork). If a file is mapped, the child sees the same bytes that
+//! the parent modifies. Code that maps a file must detect that it was forked, and must then not use those
+//! bytes.
 #![allow(unsafe_code, reason = "slices of mapped memory")]
 
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,10 +25,11 @@ use crate::sys::{abi, call, page};
 use crate::{Errno, Result};
 use core::{ffi::CStr, ptr::NonNull, slice};
 
-/// The size of a huge page on most machines, in bytes. If theirs is larger, only the benefit is lost.
+/// The size of a huge page on most machines, in bytes. On machines with larger huge pages, only the benefit
+/// is lost.
 pub(crate) const HUGE: usize = 2 << 20;
 
-/// The length in bytes from which on a mapping has huge pages.
+/// The minimum length in bytes of a mapping with huge pages.
 const LARGE: usize = 64 << 10;
 
 /// A mapping that this process owns: readable, writable, and initially zeros.
@@ -37,35 +39,37 @@ pub(crate) struct Map {
     len: usize,
 }
 
-// SAFETY: it owns its memory as a `Box<[u8]>` does, and any thread may unmap it.
+// SAFETY: a `Map` owns its memory as a `Box<[u8]>` does, and any thread may unmap it.
 unsafe impl Send for Map {}
-// SAFETY: `&Map` gives access to `&[u8]` only.
+// SAFETY: `&Map` gives access only to `&[u8]`.
 unsafe impl Sync for Map {}
 
 impl Map {
-    /// Maps at least `len` bytes, rounded up to pages; large lengths to huge pages.
+    /// Maps at least `len` bytes. The length is rounded up to pages, and a large length to huge pages.
     #[inline]
     pub(crate) fn anonymous(len: usize) -> Result<Self> {
         if len < LARGE {
             return Self::new(round_up(len.max(1), page::size())?);
         }
-        // The kernel aligns the address to a page; huge pages need one that is aligned to their size.
+        // The kernel aligns the address to a page, but huge pages need an address that is aligned to their
+        // size.
         let len = round_up(len, HUGE)?;
         let mut map = Self::new(len.checked_add(HUGE).ok_or(Errno::ENOMEM)?)?;
         let address = map.base.as_ptr().addr();
         map.cut_to(address.next_multiple_of(HUGE) - address, len)?;
-        // A hint: it fails if the kernel has no huge pages, and the mapping then has small ones.
+        // This is only a hint. The call fails if the kernel has no huge pages, and the mapping then has small
+        // pages.
         let _ = map.advise(abi::MADV_HUGEPAGE);
         Ok(map)
     }
 
-    /// Maps one page. A forked child gets a copy of it.
+    /// Maps one page. A forked child has a copy of the page.
     #[inline]
     pub(crate) fn page() -> Result<Self> {
         Self::new(page::size())
     }
 
-    /// Maps the file's first `len` bytes. The file must have that many.
+    /// Maps the file's first `len` bytes. The file must have at least `len` bytes.
     #[inline]
     pub(crate) fn of_file(file: BorrowedFd<'_>, len: usize) -> Result<Self> {
         Ok(Self { base: call::mmap(len, abi::PROT_RW, abi::MAP_SHARED, Some(file))?, len })
@@ -74,21 +78,22 @@ impl Map {
     /// Maps `len` bytes, on pages of the usual size.
     pub(crate) fn new(len: usize) -> Result<Self> {
         match call::mmap(len, abi::PROT_RW, abi::MAP_OWN, None) {
-            // Of a process that has locked all the memory that it may. Elsewhere this error means "wait".
+            // The kernel returns EAGAIN if the process has locked all the memory that it may. Everywhere else
+            // in the crate, EAGAIN means that a call would wait.
             Err(Errno::EAGAIN) => Err(Errno::ENOMEM),
             base => Ok(Self { base: base?, len }),
         }
     }
 
-    /// Unmaps everything but the `len` bytes at `start`.
+    /// Unmaps everything except the `len` bytes at `start`.
     fn cut_to(&mut self, start: usize, len: usize) -> Result<()> {
         let end = start + len;
         assert!(end <= self.len, "beyond the end of a mapping");
         if end < self.len {
             // SAFETY: `end` is within the mapping (just compared).
             let tail = unsafe { self.base.add(end) };
-            // SAFETY: the bytes from `tail` to the end belong to this mapping, and nothing borrows them:
-            // `self` is borrowed exclusively.
+            // SAFETY: the bytes from `tail` to the end belong to this mapping, and nothing borrows them,
+            // because `self` is borrowed exclusively.
             unsafe { call::munmap(tail, self.len - end) }?;
             self.len = end;
         }
@@ -103,15 +108,15 @@ impl Map {
     }
 
     fn advise(&mut self, advice: usize) -> Result<()> {
-        // SAFETY: the range belongs to this mapping, and nothing borrows it: `self` is borrowed
+        // SAFETY: the range belongs to this mapping, and nothing borrows it, because `self` is borrowed
         // exclusively. If the advice was to drop the pages, later borrows see zeros.
         unsafe { call::madvise(self.base, self.len, advice) }
     }
 
     /// Makes the bytes zeros in every child forked from now on. Fails with `EINVAL` for files.
     ///
-    /// Fails with `EOPNOTSUPP` if the kernel accepts advice that does not exist: user-mode emulators
-    /// return success for all advice, and need not follow it.
+    /// Fails with `EOPNOTSUPP` if the kernel accepts advice that does not exist. User-mode emulators return
+    /// success for all advice, and need not follow it.
     #[inline]
     pub(crate) fn wipe_on_fork(&mut self) -> Result<()> {
         if self.advise(abi::NO_ADVICE).is_ok() {
@@ -120,8 +125,8 @@ impl Map {
         self.advise(abi::MADV_WIPEONFORK)
     }
 
-    /// Drops the pages: the bytes are zeros again, on new pages. Other references to the old pages keep
-    /// them unchanged. Not for files, whose pages would come back.
+    /// Drops the pages, so the bytes are zeros on new pages. Other references to the old pages keep them
+    /// unchanged. Do not use this for files, because new pages would hold the file's bytes again.
     #[inline]
     pub(crate) fn discard(&mut self) -> Result<()> {
         self.advise(abi::MADV_DONTNEED)
@@ -132,39 +137,39 @@ impl Map {
     }
 
     pub(crate) const fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped readable for as long as `self` lives, always initialised (zeros at first),
-        // and a write needs `&mut self`.
+        // SAFETY: the memory is mapped readable while `self` lives and is always initialised (zeros at
+        // first). A write needs `&mut self`.
         unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 
     pub(crate) const fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, writable, and borrowed exclusively.
+        // SAFETY: as above, and the memory is writable and borrowed exclusively.
         unsafe { slice::from_raw_parts_mut(self.base.as_ptr(), self.len) }
     }
 }
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // It fails only if the kernel lacks memory to split a larger mapping in two. Then the range
-        // stays mapped, which does no harm.
-        // SAFETY: the range belongs to this mapping, and nothing borrows it: `self` is being dropped.
+        // This fails only if the kernel lacks memory to split a larger mapping in two. The range then stays
+        // mapped, which is harmless.
+        // SAFETY: the range belongs to this mapping, and nothing borrows it, because `self` is being dropped.
         let _ = unsafe { call::munmap(self.base, self.len) };
     }
 }
 
-/// A mapping whose bytes may change at any time: another process, or another owner of the same mapping in
-/// this process, may write to them. It gives out addresses of its bytes, never references.
+/// A mapping whose bytes may change at any time. Another process, or another owner of the same mapping in
+/// this process, may write to them. This type returns addresses of its bytes, never references.
 ///
-/// A forked child has the same pages if the mapping is shared, else a copy, as with [`Map`].
+/// If the mapping is shared, a forked child has the same pages. Otherwise it has a copy, as with [`Map`].
 #[cfg(feature = "transfer")]
 #[derive(Debug)]
 pub(crate) struct Cells(Map);
 
 #[cfg(feature = "transfer")]
 impl Cells {
-    /// Maps the first `len` bytes of the file, which must have that many, or zeros that this process shares
-    /// with the processes that it forks. With `populate` the kernel provides the pages immediately, as far as
-    /// it has memory.
+    /// Maps the first `len` bytes of the file, which must have at least that length. Without a file, maps
+    /// zeros that this process shares with the processes that it forks. With `populate` the kernel provides
+    /// the pages immediately, if it has enough memory.
     pub(crate) fn new(
         len: usize,
         file: Option<BorrowedFd<'_>>,
@@ -182,8 +187,8 @@ impl Cells {
         Map::page().map(Self)
     }
 
-    /// Maps one page of zeros for this process. Processes that it forks find zeros again. Fails with
-    /// `EOPNOTSUPP` if the kernel does not support that, or a filter rejects it.
+    /// Maps one page of zeros for this process. In a forked child the page holds zeros again. Fails with
+    /// `EOPNOTSUPP` if the kernel does not support this, or a filter rejects it.
     pub(crate) fn marks() -> Result<Self> {
         let mut page = Map::page()?;
         let refused = |errno| if call::is_missing(errno) { Errno::EOPNOTSUPP } else { errno };
@@ -195,7 +200,7 @@ impl Cells {
         self.0.len
     }
 
-    /// Returns the address of the `len` bytes at `start`. Panics if they are not within the mapping.
+    /// Returns the address of the `len` bytes at `start`. Panics if the bytes are not within the mapping.
     #[inline]
     pub(crate) const fn at(&self, start: usize, len: usize) -> NonNull<u8> {
         assert!(start <= self.0.len && len <= self.0.len - start, "beyond the end of a mapping");
@@ -204,11 +209,11 @@ impl Cells {
     }
 }
 
-/// Creates a file of `len` zeros in memory. Its size is sealed, so that touching a mapping of it never fails
-/// because the file is shorter. A process that may write to it can punch holes, which read as zeros.
+/// Creates a file of `len` zeros in memory. The size of the file is sealed, so touching a mapping never fails
+/// because the file is shorter. A process that may write to the file can punch holes, which read as zeros.
 pub(crate) fn file(name: &CStr, len: usize) -> Result<OwnedFd> {
     let file = call::memfd_create(name)?;
-    // Beyond this limit the kernel sends `SIGXFSZ`.
+    // Above this limit the kernel sends `SIGXFSZ`.
     if call::prlimit64_get_soft(abi::RLIMIT_FSIZE).is_ok_and(|limit| limit < len as u64) {
         return Err(Errno::EFBIG);
     }
@@ -217,7 +222,7 @@ pub(crate) fn file(name: &CStr, len: usize) -> Result<OwnedFd> {
     Ok(file)
 }
 
-/// Rounds up to a multiple of `unit`. Fails with `ENOMEM` if no address space has room for the result.
+/// Rounds up to a multiple of `unit`. Fails with `ENOMEM` if the result exceeds any address space.
 pub(crate) fn round_up(len: usize, unit: usize) -> Result<usize> {
     let rounded = len.checked_next_multiple_of(unit).ok_or(Errno::ENOMEM)?;
     if rounded > isize::MAX as usize - HUGE { Err(Errno::ENOMEM) } else { Ok(rounded) }

@@ -3,19 +3,19 @@
 //! # The layers
 //!
 //! A public module, such as [`pipe`](mod@crate::pipe), calls down through these layers. Each uses only the
-//! one below it:
+//! next lower layer:
 //!
-//! 1. `call`, one typed function per system call. It takes and returns owned and borrowed descriptors,
-//!    slices, and [`Errno`](crate::Errno).
-//! 2. `arch`, the machine: the only assembly, the only `extern "C"`, and the system call numbers.
+//! 1. `call` has one typed function per system call. Its functions accept and return owned and borrowed
+//!    descriptors, slices, and [`Errno`](crate::Errno).
+//! 2. `arch` is the machine: the only assembly, the only `extern "C"`, and the system call numbers.
 //!
 //! Every layer uses `abi`, which holds everything with the kernel's layout or values, and the basic types of
 //! the crate ([`errno`](crate::Errno), [`fd`](crate::fd)). `map` and `page` own the memory that the crate
-//! maps for itself. `sanitize` tells sanitizers what the kernel reads and writes.
+//! maps for itself. `sanitize` reports to sanitizers the memory that the kernel reads and writes.
 //!
 //! # The contract of `arch`
 //!
-//! Each backend provides exactly these names, and the other layers use nothing else of it:
+//! Each backend provides exactly these names, and the other layers use nothing else from it:
 //!
 //! | name | what it must do |
 //! |---|---|
@@ -24,23 +24,23 @@
 //! | `clone_on_stack` | create a child that starts in a given function, on a given stack, with exactly the given flags, and never returns through its parent's frames; if it cannot pass a flag, return −`EINVAL` and create no child |
 //! | `nr::*` | the system call numbers of this target |
 //!
-//! A backend MUST NOT touch `errno` or any other thread-local state, MUST NOT retry, and MUST let
-//! the compiler assume that the call has read and written all memory (no `nomem`, no `readonly`):
-//! the kernel writes through pointers that the compiler sees as integers.
+//! A backend MUST NOT touch `errno` or any other thread-local state, and MUST NOT retry. The backend MUST let
+//! the compiler assume that the call has read and written all memory (no `nomem`, no `readonly`). The kernel
+//! writes through pointers that the compiler sees as integers.
 //!
-//! A missing name is a compile error. [`errno::decode`](crate::errno::decode) is the one place that
-//! splits a returned value into success and error.
+//! A missing name is a compile error. Only [`errno::decode`](crate::errno::decode) splits a returned value
+//! into success and error.
 //!
 //! # Choice of the backend
 //!
-//! `build.rs` lists the architectures with assembly. Each has a file of its name in `arch`. For any other
-//! architecture, and with feature `c-shim` for these, too, it compiles `csrc/shim.c` and sets
+//! `build.rs` lists the architectures with assembly. Each has a file with its name in `arch`. For any other
+//! architecture, and for all architectures with feature `c-shim`, it compiles `csrc/shim.c` and sets
 //! `rawpipe_shim`.
 
 #![allow(clippy::must_use_candidate, reason = "a call by number may be made for its effect")]
 
-/// Reports to a sanitizer what a system call reads or writes, with a function of `sanitize`. Expands to
-/// nothing in other builds.
+/// Reports to a sanitizer the memory that a system call reads or writes, with a function of `sanitize`.
+/// Expands to nothing in other builds.
 macro_rules! tell {
     ($function:ident($($argument:expr),*)) => {{
         #[cfg(any(

@@ -1,4 +1,4 @@
-//! The page size of the running kernel. It is not known when the program is compiled: some
+//! The page size of the running kernel. This size is not known when the program is compiled, because some
 //! architectures have kernels with pages of 4, 16 and 64 KiB.
 
 use crate::Errno;
@@ -7,8 +7,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Returns the page size in bytes.
 ///
-/// Probes with `madvise` on zero bytes, which changes nothing but checks that an address is the start of
-/// a page. This needs no C library, no auxiliary vector and no file system. The result is cached.
+/// Probes with `madvise` on zero bytes. This changes nothing, and only checks that an address is the start of
+/// a page. The probe needs no C library, no auxiliary vector and no file system. The result is cached.
 pub(crate) fn size() -> usize {
     static SIZE: AtomicUsize = AtomicUsize::new(0);
     match SIZE.load(Ordering::Relaxed) {
@@ -17,7 +17,7 @@ pub(crate) fn size() -> usize {
             while size < 1 << 20 && call::madvise_nothing(size) == Err(Errno::EINVAL) {
                 size *= 2;
             }
-            // No page is that large: a filter rejects the call itself.
+            // No page is that large, so a filter rejects the call itself.
             let size = if size == 1 << 20 { 4096 } else { size };
             SIZE.store(size, Ordering::Relaxed);
             size

@@ -1,9 +1,10 @@
-//! Tells a sanitizer which memory the calls of this crate read and write.
+//! Reports to a sanitizer the memory that the calls of this crate read and write.
 //!
-//! AddressSanitizer, MemorySanitizer and ThreadSanitizer get this from the C library's functions, which
-//! they replace. They see neither the trap instruction nor what libc's `syscall()` does. So each function of
-//! `call` reports with `tell!` what the kernel reads and writes. In other builds `tell!` expands to nothing.
-//! Calls by number ([`raw`](crate::raw)) are not reported. Nothing here allocates or locks.
+//! AddressSanitizer, MemorySanitizer and ThreadSanitizer learn about memory accesses from the C library's
+//! functions, which they replace. The sanitizers see neither the trap instruction nor the effects of libc's
+//! `syscall()`. So each function of `call` reports with `tell!` the memory that the kernel reads and writes.
+//! In other builds `tell!` expands to nothing. Calls by number ([`raw`](crate::raw)) are not reported.
+//! Nothing here allocates or locks.
 //!
 //! | `RUSTFLAGS`, with `-Zsanitizer=` the same | before a call | after a call |
 //! |---|---|---|
@@ -11,14 +12,15 @@
 //! | `--cfg rawpipe_sanitize="memory"` | memory that the kernel may read must be initialised | exactly what the kernel has written is initialised: the `n` bytes of a `read`, and not the remaining bytes of its buffer |
 //! | `--cfg rawpipe_sanitize="thread"` | memory that the kernel may read counts as read by this thread, and everything before the call is visible to later readers of the same pipe or file | memory that the kernel has written counts as written by this thread, which sees everything before the writers' calls |
 //!
-//! Passing bytes through a pipe orders two threads. Each file has one of [`PLACES`], chosen by its inode
-//! number: a write or a close releases there, and a read acquires. Files that share a place can only hide a
-//! race. A wait for any of many descriptors acquires what all have released. Unmapping and mapping have a
-//! place of their own, because the kernel gives one thread addresses that another thread had.
+//! Passing bytes through a pipe orders two threads. Each file uses one of [`PLACES`], chosen by its inode
+//! number: a write or a close releases that address, and a read acquires it. Two files with the same address
+//! can only hide a race. A wait for any of many descriptors acquires everything that all files have released.
+//! Unmapping and mapping use a separate address, because the kernel gives one thread addresses that another
+//! thread had.
 //!
 //! # Safety
 //!
-//! This file is trusted to declare the sanitizers' functions as their headers do.
+//! This file is trusted to declare the sanitizers' functions as the sanitizers' headers do.
 #![allow(unsafe_code, dead_code, reason = "functions of the sanitizers, each of one tool")]
 
 use super::{abi::arg::Arg, call};
@@ -31,8 +33,8 @@ const ADDRESS: bool = cfg!(rawpipe_sanitize = "address");
 const MEMORY: bool = cfg!(rawpipe_sanitize = "memory");
 const THREAD: bool = cfg!(rawpipe_sanitize = "thread");
 
-// SAFETY: for any address, the functions marked safe read and write the sanitizer's own memory only, or print
-// a report and end the process.
+// SAFETY: for any address, the functions marked safe access only the sanitizer's own memory, or print a
+// report and end the process.
 unsafe extern "C" {
     safe fn __asan_region_is_poisoned(begin: *const u8, size: usize) -> *const u8;
     safe fn __asan_report_load_n(address: *const u8, size: usize);
@@ -50,18 +52,18 @@ unsafe extern "C" {
     fn __tsan_switch_to_fiber(fiber: *mut u8, flags: u32);
 }
 
-/// Addresses by which ThreadSanitizer orders threads. Nothing is ever stored there. There is one for the
-/// files of each number, one for waits for any descriptor, and one for mappings.
+/// Addresses by which ThreadSanitizer orders threads. No code stores a value in them. Each inode number maps
+/// to one address. Waits for any descriptor use another one, and mappings a third.
 static PLACES: [AtomicUsize; FILES + 2] = [const { AtomicUsize::new(0) }; FILES + 2];
 const FILES: usize = 1021;
 const ANY: usize = FILES;
 const MAPPINGS: usize = FILES + 1;
 
-/// The number of bytes of each range that are reported to ThreadSanitizer. Each takes four bytes of its memory. This
-/// many are enough to find another thread's access.
+/// The number of bytes of each range that are reported to ThreadSanitizer, which uses four bytes of memory
+/// for each. This many bytes are enough to find another thread's access.
 const CHECKED: usize = 1 << 20;
 
-/// Reports, before a call, that it may read all of `lent`.
+/// Reports, before a call, that the call may read all of `lent`.
 pub(super) fn reads<T: ?Sized>(lent: &T) {
     let (begin, len) = ((&raw const *lent).cast(), size_of_val(lent));
     if ADDRESS {
@@ -73,29 +75,29 @@ pub(super) fn reads<T: ?Sized>(lent: &T) {
     }
 }
 
-/// Reports, before a call, that it may read all of several buffers.
+/// Reports, before a call, that the call may read all of several buffers.
 pub(super) fn reads_each(bufs: &[impl Deref<Target = [u8]>]) {
     bufs.iter().for_each(|buf| reads(&**buf));
 }
 
-/// Reports, before a call, that it reads strings.
+/// Reports, before a call, that the call reads strings.
 pub(super) fn reads_strings(strings: &[Arg<'_>]) {
     strings.iter().filter_map(|string| string.as_c_str()).for_each(reads);
 }
 
-/// Reports, before a call, that it may write to all of `lent`.
+/// Reports, before a call, that the call may write to all of `lent`.
 pub(super) fn writes<T: ?Sized>(lent: &T) {
     if ADDRESS {
         check((&raw const *lent).cast(), size_of_val(lent), __asan_report_store_n);
     }
 }
 
-/// Reports, before a call, that it may write to all of several buffers.
+/// Reports, before a call, that the call may write to all of several buffers.
 pub(super) fn writes_each(bufs: &[impl Deref<Target = [u8]>]) {
     bufs.iter().for_each(|buf| writes(&**buf));
 }
 
-/// Reports, after a call, that it has written `len` bytes at `address`.
+/// Reports, after a call, that the call has written `len` bytes at `address`.
 pub(super) fn written(address: usize, len: usize) {
     if MEMORY {
         __msan_unpoison(with_exposed_provenance(address), len);
@@ -104,7 +106,7 @@ pub(super) fn written(address: usize, len: usize) {
     }
 }
 
-/// Reports, after a call, that it has read `count` bytes from `fd`, into these buffers from the first one on.
+/// Reports, after a call, that the call has read `count` bytes from `fd` into these buffers, in order.
 pub(super) fn received(fd: impl AsFd, bufs: &[impl Deref<Target = [u8]>], count: usize) {
     acquired(fd);
     bufs.iter().fold(count, |left, buf| {
@@ -120,7 +122,7 @@ fn check(begin: *const u8, len: usize, report: extern "C" fn(*const u8, usize)) 
     }
 }
 
-/// Reports, after a call, that it has mapped memory: what was there before is gone.
+/// Reports, after a call, that the call has mapped memory, which replaces any earlier contents.
 pub(super) fn mapped(address: usize, len: usize) {
     if ADDRESS {
         __asan_unpoison_memory_region(with_exposed_provenance(address), len);
@@ -130,28 +132,29 @@ pub(super) fn mapped(address: usize, len: usize) {
     order(|place| __tsan_acquire(place), || MAPPINGS);
 }
 
-/// Reports, before a call, that it unmaps memory.
+/// Reports, before a call, that the call unmaps memory.
 pub(super) fn unmaps() {
     order(|place| __tsan_release(place), || MAPPINGS);
 }
 
-/// Reports, before a call, that a reader of `fd`, or a wait for any descriptor, can observe its effect.
+/// Reports, before a call, that a reader of `fd`, or a wait for any descriptor, can observe the call's
+/// effect.
 pub(super) fn releases(fd: impl AsFd) {
     order(|place| __tsan_release(place), || of_file(fd.as_fd()));
     releases_any();
 }
 
-/// Reports, before a call, that a wait for any descriptor can observe its effect.
+/// Reports, before a call, that a wait for any descriptor can observe the call's effect.
 pub(super) fn releases_any() {
     order(|place| __tsan_release(place), || ANY);
 }
 
-/// Reports, after a call, that it has observed what was done to `fd`.
+/// Reports, after a call, that the call has observed the effects of earlier calls on `fd`.
 pub(super) fn acquired(fd: impl AsFd) {
     order(|place| __tsan_acquire(place), || of_file(fd.as_fd()));
 }
 
-/// Reports, after a call, that it has waited for any descriptor, or for a child.
+/// Reports, after a call, that the call has waited for any descriptor, or for a child.
 pub(super) fn acquired_any() {
     order(|place| __tsan_acquire(place), || ANY);
 }
@@ -162,14 +165,14 @@ fn order(tell: impl FnOnce(*const AtomicUsize), place: impl FnOnce() -> usize) {
     }
 }
 
-/// Returns the place of an open file. The two ends of a pipe have the same inode number.
+/// Returns the index of an open file in [`PLACES`]. Both ends of a pipe have the same inode number.
 fn of_file(fd: BorrowedFd<'_>) -> usize {
     call::statx(fd).map_or(0, |file| file.stx_ino as usize % FILES)
 }
 
-/// The stack that a child runs on while its parent is stopped, until this is dropped in the parent. The
-/// functions that start there do not return. So ThreadSanitizer gets a fiber for it, and AddressSanitizer is
-/// told that its frames are gone.
+/// The stack that a child runs on while its parent is stopped. The parent drops this value afterwards.
+/// Functions that start on this stack do not return. So ThreadSanitizer receives a fiber for it, and a report
+/// to AddressSanitizer removes the stack's frames.
 pub(super) struct OtherStack {
     stack: (*mut u8, usize),
     fibers: [*mut u8; 2],
@@ -180,7 +183,7 @@ impl OtherStack {
         let mut fibers = [null_mut(); 2];
         if THREAD {
             fibers = [__tsan_get_current_fiber(), __tsan_create_fiber(0)];
-            // SAFETY: the fiber was created above, and nothing else switches to it.
+            // SAFETY: the fiber was created above, and no other code switches to it.
             unsafe { __tsan_switch_to_fiber(fibers[1], 0) };
         }
         Self { stack, fibers }
@@ -192,9 +195,9 @@ impl Drop for OtherStack {
         if ADDRESS {
             __asan_unpoison_memory_region(self.stack.0, self.stack.1);
         } else if THREAD {
-            // SAFETY: the thread's own fiber, which `of` switched away from.
+            // SAFETY: this is the thread's own fiber, which `of` switched away from.
             unsafe { __tsan_switch_to_fiber(self.fibers[0], 0) };
-            // SAFETY: the child that ran on it has ended or has started a program.
+            // SAFETY: the child that ran on the fiber has ended or has started a program.
             unsafe { __tsan_destroy_fiber(self.fibers[1]) };
         }
     }

@@ -1,4 +1,4 @@
-//! Signals to a child, and to the process group that it leads.
+//! Sends signals to a child, and to the process group that it leads.
 
 use super::Child;
 use crate::process::Signal;
@@ -6,15 +6,15 @@ use crate::sys::{abi, call};
 use crate::{Errno, Result};
 
 impl Child {
-    /// Kills the child with `SIGKILL`. It ends some time later: [`wait`](Self::wait) for it.
+    /// Kills the child with `SIGKILL`. The child ends some time later: call [`wait`](Self::wait).
     ///
-    /// If a wait has returned how the child ended, this does nothing and returns `Ok`, as with std, whereas
-    /// [`send_signal`](Self::send_signal) fails with [`ESRCH`](Errno::ESRCH).
+    /// If a wait has returned how the child ended, this call does nothing and returns `Ok`, as in std.
+    /// [`send_signal`](Self::send_signal) fails with [`ESRCH`](Errno::ESRCH) instead.
     ///
     /// # Errors
     ///
-    /// - [`ESRCH`](Errno::ESRCH) if the child is gone and how it ended [is lost](Self#lost-status).
-    /// - [`EPERM`](Errno::EPERM) if the child runs as another user by now.
+    /// - [`ESRCH`](Errno::ESRCH) if the child no longer exists and its status [is lost](Self#lost-status).
+    /// - [`EPERM`](Errno::EPERM) if the child now runs as another user.
     ///
     /// # Examples
     ///
@@ -40,29 +40,31 @@ impl Child {
         self.send_signal(Signal::KILL)
     }
 
-    /// Sends the child a signal. It never reaches another process that has been given the same id.
+    /// Sends the child a signal. The signal never reaches another process with the same id.
     ///
-    /// For a child that has ended and was not waited for this succeeds, and has no effect.
+    /// If the child has ended and was not waited for, the call succeeds without effect.
     ///
     /// # Errors
     ///
     /// - [`ESRCH`](Errno::ESRCH) if the child has ended and was waited for.
-    /// - [`EPERM`](Errno::EPERM) if the child runs as another user by now.
+    /// - [`EPERM`](Errno::EPERM) if the child now runs as another user.
     ///
     /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
     pub fn send_signal(&self, signal: Signal) -> Result<()> {
         self.signal(signal, false)
     }
 
-    /// Makes the child the leader of a new process group, which will include the processes that it starts.
+    /// Makes the child the leader of a new process group, which will include the processes that the child
+    /// starts.
     ///
-    /// This is for a child of a fork. The child may also do it itself: whichever call comes first takes effect.
+    /// This call is for a forked child. The child may also make itself the leader, and the first of the two
+    /// calls takes effect.
     ///
     /// # Errors
     ///
-    /// - [`EACCES`](Errno::EACCES) if the child has started another program already.
-    /// - [`EPERM`](Errno::EPERM) if it leads a session.
-    /// - [`ESRCH`](Errno::ESRCH) if it was waited for, or is not a child of this process.
+    /// - [`EACCES`](Errno::EACCES) if the child has already started another program.
+    /// - [`EPERM`](Errno::EPERM) if the child leads a session.
+    /// - [`ESRCH`](Errno::ESRCH) if the child was waited for, or is not a child of this process.
     ///
     /// # Examples
     ///
@@ -92,7 +94,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// As [`send_signal_group`](Self::send_signal_group).
+    /// Any error of [`send_signal_group`](Self::send_signal_group).
     ///
     /// [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html)
     #[doc(alias = "killpg")]
@@ -100,17 +102,19 @@ impl Child {
         self.send_signal_group(Signal::KILL)
     }
 
-    /// Sends a signal to all processes of the group that the child leads: the child itself, and those that it
-    /// has started, unless they have moved to their own group.
+    /// Sends a signal to all processes of the group that the child leads. These are the child itself and the
+    /// processes that it has started, unless they have moved to another group.
     ///
-    /// After the child was waited for, its id may be given to another group once this one is empty. Since Linux
-    /// 6.9 the pidfd identifies the group. Before that, this fails with `ESRCH` once the child was waited for.
+    /// After the child was waited for and its group is empty, the kernel may reuse the id for another group.
+    /// Since Linux 6.9 the pidfd identifies the group. Before that, this call fails with `ESRCH` once the
+    /// child was waited for.
     ///
     /// # Errors
     ///
     /// - [`EINVAL`](Errno::EINVAL) if the child was not made the leader of its own group.
-    /// - [`ESRCH`](Errno::ESRCH) if no process is left in the group, or see above.
-    /// - [`EPERM`](Errno::EPERM) if all of them run as another user by now.
+    /// - [`ESRCH`](Errno::ESRCH) if the group has no process left, and before Linux 6.9 also if the child was
+    ///   waited for.
+    /// - [`EPERM`](Errno::EPERM) if all of its processes now run as another user.
     ///
     /// [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html)
     pub fn send_signal_group(&self, signal: Signal) -> Result<()> {
@@ -121,20 +125,21 @@ impl Child {
     }
 
     fn signal(&self, signal: Signal, group: bool) -> Result<()> {
-        // If the status of a child is discarded, Linux returns from the wait a moment before it removes the
-        // child, and accepts signals for it until then. In a process other than the parent, ECHILD means less.
+        // If the status of a child is discarded, Linux returns from the wait shortly before it removes the
+        // child. Until the removal, the kernel accepts signals for the child. In a process other than the
+        // parent, ECHILD does not prove that the child has ended.
         if !group && self.end.is_some_and(|end| end.is_ok() || self.owner == call::getpid()) {
             return Err(Errno::ESRCH);
         }
         let (id, flags) =
             if group { (-self.pid, abi::PIDFD_SIGNAL_PROCESS_GROUP) } else { (self.pid, 0) };
         match self.pidfd().map(|fd| call::pidfd_send_signal(fd, signal.as_raw(), flags)) {
-            // No pidfd, rejected by a filter, or a kernel too old for groups.
+            // The child has no pidfd, a filter rejected the call, or the kernel does not support groups.
             None => {}
             Some(Err(errno)) if call::is_missing(errno) => {}
             Some(result) => return result,
         }
-        // By id, but only while it is that of a child that was not waited for.
+        // The id is safe only while the child was not waited for.
         if self.end.is_some() || self.waitid(abi::PEEK).is_err() {
             return Err(Errno::ESRCH);
         }

@@ -1,4 +1,4 @@
-//! A child process: waiting for it, signalling it, and the effect of dropping its handle.
+//! A child process: the calls that wait for it and signal it, and the effect of dropping its handle.
 
 mod kill;
 pub(super) mod wait;
@@ -11,87 +11,89 @@ use crate::sys::abi::RUSAGE_KEPT;
 use crate::sys::call;
 use crate::{Errno, PipeReader, PipeWriter, Result};
 
-/// A child process, created by [`fork`](crate::fork) and its relatives, or by starting a program.
+/// A child process, created by [`fork`](crate::fork) and its variants, or by starting a program.
 ///
-/// The handle holds a *pidfd*, a descriptor of the process itself, if the kernel has them (Linux 5.3).
-/// Then a signal reaches this child or no process, whatever happens to its id.
+/// If the kernel supports pidfds (Linux 5.3), the handle holds a *pidfd*, a descriptor of the process itself.
+/// A signal then reaches this child or no process, even if its id is reused.
 ///
-/// Without one ([`pidfd`](Self::pidfd) returns `None`) the id is used, but only until a wait by this handle has
-/// returned how the child ended, or that this [is lost](#lost-status). The kernel must also report that the id is
-/// that of a child of this process.
+/// Without a pidfd ([`pidfd`](Self::pidfd) returns `None`), the id is used instead, if the kernel reports
+/// that it belongs to a child of this process. No call uses the id after a wait by this handle has returned
+/// the child's end, or that the status [is lost](#lost-status).
 ///
-/// Dropping the handle does nothing, unless [`on_drop`](Self::on_drop) is set: the child continues, and
-/// after its end it stays a zombie until this process ends. Call [`wait`](Self::wait).
+/// By default, dropping the handle does nothing. The child continues, and after its end it stays a zombie
+/// until this process ends. To prevent this, call [`wait`](Self::wait) or set [`on_drop`](Self::on_drop).
 ///
 /// # Reused process ids
 ///
-/// The kernel keeps a child's id until it was waited for. Once a wait by this handle has returned the end or its
-/// loss, no call uses the id. A wait by other code, or an ignored `SIGCHLD`, frees the id while the handle still
-/// refers to the child. With a pidfd the handle then still stands for the child that is gone, and for no other.
-/// Without one, a new child of this process with the same id would be mistaken for it. `wait_any` leaves children
-/// with a living handle alone.
+/// The kernel keeps a child's id until the child was waited for. Once a wait by this handle has returned the
+/// end or its loss, no call uses the id. A wait by other code, or an ignored `SIGCHLD`, frees the id while
+/// the handle still refers to the child. With a pidfd, the handle then still refers to the ended child and to
+/// no other process. Without a pidfd, a new child of this process with the same id would be mistaken for the
+/// old one. `wait_any` ignores children with a live handle.
 ///
 /// For a second handle in another thread see [`try_clone_pidfd`](Self::try_clone_pidfd).
 ///
 /// # Lost status
 ///
-/// The kernel reports how a child ended once, to one waiter. Nothing is left to wait for in three cases:
+/// The kernel reports how a child ended once, to one waiter. No status remains to be collected in three
+/// cases:
 ///
 /// - Other code has waited for the child, such as `waitpid(-1, …)` in a library.
 /// - The status is discarded: `SIGCHLD` is ignored or has `SA_NOCLDWAIT`.
 /// - This process is not the child's parent.
 ///
-/// A wait then fails with [`ECHILD`](Errno::ECHILD): the status is lost to this process. In the first two cases the
-/// child is also gone. Since Linux 6.15 the pidfd still has the status of a child that is gone, and the wait returns
-/// it.
+/// A wait then fails with [`ECHILD`](Errno::ECHILD): the status is lost to this process. In the first two
+/// cases the child no longer exists. Since Linux 6.15 the pidfd still holds the status of an ended child, and
+/// the wait returns it.
 #[must_use = "a child that is not waited for stays a zombie when it has ended"]
 #[derive(Debug)]
 pub struct Child {
     pub(super) pid: i32,
     pub(super) pidfd: Option<OwnedFd>,
-    /// `Some` until a wait has returned its end.
+    /// The claim to the child's id, until a wait has returned its end.
     #[cfg(feature = "process")]
     claim: Option<Claim>,
-    /// The process that created the child, and that may wait for it.
+    /// The id of the process that created the child and may wait for it.
     owner: i32,
-    /// The result of a wait, after which the process id may be another process's.
+    /// The result of a wait. Once this is set, the process id may belong to another process.
     pub(super) end: Option<Result<ExitStatus>>,
     pub(super) used: Option<[usize; RUSAGE_KEPT.len()]>,
     pub(super) on_drop: OnDrop,
     pub(super) method: SpawnMethod,
-    /// Whether it was made the leader of its own process group.
+    /// Set if the child was made the leader of its own process group.
     pub(super) leads_group: bool,
     pub(super) stdin: Option<PipeWriter>,
     pub(super) stdout: Option<PipeReader>,
     pub(super) stderr: Option<PipeReader>,
 }
 
-/// What dropping a [`Child`] that was not waited for does: see [`Child::on_drop`].
+/// The effect of dropping a [`Child`] that was not waited for: see [`Child::on_drop`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnDrop {
     /// Nothing: the child continues, and stays a zombie after its end, as with std.
     #[default]
     Leave,
-    /// Close the pipes to it and wait until it has ended, however long that takes.
+    /// Close the pipes to the child and wait until it has ended, without a time limit.
     Reap,
-    /// Close the pipes to it, kill it, and wait for its end, which follows soon.
+    /// Close the pipes to the child, kill it, and wait for its end, which follows soon.
     Kill,
-    /// Do the same as `Kill`, with all processes of its process group. A supervisor that collects children
-    /// itself kills the group first, when the pidfd is readable, and then waits: before Linux 6.9 a group
-    /// cannot be signalled once its leader was waited for. Once the child has been waited for, a drop does
-    /// nothing, and the processes that are left in the group continue.
+    /// Do the same as `Kill`, with all processes of the child's process group.
+    ///
+    /// A supervisor that collects children itself must kill the group first, when the pidfd is readable, and
+    /// then wait. Before Linux 6.9, a group cannot be signalled once its leader was waited for. After the
+    /// wait, a drop does nothing, and the remaining processes of the group continue.
     KillGroup,
 }
 
-/// How a child was created.
+/// The method that created a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpawnMethod {
-    /// Sharing memory with its parent until it had its program. Nothing was copied.
+    /// The child shared memory with its parent until it had its program. Nothing was copied.
     Vfork,
-    /// As a copy of its parent: by a fork, or for another user or other groups, or because the kernel rejects
-    /// shared memory.
+    /// The child was a copy of its parent. The reason is a fork, another user or other groups, or a kernel
+    /// that rejects shared memory.
     Fork,
 }
 
@@ -117,22 +119,24 @@ impl Child {
 
     /// Returns the process id.
     ///
-    /// It is this child's until the child was waited for. After that the kernel may give it to another process.
+    /// The id belongs to this child until the child was waited for. After that the kernel may reuse it for
+    /// another process.
     #[must_use]
     pub const fn id(&self) -> u32 {
         self.pid.unsigned_abs()
     }
 
-    /// Returns how it was created.
+    /// Returns the method that created the child.
     #[must_use]
     pub const fn method(&self) -> SpawnMethod {
         self.method
     }
 
-    /// Returns the descriptor of the process, for [`poll`](crate::event::poll) and the like: it is readable when
-    /// the child has ended. Returns `None` if the kernel has no pidfds, or rejects opening one.
+    /// Returns the descriptor of the process, for [`poll`](crate::event::poll) and similar calls. The
+    /// descriptor is readable when the child has ended. Returns `None` if the kernel has no pidfds or rejects
+    /// opening one.
     ///
-    /// It is close-on-exec.
+    /// The descriptor is close-on-exec.
     ///
     /// # Examples
     ///
@@ -156,26 +160,26 @@ impl Child {
         self.pidfd.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// Borrows the write end of the pipe that is the child's standard input, if there is one.
+    /// Borrows the write end of the pipe that is the child's standard input, if that is a pipe.
     #[must_use]
     pub const fn stdin_ref(&self) -> Option<&PipeWriter> {
         self.stdin.as_ref()
     }
 
-    /// Borrows the read end of the pipe that is the child's standard output, if there is one.
+    /// Borrows the read end of the pipe that is the child's standard output, if that is a pipe.
     #[must_use]
     pub const fn stdout_ref(&self) -> Option<&PipeReader> {
         self.stdout.as_ref()
     }
 
-    /// Borrows the read end of the pipe that is the child's standard error, if there is one.
+    /// Borrows the read end of the pipe that is the child's standard error, if that is a pipe.
     #[must_use]
     pub const fn stderr_ref(&self) -> Option<&PipeReader> {
         self.stderr.as_ref()
     }
 
-    /// Takes the write end of the pipe that is the child's standard input, as `child.stdin.take()` does
-    /// with std. Dropping it ends the child's input.
+    /// Takes the write end of the pipe that is the child's standard input, like `child.stdin.take()` in std.
+    /// Dropping this end ends the child's input.
     pub const fn take_stdin(&mut self) -> Option<PipeWriter> {
         self.stdin.take()
     }
@@ -190,16 +194,16 @@ impl Child {
         self.stderr.take()
     }
 
-    /// Sets what dropping this handle does if the child has not been waited for. `Leave`, the default, is the
-    /// only policy with which a drop never waits.
+    /// Sets the effect of dropping this handle if the child has not been waited for. `Leave`, the default, is
+    /// the only policy with which a drop never waits.
     ///
-    /// The policy applies only in the process that created the child. In a forked child, dropping the copy of the
-    /// handle only closes its descriptors.
+    /// The policy applies only in the process that created the child. In a forked child, dropping the copy of
+    /// the handle only closes its descriptors.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL) if the policy is `KillGroup` and the child was not made the leader of its own
-    ///   process group.
+    /// - [`EINVAL`](Errno::EINVAL) if the policy is `KillGroup` and the child was not made the leader of its
+    ///   own process group.
     ///
     /// # Examples
     ///
@@ -226,17 +230,17 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // The policy ends with the wait: the group's other processes are not the child.
+        // The policy ends with the wait, because other processes of the group are not this handle's child.
         let is_over = self.on_drop == OnDrop::Leave || self.end.is_some();
         if is_over || self.owner != call::getpid() || !self.is_a_child() {
             return;
         }
-        // So that neither process waits for the other.
+        // Closing the pipes prevents the two processes from waiting for each other.
         (self.stdin, self.stdout, self.stderr) = (None, None, None);
         if self.on_drop == OnDrop::KillGroup {
             let _ = self.kill_group();
         }
-        // The leader as well, in case it has moved to another group.
+        // The leader is killed separately, in case it has moved to another group.
         if self.on_drop == OnDrop::Reap || self.kill().is_ok() {
             let _ = self.wait();
         }

@@ -1,4 +1,4 @@
-//! Waiting for a child.
+//! Waits for a child.
 
 use super::Child;
 use crate::errno::retry;
@@ -10,19 +10,19 @@ use crate::sys::call::{self, Waited};
 use crate::{Deadline, Errno, Result};
 
 impl Child {
-    /// Waits until the child has ended, and returns how it ended. Retries on `EINTR`. A stop of a child that this
-    /// process traces is not an end, and stays pending for the tracer's own wait.
+    /// Waits until the child has ended, and returns how it ended. Retries on `EINTR`. A stop of a child that
+    /// this process traces is not an end, and stays pending for the tracer's own wait.
     ///
-    /// Closes [`stdin`](Self::stdin_ref) first, as std does, so that the child and this process do not
-    /// wait for each other. Once the end or its loss is known, later calls return the same result without a system
-    /// call.
+    /// This call first closes [`stdin`](Self::stdin_ref), as std does, so that the child and this process do
+    /// not wait for each other. Once the end or its loss is known, later calls return the same result without
+    /// a system call.
     ///
     /// # Errors
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the [`pidfd`](Self::pidfd) was made nonblocking, and the child is still
     ///   running.
-    /// - [`ECHILD`](Errno::ECHILD) if the child is gone, or not this process's, and how it ended [is
-    ///   lost](Self#lost-status).
+    /// - [`ECHILD`](Errno::ECHILD) if the child no longer exists, or belongs to another process, and its
+    ///   status [is lost](Self#lost-status).
     ///
     /// # Examples
     ///
@@ -46,20 +46,20 @@ impl Child {
             if let Some(status) = self.wait_once(abi::WNOWAIT)? {
                 return Ok(status);
             }
-            // It has stopped, and this process traces it.
+            // The child has stopped, and this process traces it.
             self.pause(None, &mut backoff);
         }
     }
 
-    /// Waits until the child has ended, was stopped by a signal, or has continued after that, and returns
-    /// which. Retries on `EINTR`.
+    /// Waits until the child has ended, was stopped by a signal, or has continued after a stop. Returns the
+    /// change. Retries on `EINTR`.
     ///
-    /// [`stdin`](Self::stdin_ref) stays open. Each stop and each continuation is reported once, and a later one
-    /// replaces one that was not collected.
+    /// [`stdin`](Self::stdin_ref) stays open. Each stop and each continuation is reported once. A later
+    /// change replaces an earlier one that was not collected.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// Any error of [`wait`](Self::wait).
     ///
     /// # Examples
     ///
@@ -92,7 +92,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// Any error of [`wait`](Self::wait).
     ///
     /// # Examples
     ///
@@ -118,17 +118,19 @@ impl Child {
         self.wait_once(abi::WNOHANG | abi::WNOWAIT)
     }
 
-    /// Waits until the child has ended, until `deadline` at the latest. Returns `None` if it is still running then.
-    /// Retries on `EINTR`.
+    /// Waits until the child has ended, or until `deadline` passes. Returns `None` if the child is still
+    /// running at the deadline. Retries on `EINTR`.
     ///
-    /// [`stdin`](Self::stdin_ref) stays open: a child that reads it to end of file does not end before it is
-    /// dropped. Without a [`pidfd`](Self::pidfd) this polls, with pauses that grow from 0.1 ms to 6.4 ms.
+    /// [`stdin`](Self::stdin_ref) stays open. A child that reads its input to end of file does not end before
+    /// the caller drops this pipe. Without a [`pidfd`](Self::pidfd) this call polls, with pauses that grow
+    /// from 0.1 ms to 6.4 ms.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait), and
+    /// Any error of [`wait`](Self::wait), and
     ///
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and the child still runs.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and the child still
+    ///   runs.
     ///
     /// # Examples
     ///
@@ -159,21 +161,23 @@ impl Child {
         }
     }
 
-    /// Waits for the end with `poll`, which does not report stops. Without a pidfd this is just a pause. So it is if
-    /// `poll` reports the end and `waitid` does not, because another process traces the child.
+    /// Waits for the end with `poll`, which does not report stops. Without a pidfd the call is only a pause.
+    /// The call is also only a pause if `poll` reports the end and `waitid` does not, because another process
+    /// traces the child.
     fn pause(&self, deadline: Option<Deadline<'_>>, backoff: &mut Backoff) {
         backoff.pause(deadline);
         if let Some(fd) = self.pidfd() {
-            // Whatever this returns, the caller checks the child again.
+            // The caller checks the child again after any result.
             let _ = poll_until(&mut [PollFd::from_borrowed_fd(fd, PollEvents::IN)], deadline);
         }
     }
 
-    /// Calls `waitid` once, unless the end is known: a second call could hit another child with the same process
-    /// id.
+    /// Calls `waitid` once, unless the end is known. A second call could reach another child with the same
+    /// process id.
     ///
-    /// With `WNOWAIT` it reports the end only. The kernel reports each stop of a traced child to its tracer,
-    /// whatever the options. For such a stop this returns `None`, and the stop stays for the tracer's own loop.
+    /// With `WNOWAIT` this reports only the end. The kernel reports each stop of a traced child to its
+    /// tracer, regardless of the options. For these stops the function returns `None`, and the stop stays
+    /// pending for the tracer's own loop.
     pub(in crate::process) fn wait_once(&mut self, options: usize) -> Result<Option<ExitStatus>> {
         if let Some(end) = self.end {
             return end.map(Some);
@@ -192,7 +196,8 @@ impl Child {
             if !is_end {
                 return Ok(None);
             }
-            // So far the end was not collected. If another waiter collects it first, the status is known anyway.
+            // The end has not been collected yet. If another waiter collects it first, the status is known
+            // anyway.
             match self.waitid((abi::WEXITED | options) & !abi::WNOWAIT) {
                 Ok(_) | Err(Errno::ECHILD) => {}
                 Err(errno) => return Err(errno),
@@ -201,14 +206,14 @@ impl Child {
         self.end = is_end.then_some(end);
         #[cfg(feature = "process")]
         if is_end {
-            // After the wait: a new child with this id has its own claim.
+            // The claim ends after the wait. A new child with this id has a separate claim.
             self.claim = None;
         }
         end.map(Some)
     }
 
-    /// Returns whether this process may still wait for the child. A forked copy of this handle may be in a process
-    /// that has got the id of the first one, and the child's id may be another child's by now.
+    /// Returns whether this process may still wait for the child. A forked copy of this handle may be in a
+    /// process that reuses the creator's id. The child's id may also belong to another child by now.
     pub(in crate::process) fn is_a_child(&self) -> bool {
         !matches!(self.waitid(abi::PEEK), Err(Errno::ECHILD))
     }
@@ -218,21 +223,21 @@ impl Child {
     }
 }
 
-/// Waits with the pidfd, or with the process id if that is not possible. Retries on `EINTR`.
+/// Waits with the pidfd, or with the process id if the pidfd cannot be used. Retries on `EINTR`.
 pub(in crate::process) fn waitid(
     pid: i32,
     pidfd: Option<BorrowedFd<'_>>,
     options: usize,
 ) -> Result<Option<Waited>> {
     retry(|| match pidfd.map(|pidfd| call::waitid_pidfd(pidfd, options)) {
-        // Linux 5.3 has pidfds but does not wait for them, and a filter may reject such a wait.
+        // Linux 5.3 supports pidfds but cannot wait for them, and a filter may reject waiting with a pidfd.
         None => call::waitid_pid(pid, options),
         Some(Err(errno)) if call::is_missing(errno) => call::waitid_pid(pid, options),
         Some(result) => result,
     })
 }
 
-/// Returns whether this is an end, rather than a stop or a continuation.
+/// Returns whether `status` reports an end, rather than a stop or a continuation.
 pub(in crate::process) fn is_end(status: ExitStatus) -> bool {
     status.code().is_some() || status.signal().is_some()
 }

@@ -1,4 +1,4 @@
-//! Lists of strings in few allocations, and an environment derived from this process's.
+//! Lists of strings in few allocations, and an environment derived from this process's environment.
 
 use crate::io::read_to_end;
 use crate::process::Arg;
@@ -11,7 +11,7 @@ use std::env::vars_os;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
-/// Strings, one after the other, each with its NUL.
+/// Strings, one after the other, each with its terminating NUL.
 #[derive(Clone, Default)]
 pub(super) struct Strings {
     bytes: Vec<u8>,
@@ -19,8 +19,8 @@ pub(super) struct Strings {
 }
 
 impl Strings {
-    /// Adds a string that consists of these parts. A NUL in a part would split the string in two: the caller
-    /// checks for that, and then does not use the list.
+    /// Adds a string that consists of these parts. A NUL in a part would split the string in two. The caller
+    /// checks for a NUL and then does not use the list.
     pub(super) fn push(&mut self, parts: &[&[u8]]) {
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
         self.bytes.push(0);
@@ -49,7 +49,7 @@ impl Strings {
 #[derive(Clone, Default)]
 pub(super) struct Environment {
     pub(super) cleared: bool,
-    /// `None` for a variable that is removed.
+    /// The changed variables, with `None` for each removed one.
     pub(super) changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
@@ -67,7 +67,8 @@ impl Environment {
         self.changes.clear();
     }
 
-    /// Returns all entries: variables, `NAME=value`, and the entries of this process that are not variables.
+    /// Returns all entries: the variables, as `NAME=value`, and the entries of this process that are not
+    /// variables.
     pub(super) fn entries(&self) -> Strings {
         let mut all = Strings { bytes: Vec::with_capacity(4096), count: 0 };
         if !self.cleared {
@@ -87,19 +88,18 @@ impl Environment {
     }
 }
 
-/// Returns the entries that are not variables, which [`vars_os`] leaves out: those with which this process was
-/// started.
+/// Returns the entries with which this process was started that are not variables. [`vars_os`] omits them.
 ///
-/// They come from `/proc`. Reading the C library's own list here requires std's lock, which is not available:
-/// the read would race with `set_var`. Empty entries are left out: a program that writes its title over its
-/// environment leaves many of them.
+/// They are read from `/proc`. The C library's own list can be read safely only under std's lock, which is
+/// not available. Without the lock the read would race with `set_var`. Empty entries are omitted, because a
+/// program that overwrites its environment with its title leaves many of them.
 fn nameless() -> &'static Strings {
     static ENTRIES: OnceLock<Strings> = OnceLock::new();
     ENTRIES.get_or_init(|| {
         let (mut bytes, mut all) = (Vec::new(), Strings::default());
         let read = openat_for_reading(c"/proc/self/environ");
         if read.is_ok_and(|file| read_to_end(&file, &mut bytes).is_ok()) {
-            // As in std, a name may begin with `=`.
+            // A name may begin with `=`, as in std.
             let is_nameless = |entry: &&[u8]| !entry.is_empty() && !entry[1..].contains(&b'=');
             bytes.split(|byte| *byte == 0).filter(is_nameless).for_each(|entry| all.push(&[entry]));
         }

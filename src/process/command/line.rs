@@ -1,4 +1,4 @@
-//! Displaying a command: its parts, and as a line for a shell.
+//! Getters of a command, and the shell command line that `Debug` shows.
 
 use super::Command;
 use core::fmt::{self, Write};
@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Getters with std's names. As with std, a program, argument or directory with a NUL in it is shown as
+/// Getters with std's names. As in std, a program, argument or directory that contains a NUL is shown as
 /// `<string-with-nul>`.
 ///
 /// # Examples
@@ -31,39 +31,40 @@ impl Command<'_> {
         OsStr::from_bytes(self.program.to_bytes())
     }
 
-    /// Returns the arguments, in their order, without argument 0.
+    /// Returns the arguments, in order, without argument 0.
     pub fn get_args(&self) -> impl Iterator<Item = &OsStr> {
         self.args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()))
     }
 
-    /// Returns the changes of the environment, ordered by name: a variable that is set with its value, and one
-    /// that is removed with `None`. Does not show whether the environment is cleared first.
+    /// Returns the changes of the environment, ordered by name. A removed variable has the value `None`. The
+    /// result does not show whether the environment is cleared first.
     pub fn get_envs(&self) -> impl Iterator<Item = (&OsStr, Option<&OsStr>)> {
         let changes = self.environment.changes.iter();
         changes
             .map(|(name, value)| (OsStr::from_bytes(name), value.as_deref().map(OsStr::from_bytes)))
     }
 
-    /// Returns the directory in which the child starts, or `None` for that of this process.
+    /// Returns the directory in which the child starts, or `None` for this process's directory.
     #[must_use]
     pub fn get_current_dir(&self) -> Option<&Path> {
         self.folder.as_ref().map(|folder| Path::new(OsStr::from_bytes(folder.to_bytes())))
     }
 }
 
-/// Formats a line for a shell that starts the program by hand: with its directory, the changes of its
-/// environment using `env(1)`, and its arguments. Streams, descriptors and all other settings are left out. A
-/// separate argument 0 is set with `bash`, which adds variables (`PWD`, `SHLVL`, `_`).
+/// Formats a shell command line that starts the program. The line sets the directory, the changes of the
+/// environment (using `env(1)`), and the arguments. The line omits streams, descriptors and all other
+/// settings. A separate argument 0 is set with `bash`, which adds variables (`PWD`, `SHLVL`, `_`).
 ///
 /// Words are quoted for any POSIX shell. Control characters and bytes that are not UTF-8 are written as
-/// `"$(printf '\377')"`, and a newline as itself. A program without a slash in its name may be a command of
-/// the shell. `env` does not accept a name that begins with `-`, or a program with a `=` in its name. No such
-/// line exists for a command that cannot be started because of a NUL or an invalid name.
+/// `"$(printf '\377')"`, and a newline as itself. The shell may interpret a program without a slash in its
+/// name as a shell command. `env` accepts neither a name that begins with `-` nor a program with a `=` in its
+/// name. A command that cannot be started because of a NUL or an invalid name has no valid line.
 impl fmt::Debug for Command<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(folder) = &self.folder {
             let folder = folder.to_bytes();
-            // Otherwise it would be searched for in CDPATH, and `-` would be the previous directory.
+            // Without `./`, the shell would search CDPATH for the directory, and `-` would be the previous
+            // directory.
             let here = if folder.starts_with(b"/") { "" } else { "./" };
             write!(f, "cd {here}{} && ", Word(folder))?;
         }
@@ -87,7 +88,7 @@ impl fmt::Debug for Command<'_> {
     }
 }
 
-/// Bytes, quoted for a shell.
+/// Bytes that are formatted with quotes for a shell.
 struct Word<'a>(&'a [u8]);
 
 impl fmt::Display for Word<'_> {

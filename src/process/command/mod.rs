@@ -1,4 +1,4 @@
-//! The convenient way to start a program: a builder over [`Spawn`] with the names of
+//! The convenient way to start a program: a builder over [`Spawn`] with the method names of
 //! [`std::process::Command`].
 
 mod environment;
@@ -18,36 +18,37 @@ use std::path::Path;
 pub(super) use stdio::Source;
 pub use stdio::Stdio;
 
-/// A program to start, with its settings.
+/// A program to start, and its settings.
 ///
-/// The methods of [`std::process::Command`] have the same names here. Other methods pass any descriptor at any
-/// number ([`fd_map`](Self::fd_map)), and set sessions, limits, signals and everything else that a child may change
-/// about itself before its program begins. Whatever is set, the child is created in the same fast way, unless it
-/// changes its user or groups: see [`Spawn`]. An error names the stage that failed
+/// The methods of [`std::process::Command`] have the same names here. Other methods pass any descriptor at
+/// any number ([`fd_map`](Self::fd_map)), and set sessions, limits, signals and all other attributes of a
+/// child. None of them makes the creation of the child slower, except a change of its user or groups: see
+/// [`Spawn`]. An error names the stage that failed
 /// ([`SpawnError::stage`](crate::process::SpawnError::stage)).
 ///
 /// A command may be started any number of times, also by several threads at the same time. A descriptor is
-/// passed to it by value, or by reference for `'fd`. A clone is an independent command: it copies all
-/// settings, and shares the descriptors that the command owns, without a system call.
+/// passed to it by value, or by reference for `'fd`. A clone is an independent command. Cloning copies all
+/// settings and shares the descriptors that the command owns, without a system call.
 ///
 /// No signal is blocked when the program begins, unless [`signal_mask`](Self::signal_mask) or
 /// [`inherit_mask`](Self::inherit_mask) is set.
 ///
-/// By default the child has the environment of this process at the time of its start, its standard
-/// streams, and its directory. It has no other descriptor, unless one is not close-on-exec. A program
-/// without a slash in its name is searched for in the directories of `PATH` *in the child's environment*. For
-/// signals see [`Spawn`].
+/// By default the child has the environment, the standard streams and the directory of this process at the
+/// time of its start. The child inherits no other descriptor, except those that are not close-on-exec. A
+/// program without a slash in its name is searched for in the directories of `PATH` *in the child's
+/// environment*. For signals see [`Spawn`].
 ///
-/// The environment is passed on unchanged. That includes variables that occur twice. It also includes the entries
-/// with which this process was started that have no `=` after their first byte. These are read from `/proc` and
-/// follow the variables; empty ones are left out. Such entries that C code adds to its list later are not passed
-/// on. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove all variables of that name.
+/// The environment is passed on unchanged, including variables that occur twice. This includes entries
+/// without a `=` after their first byte, if this process was started with them. These entries are read from
+/// `/proc` and follow the variables, and empty ones are omitted. Entries of this kind that C code adds to its
+/// list later are not passed on. [`env`](Self::env) and [`env_remove`](Self::env_remove) replace or remove
+/// all variables with that name.
 ///
 /// # No `pre_exec`
 ///
 /// No code of the caller runs between fork and exec. The child usually shares this process's memory, so an
-/// allocation, a lock or a panic there would damage this process, and not only the child. The usual purposes of
-/// such code have settings:
+/// allocation, a lock or a panic there would damage this process too. The usual purposes of `pre_exec` have
+/// settings instead:
 ///
 /// | in `pre_exec` | here |
 /// |---|---|
@@ -64,10 +65,10 @@ pub use stdio::Stdio;
 /// | `nice`, moving to a control group | [`nice`](Self::nice), [`cgroup`](Self::cgroup) |
 /// | `chroot`, `unshare`, seccomp, capabilities, `sched_setscheduler` | `fork_with` and `exec`, see below |
 ///
-/// For everything else, prepare a [`Spawn`], and in a child of [`fork_with`](crate::process::fork_with) make the
-/// calls and then [`Spawn::exec`], which allocates nothing. If this process has no other thread, the child of
-/// [`fork_single_threaded`](crate::process::fork_single_threaded) may also call [`Command::exec`]. Such a child
-/// copies the page tables of this process, as every fork does.
+/// For everything else, prepare a [`Spawn`] and create a child with [`fork_with`](crate::process::fork_with).
+/// The child makes its calls and then calls [`Spawn::exec`], which allocates nothing. If this process has no
+/// other thread, the child of [`fork_single_threaded`](crate::process::fork_single_threaded) may also call
+/// [`Command::exec`]. As with every fork, the kernel copies the page tables of this process.
 ///
 /// ```
 /// use rawpipe::process::{self, Arg, Spawn};
@@ -82,7 +83,7 @@ pub use stdio::Stdio;
 /// // SAFETY: the child makes system calls only.
 /// let mut child = unsafe {
 ///     process::fork_with(|| {
-///         // SAFETY: takes integers.
+///         // SAFETY: all arguments are integers.
 ///         let done = unsafe { raw::syscall5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
 ///         // It returns only if it has failed.
 ///         if done == 0 && spawn.exec().errno() != rawpipe::Errno::ENOENT { 126 } else { 127 }
@@ -130,13 +131,13 @@ pub struct Command<'fd> {
     on_drop: OnDrop,
     /// The settings for `output` and `status`.
     pub(super) terms: Terms<'fd>,
-    /// Whether a value cannot be passed on as it was given.
+    /// Set if a value cannot be passed on as it was given.
     invalid: bool,
 }
 
 impl<'fd> Command<'fd> {
-    /// Creates a command for a program by its path, or by its name in the directories of `PATH`, without
-    /// arguments.
+    /// Creates a command without arguments for a program. The program is given by its path, or by a name that
+    /// is searched for in the directories of `PATH`.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut new = Self {
             program: CString::default(),
@@ -172,8 +173,7 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Sets the program's argument 0, the name by which it is called. If this is not called, that is the program
-    /// passed to [`new`](Self::new).
+    /// Sets the program's argument 0, its name. The default is the program passed to [`new`](Self::new).
     pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
         self.arg0 = Some(self.string(name.as_ref()));
         self
@@ -181,7 +181,7 @@ impl<'fd> Command<'fd> {
 
     /// Sets a variable of the child's environment.
     ///
-    /// If a name is empty, or has a `=` after its first byte, it is invalid: `spawn` fails.
+    /// A name is invalid if it is empty or has a `=` after its first byte. In that case `spawn` fails.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
         let (name, value) = (name.as_ref().as_bytes(), value.as_ref().as_bytes());
         let invalid_name = name.get(1..).is_none_or(|rest| rest.contains(&b'='));
@@ -205,30 +205,31 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Clears the child's environment: it gets only those variables that are set after this.
+    /// Clears the child's environment. The child receives only variables that are set after this call.
     pub fn env_clear(&mut self) -> &mut Self {
         self.environment.clear();
         self
     }
 
     /// Sets the directory in which the child starts. A relative path of the program, or of a directory in
-    /// `PATH`, is resolved from there.
+    /// `PATH`, is resolved from this directory.
     pub fn current_dir(&mut self, folder: impl AsRef<Path>) -> &mut Self {
         self.folder = Some(self.string(folder.as_ref().as_os_str()));
         self
     }
 
-    /// Sets the child's standard input. If this is not called, it is that of this process.
+    /// Sets the child's standard input. The default is the standard input of this process.
     pub fn stdin(&mut self, stdin: impl Into<Stdio<'fd>>) -> &mut Self {
         self.terms.input.clear();
         self.streams[0] = Some(stdin.into());
         self
     }
 
-    /// Sets the child's standard output. If this is not called, it is that of this process.
+    /// Sets the child's standard output. The default is the standard output of this process.
     ///
-    /// A descriptor may be given by value or by reference. If the command owns a write end of a pipe, that stays open,
-    /// and its reader does not reach end of file, until the command and its clones are dropped.
+    /// A descriptor may be given by value or by reference. If the command owns the write end of a pipe, that
+    /// end stays open until the command and its clones are dropped. The reader does not reach end of file
+    /// earlier.
     pub fn stdout(&mut self, stdout: impl Into<Stdio<'fd>>) -> &mut Self {
         self.streams[1] = Some(stdout.into());
         self
@@ -240,13 +241,15 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Gives the child a descriptor at this number, whatever number it has here.
+    /// Gives the child a descriptor at this number, independently of its number in this process.
     ///
-    /// Any set of numbers is allowed, including those in use here. For 0, 1 and 2 it replaces the default of
-    /// the standard stream, also with [`output`](Self::output). `spawn` fails if a number is negative, is
-    /// given twice, or is that of a stream that [`stdin`](Self::stdin), [`stdout`](Self::stdout) or
-    /// [`stderr`](Self::stderr) has set to anything except [`Stdio::inherit`]. A descriptor may be passed by
-    /// value or by reference, as with [`stdout`](Self::stdout).
+    /// Any set of numbers is allowed, including numbers in use in this process. For 0, 1 and 2 the descriptor
+    /// replaces the default of the standard stream, also with [`output`](Self::output). A descriptor may be
+    /// passed by value or by reference, as with [`stdout`](Self::stdout).
+    ///
+    /// `spawn` fails if a number is negative or is used twice. `spawn` also fails if the number belongs to a
+    /// stream that [`stdin`](Self::stdin), [`stdout`](Self::stdout) or [`stderr`](Self::stderr) has set to
+    /// anything except [`Stdio::inherit`].
     ///
     /// # Examples
     ///
@@ -278,18 +281,19 @@ impl<'fd> Command<'fd> {
         self.set(Spawn::setsid)
     }
 
-    /// Makes a terminal the child's controlling one: see [`Spawn::controlling_terminal`].
+    /// Makes a terminal the child's controlling terminal: see [`Spawn::controlling_terminal`].
     pub fn controlling_terminal(&mut self, terminal: impl Into<MaybeOwnedFd<'fd>>) -> &mut Self {
         self.terminal = Some(terminal.into());
         self.setsid()
     }
 
-    /// Makes the child's process group the foreground one of its terminal: see [`Spawn::foreground`].
+    /// Makes the child's process group the foreground group of its terminal: see [`Spawn::foreground`].
     pub fn foreground(&mut self) -> &mut Self {
         self.set(Spawn::foreground)
     }
 
-    /// Moves the child to this process group. With 0 it leads its own group: see [`Spawn::process_group`].
+    /// Moves the child to this process group: see [`Spawn::process_group`]. If `group` is 0, the child leads
+    /// its own group.
     pub fn process_group(&mut self, group: i32) -> &mut Self {
         self.set(|spawn| spawn.process_group(group))
     }
@@ -312,37 +316,37 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Adds this to the child's niceness: see [`Spawn::nice`].
+    /// Adds `increment` to the child's niceness: see [`Spawn::nice`].
     pub fn nice(&mut self, increment: i32) -> &mut Self {
         self.set(|spawn| spawn.nice(increment))
     }
 
-    /// Sets how much of a resource the child may use.
+    /// Sets the child's limit for a resource.
     pub fn rlimit(&mut self, resource: Resource, limit: Rlimit) -> &mut Self {
         self.limits.push((resource, limit));
         self
     }
 
-    /// Sets the child's supplementary groups: see [`Spawn::groups`]. The child is created by an ordinary fork,
-    /// at the [cost](Spawn#cost) of one.
+    /// Sets the child's supplementary groups: see [`Spawn::groups`]. An ordinary fork creates the child, at
+    /// the [cost](Spawn#cost) of a fork.
     pub fn groups(&mut self, groups: &[u32]) -> &mut Self {
         self.groups = Some(groups.to_vec());
         self
     }
 
-    /// Sets the child's group: see [`Spawn::gid`]. The child is created by an ordinary fork, at the
-    /// [cost](Spawn#cost) of one.
+    /// Sets the child's group: see [`Spawn::gid`]. An ordinary fork creates the child, at the
+    /// [cost](Spawn#cost) of a fork.
     pub fn gid(&mut self, gid: u32) -> &mut Self {
         self.set(|spawn| spawn.gid(gid))
     }
 
-    /// Sets the child's user: see [`Spawn::uid`]. The child is created by an ordinary fork, at the
-    /// [cost](Spawn#cost) of one.
+    /// Sets the child's user: see [`Spawn::uid`]. An ordinary fork creates the child, at the
+    /// [cost](Spawn#cost) of a fork.
     pub fn uid(&mut self, uid: u32) -> &mut Self {
         self.set(|spawn| spawn.uid(uid))
     }
 
-    /// Sets the file mode creation mask: the permissions that files created by the child do not get.
+    /// Sets the file mode creation mask: the permissions that are removed from files created by the child.
     pub fn umask(&mut self, mask: u32) -> &mut Self {
         self.set(|spawn| spawn.umask(mask))
     }
@@ -353,29 +357,28 @@ impl<'fd> Command<'fd> {
         self.set(|spawn| spawn.parent_death_signal(signal))
     }
 
-    /// Sets which signals are blocked when the program begins: see [`Spawn::signal_mask`]. If neither this nor
-    /// [`inherit_mask`](Self::inherit_mask) is called, none is.
+    /// Sets the signals that are blocked when the program begins: see [`Spawn::signal_mask`]. If neither this
+    /// method nor [`inherit_mask`](Self::inherit_mask) is called, no signal is blocked.
     pub fn signal_mask(&mut self, signals: SignalSet) -> &mut Self {
         self.set(|spawn| spawn.signal_mask(signals))
     }
 
-    /// Keeps the signals blocked that are blocked in the thread that starts the program: see
-    /// [`Spawn::inherit_mask`].
+    /// Keeps the signal mask of the thread that starts the program: see [`Spawn::inherit_mask`].
     pub fn inherit_mask(&mut self) -> &mut Self {
         self.set(Spawn::inherit_mask)
     }
 
-    /// Sets which ignored signals have their default effect: see [`Spawn::default_signals`].
+    /// Sets the ignored signals that have their default effect: see [`Spawn::default_signals`].
     pub fn default_signals(&mut self, signals: SignalSet) -> &mut Self {
         self.set(|spawn| spawn.default_signals(signals))
     }
 
-    /// Sets what dropping the [`Child`](crate::process::Child) does: see
+    /// Sets the effect of dropping the [`Child`](crate::process::Child): see
     /// [`Child::on_drop`](crate::process::Child::on_drop).
     ///
-    /// `KillGroup` needs [`setsid`](Self::setsid) or [`process_group(0)`](Self::process_group); without
-    /// them `spawn` fails. The first command of a pipeline with
-    /// [`in_one_group`](crate::process::Pipeline::in_one_group) leads that group and needs neither.
+    /// `KillGroup` needs [`setsid`](Self::setsid) or [`process_group(0)`](Self::process_group): without them
+    /// `spawn` fails. The first command of a pipeline with
+    /// [`in_one_group`](crate::process::Pipeline::in_one_group) leads that group and needs neither setting.
     pub fn on_drop(&mut self, policy: OnDrop) -> &mut Self {
         self.on_drop = policy;
         self
@@ -386,7 +389,8 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Returns the bytes of a string. If there is a NUL among them, returns a substitute, and `spawn` fails.
+    /// Returns the bytes of a string. If the string contains a NUL, returns a substitute and makes `spawn`
+    /// fail.
     fn checked<'a>(&mut self, string: &'a OsStr) -> &'a [u8] {
         let valid = !string.as_bytes().contains(&0);
         self.invalid |= !valid;

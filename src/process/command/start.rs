@@ -1,4 +1,4 @@
-//! Converting a command into a [`Spawn`](super::Spawn), and starting it.
+//! Converts a command into a [`Spawn`](super::Spawn), and starts it.
 
 use super::Command;
 use super::stdio::{self, Source, Stdio};
@@ -12,16 +12,17 @@ use alloc::vec::Vec;
 impl Command<'_> {
     /// Starts the program. Retries on `EINTR`.
     ///
-    /// Standard streams that are not set are those of this process.
+    /// Standard streams that are not set are inherited from this process.
     ///
     /// # Errors
     ///
-    /// Those of [`Spawn::spawn`](crate::process::Spawn::spawn), and
+    /// Any error of [`Spawn::spawn`](crate::process::Spawn::spawn), and
     ///
-    /// - at [`SpawnStage::Arguments`] [`EINVAL`](Errno::EINVAL) if a string has a NUL in it, and in the cases of
-    ///   [`env`](Self::env), [`fd_map`](Self::fd_map), [`on_drop`](Self::on_drop), [`Stdio::same_as_stdout`].
-    /// - at [`SpawnStage::Stdio`] those of [`pipe`](crate::pipe()), and of opening `/dev/null`.
-    /// - at [`SpawnStage::Cgroup`] those of opening the file `cgroup.procs`, such as
+    /// - at [`SpawnStage::Arguments`], [`EINVAL`](Errno::EINVAL) if a string contains a NUL, and in the cases
+    ///   listed for [`env`](Self::env), [`fd_map`](Self::fd_map), [`on_drop`](Self::on_drop) and
+    ///   [`Stdio::same_as_stdout`].
+    /// - at [`SpawnStage::Stdio`], the errors of [`pipe`](crate::pipe()), and of opening `/dev/null`.
+    /// - at [`SpawnStage::Cgroup`], the errors of opening the file `cgroup.procs`, such as
     ///   [`ENOENT`](Errno::ENOENT) and [`EACCES`](Errno::EACCES).
     ///
     /// # Examples
@@ -41,20 +42,22 @@ impl Command<'_> {
         self.start(self.sources([Source::Inherit; 3]))
     }
 
-    /// Replaces the program of this process with this one. Returns only if that has failed: the error has its stage.
+    /// Replaces the program of this process with this one. Returns only on failure. The error names the
+    /// stage.
     ///
-    /// The process gets all that a child of [`spawn`](Self::spawn) would get. [`Spawn::exec`] describes what
-    /// that changes, and what stays changed after a failure. Unlike with std, descriptors 0 to 2 do not stay
-    /// changed. No destructor runs and buffered data is not written, all other threads end, and descriptors
-    /// that are close-on-exec are closed. A stream that is [`Stdio::piped`] is a pipe without another end.
-    /// [`on_drop`](Self::on_drop) has no effect.
+    /// The process has the same state as a child of [`spawn`](Self::spawn). [`Spawn::exec`] describes the
+    /// changes, and the state that stays changed after a failure. Unlike in std, descriptors 0 to 2 are
+    /// unchanged after a failure. No destructor runs and buffered data is not written, all other threads end,
+    /// and close-on-exec descriptors are closed. A [`Stdio::piped`] stream becomes a pipe without another
+    /// end. [`on_drop`](Self::on_drop) has no effect.
     ///
-    /// It allocates. After a fork, call it only in a child of
-    /// [`fork_single_threaded`](crate::process::fork_single_threaded); or prepare a [`Spawn`] before the fork.
+    /// This call allocates. After a fork, use it only in a child of
+    /// [`fork_single_threaded`](crate::process::fork_single_threaded), or prepare a [`Spawn`] before the
+    /// fork.
     ///
     /// # Errors
     ///
-    /// [`SpawnError`], as [`spawn`](Self::spawn) and [`Spawn::exec`].
+    /// [`SpawnError`], with the errors of [`spawn`](Self::spawn) and [`Spawn::exec`].
     ///
     /// # Examples
     ///
@@ -75,7 +78,7 @@ impl Command<'_> {
         failed.map_or_else(|error| error, |(_, error)| error)
     }
 
-    /// Returns the sources of the standard streams. `defaults` apply to those that are not set.
+    /// Returns the sources of the standard streams. `defaults` apply to streams that are not set.
     pub(in crate::process) fn sources<'a>(&'a self, defaults: [Source<'a>; 3]) -> [Source<'a>; 3] {
         let mut sources = defaults;
         for (number, (source, stdio)) in (0..).zip(sources.iter_mut().zip(&self.streams)) {
@@ -94,7 +97,7 @@ impl Command<'_> {
         Ok(child)
     }
 
-    /// Prepares all that the program needs, with these standard streams, and calls `start`.
+    /// Prepares all data that the program needs, with these standard streams, and calls `start`.
     fn with<T>(
         &self,
         sources: [Source<'_>; 3],

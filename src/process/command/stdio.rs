@@ -1,8 +1,9 @@
-//! The possible standard streams of a child, and opening them.
+//! The possible standard streams of a child, and the code that opens them.
 //!
 //! # Safety
 //!
-//! This file is trusted with nothing: the caller who creates a [`Stdio`] from a number is responsible for it.
+//! This file upholds no invariant: a caller that creates a [`Stdio`] from a number is responsible for that
+//! number.
 #![allow(unsafe_code, reason = "the constructor from a number, as in std")]
 
 use crate::errno::retry;
@@ -40,7 +41,7 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug)]
 pub struct Stdio<'fd>(Kind<MaybeOwnedFd<'fd>>);
 
-/// A kind of standard stream. `Fd` is one that is already open.
+/// A kind of standard stream. `Fd` is a descriptor that is already open.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) enum Kind<Fd> {
     Inherit,
@@ -63,19 +64,19 @@ impl Stdio<'_> {
         Self(Kind::Null)
     }
 
-    /// Creates a pipe, whose other end the [`Child`](crate::process::Child) holds.
+    /// Creates a pipe. The [`Child`](crate::process::Child) holds its other end.
     #[must_use]
     pub const fn piped() -> Self {
         Self(Kind::Piped)
     }
 
-    /// Connects standard error to the same child's standard output, as `2>&1` does in a shell. What the child
-    /// writes to the two stays in order.
+    /// Connects standard error to the same child's standard output, as `2>&1` does in a shell. The outputs of
+    /// both streams stay in order.
     ///
-    /// If standard output is a pipe, both are its write end; if it is a descriptor, both are that descriptor.
-    /// This is resolved when the child is started, so the order of the settings does not matter. In a
-    /// [`Pipeline`](crate::process::Pipeline) it is the pipe to the next program. For standard input or
-    /// output this makes `spawn` fail with `EINVAL` at
+    /// If standard output is a pipe or another descriptor, standard error uses the same one. This setting is
+    /// resolved when the child is started, so the order of the settings does not matter. In a
+    /// [`Pipeline`](crate::process::Pipeline), standard error uses the pipe to the next program. For standard
+    /// input or output, this setting makes `spawn` fail with `EINVAL` at
     /// [`SpawnStage::Arguments`](crate::process::SpawnStage::Arguments).
     ///
     /// # Examples
@@ -112,7 +113,7 @@ impl<'fd, T: Into<MaybeOwnedFd<'fd>>> From<T> for Stdio<'fd> {
 
 impl FromRawFd for Stdio<'_> {
     unsafe fn from_raw_fd(fd: RawFd) -> Self {
-        // SAFETY: passed on to the caller: it is open, and has no other owner.
+        // SAFETY: the caller guarantees that the descriptor is open and has no other owner.
         unsafe { OwnedFd::from_raw_fd(fd) }.into()
     }
 }
@@ -120,13 +121,14 @@ impl FromRawFd for Stdio<'_> {
 /// A borrowed [`Stdio`].
 pub(in super::super) type Source<'a> = Kind<BorrowedFd<'a>>;
 
-/// The ends that stay in this process.
+/// The pipe ends that stay in this process.
 pub(super) type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
 
-/// Opens what is not yet open. Returns the ends of this process, and the child's descriptors with their numbers.
+/// Opens the streams that are not yet open. Returns the ends of this process, and the child's descriptors
+/// with their numbers.
 ///
-/// All that is opened is close-on-exec, and may have any number. If this process has closed its own standard
-/// streams, that may be 0, 1 or 2.
+/// All opened descriptors are close-on-exec, and may have any number. If this process has closed its own
+/// standard streams, the numbers may include 0, 1 or 2.
 pub(super) fn open(sources: [Source<'_>; 3]) -> Result<(Ends, Vec<(OwnedFd, RawFd)>)> {
     let mut ends = (None, None, None);
     let mut theirs = Vec::with_capacity(3);

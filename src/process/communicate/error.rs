@@ -1,4 +1,4 @@
-//! Why communicating with a child has stopped, with what was read until then.
+//! The errors of communicating with a child, with the output that was read before the failure.
 
 use super::super::{PipelineError, SpawnError};
 use crate::Errno;
@@ -15,18 +15,19 @@ pub enum CommunicateErrorKind {
     Deadline,
     /// The deadline was [cancelled](crate::Cancel).
     Cancelled,
-    /// This stream has more output than the limit.
+    /// The child has written more than the limit to this stream.
     Limit(StdStream),
     /// The child has ended, and the grace period has passed, but another process still has its streams open.
     Grace,
-    /// Reading from the reader of [`Communicate::input_from`](crate::process::Communicate::input_from) failed:
-    /// the kind of its error, and the errno if it has one. Nothing else of the error is kept.
+    /// Reading from the reader of [`Communicate::input_from`](crate::process::Communicate::input_from)
+    /// failed. This value keeps only the kind of the error, and the errno if the error has one.
     Input(std::io::ErrorKind, Option<Errno>),
-    /// A read or write failed; [`ENOMEM`](Errno::ENOMEM) also if there is no memory for more output.
+    /// A read or write failed. This kind also reports [`ENOMEM`](Errno::ENOMEM) if memory for more output
+    /// could not be allocated.
     Io(StdStream, Errno),
     /// Waiting for the streams failed.
     Poll(Errno),
-    /// How the child ended is not known: see [`Child::wait`](crate::process::Child::wait).
+    /// The child's exit status could not be collected: see [`Child::wait`](crate::process::Child::wait).
     Wait(Errno),
 }
 
@@ -45,7 +46,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The error if communicating with a child has stopped early: the reason, and what was read until then.
+/// The error of communicating with a child that has stopped early: the reason, and the output that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommunicateError {
     pub(super) reason: Kind,
@@ -55,15 +56,15 @@ pub struct CommunicateError {
 }
 
 impl CommunicateError {
-    /// Returns why it has stopped. [`kind`](Self::kind) returns the nearest kind that std has.
+    /// Returns the reason for stopping. [`kind`](Self::kind) returns the nearest kind that std has.
     #[must_use]
     pub const fn reason(&self) -> CommunicateErrorKind {
         self.reason
     }
 
-    /// Returns the kernel's error. It is [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline or the grace period
-    /// has passed, and [`ECANCELED`](Errno::ECANCELED) if it was cancelled. Returns `None` for more output
-    /// than the limit, and for a reader's error that is not the kernel's.
+    /// Returns the kernel's error. The error is [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline or the grace
+    /// period has passed, and [`ECANCELED`](Errno::ECANCELED) if the deadline was cancelled. Returns `None`
+    /// if the limit was exceeded, and for a reader's error without an errno.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.cause().copied()
@@ -79,25 +80,25 @@ impl CommunicateError {
         }
     }
 
-    /// Returns how many bytes of the input were written.
+    /// Returns the number of bytes of the input that were written.
     #[must_use]
     pub const fn fed(&self) -> usize {
         self.fed
     }
 
-    /// Returns what was read of standard output.
+    /// Returns the bytes that were read from standard output.
     #[must_use]
     pub fn stdout(&self) -> &[u8] {
         &self.stdout
     }
 
-    /// Returns what was read of standard error.
+    /// Returns the bytes that were read from standard error.
     #[must_use]
     pub fn stderr(&self) -> &[u8] {
         &self.stderr
     }
 
-    /// Returns what was read: of standard output, and of standard error.
+    /// Returns the bytes that were read from standard output and from standard error.
     #[must_use]
     pub fn into_outputs(self) -> (Vec<u8>, Vec<u8>) {
         (self.stdout, self.stderr)
@@ -144,8 +145,8 @@ impl RunError {
         }
     }
 
-    /// Returns why communicating has stopped, or `None` if the program could not be started. The
-    /// [`CommunicateError`] has what was read until then.
+    /// Returns the reason why communicating has stopped, or `None` if the program could not be started. The
+    /// [`CommunicateError`] holds the output that was read.
     #[must_use]
     pub const fn reason(&self) -> Option<CommunicateErrorKind> {
         match self {

@@ -1,8 +1,9 @@
-//! Communicating with a child: writing its input and collecting its output at the same time, in one thread.
+//! Communicates with a child: writes its input and collects its output at the same time, in one thread.
 //!
-//! A process that first writes all of the input, or first reads one of the two outputs to its end, may deadlock with
-//! its child once a pipe is full. So all pipes are polled, and each is read or written when it is ready. Only this
-//! process's ends are made nonblocking; the child's are other open files and stay unchanged.
+//! A process may deadlock with its child if it first writes all of the input, or first reads one output to
+//! its end. The deadlock occurs once a pipe is full. So all pipes are polled, and each is read or written
+//! when it is ready. Only this process's ends are made nonblocking. The child's ends are other open files and
+//! stay unchanged.
 
 mod error;
 mod run;
@@ -18,15 +19,15 @@ pub(super) use run::Terms;
 use std::io::{BufReader, Read};
 pub(super) use talk::Talk;
 
-/// How a child ended, and what it has written to those of its standard outputs that were pipes.
+/// The exit status of a child, and the output that it has written to pipes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Output {
-    /// How the child ended.
+    /// The exit status of the child.
     pub status: ExitStatus,
-    /// Its standard output; empty if that was no pipe.
+    /// The child's standard output. Empty if that stream was not a pipe.
     pub stdout: Vec<u8>,
-    /// Its standard error; empty if that was no pipe.
+    /// The child's standard error. Empty if that stream was not a pipe.
     pub stderr: Vec<u8>,
 }
 
@@ -39,8 +40,8 @@ impl From<Output> for std::process::Output {
 
 /// The settings for communicating with a child: its input, and the limits on time and output.
 ///
-/// [`Child::communicate`] uses the default settings. [`Command::output`](super::Command::output) has its own, with
-/// the same names. It also kills the child if it fails, which [`run`](Self::run) does not.
+/// [`Child::communicate`] uses the default settings. [`Command::output`](super::Command::output) has separate
+/// settings with the same names. On failure it also kills the child, unlike [`run`](Self::run).
 ///
 /// # Examples
 ///
@@ -72,7 +73,8 @@ impl From<Output> for std::process::Output {
 #[must_use = "nothing is done before `run`"]
 pub struct Communicate<'a> {
     input: &'a [u8],
-    /// Replaces `input`. Its buffer holds what one run has read and not written, for the next run.
+    /// The reader that replaces `input`. Its buffer keeps bytes that one run has read and not written, for
+    /// the next run.
     reader: Option<BufReader<&'a mut dyn Read>>,
     limit: usize,
     deadline: Option<Deadline<'a>>,
@@ -85,22 +87,23 @@ impl<'a> Communicate<'a> {
         Self { input: &[], reader: None, limit: usize::MAX, deadline: None, grace: None }
     }
 
-    /// Sets what is written to the child's standard input, which is closed afterwards.
+    /// Sets the bytes that are written to the child's standard input, which is closed afterwards.
     pub const fn input(mut self, input: &'a [u8]) -> Self {
         self.input = input;
         self
     }
 
-    /// Sets a reader, which is read to its end for the child's input, in place of [`input`](Self::input).
+    /// Sets a reader for the child's input, in place of [`input`](Self::input). The reader is read to its
+    /// end.
     ///
-    /// The reader is read in pieces of up to 64 KiB whenever the pipe to the child has room. While such a read
+    /// The reader is read in pieces of up to 64 KiB whenever the pipe to the child has room. While a read
     /// blocks, no output is collected, and the deadline takes effect only when the read returns. If the input
     /// is a file, a socket or a pipe, pass that descriptor to [`Command::stdin`](super::Command::stdin)
-    /// instead: then nothing is copied, and nothing blocks here.
+    /// instead. Then no bytes are copied, and no read blocks in this process.
     ///
-    /// An interrupted read is retried. Any other error, `WouldBlock` included, ends the [`run`](Self::run) with
-    /// [`CommunicateErrorKind::Input`]. To continue after an error, run the same `Communicate` again: it keeps
-    /// the bytes that were read and not yet written to the child.
+    /// An interrupted read is retried. Any other error, `WouldBlock` included, ends the [`run`](Self::run)
+    /// with [`CommunicateErrorKind::Input`]. To continue after an error, run the same `Communicate` again,
+    /// which keeps the bytes that were read and not yet written to the child.
     ///
     /// # Examples
     ///
@@ -119,24 +122,25 @@ impl<'a> Communicate<'a> {
         self
     }
 
-    /// Sets the most bytes of the child's standard output, and of its standard error. If there are more, the
-    /// [`run`](Self::run) fails with [`CommunicateErrorKind::Limit`], and the child continues to run.
+    /// Sets the maximum number of bytes of each of the child's outputs, standard output and standard error.
+    /// If the child writes more to one of them, the [`run`](Self::run) fails with
+    /// [`CommunicateErrorKind::Limit`], and the child continues to run.
     pub const fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// Sets until when everything must be done, including the end of the child, or until it is
-    /// [cancelled](crate::Cancel).
+    /// Sets the time by which the run must be finished, including the end of the child. The run also stops if
+    /// the deadline is [cancelled](crate::Cancel).
     pub const fn deadline(mut self, deadline: Deadline<'a>) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Sets how long to wait for the end of the outputs after the child has ended. By default it waits as
-    /// long as that takes.
+    /// Sets how long to wait for the end of the outputs after the child has ended. By default this wait has
+    /// no limit.
     ///
-    /// A process that the child has started and left running, such as a daemon, may still have them open.
+    /// A process that the child has started, such as a daemon, may still have the outputs open.
     #[doc(alias = "WaitDelay")]
     pub const fn grace(mut self, after_exit: Duration) -> Self {
         self.grace = Some(after_exit);
@@ -145,19 +149,19 @@ impl<'a> Communicate<'a> {
 
     /// Writes the child's input, collects its output, and waits for its end. Retries on `EINTR`.
     ///
-    /// Uses the pipes that the child's handle has; without one for the input nothing is written. If the child
-    /// closes its input early, or ends, the remaining input is not written. That is not an error, and raises no
-    /// `SIGPIPE`. Pipes that turn out to be too small are enlarged.
+    /// This call uses the pipes in the child's handle. Without a pipe for the input, no input is written. If
+    /// the child closes its input early, or ends, the remaining input is not written. That is not an error,
+    /// and raises no `SIGPIPE`. Pipes that prove too small are enlarged.
     ///
     /// # Errors
     ///
-    /// [`CommunicateError`] with a [`CommunicateErrorKind`] and all that was read. The child is left running, and
-    /// the pipes that have not ended are in its handle again: call this once more to continue, with the remaining
-    /// input, or [`kill`](Child::kill) the child.
+    /// [`CommunicateError`] with a [`CommunicateErrorKind`] and all output that was read. The child continues
+    /// to run, and its handle holds the pipes that have not ended. To continue, call this again with the
+    /// remaining input. Otherwise [`kill`](Child::kill) the child.
     ///
-    /// If `SIGPIPE` cannot be blocked, because a filter rejects that, the kind is
-    /// [`Io`](CommunicateErrorKind::Io) of [`Stdin`](crate::io::StdStream::Stdin) with the filter's error, such as
-    /// [`ENOSYS`](crate::Errno::ENOSYS) or [`EPERM`](crate::Errno::EPERM), and no byte was written.
+    /// A filter may reject the call that blocks `SIGPIPE`. The kind is then [`Io`](CommunicateErrorKind::Io)
+    /// of [`Stdin`](crate::io::StdStream::Stdin) with the filter's error, such as
+    /// [`ENOSYS`](crate::Errno::ENOSYS) or [`EPERM`](crate::Errno::EPERM). In that case no byte was written.
     pub fn run(&mut self, child: &mut Child) -> Result<Output, CommunicateError> {
         let ends = (child.take_stdin(), child.take_stdout(), child.take_stderr());
         let mut talk = Talk::new(self, ends);
@@ -182,12 +186,11 @@ impl fmt::Debug for Communicate<'_> {
 }
 
 impl Child {
-    /// Writes `input` to the child, collects its output, and waits for its end: see
-    /// [`Communicate::run`].
+    /// Writes `input` to the child, collects its output, and waits for its end: see [`Communicate::run`].
     ///
     /// # Errors
     ///
-    /// As [`Communicate::run`].
+    /// Any error of [`Communicate::run`].
     ///
     /// # Examples
     ///
@@ -208,11 +211,11 @@ impl Child {
     /// Closes the child's input, collects its output, and waits for its end, as std's method of that name
     /// does.
     ///
-    /// If this fails, the child is killed and waited for, because its handle is gone.
+    /// If this fails, the child is killed and waited for, because this call consumes its handle.
     ///
     /// # Errors
     ///
-    /// As [`Communicate::run`].
+    /// Any error of [`Communicate::run`].
     ///
     /// # Examples
     ///
@@ -227,8 +230,8 @@ impl Child {
         self.communicate(&[]).inspect_err(|_| self.do_not_leave())
     }
 
-    /// For a child whose handle the caller does not have: dropping it must neither leave the child running
-    /// nor wait for an end that may not come.
+    /// Sets the policy for a child whose handle the caller does not have. Dropping the handle must neither
+    /// leave the child running nor wait for an end that may not occur.
     pub(super) fn do_not_leave(&mut self) {
         if self.on_drop != OnDrop::KillGroup {
             self.on_drop = OnDrop::Kill;

@@ -1,4 +1,4 @@
-//! A program's whole run in one call: `output` and `status`, and the settings for them.
+//! Runs a whole program in one call, with `output` and `status`, and holds the settings for these calls.
 
 use super::super::command::Source;
 use super::super::{Command, ExitStatus, Stdio};
@@ -18,14 +18,16 @@ pub(in super::super) struct Terms<'fd> {
 }
 
 impl<'fd> Command<'fd> {
-    /// Sets what [`output`](Self::output) and [`status`](Self::status) write to the child's standard input,
-    /// which becomes a pipe and is closed afterwards.
+    /// Sets the bytes that [`output`](Self::output) and [`status`](Self::status) write to the child's
+    /// standard input. That stream becomes a pipe and is closed afterwards.
     ///
-    /// The bytes are copied; [`Communicate::input`] borrows. For input from a descriptor, such as a file, use
-    /// [`stdin`](Self::stdin); for input from a reader, [`Communicate::input_from`]. Of `input` and `stdin`
-    /// the later call counts. [`spawn`](Self::spawn) creates the pipe and writes nothing to it.
+    /// The bytes are copied, whereas [`Communicate::input`] borrows them. For input from a descriptor, such
+    /// as a file, use [`stdin`](Self::stdin). For input from a reader, use [`Communicate::input_from`]. If
+    /// both `input` and `stdin` are called, the later call applies. [`spawn`](Self::spawn) creates the pipe
+    /// and writes nothing to it.
     ///
-    /// If the child closes its input early or ends, the remaining bytes are not written. That is not an error.
+    /// If the child closes its input early or ends, the remaining bytes are not written. That is not an
+    /// error.
     ///
     /// # Examples
     ///
@@ -44,7 +46,7 @@ impl<'fd> Command<'fd> {
     }
 
     /// Sets how long each [`output`](Self::output) or [`status`](Self::status) may take, measured from its
-    /// start to the end of the child. When that time has passed, the call kills the child and fails: see
+    /// start to the end of the child. After that time, the call kills the child and fails: see
     /// [`output`](Self::output).
     ///
     /// # Examples
@@ -70,15 +72,15 @@ impl<'fd> Command<'fd> {
     }
 
     /// Sets when an [`output`](Self::output) or [`status`](Self::status) must have finished. If a
-    /// [`timeout`](Self::timeout) is also set, the earlier of the two counts. If the deadline has passed already,
+    /// [`timeout`](Self::timeout) is also set, the earlier limit applies. If the deadline has already passed,
     /// the program is started and killed.
     pub fn deadline(&mut self, deadline: Deadline<'fd>) -> &mut Self {
         self.terms.deadline = Some(deadline);
         self
     }
 
-    /// Sets how many bytes of standard output, and how many of standard error, [`output`](Self::output)
-    /// accepts. If the child writes more to one of them, the call kills it and fails: see
+    /// Sets the number of bytes that [`output`](Self::output) accepts from each stream, standard output and
+    /// standard error. If the child writes more to one of them, the call kills it and fails: see
     /// [`output`](Self::output).
     ///
     /// # Examples
@@ -97,35 +99,35 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// Starts the program, writes its [`input`](Self::input), waits for its end, and returns how it ended and
-    /// what it has written.
+    /// Starts the program, writes its [`input`](Self::input), and waits for its end. Returns how the program
+    /// ended, and its output.
     ///
-    /// Standard output and error are collected, and standard input is `/dev/null`, unless something
-    /// else is set.
+    /// By default, standard output and error are collected, and standard input is `/dev/null`.
     ///
     /// # When it fails
     ///
-    /// If the [`timeout`](Self::timeout), [`deadline`](Self::deadline) or [`limit`](Self::limit) is exceeded, or
-    /// anything else fails, the child is killed (`SIGKILL`) and waited for. The error holds what was read:
-    /// see [`CommunicateError::stdout`](super::CommunicateError::stdout).
+    /// If the [`timeout`](Self::timeout), [`deadline`](Self::deadline) or [`limit`](Self::limit) is exceeded,
+    /// or the run fails in any other way, the child is killed (`SIGKILL`) and waited for. The error holds the
+    /// output that was read: see [`CommunicateError::stdout`](super::CommunicateError::stdout).
     ///
-    /// Processes that the child has started live on. To kill them as well, make the child lead a process group
-    /// by [`process_group(0)`](Self::process_group) or [`setsid`](Self::setsid), and set
-    /// [`on_drop(KillGroup)`](Self::on_drop). In both cases this does not wait for them, even if they have the
-    /// pipes open.
+    /// Processes that the child has started continue to run. To kill them as well, make the child lead a
+    /// process group with [`process_group(0)`](Self::process_group) or [`setsid`](Self::setsid), and set
+    /// [`on_drop(KillGroup)`](Self::on_drop). In both cases this call does not wait for these processes, even
+    /// if they have the pipes open.
     ///
-    /// So this returns soon after the deadline, with four exceptions:
+    /// So this call returns soon after the deadline, with four exceptions:
     ///
-    /// - A child in an uninterruptible sleep (state `D`: a call on a device or file system that does not
-    ///   respond) dies only when that sleep ends. This waits until then.
-    /// - A child that runs as another user by now cannot be killed. It is left running and is not waited for.
-    /// - A child that another process traces stays until its tracer has waited for it, which a hostile program can
-    ///   delay. This waits until then.
-    /// - Starting the program, such as reading its file, is not bounded by the deadline.
+    /// - A child in an uninterruptible sleep dies only when that sleep ends, and this call waits for it.
+    ///   (This is state `D`: a call on a device or file system that does not respond.)
+    /// - A child that now runs as another user cannot be killed. That child continues to run and is not
+    ///   waited for.
+    /// - A child that another process traces remains until its tracer has waited for it, and this call waits
+    ///   as well. A hostile program can delay this.
+    /// - The deadline does not limit starting the program, such as reading its file.
     ///
     /// # Errors
     ///
-    /// Those of [`spawn`](Self::spawn) and of [`Communicate::run`].
+    /// The errors of [`spawn`](Self::spawn) and of [`Communicate::run`].
     ///
     /// # Examples
     ///
@@ -143,13 +145,13 @@ impl<'fd> Command<'fd> {
 
     /// Starts the program, writes its [`input`](Self::input), waits for its end, and returns how it ended.
     ///
-    /// Standard streams that are not set are those of this process. An output that is set to
-    /// [`Stdio::piped`] is read to its end, within the [`limit`](Self::limit), and discarded. If this fails,
-    /// the child is killed and waited for: see [`output`](Self::output).
+    /// Standard streams that are not set are inherited from this process. An output that is set to
+    /// [`Stdio::piped`] is read to its end, within the [`limit`](Self::limit), and discarded. On failure the
+    /// child is killed and waited for: see [`output`](Self::output).
     ///
     /// # Errors
     ///
-    /// Those of [`spawn`](Self::spawn) and of [`Communicate::run`].
+    /// The errors of [`spawn`](Self::spawn) and of [`Communicate::run`].
     ///
     /// # Examples
     ///
@@ -171,8 +173,8 @@ impl<'fd> Command<'fd> {
 }
 
 impl<'a> Communicate<'a> {
-    /// Creates the settings of commands that run together: the input of the first, the limit of the last, and the
-    /// earliest deadline. Timeouts begin now.
+    /// Creates the settings of commands that run together: the input of the first command, the limit of the
+    /// last, and the earliest deadline. Timeouts begin now.
     pub(in super::super) fn with_all(commands: &'a [Command<'a>]) -> Self {
         let terms = commands.iter().map(|command| &command.terms);
         let times =

@@ -1,4 +1,4 @@
-//! Communicating with children in one thread, with `poll`: writing their input and collecting their output.
+//! Communicates with children in one thread, using `poll`: writes their input and collects their output.
 
 use super::super::{Child, ExitStatus};
 use super::{Communicate, CommunicateError, CommunicateErrorKind as Kind};
@@ -11,10 +11,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use std::io::{BufRead, ErrorKind};
 
-/// The ends of a child's pipes that this process has.
+/// The ends of a child's pipes that this process holds.
 pub(in super::super) type Ends = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
 
-/// A run of communicating. An end that is `None` has been closed.
+/// The state of one run of communicating. An end that is `None` has been closed.
 pub(in super::super) struct Talk<'t, 'a> {
     how: &'t mut Communicate<'a>,
     input: Option<PipeWriter>,
@@ -27,10 +27,10 @@ struct Collected {
     reader: Option<PipeReader>,
     stream: StdStream,
     bytes: Vec<u8>,
-    /// The capacity of the pipe in bytes; 0 if it is not known yet.
+    /// The capacity of the pipe in bytes, or 0 if it is not known yet.
     capacity: usize,
     grown: bool,
-    /// For [`read_more`].
+    /// The state of [`read_more`].
     last: usize,
 }
 
@@ -51,7 +51,8 @@ impl<'t, 'a> Talk<'t, 'a> {
         Self { how, input, fed: 0, input_grown: false, outputs }
     }
 
-    /// Writes and reads until all pipes have ended. `children` are the processes at their other ends.
+    /// Writes and reads until all pipes have ended. `children` are the processes at the other ends of the
+    /// pipes.
     pub(in super::super) fn run(&mut self, children: &mut [Child]) -> Result<(), Kind> {
         self.prepare()?;
         let deadline = self.how.deadline.map(|at| (at, Kind::Deadline));
@@ -84,9 +85,9 @@ impl<'t, 'a> Talk<'t, 'a> {
                 }
             }
             while let Some(child) = &mut watched {
-                // An error is an end as well, and is reported when all is done.
+                // An error counts as the end of the child, and is reported after the pipes have ended.
                 if child.try_wait() == Ok(None) {
-                    // The child has ended and cannot be waited for yet: another process traces it.
+                    // The child has ended and cannot be waited for yet, because another process traces it.
                     by_pidfd = ended.is_empty();
                     break;
                 }
@@ -132,8 +133,8 @@ impl<'t, 'a> Talk<'t, 'a> {
         Ok(())
     }
 
-    /// Waits until an end is ready, and returns the events of each end and of the child. After a signal there
-    /// are none.
+    /// Waits until an end is ready. Returns the events of each end and of the child, or no events after a
+    /// signal.
     fn poll(
         &self,
         child: Option<BorrowedFd<'_>>,
@@ -151,7 +152,7 @@ impl<'t, 'a> Talk<'t, 'a> {
         fds.extend(ends.into_iter().filter_map(entry));
         let cancel = self.how.deadline.and_then(|deadline| deadline.cancel);
         match poll_beside(cancel, &mut fds, wait) {
-            // The caller checks the deadline for a cancel.
+            // The caller checks whether the deadline was cancelled.
             Ok(_) | Err(Errno::ECANCELED) => {}
             Err(Errno::EINTR) => return Ok([PollEvents::empty(); 4]),
             Err(errno) => return Err(errno),
@@ -160,7 +161,7 @@ impl<'t, 'a> Talk<'t, 'a> {
         Ok(ends.map(|(fd, _)| fd.and_then(|_| found.next()).unwrap_or(PollEvents::empty())))
     }
 
-    /// Writes as much as fits, of the input or of what the reader has returned.
+    /// Writes as many bytes as fit, from the input or from the data that the reader has returned.
     fn feed(&mut self) -> Result<(), Kind> {
         let Some(input) = &self.input else { return Ok(()) };
         let rest = match &mut self.how.reader {
@@ -187,7 +188,7 @@ impl<'t, 'a> Talk<'t, 'a> {
                     self.input = None;
                 } else if count < left && !self.input_grown {
                     self.input_grown = true;
-                    // As large as allowed.
+                    // This requests the largest capacity that the kernel allows.
                     let _ = input.set_capacity(Capacity::Max);
                 }
             }
@@ -203,15 +204,15 @@ impl<'t, 'a> Talk<'t, 'a> {
     fn ends(&mut self) -> Ends {
         let input = self.input.take();
         let [stdout, stderr] = self.outputs.each_mut().map(|output| output.reader.take());
-        // They could be made nonblocking, so they can be made blocking.
+        // The ends could be made nonblocking, so they can be made blocking.
         let _ = input.as_ref().map(|end| end.set_nonblocking(false));
         let _ = stdout.as_ref().map(|end| end.set_nonblocking(false));
         let _ = stderr.as_ref().map(|end| end.set_nonblocking(false));
         (input, stdout, stderr)
     }
 
-    /// Returns what was read, with the end of the children; or the error with what was read, after returning
-    /// the ends.
+    /// Returns the output that was read, with the end of the children. After a failure, gives back the ends
+    /// and returns the error with the output.
     pub(in super::super) fn finish<T>(
         mut self,
         end: Result<T, Kind>,
@@ -221,7 +222,7 @@ impl<'t, 'a> Talk<'t, 'a> {
             give_back(self.ends());
         }
         let [stdout, stderr] = self.outputs.map(|mut output| {
-            // There may be room for a whole pipe, for a few bytes.
+            // The buffer may hold room for a whole pipe although only a few bytes were read.
             if output.bytes.len() < output.bytes.capacity() / 2 {
                 output.bytes.shrink_to_fit();
             }
@@ -234,19 +235,20 @@ impl<'t, 'a> Talk<'t, 'a> {
     }
 }
 
-/// How often to check for the end of a child without a pidfd.
+/// The interval at which the end of a child without a pidfd is checked.
 const WITHOUT_PIDFD: Duration = Duration::from_millis(10);
 
-/// How often to check the pipes after the deadline: once to read the bytes that are there, and once for an end of
+/// The number of checks of the pipes after the deadline: one to read remaining bytes, and one for the end of
 /// file after them.
 const LAST_ROUNDS: usize = 2;
 
-/// How many reads there are between two looks at all pipes. Most find something: a child that writes little at a
-/// time has gone on meanwhile, and is not slowed down by waking this process for each of its writes.
+/// The number of reads between two checks of all pipes. Most reads find data, because a child that makes
+/// short writes has continued to write. So this process need not be woken for each write, which would slow
+/// the child.
 const READS: usize = 16;
 
 impl Collected {
-    /// Reads what the pipe holds, up to the limit.
+    /// Reads the bytes in the pipe, up to the limit.
     fn read(&mut self, found: PollEvents, limit: usize) -> Result<(), Kind> {
         let Some(reader) = &self.reader else { return Ok(()) };
         let mut left = limit - self.bytes.len();
@@ -267,17 +269,17 @@ impl Collected {
                 }
                 Ok(count) => {
                     left -= count;
-                    // It was full, and so the child has waited.
+                    // The pipe was full, so the child had to wait.
                     if count >= self.capacity && !self.grown {
                         self.grown = true;
-                        // As far as it can be.
+                        // The kernel may not allow the largest capacity.
                         let _ = reader.set_capacity(Capacity::Max);
                     }
                     if left == 0 {
                         break;
                     }
                 }
-                // There is more to come, and soon.
+                // More output follows soon.
                 Err(Errno::EAGAIN) if self.grown => {}
                 Err(Errno::EAGAIN | Errno::EINTR) => break,
                 Err(errno) => return Err(Kind::Io(self.stream, errno)),

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 
 /// The started programs of a [`Pipeline`](super::Pipeline).
 ///
-/// Dropping it drops the handles of all of them: see [`Command::on_drop`](crate::process::Command::on_drop),
-/// which each command sets for itself.
+/// Dropping this value drops all of its handles. Each command sets its own policy for that with
+/// [`Command::on_drop`](crate::process::Command::on_drop).
 ///
 /// # Examples
 ///
@@ -30,18 +30,19 @@ pub struct PipelineChildren {
 }
 
 impl PipelineChildren {
-    /// Returns the programs, in their order. The first one has the write end of the pipe to its standard input,
-    /// and the last one the read end of the pipe from its standard output, if these are pipes.
+    /// Returns the programs, in order. If standard input of the first program is a pipe, its handle holds the
+    /// write end. If standard output of the last program is a pipe, its handle holds the read end.
     pub fn children(&self) -> &[Child] {
         &self.children
     }
 
-    /// Returns the programs, in their order, so that the caller can take their ends or wait for one.
+    /// Returns the programs, in order, so that the caller can take their pipe ends or wait for one program.
     pub fn children_mut(&mut self) -> &mut [Child] {
         &mut self.children
     }
 
-    /// Takes the read end of the pipe that is the standard error of all programs, if there is one.
+    /// Takes the read end of the pipe that is the standard error of all programs. Returns `None` without such
+    /// a pipe.
     pub const fn take_stderr(&mut self) -> Option<PipeReader> {
         self.stderr.take()
     }
@@ -50,7 +51,8 @@ impl PipelineChildren {
     ///
     /// # Errors
     ///
-    /// - [`EPERM`](Errno::EPERM) if one runs as another user by now. The others are killed nevertheless.
+    /// - [`EPERM`](Errno::EPERM) if one program now runs as another user. The other programs are killed
+    ///   nevertheless.
     pub fn kill(&self) -> crate::Result<()> {
         let kills = self.children.iter().map(Child::kill).filter(|kill| *kill != Err(Errno::ESRCH));
         kills.fold(Ok(()), crate::Result::and)
@@ -61,7 +63,7 @@ impl PipelineChildren {
     ///
     /// # Errors
     ///
-    /// As [`send_signal_group`](Self::send_signal_group).
+    /// Any error of [`send_signal_group`](Self::send_signal_group).
     pub fn kill_group(&self) -> crate::Result<()> {
         self.send_signal_group(Signal::KILL)
     }
@@ -71,9 +73,11 @@ impl PipelineChildren {
     ///
     /// # Errors
     ///
-    /// Those of [`Child::send_signal_group`] for the first program: [`ESRCH`](Errno::ESRCH) once that was
-    /// waited for, before Linux 6.9 even if others run; [`EINVAL`](Errno::EINVAL) if it does not lead a
-    /// group.
+    /// The errors of [`Child::send_signal_group`] for the first program:
+    ///
+    /// - [`ESRCH`](Errno::ESRCH) if the first program was waited for. Before Linux 6.9 this error occurs even
+    ///   if other programs run.
+    /// - [`EINVAL`](Errno::EINVAL) if the first program does not lead a group.
     ///
     /// # Examples
     ///
@@ -91,23 +95,23 @@ impl PipelineChildren {
         self.children.first().map_or(Err(Errno::EINVAL), |first| first.send_signal_group(signal))
     }
 
-    /// Returns how all programs ended, in their order, or `None` while one is running. Does not wait.
+    /// Returns how all programs ended, in order, or `None` if any of them is still running. Does not wait.
     ///
     /// # Errors
     ///
-    /// As [`Child::try_wait`].
+    /// Any error of [`Child::try_wait`].
     pub fn try_wait(&mut self) -> crate::Result<Option<Vec<ExitStatus>>> {
         self.each(Child::try_wait)
     }
 
-    /// Waits until all programs have ended, until `deadline` at the latest. Returns `None` if one is running then.
-    /// Retries on `EINTR`.
+    /// Waits until all programs have ended, or until `deadline` passes. Returns `None` if any program is
+    /// still running at the deadline. Retries on `EINTR`.
     ///
-    /// The pipe to the first one's standard input stays open.
+    /// The pipe to the first program's standard input stays open.
     ///
     /// # Errors
     ///
-    /// As [`Child::wait_deadline`].
+    /// Any error of [`Child::wait_deadline`].
     pub fn wait_deadline(
         &mut self,
         deadline: Deadline<'_>,
@@ -115,7 +119,7 @@ impl PipelineChildren {
         self.each(|child| child.wait_deadline(deadline))
     }
 
-    /// Calls `wait` for all of them, even if it fails for one.
+    /// Calls `wait` for all programs, even if it fails for one.
     fn each(
         &mut self,
         wait: impl FnMut(&mut Child) -> crate::Result<Option<ExitStatus>>,
@@ -124,39 +128,39 @@ impl PipelineChildren {
         ends.into_iter().collect::<crate::Result<Vec<_>>>().map(|ends| ends.into_iter().collect())
     }
 
-    /// Waits until all programs have ended, and returns how they ended, in their order. Retries on `EINTR`.
+    /// Waits until all programs have ended, and returns how they ended, in order. Retries on `EINTR`.
     ///
-    /// Closes the pipe to the first one's standard input first.
+    /// This call first closes the pipe to the first program's standard input.
     ///
     /// # Errors
     ///
-    /// As [`Child::wait`]. All programs have ended then as well; [`children_mut`](Self::children_mut) has
-    /// each result.
+    /// Any error of [`Child::wait`]. Even then, all programs have ended, and
+    /// [`children_mut`](Self::children_mut) has each result.
     pub fn wait(&mut self) -> crate::Result<Vec<ExitStatus>> {
-        // All of them, even if a wait fails.
+        // This waits for all programs, even if one wait fails.
         let ends: Vec<_> = self.children.iter_mut().map(Child::wait).collect();
         ends.into_iter().collect()
     }
 
-    /// Writes `input` to the first program, collects the output of the last one and the errors of all, as far as
-    /// these are pipes, and waits for all: see [`Communicate::run`].
+    /// Writes `input` to the first program, collects the output of the last program and the standard error of
+    /// all, and waits for all. Streams that are not pipes are skipped. See [`Communicate::run`].
     ///
     /// # Errors
     ///
-    /// As [`Communicate::run`].
+    /// Any error of [`Communicate::run`].
     pub fn communicate(&mut self, input: &[u8]) -> Result<PipelineOutput, CommunicateError> {
         Communicate::new().input(input).run_pipeline(self)
     }
 }
 
 impl Communicate<'_> {
-    /// Communicates as [`run`](Self::run), with a pipeline: writes to its first program, reads from its last
-    /// one, and reads from the pipe for the errors of all of them. The grace period begins when all have
-    /// ended.
+    /// Communicates with a pipeline as [`run`](Self::run) does with one child. Writes to its first program,
+    /// reads from its last program, and reads from the pipe for the errors of all programs. The grace period
+    /// begins when all programs have ended.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
+    /// Any error of [`run`](Self::run).
     pub fn run_pipeline(
         &mut self,
         pipeline: &mut PipelineChildren,
@@ -181,22 +185,23 @@ impl Communicate<'_> {
     }
 }
 
-/// How the programs of a pipeline ended, and what they have written.
+/// The exit status of each program of a pipeline, and the collected output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PipelineOutput {
-    /// How each program ended, in their order.
+    /// The exit status of each program, in order.
     pub statuses: Vec<ExitStatus>,
-    /// The standard output of the last program; empty if that was no pipe.
+    /// The standard output of the last program. Empty if that stream was not a pipe.
     pub stdout: Vec<u8>,
-    /// The standard error of all programs; empty if that was no pipe.
+    /// The standard error of all programs. Empty if that stream was not a pipe.
     pub stderr: Vec<u8>,
 }
 
 impl PipelineOutput {
     /// Returns whether all programs exited with code 0.
     ///
-    /// A program that writes more than the next one reads is killed by `SIGPIPE`, so this returns `false` then.
+    /// This is `false` if a program writes more than the next one reads, because `SIGPIPE` then kills the
+    /// writer.
     #[must_use]
     pub fn success(&self) -> bool {
         self.statuses.iter().all(ExitStatus::success)

@@ -1,4 +1,4 @@
-//! Pipelines: programs of which each reads the output of the previous one, as in `a | b | c`.
+//! Pipelines: programs of which each one reads the output of the previous one, as in `a | b | c`.
 
 mod children;
 
@@ -13,20 +13,21 @@ pub use children::{PipelineChildren, PipelineOutput};
 use core::borrow::Borrow;
 use core::fmt;
 
-/// A pipeline of programs: the output of each is the input of the next one, through a pipe of which this process
-/// keeps no end.
+/// A pipeline of programs. The output of each program is the input of the next one, through a pipe of which
+/// this process keeps no end.
 ///
-/// Created by [`Command::pipe`], or from a list with `collect`. It owns clones of the commands, which share their
-/// descriptors, so it can be returned and sent to a thread. A later change of a command does not affect it.
+/// [`Command::pipe`] creates a pipeline, and so does `collect` from a list of commands. A pipeline owns
+/// clones of the commands, which share their descriptors, so it can be returned and sent to a thread. A later
+/// change of a command does not affect the pipeline.
 ///
-/// - The standard input of the first command and the standard output of the last one are those that are set here,
-///   else those of the command, else those of this process.
+/// - The standard input of the first command and the standard output of the last one can be set here.
+///   Otherwise the command's own setting applies, and by default the stream of this process.
 /// - Between the commands, the settings of [`Command::stdin`] and [`Command::stdout`] are ignored, and a
 ///   [`fd_map`](Command::fd_map) to 0 or 1 fails with `EINVAL`.
-/// - Standard error is set here for all commands, or else by each command for itself. If you make it a pipe there,
-///   read from it.
-/// - [`Stdio::same_as_stdout`] is each program's own output: for all except the last one the pipe to the next, as
-///   with `a 2>&1 | b` in a shell.
+/// - Standard error can be set here for all commands, or by each command for itself. If a command makes it a
+///   pipe, the caller must read from that pipe.
+/// - [`Stdio::same_as_stdout`] refers to each program's own output. For all programs except the last one,
+///   that is the pipe to the next program, as with `a 2>&1 | b` in a shell.
 ///
 /// # Examples
 ///
@@ -56,7 +57,7 @@ pub struct Pipeline<'fd> {
 }
 
 impl<'fd> Command<'fd> {
-    /// Creates a pipeline of this program and the next one, which reads its output. Both are cloned.
+    /// Creates a pipeline of this program and the next one, which reads its output. Clones both commands.
     ///
     /// # Examples
     ///
@@ -82,7 +83,7 @@ impl<'fd, C: Borrow<Command<'fd>>> FromIterator<C> for Pipeline<'fd> {
 }
 
 impl<'fd> Pipeline<'fd> {
-    /// Adds a program after the last one. It is cloned.
+    /// Adds a program after the last one. Clones the command.
     pub fn pipe(mut self, next: impl Borrow<Command<'fd>>) -> Self {
         self.commands.push(next.borrow().clone());
         self
@@ -98,50 +99,52 @@ impl<'fd> Pipeline<'fd> {
         Self { stdout: Some(stdout.into()), ..self }
     }
 
-    /// Sets the standard error of all programs: one pipe for all, if it is [`Stdio::piped`].
+    /// Sets the standard error of all programs. With [`Stdio::piped`], all programs share one pipe.
     pub fn stderr(self, stderr: impl Into<Stdio<'fd>>) -> Self {
         Self { stderr: Some(stderr.into()), ..self }
     }
 
-    /// Puts all programs into one process group, which the first one leads, for
+    /// Puts all programs into one process group that the first program leads, for
     /// [`kill_group`](PipelineChildren::kill_group).
     ///
     /// This replaces [`Command::process_group`]. A program that begins a session cannot join the group:
-    /// `spawn` then fails with `EPERM` at [`SpawnStage::Setpgid`]. That also happens if the first program
-    /// ends early and no zombie of it is left, because `SIGCHLD` is ignored or another thread waits for all
-    /// children. With [`OnDrop::KillGroup`] on the first command, a failed [`output`](Self::output) kills the
-    /// whole group. On another command it fails with `EINVAL`, since that command leads no group.
+    /// `spawn` then fails with `EPERM` at [`SpawnStage::Setpgid`]. `spawn` also fails in this way if the
+    /// first program ends early and leaves no zombie. This happens if `SIGCHLD` is ignored or another thread
+    /// waits for all children.
+    ///
+    /// With [`OnDrop::KillGroup`] on the first command, a failed [`output`](Self::output) kills the whole
+    /// group. On another command this policy fails with `EINVAL`, because that command leads no group.
     pub fn in_one_group(self) -> Self {
         Self { group: true, ..self }
     }
 
-    /// Sets what is done with the programs before one that cannot be started. By default they are killed and
-    /// waited for, as with [`OnDrop::Kill`].
+    /// Sets the policy for programs that have been started before one that cannot be started. By default they
+    /// are killed and waited for, as with [`OnDrop::Kill`].
     ///
-    /// This replaces [`Command::on_drop`] for them. Without a process group, `KillGroup` does the same as
-    /// `Kill`. After `Leave` no handle of them is left, and after their end they stay zombies until this
-    /// process ends.
+    /// This replaces [`Command::on_drop`] for these programs. Without a process group, `KillGroup` does the
+    /// same as `Kill`. With `Leave` no handle of these programs remains. After their end they stay zombies
+    /// until this process ends.
     pub fn on_failure(self, policy: OnDrop) -> Self {
         Self { on_failure: Some(policy), ..self }
     }
 
-    /// Starts the programs, the first one first. Retries on `EINTR`.
+    /// Starts the programs, beginning with the first. Retries on `EINTR`.
     ///
     /// # Errors
     ///
     /// [`PipelineError`] with the index of the program that could not be started, and the reason. The
-    /// programs before it have been killed and waited for, unless [`on_failure`](Self::on_failure) is set to
-    /// something else. A pipeline without a program fails with index 0, at [`SpawnStage::Arguments`] with
+    /// programs before it have been killed and waited for, unless [`on_failure`](Self::on_failure) sets
+    /// another policy. A pipeline without a program fails with index 0, at [`SpawnStage::Arguments`] with
     /// [`EINVAL`](Errno::EINVAL).
     pub fn spawn(&self) -> Result<PipelineChildren, PipelineError> {
         self.start([Source::Inherit; 3])
     }
 
-    /// Starts the programs, waits for all of them, and returns how they ended, in their order.
+    /// Starts the programs, waits for all of them, and returns how they ended, in order.
     ///
     /// # Errors
     ///
-    /// As [`output`](Self::output), whose settings apply here as well.
+    /// Any error of [`output`](Self::output), whose settings also apply here.
     ///
     /// # Examples
     ///
@@ -156,20 +159,23 @@ impl<'fd> Pipeline<'fd> {
         Ok(self.run([Source::Inherit; 3])?.statuses)
     }
 
-    /// Starts the programs, waits for all of them, and returns how they ended and what the last one has
-    /// written.
+    /// Starts the programs, waits for all of them, and returns how they ended and the output of the last one.
     ///
-    /// Standard output of the last one and standard error of all are collected, and standard input of
-    /// the first one is `/dev/null`, unless something else is set.
+    /// By default, standard output of the last program and standard error of all are collected, and standard
+    /// input of the first is `/dev/null`.
     ///
-    /// The first command's [`input`](Command::input), the last one's [`limit`](Command::limit) and the earliest
-    /// [`timeout`](Command::timeout) or [`deadline`](Command::deadline) of all hold for the whole pipeline, with the
-    /// [`Cancel`](crate::Cancel) of the first command that has one. If
-    /// any of this fails, the programs are killed and waited for, as by [`Command::output`].
+    /// These settings of the commands apply to the whole pipeline:
+    ///
+    /// - the [`input`](Command::input) of the first command;
+    /// - the [`limit`](Command::limit) of the last command;
+    /// - the earliest [`timeout`](Command::timeout) or [`deadline`](Command::deadline) of all commands;
+    /// - the [`Cancel`](crate::Cancel) of the first command that has one.
+    ///
+    /// If the run fails, the programs are killed and waited for, as by [`Command::output`].
     ///
     /// # Errors
     ///
-    /// Those of [`spawn`](Self::spawn), as [`RunError::Pipeline`], and of
+    /// The errors of [`spawn`](Self::spawn), as [`RunError::Pipeline`], and of
     /// [`PipelineChildren::communicate`].
     pub fn output(&self) -> Result<PipelineOutput, RunError> {
         self.run([Source::Null, Source::Piped, Source::Piped])
@@ -182,7 +188,7 @@ impl<'fd> Pipeline<'fd> {
         Ok(output.inspect_err(|_| pipeline.children.iter_mut().for_each(Child::do_not_leave))?)
     }
 
-    /// Starts the programs. `defaults` are the standard streams that are not set.
+    /// Starts the programs. `defaults` apply to the standard streams that are not set.
     fn start(&self, defaults: [Source<'_>; 3]) -> Result<PipelineChildren, PipelineError> {
         let mut children = Vec::with_capacity(self.commands.len());
         match self.start_each(defaults, &mut children) {
@@ -233,7 +239,8 @@ impl<'fd> Pipeline<'fd> {
             ];
             let child = command.start(sources).map_err(|error| PipelineError { index, error })?;
             children.push(child);
-            // Closes the read end that the child has now. The write end is closed here as well.
+            // This assignment closes the previous read end, of which the child has a copy. The write end is
+            // dropped here too.
             before = after;
         }
         Ok(errors)
@@ -244,7 +251,7 @@ fn lent(end: &impl AsFd) -> Source<'_> {
     Source::Fd(end.as_fd())
 }
 
-/// Creates a pipe, if one is needed.
+/// Creates a pipe if `needed` is set.
 fn pipe_if(index: usize, needed: bool) -> Result<MaybePipe, PipelineError> {
     if !needed {
         return Ok((None, None));
@@ -255,8 +262,8 @@ fn pipe_if(index: usize, needed: bool) -> Result<MaybePipe, PipelineError> {
 
 type MaybePipe = (Option<PipeReader>, Option<PipeWriter>);
 
-/// The failure to start a pipeline: the index of the program, and the reason. What happens to the others is set by
-/// [`Pipeline::on_failure`].
+/// The failure to start a pipeline: the index of the program, and the reason. [`Pipeline::on_failure`] sets
+/// the policy for the other programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PipelineError {
     index: usize,
@@ -264,13 +271,13 @@ pub struct PipelineError {
 }
 
 impl PipelineError {
-    /// Returns the index of the program, from 0 on.
+    /// Returns the index of the program, counted from 0.
     #[must_use]
     pub const fn index(&self) -> usize {
         self.index
     }
 
-    /// Returns why it could not be started.
+    /// Returns the reason why the program could not be started.
     #[must_use]
     pub const fn error(&self) -> SpawnError {
         self.error

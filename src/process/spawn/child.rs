@@ -1,15 +1,15 @@
-//! The child's half of a spawn: what it does between its creation and its program.
+//! The child's half of a spawn: its work between its creation and its program.
 //!
-//! It usually runs in its parent's memory, on the thread-local storage of a thread that is stopped
-//! meanwhile. So nothing here allocates, locks, panics, touches thread-local storage, or drops a value
-//! that owns anything. It only makes system calls, with values that the parent has prepared.
+//! The child usually runs in its parent's memory, with the thread-local storage of a thread that is stopped
+//! while the child runs. So nothing here allocates, locks, panics, touches thread-local storage, or drops a
+//! value that owns anything. The child only makes system calls, with values that the parent has prepared.
 //!
 //! # Safety
 //!
-//! This file is trusted with descriptors by number: they are the child's own copies, all of them, and
-//! no other code runs in the child that could be using them. The same holds for the thread that replaces this
-//! process's program: it has its own table of descriptors. Without such a thread (see
-//! [`make::replace`](super::make)) no descriptor is replaced or closed.
+//! This file is trusted with descriptors by number. All of them are the child's own copies, and no other code
+//! runs in the child that could use them. The same holds for the thread that replaces this process's program,
+//! because it has a separate table of descriptors. Without that thread (see [`make::replace`](super::make))
+//! no descriptor is replaced or closed.
 #![allow(unsafe_code, reason = "descriptors by number, in a process that is this code only")]
 
 use super::super::{Signal, SignalSet, close::close_all_but, execvpe};
@@ -22,38 +22,38 @@ use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use core::time::Duration;
 
-/// A descriptor of the parent, and the number that it gets in the child.
+/// A descriptor of the parent, and its number in the child.
 #[derive(Clone, Copy)]
 pub(super) struct Move {
     pub(super) from: RawFd,
     pub(super) to: RawFd,
 }
 
-/// What the child reports to its parent if they share memory.
+/// The child's report to its parent, used with shared memory.
 #[derive(Default)]
 pub(super) struct Report {
-    /// Set by the child. The parent sees it if the memory is shared.
+    /// A mark that the child sets. The parent sees the mark if the memory is shared.
     pub(super) started: AtomicBool,
     pub(super) words: [AtomicI32; 4],
 }
 
 impl Report {
-    /// Returns how the child has failed, if it has.
+    /// Returns how the child has failed, or `None` if it reported no failure.
     pub(super) fn failure(&self) -> Option<SpawnError> {
         SpawnError::decode(self.words.each_ref().map(|word| word.load(Ordering::SeqCst)))
     }
 }
 
-/// All that the child needs.
+/// The data that the child needs.
 pub(super) struct Plan<'a> {
     pub(super) spawn: &'a Spawn<'a>,
-    /// Sorted by the number in the child.
+    /// The mapping of descriptors, sorted by the number in the child.
     pub(super) moves: &'a mut [Move],
     pub(super) path: &'a [u8],
-    /// The parent's process id; and its pidfd, if it exists and is needed.
+    /// The parent's process id, and its pidfd if that exists and is needed.
     pub(super) parent: (i32, Option<RawFd>),
     pub(super) report: &'a Report,
-    /// The write end of the pipe for failures. Neither its number nor that of the pidfd is a target of
+    /// The write end of the pipe for failures. Neither its number nor the pidfd's number is a target of
     /// `moves`.
     pub(super) channel: Option<RawFd>,
     /// The kernel has reset all handlers already.
@@ -71,8 +71,8 @@ pub(super) struct Plan<'a> {
 
 /// The entry point of the child, or of the thread that replaces the program of its process.
 pub(super) extern "C" fn begin(plan: *const ()) -> ! {
-    // SAFETY: the parent has passed the address of a `Plan`, which it does not touch until this child
-    // has ended or has its program; or the child has a copy of all of it.
+    // SAFETY: the parent has passed the address of a `Plan`. The parent does not touch the plan until this
+    // child has ended or has its program, or the child has a copy of the plan.
     let plan = unsafe { &mut *plan.cast_mut().cast::<Plan<'_>>() };
     plan.report.started.store(true, Ordering::SeqCst);
     let Err(failure) = carry_out(plan);
@@ -85,9 +85,11 @@ pub(super) extern "C" fn begin(plan: *const ()) -> ! {
     }
     if let Some(channel) = plan.channel {
         let bytes = encoded.map(i32::to_ne_bytes);
-        // SAFETY: the parent has it open during the clone, so it was copied, and no code closes it.
+        // SAFETY: the parent keeps the descriptor open during the clone, so this process has a copy, and no
+        // code closes it.
         let channel = unsafe { BorrowedFd::borrow_raw(channel) };
-        // In one write, since it is shorter than `PIPE_BUF`. Without a reader the failure cannot be reported.
+        // The report is one write, since it is shorter than `PIPE_BUF`. Without a reader the failure cannot
+        // be reported.
         let _ = retry(|| call::write(channel, bytes.as_flattened()));
     }
     call::exit_group(127)
@@ -107,7 +109,8 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
     if spawn.close_others {
         let own = [plan.channel, plan.parent.1];
         let targets = || plan.moves.iter().map(|step| step.to);
-        // SAFETY: this code is all that runs in this process, and does not use the others any more.
+        // SAFETY: no other code runs in this process, and this code no longer uses the descriptors that are
+        // closed.
         unsafe { close_all_but(|| targets().chain(own.into_iter().flatten())) }
             .map_err(E::at(SpawnStage::CloseOthers))?;
     }
@@ -125,33 +128,34 @@ pub(super) fn carry_out(plan: &mut Plan<'_>) -> core::result::Result<Infallible,
     if let Some(mask) = spawn.umask {
         call::umask(mask);
     }
-    // After the ids, because the kernel clears it when they change.
+    // The signal is set after the ids, because a change of ids clears it.
     if let Some(signal) = spawn.death_signal {
         let signal = number(signal);
         call::prctl_set_pdeathsig(signal).map_err(E::at(SpawnStage::DeathSignal))?;
-        // A parent that has died before sends no signal, and no process needs the failure.
+        // A parent that has already ended sends no signal, and no process reads the failure.
         if !parent_lives(plan.parent) {
             call::exit_group(u8::try_from(signal | 128).unwrap_or(u8::MAX));
         }
     }
     reset_handlers(plan).map_err(E::at(SpawnStage::Signals))?;
-    // Last: from here on signals arrive. A child in its parent's memory has no handler left that could run there.
+    // The mask is set last, because signals arrive from now on. A child in its parent's memory has no handler
+    // left that could run there.
     call::rt_sigprocmask(abi::SIG_SETMASK, &plan.mask.0).map_err(E::at(SpawnStage::Signals))?;
     execvpe(spawn.program, plan.path, spawn.argv, spawn.envp).map_err(E::at(SpawnStage::Exec))
 }
 
-/// Applies session, process group and terminal.
+/// Applies the settings for session, process group and terminal.
 fn change_session(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     use SpawnError as E;
     if spawn.session {
         call::setsid().map_err(E::at(SpawnStage::Setsid))?;
     }
     let group = spawn.group.or(spawn.foreground.then_some(0));
-    // The leader of a session already leads its own group, and cannot leave it.
+    // A session leader already leads its own group, and cannot leave it.
     if let Some(group) = group.filter(|group| !(spawn.session && *group == 0)) {
         call::setpgid(0, group).map_err(E::at(SpawnStage::Setpgid))?;
     }
-    // Refers to the parent's number, so before descriptors get new numbers.
+    // The terminal has the parent's number, so this precedes the mapping of descriptors.
     if let Some(terminal) = spawn.terminal {
         call::ioctl_tiocsctty(terminal).map_err(E::at(SpawnStage::ControllingTerminal))?;
     }
@@ -162,23 +166,26 @@ fn change_session(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
     Ok(())
 }
 
-/// Makes `group` the foreground group. With `SIGTTOU` blocked, the kernel allows that in a background process.
+/// Makes `group` the foreground group. The kernel allows this in a background process if `SIGTTOU` is
+/// blocked.
 fn foreground(terminal: Option<BorrowedFd<'_>>, group: i32) -> Result<()> {
     if let Some(terminal) = terminal {
         return call::ioctl_tiocspgrp(terminal, group);
     }
     let own = call::openat_for_reading(c"/dev/tty")?;
     let done = call::ioctl_tiocspgrp(own.as_fd(), group);
-    // No value owns it. The exec closes it, or a descriptor that is mapped to its number replaces it.
+    // No value owns the descriptor. The exec closes the descriptor, or a mapped descriptor with the same
+    // number replaces it.
     let _ = own.into_raw_fd();
     done
 }
 
 fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
     match call::getppid() {
-        // The parent is in another pid namespace, so it has no id in the child's.
+        // The parent is in another pid namespace, so it has no id in the child's namespace.
         0 => pidfd.is_none_or(|pidfd| {
-            // SAFETY: the parent has it open during the clone, so it was copied, and no code closes it.
+            // SAFETY: the parent keeps the descriptor open during the clone, so this process has a copy, and
+            // no code closes it.
             let pidfd = unsafe { BorrowedFd::borrow_raw(pidfd) };
             let mut fds = [PollFd::from_borrowed_fd(pidfd, PollEvents::IN)];
             poll(&mut fds, Some(Duration::ZERO)) != Ok(1)
@@ -187,16 +194,18 @@ fn parent_lives((pid, pidfd): (i32, Option<RawFd>)) -> bool {
     }
 }
 
-/// Gives each descriptor its number. One whose number is the target of another is copied to a free number first.
+/// Gives each descriptor its number. A descriptor whose number is the target of another is first copied to a
+/// free number.
 fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
     let failed = |step: Move| SpawnError::at(SpawnStage::Dup { from: step.from, to: step.to });
-    // SAFETY: used only for the call that it is borrowed for, which fails if it is not open.
+    // SAFETY: the borrow is used only for one call, which fails if the descriptor is not open.
     let borrow = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
     for index in 0..moves.len() {
         let Some(step) = moves.get(index).copied() else { break };
         let is_target = moves.binary_search_by_key(&step.from, |other| other.to).is_ok();
         if is_target && step.from != step.to {
-            // No value owns it. The exec closes it, or a descriptor that is mapped to its number replaces it.
+            // No value owns the descriptor. The exec closes the descriptor, or a mapped descriptor with the
+            // same number replaces it.
             let copy = copy_elsewhere(borrow(step.from), moves, |copy| _ = copy.into_raw_fd());
             let copy = copy.map_err(failed(step))?.into_raw_fd();
             moves.iter_mut().skip(index).take(1).for_each(|step| step.from = copy);
@@ -206,8 +215,8 @@ fn map_descriptors(moves: &mut [Move]) -> core::result::Result<(), SpawnError> {
         let done = if step.from == step.to {
             call::fcntl_setfd(borrow(step.from), 0)
         } else {
-            // SAFETY: this code is all that runs in this process, and does not use what it replaces:
-            // sources that are still to be mapped were copied to other numbers above.
+            // SAFETY: no other code runs in this process, and this code does not use the replaced descriptor.
+            // Sources that must still be mapped were copied to other numbers above.
             unsafe { call::dup_onto(borrow(step.from), step.to) }
         };
         done.map_err(failed(*step))?;
@@ -221,18 +230,19 @@ fn nice(increment: i32) -> Result<()> {
     call::setpriority(nice.saturating_add(increment).clamp(-20, 19))
 }
 
-/// Sets groups, group and user, in the order in which the privilege to change them is lost.
+/// Sets groups, group and user. This order matters, because a change of user may remove the privilege for the
+/// others.
 fn change_ids(spawn: &Spawn<'_>) -> core::result::Result<(), SpawnError> {
-    // The kernel clears the flag only if the effective ids change, or capabilities are dropped: a parent that
+    // The kernel clears the flag only if the effective ids change, or capabilities are dropped. A parent that
     // already has the effective ids may have set the flag again. This memory is the child's own copy.
     if spawn.changes_ids() {
         call::prctl_not_dumpable().map_err(SpawnError::at(SpawnStage::Setuid))?;
     }
-    // The groups of this user must not stay with another user.
+    // The groups of the current user must not stay with another user.
     if let Some(groups) = spawn.groups.or(spawn.uid.map(|_| &[][..])) {
         match call::setgroups(groups) {
-            // Without the privilege: accepted if the groups stay with their user, who is not root, or are
-            // these already.
+            // The kernel denies this without the privilege. The error is ignored in two cases: the groups
+            // stay with their user, who is not root, or the process already has these groups.
             Err(Errno::EPERM) if spawn.groups.is_none() && is_own(spawn.uid) || are_own(groups) => {
             }
             result => result.map_err(SpawnError::at(SpawnStage::Setgroups))?,
@@ -251,10 +261,10 @@ fn is_own(uid: Option<u32>) -> bool {
     uid.is_some_and(|uid| uid != 0 && call::getresuid() == Ok([uid; 3]))
 }
 
-/// Returns whether these are the supplementary groups of this process, in any order. Returns `false` if it has
-/// more than 1,024.
+/// Returns whether these are the supplementary groups of this process, in any order. Returns `false` if the
+/// process has more than 1,024 groups.
 fn are_own(groups: &[u32]) -> bool {
-    /// The kernel's number for each group that has none in this user namespace.
+    /// The kernel's number for a group without a mapping in this user namespace.
     const OVERFLOW: u32 = 65534;
 
     let mut own = [0; 1024];
@@ -266,16 +276,16 @@ fn are_own(groups: &[u32]) -> bool {
     })
 }
 
-/// Resets handlers, which would run in the parent's memory. Ignored signals stay ignored, except those of
-/// `default_signals`.
+/// Resets handlers, which would otherwise run in the parent's memory. Ignored signals stay ignored, except
+/// those of `default_signals`.
 ///
-/// An exec leaves the handlers to `execve`: a failure could not restore them, as their owners may have
-/// removed them.
+/// For an exec, `execve` resets the handlers instead. After a failure this function could not restore them,
+/// as their owners may have removed the code.
 fn reset_handlers(plan: &mut Plan<'_>) -> Result<()> {
     for signal in (1..).map_while(Signal::from_raw) {
         let to_default = plan.spawn.default_signals.contains(signal);
         if to_default && !plan.is_exec {
-            // Some have no other effect anyway (`EINVAL`), and emulators reserve some for themselves.
+            // Some signals accept no action (`EINVAL`), and emulators reserve others for internal use.
             let _ = call::rt_sigaction_default(number(signal));
         } else if to_default || !plan.is_exec && !plan.handlers_cleared {
             let Ok(action) = call::rt_sigaction_get(number(signal)) else { continue };

@@ -1,4 +1,4 @@
-//! The stage at which a child has failed to start, and how the child reports it to its parent.
+//! The stages at which a child can fail to start, and the child's report of the failure to its parent.
 
 use super::super::{Resource, Signal};
 use crate::Errno;
@@ -10,19 +10,20 @@ use core::mem::discriminant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpawnStage {
-    /// Checking the settings: a NUL within a string (`EINVAL`), a list without an end (`EINVAL`), a descriptor
-    /// number that is given twice or is negative (`EINVAL`).
+    /// Checking the settings. This fails with `EINVAL` if a string contains a NUL, a list has no end, or a
+    /// descriptor number is negative or used twice.
     Arguments,
     /// Opening the child's standard streams.
     Stdio,
     /// Mapping a stack for the child.
     Stack,
     /// Creating the pipe through which the child reports a failure, if it needs one (see
-    /// [`Spawn::spawn`](super::Spawn::spawn)); or the child has failed and could not report how (`ECHILD`).
+    /// [`Spawn::spawn`](super::Spawn::spawn)). This stage is also reported, with `ECHILD`, if the child has
+    /// failed and could not report how.
     Channel,
     /// Blocking the signals of this thread, or resetting those of the child.
     Signals,
-    /// Creating the child; or for [`exec`](super::Spawn::exec), the thread that begins the program.
+    /// Creating the child, or for [`exec`](super::Spawn::exec) the thread that begins the program.
     Clone,
     /// Becoming the leader of a new session.
     Setsid,
@@ -30,15 +31,15 @@ pub enum SpawnStage {
     Setpgid,
     /// Getting a controlling terminal.
     ControllingTerminal,
-    /// Making its process group the foreground group of its terminal.
+    /// Making the child's process group the foreground group of its terminal.
     Foreground,
     /// Moving to a control group.
     Cgroup,
     /// Giving a descriptor its number in the child.
     Dup {
-        /// Its number in the parent.
+        /// The descriptor's number in the parent.
         from: RawFd,
-        /// Its number in the child.
+        /// The descriptor's number in the child.
         to: RawFd,
     },
     /// Closing all other descriptors.
@@ -51,7 +52,8 @@ pub enum SpawnStage {
     Setgroups,
     /// Changing the group.
     Setgid,
-    /// Changing the user; and before any change of ids, closing the child's memory to other processes (`prctl`).
+    /// Changing the user. This stage also denies other processes access to the child's memory (`prctl`)
+    /// before any change of ids.
     Setuid,
     /// Changing the working directory.
     Chdir,
@@ -59,12 +61,13 @@ pub enum SpawnStage {
     DeathSignal,
     /// Starting the program.
     Exec,
-    /// This signal killed the child before its program began (`ECHILD`).
+    /// Failure with `ECHILD` because this signal killed the child before its program began.
     Killed(Signal),
 }
 
 impl SpawnStage {
-    /// The stages at which the child itself can fail. The first one stands for any that is not listed.
+    /// The stages at which the child itself can fail. The first stage stands for any stage that is not
+    /// listed.
     const IN_CHILD: [Self; 16] = [
         Self::Exec,
         Self::Signals,
@@ -118,7 +121,7 @@ impl fmt::Display for SpawnStage {
     }
 }
 
-/// A spawn that has failed, with its stage and its errno. No child is left of it.
+/// The error of a failed spawn, with its stage and its errno. No child process remains.
 ///
 /// # Examples
 ///
@@ -143,13 +146,13 @@ impl SpawnError {
         move |errno| Self { stage, errno }
     }
 
-    /// Returns the stage at which it failed.
+    /// Returns the stage at which the spawn failed.
     #[must_use]
     pub const fn stage(&self) -> SpawnStage {
         self.stage
     }
 
-    /// Returns the errno with which it failed.
+    /// Returns the errno with which the spawn failed.
     #[must_use]
     pub const fn errno(&self) -> Errno {
         self.errno
@@ -172,7 +175,7 @@ impl SpawnError {
         [self.errno.raw_os_error(), i32::try_from(index).unwrap_or(0), a, b]
     }
 
-    /// Decodes the report of the child, or returns `None` if there is none.
+    /// Decodes the child's report, or returns `None` if the child has not reported a failure.
     pub(super) fn decode([errno, index, a, b]: [i32; 4]) -> Option<Self> {
         let errno = Errno::from_raw_os_error(errno)?;
         let index = usize::try_from(index).unwrap_or(0);

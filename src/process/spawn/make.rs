@@ -1,5 +1,5 @@
-//! Creating the child of a spawn in a way that the kernel accepts, and the pipe for its failure if it needs
-//! one.
+//! Creates the child of a spawn in a way that the kernel accepts, and a pipe for the child's failure if
+//! needed.
 //!
 //! # Safety
 //!
@@ -18,8 +18,8 @@ use core::convert::Infallible;
 use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
 
-/// The ways to create a child, each tried if the kernel rejects the one before. Linux 5.5 can clear handlers
-/// itself, and 5.2 has pidfds. An emulator or a filter may reject shared memory.
+/// The ways to create a child, in the order in which they are tried. Linux 5.5 can clear handlers itself, and
+/// 5.2 has pidfds. An emulator or a filter may reject shared memory.
 const ATTEMPTS: [(u64, SpawnMethod); 5] = [
     (VFORK | PIDFD | abi::CLONE_CLEAR_SIGHAND, SpawnMethod::Vfork),
     (VFORK | PIDFD, SpawnMethod::Vfork),
@@ -32,16 +32,16 @@ const PIDFD: u64 = abi::CLONE_PIDFD as u64;
 const THREAD: u64 =
     (abi::CLONE_VM | abi::CLONE_VFORK | abi::CLONE_SIGHAND | abi::CLONE_THREAD) as u64;
 
-/// Whether a child created with shared memory was seen to share it.
+/// The result of checking whether a child that was created with shared memory does share it.
 static SHARED: AtomicU8 = AtomicU8::new(UNKNOWN);
 const UNKNOWN: u8 = 0;
 const SHARES: u8 = 1;
 const COPIES: u8 = 2;
 
-/// A child, and the read end of the pipe for its failure if it has one.
+/// A child, and the read end of the pipe for its failure if that pipe exists.
 type Made = (Child, Option<OwnedFd>);
 
-/// Creates the child. One that changes its credentials never shares this process's memory.
+/// Creates the child. A child that changes its credentials never shares this process's memory.
 pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, SpawnError> {
     let (report, changes_ids) = (plan.report, plan.spawn.changes_ids());
     let mut channel = None;
@@ -64,10 +64,10 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
         plan.handlers_cleared = flags & abi::CLONE_CLEAR_SIGHAND != 0;
         let arg = (&raw mut plan).cast::<()>().cast_const();
         let _creation = Creation::begin();
-        // SAFETY: the stack lives in `spawn`; its end is aligned, and only the child uses it. Shared
-        // memory is requested with CLONE_VFORK, and `child::begin` may run in it: see the top of its file.
-        // The plan and all that it refers to outlive this call, and are not accessed here while the child
-        // runs, except the report, which is atomic.
+        // SAFETY: the stack lives in `spawn`, its end is aligned, and only the child uses it. Shared memory
+        // is requested with CLONE_VFORK, and `child::begin` may run in it: see the top of its file. The plan
+        // and all that it refers to outlive this call. While the child runs, this code accesses none of them
+        // except the report, which is atomic.
         match unsafe { call::clone_on_stack(flags, stack, child::begin, arg) } {
             Ok((pid, pidfd)) => {
                 if vfork && SHARED.load(Ordering::Relaxed) == UNKNOWN {
@@ -76,10 +76,10 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
                 }
                 let mut child = Child::new(pid, pidfd);
                 child.method = method;
-                // The write end is dropped here, so that only the child's is left.
+                // The write end is dropped here, so that only the child's copy remains.
                 return Ok((child, channel.map(|(reader, _)| reader)));
             }
-            // Rejected, or no descriptor is left for a pidfd.
+            // The call was rejected, or no descriptor is free for a pidfd.
             Err(errno) if call::is_missing(errno) => last_error = errno,
             Err(errno @ (Errno::EMFILE | Errno::ENFILE)) => last_error = errno,
             Err(errno) => return Err(SpawnError::at(SpawnStage::Clone)(errno)),
@@ -88,10 +88,10 @@ pub(super) fn make(mut plan: Plan<'_>, stack: (*mut u8, usize)) -> Result<Made, 
     Err(SpawnError::at(SpawnStage::Clone)(last_error))
 }
 
-/// Replaces the program of this process, and returns why that has failed.
+/// Replaces the program of this process. Returns the failure.
 ///
-/// A thread with its own copy changes what belongs to a thread (its descriptors, directory, umask, niceness,
-/// ids), so that after a failure all other threads still have theirs unchanged. Handlers belong to the
+/// A thread with separate copies changes per-thread attributes: descriptors, directory, umask, niceness and
+/// ids. So after a failure, the attributes of all other threads are unchanged. Handlers belong to the
 /// process, and `execve` resets them.
 pub(super) fn replace(
     mut plan: Plan<'_>,
@@ -102,11 +102,12 @@ pub(super) fn replace(
     let failure = if plan.is_thread {
         plan.death_signal = call::prctl_get_pdeathsig().unwrap_or(0);
         let arg = (&raw mut plan).cast::<()>().cast_const();
-        // SAFETY: as in `make`. A thread without CLONE_SETTLS has the thread-local storage of this one, which is stopped.
+        // SAFETY: as in `make`. Without CLONE_SETTLS the thread uses the thread-local storage of this thread,
+        // which is stopped.
         let made = unsafe { call::clone_on_stack(THREAD, stack, child::begin, arg) };
         let (thread, _) = made.map_err(SpawnError::at(SpawnStage::Clone))?;
-        // The thread releases the memory before it closes its copies of the descriptors, so wait for its end.
-        // Limited to a second, in case another process has its id by now.
+        // The thread releases the memory before it closes its copies of the descriptors, so this waits for
+        // its end. The wait is limited to one second, in case another process has received the same id.
         for _ in (0..20_000).take_while(|_| call::getsid(thread).is_ok()) {
             let _ = poll(&mut [], Some(Duration::from_micros(50)));
         }
@@ -114,7 +115,7 @@ pub(super) fn replace(
     } else {
         child::carry_out(&mut plan).err()
     };
-    // Unless another thread has set a handler meanwhile.
+    // A signal for which another thread has since set a handler is not changed.
     let changed = |signal: &Signal| plan.no_longer_ignored.contains(*signal);
     for number in (1..).map_while(Signal::from_raw).filter(changed).map(number) {
         if call::rt_sigaction_get(number).is_ok_and(|action| action.is_default()) {
@@ -135,8 +136,8 @@ pub(super) fn move_elsewhere(fd: OwnedFd, moves: &[Move]) -> crate::Result<Owned
     if is_target(fd.as_raw_fd(), moves) { copy_elsewhere(fd.as_fd(), moves, drop) } else { Ok(fd) }
 }
 
-/// Returns a close-on-exec copy at a number of 3 or above that the child does not map. Copies at other numbers are
-/// passed to `reject`.
+/// Returns a close-on-exec copy at a number of 3 or above that the child does not map. Passes copies at other
+/// numbers to `reject`.
 pub(super) fn copy_elsewhere(
     fd: BorrowedFd<'_>,
     moves: &[Move],

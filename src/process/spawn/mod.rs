@@ -1,44 +1,44 @@
-//! Starting a program, without an allocator and without a C library.
+//! Starts a program, without an allocator and without a C library.
 //!
-//! # How
+//! # How it works
 //!
-//! The child is created by `clone` with `CLONE_VM | CLONE_VFORK`: it shares the parent's memory, and the
-//! calling thread is stopped until the child has its program or has failed. Nothing is copied, so the
-//! cost does not depend on the size of the parent. The parent prepares all that the child needs, and the
-//! child only makes system calls. If the kernel rejects such a child, an ordinary fork does the same, and
-//! [`Child::method`] reports it.
+//! `clone` with `CLONE_VM | CLONE_VFORK` creates the child. The child shares the parent's memory, and the
+//! calling thread is stopped until the child has its program or has failed. Nothing is copied, so the cost
+//! does not depend on the size of the parent. The parent prepares all data that the child needs, and the
+//! child only makes system calls. If the kernel rejects shared memory, the spawn falls back to an ordinary
+//! fork, and [`Child::method`] reports it.
 //!
-//! A child that changes its ids is always an ordinary fork: see below.
+//! A child that changes its ids is always created by an ordinary fork, for the reason given below.
 //!
 //! # Why sharing memory is sound
 //!
-//! - *Stack.* The child has its own stack, with a guard page, and never returns into a frame of its parent.
+//! - *Stack.* The child has a separate stack with a guard page, and never returns into a frame of its parent.
 //! - *Signals.* All are blocked in the parent's thread first, so the child starts with all of them blocked.
-//!   It unblocks them only when it has no handler left, so no handler runs in the shared memory.
-//! - *Other threads* of the parent continue meanwhile. The child reads and writes only what is lent to this
-//!   call: the plan, the report and the stack. It takes no lock, allocates nothing and does not touch
+//!   The child unblocks them only when it has no handler left, so no handler runs in the shared memory.
+//! - *Other threads* of the parent continue to run. The child reads and writes only data lent to this call:
+//!   the plan, the report and the stack. The child takes no lock, allocates nothing and does not touch
 //!   thread-local storage, `errno` included.
 //! - *Descriptors, handlers, mask, directory, limits* are the child's own copies.
-//! - *Ids.* While the child shares memory it has the ids of its parent, so no process can reach that memory
-//!   through the child that could not reach it through the parent. A child with another user id would open
-//!   it to that user, through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag of the memory would
-//!   prevent that. The parent shares this flag, and cannot restore it in time: a vfork returns *before* the
-//!   child has released the memory, both in `execve` and in `exit`. So a child that will change its user,
-//!   group or groups gets a copy of the memory. It clears the flag of that copy before the ids change, because
-//!   the kernel clears it only if the effective ids change.
-//! - *Ids that another thread changes meanwhile*, with a C library that changes them in all threads, do not
-//!   affect the child. It is no thread of this process, and keeps the ids that it was created with. So do not
-//!   drop privileges in one thread while another one spawns.
+//! - *Ids.* While the child shares memory, it has the ids of its parent. So any process that can reach the
+//!   memory through the child can also reach it through the parent. A child with another user id would give
+//!   that user access to the memory through `/proc/PID/mem` and `ptrace`. Only the `dumpable` flag of the
+//!   memory would prevent this access. The parent shares this flag and cannot restore it in time. A vfork
+//!   returns *before* the child has released the memory, both in `execve` and in `exit`. So a child that will
+//!   change its user, group or groups has a copy of the memory. The child clears the flag of that copy before
+//!   the ids change, because the kernel clears it only if the effective ids change.
+//! - *Ids that another thread changes during the spawn*, with a C library that changes them in all threads,
+//!   do not affect the child. The child is not a thread of this process, and keeps the ids that it was
+//!   created with. So do not drop privileges in one thread while another one spawns.
 //!
-//! Before Linux 5.16 a core dump ends every process that shares the dumped memory. There, a child that gets a
-//! signal with a core dump before its program begins also ends this process.
+//! Before Linux 5.16, a core dump ends every process that shares the dumped memory. On these kernels, a child
+//! that receives a signal with a core dump before its program begins also ends this process.
 //!
 //! # How a failure is reported
 //!
-//! Through the shared memory, if it is shared: user-mode emulators turn such a clone into an ordinary
-//! fork, and the child's stores are lost. So the first spawn of a process also creates a pipe. Whether
-//! the parent saw the child's mark in memory decides which of the two all later spawns use. An ordinary fork
-//! always has the pipe. A child that was killed reports nothing: see [`proof`].
+//! The child reports a failure through the shared memory. User-mode emulators, however, turn the clone into
+//! an ordinary fork, and the child's stores are lost. So the first spawn of a process also creates a pipe.
+//! All later spawns use the shared memory if the parent saw the child's mark in it, and otherwise the pipe.
+//! An ordinary fork always has the pipe. A killed child reports nothing: see [`proof`].
 
 mod child;
 mod error;
@@ -61,14 +61,14 @@ pub use error::{SpawnError, SpawnStage};
 use make::{make, move_elsewhere, replace};
 use stack::Stack;
 
-/// A program to start, with its settings: the builder that allocates nothing.
-/// [`Command`](crate::process::Command) (feature `std`) is more convenient.
+/// A program to start, and its settings. This builder allocates nothing. [`Command`](crate::process::Command)
+/// (feature `std`) is more convenient.
 ///
-/// The child has the environment `envp` and no variable of this process. It has those descriptors
-/// that are not close-on-exec, and those of [`fd_maps`](Self::fd_maps). No signal is blocked in it, unless
-/// [`signal_mask`](Self::signal_mask) or [`inherit_mask`](Self::inherit_mask) is set. Ignored signals stay
-/// ignored, except those of [`default_signals`](Self::default_signals). By default that is `SIGPIPE`: Rust
-/// programs ignore it, and other programs do not expect that.
+/// The child has the environment `envp`, and inherits no variable of this process. The child inherits
+/// descriptors that are not close-on-exec, and those of [`fd_maps`](Self::fd_maps). No signal is blocked in
+/// the child, unless [`signal_mask`](Self::signal_mask) or [`inherit_mask`](Self::inherit_mask) is set.
+/// Ignored signals stay ignored, except those of [`default_signals`](Self::default_signals). By default that
+/// set is `SIGPIPE`: Rust programs ignore it, and other programs do not expect it to be ignored.
 ///
 /// # Examples
 ///
@@ -111,19 +111,19 @@ pub struct Spawn<'a> {
     pub(super) uid: Option<u32>,
     pub(super) umask: Option<u32>,
     pub(super) death_signal: Option<Signal>,
-    /// `None` for that of the calling thread.
+    /// The signal mask of the program, or `None` for the mask of the calling thread.
     pub(super) signal_mask: Option<SignalSet>,
     pub(super) default_signals: SignalSet,
 }
 
 impl<'a> Spawn<'a> {
-    /// Creates the settings for a program, its arguments starting with its own name, and its environment. Both
-    /// lists end with [`Arg::END`]. Without the name `spawn` fails.
+    /// Creates the settings for a program from its arguments and its environment. The first argument is the
+    /// program's name, without which `spawn` fails. Both lists end with [`Arg::END`].
     ///
-    /// A program without a slash in its name is searched for in the directories of `PATH` in `envp`, or of
-    /// [`DEFAULT_PATH`](crate::process::DEFAULT_PATH) if that has none, as with
-    /// [`execvpe`](crate::process::execvpe): [`ELOOP`](Errno::ELOOP) or
-    /// [`ENAMETOOLONG`](Errno::ENAMETOOLONG) in one of them ends the search.
+    /// A program without a slash in its name is searched for in the directories of `PATH` in `envp`. If
+    /// `envp` has no `PATH`, the search uses [`DEFAULT_PATH`](crate::process::DEFAULT_PATH). As with
+    /// [`execvpe`](crate::process::execvpe), [`ELOOP`](Errno::ELOOP) or [`ENAMETOOLONG`](Errno::ENAMETOOLONG)
+    /// in one of the directories ends the search.
     pub const fn new(program: &'a CStr, argv: &'a [Arg<'a>], envp: &'a [Arg<'a>]) -> Self {
         Self {
             program,
@@ -149,7 +149,7 @@ impl<'a> Spawn<'a> {
         }
     }
 
-    /// Returns whether the child gets other credentials, and so must not share memory.
+    /// Returns whether the child changes its credentials and must therefore not share memory.
     pub(super) const fn changes_ids(&self) -> bool {
         self.uid.is_some() || self.gid.is_some() || self.groups.is_some()
     }
@@ -161,31 +161,32 @@ impl<'a> Spawn<'a> {
 
     /// Starts the program. Retries on `EINTR`.
     ///
-    /// Returns when the child has begun its program. If the child was killed before, this fails at
-    /// [`SpawnStage::Killed`]. That is certain, unless nothing is left of the child: `SIGCHLD` is ignored or has
-    /// `SA_NOCLDWAIT`, or another thread waits for all children. With [`setsid`](Self::setsid) it also depends on
-    /// reading `/proc/PID/stat`. That takes a descriptor, and a `/proc` of this pid namespace that shows the child
-    /// (no `hidepid`, if the child has another user).
+    /// Returns when the child has begun its program. If the child was killed before its program began, the
+    /// call fails at [`SpawnStage::Killed`]. This detection is certain, unless nothing remains of the child:
+    /// `SIGCHLD` is ignored or has `SA_NOCLDWAIT`, or another thread waits for all children. With
+    /// [`setsid`](Self::setsid), the detection also depends on reading `/proc/PID/stat`. Reading it needs a
+    /// descriptor, and a `/proc` of this pid namespace that shows the child (no `hidepid`, if the child has
+    /// another user).
     ///
-    /// The settings are applied in this order: session and process group, terminal, control group, descriptors,
-    /// niceness, limits, groups and user, directory, umask, parent-death signal, signals.
+    /// The settings are applied in this order: session and process group, terminal, control group,
+    /// descriptors, niceness, limits, groups and user, directory, umask, parent-death signal, signals.
     ///
     /// # Errors
     ///
-    /// [`SpawnError`] with the stage and the errno. Among them are:
+    /// [`SpawnError`] with the stage and the errno:
     ///
-    /// - At [`SpawnStage::Exec`] those of [`execve`](crate::process::execve), such as [`EAGAIN`](Errno::EAGAIN) if
-    ///   the new user has more processes than `RLIMIT_NPROC` allows.
-    /// - At [`SpawnStage::Channel`] those of [`pipe`](crate::pipe()), such as [`EMFILE`](Errno::EMFILE), if the
-    ///   child does not share memory. If it does, a spawn needs no descriptor.
-    /// - At [`SpawnStage::Killed`] [`ECHILD`](Errno::ECHILD).
+    /// - At [`SpawnStage::Exec`], the errors of [`execve`](crate::process::execve), such as
+    ///   [`EAGAIN`](Errno::EAGAIN) if the new user has more processes than `RLIMIT_NPROC` allows.
+    /// - At [`SpawnStage::Channel`], the errors of [`pipe`](crate::pipe()), such as
+    ///   [`EMFILE`](Errno::EMFILE), if the child does not share memory. With shared memory, a spawn needs no
+    ///   descriptor.
+    /// - At [`SpawnStage::Killed`], [`ECHILD`](Errno::ECHILD).
     /// - At [`SpawnStage::Clone`]:
-    ///   - [`EAGAIN`](Errno::EAGAIN) if the user or the control group has as many processes as it may.
-    ///   - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory, or the init process of the pid
-    ///     namespace of children has ended.
-    ///   - [`EPERM`](Errno::EPERM) or [`ENOSYS`](Errno::ENOSYS) if the kernel, or a filter of system calls,
-    ///     rejects any child.
-    ///
+    ///   - [`EAGAIN`](Errno::EAGAIN) if the user or the control group has reached its process limit.
+    ///   - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory, or the init process of the
+    ///     pid namespace of children has ended.
+    ///   - [`EPERM`](Errno::EPERM) or [`ENOSYS`](Errno::ENOSYS) if the kernel or a filter of system calls
+    ///     rejects every way to create a child.
     /// # Examples
     ///
     /// ```
@@ -213,7 +214,7 @@ impl<'a> Spawn<'a> {
         };
         let outcome = failure.map_or_else(|| proof::wait(&child), Err);
         if let Err(failure) = outcome {
-            // It is about to end.
+            // The child is about to end.
             let _ = child.wait();
             return Err(failure);
         }
@@ -221,54 +222,57 @@ impl<'a> Spawn<'a> {
         Ok(child)
     }
 
-    /// Replaces the program of this process with this one. Returns only if that has failed: the error has its stage.
+    /// Replaces the program of this process with this one. Returns only on failure. The error names the
+    /// stage.
     ///
-    /// The process becomes what a child of [`spawn`](Self::spawn) would be: the same descriptors, directory,
-    /// ids, limits and signals, applied in the same order. As with [`execve`](crate::process::execve), no
-    /// destructor runs, buffered data is not written, all other threads end, and descriptors that are
-    /// close-on-exec are closed. `SIGPIPE` is set to its default effect and no signal is blocked, unless
-    /// [`default_signals`](Self::default_signals) and [`signal_mask`](Self::signal_mask) are set to something
-    /// else. Allocates nothing, so a forked child may call it.
+    /// The process has the same state as a child of [`spawn`](Self::spawn): the same descriptors, directory,
+    /// ids, limits and signals. The settings are applied in the same order. As with
+    /// [`execve`](crate::process::execve), no destructor runs, buffered data is not written, all other
+    /// threads end, and close-on-exec descriptors are closed. By default `SIGPIPE` is set to its default
+    /// effect, and no signal is blocked. [`default_signals`](Self::default_signals) and
+    /// [`signal_mask`](Self::signal_mask) change this. The call allocates nothing, so a forked child may make
+    /// it.
     ///
     /// # After a failure
     ///
-    /// The process continues. Its session, process group, controlling terminal, the terminal's foreground
-    /// group, control group and limits stay as this has changed them; with a change of ids its memory stays
-    /// closed to other processes (`PR_SET_DUMPABLE`). Everything else is as before: descriptors, directory,
-    /// umask, niceness, ids, signal mask, handlers, parent-death signal.
+    /// The process continues. Some state stays changed: its session, process group, controlling terminal, the
+    /// terminal's foreground group, control group and limits. After a change of ids, its memory stays closed
+    /// to other processes (`PR_SET_DUMPABLE`). Everything else is restored: descriptors, directory, umask,
+    /// niceness, ids, signal mask, handlers, parent-death signal.
     ///
     /// Immediately before the program begins, an ignored signal of
     /// [`default_signals`](Self::default_signals), such as `SIGPIPE`, has its default effect in the whole
-    /// process. If another thread writes to a pipe without a reader in that moment, the signal kills the
-    /// process. (std's `exec` also does that, and does not ignore the signal again.) A process that must
-    /// survive a failure sets `default_signals` to the empty set.
+    /// process. If another thread writes to a pipe without a reader at that moment, the signal kills the
+    /// process. (std's `exec` has the same effect, and does not restore the ignored signal after a failure.)
+    /// A process that must survive a failure sets `default_signals` to the empty set.
     ///
-    /// # A thread for what cannot be taken back
+    /// # Settings that need a thread
     ///
-    /// Replacing descriptors here would take them from their owners: immediately from owners in other threads,
-    /// and after a failure from owners in the calling thread. So some settings need a thread:
-    /// [`fd_maps`](Self::fd_maps), [`close_other_fds`](Self::close_other_fds),
+    /// Replacing descriptors in the calling thread would take them from their owners. Owners in other threads
+    /// would lose them immediately, and owners in the calling thread after a failure. So some settings need a
+    /// separate thread: [`fd_maps`](Self::fd_maps), [`close_other_fds`](Self::close_other_fds),
     /// [`current_dir`](Self::current_dir), [`nice`](Self::nice), [`umask`](Self::umask),
     /// [`parent_death_signal`](Self::parent_death_signal), [`uid`](Self::uid), [`gid`](Self::gid) and
     /// [`groups`](Self::groups).
     ///
-    /// If any of them is used, the call creates a thread that shares everything with this process but has its own
-    /// copy of these things. That thread executes the program, which then has the id of this process; or it ends.
-    /// The calling thread is stopped meanwhile, and a handler may run in the other one: do not call this from a
-    /// handler.
+    /// If any of these settings is used, the call creates a thread that shares everything with this process
+    /// except the attributes that they change. The thread has a separate copy of these attributes. The thread
+    /// executes the program, which then has the id of this process. On failure the thread ends. The calling
+    /// thread is stopped until the program begins or the thread ends. A signal handler may run in the created
+    /// thread, so do not call this from a handler.
     ///
-    /// The kernel then treats the calling thread like any other one that ends. Children that it has created
-    /// with a parent-death signal get that signal. Record locks of `fcntl(2)` (`F_SETLK`) are released, and
-    /// those of `flock(2)` are kept. `SEM_UNDO` takes effect, and signals that are pending for the calling
-    /// thread are lost. A real-time policy is dropped if it has `SCHED_RESET_ON_FORK`. A sandbox or an emulator
-    /// may reject such a thread.
+    /// When the program begins, the kernel treats the calling thread like any other thread that ends.
+    /// Children that it has created with a parent-death signal receive that signal. Record locks of
+    /// `fcntl(2)` (`F_SETLK`) are released, and locks of `flock(2)` are kept. `SEM_UNDO` takes effect, and
+    /// signals that are pending for the calling thread are lost. A real-time policy is dropped if it has
+    /// `SCHED_RESET_ON_FORK`. A sandbox or an emulator may reject the creation of this thread.
     ///
     /// With a parent-death signal, this process exits if its parent ends during the call.
     ///
     /// # Errors
     ///
-    /// As [`spawn`](Self::spawn), except for [`SpawnStage::Channel`] and [`SpawnStage::Killed`]. At
-    /// [`SpawnStage::Clone`] those of `clone(2)` if the thread cannot be created, such as
+    /// The errors of [`spawn`](Self::spawn), except for [`SpawnStage::Channel`] and [`SpawnStage::Killed`].
+    /// At [`SpawnStage::Clone`], the errors of `clone(2)` if the thread cannot be created, such as
     /// [`EAGAIN`](Errno::EAGAIN). At [`SpawnStage::Setsid`] and [`SpawnStage::Setpgid`],
     /// [`EPERM`](Errno::EPERM) if this process leads a process group or a session.
     ///
@@ -292,8 +296,8 @@ impl<'a> Spawn<'a> {
         error
     }
 
-    /// Returns whether this changes state of a single thread, which a failed [`exec`](Self::exec) must not
-    /// leave changed.
+    /// Returns whether the settings change state of a single thread, which a failed [`exec`](Self::exec) must
+    /// not leave changed.
     const fn changes_thread(&self) -> bool {
         let files = !self.fds.is_empty() || self.close_others;
         let place = self.folder.is_some() || self.umask.is_some();
@@ -301,7 +305,7 @@ impl<'a> Spawn<'a> {
         files || place || task || self.changes_ids()
     }
 
-    /// Prepares all that a child of `parent` needs, and calls `make` with all signals blocked.
+    /// Prepares all data that a child of `parent` needs, and calls `make` with all signals blocked.
     fn launch<T>(
         &self,
         report: &Report,
@@ -319,7 +323,7 @@ impl<'a> Spawn<'a> {
         if moves.windows(2).any(|pair| pair[0].to == pair[1].to) {
             return Err(SpawnError::at(SpawnStage::Arguments)(Errno::EINVAL));
         }
-        // Without one, as before Linux 5.3, a child in another pid namespace does not check its parent.
+        // Without a pidfd, as before Linux 5.3, a child in another pid namespace does not check its parent.
         let pidfd = self.death_signal.and_then(|_| call::pidfd_open(parent).ok());
         let pidfd = pidfd.and_then(|pidfd| move_elsewhere(pidfd, moves).ok());
         let mask = call::rt_sigprocmask(SIG_SETMASK, &SignalSet::full().0);
@@ -343,13 +347,14 @@ impl<'a> Spawn<'a> {
         made
     }
 
-    /// Checks what the kernel does not reject, or not in every case.
+    /// Checks settings whose errors the kernel does not report in every case.
     fn check(&self) -> crate::Result<()> {
         let ended = |list: &[Arg<'_>]| list.last().is_some_and(|last| last.as_c_str().is_none());
-        // The kernel takes the id −1 for "no change".
+        // The kernel interprets the id −1 as "no change".
         let ids = [self.uid, self.gid].into_iter().flatten();
         let mut ids = ids.chain(self.groups.into_iter().flatten().copied());
-        // A program without an argument 0 takes its environment, which follows the arguments, for arguments.
+        // A program without an argument 0 interprets its environment, which follows the arguments, as
+        // arguments.
         let valid = ended(self.argv)
             && self.argv.first().is_some_and(|name| name.as_c_str().is_some())
             && ended(self.envp)

@@ -1,14 +1,14 @@
-//! Finding out whether a child has begun its program, or was killed before.
+//! Determines whether a child has begun its program or was killed first.
 //!
-//! Neither the return of a vfork nor the end of a close-on-exec pipe proves it: both also happen when the
-//! child dies. The kernel keeps a flag in the process, which `execve` clears, and exposes it in two places:
+//! The return of a vfork and the end of a close-on-exec pipe prove nothing, because they also occur when the
+//! child dies. The kernel keeps a flag in the process that `execve` clears, and exposes the flag in two ways:
 //!
-//! - `setpgid` on a child that has begun its program fails with `EACCES`, by POSIX. The group that is passed
-//!   here does not exist, so nothing changes otherwise. It is one cheap call, and enough for almost every
-//!   child. But if the child is in its own session, even one that its program has created, it fails with
-//!   `EPERM` before it looks at the flag.
-//! - `/proc/PID/stat` for all others, including ended ones. If that cannot be read, a child in the session of
-//!   this process can still be checked.
+//! - `setpgid` on a child that has begun its program fails with `EACCES`, as POSIX requires. The group passed
+//!   here does not exist, so the call changes nothing. This one cheap call is enough for almost every child.
+//!   If the child is in a separate session, the call fails with `EPERM` before the kernel checks the flag.
+//!   The child's program may have created that session.
+//! - `/proc/PID/stat` shows the flag of any child, including an ended one. If this file cannot be read, a
+//!   child in the session of this process can still be checked.
 //!
 //! `waitid` alone is not enough: a vfork returns before a killed child can be waited for.
 
@@ -23,10 +23,10 @@ use core::ffi::CStr;
 use core::mem;
 use core::time::Duration;
 
-/// The flag of a process that was forked and has begun no program. No header for programs defines it.
+/// The flag of a process that was forked and has not begun a program. No userspace header defines this flag.
 const PF_FORKNOEXEC: u32 = 0x40;
 
-/// Larger than any possible process id.
+/// A number larger than any possible process id.
 const NONE: i32 = i32::MAX;
 
 /// Waits until the child has begun its program or has ended. Fails if the child is known to have ended before
@@ -34,10 +34,10 @@ const NONE: i32 = i32::MAX;
 pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
     while let (Some(false), end) = check(child) {
         match end {
-            // After it has released this memory and before its program, or before its end.
+            // The child has released this memory, but has neither begun its program nor ended.
             Ok(None) => _ = poll(&mut [], Some(Duration::from_micros(50))),
             Ok(Some((end, _))) => {
-                // An exit code means that it had an error to report, and could not.
+                // An exit code means that the child could not report its error.
                 let stage =
                     ExitStatus::new(&end).signal().map_or(SpawnStage::Channel, SpawnStage::Killed);
                 return Err(SpawnError::at(stage)(Errno::ECHILD));
@@ -48,27 +48,28 @@ pub(super) fn wait(child: &Child) -> Result<(), SpawnError> {
     Ok(())
 }
 
-/// Returns whether the child has begun its program, if that can be known, and whether it has ended.
+/// Returns whether the child has begun its program, or `None` if this is unknown, and whether the child has
+/// ended.
 fn check(child: &Child) -> (Option<bool>, Result<Option<Waited>, Errno>) {
     let pid = i32::try_from(child.id()).unwrap_or(NONE);
     if call::setpgid(pid, NONE) == Err(Errno::EACCES) {
         return (Some(true), Ok(None));
     }
-    // First, so that what follows is final for a child that has ended.
+    // The wait precedes the other checks, so that the flag is final for an ended child.
     let end = child.waitid(PEEK);
     (by_proc(pid).or_else(|| by_session(pid)), end)
 }
 
-/// In this process's own session, `setpgid` fails with `EACCES` exactly if the child has begun its program.
-/// (A filter does not look at the group, and fails with the same error for a negative one. The kernel fails
-/// with `EINVAL`.)
+/// In this process's own session, `setpgid` fails with `EACCES` exactly if the child has begun its program. A
+/// filter may also return `EACCES`. The call with a negative group detects that filter: the kernel fails with
+/// `EINVAL`, but a filter does not check the group.
 fn by_session(pid: i32) -> Option<bool> {
     let same = call::getsid(pid).ok()? == call::getsid(0).ok()?;
     let usable = same && call::setpgid(pid, -1) == Err(Errno::EINVAL);
     usable.then(|| call::setpgid(pid, NONE) == Err(Errno::EACCES))
 }
 
-/// Returns `None` if there is no `/proc`, or if it belongs to another pid namespace.
+/// Returns `None` if `/proc` cannot be read, or belongs to another pid namespace.
 fn by_proc(pid: i32) -> Option<bool> {
     let mut path = *b"/proc/\0\0\0\0\0\0\0\0\0\0/stat\0";
     let digits = decimal(path.get_mut(6..16)?, pid.unsigned_abs());
@@ -82,7 +83,7 @@ fn by_proc(pid: i32) -> Option<bool> {
     (begun || stat(c"/proc/self/stat")?[0] == own).then_some(begun)
 }
 
-/// Returns the process id, that of the parent, and the flags.
+/// Returns the process id, the parent's process id, and the flags.
 fn stat(path: &CStr) -> Option<[u32; 3]> {
     let mut bytes = [0; 256];
     let file = call::openat_for_reading(path).ok()?;
@@ -90,20 +91,20 @@ fn stat(path: &CStr) -> Option<[u32; 3]> {
     let text = bytes.get(..count)?;
     let number = |field: &[u8]| core::str::from_utf8(field).ok()?.parse().ok();
     let pid = number(text.split(|byte| *byte == b' ').next()?)?;
-    // After the name, which may contain anything.
+    // The other fields follow the name, which may contain any bytes.
     let rest = text.get(text.iter().rposition(|byte| *byte == b')')? + 2..)?;
     let mut fields = rest.split(|byte| *byte == b' ');
     Some([pid, number(fields.nth(1)?)?, number(fields.nth(4)?)?])
 }
 
-/// Returns what the child reports through the pipe, or `None` if the pipe ends.
+/// Returns the child's report from the pipe, or `None` if the pipe ends.
 ///
-/// Another process that was forked meanwhile and has no program yet may have the write end open. So this does not
-/// wait for the end of the pipe once it is known what happened to the child.
+/// Another process that was forked at the same time and has no program yet may hold a copy of the write end.
+/// So this function does not wait for the end of the pipe once the fate of the child is known.
 pub(super) fn read_report(channel: &OwnedFd, child: &Child) -> Option<SpawnError> {
     let ready = |timeout| poll(&mut [PollFd::new(channel, PollEvents::IN)], Some(timeout));
     let mut timeout = Duration::from_millis(1);
-    // One failed `waitid` proves nothing: even then a report of the child must still be read.
+    // One failed `waitid` proves nothing, because the child's report may still be unread.
     let mut failed = false;
     while matches!(ready(timeout), Ok(0) | Err(Errno::EINTR)) {
         let known = match check(child) {
@@ -113,7 +114,7 @@ pub(super) fn read_report(channel: &OwnedFd, child: &Child) -> Option<SpawnError
                 failed_before && failed
             }
         };
-        // An interrupted poll has not looked into the pipe.
+        // An interrupted poll has not checked the pipe.
         if known && ready(Duration::ZERO) == Ok(0) {
             return None;
         }

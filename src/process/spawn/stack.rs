@@ -1,16 +1,16 @@
-//! The memory that a child starts on: a stack with a guard below it and the list of the child's descriptors
+//! The memory that a child starts on: a stack, a guard below it, and the list of the child's descriptors
 //! above it.
 //!
 //! # Safety
 //!
-//! This file is trusted with one mapping. A [`Stack`] is the only owner of its addresses. Its upper part, after
-//! the [`stack`](Stack::stack), is a list of integers that it lends as a slice. The part below is never lent, so
-//! that it may be a child's stack while a `Stack` is borrowed. The lowest pages are the guard: touching them ends
-//! the process.
+//! This file is trusted with one mapping. A [`Stack`] is the only owner of its addresses. Its upper part,
+//! after the [`stack`](Stack::stack), is a list of integers that a `Stack` lends as a slice. The part below
+//! is never lent, so that it may be a child's stack while a `Stack` is borrowed. The lowest pages are the
+//! guard: touching them ends the process.
 //!
-//! Mapping and touching a stack is a seventh of the cost of starting a small program. So one is kept for the next
-//! spawn, in [`SPARE`]: the spawn that takes it from there is its only owner. In a forked process it is a copy, as
-//! all memory is.
+//! Mapping and touching a stack is one seventh of the cost of starting a small program. So one stack is kept
+//! for the next spawn, in [`SPARE`]. The spawn that takes a stack from [`SPARE`] is its only owner. A forked
+//! process has a copy of the spare stack, as of all memory.
 #![allow(unsafe_code, reason = "mapped memory as a stack and as a slice")]
 
 use super::child::Move;
@@ -20,20 +20,20 @@ use core::ptr::{self, NonNull};
 use core::slice;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-/// Enough for a path, the moves of an ordinary spawn, and the frames of the child's code in a build without
-/// optimisation. Untouched pages cost nothing.
+/// The size fits a path, the moves of an ordinary spawn, and the frames of the child's code in a build
+/// without optimisation. Untouched pages cost nothing.
 const SIZE: usize = 64 << 10;
 
-/// Returns the size of the inaccessible memory below the stack, in bytes: a page, or several if pages are small.
-/// So it is whole pages even if the kernel does not report their size.
+/// Returns the size of the inaccessible memory below the stack, in bytes: one page, or several if pages are
+/// small. The size is a multiple of the page size even if the kernel does not report that size.
 fn guard() -> usize {
     page::size().max(64 << 10)
 }
 
-/// An ordinary stack has room for this many moves.
+/// The number of moves for which an ordinary stack has room.
 const FEW: usize = 512;
 
-/// The alignment of a stack that every architecture accepts.
+/// A stack alignment that every architecture accepts.
 const ALIGN: usize = 16;
 
 /// An ordinary stack that is not in use, or null.
@@ -46,7 +46,7 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// Creates a stack, and room for this many moves, with arbitrary numbers in them.
+    /// Creates a stack with room for this many moves, which hold arbitrary numbers.
     pub(super) fn new(moves: usize) -> Result<Self> {
         let mut len = guard() + SIZE;
         if moves <= FEW {
@@ -58,7 +58,7 @@ impl Stack {
             len = room.checked_add(len).ok_or(Errno::ENOMEM)?;
             len = len.checked_next_multiple_of(guard()).ok_or(Errno::ENOMEM)?;
         }
-        // Without a guard it is not one that `drop` keeps.
+        // Until the guard is set, `usize::MAX` makes `drop` unmap this stack instead of keeping it.
         let mut stack = Self {
             base: call::mmap(len, abi::PROT_RW, abi::MAP_OWN, None)?,
             len,
@@ -70,10 +70,12 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Returns the stack's lowest address and its size, without the guard. The moves begin at its end.
+    /// Returns the stack's lowest address and its size, without the guard. The moves begin at the end of the
+    /// stack.
     ///
     /// An ordinary stack always has the same size, so that a child's frame never becomes a move of the next
-    /// child: a sanitizer keeps a frame marked if its function never returned.
+    /// child. A sanitizer would report that overlap, because it keeps a frame marked if its function never
+    /// returned.
     pub(super) fn stack(&self) -> (*mut u8, usize) {
         let room = (self.moves.max(FEW) * size_of::<Move>()).next_multiple_of(ALIGN);
         // SAFETY: the guard and at least `SIZE` bytes are mapped.
@@ -83,15 +85,15 @@ impl Stack {
 
     pub(super) fn moves(&mut self) -> &mut [Move] {
         let (lowest, size) = self.stack();
-        // SAFETY: the end of the stack is within the mapping, or at its end.
+        // SAFETY: the end of the stack is within the mapping, or at the end of the mapping.
         let end = unsafe { lowest.add(size) };
         #[expect(
             clippy::cast_ptr_alignment,
             reason = "the end of the stack is aligned for anything"
         )]
         let first = end.cast::<Move>();
-        // SAFETY: that many are mapped from there on (`new`), they are aligned, all bytes are integers, and
-        // there is no other borrow: `self` is borrowed exclusively.
+        // SAFETY: `new` mapped this many moves at this aligned address, and any bytes are valid integers. No
+        // other borrow exists, because `self` is borrowed exclusively.
         unsafe { slice::from_raw_parts_mut(first, self.moves) }
     }
 }
@@ -103,8 +105,8 @@ impl Drop for Stack {
         if self.moves <= FEW && place().is_ok() {
             return;
         }
-        // SAFETY: the range is this mapping's own, no borrow is left, and the child has ended or has left it
-        // for a program of its own.
+        // SAFETY: this value owns the range, and no borrow is left. The child has ended or has its program,
+        // so it no longer uses the memory.
         let _ = unsafe { call::munmap(self.base, self.len) };
     }
 }
@@ -113,7 +115,8 @@ impl Drop for Stack {
 mod tests {
     use super::*;
 
-    /// Otherwise a sanitizer, which has seen a child's frames there, reports the parent's writes to them.
+    /// If the end moved, a sanitizer would report the parent's writes to memory that it has marked as a
+    /// child's frames.
     #[test]
     fn stack_ends_at_the_same_place_for_few_moves_and_for_none() {
         let size = |moves| Stack::new(moves).unwrap().stack().1;

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! This file is trusted that an [`Arg`] is null or came from a `CStr` that lives as long as it does.
+//! This file is trusted to make each [`Arg`] null, or from a `CStr` that lives as long as the `Arg`.
 #![allow(unsafe_code, reason = "strings by address, as the kernel reads them")]
 
 use core::ffi::{CStr, c_char};
@@ -11,8 +11,8 @@ use core::{fmt, ptr};
 
 /// One string of a list of arguments (`argv`) or of environment variables (`envp`, `NAME=value`).
 ///
-/// A list is a slice that ends with [`Arg::END`]. In memory it is the array that the kernel reads, so
-/// a list made before a fork can be used after it without an allocation.
+/// A list is a slice that ends with [`Arg::END`]. In memory it is the array that the kernel reads. So a child
+/// can use a list that was made before the fork without an allocation.
 ///
 /// # Examples
 ///
@@ -32,9 +32,9 @@ pub struct Arg<'a> {
     lent: PhantomData<&'a CStr>,
 }
 
-// SAFETY: it stands for an `Option<&CStr>`, which is Send.
+// SAFETY: an `Arg` stands for an `Option<&CStr>`, which is Send.
 unsafe impl Send for Arg<'_> {}
-// SAFETY: it stands for an `Option<&CStr>`, which is Sync.
+// SAFETY: an `Arg` stands for an `Option<&CStr>`, which is Sync.
 unsafe impl Sync for Arg<'_> {}
 
 impl<'a> Arg<'a> {
@@ -53,7 +53,7 @@ impl<'a> Arg<'a> {
         if self.string.is_null() {
             return None;
         }
-        // SAFETY: not null, so it came from a `&'a CStr`.
+        // SAFETY: the pointer is not null, so it was made from a `&'a CStr`.
         Some(unsafe { CStr::from_ptr(self.string) })
     }
 }

@@ -1,5 +1,4 @@
-//! The values and layouts that the crate relies on, by name, for the test that compares them with the C
-//! headers.
+//! The values and layouts that the crate relies on, by name. A test compares them with the C headers.
 
 #[cfg(feature = "event")]
 use super::flags::EventFdFlags;
@@ -12,7 +11,7 @@ use super::*;
 #[cfg(feature = "process")]
 use crate::process::Resource;
 
-/// Returns name and value of every fact of [`abi`](super).
+/// Returns the name and value of every fact of [`abi`](super).
 pub(crate) fn facts() -> std::vec::Vec<(&'static str, usize)> {
     use core::mem::offset_of;
     let mut facts = std::vec![

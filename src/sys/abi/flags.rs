@@ -1,5 +1,5 @@
-//! Flag types. Bits that the crate does not know are kept, so a newer kernel's flag can be passed and is
-//! returned.
+//! Flag types. A flag type keeps bits that the crate does not know, so that a newer kernel's flag can be
+//! passed and returned.
 
 use crate::sys::abi;
 use core::fmt;
@@ -54,7 +54,7 @@ macro_rules! flags {
                 self.0 & other.0 != 0
             }
 
-            /// Returns the flags of both. The same as `|`, but usable in constants.
+            /// Returns the flags of both values. Unlike `|`, this function can be used in constants.
             pub const fn union(self, other: Self) -> Self {
                 Self(self.0 | other.0)
             }
@@ -86,7 +86,7 @@ macro_rules! flags {
     };
 }
 
-/// Writes `Type(A | B | 0x40)`: the known flags by name, the remaining bits as a number.
+/// Writes `Type(A | B | 0x40)`: the known flags by name, and the remaining bits as a number.
 fn write_flags(
     f: &mut fmt::Formatter<'_>,
     type_name: &str,
@@ -131,8 +131,8 @@ flags! {
     const CLOEXEC = abi::O_CLOEXEC;
     /// Nonblocking: a call that would wait fails with [`EAGAIN`](crate::Errno::EAGAIN).
     const NONBLOCK = abi::O_NONBLOCK;
-    /// Packet mode: each write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes is read as one
-    /// packet, and a shorter read discards the remaining bytes of it.
+    /// Packet mode: a read returns each write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes as one
+    /// packet. A shorter read discards the remaining bytes of the packet.
     const DIRECT = abi::O_DIRECT;
 }
 
@@ -150,7 +150,7 @@ flags! {
     ///
     /// [execveat(2)](https://man7.org/linux/man-pages/man2/execveat.2.html)
     pub struct ExecFlags;
-    /// If the path is empty, execute the file that the descriptor is open on.
+    /// If the path is empty, execute the file that the descriptor refers to.
     const EMPTY_PATH = abi::AT_EMPTY_PATH;
     /// Fail with `ELOOP` if the last component of the path is a symbolic link.
     const SYMLINK_NOFOLLOW = 0x100;
@@ -161,49 +161,50 @@ flags! {
     ///
     /// [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html)
     pub struct SpliceFlags;
-    /// Move pages rather than copy them: a hint that the kernel is free to ignore.
+    /// Move pages rather than copy them. This is a hint that the kernel may ignore.
     const MOVE = 1;
     /// Do not wait for the *pipe*. An end that is not a pipe follows its own nonblocking flag.
     const NONBLOCK = abi::SPLICE_F_NONBLOCK;
-    /// More data follows immediately, and a socket may wait for it. Wrong on the last call, which it
-    /// delays by up to 200 ms.
+    /// More data follows immediately, and a socket may wait for it. Do not set this flag on the last call,
+    /// because it delays that call by up to 200 ms.
     const MORE = 4;
 }
 
 flags! {
-    /// Events of [`poll`](crate::event::poll()) and `Epoll`: what to wait for, and what was found.
+    /// Events of [`poll`](crate::event::poll()) and `Epoll`: the events to wait for, and the events that were
+    /// found.
     ///
-    /// The last three are for an `Epoll` only. A [`PollFd`](crate::event::PollFd) has the lower 16 bits.
+    /// The last three are only for an `Epoll`. A [`PollFd`](crate::event::PollFd) has the lower 16 bits.
     ///
     /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html),
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
     pub struct PollEvents;
-    /// There is data to read or, on some kinds of descriptor, a read returns end of file immediately.
+    /// Data can be read or, on some kinds of descriptor, a read returns end of file immediately.
     const IN = 0x001;
-    /// There is urgent data.
+    /// Urgent data can be read.
     const PRI = 0x002;
-    /// There is room to write. On a pipe: a whole slot (one page) is free.
+    /// Data can be written. On a pipe, a whole slot (one page) is free.
     const OUT = 0x004;
-    /// An error. On the write end of a pipe: no reader is left. Reported even if not requested.
+    /// An error. On the write end of a pipe, all readers are closed. Reported even if not requested.
     const ERR = 0x008;
-    /// Hang-up. On the read end of a pipe: no writer is left. Bytes that are still in the pipe can be
-    /// read. Reported even if not requested.
+    /// Hang-up. On the read end of a pipe, all writers are closed. Unread bytes can still be read. Reported
+    /// even if not requested.
     const HUP = 0x010;
     /// The descriptor is not open. Reported even if not requested.
     const NVAL = 0x020;
     /// The peer of a stream socket has shut down writing.
     const RDHUP = abi::EPOLLRDHUP;
-    /// If several epolls watch the same descriptor, wake one and not all.
+    /// If several epolls watch the same descriptor, wake one and not all of them.
     const EXCLUSIVE = 1 << 28;
-    /// Report once; `Epoll::modify` arms it again.
+    /// Report one event. `Epoll::modify` rearms the descriptor.
     const ONESHOT = 1 << 30;
-    /// Edge-triggered: report a change, not a state for as long as it lasts. Read or write until
+    /// Edge-triggered: report a change, rather than a state while it lasts. Read or write until
     /// [`EAGAIN`](crate::Errno::EAGAIN) before the next wait.
     const ET = 1 << 31;
 }
 
 impl PollEvents {
-    /// Returns the bits as `poll` has them: the lower half, and one flag that SPARC has elsewhere.
+    /// Returns the bits that `poll` uses: the lower half, and one flag that SPARC has elsewhere.
     #[expect(clippy::cast_possible_truncation, reason = "poll has no more flags")]
     pub(crate) const fn to_poll(self) -> u16 {
         swap(self.0, abi::EPOLLRDHUP, abi::POLLRDHUP) as u16
@@ -222,13 +223,13 @@ const fn swap(bits: u32, one: u32, other: u32) -> u32 {
 
 #[cfg(feature = "process")]
 flags! {
-    /// What [`wait_any`](crate::process::wait_any) reports besides the ends of children.
+    /// The changes that [`wait_any`](crate::process::wait_any) reports besides the ends of children.
     ///
     /// [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html)
     pub struct WaitFlags;
-    /// That a child was stopped by a signal.
+    /// A stop of a child by a signal.
     const STOPPED = 2;
-    /// That a child continues after a stop.
+    /// A continuation of a child after a stop.
     const CONTINUED = 8;
 }
 
@@ -242,7 +243,7 @@ flags! {
     const CLOEXEC = abi::O_CLOEXEC;
     /// Nonblocking: a call that would wait fails with [`EAGAIN`](crate::Errno::EAGAIN).
     const NONBLOCK = abi::O_NONBLOCK;
-    /// A read subtracts 1 from the counter, not its whole value.
+    /// A read subtracts 1 from the counter, rather than its whole value.
     const SEMAPHORE = 1;
 }
 

@@ -1,9 +1,10 @@
-//! Buffers for `readv` and `writev`: std's `IoSlice` and `IoSliceMut` with feature `std`, and
-//! without it a part of them with the same signatures and the layout of `struct iovec`.
+//! Buffers for `readv` and `writev`. With feature `std` these are std's `IoSlice` and `IoSliceMut`. Without
+//! that feature, the crate defines part of both types, with the same signatures and the layout of `struct
+//! iovec`.
 //!
 //! # Safety
 //!
-//! This file is trusted to make a slice only of a pointer and length that came from one.
+//! This file is trusted to make a slice only from a pointer and a length that were taken from a slice.
 #![allow(unsafe_code, reason = "slices stored in the kernel's layout")]
 
 #[cfg(feature = "std")]
@@ -24,7 +25,7 @@ mod without_std {
         len: usize,
     }
 
-    /// A buffer to write from, as `struct iovec`.
+    /// A buffer to write from, with the layout of `struct iovec`.
     #[derive(Clone, Copy)]
     #[repr(transparent)]
     pub struct IoSlice<'a> {
@@ -32,9 +33,9 @@ mod without_std {
         lent: PhantomData<&'a [u8]>,
     }
 
-    // SAFETY: it stands for a `&[u8]`, which is Send.
+    // SAFETY: an `IoSlice` stands for a `&[u8]`, which is Send.
     unsafe impl Send for IoSlice<'_> {}
-    // SAFETY: it stands for a `&[u8]`, which is Sync.
+    // SAFETY: an `IoSlice` stands for a `&[u8]`, which is Sync.
     unsafe impl Sync for IoSlice<'_> {}
 
     impl<'a> IoSlice<'a> {
@@ -49,18 +50,18 @@ mod without_std {
         ///
         /// # Panics
         ///
-        /// If there are fewer than `n`.
+        /// Panics if the buffer has fewer than `n` bytes.
         pub fn advance(&mut self, n: usize) {
             assert!(n <= self.vec.len, "advancing an IoSlice beyond its length");
             self.vec.base = self.vec.base.wrapping_add(n);
             self.vec.len -= n;
         }
 
-        /// Drops the first `n` bytes of all buffers together, and the buffers that become empty.
+        /// Drops the first `n` bytes of all buffers together, and every buffer that becomes empty.
         ///
         /// # Panics
         ///
-        /// If there are fewer than `n`.
+        /// Panics if the buffers together have fewer than `n` bytes.
         pub fn advance_slices(bufs: &mut &mut [Self], n: usize) {
             let mut left = n;
             let mut done = 0;
@@ -82,8 +83,8 @@ mod without_std {
     impl Deref for IoSlice<'_> {
         type Target = [u8];
         fn deref(&self) -> &[u8] {
-            // SAFETY: pointer and length are those of the slice given to `new`, or of its tail, and
-            // that slice is lent for `'a`.
+            // SAFETY: pointer and length belong to the slice given to `new`, or to its tail, and that slice
+            // is lent for `'a`.
             unsafe { core::slice::from_raw_parts(self.vec.base, self.vec.len) }
         }
     }
@@ -94,16 +95,16 @@ mod without_std {
         }
     }
 
-    /// A buffer to read into, as `struct iovec`.
+    /// A buffer to read into, with the layout of `struct iovec`.
     #[repr(transparent)]
     pub struct IoSliceMut<'a> {
         vec: IoVec,
         lent: PhantomData<&'a mut [u8]>,
     }
 
-    // SAFETY: it stands for a `&mut [u8]`, which is Send.
+    // SAFETY: an `IoSliceMut` stands for a `&mut [u8]`, which is Send.
     unsafe impl Send for IoSliceMut<'_> {}
-    // SAFETY: it stands for a `&mut [u8]`, which is Sync.
+    // SAFETY: an `IoSliceMut` stands for a `&mut [u8]`, which is Sync.
     unsafe impl Sync for IoSliceMut<'_> {}
 
     impl<'a> IoSliceMut<'a> {
@@ -118,7 +119,7 @@ mod without_std {
     impl Deref for IoSliceMut<'_> {
         type Target = [u8];
         fn deref(&self) -> &[u8] {
-            // SAFETY: pointer and length are those of the slice given to `new`, lent for `'a`.
+            // SAFETY: pointer and length belong to the slice given to `new`, which is lent for `'a`.
             unsafe { core::slice::from_raw_parts(self.vec.base, self.vec.len) }
         }
     }

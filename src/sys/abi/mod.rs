@@ -1,8 +1,8 @@
-//! Types and constants with the layout and the values of the kernel's headers, as far as the crate uses
-//! them.
+//! Types and constants with the layout and the values of the kernel's headers. Only those that the crate uses
+//! are defined.
 //!
-//! Sizes are asserted at compile time. Values that differ between architectures are chosen here. A test in
-//! builds with the shim compares every line with the C headers of the target.
+//! Sizes are asserted at compile time. This module chooses values that differ between architectures. A test
+//! in builds with the shim compares every line with the C headers of the target.
 
 #![cfg_attr(not(feature = "full"), allow(dead_code, reason = "some serve these features only"))]
 
@@ -34,7 +34,7 @@ pub(crate) const MIPS: bool = cfg!(any(
 const POWERPC: bool = cfg!(any(target_arch = "powerpc", target_arch = "powerpc64"));
 pub(crate) const SPARC: bool = cfg!(any(target_arch = "sparc", target_arch = "sparc64"));
 
-/// Picks the value of this architecture: MIPS, SPARC, PowerPC, ARM (with m68k), or all others.
+/// Returns the value for this architecture: MIPS, SPARC, PowerPC, ARM (with m68k), or all others.
 pub(crate) const fn per_arch(mips: u32, sparc: u32, powerpc: u32, arm: u32, other: u32) -> u32 {
     match (MIPS, SPARC, POWERPC, ARM) {
         (true, _, _, _) => mips,
@@ -91,12 +91,12 @@ pub(crate) const SOCK_STREAM: i32 = if MIPS { 2 } else { 1 };
 // time.h
 pub(crate) const CLOCK_MONOTONIC: usize = 1;
 
-// limits.h, uio.h, and MAX_RW_COUNT of fs.h for a page of 4096 bytes: no call moves more.
+// limits.h, uio.h, and MAX_RW_COUNT of fs.h for a page of 4096 bytes, the most bytes that a call moves.
 pub(crate) const PIPE_BUF: usize = 4096;
 pub(crate) const IOV_MAX: usize = 1024;
 pub(crate) const MAX_RW_COUNT: usize = 0x7fff_f000;
 pub(crate) const RWF_NOWAIT: usize = 8;
-/// Since Linux 6.18, and not in older headers: no test compares it.
+/// Since Linux 6.18. Older headers lack this value, so no test compares it.
 pub(crate) const RWF_NOSIGNAL: usize = 0x100;
 
 // ioctls.h
@@ -112,7 +112,7 @@ pub(crate) const WSTOPPED: usize = 2;
 pub(crate) const WEXITED: usize = 4;
 pub(crate) const WCONTINUED: usize = 8;
 pub(crate) const WNOWAIT: usize = 0x0100_0000;
-/// Checks whether a child has ended, without waiting and without collecting its status.
+/// Options that check whether a child has ended, without waiting and without collecting its status.
 pub(crate) const PEEK: usize = WEXITED | WNOHANG | WNOWAIT;
 pub(crate) const P_PID: usize = 1;
 pub(crate) const P_PIDFD: usize = 3;
@@ -122,7 +122,7 @@ pub(crate) const CLD_DUMPED: i32 = 3;
 pub(crate) const CLD_CONTINUED: i32 = 6;
 pub(crate) const MADV_NORMAL: usize = 0;
 
-// Memory that the crate maps, and the files that may back it: mman.h, memfd.h, fcntl.h.
+// Values for memory that the crate maps and for files that back it: mman.h, memfd.h, fcntl.h.
 pub(crate) const PROT_NONE: usize = 0;
 pub(crate) const PROT_READ: usize = 1;
 pub(crate) const PROT_WRITE: usize = 2;
@@ -130,7 +130,7 @@ pub(crate) const PROT_RW: usize = PROT_READ | PROT_WRITE;
 pub(crate) const MAP_SHARED: usize = 1;
 pub(crate) const MAP_PRIVATE: usize = 2;
 pub(crate) const MAP_ANONYMOUS: usize = per_arch(0x800, 0x20, 0x20, 0x20, 0x20) as usize;
-/// Zeros for this process alone.
+/// A private mapping of zeros.
 pub(crate) const MAP_OWN: usize = MAP_PRIVATE | MAP_ANONYMOUS;
 pub(crate) const MAP_POPULATE: usize = per_arch(0x10000, 0x8000, 0x8000, 0x8000, 0x8000) as usize;
 pub(crate) const MADV_DONTNEED: usize = 4;
@@ -140,7 +140,7 @@ pub(crate) const MADV_WIPEONFORK: usize = 18;
 pub(crate) const NO_ADVICE: usize = 0x7fff_fff0;
 pub(crate) const MFD_CLOEXEC: usize = 1;
 pub(crate) const MFD_ALLOW_SEALING: usize = 2;
-/// Since Linux 6.3, and not in older headers: no test compares it.
+/// Since Linux 6.3. Older headers lack this value, so no test compares it.
 pub(crate) const MFD_NOEXEC_SEAL: usize = 8;
 pub(crate) const F_ADD_SEALS: usize = 1033;
 pub(crate) const F_GET_SEALS: usize = 1034;
@@ -151,7 +151,7 @@ pub(crate) const F_SEAL_GROW: usize = 4;
 pub(crate) const F_SEAL_FUTURE_WRITE: usize = 16;
 pub(crate) const RLIMIT_FSIZE: u32 = 1;
 
-// For `fork` through `clone`, in the assembly backends: sched.h, signal.h, prctl.h.
+// Values for `fork` through `clone` in the assembly backends: sched.h, signal.h, prctl.h.
 #[allow(dead_code, reason = "the shim leaves it to the C library")]
 pub(crate) const CLONE_CHILD_CLEARTID: usize = 0x0020_0000;
 #[allow(dead_code, reason = "the shim leaves it to the C library")]
@@ -159,34 +159,34 @@ pub(crate) const CLONE_CHILD_SETTID: usize = 0x0100_0000;
 #[allow(dead_code, reason = "the shim leaves it to the C library")]
 pub(crate) const PR_GET_TID_ADDRESS: usize = 40;
 
-// What a child does to itself before it executes a program: sched.h, prctl.h, resource.h, signal.h.
+// Values for a child's setup before it executes a program: sched.h, prctl.h, resource.h, signal.h.
 pub(crate) const CLONE_VM: usize = 0x100;
 pub(crate) const CLONE_PIDFD: usize = 0x1000;
 pub(crate) const PRIO_PROCESS: usize = 0;
 
-/// The kernel's `struct sigaction`, which differs between architectures: as words, enough for all of
-/// them. On each, all zeros mean `SIG_DFL`, no flags and an empty mask.
+/// The kernel's `struct sigaction`, which differs between architectures. This array has enough words for all
+/// of them. On each architecture, all zeros mean `SIG_DFL`, no flags and an empty mask.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct SigAction([usize; 8]);
 
 impl SigAction {
     const HANDLER: usize = if MIPS { 1 } else { 0 };
 
-    /// Returns whether there is a handler: 0 is `SIG_DFL`, 1 is `SIG_IGN`.
+    /// Returns whether the action is a handler: 0 is `SIG_DFL`, and 1 is `SIG_IGN`.
     pub(crate) const fn is_handled(&self) -> bool {
         self.0[Self::HANDLER] > 1
     }
 }
 
-/// Which of the 18 words of a `struct rusage` are kept.
+/// The indices of the words of a `struct rusage` (18 words) that are kept.
 pub(crate) const RUSAGE_KEPT: [usize; 7] = [0, 1, 2, 3, 4, 8, 9];
 
-/// pidfd.h. Newer than many headers, so no test compares these.
+/// Values from pidfd.h. Many headers lack them, so no test compares them.
 pub(crate) const PIDFD_SIGNAL_PROCESS_GROUP: usize = 4;
 pub(crate) const PIDFD_GET_INFO: usize = 0xc040_ff0b;
 pub(crate) const PIDFD_INFO_EXIT: u64 = 8;
 
-/// The first version of `struct pidfd_info`, as far as it is read.
+/// The fields of the first version of `struct pidfd_info` that are read.
 #[repr(C)]
 pub(crate) struct PidfdInfo {
     pub(crate) mask: u64,
@@ -195,17 +195,17 @@ pub(crate) struct PidfdInfo {
 }
 const _: () = assert!(size_of::<PidfdInfo>() == 64);
 
-// poll.h; the other events are in `flags`.
+// poll.h. The other events are in `flags`.
 pub(crate) const POLLRDHUP: u32 = if SPARC { 0x800 } else { 0x2000 };
 
-// epoll.h, whose first events are those of poll.h on every architecture
+// epoll.h. Its first events equal those of poll.h on every architecture.
 pub(crate) const EPOLL_CTL_ADD: usize = 1;
 pub(crate) const EPOLL_CTL_DEL: usize = 2;
 pub(crate) const EPOLL_CTL_MOD: usize = 3;
 pub(crate) const EPOLLRDHUP: u32 = 0x2000;
 
 /// A ready descriptor that [`Epoll::wait`](crate::event::Epoll::wait) has found: its events, and the token
-/// that it was added with.
+/// with which it was added.
 #[cfg(feature = "event")]
 #[cfg_attr(target_arch = "x86_64", repr(C, packed))]
 #[cfg_attr(not(target_arch = "x86_64"), repr(C))]
@@ -215,14 +215,14 @@ pub struct Event {
     pub(crate) data: u64,
 }
 
-/// One of the three standard streams of a process. As a number, its descriptor.
+/// One of the three standard streams of a process. Its number is its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StdStream {
-    /// Its input, 0.
+    /// Standard input, 0.
     Stdin = 0,
-    /// Its output, 1.
+    /// Standard output, 1.
     Stdout = 1,
-    /// Its output for errors, 2.
+    /// Standard error, 2.
     Stderr = 2,
 }
 
@@ -235,11 +235,11 @@ pub(crate) struct Timespec {
 }
 const _: () = assert!(size_of::<Timespec>() == 16);
 
-/// The kernel's `sigset_t`: words of the size of a pointer. MIPS has twice as many signals.
+/// The kernel's `sigset_t`, an array of pointer-sized words. MIPS has twice as many signals.
 pub(crate) type SigSet = [usize; SIGSET_WORDS];
 pub(crate) const SIGSET_WORDS: usize = (if MIPS { 128 } else { 64 }) / usize::BITS as usize;
 
-/// `struct statx`, as far as it is read.
+/// The fields of `struct statx` that are read.
 #[repr(C)]
 pub(crate) struct Statx {
     _before_nlink: [u32; 4],
@@ -250,20 +250,20 @@ pub(crate) struct Statx {
     pub(crate) stx_ino: u64,
     pub(crate) stx_size: u64,
     _before_rdev: [u64; 10],
-    /// Major and minor number of the device that this file stands for.
+    /// The major and minor number of the device that this file represents.
     pub(crate) stx_rdev: [u32; 2],
-    /// Major and minor number.
+    /// The major and minor number of the device that contains the file.
     pub(crate) stx_dev: [u32; 2],
     _rest: [u64; 14],
 }
 const _: () = assert!(size_of::<Statx>() == 256);
 
-/// `siginfo_t`, as far as `waitid` fills it. A queued signal has its value in place of the status.
+/// The fields of `siginfo_t` that `waitid` fills. A queued signal has its value in place of the status.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct SigInfo {
     pub(crate) si_signo: i32,
-    /// `si_errno` and `si_code`; MIPS has them the other way round.
+    /// `si_errno` and `si_code`. MIPS has them in reverse order.
     errno_and_code: [i32; 2],
     /// The union that follows has the alignment of a pointer.
     #[cfg(target_pointer_width = "64")]

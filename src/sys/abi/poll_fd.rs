@@ -1,10 +1,10 @@
-//! An entry of the list that `poll` takes.
+//! An entry of the list that is passed to `poll`.
 
 use crate::fd::BorrowedFd;
 use core::fmt;
 
-/// One entry of the list given to [`poll`](crate::event::poll): a descriptor, what to wait for, and
-/// what was found.
+/// One entry of the list given to [`poll`](crate::event::poll): a descriptor, the events to wait for, and the
+/// events that were found.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct PollFd<'fd> {

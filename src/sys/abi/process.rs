@@ -1,4 +1,5 @@
-//! What only programs that start others need: constants of sched.h, prctl.h, wait.h and ioctls.h, and `struct rusage`.
+//! Constants of sched.h, prctl.h, wait.h and ioctls.h that are needed only to start programs, and `struct
+//! rusage`.
 
 use super::{RUSAGE_KEPT, SPARC, per_arch};
 use core::time::Duration;
@@ -10,14 +11,15 @@ pub(crate) const P_ALL: usize = 0;
 pub(crate) const CLONE_SIGHAND: usize = 0x800;
 pub(crate) const CLONE_VFORK: usize = 0x4000;
 pub(crate) const CLONE_THREAD: usize = 0x1_0000;
-/// In `clone3` only, and beyond a `long` of 32 bits, so no test compares it.
+/// A flag for `clone3` only, beyond a `long` of 32 bits, so no test compares it.
 pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 pub(crate) const PR_SET_PDEATHSIG: usize = 1;
 pub(crate) const PR_GET_PDEATHSIG: usize = 2;
 pub(crate) const PR_SET_DUMPABLE: usize = 4;
 pub(crate) const PR_SET_CHILD_SUBREAPER: usize = 36;
 
-/// What a process has used in its life, together with those of its own children that it has waited for.
+/// The resources that a process has used in its life, including those of its own children that it has waited
+/// for.
 ///
 /// # Examples
 ///
@@ -44,8 +46,8 @@ pub struct Rusage {
 }
 
 impl Rusage {
-    /// From `struct rusage`, which has words only, but for the microseconds on SPARC: they are an `int`, and of 64 bits
-    /// the upper half.
+    /// Converts a `struct rusage`. All of its fields are words, except the microseconds on SPARC. There they
+    /// are an `int`, which is the upper half of a 64-bit word.
     pub(crate) fn new(raw: [usize; RUSAGE_KEPT.len()]) -> Self {
         let raw = raw.map(|word| word as u64);
         let micros = |word: u64| word >> if SPARC { usize::BITS - 32 } else { 0 };
@@ -73,23 +75,24 @@ impl Rusage {
         self.system_time
     }
 
-    /// Returns the most memory that was resident at any time, in bytes: of the process, or of the largest
-    /// of its children, not of all together.
+    /// Returns the maximum resident memory, in bytes. The value is the maximum of the process or of its
+    /// largest child, not the sum of all.
     ///
-    /// The kernel counts what the process had before it began its program: for a child that shared its
-    /// parent's memory until then, which is how programs are started here, all of its parent's.
+    /// The kernel includes memory that the process had before it began its program. This crate usually starts
+    /// programs in a child that shares its parent's memory until the program begins. For these children, the
+    /// value includes all memory of the parent.
     #[must_use]
     pub const fn max_rss(&self) -> u64 {
         self.max_rss
     }
 
-    /// Returns how often a page had to be mapped that was in memory already.
+    /// Returns the number of page faults for pages that were already in memory.
     #[must_use]
     pub const fn minor_faults(&self) -> u64 {
         self.minor_faults
     }
 
-    /// Returns how often a page had to be read from a file or from swap.
+    /// Returns the number of page faults for pages that were read from a file or from swap.
     #[must_use]
     pub const fn major_faults(&self) -> u64 {
         self.major_faults

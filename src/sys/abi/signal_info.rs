@@ -1,4 +1,4 @@
-//! Actions for signals, and information on a signal that is sent or read from a `signalfd`.
+//! Actions for signals, and information about a signal that is sent or read from a `signalfd`.
 
 use super::{SigAction, SigInfo};
 
@@ -23,7 +23,7 @@ impl SigAction {
 }
 
 impl SigInfo {
-    /// Creates the information of a signal that a thread queues for itself.
+    /// Creates the information for a signal that a thread queues for itself.
     pub(crate) const fn queued(signal: i32, value: i32) -> Self {
         let mut info = Self::empty();
         info.si_signo = signal;
@@ -32,7 +32,7 @@ impl SigInfo {
         info
     }
 
-    /// Reads the record of a `signalfd`, which has the same numbers at other offsets.
+    /// Converts the record of a `signalfd`, which has the same numbers at other offsets.
     pub(crate) const fn read(from: &SignalFdInfo) -> Self {
         let mut info = Self::empty();
         (info.si_signo, info.errno_and_code[Self::CODE]) = (from.ssi_signo, from.ssi_code);
@@ -41,7 +41,7 @@ impl SigInfo {
     }
 }
 
-/// `struct signalfd_siginfo`, as far as it is read.
+/// The fields of `struct signalfd_siginfo` that are read.
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct SignalFdInfo {

@@ -4,14 +4,14 @@
 //! - arguments: x0, x1, x2, x3, x4, x5
 //! - trap: `svc 0`
 //! - return: x0
-//! - clobbered: nothing else. If the target has SVE, the kernel zeroes in every call the bits of
-//!   z0-z31 above 127, p0-p15 and ffr, so a build with `+sve` names z (as v) and p as clobbered. ffr is
-//!   never live across a call: the compiler does not allocate it
+//! - clobbered: no other register. If the target has SVE, the kernel zeroes the bits of z0-z31 above 127,
+//!   p0-p15 and ffr in every call. So a build with `+sve` names z (as v) and p as clobbered. The compiler
+//!   does not allocate ffr, so ffr is never live across a call
 //!
 //! # Safety
 //!
-//! This file is trusted to name these registers correctly. What a call does to memory is the caller's
-//! responsibility.
+//! This file is trusted to name these registers correctly. The caller is responsible for the effects of a
+//! call on memory.
 #![allow(unsafe_code, reason = "the trap instruction")]
 
 #[cfg(feature = "process")]
@@ -31,7 +31,7 @@ macro_rules! number {
 macro_rules! trap {
     ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
-        // SAFETY: the registers are those listed above; the caller is responsible for the call itself.
+        // SAFETY: the registers are those listed above, and the caller is responsible for the call itself.
         unsafe {
             asm!(
                 "svc 0",
@@ -50,7 +50,7 @@ macro_rules! trap {
 macro_rules! trap {
     ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
-        // SAFETY: the registers are those listed above; the caller is responsible for the call itself.
+        // SAFETY: the registers are those listed above, and the caller is responsible for the call itself.
         unsafe {
             asm!(
                 "svc 0",
@@ -81,13 +81,12 @@ syscalls!("x0" "x1" "x2" "x3" "x4" "x5");
 /// The order of the last two arguments of `clone`: **tls, ctid**.
 pub(super) const CTID_IS_LAST: bool = true;
 
-/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves
-/// this block: it calls `child` with `arg`, on the stack that the call has given it. Returns in the parent
-/// only.
+/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves this
+/// block. The child calls `child` with `arg`, on the stack that the call has set. Returns only in the parent.
 ///
 /// # Safety
 ///
-/// As for `clone_on_stack`, whose request the arguments express.
+/// The requirements of `clone_on_stack` apply, whose request the arguments express.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -96,10 +95,9 @@ pub(super) unsafe fn enter(
     arg: *const (),
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers are those above. Without their flags the kernel ignores x3 and x4, tls and ctid
-    // of `clone`; x5 and x6 carry what the child needs across the trap. In the parent the block ends as any
-    // system call does. The vector registers that the kernel may zero are among those that a C function may
-    // change.
+    // SAFETY: the registers are those above. Without their flags, the kernel ignores x3 and x4, tls and ctid
+    // of `clone`. Registers x5 and x6 carry the child's data across the trap. In the parent the block ends
+    // like any system call. A C function may change all vector registers that the kernel may zero.
     unsafe {
         asm!(
             "svc 0",

@@ -1,4 +1,4 @@
-//! `clone` onto a separate stack for the child: the part that the assembly backends share.
+//! `clone` onto a separate stack for the child. The assembly backends share this part.
 //!
 //! # Safety
 //!
@@ -20,18 +20,18 @@ struct CloneArgs {
     tls: u64,
 }
 
-/// Creates a child that calls `child` with `arg` on `stack`, which is given by its lowest address and its
-/// size, and grows down from its end. Returns in the parent only, with the child's process id. If `flags`
+/// Creates a child that calls `child` with `arg` on `stack`. The stack is given by its lowest address and its
+/// size, and grows down from its end. Returns only in the parent, with the child's process id. If `flags`
 /// contain `CLONE_PIDFD`, the child's descriptor is stored at `pidfd`.
 ///
-/// Flags that need more than 32 bits exist in `clone3` only.
+/// Only `clone3` accepts flags that need more than 32 bits.
 ///
 /// # Safety
 ///
-/// The end of `stack` is aligned to 16 bytes. Only the child uses `stack`, and it is large enough for what
-/// `child` does. If `flags` share memory with the child, they also contain `CLONE_VFORK`, and `child` may
-/// run on the calling thread's thread-local storage while that thread is stopped. `pidfd` has room for an
-/// `int`. `flags` contain neither `CLONE_SETTLS` nor a flag that sets or clears a tid.
+/// The end of `stack` is aligned to 16 bytes. Only the child uses `stack`, and the stack is large enough for
+/// the code of `child`. If `flags` share memory with the child, they also contain `CLONE_VFORK`. In that
+/// case, `child` may run on the calling thread's thread-local storage while that thread is stopped. `pidfd`
+/// has room for an `int`. `flags` contain neither `CLONE_SETTLS` nor a flag that sets or clears a tid.
 pub(crate) unsafe fn clone_on_stack(
     flags: u64,
     (stack, size): (*mut u8, usize),
@@ -42,7 +42,7 @@ pub(crate) unsafe fn clone_on_stack(
     let top = stack.wrapping_add(size).expose_provenance();
     let pidfd = pidfd.expose_provenance();
     if let Ok(flags) = u32::try_from(flags) {
-        // SAFETY: passed on to the caller.
+        // SAFETY: the caller upholds the same contract.
         return unsafe { backend::enter(nr::CLONE, [flags as usize, top, pidfd], child, arg) };
     }
     let args = CloneArgs {
@@ -56,7 +56,8 @@ pub(crate) unsafe fn clone_on_stack(
         tls: 0,
     };
     let place = (&raw const args).expose_provenance();
-    // SAFETY: the kernel reads the arguments at `place`; everything else is passed on to the caller.
+    // SAFETY: the kernel reads the arguments at `place`. For everything else, the caller upholds the same
+    // contract.
     unsafe { backend::enter(nr::CLONE3, [place, size_of::<CloneArgs>(), 0], child, arg) }
 }
 

@@ -1,13 +1,13 @@
 //! `fork` through raw `clone`, and the one repair that the program's C library needs.
 //!
-//! A libc keeps each thread's id in its thread control block. The child of a raw `clone` inherits
-//! the parent's id there, and then `pthread_kill`, error-checking mutexes and the like go wrong.
-//! glibc registers the address of that word with the kernel (`set_tid_address`, and
-//! `CLONE_CHILD_CLEARTID` for later threads), and `prctl(PR_GET_TID_ADDRESS)` returns it. With
-//! `CLONE_CHILD_SETTID` the kernel writes the child's id into the child's copy.
+//! A libc keeps each thread's id in its thread control block. The child of a raw `clone` inherits the
+//! parent's id there. `pthread_kill`, error-checking mutexes and similar functions then misbehave. The glibc
+//! library registers the address of that word with the kernel (`set_tid_address`, and `CLONE_CHILD_CLEARTID`
+//! for later threads). The call `prctl(PR_GET_TID_ADDRESS)` returns the address. With `CLONE_CHILD_SETTID`
+//! the kernel writes the child's id into the child's copy.
 //!
-//! musl registers the address of a *lock* instead, so the word is checked first: it is a thread id only
-//! if it holds this thread's id. If it does not, or the kernel does not return the address
+//! The musl library registers the address of a *lock* instead. So the word is checked first: it is a thread
+//! id only if it equals this thread's id. If the ids differ, or the kernel does not return the address
 //! (`CONFIG_CHECKPOINT_RESTORE` is off), nothing is repaired.
 //!
 //! # Safety
@@ -20,13 +20,13 @@ use super::{nr, syscall0, syscall5};
 use crate::sys::abi::CLONE_PIDFD;
 use crate::sys::abi::{CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, PR_GET_TID_ADDRESS, SIGCHLD};
 
-/// Creates a child process that shares nothing with this one, and stores its descriptor at `pidfd`. The
-/// child has no descriptor if the kernel provides none: on Linux before 5.2, under an emulator, or at the
-/// limit.
+/// Creates a child process that shares nothing with this one, and stores its descriptor at `pidfd`. The child
+/// has no descriptor if the kernel provides none: on Linux before 5.2, under an emulator, or at the limit of
+/// descriptors.
 ///
 /// # Safety
 ///
-/// As for [`process::fork`](crate::process::fork).
+/// The requirements of [`process::fork`](crate::process::fork) apply.
 pub(crate) unsafe fn fork(pidfd: &mut i32) -> isize {
     let tid_address = own_tid_address();
     let repair = if tid_address == 0 { 0 } else { CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID };
@@ -34,9 +34,9 @@ pub(crate) unsafe fn fork(pidfd: &mut i32) -> isize {
     let place = (&raw mut *pidfd).expose_provenance();
     let [fourth, fifth] = if CTID_IS_LAST { [0, tid_address] } else { [tid_address, 0] };
     let clone = |flags| {
-        // SAFETY: no flag shares memory, so the child has a copy of all of it; the address is null or
-        // that of the thread id in this thread's control block, which the child has a copy of; the kernel
-        // writes an `int` to `pidfd`.
+        // SAFETY: no flag shares memory, so the child has a copy of all memory. The address is null, or that
+        // of the thread id in this thread's control block, of which the child has a copy. The kernel writes
+        // an `int` to `pidfd`.
         unsafe { syscall5(nr::CLONE, flags, 0, place, fourth, fifth) }
     };
     match clone(flags | CLONE_PIDFD) {
@@ -45,19 +45,19 @@ pub(crate) unsafe fn fork(pidfd: &mut i32) -> isize {
     }
 }
 
-/// Returns the address at which the C library keeps this thread's id, or 0 if none can be found.
+/// Returns the address at which the C library keeps this thread's id, or 0 if that address cannot be found.
 fn own_tid_address() -> usize {
     let mut address: usize = 0;
     let place = (&raw mut address).expose_provenance();
-    // SAFETY: `PR_GET_TID_ADDRESS` writes one word, to the place given.
+    // SAFETY: `PR_GET_TID_ADDRESS` writes one word to the given address.
     let answer = unsafe { syscall5(nr::PRCTL, PR_GET_TID_ADDRESS, place, 0, 0, 0) };
     if answer != 0 || address % align_of::<u32>() != 0 || address == 0 {
         return 0;
     }
     let word = core::ptr::with_exposed_provenance::<u32>(address);
-    // SAFETY: the kernel will clear this word when the thread ends, so the code that registered it keeps
-    // it mapped for as long as the thread runs; it is aligned (checked above), and only this thread's libc
-    // and the kernel write to it.
+    // SAFETY: the kernel will clear this word when the thread ends, so the code that registered the word
+    // keeps it mapped while the thread runs. The address is aligned (checked above), and only this thread's
+    // libc and the kernel write to the word.
     let held = unsafe { word.read_volatile() };
     // SAFETY: `gettid` has no arguments and no effects.
     let own = unsafe { syscall0(nr::GETTID) };

@@ -1,17 +1,17 @@
 //! The numbers of the system calls, one line per call.
 //!
-//! With assembly they are constants: aarch64 and riscv64 use the kernel's generic table. With the C
-//! shim they are read from constants that `csrc/shim.c` takes from `<sys/syscall.h>`, because other
-//! architectures have numbers of their own. The backend's macro `number` declares them. If a 32-bit target
-//! has an older and a newer form of a call, the number is that of the form with 64-bit times and offsets,
-//! which is the only form on 64-bit targets.
+//! With assembly the numbers are constants: aarch64 and riscv64 use the kernel's generic table. Other
+//! architectures have different numbers. With the C shim, the numbers are read from constants that
+//! `csrc/shim.c` defines from `<sys/syscall.h>`. The backend's macro `number` declares them. Some calls have
+//! an older and a newer form on 32-bit targets. These calls use the number of the form with 64-bit times and
+//! offsets, which is the only form on 64-bit targets.
 #![allow(dead_code, reason = "each feature, and each test, uses some of them")]
 
 macro_rules! numbers {
     ($($name:ident $call:literal $x86_64:literal $generic:literal;)*) => {
         $(number!($name $call $x86_64 $generic);)*
 
-        /// Returns each call's name, its number on x86_64, in the generic table, and in this build.
+        /// Returns each call's name, and its numbers on x86_64, in the generic table, and in this build.
         #[cfg(all(test, rawpipe_shim))]
         pub(crate) fn table() -> impl Iterator<Item = (&'static str, usize, usize, usize)> {
             [$(($call, $x86_64, $generic, $name)),*].into_iter()

@@ -4,17 +4,17 @@
 //! - arguments: a0, a1, a2, a3, a4, a5
 //! - trap: `ecall`
 //! - return: a0
-//! - clobbered: the vector state, v0-v31, vl, vtype and vstart, which the kernel discards in every
-//!   call since Linux 6.5; all other registers are kept
+//! - clobbered: the vector state, v0-v31, vl, vtype and vstart, which the kernel discards in every call since
+//!   Linux 6.5. All other registers are kept
 //!
-//! The vector registers are named in every build: a function with `target_feature(enable = "v")` may use
-//! them in a build without it. Other code does not pay for that. Without `preserves_flags`, vl and vtype
-//! count as clobbered; compiled code never leaves anything but 0 in vstart.
+//! The vector registers are named in every build, because a function with `target_feature(enable = "v")` may
+//! use them in a build without that feature. Other code has no cost from this. Without `preserves_flags`, vl
+//! and vtype count as clobbered. Compiled code always leaves 0 in vstart.
 //!
 //! # Safety
 //!
-//! This file is trusted to name these registers correctly. What a call does to memory is the caller's
-//! responsibility.
+//! This file is trusted to name these registers correctly. The caller is responsible for the effects of a
+//! call on memory.
 #![allow(unsafe_code, reason = "the trap instruction")]
 
 #[cfg(feature = "process")]
@@ -34,7 +34,7 @@ macro_rules! number {
 macro_rules! trap {
     ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
-        // SAFETY: the registers are those listed above; the caller is responsible for the call itself.
+        // SAFETY: the registers are those listed above, and the caller is responsible for the call itself.
         unsafe {
             asm!(
                 "ecall",
@@ -59,13 +59,13 @@ syscalls!("a0" "a1" "a2" "a3" "a4" "a5");
 /// The order of the last two arguments of `clone`: **tls, ctid**.
 pub(super) const CTID_IS_LAST: bool = true;
 
-/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves
-/// this block: it jumps to `child` with `arg`, on the stack that the call has given it. Returns in the
-/// parent only.
+/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves this
+/// block. The child jumps to `child` with `arg`, on the stack that the call has set. Returns only in the
+/// parent.
 ///
 /// # Safety
 ///
-/// As for `clone_on_stack`, whose request the arguments express.
+/// The requirements of `clone_on_stack` apply, whose request the arguments express.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -74,15 +74,14 @@ pub(super) unsafe fn enter(
     arg: *const (),
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers are those above. Without their flags the kernel ignores a3 and a4, tls and ctid
-    // of `clone`; a5 and a6 carry what the child needs across the trap. gp and tp do not change. In the
-    // parent the block ends as any system call does. The vector registers are among those that a C function
-    // may change.
+    // SAFETY: the registers are those above. Without their flags, the kernel ignores a3 and a4, tls and ctid
+    // of `clone`. Registers a5 and a6 carry the child's data across the trap, and gp and tp do not change. In
+    // the parent the block ends like any system call. A C function may change the vector registers.
     unsafe {
         asm!(
             "ecall",
             "bnez a0, 2f",
-            "mv s0, zero", // the outermost frame, which has nowhere to return to
+            "mv s0, zero", // the outermost frame, which has no return address
             "mv ra, zero",
             "mv a0, a6",
             "jr a5",

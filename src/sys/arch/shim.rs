@@ -1,11 +1,11 @@
-//! Any Linux target, through `csrc/shim.c` and the C library.
+//! The backend for any Linux target, which uses `csrc/shim.c` and the C library.
 //!
-//! `syscall0` … `syscall6` all go through one C function with six arguments. Arguments that a call does
-//! not have are zeros, which the kernel ignores.
+//! `syscall0` … `syscall6` all call one C function with six arguments. Unused arguments are zeros, which the
+//! kernel ignores.
 //!
 //! # Safety
 //!
-//! This file is trusted to declare the functions of `csrc/shim.c` as they are.
+//! This file is trusted to declare the functions of `csrc/shim.c` correctly.
 #![allow(unsafe_code, reason = "the functions of csrc/shim.c")]
 
 /// Declares a number that `csrc/shim.c` defines as a constant of type `size_t`.
@@ -20,8 +20,8 @@ macro_rules! number {
     };
 }
 
-// The prototypes of `csrc/shim.c`. `long` and a pointer have the size of `usize` on every Linux target
-// but x32, which the C file rejects.
+// The prototypes of `csrc/shim.c`. `long` and a pointer have the size of `usize` on every Linux target except
+// x32, which the C file rejects.
 unsafe extern "C" {
     #[link_name = concat!(env!("RAWPIPE_PREFIX"), "syscall")]
     fn shim_syscall(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize)
@@ -47,7 +47,7 @@ macro_rules! trap {
         let given: &[usize] = &[$($argument),*];
         all[..given.len()].copy_from_slice(given);
         let [a, b, c, d, e, f] = all;
-        // SAFETY: passed on to the caller.
+        // SAFETY: the caller upholds the same contract.
         unsafe { shim_syscall($nr, a, b, c, d, e, f) }
     }};
 }
@@ -59,7 +59,7 @@ syscalls!(_ _ _ _ _ _);
 ///
 /// # Safety
 ///
-/// As for the same function of the assembly backends.
+/// The requirements of the same function of the assembly backends apply.
 #[cfg(feature = "process")]
 pub(crate) unsafe fn clone_on_stack(
     flags: u64,
@@ -70,21 +70,21 @@ pub(crate) unsafe fn clone_on_stack(
 ) -> isize {
     let Ok(flags) = u32::try_from(flags) else { return -EINVAL };
     let top = stack.0.wrapping_add(stack.1);
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     unsafe { shim_clone_on_stack(flags as usize, top, child, arg, pidfd) }
 }
 
 #[cfg(feature = "process")]
 const EINVAL: isize = 22;
 
-/// Calls libc's `fork`: its atfork handlers run, and the child's libc has the right thread id. It returns
-/// no pidfd.
+/// Calls libc's `fork`, so its atfork handlers run, and the child's libc has the right thread id. Returns no
+/// pidfd.
 ///
 /// # Safety
 ///
-/// As for [`process::fork`](crate::process::fork).
+/// The requirements of [`process::fork`](crate::process::fork) apply.
 pub(crate) unsafe fn fork(_pidfd: &mut i32) -> isize {
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     unsafe { shim_fork() }
 }
 
@@ -107,12 +107,12 @@ mod tests {
         static FACTS: Fact;
     }
 
-    /// Returns name and value of every fact in the C headers of this target.
+    /// Returns the name and value of every fact in the C headers of this target.
     fn c_facts() -> Vec<(&'static str, usize)> {
         let mut facts = Vec::new();
         let mut place = &raw const FACTS;
         loop {
-            // SAFETY: `place` is within the table: it has not passed the null name yet.
+            // SAFETY: `place` is within the table, because the null name has not been passed yet.
             let fact = unsafe { place.read() };
             if fact.name.is_null() {
                 return facts;

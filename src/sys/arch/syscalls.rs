@@ -1,9 +1,9 @@
-//! `syscall0` … `syscall6`, which each backend defines with its macro `trap`. The macro takes the number,
-//! and each argument with its register.
+//! Defines `syscall0` … `syscall6` with the macro `trap` of each backend. That macro accepts the number, and
+//! each argument with its register.
 //!
 //! # Safety
 //!
-//! This file is trusted to pass each argument on in its place.
+//! This file is trusted to pass each argument in its position.
 
 macro_rules! syscalls {
     ($a:tt $b:tt $c:tt $d:tt $e:tt $f:tt) => {

@@ -4,13 +4,13 @@
 //! - arguments: rdi, rsi, rdx, r10, r8, r9
 //! - trap: `syscall`
 //! - return: rax
-//! - clobbered: rcx (return address) and r11 (flags) by the instruction itself; the flags are
-//!   restored from r11, all other registers are kept
+//! - clobbered: rcx (return address) and r11 (flags) by the instruction itself. The flags are restored from
+//!   r11, and all other registers are kept
 //!
 //! # Safety
 //!
-//! This file is trusted to name these registers correctly. What a call does to memory is the caller's
-//! responsibility.
+//! This file is trusted to name these registers correctly. The caller is responsible for the effects of a
+//! call on memory.
 #![allow(unsafe_code, reason = "the trap instruction")]
 
 #[cfg(feature = "process")]
@@ -29,7 +29,7 @@ macro_rules! number {
 macro_rules! trap {
     ($nr:expr $(, $register:tt = $argument:expr)*) => {{
         let answer: isize;
-        // SAFETY: the registers are those listed above; the caller is responsible for the call itself.
+        // SAFETY: the registers are those listed above, and the caller is responsible for the call itself.
         unsafe {
             asm!(
                 "syscall",
@@ -49,13 +49,12 @@ syscalls!("rdi" "rsi" "rdx" "r10" "r8" "r9");
 /// The order of the last two arguments of `clone`: **ctid, tls**.
 pub(super) const CTID_IS_LAST: bool = false;
 
-/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves
-/// this block: it calls `child` with `arg`, on the stack that the call has given it. Returns in the parent
-/// only.
+/// Makes the call `nr`, which is `clone` or `clone3`, with these three arguments. The child never leaves this
+/// block. The child calls `child` with `arg`, on the stack that the call has set. Returns only in the parent.
 ///
 /// # Safety
 ///
-/// As for `clone_on_stack`, whose request the arguments express.
+/// The requirements of `clone_on_stack` apply, whose request the arguments express.
 #[cfg(feature = "process")]
 pub(super) unsafe fn enter(
     nr: usize,
@@ -64,10 +63,10 @@ pub(super) unsafe fn enter(
     arg: *const (),
 ) -> isize {
     let answer: isize;
-    // SAFETY: the registers are those above. Without their flags the kernel ignores r10 and r8, ctid and tls
-    // of `clone`, so r8 and r9 carry what the child needs across the trap. The stack is aligned for a call
-    // and empty. In the parent the block ends as any system call does. The block does not claim to preserve
-    // the flags or the red zone.
+    // SAFETY: the registers are those above. Without their flags, the kernel ignores r10 and r8, ctid and tls
+    // of `clone`, so r8 and r9 carry the child's data across the trap. The stack is aligned for a call and
+    // empty. In the parent the block ends like any system call. The block does not claim to preserve the
+    // flags or the red zone.
     unsafe {
         asm!(
             "syscall",

@@ -1,9 +1,9 @@
-//! The calls of `epoll`.
+//! The system calls of `epoll`.
 //!
 //! # Safety
 //!
-//! This file is trusted to let the kernel touch only memory that was lent for a call, and to give each
-//! descriptor that a call has created one owner.
+//! This file is trusted to let the kernel touch only memory that was lent for a call. The file is also
+//! trusted to give each descriptor that a call has created one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, is_missing, lent, lent_mut, owned};
@@ -12,16 +12,16 @@ use crate::fd::{BorrowedFd, OwnedFd};
 use crate::sys::abi::{self, Event, Timespec};
 use crate::sys::arch::{nr, syscall1, syscall4, syscall6};
 
-/// Creates an epoll, close-on-exec.
+/// Creates a close-on-exec epoll descriptor.
 #[inline]
 pub(crate) fn epoll_create1() -> Result<OwnedFd> {
-    // SAFETY: touches no memory.
+    // SAFETY: this call touches no memory.
     let answer = decode(unsafe { syscall1(nr::EPOLL_CREATE1, abi::O_CLOEXEC as usize) })?;
     // SAFETY: `epoll_create1` returns a new descriptor.
     unsafe { owned(answer) }
 }
 
-/// Adds, changes or deletes a descriptor. Deleting takes no event.
+/// Adds, changes or deletes a descriptor. A deletion needs no event.
 #[inline]
 pub(crate) fn epoll_ctl(
     epoll: BorrowedFd<'_>,
@@ -31,8 +31,8 @@ pub(crate) fn epoll_ctl(
 ) -> Result<()> {
     let event = event.map_or(0, lent);
     tell!(releases_any());
-    // SAFETY: the kernel reads one `epoll_event`, at the place given. The token in it is a number to
-    // the kernel.
+    // SAFETY: the kernel reads one `epoll_event` at the given address. To the kernel, the token in the event
+    // is a number.
     decode(unsafe { syscall4(nr::EPOLL_CTL, arg(epoll), operation, arg(fd), event) }).map(drop)
 }
 
@@ -43,17 +43,18 @@ pub(crate) fn epoll_pwait(
     buf: &mut [Event],
     timeout: Option<&Timespec>,
 ) -> Result<usize> {
-    // A C int in the kernel, which rejects larger counts than it supports.
+    // The length is a C int in the kernel, which rejects counts above its limit.
     let len = buf.len().min(1 << 20);
     let place = lent_mut(buf);
     let ms = timeout.map_or(INFINITE, milliseconds);
-    // Milliseconds if they are exact: with a `timespec` to read, the call takes a quarter longer.
+    // Exact milliseconds use `epoll_pwait`, because a call that reads a `timespec` is a quarter slower.
     let finer = timeout.filter(|time| ms == INFINITE || time.tv_nsec % 1_000_000 != 0);
     if let Some(time) = finer.map(lent) {
         // SAFETY: the kernel writes at most `len` events, into `buf`, which is lent exclusively, and
         // reads one `timespec` with 64-bit members.
         match decode(unsafe { syscall6(nr::EPOLL_PWAIT2, arg(epoll), place, len, time, 0, 0) }) {
-            // Linux before 5.11, or a filter. An invalid argument is invalid for the other call, too.
+            // Linux before 5.11 lacks the call, or a filter rejects it. An argument that is invalid for this
+            // call is also invalid for the other.
             Err(errno) if is_missing(errno) => {}
             answer => return answer.inspect(|_| tell!(acquired_any())),
         }
@@ -63,11 +64,11 @@ pub(crate) fn epoll_pwait(
         .inspect(|_| tell!(acquired_any()))
 }
 
-/// A timeout of −1: without limit.
+/// A timeout of −1, which means no limit.
 const INFINITE: usize = usize::MAX;
 
-/// Converts to milliseconds, rounded up, so that no wait is too short. What a C int cannot hold, from 24
-/// days on, is [`INFINITE`].
+/// Converts to milliseconds, rounded up so that no wait is too short. A time that a C int cannot hold (from
+/// 24 days) becomes [`INFINITE`].
 fn milliseconds(time: &Timespec) -> usize {
     let seconds = time.tv_sec.checked_mul(1000);
     let all = seconds.and_then(|ms| ms.checked_add((time.tv_nsec + 999_999) / 1_000_000));

@@ -1,7 +1,7 @@
 //! The calls that replace the program.
 //!
-//! They neither allocate nor lock nor touch thread-local storage. So a forked child may make them, even one
-//! that shares its parent's memory.
+//! These calls neither allocate nor lock nor touch thread-local storage. So a forked child may make them,
+//! even one that shares its parent's memory.
 //!
 //! # Safety
 //!
@@ -24,7 +24,7 @@ pub(crate) fn execve(path: &CStr, argv: &[Arg<'_>], envp: &[Arg<'_>]) -> Result<
     Err(failure(unsafe { syscall3(nr::EXECVE, path, argv, envp) }))
 }
 
-/// Replaces the program, as [`execve`], by that at a path relative to a directory.
+/// Replaces the program as [`execve`] does, with the program at a path relative to a directory.
 pub(crate) fn execveat(
     folder: BorrowedFd<'_>,
     path: &CStr,
@@ -38,13 +38,13 @@ pub(crate) fn execveat(
     Err(failure(answer))
 }
 
-/// Returns whether the kernel rejects any empty path with `ENOENT` before it looks at the descriptor. The
+/// Returns whether the kernel rejects any empty path with `ENOENT` before it checks the descriptor. The
 /// descriptor used here is never open.
 pub(crate) fn refuses_empty_path() -> bool {
     let nothing = [Arg::END];
     let (path, list) = (lent(c""), lent(&nothing));
     let flags = AT_EMPTY_PATH as usize;
-    // SAFETY: the kernel reads the path and a list that holds its end only.
+    // SAFETY: the kernel reads the path, and a list that holds only its end.
     failure(unsafe { syscall5(nr::EXECVEAT, usize::MAX, path, list, list, flags) }) == Errno::ENOENT
 }
 
@@ -57,8 +57,8 @@ fn list(strings: &[Arg<'_>]) -> Result<usize> {
     }
 }
 
-/// Returns the error of a call that has returned. No kernel returns success from these calls. A filter or
-/// an emulator may, without having started the program: that is `ENOSYS`.
+/// Returns the error of a call that has returned. No kernel returns success from these calls. A filter or an
+/// emulator may return success without starting the program, and this function then returns `ENOSYS`.
 fn failure(answer: isize) -> Errno {
     decode(answer).err().unwrap_or(Errno::ENOSYS)
 }

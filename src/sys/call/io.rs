@@ -1,9 +1,9 @@
-//! Reading and writing, and the descriptors themselves: closing, copying, flags, what they are open on.
+//! Reads and writes, and calls on descriptors: closing, copying, flags, and the files that they refer to.
 //!
 //! # Safety
 //!
-//! This file is trusted to let the kernel touch only the buffers that were lent for a call, and to give each
-//! descriptor that a call has created one owner.
+//! This file is trusted to let the kernel touch only the buffers that were lent for a call. The file is also
+//! trusted to give each descriptor that a call has created one owner.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, fcntl_getpipe_sz, lent, lent_mut, owned, sink};
@@ -20,7 +20,7 @@ use core::mem::MaybeUninit;
 #[inline]
 pub(crate) fn close(fd: OwnedFd) -> Result<()> {
     tell!(releases(&fd));
-    // SAFETY: `fd` owned it until `into_raw_fd`, and nothing owns it now.
+    // SAFETY: `fd` owned the descriptor until `into_raw_fd`, and nothing owns it now.
     unsafe { close_raw(fd.into_raw_fd()) }
 }
 
@@ -28,12 +28,12 @@ pub(crate) fn close(fd: OwnedFd) -> Result<()> {
 ///
 /// # Safety
 ///
-/// The caller owns it, and does not use it again, whatever the result.
+/// The caller owns the descriptor and does not use it again, whether this succeeds or fails.
 #[inline]
 pub(crate) unsafe fn close_raw(fd: RawFd) -> Result<()> {
     #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
     let fd = fd as usize;
-    // SAFETY: `close` touches no memory; the caller owns the descriptor.
+    // SAFETY: `close` touches no memory, and the caller owns the descriptor.
     decode(unsafe { syscall1(nr::CLOSE, fd) }).map(drop)
 }
 
@@ -48,22 +48,21 @@ pub(crate) fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
 /// Calls `dup3`: `new` keeps its number and owns the copy from now on.
 #[inline]
 pub(crate) fn dup3(fd: BorrowedFd<'_>, new: &mut OwnedFd, flags: u32) -> Result<()> {
-    // SAFETY: `dup3` touches no memory; what it closes is owned by `new`, which is borrowed exclusively,
-    // so nothing else is using it.
+    // SAFETY: `dup3` touches no memory. `new` owns the descriptor that `dup3` closes, and `new` is borrowed
+    // exclusively, so no other code uses that descriptor.
     decode(unsafe { syscall3(nr::DUP3, arg(fd), sink(new), flags as usize) }).map(drop)
 }
 
-/// `dup3` onto a standard stream, to be kept open by an exec.
+/// Calls `dup3` onto a standard stream. The copy stays open across an exec.
 #[inline]
 pub(crate) fn dup_onto_standard(fd: BorrowedFd<'_>, stream: StdStream) -> Result<()> {
-    // SAFETY: `dup3` touches no memory. No value owns the descriptors 0 to 2, and to code that has borrowed one it
-    // stays open.
+    // SAFETY: `dup3` touches no memory. No value owns the descriptors 0 to 2, and a borrowed one stays open.
     decode(unsafe { syscall3(nr::DUP3, arg(fd), stream as usize, 0) }).map(drop)
 }
 
-/// Calls `fcntl` for an operation that takes an integer.
+/// Calls `fcntl` for an operation with an integer argument.
 pub(super) fn fcntl(fd: BorrowedFd<'_>, operation: usize, argument: usize) -> Result<usize> {
-    // SAFETY: each operation used below takes an integer, none a pointer.
+    // SAFETY: the argument of each operation used below is an integer, and never a pointer.
     decode(unsafe { syscall3(nr::FCNTL, arg(fd), operation, argument) })
 }
 
@@ -72,9 +71,9 @@ pub(crate) fn fcntl_dupfd_cloexec(fd: BorrowedFd<'_>, minimum: usize) -> Result<
     fcntl_dupfd(fd, abi::F_DUPFD_CLOEXEC, minimum)
 }
 
-/// `F_DUPFD` or `F_DUPFD_CLOEXEC`, from a number of 3 or above.
+/// Calls `F_DUPFD` or `F_DUPFD_CLOEXEC`, with a minimum number of 3 or above.
 pub(super) fn fcntl_dupfd(fd: BorrowedFd<'_>, operation: usize, minimum: usize) -> Result<OwnedFd> {
-    // With a limit of `minimum` or less no number is left, for which the kernel has an error of its own.
+    // If the limit is `minimum` or less, no number is free. The kernel then returns EINVAL instead of EMFILE.
     let full = |errno| if errno == Errno::EINVAL { Errno::EMFILE } else { errno };
     let answer = fcntl(fd, operation, minimum).map_err(full)?;
     // SAFETY: both operations return a new descriptor.
@@ -106,7 +105,7 @@ pub(crate) fn fcntl_setfl(fd: BorrowedFd<'_>, flags: usize) -> Result<()> {
 pub(crate) fn getsockopt_type(fd: BorrowedFd<'_>) -> Result<i32> {
     let (mut kind, mut len): (i32, u32) = (0, 4);
     let (place, size) = (lent_mut(&mut kind), lent_mut(&mut len));
-    // SAFETY: the kernel reads the length, and writes an `int` and its length to the places given.
+    // SAFETY: the kernel reads the length, and writes an `int` and its length to the given addresses.
     decode(unsafe {
         syscall5(nr::GETSOCKOPT, arg(fd), abi::SOL_SOCKET, abi::SO_TYPE, place, size)
     })?;
@@ -116,23 +115,25 @@ pub(crate) fn getsockopt_type(fd: BorrowedFd<'_>) -> Result<i32> {
 #[inline]
 pub(crate) fn ioctl_fionread(fd: BorrowedFd<'_>) -> Result<usize> {
     let mut bytes: u32 = 0;
-    // SAFETY: `FIONREAD` writes one `int`, to the place given.
+    // SAFETY: `FIONREAD` writes one `int` to the given address.
     decode(unsafe { syscall3(nr::IOCTL, arg(fd), abi::FIONREAD, lent_mut(&mut bytes)) })?;
     tell!(acquired(fd));
     unread(bytes, || fcntl_getpipe_sz(fd).is_ok())
 }
 
-/// Converts the `int` of `FIONREAD`. For a pipe it is an unsigned sum. For another file a negative value is
-/// not a count (`EOVERFLOW`): a regular file has more bytes than an `int` holds, or a position after its end.
+/// Converts the `int` of `FIONREAD`. For a pipe this `int` is an unsigned sum. For any other file a negative
+/// value is not a count, so the function fails with `EOVERFLOW`. A regular file is then too large for an
+/// `int`, or its position is after its end.
 fn unread(bytes: u32, is_pipe: impl FnOnce() -> bool) -> Result<usize> {
     let count = usize::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
     if i32::try_from(bytes).is_ok() || is_pipe() { Ok(count) } else { Err(Errno::EOVERFLOW) }
 }
 
-/// Returns the position of a file in bytes. Fails with `EOVERFLOW` if it does not fit into a register.
+/// Returns the position of a file in bytes. Fails with `EOVERFLOW` if the position does not fit into a
+/// register.
 #[inline]
 pub(crate) fn lseek_current(fd: BorrowedFd<'_>) -> Result<u64> {
-    // SAFETY: touches no memory of this process.
+    // SAFETY: this call touches no memory of this process.
     let position = decode(unsafe { syscall3(nr::LSEEK, arg(fd), 0, abi::SEEK_CUR) })?;
     Ok(position as u64)
 }
@@ -159,7 +160,7 @@ fn openat(path: &CStr, flags: u32) -> Result<OwnedFd> {
 
 #[inline]
 pub(crate) fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
-    // SAFETY: the kernel writes at most `buf.len()` bytes, into `buf`, which is lent exclusively.
+    // SAFETY: the kernel writes at most `buf.len()` bytes into `buf`, which is lent exclusively.
     let count = decode(unsafe { syscall3(nr::READ, arg(fd), lent_mut(buf), buf.len()) })?;
     tell!(received(fd, &[&*buf], count));
     Ok(count)
@@ -185,7 +186,7 @@ pub(crate) fn read_uninit<'a>(
     buf: &'a mut [MaybeUninit<u8>],
 ) -> Result<&'a mut [u8]> {
     let place = lent_mut(buf);
-    // SAFETY: the kernel writes at most `buf.len()` bytes, into `buf`, which is lent exclusively.
+    // SAFETY: the kernel writes at most `buf.len()` bytes into `buf`, which is lent exclusively.
     let count = decode(unsafe { syscall3(nr::READ, arg(fd), place, buf.len()) })?;
     tell!(acquired(fd));
     tell!(written(place, count));
@@ -199,14 +200,14 @@ pub(crate) fn read_uninit<'a>(
 pub(crate) fn readv(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
     tell!(writes_each(bufs));
     let list = lent_mut(bufs);
-    // SAFETY: `IoSliceMut` has the layout of `struct iovec`; the kernel writes into the buffers of
-    // the list only, which are lent exclusively.
+    // SAFETY: `IoSliceMut` has the layout of `struct iovec`. The kernel writes only into the buffers of the
+    // list, which are lent exclusively.
     let count = decode(unsafe { syscall3(nr::READV, arg(fd), list, bufs.len()) })?;
     tell!(received(fd, bufs, count));
     Ok(count)
 }
 
-/// Returns the type, the identity and the size in bytes of the file that a descriptor is open on.
+/// Returns the type, the identity and the size in bytes of the file that a descriptor refers to.
 #[inline]
 pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx> {
     let mask = abi::STATX_TYPE | abi::STATX_INO | abi::STATX_SIZE;
@@ -216,9 +217,9 @@ pub(crate) fn statx(fd: BorrowedFd<'_>) -> Result<Statx> {
 fn statx_at(folder: usize, path: &CStr, flags: usize, mask: usize) -> Result<Statx> {
     let mut answer = MaybeUninit::<Statx>::zeroed();
     let (path, place) = (lent(path), lent_mut(&mut answer));
-    // SAFETY: reads the path up to its NUL and writes one `struct statx`, to the place given.
+    // SAFETY: the kernel reads the path up to its NUL and writes one `struct statx` to the given address.
     decode(unsafe { syscall5(nr::STATX, folder, path, flags, mask, place) })?;
-    // SAFETY: it consists of integers, which were zeros and which the kernel has overwritten.
+    // SAFETY: the value consists of integers, which were zeros and which the kernel has overwritten.
     Ok(unsafe { answer.assume_init() })
 }
 
@@ -230,14 +231,14 @@ pub(crate) fn statx_nlink(path: &CStr) -> Result<u32> {
 
 #[inline]
 pub(crate) fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> Result<usize> {
-    // SAFETY: the kernel reads `buf.len()` bytes at most, of `buf`.
+    // SAFETY: the kernel reads at most `buf.len()` bytes of `buf`.
     decode(unsafe { syscall3(nr::WRITE, sink(fd), lent(buf), buf.len()) })
 }
 
 #[inline]
 pub(crate) fn writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
     tell!(reads_each(bufs));
-    // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the buffers of the list.
+    // SAFETY: `IoSlice` has the layout of `struct iovec`, and the kernel reads the buffers of the list.
     decode(unsafe { syscall3(nr::WRITEV, sink(fd), lent(bufs), bufs.len()) })
 }
 

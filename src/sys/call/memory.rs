@@ -1,9 +1,9 @@
-//! The calls for memory that the crate maps: mapping it, advising on it, and files that back it.
+//! The calls for memory that the crate maps: mapping, advice, and files that back the memory.
 //!
 //! # Safety
 //!
-//! This file is trusted to let the kernel choose the address of each mapping, where nothing is mapped. It
-//! relies on [`map`](crate::sys::map) to unmap and to discard only what that has mapped.
+//! This file is trusted to let the kernel choose the address of each mapping, where nothing is mapped. The
+//! file relies on [`map`](crate::sys::map) to unmap and discard only memory that `map` has mapped.
 #![allow(unsafe_code, reason = "system calls")]
 #![cfg_attr(not(feature = "transfer"), allow(dead_code, reason = "some serve that feature only"))]
 
@@ -19,13 +19,13 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 
-/// Adds seals to a file: `F_ADD_SEALS`.
+/// Adds seals to a file, using `F_ADD_SEALS`.
 #[inline]
 pub(crate) fn fcntl_add_seals(fd: BorrowedFd<'_>, seals: usize) -> Result<()> {
     fcntl(fd, abi::F_ADD_SEALS, seals).map(drop)
 }
 
-/// Returns the seals of a file: `F_GET_SEALS`. Fails with `EINVAL` for a file that cannot have any.
+/// Returns the seals of a file, using `F_GET_SEALS`. Fails with `EINVAL` for a file that cannot have seals.
 #[inline]
 pub(crate) fn fcntl_get_seals(fd: BorrowedFd<'_>) -> Result<usize> {
     fcntl(fd, abi::F_GET_SEALS, 0)
@@ -34,30 +34,29 @@ pub(crate) fn fcntl_get_seals(fd: BorrowedFd<'_>) -> Result<usize> {
 /// Sets the length of an empty file, of which no page can be mapped.
 #[inline]
 pub(crate) fn ftruncate(fd: BorrowedFd<'_>, len: usize) -> Result<()> {
-    // SAFETY: touches no memory of this process.
+    // SAFETY: this call touches no memory of this process.
     decode(unsafe { syscall2(nr::FTRUNCATE, arg(fd), len) }).map(drop)
 }
 
 /// # Safety
 ///
-/// The caller has mapped the range, and nothing uses what this advice may change.
+/// The caller has mapped the range, and no code uses anything that this advice may change.
 #[inline]
 pub(crate) unsafe fn madvise(base: NonNull<u8>, len: usize, advice: usize) -> Result<()> {
     let address = base.as_ptr().expose_provenance();
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     decode(unsafe { syscall3(nr::MADVISE, address, len, advice) }).map(drop)
 }
 
-/// Advises huge pages for everything that `buf` has allocated, including its first and last page. A mapping
-/// that the allocator has made for it therefore stays one mapping, which can grow by being moved.
+/// Advises huge pages for the whole allocation of `buf`, including its first and last page. So a mapping that
+/// the allocator has made for `buf` stays one mapping, which can grow by being moved.
 #[cfg(feature = "alloc")]
 pub(crate) fn madvise_hugepage(buf: &Vec<u8>) {
     let page = crate::sys::page::size();
     let start = buf.as_ptr().expose_provenance();
     let end = (start + buf.capacity()).next_multiple_of(page);
     let start = start / page * page;
-    // SAFETY: this advice changes the contents of no memory, so it does not matter what else is on those
-    // two pages.
+    // SAFETY: this advice does not change the contents of memory, so other data on those two pages is safe.
     let _ = unsafe { syscall3(nr::MADVISE, start, end - start, abi::MADV_HUGEPAGE) };
 }
 
@@ -66,11 +65,11 @@ pub(crate) fn madvise_hugepage(buf: &Vec<u8>) {
 pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
     let name = lent(name);
     let make = |flags| {
-        // SAFETY: the kernel reads the name, up to its NUL.
+        // SAFETY: the kernel reads the name up to its NUL.
         decode(unsafe { syscall2(nr::MEMFD_CREATE, name, flags) })
     };
-    // Some systems are set up to create only files that can never be executed. Linux before 6.3 lacks the
-    // flag for that, which also makes the file sealable.
+    // Some systems allow only files that can never be executed. Linux before 6.3 lacks the flag for these
+    // files, which also makes the file sealable.
     let flags = abi::MFD_CLOEXEC | abi::MFD_ALLOW_SEALING;
     let answer = match make(flags | abi::MFD_NOEXEC_SEAL) {
         Err(errno) if is_missing(errno) => make(flags)?,
@@ -80,7 +79,8 @@ pub(crate) fn memfd_create(name: &CStr) -> Result<OwnedFd> {
     unsafe { owned(answer) }
 }
 
-/// Maps `len` bytes at an address that the kernel chooses: of a file, from its beginning, or zeros.
+/// Maps `len` bytes at an address that the kernel chooses. The bytes are those at the beginning of a file, or
+/// zeros.
 #[inline]
 pub(crate) fn mmap(
     len: usize,
@@ -89,10 +89,11 @@ pub(crate) fn mmap(
     file: Option<BorrowedFd<'_>>,
 ) -> Result<NonNull<u8>> {
     let fd = file.map_or(usize::MAX, arg);
-    // SAFETY: without `MAP_FIXED` the kernel chooses addresses where nothing is mapped, so no memory in
-    // use changes.
+    // SAFETY: without `MAP_FIXED` the kernel chooses addresses where nothing is mapped, so no memory in use
+    // changes.
     let address = decode(unsafe { syscall6(nr::MMAP, 0, len, protection, flags, fd, 0) });
-    // Of a process that locks all its memory and has reached the limit of that. Elsewhere this error means "wait".
+    // The kernel returns EAGAIN if the process locks all its memory and has reached the limit for that.
+    // Everywhere else in the crate, EAGAIN means that a call would wait.
     let address =
         address.map_err(|errno| if errno == Errno::EAGAIN { Errno::ENOMEM } else { errno })?;
     tell!(mapped(address, len));
@@ -108,31 +109,32 @@ pub(crate) fn mmap(
 #[inline]
 pub(crate) unsafe fn mprotect_none(base: NonNull<u8>, len: usize) -> Result<()> {
     let address = base.as_ptr().expose_provenance();
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     decode(unsafe { syscall3(nr::MPROTECT, address, len, abi::PROT_NONE) }).map(drop)
 }
 
 /// # Safety
 ///
-/// The caller has mapped the range, and nothing uses it again.
+/// The caller has mapped the range, and no code uses it again.
 #[inline]
 pub(crate) unsafe fn munmap(base: NonNull<u8>, len: usize) -> Result<()> {
     tell!(unmaps());
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     decode(unsafe { syscall2(nr::MUNMAP, base.as_ptr().expose_provenance(), len) }).map(drop)
 }
 
-/// Calls `vmsplice` with a buffer that is lent exclusively: if `to` were a read end, the kernel would write to it.
+/// Calls `vmsplice` with a buffer that is lent exclusively. If `to` were a read end, the kernel would write
+/// to the buffer.
 ///
 /// # Safety
 ///
-/// As for [`splice::vmsplice`](crate::splice::vmsplice).
+/// The requirements of [`splice::vmsplice`](crate::splice::vmsplice) apply.
 #[inline]
 pub(crate) unsafe fn vmsplice_mut(to: BorrowedFd<'_>, buf: &mut [u8], flags: u32) -> Result<usize> {
     let bufs = [IoSliceMut::new(buf)];
     tell!(reads_each(&bufs));
     let list = lent(&bufs);
-    // SAFETY: `IoSliceMut` has the layout of `struct iovec`; the kernel reads the list, and takes
-    // references to the pages of the buffer, for which the caller is responsible.
+    // SAFETY: `IoSliceMut` has the layout of `struct iovec`. The kernel reads the list and takes references
+    // to the pages of the buffer, for which the caller is responsible.
     decode(unsafe { syscall4(nr::VMSPLICE, sink(to), list, 1, flags as usize) })
 }

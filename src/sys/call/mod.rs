@@ -1,17 +1,19 @@
 //! One typed function per system call, by topic.
 //!
-//! A descriptor comes in as `BorrowedFd` and goes out as `OwnedFd`; integers and pointers stop here.
-//! Each function makes its call exactly once; retrying on `EINTR` is up to the caller.
+//! Each function accepts descriptors as `BorrowedFd` and returns new ones as `OwnedFd`. Integers and pointers
+//! do not pass this layer. Each function makes its call exactly once, and retrying on `EINTR` is up to the
+//! caller.
 //!
 //! # Safety
 //!
-//! These files are trusted to give each call arguments that let the kernel touch only memory that was
-//! lent for it, and to make an owner of exactly the descriptors that the kernel has just made.
+//! These files are trusted to give each call arguments that let the kernel touch only memory that was lent
+//! for that call. The files are also trusted to make an owner of exactly the descriptors that the kernel has
+//! just made.
 //!
 //! A borrowed descriptor is open, so no call here acts on a number that may belong to another owner.
-//! References become integers by `expose_provenance`, and the trap is opaque to the compiler, which
-//! must therefore assume that the kernel reads and writes through them during the call. `tell!` reports the
-//! same to a sanitizer, which cannot see it either.
+//! References become integers by `expose_provenance`, and the trap is opaque to the compiler. So the compiler
+//! must assume that the kernel reads and writes through these references during the call. `tell!` reports the
+//! same to a sanitizer, which cannot see these accesses either.
 #![allow(unsafe_code, reason = "an owner is made of the number that a call has returned")]
 #![cfg_attr(
     not(feature = "full"),
@@ -30,7 +32,7 @@ mod nowait;
 mod pipe;
 mod process;
 mod refusal;
-/// The setup of a child before it starts a program, and the clone that creates it.
+/// The setup of a child before it starts a program, and the clone that creates the child.
 #[cfg(feature = "process")]
 mod setup;
 #[cfg(any(feature = "event", feature = "transfer"))]
@@ -88,7 +90,7 @@ fn sink(fd: impl AsFd) -> usize {
     arg(fd.as_fd())
 }
 
-/// Owns the descriptor that a call has just made, at a number of 3 or above.
+/// Takes ownership of the descriptor that a call has just made, at a number of 3 or above.
 ///
 /// # Safety
 ///
@@ -97,13 +99,13 @@ unsafe fn owned(answer: usize) -> Result<OwnedFd> {
     #[expect(clippy::cast_possible_truncation, reason = "descriptors are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "descriptors are not negative")]
     let fd = answer as RawFd;
-    // SAFETY: by this function's own condition the descriptor is open and nothing owns it yet.
+    // SAFETY: by this function's own requirement, the descriptor is open and nothing owns it yet.
     let new = unsafe { OwnedFd::from_raw_fd(fd) };
     if fd < 3 { off_stdio(new) } else { Ok(new) }
 }
 
-/// Moves a new descriptor away from 0, 1 and 2. If standard streams are closed, the kernel gives their numbers to
-/// new descriptors, and code that prints would write into them.
+/// Moves a new descriptor away from 0, 1 and 2. If standard streams are closed, the kernel gives their
+/// numbers to new descriptors, and code that prints would write to these.
 #[cold]
 fn off_stdio(fd: OwnedFd) -> Result<OwnedFd> {
     if fd.as_raw_fd() > 2 {

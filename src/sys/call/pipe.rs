@@ -2,9 +2,9 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to let the kernel touch only memory that was lent for a call, and to give both
-//! ends of a new pipe one owner each. What the pages of `vmsplice` are used for is its caller's
-//! responsibility.
+//! This file is trusted to let the kernel touch only memory that was lent for a call. The file is also
+//! trusted to give both ends of a new pipe one owner each. The caller of `vmsplice` is responsible for the
+//! use of its pages.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::io::fcntl;
@@ -15,7 +15,7 @@ use crate::sys::abi::{self, iovec::IoSlice};
 use crate::sys::arch::{nr, syscall2, syscall4, syscall6};
 use core::mem::MaybeUninit;
 
-/// Copies between files. The kernel reads and updates the offsets that are given.
+/// Copies between files. The kernel reads and updates the given offsets.
 #[inline]
 pub(crate) fn copy_file_range(
     from: BorrowedFd<'_>,
@@ -26,8 +26,8 @@ pub(crate) fn copy_file_range(
 ) -> Result<usize> {
     let (from_offset, to_offset) = (from_offset.map_or(0, lent_mut), to_offset.map_or(0, lent_mut));
     let len = len.min(abi::MAX_RW_COUNT);
-    // SAFETY: the kernel reads and writes the two offsets, which are lent exclusively, and no other
-    // memory of this process.
+    // SAFETY: the kernel reads and writes the two offsets, which are lent exclusively, and no other memory of
+    // this process.
     decode(unsafe {
         syscall6(nr::COPY_FILE_RANGE, arg(from), from_offset, sink(to), to_offset, len, 0)
     })
@@ -49,11 +49,11 @@ pub(crate) fn fcntl_setpipe_sz(fd: BorrowedFd<'_>, bytes: u32) -> Result<usize> 
 pub(crate) fn pipe2(flags: u32) -> Result<(OwnedFd, OwnedFd)> {
     let mut ends = MaybeUninit::<[OwnedFd; 2]>::uninit();
     let place = lent_mut(&mut ends);
-    // SAFETY: `pipe2` writes two descriptors, to the place given, which has room for two.
+    // SAFETY: `pipe2` writes two descriptors to the given address, which has room for two.
     decode(unsafe { syscall2(nr::PIPE2, place, flags as usize) })?;
     tell!(written(place, size_of_val(&ends)));
-    // SAFETY: `pipe2` has succeeded, so both were written, are open, and nothing owns them yet;
-    // `OwnedFd` has the layout of a C int.
+    // SAFETY: `pipe2` has succeeded, so both descriptors were written and are open, and nothing owns them
+    // yet. `OwnedFd` has the layout of a C int.
     let [reader, writer] = unsafe { ends.assume_init() };
     let is_low = reader.as_raw_fd() < 3 || writer.as_raw_fd() < 3;
     if is_low { both_off_stdio(reader, writer) } else { Ok((reader, writer)) }
@@ -80,7 +80,7 @@ pub(crate) fn sendfile(
         .inspect(|_| tell!(acquired(from)))
 }
 
-/// Moves bytes from or to a pipe. The kernel reads and updates the offsets that are given.
+/// Moves bytes from or to a pipe. The kernel reads and updates the given offsets.
 #[inline]
 pub(crate) fn splice(
     from: BorrowedFd<'_>,
@@ -113,11 +113,11 @@ pub(crate) fn tee(
         .inspect(|_| tell!(acquired(from)))
 }
 
-/// Hands pages to a pipe by reference.
+/// Passes pages to a pipe by reference.
 ///
 /// # Safety
 ///
-/// As for [`splice::vmsplice`](crate::splice::vmsplice).
+/// The requirements of [`splice::vmsplice`](crate::splice::vmsplice) apply.
 #[inline]
 pub(crate) unsafe fn vmsplice(
     to: BorrowedFd<'_>,
@@ -126,7 +126,7 @@ pub(crate) unsafe fn vmsplice(
 ) -> Result<usize> {
     tell!(reads_each(bufs));
     let list = lent(bufs);
-    // SAFETY: `IoSlice` has the layout of `struct iovec`; the kernel reads the list, and takes
-    // references to the pages of its buffers, for which the caller is responsible.
+    // SAFETY: `IoSlice` has the layout of `struct iovec`. The kernel reads the list and takes references to
+    // the pages of its buffers, for which the caller is responsible.
     decode(unsafe { syscall4(nr::VMSPLICE, sink(to), list, bufs.len(), flags as usize) })
 }

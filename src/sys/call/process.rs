@@ -1,9 +1,9 @@
-//! The calls on processes: making one, ending one, signalling one, waiting for one.
+//! The calls that create, end, signal and wait for processes.
 //!
 //! # Safety
 //!
-//! This file is trusted to give the kernel places of the right size to write to, and to make an owner
-//! of exactly the descriptors that the kernel has just made.
+//! This file is trusted to give the kernel addresses with enough room for its results. The file is also
+//! trusted to make an owner of exactly the descriptors that the kernel has just made.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, lent_mut, number, owned};
@@ -12,38 +12,40 @@ use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use crate::sys::abi::{self, PidfdInfo, SigInfo};
 use crate::sys::arch::{self, nr, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
 
-/// Ends the process. The kernel takes the lower 8 bits of `status`.
+/// Ends the process. The kernel uses the lower 8 bits of `status`.
 pub(crate) fn exit_group(status: u8) -> ! {
     loop {
-        // SAFETY: `exit_group` touches no memory of this process that could be read later. It returns
-        // only if a seccomp filter makes it return, and is then tried again.
+        // SAFETY: `exit_group` touches no memory of this process that could be read later. The call returns
+        // only if a seccomp filter makes it return, and is then retried.
         unsafe { syscall1(nr::EXIT_GROUP, status.into()) };
     }
 }
 
-/// Returns `None` in the child; in the parent the child's process id, and its pidfd if it came with one.
+/// Returns `None` in the child. In the parent, returns the child's process id, and its pidfd if the kernel
+/// provided one.
 ///
 /// # Safety
 ///
-/// As for [`process::fork`](crate::process::fork).
+/// The requirements of [`process::fork`](crate::process::fork) apply.
 pub(crate) unsafe fn fork() -> Result<Option<(i32, Option<OwnedFd>)>> {
     let mut pidfd = -1;
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     let answer = decode(unsafe { arch::fork(&mut pidfd) })?;
     #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
     let pid = answer as i32;
-    // SAFETY: the kernel has written the number, or has left it as it was.
+    // SAFETY: the kernel has written the number, or has not changed it.
     Ok((pid != 0).then(|| (pid, unsafe { own_pidfd(pidfd) })))
 }
 
-/// Owns the pidfd that came with a child, if one did. Without a number of 3 or above for it, the child has none.
+/// Takes ownership of the pidfd that the kernel provided with a child, or returns `None` without one. Without
+/// a free number of 3 or above, the child has no pidfd.
 ///
 /// # Safety
 ///
-/// If it is not negative, the kernel has just made it.
+/// If `pidfd` is not negative, the kernel has just made it.
 pub(super) unsafe fn own_pidfd(pidfd: RawFd) -> Option<OwnedFd> {
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     unsafe { owned(usize::try_from(pidfd).ok()?) }.ok()
 }
 
@@ -56,37 +58,36 @@ pub(crate) fn getpid() -> i32 {
 /// Sends a signal to one process, or to the group of this number if `pid` is negative.
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<()> {
     tell!(releases_any());
-    // SAFETY: `kill` touches no memory. A handler is responsible for what it does.
+    // SAFETY: `kill` touches no memory. A signal handler is responsible for its own effects.
     decode(unsafe { syscall2(nr::KILL, number(pid), number(signal)) }).map(drop)
 }
 
-/// Calls `madvise` on zero bytes at `address`: changes nothing, but fails with `EINVAL` if `address` is
-/// not the start of a page.
+/// Calls `madvise` on zero bytes at `address`. Changes nothing, but fails with `EINVAL` if `address` is not
+/// the start of a page.
 pub(crate) fn madvise_nothing(address: usize) -> Result<()> {
     // SAFETY: the range is empty.
     decode(unsafe { syscall3(nr::MADVISE, address, 0, abi::MADV_NORMAL) }).map(drop)
 }
 
-/// Returns how a process ended whose status was collected elsewhere or discarded, in the encoding of
-/// wait(2); `None` before that. Fails with `ENOTTY` before Linux 6.13.
+/// Returns how a process ended whose status was collected elsewhere or discarded, in the encoding of wait(2).
+/// Returns `None` while the status is still pending. Fails with `ENOTTY` before Linux 6.13.
 pub(crate) fn pidfd_get_info_exit(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
     let mut info = PidfdInfo { mask: abi::PIDFD_INFO_EXIT, _between: [0; 13], exit_code: 0 };
-    // SAFETY: the kernel reads and writes as many bytes as the number of the request says, at the
-    // place given.
+    // SAFETY: the kernel reads and writes as many bytes at the given address as the request's number encodes.
     decode(unsafe { syscall3(nr::IOCTL, arg(pidfd), abi::PIDFD_GET_INFO, lent_mut(&mut info)) })?;
     Ok((info.mask & abi::PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
 }
 
-/// Opens a pidfd, close-on-exec as every pidfd.
+/// Opens a pidfd, which is always close-on-exec.
 pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd> {
-    // SAFETY: takes integers only.
+    // SAFETY: all arguments are integers.
     let answer = decode(unsafe { syscall2(nr::PIDFD_OPEN, number(pid), 0) })?;
     // SAFETY: `pidfd_open` returns a new descriptor.
     unsafe { owned(answer) }
 }
 
-/// The pidfd of a child that was made without. `ECHILD` for one that is gone: where its status is discarded,
-/// its number may be another process's already.
+/// Returns a pidfd of a child that was created without one. Fails with `ECHILD` if the child no longer
+/// exists. If its status is discarded, its id may already belong to another process.
 pub(crate) fn pidfd_open_child(pid: i32) -> Result<OwnedFd> {
     let pidfd = pidfd_open(pid)?;
     match waitid_pidfd(pidfd.as_fd(), abi::PEEK) {
@@ -97,31 +98,32 @@ pub(crate) fn pidfd_open_child(pid: i32) -> Result<OwnedFd> {
 
 pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: usize) -> Result<()> {
     tell!(releases_any());
-    // SAFETY: without a `siginfo_t` it touches no memory.
+    // SAFETY: without a `siginfo_t`, the call touches no memory.
     decode(unsafe { syscall4(nr::PIDFD_SEND_SIGNAL, arg(pidfd), number(signal), 0, flags) })
         .map(drop)
 }
 
-/// Moves a child, or this process if `pid` is 0, into a process group, or into its own if `group` is 0.
+/// Moves a child, or this process if `pid` is 0, into a process group. If `group` is 0, the process leads its
+/// own group.
 pub(crate) fn setpgid(pid: i32, group: i32) -> Result<()> {
-    // SAFETY: takes integers only.
+    // SAFETY: all arguments are integers.
     decode(unsafe { syscall2(nr::SETPGID, number(pid), number(group)) }).map(drop)
 }
 
-/// Changes nothing, but fails with `EINVAL` if another thread or process has the memory of this one.
+/// Changes nothing, but fails with `EINVAL` if another thread or process shares this process's memory.
 pub(crate) fn unshare_memory() -> Result<()> {
-    // SAFETY: takes integers only. Memory that is not shared stays as it is, and other memory, too.
+    // SAFETY: the argument is an integer, and the call changes no memory.
     decode(unsafe { syscall1(nr::UNSHARE, abi::CLONE_VM) }).map(drop)
 }
 
-/// What became of a child, and what it has used.
+/// The end or another change of a child, and the resources that the child has used.
 pub(crate) type Waited = (SigInfo, [usize; abi::RUSAGE_KEPT.len()]);
 
 /// Waits for a child. Returns `None` if `options` exclude waiting and nothing has happened yet.
 pub(super) fn waitid(kind: usize, id: usize, options: usize) -> Result<Option<Waited>> {
     let (mut info, mut used) = (SigInfo::empty(), [0; 18]);
     let places = (lent_mut(&mut info), lent_mut(&mut used));
-    // SAFETY: `waitid` writes one `siginfo_t` and one `struct rusage`, to the places given.
+    // SAFETY: `waitid` writes one `siginfo_t` and one `struct rusage` to the given addresses.
     decode(unsafe { syscall5(nr::WAITID, kind, id, places.0, options, places.1) })?;
     tell!(acquired_any());
     let used = abi::RUSAGE_KEPT.map(|word| used[word]);

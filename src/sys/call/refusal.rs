@@ -1,9 +1,9 @@
-//! Which errors mean that a kernel lacks a call, that a filter rejects it, or that it does not work on these
-//! files, so that a fallback must be used.
+//! Functions that check whether an error requires a fallback. A fallback is required if the kernel lacks a
+//! call, a filter rejects the call, or the call does not work on these files.
 
 use crate::errno::Errno;
 
-/// Returns whether a kernel lacks a call or the option that was given, or a filter rejects it.
+/// Returns whether the kernel lacks a call or the given option, or a filter rejects it.
 pub(crate) const fn is_missing(errno: Errno) -> bool {
     matches!(errno, Errno::ENOSYS | Errno::EPERM | Errno::EINVAL)
 }

@@ -1,12 +1,12 @@
 //! The calls that set up a child before it starts a program, and the clone that creates it.
 //!
-//! None allocates, locks or touches thread-local storage, because a child that shares its parent's memory
-//! makes them. They change only what belongs to the child: its descriptor table, its handlers and mask, its
-//! ids, its working directory.
+//! None of these calls allocates, locks or touches thread-local storage, because a child that shares its
+//! parent's memory makes them. These calls change only state that belongs to the child: its descriptor table,
+//! its handlers and mask, its ids, its working directory.
 //!
 //! # Safety
 //!
-//! This file is trusted to give each call places and lists in the kernel's layout.
+//! This file is trusted to give each call addresses and lists in the kernel's layout.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::process::{Waited, waitid};
@@ -22,12 +22,12 @@ pub(crate) fn chdir(path: &CStr) -> Result<()> {
     decode(unsafe { syscall1(nr::CHDIR, lent(path)) }).map(drop)
 }
 
-/// Creates a child that starts with `child(arg)` on `stack`, which is given by its lowest address and its
-/// size. Returns its process id and, if `flags` request one, its pidfd.
+/// Creates a child that starts with `child(arg)` on `stack`, given by its lowest address and its size.
+/// Returns the child's process id and, if `flags` request one, its pidfd.
 ///
 /// # Safety
 ///
-/// As for `arch::clone_on_stack`, except for the pidfd.
+/// The requirements of `arch::clone_on_stack` apply, except for the pidfd.
 pub(crate) unsafe fn clone_on_stack(
     flags: u64,
     stack: (*mut u8, usize),
@@ -37,12 +37,12 @@ pub(crate) unsafe fn clone_on_stack(
     let mut pidfd: RawFd = -1;
     #[cfg(any(rawpipe_sanitize = "address", rawpipe_sanitize = "thread"))]
     let _stack = crate::sys::sanitize::OtherStack::of(stack);
-    // SAFETY: passed on to the caller; `pidfd` has room for an `int`.
+    // SAFETY: the caller upholds the same contract, and `pidfd` has room for an `int`.
     let answer = unsafe { arch::clone_on_stack(flags, stack, child, arg, &raw mut pidfd) };
     #[expect(clippy::cast_possible_truncation, reason = "process ids are C ints")]
     #[expect(clippy::cast_possible_wrap, reason = "process ids are not negative")]
     let pid = decode(answer)? as i32;
-    // SAFETY: the kernel has written the number, or has left it as it was.
+    // SAFETY: the kernel has written the number, or has not changed it.
     Ok((pid, unsafe { own_pidfd(pidfd) }))
 }
 
@@ -50,24 +50,26 @@ pub(crate) unsafe fn clone_on_stack(
 ///
 /// # Safety
 ///
-/// None of them is used again in this process: it is a child on its way to its program.
+/// None of the descriptors is used again in this process, which is a child that is about to start its
+/// program.
 pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     let (first, last) = (number(first), number(last));
-    // SAFETY: touches no memory; the caller answers for the descriptors.
+    // SAFETY: this call touches no memory, and the caller is responsible for the descriptors.
     decode(unsafe { syscall3(nr::CLOSE_RANGE, first, last, 0) }).map(drop)
 }
 
-/// Makes `to` a copy of `from` that stays open in an exec. Closes what `to` was before.
+/// Makes `to` a copy of `from` that stays open across an exec. Closes the previous `to`.
 ///
 /// # Safety
 ///
-/// Nothing in this process uses the old `to` again: it is a child that is about to start its program.
+/// No code in this process uses the previous `to` again. The process is a child that is about to start its
+/// program.
 pub(crate) unsafe fn dup_onto(from: BorrowedFd<'_>, to: RawFd) -> Result<()> {
-    // SAFETY: touches no memory; the caller is responsible for `to`.
+    // SAFETY: this call touches no memory, and the caller is responsible for `to`.
     decode(unsafe { syscall3(nr::DUP3, arg(from), number(to), 0) }).map(drop)
 }
 
-/// Ends the calling thread, and no other one.
+/// Ends only the calling thread.
 pub(crate) fn exit() -> ! {
     loop {
         // SAFETY: as in `exit_group`.
@@ -75,18 +77,19 @@ pub(crate) fn exit() -> ! {
     }
 }
 
-/// Some more of the entries of a directory, as `struct linux_dirent64`. `None` at the end, or on an error.
+/// Returns further entries of a directory, as `struct linux_dirent64`. Returns `None` at the end, or on an
+/// error.
 pub(crate) fn getdents64<'a>(folder: BorrowedFd<'_>, entries: &'a mut [u8]) -> Option<&'a [u8]> {
     let (place, size) = (lent_mut(entries), entries.len());
-    // SAFETY: the kernel writes at most as many bytes as the list has, to the place given.
+    // SAFETY: the kernel writes at most as many bytes to the given address as the list has.
     let count = decode(unsafe { syscall3(nr::GETDENTS64, arg(folder), place, size) }).ok()?;
     if count == 0 { None } else { entries.get(..count) }
 }
 
-/// Stores the supplementary groups in `groups` and returns how many there are. Fails with `EINVAL` if there
-/// are more than `groups` has room for.
+/// Stores the supplementary groups in `groups` and returns their number. Fails with `EINVAL` if `groups` is
+/// too short.
 pub(crate) fn getgroups(groups: &mut [u32]) -> Result<usize> {
-    // SAFETY: writes at most as many group ids as the list has room for.
+    // SAFETY: the kernel writes at most as many group ids as the list has room for.
     decode(unsafe { syscall2(nr::GETGROUPS, groups.len(), lent_mut(groups)) })
 }
 
@@ -96,7 +99,7 @@ pub(crate) fn getppid() -> i32 {
     i32::try_from(answer).unwrap_or(0)
 }
 
-/// Returns 20 minus the niceness of this process, so that no value is an error.
+/// Returns 20 minus the niceness of this process. No niceness is then mistaken for an error.
 pub(crate) fn getpriority() -> Result<usize> {
     // SAFETY: `getpriority` takes integers.
     decode(unsafe { syscall2(nr::GETPRIORITY, abi::PRIO_PROCESS, 0) })
@@ -106,32 +109,33 @@ pub(crate) fn getpriority() -> Result<usize> {
 pub(crate) fn getresuid() -> Result<[u32; 3]> {
     let mut ids = [0_u32; 3];
     let [real, effective, saved] = ids.each_mut().map(lent_mut);
-    // SAFETY: writes three ids, to the places given.
+    // SAFETY: the kernel writes three ids to the given addresses.
     decode(unsafe { syscall3(nr::GETRESUID, real, effective, saved) })?;
     Ok(ids)
 }
 
-/// Returns the session of a process; 0 is this one.
+/// Returns the session of a process, or of this one if `pid` is 0.
 pub(crate) fn getsid(pid: i32) -> Result<usize> {
     // SAFETY: `getsid` takes an integer.
     decode(unsafe { syscall1(nr::GETSID, number(pid)) })
 }
 
-/// Makes a terminal the controlling one of the session that this process leads and that has none.
+/// Makes a terminal the controlling terminal of the session that this process leads. The session must not
+/// have one.
 pub(crate) fn ioctl_tiocsctty(terminal: BorrowedFd<'_>) -> Result<()> {
-    // SAFETY: takes an integer: 0 takes no terminal away from another session.
+    // SAFETY: the argument is an integer. With 0, the call does not take a terminal from another session.
     decode(unsafe { syscall3(nr::IOCTL, arg(terminal), abi::TIOCSCTTY, 0) }).map(drop)
 }
 
-/// Makes a process group the foreground one of a terminal.
+/// Makes a process group the foreground group of a terminal.
 pub(crate) fn ioctl_tiocspgrp(terminal: BorrowedFd<'_>, group: i32) -> Result<()> {
-    // SAFETY: reads one `int`, at the place given.
+    // SAFETY: the kernel reads one `int` at the given address.
     decode(unsafe { syscall3(nr::IOCTL, arg(terminal), abi::TIOCSPGRP, lent(&group)) }).map(drop)
 }
 
-/// A copy of a descriptor of that process, close-on-exec.
+/// Returns a close-on-exec copy of a descriptor of that process.
 pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, theirs: RawFd) -> Result<OwnedFd> {
-    // SAFETY: takes integers only.
+    // SAFETY: all arguments are integers.
     let answer = decode(unsafe { syscall3(nr::PIDFD_GETFD, arg(pidfd), number(theirs), 0) })?;
     // SAFETY: `pidfd_getfd` returns a new descriptor.
     unsafe { owned(answer) }
@@ -144,33 +148,33 @@ pub(crate) fn prctl_not_dumpable() -> Result<()> {
 }
 
 pub(crate) fn prctl_set_child_subreaper(on: bool) -> Result<()> {
-    // SAFETY: takes integers.
+    // SAFETY: all arguments are integers.
     decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_CHILD_SUBREAPER, on.into(), 0, 0, 0) })
         .map(drop)
 }
 
-/// Returns the signal that this thread gets when its parent dies, or 0.
+/// Returns the signal that this thread receives when its parent ends, or 0.
 pub(crate) fn prctl_get_pdeathsig() -> Result<usize> {
     let mut signal = 0_u32;
     let place = lent_mut(&mut signal);
-    // SAFETY: writes one integer, to the place given.
+    // SAFETY: the kernel writes one integer to the given address.
     decode(unsafe { syscall5(nr::PRCTL, abi::PR_GET_PDEATHSIG, place, 0, 0, 0) })?;
     Ok(signal as usize)
 }
 
 pub(crate) fn prctl_set_pdeathsig(signal: usize) -> Result<()> {
-    // SAFETY: takes integers.
+    // SAFETY: all arguments are integers.
     decode(unsafe { syscall5(nr::PRCTL, abi::PR_SET_PDEATHSIG, signal, 0, 0, 0) }).map(drop)
 }
 
 pub(crate) fn prlimit64(resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = [soft, hard]; // `struct rlimit64`
-    // SAFETY: reads one `struct rlimit64`, at the place given.
+    // SAFETY: the kernel reads one `struct rlimit64` at the given address.
     decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, lent(&limit), 0) }).map(drop)
 }
 
 pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
-    // SAFETY: reads as many group ids as the list has.
+    // SAFETY: the kernel reads as many group ids as the list has.
     decode(unsafe { syscall2(nr::SETGROUPS, groups.len(), lent(groups)) }).map(drop)
 }
 
@@ -183,30 +187,30 @@ pub(crate) fn setpriority(nice: i32) -> Result<()> {
 /// Sets the real, effective and saved group id to `gid`.
 pub(crate) fn setresgid(gid: u32) -> Result<()> {
     let gid = gid as usize;
-    // SAFETY: takes integers.
+    // SAFETY: all arguments are integers.
     decode(unsafe { syscall3(nr::SETRESGID, gid, gid, gid) }).map(drop)
 }
 
 /// Sets the real, effective and saved user id to `uid`.
 pub(crate) fn setresuid(uid: u32) -> Result<()> {
     let uid = uid as usize;
-    // SAFETY: takes integers.
+    // SAFETY: all arguments are integers.
     decode(unsafe { syscall3(nr::SETRESUID, uid, uid, uid) }).map(drop)
 }
 
 pub(crate) fn setsid() -> Result<()> {
-    // SAFETY: has no arguments.
+    // SAFETY: this call has no arguments.
     decode(unsafe { syscall0(nr::SETSID) }).map(drop)
 }
 
-/// Returns what it was before.
+/// Sets the file mode creation mask and returns the previous mask.
 pub(crate) fn umask(mask: u32) -> u32 {
-    // SAFETY: takes an integer.
+    // SAFETY: the argument is an integer.
     let before = unsafe { syscall1(nr::UMASK, mask as usize) };
     u32::try_from(before).unwrap_or(0)
 }
 
-/// Of any child.
+/// Waits for any child.
 pub(crate) fn waitid_all(options: usize) -> Result<Option<Waited>> {
     waitid(abi::P_ALL, 0, options)
 }

@@ -1,8 +1,9 @@
-//! The calls on this thread: its signals, what is pending and what is blocked; its processors and limits.
+//! The calls on this thread: its signals, those pending and those blocked, its processors and limits.
 //!
 //! # Safety
 //!
-//! This file is trusted to give the kernel signal sets of its own size, and places for what it writes.
+//! This file is trusted to give the kernel signal sets of the kernel's size, and addresses with room for its
+//! results.
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::{arg, lent, lent_mut, owned};
@@ -12,20 +13,20 @@ use crate::sys::abi::signal_info::SignalFdInfo;
 use crate::sys::abi::{self, SigAction, SigInfo, SigSet, Timespec};
 use crate::sys::arch::{nr, syscall0, syscall2, syscall3, syscall4, syscall5};
 
-/// Returns the current soft limit.
+/// Returns the current soft limit of a resource.
 #[inline]
 pub(crate) fn prlimit64_get_soft(resource: u32) -> Result<u64> {
     let mut limit = [0_u64; 2]; // `struct rlimit64`
-    // SAFETY: writes one `struct rlimit64`, to the place given.
+    // SAFETY: the kernel writes one `struct rlimit64` to the given address.
     decode(unsafe { syscall4(nr::PRLIMIT64, 0, resource as usize, 0, lent_mut(&mut limit)) })?;
     Ok(limit[0])
 }
 
-/// On how many processors the calling thread may run. `EINVAL` where the machine may have more than
-/// 1024 of them.
+/// Returns the number of processors on which the calling thread may run. Fails with `EINVAL` if the machine
+/// may have more than 1024 processors.
 pub(crate) fn sched_getaffinity() -> Result<u32> {
     let mut mask = [0_usize; 1024 / usize::BITS as usize];
-    // SAFETY: the kernel writes at most as many bytes as the mask has, to the place given.
+    // SAFETY: the kernel writes at most as many bytes to the given address as the mask has.
     decode(unsafe { syscall3(nr::SCHED_GETAFFINITY, 0, size_of_val(&mask), lent_mut(&mut mask)) })?;
     Ok(mask.iter().map(|word| word.count_ones()).sum())
 }
@@ -35,8 +36,8 @@ pub(crate) fn sched_getaffinity() -> Result<u32> {
 pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
     let action = SigAction::default();
     let (place, size) = (lent(&action), size_of::<SigSet>());
-    // SAFETY: reads one `struct sigaction`, at the place given, which is as long as any. No handler
-    // is installed.
+    // SAFETY: the kernel reads one `struct sigaction` at the given address, which has the size of the largest
+    // one. No handler is installed.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, place, 0, size, size) }).map(drop)
 }
 
@@ -44,7 +45,7 @@ pub(crate) fn rt_sigaction_default(signal: usize) -> Result<()> {
 #[cfg(feature = "process")]
 pub(crate) fn rt_sigaction_ignore(signal: usize) -> Result<()> {
     let (action, size) = (SigAction::ignore(), size_of::<SigSet>());
-    // SAFETY: reads one `struct sigaction`, at the place given. No handler is installed.
+    // SAFETY: the kernel reads one `struct sigaction` at the given address. No handler is installed.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, lent(&action), 0, size, size) }).map(drop)
 }
 
@@ -53,8 +54,9 @@ pub(crate) fn rt_sigaction_ignore(signal: usize) -> Result<()> {
 pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
     let mut action = SigAction::default();
     let (place, size) = (lent_mut(&mut action), size_of::<SigSet>());
-    // The fourth argument is the size of a set; on SPARC, which has one more, the fifth.
-    // SAFETY: writes one `struct sigaction`, to the place given, which has room for any.
+    // The fourth argument is the size of a set. On SPARC, which has one more argument, it is the fifth.
+    // SAFETY: the kernel writes one `struct sigaction` to the given address, which has room for the largest
+    // one.
     decode(unsafe { syscall5(nr::RT_SIGACTION, signal, 0, place, size, size) })?;
     Ok(action)
 }
@@ -63,60 +65,63 @@ pub(crate) fn rt_sigaction_get(signal: usize) -> Result<SigAction> {
 #[inline]
 pub(crate) fn rt_sigpending() -> Result<SigSet> {
     let mut pending = SigSet::default();
-    // SAFETY: writes one signal set, to the place given.
+    // SAFETY: the kernel writes one signal set to the given address.
     decode(unsafe { syscall2(nr::RT_SIGPENDING, lent_mut(&mut pending), size_of::<SigSet>()) })?;
     Ok(pending)
 }
 
-/// Changes the signal mask of this thread and returns what it was.
+/// Changes the signal mask of this thread and returns the previous mask.
 #[inline]
 pub(crate) fn rt_sigprocmask(how: usize, set: &SigSet) -> Result<SigSet> {
     let mut old = SigSet::default();
     let (set, place) = (lent(set), lent_mut(&mut old));
-    // SAFETY: reads one signal set and writes another one, at the places given.
+    // SAFETY: the kernel reads one signal set and writes another one, at the given addresses.
     decode(unsafe { syscall4(nr::RT_SIGPROCMASK, how, set, place, size_of::<SigSet>()) })?;
     Ok(old)
 }
 
-/// Takes one pending signal of `set`: one that is pending for this thread, or if there is none, for the process.
-/// `EAGAIN` if there is none until the timeout.
+/// Takes one pending signal of `set`. Prefers a signal that is pending for this thread over one that is
+/// pending for the process. Fails with `EAGAIN` if no signal arrives before the timeout.
 #[inline]
 pub(crate) fn rt_sigtimedwait(set: &SigSet, timeout: Option<&Timespec>) -> Result<SigInfo> {
     let mut info = SigInfo::empty();
     let (set, place, timeout) = (lent(set), lent_mut(&mut info), timeout.map_or(0, lent));
-    // SAFETY: reads one signal set and one `timespec`, and writes one `siginfo_t`, at the places given.
+    // SAFETY: the kernel reads one signal set and one `timespec`, and writes one `siginfo_t`, at the given
+    // addresses.
     decode(unsafe { syscall4(nr::RT_SIGTIMEDWAIT, set, place, timeout, size_of::<SigSet>()) })?;
     Ok(info)
 }
 
-/// Makes a signal pending for this thread, which has it blocked. Does nothing if it is already pending.
+/// Makes a signal pending for this thread, which blocks that signal. Does nothing if the signal is already
+/// pending.
 pub(crate) fn rt_tgsigqueueinfo_self(info: &SigInfo) -> Result<()> {
-    // SAFETY: takes no arguments.
+    // SAFETY: these calls have no arguments.
     let [process, thread] =
         [nr::GETPID, nr::GETTID].map(|nr| unsafe { syscall0(nr) }.unsigned_abs());
     let signal = info.si_signo.unsigned_abs() as usize;
     let place = lent(info);
-    // SAFETY: reads one `siginfo_t`, at the place given; the signal is blocked in this thread.
+    // SAFETY: the kernel reads one `siginfo_t` at the given address, and the signal is blocked in this
+    // thread.
     decode(unsafe { syscall4(nr::RT_TGSIGQUEUEINFO, process, thread, signal, place) }).map(drop)
 }
 
-/// A descriptor to read signals of `set` from, nonblocking and close-on-exec.
+/// Creates a nonblocking, close-on-exec descriptor to read signals of `set` from.
 #[inline]
 pub(crate) fn signalfd4(set: &SigSet) -> Result<OwnedFd> {
     let (new, set) = (usize::MAX, lent(set));
     let flags = (abi::O_CLOEXEC | abi::O_NONBLOCK) as usize;
-    // SAFETY: reads one signal set, at the place given.
+    // SAFETY: the kernel reads one signal set at the given address.
     let answer = decode(unsafe { syscall4(nr::SIGNALFD4, new, set, size_of::<SigSet>(), flags) })?;
-    // SAFETY: with −1 for a descriptor, `signalfd4` returns a new one.
+    // SAFETY: with a descriptor of −1, `signalfd4` returns a new descriptor.
     unsafe { owned(answer) }
 }
 
-/// Takes one signal out of a `signalfd`.
+/// Reads one signal from a `signalfd`.
 #[inline]
 pub(crate) fn read_signalfd(fd: BorrowedFd<'_>) -> Result<SigInfo> {
     let mut info = SignalFdInfo::default();
     let (place, size) = (lent_mut(&mut info), size_of_val(&info));
-    // SAFETY: the kernel writes one `signalfd_siginfo` at most, to the place given.
+    // SAFETY: the kernel writes at most one `signalfd_siginfo` to the given address.
     decode(unsafe { syscall3(nr::READ, arg(fd), place, size) })?;
     Ok(SigInfo::read(&info))
 }
@@ -127,18 +132,18 @@ mod tests {
     use crate::process::{Signal, SignalSet};
     use crate::sys::abi::SIG_SETMASK;
 
-    /// The kernel's own view of the layout: what is blocked is what becomes pending.
+    /// A signal that the crate's set blocks becomes pending in the kernel, so both use the same layout.
     #[test]
     fn signal_set_is_the_kernels() {
         let chosen = [Signal::URG, Signal::from_raw(36).unwrap()];
         let set: SignalSet = chosen.into_iter().collect();
         let before = rt_sigprocmask(SIG_SETMASK, &set.0).unwrap();
-        // SAFETY: takes no arguments.
+        // SAFETY: these calls have no arguments.
         let [process, thread] = [nr::GETPID, nr::GETTID].map(|nr| unsafe { syscall0(nr) });
         for signal in chosen {
             let (process, thread) = (process.unsigned_abs(), thread.unsigned_abs());
             let signal = signal.as_raw().unsigned_abs() as usize;
-            // SAFETY: takes integers only; the signal is blocked in this thread.
+            // SAFETY: all arguments are integers, and the signal is blocked in this thread.
             assert_eq!(unsafe { syscall3(nr::TGKILL, process, thread, signal) }, 0);
         }
         assert_eq!(rt_sigpending().map(SignalSet), Ok(set));

@@ -57,7 +57,7 @@ impl TransferError {
         Self { transferred: Transferred::NOTHING, failure: Failure::new(side, errno) }
     }
 
-    /// Returns how many bytes arrived at the sink.
+    /// Returns the number of bytes that arrived at the sink.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.transferred.bytes()

@@ -18,8 +18,8 @@ const BUFFER: usize = 256 << 10;
 
 impl Engine<'_, '_> {
     pub(super) fn copy(&mut self) -> Result<Outcome, Failure> {
-        // The buffer is no larger than needed, to avoid a huge page. A round of a fan-out needs little
-        // memory, and so does the end of a file that another mechanism has found.
+        // Uses pages of the usual size instead of a huge page. A round of a fan-out needs little memory, and
+        // so does the end of a file that another mechanism has found.
         let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
         let mut pages =
             Map::new(wanted.min(BUFFER)).map_err(|errno| Failure::new(Side::Source, errno))?;

@@ -119,7 +119,7 @@ impl SharedBuilder {
     ///
     /// # Safety
     ///
-    /// As [`fork_with`].
+    /// The contract of [`fork_with`] applies.
     ///
     /// # Examples
     ///
@@ -170,7 +170,7 @@ impl SharedBuilder {
     ///
     /// # Safety
     ///
-    /// As [`fork_with`].
+    /// The contract of [`fork_with`] applies.
     ///
     /// # Examples
     ///
@@ -220,7 +220,7 @@ impl SharedBuilder {
     ///
     /// # Safety
     ///
-    /// As [`fork_with`].
+    /// The contract of [`fork_with`] applies.
     ///
     /// # Examples
     ///
@@ -276,7 +276,7 @@ impl SharedBuilder {
 ///
 /// # Safety
 ///
-/// As [`fork_with`].
+/// The contract of [`fork_with`] applies.
 unsafe fn fork_between<Half>(kept: Half, body: impl FnOnce() -> u8) -> Result<(Child, Half)> {
     let mut kept = Some(kept);
     let child = || {

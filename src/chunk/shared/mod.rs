@@ -181,7 +181,7 @@ use core::sync::atomic;
 ///
 /// # Errors
 ///
-/// As [`SharedBuilder::build`].
+/// Fails as [`SharedBuilder::build`] does.
 ///
 /// # Examples
 ///

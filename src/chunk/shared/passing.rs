@@ -206,7 +206,7 @@ impl SharedCopier {
     ///
     /// # Errors
     ///
-    /// Those of [`SharedReader::recv`], and
+    /// Fails as [`SharedReader::recv`] does, and with
     ///
     /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the record is longer than `buf`. The next call receives it again.
     pub fn recv(&mut self, buf: &mut [u8]) -> Result<Option<usize>> {
@@ -217,7 +217,7 @@ impl SharedCopier {
     ///
     /// # Errors
     ///
-    /// Those of [`recv`](Self::recv), and
+    /// Fails as [`recv`](Self::recv) does, and with
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if no record is available.
     pub fn try_recv(&mut self, buf: &mut [u8]) -> Result<Option<usize>> {
@@ -228,7 +228,7 @@ impl SharedCopier {
     ///
     /// # Errors
     ///
-    /// Those of [`recv`](Self::recv), and
+    /// Fails as [`recv`](Self::recv) does, and with
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if no record was sent before the deadline.
     /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.

@@ -106,7 +106,7 @@ impl SharedReader {
     ///
     /// # Errors
     ///
-    /// Those of [`recv`](Self::recv), and
+    /// Fails as [`recv`](Self::recv) does, and with
     ///
     /// - [`EAGAIN`](crate::Errno::EAGAIN) if no record is available. The descriptor becomes readable when one
     ///   is: see [readiness](Self#readiness).
@@ -135,7 +135,7 @@ impl SharedReader {
     ///
     /// # Errors
     ///
-    /// Those of [`recv`](Self::recv), and
+    /// Fails as [`recv`](Self::recv) does, and with
     ///
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if no record was sent before the deadline.
     /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.

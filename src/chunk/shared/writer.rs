@@ -86,7 +86,7 @@ impl SharedWriter {
     ///
     /// # Errors
     ///
-    /// Those of [`chunk`](Self::chunk), and
+    /// Fails as [`chunk`](Self::chunk) does, and with
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if there is no room. The descriptor becomes readable when there is: see
     ///   [readiness](Self#readiness).
@@ -120,7 +120,7 @@ impl SharedWriter {
     ///
     /// # Errors
     ///
-    /// Those of [`chunk`](Self::chunk), and
+    /// Fails as [`chunk`](Self::chunk) does, and with
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if there was no room before the deadline.
     /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.

@@ -49,9 +49,9 @@
 //! # What it costs
 //!
 //! rawpipe is one crate without dependencies and needs Rust 1.85 or later. A release build takes 1.3 times as
-//! long as one of `libc` with default features, 2.6 times with all features, and 0.6 times with none. x86_64,
-//! aarch64 and riscv64 with 64-bit pointers need no C compiler. `cc` is a build dependency only with feature
-//! `c-shim`.
+//! long as one of `libc` with default features, 2.6 times with all features, and 0.6 times with none. The
+//! targets x86_64, aarch64 and riscv64 with 64-bit pointers need no C compiler. `cc` is a build dependency
+//! only with feature `c-shim`.
 //!
 //! # What is unsafe
 //!

@@ -7,8 +7,9 @@
 //! To convert a failure to an error, pass its absolute value to `Errno::from_raw_os_error`.
 //!
 //! The caller supplies the call numbers. They are listed in `<asm/unistd.h>` of the target's kernel headers
-//! and, for many targets, in the crates `libc` (`SYS_…`) and `linux-raw-sys` (`__NR_…`). x86_64 has its own
-//! numbers, while aarch64, riscv64 and other newer architectures use the kernel's generic table.
+//! and, for many targets, in the crates `libc` (`SYS_…`) and `linux-raw-sys` (`__NR_…`). The architecture
+//! x86_64 has its own numbers, while aarch64, riscv64 and other newer architectures use the kernel's generic
+//! table.
 //!
 //! # Examples
 //!

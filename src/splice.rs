@@ -26,18 +26,18 @@ use crate::{PipeWriter, Result};
 /// Waits for data as a read does, and for room as a write does. It does not wait for the pipe if
 /// [`NONBLOCK`](SpliceFlags::NONBLOCK) is given, nor for the other end if that end is nonblocking.
 ///
-/// If the other end is a blocking socket, terminal or device, the kernel holds the pipe's lock while it waits
-/// for that end, even with `NONBLOCK`. Every process that then reads or writes the pipe sleeps
-/// uninterruptibly while the peer is silent: no signal reaches it, not even `SIGKILL`.
-/// [`transfer`](crate::transfer) avoids this by waiting with a private pipe.
+/// If the other end is a blocking socket, terminal or device, the kernel waits for it while holding the
+/// pipe's lock, even with `NONBLOCK`. Every process that then reads or writes the pipe sleeps uninterruptibly
+/// while the peer is silent: no signal reaches it, not even `SIGKILL`. [`transfer`](crate::transfer) avoids
+/// this by waiting with a private pipe.
 ///
 /// # Errors
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is nothing to move, or no room, and the call must not wait.
 /// - [`EBADF`](crate::Errno::EBADF) if an end is not open in the direction needed.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything moved.
-/// - [`EINVAL`](crate::Errno::EINVAL) if neither end is a pipe, both ends are the same pipe, `to` is open for
-///   appending, or the file system or device does not support `splice`.
+/// - [`EINVAL`](crate::Errno::EINVAL) if neither end is a pipe, both are the same pipe, `to` is open for
+///   appending, or a file system or device lacks support.
 /// - [`EPIPE`](crate::Errno::EPIPE) if `to` is a pipe without a reader. The process also receives `SIGPIPE`,
 ///   unless [`without_sigpipe`](crate::io::without_sigpipe) is used.
 /// - [`ESPIPE`](crate::Errno::ESPIPE) if an offset was given for a pipe.
@@ -214,7 +214,7 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
 ///
 /// # Safety
 ///
-/// - From the call on, the bytes of `bufs` must not change and their memory must not be reused, until no
+/// - From the call on, the bytes of `bufs` must not change and their memory must not be reused while a
 ///   reference to the page can exist. For memory of an allocator or a stack, that point is never reached.
 ///   Memory that was mapped for this purpose may be unmapped at any time, because the pipe keeps its
 ///   references. If the bytes change, the reader sees the new contents, which may belong to another stream or

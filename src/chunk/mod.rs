@@ -34,8 +34,8 @@
 //! [`Reuse::Never`] a memfd is used only if the caller requests it, because a new file for each round costs
 //! more than a copy.
 //!
-//! The last resort is a plain `write`. It is also used for sends of less than 16 KiB, for which it is faster:
-//! a page occupies a whole slot of the pipe, even if only a part of the page was sent.
+//! The last resort is a plain `write`. It is also used for sends of less than 16 KiB, for which it is faster.
+//! A page occupies a whole slot of the pipe, even if only a part of the page was sent.
 //!
 //! A plain `write` is also used for a [packet pipe](crate::message::packets), because pages are not packets.
 //! The reader of a packet pipe needs buffers of at least [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes. If
@@ -50,9 +50,9 @@
 //!
 //! 1. *The pages are the writer's own.* The writer maps them, and they are never part of an allocator's
 //!    memory or of a stack. They hold only the contents of the writer's chunks. A reader that keeps a page
-//!    for too long therefore sees bytes of a chunk of the *same* writer, never another part of the program's
-//!    memory. However, those bytes may have been written to a chunk and not sent. Do not write a secret to a
-//!    chunk unless it is meant for the reader.
+//!    for too long therefore sees only bytes of the *same* writer's chunks, never another part of the
+//!    program's memory. However, those bytes may have been written to a chunk and not sent. Do not write a
+//!    secret to a chunk unless it is meant for the reader.
 //! 2. *Unmapping removes no page from the pipe.* The kernel counts references to each page, and the pipe
 //!    holds its own. `munmap` and `MADV_DONTNEED` drop the mapping's reference. The page and its contents
 //!    live until the last reference is dropped. Dropping the writer therefore neither waits nor changes a
@@ -61,7 +61,7 @@
 //!    that were sent, even if they were sent [several times](ChunkWriter::resend). At the end of its memory
 //!    the writer releases all pages together (2) and writes to new pages, which contain zeros. Alternatively
 //!    the writer alternates between two mappings and releases the pages of each before using it again. (The
-//!    self-check includes this.) A memfd's pages belong to the file: unmapping does not release them, and
+//!    self-check includes this.) A memfd's pages belong to the file. Unmapping does not release them, and
 //!    truncating the file or punching a hole would turn the sent bytes into zeros. With a memfd, the writer
 //!    therefore creates a new file and a new mapping each time. The old file is closed unchanged, and its
 //!    size is sealed. This holds for any consumer, including one that moves the pages elsewhere and reads
@@ -73,8 +73,8 @@
 //!    other writers in the same pipe make `FIONREAD` larger, so they delay the proof and never advance it.
 //!    (The kernel counts up to 4 GiB. A pipe can hold more only in buffers of many pages each, which only
 //!    another writer could put there.) For a consumer that *reads*, bytes that have left the pipe were
-//!    copied: the kernel copies and removes them under the same lock under which it counts. **This does not
-//!    hold for a consumer that splices or tees the bytes onward**: it would see later bytes of the same
+//!    copied. The kernel copies, removes and counts them under the same lock. **This does not hold for a
+//!    consumer that splices or tees the bytes onward.** That consumer would see later bytes of the same
 //!    stream in place of earlier ones (because of 1, nothing worse). This policy is therefore not the
 //!    default. Without a proof the writer does not wait: it releases all its memory as in 3.
 //! 5. *A forked child does not write to the memory.* Private memory is `MADV_WIPEONFORK`: the child finds
@@ -94,8 +94,8 @@
 //!    caller's type may later return another descriptor. The bytes are then sent to that descriptor. If it is
 //!    a read end, `vmsplice` writes to the memory, which is lent to that call exclusively. If the chunk is
 //!    sent again, its reader may see the bytes of that pipe. With [`Reuse::AfterRead`], the count of point 4
-//!    then belongs to another pipe, so a reader may see later bytes of this stream in place of earlier ones
-//!    (1 still holds). Therefore `as_fd` must always return the same pipe.
+//!    then belongs to another pipe. A reader may therefore see later bytes of this stream in place of earlier
+//!    ones (1 still holds). Therefore `as_fd` must always return the same pipe.
 //!
 //! The argument does not cover another process that opens this one's memory or descriptors through `/proc`,
 //! or code that breaks the rules of `unsafe`. It also does not cover a seccomp filter that is installed after
@@ -104,11 +104,11 @@
 //!
 //! # A hostile peer
 //!
-//! A reader cannot change a byte of this process's memory, but it can make the writer wait, either by not
-//! reading or by holding the pipe's lock. Neither a deadline nor the nonblocking flag bounds the wait for
+//! A reader cannot change a byte of this process's memory, but it can make the writer wait. It can stop
+//! reading, or it can hold the pipe's lock. Neither a deadline nor the nonblocking flag bounds the wait for
 //! that lock: see [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe). The reader can also keep memory
-//! in use. A single byte that it splices into another pipe keeps the whole huge page (2 MiB) allocated, of
-//! which the reader's own limits count only 4 KiB.
+//! in use. A single byte that it splices into another pipe keeps the whole huge page (2 MiB) allocated. The
+//! reader's own limits count only 4 KiB of that page.
 
 mod memory;
 mod pool;
@@ -199,11 +199,13 @@ pub enum Reuse {
     #[default]
     Never,
     /// Reuses memory after the pipe's count shows that the bytes have left the pipe. This is several times
-    /// faster, but correct **only if every consumer of the pipe reads the bytes** (`read`, `readv`, or
-    /// `splice` to a sink that ignores them, such as `/dev/null`). A consumer that moves the bytes to another
-    /// pipe or a socket with `splice` or `tee` would find later bytes of this stream in place of earlier
-    /// ones. The same applies to a consumer that has a FIFO open for reading *and* writing and reads it with
-    /// a deadline or a `try_` function, because these splice it first (see
+    /// faster, but correct **only if every consumer of the pipe reads the bytes**. A consumer may use `read`,
+    /// `readv`, or `splice` to a sink that ignores the bytes, such as `/dev/null`. If a consumer moves the
+    /// bytes to another pipe or a socket with `splice` or `tee`, it finds later bytes of this stream in place
+    /// of earlier ones.
+    ///
+    /// The same happens if a consumer has a FIFO open for reading *and* writing and reads it with a deadline
+    /// or a `try_` function, because these functions splice first (see
     /// [`io`](crate::io#without-waiting-or-until-a-deadline)).
     AfterRead,
 }

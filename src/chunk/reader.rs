@@ -96,9 +96,9 @@ impl ChunkReader {
     /// Moves up to `len` bytes to another descriptor without reading them, and returns how many. 0 is end of
     /// file. The function makes one call, which may move fewer bytes than `len`. Retries on `EINTR`.
     ///
-    /// While `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock, and no
-    /// signal reaches a process that writes to the pipe: see [`splice`](crate::splice::splice). If the peer
-    /// may stop reading, use [`transfer`](crate::transfer::transfer).
+    /// While `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock. No signal
+    /// then reaches a process that writes to the pipe: see [`splice`](crate::splice::splice). If the peer may
+    /// stop reading, use [`transfer`](crate::transfer::transfer).
     ///
     /// # Errors
     ///

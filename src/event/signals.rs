@@ -19,7 +19,7 @@ impl SignalSet {
     ///
     /// A blocked signal stays pending until [`wait_signal`] or [`SignalFd`] takes it, or until some thread
     /// does not block it. **A signal for the process is delivered to any thread that does not block it**, so
-    /// block it in all threads: call this in `main` before the first thread is started. New threads inherit
+    /// block it in all threads. Call this in `main` before the first thread is started. New threads inherit
     /// the mask. So do the children of [`fork`](crate::process::fork()), and programs that such a child
     /// starts with `exec`. A child of `Spawn` or `Command` has an empty mask, unless the caller sets another
     /// one for it.
@@ -96,8 +96,8 @@ impl Drop for SignalGuard {
 pub struct SignalInfo {
     /// The signal.
     pub signal: Signal,
-    /// The kernel's `si_code`: 0 for `kill`, −1 for `sigqueue`, −6 for a signal to one thread, and more than
-    /// 0 for a signal from the kernel itself. A sender that uses `sigqueue` can forge negative codes and the
+    /// The kernel's `si_code`: 0 for `kill`, −1 for `sigqueue`, −6 for a signal to one thread. Positive codes
+    /// mean a signal from the kernel itself. A sender that uses `sigqueue` can forge negative codes and the
     /// other fields with them.
     pub code: i32,
     /// The process id of the sender or, for `SIGCHLD`, of the child. `None` if the kernel has sent the

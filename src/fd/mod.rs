@@ -6,11 +6,11 @@
 //!
 //! # The numbers 0, 1 and 2
 //!
-//! No function of this crate returns a new descriptor with the number of a standard stream, even if that
-//! stream is closed and the kernel assigns its number. The function duplicates such a descriptor to 3 or
-//! above and closes the low number, so that no `println!` or panic message is written to a pipe. This holds
-//! for every descriptor that the crate creates: pipes, duplicates, `eventfd`, `epoll`, `signalfd`, pidfds,
-//! and internal ones.
+//! No function of this crate returns a new descriptor with the number of a standard stream. If such a stream
+//! is closed and the kernel assigns its number, the function duplicates the descriptor to 3 or above and
+//! closes the low number. This prevents `println!` and panic messages from being written to a pipe. This
+//! holds for every descriptor that the crate creates: pipes, duplicates, `eventfd`, `epoll`, `signalfd`,
+//! pidfds, and internal ones.
 //!
 //! Until it is duplicated, the descriptor has the low number for a moment. In a program with threads,
 //! therefore open the standard streams before the first thread is started. If no number above 2 is free, the

@@ -216,9 +216,9 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 ///   also receives `SIGXFSZ`, which kills it unless the signal is ignored or handled. A write that crosses
 ///   the limit first writes the bytes below it and returns a short count.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was written.
-/// - [`EINVAL`](crate::Errno::EINVAL) if the file was opened with `O_DIRECT`, and the length, the position or
-///   the address of `buf` is not a multiple of its block size. To write the tail of a file, clear the flag
-///   with `fcntl` first.
+/// - [`EINVAL`](crate::Errno::EINVAL) if the file was opened with `O_DIRECT`, and the length, position or
+///   address is not a multiple of its block size. To write the tail of a file, clear the flag with `fcntl`
+///   first.
 /// - [`EPIPE`](crate::Errno::EPIPE) if no read end is open. The process also receives `SIGPIPE`, which kills
 ///   it unless the signal is ignored. Rust's `main` ignores it, and [`write_nosignal`] does not raise it.
 ///

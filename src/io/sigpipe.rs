@@ -7,8 +7,8 @@
 //!
 //! If another process sends `SIGPIPE` during the call, that signal is delivered afterwards. A signal that was
 //! already pending for this thread stays pending. If `pthread_kill` sends `SIGPIPE` to this thread during the
-//! call, that signal is lost, because the kernel merges it with the one that the call raises. If a filter
-//! rejects `rt_tgsigqueueinfo`, a signal for the process is lost when it arrives and no call raises one.
+//! call, that signal is lost, because the kernel merges it with the call's own signal. If a filter rejects
+//! `rt_tgsigqueueinfo`, a signal for the process is lost when it arrives and no call raises one.
 //!
 //! `SIGXFSZ`, which a write beyond `RLIMIT_FSIZE` raises, is not blocked. It kills a process that neither
 //! ignores nor handles it.

@@ -15,7 +15,7 @@ use crate::{Deadline, Result};
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is nothing to read now.
 /// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE) if the descriptor is a FIFO that is
-///   also open for writing, and the private pipe that such a read needs cannot be created.
+///   also open for writing, and the private pipe for the read cannot be created.
 /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be read without the risk of waiting,
 ///   such as a terminal and some other devices.
 ///
@@ -130,7 +130,7 @@ pub(crate) fn writev_deadline(
 ///
 /// # Errors
 ///
-/// The [`Incomplete`] holds the number of bytes in `buf` and the reason for the early end: end of file,
+/// The [`Incomplete`] holds the number of bytes in `buf` and the reason: end of file,
 /// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), [`ECANCELED`](crate::Errno::ECANCELED), or another error of
 /// [`read_deadline`].
 ///
@@ -162,7 +162,7 @@ pub fn read_exact_deadline(
 ///
 /// # Errors
 ///
-/// The [`Incomplete`] holds the number of bytes written and the reason for the early end:
+/// The [`Incomplete`] holds the number of bytes written and the reason:
 /// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), [`ECANCELED`](crate::Errno::ECANCELED), or another error of
 /// [`write_deadline`].
 pub fn write_all_deadline(

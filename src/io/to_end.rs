@@ -58,7 +58,7 @@ pub(crate) fn read_more(
     // With less room, the end of a packet could be lost.
     if buf.capacity() - buf.len() < PIPE_BUF.min(most) {
         // The new size is twice the length plus the capacity of a pipe. An output whose length is a power of
-        // two then does not fill `buf`, which would have to grow again only to detect end of file.
+        // two then does not fill `buf`. A full `buf` would have to grow again only to detect end of file.
         let more = if *last == 0 { first } else { buf.len() + PIPE + PIPE_BUF };
         buf.try_reserve(more.min(most)).map_err(|_| Errno::ENOMEM)?;
         if buf.capacity() >= LARGE {

@@ -43,9 +43,8 @@ pub struct Channel<R, W> {
 }
 
 impl Channel<PipeReader, PipeWriter> {
-    /// Creates a link of two pipes and returns both of its sides, close-on-exec. Each pipe has 256 KiB, if
-    /// the kernel grants that to this user, because both sides wait for each other if a message is longer
-    /// than its pipe.
+    /// Creates a link of two pipes and returns both of its sides, close-on-exec. Each pipe has 256 KiB if the
+    /// kernel grants that. If a message is longer than its pipe, both sides can wait for each other.
     ///
     /// # Errors
     ///

@@ -146,9 +146,9 @@ impl<'a> End<'a> {
                 let (read, write) = (call::lseek_current(self.fd), call::lseek_current(sink.fd));
                 let write = if sink.appends() { Ok(self.size) } else { write };
                 read.and_then(|read| Ok((read, write?))).is_ok_and(|(read, write)| {
-                    // A bounded transfer that writes at the end of the file copies the bytes that it has
-                    // written, with the same result for all sizes of calls. If it writes before the end, the
-                    // result depends on those sizes.
+                    // A bounded transfer that writes at the end of the file copies its own bytes, with the
+                    // same result for all sizes of calls. If it writes before the end, the result depends on
+                    // those sizes.
                     let end =
                         most.map_or(u64::MAX, |most| self.size.min(read.saturating_add(most)));
                     read < self.size

@@ -17,7 +17,7 @@ impl Engine<'_, '_> {
     /// or `None` at the end of the source.
     ///
     /// `splice` itself waits for room in a full pipe before it checks the source, even if the source is at
-    /// its end and the wait is needless.
+    /// its end.
     fn ahead(&mut self) -> Result<Option<u64>, Failure> {
         if self.from.kind == Kind::File {
             return Ok(self.from.ahead().map_or(Some(0), |bytes| (bytes > 0).then_some(bytes)));
@@ -86,7 +86,7 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Interprets a `splice` that moved nothing. Only for a pipe is this certainly the end of the source: a
+    /// Interprets a `splice` that moved nothing. The source has certainly ended only if it is a pipe. A
     /// socket stops at an urgent mark, and some procfs files do not support `splice`.
     fn end(&self) -> Outcome {
         if self.from.kind == Kind::Pipe { Outcome::Finished } else { Outcome::GivenUp(None) }

@@ -24,10 +24,10 @@
 //! # The end
 //!
 //! A source is at its end when a `read` returns 0. `splice` also moves nothing at the urgent mark of a TCP
-//! connection and from some files of procfs, so a `read` confirms the end of anything but a pipe. A terminal
-//! reports its end (Ctrl-D) only once, so the transfer does not read it again after its end. An empty
-//! datagram or record is not the end. A seqpacket socket ends after its peer has closed it or one side has
-//! shut the direction down.
+//! connection and from some files of procfs. A `read` therefore confirms the end of every source except a
+//! pipe. A terminal reports its end (Ctrl-D) only once, so the transfer does not read it again after its end.
+//! An empty datagram or record is not the end. A seqpacket socket ends after its peer has closed it or one
+//! side has shut the direction down.
 //!
 //! # By reference
 //!
@@ -246,7 +246,7 @@ impl<'p> Transfer<'p> {
     /// occupies the slot of a whole page in a pipe, so a small number of them would fill it.
     ///
     /// With a [`deadline`](Self::deadline) and no `progress`, the chunk bounds the bytes between two checks
-    /// of the clock, and less than 64 KiB counts as 64 KiB. Without either, one system call moves up to 2
+    /// of the clock. Less than 64 KiB then counts as 64 KiB. Without either, one system call moves up to 2
     /// GiB, and the chunk has no further effect.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: Some(if bytes == 0 { 1 } else { bytes }), ..self }
@@ -281,18 +281,18 @@ impl<'p> Transfer<'p> {
     /// [`Copy`](TransferMechanism::Copy), because `splice` cannot avoid waiting for it. A nonblocking socket
     /// is faster.
     ///
-    /// A blocking terminal is written byte by byte, because `poll` guarantees room for one byte only, and a
-    /// longer `write` sleeps until the terminal has accepted all of it. This is slow: about 0.2 MB per
-    /// second. A descriptor that was opened with `O_NONBLOCK` has the full speed. A file of size 0, such as
-    /// `/proc/kmsg` or `trace_pipe`, is polled before it is read.
+    /// A blocking terminal is written byte by byte, because `poll` guarantees room for one byte only. A
+    /// longer `write` sleeps until the terminal has accepted all of it. Single bytes are slow: about 0.2 MB
+    /// per second. A descriptor that was opened with `O_NONBLOCK` has the full speed. A file of size 0, such
+    /// as `/proc/kmsg` or `trace_pipe`, is polled before it is read.
     ///
     /// The deadline does not hold in these cases:
     ///
     /// - on a blocking terminal or device, and before Linux 6.4 on a blocking socket, if *another process*
-    ///   takes the data or the room that `poll` has reported, or if such a socket has an entry in its error
-    ///   queue. The kernel has no call for these that does not wait.
-    /// - on a blocking terminal that processes its output, if its driver has less room than one byte needs
-    ///   after processing: 2 bytes for a newline, 8 for a tab. (A pseudoterminal that is ready has room for
+    ///   takes the data or room that `poll` has reported. The deadline also does not hold if such a socket
+    ///   has an entry in its error queue. The kernel has no call for these that does not wait.
+    /// - on a blocking terminal that processes its output, if its driver has too little room for one
+    ///   processed byte: 2 bytes for a newline, 8 for a tab. (A pseudoterminal that is ready has room for
     ///   256.)
     /// - on a regular file that has a size and whose reads can still wait.
     /// - while the disk or server of a file does not respond.
@@ -357,7 +357,7 @@ impl<'p> Transfer<'p> {
     ///   bytes that it has written. Both ends are the same pipe, or they are the same file and the sink
     ///   appends or its position is not before the source's. With [`exact`](Self::exact) or
     ///   [`limit`](Self::limit), this is an error only if the sink's position is within the bytes to read and
-    ///   before the end of the file.
+    ///   before the file's end.
     /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink if no mechanism that was not
     ///   [excluded](Self::without) works with these two ends. Bytes that
     ///   [`Broker`](TransferMechanism::Broker) has already read are in the error.

@@ -53,7 +53,7 @@ fn word(cells: &Cells, at: usize) -> &AtomicUsize {
     assert!(at % size_of::<usize>() == 0, "an atomic at an unaligned offset");
     let place = cells.at(at, size_of::<usize>()).cast::<AtomicUsize>();
     // SAFETY: the word is mapped for as long as `cells` lives, and aligned (asserted above). Any bytes are a
-    // valid atomic. No reference of another kind exists: a lent record ends before the next header, and a
+    // valid atomic. No reference of another kind exists. A lent record ends before the next header, and a
     // record that is copied word by word is not lent.
     unsafe { place.as_ref() }
 }

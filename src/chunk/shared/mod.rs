@@ -26,10 +26,10 @@
 //!
 //! # When to use it
 //!
-//! Use it if the other half is in this process, in a process forked from it, or in a program that is started
-//! with the descriptors. For any other reader of a pipe use [`ChunkWriter`](super::ChunkWriter). If the cost
-//! of a copy does not matter, a plain pipe is enough. Building a pair takes longer than creating a pipe, and
-//! by default its ring uses at least 2 MiB of memory.
+//! Use a pair if the other half is in this process, in a forked process, or in a program that is started with
+//! the descriptors. For any other reader of a pipe use [`ChunkWriter`](super::ChunkWriter). If the cost of a
+//! copy does not matter, a plain pipe is enough. Building a pair takes longer than creating a pipe, and by
+//! default its ring uses at least 2 MiB of memory.
 //!
 //! # How it works
 //!
@@ -42,9 +42,9 @@
 //!
 //! # How it ends
 //!
-//! A pair ends as a pipe does. After a writer is dropped, or its process has exited or was killed, the reader
-//! receives the records that were sent, and then end of file. After the reader has ended in the same way, the
-//! writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
+//! A pair ends as a pipe does. After the writer is dropped, or its process has exited or was killed, the
+//! reader receives the remaining records and then end of file. After the reader has ended in the same way,
+//! the writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
 //!
 //! After a plain [`fork`](crate::fork()), other processes have copies of the halves. The peer then detects
 //! that a half is dropped if its process has used it, but not that a process was killed.
@@ -122,11 +122,11 @@
 //!    Processes share memory as threads do. (loom: `relaxed_store`, `relaxed_load`; ThreadSanitizer:
 //!    `threads_in_the_order_of_a_relaxed_ring`)
 //! 4. *A half has at most one owner.* The first use changes a word in the shared memory from 0 to 1 by
-//!    compare-and-swap, and then marks a private page, which the kernel wipes in a forked child. If a process
-//!    without the mark finds the word set, it fails with `EBUSY`. A child that is forked between the two
-//!    steps fails in the same way. (`fork_half_belongs_to_who_uses_it_first`, `fork_two_children_one_owner`,
-//!    `fork_parent_and_child_one_owner`, `fork_while_a_thread_takes_the_half`; loom: `no_mark`,
-//!    `no_acquire_in_claim`)
+//!    compare-and-swap, and then marks a private page. The kernel wipes this page in a forked child. If a
+//!    process without the mark finds the word set, it fails with `EBUSY`. A child that is forked between the
+//!    two steps fails in the same way. (`fork_half_belongs_to_who_uses_it_first`,
+//!    `fork_two_children_one_owner`, `fork_parent_and_child_one_owner`, `fork_while_a_thread_takes_the_half`;
+//!    loom: `no_mark`, `no_acquire_in_claim`)
 //! 5. *Every call and every drop checks the mark* before it writes a shared word.
 //!    (`fork_lent_before_stays_with_the_parent`, `fork_owners_and_orders_of_drops`)
 //! 6. *Two threads are not two owners.* Every call needs `&mut self`, and a lent chunk or record borrows its
@@ -146,7 +146,7 @@
 //!     Within a process, the last half to be dropped unmaps the memory. (`fork_copies_dropped_in_each_order`,
 //!     `fork_owners_and_orders_of_drops`)
 //! 11. *The bytes are always initialised*: zeros, or an earlier record of the same pair. A reader is lent
-//!     only bytes that were sent. Bytes that were written and not sent stay in the ring: do not write a
+//!     only bytes that were sent. Bytes that were written and not sent stay in the ring. Do not write a
 //!     secret to a chunk unless it is meant for the reader. (`memory_is_the_pairs_own`)
 //! 12. *No wake-up is lost.* Each half stores its own word, executes a full fence, and loads the other's
 //!     word. At least one of the two stores, "this half sleeps" or "there are more bytes", is therefore

@@ -260,8 +260,8 @@ impl SharedCopier {
     ///
     /// The descriptors must come from one call of [`pass_reader`](SharedBuilder::pass_reader) or
     /// [`pass_writer`](SharedBuilder::pass_writer). Until the reader is dropped, no other reader may be
-    /// created from them in any process. No code in any process may write to the first two files or to a
-    /// mapping of them, except this reader and one [`SharedWriter`] of the pair.
+    /// created from them in any process. Only this reader and one [`SharedWriter`] of the pair may write to
+    /// the first two files or to a mapping of them, in any process.
     #[must_use]
     pub unsafe fn trust(self) -> SharedReader {
         self.0

@@ -69,7 +69,7 @@ use core::{fmt, mem};
 #[derive(Debug)]
 pub struct SharedReader {
     pub(super) half: Half<false>,
-    /// The number of bytes of the current record that were already consumed.
+    /// The number of bytes of the current record that were already lent or consumed.
     pub(super) taken: usize,
 }
 

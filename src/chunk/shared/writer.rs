@@ -149,7 +149,7 @@ impl SharedWriter {
     /// sends nothing, and the chunk stays lent.
     ///
     /// If the reader was killed, or dropped before its first use, the writer detects this only when it must
-    /// wake the reader or when there is no room. Records that were sent earlier are lost, as in a pipe.
+    /// wake the reader or has no room. Records that were sent earlier are lost, as in a pipe.
     ///
     /// # Errors
     ///

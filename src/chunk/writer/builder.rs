@@ -83,8 +83,8 @@ impl WriterBuilder {
     /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if there is not
     ///   enough memory or, for [`ChunkMechanism::Memfd`], no free descriptor.
     /// - [`EFBIG`](Errno::EFBIG) if the memory for [`ChunkMechanism::Memfd`] exceeds `RLIMIT_FSIZE`.
-    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work on this kernel, or
-    ///   needs a pipe and `to` is not a pipe or is a packet pipe (`O_DIRECT`).
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work on this kernel. It
+    ///   also fails if the mechanism needs a pipe, and `to` is not a pipe or is a packet pipe (`O_DIRECT`).
     ///
     /// # Examples
     ///

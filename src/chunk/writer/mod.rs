@@ -114,8 +114,8 @@ impl<W: AsFd> ChunkWriter<W> {
     ///
     /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if new memory is
     ///   needed and none is available. Bytes that were sent stay in the pipe. The caller can try again later.
-    /// - [`EPERM`](Errno::EPERM), or another error of a filter, if the caller has set the mechanism, new
-    ///   memory is needed, and the filter now rejects `madvise` or `memfd_create`, which worked before.
+    /// - [`EPERM`](Errno::EPERM), or another error of a filter, if new memory is needed and a later filter
+    ///   rejects `madvise` or `memfd_create`. This occurs only if the caller has set the mechanism.
     ///
     /// # Examples
     ///
@@ -167,8 +167,8 @@ impl<W: AsFd> ChunkWriter<W> {
     /// stay lent: another `send` of that many bytes, or fewer, continues after those that were sent.
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
-    /// - [`EINVAL`](Errno::EINVAL) if `len` is more than the remaining size of the chunk, if no chunk is
-    ///   lent, or if this process is a child and the chunk was lent before the fork. With
+    /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent or `len` is more than the remaining size of the chunk.
+    ///   Also if this process is a child and the chunk was lent before the fork. With
     ///   [`ChunkMechanism::Write`], the child may send its copy. Nothing was sent.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, which kills
     ///   it unless the signal is ignored. Rust's `main` ignores it.
@@ -219,9 +219,9 @@ impl<W: AsFd> ChunkWriter<W> {
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL) if `len` is more than the number of bytes of the chunk that were sent, or
-    ///   more than the number that remain. The error also occurs if no chunk was sent, if the current chunk
-    ///   was not sent or was sent only in part, or if this process is a child and the chunk was sent before
-    ///   the fork. With [`ChunkMechanism::Write`], the child may send its copy. Nothing was sent.
+    ///   more than the number that remain. The error also occurs if no chunk was sent, or if the current
+    ///   chunk was not sent completely. It also occurs if this process is a child and the chunk was sent
+    ///   before the fork. With [`ChunkMechanism::Write`], the child may send its copy. Nothing was sent.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, as with
     ///   [`send`](Self::send).
     ///

@@ -37,7 +37,7 @@
 //!    closed the write end. A forgotten copy in the parent or in another child makes the reader wait
 //!    indefinitely. Move the child's end into the closure of [`fork_with`](crate::process::fork_with), or
 //!    drop it in the parent after the fork. A started program inherits only the pipe ends that you pass,
-//!    because [`pipe()`] sets close-on-exec on both.
+//!    because [`pipe()`] sets close-on-exec on both ends.
 //! 2. **A forked child of a process with threads may only make system calls** until it executes a program.
 //!    Another thread may hold the allocator's lock, or any other lock, at the moment of the fork. In the
 //!    child, no thread ever releases that lock. [`process`](mod@crate::process) lists the permitted

@@ -19,9 +19,9 @@ use crate::{PipeWriter, Result};
 /// Moves up to `len` bytes from one descriptor to another and returns how many; 0 is end of file. At least
 /// one of the two must be a pipe. The bytes are not copied through this process.
 ///
-/// With an offset, the call begins there in the file and advances the offset. The file's own position then
-/// does not change. A pipe accepts no offset. The call may move fewer bytes than `len`, and moves at most
-/// 2,147,479,552 (0x7ffff000).
+/// If an offset is given, the call begins at that position in the file and advances the offset. The file's
+/// own position then does not change. A pipe accepts no offset. The call may move fewer bytes than `len`, and
+/// moves at most 2,147,479,552 (0x7ffff000).
 ///
 /// Waits for data as a read does, and for room as a write does. It does not wait for the pipe if
 /// [`NONBLOCK`](SpliceFlags::NONBLOCK) is given, nor for the other end if that end is nonblocking.
@@ -72,9 +72,9 @@ pub fn splice(
 /// Moves up to `len` bytes from a file to any descriptor inside the kernel and returns how many; 0 is
 /// end of file.
 ///
-/// With an offset, the call begins there in the file and advances the offset. The file's own position then
-/// does not change. The call may move fewer bytes than `len`, and moves at most 2,147,479,552 (0x7ffff000).
-/// Unlike the system call, this function expects the source first.
+/// If an offset is given, the call begins at that position in the file and advances the offset. The file's
+/// own position then does not change. The call may move fewer bytes than `len`, and moves at most
+/// 2,147,479,552 (0x7ffff000). Unlike the system call, this function expects the source first.
 ///
 /// # Errors
 ///
@@ -115,9 +115,10 @@ pub fn sendfile(
 /// Copies up to `len` bytes from one file to another inside the kernel and returns how many; 0 is end of
 /// file. The copy shares blocks if the file system supports it.
 ///
-/// With an offset, the call begins there in that file and advances the offset. The file's own position then
-/// does not change. The call may copy fewer bytes than `len`, and copies at most 2,147,479,552 (0x7ffff000).
-/// For files of procfs and similar file systems it returns 0 even if there is something to read.
+/// If an offset is given, the call begins at that position in the file and advances the offset. The file's
+/// own position then does not change. The call may copy fewer bytes than `len`, and copies at most
+/// 2,147,479,552 (0x7ffff000). For files of procfs and similar file systems it returns 0 even if there is
+/// something to read.
 ///
 /// # Errors
 ///
@@ -167,7 +168,7 @@ pub fn copy_file_range(
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is nothing to duplicate, or no room, and the call must not
 ///   wait.
 /// - [`EBADF`](crate::Errno::EBADF) if an end is not open in the direction needed.
-/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran while it waited.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran during the wait.
 /// - [`EINVAL`](crate::Errno::EINVAL) if either is not a pipe, or both are the same pipe.
 /// - [`EPIPE`](crate::Errno::EPIPE) if `to` has no reader. The process also receives `SIGPIPE`, unless
 ///   [`without_sigpipe`](crate::io::without_sigpipe) is used.
@@ -192,21 +193,21 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
 }
 
 /// Writes the pages of `bufs` to a pipe **by reference**, without copying them, and returns the number of
-/// bytes written. It writes as many bytes as the pipe has room for. Each page occupies a slot of the pipe,
-/// even if only a part of the page is sent.
+/// bytes written. The call writes as many bytes as the pipe has room for. Each page occupies a slot of the
+/// pipe, even if only a part of the page is sent.
 ///
 /// Waits until there is room for the first page, unless [`NONBLOCK`](SpliceFlags::NONBLOCK) is given.
 /// **`O_NONBLOCK` on the pipe has no effect**: only the flag counts.
 ///
-/// The kernel does not report when it has finished with a page. An empty pipe is no proof, because the reader
-/// may have spliced the page to another file. [`ChunkWriter`](crate::chunk::ChunkWriter) does the same
+/// The kernel does not report when it has finished with a page. An empty pipe does not prove it, because the
+/// reader may have spliced the page to another file. [`ChunkWriter`](crate::chunk::ChunkWriter) does the same
 /// safely, and also works on kernels that copy the pages instead.
 ///
 /// # Errors
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is no room, and the call must not wait.
 /// - [`EBADF`](crate::Errno::EBADF) if `writer` was created from a descriptor that is not a pipe.
-/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran while it waited.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran during the wait.
 /// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers.
 /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel lacks memory.
 /// - [`EPIPE`](crate::Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, unless
@@ -244,6 +245,6 @@ pub unsafe fn vmsplice(
     bufs: &[IoSlice<'_>],
     flags: SpliceFlags,
 ) -> Result<usize> {
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     unsafe { call::vmsplice(writer.as_fd(), bufs, flags.bits()) }
 }

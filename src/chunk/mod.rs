@@ -34,7 +34,7 @@
 //! [`Reuse::Never`] a memfd is used only if the caller requests it, because a new file for each round costs
 //! more than a copy.
 //!
-//! The last resort is a plain `write`. It is also used for sends of less than 16 KiB, for which it is faster.
+//! The last resort is a plain `write`. Sends of less than 16 KiB also use `write`, which is faster for them.
 //! A page occupies a whole slot of the pipe, even if only a part of the page was sent.
 //!
 //! A plain `write` is also used for a [packet pipe](crate::message::packets), because pages are not packets.
@@ -49,8 +49,8 @@
 //! [`ChunkWriter`] and [`ChunkReader`] are safe for the following reasons.
 //!
 //! 1. *The pages are the writer's own.* The writer maps them, and they are never part of an allocator's
-//!    memory or of a stack. They hold only the contents of the writer's chunks. A reader that keeps a page
-//!    for too long therefore sees only bytes of the *same* writer's chunks, never another part of the
+//!    memory or of a stack. The pages hold only the contents of the writer's chunks. A reader that keeps a
+//!    page for too long therefore sees only bytes of the *same* writer's chunks, never another part of the
 //!    program's memory. However, those bytes may have been written to a chunk and not sent. Do not write a
 //!    secret to a chunk unless it is meant for the reader.
 //! 2. *Unmapping removes no page from the pipe.* The kernel counts references to each page, and the pipe
@@ -59,13 +59,13 @@
 //!    byte that was sent, and the *kernel* never reuses a page while a pipe holds it.
 //! 3. *[`Reuse::Never`] writes to no page that was ever handed over.* Each chunk begins on a page after those
 //!    that were sent, even if they were sent [several times](ChunkWriter::resend). At the end of its memory
-//!    the writer releases all pages together (2) and writes to new pages, which contain zeros. Alternatively
-//!    the writer alternates between two mappings and releases the pages of each before using it again. (The
-//!    self-check includes this.) A memfd's pages belong to the file. Unmapping does not release them, and
-//!    truncating the file or punching a hole would turn the sent bytes into zeros. With a memfd, the writer
-//!    therefore creates a new file and a new mapping each time. The old file is closed unchanged, and its
-//!    size is sealed. This holds for any consumer, including one that moves the pages elsewhere and reads
-//!    them an hour later.
+//!    the writer releases all pages together (2) and writes to new pages, which contain zeros. A writer whose
+//!    memory is a single huge page instead alternates between two mappings, and releases the pages of each
+//!    before reusing it. (The self-check includes this.) A memfd's pages belong to the file. Unmapping does
+//!    not release them, and truncating the file or punching a hole would turn the sent bytes into zeros. With
+//!    a memfd, the writer therefore creates a new file and a new mapping each time. The old file is closed
+//!    unchanged, and its size is sealed. The rule holds for any consumer, including one that moves the pages
+//!    elsewhere and reads them an hour later.
 //! 4. *[`Reuse::AfterRead`] writes to a page again only after the pipe's own count proves that the page has
 //!    left the pipe.* The bytes that this writer has sent, minus the unread bytes in the pipe (`FIONREAD`),
 //!    have left the pipe. A pipe is first in, first out, so a chunk whose last byte was sent at or before
@@ -81,12 +81,12 @@
 //!    zeros, the parent incurs no copy-on-write faults, and only the parent refers to the pages in the pipe.
 //!    A memfd's mapping stays shared with the parent. Each writer therefore has an additional page, which the
 //!    kernel wipes in a child. [`chunk`](ChunkWriter::chunk) and [`send`](ChunkWriter::send) check this page,
-//!    and if it was wiped, the writer maps new memory first. (If the kernel is older than 4.14 or an
-//!    emulator, it does not wipe pages, and only plain writes are used.) The child cannot send a chunk that
-//!    was lent before the fork: `send` fails. (Code that continues *writing* to that chunk in the child
-//!    violates the contract of [`fork`](crate::fork()).) Dropping the writer unmaps its addresses in each
-//!    process, which have never held another mapping. `MADV_DONTFORK` is not sufficient: it creates a hole in
-//!    the child, and the drop would unmap any other mapping that the child has created there.
+//!    and if it was wiped, the writer maps new memory first. (A kernel before 4.14 or an emulator does not
+//!    wipe pages, so only plain writes are used there.) The child cannot send a chunk that was lent before
+//!    the fork: `send` fails. (Code that continues *writing* to that chunk in the child violates the contract
+//!    of [`fork`](crate::fork()).) Dropping the writer unmaps its addresses in each process, which have never
+//!    held another mapping. `MADV_DONTFORK` is not sufficient: it creates a hole in the child, and the drop
+//!    would unmap any other mapping that the child has created there.
 //! 6. *Rust's references are never contradicted.* `chunk` borrows the writer exclusively, so the slice is no
 //!    longer alive when `send` is called. No other code in this process can reach the memory. The kernel
 //!    reads it through its own mappings, for any process, and never writes to it.
@@ -97,10 +97,10 @@
 //!    then belongs to another pipe. A reader may therefore see later bytes of this stream in place of earlier
 //!    ones (1 still holds). Therefore `as_fd` must always return the same pipe.
 //!
-//! The argument does not cover another process that opens this one's memory or descriptors through `/proc`,
-//! or code that breaks the rules of `unsafe`. It also does not cover a seccomp filter that is installed after
-//! the first writer was built and makes `madvise` report success without a call. No library can prevent these
-//! cases.
+//! The argument does not cover another process that opens this process's memory or descriptors through
+//! `/proc`, or code that breaks the rules of `unsafe`. It also does not cover a seccomp filter that is
+//! installed after the first writer was built and makes `madvise` report success without a call. No library
+//! can prevent these cases.
 //!
 //! # A hostile peer
 //!

@@ -21,7 +21,7 @@ pub(super) struct Pool {
     /// The distance between two chunks: the size of a chunk, rounded up to pages.
     stride: usize,
     len: usize,
-    /// The offset from which no byte was ever handed over.
+    /// No byte at or after this offset was ever handed over.
     next: usize,
     /// The chunks in the order of sending; empty with `Reuse::Never`.
     in_flight: VecDeque<InFlight>,

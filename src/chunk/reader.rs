@@ -62,7 +62,7 @@ impl ChunkReader {
         ReaderBuilder { chunk: READ_CHUNK, wait: Wait::Block }
     }
 
-    /// Reads up to one chunk of bytes and lends them. An empty slice is end of file. Retries on `EINTR`.
+    /// Reads up to one chunk of bytes and lends them. An empty slice means end of file. Retries on `EINTR`.
     ///
     /// Waits until there is at least one byte or no write end is open, unless the pipe is nonblocking.
     ///

@@ -111,7 +111,7 @@ impl Epoll {
     ///
     /// - [`EINVAL`](crate::Errno::EINVAL) if [`EXCLUSIVE`](PollEvents::EXCLUSIVE) was set when the descriptor
     ///   was added or is set now, or if the descriptor is this epoll itself.
-    /// - [`ENOENT`](crate::Errno::ENOENT) if it is not watched.
+    /// - [`ENOENT`](crate::Errno::ENOENT) if the descriptor is not watched.
     /// - [`EPERM`](crate::Errno::EPERM) if the kernel cannot watch the descriptor.
     ///
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
@@ -124,7 +124,7 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// - [`ENOENT`](crate::Errno::ENOENT) if it is not watched.
+    /// - [`ENOENT`](crate::Errno::ENOENT) if the descriptor is not watched.
     /// - [`EPERM`](crate::Errno::EPERM) if the kernel cannot watch the descriptor.
     ///
     /// # Examples
@@ -190,7 +190,7 @@ impl Epoll {
         Ok(&buf[..count])
     }
 
-    /// Waits as [`wait`](Self::wait) does, until `deadline` at most. Retries on `EINTR`.
+    /// Waits as [`wait`](Self::wait) does, until `deadline` at the latest. Retries on `EINTR`.
     ///
     /// # Errors
     ///

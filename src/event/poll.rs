@@ -40,14 +40,14 @@ impl PollEvents {
         self.intersects(Self::OUT.union(Self::ERR))
     }
 
-    /// For the read end of a pipe: returns whether no write end is open. The bytes in the pipe can still be
-    /// read; after them the reader reaches end of file.
+    /// Returns whether the pipe of a read end has no open write end. The bytes in the pipe can still be read;
+    /// after them the reader reaches end of file.
     #[must_use]
     pub const fn is_read_closed(self) -> bool {
         self.contains(Self::HUP)
     }
 
-    /// For the write end of a pipe: returns whether no read end is open. A write fails with
+    /// Returns whether the pipe of a write end has no open read end. A write fails with
     /// [`EPIPE`](crate::Errno::EPIPE).
     #[must_use]
     pub const fn is_write_closed(self) -> bool {
@@ -136,7 +136,7 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> 
     call::ppoll(fds, timeout.map(Timespec::from).as_mut())
 }
 
-/// Waits as [`poll`] does, until `deadline` at most. Retries on `EINTR`.
+/// Waits as [`poll`] does, until `deadline` at the latest. Retries on `EINTR`.
 ///
 /// # Errors
 ///
@@ -145,7 +145,7 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> 
 /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and no descriptor
 ///   is ready.
 /// - [`ENOMEM`](crate::Errno::ENOMEM) if the deadline has a [`Cancel`], the list has more than 7 descriptors,
-///   and there is no memory to copy it. Without feature `alloc` such a list always fails.
+///   and there is no memory to copy it. Without feature `alloc`, such a call always fails.
 ///
 /// # Examples
 ///

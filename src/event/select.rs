@@ -59,7 +59,7 @@ pub fn select(
     )
 }
 
-/// Waits as [`select`] does, until `deadline` at most. Retries on `EINTR`.
+/// Waits as [`select`] does, until `deadline` at the latest. Retries on `EINTR`.
 ///
 /// # Errors
 ///

@@ -19,10 +19,10 @@ impl SignalSet {
     ///
     /// A blocked signal stays pending until [`wait_signal`] or [`SignalFd`] takes it, or until some thread
     /// does not block it. **A signal for the process is delivered to any thread that does not block it**, so
-    /// block it in all threads. Call this in `main` before the first thread is started. New threads inherit
-    /// the mask. So do the children of [`fork`](crate::process::fork()), and programs that such a child
-    /// starts with `exec`. A child of `Spawn` or `Command` has an empty mask, unless the caller sets another
-    /// one for it.
+    /// block it in all threads. Call this function in `main` before the first thread is started. New threads
+    /// inherit the mask, and so do children of [`fork`](crate::process::fork()) and programs that such a
+    /// child starts with `exec`. A child of `Spawn` or `Command` has an empty mask, unless the caller sets
+    /// another one for it.
     ///
     /// `SIGKILL` and `SIGSTOP` cannot be blocked. Signals 32 and 33, which the C library uses between its
     /// threads, are left unchanged.
@@ -70,7 +70,7 @@ impl SignalSet {
 /// Keeps signals blocked for the thread that has called [`SignalSet::block`]. Dropping the guard restores the
 /// mask from before that call. Drop several guards in the reverse order, as scopes do.
 ///
-/// A signal that is still pending when the guard is dropped is delivered immediately. It ends the process if
+/// A signal that is still pending when the guard is dropped is delivered immediately, and ends the process if
 /// that is its effect.
 #[must_use = "dropping it restores the mask"]
 #[derive(Debug)]
@@ -89,8 +89,8 @@ impl Drop for SignalGuard {
 /// A signal that was taken: its number and its sender.
 ///
 /// Standard signals are merged: while one is pending, a second one with the same number is lost, and the
-/// information describes the first. After `SIGCHLD`, therefore wait for *all* children that have ended, not
-/// only for this one. Real-time signals are queued.
+/// information describes the first. Therefore, after `SIGCHLD`, wait for *all* children that have ended, not
+/// only for the child in this value. Real-time signals are queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SignalInfo {
@@ -101,8 +101,8 @@ pub struct SignalInfo {
     /// other fields with them.
     pub code: i32,
     /// The process id of the sender or, for `SIGCHLD`, of the child. `None` if the kernel has sent the
-    /// signal, for example for a terminal key or a timer. Also `None` if the sender has no id in this
-    /// process's pid namespace.
+    /// signal, for example for a terminal key or a timer. The field is also `None` if the sender has no id in
+    /// this process's pid namespace.
     pub pid: Option<u32>,
     /// The real user id of that process.
     pub uid: Option<u32>,
@@ -262,7 +262,7 @@ impl SignalFd {
         call::read_signalfd(self.as_fd()).map(|info| SignalInfo::new(&info))
     }
 
-    /// Waits for a signal until `deadline` at most, and takes it. Retries on `EINTR`.
+    /// Waits for a signal until `deadline` at the latest, and takes it. Retries on `EINTR`.
     ///
     /// # Errors
     ///

@@ -9,14 +9,14 @@ use std::{fs::File, io, net, os::unix::net as unix, process};
 
 /// A descriptor that is owned, or borrowed for `'fd`.
 ///
-/// `From` creates one from an owner of a descriptor, which is consumed, or from a reference to any type that
-/// implements [`AsFd`]. Convert other owners to [`OwnedFd`] first. Dropping one made from
-/// [`Stdout`](std::io::Stdout) or [`Stderr`](std::io::Stderr) does not close that stream.
+/// `From` creates a `MaybeOwnedFd` from an owner of a descriptor, which it consumes, or from a reference to
+/// any type that implements [`AsFd`]. Convert other owners to [`OwnedFd`] first. Dropping a `MaybeOwnedFd`
+/// for [`Stdout`](std::io::Stdout) or [`Stderr`](std::io::Stderr) does not close the stream.
 ///
 /// A clone of an owned descriptor shares it without a system call. Dropping the last clone closes the
 /// descriptor.
 ///
-/// Needs feature `alloc`, which `std` and `transfer` imply.
+/// This type needs feature `alloc`, which `std` and `transfer` imply.
 ///
 /// # Examples
 ///

@@ -12,9 +12,9 @@
 //! holds for every descriptor that the crate creates: pipes, duplicates, `eventfd`, `epoll`, `signalfd`,
 //! pidfds, and internal ones.
 //!
-//! Until it is duplicated, the descriptor has the low number for a moment. In a program with threads,
-//! therefore open the standard streams before the first thread is started. If no number above 2 is free, the
-//! call fails with `EMFILE`, and a child has no pidfd.
+//! The descriptor has the low number for a moment, until it is duplicated. Therefore, in a program with
+//! threads, open the standard streams before the first thread is started. If no number above 2 is free, the
+//! call fails with `EMFILE`, and a new child has no pidfd.
 //!
 //! To assign a file to one of these numbers on purpose, use [`io::redirect`](crate::io::redirect).
 //! [`io::take_inherited`](crate::io::take_inherited) returns the number that the caller has passed, and

@@ -35,7 +35,7 @@ fn fd_types_lend_give_up_and_take_over() {
     let released = reader.into_raw_fd();
     assert_eq!(released, fd);
     writer.write(b"still open").unwrap();
-    // SAFETY: released just now and owned by no value.
+    // SAFETY: the number was just released, and no value owns it.
     let back = unsafe { OwnedFd::from_raw_fd(released) };
     // SAFETY: `back` keeps it open.
     let lent = unsafe { BorrowedFd::borrow_raw(released) };

@@ -38,7 +38,7 @@ pub fn close(fd: impl Into<OwnedFd>) -> Result<()> {
 ///
 /// # Errors
 ///
-/// - [`EMFILE`](crate::Errno::EMFILE) if the process has as many descriptors as its limit allows.
+/// - [`EMFILE`](crate::Errno::EMFILE) if the process has reached its limit of descriptors.
 ///
 /// # Examples
 ///
@@ -61,7 +61,7 @@ pub fn dup(fd: impl AsFd) -> Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// - [`EMFILE`](crate::Errno::EMFILE) if the process has as many descriptors as its limit allows.
+/// - [`EMFILE`](crate::Errno::EMFILE) if the process has reached its limit of descriptors.
 ///
 /// # Examples
 ///

@@ -25,9 +25,9 @@ use crate::sys::{abi, call};
 ///
 /// No other code in this process owns the descriptor or will close it:
 ///
-/// - it was open when the process started;
-/// - it is not one that the C library or std uses (0, 1 and 2 are std's);
-/// - this function is called at most once for the descriptor.
+/// - The descriptor was open when the process started.
+/// - The C library and std do not use the descriptor (std uses 0, 1 and 2).
+/// - This function is called at most once for the descriptor.
 ///
 /// # Examples
 ///

@@ -2,14 +2,15 @@
 //!
 //! # What a signal does
 //!
-//! The functions named after a system call make it once. If a signal handler interrupts such a function
-//! before any byte has moved, it fails with [`EINTR`](crate::Errno::EINTR). [`read_exact`], [`write_all`],
-//! [`write_all_vectored`] and [`read_to_end`] continue after a signal. [`close`] never retries.
+//! Each function that is named after a system call makes that call once. If a signal handler interrupts such
+//! a function before any byte has moved, it fails with [`EINTR`](crate::Errno::EINTR). [`read_exact`],
+//! [`write_all`], [`write_all_vectored`] and [`read_to_end`] continue after a signal. [`close`] never
+//! retries.
 //!
 //! # Short counts
 //!
-//! A read or write may move fewer bytes than requested, and returns their number. The kernel moves at most
-//! 2,147,479,552 bytes (0x7ffff000) in one call.
+//! A read or write may move fewer bytes than requested, and returns the number that it moved. The kernel
+//! moves at most 2,147,479,552 bytes (0x7ffff000) in one call.
 //!
 //! # Without waiting, or until a deadline
 //!
@@ -20,8 +21,8 @@
 //! provided the standard input. Setting the flag can break those processes, so no function here changes it.
 //! Instead each function uses system calls that do not wait, and waits only in `poll`.
 //!
-//! The preferred method is the flag `RWF_NOWAIT`. Pipes and sockets support it since Linux 6.4. A FIFO never
-//! supports it, nor does a pipe end that was once used in a [`splice`](crate::splice).
+//! The preferred method is the flag `RWF_NOWAIT`. Pipes and sockets support the flag since Linux 6.4. A FIFO
+//! never supports it, nor does a pipe end that was once used in a [`splice`](crate::splice).
 //!
 //! The fallback for pipes is `vmsplice` and `splice`, which have their own flag not to wait. A read copies
 //! bytes out of the pipe with `vmsplice`. A write goes to a private pipe and is spliced from there to its
@@ -34,9 +35,9 @@
 //!
 //! # Deadlines that have passed
 //!
-//! With a deadline that has already passed, a function does not wait. It still moves the bytes that it can
-//! read or write without waiting. All these functions continue after a signal, until the deadline. Another
-//! thread can end a deadline early: see [`Cancel`](crate::Cancel).
+//! With a deadline that has already passed, a function does not wait. The function still moves the bytes that
+//! it can read or write without waiting. All these functions continue after a signal, until the deadline.
+//! Another thread can end a deadline early: see [`Cancel`](crate::Cancel).
 //!
 //! A peer that holds the pipe's lock makes every call wait, including these functions: see
 //! [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
@@ -124,7 +125,7 @@ use crate::sys::call;
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was read.
 /// - [`EIO`](crate::Errno::EIO) if the peer of a pseudoterminal is closed. The master of a pseudoterminal
 ///   never reaches end of file; reading from it ends with this error.
-/// - [`EISDIR`](crate::Errno::EISDIR) if it is a directory.
+/// - [`EISDIR`](crate::Errno::EISDIR) if the descriptor is a directory.
 ///
 /// # Examples
 ///
@@ -217,10 +218,11 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 ///   the limit first writes the bytes below it and returns a short count.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was written.
 /// - [`EINVAL`](crate::Errno::EINVAL) if the file was opened with `O_DIRECT`, and the length, position or
-///   address is not a multiple of its block size. To write the tail of a file, clear the flag with `fcntl`
+///   address is not a multiple of the block size. To write the tail of a file, clear the flag with `fcntl`
 ///   first.
 /// - [`EPIPE`](crate::Errno::EPIPE) if no read end is open. The process also receives `SIGPIPE`, which kills
-///   it unless the signal is ignored. Rust's `main` ignores it, and [`write_nosignal`] does not raise it.
+///   it unless the signal is ignored. Rust's `main` ignores the signal, and [`write_nosignal`] does not raise
+///   it.
 ///
 /// # Examples
 ///

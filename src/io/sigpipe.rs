@@ -1,4 +1,4 @@
-//! Runs calls that raise `SIGPIPE` without a reader, and suppresses the signal.
+//! Suppresses `SIGPIPE` for calls that raise it if there is no reader.
 //!
 //! `pwritev2` has a flag that suppresses the signal ([`write_nosignal`](crate::io::write_nosignal)), but
 //! `splice`, `tee` and `sendfile` have none. Therefore this thread blocks the signal during the call. If the
@@ -8,13 +8,14 @@
 //! If another process sends `SIGPIPE` during the call, that signal is delivered afterwards. A signal that was
 //! already pending for this thread stays pending. If `pthread_kill` sends `SIGPIPE` to this thread during the
 //! call, that signal is lost, because the kernel merges it with the call's own signal. If a filter rejects
-//! `rt_tgsigqueueinfo`, a signal for the process is lost when it arrives and no call raises one.
+//! `rt_tgsigqueueinfo`, a signal for the process that arrives during the call is lost, unless the call raises
+//! one, too.
 //!
 //! `SIGXFSZ`, which a write beyond `RLIMIT_FSIZE` raises, is not blocked. It kills a process that neither
 //! ignores nor handles it.
 //!
 //! Rust's `main` ignores `SIGPIPE` for the whole process, and children inherit this setting. Libraries and
-//! programs without Rust's `main` should suppress the signal in this way instead of ignoring it.
+//! programs without Rust's `main` should use this module instead of ignoring the signal.
 
 use crate::Result;
 use crate::errno::retry;
@@ -65,7 +66,7 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Blocks the signal. If a filter rejects the change of the mask, this fails and changes nothing.
+    /// Blocks the signal. If a filter rejects the change of the mask, the call fails and changes nothing.
     pub(crate) fn new() -> Result<Self> {
         let is_pending = is_pending()?;
         let old = call::rt_sigprocmask(SIG_BLOCK, &ONLY_SIGPIPE)?;
@@ -81,8 +82,8 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // This does not depend on the call's result. A reader that closes in the middle of a write causes a
-        // short count and also raises the signal.
+        // The check does not depend on the call's result. A reader that closes in the middle of a write
+        // causes a short count and also raises the signal.
         if !self.pending_before && is_pending() == Ok(true) {
             let _ = call::rt_tgsigqueueinfo_self(&MARK);
             let _ = take();

@@ -27,7 +27,7 @@ impl fmt::Display for StdStream {
 /// `EBADF`.
 impl AsFd for StdStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: no value owns the numbers 0 to 2, so borrowing one never outlives its owner.
+        // SAFETY: no value owns the numbers 0 to 2, so a borrow never outlives an owner.
         unsafe { BorrowedFd::borrow_raw(*self as i32) }
     }
 }
@@ -45,8 +45,8 @@ impl AsFd for StdStream {
 ///
 /// The call is safe because no value owns the descriptors 0, 1 and 2. Any code may borrow them at any time,
 /// as `println!` does, and no code may close them. Afterwards all code uses the new file, as if the program
-/// had been started with it. This includes an [`OwnedFd`](crate::fd::OwnedFd) that was created from such a
-/// number.
+/// had been started with it. An [`OwnedFd`](crate::fd::OwnedFd) that was created from such a number also uses
+/// the new file.
 ///
 /// [stdin]: https://doc.rust-lang.org/std/io/fn.stdin.html
 ///

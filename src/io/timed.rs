@@ -1,4 +1,5 @@
-//! Reads and writes without waiting, or until a deadline at most. The parent module documents the methods.
+//! Reads and writes without waiting, or until a deadline at the latest. The parent module documents the
+//! methods.
 
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::{self, Incomplete, nowait};
@@ -16,8 +17,8 @@ use crate::{Deadline, Result};
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is nothing to read now.
 /// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE) if the descriptor is a FIFO that is
 ///   also open for writing, and the private pipe for the read cannot be created.
-/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be read without the risk of waiting,
-///   such as a terminal and some other devices.
+/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be read without the risk of waiting.
+///   Examples are terminals and some other devices.
 ///
 /// # Examples
 ///
@@ -73,15 +74,15 @@ pub fn try_write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 }
 
 /// Reads up to `buf.len()` bytes and returns how many; 0 is end of file. Waits for the first byte, until
-/// `deadline` at most.
+/// `deadline` at the latest.
 ///
 /// # Errors
 ///
 /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, and nothing was read.
 /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel), and nothing was
 ///   read.
-/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this is a terminal, or another descriptor that cannot be read
-///   without the risk of waiting. If no other process reads it, call
+/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this is a terminal, or another descriptor that cannot be
+///   read without the risk of waiting. If no other process reads from the descriptor, call
 ///   [`poll_deadline`](crate::event::poll_deadline) and then [`io::read`].
 /// - The errors of [`try_read`] except `EAGAIN`.
 ///
@@ -105,7 +106,7 @@ pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline<'_>) -> R
 }
 
 /// Writes up to `buf.len()` bytes and returns how many. Waits for room for the first byte, until `deadline`
-/// at most.
+/// at the latest.
 ///
 /// # Errors
 ///
@@ -126,7 +127,7 @@ pub(crate) fn writev_deadline(
     attempt_until(fd, PollEvents::OUT, Some(deadline), || nowait::try_writev(fd, bufs))
 }
 
-/// Reads exactly `buf.len()` bytes, waiting until `deadline` at most.
+/// Reads exactly `buf.len()` bytes, waiting until `deadline` at the latest.
 ///
 /// # Errors
 ///
@@ -158,7 +159,7 @@ pub fn read_exact_deadline(
     io::complete(buf.len(), |done| read_deadline(fd, &mut buf[done..], deadline))
 }
 
-/// Writes all of `buf`, waiting until `deadline` at most.
+/// Writes all of `buf`, waiting until `deadline` at the latest.
 ///
 /// # Errors
 ///

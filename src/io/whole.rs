@@ -51,7 +51,7 @@ pub(crate) fn complete(
     Ok(())
 }
 
-/// Adds the number of bytes that a call has moved to `bytes`, or 0 if a signal interrupted the call. A result
+/// Adds to `bytes` the number of bytes that a call has moved, or 0 if a signal interrupted the call. A result
 /// of 0 is the end.
 #[inline]
 fn count(answer: crate::Result<usize>, bytes: &mut usize) -> Result<usize, Incomplete> {
@@ -182,8 +182,8 @@ pub(crate) fn write_atomic_by(
     }
 }
 
-/// The error of a call that moves a given number of bytes, such as [`read_exact`] or [`write_all`]. It holds
-/// the reason for the early end and the number of bytes moved before it.
+/// The error of a call that moves a given number of bytes, such as [`read_exact`] or [`write_all`]. The error
+/// holds the reason and the number of bytes that were moved before it occurred.
 ///
 /// # Examples
 ///

@@ -91,7 +91,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         Self { receiver: receiver.with_limit(limit), sender: sender.with_limit(limit) }
     }
 
-    /// Sets how to wait for a message.
+    /// Sets the policy of the wait for a message.
     #[must_use]
     pub fn with_wait(self, wait: Wait) -> Self {
         Self { receiver: self.receiver.with_wait(wait), ..self }
@@ -127,7 +127,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.sender.send(parts)
     }
 
-    /// Sends a message that consists of these parts, and waits until `deadline` at most.
+    /// Sends a message that consists of these parts, and waits until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.receiver.recv()
     }
 
-    /// Receives a message, and waits until `deadline` at most.
+    /// Receives a message, and waits until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.receiver.recv_into(buf)
     }
 
-    /// Receives a message into `buf`, and waits until `deadline` at most.
+    /// Receives a message into `buf`, and waits until `deadline` at the latest.
     ///
     /// # Errors
     ///

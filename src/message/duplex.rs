@@ -14,12 +14,12 @@ use crate::{PipeReader, PipeWriter, Result};
 /// One side of a two-way link. Bytes that are written to one side are read from the other.
 ///
 /// After the peer is dropped, this side reads the bytes that are still in the link and then reaches end of
-/// file. Its writes fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. Both hold only if no other
-/// process has a copy of the peer. [`fork`](Self::fork) ensures this for one child and describes the steps
-/// for several children.
+/// file. Writes through this side fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. These
+/// guarantees hold only if no other process has a copy of the peer. [`fork`](Self::fork) ensures this for one
+/// child and describes the steps for several children.
 ///
-/// A link is a stream of bytes. For messages, convert it with [`Channel::from(link)`](super::Channel), in a
-/// forked child as well.
+/// A link is a stream of bytes. To exchange messages, convert the link with
+/// [`Channel::from(link)`](super::Channel), also in a forked child.
 ///
 /// # Examples
 ///
@@ -136,13 +136,13 @@ impl Duplex {
     pub unsafe fn fork(body: impl FnOnce(Self) -> u8) -> Result<(Child, Self)> {
         let (ours, theirs) = Self::pair()?;
         let mut ours = Some(ours);
-        // The closure owns `theirs`, so the parent's copy is dropped when this function returns. It borrows
-        // `ours`, so only the child drops that side.
+        // The closure owns `theirs`, so the parent's copy is dropped when this function returns. The closure
+        // borrows `ours`, so only the child drops that side.
         let run = || {
             ours = None;
             body(theirs)
         };
-        // SAFETY: passed on to the caller; the child's copies of both sides are its own.
+        // SAFETY: the caller upholds the same contract, and the child owns its copies of both sides.
         let child = unsafe { process::fork_with(run) }?;
         let ours = ours.expect("only the child's copy was dropped");
         Ok((child, ours))
@@ -198,7 +198,7 @@ impl Duplex {
     ///
     /// # Errors
     ///
-    /// Fails as [`PipeWriter::write_all`] does, without `SIGPIPE`.
+    /// Fails as [`PipeWriter::write_all`] does, but raises no `SIGPIPE`.
     pub fn write_all(&self, buf: &[u8]) -> core::result::Result<(), Incomplete> {
         let bufs = &mut [IoSlice::new(buf)];
         io::write_all_vectored_by(bufs, |rest| io::writev_nosignal(&self.writer, rest))

@@ -28,9 +28,9 @@ pub enum MessageError {
     /// caller can send the others later, unless one of them was sent in part. In that case sending fails with
     /// [`Torn`](Self::Torn).
     Stopped(Errno, usize),
-    /// The message has this many bytes, which exceeds the limit. A sending call has sent nothing. For a
-    /// receiving call it means that the peer is broken or hostile, and every further call fails in the same
-    /// way.
+    /// The message has this many bytes, which exceeds the limit. If a sending call fails with this error,
+    /// nothing was sent. If a receiving call does, the peer is broken or hostile, and every further call
+    /// fails in the same way.
     TooLong(u64),
     /// The message has this many bytes, and the buffer is shorter. The message can still be received into a
     /// larger buffer.

@@ -46,5 +46,5 @@ pub use sender::Sender;
 /// The maximum length of a message in bytes, unless another limit is set: 64 MiB.
 const LIMIT: usize = 64 << 20;
 
-/// The limit of a call's wait. A call without a deadline waits indefinitely.
+/// The deadline of a call, if any. A call without a deadline waits indefinitely.
 type Until<'c> = Option<crate::Deadline<'c>>;

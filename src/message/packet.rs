@@ -1,4 +1,4 @@
-//! Provides packet pipes (`O_DIRECT`) whose errors replace silent loss of bytes.
+//! Provides packet pipes (`O_DIRECT`) that report an error instead of silently losing bytes.
 
 use crate::errno::retry;
 use crate::fd::{AsFd, lends_its_descriptor};
@@ -59,8 +59,8 @@ impl PacketReader {
     /// # Errors
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if this end is nonblocking and there is no packet.
-    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the packet is longer than `buf`. The kernel discards its remaining
-    ///   bytes.
+    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the packet is longer than `buf`. The kernel discards the packet's
+    ///   remaining bytes.
     ///
     /// # Examples
     ///

@@ -18,8 +18,8 @@ use alloc::vec::Vec;
 ///
 /// # Reading ahead
 ///
-/// With [`with_read_ahead`](Self::with_read_ahead), one read fetches many short messages. The later ones are
-/// then in the receiver's buffer and no longer in the descriptor:
+/// With [`with_read_ahead`](Self::with_read_ahead), one read fetches many short messages. The later messages
+/// are then in the receiver's buffer and no longer in the descriptor:
 ///
 /// - Before waiting for the descriptor with `poll`, `select`, `Epoll` or an async runtime, receive until
 ///   [`has_message`](Self::has_message) returns `false`. The receiving methods check the buffer themselves.
@@ -69,7 +69,7 @@ impl<R: AsFd> Receiver<R> {
         Self { limit, ..self }
     }
 
-    /// Sets how to wait for a message.
+    /// Sets the policy of the wait for a message.
     #[must_use]
     pub fn with_wait(mut self, wait: Wait) -> Self {
         self.input.spin = Spin::with_peer_anywhere(wait);
@@ -147,7 +147,7 @@ impl<R: AsFd> Receiver<R> {
         self.recv_until(None)
     }
 
-    /// Receives a message as [`recv`](Self::recv) does, but waits until `deadline` at most.
+    /// Receives a message as [`recv`](Self::recv) does, but waits until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl<R: AsFd> Receiver<R> {
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline has passed. The receiver keeps the part of a message
     ///   that has arrived, and the next call continues with it.
     /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel). The receiver also
-    ///   keeps the part that has arrived.
+    ///   keeps the part of a message that has arrived.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the descriptor cannot be read without the risk of waiting: see
     ///   [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
     pub fn recv_deadline(
@@ -174,7 +174,7 @@ impl<R: AsFd> Receiver<R> {
     /// Fails as [`recv`](Self::recv) does, and with
     ///
     /// - [`BufferTooShort`](MessageError::BufferTooShort) if the message is longer than `buf`. A further call
-    ///   with a larger buffer receives it.
+    ///   with a larger buffer receives the message.
     /// - [`Truncated`](MessageError::Truncated) also if a call ended early and there was no memory to keep
     ///   the part of the message that had arrived ([`ENOMEM`](Errno::ENOMEM)).
     #[inline]
@@ -187,7 +187,7 @@ impl<R: AsFd> Receiver<R> {
         Ok(Some(message.len()))
     }
 
-    /// Receives a message as [`recv_into`](Self::recv_into) does, but waits until `deadline` at most.
+    /// Receives a message as [`recv_into`](Self::recv_into) does, but waits until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -270,8 +270,8 @@ impl<R: AsFd> Receiver<R> {
     /// Reads at most `most` bytes of the body, appends them to the part that was read before, and returns
     /// their number. 0 is end of file.
     fn recv_body(&mut self, most: usize, until: Until<'_>) -> crate::Result<usize> {
-        /// The piece size in bytes of other reads. These zero their memory first, so they read a long message
-        /// in pieces.
+        /// The size in bytes of the pieces in which other reads receive a long message. Such a read zeroes
+        /// its memory first.
         const PIECE: usize = 1 << 16;
 
         if until.is_none() && self.input.is_direct(most) {

@@ -78,7 +78,7 @@ impl<W: AsFd> Sender<W> {
         self.send_until(parts, None)
     }
 
-    /// Sends a message as [`send`](Self::send) does, but waits until `deadline` at most.
+    /// Sends a message as [`send`](Self::send) does, but waits until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -87,7 +87,8 @@ impl<W: AsFd> Sender<W> {
     /// - [`Io`](MessageError::Io) with [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline has passed. If a part
     ///   of the message was sent, later sends fail with [`Torn`](MessageError::Torn).
     /// - [`Io`](MessageError::Io) with [`ECANCELED`](Errno::ECANCELED) if the deadline is
-    ///   [cancelled](crate::Cancel). Later sends fail in the same case.
+    ///   [cancelled](crate::Cancel). If a part of the message was sent, later sends fail with
+    ///   [`Torn`](MessageError::Torn).
     /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the descriptor cannot be written
     ///   without the risk of waiting: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
     /// - [`Io`](MessageError::Io) with an error of
@@ -133,7 +134,7 @@ impl<W: AsFd> Sender<W> {
         self.send_many_until(messages, None)
     }
 
-    /// Sends these messages as [`send_many`](Self::send_many) does, but waits until `deadline` at most.
+    /// Sends these messages as [`send_many`](Self::send_many) does, but waits until `deadline` at the latest.
     ///
     /// # Errors
     ///

@@ -2,9 +2,10 @@
 //!
 //! # Behaviour
 //!
-//! - A **read** waits until there is at least one byte. It returns 0 (end of file) if the pipe is empty and
-//!   no write end is open in any process. Forked children and programs may have inherited one.
-//! - A **write** waits until all bytes are in the pipe. If no read end is open, it fails with
+//! - A **read** waits until there is at least one byte. The read returns 0 (end of file) if the pipe is empty
+//!   and no write end is open in any process. Forked children and started programs may have inherited a write
+//!   end.
+//! - A **write** waits until all bytes are in the pipe. If no read end is open, the write fails with
 //!   [`EPIPE`](crate::Errno::EPIPE), and `SIGPIPE` is raised (Rust's `main` ignores it).
 //! - A write of up to [`PIPE_BUF`] bytes is never mixed with the bytes of other writers; a longer one may be.
 //! - A pipe holds [`capacity`] bytes in slots of one page. If a write does not fill its last page, only a
@@ -13,8 +14,8 @@
 //!
 //! # Deadlocks
 //!
-//! - *A reader waits forever*: a write end is still open. In every process that has a copy, drop it before
-//!   reading to the end.
+//! - *A reader waits forever*: a write end is still open. Drop it before reading to the end, in every process
+//!   that has a copy.
 //! - *Two processes wait for each other*: each writes more than fits before it reads. Make one of them read
 //!   first, or [`poll`](mod@crate::event) both.
 //! - *A writer waits forever*: a process holds a read end and does not read.
@@ -43,8 +44,8 @@ use crate::{Errno, Result};
 /// The largest write in bytes that is never mixed with the bytes of other writers: 4096.
 pub const PIPE_BUF: usize = crate::sys::abi::PIPE_BUF;
 
-/// Creates a pipe and returns `(reader, writer)`, both close-on-exec. Neither has [a number from 0 to
-/// 2](crate::fd#the-numbers-0-1-and-2).
+/// Creates a pipe and returns `(reader, writer)`, both close-on-exec. Neither descriptor has [a number from 0
+/// to 2](crate::fd#the-numbers-0-1-and-2).
 ///
 /// # Errors
 ///
@@ -72,8 +73,8 @@ pub fn pipe() -> Result<(PipeReader, PipeWriter)> {
 }
 
 /// Creates a pipe with exactly these flags and returns `(reader, writer)`. Without
-/// [`CLOEXEC`](PipeFlags::CLOEXEC), programs started later inherit both ends. Neither has [a number from 0 to
-/// 2](crate::fd#the-numbers-0-1-and-2).
+/// [`CLOEXEC`](PipeFlags::CLOEXEC), programs started later inherit both ends. Neither descriptor has [a
+/// number from 0 to 2](crate::fd#the-numbers-0-1-and-2).
 ///
 /// # Errors
 ///
@@ -208,7 +209,7 @@ impl Default for Builder {
 ///
 /// # Errors
 ///
-/// - [`EBADF`](Errno::EBADF) if it is not a pipe.
+/// - [`EBADF`](Errno::EBADF) if `fd` is not a pipe.
 ///
 /// # Examples
 ///
@@ -230,11 +231,11 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// - [`EBADF`](Errno::EBADF) if it is not a pipe.
+/// - [`EBADF`](Errno::EBADF) if `fd` is not a pipe.
 ///
 /// [`Capacity::Bytes`] can also fail with the following errors. The capacity then stays unchanged.
 ///
-/// - [`EBUSY`](Errno::EBUSY) if the pipe holds more bytes than that.
+/// - [`EBUSY`](Errno::EBUSY) if the pipe holds more bytes than the new capacity.
 /// - [`EINVAL`](Errno::EINVAL) if the size is more than 2³¹ bytes.
 /// - [`ENOMEM`](Errno::ENOMEM) if the kernel lacks memory.
 /// - [`EPERM`](Errno::EPERM) if the process lacks `CAP_SYS_RESOURCE`, and either the size is more than
@@ -280,8 +281,8 @@ pub fn set_capacity(fd: impl AsFd, capacity: Capacity) -> Result<usize> {
 /// # Errors
 ///
 /// - [`ENOTTY`](Errno::ENOTTY) if the descriptor does not count bytes.
-/// - [`EOVERFLOW`](Errno::EOVERFLOW) if it is not a pipe, and the kernel's count is negative. This is so for
-///   a regular file that has more than 2 GiB after its position, or a position past its end.
+/// - [`EOVERFLOW`](Errno::EOVERFLOW) if `fd` is not a pipe and the kernel's count is negative. A regular file
+///   causes this if it has more than 2 GiB after its position, or if its position is past its end.
 ///
 /// # Examples
 ///
@@ -306,7 +307,7 @@ pub fn available(fd: impl AsFd) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// - [`EBADF`](Errno::EBADF) if it is not a pipe.
+/// - [`EBADF`](Errno::EBADF) if `fd` is not a pipe.
 ///
 /// # Examples
 ///

@@ -12,13 +12,13 @@ use core::mem::MaybeUninit;
 
 /// The read end of a pipe. Dropping it closes it.
 ///
-/// Its methods take `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std` it also
-/// implements [`std::io::Read`], and so does a reference to it.
+/// Its methods take `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std`, the type and
+/// references to it also implement [`std::io::Read`].
 ///
 /// # Buffered reading (Python's `os.fdopen`)
 ///
-/// [`BufReader::new(reader)`](std::io::BufReader) reads lines; `File::from(OwnedFd::from(reader))`
-/// converts it to a file.
+/// [`BufReader::new(reader)`](std::io::BufReader) reads lines; `File::from(OwnedFd::from(reader))` converts
+/// the read end to a file.
 ///
 /// ```
 /// use rawpipe::fd::OwnedFd;

@@ -10,8 +10,8 @@ use crate::sys::call;
 /// The write end of a pipe. Dropping it closes it. After the last write end is closed, the reader receives
 /// the bytes that are still in the pipe and then reaches end of file.
 ///
-/// Its methods take `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std` it also
-/// implements [`std::io::Write`], and so does a reference to it.
+/// Its methods take `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std`, the type and
+/// references to it also implement [`std::io::Write`].
 ///
 /// # Examples
 ///
@@ -37,13 +37,13 @@ pub struct PipeWriter(OwnedFd);
 common_to_both_ends!(PipeWriter);
 
 impl PipeWriter {
-    /// Writes up to `buf.len()` bytes of `buf` and returns how many. It writes all of them unless the pipe is
+    /// Writes up to `buf.len()` bytes of `buf` and returns how many. All bytes are written unless the pipe is
     /// nonblocking or a signal interrupts the write.
     ///
     /// # Errors
     ///
-    /// Fails as [`io::write`] does, for example with [`EPIPE`](crate::Errno::EPIPE) if no read end is open,
-    /// [`EAGAIN`](crate::Errno::EAGAIN) or [`EINTR`](crate::Errno::EINTR).
+    /// Fails as [`io::write`] does, for example with [`EAGAIN`](crate::Errno::EAGAIN) or
+    /// [`EINTR`](crate::Errno::EINTR), or with [`EPIPE`](crate::Errno::EPIPE) if no read end is open.
     ///
     /// # Examples
     ///

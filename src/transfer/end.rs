@@ -12,11 +12,11 @@ use core::time::Duration;
 /// The kind of a descriptor, on which the choice of a mechanism depends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A regular file or a block device. A call on it waits at most for a disk.
+    /// A regular file or a block device. A call on such a descriptor waits at most for a disk.
     File,
-    /// As a source, a regular file of size 0. If it has contents all the same, it is a stream of procfs,
-    /// tracefs or a similar file system. A call on such a stream may wait, and `splice` may lose bytes that
-    /// it has consumed.
+    /// A source that is a regular file of size 0. If the file nevertheless has contents, it is a stream of
+    /// procfs, tracefs or a similar file system. A call on such a stream may wait, and `splice` may lose
+    /// bytes that it has consumed.
     Unsized,
     Pipe,
     /// A socket whose reads and writes have no boundaries.
@@ -78,7 +78,7 @@ impl<'a> End<'a> {
         let flags = call::fcntl_getfl(fd);
         let nonblocking = flags.is_ok_and(|flags| flags & abi::O_NONBLOCK as usize != 0);
         let may_wait = deadline && !at_once && !nonblocking;
-        // Only terminals, among devices, support this request, which counts the bytes that can be read.
+        // Among devices, only terminals support this request, which counts the readable bytes.
         let byte_by_byte = may_wait && kind == Kind::Other && call::ioctl_fionread(fd).is_ok();
         Self { fd, side, kind, identity, size, flags, may_wait, byte_by_byte }
     }
@@ -106,9 +106,10 @@ impl<'a> End<'a> {
         self.flags.is_ok_and(|flags| flags & abi::O_APPEND as usize != 0)
     }
 
-    /// Enlarges the end if it is a smaller pipe and the kernel allows it.
+    /// Enlarges the pipe at this end if it is smaller than 256 KiB and the kernel allows the change.
     pub(super) fn grow(&self) {
-        /// The new capacity in bytes. It is as fast as 1 MiB and uses a quarter of the user's allowance.
+        /// The new capacity in bytes. This size is as fast as 1 MiB and uses a quarter of the user's
+        /// allowance.
         const GROWN: usize = 256 << 10;
 
         if pipe::capacity(self.fd).is_ok_and(|bytes| bytes < GROWN) {

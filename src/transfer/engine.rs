@@ -138,7 +138,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         let late = [self.from, self.to].iter().any(|end| end.may_wait && end.kind != Kind::Pipe);
         match (self.from.kind, self.to.kind) {
             _ if small || late || must_copy || self.nowhere => &[Copy],
-            // `splice` does not append. By the time it fails, it would already hold bytes.
+            // `splice` does not append. By the time `splice` fails, the transfer would already hold bytes.
             (Kind::File, Kind::File) if self.to.appends() => &[CopyFileRange, Copy],
             // For a small file, creating a pipe takes longer than copying the bytes.
             (Kind::File, Kind::File) if (1..=SMALL).contains(&self.from.size) => {
@@ -160,8 +160,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Returns the most bytes that one call moves. It bounds the bytes between two reports or two checks of
-    /// the clock.
+    /// Returns the maximum number of bytes that one call moves. This number bounds the bytes between two
+    /// reports or two checks of the clock.
     fn step(&self) -> usize {
         const WATCHED: usize = 1 << 20;
         /// The smallest step with a deadline. Smaller steps are slower and meet the deadline no more exactly.
@@ -205,7 +205,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Returns the flags of a `splice`. With a deadline they keep the call from waiting for a pipe.
+    /// Returns the flags of a `splice`. With a deadline, the flags keep the call from waiting for a pipe.
     pub(super) fn flags(&self) -> u32 {
         if self.options.deadline.is_some() { SpliceFlags::NONBLOCK.bits() } else { 0 }
     }
@@ -240,7 +240,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Polls one end until the deadline. After a signal, unless bytes are in flight, it calls `progress` and
+    /// Polls one end until the deadline. After a signal, it calls `progress` if no bytes are in flight, and
     /// returns if `progress` ends the transfer.
     pub(super) fn poll(&mut self, end: End<'_>) -> crate::Result<PollEvents> {
         let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };

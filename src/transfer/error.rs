@@ -52,7 +52,7 @@ pub(super) struct Held {
 }
 
 impl TransferError {
-    /// Creates an error that occurs before the first byte.
+    /// Creates an error for a failure before the first byte.
     pub(super) fn before(side: Side, errno: Errno) -> Self {
         Self { transferred: Transferred::NOTHING, failure: Failure::new(side, errno) }
     }

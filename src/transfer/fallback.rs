@@ -80,7 +80,7 @@ impl Engine<'_, '_> {
                 Err(Errno::EOPNOTSUPP) => self.wait_for(self.to)?,
                 answer => return answer,
             }
-            // The most bytes that a ready end accepts without waiting.
+            // The maximum number of bytes that a ready end accepts without waiting.
             most = match self.to.kind {
                 Kind::Records => most,
                 _ if self.to.byte_by_byte => most.min(1),
@@ -111,7 +111,7 @@ impl Engine<'_, '_> {
     }
 
     /// Delivers the bytes in the broker pipe with `write`, after the sink has rejected `splice`. On failure,
-    /// the count in `pipe` is the number of bytes that are still in it.
+    /// the count in `pipe` is the number of bytes that are still in the pipe.
     pub(super) fn drain_by_copy(&mut self, pipe: &mut (PipeReader, usize)) -> Result<(), Failure> {
         let (reader, held) = pipe;
         let failed = |errno| Failure::new(Side::Sink, errno);

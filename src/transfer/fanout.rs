@@ -8,10 +8,10 @@
 //!
 //! 1. One call moves bytes from the source to the first pipe. The round does not use the source after this,
 //!    and the contents of the pipe do not change.
-//! 2. For each sink except the last, `tee` duplicates all bytes into the second pipe. They fit, because that
-//!    pipe is empty and has as many slots. The contents of the second pipe are then moved to the sink
-//!    completely. A failure affects only this sink: the bytes that it did not receive are read into memory,
-//!    which empties the second pipe.
+//! 2. For each sink except the last, `tee` duplicates all bytes into the second pipe. The bytes fit, because
+//!    the second pipe is empty and has the same number of slots. The contents of the second pipe are then
+//!    moved to the sink completely. A failure affects only this sink: the bytes that it did not receive are
+//!    read into memory, which empties the second pipe.
 //! 3. The contents of the first pipe itself are moved to the last sink.
 
 use super::end::End;
@@ -240,12 +240,12 @@ impl<'p> Fanout<'p> {
     /// remains, each sink has its own [count](FanoutSink::bytes) and [undelivered](FanoutSink::error) bytes.
     /// The errors are:
     ///
-    /// - any error of reading the source.
+    /// - An error of reading the source.
     /// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM) or another error of a filter, on the sink and
     ///   before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte, if the source would return bytes that
     ///   were written to a sink, as for [`Transfer::run`].
-    /// - the error of a sink if no sink remains, or if [`on_error`](Self::on_error) has returned `Break`.
+    /// - The error of a sink if no sink remains, or if [`on_error`](Self::on_error) has returned `Break`.
     ///   Bytes that were not yet read stay in the source.
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) on the source if the deadline has passed, or
     ///   [`ECANCELED`](Errno::ECANCELED) if it was cancelled.
@@ -253,7 +253,7 @@ impl<'p> Fanout<'p> {
     ///   descriptor or no memory is available for the pipes.
     /// - [`ENOMEM`](Errno::ENOMEM) on the source if no memory is available for the bytes that a sink does not
     ///   receive.
-    /// - no errno if the source ended before the [exact](Self::exact) number of bytes.
+    /// - No errno if the source ended before the [exact](Self::exact) number of bytes.
     ///
     /// # Panics
     ///

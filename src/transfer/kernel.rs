@@ -134,9 +134,9 @@ impl Engine<'_, '_> {
             Err(errno) => return Ok(Outcome::GivenUp(Some(errno))),
         };
         let mut pipe = (reader, 0);
-        // With the capacity of a source pipe, all of its contents move in one call. From a socket to a pipe,
-        // four times the pipe's capacity keeps both sides busy. The pipe's own capacity and much larger ones
-        // were slower with TCP.
+        // If the private pipe has the capacity of a source pipe, one call moves all contents of the source
+        // pipe. From a socket to a pipe, four times the pipe's capacity keeps both sides busy. The pipe's own
+        // capacity and much larger ones were slower with TCP.
         let capacity = match (self.from.kind, self.to.kind) {
             (Kind::Pipe, _) => pipe::capacity(self.from.fd).map_or(Capacity::Max, Capacity::Bytes),
             (_, Kind::Pipe) => pipe::capacity(self.to.fd)
@@ -173,8 +173,8 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Moves the contents of the broker pipe to the sink. If the sink rejects `splice`, they are written
-    /// instead, so that the next mechanism begins with no bytes in flight.
+    /// Moves the contents of the broker pipe to the sink. If the sink rejects `splice`, the contents are
+    /// written with `write` instead, so that the next mechanism begins with no bytes in flight.
     fn drain(&mut self, pipe: &mut (PipeReader, usize)) -> Result<Option<Outcome>, Failure> {
         let (reader, held) = &mut *pipe;
         while *held > 0 {

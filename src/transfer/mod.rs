@@ -31,7 +31,7 @@
 //!
 //! # By reference
 //!
-//! `splice` and `sendfile` put pages of a file into a pipe or socket by reference. A reader sees the contents
+//! `splice` and `sendfile` pass pages of a file to a pipe or socket by reference. A reader sees the contents
 //! of the file at the time of the read, not at the time of the transfer. [`Transfer::copy_semantics`] forbids
 //! these mechanisms.
 //!
@@ -42,9 +42,9 @@
 //! occur for the reader of the second pipe, even if that pipe is not a packet pipe.
 //!
 //! [`Copy`](TransferMechanism::Copy) reads one packet, datagram or record at a time, up to 256 KiB, and
-//! writes it in one call. If a packet is longer than the permitted read, its remaining bytes are lost. For
-//! packets or datagrams, therefore choose [`chunk`](Transfer::chunk) and [`exact`](Transfer::exact) so that
-//! neither ends within one.
+//! writes it in one call. If a packet is longer than the permitted read, its remaining bytes are lost.
+//! Therefore choose [`chunk`](Transfer::chunk) and [`exact`](Transfer::exact) so that neither ends within a
+//! packet or datagram.
 //!
 //! # Signals
 //!
@@ -87,8 +87,8 @@ use end::End;
 ///
 /// # Errors
 ///
-/// The [`TransferError`] has the side that failed and the number of bytes that arrived. It holds the bytes
-/// that were read and did not arrive. See [`Transfer::run`].
+/// The [`TransferError`] has the side that failed and the number of bytes that arrived. The error also holds
+/// the bytes that were read and did not arrive. See [`Transfer::run`].
 ///
 /// # Examples
 ///
@@ -242,19 +242,19 @@ impl<'p> Transfer<'p> {
     /// Moves at most `bytes` between two calls of [`progress`](Self::progress); 0 counts as 1. The default is
     /// 1 MiB. Chunks of less than 64 KiB are slow.
     ///
-    /// If `bytes` is less than a page, the mechanism is [`Copy`](TransferMechanism::Copy). A spliced byte
-    /// occupies the slot of a whole page in a pipe, so a small number of them would fill it.
+    /// With `progress`, a chunk of less than a page makes [`Copy`](TransferMechanism::Copy) the mechanism. A
+    /// spliced byte occupies the slot of a whole page in a pipe, so a small number of them would fill it.
     ///
     /// With a [`deadline`](Self::deadline) and no `progress`, the chunk bounds the bytes between two checks
-    /// of the clock. Less than 64 KiB then counts as 64 KiB. Without either, one system call moves up to 2
-    /// GiB, and the chunk has no further effect.
+    /// of the clock. Less than 64 KiB then counts as 64 KiB. Without a deadline and `progress`, the chunk has
+    /// no effect: one system call moves up to 2 GiB.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: Some(if bytes == 0 { 1 } else { bytes }), ..self }
     }
 
     /// Calls `progress` with the number of bytes that have arrived. The calls occur each time that all bytes
-    /// read from the source have arrived, and after each signal. [`Copy`](TransferMechanism::Copy) reports at
-    /// most every 256 KiB, and the other mechanisms every [`chunk`](Self::chunk).
+    /// read from the source have arrived, and after each signal. With [`Copy`](TransferMechanism::Copy), a
+    /// call occurs after at most 256 KiB, and with the other mechanisms after each [`chunk`](Self::chunk).
     ///
     /// If `progress` returns `Break`, the transfer ends there with success, and all bytes that were read from
     /// the source have arrived. A signal therefore does not end the transfer while bytes are in flight and
@@ -288,16 +288,15 @@ impl<'p> Transfer<'p> {
     ///
     /// The deadline does not hold in these cases:
     ///
-    /// - on a blocking terminal or device, and before Linux 6.4 on a blocking socket, if *another process*
-    ///   takes the data or room that `poll` has reported. The deadline also does not hold if such a socket
-    ///   has an entry in its error queue. The kernel has no call for these that does not wait.
-    /// - on a blocking terminal that processes its output, if its driver has too little room for one
-    ///   processed byte: 2 bytes for a newline, 8 for a tab. (A pseudoterminal that is ready has room for
-    ///   256.)
-    /// - on a regular file that has a size and whose reads can still wait.
-    /// - while the disk or server of a file does not respond.
-    /// - while another process holds the lock of a pipe, because it writes to the pipe from memory that a
-    ///   FUSE file or a `userfaultfd` provides.
+    /// - *Another process* takes the data or room that `poll` has reported, on a blocking terminal or device,
+    ///   or before Linux 6.4 on a blocking socket. An entry in the error queue of such a socket has the same
+    ///   effect. For these descriptors the kernel has no call that does not wait.
+    /// - A blocking terminal processes its output, and its driver has too little room for one processed byte:
+    ///   2 bytes for a newline, 8 for a tab. (A pseudoterminal that is ready has room for 256.)
+    /// - A regular file has a size, and its reads can still wait.
+    /// - The disk or server of a file does not respond.
+    /// - Another process holds the lock of a pipe, because it writes to the pipe from memory that a FUSE file
+    ///   or a `userfaultfd` provides.
     ///
     /// With `progress` and a small [`chunk`](Self::chunk), each piece that is written to a FIFO occupies a
     /// separate slot.
@@ -347,7 +346,7 @@ impl<'p> Transfer<'p> {
     /// The [`TransferError`] holds the side that failed, the number of bytes that arrived, the bytes in
     /// flight, and one of these errors:
     ///
-    /// - any error of `read` on the source or of `write` on the sink, such as
+    /// - An error of `read` on the source or of `write` on the sink, such as
     ///   [`ECONNRESET`](crate::Errno::ECONNRESET), [`EPIPE`](crate::Errno::EPIPE) or
     ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that the sink did not accept are [in the
     ///   error](TransferError::undelivered), even if the source is a pipe or a file.
@@ -358,16 +357,16 @@ impl<'p> Transfer<'p> {
     ///   appends or its position is not before the source's. With [`exact`](Self::exact) or
     ///   [`limit`](Self::limit), this is an error only if the sink's position is within the bytes to read and
     ///   before the file's end.
-    /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink if no mechanism that was not
-    ///   [excluded](Self::without) works with these two ends. Bytes that
-    ///   [`Broker`](TransferMechanism::Broker) has already read are in the error.
-    /// - [`ENOMEM`](crate::Errno::ENOMEM): if there is no memory for the buffer of
+    /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink if only [excluded](Self::without) mechanisms
+    ///   work with these two ends. Bytes that [`Broker`](TransferMechanism::Broker) has already read are in
+    ///   the error.
+    /// - [`ENOMEM`](crate::Errno::ENOMEM) if there is no memory for the buffer of
     ///   [`Copy`](TransferMechanism::Copy).
     /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error of a filter, on
     ///   the sink and before the first byte, if `SIGPIPE` cannot be blocked.
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, or
     ///   [`ECANCELED`](crate::Errno::ECANCELED) if it was [cancelled](crate::Cancel).
-    /// - no errno if the source ended before the [exact](Self::exact) number of bytes.
+    /// - No errno if the source ended before the [exact](Self::exact) number of bytes.
     pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
         let _no_sigpipe = self.no_sigpipe()?;
         let deadline = self.deadline.is_some();

@@ -25,7 +25,7 @@ pub(super) struct Round<'fd> {
     /// The number of bytes of the round that were read into `pages`.
     read: usize,
     pages: Option<Map>,
-    /// The reason why `tee` is not used, if so.
+    /// The reason for not using `tee`, or `None` if it is used.
     tee: Option<Fallback>,
     /// Memory for the bytes that a sink does not receive. It is allocated before the sink receives any.
     spare: Option<Map>,

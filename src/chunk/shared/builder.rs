@@ -38,7 +38,7 @@ pub struct SharedBuilder {
 }
 
 impl SharedBuilder {
-    /// Returns a builder with chunks of 64 KiB, a ring of 4 chunks or at least 2 MiB, and [`Wait::Block`].
+    /// Returns a builder with chunks of 64 KiB, a ring of 4 chunks (at least 2 MiB), and [`Wait::Block`].
     pub const fn new() -> Self {
         Self { chunk: 64 << 10, ring: 0, wait: Wait::Block, populate: false }
     }
@@ -95,8 +95,8 @@ impl SharedBuilder {
         Ok((SharedReader { half: reader, taken: 0 }, SharedWriter { half: writer }))
     }
 
-    /// Returns the size of the ring, a power of two of at most a quarter of all positions. The ring has room
-    /// for two chunks and a skipped end of the ring between them.
+    /// Returns the size of the ring, which is a power of two and at most a quarter of all positions. The ring
+    /// has room for two chunks and a skipped end of the ring between them.
     pub(super) fn ring_size(self) -> Option<usize> {
         let least =
             if self.ring == 0 { self.chunk.checked_mul(4)?.max(2 << 20) } else { self.ring };
@@ -110,8 +110,8 @@ impl SharedBuilder {
     ///
     /// Neither process keeps a copy of the other's half, so each detects the end of the other process, even
     /// if that process is killed. Children that are forked later inherit a copy of the parent's half. While
-    /// they run, the first child detects that the parent has dropped its half, but not that the parent was
-    /// killed. The child exits with the value that `body` returns, as with [`fork_with`].
+    /// these children run, the first child detects that the parent has dropped its half, but not that the
+    /// parent was killed. The child exits with the value that `body` returns, as with [`fork_with`].
     ///
     /// # Errors
     ///
@@ -157,12 +157,12 @@ impl SharedBuilder {
             let _ = reader.half.side.claim();
             body(reader)
         };
-        // SAFETY: passed on to the caller.
+        // SAFETY: the caller upholds the same contract.
         unsafe { fork_between(writer, body) }
     }
 
     /// Builds a pair, forks a child that runs `body` with the writer, and returns the reader. In all other
-    /// respects it works as [`fork_reader`](Self::fork_reader).
+    /// respects this function behaves as [`fork_reader`](Self::fork_reader) does.
     ///
     /// # Errors
     ///
@@ -204,13 +204,13 @@ impl SharedBuilder {
             let _ = writer.half.side.claim();
             body(writer)
         };
-        // SAFETY: passed on to the caller.
+        // SAFETY: the caller upholds the same contract.
         unsafe { fork_between(reader, body) }
     }
 
     /// Builds two pairs, one for each direction, and forks a child that runs `body` with its reader and
-    /// writer. Returns the parent's reader and writer. In all other respects it works as
-    /// [`fork_reader`](Self::fork_reader).
+    /// writer. Returns the parent's reader and writer. In all other respects this function behaves as
+    /// [`fork_reader`](Self::fork_reader) does.
     ///
     /// With [`Wait::Adaptive`] and a processor for each process, a request and its reply take about one
     /// microsecond.
@@ -267,7 +267,7 @@ impl SharedBuilder {
             let _ = their_writer.half.side.claim();
             body(their_reader, their_writer)
         };
-        // SAFETY: passed on to the caller.
+        // SAFETY: the caller upholds the same contract.
         let (child, (reader, writer)) = unsafe { fork_between((reader, writer), body) }?;
         Ok((child, reader, writer))
     }
@@ -284,9 +284,9 @@ unsafe fn fork_between<Half>(kept: Half, body: impl FnOnce() -> u8) -> Result<(C
         drop(kept.take());
         body()
     };
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     let child = unsafe { fork_with(child) }?;
-    // Only the child has taken `kept`, from its own copy of this memory.
+    // The child has taken `kept` only from its own copy of this memory.
     kept.map(|kept| (child, kept)).ok_or(Errno::ECHILD)
 }
 

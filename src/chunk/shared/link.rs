@@ -23,10 +23,10 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct Memory {
     control: Cells,
     pub(super) ring: Cells,
-    /// The marks of the halves that this process uses. The kernel wipes them in a forked child.
+    /// The marks of the halves that this process uses. The kernel wipes the marks in a forked child.
     marks: Cells,
-    /// The number of halves in this process, which a forked child copies. It is not an `Arc`, because a child
-    /// forked from a program with threads must not free memory.
+    /// The number of halves in this process. A forked child receives a copy. The count is not an `Arc`,
+    /// because a child forked from a program with threads must not free memory.
     holds: Cells,
 }
 

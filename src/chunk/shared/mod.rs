@@ -47,12 +47,12 @@
 //! the writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
 //!
 //! After a plain [`fork`](crate::fork()), other processes have copies of the halves. The peer then detects
-//! that a half is dropped if its process has used it, but not that a process was killed.
+//! the drop of a half if the dropping process has used that half, but it does not detect a killed process.
 //! [`fork_reader`](SharedBuilder::fork_reader) and the related functions create no copies, and count as a
 //! use.
 //!
 //! If a half is dropped before any process has used it, the drop only closes descriptors, because another
-//! process can still use its copy. The writer detects this kind of end of the reader when the ring is full.
+//! process can still use its copy. The writer detects the drop of such a reader when the ring is full.
 //!
 //! # After a fork
 //!
@@ -105,21 +105,20 @@
 //! # Why this is sound
 //!
 //! Each point names the tests that attack it. The tests are in `tests/forked` and `tests/loom`. In
-//! `tests/loom` a model checker runs the ring, and also variants of it that contain a mistake which the
-//! checker must find.
+//! `tests/loom`, a model checker runs the ring and variants with a deliberate mistake, which it must find.
 //!
 //! 1. *The memory is the pair's own.* It is mapped for this purpose, is never part of an allocator's memory
-//!    or a stack, and has no name and no descriptor. Only the process that created it and processes forked
-//!    from that one can reach it. The memory of a pair for two programs can also be reached by processes that
-//!    have its descriptors. (`memory_is_the_pairs_own`, `fork_copies_dropped_in_each_order`)
+//!    or a stack, and has no name and no descriptor. Only the process that created the memory, and processes
+//!    forked from it, can reach the memory. The memory of a pair for two programs can also be reached by
+//!    processes that have its descriptors. (`memory_is_the_pairs_own`, `fork_copies_dropped_in_each_order`)
 //! 2. *A byte is either the writer's or the reader's.* Bytes from the reader's position to the writer's
 //!    position belong to the reader, and all other bytes of the ring to the writer. Each half moves only its
 //!    own position, only forward, and never past the other position. (loom:
 //!    `both_sides_sleep_in_a_ring_of_one`, `skipped_ends_of_laps`; `model_beside_a_queue`,
 //!    `hostile_positions_eproto_for_good`)
 //! 3. *Writes become visible in order.* A position is stored with Release after the last access to the bytes
-//!    that it passes on. It is loaded with Acquire before the first access to the bytes that it grants.
-//!    Processes share memory as threads do. (loom: `relaxed_store`, `relaxed_load`; ThreadSanitizer:
+//!    that it passes on. The position is loaded with Acquire before the first access to the bytes that it
+//!    grants. Processes share memory as threads do. (loom: `relaxed_store`, `relaxed_load`; ThreadSanitizer:
 //!    `threads_in_the_order_of_a_relaxed_ring`)
 //! 4. *A half has at most one owner.* The first use changes a word in the shared memory from 0 to 1 by
 //!    compare-and-swap, and then marks a private page. The kernel wipes this page in a forked child. If a
@@ -160,11 +159,11 @@
 //!     with atomic loads. A reference to a record is created only after the unsafe
 //!     [`trust`](SharedCopier::trust). (`record_changes_while_it_is_copied`, `hostile_peer`)
 //! 15. *Another program cannot free a half of this one.* In a pair for two programs, a half belongs to the
-//!     process that creates it, for any contents of the shared words.
+//!     process that creates it, regardless of the shared words.
 //!     (`forked_child_of_a_writer_for_a_program_ebusy`)
 //!
-//! The argument does not cover another process that opens this one's memory through `/proc` or `ptrace`, or
-//! code that breaks the rules of `unsafe`.
+//! The argument does not cover another process that opens this process's memory through `/proc` or `ptrace`,
+//! or code that breaks the rules of `unsafe`.
 
 mod builder;
 mod half;

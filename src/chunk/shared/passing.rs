@@ -25,16 +25,16 @@ impl SharedBuilder {
     /// program has ended. The program calls [`SharedCopier::from_parts`].
     ///
     /// The other program can map the ring only for reading. The kernel rejects any other access, so the
-    /// program does not have to be trusted. It can read chunks while they are being filled, and bytes that
-    /// were filled and not sent. A forked child of this process cannot use the writer (`EBUSY`).
+    /// program does not have to be trusted. The program can read chunks while they are being filled, and
+    /// bytes that were filled and not sent. A forked child of this process cannot use the writer (`EBUSY`).
     ///
     /// # Errors
     ///
-    /// Fails as [`build`](Self::build) does, but for six simultaneous descriptors, and with
+    /// Fails as [`build`](Self::build) does, but needs six descriptors at the same time. Also fails with
     ///
     /// - [`EFBIG`](Errno::EFBIG) if the ring is larger than `RLIMIT_FSIZE`.
     /// - [`EINVAL`](Errno::EINVAL) before Linux 5.1, because the kernel lacks `F_SEAL_FUTURE_WRITE`.
-    /// - The error of `memfd_create` or `fcntl` if a filter rejects it.
+    /// - The error of `memfd_create` or `fcntl` if a filter rejects that call.
     ///
     /// # Examples
     ///
@@ -63,8 +63,9 @@ impl SharedBuilder {
     /// Builds a pair whose writer is for another program. Returns the four descriptors that the program
     /// needs, and the reader. Pass the descriptors on as described for [`pass_reader`](Self::pass_reader).
     ///
-    /// The other program calls [`SharedWriter::from_parts`]. It can change bytes after it has sent them. This
-    /// reader therefore copies each record, unless the caller [trusts](SharedCopier::trust) the program.
+    /// The other program calls [`SharedWriter::from_parts`]. That program can change bytes after it has sent
+    /// them. This reader therefore copies each record, unless the caller [trusts](SharedCopier::trust) the
+    /// program.
     ///
     /// # Errors
     ///
@@ -154,7 +155,7 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRI
 
 impl SharedWriter {
     /// Creates the writer from the descriptors that [`pass_writer`](SharedBuilder::pass_writer) has returned
-    /// in another program. Their order must be the same.
+    /// in another program. Pass them in the same order.
     ///
     /// # Errors
     ///
@@ -169,9 +170,10 @@ impl SharedWriter {
     ///
     /// # Safety
     ///
-    /// The descriptors must come from one call of [`pass_writer`](SharedBuilder::pass_writer), in its order.
-    /// Until the writer is dropped, no other writer may be created from them in any process. No other code in
-    /// any process may write to the first two files or to a mapping of them, except the reader of the pair.
+    /// The descriptors must come from one call of [`pass_writer`](SharedBuilder::pass_writer) and be in the
+    /// same order. Until the writer is dropped, no other writer may be created from them in any process. No
+    /// other code in any process may write to the first two files or to a mapping of them, except the reader
+    /// of the pair.
     pub unsafe fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
         adopt(parts, wait).map(|half| Self { half })
     }
@@ -182,13 +184,13 @@ impl SharedWriter {
 /// The copy is sound for any behaviour of that program. If the program is trusted, [`trust`](Self::trust)
 /// avoids the copy.
 ///
-/// [`SharedReader`](SharedReader#readiness) describes the meaning of its [`AsFd`].
+/// Its [`AsFd`] works as described for [`SharedReader`](SharedReader#readiness).
 #[derive(Debug)]
 pub struct SharedCopier(SharedReader);
 
 impl SharedCopier {
     /// Creates the reader from the descriptors that [`pass_reader`](SharedBuilder::pass_reader) has returned
-    /// in another program. Their order must be the same.
+    /// in another program. Pass them in the same order.
     ///
     /// # Errors
     ///
@@ -210,7 +212,8 @@ impl SharedCopier {
     ///
     /// Fails as [`SharedReader::recv`] does, and with
     ///
-    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the record is longer than `buf`. The next call receives it again.
+    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the record is longer than `buf`. The next call receives the record
+    ///   again.
     pub fn recv(&mut self, buf: &mut [u8]) -> Result<Option<usize>> {
         self.copy(buf, Some(Deadline::NEVER))
     }
@@ -226,7 +229,7 @@ impl SharedCopier {
         self.copy(buf, None)
     }
 
-    /// Copies the next record as [`recv`](Self::recv) does, and waits until `deadline` at most.
+    /// Copies the next record as [`recv`](Self::recv) does, and waits until `deadline` at the latest.
     ///
     /// # Errors
     ///

@@ -131,8 +131,8 @@ impl SharedReader {
         self.take(None)
     }
 
-    /// Lends the next record as [`recv`](Self::recv) does, and waits until `deadline` at most. An available
-    /// record is lent even after the deadline.
+    /// Lends the next record as [`recv`](Self::recv) does, and waits until `deadline` at the latest. An
+    /// available record is lent even after the deadline.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl SharedReader {
         unsafe { bytes.as_ref() }
     }
 
-    /// Gives up the half without ending the stream, so that a process with a copy of it can use it.
+    /// Gives up the half without ending the stream, so that a process with a copy can use the half.
     ///
     /// That process first receives the record after the last one that was lent here, even if bytes of the
     /// lent record were not [consumed](std::io::BufRead::consume). If no process has a copy, the writer fails

@@ -57,7 +57,7 @@ pub(super) const FORMAT: usize = 0x7270_0100 | size_of::<usize>();
 pub(super) struct Control {
     /// The words of the reader and of the writer.
     pub(super) halves: [Words; 2],
-    /// Set for a pair that two programs share.
+    /// Holds [`FORMAT`] in a pair that two programs share.
     pub(super) format: AtomicUsize,
     pub(super) chunk: AtomicUsize,
 }
@@ -95,9 +95,9 @@ pub(super) struct Side<L, const WRITER: bool> {
     pub(super) chunk: usize,
     /// This side's position.
     at: usize,
-    /// The peer's position when it was last loaded.
+    /// The last loaded position of the peer.
     seen: usize,
-    /// The value that `wants` was set to, or 0.
+    /// The value to which `wants` was set, or 0.
     armed: usize,
     /// Set if the peer has stored an impossible value.
     broken: bool,
@@ -141,7 +141,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.link.mark().load(Ordering::Relaxed) != FREE
     }
 
-    /// Makes this process the user of the half. Fails with `EBUSY` if another process uses it.
+    /// Makes this process the user of the half. Fails with `EBUSY` if another process uses the half.
     #[inline]
     pub(super) fn claim(&mut self) -> Result<()> {
         if self.is_used_here() {
@@ -168,8 +168,8 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         Ok(())
     }
 
-    /// Gives up the half, finally (`closed`) or so that another process can use it. Does nothing in a process
-    /// that does not use the half.
+    /// Gives up the half: permanently if `closed`, and otherwise for use by another process. Does nothing in
+    /// a process that does not use the half.
     pub(super) fn leave(&mut self, closed: bool) {
         if self.link.mark().swap(FREE, Ordering::Relaxed) == FREE {
             return;
@@ -219,8 +219,8 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     /// Waits until the peer has reached position `needed`. Returns `false` if the peer can no longer reach
     /// it.
     ///
-    /// Without a deadline this function does not wait. If it fails for that reason or at the deadline, the
-    /// peer rings later, when it reaches the position.
+    /// Without a deadline this function does not wait. After such a call, or after the deadline, the peer
+    /// still rings when it reaches the position.
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> Result<bool> {
         // Consumes a ring that an earlier call has armed.
         self.disarm();

@@ -117,8 +117,8 @@ impl SharedWriter {
         self.lend(None)
     }
 
-    /// Lends the next chunk as [`chunk`](Self::chunk) does, and waits until `deadline` at most. If there is
-    /// room, the chunk is lent even after the deadline.
+    /// Lends the next chunk as [`chunk`](Self::chunk) does, and waits until `deadline` at the latest. If
+    /// there is room, the chunk is lent even after the deadline.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl SharedWriter {
     ///
     /// After the last two errors the chunk is no longer lent.
     ///
-    /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent, or `len` is more than its size.
+    /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent, or `len` is more than the chunk's size.
     /// - [`EBUSY`](Errno::EBUSY) and [`EPROTO`](Errno::EPROTO) as for [`chunk`](Self::chunk).
     /// - [`EPIPE`](Errno::EPIPE) if the reader has ended. The process receives no `SIGPIPE`.
     /// - The error of [`write_nosignal`](crate::io::write_nosignal) if a filter rejects that call. The record is
@@ -189,7 +189,7 @@ impl SharedWriter {
         side.send(len)
     }
 
-    /// Gives up the half without ending the stream, so that a process with a copy of it can use it. A lent
+    /// Gives up the half without ending the stream, so that a process with a copy can use the half. A lent
     /// chunk is not sent.
     ///
     /// The process with the copy continues after the last record that was sent here. If no process has a

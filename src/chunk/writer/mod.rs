@@ -164,11 +164,11 @@ impl<W: AsFd> ChunkWriter<W> {
     /// # Errors
     ///
     /// The [`Incomplete`] holds the exact number of bytes that were sent, and the reason. The remaining bytes
-    /// stay lent: another `send` of that many bytes, or fewer, continues after those that were sent.
+    /// stay lent. Another `send` of at most that many bytes continues after those that were sent.
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent or `len` is more than the remaining size of the chunk.
-    ///   Also if this process is a child and the chunk was lent before the fork. With
+    ///   The error also occurs if this process is a child and the chunk was lent before the fork. With
     ///   [`ChunkMechanism::Write`], the child may send its copy. Nothing was sent.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, which kills
     ///   it unless the signal is ignored. Rust's `main` ignores it.
@@ -214,8 +214,8 @@ impl<W: AsFd> ChunkWriter<W> {
     /// # Errors
     ///
     /// The [`Incomplete`] holds the exact number of bytes that were sent, and the reason. Another `resend` of
-    /// the remaining number of bytes, or fewer, continues after them. After a success the next `resend`
-    /// begins with the first byte again.
+    /// at most the remaining number of bytes continues after those that were sent. After a success the next
+    /// `resend` begins with the first byte again.
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL) if `len` is more than the number of bytes of the chunk that were sent, or

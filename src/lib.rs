@@ -79,9 +79,9 @@
 //! | `full` | no | all of these |
 //! | `c-shim` | no | system calls through the C library, on every target; adds the build dependency `cc` |
 //!
-//! Without features the crate needs neither an allocator nor a C library. It then provides pipes, `fork`,
-//! `execve`, waiting for a child, reads and writes, `dup`, `poll`, `splice`, `tee`, [`Deadline`], [`Cancel`]
-//! and [`raw`].
+//! Without features the crate needs neither an allocator nor a C library. The crate then provides pipes,
+//! `fork`, `execve`, waiting for a child, reads and writes, `dup`, `poll`, `splice`, `tee`, [`Deadline`],
+//! [`Cancel`] and [`raw`].
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

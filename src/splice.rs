@@ -23,7 +23,7 @@ use crate::{PipeWriter, Result};
 /// own position then does not change. A pipe accepts no offset. The call may move fewer bytes than `len`, and
 /// moves at most 2,147,479,552 (0x7ffff000).
 ///
-/// Waits for data as a read does, and for room as a write does. It does not wait for the pipe if
+/// Waits for data as a read does, and for room as a write does. The call does not wait for the pipe if
 /// [`NONBLOCK`](SpliceFlags::NONBLOCK) is given, nor for the other end if that end is nonblocking.
 ///
 /// If the other end is a blocking socket, terminal or device, the kernel waits for it while holding the
@@ -215,11 +215,10 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
 ///
 /// # Safety
 ///
-/// - From the call on, the bytes of `bufs` must not change and their memory must not be reused while a
-///   reference to the page can exist. For memory of an allocator or a stack, that point is never reached.
-///   Memory that was mapped for this purpose may be unmapped at any time, because the pipe keeps its
-///   references. If the bytes change, the reader sees the new contents, which may belong to another stream or
-///   be secret.
+/// - From the call on, `bufs` must not change, and their memory must not be reused, while a reference to the
+///   page can exist. For memory of an allocator or a stack, that point is never reached. Memory that was
+///   mapped for this purpose may be unmapped at any time, because the pipe keeps its references. If the bytes
+///   change, the reader sees the new contents, which may belong to another stream or be secret.
 /// - If `writer` was created from another descriptor, that descriptor must not be the *read* end of a pipe.
 ///   On a read end the system call copies from the pipe into `bufs`, which are borrowed for reading only.
 ///

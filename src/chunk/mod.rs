@@ -4,7 +4,8 @@
 //!
 //! If the cost of a copy does not matter, a plain pipe is enough. A [`ChunkWriter`] works with any reader of
 //! a pipe. If the reader is a thread, a forked process, or a program with the other half, use [shared
-//! chunks](mod@shared). They copy no byte on either side and make no system call while both sides are busy.
+//! chunks](mod@shared). Shared chunks copy no byte on either side and make no system call while both sides
+//! are busy.
 //!
 //! ```
 //! use rawpipe::chunk::{ChunkReader, ChunkWriter};
@@ -44,9 +45,9 @@
 //!
 //! # Why this is sound
 //!
-//! `vmsplice` is unsafe because the kernel never reports when it has finished with a page. An empty pipe is
-//! no proof, because the reader may have moved the page to another pipe or a socket with `splice` or `tee`.
-//! [`ChunkWriter`] and [`ChunkReader`] are safe for the following reasons.
+//! `vmsplice` is unsafe because the kernel never reports when it has finished with a page. An empty pipe does
+//! not prove it, because the reader may have moved the page to another pipe or a socket with `splice` or
+//! `tee`. [`ChunkWriter`] and [`ChunkReader`] are safe for the following reasons.
 //!
 //! 1. *The pages are the writer's own.* The writer maps them, and they are never part of an allocator's
 //!    memory or of a stack. The pages hold only the contents of the writer's chunks. A reader that keeps a
@@ -90,25 +91,26 @@
 //! 6. *Rust's references are never contradicted.* `chunk` borrows the writer exclusively, so the slice is no
 //!    longer alive when `send` is called. No other code in this process can reach the memory. The kernel
 //!    reads it through its own mappings, for any process, and never writes to it.
-//! 7. *The descriptor is the write end of a pipe.* This is checked when the writer is built. The `as_fd` of a
-//!    caller's type may later return another descriptor. The bytes are then sent to that descriptor. If it is
-//!    a read end, `vmsplice` writes to the memory, which is lent to that call exclusively. If the chunk is
-//!    sent again, its reader may see the bytes of that pipe. With [`Reuse::AfterRead`], the count of point 4
-//!    then belongs to another pipe. A reader may therefore see later bytes of this stream in place of earlier
-//!    ones (1 still holds). Therefore `as_fd` must always return the same pipe.
+//! 7. *The descriptor is the write end of a pipe.* The builder checks this when it builds the writer. The
+//!    `as_fd` of a caller's type may later return another descriptor. The bytes are then sent to that
+//!    descriptor. If that descriptor is a read end, `vmsplice` writes to the memory, which is lent to that
+//!    call exclusively. If the chunk is sent again, its reader may see the bytes of that pipe. With
+//!    [`Reuse::AfterRead`], the count of point 4 then belongs to another pipe. A reader may therefore see
+//!    later bytes of this stream in place of earlier ones (1 still holds). Therefore `as_fd` must always
+//!    return the same pipe.
 //!
 //! The argument does not cover another process that opens this process's memory or descriptors through
-//! `/proc`, or code that breaks the rules of `unsafe`. It also does not cover a seccomp filter that is
-//! installed after the first writer was built and makes `madvise` report success without a call. No library
-//! can prevent these cases.
+//! `/proc`, or code that breaks the rules of `unsafe`. The argument also does not cover a seccomp filter that
+//! is installed after the first writer was built and makes `madvise` report success without a call. No
+//! library can prevent these cases.
 //!
 //! # A hostile peer
 //!
-//! A reader cannot change a byte of this process's memory, but it can make the writer wait. It can stop
-//! reading, or it can hold the pipe's lock. Neither a deadline nor the nonblocking flag bounds the wait for
-//! that lock: see [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe). The reader can also keep memory
-//! in use. A single byte that it splices into another pipe keeps the whole huge page (2 MiB) allocated. The
-//! reader's own limits count only 4 KiB of that page.
+//! A reader cannot change a byte of this process's memory, but it can make the writer wait. The reader can
+//! stop reading, or it can hold the pipe's lock. Neither a deadline nor the nonblocking flag bounds the wait
+//! for that lock: see [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe). The reader can also keep
+//! memory in use. A single byte that it splices into another pipe keeps the whole huge page (2 MiB)
+//! allocated. The reader's own limits count only 4 KiB of that page.
 
 mod memory;
 mod pool;
@@ -130,7 +132,7 @@ pub use writer::{ChunkWriter, WriterBuilder};
 /// slot.
 const SMALL: usize = 16 << 10;
 
-/// The default size of a writer's chunk in bytes. It equals the capacity of a pipe with
+/// The default size of a writer's chunk in bytes. This size equals the capacity of a pipe with
 /// [`Capacity::Max`](crate::pipe::Capacity::Max), so that one chunk is filled while another is read.
 const WRITE_CHUNK: usize = 1 << 20;
 
@@ -195,17 +197,17 @@ impl fmt::Display for ChunkMechanism {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reuse {
-    /// Never reuses memory: each chunk has fresh pages. This is correct for every consumer.
+    /// Never reuses memory: each chunk has fresh pages. This policy is correct for every consumer.
     #[default]
     Never,
-    /// Reuses memory after the pipe's count shows that the bytes have left the pipe. This is several times
-    /// faster, but correct **only if every consumer of the pipe reads the bytes**. A consumer may use `read`,
-    /// `readv`, or `splice` to a sink that ignores the bytes, such as `/dev/null`. If a consumer moves the
-    /// bytes to another pipe or a socket with `splice` or `tee`, it finds later bytes of this stream in place
-    /// of earlier ones.
+    /// Reuses memory after the pipe's count shows that the bytes have left the pipe. This policy is several
+    /// times faster, but correct **only if every consumer of the pipe reads the bytes**. A consumer may use
+    /// `read`, `readv`, or `splice` to a sink that ignores the bytes, such as `/dev/null`. A consumer that
+    /// moves the bytes onward with `splice` or `tee` finds later bytes of this stream in place of earlier
+    /// ones.
     ///
-    /// The same happens if a consumer has a FIFO open for reading *and* writing and reads it with a deadline
-    /// or a `try_` function, because these functions splice first (see
+    /// The same happens to a consumer that has a FIFO open for reading *and* writing, if it reads with a
+    /// deadline or a `try_` function. These functions splice first (see
     /// [`io`](crate::io#without-waiting-or-until-a-deadline)).
     AfterRead,
 }

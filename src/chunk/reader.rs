@@ -57,7 +57,7 @@ impl ChunkReader {
         Self::builder().build(pipe)
     }
 
-    /// Returns a builder that sets the size of a chunk and the way to wait.
+    /// Returns a builder that sets the size of a chunk and the policy for waiting.
     pub const fn builder() -> ReaderBuilder {
         ReaderBuilder { chunk: READ_CHUNK, wait: Wait::Block }
     }
@@ -180,7 +180,7 @@ impl ReaderBuilder {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
 
-    /// Sets the way to wait for bytes in a blocking pipe.
+    /// Sets the policy for waiting for bytes in a blocking pipe.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }

@@ -45,7 +45,8 @@ enum Kind<'fd> {
     Borrowed(BorrowedFd<'fd>),
 }
 
-/// An owner that can be stored. Each implementing type keeps the same descriptor for its whole lifetime.
+/// An owner of a descriptor that a `MaybeOwnedFd` can store. Each implementing type keeps the same descriptor
+/// for its whole lifetime.
 trait Owner: AsFd + Debug + Send + Sync + UnwindSafe + RefUnwindSafe {}
 
 impl AsFd for MaybeOwnedFd<'_> {

@@ -1,14 +1,14 @@
 //! Owned and borrowed file descriptors.
 //!
 //! With feature `std` these are std's own types, so that every file, socket and pipe of std can be passed to
-//! this crate and back. Without `std`, this module defines the types. They provide a subset of std's items
-//! with the same names and signatures, so code that compiles without `std` also compiles with it.
+//! this crate and back. Without `std`, this module defines the types. The types provide a subset of std's
+//! items with the same names and signatures, so code that compiles without `std` also compiles with it.
 //!
 //! # The numbers 0, 1 and 2
 //!
-//! No function of this crate returns a new descriptor with the number of a standard stream. If such a stream
-//! is closed and the kernel assigns its number, the function duplicates the descriptor to 3 or above and
-//! closes the low number. This prevents `println!` and panic messages from being written to a pipe. This
+//! No function of this crate returns a new descriptor with the number of a standard stream. If the kernel
+//! assigns the number of a closed standard stream, the function duplicates the descriptor to 3 or above and
+//! closes the low number. This prevents `println!` and panic messages from being written to a pipe. The rule
 //! holds for every descriptor that the crate creates: pipes, duplicates, `eventfd`, `epoll`, `signalfd`,
 //! pidfds, and internal ones.
 //!

@@ -30,8 +30,8 @@
 //! read of a FIFO that is open for reading and writing also splices through a private pipe.
 //!
 //! If neither method is supported, as on a terminal, the functions fail with
-//! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). They never poll and then read,
-//! because another reader could win the race.
+//! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). The functions never poll and then
+//! read, because another reader could win the race.
 //!
 //! # Deadlines that have passed
 //!
@@ -46,7 +46,7 @@
 //!
 //! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect on the `try_` functions and the functions with a deadline,
 //! because these wait only in `poll`. The options do affect [`read`](read()) and [`write`](write()), which
-//! fail with `EAGAIN` when the time is over.
+//! fail with `EAGAIN` when the timeout expires.
 //!
 //! # Nonblocking ends
 //!
@@ -119,8 +119,8 @@ use crate::sys::call;
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and has nothing to read, or the time
-///   of its `SO_RCVTIMEO` is over.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and has nothing to read, or its
+///   `SO_RCVTIMEO` has expired.
 /// - [`EBADF`](crate::Errno::EBADF) if the descriptor is not open for reading, for instance a write end.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was read.
 /// - [`EIO`](crate::Errno::EIO) if the peer of a pseudoterminal is closed. The master of a pseudoterminal
@@ -210,8 +210,8 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and there is no room, or the time
-///   of its `SO_SNDTIMEO` is over.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and there is no room, or its
+///   `SO_SNDTIMEO` has expired.
 /// - [`EBADF`](crate::Errno::EBADF) if the descriptor is not open for writing, for instance a read end.
 /// - [`EFBIG`](crate::Errno::EFBIG) if the file would become larger than `RLIMIT_FSIZE` allows. The process
 ///   also receives `SIGXFSZ`, which kills it unless the signal is ignored or handled. A write that crosses

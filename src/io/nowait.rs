@@ -1,8 +1,8 @@
 //! Reads and writes without waiting, even on blocking ends.
 //!
 //! These functions use `RWF_NOWAIT` if the kernel and the file support it, and otherwise an equivalent for
-//! pipes: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline). They never poll and then read,
-//! because another reader could win the race.
+//! pipes: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline). The functions never poll and then
+//! read, because another reader could win the race.
 
 use crate::fd::{AsFd, BorrowedFd};
 use crate::sys::abi::flags::PipeFlags;

@@ -11,8 +11,8 @@
 //! `rt_tgsigqueueinfo`, a signal for the process that arrives during the call is lost, unless the call raises
 //! one, too.
 //!
-//! `SIGXFSZ`, which a write beyond `RLIMIT_FSIZE` raises, is not blocked. It kills a process that neither
-//! ignores nor handles it.
+//! `SIGXFSZ`, which a write beyond `RLIMIT_FSIZE` raises, is not blocked. That signal kills a process that
+//! neither ignores nor handles it.
 //!
 //! Rust's `main` ignores `SIGPIPE` for the whole process, and children inherit this setting. Libraries and
 //! programs without Rust's `main` should use this module instead of ignoring the signal.

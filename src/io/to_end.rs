@@ -66,8 +66,8 @@ pub(crate) fn read_more(
         }
     }
     // Otherwise the kernel would allocate the pages of `buf` while it holds the pipe's lock, and the writer
-    // would wait. So this code touches as many pages as the last read filled. The number is limited, because
-    // the next read may find only end of file.
+    // would wait. Therefore this code touches as many pages as the last read filled. The number is limited,
+    // because the next read may find only end of file.
     let next = most.min(*last).min(buf.len() / 32);
     let next = buf.spare_capacity_mut().iter_mut().take(next);
     next.step_by(4096).for_each(|byte| _ = byte.write(0));

@@ -52,8 +52,8 @@ impl Channel<PipeReader, PipeWriter> {
     pub fn pair() -> crate::Result<(Self, Self)> {
         let (left, right) = Duplex::pair()?;
         for writer in [left.writer(), right.writer()] {
-            // A larger capacity would be even faster. But all pipes of a user share one limit, and beyond it
-            // the pipes of other programs become too small.
+            // A larger capacity would be even faster. However, all pipes of a user share one limit, and
+            // beyond this limit the pipes of other programs become too small.
             let _ = writer.set_capacity(Capacity::Bytes(256 << 10));
         }
         Ok((left.into(), right.into()))
@@ -91,7 +91,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         Self { receiver: receiver.with_limit(limit), sender: sender.with_limit(limit) }
     }
 
-    /// Sets the policy of the wait for a message.
+    /// Sets the policy for waiting for a message.
     #[must_use]
     pub fn with_wait(self, wait: Wait) -> Self {
         Self { receiver: self.receiver.with_wait(wait), ..self }

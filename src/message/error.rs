@@ -25,8 +25,8 @@ pub enum MessageError {
     /// next call continues at the same byte.
     Io(Errno),
     /// An error of the kernel in [`send_many`](super::Sender::send_many), after this many whole messages. The
-    /// caller can send the others later, unless one of them was sent in part. In that case sending fails with
-    /// [`Torn`](Self::Torn).
+    /// caller can send the others later, unless one of them was sent in part. After a partial message,
+    /// sending fails with [`Torn`](Self::Torn).
     Stopped(Errno, usize),
     /// The message has this many bytes, which exceeds the limit. If a sending call fails with this error,
     /// nothing was sent. If a receiving call does, the peer is broken or hostile, and every further call
@@ -88,9 +88,9 @@ impl From<Errno> for MessageError {
 #[cfg(feature = "std")]
 impl From<MessageError> for std::io::Error {
     /// Converts [`Io`](MessageError::Io) to the system's error, with its `raw_os_error`. Every other variant
-    /// becomes an error that holds the whole `MessageError`, for `get_ref` and `downcast`. Its kind is
-    /// `InvalidData` (too long), `InvalidInput` (buffer too short), `UnexpectedEof` (truncated), `BrokenPipe`
-    /// (torn) or the kind of the errno (stopped).
+    /// becomes an error that holds the whole `MessageError`, for `get_ref` and `downcast`. The error's kind
+    /// is `InvalidData` (too long), `InvalidInput` (buffer too short), `UnexpectedEof` (truncated),
+    /// `BrokenPipe` (torn) or the kind of the errno (stopped).
     fn from(error: MessageError) -> Self {
         match error {
             MessageError::Io(errno) => errno.into(),

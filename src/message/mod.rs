@@ -9,7 +9,7 @@
 //! | [`PacketWriter`], [`PacketReader`] | 1 to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, kept apart by the kernel | several writers or readers of one pipe |
 //! | none: [`write_atomic`](crate::io::write_atomic) | up to `PIPE_BUF` bytes, not mixed with those of other writers | several writers, and a reader that finds the boundaries |
 //!
-//! [`Duplex`] is the link on which a channel is built. It has one pipe for each direction.
+//! [`Duplex`] is the link on which a channel is built. A link has one pipe for each direction.
 //!
 //! All of these use pipes: the peer may be any program, and messages may be longer than the pipe. A dialogue
 //! in shared memory is faster if the peer is a process forked from this one and messages have a maximum

@@ -23,7 +23,7 @@ use alloc::vec::Vec;
 ///
 /// - Before waiting for the descriptor with `poll`, `select`, `Epoll` or an async runtime, receive until
 ///   [`has_message`](Self::has_message) returns `false`. The receiving methods check the buffer themselves.
-///   They return a buffered message even if the deadline has passed.
+///   These methods return a buffered message even if the deadline has passed.
 /// - While bytes are buffered, [`into_inner`](Self::into_inner) returns the receiver instead of the descriptor.
 /// - No other reader of the descriptor receives the buffered messages. After a `fork` both processes have
 ///   them, each in its copy of the buffer. Therefore fork before you receive the first message.
@@ -69,7 +69,7 @@ impl<R: AsFd> Receiver<R> {
         Self { limit, ..self }
     }
 
-    /// Sets the policy of the wait for a message.
+    /// Sets the policy for waiting for a message.
     #[must_use]
     pub fn with_wait(mut self, wait: Wait) -> Self {
         self.input.spin = Spin::with_peer_anywhere(wait);

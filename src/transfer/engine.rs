@@ -3,10 +3,10 @@
 //!
 //! # The invariant
 //!
-//! Between two calls of a loop, and whenever a mechanism is given up, every byte read from the source has
-//! arrived at the sink and is counted in `done`. Only a loop that holds bytes (`broker` in `kernel`, and
-//! `copy` in `fallback`) may fail after it has read more bytes than have arrived. Its failure contains those
-//! bytes.
+//! Every byte read from the source has arrived at the sink and is counted in `done`. This holds between two
+//! calls of a loop, and whenever a mechanism is given up. Only a loop that holds bytes (`broker` in `kernel`,
+//! and `copy` in `fallback`) may fail after it has read more bytes than have arrived. Its failure contains
+//! those bytes.
 
 use super::end::{End, Kind};
 use super::error::{Failure, Side, TransferError};

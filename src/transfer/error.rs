@@ -87,9 +87,9 @@ impl TransferError {
         self.failure.errno.as_ref()
     }
 
-    /// Returns the number of bytes that were read from the source and did not arrive at the sink. They are in
-    /// the transfer's buffer or in its private pipe. The transfer has read `bytes() + undelivered()` bytes
-    /// from the source.
+    /// Returns the number of bytes that were read from the source and did not arrive at the sink. These bytes
+    /// are in the transfer's buffer or in its private pipe. The transfer has read `bytes() + undelivered()`
+    /// bytes from the source.
     #[must_use]
     pub fn undelivered(&self) -> usize {
         let pages = self.failure.held.pages.as_ref().map_or(0, |(_, range)| range.len());

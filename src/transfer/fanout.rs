@@ -210,8 +210,8 @@ impl<'p> Fanout<'p> {
     /// next sink. If `on_error` returns `Break`, the fan-out fails there with the same side and errno.
     ///
     /// The current round then remains incomplete, and `sink.bytes()` returns the count of each sink. The
-    /// bytes of the round that not all sinks have are [undelivered](TransferError::undelivered) bytes of the
-    /// fan-out's error, unless the failed sink was the last of the round.
+    /// fan-out's error holds the bytes that not all sinks have, as [undelivered](TransferError::undelivered)
+    /// bytes, unless the failed sink was the last of the round.
     pub fn on_error(
         self,
         on_error: &'p mut dyn FnMut(usize, &TransferError) -> ControlFlow<()>,
@@ -231,8 +231,8 @@ impl<'p> Fanout<'p> {
     /// the others continue. A sink that already has an error is skipped. Retries on `EINTR` and raises no
     /// `SIGPIPE`.
     ///
-    /// A datagram or record of the source is cut at 256 KiB, or at a pipe's capacity if this user's pipes
-    /// hold too many pages.
+    /// A datagram or record of the source is truncated to 256 KiB, or to a pipe's capacity if this user's
+    /// pipes hold too many pages.
     ///
     /// # Errors
     ///

@@ -48,8 +48,8 @@
 //!
 //! # Signals
 //!
-//! A transfer continues after a signal handler has run. It raises no `SIGPIPE`: the signal is blocked for the
-//! calling thread during the transfer, and removed if the transfer caused it.
+//! A transfer continues after a signal handler has run. A transfer raises no `SIGPIPE`: the signal is blocked
+//! for the calling thread during the transfer, and removed if the transfer caused it.
 //!
 #![doc = include_str!("ends.md")]
 //! # Speed
@@ -291,8 +291,8 @@ impl<'p> Transfer<'p> {
     /// - *Another process* takes the data or room that `poll` has reported, on a blocking terminal or device,
     ///   or before Linux 6.4 on a blocking socket. An entry in the error queue of such a socket has the same
     ///   effect. For these descriptors the kernel has no call that does not wait.
-    /// - A blocking terminal processes its output, and its driver has too little room for one processed byte:
-    ///   2 bytes for a newline, 8 for a tab. (A pseudoterminal that is ready has room for 256.)
+    /// - A blocking terminal processes its output, and its driver has too little room for one processed byte
+    ///   (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256.)
     /// - A regular file has a size, and its reads can still wait.
     /// - The disk or server of a file does not respond.
     /// - Another process holds the lock of a pipe, because it writes to the pipe from memory that a FUSE file
@@ -314,9 +314,9 @@ impl<'p> Transfer<'p> {
     /// the pipe keeps its capacity. The new capacity remains after the transfer.
     ///
     /// The two sides of a pipe with the default 64 KiB often wait for each other. A larger pipe can be more
-    /// than twice as fast. This is not the default, because all pipes of a user together have a limit of 64
-    /// MiB (`/proc/sys/fs/pipe-user-pages-soft`, in pages). The limit allows 256 pipes of 256 KiB, and
-    /// further pipes are tiny.
+    /// than twice as fast. Larger pipes are not the default, because all pipes of a user together have a
+    /// limit of 64 MiB (`/proc/sys/fs/pipe-user-pages-soft`, in pages). The limit allows 256 pipes of 256
+    /// KiB, and further pipes are tiny.
     ///
     /// # Examples
     ///
@@ -333,8 +333,8 @@ impl<'p> Transfer<'p> {
         Self { grow_pipes: true, ..self }
     }
 
-    /// Sets how to wait for the peer of a pipe, if the mechanism is [`Splice`](TransferMechanism::Splice). The other
-    /// mechanisms always sleep.
+    /// Sets the policy for waiting for the peer of a pipe, if the mechanism is
+    /// [`Splice`](TransferMechanism::Splice). The other mechanisms always sleep.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }

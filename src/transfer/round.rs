@@ -16,7 +16,7 @@ pub(super) struct Round<'fd> {
     from: End<'fd>,
     /// The pipe that contains the round.
     own: (PipeReader, PipeWriter),
-    /// The pipe that contains the copy for one sink. It is empty between two sinks.
+    /// The pipe that contains the copy for one sink. The pipe is empty between two sinks.
     copy: (PipeReader, PipeWriter),
     /// The capacity of each pipe in bytes.
     room: usize,
@@ -27,7 +27,8 @@ pub(super) struct Round<'fd> {
     pages: Option<Map>,
     /// The reason for not using `tee`, or `None` if it is used.
     tee: Option<Fallback>,
-    /// Memory for the bytes that a sink does not receive. It is allocated before the sink receives any.
+    /// Memory for the bytes that a sink does not receive. The memory is allocated before the sink receives
+    /// any bytes.
     spare: Option<Map>,
     /// The error that ends the source, reported after this round.
     last: Option<TransferError>,

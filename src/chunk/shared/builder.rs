@@ -59,8 +59,8 @@ impl SharedBuilder {
         Self { ring: bytes, ..self }
     }
 
-    /// Sets the way in which both halves wait. With [`Wait::Adaptive`], a half may poll the memory about two
-    /// thousand times before it sleeps.
+    /// Sets the policy for waiting of both halves. With [`Wait::Adaptive`], a half may poll the memory about
+    /// two thousand times before it sleeps.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
@@ -82,8 +82,8 @@ impl SharedBuilder {
     /// - [`ENOMEM`](Errno::ENOMEM) if the ring is larger than `RLIMIT_AS`, the overcommit limit or the
     ///   address space permits.
     /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if `MADV_WIPEONFORK` is not supported, as before Linux 4.14 and in
-    ///   user-mode emulators, or if a filter rejects it. Without it the crate cannot distinguish a forked
-    ///   child from its parent.
+    ///   user-mode emulators, or if a filter rejects it. Without this support the crate cannot distinguish a
+    ///   forked child from its parent.
     pub fn build(self) -> Result<(SharedReader, SharedWriter)> {
         let ring = self.ring_size().ok_or(Errno::ENOMEM)?;
         let cells = |len| Cells::new(len, None, true, self.populate);

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file is trusted to access words only as atomics, and never within a lent record. It unmaps the memory
-//! of a process when the last half in that process is dropped. See
+//! This file is trusted to access words only as atomics, and never within a lent record. This file unmaps the
+//! memory of a process when the last half in that process is dropped. See
 //! [`shared`](crate::chunk::shared#why-this-is-sound).
 #![allow(unsafe_code, reason = "atomics in mapped memory")]
 

@@ -35,8 +35,8 @@
 //!
 //! A pair consists of a ring of memory, a position for each half, and two pipes. The writer stores its
 //! position when it sends, and the reader stores its position when it returns room. A half that must wait
-//! stores the position for which it waits and sleeps on a pipe. Its peer writes a byte to that pipe when it
-//! reaches the position. While both halves are awake, they make no system calls.
+//! stores the position for which it waits and sleeps on a pipe. When the peer reaches the position, it writes
+//! a byte to that pipe. While both halves are awake, they make no system calls.
 //!
 //! Record boundaries are preserved: one [`send`](SharedWriter::send) is one [`recv`](SharedReader::recv).
 //!
@@ -73,8 +73,8 @@
 //! | [`SharedCopier`] | writes | no: each record is copied out |
 //! | [`SharedReader`] of [`SharedCopier::trust`] | writes | not to write to a record that it has sent |
 //!
-//! An untrusted peer can still end the stream or make it fail with [`EPROTO`](crate::Errno::EPROTO). It can
-//! also hold the lock of a pipe, so that calls of this side wait beyond their deadline, as with [any
+//! An untrusted peer can still end the stream or make it fail with [`EPROTO`](crate::Errno::EPROTO). The peer
+//! can also hold the lock of a pipe, so that calls of this side wait beyond their deadline, as with [any
 //! pipe](crate::Deadline#a-peer-that-holds-the-pipe). The program that created the pair can do the same to
 //! the program that adopts a half. If `vm.overcommit_memory` is 2 and the limit is reached, an access to
 //! memory of such a pair raises `SIGBUS`.
@@ -107,10 +107,11 @@
 //! Each point names the tests that attack it. The tests are in `tests/forked` and `tests/loom`. In
 //! `tests/loom`, a model checker runs the ring and variants with a deliberate mistake, which it must find.
 //!
-//! 1. *The memory is the pair's own.* It is mapped for this purpose, is never part of an allocator's memory
-//!    or a stack, and has no name and no descriptor. Only the process that created the memory, and processes
-//!    forked from it, can reach the memory. The memory of a pair for two programs can also be reached by
-//!    processes that have its descriptors. (`memory_is_the_pairs_own`, `fork_copies_dropped_in_each_order`)
+//! 1. *The memory is the pair's own.* The memory is mapped for this purpose, is never part of an allocator's
+//!    memory or a stack, and has no name and no descriptor. Only the process that created the memory, and
+//!    processes forked from it, can reach the memory. The memory of a pair for two programs can also be
+//!    reached by processes that have its descriptors. (`memory_is_the_pairs_own`,
+//!    `fork_copies_dropped_in_each_order`)
 //! 2. *A byte is either the writer's or the reader's.* Bytes from the reader's position to the writer's
 //!    position belong to the reader, and all other bytes of the ring to the writer. Each half moves only its
 //!    own position, only forward, and never past the other position. (loom:

@@ -184,7 +184,7 @@ impl SharedWriter {
 /// The copy is sound for any behaviour of that program. If the program is trusted, [`trust`](Self::trust)
 /// avoids the copy.
 ///
-/// Its [`AsFd`] works as described for [`SharedReader`](SharedReader#readiness).
+/// The copier's [`AsFd`] works as described for [`SharedReader`](SharedReader#readiness).
 #[derive(Debug)]
 pub struct SharedCopier(SharedReader);
 

@@ -25,9 +25,9 @@ use core::{fmt, mem};
 /// The reader's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
 /// or edge-triggered, either [`try_recv`](Self::try_recv) must have failed with
 /// [`EAGAIN`](crate::Errno::EAGAIN) or [`recv_deadline`](Self::recv_deadline) with
-/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT). Otherwise the wake-up does not occur. The descriptor becomes
-/// readable (`IN`) when a record is available, and reports `HUP` after the writer has ended. A wake-up can be
-/// spurious. Do not read from the descriptor.
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT). Without such an error, the wake-up does not occur. The descriptor
+/// becomes readable (`IN`) when a record is available, and reports `HUP` after the writer has ended. A
+/// wake-up can be spurious. Do not read from the descriptor.
 ///
 /// ```
 /// use rawpipe::Errno;

@@ -4,8 +4,8 @@
 //!
 //! Positions are counted in bytes and wrap around. The ring's size is a power of two, so the lower bits of a
 //! position are an offset in the ring. A record begins at a multiple of [`UNIT`], and the last word before it
-//! holds its length. A chunk that does not fit before the end of the ring begins at the start of the ring. In
-//! that case [`SKIP`] replaces the length at the first position.
+//! holds its length. A chunk that does not fit before the end of the ring begins at the start of the ring.
+//! [`SKIP`] then replaces the length at the first position.
 //!
 //! Both sides treat the two positions in the same way, so they share the type [`Side`]. Each side stores its
 //! own position, loads the peer's position, and stores the position for which it waits in a separate word.
@@ -380,7 +380,7 @@ pub(super) const fn size(len: usize) -> usize {
     (len + HEADER).next_multiple_of(UNIT)
 }
 
-/// Returns whether `position` is at or beyond `needed`. The two are at most two ring sizes apart.
+/// Returns whether `position` is at or beyond `needed`. The two positions are at most two ring sizes apart.
 const fn reached(position: usize, needed: usize) -> bool {
     position.wrapping_sub(needed) <= isize::MAX as usize
 }

@@ -23,9 +23,9 @@ use crate::{Deadline, Errno, Result};
 ///
 /// The writer's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
 /// or edge-triggered, either [`try_chunk`](Self::try_chunk) must have failed with [`EAGAIN`](Errno::EAGAIN)
-/// or [`chunk_deadline`](Self::chunk_deadline) with [`ETIMEDOUT`](Errno::ETIMEDOUT). Otherwise the wake-up
-/// does not occur. The descriptor becomes readable (`IN`) when there is room, and reports `HUP` after the
-/// reader has ended. A wake-up can be spurious. Do not read from the descriptor. See [the
+/// or [`chunk_deadline`](Self::chunk_deadline) with [`ETIMEDOUT`](Errno::ETIMEDOUT). Without such an error,
+/// the wake-up does not occur. The descriptor becomes readable (`IN`) when there is room, and reports `HUP`
+/// after the reader has ended. A wake-up can be spurious. Do not read from the descriptor. See [the
 /// reader](super::SharedReader#readiness) for a loop.
 ///
 /// # Examples
@@ -57,7 +57,7 @@ pub struct SharedWriter {
 impl SharedWriter {
     /// Waits until there is room and lends the next chunk to be filled. Retries on `EINTR`.
     ///
-    /// The chunk has the size that [`SharedBuilder::chunk`](super::SharedBuilder::chunk) has set. Its
+    /// The chunk has the size that [`SharedBuilder::chunk`](super::SharedBuilder::chunk) has set. The chunk's
     /// contents are unspecified: zeros, or bytes of earlier chunks of this pair. A chunk that was lent and
     /// not sent is lent again unchanged.
     ///
@@ -148,8 +148,8 @@ impl SharedWriter {
     /// Sends the first `len` bytes of the lent chunk as one record. Never waits. If `len` is 0, the call
     /// sends nothing, and the chunk stays lent.
     ///
-    /// If the reader was killed, or dropped before its first use, the writer detects this only when it must
-    /// wake the reader or has no room. Records that were sent earlier are lost, as in a pipe.
+    /// If the reader was killed, or dropped before its first use, the writer detects this when it must wake
+    /// the reader or has no room. Records that were sent earlier are lost, as in a pipe.
     ///
     /// # Errors
     ///

@@ -65,7 +65,7 @@ impl WriterBuilder {
         Self { mechanism: Some(mechanism), ..self }
     }
 
-    /// Sets the way to wait for room in a blocking pipe. Plain writes always sleep.
+    /// Sets the policy for waiting for room in a blocking pipe. Plain writes always sleep.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
@@ -83,8 +83,9 @@ impl WriterBuilder {
     /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if there is not
     ///   enough memory or, for [`ChunkMechanism::Memfd`], no free descriptor.
     /// - [`EFBIG`](Errno::EFBIG) if the memory for [`ChunkMechanism::Memfd`] exceeds `RLIMIT_FSIZE`.
-    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work on this kernel. It
-    ///   also fails if the mechanism needs a pipe, and `to` is not a pipe or is a packet pipe (`O_DIRECT`).
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work on this kernel. The
+    ///   call also fails if the mechanism needs a pipe, and `to` is not a pipe or is a packet pipe
+    ///   (`O_DIRECT`).
     ///
     /// # Examples
     ///

@@ -115,7 +115,7 @@ impl<W: AsFd> ChunkWriter<W> {
     /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if new memory is
     ///   needed and none is available. Bytes that were sent stay in the pipe. The caller can try again later.
     /// - [`EPERM`](Errno::EPERM), or another error of a filter, if new memory is needed and a later filter
-    ///   rejects `madvise` or `memfd_create`. This occurs only if the caller has set the mechanism.
+    ///   rejects `madvise` or `memfd_create`. The error occurs only if the caller has set the mechanism.
     ///
     /// # Examples
     ///
@@ -205,9 +205,9 @@ impl<W: AsFd> ChunkWriter<W> {
     /// bytes this is several times faster than filling a chunk each time. Chunks of 64–256 KiB are fastest,
     /// because a pipe of 1 MiB holds several of them, and they stay in the processor's caches.
     ///
-    /// This is correct with both policies of [`Reuse`]. With [`Reuse::Never`], no later chunk uses the same
-    /// pages. With [`Reuse::AfterRead`], the pages become free after the chunk was read as often as it was
-    /// sent.
+    /// Sending a chunk again is correct with both policies of [`Reuse`]. With [`Reuse::Never`], no later
+    /// chunk uses the same pages. With [`Reuse::AfterRead`], the pages become free after the chunk was read
+    /// as often as it was sent.
     ///
     /// Small sends and sends of 0 bytes behave as in [`send`](Self::send).
     ///
@@ -220,8 +220,8 @@ impl<W: AsFd> ChunkWriter<W> {
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
     /// - [`EINVAL`](Errno::EINVAL) if `len` is more than the number of bytes of the chunk that were sent, or
     ///   more than the number that remain. The error also occurs if no chunk was sent, or if the current
-    ///   chunk was not sent completely. It also occurs if this process is a child and the chunk was sent
-    ///   before the fork. With [`ChunkMechanism::Write`], the child may send its copy. Nothing was sent.
+    ///   chunk was not sent completely. The error also occurs if this process is a child and the chunk was
+    ///   sent before the fork. With [`ChunkMechanism::Write`], the child may send its copy. Nothing was sent.
     /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, as with
     ///   [`send`](Self::send).
     ///
@@ -357,8 +357,8 @@ impl<W: AsFd> ChunkWriter<W> {
         Ok(())
     }
 
-    /// Returns the mechanism that moves chunks into the pipe. It becomes [`ChunkMechanism::Write`] if the
-    /// kernel rejects the mechanism and the caller has not set it.
+    /// Returns the mechanism that moves chunks into the pipe. The mechanism becomes [`ChunkMechanism::Write`]
+    /// if the kernel rejects the mechanism and the caller has not set it.
     #[must_use]
     pub const fn mechanism(&self) -> ChunkMechanism {
         self.mechanism

@@ -30,7 +30,7 @@
 //!
 //! `vmsplice` hands over pages of ordinary memory. `splice` does the same with pages of a file in memory (a
 //! memfd) that the writer has mapped. The crate checks each mechanism once per process by sending a page
-//! through its own pipe. The check shows whether the pipe holds the page or a copy, and whether the bytes
+//! through a private pipe. The check shows whether the pipe holds the page or a copy, and whether the bytes
 //! stay unchanged when the writer releases the page. A mechanism that fails the check is not used. With
 //! [`Reuse::Never`] a memfd is used only if the caller requests it, because a new file for each round costs
 //! more than a copy.

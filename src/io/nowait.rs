@@ -29,7 +29,7 @@ pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
 /// Moves the available bytes into a private pipe, which has room, and reads them from there.
 fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     if call::fcntl_getpipe_sz(from).is_err() {
-        return Err(Errno::EBADF); // the flag below concerns pipes only
+        return Err(Errno::EBADF); // the call below works only on pipes
     }
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     let flags = abi::SPLICE_F_NONBLOCK;
@@ -61,7 +61,7 @@ pub(crate) fn try_writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usi
 /// that do not fit are dropped with the private pipe and are not counted.
 fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
     if call::fcntl_getpipe_sz(to).is_err() {
-        return Err(Errno::EOPNOTSUPP); // the flag below concerns pipes only
+        return Err(Errno::EOPNOTSUPP); // the call below works only on pipes
     }
     // If `to` is a packet pipe, the private pipe must be one, too.
     let packets = call::fcntl_getfl(to)? & abi::O_DIRECT as usize != 0;

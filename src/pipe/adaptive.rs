@@ -1,4 +1,4 @@
-//! The ends of a pipe with a policy for waiting.
+//! Wraps the ends of a pipe with a policy for waiting.
 
 use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};

@@ -207,7 +207,7 @@ impl<'p> Transfer<'p> {
     ///
     /// # Examples
     ///
-    /// This copies a file without sharing blocks with the source:
+    /// This program copies a file without sharing blocks with the source:
     ///
     /// ```
     /// use rawpipe::transfer::{Transfer, TransferMechanism};
@@ -243,7 +243,7 @@ impl<'p> Transfer<'p> {
     /// 1 MiB. Chunks of less than 64 KiB are slow.
     ///
     /// With `progress`, a chunk of less than a page makes [`Copy`](TransferMechanism::Copy) the mechanism. A
-    /// spliced byte occupies the slot of a whole page in a pipe, so a small number of them would fill it.
+    /// spliced byte occupies a whole slot of a pipe, so a small number of bytes would fill the pipe.
     ///
     /// With a [`deadline`](Self::deadline) and no `progress`, the chunk bounds the bytes between two checks
     /// of the clock. Less than 64 KiB then counts as 64 KiB. Without a deadline and `progress`, the chunk has

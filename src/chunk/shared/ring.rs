@@ -151,7 +151,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
             return Err(Errno::EBUSY);
         }
         let Words { position, state, .. } = self.words(WRITER);
-        // Acquire orders this after the accesses of the process that has released the half.
+        // Acquire orders this operation after the accesses of the process that has released the half.
         let taken = state.compare_exchange(FREE, OWNED, Ordering::Acquire, Ordering::Relaxed);
         taken.map_err(|_| Errno::EBUSY)?;
         self.link.mark().store(OWNED, Ordering::Relaxed);
@@ -191,7 +191,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     /// Loads the peer's position and checks it.
     #[inline]
     fn look(&mut self) -> Result<()> {
-        // Acquire orders this after the peer's accesses to the bytes that it has passed on.
+        // Acquire orders this load after the peer's accesses to the bytes that it has passed on.
         let seen = self.words(!WRITER).position.0.load(Ordering::Acquire);
         let [head, tail] = if WRITER { [self.at, seen] } else { [seen, self.at] };
         if self.broken || head.wrapping_sub(tail) > self.ring || seen % UNIT != 0 {
@@ -288,7 +288,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     #[inline]
     fn advance(&mut self, to: usize) -> Result<()> {
         self.at = to;
-        // Release orders this before the peer's accesses to the bytes that are passed on.
+        // Release orders this store after the accesses to the bytes that are passed on.
         self.words(WRITER).position.0.store(to, Ordering::Release);
         self.wake(|wanted| reached(to, wanted))
     }

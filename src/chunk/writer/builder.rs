@@ -89,7 +89,7 @@ impl WriterBuilder {
     ///
     /// # Examples
     ///
-    /// This sends chunks to the standard output, which may be any kind of descriptor:
+    /// This program sends chunks to the standard output, which may be any kind of descriptor:
     ///
     /// ```
     /// use rawpipe::chunk::ChunkWriter;

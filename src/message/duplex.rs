@@ -70,8 +70,8 @@ impl Duplex {
     }
 
     /// Creates a link and a child process that owns one side of it. The child runs `body` and exits with the
-    /// code that `body` returns. The parent receives the other side. Neither process has a copy of the
-    /// other's side, so each reaches end of file when the other ends.
+    /// code that `body` returns. The parent receives the peer. Neither process has a copy of the other's
+    /// side, so each reaches end of file when the other ends.
     ///
     /// # Several children
     ///

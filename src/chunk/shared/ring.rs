@@ -269,9 +269,9 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     /// Rings if the peer waits for a position for which `is_reached` returns `true`.
     #[inline]
     fn wake(&self, is_reached: impl Fn(usize) -> bool) -> Result<()> {
-        // One side stores its position and then loads `wants`. The other side stores `wants` and then loads
-        // the position. With a fence between the two accesses of each side, at least one side sees the
-        // other's store.
+        // One half stores its position and then loads `wants`. Its peer stores `wants` and then loads the
+        // position. With a fence between the two accesses of each half, at least one half sees the other's
+        // store.
         fence(Ordering::SeqCst);
         let wants = &self.words(!WRITER).wants;
         let wanted = wants.load(Ordering::Relaxed);

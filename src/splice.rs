@@ -199,9 +199,9 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
 /// Waits until there is room for the first page, unless [`NONBLOCK`](SpliceFlags::NONBLOCK) is given.
 /// **`O_NONBLOCK` on the pipe has no effect**: only the flag counts.
 ///
-/// The kernel does not report when it has finished with a page. An empty pipe does not prove it, because the
-/// reader may have spliced the page to another file. [`ChunkWriter`](crate::chunk::ChunkWriter) does the same
-/// safely, and also works on kernels that copy the pages instead.
+/// The kernel does not report when it has finished with a page. An empty pipe does not prove that it has
+/// finished: the reader may have spliced the page to another file. [`ChunkWriter`](crate::chunk::ChunkWriter)
+/// does the same safely, and also works on kernels that copy the pages instead.
 ///
 /// # Errors
 ///

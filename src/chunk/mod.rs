@@ -46,8 +46,8 @@
 //! # Why this is sound
 //!
 //! `vmsplice` is unsafe because the kernel never reports when it has finished with a page. An empty pipe does
-//! not prove it, because the reader may have moved the page to another pipe or a socket with `splice` or
-//! `tee`. [`ChunkWriter`] and [`ChunkReader`] are safe for the following reasons.
+//! not prove that it has finished: the reader may have moved the page elsewhere with `splice` or `tee`.
+//! [`ChunkWriter`] and [`ChunkReader`] are safe for the following reasons.
 //!
 //! 1. *The pages are the writer's own.* The writer maps them, and they are never part of an allocator's
 //!    memory or of a stack. The pages hold only the contents of the writer's chunks. A reader that keeps a

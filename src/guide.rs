@@ -1,5 +1,5 @@
-//! A guide: pages by task, with programs that run. The other modules are the reference. The guide assumes
-//! feature `full`.
+//! A guide with a page for each task and complete programs. The other modules are the reference. The guide
+//! assumes feature `full`.
 //!
 //! | page | content |
 //! |---|---|

@@ -1,8 +1,8 @@
-//! Pipes and inter-process communication over them for Linux, by direct system calls, without dependencies.
+//! Pipes for Linux, and inter-process communication over them, using direct system calls and no dependencies.
 //!
-//! It creates pipes, forks, starts programs, moves bytes between descriptors, frames messages, and waits with a
-//! deadline. A function that *is* a system call has its name. The other functions complete a job: `write_all`,
-//! `Command::output`, `transfer`.
+//! The crate creates pipes, forks, starts programs, moves bytes between descriptors, frames messages, and
+//! waits with a deadline. A function that makes a single system call has the name of that call. The other
+//! functions, such as `write_all`, `Command::output` and `transfer`, complete a job.
 //!
 //! The crate is for Linux only, and it is not an async runtime. For general-purpose system calls use rustix or nix.
 //!
@@ -22,35 +22,36 @@
 //!     })
 //! }?;
 //! let mut text = Vec::new();
-//! reader.read_to_end(&mut text)?; // until no process has the write end any more
+//! reader.read_to_end(&mut text)?; // until no process holds the write end
 //! assert_eq!(text, b"Hello from the child");
 //! assert!(child.wait()?.success());
 //! # Ok::<(), rawpipe::Errno>(())
 //! ```
 //!
-// By names that exist when all features do.
+// The map links to items of every feature, so it is included only with feature `full`.
 #![cfg_attr(feature = "full", doc = include_str!("../docs/map.md"))]
 //!
 //! # Three rules
 //!
-//! 1. **Close the ends that you do not use.** A reader reaches end of file when *no* process has the write
-//!    end any more, so a forgotten copy in the parent, or in another child, makes it wait indefinitely. Move
-//!    the end that the child uses into the closure of [`fork_with`](crate::process::fork_with), or drop it
-//!    after the fork. A program that is started inherits no pipe end that you do not pass: [`pipe()`] sets
-//!    close-on-exec on both.
+//! 1. **Close the ends that you do not use.** A reader reaches end of file only after *every* process has
+//!    closed the write end. A forgotten copy in the parent or in another child makes the reader wait
+//!    indefinitely. Move the child's end into the closure of [`fork_with`](crate::process::fork_with), or
+//!    drop it in the parent after the fork. A started program inherits only the pipe ends that you pass,
+//!    because [`pipe()`] sets close-on-exec on both ends.
 //! 2. **A forked child of a process with threads may only make system calls** until it executes a program.
-//!    Other threads may have held the allocator's lock, or any other, at the moment of the fork; in the child
-//!    no thread releases it. [`process`](mod@crate::process) lists what is allowed. Starting a program with
-//!    `Command` or `Spawn` is safe in any process.
-//! 3. **A function that is one system call fails with [`EINTR`](Errno::EINTR)** if a signal handler interrupts it. A
-//!    function that completes a job (`write_all`, `read_exact`, `wait`, `transfer`, and everything with a
-//!    deadline) retries by itself.
+//!    Another thread may hold the allocator's lock, or any other lock, at the moment of the fork. In the
+//!    child, no thread ever releases that lock. [`process`](mod@crate::process) lists the permitted
+//!    operations. Starting a program with `Command` or `Spawn` is safe in any process.
+//! 3. **A function that is one system call fails with [`EINTR`](Errno::EINTR)** if a signal handler
+//!    interrupts it. A function that completes a job (`write_all`, `read_exact`, `wait`, `transfer`, and
+//!    everything with a deadline) retries automatically.
 //!
 //! # What it costs
 //!
-//! One crate without dependencies, for Rust 1.85 and later. A release build of it takes 1.3 times as long as one of
-//! `libc` with default features, 2.6 times as long with all, and 0.6 times without any. x86_64, aarch64 and riscv64 with
-//! 64-bit pointers need no C compiler. `cc` is a build dependency only with feature `c-shim`.
+//! rawpipe is one crate without dependencies and needs Rust 1.85 or later. A release build takes 1.3 times as
+//! long as one of `libc` with default features, 2.6 times with all features, and 0.6 times with none. The
+//! targets x86_64, aarch64 and riscv64 with 64-bit pointers need no C compiler. `cc` is a build dependency
+//! only with feature `c-shim`.
 //!
 //! # What is unsafe
 //!
@@ -62,8 +63,8 @@
 //! | [`raw`]`::syscall0` to `syscall6` | they make any system call |
 //! | `SharedWriter::from_parts`, `SharedCopier::trust` | another program may write to the memory |
 //!
-//! Everything else is safe to call, also starting programs and sending memory without a copy. In the repository,
-//! `docs/UNSAFE.md` lists every file with unsafe code and the tests that attack it.
+//! Everything else is safe to call, including starting programs and sending memory without a copy. In the
+//! repository, `docs/UNSAFE.md` lists every file with unsafe code and the tests that attack it.
 //!
 //! # Features
 //!
@@ -78,8 +79,9 @@
 //! | `full` | no | all of these |
 //! | `c-shim` | no | system calls through the C library, on every target; adds the build dependency `cc` |
 //!
-//! Without features the crate needs neither an allocator nor a C library: pipes, `fork`, `execve`, waiting for
-//! a child, reads and writes, `dup`, `poll`, `splice`, `tee`, [`Deadline`], [`Cancel`] and [`raw`].
+//! Without features the crate needs neither an allocator nor a C library. The crate then provides pipes,
+//! `fork`, `execve`, waiting for a child, reads and writes, `dup`, `poll`, `splice`, `tee`, [`Deadline`],
+//! [`Cancel`] and [`raw`].
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -92,7 +94,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
-// Private, and below the topics.
+// The private layer on which all public modules build.
 #[macro_use]
 mod sys;
 
@@ -130,12 +132,12 @@ pub use time::Deadline;
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub use wait::Wait;
 
-// Pages only. It names all modules, so that it is there when they are.
+// The pages link to every module, so they need every feature.
 #[cfg(any(doc, doctest))]
 #[cfg(feature = "full")]
 pub mod guide;
 
-/// The programs of the README are tested with the others.
+/// Runs the README's programs as documentation tests.
 #[cfg(doctest)]
 #[cfg(feature = "full")]
 #[doc = include_str!("../README.md")]

@@ -1,12 +1,12 @@
-//! Moving and duplicating bytes inside the kernel, one call at a time. [`transfer`](crate::transfer)
-//! has the loops.
+//! Moves and duplicates bytes inside the kernel, one call at a time. [`transfer`](crate::transfer) provides
+//! the loops.
 //!
-//! `splice`, `tee` and `vmsplice` pass pages by reference if they can. So unread bytes in a pipe may still
-//! change: those of a file when the file is written, and those of memory when that memory is written.
+//! `splice`, `tee` and `vmsplice` pass pages by reference where possible. Unread bytes in a pipe may
+//! therefore change if the file or memory from which they were taken is written.
 //!
 //! # Safety
 //!
-//! This file has no invariant of its own to uphold: [`vmsplice`] is unsafe to call, and states why.
+//! This file upholds no invariant. [`vmsplice`] is unsafe to call, and its documentation states the contract.
 #![allow(unsafe_code, reason = "vmsplice is unsafe to call, and this is the function")]
 
 pub use crate::sys::abi::flags::SpliceFlags;
@@ -16,30 +16,30 @@ use crate::io::IoSlice;
 use crate::sys::call;
 use crate::{PipeWriter, Result};
 
-/// Moves up to `len` bytes from one descriptor to another, one of which must be a pipe, without
-/// copying them through this process, and returns how many; 0 is end of file.
+/// Moves up to `len` bytes from one descriptor to another and returns how many; 0 is end of file. At least
+/// one of the two must be a pipe. The bytes are not copied through this process.
 ///
-/// An offset given for a file is where the call begins in it, and is advanced; the file's own position then
-/// does not change. A pipe takes no offset. The call may move fewer bytes than `len`, and moves at most
-/// 2,147,479,552 (0x7ffff000).
+/// If an offset is given, the call begins at that position in the file and advances the offset. The file's
+/// own position then does not change. A pipe accepts no offset. The call may move fewer bytes than `len`, and
+/// moves at most 2,147,479,552 (0x7ffff000).
 ///
-/// Waits for data and for room like a read and a write, unless
-/// [`NONBLOCK`](SpliceFlags::NONBLOCK) is given (for the pipe side) or the other end is nonblocking.
+/// Waits for data as a read does, and for room as a write does. The call does not wait for the pipe if
+/// [`NONBLOCK`](SpliceFlags::NONBLOCK) is given, nor for the other end if that end is nonblocking.
 ///
-/// Between a pipe and a blocking socket, terminal or device the kernel holds the pipe's lock while it
-/// waits for that other end, even with `NONBLOCK`. Meanwhile every process that reads or writes the pipe
-/// sleeps uninterruptibly: no signal reaches it, not even `SIGKILL`, for as long as the peer is silent.
-/// [`transfer`](crate::transfer) waits with a pipe of its own instead.
+/// If the other end is a blocking socket, terminal or device, the kernel waits for it while holding the
+/// pipe's lock, even with `NONBLOCK`. Every process that then reads or writes the pipe sleeps uninterruptibly
+/// while the peer is silent: no signal reaches it, not even `SIGKILL`. [`transfer`](crate::transfer) avoids
+/// this by waiting with a private pipe.
 ///
 /// # Errors
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is nothing to move, or no room, and the call must not wait.
 /// - [`EBADF`](crate::Errno::EBADF) if an end is not open in the direction needed.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything moved.
-/// - [`EINVAL`](crate::Errno::EINVAL) if neither is a pipe, both are the same pipe, `to` is open for
-///   appending, or the file system or device does not support it.
-/// - [`EPIPE`](crate::Errno::EPIPE) if `to` is a pipe without a reader. The process also gets
-///   `SIGPIPE`, unless [`without_sigpipe`](crate::io::without_sigpipe) is used.
+/// - [`EINVAL`](crate::Errno::EINVAL) if neither end is a pipe, both are the same pipe, `to` is open for
+///   appending, or a file system or device lacks support.
+/// - [`EPIPE`](crate::Errno::EPIPE) if `to` is a pipe without a reader. The process also receives `SIGPIPE`,
+///   unless [`without_sigpipe`](crate::io::without_sigpipe) is used.
 /// - [`ESPIPE`](crate::Errno::ESPIPE) if an offset was given for a pipe.
 ///
 /// # Examples
@@ -72,9 +72,9 @@ pub fn splice(
 /// Moves up to `len` bytes from a file to any descriptor inside the kernel and returns how many; 0 is
 /// end of file.
 ///
-/// An offset is where the call begins in the file, and is advanced; the file's own position then does not
-/// change. The call may move fewer bytes than `len`, and moves at most 2,147,479,552 (0x7ffff000). (The
-/// system call itself takes the target first.)
+/// If an offset is given, the call begins at that position in the file and advances the offset. The file's
+/// own position then does not change. The call may move fewer bytes than `len`, and moves at most
+/// 2,147,479,552 (0x7ffff000). Unlike the system call, this function expects the source first.
 ///
 /// # Errors
 ///
@@ -83,7 +83,7 @@ pub fn splice(
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything moved.
 /// - [`EINVAL`](crate::Errno::EINVAL) if `from` cannot be mapped, such as a pipe or socket, or `to` is open
 ///   for appending.
-/// - [`EPIPE`](crate::Errno::EPIPE) if `to` has no reader. The process also gets `SIGPIPE`, unless
+/// - [`EPIPE`](crate::Errno::EPIPE) if `to` has no reader. The process also receives `SIGPIPE`, unless
 ///   [`without_sigpipe`](crate::io::without_sigpipe) is used.
 ///
 /// # Examples
@@ -112,23 +112,24 @@ pub fn sendfile(
     call::sendfile(to.as_fd(), from.as_fd(), offset, len)
 }
 
-/// Copies up to `len` bytes from one file to another inside the kernel, by sharing blocks if the file system
-/// supports that, and returns how many; 0 is end of file.
+/// Copies up to `len` bytes from one file to another inside the kernel and returns how many; 0 is end of
+/// file. The copy shares blocks if the file system supports it.
 ///
-/// An offset is where the call begins in that file, and is advanced; the file's own position then does not
-/// change. The call may copy fewer bytes than `len`, and copies at most 2,147,479,552 (0x7ffff000). For
-/// files of procfs and similar file systems it returns 0 even if there is something to read.
+/// If an offset is given, the call begins at that position in the file and advances the offset. The file's
+/// own position then does not change. The call may copy fewer bytes than `len`, and copies at most
+/// 2,147,479,552 (0x7ffff000). For files of procfs and similar file systems it returns 0 even if there is
+/// something to read.
 ///
 /// # Errors
 ///
 /// - [`EBADF`](crate::Errno::EBADF) if an end is not open in the direction needed, or `to` is open for
 ///   appending.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was copied.
-/// - [`EINVAL`](crate::Errno::EINVAL) if one is not a regular file, or the ranges are of one file and
-///   overlap.
-/// - [`EISDIR`](crate::Errno::EISDIR) if one is a directory.
+/// - [`EINVAL`](crate::Errno::EINVAL) if either is not a regular file, or the two ranges overlap in the same
+///   file.
+/// - [`EISDIR`](crate::Errno::EISDIR) if either is a directory.
 /// - [`ENOSPC`](crate::Errno::ENOSPC) if the file system is full.
-/// - [`EXDEV`](crate::Errno::EXDEV) if the kernel does not support it between the two file systems.
+/// - [`EXDEV`](crate::Errno::EXDEV) if the kernel does not support a copy between the two file systems.
 ///
 /// # Examples
 ///
@@ -144,7 +145,7 @@ pub fn sendfile(
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// Since Linux 4.5, between file systems 5.3.
+/// Available since Linux 4.5, and between file systems since Linux 5.3.
 /// [copy_file_range(2)](https://man7.org/linux/man-pages/man2/copy_file_range.2.html)
 pub fn copy_file_range(
     from: impl AsFd,
@@ -159,17 +160,17 @@ pub fn copy_file_range(
 /// Duplicates up to `len` bytes from one pipe to another and returns how many; 0 is end of file.
 /// `from` keeps its bytes.
 ///
-/// Two calls in a row duplicate the same bytes twice: consume them from `from` between the calls. The call
-/// may duplicate fewer bytes than `len`.
+/// Two calls in a row duplicate the same bytes, so consume them from `from` between the calls. The call may
+/// duplicate fewer bytes than `len`.
 ///
 /// # Errors
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is nothing to duplicate, or no room, and the call must not
 ///   wait.
 /// - [`EBADF`](crate::Errno::EBADF) if an end is not open in the direction needed.
-/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran while it waited.
-/// - [`EINVAL`](crate::Errno::EINVAL) if one is not a pipe, or both are the same pipe.
-/// - [`EPIPE`](crate::Errno::EPIPE) if `to` has no reader. The process also gets `SIGPIPE`, unless
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran during the wait.
+/// - [`EINVAL`](crate::Errno::EINVAL) if either is not a pipe, or both are the same pipe.
+/// - [`EPIPE`](crate::Errno::EPIPE) if `to` has no reader. The process also receives `SIGPIPE`, unless
 ///   [`without_sigpipe`](crate::io::without_sigpipe) is used.
 ///
 /// # Examples
@@ -191,35 +192,35 @@ pub fn tee(from: impl AsFd, to: impl AsFd, len: usize, flags: SpliceFlags) -> Re
     call::tee(from.as_fd(), to.as_fd(), len, flags.bits())
 }
 
-/// Writes the pages of `bufs` to a pipe **by reference**, without copying them, and returns how many bytes
-/// were written: as many as the pipe had room for. Each page takes a slot of the pipe, however few of its
-/// bytes are sent.
+/// Writes the pages of `bufs` to a pipe **by reference**, without copying them, and returns the number of
+/// bytes written. The call writes as many bytes as the pipe has room for. Each page occupies a slot of the
+/// pipe, even if only a part of the page is sent.
 ///
 /// Waits until there is room for the first page, unless [`NONBLOCK`](SpliceFlags::NONBLOCK) is given.
-/// **A nonblocking pipe waits, too**: only the flag counts.
+/// **`O_NONBLOCK` on the pipe has no effect**: only the flag counts.
 ///
-/// The kernel does not report when it has finished with a page. That the pipe is empty does not show it,
-/// because the reader may have spliced the page to another file. [`ChunkWriter`](crate::chunk::ChunkWriter)
-/// is the safe way to do this, and supports kernels that copy instead.
+/// The kernel does not report when it has finished with a page. An empty pipe does not prove that it has
+/// finished: the reader may have spliced the page to another file. [`ChunkWriter`](crate::chunk::ChunkWriter)
+/// does the same safely, and also works on kernels that copy the pages instead.
 ///
 /// # Errors
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is no room, and the call must not wait.
-/// - [`EBADF`](crate::Errno::EBADF) if `writer` was made from a descriptor that is not a pipe.
-/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran while it waited.
+/// - [`EBADF`](crate::Errno::EBADF) if `writer` was created from a descriptor that is not a pipe.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran during the wait.
 /// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers.
 /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel lacks memory.
-/// - [`EPIPE`](crate::Errno::EPIPE) if no reader is left. The process also gets `SIGPIPE`, unless
+/// - [`EPIPE`](crate::Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, unless
 ///   [`without_sigpipe`](crate::io::without_sigpipe) is used.
 ///
 /// # Safety
 ///
-/// - From the call on, the bytes of `bufs` must not change and their memory must not be reused, until no
-///   reference to the page can exist. For memory of an allocator or a stack that is never. Memory that was
-///   mapped for this purpose may be unmapped at any time: the pipe keeps its references. Otherwise the
-///   reader sees what is written there later, which may belong to another stream or be a secret.
-/// - If `writer` was made from another descriptor, that must not be the *read* end of a pipe. On a read end
-///   the same call copies from the pipe into `bufs`, which are borrowed for reading only.
+/// - From the call on, `bufs` must not change, and their memory must not be reused, while a reference to the
+///   page can exist. For memory of an allocator or a stack, that point is never reached. Memory that was
+///   mapped for this purpose may be unmapped at any time, because the pipe keeps its references. If the bytes
+///   change, the reader sees the new contents, which may belong to another stream or be secret.
+/// - If `writer` was created from another descriptor, that descriptor must not be the *read* end of a pipe.
+///   On a read end the system call copies from the pipe into `bufs`, which are borrowed for reading only.
 ///
 /// # Examples
 ///
@@ -243,6 +244,6 @@ pub unsafe fn vmsplice(
     bufs: &[IoSlice<'_>],
     flags: SpliceFlags,
 ) -> Result<usize> {
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     unsafe { call::vmsplice(writer.as_fd(), bufs, flags.bits()) }
 }

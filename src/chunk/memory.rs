@@ -1,8 +1,8 @@
-//! Owns the pages of a writer, and hands them to a pipe by reference.
+//! Owns the pages of a writer and hands them to a pipe by reference.
 //!
 //! # Safety
 //!
-//! This file is trusted to hand only pages of its own mapping to a pipe; see
+//! This file is trusted to hand only pages of its own mapping to a pipe: see
 //! [`chunk`](crate::chunk#why-this-is-sound).
 #![allow(unsafe_code, reason = "vmsplice, of memory of its own")]
 
@@ -15,19 +15,20 @@ use core::{mem, ops::Range};
 /// The marker's value in the process that created it. A wiped marker is 0.
 const MADE_HERE: u8 = 1;
 
-/// Memory of one writer.
+/// The memory of one writer.
 #[derive(Debug)]
 pub(super) struct Memory {
     map: Map,
-    /// The mapping that was used before this one. Its pages are released before it is used again, and by
-    /// then the pipe rarely holds one. So they are freed by this process, and the kernel gives them to it
-    /// again. If the reader frees them, on another processor, this one gets pages that are not in its
-    /// cache, and under a hypervisor even pages that the host has taken back.
+    /// The mapping that was used before this one. Its pages are released just before the mapping is used
+    /// again, when the pipe rarely holds any of them. This process therefore frees the pages itself, and the
+    /// kernel gives it the same pages again. If a reader on another processor freed them, this process would
+    /// receive pages that are not in its cache. Under a hypervisor it could even receive pages that the host
+    /// has reclaimed.
     before: Option<Map>,
-    /// The file that is mapped, with [`ChunkMechanism::Memfd`].
+    /// The mapped file, with [`ChunkMechanism::Memfd`].
     file: Option<OwnedFd>,
-    /// A page that the kernel wipes in a forked child. `None` for plain writes: no pipe refers to
-    /// the pages afterwards, so the child can use its copy.
+    /// A page that the kernel wipes in a forked child. `None` for plain writes, because no pipe refers to the
+    /// pages after a write, so the child can use its copy.
     marker: Option<Map>,
 }
 
@@ -44,15 +45,15 @@ impl Memory {
         Ok(Self { map, before: None, file, marker: Some(marker) })
     }
 
-    /// Returns whether this process is a child of the one that mapped the memory, and must not use
-    /// it.
+    /// Returns whether this process is a child of the process that mapped the memory, so that it must not use
+    /// the memory.
     pub(super) fn is_forked(&self) -> bool {
         self.marker.as_ref().is_some_and(|marker| marker.bytes()[0] != MADE_HERE)
     }
 
-    /// Releases the pages, now or at the next call. After this the memory has new ones.
+    /// Releases the pages, now or at the next call, and replaces them with new ones.
     pub(super) fn renew(&mut self) -> Result<()> {
-        // A larger one has more pages than the pipe holds, and needs no second one.
+        // A larger mapping has more pages than the pipe holds, so it needs no second mapping.
         let in_turns = self.file.is_none() && self.map.len() == map::HUGE;
         let discarded = match &mut self.before {
             Some(before) => before.discard(),
@@ -66,8 +67,7 @@ impl Memory {
             return Ok(());
         }
         self.before = None;
-        // A file's pages cannot be released, and the kernel does not discard locked ones
-        // (`mlockall`).
+        // A file's pages cannot be released, and the kernel does not discard locked pages (`mlockall`).
         let mechanism =
             if self.file.is_some() { ChunkMechanism::Memfd } else { ChunkMechanism::Vmsplice };
         let (map, file) = pages(mechanism, self.map.len())?;
@@ -89,7 +89,7 @@ impl Memory {
         &mut self.map.bytes_mut()[range]
     }
 
-    /// Hands bytes to a pipe by reference, and returns how many the pipe has taken.
+    /// Hands bytes to a pipe by reference and returns how many the pipe has accepted.
     pub(super) fn hand_over(
         &mut self,
         range: Range<usize>,
@@ -103,10 +103,10 @@ impl Memory {
                 call::splice(file.as_fd(), Some(&mut offset), pipe, None, range.len(), flags)
             }
             None => {
-                // SAFETY: this value has mapped the pages for this purpose, and they are never other
-                // memory, now or later (points 1 and 2 of the module's argument). The pool decides when
-                // the writer may write to them again (3 and 4). If the descriptor is a read end by
-                // now, the call writes to the pages, which it has exclusively (7).
+                // SAFETY: this value has mapped the pages for this purpose, and they never become other
+                // memory (points 1 and 2 of the module's argument). The pool decides when the writer may
+                // write to them again (3 and 4). If the descriptor has become a read end, the call writes to
+                // the pages, which are borrowed exclusively (7).
                 unsafe { call::vmsplice_mut(pipe, self.bytes_mut(range), flags) }
             }
         }

@@ -1,4 +1,4 @@
-//! Chooses the part of a writer's memory to lend next: the rules of [`Reuse`], as pure arithmetic.
+//! Chooses the part of a writer's memory to lend next. Implements the rules of [`Reuse`] as pure arithmetic.
 
 use super::Reuse;
 use crate::{Errno, Result};
@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     start: usize,
-    /// The length of the stream up to the end of this chunk.
+    /// The length of the stream in bytes up to the end of this chunk.
     end_in_stream: u64,
 }
 
@@ -21,13 +21,14 @@ pub(super) struct Pool {
     /// The distance between two chunks: the size of a chunk, rounded up to pages.
     stride: usize,
     len: usize,
-    /// No byte from this offset on was ever lent.
+    /// No byte at or after this offset was ever handed over.
     next: usize,
-    /// In the order of sending. Empty with `Reuse::Never`.
+    /// The chunks in the order of sending; empty with `Reuse::Never`.
     in_flight: VecDeque<InFlight>,
-    /// A chunk was sent since the count of unread bytes was last taken.
+    /// Set if a chunk was sent since the unread bytes were last counted.
     recount: bool,
-    /// The chunk that became free last is lent first, because it is still in the caches.
+    /// The offsets of free chunks. The chunk that became free last is lent first, because it is still in the
+    /// caches.
     free: Vec<usize>,
 }
 
@@ -51,10 +52,10 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Returns the offset of a chunk that may be written, or `None` if the memory must be renewed.
-    /// `read` returns how many bytes of the stream have certainly left the pipe.
+    /// Returns the offset of a chunk that may be written, or `None` if the memory must be renewed. `read`
+    /// returns the number of bytes of the stream that have certainly left the pipe.
     pub(super) fn take(&mut self, read: impl FnOnce() -> u64) -> Option<usize> {
-        // After a small send the chunk is free, so the system call is not needed.
+        // After a small send the chunk is free immediately, so the system call is not needed.
         if !self.in_flight.is_empty() && (self.recount || self.free.is_empty()) {
             let read = read();
             self.recount = false;
@@ -79,8 +80,8 @@ impl Pool {
         Some(start)
     }
 
-    /// Takes back a chunk that is no longer lent. If some of its first `used` bytes were handed
-    /// over by reference, the last of them precedes `end_in_stream`.
+    /// Takes back a chunk that is no longer lent. If some of its first `used` bytes were handed over by
+    /// reference, the last of these ends at `end_in_stream` or before it.
     pub(super) fn put(&mut self, start: usize, used: usize, end_in_stream: Option<u64>) {
         match (self.reuse, end_in_stream) {
             (Reuse::Never, None) => {}
@@ -93,7 +94,7 @@ impl Pool {
         }
     }
 
-    /// Forgets all chunks, after the memory was renewed.
+    /// Removes all chunks after the memory was renewed.
     pub(super) fn reset(&mut self) {
         self.next = 0;
         self.in_flight.clear();

@@ -1,4 +1,4 @@
-//! Checks whether a mechanism works on this kernel, once per process, by trying it.
+//! Checks once per process whether a mechanism works on this kernel, by trying it.
 
 use super::{ChunkMechanism, memory::Memory};
 use crate::fd::AsFd;
@@ -12,13 +12,13 @@ use core::sync::atomic::{AtomicU8, Ordering};
 pub(super) enum Finding {
     /// The pipe holds the page itself, and keeps it unchanged when the writer releases it.
     References = 1,
-    /// The pipe holds a copy. This is correct, but a plain write costs less.
+    /// The pipe holds a copy, which is correct but costs more than a plain write.
     Copies = 2,
     /// The call fails, or the bytes do not arrive as they were sent.
     Unusable = 3,
 }
 
-/// Returns what a mechanism that hands over pages does on this kernel.
+/// Returns the effect of a mechanism that hands over pages on this kernel.
 pub(super) fn find(mechanism: ChunkMechanism) -> Finding {
     static VMSPLICE: AtomicU8 = AtomicU8::new(0);
     static MEMFD: AtomicU8 = AtomicU8::new(0);
@@ -30,7 +30,7 @@ pub(super) fn find(mechanism: ChunkMechanism) -> Finding {
         _ => {}
     }
     let finding = match try_out(mechanism) {
-        // Out of descriptors or memory: the next attempt may succeed.
+        // The process lacks descriptors or memory, and a later attempt may succeed.
         Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN) => {
             return Finding::Unusable;
         }
@@ -65,7 +65,7 @@ fn send(memory: &mut Memory, page: usize, writer: &PipeWriter, byte: u8) -> Resu
     if memory.hand_over(0..page, writer.as_fd(), false)? == page { Ok(()) } else { Err(Errno::EIO) }
 }
 
-/// Reads a page from the pipe, and returns the value of its bytes if they are all the same.
+/// Reads a page from the pipe and returns the value of its bytes if they are all equal.
 fn receive(reader: &PipeReader, page: usize) -> Result<Option<u8>> {
     let mut buf = [0; 512];
     let mut bytes = 0;

@@ -1,4 +1,4 @@
-//! The consumer of a pipe, which reads into memory of its own or moves the bytes elsewhere.
+//! Implements the consumer of a pipe, which reads into its own memory or moves the bytes elsewhere.
 
 use super::READ_CHUNK;
 use crate::errno::retry;
@@ -8,13 +8,13 @@ use crate::sys::{call, map::Map};
 use crate::wait::{Spin, Wait};
 use crate::{PipeReader, Result, io};
 
-/// Reads a pipe in large chunks, into memory of its own, or moves the bytes to another descriptor
-/// without reading them.
+/// Reads a pipe in large chunks into its own memory, or moves the bytes to another descriptor without reading
+/// them.
 ///
-/// [`read_chunk`](Self::read_chunk) copies, so it may be the other end of a
-/// [`ChunkWriter`](super::ChunkWriter) with [`Reuse::AfterRead`](super::Reuse::AfterRead).
-/// [`splice_to`](Self::splice_to) passes pages on by reference, so it may not, unless the sink does not
-/// look at the bytes.
+/// [`read_chunk`](Self::read_chunk) copies the bytes, so it is correct with a
+/// [`ChunkWriter`](super::ChunkWriter) that uses [`Reuse::AfterRead`](super::Reuse::AfterRead).
+/// [`splice_to`](Self::splice_to) passes pages on by reference, so it is not correct with such a writer,
+/// unless the sink ignores the bytes.
 ///
 /// # Examples
 ///
@@ -43,7 +43,7 @@ pub struct ChunkReader {
     chunk: usize,
     map: Map,
     spin: Spin,
-    /// The last call has read less than it could have, so the pipe may be empty.
+    /// Set if the last call has read fewer bytes than requested, so that the pipe may be empty.
     drained: bool,
 }
 
@@ -52,23 +52,23 @@ impl ChunkReader {
     ///
     /// # Errors
     ///
-    /// - [`ENOMEM`](crate::Errno::ENOMEM): not enough memory.
+    /// - [`ENOMEM`](crate::Errno::ENOMEM) if there is not enough memory.
     pub fn new(pipe: PipeReader) -> Result<Self> {
         Self::builder().build(pipe)
     }
 
-    /// Returns a builder, which sets the size of a chunk and how to wait.
+    /// Returns a builder that sets the size of a chunk and the policy for waiting.
     pub const fn builder() -> ReaderBuilder {
         ReaderBuilder { chunk: READ_CHUNK, wait: Wait::Block }
     }
 
-    /// Reads up to a chunk of bytes and lends them. An empty slice is end of file. Retries on `EINTR`.
+    /// Reads up to one chunk of bytes and lends them. An empty slice means end of file. Retries on `EINTR`.
     ///
     /// Waits until there is at least one byte or no write end is open, unless the pipe is nonblocking.
     ///
     /// # Errors
     ///
-    /// As [`io::read`], including [`EAGAIN`](crate::Errno::EAGAIN), without
+    /// Fails as [`io::read`] does, including with [`EAGAIN`](crate::Errno::EAGAIN), but never with
     /// [`EINTR`](crate::Errno::EINTR).
     ///
     /// # Examples
@@ -93,17 +93,17 @@ impl ChunkReader {
         Ok(&self.map.bytes()[..count])
     }
 
-    /// Moves up to `len` bytes to another descriptor without reading them, and returns how many. 0 is
-    /// end of file. Makes one call, which may move fewer bytes than `len`. Retries on `EINTR`.
+    /// Moves up to `len` bytes to another descriptor without reading them, and returns how many. 0 is end of
+    /// file. The function makes one call, which may move fewer bytes than `len`. Retries on `EINTR`.
     ///
-    /// While `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock, and
-    /// no signal reaches a process that writes to the pipe: see [`splice`](crate::splice::splice). With
-    /// a peer that may stop reading, use [`transfer`](crate::transfer::transfer).
+    /// While `to` is a blocking socket or terminal without room, the kernel holds this pipe's lock. No signal
+    /// then reaches a process that writes to the pipe: see [`splice`](crate::splice::splice). If the peer may
+    /// stop reading, use [`transfer`](crate::transfer::transfer).
     ///
     /// # Errors
     ///
-    /// As [`splice`](crate::splice::splice), without [`EINTR`](crate::Errno::EINTR). Bytes that were
-    /// not moved are still in the pipe.
+    /// Fails as [`splice`](crate::splice::splice) does, but never with [`EINTR`](crate::Errno::EINTR). Bytes
+    /// that were not moved stay in the pipe.
     ///
     /// # Examples
     ///
@@ -136,13 +136,13 @@ impl ChunkReader {
         }
     }
 
-    /// Returns the read end. Bytes that are read from it directly are missing from the chunks.
+    /// Returns a reference to the read end. Bytes that are read from it directly are missing from the chunks.
     #[must_use]
     pub const fn get_ref(&self) -> &PipeReader {
         &self.pipe
     }
 
-    /// Returns the read end. The reader holds no bytes back.
+    /// Returns the read end. The reader has buffered no bytes, so none are lost.
     #[must_use]
     pub fn into_inner(self) -> PipeReader {
         self.pipe
@@ -175,12 +175,12 @@ pub struct ReaderBuilder {
 }
 
 impl ReaderBuilder {
-    /// Sets how many bytes a call reads at most. 0 counts as 1.
+    /// Sets the maximum number of bytes that a call reads. 0 counts as 1.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
 
-    /// Sets how to wait for bytes in a pipe that is not nonblocking.
+    /// Sets the policy for waiting for bytes in a blocking pipe.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
@@ -189,7 +189,7 @@ impl ReaderBuilder {
     ///
     /// # Errors
     ///
-    /// - [`ENOMEM`](crate::Errno::ENOMEM): not enough memory.
+    /// - [`ENOMEM`](crate::Errno::ENOMEM) if there is not enough memory.
     pub fn build(self, pipe: PipeReader) -> Result<ChunkReader> {
         Ok(ChunkReader {
             pipe,

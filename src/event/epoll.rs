@@ -1,4 +1,4 @@
-//! `epoll`: a list of descriptors to wait for, kept in the kernel; and `eventfd`, a counter to wake
+//! Wraps `epoll`, a list of descriptors in the kernel to wait for, and `eventfd`, a counter that wakes
 //! waiters.
 
 pub use crate::sys::abi::Event;
@@ -13,7 +13,7 @@ use crate::{Deadline, Errno, Result, io};
 use core::time::Duration;
 
 impl Event {
-    /// Returns what is ready. [`PollEvents`] has methods for what that means for a pipe.
+    /// Returns the events that were found. [`PollEvents`] has methods that interpret them for a pipe.
     pub const fn events(&self) -> PollEvents {
         PollEvents::from_bits_retain(self.events)
     }
@@ -25,14 +25,14 @@ impl Event {
     }
 }
 
-/// A list of descriptors to wait for, kept in the kernel. Dropping it closes it.
+/// A list of descriptors to wait for, which the kernel keeps. Dropping it closes it.
 ///
-/// The cost of a wait does not depend on the number of watched descriptors; [`poll`](crate::event::poll()) goes
-/// through all of them each time.
+/// The cost of a wait does not depend on the number of watched descriptors; [`poll`](crate::event::poll())
+/// checks all of them each time.
 ///
-/// It watches the *open file*, not the number. The file is removed from the list when the last duplicate of the
-/// descriptor is closed, including those in other processes. So after a `fork` or `dup`,
-/// [`delete`](Epoll::delete) the descriptor before closing it, or its events continue.
+/// `Epoll` watches the *open file*, not the number. The kernel removes the file from the list when the last
+/// duplicate of the descriptor is closed, in this process and all others. After a `fork` or `dup`,
+/// [`delete`](Epoll::delete) the descriptor before closing it; otherwise its events continue.
 ///
 /// # Examples
 ///
@@ -64,7 +64,7 @@ impl Epoll {
     /// # Errors
     ///
     /// - [`EMFILE`](crate::Errno::EMFILE) if the process has reached its limit of descriptors.
-    /// - [`ENFILE`](crate::Errno::ENFILE) if the system has.
+    /// - [`ENFILE`](crate::Errno::ENFILE) if the system has reached its limit of open files.
     /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory.
     ///
     /// [epoll_create1(2)](https://man7.org/linux/man-pages/man2/epoll_create.2.html)
@@ -73,17 +73,19 @@ impl Epoll {
         call::epoll_create1().map(Self)
     }
 
-    /// Watches a descriptor. Its events have this `token`.
+    /// Adds a descriptor to the list. Its events carry this `token`.
     ///
     /// # Errors
     ///
-    /// - [`EEXIST`](crate::Errno::EEXIST) if it is watched already.
-    /// - [`EINVAL`](crate::Errno::EINVAL) if it is this epoll itself, or
-    ///   [`EXCLUSIVE`](PollEvents::EXCLUSIVE) is combined with a flag that does not allow it.
-    /// - [`ELOOP`](crate::Errno::ELOOP) if it is an epoll that watches this one, or epolls are nested too deeply.
+    /// - [`EEXIST`](crate::Errno::EEXIST) if the descriptor is already watched.
+    /// - [`EINVAL`](crate::Errno::EINVAL) if the descriptor is this epoll itself, or if
+    ///   [`EXCLUSIVE`](PollEvents::EXCLUSIVE) is combined with an incompatible flag.
+    /// - [`ELOOP`](crate::Errno::ELOOP) if the descriptor is an epoll that watches this one, or if epolls are
+    ///   nested too deeply.
     /// - [`ENOSPC`](crate::Errno::ENOSPC) if the user has reached the limit of watched descriptors
     ///   (`/proc/sys/fs/epoll/max_user_watches`).
-    /// - [`EPERM`](crate::Errno::EPERM) if it cannot be waited for, such as a regular file or a directory.
+    /// - [`EPERM`](crate::Errno::EPERM) if the kernel cannot watch the descriptor, such as a regular file or
+    ///   a directory.
     ///
     /// # Examples
     ///
@@ -103,14 +105,14 @@ impl Epoll {
         self.control(abi::EPOLL_CTL_ADD, fd.as_fd(), events, token)
     }
 
-    /// Changes the events for which a descriptor is watched, and its token, and arms it again.
+    /// Changes the watched events of a descriptor and its token, and arms the descriptor again.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](crate::Errno::EINVAL) if it was added with [`EXCLUSIVE`](PollEvents::EXCLUSIVE), or now
-    ///   would be, or if it is this epoll itself.
-    /// - [`ENOENT`](crate::Errno::ENOENT) if it is not watched.
-    /// - [`EPERM`](crate::Errno::EPERM) if it cannot be waited for.
+    /// - [`EINVAL`](crate::Errno::EINVAL) if [`EXCLUSIVE`](PollEvents::EXCLUSIVE) was set when the descriptor
+    ///   was added or is set now, or if the descriptor is this epoll itself.
+    /// - [`ENOENT`](crate::Errno::ENOENT) if the descriptor is not watched.
+    /// - [`EPERM`](crate::Errno::EPERM) if the kernel cannot watch the descriptor.
     ///
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
     #[doc(alias = "EPOLL_CTL_MOD")]
@@ -122,8 +124,8 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// - [`ENOENT`](crate::Errno::ENOENT) if it is not watched.
-    /// - [`EPERM`](crate::Errno::EPERM) if it cannot be waited for.
+    /// - [`ENOENT`](crate::Errno::ENOENT) if the descriptor is not watched.
+    /// - [`EPERM`](crate::Errno::EPERM) if the kernel cannot watch the descriptor.
     ///
     /// # Examples
     ///
@@ -155,11 +157,11 @@ impl Epoll {
         call::epoll_ctl(self.as_fd(), operation, fd, Some(&event))
     }
 
-    /// Waits until a descriptor is ready, at most for `timeout` (`None`: indefinitely). Returns the events found,
-    /// at most as many as `buf` has room for; an empty slice is a timeout.
+    /// Waits until a descriptor is ready, at most for `timeout` (`None`: indefinitely). Returns as many of
+    /// the events as fit into `buf`; an empty slice is a timeout.
     ///
-    /// A `timeout` of zero checks without waiting. A signal handler ends the wait. The next call returns events
-    /// that did not fit. Before Linux 5.11 a timeout is rounded up to milliseconds.
+    /// A `timeout` of zero checks without waiting. A signal handler ends the wait. The next call returns the
+    /// events that did not fit. Before Linux 5.11, a timeout is rounded up to whole milliseconds.
     ///
     /// # Errors
     ///
@@ -188,11 +190,12 @@ impl Epoll {
         Ok(&buf[..count])
     }
 
-    /// Waits as [`wait`](Self::wait), until `deadline` at the latest. Retries on `EINTR`.
+    /// Waits as [`wait`](Self::wait) does, until `deadline` at the latest. Retries on `EINTR`.
     ///
     /// # Errors
     ///
-    /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is ready.
+    /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and no
+    ///   descriptor is ready.
     /// - [`EINVAL`](crate::Errno::EINVAL) if `buf` is empty.
     pub fn wait_deadline<'e>(
         &self,
@@ -208,7 +211,7 @@ impl Epoll {
             };
             match call::epoll_pwait(self.as_fd(), buf, Some(&wait.into())) {
                 Err(Errno::EINTR) => {}
-                // Another thread has taken what ended the wait.
+                // Another thread has taken the event that ended the wait.
                 Ok(0) if deadline.cancel.is_some() && !deadline.is_over() => {}
                 result => return result.map(|count| &buf[..count]),
             }
@@ -218,7 +221,7 @@ impl Epoll {
 
 lends_its_descriptor!(Epoll);
 
-/// A counter in the kernel to wake waiters, in this process or another one. Dropping it closes it.
+/// A counter in the kernel that wakes waiters in this process or another one. Dropping it closes it.
 ///
 /// # Examples
 ///
@@ -243,7 +246,7 @@ impl EventFd {
     ///
     /// # Errors
     ///
-    /// As [`with_flags`](Self::with_flags), except for `EINVAL`.
+    /// Fails as [`with_flags`](Self::with_flags) does, except with `EINVAL`.
     pub fn new(count: u32) -> Result<Self> {
         Self::with_flags(count, EventFdFlags::CLOEXEC)
     }
@@ -254,7 +257,7 @@ impl EventFd {
     ///
     /// - [`EINVAL`](crate::Errno::EINVAL) if `flags` has bits that the kernel does not support.
     /// - [`EMFILE`](crate::Errno::EMFILE) if the process has reached its limit of descriptors.
-    /// - [`ENFILE`](crate::Errno::ENFILE) if the system has.
+    /// - [`ENFILE`](crate::Errno::ENFILE) if the system has reached its limit of open files.
     ///
     /// # Examples
     ///
@@ -275,11 +278,11 @@ impl EventFd {
     }
 
     /// Waits until the counter is not 0, sets it to 0, and returns its previous value. With
-    /// [`SEMAPHORE`](EventFdFlags::SEMAPHORE) it subtracts 1 instead, and returns 1.
+    /// [`SEMAPHORE`](EventFdFlags::SEMAPHORE) the call subtracts 1 instead and returns 1.
     ///
     /// # Errors
     ///
-    /// - [`EAGAIN`](crate::Errno::EAGAIN) if the counter is 0, and nonblocking.
+    /// - [`EAGAIN`](crate::Errno::EAGAIN) if the counter is 0 and the descriptor is nonblocking.
     /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran during the wait.
     pub fn read(&self) -> Result<u64> {
         let mut count = [0; 8];
@@ -287,11 +290,12 @@ impl EventFd {
         Ok(u64::from_ne_bytes(count))
     }
 
-    /// Adds to the counter. Waits while the sum would be larger than 2⁶⁴ − 2.
+    /// Adds `count` to the counter. Waits while the sum would be larger than 2⁶⁴ − 2.
     ///
     /// # Errors
     ///
-    /// - [`EAGAIN`](crate::Errno::EAGAIN) if the sum would be larger than that, and the counter is nonblocking.
+    /// - [`EAGAIN`](crate::Errno::EAGAIN) if the sum would be larger than 2⁶⁴ − 2 and the descriptor is
+    ///   nonblocking.
     /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran during the wait.
     /// - [`EINVAL`](crate::Errno::EINVAL) if `count` is 2⁶⁴ − 1.
     pub fn write(&self, count: u64) -> Result<()> {

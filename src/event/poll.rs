@@ -1,4 +1,4 @@
-//! `poll`: waiting for a list of descriptors.
+//! Waits for a list of descriptors with `poll`.
 
 pub use crate::sys::abi::flags::PollEvents;
 pub use crate::sys::abi::poll_fd::PollFd;
@@ -10,9 +10,9 @@ use crate::sys::call;
 use crate::{Cancel, Deadline, Errno, Result};
 use core::time::Duration;
 
-/// The meaning of the events that were found.
+/// Interprets the events that were found.
 impl PollEvents {
-    /// Returns whether a read does not wait: there are bytes, or it returns end of file or an error.
+    /// Returns whether a read would not wait, because it returns bytes, end of file or an error.
     ///
     /// # Examples
     ///
@@ -33,21 +33,21 @@ impl PollEvents {
         self.intersects(Self::IN.union(Self::HUP).union(Self::ERR))
     }
 
-    /// Returns whether a write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes does not wait: there is
-    /// room, or it returns an error.
+    /// Returns whether a write of up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes would not wait, because
+    /// there is room or the write returns an error.
     #[must_use]
     pub const fn is_writable(self) -> bool {
         self.intersects(Self::OUT.union(Self::ERR))
     }
 
-    /// Returns whether no write end is left, for the read end of a pipe. The bytes in the pipe can still be
-    /// read; after them comes end of file.
+    /// Returns whether the pipe of a read end has no open write end. The bytes in the pipe can still be read;
+    /// after them the reader reaches end of file.
     #[must_use]
     pub const fn is_read_closed(self) -> bool {
         self.contains(Self::HUP)
     }
 
-    /// Returns whether no read end is left, for the write end of a pipe. A write fails with
+    /// Returns whether the pipe of a write end has no open read end. A write fails with
     /// [`EPIPE`](crate::Errno::EPIPE).
     #[must_use]
     pub const fn is_write_closed(self) -> bool {
@@ -67,23 +67,23 @@ impl<'fd> PollFd<'fd> {
         Self::from_borrowed_fd(fd.as_fd(), events)
     }
 
-    /// Creates an entry as [`new`](Self::new), for a descriptor that is already borrowed.
+    /// Creates an entry as [`new`](Self::new) does, for a descriptor that is already borrowed.
     #[must_use]
     pub const fn from_borrowed_fd(fd: BorrowedFd<'fd>, events: PollEvents) -> Self {
         Self { fd, events: events.to_poll(), revents: 0 }
     }
 
-    /// Watches another descriptor from the next call on, and keeps the events.
+    /// Replaces the descriptor for later calls and keeps the events.
     pub fn set_fd(&mut self, fd: &'fd impl AsFd) {
         self.fd = fd.as_fd();
     }
 
-    /// Waits for other events from the next call on.
+    /// Replaces the requested events for later calls.
     pub const fn set_events(&mut self, events: PollEvents) {
         self.events = events.to_poll();
     }
 
-    /// Returns the events that are waited for.
+    /// Returns the requested events.
     pub const fn events(&self) -> PollEvents {
         PollEvents::from_poll(self.events)
     }
@@ -101,14 +101,14 @@ impl AsFd for PollFd<'_> {
 }
 
 /// Waits until one of the descriptors is ready, at most for `timeout` (`None`: indefinitely). Returns the
-/// number of those that are; 0 is a timeout.
+/// number of ready descriptors; 0 is a timeout.
 ///
 /// A `timeout` of zero checks without waiting. A signal handler ends the wait.
 ///
 /// # Errors
 ///
-/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran. Nothing was found.
-///   [`poll_deadline`] retries.
+/// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran and no descriptor was ready. [`poll_deadline`]
+///   retries.
 /// - [`EINVAL`](crate::Errno::EINVAL) if there are more descriptors than `RLIMIT_NOFILE`.
 /// - [`ENOMEM`](crate::Errno::ENOMEM) if the kernel does not have enough memory.
 ///
@@ -132,19 +132,20 @@ impl AsFd for PollFd<'_> {
 /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
 #[doc(alias = "ppoll")]
 pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> {
-    // The kernel writes the remaining time to its argument, which is this copy.
+    // The kernel writes the remaining time into this copy of the timeout.
     call::ppoll(fds, timeout.map(Timespec::from).as_mut())
 }
 
-/// Waits as [`poll`], until `deadline` at the latest. Retries on `EINTR`.
+/// Waits as [`poll`] does, until `deadline` at the latest. Retries on `EINTR`.
 ///
 /// # Errors
 ///
-/// As [`poll`], except for [`EINTR`](crate::Errno::EINTR), and
+/// Fails as [`poll`] does, except with [`EINTR`](crate::Errno::EINTR), and also with
 ///
-/// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is ready.
-/// - [`ENOMEM`](crate::Errno::ENOMEM) if the deadline has a [`Cancel`] and there is no memory for a copy of a list of
-///   more than 7 descriptors; always for such a list without feature `alloc`.
+/// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and no descriptor
+///   is ready.
+/// - [`ENOMEM`](crate::Errno::ENOMEM) if the deadline has a [`Cancel`], the list has more than 7 descriptors,
+///   and there is no memory to copy it. Without feature `alloc`, such a call always fails.
 ///
 /// # Examples
 ///
@@ -163,13 +164,14 @@ pub fn poll_deadline(fds: &mut [PollFd<'_>], deadline: Deadline<'_>) -> Result<u
     poll_until(fds, Some(deadline))
 }
 
-/// Waits indefinitely without a deadline. Fails with `ECANCELED` if it is cancelled and none of `fds` is ready.
+/// Waits until the deadline, or indefinitely without one. Fails with `ECANCELED` if the deadline is cancelled
+/// and none of `fds` is ready.
 pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Deadline<'_>>) -> Result<usize> {
     let cancel = deadline.and_then(|deadline| deadline.cancel);
     retry(|| poll_beside(cancel, fds, deadline.and_then(|deadline| deadline.timeout())))
 }
 
-/// Waits as [`poll`], and fails with `ECANCELED` as [`poll_until`].
+/// Waits as [`poll`] does, and fails with `ECANCELED` as [`poll_until`] does.
 pub(crate) fn poll_beside(
     cancel: Option<&Cancel>,
     fds: &mut [PollFd<'_>],
@@ -197,17 +199,17 @@ pub(crate) fn poll_beside(
     cancel.caller_count(count, !all[fds.len()].revents().is_empty())
 }
 
-/// Keeps a loop of "try, then poll" from spinning if `poll` reports ready what the call does not. Another process
-/// may have taken the data first. Or the socket has something in its error queue: `poll` reports that as `ERR` until
-/// a process reads the queue.
+/// Keeps a loop of "try, then poll" from spinning if `poll` reports a descriptor as ready and the call still
+/// returns `EAGAIN`. Another process may have taken the data first. A socket with an entry in its error queue
+/// also stays ready (`ERR`) until a process reads the queue.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     turns: u32,
 }
 
 impl Backoff {
-    /// Must be called before each poll. Returns immediately three times. Then it sleeps, for 0.1 ms at
-    /// first, twice as long each time, and at most for 6.4 ms. Returns whether it has slept.
+    /// Must be called before each poll. The first three calls return immediately. Later calls sleep: 0.1 ms
+    /// at first, then twice as long each time, up to 6.4 ms. Returns whether the call has slept.
     pub(crate) fn pause(&mut self, deadline: Option<Deadline<'_>>) -> bool {
         let turn = self.turns.checked_sub(3);
         if let Some(turn) = turn {

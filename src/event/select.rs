@@ -1,4 +1,4 @@
-//! `select`: waiting for sets of descriptors, without a limit on their numbers.
+//! Waits for sets of descriptors with `select`, without a limit on the descriptors' numbers.
 
 pub use crate::sys::abi::fd_set::FdSet;
 
@@ -10,16 +10,16 @@ use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
 
-/// Waits until a descriptor is ready, at most for `timeout` (`None`: indefinitely). Leaves in the sets those
-/// that are, and returns how many there are in all of them; 0 is a timeout.
+/// Waits until a descriptor is ready, at most for `timeout` (`None`: indefinitely). Reduces the sets to the
+/// ready descriptors and returns their total number; 0 is a timeout.
 ///
-/// [`poll`](crate::event::poll()) does the same for a list, and an [`Epoll`](crate::event::Epoll) keeps the
-/// list in the kernel, which is faster with many. This is for code that already has sets: ports of Python's
-/// `select.select`, and of C programs.
+/// [`poll`](crate::event::poll()) does the same for a list. An [`Epoll`](crate::event::Epoll) keeps the list
+/// in the kernel, which is faster for many descriptors. Use `select` in code that already has sets, such as
+/// ports of Python's `select.select` or of C programs.
 ///
-/// A pipe's read end is ready to read when a read does not wait, which includes end of file. A write end
-/// is ready to write when a slot (one page) is free, and when no read end is left. Pipes have no exceptional
-/// conditions; sockets have: urgent data.
+/// A pipe's read end is ready to read when a read does not wait, which includes end of file. A write end is
+/// ready to write when a slot (one page) is free, and when no read end is open. Pipes have no exceptional
+/// conditions; for a socket, urgent data is one.
 ///
 /// A `timeout` of zero checks without waiting. A signal handler ends the wait. After an error the sets
 /// are unchanged.
@@ -59,14 +59,14 @@ pub fn select(
     )
 }
 
-/// Waits as [`select`], until `deadline` at the latest. Retries on `EINTR`.
+/// Waits as [`select`] does, until `deadline` at the latest. Retries on `EINTR`.
 ///
 /// # Errors
 ///
-/// As [`select`], except for [`EINTR`](Errno::EINTR), and
+/// Fails as [`select`] does, except with [`EINTR`](Errno::EINTR), and also with
 ///
-/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is ready. The sets are
-///   empty, as after the deadline.
+/// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and no descriptor is
+///   ready. The sets are then empty, as after the deadline.
 pub fn select_deadline(
     read: Option<&mut FdSet<'_>>,
     write: Option<&mut FdSet<'_>>,
@@ -97,13 +97,13 @@ fn select_words(
     sets: &mut [Option<&mut Vec<usize>>; 3],
     timeout: Option<&mut Timespec>,
 ) -> Result<usize> {
-    // The kernel takes one length for all.
+    // The kernel expects one length for all sets.
     let longest = sets.iter().flatten().map(|set| set.len()).max().unwrap_or(0);
     sets.iter_mut().flatten().for_each(|set| set.resize(longest, 0));
     let slices = sets.each_mut().map(|set| set.as_mut().map(|set| &mut set[..]));
     let count = call::pselect6(slices, timeout)?;
-    // The kernel ignores numbers beyond the size of this process's descriptor table, and leaves their bits
-    // unchanged.
+    // The kernel ignores numbers beyond the size of this process's descriptor table and does not change their
+    // bits.
     let bits = sets.iter().flatten().flat_map(|set| set.iter()).map(|word| word.count_ones());
     if bits.sum::<u32>() as usize == count { Ok(count) } else { Err(Errno::EBADF) }
 }

@@ -1,4 +1,4 @@
-//! Waiting for signals: blocking them, taking one with a deadline, and a descriptor to read them from.
+//! Blocks signals, waits for a signal until a deadline, and provides a descriptor to read signals from.
 
 use super::PollEvents;
 use crate::errno::retry;
@@ -12,23 +12,25 @@ use crate::wait::attempt_until;
 use crate::{Deadline, Errno, Result};
 use core::marker::PhantomData;
 
-/// Blocking signals, in order to wait for them.
+/// Blocks signals, so that a program can wait for them.
 impl SignalSet {
-    /// Blocks these signals for the calling thread, in addition to those that are blocked, until the guard is dropped.
+    /// Blocks these signals for the calling thread until the guard is dropped. Other blocked signals stay
+    /// blocked.
     ///
-    /// A blocked signal stays pending until [`wait_signal`] or [`SignalFd`] takes it, or until there is a
-    /// thread that does not block it. **A signal for the process is delivered to any thread that does not
-    /// block it**, so block it in all of them: in `main` before the first thread is started. New threads
-    /// inherit the mask, and so do the children of [`fork`](crate::process::fork()) and programs started with
-    /// `exec` by such a child. A child of `Spawn` or `Command` has an empty mask, unless another one is set
-    /// for it.
+    /// A blocked signal stays pending until [`wait_signal`] or [`SignalFd`] takes it, or until some thread
+    /// does not block it. **A signal for the process is delivered to any thread that does not block it**, so
+    /// block it in all threads. Call this function in `main` before the first thread is started. New threads
+    /// inherit the mask, and so do children of [`fork`](crate::process::fork()) and programs that such a
+    /// child starts with `exec`. A child of `Spawn` or `Command` has an empty mask, unless the caller sets
+    /// another one for it.
     ///
     /// `SIGKILL` and `SIGSTOP` cannot be blocked. Signals 32 and 33, which the C library uses between its
     /// threads, are left unchanged.
     ///
     /// # Errors
     ///
-    /// None on Linux, except those of a filter of system calls, such as [`EPERM`](Errno::EPERM).
+    /// On Linux this fails only if a filter of system calls returns an error, such as
+    /// [`EPERM`](Errno::EPERM).
     ///
     /// # Examples
     ///
@@ -65,15 +67,16 @@ impl SignalSet {
     }
 }
 
-/// Keeps signals blocked for the thread that has called [`SignalSet::block`]. Dropping it restores the mask from before
-/// that call; drop several in the reverse order, as scopes do.
+/// Keeps signals blocked for the thread that has called [`SignalSet::block`]. Dropping the guard restores the
+/// mask from before that call. Drop several guards in the reverse order, as scopes do.
 ///
-/// A signal that is still pending then is delivered immediately, and ends the process if that is its effect.
+/// A signal that is still pending when the guard is dropped is delivered immediately, and ends the process if
+/// that is its effect.
 #[must_use = "dropping it restores the mask"]
 #[derive(Debug)]
 pub struct SignalGuard {
     old: SignalSet,
-    /// The mask belongs to a thread: a guard must not move to another one.
+    /// A mask belongs to one thread, so a guard must not move to another thread.
     of_this_thread: PhantomData<*const ()>,
 }
 
@@ -85,31 +88,32 @@ impl Drop for SignalGuard {
 
 /// A signal that was taken: its number and its sender.
 ///
-/// Standard signals are merged: while one is pending another one of the same number is lost, and the information is
-/// that of the first. So after `SIGCHLD` wait for *all* children that have ended, not only for this one. Real-time
-/// signals are queued.
+/// Standard signals are merged: while one is pending, a second one with the same number is lost, and the
+/// information describes the first. Therefore, after `SIGCHLD`, wait for *all* children that have ended, not
+/// only for the child in this value. Real-time signals are queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SignalInfo {
     /// The signal.
     pub signal: Signal,
-    /// The kernel's `si_code`: 0 for `kill`, −1 for `sigqueue`, −6 for a signal to one thread, above 0 from the kernel
-    /// itself. A sender that uses `sigqueue` can forge those below 0, and the fields below with them.
+    /// The kernel's `si_code`: 0 for `kill`, −1 for `sigqueue`, −6 for a signal to one thread. Positive codes
+    /// mean a signal from the kernel itself. A sender that uses `sigqueue` can forge negative codes and the
+    /// other fields with them.
     pub code: i32,
-    /// The process id of the sender; for `SIGCHLD` that of the child. `None` if the kernel has sent the
-    /// signal, such as for a key of the terminal or a timer, or if the sender has no id in the pid namespace
-    /// of this process.
+    /// The process id of the sender or, for `SIGCHLD`, of the child. `None` if the kernel has sent the
+    /// signal, for example for a terminal key or a timer. The field is also `None` if the sender has no id in
+    /// this process's pid namespace.
     pub pid: Option<u32>,
     /// The real user id of that process.
     pub uid: Option<u32>,
-    /// For `SIGCHLD` from the kernel: how the child ended, or that it was stopped or continued. The child
-    /// must still be waited for.
+    /// The child's change of state, for `SIGCHLD` from the kernel: it has ended, was stopped, or was
+    /// continued. The caller must still wait for the child.
     pub child_status: Option<ExitStatus>,
 }
 
 impl SignalInfo {
     fn new(info: &SigInfo) -> Self {
-        // The kernel sends no other signals.
+        // The kernel sends only valid signal numbers.
         let signal = Signal::from_raw(info.si_signo).unwrap_or(Signal::SYS);
         let code = info.si_code();
         let of_child =
@@ -121,21 +125,22 @@ impl SignalInfo {
     }
 }
 
-/// Takes a signal of `set`, which the threads of this process [block](SignalSet::block). Waits for it at most
-/// until `deadline`, and returns `None` if none has arrived by then. Retries on `EINTR`.
+/// Waits for a signal of `set` and takes it, or returns `None` if none has arrived by `deadline`. The threads
+/// of this process must [block](SignalSet::block) the signals of `set`. Retries on `EINTR`.
 ///
-/// A pending signal is taken without waiting. If several are pending, the one with the lowest number comes
-/// first, and those for this thread before those for the process. A signal in `set` that is not blocked may
-/// be taken, or have its usual effect.
+/// A pending signal is taken without waiting. If several are pending, signals for this thread precede those
+/// for the process, and lower numbers precede higher ones. A signal in `set` that is not blocked may either
+/// be taken or have its usual effect.
 ///
-/// While `SIGCHLD` is ignored the kernel sends none, and no child leaves an exit status.
+/// While `SIGCHLD` is ignored, the kernel sends none, and no child leaves an exit status.
 ///
 /// Signals 32 and 33, which the C library uses between its threads, are not taken.
 ///
 /// # Errors
 ///
 /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and none is pending.
-/// - Those of [`SignalFd::new`] if the deadline has a [`Cancel`](crate::Cancel): the wait then takes a descriptor.
+/// - The errors of [`SignalFd::new`] if the deadline has a [`Cancel`](crate::Cancel), because the wait then
+///   needs a descriptor.
 ///
 /// # Examples
 ///
@@ -155,7 +160,7 @@ impl SignalInfo {
 #[doc(alias("sigwaitinfo", "sigtimedwait", "sigwait"))]
 pub fn wait_signal(set: SignalSet, deadline: Deadline<'_>) -> Result<Option<SignalInfo>> {
     let set = without_c_library_signals(set);
-    // The call itself cannot wait for a descriptor.
+    // `rt_sigtimedwait` cannot wait for the descriptor of a `Cancel`.
     if deadline.cancel.is_some() {
         return match SignalFd::new(set)?.read_deadline(deadline) {
             Err(Errno::ETIMEDOUT) => Ok(None),
@@ -169,26 +174,27 @@ pub fn wait_signal(set: SignalSet, deadline: Deadline<'_>) -> Result<Option<Sign
     }
 }
 
-/// Returns the set without 32 and 33, which the C library uses between its threads. Taking or blocking one of them
-/// makes a call such as `setuid` hang.
+/// Returns the set without signals 32 and 33, which the C library uses between its threads. If one of them is
+/// taken or blocked, a call such as `setuid` hangs.
 fn without_c_library_signals(set: SignalSet) -> SignalSet {
     [32, 33].into_iter().filter_map(Signal::from_raw).fold(set, SignalSet::without)
 }
 
-/// A descriptor to read signals from, so that a process can wait for them together with its pipes: with
-/// [`poll`](super::poll()), [`Epoll`](super::Epoll) or another loop. Nonblocking and close-on-exec; dropping
-/// it closes it.
+/// A descriptor to read signals from, nonblocking and close-on-exec. With [`poll`](super::poll()),
+/// [`Epoll`](super::Epoll) or another event loop, a process can wait for signals and for its pipes together.
+/// Dropping it closes it.
 ///
-/// [Block](SignalSet::block) the signals, in all threads: the descriptor receives none that is delivered
-/// otherwise. A signal that is taken here is no longer pending, and one that is taken elsewhere is not
-/// received here. [`SignalInfo`] describes which are merged. While `SIGCHLD` is ignored there is none.
+/// [Block](SignalSet::block) the signals in all threads, because the descriptor does not receive a signal
+/// that is delivered to a thread. A signal that this descriptor returns is no longer pending. [`SignalInfo`]
+/// describes which signals are merged. While `SIGCHLD` is ignored, the kernel sends none.
 ///
-/// It reads the signals **of the process and thread that read**, not of those that created it: after a `fork` the
-/// child reads its own. An `epoll` to which it was added reports the signals of the process that added it.
+/// A read returns signals **of the reading process and thread**, not of the process and thread that created
+/// the descriptor. After a `fork`, the child reads its own signals. An `epoll` reports the signals of the
+/// process that added the descriptor.
 ///
 /// # Examples
 ///
-/// A supervisor that waits for its child's output, the child's end and a request to stop:
+/// A supervisor waits for its child's output, the child's end and a request to stop:
 ///
 /// ```
 /// use rawpipe::event::{PollEvents, PollFd, SignalFd, poll};
@@ -224,12 +230,12 @@ pub struct SignalFd(OwnedFd);
 impl SignalFd {
     /// Creates a descriptor for the signals of `set`.
     ///
-    /// It does not read signals 32 and 33, which the C library uses between its threads.
+    /// The descriptor never receives signals 32 and 33, which the C library uses between its threads.
     ///
     /// # Errors
     ///
     /// - [`EMFILE`](Errno::EMFILE) if the process has reached its limit of descriptors.
-    /// - [`ENFILE`](Errno::ENFILE) if the system has.
+    /// - [`ENFILE`](Errno::ENFILE) if the system has reached its limit of open files.
     /// - [`ENOMEM`](Errno::ENOMEM) if the kernel does not have enough memory.
     ///
     /// [signalfd4(2)](https://man7.org/linux/man-pages/man2/signalfd.2.html)
@@ -242,7 +248,7 @@ impl SignalFd {
     ///
     /// # Errors
     ///
-    /// None that a caller can cause.
+    /// A caller cannot cause an error.
     pub fn read(&self) -> Result<SignalInfo> {
         attempt_until(self.as_fd(), PollEvents::IN, None, || self.try_read())
     }
@@ -256,12 +262,13 @@ impl SignalFd {
         call::read_signalfd(self.as_fd()).map(|info| SignalInfo::new(&info))
     }
 
-    /// Waits for a signal, until `deadline` at the latest, and takes it. Retries on `EINTR`.
+    /// Waits for a signal until `deadline` at the latest, and takes it. Retries on `EINTR`.
     ///
     /// # Errors
     ///
-    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline has passed and none is pending.
-    /// - [`ECANCELED`](Errno::ECANCELED) if it is [cancelled](crate::Cancel) and none is pending.
+    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline has passed and no signal is pending.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) and no signal is
+    ///   pending.
     pub fn read_deadline(&self, deadline: Deadline<'_>) -> Result<SignalInfo> {
         attempt_until(self.as_fd(), PollEvents::IN, Some(deadline), || self.try_read())
     }

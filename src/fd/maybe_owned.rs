@@ -1,4 +1,4 @@
-//! A descriptor that is owned or borrowed, for values that keep one of either kind.
+//! A descriptor that is owned or borrowed, for values that can store either kind.
 
 use super::{AsFd, BorrowedFd, OwnedFd};
 use alloc::sync::Arc;
@@ -9,14 +9,14 @@ use std::{fs::File, io, net, os::unix::net as unix, process};
 
 /// A descriptor that is owned, or borrowed for `'fd`.
 ///
-/// It is made by `From`: from an owner of a descriptor, which it takes over, or from a reference to anything that
-/// implements [`AsFd`]. Other owners convert by way of [`OwnedFd`].
-/// The standard output and error of this process, [`Stdout`](std::io::Stdout) and [`Stderr`](std::io::Stderr), are not
-/// closed.
+/// `From` creates a `MaybeOwnedFd` from an owner of a descriptor, which it consumes, or from a reference to
+/// any type that implements [`AsFd`]. Convert other owners to [`OwnedFd`] first. Dropping a `MaybeOwnedFd`
+/// for [`Stdout`](std::io::Stdout) or [`Stderr`](std::io::Stderr) does not close the stream.
 ///
-/// A clone of an owned one shares it, without a system call. The last of them closes it.
+/// A clone of an owned descriptor shares it without a system call. Dropping the last clone closes the
+/// descriptor.
 ///
-/// Needs feature `alloc`, which `std` and `transfer` imply.
+/// This type needs feature `alloc`, which `std` and `transfer` imply.
 ///
 /// # Examples
 ///
@@ -45,7 +45,8 @@ enum Kind<'fd> {
     Borrowed(BorrowedFd<'fd>),
 }
 
-/// One of the types below, each of which has the same descriptor for as long as it lives.
+/// An owner of a descriptor that a `MaybeOwnedFd` can store. Each implementing type keeps the same descriptor
+/// for its whole lifetime.
 trait Owner: AsFd + Debug + Send + Sync + UnwindSafe + RefUnwindSafe {}
 
 impl AsFd for MaybeOwnedFd<'_> {

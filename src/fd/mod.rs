@@ -1,22 +1,24 @@
 //! Owned and borrowed file descriptors.
 //!
-//! With feature `std` these are std's own types, so that every file, socket and pipe of std can be
-//! passed to this crate and back. Without it they are the types of this module. These have a part of the
-//! items of std's, with the same names and signatures, so code that compiles without `std` also compiles
-//! with it.
+//! With feature `std` these are std's own types, so that every file, socket and pipe of std can be passed to
+//! this crate and back. Without `std`, this module defines the types. The types provide a subset of std's
+//! items with the same names and signatures, so code that compiles without `std` also compiles with it.
 //!
 //! # The numbers 0, 1 and 2
 //!
-//! No function of this crate returns a new descriptor with the number of a standard stream, even if that stream is closed
-//! and the kernel gives its number out. It duplicates the descriptor to 3 or above and closes the low one, so that no
-//! `println!` or panic message is written into a pipe. This holds for all that makes a descriptor: pipes, duplicates,
-//! `eventfd`, `epoll`, `signalfd`, pidfds, and those that the crate uses itself. Between the two calls the descriptor has
-//! the low number for a moment; in a program with threads, open the standard streams before the first is started. If no
-//! number above 2 is left, the call fails with `EMFILE`, and a child has no pidfd.
+//! No function of this crate returns a new descriptor with the number of a standard stream. If the kernel
+//! assigns the number of a closed standard stream, the function duplicates the descriptor to 3 or above and
+//! closes the low number. This prevents `println!` and panic messages from being written to a pipe. The rule
+//! holds for every descriptor that the crate creates: pipes, duplicates, `eventfd`, `epoll`, `signalfd`,
+//! pidfds, and internal ones.
 //!
-//! To put a file there on purpose, use [`io::redirect`](crate::io::redirect).
-//! [`io::take_inherited`](crate::io::take_inherited) returns the number that it was given, and
-//! [`io::dup3`](crate::io::dup3) keeps the one that it replaces.
+//! The descriptor has the low number for a moment, until it is duplicated. Therefore, in a program with
+//! threads, open the standard streams before the first thread is started. If no number above 2 is free, the
+//! call fails with `EMFILE`, and a new child has no pidfd.
+//!
+//! To assign a file to one of these numbers on purpose, use [`io::redirect`](crate::io::redirect).
+//! [`io::take_inherited`](crate::io::take_inherited) returns the number that the caller has passed, and
+//! [`io::dup3`](crate::io::dup3) keeps the number that it replaces.
 
 #[cfg(feature = "alloc")]
 mod maybe_owned;
@@ -32,8 +34,8 @@ pub use owned::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd}
 #[cfg(feature = "std")]
 pub use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-/// Gives an owner of a descriptor (`struct $Owner(T)`, where `T` is one, too) the conversions that lend the
-/// descriptor and give it up.
+/// Implements the conversions that lend or give up the descriptor of `struct $Owner(T)`, where `T` owns a
+/// descriptor.
 macro_rules! lends_its_descriptor {
     ($Owner:ident) => {
         impl crate::fd::AsFd for $Owner {

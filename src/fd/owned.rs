@@ -1,8 +1,8 @@
-//! The descriptor types without std: a part of `std::os::fd`, with the same signatures.
+//! The descriptor types without std: a subset of `std::os::fd` with the same signatures.
 //!
 //! # Safety
 //!
-//! This file is trusted to close a descriptor once, when its owner is dropped.
+//! This file is trusted to close a descriptor exactly once, when its owner is dropped.
 #![allow(unsafe_code, reason = "the constructors from a number, as in std")]
 
 use crate::sys::{nr, syscall1};
@@ -15,14 +15,14 @@ pub type RawFd = i32;
 
 /// A file descriptor that is closed when it is dropped.
 ///
-/// An error of that `close` is ignored: use [`io::close`](crate::io::close) if it matters.
+/// Dropping ignores an error of `close`. Use [`io::close`](crate::io::close) if the error matters.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct OwnedFd {
     fd: RawFd,
 }
 
-/// A file descriptor that is open for as long as `'fd`, and that another value owns.
+/// A file descriptor that another value owns and keeps open for `'fd`.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct BorrowedFd<'fd> {
@@ -48,13 +48,13 @@ pub trait IntoRawFd {
     fn into_raw_fd(self) -> RawFd;
 }
 
-/// A type that can be made from the number of a file descriptor.
+/// A type that can be created from the number of a file descriptor.
 pub trait FromRawFd {
-    /// Takes over the descriptor with this number.
+    /// Takes ownership of the descriptor with this number.
     ///
     /// # Safety
     ///
-    /// `fd` is open, and nothing else owns it.
+    /// `fd` is open, and no other value owns it.
     unsafe fn from_raw_fd(fd: RawFd) -> Self;
 }
 
@@ -77,7 +77,7 @@ impl Drop for OwnedFd {
         tell!(releases(&*self));
         #[expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
         let fd = self.fd as usize;
-        // SAFETY: `close` touches no memory; this is the owner, and it is gone after this.
+        // SAFETY: `close` touches no memory; `self` is the owner, and it is not used after this call.
         let _ = unsafe { syscall1(nr::CLOSE, fd) };
     }
 }

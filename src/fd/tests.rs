@@ -1,16 +1,16 @@
-//! One source for both: compiled against std's descriptor types with feature `std`, and against this
-//! crate's own without it, so that the second stay a part of the first.
+//! Compiles the same code against std's descriptor types with feature `std`, and against this crate's types
+//! without it. This keeps the crate's types a subset of std's.
 //!
 //! # Safety
 //!
-//! This file is trusted with nothing: its numbers are those of descriptors that it has just made.
+//! This file upholds no invariant. Its numbers belong to descriptors that it has just created.
 #![allow(unsafe_code, reason = "constructors from a number")]
 
 use super::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use crate::io::{IoSlice, IoSliceMut};
 use crate::{Errno, io};
 
-/// Whatever has a descriptor to lend is taken by reference, too.
+/// Accepts a reference to any type that lends a descriptor, as well as the type itself.
 fn number(fd: impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()
 }
@@ -35,7 +35,7 @@ fn fd_types_lend_give_up_and_take_over() {
     let released = reader.into_raw_fd();
     assert_eq!(released, fd);
     writer.write(b"still open").unwrap();
-    // SAFETY: released just now and owned by no value.
+    // SAFETY: the number was just released, and no value owns it.
     let back = unsafe { OwnedFd::from_raw_fd(released) };
     // SAFETY: `back` keeps it open.
     let lent = unsafe { BorrowedFd::borrow_raw(released) };
@@ -48,7 +48,7 @@ fn fd_types_lend_give_up_and_take_over() {
 fn fd_drop_closes() {
     let (reader, writer) = crate::pipe().unwrap();
     let owned = OwnedFd::from(reader);
-    // No other test of this binary makes a process, so no other process has a copy.
+    // No other test of this binary creates a process, so no other process has a copy.
     drop(owned);
     assert_eq!(writer.write(b"x"), Err(Errno::EPIPE));
 }

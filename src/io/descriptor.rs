@@ -1,20 +1,20 @@
-//! The descriptor itself: closing it, copying it, and its flags.
+//! Closes and duplicates descriptors, and reads and sets their flags.
 
 use super::DupFlags;
 use crate::errno::Result;
 use crate::fd::{AsFd, OwnedFd};
 use crate::sys::{abi, call};
 
-/// Closes a descriptor and returns the kernel's error, which dropping it does not.
+/// Closes a descriptor and returns the kernel's error. Dropping a descriptor ignores that error.
 ///
-/// The descriptor is closed even on error, also after [`EINTR`](crate::Errno::EINTR). Do not retry: another
+/// The descriptor is closed even on error, including [`EINTR`](crate::Errno::EINTR). Do not retry: another
 /// thread may already have a new descriptor with that number.
 ///
 /// # Errors
 ///
 /// - [`EINTR`](crate::Errno::EINTR), [`EIO`](crate::Errno::EIO), [`ENOSPC`](crate::Errno::ENOSPC),
-///   [`EDQUOT`](crate::Errno::EDQUOT) if an earlier write could not be completed. File systems over a network
-///   report them; a pipe never does.
+///   [`EDQUOT`](crate::Errno::EDQUOT) if an earlier write could not be completed. Network file systems report
+///   these errors; a pipe never does.
 ///
 /// # Examples
 ///
@@ -30,14 +30,15 @@ pub fn close(fd: impl Into<OwnedFd>) -> Result<()> {
     call::close(fd.into())
 }
 
-/// Duplicates a descriptor: the copy has the lowest free number [from 3 on](crate::fd#the-numbers-0-1-and-2) and **is
-/// inherited by programs started with `exec`**, as with the system call. [`dup_cloexec`] sets close-on-exec.
+/// Duplicates a descriptor. The copy has the lowest free number [from 3 on](crate::fd#the-numbers-0-1-and-2).
+/// As with the system call, **programs started with `exec` inherit the copy**; [`dup_cloexec`] sets
+/// close-on-exec.
 ///
-/// Both share one open file: its offset and its nonblocking flag.
+/// Both descriptors share one open file, including its offset and its nonblocking flag.
 ///
 /// # Errors
 ///
-/// - [`EMFILE`](crate::Errno::EMFILE) if the process has as many descriptors as its limit allows.
+/// - [`EMFILE`](crate::Errno::EMFILE) if the process has reached its limit of descriptors.
 ///
 /// # Examples
 ///
@@ -55,12 +56,12 @@ pub fn dup(fd: impl AsFd) -> Result<OwnedFd> {
     call::dup(fd.as_fd())
 }
 
-/// Duplicates a descriptor: the copy is close-on-exec and has the lowest free number [from 3
+/// Duplicates a descriptor. The copy is close-on-exec and has the lowest free number [from 3
 /// on](crate::fd#the-numbers-0-1-and-2).
 ///
 /// # Errors
 ///
-/// - [`EMFILE`](crate::Errno::EMFILE) if the process has as many descriptors as its limit allows.
+/// - [`EMFILE`](crate::Errno::EMFILE) if the process has reached its limit of descriptors.
 ///
 /// # Examples
 ///
@@ -78,14 +79,14 @@ pub fn dup_cloexec(fd: impl AsFd) -> Result<OwnedFd> {
     call::fcntl_dupfd_cloexec(fd.as_fd(), 3)
 }
 
-/// Makes `new` a duplicate of `fd`: the old file is closed, and the number stays the same. For standard streams use
-/// [`redirect`](super::redirect).
+/// Makes `new` a duplicate of `fd`. The old file of `new` is closed, and its number stays the same. For
+/// standard streams use [`redirect`](super::redirect).
 ///
 /// The duplicate is close-on-exec only if `flags` has [`CLOEXEC`](super::DupFlags::CLOEXEC).
 ///
 /// # Errors
 ///
-/// - [`EINVAL`](crate::Errno::EINVAL) if `flags` has unknown bits, or both have the same number.
+/// - [`EINVAL`](crate::Errno::EINVAL) if `flags` has unknown bits, or both descriptors have the same number.
 /// - [`EBUSY`](crate::Errno::EBUSY) if another thread is about to open a descriptor with that number.
 ///
 /// # Examples
@@ -110,11 +111,11 @@ pub fn dup3(fd: impl AsFd, new: &mut OwnedFd, flags: DupFlags) -> Result<()> {
     call::dup3(fd.as_fd(), new, flags.bits())
 }
 
-/// Returns whether the descriptor is closed in a program started by `exec`.
+/// Returns whether the descriptor is closed in a program started with `exec`.
 ///
 /// # Errors
 ///
-/// None that a caller can cause: a borrowed descriptor is open.
+/// A caller cannot cause an error, because a borrowed descriptor is open.
 ///
 /// # Examples
 ///
@@ -134,13 +135,13 @@ pub fn is_close_on_exec(fd: impl AsFd) -> Result<bool> {
     Ok(call::fcntl_getfd(fd.as_fd())? & abi::FD_CLOEXEC != 0)
 }
 
-/// Sets or clears close-on-exec: whether the descriptor is closed in a program started by `exec`.
+/// Sets or clears close-on-exec. While it is set, the descriptor is closed in a program started with `exec`.
 ///
-/// The flag belongs to this one descriptor. Duplicates have their own.
+/// The flag belongs to this descriptor only. Each duplicate has its own flag.
 ///
 /// # Errors
 ///
-/// None that a caller can cause: a borrowed descriptor is open.
+/// A caller cannot cause an error, because a borrowed descriptor is open.
 ///
 /// # Examples
 ///
@@ -163,11 +164,12 @@ pub fn set_close_on_exec(fd: impl AsFd, on: bool) -> Result<()> {
     if new == old { Ok(()) } else { call::fcntl_setfd(fd, new) }
 }
 
-/// Returns whether `O_NONBLOCK` is set: calls then fail with [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
+/// Returns whether `O_NONBLOCK` is set. While it is set, calls fail with [`EAGAIN`](crate::Errno::EAGAIN)
+/// rather than wait.
 ///
 /// # Errors
 ///
-/// None that a caller can cause: a borrowed descriptor is open.
+/// A caller cannot cause an error, because a borrowed descriptor is open.
 ///
 /// # Examples
 ///
@@ -185,14 +187,15 @@ pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
     Ok(call::fcntl_getfl(fd.as_fd())? & abi::O_NONBLOCK as usize != 0)
 }
 
-/// Sets or clears `O_NONBLOCK`. With it, calls fail with [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
+/// Sets or clears `O_NONBLOCK`. While it is set, calls fail with [`EAGAIN`](crate::Errno::EAGAIN) rather than
+/// wait.
 ///
-/// The flag belongs to the open file: all duplicates of the descriptor share it, also those in other
-/// processes. The other end of a pipe has its own. Other flags stay unchanged.
+/// The flag belongs to the open file. All duplicates of the descriptor share it, including those in other
+/// processes. The other end of a pipe has its own flag. Other flags stay unchanged.
 ///
 /// # Errors
 ///
-/// - [`EPERM`](crate::Errno::EPERM) if the file is append-only, and the flag cannot be changed.
+/// - [`EPERM`](crate::Errno::EPERM) if the file is append-only, so that the flag cannot be changed.
 ///
 /// # Examples
 ///

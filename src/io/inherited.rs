@@ -1,8 +1,8 @@
-//! Descriptors that this process inherited.
+//! Takes ownership of descriptors that this process has inherited.
 //!
 //! # Safety
 //!
-//! This file is trusted with [`take_inherited`], whose caller vouches for the number.
+//! This file relies on the caller of [`take_inherited`], who vouches for the number.
 #![allow(unsafe_code, reason = "take_inherited makes an owner of a number")]
 
 use crate::errno::{Errno, Result};
@@ -11,9 +11,9 @@ use crate::sys::{abi, call};
 
 /// Takes ownership of an inherited descriptor, by its number.
 ///
-/// A program that was started with descriptor 3 (by `fd_map`, or by a shell's [`3<file`][m]) takes it with this
-/// function, once, near the start of `main`. The function sets close-on-exec, so that the descriptor is not
-/// passed on by accident.
+/// A program may be started with, for example, descriptor 3 (by `fd_map`, or by a shell's [`3<file`][m]).
+/// Call this function once for each such descriptor, near the start of `main`. The function sets
+/// close-on-exec, so that the program does not pass the descriptor on by accident.
 ///
 /// [m]: https://www.gnu.org/software/bash/manual/html_node/Redirections.html
 ///
@@ -23,11 +23,11 @@ use crate::sys::{abi, call};
 ///
 /// # Safety
 ///
-/// Nothing else in this process owns the descriptor or will close it:
+/// No other code in this process owns the descriptor or will close it:
 ///
-/// - it was open when the process started;
-/// - it is not one that the C library or std uses (0, 1 and 2 are std's);
-/// - this function is called at most once for it.
+/// - The descriptor was open when the process started.
+/// - The C library and std do not use the descriptor (std uses 0, 1 and 2).
+/// - This function is called at most once for the descriptor.
 ///
 /// # Examples
 ///
@@ -35,7 +35,7 @@ use crate::sys::{abi, call};
 /// use rawpipe::fd::{AsFd, IntoRawFd, OwnedFd};
 /// use rawpipe::{PipeFlags, io};
 ///
-/// // Stands in for a descriptor that the parent left open at a known number.
+/// // Represents a descriptor that the parent left open at a known number.
 /// let (reader, _writer) = rawpipe::pipe2(PipeFlags::empty())?;
 /// let number = OwnedFd::from(reader).into_raw_fd();
 ///
@@ -48,10 +48,12 @@ pub unsafe fn take_inherited(fd: RawFd) -> Result<OwnedFd> {
     if fd < 0 {
         return Err(Errno::EBADF);
     }
-    // SAFETY: only used for the one call below, which fails with `EBADF` if it is not open.
+    // SAFETY: the value is used only for the calls below, which fail with `EBADF` if the descriptor is not
+    // open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     let flags = call::fcntl_getfd(borrowed)?;
     call::fcntl_setfd(borrowed, flags | abi::FD_CLOEXEC)?;
-    // SAFETY: it is open (the calls above succeeded), and the caller vouches that no value owns it.
+    // SAFETY: the descriptor is open, since the calls above succeeded. The caller vouches that no value owns
+    // it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -1,58 +1,62 @@
-//! Reading, writing, duplicating and closing any file descriptor.
+//! Reads, writes, duplicates and closes any file descriptor.
 //!
 //! # What a signal does
 //!
-//! The functions named after a system call make it once. If a signal handler interrupts them before
-//! anything moved, they fail with [`EINTR`](crate::Errno::EINTR). [`read_exact`], [`write_all`],
-//! [`write_all_vectored`] and [`read_to_end`] continue after a signal. [`close`] is never retried.
+//! Each function that is named after a system call makes that call once. If a signal handler interrupts such
+//! a function before any byte has moved, it fails with [`EINTR`](crate::Errno::EINTR). [`read_exact`],
+//! [`write_all`], [`write_all_vectored`] and [`read_to_end`] continue after a signal. [`close`] never
+//! retries.
 //!
 //! # Short counts
 //!
-//! A read or write may move fewer bytes than requested, and returns how many. The kernel moves at most
-//! 2,147,479,552 bytes (0x7ffff000) in one call, whatever the length.
+//! A read or write may move fewer bytes than requested, and returns the number that it moved. The kernel
+//! moves at most 2,147,479,552 bytes (0x7ffff000) in one call.
 //!
 //! # Without waiting, or until a deadline
 //!
-//! With feature `event` there are `try_read`, `try_write`, and `read_deadline` and its relatives, which work
-//! on ends that are blocking.
+//! Feature `event` adds `try_read`, `try_write`, and functions with a deadline such as `read_deadline`. These
+//! functions work on blocking ends.
 //!
-//! `O_NONBLOCK` belongs to the open file, which other processes share: a child, or the parent that gave
-//! this program its standard input. Setting it breaks them. Nothing here changes it: each call has a flag
-//! not to wait, and if there is a wait, it is in `poll`.
+//! `O_NONBLOCK` belongs to the open file, which other processes may share: a child, or the parent that
+//! provided the standard input. Setting the flag can break those processes, so no function here changes it.
+//! Instead each function uses system calls that do not wait, and waits only in `poll`.
 //!
-//! That flag is `RWF_NOWAIT`, if the kernel and the file support it: pipes and sockets do since Linux 6.4. A
-//! pipe end that was once used in a [`splice`](crate::splice) no longer does, and a FIFO never does. Then a
-//! read is a `vmsplice` out of the pipe, and a write goes to a private pipe and is spliced from there to its
-//! target. (So does a read of a FIFO that is open for reading and writing.) These calls, too, have a flag not
-//! to wait. Each such write takes up at least one page of the pipe, however small it is, so that many small
-//! ones fill it earlier. If neither is supported, as on a terminal, the functions fail
-//! with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). They never poll and then
+//! The preferred method is the flag `RWF_NOWAIT`. Pipes and sockets support the flag since Linux 6.4. A FIFO
+//! never supports it, nor does a pipe end that was once used in a [`splice`](crate::splice).
+//!
+//! The fallback for pipes is `vmsplice` and `splice`, which have their own flag not to wait. A read copies
+//! bytes out of the pipe with `vmsplice`. A write goes to a private pipe and is spliced from there to its
+//! target. Each such write occupies at least one page of the target, so many small writes fill it earlier. A
+//! read of a FIFO that is open for reading and writing also splices through a private pipe.
+//!
+//! If neither method is supported, as on a terminal, the functions fail with
+//! [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) (std's kind `Unsupported`). The functions never poll and then
 //! read, because another reader could win the race.
 //!
 //! # Deadlines that have passed
 //!
-//! A deadline that has already passed means: do not wait. Bytes that can be read or written without waiting still
-//! are. All functions continue after a signal, until the deadline. A deadline can be ended early by another thread:
-//! see [`Cancel`](crate::Cancel).
+//! With a deadline that has already passed, a function does not wait. The function still moves the bytes that
+//! it can read or write without waiting. All these functions continue after a signal, until the deadline.
+//! Another thread can end a deadline early: see [`Cancel`](crate::Cancel).
 //!
-//! A peer that holds the pipe's lock makes every call wait, these included: see
+//! A peer that holds the pipe's lock makes every call wait, including these functions: see
 //! [`Deadline`](crate::Deadline#a-peer-that-holds-the-pipe).
 //!
 //! # Socket timeouts
 //!
-//! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect here: a call that would wait returns immediately, and
-//! the wait is in `poll`. They do affect [`read`](read()) and [`write`](write()), which fail with `EAGAIN`
-//! when the time is over.
+//! `SO_RCVTIMEO` and `SO_SNDTIMEO` have no effect on the `try_` functions and the functions with a deadline,
+//! because these wait only in `poll`. The options do affect [`read`](read()) and [`write`](write()), which
+//! fail with `EAGAIN` when the timeout expires.
 //!
 //! # Nonblocking ends
 //!
-//! The functions here do the same on nonblocking ends as on blocking ones. A table in the
-//! guide, `choosing`, lists what the other functions do.
+//! The functions with a deadline and the `try_` functions behave the same on nonblocking ends as on blocking
+//! ones. A table in the guide, `choosing`, lists the behaviour of the other functions.
 //!
 //! # `SIGPIPE`
 //!
 //! A write to a pipe without a reader raises `SIGPIPE`, as [`write()`] does. In a program that does not
-//! ignore it, use `without_sigpipe`.
+//! ignore the signal, use `without_sigpipe`.
 //!
 //! # Packet pipes
 //!
@@ -110,18 +114,18 @@ use crate::sys::call;
 
 /// Reads up to `buf.len()` bytes into `buf` and returns how many; 0 is end of file.
 ///
-/// On a pipe it waits until there is at least one byte or no write end is left open anywhere; a
-/// nonblocking pipe does not wait. With an empty `buf` it returns 0 immediately.
+/// A read of a pipe waits until there is at least one byte or no process has a write end open. A nonblocking
+/// pipe does not wait. With an empty `buf` the call returns 0 immediately.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and there is nothing to read, or
-///   the time of its `SO_RCVTIMEO` is over.
-/// - [`EBADF`](crate::Errno::EBADF) if it is not open for reading, for instance a write end.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and has nothing to read, or its
+///   `SO_RCVTIMEO` has expired.
+/// - [`EBADF`](crate::Errno::EBADF) if the descriptor is not open for reading, for instance a write end.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was read.
-/// - [`EIO`](crate::Errno::EIO) if the peer of a pseudoterminal is closed. A master has no end of
-///   file: its output ends with this error.
-/// - [`EISDIR`](crate::Errno::EISDIR) if it is a directory.
+/// - [`EIO`](crate::Errno::EIO) if the peer of a pseudoterminal is closed. The master of a pseudoterminal
+///   never reaches end of file; reading from it ends with this error.
+/// - [`EISDIR`](crate::Errno::EISDIR) if the descriptor is a directory.
 ///
 /// # Examples
 ///
@@ -141,12 +145,12 @@ pub fn read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
     call::read(fd.as_fd(), buf)
 }
 
-/// Reads up to `buf.len()` bytes into memory that need not be initialised, and returns the part that
-/// now is; an empty part is end of file.
+/// Reads up to `buf.len()` bytes into memory that need not be initialised, and returns the part that was
+/// filled. An empty part is end of file.
 ///
 /// # Errors
 ///
-/// As [`read`].
+/// Fails as [`read`] does.
 ///
 /// # Examples
 ///
@@ -173,7 +177,7 @@ pub fn read_uninit(fd: impl AsFd, buf: &mut [MaybeUninit<u8>]) -> Result<&mut [u
 ///
 /// # Errors
 ///
-/// As [`read`], and
+/// Fails as [`read`] does, and with
 ///
 /// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers.
 ///
@@ -200,25 +204,25 @@ pub fn readv(fd: impl AsFd, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
 
 /// Writes up to `buf.len()` bytes of `buf` and returns how many.
 ///
-/// On a pipe it waits until all of them are written; a nonblocking pipe accepts what it has room for.
-/// Up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes are written in one piece; more may be mixed with
-/// the bytes of other writers. With an empty `buf` it returns 0 immediately.
+/// A write to a blocking pipe waits until all bytes are written; a nonblocking pipe accepts as many as it has
+/// room for. Up to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes are written in one piece; a longer write may be
+/// mixed with the bytes of other writers. With an empty `buf` the call returns 0 immediately.
 ///
 /// # Errors
 ///
-/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and there is no room, or the time
-///   of its `SO_SNDTIMEO` is over.
-/// - [`EBADF`](crate::Errno::EBADF) if it is not open for writing, for instance a read end.
+/// - [`EAGAIN`](crate::Errno::EAGAIN) if the descriptor is nonblocking and there is no room, or its
+///   `SO_SNDTIMEO` has expired.
+/// - [`EBADF`](crate::Errno::EBADF) if the descriptor is not open for writing, for instance a read end.
 /// - [`EFBIG`](crate::Errno::EFBIG) if the file would become larger than `RLIMIT_FSIZE` allows. The process
-///   also gets `SIGXFSZ`, which kills it unless it is ignored or handled. Bytes that fit below the limit are
-///   written first, as a short count.
+///   also receives `SIGXFSZ`, which kills it unless the signal is ignored or handled. A write that crosses
+///   the limit first writes the bytes below it and returns a short count.
 /// - [`EINTR`](crate::Errno::EINTR) if a signal handler ran before anything was written.
-/// - [`EINVAL`](crate::Errno::EINVAL) if the file was opened with `O_DIRECT`, and the length, the position
-///   or the address of `buf` is not a multiple of its block size. The tail of a file can be written after
-///   clearing the flag with `fcntl`.
-/// - [`EPIPE`](crate::Errno::EPIPE) if no read end is left open. The process also gets `SIGPIPE`, which
-///   kills it unless it is ignored, as it is in Rust programs with a `main`; [`write_nosignal`] does not
-///   raise it.
+/// - [`EINVAL`](crate::Errno::EINVAL) if the file was opened with `O_DIRECT`, and the length, position or
+///   address is not a multiple of the block size. To write the tail of a file, clear the flag with `fcntl`
+///   first.
+/// - [`EPIPE`](crate::Errno::EPIPE) if no read end is open. The process also receives `SIGPIPE`, which kills
+///   it unless the signal is ignored. Rust's `main` ignores the signal, and [`write_nosignal`] does not raise
+///   it.
 ///
 /// # Examples
 ///
@@ -239,10 +243,10 @@ pub fn write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// As [`write()`], and
+/// Fails as [`write()`] does, and with
 ///
-/// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers, or their lengths together are
-///   more than an `isize` holds.
+/// - [`EINVAL`](crate::Errno::EINVAL) if there are more than 1024 buffers, or the sum of their lengths
+///   exceeds `isize::MAX`.
 ///
 /// # Examples
 ///

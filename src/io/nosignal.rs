@@ -1,4 +1,4 @@
-//! Writing without `SIGPIPE`.
+//! Writes without raising `SIGPIPE`.
 
 use crate::errno::{Errno, Result};
 use crate::fd::AsFd;
@@ -7,19 +7,19 @@ use crate::sys::abi::iovec::IoSlice;
 use crate::sys::{abi, call};
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// Writes as [`write()`](super::write) does, without `SIGPIPE`. If no reader is left, it only fails with
-/// [`EPIPE`](Errno::EPIPE); the signal would kill a program that does not ignore it.
+/// Writes as [`write()`](super::write) does, but raises no `SIGPIPE`. If the pipe has no reader, the call
+/// only fails with [`EPIPE`](Errno::EPIPE). The signal would kill a program that does not ignore it.
 ///
-/// It sets a flag of the call if the kernel has it (Linux 6.18), and otherwise blocks the signal for this
-/// thread meanwhile ([`without_sigpipe`](crate::io::without_sigpipe)). Other threads are not affected.
+/// If the kernel supports the flag `RWF_NOSIGNAL` (Linux 6.18), this function sets it. Otherwise the function
+/// blocks the signal for this thread during the call (see [`without_sigpipe`](crate::io::without_sigpipe)).
+/// Other threads are not affected.
 ///
 /// # Errors
 ///
-/// As [`write()`](super::write), and
+/// Fails as [`write()`](super::write) does, and with
 ///
-/// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM), or another error of a filter
-///   that rejects both ways; nothing was written. See
-///   [`without_sigpipe`](crate::io::without_sigpipe).
+/// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM), or another error of a filter, if the filter rejects
+///   both methods. Nothing was written. See [`without_sigpipe`](crate::io::without_sigpipe).
 ///
 /// # Examples
 ///
@@ -39,19 +39,20 @@ pub fn write_nosignal(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
     writev_nosignal(fd, &[IoSlice::new(buf)])
 }
 
-/// Writes as [`writev`](super::writev) does, without `SIGPIPE`, as [`write_nosignal`].
+/// Writes as [`writev`](super::writev) does, but raises no `SIGPIPE`: see [`write_nosignal`].
 ///
 /// # Errors
 ///
-/// As [`writev`](super::writev) and [`write_nosignal`].
+/// Fails as [`writev`](super::writev) and [`write_nosignal`] do.
 pub fn writev_nosignal(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
-    /// Whether the kernel lacks the flag. Files other than pipes may reject it although the kernel has it.
+    /// Set once a pipe has shown that the kernel lacks the flag. Other files may reject the flag even if the
+    /// kernel supports it.
     static MISSING: AtomicBool = AtomicBool::new(false);
 
     let fd = fd.as_fd();
     if !MISSING.load(Ordering::Relaxed) {
         match call::pwritev2(fd, bufs, abi::RWF_NOSIGNAL) {
-            // Also for too many buffers: the other call fails with the same error.
+            // Too many buffers also cause this error. The other call then fails in the same way.
             Err(Errno::EINVAL) => {}
             Err(errno) if call::is_unsupported(errno) => {
                 MISSING.store(call::fcntl_getpipe_sz(fd).is_ok(), Ordering::Relaxed);

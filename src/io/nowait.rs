@@ -1,7 +1,8 @@
-//! Reading and writing without waiting, on ends that are blocking.
+//! Reads and writes without waiting, even on blocking ends.
 //!
-//! This uses `RWF_NOWAIT` if the kernel and the file support it, else an equivalent for pipes: see
-//! [`io`](mod@crate::io#without-waiting-or-until-a-deadline). It never polls and then reads, because another reader could win the race.
+//! These functions use `RWF_NOWAIT` if the kernel and the file support it, and otherwise an equivalent for
+//! pipes: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline). The functions never poll and then
+//! read, because another reader could win the race.
 
 use crate::fd::{AsFd, BorrowedFd};
 use crate::sys::abi::flags::PipeFlags;
@@ -9,14 +10,13 @@ use crate::sys::abi::iovec::{IoSlice, IoSliceMut};
 use crate::sys::{abi, call};
 use crate::{Errno, Result, pipe};
 
-/// Reads what is available, and returns how many bytes that is. See
-/// [`io::try_read`](crate::io::try_read).
+/// Reads the available bytes and returns their number. See [`io::try_read`](crate::io::try_read).
 pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     match call::preadv2(fd, &mut [IoSliceMut::new(buf)], abi::RWF_NOWAIT) {
         Err(errno) if call::is_unsupported(errno) => {
             let wrong = abi::O_WRONLY as usize;
             match call::vmsplice_from(fd, buf) {
-                // It is also open for writing.
+                // The pipe is also open for writing.
                 Err(Errno::EBADF) => read_through_a_pipe(fd, buf),
                 answer => answer,
             }
@@ -26,16 +26,16 @@ pub(crate) fn try_read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     }
 }
 
-/// Moves what is available into a private pipe, which has room, and reads it from there.
+/// Moves the available bytes into a private pipe, which has room, and reads them from there.
 fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     if call::fcntl_getpipe_sz(from).is_err() {
-        return Err(Errno::EBADF); // the flag below concerns pipes only
+        return Err(Errno::EBADF); // the call below works only on pipes
     }
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     let flags = abi::SPLICE_F_NONBLOCK;
     let moved = call::splice(from, None, writer.as_fd(), None, buf.len(), flags)?;
     let mut read = 0;
-    // If these are packets, each call reads one.
+    // From a packet pipe, each call reads one packet.
     while read < moved {
         match call::read(reader.as_fd(), &mut buf[read..moved])? {
             0 => break,
@@ -45,7 +45,7 @@ fn read_through_a_pipe(from: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     Ok(read)
 }
 
-/// Writes what there is room for, and returns how many bytes that is. See
+/// Writes as many bytes as there is room for and returns their number. See
 /// [`io::try_write`](crate::io::try_write).
 pub(crate) fn try_writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
     match call::pwritev2(fd, bufs, abi::RWF_NOWAIT) {
@@ -57,13 +57,13 @@ pub(crate) fn try_writev(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usi
     }
 }
 
-/// Writes to a private pipe, which has room, and moves from there as much as `to` has room for. The
-/// remaining bytes are dropped with that pipe, and are not counted.
+/// Writes to a private pipe, which has room, and moves as many bytes from there as `to` has room for. Bytes
+/// that do not fit are dropped with the private pipe and are not counted.
 fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize> {
     if call::fcntl_getpipe_sz(to).is_err() {
-        return Err(Errno::EOPNOTSUPP); // the flag below concerns pipes only
+        return Err(Errno::EOPNOTSUPP); // the call below works only on pipes
     }
-    // If `to` has packets, this pipe must have them, too.
+    // If `to` is a packet pipe, the private pipe must be one, too.
     let packets = call::fcntl_getfl(to)? & abi::O_DIRECT as usize != 0;
     let mode = if packets { PipeFlags::DIRECT } else { PipeFlags::empty() };
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK | mode)?;
@@ -71,15 +71,15 @@ fn write_through_a_pipe(to: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usiz
     call::splice(reader.as_fd(), None, to, None, count, abi::SPLICE_F_NONBLOCK)
 }
 
-/// Chooses the error to report if both methods have failed. `wrong` is the access mode of the other
+/// Chooses the error to report after both methods have failed. `wrong` is the access mode of the other
 /// direction.
 fn unsupported(fd: BorrowedFd<'_>, wrong: usize, first: Errno, second: Errno) -> Errno {
-    // A call that is missing has not checked the descriptor.
+    // A call that the kernel lacks has not checked the descriptor.
     let mode = call::fcntl_getfl(fd).map(|flags| flags & abi::O_ACCMODE);
     match (mode, second) {
         (Err(closed), _) => closed,
         (Ok(mode), _) if mode == wrong => Errno::EBADF,
-        // Not a pipe, so `EINVAL` of the first call meant an invalid argument.
+        // The descriptor is not a pipe, so `EINVAL` from the first call meant an invalid argument.
         (_, Errno::EBADF | Errno::EOPNOTSUPP) if first == Errno::EINVAL => first,
         (_, Errno::EBADF | Errno::ENOSYS | Errno::EPERM) => Errno::EOPNOTSUPP,
         (_, second) => second,

@@ -1,20 +1,21 @@
-//! Calls that raise `SIGPIPE` if there is no reader, without the signal.
+//! Suppresses `SIGPIPE` for calls that raise it if there is no reader.
 //!
-//! `write` has a flag against it ([`write_nosignal`](crate::io::write_nosignal)); `splice`, `tee` and
-//! `sendfile` have none. So the signal is blocked for this thread during the call, and if the call has
-//! raised it, it is removed again before the mask is restored. The kernel sends it to the thread that
-//! made the call, so no other thread can get it meanwhile.
+//! `pwritev2` has a flag that suppresses the signal ([`write_nosignal`](crate::io::write_nosignal)), but
+//! `splice`, `tee` and `sendfile` have none. Therefore this thread blocks the signal during the call. If the
+//! call has raised the signal, it is removed before the mask is restored. The kernel sends the signal to the
+//! calling thread, so no other thread can receive it.
 //!
-//! A `SIGPIPE` that another process sends to this one meanwhile is delivered afterwards, and one that
-//! was pending for this thread before stays pending. A `SIGPIPE` that `pthread_kill` sends to this
-//! thread meanwhile is lost: the kernel merges it with the call's own. Where a filter rejects
-//! `rt_tgsigqueueinfo`, one for the process is lost if it arrives while no call raises any.
+//! If another process sends `SIGPIPE` during the call, that signal is delivered afterwards. A signal that was
+//! already pending for this thread stays pending. If `pthread_kill` sends `SIGPIPE` to this thread during the
+//! call, that signal is lost, because the kernel merges it with the call's own signal. If a filter rejects
+//! `rt_tgsigqueueinfo`, a signal for the process that arrives during the call is lost, unless the call raises
+//! one, too.
 //!
-//! `SIGXFSZ`, which a write beyond `RLIMIT_FSIZE` raises, is not blocked: it kills a process that neither
-//! ignores nor handles it.
+//! `SIGXFSZ`, which a write beyond `RLIMIT_FSIZE` raises, is not blocked. That signal kills a process that
+//! neither ignores nor handles it.
 //!
-//! Rust's `main` ignores `SIGPIPE` for the whole process, and children inherit that. Programs without
-//! Rust's `main`, and libraries, should use this instead of ignoring the signal.
+//! Rust's `main` ignores `SIGPIPE` for the whole process, and children inherit this setting. Libraries and
+//! programs without Rust's `main` should use this module instead of ignoring the signal.
 
 use crate::Result;
 use crate::errno::retry;
@@ -24,11 +25,11 @@ use crate::sys::call;
 
 const ONLY_SIGPIPE: SigSet = SignalSet::empty().with(Signal::PIPE).0;
 
-/// Runs `body`, in which no call of this thread raises `SIGPIPE`, and returns its result.
+/// Runs `body` and returns its result. Calls of this thread in `body` raise no `SIGPIPE`.
 ///
-/// Other threads are not affected. The signal mask is restored afterwards.
-/// [`transfer`](crate::transfer), `fanout`, `communicate` and message senders do this by themselves,
-/// and fail with the same errors before the first byte.
+/// Other threads are not affected. The signal mask is restored afterwards. [`transfer`](crate::transfer),
+/// `fanout`, `communicate` and message senders already suppress the signal, and fail with the same errors
+/// before the first byte.
 ///
 /// # Errors
 ///
@@ -57,19 +58,19 @@ pub fn without_sigpipe<R>(body: impl FnOnce() -> R) -> Result<R> {
     Ok(body())
 }
 
-/// Blocks `SIGPIPE` for this thread, for as long as it lives.
+/// Blocks `SIGPIPE` for this thread until the guard is dropped.
 pub(crate) struct Guard {
     old: SigSet,
-    /// For this thread, not for the process.
+    /// Set if `SIGPIPE` was pending for this thread, not for the process.
     pending_before: bool,
 }
 
 impl Guard {
-    /// Fails if a filter rejects changing the mask; nothing is changed then.
+    /// Blocks the signal. If a filter rejects the change of the mask, the call fails and changes nothing.
     pub(crate) fn new() -> Result<Self> {
         let is_pending = is_pending()?;
         let old = call::rt_sigprocmask(SIG_BLOCK, &ONLY_SIGPIPE)?;
-        // Pending, and so it was blocked before.
+        // A pending signal must have been blocked before.
         let pending_before = is_pending
             && match call::rt_tgsigqueueinfo_self(&MARK) {
                 Ok(()) => take().is_some_and(|info| call::rt_tgsigqueueinfo_self(&info).is_ok()),
@@ -81,8 +82,8 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Whatever the call has returned: a reader that leaves in the middle makes a short count, and
-        // the signal is there all the same.
+        // The check does not depend on the call's result. A reader that closes in the middle of a write
+        // causes a short count and also raises the signal.
         if !self.pending_before && is_pending() == Ok(true) {
             let _ = call::rt_tgsigqueueinfo_self(&MARK);
             let _ = take();
@@ -91,17 +92,18 @@ impl Drop for Guard {
     }
 }
 
-/// For the process or for this thread: the kernel returns both as one.
+/// Returns whether `SIGPIPE` is pending for the process or for this thread. The kernel does not distinguish
+/// the two.
 fn is_pending() -> Result<bool> {
     call::rt_sigpending().map(|pending| SignalSet(pending).contains(Signal::PIPE))
 }
 
-/// Queued for this thread before one is taken. The kernel drops it if the thread already has one pending.
-/// Otherwise it is the one that is taken, since those of the thread come before those of the process. Those of the
-/// process are left alone in either case.
+/// A marked signal that is queued for this thread before a pending one is taken. If the thread already has
+/// one pending, the kernel drops the mark. Otherwise the mark itself is taken, since signals for the thread
+/// precede signals for the process. In either case, a signal for the process stays pending.
 const MARK: SigInfo = SigInfo::queued(Signal::PIPE.as_raw(), 0x5049_5045);
 
-/// Takes what is pending, unless it is the mark.
+/// Takes a pending `SIGPIPE` and returns it, unless it is the mark.
 fn take() -> Option<SigInfo> {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let info = retry(|| call::rt_sigtimedwait(&ONLY_SIGPIPE, Some(&now))).ok()?;

@@ -1,8 +1,8 @@
-//! The three standard streams: lending them, and putting other files in their places.
+//! Lends the three standard streams and redirects them to other files.
 //!
 //! # Safety
 //!
-//! This file is trusted to lend three numbers that no value owns, as std does.
+//! This file is trusted to lend the three numbers that no value owns, as std does.
 #![allow(unsafe_code, reason = "descriptors by number")]
 
 pub use crate::sys::abi::StdStream;
@@ -23,27 +23,30 @@ impl fmt::Display for StdStream {
     }
 }
 
-/// Lends the descriptor, as std's `Stdout` does. If the stream is closed, calls with it fail with `EBADF`.
+/// Lends the descriptor, as std's `Stdout` does. If the stream is closed, calls on the descriptor fail with
+/// `EBADF`.
 impl AsFd for StdStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: no value owns the numbers 0 to 2, so borrowing one never outlives its owner.
+        // SAFETY: no value owns the numbers 0 to 2, so a borrow never outlives an owner.
         unsafe { BorrowedFd::borrow_raw(*self as i32) }
     }
 }
 
-/// Makes a standard stream of this process a duplicate of `fd`: the most common use of `dup2`. A program started
-/// with `exec` inherits it.
+/// Makes a standard stream of this process a duplicate of `fd`, which is the most common use of `dup2`. A
+/// program started with `exec` inherits the stream.
 ///
-/// The same call closes the old file at that number, atomically. Its other duplicates stay open:
-/// [`dup_cloexec`](super::dup_cloexec) before and a second `redirect` afterwards restore the stream. If `fd` has the
-/// number of the stream already, this clears close-on-exec.
+/// The same call atomically closes the old file at that number. Other duplicates of the old file stay open.
+/// To restore the stream later, call [`dup_cloexec`](super::dup_cloexec) first and `redirect` with that
+/// duplicate afterwards. If `fd` already has the number of the stream, this function clears close-on-exec.
 ///
-/// Allocates nothing, so that a forked child can use it before it starts a program. Text in a buffer of
-/// [`std::io::stdin`][stdin], `stdout` or C's stdio stays there: flush first, or it goes to the new file.
+/// The function allocates nothing, so a forked child can call it before it starts a program. Buffered text in
+/// [`std::io::stdin`][stdin], `stdout` or C's stdio stays in its buffer. Flush output first; otherwise the
+/// text goes to the new file.
 ///
-/// It is safe because no value owns the descriptors 0, 1 and 2: any code may borrow them at any time, as `println!` does,
-/// and none may close them. From then on they all use the new file, as if the program had been started with it.
-/// So does an [`OwnedFd`](crate::fd::OwnedFd) that was created from such a number.
+/// The call is safe because no value owns the descriptors 0, 1 and 2. Any code may borrow them at any time,
+/// as `println!` does, and no code may close them. Afterwards all code uses the new file, as if the program
+/// had been started with it. An [`OwnedFd`](crate::fd::OwnedFd) that was created from such a number also uses
+/// the new file.
 ///
 /// [stdin]: https://doc.rust-lang.org/std/io/fn.stdin.html
 ///

@@ -1,4 +1,5 @@
-//! Reading and writing without waiting, or not beyond a deadline. The documentation of the parent module says how.
+//! Reads and writes without waiting, or until a deadline at the latest. The parent module documents the
+//! methods.
 
 use crate::fd::{AsFd, BorrowedFd};
 use crate::io::{self, Incomplete, nowait};
@@ -7,18 +8,17 @@ use crate::sys::abi::iovec::IoSlice;
 use crate::wait::attempt_until;
 use crate::{Deadline, Result};
 
-/// Reads what is available, up to `buf.len()` bytes, and returns how many; 0 is end of file. Does not
-/// wait.
+/// Reads up to `buf.len()` available bytes and returns how many; 0 is end of file. Does not wait.
 ///
 /// # Errors
 ///
-/// Those of [`io::read`], and
+/// Fails as [`io::read`] does, and with
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is nothing to read now.
-/// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE) if it is a FIFO that is open for writing
-///   as well, which needs a private pipe, and that cannot be created.
-/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be read without the risk of
-///   waiting: a terminal, some other devices.
+/// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE) if the descriptor is a FIFO that is
+///   also open for writing, and the private pipe for the read cannot be created.
+/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be read without the risk of waiting.
+///   Examples are terminals and some other devices.
 ///
 /// # Examples
 ///
@@ -46,11 +46,11 @@ pub fn try_read(fd: impl AsFd, buf: &mut [u8]) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// Those of [`io::write()`], and
+/// Fails as [`io::write()`] does, and with
 ///
 /// - [`EAGAIN`](crate::Errno::EAGAIN) if there is no room now.
-/// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE) if the write needs a private pipe, which
-///   cannot be created.
+/// - [`EMFILE`](crate::Errno::EMFILE), [`ENFILE`](crate::Errno::ENFILE) if the write needs a private pipe and
+///   the pipe cannot be created.
 /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this descriptor cannot be written without the risk
 ///   of waiting.
 ///
@@ -73,17 +73,18 @@ pub fn try_write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
     nowait::try_writev(fd.as_fd(), &[IoSlice::new(buf)])
 }
 
-/// Reads up to `buf.len()` bytes and returns how many; 0 is end of file. Waits for the first of them,
-/// at most until `deadline`.
+/// Reads up to `buf.len()` bytes and returns how many; 0 is end of file. Waits for the first byte, until
+/// `deadline` at the latest.
 ///
 /// # Errors
 ///
 /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, and nothing was read.
-/// - [`ECANCELED`](crate::Errno::ECANCELED) if it is [cancelled](crate::Cancel), and nothing was read.
-/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this is a terminal, or another descriptor that cannot be read
-///   without the risk of waiting. If no other process reads it, call
+/// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel), and nothing was
+///   read.
+/// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if this is a terminal, or another descriptor that cannot be
+///   read without the risk of waiting. If no other process reads from the descriptor, call
 ///   [`poll_deadline`](crate::event::poll_deadline) and then [`io::read`].
-/// - Those of [`try_read`] except `EAGAIN`.
+/// - The errors of [`try_read`] except `EAGAIN`.
 ///
 /// # Examples
 ///
@@ -96,7 +97,7 @@ pub fn try_write(fd: impl AsFd, buf: &[u8]) -> Result<usize> {
 /// let soon = Deadline::after(Duration::from_millis(10));
 /// assert_eq!(io::read_deadline(&reader, &mut buf, soon), Err(Errno::ETIMEDOUT));
 /// writer.write_all(b"in time")?;
-/// assert_eq!(io::read_deadline(&reader, &mut buf, soon)?, 7); // bytes that are there need no time
+/// assert_eq!(io::read_deadline(&reader, &mut buf, soon)?, 7); // bytes that are available need no wait
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline<'_>) -> Result<usize> {
@@ -104,15 +105,16 @@ pub fn read_deadline(fd: impl AsFd, buf: &mut [u8], deadline: Deadline<'_>) -> R
     attempt_until(fd, PollEvents::IN, Some(deadline), || try_read(fd, buf))
 }
 
-/// Writes up to `buf.len()` bytes and returns how many. Waits for room for the first of them, at most
-/// until `deadline`.
+/// Writes up to `buf.len()` bytes and returns how many. Waits for room for the first byte, until `deadline`
+/// at the latest.
 ///
 /// # Errors
 ///
-/// Those of [`try_write`] except `EAGAIN`, and
+/// Fails as [`try_write`] does, except with `EAGAIN`, and also with
 ///
 /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, and nothing was written.
-/// - [`ECANCELED`](crate::Errno::ECANCELED) if it is [cancelled](crate::Cancel), and nothing was written.
+/// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel), and nothing was
+///   written.
 pub fn write_deadline(fd: impl AsFd, buf: &[u8], deadline: Deadline<'_>) -> Result<usize> {
     writev_deadline(fd.as_fd(), &[IoSlice::new(buf)], deadline)
 }
@@ -129,7 +131,7 @@ pub(crate) fn writev_deadline(
 ///
 /// # Errors
 ///
-/// An [`Incomplete`] has the number of bytes in `buf` and the reason for the end: end of file,
+/// The [`Incomplete`] holds the number of bytes in `buf` and the reason: end of file,
 /// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), [`ECANCELED`](crate::Errno::ECANCELED), or another error of
 /// [`read_deadline`].
 ///
@@ -161,7 +163,7 @@ pub fn read_exact_deadline(
 ///
 /// # Errors
 ///
-/// An [`Incomplete`] has the number of bytes written and the reason for the end:
+/// The [`Incomplete`] holds the number of bytes written and the reason:
 /// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), [`ECANCELED`](crate::Errno::ECANCELED), or another error of
 /// [`write_deadline`].
 pub fn write_all_deadline(

@@ -1,4 +1,4 @@
-//! Reading to the end of file into a `Vec`, which grows.
+//! Reads until end of file into a growing `Vec`.
 
 use crate::Errno;
 use crate::errno::retry;
@@ -9,16 +9,16 @@ use alloc::vec::Vec;
 
 /// Reads until end of file, appends to `buf`, and returns the number of bytes appended. Retries on `EINTR`.
 ///
-/// A pipe reaches end of file when every write end is closed. The caller's own copies must be dropped
-/// first, or the call waits forever.
+/// A pipe reaches end of file when every write end is closed. Drop this process's own write ends first;
+/// otherwise the call waits forever.
 ///
-/// `buf` grows in steps, to somewhat more than twice its length. If it grows to 2 MiB or more, huge pages are advised
-/// for it (`MADV_HUGEPAGE`).
+/// `buf` grows in steps, each time to somewhat more than twice its length. If `buf` grows to 2 MiB or more,
+/// this function requests huge pages for it (`MADV_HUGEPAGE`).
 ///
 /// # Errors
 ///
-/// As [`read`](super::read) but for [`EINTR`](Errno::EINTR), and [`ENOMEM`](Errno::ENOMEM) if `buf` cannot
-/// grow. The bytes read before the error are in `buf`.
+/// Fails as [`read`](super::read) does, except with [`EINTR`](Errno::EINTR), and with
+/// [`ENOMEM`](Errno::ENOMEM) if `buf` cannot grow. The bytes read before the error are in `buf`.
 ///
 /// # Examples
 ///
@@ -38,16 +38,16 @@ pub fn read_to_end(fd: impl AsFd, buf: &mut Vec<u8>) -> crate::Result<usize> {
     Ok(buf.len() - before)
 }
 
-/// What a pipe holds by default, in bytes.
+/// The default capacity of a pipe in bytes.
 const PIPE: usize = 64 << 10;
 
-/// The capacity in bytes from which on a buffer is worth huge pages: the kernel takes longer to allocate 512
-/// small ones than to copy the bytes that go there.
+/// The smallest capacity in bytes of a buffer with huge pages. The kernel needs longer to allocate 512 small
+/// pages than to copy the bytes into them.
 const LARGE: usize = 2 << 20;
 
-/// Reads at most `most` bytes with one call, appends them to `buf`, and sets `last` to their number, which is
-/// passed to the next call and is 0 at first. Grows `buf` by `first` bytes at first, and then to more than twice
-/// its length, if it lacks room.
+/// Reads at most `most` bytes with one call, appends them to `buf`, and sets `last` to their number. The
+/// caller passes `last` to the next call, and 0 to the first. If `buf` lacks room, the first call grows it by
+/// `first` bytes, and later calls grow it to more than twice its length.
 pub(crate) fn read_more(
     fd: BorrowedFd<'_>,
     buf: &mut Vec<u8>,
@@ -55,18 +55,19 @@ pub(crate) fn read_more(
     most: usize,
     last: &mut usize,
 ) -> crate::Result<usize> {
-    // With less room the end of a packet would be lost.
+    // With less room, the end of a packet could be lost.
     if buf.capacity() - buf.len() < PIPE_BUF.min(most) {
-        // A pipe more than twice the length: an output of a common length, such as a power of two, does not fill
-        // its buffer, which would grow once more only to find the end.
+        // The new size is twice the length plus the capacity of a pipe. An output whose length is a power of
+        // two then does not fill `buf`. A full `buf` would have to grow again only to detect end of file.
         let more = if *last == 0 { first } else { buf.len() + PIPE + PIPE_BUF };
         buf.try_reserve(more.min(most)).map_err(|_| Errno::ENOMEM)?;
         if buf.capacity() >= LARGE {
             call::madvise_hugepage(buf);
         }
     }
-    // The kernel would allocate the pages of `buf` while it has the pipe locked, and the writer would wait. So
-    // they are touched here, for as much as came last time, but few: it may be the end that comes.
+    // Otherwise the kernel would allocate the pages of `buf` while it holds the pipe's lock, and the writer
+    // would wait. Therefore this code touches as many pages as the last read filled. The number is limited,
+    // because the next read may find only end of file.
     let next = most.min(*last).min(buf.len() / 32);
     let next = buf.spare_capacity_mut().iter_mut().take(next);
     next.step_by(4096).for_each(|byte| _ = byte.write(0));

@@ -1,4 +1,5 @@
-//! Calls that are repeated until all bytes are moved, and the error that counts the bytes moved before it.
+//! Repeats calls until all bytes are moved, and defines the error that counts the bytes moved before a
+//! failure.
 
 use crate::errno::Errno;
 use crate::fd::AsFd;
@@ -10,8 +11,8 @@ use core::fmt;
 ///
 /// # Errors
 ///
-/// An [`Incomplete`] has the number of bytes in `buf` and the reason why there are no more: end of file, or
-/// an error of [`read`](super::read) other than [`EINTR`](Errno::EINTR).
+/// The [`Incomplete`] holds the number of bytes in `buf` and the reason: end of file, or an error of
+/// [`read`](super::read) other than [`EINTR`](Errno::EINTR).
 ///
 /// # Examples
 ///
@@ -36,7 +37,8 @@ pub fn read_exact(fd: impl AsFd, buf: &mut [u8]) -> Result<(), Incomplete> {
     complete(buf.len(), |done| call::read(fd, &mut buf[done..]))
 }
 
-/// Repeats a call that moves some bytes until all `len` are moved. Its argument is the number moved so far.
+/// Repeats a call that moves some bytes until all `len` are moved. The argument of `call` is the number moved
+/// so far.
 #[inline]
 pub(crate) fn complete(
     len: usize,
@@ -49,7 +51,8 @@ pub(crate) fn complete(
     Ok(())
 }
 
-/// Adds to `bytes` what a call has moved: nothing if a signal interrupted it. A result of 0 is the end.
+/// Adds to `bytes` the number of bytes that a call has moved, or 0 if a signal interrupted the call. A result
+/// of 0 is the end.
 #[inline]
 fn count(answer: crate::Result<usize>, bytes: &mut usize) -> Result<usize, Incomplete> {
     let count = match answer {
@@ -66,7 +69,7 @@ fn count(answer: crate::Result<usize>, bytes: &mut usize) -> Result<usize, Incom
 ///
 /// # Errors
 ///
-/// An [`Incomplete`] has the number of bytes written and the error that stopped it: one of
+/// The [`Incomplete`] holds the number of bytes written and the error that stopped the call: any error of
 /// [`write`](super::write) other than [`EINTR`](Errno::EINTR).
 ///
 /// # Examples
@@ -74,7 +77,7 @@ fn count(answer: crate::Result<usize>, bytes: &mut usize) -> Result<usize, Incom
 /// ```
 /// use rawpipe::{Errno, io, pipe};
 ///
-/// // A nonblocking pipe accepts what it has room for; the caller can send the remaining bytes later.
+/// // A nonblocking pipe accepts as many bytes as fit; the caller can send the remaining bytes later.
 /// let (reader, writer) = pipe::Builder::new().nonblocking().build()?;
 /// let data = vec![b'x'; writer.capacity()? + 1000];
 /// let stopped = io::write_all(&writer, &data).unwrap_err();
@@ -87,14 +90,14 @@ pub fn write_all(fd: impl AsFd, buf: &[u8]) -> Result<(), Incomplete> {
     complete(buf.len(), |done| call::write(fd, &buf[done..]))
 }
 
-/// Writes all of several buffers, any number of them. Continues after a short count, in the middle of
-/// a buffer if necessary, and after a signal.
+/// Writes all bytes of any number of buffers. Continues after a short count, in the middle of a buffer if
+/// necessary, and after a signal.
 ///
-/// What is left in `bufs` afterwards is unspecified.
+/// The contents of `bufs` afterwards are unspecified.
 ///
 /// # Errors
 ///
-/// An [`Incomplete`] has the number of bytes written and the error that stopped it: one of
+/// The [`Incomplete`] holds the number of bytes written and the error that stopped the call: any error of
 /// [`writev`](super::writev) other than [`EINTR`](Errno::EINTR).
 ///
 /// # Examples
@@ -113,14 +116,14 @@ pub fn write_all_vectored(fd: impl AsFd, bufs: &mut [IoSlice<'_>]) -> Result<(),
     write_all_vectored_by(bufs, |rest| call::writev(fd, rest))
 }
 
-/// The loop of [`write_all_vectored`], with any function that writes once.
+/// Runs the loop of [`write_all_vectored`] with any function that writes once.
 #[inline]
 pub(crate) fn write_all_vectored_by(
     mut bufs: &mut [IoSlice<'_>],
     mut write: impl FnMut(&[IoSlice<'_>]) -> crate::Result<usize>,
 ) -> Result<(), Incomplete> {
     let mut bytes = 0;
-    // Buffers that are empty from the start would make a call that has nothing to write.
+    // Skips leading empty buffers, which would cause a call that has nothing to write.
     IoSlice::advance_slices(&mut bufs, 0);
     while !bufs.is_empty() {
         let answer = write(&bufs[..bufs.len().min(abi::IOV_MAX)]);
@@ -129,18 +132,18 @@ pub(crate) fn write_all_vectored_by(
     Ok(())
 }
 
-/// Writes all of `buf`, at most [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, in one piece, or nothing: a
-/// pipe does not mix them with what others write. Waits until there is room for all of them, unless `fd`
-/// is nonblocking. Retries on `EINTR`.
+/// Writes all of `buf`, at most [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, in one piece or not at all. A pipe
+/// does not mix these bytes with those of other writers. Waits until there is room for all of them, unless
+/// `fd` is nonblocking. Retries on `EINTR`.
 ///
-/// It is a [`write()`](super::write), so if the pipe has no reader it also raises `SIGPIPE`, which Rust
-/// programs ignore by default.
+/// The call is a [`write()`](super::write), so it also raises `SIGPIPE` if the pipe has no reader. Rust
+/// programs ignore that signal by default.
 ///
 /// # Errors
 ///
-/// As [`write()`](super::write) but for [`EINTR`](Errno::EINTR), and
+/// Fails as [`write()`](super::write) does, except with [`EINTR`](Errno::EINTR), and also with
 ///
-/// - [`EIO`](Errno::EIO) if a part was written, because `fd` is not a pipe.
+/// - [`EIO`](Errno::EIO) if only a part was written, because `fd` is not a pipe.
 /// - [`EMSGSIZE`](Errno::EMSGSIZE) if `buf` has more than `PIPE_BUF` bytes. Nothing was written.
 ///
 /// # Examples
@@ -161,7 +164,7 @@ pub fn write_atomic(fd: impl AsFd, buf: &[u8]) -> crate::Result<()> {
     write_atomic_by(buf, |buf| call::write(fd, buf))
 }
 
-/// The loop of [`write_atomic`], with any function that writes once.
+/// Runs the loop of [`write_atomic`] with any function that writes once.
 #[inline]
 pub(crate) fn write_atomic_by(
     buf: &[u8],
@@ -179,8 +182,8 @@ pub(crate) fn write_atomic_by(
     }
 }
 
-/// The reason why a call that moves a given number of bytes, such as [`read_exact`] and [`write_all`],
-/// stopped before the end, and the number of bytes moved until then.
+/// The error of a call that moves a given number of bytes, such as [`read_exact`] or [`write_all`]. The error
+/// holds the reason and the number of bytes that were moved before it occurred.
 ///
 /// # Examples
 ///
@@ -201,13 +204,13 @@ pub struct Incomplete {
 }
 
 impl Incomplete {
-    /// Returns the number of bytes that were read or written before it stopped.
+    /// Returns the number of bytes that were read or written before the call stopped.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns the kernel's error, or `None` for end of file, and for a write that wrote no byte.
+    /// Returns the kernel's error. `None` means end of file, or a write that wrote no byte.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.errno

@@ -1,4 +1,4 @@
-//! Messages in both directions.
+//! Sends and receives messages in both directions.
 
 use super::{Duplex, MessageError, Receiver, Sender};
 use crate::fd::AsFd;
@@ -6,10 +6,11 @@ use crate::pipe::{Builder, Capacity};
 use crate::{Deadline, PipeReader, PipeWriter, Wait};
 use alloc::vec::Vec;
 
-/// A [`Sender`] and a [`Receiver`]: messages in both directions, as with Python's
-/// `multiprocessing.Connection`.
+/// A [`Sender`] and a [`Receiver`] that exchange messages in both directions, as Python's
+/// `multiprocessing.Connection` does.
 ///
-/// It works over any two descriptors, or over one for both: `Channel::new(&stream, &stream)` for a socket.
+/// A channel works over any two descriptors, or over a single one, such as a socket:
+/// `Channel::new(&stream, &stream)`.
 ///
 /// # Examples
 ///
@@ -42,17 +43,17 @@ pub struct Channel<R, W> {
 }
 
 impl Channel<PipeReader, PipeWriter> {
-    /// Creates a link of two pipes and returns both of its sides, close-on-exec. Each pipe has 256 KiB, if
-    /// the user may have that: a message longer than its pipe makes both sides wait for each other.
+    /// Creates a link of two pipes and returns both of its sides, close-on-exec. Each pipe has 256 KiB if the
+    /// kernel grants that. If a message is longer than its pipe, both sides can wait for each other.
     ///
     /// # Errors
     ///
-    /// As [`pipe`](crate::pipe()).
+    /// Fails as [`pipe`](crate::pipe()) does.
     pub fn pair() -> crate::Result<(Self, Self)> {
         let (left, right) = Duplex::pair()?;
         for writer in [left.writer(), right.writer()] {
-            // More would be faster still, but there is a limit for all pipes of a user together, beyond
-            // which the pipes of other programs become too small.
+            // A larger capacity would be even faster. However, all pipes of a user share one limit, and
+            // beyond this limit the pipes of other programs become too small.
             let _ = writer.set_capacity(Capacity::Bytes(256 << 10));
         }
         Ok((left.into(), right.into()))
@@ -62,7 +63,7 @@ impl Channel<PipeReader, PipeWriter> {
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`].
+    /// Fails as [`Builder::build`] does.
     pub fn pair_of(builder: Builder) -> crate::Result<(Self, Self)> {
         let (left, right) = Duplex::pair_of(builder)?;
         Ok((left.into(), right.into()))
@@ -83,20 +84,20 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         Self { receiver: Receiver::new(reader), sender: Sender::new(writer) }
     }
 
-    /// Limits messages to `limit` bytes in both directions; without this, the limit is 64 MiB.
+    /// Limits messages to `limit` bytes in both directions. The default limit is 64 MiB.
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         let Self { receiver, sender } = self;
         Self { receiver: receiver.with_limit(limit), sender: sender.with_limit(limit) }
     }
 
-    /// Sets how to wait for a message.
+    /// Sets the policy for waiting for a message.
     #[must_use]
     pub fn with_wait(self, wait: Wait) -> Self {
         Self { receiver: self.receiver.with_wait(wait), ..self }
     }
 
-    /// Receives with read-ahead: see [`Receiver::with_read_ahead`].
+    /// Makes the receiver read ahead: see [`Receiver::with_read_ahead`].
     #[must_use]
     pub fn with_read_ahead(self) -> Self {
         Self { receiver: self.receiver.with_read_ahead(), ..self }
@@ -121,7 +122,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
     ///
     /// # Errors
     ///
-    /// As [`Sender::send`].
+    /// Fails as [`Sender::send`] does.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<(), MessageError> {
         self.sender.send(parts)
     }
@@ -130,7 +131,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
     ///
     /// # Errors
     ///
-    /// As [`Sender::send_deadline`].
+    /// Fails as [`Sender::send_deadline`] does.
     pub fn send_deadline(
         &mut self,
         parts: &[&[u8]],
@@ -139,11 +140,11 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
         self.sender.send_deadline(parts, deadline)
     }
 
-    /// Sends these messages, with one system call for many short ones.
+    /// Sends several messages, with one system call for many short ones.
     ///
     /// # Errors
     ///
-    /// As [`Sender::send_many`].
+    /// Fails as [`Sender::send_many`] does.
     pub fn send_many(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<(), MessageError> {
         self.sender.send_many(messages)
     }
@@ -152,7 +153,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
     ///
     /// # Errors
     ///
-    /// As [`Receiver::recv`].
+    /// Fails as [`Receiver::recv`] does.
     pub fn recv(&mut self) -> Result<Option<Vec<u8>>, MessageError> {
         self.receiver.recv()
     }
@@ -161,7 +162,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
     ///
     /// # Errors
     ///
-    /// As [`Receiver::recv_deadline`].
+    /// Fails as [`Receiver::recv_deadline`] does.
     pub fn recv_deadline(
         &mut self,
         deadline: Deadline<'_>,
@@ -174,7 +175,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
     ///
     /// # Errors
     ///
-    /// As [`Receiver::recv_into`].
+    /// Fails as [`Receiver::recv_into`] does.
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
         self.receiver.recv_into(buf)
     }
@@ -183,7 +184,7 @@ impl<R: AsFd, W: AsFd> Channel<R, W> {
     ///
     /// # Errors
     ///
-    /// As [`Receiver::recv_into_deadline`].
+    /// Fails as [`Receiver::recv_into_deadline`] does.
     pub fn recv_into_deadline(
         &mut self,
         buf: &mut [u8],

@@ -2,7 +2,8 @@
 //!
 //! # Safety
 //!
-//! This file upholds no invariant: [`Duplex::fork`] is unsafe to call, and its documentation has the reason.
+//! This file upholds no invariant. [`Duplex::fork`] is unsafe to call, and its documentation states the
+//! contract.
 #![allow(unsafe_code, reason = "Duplex::fork is unsafe to call, and this is the function")]
 
 use crate::io::{self, Incomplete, IoSlice};
@@ -10,13 +11,15 @@ use crate::pipe::Builder;
 use crate::process::{self, Child};
 use crate::{PipeReader, PipeWriter, Result};
 
-/// One side of a two-way link: its peer reads what is written to it, and the reverse.
+/// One side of a two-way link. Bytes that are written to one side are read from the other.
 ///
-/// When the peer is dropped, this side reads the bytes that are still in the link and then reaches end of file, and
-/// its writes fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. That holds only if no other process has a
-/// copy of the peer. [`fork`](Self::fork) ensures that for one child, and describes how to do it for several.
+/// After the peer is dropped, this side reads the bytes that are still in the link and then reaches end of
+/// file. Writes through this side fail with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`. These
+/// guarantees hold only if no other process has a copy of the peer. [`fork`](Self::fork) ensures this for one
+/// child and describes the steps for several children.
 ///
-/// A link is a stream of bytes. For messages use [`Channel::from(link)`](super::Channel), also in a forked child.
+/// A link is a stream of bytes. To exchange messages, convert the link with
+/// [`Channel::from(link)`](super::Channel), also in a forked child.
 ///
 /// # Examples
 ///
@@ -43,7 +46,7 @@ impl Duplex {
     ///
     /// # Errors
     ///
-    /// As [`pipe`](crate::pipe()).
+    /// Fails as [`pipe`](crate::pipe()) does.
     pub fn pair() -> Result<(Self, Self)> {
         Self::pair_of(Builder::new())
     }
@@ -52,7 +55,7 @@ impl Duplex {
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`].
+    /// Fails as [`Builder::build`] does.
     pub fn pair_of(builder: Builder) -> Result<(Self, Self)> {
         let (left_reader, right_writer) = builder.build()?;
         let (right_reader, left_writer) = builder.build()?;
@@ -66,16 +69,16 @@ impl Duplex {
         Self { reader, writer }
     }
 
-    /// Creates a link and a child process that has one side of it. The child runs `body` and exits with
-    /// the code that it returns. The parent gets its peer. Neither process has a copy of the other's side, so
-    /// each reaches end of file when the other ends.
+    /// Creates a link and a child process that owns one side of it. The child runs `body` and exits with the
+    /// code that `body` returns. The parent receives the peer. Neither process has a copy of the other's
+    /// side, so each reaches end of file when the other ends.
     ///
     /// # Several children
     ///
-    /// A child has copies of everything that the parent has open, also of the parent's sides of *earlier* links.
-    /// While it lives, an earlier child does not reach end of file when the parent drops its side. So close the
-    /// copies in the child: `body` borrows the earlier links exclusively and drops its copies, and the parent
-    /// keeps its own.
+    /// A child inherits copies of all descriptors of the parent, including the parent's sides of *earlier*
+    /// links. While the child lives, these copies keep an earlier child from reaching end of file when the
+    /// parent drops its side. Therefore close the copies in the child: `body` borrows the earlier links
+    /// exclusively and drops them. The parent keeps its own.
     ///
     /// ```
     /// use rawpipe::message::Duplex;
@@ -94,7 +97,7 @@ impl Duplex {
     /// }
     /// assert_eq!(links.len(), 3);
     /// drop(links.remove(0));
-    /// assert!(workers[0].wait()?.success()); // while the others live
+    /// assert!(workers[0].wait()?.success()); // while the others still run
     /// # drop(links);
     /// # workers.iter_mut().try_for_each(|worker| worker.wait().map(drop))?;
     /// # Ok::<(), std::io::Error>(())
@@ -102,11 +105,11 @@ impl Duplex {
     ///
     /// # Errors
     ///
-    /// As [`pair`](Self::pair) and [`fork`](crate::process::fork).
+    /// Fails as [`pair`](Self::pair) and [`fork`](crate::process::fork) do.
     ///
     /// # Safety
     ///
-    /// As [`process::fork_with`], for `body`.
+    /// The contract of [`process::fork_with`] applies to `body`.
     ///
     /// # Examples
     ///
@@ -126,20 +129,20 @@ impl Duplex {
     /// link.read_exact(&mut word)?;
     /// assert_eq!(&word, b"hello");
     /// assert!(child.wait()?.success());
-    /// assert_eq!(link.read(&mut word)?, 0); // the peer is gone
+    /// assert_eq!(link.read(&mut word)?, 0); // the peer has ended
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[expect(clippy::missing_panics_doc, reason = "it is there in the parent")]
     pub unsafe fn fork(body: impl FnOnce(Self) -> u8) -> Result<(Child, Self)> {
         let (ours, theirs) = Self::pair()?;
         let mut ours = Some(ours);
-        // Dropped only in the child: the closure has `theirs` by value, so that the parent's copy is dropped
-        // when this returns, and `ours` by reference.
+        // The closure owns `theirs`, so the parent's copy is dropped when this function returns. The closure
+        // borrows `ours`, so only the child drops that side.
         let run = || {
             ours = None;
             body(theirs)
         };
-        // SAFETY: passed on to the caller; the child's copies of both sides are its own.
+        // SAFETY: the caller upholds the same contract, and the child owns its copies of both sides.
         let child = unsafe { process::fork_with(run) }?;
         let ours = ours.expect("only the child's copy was dropped");
         Ok((child, ours))
@@ -157,8 +160,8 @@ impl Duplex {
         &self.writer
     }
 
-    /// Splits this side into its two ends. If only the writer is dropped, the peer reaches end of file but can still
-    /// write.
+    /// Splits this side into its two ends. If only the writer is dropped, the peer reaches end of file but
+    /// can still write.
     #[must_use]
     pub fn into_ends(self) -> (PipeReader, PipeWriter) {
         (self.reader, self.writer)
@@ -168,7 +171,7 @@ impl Duplex {
     ///
     /// # Errors
     ///
-    /// As [`PipeReader::read`].
+    /// Fails as [`PipeReader::read`] does.
     pub fn read(&self, buf: &mut [u8]) -> Result<usize> {
         self.reader.read(buf)
     }
@@ -177,7 +180,7 @@ impl Duplex {
     ///
     /// # Errors
     ///
-    /// As [`PipeReader::read_exact`].
+    /// Fails as [`PipeReader::read_exact`] does.
     pub fn read_exact(&self, buf: &mut [u8]) -> core::result::Result<(), Incomplete> {
         self.reader.read_exact(buf)
     }
@@ -186,7 +189,7 @@ impl Duplex {
     ///
     /// # Errors
     ///
-    /// As [`PipeWriter::write_nosignal`].
+    /// Fails as [`PipeWriter::write_nosignal`] does.
     pub fn write(&self, buf: &[u8]) -> Result<usize> {
         self.writer.write_nosignal(buf)
     }
@@ -195,7 +198,7 @@ impl Duplex {
     ///
     /// # Errors
     ///
-    /// As [`PipeWriter::write_all`], without `SIGPIPE`.
+    /// Fails as [`PipeWriter::write_all`] does, but raises no `SIGPIPE`.
     pub fn write_all(&self, buf: &[u8]) -> core::result::Result<(), Incomplete> {
         let bufs = &mut [IoSlice::new(buf)];
         io::write_all_vectored_by(bufs, |rest| io::writev_nosignal(&self.writer, rest))

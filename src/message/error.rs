@@ -1,9 +1,9 @@
-//! The error of sending and receiving messages.
+//! Defines the error of sending and receiving messages.
 
 use crate::Errno;
 use core::fmt;
 
-/// The reason why a message was not sent or not received.
+/// The reason why a message was not sent or received.
 ///
 /// # Examples
 ///
@@ -11,7 +11,7 @@ use core::fmt;
 /// use rawpipe::message::{MessageError, Receiver};
 ///
 /// let (reader, writer) = rawpipe::pipe()?;
-/// writer.write_all(&u64::MAX.to_le_bytes())?; // a message longer than any
+/// writer.write_all(&u64::MAX.to_le_bytes())?; // a length beyond every limit
 /// let mut receiver = Receiver::new(reader);
 /// let error = receiver.recv().unwrap_err();
 /// assert_eq!((error, error.errno()), (MessageError::TooLong(u64::MAX), None));
@@ -21,21 +21,23 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// An error of the kernel. If a receiving call fails with [`ETIMEDOUT`](Errno::ETIMEDOUT), the next one
-    /// continues where it stopped.
+    /// An error of the kernel. After a receiving call has failed with [`ETIMEDOUT`](Errno::ETIMEDOUT), the
+    /// next call continues at the same byte.
     Io(Errno),
-    /// An error of the kernel in [`send_many`](super::Sender::send_many), after this many whole messages. The others
-    /// can be sent later, unless one of them was sent in part: then sending fails with [`Torn`](Self::Torn).
+    /// An error of the kernel in [`send_many`](super::Sender::send_many), after this many whole messages. The
+    /// caller can send the others later, unless one of them was sent in part. After a partial message,
+    /// sending fails with [`Torn`](Self::Torn).
     Stopped(Errno, usize),
-    /// The message has this many bytes, and the limit is lower. When sending, nothing was sent. When
-    /// receiving, the peer is broken or hostile, and every further call fails in the same way.
+    /// The message has this many bytes, which exceeds the limit. If a sending call fails with this error,
+    /// nothing was sent. If a receiving call does, the peer is broken or hostile, and every further call
+    /// fails in the same way.
     TooLong(u64),
-    /// The message has this many bytes, and the buffer has fewer. The message can still be received into a
-    /// larger one.
+    /// The message has this many bytes, and the buffer is shorter. The message can still be received into a
+    /// larger buffer.
     BufferTooShort(usize),
     /// The stream ended in the middle of a message.
     Truncated,
-    /// An earlier message was sent in part, so that nothing can follow it.
+    /// An earlier message was sent in part, so no message can follow it.
     Torn,
 }
 
@@ -85,9 +87,10 @@ impl From<Errno> for MessageError {
 
 #[cfg(feature = "std")]
 impl From<MessageError> for std::io::Error {
-    /// The system's error for [`Io`](MessageError::Io), with its `raw_os_error`. Any other holds the whole
-    /// error, for `get_ref` and `downcast`, and is of kind `InvalidData` (too long), `InvalidInput` (buffer too
-    /// short), `UnexpectedEof` (truncated), `BrokenPipe` (torn) or that of the errno (stopped).
+    /// Converts [`Io`](MessageError::Io) to the system's error, with its `raw_os_error`. Every other variant
+    /// becomes an error that holds the whole `MessageError`, for `get_ref` and `downcast`. The error's kind
+    /// is `InvalidData` (too long), `InvalidInput` (buffer too short), `UnexpectedEof` (truncated),
+    /// `BrokenPipe` (torn) or the kind of the errno (stopped).
     fn from(error: MessageError) -> Self {
         match error {
             MessageError::Io(errno) => errno.into(),

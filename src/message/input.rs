@@ -1,4 +1,4 @@
-//! What a receiver reads from: a descriptor, through a buffer if it reads ahead.
+//! The input of a receiver: a descriptor and, for reading ahead, a buffer.
 
 use super::Until;
 use crate::event::PollEvents;
@@ -13,7 +13,8 @@ use core::ops::Range;
 /// The length of the buffer.
 const LEN: usize = 16 << 10;
 
-/// Aligned to a page: processors copy slowly from a page to an address that is a few bytes off.
+/// The buffer's memory, aligned to a page. Processors copy slowly between two addresses that differ by a few
+/// bytes within a page.
 #[repr(align(4096))]
 struct Block([u8; LEN]);
 
@@ -27,9 +28,9 @@ impl fmt::Debug for Block {
 pub(super) struct Input<R> {
     pub(super) reader: R,
     pub(super) spin: Spin,
-    /// The buffer, if it reads ahead.
+    /// The buffer, if the receiver reads ahead.
     block: Option<Box<Block>>,
-    /// The part of the buffer that was read and not taken.
+    /// The part of the buffer that was read and is not yet consumed.
     unread: Range<usize>,
 }
 
@@ -46,7 +47,8 @@ impl<R: AsFd> Input<R> {
         self.block.as_ref().map_or(&[], |block| &block.0[self.unread.clone()])
     }
 
-    /// Takes the next message, without its length, if the buffer has all of it and it has at most `most` bytes.
+    /// Consumes the next message and returns its body, if the buffer contains the whole message and the body
+    /// has at most `most` bytes.
     #[inline]
     pub(super) fn take_message(&mut self, most: usize) -> Option<&[u8]> {
         let unread = self.block.as_ref()?.0.get(self.unread.clone())?;
@@ -57,12 +59,12 @@ impl<R: AsFd> Input<R> {
         Some(message)
     }
 
-    /// Returns whether so many bytes are read into their destination, without the buffer.
+    /// Returns whether a read of `len` bytes bypasses the buffer and goes directly to its destination.
     pub(super) fn is_direct(&self, len: usize) -> bool {
         self.block.is_none() || self.unread.is_empty() && len >= LEN / 2
     }
 
-    /// Reads up to `buf.len()` bytes, and waits for the first of them; 0 is the end of file.
+    /// Reads up to `buf.len()` bytes, and waits for the first of them; 0 is end of file.
     pub(super) fn read(&mut self, buf: &mut [u8], until: Until<'_>) -> Result<usize> {
         let direct = self.is_direct(buf.len());
         let (spin, fd) = (&mut self.spin, self.reader.as_fd());

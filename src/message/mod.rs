@@ -1,7 +1,7 @@
-//! Messages over pipes: each is received as it was sent, whole and by itself.
+//! Sends messages over pipes. Each message is received whole and separately, as it was sent.
 //!
-//! A pipe is a stream of bytes: one read may return the bytes of two writes, and two reads those of one.
-//! There are three ways to keep messages apart:
+//! A pipe is a stream of bytes: one read may return the bytes of two writes, and one write may need two
+//! reads. Messages can be kept apart in three ways:
 //!
 //! | type | a message is | for |
 //! |---|---|---|
@@ -9,24 +9,24 @@
 //! | [`PacketWriter`], [`PacketReader`] | 1 to [`PIPE_BUF`](crate::pipe::PIPE_BUF) bytes, kept apart by the kernel | several writers or readers of one pipe |
 //! | none: [`write_atomic`](crate::io::write_atomic) | up to `PIPE_BUF` bytes, not mixed with those of other writers | several writers, and a reader that finds the boundaries |
 //!
-//! [`Duplex`] is the link under a channel: two pipes, one for each direction.
+//! [`Duplex`] is the link on which a channel is built. A link has one pipe for each direction.
 //!
-//! All of these are pipes: the peer may be any program, and messages may be longer than the pipe. If the peer
-//! is a process forked from this one, and messages have a maximum length, a dialogue in shared memory is
-//! faster: see [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), which needs
+//! All of these use pipes: the peer may be any program, and messages may be longer than the pipe. A dialogue
+//! in shared memory is faster if the peer is a process forked from this one and messages have a maximum
+//! length. See [`SharedBuilder::fork_duplex`](crate::chunk::shared::SharedBuilder::fork_duplex), which needs
 //! feature `transfer`.
 //!
-//! A message costs one write and two reads, if there is room for all of it. If many short ones are sent at a time,
-//! [`send_many`](Sender::send_many) writes them together, and a receiver
+//! A message costs one write and two reads if the pipe has room for all of it. If a program sends many short
+//! messages at a time, [`send_many`](Sender::send_many) writes them together, and a receiver
 //! [`with_read_ahead`](Receiver::with_read_ahead) reads them together.
 //!
-//! Nothing here raises `SIGPIPE`: if no reader is left, sending fails with
+//! No function of this module raises `SIGPIPE`. If the pipe has no reader, sending fails with
 //! [`EPIPE`](crate::Errno::EPIPE).
 //!
 //! # Deadlocks
 //!
-//! A link has room for what its pipes hold. If both sides send more than that before they receive, they
-//! wait for each other forever. The methods with a deadline time out.
+//! A link has only the room of its pipes. If both sides send more than fits before they receive, they wait
+//! for each other forever. The methods with a deadline time out instead.
 
 mod channel;
 mod duplex;
@@ -46,5 +46,5 @@ pub use sender::Sender;
 /// The maximum length of a message in bytes, unless another limit is set: 64 MiB.
 const LIMIT: usize = 64 << 20;
 
-/// How long a call waits: without a deadline, indefinitely.
+/// The deadline of a call, if any. A call without a deadline waits indefinitely.
 type Until<'c> = Option<crate::Deadline<'c>>;

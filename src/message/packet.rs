@@ -1,4 +1,4 @@
-//! Packet pipes: `O_DIRECT`, without its pitfalls.
+//! Provides packet pipes (`O_DIRECT`) that report an error instead of silently losing bytes.
 
 use crate::errno::retry;
 use crate::fd::{AsFd, lends_its_descriptor};
@@ -11,7 +11,7 @@ use crate::{Errno, PipeReader, PipeWriter, Result};
 ///
 /// # Errors
 ///
-/// As [`pipe`](crate::pipe()).
+/// Fails as [`pipe`](crate::pipe()) does.
 ///
 /// # Examples
 ///
@@ -37,29 +37,30 @@ pub fn packets() -> Result<(PacketReader, PacketWriter)> {
     Ok((PacketReader(reader), PacketWriter(writer)))
 }
 
-/// The read end of a packet pipe. No packet is cut short without an error.
+/// The read end of a packet pipe. A read that cuts a packet short fails with an error.
 #[derive(Debug)]
 pub struct PacketReader(PipeReader);
 
 impl PacketReader {
-    /// Receives a packet into a buffer that has room for any, and returns it, or `None` if no writer is
-    /// left. Retries on `EINTR`.
+    /// Receives a packet into a buffer that has room for any packet, and returns it. Returns `None` if the
+    /// pipe is empty and has no writer. Retries on `EINTR`.
     ///
     /// # Errors
     ///
-    /// As [`recv_into`](Self::recv_into).
+    /// Fails as [`recv_into`](Self::recv_into) does.
     pub fn recv<'b>(&self, buf: &'b mut [u8; PIPE_BUF]) -> Result<Option<&'b [u8]>> {
         let len = self.recv_into(buf)?;
         Ok(len.map(|len| &buf[..len]))
     }
 
-    /// Receives a packet and returns its length in bytes, or `None` if no writer is left. Retries on `EINTR`.
+    /// Receives a packet and returns its length in bytes, or `None` if the pipe is empty and has no writer.
+    /// Retries on `EINTR`.
     ///
     /// # Errors
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if this end is nonblocking and there is no packet.
-    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the packet is longer than `buf`. The kernel discards its remaining
-    ///   bytes.
+    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the packet is longer than `buf`. The kernel discards the packet's
+    ///   remaining bytes.
     ///
     /// # Examples
     ///
@@ -77,11 +78,11 @@ impl PacketReader {
     /// ```
     pub fn recv_into(&self, buf: &mut [u8]) -> Result<Option<usize>> {
         let room = buf.len();
-        // One byte more than there is room for: a packet that reaches it is too long.
+        // The extra byte detects a packet that is too long for `buf`.
         let mut beyond = [0];
         let mut bufs = [IoSliceMut::new(buf), IoSliceMut::new(&mut beyond)];
         match retry(|| self.0.readv(&mut bufs))? {
-            0 => Ok(None), // there are no empty packets
+            0 => Ok(None), // the kernel creates no empty packets
             len if len > room => Err(Errno::EMSGSIZE),
             len => Ok(Some(len)),
         }
@@ -89,8 +90,8 @@ impl PacketReader {
 }
 
 impl From<PipeReader> for PacketReader {
-    /// Checks nothing: only the write end of a pipe shows whether it has packets. On a stream, the bytes that
-    /// a read returns count as a packet.
+    /// Converts without a check, because only the write end shows whether a pipe is a packet pipe. On a
+    /// stream, the bytes that one read returns count as a packet.
     fn from(reader: PipeReader) -> Self {
         Self(reader)
     }
@@ -109,11 +110,11 @@ lends_its_descriptor!(PacketReader);
 pub struct PacketWriter(PipeWriter);
 
 impl PacketWriter {
-    /// Converts a write end that is in packet mode, for instance one that this program was started with.
+    /// Converts a write end that is in packet mode, for instance one that this program has inherited.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL) if it is not in packet mode.
+    /// - [`EINVAL`](Errno::EINVAL) if `writer` is not in packet mode.
     pub fn new(writer: PipeWriter) -> Result<Self> {
         let flags = call::fcntl_getfl(writer.as_fd())?;
         if flags & abi::O_DIRECT as usize == 0 {
@@ -122,15 +123,16 @@ impl PacketWriter {
         Ok(Self(writer))
     }
 
-    /// Sends a packet of 1 to [`PIPE_BUF`] bytes. Waits until there is room, unless this end is
-    /// nonblocking. Retries on `EINTR`. Each packet takes a slot (one page) of the pipe.
+    /// Sends a packet of 1 to [`PIPE_BUF`] bytes. Waits until there is room, unless this end is nonblocking.
+    /// Retries on `EINTR`. Each packet occupies a slot (one page) of the pipe.
     ///
     /// # Errors
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if this end is nonblocking and there is no room.
-    /// - [`EINVAL`](Errno::EINVAL) if it has no bytes. The kernel does not create empty packets.
-    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if it has more than [`PIPE_BUF`] bytes. The kernel would split it.
-    /// - [`EPIPE`](Errno::EPIPE) if no reader is left.
+    /// - [`EINVAL`](Errno::EINVAL) if `packet` is empty. The kernel does not create empty packets.
+    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if `packet` has more than [`PIPE_BUF`] bytes. The kernel would split
+    ///   it.
+    /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader.
     pub fn send(&self, packet: &[u8]) -> Result<()> {
         if packet.is_empty() {
             return Err(Errno::EINVAL);

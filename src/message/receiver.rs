@@ -1,4 +1,4 @@
-//! The receiving side: a length, and that many bytes, however they arrive.
+//! Receives messages: a length followed by that many bytes, which may arrive in several pieces.
 
 use super::input::Input;
 use super::{LIMIT, MessageError, Until};
@@ -12,20 +12,21 @@ use alloc::vec::Vec;
 /// Receives the messages of a [`Sender`](super::Sender), over any descriptor that provides a stream of
 /// bytes.
 ///
-/// By default it never reads beyond the end of a message. So between two messages [`poll`](mod@crate::event) can wait
-/// for the descriptor, and [`into_inner`](Self::into_inner) can return it.
+/// By default a receiver never reads beyond the end of a message. Between two messages,
+/// [`poll`](mod@crate::event) can therefore wait for the descriptor, and [`into_inner`](Self::into_inner) can
+/// return it.
 ///
 /// # Reading ahead
 ///
-/// With [`with_read_ahead`](Self::with_read_ahead) one read fetches many short messages. Then later messages are in
-/// a buffer of the receiver, and no longer in the descriptor:
+/// With [`with_read_ahead`](Self::with_read_ahead), one read fetches many short messages. The later messages
+/// are then in the receiver's buffer and no longer in the descriptor:
 ///
 /// - Before waiting for the descriptor with `poll`, `select`, `Epoll` or an async runtime, receive until
-///   [`has_message`](Self::has_message) returns `false`. The receiving methods check the buffer themselves: if it
-///   has the next message, they return it, even if the deadline has passed.
+///   [`has_message`](Self::has_message) returns `false`. The receiving methods check the buffer themselves.
+///   These methods return a buffered message even if the deadline has passed.
 /// - While bytes are buffered, [`into_inner`](Self::into_inner) returns the receiver instead of the descriptor.
-/// - No other reader of the descriptor receives the buffered messages. After a `fork` both processes have them,
-///   each in its copy of the buffer. So fork before the first message is received.
+/// - No other reader of the descriptor receives the buffered messages. After a `fork` both processes have
+///   them, each in its copy of the buffer. Therefore fork before you receive the first message.
 ///
 /// # Examples
 ///
@@ -46,11 +47,11 @@ pub struct Receiver<R> {
     input: Input<R>,
     limit: usize,
     header: [u8; 8],
-    /// How many bytes of the next message's header have been read.
+    /// The number of bytes of the next message's header that were read.
     have: usize,
-    /// The beginning of its body, if an earlier call stopped in the middle of it.
+    /// The beginning of the next message's body, if an earlier call stopped in the middle of it.
     body: Vec<u8>,
-    /// Whether there was no memory to keep that.
+    /// Set if there was no memory to keep the beginning of the body.
     lost: bool,
 }
 
@@ -61,22 +62,22 @@ impl<R: AsFd> Receiver<R> {
         Self { input, limit: LIMIT, header: [0; 8], have: 0, body: Vec::new(), lost: false }
     }
 
-    /// Limits messages to `limit` bytes; without this, the limit is 64 MiB. Nothing is allocated for a
+    /// Limits messages to `limit` bytes. The default limit is 64 MiB. The receiver allocates no memory for a
     /// message beyond the limit.
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
 
-    /// Sets how to wait for a message.
+    /// Sets the policy for waiting for a message.
     #[must_use]
     pub fn with_wait(mut self, wait: Wait) -> Self {
         self.input.spin = Spin::with_peer_anywhere(wait);
         self
     }
 
-    /// Reads ahead, into a buffer of 16 KiB: one read receives all short messages that have arrived. A body of
-    /// which at least 8 KiB are missing is still read directly into its destination.
+    /// Makes the receiver read ahead into a buffer of 16 KiB. One read then receives all short messages that
+    /// have arrived. A body that lacks at least 8 KiB is still read directly into its destination.
     ///
     /// Before you wait for the descriptor, check [`has_message`](Self::has_message): see
     /// [above](Self#reading-ahead).
@@ -91,7 +92,7 @@ impl<R: AsFd> Receiver<R> {
     /// sender.send_many(&["one", "two", "three"])?;
     /// assert_eq!(receiver.recv()?.as_deref(), Some(&b"one"[..]));
     ///
-    /// // The others were read together with it, so `poll` does not find the descriptor ready.
+    /// // The same read has fetched the other messages, so `poll` does not report the descriptor as ready.
     /// assert_eq!(rawpipe::pipe::available(&receiver)?, 0);
     /// assert!(receiver.has_message());
     /// let mut receiver = receiver.into_inner().unwrap_err();
@@ -106,10 +107,12 @@ impl<R: AsFd> Receiver<R> {
         self
     }
 
-    /// Returns whether the next message has arrived in the buffer, so that receiving it neither reads from the
-    /// descriptor nor waits. Also if it is longer than the limit, and receiving it fails.
+    /// Returns whether the buffer contains the next message, so that receiving it neither reads from the
+    /// descriptor nor waits. The result is also `true` if the message is longer than the limit and receiving
+    /// it fails.
     ///
-    /// Without [`with_read_ahead`](Self::with_read_ahead), messages are in the descriptor until they are received.
+    /// Without [`with_read_ahead`](Self::with_read_ahead), messages stay in the descriptor until they are
+    /// received.
     #[must_use]
     pub fn has_message(&self) -> bool {
         let (mut header, ahead) = (self.header, self.input.unread());
@@ -124,22 +127,22 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// # Errors
     ///
-    /// The receiver, if it has read bytes of a message that was not received: a message was received in part, or
-    /// bytes were [read ahead](Self::with_read_ahead).
+    /// Returns the receiver if it holds unreceived bytes: a part of a message, or bytes that were [read
+    /// ahead](Self::with_read_ahead).
     pub fn into_inner(self) -> Result<R, Self> {
         let whole = self.have == 0 && self.input.unread().is_empty();
         if whole { Ok(self.input.reader) } else { Err(self) }
     }
 
-    /// Receives a message, or returns `None` if the stream ends after the last one. Waits for it, whether the
-    /// descriptor is nonblocking or not, and continues after a signal.
+    /// Receives a message, or returns `None` if the stream ends after the last one. Waits for the message
+    /// even if the descriptor is nonblocking, and continues after a signal.
     ///
     /// # Errors
     ///
     /// - [`Io`](MessageError::Io) with an error of [`io::read`](crate::io::read), or with
-    ///   [`ENOMEM`](Errno::ENOMEM) if there is no memory for it.
-    /// - [`TooLong`](MessageError::TooLong) if it has more bytes than the limit.
-    /// - [`Truncated`](MessageError::Truncated) if the stream ended in the middle of it.
+    ///   [`ENOMEM`](Errno::ENOMEM) if there is no memory for the message.
+    /// - [`TooLong`](MessageError::TooLong) if the message has more bytes than the limit.
+    /// - [`Truncated`](MessageError::Truncated) if the stream ended in the middle of the message.
     pub fn recv(&mut self) -> Result<Option<Vec<u8>>, MessageError> {
         self.recv_until(None)
     }
@@ -148,12 +151,14 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Io`](MessageError::Io) with
+    /// Fails as [`recv`](Self::recv) does, and with an [`Io`](MessageError::Io) of
     ///
-    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. The part of a message that has
-    ///   arrived is kept, and the next call continues with it.
-    /// - [`ECANCELED`](Errno::ECANCELED) if it is [cancelled](crate::Cancel); the same holds.
-    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
+    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline has passed. The receiver keeps the part of a message
+    ///   that has arrived, and the next call continues with it.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel). The receiver also
+    ///   keeps the part of a message that has arrived.
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the descriptor cannot be read without the risk of waiting: see
+    ///   [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
     pub fn recv_deadline(
         &mut self,
         deadline: Deadline<'_>,
@@ -166,15 +171,15 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and
+    /// Fails as [`recv`](Self::recv) does, and with
     ///
-    /// - [`BufferTooShort`](MessageError::BufferTooShort) if the message is longer than `buf`. The next call,
-    ///   with a larger buffer, receives it.
-    /// - [`Truncated`](MessageError::Truncated) also after [`ENOMEM`](Errno::ENOMEM): there was no memory to keep the
-    ///   part of a message that had arrived when a call ended early.
+    /// - [`BufferTooShort`](MessageError::BufferTooShort) if the message is longer than `buf`. A further call
+    ///   with a larger buffer receives the message.
+    /// - [`Truncated`](MessageError::Truncated) also if a call ended early and there was no memory to keep
+    ///   the part of the message that had arrived ([`ENOMEM`](Errno::ENOMEM)).
     #[inline]
     pub fn recv_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, MessageError> {
-        // The short way for a message that is whole in the buffer.
+        // Fast path for a message that is complete in the buffer.
         let most = self.limit.min(buf.len());
         let whole = (self.have == 0).then(|| self.input.take_message(most)).flatten();
         let Some(message) = whole else { return self.read_to(buf, None) };
@@ -186,7 +191,7 @@ impl<R: AsFd> Receiver<R> {
     ///
     /// # Errors
     ///
-    /// As [`recv_into`](Self::recv_into) and [`recv_deadline`](Self::recv_deadline).
+    /// Fails as [`recv_into`](Self::recv_into) and [`recv_deadline`](Self::recv_deadline) do.
     pub fn recv_into_deadline(
         &mut self,
         buf: &mut [u8],
@@ -202,7 +207,7 @@ impl<R: AsFd> Receiver<R> {
         Ok(Some(core::mem::take(&mut self.body)))
     }
 
-    /// Receives what is missing of a body of `len` bytes.
+    /// Receives the missing bytes of a body of `len` bytes.
     fn recv_whole(&mut self, len: usize, until: Until<'_>) -> Result<(), MessageError> {
         self.body.try_reserve_exact(len - self.body.len()).map_err(|_| Errno::ENOMEM)?;
         while self.body.len() < len {
@@ -222,7 +227,8 @@ impl<R: AsFd> Receiver<R> {
             match self.input.read(&mut buf[done..], until) {
                 Ok(count @ 1..) => done += count,
                 answer => {
-                    // For the next call, which appends to it: copying all of it each time would take long.
+                    // Keeps these bytes for the next call, which appends to them. Copying all of them in each
+                    // call would be slow.
                     if self.body.try_reserve_exact(done).is_err() {
                         self.lost = true;
                         return Err(Errno::ENOMEM.into());
@@ -241,7 +247,8 @@ impl<R: AsFd> Receiver<R> {
         Ok(Some(len))
     }
 
-    /// Reads the length of the next message, or `None` at the end. Keeps the header until its body was read.
+    /// Returns the length of the next message, or `None` at end of file. Keeps the header until the body is
+    /// read.
     fn recv_header(&mut self, until: Until<'_>) -> Result<Option<usize>, MessageError> {
         if self.lost {
             return Err(MessageError::Truncated);
@@ -260,9 +267,11 @@ impl<R: AsFd> Receiver<R> {
         }
     }
 
-    /// Reads at most `most` bytes of the body and appends them to the part that was read. 0 is end of file.
+    /// Reads at most `most` bytes of the body, appends them to the part that was read before, and returns
+    /// their number. 0 is end of file.
     fn recv_body(&mut self, most: usize, until: Until<'_>) -> crate::Result<usize> {
-        /// Other reads zero their memory first, so a long message is read in pieces of this size.
+        /// The size in bytes of the pieces in which other reads receive a long message. Such a read zeroes
+        /// its memory first.
         const PIECE: usize = 1 << 16;
 
         if until.is_none() && self.input.is_direct(most) {
@@ -278,7 +287,7 @@ impl<R: AsFd> Receiver<R> {
     }
 }
 
-/// The descriptor, for instance to wait for it. With [read-ahead](Receiver::with_read_ahead), check
+/// Lends the descriptor, for instance to wait for it. With [read-ahead](Receiver::with_read_ahead), check
 /// [`has_message`](Receiver::has_message) first: a message in the buffer does not make the descriptor ready.
 impl<R: AsFd> AsFd for Receiver<R> {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -1,4 +1,4 @@
-//! The sending side: a length, and that many bytes.
+//! Sends messages: a length followed by that many bytes.
 
 use super::{LIMIT, MessageError, Until};
 use crate::fd::{AsFd, BorrowedFd};
@@ -9,17 +9,17 @@ use crate::wait::attempt_until;
 use crate::{Deadline, Errno};
 use alloc::vec::Vec;
 
-/// The bytes of a length.
+/// The size of a length in bytes.
 const HEADER: usize = 8;
 
-/// The room for messages that are sent together, and the smaller one for few short messages: clearing the larger one
-/// would take most of the time.
+/// The sizes in bytes of the buffer for messages that are sent together. A few short messages use the smaller
+/// buffer, because clearing the larger one would take most of the time.
 const STAGE: usize = 16 << 10;
 const SMALL_STAGE: usize = 1 << 10;
 
 /// Sends messages to a [`Receiver`](super::Receiver), over any descriptor that accepts a stream of bytes.
 ///
-/// On the wire a message is its length, 8 bytes in little-endian order, followed by its bytes.
+/// On the wire, a message is its length as 8 bytes in little-endian order, followed by its bytes.
 ///
 /// # Examples
 ///
@@ -40,7 +40,7 @@ const SMALL_STAGE: usize = 1 << 10;
 pub struct Sender<W> {
     writer: W,
     limit: usize,
-    /// Whether a message was sent in part.
+    /// Set if a message was sent in part.
     torn: bool,
 }
 
@@ -50,7 +50,7 @@ impl<W: AsFd> Sender<W> {
         Self { writer, limit: LIMIT, torn: false }
     }
 
-    /// Limits messages to `limit` bytes; without this, the limit is 64 MiB.
+    /// Limits messages to `limit` bytes. The default limit is 64 MiB.
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         Self { limit, ..self }
@@ -66,13 +66,13 @@ impl<W: AsFd> Sender<W> {
     }
 
     /// Sends a message that consists of these parts, with one system call if there is room for all of it.
-    /// Waits for room, whether the descriptor is nonblocking or not, and continues after a signal.
+    /// Waits for room even if the descriptor is nonblocking, and continues after a signal.
     ///
     /// # Errors
     ///
-    /// - [`Io`](MessageError::Io) with an error of [`io::writev_nosignal`], such as
-    ///   [`EPIPE`](Errno::EPIPE) if no reader is left.
-    /// - [`TooLong`](MessageError::TooLong) if it has more bytes than the limit. Nothing was sent.
+    /// - [`Io`](MessageError::Io) with an error of [`io::writev_nosignal`], such as [`EPIPE`](Errno::EPIPE)
+    ///   if the pipe has no reader.
+    /// - [`TooLong`](MessageError::TooLong) if the message has more bytes than the limit. Nothing was sent.
     /// - [`Torn`](MessageError::Torn) if an earlier message was sent in part.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<(), MessageError> {
         self.send_until(parts, None)
@@ -82,14 +82,15 @@ impl<W: AsFd> Sender<W> {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and
+    /// Fails as [`send`](Self::send) does, and with
     ///
-    /// - [`Io`](MessageError::Io) with [`ETIMEDOUT`](Errno::ETIMEDOUT): the deadline has passed. If a
-    ///   part was sent, no message can follow: [`Torn`](MessageError::Torn).
-    /// - [`Io`](MessageError::Io) with [`ECANCELED`](Errno::ECANCELED) if it is [cancelled](crate::Cancel); the same
-    ///   holds.
-    /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP): see
-    ///   [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
+    /// - [`Io`](MessageError::Io) with [`ETIMEDOUT`](Errno::ETIMEDOUT) if the deadline has passed. If a part
+    ///   of the message was sent, later sends fail with [`Torn`](MessageError::Torn).
+    /// - [`Io`](MessageError::Io) with [`ECANCELED`](Errno::ECANCELED) if the deadline is
+    ///   [cancelled](crate::Cancel). If a part of the message was sent, later sends fail with
+    ///   [`Torn`](MessageError::Torn).
+    /// - [`Io`](MessageError::Io) with [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the descriptor cannot be written
+    ///   without the risk of waiting: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
     /// - [`Io`](MessageError::Io) with an error of
     ///   [`without_sigpipe`](crate::io::without_sigpipe), before the first byte.
     pub fn send_deadline(
@@ -100,17 +101,19 @@ impl<W: AsFd> Sender<W> {
         self.send_until(parts, Some(deadline))
     }
 
-    /// Sends these messages, with one system call for many short ones, and waits as [`send`](Self::send) does.
+    /// Sends several messages, with one system call for many short ones, and waits as [`send`](Self::send)
+    /// does.
     ///
-    /// The messages are copied into a buffer of 16 KiB on the stack, which is written when it is full. A message for
-    /// which it has no room left is written from its own memory, in the same call. On a TCP socket each further write
-    /// can wait for an acknowledgement: set `TCP_NODELAY`.
+    /// The messages are copied into a buffer of 16 KiB on the stack, which is written when it is full. A
+    /// message that no longer fits is written from its own memory in the same call. On a TCP socket, each
+    /// further write can wait for an acknowledgement; set `TCP_NODELAY` to avoid this.
     ///
     /// # Errors
     ///
-    /// - [`Stopped`](MessageError::Stopped) with an error of [`io::writev_nosignal`], after a number of whole messages.
-    ///   If the next one was sent in part, nothing can follow it: [`Torn`](MessageError::Torn).
-    /// - [`TooLong`](MessageError::TooLong) if one of them has more bytes than the limit. No message was sent.
+    /// - [`Stopped`](MessageError::Stopped) with an error of [`io::writev_nosignal`], after a number of whole
+    ///   messages. If the next message was sent in part, later sends fail with [`Torn`](MessageError::Torn).
+    /// - [`TooLong`](MessageError::TooLong) if any message has more bytes than the limit. No message was
+    ///   sent.
     /// - [`Torn`](MessageError::Torn) if an earlier message was sent in part.
     ///
     /// # Examples
@@ -135,8 +138,8 @@ impl<W: AsFd> Sender<W> {
     ///
     /// # Errors
     ///
-    /// As [`send_many`](Self::send_many), and as [`send_deadline`](Self::send_deadline) with
-    /// [`Stopped`](MessageError::Stopped) instead of [`Io`](MessageError::Io).
+    /// Fails as [`send_many`](Self::send_many) does. Also fails as [`send_deadline`](Self::send_deadline)
+    /// does, but with [`Stopped`](MessageError::Stopped) instead of [`Io`](MessageError::Io).
     ///
     /// # Examples
     ///
@@ -232,8 +235,8 @@ impl<W: AsFd> Sender<W> {
     }
 }
 
-/// Copies messages to `stage` until it is full. Returns their number, how many bytes they have there, and the body
-/// of the last one if there was no room for it.
+/// Copies messages to `stage` until it is full. Returns their number, the number of bytes in `stage`, and the
+/// body of the last message if there was no room for it.
 fn fill<'m>(stage: &mut [u8], messages: &'m [impl AsRef<[u8]>]) -> (usize, usize, &'m [u8]) {
     let mut end = 0;
     for (count, message) in messages.iter().map(AsRef::as_ref).enumerate() {

@@ -1,4 +1,4 @@
-//! The ends of a pipe with a policy for waiting.
+//! Wraps the ends of a pipe with a policy for waiting.
 
 use crate::event::PollEvents;
 use crate::fd::{AsFd, BorrowedFd};
@@ -9,11 +9,11 @@ use crate::sys::{abi, call};
 use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeReader, PipeWriter, Result, io};
 
-/// An end of a pipe whose reads or writes wait by a [`Wait`] policy. It is for short messages back and forth
-/// between two processes that each have a processor.
+/// An end of a pipe whose reads or writes follow a [`Wait`] policy. Use it for short messages between two
+/// processes that each have their own processor.
 ///
-/// It polls by reading and writing with `RWF_NOWAIT`. If the kernel does not support that for this end, it
-/// uses `poll` before a blocking call.
+/// Each attempt is a read or a write with `RWF_NOWAIT`. If the kernel does not support this flag for the end,
+/// `poll` precedes a blocking call.
 ///
 /// # Examples
 ///
@@ -75,7 +75,7 @@ impl<End: AsFd> AsFd for AdaptiveEnd<End> {
 }
 
 impl PipeReader {
-    /// Makes the reads of this end wait by the policy `wait`. An end that is nonblocking now never waits.
+    /// Makes the reads of this end follow the policy `wait`. An end that is already nonblocking never waits.
     #[must_use]
     pub fn with_wait(self, wait: Wait) -> AdaptiveEnd<Self> {
         AdaptiveEnd::new(self, wait)
@@ -83,14 +83,14 @@ impl PipeReader {
 }
 
 impl PipeWriter {
-    /// Makes the writes of this end wait by the policy `wait`. An end that is nonblocking now never waits.
+    /// Makes the writes of this end follow the policy `wait`. An end that is already nonblocking never waits.
     #[must_use]
     pub fn with_wait(self, wait: Wait) -> AdaptiveEnd<Self> {
         AdaptiveEnd::new(self, wait)
     }
 }
 
-/// Reads, and waits for the first byte by the policy of `spin`.
+/// Reads into `buf`, and waits for the first byte according to the policy of `spin`.
 #[inline]
 pub(crate) fn read(spin: &mut Spin, fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     let flags = abi::RWF_NOWAIT;
@@ -107,7 +107,7 @@ impl AdaptiveEnd<PipeReader> {
     ///
     /// # Errors
     ///
-    /// As [`PipeReader::read`].
+    /// Fails as [`PipeReader::read`] does.
     #[inline]
     pub fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
         read(&mut self.spin, self.end.as_fd(), buf)
@@ -117,22 +117,22 @@ impl AdaptiveEnd<PipeReader> {
     ///
     /// # Errors
     ///
-    /// As [`io::read_exact`].
+    /// Fails as [`io::read_exact`] does.
     pub fn read_exact(&mut self, buf: &mut [u8]) -> core::result::Result<(), Incomplete> {
         io::complete(buf.len(), |done| self.read(&mut buf[done..]))
     }
 }
 
 impl AdaptiveEnd<PipeWriter> {
-    /// Writes up to `buf.len()` bytes and returns how many. With [`Wait::Adaptive`], more than [`PIPE_BUF`]
-    /// bytes are written only as far as there is room, even if the end is blocking.
+    /// Writes up to `buf.len()` bytes and returns how many. With [`Wait::Adaptive`], a write of more than
+    /// [`PIPE_BUF`] bytes writes only as many as there is room for, even if the end is blocking.
     ///
-    /// There is nearly always room for up to [`PIPE_BUF`] bytes. Polling for it each time would cost more
-    /// than it saves, so these writes sleep if there is none.
+    /// A pipe nearly always has room for [`PIPE_BUF`] bytes. Polling before each shorter write would cost
+    /// more than it saves, so these writes sleep if there is no room.
     ///
     /// # Errors
     ///
-    /// As [`PipeWriter::write`].
+    /// Fails as [`PipeWriter::write`] does.
     #[inline]
     pub fn write(&mut self, buf: &[u8]) -> Result<usize> {
         let (fd, flags) = (self.end.as_fd(), abi::RWF_NOWAIT);
@@ -151,7 +151,7 @@ impl AdaptiveEnd<PipeWriter> {
     ///
     /// # Errors
     ///
-    /// As [`io::write_all`].
+    /// Fails as [`io::write_all`] does.
     pub fn write_all(&mut self, buf: &[u8]) -> core::result::Result<(), Incomplete> {
         io::complete(buf.len(), |done| self.write(&buf[done..]))
     }

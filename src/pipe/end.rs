@@ -1,6 +1,6 @@
-//! The methods and conversions that both ends of a pipe have.
+//! The methods and conversions that both ends of a pipe share.
 
-/// Gives an end (`struct $End(OwnedFd)`) the methods and conversions that both ends have.
+/// Implements the shared methods and conversions for an end, `struct $End(OwnedFd)`.
 macro_rules! common_to_both_ends {
     ($End:ident) => {
         impl $End {
@@ -8,7 +8,7 @@ macro_rules! common_to_both_ends {
             ///
             /// # Errors
             ///
-            /// As [`pipe::capacity`](crate::pipe::capacity).
+            /// Fails as [`pipe::capacity`](crate::pipe::capacity) does.
             pub fn capacity(&self) -> Result<usize> {
                 crate::pipe::capacity(self)
             }
@@ -17,7 +17,7 @@ macro_rules! common_to_both_ends {
             ///
             /// # Errors
             ///
-            /// As [`pipe::set_capacity`](crate::pipe::set_capacity).
+            /// Fails as [`pipe::set_capacity`](crate::pipe::set_capacity) does.
             ///
             /// # Examples
             ///
@@ -37,7 +37,7 @@ macro_rules! common_to_both_ends {
             ///
             /// # Errors
             ///
-            /// As [`pipe::available`](crate::pipe::available).
+            /// Fails as [`pipe::available`](crate::pipe::available) does.
             ///
             /// # Examples
             ///
@@ -51,30 +51,32 @@ macro_rules! common_to_both_ends {
                 crate::pipe::available(self)
             }
 
-            /// Returns whether the pipe has only one or two pages, because this user's pipes hold too many.
+            /// Returns whether the pipe has only one or two pages. The kernel creates such small pipes if
+            /// this user's pipes hold too many pages.
             ///
             /// # Errors
             ///
-            /// As [`pipe::is_degraded`](crate::pipe::is_degraded).
+            /// Fails as [`pipe::is_degraded`](crate::pipe::is_degraded) does.
             pub fn is_degraded(&self) -> Result<bool> {
                 crate::pipe::is_degraded(self)
             }
 
-            /// Returns whether this end fails with [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
+            /// Returns whether calls on this end fail with [`EAGAIN`](crate::Errno::EAGAIN) rather than wait.
             ///
             /// # Errors
             ///
-            /// As [`io::is_nonblocking`](crate::io::is_nonblocking).
+            /// Fails as [`io::is_nonblocking`](crate::io::is_nonblocking) does.
             pub fn is_nonblocking(&self) -> Result<bool> {
                 io::is_nonblocking(self)
             }
 
-            /// Sets or clears `O_NONBLOCK`: with it, this end fails with [`EAGAIN`](crate::Errno::EAGAIN)
-            /// rather than wait. All duplicates of this end share the flag; the other end does not.
+            /// Sets or clears `O_NONBLOCK`. While it is set, calls on this end fail with
+            /// [`EAGAIN`](crate::Errno::EAGAIN) rather than wait. All duplicates of this end share the flag;
+            /// the other end does not.
             ///
             /// # Errors
             ///
-            /// As [`io::set_nonblocking`](crate::io::set_nonblocking).
+            /// Fails as [`io::set_nonblocking`](crate::io::set_nonblocking) does.
             ///
             /// # Examples
             ///
@@ -95,7 +97,7 @@ macro_rules! common_to_both_ends {
             ///
             /// # Errors
             ///
-            /// - [`EMFILE`](crate::Errno::EMFILE) if the process has as many descriptors as it may have.
+            /// - [`EMFILE`](crate::Errno::EMFILE) if the process has reached its limit of descriptors.
             ///
             /// # Examples
             ///
@@ -130,7 +132,7 @@ macro_rules! common_to_both_ends {
         }
 
         impl From<OwnedFd> for $End {
-            /// Checks nothing: the calls on a descriptor of another kind or direction fail.
+            /// Converts without a check. Calls on a descriptor of another kind or direction fail.
             fn from(fd: OwnedFd) -> Self {
                 Self(fd)
             }

@@ -2,26 +2,26 @@
 //!
 //! # Behaviour
 //!
-//! - A **read** waits until there is at least one byte. It returns 0, end of file, if the pipe is empty
-//!   and no write end is left open: not in this process, not in a forked child, not in a program that
-//!   inherited one.
-//! - A **write** waits until all bytes are in the pipe. If no read end is left, it fails with
+//! - A **read** waits until there is at least one byte. The read returns 0 (end of file) if the pipe is empty
+//!   and no write end is open in any process. Forked children and started programs may have inherited a write
+//!   end.
+//! - A **write** waits until all bytes are in the pipe. If no read end is open, the write fails with
 //!   [`EPIPE`](crate::Errno::EPIPE), and `SIGPIPE` is raised (Rust's `main` ignores it).
-//! - Writes of up to [`PIPE_BUF`] bytes are never mixed with those of other writers; longer ones may
-//!   be.
-//! - A pipe holds [`capacity`] bytes in slots of one page. A write that does not fill its last page
-//!   leaves room that only another write can use, so a pipe can be full with fewer bytes in it.
+//! - A write of up to [`PIPE_BUF`] bytes is never mixed with the bytes of other writers; a longer one may be.
+//! - A pipe holds [`capacity`] bytes in slots of one page. If a write does not fill its last page, only a
+//!   later write can use the remaining room in that page. A pipe can therefore be full with fewer bytes than
+//!   its capacity.
 //!
 //! # Deadlocks
 //!
-//! - *A reader waits forever*: a write end is still open. Drop yours before reading to the end, in every
-//!   process that has a copy.
-//! - *Two processes wait for each other*: each writes more than fits before it reads. Let one of them read
+//! - *A reader waits forever*: a write end is still open. Drop it before reading to the end, in every process
+//!   that has a copy.
+//! - *Two processes wait for each other*: each writes more than fits before it reads. Make one of them read
 //!   first, or [`poll`](mod@crate::event) both.
 //! - *A writer waits forever*: a process holds a read end and does not read.
 //!
-//! Ends created by [`pipe`] and [`Builder`] are close-on-exec, so a program that is started does not
-//! keep them open by accident. A child created by [`fork`](crate::fork) has all of them.
+//! Ends created by [`pipe`] and [`Builder`] are close-on-exec, so a program that is started does not keep
+//! them open by accident. A child created by [`fork`](crate::fork) inherits all of them.
 
 #[cfg(feature = "event")]
 pub(crate) mod adaptive;
@@ -41,17 +41,17 @@ use crate::sys::abi::flags::PipeFlags;
 use crate::sys::{call, page};
 use crate::{Errno, Result};
 
-/// Writes of up to this many bytes are never mixed with those of other writers: 4096.
+/// The largest write in bytes that is never mixed with the bytes of other writers: 4096.
 pub const PIPE_BUF: usize = crate::sys::abi::PIPE_BUF;
 
-/// Creates a pipe and returns `(reader, writer)`, both close-on-exec. Neither gets [one of the numbers 0 to
-/// 2](crate::fd#the-numbers-0-1-and-2).
+/// Creates a pipe and returns `(reader, writer)`, both close-on-exec. Neither descriptor has [a number from 0
+/// to 2](crate::fd#the-numbers-0-1-and-2).
 ///
 /// # Errors
 ///
-/// - [`EMFILE`](Errno::EMFILE) if the process has as many descriptors as it may have.
-/// - [`ENFILE`](Errno::ENFILE) if the system has as many open files as it may have, or this user's pipes
-///   hold as many pages as they may hold.
+/// - [`EMFILE`](Errno::EMFILE) if the process has reached its limit of descriptors.
+/// - [`ENFILE`](Errno::ENFILE) if the system has reached its limit of open files, or this user's pipes have
+///   reached their limit of pages.
 ///
 /// # Examples
 ///
@@ -73,12 +73,12 @@ pub fn pipe() -> Result<(PipeReader, PipeWriter)> {
 }
 
 /// Creates a pipe with exactly these flags and returns `(reader, writer)`. Without
-/// [`CLOEXEC`](PipeFlags::CLOEXEC), programs started from now on inherit both ends. Neither gets [one of the numbers 0
-/// to 2](crate::fd#the-numbers-0-1-and-2).
+/// [`CLOEXEC`](PipeFlags::CLOEXEC), programs started later inherit both ends. Neither descriptor has [a
+/// number from 0 to 2](crate::fd#the-numbers-0-1-and-2).
 ///
 /// # Errors
 ///
-/// As [`pipe`], and
+/// Fails as [`pipe`] does, and with
 ///
 /// - [`EINVAL`](Errno::EINVAL) if `flags` has bits that the kernel does not support.
 ///
@@ -99,7 +99,7 @@ pub fn pipe2(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     Ok((reader.into(), writer.into()))
 }
 
-/// Creates a pipe of this crate's own, close-on-exec.
+/// Creates a pipe for the crate's internal use, close-on-exec.
 #[cfg(any(feature = "event", feature = "transfer"))]
 pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
     pipe2(flags | PipeFlags::CLOEXEC)
@@ -120,21 +120,21 @@ pub(crate) fn internal(flags: PipeFlags) -> Result<(PipeReader, PipeWriter)> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Capacity {
-    /// As large as is useful and allowed: 1 MiB, or half of it, or half of that, and so on, as the kernel
-    /// grants; never less than the pipe has. Does not fail for lack of permission or memory, or if the
-    /// kernel does not let it be changed.
+    /// The largest useful size that the kernel grants: 1 MiB, or else 512 KiB, 256 KiB, and so on. The
+    /// capacity is never reduced. It is not an error if permission or memory is lacking, or if the kernel
+    /// does not allow a change.
     Max,
-    /// At least this many bytes: the kernel rounds up to a power of two of pages.
+    /// At least this many bytes. The kernel rounds the number of pages up to a power of two.
     Bytes(usize),
 }
 
 impl Capacity {
-    /// The first size that `Max` tries. Every user may have it by default
-    /// (`/proc/sys/fs/pipe-max-size`), and larger pipes move data no faster: they outgrow the cache.
+    /// The first size that `Max` tries. By default every user is allowed this size
+    /// (`/proc/sys/fs/pipe-max-size`). Larger pipes move data no faster, because they outgrow the cache.
     const MAX: u32 = 1 << 20;
 }
 
-/// A builder of pipes. Both ends are close-on-exec unless [`inheritable`](Self::inheritable).
+/// A builder for pipes. Both ends are close-on-exec unless [`inheritable`](Self::inheritable) is called.
 ///
 /// # Examples
 ///
@@ -155,12 +155,12 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Creates a builder of a blocking, close-on-exec pipe of the kernel's default capacity.
+    /// Creates a builder for a blocking, close-on-exec pipe with the kernel's default capacity.
     pub const fn new() -> Self {
         Self { flags: PipeFlags::CLOEXEC, capacity: None }
     }
 
-    /// Makes both ends nonblocking: they fail with [`EAGAIN`](Errno::EAGAIN) rather than wait.
+    /// Makes both ends nonblocking: calls on them fail with [`EAGAIN`](Errno::EAGAIN) rather than wait.
     pub const fn nonblocking(self) -> Self {
         Self { flags: self.flags.union(PipeFlags::NONBLOCK), ..self }
     }
@@ -173,7 +173,7 @@ impl Builder {
         Self { flags: self.flags.union(PipeFlags::DIRECT), ..self }
     }
 
-    /// Lets programs started by `exec` inherit both ends.
+    /// Clears close-on-exec, so that programs started with `exec` inherit both ends.
     pub const fn inheritable(self) -> Self {
         Self { flags: self.flags.difference(PipeFlags::CLOEXEC), ..self }
     }
@@ -187,8 +187,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// As [`pipe`] and, with a [`capacity`](Self::capacity), as [`set_capacity`]. After an error there is
-    /// no pipe.
+    /// Fails as [`pipe`] does and, with a [`capacity`](Self::capacity), as [`set_capacity`] does. On error no
+    /// pipe remains open.
     pub fn build(self) -> Result<(PipeReader, PipeWriter)> {
         let (reader, writer) = pipe2(self.flags)?;
         if let Some(capacity) = self.capacity {
@@ -204,12 +204,12 @@ impl Default for Builder {
     }
 }
 
-/// Returns the capacity, in bytes, of the pipe that a descriptor is an end of: how much can be written
-/// while no process reads, if each write fills whole pages.
+/// Returns the capacity in bytes of the pipe to which a descriptor belongs. A pipe accepts this many bytes
+/// before any process reads, if each write fills whole pages.
 ///
 /// # Errors
 ///
-/// - [`EBADF`](Errno::EBADF) if it is not a pipe.
+/// - [`EBADF`](Errno::EBADF) if `fd` is not a pipe.
 ///
 /// # Examples
 ///
@@ -225,21 +225,21 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
     call::fcntl_getpipe_sz(fd.as_fd())
 }
 
-/// Sets the capacity of the pipe that a descriptor is an end of and returns the granted capacity in bytes.
+/// Sets the capacity of the pipe to which a descriptor belongs and returns the granted capacity in bytes.
 ///
-/// Standard input and output are ends, too, if the program runs in a pipeline.
+/// Standard input and output also belong to pipes if the program runs in a pipeline.
 ///
 /// # Errors
 ///
-/// - [`EBADF`](Errno::EBADF) if it is not a pipe.
+/// - [`EBADF`](Errno::EBADF) if `fd` is not a pipe.
 ///
-/// With [`Capacity::Bytes`] also the following. The pipe then keeps the capacity that it has.
+/// [`Capacity::Bytes`] can also fail with the following errors. The capacity then stays unchanged.
 ///
-/// - [`EBUSY`](Errno::EBUSY) if it holds more bytes than that.
-/// - [`EINVAL`](Errno::EINVAL) if it is more than 2³¹ bytes.
+/// - [`EBUSY`](Errno::EBUSY) if the pipe holds more bytes than the new capacity.
+/// - [`EINVAL`](Errno::EINVAL) if the size is more than 2³¹ bytes.
 /// - [`ENOMEM`](Errno::ENOMEM) if the kernel lacks memory.
-/// - [`EPERM`](Errno::EPERM) if it is more than `/proc/sys/fs/pipe-max-size`, or this user's pipes hold as
-///   many pages as they may hold, and the process lacks `CAP_SYS_RESOURCE`.
+/// - [`EPERM`](Errno::EPERM) if the process lacks `CAP_SYS_RESOURCE`, and either the size is more than
+///   `/proc/sys/fs/pipe-max-size` or this user's pipes have reached their limit of pages.
 ///
 /// # Examples
 ///
@@ -257,7 +257,7 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
 pub fn set_capacity(fd: impl AsFd, capacity: Capacity) -> Result<usize> {
     let fd = fd.as_fd();
     let mut bytes = match capacity {
-        // The kernel uses 32 bits of the size: a larger one must not be truncated to a small one.
+        // The kernel uses only 32 bits of the size, so a larger size would be truncated.
         Capacity::Bytes(bytes) => {
             let bytes = u32::try_from(bytes).map_err(|_| Errno::EINVAL)?;
             return call::fcntl_setpipe_sz(fd, bytes);
@@ -276,13 +276,13 @@ pub fn set_capacity(fd: impl AsFd, capacity: Capacity) -> Result<usize> {
     call::fcntl_getpipe_sz(fd)
 }
 
-/// Returns the number of unread bytes in the pipe that a descriptor is an end of.
+/// Returns the number of unread bytes in the pipe to which a descriptor belongs.
 ///
 /// # Errors
 ///
 /// - [`ENOTTY`](Errno::ENOTTY) if the descriptor does not count bytes.
-/// - [`EOVERFLOW`](Errno::EOVERFLOW) if it is not a pipe, and the kernel's count is negative: a regular file
-///   has more than 2 GiB after its position, or its position is after its end.
+/// - [`EOVERFLOW`](Errno::EOVERFLOW) if `fd` is not a pipe and the kernel's count is negative. A regular file
+///   causes this if it has more than 2 GiB after its position, or if its position is past its end.
 ///
 /// # Examples
 ///
@@ -299,15 +299,15 @@ pub fn available(fd: impl AsFd) -> Result<usize> {
     call::ioctl_fionread(fd.as_fd())
 }
 
-/// Returns whether the pipe has only the one or two pages that the kernel gives to a user whose pipes hold
-/// more than `/proc/sys/fs/pipe-user-pages-soft` pages.
+/// Returns whether the pipe has only one or two pages. The kernel creates such small pipes if this user's
+/// pipes hold more than `/proc/sys/fs/pipe-user-pages-soft` pages.
 ///
-/// Programs that rely on room in a pipe, such as job servers, hang on such a pipe. A pipe that was made this
-/// small on purpose looks the same.
+/// Programs that rely on room in a pipe, such as job servers, hang on a pipe this small. The result is also
+/// `true` for a pipe that was made this small on purpose.
 ///
 /// # Errors
 ///
-/// - [`EBADF`](Errno::EBADF) if it is not a pipe.
+/// - [`EBADF`](Errno::EBADF) if `fd` is not a pipe.
 ///
 /// # Examples
 ///

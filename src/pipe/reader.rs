@@ -12,13 +12,13 @@ use core::mem::MaybeUninit;
 
 /// The read end of a pipe. Dropping it closes it.
 ///
-/// Its methods take `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std` it also
-/// implements [`std::io::Read`], and so does a reference to it.
+/// The methods borrow the end as `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std`,
+/// the type and references to it also implement [`std::io::Read`].
 ///
 /// # Buffered reading (Python's `os.fdopen`)
 ///
-/// [`BufReader::new(reader)`](std::io::BufReader) reads lines; `File::from(OwnedFd::from(reader))`
-/// converts it to a file.
+/// [`BufReader::new(reader)`](std::io::BufReader) reads lines; `File::from(OwnedFd::from(reader))` converts
+/// the read end to a file.
 ///
 /// ```
 /// use rawpipe::fd::OwnedFd;
@@ -35,7 +35,7 @@ use core::mem::MaybeUninit;
 /// assert_eq!(line, "first\n");
 ///
 /// let mut file = File::from(OwnedFd::from(lines.into_inner()));
-/// assert_eq!(file.read(&mut [0; 8])?, 0); // BufReader had read all there was
+/// assert_eq!(file.read(&mut [0; 8])?, 0); // `BufReader` has already read every byte
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
@@ -47,12 +47,12 @@ pub struct PipeReader(OwnedFd);
 common_to_both_ends!(PipeReader);
 
 impl PipeReader {
-    /// Reads up to `buf.len()` bytes into `buf` and returns how many; 0 is end of file: the pipe is
-    /// empty and no write end is left open.
+    /// Reads up to `buf.len()` bytes into `buf` and returns how many. 0 is end of file: the pipe is empty and
+    /// no write end is open.
     ///
     /// # Errors
     ///
-    /// As [`io::read`]: among them [`EAGAIN`](crate::Errno::EAGAIN) and
+    /// Fails as [`io::read`] does, for example with [`EAGAIN`](crate::Errno::EAGAIN) or
     /// [`EINTR`](crate::Errno::EINTR).
     ///
     /// # Examples
@@ -72,12 +72,12 @@ impl PipeReader {
         call::read(self.as_fd(), buf)
     }
 
-    /// Reads up to `buf.len()` bytes into memory that need not be initialised, and returns the part
-    /// that now is; an empty part is end of file.
+    /// Reads up to `buf.len()` bytes into memory that need not be initialised, and returns the part that was
+    /// filled. An empty part is end of file.
     ///
     /// # Errors
     ///
-    /// As [`io::read`].
+    /// Fails as [`io::read`] does.
     #[inline]
     pub fn read_uninit<'a>(&self, buf: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8]> {
         call::read_uninit(self.as_fd(), buf)
@@ -87,7 +87,7 @@ impl PipeReader {
     ///
     /// # Errors
     ///
-    /// As [`io::readv`].
+    /// Fails as [`io::readv`] does.
     #[inline]
     pub fn readv(&self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
         call::readv(self.as_fd(), bufs)
@@ -97,17 +97,17 @@ impl PipeReader {
     ///
     /// # Errors
     ///
-    /// As [`io::read_exact`].
+    /// Fails as [`io::read_exact`] does.
     pub fn read_exact(&self, buf: &mut [u8]) -> core::result::Result<(), Incomplete> {
         io::read_exact(self, buf)
     }
 
-    /// Reads until no write end is left open, appends to `buf`, and returns the number of bytes
-    /// appended. The caller's own write end must be dropped first.
+    /// Reads until no write end is open, appends the bytes to `buf`, and returns their number. Drop this
+    /// process's own write end first.
     ///
     /// # Errors
     ///
-    /// As [`io::read_to_end`].
+    /// Fails as [`io::read_to_end`] does.
     #[cfg(feature = "alloc")]
     pub fn read_to_end(&self, buf: &mut Vec<u8>) -> Result<usize> {
         io::read_to_end(self, buf)
@@ -121,7 +121,7 @@ impl std::io::Read for &PipeReader {
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> std::io::Result<usize> {
-        // A short count is allowed here, an error for too many buffers is not.
+        // The trait allows a short count, but not an error for too many buffers.
         let count = bufs.len().min(crate::sys::abi::IOV_MAX);
         Ok(self.readv(&mut bufs[..count])?)
     }

@@ -1,34 +1,35 @@
-//! The ends of a pipe without waiting, until a deadline, and without `SIGPIPE`: as the functions of
-//! [`io`](mod@crate::io).
+//! Methods of the pipe ends that do not wait, wait until a deadline, or raise no `SIGPIPE`. Each calls the
+//! function of the same name in [`io`](mod@crate::io).
 
 use crate::io::{self, Incomplete};
 use crate::{Deadline, PipeReader, PipeWriter, Result};
 
-/// Without waiting, or not beyond a deadline: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
+/// Methods that do not wait, or wait until a deadline at the latest: see
+/// [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
 impl PipeReader {
-    /// Reads what is there, without waiting.
+    /// Reads the available bytes without waiting.
     ///
     /// # Errors
     ///
-    /// As [`io::try_read`](io::try_read).
+    /// Fails as [`io::try_read`](io::try_read) does.
     pub fn try_read(&self, buf: &mut [u8]) -> Result<usize> {
         io::try_read(self, buf)
     }
 
-    /// Reads what is there, waiting for it until `deadline` at the latest.
+    /// Reads the available bytes, waiting for the first of them until `deadline` at the latest.
     ///
     /// # Errors
     ///
-    /// As [`io::read_deadline`](io::read_deadline).
+    /// Fails as [`io::read_deadline`](io::read_deadline) does.
     pub fn read_deadline(&self, buf: &mut [u8], deadline: Deadline<'_>) -> Result<usize> {
         io::read_deadline(self, buf, deadline)
     }
 
-    /// Reads exactly `buf.len()` bytes, until `deadline` at the latest.
+    /// Reads exactly `buf.len()` bytes, waiting until `deadline` at the latest.
     ///
     /// # Errors
     ///
-    /// As [`io::read_exact_deadline`](io::read_exact_deadline).
+    /// Fails as [`io::read_exact_deadline`](io::read_exact_deadline) does.
     pub fn read_exact_deadline(
         &self,
         buf: &mut [u8],
@@ -38,13 +39,14 @@ impl PipeReader {
     }
 }
 
-/// Without waiting, or not beyond a deadline: see [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
+/// Methods that do not wait, or wait until a deadline at the latest: see
+/// [`io`](mod@crate::io#without-waiting-or-until-a-deadline).
 impl PipeWriter {
     /// Writes as many bytes as fit, without waiting.
     ///
     /// # Errors
     ///
-    /// As [`io::try_write`](io::try_write).
+    /// Fails as [`io::try_write`](io::try_write) does.
     pub fn try_write(&self, buf: &[u8]) -> Result<usize> {
         io::try_write(self, buf)
     }
@@ -53,16 +55,16 @@ impl PipeWriter {
     ///
     /// # Errors
     ///
-    /// As [`io::write_deadline`](io::write_deadline).
+    /// Fails as [`io::write_deadline`](io::write_deadline) does.
     pub fn write_deadline(&self, buf: &[u8], deadline: Deadline<'_>) -> Result<usize> {
         io::write_deadline(self, buf, deadline)
     }
 
-    /// Writes all of `buf`, until `deadline` at the latest.
+    /// Writes all of `buf`, waiting until `deadline` at the latest.
     ///
     /// # Errors
     ///
-    /// As [`io::write_all_deadline`](io::write_all_deadline).
+    /// Fails as [`io::write_all_deadline`](io::write_all_deadline) does.
     pub fn write_all_deadline(
         &self,
         buf: &[u8],
@@ -73,11 +75,11 @@ impl PipeWriter {
 }
 
 impl PipeWriter {
-    /// Writes as [`write`](Self::write) does, without `SIGPIPE` if no read end is left.
+    /// Writes as [`write`](Self::write) does, but raises no `SIGPIPE` if no read end is open.
     ///
     /// # Errors
     ///
-    /// As [`io::write_nosignal`](io::write_nosignal).
+    /// Fails as [`io::write_nosignal`](io::write_nosignal) does.
     pub fn write_nosignal(&self, buf: &[u8]) -> Result<usize> {
         io::write_nosignal(self, buf)
     }

@@ -7,11 +7,11 @@ use crate::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd, lends_its_descriptor};
 use crate::io::{self, Incomplete, IoSlice};
 use crate::sys::call;
 
-/// The write end of a pipe. Dropping it closes it. If it was the last one, the reader reaches end of file
-/// after the bytes that are still in the pipe.
+/// The write end of a pipe. Dropping it closes it. After the last write end is closed, the reader receives
+/// the bytes that are still in the pipe and then reaches end of file.
 ///
-/// Its methods take `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std` it also
-/// implements [`std::io::Write`], and so does a reference to it.
+/// The methods borrow the end as `&self` and return the kernel's [`Errno`](crate::Errno). With feature `std`,
+/// the type and references to it also implement [`std::io::Write`].
 ///
 /// # Examples
 ///
@@ -37,13 +37,13 @@ pub struct PipeWriter(OwnedFd);
 common_to_both_ends!(PipeWriter);
 
 impl PipeWriter {
-    /// Writes up to `buf.len()` bytes of `buf` and returns how many: all of them, unless the pipe is
-    /// nonblocking or a signal interrupted the write.
+    /// Writes up to `buf.len()` bytes of `buf` and returns how many. All bytes are written unless the pipe is
+    /// nonblocking or a signal interrupts the write.
     ///
     /// # Errors
     ///
-    /// As [`io::write`]: among them [`EPIPE`](crate::Errno::EPIPE) if no read end is left,
-    /// [`EAGAIN`](crate::Errno::EAGAIN) and [`EINTR`](crate::Errno::EINTR).
+    /// Fails as [`io::write`] does, for example with [`EAGAIN`](crate::Errno::EAGAIN) or
+    /// [`EINTR`](crate::Errno::EINTR), or with [`EPIPE`](crate::Errno::EPIPE) if no read end is open.
     ///
     /// # Examples
     ///
@@ -65,7 +65,7 @@ impl PipeWriter {
     ///
     /// # Errors
     ///
-    /// As [`io::writev`].
+    /// Fails as [`io::writev`] does.
     #[inline]
     pub fn writev(&self, bufs: &[IoSlice<'_>]) -> Result<usize> {
         call::writev(self.as_fd(), bufs)
@@ -75,17 +75,16 @@ impl PipeWriter {
     ///
     /// # Errors
     ///
-    /// As [`io::write_all`].
+    /// Fails as [`io::write_all`] does.
     pub fn write_all(&self, buf: &[u8]) -> core::result::Result<(), Incomplete> {
         io::write_all(self, buf)
     }
 
-    /// Writes all of several buffers, any number of them. Continues after a short count and after a
-    /// signal.
+    /// Writes all bytes of any number of buffers. Continues after a short count and after a signal.
     ///
     /// # Errors
     ///
-    /// As [`io::write_all_vectored`].
+    /// Fails as [`io::write_all_vectored`] does.
     pub fn write_all_vectored(
         &self,
         bufs: &mut [IoSlice<'_>],
@@ -93,12 +92,12 @@ impl PipeWriter {
         io::write_all_vectored(self, bufs)
     }
 
-    /// Writes all of `buf`, at most [`PIPE_BUF`](super::PIPE_BUF) bytes, in one piece that is not mixed
-    /// with the bytes of other writers, or nothing.
+    /// Writes all of `buf`, at most [`PIPE_BUF`](super::PIPE_BUF) bytes, in one piece or not at all. The
+    /// bytes are not mixed with those of other writers.
     ///
     /// # Errors
     ///
-    /// As [`io::write_atomic`].
+    /// Fails as [`io::write_atomic`] does.
     pub fn write_atomic(&self, buf: &[u8]) -> Result<()> {
         io::write_atomic(self, buf)
     }
@@ -111,7 +110,7 @@ impl std::io::Write for &PipeWriter {
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> std::io::Result<usize> {
-        // A short count is allowed here, an error for too many buffers is not.
+        // The trait allows a short count, but not an error for too many buffers.
         let count = bufs.len().min(crate::sys::abi::IOV_MAX);
         Ok(self.writev(&bufs[..count])?)
     }

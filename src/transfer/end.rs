@@ -1,4 +1,4 @@
-//! The two ends of a transfer: what kinds of descriptors they are.
+//! Classifies the descriptors at the two ends of a transfer.
 
 use super::error::Side;
 use crate::errno::retry;
@@ -9,44 +9,46 @@ use crate::sys::{abi, call};
 use crate::{Errno, Result};
 use core::time::Duration;
 
-/// What a descriptor is, as far as the choice of a mechanism depends on it.
+/// The kind of a descriptor, on which the choice of a mechanism depends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A regular file or a block device. A call on it waits at most for a disk.
+    /// A regular file or a block device. A call on such a descriptor waits at most for a disk.
     File,
-    /// As a source, a regular file of size 0. If it is not empty, it is a stream of procfs, tracefs or a similar
-    /// file system: a call on it may wait, and `splice` of it may lose bytes that it has consumed.
+    /// A source that is a regular file of size 0. If the file nevertheless has contents, it is a stream of
+    /// procfs, tracefs or a similar file system. A call on such a stream may wait, and `splice` may lose
+    /// bytes that it has consumed.
     Unsized,
     Pipe,
     /// A socket whose reads and writes have no boundaries.
     Stream,
-    /// A socket that keeps the boundaries of what is sent: datagrams, `SOCK_SEQPACKET`.
+    /// A socket that preserves the boundaries of messages: datagrams, `SOCK_SEQPACKET`.
     Records,
-    /// A device that takes everything immediately, such as `/dev/null`.
+    /// A device that accepts all bytes immediately, such as `/dev/null`.
     Null,
-    /// A terminal, another device, an eventfd and the like, or a descriptor whose kind is unknown.
+    /// A terminal, another device, an eventfd or similar object, or a descriptor of unknown kind.
     Other,
 }
 
-/// A descriptor and what it is.
+/// A descriptor and its properties.
 #[derive(Clone, Copy)]
 pub(super) struct End<'a> {
     pub(super) fd: BorrowedFd<'a>,
     pub(super) side: Side,
     pub(super) kind: Kind,
-    /// Inode and device, to find out whether both ends are the same pipe or file.
+    /// The inode and device, which show whether both ends are the same pipe or file.
     identity: Option<(u64, [u32; 2])>,
     /// The size of a file in bytes.
     pub(super) size: u64,
-    /// The flags of the open file; an error other than `EBADF` is a filter's.
+    /// The flags of the open file. An error other than `EBADF` comes from a filter.
     flags: Result<usize>,
-    /// There is a deadline, and a plain call on this end could wait beyond it.
+    /// Set if the transfer has a deadline and a plain call on this end could wait beyond it.
     pub(super) may_wait: bool,
-    /// And the end is a terminal, which `poll` reports as ready if it has room for a byte.
+    /// Set if `may_wait` is set and the end is a terminal, which `poll` reports as ready if it has room for
+    /// one byte.
     pub(super) byte_by_byte: bool,
 }
 
-/// The kind of a socket.
+/// Returns the kind of a socket.
 fn socket(fd: BorrowedFd<'_>) -> Result<Kind> {
     let stream = call::getsockopt_type(fd)? == abi::SOCK_STREAM;
     Ok(if stream { Kind::Stream } else { Kind::Records })
@@ -61,14 +63,14 @@ impl<'a> End<'a> {
                     abi::S_IFREG | abi::S_IFBLK => Kind::File,
                     abi::S_IFIFO => Kind::Pipe,
                     abi::S_IFSOCK => socket(fd).unwrap_or(Kind::Stream),
-                    // null, zero and full.
+                    // The devices `null`, `zero` and `full`.
                     abi::S_IFCHR if matches!(stat.stx_rdev, [1, 3 | 5 | 7]) => Kind::Null,
                     _ => Kind::Other,
                 },
                 Some((stat.stx_ino, stat.stx_dev)),
                 stat.stx_size,
             ),
-            // Before Linux 4.11, or with a filter: pipes and sockets can be recognized all the same.
+            // `statx` fails before Linux 4.11 or with a filter. Pipes and sockets can still be recognized.
             Err(_) if call::fcntl_getpipe_sz(fd).is_ok() => (Kind::Pipe, None, 0),
             Err(_) => (socket(fd).unwrap_or(Kind::Other), None, 0),
         };
@@ -76,21 +78,21 @@ impl<'a> End<'a> {
         let flags = call::fcntl_getfl(fd);
         let nonblocking = flags.is_ok_and(|flags| flags & abi::O_NONBLOCK as usize != 0);
         let may_wait = deadline && !at_once && !nonblocking;
-        // Among devices only terminals have this request. It counts the bytes that can be read.
+        // Among devices, only terminals support this request, which counts the readable bytes.
         let byte_by_byte = may_wait && kind == Kind::Other && call::ioctl_fionread(fd).is_ok();
         Self { fd, side, kind, identity, size, flags, may_wait, byte_by_byte }
     }
 
-    /// An end of a private pipe. No call on it waits, because its contents are known.
+    /// Creates an end for a private pipe. No call on it waits, because its contents are known.
     pub(super) const fn own(fd: BorrowedFd<'a>, side: Side) -> Self {
         let flags = Err(Errno::ENOSYS); // unknown
         let (may_wait, byte_by_byte) = (false, false);
         Self { fd, side, kind: Kind::Pipe, identity: None, size: 0, flags, may_wait, byte_by_byte }
     }
 
-    /// Returns whether it is closed, or not open for this side's direction. The check comes before the first read.
-    /// Some mechanisms read from the source before they check the sink, and others return an error that does not
-    /// identify the side.
+    /// Returns whether the descriptor is closed, or not open for this side's direction. The check precedes
+    /// the first read. Some mechanisms read from the source before they check the sink, and others return an
+    /// error that does not identify the side.
     pub(super) fn is_the_wrong_way_round(&self) -> bool {
         let wrong = if self.side == Side::Source { abi::O_WRONLY as usize } else { abi::O_RDONLY };
         match self.flags {
@@ -99,14 +101,15 @@ impl<'a> End<'a> {
         }
     }
 
-    /// Returns whether each write goes to the end of the file.
+    /// Returns whether each write appends to the file.
     pub(super) fn appends(&self) -> bool {
         self.flags.is_ok_and(|flags| flags & abi::O_APPEND as usize != 0)
     }
 
-    /// Makes room for more in a pipe, if the kernel allows it.
+    /// Enlarges the pipe at this end if it is smaller than 256 KiB and the kernel allows the change.
     pub(super) fn grow(&self) {
-        /// As fast as 1 MiB, for a quarter of the user's allowance.
+        /// The new capacity in bytes. This size is as fast as 1 MiB and uses a quarter of the user's
+        /// allowance.
         const GROWN: usize = 256 << 10;
 
         if pipe::capacity(self.fd).is_ok_and(|bytes| bytes < GROWN) {
@@ -114,14 +117,14 @@ impl<'a> End<'a> {
         }
     }
 
-    /// The number of bytes from this file's position to its end; `None` if that is unknown.
+    /// Returns the number of bytes from this file's position to its end, or `None` if that is unknown.
     pub(super) fn ahead(&self) -> Option<u64> {
         let position = call::lseek_current(self.fd).ok()?;
         Some(call::statx(self.fd).ok()?.stx_size.saturating_sub(position))
     }
 
-    /// Returns whether a read of 0 bytes means the end of this source. From a socket that keeps boundaries it may be an
-    /// empty record, unless the peer has shut the connection down.
+    /// Returns whether a read of 0 bytes means the end of this source. From a socket that preserves
+    /// boundaries, 0 bytes may be an empty record, unless the peer has shut the connection down.
     pub(super) fn has_ended(&self) -> Result<bool> {
         if self.kind != Kind::Records {
             return Ok(true);
@@ -132,8 +135,8 @@ impl<'a> End<'a> {
             && matches!(call::ioctl_fionread(self.fd), Ok(0) | Err(_)))
     }
 
-    /// Returns whether a transfer of at most `most` bytes to `sink` would read bytes that it has written: without
-    /// end, or with a result that depends on the sizes of the calls.
+    /// Returns whether a transfer of at most `most` bytes to `sink` would read bytes that it has written.
+    /// Such a transfer never ends, or its result depends on the sizes of the calls.
     pub(super) fn is_fed_by(&self, sink: &End<'_>, most: Option<u64>) -> bool {
         if self.kind != sink.kind || self.identity.is_none() || self.identity != sink.identity {
             return false;
@@ -144,8 +147,9 @@ impl<'a> End<'a> {
                 let (read, write) = (call::lseek_current(self.fd), call::lseek_current(sink.fd));
                 let write = if sink.appends() { Ok(self.size) } else { write };
                 read.and_then(|read| Ok((read, write?))).is_ok_and(|(read, write)| {
-                    // A bounded transfer from the end of the file on copies what it has written, whatever the
-                    // sizes of its calls. Before the end they would decide about the result.
+                    // A bounded transfer that writes at the end of the file copies its own bytes, with the
+                    // same result for all sizes of calls. If it writes before the end, the result depends on
+                    // those sizes.
                     let end =
                         most.map_or(u64::MAX, |most| self.size.min(read.saturating_add(most)));
                     read < self.size

@@ -1,11 +1,11 @@
-//! The engine: which mechanisms fit the two ends, and what the loop of each needs. The loops themselves are
-//! in `kernel` and `fallback`.
+//! Chooses the mechanisms that fit the two ends, and provides the shared parts of their loops. The loops
+//! themselves are in `kernel` and `fallback`.
 //!
 //! # The invariant
 //!
-//! Between two calls of a loop, and whenever a mechanism is given up, every byte that was taken from
-//! the source has arrived at the sink and is counted in `done`. Only a loop that holds bytes
-//! (`broker` in `kernel`, and `copy` in `fallback`) may fail with more read than arrived, and its failure contains
+//! Every byte read from the source has arrived at the sink and is counted in `done`. This holds between two
+//! calls of a loop, and whenever a mechanism is given up. Only a loop that holds bytes (`broker` in `kernel`,
+//! and `copy` in `fallback`) may fail after it has read more bytes than have arrived. Its failure contains
 //! those bytes.
 
 use super::end::{End, Kind};
@@ -19,11 +19,11 @@ use crate::sys::page;
 use core::ops::ControlFlow;
 use core::time::Duration;
 
-/// How a mechanism ends if it does not fail.
+/// The way in which a mechanism ends if it does not fail.
 pub(super) enum Outcome {
-    /// Everything is moved: end of file, the requested number of bytes, or `progress` has returned `Break`.
+    /// All bytes are moved: end of file, the requested number of bytes, or a `Break` from `progress`.
     Finished,
-    /// The kernel does not support this pair. Without an errno it has moved nothing: the source
+    /// The kernel does not support this pair. Without an errno, the last call moved nothing: the source
     /// reports its end, which may be wrong.
     GivenUp(Option<Errno>),
 }
@@ -34,17 +34,17 @@ pub(super) struct Engine<'a, 'p> {
     pub(super) to: End<'a>,
     /// The number of bytes that have arrived.
     done: u64,
-    /// The mechanism that is being used.
+    /// The mechanism in use.
     pub(super) mechanism: TransferMechanism,
     /// The mechanism that moved the last byte that has arrived.
     moved_by: Option<TransferMechanism>,
-    /// The first mechanism that was given up, and why.
+    /// The first mechanism that was given up, and the reason.
     given_up: Option<Fallback>,
-    /// Whether `progress` has ended the transfer.
+    /// Set if `progress` has ended the transfer.
     pub(super) ended: bool,
-    /// Whether what is read is written nowhere.
+    /// Set if the bytes are only read and then dropped.
     pub(super) nowhere: bool,
-    /// Of the waits since the last byte arrived.
+    /// Counts the waits since the last byte arrived.
     backoff: Backoff,
 }
 
@@ -90,10 +90,10 @@ impl<'a, 'p> Engine<'a, 'p> {
         if self.options.grow_pipes {
             [self.from, self.to].iter().for_each(End::grow);
         }
-        // Whether there is nothing more to move; without `Copy` that is not always certain.
+        // Set if a mechanism has found the end of the source. Without `Copy` this is not always certain.
         let mut finished = false;
         for &mechanism in plan {
-            // Once one has found the end, only a `read` can find that there is more.
+            // After one mechanism has found the end, only a `read` can show that more bytes remain.
             let needless = finished && mechanism != Copy && self.options.allows(Copy);
             if needless || !self.options.allows(mechanism) {
                 continue;
@@ -120,49 +120,51 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// The mechanisms to try, the best first. The last one works with every pair.
+    /// Returns the mechanisms to try, the best first. `Copy` works with every pair.
     ///
-    /// `splice` between a pipe and something else holds the pipe's lock while it waits for that, and a
-    /// process that reads or writes the pipe then sleeps where no signal reaches it. So it is only used
-    /// directly where it cannot wait, or where the pipe is private.
+    /// `splice` between a pipe and another kind of descriptor holds the pipe's lock while it waits for that
+    /// descriptor. A process that then reads or writes the pipe sleeps, and no signal reaches it. Therefore
+    /// `splice` is used directly only if it cannot wait or the pipe is private.
     fn plan(&self) -> &'static [TransferMechanism] {
         use TransferMechanism::{Broker, Copy, CopyFileRange, Sendfile, Splice};
-        /// Bytes of a small file.
+        /// The largest size in bytes of a small file.
         const SMALL: u64 = 64 << 10;
 
         let small = self.step() < page::size();
-        // Splicing from a file hands over pages that can change afterwards.
+        // `splice` from a file hands over pages that can change afterwards.
         let of_file = matches!(self.from.kind, Kind::File | Kind::Unsized);
         let must_copy = self.options.copy_semantics && of_file;
-        // Splicing from or to a blocking socket may wait, and no flag prevents that.
+        // `splice` from or to a blocking socket may wait, and no flag prevents the wait.
         let late = [self.from, self.to].iter().any(|end| end.may_wait && end.kind != Kind::Pipe);
         match (self.from.kind, self.to.kind) {
             _ if small || late || must_copy || self.nowhere => &[Copy],
-            // `splice` does not append, and would have bytes in hand by then.
+            // `splice` does not append. By the time `splice` fails, the transfer would already hold bytes.
             (Kind::File, Kind::File) if self.to.appends() => &[CopyFileRange, Copy],
-            // Creating a pipe takes longer than copying so few bytes.
+            // For a small file, creating a pipe takes longer than copying the bytes.
             (Kind::File, Kind::File) if (1..=SMALL).contains(&self.from.size) => {
                 &[CopyFileRange, Copy]
             }
-            // Between file systems a pipe of our own moves 1 MiB at a time, and `sendfile` 64 KiB.
+            // Between file systems, a private pipe moves 1 MiB at a time, and `sendfile` moves 64 KiB.
             (Kind::File, Kind::File) => &[CopyFileRange, Broker, Sendfile, Copy],
-            // Boundaries are kept. A terminal reports its end only once, to the first call.
+            // `Copy` preserves boundaries. A terminal reports its end only once, to the first call.
             (Kind::Records | Kind::Null | Kind::Other, _) | (_, Kind::Records) => &[Copy],
-            // `splice` of a stream of procfs or tracefs may lose bytes; an empty file needs no more.
+            // `splice` of a stream of procfs or tracefs may lose bytes. For an empty file, `Copy` is
+            // sufficient.
             (Kind::Unsized, _) => &[Copy, Sendfile, Broker],
             _ if self.options.own.is_some() => &[Splice, Copy],
             (Kind::Pipe, Kind::Pipe | Kind::Null) => &[Splice, Copy],
-            // A block device reports no size, so the bytes ahead of it are not known.
+            // A block device reports no size, so the number of bytes after its position is unknown.
             (Kind::File, Kind::Pipe) if self.from.size > 0 => &[Splice, Copy],
             (Kind::File, Kind::Stream | Kind::Null | Kind::Other) => &[Sendfile, Broker, Copy],
             _ => &[Broker, Copy],
         }
     }
 
-    /// The most that one call moves: as much as may lie between two reports, or two checks of the clock.
+    /// Returns the maximum number of bytes that one call moves. This number bounds the bytes between two
+    /// reports or two checks of the clock.
     fn step(&self) -> usize {
         const WATCHED: usize = 1 << 20;
-        /// Smaller calls are slower, and a deadline is met as exactly with this.
+        /// The smallest step with a deadline. Smaller steps are slower and meet the deadline no more exactly.
         const LEAST: usize = 64 << 10;
 
         let chunk = self.options.chunk.unwrap_or(WATCHED).min(MAX_RW_COUNT);
@@ -173,8 +175,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// The number of bytes for the next call, or `None` if everything is moved. Fails if it is cancelled before; but
-    /// a sink of a fan-out that is ready still gets its round, as at a deadline.
+    /// Returns the number of bytes for the next call, or `None` if all bytes are moved. Fails if the transfer
+    /// is cancelled. A sink of a fan-out that is ready still receives its round, as after a deadline.
     pub(super) fn wanted(&self) -> Result<Option<usize>, Failure> {
         let chunk = self.step();
         let wanted = match self.options.most {
@@ -196,20 +198,20 @@ impl<'a, 'p> Engine<'a, 'p> {
         self.backoff = Backoff::default();
     }
 
-    /// Calls `progress`. Only while nothing is in flight.
+    /// Calls `progress`. Must only be called while no bytes are in flight.
     pub(super) fn report(&mut self) {
         if let Some(progress) = self.options.progress.as_mut().filter(|_| !self.ended) {
             self.ended = progress(self.done) == ControlFlow::Break(());
         }
     }
 
-    /// For a `splice` that must not wait beyond the deadline: it keeps it from waiting for a pipe.
+    /// Returns the flags of a `splice`. With a deadline, the flags keep the call from waiting for a pipe.
     pub(super) fn flags(&self) -> u32 {
         if self.options.deadline.is_some() { SpliceFlags::NONBLOCK.bits() } else { 0 }
     }
 
-    /// After a call on one end that has moved nothing: calls `progress` after a signal, unless bytes are in
-    /// flight, and waits until the end is ready.
+    /// Handles a call on one end that has moved nothing. After a signal it calls `progress`, unless bytes are
+    /// in flight. After `EAGAIN` it waits until the end is ready.
     pub(super) fn nothing_moved(&mut self, end: End<'_>, errno: Errno) -> Result<(), Failure> {
         let failed = |errno| Failure::new(end.side, errno);
         match (errno, end.side) {
@@ -223,9 +225,9 @@ impl<'a, 'p> Engine<'a, 'p> {
 
     /// Waits until one end is ready.
     ///
-    /// `poll` may report an end as ready on which each call fails with `EAGAIN`: a socket with an error
-    /// queue, a pipe that another process empties first. So it pauses longer with each call that has moved nothing, and
-    /// then it checks the deadline as well.
+    /// `poll` may report an end as ready although each call on it fails with `EAGAIN`. Examples are a socket
+    /// with an entry in its error queue and a pipe that another process empties first. Each call that moves
+    /// nothing therefore lengthens a pause, and after a pause the deadline is checked as well.
     pub(super) fn wait_for(&mut self, end: End<'_>) -> crate::Result<()> {
         let deadline = self.options.deadline;
         let paused = self.backoff.pause(deadline);
@@ -238,8 +240,8 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// Polls one end until the deadline. After a signal it calls `progress`, and returns if that ends the
-    /// transfer, unless bytes are in flight.
+    /// Polls one end until the deadline. After a signal, it calls `progress` if no bytes are in flight, and
+    /// returns if `progress` ends the transfer.
     pub(super) fn poll(&mut self, end: End<'_>) -> crate::Result<PollEvents> {
         let events = if end.side == Side::Source { PollEvents::IN } else { PollEvents::OUT };
         let in_hand = end.side == Side::Sink
@@ -263,8 +265,7 @@ impl<'a, 'p> Engine<'a, 'p> {
         }
     }
 
-    /// After `EAGAIN` of a call on both ends, which may belong to either: finds out which end is not ready, and waits
-    /// for it.
+    /// Handles `EAGAIN` from a call on both ends: determines which end is not ready and waits for it.
     pub(super) fn wait_for_the_one_not_ready(&mut self) -> Result<(), Failure> {
         let mut from = [PollFd::from_borrowed_fd(self.from.fd, PollEvents::IN)];
         let source_is_ready = poll(&mut from, Some(Duration::ZERO)) != Ok(0);

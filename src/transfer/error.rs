@@ -1,4 +1,4 @@
-//! The error of a transfer, and the bytes that were read and not delivered when it failed.
+//! Defines the error of a transfer, which holds the bytes that were read but not delivered.
 
 use super::Transferred;
 use crate::sys::map::Map;
@@ -16,16 +16,16 @@ pub enum Side {
     Sink,
 }
 
-/// Why a transfer ended early, on which side, and after how many bytes.
+/// The error of a transfer that ended early: the reason, the side, and the number of bytes that arrived.
 ///
-/// Bytes that were taken from the source and did not arrive at the sink are not lost: see
+/// Bytes that were read from the source and did not arrive at the sink are not lost: see
 /// [`undelivered`](Self::undelivered).
 pub struct TransferError {
     pub(super) transferred: Transferred,
     pub(super) failure: Failure,
 }
 
-/// How a mechanism ends when it fails. Without an errno an end took or gave nothing more.
+/// The failure of a mechanism. Without an errno, the source has ended or the sink accepts no more bytes.
 pub(super) struct Failure {
     pub(super) side: Side,
     pub(super) errno: Option<Errno>,
@@ -43,7 +43,8 @@ impl Failure {
     }
 }
 
-/// What was taken from the source and has not arrived: first the pages, then the pipe.
+/// The bytes that were read from the source and have not arrived: first those in `pages`, then those in
+/// `pipe`.
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) pages: Option<(Map, Range<usize>)>,
@@ -51,18 +52,18 @@ pub(super) struct Held {
 }
 
 impl TransferError {
-    /// An error before the first byte.
+    /// Creates an error for a failure before the first byte.
     pub(super) fn before(side: Side, errno: Errno) -> Self {
         Self { transferred: Transferred::NOTHING, failure: Failure::new(side, errno) }
     }
 
-    /// Returns how many bytes arrived at the sink.
+    /// Returns the number of bytes that arrived at the sink.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.transferred.bytes()
     }
 
-    /// Returns what was moved until then.
+    /// Returns the number of bytes that arrived before the error, and their mechanism.
     #[must_use]
     pub const fn transferred(&self) -> Transferred {
         self.transferred
@@ -75,8 +76,8 @@ impl TransferError {
     }
 
     /// Returns the kernel's error. [`ETIMEDOUT`](Errno::ETIMEDOUT) means that the deadline has passed, and
-    /// [`ECANCELED`](Errno::ECANCELED) that it was cancelled; then `side` is the one that was not ready. `None`
-    /// means that the source ended before the requested number of bytes.
+    /// [`ECANCELED`](Errno::ECANCELED) that it was cancelled. In both cases `side` is the side that was not
+    /// ready. `None` means that the source ended before the requested number of bytes.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.failure.errno
@@ -86,22 +87,23 @@ impl TransferError {
         self.failure.errno.as_ref()
     }
 
-    /// Returns how many bytes were read from the source and did not arrive at the sink. They are in the
-    /// transfer's buffer or in its private pipe. The source has given `bytes() + undelivered()`.
+    /// Returns the number of bytes that were read from the source and did not arrive at the sink. These bytes
+    /// are in the transfer's buffer or in its private pipe. The transfer has read `bytes() + undelivered()`
+    /// bytes from the source.
     #[must_use]
     pub fn undelivered(&self) -> usize {
         let pages = self.failure.held.pages.as_ref().map_or(0, |(_, range)| range.len());
         pages + self.failure.held.pipe.as_ref().map_or(0, |(_, len)| *len)
     }
 
-    /// Reads up to `buf.len()` of the [undelivered](Self::undelivered) bytes, in their order, and
-    /// returns how many; 0 if there are no more.
+    /// Reads up to `buf.len()` of the [undelivered](Self::undelivered) bytes, in order, and returns how many.
+    /// 0 means that none remain.
     ///
     /// # Errors
     ///
     /// - [`EINTR`](Errno::EINTR) if a signal handler ran before anything was read.
-    /// - [`ENOMEM`](Errno::ENOMEM) if there is no memory for a page; only a `buf` that is shorter than a page needs
-    ///   one.
+    /// - [`ENOMEM`](Errno::ENOMEM) if there is no memory for a page, which is needed only if `buf` is shorter
+    ///   than a page.
     ///
     /// # Examples
     ///
@@ -133,7 +135,7 @@ impl TransferError {
                 *left -= count;
                 return Ok(count);
             }
-            // A shorter read of a packet would lose its remaining bytes.
+            // A read shorter than a packet would lose the packet's remaining bytes.
             let mut page = Map::anonymous(most)?;
             let count = pipe.read(&mut page.bytes_mut()[..most])?;
             *left -= count;

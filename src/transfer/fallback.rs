@@ -1,4 +1,4 @@
-//! The last mechanism, which works with every pair: `read` and `write` through a buffer.
+//! Implements the last mechanism, which works with every pair: `read` and `write` through a buffer.
 
 use super::TransferMechanism;
 use super::end::Kind;
@@ -13,12 +13,13 @@ use crate::sys::map::Map;
 use crate::{Errno, PipeReader};
 use core::ops::Range;
 
-/// Bytes of the buffer: larger ones leave the second-level cache.
+/// The size of the buffer in bytes. A larger one would not stay in the second-level cache.
 const BUFFER: usize = 256 << 10;
 
 impl Engine<'_, '_> {
     pub(super) fn copy(&mut self) -> Result<Outcome, Failure> {
-        // No huge page: a round of a fan-out, or the end of a file that another mechanism has seen, needs little.
+        // Uses pages of the usual size instead of a huge page. A round of a fan-out needs little memory, and
+        // so does the end of a file that another mechanism has found.
         let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
         let mut pages =
             Map::new(wanted.min(BUFFER)).map_err(|errno| Failure::new(Side::Source, errno))?;
@@ -27,7 +28,7 @@ impl Engine<'_, '_> {
             let wanted = wanted.min(pages.len());
             match self.read(&mut pages.bytes_mut()[..wanted]) {
                 Ok(0) if self.has_ended()? => return Ok(Outcome::Finished),
-                // An empty record moves no bytes, and only a sink that keeps boundaries can have it.
+                // An empty record moves no bytes, and only a sink that preserves boundaries can receive it.
                 Ok(0) if self.to.kind != Kind::Records => {}
                 Ok(count) => {
                     let mut range = 0..count;
@@ -50,7 +51,7 @@ impl Engine<'_, '_> {
         self.from.has_ended().map_err(|errno| Failure::new(Side::Source, errno))
     }
 
-    /// Reads from the source, not beyond the deadline.
+    /// Reads from the source without waiting beyond the deadline.
     fn read(&mut self, buf: &mut [u8]) -> crate::Result<usize> {
         if self.from.may_wait {
             match nowait::try_read(self.from.fd, buf) {
@@ -64,7 +65,7 @@ impl Engine<'_, '_> {
         call::read(self.from.fd, buf)
     }
 
-    /// Writes to the sink, not beyond the deadline.
+    /// Writes to the sink without waiting beyond the deadline.
     fn write(&mut self, buf: &[u8]) -> crate::Result<usize> {
         let mut most = buf.len();
         if self.nowhere {
@@ -79,7 +80,7 @@ impl Engine<'_, '_> {
                 Err(Errno::EOPNOTSUPP) => self.wait_for(self.to)?,
                 answer => return answer,
             }
-            // As much as a ready end accepts without waiting.
+            // The maximum number of bytes that a ready end accepts without waiting.
             most = match self.to.kind {
                 Kind::Records => most,
                 _ if self.to.byte_by_byte => most.min(1),
@@ -89,8 +90,8 @@ impl Engine<'_, '_> {
         call::write(self.to.fd, &buf[..most])
     }
 
-    /// Writes `pages[range]` to the sink, with one call even if that is empty. What did not arrive is left in
-    /// `range`.
+    /// Writes `pages[range]` to the sink. An empty range is also written with one call. On failure, `range`
+    /// covers the bytes that did not arrive.
     fn deliver(&mut self, pages: &Map, range: &mut Range<usize>) -> Result<(), Failure> {
         loop {
             match self.write(&pages.bytes()[range.clone()]) {
@@ -109,8 +110,8 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// The sink rejects `splice` of the bytes in the broker pipe: delivers them with `write`. Bytes that are still
-    /// in the pipe after a failure are counted there.
+    /// Delivers the bytes in the broker pipe with `write`, after the sink has rejected `splice`. On failure,
+    /// the count in `pipe` is the number of bytes that are still in the pipe.
     pub(super) fn drain_by_copy(&mut self, pipe: &mut (PipeReader, usize)) -> Result<(), Failure> {
         let (reader, held) = pipe;
         let failed = |errno| Failure::new(Side::Sink, errno);
@@ -118,7 +119,7 @@ impl Engine<'_, '_> {
         let mut pages = Map::new(BUFFER.min(*held)).map_err(failed)?;
         while *held > 0 {
             let wanted = pages.len().min(*held);
-            // No other process reads this pipe, so what was written to it is there.
+            // No other process reads this pipe, so all bytes that were written to it are available.
             let count = retry(|| reader.read(&mut pages.bytes_mut()[..wanted])).map_err(failed)?;
             *held -= count;
             let mut range = 0..count;

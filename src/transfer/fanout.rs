@@ -1,18 +1,18 @@
-//! One source to several sinks, with `tee`.
+//! Copies one source to several sinks with `tee`.
 //!
 //! # The bookkeeping
 //!
-//! `tee` duplicates and does not consume: a second call duplicates the same bytes again, from the first byte
-//! on. A fan-out therefore has two private pipes with the same number of slots, whatever the number of sinks.
-//! A round is:
+//! `tee` duplicates bytes without consuming them: a second call duplicates the same bytes again, from the
+//! first one on. A fan-out therefore uses two private pipes with the same number of slots, for any number of
+//! sinks. A round has these steps:
 //!
-//! 1. Move what one call gives from the source to the first pipe. The source is not needed after this, and
-//!    the contents of the pipe do not change.
-//! 2. For each sink except the last: `tee` everything into the second pipe. It fits, because that pipe is
-//!    empty and has as many slots. Then move the second pipe to the sink, to the last byte. A failure here
-//!    concerns only this sink: the bytes that it did not get are read into memory, and the second pipe is
-//!    empty again.
-//! 3. Move the first pipe itself to the last sink.
+//! 1. One call moves bytes from the source to the first pipe. The round does not use the source after this,
+//!    and the contents of the pipe do not change.
+//! 2. For each sink except the last, `tee` duplicates all bytes into the second pipe. The bytes fit, because
+//!    the second pipe is empty and has the same number of slots. The contents of the second pipe are then
+//!    moved to the sink completely. A failure affects only this sink: the bytes that it did not receive are
+//!    read into memory, which empties the second pipe.
+//! 3. The contents of the first pipe itself are moved to the last sink.
 
 use super::end::End;
 use super::error::{Failure, Side, TransferError};
@@ -23,11 +23,11 @@ use crate::{Deadline, Errno};
 use core::fmt;
 use core::ops::ControlFlow;
 
-/// One sink of a [`fanout`]: a descriptor to write to, the number of bytes that have arrived, and the error of
-/// a sink that has failed.
+/// One sink of a [`fanout`]: a descriptor to write to, the number of bytes that have arrived, and the error
+/// if the sink has failed.
 pub struct FanoutSink<'fd> {
     fd: BorrowedFd<'fd>,
-    /// `None` if it is not, or no longer, written to.
+    /// `None` if the fan-out does not write to this sink, or no longer does.
     pub(super) end: Option<End<'fd>>,
     transferred: Transferred,
     error: Option<TransferError>,
@@ -39,33 +39,33 @@ impl<'fd> FanoutSink<'fd> {
         Self { fd: fd.as_fd(), end: None, transferred: Transferred::NOTHING, error: None }
     }
 
-    /// Returns how many bytes have arrived, in all fan-outs together.
+    /// Returns the number of bytes that have arrived in all fan-outs together.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.transferred.bytes()
     }
 
-    /// Returns the number of bytes that have arrived, as [`bytes`](Self::bytes), and the mechanism that moved the last
-    /// of them.
+    /// Returns the number of bytes that have arrived, as [`bytes`](Self::bytes) does, and the mechanism that
+    /// moved the last of them.
     #[must_use]
     pub const fn transferred(&self) -> Transferred {
         self.transferred
     }
 
-    /// Returns the error for which it was dropped from the fan-out. The error holds the bytes of the last round
+    /// Returns the error that made the fan-out drop this sink. The error holds the bytes of the last round
     /// that did not arrive.
     #[must_use]
     pub const fn error(&self) -> Option<&TransferError> {
         self.error.as_ref()
     }
 
-    /// Takes the [`error`](Self::error) out. Another fan-out then writes to the sink again; deliver
-    /// [the bytes that did not arrive](TransferError::read_undelivered) first.
+    /// Removes the [`error`](Self::error) and returns it. Another fan-out then writes to the sink again.
+    /// Deliver [the bytes that did not arrive](TransferError::read_undelivered) first.
     pub fn take_error(&mut self) -> Option<TransferError> {
         self.error.take()
     }
 
-    /// Counts the bytes that have arrived. A sink that has failed is left out afterwards.
+    /// Counts the bytes that have arrived. A failure removes the sink from later rounds.
     pub(super) fn arrived(&mut self, moved: Result<Transferred, TransferError>) {
         let before = self.transferred.bytes;
         let so_far = |moved: Transferred| Transferred { bytes: before + moved.bytes, ..moved };
@@ -94,11 +94,11 @@ impl fmt::Debug for FanoutSink<'_> {
 ///
 /// # Errors
 ///
-/// As [`Fanout::run`].
+/// Fails as [`Fanout::run`] does.
 ///
 /// # Panics
 ///
-/// If there is no sink.
+/// Panics if `sinks` is empty.
 ///
 /// # Examples
 ///
@@ -128,7 +128,7 @@ pub fn fanout(from: impl AsFd, sinks: &mut [FanoutSink<'_>]) -> Result<Transferr
 ///
 /// # Examples
 ///
-/// Like `tee --output-error=warn`, this reports a sink that fails and continues:
+/// Like `tee --output-error=warn`, this program reports a sink that fails and continues:
 ///
 /// ```
 /// use rawpipe::Errno;
@@ -170,48 +170,48 @@ impl<'p> Fanout<'p> {
         Self { options: Transfer::new(), on_error: None }
     }
 
-    /// Moves exactly `bytes`, as [`Transfer::exact`].
+    /// Moves exactly `bytes`, as [`Transfer::exact`] does.
     pub const fn exact(self, bytes: u64) -> Self {
         Self { options: self.options.exact(bytes), ..self }
     }
 
-    /// Moves at most `bytes`, as [`Transfer::limit`].
+    /// Moves at most `bytes`, as [`Transfer::limit`] does.
     pub const fn limit(self, bytes: u64) -> Self {
         Self { options: self.options.limit(bytes), ..self }
     }
 
-    /// Gives up waiting at `deadline`, as [`Transfer::deadline`].
+    /// Stops waiting at `deadline`, as [`Transfer::deadline`] does.
     ///
-    /// A sink that is not ready by then fails with [`ETIMEDOUT`](Errno::ETIMEDOUT) and is dropped. The other
-    /// sinks get the remaining bytes of the round, and what the source has ready. Then the fan-out fails with
-    /// `ETIMEDOUT` on the source, unless the source has ended.
+    /// A sink that is not ready at the deadline fails with [`ETIMEDOUT`](Errno::ETIMEDOUT) and is dropped.
+    /// The other sinks receive the remaining bytes of the round and the bytes that the source can provide
+    /// without waiting. Then the fan-out fails with `ETIMEDOUT` on the source, unless the source has ended.
     ///
-    /// A [cancel](crate::Cancel) ends it after the current round. A sink that is ready gets the remaining bytes of
-    /// the round. One that is not ready fails with [`ECANCELED`](Errno::ECANCELED) and is dropped. Nothing more
-    /// is read from the source, and the fan-out fails with `ECANCELED` on the source, or on the sink if no sink
-    /// is left. If it is cancelled before the start, it moves nothing and drops no sink.
+    /// A [cancel](crate::Cancel) ends the fan-out after the current round. A sink that is ready receives the
+    /// remaining bytes of the round. A sink that is not ready fails with [`ECANCELED`](Errno::ECANCELED) and
+    /// is dropped. The source is not read again. The fan-out fails with `ECANCELED` on the source, or on the
+    /// sink if no sink remains. A fan-out that is cancelled before the start moves nothing and drops no sink.
     pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { options: self.options.deadline(deadline), ..self }
     }
 
-    /// Lets the kernel raise `SIGPIPE` if a sink has no reader, as [`Transfer::raise_sigpipe`].
+    /// Lets the kernel raise `SIGPIPE` if a sink has no reader, as [`Transfer::raise_sigpipe`] does.
     pub const fn raise_sigpipe(self) -> Self {
         Self { options: self.options.raise_sigpipe(), ..self }
     }
 
-    /// Calls `progress` with the number of bytes that have arrived at all sinks that are left, after
-    /// each round, and after each signal while the source is silent. If it returns `Break`, the fan-out
-    /// ends there, with success.
+    /// Calls `progress` with the number of bytes that have arrived at all remaining sinks. The calls occur
+    /// after each round, and after each signal while the source is silent. If `progress` returns `Break`, the
+    /// fan-out ends there with success.
     pub fn progress(self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
         Self { options: self.options.progress(progress), ..self }
     }
 
-    /// Calls `on_error` with the index and error of each sink that fails, before the next sink is written to. If it
-    /// returns `Break`, the fan-out fails there with the same side and errno.
+    /// Calls `on_error` with the index and error of each sink that fails, before the fan-out writes to the
+    /// next sink. If `on_error` returns `Break`, the fan-out fails there with the same side and errno.
     ///
-    /// The current round then ends in the middle. `sink.bytes()` is the count of each sink. The fan-out's error
-    /// holds, as [undelivered](TransferError::undelivered), the bytes of the round that not all sinks have,
-    /// unless the failed sink was the last of the round.
+    /// The current round then remains incomplete, and `sink.bytes()` returns the count of each sink. The
+    /// fan-out's error holds the bytes that not all sinks have, as [undelivered](TransferError::undelivered)
+    /// bytes, unless the failed sink was the last of the round.
     pub fn on_error(
         self,
         on_error: &'p mut dyn FnMut(usize, &TransferError) -> ControlFlow<()>,
@@ -219,42 +219,45 @@ impl<'p> Fanout<'p> {
         Self { on_error: Some(on_error), ..self }
     }
 
-    /// Moves the bytes. The result has the number of bytes that the source gave, and how they were duplicated:
-    /// [`Splice`](super::TransferMechanism::Splice) stands for `tee` and `splice`, and
-    /// [`Copy`](super::TransferMechanism::Copy) for a buffer of this process, because the source needs one or the
-    /// kernel rejects `tee`. [`FanoutSink::transferred`] has the mechanism for each sink.
+    /// Moves the bytes. The result holds the number of bytes that the source provided and the mechanism that
+    /// duplicated them. [`Splice`](super::TransferMechanism::Splice) stands for `tee` and `splice`.
+    /// [`Copy`](super::TransferMechanism::Copy) stands for a buffer of this process, which is used if the
+    /// source needs one or the kernel rejects `tee`. [`FanoutSink::transferred`] returns the mechanism for
+    /// each sink.
     ///
-    /// It opens four descriptors, whatever the number of sinks. Each round is given to one sink after the other,
-    /// so a slow sink makes the others wait, and a silent one stops all of them until the
-    /// [deadline](Self::deadline). A sink that fails is dropped, with its [`error`](FanoutSink::error), and the
-    /// others continue. A sink that already has an error is left out. Retries on `EINTR`, and raises no
+    /// A fan-out opens four descriptors, for any number of sinks. Each round is written to one sink after the
+    /// other. A slow sink therefore delays the others, and a silent sink stops all of them until the
+    /// [deadline](Self::deadline). A sink that fails is dropped with its [`error`](FanoutSink::error), and
+    /// the others continue. A sink that already has an error is skipped. Retries on `EINTR` and raises no
     /// `SIGPIPE`.
     ///
-    /// A datagram or record of the source is cut at 256 KiB, or at what a pipe holds if the user has too
-    /// many pages in pipes.
+    /// A datagram or record of the source is truncated to 256 KiB, or to a pipe's capacity if this user's
+    /// pipes hold too many pages.
     ///
     /// # Errors
     ///
-    /// A [`TransferError`] with the number of bytes that all remaining sinks have received. If no sink is
-    /// left, each sink has its own [count](FanoutSink::bytes) and [undelivered](FanoutSink::error) bytes.
+    /// The [`TransferError`] holds the number of bytes that all remaining sinks have received. If no sink
+    /// remains, each sink has its own [count](FanoutSink::bytes) and [undelivered](FanoutSink::error) bytes.
+    /// The errors are:
     ///
-    /// - an error of reading the source;
+    /// - An error of reading the source.
     /// - [`ENOSYS`](Errno::ENOSYS), [`EPERM`](Errno::EPERM) or another error of a filter, on the sink and
-    ///   before the first byte: `SIGPIPE` cannot be blocked;
-    /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte: what is written to a sink comes back from
-    ///   the source, as for [`Transfer::run`];
-    /// - the error of a sink if none is left, or if [`on_error`](Self::on_error) has returned `Break`. The
-    ///   source then keeps what it has not given yet;
-    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) of the source: the deadline has passed, or
-    ///   [`ECANCELED`](Errno::ECANCELED): it was cancelled;
-    /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE), on the source and before the first byte: no
-    ///   descriptor or no memory is left for the pipes;
-    /// - [`ENOMEM`](Errno::ENOMEM) on the source: no memory is left for what a sink does not get;
-    /// - none: the source ended before the [exact](Self::exact) number of bytes.
+    ///   before the first byte, if `SIGPIPE` cannot be blocked.
+    /// - [`EINVAL`](Errno::EINVAL) on the sink, before the first byte, if the source would return bytes that
+    ///   were written to a sink, as for [`Transfer::run`].
+    /// - The error of a sink if no sink remains, or if [`on_error`](Self::on_error) has returned `Break`.
+    ///   Bytes that were not yet read stay in the source.
+    /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) on the source if the deadline has passed, or
+    ///   [`ECANCELED`](Errno::ECANCELED) if it was cancelled.
+    /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE), on the source and before the first byte, if no
+    ///   descriptor or no memory is available for the pipes.
+    /// - [`ENOMEM`](Errno::ENOMEM) on the source if no memory is available for the bytes that a sink does not
+    ///   receive.
+    /// - No errno if the source ended before the [exact](Self::exact) number of bytes.
     ///
     /// # Panics
     ///
-    /// If there is no sink.
+    /// Panics if `sinks` is empty.
     pub fn run(
         self,
         from: impl AsFd,
@@ -301,7 +304,8 @@ impl<'p> Fanout<'p> {
             };
             let most = most.map(|most| most - done);
             let mut ended = false;
-            // One call that moves something: more than the pipe holds would wait indefinitely.
+            // One call must move the bytes of a round. A second call would wait indefinitely if the pipe is
+            // full.
             let mut one_call = |moved| {
                 ended = moved == 0 && ends(done);
                 if moved > 0 || ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -325,7 +329,7 @@ impl<'p> Fanout<'p> {
     }
 }
 
-/// Writes a round to all remaining sinks. Stops if a sink fails and `on_error` ends the fan-out.
+/// Writes a round to all remaining sinks. Stops if a sink fails and `on_error` returns `Break`.
 fn give(
     round: &mut Round<'_>,
     sinks: &mut [FanoutSink<'_>],

@@ -1,4 +1,4 @@
-//! The mechanisms that move bytes inside the kernel: `splice`, `copy_file_range` and `sendfile`, and
+//! Implements the mechanisms that move bytes inside the kernel: `splice`, `copy_file_range`, `sendfile`, and
 //! `splice` through a private pipe.
 
 use super::TransferMechanism;
@@ -13,11 +13,11 @@ use crate::wait::Spin;
 use crate::{Errno, PipeFlags, PipeReader};
 
 impl Engine<'_, '_> {
-    /// Waits until the source of a `splice` to a pipe has something: returns how many bytes are known
-    /// to be there, or `None` at its end.
+    /// Waits until the source of a `splice` to a pipe is ready. Returns the known number of available bytes,
+    /// or `None` at the end of the source.
     ///
-    /// The call itself waits for room in a full pipe before it looks at the source, even if the
-    /// source is at its end and there is nothing to wait for.
+    /// `splice` itself waits for room in a full pipe before it checks the source, even if the source is at
+    /// its end.
     fn ahead(&mut self) -> Result<Option<u64>, Failure> {
         if self.from.kind == Kind::File {
             return Ok(self.from.ahead().map_or(Some(0), |bytes| (bytes > 0).then_some(bytes)));
@@ -33,7 +33,7 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Whose error it is when `splice` between a pipe and something else fails.
+    /// Returns the side to which an error of `splice` belongs.
     pub(super) fn side_of(&self, errno: Errno) -> Side {
         match self.options.own {
             Some(Side::Source) => Side::Sink,
@@ -42,12 +42,12 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// The kernel moves from or to a pipe. Nothing is ever in flight.
+    /// Moves bytes directly from or to a pipe with `splice`. No bytes are ever in flight.
     pub(super) fn splice(&mut self) -> Result<Outcome, Failure> {
         let mut spin = Spin::new(self.options.wait);
-        // Whether a full sink could hide that the source is at its end.
+        // Set if a full sink could hide that the source is at its end.
         let may_be_full = self.options.own.is_none() && self.to.kind != Kind::Null;
-        // Bytes that a file is known to have, and whether the next call may wait.
+        // The number of bytes that a file is known to have, and whether the next call may wait.
         let (mut ahead, mut patient) = (0_u64, false);
         loop {
             let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
@@ -76,7 +76,8 @@ impl Engine<'_, '_> {
                     self.wait_for_the_one_not_ready()?;
                     patient = false;
                 }
-                // After an error for a wrong direction, a read or a write shows which side it belongs to.
+                // After an error for a wrong direction, a read or a write shows to which side the error
+                // belongs.
                 Err(errno) if call::cannot_move(errno) || errno == Errno::EBADF => {
                     return Ok(Outcome::GivenUp(Some(errno)));
                 }
@@ -85,14 +86,14 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Interprets a `splice` that moved nothing. This is certainly the end only if the source is a pipe: a socket
-    /// stops at an urgent mark, and some procfs files do not support `splice`.
+    /// Interprets a `splice` that moved nothing. The source has certainly ended only if it is a pipe. A
+    /// socket stops at an urgent mark, and some procfs files do not support `splice`.
     fn end(&self) -> Outcome {
         if self.from.kind == Kind::Pipe { Outcome::Finished } else { Outcome::GivenUp(None) }
     }
 
-    /// The source is a file, and the kernel does all of it. Nothing is ever in flight: the position of
-    /// the source advances by the bytes that have arrived.
+    /// Moves bytes from a file with one system call at a time. No bytes are ever in flight, because the
+    /// position of the source advances only by the bytes that have arrived.
     pub(super) fn between_files(&mut self) -> Result<Outcome, Failure> {
         loop {
             let Some(wanted) = self.wanted()? else { return Ok(Outcome::Finished) };
@@ -113,18 +114,19 @@ impl Engine<'_, '_> {
                 Err(errno) if self.is_of_the_sink(errno) => {
                     return Err(Failure::new(Side::Sink, errno));
                 }
-                // A rejection (`copy_file_range` has EBADF for a sink in append mode), or an error that
-                // may belong to either side: the last mechanism, which calls one at a time, finds out.
+                // This is a rejection (`copy_file_range` returns `EBADF` for a sink in append mode), or an
+                // error that may belong to either side. The last mechanism makes a separate call for each
+                // side and finds the cause.
                 Err(errno) => return Ok(Outcome::GivenUp(Some(errno))),
             }
         }
     }
 
-    /// Through a private pipe, so that no other process waits for its lock. It is filled once and
-    /// then drained to the last byte before it is filled again, so that a call that fills never waits
-    /// for room, and its `EAGAIN` is the source's.
+    /// Moves bytes through a private pipe, so that no other process waits for the pipe's lock. Each call that
+    /// fills the pipe finds it empty, because the pipe is drained completely in between. The call therefore
+    /// never waits for room, and its `EAGAIN` belongs to the source.
     pub(super) fn broker(&mut self) -> Result<Outcome, Failure> {
-        /// What `sendfile` moves at a time, and a pipe usually holds.
+        /// The number of bytes that `sendfile` moves at a time, which is also the usual capacity of a pipe.
         const LEAST: usize = 64 << 10;
 
         let (reader, writer) = match pipe::internal(PipeFlags::empty()) {
@@ -132,8 +134,9 @@ impl Engine<'_, '_> {
             Err(errno) => return Ok(Outcome::GivenUp(Some(errno))),
         };
         let mut pipe = (reader, 0);
-        // What is in a source pipe then moves in one call. From a socket into a pipe, four times that pipe
-        // keeps both sides busy: as little as the pipe, or much more, was slower with TCP.
+        // If the private pipe has the capacity of a source pipe, one call moves all contents of the source
+        // pipe. From a socket to a pipe, four times the pipe's capacity keeps both sides busy. The pipe's own
+        // capacity and much larger ones were slower with TCP.
         let capacity = match (self.from.kind, self.to.kind) {
             (Kind::Pipe, _) => pipe::capacity(self.from.fd).map_or(Capacity::Max, Capacity::Bytes),
             (_, Kind::Pipe) => pipe::capacity(self.to.fd)
@@ -141,7 +144,7 @@ impl Engine<'_, '_> {
             _ => Capacity::Max,
         };
         let granted = writer.set_capacity(capacity).or_else(|_| writer.set_capacity(Capacity::Max));
-        // A user who has many pipes gets tiny ones, through which more calls would move less.
+        // A user with many pipes receives tiny ones, which need more calls for fewer bytes.
         let least = if let Capacity::Bytes(bytes) = capacity { bytes.min(LEAST) } else { LEAST };
         let tiny = granted.is_ok_and(|bytes| bytes < least);
         if tiny && self.options.allows(TransferMechanism::Copy) {
@@ -170,8 +173,8 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Moves what the broker pipe holds to the sink. If the sink does not take it by `splice`, the next
-    /// mechanism also begins with nothing in flight.
+    /// Moves the contents of the broker pipe to the sink. If the sink rejects `splice`, the contents are
+    /// written with `write` instead, so that the next mechanism begins with no bytes in flight.
     fn drain(&mut self, pipe: &mut (PipeReader, usize)) -> Result<Option<Outcome>, Failure> {
         let (reader, held) = &mut *pipe;
         while *held > 0 {
@@ -193,8 +196,8 @@ impl Engine<'_, '_> {
         Ok(None)
     }
 
-    /// Returns whether an error belongs to the sink, for a call that reads a file and writes to the sink. A connection
-    /// reports the reason for its end only once, so these are not left to a second call to find out.
+    /// Returns whether an error belongs to the sink, for a call that reads a file and writes to the sink. A
+    /// connection reports the reason for its end only once, so a second call would not find these errors.
     fn is_of_the_sink(&self, errno: Errno) -> bool {
         let full = matches!(errno, Errno::EPIPE | Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG);
         let lost = matches!(

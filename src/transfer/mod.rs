@@ -11,51 +11,51 @@
 //! | file of size 0 (procfs, tracefs, or empty) → anything | `Copy`, because the kernel's `splice` of some of these, such as `trace_pipe`, loses bytes |
 //! | a pair that the kernel or a filter rejects | the next one; `Copy` is the last |
 //!
-//! Falling back to the next mechanism happens at an exact byte boundary: what a mechanism has taken from
-//! the source is delivered before the next one begins.
+//! The next mechanism resumes at the same byte: all bytes that a mechanism has read from the source are
+//! delivered before the next mechanism begins.
 //!
 //! # A silent peer
 //!
-//! Whatever the source has is passed on before the transfer waits for more, so that a dialogue can pass
-//! through it. `splice` between a pipe and a socket holds the pipe's lock while it waits for the socket,
-//! and no signal reaches a process that waits for that lock. Therefore the transfer waits with a private pipe
+//! A transfer passes available bytes on before it waits for more, so that a dialogue can pass through it.
+//! `splice` between a pipe and a socket holds the pipe's lock while it waits for the socket. No signal
+//! reaches a process that waits for that lock. Therefore the transfer waits with a private pipe
 //! ([`Broker`](TransferMechanism::Broker)) and never blocks another process.
 //!
 //! # The end
 //!
 //! A source is at its end when a `read` returns 0. `splice` also moves nothing at the urgent mark of a TCP
-//! connection and from some files of procfs, so a `read` confirms the end of anything but a pipe. A
-//! terminal reports its end (Ctrl-D) only once, and is read only once at its end. An empty datagram or record is
-//! not the end. A seqpacket socket ends when its peer has closed it, or one side has shut the direction
-//! down.
+//! connection and from some files of procfs. A `read` therefore confirms the end of every source except a
+//! pipe. A terminal reports its end (Ctrl-D) only once, so the transfer does not read it again after its end.
+//! An empty datagram or record is not the end. A seqpacket socket ends after its peer has closed it or one
+//! side has shut the direction down.
 //!
 //! # By reference
 //!
-//! `splice` and `sendfile` put pages of a file into a pipe or socket by reference. A reader sees the contents
-//! of the file at the time of reading, not of sending. [`Transfer::copy_semantics`]
-//! forbids these mechanisms.
+//! `splice` and `sendfile` pass pages of a file to a pipe or socket by reference. A reader sees the contents
+//! of the file at the time of the read, not at the time of the transfer. [`Transfer::copy_semantics`] forbids
+//! these mechanisms.
 //!
 //! # Packets and datagrams
 //!
-//! A read that is shorter than a packet of a [packet pipe](crate::message::packets) loses its remaining
-//! bytes. From one pipe to another, packets stay packets, so this also holds for the reader of the second
-//! pipe, whatever kind of pipe that is.
+//! If a read is shorter than a packet of a [packet pipe](crate::message::packets), the packet's remaining
+//! bytes are lost. Packets stay packets when they move from one pipe to another. The same loss can therefore
+//! occur for the reader of the second pipe, even if that pipe is not a packet pipe.
 //!
-//! [`Copy`](TransferMechanism::Copy) reads one packet, datagram or record at a time, up to 256 KiB, and writes it
-//! in one call. It loses the remaining bytes of one that is longer than what it may read: where packets
-//! or datagrams are copied, neither [`chunk`](Transfer::chunk) nor [`exact`](Transfer::exact) may end
-//! within one.
+//! [`Copy`](TransferMechanism::Copy) reads one packet, datagram or record at a time, up to 256 KiB, and
+//! writes it in one call. If a packet is longer than the permitted read, its remaining bytes are lost.
+//! Therefore choose [`chunk`](Transfer::chunk) and [`exact`](Transfer::exact) so that neither ends within a
+//! packet or datagram.
 //!
 //! # Signals
 //!
-//! A transfer continues after a signal handler has run. `SIGPIPE` is not raised: it is blocked for the
-//! calling thread meanwhile, and removed if the transfer caused it.
+//! A transfer continues after a signal handler has run. A transfer raises no `SIGPIPE`: the signal is blocked
+//! for the calling thread during the transfer, and removed if the transfer caused it.
 //!
 #![doc = include_str!("ends.md")]
 //! # Speed
 //!
-//! Larger pipes need fewer calls, and their two sides wait less for each other. Give the pipes at both ends
-//! 256 KiB or more, for instance with [`Transfer::grow_pipes`].
+//! Larger pipes need fewer calls, and the processes at their two ends wait less for each other. Set the pipes
+//! at both ends to 256 KiB or more, for instance with [`Transfer::grow_pipes`].
 #![doc = include_str!("recipes.md")]
 
 mod discard;
@@ -82,12 +82,13 @@ use end::End;
 
 /// Moves bytes from `from` to `to` until end of file: a [`Transfer`] without options.
 ///
-/// Files are read and written at their positions. Waits on either side, whether nonblocking or not.
+/// Files are read and written at their current positions. The transfer waits for both ends even if they are
+/// nonblocking.
 ///
 /// # Errors
 ///
-/// A [`TransferError`] has the side that failed and the number of bytes that arrived before, and holds those
-/// that were read and did not arrive. See [`Transfer::run`].
+/// The [`TransferError`] has the side that failed and the number of bytes that arrived. The error also holds
+/// the bytes that were read and did not arrive. See [`Transfer::run`].
 ///
 /// # Examples
 ///
@@ -134,9 +135,9 @@ pub fn transfer(from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferE
 #[must_use = "a transfer moves nothing until `run` is called"]
 #[derive(Default)]
 pub struct Transfer<'p> {
-    /// The most bytes to move.
+    /// The maximum number of bytes to move.
     most: Option<u64>,
-    /// Whether fewer are an error.
+    /// Set if fewer bytes are an error.
     exact: bool,
     /// A bit for each mechanism that is excluded.
     without: u8,
@@ -146,7 +147,7 @@ pub struct Transfer<'p> {
     copy_semantics: bool,
     grow_pipes: bool,
     wait: Wait,
-    /// The end that is a private pipe, for which no other process can wait.
+    /// The end that is a private pipe, if any. No other process can wait for its lock.
     own: Option<Side>,
     progress: Option<&'p mut dyn FnMut(u64) -> ControlFlow<()>>,
 }
@@ -170,14 +171,14 @@ impl<'p> Transfer<'p> {
         }
     }
 
-    /// Moves exactly `bytes`, and leaves everything else in the source. It is an error if the source ends first.
-    /// Replaces an earlier [`limit`](Self::limit).
+    /// Moves exactly `bytes` and reads no further bytes from the source. It is an error if the source ends
+    /// first. Replaces an earlier [`limit`](Self::limit).
     pub const fn exact(self, bytes: u64) -> Self {
         Self { most: Some(bytes), exact: true, ..self }
     }
 
-    /// Moves at most `bytes`, as `head -c` does, and leaves everything else in the source. It is not an error if
-    /// the source ends first. Replaces an earlier [`exact`](Self::exact).
+    /// Moves at most `bytes`, as `head -c` does, and reads no further bytes from the source. It is not an
+    /// error if the source ends first. Replaces an earlier [`exact`](Self::exact).
     ///
     /// # Examples
     ///
@@ -197,16 +198,16 @@ impl<'p> Transfer<'p> {
         Self { most: Some(bytes), exact: false, ..self }
     }
 
-    /// Excludes a mechanism; call it again to exclude another.
+    /// Excludes a mechanism. Call this method again to exclude another one.
     ///
-    /// The next mechanism that fits the two descriptors replaces it. If none is left, the transfer
-    /// fails with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink, even if the kernel rejects the last
-    /// one. Without [`Copy`](TransferMechanism::Copy) no `read` confirms the [end](self#the-end) of the source,
-    /// and a stream of tracefs may lose bytes.
+    /// The next mechanism that fits the two descriptors replaces it. If none remains, or the kernel rejects
+    /// the last one, the transfer fails with [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink. Without
+    /// [`Copy`](TransferMechanism::Copy) no `read` confirms the [end](self#the-end) of the source, and a
+    /// stream of tracefs may lose bytes.
     ///
     /// # Examples
     ///
-    /// A copy that shares no blocks with its source:
+    /// This program copies a file without sharing blocks with the source:
     ///
     /// ```
     /// use rawpipe::transfer::{Transfer, TransferMechanism};
@@ -229,8 +230,8 @@ impl<'p> Transfer<'p> {
         self.without & 1 << mechanism as u8 == 0
     }
 
-    /// Lets the kernel raise `SIGPIPE` if the sink has no reader, so that a filter ends quietly with its
-    /// reader. If the signal is ignored or handled, the transfer then fails with
+    /// Lets the kernel raise `SIGPIPE` if the sink has no reader, so that a filter ends silently after its
+    /// reader has ended. If the signal is ignored or handled, the transfer then fails with
     /// [`EPIPE`](crate::Errno::EPIPE).
     ///
     /// Rust's `main` ignores `SIGPIPE`: set its default action first.
@@ -238,79 +239,84 @@ impl<'p> Transfer<'p> {
         Self { raise_sigpipe: true, ..self }
     }
 
-    /// Moves at most `bytes` between two calls of [`progress`](Self::progress); 0 counts as 1. By default that
-    /// is 1 MiB. Small chunks are slow: 64 KiB and more cost little.
+    /// Moves at most `bytes` between two calls of [`progress`](Self::progress); 0 counts as 1. The default is
+    /// 1 MiB. Chunks of less than 64 KiB are slow.
     ///
-    /// Below one page the mechanism is then [`Copy`](TransferMechanism::Copy): a spliced byte takes a whole
-    /// page's slot in a pipe, so that a handful of them fill it.
+    /// With `progress`, a chunk of less than a page makes [`Copy`](TransferMechanism::Copy) the mechanism. A
+    /// spliced byte occupies a whole slot of a pipe, so a small number of bytes would fill the pipe.
     ///
-    /// With a [`deadline`](Self::deadline) and no `progress` it bounds the bytes between two checks of the
-    /// clock, and less than 64 KiB counts as 64 KiB. With neither it has no effect: one system call moves up to
-    /// 2 GiB.
+    /// With a [`deadline`](Self::deadline) and no `progress`, the chunk bounds the bytes between two checks
+    /// of the clock. Less than 64 KiB then counts as 64 KiB. Without a deadline and `progress`, the chunk has
+    /// no effect: one system call moves up to 2 GiB.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: Some(if bytes == 0 { 1 } else { bytes }), ..self }
     }
 
-    /// Calls `progress` with the number of bytes that have arrived, each time that everything read from the source
-    /// has arrived, and after each signal. With [`Copy`](TransferMechanism::Copy) that is at most every 256 KiB, and
-    /// with the others every [`chunk`](Self::chunk). If it returns `Break`, the transfer ends there, with success:
-    /// everything that was read from the source has arrived. So a signal does not end the transfer while bytes are in
-    /// flight and the sink accepts none.
+    /// Calls `progress` with the number of bytes that have arrived. The calls occur each time that all bytes
+    /// read from the source have arrived, and after each signal. With [`Copy`](TransferMechanism::Copy), a
+    /// call occurs after at most 256 KiB, and with the other mechanisms after each [`chunk`](Self::chunk).
+    ///
+    /// If `progress` returns `Break`, the transfer ends there with success, and all bytes that were read from
+    /// the source have arrived. A signal therefore does not end the transfer while bytes are in flight and
+    /// the sink accepts none.
     pub fn progress(mut self, progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>) -> Self {
         self.progress = Some(progress);
         self
     }
 
-    /// Gives up at `deadline`, with [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) on the side that is not
+    /// Ends the transfer at `deadline`, with [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) on the side that is not
     /// ready.
     ///
-    /// It bounds the waiting. Bytes that are ready are moved even after it has passed, so a deadline in the past
-    /// moves what can be moved immediately. To bound a transfer that need not wait, end it with
-    /// [`progress`](Self::progress), or cancel it.
+    /// The deadline bounds only the waiting. Bytes that are ready are moved even after the deadline, so a
+    /// deadline in the past moves the bytes that can be moved immediately. To bound a transfer that does not
+    /// wait, end it with [`progress`](Self::progress) or cancel it.
     ///
-    /// If the deadline is [cancelled](crate::Cancel) it fails with [`ECANCELED`](crate::Errno::ECANCELED): on the
-    /// side that is not ready, or on the source if both are ready. If both are ready, nothing is in flight, and at most
-    /// 1 MiB (or one [`chunk`](Self::chunk)) was moved after the cancel. Cancelled before the start, it moves nothing.
+    /// If the deadline is [cancelled](crate::Cancel), the transfer fails with
+    /// [`ECANCELED`](crate::Errno::ECANCELED) on the side that is not ready, or on the source if both are
+    /// ready. If both are ready, no bytes are in flight, and at most 1 MiB (or one [`chunk`](Self::chunk))
+    /// was moved after the cancel. A transfer that is cancelled before the start moves nothing.
     ///
-    /// It holds on pipes, on sockets, and on every descriptor that stays nonblocking, even beside other readers and
-    /// writers of the same descriptor. From or to a blocking socket or device the mechanism is
-    /// [`Copy`](TransferMechanism::Copy), because `splice` has no way to avoid waiting for it. A nonblocking socket
+    /// The deadline holds for pipes, for sockets, and for every descriptor that stays nonblocking, even if
+    /// the descriptor has other readers and writers. From or to a blocking socket or device the mechanism is
+    /// [`Copy`](TransferMechanism::Copy), because `splice` cannot avoid waiting for it. A nonblocking socket
     /// is faster.
     ///
-    /// A blocking terminal is written byte by byte, because `poll` promises room for one byte, and a `write` of more
-    /// sleeps until all of it is taken. That is slow, some 0.2 MB a second. A descriptor that was opened with
-    /// `O_NONBLOCK` has the full speed. A file of size 0, such as `/proc/kmsg` or `trace_pipe`, is polled before it
-    /// is read.
+    /// A blocking terminal is written byte by byte, because `poll` guarantees room for one byte only. A
+    /// longer `write` sleeps until the terminal has accepted all of it. Single bytes are slow: about 0.2 MB
+    /// per second. A descriptor that was opened with `O_NONBLOCK` has the full speed. A file of size 0, such
+    /// as `/proc/kmsg` or `trace_pipe`, is polled before it is read.
     ///
-    /// It does not hold
+    /// The deadline does not hold in these cases:
     ///
-    /// - on a blocking terminal or device, and before Linux 6.4 on a blocking socket, if *another process*
-    ///   takes the data or the room that `poll` has reported to this one, or if such a socket has an entry in its
-    ///   error queue: the kernel has no call for them that does not wait;
-    /// - on a blocking terminal that processes its output, if its driver has less room than one byte needs after
-    ///   processing: 2 bytes of a newline, 8 of a tab. (A pseudoterminal that is ready has room for 256.)
-    /// - on a regular-looking file that has a size and whose reads wait all the same;
-    /// - while the disk or server of a file does not respond;
-    /// - while another process holds the lock of a pipe: it writes to the pipe from memory whose pages come
-    ///   from a FUSE file or a `userfaultfd`.
+    /// - *Another process* takes the data or room that `poll` has reported, on a blocking terminal or device,
+    ///   or before Linux 6.4 on a blocking socket. An entry in the error queue of such a socket has the same
+    ///   effect. For these descriptors the kernel has no call that does not wait.
+    /// - A blocking terminal processes its output, and its driver has too little room for one processed byte
+    ///   (2 bytes for a newline, 8 for a tab). (A pseudoterminal that is ready has room for 256.)
+    /// - A regular file has a size, and its reads can still wait.
+    /// - The disk or server of a file does not respond.
+    /// - Another process holds the lock of a pipe, because it writes to the pipe from memory that a FUSE file
+    ///   or a `userfaultfd` provides.
     ///
-    /// With `progress` and a small [`chunk`](Self::chunk), each piece that is written to a FIFO takes a slot of its
-    /// own.
+    /// With `progress` and a small [`chunk`](Self::chunk), each piece that is written to a FIFO occupies a
+    /// separate slot.
     pub const fn deadline(self, deadline: Deadline<'p>) -> Self {
         Self { deadline: Some(deadline), ..self }
     }
 
-    /// Forbids passing pages by reference: the bytes arrive as they were when they were read from the source.
+    /// Forbids passing pages by reference, so that the bytes arrive as they were when they were read from the
+    /// source.
     pub const fn copy_semantics(self) -> Self {
         Self { copy_semantics: true, ..self }
     }
 
-    /// Grows each end that is a pipe to 256 KiB, unless it is larger. A pipe that the kernel does not let grow stays
-    /// as it is. The capacity remains after the transfer.
+    /// Enlarges each end that is a pipe to 256 KiB, unless it is already larger. If the kernel rejects this,
+    /// the pipe keeps its capacity. The new capacity remains after the transfer.
     ///
-    /// The two sides of a pipe of the default 64 KiB often wait for each other: a larger one can be twice as fast and
-    /// more. This is not the default, because all pipes of a user together have a limit of 64 MiB
-    /// (`/proc/sys/fs/pipe-user-pages-soft`, in pages). That is 256 pipes of 256 KiB, and later ones are tiny.
+    /// The two sides of a pipe with the default 64 KiB often wait for each other. A larger pipe can be more
+    /// than twice as fast. Larger pipes are not the default, because all pipes of a user together have a
+    /// limit of 64 MiB (`/proc/sys/fs/pipe-user-pages-soft`, in pages). The limit allows 256 pipes of 256
+    /// KiB, and further pipes are tiny.
     ///
     /// # Examples
     ///
@@ -320,15 +326,15 @@ impl<'p> Transfer<'p> {
     /// let (reader, writer) = rawpipe::pipe()?;
     /// let exe = std::fs::File::open("/proc/self/exe")?;
     /// Transfer::new().limit(10_000).grow_pipes().run(&exe, &writer)?;
-    /// assert!(reader.capacity()? >= 64 << 10); // 256 KiB, if that was granted
+    /// assert!(reader.capacity()? >= 64 << 10); // 256 KiB if the kernel has granted it
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub const fn grow_pipes(self) -> Self {
         Self { grow_pipes: true, ..self }
     }
 
-    /// Sets how to wait for the peer of a pipe, if the mechanism is [`Splice`](TransferMechanism::Splice). The other
-    /// mechanisms always sleep.
+    /// Sets the policy for waiting for the peer of a pipe, if the mechanism is
+    /// [`Splice`](TransferMechanism::Splice). The other mechanisms always sleep.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
@@ -337,27 +343,30 @@ impl<'p> Transfer<'p> {
     ///
     /// # Errors
     ///
-    /// A [`TransferError`] with the side that failed, the bytes that arrived, those in flight, and
+    /// The [`TransferError`] holds the side that failed, the number of bytes that arrived, the bytes in
+    /// flight, and one of these errors:
     ///
-    /// - an error of `read` on the source or of `write` on the sink, such as
+    /// - An error of `read` on the source or of `write` on the sink, such as
     ///   [`ECONNRESET`](crate::Errno::ECONNRESET), [`EPIPE`](crate::Errno::EPIPE) or
-    ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that the sink did not accept are
-    ///   [in the error](TransferError::undelivered), even if the source is a pipe or a
-    ///   file;
-    /// - [`EBADF`](crate::Errno::EBADF), before the first byte: it is not open, or not for this direction;
-    /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte: what is written there comes back as
-    ///   something to read. Both are the same pipe; or they are the same file, and the sink appends or its position is
-    ///   not before the source's. With [`exact`](Self::exact) or [`limit`](Self::limit) only a sink whose position is
-    ///   within the bytes to read and before the end of the file is an error;
-    /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink: the mechanisms that are left
-    ///   [without](Self::without) the excluded ones do not work with these two. Bytes that
-    ///   [`Broker`](TransferMechanism::Broker) has taken by then are in the error;
-    /// - [`ENOMEM`](crate::Errno::ENOMEM): no memory for the buffer of [`Copy`](TransferMechanism::Copy);
+    ///   [`ENOSPC`](crate::Errno::ENOSPC). Bytes that the sink did not accept are [in the
+    ///   error](TransferError::undelivered), even if the source is a pipe or a file.
+    /// - [`EBADF`](crate::Errno::EBADF), before the first byte, if an end is not open, or not open for its
+    ///   direction.
+    /// - [`EINVAL`](crate::Errno::EINVAL) on the sink, before the first byte, if the transfer would read the
+    ///   bytes that it has written. Both ends are the same pipe, or they are the same file and the sink
+    ///   appends or its position is not before the source's. With [`exact`](Self::exact) or
+    ///   [`limit`](Self::limit), this is an error only if the sink's position is within the bytes to read and
+    ///   before the file's end.
+    /// - [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) on the sink if only [excluded](Self::without) mechanisms
+    ///   work with these two ends. Bytes that [`Broker`](TransferMechanism::Broker) has already read are in
+    ///   the error.
+    /// - [`ENOMEM`](crate::Errno::ENOMEM) if there is no memory for the buffer of
+    ///   [`Copy`](TransferMechanism::Copy).
     /// - [`ENOSYS`](crate::Errno::ENOSYS), [`EPERM`](crate::Errno::EPERM) or another error of a filter, on
-    ///   the sink and before the first byte: `SIGPIPE` cannot be blocked;
-    /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT): the deadline has passed, or
-    ///   [`ECANCELED`](crate::Errno::ECANCELED): it was [cancelled](crate::Cancel);
-    /// - none: the source ended before the [exact](Self::exact) number of bytes.
+    ///   the sink and before the first byte, if `SIGPIPE` cannot be blocked.
+    /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if the deadline has passed, or
+    ///   [`ECANCELED`](crate::Errno::ECANCELED) if it was [cancelled](crate::Cancel).
+    /// - No errno if the source ended before the [exact](Self::exact) number of bytes.
     pub fn run(self, from: impl AsFd, to: impl AsFd) -> Result<Transferred, TransferError> {
         let _no_sigpipe = self.no_sigpipe()?;
         let deadline = self.deadline.is_some();
@@ -366,13 +375,13 @@ impl<'p> Transfer<'p> {
         engine::Engine::new(self, from, to).run()
     }
 
-    /// Keeps calls of this thread from raising `SIGPIPE`, unless that was requested.
+    /// Keeps calls of this thread from raising `SIGPIPE`, unless the caller has requested the signal.
     fn no_sigpipe(&self) -> Result<Option<sigpipe::Guard>, TransferError> {
         let guard = (!self.raise_sigpipe).then(sigpipe::Guard::new).transpose();
         guard.map_err(|errno| TransferError::before(Side::Sink, errno))
     }
 
-    /// Runs the transfer for a caller that has the guard already. One end is a private pipe.
+    /// Runs the transfer for a caller that already holds the guard. One end is a private pipe.
     fn run_own(
         mut self,
         own: Side,

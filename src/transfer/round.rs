@@ -1,4 +1,4 @@
-//! One round of a fan-out: what one call read from the source, delivered to each sink.
+//! Delivers one round of a fan-out, the bytes that one call has read from the source, to each sink.
 
 use super::end::End;
 use super::error::{Held, Side, TransferError};
@@ -14,24 +14,25 @@ use crate::{Deadline, PipeFlags, PipeReader, PipeWriter, Result};
 /// A round, and the two pipes of the fan-out that carry it.
 pub(super) struct Round<'fd> {
     from: End<'fd>,
-    /// Contains the round.
+    /// The pipe that contains the round.
     own: (PipeReader, PipeWriter),
-    /// Contains the copy for one sink, and is empty between two sinks.
+    /// The pipe that contains the copy for one sink. The pipe is empty between two sinks.
     copy: (PipeReader, PipeWriter),
-    /// The capacity of each, in bytes.
+    /// The capacity of each pipe in bytes.
     room: usize,
     /// The number of bytes of the round that are in `own`.
     held: usize,
-    /// The number of them that were read into `pages`.
+    /// The number of bytes of the round that were read into `pages`.
     read: usize,
     pages: Option<Map>,
-    /// Why `tee` is not used.
+    /// The reason for not using `tee`, or `None` if it is used.
     tee: Option<Fallback>,
-    /// For the bytes that a sink does not get. Allocated before the sink gets anything.
+    /// Memory for the bytes that a sink does not receive. The memory is allocated before the sink receives
+    /// any bytes.
     spare: Option<Map>,
-    /// Why no more will come.
+    /// The error that ends the source, reported after this round.
     last: Option<TransferError>,
-    /// The bytes that all remaining sinks have received.
+    /// The number of bytes that all remaining sinks have received.
     pub(super) done: Transferred,
 }
 
@@ -39,7 +40,8 @@ impl<'fd> Round<'fd> {
     pub(super) fn new(from: End<'fd>) -> Result<Self> {
         let (own, copy) =
             (pipe::internal(PipeFlags::empty())?, pipe::internal(PipeFlags::empty())?);
-        // Both with as many slots as the source, or as the one that is granted fewer.
+        // Both pipes have as many slots as the source or, if the kernel grants fewer to one of them, that
+        // number.
         let wanted = pipe::capacity(from.fd).map_or(Capacity::Max, Capacity::Bytes);
         let _ = own.1.set_capacity(wanted);
         let _ = copy.1.set_capacity(Capacity::Bytes(own.1.capacity()?));
@@ -59,12 +61,12 @@ impl<'fd> Round<'fd> {
         })
     }
 
-    /// Returns how many bytes not all sinks have received yet.
+    /// Returns the number of bytes that not all sinks have received yet.
     pub(super) const fn len(&self) -> usize {
         self.held + self.read
     }
 
-    /// Reads a round from the source. Returns whether there is one.
+    /// Reads a round from the source. Returns `false` if the source has ended.
     pub(super) fn fill(
         &mut self,
         options: Transfer<'_>,
@@ -86,8 +88,9 @@ impl<'fd> Round<'fd> {
         }
     }
 
-    /// Gives the round to a sink: itself to the last one, a copy to every other. A failure of the
-    /// sink is stored there, and does not affect another sink. An error that is returned concerns the round.
+    /// Writes the round to a sink. The last sink receives the round itself, and every other sink a copy. A
+    /// failure of the sink is stored in the sink and does not affect others. A returned error affects the
+    /// whole round.
     pub(super) fn give(
         &mut self,
         sink: &mut FanoutSink<'_>,
@@ -113,7 +116,7 @@ impl<'fd> Round<'fd> {
             sink.arrived(moved);
             return Ok(());
         };
-        // In memory: a pipe for each sink that fails would take a descriptor each.
+        // The bytes are kept in memory, because a pipe for each failed sink would need a descriptor each.
         let mut left = len - usize::try_from(error.bytes()).unwrap_or(len) - error.undelivered();
         let drained = self.spare.take().map_or(Ok(()), |mut spare| {
             let mut kept = error.read_undelivered(spare.bytes_mut())?;
@@ -125,7 +128,7 @@ impl<'fd> Round<'fd> {
         drained
     }
 
-    /// Puts a copy of the round into the other pipe.
+    /// Copies the round to the second pipe.
     fn duplicate(&mut self) -> Result<()> {
         if self.tee.is_none() {
             let (from, to) = (self.own.0.as_fd(), self.copy.1.as_fd());

@@ -1,4 +1,4 @@
-//! What a transfer reports: how many bytes arrived, and by which mechanism.
+//! Defines the result of a transfer: the number of bytes that arrived, and their mechanism.
 
 use crate::Errno;
 use core::fmt;
@@ -9,7 +9,7 @@ use core::fmt;
 pub enum TransferMechanism {
     /// `splice` from or to a pipe.
     Splice,
-    /// `splice` through a private pipe, which needs two descriptors meanwhile.
+    /// `splice` through a private pipe, which needs two descriptors during the transfer.
     Broker,
     /// `copy_file_range`.
     CopyFileRange,
@@ -48,30 +48,32 @@ pub struct Transferred {
 }
 
 impl Transferred {
-    /// A result before the first byte.
+    /// The result before the first byte.
     pub(super) const NOTHING: Self =
         Self { bytes: 0, mechanism: TransferMechanism::Splice, fallback: None };
 
-    /// Returns how many bytes arrived at the sink.
+    /// Returns the number of bytes that arrived at the sink.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Returns the mechanism that moved the last of them; if no byte was moved, the one that was first chosen.
+    /// Returns the mechanism that moved the last byte or, if no byte was moved, the mechanism that was first
+    /// chosen.
     #[must_use]
     pub const fn mechanism(&self) -> TransferMechanism {
         self.mechanism
     }
 
-    /// Returns whether that is not the one that was first chosen for these two descriptors.
+    /// Returns whether [`mechanism`](Self::mechanism) differs from the one that was first chosen for these
+    /// two descriptors.
     #[must_use]
     pub const fn fell_back(&self) -> bool {
         self.fallback.is_some()
     }
 
     /// Returns the mechanism that was first chosen and the reason for giving it up, if
-    /// [`mechanism`](Self::mechanism) is another one.
+    /// [`mechanism`](Self::mechanism) differs from it.
     ///
     /// # Examples
     ///
@@ -114,10 +116,10 @@ impl Fallback {
         self.mechanism
     }
 
-    /// Returns the error with which the kernel rejected it, or with which creating the pipe for
-    /// [`Broker`](TransferMechanism::Broker) failed; [`EPERM`](Errno::EPERM) also if that pipe is tiny,
-    /// because this user has many. `None` if it moved nothing where a `read`
-    /// still found bytes, as in some files of procfs.
+    /// Returns the error with which the kernel rejected the mechanism, or with which creating the pipe for
+    /// [`Broker`](TransferMechanism::Broker) failed. The error is also [`EPERM`](Errno::EPERM) if that pipe
+    /// is tiny because this user has many pipes. `None` means that the mechanism moved nothing although a
+    /// `read` still found bytes, as in some files of procfs.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         self.errno

@@ -1,8 +1,8 @@
-//! Builds a pair.
+//! Configures and builds pairs.
 //!
 //! # Safety
 //!
-//! This file upholds no invariant of its own. The functions that fork are unsafe to call.
+//! This file upholds no invariant. The functions that fork are unsafe to call.
 #![allow(unsafe_code, reason = "fork is unsafe to call")]
 
 use super::half::Half;
@@ -13,7 +13,7 @@ use crate::process::{Child, fork_with};
 use crate::sys::map::Cells;
 use crate::{Errno, Result, Wait};
 
-/// Configures and builds a pair.
+/// Configures and builds a pair of halves.
 ///
 /// # Examples
 ///
@@ -38,51 +38,51 @@ pub struct SharedBuilder {
 }
 
 impl SharedBuilder {
-    /// Returns a builder with chunks of 64 KiB, a ring of 4 chunks but at least 2 MiB, and [`Wait::Block`].
+    /// Returns a builder with chunks of 64 KiB, a ring of 4 chunks (at least 2 MiB), and [`Wait::Block`].
     pub const fn new() -> Self {
         Self { chunk: 64 << 10, ring: 0, wait: Wait::Block, populate: false }
     }
 
-    /// Sets the size of a chunk in bytes, which is the greatest size of a record. 0 counts as 1.
+    /// Sets the size of a chunk in bytes, which is the maximum size of a record. 0 counts as 1.
     ///
-    /// A shorter record takes only its own size in the ring, plus 8 bytes, rounded up to 16. Chunks and records
-    /// are aligned to 16 bytes.
+    /// A shorter record occupies only its own size in the ring, plus 8 bytes, rounded up to 16. Chunks and
+    /// records are aligned to 16 bytes.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
 
-    /// Sets the size of the ring in bytes. It is raised to hold two chunks, and then to a power of two.
+    /// Sets the size of the ring in bytes. The size is raised to hold two chunks, and then to a power of two.
     ///
-    /// With a larger ring both sides run longer before one has to be woken. A ring larger than the processor's
+    /// With a larger ring, both sides run longer before one must be woken. A ring larger than the processor's
     /// cache is slower.
     pub const fn ring(self, bytes: usize) -> Self {
         Self { ring: bytes, ..self }
     }
 
-    /// Sets how both halves wait. With [`Wait::Adaptive`] they poll the memory some hundred times before they
-    /// sleep.
+    /// Sets the policy for waiting of both halves. With [`Wait::Adaptive`], a half may poll the memory about
+    /// two thousand times before it sleeps.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
 
-    /// Allocates the memory when the pair is built, as far as there is enough. By default each page is
+    /// Allocates the memory when the pair is built, as far as enough is available. By default each page is
     /// allocated on first use.
     pub const fn populate(self) -> Self {
         Self { populate: true, ..self }
     }
 
-    /// Builds the pair: `(reader, writer)`.
+    /// Builds the pair and returns `(reader, writer)`.
     ///
     /// # Errors
     ///
-    /// An error leaves no descriptor and no mapping open.
+    /// On error, no descriptor and no mapping remains open.
     ///
-    /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) as for [`pipe()`](crate::pipe()): a pair has
+    /// - [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) as for [`pipe()`](crate::pipe()). A pair has
     ///   four descriptors.
-    /// - [`ENOMEM`](Errno::ENOMEM) if the ring is larger than `RLIMIT_AS`, the overcommit limit or the address
-    ///   space allows.
-    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if `MADV_WIPEONFORK` is not supported: before Linux 4.14, in
-    ///   emulators of user programs, or if a filter rejects it. Without it the crate cannot distinguish a
+    /// - [`ENOMEM`](Errno::ENOMEM) if the ring is larger than `RLIMIT_AS`, the overcommit limit or the
+    ///   address space permits.
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if `MADV_WIPEONFORK` is not supported, as before Linux 4.14 and in
+    ///   user-mode emulators, or if a filter rejects it. Without this support the crate cannot distinguish a
     ///   forked child from its parent.
     pub fn build(self) -> Result<(SharedReader, SharedWriter)> {
         let ring = self.ring_size().ok_or(Errno::ENOMEM)?;
@@ -95,8 +95,8 @@ impl SharedBuilder {
         Ok((SharedReader { half: reader, taken: 0 }, SharedWriter { half: writer }))
     }
 
-    /// Returns the size of the ring. It holds two chunks with a skipped end of the ring between them, and is
-    /// a power of two, at most a quarter of all positions.
+    /// Returns the size of the ring, which is a power of two and at most a quarter of all positions. The ring
+    /// has room for two chunks and a skipped end of the ring between them.
     pub(super) fn ring_size(self) -> Option<usize> {
         let least =
             if self.ring == 0 { self.chunk.checked_mul(4)?.max(2 << 20) } else { self.ring };
@@ -108,18 +108,18 @@ impl SharedBuilder {
 
     /// Builds a pair, forks a child that runs `body` with the reader, and returns the writer.
     ///
-    /// Neither process keeps a copy of the other's half, so each detects the other's end, even if it is
-    /// killed. Children that are forked later inherit a copy of the parent's half: while they run, the first
-    /// child does not detect that the parent was killed, only that it has dropped the half. The child exits
-    /// with the value that `body` returns, as with [`fork_with`].
+    /// Neither process keeps a copy of the other's half, so each detects the end of the other process, even
+    /// if that process is killed. Children that are forked later inherit a copy of the parent's half. While
+    /// these children run, the first child detects that the parent has dropped its half, but not that the
+    /// parent was killed. The child exits with the value that `body` returns, as with [`fork_with`].
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build) and [`fork`](crate::fork()).
+    /// Fails as [`build`](Self::build) and [`fork`](crate::fork()) do.
     ///
     /// # Safety
     ///
-    /// As [`fork_with`].
+    /// The contract of [`fork_with`] applies.
     ///
     /// # Examples
     ///
@@ -153,24 +153,24 @@ impl SharedBuilder {
         let (mut reader, mut writer) = self.build()?;
         writer.half.side.claim()?;
         let body = move || {
-            // If the memory is corrupt this fails, and so does the first call.
+            // If the memory is corrupt, this call fails, and so does the first call in `body`.
             let _ = reader.half.side.claim();
             body(reader)
         };
-        // SAFETY: passed on to the caller.
+        // SAFETY: the caller upholds the same contract.
         unsafe { fork_between(writer, body) }
     }
 
-    /// Builds a pair, forks a child that runs `body` with the writer, and returns the reader. Otherwise as
-    /// [`fork_reader`](Self::fork_reader).
+    /// Builds a pair, forks a child that runs `body` with the writer, and returns the reader. In all other
+    /// respects this function behaves as [`fork_reader`](Self::fork_reader) does.
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build) and [`fork`](crate::fork()).
+    /// Fails as [`build`](Self::build) and [`fork`](crate::fork()) do.
     ///
     /// # Safety
     ///
-    /// As [`fork_with`].
+    /// The contract of [`fork_with`] applies.
     ///
     /// # Examples
     ///
@@ -204,23 +204,24 @@ impl SharedBuilder {
             let _ = writer.half.side.claim();
             body(writer)
         };
-        // SAFETY: passed on to the caller.
+        // SAFETY: the caller upholds the same contract.
         unsafe { fork_between(reader, body) }
     }
 
-    /// Builds two pairs, one for each direction, forks a child that runs `body` with its reader and its writer,
-    /// and returns the parent's reader and writer. Otherwise as [`fork_reader`](Self::fork_reader).
+    /// Builds two pairs, one for each direction, and forks a child that runs `body` with its reader and
+    /// writer. Returns the parent's reader and writer. In all other respects this function behaves as
+    /// [`fork_reader`](Self::fork_reader) does.
     ///
-    /// With [`Wait::Adaptive`], and a processor for each process, a request and its reply take about a
+    /// With [`Wait::Adaptive`] and a processor for each process, a request and its reply take about one
     /// microsecond.
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build) and [`fork`](crate::fork()).
+    /// Fails as [`build`](Self::build) and [`fork`](crate::fork()) do.
     ///
     /// # Safety
     ///
-    /// As [`fork_with`].
+    /// The contract of [`fork_with`] applies.
     ///
     /// # Examples
     ///
@@ -266,26 +267,26 @@ impl SharedBuilder {
             let _ = their_writer.half.side.claim();
             body(their_reader, their_writer)
         };
-        // SAFETY: passed on to the caller.
+        // SAFETY: the caller upholds the same contract.
         let (child, (reader, writer)) = unsafe { fork_between((reader, writer), body) }?;
         Ok((child, reader, writer))
     }
 }
 
-/// Drops `kept` in the child, and what `body` owns in the parent.
+/// Forks, and drops `kept` in the child and the values that `body` owns in the parent.
 ///
 /// # Safety
 ///
-/// As [`fork_with`].
+/// The contract of [`fork_with`] applies.
 unsafe fn fork_between<Half>(kept: Half, body: impl FnOnce() -> u8) -> Result<(Child, Half)> {
     let mut kept = Some(kept);
     let child = || {
         drop(kept.take());
         body()
     };
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller upholds the same contract.
     let child = unsafe { fork_with(child) }?;
-    // The child has taken `kept` in its own copy of this memory.
+    // The child has taken `kept` only from its own copy of this memory.
     kept.map(|kept| (child, kept)).ok_or(Errno::ECHILD)
 }
 

@@ -1,4 +1,4 @@
-//! The common part of the writer and the reader: one side of the ring, and its way of waiting.
+//! The common part of the writer and the reader: one side of the ring and its policy for waiting.
 
 use super::link::Ends;
 use super::ring::Side;
@@ -6,8 +6,8 @@ use crate::wait::Spin;
 use crate::{Deadline, Result, Wait};
 use core::hint;
 
-/// How often a half checks the memory before it sleeps. This takes about 50 microseconds, as long as a peer
-/// that was just woken takes to run.
+/// The number of times that a half checks the memory before it sleeps. The checks take about 50 microseconds,
+/// the time that a peer needs to run after it was woken.
 const CHECKS: u32 = 2048;
 
 /// One half of a pair, in one process.
@@ -23,7 +23,7 @@ impl<const WRITER: bool> Half<WRITER> {
         Self { side: Side::new(ends, ring, chunk), spin: Spin::new(wait) }
     }
 
-    /// Waits until the peer has reached this position. Returns `false` if it never will.
+    /// Waits until the peer has reached this position. Returns `false` if the peer can no longer reach it.
     #[inline]
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> Result<bool> {
         let Self { side, spin } = self;
@@ -31,7 +31,7 @@ impl<const WRITER: bool> Half<WRITER> {
         if !there && until.is_some() && spin.begins() {
             there = (0..CHECKS).any(|_| {
                 hint::spin_loop();
-                // Corrupt memory is detected again below.
+                // `wait` detects corrupt memory again.
                 side.is_there(needed) == Ok(true)
             });
             if there { spin.paid() } else { spin.failed() }

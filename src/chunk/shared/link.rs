@@ -1,9 +1,9 @@
-//! The resources of one half: the memory of the pair, and its ends of the two pipes.
+//! Owns the resources of one half: the memory of the pair and the half's ends of the two pipes.
 //!
 //! # Safety
 //!
-//! This file accesses words only as atomics, and never where a record is lent. It unmaps the memory of a
-//! process when the last half in that process is dropped. See
+//! This file is trusted to access words only as atomics, and never within a lent record. This file unmaps the
+//! memory of a process when the last half in that process is dropped. See
 //! [`shared`](crate::chunk::shared#why-this-is-sound).
 #![allow(unsafe_code, reason = "atomics in mapped memory")]
 
@@ -23,10 +23,10 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct Memory {
     control: Cells,
     pub(super) ring: Cells,
-    /// Marks the halves that this process uses. Wiped in a forked child.
+    /// The marks of the halves that this process uses. The kernel wipes the marks in a forked child.
     marks: Cells,
-    /// The number of halves in this process; copied to a forked child. Not an `Arc`, because a child forked from
-    /// a program with threads must not free memory.
+    /// The number of halves in this process. A forked child receives a copy. The count is not an `Arc`,
+    /// because a child forked from a program with threads must not free memory.
     holds: Cells,
 }
 
@@ -41,8 +41,9 @@ impl Memory {
     #[inline]
     pub(super) fn control(&self) -> &Control {
         let place = self.control.at(0, size_of::<Control>()).cast::<Control>();
-        // SAFETY: mapped for as long as `self` lives, and accessed by this process as atomics only, whatever
-        // another one does. Any bytes are a `Control`, which consists of atomics, and a page is aligned for it.
+        // SAFETY: the page is mapped for as long as `self` lives, and this process accesses it only as
+        // atomics, whatever another process does. Any bytes are a valid `Control`, which consists of atomics,
+        // and a page is sufficiently aligned.
         unsafe { place.as_ref() }
     }
 }
@@ -51,29 +52,29 @@ impl Memory {
 fn word(cells: &Cells, at: usize) -> &AtomicUsize {
     assert!(at % size_of::<usize>() == 0, "an atomic at an unaligned offset");
     let place = cells.at(at, size_of::<usize>()).cast::<AtomicUsize>();
-    // SAFETY: mapped for as long as `cells` lives, and aligned (asserted above). Any bytes are an atomic.
-    // No reference of another kind exists: a lent record ends before the next header, and a record that is
-    // copied word by word is not lent.
+    // SAFETY: the word is mapped for as long as `cells` lives, and aligned (asserted above). Any bytes are a
+    // valid atomic. No reference of another kind exists. A lent record ends before the next header, and a
+    // record that is copied word by word is not lent.
     unsafe { place.as_ref() }
 }
 
-/// The pipe ends of a half: one that wakes it, and one that wakes the peer.
+/// The pipe ends of a half: one that wakes this half and one that wakes the peer.
 ///
-/// All are nonblocking, so that waking the peer never waits.
+/// All ends are nonblocking, so that waking the peer never waits.
 pub(super) type Bells = (PipeReader, PipeWriter);
 
-/// Returns the ends of the reader and of the writer.
+/// Creates the two pipes and returns the ends of the reader and of the writer.
 pub(super) fn bells() -> Result<[Bells; 2]> {
     let (reader, writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     let (other_reader, other_writer) = pipe::internal(PipeFlags::NONBLOCK)?;
     for pipe in [&writer, &other_writer] {
-        // One byte is enough, and the kernel limits the pages of all pipes of a user.
+        // One byte is enough, and the kernel limits the total pages of a user's pipes.
         let _ = pipe.set_capacity(Capacity::Bytes(pipe::PIPE_BUF));
     }
     Ok([(reader, other_writer), (other_reader, writer)])
 }
 
-/// One half in one process.
+/// The resources of one half in one process.
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) memory: ManuallyDrop<Memory>,
@@ -123,7 +124,7 @@ impl Link for Ends {
         loop {
             match write_nosignal(&self.bells.1, &[0]) {
                 Err(Errno::EINTR) => {}
-                // A full pipe wakes the peer already.
+                // A full pipe already wakes the peer.
                 Ok(_) | Err(Errno::EAGAIN) => return Ok(()),
                 Err(errno) => return Err(errno),
             }
@@ -139,7 +140,7 @@ impl Link for Ends {
             match call::read(pipe.as_fd(), &mut [0; 64]) {
                 Ok(count) => return Ok(count > 0),
                 Err(Errno::EINTR) => {}
-                // Another process with this end has read it.
+                // Another process with this end has read the byte.
                 Err(Errno::EAGAIN) if until.is_some() => return Ok(true),
                 Err(errno) => return Err(errno),
             }
@@ -149,9 +150,9 @@ impl Link for Ends {
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        // Release and Acquire: the other half may have been dropped by another thread.
+        // The orderings are Release and Acquire, because another thread may have dropped the other half.
         if word(&self.memory.holds, 0).fetch_sub(1, Ordering::AcqRel) == 1 {
-            // SAFETY: the other half is dropped, so this is the last copy, and it is not used again.
+            // SAFETY: the other half is dropped, so this is the last copy, and it is not used after this.
             unsafe { ManuallyDrop::drop(&mut self.memory) };
         }
     }

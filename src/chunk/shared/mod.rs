@@ -1,6 +1,6 @@
-//! Chunks in shared memory: a [`SharedWriter`] fills memory in place, and its [`SharedReader`] looks at the
-//! same bytes in place, in another thread, a forked process, or another program. Neither the kernel nor this
-//! crate copies a byte.
+//! Passes chunks through shared memory. A [`SharedWriter`] fills memory in place, and its [`SharedReader`]
+//! reads the same bytes in place, in another thread, a forked process, or another program. Neither the kernel
+//! nor this crate copies a byte.
 //!
 //! ```
 //! use rawpipe::chunk::shared::SharedBuilder;
@@ -19,51 +19,52 @@
 //!     writer.chunk()?[..12].copy_from_slice(b"one\ntwo\nsix\n");
 //!     writer.send(12)?;
 //! }
-//! drop(writer); // or the child would wait forever
+//! drop(writer); // otherwise the child would wait forever
 //! assert!(child.wait()?.success());
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
 //! # When to use it
 //!
-//! The other half must be in this process, in one forked from it, or in a program that is started with the
-//! descriptors. For any other reader of a pipe use [`ChunkWriter`](super::ChunkWriter). If a copy does not
-//! matter, a plain pipe is enough. Building a pair takes longer than creating a pipe, and by default its ring
-//! takes 2 MiB of memory or more.
+//! Use a pair if the other half is in this process, in a forked process, or in a program that is started with
+//! the descriptors. For any other reader of a pipe use [`ChunkWriter`](super::ChunkWriter). If the cost of a
+//! copy does not matter, a plain pipe is enough. Building a pair takes longer than creating a pipe, and by
+//! default its ring uses at least 2 MiB of memory.
 //!
 //! # How it works
 //!
-//! A pair is a ring of memory with a position for each half, and two pipes. The writer stores its position when
-//! it sends, the reader when it returns room. A half that has to wait stores the position that it waits for, and
-//! sleeps on a pipe. Its peer writes a byte to that pipe when it reaches the position. While both halves are awake
-//! they make no system call.
+//! A pair consists of a ring of memory, a position for each half, and two pipes. The writer stores its
+//! position when it sends, and the reader stores its position when it returns room. A half that must wait
+//! stores the position for which it waits and sleeps on a pipe. When the peer reaches the position, it writes
+//! a byte to that pipe. While both halves are awake, they make no system calls.
 //!
 //! Record boundaries are preserved: one [`send`](SharedWriter::send) is one [`recv`](SharedReader::recv).
 //!
 //! # How it ends
 //!
-//! A pair ends as a pipe does. After a writer is dropped or its process has ended, killed or not, the reader
-//! receives the records that were sent, and then end of file. After the reader is gone, the writer fails with
-//! [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
+//! A pair ends as a pipe does. After the writer is dropped, or its process has exited or was killed, the
+//! reader receives the remaining records and then end of file. After the reader has ended in the same way,
+//! the writer fails with [`EPIPE`](crate::Errno::EPIPE), without `SIGPIPE`.
 //!
-//! If other processes have copies of the halves, as after a plain [`fork`](crate::fork()), the drop of a half is
-//! detected if its process has used it, but the end of a process that was killed is not.
-//! [`fork_reader`](SharedBuilder::fork_reader) and its like leave no copies, and count as a use.
+//! After a plain [`fork`](crate::fork()), other processes have copies of the halves. The peer then detects
+//! the drop of a half if the dropping process has used that half, but it does not detect a killed process.
+//! [`fork_reader`](SharedBuilder::fork_reader) and the related functions create no copies, and count as a
+//! use.
 //!
-//! A half that is dropped before any process has used it only closes descriptors, because another process can
-//! still use its copy. The writer detects such an end of the reader when there is no room.
+//! If a half is dropped before any process has used it, the drop only closes descriptors, because another
+//! process can still use its copy. The writer detects the drop of such a reader when the ring is full.
 //!
 //! # After a fork
 //!
-//! Both processes have both halves. The first process that calls a function of a half owns it. In every other
-//! process the functions fail with [`EBUSY`](crate::Errno::EBUSY), until the owner calls
-//! [`release`](SharedWriter::release). Dropping a half in another process only closes and unmaps the copies of
-//! that process.
+//! After a fork, both processes have both halves. The first process that calls a function of a half owns that
+//! half. In every other process the functions fail with [`EBUSY`](crate::Errno::EBUSY), until the owner calls
+//! [`release`](SharedWriter::release). Dropping a half in another process only closes and unmaps the copies
+//! of that process.
 //!
 //! # Another program
 //!
 //! [`pass_reader`](SharedBuilder::pass_reader) and [`pass_writer`](SharedBuilder::pass_writer) build a pair
-//! whose other half is for a program that this one starts. That program gets four descriptors, and takes
+//! whose other half is for a program that this one starts. That program inherits four descriptors and takes
 //! ownership of them with [`take_inherited`](crate::io::take_inherited).
 //!
 //! | this process has | the other program | must be trusted |
@@ -72,14 +73,15 @@
 //! | [`SharedCopier`] | writes | no: each record is copied out |
 //! | [`SharedReader`] of [`SharedCopier::trust`] | writes | not to write to a record that it has sent |
 //!
-//! A peer that is not trusted can still end the stream, or make it fail with
-//! [`EPROTO`](crate::Errno::EPROTO). It can also hold the lock of a pipe, and then calls of this side wait beyond
-//! their deadline, as with [any pipe](crate::Deadline#a-peer-that-holds-the-pipe). The program that has created the
-//! pair can do the same to the program that takes a half. While `vm.overcommit_memory` is 2, touching memory of such
-//! a pair fails with `SIGBUS` if the limit is reached.
+//! An untrusted peer can still end the stream or make it fail with [`EPROTO`](crate::Errno::EPROTO). The peer
+//! can also hold the lock of a pipe, so that calls of this side wait beyond their deadline, as with [any
+//! pipe](crate::Deadline#a-peer-that-holds-the-pipe). The program that created the pair can do the same to
+//! the program that adopts a half. If `vm.overcommit_memory` is 2 and the limit is reached, an access to
+//! memory of such a pair raises `SIGBUS`.
 //!
-//! Any language with `mmap` can have a half: `examples/shared_reader.py` is a reader in Python. The first
-//! descriptor is a page of words as long as a pointer, in the machine's byte order, each stored and loaded whole:
+//! A half can be implemented in any language with `mmap`: `examples/shared_reader.py` is a reader in Python.
+//! The first descriptor is a page of words. A word has the size of a pointer and the machine's byte order,
+//! and is always stored and loaded whole:
 //!
 //! | byte | word |
 //! |---|---|
@@ -89,76 +91,80 @@
 //! | 512 | `0x7270_0100` plus the bytes of a word |
 //! | 1 word after that | bytes of a chunk, the most that a record has |
 //!
-//! The second one is the ring, whose size is a power of two. A record begins at a position that is a multiple
-//! of 16. The word before it is its length `n`, and the next record begins `n + 8` bytes later, rounded up to 16.
-//! If all bits of the length are set, the record begins at the next multiple of the ring's size, with its length
-//! before it.
+//! The second descriptor is the ring, whose size is a power of two. A record begins at a position that is a
+//! multiple of 16. The word before the record is its length `n`, and the next record begins `n + 8` bytes
+//! later, rounded up to 16. If all bits of the length are set, the record begins at the next multiple of the
+//! ring's size, and its length precedes it.
 //!
-//! The third descriptor is the pipe that wakes the half, and the fourth the one with which it wakes its peer.
-//! Both are nonblocking. After a half has stored its position, and a full memory fence, it loads the position
-//! that the peer waits for. If its own has reached that, it sets the word to 0 and writes a byte to the
-//! fourth descriptor. A half that waits stores the position, executes a fence, and loads the peer's position
-//! and state again before it sleeps.
+//! The third descriptor is the pipe that wakes the half, and the fourth is the pipe with which the half wakes
+//! its peer. Both are nonblocking. A half stores its position, executes a full memory fence, and loads the
+//! position for which the peer waits. If the half has reached that position, it sets the peer's word to 0 and
+//! writes a byte to the fourth descriptor. A half that must wait stores the position, executes a fence, and
+//! loads the peer's position and state again before it sleeps.
 //!
 //! # Why this is sound
 //!
-//! Each point names the tests that attack it. They are in `tests/forked`, or in `tests/loom`, where a model
-//! checker runs the ring, and variants of it with a mistake that must be found.
+//! Each point names the tests that attack it. The tests are in `tests/forked` and `tests/loom`. In
+//! `tests/loom`, a model checker runs the ring and variants with a deliberate mistake, which it must find.
 //!
-//! 1. *The memory is the pair's own.* It is mapped for it, never part of an allocator's memory or a stack,
-//!    and has no name and no descriptor. Only processes forked from the one that created it can reach it. A
-//!    pair for two programs can also be reached by the processes that have its descriptors.
-//!    (`memory_is_the_pairs_own`, `fork_copies_dropped_in_each_order`)
-//! 2. *A byte is either the writer's or the reader's.* From the reader's position to the writer's, bytes are
-//!    the reader's; the rest of the ring is the writer's. Each half moves its own position only, forward
-//!    only, and never past the other's. (loom: `both_sides_sleep_in_a_ring_of_one`, `skipped_ends_of_laps`;
-//!    `model_beside_a_queue`, `hostile_positions_eproto_for_good`)
+//! 1. *The memory is the pair's own.* The memory is mapped for this purpose, is never part of an allocator's
+//!    memory or a stack, and has no name and no descriptor. Only the process that created the memory, and
+//!    processes forked from it, can reach the memory. The memory of a pair for two programs can also be
+//!    reached by processes that have its descriptors. (`memory_is_the_pairs_own`,
+//!    `fork_copies_dropped_in_each_order`)
+//! 2. *A byte is either the writer's or the reader's.* Bytes from the reader's position to the writer's
+//!    position belong to the reader, and all other bytes of the ring to the writer. Each half moves only its
+//!    own position, only forward, and never past the other position. (loom:
+//!    `both_sides_sleep_in_a_ring_of_one`, `skipped_ends_of_laps`; `model_beside_a_queue`,
+//!    `hostile_positions_eproto_for_good`)
 //! 3. *Writes become visible in order.* A position is stored with Release after the last access to the bytes
-//!    that it gives away, and loaded with Acquire before the first access to the bytes that it grants.
-//!    Processes share memory as threads do. (loom: `relaxed_store`, `relaxed_load`; ThreadSanitizer:
+//!    that it passes on. The position is loaded with Acquire before the first access to the bytes that it
+//!    grants. Processes share memory as threads do. (loom: `relaxed_store`, `relaxed_load`; ThreadSanitizer:
 //!    `threads_in_the_order_of_a_relaxed_ring`)
-//! 4. *A half has at most one owner.* The first use takes a word in the shared memory from 0 to 1 by
-//!    compare-and-swap, and then marks a private page, which the kernel wipes in a forked child. A process
-//!    without the mark that finds the word taken fails with `EBUSY`, and so does a child that is forked
-//!    between the two. (`fork_half_belongs_to_who_uses_it_first`, `fork_two_children_one_owner`,
-//!    `fork_parent_and_child_one_owner`, `fork_while_a_thread_takes_the_half`; loom: `no_mark`,
-//!    `no_acquire_in_claim`)
+//! 4. *A half has at most one owner.* The first use changes a word in the shared memory from 0 to 1 by
+//!    compare-and-swap, and then marks a private page. The kernel wipes this page in a forked child. If a
+//!    process without the mark finds the word set, it fails with `EBUSY`. A child that is forked between the
+//!    two steps fails in the same way. (`fork_half_belongs_to_who_uses_it_first`,
+//!    `fork_two_children_one_owner`, `fork_parent_and_child_one_owner`, `fork_while_a_thread_takes_the_half`;
+//!    loom: `no_mark`, `no_acquire_in_claim`)
 //! 5. *Every call and every drop checks the mark* before it writes a shared word.
 //!    (`fork_lent_before_stays_with_the_parent`, `fork_owners_and_orders_of_drops`)
-//! 6. *Two threads are not two owners.* Every call takes `&mut self`, and a chunk or a record that is lent
-//!    borrows its half. So no reference is alive when `send`, a drop, or the next `recv` gives its bytes
-//!    away. (the compiler; `guard_leaked_gives_its_room_back_later`)
-//! 7. *A reference that was alive at a fork* is a reference to shared memory in the child. Using it there is
-//!    against the contract of [`fork`](crate::fork()).
-//! 8. *References cover one record.* No reference to bytes extends beyond the chunk or the record that is
-//!    lent. Positions and lengths are only touched as atomics. (loom: `skipped_ends_of_laps`;
+//! 6. *Two threads are not two owners.* Every call needs `&mut self`, and a lent chunk or record borrows its
+//!    half. Therefore no reference is alive when `send`, a drop, or the next `recv` passes its bytes on. (the
+//!    compiler; `guard_leaked_gives_its_room_back_later`)
+//! 7. *A reference that was alive at a fork* is a reference to shared memory in the child. Using it there
+//!    violates the contract of [`fork`](crate::fork()).
+//! 8. *References cover one record.* No reference to bytes extends beyond the lent chunk or record. Positions
+//!    and lengths are accessed only as atomics. (loom: `skipped_ends_of_laps`;
 //!    `hostile_words_lend_nothing_outside_the_ring`)
-//! 9. *Nothing read from shared memory is trusted.* Each word is loaded once, and checked before it becomes
-//!    a place or a length; if it is impossible the half fails with `EPROTO` from then on. (loom:
-//!    `rubbish_in_headers`, `rubbish_in_positions`, and both without the checks;
+//! 9. *Nothing read from shared memory is trusted.* Each word is loaded once, and checked before it is used
+//!    as an offset or a length. If a word has an impossible value, this call and all later calls of the half
+//!    fail with `EPROTO`. (loom: `rubbish_in_headers`, `rubbish_in_positions`, and both without the checks;
 //!    `hostile_words_lend_nothing_outside_the_ring`, and `shared_peer` in `fuzz`)
-//! 10. *Unmapping is each process's own.* The pages live until the last process has unmapped them, and no
-//!     process can take pages away from another: there is no file, or one whose size is sealed. In one
-//!     process the last half to be dropped unmaps. (`fork_copies_dropped_in_each_order`, `fork_owners_and_orders_of_drops`)
+//! 10. *Unmapping affects only one process.* The pages live until the last process has unmapped them. No
+//!     process can remove pages from another, because the memory has no file or a file whose size is sealed.
+//!     Within a process, the last half to be dropped unmaps the memory. (`fork_copies_dropped_in_each_order`,
+//!     `fork_owners_and_orders_of_drops`)
 //! 11. *The bytes are always initialised*: zeros, or an earlier record of the same pair. A reader is lent
-//!     only what was sent. What was filled and not sent stays in the ring: put no secret into a chunk that
-//!     is not for the reader. (`memory_is_the_pairs_own`)
-//! 12. *No wake-up is lost.* Each half stores its own word, executes a full fence, and loads the other's. So
-//!     at least one of the two stores, "I sleep" and "there is more", is seen. (loom:
-//!     `no_fence_before_looking_for_sleepers`, `no_fence_before_sleeping`, `no_second_look`,
-//!     `no_look_whether_closed`, `no_ring`; `readiness_drives_a_loop_of_events`, `dialogue_over_two_pairs`)
+//!     only bytes that were sent. Bytes that were written and not sent stay in the ring. Do not write a
+//!     secret to a chunk unless it is meant for the reader. (`memory_is_the_pairs_own`)
+//! 12. *No wake-up is lost.* Each half stores its own word, executes a full fence, and loads the other's
+//!     word. At least one of the two stores, "this half sleeps" or "there are more bytes", is therefore
+//!     visible to the other half. (loom: `no_fence_before_looking_for_sleepers`, `no_fence_before_sleeping`,
+//!     `no_second_look`, `no_look_whether_closed`, `no_ring`; `readiness_drives_a_loop_of_events`,
+//!     `dialogue_over_two_pairs`)
 //! 13. *Another program's reader cannot write.* The ring is sealed against further writable mappings before
 //!     its descriptor leaves this process, and the seal is final. A program that can open `/dev/udmabuf` may
-//!     get around it, on kernels that check only `F_SEAL_WRITE` there. (`reader_cannot_write_eperm`)
-//! 14. *No reference points to the records of another program's writer.* They are copied word by word, with
-//!     atomic loads. A reference to a record is created only after the unsafe [`trust`](SharedCopier::trust).
-//!     (`record_changes_while_it_is_copied`, `hostile_peer`)
-//! 15. *Another program cannot free a half of this one.* In a pair for two programs a half belongs to the
-//!     process that creates it, whatever the shared words contain.
+//!     bypass the seal on kernels that check only `F_SEAL_WRITE` there. (`reader_cannot_write_eperm`)
+//! 14. *No reference points to the records of another program's writer.* The records are copied word by word,
+//!     with atomic loads. A reference to a record is created only after the unsafe
+//!     [`trust`](SharedCopier::trust). (`record_changes_while_it_is_copied`, `hostile_peer`)
+//! 15. *Another program cannot free a half of this one.* In a pair for two programs, a half belongs to the
+//!     process that creates it, regardless of the shared words.
 //!     (`forked_child_of_a_writer_for_a_program_ebusy`)
 //!
-//! Not covered: another process that opens this one's memory through `/proc` or `ptrace`, and code that
-//! breaks the rules of `unsafe`.
+//! The argument does not cover another process that opens this process's memory through `/proc` or `ptrace`,
+//! or code that breaks the rules of `unsafe`.
 
 mod builder;
 mod half;
@@ -176,12 +182,12 @@ pub use writer::SharedWriter;
 use crate::Result;
 use core::sync::atomic;
 
-/// Creates a pair, `(reader, writer)`, with chunks of 64 KiB, a ring of 2 MiB and
-/// [`Wait::Block`](crate::Wait::Block).
+/// Creates a pair with the default settings and returns `(reader, writer)`. The pair has chunks of 64 KiB, a
+/// ring of 2 MiB and [`Wait::Block`](crate::Wait::Block).
 ///
 /// # Errors
 ///
-/// As [`SharedBuilder::build`].
+/// Fails as [`SharedBuilder::build`] does.
 ///
 /// # Examples
 ///

@@ -1,9 +1,9 @@
-//! Passes halves to other programs, in sealed files instead of inherited memory.
+//! Passes halves to other programs, using sealed files instead of inherited memory.
 //!
 //! # Safety
 //!
-//! This file upholds no invariant of its own. `from_parts` and `trust` are unsafe to call: their callers
-//! vouch for the other program.
+//! This file upholds no invariant. `from_parts` and `trust` are unsafe to call, because their callers vouch
+//! for the other program.
 #![allow(unsafe_code, reason = "functions that are unsafe to call")]
 
 use super::half::Half;
@@ -20,21 +20,21 @@ impl SharedBuilder {
     /// Builds a pair whose reader is for another program. Returns the four descriptors that the program needs,
     /// and the writer.
     ///
-    /// Pass the descriptors on in this order with [`Command::fd_map`](crate::process::Command::fd_map), and close
-    /// them in this process: while they are open here, the end of the other program is not detected. The
-    /// program calls [`SharedCopier::from_parts`].
+    /// Pass the descriptors on in this order with [`Command::fd_map`](crate::process::Command::fd_map), and
+    /// close them in this process. While they are open here, the writer does not detect that the other
+    /// program has ended. The program calls [`SharedCopier::from_parts`].
     ///
-    /// The other program can map the ring for reading only. The kernel rejects any other access, so the program
-    /// does not have to be trusted with its contents. It can see chunks while they are filled, and bytes that
-    /// are filled and not sent. A forked child of this process cannot use the writer (`EBUSY`).
+    /// The other program can map the ring only for reading. The kernel rejects any other access, so the
+    /// program does not have to be trusted. The program can read chunks while they are being filled, and
+    /// bytes that were filled and not sent. A forked child of this process cannot use the writer (`EBUSY`).
     ///
     /// # Errors
     ///
-    /// Those of [`build`](Self::build), but with six descriptors at a time, and
+    /// Fails as [`build`](Self::build) does, but needs six descriptors at the same time. Also fails with
     ///
     /// - [`EFBIG`](Errno::EFBIG) if the ring is larger than `RLIMIT_FSIZE`.
-    /// - [`EINVAL`](Errno::EINVAL) before Linux 5.1, which lacks `F_SEAL_FUTURE_WRITE`.
-    /// - The error of `memfd_create` or `fcntl` if a filter rejects it.
+    /// - [`EINVAL`](Errno::EINVAL) before Linux 5.1, because the kernel lacks `F_SEAL_FUTURE_WRITE`.
+    /// - The error of `memfd_create` or `fcntl` if a filter rejects that call.
     ///
     /// # Examples
     ///
@@ -43,7 +43,7 @@ impl SharedBuilder {
     /// use rawpipe::Wait;
     ///
     /// let (parts, mut writer) = SharedBuilder::new().pass_reader()?;
-    /// // In another program, after `take_inherited` of the four:
+    /// // In another program, after `take_inherited` for each of the four descriptors:
     /// let mut reader = SharedCopier::from_parts(parts, Wait::Block)?;
     ///
     /// writer.chunk()?[..5].copy_from_slice(b"hello");
@@ -60,15 +60,16 @@ impl SharedBuilder {
         Ok((parts, SharedWriter { half }))
     }
 
-    /// Builds a pair whose writer is for another program. Returns the four descriptors that the program needs,
-    /// and the reader. Pass the descriptors on as for [`pass_reader`](Self::pass_reader).
+    /// Builds a pair whose writer is for another program. Returns the four descriptors that the program
+    /// needs, and the reader. Pass the descriptors on as described for [`pass_reader`](Self::pass_reader).
     ///
-    /// The other program calls [`SharedWriter::from_parts`]. It can change bytes after it has sent them, so this
-    /// reader copies each record, unless the caller [trusts](SharedCopier::trust) the program.
+    /// The other program calls [`SharedWriter::from_parts`]. That program can change bytes after it has sent
+    /// them. This reader therefore copies each record, unless the caller [trusts](SharedCopier::trust) the
+    /// program.
     ///
     /// # Errors
     ///
-    /// As [`pass_reader`](Self::pass_reader), without `EINVAL`.
+    /// Fails as [`pass_reader`](Self::pass_reader) does, except with `EINVAL`.
     ///
     /// # Examples
     ///
@@ -77,7 +78,7 @@ impl SharedBuilder {
     /// use rawpipe::Wait;
     ///
     /// let (parts, mut reader) = SharedBuilder::new().pass_writer()?;
-    /// // In another program, after `take_inherited` of the four:
+    /// // In another program, after `take_inherited` for each of the four descriptors:
     /// // SAFETY: they come from `pass_writer`, and no other program has them.
     /// let mut writer = unsafe { SharedWriter::from_parts(parts, Wait::Block) }?;
     ///
@@ -102,7 +103,7 @@ impl SharedBuilder {
         let memory = Memory::new(page, cells(len, ring.as_fd(), WRITER)?)?;
         memory.control().chunk.store(self.chunk, Ordering::Relaxed);
         memory.control().format.store(FORMAT, Ordering::Release);
-        // From here on no other process can map the ring for writing, unless it gets the writer.
+        // After this, another process can map the ring for writing only if it receives the writer.
         let writable = if WRITER { abi::F_SEAL_FUTURE_WRITE } else { 0 };
         call::fcntl_add_seals(ring.as_fd(), abi::F_SEAL_SEAL | writable)?;
         call::fcntl_add_seals(control.as_fd(), abi::F_SEAL_SEAL)?;
@@ -114,7 +115,7 @@ impl SharedBuilder {
     }
 }
 
-/// Returns the half that another program has passed on.
+/// Creates the half that another program has passed on.
 fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRITER>> {
     let [control, ring, heard, bell] = parts;
     for pipe in [&heard, &bell] {
@@ -130,7 +131,8 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRI
         }
     }
     let len = usize::try_from(ring_is.stx_size).unwrap_or(usize::MAX);
-    // Huge pages can be missing when they are touched. Their files are on another device, and larger than a page.
+    // Huge pages can be unavailable when they are first accessed. Files with huge pages are on another device
+    // and larger than a page.
     let fits = control_is.stx_size == page::size() as u64
         && ring_is.stx_dev == control_is.stx_dev
         && len.is_power_of_two()
@@ -153,49 +155,51 @@ fn adopt<const WRITER: bool>(parts: [OwnedFd; 4], wait: Wait) -> Result<Half<WRI
 
 impl SharedWriter {
     /// Creates the writer from the descriptors that [`pass_writer`](SharedBuilder::pass_writer) has returned
-    /// in another program, in the same order.
+    /// in another program. Pass them in the same order.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`](Errno::EINVAL) if the first two are not files of `memfd_create`, or the others not pipes.
-    /// - [`EPROTO`](Errno::EPROTO) if another version of the crate has created them, or a program with pointers
-    ///   of another size.
-    /// - [`EPERM`](Errno::EPERM) if they come from [`pass_reader`](SharedBuilder::pass_reader).
+    /// - [`EINVAL`](Errno::EINVAL) if the first two descriptors are not files of `memfd_create`, or the
+    ///   others are not pipes.
+    /// - [`EPROTO`](Errno::EPROTO) if the creator used another version of the crate or pointers of another
+    ///   size.
+    /// - [`EPERM`](Errno::EPERM) if the descriptors come from [`pass_reader`](SharedBuilder::pass_reader).
     /// - [`EBUSY`](Errno::EBUSY) if another process uses the half.
     /// - [`EMFILE`](Errno::EMFILE), [`ENOMEM`](Errno::ENOMEM) and [`EOPNOTSUPP`](Errno::EOPNOTSUPP) as for
     ///   [`build`](SharedBuilder::build).
     ///
     /// # Safety
     ///
-    /// The descriptors come from one call of [`pass_writer`](SharedBuilder::pass_writer), in its order. Until the
-    /// writer is dropped, no other writer is created from them, in any process. No other code, in this process or
-    /// another, writes to the first two files or to a mapping of them, except the reader of the pair.
+    /// The descriptors must come from one call of [`pass_writer`](SharedBuilder::pass_writer) and be in the
+    /// same order. Until the writer is dropped, no other writer may be created from them in any process. No
+    /// other code in any process may write to the first two files or to a mapping of them, except the reader
+    /// of the pair.
     pub unsafe fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
         adopt(parts, wait).map(|half| Self { half })
     }
 }
 
-/// Copies each record that another program sends, because that program can change it at any time.
+/// Copies each record that another program sends, because that program can change the record at any time.
 ///
-/// The copy is sound whatever the program does. If the program is trusted, [`trust`](Self::trust) avoids the
-/// copy.
+/// The copy is sound for any behaviour of that program. If the program is trusted, [`trust`](Self::trust)
+/// avoids the copy.
 ///
-/// For its [`AsFd`] see [`SharedReader`](SharedReader#readiness).
+/// The copier's [`AsFd`] works as described for [`SharedReader`](SharedReader#readiness).
 #[derive(Debug)]
 pub struct SharedCopier(SharedReader);
 
 impl SharedCopier {
-    /// Creates the reader from the descriptors that [`pass_reader`](SharedBuilder::pass_reader) has returned in
-    /// another program, in the same order.
+    /// Creates the reader from the descriptors that [`pass_reader`](SharedBuilder::pass_reader) has returned
+    /// in another program. Pass them in the same order.
     ///
     /// # Errors
     ///
-    /// As [`SharedWriter::from_parts`], without `EPERM`.
+    /// Fails as [`SharedWriter::from_parts`] does, except with `EPERM`.
     pub fn from_parts(parts: [OwnedFd; 4], wait: Wait) -> Result<Self> {
         adopt(parts, wait).map(|half| Self(SharedReader { half, taken: 0 }))
     }
 
-    /// Returns the greatest size of a record in bytes.
+    /// Returns the maximum size of a record in bytes.
     #[must_use]
     pub const fn chunk_size(&self) -> usize {
         self.0.half.side.chunk
@@ -206,9 +210,10 @@ impl SharedCopier {
     ///
     /// # Errors
     ///
-    /// Those of [`SharedReader::recv`], and
+    /// Fails as [`SharedReader::recv`] does, and with
     ///
-    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the record is longer than `buf`. The next call receives it again.
+    /// - [`EMSGSIZE`](Errno::EMSGSIZE) if the record is longer than `buf`. The next call receives the record
+    ///   again.
     pub fn recv(&mut self, buf: &mut [u8]) -> Result<Option<usize>> {
         self.copy(buf, Some(Deadline::NEVER))
     }
@@ -217,7 +222,7 @@ impl SharedCopier {
     ///
     /// # Errors
     ///
-    /// Those of [`recv`](Self::recv), and
+    /// Fails as [`recv`](Self::recv) does, and with
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if no record is available.
     pub fn try_recv(&mut self, buf: &mut [u8]) -> Result<Option<usize>> {
@@ -228,10 +233,11 @@ impl SharedCopier {
     ///
     /// # Errors
     ///
-    /// Those of [`recv`](Self::recv), and
+    /// Fails as [`recv`](Self::recv) does, and with
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if no record was sent before the deadline.
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before a record was
+    ///   sent.
     pub fn recv_deadline(
         &mut self,
         buf: &mut [u8],
@@ -255,10 +261,10 @@ impl SharedCopier {
     ///
     /// # Safety
     ///
-    /// The descriptors come from one call of [`pass_reader`](SharedBuilder::pass_reader) or
-    /// [`pass_writer`](SharedBuilder::pass_writer). Until the reader is dropped, no other reader is created from
-    /// them, in any process. No code, in this process or another, writes to the first two files or to a mapping
-    /// of them, except this reader and one [`SharedWriter`] of the pair.
+    /// The descriptors must come from one call of [`pass_reader`](SharedBuilder::pass_reader) or
+    /// [`pass_writer`](SharedBuilder::pass_writer). Until the reader is dropped, no other reader may be
+    /// created from them in any process. Only this reader and one [`SharedWriter`] of the pair may write to
+    /// the first two files or to a mapping of them, in any process.
     #[must_use]
     pub unsafe fn trust(self) -> SharedReader {
         self.0

@@ -1,8 +1,8 @@
-//! The half that receives records.
+//! Implements the half that receives records.
 //!
 //! # Safety
 //!
-//! This file is trusted to lend only bytes of the ring that are the reader's: see
+//! This file is trusted to lend only bytes of the ring that belong to the reader: see
 //! [`shared`](crate::chunk::shared#why-this-is-sound).
 #![allow(unsafe_code, reason = "slices of shared memory")]
 
@@ -14,19 +14,20 @@ use core::{fmt, mem};
 
 /// Receives the records of its [`SharedWriter`](super::SharedWriter) in place.
 ///
-/// [`recv`](Self::recv) lends one record after the other. Dropping the reader makes the writer fail with
+/// [`recv`](Self::recv) lends one record after another. Dropping the reader makes the writer fail with
 /// [`EPIPE`](crate::Errno::EPIPE).
 ///
-/// As [`std::io::BufRead`] its buffer is the record itself, without a copy. After
+/// The [`std::io::BufRead`] implementation lends the record itself as its buffer, without a copy. After
 /// [`consume`](std::io::BufRead::consume), `recv` lends the remaining bytes of the record.
 ///
 /// # Readiness
 ///
-/// Its [`AsFd`] is the read end of a pipe. After [`try_recv`](Self::try_recv) has returned
-/// [`EAGAIN`](crate::Errno::EAGAIN), or [`recv_deadline`](Self::recv_deadline)
-/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT), it becomes readable (`IN`) when there is a record, and reports `HUP` if
-/// the writer is gone. Without such an error before each wait, level-triggered or edge-triggered, the wake-up does
-/// not come. It can be spurious. Do not read from the descriptor.
+/// The reader's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
+/// or edge-triggered, either [`try_recv`](Self::try_recv) must have failed with
+/// [`EAGAIN`](crate::Errno::EAGAIN) or [`recv_deadline`](Self::recv_deadline) with
+/// [`ETIMEDOUT`](crate::Errno::ETIMEDOUT). Without such an error, the wake-up does not occur. The descriptor
+/// becomes readable (`IN`) when a record is available, and reports `HUP` after the writer has ended. A
+/// wake-up can be spurious. Do not read from the descriptor.
 ///
 /// ```
 /// use rawpipe::Errno;
@@ -68,20 +69,20 @@ use core::{fmt, mem};
 #[derive(Debug)]
 pub struct SharedReader {
     pub(super) half: Half<false>,
-    /// Bytes of the current record that have been lent.
+    /// The number of bytes of the current record that were already lent or consumed.
     pub(super) taken: usize,
 }
 
 impl SharedReader {
     /// Waits for a record and lends it. `None` is end of file. Retries on `EINTR`.
     ///
-    /// At end of file all records have been received, and the writer was dropped or its process has ended.
+    /// End of file means that all records were received, and the writer was dropped or its process has ended.
     ///
     /// # Errors
     ///
     /// - [`EBUSY`](crate::Errno::EBUSY) if another process uses this half.
     /// - [`EPROTO`](crate::Errno::EPROTO) if the memory holds values that no writer stores. All later calls
-    ///   fail.
+    ///   fail, too.
     ///
     /// # Examples
     ///
@@ -106,10 +107,10 @@ impl SharedReader {
     ///
     /// # Errors
     ///
-    /// Those of [`recv`](Self::recv), and
+    /// Fails as [`recv`](Self::recv) does, and with
     ///
-    /// - [`EAGAIN`](crate::Errno::EAGAIN) if no record is available. The descriptor becomes readable when one
-    ///   is: see [readiness](Self#readiness).
+    /// - [`EAGAIN`](crate::Errno::EAGAIN) if no record is available. The descriptor becomes readable when a
+    ///   record is available: see [readiness](Self#readiness).
     ///
     /// # Examples
     ///
@@ -130,15 +131,16 @@ impl SharedReader {
         self.take(None)
     }
 
-    /// Lends the next record as [`recv`](Self::recv) does, and waits until `deadline` at most. If a record is
-    /// available it is lent even after the deadline.
+    /// Lends the next record as [`recv`](Self::recv) does, and waits until `deadline` at the latest. An
+    /// available record is lent even after the deadline.
     ///
     /// # Errors
     ///
-    /// Those of [`recv`](Self::recv), and
+    /// Fails as [`recv`](Self::recv) does, and with
     ///
     /// - [`ETIMEDOUT`](crate::Errno::ETIMEDOUT) if no record was sent before the deadline.
-    /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.
+    /// - [`ECANCELED`](crate::Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before a record
+    ///   was sent.
     pub fn recv_deadline(&mut self, deadline: Deadline<'_>) -> Result<Option<SharedChunk<'_>>> {
         self.take(Some(deadline))
     }
@@ -173,16 +175,16 @@ impl SharedReader {
     fn bytes(&self, start: usize) -> &[u8] {
         let side = &self.half.side;
         let bytes = side.link.bytes(side.lent_at() + start, side.lent.len - start);
-        // SAFETY: these bytes are the reader's (2), and this process is the only reader (4), until they are given
-        // back, for which this value is borrowed exclusively (6). They are initialised (11).
+        // SAFETY: these bytes belong to the reader (2), and this process is the only reader (4), until they
+        // are given back. Giving them back borrows this value exclusively (6). They are initialised (11).
         unsafe { bytes.as_ref() }
     }
 
-    /// Gives up the half without ending the stream, so that a process with a copy of it can use it.
+    /// Gives up the half without ending the stream, so that a process with a copy can use the half.
     ///
-    /// That process receives the record after the last one that was lent here, even if
-    /// [`consume`](std::io::BufRead::consume) has left bytes of it. If no process has a copy, the writer
-    /// fails with [`EPIPE`](crate::Errno::EPIPE).
+    /// That process first receives the record after the last one that was lent here, even if bytes of the
+    /// lent record were not [consumed](std::io::BufRead::consume). If no process has a copy, the writer fails
+    /// with [`EPIPE`](crate::Errno::EPIPE).
     pub fn release(mut self) {
         self.half.side.give_back();
         self.half.side.leave(false);
@@ -224,9 +226,10 @@ impl std::io::Read for SharedReader {
     }
 }
 
-/// Holds a record that [`recv`](SharedReader::recv) lends. Dropping it returns its room to the writer.
+/// Holds a record that [`recv`](SharedReader::recv) lends. Dropping the value returns the record's room to
+/// the writer.
 ///
-/// If it is leaked, the next call of the reader returns the room.
+/// If the value is leaked, the next call of the reader returns the room.
 pub struct SharedChunk<'reader> {
     reader: &'reader mut SharedReader,
     start: usize,

@@ -1,29 +1,30 @@
-//! The ring: two positions in memory that both sides have, and the order in which they are read and
-//! written. It makes no system call and touches no byte of a record, so that a model checker sees all of it.
+//! Implements the ring: two positions in shared memory, and the order in which they are read and written.
+//! This file makes no system calls and accesses no bytes of a record, so that a model checker covers all of
+//! it.
 //!
-//! Positions are counted in bytes and wrap around; the ring's size is a power of two, so that the lower
-//! bits of a position are a place in it. A record begins at a multiple of [`UNIT`], and its length stands
-//! in the last word before it. A chunk that does not fit before the end of the ring begins at its start, and
-//! then [`SKIP`] stands where its length would have been.
+//! Positions are counted in bytes and wrap around. The ring's size is a power of two, so the lower bits of a
+//! position are an offset in the ring. A record begins at a multiple of [`UNIT`], and the last word before it
+//! holds its length. A chunk that does not fit before the end of the ring begins at the start of the ring.
+//! [`SKIP`] then replaces the length at the first position.
 //!
-//! Both sides treat the two positions alike: each stores its own, loads the peer's, and stores in a word of its
-//! own the position that it waits for. So there is one [`Side`].
+//! Both sides treat the two positions in the same way, so they share the type [`Side`]. Each side stores its
+//! own position, loads the peer's position, and stores the position for which it waits in a separate word.
 
 use super::atomic::{AtomicUsize, Ordering, fence};
 use crate::{Deadline, Errno, Result};
 use core::mem;
 
-/// Records begin at multiples of this many bytes. With 64, a cache line, records of 64 bytes and less are a fifth
-/// slower: they take twice the memory.
+/// The alignment of records in bytes. With 64, the size of a cache line, records of up to 64 bytes would be
+/// 20% slower, because they would occupy twice the memory.
 pub(super) const UNIT: usize = 16;
 
-/// The most bytes of a ring.
+/// The maximum size of a ring in bytes.
 pub(super) const MOST: usize = isize::MAX as usize / 2;
 
-/// The bytes before a record that hold its length.
+/// The number of bytes before a record that hold its length.
 const HEADER: usize = 8;
 
-/// Instead of a length: the record begins at the start of the ring.
+/// The value that replaces a length if the record begins at the start of the ring.
 const SKIP: usize = usize::MAX;
 
 /// The states of a half: used by no process, used by one, dropped by its user.
@@ -31,7 +32,7 @@ const FREE: usize = 0;
 const OWNED: usize = 1;
 const CLOSED: usize = 2;
 
-/// A position on two cache lines of its own, because processors fetch them in pairs.
+/// A position on two separate cache lines, because processors fetch cache lines in pairs.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub(super) struct Position(pub(super) AtomicUsize);
@@ -41,8 +42,8 @@ pub(super) struct Position(pub(super) AtomicUsize);
 #[derive(Debug, Default)]
 pub(super) struct Words {
     pub(super) position: Position,
-    /// The peer's position that it waits for, plus 1; 0 if it does not wait. This and the state share a cache
-    /// line, because both change rarely, and a `send` loads both of the reader's.
+    /// The peer's position for which the half waits, plus 1, or 0 if it does not wait. This word and `state`
+    /// share a cache line, because both change rarely and a `send` loads both words of the reader.
     wants: AtomicUsize,
     state: AtomicUsize,
 }
@@ -50,13 +51,13 @@ pub(super) struct Words {
 /// Identifies the layout of the memory: "rp", a version, and the size of a word.
 pub(super) const FORMAT: usize = 0x7270_0100 | size_of::<usize>();
 
-/// The control words of a pair. All zeros are a ring that no process has used.
+/// The control words of a pair. If all are zero, no process has used the ring.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(super) struct Control {
     /// The words of the reader and of the writer.
     pub(super) halves: [Words; 2],
-    /// Set for a pair of two programs.
+    /// Holds [`FORMAT`] in a pair that two programs share.
     pub(super) format: AtomicUsize,
     pub(super) chunk: AtomicUsize,
 }
@@ -64,18 +65,20 @@ pub(super) struct Control {
 /// The memory and the pipes of a half.
 pub(super) trait Link {
     fn control(&self) -> &Control;
-    /// Returns the word at a byte offset in the ring, which is a multiple of its size and less than the ring's.
+    /// Returns the word at a byte offset in the ring. The offset is a multiple of the word's size and less
+    /// than the ring's size.
     fn word(&self, place: usize) -> &AtomicUsize;
-    /// Returns the mark: not 0 if this process uses the half. The kernel clears it in a forked child.
+    /// Returns the mark, which is not 0 if this process uses the half. The kernel clears the mark in a forked
+    /// child.
     fn mark(&self) -> &AtomicUsize;
-    /// Wakes the peer. Fails with `EPIPE` if it is gone.
+    /// Wakes the peer. Fails with `EPIPE` if the peer has ended.
     fn ring(&self) -> Result<()>;
-    /// Sleeps until the peer rings, or until the deadline (`ETIMEDOUT`). Without a deadline it does not sleep
-    /// (`EAGAIN`). Returns `false` if no process has the peer's end of the pipe.
+    /// Sleeps until the peer rings, or until the deadline (`ETIMEDOUT`). Without a deadline the call does not
+    /// sleep (`EAGAIN`). Returns `false` if no process has the peer's end of the pipe.
     fn hear(&self, until: Option<Deadline<'_>>) -> Result<bool>;
 }
 
-/// Bytes of the ring that are lent: a received record, or a chunk to be filled.
+/// The lent bytes of the ring: a received record, or a chunk to be filled.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Record {
     start: usize,
@@ -88,17 +91,17 @@ pub(super) struct Record {
 pub(super) struct Side<L, const WRITER: bool> {
     pub(super) link: L,
     ring: usize,
-    /// The most bytes of a record.
+    /// The maximum size of a record in bytes.
     pub(super) chunk: usize,
     /// This side's position.
     at: usize,
-    /// The peer's position when it was last loaded.
+    /// The last loaded position of the peer.
     seen: usize,
-    /// The value that `wants` was set to, or 0.
+    /// The value to which `wants` was set, or 0.
     armed: usize,
-    /// The peer has stored an impossible value.
+    /// Set if the peer has stored an impossible value.
     broken: bool,
-    /// No forked child may use the half.
+    /// Set if no forked child may use the half.
     bound: bool,
     pub(super) lent: Record,
 }
@@ -127,18 +130,18 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.link.word(self.place(position.wrapping_sub(HEADER)))
     }
 
-    /// Returns the first position of the lap after the one of `position`.
+    /// Returns the first position of the lap after the lap of `position`.
     const fn next_lap(&self, position: usize) -> usize {
         (position | (self.ring - 1)).wrapping_add(1)
     }
 
-    /// Returns whether this process uses the half, as opposed to one from which it was forked.
+    /// Returns whether this process uses the half, as opposed to a process from which it was forked.
     #[inline]
     fn is_used_here(&self) -> bool {
         self.link.mark().load(Ordering::Relaxed) != FREE
     }
 
-    /// Makes this process the user of the half. Fails with `EBUSY` if another process is.
+    /// Makes this process the user of the half. Fails with `EBUSY` if another process uses the half.
     #[inline]
     pub(super) fn claim(&mut self) -> Result<()> {
         if self.is_used_here() {
@@ -148,7 +151,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
             return Err(Errno::EBUSY);
         }
         let Words { position, state, .. } = self.words(WRITER);
-        // Acquire: the accesses of the process that has released the half.
+        // Acquire orders this operation after the accesses of the process that has released the half.
         let taken = state.compare_exchange(FREE, OWNED, Ordering::Acquire, Ordering::Relaxed);
         taken.map_err(|_| Errno::EBUSY)?;
         self.link.mark().store(OWNED, Ordering::Relaxed);
@@ -157,15 +160,16 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.look()
     }
 
-    /// Claims the half, and excludes forked children from it, whatever the peer stores.
+    /// Claims the half and excludes forked children from it, independently of the values that the peer
+    /// stores.
     pub(super) fn bind(&mut self) -> Result<()> {
         self.claim()?;
         self.bound = true;
         Ok(())
     }
 
-    /// Gives up the half: for another process to use, or finally (`closed`). Does nothing in a process that does
-    /// not use it.
+    /// Gives up the half: permanently if `closed`, and otherwise for use by another process. Does nothing in
+    /// a process that does not use the half.
     pub(super) fn leave(&mut self, closed: bool) {
         if self.link.mark().swap(FREE, Ordering::Relaxed) == FREE {
             return;
@@ -173,12 +177,12 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         self.disarm();
         self.words(WRITER).state.store(if closed { CLOSED } else { FREE }, Ordering::Release);
         if closed {
-            // If the peer is gone there is nothing to wake.
+            // A peer that has ended does not need to be woken.
             let _ = self.wake(|_| true);
         }
     }
 
-    /// Returns whether the peer was dropped by the process that used it.
+    /// Returns whether the process that used the peer has dropped it.
     #[inline]
     fn other_is_closed(&self) -> bool {
         self.words(!WRITER).state.load(Ordering::Acquire) == CLOSED
@@ -187,7 +191,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     /// Loads the peer's position and checks it.
     #[inline]
     fn look(&mut self) -> Result<()> {
-        // Acquire: the peer's accesses to the bytes that it has passed on.
+        // Acquire orders this load after the peer's accesses to the bytes that it has passed on.
         let seen = self.words(!WRITER).position.0.load(Ordering::Acquire);
         let [head, tail] = if WRITER { [self.at, seen] } else { [seen, self.at] };
         if self.broken || head.wrapping_sub(tail) > self.ring || seen % UNIT != 0 {
@@ -202,7 +206,8 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         Errno::EPROTO
     }
 
-    /// Returns whether the peer has reached position `needed`. Loads its position again if it had not.
+    /// Returns whether the peer has reached position `needed`. Loads the peer's position again if the last
+    /// known one is too low.
     #[inline]
     pub(super) fn is_there(&mut self, needed: usize) -> Result<bool> {
         if !reached(self.seen, needed) {
@@ -211,14 +216,15 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
         Ok(reached(self.seen, needed))
     }
 
-    /// Waits until the peer has reached position `needed`. Returns `false` if it never will.
+    /// Waits until the peer has reached position `needed`. Returns `false` if the peer can no longer reach
+    /// it.
     ///
-    /// Without a deadline it does not wait. Then, and after the deadline, the peer rings when it reaches the
-    /// position.
+    /// Without a deadline this function does not wait. After such a call, or after the deadline, the peer
+    /// still rings when it reaches the position.
     pub(super) fn wait(&mut self, needed: usize, until: Option<Deadline<'_>>) -> Result<bool> {
         // Consumes a ring that an earlier call has armed.
         self.disarm();
-        // Repeats a ring that a filter has rejected. If the peer is gone, that is found below.
+        // Repeats a ring that a filter has rejected. The code below detects a peer that has ended.
         match self.wake(|wanted| reached(self.at, wanted)) {
             Ok(()) | Err(Errno::EPIPE) => {}
             Err(errno) => return Err(errno),
@@ -237,7 +243,7 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
             if gone {
                 return Ok(false);
             }
-            // A hostile peer can ring without end.
+            // This check comes first because a hostile peer can ring endlessly.
             if late {
                 return Err(match until {
                     None => Errno::EAGAIN,
@@ -255,16 +261,17 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     pub(super) fn disarm(&mut self) {
         let armed = mem::take(&mut self.armed);
         if armed != 0 && !take(&self.words(WRITER).wants, armed) {
-            // The peer has rung, or is about to. In that case the byte stays in the pipe.
+            // The peer has rung or is about to ring. If it rings later, the byte stays in the pipe.
             let _ = self.link.hear(None);
         }
     }
 
-    /// Rings if the peer waits for a position that `is_reached`.
+    /// Rings if the peer waits for a position for which `is_reached` returns `true`.
     #[inline]
     fn wake(&self, is_reached: impl Fn(usize) -> bool) -> Result<()> {
-        // One side stores its position and then loads `wants`; the other stores `wants` and then loads the
-        // position. With a fence between the two accesses, at least one side sees the other's store.
+        // One half stores its position and then loads `wants`. Its peer stores `wants` and then loads the
+        // position. With a fence between the two accesses of each half, at least one half sees the other's
+        // store.
         fence(Ordering::SeqCst);
         let wants = &self.words(!WRITER).wants;
         let wanted = wants.load(Ordering::Relaxed);
@@ -281,15 +288,15 @@ impl<L: Link, const WRITER: bool> Side<L, WRITER> {
     #[inline]
     fn advance(&mut self, to: usize) -> Result<()> {
         self.at = to;
-        // Release: the accesses to the bytes that are passed on.
+        // Release orders this store after the accesses to the bytes that are passed on.
         self.words(WRITER).position.0.store(to, Ordering::Release);
         self.wake(|wanted| reached(to, wanted))
     }
 }
 
 impl<L: Link> Side<L, true> {
-    /// Returns the position of the next chunk, and the position that the reader must have reached before it may
-    /// be filled.
+    /// Returns the position of the next chunk, and the position that the reader must have reached before the
+    /// chunk may be filled.
     #[inline]
     pub(super) const fn next(&self) -> (usize, usize) {
         let fits = self.place(self.at) + self.chunk + HEADER <= self.ring;
@@ -319,7 +326,7 @@ impl<L: Link> Side<L, true> {
 }
 
 impl<L: Link> Side<L, false> {
-    /// Returns the position that the writer must have reached for there to be a record.
+    /// Returns the position that the writer must have reached before a record is available.
     pub(super) const fn next(&self) -> usize {
         self.at.wrapping_add(UNIT)
     }
@@ -357,23 +364,23 @@ impl<L: Link> Side<L, false> {
     pub(super) fn give_back(&mut self) {
         let Record { start, len } = mem::take(&mut self.lent);
         if len > 0 && self.is_used_here() {
-            // If the writer is gone there is nothing to wake.
+            // A writer that has ended does not need to be woken.
             let _ = self.advance(start.wrapping_add(size(len)));
         }
     }
 }
 
-/// Clears `wants` unless it has changed. The side that changes it loads the position afterwards.
+/// Clears `wants` unless it has changed. The side that changes `wants` loads the position afterwards.
 fn take(wants: &AtomicUsize, wanted: usize) -> bool {
     wants.compare_exchange(wanted, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
-/// Returns the bytes of the ring that a record takes, including the header of the next one.
+/// Returns the number of bytes of the ring that a record occupies, including the header of the next record.
 pub(super) const fn size(len: usize) -> usize {
     (len + HEADER).next_multiple_of(UNIT)
 }
 
-/// Returns whether `position` is `needed` or beyond. They are at most two rings apart.
+/// Returns whether `position` is at or beyond `needed`. The two positions are at most two ring sizes apart.
 const fn reached(position: usize, needed: usize) -> bool {
     position.wrapping_sub(needed) <= isize::MAX as usize
 }

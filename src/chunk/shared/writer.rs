@@ -1,8 +1,8 @@
-//! The half that fills chunks.
+//! Implements the half that fills chunks.
 //!
 //! # Safety
 //!
-//! This file is trusted to lend only bytes of the ring that are the writer's: see
+//! This file is trusted to lend only bytes of the ring that belong to the writer: see
 //! [`shared`](crate::chunk::shared#why-this-is-sound).
 #![allow(unsafe_code, reason = "slices of shared memory")]
 
@@ -10,22 +10,23 @@ use super::half::Half;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::{Deadline, Errno, Result};
 
-/// Sends records to its [`SharedReader`](super::SharedReader), in memory that both share.
+/// Sends records to its [`SharedReader`](super::SharedReader) through shared memory.
 ///
-/// To send a record, fill a [`chunk`](Self::chunk) and call [`send`](Self::send). Dropping the writer ends the
-/// stream: the reader receives all records, and then end of file.
+/// To send a record, fill a [`chunk`](Self::chunk) and call [`send`](Self::send). Dropping the writer ends
+/// the stream: the reader receives all records and then end of file.
 ///
-/// As [`std::io::Write`] it copies each buffer into a chunk and sends it as one record immediately, so there
-/// is nothing to flush. A chunk that is lent is overwritten. `write!` sends a record for each part of its text:
-/// use a [`BufWriter`](std::io::BufWriter), or a `String`.
+/// The [`std::io::Write`] implementation copies each buffer into a chunk and immediately sends it as one
+/// record, so it needs no flush. It overwrites a lent chunk. `write!` sends a separate record for each part
+/// of its text. To avoid this, use a [`BufWriter`](std::io::BufWriter) or a `String`.
 ///
 /// # Readiness
 ///
-/// Its [`AsFd`] is the read end of a pipe. After [`try_chunk`](Self::try_chunk) has returned
-/// [`EAGAIN`](Errno::EAGAIN), or [`chunk_deadline`](Self::chunk_deadline) [`ETIMEDOUT`](Errno::ETIMEDOUT), it
-/// becomes readable (`IN`) when there is room, and reports `HUP` if the reader is gone. Without such an error
-/// before each wait, level-triggered or edge-triggered, the wake-up does not come. It can be spurious. Do not
-/// read from the descriptor. See [the reader](super::SharedReader#readiness) for a loop.
+/// The writer's [`AsFd`] lends the read end of a pipe. Before each wait for this descriptor, level-triggered
+/// or edge-triggered, either [`try_chunk`](Self::try_chunk) must have failed with [`EAGAIN`](Errno::EAGAIN)
+/// or [`chunk_deadline`](Self::chunk_deadline) with [`ETIMEDOUT`](Errno::ETIMEDOUT). Without such an error,
+/// the wake-up does not occur. The descriptor becomes readable (`IN`) when there is room, and reports `HUP`
+/// after the reader has ended. A wake-up can be spurious. Do not read from the descriptor. See [the
+/// reader](super::SharedReader#readiness) for a loop.
 ///
 /// # Examples
 ///
@@ -44,7 +45,7 @@ use crate::{Deadline, Errno, Result};
 ///     writer.chunk()?[..1000].fill(number);
 ///     writer.send(1000)?;
 /// }
-/// drop(writer); // or the reader would wait forever
+/// drop(writer); // otherwise the reader would wait forever
 /// assert_eq!(reading.join().unwrap()?, 1000 * (0..100).sum::<u64>());
 /// # Ok::<(), rawpipe::Errno>(())
 /// ```
@@ -54,17 +55,18 @@ pub struct SharedWriter {
 }
 
 impl SharedWriter {
-    /// Waits until there is room, and lends the next chunk to be filled. Retries on `EINTR`.
+    /// Waits until there is room and lends the next chunk to be filled. Retries on `EINTR`.
     ///
-    /// The chunk has as many bytes as [`SharedBuilder::chunk`](super::SharedBuilder::chunk) has set. Its contents
-    /// are unspecified: zeros, or bytes of earlier chunks of this pair. A chunk that was lent and not sent is
-    /// lent again, unchanged.
+    /// The chunk has the size that [`SharedBuilder::chunk`](super::SharedBuilder::chunk) has set. The chunk's
+    /// contents are unspecified: zeros, or bytes of earlier chunks of this pair. A chunk that was lent and
+    /// not sent is lent again unchanged.
     ///
     /// # Errors
     ///
     /// - [`EBUSY`](Errno::EBUSY) if another process uses this half.
-    /// - [`EPIPE`](Errno::EPIPE) if there is no room and the reader is gone.
-    /// - [`EPROTO`](Errno::EPROTO) if the memory holds values that no reader stores. All later calls fail.
+    /// - [`EPIPE`](Errno::EPIPE) if there is no room and the reader has ended.
+    /// - [`EPROTO`](Errno::EPROTO) if the memory holds values that no reader stores. All later calls fail,
+    ///   too.
     ///
     /// # Examples
     ///
@@ -86,10 +88,10 @@ impl SharedWriter {
     ///
     /// # Errors
     ///
-    /// Those of [`chunk`](Self::chunk), and
+    /// Fails as [`chunk`](Self::chunk) does, and with
     ///
-    /// - [`EAGAIN`](Errno::EAGAIN) if there is no room. The descriptor becomes readable when there is: see
-    ///   [readiness](Self#readiness).
+    /// - [`EAGAIN`](Errno::EAGAIN) if there is no room. The descriptor becomes readable when there is room:
+    ///   see [readiness](Self#readiness).
     ///
     /// # Examples
     ///
@@ -115,15 +117,15 @@ impl SharedWriter {
         self.lend(None)
     }
 
-    /// Lends the next chunk as [`chunk`](Self::chunk) does, and waits until `deadline` at most. If there is
-    /// room it lends the chunk even after the deadline.
+    /// Lends the next chunk as [`chunk`](Self::chunk) does, and waits until `deadline` at the latest. If
+    /// there is room, the chunk is lent even after the deadline.
     ///
     /// # Errors
     ///
-    /// Those of [`chunk`](Self::chunk), and
+    /// Fails as [`chunk`](Self::chunk) does, and with
     ///
     /// - [`ETIMEDOUT`](Errno::ETIMEDOUT) if there was no room before the deadline.
-    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before.
+    /// - [`ECANCELED`](Errno::ECANCELED) if the deadline is [cancelled](crate::Cancel) before there was room.
     pub fn chunk_deadline(&mut self, deadline: Deadline<'_>) -> Result<&mut [u8]> {
         self.lend(Some(deadline))
     }
@@ -138,24 +140,24 @@ impl SharedWriter {
         let side = &mut self.half.side;
         side.lend(start);
         let mut bytes = side.link.bytes(side.lent_at(), side.chunk);
-        // SAFETY: these bytes are the writer's (2), and this process is the only writer (4), since the reader has
-        // given them back, and this value is borrowed exclusively (6). They are initialised (11).
+        // SAFETY: the reader has given these bytes back, so they belong to the writer (2), and this process
+        // is the only writer (4). This value is borrowed exclusively (6), and the bytes are initialised (11).
         Ok(unsafe { bytes.as_mut() })
     }
 
-    /// Sends the first `len` bytes of the chunk that is lent, as one record. Never waits. If `len` is 0 it sends
-    /// nothing, and the chunk stays lent.
+    /// Sends the first `len` bytes of the lent chunk as one record. Never waits. If `len` is 0, the call
+    /// sends nothing, and the chunk stays lent.
     ///
-    /// If the reader was killed, or dropped before its first use, the writer detects that when it would have
-    /// to wake the reader, or when there is no room. Records sent before that are lost, as in a pipe.
+    /// If the reader was killed, or dropped before its first use, the writer detects this when it must wake
+    /// the reader or has no room. Records that were sent earlier are lost, as in a pipe.
     ///
     /// # Errors
     ///
-    /// After the last two the chunk is no longer lent.
+    /// After the last two errors the chunk is no longer lent.
     ///
-    /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent, or `len` is more than its size.
+    /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent, or `len` is more than the chunk's size.
     /// - [`EBUSY`](Errno::EBUSY) and [`EPROTO`](Errno::EPROTO) as for [`chunk`](Self::chunk).
-    /// - [`EPIPE`](Errno::EPIPE) if the reader is gone. The process gets no `SIGPIPE`.
+    /// - [`EPIPE`](Errno::EPIPE) if the reader has ended. The process receives no `SIGPIPE`.
     /// - The error of [`write_nosignal`](crate::io::write_nosignal) if a filter rejects that call. The record is
     ///   sent, but a sleeping reader is not woken.
     ///
@@ -165,7 +167,7 @@ impl SharedWriter {
     /// use rawpipe::Errno;
     ///
     /// let (mut reader, mut writer) = rawpipe::chunk::shared()?;
-    /// assert_eq!(writer.send(1), Err(Errno::EINVAL)); // none is lent
+    /// assert_eq!(writer.send(1), Err(Errno::EINVAL)); // no chunk is lent
     /// writer.chunk()?[0] = 7;
     /// writer.send(1)?;
     /// assert_eq!(reader.recv()?.unwrap()[0], 7);
@@ -187,10 +189,11 @@ impl SharedWriter {
         side.send(len)
     }
 
-    /// Gives up the half without ending the stream, so that a process with a copy of it can use it. A chunk that
-    /// is lent is not sent.
+    /// Gives up the half without ending the stream, so that a process with a copy can use the half. A lent
+    /// chunk is not sent.
     ///
-    /// The next record follows the last one that was sent here. If no process has a copy, the stream ends.
+    /// The process with the copy continues after the last record that was sent here. If no process has a
+    /// copy, the stream ends.
     ///
     /// # Examples
     ///

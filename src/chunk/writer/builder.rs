@@ -1,4 +1,4 @@
-//! Building a producer: the mechanism, the size of a chunk, and the capacity of the pipe.
+//! Builds a producer: chooses the mechanism, the size of a chunk, and the capacity of the pipe.
 
 use super::super::probe::{Finding, find};
 use super::{ChunkMechanism, ChunkWriter, Memory, Pool, Reuse, SMALL};
@@ -9,12 +9,12 @@ use crate::sys::{abi, call, page};
 use crate::wait::{Spin, Wait};
 use crate::{Errno, Result};
 
-/// The most address space of a writer's memory in bytes, whatever the size of its chunks, unless the pipe's
-/// capacity and two chunks are more.
+/// The maximum size of a writer's memory in bytes, unless the pipe's capacity and two chunks together are
+/// larger.
 const MOST: usize = 32 << 20;
 
-/// The capacity for a pipe that only gets plain writes. The bytes copied into a larger one would have left the
-/// cache by the time they are copied out.
+/// The capacity in bytes of a pipe that receives only plain writes. In a larger pipe, bytes would leave the
+/// cache before the reader copies them.
 const SMALL_PIPE: usize = 128 << 10;
 
 /// A builder for a [`ChunkWriter`].
@@ -47,29 +47,30 @@ pub struct WriterBuilder {
 }
 
 impl WriterBuilder {
-    /// Sets the size of a chunk in bytes; 0 counts as 1. Memory is used in whole pages.
+    /// Sets the size of a chunk in bytes. 0 counts as 1. The writer uses memory in whole pages.
     ///
-    /// Chunks of less than 16 KiB are written, and for them the pipe gets at most 128 KiB.
+    /// Chunks of less than 16 KiB are copied with `write`. For such chunks the builder enlarges the pipe to
+    /// at most 128 KiB.
     pub const fn chunk(self, bytes: usize) -> Self {
         Self { chunk: if bytes == 0 { 1 } else { bytes }, ..self }
     }
 
-    /// Sets when memory that was handed over may be written again.
+    /// Sets the condition under which memory that was handed over may be written again.
     pub const fn reuse(self, reuse: Reuse) -> Self {
         Self { reuse, ..self }
     }
 
-    /// Sets the mechanism, even if it is slower than another, or only makes copies.
+    /// Sets the mechanism, even if it is slower than another one or only copies the bytes.
     pub const fn mechanism(self, mechanism: ChunkMechanism) -> Self {
         Self { mechanism: Some(mechanism), ..self }
     }
 
-    /// Sets how to wait for room in a blocking pipe. Plain writes always sleep.
+    /// Sets the policy for waiting for room in a blocking pipe. Plain writes always sleep.
     pub const fn wait(self, wait: Wait) -> Self {
         Self { wait, ..self }
     }
 
-    /// Keeps the capacity of the pipe.
+    /// Keeps the capacity of the pipe unchanged.
     pub const fn keep_capacity(self) -> Self {
         Self { keep_capacity: true, ..self }
     }
@@ -82,12 +83,13 @@ impl WriterBuilder {
     /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if there is not
     ///   enough memory or, for [`ChunkMechanism::Memfd`], no free descriptor.
     /// - [`EFBIG`](Errno::EFBIG) if the memory for [`ChunkMechanism::Memfd`] exceeds `RLIMIT_FSIZE`.
-    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work here, or needs a
-    ///   pipe and `to` is none, or is a packet pipe (`O_DIRECT`).
+    /// - [`EOPNOTSUPP`](Errno::EOPNOTSUPP) if the mechanism that was set does not work on this kernel. The
+    ///   call also fails if the mechanism needs a pipe, and `to` is not a pipe or is a packet pipe
+    ///   (`O_DIRECT`).
     ///
     /// # Examples
     ///
-    /// Sends chunks to the standard output, whatever that is:
+    /// This program sends chunks to the standard output, which may be any kind of descriptor:
     ///
     /// ```
     /// use rawpipe::chunk::ChunkWriter;
@@ -104,7 +106,7 @@ impl WriterBuilder {
             return Err(Errno::EBADF);
         }
         let found = pipe::capacity(to.as_fd()).ok();
-        // If pages came among packets, no buffer size of the reader would avoid losing bytes.
+        // If pages were mixed with packets, a reader could lose bytes with any size of its buffer.
         let by_reference = found.is_some() && flags & abi::O_DIRECT as usize == 0;
         let capacity = found.unwrap_or(0);
         let page = page::size();
@@ -122,12 +124,12 @@ impl WriterBuilder {
                 return Err(Errno::EOPNOTSUPP);
             }
             Some(wanted) => wanted,
-            // A page takes a slot: with one or two slots, each page would need a call and a wait.
+            // A page occupies a slot. With one or two slots, each page would need a call and a wait.
             None if !by_reference || capacity <= 2 * page => ChunkMechanism::Write,
             None if find(ChunkMechanism::Vmsplice) == Finding::References => {
                 ChunkMechanism::Vmsplice
             }
-            // Without reuse every round of memory is a new file, which costs more than a copy.
+            // Without reuse, every round of memory needs a new file, which costs more than a copy.
             None if self.reuse == Reuse::AfterRead
                 && find(ChunkMechanism::Memfd) == Finding::References =>
             {
@@ -157,13 +159,15 @@ impl WriterBuilder {
         })
     }
 
-    /// The size of the memory to map. Memory that is never lent is never touched, and costs only addresses.
+    /// Returns the size of the memory to map. Memory that is never lent is never touched and uses only
+    /// address space.
     fn memory_len(&self, mechanism: ChunkMechanism, stride: usize, capacity: usize) -> usize {
         match (mechanism, self.reuse) {
             (ChunkMechanism::Write, _) => stride,
             (_, Reuse::Never) => stride.max(HUGE),
             (_, Reuse::AfterRead) => {
-                // As many chunks as the pipe can hold, and then one to fill, and one half sent.
+                // The memory has room for the chunks that the pipe can hold, one chunk to fill, and one that
+                // is partly sent.
                 let enough = (capacity / SMALL + 2).saturating_mul(stride).min(MOST);
                 enough.max(capacity.saturating_add(stride.saturating_mul(2)))
             }

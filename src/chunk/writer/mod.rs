@@ -1,4 +1,4 @@
-//! The producer: lends memory to fill, and hands it to a pipe.
+//! Implements the producer, which lends memory to fill and hands it to a pipe.
 
 mod builder;
 
@@ -13,15 +13,15 @@ use crate::wait::{Spin, Wait};
 use crate::{Errno, PipeWriter, Result};
 pub use builder::WriterBuilder;
 
-/// Sends chunks through a pipe without copying them. It lends its own memory to fill, and hands the pages to
-/// the pipe.
+/// Sends chunks through a pipe without copying them. A writer lends its own memory to fill, and hands the
+/// pages to the pipe.
 ///
-/// Each round is a [`chunk`](Self::chunk) and a [`send`](Self::send). The documentation of
-/// the [module](crate::chunk) explains why this is safe, and which [`Reuse`] is right for which consumer.
-/// Dropping the writer closes the write end. Unread data stays in the pipe.
+/// Each round consists of a [`chunk`](Self::chunk) and a [`send`](Self::send). The documentation of the
+/// [module](crate::chunk) explains why this is safe and which [`Reuse`] suits which consumer. Dropping the
+/// writer closes the write end. Unread data stays in the pipe.
 ///
-/// `W` owns or borrows the descriptor: a [`PipeWriter`], a `&Stdout`, a `BorrowedFd`. Other descriptors than
-/// pipes (a file, a socket, a terminal) get each chunk with `write`.
+/// `W` owns or borrows the descriptor: a [`PipeWriter`], a `&Stdout`, a `BorrowedFd`. If the descriptor is
+/// not a pipe (a file, a socket, a terminal), each chunk is written with `write`.
 ///
 /// # Examples
 ///
@@ -39,7 +39,7 @@ pub use builder::WriterBuilder;
 ///     writer.chunk()?.fill(number);
 ///     writer.send(65536)?;
 /// }
-/// drop(writer); // or the reader would wait forever
+/// drop(writer); // otherwise the reader would wait forever
 /// let all = reading.join().unwrap()?;
 /// assert!(all.iter().zip(0..10 * 65536).all(|(&byte, at)| usize::from(byte) == at / 65536));
 /// # Ok::<(), std::io::Error>(())
@@ -49,13 +49,13 @@ pub struct ChunkWriter<W = PipeWriter> {
     pipe: W,
     reuse: Reuse,
     mechanism: ChunkMechanism,
-    /// Whether the mechanism was not set by the caller, so that another may replace it.
+    /// Set if the caller has not set the mechanism, so that another one may replace it.
     replaceable: bool,
     chunk: usize,
     memory: Memory,
     pool: Pool,
     lent: Option<Lent>,
-    /// Bytes that this writer has sent.
+    /// The number of bytes that this writer has sent.
     sent: u64,
     spin: Spin,
 }
@@ -73,48 +73,49 @@ impl ChunkWriter {
     }
 }
 
-/// The current chunk: lent, sent in part, or sent and kept to be sent again.
+/// The current chunk: lent, sent in part, or sent and kept for another send.
 #[derive(Clone, Copy, Debug)]
 struct Lent {
-    /// Its offset in the memory.
+    /// The chunk's offset in the memory.
     start: usize,
-    /// The number of bytes that may be sent: all of it, and after a send those that were sent.
+    /// The number of bytes that may be sent: the whole chunk or, after a send, the bytes that were sent.
     len: usize,
     /// The number of bytes that the current send has sent.
     done: usize,
-    /// Whether a send has succeeded, so that the chunk may only be resent.
+    /// Set if a send has succeeded, so that the chunk may only be resent.
     is_sent: bool,
-    /// The end of the bytes that were handed over by reference, and `sent` after the last of them.
+    /// The end of the bytes that were handed over by reference, and the value of `sent` after the last of
+    /// them.
     referenced: Option<(usize, u64)>,
 }
 
 impl<W: AsFd> ChunkWriter<W> {
-    /// Creates a writer with chunks of 1 MiB, right for every consumer ([`Reuse::Never`]), with the best
-    /// mechanism. It raises the capacity of the pipe to [`Max`](crate::pipe::Capacity::Max), as far as the kernel
-    /// allows it.
+    /// Creates a writer with chunks of 1 MiB and the best mechanism, correct for every consumer
+    /// ([`Reuse::Never`]). Raises the capacity of the pipe to [`Max`](crate::pipe::Capacity::Max), as far as
+    /// the kernel allows it.
     ///
     /// # Errors
     ///
-    /// As [`WriterBuilder::build`].
+    /// Fails as [`WriterBuilder::build`] does.
     pub fn new(pipe: W) -> Result<Self> {
         ChunkWriter::builder().build(pipe)
     }
 
-    /// Lends the next chunk to fill, with the builder's number of bytes. Does not wait.
+    /// Lends the next chunk to fill, with the size that the builder has set. Does not wait.
     ///
-    /// Its contents are unspecified: zeros, or bytes of an earlier chunk. With [`Reuse::AfterRead`] it is
-    /// either all zeros or, byte for byte, an earlier chunk as it was when it was given back. An earlier
-    /// chunk that was not sent is given up, and so are the remaining bytes of one that was sent in part. (To
-    /// send the same bytes repeatedly, see [`resend`](Self::resend).)
+    /// The contents of the chunk are unspecified: zeros, or bytes of an earlier chunk. With
+    /// [`Reuse::AfterRead`], the chunk contains either only zeros or the exact bytes of an earlier chunk when
+    /// it was given back. An earlier chunk that was not sent is given up, and so are the unsent bytes of a
+    /// chunk that was sent in part. (To send the same bytes repeatedly, see [`resend`](Self::resend).)
     ///
-    /// In a forked child the first call maps new memory. The parent's is not touched.
+    /// In a forked child, the first call maps new memory and does not touch the parent's memory.
     ///
     /// # Errors
     ///
-    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if new memory
-    ///   is needed and none is available. Bytes that were sent are in the pipe. Try again later.
-    /// - [`EPERM`](Errno::EPERM), or another error of a filter, if new memory is needed, the filter now rejects
-    ///   `madvise` or `memfd_create`, which worked before, and the caller has set this mechanism.
+    /// - [`ENOMEM`](Errno::ENOMEM), [`EMFILE`](Errno::EMFILE), [`ENFILE`](Errno::ENFILE) if new memory is
+    ///   needed and none is available. Bytes that were sent stay in the pipe. The caller can try again later.
+    /// - [`EPERM`](Errno::EPERM), or another error of a filter, if new memory is needed and a later filter
+    ///   rejects `madvise` or `memfd_create`. The error occurs only if the caller has set the mechanism.
     ///
     /// # Examples
     ///
@@ -153,24 +154,24 @@ impl<W: AsFd> ChunkWriter<W> {
         Ok(self.memory.bytes_mut(start..start + self.chunk))
     }
 
-    /// Sends the first `len` bytes of the chunk that is lent. Continues after a short count and after a signal,
-    /// until the pipe has all of them.
+    /// Sends the first `len` bytes of the lent chunk. Continues after a short count and after a signal, until
+    /// the pipe has all of them.
     ///
-    /// Less than 16 KiB are copied (or less than a page, if pages are larger), because that is faster for so few
-    /// bytes. Sending 0 bytes makes no system call, and the chunk stays lent. After a success the chunk is no
-    /// longer lent, even if `len` was less than all of it.
+    /// Sends of less than 16 KiB (or less than a page, if pages are larger) are copied, because a copy is
+    /// faster for small sends. Sending 0 bytes makes no system call, and the chunk stays lent. After a
+    /// success the chunk is no longer lent, even if `len` is less than the chunk's size.
     ///
     /// # Errors
     ///
-    /// An [`Incomplete`] has the exact number of bytes that were sent, and the reason. The remaining bytes stay
-    /// lent: another `send` of as many bytes, or fewer, continues after those that were sent.
+    /// The [`Incomplete`] holds the exact number of bytes that were sent, and the reason. The remaining bytes
+    /// stay lent. Another `send` of at most that many bytes continues after those that were sent.
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
-    /// - [`EINVAL`](Errno::EINVAL) if `len` is more than what remains of the chunk, if no chunk is lent,
-    ///   or if it was lent before a fork and this is the child (but with [`ChunkMechanism::Write`] the child
-    ///   may send its copy). Nothing was sent.
-    /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also gets `SIGPIPE`, which
-    ///   kills it unless it is ignored, as it is in Rust programs with a `main`.
+    /// - [`EINVAL`](Errno::EINVAL) if no chunk is lent or `len` is more than the remaining size of the chunk.
+    ///   The error also occurs if this process is a child and the chunk was lent before the fork. With
+    ///   [`ChunkMechanism::Write`], the child may send its copy. Nothing was sent.
+    /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, which kills
+    ///   it unless the signal is ignored. Rust's `main` ignores it.
     ///
     /// # Examples
     ///
@@ -197,36 +198,36 @@ impl<W: AsFd> ChunkWriter<W> {
         self.hand_over(len, false)
     }
 
-    /// Sends the first `len` bytes of the chunk that was sent last once more. Repeats until the pipe has
-    /// all of them: after a short count, and after a signal.
+    /// Sends the first `len` bytes of the last sent chunk again. Continues after a short count and after a
+    /// signal, until the pipe has all of them.
     ///
-    /// The chunk can be sent any number of times until the next call of [`chunk`](Self::chunk). For the
-    /// same bytes over and over this is several times faster than to fill a chunk each time. Best are
-    /// chunks of 64 to 256 KiB: of these a pipe of 1 MiB holds several, and they stay in the processor's
-    /// caches.
+    /// The chunk can be sent any number of times until the next call of [`chunk`](Self::chunk). For repeated
+    /// bytes this is several times faster than filling a chunk each time. Chunks of 64–256 KiB are fastest,
+    /// because a pipe of 1 MiB holds several of them, and they stay in the processor's caches.
     ///
-    /// This is correct with both policies of [`Reuse`]. With [`Reuse::Never`] no later chunk has these
-    /// pages. With [`Reuse::AfterRead`] they become free when the chunk was read as often as it was sent.
+    /// Sending a chunk again is correct with both policies of [`Reuse`]. With [`Reuse::Never`], no later
+    /// chunk uses the same pages. With [`Reuse::AfterRead`], the pages become free after the chunk was read
+    /// as often as it was sent.
     ///
-    /// Small sends and 0 bytes are as in [`send`](Self::send).
+    /// Small sends and sends of 0 bytes behave as in [`send`](Self::send).
     ///
     /// # Errors
     ///
-    /// An [`Incomplete`] holds the exact number of bytes that were sent, and the reason. Another `resend`
-    /// of as many bytes as remain, or fewer, continues after them. After a success the next one begins
-    /// with the first byte again.
+    /// The [`Incomplete`] holds the exact number of bytes that were sent, and the reason. Another `resend` of
+    /// at most the remaining number of bytes continues after those that were sent. After a success the next
+    /// `resend` begins with the first byte again.
     ///
     /// - [`EAGAIN`](Errno::EAGAIN) if the pipe is nonblocking and full.
-    /// - [`EINVAL`](Errno::EINVAL) if `len` is more than was sent of the chunk, or more than remains. Also
-    ///   if no chunk was sent, if the chunk that is lent now was not sent, or only in part, or if the chunk
-    ///   was sent before a fork and this is the child (but with [`ChunkMechanism::Write`] the child may
-    ///   send its copy). Nothing was sent.
-    /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also gets `SIGPIPE`, as with
+    /// - [`EINVAL`](Errno::EINVAL) if `len` is more than the number of bytes of the chunk that were sent, or
+    ///   more than the number that remain. The error also occurs if no chunk was sent, or if the current
+    ///   chunk was not sent completely. The error also occurs if this process is a child and the chunk was
+    ///   sent before the fork. With [`ChunkMechanism::Write`], the child may send its copy. Nothing was sent.
+    /// - [`EPIPE`](Errno::EPIPE) if the pipe has no reader. The process also receives `SIGPIPE`, as with
     ///   [`send`](Self::send).
     ///
     /// # Examples
     ///
-    /// This does what `yes` does, until the reader has enough:
+    /// This program does what `yes` does, until the reader closes its end:
     ///
     /// ```
     /// use rawpipe::{Errno, chunk::ChunkWriter};
@@ -278,8 +279,7 @@ impl<W: AsFd> ChunkWriter<W> {
         stopped.map_err(|errno| Incomplete { bytes, errno })
     }
 
-    /// Sends `len` bytes after those that are done. An error without an errno means a call that moved
-    /// nothing.
+    /// Sends the next `len` bytes of the chunk. An error without an errno means that a call moved nothing.
     fn push(&mut self, lent: &mut Lent, len: usize) -> core::result::Result<(), Option<Errno>> {
         let end = lent.done + len;
         let mut by_reference =
@@ -312,7 +312,8 @@ impl<W: AsFd> ChunkWriter<W> {
                     wait = true;
                 }
                 Err(errno) if by_reference && self.replaceable && call::is_unsupported(errno) => {
-                    // The bytes handed over so far are in the pipe, and the others are still here.
+                    // The bytes that were already handed over are in the pipe, and the others are still in
+                    // the memory.
                     self.mechanism = ChunkMechanism::Write;
                     by_reference = false;
                 }
@@ -343,7 +344,7 @@ impl<W: AsFd> ChunkWriter<W> {
         }
     }
 
-    /// In a forked child: replaces the parent's memory with new memory.
+    /// Replaces the parent's memory with new memory in a forked child.
     fn leave_the_parent_alone(&mut self) -> Result<()> {
         if self.memory.is_forked() {
             self.lent = None;
@@ -356,20 +357,20 @@ impl<W: AsFd> ChunkWriter<W> {
         Ok(())
     }
 
-    /// Returns how chunks get into the pipe. It becomes [`ChunkMechanism::Write`] if the kernel rejects the
-    /// mechanism and the caller has not set it.
+    /// Returns the mechanism that moves chunks into the pipe. The mechanism becomes [`ChunkMechanism::Write`]
+    /// if the kernel rejects the mechanism and the caller has not set it.
     #[must_use]
     pub const fn mechanism(&self) -> ChunkMechanism {
         self.mechanism
     }
 
-    /// Returns when memory that was handed over is written again.
+    /// Returns the condition under which memory that was handed over is written again.
     #[must_use]
     pub const fn reuse(&self) -> Reuse {
         self.reuse
     }
 
-    /// Returns the write end. Bytes that are written to it directly come between the chunks.
+    /// Returns a reference to the write end. Bytes that are written to it directly appear between the chunks.
     #[must_use]
     pub const fn get_ref(&self) -> &W {
         &self.pipe

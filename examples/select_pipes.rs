@@ -1,4 +1,4 @@
-//! Waits for whichever of two pipes has data.
+//! Waits until either of two pipes has data.
 //!
 //! Python: `os.pipe`, `os.write`, `select.select`, `os.read`, `os.close`.
 //!

@@ -53,7 +53,7 @@ fn serve(
         let done = Transfer::new().deadline(deadline).run(from, to);
         // Either call fails only if that peer has disconnected.
         match &done {
-            Ok(_) => _ = to.shutdown(Shutdown::Write), // the peer reaches end of file, and the other direction continues
+            Ok(_) => _ = to.shutdown(Shutdown::Write), // the other direction continues
             Err(_) => _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)),
         }
         done.map(|done| done.bytes())

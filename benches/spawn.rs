@@ -1,4 +1,4 @@
-//! Measures starting a program and waiting for its end. The engines of a row take turns.
+//! Measures starting a program and waiting for its end. The engines of a row alternate.
 //!
 //! - `spawn`: programs with default settings. `tiny` is the smallest possible program, a static file that
 //!   only exits. `/bin/true` needs the C library.

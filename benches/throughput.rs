@@ -5,7 +5,7 @@
 //!   alternates the same engines over more sizes and situations.
 //! - `contended`: the same transfer while a busy process runs on each CPU.
 //! - `limits/mem_to_read`, `limits/mem_to_null`: transfers of the same bytes repeatedly. No process generates
-//!   or processes them; they are read into memory or discarded. These rows show the limit of the transfer
+//!   or examines them; they are read into memory or discarded. These rows show the limit of the transfer
 //!   alone.
 //!
 //! Every row is measured with the processes on separate CPUs (`two`) and on the same CPU (`one`); the limits

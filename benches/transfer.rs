@@ -7,7 +7,7 @@
 //! - `fanout`: a transfer from one pipe to two pipes, each with its own reader.
 //! - `file_to_file`: a file in memory → a new file, in this process.
 //! - `limits/file_to_null`, `limits/pipes_to_null`: transfers of bytes that no process generates or
-//!   processes.
+//!   examines.
 //!
 //! Each row is measured with the source on one CPU and all other processes on another (`two`), and with all
 //! processes on the same CPU (`one`). The limits are measured only on `two`. `file_to_file` has only one

@@ -7,7 +7,7 @@
 //!
 //! [`questions`] lists the comparisons. In the first rows, one process generates every byte immediately
 //! before sending it, and another reads every byte that arrives. The last rows are limits: no process
-//! generates, processes or keeps the bytes, so these rows show the limit of the transfer alone.
+//! generates, examines or keeps the bytes, so these rows show the limit of the transfer alone.
 //!
 //! `std` has page-aligned buffers, `std-vec` has plain `Vec`s, and `std-copy` is `io::copy`. A ratio compares
 //! with the best of these engines. The engines alternate in changing order for at least 7 rounds, with turns

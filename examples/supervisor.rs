@@ -88,9 +88,9 @@ fn start(program: &[OsString], number: usize) -> io::Result<Child> {
     Ok(child)
 }
 
-/// Waits, and returns whether the input is readable or at end of file, whether a signal is pending, and for
-/// each worker whether it has ended. If `left` is set, the workers are stopping, and the function waits only
-/// for them and at most that long.
+/// Waits, and returns whether the input is readable or at end of file, whether a signal is pending, and which
+/// workers have ended. If `left` is set, the workers are stopping, and the function waits only for them and
+/// at most that long.
 fn wait(
     workers: &[Worker],
     requests: &SignalFd,

@@ -1,5 +1,5 @@
-//! Reads without waiting, and then with a deadline. The pipe stays blocking for every other process and
-//! thread that uses the pipe.
+//! Reads without waiting, and then with a deadline. The pipe stays blocking for all other processes and
+//! threads that use the pipe.
 //!
 //! Python can only call `select` and then `os.read`, which waits if another reader was faster. The example
 //! `nonblocking` sets `O_NONBLOCK`, which affects every process that shares the end.

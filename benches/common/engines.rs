@@ -152,7 +152,7 @@ pub(crate) const FILE_TO_FILE: [Named<Copy>; 4] = [
 
 // ---------------------------------------------------------------- limits
 
-/// The same bytes repeatedly → pipe → the memory of a process that does not process them.
+/// The same bytes repeatedly → pipe → the memory of a process that does not examine them.
 pub(crate) const MEM_TO_READ: [Named<Move>; 5] = [
     ("std", unread(STD)),
     ("std-vec", Move { vec: true, ..unread(STD) }),
@@ -199,7 +199,7 @@ pub(crate) const PIPES_TO_NULL: [Named<Move>; 4] = {
     ]
 };
 
-/// Returns the same move with a sink that does not process the bytes.
+/// Returns the same move with a sink that does not examine the bytes.
 pub(crate) const fn unread(work: Move) -> Move {
     match work.sink {
         Sink::Read(read) => Move { sink: Sink::Unread(read), ..work },

@@ -98,7 +98,7 @@ pub(crate) struct Run {
 pub(crate) enum Sink {
     /// Reads and adds up every word.
     Read(Reading),
-    /// Reads without processing the bytes.
+    /// Reads without examining the bytes.
     Unread(Reading),
     /// Moves the bytes to `/dev/null`, or to a file if the bytes are compared.
     Null(Mover),

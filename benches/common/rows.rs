@@ -20,8 +20,8 @@ pub(crate) struct Rows<'c> {
     in_turns: bool,
 }
 
-/// Configures criterion with short times and a tenth of the default resampling. With so many rows, resampling
-/// would take most of the time, as would the plots that `--quick` omits.
+/// Configures criterion with short times and a tenth of the default resampling. With so many rows, the
+/// default resampling would use most of the time. With `--quick`, the plots would, so `--quick` omits them.
 pub(crate) fn criterion() -> Criterion {
     let is_quick = env::args().any(|argument| argument == "--quick");
     let criterion = Criterion::default();

@@ -170,7 +170,7 @@ pub(crate) fn by_calls(
 /// The chunk lengths that are compared.
 pub(crate) const SIZES: [usize; 8] = [1, 64, 512, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB];
 
-/// The engines. `std` has page-aligned buffers, and `std-vec` has plain ones. A `Vec` of 128 KiB or more
+/// The engines. `std` has page-aligned buffers, and `std-vec` has plain buffers. A `Vec` of 128 KiB or more
 /// begins 16 bytes after the start of a page, where some processors copy slowly.
 pub(crate) const WAYS: [(&str, Way); 6] = [
     ("std", by_std),

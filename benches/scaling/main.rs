@@ -14,7 +14,7 @@
 //! - `limits`: the limits that no library can exceed: a single trap, a memory copy, and pages that are lent
 //!   and spliced.
 //!
-//! `std` has page-aligned buffers and `std-vec` has plain ones. A ratio compares with the better of these
+//! `std` has page-aligned buffers and `std-vec` has plain buffers. A ratio compares with the better of these
 //! engines. The engines alternate for [`ROUNDS`] rounds; `summed` has more rounds. A figure is the median
 //! over the rounds, and a ratio is the median of the rounds' ratios.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
@@ -93,9 +93,9 @@ fn best_of_std(turns: &[Turn<'_>], taken: &[Vec<Taken>]) -> usize {
         .expect("the first one")
 }
 
-/// Prints one line for each engine. The columns are the size, the engine, and the medians of `value`, of the
-/// CPU time of a unit, and of the ratio to the best engine of std. A ratio above 1 means that this engine is
-/// faster. A turn consists of `units` units.
+/// Prints one line for each engine with these columns: the size, the engine, and three medians. The medians
+/// are those of `value`, of the CPU time of a unit, and of the ratio to the best engine of std. A ratio above
+/// 1 means that this engine is faster. A turn consists of `units` units.
 fn rounds(
     size: usize,
     turns: &mut [Turn<'_>],

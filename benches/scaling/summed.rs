@@ -1,10 +1,10 @@
 //! Measures the series `summed`: one process generates every byte, another sums every word, and every run
 //! compares the sums.
 //!
-//! A line contains these fields: the situation, the chunk length, the engine and the measured value; the CPU
-//! seconds of both processes per GiB or operation; the lower quartile, the median and the upper quartile of
-//! the ratio to std; and the ratio of the CPU seconds to std's. "std" is whichever of `std` and `std-vec` has
-//! the better median. The situations are:
+//! A line contains the situation, the chunk length, the engine, the measured value, and the CPU seconds of
+//! both processes per GiB or operation. The last fields are the lower quartile, the median and the upper
+//! quartile of the ratio to std, and the ratio of the CPU seconds to std's. "std" is whichever of `std` and
+//! `std-vec` has the better median. The situations are:
 //!
 //! - `limit`: GiB/s of one process that only generates bytes (`make`) or only sums them (`sum`), in one
 //!   chunk.

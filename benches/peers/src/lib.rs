@@ -78,7 +78,7 @@ const fn engine(name: &'static str, work: Work) -> Engine {
     Engine { name, work }
 }
 
-/// Creates an engine for a limit: no process processes the bytes. The source and the other process are pinned
+/// Creates an engine for a limit: no process examines the bytes. The source and the other process are pinned
 /// to separate CPUs, because unpinned runs of one crate vary by a factor of three.
 const fn moves(name: &'static str, work: Move) -> Engine {
     engine(name, Work::Move(Move { place: Place::Apart, ..common::unread(work) }))

@@ -1,9 +1,9 @@
 //! Sends one message from a parent to its child and another back. Two pipes are needed because a pipe has one
 //! direction.
 //!
-//! Python: `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read`.
+//! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write` and `os.read`.
 //!
-//! Run it with `cargo run --example bidirectional`.
+//! Run this example with `cargo run --example bidirectional`.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::Fork;

@@ -1,9 +1,9 @@
 //! Sends questions from a parent to its child over one two-way link, and receives the replies.
 //!
-//! Python: `multiprocessing.Pipe`, `Connection.send_bytes`, `Connection.recv_bytes`, `EOFError`. The example
-//! `bidirectional` uses two pipes and no messages.
+//! The Python counterparts are `multiprocessing.Pipe`, `Connection.send_bytes`, `Connection.recv_bytes` and
+//! `EOFError`. The example `bidirectional` uses two pipes and no messages.
 //!
-//! Run it with `cargo run --example duplex`.
+//! Run this example with `cargo run --example duplex`.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::message::{Channel, Duplex, MessageError};

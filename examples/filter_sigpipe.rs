@@ -7,7 +7,7 @@
 //! a waiting parent expect. This filter restores the default action when it starts. Programs that this crate
 //! starts have the default action anyway.
 //!
-//! Python: `signal.signal(signal.SIGPIPE, signal.SIG_DFL)`.
+//! The Python counterpart is `signal.signal(signal.SIGPIPE, signal.SIG_DFL)`.
 #![allow(unsafe_code, reason = "std has no function to set a signal's effect")]
 
 use rawpipe::io::write_all;

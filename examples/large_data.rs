@@ -1,9 +1,9 @@
 //! Sends more bytes than a pipe holds, in chunks. The writer waits while the pipe is full, and the reader
 //! waits while it is empty.
 //!
-//! Python: `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read`, `os._exit`.
+//! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read` and `os._exit`.
 //!
-//! Run it with `cargo run --example large_data`.
+//! Run this example with `cargo run --example large_data`.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::{Fork, process};

@@ -1,9 +1,9 @@
 //! Reads from a pipe without waiting for data.
 //!
-//! Python: `os.pipe`, `fcntl.fcntl` with `F_SETFL` (or `os.set_blocking`), `os.write`, `os.read`,
-//! `BlockingIOError`, `os.close`.
+//! The Python counterparts are `os.pipe`, `fcntl.fcntl` with `F_SETFL` (or `os.set_blocking`), `os.write`,
+//! `os.read`, `BlockingIOError` and `os.close`.
 //!
-//! Run it with `cargo run --example nonblocking`.
+//! Run this example with `cargo run --example nonblocking`.
 
 use rawpipe::{Errno, PipeReader};
 use std::io;

@@ -1,8 +1,8 @@
 //! Sends a message from a parent to its child.
 //!
-//! Python: `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read`.
+//! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write` and `os.read`.
 //!
-//! Run it with `cargo run --example parent_child`. The two processes print without waiting for each
+//! Run this example with `cargo run --example parent_child`. The two processes print without waiting for each
 //! other, so their lines may appear in any order.
 #![allow(unsafe_code, reason = "fork")]
 

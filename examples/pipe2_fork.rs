@@ -1,10 +1,10 @@
 //! Writes to a child over a nonblocking pipe, which the child may read before the parent has written.
 //!
-//! Python: `os.pipe2` with `os.O_NONBLOCK`, `os.fork`, `os.close`, `os.write`, `os.fdopen`,
-//! `select.poll`.
+//! The Python counterparts are `os.pipe2` with `os.O_NONBLOCK`, `os.fork`, `os.close`, `os.write`,
+//! `os.fdopen` and `select.poll`.
 //!
-//! Run it with `cargo run --example pipe2_fork`. The two processes print without waiting for each other,
-//! so their lines may appear in any order.
+//! Run this example with `cargo run --example pipe2_fork`. The two processes print without waiting for each
+//! other, so their lines may appear in any order.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::event::{PollEvents, PollFd, poll};

@@ -1,9 +1,9 @@
 //! Writes to a child, which reads to end of file with a `BufReader`.
 //!
-//! Python: `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.fdopen`.
+//! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write` and `os.fdopen`.
 //!
-//! Run it with `cargo run --example pipe_fork`. The two processes print without waiting for each other,
-//! so their lines may appear in any order.
+//! Run this example with `cargo run --example pipe_fork`. The two processes print without waiting for each
+//! other, so their lines may appear in any order.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::Fork;

@@ -1,9 +1,9 @@
 //! Passes chunks to a child in shared memory. The parent fills them and the child sums them up, without
 //! copying a byte. Both processes print their rate.
 //!
-//! Python: `multiprocessing.shared_memory`, with pipes for waiting.
+//! The Python counterpart is `multiprocessing.shared_memory`, with pipes for waiting.
 //!
-//! Run it with `cargo run --release --example shared_chunks [MIB [CHUNK_BYTES]]`.
+//! Run this example with `cargo run --release --example shared_chunks [MIB [CHUNK_BYTES]]`.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::chunk::shared::{SharedBuilder, SharedReader};

@@ -1,7 +1,7 @@
 //! Starts a Python program and passes it chunks in shared memory. The Python program needs only the standard
 //! library.
 //!
-//! Run it with `cargo run --release --example shared_python [RECORDS]`.
+//! Run this example with `cargo run --release --example shared_python [RECORDS]`.
 
 use rawpipe::chunk::shared::SharedBuilder;
 use rawpipe::process::Command;

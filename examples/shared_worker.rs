@@ -1,9 +1,9 @@
 //! Starts a second process of this program as a worker, and passes it chunks in shared memory. The worker
 //! sums the words in place.
 //!
-//! Python: `subprocess.Popen(pass_fds=…)` with `multiprocessing.shared_memory`.
+//! The Python counterpart is `subprocess.Popen(pass_fds=…)` with `multiprocessing.shared_memory`.
 //!
-//! Run it with `cargo run --release --example shared_worker [CHUNKS]`.
+//! Run this example with `cargo run --release --example shared_worker [CHUNKS]`.
 #![allow(unsafe_code, reason = "descriptors by number, and trust in the parent")]
 
 use rawpipe::chunk::shared::{SharedBuilder, SharedCopier};

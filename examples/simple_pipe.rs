@@ -1,8 +1,8 @@
 //! Writes to a pipe and reads the bytes back, in one process.
 //!
-//! Python: `os.pipe`, `os.write`, `os.read`, `os.close`.
+//! The Python counterparts are `os.pipe`, `os.write`, `os.read` and `os.close`.
 //!
-//! Run it with `cargo run --example simple_pipe`.
+//! Run this example with `cargo run --example simple_pipe`.
 
 use std::io;
 

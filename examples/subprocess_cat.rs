@@ -1,8 +1,9 @@
 //! Writes to a program through one pipe and reads its output from another.
 //!
-//! Python: `subprocess.Popen` with `stdin=PIPE`, `stdout=` the write end of `os.pipe`, `close_fds=True`.
+//! The Python counterpart is `subprocess.Popen` with `stdin=PIPE`, `close_fds=True`, and the write
+//! end of `os.pipe` as `stdout`.
 //!
-//! Run it with `cargo run --example subprocess_cat`.
+//! Run this example with `cargo run --example subprocess_cat`.
 
 use rawpipe::process::{Command, Stdio};
 use std::io;

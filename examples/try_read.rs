@@ -4,7 +4,7 @@
 //! Python can only call `select` and then `os.read`, which waits if another reader was faster. The example
 //! `nonblocking` sets `O_NONBLOCK`, which affects every process that shares the end.
 //!
-//! Run it with `cargo run --example try_read`.
+//! Run this example with `cargo run --example try_read`.
 
 use rawpipe::{Deadline, Errno, PipeReader};
 use std::time::Duration;

@@ -23,7 +23,7 @@ fn main() {
             group.throughput(Throughput::Bytes(bytes));
         }
         for engine in question.engines {
-            let mut checked = false; // on first use, so that engines that are filtered out are not checked
+            let mut checked = false; // on first use, so never for engines that are filtered out
             group.bench_function(engine.name, |bencher| {
                 if !checked {
                     engine.check(&here).expect("the bytes that were sent");

@@ -22,9 +22,9 @@
 //! In the limits, the chunks of `-afterread` still hold the bytes of an earlier round, so the source fills
 //! nothing. `rawpipe` never reuses a page that it has passed to the pipe, so the source fills every chunk.
 //!
-//! A sample is one run of two processes, which are forked before its measurement starts. It fails unless
-//! exactly the bytes that were sent arrive. The code of each engine is called through a pointer, so the
-//! compiler cannot inline it into the benchmark.
+//! A sample is one run of two processes, which are forked before its measurement starts. A sample fails
+//! unless exactly the bytes that were sent arrive. The code of each engine is called through a pointer, so
+//! the compiler cannot inline it into the benchmark.
 
 mod common;
 #[path = "common/rows.rs"]

@@ -9,9 +9,9 @@
 //! - `limits/file_to_null`, `limits/pipes_to_null`: transfers of bytes that no process generates or
 //!   examines.
 //!
-//! Each row is measured with the source on one CPU and all other processes on another (`two`), and with all
-//! processes on the same CPU (`one`). The limits are measured only on `two`. `file_to_file` has only one
-//! process, so the scheduler places it (`free`).
+//! Each row is measured with two placements: the source on one CPU and all other processes on another
+//! (`two`), or all processes on the same CPU (`one`). The limits are measured only on `two`. `file_to_file`
+//! has only one process, so the scheduler places it (`free`).
 //!
 //! Engines, listed in `common/engines.rs`:
 //!
@@ -22,9 +22,9 @@
 //! - `rawpipe-large`: the same calls on large pipes.
 //!
 //! An iteration moves [`BYTES`]. A sample is one run of the processes, which are forked before its
-//! measurement starts. It fails unless exactly the bytes that were sent arrive. Before its first sample, each
-//! engine moves its bytes to a file, where every byte is compared. The code of each engine is called through
-//! a pointer, so the compiler cannot inline it into the benchmark.
+//! measurement starts. A sample fails unless exactly the bytes that were sent arrive. Before its first
+//! sample, each engine moves its bytes to a file, where every byte is compared. The code of each engine is
+//! called through a pointer, so the compiler cannot inline it into the benchmark.
 
 mod common;
 #[path = "common/rows.rs"]

@@ -23,8 +23,8 @@ fn main() -> io::Result<()> {
 
             parent_writer.write_all(b"Parent says hello")?;
             // End of file marks the message as complete. Two processes deadlock if both read to the end
-            // before they close their writers. They also deadlock if both write more than a pipe holds before
-            // they read.
+            // before they close their writers. Two processes also deadlock if both write more than a pipe
+            // holds before they read.
             drop(parent_writer);
 
             let mut data = Vec::new();

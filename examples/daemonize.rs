@@ -6,8 +6,8 @@
 //!
 //! The program prints the daemon's process id and returns when the daemon is ready. If the daemon cannot
 //! start, the program returns an error. The daemon has no terminal and cannot acquire one, because it does
-//! not lead its session. Its working directory is `/`, its standard input is `/dev/null`, and its output is
-//! written to `LOG`. The daemon inherits no other descriptor from the program that started it.
+//! not lead its session. The daemon's working directory is `/`, its standard input is `/dev/null`, and its
+//! output is written to `LOG`. The daemon inherits no other descriptor from the program that started it.
 #![allow(unsafe_code, reason = "forks, and closes what was inherited")]
 
 use rawpipe::event::wait_signal;

@@ -21,7 +21,8 @@ fn main() -> io::Result<()> {
             drop(reader);
 
             writer.write_all(b"Hello child process!")?;
-            // This closes the last writer, so the child reaches end of file after the whole message.
+            // Dropping this end closes the last writer, so the child reaches end of file after the whole
+            // message.
             drop(writer);
             println!("Parent sent message to child");
 

@@ -13,7 +13,7 @@ use rawpipe::{Fork, PipeFlags};
 use std::io::{self, BufReader, ErrorKind, Read};
 
 fn main() -> io::Result<()> {
-    // After the fork both processes hold both ends. Each closes the end that it does not use.
+    // After the fork both processes hold both ends. Each process closes the end that it does not use.
     let (reader, writer) = rawpipe::pipe2(PipeFlags::NONBLOCK)?;
 
     // SAFETY: this process has one thread, and owns only memory and descriptors.
@@ -27,8 +27,8 @@ fn main() -> io::Result<()> {
             writer.write_all(text.as_bytes())?; // without room, this would fail with EAGAIN
             println!("Written text: {text}");
 
-            // This closes the last writer, so the child reaches end of file. Otherwise both processes would
-            // deadlock.
+            // Dropping this end closes the last writer, so the child reaches end of file. Otherwise both
+            // processes would deadlock.
             drop(writer);
             let status = child.wait()?;
             if !status.success() {

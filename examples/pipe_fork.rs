@@ -11,7 +11,7 @@ use rawpipe::io::write_all;
 use std::io::{self, BufReader, Read};
 
 fn main() -> io::Result<()> {
-    // After the fork both processes hold both ends. Each closes the end that it does not use.
+    // After the fork both processes hold both ends. Each process closes the end that it does not use.
     let (reader, writer) = rawpipe::pipe()?;
 
     // SAFETY: this process has one thread, and owns only memory and descriptors.
@@ -25,8 +25,8 @@ fn main() -> io::Result<()> {
             writer.write_all(text.as_bytes())?;
             println!("Written text: {text}");
 
-            // This closes the last writer, so the child reaches end of file. Otherwise both processes would
-            // deadlock.
+            // Dropping this end closes the last writer, so the child reaches end of file. Otherwise both
+            // processes would deadlock.
             drop(writer);
             let status = child.wait()?;
             if !status.success() {

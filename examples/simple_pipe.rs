@@ -9,8 +9,8 @@ use std::io;
 fn main() -> io::Result<()> {
     let (reader, writer) = rawpipe::pipe()?;
 
-    // The pipe holds the bytes until they are read. Its capacity is usually 64 KiB, and a process that writes
-    // more before it reads waits indefinitely.
+    // The pipe holds the bytes until they are read. The capacity of a pipe is usually 64 KiB, and a process
+    // that writes more before it reads waits indefinitely.
     writer.write_all(b"Hello from pipe!")?;
 
     // A read returns the number of available bytes, up to the length of the buffer.

@@ -115,7 +115,7 @@ fn wait(
     Ok((others.try_into().unwrap_or_default(), ready))
 }
 
-/// Sends a signal to every worker's group. This fails only for a group without processes.
+/// Sends a signal to every worker's group. The call fails only for a group without processes.
 fn signal_all(workers: &[Worker], signal: Signal) {
     for worker in workers {
         let _ = worker.child.send_signal_group(signal);

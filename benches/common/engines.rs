@@ -25,8 +25,8 @@ pub(crate) const STD: Move = Move {
     place: Place::Free,
 };
 
-/// The engine with the largest useful pipe and calls of a quarter of its capacity. One process can then fill
-/// the pipe while the other drains it. Larger buffers exceed the caches and are slower.
+/// The engine with the largest useful pipe and calls of a quarter of its capacity. One process can fill such
+/// a pipe while the other drains it. Larger buffers exceed the caches and are slower.
 pub(crate) const RAW: Move = Move {
     link: large_pipe,
     source: write_memory::<PipeWriter>,

@@ -66,7 +66,7 @@ pub(crate) struct Move {
     pub(crate) sink: Sink,
     /// The buffer length of source and sink.
     pub(crate) chunk: usize,
-    /// If set, the buffers are plain `Vec`s. Those of 128 KiB and more begin 16 bytes after the start of a
+    /// If set, the buffers are plain `Vec`s. `Vec`s of 128 KiB and more begin 16 bytes after the start of a
     /// page.
     pub(crate) vec: bool,
     pub(crate) place: Place,

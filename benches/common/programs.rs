@@ -18,7 +18,8 @@ use std::process::Command;
 use std::rc::Rc;
 use std::{env, ptr};
 
-/// The smallest program, which exits with 0. It loads no libraries, so a measurement covers only its start.
+/// The smallest program, which exits with 0. The program loads no libraries, so a measurement covers only its
+/// start.
 pub(crate) struct Tiny {
     folder: PathBuf,
     path: PathBuf,

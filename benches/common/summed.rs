@@ -91,7 +91,7 @@ impl Sum {
 
 // ---------------------------------------------------------------- from process to process
 
-/// The two ends of a transfer. Each receives page-aligned, touched memory as a buffer, unless the way
+/// The two ends of a transfer. Each end receives page-aligned, touched memory as a buffer, unless the way
 /// provides its own.
 pub(crate) struct Ends {
     /// Generates and sends the given number of chunks. The memory is as long as one chunk.

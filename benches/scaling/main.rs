@@ -169,8 +169,8 @@ fn chunk() -> io::Result<()> {
     Ok(())
 }
 
-/// The pipe capacity of the next turn. This is a static because a [`Link`] is a function and cannot capture
-/// values.
+/// The pipe capacity of the next turn. The capacity is a static because a [`Link`] is a function and cannot
+/// capture values.
 static CAPACITY: AtomicUsize = AtomicUsize::new(0);
 
 fn link_of_capacity() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -16,8 +16,8 @@
 //!   while 0, 1, ... processes count.
 //! - `set-up`: microseconds to create a pair, pass one byte and drop the pair.
 //!
-//! The turns of all engines have about the same duration, regardless of the number of bytes. They include the
-//! first lap of a new ring.
+//! The turns of all engines have about the same duration, regardless of the number of bytes. A turn includes
+//! the first lap of a new ring.
 
 use super::common::summed::{Numbers, SIZES, Sum, WAYS};
 use super::common::*;

@@ -1,5 +1,5 @@
-//! Other crates in the questions where one process generates the bytes and another sums them. They use shared
-//! memory, or pages that are lent to a pipe. Their rings are as large as this crate's.
+//! Other crates in the questions where one process generates the bytes and another sums them. These crates
+//! use shared memory, or pages that are lent to a pipe. Their rings are as large as this crate's.
 
 use crate::common::summed::{Ends, Numbers};
 use crate::common::touched;

@@ -1,6 +1,6 @@
-//! Chooses the backend: the assembly of `src/sys`, or `csrc/shim.c`, which is compiled here.
+//! Chooses the backend: the assembly in `src/sys`, or `csrc/shim.c`, which this script compiles.
 
-/// The architectures with assembly, at 64-bit pointers: x32 and ilp32 pass arguments differently.
+/// The architectures with assembly, for 64-bit pointers only: x32 and ilp32 pass arguments differently.
 const ASSEMBLY: [&str; 3] = ["x86_64", "aarch64", "riscv64"];
 
 fn main() -> Result<(), ()> {
@@ -16,7 +16,7 @@ fn choose() -> Result<(), String> {
     if has_assembly && var("CARGO_CFG_TARGET_POINTER_WIDTH") == "64" && !cfg!(feature = "c-shim") {
         return Ok(());
     }
-    // The version is part of it, so that two versions of the crate in one program share no symbol.
+    // The prefix contains the version, so that two versions of the crate in one program share no symbol.
     let version = var("CARGO_PKG_VERSION").replace(|it: char| !it.is_alphanumeric(), "_");
     let prefix = format!("RAWPIPE_PREFIX=rawpipe_{version}_");
     println!("cargo::rustc-cfg=rawpipe_shim\ncargo::rustc-env={prefix}");
@@ -34,7 +34,8 @@ fn compile(prefix: &str) -> Result<(), String> {
     cc.try_compile("rawpipe_shim").map_err(|error| format!("{error}. {hint}"))
 }
 
-/// Compiles the shim without a crate, with this machine's own compiler, whose defaults are right for it.
+/// Compiles the shim without a crate, using the machine's own compiler, whose default flags suit this
+/// machine.
 #[cfg(not(feature = "c-shim"))]
 fn compile(prefix: &str) -> Result<(), String> {
     const COMMANDS: &str = r#"set -ex; cc=${CC:-cc} ar=${AR:-ar}

@@ -1,21 +1,22 @@
 #!/bin/bash
-# .ci/api.sh - list the public interface in tests/api/*.txt, and check that it does not change by accident.
+# .ci/api.sh - list the public interface in tests/api/*.txt, and check that it does not change
+# unintentionally.
 #
-#   .ci/api.sh         compare the sources with the listings; print each difference, and fail if there is one
-#   .ci/api.sh write   update the listings after an intended change, which the commit then shows
+#   .ci/api.sh         compare the sources with the listings; print each difference, and fail if any exists
+#   .ci/api.sh write   update the listings after an intended change
 #
-# The listings come from cargo-public-api, which is installed under target if it is missing. It reads the JSON of the
-# stable rustdoc, which needs RUSTC_BOOTSTRAP. The listings omit the traits that the compiler derives for every type
-# (tests/unforked/api.rs asserts Send and the like), and the methods of an implemented trait. The C shim must have the
-# same interface as the assembly, so it has no listing of its own.
+# cargo-public-api writes the listings. It is installed under target if it is missing. It reads the JSON of
+# the stable rustdoc, which requires RUSTC_BOOTSTRAP. The listings omit the methods of implemented traits, and
+# the traits that the compiler derives for every type (tests/unforked/api.rs asserts Send and others). The C
+# shim must have the same interface as the assembly, so it needs no separate listing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-VERSION=0.52.0 # reads the format of current compilers
+VERSION=0.52.0 # this version reads the format of current compilers
 
 tools=$PWD/target/tools
 if [ "$("$tools/bin/cargo-public-api" --version 2> /dev/null || true)" != "cargo-public-api $VERSION" ]; then
-  # --debug: compiles in a third of the time, and the tool runs for a second only
+  # --debug compiles in a third of the time, and the tool runs for only a second
   CARGO_NET_OFFLINE=false CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet cargo-public-api --version "$VERSION" \
     --locked --debug --root "$tools" --target-dir "$tools/target"
   rm -rf "$tools/target"

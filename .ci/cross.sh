@@ -1,19 +1,22 @@
 #!/bin/bash
-# .ci/cross.sh - build and test the crate with the oldest supported compiler, on this and on other architectures.
+# .ci/cross.sh - build and test the crate with the oldest supported compiler, on this and other architectures.
 #
-#   .ci/cross.sh setup [ARCH...]   download and unpack what is missing
-#   .ci/cross.sh test [ARCH...]    the same, then cargo test for each architecture, the foreign ones under qemu-user
-#   .ci/cross.sh check [ARCH...]   the same, but only compile the tests, and the documentation without a warning
-#   .ci/cross.sh env ARCH          print the exports, to use cargo by hand:  eval "$(.ci/cross.sh env s390x)"
-#   .ci/cross.sh refuses           check that a target without a backend fails with an error that names the feature
-#   .ci/cross.sh sve               check that the aarch64 backend builds for a machine that has SVE
+#   .ci/cross.sh setup [ARCH...]   download and unpack missing packages
+#   .ci/cross.sh test [ARCH...]    set up, then run cargo test for each architecture, the foreign ones under
+#   qemu-user
+#   .ci/cross.sh check [ARCH...]   set up, then compile the tests, and the documentation without warnings
+#   .ci/cross.sh env ARCH          print the exports for using cargo directly:  eval "$(.ci/cross.sh env
+#   s390x)"
+#   .ci/cross.sh refuses           check that a target without a backend fails with an error that names the
+#   feature
+#   .ci/cross.sh sve               check that the aarch64 backend builds for a machine with SVE
 #
-# ARCH is one of the first words of TABLE in .ci/debian.sh, which also describes the settings; by default those in
+# ARCH is one of the first words of TABLE in .ci/debian.sh, which also describes the settings. The default is
 # DEFAULT. Programs for i686 run without an emulator if this machine's kernel supports them.
 #
-# Debian 12 has rustc 1.85 under the name rustc-web, and a std of the same build for every architecture. That makes it a
-# cross compiler, because a std only works with the compiler that has built it. Debian 13 has both as well: its rustc is
-# 1.85, and it supports riscv64, too.
+# Debian 12 has rustc 1.85 in the package rustc-web, and a std of the same build for every architecture. They
+# form a cross compiler, because a std works only with the compiler that built it. Debian 13 also has rustc
+# 1.85 with a std for every architecture, including riscv64.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 
@@ -22,7 +25,8 @@ DEFAULT="x86_64 aarch64 riscv64 s390x armv7 i686 powerpc64le"
 compiler() { # SUITE DEB...: unpacks rustc, and std for these architectures
   local from=$1 web= version series pkgs more
   [ "$from" != bookworm ] || web=-web
-  # The version of an unpacked compiler is kept: packages that are added later must be of the same build.
+  # Keep the version of an unpacked compiler, because packages that are added later must come from the same
+  # build.
   if [ ! -s "$ROOT/version-$from" ]; then
     suite "$from"
     version=$(apt-cache madison "rustc$web" | awk 'NR == 1 { print $3 }')
@@ -57,14 +61,14 @@ setup() { # ARCH...
       unpack gcc "${pkgs[@]}"
       unpack qemu qemu-user-static:amd64
     fi
-    # --sysroot, because the linker script of libc names absolute paths
+    # --sysroot is needed because the linker script of libc contains absolute paths
     wrapper "$gnu-gcc" gcc "$gnu-gcc-12" "--sysroot=$ROOT/gcc"
     wrapper "$gnu-ar" gcc "$gnu-ar"
     wrapper "$gnu-strip" gcc "$gnu-strip"
-    [ -x "$ROOT/bin/runs-$gnu" ] || # for native
+    [ -x "$ROOT/bin/runs-$gnu" ] || # for native programs
       echo 'int main(void) { return 0; }' | "$ROOT/bin/$gnu-gcc" -static -x c - -o "$ROOT/bin/runs-$gnu"
   done
-  exec 9>&- # the lock
+  exec 9>&- # releases the lock
   say "rustc $(cat "$ROOT"/version-* | xargs) for $*"
 }
 
@@ -74,7 +78,7 @@ test_one() { # ARCH
   how="qemu-user"
   native && how="this kernel, $(uname -r)"
   say "$1: cargo test --target $rust${features:+ --features $features}, on $how"
-  # no doctests: cargo passes options that rustdoc 1.85 does not support
+  # doctests are omitted, because cargo passes options that rustdoc 1.85 does not support
   (
     enter "$1" && # errexit is off here, because the status is checked below
       build_examples &&
@@ -111,12 +115,13 @@ refuses() {
   if (enter s390x && cargo check -j "$JOBS" --lib --target s390x-unknown-linux-gnu) > "$out" 2>&1; then
     die "the crate builds for s390x without c-shim, although no backend exists for it"
   fi
-  # "error: " comes from the build script. rustc's own notes, which may name the feature too, are under "error[E...]".
+  # The build script prints "error: ". rustc's own notes, which may also name the feature, follow
+  # "error[E...]".
   grep '^error: ' "$out" | grep -F 'features = ["c-shim"]' || { cat "$out"; die "the error does not name c-shim"; }
   say "the build for s390x without c-shim fails, and the error names the feature"
 }
 
-sve() ( # build, not check: only the assembler checks the instructions
+sve() ( # builds instead of checking, because only the assembler checks the instructions
   enter aarch64
   export CARGO_TARGET_DIR=$ROOT/target-sve RUSTFLAGS="-C target-feature=+sve"
   cargo build -j "$JOBS" --lib --target aarch64-unknown-linux-gnu
@@ -126,7 +131,7 @@ sve() ( # build, not check: only the assembler checks the instructions
 cmd=${1:-}
 shift || true
 case $cmd in
-  setup | test | check) # an unknown name fails before any download or run
+  setup | test | check) # rejects an unknown name before any download or run
     [ $# -gt 0 ] || read -ra list <<<"$DEFAULT"
     [ $# -eq 0 ] || list=("$@")
     for a in "${list[@]}"; do arch "$a"; done

@@ -1,16 +1,17 @@
-# .ci/debian.sh - functions that the scripts here share; to be sourced.
+# .ci/debian.sh - shared functions, which the other scripts here source.
 #
-# They contain the table of architectures, download Debian's packages with a private apt and unpack them into one
-# folder, and parse the output of cargo. Packages come from the mirror of this machine's apt, and none is installed: the
-# dpkg database, /usr and rustup stay unchanged, and nothing here needs root.
+# The file contains the table of architectures. The functions download Debian's packages with a private apt,
+# unpack them into one directory, and parse the output of cargo. Packages are downloaded from the mirror of
+# this machine's apt, and none is installed. The dpkg database, /usr and rustup stay unchanged, and no
+# function needs root.
 #
-# Settings (environment): CROSS_ROOT, the folder for everything (default target/cross); JOBS, for cargo (default: all
-# cores).
+# Settings (environment): CROSS_ROOT, the directory for all files (default target/cross); JOBS, for cargo
+# (default: all cores).
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ROOT=$(realpath -m "${CROSS_ROOT:-$TOP/target/cross}")
 JOBS=${JOBS:-$(nproc)}
-LIB=x86_64-linux-gnu # the folder of shared libraries inside the unpacked packages
+LIB=x86_64-linux-gnu # the directory of shared libraries inside the unpacked packages
 export CARGO_TERM_COLOR=never
 
 # ARCH       Debian   GNU triple            Rust target                     qemu     features
@@ -27,7 +28,7 @@ riscv64      riscv64  riscv64-linux-gnu     riscv64gc-unknown-linux-gnu     risc
 say() { printf '== %s\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 
-arch() { # ARCH: sets deb gnu rust qemu features, which the caller has declared as local
+arch() { # ARCH: sets deb gnu rust qemu features, which the caller declares as local
   local line
   line=$(grep "^$1 " <<<"$TABLE") || die "unknown architecture '$1'"
   # shellcheck disable=SC2034 # the caller uses them
@@ -35,7 +36,7 @@ arch() { # ARCH: sets deb gnu rust qemu features, which the caller has declared 
   [ "$features" != - ] || features=
 }
 
-release() { # DEB: prints the suite whose rustc has a std for it; both are 1.85
+release() { # DEB: prints the suite whose rustc has a std for it; both versions are 1.85
   if [ "$1" = riscv64 ]; then echo trixie; else echo bookworm; fi
 }
 
@@ -46,15 +47,15 @@ usage() { # prints the comment at the top of the script
 
 # ---------------------------------------------------------------- packages
 
-lock() { # keeps two set-ups from unpacking into one folder at the same time
+lock() { # prevents two set-ups from unpacking into one directory at the same time
   mkdir -p "$ROOT/bin" "$ROOT/stamps"
   exec 9> "$ROOT/lock"
   flock 9
 }
 
-# Creates a private apt with its own lists and cache for each suite. So foreign architectures do not need dpkg
-# --add-architecture, and other suites no line in this machine's sources.
-suite() { # SUITE: makes apt use this suite from here on; SUITE-security: with its updates
+# Creates a private apt with separate lists and cache for each suite. Foreign architectures then do not need
+# dpkg --add-architecture, and other suites need no line in this machine's sources.
+suite() { # SUITE: makes apt use this suite from now on; SUITE-security: with its updates
   local d=$ROOT/apt/$1 signed='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]' mirror
   mirror=$(find /etc/apt -name '*.sources' -o -name '*.list' | sort | xargs cat |
     grep -oE '(^URIs: *|^deb .*)https?://[^ ]*/debian/?( |$)' | grep -oE 'https?://[^ ]*' | head -n 1 || true)
@@ -84,11 +85,11 @@ E
   [ -e "$d/updated" ] || retry update
 }
 
-update() { # updates apt's lists; --error-on=any, because a failed download is only a warning otherwise
+update() { # updates apt's lists; with --error-on=any, because a failed download is otherwise only a warning
   apt-get -qq --error-on=any update && touch "$(dirname "$APT_CONFIG")/updated"
 }
 
-# Retries a download, with fresh lists: networks fail, and the lists of a kept folder become stale.
+# Retries a download with fresh lists, because networks fail and the lists of a kept directory become stale.
 retry() { # COMMAND...
   local try
   for try in 1 2 3; do
@@ -132,21 +133,21 @@ needed() { # PKG...: prints these and all their dependencies, including the C li
 wrapper() { # NAME FOLDER PROGRAM [ARG]: writes a script that runs the program with the unpacked libraries
   local libs=$ROOT/$2/usr/lib/$LIB how
   how="LD_LIBRARY_PATH='$libs'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH} exec"
-  # with its own C library, if that was unpacked: it may be newer than this machine's
+  # its own C library, if unpacked, may be newer than this machine's
   [ ! -e "$libs/ld-linux-x86-64.so.2" ] || how="exec '$libs/ld-linux-x86-64.so.2' --library-path '$libs'"
   printf '#!/bin/sh\n%s\n' "$how '$ROOT/$2/usr/bin/$3' ${4:+'$4' }\"\$@\"" > "$ROOT/bin/$1.new"
   chmod +x "$ROOT/bin/$1.new"
   mv "$ROOT/bin/$1.new" "$ROOT/bin/$1" # another process may be running it
 }
 
-# Sets valgrind to the command that starts it: the installed one, else Debian's.
+# Sets valgrind to the command that starts it: the installed version, or else Debian's.
 find_valgrind() {
   valgrind=valgrind
   if ! command -v valgrind > /dev/null; then
     lock
     suite bookworm
     unpack valgrind valgrind:amd64
-    exec 9>&- # the lock
+    exec 9>&- # releases the lock
     valgrind="env VALGRIND_LIB=$ROOT/valgrind/usr/libexec/valgrind $ROOT/valgrind/usr/bin/valgrind.bin"
   fi
 }
@@ -158,13 +159,14 @@ exports() { # after arch: prints the lines that make cargo build for it
   upper=${under^^}
   echo "export RUSTC='$ROOT/bin/rustc-$(release "$deb")' RUSTDOC='$ROOT/bin/rustdoc-$(release "$deb")'"
   echo "export CARGO_TARGET_DIR='$ROOT/target'"
-  echo "export RAWPIPE_SKIP_187=1" # skip the examples whose std calls are newer than this compiler
+  echo "export RAWPIPE_SKIP_187=1" # skips the examples that use std calls newer than this compiler
   echo "unset CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER"
-  # Static, so that the same programs run under qemu-user and on another kernel without libraries, and so that an x86_64
-  # kernel runs those for i686 with nothing installed. Without debugging information they are eight times smaller.
+  # Link statically, so that the same programs run under qemu-user and on another kernel without libraries. An
+  # x86_64 kernel can then also run the programs for i686. Without debugging information the programs are
+  # eight times smaller.
   echo "export RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0"
-  # Slightly optimized, because an emulated processor is slow, with all checks enabled. Only the benchmarks have
-  # dependencies, and those are not optimized.
+  # Optimize slightly, with all checks enabled, because an emulated processor is slow. Only the benchmarks
+  # have dependencies, which are not optimized.
   echo "cargo() { command cargo --config profile.dev.opt-level=1 --config 'profile.dev.package.\"*\".opt-level=0' \"\$@\"; }"
   [ "$qemu" != - ] || return 0
   echo "export CARGO_TARGET_${upper}_LINKER='$ROOT/bin/$gnu-gcc' CC_$under='$ROOT/bin/$gnu-gcc' AR_$under='$ROOT/bin/$gnu-ar'"
@@ -175,11 +177,11 @@ exports() { # after arch: prints the lines that make cargo build for it
   fi
 }
 
-native() { # after arch: checks whether this machine's kernel runs its programs, as x86_64 usually does those for i686
+native() { # after arch: checks whether this machine's kernel runs its programs, as x86_64 usually does for i686
   [ "$qemu" = - ] || { [ "$qemu" = i386 ] && "$ROOT/bin/runs-$gnu" 2> /dev/null; }
 }
 
-enter() { # ARCH: makes cargo build for this architecture from here on; in a subshell
+enter() { # ARCH: makes cargo build for this architecture from now on; for use in a subshell
   arch "$1"
   [ -x "$ROOT/bin/rustc-$(release "$deb")" ] || die "run '.ci/cross.sh setup' first"
   [ "$qemu" = - ] || [ -x "$ROOT/bin/$gnu-gcc" ] || die "run '.ci/cross.sh setup $1' first"
@@ -187,8 +189,8 @@ enter() { # ARCH: makes cargo build for this architecture from here on; in a sub
   cd "$TOP"
 }
 
-# Builds the examples before the tests, because a test should not start a compiler under an emulator, and cannot on
-# another kernel. All except speed, which needs a newer compiler.
+# Builds the examples before the tests, except speed, which needs a newer compiler. A test should not start a
+# compiler under an emulator, and cannot do so on another kernel.
 build_examples() { # ARGS of cargo build; after enter
   local examples
   mapfile -t examples < <(cd examples && ls -- *.rs | sed -n '/^speed/!s/^\(.*\)\.rs$/--example=\1/p')
@@ -209,7 +211,7 @@ for line in sys.stdin:
 }
 
 totals() { # LOG: sums "test result: ok. 12 passed; 0 failed; 1 ignored; ..." over all test binaries, and counts the
-  # tests that report that they, or a part of them, cannot run there
+  # tests that report being skipped in whole or in part
   awk '
     /^test result: / { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i - 1)
                                                    if ($i ~ /^failed/) f += $(i - 1) } }

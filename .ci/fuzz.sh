@@ -1,9 +1,9 @@
 #!/bin/bash
 # .ci/fuzz.sh - run the fuzz targets: bash .ci/fuzz.sh [SECONDS] [TARGET...]
 #
-# Runs every target, or the named ones, for SECONDS (default 600) each, from the corpus in fuzz/corpus. Fails at the
-# first finding and prints the path of the input. New inputs stay under target; `cargo fuzz cmin` makes them small
-# enough for fuzz/corpus.
+# Runs every target, or the named targets, for SECONDS (default 600) each, with the corpus in fuzz/corpus.
+# Fails at the first finding and prints the path of the input. New inputs stay under target; `cargo fuzz cmin`
+# reduces them for fuzz/corpus.
 #
 # Needs a nightly toolchain of rustup and a C++ compiler. cargo-fuzz is installed under target if it is missing.
 set -euo pipefail
@@ -24,14 +24,15 @@ if [ "$("$tool" --version 2> /dev/null || true)" != "cargo-fuzz $VERSION" ]; the
   rm -rf "$work/tools/target"
 fi
 
-# cargo-fuzz passes the toolchain to cargo only in its environment.
+# cargo-fuzz passes the toolchain to cargo only through the environment.
 export RUSTUP_TOOLCHAIN=nightly
 triple=$(rustc -vV | sed -n 's/^host: //p')
 for target in "${targets[@]}"; do
   "$tool" fuzz build --fuzz-dir fuzz --target-dir "$work" --target "$triple" "$target"
 done
 
-# The targets create their files there. A child that runs as another user must be able to read its program.
+# The targets create files in this directory. A child that runs as another user must be able to read its
+# program.
 TMPDIR=$(mktemp -d)
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
@@ -41,8 +42,8 @@ for target in "${targets[@]}"; do
   program=$work/$triple/release/$target corpus=fuzz/corpus/$target new=$work/corpus/$target
   artifacts=$work/artifacts/$target log=$work/$target.log status=0 start=$SECONDS
   mkdir -p "$new" "$artifacts" "$corpus"
-  rm -f "$artifacts"/* # from earlier runs
-  # New inputs are written to the first folder.
+  rm -f "$artifacts"/* # deletes inputs of earlier runs
+  # The fuzzer writes new inputs to the first directory.
   "$program" "$new" "$corpus" "-artifact_prefix=$artifacts/" "-max_total_time=$seconds" -timeout=120 \
     -max_len=1024 -len_control=0 -print_final_stats=1 > "$log" 2>&1 || status=$?
   found=$(find "$artifacts" -type f -print -quit)

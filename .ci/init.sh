@@ -1,19 +1,21 @@
 #!/bin/busybox sh
-# .ci/init.sh - the first process of a kernel that .ci/kernels.sh has started. Runs every test binary and reports its
-# status.
+# .ci/init.sh - the first process of a kernel that .ci/kernels.sh has started. Runs every test binary and
+# reports its status.
 #
-# Its lines begin with "KERNEL ": facts about the kernel, the begin, end and status of each binary, and "DONE". The
-# output of a test goes to a file, which is printed afterwards; a test has no terminal. A binary that takes longer than
-# WATCHDOG seconds is killed. Processes that it leaves behind are killed, too, so that they do not delay the next one.
+# Output lines begin with "KERNEL ": facts about the kernel, the start, end and status of each binary, and
+# "DONE". The output of a test is written to a file, which is printed afterwards; a test has no terminal. A
+# binary that takes longer than WATCHDOG seconds is killed. Its remaining processes are also killed, so that
+# they do not delay the next binary.
 #
-# /plan has a line for each run: a user's number, the binary's path, and a filter if not all of its tests run. /bin has
-# the few programs that tests need.
+# /plan has one line for each run: a user id, the binary's path, and a filter if only some tests run. /bin
+# contains the few programs that tests need.
 b=/bin/busybox
 WATCHDOG=3000
 
 say() { echo "KERNEL $*"; }
 
-# The folders, devices and limits of an ordinary machine. The loopback has no address until it is set up.
+# Set up the directories, devices and limits of an ordinary machine. The loopback interface has no address
+# until it is up.
 for at in proc:/proc sysfs:/sys devtmpfs:/dev devpts:/dev/pts tmpfs:/dev/shm tmpfs:/tmp cgroup2:/sys/fs/cgroup; do
   $b mkdir -p "${at#*:}"
   $b mount -t "${at%:*}" "${at%:*}" "${at#*:}" || say "has no ${at%:*} at ${at#*:}"
@@ -35,11 +37,11 @@ while read -r user path filter; do
   start=$($b date +%s)
   as=
   [ "$user" = 0 ] || as="/bin/as $user"
-  # Every processor here is emulated: slow.
+  # Every processor here is emulated and slow.
   $b env -i PATH=/bin HOME=/tmp TMPDIR=/tmp RUST_BACKTRACE=1 RAWPIPE_SKIP_187=1 RAWPIPE_TEST_SLOW=1 \
     $b timeout -s KILL "$WATCHDOG" $b setsid $as "$path" $filter --test-threads=2 < /dev/null > /output 2>&1
   status=$?
-  kill -9 -1 # all but this process
+  kill -9 -1 # kills every process except this one
   $b cat /output
   say "status $status $user $path $(($($b date +%s) - start)) s"
 done < /plan

@@ -1,24 +1,27 @@
 #!/bin/bash
-# .ci/kernels.sh - run the test suite on real Linux kernels of other series and architectures, in full emulation.
+# .ci/kernels.sh - run the test suite on real Linux kernels of other series and architectures, in full
+# emulation.
 #
-#   .ci/kernels.sh setup [ARCH:SERIES...]  download and unpack what is missing
-#   .ci/kernels.sh test [ARCH:SERIES...]   the same, then build, and run every test binary on each of these kernels
+#   .ci/kernels.sh setup [ARCH:SERIES...]  download and unpack missing packages
+#   .ci/kernels.sh test [ARCH:SERIES...]   set up, then build and run every test binary on each of these
+#   kernels
 #
-# ARCH is one of the first words of TABLE in .ci/debian.sh, which also describes the settings; SERIES is one of KERNELS
-# below. The default is DEFAULT. i686 there means programs for i686 on an x86_64 kernel. One more setting: KERNEL_TESTS,
-# the test binaries to run (default: all).
+# ARCH is one of the first words of TABLE in .ci/debian.sh, which also describes the settings; SERIES is one
+# of KERNELS below. The default is DEFAULT. For i686, the kernel is x86_64 and the programs are i686. One more
+# setting is KERNEL_TESTS, the test binaries to run (default: all).
 #
-# qemu-user, which .ci/cross.sh uses, implements system calls itself and is not Linux; here an unchanged Debian kernel
-# does. The emulated machine has no disk: an initramfs holds .ci/init.sh as the first process, the tests and the
-# examples that they start, in cargo's layout, and busybox for the few ordinary programs that tests use. /dev/kvm is not
-# needed, so a kernel of any architecture runs on any machine.
+# qemu-user, which .ci/cross.sh uses, implements system calls itself and does not run Linux. This script boots
+# an unchanged Debian kernel. The emulated machine has no disk. Its initramfs holds .ci/init.sh as the first
+# process, the tests with their examples in cargo's layout, and busybox for the ordinary programs that tests
+# use. No /dev/kvm is needed, so a kernel of any architecture runs on any machine.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 
 DEFAULT="x86_64:6.1 x86_64:5.10 aarch64:6.1 aarch64:5.10 s390x:6.1 armv7:6.1 i686:6.1 powerpc64le:6.1 riscv64:6.12"
-# Tests that also run as user 65534, for whom the kernel's limits apply: a test binary and a filter for its tests.
+# These tests also run as user 65534, to whom the kernel's limits apply: a test binary and a filter for its
+# tests.
 ORDINARY="forked=fork:: forked=spawn:: unforked=pipe::"
-LIMIT=3600 # the most seconds that a kernel may run
+LIMIT=3600 # the maximum run time of a kernel, in seconds
 
 # SERIES  Debian's suite
 KERNELS='
@@ -43,7 +46,7 @@ kernel() { # ARCH:SERIES: sets deb gnu rust qemu features, board, series from me
   [[ $1 == *:* ]] || die "'$1' is not ARCH:SERIES"
   arch "${1%%:*}"
   series=${1#*:}
-  # "board" is the architecture of the kernel, which for i686 differs from that of the programs
+  # "board" is the kernel's architecture, which for i686 differs from that of the programs
   board=$deb
   [ "$deb" != i386 ] || board=amd64
   from=$(awk -v s="$series" '$1 == s { print $2 }' <<<"$KERNELS")
@@ -54,7 +57,7 @@ kernel() { # ARCH:SERIES: sets deb gnu rust qemu features, board, series from me
 
 # ---------------------------------------------------------------- setup
 
-# Unpacks the emulator with all its dependencies, including the C library, so that it does not depend on this machine.
+# Unpacks the emulator with all its dependencies, including the C library, to be independent of this machine.
 emulator() {
   local programs=(qemu-system-x86 qemu-system-arm qemu-system-misc qemu-system-ppc cpio) pkgs names
   [ -n "$(missing system "${programs[@]}")" ] || return 0
@@ -80,16 +83,16 @@ setup() { # ARCH:SERIES...
       suite "$from"
       pkg=$(apt-cache depends "$meta:$board" | awk '/Depends: linux-image/ { print $2; exit }')
       [ -n "$pkg" ] || die "no $meta for $board in $from"
-      UNPACK='./boot/vmlinu*' unpack "kernel-$board-$series" "${pkg%%:*}:$board" # only the kernel
+      UNPACK='./boot/vmlinu*' unpack "kernel-$board-$series" "${pkg%%:*}:$board" # unpacks only the kernel
       mv "$ROOT/kernel-$board-$series"/boot/vmlinu* "$image"
     fi
   done
-  exec 9>&- # the lock
+  exec 9>&- # releases the lock
 }
 
 # ---------------------------------------------------------------- the initramfs
 
-build() { # ARCH: prints "FOLDER PATH" for every program in the initramfs; cargo's own words go to standard error
+build() { # ARCH: prints "FOLDER PATH" for every program in the initramfs; cargo's own output is on standard error
   # errexit is off here, because the caller checks the status of a kernel's test
   (
     enter "$1"
@@ -130,7 +133,7 @@ int main(int count, char **words) /* USER PROGRAM ARGS: no tool of busybox chang
 E
   # a test copies this program, and busybox does not run under an unknown name
   echo 'int main(void) { return 0; }' | "$cc" -O2 -static -x c - -o "$stage/bin/true"
-  find "$ROOT/busybox-$deb" -path "*/bin/busybox" -exec cp {} "$stage/bin/" \; # in /usr since Debian 13
+  find "$ROOT/busybox-$deb" -path "*/bin/busybox" -exec cp {} "$stage/bin/" \; # the path is in /usr since Debian 13
   for name in sh cat head printf seq sort; do ln -s busybox "$stage/bin/$name"; done
   find "$stage/debug/deps" -type f -printf '0 /debug/deps/%f\n' | sort > "$stage/plan"
   for name in $ORDINARY; do
@@ -138,18 +141,19 @@ E
   done >> "$stage/plan"
   runs=$(wc -l < "$stage/plan")
   [ "$runs" -gt 0 ] || die "no test was built"
-  # Not compressed: an emulated processor would take longer to unpack it than to copy it.
+  # Compression would cost more, because an emulated processor unpacks more slowly than it copies.
   (cd "$stage" && find . | "$ROOT/system/bin/cpio" --quiet -o -H newc -R 0:0) > "$2" || return 1
   rm -rf "$stage"
 }
 
 # ---------------------------------------------------------------- a run
 
-boot() { # IMAGE INITRAMFS LOG: runs until the first process is done, the machine stops, or the time is up
+boot() { # IMAGE INITRAMFS LOG: runs until the first process ends, the machine stops, or the limit is reached
   local system=$ROOT/system pid start=$SECONDS words
   read -ra words <<<"$machine"
-  : > "$3" # before the first check, which must not read the log of an earlier run
-  # With its own loader and libraries. The console is the output; the machine has no other devices.
+  : > "$3" # empties the log, because the first check must not read the log of an earlier run
+  # Use the emulator's own loader and libraries. The console is the output, and the machine has no other
+  # devices.
   QEMU_MODULE_DIR=$system/usr/lib/$LIB/qemu "$system/lib64/ld-linux-x86-64.so.2" \
     --library-path "$system/usr/lib/$LIB:$system/lib/$LIB" "$system/usr/bin/qemu-system-${words[0]}" "${words[@]:1}" \
     -L "$system/usr/share/qemu" -L "$system/usr/share/seabios" -L "$system/usr/share/slof" \
@@ -164,7 +168,7 @@ boot() { # IMAGE INITRAMFS LOG: runs until the first process is done, the machin
   wait "$pid" || true
 }
 
-# Removes control sequences: the firmware of a PC clears the screen, and the console ends lines as a terminal does.
+# Removes control sequences: a PC's firmware clears the screen, and the console ends lines as a terminal does.
 plain() { sed -e 's/\x1b\[[0-9;?=]*[A-Za-z]//g; s/\x1bc//g; s/\r//g' "$1"; }
 
 died() { grep -aqE 'Kernel panic|Oops|BUG: ' "$1"; }
@@ -180,7 +184,7 @@ test_one() { # ARCH:SERIES
     start=$SECONDS
     boot "$image" "$archive" "$log"
     grep -aq '^KERNEL DONE' "$log" && break
-    # A crash of the emulated kernel is not the crate's fault, unless it happens every time. A hang is.
+    # A crash of the emulated kernel is a fault of the crate only if it happens every time. A hang always is.
     died "$log" || break
     say "$1: try $try of 3, the kernel died: $(grep -aEm 1 'Kernel panic|Oops|BUG: ' "$log")"
   done
@@ -210,7 +214,7 @@ test_all() { # ARCH:SERIES...
 cmd=${1:-}
 shift || true
 case $cmd in
-  setup | test) # an unknown name fails before any download or run
+  setup | test) # rejects an unknown name before any download or run
     [ $# -gt 0 ] || read -ra list <<<"$DEFAULT"
     [ $# -eq 0 ] || list=("$@")
     for k in "${list[@]}"; do kernel "$k"; done

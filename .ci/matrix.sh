@@ -1,12 +1,13 @@
 #!/bin/bash
-# .ci/matrix.sh - run the full matrix, which takes hours: everything that .ci/run omits or does on a small scale.
+# .ci/matrix.sh - run the full matrix, which takes hours: all checks that .ci/run omits or runs on a small
+# scale.
 #
 #   .ci/matrix.sh [PART...]   run these parts (default: all, in the order of PARTS), then print the report
 #   .ci/matrix.sh report      print the results of the last run of each part, as the table of docs/TESTING.md
 #   .ci/matrix.sh write       write that table into docs/TESTING.md
 #
-# If a part fails, the others still run. The output of a part goes to target/matrix/PART.log. Its figures are the lines
-# that begin with "result: ", which the run has counted.
+# If a part fails, the others still run. The output of a part is written to target/matrix/PART.log. Lines that
+# begin with "result: " contain figures that the run has counted.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source .ci/debian.sh
@@ -14,14 +15,14 @@ source .ci/debian.sh
 OUT=target/matrix
 PARTS="native userland cross kernels inject outside differential attack sanitize model fuzz repeat soak"
 
-# ---------------------------------------------------------------- parts without a script of their own
+# ---------------------------------------------------------------- parts without a separate script
 
 both() { # [NAME=VALUE...] cargo test ARGS: on both backends
   env "$@" --features ""
   env "$@" --features c-shim
 }
 
-native() { # the suite on this machine with the newest compiler, on both backends
+native() { # runs the suite on this machine with the newest compiler, on both backends
   local feature passed failed
   for feature in "" c-shim; do
     cargo test --features "$feature" 2>&1 | tee "$OUT/suite.log"
@@ -40,13 +41,13 @@ sanitize() { bash .ci/sanitize.sh; }
 fuzz() { bash .ci/fuzz.sh; }
 repeat() { python3 .ci/repeat.py; }
 
-# The ordinary suite runs only a part of the faults and of the kinds of descriptor, and some seconds of the others.
+# The ordinary suite injects only some faults, covers some kinds of descriptor, and runs the rest for seconds.
 inject() { both RAWPIPE_INJECT=full cargo test --release --test faults inject::; }
 outside() { both RAWPIPE_OUTSIDE=full cargo test --test forked outside::; }
 differential() { both RAWPIPE_DIFFERENTIAL=60000 cargo test --release --test forked spawn_differential::; }
 attack() { both RAWPIPE_ATTACK_SECONDS=80 cargo test --test forked spawn_attack::; }
 
-model() { # ten million operations, each million with a seed of its own, which a failure prints
+model() { # runs ten million operations; each million has a separate seed, which a failure prints
   local million='RAWPIPE_MODEL_SEED=$((RANDOM << 15 | RANDOM)) RAWPIPE_MODEL_OPERATIONS=1000000 cargo test --quiet --release --test unforked model:: -- --nocapture'
   cargo test --release --test unforked --no-run
   seq 10 | xargs -P "$JOBS" -I '{}' bash -c "$million" 2>&1 | tee "$OUT/operations.log"
@@ -55,7 +56,7 @@ model() { # ten million operations, each million with a seed of its own, which a
        END { printf "result: model | %d operations, %d seeds, 0 differences\n", all, seeds; exit all != 10000000 }' "$OUT/operations.log"
 }
 
-soak() { # everything at once; then at each limit of the system. Those of pages and processes apply to ordinary users.
+soak() { # runs everything together, then at each system limit; ordinary users have those of pages and processes
   local soak=(cargo test --release --test soak) limit
   RAWPIPE_SOAK_SECONDS=600 "${soak[@]}" soak_everything_at_once
   for limit in descriptors_emfile memory_enomem pipe_pages_eperm processes_eagain; do
@@ -63,7 +64,7 @@ soak() { # everything at once; then at each limit of the system. Those of pages 
   done
 }
 
-# ---------------------------------------------------------------- running them
+# ---------------------------------------------------------------- running the parts
 
 report() {
   local name
@@ -84,7 +85,7 @@ run() { # PART...
     start=$SECONDS
     printf '== %s, %s\n' "$name" "$(date -u +%H:%M)"
     status=passed
-    # A session of its own, without a terminal.
+    # Start the part in a new session without a terminal.
     setsid --wait bash "$0" part "$name" > "$OUT/$name.log" 2>&1 < /dev/null || status=FAILED
     [ $status = passed ] || failed+=" $name"
     echo "ended: the whole part | $status, $((SECONDS - start)) s, $(date -u +%Y-%m-%d)" >> "$OUT/$name.log"
@@ -97,7 +98,7 @@ run() { # PART...
 mkdir -p "$OUT"
 case ${1:-} in
   report) report ;;
-  write) # between two comments in the page
+  write) # replaces the text between two comments in the page
     report > "$OUT/report.md"
     sed -i -e '/^<!-- the matrix -->$/,/^<!-- the end of the matrix -->$/{//!d}' \
       -e "/^<!-- the matrix -->\$/r $OUT/report.md" docs/TESTING.md

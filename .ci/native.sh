@@ -1,15 +1,16 @@
 #!/bin/bash
-# .ci/native.sh - build and test the crate on an architecture without assembly here: a whole i386 userland on this
+# .ci/native.sh - build and test the crate on an architecture without assembly: a full i386 userland on this
 # kernel.
 #
-#   .ci/native.sh [COMMAND...]   run the command in it, in the crate's folder (default: the check below)
+#   .ci/native.sh [COMMAND...]   run the command in the crate's directory there (default: the check below)
 #
-# The check is what a user does on such a machine: a plain `cargo test`, with the installed C compiler. Before that it
-# checks that without a C compiler the build fails with an error that names what is missing.
+# The check does what a user does on a machine without assembly: a plain `cargo test` with the installed C
+# compiler. Before this, it verifies that a build without a C compiler fails with an error that names the
+# missing package.
 #
-# Debian 13's packages are unpacked into a folder, not installed (.ci/debian.sh). It is the root of a new mount
-# namespace, which only root can create. Cargo gets the packages of Cargo.lock from `cargo vendor`, as on a machine
-# without a network.
+# Debian 13's packages are unpacked into a directory instead of being installed (.ci/debian.sh). This
+# directory is the root of a new mount namespace, which only root can create. `cargo vendor` provides the
+# packages of Cargo.lock, as on a machine without a network.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 
@@ -27,7 +28,7 @@ userland() { # unpacks the userland if it is missing, and vendors cargo's packag
     retry apt-get -qq -o APT::Architecture=i386 -o "Dir::Cache::archives=$debs" --download-only --no-install-recommends \
       install rustc-web cargo-web gcc libc6-dev bash coreutils mount
     for deb in "$debs"/*.deb; do dpkg-deb -x "$deb" "$MACHINE"; done
-    ln -s gcc "$MACHINE/usr/bin/cc" # which an installation would have created
+    ln -s gcc "$MACHINE/usr/bin/cc" # an installation would have created this link
     ln -sf bash "$MACHINE/usr/bin/sh"
     printf '%s\n' root:x:0:0::/root:/bin/sh nobody:x:65534:65534::/:/bin/sh > "$MACHINE/etc/passwd"
     rm -rf "$debs"
@@ -37,10 +38,10 @@ userland() { # unpacks the userland if it is missing, and vendors cargo's packag
   cargo vendor -q --locked --versioned-dirs --manifest-path "$TOP/Cargo.toml" "$MACHINE/vendor" > /dev/null
   printf '[source.%s]\n%s\n' crates-io 'replace-with = "vendored"' vendored 'directory = "/vendor"' \
     > "$MACHINE/.cargo/config.toml"
-  exec 9>&- # the lock
+  exec 9>&- # releases the lock
 }
 
-inside() { # COMMAND...: runs it in the userland; its end unmounts everything
+inside() { # COMMAND...: runs the command in the userland; when it ends, everything is unmounted
   # shellcheck disable=SC2016 # the inner shell's variables
   setarch i686 unshare --mount --fork sh -ec '
     mount --bind "$1" "$1"
@@ -48,7 +49,7 @@ inside() { # COMMAND...: runs it in the userland; its end unmounts everything
     mount --bind "$2" crate
     mount -t tmpfs tmpfs tmp
     for dir in proc sys dev; do mount --rbind /$dir $dir; done
-    pivot_root . . # not chroot, in which a process may not create namespaces
+    pivot_root . . # chroot is unsuitable, because a process in a chroot may not create namespaces
     umount -l .
     cd /crate
     shift 2
@@ -56,7 +57,7 @@ inside() { # COMMAND...: runs it in the userland; its end unmounts everything
       CARGO_TARGET_DIR=/target CARGO_BUILD_JOBS="$JOBS" CARGO_PROFILE_DEV_DEBUG=0 "$@"' sh "$MACHINE" "$TOP" "$@"
 }
 
-refuses() { # checks that without a C compiler the error names what was tried, and the packages that provide one
+refuses() { # checks that the error without a C compiler names the tried commands, and the packages that provide one
   local out=$ROOT/native-refuses.log word
   if inside env CC=/bin/false CARGO_TARGET_DIR=/tmp/target cargo build > "$out" 2>&1; then
     die "the crate builds for i686 without a C compiler"

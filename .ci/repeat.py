@@ -1,26 +1,27 @@
 #!/usr/bin/env python3
 """.ci/repeat.py - find tests that fail occasionally: .ci/repeat.py [PARALLEL] [TIMES] [BINARY...]
 
-First PARALLEL instances (32) of each test binary run at the same time, so that they compete for the CPUs and collide in
-anything that they share by mistake. Then each test that forks, signals, starts programs or waits runs TIMES times (200)
-by its name, several at a time. A run fails if its status is not 0, if it does not count as many passed tests as are
-listed, if a process of its process group still exists 20 seconds later, or if it leaves a file in its temporary folder.
-The output of a failed run is kept in target/repeat.
+First, PARALLEL instances (32) of each test binary run at the same time. They compete for the CPUs, and collide in any
+state that they share by mistake. Then each test that forks, signals, starts programs or waits runs TIMES times (200) by
+its name, several at a time. A run fails in any of these cases: its status is not 0; it passes fewer tests than are
+listed; a process of its process group still exists 20 seconds later; a file remains in its temporary directory. The
+output of a failed run is kept in target/repeat.
 """
 import concurrent.futures, os, re, shutil, signal, subprocess, sys, time
 
-# Topics that use many processes or much memory on their own.
+# The topics whose tests use many processes or much memory even when they run alone.
 NOT_AT_ONCE = ("inject::", "outside::", "spawn_differential::", "worlds::")
-# Topics whose tests are repeated one by one.
+# The topics whose tests are repeated one by one.
 ALONE = r"^(fork|signals|child|spawn|command|communicate|pipeline|chunk_fork|waiting|timed|select)::"
-PATIENCE = ["timeout", "--foreground", "-s", "KILL", "3600"]  # the tests have a shorter limit of their own
+PATIENCE = ["timeout", "--foreground", "-s", "KILL", "3600"]  # the tests have a shorter limit
 
 os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 parallel, times = map(int, sys.argv[1:3] + ["32", "200"][len(sys.argv[1:3]) :])
 stage = os.path.abspath("target/repeat")
 shutil.rmtree(stage, ignore_errors=True)
 
-# Copies, which no later build replaces, in cargo's layout, because tests look for the examples beside their binary.
+# Copies the binaries, which no later build replaces. The layout is cargo's, because tests look for the
+# examples relative to their binary.
 built = subprocess.run(
     ["bash", "-c", "set -o pipefail; source .ci/debian.sh; cargo test --no-run --message-format=json | programs"],
     stdout=subprocess.PIPE, check=True, text=True,
@@ -31,7 +32,7 @@ for folder, name, path in map(str.split, built.splitlines()):
     copy = shutil.copy(path, f"{stage}/debug/{folder}/")
     if folder == "deps" and name in (sys.argv[3:] or [name]):
         binaries[name] = copy
-# Without cargo's variables, or the tests would call cargo for each example.
+# Omit cargo's variables, because the tests would otherwise call cargo for each example.
 environment = {key: value for key, value in os.environ.items() if not key.startswith("CARGO")}
 
 
@@ -63,7 +64,7 @@ def wrong(folder, command, expected):
         return f"status {status}"
     if os.listdir(folder):
         return f"files were left behind: {os.listdir(folder)}"
-    # The last match, because a test may print the output of another program.
+    # Use the last match, because a test may print the output of another program.
     text = open(f"{folder}.log", errors="replace").read()
     counts = re.findall(r"^test result: ok\. (\d+) passed; 0 failed; (\d+) ignored", text, re.M)
     return None if counts and sum(map(int, counts[-1])) == expected else f"counted {counts}, not {expected}"

@@ -1,23 +1,24 @@
 #!/bin/bash
-# .ci/sanitize.sh - run the whole suite under the tools that check a program's memory accesses.
+# .ci/sanitize.sh - run the whole suite under tools that check memory accesses.
 #
-#   .ci/sanitize.sh [TOOL...]   address leak thread memory valgrind; by default all of them
+#   .ci/sanitize.sh [TOOL...]   address leak thread memory valgrind; the default is all of them
 #
-# Settings (environment): BACKENDS, "asm c-shim" or one of the two; JOBS, for cargo (default: all cores); TESTS, a
-# pattern for the names of test binaries (default: all); LIMIT, the seconds that one of them may take (default 14400).
-# Everything is written under target/sanitize.
+# Settings (environment): BACKENDS, "asm c-shim" or one of them; JOBS, for cargo (default: all cores); TESTS,
+# a pattern for the names of test binaries (default: all); LIMIT, the seconds that a test binary may take
+# (default 14400). All files are written under target/sanitize.
 #
-#   address, leak    the nightly compiler that is installed, with its own std
-#   thread, memory   Debian's newest rustc for Debian 12 with its std's sources, which are compiled with the sanitizer as
-#                    well, and the sanitizers' libraries of the same LLVM: unpacked there, not installed
-#   valgrind         the one that is installed, else Debian's; on the suite as everybody compiles it
+#   address, leak    the installed nightly compiler, with its own std
+#   thread, memory   Debian's newest rustc for Debian 12, whose std is compiled with the sanitizer as well,
+#   and
+#                    the sanitizers' libraries of the same LLVM; all are unpacked, not installed
+#   valgrind         the installed version, or else Debian's, on the suite without special compiler options
 #
-# A build for a sanitizer has the hooks of src/sys/sanitize.rs, without which it would not see the system calls. The
-# test binary `forked` runs first: its topic `sanitizer` makes deliberate mistakes, and this script fails if a tool does
-# not report each of them.
+# A build for a sanitizer contains the hooks of src/sys/sanitize.rs, which show the sanitizer the system
+# calls. The test binary `forked` runs first. Its topic `sanitizer` makes deliberate mistakes, and this script
+# fails if a tool does not report each of them.
 #
-# The reports of all processes, including those whose standard error is not read, are written to a folder. It must be
-# empty at the end.
+# All processes write their reports to a directory, including those whose standard error is not read. The
+# directory must be empty at the end.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 CROSS_ROOT=target/sanitize
@@ -27,7 +28,7 @@ BACKENDS=${BACKENDS:-asm c-shim}
 LIMIT=${LIMIT:-14400}
 TARGET=x86_64-unknown-linux-gnu
 
-# The mistakes that each tool must detect. None of these tests may be missing or skipped.
+# The mistakes that each tool must detect. Each of these tests must exist and run.
 MISTAKES='
 address   read_beyond_the_end_of_a_buffer readv_beyond_the_end_of_a_buffer write_of_freed_memory memory_that_nobody_can_free
 leak      memory_that_nobody_can_free
@@ -36,7 +37,7 @@ memory    byte_beyond_what_read_has_given write_of_uninitialised_memory
 valgrind  read_beyond_the_end_of_a_buffer write_of_freed_memory byte_beyond_what_read_has_given write_of_uninitialised_memory memory_that_nobody_can_free
 '
 
-# Unpacks the newest rustc of Debian 12 whose sources and LLVM sanitizers are available in the same version.
+# Unpacks the newest rustc of Debian 12 whose sources and LLVM sanitizers exist in the same version.
 debian_rustc() {
   local version series llvm number s
   lock
@@ -50,9 +51,9 @@ debian_rustc() {
     number=${llvm#libllvm}
     unpack rust "rustc-web=$version" "libstd-rust-web-$series=$version" "libstd-rust-web-dev=$version" "$llvm" \
       "libclang-rt-$number-dev"
-    # std only: the other sources are 800 MB
+    # unpacks only std, because the other sources are 800 MB
     UNPACK="./usr/src/rustc-*/library ./usr/src/rustc-*/Cargo.lock ./usr/lib/rustlib/src" unpack rust "rust-web-src=$version"
-    for s in tsan msan; do # under the names that rustc looks for
+    for s in tsan msan; do # rustc looks for these names
       cp "$ROOT/rust/usr/lib/llvm-$number/lib/clang/$number/lib/linux/libclang_rt.$s-x86_64.a" \
         "$ROOT/rust/usr/lib/rustlib/$TARGET/lib/librustc-stable_rt.$s.a"
     done
@@ -60,13 +61,13 @@ debian_rustc() {
   fi
   wrapper rustc rust rustc
   wrapper rustdoc rust rustdoc
-  exec 9>&- # the lock
+  exec 9>&- # releases the lock
 }
 
-# Sets `cargo` and exports what it needs.
+# Sets `cargo` and exports the variables that the tool needs.
 prepare() { # TOOL
   local common valgrind
-  # Enough for names and lines in reports.
+  # This level is enough for names and lines in reports.
   export CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_INCREMENTAL=0
   case $1 in
     address | leak)
@@ -78,14 +79,14 @@ prepare() { # TOOL
       debian_rustc
       export RUSTC=$ROOT/bin/rustc RUSTDOC=$ROOT/bin/rustdoc RUSTC_BOOTSTRAP=1
       export RUSTFLAGS="-Zsanitizer=$1 -Cforce-frame-pointers"
-      # These tools check every access, including std's: without optimisation a run takes hours.
+      # These tools check every access, including std's, so a run without optimization takes hours.
       export CARGO_PROFILE_DEV_OPT_LEVEL=1
       [ "$1" = thread ] || RUSTFLAGS+=" -Zsanitizer-memory-track-origins"
       build+=(-Zbuild-std)
       ;;
     valgrind)
       find_valgrind
-      # The tests put this command before each program that they start.
+      # The tests prepend this command to each program that they start.
       export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$valgrind -q --error-exitcode=99 --leak-check=full \
 --show-leak-kinds=definite --errors-for-leak-kinds=definite --child-silent-after-fork=yes --fair-sched=try"
       serial=(--test-threads=1)
@@ -94,15 +95,17 @@ prepare() { # TOOL
     *) die "unknown tool '$1'" ;;
   esac
   RUSTFLAGS+=" --cfg rawpipe_sanitize=\"$1\""
-  # A program that is killed by a signal must end with it, because tests check that. A report ends a process with 99.
+  # A program that is killed by a signal must end with that signal, because tests check this. A report ends a
+  # process with status 99.
   common="log_path=$reports/report:exitcode=99:handle_segv=0:handle_sigbus=0"
   common+=":handle_abort=0:handle_sigfpe=0:handle_sigill=0"
   export ASAN_OPTIONS=$common:detect_leaks=1 LSAN_OPTIONS=$common MSAN_OPTIONS=$common
-  # A child of a process with threads may continue. A race ends the process, so that no test passes with one.
+  # A forked child of a multithreaded process may continue. A race ends the process, so that no test passes
+  # with a race.
   export TSAN_OPTIONS=$common:halt_on_error=1:die_after_fork=0
 }
 
-run() ( # TOOL BACKEND, in a subshell: its exports are for this run only
+run() ( # TOOL BACKEND: runs in a subshell, since its exports apply only to this run
   set -e
   local tool=$1 backend=$2 start=$SECONDS reports=$ROOT/reports/$1-$2 log=$ROOT/$1-$2.log
   local name file test status passed skipped found failed=0
@@ -110,27 +113,28 @@ run() ( # TOOL BACKEND, in a subshell: its exports are for this run only
   [ "$backend" = asm ] || build+=(--features "$backend")
   rm -rf "$reports"
   mkdir -p "$reports"
-  chmod 1777 "$reports" # for a test that changes its user
+  chmod 1777 "$reports" # a test changes its user
   prepare "$tool"
   export CARGO_TARGET_DIR=$ROOT/$tool
   say "$tool, $backend: build"
-  # Builds the programs that tests start. The tests would build them with cargo, but without these options.
+  # Build the programs that tests start. Otherwise the tests would build them with cargo, but without these
+  # options.
   "${cargo[@]}" build --quiet --examples "${build[@]}"
   mapfile -t binaries < <(
     "${cargo[@]}" test --no-run --message-format=json-render-diagnostics "${build[@]}" --lib --tests | programs |
       awk -v pattern="^(forked|${TESTS:-.*})\$" '$1 == "deps" && $2 ~ pattern { print ($2 != "forked"), $2, $3 }' | sort
   )
-  # The tests compare the times of files to find out that these are up to date.
+  # The tests compare file times to determine whether the programs are up to date.
   touch "$CARGO_TARGET_DIR/$TARGET/debug/examples"/*
   [ ${#binaries[@]} -gt 0 ] || die "no test binaries were built"
   say "$tool, $backend: ${#binaries[@]} test binaries, built in $((SECONDS - start)) s"
   start=$SECONDS
   : > "$log"
-  unset CARGO # so that the tests do not call it
+  unset CARGO # prevents the tests from calling cargo
   while read -r _ name file; do
     printf '\n######## %s\n' "$name" >> "$log"
     status=0
-    # shellcheck disable=SC2086 # the words of a command
+    # shellcheck disable=SC2086 # the variable holds several words
     timeout -k 10 "$LIMIT" ${CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER:-} "$file" "${serial[@]}" >> "$log" 2>&1 < /dev/null || status=$?
     if [ "$status" != 0 ]; then
       failed=$((failed + 1))
@@ -143,7 +147,7 @@ run() ( # TOOL BACKEND, in a subshell: its exports are for this run only
     done
   done < <(printf '%s\n' "${binaries[@]}")
   read -r passed _ skipped < <(totals "$log")
-  # Other lines are warnings about stacks that a tool does not support.
+  # The other lines are warnings about stacks that a tool does not support.
   mapfile -t wrong < <(grep -lE 'ERROR: |(WARNING|FATAL): (Thread|Memory)Sanitizer|Sanitizer: CHECK failed' \
     "$reports"/* 2> /dev/null || true)
   found=${#wrong[@]}
@@ -166,7 +170,7 @@ main() { # TOOL...
   : > "$ROOT/results"
   for tool in "$@"; do
     for backend in $BACKENDS; do
-      # Not with `||`, which would let `run` continue after a failed command.
+      # `||` is unsuitable, because `run` would then continue after a failed command.
       set +e
       run "$tool" "$backend"
       status=$?
@@ -179,5 +183,6 @@ main() { # TOOL...
   [ -z "$failures" ] || die "failed: $failures"
 }
 
-# On one line, so that the shell does not read this file again, which may change during the hours that this takes.
+# Keep both commands on one line, so that the shell does not read this file again. The file may change during
+# the hours that the run takes.
 main "$@"; exit

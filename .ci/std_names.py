@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Checks the guide's page From std (docs/from_std.md) against std's own names.
+"""Checks the guide's page From std (docs/from_std.md) against the names in std.
 
   .ci/std_names.py         compare the page with .ci/std_names.txt, and that with the compiler's std
-  .ci/std_names.py write   write .ci/std_names.txt anew, from the compiler's std
+  .ci/std_names.py write   write .ci/std_names.txt from the compiler's std
 
-The names come from the pages that rustdoc writes for a crate which re-exports these modules: stable items, their
-methods and fields, and the traits that they implement, except those that are usually derived. The check fails if a
-name of the list has no row, if a row has a name that is not in the list, if a difference has no explanation, or if a
-link leads to an item that is not in tests/api/full.txt. Names that only the compiler has are printed: it may be newer.
+The names are read from the pages that rustdoc writes for a crate that re-exports these modules. They are the stable
+items, their methods and fields, and the traits that they implement, except the commonly derived ones. The check fails
+in any of these cases: a name of the list has no row; a row has a name that is not in the list; a difference has no
+explanation; a link leads to an item that is not in tests/api/full.txt. Names that exist only in the compiler's std are
+printed, because the compiler may be newer than the list.
 """
 
 import os, re, subprocess, sys, tempfile, urllib.parse
@@ -25,7 +26,7 @@ UNSTABLE = "nightly-only experimental API"
 
 
 def members(item, page):
-    """The item of one of rustdoc's pages, and what belongs to it."""
+    """Returns the item of one of rustdoc's pages, and the item's members."""
     head, *parts = re.split(r'<section id="(?=impl-|method\.|tymethod\.|associated)', page.split('id="synthetic-impl')[0])
     if UNSTABLE in head.split("<h2 id=")[0]:
         return
@@ -46,7 +47,7 @@ def members(item, page):
 
 
 def compiler():
-    """The version of the compiler, and the names of its std."""
+    """Returns the version of the compiler, and the names of its std."""
     version = subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True).stdout.split()[1]
     names = []
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +63,7 @@ def compiler():
 
 
 def rows():
-    """The page's rows: the names in the first cell with their module, and the other cells."""
+    """Returns the page's rows: the names in the first cell with their module, and the other cells."""
     module = None
     for line in open(PAGE):
         heading = re.match(r"# `(std::\S+)`", line)

@@ -1,27 +1,28 @@
 //! Measures single calls, round trips and messages.
 //!
-//! - `pingpong`: a message to another process and back, made on one side and summed on the other, both
-//!   ways; an iteration is one round trip. Each process has a CPU of its own (`two`), or both are on
-//!   `one`. `pingpong_contended`: the same while a busy process runs on each CPU.
-//! - `call`: single calls in one thread: `pipe2` and two calls of `close`; one byte written and read;
+//! - `pingpong`: round trips of a message between two processes. Each side generates and sums every message.
+//!   The processes run on separate CPUs (`two`) or on the same CPU (`one`).
+//! - `pingpong_contended`: the same round trips while a busy process runs on each CPU.
+//! - `call`: single calls in one thread: `pipe2` and two `close` calls; a `write` and a `read` of one byte;
 //!   `dup` and `close`; `poll` of 1 and of 1,000 pipes.
-//! - `epoll`: 1,000 pipes are watched and one is ready.
-//! - `channel`: messages to another process on another CPU, which receives them into a page-aligned buffer.
-//! - `channel_many`: many messages together: `std` through `BufWriter` and `BufReader`, `rawpipe` up to
-//!   1000 with a call of `send_many`, and the receiver reads ahead.
+//! - `epoll`: a wait for 1,000 watched pipes of which one is ready.
+//! - `channel`: messages to a process on another CPU, which receives them into a page-aligned buffer.
+//! - `channel_many`: batches of messages. `std` uses `BufWriter` and `BufReader`. `rawpipe` sends up to 1,000
+//!   messages in each call of `send_many`, and the receiver reads ahead.
 //!
 //! Engines:
 //!
-//! - `std`: `std::io::pipe`, `write_all` and `read_exact`; a message is 8 bytes of length and the bytes.
-//!   If std has no such call, it is the C library's function. For `poll` that is `ppoll`, which has
-//!   nanoseconds as well. `std-poll` is the C library's `poll`, a call that x86_64 has and aarch64
-//!   lacks.
-//! - `rawpipe`: this crate by default; a channel has pipes of 256 KiB.
-//! - `rawpipe-adaptive`: with `Wait::Adaptive`, in `pingpong` on both sides. `rawpipe-shared`:
-//!   `chunk::shared`. `rawpipe-large`: a channel on pipes of `Capacity::Max`.
-//!   `rawpipe-read-ahead`: the receiver reads ahead.
+//! - `std`: `std::io::pipe`, `write_all` and `read_exact`. In a message, 8 bytes of length precede the bytes.
+//!   Calls that std lacks are made with the C library's functions. The engine for `poll` uses `ppoll`, which
+//!   also has a timeout in nanoseconds.
+//! - `std-poll`: the C library's `poll`, a system call that exists on x86_64 but not on aarch64.
+//! - `rawpipe`: this crate with default settings; a channel uses pipes of 256 KiB.
+//! - `rawpipe-adaptive`: with `Wait::Adaptive`, in `pingpong` on both sides.
+//! - `rawpipe-shared`: `chunk::shared`.
+//! - `rawpipe-large`: a channel on pipes of `Capacity::Max`.
+//! - `rawpipe-read-ahead`: a channel whose receiver reads ahead.
 //!
-//! The bytes that arrive are compared or summed in each measurement.
+//! Every measurement compares or sums the bytes that arrive.
 #![allow(unsafe_code, reason = "the C library's own calls, to compare with and to pin")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 
@@ -88,7 +89,7 @@ fn pingpong(criterion: &mut Criterion) {
 
 // ---------------------------------------------------------------- single calls
 
-/// Measures a call of this process.
+/// Creates an engine that measures a call in this process.
 fn calls<'a, T>(engine: &'static str, mut call: impl FnMut() -> T + 'a) -> Engine<'a> {
     common::engine(engine, move |turns| Taken::repeated(turns, || Ok(black_box(call()))))
 }
@@ -141,15 +142,15 @@ fn call(criterion: &mut Criterion) {
             &format!("poll_{count}"),
             vec![
                 calls("std", move || {
-                    let now = [0_usize; 4]; // a `struct timespec` of any layout
+                    let now = [0_usize; 4]; // matches `struct timespec` on every architecture
                     let (place, now) = (theirs.as_mut_ptr().cast(), now.as_ptr().cast());
-                    // SAFETY: `PollFd` has the layout of `struct pollfd`, the length is the list's, and the
-                    // timeout is readable.
+                    // SAFETY: `PollFd` has the layout of `struct pollfd`, the length is that of the list, and
+                    // the timeout is readable.
                     assert_eq!(unsafe { libc::ppoll(place, count, now, std::ptr::null()) }, 1);
                 }),
                 calls("std-poll", move || {
                     let place = plain.as_mut_ptr().cast();
-                    // SAFETY: `PollFd` has the layout of `struct pollfd`, and the length is the list's.
+                    // SAFETY: `PollFd` has the layout of `struct pollfd`, and the length is that of the list.
                     assert_eq!(unsafe { libc::poll(place, count, 0) }, 1);
                 }),
                 calls("rawpipe", move || assert_eq!(poll(&mut ours, Some(Duration::ZERO)), Ok(1))),
@@ -158,11 +159,12 @@ fn call(criterion: &mut Criterion) {
     }
 }
 
-/// Creates `count` pipes, with a byte in the first.
+/// Creates `count` pipes, of which only the first holds a byte.
 fn pipes(count: usize) -> Vec<(PipeReader, PipeWriter)> {
     const RLIMIT_NOFILE: i32 = 7;
     let limit = [2 * count + 100; 2];
-    // SAFETY: reads two words, the soft and the hard limit. If they are too high, creating the pipes fails.
+    // SAFETY: the call reads two words, the soft and the hard limit. If the limits are too high, the call
+    // fails and creating the pipes fails later.
     unsafe { libc::setrlimit(RLIMIT_NOFILE, limit.as_ptr().cast()) };
     let pipes: Vec<_> = (0..count).map(|_| rawpipe::pipe().expect("a pipe")).collect();
     pipes[0].1.write_all(b"x").expect("written");
@@ -180,7 +182,7 @@ fn epoll(criterion: &mut Criterion) {
     let engines = vec![
         calls("std", || {
             let place = theirs.as_mut_ptr().cast();
-            // SAFETY: room for 16 events.
+            // SAFETY: the list has room for 16 events.
             assert_eq!(unsafe { libc::epoll_wait(number, place, 16, 0) }, 1);
         }),
         calls("rawpipe", || {
@@ -193,9 +195,9 @@ fn epoll(criterion: &mut Criterion) {
 
 // ---------------------------------------------------------------- channel
 
-/// Sends this message so many times.
+/// A function that sends the message the given number of times.
 type Send<W> = fn(W, &[u8], u64) -> io::Result<()>;
-/// Receives so many messages into this buffer, which has their length.
+/// A function that receives the given number of messages into a buffer of the message's length.
 type Receive<R> = fn(R, &mut [u8], u64) -> io::Result<()>;
 
 fn std_send(mut writer: impl Write, message: &[u8], count: u64) -> io::Result<()> {
@@ -258,12 +260,12 @@ fn adaptive_receive(receiver: Receiver<PipeReader>, buf: &mut [u8], count: u64) 
     raw_receive(receiver.with_wait(Wait::Adaptive), buf, count)
 }
 
-/// The message, and room for it.
+/// The message to send, and the buffer of the receiver.
 type Buffers<'a> = (&'a [u8], &'a mut [u8]);
 
 type Ends = (Receiver<PipeReader>, Sender<PipeWriter>);
 
-/// One direction of a channel by default.
+/// Creates one direction of a channel with default settings.
 fn link() -> io::Result<Ends> {
     let (left, right) = Channel::pair()?;
     Ok((right.split().0, left.split().1))
@@ -274,7 +276,7 @@ fn large_link() -> io::Result<Ends> {
     Ok((right.split().0, left.split().1))
 }
 
-/// Measures messages from a process that is forked before the clock starts, on another CPU.
+/// Measures messages from a child on another CPU, which is forked before the measurement starts.
 fn messages<R, W>(
     pipe: fn() -> io::Result<(R, W)>,
     send: Send<W>,
@@ -286,7 +288,7 @@ fn messages<R, W>(
     let (gate, go) = rawpipe::pipe()?;
     let mut ours = Some((reader, go));
     let child = start(|| {
-        ours = None; // here, in the child
+        ours = None; // closes the child's copy
         Place::Apart.take(false)?;
         let _ = gate.read(&mut [0])?; // end of file is the start signal
         send(writer, message, count)
@@ -296,12 +298,12 @@ fn messages<R, W>(
     drop(go);
     receive(reader, buf, count)?;
     let clock = clock.elapsed();
-    finish(child)?; // which adds its CPU time
+    finish(child)?; // adds the child's CPU time
     assert!(*buf == *message, "other bytes arrived");
     Ok(Taken { clock, cpu: spent().saturating_sub(before) })
 }
 
-/// Sends messages of this length, from page-aligned buffers or from plain ones.
+/// Creates an engine that sends messages of this length, from page-aligned or plain buffers.
 fn sends<R: 'static, W: 'static>(
     name: &'static str,
     size: usize,

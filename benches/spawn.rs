@@ -1,19 +1,19 @@
-//! Measures starting a program and waiting for its end. The engines of a row take turns.
+//! Measures starting a program and waiting for its end. The engines of a row alternate.
 //!
-//! - `spawn`: default settings; the smallest possible program (`tiny`, a static file that only exits), and
-//!   `/bin/true`, which needs the C library.
-//! - `spawn_mapped`: in a new session, with a descriptor at a given number. std supports neither, so its
-//!   caller runs code in the child (`pre_exec`), for which std forks.
-//! - `fork_wait`: a child that only exits. `std` is the C library's `fork` and `waitpid`; `rawpipe` is
-//!   `fork`, and `rawpipe-fork_with` is `fork_with`, which takes a closure.
-//! - `output`: a program that makes [`OUTPUT`] bytes; all are collected and summed.
+//! - `spawn`: programs with default settings. `tiny` is the smallest possible program, a static file that
+//!   only exits. `/bin/true` needs the C library.
+//! - `spawn_mapped`: programs in a new session, with a descriptor at a given number. std supports neither
+//!   setting, so its caller runs code in the child (`pre_exec`), which makes std fork.
+//! - `fork_wait`: a child that only exits. `std` is the C library's `fork` and `waitpid`. `rawpipe` is
+//!   `fork`, and `rawpipe-fork_with` is `fork_with`, which runs a closure.
+//! - `output`: a program that generates [`OUTPUT`] bytes, which the parent collects and sums.
 //!
-//! The number after the program is the memory of this process in MiB. Each page of it is touched, and a
-//! fork copies the page tables. `huge` means huge pages, if the kernel supports them.
+//! The number after the program is the memory of this process in MiB. Every page is touched, because a fork
+//! copies the page tables. `huge` means huge pages, if the kernel supports them.
 //!
-//! On `one` CPU, parent and child are pinned together. Where the scheduler chooses (`free`), whether both
-//! run on one CPU or on two, where each waits for the other's CPU to wake up, makes more of a difference
-//! than the engines.
+//! In rows named `one`, parent and child are pinned to the same CPU. In rows named `free`, the scheduler may
+//! run them on one CPU or on two. On two CPUs each process waits for the other's CPU to wake up. This choice
+//! affects the time more than the engine does.
 
 mod common;
 #[path = "common/programs.rs"]

@@ -1,28 +1,30 @@
-//! Measures memory → pipe → another process, by chunks of several sizes.
+//! Measures memory → pipe → another process, with chunks of several sizes.
 //!
-//! - `made_and_summed`: one process makes every byte, as numbered words, and another one adds up every
-//!   word. The sum is compared after each measurement. `benches/scaling` takes turns with the same
-//!   engines, by more sizes and situations, and has the figures to quote.
-//! - `contended`: the same while a busy process runs on each CPU.
-//! - `limits/mem_to_read`, `limits/mem_to_null`: no process makes the bytes or looks at them. The same
-//!   ones are sent repeatedly, and read into memory or discarded. These show what the transfer alone can
-//!   reach.
+//! - `made_and_summed`: one process generates every byte, as numbered words, and another adds up every word.
+//!   The sum is compared after each measurement. For published figures use `benches/scaling`, which
+//!   alternates the same engines over more sizes and situations.
+//! - `contended`: the same transfer while a busy process runs on each CPU.
+//! - `limits/mem_to_read`, `limits/mem_to_null`: transfers of the same bytes repeatedly. No process generates
+//!   or examines them; they are read into memory or discarded. These rows show the limit of the transfer
+//!   alone.
 //!
-//! Every row is measured with each process on a CPU of its own (`two`) and with both on `one`, limits
-//! only on `two`. If the scheduler chooses, the same engine varies by a factor of three.
+//! Every row is measured with the processes on separate CPUs (`two`) and on the same CPU (`one`); the limits
+//! are measured only on `two`. If the scheduler chooses, the results of one engine vary by a factor of three.
 //!
-//! - `std`: `std::io::pipe` by default, `write_all` of a chunk and `read` of 64 KiB, page-aligned
-//!   buffers. `std-vec`: the same with plain `Vec`s, from 64 KiB on.
-//! - `rawpipe`: a `ChunkWriter` and a `ChunkReader`, with only the size of a chunk set.
-//!   `rawpipe-afterread`: with `Reuse::AfterRead`. `rawpipe-adaptive`: also with `Wait::Adaptive`.
-//! - `rawpipe-shared`, `rawpipe-shared-adaptive`: `chunk::shared`, with `Wait::Block` and
-//!   `Wait::Adaptive`.
+//! - `std`: `std::io::pipe` with default settings, page-aligned buffers, `write_all` of a chunk and `read` of
+//!   64 KiB.
+//! - `std-vec`: the same calls with plain `Vec`s, for chunks of 64 KiB or more.
+//! - `rawpipe`: a `ChunkWriter` and a `ChunkReader`, with only the chunk size set.
+//! - `rawpipe-afterread`: with `Reuse::AfterRead`. `rawpipe-adaptive`: also with `Wait::Adaptive`.
+//! - `rawpipe-shared`, `rawpipe-shared-adaptive`: `chunk::shared`, with `Wait::Block` and `Wait::Adaptive`.
 //! - `rawpipe-vmsplice-afterread`, `rawpipe-memfd-afterread`: a `ChunkWriter` with that mechanism.
 //!
-//! In the limits a chunk of `-afterread` holds the bytes of an earlier round, so it fills nothing. `rawpipe` never uses a page again that it has handed over, and fills every chunk.
+//! In the limits, the chunks of `-afterread` still hold the bytes of an earlier round, so the source fills
+//! nothing. `rawpipe` never reuses a page that it has passed to the pipe, so the source fills every chunk.
 //!
-//! A sample is one run of two processes, forked before its clock starts, and fails unless exactly as
-//! many bytes arrive. Each engine's code is called through a pointer, so none of it is inlined here.
+//! A sample is one run of two processes, which are forked before its measurement starts. A sample fails
+//! unless exactly the bytes that were sent arrive. The code of each engine is called through a pointer, so
+//! the compiler cannot inline it into the benchmark.
 
 mod common;
 #[path = "common/rows.rs"]

@@ -1,26 +1,30 @@
-//! Measures transfers from descriptor to descriptor.
+//! Measures transfers between descriptors.
 //!
-//! - `file_to_read`: a file in the page cache → pipe → another process, which looks at every byte.
-//! - `pipe_to_file`: a process makes every byte → pipe → a new file in memory, by another process.
-//! - `pipe_to_pipe`, `socket_to_socket`: a process makes every byte, the measured one moves them from one
-//!   pipe or socket to another, and a third one looks at them.
-//! - `fanout`: the same, to two pipes and two processes.
-//! - `file_to_file`: a file in memory → a new one, in this process.
-//! - `limits/file_to_null`, `limits/pipes_to_null`: no process makes the bytes or looks at them.
+//! - `file_to_read`: a file in the page cache → pipe → another process, which reads every byte.
+//! - `pipe_to_file`: a process that generates every byte → pipe → another process → a new file in memory.
+//! - `pipe_to_pipe`, `socket_to_socket`: one process generates every byte. The measured process moves the
+//!   bytes between two pipes or sockets, and a third process reads them.
+//! - `fanout`: a transfer from one pipe to two pipes, each with its own reader.
+//! - `file_to_file`: a file in memory → a new file, in this process.
+//! - `limits/file_to_null`, `limits/pipes_to_null`: transfers of bytes that no process generates or
+//!   examines.
 //!
-//! Rows are measured with the source on one CPU and all other processes on another (`two`), and with all
-//! on `one`; limits only on `two`, and `file_to_file`, which has one process, where it is put (`free`).
+//! Each row is measured with two placements: the source on one CPU and all other processes on another
+//! (`two`), or all processes on the same CPU (`one`). The limits are measured only on `two`. `file_to_file`
+//! has only one process, so the scheduler places it (`free`).
 //!
 //! Engines, listed in `common/engines.rs`:
 //!
 //! - `std`: `read` and `write_all` of 64 KiB (`file_to_file`: 128 KiB), with page-aligned buffers.
-//!   `std-vec`: the same with plain `Vec`s. `std-copy`: `io::copy`.
-//! - `rawpipe`: `transfer` or `fanout`, without options; on the same pipes as std if another process has
-//!   created them, else on pipes as large as is useful. `rawpipe-large`: on large pipes.
+//! - `std-vec`: the same calls with plain `Vec`s. `std-copy`: `io::copy`.
+//! - `rawpipe`: `transfer` or `fanout` with default options. If another process created the pipes, they are
+//!   the same as for std; otherwise they have the largest useful capacity.
+//! - `rawpipe-large`: the same calls on large pipes.
 //!
-//! An iteration moves [`BYTES`]. A sample is one run of the processes, forked before its clock starts,
-//! and fails unless exactly as many bytes arrive. All bytes of each engine are compared once before, in
-//! a file. Each engine's code is called through a pointer, so none of it is inlined here.
+//! An iteration moves [`BYTES`]. A sample is one run of the processes, which are forked before its
+//! measurement starts. A sample fails unless exactly the bytes that were sent arrive. Before its first
+//! sample, each engine moves its bytes to a file, where every byte is compared. The code of each engine is
+//! called through a pointer, so the compiler cannot inline it into the benchmark.
 
 mod common;
 #[path = "common/rows.rs"]

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * The C backend of rawpipe: does with the C library what src/sys/ does in assembly elsewhere.
+ * The C backend of rawpipe, which makes with the C library the calls that src/sys/ makes in assembly.
  * Contract: src/sys/mod.rs. Every symbol is static or begins with RAWPIPE_PREFIX, which build.rs
- * sets and which contains the version. Nothing here may change errno: the assembly does not.
+ * sets. This prefix contains the version. No function may change errno, because the assembly does not.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -42,10 +42,10 @@
 #define JOIN(a, b) JOIN2(a, b)
 #define NAME(x) JOIN(RAWPIPE_PREFIX, x)
 
-/* mmap and ftruncate differ between targets when called by number: 32-bit ones have mmap2, with its
- * offset in units of pages, and 64-bit lengths in pairs of registers; s390x has mmap with a pointer
- * to its arguments. libc's functions handle that, so they make these two calls. The Rust side is the
- * same everywhere: six registers, an offset or a length in bytes. */
+/* mmap and ftruncate differ between targets when called by number. 32-bit targets have mmap2, whose
+ * offset is in units of pages, and pass 64-bit lengths in pairs of registers. mmap of s390x receives
+ * a pointer to its arguments. libc's functions handle these differences, so they make both calls.
+ * The Rust code is the same for every target: six registers, with the offset or length in bytes. */
 #ifdef SYS_mmap2
 #define NR_mmap SYS_mmap2
 #else
@@ -90,8 +90,8 @@ long NAME(fork)(void)
 	return pid == -1 ? -(long)error : (long)pid;
 }
 
-/* glibc's second name for clone, which ThreadSanitizer does not replace. Its replacement of clone
- * assumes that each child has a copy of the memory. musl has a function of this name that returns
+/* glibc's second name for clone, which ThreadSanitizer does not replace. ThreadSanitizer's clone
+ * assumes that each child has a copy of the memory. In musl, the function with this name returns
  * -errno. */
 #ifdef __GLIBC__
 extern __typeof__(clone) __clone;
@@ -112,7 +112,8 @@ long NAME(clone_on_stack)(long flags, void *top, int (*child)(void *), void *arg
 	return pid == -1 ? -(long)error : (long)pid;
 }
 
-/* The numbers. If a 32-bit target has two forms of a call, that with 64-bit times and offsets. */
+/* The numbers of the calls. If a 32-bit target has two forms of a call, the number is that of the
+ * form with 64-bit times and offsets. */
 #if !defined(SYS_pidfd_open) || !defined(SYS_clone3) || !defined(SYS_close_range)
 #error "rawpipe: the kernel headers of this target are older than Linux 5.9 and lack calls"
 #endif
@@ -124,7 +125,7 @@ long NAME(clone_on_stack)(long flags, void *top, int (*child)(void *), void *arg
 #endif
 #ifdef SYS_epoll_pwait2
 #define NR_epoll_pwait2 SYS_epoll_pwait2
-#else /* headers older than Linux 5.11; calls as new as these have the same distance everywhere */
+#else /* headers older than Linux 5.11; calls this new are at the same distance on every target */
 #define NR_epoll_pwait2 (SYS_clone3 + 6)
 #endif
 #ifdef SYS_fcntl64
@@ -246,8 +247,8 @@ CALL(waitid);
 CALL(write);
 CALL(writev);
 
-/* The values that the Rust side relies on (src/sys/abi/mod.rs, src/errno/mod.rs), for the test that compares
- * them. A program that does not use the table does not link it. */
+/* The values on which the Rust code relies (src/sys/abi/mod.rs, src/errno/mod.rs), for the test that
+ * compares them. A program that does not use the table does not link it. */
 struct fact {
 	const char *name;
 	size_t value;

@@ -1,8 +1,9 @@
-//! A parent and its child send each other a message. A pipe has one direction, so this takes two pipes.
+//! Sends one message from a parent to its child and another back. Two pipes are needed because a pipe has one
+//! direction.
 //!
-//! Python: `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read`.
+//! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write` and `os.read`.
 //!
-//! Run it with `cargo run --example bidirectional`.
+//! Run this example with `cargo run --example bidirectional`.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::Fork;
@@ -13,16 +14,17 @@ fn main() -> io::Result<()> {
     let (parent_reader, child_writer) = rawpipe::pipe()?;
     let (child_reader, parent_writer) = rawpipe::pipe()?;
 
-    // SAFETY: this process has one thread, and owns nothing but memory and descriptors.
+    // SAFETY: this process has one thread, and owns only memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Parent(mut child) => {
-            // The child's ends. With its writer open here, the read below would not reach end of file.
-            // With its reader open here, writing to a child that has ended would not fail.
+            // Close the child's ends. With its writer open in this process, the read below would not reach
+            // end of file. With its reader open, a write to a child that has ended would not fail.
             drop((child_reader, child_writer));
 
             parent_writer.write_all(b"Parent says hello")?;
             // End of file marks the message as complete. Two processes deadlock if both read to the end
-            // before they close, or if both write more than a pipe holds before they read.
+            // before they close their writers. Two processes also deadlock if both write more than a pipe
+            // holds before they read.
             drop(parent_writer);
 
             let mut data = Vec::new();
@@ -35,12 +37,12 @@ fn main() -> io::Result<()> {
             }
         }
         Fork::Child => {
-            // The parent's ends: close them for the same two reasons.
+            // Close the parent's ends, for the same two reasons.
             drop((parent_reader, parent_writer));
 
             let mut data = Vec::new();
             child_reader.read_to_end(&mut data)?;
-            // Not `println!`: a fork copies its buffer, and both processes would print the contents.
+            // A fork copies the buffer of `println!`, and both processes would print its contents.
             let line = format!("Child received: {}\n", String::from_utf8_lossy(&data));
             write_all(io::stdout(), line.as_bytes())?;
 

@@ -1,13 +1,13 @@
-//! Becomes a daemon that appends to a file, until `SIGTERM`.
+//! Becomes a daemon that appends to a file until it receives `SIGTERM`.
 //!
 //! ```text
 //! daemonize LOG
 //! ```
 //!
-//! The program prints the daemon's process id and returns when the daemon is ready. If the daemon could not start, it
-//! returns an error. The daemon has no terminal and cannot get one, because it does not lead its session. Its working
-//! directory is `/`, its standard input is `/dev/null`, its output goes to `LOG`, and it has no other descriptor of the
-//! program that started it.
+//! The program prints the daemon's process id and returns when the daemon is ready. If the daemon cannot
+//! start, the program returns an error. The daemon has no terminal and cannot acquire one, because it does
+//! not lead its session. The daemon's working directory is `/`, its standard input is `/dev/null`, and its
+//! output is written to `LOG`. The daemon inherits no other descriptor from the program that started it.
 #![allow(unsafe_code, reason = "forks, and closes what was inherited")]
 
 use rawpipe::event::wait_signal;
@@ -23,11 +23,12 @@ use std::io;
 fn main() -> Result<(), Box<dyn Error>> {
     let log = std::env::args_os().nth(1).ok_or("usage: daemonize LOG")?;
     let (reader, writer) = rawpipe::pipe()?;
-    // SAFETY: neither side uses what the other one relies on: no random state, and no buffered output.
+    // SAFETY: neither process uses copied state on which the other relies, such as random state or buffered
+    // output.
     match unsafe { process::fork_single_threaded() }? {
         Fork::Parent(mut child) => {
             drop(writer);
-            child.wait()?; // it ends as soon as it has forked the daemon
+            child.wait()?; // the child exits as soon as it has forked the daemon
             parent(&reader)
         }
         Fork::Child => {
@@ -51,7 +52,7 @@ fn parent(reader: &PipeReader) -> Result<(), Box<dyn Error>> {
 
 fn daemon(log: &OsString, ready: PipeWriter) -> io::Result<()> {
     process::setsid()?;
-    // The second fork: a process that does not lead its session gets no terminal when it opens one.
+    // Fork a second time: a process that does not lead its session acquires no terminal when it opens one.
     // SAFETY: as in `main`.
     if let Fork::Parent(_) = unsafe { process::fork_single_threaded() }? {
         process::exit(0);
@@ -63,11 +64,11 @@ fn daemon(log: &OsString, ready: PipeWriter) -> io::Result<()> {
     redirect(&log, StdStream::Stdout)?;
     redirect(&log, StdStream::Stderr)?;
     drop(log);
-    // SAFETY: no value of this process owns one of the descriptors that are closed: all were inherited.
+    // SAFETY: no value of this process owns any of the closed descriptors, since all were inherited.
     unsafe { process::close_other_fds(&[ready.as_fd()]) }?;
 
     let stop = SignalSet::empty().with(Signal::TERM);
-    let _blocked = stop.block()?; // from here on, the signal stays pending until `wait_signal`
+    let _blocked = stop.block()?; // now the signal stays pending until `wait_signal`
     ready.write_all(format!("ready {}", process::getpid()).as_bytes())?;
     drop(ready);
     println!("started, in session {:?}", session());
@@ -76,7 +77,7 @@ fn daemon(log: &OsString, ready: PipeWriter) -> io::Result<()> {
     Ok(())
 }
 
-/// The session of this process, from `/proc`.
+/// Returns the session of this process, read from `/proc`.
 fn session() -> Option<u32> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(3)?.parse().ok()

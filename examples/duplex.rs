@@ -1,16 +1,16 @@
-//! A parent sends its child questions over one two-way link, and receives the replies.
+//! Sends questions from a parent to its child over one two-way link, and receives the replies.
 //!
-//! Python: `multiprocessing.Pipe`, `Connection.send_bytes`, `Connection.recv_bytes`, `EOFError`.
-//! `bidirectional` does the same with two pipes and no messages.
+//! The Python counterparts are `multiprocessing.Pipe`, `Connection.send_bytes`, `Connection.recv_bytes` and
+//! `EOFError`. The example `bidirectional` uses two pipes and no messages.
 //!
-//! Run it with `cargo run --example duplex`.
+//! Run this example with `cargo run --example duplex`.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::message::{Channel, Duplex, MessageError};
 use std::io;
 
 fn main() -> io::Result<()> {
-    // SAFETY: this process has one thread, and owns nothing but memory and descriptors.
+    // SAFETY: this process has one thread, and owns only memory and descriptors.
     let (mut child, link) = unsafe {
         Duplex::fork(|link| match answer(link) {
             Ok(()) => 0,
@@ -24,7 +24,7 @@ fn main() -> io::Result<()> {
         let answer = channel.recv()?.ok_or(io::ErrorKind::UnexpectedEof)?;
         println!("{question:?} has {} bytes", String::from_utf8_lossy(&answer));
     }
-    drop(channel); // end of file for the child
+    drop(channel); // the child reaches end of file
 
     let status = child.wait()?;
     if !status.success() {
@@ -33,7 +33,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Replies to each question with its length, until the parent closes its end.
+/// Replies to each question with the question's length, until the parent closes its end.
 fn answer(link: Duplex) -> Result<(), MessageError> {
     let mut channel = Channel::from(link);
     while let Some(question) = channel.recv()? {

@@ -1,12 +1,13 @@
-//! A filter that writes its input in capitals, and is killed by `SIGPIPE` when no reader is left.
+//! Writes its input in capitals, and is killed by `SIGPIPE` if no reader exists.
 //!
 //! `seq 1000000 | filter_sigpipe | head -n 1`
 //!
-//! Rust's `main` ignores `SIGPIPE`, so a write fails with `EPIPE`. A program that reports this prints an error although
-//! nothing went wrong. Other filters are killed silently, as the shell and a waiting parent expect. This one restores
-//! the default when it starts. Programs started with this crate get the default anyway.
+//! Rust's `main` ignores `SIGPIPE`, so a write without a reader fails with `EPIPE`. A program that reports
+//! this error prints a message although nothing is wrong. Other filters are killed silently, as the shell and
+//! a waiting parent expect. This filter restores the default action when it starts. Programs that this crate
+//! starts have the default action anyway.
 //!
-//! Python: `signal.signal(signal.SIGPIPE, signal.SIG_DFL)`.
+//! The Python counterpart is `signal.signal(signal.SIGPIPE, signal.SIG_DFL)`.
 #![allow(unsafe_code, reason = "std has no function to set a signal's effect")]
 
 use rawpipe::io::write_all;
@@ -20,13 +21,13 @@ unsafe extern "C" {
 }
 
 fn main() -> io::Result<()> {
-    // SAFETY: there is no other thread, and no handler of this program is replaced.
+    // SAFETY: no other thread exists, and this program has no signal handler that this call could replace.
     unsafe { signal(SIGPIPE, SIG_DFL) };
 
     let (mut input, stdout, mut line) = (io::stdin().lock(), io::stdout(), Vec::new());
     while input.read_until(b'\n', &mut line)? > 0 {
         line.make_ascii_uppercase();
-        write_all(&stdout, &line)?; // with no reader, this ends the program
+        write_all(&stdout, &line)?; // SIGPIPE ends the program here if no reader exists
         line.clear();
     }
     Ok(())

@@ -1,9 +1,9 @@
-//! Sends more than a pipe holds, in chunks: the writer waits while the pipe is full, the reader while
-//! it is empty.
+//! Sends more bytes than a pipe holds, in chunks. The writer waits while the pipe is full, and the reader
+//! waits while it is empty.
 //!
-//! Python: `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read`, `os._exit`.
+//! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read` and `os._exit`.
 //!
-//! Run it with `cargo run --example large_data`.
+//! Run this example with `cargo run --example large_data`.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::{Fork, process};
@@ -14,10 +14,10 @@ const CHUNK: usize = 4096;
 fn main() -> io::Result<()> {
     let (reader, writer) = rawpipe::pipe()?;
 
-    // SAFETY: this process has one thread, and owns nothing but memory and descriptors.
+    // SAFETY: this process has one thread, and owns only memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Child => {
-            // With a reader open here, the child would wait indefinitely if the parent had ended.
+            // With a reader open in the child, the child would wait indefinitely if the parent ended early.
             drop(reader);
 
             let large_data = vec![b'X'; 1_000_000];
@@ -27,7 +27,7 @@ fn main() -> io::Result<()> {
             process::exit(0) // closes the writer
         }
         Fork::Parent(mut child) => {
-            // With a writer open here, the loop below would never reach end of file.
+            // With a writer open in the parent, the loop below would never reach end of file.
             drop(writer);
 
             let mut received = Vec::new();
@@ -35,7 +35,7 @@ fn main() -> io::Result<()> {
             loop {
                 let count = reader.read(&mut chunk)?;
                 if count == 0 {
-                    break; // end of file: no writer is left
+                    break; // end of file: no writer exists
                 }
                 received.extend_from_slice(&chunk[..count]);
             }

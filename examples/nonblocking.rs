@@ -1,16 +1,16 @@
 //! Reads from a pipe without waiting for data.
 //!
-//! Python: `os.pipe`, `fcntl.fcntl` with `F_SETFL` (or `os.set_blocking`), `os.write`, `os.read`,
-//! `BlockingIOError`, `os.close`.
+//! The Python counterparts are `os.pipe`, `fcntl.fcntl` with `F_SETFL` (or `os.set_blocking`), `os.write`,
+//! `os.read`, `BlockingIOError` and `os.close`.
 //!
-//! Run it with `cargo run --example nonblocking`.
+//! Run this example with `cargo run --example nonblocking`.
 
 use rawpipe::{Errno, PipeReader};
 use std::io;
 
 fn main() -> io::Result<()> {
     let (reader, writer) = rawpipe::pipe()?;
-    // Only this end: writing still waits for room.
+    // Only this end becomes nonblocking: a write still waits for room.
     reader.set_nonblocking(true)?;
 
     print_what_is_there(&reader, "No data available yet")?;
@@ -22,7 +22,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Reads once. An empty pipe is not an error here; any other failure is.
+/// Reads once. An empty pipe prints `otherwise`; any other failure is an error.
 fn print_what_is_there(reader: &PipeReader, otherwise: &str) -> io::Result<()> {
     let mut data = [0; 1024];
     match reader.read(&mut data) {

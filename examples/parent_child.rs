@@ -1,8 +1,8 @@
-//! A parent sends its child a message.
+//! Sends a message from a parent to its child.
 //!
-//! Python: `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.read`.
+//! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write` and `os.read`.
 //!
-//! Run it with `cargo run --example parent_child`. The two processes print without waiting for each
+//! Run this example with `cargo run --example parent_child`. The two processes print without waiting for each
 //! other, so their lines may appear in any order.
 #![allow(unsafe_code, reason = "fork")]
 
@@ -14,14 +14,15 @@ fn main() -> io::Result<()> {
     // Create the pipe before the fork, so that both processes have it.
     let (reader, writer) = rawpipe::pipe()?;
 
-    // SAFETY: this process has one thread, and owns nothing but memory and descriptors.
+    // SAFETY: this process has one thread, and owns only memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Parent(mut child) => {
-            // With a reader open here, writing to a child that has ended would not fail.
+            // With a reader open in the parent, a write to a child that has ended would not fail.
             drop(reader);
 
             writer.write_all(b"Hello child process!")?;
-            // This closes the last writer. The child reaches end of file, so it has everything.
+            // Dropping this end closes the last writer, so the child reaches end of file after the whole
+            // message.
             drop(writer);
             println!("Parent sent message to child");
 
@@ -31,12 +32,12 @@ fn main() -> io::Result<()> {
             }
         }
         Fork::Child => {
-            // With a writer open here, the child would never reach end of file.
+            // With a writer open in the child, the child would never reach end of file.
             drop(writer);
 
             let mut data = Vec::new();
             reader.read_to_end(&mut data)?;
-            // Not `println!`: a fork copies its buffer, and both processes would print the contents.
+            // A fork copies the buffer of `println!`, and both processes would print its contents.
             let line = format!("Child received: {}\n", String::from_utf8_lossy(&data));
             write_all(io::stdout(), line.as_bytes())?;
         }

@@ -1,9 +1,9 @@
-//! A parent writes to its child, which reads to end of file with a `BufReader`.
+//! Writes to a child, which reads to end of file with a `BufReader`.
 //!
-//! Python: `os.pipe`, `os.fork`, `os.close`, `os.write`, `os.fdopen`.
+//! The Python counterparts are `os.pipe`, `os.fork`, `os.close`, `os.write` and `os.fdopen`.
 //!
-//! Run it with `cargo run --example pipe_fork`. The two processes print without waiting for each other,
-//! so their lines may appear in any order.
+//! Run this example with `cargo run --example pipe_fork`. The two processes print without waiting for each
+//! other, so their lines may appear in any order.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::Fork;
@@ -11,13 +11,13 @@ use rawpipe::io::write_all;
 use std::io::{self, BufReader, Read};
 
 fn main() -> io::Result<()> {
-    // After the fork both processes have both ends. Each closes the one that it does not use.
+    // After the fork both processes hold both ends. Each process closes the end that it does not use.
     let (reader, writer) = rawpipe::pipe()?;
 
-    // SAFETY: this process has one thread, and owns nothing but memory and descriptors.
+    // SAFETY: this process has one thread, and owns only memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Parent(mut child) => {
-            // With a reader open here, writing to a child that has ended would not fail.
+            // With a reader open in the parent, a write to a child that has ended would not fail.
             drop(reader);
 
             println!("Parent process is writing");
@@ -25,7 +25,8 @@ fn main() -> io::Result<()> {
             writer.write_all(text.as_bytes())?;
             println!("Written text: {text}");
 
-            // This closes the last writer: end of file for the child. Otherwise both would deadlock.
+            // Dropping this end closes the last writer, so the child reaches end of file. Otherwise both
+            // processes would deadlock.
             drop(writer);
             let status = child.wait()?;
             if !status.success() {
@@ -33,10 +34,10 @@ fn main() -> io::Result<()> {
             }
         }
         Fork::Child => {
-            // With a writer open here, the child would never reach end of file.
+            // With a writer open in the child, the child would never reach end of file.
             drop(writer);
 
-            // Not `println!`: a fork copies its buffer, and both processes would print the contents.
+            // A fork copies the buffer of `println!`, and both processes would print its contents.
             write_all(io::stdout(), b"\nChild Process is reading\n")?;
             let mut text = String::new();
             BufReader::new(reader).read_to_string(&mut text)?;

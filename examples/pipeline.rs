@@ -4,8 +4,8 @@
 //! pipeline [LAST [LINES]]
 //! ```
 //!
-//! Prints the output of the last program, and then the exit status of each. With `pipeline 1000000`,
-//! `sort` writes more than `head` reads, and is killed by `SIGPIPE`.
+//! Prints the output of the last program, and then the exit status of each program. With `pipeline 1000000`,
+//! `sort` writes more than `head` reads and is killed by `SIGPIPE`.
 
 use rawpipe::process::Command;
 use std::error::Error;
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .pipe(Command::new("head").arg("-n").arg(lines))
         .output()?;
 
-    // `output` reads both outputs at the same time, so no program waits indefinitely.
+    // `output` reads standard output and standard error at the same time, so no program waits indefinitely.
     let mut stdout = io::stdout().lock();
     stdout.write_all(&output.stdout)?;
     for (name, status) in ["seq", "sort", "head"].into_iter().zip(&output.statuses) {

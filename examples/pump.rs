@@ -1,4 +1,4 @@
-//! Moves a file or standard input to standard output, inside the kernel where the kernel can.
+//! Moves a file or standard input to standard output, inside the kernel if the kernel supports this.
 //!
 //! ```text
 //! pump disk.img | gzip > disk.img.gz
@@ -6,8 +6,8 @@
 //! make 2>&1 | pump --tee build.log
 //! ```
 //!
-//! `pump --help` lists the options. What moves is [`rawpipe::transfer`]; this is the tool around it:
-//! options, progress, messages.
+//! `pump --help` lists the options. [`rawpipe::transfer`] moves the bytes, and this program adds options,
+//! progress and messages.
 
 use rawpipe::Errno;
 use rawpipe::fd::AsFd;
@@ -57,7 +57,7 @@ fn run() -> Result<(), Failure> {
             .map_err(|stopped| Failure::output(stopped.errno().unwrap_or(Errno::EIO)));
     }
 
-    // Copies of 0 and 1, so that either side is a `File`, whatever it is.
+    // Duplicates of standard input and output turn each side into a `File`.
     let (input, name) = match &options.file {
         Some(path) => (File::open(path), format!("input {}", Path::new(path).display())),
         None => (duplicate(io::stdin()), "input".to_owned()),
@@ -66,11 +66,11 @@ fn run() -> Result<(), Failure> {
     let output = duplicate(io::stdout()).map_err(|error| Failure::output(errno_of(&error)))?;
     let left = left_in(&input);
     if left.is_some() && same_file(&input, &output) {
-        // Its end would move away as fast as it is read. `cat` has the same rule.
+        // The input would grow as fast as it is read and never end. `cat` also rejects this case.
         return Err(Failure::because(1, format!("{name}: input file is output file")));
     }
 
-    // On a terminal that shows the output itself a progress line would be in the way.
+    // On a terminal that already shows the output, a progress line would disturb it.
     let show = !options.quiet && io::stderr().is_terminal() && !output.is_terminal();
     let mut progress = show.then(|| Progress::new(left));
     let start = Instant::now();
@@ -96,7 +96,7 @@ fn run() -> Result<(), Failure> {
         progress.clear();
     }
     let (bytes, mechanism) = moved?;
-    // Some file systems tell only now that they could not keep what was written.
+    // Some file systems report a failed write only on close.
     rawpipe::close(output).map_err(Failure::output)?;
 
     if options.stats {
@@ -107,8 +107,8 @@ fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Moves the input to the output and to all these files, and returns how many bytes. One that fails is
-/// told of, and the others get everything; then it is a failure after all.
+/// Moves the input to the output and to the files, and returns the byte count. If a sink fails, the other
+/// sinks still receive every byte, and the function then returns that error.
 fn pump_to_all(
     input: &File,
     name: &str,
@@ -119,7 +119,7 @@ fn pump_to_all(
     let because = |file: &OsString, errno| {
         Failure::because(1, format!("output {}: {errno}", Path::new(file).display()))
     };
-    // Few, large calls: where an end is a pipe, make it as large as it may be, or leave it.
+    // Large pipes need fewer calls. A failure is ignored, since the ends may not be pipes.
     for end in [input, output] {
         let _ = pipe::set_capacity(end, Capacity::Max);
     }
@@ -144,7 +144,7 @@ fn pump_to_all(
     }
 }
 
-/// Writes to standard error in one piece. An error of that cannot be reported.
+/// Writes to standard error in one piece. A failure cannot be reported.
 fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
@@ -157,8 +157,8 @@ fn errno_of(error: &io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::EINVAL)
 }
 
-/// How many bytes are left in a regular file behind its position. `None` when there are none, as in
-/// the files of procfs, whose length is 0 whatever is in them, or when it is not a regular file.
+/// Returns the number of bytes after the position in a regular file. Returns `None` if that number is 0, as
+/// in procfs, where every length is 0, or if the file is not regular.
 fn left_in(mut file: &File) -> Option<u64> {
     let length = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
     let position = file.stream_position().ok()?;
@@ -177,7 +177,7 @@ fn float(bytes: u64) -> f64 {
     bytes as f64
 }
 
-/// Why it ends early: the exit status and what to say.
+/// The reason for an early end: the exit status and the message.
 struct Failure {
     status: u8,
     message: Option<String>,
@@ -206,7 +206,7 @@ impl Failure {
 
     fn output(errno: Errno) -> Self {
         match errno {
-            // What a shell reports of a program that SIGPIPE ended, which is as silent.
+            // A shell reports this status for a program killed by SIGPIPE, which also prints nothing.
             Errno::EPIPE => Self { status: 141, message: None },
             errno => Self::because(1, format!("output: {errno}")),
         }
@@ -214,9 +214,9 @@ impl Failure {
 }
 
 struct Options {
-    /// `None` is standard input.
+    /// The input file, or `None` for standard input.
     file: Option<OsString>,
-    /// Where else to write.
+    /// The additional outputs.
     tee: Vec<OsString>,
     chunk: usize,
     quiet: bool,
@@ -283,7 +283,7 @@ impl Options {
     }
 }
 
-/// A number of bytes above 0: digits, and K, M or G behind them.
+/// Returns a number of bytes above 0, given as digits and an optional K, M or G.
 fn parse_bytes(text: &str) -> Option<usize> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match &text[digits.len()..] {
@@ -294,19 +294,20 @@ fn parse_bytes(text: &str) -> Option<usize> {
         _ => return None,
     };
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None; // `parse` would take a sign
+        return None; // `parse` would accept a sign
     }
     let bytes = digits.parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes > 0)?;
-    // No call moves more than a `usize` can say.
+    // No call moves more than `usize::MAX` bytes.
     Some(usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
-/// The progress line: `12.3 MiB  45.6 MiB/s  78%  0:00:09 left`, the last two if the size is known.
+/// The progress line: `12.3 MiB  45.6 MiB/s  78%  0:00:09 left`. The last two parts appear if the size is
+/// known.
 struct Progress {
     size: Option<u64>,
     start: Instant,
     due: Instant,
-    /// What was written last, `\r` included; kept, so that a line costs no allocation.
+    /// The last line that was written, including `\r`. Reusing the string avoids an allocation for each line.
     line: String,
 }
 
@@ -318,7 +319,7 @@ impl Progress {
         Self { size, start, due: start + Self::INTERVAL, line: String::new() }
     }
 
-    /// Called after each chunk: looks at the clock, and seldom does more.
+    /// Writes the progress line if the interval has elapsed. Called after each chunk.
     fn update(&mut self, bytes: u64) {
         let now = Instant::now();
         if now < self.due {
@@ -328,7 +329,7 @@ impl Progress {
         let before = self.line.len();
         self.line.clear();
         self.describe(bytes, now - self.start).expect("a String takes it");
-        // Blanks over what is left of a longer line.
+        // Blanks overwrite the end of a longer previous line.
         let blanks = before.saturating_sub(self.line.len());
         write!(self.line, "{:blanks$}", "").expect("a String takes it");
         say(&self.line);
@@ -339,7 +340,7 @@ impl Progress {
         let rate = u64::try_from(bytes_wide * 1000 / millis).unwrap_or(u64::MAX);
         write!(self.line, "\r{}  {}/s", Size(bytes), Size(rate))?;
         if let Some(size) = self.size {
-            // A file may have grown in the meantime.
+            // The file may have grown since the start.
             let left = u128::from(size.saturating_sub(bytes));
             let percent = (bytes_wide * 100 / u128::from(size)).min(100);
             let seconds = (left * millis).div_ceil(bytes_wide.max(1) * 1000);
@@ -357,7 +358,7 @@ impl Progress {
     }
 }
 
-/// A number of bytes for people.
+/// A number of bytes in human-readable form.
 struct Size(u64);
 
 impl fmt::Display for Size {

@@ -1,8 +1,8 @@
-//! Waits for whichever of two pipes has data.
+//! Waits until either of two pipes has data.
 //!
-//! Python: `os.pipe`, `os.write`, `select.select`, `os.read`, `os.close`.
+//! The Python counterparts are `os.pipe`, `os.write`, `select.select`, `os.read` and `os.close`.
 //!
-//! Run it with `cargo run --example select_pipes`.
+//! Run this example with `cargo run --example select_pipes`.
 
 use rawpipe::event::{FdSet, select};
 use std::io;

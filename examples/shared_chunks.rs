@@ -1,9 +1,9 @@
-//! Passes chunks to a child in shared memory: the parent fills them, the child sums them up, and no byte is
-//! copied. Both print their rate.
+//! Passes chunks to a child in shared memory. The parent fills them and the child sums them up, without
+//! copying a byte. Both processes print their rate.
 //!
-//! Python: `multiprocessing.shared_memory`, with pipes for waiting.
+//! The Python counterpart is `multiprocessing.shared_memory`, with pipes for waiting.
 //!
-//! Run it with `cargo run --release --example shared_chunks [MIB [CHUNK_BYTES]]`.
+//! Run this example with `cargo run --release --example shared_chunks [MIB [CHUNK_BYTES]]`.
 #![allow(unsafe_code, reason = "fork")]
 
 use rawpipe::chunk::shared::{SharedBuilder, SharedReader};
@@ -18,12 +18,12 @@ fn main() -> io::Result<()> {
         Some(_) => Err(Error::other("usage: shared_chunks [MIB [CHUNK_BYTES]]")),
     };
     let total = number(1024)? << 20;
-    // A chunk has whole words.
+    // A chunk consists of whole words.
     let chunk = number(64 << 10)?.next_multiple_of(8).min(total);
 
     let builder = SharedBuilder::new().chunk(chunk);
     let (results, result) = rawpipe::pipe()?;
-    // SAFETY: this process has one thread, and owns nothing but memory and descriptors.
+    // SAFETY: this process has one thread, and owns only memory and descriptors.
     let (mut child, mut writer) = unsafe {
         builder.fork_reader(|reader| {
             let start = Instant::now();
@@ -51,7 +51,7 @@ fn main() -> io::Result<()> {
         writer.send(len)?;
         sent += len;
     }
-    drop(writer); // or the child would wait forever
+    drop(writer); // otherwise the child would wait forever
     print_rate("filled", sent, start);
 
     let mut received = [0; 8];

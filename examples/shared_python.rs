@@ -1,12 +1,13 @@
-//! Starts a Python program, which needs only the standard library, and passes it chunks in shared memory.
+//! Starts a Python program and passes it chunks in shared memory. The Python program needs only the standard
+//! library.
 //!
-//! Run it with `cargo run --release --example shared_python [RECORDS]`.
+//! Run this example with `cargo run --release --example shared_python [RECORDS]`.
 
 use rawpipe::chunk::shared::SharedBuilder;
 use rawpipe::process::Command;
 use std::io::{Error, Result};
 
-/// Its class `Reader` can be copied into other programs.
+/// The Python program, whose class `Reader` can be copied into other programs.
 const READER: &str = include_str!("shared_reader.py");
 
 fn main() -> Result<()> {
@@ -20,11 +21,11 @@ fn main() -> Result<()> {
         command.fd_map(part, number);
     }
     let mut python = command.spawn()?;
-    drop(command); // it owns Python's descriptors: while they are open here, the end of Python goes unnoticed
+    drop(command); // closes the copies of Python's descriptors, which would hide the end of Python
 
     let mut sum = 0;
     for record in 0..records {
-        // Records of 8 to 8,000 bytes. Each word is the record's number.
+        // A record is 8 to 8,000 bytes long, and each of its words is the record's number.
         let len = usize::try_from(record % 1000 + 1).expect("at most 1000") * 8;
         for place in writer.chunk()?[..len].chunks_exact_mut(8) {
             place.copy_from_slice(&record.to_ne_bytes());
@@ -32,7 +33,7 @@ fn main() -> Result<()> {
         }
         writer.send(len)?;
     }
-    drop(writer); // the end of file
+    drop(writer); // signals end of file
     let status = python.wait()?;
     if !status.success() {
         return Err(Error::other(format!("Python: {status}")));

@@ -1,7 +1,7 @@
 """The reader of shared chunks in Python, which `examples/shared_python.rs` starts.
 
-Its descriptors are 3 to 6: the control page, the ring, the pipe that wakes it, and the pipe that wakes the writer. The
-layout of the memory is in the documentation of `rawpipe::chunk::shared`.
+Its descriptors are 3 to 6: the control page, the ring, the pipe that wakes the reader, and the pipe that wakes the
+writer. The documentation of `rawpipe::chunk::shared` describes the layout of the memory.
 """
 
 import contextlib
@@ -12,14 +12,14 @@ import struct
 
 WORD = struct.calcsize("N")
 UNIT = 16
-WRAP = 1 << 8 * WORD  # positions wrap around
+WRAP = 1 << 8 * WORD  # positions wrap around at this value
 SKIP = WRAP - 1
-READER, WRITER = 0, 256  # the words of both halves, and in them:
+READER, WRITER = 0, 256  # the offset of each half's words; within these:
 POSITION, WANTS, STATE = 0, 128, 128 + WORD
 OWNED, CLOSED = 1, 2
 FORMAT = 512
 
-# Python has no memory fence. This call enters the kernel's scheduler, which begins with one.
+# Python has no memory fence. This call enters the kernel's scheduler, which starts with a fence.
 fence = os.sched_yield
 
 
@@ -43,7 +43,7 @@ class Reader:
         return struct.unpack_from("N", self.ring, (position - 8) % self.size)[0]
 
     def wait(self):
-        """Waits for a record; False at the end of file."""
+        """Waits for a record. Returns False at end of file."""
         gone = False
         while self.load(WRITER + POSITION) == self.at:
             if gone:

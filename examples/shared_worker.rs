@@ -1,9 +1,9 @@
-//! Starts a worker, which is this program again, and passes it chunks in shared memory. The worker sums the
-//! words in place.
+//! Starts a second process of this program as a worker, and passes it chunks in shared memory. The worker
+//! sums the words in place.
 //!
-//! Python: `subprocess.Popen(pass_fds=…)` with `multiprocessing.shared_memory`.
+//! The Python counterpart is `subprocess.Popen(pass_fds=…)` with `multiprocessing.shared_memory`.
 //!
-//! Run it with `cargo run --release --example shared_worker [CHUNKS]`.
+//! Run this example with `cargo run --release --example shared_worker [CHUNKS]`.
 #![allow(unsafe_code, reason = "descriptors by number, and trust in the parent")]
 
 use rawpipe::chunk::shared::{SharedBuilder, SharedCopier};
@@ -28,7 +28,7 @@ fn feed(chunks: u64) -> Result<()> {
         command.fd_map(part, number);
     }
     let mut worker = command.spawn()?;
-    drop(command); // it owns the worker's descriptors: while they are open here, its end goes unnoticed
+    drop(command); // closes the copies of the worker's descriptors, which would hide its end
 
     let words = 0..chunks * (64 << 10) / 8;
     for chunk in 0..chunks {
@@ -39,7 +39,7 @@ fn feed(chunks: u64) -> Result<()> {
         }
         writer.send(len)?;
     }
-    drop(writer); // the end of file
+    drop(writer); // signals end of file
     let status = worker.wait()?;
     if !status.success() {
         return Err(Error::other(format!("worker: {status}")));
@@ -50,7 +50,8 @@ fn feed(chunks: u64) -> Result<()> {
 
 fn work() -> Result<()> {
     let own = |number| {
-        // SAFETY: the parent has mapped them, and nothing else here uses these numbers.
+        // SAFETY: the parent has mapped these descriptors, and no other code in this program uses these
+        // numbers.
         unsafe { take_inherited(FIRST + number) }
     };
     let reader = SharedCopier::from_parts([own(0)?, own(1)?, own(2)?, own(3)?], Wait::Block)?;

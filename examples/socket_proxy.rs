@@ -1,12 +1,14 @@
-//! A proxy between Unix sockets: for each connection two transfers, each in a thread, until a deadline.
+//! A proxy between Unix sockets that runs two transfers per connection, each in its own thread, until a
+//! deadline.
 //!
 //! ```text
 //! socket_proxy LISTEN TARGET [SECONDS]
 //! ```
 //!
-//! Accepts connections at the path LISTEN, and connects each to TARGET. The bytes go through a pipe in the kernel, and
-//! not through this program. When one side has sent everything, its peer sees end of file and can still reply. A
-//! connection ends after SECONDS (60 by default), even if both sides are silent. The proxy prints a line for each.
+//! The proxy accepts connections at the path LISTEN and connects each to TARGET. The bytes move through a
+//! pipe in the kernel and never enter this program. When one side has sent everything, its peer reaches end
+//! of file and can still reply. A connection ends after SECONDS (60 by default), even if both sides are
+//! silent. The proxy prints one line for each connection.
 
 use rawpipe::Deadline;
 use rawpipe::transfer::{Transfer, TransferError};
@@ -39,19 +41,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// Moves everything in both directions. Returns the byte count or the error of each direction.
+/// Moves all bytes in both directions, and returns the byte count or the error of each direction.
 fn serve(
     client: &UnixStream,
     target: &Path,
     limit: Duration,
 ) -> io::Result<[Result<u64, TransferError>; 2]> {
     let server = &UnixStream::connect(target)?;
-    let deadline = Deadline::after(limit); // one point in time for both directions
+    let deadline = Deadline::after(limit); // both directions end at the same time
     let one_way = |from: &UnixStream, to: &UnixStream| {
         let done = Transfer::new().deadline(deadline).run(from, to);
-        // Either call fails only if that side is gone.
+        // Either call fails only if that peer has disconnected.
         match &done {
-            Ok(_) => _ = to.shutdown(Shutdown::Write), // end of file: the other direction continues
+            Ok(_) => _ = to.shutdown(Shutdown::Write), // the other direction continues
             Err(_) => _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)),
         }
         done.map(|done| done.bytes())

@@ -1,25 +1,27 @@
-//! std beside rawpipe: what each path through a pipe takes, in one run of less than 20 seconds.
+//! Compares std with rawpipe on every path through a pipe, in one run of less than 20 seconds.
 //!
 //! ```text
 //! cargo run --release --example speed
 //! cargo run --release --example speed -- --csv > speed.csv
 //! ```
 //!
-//! [`questions`] lists what is compared. First come rows of work: one process makes every byte just before it sends it,
-//! and another one looks at every byte that arrives. The last rows are limits: no process makes the bytes, looks at
-//! them or keeps them, so they show what the transfer alone can reach.
+//! [`questions`] lists the comparisons. In the first rows, one process generates every byte immediately
+//! before sending it, and another reads every byte that arrives. The last rows are limits: no process
+//! generates, examines or keeps the bytes, so these rows show the limit of the transfer alone.
 //!
-//! `std` has page-aligned buffers, `std-vec` plain `Vec`s, and `std-copy` is `io::copy`. A ratio is to the best of
-//! them. Engines take turns, at least 7 rounds, each turn of about the same duration, in changing order. A value is
-//! the median of the rounds, and a ratio is the median of the ratios in each round, so it is not quite the ratio of the
-//! values. The ratio of the CPU time is that of all processes, for the same amount of work.
+//! `std` has page-aligned buffers, `std-vec` has plain `Vec`s, and `std-copy` is `io::copy`. A ratio compares
+//! with the best of these engines. The engines alternate in changing order for at least 7 rounds, with turns
+//! of about the same duration. A value is the median over the rounds, and a ratio is the median of the
+//! rounds' ratios. A ratio may therefore differ slightly from the ratio of the values. The ratio of the CPU
+//! time covers all processes, for the same amount of work.
 //!
-//! On `two` CPUs the source is pinned to one and all other processes to another; on `one` all are. The clock runs in
-//! a process that does nothing else, from the start signal until all others have reported their end. They are forked,
-//! and their files and buffers are ready, before. The number of bytes is checked in each turn, and each byte once
-//! before, or by its sum.
+//! In rows named `two`, the source is pinned to one CPU and all other processes to another. In rows named
+//! `one`, all processes are pinned to the same CPU. A process that does nothing else measures from the start
+//! signal until all others have reported their end. Before the start signal, all processes are forked and
+//! their files and buffers are ready. The byte count is checked in every turn. Each byte is compared once
+//! before the first turn, or verified by its sum.
 //!
-//! It needs Rust 1.87, for `std::io::pipe`.
+//! The example needs Rust 1.87 for `std::io::pipe`.
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
 
 #[path = "../benches/common/mod.rs"]
@@ -64,15 +66,15 @@ struct Question<'a> {
     path: &'static str,
     place: Place,
     unit: Unit,
-    /// The bytes of a repetition, or 1.
+    /// The bytes of a repetition, or 1 if the unit is a time.
     each: u64,
     engines: Vec<Engine<'a>>,
 }
 
-/// Files, memory and programs for the measurements.
+/// The files, the memory and the programs of the measurements.
 struct Here {
     input: Input,
-    /// On machines for which it exists.
+    /// The smallest program, on architectures that support it.
     tiny: Option<Tiny>,
     program: PathBuf,
 }
@@ -119,7 +121,7 @@ struct Row {
     engine: &'static str,
     value: f64,
     ratio: f64,
-    /// The CPU seconds of a unit, and their ratio.
+    /// The CPU seconds of a unit; `cpu_ratio` holds their ratio.
     cpu: f64,
     cpu_ratio: f64,
     /// The mechanism of the library.
@@ -131,12 +133,12 @@ impl Question<'_> {
         u32::try_from(self.engines.len()).expect("few engines")
     }
 
-    /// Measures the engines in rounds, for about so long.
+    /// Measures the engines in rounds for about `time`.
     fn answer(&mut self, time: Duration) -> io::Result<Vec<Row>> {
         let clock = Instant::now();
         let target = (time / (2 * LEAST_ROUNDS * self.weight().max(1)))
             .clamp(Duration::from_millis(1), Duration::from_millis(60));
-        // A file in memory stays small.
+        // Limits the size of a file in memory.
         let most = if self.path.ends_with("_file") { (32 << 20) / EACH } else { u64::MAX };
         let first = (MIB as u64 / self.each).clamp(1, 64);
         let mut by = vec![String::new(); self.engines.len()];
@@ -150,7 +152,7 @@ impl Question<'_> {
             let count = often(target, first, most, &mut run);
             counts.push(count.map_err(|error| failed(self.path, engine, &error))?);
         }
-        // The seconds of a repetition in each round: of the clock, and of all CPUs.
+        // The elapsed time and the CPU time of a repetition, in seconds, for each round.
         let mut taken = vec![Vec::new(); self.engines.len()];
         let ready = clock.elapsed();
         for round in 0.. {
@@ -207,7 +209,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 #[derive(Clone, Copy)]
 struct Unit {
     name: &'static str,
-    /// In a second; or 0 if it is GiB/s.
+    /// The number of units in a second, or 0 if the unit is GiB/s.
     scale: f64,
 }
 
@@ -220,7 +222,7 @@ impl Unit {
         if self.scale > 0.0 { seconds * self.scale } else { 1.0 / self.cpu(seconds, each) }
     }
 
-    /// Seconds of a GiB, or the unit's.
+    /// Returns the seconds for a GiB, or the time in this unit.
     #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
     fn cpu(self, seconds: f64, each: u64) -> f64 {
         const GIB: f64 = 1_073_741_824.0;
@@ -242,7 +244,7 @@ fn table_head(input: &Input) -> String {
     )
 }
 
-/// The rows of one question, for people or for programs.
+/// Returns the rows of one question as a table for people or as CSV.
 fn lines(question: &Question<'_>, rows: &[Row], csv: bool) -> String {
     let (path, unit, cpus) = (question.path, question.unit.name, question.place.name());
     let line = |Row { engine, value, ratio, cpu, cpu_ratio, by }: &Row| {
@@ -259,12 +261,12 @@ fn lines(question: &Question<'_>, rows: &[Row], csv: bool) -> String {
     rows.iter().map(line).collect::<String>() + if csv { "" } else { "\n" }
 }
 
-/// Prints to standard output, unbuffered.
+/// Prints to standard output without buffering.
 fn print(text: &str) -> io::Result<()> {
     Ok(rawpipe::io::write_all(io::stdout(), text.as_bytes())?)
 }
 
-/// Prints to standard error, in one piece. If that fails, nothing else can be done.
+/// Prints to standard error in one piece. A failure is ignored, because nothing else can report it.
 fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
@@ -321,7 +323,7 @@ fn run(options: &Options) -> io::Result<()> {
 struct Options {
     csv: bool,
     help: bool,
-    /// A row has started this process to write.
+    /// If set, this process was started by a row and writes output.
     writes: bool,
     time: Duration,
 }

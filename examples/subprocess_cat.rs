@@ -1,8 +1,9 @@
-//! Feeds a program through one pipe and reads its output from another.
+//! Writes to a program through one pipe and reads its output from another.
 //!
-//! Python: `subprocess.Popen` with `stdin=PIPE`, `stdout=` the write end of `os.pipe`, `close_fds=True`.
+//! The Python counterpart is `subprocess.Popen` with `stdin=PIPE`, `close_fds=True`, and the write
+//! end of `os.pipe` as `stdout`.
 //!
-//! Run it with `cargo run --example subprocess_cat`.
+//! Run this example with `cargo run --example subprocess_cat`.
 
 use rawpipe::process::{Command, Stdio};
 use std::io;
@@ -10,23 +11,23 @@ use std::io;
 fn main() -> io::Result<()> {
     let (reader, writer) = rawpipe::pipe()?;
 
-    // Descriptors of this crate and of std are close-on-exec, so the child gets only its standard
-    // streams anyway. `close_other_fds` is for descriptors that other code has opened.
+    // Descriptors of this crate and of std are close-on-exec, so the child inherits only its standard
+    // streams. `close_other_fds` closes descriptors that other code has opened.
     let mut cat = Command::new("cat");
     cat.stdin(Stdio::piped()).stdout(writer).close_other_fds();
     let mut child = cat.spawn()?;
-    // The command owns the write end, so that it can be started again. While that is open, a read to
-    // the end would wait indefinitely.
+    // The command owns the write end, so that it can be started again. Drop the command, because a read to
+    // the end waits indefinitely while the write end is open.
     drop(cat);
 
-    // The writer is a temporary, so it is closed at the end of this statement: end of file for `cat`.
+    // The writer is a temporary that is closed at the end of this statement, so `cat` reaches end of file.
     child.take_stdin().ok_or(io::ErrorKind::BrokenPipe)?.write_all(b"Data for subprocess\n")?;
 
     let mut data = [0; 1024];
     let count = reader.read(&mut data)?;
     println!("Received from subprocess: {}", String::from_utf8_lossy(&data[..count]));
 
-    // A child that is not waited for stays a zombie.
+    // Without a wait, the child would remain a zombie.
     let status = child.wait()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("cat: {status}"))) }
 }

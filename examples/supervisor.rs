@@ -1,15 +1,16 @@
-//! Runs five workers, restarts those that fail, and leaves no process behind.
+//! Runs five workers, restarts those that fail, and kills all their processes at the end.
 //!
 //! ```text
 //! supervisor PROGRAM [ARGUMENT...]
 //! ```
 //!
-//! Each worker has its number in the variable `WORKER`, and leads a process group. When it ends, all processes that
-//! remain in that group are killed. A worker that fails is restarted, three times at most. At the end of standard
-//! input, or on `SIGTERM` or `SIGINT`, all workers get `SIGTERM`, and after a second `SIGKILL`.
+//! Each worker finds its number in the variable `WORKER` and leads a process group. When a worker ends, the
+//! supervisor kills all remaining processes of that group. A worker that fails is restarted at most three
+//! times. At end of file on standard input, or on `SIGTERM` or `SIGINT`, all workers receive `SIGTERM`, and
+//! `SIGKILL` one second later.
 //!
-//! One `poll` waits for the input, for a signal, and for the pidfd of each worker. The signals are blocked only in this
-//! process: a command starts its child with no signal blocked.
+//! One `poll` waits for the input, for a signal, and for the pidfd of each worker. The signals are blocked
+//! only in this process, since a command starts its child with no signal blocked.
 
 use rawpipe::event::{PollEvents, PollFd, SignalFd, poll};
 use rawpipe::process::{Child, Command, OnDrop, Signal, SignalSet, Stdio};
@@ -37,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let signals = SignalSet::empty().with(Signal::TERM).with(Signal::INT);
     let _blocked = signals.block()?;
     let requests = SignalFd::new(signals)?;
-    // If this program fails, dropping the workers kills their groups.
+    // If this program fails, dropping the workers kills their process groups.
     let mut workers = Vec::new();
     for number in 0..WORKERS {
         workers.push(Worker { number, child: start(&program, number)?, restarts: 0 });
@@ -47,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let left = stopping.as_ref().map(Deadline::remaining);
         let ([input, signal], ended) = wait(&workers, &requests, left)?;
         if signal {
-            // Otherwise the signal would be delivered when it is unblocked.
+            // An unread signal would be delivered when it is unblocked.
             requests.read()?;
         }
         if signal || input && rawpipe::read(io::stdin(), &mut [0; 512])? == 0 {
@@ -63,7 +64,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 running.push(worker);
                 continue;
             }
-            // No other group gets this number until the status is collected. So kill the group first.
+            // Kill the group before collecting the status, because another group can reuse its number
+            // afterwards.
             let _ = worker.child.kill_group();
             let status = worker.child.wait()?;
             writeln!(io::stdout(), "worker {}: {status}", worker.number)?;
@@ -86,8 +88,9 @@ fn start(program: &[OsString], number: usize) -> io::Result<Child> {
     Ok(child)
 }
 
-/// Waits, and returns whether the input is readable or at its end, whether a signal is pending, and for each worker
-/// whether it has ended. With `left` set the workers are stopping: it then waits only for them, at most that long.
+/// Waits, and returns whether the input is readable or at end of file, whether a signal is pending, and which
+/// workers have ended. If `left` is set, the workers are stopping, and the function waits only for them and
+/// at most that long.
 fn wait(
     workers: &[Worker],
     requests: &SignalFd,
@@ -112,7 +115,7 @@ fn wait(
     Ok((others.try_into().unwrap_or_default(), ready))
 }
 
-/// Sends a signal to every worker's group. Sending fails only for a group without processes.
+/// Sends a signal to every worker's group. The call fails only for a group without processes.
 fn signal_all(workers: &[Worker], signal: Signal) {
     for worker in workers {
         let _ = worker.child.send_signal_group(signal);

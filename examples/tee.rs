@@ -1,11 +1,11 @@
-//! `tee`: copies standard input to standard output and to files.
+//! Copies standard input to standard output and to files, like `tee`.
 //!
 //! ```text
 //! tee FILE...
 //! ```
 //!
-//! If standard input is a pipe, the bytes are duplicated in the kernel and do not pass through this program. A sink
-//! that fails is named at the end, and the others get everything.
+//! If standard input is a pipe, the bytes are duplicated in the kernel and never enter this program. If a
+//! sink fails, the other sinks still receive every byte, and the program names the failed sink at the end.
 
 use rawpipe::transfer::{FanoutSink, fanout};
 use std::error::Error;

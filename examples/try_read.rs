@@ -1,10 +1,10 @@
-//! Reads without waiting, and then with a deadline. The pipe stays blocking for every other process and
-//! thread that uses it.
+//! Reads without waiting, and then with a deadline. The pipe stays blocking for all other processes and
+//! threads that use the pipe.
 //!
-//! In Python, `select` and then `os.read` come closest, but that read waits if another reader was first.
-//! The example `nonblocking` sets `O_NONBLOCK`, which affects every process that shares the end.
+//! Python can only call `select` and then `os.read`, which waits if another reader was faster. The example
+//! `nonblocking` sets `O_NONBLOCK`, which affects every process that shares the end.
 //!
-//! Run it with `cargo run --example try_read`.
+//! Run this example with `cargo run --example try_read`.
 
 use rawpipe::{Deadline, Errno, PipeReader};
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn main() -> io::Result<()> {
 
     let late = thread::spawn(move || {
         thread::sleep(Duration::from_millis(50));
-        writer.write_all(b"late") // and drops the writer
+        writer.write_all(b"late") // drops the writer at the end of the closure
     });
     let long = Duration::from_secs(10);
     print_what_came("Later", reader.read_deadline(&mut data, Deadline::after(long)), &data)?;
@@ -31,7 +31,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Prints the result of a read. An empty pipe is not an error here; any other failure is.
+/// Prints the result of a read. An empty pipe is not an error; any other failure is.
 fn print_what_came(when: &str, answer: rawpipe::Result<usize>, data: &[u8]) -> io::Result<()> {
     match answer {
         Ok(0) => println!("{when}: the end"),

@@ -1,10 +1,10 @@
-//! Writes a line repeatedly until it is killed or the reader has enough: `yes [WORD]...`
+//! Writes a line repeatedly until this process is killed or the reader closes the pipe: `yes [WORD]...`
 //!
 //! `yes no | head -n 3`
 //!
-//! The lines are filled into one chunk of about 256 KiB. A pipe gets the same pages each time, and no byte is copied.
-//! Other outputs get them by `write`. Like other filters it is killed by `SIGPIPE` when no reader is left; see
-//! `filter_sigpipe.rs`.
+//! One chunk of about 256 KiB holds many copies of the line. A pipe receives the same pages each time,
+//! without copying a byte. For other outputs the program calls `write`. If no reader exists, `SIGPIPE` kills
+//! the program, like other filters; see `filter_sigpipe.rs`.
 #![allow(unsafe_code, reason = "std has no function to set a signal's effect")]
 
 use rawpipe::chunk::ChunkWriter;
@@ -22,7 +22,7 @@ unsafe extern "C" {
 }
 
 fn main() -> ExitCode {
-    // SAFETY: there is no other thread, and no handler of this program is replaced.
+    // SAFETY: no other thread exists, and this program has no signal handler that this call could replace.
     unsafe { signal(SIGPIPE, SIG_DFL) };
 
     let Err(error) = repeat(&line());
@@ -44,7 +44,7 @@ fn line() -> Vec<u8> {
 }
 
 fn repeat(line: &[u8]) -> io::Result<Infallible> {
-    // Whole lines, so that each send begins with a new one.
+    // The chunk holds whole lines, so that each send begins with a complete line.
     let len = line.len() * (CHUNK / line.len()).max(1);
     let mut writer = ChunkWriter::builder().chunk(len).build(io::stdout())?;
     for place in writer.chunk()?.chunks_exact_mut(line.len()) {
@@ -52,6 +52,6 @@ fn repeat(line: &[u8]) -> io::Result<Infallible> {
     }
     writer.send(len)?;
     loop {
-        writer.resend(len)?; // with no reader, this ends the program
+        writer.resend(len)?; // SIGPIPE ends the program here if no reader exists
     }
 }

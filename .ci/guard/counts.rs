@@ -1,5 +1,5 @@
-//! Each of these functions repeats one operation [`TURNS`] times, with everything set up before. `.ci/guard/run.sh` counts
-//! the instructions of one function at a time with callgrind.
+//! Each of these functions repeats one operation [`TURNS`] times after all set-up is done. `.ci/guard/run.sh`
+//! counts the instructions of one function at a time with callgrind.
 
 use rawpipe::process::Command;
 use rawpipe::transfer::Transfer;
@@ -8,7 +8,7 @@ use std::fs::File;
 use std::hint::black_box;
 
 const TURNS: usize = 100;
-/// The bytes of a transfer: two pages in chunks of half a page, so that its loop repeats.
+/// The bytes of a transfer: two pages in chunks of half a page, so that the transfer's loop repeats.
 const BYTES: usize = 8192;
 
 struct Setting {
@@ -61,7 +61,8 @@ fn counted_transfer(setting: &mut Setting) {
     }
 }
 
-/// Everything that a command does before it creates a process: it fails because its folder is missing.
+/// Runs everything that a command does before it creates a process; the start fails because the directory is
+/// missing.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn counted_command(_: &mut Setting) {

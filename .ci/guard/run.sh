@@ -4,18 +4,19 @@
 #   .ci/guard/run.sh          compare with .ci/guard/expected.txt; fail if a count exceeds it by more than TOLERANCE
 #   .ci/guard/run.sh --write  store the counts as the expected ones
 #
-# Callgrind counts those of .ci/guard/counts.rs. The counts do not depend on other load on the machine. They differ
-# with the compiler, which inlines, and the C library, which copies and allocates, hence the tolerance.
-# The shapes come from the compiler's assembly for x86_64 and aarch64: read and write have one trap, one comparison and
-# one jump after it, and no call.
+# Callgrind counts the instructions of .ci/guard/counts.rs. The counts do not depend on other load on the
+# machine. They depend on the compiler, which inlines, and on the C library, which copies and allocates, so a
+# tolerance applies. The shapes are checked in the compiler's assembly for x86_64 and aarch64. `read` and
+# `write` must have one trap followed by one comparison and one jump, and no call.
 #
-# Needs an x86_64 machine. valgrind is unpacked under target if it is missing; .ci/cross.sh provides aarch64's std.
+# Needs an x86_64 machine. valgrind is unpacked under target if it is missing; .ci/cross.sh provides std for
+# aarch64.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../debian.sh"
 
 HERE=$TOP/.ci/guard
-TOLERANCE=5 # percent, and two instructions
-TURNS=100 # of counts.rs
+TOLERANCE=5 # percent, plus two instructions
+TURNS=100 # the same value as in counts.rs
 out=$ROOT/guard
 mkdir -p "$out"
 
@@ -44,7 +45,7 @@ of() { grep -cE "^	($1)([[:space:]]|$)" <<< "$body" || true; }
 
 bash "$TOP/.ci/cross.sh" setup aarch64
 shape "$(assembly x86_64-unknown-linux-gnu)" syscall 'call[a-z]?'
-# With the compiler that has this architecture's std.
+# Use the compiler that has this architecture's std.
 shape "$(enter aarch64 && assembly aarch64-unknown-linux-gnu)" svc 'blr?'
 
 # ---------------------------------------------------------------- counts
@@ -54,7 +55,7 @@ guard build --bin counts
 mapfile -t names < <(sed -n 's/^fn counted_\([a-z0-9]*\)(.*/\1/p' "$HERE/counts.rs")
 : > "$out/counts"
 for name in "${names[@]}"; do
-  # shellcheck disable=SC2086 # the words of a command
+  # shellcheck disable=SC2086 # the variable holds several words
   $valgrind --tool=callgrind "--toggle-collect=counted_$name" "--callgrind-out-file=$out/$name" \
     "$out/target/release/counts" > "$out/log" 2>&1 || { cat "$out/log"; die "callgrind failed"; }
   awk -v name="$name" -v turns="$TURNS" '$1 == "totals:" { printf "%s %.1f\n", name, $2 / turns }' "$out/$name" >> "$out/counts"

@@ -1,5 +1,5 @@
-//! Callers of the functions that must compile to the trap and one comparison, under names that can be found
-//! in the assembly. `.ci/guard/run.sh` reads it.
+//! Callers of the functions that must compile to a trap and one comparison. Their names can be found in the
+//! assembly, which `.ci/guard/run.sh` reads.
 
 use rawpipe::Result;
 use rawpipe::fd::BorrowedFd;

@@ -7,11 +7,11 @@ use rawpipe::process::Child;
 use std::hint::black_box;
 use std::io;
 
-/// Processes that only count, pinned in turn to the CPUs that this process may use. So the scheduler
-/// cannot put two of them on one CPU and leave another one idle.
+/// The processes that count in a loop, pinned round-robin to the CPUs that this process may use. Pinning
+/// prevents the scheduler from putting two of them on one CPU while another CPU is idle.
 ///
-/// They end when the write end that this value holds is closed: when it is dropped, or if this process
-/// is killed.
+/// The processes exit when the kernel closes the write end in this value: on drop, or if this process is
+/// killed.
 pub(crate) struct Busy {
     held: Option<PipeWriter>,
     children: Vec<Child>,
@@ -30,14 +30,14 @@ impl Busy {
         for cpu in cpus.iter().cycle().take(count) {
             let hold = &mut busy.held;
             let child = start(|| {
-                *hold = None; // here, in the child
+                *hold = None; // closes the child's copy
                 cpu.stay()?;
                 while held.read(&mut [0]).is_err() {
                     for turn in 0..1 << 18 {
                         black_box(turn);
                     }
                 }
-                Ok(()) // end of file
+                Ok(()) // at end of file
             })?;
             busy.children.push(child);
         }

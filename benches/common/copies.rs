@@ -4,16 +4,16 @@ use super::{FILE, Input, Moved, PAGE, Run, Taken, from_page, require};
 use std::fs::File;
 use std::io::{self, Seek};
 
-/// Copies a file to a new one, in this process. The buffer's length is the chunk.
+/// Copies a file to a new file in this process. The length of the buffer is the chunk size.
 pub(crate) struct Copy {
     pub(crate) copy: fn(&File, &File, &mut [u8]) -> io::Result<Moved>,
     pub(crate) chunk: usize,
-    /// As in a [`Move`].
+    /// The same option as [`Move::vec`].
     pub(crate) vec: bool,
 }
 
 impl Copy {
-    /// Copies a file of [`FILE`] bytes so many times.
+    /// Copies a file of [`FILE`] bytes `count` times.
     pub(crate) fn run(&self, input: &Input, count: u64) -> io::Result<Run> {
         let (mut plain, mut memory) = (vec![1; self.chunk], vec![1; self.chunk + PAGE]);
         let buffer = if self.vec { &mut plain[..] } else { from_page(&mut memory, self.chunk) };
@@ -33,7 +33,7 @@ impl Copy {
         Ok(run)
     }
 
-    /// Copies it once and checks each byte.
+    /// Copies the file once and compares each byte.
     pub(crate) fn check(&self, input: &Input) -> io::Result<()> {
         self.run(input, 1)?;
         input.check_output(FILE as u64, input.memory.len())

@@ -7,16 +7,16 @@ use std::sync::OnceLock;
 /// The placement of the processes of a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Left to the scheduler. The figures then differ by a factor of several from run to run.
+    /// The scheduler chooses. The throughput then varies several-fold from run to run.
     Free,
-    /// The source on one CPU, all others on another.
+    /// The source runs on one CPU, and all other processes run on another.
     Apart,
-    /// All on one.
+    /// All processes run on one CPU.
     Together,
 }
 
 impl Place {
-    /// The placements that can be repeated.
+    /// The placements whose results are repeatable.
     pub(crate) const PINNED: [Self; 2] = [Self::Apart, Self::Together];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -27,7 +27,7 @@ impl Place {
         }
     }
 
-    /// Pins this process to its CPU.
+    /// Pins this process to the CPU of its role.
     pub(crate) fn take(self, is_source: bool) -> io::Result<()> {
         let allowed = Cpus::allowed()?;
         let mut cpus = allowed.each();
@@ -39,7 +39,7 @@ impl Place {
         cpu.expect("this process runs on one").stay()
     }
 
-    /// Pins this process, as the source, while `work` runs.
+    /// Runs `work` with this process pinned to the CPU of the source.
     pub(crate) fn during<T>(self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let all = Cpus::allowed()?;
         self.take(true)?;
@@ -49,7 +49,7 @@ impl Place {
     }
 }
 
-/// A set of CPUs in the kernel's format: one bit for each.
+/// A set of CPUs in the kernel's format, with one bit for each CPU.
 #[derive(Clone, Copy)]
 pub(crate) struct Cpus([usize; Self::WORDS]);
 
@@ -61,20 +61,20 @@ unsafe extern "C" {
 impl Cpus {
     const WORDS: usize = 1024 / usize::BITS as usize;
 
-    /// Returns the CPUs that this program was allowed to use at the first call. A child of a process that was pinned
-    /// since then gets the same.
+    /// Returns the CPUs that this program was allowed to use at the first call. The children inherit this
+    /// value, even if their parent has been pinned since the first call.
     pub(crate) fn allowed() -> io::Result<Self> {
         static FIRST: OnceLock<Cpus> = OnceLock::new();
         if let Some(first) = FIRST.get() {
             return Ok(*first);
         }
         let mut set = Self([0; Self::WORDS]);
-        // SAFETY: it writes at most the size of the mask to it.
+        // SAFETY: the call writes at most the size of the mask to the mask.
         let result = unsafe { sched_getaffinity(0, size_of_val(&set.0), set.0.as_mut_ptr()) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(*FIRST.get_or_init(|| set)) }
     }
 
-    /// Returns a set for each CPU.
+    /// Returns one set for each CPU.
     pub(crate) fn each(&self) -> impl Iterator<Item = Self> {
         self.0.iter().enumerate().flat_map(|(index, &word)| {
             (0..usize::BITS).filter(move |bit| word >> bit & 1 == 1).map(move |bit| {
@@ -87,7 +87,7 @@ impl Cpus {
 
     /// Pins this process to these CPUs.
     pub(crate) fn stay(&self) -> io::Result<()> {
-        // SAFETY: it reads the mask, of the size given.
+        // SAFETY: the call reads the mask, whose size is passed.
         let result = unsafe { sched_setaffinity(0, size_of_val(&self.0), self.0.as_ptr()) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }

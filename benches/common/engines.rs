@@ -1,18 +1,19 @@
-//! The engines of each question: what moves the bytes, with std and with this crate.
+//! The engines of each question: how std and this crate move the bytes.
 //!
-//! Sources make every byte just before they send it, and sinks look at every byte, but for those in [`MEM_TO_READ`],
-//! [`MEM_TO_NULL`], [`FILE_TO_NULL`] and [`PIPES_TO_NULL`]: those are limits.
+//! Sources generate every byte immediately before they send it, and sinks read every byte. The exceptions are
+//! the limits [`MEM_TO_READ`], [`MEM_TO_NULL`], [`FILE_TO_NULL`] and [`PIPES_TO_NULL`].
 //!
-//! - `std`: `std::io::pipe` by default, `read` and `write_all` of 64 KiB, or of the chunk. `std-vec`: the same with
-//!   plain `Vec`s. `std-copy`: `io::copy`.
-//! - `rawpipe`: `transfer`, or a `ChunkWriter`, and a `ChunkReader`, without options.
-//! - `rawpipe-large`: the same on pipes of `Capacity::Max`.
+//! - `std`: `std::io::pipe` with default settings; `read` and `write_all` of 64 KiB or of the chunk size.
+//! - `std-vec`: the same calls with plain `Vec`s. `std-copy`: `io::copy`.
+//! - `rawpipe`: `transfer`, or a `ChunkWriter` and a `ChunkReader`, with default options.
+//! - `rawpipe-large`: the same calls on pipes of `Capacity::Max`.
 
 use super::*;
 use rawpipe::chunk::{ChunkMechanism, Reuse, WriterBuilder};
 use std::os::unix::net::UnixStream;
 
-/// std's pipe by default, `write_all` and `read` of 64 KiB. The same bytes are sent repeatedly.
+/// The engine with std's default pipe, and `write_all` and `read` of 64 KiB. The source sends the same bytes
+/// repeatedly.
 pub(crate) const STD: Move = Move {
     link: std_pipe,
     source: write_memory::<io::PipeWriter>,
@@ -24,8 +25,8 @@ pub(crate) const STD: Move = Move {
     place: Place::Free,
 };
 
-/// As large a pipe as is useful, and few, long calls: a quarter of the pipe, so that one side fills
-/// while the other drains; larger buffers are slower, because they leave the caches.
+/// The engine with the largest useful pipe and calls of a quarter of its capacity. One process can fill such
+/// a pipe while the other drains it. Larger buffers exceed the caches and are slower.
 pub(crate) const RAW: Move = Move {
     link: large_pipe,
     source: write_memory::<PipeWriter>,
@@ -35,7 +36,8 @@ pub(crate) const RAW: Move = Move {
     ..STD
 };
 
-/// A pipe by default, from a `ChunkWriter` of this builder to a `ChunkReader`, with the writer's chunk.
+/// Creates a move through a default pipe, from a `ChunkWriter` to a `ChunkReader`, with the writer's chunk
+/// size.
 macro_rules! chunks {
     ($send:ident, $builder:expr) => {
         Move {
@@ -49,15 +51,15 @@ macro_rules! chunks {
     };
 }
 
-/// The same bytes are sent repeatedly: by [`STD`] and [`RAW`] from one buffer, and by these from the writer's chunks. A
-/// chunk that holds the bytes of an earlier round is sent unchanged, and a new one is filled. With `Reuse::Never` each
-/// is new.
+/// The engine that sends the same bytes repeatedly from the writer's chunks; [`STD`] and [`RAW`] send them
+/// from one buffer. The source fills new chunks and sends a chunk unchanged if it still holds the bytes of an
+/// earlier round. With `Reuse::Never` every chunk is new.
 pub(crate) const CHUNKS: Move = chunks!(send_ready, DEFAULT);
 pub(crate) const CHUNKS_AFTER_READ: Move = chunks!(send_ready, AFTER_READ);
 const CHUNKS_MEMFD_AFTER_READ: Move =
     chunks!(send_ready, DEFAULT.mechanism(ChunkMechanism::Memfd).reuse(Reuse::AfterRead));
 
-/// Every byte is made, in a buffer or in a chunk, just before it is sent.
+/// The engine that generates every byte, in a buffer or in a chunk, immediately before sending it.
 pub(crate) const STD_FILLED: Move = Move { source: fill_and_write::<io::PipeWriter>, ..STD };
 pub(crate) const CHUNKS_FILLED: Move = chunks!(fill_and_send, DEFAULT);
 pub(crate) const CHUNKS_FILLED_AFTER_READ: Move = chunks!(fill_and_send, AFTER_READ);
@@ -66,7 +68,7 @@ const DEFAULT: WriterBuilder = ChunkWriter::builder();
 const AFTER_READ: WriterBuilder =
     DEFAULT.mechanism(ChunkMechanism::Vmsplice).reuse(Reuse::AfterRead);
 
-/// The length of the file that is sent.
+/// The length of the input file.
 pub(crate) const FILE: usize = 16 * MIB;
 
 pub(crate) const STD_FILE: Move = Move { source: io_copy_file, period: FILE, ..STD };
@@ -78,7 +80,7 @@ pub(crate) type Named<T> = (&'static str, T);
 
 // ---------------------------------------------------------------- work
 
-/// A file in the page cache → pipe → a process that reads.
+/// A file in the page cache → pipe → a process that reads every byte.
 pub(crate) const FILE_TO_READ: [Named<Move>; 4] = [
     ("std", Move { source: read_and_write, ..STD_FILE }),
     ("std-vec", Move { source: read_and_write, vec: true, ..STD_FILE }),
@@ -86,7 +88,7 @@ pub(crate) const FILE_TO_READ: [Named<Move>; 4] = [
     ("rawpipe", RAW_FILE),
 ];
 
-/// A process that makes bytes → pipe → a process that moves them to a new file.
+/// A process that generates bytes → pipe → a process that moves them to a new file.
 pub(crate) const PIPE_TO_FILE: [Named<Move>; 5] = {
     const fn by(mover: Mover) -> Move {
         Move { sink: Sink::File(mover), ..STD_FILLED }
@@ -100,7 +102,7 @@ pub(crate) const PIPE_TO_FILE: [Named<Move>; 5] = {
     ]
 };
 
-/// A process that makes bytes → pipe → the measured process → pipe → a process that reads.
+/// A process that generates bytes → pipe → the measured process → pipe → a process that reads.
 pub(crate) const PIPE_TO_PIPE: [Named<Move>; 5] = {
     const fn by(mover: Mover) -> Move {
         Move { middle: Some((mover, 64 * KIB)), ..STD_FILLED }
@@ -114,7 +116,7 @@ pub(crate) const PIPE_TO_PIPE: [Named<Move>; 5] = {
     ]
 };
 
-/// The same with Unix sockets.
+/// The moves of [`PIPE_TO_PIPE`], over Unix sockets.
 pub(crate) const SOCKET_TO_SOCKET: [Named<Move>; 4] = {
     const fn by(mover: Mover) -> Move {
         Move {
@@ -133,14 +135,14 @@ pub(crate) const SOCKET_TO_SOCKET: [Named<Move>; 4] = {
     ]
 };
 
-/// A process that makes bytes → pipe → the measured process → two pipes → two processes that read.
+/// A process that generates bytes → pipe → the measured process → two pipes → two processes that read.
 pub(crate) const FANOUT: [Named<Move>; 3] = [
     ("std", Move { middle: Some((std_fanout, 64 * KIB)), ..STD_FILLED }),
     ("std-vec", Move { middle: Some((std_fanout, 64 * KIB)), vec: true, ..STD_FILLED }),
     ("rawpipe", Move { link: large_pipe, middle: Some((raw_fanout, 0)), ..STD_FILLED }),
 ];
 
-/// A file in memory → a new one, in this process.
+/// A file in memory → a new file, in this process.
 pub(crate) const FILE_TO_FILE: [Named<Copy>; 4] = [
     ("std", Copy { copy: read_and_write_files, chunk: 128 * KIB, vec: false }),
     ("std-vec", Copy { copy: read_and_write_files, chunk: 128 * KIB, vec: true }),
@@ -150,7 +152,7 @@ pub(crate) const FILE_TO_FILE: [Named<Copy>; 4] = [
 
 // ---------------------------------------------------------------- limits
 
-/// The same bytes repeatedly → pipe → the memory of a process that does not look at them.
+/// The same bytes repeatedly → pipe → the memory of a process that does not examine them.
 pub(crate) const MEM_TO_READ: [Named<Move>; 5] = [
     ("std", unread(STD)),
     ("std-vec", Move { vec: true, ..unread(STD) }),
@@ -159,7 +161,8 @@ pub(crate) const MEM_TO_READ: [Named<Move>; 5] = [
     ("rawpipe-memfd-afterread", unread(CHUNKS_MEMFD_AFTER_READ)),
 ];
 
-/// The same, and the bytes are discarded. The buffers are the kernel's and the crate's, so `std-vec` has none.
+/// The same bytes repeatedly → pipe → discarded. The engines use buffers of the kernel or of this crate, so
+/// `std-vec` does not apply.
 pub(crate) const MEM_TO_NULL: [Named<Move>; 3] = [
     ("std", Move { sink: Sink::Null(io_copy_to_file), ..STD }),
     ("rawpipe", Move { sink: Sink::Null(transfer_all), ..CHUNKS }),
@@ -177,7 +180,7 @@ pub(crate) const FILE_TO_NULL: [Named<Move>; 4] = {
     ]
 };
 
-/// The kernel supplies bytes from a file → pipe → the measured process → pipe → discarded.
+/// A file that the kernel reads → pipe → the measured process → pipe → discarded.
 pub(crate) const PIPES_TO_NULL: [Named<Move>; 4] = {
     const fn by(mover: Mover) -> Move {
         Move {
@@ -196,7 +199,7 @@ pub(crate) const PIPES_TO_NULL: [Named<Move>; 4] = {
     ]
 };
 
-/// The same move, whose sink does not look at the bytes.
+/// Returns the same move with a sink that does not examine the bytes.
 pub(crate) const fn unread(work: Move) -> Move {
     match work.sink {
         Sink::Read(read) => Move { sink: Sink::Unread(read), ..work },

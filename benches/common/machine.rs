@@ -1,9 +1,9 @@
-//! Describes the machine of a benchmark in one line: everything that its figures depend on.
+//! Describes in one line the properties of the machine that affect the measurements.
 
 use std::fmt::Write;
 use std::{env, fs, thread};
 
-/// Returns kernel, architecture, CPUs, limits of pipes, huge pages, and the backend.
+/// Returns the kernel, the architecture, the CPUs, the pipe limits, the state of huge pages, and the backend.
 pub(crate) fn line() -> String {
     let setting = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let pipes = |name: &str| setting(&format!("/proc/sys/fs/pipe-{name}"));
@@ -23,7 +23,7 @@ pub(crate) fn line() -> String {
     line
 }
 
-/// Prints the line to standard error, before criterion's own lines.
+/// Prints the line to standard error before criterion's output.
 pub(crate) fn print() {
     eprintln!("{}", line());
 }

@@ -1,4 +1,4 @@
-//! Messages that are made on one side and summed on the other: one way, and there and back.
+//! Messages that one process generates and another sums, in one direction and as round trips.
 
 use super::summed::{Ends, Numbers, Sum, Way};
 use super::{PAGE, Place, Taken, finish, spent, spent_by, start};
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 // ---------------------------------------------------------------- one way
 
-/// For std a message is 8 bytes of length, and the bytes.
+/// The engines of messages in one direction. With std, 8 bytes of length precede the bytes of a message.
 pub(crate) const MESSAGES: [(&str, Way); 3] =
     [("std", by_std), ("rawpipe", by_channel), ("rawpipe-shared", super::summed::by_shared)];
 
@@ -64,13 +64,13 @@ fn by_channel(_: usize) -> io::Result<Ends> {
 
 // ---------------------------------------------------------------- there and back
 
-/// One side of an exchange of messages that are made and summed.
+/// One side of an exchange: generates outgoing messages and sums incoming ones.
 pub(crate) trait Side {
     fn send(&mut self, numbers: &mut Numbers) -> io::Result<()>;
     fn receive(&mut self, sum: &mut Sum) -> io::Result<()>;
 }
 
-/// Creates both sides, for messages of this length.
+/// A function that creates both sides for messages of the given length.
 pub(crate) type Sides = fn(usize) -> io::Result<[Box<dyn Side>; 2]>;
 
 pub(crate) const TRIPS: [(&str, Sides); 6] = [
@@ -82,9 +82,9 @@ pub(crate) const TRIPS: [(&str, Sides); 6] = [
     ("rawpipe-shared-adaptive", |len| shared_sides(len, Wait::Adaptive)),
 ];
 
-/// Makes so many round trips between this process and a child. Both make and sum every message.
+/// Makes `count` round trips between this process and a child. Each side generates and sums every message.
 pub(crate) fn round_trips(sides: Sides, len: usize, place: Place, count: u64) -> io::Result<Taken> {
-    // Before this process is pinned: a half that may run on one CPU only does not poll.
+    // A half created by a process that is pinned to one CPU does not poll, so create both before pinning.
     let sides = sides(len)?;
     place.during(|| round_trips_by(sides, len, place, count))
 }
@@ -98,7 +98,7 @@ fn round_trips_by(
     let all = count + 1;
     let mut near = Some(near);
     let child = start(|| {
-        near = None; // here, in the child
+        near = None; // closes the child's copy
         place.take(false)?;
         let (mut numbers, mut sum) = (Numbers::default(), Sum::new(all, len));
         for _ in 0..all {
@@ -113,7 +113,7 @@ fn round_trips_by(
         near.send(&mut numbers)?;
         near.receive(&mut sum)
     };
-    exchange()?; // the child runs
+    exchange()?; // waits until the child runs
     let cpu = || spent() + spent_by(child.id());
     let (before, clock) = (cpu(), Instant::now());
     (0..count).try_for_each(|_| exchange())?;
@@ -128,7 +128,7 @@ struct PipeSide<R, W> {
     to: W,
     from: R,
     memory: Vec<u8>,
-    /// The offset of the buffer in the memory.
+    /// The offset of the buffer in `memory`.
     start: usize,
 }
 
@@ -147,7 +147,7 @@ impl<R: Read, W: Write> Side for PipeSide<R, W> {
     }
 }
 
-/// Creates two pipes. The buffers are page-aligned, or placed where a `Vec` is allocated.
+/// Creates two pipes. The buffers are page-aligned, or plain `Vec`s if `vec` is set.
 fn pipe_sides<R: Read + 'static, W: Write + 'static>(
     pipe: fn() -> io::Result<(R, W)>,
     len: usize,

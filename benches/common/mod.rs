@@ -1,15 +1,15 @@
-//! Moves bytes from process to process, with std and with this crate: the common code of the benchmarks
-//! and the example `speed`.
+//! Moves bytes between processes with std and with this crate. The benchmarks and the example `speed` share
+//! this code.
 //!
-//! A [`Move`] describes the processes and the part of each. [`Move::run`] forks them, waits until all
-//! are ready, and measures from the start signal until all have reported their end. So the time does not
-//! include forking, opening files or allocating buffers. The processes of both engines are created in
-//! the same way. A [`Copy`] copies file after file in this process. In a [`Summed`] one process makes
-//! every byte, and another one looks at it.
+//! A [`Move`] describes the processes and their roles. [`Move::run`] forks the processes, waits until all are
+//! ready, and measures from the start signal until every process has reported its end. The measured time
+//! therefore excludes forking, opening files and allocating buffers. The processes of both libraries are
+//! created in the same way. A [`Copy`] copies a file repeatedly in this process. In a [`Summed`], one process
+//! generates every byte and another reads it.
 //!
-//! The parts are in [`parts`], and the engines of each question in [`engines`]. [`Busy`] competes with
-//! them for the CPUs, and [`Place`] chooses the CPUs on which they run. Buffers are page-aligned, but for
-//! engines named `std-vec`: [`Move::vec`].
+//! The roles are in [`parts`], and the engines of each question in [`engines`]. [`Busy`] competes for the
+//! CPUs, and [`Place`] chooses the CPUs for the processes. Buffers are page-aligned unless [`Move::vec`] is
+//! set, as in engines named `std-vec`.
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unused_imports, reason = "each program uses a part of it")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe, to compare with")]
@@ -54,40 +54,41 @@ pub(crate) const KIB: usize = 1 << 10;
 pub(crate) const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
-/// Source → (middle →) sink, each a process, and a link from each to the next.
+/// A source, an optional middle and a sink, each in its own process, with a link between neighbours.
 #[derive(Clone, Copy)]
 pub(crate) struct Move {
     pub(crate) link: Link,
     pub(crate) source: Source,
-    /// How many bytes the source sends from the front of its input before it starts again.
+    /// The number of bytes that the source sends before it restarts at the front of its input.
     pub(crate) period: usize,
-    /// The process in the middle, with a buffer of so many bytes.
+    /// The process in the middle, and the length of its buffer.
     pub(crate) middle: Option<(Mover, usize)>,
     pub(crate) sink: Sink,
-    /// The length of the buffer of source and sink.
+    /// The buffer length of source and sink.
     pub(crate) chunk: usize,
-    /// The buffers are plain `Vec`s, of which those of 128 KiB and more begin 16 bytes after the start of a page.
+    /// If set, the buffers are plain `Vec`s. `Vec`s of 128 KiB and more begin 16 bytes after the start of a
+    /// page.
     pub(crate) vec: bool,
     pub(crate) place: Place,
 }
 
-/// Creates the read end and the write end.
+/// A function that creates the read end and the write end.
 pub(crate) type Link = fn() -> io::Result<(OwnedFd, OwnedFd)>;
 
-/// Sends the stream, and names the mechanism. The buffer's length is the chunk.
+/// A function that sends the stream and returns the mechanism. The length of the buffer is the chunk size.
 pub(crate) type Source = fn(OwnedFd, &Input, &Stream, &mut [u8]) -> io::Result<&'static str>;
 
-/// Moves bytes from one descriptor to the other until end of file, and counts them. The buffer's length
-/// is the chunk.
+/// A function that moves bytes between descriptors until end of file and counts them. The length of the
+/// buffer is the chunk size.
 pub(crate) type Mover = fn(OwnedFd, OwnedFd, &mut [u8]) -> io::Result<Moved>;
 
-/// The number of bytes, and the mechanism of the library, if it has one.
+/// The number of bytes, and the name of the library's mechanism if there is one.
 pub(crate) struct Moved {
     pub(crate) bytes: u64,
     pub(crate) by: &'static str,
 }
 
-/// The time of a run, and its mechanisms, from the source to the sink.
+/// The time of a run, and the mechanisms from source to sink.
 pub(crate) struct Run {
     pub(crate) taken: Taken,
     pub(crate) by: String,
@@ -95,17 +96,17 @@ pub(crate) struct Run {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Sink {
-    /// Reads, and adds up every word.
+    /// Reads and adds up every word.
     Read(Reading),
-    /// Reads, and does not look at the bytes.
+    /// Reads without examining the bytes.
     Unread(Reading),
-    /// Moves to `/dev/null`, or to a file if the bytes are checked.
+    /// Moves the bytes to `/dev/null`, or to a file if the bytes are compared.
     Null(Mover),
-    /// Moves to a new file.
+    /// Moves the bytes to a new file.
     File(Mover),
 }
 
-/// Reads until end of file, passes each piece to a function, and counts the bytes.
+/// A function that reads until end of file, passes each piece to another function, and counts the bytes.
 pub(crate) type Reading = fn(OwnedFd, &mut [u8], Show<'_>) -> io::Result<u64>;
 
 pub(crate) type Show<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
@@ -117,7 +118,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Calls `send` with the length of each period, the last of which may be shorter.
+    /// Calls `send` with the length of each period. The last period may be shorter.
     pub(crate) fn send(&self, mut send: impl FnMut(usize) -> io::Result<()>) -> io::Result<()> {
         let mut left = self.bytes;
         while left > 0 {
@@ -129,7 +130,7 @@ impl Stream {
     }
 }
 
-/// Returns `left`, but at most `most`.
+/// Returns the smaller of `left` and `most`.
 pub(crate) fn least(left: u64, most: usize) -> usize {
     usize::try_from(left).map_or(most, |left| left.min(most))
 }
@@ -138,21 +139,21 @@ pub(crate) fn require(holds: bool, message: impl FnOnce() -> String) -> io::Resu
     if holds { Ok(()) } else { Err(io::Error::other(message())) }
 }
 
-// ---------------------------------------------------------------- running them
+// ---------------------------------------------------------------- running the processes
 
 /// The input of the sources and the output of the sinks.
 pub(crate) struct Input {
-    /// Random bytes.
+    /// The random bytes.
     pub(crate) memory: &'static [u8],
-    /// The same bytes, repeated up to [`FILE`].
+    /// A file that repeats the bytes of `memory` up to [`FILE`].
     pub(crate) file: File,
-    /// As `file`, in the folder of the output.
+    /// A file with the same content as `file`, in the directory of the output.
     near: File,
     null: File,
     output: File,
-    /// The folders of the files.
+    /// The directories of the input and the output.
     pub(crate) folders: String,
-    /// The mechanisms of a `ChunkWriter` that do not work here, and `shared` if shared chunks do not.
+    /// The `ChunkWriter` mechanisms that fail here, and `shared` if shared chunks fail.
     missing: Vec<&'static str>,
 }
 
@@ -173,7 +174,7 @@ impl Input {
             for _ in 0..FILE / memory.len() {
                 file.write_all(memory)?;
             }
-            file.sync_all()?; // so that the kernel does not write it to the disk while the clock runs
+            file.sync_all()?; // prevents a write to the disk during the measurement
             Ok::<_, io::Error>((file, folder))
         };
         let (file, from) = fill(scratch_file(&[&disk, in_memory])?)?;
@@ -181,7 +182,7 @@ impl Input {
         let null = File::options().write(true).open("/dev/null")?;
         let (output, to) = scratch_file(&[in_memory, &disk])?;
         let folders = format!("{} to {}", from.display(), to.display());
-        // The first writer of a process runs the self-check. Forked processes inherit its result.
+        // The first writer of a process runs the self-check, and forked processes inherit the result.
         let works = |mechanism| {
             let builder = ChunkWriter::builder().mechanism(mechanism);
             rawpipe::pipe().and_then(|(_reader, writer)| builder.build(writer)).is_ok()
@@ -197,18 +198,18 @@ impl Input {
         Ok(Self { memory, file, near, null, output, folders, missing })
     }
 
-    /// Returns whether an engine of this name works on this kernel.
+    /// Returns whether the engine works on this kernel.
     pub(crate) fn allows(&self, engine: &str) -> bool {
         !self.missing.iter().any(|mechanism| engine.contains(mechanism))
     }
 
-    /// Empties the file that the sinks fill.
+    /// Empties the output file of the sinks.
     fn clear_output(&self) -> io::Result<()> {
         self.output.set_len(0)?;
         (&self.output).rewind()
     }
 
-    /// Checks that the output is the first `period` bytes of the memory, this many times.
+    /// Checks that the output consists of the first `period` bytes of the memory, repeated up to `bytes`.
     fn check_output(&self, bytes: u64, period: usize) -> io::Result<()> {
         let mut got = vec![0; least(bytes, usize::MAX)];
         self.output.read_exact_at(&mut got, 0)?;
@@ -222,7 +223,7 @@ impl Input {
     }
 }
 
-/// Creates a file without a name, in the first folder that supports it.
+/// Creates a file in the first directory where this succeeds, and removes its name.
 fn scratch_file<'a>(folders: &[&'a Path]) -> io::Result<(File, &'a Path)> {
     let mut result = Err(io::ErrorKind::NotFound.into());
     for folder in folders {
@@ -235,30 +236,30 @@ fn scratch_file<'a>(folders: &[&'a Path]) -> io::Result<(File, &'a Path)> {
     result
 }
 
-/// Allocates page-aligned memory whose pages are touched. It lives until the end of the program.
+/// Allocates page-aligned memory and touches every page. The memory is never freed.
 pub(crate) fn touched(bytes: usize) -> &'static mut [u8] {
-    /// Keeps the memory reachable for leak checkers.
+    /// The addresses that keep the memory reachable for leak checkers.
     static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
     let memory = vec![1; bytes + PAGE].leak();
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(memory.as_ptr().addr());
     from_page(memory, bytes)
 }
 
-/// Returns so many bytes of the memory, from the start of a page.
+/// Returns `len` bytes of the memory, from the start of a page.
 pub(crate) fn from_page(memory: &mut [u8], len: usize) -> &mut [u8] {
     let start = memory.as_ptr().align_offset(PAGE);
     &mut memory[start..][..len]
 }
 
 impl Move {
-    /// Moves so many bytes, checks that as many have arrived, and returns the time.
+    /// Moves `bytes` bytes, checks the number that arrived, and returns the time.
     pub(crate) fn run(&self, input: &Input, bytes: u64) -> io::Result<Run> {
         self.run_stream(input, &Stream { bytes, period: self.period }, false)
     }
 
-    /// Moves more bytes than a pipe holds, not a round number, and checks each byte.
+    /// Moves more bytes than a pipe holds and compares each byte. The number is deliberately not round.
     pub(crate) fn check(&self, input: &Input) -> io::Result<()> {
-        // The file repeats the memory, so the source may also start again in the middle.
+        // The file repeats the memory, so the source may restart before the end of the file.
         let period = self.period.min(input.memory.len());
         let stream = Stream { bytes: (5 << 18) + 4321, period };
         self.run_stream(input, &stream, true)?;
@@ -269,7 +270,7 @@ impl Move {
         input.clear_output()?;
         let (reports, reporter) = rawpipe::pipe()?;
         let (stages, go) = self.start_stages(input, stream, checked, &reporter)?;
-        drop(reporter); // from here on the pipe reaches end of file when all stages have ended
+        drop(reporter); // only the stages hold copies now, so end of file means that all have exited
 
         let (taken, mut done) = clocked(&reports, stages, go)?;
         for Report { bytes, .. } in &done {
@@ -278,7 +279,7 @@ impl Move {
         if checked || matches!(self.sink, Sink::File(_)) {
             input.check_output_len(stream.bytes)?;
         }
-        // Stages are numbered from the sink, and report in the order in which they end.
+        // Stages report in the order in which they end. Their numbers count from the sink.
         done.sort_by_key(|report| std::cmp::Reverse(report.stage));
         let mut by: Vec<_> = done.into_iter().map(|report| report.by).collect();
         by.retain(|name| !name.is_empty());
@@ -286,13 +287,13 @@ impl Move {
         Ok(Run { taken, by: by.join(" + ") })
     }
 
-    /// Calls `part` with this page-aligned memory, or with a `Vec` of its length.
+    /// Calls `part` with this page-aligned memory, or with a `Vec` of the same length.
     fn with<T>(&self, memory: &mut [u8], part: impl FnOnce(&mut [u8]) -> T) -> T {
         if self.vec { part(&mut vec![0; memory.len()]) } else { part(memory) }
     }
 
-    /// Starts the stages from the last to the first, so that none has a copy of another's write end. The
-    /// source begins when the returned writer is dropped.
+    /// Starts the stages from the last to the first, so that no stage inherits another's write end. The
+    /// source starts when the caller drops the returned writer.
     fn start_stages(
         &self,
         input: &Input,
@@ -303,7 +304,7 @@ impl Move {
         let (from, to) = (self.link)()?;
         let mut to = Some(to);
         let mut stages = vec![stage(self.place, reporter, 0, self.chunk, |buffer| {
-            to = None; // here, in the child
+            to = None; // closes the child's copy
             self.with(buffer, |buffer| self.sink.run(from, input, buffer, checked))
         })?];
         if let Some((middle, chunk)) = self.middle {
@@ -327,7 +328,7 @@ impl Move {
     }
 }
 
-/// Returns how many repetitions take about so long, from `count` to at most `most`.
+/// Returns the number of repetitions that take about `target`, at most `most`. The search starts at `count`.
 pub(crate) fn often(
     target: Duration,
     mut count: u64,
@@ -335,7 +336,7 @@ pub(crate) fn often(
     mut run: impl FnMut(u64) -> io::Result<Duration>,
 ) -> io::Result<u64> {
     loop {
-        // The median of three, as a wait for a CPU may be longer than the work.
+        // Use the median of three, because waiting for a CPU may take longer than the work.
         let mut elapsed = [run(count)?, run(count)?, run(count)?];
         elapsed.sort();
         let elapsed = elapsed[1];

@@ -1,4 +1,4 @@
-//! The parts of the processes, with std and with this crate.
+//! The roles of the processes, with std and with this crate.
 
 use super::{Input, KIB, Moved, Show, Stream, finish, require, start, summed, touched};
 use rawpipe::chunk::{ChunkMechanism, ChunkReader, ReaderBuilder, WriterBuilder};
@@ -56,7 +56,7 @@ pub(crate) fn read<R: Read + From<OwnedFd>>(
     }
 }
 
-/// Reads until end of file, and adds up every word.
+/// Reads until end of file and adds up every word.
 fn add_up<R: Read + From<OwnedFd>>(from: OwnedFd) -> io::Result<()> {
     let mut sum = 0_u64;
     read::<R>(from, touched(64 * KIB), &mut |piece| {
@@ -67,7 +67,7 @@ fn add_up<R: Read + From<OwnedFd>>(from: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Plain calls, without a mechanism of the library.
+/// Returns the result of plain calls, which use no mechanism of a library.
 fn by_hand(bytes: u64) -> Moved {
     Moved { bytes, by: "" }
 }
@@ -100,7 +100,7 @@ pub(crate) fn io_copy_file(
     Ok("")
 }
 
-/// Copies by chunks, which `io::copy` does not support, with the same loop as std's.
+/// Copies with a chosen buffer length, which `io::copy` does not support. The loop is the same as std's.
 pub(crate) fn read_and_write(
     to: OwnedFd,
     from: &Input,
@@ -141,7 +141,7 @@ pub(crate) fn io_copy_files(from: &File, to: &File, _: &mut [u8]) -> io::Result<
     io::copy(&mut from, &mut to).map(by_hand)
 }
 
-/// Moves with `read` and `write_all`, which are the same for each of std's types.
+/// Copies with `read` and `write_all`, which behave the same for every std type.
 pub(crate) fn std_read_and_write(
     from: OwnedFd,
     to: OwnedFd,
@@ -166,12 +166,12 @@ pub(crate) fn read_and_write_files(
     }
 }
 
-/// To the next process, and to one of its own.
+/// Sends every byte to the next process and to a child of this process.
 pub(crate) fn std_fanout(from: OwnedFd, to: OwnedFd, buffer: &mut [u8]) -> io::Result<Moved> {
     let (own, to_own) = io::pipe()?;
     let mut to_own = Some(to_own);
     let child = start(|| {
-        to_own = None; // here, in the child
+        to_own = None; // closes the child's copy
         add_up::<io::PipeReader>(own.into())
     })?;
     let (mut from, mut to) = (io::PipeReader::from(from), io::PipeWriter::from(to));
@@ -202,8 +202,8 @@ pub(crate) fn large_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader.into(), writer.into()))
 }
 
-/// Fills only chunks that do not hold the bytes of an earlier round. All rounds send the same bytes, and
-/// new memory is zeros, which the input is not, so the first bytes distinguish the two.
+/// Fills only chunks that do not yet hold the bytes of an earlier round. The first bytes show whether a chunk
+/// is new: every round sends the same bytes, and a new chunk is zeroed, unlike the input.
 pub(crate) fn send_ready(
     to: OwnedFd,
     from: &Input,
@@ -250,7 +250,7 @@ fn send_chunks(
     })
 }
 
-/// Reads by chunks, but none longer than the default of a `ChunkReader`.
+/// Reads in chunks of at most 256 KiB, the default of a `ChunkReader`.
 pub(crate) fn read_chunks(from: OwnedFd, buffer: &mut [u8], show: Show<'_>) -> io::Result<u64> {
     read_chunks_by(ChunkReader::builder().chunk(buffer.len().min(256 * KIB)), from, show)
 }
@@ -268,7 +268,7 @@ fn read_chunks_by(builder: ReaderBuilder, from: OwnedFd, show: Show<'_>) -> io::
     }
 }
 
-/// Transfers with calls that move as much as they can.
+/// Transfers the file with calls that move as many bytes as possible.
 pub(crate) fn transfer_file(
     to: OwnedFd,
     from: &Input,
@@ -278,12 +278,12 @@ pub(crate) fn transfer_file(
     transfer_parts(to, from, stream, Transfer::new)
 }
 
-/// A transfer that reports each chunk. A closure that captures nothing takes no memory.
+/// Returns a transfer that reports each chunk. Boxing a closure without captures allocates nothing.
 fn by_chunks(len: usize) -> Transfer<'static> {
     Transfer::new().chunk(len).progress(Box::leak(Box::new(|_| ControlFlow::Continue(()))))
 }
 
-/// Transfers with calls that move one chunk, and a report after each.
+/// Transfers the file with calls that move one chunk each, and reports every chunk.
 pub(crate) fn transfer_file_by_chunks(
     to: OwnedFd,
     from: &Input,
@@ -324,7 +324,7 @@ pub(crate) fn transfer_by_chunks(
     Ok(by_chunks(buffer.len()).run(&from, &to).map(by_transfer)?)
 }
 
-/// As `transfer_file`, for processes that are not the measured one.
+/// Transfers the file and returns no mechanism, because the source is not the measured process.
 pub(crate) fn feed(
     to: OwnedFd,
     from: &Input,
@@ -334,7 +334,7 @@ pub(crate) fn feed(
     transfer_file(to, from, stream, buffer).map(|_| "")
 }
 
-/// As `transfer_all`, for processes that are not the measured one.
+/// Transfers until end of file and returns no mechanism, because the sink is not the measured process.
 pub(crate) fn drain(from: OwnedFd, to: OwnedFd, buffer: &mut [u8]) -> io::Result<Moved> {
     transfer_all(from, to, buffer).map(|moved| Moved { by: "", ..moved })
 }
@@ -351,12 +351,12 @@ pub(crate) fn transfer_files_by_chunks(
     Ok(by_chunks(buffer.len()).run(from, to).map(by_transfer)?)
 }
 
-/// To the next process, and to one of its own.
+/// Sends every byte to the next process and to a child of this process.
 pub(crate) fn raw_fanout(from: OwnedFd, to: OwnedFd, _: &mut [u8]) -> io::Result<Moved> {
     let (own, to_own) = large_pipe()?;
     let mut to_own = Some(to_own);
     let child = start(|| {
-        to_own = None; // here, in the child
+        to_own = None; // closes the child's copy
         add_up::<PipeReader>(own)
     })?;
     let bytes = {

@@ -1,5 +1,5 @@
-//! Programs to start, and memory that slows a fork: the common code of the benchmark `spawn` and the
-//! example `speed`.
+//! Starts programs, and allocates memory that slows down a fork. The benchmark `spawn` and the example
+//! `speed` share this code.
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unsafe_code, reason = "fork, and the C library's own to compare with")]
 
@@ -18,14 +18,15 @@ use std::process::Command;
 use std::rc::Rc;
 use std::{env, ptr};
 
-/// The smallest program: it exits with 0. It uses no libraries, so only its start is measured.
+/// The smallest program, which exits with 0. The program loads no libraries, so a measurement covers only its
+/// start.
 pub(crate) struct Tiny {
     folder: PathBuf,
     path: PathBuf,
 }
 
 impl Tiny {
-    /// Writes the program into a new folder.
+    /// Writes the program to a new directory.
     pub(crate) fn new() -> io::Result<Self> {
         let folder = env::temp_dir().join(format!("rawpipe-tiny-{}", std::process::id()));
         fs::create_dir(&folder)?;
@@ -46,8 +47,8 @@ impl Drop for Tiny {
     }
 }
 
-/// Returns a static executable for this machine: its header, one segment, and `exit(0)`. For other
-/// architectures it is another small program.
+/// Returns a static executable for this architecture: its header, one segment, and `exit(0)`. On other
+/// architectures, returns the bytes of `/bin/true`.
 fn tiny_elf() -> io::Result<Vec<u8>> {
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
@@ -87,14 +88,15 @@ fn tiny_elf() -> io::Result<Vec<u8>> {
     Ok(elf)
 }
 
-/// Memory of this process, with each page touched.
+/// The memory that this process holds, with every page touched.
 pub(crate) struct Ballast {
     address: *mut c_void,
     length: usize,
 }
 
 impl Ballast {
-    /// Allocates the memory in pages of the usual size, or in huge ones if the kernel supports them.
+    /// Allocates the memory in pages of the default size, or in huge pages if `huge` is set and the kernel
+    /// supports them.
     pub(crate) fn new(length: usize, huge: bool) -> io::Result<Self> {
         const READ_WRITE: c_int = 3;
         const PRIVATE_ANONYMOUS: c_int = 0x22;
@@ -120,10 +122,10 @@ impl Ballast {
         if address.addr() == usize::MAX {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: mapped on the line above, and used by no other code.
+        // SAFETY: the line above has mapped this memory, and no other code uses it.
         unsafe { madvise(address, length, if huge { MADV_HUGEPAGE } else { MADV_NOHUGEPAGE }) };
         for offset in (0..length).step_by(4096) {
-            // SAFETY: within the mapping, which is writable.
+            // SAFETY: the offset is within the mapping, which is writable.
             let place = unsafe { address.cast::<u8>().add(offset) };
             // SAFETY: as above.
             unsafe { place.write_volatile(1) };
@@ -138,7 +140,7 @@ impl Drop for Ballast {
             fn munmap(address: *mut c_void, length: usize) -> c_int;
         }
         if self.length > 0 {
-            // SAFETY: mapped by `new`, and no other code has its address.
+            // SAFETY: `new` has mapped this memory, and no other code has its address.
             unsafe { munmap(self.address, self.length) };
         }
     }
@@ -148,24 +150,24 @@ fn succeeded(success: bool) -> io::Result<()> {
     if success { Ok(()) } else { Err(io::Error::other("the program failed")) }
 }
 
-/// Starts a program with std, and waits for its end.
+/// Starts a program with std and waits for its end.
 #[inline(never)]
 pub(crate) fn std_spawn(program: &Path) -> io::Result<()> {
     succeeded(Command::new(program).spawn()?.wait()?.success())
 }
 
-/// The same by this crate.
+/// Starts a program with this crate and waits for its end.
 #[inline(never)]
 pub(crate) fn raw_spawn(program: &Path) -> io::Result<()> {
     succeeded(process::Command::new(program).spawn()?.wait()?.success())
 }
 
-/// Starts a program and waits for its end.
+/// A function that starts a program and waits for its end.
 pub(crate) type Start = fn(&Path) -> io::Result<()>;
 
 pub(crate) const PLAIN: [Named<Start>; 2] = [("std", std_spawn), ("rawpipe", raw_spawn)];
 
-/// This crate's command owns the descriptors that it maps, so each turn opens the file.
+/// The engines that map a descriptor. This crate's command owns the descriptor, so every turn opens the file.
 pub(crate) const MAPPED: [Named<Start>; 2] = [
     ("std", |program| std_spawn_mapped(program, &null()?)),
     ("rawpipe", |program| raw_spawn_mapped(program, null()?)),
@@ -175,14 +177,15 @@ fn null() -> io::Result<OwnedFd> {
     Ok(File::open("/dev/null")?.into())
 }
 
-/// Starts the program in each repetition, beside so many MiB of memory, in huge pages or not.
+/// Starts the program in each repetition while this process holds `mib` MiB of memory, in huge pages if
+/// `huge` is set.
 pub(crate) fn starts<'a>(
     place: Place,
     program: &'a Path,
     (mib, huge): (usize, bool),
     engines: &[Named<Start>],
 ) -> Vec<Engine<'a>> {
-    // Allocated on first use, so not for groups that are filtered out.
+    // Allocate on first use, so that a group that is filtered out allocates nothing.
     let ballast = Rc::new(OnceCell::new());
     let start = |&(name, start): &Named<Start>| {
         let ballast = Rc::clone(&ballast);
@@ -194,11 +197,11 @@ pub(crate) fn starts<'a>(
     engines.iter().map(start).collect()
 }
 
-/// The number that [`std_spawn_mapped`] and [`raw_spawn_mapped`] give to a descriptor.
+/// The number at which [`std_spawn_mapped`] and [`raw_spawn_mapped`] pass the descriptor.
 const NUMBER: c_int = 9;
 
-/// Starts a program in a new session and with a descriptor at a number, with std: in code of the
-/// caller, after a fork.
+/// Starts a program with std, in a new session and with a descriptor at a given number. Both settings need
+/// caller code that runs in the child after a fork.
 #[inline(never)]
 pub(crate) fn std_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
     unsafe extern "C" {
@@ -214,12 +217,12 @@ pub(crate) fn std_spawn_mapped(program: &Path, fd: &OwnedFd) -> io::Result<()> {
             Ok(())
         }
     };
-    // SAFETY: two calls that are async-signal-safe, and an error that does not allocate.
+    // SAFETY: the closure makes two async-signal-safe calls, and its error does not allocate.
     unsafe { command.pre_exec(change) };
     succeeded(command.spawn()?.wait()?.success())
 }
 
-/// The same by this crate.
+/// Starts the same program with this crate.
 #[inline(never)]
 pub(crate) fn raw_spawn_mapped(program: &Path, fd: OwnedFd) -> io::Result<()> {
     let mut command = process::Command::new(program);
@@ -227,13 +230,13 @@ pub(crate) fn raw_spawn_mapped(program: &Path, fd: OwnedFd) -> io::Result<()> {
     succeeded(command.spawn()?.wait()?.success())
 }
 
-/// The exit code of a forked child, which shows that it ran to its end.
+/// The exit code of a forked child, which proves that the child reached its last statement.
 const EXIT_CODE: u8 = 7;
 
-/// One turn.
+/// A function that performs one turn.
 pub(crate) type Work = fn() -> io::Result<()>;
 
-/// Creates a child that only exits, and waits for it, by engine.
+/// The engines that create a child that only exits, and wait for it.
 pub(crate) const FORKS: [(&str, Work); 3] =
     [("std", libc_fork), ("rawpipe", raw_fork), ("rawpipe-fork_with", raw_fork_with)];
 
@@ -250,7 +253,7 @@ pub(crate) fn libc_fork() -> io::Result<()> {
         _exit(EXIT_CODE.into());
     }
     let mut status = -1;
-    // SAFETY: writes one `int`, to the place given.
+    // SAFETY: the call writes one `int` to `status`.
     let waited = unsafe { waitpid(pid, &raw mut status, 0) };
     succeeded(pid > 0 && waited == pid && status == c_int::from(EXIT_CODE) << 8)
 }
@@ -273,13 +276,13 @@ pub(crate) fn raw_fork_with() -> io::Result<()> {
     succeeded(child.wait()?.code() == Some(EXIT_CODE.into()))
 }
 
-/// The number of bytes that a program in the role of [`WRITER`] writes.
+/// The number of bytes that a program writes when started with [`WRITER`].
 pub(crate) const OUTPUT: u64 = 16 << 20;
 
-/// The argument that makes a program write.
+/// The argument that makes a program write its output.
 pub(crate) const WRITER: &str = "write-16-mib";
 
-/// Makes [`OUTPUT`] bytes and writes them to standard output, 64 KiB at a time, as many programs do.
+/// Generates [`OUTPUT`] bytes and writes them to standard output in pieces of 64 KiB, as many programs do.
 pub(crate) fn write_output() -> io::Result<()> {
     let (mut numbers, mut buffer) = (Numbers::default(), vec![0; CHUNK]);
     let mut out = io::stdout().lock();
@@ -293,10 +296,10 @@ pub(crate) fn write_output() -> io::Result<()> {
 const CHUNK: usize = 64 << 10;
 const COUNT: u64 = OUTPUT / CHUNK as u64;
 
-/// Runs a program that writes, and returns its output.
+/// A function that runs a program that writes, and returns its output.
 pub(crate) type Output = fn(&Path) -> io::Result<Vec<u8>>;
 
-/// Collects the output of `program`, and adds up all of it, in each repetition.
+/// Collects the output of `program` and adds up its words in each repetition.
 pub(crate) fn outputs(place: Place, program: &Path) -> Vec<Engine<'_>> {
     let output = |(name, output): Named<Output>| {
         let once = move || check_output(&output(program)?);
@@ -306,7 +309,7 @@ pub(crate) fn outputs(place: Place, program: &Path) -> Vec<Engine<'_>> {
     engines.into_iter().map(output).collect()
 }
 
-/// Adds up all words of the output, and compares the sum.
+/// Adds up all words of the output and compares the sum.
 pub(crate) fn check_output(bytes: &[u8]) -> io::Result<()> {
     let mut sum = Sum::new(COUNT, CHUNK);
     sum.add(bytes);

@@ -1,8 +1,8 @@
-//! Rows of a group of criterion, each with its engines and its placement, and the CPU time of all processes, which
-//! criterion does not measure.
+//! The rows of a criterion group. Each row has its engines and its placement, and reports the CPU time of all
+//! processes, which criterion does not measure.
 //!
-//! The CPU time of an iteration is appended to `cpu.tsv` in cargo's folder `target/tmp`. There `benches/table` reads
-//! it: the last line of an engine counts.
+//! The CPU time of an iteration is appended to `cpu.tsv` in cargo's directory `target/tmp`. `benches/table`
+//! reads the last line of each engine in this file.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use super::common::{Engine, Place, Taken};
@@ -20,8 +20,8 @@ pub(crate) struct Rows<'c> {
     in_turns: bool,
 }
 
-/// Creates criterion with short times and a tenth of the usual resampling, which took most of the time for so many
-/// rows, as the plots do with `--quick`.
+/// Configures criterion with short times and a tenth of the default resampling. With so many rows, the
+/// default resampling would use most of the time. With `--quick`, the plots would, so `--quick` omits them.
 pub(crate) fn criterion() -> Criterion {
     let is_quick = env::args().any(|argument| argument == "--quick");
     let criterion = Criterion::default();
@@ -40,15 +40,16 @@ impl<'c> Rows<'c> {
         Self { group: criterion.benchmark_group(name), name, in_turns: false }
     }
 
-    /// Lets the engines of a row take turns within each sample: each iteration runs all of them, in changing order, and
-    /// counts one. So a state of the machine that lasts for seconds affects all of them.
+    /// Runs the engines of a row alternately within each sample. Each iteration runs every engine, in
+    /// changing order, and counts one of them. A change in machine load that lasts for seconds then affects
+    /// all engines.
     pub(crate) fn in_turns(mut self) -> Self {
         self.group.sample_size(20);
         self.in_turns = true;
         self
     }
 
-    /// Measures a row. An iteration moves so many bytes, or is one operation.
+    /// Measures a row. An iteration moves `bytes` bytes, or performs one operation if `bytes` is `None`.
     pub(crate) fn row(
         &mut self,
         place: Place,
@@ -56,7 +57,7 @@ impl<'c> Rows<'c> {
         bytes: Option<u64>,
         mut engines: Vec<Engine<'_>>,
     ) {
-        // An empty throughput would be that of the row before.
+        // Without this call, criterion would keep the throughput of the previous row.
         self.group.throughput(bytes.map_or(Throughput::Elements(1), Throughput::Bytes));
         let parameter = format!("{}-{size}", place.name()).trim_end_matches('-').to_owned();
         for index in 0..engines.len() {
@@ -75,7 +76,7 @@ impl<'c> Rows<'c> {
                     taken.clock
                 });
             });
-            // Not if cargo test runs each once.
+            // `cargo test` runs each benchmark once and records nothing.
             if count > 0 && env::args().any(|argument| argument == "--bench") {
                 note(self.name, engines[index].0, &parameter, cpu.as_nanos() / u128::from(count));
             }

@@ -1,4 +1,4 @@
-//! Processes that get ready, begin at a signal, and report.
+//! Processes that prepare, start at a signal, and report their results.
 #![allow(unsafe_code, reason = "fork")]
 
 use super::taken::spent;
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Forks a process that runs `body` and exits.
 pub(crate) fn start(body: impl FnOnce() -> io::Result<()>) -> io::Result<Child> {
-    // SAFETY: the programs that use this have one thread, as `Input::new` has checked, and nothing
-    // but descriptors and memory of their own.
+    // SAFETY: the programs that use this module have one thread, which `Input::new` has checked, and own only
+    // descriptors and memory.
     let child = unsafe {
         process::fork_with(|| match body() {
             Ok(()) => 0,
@@ -29,8 +29,8 @@ pub(crate) fn finish(mut child: Child) -> io::Result<()> {
     require(status.success(), || format!("a process ended with {status}"))
 }
 
-/// Starts a process that moves to its CPU, allocates its buffer, reports that it is ready, does its part, and
-/// reports the number of bytes and the CPU time of its part.
+/// Starts a process that moves to its CPU, allocates its buffer and reports that it is ready. The process
+/// then performs its role and reports its byte count and CPU time.
 pub(crate) fn stage(
     place: Place,
     reporter: &PipeWriter,
@@ -48,15 +48,15 @@ pub(crate) fn stage(
     })
 }
 
-/// Measures from the start signal, which is the drop of `go`, until all stages are done. The CPU time is that of the
-/// stages' parts.
+/// Measures from the start signal, which dropping `go` sends, until all stages are done. The CPU time is the
+/// sum over the stages' roles.
 pub(crate) fn clocked(
     reports: &PipeReader,
     stages: Vec<Child>,
     go: PipeWriter,
 ) -> io::Result<(Taken, Vec<Report>)> {
     for _ in &stages {
-        Report::receive(reports)?; // ready
+        Report::receive(reports)?; // waits until the stage is ready
     }
     let clock = Instant::now();
     drop(go);
@@ -68,10 +68,10 @@ pub(crate) fn clocked(
     Ok((Taken { clock, cpu }, done))
 }
 
-/// The number of the first stage. The sink's is 0.
+/// The number of the first stage. The number of the sink is 0.
 pub(crate) const SOURCE: u8 = 2;
 
-/// The report of a stage when it is ready, and when it is done.
+/// The report that a stage sends when it is ready and again when it is done.
 pub(crate) struct Report {
     pub(crate) bytes: u64,
     cpu: Duration,
@@ -80,7 +80,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The number of bytes, the CPU time, the number of the stage, and the mechanism, which ends with a NUL.
+    /// The length of a report: the byte count, the CPU time, the stage number, and the NUL-terminated
+    /// mechanism.
     const LEN: usize = 40;
 
     fn send(to: &PipeWriter, stage: u8, cpu: Duration, moved: &Moved) -> io::Result<()> {

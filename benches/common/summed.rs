@@ -1,7 +1,7 @@
-//! Transfers in which both sides work: one process makes the bytes and another one sums them up.
+//! Transfers in which both sides work: one process generates the bytes, and another sums them.
 //!
-//! A [`Way`] creates the two [`Ends`]. [`Summed::run`] forks a process for each and measures from the start signal
-//! until the last byte is summed. Every run compares the sum with the expected one.
+//! A [`Way`] creates the two [`Ends`]. [`Summed::run`] forks a process for each end and measures from the
+//! start signal until the last byte is summed. Every run compares the sum with the expected sum.
 
 use super::stages::{SOURCE, clocked, stage};
 use super::{KIB, MIB, Moved, Place, Taken, require};
@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 const READ: usize = 64 * KIB;
 const WORD: usize = 8;
 
-/// The numbers from 0 on, as words of 8 bytes, or as bytes if a chunk has fewer than 8.
+/// The numbers from 0, as 8-byte words, or as bytes if a chunk is shorter than 8 bytes.
 #[derive(Default)]
 pub(crate) struct Numbers(u64);
 
@@ -35,7 +35,7 @@ impl Numbers {
     }
 }
 
-/// Adds up the words of any bytes, and the bytes after the last word.
+/// Adds up the words of `piece`, and the bytes after the last full word.
 #[inline]
 pub(crate) fn of(piece: &[u8]) -> u64 {
     let words = piece.chunks_exact(WORD);
@@ -44,7 +44,7 @@ pub(crate) fn of(piece: &[u8]) -> u64 {
     words.map(word).fold(rest, u64::wrapping_add)
 }
 
-/// Sums the [`Numbers`] in so many bytes, as they arrive.
+/// The running sum of the [`Numbers`] in a given number of bytes.
 pub(crate) struct Sum {
     by_words: bool,
     left: u64,
@@ -53,10 +53,10 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// Creates the sum of so many chunks of this length.
+    /// Creates the sum for `count` chunks of this length.
     pub(crate) fn new(count: u64, chunk: usize) -> Self {
         let (bytes, by_words) = (count * chunk as u64, chunk >= WORD);
-        // Modulo 2^64, as the sum itself.
+        // The sum wraps modulo 2^64, as the running sum does.
         let triangle = |count: u64| match count % 2 {
             0 => (count / 2).wrapping_mul(count.wrapping_sub(1)),
             _ => count.wrapping_mul(count / 2),
@@ -77,7 +77,7 @@ impl Sum {
         self.sum = self.sum.wrapping_add(sum);
     }
 
-    /// Returns how many bytes are missing, for ways without an end of file.
+    /// Returns the number of missing bytes, for ways without an end of file.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
@@ -91,18 +91,19 @@ impl Sum {
 
 // ---------------------------------------------------------------- from process to process
 
-/// The two sides of a transfer. Both get page-aligned, touched memory, for ways that have none of their own.
+/// The two ends of a transfer. Each end receives page-aligned, touched memory as a buffer, unless the way
+/// provides its own.
 pub(crate) struct Ends {
-    /// Makes and sends so many chunks. The memory has the length of one.
+    /// Generates and sends the given number of chunks. The memory is as long as one chunk.
     pub(crate) make: Box<Make>,
-    /// Receives all bytes. The memory has 64 KiB.
+    /// Receives and sums all bytes. The memory is 64 KiB long.
     pub(crate) sum: Box<Receive>,
 }
 
 type Make = dyn FnOnce(u64, &mut [u8]) -> io::Result<()>;
 type Receive = dyn FnOnce(&mut Sum, &mut [u8]) -> io::Result<()>;
 
-/// Creates the ends for chunks of this length.
+/// A function that creates the ends for chunks of the given length.
 pub(crate) type Way = fn(usize) -> io::Result<Ends>;
 
 #[derive(Clone, Copy)]
@@ -113,14 +114,14 @@ pub(crate) struct Summed {
 }
 
 impl Summed {
-    /// Moves so many chunks, compares their sum, and returns the time.
+    /// Moves `count` chunks, compares their sum, and returns the time.
     pub(crate) fn run(&self, count: u64) -> io::Result<Taken> {
         let (reports, reporter) = rawpipe::pipe()?;
         let Ends { make, sum } = (self.way)(self.chunk)?;
         let bytes = count * self.chunk as u64;
         let mut make = Some(make);
         let sink = stage(self.place, &reporter, 0, READ, |memory| {
-            make = None; // here, in the child
+            make = None; // closes the child's copy
             let mut total = Sum::new(count, self.chunk);
             sum(&mut total, memory)?;
             total.check()?;
@@ -135,13 +136,13 @@ impl Summed {
             make(count, memory)?;
             Ok(Moved { bytes, by: "" })
         })?;
-        drop(reporter); // from here on the pipe reaches end of file when both have ended
+        drop(reporter); // only the children hold copies now, so end of file means that both have exited
         let go = go.expect("only the child's copy was closed");
         Ok(clocked(&reports, vec![sink, source], go)?.0)
     }
 }
 
-/// Uses calls that write all and read some, until end of file.
+/// Creates ends that write whole chunks, and read what is available until end of file.
 pub(crate) fn by_calls(
     mut write: impl FnMut(&[u8]) -> io::Result<()> + 'static,
     mut read: impl FnMut(&mut [u8]) -> io::Result<usize> + 'static,
@@ -166,11 +167,11 @@ pub(crate) fn by_calls(
     }
 }
 
-/// The lengths of chunks that are compared.
+/// The chunk lengths that are compared.
 pub(crate) const SIZES: [usize; 8] = [1, 64, 512, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB];
 
-/// The engines. `std` has page-aligned buffers, and `std-vec` has plain ones: a `Vec` of 128 KiB and more begins 16
-/// bytes after the start of a page, where some processors copy slowly.
+/// The engines. `std` has page-aligned buffers, and `std-vec` has plain buffers. A `Vec` of 128 KiB or more
+/// begins 16 bytes after the start of a page, where some processors copy slowly.
 pub(crate) const WAYS: [(&str, Way); 6] = [
     ("std", by_std),
     ("std-vec", by_std_vec),
@@ -201,7 +202,7 @@ pub(crate) fn by_chunks_after_read(chunk: usize) -> io::Result<Ends> {
     by_ends(ChunkWriter::builder().reuse(Reuse::AfterRead), ChunkReader::builder(), chunk)
 }
 
-/// As `by_chunks_after_read`, and both sides poll briefly before they sleep.
+/// Creates ends like those of `by_chunks_after_read`, which also poll briefly before they sleep.
 pub(crate) fn by_chunks_adaptive(chunk: usize) -> io::Result<Ends> {
     let builder = ChunkWriter::builder().reuse(Reuse::AfterRead).wait(Wait::Adaptive);
     by_ends(builder, ChunkReader::builder().wait(Wait::Adaptive), chunk)
@@ -209,7 +210,7 @@ pub(crate) fn by_chunks_adaptive(chunk: usize) -> io::Result<Ends> {
 
 fn by_ends(builder: WriterBuilder, reading: ReaderBuilder, chunk: usize) -> io::Result<Ends> {
     let (reader, writer) = rawpipe::pipe()?;
-    // Before the processes are pinned: one that may run on one CPU only does not poll.
+    // A half created by a process that is pinned to one CPU does not poll, so create both before pinning.
     let mut writer = builder.chunk(chunk).build(writer)?;
     let mut reader = reading.build(reader)?;
     Ok(Ends {

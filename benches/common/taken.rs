@@ -1,4 +1,4 @@
-//! The time of a measurement, and the CPU time of all its processes.
+//! The elapsed time of a measurement, and the CPU time of all its processes.
 #![allow(unsafe_code, reason = "the C library's functions for it")]
 
 use std::io;
@@ -12,7 +12,7 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// Measures `work`, done by this process and by children that it waits for.
+    /// Measures `work`, which runs in this process and in children that it waits for.
     pub(crate) fn by(work: impl FnOnce() -> io::Result<()>) -> io::Result<Self> {
         let (before, clock) = (spent(), Instant::now());
         work()?;
@@ -20,7 +20,7 @@ impl Taken {
         Ok(Self { clock, cpu: spent().saturating_sub(before) })
     }
 
-    /// Measures so many repetitions.
+    /// Measures `count` repetitions of `work`.
     pub(crate) fn repeated<T>(
         count: u64,
         mut work: impl FnMut() -> io::Result<T>,
@@ -40,14 +40,14 @@ impl AddAssign for Taken {
     }
 }
 
-/// Returns the CPU time until now of this process, and of all children that it has waited for.
+/// Returns the CPU time so far of this process and of all children that it has waited for.
 pub(crate) fn spent() -> Duration {
     unsafe extern "C" {
         fn getrusage(who: i32, usage: *mut [i64; 18]) -> i32;
     }
     let of = |who| {
-        let mut usage = [0; 18]; // two `struct timeval` and fourteen numbers, of 64 bits
-        // SAFETY: writes one `struct rusage`, which is this long where `long` has 64 bits.
+        let mut usage = [0; 18]; // two `struct timeval` and fourteen 64-bit numbers
+        // SAFETY: the call writes one `struct rusage`, which has this length where `long` has 64 bits.
         unsafe { getrusage(who, &raw mut usage) };
         let micros = (usage[0] + usage[2]) * 1_000_000 + usage[1] + usage[3];
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
@@ -57,16 +57,16 @@ pub(crate) fn spent() -> Duration {
     of(SELF) + of(CHILDREN)
 }
 
-/// Returns the CPU time until now of a child that runs.
+/// Returns the CPU time so far of a running child.
 pub(crate) fn spent_by(pid: u32) -> Duration {
     const SCHEDULER: i32 = 2;
     unsafe extern "C" {
         fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
     }
     let mut time = [0; 2];
-    // The number of a process's clock, as `clock_getcpuclockid` returns it.
+    // This is the number of the process's clock, as `clock_getcpuclockid` returns it.
     let clock = !i32::try_from(pid).unwrap_or(0) << 3 | SCHEDULER;
-    // SAFETY: writes one `struct timespec`, of two words of 64 bits.
+    // SAFETY: the call writes one `struct timespec`, which is two 64-bit words.
     unsafe { clock_gettime(clock, &raw mut time) };
     let [seconds, nanos] = time.map(|part| u64::try_from(part).unwrap_or(0));
     Duration::from_secs(seconds) + Duration::from_nanos(nanos)

@@ -1,14 +1,14 @@
-//! What the engines of a question do in their turns.
+//! The turns of the engines of a question.
 
 use super::messages::{TRIPS, round_trips};
 use super::summed::Way;
 use super::{Input, KIB, Move, Named, Place, Run, Summed, Taken};
 use std::io;
 
-/// An engine, and its measurement of so many repetitions.
+/// The name of an engine, and a function that measures the given number of repetitions.
 pub(crate) type Engine<'a> = (&'static str, Box<dyn FnMut(u64) -> io::Result<Run> + 'a>);
 
-/// Creates an engine that has no mechanism to name.
+/// Creates an engine without a mechanism name.
 pub(crate) fn engine<'a>(
     name: &'static str,
     mut work: impl FnMut(u64) -> io::Result<Taken> + 'a,
@@ -16,7 +16,8 @@ pub(crate) fn engine<'a>(
     (name, Box::new(move |count| Ok(Run { taken: work(count)?, by: String::new() })))
 }
 
-/// Moves so many bytes in each repetition. All bytes of each engine are compared once, before its first turn.
+/// Moves `bytes` bytes in each repetition. Before the first turn of an engine, every byte that it moves is
+/// compared once.
 pub(crate) fn moves<'a>(
     input: &'a Input,
     place: Place,
@@ -38,7 +39,7 @@ pub(crate) fn moves<'a>(
     engines.iter().filter(works).map(engine).collect()
 }
 
-/// Moves so many chunks in each repetition, which are made and summed.
+/// Generates, moves and sums `chunks` chunks in each repetition.
 pub(crate) fn sums(
     input: &Input,
     place: Place,
@@ -53,7 +54,7 @@ pub(crate) fn sums(
     ways.iter().filter(works).map(sum).collect()
 }
 
-/// Sends a message there and another one back in each repetition.
+/// Sends a message to another process and receives a reply in each repetition.
 pub(crate) fn trips(place: Place, len: usize) -> Vec<Engine<'static>> {
     let trip = |(name, sides)| engine(name, move |count| round_trips(sides, len, place, count));
     TRIPS.into_iter().filter(|(engine, _)| has_buffer(engine, len)).map(trip).collect()

@@ -1,12 +1,17 @@
-//! Measures the questions in rounds. In each round every crate has a turn of about the same duration, with
-//! another crate first each time, and ratios are computed within the round. So other load on the machine
-//! affects all of them. Prints a line for each engine: question, engine, its bytes for each turn (0: none),
-//! the median nanoseconds of a turn, the median ratio of its time to that of `rawpipe` or, if the question
-//! has it, `rawpipe-shared` (above 1: `rawpipe` is faster), the number of rounds in which the engine was
-//! faster, and the number of rounds.
+//! Measures the questions in rounds. In each round every crate has one turn of about the same duration, and
+//! the crate that starts changes from round to round. Ratios are computed within a round, so other load on
+//! the machine affects all crates.
 //!
-//! `rounds full` and `rounds quick` take the names of questions, and measure only those. `rounds texts`
-//! prints the descriptions of the questions, and `rounds machine` the capacities of pipes on this machine, in
+//! Prints one line for each engine, with these columns:
+//! - the question and the engine
+//! - the bytes of a turn, or 0 if the question measures no throughput
+//! - the median time of a turn in nanoseconds
+//! - the median ratio of this time to that of `rawpipe`, or of `rawpipe-shared` if the question has that
+//!   engine (above 1: `rawpipe` is faster)
+//! - the number of rounds in which the engine was faster, and the number of rounds
+//!
+//! `rounds full` and `rounds quick` measure only the questions that are passed as arguments. `rounds texts`
+//! prints the descriptions of the questions. `rounds machine` prints the pipe capacities of this machine in
 //! KiB.
 
 use peers::{Here, QUESTIONS, Question};
@@ -99,7 +104,7 @@ fn measure_question(question: &Question, here: &Here, plan: &Plan) -> io::Result
     Ok(())
 }
 
-/// Returns the nanoseconds of one of `count` repetitions.
+/// Returns the time of one of `count` repetitions in nanoseconds.
 #[expect(clippy::cast_precision_loss, reason = "a measured amount")]
 fn each(took: Duration, count: u64) -> f64 {
     took.as_secs_f64() * 1e9 / count as f64

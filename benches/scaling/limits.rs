@@ -1,12 +1,13 @@
-//! The limits that no library can exceed, measured with hand-written code: no checks, no fallbacks, and no API.
+//! The limits that no library can exceed, measured with hand-written code that has no checks, no fallbacks
+//! and no API.
 //!
 //! - `trap`: a system call that does nothing (`getppid`), made with the bare instruction.
-//! - `write_read`: a byte written to a pipe and read again, with two traps.
-//! - `copy`: `memcpy` from 64 KiB that stay in the caches to another 64 KiB: the cost of one copy.
-//! - `copy_large`: the same with 64 MiB, which do not stay in the caches.
-//! - `lend`: two processes on two CPUs, a pipe of 1 MiB, and huge pages that are lent repeatedly and spliced away. Both
-//!   processes poll in a loop and never sleep, and no process reads the bytes. This is the fastest possible use of a
-//!   pipe, and has no other purpose.
+//! - `write_read`: a byte that is written to a pipe and read again, with two traps.
+//! - `copy`: a `memcpy` of 64 KiB that stay in the caches. This is the cost of one copy.
+//! - `copy_large`: a `memcpy` of 64 MiB, which do not fit in the caches.
+//! - `lend`: two processes on two CPUs that repeatedly lend huge pages to a pipe of 1 MiB and splice them to
+//!   `/dev/null`. Both processes poll in a loop and never sleep, and neither reads the bytes. This is the
+//!   fastest possible use of a pipe and serves only as a limit.
 
 use super::common::*;
 use rawpipe::io::IoSlice;
@@ -18,7 +19,7 @@ use std::hint::black_box;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Numbers of system calls.
+/// The numbers of the system calls.
 mod nr {
     const fn of(x86_64: usize, generic: usize) -> usize {
         if cfg!(target_arch = "x86_64") { x86_64 } else { generic }
@@ -34,7 +35,7 @@ pub(crate) fn all() -> io::Result<()> {
     println!("# limit\tunit\tmedian");
     print("trap", "ns", &mut || {
         per(1_000_000, || {
-            // SAFETY: takes nothing, touches nothing.
+            // SAFETY: the call has no arguments and accesses no memory.
             black_box(unsafe { raw::syscall0(nr::GETPPID) });
         })
     })?;
@@ -45,9 +46,10 @@ pub(crate) fn all() -> io::Result<()> {
         (number(&reader), number(&writer), byte.as_mut_ptr().expose_provenance());
     print("write_read", "ns", &mut || {
         per(300_000, || {
-            // SAFETY: reads the one byte of the array, which outlives the call.
+            // SAFETY: the call reads the one byte of the array, which outlives the call.
             black_box(unsafe { raw::syscall3(nr::WRITE, to, place, 1) });
-            // SAFETY: writes the one byte of the array, which no other code accesses during the call.
+            // SAFETY: the call writes the one byte of the array, which no other code accesses during the
+            // call.
             black_box(unsafe { raw::syscall3(nr::READ, from, place, 1) });
         })
     })?;
@@ -57,13 +59,13 @@ pub(crate) fn all() -> io::Result<()> {
 }
 
 fn print(name: &str, unit: &str, measure: &mut dyn FnMut() -> io::Result<f64>) -> io::Result<()> {
-    measure()?; // warm-up
+    measure()?; // warms up
     let values: io::Result<Vec<_>> = (0..super::ROUNDS).map(|_| measure()).collect();
     println!("{name}\t{unit}\t{:.2}", super::median(values?));
     Ok(())
 }
 
-/// Returns the nanoseconds of a turn.
+/// Returns the time of a turn in nanoseconds.
 fn per(turns: u32, mut work: impl FnMut()) -> io::Result<f64> {
     let clock = Instant::now();
     (0..turns).for_each(|_| work());
@@ -80,7 +82,7 @@ fn copy(name: &str, len: usize, turns: u32) -> io::Result<()> {
     })
 }
 
-/// Returns the GiB/s of pages that are lent and discarded.
+/// Returns the throughput of pages that are lent and discarded, in GiB/s.
 fn lend() -> io::Result<f64> {
     const ALL: u64 = 16 << 30;
     const LEN: usize = 2 << 20;
@@ -89,7 +91,7 @@ fn lend() -> io::Result<f64> {
     let null = File::options().write(true).open("/dev/null")?;
     let (reports, reporter) = rawpipe::pipe()?;
     let sink = start(|| {
-        source = None; // here, in the child
+        source = None; // closes the child's copy
         Place::Apart.take(false)?;
         reporter.write_all(b"r")?;
         let mut left = ALL;
@@ -107,7 +109,7 @@ fn lend() -> io::Result<f64> {
     let lender = start(|| {
         Place::Apart.take(true)?;
         let pages = huge(LEN)?;
-        report.read(&mut [0])?; // go
+        report.read(&mut [0])?; // waits for the start signal
         let mut left = ALL;
         while left > 0 {
             let bufs = [IoSlice::new(&pages[..LEN.min(usize::try_from(left).unwrap_or(LEN))])];
@@ -137,7 +139,7 @@ fn huge(len: usize) -> io::Result<&'static [u8]> {
     let memory = vec![0_u8; 2 * len].leak();
     let start = memory.as_ptr().align_offset(len);
     let pages = &mut memory[start..][..len];
-    // SAFETY: only advises the kernel on the size of these pages.
+    // SAFETY: the call only advises the kernel on the size of these pages.
     unsafe {
         raw::syscall3(nr::MADVISE, pages.as_mut_ptr().expose_provenance(), len, MADV_HUGEPAGE)
     };

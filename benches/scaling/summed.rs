@@ -1,17 +1,23 @@
-//! `summed`: one process makes every byte, another one sums every word, and the sums are compared in each run.
+//! Measures the series `summed`: one process generates every byte, another sums every word, and every run
+//! compares the sums.
 //!
-//! A line has the situation, the length of a chunk, the engine, the measured value, the CPU seconds of both processes
-//! for a GiB or an operation, the lower quartile, the median and the upper quartile of the ratio to std,
-//! and the ratio of the CPU seconds to std's. "std" is the engine with the better median of `std` and `std-vec`.
-//! Situations:
+//! A line contains the situation, the chunk length, the engine, the measured value, and the CPU seconds of
+//! both processes per GiB or operation. The last fields are the lower quartile, the median and the upper
+//! quartile of the ratio to std, and the ratio of the CPU seconds to std's. "std" is whichever of `std` and
+//! `std-vec` has the better median. The situations are:
 //!
-//! - `limit`: GiB/s of one process that only makes bytes (`make`) or only sums them (`sum`), in one chunk.
-//! - `free`, `one`, `two`: GiB/s with both processes left to the scheduler, on one CPU, each on a CPU of its own.
-//! - `busy-1`, `busy-2`, `busy-4`: as `free`, beside so many processes that only count, each pinned to a CPU.
-//! - `trip-0`, `trip-1`, ...: microseconds of a message there and back, made and summed on both sides, beside so many.
-//! - `set-up`: microseconds to create a pair, pass one byte and drop it.
+//! - `limit`: GiB/s of one process that only generates bytes (`make`) or only sums them (`sum`), in one
+//!   chunk.
+//! - `free`, `one`, `two`: GiB/s with both processes placed by the scheduler, on one CPU, or on separate
+//!   CPUs.
+//! - `busy-1`, `busy-2`, `busy-4`: as `free`, while 1, 2 or 4 processes count in a loop, each pinned to a
+//!   CPU.
+//! - `trip-0`, `trip-1`, ...: microseconds of a round trip of a message that both sides generate and sum,
+//!   while 0, 1, ... processes count.
+//! - `set-up`: microseconds to create a pair, pass one byte and drop the pair.
 //!
-//! Turns of all engines have about the same duration, whatever they move. They include the first lap of a new ring.
+//! The turns of all engines have about the same duration, regardless of the number of bytes. A turn includes
+//! the first lap of a new ring.
 
 use super::common::summed::{Numbers, SIZES, Sum, WAYS};
 use super::common::*;
@@ -59,7 +65,8 @@ pub(crate) fn all() -> io::Result<()> {
     set_up(&plan, &input)
 }
 
-/// Returns a turn that repeats `run` for about the intended duration. Its time is scaled to `each` repetitions.
+/// Returns a turn that repeats `run` for about the intended duration. The turn's time is scaled to `each`
+/// repetitions.
 fn timed<'a>(
     plan: &Plan,
     each: f64,
@@ -84,7 +91,7 @@ fn streams(
     place: Place,
     chunk: usize,
 ) -> io::Result<()> {
-    // Each turn has a new ring of 4 MiB, whose first touch takes 4 ms or more.
+    // Each turn has a new ring of 4 MiB. Touching it for the first time takes 4 ms or more.
     let turn = if chunk > 256 * KIB { 3 * plan.turn } else { plan.turn };
     let plan = &Plan { turn, ..*plan };
     let mut turns: Vec<Turn<'_>> = Vec::new();
@@ -166,7 +173,7 @@ fn limits(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints a line for each engine, with the times of its turns.
+/// Prints one line for each engine, with the times of its turns.
 fn print(
     plan: &Plan,
     situation: &str,

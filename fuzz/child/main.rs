@@ -1,12 +1,12 @@
-//! The program that the target `command` starts. It reports its own state, as lines of text in the file
-//! `report` beside the folder of its executable, and exits with 42.
+//! The program that the target `command` starts. It writes its own state as lines of text to the file
+//! `report` next to the directory of its executable, and exits with 42.
 //!
-//! It has no Rust `main`, because the runtime code before it opens missing standard streams and ignores
-//! SIGPIPE, which would hide the state to be reported.
+//! The program has no Rust `main`. The runtime of a Rust `main` opens missing standard streams and ignores
+//! SIGPIPE, which would hide the state that the program reports.
 //!
 //! # Safety
 //!
-//! This file is trusted with one call of the C library, which fills an integer.
+//! This file must make one call of the C library correctly, which fills an integer.
 #![no_main]
 #![allow(unsafe_code, reason = "prctl, and a main of C")]
 
@@ -19,7 +19,7 @@ unsafe extern "C" {
     fn prctl(option: c_int, place: *mut c_int, ...) -> c_int;
 }
 
-// SAFETY: this is the program's only `main`, with the signature that C wants.
+// SAFETY: this is the only `main` of the program, and it has the signature that C requires.
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: c_int, _arguments: *const *const c_char) -> c_int {
     match report() {
@@ -34,7 +34,7 @@ fn report() -> io::Result<()> {
         .collect::<io::Result<_>>()?;
     let mut text = String::new();
     for number in numbers {
-        // The listing itself had a descriptor, which is closed now.
+        // The listing used a descriptor of its own, which is closed by now.
         let Ok(info) = fs::read_to_string(format!("/proc/self/fdinfo/{number}")) else { continue };
         let file = fs::metadata(format!("/proc/self/fd/{number}"))?;
         let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or("");
@@ -55,7 +55,7 @@ fn report() -> io::Result<()> {
     let mut signal: c_int = -1;
     const PR_GET_PDEATHSIG: c_int = 2;
     let zero: c_ulong = 0;
-    // SAFETY: the kernel stores an integer at the place given.
+    // SAFETY: the kernel stores an integer in `signal`.
     let answer = unsafe { prctl(PR_GET_PDEATHSIG, &raw mut signal, zero, zero, zero) };
     line(&mut text, "pdeathsig", &[&answer.to_string(), &signal.to_string()]);
     let program = fs::read_link("/proc/self/exe")?;

@@ -1,5 +1,5 @@
-//! Sets linker flags: no start files and no libraries; a fixed address, so that nothing is
-//! relocated; the sections as in `layout.ld`.
+//! Sets linker flags that omit start files and libraries, avoid relocations with a fixed address, and order
+//! the sections as in `layout.ld`.
 fn main() {
     let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where");
     for flag in [

@@ -1,10 +1,10 @@
-//! Adapters for the pipes, forks and children of each crate: a trait for each of these, and an `impl`
-//! for each crate that supports it, written in the way that its documentation shows.
+//! Adapters for the pipes, forks and child processes of each crate. Each kind has a trait, and each crate
+//! that supports it has an `impl` written as the crate's documentation shows.
 //!
 //! # Safety
 //!
-//! This file is trusted with the calls that the crates leave `unsafe`: plain C functions, `fork`, and
-//! lending memory to a pipe, which no code may write to while the pipe has it.
+//! This file must uphold the contracts of the calls that the crates declare `unsafe`: plain C functions,
+//! `fork`, and lending memory to a pipe. No code may write to the memory while the pipe holds it.
 #![allow(unsafe_code, reason = "the C library's calls, fork, and vmsplice")]
 
 use std::ffi::{CString, c_int};
@@ -17,7 +17,7 @@ use std::{ptr, thread};
 
 pub(crate) struct Std;
 pub(crate) struct Rawpipe;
-/// The form that allocates nothing.
+/// The engine that starts a program without allocating.
 pub(crate) struct RawpipeSpawn;
 pub(crate) struct Rustix;
 pub(crate) struct Nix;
@@ -37,7 +37,7 @@ pub(crate) trait Pipes {
     fn write(to: &mut Self::Writer, bytes: &[u8]) -> io::Result<usize>;
 }
 
-/// A crate whose ends are `Read` and `Write`.
+/// Implements `Pipes` for a crate whose ends implement `Read` and `Write`.
 macro_rules! ends {
     ($engine:ident, $reader:ty, $writer:ty, $pipe:expr) => {
         impl Pipes for $engine {
@@ -90,7 +90,7 @@ impl Pipes for Nix {
     }
 }
 
-/// Decodes the result of a C function that returns a count.
+/// Converts the result of a C function that returns a count.
 fn count(result: isize) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
@@ -100,22 +100,22 @@ impl Pipes for Libc {
     type Writer = OwnedFd;
     fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
         let mut fds = [-1; 2];
-        // SAFETY: writes two numbers, and there is room for two.
+        // SAFETY: the call writes two numbers, and the array has room for two.
         if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the call has just created it, and no other owner has its number.
+        // SAFETY: the call above has created this descriptor, and no other owner has its number.
         let reader = unsafe { OwnedFd::from_raw_fd(fds[0]) };
         // SAFETY: as above.
         let writer = unsafe { OwnedFd::from_raw_fd(fds[1]) };
         Ok((reader, writer))
     }
     fn read(from: &mut OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
-        // SAFETY: writes at most the length of the buffer to it.
+        // SAFETY: the call writes at most the length of the buffer to the buffer.
         count(unsafe { libc::read(from.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) })
     }
     fn write(to: &mut OwnedFd, bytes: &[u8]) -> io::Result<usize> {
-        // SAFETY: reads the bytes only.
+        // SAFETY: the call only reads the bytes.
         count(unsafe { libc::write(to.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })
     }
 }
@@ -127,7 +127,7 @@ pub(crate) trait Splices: Pipes {
     fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> io::Result<usize>;
     /// # Safety
     ///
-    /// The memory stays, and is not written to, until the bytes have been read from the pipe.
+    /// The memory must stay allocated and unchanged until the bytes have been read from the pipe.
     unsafe fn vmsplice(to: &Self::Writer, bytes: &[u8]) -> io::Result<usize>;
 }
 
@@ -142,7 +142,7 @@ impl Splices for Rawpipe {
     }
     unsafe fn vmsplice(to: &rawpipe::PipeWriter, bytes: &[u8]) -> io::Result<usize> {
         let flags = rawpipe::splice::SpliceFlags::empty();
-        // SAFETY: passed on to the caller.
+        // SAFETY: the caller upholds the contract of this function.
         Ok(unsafe { rawpipe::splice::vmsplice(to, &[IoSlice::new(bytes)], flags) }?)
     }
 }
@@ -158,7 +158,7 @@ impl Splices for Rustix {
     unsafe fn vmsplice(to: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
         let slice = rustix::pipe::IoSliceRaw::from_slice(bytes);
         let flags = rustix::pipe::SpliceFlags::empty();
-        // SAFETY: passed on to the caller.
+        // SAFETY: the caller upholds the contract of this function.
         Ok(unsafe { rustix::pipe::vmsplice(to, &[slice], flags) }?)
     }
 }
@@ -173,7 +173,8 @@ impl Splices for Nix {
         Ok(nix::fcntl::splice(from, None, to, None, most, flags)?)
     }
     unsafe fn vmsplice(to: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
-        // nix does not mark it `unsafe`, and should: only the caller can ensure that no code writes.
+        // nix should mark this function `unsafe`, since only the caller can ensure that no code writes to the
+        // memory.
         let flags = nix::fcntl::SpliceFFlags::empty();
         Ok(nix::fcntl::vmsplice(to, &[IoSlice::new(bytes)], flags)?)
     }
@@ -181,26 +182,26 @@ impl Splices for Nix {
 
 impl Splices for Libc {
     fn grow(pipe: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
-        // SAFETY: takes a number and no pointer.
+        // SAFETY: the call accepts a number and no pointer.
         let granted = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) };
         count(granted as isize).map(drop)
     }
     fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
         let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
-        // SAFETY: no offsets, so no pointers.
+        // SAFETY: the offsets are null, so the call accesses no memory.
         count(unsafe { libc::splice(from, ptr::null_mut(), to, ptr::null_mut(), most, 0) })
     }
     unsafe fn vmsplice(to: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
         let base = bytes.as_ptr().cast_mut().cast();
         let slice = libc::iovec { iov_base: base, iov_len: bytes.len() };
-        // SAFETY: one slice; the rest is passed on to the caller.
+        // SAFETY: the call receives exactly one slice, and the caller upholds the rest of the contract.
         count(unsafe { libc::vmsplice(to.as_raw_fd(), &raw const slice, 1, 0) })
     }
 }
 
 // ---------------------------------------------------------------- children
 
-/// Creates a child that exits with the code, and returns the code that the parent has collected.
+/// Creates a child that exits with `code`, and returns the exit code that the parent collects.
 pub(crate) trait Forks {
     fn fork_wait(code: u8) -> io::Result<Option<i32>>;
 }
@@ -245,7 +246,7 @@ impl Forks for Libc {
 
 fn libc_wait(child: libc::pid_t) -> io::Result<Option<i32>> {
     let mut status = -1;
-    // SAFETY: writes one number, to the place given.
+    // SAFETY: the call writes one number to `status`.
     if child < 0 || unsafe { libc::waitpid(child, &raw mut status, 0) } < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -269,7 +270,7 @@ impl Spawns for Rawpipe {
     }
 }
 
-/// The path for C. Calls that take an environment get an empty one.
+/// Returns the path as a C string. Calls that accept an environment receive an empty one.
 fn c_path(program: &Path) -> io::Result<CString> {
     Ok(CString::new(program.as_os_str().as_bytes())?)
 }
@@ -300,7 +301,7 @@ impl Spawns for Libc {
         let argv = [path.as_ptr().cast_mut(), ptr::null_mut()];
         let envp = [ptr::null_mut()];
         let mut pid = -1;
-        // SAFETY: both lists end with a null, and point to strings that outlive the call.
+        // SAFETY: both lists are null-terminated, and their strings outlive the call.
         let error = unsafe {
             libc::posix_spawn(
                 &raw mut pid,
@@ -332,12 +333,12 @@ impl Spawns for Duct {
 
 /// Collects the output of a program.
 pub(crate) trait Runs {
-    /// Writes input to the program at the same time.
+    /// Writes input to the program and collects its output at the same time.
     fn communicate(program: &str, fed: &'static [u8]) -> io::Result<Vec<u8>>;
     fn output(program: &Path, arg: &str) -> io::Result<Vec<u8>>;
 }
 
-/// Returns the output of a program if it exited with 0.
+/// Returns the output of a program if the program exited with 0.
 fn written(success: bool, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     if success { Ok(bytes) } else { Err(io::Error::other("the program failed")) }
 }
@@ -380,7 +381,7 @@ impl Runs for Subprocess {
         written(capture.success(), capture.stdout)
     }
     fn output(program: &Path, arg: &str) -> io::Result<Vec<u8>> {
-        // As `output` of the others, which pass no input and also collect standard error.
+        // Pass no input and collect standard error, as the other crates' `output` does.
         let exec = subprocess::Exec::cmd(program).arg(arg).stdin(File::open("/dev/null")?);
         let capture = exec.stderr(subprocess::Redirection::Pipe).capture()?;
         written(capture.success(), capture.stdout)

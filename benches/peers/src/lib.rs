@@ -1,9 +1,10 @@
 //! The questions that `criterion.rs` and `rounds.rs` measure with std, rawpipe and other crates.
 //!
-//! [`QUESTIONS`] lists them. An [`Engine`] is named after its crate. `rawpipe` is this crate with its
-//! defaults; `rawpipe-…` and `…-vmsplice` have that mode set. The calls of the crates are in [`engines`], one
-//! `impl` for each crate, and in [`summed`]. The code around the calls, in [`work`], is the same for all.
-//! Processes, files and the check of each byte are those of the crate's own benchmarks.
+//! [`QUESTIONS`] lists them. An [`Engine`] has the name of its crate. `rawpipe` is this crate with default
+//! settings, and the suffix of `rawpipe-…` or `…-vmsplice` names the mode. The crates' calls are in
+//! [`engines`], with one `impl` for each crate, and in [`summed`]. The code around the calls, in [`work`], is
+//! the same for every crate. The processes, the files and the byte comparison are shared with the crate's own
+//! benchmarks.
 
 #[path = "../../common/mod.rs"]
 mod common;
@@ -30,14 +31,14 @@ pub struct Question {
     pub name: &'static str,
     /// The description.
     pub text: &'static str,
-    /// The bytes that one turn moves, if the question measures throughput.
+    /// The number of bytes that one turn moves, if the question measures throughput.
     pub bytes: Option<u64>,
-    /// One of them is `rawpipe`.
+    /// The engines, which include `rawpipe`.
     pub engines: &'static [Engine],
 }
 
 impl Question {
-    /// Returns the index of the engine with which all are compared.
+    /// Returns the index of the engine with which all others are compared.
     pub fn own(&self) -> usize {
         let position = |name| self.engines.iter().position(|engine| engine.name == name);
         position("rawpipe-shared").or_else(|| position("rawpipe")).expect("one of them")
@@ -51,16 +52,16 @@ pub struct Engine {
 }
 
 enum Work {
-    /// From process to process.
+    /// A move between processes.
     Move(Move),
-    /// The same with chunks of a length, where both processes work.
+    /// A move between processes in chunks of the given length, where both processes work.
     Sum(Way, usize),
     Repeat(Repeated),
-    /// A program, and the bytes of its input.
+    /// A program, and the number of its input bytes.
     Run(Program, usize),
 }
 
-/// Files, memory and programs for the measurements.
+/// The files, the memory and the programs of the measurements.
 pub struct Here {
     input: Input,
     tiny: Tiny,
@@ -70,15 +71,15 @@ pub struct Here {
 const KIB: usize = common::KIB;
 const MIB: usize = common::MIB;
 
-/// The bytes of one turn, for moves from process to process.
+/// The number of bytes that one turn moves between processes.
 const MOVED: u64 = 16 << 20;
 
 const fn engine(name: &'static str, work: Work) -> Engine {
     Engine { name, work }
 }
 
-/// A limit: no process looks at the bytes. The source on one CPU, the other process on another. Left to the scheduler, the same crate varies by a
-/// factor of three from run to run.
+/// Creates an engine for a limit: no process examines the bytes. The source and the other process are pinned
+/// to separate CPUs, because unpinned runs of one crate vary by a factor of three.
 const fn moves(name: &'static str, work: Move) -> Engine {
     engine(name, Work::Move(Move { place: Place::Apart, ..common::unread(work) }))
 }
@@ -91,7 +92,7 @@ const fn runs(name: &'static str, program: Program, fed: usize) -> Engine {
     engine(name, Work::Run(program, fed))
 }
 
-/// Returns how many chunks of this length a turn has.
+/// Returns the number of chunks of this length in a turn.
 const fn count(chunk: usize) -> u64 {
     let count = MOVED / chunk as u64;
     if count < 32 << 10 { count } else { 32 << 10 }
@@ -275,12 +276,12 @@ pub const QUESTIONS: &[Question] = &[
 ];
 
 impl Here {
-    /// Must be called before this process starts a thread.
+    /// Creates the inputs. Must be called before this process starts a thread.
     pub fn new() -> io::Result<Self> {
         Ok(Self { input: Input::new()?, tiny: Tiny::new()?, program: std::env::current_exe()? })
     }
 
-    /// Returns the capacity of a pipe by default, and of the largest useful one, in bytes.
+    /// Returns the capacities of a default pipe and of the largest useful pipe, in bytes.
     pub fn capacities(&self) -> io::Result<[usize; 2]> {
         let capacity = |(end, _other)| rawpipe::pipe::capacity(&end);
         Ok([capacity(common::raw_pipe()?)?, capacity(common::large_pipe()?)?])
@@ -291,14 +292,14 @@ impl Here {
         self.tiny.path()
     }
 
-    /// Returns so many bytes of input.
+    /// Returns `bytes` bytes of input.
     fn fed(&self, bytes: usize) -> &'static [u8] {
         &self.input.memory[..bytes]
     }
 }
 
 impl Engine {
-    /// Runs it once, and compares each byte.
+    /// Runs the engine once and compares each byte.
     pub fn check(&self, here: &Here) -> io::Result<()> {
         match &self.work {
             Work::Move(work) => work.check(&here.input),
@@ -316,7 +317,8 @@ impl Engine {
         }
     }
 
-    /// Returns how many turns take about so long, or longer if each begins with a new ring.
+    /// Returns the number of turns that take about `target`, or two or four times as long if each run begins
+    /// with a new ring.
     pub fn often(&self, here: &Here, target: Duration) -> io::Result<u64> {
         let longer = match self.work {
             Work::Sum(_, chunk) if chunk > 256 * KIB => 4,
@@ -326,7 +328,7 @@ impl Engine {
         common::often(target * longer, 1, u64::MAX, |turns| self.run(here, turns))
     }
 
-    /// Runs so many turns, checks their number of bytes, and returns the time.
+    /// Runs `turns` turns, checks the number of bytes, and returns the time.
     pub fn run(&self, here: &Here, turns: u64) -> io::Result<Duration> {
         match &self.work {
             Work::Move(work) => Ok(work.run(&here.input, turns * MOVED)?.taken.clock),
@@ -347,7 +349,7 @@ impl Engine {
     }
 }
 
-/// Writes and returns `true` if an engine has started this process to write.
+/// If an engine has started this process to write, writes the output and returns `true`.
 pub fn is_writer() -> io::Result<bool> {
     let asked = std::env::args().nth(1).as_deref() == Some(work::WRITER);
     if asked {

@@ -1,5 +1,5 @@
-//! Other crates in the questions where one process makes the bytes and another one sums them: with shared memory, and
-//! with pages that are lent to a pipe. Their rings have the size of this crate's.
+//! Other crates in the questions where one process generates the bytes and another sums them. These crates
+//! use shared memory, or pages that are lent to a pipe. Their rings are as large as this crate's.
 
 use crate::common::summed::{Ends, Numbers};
 use crate::common::touched;
@@ -14,15 +14,15 @@ fn ring_size(chunk: usize) -> usize {
     (8 * chunk).max(1 << 20)
 }
 
-/// A ring of chunks. A chunk is filled again when it must have left the pipe.
+/// Creates ends that use a ring of chunks. The sender refills a chunk once the pipe can no longer hold it.
 pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
     const PAGE: usize = 4096;
     let (reader, writer) = large_link::<P>()?;
     let (mut reader, writer) = (P::Reader::from(reader), P::Writer::from(writer));
     Ok(Ends {
         make: Box::new(move |count, _| {
-            // A pipe has a slot for each page of its size, and a chunk takes one for each page that it has, even in
-            // part. So this many chunks, without the oldest, fill the pipe.
+            // A pipe has one slot for each page of its capacity, and a chunk uses one slot for each full or
+            // partial page. This many chunks, minus the oldest, therefore fill the pipe.
             let chunks = LARGE as usize / PAGE / chunk.div_ceil(PAGE) + 1;
             let mut numbers = Numbers::default();
             let mut ring = touched(chunks * chunk).chunks_exact_mut(chunk).collect::<Vec<_>>();
@@ -31,8 +31,9 @@ pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
                 numbers.fill(ring[index]);
                 let mut left = &*ring[index];
                 while !left.is_empty() {
-                    // SAFETY: memory that is never freed, and is written to again after all other chunks have been lent,
-                    // which together fill the pipe; what has left the pipe was copied by the reader's `read`.
+                    // SAFETY: the memory is never freed. Before it is written again, all other chunks have
+                    // been lent, and they fill the pipe. The reader's `read` has copied everything that has
+                    // left the pipe.
                     left = &left[unsafe { P::vmsplice(&writer, left) }?..];
                 }
             }
@@ -49,7 +50,8 @@ pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
     })
 }
 
-/// Both sides work in the ring, with the functions for trusted peers. It has no end of file.
+/// Creates ends that both work in the ring, with the functions for trusted peers. The ring has no end of
+/// file.
 pub(crate) fn by_shmem_ipc(chunk: usize) -> io::Result<Ends> {
     let capacity = ring_size(chunk);
     let mut sender = Sender::<u8>::new(capacity).map_err(io::Error::other)?;
@@ -70,7 +72,7 @@ pub(crate) fn by_shmem_ipc(chunk: usize) -> io::Result<Ends> {
                         left -= len;
                         len
                     };
-                    // SAFETY: there is one sender and one receiver, each in a process that was forked for it.
+                    // SAFETY: there is one sender and one receiver, each in a separate forked process.
                     unsafe { sender.send_trusted(fill) }.map_err(io::Error::other)?;
                 }
             }
@@ -80,7 +82,8 @@ pub(crate) fn by_shmem_ipc(chunk: usize) -> io::Result<Ends> {
             while sum.left() > 0 {
                 receiver.block_until_readable().map_err(io::Error::other)?;
                 let add = |bytes: &[u8]| {
-                    // As much as the others read at a time, so that the sender has room while this side works.
+                    // Consume as many bytes at a time as the other readers, so that the sender can fill the
+                    // ring during the next step.
                     let len = bytes.len().min(buffer.len());
                     sum.add(&bytes[..len]);
                     len
@@ -93,7 +96,7 @@ pub(crate) fn by_shmem_ipc(chunk: usize) -> io::Result<Ends> {
     })
 }
 
-/// Copies into the ring and out of it. It has no end of file.
+/// Creates ends that copy into a ring and out of it. The ring has no end of file.
 pub(crate) fn by_ipc_ring(chunk: usize) -> io::Result<Ends> {
     static MADE: AtomicUsize = AtomicUsize::new(0);
     let number = MADE.fetch_add(1, Ordering::Relaxed);

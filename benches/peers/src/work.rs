@@ -1,7 +1,7 @@
-//! Code around the calls of a crate, which is the same for each.
+//! The measured code around the crates' calls, which is the same for every crate.
 //!
-//! All measured code is generic over the crate. The crate's calls are inlined into it, and it is never
-//! inlined itself.
+//! All measured code is generic over the crate. The crate's calls are inlined into this code, which is itself
+//! never inlined.
 
 use crate::Here;
 use crate::common::{Cpus, FILE, Input, Move, Moved, Place, Sink, Stream, finish, require, start};
@@ -12,21 +12,21 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Runs so many turns, and returns the time.
+/// A function that runs the given number of turns and returns the time.
 pub(crate) type Repeated = fn(&Here, u64) -> io::Result<Duration>;
 
-/// Runs a program with input, and returns its output.
+/// A function that runs a program with input and returns its output.
 pub(crate) type Program = fn(&Here, &'static [u8]) -> io::Result<Vec<u8>>;
 
 const SMALL: usize = 64 << 10;
-/// The capacity that every user may set.
+/// The pipe capacity that unprivileged users may set by default.
 pub(crate) const LARGE: u32 = 1 << 20;
-/// A part of a large pipe, so that one side fills while the other drains.
+/// A quarter of a large pipe, so that one process can fill the pipe while the other drains it.
 const QUARTER: usize = LARGE as usize / 4;
 
 // ---------------------------------------------------------------- moving
 
-/// A pipe by default, with `write` and `read` of its whole capacity.
+/// Returns a move through a default pipe, with a `write` and a `read` of its whole capacity.
 pub(crate) const fn plain<P: Pipes>() -> Move {
     Move {
         link: link::<P>,
@@ -40,23 +40,23 @@ pub(crate) const fn plain<P: Pipes>() -> Move {
     }
 }
 
-/// The same through a large pipe, with a quarter of its capacity at a time.
+/// Returns a move through a large pipe, with calls of a quarter of its capacity.
 pub(crate) const fn large<P: Splices>() -> Move {
     Move { link: large_link::<P>, period: QUARTER, chunk: QUARTER, ..plain::<P>() }
 }
 
-/// Lends the memory itself to a large pipe.
+/// Returns a move that lends the memory itself to a large pipe.
 pub(crate) const fn lend<P: Splices>() -> Move {
     Move { source: lend_memory::<P>, period: LARGE as usize, ..large::<P>() }
 }
 
-/// Splices a file through a large pipe to another file.
+/// Returns a move that splices a file through a large pipe to another file.
 pub(crate) const fn spliced<P: Splices>() -> Move {
     let sink = Sink::Null(splice_to_file::<P>);
     Move { source: splice_file::<P>, period: FILE, sink, ..large::<P>() }
 }
 
-/// The same through a pipe by default, with `io::copy`.
+/// Returns a move of a file through a default pipe to another file, with `io::copy`.
 pub(crate) const fn copied<P: Pipes<Reader: Read, Writer: Write>>() -> Move {
     let sink = Sink::Null(copy_to_file::<P>);
     Move { source: copy_file::<P>, period: FILE, sink, ..plain::<P>() }
@@ -191,7 +191,7 @@ fn copy_to_file<P: Pipes<Reader: Read>>(
 
 // ---------------------------------------------------------------- calls and exchanges
 
-/// Sends a byte and receives its successor. The child replies until end of file.
+/// Sends a byte and receives its successor. The child replies until it reaches end of file.
 #[inline(never)]
 pub(crate) fn pingpong<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration> {
     on_one_cpu(|| exchange_bytes::<P>(turns))
@@ -202,7 +202,7 @@ fn exchange_bytes<P: Pipes>(turns: u64) -> io::Result<Duration> {
     let (mut from, mut back) = P::pipe()?;
     let mut to = Some(to);
     let child = start(|| {
-        to = None; // with this copy open, it would never see the end of file
+        to = None; // otherwise the child would never reach end of file
         let mut byte = [0];
         while P::read(&mut there, &mut byte)? == 1 {
             byte[0] = byte[0].wrapping_add(1);
@@ -218,7 +218,7 @@ fn exchange_bytes<P: Pipes>(turns: u64) -> io::Result<Duration> {
         let right = (sent, came, pong[0]) == (1, 1, ping.wrapping_add(1));
         require(right, || format!("{} came back for {ping}", pong[0]))
     };
-    exchange(0)?; // the child runs
+    exchange(0)?; // waits until the child runs
     let clock = Instant::now();
     for turn in 0..turns {
         exchange(turn.to_le_bytes()[0])?;
@@ -229,7 +229,7 @@ fn exchange_bytes<P: Pipes>(turns: u64) -> io::Result<Duration> {
     Ok(elapsed)
 }
 
-/// Creates a pipe and drops it, so many times.
+/// Creates and drops a pipe, `turns` times.
 #[inline(never)]
 pub(crate) fn pipe_close<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration> {
     let works = || {
@@ -246,8 +246,8 @@ pub(crate) fn pipe_close<P: Pipes>(_: &Here, turns: u64) -> io::Result<Duration>
     Ok(elapsed)
 }
 
-/// Pins this process and its children to one CPU during the measurement: whether the scheduler puts a
-/// child on the CPU of its parent makes more of a difference than the crates.
+/// Pins this process and its children to one CPU during the measurement. Whether a child runs on its parent's
+/// CPU affects the time more than the choice of crate.
 fn on_one_cpu<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let all = Cpus::allowed()?;
     all.each().next().expect("this process runs on one").stay()?;
@@ -256,7 +256,7 @@ fn on_one_cpu<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     result
 }
 
-/// Creates a value and drops it, so many times.
+/// Creates and drops a value, `turns` times.
 pub(crate) fn repeat<T>(turns: u64, make: impl Fn() -> io::Result<T>) -> io::Result<Duration> {
     let clock = Instant::now();
     for _ in 0..turns {
@@ -276,7 +276,7 @@ pub(crate) fn fork_wait<F: Forks>(_: &Here, turns: u64) -> io::Result<Duration> 
     on_one_cpu(|| repeat(turns, once))
 }
 
-/// The exit code of a forked child, which shows that it ran to its end.
+/// The exit code of a forked child, which proves that the child reached its last statement.
 const CODE: u8 = 7;
 
 #[inline(never)]
@@ -293,10 +293,10 @@ pub(crate) fn communicate<R: Runs>(_: &Here, fed: &'static [u8]) -> io::Result<V
     R::communicate("cat", fed)
 }
 
-/// The number of bytes that a program in the role of [`WRITER`] writes.
+/// The number of bytes that a program writes when started with [`WRITER`].
 pub(crate) const WRITTEN: usize = 16 << 20;
 
-/// The argument that makes this program write.
+/// The argument that makes this program write its output.
 pub(crate) const WRITER: &str = "write-16-mib";
 
 #[inline(never)]

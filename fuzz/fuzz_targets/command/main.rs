@@ -1,9 +1,9 @@
-//! Random settings of a [`Command`], and a model of what its child must find: arguments,
-//! environment, folder, the files of its descriptors, ids, limits, signals. The child is a program
-//! of this package that reports what it finds. If the model predicts that the start fails, it must
-//! fail at that stage, with that error, and without a child.
+//! Applies random settings to a [`Command`], and compares the child's state with a model. The state includes
+//! arguments, environment, directory, files of the descriptors, ids, limits and signals. The child is a
+//! program of this package that reports its state. If the model predicts a failure, the start must fail at
+//! that stage, with that error, and without a child.
 //!
-//! Afterwards this process must have the same descriptors, signals and umask as before.
+//! Afterwards this process must have the same descriptors, signals and umask as before the start.
 #![no_main]
 
 mod model;
@@ -23,7 +23,7 @@ use world::World;
 #[derive(Arbitrary, Debug)]
 struct Case {
     program: Program,
-    /// Descriptors that are not close-on-exec.
+    /// The descriptors that are not close-on-exec.
     inheritable: Vec<(Source, u8)>,
     settings: Vec<Setting>,
     again: bool,
@@ -50,7 +50,7 @@ enum Setting {
     Env(Name, Vec<u8>),
     EnvRemove(Name),
     EnvClear,
-    /// The folders of `PATH`, by index in [`FOLDERS`].
+    /// The directories of `PATH`, as indices into [`FOLDERS`].
     Path(Vec<u8>),
     CurrentDir(u8),
     Stream(u8, Stream),
@@ -121,7 +121,7 @@ enum Id {
     Stay,
 }
 
-/// Folders of `PATH`, or current ones. Relative ones are below the world's.
+/// The directories for `PATH` and for the current directory. Relative ones are below the world's directory.
 const FOLDERS: [&str; 8] = ["bin", "other", "", "closed", "file", "missing", "empty", "./bin/."];
 
 const RESOURCES: [Resource; 6] = [
@@ -216,7 +216,8 @@ fn apply(world: &World, command: &mut Command<'_>, model: &mut Model, setting: &
         }
         Setting::Rlimit(index, soft, hard) => {
             let index = usize::from(*index) % RESOURCES.len();
-            // Not above its current value, which needs privileges that not every root has.
+            // Do not exceed the current hard limit, because not every root user has the privilege to raise
+            // it.
             let hard = u64::from(*hard).min(world.least_hard_limit);
             let limit = Rlimit::new((*soft).into(), hard);
             command.rlimit(RESOURCES[index], limit);
@@ -319,7 +320,7 @@ fn apply_ids_and_signals(
 }
 
 impl Id {
-    /// `Stay` is the value that means no change to the kernel, which the command rejects.
+    /// Returns the id. `Stay` is the value that means no change to the kernel, and the command rejects it.
     fn number(self, world: &World) -> Option<u32> {
         match self {
             Self::Stay => Some(u32::MAX),

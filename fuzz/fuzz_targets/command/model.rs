@@ -1,4 +1,4 @@
-//! The model: what the child must find, or why the start must fail.
+//! The model, which predicts the state of the child or the reason why the start fails.
 
 use super::report::Report;
 use super::world::{World, descriptors};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const O_ACCMODE: u32 = 3;
 const O_CLOEXEC: u32 = 0o2_000_000;
 
-/// A descriptor as other processes see it: what it is open on, and how.
+/// A descriptor as other processes see it: the open file and its flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) identity: String,
@@ -71,10 +71,10 @@ pub(crate) struct Model {
     pub(crate) mask: u64,
     pub(crate) defaults: u64,
     pub(crate) needs_group: bool,
-    /// The descriptors that the child gets without being mapped.
+    /// The descriptors that the child inherits without a mapping.
     inherited: BTreeMap<i32, Seen>,
     ours: Ours,
-    /// The pipes whose other ends this process has.
+    /// The pipes whose other ends this process holds.
     piped: [Option<String>; 3],
 }
 
@@ -141,13 +141,13 @@ impl Model {
         }
     }
 
-    /// Records the descriptors that are open in this process, just before the start.
+    /// Records the descriptors that are open in this process immediately before the start.
     pub(crate) fn inherit(&mut self) {
         let all = descriptors().into_keys().map(|number| (number, Seen::at(number)));
         self.inherited = all.filter(|(_, seen)| seen.flags & O_CLOEXEC == 0).collect();
     }
 
-    /// Returns the numbers in the child that are mapped, with the number in this process if it is known.
+    /// Returns the mapped numbers in the child, each with its number in this process if that is known.
     fn targets(&self) -> Vec<(Option<i32>, i32)> {
         let streams = (0..).zip(&self.streams);
         let set = streams.filter(|(_, stream)| !matches!(stream, Stream::Inherit));
@@ -157,7 +157,7 @@ impl Model {
         all
     }
 
-    /// Returns the stages and errors with which the start must fail: any of these.
+    /// Returns the stages and errors with which the start may fail. Any of these is correct.
     pub(crate) fn failure(&self, world: &World) -> Option<Vec<(SpawnStage, Errno)>> {
         let leads = self.session || self.group == Some(0);
         let targets = self.targets();
@@ -193,8 +193,8 @@ impl Model {
         self.executable(&here).err().map(|errno| vec![(SpawnStage::Exec, errno)])
     }
 
-    /// Returns how the start fails if a number is too high, or `None`. A descriptor in the way of
-    /// others is first moved above the highest number.
+    /// Returns the failure that a too high number causes, or `None`. A descriptor whose number is the target
+    /// of another mapping is first moved above the highest number.
     fn failure_of_descriptors(
         &self,
         world: &World,
@@ -220,7 +220,7 @@ impl Model {
         Some(failures)
     }
 
-    /// Returns the program that is executed, as the search must find it from this folder.
+    /// Returns the program that a search from this directory must find.
     fn executable(&self, here: &Path) -> Result<PathBuf, Errno> {
         if self.program.is_empty() {
             return Err(Errno::ENOENT);
@@ -241,7 +241,7 @@ impl Model {
         Err(result)
     }
 
-    /// Records the ends of pipes that this process has got.
+    /// Records the pipe ends that this process holds after the start.
     pub(crate) fn check_ends(&mut self, child: &Child) {
         let identity = |fd: Option<i32>| fd.map(|number| Seen::at(number).identity);
         self.piped = [
@@ -320,7 +320,7 @@ impl Model {
             }
             let flags = there.unwrap().flags;
             assert_eq!((flags & O_ACCMODE, flags & O_CLOEXEC), (access, 0));
-            // Compared above.
+            // The comparison above covers this number.
             found.remove(&number);
             expected.remove(&number);
         }
@@ -360,7 +360,7 @@ impl Model {
     }
 
     fn check_limits(&self, report: &Report) {
-        // The last limit of each resource applies.
+        // Only the last limit of each resource applies.
         for (index, (resource, limit)) in self.limits.iter().enumerate() {
             if self.limits[index + 1..].iter().any(|(later, _)| later == resource) {
                 continue;

@@ -1,4 +1,4 @@
-//! The report that a child has written about itself.
+//! The report that a child writes about itself.
 
 use super::model::Seen;
 use super::world::World;
@@ -13,7 +13,7 @@ impl Report {
         Self { text: world.read_report() }
     }
 
-    /// Returns all lines that begin with this word, without it.
+    /// Returns the rest of each line that begins with this word.
     fn lines<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a str> {
         self.text.lines().filter_map(move |line| line.strip_prefix(word)?.strip_prefix(' '))
     }
@@ -22,12 +22,12 @@ impl Report {
         self.lines(word).next().unwrap_or_else(|| panic!("no {word} in {}", self.text))
     }
 
-    /// As [`line`](Self::line), of a file that may be empty.
+    /// Returns a line like [`line`](Self::line), from a file that may be empty.
     pub(crate) fn line_or_empty(&self, word: &str) -> &str {
         self.text.lines().find_map(|line| line.strip_prefix(word)).unwrap().trim()
     }
 
-    /// Returns the words of a line of `/proc/self/status` after its name.
+    /// Returns the words after the name in a line of `/proc/self/status`.
     pub(crate) fn status(&self, name: &str) -> Vec<&str> {
         let line = self.lines("status").find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.unwrap_or_else(|| panic!("no {name} in {}", self.text)).split_whitespace().collect()
@@ -37,13 +37,13 @@ impl Report {
         u64::from_str_radix(self.status(name)[0], 16).unwrap()
     }
 
-    /// Returns soft and hard limit, as the kernel writes them.
+    /// Returns the soft and the hard limit, as the kernel prints them.
     pub(crate) fn limit(&self, name: &str) -> Vec<&str> {
         let line = self.lines("limits").find_map(|line| line.strip_prefix(name));
         line.unwrap_or_else(|| panic!("no {name} in {}", self.text)).split_whitespace().collect()
     }
 
-    /// Returns strings that each end with a NUL.
+    /// Returns the strings, each of which ends with a NUL.
     pub(crate) fn strings(&self, word: &str) -> Vec<Vec<u8>> {
         let digits = self.text.lines().find_map(|line| line.strip_prefix(word)).unwrap().trim();
         let bytes: Vec<u8> = digits
@@ -65,7 +65,7 @@ impl Report {
         self.lines("fd").map(parse).collect()
     }
 
-    /// Returns a field of `/proc/self/stat`, with the number of its manual page.
+    /// Returns a field of `/proc/self/stat`, by its number in the manual page.
     pub(crate) fn stat(&self, field: usize) -> i64 {
         let (_, rest) = self.line("stat").rsplit_once(") ").unwrap();
         rest.split(' ').nth(field - 3).unwrap().parse().unwrap()

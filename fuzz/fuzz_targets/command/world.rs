@@ -1,9 +1,9 @@
-//! The world that all cases share: folders with programs, and the state of this process.
+//! The world that all cases share: directories with programs, and the state of this process.
 //!
 //! # Safety
 //!
-//! This file is trusted with calls that take integers or fill a struct, with owning the descriptor
-//! that one of them creates, and with changing the environment before any other code reads it.
+//! This file must uphold three invariants. Its system calls receive only integers or fill a struct, it owns
+//! the descriptor that one of them creates, and it changes the environment before any other code reads it.
 #![allow(unsafe_code, reason = "calls for which std has no function")]
 
 use super::{FOLDERS, Program, Source};
@@ -22,20 +22,20 @@ unsafe extern "C" {
     safe fn signal(signal: i32, handler: usize) -> usize;
 }
 
-/// The file's name, which is unique.
+/// The unique name of the child's file.
 const CHILD: &str = "rawpipe-fuzz-child";
 
 pub(crate) struct World {
     folder: PathBuf,
     pub(crate) may_change_ids: bool,
     pub(crate) group: i32,
-    /// The limit on descriptors of this process.
+    /// The descriptor limit of this process.
     pub(crate) limit: i32,
     /// The smallest hard limit of the resources that the cases change.
     pub(crate) least_hard_limit: u64,
 }
 
-/// The state of this process that a start might change.
+/// The state of this process that a start could change.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct State {
     fds: BTreeMap<i32, PathBuf>,
@@ -50,12 +50,13 @@ impl World {
 
     fn new(above: &Path) -> Self {
         const SIG_IGN: usize = 1;
-        // The child inherits these, or does not. (SIGPIPE is as in programs with a `main` of Rust.)
+        // These test whether the child inherits ignored signals. SIGPIPE is ignored as in programs with a
+        // Rust `main`.
         for ignored in [10, 13, 34, 64] {
             signal(ignored, SIG_IGN);
         }
-        // Some of the machine's own folders may be closed to other users.
-        // SAFETY: the only other thread is the fuzzer's, which checks the use of memory.
+        // Other users may be unable to read some of the machine's directories.
+        // SAFETY: the only other thread belongs to the fuzzer and only checks memory use.
         unsafe { std::env::set_var("PATH", "/usr/bin:/bin") };
         let folder = above.join(format!("rawpipe-fuzz-{}", std::process::id()));
         for name in ["bin", "other", "closed", "empty"] {
@@ -91,7 +92,7 @@ impl World {
     pub(crate) fn path_variable(&self, indices: &[u8]) -> Vec<u8> {
         let folders = indices.iter().take(12).map(|&index| {
             let folder = FOLDERS[usize::from(index) % FOLDERS.len()];
-            // The rest of the index decides whether it is relative to the child's folder.
+            // The high bit of the index selects a path relative to the child's directory.
             if index >= 128 || folder.is_empty() {
                 folder.as_bytes().to_vec()
             } else {
@@ -101,7 +102,7 @@ impl World {
         folders.collect::<Vec<_>>().join(&b':')
     }
 
-    /// Returns a program as it is passed to the command, and whether that is possible.
+    /// Returns a program as it is passed to the command, and whether the command must reject it.
     pub(crate) fn program(&self, program: Program) -> (Vec<u8>, bool) {
         let path = |place: &str| self.folder.join(place).as_os_str().as_bytes().to_vec();
         let name = match program {
@@ -120,7 +121,7 @@ impl World {
         (name, invalid)
     }
 
-    /// Opens a descriptor at this number or the next free one, close-on-exec.
+    /// Opens a close-on-exec descriptor at this number, or at the next free number.
     pub(crate) fn open(&self, source: Source, at: u8) -> OwnedFd {
         let file = self.folder.join("file");
         let fd: OwnedFd = match source {
@@ -134,7 +135,7 @@ impl World {
         const F_DUPFD_CLOEXEC: i32 = 1030;
         let number = fcntl(fd.as_raw_fd(), F_DUPFD_CLOEXEC, i32::from(at % 64));
         assert!(number >= 0);
-        // SAFETY: created on the line above, and without another owner.
+        // SAFETY: the line above has created this descriptor, which has no other owner.
         unsafe { OwnedFd::from_raw_fd(number) }
     }
 
@@ -159,24 +160,24 @@ impl World {
         let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         let kept = ["Sig", "Shd", "Umask", "Uid", "Gid", "Groups"];
         let lines = status.lines().filter(|line| kept.iter().any(|start| line.starts_with(start)));
-        // The number of queued signals depends on all processes of the user.
+        // The number of queued signals depends on all processes of the user, so omit it.
         let status = lines.filter(|line| !line.starts_with("SigQ")).map(str::to_owned).collect();
         State { fds, status }
     }
 }
 
-/// Returns the open descriptors, and what they are open on.
+/// Returns the open descriptors and their files.
 pub(crate) fn descriptors() -> BTreeMap<i32, PathBuf> {
     let numbers: Vec<i32> = fs::read_dir("/proc/self/fd")
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
         .collect();
-    // The listing itself had a descriptor, which is closed now.
+    // The listing used a descriptor of its own, which is closed by now.
     let named = |fd| Some((fd, fs::read_link(format!("/proc/self/fd/{fd}")).ok()?));
     numbers.into_iter().filter_map(named).collect()
 }
 
-/// Lowers the limit, so that cases can use numbers above it, and a table up to it is small.
+/// Lowers the soft limit, so that cases can use numbers above it and descriptor tables stay small.
 fn lower_limit_of_descriptors() -> i32 {
     const PRLIMIT64: usize = if cfg!(target_arch = "x86_64") { 302 } else { 261 };
     const RLIMIT_NOFILE: usize = 7;
@@ -186,7 +187,7 @@ fn lower_limit_of_descriptors() -> i32 {
     let hard = line.split_whitespace().nth(4).unwrap().parse().unwrap();
     let limit = [SOFT, hard];
     let place = (&raw const limit).expose_provenance();
-    // SAFETY: reads the two words at the place given.
+    // SAFETY: the call reads the two words of `limit`.
     let result = unsafe { rawpipe::raw::syscall4(PRLIMIT64, 0, RLIMIT_NOFILE, place, 0) };
     assert_eq!(result, 0);
     i32::try_from(SOFT).unwrap()

@@ -1,9 +1,9 @@
-//! Any bytes, in any pieces, through a pipe to a [`Receiver`], with messages of a [`Sender`]
-//! between them. The model is a decoder of a few lines that was written from the documentation.
+//! Sends random bytes in random pieces to a [`Receiver`] through a pipe, mixed with messages of a [`Sender`].
+//! The model is a short decoder that was written from the documentation.
 //!
-//! After each operation the pipe holds as many bytes as in the model, so the receiver has read as
-//! many as it needs and no more. Every result equals the model's. Memory was allocated only as
-//! announced by a message within the limit.
+//! After each operation the pipe must hold as many bytes as in the model, so the receiver reads exactly the
+//! bytes that it needs. Every result must equal the model's. Memory may be allocated only for a message whose
+//! announced length is within the limit.
 #![no_main]
 
 mod memory;
@@ -27,7 +27,7 @@ use std::time::Duration;
 struct Case {
     reader_nonblocking: bool,
     writer_nonblocking: bool,
-    /// How many times the capacity of the pipe is doubled, from one page.
+    /// The number of times that the pipe's capacity is doubled, starting from one page.
     doubled: u8,
     receiver_limit: Limit,
     sender_limit: Limit,
@@ -44,17 +44,17 @@ enum Limit {
 
 #[derive(Arbitrary, Debug)]
 enum Operation {
-    /// These bytes come next on the wire.
+    /// Appends these bytes to the wire.
     Raw(Vec<u8>),
-    /// A whole message comes next.
+    /// Appends a whole message to the wire.
     Message(u16),
-    /// A header alone.
+    /// Appends only a header to the wire.
     Header(u64),
-    /// A header that announces about as much as the limit.
+    /// Appends a header that announces a length near the limit.
     HeaderNearLimit(i8),
-    /// So many of the next bytes are written to the pipe.
+    /// Writes this many bytes of the wire to the pipe.
     Feed(u16),
-    /// All next bytes for which there is room are written.
+    /// Writes all bytes of the wire to the pipe for which the pipe has room.
     FeedAll,
     Send(Vec<u16>),
     Recv,
@@ -92,7 +92,7 @@ fn capacity(doubled: u8) -> Capacity {
     Capacity::Bytes(4096 << (doubled % 6))
 }
 
-/// A deadline that has passed: no waiting.
+/// Returns a deadline that has passed, so that calls do not wait.
 fn now() -> Deadline<'static> {
     Deadline::after(Duration::ZERO)
 }
@@ -166,7 +166,7 @@ impl Link {
         }
     }
 
-    /// Writes as many bytes to the pipe as it takes without waiting.
+    /// Writes at most `most` bytes to the pipe, as many as fit without waiting.
     fn feed(&mut self, most: usize) {
         let (Some(sender), Some(_)) = (&self.sender, &self.receiver) else { return };
         let wanted = most.min(self.coming.len());
@@ -200,7 +200,7 @@ impl Link {
         };
         let before = self.decoder.unread();
         let fits = before == 0 && wire.len() <= rawpipe::pipe::capacity(&*sender).unwrap();
-        // Calls that may wait are used only if they will not.
+        // Call the waiting function only if it will not wait.
         let result = if fits || expected.is_some() && wire.len() % 2 == 0 {
             sender.send(&parts)
         } else {
@@ -261,7 +261,7 @@ impl Link {
             (expected, Err(error)) => assert_eq!(expected.error(), Some(*error)),
             _ => panic!("{expected:?}, not {result:?}"),
         }
-        // A part of a message is kept in a vector, which doubles when it grows.
+        // The receiver keeps a partial message in a vector, which doubles when it grows.
         let most = if self.decoder.has_part() { (2 * len).max(8) } else { 0 };
         assert!(requested <= most, "{requested} bytes of memory");
         self.next = self.next.wrapping_add(1);

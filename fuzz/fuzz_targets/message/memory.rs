@@ -1,21 +1,20 @@
-//! The memory of this program: the largest request of a call, and a limit above which requests
-//! fail.
+//! Measures the largest memory request of a call, and makes requests above a limit fail.
 //!
 //! # Safety
 //!
-//! This file is trusted to pass requests on unchanged to the system's allocator.
+//! This file must pass requests to the system's allocator unchanged.
 #![allow(unsafe_code, reason = "an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// A larger request fails while a call is watched.
+/// The limit in bytes. While a call is watched, a larger request fails.
 pub(crate) const MOST: usize = 4 << 20;
 
 static WATCHED: AtomicBool = AtomicBool::new(false);
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
-/// Runs a call, and returns the largest size of memory that it has requested and got.
+/// Runs a call, and returns the size of its largest successful memory request.
 pub(crate) fn requested_by<T>(call: impl FnOnce() -> T) -> (T, usize) {
     LARGEST.store(0, Ordering::Relaxed);
     WATCHED.store(true, Ordering::Relaxed);
@@ -41,11 +40,11 @@ fn granted(size: usize) -> bool {
     granted
 }
 
-// SAFETY: returns memory of the system's allocator, or null, which means that none is available.
+// SAFETY: each function returns memory of the system's allocator, or null if none is available.
 unsafe impl GlobalAlloc for Watch {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if granted(layout.size()) {
-            // SAFETY: passed on as it is.
+            // SAFETY: the caller upholds the contract.
             unsafe { System.alloc(layout) }
         } else {
             std::ptr::null_mut()
@@ -54,7 +53,7 @@ unsafe impl GlobalAlloc for Watch {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if granted(layout.size()) {
-            // SAFETY: passed on as it is.
+            // SAFETY: the caller upholds the contract.
             unsafe { System.alloc_zeroed(layout) }
         } else {
             std::ptr::null_mut()
@@ -63,7 +62,7 @@ unsafe impl GlobalAlloc for Watch {
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         if granted(size) {
-            // SAFETY: passed on as it is.
+            // SAFETY: the caller upholds the contract.
             unsafe { System.realloc(memory, layout, size) }
         } else {
             std::ptr::null_mut()
@@ -71,7 +70,7 @@ unsafe impl GlobalAlloc for Watch {
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: passed on as it is.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.dealloc(memory, layout) }
     }
 }

@@ -1,4 +1,4 @@
-//! The decoder of the model: a queue of bytes, and a length in front of each message.
+//! The decoder of the model: a queue of bytes with a length before each message.
 
 use rawpipe::Errno;
 use rawpipe::message::MessageError;
@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 pub(crate) enum Answer {
     Message(Vec<u8>),
     End,
-    /// No message yet: the deadline passes.
+    /// The message is incomplete, so the deadline passes.
     NotYet,
     TooLong(u64),
     BufferTooShort(usize),
@@ -35,9 +35,9 @@ pub(crate) struct Decoder {
     /// The bytes in the pipe.
     pipe: VecDeque<u8>,
     closed: bool,
-    /// The bytes that were read from it and are not a whole message yet, including the header.
+    /// The bytes of an incomplete message that were read from the pipe, including the header.
     taken: Vec<u8>,
-    /// The length of the message that the last call was about.
+    /// The length of the message that the last call received.
     last_len: usize,
 }
 
@@ -84,14 +84,14 @@ impl Decoder {
         matches!(self.announced(), Some(Err(_)))
     }
 
-    /// Returns the length in the header, if that was read, or an error if it exceeds the limit.
+    /// Returns the length in the header if it was read, or an error if the length exceeds the limit.
     fn announced(&self) -> Option<Result<usize, u64>> {
         let header = self.taken.get(..8)?;
         let len = header.iter().rev().fold(0, |len, byte| len << 8 | u64::from(*byte));
         Some(if len > self.limit as u64 { Err(len) } else { Ok(usize::try_from(len).unwrap()) })
     }
 
-    /// Reads bytes from the pipe until there are `len`, and returns whether there are.
+    /// Reads bytes from the pipe until `taken` holds `len` bytes, and returns whether it does.
     fn take_up_to(&mut self, len: usize) -> bool {
         while self.taken.len() < len {
             match self.pipe.pop_front() {
@@ -130,7 +130,7 @@ impl Decoder {
         Answer::Message(std::mem::take(&mut self.taken).split_off(8))
     }
 
-    /// Receives a message into memory of this size.
+    /// Receives a message, with at most `memory` bytes of memory.
     pub(crate) fn recv(&mut self, memory: usize) -> Answer {
         self.message(|len| (len > memory).then_some(Answer::NoMemory))
     }

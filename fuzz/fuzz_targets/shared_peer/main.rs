@@ -1,10 +1,11 @@
-//! A half of a shared pair with a peer that stores any words, in the control words and in the ring, and
-//! rings at any time between the calls of the half. The pair is one of `build`, one for two programs, or
-//! one that was adopted from another program. In the first kind both halves are disturbed.
+//! Tests a half of a shared pair with a peer that misbehaves. Between the calls of the half, the peer stores
+//! any words in the control words and in the ring, and rings the bell at any time. The pair was created by
+//! `build`, was created for two programs, or was adopted from another program. In the first case both halves
+//! are disturbed.
 //!
-//! Each call returns bytes within the ring, or an error that its documentation names, and never panics.
-//! A half that has failed with `EPROTO` fails with it from then on. After the peer is gone, calls that
-//! wait without a deadline return.
+//! Each call must return bytes within the ring or an error that its documentation names, and must never
+//! panic. A half that has failed with `EPROTO` must fail with `EPROTO` from then on. When the peer has
+//! closed, calls that wait without a deadline must return.
 #![no_main]
 
 #[allow(dead_code, reason = "the tests of the crate need more of it")]
@@ -22,9 +23,9 @@ use world::{Kind, World};
 struct Case {
     kind: Kind,
     chunk: u16,
-    /// The ring has one or two pages.
+    /// If set, the ring has two pages instead of one.
     large: bool,
-    /// Stores before another program's half is adopted.
+    /// The stores before another program's half is adopted.
     before: Vec<Store>,
     operations: Vec<Operation>,
 }
@@ -84,7 +85,7 @@ fn store(world: &World, ring: usize, what: Store) {
     }
 }
 
-/// The errors that a call may return, after earlier results of the same half.
+/// The half's state, which determines the errors that its calls may return.
 struct Half {
     broken: bool,
 }

@@ -1,8 +1,8 @@
-//! The pair, the peer that disturbs it, and the ranges in which lent bytes must lie.
+//! The pair, the peer that disturbs it, and the ranges that must contain lent bytes.
 //!
 //! # Safety
 //!
-//! This file upholds no invariant of its own: it adopts a writer whose ring no other process writes to.
+//! This file establishes only one invariant: it adopts a writer whose ring no other process writes to.
 #![allow(unsafe_code, reason = "a writer of another program")]
 
 use crate::outside::Outside;
@@ -21,10 +21,10 @@ use std::os::unix::fs::FileExt;
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Built,
-    /// For two programs, one of which is this one's peer.
+    /// A pair of which the reader is passed on. The peer plays the other program.
     PassedReader,
     PassedWriter,
-    /// The same from the other program's side.
+    /// A reader that is adopted from another program, which the peer plays.
     AdoptedReader,
     AdoptedWriter,
 }
@@ -37,7 +37,7 @@ enum Reader {
 /// The means by which the peer stores words and rings bells.
 enum Peer {
     Mapped(Outside),
-    /// The control words, the ring if it can be written to, and the bell.
+    /// The control words, the ring if it is writable, and the two pipes of the bell.
     Files(File, Option<File>, [OwnedFd; 2]),
 }
 
@@ -45,13 +45,13 @@ pub(crate) struct World {
     reader: Option<Reader>,
     writer: Option<SharedWriter>,
     peer: Option<Peer>,
-    /// The half that was passed on, if the disturbed one is the adopted half.
+    /// The half that was passed on, if the disturbed half is the adopted one.
     _other: Option<SharedCopier>,
     rings: Vec<Range<usize>>,
     chunk: usize,
 }
 
-/// Returns the ranges where files in memory of that name are mapped.
+/// Returns the mapped ranges of the rings.
 fn ranges() -> Vec<Range<usize>> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let rings = maps.lines().filter(|line| line.contains("/memfd:rawpipe-ring"));
@@ -73,7 +73,7 @@ fn files(parts: [OwnedFd; 4], writable: bool) -> Peer {
 }
 
 impl World {
-    /// Returns `None` if the half was not adopted.
+    /// Creates the pair and its peer. Returns `None` if the half was not adopted.
     pub(crate) fn new(
         kind: Kind,
         chunk: usize,
@@ -106,7 +106,7 @@ impl World {
                 let kept = copies(&parts);
                 world._other = Some(other);
                 world.peer = Some(files(kept, !writes));
-                // The reader of the pair exists, so the peer may set its state.
+                // The reader of the pair exists, so the peer may set the reader's state.
                 world.store(crate::outside::CONTROL[2], 0);
                 before(&world);
                 world.adopt(parts, writes)?;
@@ -118,7 +118,7 @@ impl World {
 
     fn adopt(&mut self, parts: [OwnedFd; 4], writes: bool) -> Option<()> {
         let made = if writes {
-            // SAFETY: the peer stores no word in the ring, and the other half reads.
+            // SAFETY: the peer stores no word in the ring, and the other half only reads.
             unsafe { SharedWriter::from_parts(parts, Wait::Block) }.map(|half| {
                 self.writer = Some(half);
             })
@@ -176,7 +176,7 @@ impl World {
         }
     }
 
-    /// Without a deadline it does not wait.
+    /// Requests a chunk. Without a deadline, the call does not wait.
     pub(crate) fn chunk(&mut self, until: Option<Deadline<'_>>) -> Option<Result<()>> {
         let mut writer = self.writer.take()?;
         let lent = match until {
@@ -196,7 +196,7 @@ impl World {
         Some(self.writer.as_mut()?.send(len))
     }
 
-    /// Without a deadline it does not wait. Returns whether a record was available.
+    /// Receives a record, and returns whether one was available. Without a deadline, the call does not wait.
     pub(crate) fn receive(&mut self, until: Option<Deadline<'_>>, short: bool) -> Option<Result<bool>> {
         let mut reader = self.reader.take()?;
         let result = match &mut reader {
@@ -226,14 +226,14 @@ impl World {
         Some(result)
     }
 
-    /// Leaks a record.
+    /// Receives a record and leaks it.
     pub(crate) fn forget(&mut self) {
         if let Some(Reader::Lends(reader)) = &mut self.reader {
             mem::forget(reader.try_recv());
         }
     }
 
-    /// Consumes bytes of a record, if one is available without waiting.
+    /// Consumes bytes of a record if one is available without waiting.
     pub(crate) fn consume(&mut self, amount: usize) {
         let Some(Reader::Lends(mut reader)) = self.reader.take() else { return };
         if matches!(reader.try_recv().map(mem::forget), Ok(())) {
@@ -242,8 +242,8 @@ impl World {
         self.reader = Some(Reader::Lends(reader));
     }
 
-    /// Drops the peer and checks that waits end. The half checks a position that the peer has stored
-    /// when it reaches the previous one, so it may be a ring further by then.
+    /// Drops the peer and checks that waits end. A half checks a position that the peer has stored only when
+    /// the half reaches the previous position, so this position may be one ring ahead.
     pub(crate) fn end(mut self, ring: usize) {
         let most = 2 * ring / 16 + 2;
         if let Some(Peer::Files(..)) = self.peer {

@@ -1,4 +1,4 @@
-//! The pages of a `ChunkWriter`, in its pipe and in a second one after it.
+//! Checks the pages of a `ChunkWriter` in its pipe and in a second pipe.
 
 use super::ends::{Pattern, capacity};
 use arbitrary::Arbitrary;
@@ -31,7 +31,7 @@ enum Means {
 
 #[derive(Arbitrary, Debug)]
 enum Operation {
-    /// A new chunk, of which this part is filled.
+    /// Requests a new chunk and fills this part of it.
     Chunk {
         from: u32,
         len: u32,
@@ -39,14 +39,14 @@ enum Operation {
     Send(u32),
     SendAll,
     Resend(u32),
-    /// Written between the chunks.
+    /// Writes this many bytes between the chunks.
     Write(u16),
     ReadChunk,
     Read(u16),
-    /// Passed on to the second pipe.
+    /// Moves pages to the second pipe.
     Splice(u32),
     Tee(u32),
-    /// Passed on to `/dev/null`.
+    /// Moves pages to `/dev/null`.
     SpliceAway(u32),
     ReadSecond(u32),
     SetCapacity(u8),
@@ -61,11 +61,11 @@ struct State {
     read_chunk: usize,
     queue: VecDeque<u8>,
     second_queue: VecDeque<u8>,
-    /// The contents of the lent chunk, and how much of it was sent.
+    /// The contents of the lent chunk, and the number of its bytes that were sent.
     lent: Option<(Vec<u8>, usize)>,
-    /// The bytes that were sent of the last chunk, and how much of them was sent again.
+    /// The bytes of the last chunk that were sent, and the number of bytes that were sent again.
     sent: (Vec<u8>, usize),
-    /// The contents of chunks when they were given back.
+    /// The contents of the chunks when they were returned.
     before: Vec<Vec<u8>>,
     pattern: Pattern,
 }
@@ -91,7 +91,7 @@ pub(crate) fn run(chunks: &Chunks) {
     };
     let writer = match builder.build(writer) {
         Ok(writer) => writer,
-        // A mechanism that this kernel lacks.
+        // This kernel lacks the requested mechanism.
         Err(errno) => return assert!(chunks.mechanism.is_some(), "{errno}"),
     };
     let reader = ChunkReader::builder().chunk(read_chunk).wait(wait).build(reader).unwrap();
@@ -127,7 +127,7 @@ fn count(result: rawpipe::Result<usize>) -> usize {
 
 impl State {
     fn apply(&mut self, operation: &Operation) {
-        // With this rule pages may be passed on only to a sink that does not look at them.
+        // With `Reuse::AfterRead`, pages may be moved only to a sink that does not process them.
         let passes_on = self.writer.reuse() == Reuse::Never;
         match operation {
             Operation::Chunk { from, len } => self.lend(*from as usize, *len as usize),
@@ -279,7 +279,7 @@ impl State {
     }
 
     fn finish(mut self) {
-        // Bytes that were sent stay unchanged after the writer is gone.
+        // Bytes that were sent must stay unchanged when the writer is dropped.
         drop(self.writer);
         loop {
             let bytes = self.reader.read_chunk().unwrap();

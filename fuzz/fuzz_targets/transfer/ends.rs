@@ -1,8 +1,8 @@
-//! The sources and sinks of transfers, each with its state in the model.
+//! The sources and sinks of transfers, with their state in the model.
 //!
 //! # Safety
 //!
-//! This file is trusted with the number of a new file in memory, which has no other owner.
+//! This file must ensure that the number of a new file in memory has no other owner.
 #![allow(unsafe_code, reason = "memfd_create, for which std has no function")]
 
 use arbitrary::Arbitrary;
@@ -51,15 +51,15 @@ pub(crate) enum To {
     Sealed,
 }
 
-/// The most bytes of a file, for speed.
+/// The maximum length of a file, which keeps the cases fast.
 const LONGEST: usize = 300_000;
 
-/// A capacity of one page or more.
+/// Returns a capacity of one page or more.
 pub(crate) fn capacity(doubled: u8) -> Capacity {
     Capacity::Bytes(4096 << (doubled % 7))
 }
 
-/// Returns bytes that differ at any two nearby positions.
+/// A generator of bytes that differ at any two nearby positions.
 pub(crate) struct Pattern(u32);
 
 impl Pattern {
@@ -76,29 +76,29 @@ impl Pattern {
     }
 }
 
-/// Creates a nameless file in memory.
+/// Creates an unnamed file in memory.
 pub(crate) fn memory() -> File {
     const MEMFD_CREATE: usize = if cfg!(target_arch = "x86_64") { 319 } else { 279 };
     const MFD_CLOEXEC: usize = 1;
     const MFD_ALLOW_SEALING: usize = 2;
     let name = c"fuzz".as_ptr().expose_provenance();
-    // SAFETY: reads the name.
+    // SAFETY: the call only reads the name.
     let number = unsafe { raw::syscall2(MEMFD_CREATE, name, MFD_CLOEXEC | MFD_ALLOW_SEALING) };
     let number = i32::try_from(number).unwrap();
     assert!(number >= 0);
-    // SAFETY: created by the call above, and without another owner.
+    // SAFETY: the call above has created this descriptor, which has no other owner.
     unsafe { File::from_raw_fd(number) }
 }
 
-/// Creates a nameless file in the folder for temporary files.
+/// Creates an unnamed file in the directory for temporary files.
 fn disk() -> File {
     const O_TMPFILE: i32 = 0o20_000_000;
     let folder = std::env::temp_dir();
-    // The bit for a folder that is part of the flag differs between architectures.
+    // `O_TMPFILE` includes `O_DIRECTORY`, which differs between architectures.
     let flags = O_TMPFILE | if cfg!(target_arch = "x86_64") { 0o200_000 } else { 0o40_000 };
     match File::options().read(true).write(true).custom_flags(flags).open(folder) {
         Ok(file) => file,
-        Err(_) => memory(), // a file system without such files
+        Err(_) => memory(), // the file system does not support such files
     }
 }
 
@@ -108,7 +108,7 @@ fn filled(file: File, contents: &[u8], position: u64) -> File {
     file
 }
 
-/// Opens an open file again, in another mode.
+/// Reopens an open file in another mode.
 fn reopened(file: &impl AsRawFd, how: &std::fs::OpenOptions) -> File {
     how.open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap()
 }
@@ -116,11 +116,11 @@ fn reopened(file: &impl AsRawFd, how: &std::fs::OpenOptions) -> File {
 pub(crate) struct Source {
     pub(crate) kind: From,
     pub(crate) fd: OwnedFd,
-    /// The descriptor that supplies it with more bytes.
+    /// The descriptor that supplies the source with more bytes.
     feeder: Option<OwnedFd>,
-    /// The bytes that can be read from it.
+    /// The bytes that can be read from the source.
     pub(crate) content: VecDeque<u8>,
-    /// The length of a file.
+    /// The length of the file, if the source is a file.
     len: u64,
 }
 
@@ -186,7 +186,7 @@ impl Source {
         matches!(self.kind, From::Zero)
     }
 
-    /// Returns whether it will supply no more bytes, unless it is fed.
+    /// Returns whether the source supplies no more bytes unless it is fed.
     pub(crate) fn has_ended(&self) -> bool {
         let ends = match self.kind {
             From::Pipe { .. } | From::Stream => self.feeder.is_none(),
@@ -202,7 +202,7 @@ impl Source {
 
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
-            return; // an empty datagram would count as the end
+            return; // an empty datagram would count as end of file
         }
         if self.is_file() {
             let file = File::from(self.fd.try_clone().unwrap());
@@ -224,7 +224,7 @@ impl Source {
         self.feeder = None;
     }
 
-    /// Removes the bytes that were read, which are the next ones of the model.
+    /// Removes and returns the bytes that the transfer has read.
     pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         if self.is_endless() {
             return vec![0; count];
@@ -233,14 +233,14 @@ impl Source {
         self.content.drain(..count).collect()
     }
 
-    /// Overwrites the part of a file that was already read.
+    /// Overwrites the part of the file that was already read.
     pub(crate) fn rewrite(&mut self) {
         let file = File::from(self.fd.try_clone().unwrap());
         let given = usize::try_from(self.len).unwrap() - self.content.len();
         file.write_all_at(&vec![b'#'; given], 0).unwrap();
     }
 
-    /// Checks that the remaining bytes are those of the model.
+    /// Checks that the number of remaining bytes equals the model's.
     pub(crate) fn check(&self) {
         match self.kind {
             From::Pipe { .. } | From::Stream => {
@@ -256,7 +256,7 @@ impl Source {
         }
     }
 
-    /// Checks that the bytes that can be read without waiting are those of the model.
+    /// Checks that the bytes that can be read without waiting equal the model's.
     pub(crate) fn finish(mut self) {
         if !matches!(self.kind, From::Pipe { .. } | From::Stream | From::Datagram) {
             return;
@@ -280,14 +280,14 @@ pub(crate) struct Sink {
     drain: Option<OwnedFd>,
     /// The bytes that have arrived and were not read.
     pub(crate) queue: VecDeque<u8>,
-    /// The expected contents of a file.
+    /// The expected contents of the file, if the sink is a file.
     image: Vec<u8>,
     position: usize,
-    /// The sum of what was written to an event.
+    /// The sum of the numbers written to an event descriptor.
     sum: u64,
-    /// The reader is gone.
+    /// If set, the reader is closed.
     pub(crate) gone: bool,
-    /// The bytes of a packet that do not fit into a buffer are lost.
+    /// If set, a read loses the bytes of a packet that do not fit into the buffer.
     pub(crate) packets: bool,
 }
 
@@ -350,7 +350,7 @@ impl Sink {
         Self { kind, fd, drain, queue, image, position, sum: 0, gone: false, packets }
     }
 
-    /// Returns whether every write to it succeeds or fails without waiting.
+    /// Returns whether every write to the sink succeeds or fails without waiting.
     pub(crate) fn never_waits(&self) -> bool {
         !matches!(self.kind, To::Pipe { .. } | To::Stream | To::Datagram | To::Event)
     }
@@ -402,8 +402,7 @@ impl Sink {
         if self.is_file() || most == 0 {
             return;
         }
-        // A datagram must be read whole, or the remaining bytes are lost. One read takes everything
-        // from a packet pipe.
+        // A datagram or a packet must be read whole, because the remaining bytes would be lost.
         let mut buf = vec![0; if datagrams || self.packets { 300_000 } else { most }];
         match io::read(drain, &mut buf) {
             Ok(count) => {
@@ -423,7 +422,7 @@ impl Sink {
         }
     }
 
-    /// Reads everything that has arrived, and closes the reader.
+    /// Reads everything that has arrived and closes the reader.
     pub(crate) fn close_drain(&mut self) {
         if matches!(self.kind, To::Pipe { .. } | To::Stream | To::Datagram) {
             self.drain_all();

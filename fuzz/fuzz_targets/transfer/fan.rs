@@ -1,4 +1,4 @@
-//! One source and several sinks, some of which fail.
+//! Checks transfers from one source to several sinks, some of which fail.
 
 use super::ends::{From, Pattern, Source, memory};
 use super::streams::{End, drain, feed};
@@ -40,7 +40,7 @@ impl Branch {
         !matches!(self, Self::Full | Self::Gone)
     }
 
-    /// A descriptor to write to, and one to look at what has arrived.
+    /// Returns a descriptor to write to, and another from which arrived bytes can be read.
     fn open(&self) -> (OwnedFd, Option<OwnedFd>) {
         let device = |path| File::options().write(true).open(path).unwrap().into();
         match self {
@@ -81,7 +81,7 @@ pub(crate) fn run(fan: &Fan) {
             (source.fd, None, content, &[][..])
         }
     };
-    // Packets that are spliced from one pipe to another stay packets.
+    // Packets that are spliced between pipes stay packets.
     let packets = matches!(&fan.from, Origin::Stream { end, .. } if end.has_packets());
     let opened: Vec<_> = branches.iter().map(Branch::open).collect();
     let (fds, seen): (Vec<OwnedFd>, Vec<Option<OwnedFd>>) = opened.into_iter().unzip();
@@ -104,7 +104,7 @@ pub(crate) fn run(fan: &Fan) {
             .zip(&seen)
             .map(|(branch, seen)| match (branch, seen) {
                 (Branch::Stream { end, drains }, Some(seen)) => {
-                    // One call for each byte is slow.
+                    // Short pieces need one call each, which is slow.
                     let least = drains.iter().all(|&len| len > 500);
                     let pieces = if least { drains.as_slice() } else { &[] };
                     Some(scope.spawn(move || drain(seen, pieces, packets || end.has_packets())))
@@ -155,11 +155,11 @@ pub(crate) fn run(fan: &Fan) {
             assert!(got > 0 && content[..got] == rescued, "other bytes than were taken");
         }
         drop(sinks);
-        // So that the threads that feed or drain end.
+        // Close these ends, so that the threads that feed or drain can end.
         drop(source);
         drop(fds);
-        // A scope waits until a thread's closure returns, not until the thread has ended and released
-        // its memory.
+        // A scope waits only until a thread's closure returns, and not until the thread has ended and
+        // released its memory.
         if let Some(feeding) = feeding {
             feeding.join().unwrap();
         }

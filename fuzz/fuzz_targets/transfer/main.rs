@@ -1,11 +1,15 @@
-//! Random transfers between descriptors of all kinds, with queues of bytes as the model.
+//! Makes random transfers between descriptors of all kinds, with queues of bytes as the model. There are four
+//! forms:
 //!
-//! There are four forms: operations on one source and one sink, in this thread and with deadlines, which
-//! produce every end, error and stop in the middle ([`moves`]); whole streams with a thread at either
-//! end ([`streams`]); one source and several sinks ([`fan`]); and the pages of a `ChunkWriter`
-//! ([`chunks`]). In all of them the bytes that arrived and those that an error holds are together the
-//! bytes read from the source, in order. The source still has the remaining bytes, and positions of
-//! files are exact.
+//! - [`moves`] runs operations on one source and one sink in this thread, with deadlines. This form produces
+//!   every end, error and early stop.
+//! - [`streams`] transfers whole streams with a thread at each end.
+//! - [`fan`] transfers from one source to several sinks.
+//! - [`chunks`] checks the pages of a `ChunkWriter`.
+//!
+//! In all forms, the bytes that arrived and the bytes that an error holds must together equal the bytes read
+//! from the source, in order. The source must still hold the remaining bytes, and file positions must be
+//! exact.
 #![no_main]
 
 mod chunks;

@@ -1,4 +1,4 @@
-//! Operations on one source and one sink, in one thread.
+//! Checks operations on one source and one sink in one thread.
 
 use super::ends::{From, Pattern, Sink, Source, To, capacity};
 use arbitrary::Arbitrary;
@@ -39,7 +39,7 @@ struct Options {
     chunk: Option<Chunk>,
     copy_semantics: bool,
     adaptive: bool,
-    /// The transfer is stopped after so many reports.
+    /// The number of reports after which the transfer is stopped.
     break_after: Option<u8>,
     watched: bool,
     without_deadline: bool,
@@ -56,7 +56,7 @@ struct State {
     source: Source,
     sink: Sink,
     pattern: Pattern,
-    /// The sink may hold pages of the source's file.
+    /// If set, the sink may hold pages of the source's file.
     by_reference: bool,
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn run(moves: &Moves) {
     let mut pattern = Pattern::new();
     let source = Source::new(moves.from, &mut pattern);
     let mut sink = Sink::new(moves.to, &mut pattern);
-    // Packets that are spliced from one pipe to another stay packets.
+    // Packets that are spliced between pipes stay packets.
     sink.packets |= matches!(moves.from, From::Pipe { packet: true, .. });
     let mut state = State { source, sink, pattern, by_reference: false };
     for operation in moves.operations.iter().take(40) {
@@ -95,7 +95,7 @@ impl State {
             Operation::Transfer(options) => self.transfer(*options),
             Operation::Discard(len) => self.discard((*len).into()),
             Operation::SetNonblocking(source, on) => {
-                // Sockets stay nonblocking: only then a deadline applies to them.
+                // Deadlines apply only to nonblocking sockets, so sockets stay nonblocking.
                 if *source && matches!(self.source.kind, From::Pipe { .. }) {
                     io::set_nonblocking(&self.source.fd, *on).unwrap();
                 }
@@ -119,7 +119,7 @@ impl State {
         }
     }
 
-    /// Transfers from the read end of a pipe to its write end.
+    /// Transfers from the read end of a pipe to the write end of the same pipe.
     fn to_itself(&mut self) {
         let (reader, writer) = pipe().unwrap();
         writer.write_all(b"round and round").unwrap();
@@ -150,7 +150,7 @@ impl State {
             ended
         };
         if wanted > there && !ended {
-            return; // it would wait
+            return; // the call would wait
         }
         let count = discard(&self.source.fd, Some(wanted as u64)).unwrap();
         assert_eq!(count, wanted.min(there) as u64);
@@ -160,12 +160,12 @@ impl State {
     /// Adjusts the options so that the transfer ends.
     fn bounded(&self, mut options: Options) -> Options {
         if matches!(self.source.kind, From::Datagram) {
-            // The bytes of a datagram that do not fit are lost.
+            // A read loses the bytes of a datagram that do not fit.
             options.exact = None;
             options.chunk = None;
         }
         if matches!(self.source.kind, From::Pipe { packet: true, .. }) {
-            // A packet that is read in part loses the remaining bytes, so it must be spliced.
+            // A partial read of a packet loses the remaining bytes, so the packet must be spliced.
             let least = |chunk| matches!(chunk, Chunk::Long(4096..));
             options.chunk = options.chunk.filter(|chunk| least(*chunk));
             let splices = matches!(
@@ -178,7 +178,7 @@ impl State {
             options.exact = Some(70_000);
         }
         options.exact = options.exact.map(|exact| exact % 400_000);
-        // One call for each byte is slow.
+        // Short chunks need one call each, which is slow.
         if let Some(Chunk::Short(bytes)) = options.chunk {
             let most = u32::from(bytes.max(1)) * 200;
             options.exact = Some(options.exact.unwrap_or(most).min(most));
@@ -275,7 +275,7 @@ impl State {
         }
     }
 
-    /// Checks that a transfer between these two may end like this.
+    /// Checks that a transfer between this source and this sink may stop in this way.
     fn check_stop(
         &self,
         options: Options,

@@ -1,5 +1,5 @@
-//! Whole streams: a thread that writes at one end, one that reads at the other, and a transfer
-//! between them that waits for both without a deadline.
+//! Checks whole streams. One thread writes at one end, another reads at the other end, and a transfer between
+//! them waits for both without a deadline.
 
 use super::ends::{Pattern, capacity};
 use arbitrary::Arbitrary;
@@ -39,7 +39,7 @@ impl End {
         self.packet && !self.socket
     }
 
-    /// A stream's reading and its writing side.
+    /// Returns the reading and the writing end of the stream.
     pub(crate) fn open(self) -> (OwnedFd, OwnedFd) {
         if self.socket {
             let (one, other) = UnixStream::pair().unwrap();
@@ -52,25 +52,25 @@ impl End {
     }
 }
 
-/// Writes all bytes in pieces of these lengths, until the reader is gone.
+/// Writes all bytes in pieces of these lengths, unless the reader is closed first.
 pub(crate) fn feed(fd: &OwnedFd, mut bytes: &[u8], pieces: &[u16]) {
     let mut lens = pieces.iter().map(|&len| usize::from(len).max(1)).cycle();
     while !bytes.is_empty() {
         let len = lens.next().unwrap_or(1 << 16).min(bytes.len());
         match io::write_nosignal(fd, &bytes[..len]) {
             Ok(count) => bytes = &bytes[count..],
-            // A socket that was closed with unread data returns the latter.
+            // A write fails with `ECONNRESET` if the peer closed a socket with unread data.
             Err(errno) => return assert!(matches!(errno, Errno::EPIPE | Errno::ECONNRESET)),
         }
     }
 }
 
-/// Reads to the end, in pieces of these lengths.
+/// Reads to end of file in pieces of these lengths.
 pub(crate) fn drain(fd: &OwnedFd, pieces: &[u16], packets: bool) -> Vec<u8> {
     let mut lens = pieces.iter().map(|&len| usize::from(len).max(1)).cycle();
     let mut all = Vec::new();
     loop {
-        // The bytes of a packet that do not fit are lost.
+        // A read loses the bytes of a packet that do not fit.
         let len = if packets { 4096 } else { lens.next().unwrap_or(1 << 16) };
         let start = all.len();
         all.resize(start + len, 0);
@@ -89,7 +89,7 @@ pub(crate) fn drain(fd: &OwnedFd, pieces: &[u16], packets: bool) -> Vec<u8> {
 
 pub(crate) fn run(streams: &Streams) {
     let mut len = streams.len as usize % 300_000;
-    // One call for each byte is slow, on either side.
+    // Short pieces need one call each, which is slow, at either end.
     let pieces = streams.feeds.iter().chain(&streams.drains).chain(&streams.chunk);
     if let Some(least) = pieces.min() {
         len = len.min(usize::from(*least).max(1) * 300);
@@ -105,7 +105,7 @@ pub(crate) fn run(streams: &Streams) {
         transfer = transfer.exact((exact % 400_000).into());
     }
     if let Some(chunk) = streams.chunk {
-        // A packet that is read in part loses the remaining bytes.
+        // A partial read of a packet loses the remaining bytes.
         let least = if streams.from.has_packets() { 4096 } else { 0 };
         transfer = transfer.chunk(usize::from(chunk).max(least)).progress(&mut watch);
     }
@@ -121,7 +121,7 @@ pub(crate) fn run(streams: &Streams) {
             let feeder = feeder;
             feed(&feeder, &content, &streams.feeds);
         });
-        // Packets that are spliced from one pipe to another stay packets.
+        // Packets that are spliced between pipes stay packets.
         let packets = streams.to.has_packets() || streams.from.has_packets();
         let drained = &drained;
         let draining = scope.spawn(move || drain(drained, &streams.drains, packets));
@@ -135,11 +135,11 @@ pub(crate) fn run(streams: &Streams) {
                 assert!(poll(&mut fds, None) == Ok(1), "not at its end");
             }
         }
-        // So that the threads that feed or drain end.
+        // Close these ends, so that the threads that feed or drain can end.
         drop(source);
         drop(sink);
-        // A scope waits until a thread's closure returns, not until the thread has ended and released
-        // its memory.
+        // A scope waits only until a thread's closure returns, and not until the thread has ended and
+        // released its memory.
         feeding.join().unwrap();
         draining.join().unwrap()
     });

@@ -1,16 +1,16 @@
-//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: with the
-//! functions of the C library, which is linked in the usual way, and without std.
+//! The measured program with the functions of the C library, which is linked in the usual way, and without
+//! std.
 #![no_std]
 #![no_main]
 
 const WORDS: &[u8; 20] = b"Hello from the child";
 
-/// The function that the C library calls.
+/// The entry point that the C library calls.
 // SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
 extern "C" fn main() -> i32 {
     let mut fds = [-1; 2];
-    // SAFETY: writes two numbers, and there is room for two.
+    // SAFETY: the call writes two numbers, and the array has room for two.
     if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
         return 1;
     }
@@ -18,7 +18,7 @@ extern "C" fn main() -> i32 {
     // SAFETY: there is one thread, and the child writes to the pipe and exits.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        // SAFETY: reads the words only.
+        // SAFETY: the call only reads the words.
         let count = unsafe { libc::write(writer, WORDS.as_ptr().cast(), WORDS.len()) };
         // SAFETY: no handler of `atexit` runs, and nothing is dropped.
         unsafe { libc::_exit((count != 20).into()) }
@@ -26,16 +26,16 @@ extern "C" fn main() -> i32 {
     if pid < 0 {
         return 2;
     }
-    // SAFETY: the program's own descriptor, which is not used again.
+    // SAFETY: this program owns the descriptor and does not use it again.
     unsafe { libc::close(writer) };
     let mut got = [0_u8; 32];
-    // SAFETY: writes at most the length of the buffer to it.
+    // SAFETY: the call writes at most the length of the buffer to the buffer.
     let count = unsafe { libc::read(reader, got.as_mut_ptr().cast(), got.len()) };
     if count != 20 || !got.iter().zip(WORDS).all(|(got, word)| got == word) {
         return 3;
     }
     let mut status = -1;
-    // SAFETY: writes one number, to the place given.
+    // SAFETY: the call writes one number to `status`.
     let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
     if waited == pid && status == 0 { 0 } else { 4 }
 }

@@ -1,5 +1,4 @@
-//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: with the
-//! functions of the C library.
+//! The measured program with std and the functions of the C library.
 
 use std::process::ExitCode;
 
@@ -7,7 +6,7 @@ const WORDS: &[u8; 20] = b"Hello from the child";
 
 fn main() -> ExitCode {
     let mut fds = [-1; 2];
-    // SAFETY: writes two numbers, and there is room for two.
+    // SAFETY: the call writes two numbers, and the array has room for two.
     if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
         return 1.into();
     }
@@ -15,7 +14,7 @@ fn main() -> ExitCode {
     // SAFETY: there is one thread, and the child writes to the pipe and exits.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        // SAFETY: reads the words only.
+        // SAFETY: the call only reads the words.
         let count = unsafe { libc::write(writer, WORDS.as_ptr().cast(), WORDS.len()) };
         // SAFETY: no handler of `atexit` runs, and nothing is dropped.
         unsafe { libc::_exit((count != 20).into()) }
@@ -23,16 +22,16 @@ fn main() -> ExitCode {
     if pid < 0 {
         return 2.into();
     }
-    // SAFETY: the program's own descriptor, which is not used again.
+    // SAFETY: this program owns the descriptor and does not use it again.
     unsafe { libc::close(writer) };
     let mut got = [0_u8; 32];
-    // SAFETY: writes at most the length of the buffer to it.
+    // SAFETY: the call writes at most the length of the buffer to the buffer.
     let count = unsafe { libc::read(reader, got.as_mut_ptr().cast(), got.len()) };
     if count != 20 || got[..WORDS.len()] != WORDS[..] {
         return 3.into();
     }
     let mut status = -1;
-    // SAFETY: writes one number, to the place given.
+    // SAFETY: the call writes one number to `status`.
     if unsafe { libc::waitpid(pid, &raw mut status, 0) } != pid || status != 0 {
         return 4.into();
     }

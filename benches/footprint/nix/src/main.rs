@@ -1,4 +1,4 @@
-//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: with nix.
+//! The measured program with nix: a child writes to a pipe, and its parent reads, compares and waits.
 
 use nix::fcntl::OFlag;
 use nix::sys::wait::{WaitStatus, waitpid};

@@ -1,5 +1,5 @@
-//! A pipe, a program that writes into it, and its parent, which transfers the bytes, compares and
-//! waits: with `Command` and `transfer`.
+//! The measured program with `Command` and `transfer`: a program writes to a pipe, and its parent transfers
+//! the bytes, compares them and waits.
 
 use rawpipe::process::{Command, Stdio};
 use rawpipe::transfer::transfer;

@@ -1,5 +1,4 @@
-//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: with
-//! rawpipe.
+//! The measured program with rawpipe: a child writes to a pipe, and its parent reads, compares and waits.
 
 use rawpipe::process;
 use std::process::ExitCode;

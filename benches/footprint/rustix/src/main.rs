@@ -1,6 +1,5 @@
-//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: with
-//! rustix. Its fork is not public, so std starts this program again, with an argument, as the
-//! child.
+//! The measured program with rustix, whose fork is not public. The child is therefore this program, which std
+//! starts again with an argument.
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::process::{Command, ExitCode};
@@ -22,7 +21,7 @@ fn main() -> ExitCode {
 /// Returns whether exactly the child's words arrived and the child exited with 0.
 fn talk() -> io::Result<bool> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    // The command, which has the write end, is dropped at the end of this statement.
+    // The command owns the write end and is dropped at the end of this statement.
     let mut child = Command::new(env::current_exe()?).arg("child").stdout(writer).spawn()?;
     let mut got = [0; 32];
     let count = rustix::io::read(&reader, &mut got)?;

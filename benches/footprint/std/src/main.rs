@@ -1,5 +1,5 @@
-//! A pipe, a child that writes into it, and its parent, which reads, compares and waits: with std.
-//! It has no fork, so the child is this program, started again with an argument.
+//! The measured program with std, which has no fork. The child is therefore this program, started again with
+//! an argument.
 
 use std::env;
 use std::io::{self, Read, Write};
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 /// Returns whether exactly the child's words arrived and the child exited with 0.
 fn talk() -> io::Result<bool> {
     let (mut reader, writer) = io::pipe()?;
-    // The command, which has the write end, is dropped at the end of this statement.
+    // The command owns the write end and is dropped at the end of this statement.
     let mut child = Command::new(env::current_exe()?).arg("child").stdout(writer).spawn()?;
     let mut got = [0; 32];
     let count = reader.read(&mut got)?;

@@ -1,4 +1,4 @@
-//! Measures single calls, round trips and messages.
+//! Measures single calls and round trips.
 //!
 //! - `pingpong`: round trips of a message between two processes. Each side generates and sums every message.
 //!   The processes run on separate CPUs (`two`) or on the same CPU (`one`).
@@ -6,21 +6,15 @@
 //! - `call`: single calls in one thread: `pipe2` and two `close` calls; a `write` and a `read` of one byte;
 //!   `dup` and `close`; `poll` of 1 and of 1,000 pipes.
 //! - `epoll`: a wait for 1,000 watched pipes of which one is ready.
-//! - `channel`: messages to a process on another CPU, which receives them into a page-aligned buffer.
-//! - `channel_many`: batches of messages. `std` uses `BufWriter` and `BufReader`. `rawpipe` sends up to 1,000
-//!   messages in each call of `send_many`, and the receiver reads ahead.
 //!
 //! Engines:
 //!
-//! - `std`: `std::io::pipe`, `write_all` and `read_exact`. In a message, 8 bytes of length precede the bytes.
-//!   Calls that std lacks are made with the C library's functions. The engine for `poll` uses `ppoll`, which
-//!   also has a timeout in nanoseconds.
+//! - `std`: `std::io::pipe`, `write_all` and `read_exact`. Calls that std lacks are made with the
+//!   C library's functions. The engine for `poll` uses `ppoll`, which also has a timeout in nanoseconds.
 //! - `std-poll`: the C library's `poll`, a system call that exists on x86_64 but not on aarch64.
-//! - `rawpipe`: this crate with default settings; a channel uses pipes of 256 KiB.
+//! - `rawpipe`: this crate with default settings.
 //! - `rawpipe-adaptive`: with `Wait::Adaptive`, in `pingpong` on both sides.
 //! - `rawpipe-shared`: `chunk::shared`.
-//! - `rawpipe-large`: a channel on pipes of `Capacity::Max`.
-//! - `rawpipe-read-ahead`: a channel whose receiver reads ahead.
 //!
 //! Every measurement compares or sums the bytes that arrive.
 #![allow(unsafe_code, reason = "the C library's own calls, to compare with and to pin")]
@@ -30,17 +24,15 @@ mod common;
 #[path = "common/rows.rs"]
 mod rows;
 
-use common::{Busy, Engine, KIB, MIB, Place, Taken, finish, spent, start, touched, trips};
+use common::{Busy, Engine, KIB, Place, Taken, trips};
 use criterion::Criterion;
 use rawpipe::event::{Epoll, Event, PollEvents, PollFd, poll};
-use rawpipe::message::{Channel, Receiver, Sender};
-use rawpipe::pipe::{Builder, Capacity};
-use rawpipe::{PipeReader, PipeWriter, Wait};
+use rawpipe::{PipeReader, PipeWriter};
 use rows::Rows;
 use std::hint::black_box;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[allow(clashing_extern_declarations, reason = "the same pointers, to other types")]
 mod libc {
@@ -67,7 +59,6 @@ fn main() {
     pingpong(&mut criterion);
     call(&mut criterion);
     epoll(&mut criterion);
-    channel(&mut criterion);
     criterion.final_summary();
 }
 
@@ -191,157 +182,4 @@ fn epoll(criterion: &mut Criterion) {
         }),
     ];
     Rows::new(criterion, "epoll").row(Place::Free, 1000, None, engines);
-}
-
-// ---------------------------------------------------------------- channel
-
-/// A function that sends the message the given number of times.
-type Send<W> = fn(W, &[u8], u64) -> io::Result<()>;
-/// A function that receives the given number of messages into a buffer of the message's length.
-type Receive<R> = fn(R, &mut [u8], u64) -> io::Result<()>;
-
-fn std_send(mut writer: impl Write, message: &[u8], count: u64) -> io::Result<()> {
-    for _ in 0..count {
-        writer.write_all(&(message.len() as u64).to_le_bytes())?;
-        writer.write_all(message)?;
-    }
-    writer.flush()
-}
-
-fn buffered_send(writer: io::PipeWriter, message: &[u8], count: u64) -> io::Result<()> {
-    std_send(BufWriter::new(writer), message, count)
-}
-
-fn buffered_receive(reader: io::PipeReader, buf: &mut [u8], count: u64) -> io::Result<()> {
-    std_receive(BufReader::new(reader), buf, count)
-}
-
-fn std_receive(mut reader: impl Read, buf: &mut [u8], count: u64) -> io::Result<()> {
-    for _ in 0..count {
-        let mut len = [0; 8];
-        reader.read_exact(&mut len)?;
-        let len = usize::try_from(u64::from_le_bytes(len)).map_err(io::Error::other)?;
-        let message = buf.get_mut(..len).ok_or(io::ErrorKind::InvalidData)?;
-        reader.read_exact(message)?;
-    }
-    Ok(())
-}
-
-fn raw_send(mut sender: Sender<PipeWriter>, message: &[u8], count: u64) -> io::Result<()> {
-    for _ in 0..count {
-        sender.send(&[message])?;
-    }
-    Ok(())
-}
-
-fn raw_receive(mut receiver: Receiver<PipeReader>, buf: &mut [u8], count: u64) -> io::Result<()> {
-    for _ in 0..count {
-        assert_eq!(receiver.recv_into(buf)?, Some(buf.len()));
-    }
-    Ok(())
-}
-
-fn send_many(mut sender: Sender<PipeWriter>, message: &[u8], count: u64) -> io::Result<()> {
-    let messages = [message; 1000];
-    let mut left = count;
-    while left > 0 {
-        let some = &messages[..common::least(left, messages.len())];
-        sender.send_many(some)?;
-        left -= some.len() as u64;
-    }
-    Ok(())
-}
-
-fn ahead_receive(receiver: Receiver<PipeReader>, buf: &mut [u8], count: u64) -> io::Result<()> {
-    raw_receive(receiver.with_read_ahead(), buf, count)
-}
-
-fn adaptive_receive(receiver: Receiver<PipeReader>, buf: &mut [u8], count: u64) -> io::Result<()> {
-    raw_receive(receiver.with_wait(Wait::Adaptive), buf, count)
-}
-
-/// The message to send, and the buffer of the receiver.
-type Buffers<'a> = (&'a [u8], &'a mut [u8]);
-
-type Ends = (Receiver<PipeReader>, Sender<PipeWriter>);
-
-/// Creates one direction of a channel with default settings.
-fn link() -> io::Result<Ends> {
-    let (left, right) = Channel::pair()?;
-    Ok((right.split().0, left.split().1))
-}
-
-fn large_link() -> io::Result<Ends> {
-    let (left, right) = Channel::pair_of(Builder::new().capacity(Capacity::Max))?;
-    Ok((right.split().0, left.split().1))
-}
-
-/// Measures messages from a child on another CPU, which is forked before the measurement starts.
-fn messages<R, W>(
-    pipe: fn() -> io::Result<(R, W)>,
-    send: Send<W>,
-    receive: Receive<R>,
-    (message, buf): Buffers<'_>,
-    count: u64,
-) -> io::Result<Taken> {
-    let (reader, writer) = pipe()?;
-    let (gate, go) = rawpipe::pipe()?;
-    let mut ours = Some((reader, go));
-    let child = start(|| {
-        ours = None; // closes the child's copy
-        Place::Apart.take(false)?;
-        let _ = gate.read(&mut [0])?; // end of file is the start signal
-        send(writer, message, count)
-    })?;
-    let (reader, go) = ours.expect("only the child's copy was closed");
-    let (before, clock) = (spent(), Instant::now());
-    drop(go);
-    receive(reader, buf, count)?;
-    let clock = clock.elapsed();
-    finish(child)?; // adds the child's CPU time
-    assert!(*buf == *message, "other bytes arrived");
-    Ok(Taken { clock, cpu: spent().saturating_sub(before) })
-}
-
-/// Creates an engine that sends messages of this length, from page-aligned or plain buffers.
-fn sends<R: 'static, W: 'static>(
-    name: &'static str,
-    size: usize,
-    pipe: fn() -> io::Result<(R, W)>,
-    send: Send<W>,
-    receive: Receive<R>,
-) -> Engine<'static> {
-    let memory = || if name == "std-vec" { vec![0; size].leak() } else { touched(size) };
-    let (message, buf) = (memory(), memory());
-    message.iter_mut().zip(0_usize..).for_each(|(byte, at)| *byte = at.to_le_bytes()[0]);
-    let message = &*message;
-    common::engine(name, move |count| {
-        Place::Apart.during(|| messages(pipe, send, receive, (message, &mut *buf), count))
-    })
-}
-
-fn channel(criterion: &mut Criterion) {
-    let mut rows = Rows::new(criterion, "channel");
-    for size in [64, KIB, 64 * KIB, MIB] {
-        let mut engines = vec![
-            sends("std", size, io::pipe, std_send, std_receive),
-            sends("rawpipe", size, link, raw_send, raw_receive),
-            sends("rawpipe-adaptive", size, link, raw_send, adaptive_receive),
-            sends("rawpipe-large", size, large_link, raw_send, raw_receive),
-            sends("rawpipe-read-ahead", size, link, raw_send, ahead_receive),
-        ];
-        if size >= 64 * KIB {
-            engines.push(sends("std-vec", size, io::pipe, std_send, std_receive));
-        }
-        rows.row(Place::Apart, size, Some(size as u64), engines);
-    }
-    drop(rows);
-    let mut rows = Rows::new(criterion, "channel_many");
-    for size in [64, KIB] {
-        let engines = vec![
-            sends("std", size, io::pipe, buffered_send, buffered_receive),
-            sends("rawpipe", size, link, send_many, ahead_receive),
-        ];
-        rows.row(Place::Apart, size, Some(size as u64), engines);
-    }
 }

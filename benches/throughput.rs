@@ -4,6 +4,10 @@
 //!   The sum is compared after each measurement. For published figures use `benches/scaling`, which
 //!   alternates the same engines over more sizes and situations.
 //! - `contended`: the same transfer while a busy process runs on each CPU.
+//! - `channel`: messages, made and summed; each one is sent before the next one is made. Engines take turns.
+//!   With std, 8 bytes of length precede the bytes. The receiver of `rawpipe-read-ahead` reads ahead.
+//! - `channel_many`: messages that may be sent together. `std` uses `BufWriter` and `BufReader`. `rawpipe` sends
+//!   about 8 KiB in each call of `send_many`, as the `BufWriter` does, and the receiver reads ahead.
 //! - `limits/mem_to_read`, `limits/mem_to_null`: transfers of the same bytes repeatedly. No process generates
 //!   or examines them; they are read into memory or discarded. These rows show the limit of the transfer
 //!   alone.
@@ -42,6 +46,7 @@ fn main() {
     let input = Input::new().expect("files to work with");
     made_and_summed(&mut criterion, &input);
     contended(&mut criterion, &input);
+    messages(&mut criterion, &input);
     limits(&mut criterion, &input);
     criterion.final_summary();
 }
@@ -77,6 +82,20 @@ fn sum(
 ) {
     let count = (32 * KIB as u64).min(BYTES / chunk as u64);
     rows.row(place, chunk, Some(count * chunk as u64), sums(input, place, chunk, count, ways));
+}
+
+/// Messages on pipes: the receiver needs the bounds that the sender gave them.
+fn messages(criterion: &mut Criterion, input: &Input) {
+    let mut measure = |group, sizes: &[usize], ways: &[Named<summed::Way>]| {
+        let mut rows = Rows::new(criterion, group).in_turns();
+        for place in Place::PINNED {
+            for &size in sizes {
+                sum(&mut rows, input, place, size, ways);
+            }
+        }
+    };
+    measure("channel", &[64, KIB, 64 * KIB, MIB], &messages::MESSAGES);
+    measure("channel_many", &[64, KIB], &messages::MANY);
 }
 
 fn limits(criterion: &mut Criterion, input: &Input) {

@@ -1,23 +1,50 @@
 //! Messages that one process generates and another sums, in one direction and as round trips.
 
 use super::summed::{Ends, Numbers, Sum, Way};
-use super::{PAGE, Place, Taken, finish, spent, spent_by, start};
+use super::{KIB, PAGE, Place, Taken, finish, spent, spent_by, start};
 use rawpipe::chunk::shared::{SharedBuilder, SharedReader, SharedWriter};
 use rawpipe::message::Channel;
 use rawpipe::pipe::AdaptiveEnd;
 use rawpipe::{PipeReader, PipeWriter, Wait};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::time::Instant;
 
 // ---------------------------------------------------------------- one way
 
-/// The engines of messages in one direction. With std, 8 bytes of length precede the bytes of a message.
-pub(crate) const MESSAGES: [(&str, Way); 3] =
-    [("std", by_std), ("rawpipe", by_channel), ("rawpipe-shared", super::summed::by_shared)];
+/// The engines of messages in one direction. Each message is sent before the next one is made. With std, 8 bytes of
+/// length precede the bytes of a message.
+pub(crate) const MESSAGES: [(&str, Way); 5] = [
+    ("std", by_std),
+    ("std-vec", by_std_vec),
+    ("rawpipe", |_| channel(Each, false)),
+    ("rawpipe-read-ahead", |_| channel(Each, true)),
+    ("rawpipe-shared", super::summed::by_shared),
+];
+
+/// The engines of short messages that may be sent together.
+pub(crate) const MANY: [(&str, Way); 2] =
+    [("std", by_buffered), ("rawpipe", |_| channel(Together, true))];
 
 fn by_std(_: usize) -> io::Result<Ends> {
-    let (mut reader, mut writer) = io::pipe()?;
+    let (reader, writer) = io::pipe()?;
+    Ok(lengths_and_bytes(reader, writer))
+}
+
+fn by_std_vec(chunk: usize) -> io::Result<Ends> {
+    let Ends { make, sum } = by_std(chunk)?;
     Ok(Ends {
+        make: Box::new(move |count, _| make(count, &mut vec![0; chunk])),
+        sum: Box::new(move |total, _| sum(total, &mut vec![0; chunk])),
+    })
+}
+
+fn by_buffered(_: usize) -> io::Result<Ends> {
+    let (reader, writer) = io::pipe()?;
+    Ok(lengths_and_bytes(BufReader::new(reader), BufWriter::new(writer)))
+}
+
+fn lengths_and_bytes(mut reader: impl Read + 'static, mut writer: impl Write + 'static) -> Ends {
+    Ends {
         make: Box::new(move |count, chunk| {
             let mut numbers = Numbers::default();
             for _ in 0..count {
@@ -25,7 +52,7 @@ fn by_std(_: usize) -> io::Result<Ends> {
                 writer.write_all(&(chunk.len() as u64).to_ne_bytes())?;
                 writer.write_all(chunk)?;
             }
-            Ok(())
+            writer.flush()
         }),
         sum: Box::new(move |sum, buffer| {
             let mut len = [0; 8];
@@ -38,18 +65,40 @@ fn by_std(_: usize) -> io::Result<Ends> {
             }
             Ok(())
         }),
-    })
+    }
 }
 
-fn by_channel(_: usize) -> io::Result<Ends> {
+enum Sending {
+    Each,
+    /// About 8 KiB of messages, the size of a `BufWriter`'s buffer, are made and sent with one call.
+    Together,
+}
+use Sending::{Each, Together};
+
+/// Creates one direction of a channel with default settings.
+fn channel(sending: Sending, is_ahead: bool) -> io::Result<Ends> {
     let (near, far) = Channel::pair()?;
-    let ((mut receiver, _), (_, mut sender)) = (near.split(), far.split());
+    let ((receiver, _), (_, mut sender)) = (near.split(), far.split());
+    let mut receiver = if is_ahead { receiver.with_read_ahead() } else { receiver };
     Ok(Ends {
         make: Box::new(move |count, chunk| {
             let mut numbers = Numbers::default();
-            for _ in 0..count {
-                numbers.fill(chunk);
-                sender.send(&[chunk])?;
+            if let Each = sending {
+                for _ in 0..count {
+                    numbers.fill(chunk);
+                    sender.send(&[chunk])?;
+                }
+                return Ok(());
+            }
+            let most = 8 * KIB / (8 + chunk.len());
+            let mut memory = vec![0; most * chunk.len()];
+            let mut left = count;
+            while left > 0 {
+                let bytes = super::least(left, most) * chunk.len();
+                memory[..bytes].chunks_exact_mut(chunk.len()).for_each(|one| numbers.fill(one));
+                let messages: Vec<_> = memory[..bytes].chunks_exact(chunk.len()).collect();
+                sender.send_many(&messages)?;
+                left -= messages.len() as u64;
             }
             Ok(())
         }),

@@ -96,7 +96,7 @@ impl Sum {
 pub(crate) struct Ends {
     /// Generates and sends the given number of chunks. The memory is as long as one chunk.
     pub(crate) make: Box<Make>,
-    /// Receives and sums all bytes. The memory is 64 KiB long.
+    /// Receives and sums all bytes. The memory is as long as one chunk, but at least 64 KiB.
     pub(crate) sum: Box<Receive>,
 }
 
@@ -120,7 +120,7 @@ impl Summed {
         let Ends { make, sum } = (self.way)(self.chunk)?;
         let bytes = count * self.chunk as u64;
         let mut make = Some(make);
-        let sink = stage(self.place, &reporter, 0, READ, |memory| {
+        let sink = stage(self.place, &reporter, 0, READ.max(self.chunk), |memory| {
             make = None; // closes the child's copy
             let mut total = Sum::new(count, self.chunk);
             sum(&mut total, memory)?;
@@ -157,6 +157,7 @@ pub(crate) fn by_calls(
             Ok(())
         }),
         sum: Box::new(move |sum, buffer| {
+            let buffer = &mut buffer[..READ];
             loop {
                 match read(buffer)? {
                     0 => return Ok(()),

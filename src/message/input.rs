@@ -13,10 +13,12 @@ use core::ops::Range;
 /// The length of the buffer.
 const LEN: usize = 16 << 10;
 
-/// The buffer's memory, aligned to a page. Processors copy slowly between two addresses that differ by a few
-/// bytes within a page.
+/// The offset of the buffer in its memory, which is aligned to a page. Some processors copy slowly to an address that
+/// is a few bytes after the source's, modulo the size of a page, such as from the start of a page to the buffer after
+/// a length.
+const START: usize = 64;
 #[repr(align(4096))]
-struct Block([u8; LEN]);
+struct Block([u8; START + LEN]);
 
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,7 +42,7 @@ impl<R: AsFd> Input<R> {
     }
 
     pub(super) fn read_ahead(&mut self) {
-        self.block.get_or_insert_with(|| Box::new(Block([0; LEN])));
+        self.block.get_or_insert_with(|| Box::new(Block([0; START + LEN])));
     }
 
     pub(super) fn unread(&self) -> &[u8] {
@@ -72,7 +74,7 @@ impl<R: AsFd> Input<R> {
             return read(spin, fd, buf, until);
         };
         if self.unread.is_empty() {
-            self.unread = 0..read(spin, fd, &mut block.0, until)?;
+            self.unread = START..START + read(spin, fd, &mut block.0[START..], until)?;
         }
         let count = buf.len().min(self.unread.len());
         buf[..count].copy_from_slice(&block.0[self.unread.start..][..count]);

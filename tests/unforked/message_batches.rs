@@ -7,6 +7,7 @@ use rawpipe::message::{Channel, MessageError, Receiver, Sender};
 use rawpipe::pipe::{Builder, Capacity};
 use rawpipe::{Cancel, Deadline, Errno, PipeReader, PipeWriter, Wait};
 use std::io::Seek;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +19,10 @@ const TIMED_OUT: MessageError = MessageError::Io(Errno::ETIMEDOUT);
 fn link() -> (Receiver<PipeReader>, Sender<PipeWriter>) {
     let (reader, writer) = Builder::new().capacity(Capacity::Bytes(256 << 10)).build().unwrap();
     (Receiver::new(reader).with_read_ahead(), Sender::new(writer))
+}
+
+fn soon() -> Deadline<'static> {
+    Deadline::after(Duration::from_secs(60))
 }
 
 /// Returns the smallest pipe, and its capacity in bytes.
@@ -449,7 +454,61 @@ fn receiver_debug_is_short() {
     sender.send_many(&["one", "two"]).unwrap();
     receiver.recv().unwrap();
     let text = format!("{receiver:?}");
-    assert!(text.contains("unread: 11..22") && text.len() < 1000, "{text}");
+    assert!(text.contains("unread: 75..86") && text.len() < 1000, "{text}");
+}
+
+// ---------------------------------------------------------------- bodies at the start of a page
+
+/// A long body at the start of a page is written by a call of its own, if the descriptor is a pipe.
+#[test]
+fn send_of_a_body_at_any_offset_in_a_page_arrives_whole() {
+    const PAGE: usize = 4096;
+    const LONG: usize = 32 << 10;
+    let memory = data(3 * LONG);
+    let aligned = memory.as_ptr().align_offset(PAGE) + PAGE;
+    let starts = || (aligned - 9..aligned + 10).chain([aligned + 16, aligned + PAGE / 2]);
+    let lens = [LONG - 1, LONG, LONG + 5];
+    let bodies = || starts().flat_map(|start| lens.map(|len| &memory[start..start + len]));
+    let exchange = |mut sender: Sender<OwnedFd>, mut receiver: Receiver<OwnedFd>| {
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for body in bodies() {
+                    sender.send(&[body]).unwrap();
+                    sender.send(&[b"a part", body]).unwrap();
+                    sender.send_deadline(&[body], soon()).unwrap();
+                }
+            });
+            for body in bodies() {
+                assert!(receiver.recv().unwrap().as_deref() == Some(body), "{}", body.len());
+                assert!(receiver.recv().unwrap() == Some([b"a part", body].concat()));
+                assert!(receiver.recv().unwrap().as_deref() == Some(body));
+            }
+            assert_eq!(receiver.recv(), Ok(None));
+        });
+    };
+    for is_ahead in [false, true] {
+        let receiving = |fd| {
+            let receiver = Receiver::new(fd);
+            if is_ahead { receiver.with_read_ahead() } else { receiver }
+        };
+        let (reader, writer) = rawpipe::pipe().unwrap();
+        exchange(Sender::new(writer.into()), receiving(reader.into()));
+        let (near, far) = UnixStream::pair().unwrap();
+        exchange(Sender::new(near.into()), receiving(far.into()));
+    }
+}
+
+/// If only the length fits, the message was sent in part, and no other can follow.
+#[test]
+fn send_deadline_of_a_body_at_the_start_of_a_page_without_room_is_torn() {
+    let (reader, writer, capacity) = narrow();
+    writer.write(&vec![0; capacity - 8]).unwrap();
+    let mut sender = Sender::new(writer);
+    let memory = data(40 << 10);
+    let body = &memory[memory.as_ptr().align_offset(4096)..][..32 << 10];
+    assert_eq!(sender.send_deadline(&[body], Deadline::now()), Err(TIMED_OUT));
+    assert_eq!(waiting_in(&reader).len(), capacity);
+    assert_eq!(sender.send(&[]), Err(MessageError::Torn));
 }
 
 // ---------------------------------------------------------------- send_many

@@ -17,17 +17,19 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 
-DEFAULT="x86_64:6.1 x86_64:5.10 aarch64:6.1 aarch64:5.10 s390x:6.1 armv7:6.1 i686:6.1 powerpc64le:6.1 riscv64:6.12"
+DEFAULT="x86_64:5.10 x86_64:6.1 x86_64:6.12 x86_64:newest aarch64:5.10 aarch64:6.1 aarch64:6.12 aarch64:newest
+ s390x:6.1 s390x:newest armv7:6.1 i686:6.1 i686:newest powerpc64le:6.1 powerpc64le:newest riscv64:6.12"
 # These tests also run as user 65534, to whom the kernel's limits apply: a test binary and a filter for its
 # tests.
 ORDINARY="forked=fork:: forked=spawn:: unforked=pipe::"
 LIMIT=3600 # the maximum run time of a kernel, in seconds
 
-# SERIES  Debian's suite
+# SERIES  Debian's suite; the newest kernel's version changes
 KERNELS='
 5.10      bullseye
 6.1       bookworm
 6.12      trixie
+newest    sid
 '
 
 # Debian  package that depends on the kernel  console   qemu-system-... and its machine

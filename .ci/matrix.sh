@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source .ci/debian.sh
 
 OUT=target/matrix
-PARTS="native userland cross kernels inject outside differential attack sanitize model fuzz repeat soak"
+PARTS="release native userland cross kernels inject outside differential attack sanitize model fuzz repeat soak"
 
 # ---------------------------------------------------------------- parts without a separate script
 
@@ -34,6 +34,7 @@ native() { # runs the suite on this machine with the newest compiler, on both ba
   .ci/run ordinary_user --features c-shim
 }
 
+release() { bash .ci/release.sh; }
 userland() { bash .ci/native.sh; }
 cross() { bash .ci/cross.sh test; }
 kernels() { bash .ci/kernels.sh test; }

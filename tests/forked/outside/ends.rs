@@ -11,7 +11,7 @@ use rawpipe::transfer::Side;
 use std::io;
 use std::time::Duration;
 
-/// A source with its own kind of end.
+/// One row of the test table: a source and the way in which it ends.
 struct Row {
     name: &'static str,
     from: &'static str,

@@ -82,7 +82,7 @@ fn cancel_is_kept_and_readable() {
     assert!(!Deadline::NEVER.is_cancelled());
 }
 
-/// A `Cancel` works even if its counter is full and its own write fails.
+/// A `Cancel` works even if its counter is full, so that its write fails.
 fn cancel_with_a_full_counter_works() {
     let cancel = Cancel::new().unwrap();
     assert_eq!(io::write(&cancel, &(u64::MAX - 1).to_ne_bytes()), Ok(8));
@@ -528,7 +528,7 @@ fn transfer_from_a_terminal_cancelled_ecanceled() {
     assert_eq!(common::bytes::waiting_in(&arrived), b"a line\n");
 }
 
-/// A cancel ends a transfer to either end of a terminal whose other end no process reads.
+/// A cancel ends a transfer to one end of a terminal if no process reads from the other end.
 fn transfer_to_a_terminal_cancelled_ecanceled() {
     if !common::terminals() {
         return;
@@ -648,7 +648,7 @@ fn communicate_cancelled_keeps_what_was_read() {
     assert!(Communicate::new().run(&mut cat).unwrap().status.success());
 }
 
-/// One sink is full, and the others have room. The sinks with room still receive all bytes, whatever
+/// One sink is full, and the others have room. The sinks with room still receive all bytes, regardless of
 /// their positions in the list.
 fn fanout_cancelled_gives_its_round_to_the_sinks_that_are_ready() {
     let data = data(5_000);

@@ -31,8 +31,8 @@ unsafe extern "C" {
     safe fn c_clock() -> std::ffi::c_long;
 }
 
-/// Creates a child that runs until it is killed. Dropping its handle kills it, because the harness waits
-/// until no process holds the inherited standard output.
+/// Creates a child that runs until it is killed. Dropping the handle kills the child, because the harness
+/// waits until no process holds the inherited standard output.
 fn waiting_child() -> Child {
     let mut child = child(|| {
         let _ = poll(&mut [], None);
@@ -179,8 +179,7 @@ fn status_of_every_deadly_signal() {
         if signal.name().is_none() && (signal.as_raw() < 35 || common::emulated()) {
             continue;
         }
-        // Under Valgrind, `SIGSYS` ends the process with another status. Valgrind also reserves the last
-        // signal.
+        // Under Valgrind, no child dies of `SIGSYS` or of the last signal.
         let kept = signal == Signal::SYS || signal.as_raw() == 64;
         if kept && common::tool() == Some(common::Tool::Valgrind) {
             skip("status_of_every_deadly_signal", "no child dies of SIGSYS and 64 under Valgrind");
@@ -271,8 +270,8 @@ fn wait_stopped_child_is_not_an_end() {
 fn wait_change_reports_stop_continue_and_end() {
     with_ever_less("wait_change_reports_stop_continue_and_end", |way| {
         let (mut child, opener) = gated_child(4);
-        // SIGTSTP and similar signals are not tested: they stop no process in a group without a terminal
-        // session.
+        // `SIGTSTP` and similar signals are not tested, because they do not stop a process in a group without
+        // a terminal session.
         for stop in [Signal::STOP, Signal::STOP] {
             child.send_signal(stop).unwrap();
             let status = child.wait_change().unwrap();
@@ -596,7 +595,8 @@ fn child_with_number(test: &str, pid: u32) -> Option<isize> {
 fn kill_never_hits_a_recycled_number() {
     let test = "kill_never_hits_a_recycled_number";
     let parent_of_strangers = |pid: u32, act: &dyn Fn()| {
-        // Another process creates the process that reuses the id, so that it is not a child of this process.
+        // Another process creates the process that reuses the id, so that the new process is not a child of
+        // this process.
         let (said, say) = rawpipe::pipe().unwrap();
         let mut middle = child(move || {
             let stranger = child_with_number(test, pid);
@@ -629,7 +629,7 @@ fn kill_never_hits_a_recycled_number() {
             assert_eq!(gone.send_signal(Signal::TERM), Err(Errno::ESRCH), "{way}");
         });
         assert_lost(&mut gone, 1, way);
-        // The same holds after this handle itself has waited.
+        // A signal also reaches no other process after this handle itself has waited.
         let mut gone = child(|| 1);
         let pid = gone.id();
         gone.wait().unwrap();

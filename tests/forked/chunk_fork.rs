@@ -27,8 +27,8 @@ fn fill(chunk: &mut [u8], whose: u8, number: usize) {
     }
 }
 
-/// Creates a child that reads the pipe to its end. It exits with 0 if the chunks of each writer arrived
-/// in order and unchanged.
+/// Creates a child that reads the pipe to its end. The child exits with 0 if the chunks of each writer
+/// arrived in order and unchanged.
 ///
 /// The child reads one word at a time, because pages of other writers may lie between the pages of a
 /// chunk. The pages of one chunk stay in order.
@@ -90,8 +90,8 @@ fn writer_of(
     }
 }
 
-/// The parent and the child can use and drop a writer that was created before the fork. They do so at the
-/// same time, with one pipe.
+/// The parent and the child can use and drop a writer that was created before the fork. The two processes
+/// write to the same pipe at the same time.
 fn fork_writer_used_and_dropped_in_both() {
     for way in WAYS {
         let Some((mut writer, whose, reader)) = writer_of(way, "fork") else { continue };

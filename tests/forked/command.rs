@@ -328,7 +328,7 @@ fn stdio_inherited_unless_said_otherwise() {
     assert_eq!(output.stderr, b"err");
 }
 
-/// If the parent's standard streams are closed, new pipes and files receive the numbers 0, 1 and 2.
+/// The streams of a child work even if the standard streams of this process are closed.
 fn stdio_closed_in_the_parent() {
     if common::in_role("closed") {
         let result = common::file(b"");
@@ -476,8 +476,8 @@ fn cgroup_writes_to_the_file_in_its_folder() {
     let mut command = program("exit", &["0"]);
     command.cgroup(&folder);
     assert_eq!(failure(&command), (SpawnStage::Cgroup, Errno::ENOENT));
-    // An ordinary file replaces the cgroup's file. The child writes `0` to that file, which means the writing
-    // process.
+    // An ordinary file replaces the cgroup's file. The child writes `0` to that file, because `0` means the
+    // writing process.
     fs::write(folder.join("cgroup.procs"), "").unwrap();
     assert!(command.spawn().unwrap().wait().unwrap().success());
     assert_eq!(fs::read(folder.join("cgroup.procs")).unwrap(), b"0");
@@ -754,7 +754,7 @@ fn clone_is_a_command_of_its_own() {
     assert_eq!(output_of(&mut one).1, Some(0));
 }
 
-/// A `Stdio` can be created from the same owning std types as std's `Stdio`.
+/// A `Stdio` can be created from every std type that owns a descriptor and converts to std's `Stdio`.
 fn stdio_from_every_owner_of_std() {
     let word = |stdin: Stdio<'_>| {
         let mut cat = program("cat", &[]);

@@ -180,8 +180,8 @@ fn communicate_limit_is_exact() {
         let mut child = start("flood", &[size, "10"]);
         (Communicate::new().limit(limit).run(&mut child), child)
     };
-    // The limits are close to a pipe's capacity, to the initial size of the output buffer, and to the size at
-    // which the buffer starts to use huge pages.
+    // The limits are close to three sizes. These are a pipe's capacity, the initial size of the output
+    // buffer, and the size at which the buffer starts to use huge pages.
     let limits = [4096, 65_535, 65_536, 65_537, 69_631, 69_632, 69_633, 100_000, 1_000_000];
     for limit in limits.into_iter().chain([(2 << 20) + 1]) {
         let size = limit.to_string();
@@ -213,7 +213,7 @@ fn communicate_limit_zero() {
 
 fn communicate_deadline_keeps_what_was_read() {
     let mut child = start("stall", &["200000"]);
-    // In an emulator, all bytes may not arrive before the first deadline.
+    // Under an emulator, some bytes may arrive only after the first deadline.
     let mut before = Vec::new();
     while before.len() < 200_000 {
         let error = Communicate::new().deadline(soon()).run(&mut child).unwrap_err();

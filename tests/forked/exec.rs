@@ -173,7 +173,7 @@ fn fexecve_script() {
     assert_eq!(run(), Ok(11));
     io::set_close_on_exec(&file, true).unwrap();
     if no_execveat("fexecve_script") {
-        return; // with `/proc` the interpreter starts but cannot find the script
+        return; // through `/proc`, the interpreter starts but finds no script
     }
     assert_eq!(run(), Err(Errno::ENOENT));
     let by_call = outcome(|| process::execveat(&file, c"", list(&["script"]), list(&[]), EMPTY));

@@ -85,8 +85,8 @@ fn teed(ours: bool, mode: Option<&str>, bytes: &[u8], output: &File) -> (ExitSta
     (status, files)
 }
 
-/// In each mode, a fan-out and `tee` have the same exit status. The sinks that did not fail receive the same
-/// bytes from each of them.
+/// In each mode, a fan-out and `tee` have the same exit status. Sinks that do not fail receive the same bytes
+/// from the fan-out as from `tee`.
 fn fanout_does_what_tee_does() {
     unsafe extern "C" {
         safe fn signal(signal: i32, handler: usize) -> usize;

@@ -44,7 +44,7 @@ fn no_std_tool_is_built_and_counts() {
     }
     let page = fs::read_to_string(page).expect("it was there");
     // The temporary directory of the other tests may not permit the execution of programs, so this test uses
-    // another one.
+    // another directory.
     let folder = format!("{}/guide-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let folder = Folder(PathBuf::from(folder));
     let write = |name: &str, text: &str| {

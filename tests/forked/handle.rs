@@ -107,7 +107,7 @@ fn fork_child_may_close_everything() {
     let highest = usize::try_from(*common::open_fds().last().unwrap()).unwrap();
     let mut child = child(|| {
         for number in 0..=highest {
-            // SAFETY: `close` touches no memory, and this child uses no descriptor.
+            // SAFETY: `close` accesses no memory, and this child does not use the closed descriptors.
             unsafe { raw::syscall1(nr::CLOSE, number) };
         }
         3

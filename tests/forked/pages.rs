@@ -24,7 +24,7 @@ const NOW: SpliceFlags = SpliceFlags::NONBLOCK;
 /// The `open` flag for a descriptor that only refers to a path.
 const O_PATH: i32 = 0x20_0000;
 
-/// Sends memory that never changes using `vmsplice`.
+/// Uses `vmsplice` to send memory that never changes.
 fn send(writer: &PipeWriter, bufs: &[&'static [u8]], flags: SpliceFlags) -> Result<usize> {
     let bufs: Vec<_> = bufs.iter().map(|buf| IoSlice::new(buf)).collect();
     // SAFETY: memory behind a shared `'static` reference never changes, and no test passes a read end.

@@ -176,7 +176,7 @@ fn getfd_of_a_child() {
     assert_eq!(pidfd.getfd(number).unwrap_err(), Errno::ESRCH);
 }
 
-/// If the kernel rejects pidfds, calls that need one return the kernel's error. Handles still work.
+/// If the kernel rejects pidfds, calls that need a pidfd return the kernel's error. Handles still work.
 fn pidfd_that_cannot_be_made() {
     let test = "pidfd_that_cannot_be_made";
     for errno in [Errno::ENOSYS, Errno::EPERM] {

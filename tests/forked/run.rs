@@ -310,7 +310,7 @@ fn output_limit_kills_and_keeps_what_was_read() {
         let size = limit.to_string();
         let output = program("flood", &[&size, &size]).limit(limit).output().unwrap();
         assert_eq!((output.stdout.len(), output.stderr.len()), (limit, limit));
-        // This child does not end by itself.
+        // This child runs until it is killed.
         let mut flood = program("stall", &[&(limit + 1).to_string()]);
         let error = flood.limit(limit).timeout(LONG).output().unwrap_err();
         no_child_is_left("stall");

@@ -32,7 +32,7 @@ use readiness::*;
 use records::*;
 use waiting::*;
 
-/// Returns whether this system can create pairs. Skips the test if not, because user-mode emulators do not
+/// Returns whether this system can create pairs. Otherwise skips the test, because user-mode emulators do not
 /// wipe memory in a forked child.
 fn supported() -> bool {
     match shared() {

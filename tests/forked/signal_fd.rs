@@ -257,7 +257,7 @@ fn sigchld_of_two_children_is_merged() {
     let _guard = chld.block().unwrap();
     let mut children = [child(|| 1), child(|| 2)];
     for child in &mut children {
-        // The child has ended but has not been waited for.
+        // The child has ended, but its status has not been collected.
         let mut fds = [PollFd::from_borrowed_fd(child.pidfd().unwrap(), PollEvents::IN)];
         assert_eq!(poll(&mut fds, Some(LONG)), Ok(1));
     }
@@ -308,7 +308,7 @@ fn signal_fd_with_poll_and_epoll() {
     assert_eq!(signals.try_read().unwrap().signal, Signal::USR1);
     assert_eq!(signals.read().unwrap().signal, Signal::TERM);
     assert_eq!((ready(), signals.try_read()), ((0, 0), Err(Errno::EAGAIN)));
-    // A signal that `wait_signal` or the descriptor has returned is not available from the other.
+    // The descriptor does not return a signal that `wait_signal` has already returned.
     raise(Signal::TERM);
     assert!(wait_signal(both, Deadline::now()).unwrap().is_some());
     assert_eq!(signals.try_read(), Err(Errno::EAGAIN));

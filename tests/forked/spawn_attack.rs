@@ -256,7 +256,7 @@ fn attacked(kills: bool, actions: &[&(dyn Fn() + Sync)]) {
 }
 
 /// Starts two children as another user and waits for them. One child runs a program, and the other exits
-/// because its program is missing, so they release the shared memory in different ways.
+/// because its program is missing. The children therefore release the shared memory in different ways.
 fn spawn_other() {
     let argv = [Arg::new(c"true"), Arg::END];
     for program in [c"/bin/true", c"/no/such/program"] {
@@ -301,8 +301,8 @@ fn spawn_uid_attacked_by_one_that_kills() {
 }
 
 /// The kernel makes a child's memory inaccessible only if the child changes its effective ids. Here the
-/// parent changed them earlier and then made its memory dumpable again. The parent's real user is root, so
-/// the other user still cannot access this memory, but could access a copy of it.
+/// parent changed its own ids earlier and then made its memory dumpable again. The parent's real user is
+/// root, so the other user still cannot access this memory, but could access a copy of it.
 fn spawn_uid_attacked_where_the_effective_ids_are_the_other_users() {
     static ONCE: Once = Once::new();
     let spawn = || {

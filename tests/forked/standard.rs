@@ -216,7 +216,7 @@ fn redirect_and_back() {
     assert_eq!(all, b"into the pipeof a program\n");
 }
 
-/// Each stream can be redirected to any source, even to another standard stream or to itself.
+/// Each stream can be redirected to any file, even to that of another standard stream or to its own.
 fn redirect_each_onto_each() {
     let files = [0, 1, 2].map(|number: u8| {
         let path = common::tmp_path();

@@ -57,8 +57,8 @@ pub(crate) fn with_closed<R>(closed: u8, body: impl FnOnce() -> R) -> R {
     with_standard([0, 1, 2].map(open), body)
 }
 
-/// Makes all later spawns use an ordinary fork, which reports failures through a pipe. Returns whether a
-/// filter can do this.
+/// Makes all later spawns use an ordinary fork, which reports failures through a pipe. Skips the test and
+/// returns false if no filter can reject shared memory.
 fn no_shared_memory(test: &str) -> bool {
     let index = if cfg!(target_arch = "s390x") { 1 } else { 0 };
     let filters = [

@@ -1,6 +1,6 @@
 //! Tests that a mover returns at its deadline, and that the error names the side that is not ready. The peer
 //! is silent, competitors consume the data, or a socket's error queue is not empty. Bytes that were moved
-//! before the deadline have arrived.
+//! before the deadline must have arrived.
 
 use super::content::{compare, made, words};
 use super::kinds::{End, Made, SINKS, SOURCES, SinkKind, SourceKind, request, sink, source, text};
@@ -71,7 +71,7 @@ fn little_cpu(seen: &Seen) -> Option<String> {
     (cpu > LITTLE_CPU).then(|| format!("expected at most {LITTLE_CPU:?} of CPU, seen {cpu:?}"))
 }
 
-// ---- a source that falls silent after one message ----
+// ---- a source that stops after one message ----
 
 fn silent(table: &mut Table) {
     for from in SOURCES.iter().filter(|kind| kind.talks()) {
@@ -192,8 +192,8 @@ fn full(table: &mut Table) {
 const OLD: &str = "before Linux 6.4, or in an emulator that drops the flag, a blocking socket has no call that does not wait";
 
 /// Returns why the crate promises no deadline for this pair, or `None` if it does. For example, `poll`
-/// reports a socket as ready although only its error queue is. In other cases `poll` understates the room in
-/// a sink.
+/// reports a socket as ready although only its error queue has an entry. In other cases `poll` understates
+/// the room in a sink.
 fn not_promised_between(from: &SourceKind, to: &SinkKind, room: bool) -> Option<&'static str> {
     let queue = [from.name, to.name].iter().any(|name| name.ends_with("_error_queue"));
     let socket = room && ["unix", "tcp"].iter().any(|word| to.name.starts_with(word));

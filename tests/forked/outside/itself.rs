@@ -1,4 +1,4 @@
-//! Tests that a transfer that feeds itself is rejected, unless it is bounded.
+//! Tests that a transfer that feeds itself is rejected, unless its length is limited.
 
 use super::content::made;
 use super::kinds::{Made, Near, look_at, sink, source, text};

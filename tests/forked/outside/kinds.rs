@@ -37,7 +37,7 @@ impl AsFd for Near {
 /// A descriptor for the mover, and the peer's descriptor.
 pub(crate) struct Made {
     pub(crate) near: Near,
-    /// The descriptor to which the peer of a source writes, or from which the peer of a sink reads. It
+    /// The descriptor to which the peer of a source writes, or from which the peer of a sink reads. The field
     /// is `None` for a file that already has its contents.
     pub(crate) far: Option<OwnedFd>,
     /// The position at which the new bytes begin, for a sink that is a file.
@@ -78,7 +78,7 @@ pub(crate) enum End {
     CloseEio,
     /// The peer writes the end-of-file character of a terminal.
     ControlD,
-    /// Reading is shut down, because datagrams have no end by themselves.
+    /// Reading is shut down, because a datagram socket has no end of file.
     Shut,
     Never,
 }
@@ -234,8 +234,8 @@ fn folder_in_memory() -> PathBuf {
     crate::common::tmp()
 }
 
-/// Returns the directory of the test program, or the directory for temporary files. Both are usually on
-/// a disk.
+/// Returns the directory of the test program, or the directory for temporary files. Both directories are
+/// usually on a disk.
 fn folder_on_disk() -> PathBuf {
     let here = env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from));
     let writable = |folder: &PathBuf| {
@@ -513,7 +513,7 @@ fn tcp_reset_sink() -> io::Result<Made> {
     tcp_reset(b"")
 }
 
-// ---- descriptors that never wait ----
+// ---- nonblocking descriptors ----
 
 fn nonblocking(made: io::Result<Made>) -> io::Result<Made> {
     let made = made?;

@@ -37,7 +37,7 @@ pub(crate) enum Act {
     Chatter(Duration),
     /// Waits until the listener has received all written bytes.
     Await,
-    /// Ends the source as its kind defines.
+    /// Ends the source in the way that its kind defines.
     End,
 }
 

@@ -81,7 +81,7 @@ mod c {
     }
 }
 
-/// Returns the result of a call that returns -1 on an error.
+/// Converts the return value of a call, which is -1 on an error.
 fn check(answer: c_int) -> io::Result<c_int> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }

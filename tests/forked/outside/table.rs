@@ -51,7 +51,7 @@ pub(crate) struct Table {
 
 /// The number of cases that run at the same time. Most of them sleep.
 const AT_ONCE: usize = 16;
-/// The fraction of cases that runs by default: one case in this many.
+/// The reciprocal of the fraction of cases that runs by default.
 const SHARE: usize = 6;
 /// The time after which a default run starts no more cases.
 const SHARE_TIME: Duration = Duration::from_secs(45);

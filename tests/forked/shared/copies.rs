@@ -73,8 +73,8 @@ pub(super) fn release_hands_the_reader_over() {
     succeeds(second);
 }
 
-/// If the owner of a half drops it, the peer detects the drop even while it sleeps. A third process with
-/// copies of both halves does not prevent this.
+/// If the owner drops its half, the peer detects the drop even while the peer sleeps. Copies of both halves
+/// in a third process do not prevent the detection.
 pub(super) fn third_process_with_all_ends_does_not_hide_a_drop() {
     if !supported() {
         return;

@@ -163,7 +163,7 @@ pub(super) fn readiness_hup_on_each_side() {
 }
 
 /// The reader and the writer retry nonblocking calls and race with each other. Regardless of the order in
-/// which they arm and withdraw wake-ups, no pipe holds more than one byte.
+/// which the two sides arm and withdraw wake-ups, no pipe holds more than one byte.
 pub(super) fn readiness_arms_and_withdrawals_leave_one_byte_at_most() {
     if !supported() {
         return;

@@ -42,8 +42,8 @@ impl Difference {
     }
 }
 
-/// Replaces the identities of pipes that a form has created with numbers in descriptor order. The original
-/// identities always differ between the two forms.
+/// Numbers the pipes that a form has created in descriptor order, because their identities always differ
+/// between the two forms.
 fn without_own_pipes(
     facts: &BTreeMap<String, String>,
     known: &BTreeSet<&str>,

@@ -194,8 +194,8 @@ pub(crate) fn std(case: &Case) -> Status {
         own.push(number);
     }
     if by_hand {
-        // Std replaces the streams before the mapping is applied, so the mapping needs copies of the old
-        // streams.
+        // The standard library replaces the streams before the mapping is applied, so the mapping needs
+        // copies of the old streams.
         let mut map = map;
         for (from, _) in map.iter_mut().filter(|(from, _)| *from < 3) {
             *from = libc::fcntl(*from, libc::F_DUPFD_CLOEXEC, 16);

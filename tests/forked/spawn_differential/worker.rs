@@ -29,7 +29,7 @@ const FINDINGS: i32 = 521;
 /// The maximum time for one case.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Creates every directory that a search path can name in the worker's directory.
+/// Creates the directories that search paths can name. All these directories are in the worker's directory.
 pub(crate) fn furnish(base: &Path, program: &Path) {
     let open = Permissions::from_mode(0o755);
     let folder = |name: &str| {

@@ -37,7 +37,7 @@ pub(crate) struct Ground {
     pub(crate) lost: bool,
 }
 
-/// The ids of two other users. `nobody` is not among them, because other tests use that user.
+/// The ids of two other users. `nobody` is excluded, because other tests use that user.
 const USER: u32 = 61_235;
 const ATTACKED: u32 = 61_236;
 /// A timeout that is long enough to be measured.
@@ -190,7 +190,7 @@ fn status(ground: &Ground) -> Result<(), String> {
         code(ground, &mut child, number);
     }
     let mut child = quiet("suicide", &["0"]).spawn().expect("a program");
-    // The init of a PID namespace cannot kill itself.
+    // The init process of a PID namespace cannot kill itself.
     ended(ground, &mut child, |status| {
         status.signal() == Some(Signal::KILL) || status.code() == Some(0)
     });
@@ -581,7 +581,7 @@ fn uid(ground: &Ground) -> Result<(), String> {
     let mut command = ground.reporter();
     command.uid(USER).gid(USER);
     let facts = ground.facts(command.spawn().expect("a program"));
-    // The ids are those of the program's own namespace.
+    // The program reports ids of its own namespace.
     assert_eq!(facts["Uid"], [USER.to_string().as_str(); 4].join("\t"));
     assert_eq!(facts["Gid"], [USER.to_string().as_str(); 4].join("\t"));
     assert_eq!(facts.get("Groups").map_or("", String::as_str).trim(), "");

@@ -76,7 +76,7 @@ pub(crate) fn pid_namespace() -> Result<(), String> {
             pause();
         }
     })?;
-    // The parent must not end before the init has set its death signal.
+    // The parent must not end before the init process has set its death signal.
     ready.read(&mut [0]).map_err(|errno| errno.to_string())?;
     Ok(())
 }

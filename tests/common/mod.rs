@@ -1,5 +1,5 @@
-//! Helpers that the tests share: they run a test in a separate process, run other programs of this
-//! package, and inspect descriptors.
+//! Helpers that the tests share. They run a test in a separate process, run other programs of this package,
+//! and inspect descriptors.
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 #![allow(unsafe_code, reason = "a closed descriptor, and signals by number")]
 

@@ -4,8 +4,8 @@
 //!   sends and sums every message that it receives. The processes run on separate CPUs (`two`) or on the same
 //!   CPU (`one`).
 //! - `pingpong_contended`: the same round trips while a busy process runs on each CPU.
-//! - `call`: single calls in one thread: `pipe2` and two `close` calls; a `write` and a `read` of one byte;
-//!   `dup` and `close`; `poll` of 1 and of 1,000 pipes.
+//! - `call`: single calls in one thread. The rows are `pipe2` with two `close` calls, a `write` with a `read`
+//!   of one byte, `dup` with `close`, and `poll` of 1 and of 1,000 pipes.
 //! - `epoll`: a wait on 1,000 watched pipes, of which one is ready.
 //!
 //! Engines:

@@ -2,8 +2,8 @@
 //!
 //! - `spawn`: programs that start with default settings. `tiny` is the smallest possible program, a static
 //!   file that only exits. `/bin/true` needs the C library.
-//! - `spawn_mapped`: programs that start in a new session with a descriptor at a given number. std supports
-//!   neither setting, so its caller must run code in the child with `pre_exec`, which makes std fork.
+//! - `spawn_mapped`: programs that start in a new session with a descriptor at a given number. Because std
+//!   supports neither setting, its caller must run code in the child with `pre_exec`, which makes std fork.
 //! - `fork_wait`: a child that only exits. `std` is the C library's `fork` and `waitpid`. `rawpipe` is
 //!   `fork`, and `rawpipe-fork_with` is `fork_with`, which runs a closure.
 //! - `output`: a program that generates [`OUTPUT`] bytes. Its parent collects and sums these bytes.
@@ -13,8 +13,8 @@
 //! pages, if the kernel supports them.
 //!
 //! In rows named `one`, the parent and the child are pinned to the same CPU. In rows named `free`, the
-//! scheduler may run them on one CPU or on two. On two CPUs, each process waits until the other process's CPU
-//! wakes up. The placement affects the time more than the engine does.
+//! scheduler may run the two processes on one CPU or on two. On two CPUs, each process waits until the other
+//! process's CPU wakes up. The placement affects the time more than the engine does.
 
 mod common;
 #[path = "common/programs.rs"]

@@ -1,4 +1,4 @@
-//! Measures memory → a pipe → another process, with chunks of several sizes.
+//! Measures transfers from memory through a pipe to another process, with chunks of several sizes.
 //!
 //! - `made_and_summed`: one process generates every byte, as numbered words, and another sums every word. The
 //!   sum is checked after each measurement. For published figures use `benches/scaling`, which compares the
@@ -87,7 +87,7 @@ fn sum(
     rows.row(place, chunk, Some(count * chunk as u64), sums(input, place, chunk, count, ways));
 }
 
-/// Measure messages on pipes, whose receiver must restore the boundaries between messages.
+/// Measures messages on pipes. The receiver must restore the boundaries between messages.
 fn messages(criterion: &mut Criterion, input: &Input) {
     let mut measure = |group, sizes: &[usize], ways: &[Named<summed::Way>]| {
         let mut rows = Rows::new(criterion, group).in_turns();

@@ -17,7 +17,7 @@ fn main() -> io::Result<()> {
     // SAFETY: this process has one thread and owns only memory and descriptors.
     match unsafe { rawpipe::fork() }? {
         Fork::Child => {
-            // If the child kept a reader open, it would wait indefinitely if the parent ended early.
+            // If the child kept a reader open and the parent ended early, the child would wait indefinitely.
             drop(reader);
 
             let large_data = vec![b'X'; 1_000_000];

@@ -67,8 +67,8 @@ fn run() -> Result<(), Failure> {
     let output = duplicate(io::stdout()).map_err(|error| Failure::output(errno_of(&error)))?;
     let left = left_in(&input);
     if left.is_some() && same_file(&input, &output) {
-        // If the input and the output were the same file, the input would grow as fast as it is read. `cat`
-        // also rejects the same file as input and output.
+        // The input is also the output, so it would grow as fast as it is read. `cat` also rejects the same
+        // file as input and output.
         return Err(Failure::because(1, format!("{name}: input file is output file")));
     }
 
@@ -110,7 +110,7 @@ fn run() -> Result<(), Failure> {
 }
 
 /// Moves the input to the output and to the files, and returns the byte count. If a sink fails, the other
-/// sinks still receive every byte, and the function then returns that error.
+/// sinks still receive every byte, and the function then returns the error of that sink.
 fn pump_to_all(
     input: &File,
     name: &str,
@@ -322,7 +322,7 @@ impl Progress {
         Self { size, start, due: start + Self::INTERVAL, line: String::new() }
     }
 
-    /// Writes the progress line if the interval has elapsed. Called after each chunk.
+    /// Writes the progress line if the interval has elapsed. The transfer calls this method after each chunk.
     fn update(&mut self, bytes: u64) {
         let now = Instant::now();
         if now < self.due {

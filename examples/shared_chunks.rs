@@ -1,4 +1,4 @@
-//! Passes chunks to a child in shared memory. The parent fills the chunks and the child sums the chunks,
+//! Passes chunks to a child in shared memory. The parent fills the chunks and the child sums their words,
 //! without copying a byte. Both processes print their throughput.
 //!
 //! The Python counterpart is `multiprocessing.shared_memory`, with pipes for waiting.

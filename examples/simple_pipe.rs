@@ -9,8 +9,8 @@ use std::io;
 fn main() -> io::Result<()> {
     let (reader, writer) = rawpipe::pipe()?;
 
-    // The pipe holds the bytes until they are read. A pipe usually holds 64 KiB. A process that writes more
-    // bytes before it reads waits indefinitely.
+    // The pipe holds the bytes until they are read. A pipe usually holds 64 KiB. A process waits indefinitely
+    // if it writes more bytes before it reads.
     writer.write_all(b"Hello from pipe!")?;
 
     // A read returns all available bytes, up to the length of the buffer.

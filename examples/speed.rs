@@ -1,4 +1,4 @@
-//! Compares std with rawpipe for every use of a pipe, in one run of less than 20 seconds.
+//! Compares std with rawpipe for common uses of pipes, in one run of less than 20 seconds.
 //!
 //! ```text
 //! cargo run --release --example speed

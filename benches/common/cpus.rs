@@ -69,12 +69,12 @@ impl Cpus {
             return Ok(*first);
         }
         let mut set = Self([0; Self::WORDS]);
-        // SAFETY: the call writes to the mask, and at most as many bytes as its size.
+        // SAFETY: the call writes only to the mask, and at most as many bytes as the mask has.
         let result = unsafe { sched_getaffinity(0, size_of_val(&set.0), set.0.as_mut_ptr()) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(*FIRST.get_or_init(|| set)) }
     }
 
-    /// Returns a set with a single CPU for each CPU of this set.
+    /// Returns, for each CPU in this set, a set that contains only that CPU.
     pub(crate) fn each(&self) -> impl Iterator<Item = Self> {
         self.0.iter().enumerate().flat_map(|(index, &word)| {
             (0..usize::BITS).filter(move |bit| word >> bit & 1 == 1).map(move |bit| {

@@ -12,8 +12,8 @@ use super::*;
 use rawpipe::chunk::{ChunkMechanism, Reuse, WriterBuilder};
 use std::os::unix::net::UnixStream;
 
-/// The engine with std's default pipe, and `write_all` and `read` of 64 KiB. The source sends the same bytes
-/// again and again.
+/// The engine with std's default pipe, and `write_all` and `read` of 64 KiB. The source repeatedly sends the
+/// same bytes.
 pub(crate) const STD: Move = Move {
     link: std_pipe,
     source: write_memory::<io::PipeWriter>,
@@ -51,9 +51,9 @@ macro_rules! chunks {
     };
 }
 
-/// The engine that sends the same bytes again and again from the writer's chunks. [`STD`] and [`RAW`] send
-/// the bytes from one buffer. The source fills new chunks. A chunk that still holds bytes from an earlier use
-/// is sent unchanged. With `Reuse::Never` every chunk is new.
+/// The engine that repeatedly sends the same bytes from the writer's chunks. [`STD`] and [`RAW`] send the
+/// bytes from one buffer. The source fills new chunks. A chunk that still holds bytes from an earlier use is
+/// sent unchanged. With `Reuse::Never` every chunk is new.
 pub(crate) const CHUNKS: Move = chunks!(send_ready, DEFAULT);
 pub(crate) const CHUNKS_AFTER_READ: Move = chunks!(send_ready, AFTER_READ);
 const CHUNKS_MEMFD_AFTER_READ: Move =

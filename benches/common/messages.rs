@@ -113,7 +113,7 @@ fn channel(sending: Sending, is_ahead: bool) -> io::Result<Ends> {
 
 // ---------------------------------------------------------------- there and back
 
-/// One side of an exchange: generates outgoing messages and sums incoming ones.
+/// One side of an exchange, which generates outgoing messages and sums incoming messages.
 pub(crate) trait Side {
     fn send(&mut self, numbers: &mut Numbers) -> io::Result<()>;
     fn receive(&mut self, sum: &mut Sum) -> io::Result<()>;

@@ -2,10 +2,10 @@
 //! this code.
 //!
 //! A [`Move`] describes the processes and their roles. [`Move::run`] forks the processes, waits until all are
-//! ready, and sends the start signal. It measures from this signal until every process has reported that it
-//! is done. The measured time therefore excludes forking, opening files and allocating buffers. The processes
-//! of both libraries are created in the same way. A [`Copy`] copies a file repeatedly in this process. In a
-//! [`Summed`], one process generates every byte and another sums them.
+//! ready, and sends the start signal. The method then measures from this signal until every process has
+//! reported that it is done. The measured time therefore excludes forking, opening files and allocating
+//! buffers. The processes of both libraries are created in the same way. A [`Copy`] copies a file repeatedly
+//! in this process. In a [`Summed`], one process generates every byte and another sums them.
 //!
 //! The roles are in [`parts`], and the engines are in [`engines`]. [`Busy`] starts processes that compete for
 //! the CPUs, and [`Place`] chooses the CPUs of the measured processes. Buffers are page-aligned unless
@@ -98,7 +98,7 @@ pub(crate) struct Run {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Sink {
-    /// Reads and adds up every word.
+    /// Reads and sums every word.
     Read(Reading),
     /// Reads without examining the bytes.
     Unread(Reading),
@@ -225,7 +225,7 @@ impl Input {
     }
 }
 
-/// Creates a file in the first directory where this succeeds, and removes its name.
+/// Creates a file in the first directory where this is possible, and removes the file's name.
 fn scratch_file<'a>(folders: &[&'a Path]) -> io::Result<(File, &'a Path)> {
     let mut result = Err(io::ErrorKind::NotFound.into());
     for folder in folders {
@@ -254,7 +254,7 @@ pub(crate) fn from_page(memory: &mut [u8], len: usize) -> &mut [u8] {
 }
 
 impl Move {
-    /// Moves `bytes` bytes, checks the number that arrived, and returns the time.
+    /// Moves `bytes` bytes, checks how many bytes arrived, and returns the time.
     pub(crate) fn run(&self, input: &Input, bytes: u64) -> io::Result<Run> {
         self.run_stream(input, &Stream { bytes, period: self.period }, false)
     }
@@ -272,7 +272,7 @@ impl Move {
         input.clear_output()?;
         let (reports, reporter) = rawpipe::pipe()?;
         let (stages, go) = self.start_stages(input, stream, checked, &reporter)?;
-        drop(reporter); // only the stages hold copies now, so end of file means that all have exited
+        drop(reporter); // only the stages hold copies now, so at end of file all stages have exited
 
         let (taken, mut done) = clocked(&reports, stages, go)?;
         for Report { bytes, .. } in &done {
@@ -339,7 +339,7 @@ pub(crate) fn often(
     mut run: impl FnMut(u64) -> io::Result<Duration>,
 ) -> io::Result<u64> {
     loop {
-        // Use the median of three runs, because waiting for a CPU may last longer than the work.
+        // Use the median of three runs, because waiting for a CPU may take longer than the work.
         let mut elapsed = [run(count)?, run(count)?, run(count)?];
         elapsed.sort();
         let elapsed = elapsed[1];

@@ -56,7 +56,7 @@ pub(crate) fn read<R: Read + From<OwnedFd>>(
     }
 }
 
-/// Reads until end of file and adds up every word.
+/// Reads until end of file and sums every word.
 fn add_up<R: Read + From<OwnedFd>>(from: OwnedFd) -> io::Result<()> {
     let mut sum = 0_u64;
     read::<R>(from, touched(64 * KIB), &mut |piece| {
@@ -100,7 +100,8 @@ pub(crate) fn io_copy_file(
     Ok("")
 }
 
-/// Copies with a buffer of a chosen length, which `io::copy` does not support. The loop is the same as std's.
+/// Copies with a buffer of a chosen length, which `io::copy` does not support. The loop is the same as in
+/// std.
 pub(crate) fn read_and_write(
     to: OwnedFd,
     from: &Input,

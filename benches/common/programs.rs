@@ -150,19 +150,19 @@ fn succeeded(success: bool) -> io::Result<()> {
     if success { Ok(()) } else { Err(io::Error::other("the program failed")) }
 }
 
-/// Starts a program with std and waits for its end.
+/// Starts a program with std and waits for its exit.
 #[inline(never)]
 pub(crate) fn std_spawn(program: &Path) -> io::Result<()> {
     succeeded(Command::new(program).spawn()?.wait()?.success())
 }
 
-/// Starts a program with this crate and waits for its end.
+/// Starts a program with this crate and waits for its exit.
 #[inline(never)]
 pub(crate) fn raw_spawn(program: &Path) -> io::Result<()> {
     succeeded(process::Command::new(program).spawn()?.wait()?.success())
 }
 
-/// A function that starts a program and waits for its end.
+/// A function that starts a program and waits for its exit.
 pub(crate) type Start = fn(&Path) -> io::Result<()>;
 
 pub(crate) const PLAIN: [Named<Start>; 2] = [("std", std_spawn), ("rawpipe", raw_spawn)];
@@ -198,7 +198,7 @@ pub(crate) fn starts<'a>(
     engines.iter().map(start).collect()
 }
 
-/// The number at which [`std_spawn_mapped`] and [`raw_spawn_mapped`] pass the descriptor.
+/// The number of the descriptor in programs that [`std_spawn_mapped`] and [`raw_spawn_mapped`] start.
 const NUMBER: c_int = 9;
 
 /// Starts a program with std, in a new session and with a descriptor at a given number. Both settings require
@@ -297,7 +297,7 @@ pub(crate) fn write_output() -> io::Result<()> {
 const CHUNK: usize = 64 << 10;
 const COUNT: u64 = OUTPUT / CHUNK as u64;
 
-/// A function that runs a program that writes, and returns its output.
+/// A function that runs a program and returns the program's output.
 pub(crate) type Output = fn(&Path) -> io::Result<Vec<u8>>;
 
 /// Collects the output of `program` and sums its words in each repetition.

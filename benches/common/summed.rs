@@ -36,7 +36,7 @@ impl Numbers {
     }
 }
 
-/// Adds up the words of `piece`, and the bytes after the last full word.
+/// Sums the words of `piece` and the bytes after the last full word.
 #[inline]
 pub(crate) fn of(piece: &[u8]) -> u64 {
     let words = piece.chunks_exact(WORD);
@@ -45,7 +45,7 @@ pub(crate) fn of(piece: &[u8]) -> u64 {
     words.map(word).fold(rest, u64::wrapping_add)
 }
 
-/// The running sum of the [`Numbers`], which consist of a given number of bytes.
+/// The running sum of a given number of bytes of the [`Numbers`], and the expected sum.
 pub(crate) struct Sum {
     by_words: bool,
     left: u64,
@@ -54,7 +54,7 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// Creates a sum of `count` chunks of this length.
+    /// Creates a sum that expects `count` chunks of this length.
     pub(crate) fn new(count: u64, chunk: usize) -> Self {
         let (bytes, by_words) = (count * chunk as u64, chunk >= WORD);
         // The expected sum wraps modulo 2^64, as the running sum does.
@@ -92,8 +92,8 @@ impl Sum {
 
 // ---------------------------------------------------------------- from process to process
 
-/// Both ends of a transfer. Each end is passed page-aligned, touched memory as a buffer, and ignores it if
-/// the way provides its own.
+/// Both ends of a transfer. Each end is passed page-aligned, touched memory as a buffer. An end that has
+/// another buffer ignores this memory.
 pub(crate) struct Ends {
     /// Generates and sends the given number of chunks. The memory is as long as one chunk.
     pub(crate) make: Box<Make>,

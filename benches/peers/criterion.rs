@@ -1,6 +1,6 @@
-//! Measures each question as a criterion group; run `cargo bench` in this directory. Criterion measures the
-//! crates one after another, so on a busy machine a ratio between two crates may be meaningless. Use `rounds`
-//! to measure ratios.
+//! Measures each question as a criterion group. The command is `cargo bench` in this directory. Criterion
+//! measures the crates one after another, so on a busy machine a ratio between two crates may be meaningless.
+//! Use `rounds` to measure ratios.
 
 use criterion::{Criterion, Throughput};
 use peers::{Here, QUESTIONS};

@@ -81,7 +81,7 @@ fn copy(name: &str, len: usize, turns: u32) -> io::Result<()> {
     })
 }
 
-/// Returns the throughput of lent pages that are discarded, in GiB/s.
+/// Returns the throughput, in GiB/s, of pages that are lent and then discarded.
 fn lend() -> io::Result<f64> {
     const ALL: u64 = 16 << 30;
     const LEN: usize = 2 << 20;

@@ -8,7 +8,7 @@
 //! - `pipes`: a number of concurrent pipes, each between its own pair of processes. Together the pipes move
 //!   the same number of bytes in every row.
 //! - `spawn`: starting a program and waiting for its exit, by the amount of memory that this process holds.
-//! - `epoll`: a wait on many pipes of which one is ready.
+//! - `epoll`: a wait on many pipes, of which one is ready.
 //! - `summed`: bytes that one process generates and another sums, by chunk length, CPU placement and other
 //!   load. See [`summed`]. `scaling summed ROUNDS MILLISECONDS` sets the number of rounds and the approximate
 //!   duration of a turn.

@@ -2,9 +2,9 @@
 //! checks the sum.
 //!
 //! Each line contains the situation, the chunk length, the engine, the measured value, and the CPU seconds of
-//! both processes per GiB or operation. The last fields are the lower quartile, the median and the upper
-//! quartile of the ratio to std, and the ratio of the CPU seconds to those of std. "std" is whichever of
-//! `std` and `std-vec` has the better median. The situations are:
+//! both processes per GiB or operation. The next fields are the lower quartile, the median and the upper
+//! quartile of the ratio to std. The last field is the ratio of the CPU seconds to those of std. "std" is
+//! whichever of `std` and `std-vec` has the better median. The situations are:
 //!
 //! - `limit`: GiB/s of one process that only generates (`make`) or only sums (`sum`) the bytes of a single
 //!   chunk.
@@ -12,8 +12,8 @@
 //!   CPUs.
 //! - `busy-1`, `busy-2`, `busy-4`: the same as `free`, while 1, 2 or 4 busy processes count in a loop, each
 //!   pinned to a CPU.
-//! - `trip-0`, `trip-1`, ...: microseconds per round trip of a message that each process generates and sums,
-//!   while 0, 1, ... busy processes count in a loop.
+//! - `trip-0`, `trip-1`, ...: microseconds per round trip of a message that each process generates and sums.
+//!   At the same time, 0, 1, ... busy processes count in a loop.
 //! - `set-up`: microseconds to create a pair of ends, pass one byte and drop the pair.
 //!
 //! The turns of all engines last for about the same time, regardless of the number of bytes. A turn includes
@@ -91,8 +91,7 @@ fn streams(
     place: Place,
     chunk: usize,
 ) -> io::Result<()> {
-    // Each turn uses a new ring of 4 MiB. Touching the pages of the ring for the first time lasts for 4 ms or
-    // more.
+    // Each turn uses a new ring of 4 MiB. Touching the ring's pages for the first time takes at least 4 ms.
     let turn = if chunk > 256 * KIB { 3 * plan.turn } else { plan.turn };
     let plan = &Plan { turn, ..*plan };
     let mut turns: Vec<Turn<'_>> = Vec::new();

@@ -38,8 +38,8 @@ fn built(path: &Path) -> SystemTime {
     fs::metadata(path).and_then(|file| file.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Returns the modification time of the newest source file of this package. If the test was copied to another
-/// machine, no source files exist.
+/// Returns the modification time of the newest source file of this package. If the test binary was copied
+/// elsewhere, no source files exist.
 fn newest_source() -> SystemTime {
     fn newest_in(path: &Path) -> SystemTime {
         let here = if path.is_dir() { SystemTime::UNIX_EPOCH } else { built(path) };

@@ -67,7 +67,7 @@ impl Filter {
     }
 
     /// Installs the filter for this thread and for its later children and programs. Returns whether the
-    /// kernel accepts the filter. Emulators reject filters. Does not allocate.
+    /// kernel accepts the filter. Emulators reject filters. The function does not allocate.
     pub(crate) fn install(&self) -> bool {
         const PR_SET_SECCOMP: usize = 22;
         const PR_SET_NO_NEW_PRIVS: usize = 38;

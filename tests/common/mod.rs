@@ -14,7 +14,7 @@ pub(crate) mod programs;
 pub(crate) mod shared;
 mod terminal;
 
-/// Declares a number of the table below in the same form as the crate.
+/// Declares one number of the table below in the same form as the crate does.
 #[cfg(not(rawpipe_shim))]
 macro_rules! number {
     ($name:ident $call:literal $x86_64:literal $generic:literal) => {

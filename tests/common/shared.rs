@@ -61,7 +61,7 @@ impl Outside {
         self.ring <= range.start.addr() && range.end.addr() <= self.ring + self.len
     }
 
-    /// Writes to both wake-up pipes. Two of the four descriptors are read ends, so writes to these fail.
+    /// Writes to both wake-up pipes. Two of the four descriptors are read ends, so writes to these two fail.
     pub(crate) fn ring_bells(&self, bytes: usize) {
         for fd in &self.fds {
             // SAFETY: the descriptor is open until the pair is dropped.

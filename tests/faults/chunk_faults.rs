@@ -15,8 +15,8 @@ const CHUNKS: usize = 200;
 /// The number of chunks that fit in a writer's memory.
 const MEMORY: usize = (2 << 20) / CHUNK;
 
-/// Fills a chunk with consecutive numbers whose first depends on the chunk, so two chunks differ at every
-/// offset. The numbers are copied, because computing them for each chunk would last for minutes under
+/// Fills a chunk with consecutive numbers. The first number depends on the chunk, so two chunks differ at
+/// every offset. The numbers are copied, because computing them for each chunk would take minutes under
 /// Valgrind or an emulator.
 fn fill(chunk: &mut [u8], number: usize) {
     static NUMBERS: LazyLock<Vec<u8>> = LazyLock::new(|| {

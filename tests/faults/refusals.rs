@@ -1,10 +1,10 @@
 //! Tests what the crate does if the kernel lacks an optional feature or a filter rejects it. Each feature has
-//! one row, with every errno with which its call may fail. Each row runs alone in a process. For each errno,
-//! the check runs in a child whose filter rejects exactly this call. The child runs the complete public
-//! operation and checks its result.
+//! one row, which lists every errno with which its call may fail. Each row runs alone in a process. For each
+//! errno, the check runs in a child whose filter rejects exactly this call. The child runs the complete
+//! public operation and checks its result.
 //!
-//! A second filter, which kills the process, confirms that the operation makes the call. docs/kernels.md
-//! contains the same rows, and a test compares both lists.
+//! A second filter, which kills the process, confirms that the operation makes the call. The table in
+//! docs/kernels.md contains the same rows, and a test compares both lists.
 #![allow(unsafe_code, reason = "the C library's own view, and system calls by number")]
 
 use crate::common::bytes::data;
@@ -82,7 +82,7 @@ const EXEC: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOE
 /// The errors for `ioctl`. Without a filter, the kernel returns `ENOTTY`.
 const IOCTL: &[Errno] = &[Errno::ENOSYS, Errno::EPERM, Errno::EINVAL, Errno::ENOTTY];
 
-/// Rejects `clone` with these flags, which are its second argument on s390x.
+/// Returns the rejection of `clone` calls with these flags. On s390x the flags are the second argument.
 fn clone_with(bits: u32) -> Refused {
     Has(nr::CLONE, u32::from(cfg!(target_arch = "s390x")), bits)
 }
@@ -487,7 +487,7 @@ fn kinds_of_sockets(_refused: Option<Errno>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// If the positions are unknown, a transfer does not detect that source and sink are the same file.
+/// If the positions are unknown, a transfer does not detect that the source and the sink are the same file.
 fn positions(refused: Option<Errno>) -> Result<(), &'static str> {
     let (bytes, sink) = (data(150_000), file(b""));
     let done = transfer(file(&bytes), &sink).unwrap();
@@ -712,7 +712,7 @@ fn without_splice(refused: Option<Errno>) -> Result<(), &'static str> {
     assert_eq!((done.bytes(), done.fell_back()), (150_000, refused.is_some()));
     assert!(contents(&sink) == long);
     assert!(feeding.wait().unwrap().success());
-    // `tee` itself has no fallback.
+    // `splice` itself has no fallback.
     if let Some(errno) = refused {
         let nowhere = File::options().write(true).open("/dev/null").unwrap();
         let answer = splice(full_of(b"x"), None, &nowhere, None, 1, SpliceFlags::empty());

@@ -280,7 +280,7 @@ fn compare(
     wrong
 }
 
-/// Returns whether the operation belongs to the module. A `Command` also belongs to the module of `Spawn`.
+/// Returns whether the operation belongs to the module. A `Spawn` also belongs to the module of `Command`.
 fn belongs(operation: &str, module: &str) -> bool {
     operation == module || (operation, module) == ("process::Spawn", "process::Command")
 }

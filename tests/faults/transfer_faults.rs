@@ -324,8 +324,8 @@ fn transfer_falls_back_when_the_kernel_refuses() {
     }
 }
 
-/// If `tee` fails with any error, the fan-out copies the bytes from its internal pipe and reports the error as
-/// the reason for the fallback.
+/// If `tee` fails with any error, the fan-out copies the bytes from its internal pipe. It reports the error
+/// of `tee` as the reason for the fallback.
 fn fanout_failed_tee_copies_and_says_why() {
     let test = "fanout_failed_tee_copies_and_says_why";
     if common::emulated() {

@@ -40,8 +40,8 @@ impl Worker {
         self.slots[index].is_some().then_some(index)
     }
 
-    /// Returns the indices of two slots, and removes the contents of the second slot. The caller must put
-    /// these contents back.
+    /// Returns the indices of two slots. Also removes and returns the contents of the second slot. The caller
+    /// must put these contents back.
     fn pair(&mut self) -> Option<(usize, usize, Slot)> {
         let (from, to) = (self.some()?, self.some()?);
         if from == to {
@@ -673,7 +673,7 @@ impl Worker {
             Err(Errno::EOPNOTSUPP) => return,
             Err(errno) => return self.only_refused("a chunk writer", errno),
         };
-        // With an emulated processor, reading one byte at a time would last for minutes per megabyte.
+        // With an emulated processor, reading one byte at a time would take minutes per megabyte.
         let piece = self.random.length(LONGEST).max(LONGEST / 500);
         let mut reader = match ChunkReader::builder().chunk(piece).build(reader) {
             Ok(reader) => reader,

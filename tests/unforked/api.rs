@@ -10,8 +10,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 const FULL: &str = include_str!("../api/full.txt");
 const BARE: &str = include_str!("../api/no-default-features.txt");
 
-/// Makes the compiler check that each type implements the traits, and returns the names of the types. Keeps
-/// the names without their generic parameters.
+/// Makes the compiler check that each type implements the traits, and lists the names of the types. The names
+/// have no generic parameters.
 macro_rules! types {
     ($list:ident: $($of:path)|+ => $($($word:ident)::+ $(<$($generic:tt),+>)?,)*) => {
         const $list: &[&str] = {
@@ -138,7 +138,7 @@ mod default {
     const CLOSED: [&str; 6] = [
         "rawpipe::Fork",               // a fork returns in a parent and in a child
         "rawpipe::io::StdStream",      // the three standard streams
-        "rawpipe::process::Fork",      // a fork has a parent and a child
+        "rawpipe::process::Fork",      // a fork returns in a parent and in a child
         "rawpipe::process::Rlimit",    // the two numbers that the kernel stores
         "rawpipe::process::StdStream", // the three standard streams
         "rawpipe::transfer::Side",     // the source and the sink

@@ -161,7 +161,7 @@ fn send_by_default_is_right_for_every_consumer() {
     assert_eq!(reading.join().unwrap(), total);
 }
 
-/// Reproduces a report of unsoundness in a safe `vmsplice`. The memory is written and freed while the pipe
+/// Reproduces a reported unsoundness of a safe `vmsplice`. The memory is written and freed while the pipe
 /// still references it.
 #[test]
 fn never_modified_after_send_and_dropped_reads_as_sent() {
@@ -185,7 +185,7 @@ fn never_modified_after_send_and_dropped_reads_as_sent() {
     }
 }
 
-/// Reproduces a second report of unsoundness. A consumer splices the pages to another pipe, so the pipe is
+/// Reproduces a second reported unsoundness. A consumer splices the pages to another pipe, so the pipe is
 /// empty although the pages are still unread.
 #[test]
 fn never_reader_splices_onward_and_reads_later() {
@@ -623,7 +623,7 @@ fn after_read_resent_chunk_is_free_after_its_last_copy() {
 }
 
 /// With `AfterRead`, a chunk is either new, and therefore zeroed, or has the contents with which it was
-/// returned.
+/// returned to the writer.
 #[test]
 fn after_read_chunk_is_new_or_as_it_was_given_back() {
     const CHUNK: usize = 5 * 4096 + 7;
@@ -665,8 +665,8 @@ fn after_read_chunk_is_new_or_as_it_was_given_back() {
     }
 }
 
-/// A pipe that was enlarged without the writer's knowledge can hold more bytes than the chunks in the writer's
-/// memory.
+/// A pipe that was enlarged without the writer's knowledge can hold more bytes than the chunks in the
+/// writer's memory.
 #[test]
 fn after_read_nobody_reads_and_the_pipe_grows() {
     for (mechanism, reuse) in ways() {
@@ -1020,8 +1020,8 @@ fn vmsplice_full_gone_wrong_and_too_many() {
     assert!(!io::is_nonblocking(&writer).unwrap());
     assert_eq!(send(&writer, 1025), Err(Errno::EINVAL));
     assert_eq!(send(&writer, 0), Ok(0));
-    // The pipe is full when its slots are used, possibly with fewer bytes than its capacity, because the
-    // static need not start on a page boundary.
+    // The pipe is full when all its slots are in use. It may then hold fewer bytes than its capacity, because
+    // the static need not start on a page boundary.
     let sent = send(&writer, 1024).unwrap();
     assert!(sent > 0 && sent <= writer.capacity().unwrap(), "{sent}");
     assert_eq!(send(&writer, 1), Err(Errno::EAGAIN));

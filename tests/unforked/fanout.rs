@@ -317,8 +317,8 @@ fn fanout_on_error_break_ends_it_with_exact_accounts() {
                 for (index, target) in others.zip(&targets) {
                     let arrived = all_of(target);
                     let ahead = arrived.len() - usize::try_from(all).unwrap();
-                    // Sinks that precede the failed sink have received the last bytes, but sinks that follow
-                    // it have not.
+                    // Sinks before the failed sink in the list have received the last bytes that were read,
+                    // but sinks after it have not.
                     assert_eq!(ahead, if index < place { held.len() } else { 0 }, "{kind} {place}");
                     assert!([&arrived, &held[ahead..], &rest].concat() == bytes, "{kind} {place}");
                 }

@@ -578,8 +578,8 @@ fn send_many_one_call_for_many() {
         assert_eq!(calls(&of_lens([]), deadline), [0; 0]);
         assert_eq!(calls(&of_lens([0]), deadline), [8]);
         assert_eq!(calls(&of_lens([16; 600]), deadline), [600 * 24]);
-        // The sender's buffer holds 682 messages and the length of the next. The same call also writes the
-        // body of that message.
+        // The sender's buffer holds 682 messages and the length of the next message. The same call also
+        // writes the body of that next message.
         assert_eq!(calls(&of_lens([16; 1000]), deadline), [683 * 24, 317 * 24]);
         assert_eq!(calls(&of_lens([50_000, 3, 50_000, 3]), deadline), [50_008, 11 + 50_008, 11]);
         assert_eq!(calls(&of_lens([BATCH - 8, 0, 0]), deadline), [BATCH, 16]);

@@ -456,7 +456,7 @@ impl Model {
     }
 }
 
-/// A deadline that passes after all operations here.
+/// A deadline that does not pass during any operation of this test.
 const LONG: Duration = Duration::from_secs(300);
 
 fn setting(name: &str, default: u64) -> u64 {

@@ -27,8 +27,8 @@ fn past() -> Deadline<'static> {
     Deadline::now()
 }
 
-/// Returns one pipe of each kind that the calls treat differently: a new pipe, a pipe whose ends were both
-/// used in a splice, and a FIFO. The kernel rejects `RWF_NOWAIT` for the last two kinds.
+/// Returns one pipe of each kind that the calls treat differently. The kinds are a new pipe, a pipe whose
+/// ends were both used in a splice, and a FIFO. The kernel rejects `RWF_NOWAIT` for the last two kinds.
 fn pipes() -> Vec<(&'static str, PipeReader, PipeWriter)> {
     let (reader, writer) = rawpipe::pipe().unwrap();
     let (fifo_reader, fifo_writer) = fifo();

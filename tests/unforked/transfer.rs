@@ -578,7 +578,7 @@ fn transfer_reader_gone_epipe_and_every_byte_accounted_for() {
                 assert!(reading.join().unwrap() == bytes[..100_000], "{what}");
 
                 // The arrived bytes (some in a closed pipe or socket), the bytes in the error, and the bytes
-                // in the source must together be all bytes.
+                // in the source must together contain every byte.
                 let mut place = usize::try_from(error.bytes()).unwrap();
                 assert!(place >= 100_000, "{what}");
                 let in_hand = error.undelivered();

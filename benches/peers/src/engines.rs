@@ -194,7 +194,8 @@ impl Splices for Libc {
     unsafe fn vmsplice(to: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
         let base = bytes.as_ptr().cast_mut().cast();
         let slice = libc::iovec { iov_base: base, iov_len: bytes.len() };
-        // SAFETY: the call receives exactly one slice, and the caller upholds the rest of the contract.
+        // SAFETY: the call receives exactly one slice, and the caller upholds the other conditions of the
+        // contract.
         count(unsafe { libc::vmsplice(to.as_raw_fd(), &raw const slice, 1, 0) })
     }
 }

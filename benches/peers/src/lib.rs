@@ -1,10 +1,10 @@
 //! The questions that `criterion.rs` and `rounds.rs` measure with std, rawpipe and other crates.
 //!
-//! [`QUESTIONS`] lists them. An [`Engine`] is named after its crate. `rawpipe` is this crate with default
-//! settings. A suffix, as in `rawpipe-…` or `…-vmsplice`, names the mode. The calls to the crates are in
-//! [`engines`], with one `impl` for each crate, and in [`summed`]. The code around the calls, in [`work`], is
-//! the same for every crate. The processes, the files and the byte comparison are shared with the crate's own
-//! benchmarks.
+//! [`QUESTIONS`] lists the questions. An [`Engine`] is named after its crate. `rawpipe` is this crate with
+//! default settings. A suffix, as in `rawpipe-…` or `…-vmsplice`, names the mode. The calls to the crates are
+//! in [`engines`], with one `impl` for each crate, and in [`summed`]. The code around the calls, in [`work`],
+//! is the same for every crate. The processes, the files and the byte comparison are shared with the crate's
+//! own benchmarks.
 
 #[path = "../../common/mod.rs"]
 mod common;
@@ -350,7 +350,7 @@ impl Engine {
     }
 }
 
-/// If an engine has started this program as the program that writes, writes the output and returns `true`.
+/// Writes the output and returns `true` if an engine has started this process to write.
 pub fn is_writer() -> io::Result<bool> {
     let asked = std::env::args().nth(1).as_deref() == Some(work::WRITER);
     if asked {

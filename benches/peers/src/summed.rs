@@ -34,9 +34,9 @@ pub(crate) fn by_vmsplice<P: Splices>(chunk: usize) -> io::Result<Ends> {
                 numbers.fill(ring[index]);
                 let mut left = &*ring[index];
                 while !left.is_empty() {
-                    // SAFETY: the memory is never freed. Before it is written again, all other chunks have
-                    // been lent, and these chunks fill the pipe. The reader's `read` has copied all bytes
-                    // that have left the pipe.
+                    // SAFETY: the memory is never freed. Before the memory is written again, all other chunks
+                    // have been lent, and these chunks fill the pipe. The reader's `read` has copied all
+                    // bytes that have left the pipe.
                     left = &left[unsafe { P::vmsplice(&writer, left) }?..];
                 }
             }

@@ -121,8 +121,8 @@ enum Id {
     Stay,
 }
 
-/// The directories in `PATH` and the current directories. Relative paths are resolved in the directory of the
-/// [`World`].
+/// The possible directories for `PATH` and for the current directory. Relative paths are resolved in the
+/// directory of the [`World`].
 const FOLDERS: [&str; 8] = ["bin", "other", "", "closed", "file", "missing", "empty", "./bin/."];
 
 const RESOURCES: [Resource; 6] = [

@@ -65,7 +65,7 @@ struct State {
     lent: Option<(Vec<u8>, usize)>,
     /// The bytes of the last chunk that were sent, and the number of these bytes that were sent again.
     sent: (Vec<u8>, usize),
-    /// The contents of each chunk when the writer returned it.
+    /// The contents of each chunk when it was returned to the writer.
     before: Vec<Vec<u8>>,
     pattern: Pattern,
 }

@@ -105,7 +105,7 @@ fn c_copy(from: BorrowedFd<'_>, offset: Option<u64>, to: BorrowedFd<'_>) -> Answ
     answer(copied)
 }
 
-/// Converts to a signed number with the same bits. Newer versions of std provide this method under another
+/// Returns the signed number that has the same bits. Newer versions of std provide this method under another
 /// name.
 trait CastSigned {
     fn cast_signed_here(self) -> i64;

@@ -234,7 +234,7 @@ pub(crate) fn groups() {
     let piped = process::Stdio::piped;
     let mut cat = Command::new("/bin/cat").stdin(piped()).stdout(piped()).spawn().unwrap();
     // The parent continues when the child releases the shared memory. The kernel marks the child as another
-    // program slightly later. After this write and read, the kernel has certainly marked the child.
+    // program slightly later. After this write and read, the kernel has marked the child as another program.
     cat.stdin_ref().unwrap().write_all(b"x").unwrap();
     cat.stdout_ref().unwrap().read_exact(&mut [0]).unwrap();
     let theirs = c_group(&cat);

@@ -38,9 +38,10 @@ pub(crate) struct Holdings {
 }
 
 impl Holdings {
-    /// Records the current resources. Records the current resources.
+    /// Records the current resources. Call this function after the creation of everything that the operation
+    /// receives.
     pub(crate) fn now() -> Self {
-        // Call this function after the creation of everything that the operation receives.
+        // The first inspection may allocate memory, so its result is discarded.
         let _ = (common::open_fds(), mapped(), blocked());
         Self { fds: common::open_fds(), mapped: mapped(), blocked: blocked() }
     }

@@ -107,7 +107,7 @@ fn two_programs() -> Verdict {
 }
 
 const RECORDS: u8 = 40;
-/// The number of failed waits after which a process stops.
+/// The number of failed waits after which a process gives up.
 const PATIENCE: usize = 500;
 
 /// Returns the deadline of a wait. A call that fails with `EINTR` is retried, so no wake-up is lost. Other

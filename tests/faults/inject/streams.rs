@@ -45,7 +45,7 @@ fn worn() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Returns the number of bytes moved, the error and the success of each type of result.
+/// Converts each type of result to the number of bytes moved, the error, and whether the call succeeded.
 trait Came {
     fn far(&self) -> (usize, Option<Errno>, bool);
 }

@@ -13,8 +13,8 @@ global_asm!(".globl _start", "_start:", "xor ebp, ebp", "call {begin}", begin = 
 #[cfg(target_arch = "aarch64")]
 global_asm!(".globl _start", "_start:", "mov x29, xzr", "bl {begin}", begin = sym begin);
 
-/// Exits with 0 if the bytes that arrived are exactly the child's and the child exited with 0. On exit, the
-/// kernel closes the open descriptors.
+/// Exits with 0 if exactly the child's bytes arrived and the child exited with 0. On exit, the kernel closes
+/// the open descriptors.
 extern "C" fn begin() -> ! {
     let Ok((reader, writer)) = rawpipe::pipe() else { process::exit(1) };
     let write = move || u8::from(writer.write(WORDS) != Ok(WORDS.len()));
@@ -41,7 +41,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 ///
 /// # Safety
 ///
-/// `from` must be readable and `to` writable for `count` bytes, and they must not overlap.
+/// `from` must be readable and `to` must be writable for `count` bytes, and the two ranges must not overlap.
 // SAFETY: there is no C library, so no other symbol has this name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {

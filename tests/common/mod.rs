@@ -240,8 +240,8 @@ pub(crate) fn name_alone() -> String {
 }
 
 /// Returns a command that runs the current test again in another role. A test of [`run_each_alone`] uses this
-/// command if it needs a program to start. The test function must start with `if common::in_role("role") { …
-/// }`.
+/// command if it needs a program to start. The test function must start with
+/// `if common::in_role("role") { … }`.
 pub(crate) fn role_command(role: &str) -> Command {
     let mut command = program(&env::current_exe().expect("the path of this test"));
     command.env(ROLE, role);
